@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The smallest program worth having: leave a word in shared memory, ring whoever is named, and wait
+ * to be rung. The same on the host and in a guest:
+ *
+ *   hello unix:/tmp/ivshmem_socket         waits for a doorbell, then prints what is in the region
+ *   hello unix:/tmp/ivshmem_socket 0 hi    writes "hi" into the region and rings peer 0
+ *   hello pci: 0 hi                        the same from a guest
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ivshmem/peer.h>
+
+#define WORD_LEN 64
+
+static int say(struct ivs_peer *peer, unsigned int to, const char *word)
+{
+	char *memory = ivs_peer_memory(peer, NULL);
+	int result;
+
+	snprintf(memory, WORD_LEN, "%s", word);
+	result = ivs_peer_ring(peer, to, 0);
+	if (result) {
+		fprintf(stderr, "hello: cannot ring peer %u (%d)\n", to, result);
+		return 1;
+	}
+	printf("hello: peer %d told peer %u: %s\n", ivs_peer_id(peer), to, word);
+	return 0;
+}
+
+static int listen_once(struct ivs_peer *peer)
+{
+	const char *memory = ivs_peer_memory(peer, NULL);
+	char word[WORD_LEN];
+	int result;
+
+	printf("hello: I am peer %d and wait\n", ivs_peer_id(peer));
+	fflush(stdout);
+	result = ivs_peer_wait(peer, 0, -1);
+	if (result) {
+		const char *why = ivs_peer_why_not(peer, IVS_CAP_WAIT);
+
+		fprintf(stderr, "hello: cannot wait: %s\n", why ? why : strerror(abs(result)));
+		return 1;
+	}
+	/* Copy, then check, then use: the other may write at any time. */
+	memcpy(word, memory, WORD_LEN);
+	word[WORD_LEN - 1] = 0;
+	printf("hello: peer %d was told: %s\n", ivs_peer_id(peer), word);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct ivs_peer *peer;
+	struct ivs_error err;
+	int status;
+
+	if (argc != 2 && argc != 4) {
+		fprintf(stderr, "usage: hello ADDRESS [PEER WORD]\n");
+		return 2;
+	}
+	if (ivs_peer_open(argv[1], NULL, &peer, &err)) {
+		fprintf(stderr, "hello: %s\n", err.text);
+		return 1;
+	}
+	status = argc == 4 ? say(peer, (unsigned int)strtoul(argv[2], NULL, 10), argv[3])
+			   : listen_once(peer);
+	ivs_peer_close(peer);
+	return status;
+}

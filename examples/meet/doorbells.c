@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "meet.h"
+
+#define LOOK_MS 100
+
+/*
+ * A doorbell carries no data, not even who rang. So whoever rings says in its slot what it is about
+ * to do, and whoever is rung says that it heard: then it is certain who rang whom.
+ */
+static uint64_t pack_ring(unsigned int to, unsigned int vector, unsigned int number)
+{
+	return (uint64_t)to << 32 | vector << 16 | number;
+}
+
+static bool ring_one(struct meet *meet, unsigned int to, unsigned int vector, unsigned int number)
+{
+	uint64_t ring = pack_ring(to, vector, number);
+	char what[96];
+
+	meet->slots[meet->id].ring = ring;
+	if (ivs_peer_ring(meet->peer, to, vector))
+		return meet_fail("cannot ring peer %u %s, vector %u", to, meet->names[to], vector);
+	snprintf(what, sizeof(what), "peer %u %s hears its vector %u", to, meet->names[to], vector);
+	return meet_await_value(meet, &meet->slots[to].heard[meet->id], ring, what);
+}
+
+/* The turn of this peer: every vector of every other, one after the other. */
+static bool ring_all(struct meet *meet)
+{
+	unsigned int number = 0;
+	bool all = true;
+
+	for (unsigned int to = 0; to < meet->peers_n; to++) {
+		for (unsigned int vector = 0; to != meet->id && vector < meet->vectors_n; vector++)
+			all &= ring_one(meet, to, vector, ++number);
+	}
+	return all;
+}
+
+/* Vector @vector has been rung: was it @from? */
+static void hear_from(struct meet *meet, unsigned int from, unsigned int vector)
+{
+	struct slot *mine = &meet->slots[meet->id];
+	uint64_t ring = meet->slots[from].ring;
+
+	if (ring >> 32 != meet->id || (ring >> 16 & 0xffff) != vector || ring <= mine->heard[from])
+		return;
+	for (unsigned int i = 0; i < meet->rings_n; i++) {
+		if (meet->rings[i].from == from && meet->rings[i].vector == vector)
+			meet->rings[i].arrived = true;
+	}
+	printf("meet: %u %s rings my vector %u: arrived\n", from, meet->names[from], vector);
+	mine->heard[from] = ring;
+}
+
+/* Anybody: the next peer's turn may have begun before we saw the end of the one before. */
+static void hear(struct meet *meet, unsigned int vector)
+{
+	for (unsigned int from = 0; from < meet->peers_n; from++) {
+		if (from != meet->id)
+			hear_from(meet, from, vector);
+	}
+}
+
+/* The turn of another peer: listen until it is done. */
+static bool listen_to(struct meet *meet, unsigned int from)
+{
+	int left_ms = meet->timeout_ms;
+	struct ivs_event event;
+
+	while (meet->slots[from].stage < STAGE_RUNG) {
+		int result = ivs_peer_next(meet->peer, LOOK_MS, &event);
+
+		if (!result && event.type == IVS_EVENT_DOORBELL)
+			hear(meet, event.vector);
+		if (result == IVS_PEER_E_TIMEOUT)
+			left_ms -= LOOK_MS;
+		if (result < 0)
+			return meet_fail("cannot wait for doorbells");
+		if (left_ms <= 0)
+			return meet_fail("gave up listening to peer %u %s", from,
+					 meet->names[from]);
+	}
+	return true;
+}
+
+static void expect_rings(struct meet *meet)
+{
+	for (unsigned int from = 0; from < meet->peers_n; from++) {
+		for (unsigned int vector = 0; from != meet->id && vector < meet->vectors_n;
+		     vector++)
+			meet->rings[meet->rings_n++] = (struct ring_record){from, vector, false};
+	}
+}
+
+bool meet_ring(struct meet *meet)
+{
+	bool all = true;
+
+	expect_rings(meet);
+	for (unsigned int turn = 0; turn < meet->peers_n && all; turn++) {
+		if (turn != meet->id) {
+			all = listen_to(meet, turn);
+			continue;
+		}
+		all = ring_all(meet);
+		if (all)
+			meet_enter(meet, STAGE_RUNG);
+	}
+	return all;
+}
+
+static double now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
+}
+
+static int compare_times(const void *a, const void *b)
+{
+	double left = *(const double *)a;
+	double right = *(const double *)b;
+
+	return (left > right) - (left < right);
+}
+
+static bool ping(struct meet *meet, unsigned int with, double *times)
+{
+	for (unsigned int i = 0; i < meet->rounds; i++) {
+		double start = now_us();
+
+		if (ivs_peer_ring(meet->peer, with, 0) ||
+		    ivs_peer_wait(meet->peer, 0, meet->timeout_ms))
+			return meet_fail("round trip %u with peer %u %s did not come back", i, with,
+					 meet->names[with]);
+		times[i] = now_us() - start;
+	}
+	return true;
+}
+
+static bool pong(struct meet *meet, unsigned int with)
+{
+	for (unsigned int i = 0; i < meet->rounds; i++) {
+		if (ivs_peer_wait(meet->peer, 0, meet->timeout_ms) ||
+		    ivs_peer_ring(meet->peer, with, 0))
+			return meet_fail("round trip %u of peer %u %s did not come", i, with,
+					 meet->names[with]);
+	}
+	return true;
+}
+
+static bool measure_with(struct meet *meet, unsigned int with)
+{
+	double *times = calloc(meet->rounds, sizeof(*times));
+	struct round_trips *trips = &meet->trips[meet->trips_n];
+	bool ok = times && ping(meet, with, times);
+
+	if (ok) {
+		qsort(times, meet->rounds, sizeof(*times), compare_times);
+		*trips = (struct round_trips){
+			.with = with,
+			.n = meet->rounds,
+			.p50_us = times[meet->rounds / 2],
+			.p99_us = times[meet->rounds * 99 / 100],
+		};
+		meet->trips_n++;
+		printf("meet: doorbell to %u %s and back: %.0f us, 99%% within %.0f us\n", with,
+		       meet->names[with], trips->p50_us, trips->p99_us);
+	}
+	free(times);
+	return ok;
+}
+
+/* Pair number @pair (from 1): the lower id rings, the higher answers, the others wait. */
+static bool measure_pair(struct meet *meet, unsigned int low, unsigned int high, uint64_t pair)
+{
+	struct slot *mine = &meet->slots[meet->id];
+	bool ok = true;
+
+	if (meet->id == low) {
+		ok = meet_await_value(meet, &meet->slots[high].ready, pair,
+				      "the other is ready for round trips") &&
+		     measure_with(meet, high);
+	} else if (meet->id == high) {
+		mine->ready = pair;
+		ok = pong(meet, low);
+	}
+	if (ok && meet->id == low)
+		mine->pairs_done = pair;
+	return ok && meet_await_value(meet, &meet->slots[low].pairs_done, pair,
+				      "the others have measured their round trips");
+}
+
+bool meet_measure_doorbells(struct meet *meet)
+{
+	uint64_t pair = 0;
+	bool ok = true;
+
+	for (unsigned int low = 0; low < meet->peers_n; low++) {
+		for (unsigned int high = low + 1; high < meet->peers_n && ok; high++)
+			ok = measure_pair(meet, low, high, ++pair);
+	}
+	return ok;
+}

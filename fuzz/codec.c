@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Fuzz target for ivs_wire_feed().
+ *
+ * Input: records. The low half of a record's first byte says how many bytes the chunk has, 0 to 15,
+ * which follow; FD says that an fd travels with the first of them. The same bytes are decoded a
+ * second time in other chunks, and the messages must be the same.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "wire/codec.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define LEN_MASK 0x0f
+#define FD 0x10
+#define BYTES_MAX 4096
+/* The fd that travels with byte i has the number FD_FIRST + i; nothing is really open. */
+#define FD_FIRST 100
+
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition))                                                                  \
+			__builtin_trap();                                                          \
+	} while (0)
+
+/**
+ * struct stream - what goes over the wire
+ * @starts: a chunk of the input begins here
+ * @fds:    an fd travels with this byte
+ */
+struct stream {
+	uint8_t bytes[BYTES_MAX];
+	bool starts[BYTES_MAX];
+	bool fds[BYTES_MAX];
+	size_t len;
+};
+
+/**
+ * struct result - what one decoding gave
+ * @garbage: it ended with garbage, after msgs_n messages
+ */
+struct result {
+	struct ivs_wire_message msgs[BYTES_MAX / IVS_WIRE_LEN];
+	size_t msgs_n;
+	bool garbage;
+};
+
+static void parse(struct stream *s, const uint8_t *data, size_t size)
+{
+	memset(s, 0, sizeof(*s));
+	while (size > 0) {
+		size_t len = data[0] & LEN_MASK;
+		bool fd = data[0] & FD;
+
+		data++;
+		size--;
+		if (len > size)
+			len = size;
+		if (len == 0)
+			continue; /* nothing, and no byte for an fd to travel with */
+		if (len > BYTES_MAX - s->len)
+			return;
+		s->starts[s->len] = true;
+		s->fds[s->len] = fd;
+		memcpy(s->bytes + s->len, data, len);
+		s->len += len;
+		data += len;
+		size -= len;
+	}
+}
+
+/* Ranges, and which fields each type has. */
+static void check_message(const struct ivs_wire_message *msg, size_t index)
+{
+	CHECK(msg->vector == 0);
+	CHECK(msg->id <= IVS_WIRE_ID_MAX);
+	CHECK((index == 0) == (msg->type == IVS_WIRE_VERSION));
+	CHECK((index == 1) == (msg->type == IVS_WIRE_ID));
+	CHECK((index == 2) == (msg->type == IVS_WIRE_MEMORY));
+	if (msg->type == IVS_WIRE_MEMORY || msg->type == IVS_WIRE_VECTOR)
+		CHECK(msg->fd >= FD_FIRST);
+	else
+		CHECK(msg->fd == -1);
+	if (msg->type == IVS_WIRE_VERSION || msg->type == IVS_WIRE_MEMORY)
+		CHECK(msg->id == 0);
+}
+
+/* The bytes that make @msg must be the ones that it came from. */
+static void check_bytes(const struct ivs_wire_message *msg, const uint8_t *bytes)
+{
+	uint8_t again[IVS_WIRE_LEN];
+
+	ivs_wire_put(msg, again);
+	CHECK(memcmp(again, bytes, IVS_WIRE_LEN) == 0);
+}
+
+/* Feed one chunk. @held is the fd that the decoder has taken and not given back, or -1. */
+static void feed_chunk(struct ivs_wire_decoder *dec, const struct stream *s, size_t from, size_t to,
+		       int *held, struct result *result)
+{
+	const uint8_t *in = s->bytes + from;
+	size_t in_len = to - from;
+	int fd = s->fds[from] ? FD_FIRST + (int)from : -1;
+
+	for (;;) {
+		struct ivs_wire_message msg;
+		const uint8_t *in_before = in;
+		size_t len_before = in_len;
+		int fd_before = fd;
+		int rc = ivs_wire_feed(dec, &in, &in_len, &fd, &msg);
+
+		CHECK(in_len <= len_before && in == in_before + (len_before - in_len));
+		CHECK(fd == fd_before || fd == -1);
+		if (fd != fd_before) {
+			CHECK(*held == -1); /* else one of the two is lost */
+			*held = fd_before;
+		}
+		CHECK(!result->garbage || rc == IVS_WIRE_E_GARBAGE);
+		CHECK((rc == IVS_WIRE_E_GARBAGE) == (*ivs_wire_why(dec) != '\0'));
+		if (rc == IVS_WIRE_E_GARBAGE) {
+			result->garbage = true;
+			return;
+		}
+		CHECK(fd == -1);
+		if (rc == IVS_WIRE_E_MORE) {
+			CHECK(in_len == 0);
+			return;
+		}
+		CHECK(rc == 0);
+		CHECK(msg.fd == *held);
+		*held = -1;
+		check_message(&msg, result->msgs_n);
+		CHECK(msg.type != IVS_WIRE_LEAVE || msg.id != result->msgs[1].id);
+		check_bytes(&msg, s->bytes + IVS_WIRE_LEN * result->msgs_n);
+		result->msgs[result->msgs_n++] = msg;
+		CHECK((size_t)(in - s->bytes) == IVS_WIRE_LEN * result->msgs_n);
+	}
+}
+
+/*
+ * Decode everything; chunks begin where an fd travels, and besides that every @step bytes, or where
+ * the input says if @step is 0. A chunk must not have more than one fd.
+ */
+static void decode(const struct stream *s, size_t step, struct result *result)
+{
+	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
+	int held = -1;
+
+	result->msgs_n = 0;
+	result->garbage = false;
+	for (size_t from = 0, to; from < s->len; from = to) {
+		for (to = from + 1; to < s->len && !s->fds[to]; to++) {
+			if (step == 0 ? s->starts[to] : to - from == step)
+				break;
+		}
+		feed_chunk(&dec, s, from, to, &held, result);
+		if (!result->garbage)
+			CHECK(result->msgs_n == to / IVS_WIRE_LEN);
+	}
+	CHECK(ivs_wire_release(&dec) == held);
+	CHECK(ivs_wire_release(&dec) == -1);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const size_t steps[] = {1, 3, 8, BYTES_MAX};
+	static struct stream s;
+	static struct result first, other;
+
+	parse(&s, data, size);
+	decode(&s, 0, &first);
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		decode(&s, steps[i], &other);
+		CHECK(other.msgs_n == first.msgs_n);
+		CHECK(other.garbage == first.garbage);
+		for (size_t m = 0; m < first.msgs_n; m++) {
+			CHECK(other.msgs[m].type == first.msgs[m].type);
+			CHECK(other.msgs[m].id == first.msgs[m].id);
+			CHECK(other.msgs[m].fd == first.msgs[m].fd);
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A peer: one who has the region mapped, has an id, can ring others and be rung.
+ * The same program is a peer on the host and in a guest; only the address differs:
+ *
+ *   unix:PATH   a host process: the socket of an ivshmem-server
+ *   shm:NAME    a host process: a plain region (also file:PATH); no ids, no doorbells
+ *   pci:BDF     a guest: the device at that PCI address ("pci:0000:00:03.0"); "pci:" if there is
+ *               only one. Through vfio-pci where the device is bound to it (memory and interrupts),
+ *               else through sysfs (memory and ringing, no waiting)
+ *
+ * Results: see ivshmem/api.h. A peer, whatever it does, never causes a negative result.
+ *
+ * Thread safety: ivs_peer_ring(), ivs_peer_wait() on different vectors, ivs_peer_next() and the
+ * getters may run at the same time in different threads. ivs_peer_open() and ivs_peer_close() of
+ * one peer exclude everything else. After fork() only one of the two processes may use a peer.
+ */
+#ifndef IVSHMEM_PEER_H
+#define IVSHMEM_PEER_H
+
+#include <stddef.h>
+
+#include "ivshmem/api.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ivs_peer;
+
+enum ivs_peer_error {
+	IVS_PEER_E_ADDRESS = 1, /* the address cannot be parsed */
+	IVS_PEER_E_ABSENT,	/* no such peer, device, server or region */
+	IVS_PEER_E_AMBIGUOUS,	/* "pci:" and several devices */
+	IVS_PEER_E_VECTOR,	/* that peer has no such vector */
+	IVS_PEER_E_TIMEOUT,	/* nothing came in time */
+	IVS_PEER_E_UNABLE,	/* this way in cannot do that: ivs_peer_why_not() says why */
+	IVS_PEER_E_PROTOCOL,	/* the server speaks garbage or another version */
+	IVS_PEER_E_LOST,	/* the server is gone; memory and known doorbells go on working */
+};
+
+/**
+ * enum ivs_peer_cap - what a way in can do
+ * @IVS_CAP_ID:     has an id
+ * @IVS_CAP_RING:   can ring others
+ * @IVS_CAP_WAIT:   can be rung: has vectors to wait for
+ * @IVS_CAP_ROSTER: sees others join and leave
+ *
+ * Memory is what every way in has.
+ */
+enum ivs_peer_cap {
+	IVS_CAP_ID = 1 << 0,
+	IVS_CAP_RING = 1 << 1,
+	IVS_CAP_WAIT = 1 << 2,
+	IVS_CAP_ROSTER = 1 << 3,
+};
+
+/**
+ * struct ivs_peer_options - all zero is a good start
+ * @vectors_n:  how many vectors to use. 0: all that the server or device has (a server does not
+ *              say how many that are: they have all come when it is silent for 100 ms).
+ *              Fewer than there are: the surplus is ignored. More: IVS_PEER_E_TIMEOUT, or
+ *              IVS_PEER_E_VECTOR on a device.
+ * @timeout_ms: for the whole of ivs_peer_open(); 0: 5000
+ */
+struct ivs_peer_options {
+	unsigned int vectors_n;
+	unsigned int timeout_ms;
+};
+
+/**
+ * ivs_peer_open() - become a peer
+ * @address: see the top of this file
+ * @opts:    NULL: the defaults
+ * @out:     the peer; unchanged unless 0 is returned
+ * @err:     the reason in words, or NULL
+ *
+ * Return: 0, IVS_PEER_E_ADDRESS, _ABSENT, _AMBIGUOUS, _VECTOR, _TIMEOUT, _PROTOCOL, _LOST, or
+ * -errno.
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_peer_open(const char *address, const struct ivs_peer_options *opts,
+					  struct ivs_peer **out, struct ivs_error *err);
+
+/** ivs_peer_close() - leave: unmap the memory, close every fd. NULL is fine. */
+IVS_PUBLIC void ivs_peer_close(struct ivs_peer *peer);
+
+/** ivs_peer_caps() - enum ivs_peer_cap values, or-ed. */
+IVS_PUBLIC unsigned int ivs_peer_caps(const struct ivs_peer *peer);
+
+/**
+ * ivs_peer_why_not() - one sentence on why this way in cannot do @cap, and what to do about it
+ *
+ * Return: a string that lives as long as @peer; NULL if it can.
+ */
+IVS_PUBLIC const char *ivs_peer_why_not(const struct ivs_peer *peer, enum ivs_peer_cap cap);
+
+/** ivs_peer_way() - the way in, for people: "unix", "shm", "file", "vfio", "sysfs". */
+IVS_PUBLIC const char *ivs_peer_way(const struct ivs_peer *peer);
+
+/** ivs_peer_id() - own id, 0 to 65535; -1 without IVS_CAP_ID. */
+IVS_PUBLIC int ivs_peer_id(const struct ivs_peer *peer);
+
+/**
+ * ivs_peer_memory() - the region, mapped readable and writable
+ * @len: its bytes; NULL is fine
+ *
+ * Other peers may write anything into it at any time: read each word once, check it, then use it.
+ */
+IVS_PUBLIC void *ivs_peer_memory(const struct ivs_peer *peer, size_t *len);
+
+/** ivs_peer_vectors() - how many vectors one can be rung on; they are numbered from 0. */
+IVS_PUBLIC unsigned int ivs_peer_vectors(const struct ivs_peer *peer);
+
+/**
+ * ivs_peer_ring() - ring @vector of peer @id, which may be one's own id
+ *
+ * Whatever was written to the region before is visible to the peer when it wakes. Doorbells that
+ * come faster than they are taken become one: a doorbell says "look", it does not count. Never
+ * blocks, also when a peer has filled the doorbell's counter.
+ * Takes in what the server has said about joins and leaves by now; ivs_peer_next() still reports
+ * it. In a guest the device ignores ids and vectors that do not exist, and this returns 0.
+ *
+ * Return: 0, IVS_PEER_E_ABSENT, _VECTOR, _UNABLE; -errno.
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_peer_ring(struct ivs_peer *peer, unsigned int id,
+					  unsigned int vector);
+
+/**
+ * ivs_peer_wait() - wait until one's own @vector is rung
+ * @timeout_ms: 0: only look; -1: no limit
+ *
+ * A doorbell that came before the call counts, and is taken. Does not take in joins and leaves:
+ * that is ivs_peer_next(), which takes doorbells of all vectors too.
+ *
+ * Return: 0, IVS_PEER_E_TIMEOUT, _VECTOR, _UNABLE; -errno (-EINTR: a signal came).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_peer_wait(struct ivs_peer *peer, unsigned int vector,
+					  int timeout_ms);
+
+/**
+ * enum ivs_event_type - what ivs_peer_next() reports
+ * @IVS_EVENT_DOORBELL: @vector was rung, once or more
+ * @IVS_EVENT_JOIN:     peer @id is there and can be rung on @vectors_n vectors. Comes again for the
+ *                      same id, with more, when the rest of its vectors became known later.
+ *                      Those who were there first are reported after opening.
+ * @IVS_EVENT_LEAVE:    peer @id left
+ * @IVS_EVENT_LOST:     the server is gone: no more joins and leaves; everything else goes on.
+ *                      Reported once.
+ */
+enum ivs_event_type {
+	IVS_EVENT_DOORBELL = 1,
+	IVS_EVENT_JOIN,
+	IVS_EVENT_LEAVE,
+	IVS_EVENT_LOST,
+};
+
+struct ivs_event {
+	enum ivs_event_type type;
+	unsigned int id;	/* JOIN, LEAVE */
+	unsigned int vectors_n; /* JOIN */
+	unsigned int vector;	/* DOORBELL */
+};
+
+/**
+ * ivs_peer_next() - wait for the next event of any kind
+ * @timeout_ms: 0: only look; -1: no limit
+ * @event:      valid when 0 is returned
+ *
+ * Leaves come before the join of the next peer with the same id; one who came and went between two
+ * calls is not reported.
+ *
+ * Return: 0, IVS_PEER_E_TIMEOUT, _UNABLE (neither doorbells nor joins); -errno (-EINTR: a signal
+ * came).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_peer_next(struct ivs_peer *peer, int timeout_ms,
+					  struct ivs_event *event);
+
+/**
+ * ivs_peer_fd() - an fd for poll(2) and its like: readable when ivs_peer_next() has something
+ *
+ * Owned by @peer. After it became readable, call ivs_peer_next() with timeout 0 until it returns
+ * IVS_PEER_E_TIMEOUT.
+ *
+ * Return: the fd; -1 without IVS_CAP_WAIT and IVS_CAP_ROSTER.
+ */
+IVS_PUBLIC int ivs_peer_fd(const struct ivs_peer *peer);
+
+/**
+ * ivs_peer_vector_fd() - the eventfd of one of one's own vectors
+ *
+ * Owned by @peer. Readable when the vector was rung; reading takes the doorbell.
+ *
+ * Return: the fd; -1 if there is no such vector.
+ */
+IVS_PUBLIC int ivs_peer_vector_fd(const struct ivs_peer *peer, unsigned int vector);
+
+/**
+ * ivs_peer_roster() - who is there, without oneself, as far as ivs_peer_next() has reported it
+ * @ids: room for @ids_n ids, ascending
+ *
+ * Return: how many there are, which may be more than @ids_n. 0 without IVS_CAP_ROSTER.
+ */
+IVS_PUBLIC unsigned int ivs_peer_roster(struct ivs_peer *peer, unsigned int *ids,
+					unsigned int ids_n);
+
+/** ivs_peer_vectors_of() - how many vectors peer @id can be rung on, as far as known; 0 if absent.
+ */
+IVS_PUBLIC unsigned int ivs_peer_vectors_of(struct ivs_peer *peer, unsigned int id);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

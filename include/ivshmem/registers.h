@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/*
+ * The PCI device as a guest sees it: numbers only, no code, so that the kernel driver can include
+ * it too. Rule numbers (R-1 ...) refer to PROTOCOL.md, whose source is QEMU's "Device Specification
+ * for Inter-VM shared memory device" (docs/specs/ivshmem-spec).
+ */
+#ifndef IVSHMEM_REGISTERS_H
+#define IVSHMEM_REGISTERS_H
+
+/* R-1: identity in configuration space. */
+#define IVS_PCI_VENDOR 0x1af4
+#define IVS_PCI_DEVICE 0x1110
+#define IVS_PCI_REVISION 1	  /* the device of today */
+#define IVS_PCI_REVISION_LEGACY 0 /* before QEMU 2.6, and the old "-device ivshmem" */
+
+/* R-2: base address registers. */
+#define IVS_BAR_REGISTERS 0 /* 256 bytes */
+#define IVS_BAR_MSIX 1	    /* MSI-X table and PBA; only a device with interrupts has it */
+#define IVS_BAR_MEMORY 2    /* the shared memory: 64 bit, prefetchable, a power of two */
+#define IVS_REGISTERS_LEN 256
+
+/* R-3: registers in BAR 0, each 32 bits wide, little-endian. */
+#define IVS_REG_INTR_MASK 0x00	 /* read-write; revision 0 only */
+#define IVS_REG_INTR_STATUS 0x04 /* read clears; revision 0 only */
+#define IVS_REG_IV_POSITION 0x08 /* read-only: own id; 0 without a server */
+#define IVS_REG_DOORBELL 0x0c	 /* write-only: peer id in bits 16-31, vector in bits 0-15 */
+
+/* R-4: what is written to IVS_REG_DOORBELL. */
+#define IVS_DOORBELL(peer, vector) (((unsigned int)(peer) << 16) | ((unsigned int)(vector)&0xffffu))
+
+/* R-5: ids and vectors are 16 bits wide. */
+#define IVS_PEER_MAX 65535
+#define IVS_VECTOR_MAX 65535
+
+/* R-6: the PCI limit of MSI-X vectors is 2048; QEMU's slow path uses 8 bits of a vector. */
+#define IVS_DEVICE_VECTORS_MAX 256
+
+#endif

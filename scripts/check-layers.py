@@ -1,0 +1,110 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Who may include whom, and which files are pure (see ARCHITECTURE.md). Run as a test.
+
+Also what can be told by looking: an SPDX line in each file, and the budgets of length.
+"""
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+#: layer -> the layers whose headers it may include, besides its own. Public headers are free to all.
+MAY_INCLUDE = {
+    "util": set(),
+    "wire": {"util"},
+    "region": {"util"},
+    "server": {"wire", "region", "util"},
+    "peer": {"wire", "region", "util"},
+    "channel": {"util"},
+    "device": {"util"},
+    "vfio_user": {"device", "util"},
+}
+
+#: Bytes or events in, effects out: no system call, no clock, no global.
+PURE = ("src/wire/codec.c", "src/server/roster.c", "src/util/parse.c", "src/util/bitmap.h")
+PURE_HEADERS = {"errno.h", "inttypes.h", "limits.h", "stdbool.h", "stddef.h", "stdint.h", "string.h"}
+PURE_EXCEPTIONS = {
+    ("src/server/roster.c", "stdlib.h"): "memory for its tables",
+    ("src/util/parse.c", "stdio.h"): "snprintf",
+}
+
+#: Below tools/ nobody ends the process.
+FORBIDDEN_CALLS = re.compile(r"\b(exit|_exit|abort|quick_exit)\s*\(")
+
+FILE_LINES_MAX = 600
+FUNCTION_LINES_MAX = 60
+INCLUDE = re.compile(r'^#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
+SPDX_EXEMPT = re.compile(r"^(LICENSES/|fuzz/corpus/|.*\.md$|\.gitignore$)")
+
+
+def sources():
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"],
+        capture_output=True, text=True, check=True).stdout.split("\n")
+    return [name for name in listed if name and (ROOT / name).is_file()]
+
+
+def check_includes(name, text, complain):
+    layer = name.split("/")[1]
+    if layer not in MAY_INCLUDE:
+        complain(name, f"src/{layer} is no layer: add it to scripts/check-layers.py")
+        return
+    for kind, header in INCLUDE.findall(text):
+        if kind == "<" or header.startswith("ivshmem/"):
+            continue
+        target = header.split("/")[0]
+        if target != layer and target not in MAY_INCLUDE[layer]:
+            complain(name, f'{layer} must not include "{header}"')
+
+
+def check_pure(name, text, complain):
+    for kind, header in INCLUDE.findall(text):
+        if kind == "<" and header not in PURE_HEADERS and (name, header) not in PURE_EXCEPTIONS:
+            complain(name, f"is pure and includes <{header}>")
+
+
+def check_functions(name, lines, complain):
+    """In kernel style a function's body is from a brace in the first column to the other."""
+    start = None
+    for number, line in enumerate(lines, 1):
+        if line == "{":
+            start = number
+        elif line == "}" and start:
+            if number - start > FUNCTION_LINES_MAX:
+                complain(f"{name}:{start}", f"the function has {number - start} lines")
+            start = None
+
+
+def check_file(name, complain):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    lines = text.split("\n")
+    if not any("SPDX-License-Identifier:" in line for line in lines[:2]):
+        complain(name, "has no SPDX line")
+    if name.endswith((".c", ".h", ".py", ".sh")) and len(lines) > FILE_LINES_MAX + 1:
+        complain(name, f"has {len(lines) - 1} lines, more than {FILE_LINES_MAX}")
+    if name.endswith(".c"):
+        check_functions(name, lines, complain)
+    if name.startswith("src/") and name.endswith((".c", ".h")):
+        check_includes(name, text, complain)
+        if FORBIDDEN_CALLS.search(text):
+            complain(name, "ends the process; only programs may")
+    if name in PURE:
+        check_pure(name, text, complain)
+
+
+def main():
+    complaints = []
+    for name in sources():
+        if not SPDX_EXEMPT.match(name):
+            check_file(name, lambda where, what: complaints.append(f"{where}: {what}"))
+    for missing in (name for name in PURE if not (ROOT / name).is_file()):
+        complaints.append(f"{missing}: is said to be pure and does not exist")
+    print("\n".join(complaints) or f"layers: {len(sources())} files are as they should be")
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+# /init of a test guest. Unknown words NAME=VALUE of the kernel command line are its environment:
+#   GUEST_BIND=DRIVER  bind every ivshmem device to this driver before /run
+#   GUEST_STAY=1       after /run go on with /stay (if there is one), never power off
+# The console line "guest: exit STATUS" says that /run has ended.
+
+export PATH=/bin:/sbin HOME=/ TERM=dumb
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/shm /tmp
+mount -t tmpfs tmpfs /dev/shm
+mount -t tmpfs tmpfs /tmp
+# Kernel messages would tear the lines of the programs apart. Panics still come through.
+dmesg -n 1
+
+while read -r module; do
+	insmod "$module" || echo "guest: cannot insert $module: $(dmesg | tail -n 1)"
+done </modules/order
+
+if [ -n "$GUEST_BIND" ]; then
+	for device in /sys/bus/pci/devices/*; do
+		[ "$(cat "$device/vendor" "$device/device" | tr '\n' ' ')" = "0x1af4 0x1110 " ] || continue
+		echo "$GUEST_BIND" >"$device/driver_override"
+		if [ -e "$device/driver" ]; then
+			echo "${device##*/}" >"$device/driver/unbind"
+		fi
+		echo "${device##*/}" >/sys/bus/pci/drivers_probe
+		[ -e "$device/driver" ] ||
+			echo "guest: $GUEST_BIND does not take ${device##*/}: $(dmesg | tail -n 1)"
+	done
+fi
+
+echo "guest: up $(cut -d ' ' -f 1 /proc/uptime)"
+sh /run
+status=$?
+# Warnings and worse, in case the kernel knows why.
+[ "$status" = 0 ] || dmesg -r | sed -n 's/^<[0-4]>//p' | tail -n 10
+echo "guest: exit $status"
+
+if [ -n "$GUEST_STAY" ]; then
+	[ ! -e /stay ] || sh /stay
+	while :; do sleep 3600; done
+fi
+poweroff -f

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The ways in for a guest: finding the device, and what its drivers have in common. */
+#ifndef IVS_PEER_PCI_H
+#define IVS_PEER_PCI_H
+
+#include "peer/way.h"
+
+/* "0000:00:03.0" and the longest domain that Linux prints. */
+#define IVS_BDF_LEN 24
+
+/**
+ * struct ivs_pci_device - one ivshmem device as sysfs shows it
+ * @bdf:       its address
+ * @driver:    the driver it is bound to; "" if none
+ * @revision:  0 or 1
+ * @memory_len: bytes of BAR 2
+ * @has_msix:  it has BAR 1, and so interrupts (doorbell)
+ * @has_iommu: it is in an IOMMU group, which vfio needs
+ */
+struct ivs_pci_device {
+	char bdf[IVS_BDF_LEN];
+	char driver[64];
+	unsigned int revision;
+	uint64_t memory_len;
+	bool has_msix;
+	bool has_iommu;
+};
+
+/** ivs_pci_path() - "/sys/bus/pci/devices/BDF/FILE" */
+void ivs_pci_path(const struct ivs_pci_device *device, const char *file, char *out, size_t out_len);
+
+/** ivs_pci_begin() - BAR 0 is mapped: what can be done with registers alone */
+IVS_MUST_USE int ivs_pci_begin(struct ivs_peer *peer, const struct ivs_pci_device *device,
+			       struct ivs_error *err);
+
+/** ivs_vfio_open() - through vfio-pci, to which the device is bound */
+IVS_MUST_USE int ivs_vfio_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
+			       const struct ivs_peer_options *opts, struct ivs_error *err);
+
+/** ivs_sysfs_open() - through the resource files, which need no driver */
+IVS_MUST_USE int ivs_sysfs_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
+				const struct ivs_peer_options *opts, struct ivs_error *err);
+
+#endif

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The way in for a host process: the socket of an ivshmem-server. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+
+#include "peer/way.h"
+#include "util/clock.h"
+#include "util/error.h"
+#include "util/fd.h"
+#include "wire/socket.h"
+
+/* A server does not say when it has told everything: it has when it says nothing for so long. */
+#define QUIET_MS 100
+
+/* So that one call does not go on as long as a server talks. */
+#define HEAR_MAX 4096
+
+#define CONNECT_PAUSE_NS 10000000
+
+/* What is known of the greeting while ivs_peer_open() waits for its end. */
+struct greeting {
+	const char *path;
+	unsigned int wanted_n; /* own vectors; 0: all */
+	unsigned int others_n; /* the most vectors that another peer has */
+	int64_t deadline;
+};
+
+static int connect_server(struct ivs_peer *peer, const struct greeting *greeting,
+			  struct ivs_error *err)
+{
+	const struct timespec pause = {.tv_nsec = CONNECT_PAUSE_NS};
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+
+	if (!*greeting->path || strlen(greeting->path) >= sizeof(addr.sun_path))
+		return ivs_error_set(err, IVS_PEER_E_ADDRESS,
+				     "the socket's path has %zu bytes; 1 to %zu are possible",
+				     strlen(greeting->path), sizeof(addr.sun_path) - 1);
+	strcpy(addr.sun_path, greeting->path);
+	peer->server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (peer->server < 0)
+		return ivs_error_errno(err, errno, "cannot make a socket");
+	/* EAGAIN: the server has not accepted those before us yet. No event tells when it has. */
+	while (connect(peer->server, (const struct sockaddr *)&addr, sizeof(addr))) {
+		if (errno == ENOENT || errno == ECONNREFUSED)
+			return ivs_error_set(err, IVS_PEER_E_ABSENT,
+					     "no server listens at %s: start it with "
+					     "ivshmem-server -S %s",
+					     addr.sun_path, addr.sun_path);
+		if (errno != EAGAIN && errno != EINTR)
+			return ivs_error_errno(err, errno, "cannot connect to %s", addr.sun_path);
+		if (!ivs_clock_left_ms(greeting->deadline))
+			return ivs_error_set(err, IVS_PEER_E_TIMEOUT,
+					     "the server at %s does not accept connections",
+					     addr.sun_path);
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+static int take_memory(struct ivs_peer *peer, int fd, struct ivs_error *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return ivs_error_errno(err, errno, "cannot look at the region");
+	return ivs_peer_map(peer, fd, 0, (uint64_t)st.st_size, err);
+}
+
+/* Of the own ones there may be more than the caller wants. */
+static int take_vector(struct ivs_peer *peer, unsigned int id, unsigned int wanted_n, int *fd)
+{
+	if (id != (unsigned int)peer->id)
+		return ivs_remotes_add(&peer->remotes, id, fd);
+	if (wanted_n && peer->vectors_n == wanted_n)
+		return 0;
+	return ivs_peer_add_vector(peer, fd);
+}
+
+/* One message, greeting or later. Return: 0 or -errno. */
+static int apply(struct ivs_peer *peer, struct ivs_wire_message *msg, unsigned int wanted_n,
+		 struct ivs_error *err)
+{
+	IVS_OWNED_FD fd = msg->fd;
+	int result;
+
+	switch (msg->type) {
+	case IVS_WIRE_VERSION:
+		return 0;
+	case IVS_WIRE_ID:
+		peer->id = (int)msg->id;
+		return 0;
+	case IVS_WIRE_MEMORY:
+		return take_memory(peer, fd, err);
+	case IVS_WIRE_LEAVE:
+		ivs_remotes_remove(&peer->remotes, msg->id);
+		return 0;
+	case IVS_WIRE_VECTOR:
+		result = take_vector(peer, msg->id, wanted_n, &fd);
+		if (result)
+			ivs_error_errno(err, -result, "cannot take a vector of peer %u", msg->id);
+		return result;
+	}
+	return 0;
+}
+
+static int refuse(const struct ivs_peer *peer, int result, const char *path, struct ivs_error *err)
+{
+	switch (result) {
+	case IVS_SOCKET_E_GONE:
+		return ivs_error_set(err, IVS_PEER_E_LOST,
+				     "the server at %s closed the connection: its log says why",
+				     path);
+	case IVS_SOCKET_E_TRUNCATED:
+		return ivs_error_set(err, -EMFILE,
+				     "out of file descriptors: each vector of each peer needs one; "
+				     "raise the limit (ulimit -n)");
+	case IVS_SOCKET_E_FDS:
+		return ivs_error_set(
+			err, IVS_PEER_E_PROTOCOL,
+			"what listens at %s is no ivshmem-server: several fds came with "
+			"one message",
+			path);
+	case IVS_SOCKET_E_GARBAGE:
+		return ivs_error_set(err, IVS_PEER_E_PROTOCOL,
+				     "what listens at %s is no ivshmem-server of protocol 0: %s",
+				     path, ivs_wire_why(&peer->decoder));
+	default:
+		return ivs_error_errno(err, -result, "cannot hear the server at %s", path);
+	}
+}
+
+static bool is_complete(const struct ivs_peer *peer, const struct greeting *greeting)
+{
+	if (!peer->memory)
+		return false;
+	if (greeting->wanted_n)
+		return peer->vectors_n == greeting->wanted_n;
+	return peer->vectors_n && peer->vectors_n == greeting->others_n;
+}
+
+static int greeting_timeout(const struct ivs_peer *peer, const struct greeting *greeting,
+			    struct ivs_error *err)
+{
+	if (!peer->memory)
+		return ivs_error_set(err, IVS_PEER_E_TIMEOUT,
+				     "the server at %s accepted the connection and is silent",
+				     greeting->path);
+	return ivs_error_set(err, IVS_PEER_E_TIMEOUT,
+			     "the server at %s gave %u vectors, not %u: start it with -n %u",
+			     greeting->path, peer->vectors_n, greeting->wanted_n,
+			     greeting->wanted_n);
+}
+
+/* Wait for more. Return: 0 to go on, 1 when the greeting is over, else as ivs_peer_open(). */
+static int await_message(const struct ivs_peer *peer, const struct greeting *greeting,
+			 struct ivs_error *err)
+{
+	struct pollfd pfd = {.fd = peer->server, .events = POLLIN};
+	bool all_may_be_there = peer->memory && !greeting->wanted_n;
+	int left_ms = ivs_clock_left_ms(greeting->deadline);
+	int n;
+
+	if (all_may_be_there && left_ms > QUIET_MS)
+		left_ms = QUIET_MS;
+	n = poll(&pfd, 1, left_ms);
+	if (n < 0)
+		return errno == EINTR ? 0 : ivs_error_errno(err, errno, "cannot poll");
+	if (n)
+		return 0;
+	return all_may_be_there ? 1 : -ETIMEDOUT;
+}
+
+static int receive_greeting(struct ivs_peer *peer, struct greeting *greeting, struct ivs_error *err)
+{
+	struct ivs_wire_message msg;
+	unsigned int vectors_n;
+	int result;
+
+	while (!is_complete(peer, greeting)) {
+		result = ivs_socket_receive(peer->server, &peer->decoder, &msg);
+		if (result == IVS_SOCKET_E_AGAIN) {
+			result = await_message(peer, greeting, err);
+			if (result == -ETIMEDOUT)
+				return greeting_timeout(peer, greeting, err);
+			if (result)
+				return result < 0 ? result : 0;
+			continue;
+		}
+		if (result)
+			return refuse(peer, result, greeting->path, err);
+		result = apply(peer, &msg, greeting->wanted_n, err);
+		if (result)
+			return result;
+		vectors_n = ivs_remotes_vectors(&peer->remotes, msg.id);
+		if (msg.type == IVS_WIRE_VECTOR && vectors_n > greeting->others_n)
+			greeting->others_n = vectors_n;
+	}
+	return 0;
+}
+
+static void lose_server(struct ivs_peer *peer)
+{
+	int left = ivs_wire_release(&peer->decoder);
+
+	ivs_fd_close(&left);
+	ivs_fd_close(&peer->server); /* and with it goes its place in the epoll */
+	peer->lost = true;
+	ivs_peer_deny(peer, IVS_CAP_ROSTER, "the server is gone");
+}
+
+static int hear_unix(struct ivs_peer *peer)
+{
+	struct ivs_wire_message msg;
+	int result = 0;
+
+	for (unsigned int i = 0; i < HEAR_MAX && !result; i++) {
+		result = ivs_socket_receive(peer->server, &peer->decoder, &msg);
+		if (!result)
+			result = apply(peer, &msg, peer->wanted_n, NULL);
+	}
+	if (result && result != IVS_SOCKET_E_AGAIN)
+		lose_server(peer);
+	return ivs_doorbell_ring(peer->pending);
+}
+
+static int open_unix(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
+		     struct ivs_error *err)
+{
+	struct greeting greeting = {
+		.path = name,
+		.wanted_n = opts->vectors_n,
+		.deadline = ivs_clock_deadline(opts->timeout_ms < INT_MAX ? (int)opts->timeout_ms
+									  : INT_MAX),
+	};
+	int result;
+
+	peer->name = "unix";
+	peer->wanted_n = opts->vectors_n;
+	result = connect_server(peer, &greeting, err);
+	if (!result)
+		result = receive_greeting(peer, &greeting, err);
+	if (result)
+		return result;
+	peer->pending = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (peer->pending < 0)
+		return ivs_error_errno(err, errno, "cannot make an eventfd");
+	result = ivs_peer_watch(peer, peer->pending, IVS_TAG_PENDING);
+	if (!result)
+		result = ivs_peer_watch(peer, peer->server, IVS_TAG_SERVER);
+	if (result)
+		return ivs_error_errno(err, -result, "cannot watch the server");
+	ivs_peer_allow(peer, IVS_CAP_ID);
+	ivs_peer_allow(peer, IVS_CAP_RING);
+	ivs_peer_allow(peer, IVS_CAP_ROSTER);
+	if (peer->vectors_n)
+		ivs_peer_allow(peer, IVS_CAP_WAIT);
+	else
+		ivs_peer_deny(peer, IVS_CAP_WAIT,
+			      "the server gives no vectors: start it with -n 1 or more");
+	return 0;
+}
+
+static void close_unix(struct ivs_peer *peer)
+{
+	int left = ivs_wire_release(&peer->decoder);
+
+	ivs_fd_close(&left);
+	ivs_fd_close(&peer->server);
+	ivs_fd_close(&peer->pending);
+	ivs_remotes_deinit(&peer->remotes);
+}
+
+/* What is rung by one call of ivs_peer_ring(). */
+struct target {
+	struct ivs_doorbells *doorbells;
+	int fd; /* -1: there is no such vector */
+};
+
+static struct target get_target(struct ivs_peer *peer, unsigned int id, unsigned int vector)
+{
+	struct target target = {.fd = -1};
+
+	pthread_mutex_lock(&peer->lock);
+	target.doorbells = ivs_remotes_get(&peer->remotes, id);
+	if (target.doorbells && vector < target.doorbells->fds_n)
+		target.fd = target.doorbells->fds[vector];
+	pthread_mutex_unlock(&peer->lock);
+	return target;
+}
+
+static void put_target(struct ivs_peer *peer, const struct target *target)
+{
+	pthread_mutex_lock(&peer->lock);
+	ivs_doorbells_put(target->doorbells);
+	pthread_mutex_unlock(&peer->lock);
+}
+
+/* Take in what the server has said, if anything. Return: 1 if there was something, 0, -errno. */
+static int catch_up(struct ivs_peer *peer)
+{
+	struct pollfd pfd = {.events = POLLIN};
+	int result;
+
+	pthread_mutex_lock(&peer->lock);
+	pfd.fd = peer->server;
+	result = poll(&pfd, 1, 0) == 1 && peer->server >= 0;
+	if (result && hear_unix(peer) < 0)
+		result = -EIO;
+	pthread_mutex_unlock(&peer->lock);
+	return result;
+}
+
+/*
+ * The server's news first: the id may belong to somebody else by now. The write is not under the
+ * lock: should a stranger manage to make it wait, then it is this thread alone that does.
+ */
+static int ring_unix(struct ivs_peer *peer, unsigned int id, unsigned int vector)
+{
+	struct target target;
+	int result;
+
+	if (id == (unsigned int)peer->id) {
+		int fd = ivs_peer_vector_fd(peer, vector);
+
+		return fd < 0 ? IVS_PEER_E_VECTOR : ivs_doorbell_ring(fd);
+	}
+	result = catch_up(peer);
+	if (result < 0)
+		return result;
+	target = get_target(peer, id, vector);
+	if (!target.doorbells)
+		return IVS_PEER_E_ABSENT;
+	result = target.fd < 0 ? IVS_PEER_E_VECTOR : ivs_doorbell_ring(target.fd);
+	put_target(peer, &target);
+	return result;
+}
+
+const struct ivs_way ivs_way_unix = {
+	.open = open_unix,
+	.close = close_unix,
+	.ring = ring_unix,
+	.hear = hear_unix,
+};

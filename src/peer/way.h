@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The inside of a peer: what all ways in share, and what one must be able to do. One file per way,
+ * one table in peer.c.
+ */
+#ifndef IVS_PEER_WAY_H
+#define IVS_PEER_WAY_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "ivshmem/peer.h"
+#include "peer/remotes.h"
+#include "wire/codec.h"
+
+#define IVS_CAPS_N 4
+
+/* What an event of the peer's epoll is about: an own vector, or one of these. */
+#define IVS_TAG_SERVER UINT32_MAX
+#define IVS_TAG_PENDING (UINT32_MAX - 1)
+
+/**
+ * struct ivs_way - one way in
+ * @open:  sets memory and the capabilities, adds the vectors; the deadline is ivs_clock_ns() time
+ * @close: gives back what @open took, also when @open failed half-way
+ * @ring:  NULL without IVS_CAP_RING
+ * @hear:  take in what the server has to say; NULL if there is none. Called with the lock held.
+ */
+struct ivs_way {
+	int (*open)(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
+		    struct ivs_error *err);
+	void (*close)(struct ivs_peer *peer);
+	int (*ring)(struct ivs_peer *peer, unsigned int id, unsigned int vector);
+	int (*hear)(struct ivs_peer *peer);
+};
+
+extern const struct ivs_way ivs_way_unix;
+extern const struct ivs_way ivs_way_shm;
+extern const struct ivs_way ivs_way_file;
+extern const struct ivs_way ivs_way_pci;
+
+/**
+ * struct ivs_peer - one peer
+ * @name:       of the way in, for people
+ * @why_not:    by bit number of enum ivs_peer_cap: a static string, NULL if it can
+ * @id:         own id or -1
+ * @vectors:    own doorbells: eventfds, closed by peer.c; only ever grows
+ * @epoll:      own vectors, the server's socket, @pending; -1 without IVS_CAP_WAIT and _ROSTER
+ * @pending:    an eventfd, readable while there are joins and leaves to report
+ * @lock:       guards vectors, remotes, decoder, server, lost
+ * @remotes:    the others, as far as the way in can see them
+ * @server:     the socket; -1: none, or lost
+ * @wanted_n:   how many own vectors to take; 0: all
+ * @lost:       the loss of the server is still to be reported
+ * @registers:  BAR 0 in a guest
+ * @vfio:       the fds of vfio-pci
+ */
+struct ivs_peer {
+	const struct ivs_way *way;
+	const char *name;
+	unsigned int caps;
+	const char *why_not[IVS_CAPS_N];
+	int id;
+	void *memory;
+	size_t memory_len;
+	int *vectors;
+	unsigned int vectors_n;
+	unsigned int vectors_max;
+	int epoll;
+	int pending;
+	pthread_mutex_t lock;
+
+	struct ivs_remotes remotes;
+	struct ivs_wire_decoder decoder;
+	int server;
+	unsigned int wanted_n;
+	bool lost;
+
+	volatile uint32_t *registers;
+	size_t registers_len;
+	struct {
+		int container;
+		int group;
+		int device;
+	} vfio;
+};
+
+/** ivs_peer_allow() - @peer can do @cap; ivs_peer_deny() - it cannot, and why */
+void ivs_peer_allow(struct ivs_peer *peer, enum ivs_peer_cap cap);
+void ivs_peer_deny(struct ivs_peer *peer, enum ivs_peer_cap cap, const char *why);
+
+/** ivs_peer_map() - map @len bytes of @fd from @offset as the region. Return: 0 or -errno. */
+IVS_MUST_USE int ivs_peer_map(struct ivs_peer *peer, int fd, uint64_t offset, uint64_t len,
+			      struct ivs_error *err);
+
+/** ivs_peer_add_vector() - one more own doorbell; @fd is set to -1 if taken. Return: 0, -errno. */
+IVS_MUST_USE int ivs_peer_add_vector(struct ivs_peer *peer, int *fd);
+
+/** ivs_peer_watch() - have the peer's epoll watch @fd, making it at first. Return: 0, -errno. */
+IVS_MUST_USE int ivs_peer_watch(struct ivs_peer *peer, int fd, uint32_t tag);
+
+/** ivs_doorbell_ring() - write to an eventfd that a stranger may have filled; never waits for it */
+IVS_MUST_USE int ivs_doorbell_ring(int fd);
+
+/** ivs_doorbell_take() - take what was rung, if anything. Return: whether it was; -errno. */
+IVS_MUST_USE int ivs_doorbell_take(int fd);
+
+#endif

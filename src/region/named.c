@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Regions with a name: POSIX shared memory and files. To the kernel they are the same. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "region/backend.h"
+#include "util/error.h"
+
+/* Where shm_open(3) keeps its objects on Linux. */
+#define SHM_DIR "/dev/shm/"
+
+static int check_shm(struct ivs_region *region, const char *name, struct ivs_error *err)
+{
+	const char *base = name + strspn(name, "/");
+
+	if (!*base || strchr(base, '/') || !strcmp(base, ".") || !strcmp(base, ".."))
+		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
+				     "\"%s\" is no name for POSIX shared memory: use one word "
+				     "without slashes, such as shm:ivshmem",
+				     name);
+	if (strlen(base) > NAME_MAX)
+		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
+				     "the name of the shared memory has %zu bytes; at most %d fit",
+				     strlen(base), NAME_MAX);
+	snprintf(region->path, sizeof(region->path), "%s%s", SHM_DIR, base);
+	return 0;
+}
+
+static int check_file(struct ivs_region *region, const char *name, struct ivs_error *err)
+{
+	if (!*name)
+		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
+				     "a path must follow \"file:\", such as "
+				     "file:/dev/hugepages/ivshmem");
+	if (strlen(name) >= sizeof(region->path))
+		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
+				     "the path has %zu bytes; at most %zu fit", strlen(name),
+				     sizeof(region->path) - 1);
+	snprintf(region->path, sizeof(region->path), "%s", name);
+	return 0;
+}
+
+/*
+ * O_EXCL first: only then it is certain who made the object. Between the two attempts it can come
+ * and go; whoever plays such games gets an error after a few rounds.
+ */
+int ivs_region_open_path(struct ivs_region *region, bool make, struct ivs_error *err)
+{
+	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+
+	for (int round = 0; round < 10; round++) {
+		if (make) {
+			region->fd = open(region->path, flags | O_CREAT | O_EXCL, 0600);
+			region->created = region->fd >= 0;
+			if (region->fd >= 0)
+				return 0;
+			if (errno != EEXIST)
+				break;
+		}
+		region->fd = open(region->path, flags);
+		if (region->fd >= 0)
+			return 0;
+		if (errno != ENOENT || !make)
+			break;
+	}
+	if (errno == ENOENT && !make)
+		return ivs_error_set(err, IVS_REGION_E_ABSENT,
+				     "%s does not exist: start what makes it first, or give a size "
+				     "to make it",
+				     region->path);
+	if (errno == EISDIR || errno == ENXIO)
+		return ivs_error_set(err, IVS_REGION_E_KIND,
+				     "%s is not a file; for an unnamed region in a directory use "
+				     "dir:%s",
+				     region->path, region->path);
+	if (errno == ELOOP)
+		return ivs_error_set(err, IVS_REGION_E_KIND,
+				     "%s is a symbolic link: name the file itself", region->path);
+	return ivs_error_errno(err, errno, "cannot open %s", region->path);
+}
+
+static int open_named(struct ivs_region *region, const char *name, bool make, struct ivs_error *err)
+{
+	(void)name; /* check() has made region->path of it */
+	return ivs_region_open_path(region, make, err);
+}
+
+const struct ivs_region_backend ivs_region_shm = {
+	.prefix = "shm:",
+	.check = check_shm,
+	.open = open_named,
+};
+
+const struct ivs_region_backend ivs_region_file = {
+	.prefix = "file:",
+	.check = check_file,
+	.open = open_named,
+};

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What all backends share: the size is checked before anything is touched, an object is opened or
+ * made, given its size, owner and mode, and its memory reserved. If a step fails, what was made is
+ * removed again and what was grown is cut back.
+ */
+#include "ivshmem/region.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "region/backend.h"
+#include "util/error.h"
+#include "util/fd.h"
+#include "util/parse.h"
+
+static const struct ivs_region_backend *const backends[] = {
+	&ivs_region_shm,
+	&ivs_region_file,
+	&ivs_region_dir,
+	&ivs_region_memfd,
+};
+
+static const struct ivs_region_backend *find_backend(const char *address, const char **name)
+{
+	for (size_t i = 0; i < sizeof(backends) / sizeof(*backends); i++) {
+		size_t len = strlen(backends[i]->prefix);
+
+		if (!strncmp(address, backends[i]->prefix, len)) {
+			*name = address + len;
+			return backends[i];
+		}
+	}
+	return NULL;
+}
+
+static int check_power_of_two(uint64_t size, struct ivs_error *err)
+{
+	char given[IVS_SIZE_TEXT_LEN];
+	char below[IVS_SIZE_TEXT_LEN];
+	char above[IVS_SIZE_TEXT_LEN];
+	uint64_t lower;
+
+	if (size > INT64_MAX)
+		return ivs_error_set(err, IVS_REGION_E_SIZE,
+				     "region size %s is beyond what a file can have",
+				     ivs_size_text(size, given));
+	if (ivs_is_power_of_two(size))
+		return 0;
+	lower = UINT64_C(1) << (63 - __builtin_clzll(size));
+	return ivs_error_set(err, IVS_REGION_E_SIZE,
+			     "region size %s is not a power of two; use %s or %s",
+			     ivs_size_text(size, given), ivs_size_text(lower, below),
+			     ivs_size_text(lower * 2, above));
+}
+
+static int check_page(const struct ivs_region *region, uint64_t size, struct ivs_error *err)
+{
+	char given[IVS_SIZE_TEXT_LEN];
+	char page[IVS_SIZE_TEXT_LEN];
+
+	if (size >= region->page_size)
+		return 0;
+	return ivs_error_set(err, IVS_REGION_E_SIZE,
+			     "region size %s is less than one page; use %s or more",
+			     ivs_size_text(size, given), ivs_size_text(region->page_size, page));
+}
+
+/* Must be memory, and its pages must be known before its size can be judged. */
+static int inspect(struct ivs_region *region, struct stat *st, struct ivs_error *err)
+{
+	struct statfs fs;
+
+	if (fstat(region->fd, st) || fstatfs(region->fd, &fs))
+		return ivs_error_errno(err, errno, "cannot look at the region");
+	if (!S_ISREG(st->st_mode))
+		return ivs_error_set(err, IVS_REGION_E_KIND, "%s is not a file", region->path);
+	region->page_size = (uint64_t)sysconf(_SC_PAGESIZE);
+	if (fs.f_type == HUGETLBFS_MAGIC)
+		region->page_size = (uint64_t)fs.f_bsize;
+	return 0;
+}
+
+static int other_size(const struct ivs_region *region, uint64_t has, uint64_t wanted,
+		      struct ivs_error *err)
+{
+	char is[IVS_SIZE_TEXT_LEN];
+	char not [IVS_SIZE_TEXT_LEN];
+
+	return ivs_error_set(
+		err, IVS_REGION_E_OTHER_SIZE,
+		"%s exists with size %s, not %s: ask for size %s, or remove it (rm %s) "
+		"when nobody uses it",
+		region->path, ivs_size_text(has, is), ivs_size_text(wanted, not ), is,
+		region->path);
+}
+
+/* Every page now, so that running out of memory is our error and not everybody's SIGBUS. */
+static int reserve(const struct ivs_region *region, uint64_t size, struct ivs_error *err)
+{
+	char text[IVS_SIZE_TEXT_LEN];
+	int number;
+
+	do {
+		number = posix_fallocate(region->fd, 0, (off_t)size);
+	} while (number == EINTR);
+	if (!number)
+		return 0;
+	ivs_size_text(size, text);
+	if (number == ENOSPC || number == ENOMEM || number == EFBIG || number == EDQUOT) {
+		if (region->page_size > (uint64_t)sysconf(_SC_PAGESIZE))
+			return ivs_error_set(
+				err, IVS_REGION_E_FULL,
+				"no room for a region of %s: too few huge pages are free "
+				"(see /proc/meminfo, set vm.nr_hugepages)",
+				text);
+		return ivs_error_set(err, IVS_REGION_E_FULL,
+				     "no room for a region of %s%s%s: free some, or make that file "
+				     "system larger (df shows it)",
+				     text, *region->path ? " at " : "", region->path);
+	}
+	return ivs_error_errno(err, number, "cannot reserve %s of memory", text);
+}
+
+static int set_owner(const struct ivs_region *region, const struct ivs_region_options *opts,
+		     struct ivs_error *err)
+{
+	/* First the owner: fchown() may clear bits of the mode. */
+	if ((opts->uid != IVS_REGION_KEEP_ID || opts->gid != IVS_REGION_KEEP_ID) &&
+	    fchown(region->fd, opts->uid, opts->gid))
+		return ivs_error_errno(err, errno, "cannot give the region to uid %d, gid %d",
+				       (int)opts->uid, (int)opts->gid);
+	if (fchmod(region->fd, opts->mode ? opts->mode : 0600))
+		return ivs_error_errno(err, errno, "cannot set the region's mode");
+	return 0;
+}
+
+/* A new or empty object gets its size; of any other the size must be right already. */
+static int settle(struct ivs_region *region, const struct ivs_region_options *opts,
+		  const struct stat *st, struct ivs_error *err)
+{
+	uint64_t has = (uint64_t)st->st_size;
+	uint64_t wanted = opts->size ? opts->size : has;
+	int result;
+
+	if (!wanted)
+		return ivs_error_set(err, IVS_REGION_E_SIZE,
+				     "%s is empty: start what fills it first, or give a size",
+				     region->path);
+	if (!opts->size) {
+		result = check_power_of_two(wanted, err);
+		if (result)
+			return result;
+	}
+	result = check_page(region, wanted, err);
+	if (result)
+		return result;
+	if (has && has != wanted)
+		return other_size(region, has, wanted, err);
+	if (!has && ftruncate(region->fd, (off_t)wanted))
+		return ivs_error_errno(err, errno, "cannot set the region's size");
+	result = reserve(region, wanted, err);
+	if (result && !has && ftruncate(region->fd, 0))
+		return ivs_error_errno(err, errno, "cannot cut the region back");
+	if (result)
+		return result;
+	region->size = wanted;
+	return region->created ? set_owner(region, opts, err) : 0;
+}
+
+static int open_with(struct ivs_region *region, const struct ivs_region_backend *backend,
+		     const char *name, const struct ivs_region_options *opts, struct ivs_error *err)
+{
+	struct stat st;
+	int result;
+
+	result = opts->size ? check_power_of_two(opts->size, err) : 0;
+	if (!result)
+		result = backend->check(region, name, err);
+	if (!result)
+		result = backend->open(region, name, opts->size, err);
+	if (!result)
+		result = inspect(region, &st, err);
+	if (!result)
+		result = settle(region, opts, &st, err);
+	if (!result && backend->seal)
+		result = backend->seal(region, err);
+	return result;
+}
+
+int ivs_region_open(const char *address, const struct ivs_region_options *opts,
+		    struct ivs_region **out, struct ivs_error *err)
+{
+	static const struct ivs_region_options defaults = IVS_REGION_OPTIONS_INIT;
+	const struct ivs_region_backend *backend;
+	struct ivs_region *region;
+	const char *name;
+	int result;
+
+	backend = find_backend(address, &name);
+	if (!backend)
+		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
+				     "\"%s\" is no address of a region: use shm:NAME, file:PATH, "
+				     "dir:PATH or memfd:",
+				     address);
+	region = calloc(1, sizeof(*region));
+	if (!region)
+		return ivs_error_errno(err, ENOMEM, "cannot open %s", address);
+	region->fd = -1;
+	result = open_with(region, backend, name, opts ? opts : &defaults, err);
+	if (result) {
+		int removed = ivs_region_remove(region);
+
+		(void)removed; /* the first error is the one to tell */
+		ivs_region_close(region);
+		return result;
+	}
+	*out = region;
+	return 0;
+}
+
+void ivs_region_close(struct ivs_region *region)
+{
+	if (!region)
+		return;
+	ivs_fd_close(&region->fd);
+	free(region);
+}
+
+int ivs_region_remove(struct ivs_region *region)
+{
+	struct stat ours;
+	struct stat there;
+
+	if (!region->created || !*region->path)
+		return 0;
+	if (fstat(region->fd, &ours))
+		return -errno;
+	if (lstat(region->path, &there))
+		return errno == ENOENT ? 0 : -errno;
+	if (ours.st_dev != there.st_dev || ours.st_ino != there.st_ino)
+		return 0;
+	return unlink(region->path) && errno != ENOENT ? -errno : 0;
+}
+
+int ivs_region_fd(const struct ivs_region *region)
+{
+	return region->fd;
+}
+
+uint64_t ivs_region_size(const struct ivs_region *region)
+{
+	return region->size;
+}
+
+uint64_t ivs_region_page_size(const struct ivs_region *region)
+{
+	return region->page_size;
+}
+
+bool ivs_region_created(const struct ivs_region *region)
+{
+	return region->created;
+}
+
+bool ivs_region_sealed(const struct ivs_region *region)
+{
+	return region->sealed;
+}
+
+const char *ivs_region_path(const struct ivs_region *region)
+{
+	return region->path;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Regions without a name: sealed memfd, and a file in a directory that is unlinked at once. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "region/backend.h"
+#include "util/error.h"
+#include "util/parse.h"
+
+static int open_dir(struct ivs_region *region, const char *name, bool make, struct ivs_error *err)
+{
+	char path[4096];
+	int len;
+
+	if (!make)
+		return ivs_error_set(err, IVS_REGION_E_ABSENT,
+				     "dir:%s makes a new region each time: give its size", name);
+	/* O_TMPFILE would do without a name, but hugetlbfs does not have it. */
+	len = snprintf(path, sizeof(path), "%s/ivshmem.XXXXXX", name);
+	if (len >= (int)sizeof(path))
+		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
+				     "the path has %zu bytes; at most "
+				     "%zu fit",
+				     strlen(name), sizeof(path) - 16);
+	region->fd = mkostemp(path, O_CLOEXEC);
+	if (region->fd < 0)
+		return ivs_error_errno(err, errno, "cannot make a file in the directory %s", name);
+	region->created = true;
+	if (unlink(path))
+		return ivs_error_errno(err, errno, "cannot unlink %s", path);
+	return 0;
+}
+
+static int check_dir(struct ivs_region *region, const char *name, struct ivs_error *err)
+{
+	struct stat st;
+
+	(void)region;
+	if (!*name)
+		return ivs_error_set(
+			err, IVS_REGION_E_ADDRESS,
+			"a directory must follow \"dir:\", such as dir:/dev/hugepages");
+	if (stat(name, &st))
+		return ivs_error_errno(err, errno, "cannot look at the directory %s", name);
+	if (!S_ISDIR(st.st_mode))
+		return ivs_error_set(err, IVS_REGION_E_KIND,
+				     "%s is not a directory; for a region with that name use "
+				     "file:%s",
+				     name, name);
+	return 0;
+}
+
+/* "": ordinary pages; "2M": huge pages of that size, whose logarithm is part of the flags. */
+static bool memfd_flags(const char *name, unsigned int *flags)
+{
+	uint64_t page;
+
+	*flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	if (!*name)
+		return true;
+	if (!ivs_parse_size(name, &page) || !ivs_is_power_of_two(page))
+		return false;
+	*flags |= MFD_HUGETLB | (unsigned int)__builtin_ctzll(page) << MFD_HUGE_SHIFT;
+	return true;
+}
+
+static int check_memfd(struct ivs_region *region, const char *name, struct ivs_error *err)
+{
+	unsigned int flags;
+
+	(void)region;
+	if (!memfd_flags(name, &flags))
+		return ivs_error_set(
+			err, IVS_REGION_E_ADDRESS,
+			"\"%s\" is no size of huge pages: use memfd:2M or memfd:1G, or "
+			"memfd: for ordinary pages",
+			name);
+	return 0;
+}
+
+static int open_memfd(struct ivs_region *region, const char *name, bool make, struct ivs_error *err)
+{
+	unsigned int flags;
+
+	if (!make)
+		return ivs_error_set(err, IVS_REGION_E_ABSENT,
+				     "memfd: makes a new region each time: give its size");
+	if (!memfd_flags(name, &flags))
+		return -EINVAL;
+	region->fd = memfd_create("ivshmem", flags);
+	if (region->fd < 0 && (errno == ENODEV || errno == EINVAL) && *name)
+		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
+				     "the kernel has no huge pages of %s: see "
+				     "/sys/kernel/mm/hugepages",
+				     name);
+	if (region->fd < 0)
+		return ivs_error_errno(err, errno, "cannot make a memfd");
+	region->created = true;
+	return 0;
+}
+
+static int seal_memfd(struct ivs_region *region, struct ivs_error *err)
+{
+	if (fcntl(region->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+		return ivs_error_errno(err, errno, "cannot seal the memory");
+	region->sealed = true;
+	return 0;
+}
+
+const struct ivs_region_backend ivs_region_dir = {
+	.prefix = "dir:",
+	.check = check_dir,
+	.open = open_dir,
+};
+
+const struct ivs_region_backend ivs_region_memfd = {
+	.prefix = "memfd:",
+	.check = check_memfd,
+	.open = open_memfd,
+	.seal = seal_memfd,
+};

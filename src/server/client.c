@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+
+#include "util/fd.h"
+
+/*
+ * A full socket holds about 22 messages of 768 bytes (the kernel's count for 8 bytes and an fd).
+ * This is each client's quota of fds in flight: what does not fit stays in the roster.
+ */
+#define SEND_BUFFER_LEN 8192
+
+int ivs_client_new(int *sock, unsigned int vectors_n, struct ivs_client **out)
+{
+	struct ivs_client *client = malloc(sizeof(*client) + vectors_n * sizeof(int));
+	socklen_t cred_len = sizeof(client->cred);
+	const int buffer_len = SEND_BUFFER_LEN;
+	int number;
+
+	if (!client)
+		return -ENOMEM;
+	*client = (struct ivs_client){.sock = -1};
+	if (setsockopt(*sock, SOL_SOCKET, SO_SNDBUF, &buffer_len, sizeof(buffer_len)) ||
+	    getsockopt(*sock, SOL_SOCKET, SO_PEERCRED, &client->cred, &cred_len))
+		goto fail;
+	for (; client->vectors_n < vectors_n; client->vectors_n++) {
+		int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+		if (fd < 0)
+			goto fail;
+		client->eventfds[client->vectors_n] = fd;
+	}
+	client->sock = ivs_fd_take(sock);
+	*out = client;
+	return 0;
+
+fail:
+	number = errno;
+	ivs_client_free(client);
+	return -number;
+}
+
+void ivs_client_free(struct ivs_client *client)
+{
+	if (!client)
+		return;
+	ivs_fd_close(&client->sock);
+	for (unsigned int i = 0; i < client->vectors_n; i++)
+		ivs_fd_close(&client->eventfds[i]);
+	free(client);
+}
+
+const char *ivs_client_hear(const struct ivs_client *client)
+{
+	char byte;
+	ssize_t n;
+
+	/* read() and not recvmsg(): fds thrown at us are discarded by the kernel. */
+	do {
+		n = read(client->sock, &byte, 1);
+	} while (n < 0 && errno == EINTR);
+	if (n > 0)
+		return "it sent data, which clients must not";
+	if (n == 0)
+		return "it closed the connection";
+	if (errno == EAGAIN)
+		return NULL;
+	return errno == ECONNRESET ? "it closed the connection" : "its socket failed";
+}

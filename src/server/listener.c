@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "util/error.h"
+#include "util/fd.h"
+
+#define LOCK_TRIES 50
+#define LOCK_PAUSE_NS 100000000 /* so 5 s in all */
+
+/*
+ * Two servers that start at the same time must not both find the same dead socket: the second would
+ * remove what the first has just made. The directory is a lock that needs no file of its own.
+ */
+static int lock_directory(const char *path, int *lock, struct ivs_error *err)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+	char copy[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	const char *dir;
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	dir = dirname(copy);
+	*lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*lock < 0)
+		return ivs_error_errno(err, errno, "cannot open %s, where the socket is to be",
+				       dir);
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		if (!flock(*lock, LOCK_EX | LOCK_NB))
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return ivs_error_errno(err, errno, "cannot lock %s", dir);
+		nanosleep(&pause, NULL);
+	}
+	return ivs_error_set(err, IVS_LISTENER_E_BUSY,
+			     "another process keeps the directory %s locked", dir);
+}
+
+/*
+ * Whether a living process has the socket. A datagram socket asks: it is refused either way, by a
+ * living stream socket for its type, and so a running server and its clients notice nothing.
+ */
+static int check_dead(const struct sockaddr_un *addr, struct ivs_error *err)
+{
+	const char *path = addr->sun_path;
+	IVS_OWNED_FD probe = -1;
+	struct stat st;
+
+	if (lstat(path, &st))
+		return ivs_error_errno(err, errno, "cannot look at %s", path);
+	if (!S_ISSOCK(st.st_mode))
+		return ivs_error_set(err, IVS_LISTENER_E_PATH,
+				     "%s exists and is no socket: remove it or use another path",
+				     path);
+	probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (probe < 0)
+		return ivs_error_errno(err, errno, "cannot make a socket");
+	if (!connect(probe, (const struct sockaddr *)addr, sizeof(*addr)) || errno == EPROTOTYPE)
+		return ivs_error_set(err, IVS_LISTENER_E_BUSY,
+				     "a server is already listening at %s: stop it or use another "
+				     "path",
+				     path);
+	if (errno != ECONNREFUSED)
+		return ivs_error_errno(err, errno, "cannot tell whether %s is in use", path);
+	return 0;
+}
+
+static int bind_or_replace(int fd, const struct sockaddr_un *addr, struct ivs_error *err)
+{
+	int result;
+
+	if (!bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
+		return 0;
+	if (errno == EADDRINUSE) {
+		result = check_dead(addr, err);
+		if (result)
+			return result;
+		if (unlink(addr->sun_path))
+			return ivs_error_errno(err, errno, "cannot remove the dead socket %s",
+					       addr->sun_path);
+		if (!bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
+			return 0;
+	}
+	return ivs_error_errno(err, errno, "cannot make the socket %s", addr->sun_path);
+}
+
+int ivs_listener_open(struct ivs_listener *listener, const char *path, struct ivs_error *err)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	IVS_OWNED_FD lock = -1;
+	IVS_OWNED_FD fd = -1;
+	int result;
+
+	if (!*path || strlen(path) >= sizeof(addr.sun_path))
+		return ivs_error_set(err, IVS_LISTENER_E_PATH,
+				     "the socket's path has %zu bytes; 1 to %zu are possible: %s",
+				     strlen(path), sizeof(addr.sun_path) - 1, path);
+	strcpy(addr.sun_path, path);
+	strcpy(listener->path, path);
+	result = lock_directory(path, &lock, err);
+	if (result)
+		return result;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return ivs_error_errno(err, errno, "cannot make a socket");
+	result = bind_or_replace(fd, &addr, err);
+	if (result)
+		return result;
+	if (lstat(path, &listener->ours) || listen(fd, SOMAXCONN)) {
+		result = ivs_error_errno(err, errno, "cannot listen at %s", path);
+		unlink(path);
+		return result;
+	}
+	listener->fd = ivs_fd_take(&fd);
+	return 0;
+}
+
+void ivs_listener_close(struct ivs_listener *listener)
+{
+	struct stat there;
+
+	if (listener->fd < 0)
+		return;
+	if (!lstat(listener->path, &there) && there.st_dev == listener->ours.st_dev &&
+	    there.st_ino == listener->ours.st_ino)
+		unlink(listener->path);
+	ivs_fd_close(&listener->fd);
+}

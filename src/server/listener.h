@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The server's socket in the file system: claimed from the dead, never from the living. */
+#ifndef IVS_SERVER_LISTENER_H
+#define IVS_SERVER_LISTENER_H
+
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "ivshmem/api.h"
+
+/**
+ * struct ivs_listener - a listening UNIX stream socket
+ * @fd:   non-blocking; -1: none
+ * @path: its name
+ * @ours: the name's inode when it was made, to know at the end whether it still is ours
+ */
+struct ivs_listener {
+	int fd;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	struct stat ours;
+};
+
+#define IVS_LISTENER_INIT                                                                          \
+	{                                                                                          \
+		.fd = -1                                                                           \
+	}
+
+enum ivs_listener_error {
+	IVS_LISTENER_E_PATH = 1, /* too long, empty, or something that is no socket is there */
+	IVS_LISTENER_E_BUSY,	 /* a living process listens there */
+};
+
+/**
+ * ivs_listener_open() - listen at @path; a socket that a dead server left there is replaced
+ *
+ * Return: 0, IVS_LISTENER_E_*, -errno.
+ */
+IVS_MUST_USE int ivs_listener_open(struct ivs_listener *listener, const char *path,
+				   struct ivs_error *err);
+
+/** ivs_listener_close() - stop listening; remove the name if it is still ours */
+void ivs_listener_close(struct ivs_listener *listener);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The roster: who is connected, and what has each of them been told.
+ *
+ * State is replicated, messages are not queued: for every client the roster keeps the set of peers
+ * that it knows, and computes the next message from the difference to the set that is really there.
+ * So memory is bounded whatever clients do (one bit per pair of ids), a client that does not read
+ * costs no more than one that does, and one that reads again after a long time hears of the state
+ * and not of the history.
+ *
+ * What each client hears (rules in PROTOCOL.md):
+ *   - version, its id, the memory, in this order and first;
+ *   - then others' vectors, and after those who were visible when its greeting was complete, its
+ * own;
+ *   - the vectors of one peer in order 0, 1, 2 ... and without anything between them, unless that
+ *     peer leaves in the middle: then its leave comes instead of the rest;
+ *   - a leave exactly for those peers of which it has heard a vector; leaves before joins;
+ *   - never anything of a peer with 0 vectors, nor that it left itself.
+ * A client is visible to others when its greeting (three messages) has been told to it.
+ *
+ * Ids: the lowest free one, 0 to 65535. An id is free again when its peer left and nobody who is
+ * still there knows it.
+ *
+ * Pure: no system call but memory allocation, no clock, no global.
+ */
+#ifndef IVS_SERVER_ROSTER_H
+#define IVS_SERVER_ROSTER_H
+
+#include <stdbool.h>
+
+#include "wire/codec.h"
+
+enum ivs_roster_error {
+	IVS_ROSTER_E_FULL = 1, /* peers_max peers are there, or no id is free */
+};
+
+struct ivs_roster;
+
+/**
+ * ivs_roster_new() - an empty roster
+ * @peers_max: how many may be there at a time, 1 to 65536
+ *
+ * Return: 0 or -ENOMEM.
+ */
+IVS_MUST_USE int ivs_roster_new(unsigned int peers_max, struct ivs_roster **out);
+
+/** ivs_roster_free() - NULL is fine */
+void ivs_roster_free(struct ivs_roster *roster);
+
+/**
+ * ivs_roster_join() - somebody came
+ * @vectors_n: how many vectors it has, 0 to 65536
+ * @id:        the id it got
+ *
+ * Return: 0, IVS_ROSTER_E_FULL, -ENOMEM; if not 0, nothing has changed.
+ */
+IVS_MUST_USE int ivs_roster_join(struct ivs_roster *roster, unsigned int vectors_n,
+				 unsigned int *id);
+
+/** ivs_roster_leave() - @id, who is there, left; its fds are not needed any more */
+void ivs_roster_leave(struct ivs_roster *roster, unsigned int id);
+
+/**
+ * ivs_roster_due() - what @id, who is there, must be told next
+ * @out:   room for @out_n messages, at least 1; the fds in them are all -1, for the caller to fill
+ * in
+ *
+ * Changes nothing. Fewer than @out_n does not mean that this is all: ask again after
+ * ivs_roster_told().
+ *
+ * Return: how many; 0: it knows everything.
+ */
+IVS_MUST_USE unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
+					 struct ivs_wire_message *out, unsigned int out_n);
+
+/**
+ * ivs_roster_told() - the first @msgs_n messages of the last ivs_roster_due() for @id have left
+ *
+ * Nothing else may have been done with the roster in between.
+ */
+void ivs_roster_told(struct ivs_roster *roster, unsigned int id,
+		     const struct ivs_wire_message *msgs, unsigned int msgs_n);
+
+/** ivs_roster_greeted() - whether @id, who is there, has been told its whole greeting */
+bool ivs_roster_greeted(const struct ivs_roster *roster, unsigned int id);
+
+/** ivs_roster_present() - whether somebody with this id is there; any @id */
+bool ivs_roster_present(const struct ivs_roster *roster, unsigned int id);
+
+/** ivs_roster_peers() - how many are there */
+unsigned int ivs_roster_peers(const struct ivs_roster *roster);
+
+#endif

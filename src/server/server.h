@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The server: accepts clients, tells each who is there, and passes on fds. It is never on the data
+ * path, never maps the region and never rings anybody.
+ */
+#ifndef IVS_SERVER_SERVER_H
+#define IVS_SERVER_SERVER_H
+
+#include "ivshmem/region.h"
+
+/* MSI-X has at most 2048 vectors (PCI Local Bus Specification 3.0, 6.8.2.3). */
+#define IVS_SERVER_VECTORS_MAX 2048
+
+/**
+ * struct ivs_server_options - what a server is to be
+ * @socket_path: where to listen
+ * @region:      what to hand out; must outlive the server
+ * @vectors_n:   doorbells per client, 0 to IVS_SERVER_VECTORS_MAX
+ */
+struct ivs_server_options {
+	const char *socket_path;
+	const struct ivs_region *region;
+	unsigned int vectors_n;
+};
+
+struct ivs_server;
+
+/** ivs_server_new() - listen. Return: 0, IVS_LISTENER_E_*, -errno. */
+IVS_MUST_USE int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **out,
+				struct ivs_error *err);
+
+/**
+ * ivs_server_run() - serve until @stop_fd is readable
+ *
+ * Return: 0 or -errno.
+ */
+IVS_MUST_USE int ivs_server_run(struct ivs_server *server, int stop_fd);
+
+/**
+ * ivs_server_free() - stop listening and close every connection; NULL is fine
+ *
+ * Nobody is told that the others left: they have not, and their doorbells go on working.
+ */
+void ivs_server_free(struct ivs_server *server);
+
+#endif

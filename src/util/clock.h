@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Monotonic time in nanoseconds, and deadlines for poll(2). */
+#ifndef IVS_UTIL_CLOCK_H
+#define IVS_UTIL_CLOCK_H
+
+#include <limits.h>
+#include <stdint.h>
+#include <time.h>
+
+#define IVS_NS_PER_MS 1000000
+#define IVS_NS_PER_S 1000000000LL
+#define IVS_CLOCK_NEVER INT64_MAX
+
+static inline int64_t ivs_clock_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * IVS_NS_PER_S + now.tv_nsec;
+}
+
+/** ivs_clock_deadline() - when @timeout_ms from now will have passed; negative: never */
+static inline int64_t ivs_clock_deadline(int timeout_ms)
+{
+	if (timeout_ms < 0)
+		return IVS_CLOCK_NEVER;
+	return ivs_clock_ns() + (int64_t)timeout_ms * IVS_NS_PER_MS;
+}
+
+/** ivs_clock_left_ms() - for poll(2): rounded up; 0 if it has passed, -1 if it never does */
+static inline int ivs_clock_left_ms(int64_t deadline_ns)
+{
+	int64_t left_ms;
+
+	if (deadline_ns == IVS_CLOCK_NEVER)
+		return -1;
+	left_ms = (deadline_ns - ivs_clock_ns() + IVS_NS_PER_MS - 1) / IVS_NS_PER_MS;
+	if (left_ms <= 0)
+		return 0;
+	return left_ms > INT_MAX ? INT_MAX : (int)left_ms;
+}
+
+#endif

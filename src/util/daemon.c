@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "util/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/types.h>
+
+#include "util/error.h"
+#include "util/fd.h"
+
+int ivs_pidfile_open(struct ivs_pidfile *file, const char *path, struct ivs_error *err)
+{
+	IVS_OWNED_FD fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+
+	if (fd < 0)
+		return ivs_error_errno(err, errno, "cannot open the pidfile %s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		if (errno != EWOULDBLOCK)
+			return ivs_error_errno(err, errno, "cannot lock the pidfile %s", path);
+		return ivs_error_set(err, IVS_PIDFILE_E_BUSY,
+				     "the pidfile %s belongs to a running server: stop that or use "
+				     "another file (-p)",
+				     path);
+	}
+	file->fd = ivs_fd_take(&fd);
+	file->path = path;
+	return 0;
+}
+
+int ivs_pidfile_write(struct ivs_pidfile *file, struct ivs_error *err)
+{
+	if (ftruncate(file->fd, 0) || dprintf(file->fd, "%d\n", (int)getpid()) < 0)
+		return ivs_error_errno(err, errno, "cannot write the pidfile %s", file->path);
+	return 0;
+}
+
+void ivs_pidfile_close(struct ivs_pidfile *file)
+{
+	if (file->fd < 0)
+		return;
+	unlink(file->path);
+	ivs_fd_close(&file->fd);
+}
+
+/* In the parent: 0 if the child was ready, 1 if it ended before. */
+static int wait_until_ready(int fd)
+{
+	char byte;
+	ssize_t n;
+
+	do {
+		n = read(fd, &byte, 1);
+	} while (n < 0 && errno == EINTR);
+	return n == 1 ? 0 : 1;
+}
+
+int ivs_daemon_fork(int *ready_fd, bool *parent, struct ivs_error *err)
+{
+	int ends[2];
+	pid_t pid;
+	int result;
+
+	if (pipe2(ends, O_CLOEXEC))
+		return ivs_error_errno(err, errno, "cannot make a pipe");
+	pid = fork();
+	if (pid < 0) {
+		result = ivs_error_errno(err, errno, "cannot fork");
+		close(ends[0]);
+		close(ends[1]);
+		return result;
+	}
+	*parent = pid > 0;
+	if (*parent) {
+		close(ends[1]);
+		result = wait_until_ready(ends[0]);
+		close(ends[0]);
+		return result;
+	}
+	close(ends[0]);
+	*ready_fd = ends[1];
+	setsid(); /* cannot fail: a new child leads no process group */
+	return 0;
+}
+
+int ivs_daemon_ready(int *ready_fd, struct ivs_error *err)
+{
+	IVS_OWNED_FD null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0)
+		return ivs_error_errno(err, errno, "cannot open /dev/null");
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (dup2(null, fd) < 0)
+			return ivs_error_errno(err, errno, "cannot leave the terminal");
+	}
+	if (write(*ready_fd, "", 1) != 1)
+		return ivs_error_errno(err, errno, "cannot tell the parent");
+	ivs_fd_close(ready_fd);
+	return 0;
+}

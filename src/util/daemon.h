@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Going into the background, and the file that says who is there. */
+#ifndef IVS_UTIL_DAEMON_H
+#define IVS_UTIL_DAEMON_H
+
+#include <stdbool.h>
+
+#include "ivshmem/api.h"
+
+/**
+ * struct ivs_pidfile - a file with our process id, locked as long as we live
+ * @fd:   -1: none
+ * @path: must outlive it
+ */
+struct ivs_pidfile {
+	int fd;
+	const char *path;
+};
+
+enum ivs_pidfile_error {
+	IVS_PIDFILE_E_BUSY = 1, /* a living process holds it */
+};
+
+/** ivs_pidfile_open() - claim @path; nothing is written yet. Return: 0, IVS_PIDFILE_E_BUSY, -errno.
+ */
+IVS_MUST_USE int ivs_pidfile_open(struct ivs_pidfile *file, const char *path,
+				  struct ivs_error *err);
+
+/** ivs_pidfile_write() - the id of the calling process. Return: 0 or -errno. */
+IVS_MUST_USE int ivs_pidfile_write(struct ivs_pidfile *file, struct ivs_error *err);
+
+/** ivs_pidfile_close() - remove and unlock it */
+void ivs_pidfile_close(struct ivs_pidfile *file);
+
+/**
+ * ivs_daemon_fork() - go on in a child with a session of its own
+ * @ready_fd: in the child: for ivs_daemon_ready()
+ * @parent:   whether this is the parent, which has by then waited until the child was ready
+ *
+ * The child keeps the working directory, so that relative paths keep their meaning.
+ *
+ * Return: 0; in the parent 1 if the child ended without being ready; -errno.
+ */
+IVS_MUST_USE int ivs_daemon_fork(int *ready_fd, bool *parent, struct ivs_error *err);
+
+/** ivs_daemon_ready() - let the parent end, and let go of its terminal. Return: 0 or -errno. */
+IVS_MUST_USE int ivs_daemon_ready(int *ready_fd, struct ivs_error *err);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "util/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <syslog.h>
+
+/* The one global of the project: a process has one standard error. */
+static struct {
+	const char *program;
+	bool verbose;
+	bool syslog;
+} log_state = {.program = "ivshmem"};
+
+void ivs_log_init(const char *program, bool verbose)
+{
+	log_state.program = program;
+	log_state.verbose = verbose;
+}
+
+void ivs_log_to_syslog(void)
+{
+	openlog(log_state.program, LOG_PID, LOG_DAEMON);
+	log_state.syslog = true;
+}
+
+void ivs_log(enum ivs_log_level level, const char *format, ...)
+{
+	static const int priorities[] = {LOG_ERR, LOG_WARNING, LOG_INFO};
+	int saved = errno;
+	char line[1024];
+	va_list args;
+
+	if (level == IVS_LOG_INFO && !log_state.verbose)
+		return;
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	if (log_state.syslog)
+		syslog(priorities[level], "%s", line);
+	else
+		fprintf(stderr, "%s: %s\n", log_state.program, line);
+	errno = saved;
+}

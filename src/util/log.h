@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Lines for whoever runs the program: to standard error, or to syslog once it is a daemon. */
+#ifndef IVS_UTIL_LOG_H
+#define IVS_UTIL_LOG_H
+
+#include <stdbool.h>
+
+#include "ivshmem/api.h"
+
+enum ivs_log_level {
+	IVS_LOG_ERROR,	 /* something asked for was not done */
+	IVS_LOG_WARNING, /* it was done, but one should know */
+	IVS_LOG_INFO,	 /* what goes on; shown only when asked for */
+};
+
+/** ivs_log_init() - @program: stands before each line; must live as long as the process */
+void ivs_log_init(const char *program, bool verbose);
+
+/** ivs_log_to_syslog() - from now on */
+void ivs_log_to_syslog(void);
+
+/** ivs_log() - one line, without the newline */
+void ivs_log(enum ivs_log_level level, const char *format, ...) IVS_PRINTF(2, 3);
+
+#endif

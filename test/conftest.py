@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fixtures that every test of whole programs uses, and the output that `meson test` counts."""
+import os
+import pathlib
+import sys
+
+import pytest
+
+SOURCE = pathlib.Path(__file__).resolve().parent.parent
+BUILD = pathlib.Path(os.environ.get("IVSHMEM_BUILD", SOURCE / "build")).resolve()
+sys.path.insert(0, str(SOURCE / "scripts"))
+sys.path.insert(0, str(SOURCE / "test"))
+
+
+class TapReporter:
+    """One TAP line for each test, so that meson sees each of them and not only each file."""
+
+    def __init__(self, stream):
+        self.stream = stream
+        self.count = 0
+
+    def line(self, text):
+        print(text, file=self.stream, flush=True)
+
+    def pytest_runtest_logreport(self, report):
+        if report.when != "call" and report.outcome == "passed":
+            return
+        if report.when == "teardown" and report.failed:
+            self.result("not ok", report.nodeid + " (teardown)")
+        elif report.when == "setup" or report.when == "call":
+            if report.skipped:
+                reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else "skipped"
+                self.result("ok", report.nodeid, " # SKIP " + reason.replace("Skipped: ", ""))
+            else:
+                self.result("ok" if report.passed else "not ok", report.nodeid)
+        if report.failed:
+            for text in report.longreprtext.splitlines() + report.capstdout.splitlines():
+                self.line("# " + text)
+            for text in report.capstderr.splitlines():
+                self.line("# " + text)
+
+    def result(self, verdict, name, suffix=""):
+        self.count += 1
+        self.line(f"{verdict} {self.count} - {name}{suffix}")
+
+    def pytest_collectreport(self, report):
+        if report.failed:
+            self.result("not ok", report.nodeid + " (collection)")
+            for text in str(report.longrepr).splitlines():
+                self.line("# " + text)
+
+    def pytest_sessionfinish(self):
+        self.line(f"1..{self.count}")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--tap-lines", action="store_true", help="print TAP instead of dots")
+
+
+def pytest_configure(config):
+    if config.getoption("--tap-lines"):
+        stream = os.fdopen(os.dup(1), "w")
+        config.pluginmanager.register(TapReporter(stream), "tap-reporter")
+
+
+@pytest.fixture
+def build():
+    """The build directory under test."""
+    return BUILD

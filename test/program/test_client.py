@@ -1,0 +1,408 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ivshmem-client: its commands, its end, other ways in, and servers that are none."""
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from support.programs import cpu_ticks, place, wait_until
+from support.wire import BadServer, RawClient, readable
+
+__all__ = ["place"]
+
+
+def join(where, vectors=1):
+    """A client that has read its greeting."""
+    return where.add(RawClient(str(where.socket), vectors)).greeting()
+
+
+def check(done, status, out="", err=""):
+    """How a program ended, and what its output must contain."""
+    assert done.returncode == status, done.stderr
+    assert out in done.stdout
+    assert err in done.stderr
+    assert bool(done.stderr) == bool(err), done.stderr
+
+
+# Commands
+
+def test_dump(place):
+    """dump: the way in, the region's size, oneself and the others with their vectors."""
+    place.server("-n", "3", "-l", "2M")
+    clients = [join(place, 3), join(place, 3)]
+    done = place.run_client("-c", "dump")
+    check(done, 0)
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["way", "in", "unix"], ["region", "2M"],
+        ["peer", "2", "3", "vectors", "(this", "one)"],
+        ["peer", "0", "3", "vectors"], ["peer", "1", "3", "vectors"]]
+    for client in clients:
+        client.read_until(lambda: client.history[-1] == (2, False), "2 has left")
+
+
+@pytest.mark.parametrize("vectors", [0, 1, 2, 64])
+def test_dump_alone(place, vectors):
+    """The first client has all its vectors, though nobody says how many there are."""
+    place.server("-n", vectors)
+    check(place.run_client("-c", "dump"), 0, f"peer     0  {vectors} vectors (this one)")
+
+
+@pytest.mark.parametrize("option", ["-c", "--command"])
+def test_commands_in_order(place, option):
+    """Several -c are done in order, and then it ends."""
+    place.server("-n", "2")
+    client = join(place, 2)
+    done = place.run_client("-v", option, "int 0 1", option, "int 0 0", option, "help")
+    check(done, 0, "rang peer 0 vector 1\nrang peer 0 vector 0\nhelp ")
+    assert readable(client.own) == [0, 1]
+
+
+def test_command_that_fails_ends_it(place):
+    """After a -c that failed the others are not done."""
+    place.server()
+    done = place.run_client("-c", "nonsense", "-c", "dump")
+    check(done, 1, "", "ivshmem-client: nonsense: no such command: try help")
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("command, expected", [
+    ("int 0 0", [[0], []]), ("int 1 2", [[], [2]]), ("int 0 all", [[0, 1, 2], []]),
+    ("int all", [[0, 1, 2], [0, 1, 2]]), ("  int\t1   1  ", [[], [1]]), ("int 2 all", [[], []]),
+    ("help", [[], []]), ("?", [[], []]), ("quit", [[], []]), ("", [[], []]),
+    pytest.param("# int all", [[], []], id="comment"),
+])
+def test_int(place, command, expected):
+    """Exactly the vectors that a command names are rung."""
+    place.server("-n", "3")
+    clients = [join(place, 3), join(place, 3)]
+    check(place.run_client("-c", command), 0)
+    assert [readable(client.own) for client in clients] == expected
+
+
+@pytest.mark.parametrize("command, message", [
+    ("nonsense", "nonsense: no such command: try help"),
+    ("INT 0 0", "INT: no such command: try help"),
+    ("int", "int: use int PEER VECTOR, int PEER all or int all"),
+    ("int 0", "int: use int PEER VECTOR, int PEER all or int all"),
+    ("int 0 0 0", "int: use int PEER VECTOR, int PEER all or int all"),
+    ("int x 0", "x: no id of a peer: use 0 to 65535"),
+    ("int -1 0", "-1: no id of a peer: use 0 to 65535"),
+    ("int 65536 0", "65536: no id of a peer: use 0 to 65535"),
+    ("int 0 x", "x: no number of a vector: use 0 to 65535, or all"),
+    ("int 0 65536", "65536: no number of a vector: use 0 to 65535, or all"),
+    ("int 7 0", "cannot ring peer 7 vector 0: no such peer is connected (see dump)"),
+    ("int 7 all", "cannot ring peer 7 vector 0: no such peer is connected (see dump)"),
+    ("int 0 1", "cannot ring peer 0 vector 1: the peer has no such vector (see dump)"),
+    ("int 1 1", "cannot ring peer 1 vector 1: the peer has no such vector (see dump)"),
+    ("dump all", "dump: takes no arguments"),
+    ("x" * 300, "command: too long"),
+], ids=lambda text: text[:20])
+def test_bad_command(place, command, message):
+    """A command that cannot be done: status 1 and why, as an option and in a script alike."""
+    place.server()
+    client = join(place)
+    check(place.run_client("-c", command), 1, "", f"ivshmem-client: {message}\n")
+    done = place.run_client(text=f"{command}\nhelp\n")
+    assert done.returncode == 1
+    assert f"ivshmem-client: {message}\n" in done.stderr
+    assert done.stdout.startswith("help ")
+    assert readable(client.own) == []
+
+
+def test_script(place):
+    """Without -c, commands come from standard input, and its end is the end."""
+    place.server()
+    client = join(place)
+    done = place.run_client("-v", text="# a script\n\nint 0 0\ndump")
+    check(done, 0, "rang peer 0 vector 0\nway in  unix\n")
+    assert readable(client.own) == [0]
+    check(place.run_client(text="help\nquit\nnonsense\n"), 0, "quit ")
+
+
+def test_long_line_is_one_command(place):
+    """What follows in a line that is too long is not a command of its own."""
+    place.server()
+    client = join(place)
+    done = place.run_client(text="#".ljust(255) + "int all\nhelp\n")
+    assert readable(client.own) == []
+    assert done.stdout.startswith("help ")
+
+
+@pytest.mark.parametrize("given", ["</dev/null", "<&-", "</", "<pipe"])
+def test_end_of_input(place, given):
+    """No input at all is the end at once, and no reason to spin."""
+    place.server()
+    script = f'exec "$@" {given}' if given != "<pipe" else 'true | "$@"'
+    done = place.run("sh", "-c", script, "sh", place.client_program, "-S", place.socket,
+                     timeout=8)
+    assert done.returncode in ([0, 1] if given == "</" else [0])
+
+
+def test_idle_client_does_not_spin(place):
+    """Waiting for input costs no processor time."""
+    place.server()
+    client = place.start_client()
+    before = cpu_ticks(client.pid)
+    with pytest.raises(subprocess.TimeoutExpired):
+        client.popen.wait(0.5)
+    assert cpu_ticks(client.pid) - before <= 5
+
+
+def test_two_clients(place):
+    """They see each other join and leave, and hear the doorbells that the other rings."""
+    place.server("-n", "2")
+    first, second = place.start_client(), place.start_client()
+    first.out.wait("peer 1 joined with 2 vectors")
+    second.write("int 0 1\n")
+    first.out.wait("doorbell on vector 1")
+    first.write("int 1 0\n")
+    second.out.wait("doorbell on vector 0")
+    first.write("int 0 0\n")
+    first.out.wait("doorbell on vector 0")
+    second.write("quit\n")
+    assert second.wait() == 0
+    first.out.wait("peer 1 left")
+    first.popen.stdin.close()
+    assert first.wait() == 0
+    assert first.err.text() == second.err.text() == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_server_dies(place, number):
+    """It is said once; doorbells among those who know each other go on; dump says what does not."""
+    server = place.server()
+    clients = [place.start_client(), place.start_client()]
+    clients[0].out.wait("peer 1 joined")
+    server.signal(number)
+    server.wait()
+    for client in clients:
+        client.err.wait("ivshmem-client: the server is gone; doorbells go on working")
+    clients[0].write("int 1 0\n")
+    clients[1].out.wait("doorbell on vector 0")
+    clients[1].write("int 0 0\ndump\n")
+    clients[0].out.wait("doorbell on vector 0")
+    clients[1].out.wait("no roster: the server is gone")
+    for client in clients:
+        assert client.out.count(" left") == 0
+        client.popen.stdin.close()
+        assert client.wait() == 0
+        assert client.err.count("the server is gone") == 1
+
+
+def test_full_doorbell(place):
+    """A peer that fills its own doorbell and makes it block does not make others hang."""
+    place.server()
+    client = join(place)
+    os.set_blocking(client.own[0], True)
+    os.write(client.own[0], b"\xfe" + b"\xff" * 7)
+    check(place.run_client("-c", "int 0 0"), 0)
+
+
+RING_FOR_EVER = "import os\nwhile True: os.eventfd_write(0, 1)"
+
+
+def test_endless_doorbells(place):
+    """A peer that rings all the time does not keep the client from its commands."""
+    place.server()
+    rung = place.start_client()
+    hostile = join(place)
+    hostile.read_until_knows({0})
+    place.start(sys.executable, "-c", RING_FOR_EVER, stdin=hostile.peers[0][0])
+    rung.out.wait("doorbell on vector 0", 100)
+    rung.write("quit\n")
+    assert rung.wait(8) == 0
+
+
+# Other ways in
+
+@pytest.mark.parametrize("way", ["shm", "file"])
+@pytest.mark.parametrize("option", ["-a", "--address"])
+def test_plain_region(place, way, option):
+    """Only memory: dump says why there is nothing else."""
+    with open(place.shm_path, "wb") as file:
+        file.truncate(1 << 20)
+    name = place.shm if way == "shm" else place.shm_path
+    done = place.run(place.client_program, option, f"{way}:{name}", "-c", "dump")
+    check(done, 0, f"way in  {way}\nregion  1M\n")
+    reasons = done.stdout.splitlines()[2:]
+    assert [line.split(":")[0] for line in reasons] == ["no id", "no ring", "no wait", "no roster"]
+    assert all("a plain region has neither ids nor doorbells: use a server" in line
+               for line in reasons)
+    for command in ["int 0 0", "int all", "int 0 all"]:
+        done = place.run(place.client_program, option, f"{way}:{name}", "-c", command)
+        check(done, 1, "", "a plain region has neither ids nor doorbells")
+    check(place.run(place.client_program, option, f"{way}:{name}", text="help\n"), 0, "help ")
+
+
+def test_unix_address(place):
+    """-a unix:PATH is what -S PATH is."""
+    place.server()
+    done = place.run(place.client_program, "-a", f"unix:{place.socket}", "-c", "dump")
+    check(done, 0, "way in  unix")
+
+
+def test_no_vectors(place):
+    """A server without vectors: dump says why one cannot wait."""
+    place.server("-n", "0")
+    check(place.run_client("-c", "dump"), 0, "no wait: the server gives no vectors: start it with")
+
+
+def test_no_server(place):
+    """No socket, and a dead one: the message names the path and what to do."""
+    message = f"no server listens at {place.socket}: start it with ivshmem-server -S {place.socket}"
+    check(place.run_client(), 1, "", message)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(place.socket))
+    check(place.run_client(), 1, "", message)
+
+
+def test_socket_is_a_file(place):
+    """A file in place of the socket: the message names it."""
+    place.socket.touch()
+    check(place.run_client(), 1, "", str(place.socket))
+
+
+# Bad servers
+
+def memory_fd(where, size=1 << 20):
+    """A memory object."""
+    file = where.add(open(where.dir / "memory", "w+b"))
+    file.truncate(size)
+    return file.fileno()
+
+
+def pipe_fd(where):
+    """The end of a pipe whose other end is closed: readable for ever."""
+    out, into = os.pipe()
+    os.close(into)
+    return where.add(os.fdopen(out, "rb")).fileno()
+
+
+GREETING = [(0, []), (0, []), (-1, ["memory"]), (0, ["eventfd"])]
+
+BAD_SERVERS = {
+    "version 1": ([(1, [])], "the protocol version is not 0"),
+    "version -1": ([(-1, [])], "the protocol version is not 0"),
+    "version with fd": ([(0, ["memory"])], "an fd came with the protocol version"),
+    "text": ([(b"HTTP/1.1 400 Bad Request\r\n", [])], "is no ivshmem-server of protocol 0"),
+    "id -1": ([(0, []), (-1, [])], "the second message is not an id from 0 to 65535"),
+    "id 65536": ([(0, []), (65536, [])], "the second message is not an id"),
+    "id with fd": ([(0, []), (0, ["memory"])], "an fd came with the own id"),
+    "memory without fd": (GREETING[:2] + [(-1, [])], "not the memory with its fd"),
+    "vector before memory": (GREETING[:2] + [(0, ["eventfd"])], "not the memory with its fd"),
+    "two fds": (GREETING[:2] + [(-1, ["memory", "memory"])], "several fds came with one message"),
+    "100 fds": (GREETING[:2] + [(-1, ["memory"] * 100)], "several fds came with one message"),
+    "fd in the middle": ([(b"\0\0\0", []), (b"\0\0\0\0\0", ["memory"])], "an fd came"),
+    "empty memory": (GREETING[:2] + [(-1, ["empty"])], "cannot map a region of 0 bytes"),
+    "memory is an eventfd": (GREETING[:2] + [(-1, ["eventfd"])], "cannot map"),
+    "memory is a pipe": (GREETING[:2] + [(-1, ["pipe"])], "cannot map"),
+    "second memory": (GREETING[:3] + [(-1, ["memory"])], "names no id"),
+    "own leave": (GREETING[:3] + [(0, [])], "it says that we ourselves left"),
+    "vector is a file": (GREETING[:3] + [(0, ["memory"])], "vector"),
+}
+
+CUT_SERVERS = {f"after {n}": GREETING[:n] for n in range(4)}
+CUT_SERVERS.update({f"in {n}": GREETING[:n] + [(b"\0\0\0", [])] for n in range(4)})
+
+
+def real_fds(where, messages):
+    """The messages with the fds that are meant."""
+    kinds = {"memory": memory_fd(where), "pipe": pipe_fd(where)}
+    with open(where.dir / "empty", "w+b") as empty:
+        kinds["empty"] = where.add(os.fdopen(os.dup(empty.fileno()), "rb")).fileno()
+    kinds["eventfd"] = where.add(os.fdopen(os.eventfd(0, os.EFD_NONBLOCK), "rb")).fileno()
+    return [(value, [kinds[fd] for fd in fds]) for value, fds in messages]
+
+
+def bad_server(where, messages, closes=False, path=None):
+    """A bad server at the place's socket."""
+    return where.add(BadServer(str(path or where.socket), real_fds(where, messages), closes))
+
+
+@pytest.mark.parametrize("name", BAD_SERVERS)
+def test_bad_server(place, name):
+    """Whatever is wrong with a server: status 1, one line that says what, at once."""
+    messages, message = BAD_SERVERS[name]
+    bad_server(place, messages)
+    begin = time.monotonic()
+    done = place.run_client("-c", "dump")
+    check(done, 1, "", message)
+    assert done.stderr.startswith("ivshmem-client: ") and len(done.stderr.splitlines()) == 1
+    assert time.monotonic() - begin < 4
+
+
+@pytest.mark.parametrize("name", CUT_SERVERS)
+def test_server_that_closes(place, name):
+    """A server that closes during the greeting, between messages or within one."""
+    bad_server(place, CUT_SERVERS[name], closes=True)
+    message = f"the server at {place.socket} closed the connection"
+    check(place.run_client("-c", "dump"), 1, "", message)
+
+
+def test_servers_that_stall(place):
+    """A server that says nothing more before the memory came: status 1 after a few seconds."""
+    stalls = [name for name in CUT_SERVERS if name not in ("after 3", "in 3")]
+    clients = []
+    for name in stalls:
+        path = place.dir / name
+        bad_server(place, CUT_SERVERS[name], path=path)
+        clients.append((path, place.start(place.client_program, "-S", path, "-c", "dump")))
+    for path, client in clients:
+        assert client.wait() == 1
+        message = f"the server at {path} accepted the connection and is silent"
+        assert client.err.text() == f"ivshmem-client: {message}"
+
+
+def test_server_that_does_not_accept(place):
+    """A socket whose backlog is full: status 1 after a few seconds."""
+    with socket.socket(socket.AF_UNIX) as deaf, socket.socket(socket.AF_UNIX) as first:
+        deaf.bind(str(place.socket))
+        deaf.listen(0)
+        first.connect(str(place.socket))
+        check(place.run_client(), 1, "", f"{place.socket} does not accept connections")
+
+
+@pytest.mark.parametrize("garbage", [
+    (-1, []), (65536, []), (0, []), (b"\xff" * 8, []), (1, ["eventfd", "eventfd"]),
+    (1, ["memory"] * 50)], ids=str)
+def test_garbage_after_the_greeting(place, garbage):
+    """A server that goes mad later is as good as gone; everything else goes on."""
+    server = bad_server(place, GREETING)
+    client = place.start_client()
+    (value, fds), = real_fds(place, [garbage])
+    server.send(value, fds)
+    client.err.wait("the server is gone; doorbells go on working")
+    client.write("int 0 0\n")
+    client.out.wait("doorbell on vector 0")
+    client.popen.stdin.close()
+    assert client.wait() == 0
+
+
+def test_leave_of_an_unknown_peer(place):
+    """QEMU's own server sends such; it means nothing."""
+    server = bad_server(place, GREETING + [(7, [])])
+    client = place.start_client()
+    server.send(9)
+    client.write("dump\n")
+    client.out.wait("(this one)", 2)
+    client.popen.stdin.close()
+    assert (client.wait(), client.err.text()) == (0, "")
+
+
+@pytest.mark.parametrize("own", ["pipe", "memory"])
+def test_vector_that_is_no_eventfd(place, own):
+    """An own vector that is readable for ever does not keep the client from ending."""
+    bad_server(place, GREETING[:3] + [(0, [own])])
+    client = place.start(place.client_program, "-S", place.socket)
+    assert client.wait(8) in (0, 1)
+
+
+def test_client_frees_what_it_was_sent(place):
+    """When it gives up, the server sees it go."""
+    server = bad_server(place, GREETING[:3] + [(-1, [])])
+    check(place.run_client(), 1, "", "names no id")
+    wait_until(server.closed_by_client.is_set, "the client has closed")

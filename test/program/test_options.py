@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The options of both programs: what each does, and what is said when a value is no good."""
+import errno
+import fcntl
+import os
+import pathlib
+import stat
+import subprocess
+
+import pytest
+
+from support.programs import place, wait_until
+from support.wire import RawClient, accepts
+
+__all__ = ["place"]
+
+F_GET_SEALS = 1034
+F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW = 1, 2, 4
+MIB = 1 << 20
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def join(where, vectors=1):
+    """A client that has read its greeting."""
+    return where.add(RawClient(str(where.socket), vectors)).greeting()
+
+
+def nothing_left(where):
+    """Whether there is neither a socket nor a region."""
+    return os.listdir(where.dir) == [] and not where.shm_path.exists()
+
+
+# What is wrong, for both programs
+
+@pytest.mark.parametrize("program", ["ivshmem-server", "ivshmem-client"])
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help(place, program, option):
+    """The help has the usage, every option and an example, and is no error."""
+    done = place.run(place.build / "tools" / program, option)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {program} ")
+    assert "\nExample" in done.stdout
+    assert f"\n  {program} -" in done.stdout[done.stdout.index("\nExample"):]
+    for line in ["-S, --socket", "-v, --verbose", "-V, --version", "-h, --help"]:
+        assert f"\n  {line} " in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines()) <= 100
+
+
+@pytest.mark.parametrize("program", ["ivshmem-server", "ivshmem-client"])
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_version(place, program, option):
+    """One line with the program's name and a version."""
+    done = place.run(place.build / "tools" / program, option)
+    name, version = done.stdout.split()
+    assert (done.returncode, done.stderr, name) == (0, "", program)
+    assert version[0].isdigit() and "." in version
+
+
+@pytest.mark.parametrize("program", ["ivshmem-server", "ivshmem-client"])
+@pytest.mark.parametrize("option", ["-Z", "--nonsense", "-S", "--socket", "--help=yes"])
+def test_unknown_or_incomplete_option(place, program, option):
+    """Status 2, the option named, and where to look."""
+    done = place.run(place.build / "tools" / program, option)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert option.strip("-").split("=")[0] in done.stderr
+    assert f'Try "{program} --help".' in done.stderr
+
+
+@pytest.mark.parametrize("options, status, message", [
+    (["-l", "0"], 2, 'no size of a region "0": use a number with K, M, G or T, such as 4M'),
+    (["-l", "abc"], 2, 'no size of a region "abc"'),
+    (["-l", "4X"], 2, 'no size of a region "4X"'),
+    (["-l", "4MB"], 2, 'no size of a region "4MB"'),
+    (["-l", "-1"], 2, 'no size of a region "-1"'),
+    (["-l", "+4M"], 2, 'no size of a region "+4M"'),
+    (["-l", " 4M"], 2, 'no size of a region " 4M"'),
+    (["-l", "0x1000"], 2, 'no size of a region "0x1000"'),
+    (["-l", ""], 2, 'no size of a region ""'),
+    (["-l", "99999999999999999999"], 2, 'no size of a region "99999999999999999999"'),
+    (["--size", "16777216T"], 2, 'no size of a region "16777216T"'),
+    (["-l", "3M"], 1, "region size 3M is not a power of two; use 2M or 4M"),
+    (["-l", "5G"], 1, "region size 5G is not a power of two; use 4G or 8G"),
+    (["-l", "4097"], 1, "region size 4097 is not a power of two; use 4K or 8K"),
+    (["-l", "2K"], 1, "region size 2K is less than one page; use 4K or more"),
+    (["-l", "1"], 1, "region size 1 is less than one page"),
+    (["-l", "8388608T"], 1, "is beyond what a file can have"),
+    (["-l", "4194304T"], 1, "no room for a region of 4194304T"),
+    (["-n", "-1"], 2, 'no number of vectors "-1": use 0 to 2048'),
+    (["-n", "2049"], 2, 'no number of vectors "2049": use 0 to 2048'),
+    (["--vectors", "x"], 2, 'no number of vectors "x"'),
+    (["-n", ""], 2, 'no number of vectors ""'),
+    (["surplus"], 2, 'surplus argument "surplus"'),
+    (["-F", "--", "-F"], 2, 'surplus argument "-F"'),
+    (["-r", "foo:bar"], 1, '"foo:bar" is no address of a region: use shm:NAME, file:PATH'),
+    (["-r", ""], 1, '"" is no address of a region'),
+    (["-r", "shm:"], 1, '"" is no name for POSIX shared memory'),
+    (["-M", "a/b"], 1, '"a/b" is no name for POSIX shared memory'),
+    (["-M", ".."], 1, '".." is no name for POSIX shared memory'),
+    (["-M", "x" * 256], 1, "256 bytes; at most 255 fit"),
+    (["-r", "file:"], 1, 'a path must follow "file:"'),
+    (["-r", "file:/tmp"], 1, "/tmp is not a file; for an unnamed region in a directory use dir:"),
+    (["-r", "file:/dev/null"], 1, "/dev/null is not a file"),
+    (["-r", "dir:/nonexistent"], 1, "the directory /nonexistent"),
+    (["-r", "dir:/dev/null"], 1, "/dev/null is not a directory"),
+    (["-r", "memfd:3M"], 1, '"3M" is no size of huge pages: use memfd:2M or memfd:1G'),
+    (["-r", "memfd:4K"], 1, "the kernel has no huge pages of 4K"),
+    (["-S", ""], 1, "the socket's path has 0 bytes; 1 to 107 are possible"),
+    (["-S", "/tmp/" + "x" * 103], 1, "the socket's path has 108 bytes; 1 to 107 are possible"),
+    (["-S", "/nonexistent/socket"], 1, "cannot open /nonexistent, where the socket is to be"),
+    (["-S", "/proc/socket"], 1, "cannot make the socket /proc/socket"),
+    (["-F", "-p", "/nonexistent/pid"], 1, "cannot open the pidfile /nonexistent/pid"),
+    (["-F", "-p", "/tmp"], 1, "cannot open the pidfile /tmp"),
+])
+def test_bad_value_for_the_server(place, options, status, message):
+    """The value is named with the reason and the way out; nothing is left behind."""
+    done = place.run_server("-F", "-S", place.socket, "-M", place.shm, *options)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert done.stderr.startswith("ivshmem-server: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+    assert nothing_left(place)
+
+
+@pytest.mark.parametrize("options, status, message", [
+    (["surplus"], 2, 'surplus argument "surplus": commands go behind -c'),
+    (["-c", "dump"] * 65, 2, "more than 64 commands: use standard input"),
+    (["-S", "x" * 5000], 2, "the address has 5005 bytes; at most 4095 fit"),
+    (["-a", "x" * 5000], 2, "the address has 5000 bytes; at most 4095 fit"),
+    (["-S", "x" * 200], 1, "the socket's path has 200 bytes; 1 to 107 are possible"),
+    (["-S", ""], 1, "the socket's path has 0 bytes"),
+    (["-a", "foo:bar"], 1, '"foo:bar" is no address of a way in: use unix:PATH, shm:NAME'),
+    (["-a", ""], 1, '"" is no address of a way in'),
+    (["--address", "shm:"], 1, '"" is no name for POSIX shared memory'),
+    (["-a", "shm:a/b"], 1, '"a/b" is no name for POSIX shared memory'),
+    (["-a", "shm:ivs-no-such"], 1, "/dev/shm/ivs-no-such does not exist"),
+    (["-a", "file:/nonexistent/x"], 1, "/nonexistent/x does not exist"),
+    (["-a", "file:/tmp"], 1, "/tmp is not a file"),
+    (["-a", "pci:nonsense"], 1, "ivshmem device"),
+    (["-a", "pci:ffff:ff:1f.7"], 1, "ivshmem device"),
+])
+def test_bad_value_for_the_client(place, options, status, message):
+    """The value is named with the reason and the way out."""
+    done = place.run(place.client_program, *options)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert done.stderr.startswith("ivshmem-client: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+# What the server's options do
+
+@pytest.mark.parametrize("names", [
+    ["-S", "-l", "-n", "-M", "-F", "-p", "-v"],
+    ["--socket", "--size", "--vectors", "--shm", "--foreground", "--pidfile", "--verbose"],
+], ids=["short", "long"])
+def test_every_option(place, names):
+    """Short and long options mean the same."""
+    pidfile = place.dir / "pid"
+    path, size, vectors, shm, foreground, pid, verbose = names
+    server = place.start(place.server_program, path, place.socket, size, "1M", vectors, "3", shm,
+                         place.shm, foreground, pid, pidfile, verbose)
+    server.err.wait(f"listening at {place.socket}: shm:{place.shm} of 1M, new, 3 vectors")
+    assert pidfile.read_text() == f"{server.pid}\n"
+    client = join(place, 3)
+    assert os.fstat(client.memory).st_size == MIB
+    server.err.wait(f"client 0 joined (pid {os.getpid()}, uid {os.getuid()}), 1 connected")
+    client.close()
+    server.err.wait(f"client 0 left (pid {os.getpid()}, uid {os.getuid()})")
+    server.signal(15)
+    assert server.wait() == 0
+    assert nothing_left(place)
+
+
+def test_quiet_without_verbose(place):
+    """Without -v nothing is said when all is well."""
+    pidfile = place.dir / "pid"
+    server = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm,
+                         "-p", pidfile)
+    wait_until(lambda: accepts(place.socket), "the server accepts")
+    join(place).close()
+    join(place)
+    server.signal(15)
+    assert server.wait() == 0
+    assert (server.out.text(), server.err.text()) == ("", "")
+
+
+@pytest.mark.parametrize("text, size", [
+    ("4096", 4096), ("64K", 64 << 10), ("64k", 64 << 10), ("2M", 2 * MIB), ("2m", 2 * MIB),
+    ("1048576", MIB), ("0004K", 4096),
+])
+def test_sizes(place, text, size):
+    """Numbers with and without suffix, of either case; the memory is there in full."""
+    place.server("-l", text)
+    st = os.fstat(join(place).memory)
+    assert st.st_size == size
+    assert st.st_blocks * 512 >= size
+
+
+@pytest.mark.parametrize("option", ["-m", "--memory", "-r"])
+def test_memory_in_a_directory(place, option):
+    """An existing directory: the region is a file in it, which has no name any more."""
+    directory = place.shm_path
+    directory.mkdir()
+    prefix = "dir:" if option == "-r" else ""
+    server = place.server("-l", "1M", region=[option, prefix + str(directory)])
+    client = join(place)
+    path = os.readlink(f"/proc/self/fd/{client.memory}")
+    assert path.startswith(f"{directory}/") and path.endswith(" (deleted)")
+    assert os.fstat(client.memory).st_nlink == 0
+    assert os.listdir(directory) == []
+    server.stop()
+    assert os.listdir(directory) == []
+
+
+@pytest.mark.parametrize("region", [["-m", ""], ["-M", ""], ["-M", "/"], ["--shm", ""],
+                                    ["-r", "shm:"], ["--region", "shm:"]])
+def test_memory_by_name(place, region):
+    """-m with a word that is no directory means what -M means; the name goes at the end."""
+    option, prefix = region
+    server = place.server("-l", "1M", region=[option, prefix + place.shm])
+    st = os.fstat(join(place).memory)
+    there = place.shm_path.stat()
+    assert (st.st_dev, st.st_ino) == (there.st_dev, there.st_ino)
+    assert stat.S_IMODE(there.st_mode) == 0o600
+    server.stop()
+    assert nothing_left(place)
+
+
+def test_memory_in_a_file(place):
+    """-r file:PATH makes the file, and removes it at the end."""
+    path = place.dir / "region"
+    server = place.server("-l", "1M", region=["-r", f"file:{path}"])
+    assert os.path.samestat(os.fstat(join(place).memory), path.stat())
+    server.stop()
+    assert nothing_left(place)
+
+
+def test_sealed_memory(place):
+    """-r memfd: no client can shrink or grow the region, or add seals, or take them away."""
+    server = place.server("-l", "1M", region=["-r", "memfd:"])
+    assert server.err.count("truncate") == 0
+    client = join(place)
+    seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW
+    assert fcntl.fcntl(client.memory, F_GET_SEALS) == seals
+    for size in [0, 4096, 2 * MIB]:
+        with pytest.raises(PermissionError) as caught:
+            os.ftruncate(client.memory, size)
+        assert caught.value.errno == errno.EPERM
+    assert os.fstat(client.memory).st_size == MIB
+
+
+def test_unsealed_memory_is_warned_of(place):
+    """With -v the log says what a named region lets clients do."""
+    server = place.server()
+    server.err.wait("any client can truncate the region")
+
+
+def make_shm(place, size, mode=0o600):
+    """An object that was there before."""
+    place.shm_path.touch()
+    os.truncate(place.shm_path, size)
+    place.shm_path.chmod(mode)
+    return place.shm_path.stat()
+
+
+def test_existing_memory_of_the_same_size(place):
+    """It is used with what is in it, and left at the end as it was."""
+    before = make_shm(place, MIB, 0o640)
+    with open(place.shm_path, "r+b") as file:
+        file.write(b"kept")
+    server = place.server("-l", "1M")
+    server.err.wait("was there before and will be left there")
+    client = join(place)
+    assert os.fstat(client.memory).st_ino == before.st_ino
+    assert os.pread(client.memory, 4, 0) == b"kept"
+    server.stop()
+    after = place.shm_path.stat()
+    assert (after.st_ino, after.st_size, after.st_mode) == (before.st_ino, MIB, before.st_mode)
+
+
+@pytest.mark.parametrize("has, text", [(2 * MIB, "2M"), (4096, "4K"), (3 * MIB, "3M")])
+def test_existing_memory_of_another_size(place, has, text):
+    """It is left alone, and the message says both ways out."""
+    before = make_shm(place, has)
+    done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "-l", "1M")
+    assert done.returncode == 1
+    assert f"{place.shm_path} exists with size {text}, not 1M: ask for size {text}" in done.stderr
+    assert f"rm {place.shm_path}" in done.stderr
+    after = place.shm_path.stat()
+    assert (after.st_ino, after.st_size) == (before.st_ino, has)
+    assert not place.socket.exists()
+
+
+def test_empty_memory_is_grown(place):
+    """What a tmpfiles.d line leaves behind: grown, and mode and owner kept."""
+    make_shm(place, 0, 0o660)
+    if os.geteuid() == 0:
+        os.chown(place.shm_path, 1, 2)
+    before = place.shm_path.stat()
+    server = place.server("-l", "1M")
+    after = place.shm_path.stat()
+    assert after.st_size == MIB and after.st_ino == before.st_ino
+    assert (after.st_mode, after.st_uid, after.st_gid) == (
+        before.st_mode, before.st_uid, before.st_gid)
+    server.stop()
+    assert place.shm_path.stat().st_ino == before.st_ino
+
+
+def test_symbolic_link_is_not_followed(place):
+    """A link in the world-writable /dev/shm may be somebody's trap."""
+    target = place.dir / "target"
+    target.write_text("precious")
+    place.shm_path.symlink_to(target)
+    done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "-l", "1M")
+    assert done.returncode == 1
+    assert "is a symbolic link" in done.stderr
+    assert target.read_text() == "precious"
+    assert not place.socket.exists()
+
+
+@pytest.fixture
+def small_tmpfs(place):
+    """A tmpfs with room for 1 MiB."""
+    directory = place.dir / "small"
+    directory.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", str(directory)],
+                          capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("cannot mount: " + done.stderr.strip())
+    try:
+        yield pathlib.Path(directory)
+    finally:
+        place.end_all()
+        subprocess.run(["umount", str(directory)], check=True)
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("address", ["-m {}", "-r dir:{}", "-r file:{}/region"])
+def test_no_room(place, small_tmpfs, address):
+    """Too little memory is an error at the start; nothing is left behind."""
+    region = address.format(small_tmpfs).split()
+    done = place.run_server("-F", "-S", place.socket, *region, "-l", "4M")
+    assert done.returncode == 1
+    assert "no room for a region of 4M" in done.stderr
+    assert os.listdir(small_tmpfs) == []
+    assert not place.socket.exists()
+    assert os.statvfs(small_tmpfs).f_bfree == os.statvfs(small_tmpfs).f_blocks
+
+
+@NEEDS_ROOT
+def test_no_room_to_grow(place, small_tmpfs):
+    """An empty object that cannot be grown is empty again, and still there."""
+    path = small_tmpfs / "region"
+    path.touch()
+    done = place.run_server("-F", "-S", place.socket, "-r", f"file:{path}", "-l", "4M")
+    assert done.returncode == 1
+    assert f"no room for a region of 4M at {path}" in done.stderr
+    assert path.stat().st_size == path.stat().st_blocks == 0
+
+
+@NEEDS_ROOT
+def test_exactly_enough_room(place, small_tmpfs):
+    """A region that fits exactly is fine."""
+    place.server("-l", "1M", region=["-m", str(small_tmpfs)])
+    assert os.fstat(join(place).memory).st_size == MIB
+
+
+def test_longest_socket_path(place):
+    """107 bytes are the most that a socket's path can have."""
+    path = place.dir / ("s" * (107 - len(str(place.dir)) - 1))
+    server = place.server(socket=path)
+    with RawClient(str(path), 1) as client:
+        client.greeting()
+    server.stop()
+    assert nothing_left(place)

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The example programs, which are also the test of the library: what one peer writes and rings, the
+others read and hear."""
+import json
+import time
+
+import pytest
+
+from support.programs import place
+
+__all__ = ["place"]
+
+MIB = 1 << 20
+
+
+def start_meet(where, peers, vectors, name, *options):
+    """One peer of a meeting at the place's server."""
+    return where.start(where.build / "examples" / "meet", "-n", peers, "-e", vectors, "-a", name,
+                       "-r", "50", "-t", "8", *options, f"unix:{where.socket}")
+
+
+def result_of(process):
+    """The last line of a meeting, as data."""
+    prefix = "meet: result "
+    last = process.out.text().splitlines()[-1]
+    assert last.startswith(prefix), last
+    return json.loads(last[len(prefix):])
+
+
+@pytest.mark.parametrize("vectors", [1, 2, 4])
+@pytest.mark.parametrize("peers", [2, 3, 5])
+def test_meet(place, peers, vectors):
+    """All that is written is read, all that is rung arrives, from everybody to everybody."""
+    place.server("-n", vectors, "-l", "1M", region=["-r", "memfd:"])
+    meeting = [start_meet(place, peers, vectors, f"peer-{n}") for n in range(peers)]
+    for process in meeting:
+        assert process.wait() == 0, process.err.text()
+        assert process.err.text() == ""
+    results = [result_of(process) for process in meeting]
+    assert sorted(result["id"] for result in results) == list(range(peers))
+    roster = [{"id": result["id"], "name": result["name"]} for result in results]
+    for result in results:
+        others = [each for each in range(peers) if each != result["id"]]
+        assert (result["way"], result["vectors"], result["memory"]) == ("unix", vectors, MIB)
+        assert result["roster"] == sorted(roster, key=lambda each: each["id"])
+        assert result["rings"] == [{"from": other, "vector": vector, "arrived": True}
+                                   for other in others for vector in range(vectors)]
+        assert result["read"] == [{"id": other, "correct": True} for other in others]
+        assert [each["with"] for each in result["round_trips"]] == [
+            other for other in others if other > result["id"]]
+        for trips in result["round_trips"]:
+            assert trips["n"] == 50 and 0 < trips["p50_us"] <= trips["p99_us"]
+        assert min(result["write_mbs"], result["read_mbs"], result["floor_mbs"]) > 0
+
+
+def test_meet_again(place):
+    """What an earlier meeting left in the region is not taken for somebody who is there."""
+    with open(place.shm_path, "wb") as file:
+        file.truncate(MIB)
+    for _ in range(2):
+        server = place.server("-l", "1M")
+        meeting = [start_meet(place, 2, 1, f"peer-{n}") for n in range(2)]
+        assert [process.wait() for process in meeting] == [0, 0]
+        server.stop()
+    place.server("-l", "1M")
+    alone = start_meet(place, 2, 1, "alone", "-t", "1")
+    assert alone.wait() == 1
+    alone.err.wait("meet: peer 1 did not appear")
+
+
+def test_meet_uses_fewer_vectors_than_there_are(place):
+    """A program that wants two of four vectors gets two."""
+    place.server("-n", "4", "-l", "1M")
+    meeting = [start_meet(place, 2, 2, f"peer-{n}") for n in range(2)]
+    assert [process.wait() for process in meeting] == [0, 0]
+    assert [result_of(process)["vectors"] for process in meeting] == [2, 2]
+
+
+def test_meet_wants_more_vectors_than_there_are(place):
+    """It ends in time, and says how to start the server."""
+    place.server("-n", "1", "-l", "1M")
+    process = start_meet(place, 2, 3, "greedy", "-t", "1")
+    assert process.wait() == 1
+    process.err.wait(f"the server at {place.socket} gave 1 vectors, not 3: start it with -n 3")
+
+
+@pytest.mark.parametrize("present, missing", [(1, 1), (2, 2)])
+def test_meet_with_one_who_never_comes(place, present, missing):
+    """Everybody who is there ends with status 1 in the given time and names the one missing."""
+    place.server("-l", "1M")
+    begin = time.monotonic()
+    meeting = [start_meet(place, present + 1, 1, f"peer-{n}", "--timeout", "1")
+               for n in range(present)]
+    for process in meeting:
+        assert process.wait() == 1
+        process.err.wait(f"meet: peer {missing} did not appear")
+        assert not any(ring["arrived"] for ring in result_of(process)["rings"])
+    assert time.monotonic() - begin < 8
+
+
+def test_meet_with_one_too_many(place):
+    """Whose id is too high for the meeting is told so at once."""
+    place.server("-l", "1M")
+    meeting = [start_meet(place, 2, 1, f"peer-{n}") for n in range(2)]
+    for process in meeting:
+        process.out.wait("stage opened")
+    extra = start_meet(place, 2, 1, "extra")
+    assert extra.wait() == 1
+    extra.err.wait("my id is 2, but 2 peers must have the ids 0 to 1")
+    assert [process.wait() for process in meeting] == [0, 0]
+
+
+def test_meet_one_dies(place):
+    """A peer that is killed in the middle: the other gives up in time and names it."""
+    place.server("-l", "1M")
+    doomed = start_meet(place, 2, 1, "doomed", "-r", "100000")
+    doomed.out.wait("stage opened")
+    other = start_meet(place, 2, 1, "other", "-r", "100000", "-t", "2")
+    other.out.wait("stage rung")
+    doomed.end()
+    assert other.wait() == 1
+    other.err.wait("doomed")
+
+
+@pytest.mark.parametrize("program, options", [("meet", []), ("hello", [])])
+@pytest.mark.parametrize("way", ["shm", "file"])
+def test_plain_region(place, program, options, way):
+    """A plain region has memory only: the reason is given, with the way out."""
+    with open(place.shm_path, "wb") as file:
+        file.truncate(MIB)
+    name = place.shm if way == "shm" else place.shm_path
+    done = place.run(place.build / "examples" / program, *options, f"{way}:{name}")
+    assert done.returncode == 1
+    assert "a plain region has neither ids nor doorbells: use a server (unix:PATH" in done.stderr
+
+
+@pytest.mark.parametrize("program", ["meet", "hello"])
+def test_no_server(place, program):
+    """Without a server: status 1 and how to start one."""
+    done = place.run(place.build / "examples" / program, f"unix:{place.socket}")
+    assert done.returncode == 1
+    assert f"start it with ivshmem-server -S {place.socket}" in done.stderr
+
+
+@pytest.mark.parametrize("options, message", [
+    ([], "one ADDRESS is needed"), (["a", "b"], "one ADDRESS is needed"),
+    (["-n", "1", "unix:x"], '"1" is no value for option -n'),
+    (["-n", "9", "unix:x"], '"9" is no value for option -n'),
+    (["-e", "0", "unix:x"], '"0" is no value for option -e'),
+    (["-t", "x", "unix:x"], '"x" is no value for option -t'),
+    (["-r", "", "unix:x"], '"" is no value for option -r'),
+    (["-a", 'quo"te', "unix:x"], "is no value for option -a"),
+    (["-Z"], "Z"),
+])
+def test_meet_bad_options(place, options, message):
+    """Status 2 and the value that is wrong."""
+    done = place.run(place.build / "examples" / "meet", *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_meet_help(place):
+    """The help has an example."""
+    done = place.run(place.build / "examples" / "meet", "--help")
+    assert done.returncode == 0 and "\nExample" in done.stdout
+
+
+def test_hello(place):
+    """One waits and is told; the other tells."""
+    place.server()
+    hello = place.build / "examples" / "hello"
+    waiting = place.start(hello, f"unix:{place.socket}")
+    waiting.out.wait("hello: I am peer 0 and wait")
+    done = place.run(hello, f"unix:{place.socket}", "0", "good morning")
+    assert done.returncode == 0
+    assert done.stdout == "hello: peer 1 told peer 0: good morning\n"
+    assert waiting.wait() == 0
+    assert waiting.out.text().splitlines()[-1] == "hello: peer 0 was told: good morning"
+
+
+def test_hello_to_nobody(place):
+    """A peer that is not there: status 1."""
+    place.server()
+    hello = place.build / "examples" / "hello"
+    done = place.run(hello, f"unix:{place.socket}", "5", "word")
+    assert done.returncode == 1
+    assert "hello: cannot ring peer 5" in done.stderr
+    assert place.run(hello).returncode == 2

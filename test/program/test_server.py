@@ -1,0 +1,480 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ivshmem-server as its clients see it: what it tells them, whatever they do."""
+import array
+import os
+import signal
+import socket
+import stat
+import subprocess
+
+import pytest
+
+from support.programs import Daemon, cpu_ticks, is_sanitized, place, rss_kib, wait_until
+from support.wire import RawClient, accepts, read_together, readable, ring
+
+__all__ = ["place"]
+
+
+def connect(where, vectors=1, keep=True):
+    """A client that has read nothing yet."""
+    return where.add(RawClient(str(where.socket), vectors, keep))
+
+
+def join(where, vectors=1, keep=True):
+    """A client that has read its greeting."""
+    return connect(where, vectors, keep).greeting()
+
+
+def others(client, clients):
+    """The ids of all but one."""
+    return {each.id for each in clients if each is not client}
+
+
+def knows_all(clients):
+    """Every client reads until it knows exactly the others."""
+    expected = [(client, others(client, clients)) for client in clients]
+    read_together(clients, lambda: all(client.knows(ids) for client, ids in expected),
+                  "all knew each other")
+
+
+# What a client is told
+
+def test_greeting_in_order(place):
+    """Version 0, own id, -1 with the memory, the others in ascending order, at last oneself."""
+    place.server("-n", "2")
+    first, second = join(place, 2), join(place, 2)
+    assert first.history == [(0, False), (0, False), (-1, True), (0, True), (0, True)]
+    assert second.history[:3] == [(0, False), (1, False), (-1, True)]
+    assert second.history[3:] == [(0, True)] * 2 + [(1, True)] * 2
+    third = join(place, 2)
+    assert third.history[3:] == [(0, True)] * 2 + [(1, True)] * 2 + [(2, True)] * 2
+    assert third.is_quiet()
+
+
+def test_lowest_free_id(place):
+    """A client gets the lowest id that nobody has."""
+    place.server()
+    clients = [join(place) for _ in range(5)]
+    assert [client.id for client in clients] == [0, 1, 2, 3, 4]
+    knows_all(clients)
+    left = {clients[1], clients[3]}
+    for client in left:
+        client.close()
+    knows_all([client for client in clients if client not in left])
+    assert [join(place).id for _ in range(3)] == [1, 3, 5]
+
+
+def test_everybody_is_told_of_joins_and_leaves(place):
+    """A join is one fd per vector to all others, a leave one message without fd."""
+    place.server("-n", "3")
+    clients = [join(place, 3) for _ in range(4)]
+    knows_all(clients)
+    told = [len(client.history) for client in clients]
+    last = join(place, 3)
+    for client, before in zip(clients, told):
+        client.read_until_knows(others(client, clients + [last]))
+        assert client.history[before:] == [(last.id, True)] * 3
+    last.close()
+    for client, before in zip(clients, told):
+        client.read_until_knows(others(client, clients))
+        assert client.history[before + 3:] == [(last.id, False)]
+        assert client.is_quiet()
+
+
+@pytest.mark.parametrize("vectors", [0, 1, 256, 2048])
+def test_number_of_vectors(place, vectors):
+    """As many eventfds for each client as asked for, also none and many."""
+    place.server("-n", vectors)
+    first = join(place, vectors, keep=False)
+    second = join(place, vectors, keep=False)
+    assert len(first.own) == len(second.own) == vectors
+    if vectors:
+        knows_all([first, second])
+        assert len(first.peers[second.id]) == len(second.peers[first.id]) == vectors
+    assert first.is_quiet() and second.is_quiet()
+
+
+def test_doorbell_reaches_exactly_one_vector(place):
+    """What A got for vector v of B is B's own vector v, and nobody else's."""
+    place.server("-n", "4")
+    clients = [join(place, 4) for _ in range(3)]
+    knows_all(clients)
+    for sender in clients:
+        for receiver in clients:
+            for vector in range(4):
+                fds = receiver.own if sender is receiver else sender.peers[receiver.id]
+                ring(fds[vector])
+                for client in clients:
+                    expected = [vector] if client is receiver else []
+                    assert readable(client.own) == expected
+                assert os.read(receiver.own[vector], 8) == b"\x01" + bytes(7)
+
+
+def test_memory_is_one_object(place):
+    """All get the same memory, of the size asked for; a write of one is read by the other."""
+    place.server("-l", "2M")
+    clients = [join(place) for _ in range(3)]
+    stats = [os.fstat(client.memory) for client in clients]
+    assert {(st.st_dev, st.st_ino) for st in stats} == {(stats[0].st_dev, stats[0].st_ino)}
+    assert {st.st_size for st in stats} == {2 << 20}
+    assert os.pwrite(clients[0].memory, b"here", (2 << 20) - 4) == 4
+    assert os.pread(clients[2].memory, 4, (2 << 20) - 4) == b"here"
+
+
+# Clients that misbehave
+
+def half_close(sock):
+    """It will say no more, but wants to read on."""
+    sock.shutdown(socket.SHUT_WR)
+
+
+def send_byte(sock):
+    """Clients have nothing to say."""
+    sock.send(b"x")
+
+
+def send_messages(sock):
+    """As if it were the server."""
+    sock.send(bytes(8 * 1000))
+
+
+def send_fds(sock):
+    """500 fds for the server to choke on."""
+    null = os.open("/dev/null", os.O_RDONLY)
+    fds = array.array("i", [null] * 250)
+    try:
+        for _ in range(2):
+            sock.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # it was dropped in the middle
+    finally:
+        os.close(null)
+
+
+@pytest.mark.parametrize("greeted", [True, False], ids=["greeted", "at-once"])
+@pytest.mark.parametrize("crime", [half_close, send_byte, send_messages, send_fds])
+def test_client_that_speaks_is_dropped(place, crime, greeted):
+    """Whatever a client sends: it alone is dropped, the others are told, no fd stays behind."""
+    server = place.server()
+    clients = [join(place), join(place)]
+    knows_all(clients)
+    before = server.fds()
+    hostile = join(place) if greeted else connect(place)
+    if greeted:
+        knows_all(clients + [hostile])
+    hostile.sock.setblocking(True)
+    crime(hostile.sock)
+    hostile.sock.setblocking(False)
+    hostile.read_to_end()
+    server.err.wait("client 2 left")
+    knows_all(clients)
+    wait_until(lambda: server.fds() == before, "the server has as many fds as before")
+    assert join(place).id == 2
+
+
+def test_many_hostile_clients_leak_nothing(place):
+    """10,000 fds thrown at the server: none stays."""
+    server = place.server()
+    before = server.fds()
+    for _ in range(20):
+        with RawClient(str(place.socket)) as hostile:
+            hostile.sock.setblocking(True)
+            send_fds(hostile.sock)
+    server.err.wait(" left ", 20)
+    wait_until(lambda: server.fds() == before, "the server has as many fds as before")
+
+
+def test_idle_client_sees_no_ghosts(place):
+    """Who reads after a long time learns who is there now, and nothing of those who left."""
+    place.server()
+    idle = connect(place)
+    watcher = join(place)
+    for _ in range(30):
+        with RawClient(str(place.socket), 1) as visitor:
+            visitor.greeting()
+    crowd = [join(place, keep=False) for _ in range(30)]
+    for client in crowd[3:28]:
+        client.close()
+    there = [idle, watcher] + crowd[:3] + crowd[28:]
+    watcher.read_until_knows({0} | others(watcher, there[1:]))
+    idle.greeting()
+    knows_all(there)
+    assert idle.is_quiet()
+
+
+def test_many_idle_clients_miss_nothing(place):
+    """41 clients with 8 vectors that do not read: when they do, it is complete and in order."""
+    server = place.server("-n", "8")
+    clients = [connect(place, 8, keep=False) for _ in range(41)]
+    server.err.wait("joined", 41)
+    for client in clients:
+        client.greeting()
+    knows_all(clients)
+    assert all(client.is_quiet(0) for client in clients)
+
+
+def test_connect_and_close_in_a_loop(place):
+    """3000 clients that leave at once cost the server nothing."""
+    server = place.server()
+    client = join(place)
+    before = server.fds()
+    memory = rss_kib(server.pid)
+    for _ in range(3000):
+        RawClient(str(place.socket)).close()
+    server.err.wait(" left ", 3000)
+    assert server.fds() == before
+    if not is_sanitized(place.server_program):
+        assert rss_kib(server.pid) < memory + 2048
+    last = join(place)
+    knows_all([client, last])
+
+
+def test_stopped_client_delays_nobody(place):
+    """A client process that is stopped: the others go on, and it catches up."""
+    place.server()
+    stopped = place.start_client()
+    watcher = join(place)
+    stopped.signal(signal.SIGSTOP)
+    for _ in range(50):
+        with RawClient(str(place.socket), 1) as visitor:
+            visitor.greeting()
+    last = join(place)
+    watcher.read_until_knows({0, last.id})
+    stopped.signal(signal.SIGCONT)
+    stopped.out.wait(f"peer {last.id} joined with 1 vectors")
+    before = stopped.out.count("(this one)")
+    stopped.write("dump\nhelp\n")
+    stopped.out.wait("int all")
+    assert stopped.out.count("(this one)") == before + 1
+    dump = stopped.out.seen[-10:]
+    peers = {line.split()[1] for line in dump if line.endswith("1 vectors")}
+    assert peers == {str(watcher.id), str(last.id)}
+
+
+def test_many_clients_at_once(place):
+    """200 clients that connect at once all know each other in the end."""
+    server = place.server()
+    before = server.fds()
+    clients = [connect(place, keep=False) for _ in range(200)]
+    for client in clients:
+        client.greeting()
+    assert {client.id for client in clients} == set(range(200))
+    knows_all(clients)
+    for client in clients:
+        client.close()
+    wait_until(lambda: server.fds() == before, "the server has as many fds as before")
+
+
+@pytest.mark.parametrize("vectors", [1, 5])
+def test_out_of_fds(place, vectors):
+    """At the limit new clients are refused with a line each; those who are there go on, and when
+    some leave there is room again."""
+    server = place.server("-n", vectors, nofile=64)
+    before = server.fds()
+    served = []
+    while (client := connect(place, vectors)).next() is not None:
+        served.append(client.greeting())
+        knows_all(served)
+    refused = 5
+    for _ in range(refused - 1):
+        assert connect(place, vectors).read_to_end() == []
+    lines = [line for line in server.err.seen if "refused a client" in line]
+    assert len(lines) == refused
+    assert all("64" in line and "file descriptors" in line for line in lines)
+    assert len(served) >= (64 - before) // (1 + vectors) - 1
+    knows_all(served)
+    assert all(client.is_quiet(0) for client in served)
+    for client in served[2:5]:
+        client.close()
+    served[2:5] = []
+    for _ in range(3):
+        knows_all(served)
+        served.append(join(place, vectors))
+    knows_all(served)
+    assert connect(place, vectors).read_to_end() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_fds_in_flight(place):
+    """A server that the kernel lets have 64 fds in flight, with clients that do not read: it
+    waits without spinning, and when they read, everybody learns everything."""
+    place.dir.chmod(0o777)
+    server = place.server(nofile=64, user=65534)
+    clients = [connect(place) for _ in range(20)]
+    server.err.wait("joined", 20)
+    before = cpu_ticks(server.pid)
+    with pytest.raises(subprocess.TimeoutExpired):
+        server.popen.wait(1)
+    assert cpu_ticks(server.pid) - before <= 20
+    read_together(clients, lambda: all(len(client.peers) == 19 and client.knows(
+        set(range(20)) - {client.id}) for client in clients), "all knew each other")
+    assert all(len(client.own) == 1 for client in clients)
+
+
+# Start and end
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_end_by_signal(place, number):
+    """Clients hear the connection end and no leave; socket and memory are removed; status 0."""
+    server = place.server()
+    clients = [join(place) for _ in range(3)]
+    knows_all(clients)
+    assert place.socket.exists() and place.shm_path.exists()
+    server.stop(number)
+    for client in clients:
+        assert client.read_to_end() == []
+    assert not place.socket.exists() and not place.shm_path.exists()
+    ring(clients[0].peers[2][0])
+    assert readable(clients[2].own) == [0]
+
+
+def test_end_with_idle_clients(place):
+    """A signal ends it also while clients do not read."""
+    server = place.server("-n", "8")
+    for _ in range(20):
+        connect(place)
+    server.err.wait("joined", 20)
+    server.stop()
+
+
+def test_dead_socket_is_taken_over(place):
+    """What a killed server left behind does not keep the next one from starting."""
+    killed = place.server()
+    client = join(place)
+    killed.signal(signal.SIGKILL)
+    killed.wait()
+    assert client.read_to_end() == []
+    assert stat.S_ISSOCK(place.socket.stat().st_mode)
+    place.server()
+    assert join(place).id == 0
+
+
+def test_living_socket_is_not_taken(place):
+    """A second server fails, says why, and neither the first nor its clients notice."""
+    server = place.server()
+    clients = [join(place), join(place)]
+    knows_all(clients)
+    region = place.shm_path.stat().st_ino
+    for name in [place.shm, place.shm + "-2"]:
+        second = place.run_server("-F", "-S", place.socket, "-M", name)
+        assert second.returncode == 1
+        assert f"already listening at {place.socket}" in second.stderr
+    assert place.shm_path.stat().st_ino == region
+    assert not place.shm_path.with_name(place.shm + "-2").exists()
+    assert all(client.is_quiet() for client in clients)
+    assert server.err.count("joined") == 2
+    assert join(place).id == 2
+
+
+def test_file_in_place_of_the_socket(place):
+    """A file that is no socket is not ours to remove."""
+    place.socket.write_text("precious")
+    before = place.socket.stat()
+    done = place.run_server("-F", "-S", place.socket, "-M", place.shm)
+    assert done.returncode == 1
+    assert f"{place.socket} exists and is no socket" in done.stderr
+    assert place.socket.read_text() == "precious"
+    assert place.socket.stat().st_ino == before.st_ino
+    assert not place.shm_path.exists()
+
+
+def test_two_servers_start_on_one_dead_socket(place):
+    """However many start at once, exactly one gets the socket, and it is not removed again."""
+    killed = place.server()
+    killed.signal(signal.SIGKILL)
+    killed.wait()
+    starting = [place.start(place.server_program, "-F", "-v", "-S", place.socket, "-r", "memfd:")
+                for _ in range(4)]
+    wait_until(lambda: sum(each.popen.poll() is not None for each in starting) >= 3,
+               "three have given up")
+    living = [each for each in starting if each.popen.poll() is None]
+    assert len(living) == 1
+    living[0].err.wait("listening at")
+    assert join(place).id == 0
+
+
+# In the background
+
+def start_daemon(place, *options):
+    """Start a daemon. Return: it, and its pidfile."""
+    pidfile = place.dir / "pid"
+    done = place.run_server("-S", place.socket, "-M", place.shm, "-p", pidfile, *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    return place.add(Daemon(int(pidfile.read_text()))), pidfile
+
+
+def test_daemon(place):
+    """When the command returns, clients can connect; SIGTERM removes everything it made."""
+    daemon, pidfile = start_daemon(place)
+    client = join(place)
+    assert os.readlink(f"/proc/{daemon.pid}/exe") == str(place.server_program)
+    assert os.getsid(daemon.pid) == daemon.pid
+    for fd in range(3):
+        assert os.readlink(f"/proc/{daemon.pid}/fd/{fd}") == "/dev/null"
+    daemon.signal(signal.SIGTERM)
+    daemon.wait()
+    assert client.read_to_end() == []
+    assert not pidfile.exists() and not place.socket.exists() and not place.shm_path.exists()
+
+
+@pytest.mark.parametrize("options, message", [
+    (["-l", "3M"], "not a power of two"),
+    (["-S", "/nonexistent/socket"], "/nonexistent"),
+    (["-p", "/nonexistent/pid"], "cannot open the pidfile /nonexistent/pid"),
+    (["-r", "dir:/nonexistent"], "/nonexistent"),
+])
+def test_daemon_that_cannot_start(place, options, message):
+    """The command that was typed fails and says why; nothing stays."""
+    pidfile = place.dir / "pid"
+    done = place.run_server("-S", place.socket, "-M", place.shm, "-p", pidfile, *options)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert os.listdir(place.dir) == []
+    assert not place.shm_path.exists()
+
+
+@pytest.mark.parametrize("mode", [[], ["-F"]], ids=["background", "foreground"])
+def test_locked_pidfile(place, mode):
+    """A pidfile of a living server is not taken, and stays that server's."""
+    daemon, pidfile = start_daemon(place)
+    done = place.run_server("-S", place.dir / "other", "-r", "memfd:", "-p", pidfile, *mode)
+    assert done.returncode == 1
+    assert f"the pidfile {pidfile} belongs to a running server" in done.stderr
+    assert pidfile.read_text() == f"{daemon.pid}\n"
+    assert not (place.dir / "other").exists()
+    assert join(place).id == 0
+
+
+def test_stale_pidfile_is_taken_over(place):
+    """A pidfile that a killed daemon left behind is no obstacle."""
+    daemon, _ = start_daemon(place)
+    daemon.signal(signal.SIGKILL)
+    daemon.wait()
+    other, pidfile = start_daemon(place)
+    assert pidfile.read_text() == f"{other.pid}\n"
+    assert join(place).id == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
+def test_daemon_without_standard_fds(place, closed):
+    """Started with closed standard fds it works, and nothing of it takes their place."""
+    pidfile = place.dir / "pid"
+    done = place.run("sh", "-c", f'"$@" {closed}', "sh", place.server_program, "-v", "-S",
+                     place.socket, "-M", place.shm, "-p", pidfile)
+    assert done.returncode == 0 and pidfile.exists()
+    daemon = place.add(Daemon(int(pidfile.read_text().split()[0])))
+    assert pidfile.read_text() == f"{daemon.pid}\n"
+    first, second = join(place), join(place)
+    knows_all([first, second])
+    assert os.pread(first.memory, 4096, 0) == bytes(4096)
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
+def test_server_without_standard_fds(place, closed):
+    """In the foreground with closed standard fds its log does not go into the shared memory."""
+    place.start("sh", "-c", f'exec "$@" {closed}', "sh", place.server_program, "-F", "-v", "-S",
+                place.socket, "-M", place.shm)
+    wait_until(lambda: accepts(place.socket), "the server accepts")
+    first, second = join(place), join(place)
+    knows_all([first, second])
+    assert os.pread(first.memory, 4096, 0) == bytes(4096)

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The project's programs as processes: started, listened to, and ended on every path."""
+import ctypes
+import os
+import pathlib
+import resource
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import uuid
+
+import pytest
+
+TIMEOUT = 20  # seconds; for a loaded machine and sanitizers
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+SHM = pathlib.Path("/dev/shm")
+
+
+def wait_until(condition, what, timeout=TIMEOUT):
+    """For states that no event tells: look again and again."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout} s in vain until {what}"
+        time.sleep(0.005)
+
+
+def fd_count(pid):
+    """How many fds a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def rss_kib(pid):
+    """Resident memory of a process."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise AssertionError(f"process {pid} has no memory")
+
+
+def cpu_ticks(pid):
+    """How much processor time a process has used, in hundredths of a second."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def is_sanitized(program):
+    """Whether a program was built with AddressSanitizer, which holds on to freed memory."""
+    return b"__asan_init" in pathlib.Path(program).read_bytes()
+
+
+class Lines:
+    """What a process prints, collected by a thread so that the process never waits for us."""
+
+    def __init__(self, stream):
+        self.seen = []
+        self.ended = False
+        self._stream = stream
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._collect, daemon=True)
+        self._thread.start()
+
+    def _collect(self):
+        for line in self._stream:
+            with self._changed:
+                self.seen.append(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self.ended = True
+            self._changed.notify_all()
+
+    def count(self, text):
+        """How many lines contain this text."""
+        with self._changed:
+            return sum(text in line for line in self.seen)
+
+    def wait(self, text, times=1, timeout=TIMEOUT):
+        """Wait until so many lines contain this text. Return: the last of them."""
+        def found():
+            return [line for line in self.seen if text in line]
+
+        with self._changed:
+            self._changed.wait_for(lambda: len(found()) >= times or self.ended, timeout)
+            lines = found()
+            assert len(lines) >= times, f"no {times} lines with {text!r} among {self.seen[-20:]}"
+            return lines[times - 1]
+
+    def text(self):
+        """Everything, after the process has ended."""
+        self._thread.join(TIMEOUT)
+        return "\n".join(self.seen)
+
+
+class Process:
+    """A running program."""
+
+    def __init__(self, arguments, nofile=None, user=None, stdin=subprocess.DEVNULL):
+        def prepare():
+            if user:
+                os.setgroups([])
+                os.setgid(user)
+                os.setuid(user)
+            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # should the tests be killed
+            if nofile:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
+
+        self.popen = subprocess.Popen([str(word) for word in arguments], stdin=stdin,
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                      text=True, errors="replace", preexec_fn=prepare)
+        self.pid = self.popen.pid
+        self.out = Lines(self.popen.stdout)
+        self.err = Lines(self.popen.stderr)
+
+    def write(self, text):
+        """Write to its standard input."""
+        self.popen.stdin.write(text)
+        self.popen.stdin.flush()
+
+    def wait(self, timeout=TIMEOUT):
+        """Wait until it has ended. Return: its status."""
+        status = self.popen.wait(timeout)
+        self.out.text()
+        self.err.text()
+        return status
+
+    def signal(self, number):
+        """Send a signal to this process, unless it has ended."""
+        self.popen.send_signal(number)
+
+    def end(self):
+        """However it is doing: afterwards it is gone."""
+        if self.popen.poll() is None:
+            self.popen.kill()
+        self.popen.wait()
+        self.out.text()
+        self.err.text()
+        for stream in (self.popen.stdin, self.popen.stdout, self.popen.stderr):
+            if stream:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    pass  # it ended without reading what we wrote
+
+
+class Server(Process):
+    """An ivshmem-server in the foreground that accepts connections."""
+
+    def __init__(self, place, *options, region=None, socket=None, nofile=None, user=None):
+        self.socket = str(socket or place.socket)
+        region = region or ["-M", place.shm]
+        super().__init__([place.server_program, "-F", "-v", "-S", self.socket, *region, *options],
+                         nofile=nofile, user=user)
+        try:
+            self.err.wait("listening at")
+        except AssertionError:
+            self.end()
+            raise
+
+    def fds(self):
+        """How many fds it has open."""
+        return fd_count(self.pid)
+
+    def stop(self, number=signal.SIGTERM):
+        """End it as an administrator does, and insist on status 0."""
+        self.signal(number)
+        status = self.wait()
+        assert status == 0, f"the server ended with {status}: {self.err.text()}"
+
+
+class Place:
+    """A private directory, the names that a test may use, and the processes that it has started."""
+
+    def __init__(self, build):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ivs-"))
+        self.build = pathlib.Path(build)
+        self.socket = self.dir / "socket"
+        self.shm = "ivs-test-" + uuid.uuid4().hex[:12]
+        self.shm_path = SHM / self.shm
+        self.server_program = self.build / "tools" / "ivshmem-server"
+        self.client_program = self.build / "tools" / "ivshmem-client"
+        self._processes = []
+        self._closers = []
+
+    def add(self, thing):
+        """Something to close() at the end; the last first."""
+        self._closers.append(thing)
+        return thing
+
+    def server(self, *options, **keywords):
+        """Start a server."""
+        server = Server(self, *options, **keywords)
+        self._processes.append(server)
+        return server
+
+    def start(self, *arguments, **keywords):
+        """Start any program."""
+        process = Process(arguments, **keywords)
+        self._processes.append(process)
+        return process
+
+    def run(self, *arguments, timeout=TIMEOUT, text=None):
+        """Run any program to its end. Return: with returncode, stdout, stderr."""
+        given = {"stdin": subprocess.DEVNULL} if text is None else {"input": text}
+        return subprocess.run([str(word) for word in arguments], capture_output=True, text=True,
+                              errors="replace", timeout=timeout, check=False, **given)
+
+    def run_server(self, *options, **keywords):
+        """Run a server that is expected to end by itself."""
+        return self.run(self.server_program, *options, **keywords)
+
+    def run_client(self, *options, **keywords):
+        """Run the client program against this place's socket."""
+        return self.run(self.client_program, "-S", self.socket, *options, **keywords)
+
+    def start_client(self, *options):
+        """Start the client program with a standard input to write() to; it has joined."""
+        client = self.start(self.client_program, "-v", "-S", self.socket, *options,
+                            stdin=subprocess.PIPE)
+        client.write("dump\n")
+        client.out.wait("(this one)")
+        return client
+
+    def end_all(self):
+        """End every process, and close everything that was added."""
+        while self._processes:
+            self._processes.pop().end()
+        while self._closers:
+            self._closers.pop().close()
+        for pid in self.strays():
+            Daemon(pid).close()
+
+    def strays(self):
+        """Servers in the background that a test does not know of: they name our directory."""
+        found = []
+        for entry in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(entry / "exe") == str(self.server_program) and \
+                        f"{self.dir}/".encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                pass  # it has ended, or is not ours
+        return found
+
+    def close(self):
+        """End everything, and remove every file."""
+        self.end_all()
+        for path in SHM.glob(self.shm + "*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        shutil.rmtree(self.dir)
+
+
+class Daemon:
+    """A process in the background, known by its id; a pidfd, so that nobody else can be meant."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self._pidfd = os.pidfd_open(pid)
+
+    def signal(self, number):
+        """Send it a signal."""
+        signal.pidfd_send_signal(self._pidfd, number)
+
+    def wait(self, timeout=TIMEOUT):
+        """Wait until it has ended."""
+        assert select.select([self._pidfd], [], [], timeout)[0], "the daemon did not end"
+
+    def close(self):
+        """However it is doing: afterwards it is gone."""
+        try:
+            self.signal(signal.SIGKILL)
+            self.wait()
+        except ProcessLookupError:
+            pass  # it has ended
+        os.close(self._pidfd)
+
+
+@pytest.fixture
+def place(build):
+    """A place of one's own, cleaned up on every path."""
+    made = Place(build)
+    try:
+        yield made
+    finally:
+        made.close()

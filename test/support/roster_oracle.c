@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/roster_oracle.h"
+
+static const char *const type_names[] = {"VERSION", "ID", "MEMORY", "VECTOR", "LEAVE"};
+
+static const int faults[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
+#define FAULTS_N (sizeof(faults) / sizeof(faults[0]))
+
+static struct sigaction fault_before[FAULTS_N];
+static void (*crash_say)(void);
+
+/* There in a build with a sanitizer, which also ends processes without a signal. */
+void __sanitizer_set_death_callback(void (*say)(void)) __attribute__((weak));
+
+/* Returns into the fault, which then is dealt with as if nobody had looked. */
+static void on_fault(int number)
+{
+	for (size_t i = 0; i < FAULTS_N; i++)
+		sigaction(faults[i], &fault_before[i], NULL);
+	crash_say();
+	if (number == SIGABRT)
+		raise(number);
+}
+
+void oracle_on_crash(void (*say)(void))
+{
+	static char stack[1 << 16];
+	const stack_t other = {.ss_sp = stack, .ss_size = sizeof(stack)};
+	struct sigaction action = {.sa_handler = on_fault, .sa_flags = SA_ONSTACK};
+
+	crash_say = say;
+	if (__sanitizer_set_death_callback) {
+		__sanitizer_set_death_callback(say);
+		return;
+	}
+	sigaltstack(&other, NULL);
+	for (size_t i = 0; i < FAULTS_N; i++)
+		sigaction(faults[i], &action, &fault_before[i]);
+}
+
+struct oracle *oracle_new(void)
+{
+	struct oracle *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		abort();
+	return o;
+}
+
+void oracle_free(struct oracle *o)
+{
+	ivs_roster_free(o->roster);
+	ivs_roster_free(o->twin);
+	for (unsigned int id = 0; id < ORACLE_IDS; id++)
+		free(o->view[id].list);
+	free(o);
+}
+
+static bool IVS_PRINTF(2, 3) wrong(struct oracle *o, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(o->wrong, sizeof(o->wrong), fmt, args);
+	va_end(args);
+	if (o->trace)
+		fprintf(o->trace, "wrong: %s\n", o->wrong);
+	return false;
+}
+
+static void view_clear(struct oracle *o, unsigned int id)
+{
+	struct oracle_view *view = &o->view[id];
+
+	view->stage = 0;
+	view->list_n = 0;
+	memset(view->heard, 0, sizeof(view->heard[0]) * o->ids_end);
+	memset(view->awaited, 0, sizeof(view->awaited[0]) * o->ids_end);
+}
+
+void oracle_begin(struct oracle *o, unsigned int peers_max, bool twin)
+{
+	for (unsigned int id = 0; id < o->ids_end; id++)
+		view_clear(o, id);
+	memset(o->present, 0, sizeof(o->present));
+	memset(o->vectors, 0, sizeof(o->vectors));
+	o->ids_end = 0;
+	o->peers_n = 0;
+	o->fillers = 0;
+	o->peers_max = peers_max;
+	o->wrong[0] = '\0';
+	ivs_roster_free(o->roster);
+	ivs_roster_free(o->twin);
+	o->twin = NULL;
+	if (ivs_roster_new(peers_max, &o->roster) != 0 ||
+	    (twin && ivs_roster_new(peers_max, &o->twin) != 0))
+		abort();
+	if (o->trace)
+		fprintf(o->trace, "history: room for %u\n", peers_max);
+}
+
+/* Ids and numbers of peers, seen through the roster's questions, are the truth. */
+static bool same_world(struct oracle *o)
+{
+	if (ivs_roster_peers(o->roster) != o->peers_n)
+		return wrong(o, "%u peers, should be %u", ivs_roster_peers(o->roster), o->peers_n);
+	/* One past the end too: nobody is there. */
+	for (unsigned int id = 0; id <= o->ids_end; id++) {
+		if (ivs_roster_present(o->roster, id) != o->present[id])
+			return wrong(o, "present(%u) is not %d", id, o->present[id]);
+		if (o->present[id] && ivs_roster_greeted(o->roster, id) != (o->view[id].stage == 3))
+			return wrong(o, "greeted(%u) is not %d", id, o->view[id].stage == 3);
+	}
+	return true;
+}
+
+/* "An id is free again when its peer left and nobody who is still there knows it." */
+static bool is_free(const struct oracle *o, unsigned int id)
+{
+	if (o->present[id])
+		return false;
+	for (unsigned int c = 0; c < o->ids_end; c++) {
+		if (o->present[c] && o->view[c].heard[id] > 0)
+			return false;
+	}
+	return true;
+}
+
+bool oracle_join(struct oracle *o, unsigned int vectors_n)
+{
+	unsigned int want = 0, got = ORACLE_IDS, got_twin = ORACLE_IDS;
+	int rc = ivs_roster_join(o->roster, vectors_n, &got);
+
+	if (o->trace)
+		fprintf(o->trace, "join of %u vectors: %d, id %u\n", vectors_n, rc, got);
+	if (o->twin && (ivs_roster_join(o->twin, vectors_n, &got_twin) != rc || got_twin != got))
+		return wrong(o, "the twin's join differs");
+	if (o->peers_n == o->peers_max) {
+		if (rc != IVS_ROSTER_E_FULL)
+			return wrong(o, "join into a full roster: %d", rc);
+		return same_world(o);
+	}
+	while (!is_free(o, want))
+		want++;
+	if (want >= ORACLE_IDS - 1)
+		abort(); /* this history is too long for the oracle */
+	if (rc != 0 || got != want)
+		return wrong(o, "join: %d, id %u, should be id %u", rc, got, want);
+	if (want >= o->ids_end)
+		o->ids_end = want + 1;
+	view_clear(o, want);
+	o->present[want] = true;
+	o->vectors[want] = (uint8_t)vectors_n;
+	o->peers_n++;
+	return same_world(o);
+}
+
+bool oracle_fill(struct oracle *o, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		if (!oracle_join(o, 0))
+			return false;
+	}
+	o->fillers = n;
+	return true;
+}
+
+bool oracle_leave(struct oracle *o, unsigned int id)
+{
+	if (o->trace)
+		fprintf(o->trace, "%u leaves\n", id);
+	ivs_roster_leave(o->roster, id);
+	if (o->twin)
+		ivs_roster_leave(o->twin, id);
+	o->present[id] = false;
+	o->peers_n--;
+	for (unsigned int c = 0; c < o->ids_end; c++)
+		o->view[c].awaited[id] = false;
+	return same_world(o);
+}
+
+/* Whether @client may be told of @peer at all: it is there, and visible to others. */
+static bool is_news(const struct oracle *o, unsigned int client, unsigned int peer)
+{
+	return o->present[peer] && (peer == client || o->view[peer].stage == 3);
+}
+
+bool oracle_pending(const struct oracle *o, unsigned int id)
+{
+	const struct oracle_view *view = &o->view[id];
+
+	if (view->stage < 3)
+		return true;
+	for (unsigned int p = 0; p < o->ids_end; p++) {
+		if (view->heard[p] > 0 && !o->present[p])
+			return true;
+		if (is_news(o, id, p) && view->heard[p] < o->vectors[p])
+			return true;
+	}
+	return false;
+}
+
+/* Return: NULL, or which sentence about the greeting @msg offends. */
+static const char *judge_greeting(unsigned int client, unsigned int stage,
+				  const struct ivs_wire_message *msg)
+{
+	static const enum ivs_wire_type want[] = {IVS_WIRE_VERSION, IVS_WIRE_ID, IVS_WIRE_MEMORY};
+
+	if (msg->type != want[stage])
+		return "version, its id, the memory, in this order and first";
+	if (msg->id != (stage == 1 ? client : 0))
+		return "the id in the greeting";
+	return NULL;
+}
+
+static const char *judge_vector(const struct oracle *o, unsigned int client,
+				const struct ivs_wire_message *msg)
+{
+	const struct oracle_view *view = &o->view[client];
+
+	if (!is_news(o, client, msg->id))
+		return "a vector of somebody who is not there or not visible";
+	if (view->heard[msg->id] >= o->vectors[msg->id])
+		return "a vector too many";
+	if (msg->vector != view->heard[msg->id])
+		return "vectors of one peer in order";
+	if (msg->id != client || msg->vector > 0)
+		return NULL;
+	for (unsigned int p = 0; p < o->ids_end; p++) {
+		if (view->awaited[p] && p != client && view->heard[p] < o->vectors[p])
+			return "own vectors after those who were visible";
+	}
+	return NULL;
+}
+
+/* Return: NULL, or which sentence of roster.h is offended if @client hears @msg now. */
+static const char *judge(const struct oracle *o, unsigned int client,
+			 const struct ivs_wire_message *msg)
+{
+	const struct oracle_view *view = &o->view[client];
+	bool leaves = false;
+
+	if (msg->fd != -1)
+		return "the fds are all -1";
+	if (view->stage < 3)
+		return judge_greeting(client, view->stage, msg);
+	if (msg->type != IVS_WIRE_VECTOR && msg->type != IVS_WIRE_LEAVE)
+		return "a second greeting";
+	if (msg->id >= o->ids_end)
+		return "an id that nobody ever had";
+	for (unsigned int p = 0; p < o->ids_end; p++) {
+		if (view->heard[p] == 0)
+			continue;
+		leaves = leaves || !o->present[p];
+		if (o->present[p] && view->heard[p] < o->vectors[p] && msg->id != p)
+			return "nothing between the vectors of one peer";
+	}
+	if (msg->type == IVS_WIRE_VECTOR) {
+		if (leaves && view->heard[msg->id] == 0)
+			return "leaves before joins";
+		return judge_vector(o, client, msg);
+	}
+	if (msg->id == client)
+		return "never that it left itself";
+	if (view->heard[msg->id] == 0)
+		return "a leave exactly for those of which it has heard a vector";
+	return o->present[msg->id] ? "a leave of somebody who is there" : NULL;
+}
+
+/* @client hears @msg, which was judged. */
+static void hear(struct oracle *o, unsigned int client, const struct ivs_wire_message *msg)
+{
+	struct oracle_view *view = &o->view[client];
+
+	if (msg->type == IVS_WIRE_VECTOR) {
+		view->heard[msg->id]++;
+		return;
+	}
+	if (msg->type == IVS_WIRE_LEAVE) {
+		view->heard[msg->id] = 0;
+		return;
+	}
+	if (++view->stage < 3)
+		return;
+	for (unsigned int p = 0; p < o->ids_end; p++)
+		view->awaited[p] = p != client && is_news(o, client, p);
+}
+
+static bool same_messages(const struct ivs_wire_message *a, const struct ivs_wire_message *b,
+			  unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		if (a[i].type != b[i].type || a[i].id != b[i].id || a[i].vector != b[i].vector ||
+		    a[i].fd != b[i].fd)
+			return false;
+	}
+	return true;
+}
+
+/* Ask for @ask messages, twice: due() changes nothing. Also nothing is written past @ask. */
+static bool due(struct oracle *o, unsigned int id, unsigned int ask, struct ivs_wire_message *msgs,
+		unsigned int *msgs_n)
+{
+	struct ivs_wire_message again[ORACLE_ASK + 1];
+	unsigned int n;
+
+	msgs[ask].id = 0xdead;
+	n = *msgs_n = ivs_roster_due(o->roster, id, msgs, ask);
+	if (n > ask || msgs[ask].id != 0xdead)
+		return wrong(o, "due for %u gave more than there is room for", id);
+	if (ivs_roster_due(o->roster, id, again, ask) != n || !same_messages(msgs, again, n))
+		return wrong(o, "due for %u changed something", id);
+	if ((n > 0) != oracle_pending(o, id))
+		return wrong(o, "due for %u: %u messages, but %s", id, n,
+			     n > 0 ? "it knows everything" : "there is something to tell");
+	return true;
+}
+
+/*
+ * Judge the @msgs_n messages as if all of them left, then take them back: what is told may be less,
+ * but all of it has to be right.
+ */
+static bool judge_all(struct oracle *o, unsigned int id, const struct ivs_wire_message *msgs,
+		      unsigned int msgs_n)
+{
+	struct oracle_view *view = &o->view[id];
+	uint8_t heard[ORACLE_IDS];
+	bool awaited[ORACLE_IDS];
+	unsigned int stage = view->stage;
+	const char *why = NULL;
+
+	memcpy(heard, view->heard, sizeof(heard[0]) * o->ids_end);
+	memcpy(awaited, view->awaited, sizeof(awaited[0]) * o->ids_end);
+	for (unsigned int i = 0; i < msgs_n && !why; i++) {
+		why = judge(o, id, &msgs[i]);
+		if (o->trace)
+			fprintf(o->trace, "  %u is due %s %u.%u: %s\n", id,
+				type_names[msgs[i].type], msgs[i].id, msgs[i].vector,
+				why ? why : "right");
+		if (why)
+			wrong(o, "%u hears %s %u.%u: against \"%s\"", id, type_names[msgs[i].type],
+			      msgs[i].id, msgs[i].vector, why);
+		else
+			hear(o, id, &msgs[i]);
+	}
+	memcpy(view->heard, heard, sizeof(heard[0]) * o->ids_end);
+	memcpy(view->awaited, awaited, sizeof(awaited[0]) * o->ids_end);
+	view->stage = stage;
+	return !why;
+}
+
+static void list_add(struct oracle_view *view, const struct ivs_wire_message *msg)
+{
+	if (view->list_n == view->list_room) {
+		view->list_room = view->list_room ? 2 * view->list_room : 64;
+		view->list = realloc(view->list, view->list_room * sizeof(view->list[0]));
+		if (!view->list)
+			abort();
+	}
+	view->list[view->list_n++] = *msg;
+}
+
+/* The twin is asked for one message at a time: the sequence must be the same. */
+static bool tell_twin(struct oracle *o, unsigned int id, const struct ivs_wire_message *msgs,
+		      unsigned int msgs_n)
+{
+	for (unsigned int i = 0; i < msgs_n; i++) {
+		struct ivs_wire_message one;
+
+		if (ivs_roster_due(o->twin, id, &one, 1) != 1 || !same_messages(&one, &msgs[i], 1))
+			return wrong(o, "asked one by one, message %u for %u differs", i, id);
+		ivs_roster_told(o->twin, id, &one, 1);
+	}
+	return true;
+}
+
+bool oracle_tell(struct oracle *o, unsigned int id, unsigned int ask, unsigned int take)
+{
+	struct ivs_wire_message msgs[ORACLE_ASK + 1];
+	unsigned int msgs_n;
+
+	if (!due(o, id, ask, msgs, &msgs_n) || !judge_all(o, id, msgs, msgs_n))
+		return false;
+	if (take > msgs_n)
+		take = msgs_n;
+	if (o->trace)
+		fprintf(o->trace, "%u is told %u of %u, %u asked\n", id, take, msgs_n, ask);
+	ivs_roster_told(o->roster, id, msgs, take);
+	for (unsigned int i = 0; i < take; i++) {
+		hear(o, id, &msgs[i]);
+		list_add(&o->view[id], &msgs[i]);
+	}
+	o->messages += take;
+	if (o->twin && !tell_twin(o, id, msgs, take))
+		return false;
+	return same_world(o);
+}
+
+/* Replay the literal list of @id from nothing, the way a peer program does, and compare. */
+static bool view_is_truth(struct oracle *o, unsigned int id)
+{
+	const struct oracle_view *view = &o->view[id];
+	unsigned int count[ORACLE_IDS] = {0};
+
+	for (size_t i = 0; i < view->list_n; i++) {
+		if (view->list[i].type == IVS_WIRE_VECTOR)
+			count[view->list[i].id]++;
+		else if (view->list[i].type == IVS_WIRE_LEAVE)
+			count[view->list[i].id] = 0;
+	}
+	for (unsigned int p = 0; p < ORACLE_IDS; p++) {
+		unsigned int want = is_news(o, id, p) ? o->vectors[p] : 0;
+
+		if (count[p] != want)
+			return wrong(o, "%u believes in %u vectors of %u, there are %u", id,
+				     count[p], p, want);
+	}
+	return true;
+}
+
+bool oracle_drain(struct oracle *o, unsigned int ask)
+{
+	bool again = true;
+
+	/* More than one round: by completing its greeting one client gives news to the others. */
+	while (again) {
+		again = false;
+		for (unsigned int id = o->fillers; id < o->ids_end; id++) {
+			if (!o->present[id])
+				continue;
+			while (oracle_pending(o, id)) {
+				again = true;
+				if (!oracle_tell(o, id, ask, ask))
+					return false;
+			}
+		}
+	}
+	for (unsigned int id = o->fillers; id < o->ids_end; id++) {
+		struct ivs_wire_message msg;
+
+		if (!o->present[id])
+			continue;
+		if (ivs_roster_due(o->roster, id, &msg, 1) != 0)
+			return wrong(o, "%u has more to hear at the end", id);
+		if (!view_is_truth(o, id))
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The wire protocol from both sides, without any code of the project: a client that checks every
+rule while it reads, and a server that breaks them."""
+import array
+import os
+import select
+import socket
+import struct
+import threading
+import time
+
+MESSAGE_LEN = 8
+TIMEOUT = 20  # seconds; for a loaded machine and sanitizers
+
+
+class ProtocolError(AssertionError):
+    """The server has broken a rule of the protocol."""
+
+
+def pack(value):
+    """One message's bytes: a little-endian signed 64-bit number."""
+    return struct.pack("<q", value)
+
+
+def connect(path):
+    """A connected stream socket."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(TIMEOUT)
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def accepts(path):
+    """Whether somebody listens at a socket."""
+    try:
+        connect(str(path)).close()
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    return True
+
+
+class RawClient:
+    """A client that believes exactly what it is told, and complains when it cannot be true.
+
+    vectors: how many each client of this server has; None: unknown, and less is checked
+    keep: keep the fds of others; if not, only their number is kept (as many None)
+    """
+
+    def __init__(self, path, vectors=None, keep=True):
+        self.sock = connect(path)
+        self.vectors = vectors
+        self.keep = keep
+        self.history = []  # (value, whether there was an fd) of all messages
+        self.id = None
+        self.memory = None
+        self.own = []
+        self.peers = {}
+        self.ended = False
+        self._half = b""
+        self._half_fds = []
+        self._incomplete = None  # the id whose vectors are being told
+        self.sock.setblocking(False)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+    def close(self):
+        """Leave, and close every fd."""
+        self.sock.close()
+        fds = self.own + self._half_fds + [fd for known in self.peers.values() for fd in known]
+        for fd in fds + [self.memory]:
+            if fd is not None:
+                os.close(fd)
+        self.own, self._half_fds, self.peers, self.memory = [], [], {}, None
+
+    def _receive(self):
+        """More bytes of the current message. False: none are there yet."""
+        fds = array.array("i")
+        try:
+            data, control, flags, _ = self.sock.recvmsg(
+                MESSAGE_LEN - len(self._half), socket.CMSG_SPACE(8 * fds.itemsize),
+                socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            data, control, flags = b"", [], 0
+        for level, kind, content in control:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                fds.frombytes(content[:len(content) - len(content) % fds.itemsize])
+        self._half += data
+        self._half_fds += fds
+        if flags & socket.MSG_CTRUNC or len(self._half_fds) > 1:
+            raise ProtocolError(f"more than one fd came with a message: {len(fds)}")
+        if not data:
+            self.ended = True
+            if self._half:
+                raise ProtocolError(f"the server closed within a message: {self._half!r}")
+        return True
+
+    def next(self, timeout=TIMEOUT):
+        """Take in one message. Return: (value, whether there was an fd); None at the end of the
+        connection and when no message came in time (`ended` tells which)."""
+        deadline = time.monotonic() + timeout
+        poller = select.poll()
+        poller.register(self.sock, select.POLLIN)
+        while not self.ended and len(self._half) < MESSAGE_LEN:
+            if not self._receive():
+                left = deadline - time.monotonic()
+                if left < 0 or not poller.poll(left * 1000):
+                    return None
+        if self.ended:
+            return None
+        value, = struct.unpack("<q", self._half)
+        fd = self._half_fds.pop() if self._half_fds else None
+        self._half = b""
+        self.history.append((value, fd is not None))
+        self._apply(value, fd)
+        return self.history[-1]
+
+    def _apply(self, value, fd):
+        place = len(self.history)
+        if place == 1 and (value, fd) != (0, None):
+            raise ProtocolError(f"the first message is not version 0: {value}, fd {fd}")
+        if place == 2:
+            if not 0 <= value <= 65535 or fd is not None:
+                raise ProtocolError(f"the second message is not an id: {value}, fd {fd}")
+            self.id = value
+        if place == 3:
+            self.memory = fd
+            if value != -1 or fd is None:
+                raise ProtocolError(f"the third message is not the memory: {value}, fd {fd}")
+        if place > 3:
+            self._apply_steady(value, fd)
+
+    def _apply_steady(self, value, fd):
+        if not 0 <= value <= 65535:
+            raise ProtocolError(f"{value} is no id")
+        if self._incomplete not in (None, value):
+            raise ProtocolError(f"{value} came among the vectors of {self._incomplete}")
+        if fd is None:
+            if value == self.id:
+                raise ProtocolError("it says that we ourselves left")
+            if value not in self.peers:
+                raise ProtocolError(f"{value} left and had never joined")
+            self._incomplete = None
+            for known in self.peers.pop(value):
+                if known is not None:
+                    os.close(known)
+            return
+        known = self.own if value == self.id else self.peers.setdefault(value, [])
+        known.append(fd)
+        if value != self.id and not self.keep:
+            os.close(known.pop())
+            known.append(None)
+        if self.vectors is not None:
+            if len(known) > self.vectors:
+                raise ProtocolError(f"{value} has joined twice: {len(known)} vectors")
+            self._incomplete = value if len(known) < self.vectors else None
+
+    def read_until(self, condition, what="what was awaited"):
+        """Take in messages until condition() is true."""
+        deadline = time.monotonic() + TIMEOUT
+        while not condition():
+            if self.next(max(deadline - time.monotonic(), 0)) is None:
+                why = "the server closed" if self.ended else "nothing more came"
+                raise AssertionError(f"{why} before {what}: id {self.id}, knows "
+                                     f"{sorted(self.peers)}, last {self.history[-5:]}")
+
+    def greeting(self):
+        """Take in version, id, memory, the others, and the own vectors (`vectors` of them)."""
+        self.read_until(lambda: len(self.history) >= 3 and len(self.own) >= (self.vectors or 0),
+                        "the end of the greeting")
+        return self
+
+    def knows(self, ids):
+        """Whether it believes that exactly these are there, each with all vectors."""
+        return set(self.peers) == set(ids) and self._incomplete is None
+
+    def read_until_knows(self, ids):
+        """Take in messages until exactly these are there."""
+        self.read_until(lambda: self.knows(ids), f"it knew {sorted(ids)}")
+
+    def is_quiet(self, seconds=0.1):
+        """Whether nothing more comes for a while."""
+        return self.next(seconds) is None and not self.ended
+
+    def read_to_end(self):
+        """The messages until the server closes."""
+        messages = []
+        while (message := self.next()) is not None:
+            messages.append(message)
+        assert self.ended, "the server did not close the connection"
+        return messages
+
+
+def read_together(clients, condition, what):
+    """All of them read whatever comes, in turns, until condition() is true."""
+    deadline = time.monotonic() + TIMEOUT
+    poller = select.poll()
+    for client in clients:
+        poller.register(client.sock, select.POLLIN)
+    while True:
+        for client in clients:
+            while client.next(0):
+                pass
+        if condition():
+            return
+        left = deadline - time.monotonic()
+        assert left > 0 and poller.poll(left * 1000), f"nothing more came before {what}: " + str(
+            {client.id: sorted(client.peers) for client in clients})
+
+
+def readable(fds, timeout=0):
+    """The positions of those fds that can be read; with a timeout, waits for the first."""
+    poller = select.poll()
+    for fd in fds:
+        poller.register(fd, select.POLLIN)
+    ready = {fd for fd, _ in poller.poll(timeout * 1000)}
+    return [at for at, fd in enumerate(fds) if fd in ready]
+
+
+def ring(fd):
+    """Ring a doorbell."""
+    assert os.write(fd, struct.pack("=Q", 1)) == 8
+
+
+class BadServer:
+    """A server that sends what a test wants, and then stalls or closes.
+
+    messages: (value or bytes, list of fds) each; the fds stay the caller's
+    closes: close the connection afterwards; if not, it stays open until this is closed
+    """
+
+    def __init__(self, path, messages, closes=False):
+        self.messages = messages
+        self.closes = closes
+        self.closed_by_client = threading.Event()
+        self._accepted = None
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._sock.bind(path)
+        self._sock.listen()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+    def _serve(self):
+        try:
+            self._accepted, _ = self._sock.accept()
+            for value, fds in self.messages:
+                self.send(value, fds)
+            if self.closes:
+                self._accepted.close()
+                return
+            self._accepted.recv(1)
+        except OSError:
+            pass  # the client or close() ended it
+        self.closed_by_client.set()
+
+    def send(self, value, fds=()):
+        """One more message; bytes are sent as they are."""
+        data = value if isinstance(value, bytes) else pack(value)
+        control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        self._accepted.sendmsg([data], control)
+
+    def close(self):
+        """End the connection and stop listening."""
+        for sock in (self._sock, self._accepted):
+            try:
+                if sock:
+                    sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # not connected any more
+        self._thread.join(TIMEOUT)
+        self._sock.close()
+        if self._accepted:
+            self._accepted.close()
+        assert not self._thread.is_alive()

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Rows: what exists before, what is asked for, what comes of it. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "ivshmem/region.h"
+#include "support/fds.h"
+
+#define K UINT64_C(1024)
+#define M (K * K)
+#define G (K * M)
+
+static char dir[64];
+static char shm_name[64];
+static unsigned int fds_before;
+
+static void setup(void)
+{
+	fds_before = test_fds_open();
+	strcpy(dir, "/tmp/ivshmem-test-XXXXXX");
+	cr_assert_not_null(mkdtemp(dir));
+	snprintf(shm_name, sizeof(shm_name), "ivshmem-test-%d", (int)getpid());
+}
+
+static void teardown(void)
+{
+	char command[128];
+
+	shm_unlink(shm_name);
+	snprintf(command, sizeof(command), "rm -rf %s", dir);
+	cr_expect_eq(system(command), 0);
+	cr_expect_eq(test_fds_open(), fds_before, "an fd was left open");
+}
+
+TestSuite(region, .init = setup, .fini = teardown);
+
+static const char *in_dir(const char *prefix, const char *name)
+{
+	static char texts[4][256];
+	static unsigned int next;
+	char *text = texts[next++ % 4];
+
+	snprintf(text, 256, "%s%s/%s", prefix, dir, name);
+	return text;
+}
+
+static const char *shm_address(void)
+{
+	static char text[128];
+
+	snprintf(text, sizeof(text), "shm:%s", shm_name);
+	return text;
+}
+
+static void make_file(const char *path, off_t size, mode_t mode)
+{
+	int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(ftruncate(fd, size), 0);
+	cr_assert_eq(fchmod(fd, mode), 0);
+	close(fd);
+}
+
+static off_t size_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) ? -1 : st.st_size;
+}
+
+/* Open with a size, expect @result and a message that contains @part. */
+static void refuse(const char *address, uint64_t size, int result, const char *part)
+{
+	struct ivs_region_options opts = IVS_REGION_OPTIONS_INIT;
+	struct ivs_region *region = NULL;
+	struct ivs_error err = {0};
+	int got;
+
+	opts.size = size;
+	got = ivs_region_open(address, &opts, &region, &err);
+	cr_expect_eq(got, result, "%s of %lu: %d, not %d: %s", address, size, got, result,
+		     err.text);
+	cr_expect_null(region);
+	cr_expect(strstr(err.text, part), "\"%s\" should contain \"%s\"", err.text, part);
+	cr_expect_eq(ivs_region_open(address, &opts, &region, NULL), result);
+}
+
+static struct ivs_region *make(const char *address, uint64_t size)
+{
+	struct ivs_region_options opts = IVS_REGION_OPTIONS_INIT;
+	struct ivs_region *region = NULL;
+	struct ivs_error err = {0};
+
+	opts.size = size;
+	cr_assert_eq(ivs_region_open(address, size ? &opts : NULL, &region, &err), 0, "%s: %s",
+		     address, err.text);
+	return region;
+}
+
+static uint64_t reserved(const struct ivs_region *region)
+{
+	struct stat st;
+
+	cr_assert_eq(fstat(ivs_region_fd(region), &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+Test(region, bad_sizes)
+{
+	static const struct {
+		uint64_t size;
+		const char *part;
+	} rows[] = {
+		{3 * M, "region size 3M is not a power of two; use 2M or 4M"},
+		{5 * G, "region size 5G is not a power of two; use 4G or 8G"},
+		{4097, "region size 4097 is not a power of two; use 4K or 8K"},
+		{4095, "region size 4095 is not a power of two; use 2K or 4K"},
+		{UINT64_MAX, "beyond what a file can have"},
+		{2 * K, "region size 2K is less than one page; use 4K or more"},
+		{1, "region size 1 is less than one page; use 4K or more"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		refuse(in_dir("file:", "r"), rows[i].size, IVS_REGION_E_SIZE, rows[i].part);
+		refuse(shm_address(), rows[i].size, IVS_REGION_E_SIZE, rows[i].part);
+		refuse("memfd:", rows[i].size, IVS_REGION_E_SIZE, rows[i].part);
+		cr_expect_eq(size_of(in_dir("", "r")), -1, "a file was left behind");
+	}
+}
+
+Test(region, bad_addresses)
+{
+	refuse("", 4 * M, IVS_REGION_E_ADDRESS, "use shm:NAME");
+	refuse("ivshmem", 4 * M, IVS_REGION_E_ADDRESS, "use shm:NAME");
+	refuse("SHM:x", 4 * M, IVS_REGION_E_ADDRESS, "use shm:NAME");
+	refuse("shm:", 4 * M, IVS_REGION_E_ADDRESS, "one word without slashes");
+	refuse("shm:/", 4 * M, IVS_REGION_E_ADDRESS, "one word without slashes");
+	refuse("shm:a/b", 4 * M, IVS_REGION_E_ADDRESS, "one word without slashes");
+	refuse("shm:..", 4 * M, IVS_REGION_E_ADDRESS, "one word without slashes");
+	refuse("file:", 4 * M, IVS_REGION_E_ADDRESS, "a path must follow");
+	refuse("dir:", 4 * M, IVS_REGION_E_ADDRESS, "a directory must follow");
+	refuse("dir:/nonexistent", 4 * M, -ENOENT, "/nonexistent");
+	refuse("dir:/dev/null", 4 * M, IVS_REGION_E_KIND, "file:/dev/null");
+	refuse("memfd:3M", 4 * M, IVS_REGION_E_ADDRESS, "memfd:2M");
+	refuse("memfd:x", 4 * M, IVS_REGION_E_ADDRESS, "memfd:2M");
+	refuse("memfd:8K", 4 * M, IVS_REGION_E_ADDRESS, "/sys/kernel/mm/hugepages");
+}
+
+Test(region, is_made_reserved_and_removed)
+{
+	const char *addresses[] = {shm_address(), in_dir("file:", "r")};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct ivs_region *region = make(addresses[i], M);
+		struct stat st;
+
+		cr_expect(ivs_region_created(region));
+		cr_expect_not(ivs_region_sealed(region));
+		cr_expect_eq(ivs_region_size(region), M);
+		cr_expect_eq(ivs_region_page_size(region), 4 * K);
+		cr_expect_geq(reserved(region), M, "the memory is not reserved");
+		cr_assert_eq(stat(ivs_region_path(region), &st), 0);
+		cr_expect_eq(st.st_size, (off_t)M);
+		cr_expect_eq(st.st_mode & 07777, 0600);
+		cr_expect_eq(ivs_region_remove(region), 0);
+		cr_expect_eq(size_of(ivs_region_path(region)), -1);
+		cr_expect_eq(ivs_region_remove(region), 0, "twice does no harm");
+		ivs_region_close(region);
+	}
+}
+
+Test(region, mode_and_owner_are_as_asked_whatever_the_umask)
+{
+	struct ivs_region_options opts = {M, 0660, 12345, 54321};
+	struct ivs_region *region;
+	struct stat st;
+
+	umask(077);
+	if (getuid()) {
+		opts.uid = getuid();
+		opts.gid = getgid();
+	}
+	cr_assert_eq(ivs_region_open(shm_address(), &opts, &region, NULL), 0);
+	cr_assert_eq(fstat(ivs_region_fd(region), &st), 0);
+	cr_expect_eq(st.st_mode & 07777, 0660);
+	cr_expect_eq(st.st_uid, opts.uid);
+	cr_expect_eq(st.st_gid, opts.gid);
+	ivs_region_close(region);
+}
+
+Test(region, an_existing_one_is_used_and_left)
+{
+	struct ivs_region *first = make(shm_address(), M);
+	struct ivs_region *second = make(shm_address(), M);
+	struct ivs_region *third = make(shm_address(), 0);
+
+	cr_expect_not(ivs_region_created(second));
+	cr_expect_eq(ivs_region_size(third), M);
+	cr_expect_eq(ivs_region_remove(second), 0);
+	cr_expect_eq(size_of(ivs_region_path(first)), (off_t)M, "it was another's to remove");
+	ivs_region_close(first);
+	ivs_region_close(second);
+	ivs_region_close(third);
+}
+
+Test(region, one_of_another_size_is_refused_and_untouched)
+{
+	make_file(in_dir("", "r"), 8 * M, 0640);
+	refuse(in_dir("file:", "r"), 4 * M, IVS_REGION_E_OTHER_SIZE,
+	       "exists with size 8M, not 4M: ask for size 8M, or remove it (rm ");
+	cr_expect_eq(size_of(in_dir("", "r")), (off_t)(8 * M));
+}
+
+Test(region, an_empty_one_is_grown_and_keeps_mode_and_owner)
+{
+	struct ivs_region *region;
+	struct stat st;
+
+	make_file(in_dir("", "r"), 0, 0664);
+	region = make(in_dir("file:", "r"), M);
+	cr_expect_not(ivs_region_created(region));
+	cr_assert_eq(stat(in_dir("", "r"), &st), 0);
+	cr_expect_eq(st.st_size, (off_t)M);
+	cr_expect_eq(st.st_mode & 07777, 0664);
+	ivs_region_close(region);
+}
+
+Test(region, without_a_size_it_must_exist_and_be_fit)
+{
+	refuse(in_dir("file:", "none"), 0, IVS_REGION_E_ABSENT, "does not exist");
+	refuse(shm_address(), 0, IVS_REGION_E_ABSENT, "does not exist");
+	refuse("memfd:", 0, IVS_REGION_E_ABSENT, "give its size");
+	refuse(in_dir("dir:", "."), 0, IVS_REGION_E_ABSENT, "give its size");
+	make_file(in_dir("", "empty"), 0, 0600);
+	refuse(in_dir("file:", "empty"), 0, IVS_REGION_E_SIZE, "is empty");
+	make_file(in_dir("", "odd"), 3 * M, 0600);
+	refuse(in_dir("file:", "odd"), 0, IVS_REGION_E_SIZE, "not a power of two");
+}
+
+Test(region, what_is_no_file_is_refused)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	cr_assert_eq(mkfifo(in_dir("", "fifo"), 0600), 0);
+	refuse(in_dir("file:", "fifo"), M, IVS_REGION_E_KIND, "is not a file");
+	refuse(in_dir("file:", "."), M, IVS_REGION_E_KIND, "dir:");
+	refuse("file:/dev/null", M, IVS_REGION_E_KIND, "is not a file");
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", in_dir("", "sock"));
+	cr_assert_eq(bind(sock, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	refuse(in_dir("file:", "sock"), M, IVS_REGION_E_KIND, "is not a file");
+	close(sock);
+	cr_assert_eq(symlink("elsewhere", in_dir("", "link")), 0);
+	refuse(in_dir("file:", "link"), M, IVS_REGION_E_KIND, "symbolic link");
+	cr_expect_eq(size_of(in_dir("", "elsewhere")), -1, "the link was followed");
+}
+
+Test(region, in_a_directory_it_has_no_name)
+{
+	char address[80];
+	struct ivs_region *region;
+	struct stat st;
+
+	snprintf(address, sizeof(address), "dir:%s", dir);
+	region = make(address, M);
+	cr_assert_eq(fstat(ivs_region_fd(region), &st), 0);
+	cr_expect_eq(st.st_nlink, 0);
+	cr_expect_eq(st.st_mode & 07777, 0600);
+	cr_expect_geq(reserved(region), M);
+	cr_expect_str_eq(ivs_region_path(region), "");
+	cr_expect_eq(ivs_region_remove(region), 0);
+	cr_expect_eq(rmdir(dir), 0, "something was left in the directory");
+	cr_assert_eq(mkdir(dir, 0700), 0);
+	ivs_region_close(region);
+}
+
+Test(region, a_memfd_cannot_shrink_grow_or_be_opened_by_others)
+{
+	struct ivs_region *region = make("memfd:", M);
+	int fd = ivs_region_fd(region);
+	struct stat st;
+
+	cr_expect(ivs_region_sealed(region));
+	cr_expect_eq(fcntl(fd, F_GET_SEALS), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+	cr_expect_eq(ftruncate(fd, 0), -1);
+	cr_expect_eq(errno, EPERM);
+	cr_expect_eq(ftruncate(fd, (off_t)(2 * M)), -1);
+	cr_assert_eq(fstat(fd, &st), 0);
+	cr_expect_eq(st.st_mode & 0777, 0600);
+	cr_expect_geq(reserved(region), M);
+	ivs_region_close(region);
+}
+
+/* A file system of 1 MiB, in a mount namespace of this test alone. */
+static void mount_small(const char *type, const char *options)
+{
+	if (getuid())
+		cr_skip_test("mounting a small file system needs root");
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		cr_skip_test("no mount namespace to be had here: %s", strerror(errno));
+	if (mount("none", dir, type, 0, options))
+		cr_skip_test("cannot mount %s: %s", type, strerror(errno));
+}
+
+Test(region, no_room_is_an_error_and_leaves_nothing)
+{
+	struct statvfs before;
+	struct statvfs after;
+
+	mount_small("tmpfs", "size=1M");
+	cr_assert_eq(statvfs(dir, &before), 0);
+	refuse(in_dir("file:", "r"), 4 * M, IVS_REGION_E_FULL, "no room for a region of 4M");
+	cr_expect_eq(size_of(in_dir("", "r")), -1);
+	refuse(in_dir("dir:", "."), 4 * M, IVS_REGION_E_FULL, "no room for a region of 4M");
+	make_file(in_dir("", "empty"), 0, 0600);
+	refuse(in_dir("file:", "empty"), 4 * M, IVS_REGION_E_FULL, "no room");
+	cr_expect_eq(size_of(in_dir("", "empty")), 0, "it was not cut back");
+	unlink(in_dir("", "empty"));
+	cr_assert_eq(statvfs(dir, &after), 0);
+	cr_expect_eq(before.f_bfree, after.f_bfree, "memory was left reserved");
+	umount(dir);
+}
+
+Test(region, on_hugetlbfs_the_page_is_the_file_systems)
+{
+	mount_small("hugetlbfs", "pagesize=2M");
+	refuse(in_dir("file:", "r"), M, IVS_REGION_E_SIZE,
+	       "region size 1M is less than one page; use 2M or more");
+	cr_expect_eq(size_of(in_dir("", "r")), -1);
+	/* More than any machine that runs this has set aside. */
+	refuse(in_dir("file:", "r"), UINT64_C(1) << 46, IVS_REGION_E_FULL, "vm.nr_hugepages");
+	cr_expect_eq(size_of(in_dir("", "r")), -1);
+	umount(dir);
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a client of the server reports of the others. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+
+#include "peer/remotes.h"
+#include "support/fds.h"
+
+static struct ivs_remotes remotes;
+static unsigned int fds_before;
+
+static void setup(void)
+{
+	fds_before = test_fds_open();
+}
+
+static void teardown(void)
+{
+	ivs_remotes_deinit(&remotes);
+	cr_expect_eq(test_fds_open(), fds_before, "an fd was left open");
+}
+
+TestSuite(remotes, .init = setup, .fini = teardown);
+
+static void add(unsigned int id, unsigned int n)
+{
+	while (n--) {
+		int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+		cr_assert_eq(ivs_remotes_add(&remotes, id, &fd), 0);
+		cr_assert_eq(fd, -1);
+	}
+}
+
+static void expect(enum ivs_event_type type, unsigned int id, unsigned int vectors_n)
+{
+	struct ivs_event event = {0};
+
+	cr_assert(ivs_remotes_report(&remotes, &event));
+	cr_expect_eq(event.type, type);
+	cr_expect_eq(event.id, id);
+	cr_expect_eq(event.vectors_n, vectors_n);
+}
+
+static void expect_nothing(void)
+{
+	struct ivs_event event;
+
+	cr_expect_not(ivs_remotes_report(&remotes, &event));
+}
+
+Test(remotes, a_join_is_reported_with_all_vectors_known)
+{
+	expect_nothing();
+	add(7, 3);
+	expect(IVS_EVENT_JOIN, 7, 3);
+	expect_nothing();
+	cr_expect_eq(ivs_remotes_vectors(&remotes, 7), 3);
+	cr_expect_eq(ivs_remotes_vectors(&remotes, 6), 0);
+	cr_expect_eq(ivs_remotes_vectors(&remotes, 65535), 0);
+}
+
+Test(remotes, a_join_is_reported_again_when_more_vectors_come)
+{
+	add(1, 1);
+	expect(IVS_EVENT_JOIN, 1, 1);
+	add(1, 2);
+	expect(IVS_EVENT_JOIN, 1, 3);
+	expect_nothing();
+}
+
+Test(remotes, a_leave_is_reported_once)
+{
+	add(1, 1);
+	expect(IVS_EVENT_JOIN, 1, 1);
+	cr_expect(ivs_remotes_remove(&remotes, 1));
+	cr_expect_not(ivs_remotes_remove(&remotes, 1));
+	expect(IVS_EVENT_LEAVE, 1, 0);
+	expect_nothing();
+}
+
+Test(remotes, who_came_and_went_unseen_is_not_reported)
+{
+	add(1, 1);
+	ivs_remotes_remove(&remotes, 1);
+	expect_nothing();
+	cr_expect_not(ivs_remotes_remove(&remotes, 900));
+}
+
+Test(remotes, another_with_the_same_id_is_a_leave_and_a_join)
+{
+	add(1, 2);
+	expect(IVS_EVENT_JOIN, 1, 2);
+	ivs_remotes_remove(&remotes, 1);
+	add(1, 2);
+	expect(IVS_EVENT_LEAVE, 1, 0);
+	expect(IVS_EVENT_JOIN, 1, 2);
+	expect_nothing();
+}
+
+Test(remotes, an_earlier_id_is_reported_though_later_ones_were)
+{
+	add(40, 1);
+	expect(IVS_EVENT_JOIN, 40, 1);
+	add(2, 1);
+	add(65535, 1);
+	expect(IVS_EVENT_JOIN, 2, 1);
+	expect(IVS_EVENT_JOIN, 65535, 1);
+	expect_nothing();
+}
+
+Test(remotes, doorbells_live_as_long_as_somebody_rings)
+{
+	struct ivs_doorbells *held;
+	int fd;
+
+	add(3, 1);
+	held = ivs_remotes_get(&remotes, 3);
+	cr_assert_not_null(held);
+	fd = held->fds[0];
+	ivs_remotes_remove(&remotes, 3);
+	cr_expect_null(ivs_remotes_get(&remotes, 3));
+	cr_expect_neq(fcntl(fd, F_GETFD), -1);
+	ivs_doorbells_put(held);
+	cr_expect_eq(fcntl(fd, F_GETFD), -1);
+}

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * All histories of a small world: three places, peers of one or two vectors, and three things that
+ * can happen: somebody joins, somebody leaves, somebody is told one message.
+ *
+ * The roster has no copy function, so each history is replayed from its beginning. At the end of
+ * every history everybody reads everything and must know the truth.
+ *
+ * First every sequence up to a small depth. Then deeper, breadth first, leaving out histories that
+ * end in a state that was reached before. The roster may hold more state than can be seen, so "the
+ * same state" is: the same truth, the same views, and the same answers to everybody who asks for
+ * everything from here.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/roster_oracle.h"
+
+#define VECTORS 2
+#define DEPTH_MAX 32
+/* Ids can pass the number of places while somebody knows one who left; 15 fit into an op. */
+#define IDS 15
+
+enum op_kind {
+	OP_JOIN = 0x00,	 /* low bits: how many vectors */
+	OP_LEAVE = 0x10, /* low bits: id, counted from the first that is not a filler's */
+	OP_TELL = 0x20,
+};
+
+struct path {
+	uint8_t ops[DEPTH_MAX];
+	unsigned int len;
+};
+
+struct paths {
+	struct path *at;
+	size_t n, room;
+};
+
+/* A set of hashes; 0 is an empty place. */
+struct seen {
+	uint64_t *at;
+	size_t n, room;
+};
+
+struct run {
+	struct oracle *o;
+	unsigned int places, fillers;
+	struct seen seen;
+	unsigned long histories;
+};
+
+static void *must(void *pointer)
+{
+	if (!pointer)
+		abort();
+	return pointer;
+}
+
+static void paths_add(struct paths *paths, const struct path *path)
+{
+	if (paths->n == paths->room) {
+		paths->room = paths->room ? 2 * paths->room : 1024;
+		paths->at = must(realloc(paths->at, paths->room * sizeof(paths->at[0])));
+	}
+	paths->at[paths->n++] = *path;
+}
+
+static bool seen_put(struct seen *seen, uint64_t hash)
+{
+	size_t i = hash % seen->room;
+
+	while (seen->at[i] != 0 && seen->at[i] != hash)
+		i = (i + 1) % seen->room;
+	if (seen->at[i] == hash)
+		return false;
+	seen->at[i] = hash;
+	seen->n++;
+	return true;
+}
+
+/* Return: whether @hash is new. */
+static bool seen_add(struct seen *seen, uint64_t hash)
+{
+	if (2 * seen->n >= seen->room) {
+		struct seen bigger = {.room = seen->room ? 2 * seen->room : 1 << 16};
+
+		bigger.at = must(calloc(bigger.room, sizeof(bigger.at[0])));
+		for (size_t i = 0; i < seen->room; i++) {
+			if (seen->at[i] != 0)
+				seen_put(&bigger, seen->at[i]);
+		}
+		free(seen->at);
+		*seen = bigger;
+	}
+	return seen_put(seen, hash ? hash : 1);
+}
+
+static void mix(uint64_t *hash, uint64_t value)
+{
+	uint64_t z = *hash ^ value;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	*hash = (z ^ (z >> 31)) + 0x9e3779b97f4a7c15u;
+}
+
+static bool apply(struct oracle *o, uint8_t op)
+{
+	unsigned int arg = op & 0x0f;
+
+	switch ((enum op_kind)(op & 0xf0)) {
+	case OP_JOIN:
+		return oracle_join(o, arg);
+	case OP_LEAVE:
+		return oracle_leave(o, o->fillers + arg);
+	case OP_TELL:
+		return oracle_tell(o, o->fillers + arg, 1, 1);
+	}
+	abort();
+}
+
+/* What runs now, for when it crashes. */
+static const struct run *now_run;
+static const struct path *now_path;
+
+static void say_path(void)
+{
+	if (!now_path)
+		return;
+	fprintf(stderr, "%u fillers, %u places", now_run->fillers, now_run->places);
+	for (unsigned int i = 0; i < now_path->len; i++) {
+		uint8_t op = now_path->ops[i];
+		unsigned int arg = op & 0x0f;
+
+		if ((op & 0xf0) == OP_JOIN)
+			fprintf(stderr, ", join of %u vectors", arg);
+		else
+			fprintf(stderr, ", %u %s", now_run->fillers + arg,
+				(op & 0xf0) == OP_LEAVE ? "leaves" : "is told one message");
+	}
+	fprintf(stderr, "; then everybody reads everything\n");
+}
+
+static bool replay(const struct run *run, const struct path *path)
+{
+	struct oracle *o = run->o;
+
+	now_run = run;
+	now_path = path;
+	oracle_begin(o, run->fillers + run->places, false);
+	if (!oracle_fill(o, run->fillers))
+		return false;
+	for (unsigned int i = 0; i < path->len; i++) {
+		if (!apply(o, path->ops[i]))
+			return false;
+	}
+	return true;
+}
+
+/* What can happen in the world as it is now. Return: how many ops. */
+static unsigned int ops_now(const struct oracle *o, uint8_t ops[VECTORS + 2 * IDS])
+{
+	unsigned int n = 0;
+
+	if (o->ids_end > o->fillers + IDS)
+		abort();
+	if (o->peers_n < o->peers_max) {
+		for (unsigned int v = 1; v <= VECTORS; v++)
+			ops[n++] = (uint8_t)(OP_JOIN | v);
+	}
+	for (unsigned int id = o->fillers; id < o->ids_end; id++) {
+		if (!o->present[id])
+			continue;
+		ops[n++] = (uint8_t)(OP_LEAVE | (id - o->fillers));
+		if (oracle_pending(o, id))
+			ops[n++] = (uint8_t)(OP_TELL | (id - o->fillers));
+	}
+	return n;
+}
+
+static void mix_world(const struct oracle *o, uint64_t *hash)
+{
+	mix(hash, o->ids_end);
+	for (unsigned int c = o->fillers; c < o->ids_end; c++) {
+		mix(hash, o->present[c]);
+		if (!o->present[c])
+			continue;
+		mix(hash, (uint64_t)o->vectors[c] << 8 | o->view[c].stage);
+		for (unsigned int p = o->fillers; p < o->ids_end; p++)
+			mix(hash, (unsigned int)o->view[c].heard[p] << 1 | o->view[c].awaited[p]);
+	}
+}
+
+static void mix_message(const struct ivs_wire_message *msg, uint64_t *hash)
+{
+	mix(hash, (uint64_t)msg->type << 48 | (uint64_t)msg->id << 24 | msg->vector);
+}
+
+/*
+ * Let everybody read to the end and check that; *@hash becomes that of the state before, as far as
+ * it can be seen.
+ */
+static bool finish(struct oracle *o, uint64_t *hash)
+{
+	size_t had[IDS];
+
+	*hash = 0;
+	mix_world(o, hash);
+	for (unsigned int id = o->fillers; id < o->ids_end; id++) {
+		struct ivs_wire_message msgs[8];
+		unsigned int n = o->present[id] ? ivs_roster_due(o->roster, id, msgs, 8) : 0;
+
+		mix(hash, n);
+		for (unsigned int i = 0; i < n; i++)
+			mix_message(&msgs[i], hash);
+		had[id - o->fillers] = o->view[id].list_n;
+	}
+	/* What all get at once must be right too, wherever it is cut. */
+	for (unsigned int id = o->fillers; id < o->ids_end; id++) {
+		if (o->present[id] && !oracle_tell(o, id, 32, 0))
+			return false;
+	}
+	if (!oracle_drain(o, 1))
+		return false;
+	for (unsigned int id = o->fillers; id < o->ids_end; id++) {
+		for (size_t i = had[id - o->fillers]; o->present[id] && i < o->view[id].list_n; i++)
+			mix_message(&o->view[id].list[i], hash);
+	}
+	return true;
+}
+
+/* Every sequence: @path and all that begin with it, up to @depth. */
+static bool every_history(struct run *run, struct path *path, unsigned int depth)
+{
+	uint8_t ops[VECTORS + 2 * IDS];
+	unsigned int ops_n;
+	uint64_t hash;
+
+	if (!replay(run, path))
+		return false;
+	ops_n = ops_now(run->o, ops);
+	if (!finish(run->o, &hash))
+		return false;
+	run->histories++;
+	if (path->len == depth)
+		return true;
+	path->len++;
+	for (unsigned int i = 0; i < ops_n; i++) {
+		path->ops[path->len - 1] = ops[i];
+		if (!every_history(run, path, depth))
+			return false;
+	}
+	path->len--;
+	return true;
+}
+
+/* One step from each of @from, which are the histories of one length that end in new states. */
+static bool next_level(struct run *run, const struct paths *from, struct paths *to,
+		       struct path *failed)
+{
+	for (size_t i = 0; i < from->n; i++) {
+		uint8_t ops[VECTORS + 2 * IDS];
+		unsigned int ops_n;
+
+		*failed = from->at[i];
+		if (!replay(run, failed))
+			return false;
+		ops_n = ops_now(run->o, ops);
+		failed->len++;
+		for (unsigned int k = 0; k < ops_n; k++) {
+			uint64_t hash;
+
+			failed->ops[failed->len - 1] = ops[k];
+			if (!replay(run, failed) || !finish(run->o, &hash))
+				return false;
+			run->histories++;
+			if (seen_add(&run->seen, hash))
+				paths_add(to, failed);
+		}
+	}
+	return true;
+}
+
+static bool every_state(struct run *run, unsigned int depth, struct path *failed)
+{
+	struct paths from = {0}, to = {0};
+	bool good = true;
+
+	paths_add(&from, &(struct path){.len = 0});
+	for (unsigned int d = 0; d < depth && good && from.n > 0; d++) {
+		struct paths empty = from;
+
+		good = next_level(run, &from, &to, failed);
+		from = to;
+		to = empty;
+		to.n = 0;
+	}
+	free(from.at);
+	free(to.at);
+	return good;
+}
+
+/* A failure again, with every event on stdout. */
+static void show(const struct run *run, const struct path *path)
+{
+	uint64_t hash;
+
+	run->o->trace = stdout;
+	if (replay(run, path))
+		(void)!finish(run->o, &hash);
+	fprintf(stderr, "%s\n", run->o->wrong);
+	say_path();
+}
+
+static unsigned int number_of(const char *text, unsigned long most)
+{
+	char *end;
+	unsigned long n;
+
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (errno || end == text || *end != '\0' || n > most) {
+		fprintf(stderr, "%s: not a number up to %lu\n", text, most);
+		exit(2);
+	}
+	return (unsigned int)n;
+}
+
+/**
+ * struct world - what to run through
+ * @all:     how deep with every sequence
+ * @deep:    how deep with those that reach new states
+ * @places:  for how many peers, at a time
+ * @fillers: silent peers who hold the lowest ids
+ */
+struct world {
+	unsigned int all, deep, places, fillers;
+};
+
+static bool explore(const struct world *world)
+{
+	struct run run = {.o = oracle_new(), .places = world->places, .fillers = world->fillers};
+	struct path path = {.len = 0};
+	unsigned long all_n;
+	bool good = every_history(&run, &path, world->all);
+
+	all_n = run.histories;
+	if (good)
+		good = every_state(&run, world->deep, &path);
+	if (!good)
+		show(&run, &path);
+	printf("%u places from id %u: all %lu histories of up to %u events; %zu states by %lu "
+	       "histories of up to %u events; %lu messages told: %s\n",
+	       world->places, world->fillers, all_n, world->all, run.seen.n, run.histories - all_n,
+	       world->deep, run.o->messages, good ? "all right" : "WRONG");
+	now_path = NULL;
+	free(run.seen.at);
+	oracle_free(run.o);
+	return good;
+}
+
+int main(int argc, char **argv)
+{
+	/* The second has its peers on both sides of id 64, where words of bits meet. */
+	static const struct world worlds[] = {{8, 24, 3, 0}, {5, 14, 3, 62}};
+	bool good = true;
+
+	oracle_on_crash(say_path);
+	if (argc == 5) {
+		struct world world = {number_of(argv[1], DEPTH_MAX), number_of(argv[2], DEPTH_MAX),
+				      number_of(argv[3], 4), number_of(argv[4], 512)};
+
+		return explore(&world) ? 0 : 1;
+	}
+	if (argc != 1) {
+		fprintf(stderr, "usage: %s [DEPTH-OF-ALL DEPTH-OF-NEW-STATES PLACES FILLERS]\n",
+			argv[0]);
+		return 2;
+	}
+	for (size_t i = 0; i < sizeof(worlds) / sizeof(worlds[0]); i++)
+		good = explore(&worlds[i]) && good;
+	return good ? 0 : 1;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Random histories: peers come and go, read a little, stop reading, read again. Every message is
+ * judged by the naive world in support/roster_oracle.h, and when in the end everybody reads
+ * everything, each of them must know exactly who is there.
+ *
+ * Each history depends on the seed and its own number only, so that one can be run again alone.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/roster_oracle.h"
+
+/*
+ * One history in so many is big, so that ids cross the words of a bitmap; in half of these most
+ * peers are silent, so that those who are not have wide gaps between them.
+ */
+#define BIG_EVERY 400
+#define BIG_CLIENTS 200
+#define BIG_EVENTS 1200
+/* One in so many has its peers about id 64, behind fillers: words meet there, tables grow. */
+#define FILLED_EVERY 25
+/* One in so many has a twin. */
+#define TWIN_EVERY 8
+
+struct plan {
+	unsigned long histories, events, clients, seed;
+	long only; /* run this history alone, and say what happens; or -1 */
+};
+
+/* splitmix64 */
+static uint64_t rng_next(uint64_t *rng)
+{
+	uint64_t z = (*rng += 0x9e3779b97f4a7c15u);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+/* 0 to @n - 1 */
+static unsigned int rng_below(uint64_t *rng, unsigned int n)
+{
+	return (unsigned int)((rng_next(rng) >> 32) * n >> 32);
+}
+
+/* Somebody who is there and no filler, or ORACLE_IDS if nobody is. */
+static unsigned int pick(const struct oracle *o, uint64_t *rng)
+{
+	unsigned int nth;
+
+	if (o->peers_n == o->fillers)
+		return ORACLE_IDS;
+	nth = rng_below(rng, o->peers_n - o->fillers);
+	for (unsigned int id = o->fillers;; id++) {
+		if (o->present[id] && nth-- == 0)
+			return id;
+	}
+}
+
+/**
+ * struct mood - what one history is like
+ * @join, @leave: chances in 100; the rest are told something, or change their mind about reading
+ * @vectors_max:  of one peer
+ * @silent:       chance in 100 that a peer has none
+ * @refuses:      by id: does not read now
+ */
+struct mood {
+	unsigned int join, leave, vectors_max, silent;
+	bool refuses[ORACLE_IDS];
+};
+
+static bool tell(struct oracle *o, uint64_t *rng, unsigned int id)
+{
+	static const unsigned int asks[] = {1, 1, 2, 3, 8, 32, 32, ORACLE_ASK};
+	unsigned int ask = asks[rng_below(rng, sizeof(asks) / sizeof(asks[0]))];
+	/* Often all of them leave, often the socket is full after some, or before the first. */
+	unsigned int take = rng_below(rng, 2) ? ask : rng_below(rng, ask + 1);
+
+	return oracle_tell(o, id, ask, take);
+}
+
+static bool event(struct oracle *o, uint64_t *rng, struct mood *mood)
+{
+	unsigned int chance = rng_below(rng, 100), id = pick(o, rng);
+
+	if (chance < mood->join || id == ORACLE_IDS)
+		return oracle_join(o, rng_below(rng, 100) < mood->silent
+					      ? 0
+					      : rng_below(rng, mood->vectors_max + 1));
+	if (chance < mood->join + mood->leave)
+		return oracle_leave(o, id);
+	if (chance >= 95) {
+		mood->refuses[id] = !mood->refuses[id];
+		return true;
+	}
+	return mood->refuses[id] || tell(o, rng, id);
+}
+
+static bool history(struct oracle *o, const struct plan *p, unsigned long number)
+{
+	uint64_t rng = p->seed * 0x9e3779b97f4a7c15u ^ number * 0xd1342543de82ef95u;
+	bool big = number % BIG_EVERY == BIG_EVERY - 1;
+	unsigned int fillers = 0, room, events = big ? BIG_EVENTS : (unsigned int)p->events;
+	struct mood mood = {.vectors_max = big ? 2 : 5};
+
+	room = big ? 65 + rng_below(&rng, BIG_CLIENTS - 64)
+		   : 1 + rng_below(&rng, (unsigned int)p->clients);
+	if (big && rng_below(&rng, 2))
+		mood.silent = 90;
+	if (!big && number % FILLED_EVERY == 0)
+		fillers = 64 - rng_below(&rng, 12);
+	oracle_begin(o, fillers + room, number % TWIN_EVERY == 0);
+	if (!oracle_fill(o, fillers))
+		return false;
+	for (unsigned int i = 0; i < events; i++) {
+		/* Now and then the mood changes: many come, many go, many read. */
+		if (i % 20 == 0) {
+			mood.join = 5 + rng_below(&rng, 40);
+			mood.leave = 2 + rng_below(&rng, 30);
+		}
+		if (big && i < BIG_CLIENTS) {
+			mood.join = 80;
+			mood.leave = 2;
+		}
+		if (!event(o, &rng, &mood))
+			return false;
+	}
+	return oracle_drain(o, 1 + rng_below(&rng, ORACLE_ASK));
+}
+
+static unsigned long number_of(const char *text)
+{
+	char *end;
+	unsigned long n;
+
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (errno || end == text || *end != '\0') {
+		fprintf(stderr, "%s: not a number\n", text);
+		exit(2);
+	}
+	return n;
+}
+
+static void arguments(struct plan *p, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i += 2) {
+		unsigned long n = i + 1 < argc ? number_of(argv[i + 1]) : 0;
+
+		if (i + 1 < argc && strcmp(argv[i], "--histories") == 0)
+			p->histories = n;
+		else if (i + 1 < argc && strcmp(argv[i], "--events") == 0)
+			p->events = n;
+		else if (i + 1 < argc && strcmp(argv[i], "--clients") == 0 && n >= 1 && n <= 200)
+			p->clients = n;
+		else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0)
+			p->seed = n;
+		else if (i + 1 < argc && strcmp(argv[i], "--history") == 0)
+			p->only = (long)n;
+		else {
+			fprintf(stderr,
+				"usage: %s [--histories N] [--events N] [--clients 1..200] "
+				"[--seed S] [--history N]\n",
+				argv[0]);
+			exit(2);
+		}
+	}
+}
+
+/* What runs now: for whoever wants to see it again. */
+static struct plan plan = {
+	.histories = 100000, .events = 60, .clients = 12, .seed = 20240607, .only = -1};
+static unsigned long now;
+
+static void say_how_to_repeat(void)
+{
+	fprintf(stderr,
+		"history %lu; again, with every event: --seed %lu --events %lu --clients %lu "
+		"--history %lu\n",
+		now, plan.seed, plan.events, plan.clients, now);
+}
+
+int main(int argc, char **argv)
+{
+	struct oracle *o = oracle_new();
+	unsigned long to, done = 0;
+	int rc = 0;
+
+	arguments(&plan, argc, argv);
+	to = plan.histories;
+	if (plan.only >= 0) {
+		now = (unsigned long)plan.only;
+		to = now + 1;
+		o->trace = stdout;
+		setvbuf(stdout, NULL, _IOLBF, 0); /* it may end in a crash */
+	}
+	oracle_on_crash(say_how_to_repeat);
+	for (; now < to && rc == 0; done++) {
+		if (history(o, &plan, now)) {
+			now++;
+			continue;
+		}
+		fprintf(stderr, "%s\n", o->wrong);
+		say_how_to_repeat();
+		rc = 1;
+	}
+	printf("%lu histories of %lu events (1 in %d has %d), up to %lu (%d) clients, "
+	       "%lu messages told, seed %lu: %s\n",
+	       done, plan.events, BIG_EVERY, BIG_EVENTS, plan.clients, BIG_CLIENTS, o->messages,
+	       plan.seed, rc == 0 ? "all right" : "WRONG");
+	oracle_free(o);
+	return rc;
+}

@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A peer by hand: shows who is there and who rings, and rings others. Options as QEMU's client. */
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ivshmem/peer.h"
+#include "ivshmem/registers.h"
+#include "util/fd.h"
+#include "util/parse.h"
+
+#define PROGRAM "ivshmem-client"
+#define STATUS_FAILED 1
+#define STATUS_USAGE 2
+#define DEFAULT_ADDRESS "unix:/tmp/ivshmem_socket"
+#define COMMANDS_MAX 64
+#define WORDS_MAX 4
+#define LINE_LEN 256
+#define EVENTS_MAX 1024 /* before commands get their turn again */
+
+struct settings {
+	char address[4096];
+	const char *commands[COMMANDS_MAX];
+	unsigned int commands_n;
+	bool verbose;
+};
+
+static const char help_text[] =
+	"usage: " PROGRAM " [OPTION]...\n"
+	"\n"
+	"Joins a region as a peer, prints the doorbells it receives, and rings others.\n"
+	"\n"
+	"  -S, --socket PATH      the server's socket (/tmp/ivshmem_socket)\n"
+	"  -a, --address ADDRESS  another way in: unix:PATH, shm:NAME, file:PATH, pci:BDF\n"
+	"  -c, --command COMMAND  do this and end; may be given several times\n"
+	"  -v, --verbose          say also who joins and leaves, and every ring\n"
+	"  -V, --version          print the version and end\n"
+	"  -h, --help             print this and end\n"
+	"\n"
+	"Without -c, commands are read from standard input; \"help\" lists them.\n"
+	"\n"
+	"Example: ring vector 1 of peer 0\n"
+	"  " PROGRAM " -S /run/ivshmem.sock -c 'int 0 1'\n";
+
+static const char commands_text[] = "help               print this\n"
+				    "dump               who is there, and what this way in can do\n"
+				    "int PEER VECTOR    ring one vector of a peer\n"
+				    "int PEER all       ring all vectors of a peer\n"
+				    "int all            ring all vectors of all others\n"
+				    "quit               end\n";
+
+/* What a command or an event says about going on. */
+enum outcome { OUTCOME_OK, OUTCOME_FAILED, OUTCOME_QUIT };
+
+static enum outcome fail(const char *what, const char *why)
+{
+	fflush(stdout);
+	fprintf(stderr, PROGRAM ": %s: %s\n", what, why);
+	return OUTCOME_FAILED;
+}
+
+static enum outcome ring(struct ivs_peer *peer, const struct settings *settings, unsigned int id,
+			 unsigned int vector)
+{
+	char what[64];
+	int result = ivs_peer_ring(peer, id, vector);
+
+	snprintf(what, sizeof(what), "cannot ring peer %u vector %u", id, vector);
+	switch (result) {
+	case 0:
+		if (settings->verbose)
+			printf("rang peer %u vector %u\n", id, vector);
+		return OUTCOME_OK;
+	case IVS_PEER_E_ABSENT:
+		return fail(what, "no such peer is connected (see dump)");
+	case IVS_PEER_E_VECTOR:
+		return fail(what, "the peer has no such vector (see dump)");
+	case IVS_PEER_E_UNABLE:
+		return fail(what, ivs_peer_why_not(peer, IVS_CAP_RING));
+	default:
+		return fail(what, strerror(-result));
+	}
+}
+
+/* In a guest nobody tells how many vectors a peer has: as many as we have, then. */
+static enum outcome ring_vectors(struct ivs_peer *peer, const struct settings *settings,
+				 unsigned int id)
+{
+	unsigned int n = ivs_peer_vectors_of(peer, id);
+	enum outcome outcome = OUTCOME_OK;
+
+	if (!(ivs_peer_caps(peer) & IVS_CAP_ROSTER))
+		n = ivs_peer_vectors(peer) ? ivs_peer_vectors(peer) : 1;
+	if (!n)
+		return ring(peer, settings, id, 0);
+	for (unsigned int vector = 0; vector < n && outcome == OUTCOME_OK; vector++)
+		outcome = ring(peer, settings, id, vector);
+	return outcome;
+}
+
+static enum outcome ring_everybody(struct ivs_peer *peer, const struct settings *settings)
+{
+	static unsigned int ids[IVS_PEER_MAX + 1];
+	unsigned int n = ivs_peer_roster(peer, ids, IVS_PEER_MAX + 1);
+	enum outcome outcome = OUTCOME_OK;
+
+	if (!(ivs_peer_caps(peer) & IVS_CAP_ROSTER))
+		return fail("cannot ring all peers", ivs_peer_why_not(peer, IVS_CAP_ROSTER));
+	for (unsigned int i = 0; i < n && outcome == OUTCOME_OK; i++)
+		outcome = ring_vectors(peer, settings, ids[i]);
+	return outcome;
+}
+
+static enum outcome do_int(struct ivs_peer *peer, const struct settings *settings, char **words,
+			   unsigned int words_n)
+{
+	uint64_t vector;
+	uint64_t id;
+
+	if (words_n == 2 && !strcmp(words[1], "all"))
+		return ring_everybody(peer, settings);
+	if (words_n != 3)
+		return fail("int", "use int PEER VECTOR, int PEER all or int all");
+	if (!ivs_parse_uint(words[1], 0, IVS_PEER_MAX, &id))
+		return fail(words[1], "no id of a peer: use 0 to 65535");
+	if (!strcmp(words[2], "all"))
+		return ring_vectors(peer, settings, (unsigned int)id);
+	if (!ivs_parse_uint(words[2], 0, IVS_VECTOR_MAX, &vector))
+		return fail(words[2], "no number of a vector: use 0 to 65535, or all");
+	return ring(peer, settings, (unsigned int)id, (unsigned int)vector);
+}
+
+static void dump_caps(const struct ivs_peer *peer)
+{
+	static const struct {
+		enum ivs_peer_cap cap;
+		const char *name;
+	} caps[] = {
+		{IVS_CAP_ID, "id"},
+		{IVS_CAP_RING, "ring"},
+		{IVS_CAP_WAIT, "wait"},
+		{IVS_CAP_ROSTER, "roster"},
+	};
+
+	for (unsigned int i = 0; i < sizeof(caps) / sizeof(*caps); i++) {
+		const char *why = ivs_peer_why_not(peer, caps[i].cap);
+
+		if (why)
+			printf("no %s: %s\n", caps[i].name, why);
+	}
+}
+
+static enum outcome dump(struct ivs_peer *peer)
+{
+	static unsigned int ids[IVS_PEER_MAX + 1];
+	unsigned int n = ivs_peer_roster(peer, ids, IVS_PEER_MAX + 1);
+	char size[IVS_SIZE_TEXT_LEN];
+	size_t len;
+
+	ivs_peer_memory(peer, &len);
+	printf("way in  %s\n", ivs_peer_way(peer));
+	printf("region  %s\n", ivs_size_text(len, size));
+	if (ivs_peer_id(peer) >= 0)
+		printf("peer %5d  %u vectors (this one)\n", ivs_peer_id(peer),
+		       ivs_peer_vectors(peer));
+	for (unsigned int i = 0; i < n; i++)
+		printf("peer %5u  %u vectors\n", ids[i], ivs_peer_vectors_of(peer, ids[i]));
+	dump_caps(peer);
+	return OUTCOME_OK;
+}
+
+static enum outcome help(struct ivs_peer *peer)
+{
+	(void)peer;
+	fputs(commands_text, stdout);
+	return OUTCOME_OK;
+}
+
+static enum outcome quit(struct ivs_peer *peer)
+{
+	(void)peer;
+	return OUTCOME_QUIT;
+}
+
+/* Those without arguments. */
+static const struct {
+	const char *name;
+	enum outcome (*run)(struct ivs_peer *peer);
+} commands[] = {
+	{"help", help},
+	{"?", help},
+	{"dump", dump},
+	{"quit", quit},
+};
+
+static enum outcome do_command(struct ivs_peer *peer, const struct settings *settings,
+			       const char *text)
+{
+	char *words[WORDS_MAX] = {0};
+	unsigned int words_n = 0;
+	char line[LINE_LEN];
+	char *rest = line;
+	char *word;
+
+	if (strlen(text) >= sizeof(line))
+		return fail("command", "too long");
+	strcpy(line, text);
+	while (words_n < WORDS_MAX && (word = strsep(&rest, " \t\r\n")))
+		if (*word)
+			words[words_n++] = word;
+	if (!words_n || *words[0] == '#')
+		return OUTCOME_OK;
+	if (!strcmp(words[0], "int"))
+		return do_int(peer, settings, words, words_n);
+	for (unsigned int i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
+		if (strcmp(words[0], commands[i].name))
+			continue;
+		if (words_n > 1)
+			return fail(words[0], "takes no arguments");
+		return commands[i].run(peer);
+	}
+	return fail(words[0], "no such command: try help");
+}
+
+static void print_event(const struct settings *settings, const struct ivs_event *event)
+{
+	switch (event->type) {
+	case IVS_EVENT_DOORBELL:
+		printf("doorbell on vector %u\n", event->vector);
+		break;
+	case IVS_EVENT_JOIN:
+		if (settings->verbose)
+			printf("peer %u joined with %u vectors\n", event->id, event->vectors_n);
+		break;
+	case IVS_EVENT_LEAVE:
+		if (settings->verbose)
+			printf("peer %u left\n", event->id);
+		break;
+	case IVS_EVENT_LOST:
+		fprintf(stderr, PROGRAM ": the server is gone; doorbells go on working\n");
+		break;
+	}
+}
+
+/* Everything that has happened by now. */
+static enum outcome take_events(struct ivs_peer *peer, const struct settings *settings)
+{
+	struct ivs_event event;
+	int result = 0;
+
+	if (ivs_peer_fd(peer) < 0)
+		return OUTCOME_OK;
+	for (unsigned int i = 0; i < EVENTS_MAX && !result; i++) {
+		result = ivs_peer_next(peer, 0, &event);
+		if (!result)
+			print_event(settings, &event);
+	}
+	if (result < 0 && result != -EINTR)
+		return fail("cannot take events", strerror(-result));
+	return OUTCOME_OK;
+}
+
+static enum outcome run_commands(struct ivs_peer *peer, const struct settings *settings)
+{
+	enum outcome outcome = take_events(peer, settings);
+
+	for (unsigned int i = 0; i < settings->commands_n && outcome == OUTCOME_OK; i++)
+		outcome = do_command(peer, settings, settings->commands[i]);
+	return outcome;
+}
+
+static void prompt(void)
+{
+	if (isatty(STDIN_FILENO))
+		fputs("cmd> ", stdout);
+}
+
+/*
+ * Lines of standard input, with a buffer of our own: poll(2) does not see what stdio has read
+ * ahead. A line that does not fit is one mistake, not several commands.
+ */
+struct input {
+	char bytes[LINE_LEN];
+	size_t len;
+	bool ended;
+	bool skipping; /* the rest of a line that did not fit */
+};
+
+enum line { LINE_NONE, LINE_TAKEN, LINE_TOO_LONG };
+
+static void fill(struct input *input)
+{
+	ssize_t n = read(STDIN_FILENO, input->bytes + input->len,
+			 sizeof(input->bytes) - 1 - input->len);
+
+	if (n > 0)
+		input->len += (size_t)n;
+	else if (n == 0 || errno != EINTR)
+		input->ended = true;
+}
+
+static void drop_bytes(struct input *input, size_t n)
+{
+	input->len -= n;
+	memmove(input->bytes, input->bytes + n, input->len);
+}
+
+/* The next whole line, or at the end what is left. */
+static enum line take_line(struct input *input, char out[LINE_LEN])
+{
+	char *newline = memchr(input->bytes, '\n', input->len);
+	size_t len = newline ? (size_t)(newline - input->bytes) : input->len;
+
+	if (input->skipping && newline) {
+		input->skipping = false;
+		drop_bytes(input, len + 1);
+		return take_line(input, out);
+	}
+	if (input->skipping || (!newline && input->len == sizeof(input->bytes) - 1)) {
+		bool first = !input->skipping;
+
+		input->skipping = true;
+		input->len = 0;
+		return first ? LINE_TOO_LONG : LINE_NONE;
+	}
+	if (!newline && !(input->ended && input->len))
+		return LINE_NONE;
+	memcpy(out, input->bytes, len);
+	out[len] = 0;
+	drop_bytes(input, newline ? len + 1 : len);
+	return LINE_TAKEN;
+}
+
+static enum outcome run_input(struct ivs_peer *peer, const struct settings *settings,
+			      struct input *input, bool *failed)
+{
+	char text[LINE_LEN];
+	enum outcome outcome;
+	enum line line;
+
+	fill(input);
+	/* First the joins that have come by now, so that a command sees who is there. */
+	outcome = take_events(peer, settings);
+	while (outcome == OUTCOME_OK && (line = take_line(input, text)) != LINE_NONE) {
+		outcome = line == LINE_TAKEN ? do_command(peer, settings, text)
+					     : fail("command", "too long");
+		if (outcome == OUTCOME_FAILED) {
+			*failed = true;
+			outcome = OUTCOME_OK;
+		}
+		prompt();
+	}
+	return outcome;
+}
+
+static enum outcome run_interactive(struct ivs_peer *peer, const struct settings *settings)
+{
+	struct pollfd pfds[] = {
+		{.fd = STDIN_FILENO, .events = POLLIN},
+		{.fd = ivs_peer_fd(peer), .events = POLLIN},
+	};
+	struct input input = {0};
+	enum outcome outcome = OUTCOME_OK;
+	bool failed = false;
+
+	prompt();
+	while (outcome == OUTCOME_OK && !input.ended) {
+		fflush(stdout);
+		if (poll(pfds, 2, -1) < 0 && errno != EINTR)
+			return fail("cannot poll", strerror(errno));
+		if (pfds[1].revents)
+			outcome = take_events(peer, settings);
+		if (outcome == OUTCOME_OK && pfds[0].revents)
+			outcome = run_input(peer, settings, &input, &failed);
+	}
+	/* By hand a mistake is no failure; a script wants to know. */
+	return outcome == OUTCOME_FAILED || (failed && !isatty(STDIN_FILENO)) ? OUTCOME_FAILED
+									      : OUTCOME_OK;
+}
+
+static int set_address(struct settings *settings, const char *prefix, const char *value)
+{
+	int len = snprintf(settings->address, sizeof(settings->address), "%s%s", prefix, value);
+
+	if (len < (int)sizeof(settings->address))
+		return 0;
+	fprintf(stderr, PROGRAM ": the address has %d bytes; at most %zu fit\n", len,
+		sizeof(settings->address) - 1);
+	return STATUS_USAGE;
+}
+
+/* Return: 0 or an exit status. */
+static int take_option(struct settings *settings, int option, const char *value)
+{
+	switch (option) {
+	case 'S':
+		return set_address(settings, "unix:", value);
+	case 'a':
+		return set_address(settings, "", value);
+	case 'v':
+		settings->verbose = true;
+		return 0;
+	case 'c':
+		if (settings->commands_n == COMMANDS_MAX) {
+			fprintf(stderr, PROGRAM ": more than %d commands: use standard input\n",
+				COMMANDS_MAX);
+			return STATUS_USAGE;
+		}
+		settings->commands[settings->commands_n++] = value;
+		return 0;
+	default:
+		fprintf(stderr, "Try \"" PROGRAM " --help\".\n");
+		return STATUS_USAGE;
+	}
+}
+
+/* Return: 0; -1 if everything asked for is done; an exit status. */
+static int parse_arguments(struct settings *settings, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"socket", required_argument, NULL, 'S'},
+		{"address", required_argument, NULL, 'a'},
+		{"command", required_argument, NULL, 'c'},
+		{"verbose", no_argument, NULL, 'v'},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	int status = 0;
+	int option;
+
+	while (!status && (option = getopt_long(argc, argv, "S:a:c:vVh", options, NULL)) != -1) {
+		if (option == 'h') {
+			fputs(help_text, stdout);
+			return -1;
+		}
+		if (option == 'V') {
+			puts(PROGRAM " " IVS_VERSION);
+			return -1;
+		}
+		status = take_option(settings, option, optarg);
+	}
+	if (!status && optind < argc) {
+		fprintf(stderr, PROGRAM ": surplus argument \"%s\": commands go behind -c\n",
+			argv[optind]);
+		return STATUS_USAGE;
+	}
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	static struct settings settings = {.address = DEFAULT_ADDRESS};
+	struct ivs_peer *peer;
+	struct ivs_error err;
+	enum outcome outcome;
+	int status;
+
+	if (ivs_fd_fill_standard())
+		return STATUS_FAILED;
+	status = parse_arguments(&settings, argc, argv);
+	if (status)
+		return status < 0 ? 0 : status;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (ivs_peer_open(settings.address, NULL, &peer, &err)) {
+		fprintf(stderr, PROGRAM ": %s\n", err.text);
+		return STATUS_FAILED;
+	}
+	outcome = settings.commands_n ? run_commands(peer, &settings)
+				      : run_interactive(peer, &settings);
+	ivs_peer_close(peer);
+	return outcome == OUTCOME_FAILED ? STATUS_FAILED : 0;
+}
