@@ -57,8 +57,10 @@ def pytest_addoption(parser):
     parser.addoption("--tap-lines", action="store_true", help="print TAP instead of dots")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     if config.getoption("--tap-lines"):
+        config.pluginmanager.unregister(config.pluginmanager.get_plugin("terminalreporter"))
         stream = os.fdopen(os.dup(1), "w")
         config.pluginmanager.register(TapReporter(stream), "tap-reporter")
 

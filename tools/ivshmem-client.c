@@ -38,7 +38,7 @@ static const char help_text[] =
 	"  -S, --socket PATH      the server's socket (/tmp/ivshmem_socket)\n"
 	"  -a, --address ADDRESS  another way in: unix:PATH, shm:NAME, file:PATH, pci:BDF\n"
 	"  -c, --command COMMAND  do this and end; may be given several times\n"
-	"  -v, --verbose          say also who joins and leaves, and every ring\n"
+	"  -v, --verbose          say also who we are, who joins and leaves, and every ring\n"
 	"  -V, --version          print the version and end\n"
 	"  -h, --help             print this and end\n"
 	"\n"
@@ -453,6 +453,17 @@ static int parse_arguments(struct settings *settings, int argc, char **argv)
 	return status;
 }
 
+/* From here on doorbells are heard. */
+static void print_opened(const struct ivs_peer *peer)
+{
+	char size[IVS_SIZE_TEXT_LEN];
+	size_t len;
+
+	ivs_peer_memory(peer, &len);
+	printf("peer %d through %s: %u vectors, region %s\n", ivs_peer_id(peer),
+	       ivs_peer_way(peer), ivs_peer_vectors(peer), ivs_size_text(len, size));
+}
+
 int main(int argc, char **argv)
 {
 	static struct settings settings = {.address = DEFAULT_ADDRESS};
@@ -471,6 +482,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, PROGRAM ": %s\n", err.text);
 		return STATUS_FAILED;
 	}
+	if (settings.verbose)
+		print_opened(peer);
 	outcome = settings.commands_n ? run_commands(peer, &settings)
 				      : run_interactive(peer, &settings);
 	ivs_peer_close(peer);

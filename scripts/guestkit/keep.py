@@ -5,6 +5,9 @@ import os
 import pathlib
 import shlex
 
+#: How long a guest may take until it listens.
+READY = 30
+
 _STOP = """#!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 # Ends what KEEP=1 left running and removes what it made. Made by the demo.
@@ -34,6 +37,8 @@ rm -rf {directory}
 def leave(meeting):
     """Give the server and the guests away; returns lines that say what one can do with them."""
     programs = [peer.program for peer in meeting.result.peers if peer.exit_regex]
+    for guest in programs:
+        guest.wait_for(r"^peer \d+ through", READY)  # before that a doorbell is lost
     for peer in meeting.result.peers:
         if not peer.exit_regex:
             peer.program.stop()

@@ -35,7 +35,7 @@ _TASK = """meet --name "$peer" --peers "$peers" --vectors "$vectors" --timeout "
 
 #: With KEEP=1. The client ends at the end of its input, so its input never ends.
 _STAY = """echo "guest: waiting for doorbells"
-tail -f /dev/null | ivshmem-client -a pci:
+tail -f /dev/null | ivshmem-client -v -a pci:
 """
 
 

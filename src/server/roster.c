@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. Three sets of ids, as bitmaps:
+ * Theory of operation. Sets of ids, as bitmaps:
  *
- *   used     ids that cannot be given: somebody is there, or left and is still known to somebody
  *   visible  those whom others are to know: there, greeted, with at least one vector
- *   known    per client: of whom it has been told at least one vector
+ *   known    per client: whom it takes to be there, having been told at least one vector
+ *   heard    per client: whom it has ever known, under that id
+ *   taken    ids of those who are there, or still known to somebody
+ *   stale    ids that are taken, or of which somebody has heard
  *
- * What a client must be told is known minus visible (leaves) and visible minus known (joins). Both
+ * What a client must be told is known minus visible (leaves) and visible minus heard (joins). Both
  * are found by looking through words, so a join costs every other client a few instructions and no
  * memory. A client in the middle of a peer's vectors remembers whose and which (at_id, at_vector).
  * Joins are told in the order of ids from a cursor upwards, once around; when the cursor has passed
@@ -25,84 +27,116 @@
 #define GREETING_LEN 3 /* version, id, memory */
 
 /**
- * struct client - one id
- * @present:    somebody is there
+ * struct client - somebody who is there
  * @vectors_n:  how many vectors it has
- * @knowers_n:  how many others know it
  * @greeting:   how many messages of the greeting it has been told
  * @at_id:      in the middle of whose vectors it is, or NOBODY
  * @at_vector:  which one is next
  * @cursor:     from which id upwards to look for joins
  * @knows_self: its own vectors have been told, or it has none
+ * @known, @heard: bitmaps of the roster's words_n words
  */
 struct client {
-	bool present;
-	bool knows_self;
 	unsigned int vectors_n;
-	unsigned int knowers_n;
 	unsigned int greeting;
 	unsigned int at_id;
 	unsigned int at_vector;
 	unsigned int cursor;
+	bool knows_self;
+	uint64_t *known;
+	uint64_t *heard;
+};
+
+/**
+ * struct id - what is known of one id
+ * @client:    who has it, or NULL
+ * @known_n:   to how many clients it is known
+ * @heard_n:   how many clients have heard of it
+ */
+struct id {
+	struct client *client;
+	unsigned int known_n;
+	unsigned int heard_n;
 };
 
 /**
  * struct ivs_roster - see the top of this file
  * @ids_n:   ids for which there is room, a multiple of a bitmap's word
  * @words_n: words in a bitmap
- * @clients: by id
- * @known:   ids_n bitmaps, one behind the other
  */
 struct ivs_roster {
 	unsigned int peers_max;
 	unsigned int peers_n;
 	unsigned int ids_n;
 	unsigned int words_n;
-	struct client *clients;
-	uint64_t *used;
+	struct id *ids;
 	uint64_t *visible;
-	uint64_t *known;
+	uint64_t *taken;
+	uint64_t *stale;
 };
 
-static uint64_t *known_by(const struct ivs_roster *roster, unsigned int id)
+static void free_client(struct client *client)
 {
-	return roster->known + (size_t)id * roster->words_n;
+	if (!client)
+		return;
+	free(client->known);
+	free(client->heard);
+	free(client);
 }
 
-static void free_tables(struct ivs_roster *roster)
+static struct client *new_client(unsigned int words_n, unsigned int vectors_n)
 {
-	free(roster->clients);
-	free(roster->used);
-	free(roster->visible);
-	free(roster->known);
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (!client)
+		return NULL;
+	client->vectors_n = vectors_n;
+	client->knows_self = !vectors_n;
+	client->at_id = NOBODY;
+	client->known = calloc(words_n, sizeof(uint64_t));
+	client->heard = calloc(words_n, sizeof(uint64_t));
+	if (client->known && client->heard)
+		return client;
+	free_client(client);
+	return NULL;
 }
 
-/* Make room for @ids_n ids; all or nothing. */
+static int grow_bitmap(uint64_t **map, unsigned int from_n, unsigned int to_n)
+{
+	uint64_t *bigger = reallocarray(*map, to_n, sizeof(uint64_t));
+
+	if (!bigger)
+		return -ENOMEM;
+	memset(bigger + from_n, 0, (to_n - from_n) * sizeof(uint64_t));
+	*map = bigger;
+	return 0;
+}
+
+/* Make room for @ids_n ids. What has grown when memory runs out may stay so: nobody relies on it.
+ */
 static int grow(struct ivs_roster *roster, unsigned int ids_n)
 {
-	unsigned int words_n = ids_n / IVS_BITMAP_BITS;
-	struct ivs_roster bigger = *roster;
-	size_t words_len = roster->words_n * sizeof(uint64_t);
+	unsigned int to_n = ids_n / IVS_BITMAP_BITS;
+	unsigned int from_n = roster->words_n;
+	struct id *ids;
 
-	bigger.ids_n = ids_n;
-	bigger.words_n = words_n;
-	bigger.clients = calloc(ids_n, sizeof(*bigger.clients));
-	bigger.used = calloc(words_n, sizeof(uint64_t));
-	bigger.visible = calloc(words_n, sizeof(uint64_t));
-	bigger.known = calloc((size_t)ids_n * words_n, sizeof(uint64_t));
-	if (!bigger.clients || !bigger.used || !bigger.visible || !bigger.known) {
-		free_tables(&bigger);
+	for (unsigned int id = 0; id < roster->ids_n; id++) {
+		struct client *client = roster->ids[id].client;
+
+		if (client && (grow_bitmap(&client->known, from_n, to_n) ||
+			       grow_bitmap(&client->heard, from_n, to_n)))
+			return -ENOMEM;
+	}
+	if (grow_bitmap(&roster->visible, from_n, to_n) ||
+	    grow_bitmap(&roster->taken, from_n, to_n) || grow_bitmap(&roster->stale, from_n, to_n))
 		return -ENOMEM;
-	}
-	if (roster->ids_n) {
-		memcpy(bigger.clients, roster->clients, roster->ids_n * sizeof(*bigger.clients));
-		memcpy(bigger.used, roster->used, words_len);
-		memcpy(bigger.visible, roster->visible, words_len);
-	}
-	for (unsigned int id = 0; id < roster->ids_n; id++)
-		memcpy(known_by(&bigger, id), known_by(roster, id), words_len);
-	free_tables(roster);
-	*roster = bigger;
+	ids = reallocarray(roster->ids, ids_n, sizeof(*ids));
+	if (!ids)
+		return -ENOMEM;
+	memset(ids + roster->ids_n, 0, (ids_n - roster->ids_n) * sizeof(*ids));
+	roster->ids = ids;
+	roster->ids_n = ids_n;
+	roster->words_n = to_n;
 	return 0;
 }
 
@@ -114,7 +148,7 @@ int ivs_roster_new(unsigned int peers_max, struct ivs_roster **out)
 		return -ENOMEM;
 	roster->peers_max = peers_max;
 	if (grow(roster, IVS_BITMAP_BITS)) {
-		free(roster);
+		ivs_roster_free(roster);
 		return -ENOMEM;
 	}
 	*out = roster;
@@ -125,78 +159,97 @@ void ivs_roster_free(struct ivs_roster *roster)
 {
 	if (!roster)
 		return;
-	free_tables(roster);
+	for (unsigned int id = 0; id < roster->ids_n; id++)
+		free_client(roster->ids[id].client);
+	free(roster->ids);
+	free(roster->visible);
+	free(roster->taken);
+	free(roster->stale);
 	free(roster);
 }
 
-static int lowest_free_id(struct ivs_roster *roster, unsigned int *id)
+/* The lowest number that is not in @map; ids_n if all are. */
+static unsigned int lowest_absent(const struct ivs_roster *roster, const uint64_t *map)
 {
-	unsigned int words_n = roster->words_n;
-	int result;
-
-	for (unsigned int word = 0; word < words_n; word++) {
-		if (~roster->used[word]) {
-			*id = word * IVS_BITMAP_BITS +
-			      (unsigned int)__builtin_ctzll(~roster->used[word]);
-			return 0;
-		}
+	for (unsigned int word = 0; word < roster->words_n; word++) {
+		if (~map[word])
+			return word * IVS_BITMAP_BITS + (unsigned int)__builtin_ctzll(~map[word]);
 	}
-	*id = roster->ids_n;
-	if (roster->ids_n == IDS_MAX)
-		return IVS_ROSTER_E_FULL;
-	result = grow(roster, roster->ids_n * 2);
-	return result;
+	return roster->ids_n;
+}
+
+static int choose_id(struct ivs_roster *roster, unsigned int *id)
+{
+	*id = lowest_absent(roster, roster->stale);
+	if (*id < roster->ids_n)
+		return 0;
+	if (roster->ids_n < IDS_MAX)
+		return grow(roster, roster->ids_n * 2);
+	*id = lowest_absent(roster, roster->taken);
+	return *id < roster->ids_n ? 0 : IVS_ROSTER_E_FULL;
+}
+
+/* After something about @id has changed. */
+static void update_id(struct ivs_roster *roster, unsigned int id)
+{
+	const struct id *entry = &roster->ids[id];
+
+	if (entry->client || entry->known_n)
+		ivs_bitmap_add(roster->taken, id);
+	else
+		ivs_bitmap_remove(roster->taken, id);
+	if (entry->client || entry->heard_n)
+		ivs_bitmap_add(roster->stale, id);
+	else
+		ivs_bitmap_remove(roster->stale, id);
 }
 
 int ivs_roster_join(struct ivs_roster *roster, unsigned int vectors_n, unsigned int *id)
 {
-	unsigned int lowest;
+	struct client *client;
+	unsigned int chosen;
 	int result;
 
 	if (roster->peers_n == roster->peers_max)
 		return IVS_ROSTER_E_FULL;
-	result = lowest_free_id(roster, &lowest);
+	result = choose_id(roster, &chosen);
 	if (result)
 		return result;
-	roster->clients[lowest] = (struct client){
-		.present = true,
-		.knows_self = !vectors_n,
-		.vectors_n = vectors_n,
-		.at_id = NOBODY,
-	};
-	ivs_bitmap_add(roster->used, lowest);
+	client = new_client(roster->words_n, vectors_n);
+	if (!client)
+		return -ENOMEM;
+	roster->ids[chosen].client = client;
 	roster->peers_n++;
-	*id = lowest;
+	update_id(roster, chosen);
+	*id = chosen;
 	return 0;
 }
 
-static void free_id_if_unknown(struct ivs_roster *roster, unsigned int id)
+static void forget(struct ivs_roster *roster, struct client *client, unsigned int id)
 {
-	const struct client *client = &roster->clients[id];
-
-	if (!client->present && !client->knowers_n)
-		ivs_bitmap_remove(roster->used, id);
-}
-
-static void forget(struct ivs_roster *roster, unsigned int viewer, unsigned int id)
-{
-	ivs_bitmap_remove(known_by(roster, viewer), id);
-	roster->clients[id].knowers_n--;
-	free_id_if_unknown(roster, id);
+	ivs_bitmap_remove(client->known, id);
+	roster->ids[id].known_n--;
+	update_id(roster, id);
 }
 
 void ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 {
-	struct client *client = &roster->clients[id];
-	const uint64_t *known = known_by(roster, id);
-	unsigned int other = 0;
+	struct client *client = roster->ids[id].client;
+	unsigned int end = roster->ids_n;
+	unsigned int other;
 
-	while ((other = ivs_bitmap_first_only(known, NULL, other, roster->ids_n)) < roster->ids_n)
-		forget(roster, id, other);
-	client->present = false;
+	for (other = 0; (other = ivs_bitmap_first_only(client->known, NULL, other, end)) < end;)
+		forget(roster, client, other);
+	for (other = 0; (other = ivs_bitmap_first_only(client->heard, NULL, other, end)) < end;
+	     other++) {
+		roster->ids[other].heard_n--;
+		update_id(roster, other);
+	}
+	free_client(client);
+	roster->ids[id].client = NULL;
 	roster->peers_n--;
 	ivs_bitmap_remove(roster->visible, id);
-	free_id_if_unknown(roster, id);
+	update_id(roster, id);
 }
 
 /**
@@ -236,7 +289,7 @@ static bool plan_vector(struct plan *plan, struct ivs_wire_message *out)
 	if (id == NOBODY || !ivs_bitmap_has(plan->roster->visible, id))
 		return false;
 	*out = (struct ivs_wire_message){IVS_WIRE_VECTOR, id, plan->self.at_vector++, -1};
-	if (plan->self.at_vector == plan->roster->clients[id].vectors_n)
+	if (plan->self.at_vector == plan->roster->ids[id].client->vectors_n)
 		plan->self.at_id = NOBODY;
 	return true;
 }
@@ -244,8 +297,8 @@ static bool plan_vector(struct plan *plan, struct ivs_wire_message *out)
 static bool plan_leave(struct plan *plan, struct ivs_wire_message *out)
 {
 	const struct ivs_roster *roster = plan->roster;
-	unsigned int id = ivs_bitmap_first_only(known_by(roster, plan->id), roster->visible,
-						plan->leave_from, roster->ids_n);
+	unsigned int id = ivs_bitmap_first_only(plan->self.known, roster->visible, plan->leave_from,
+						roster->ids_n);
 
 	plan->leave_from = id + (id < roster->ids_n);
 	if (id == roster->ids_n)
@@ -255,15 +308,15 @@ static bool plan_leave(struct plan *plan, struct ivs_wire_message *out)
 	return true;
 }
 
-/* The next peer that the client does not know, but not itself. */
+/* The next peer of whom the client has not heard, but not itself. */
 static unsigned int next_join(const struct plan *plan, unsigned int from, unsigned int end)
 {
 	const struct ivs_roster *roster = plan->roster;
-	const uint64_t *known = known_by(roster, plan->id);
-	unsigned int id = ivs_bitmap_first_only(roster->visible, known, from, end);
+	const uint64_t *heard = plan->self.heard;
+	unsigned int id = ivs_bitmap_first_only(roster->visible, heard, from, end);
 
 	if (id == plan->id)
-		id = ivs_bitmap_first_only(roster->visible, known, id + 1, end);
+		id = ivs_bitmap_first_only(roster->visible, heard, id + 1, end);
 	return id;
 }
 
@@ -279,7 +332,7 @@ static bool plan_join(struct plan *plan, struct ivs_wire_message *out)
 		id = plan->id;
 	} else if (!plan->wrapped) {
 		plan->wrapped = true;
-		plan->join_end = plan->roster->clients[plan->id].cursor;
+		plan->join_end = plan->roster->ids[plan->id].client->cursor;
 		self->cursor = 0;
 		return plan_join(plan, out);
 	} else {
@@ -296,7 +349,7 @@ unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
 	struct plan plan = {
 		.roster = roster,
 		.id = id,
-		.self = roster->clients[id],
+		.self = *roster->ids[id].client,
 		.join_end = roster->ids_n,
 	};
 	unsigned int n;
@@ -314,25 +367,28 @@ unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
 static void told_vector(struct ivs_roster *roster, unsigned int viewer,
 			const struct ivs_wire_message *msg)
 {
-	struct client *self = &roster->clients[viewer];
+	struct client *self = roster->ids[viewer].client;
+	struct id *entry = &roster->ids[msg->id];
 
 	if (!msg->vector && msg->id != viewer) {
-		ivs_bitmap_add(known_by(roster, viewer), msg->id);
-		roster->clients[msg->id].knowers_n++;
+		ivs_bitmap_add(self->known, msg->id);
+		ivs_bitmap_add(self->heard, msg->id);
+		entry->known_n++;
+		entry->heard_n++;
 		self->cursor = msg->id + 1;
 	} else if (msg->id == viewer) {
 		self->knows_self = true;
 	}
 	self->at_id = msg->id;
 	self->at_vector = msg->vector + 1;
-	if (self->at_vector == roster->clients[msg->id].vectors_n)
+	if (self->at_vector == entry->client->vectors_n)
 		self->at_id = NOBODY;
 }
 
 void ivs_roster_told(struct ivs_roster *roster, unsigned int id,
 		     const struct ivs_wire_message *msgs, unsigned int msgs_n)
 {
-	struct client *self = &roster->clients[id];
+	struct client *self = roster->ids[id].client;
 
 	for (unsigned int i = 0; i < msgs_n; i++) {
 		switch (msgs[i].type) {
@@ -341,7 +397,7 @@ void ivs_roster_told(struct ivs_roster *roster, unsigned int id,
 			break;
 		case IVS_WIRE_LEAVE:
 			self->at_id = NOBODY;
-			forget(roster, id, msgs[i].id);
+			forget(roster, self, msgs[i].id);
 			break;
 		default:
 			self->greeting++;
@@ -353,12 +409,12 @@ void ivs_roster_told(struct ivs_roster *roster, unsigned int id,
 
 bool ivs_roster_greeted(const struct ivs_roster *roster, unsigned int id)
 {
-	return roster->clients[id].greeting == GREETING_LEN;
+	return roster->ids[id].client->greeting == GREETING_LEN;
 }
 
 bool ivs_roster_present(const struct ivs_roster *roster, unsigned int id)
 {
-	return id < roster->ids_n && roster->clients[id].present;
+	return id < roster->ids_n && roster->ids[id].client;
 }
 
 unsigned int ivs_roster_peers(const struct ivs_roster *roster)

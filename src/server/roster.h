@@ -4,9 +4,9 @@
  *
  * State is replicated, messages are not queued: for every client the roster keeps the set of peers
  * that it knows, and computes the next message from the difference to the set that is really there.
- * So memory is bounded whatever clients do (one bit per pair of ids), a client that does not read
- * costs no more than one that does, and one that reads again after a long time hears of the state
- * and not of the history.
+ * So memory is bounded whatever clients do (two bits per client and id), a client that does not
+ * read costs no more than one that does, and one that reads again after a long time hears of the
+ * state and not of the history.
  *
  * What each client hears (rules in PROTOCOL.md):
  *   - version, its id, the memory, in this order and first;
@@ -18,8 +18,11 @@
  *   - never anything of a peer with 0 vectors, nor that it left itself.
  * A client is visible to others when its greeting (three messages) has been told to it.
  *
- * Ids: the lowest free one, 0 to 65535. An id is free again when its peer left and nobody who is
- * still there knows it.
+ * Ids: 0 to 65535, the lowest of which nobody who is there has ever heard. To be told of the leave
+ * is not enough: QEMU (7.2 at least) frees a peer's table when that leaves and writes into it when
+ * another joins with the same id. Only when all other ids have been used up, which takes a client
+ * that stays for 65536 joins, is an id given of which nobody knows at the moment; then those who
+ * have heard of its former owner are never told of the new one.
  *
  * Pure: no system call but memory allocation, no clock, no global.
  */

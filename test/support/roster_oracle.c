@@ -80,6 +80,7 @@ static void view_clear(struct oracle *o, unsigned int id)
 	view->stage = 0;
 	view->list_n = 0;
 	memset(view->heard, 0, sizeof(view->heard[0]) * o->ids_end);
+	memset(view->ever, 0, sizeof(view->ever[0]) * o->ids_end);
 	memset(view->awaited, 0, sizeof(view->awaited[0]) * o->ids_end);
 }
 
@@ -119,13 +120,13 @@ static bool same_world(struct oracle *o)
 	return true;
 }
 
-/* "An id is free again when its peer left and nobody who is still there knows it." */
+/* "The lowest of which nobody who is there has ever heard." */
 static bool is_free(const struct oracle *o, unsigned int id)
 {
 	if (o->present[id])
 		return false;
 	for (unsigned int c = 0; c < o->ids_end; c++) {
-		if (o->present[c] && o->view[c].heard[id] > 0)
+		if (o->present[c] && o->view[c].ever[id])
 			return false;
 	}
 	return true;
@@ -279,6 +280,7 @@ static void hear(struct oracle *o, unsigned int client, const struct ivs_wire_me
 
 	if (msg->type == IVS_WIRE_VECTOR) {
 		view->heard[msg->id]++;
+		view->ever[msg->id] = view->ever[msg->id] || msg->id != client;
 		return;
 	}
 	if (msg->type == IVS_WIRE_LEAVE) {
@@ -331,10 +333,12 @@ static bool judge_all(struct oracle *o, unsigned int id, const struct ivs_wire_m
 	struct oracle_view *view = &o->view[id];
 	uint8_t heard[ORACLE_IDS];
 	bool awaited[ORACLE_IDS];
+	bool ever[ORACLE_IDS];
 	unsigned int stage = view->stage;
 	const char *why = NULL;
 
 	memcpy(heard, view->heard, sizeof(heard[0]) * o->ids_end);
+	memcpy(ever, view->ever, sizeof(ever[0]) * o->ids_end);
 	memcpy(awaited, view->awaited, sizeof(awaited[0]) * o->ids_end);
 	for (unsigned int i = 0; i < msgs_n && !why; i++) {
 		why = judge(o, id, &msgs[i]);
@@ -349,6 +353,7 @@ static bool judge_all(struct oracle *o, unsigned int id, const struct ivs_wire_m
 			hear(o, id, &msgs[i]);
 	}
 	memcpy(view->heard, heard, sizeof(heard[0]) * o->ids_end);
+	memcpy(view->ever, ever, sizeof(ever[0]) * o->ids_end);
 	memcpy(view->awaited, awaited, sizeof(awaited[0]) * o->ids_end);
 	view->stage = stage;
 	return !why;

@@ -25,12 +25,14 @@
  * struct oracle_view - what one client heard
  * @stage:    messages of the greeting, 0 to 3
  * @heard:    how many vectors of each id since it was last announced; 0 after its leave
+ * @ever:     of whom it has ever heard
  * @awaited:  who was visible when the greeting was complete, and has not left since
  * @list:     every message it was told, in order
  */
 struct oracle_view {
 	unsigned int stage;
 	uint8_t heard[ORACLE_IDS];
+	bool ever[ORACLE_IDS];
 	bool awaited[ORACLE_IDS];
 	struct ivs_wire_message *list;
 	size_t list_n, list_room;

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Unmodified QEMU with its own ivshmem devices, and our server, regions and library around them."""
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from guestkit import initramfs, kernel, machine, meeting
+from support.programs import place  # noqa: F401 (a fixture)
+
+BOOT = 120
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def guest_kernel():
+    return kernel.find()
+
+
+@pytest.fixture
+def boot(build, guest_kernel, place):  # noqa: F811
+    """boot(script, devices, ...): a guest that runs a script with peek, meet and the client."""
+    guests = []
+
+    def start(script, devices, **options):
+        number = len(guests)
+        image = os.path.join(place.dir, f"guest{number}.img")
+        initramfs.build(
+            image, guest_kernel, script, modules=initramfs.VFIO if options.get("iommu") else (),
+            programs=[(build / "test/peek-static", "peek"),
+                      (build / "examples/meet-static", "meet"),
+                      (build / "tools/ivshmem-client-static", "ivshmem-client")])
+        guest = machine.Guest(f"guest{number}", guest_kernel, image, image + ".log",
+                              devices=devices, **options)
+        guests.append(guest)
+        return guest
+
+    yield start
+    for guest in guests:
+        guest.stop()
+
+
+def peek(build, *arguments):
+    """The host's side: what peek printed."""
+    return subprocess.run([build / "test/peek", *map(str, arguments)], capture_output=True,
+                          text=True, timeout=60, check=False).stdout
+
+
+def make_region(build, place, size):  # noqa: F811
+    """A region made by the library, and the QEMU arguments that the example prints for it."""
+    made = subprocess.run([build / "examples/region", f"shm:{place.shm}-plain", size], check=True,
+                          capture_output=True, text=True, timeout=60)
+    return made.stdout.split()
+
+
+def test_three_peers_meet(build):
+    """The demo: two guests with ivshmem-doorbell and the host, every pair and every vector."""
+    said = []
+    result = meeting.run(meeting.Config(build=str(build), say=lambda *line: said.append(line)))
+    assert result.ok, "\n".join(result.problems)
+    assert [peer.name for peer in result.peers] == ["guest-a", "guest-b", "host"]
+    assert len(result.arrived()) == 12
+    assert result.unread() == []
+    assert {report["memory"] for report in result.reports()} == {4 * MIB}
+    assert [report["way"] for report in result.reports()] == ["vfio", "vfio", "unix"]
+    assert set(result.round_trips()) == {(0, 1), (0, 2), (1, 2)}
+    assert ("server", "ivshmem-server: client 2 joined") in [
+        (who, line.split(" (")[0]) for who, line in said]
+    assert not os.path.exists(result.directory)
+
+
+def test_plain_on_a_region_of_the_library(build, boot, place):  # noqa: F811
+    """ivshmem-plain: guest and host read what the other wrote; what cannot be done is explained."""
+    devices = make_region(build, place, "1M")
+    peek(build, f"shm:{place.shm}-plain", "write", 4096, "from-the-host")
+    with boot("peek pci: id; peek pci: read 4096; peek pci: write 8192 from-the-guest; "
+              "peek pci: wait 0; peek pci: ring 0 0; ivshmem-client -a pci: -c dump",
+              devices) as guest:
+        guest.wait_for(r"^guest: exit 0", BOOT)
+        console = guest.text()
+    assert f"peek: id -1 through sysfs, {MIB} bytes, 0 vectors" in console
+    assert "peek: from-the-host" in console
+    assert console.count("ivshmem-plain has neither ids nor doorbells") >= 3
+    assert peek(build, f"shm:{place.shm}-plain", "read", 8192) == "peek: from-the-guest\n"
+
+
+def test_plain_through_vfio(build, boot, place):  # noqa: F811
+    """A device without MSI-X is fine with vfio too, and has no vectors."""
+    devices = make_region(build, place, "1M")
+    with boot("peek pci: id; peek pci: write 0 through-vfio; peek pci: wait 0", devices,
+              iommu=True, bind="vfio-pci") as guest:
+        guest.wait_for(r"^guest: exit", BOOT)
+        console = guest.text()
+    assert f"peek: id -1 through vfio, {MIB} bytes, 0 vectors" in console
+    assert "ivshmem-plain has neither ids nor doorbells" in console
+    assert peek(build, f"shm:{place.shm}-plain", "read", 0) == "peek: through-vfio\n"
+
+
+def test_doorbell_without_iommu(boot, place):  # noqa: F811
+    """sysfs: memory, id and ringing; waiting is refused with what to give QEMU."""
+    server = place.server("-n", "2")
+    host = place.start_client()
+    with boot("peek pci: id; peek pci: write 0 hello-host; peek pci: ring 0 1; "
+              "peek pci: ring 77 9; peek pci: wait 0",
+              machine.doorbell(server.socket, 2)) as guest:
+        guest.wait_for(r"^guest: exit", BOOT)
+        console = guest.text()
+    host.out.wait("peer 1 joined with 2 vectors")
+    host.out.wait("doorbell on vector 1")
+    assert "peek: id 1 through sysfs" in console
+    assert console.count("peek: done") == 2
+    assert ("interrupts need vfio; this guest has no IOMMU: start QEMU with -device "
+            "intel-iommu,intremap=on and kernel-irqchip=split") in console
+
+
+def test_more_vectors_wanted_than_the_device_has(boot, place):  # noqa: F811
+    """An error with the number and the fix, and the device is usable afterwards."""
+    server = place.server("-n", "2")
+    with boot("meet -n 2 -e 3 pci:; peek pci: id", machine.doorbell(server.socket, 2),
+              iommu=True, bind="vfio-pci") as guest:
+        guest.wait_for(r"^guest: exit 0", BOOT)
+        console = guest.text()
+    assert ("the device has 2 vectors, not 3: start QEMU with ivshmem-doorbell,vectors=3"
+            in console)
+    assert "peek: id 0 through vfio, 4194304 bytes, 2 vectors" in console
+
+
+def test_several_devices(build, boot, place):  # noqa: F811
+    """"pci:" lists them with what is known of each; an address picks one, also a short one."""
+    server = place.server("-n", "1")
+    with boot("peek pci: id; for d in /sys/bus/pci/devices/*; do "
+              "grep -q 0x1110 $d/device || continue; peek pci:${d##*/} id; "
+              "peek pci:${d##*0000:} id; done; peek pci:0000:00:1f.7 id",
+              make_region(build, place, "1M")
+              + machine.doorbell(server.socket, 1, ident="second")) as guest:
+        guest.wait_for(r"^guest: exit", BOOT)
+        console = guest.text()
+    assert "there are 2 ivshmem devices, name one: pci:0000:" in console
+    assert re.search(r"\(1M, plain\), pci:0000:\S+ \(4M, doorbell\)", console)
+    assert console.count("peek: id -1 through sysfs, 1048576 bytes") == 2
+    assert console.count("peek: id 0 through sysfs, 4194304 bytes") == 2
+    assert "no ivshmem device at 0000:00:1f.7; the first one is pci:0000:" in console
+
+
+def test_no_device(boot):
+    """A guest without the device is told what to start QEMU with."""
+    with boot("peek pci: id", []) as guest:
+        guest.wait_for(r"^guest: exit 1", BOOT)
+        assert "this machine has no ivshmem device (1af4:1110): start QEMU" in guest.text()
+
+
+def test_doorbells_survive_the_server(boot, place):  # noqa: F811
+    """The server is never on the data path: killed, a guest and a host process still ring."""
+    server = place.server("-n", "1")
+    host = place.start_client()
+    with boot("peek pci: wait 0 && peek pci: ring 0 0",
+              machine.doorbell(server.socket, 1), iommu=True, bind="vfio-pci") as guest:
+        guest.wait_for(r"^peek: waiting", BOOT)
+        server.signal(signal.SIGKILL)
+        server.wait()
+        host.err.wait("the server is gone")
+        host.write("int 1 0\n")
+        guest.wait_for(r"^guest: exit 0", BOOT)
+    host.out.wait("doorbell on vector 0")
+
+
+def test_peers_come_and_go_beside_qemu(place):  # noqa: F811
+    """Unmodified QEMU corrupts its heap when a peer's id comes back: so ids must not.
+
+    With an allocator that notices, QEMU 7.2 does not survive the second peer that got id 1.
+    """
+    server = place.server("-n", "2")
+    qemu = place.start(
+        "env", "LD_PRELOAD=libc_malloc_debug.so.0", "MALLOC_CHECK_=3", "MALLOC_PERTURB_=165",
+        machine.qemu_program(), "-M", "q35", "-accel", "tcg", "-nodefaults", "-display", "none",
+        "-monitor", "none", *machine.doorbell(server.socket, 2))
+    server.err.wait("client 0 joined")
+    for _ in range(20):
+        assert place.run_client("-c", "int 0 1").returncode == 0
+    place.start_client().out.wait("peer 0 joined")
+    assert qemu.popen.poll() is None, qemu.err.text()
+
+
+def run_demo(build, **environment):
+    return subprocess.Popen(
+        [sys.executable, os.path.join(os.path.dirname(__file__), "../../scripts/demo.py"), build],
+        env=dict(os.environ, **environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True)
+
+
+def read_until(demo, regex, seconds=60):
+    """Lines up to the one that matches."""
+    end = time.monotonic() + seconds
+    lines = []
+    for line in demo.stdout:
+        lines.append(line)
+        if re.search(regex, line):
+            return lines
+        assert time.monotonic() < end, "".join(lines)
+    raise AssertionError(f"the demo ended without {regex}:\n" + "".join(lines))
+
+
+def test_demo_on_the_host(build):
+    """DEMO=host: three processes, and the two closing lines."""
+    demo = run_demo(build, DEMO="host")
+    output, _ = demo.communicate(timeout=120)
+    assert demo.returncode == 0, output
+    assert output.endswith(
+        "demo: 3 peers: 0 peer-a, 1 peer-b, 2 peer-c; 12 of 12 doorbells arrived\n"
+        "demo: region 4 MiB, every peer read what every other wrote\n")
+
+
+def gone(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().split(") ")[1][0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_demo_interrupted(build, number):
+    """Nothing is left: no process, no socket, nothing in /dev/shm."""
+    demo = run_demo(build)
+    lines = read_until(demo, r"client 1 joined")
+    text = "".join(lines)
+    pids = [int(pid) for pid in re.findall(r"pid (\d+)", text)]
+    shm = re.search(r"shm:(\S+) of", text).group(1)
+    directory = re.search(r"listening at (\S+)/[^/]+:", text).group(1)
+    demo.send_signal(number)
+    demo.communicate(timeout=60)
+    assert demo.returncode != 0
+    assert pids and all(gone(pid) for pid in pids)
+    assert not os.path.exists(directory)
+    assert not os.path.exists(f"/dev/shm/{shm}")
+
+
+def test_demo_kept(build):
+    """KEEP=1 leaves the guests running; the printed commands ring them and end everything."""
+    demo = run_demo(build, KEEP="1")
+    output, _ = demo.communicate(timeout=180)
+    stop = re.search(r"\S+/stop\b", output)
+    assert stop, output
+    try:
+        assert demo.returncode == 0, output
+        directory = os.path.dirname(stop.group(0))
+        ring = subprocess.run([build / "tools/ivshmem-client", "-S", f"{directory}/ivshmem.sock",
+                               "-c", "int 1 1"], timeout=30, check=False)
+        assert ring.returncode == 0
+        end = time.monotonic() + 30
+        while True:
+            with open(f"{directory}/guest-b.log") as log:
+                if "doorbell on vector 1" in log.read():
+                    break
+            assert time.monotonic() < end
+            time.sleep(0.1)
+    finally:
+        subprocess.run(["sh", stop.group(0)], timeout=60, check=True)
+    assert not os.path.exists(directory)
+    assert not os.path.exists("/dev/shm/" + re.search(r"shm:(\S+) of", output).group(1))
