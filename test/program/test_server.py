@@ -51,9 +51,9 @@ def test_greeting_in_order(place):
     assert third.is_quiet()
 
 
-def test_lowest_free_id(place):
-    """A client gets the lowest id that nobody has."""
-    place.server()
+def test_ids_come_back_when_nobody_remembers_them(place):
+    """A client gets the lowest id of which nobody who is connected has ever heard."""
+    server = place.server()
     clients = [join(place) for _ in range(5)]
     assert [client.id for client in clients] == [0, 1, 2, 3, 4]
     knows_all(clients)
@@ -61,7 +61,12 @@ def test_lowest_free_id(place):
     for client in left:
         client.close()
     knows_all([client for client in clients if client not in left])
-    assert [join(place).id for _ in range(3)] == [1, 3, 5]
+    clients += [join(place) for _ in range(3)]
+    assert [client.id for client in clients[5:]] == [5, 6, 7]
+    for client in clients:
+        client.close()
+    server.err.wait("0 connected")
+    assert [join(place).id for _ in range(2)] == [0, 1]
 
 
 def test_everybody_is_told_of_joins_and_leaves(place):
@@ -169,7 +174,7 @@ def test_client_that_speaks_is_dropped(place, crime, greeted):
     server.err.wait("client 2 left")
     knows_all(clients)
     wait_until(lambda: server.fds() == before, "the server has as many fds as before")
-    assert join(place).id == 2
+    assert join(place).id == 3
 
 
 def test_many_hostile_clients_leak_nothing(place):
