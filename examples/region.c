@@ -10,25 +10,21 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <ivshmem/region.h>
 
+/* "32M": bytes, with K, M or G. What is no size becomes 0, which is refused. */
 static uint64_t parse_size(const char *text)
 {
-	char *suffix;
-	uint64_t n = strtoull(text, &suffix, 10);
+	static const char suffixes[] = "KMG";
+	char *end;
+	uint64_t n = strtoull(text, &end, 10);
+	const char *suffix = *end ? strchr(suffixes, *end) : NULL;
 
-	switch (*suffix) {
-	case 'G':
-		n <<= 10;
-		/* fall through */
-	case 'M':
-		n <<= 10;
-		/* fall through */
-	case 'K':
-		n <<= 10;
-	}
-	return n;
+	if (suffix)
+		return n << (10 * (suffix - suffixes + 1));
+	return *end ? 0 : n;
 }
 
 int main(int argc, char **argv)
@@ -42,6 +38,11 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	opts.size = parse_size(argv[2]);
+	if (!opts.size) {
+		fprintf(stderr, "region: \"%s\" is no size: use a number with K, M or G\n",
+			argv[2]);
+		return 2;
+	}
 	if (argc > 3)
 		opts.mode = (mode_t)strtoul(argv[3], NULL, 8);
 	if (argc > 4)

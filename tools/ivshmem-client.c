@@ -218,7 +218,7 @@ static enum outcome do_command(struct ivs_peer *peer, const struct settings *set
 	if (!strcmp(words[0], "int"))
 		return do_int(peer, settings, words, words_n);
 	for (unsigned int i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
-		if (strcmp(words[0], commands[i].name))
+		if (strcmp(words[0], commands[i].name) != 0)
 			continue;
 		if (words_n > 1)
 			return fail(words[0], "takes no arguments");

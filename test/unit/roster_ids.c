@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Sentence by sentence of server/roster.h, by hand: who gets which id (W-10). */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/roster_heard.h"
+
+Test(roster_ids, lowest_free_id, .timeout = TIMEOUT)
+{
+	struct ivs_roster *r = make(16);
+
+	for (unsigned int i = 0; i < 8; i++)
+		cr_assert_eq(join(r, 1), i);
+	ivs_roster_leave(r, 5);
+	ivs_roster_leave(r, 2);
+	ivs_roster_leave(r, 7);
+	cr_assert_eq(join(r, 1), 2);
+	cr_assert_eq(join(r, 1), 5);
+	cr_assert_eq(join(r, 1), 7);
+	cr_assert_eq(join(r, 1), 8);
+	ivs_roster_free(r);
+}
+
+/* QEMU writes into freed memory when an id comes back that it has known. */
+Test(roster_ids, id_is_not_given_again_while_somebody_is_there_who_heard_of_it, .timeout = TIMEOUT)
+{
+	struct ivs_roster *r = make(16);
+
+	greeted(r, 0);
+	greeted(r, 0);
+	greeted(r, 2);
+	HEARS(r, 0, 1, "2.0"); /* one vector is enough to know it */
+	HEARS(r, 1, ALL, "2.0 2.1");
+	ivs_roster_leave(r, 2);
+	cr_assert_eq(join(r, 0), 3);
+	HEARS(r, 0, ALL, "-2");
+	cr_assert_eq(join(r, 0), 4, "1 still knows it");
+	HEARS(r, 1, ALL, "-2");
+	cr_assert_eq(join(r, 0), 5, "both have heard of it");
+	ivs_roster_leave(r, 0);
+	cr_assert_eq(join(r, 0), 0);
+	cr_assert_eq(join(r, 0), 6, "1 has heard of it");
+	ivs_roster_leave(r, 1);
+	cr_assert_eq(join(r, 0), 1);
+	cr_assert_eq(join(r, 0), 2);
+	ivs_roster_free(r);
+}
+
+Test(roster_ids, id_is_free_when_who_knows_it_left, .timeout = TIMEOUT)
+{
+	struct ivs_roster *r = make(16);
+
+	greeted(r, 0);
+	greeted(r, 0);
+	greeted(r, 1);
+	HEARS(r, 0, ALL, "2.0");
+	HEARS(r, 1, ALL, "2.0");
+	ivs_roster_leave(r, 2);
+	ivs_roster_leave(r, 1);
+	cr_assert_eq(join(r, 0), 1);
+	cr_assert_eq(join(r, 0), 3, "0 knows 2");
+	ivs_roster_leave(r, 0);
+	cr_assert_eq(join(r, 0), 0);
+	cr_assert_eq(join(r, 0), 2);
+	ivs_roster_free(r);
+}
+
+Test(roster_ids, own_vectors_do_not_keep_an_id, .timeout = TIMEOUT)
+{
+	struct ivs_roster *r = make(2);
+
+	greeted(r, 2);
+	HEARS(r, 0, ALL, "0.0 0.1");
+	ivs_roster_leave(r, 0);
+	cr_assert_eq(join(r, 1), 0);
+	HEARS(r, 0, ALL, "V I0 M 0.0");
+	ivs_roster_free(r);
+}
+
+Test(roster_ids, peers_max, .timeout = TIMEOUT)
+{
+	for (unsigned int max = 1; max <= 130; max++) {
+		struct ivs_roster *r = make(max);
+		unsigned int id = 99;
+
+		cr_assert_eq(ivs_roster_peers(r), 0);
+		for (unsigned int i = 0; i < max; i++)
+			cr_assert_eq(join(r, 1), i);
+		cr_assert_eq(ivs_roster_join(r, 1, &id), IVS_ROSTER_E_FULL);
+		cr_assert_eq(ivs_roster_peers(r), max);
+		cr_assert_not(ivs_roster_present(r, max));
+		ivs_roster_leave(r, max / 2);
+		cr_assert_eq(ivs_roster_peers(r), max - 1);
+		cr_assert_not(ivs_roster_present(r, max / 2));
+		cr_assert_eq(join(r, 1), max / 2);
+		cr_assert_eq(ivs_roster_join(r, 1, &id), IVS_ROSTER_E_FULL);
+		ivs_roster_free(r);
+	}
+}
+
+Test(roster_ids, present_of_any_id, .timeout = TIMEOUT)
+{
+	struct ivs_roster *r = make(2);
+
+	cr_assert_not(ivs_roster_present(r, 0));
+	join(r, 0);
+	cr_assert(ivs_roster_present(r, 0));
+	cr_assert_not(ivs_roster_present(r, 1));
+	cr_assert_not(ivs_roster_present(r, 65535));
+	cr_assert_not(ivs_roster_present(r, 65536));
+	cr_assert_not(ivs_roster_present(r, 0xffffffffu));
+	ivs_roster_free(r);
+}
+
+/* As many as there can be. They read nothing: the roster has to be cheap for those. */
+Test(roster_ids, all_65536_ids, .timeout = TIMEOUT)
+{
+	struct ivs_roster *r = make(65536);
+	unsigned int id = 0;
+
+	for (unsigned int i = 0; i < 65536; i++) {
+		if (ivs_roster_join(r, 1, &id) != 0 || id != i)
+			cr_assert_fail("join %u got %u", i, id);
+	}
+	cr_assert_eq(ivs_roster_join(r, 1, &id), IVS_ROSTER_E_FULL);
+	HEARS(r, 65535, ALL, "V I65535 M 65535.0");
+	HEARS(r, 0, ALL, "V I0 M 65535.0 0.0");
+	ivs_roster_leave(r, 65535);
+	HEARS(r, 0, ALL, "-65535");
+	ivs_roster_leave(r, 300);
+	cr_assert_eq(join(r, 1), 300);
+	ivs_roster_free(r);
+}
+
+/*
+ * Readers who stop reading, one after the other, each with 300 peers in mind who are gone: then no
+ * id is free though there is room for peers.
+ */
+Test(roster_ids, no_id_is_free, .timeout = TIMEOUT)
+{
+	enum { CROWD = 300, READERS = 230 };
+	struct ivs_roster *r = make(CROWD + READERS);
+	unsigned int crowd[CROWD], crowd_n = 0, id = 0, lowest;
+	int rc = 0;
+
+	for (unsigned int i = 0; i < READERS; i++)
+		greeted(r, 0);
+	for (unsigned int reader = 0; reader < READERS && rc == 0; reader++) {
+		for (crowd_n = 0; crowd_n < CROWD; crowd_n++) {
+			struct ivs_wire_message msgs[3];
+
+			rc = ivs_roster_join(r, 1, &crowd[crowd_n]);
+			if (rc != 0)
+				break;
+			if (ivs_roster_due(r, crowd[crowd_n], msgs, 3) != 3)
+				cr_assert_fail("greeting");
+			ivs_roster_told(r, crowd[crowd_n], msgs, 3);
+		}
+		hear(r, reader, CROWD);
+		lowest = crowd[0];
+		for (unsigned int i = 0; rc == 0 && i < crowd_n; i++)
+			ivs_roster_leave(r, crowd[i]);
+	}
+	cr_assert_eq(rc, IVS_ROSTER_E_FULL);
+	cr_assert_eq(READERS + crowd_n, ivs_roster_peers(r));
+	cr_assert_lt(ivs_roster_peers(r), CROWD + READERS, "not for want of room");
+	for (unsigned int i = 0; i < crowd_n; i++)
+		ivs_roster_leave(r, crowd[i]);
+	cr_assert_gt(lowest, 60000);
+	ivs_roster_leave(r, 0); /* and with it goes what it knew: the first crowd's ids */
+	cr_assert_eq(join(r, 1), 0);
+	cr_assert_eq(join(r, 1), READERS);
+	cr_assert_eq(join(r, 1), READERS + 1);
+	cr_assert_eq(ivs_roster_join(r, 1, &id), 0);
+	ivs_roster_free(r);
+}
+
+/*
+ * One who stays while 65535 others come and go, and hears of each: then ids come again, and of
+ * their new owners it is told nothing; others are.
+ */
+Test(roster_ids, ids_come_again_when_all_have_been_used, .timeout = TIMEOUT)
+{
+	struct ivs_roster *r = make(8);
+
+	greeted(r, 1);
+	hear(r, 0, ALL);
+	for (unsigned int i = 1; i < 65536; i++) {
+		if (greeted(r, 1) != i)
+			cr_assert_fail("id %u is not new", i);
+		hear(r, 0, ALL);
+		ivs_roster_leave(r, i);
+		hear(r, 0, ALL);
+	}
+	cr_assert_eq(greeted(r, 1), 1);
+	HEARS(r, 0, ALL, "");
+	HEARS(r, 1, ALL, "0.0 1.0");
+	cr_assert_eq(greeted(r, 1), 2);
+	HEARS(r, 1, ALL, "2.0");
+	HEARS(r, 2, ALL, "0.0 1.0 2.0");
+	HEARS(r, 0, ALL, "");
+	ivs_roster_leave(r, 1);
+	HEARS(r, 0, ALL, "");
+	HEARS(r, 2, ALL, "-1");
+	ivs_roster_leave(r, 0);
+	cr_assert_eq(greeted(r, 1), 3, "2 has heard of 0 and 1");
+	ivs_roster_free(r);
+}
+
+Test(roster_ids, newcomer_with_the_lowest_id_after_the_highest, .timeout = TIMEOUT)
+{
+	struct ivs_roster *r = make(4);
+
+	greeted(r, 0);
+	greeted(r, 0);
+	greeted(r, 1);
+	HEARS(r, 1, ALL, "2.0");
+	ivs_roster_leave(r, 0);
+	HEARS(r, 1, ALL, "");
+	greeted(r, 1);
+	HEARS(r, 1, ALL, "0.0");
+	ivs_roster_free(r);
+}
+
+/* Two peers who talk, with ids on either side of every boundary that a bitmap may have. */
+Test(roster_ids, any_pair_of_ids, .timeout = TIMEOUT)
+{
+	for (unsigned int silent = 0; silent < 140; silent++) {
+		struct ivs_roster *r = make(256);
+		char want[64];
+
+		for (unsigned int i = 0; i < silent; i++)
+			join(r, 0);
+		join(r, 1);
+		join(r, 2);
+		snprintf(want, sizeof(want), "V I%u M %u.0", silent, silent);
+		HEARS(r, silent, ALL, want);
+		snprintf(want, sizeof(want), "V I%u M %u.0 %u.0 %u.1", silent + 1, silent,
+			 silent + 1, silent + 1);
+		HEARS(r, silent + 1, ALL, want);
+		snprintf(want, sizeof(want), "%u.0 %u.1", silent + 1, silent + 1);
+		HEARS(r, silent, ALL, want);
+		ivs_roster_leave(r, silent);
+		snprintf(want, sizeof(want), "-%u", silent);
+		HEARS(r, silent + 1, ALL, want);
+		ivs_roster_free(r);
+	}
+}
