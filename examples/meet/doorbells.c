@@ -177,23 +177,23 @@ static bool measure_with(struct meet *meet, unsigned int with)
 	return ok;
 }
 
-/* Pair number @pair (from 1): the lower id rings, the higher answers, the others wait. */
-static bool measure_pair(struct meet *meet, unsigned int low, unsigned int high, uint64_t pair)
+/* Pair number @pair (from 1): @from rings and measures, @to answers, the others wait. */
+static bool measure_pair(struct meet *meet, unsigned int from, unsigned int to, uint64_t pair)
 {
 	struct slot *mine = &meet->slots[meet->id];
 	bool ok = true;
 
-	if (meet->id == low) {
-		ok = meet_await_value(meet, &meet->slots[high].ready, pair,
+	if (meet->id == from) {
+		ok = meet_await_value(meet, &meet->slots[to].ready, pair,
 				      "the other is ready for round trips") &&
-		     measure_with(meet, high);
-	} else if (meet->id == high) {
+		     measure_with(meet, to);
+	} else if (meet->id == to) {
 		mine->ready = pair;
-		ok = pong(meet, low);
+		ok = pong(meet, from);
 	}
-	if (ok && meet->id == low)
+	if (ok && meet->id == from)
 		mine->pairs_done = pair;
-	return ok && meet_await_value(meet, &meet->slots[low].pairs_done, pair,
+	return ok && meet_await_value(meet, &meet->slots[from].pairs_done, pair,
 				      "the others have measured their round trips");
 }
 
@@ -202,9 +202,11 @@ bool meet_measure_doorbells(struct meet *meet)
 	uint64_t pair = 0;
 	bool ok = true;
 
-	for (unsigned int low = 0; low < meet->peers_n; low++) {
-		for (unsigned int high = low + 1; high < meet->peers_n && ok; high++)
-			ok = measure_pair(meet, low, high, ++pair);
+	for (unsigned int from = 0; from < meet->peers_n; from++) {
+		for (unsigned int to = 0; to < meet->peers_n && ok; to++) {
+			if (to != from)
+				ok = measure_pair(meet, from, to, ++pair);
+		}
 	}
 	return ok;
 }

@@ -67,7 +67,7 @@ def test_three_peers_meet(build):
     assert result.unread() == []
     assert {report["memory"] for report in result.reports()} == {4 * MIB}
     assert [report["way"] for report in result.reports()] == ["vfio", "vfio", "unix"]
-    assert set(result.round_trips()) == {(0, 1), (0, 2), (1, 2)}
+    assert set(result.round_trips()) == {(a, b) for a in range(3) for b in range(3) if a != b}
     assert ("server", "ivshmem-server: client 2 joined") in [
         (who, line.split(" (")[0]) for who, line in said]
     assert not os.path.exists(result.directory)
