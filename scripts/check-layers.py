@@ -95,11 +95,35 @@ def check_file(name, complain):
         check_pure(name, text, complain)
 
 
+def rules_in(text):
+    """Numbers of rules as PROTOCOL.md has them; "W-2 to W-7" are six."""
+    found = set()
+    for kind, first, last in re.findall(r"\b([RW])-(\d+)(?: to \1-(\d+))?", text):
+        found |= {f"{kind}-{n}" for n in range(int(first), int(last or first) + 1)}
+    return found
+
+
+def check_rules(names, complain):
+    """Every rule of PROTOCOL.md is cited by code or a test, and nothing cites one that is not there."""
+    protocol = (ROOT / "PROTOCOL.md").read_text(encoding="utf-8")
+    rules = set(re.findall(r"^\*\*([RW]-\d+)\*\*", protocol, re.MULTILINE))
+    cited = set()
+    for name in names:
+        if name.endswith((".c", ".h", ".py")) and name != "scripts/check-layers.py":
+            here = rules_in((ROOT / name).read_text(encoding="utf-8"))
+            cited |= here
+            for rule in sorted(here - rules):
+                complain(name, f"cites {rule}, which PROTOCOL.md does not have")
+    for rule in sorted(rules - cited):
+        complain("PROTOCOL.md", f"{rule} is cited by no code and no test")
+
+
 def main():
     complaints = []
     for name in sources():
         if not SPDX_EXEMPT.match(name):
             check_file(name, lambda where, what: complaints.append(f"{where}: {what}"))
+    check_rules(sources(), lambda where, what: complaints.append(f"{where}: {what}"))
     for missing in (name for name in PURE if not (ROOT / name).is_file()):
         complaints.append(f"{missing}: is said to be pure and does not exist")
     print("\n".join(complaints) or f"layers: {len(sources())} files are as they should be")

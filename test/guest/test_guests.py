@@ -58,7 +58,7 @@ def make_region(build, place, size):  # noqa: F811
 
 
 def test_three_peers_meet(build):
-    """The demo: two guests with ivshmem-doorbell and the host, every pair and every vector."""
+    """The demo: two guests with ivshmem-doorbell and the host, every pair and every vector (R-1 to R-4, R-7, R-8)."""
     said = []
     result = meeting.run(meeting.Config(build=str(build), say=lambda *line: said.append(line)))
     assert result.ok, "\n".join(result.problems)
@@ -74,7 +74,7 @@ def test_three_peers_meet(build):
 
 
 def test_plain_on_a_region_of_the_library(build, boot, place):  # noqa: F811
-    """ivshmem-plain: guest and host read what the other wrote; what cannot be done is explained."""
+    """ivshmem-plain: guest and host read what the other wrote; what cannot be done is explained (R-2)."""
     devices = make_region(build, place, "1M")
     peek(build, f"shm:{place.shm}-plain", "write", 4096, "from-the-host")
     with boot("peek pci: id; peek pci: read 4096; peek pci: write 8192 from-the-guest; "
@@ -101,7 +101,7 @@ def test_plain_through_vfio(build, boot, place):  # noqa: F811
 
 
 def test_doorbell_without_iommu(boot, place):  # noqa: F811
-    """sysfs: memory, id and ringing; waiting is refused with what to give QEMU."""
+    """sysfs: memory, id and ringing; waiting is refused with what to give QEMU (R-3, R-4)."""
     server = place.server("-n", "2")
     host = place.start_client()
     with boot("peek pci: id; peek pci: write 0 hello-host; peek pci: ring 0 1; "

@@ -40,7 +40,7 @@ def knows_all(clients):
 # What a client is told
 
 def test_greeting_in_order(place):
-    """Version 0, own id, -1 with the memory, the others in ascending order, at last oneself."""
+    """Version 0, own id, -1 with the memory, the others in ascending order, at last oneself (W-3 to W-6)."""
     place.server("-n", "2")
     first, second = join(place, 2), join(place, 2)
     assert first.history == [(0, False), (0, False), (-1, True), (0, True), (0, True)]
@@ -52,7 +52,7 @@ def test_greeting_in_order(place):
 
 
 def test_ids_come_back_when_nobody_remembers_them(place):
-    """A client gets the lowest id of which nobody who is connected has ever heard."""
+    """A client gets the lowest id of which nobody who is connected has ever heard (W-10)."""
     server = place.server()
     clients = [join(place) for _ in range(5)]
     assert [client.id for client in clients] == [0, 1, 2, 3, 4]
@@ -100,7 +100,7 @@ def test_number_of_vectors(place, vectors):
 
 
 def test_doorbell_reaches_exactly_one_vector(place):
-    """What A got for vector v of B is B's own vector v, and nobody else's."""
+    """What A got for vector v of B is B's own vector v, and nobody else's (W-6, W-9)."""
     place.server("-n", "4")
     clients = [join(place, 4) for _ in range(3)]
     knows_all(clients)
@@ -116,7 +116,7 @@ def test_doorbell_reaches_exactly_one_vector(place):
 
 
 def test_memory_is_one_object(place):
-    """All get the same memory, of the size asked for; a write of one is read by the other."""
+    """All get the same memory, of the size asked for; a write of one is read by the other (W-1, W-5)."""
     place.server("-l", "2M")
     clients = [join(place) for _ in range(3)]
     stats = [os.fstat(client.memory) for client in clients]
@@ -159,7 +159,7 @@ def send_fds(sock):
 @pytest.mark.parametrize("greeted", [True, False], ids=["greeted", "at-once"])
 @pytest.mark.parametrize("crime", [half_close, send_byte, send_messages, send_fds])
 def test_client_that_speaks_is_dropped(place, crime, greeted):
-    """Whatever a client sends: it alone is dropped, the others are told, no fd stays behind."""
+    """Whatever a client sends: it alone is dropped, the others are told, no fd stays behind (W-8)."""
     server = place.server()
     clients = [join(place), join(place)]
     knows_all(clients)
@@ -320,7 +320,7 @@ def test_fds_in_flight(place):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_end_by_signal(place, number):
-    """Clients hear the connection end and no leave; socket and memory are removed; status 0."""
+    """Clients hear the connection end and no leave; socket and memory are removed; status 0 (W-13)."""
     server = place.server()
     clients = [join(place) for _ in range(3)]
     knows_all(clients)

@@ -152,7 +152,10 @@ class Server(Process):
     def __init__(self, place, *options, region=None, socket=None, nofile=None, user=None):
         self.socket = str(socket or place.socket)
         region = region or ["-M", place.shm]
-        super().__init__([place.server_program, "-F", "-v", "-S", self.socket, *region, *options],
+        program = place.server_program
+        if user:  # who may not be allowed to enter the directory that we are built in
+            program = shutil.copy(program, place.dir)
+        super().__init__([program, "-F", "-v", "-S", self.socket, *region, *options],
                          nofile=nofile, user=user)
         try:
             self.err.wait("listening at")

@@ -156,6 +156,7 @@ Test(codec, largest_chunks)
 	cr_assert(!wrong, "%s", wrong);
 }
 
+/* W-2 */
 Test(codec, byte_by_byte)
 {
 	bool cuts[LONG_LEN];
@@ -390,6 +391,7 @@ static const char *refuse(const struct bad_session *bad, size_t chunk)
 	return "garbage was not reported with the last byte";
 }
 
+/* W-2 to W-7: everything that is against one of them */
 Test(codec, bad_sessions)
 {
 	for (size_t i = 0; i < BAD_N; i++) {
@@ -514,6 +516,7 @@ static const struct encoding encodings[] = {
 	{{IVS_WIRE_LEAVE, 65535, 0, -1}, {0xff, 0xff, 0, 0, 0, 0, 0, 0}},
 };
 
+/* W-2, W-3, W-4, W-5, W-6, W-7 */
 Test(codec, encoding_is_these_bytes)
 {
 	for (size_t i = 0; i < sizeof(encodings) / sizeof(encodings[0]); i++) {

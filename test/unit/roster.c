@@ -7,6 +7,7 @@
 
 #include "support/roster_heard.h"
 
+/* W-3, W-4, W-5 */
 Test(roster, greeting, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(4);
@@ -26,6 +27,7 @@ Test(roster, greeting, .timeout = TIMEOUT)
 	ivs_roster_free(NULL);
 }
 
+/* W-6 */
 Test(roster, others_before_self, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
@@ -56,6 +58,7 @@ Test(roster, self_after_others_also_with_the_lowest_id, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
+/* W-11 */
 Test(roster, visible_when_greeted, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
@@ -105,6 +108,7 @@ Test(roster, own_vectors_of_one_who_is_alone_are_not_put_off_for_ever, .timeout 
 	ivs_roster_free(r);
 }
 
+/* W-12 */
 Test(roster, silent_peers, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
@@ -120,6 +124,7 @@ Test(roster, silent_peers, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
+/* W-7 */
 Test(roster, leave_is_for_those_who_heard, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
@@ -134,6 +139,7 @@ Test(roster, leave_is_for_those_who_heard, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
+/* W-11 */
 Test(roster, leave_in_the_middle_of_vectors, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
@@ -175,6 +181,7 @@ Test(roster, nothing_between_own_vectors, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
+/* W-11 */
 Test(roster, leaves_before_joins, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);

@@ -413,6 +413,7 @@ static void several_fds(size_t fds_n)
 	cr_assert_eq(test_fds_open(), before);
 }
 
+/* W-2 */
 Test(socket, two_fds_with_one_message, .timeout = TIMEOUT)
 {
 	several_fds(2); /* CMSG_SPACE(sizeof(int)) has room for both */
@@ -477,6 +478,7 @@ Test(socket, garbage_is_reported_and_leaks_nothing, .timeout = TIMEOUT)
 	cr_assert_eq(test_fds_open(), before);
 }
 
+/* W-14 */
 Test(socket, receiver_out_of_fds_is_truncated, .timeout = TIMEOUT)
 {
 	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
