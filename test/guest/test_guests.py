@@ -239,6 +239,19 @@ def test_demo_interrupted(build, number):
     assert not os.path.exists(f"/dev/shm/{shm}")
 
 
+def test_demo_with_a_guest_that_dies(build):
+    """Status 1, who did not get how far, and the end of that guest's console."""
+    demo = run_demo(build)
+    lines = read_until(demo, r"^guest-b +\| I am peer 1")
+    pid = re.search(r"client 1 joined \(pid (\d+)", "".join(lines)).group(1)
+    os.kill(int(pid), signal.SIGKILL)
+    output, _ = demo.communicate(timeout=120)
+    assert demo.returncode == 1
+    assert re.search(r'guest-b got as far as "\w+", not "\w+" \(QEMU', output)
+    assert "    meet: I am peer 1 of 3 through vfio" in output
+    assert "12 of 12" not in output
+
+
 def test_demo_kept(build):
     """KEEP=1 leaves the guests running; the printed commands ring them and end everything."""
     demo = run_demo(build, KEEP="1")

@@ -2,8 +2,10 @@
 """The options of both programs: what each does, and what is said when a value is no good."""
 import errno
 import fcntl
+import mmap
 import os
 import pathlib
+import re
 import stat
 import subprocess
 
@@ -375,3 +377,56 @@ def test_longest_socket_path(place):
         client.greeting()
     server.stop()
     assert nothing_left(place)
+
+
+# Huge pages
+
+NR_HUGEPAGES = pathlib.Path("/proc/sys/vm/nr_hugepages")
+
+
+@pytest.fixture
+def huge_pages():
+    """Two huge pages of 2 MiB that nobody uses; as many as before are set aside afterwards."""
+    before = NR_HUGEPAGES.read_text()
+    try:
+        NR_HUGEPAGES.write_text(str(int(before) + 2))
+    except OSError as error:
+        pytest.skip(f"huge pages cannot be set aside here: {error}")
+    try:
+        meminfo = dict(line.split(":") for line in
+                       pathlib.Path("/proc/meminfo").read_text().splitlines())
+        if meminfo["Hugepagesize"].split() != ["2048", "kB"]:
+            pytest.skip(f"the huge pages of this machine are of {meminfo['Hugepagesize'].strip()}")
+        if int(meminfo["HugePages_Free"]) < 2:
+            pytest.skip("the kernel finds no room for two huge pages")
+        yield
+    finally:
+        NR_HUGEPAGES.write_text(before)
+
+
+@pytest.mark.usefixtures("huge_pages")
+def test_huge_memfd(place):
+    """memfd:2M: sealed, of huge pages, reserved; a size of half a page is refused."""
+    server = place.server("-l", "4M", region=["-r", "memfd:2M"])
+    client = join(place)
+    size = os.fstat(client.memory).st_size
+    seals = fcntl.fcntl(client.memory, F_GET_SEALS)
+    with mmap.mmap(client.memory, size) as memory:
+        memory[size - 1] = 1  # reserved: this is no SIGBUS
+        smaps = pathlib.Path("/proc/self/smaps").read_text()
+    server.stop()
+    assert size == 4 * MIB
+    assert seals == F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW
+    assert re.search(r"KernelPageSize: +2048 kB", smaps)
+    small = place.run_server("-F", "-S", place.socket, "-r", "memfd:2M", "-l", "1M")
+    assert small.returncode == 1
+    assert "region size 1M is less than one page; use 2M or more" in small.stderr
+
+
+@pytest.mark.usefixtures("huge_pages")
+def test_too_few_huge_pages(place):
+    """More than there are: an error at start, and nothing left."""
+    done = place.run_server("-F", "-S", place.socket, "-r", "memfd:2M", "-l", "1024G")
+    assert done.returncode == 1
+    assert "too few huge pages are free" in done.stderr
+    assert not place.socket.exists()
