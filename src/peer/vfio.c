@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "ivshmem/registers.h"
-#include "peer/pci.h"
+#include "peer/pci_drivers.h"
 #include "util/error.h"
 #include "util/fd.h"
 

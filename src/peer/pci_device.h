@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The ways in for a guest: finding the device, and what its drivers have in common. */
-#ifndef IVS_PEER_PCI_H
-#define IVS_PEER_PCI_H
+/* The device in a guest: finding it, and what its registers alone can do. */
+#ifndef IVS_PEER_PCI_DEVICE_H
+#define IVS_PEER_PCI_DEVICE_H
 
 #include "peer/way.h"
 
@@ -29,16 +29,15 @@ struct ivs_pci_device {
 /** ivs_pci_path() - "/sys/bus/pci/devices/BDF/FILE" */
 void ivs_pci_path(const struct ivs_pci_device *device, const char *file, char *out, size_t out_len);
 
+/**
+ * ivs_pci_find() - the device with that address, or the only one if @name is empty
+ *
+ * Return: 0, IVS_PEER_E_ABSENT, IVS_PEER_E_AMBIGUOUS.
+ */
+IVS_MUST_USE int ivs_pci_find(const char *name, struct ivs_pci_device *out, struct ivs_error *err);
+
 /** ivs_pci_begin() - BAR 0 is mapped: what can be done with registers alone */
 IVS_MUST_USE int ivs_pci_begin(struct ivs_peer *peer, const struct ivs_pci_device *device,
 			       struct ivs_error *err);
-
-/** ivs_vfio_open() - through vfio-pci, to which the device is bound */
-IVS_MUST_USE int ivs_vfio_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
-			       const struct ivs_peer_options *opts, struct ivs_error *err);
-
-/** ivs_sysfs_open() - through the resource files, which need no driver */
-IVS_MUST_USE int ivs_sysfs_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
-				const struct ivs_peer_options *opts, struct ivs_error *err);
 
 #endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "peer/pci_device.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ivshmem/registers.h"
+#include "util/error.h"
+#include "util/fd.h"
+#include "util/parse.h"
+
+#define SYSFS_DEVICES "/sys/bus/pci/devices"
+#define DEVICES_MAX 32 /* as many as a list is still of use for */
+
+void ivs_pci_path(const struct ivs_pci_device *device, const char *file, char *out, size_t out_len)
+{
+	snprintf(out, out_len, SYSFS_DEVICES "/%s/%s", device->bdf, file);
+}
+
+/* The whole of a small file. Return: whether there was one. */
+static bool read_file(const struct ivs_pci_device *device, const char *file, char *out,
+		      size_t out_len)
+{
+	IVS_OWNED_FD fd = -1;
+	char path[128];
+	ssize_t n;
+
+	ivs_pci_path(device, file, path, sizeof(path));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, out, out_len - 1);
+	out[n > 0 ? n : 0] = 0;
+	return n > 0;
+}
+
+static unsigned long read_number(const struct ivs_pci_device *device, const char *file)
+{
+	char text[32];
+
+	return read_file(device, file, text, sizeof(text)) ? strtoul(text, NULL, 0) : ~0UL;
+}
+
+/* Line @bar of "resource": first and last address, flags; zeroes if there is no such BAR. */
+static uint64_t read_bar_len(const struct ivs_pci_device *device, unsigned int bar)
+{
+	unsigned long long first = 0;
+	unsigned long long last = 0;
+	char text[2048];
+	char *line = text;
+
+	if (!read_file(device, "resource", text, sizeof(text)))
+		return 0;
+	while (bar-- && line) {
+		line = strchr(line, '\n');
+		line = line ? line + 1 : NULL;
+	}
+	if (!line || sscanf(line, "%llx %llx", &first, &last) != 2 || !last)
+		return 0;
+	return last - first + 1;
+}
+
+static void read_link_name(const struct ivs_pci_device *device, const char *file, char *out,
+			   size_t out_len)
+{
+	char target[256];
+	char path[128];
+	const char *name;
+	ssize_t n;
+
+	ivs_pci_path(device, file, path, sizeof(path));
+	n = readlink(path, target, sizeof(target) - 1);
+	target[n > 0 ? n : 0] = 0;
+	name = strrchr(target, '/');
+	snprintf(out, out_len, "%s", name ? name + 1 : "");
+}
+
+static bool inspect(struct ivs_pci_device *device)
+{
+	char group[32];
+
+	if (read_number(device, "vendor") != IVS_PCI_VENDOR ||
+	    read_number(device, "device") != IVS_PCI_DEVICE)
+		return false;
+	device->revision = (unsigned int)read_number(device, "revision");
+	device->memory_len = read_bar_len(device, IVS_BAR_MEMORY);
+	device->has_msix = read_bar_len(device, IVS_BAR_MSIX) != 0;
+	read_link_name(device, "driver", device->driver, sizeof(device->driver));
+	read_link_name(device, "iommu_group", group, sizeof(group));
+	device->has_iommu = *group;
+	return true;
+}
+
+static int compare_bdf(const void *a, const void *b)
+{
+	const struct ivs_pci_device *left = a;
+	const struct ivs_pci_device *right = b;
+
+	return strcmp(left->bdf, right->bdf);
+}
+
+static unsigned int find_devices(struct ivs_pci_device devices[DEVICES_MAX])
+{
+	DIR *dir = opendir(SYSFS_DEVICES);
+	const struct dirent *entry;
+	unsigned int n = 0;
+
+	while (dir && n < DEVICES_MAX && (entry = readdir(dir))) {
+		struct ivs_pci_device *device = &devices[n];
+
+		*device = (struct ivs_pci_device){0};
+		if (strlen(entry->d_name) >= sizeof(device->bdf))
+			continue;
+		strcpy(device->bdf, entry->d_name);
+		n += isxdigit((unsigned char)*device->bdf) && inspect(device);
+	}
+	if (dir)
+		closedir(dir);
+	qsort(devices, n, sizeof(*devices), compare_bdf);
+	return n;
+}
+
+static void describe(const struct ivs_pci_device *device, char *out, size_t out_len)
+{
+	char size[IVS_SIZE_TEXT_LEN];
+
+	snprintf(out, out_len, "pci:%s (%s, %s%s%s)", device->bdf,
+		 ivs_size_text(device->memory_len, size), device->has_msix ? "doorbell" : "plain",
+		 *device->driver ? ", driver " : "", device->driver);
+}
+
+static int several(const struct ivs_pci_device *devices, unsigned int n, struct ivs_error *err)
+{
+	char list[IVS_ERROR_LEN] = "";
+	size_t len = 0;
+
+	for (unsigned int i = 0; i < n && len < sizeof(list); i++) {
+		char one[128];
+
+		describe(&devices[i], one, sizeof(one));
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "", one);
+	}
+	return ivs_error_set(err, IVS_PEER_E_AMBIGUOUS,
+			     "there are %u ivshmem devices, name one: %s", n, list);
+}
+
+/* "00:03.0" is short for "0000:00:03.0". */
+static bool same_bdf(const char *bdf, const char *name)
+{
+	return !strcmp(bdf, name) || (!strncmp(bdf, "0000:", 5) && !strcmp(bdf + 5, name));
+}
+
+int ivs_pci_find(const char *name, struct ivs_pci_device *out, struct ivs_error *err)
+{
+	struct ivs_pci_device devices[DEVICES_MAX];
+	unsigned int n = find_devices(devices);
+
+	if (!n)
+		return ivs_error_set(
+			err, IVS_PEER_E_ABSENT,
+			"this machine has no ivshmem device (1af4:1110): start QEMU with "
+			"-device ivshmem-doorbell or ivshmem-plain");
+	if (!*name && n > 1)
+		return several(devices, n, err);
+	for (unsigned int i = 0; i < n; i++) {
+		if (!*name || same_bdf(devices[i].bdf, name)) {
+			*out = devices[i];
+			return 0;
+		}
+	}
+	return ivs_error_set(err, IVS_PEER_E_ABSENT,
+			     "no ivshmem device at %s; the first one is pci:%s", name,
+			     devices[0].bdf);
+}
+
+int ivs_pci_begin(struct ivs_peer *peer, const struct ivs_pci_device *device, struct ivs_error *err)
+{
+	uint32_t position = peer->registers[IVS_REG_IV_POSITION / sizeof(uint32_t)];
+
+	ivs_peer_deny(peer, IVS_CAP_ROSTER,
+		      "the device does not tell a guest who else is connected");
+	if (!device->has_msix) {
+		const char *why = "ivshmem-plain has neither ids nor doorbells: give the VM "
+				  "ivshmem-doorbell and a server";
+
+		ivs_peer_deny(peer, IVS_CAP_ID, why);
+		ivs_peer_deny(peer, IVS_CAP_RING, why);
+		ivs_peer_deny(peer, IVS_CAP_WAIT, why);
+		return 0;
+	}
+	if (position > IVS_PEER_MAX)
+		return ivs_error_set(err, IVS_PEER_E_TIMEOUT,
+				     "the device at %s has no id yet: its memory is not attached",
+				     device->bdf);
+	peer->id = (int)position;
+	ivs_peer_allow(peer, IVS_CAP_ID);
+	ivs_peer_allow(peer, IVS_CAP_RING);
+	return 0;
+}

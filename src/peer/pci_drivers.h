@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The drivers through which a guest's device can be used. */
+#ifndef IVS_PEER_PCI_DRIVERS_H
+#define IVS_PEER_PCI_DRIVERS_H
+
+#include "peer/pci_device.h"
+
+/** ivs_vfio_open() - through vfio-pci, to which the device is bound */
+IVS_MUST_USE int ivs_vfio_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
+			       const struct ivs_peer_options *opts, struct ivs_error *err);
+
+/** ivs_sysfs_open() - through the resource files, which need no driver */
+IVS_MUST_USE int ivs_sysfs_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
+				const struct ivs_peer_options *opts, struct ivs_error *err);
+
+#endif
