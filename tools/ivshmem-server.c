@@ -156,18 +156,42 @@ static int parse_arguments(struct settings *settings, int argc, char **argv)
 	return status;
 }
 
+/* From the start, so that none of them leaves behind what has been made by then. */
+static void hold_signals(sigset_t *signals)
+{
+	sigemptyset(signals);
+	sigaddset(signals, SIGTERM);
+	sigaddset(signals, SIGINT);
+	sigaddset(signals, SIGHUP);
+	sigprocmask(SIG_BLOCK, signals, NULL);
+	signal(SIGPIPE, SIG_IGN); /* whoever read our log may go */
+}
+
 static int open_stop_fd(struct ivs_error *err)
 {
 	sigset_t signals;
 	int fd;
 
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGHUP);
-	sigprocmask(SIG_BLOCK, &signals, NULL);
+	hold_signals(&signals);
 	fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	return fd < 0 ? ivs_error_errno(err, errno, "cannot make a signalfd") : fd;
+}
+
+/* In /dev/shm, or any directory where others may make files, somebody may have been there first. */
+static void warn_of_others(const struct ivs_region *region)
+{
+	struct stat st;
+
+	if (ivs_region_created(region) || fstat(ivs_region_fd(region), &st))
+		return;
+	if (st.st_uid && st.st_uid != geteuid())
+		ivs_log(IVS_LOG_WARNING,
+			"%s was there before and is owned by uid %d, who can read and change all "
+			"that is in it",
+			ivs_region_path(region), (int)st.st_uid);
+	if (st.st_mode & S_IWOTH)
+		ivs_log(IVS_LOG_WARNING, "%s was there before and is writable by everybody",
+			ivs_region_path(region));
 }
 
 static void log_start(const struct settings *settings, const struct ivs_region *region)
@@ -198,6 +222,7 @@ static int serve(const struct settings *settings, struct ivs_server *server,
 	if (!result && pidfile->fd >= 0)
 		result = ivs_pidfile_write(pidfile, &err);
 	log_start(settings, region);
+	warn_of_others(region);
 	if (!result && *ready_fd >= 0) {
 		result = ivs_daemon_ready(ready_fd, &err);
 		ivs_log_to_syslog();
@@ -244,7 +269,9 @@ static int run(const struct settings *settings)
 	bool parent = false;
 	int status = STATUS_FAILED;
 	int result = 0;
+	sigset_t signals;
 
+	hold_signals(&signals);
 	region_opts.size = settings->size;
 	if (settings->pidfile)
 		result = ivs_pidfile_open(&pidfile, settings->pidfile, &err);

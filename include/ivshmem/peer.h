@@ -84,7 +84,11 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_open(const char *address, const struct ivs_
 /** ivs_peer_close() - leave: unmap the memory, close every fd. NULL is fine. */
 IVS_PUBLIC void ivs_peer_close(struct ivs_peer *peer);
 
-/** ivs_peer_caps() - enum ivs_peer_cap values, or-ed. */
+/**
+ * ivs_peer_caps() - enum ivs_peer_cap values, or-ed
+ *
+ * They can change: WAIT comes with one's first vector, ROSTER goes with the server.
+ */
 IVS_PUBLIC unsigned int ivs_peer_caps(const struct ivs_peer *peer);
 
 /**
@@ -115,8 +119,10 @@ IVS_PUBLIC unsigned int ivs_peer_vectors(const struct ivs_peer *peer);
  * ivs_peer_ring() - ring @vector of peer @id, which may be one's own id
  *
  * Whatever was written to the region before is visible to the peer when it wakes. Doorbells that
- * come faster than they are taken become one: a doorbell says "look", it does not count. Never
- * blocks, also when a peer has filled the doorbell's counter.
+ * come faster than they are taken become one: a doorbell says "look", it does not count. A counter
+ * that a peer has filled counts as rung and is not waited for. (On the host, a peer that switches
+ * O_NONBLOCK off and fills the counter between our looking and our writing can make this call wait,
+ * and this thread alone, until somebody reads the counter; eventfds offer no way around it.)
  * Takes in what the server has said about joins and leaves by now; ivs_peer_next() still reports
  * it. In a guest the device ignores ids and vectors that do not exist, and this returns 0.
  *

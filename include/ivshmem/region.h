@@ -4,9 +4,10 @@
  *
  *   shm:NAME    POSIX shared memory, /dev/shm/NAME
  *   file:PATH   a file; on hugetlbfs it is made of that file system's pages
- *   dir:PATH    an unnamed file in a directory (hugetlbfs, tmpfs, any other), as "ivshmem-server
- * -m" memfd:      anonymous memory, sealed against shrinking and growing: for peers one does not
- * trust memfd:2M    the same of huge pages of 2 MiB (any size that the kernel has: 2M, 1G)
+ *   dir:PATH    an unnamed file in a directory: hugetlbfs, tmpfs or any other
+ *   memfd:      anonymous memory, sealed against shrinking and growing: for peers one does not
+ *               trust
+ *   memfd:2M    the same of huge pages of 2 MiB (or 1G, if the kernel has them)
  *
  * A size is a power of two (QEMU aborts otherwise) and a multiple of the backend's page.
  * All memory is reserved at creation: a full /dev/shm is an error here and not a SIGBUS later.
@@ -82,7 +83,7 @@ IVS_PUBLIC void ivs_region_close(struct ivs_region *region);
 /**
  * ivs_region_remove() - remove the name, if this handle made it and it is still the same object
  *
- * Whoever has the memory mapped keeps it. Regions without a name: nothing to do, 0.
+ * Whoever has the memory mapped keeps it. Regions without a name, and NULL: nothing to do, 0.
  *
  * Return: 0 or -errno.
  */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The way in for a guest: through whatever the device is bound to. */
+#include <endian.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -33,7 +34,7 @@ static void close_pci(struct ivs_peer *peer)
 /* one 32-bit write; the device ignores ids and vectors that do not exist. */
 static int ring_pci(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 {
-	peer->registers[IVS_REG_DOORBELL / sizeof(uint32_t)] = IVS_DOORBELL(id, vector);
+	peer->registers[IVS_REG_DOORBELL / sizeof(uint32_t)] = htole32(IVS_DOORBELL(id, vector));
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <endian.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -180,7 +181,7 @@ int ivs_pci_find(const char *name, struct ivs_pci_device *out, struct ivs_error 
 
 int ivs_pci_begin(struct ivs_peer *peer, const struct ivs_pci_device *device, struct ivs_error *err)
 {
-	uint32_t position = peer->registers[IVS_REG_IV_POSITION / sizeof(uint32_t)];
+	uint32_t position = le32toh(peer->registers[IVS_REG_IV_POSITION / sizeof(uint32_t)]);
 
 	ivs_peer_deny(peer, IVS_CAP_ROSTER,
 		      "the device does not tell a guest who else is connected");

@@ -46,12 +46,12 @@ static unsigned int cap_number(enum ivs_peer_cap cap)
 void ivs_peer_allow(struct ivs_peer *peer, enum ivs_peer_cap cap)
 {
 	__atomic_fetch_or(&peer->caps, (unsigned int)cap, __ATOMIC_RELEASE);
-	peer->why_not[cap_number(cap)] = NULL;
+	__atomic_store_n(&peer->why_not[cap_number(cap)], NULL, __ATOMIC_RELEASE);
 }
 
 void ivs_peer_deny(struct ivs_peer *peer, enum ivs_peer_cap cap, const char *why)
 {
-	peer->why_not[cap_number(cap)] = why;
+	__atomic_store_n(&peer->why_not[cap_number(cap)], why, __ATOMIC_RELEASE);
 	__atomic_fetch_and(&peer->caps, ~(unsigned int)cap, __ATOMIC_RELEASE);
 }
 
@@ -112,9 +112,11 @@ int ivs_doorbell_ring(int fd)
 	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
 	const uint64_t one = 1;
 
-	if (poll(&pfd, 1, 0) == 1 && !(pfd.revents & POLLOUT))
-		return -EIO;
-	if (!(pfd.revents & POLLOUT))
+	if (poll(&pfd, 1, 0) < 0)
+		return -errno;
+	if (fd < 0 || pfd.revents & POLLNVAL)
+		return -EBADF;
+	if (!(pfd.revents & POLLOUT)) /* POLLERR too is a full counter, filled by the kernel */
 		return 0;
 	if (write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		return -errno;
@@ -127,8 +129,15 @@ int ivs_doorbell_take(int fd)
 	uint64_t count;
 	struct iovec iov = {&count, sizeof(count)};
 
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
 	ssize_t n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
 
+	/* Linux before 5.8 cannot do that with an eventfd: then asking first has to do. */
+	if (n < 0 && errno == EOPNOTSUPP) {
+		if (poll(&pfd, 1, 0) != 1)
+			return 0;
+		n = read(fd, &count, sizeof(count));
+	}
 	if (n == sizeof(count))
 		return 1;
 	if (n < 0)
@@ -210,7 +219,10 @@ unsigned int ivs_peer_caps(const struct ivs_peer *peer)
 
 const char *ivs_peer_why_not(const struct ivs_peer *peer, enum ivs_peer_cap cap)
 {
-	return peer->why_not[cap_number(cap)];
+	unsigned int number = cap ? cap_number(cap) : IVS_CAPS_N;
+
+	return number < IVS_CAPS_N ? __atomic_load_n(&peer->why_not[number], __ATOMIC_ACQUIRE)
+				   : NULL;
 }
 
 const char *ivs_peer_way(const struct ivs_peer *peer)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "peer/way.h"
 #include "util/clock.h"
@@ -73,17 +74,40 @@ static int take_memory(struct ivs_peer *peer, int fd, struct ivs_error *err)
 	return ivs_peer_map(peer, fd, 0, (uint64_t)st.st_size, err);
 }
 
+/*
+ * Ringing writes into what the server gave us, so it must be an eventfd: a file would be written
+ * into, a pipe could kill us with SIGPIPE. Where there is no /proc to ask, the server is believed.
+ */
+static bool is_eventfd(int fd)
+{
+	static const char eventfd_name[] = "anon_inode:[eventfd]";
+	char target[sizeof(eventfd_name) + 1];
+	char path[32];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, target, sizeof(target));
+	if (n < 0)
+		return errno == ENOENT;
+	return n == sizeof(eventfd_name) - 1 && !memcmp(target, eventfd_name, (size_t)n);
+}
+
 /* Of the own ones there may be more than the caller wants. */
 static int take_vector(struct ivs_peer *peer, unsigned int id, unsigned int wanted_n, int *fd)
 {
+	int result;
+
 	if (id != (unsigned int)peer->id)
 		return ivs_remotes_add(&peer->remotes, id, fd);
 	if (wanted_n && peer->vectors_n == wanted_n)
 		return 0;
-	return ivs_peer_add_vector(peer, fd);
+	result = ivs_peer_add_vector(peer, fd);
+	if (!result)
+		ivs_peer_allow(peer, IVS_CAP_WAIT);
+	return result;
 }
 
-/* One message, greeting or later. Return: 0 or -errno. */
+/* One message, greeting or later. Return: 0, IVS_PEER_E_PROTOCOL, -errno. */
 static int apply(struct ivs_peer *peer, struct ivs_wire_message *msg, unsigned int wanted_n,
 		 struct ivs_error *err)
 {
@@ -102,6 +126,11 @@ static int apply(struct ivs_peer *peer, struct ivs_wire_message *msg, unsigned i
 		ivs_remotes_remove(&peer->remotes, msg->id);
 		return 0;
 	case IVS_WIRE_VECTOR:
+		if (!is_eventfd(fd))
+			return ivs_error_set(err, IVS_PEER_E_PROTOCOL,
+					     "what listens is no ivshmem-server: vector of peer %u "
+					     "is no eventfd",
+					     msg->id);
 		result = take_vector(peer, msg->id, wanted_n, &fd);
 		if (result)
 			ivs_error_errno(err, -result, "cannot take a vector of peer %u", msg->id);
@@ -158,23 +187,29 @@ static int greeting_timeout(const struct ivs_peer *peer, const struct greeting *
 			     greeting->wanted_n);
 }
 
+/* Whether what may still come can be done without. */
+static bool is_enough(const struct ivs_peer *peer, const struct greeting *greeting)
+{
+	return peer->memory && !greeting->wanted_n;
+}
+
 /* Wait for more. Return: 0 to go on, 1 when the greeting is over, else as ivs_peer_open(). */
 static int await_message(const struct ivs_peer *peer, const struct greeting *greeting,
 			 struct ivs_error *err)
 {
 	struct pollfd pfd = {.fd = peer->server, .events = POLLIN};
-	bool all_may_be_there = peer->memory && !greeting->wanted_n;
+	bool enough = is_enough(peer, greeting);
 	int left_ms = ivs_clock_left_ms(greeting->deadline);
 	int n;
 
-	if (all_may_be_there && left_ms > QUIET_MS)
+	if (enough && left_ms > QUIET_MS)
 		left_ms = QUIET_MS;
 	n = poll(&pfd, 1, left_ms);
 	if (n < 0)
 		return errno == EINTR ? 0 : ivs_error_errno(err, errno, "cannot poll");
 	if (n)
 		return 0;
-	return all_may_be_there ? 1 : -ETIMEDOUT;
+	return enough ? 1 : -ETIMEDOUT;
 }
 
 static int receive_greeting(struct ivs_peer *peer, struct greeting *greeting, struct ivs_error *err)
@@ -184,6 +219,10 @@ static int receive_greeting(struct ivs_peer *peer, struct greeting *greeting, st
 	int result;
 
 	while (!is_complete(peer, greeting)) {
+		/* A server that talks without pause has no more time than a silent one. */
+		if (!ivs_clock_left_ms(greeting->deadline))
+			return is_enough(peer, greeting) ? 0
+							 : greeting_timeout(peer, greeting, err);
 		result = ivs_socket_receive(peer->server, &peer->decoder, &msg);
 		if (result == IVS_SOCKET_E_AGAIN) {
 			result = await_message(peer, greeting, err);
@@ -259,9 +298,7 @@ static int open_unix(struct ivs_peer *peer, const char *name, const struct ivs_p
 	ivs_peer_allow(peer, IVS_CAP_ID);
 	ivs_peer_allow(peer, IVS_CAP_RING);
 	ivs_peer_allow(peer, IVS_CAP_ROSTER);
-	if (peer->vectors_n)
-		ivs_peer_allow(peer, IVS_CAP_WAIT);
-	else
+	if (!peer->vectors_n)
 		ivs_peer_deny(peer, IVS_CAP_WAIT,
 			      "the server gives no vectors: start it with -n 1 or more");
 	return 0;

@@ -11,14 +11,19 @@
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "region/backend.h"
 #include "util/error.h"
 #include "util/fd.h"
 #include "util/parse.h"
+
+#define LOCK_TRIES 50
+#define LOCK_PAUSE_NS 100000000 /* so 5 s in all */
 
 static const struct ivs_region_backend *const backends[] = {
 	&ivs_region_shm,
@@ -101,15 +106,26 @@ static int other_size(const struct ivs_region *region, uint64_t has, uint64_t wa
 		region->path);
 }
 
-/* Every page now, so that running out of memory is our error and not everybody's SIGBUS. */
-static int reserve(const struct ivs_region *region, uint64_t size, struct ivs_error *err)
+/* fallocate(2): what glibc does in its stead writes into pages that others are using. */
+static int allocate(int fd, uint64_t size, bool in_use)
 {
-	char text[IVS_SIZE_TEXT_LEN];
 	int number;
 
 	do {
-		number = posix_fallocate(region->fd, 0, (off_t)size);
+		number = fallocate(fd, 0, 0, (off_t)size) ? errno : 0;
 	} while (number == EINTR);
+	if (number != EOPNOTSUPP)
+		return number;
+	return in_use ? 0 : posix_fallocate(fd, 0, (off_t)size);
+}
+
+/* Every page now, so that running out of memory is our error and not everybody's SIGBUS. */
+static int reserve(const struct ivs_region *region, uint64_t size, bool in_use,
+		   struct ivs_error *err)
+{
+	char text[IVS_SIZE_TEXT_LEN];
+	int number = allocate(region->fd, size, in_use);
+
 	if (!number)
 		return 0;
 	ivs_size_text(size, text);
@@ -165,7 +181,7 @@ static int settle(struct ivs_region *region, const struct ivs_region_options *op
 		return other_size(region, has, wanted, err);
 	if (!has && ftruncate(region->fd, (off_t)wanted))
 		return ivs_error_errno(err, errno, "cannot set the region's size");
-	result = reserve(region, wanted, err);
+	result = reserve(region, wanted, has, err);
 	if (result && !has && ftruncate(region->fd, 0))
 		return ivs_error_errno(err, errno, "cannot cut the region back");
 	if (result)
@@ -174,10 +190,49 @@ static int settle(struct ivs_region *region, const struct ivs_region_options *op
 	return region->created ? set_owner(region, opts, err) : 0;
 }
 
+/*
+ * Several may open the same object at a time, with different sizes: one after the other, so that the
+ * second sees what the first has made of it.
+ */
+static int lock(const struct ivs_region *region, struct ivs_error *err)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		if (!flock(region->fd, LOCK_EX | LOCK_NB))
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return ivs_error_errno(err, errno, "cannot lock the region");
+		nanosleep(&pause, NULL);
+	}
+	return ivs_error_errno(err, ETIMEDOUT, "another process keeps %s locked", region->path);
+}
+
+static int check_still_there(const struct ivs_region *region, const struct stat *st,
+			     struct ivs_error *err)
+{
+	if (st->st_nlink || !*region->path)
+		return 0;
+	return ivs_error_errno(err, EAGAIN, "%s was removed while it was opened", region->path);
+}
+
+static int inspect_and_settle(struct ivs_region *region, const struct ivs_region_options *opts,
+			      struct ivs_error *err)
+{
+	struct stat st;
+	int result;
+
+	result = inspect(region, &st, err);
+	if (!result)
+		result = check_still_there(region, &st, err);
+	if (!result)
+		result = settle(region, opts, &st, err);
+	return result;
+}
+
 static int open_with(struct ivs_region *region, const struct ivs_region_backend *backend,
 		     const char *name, const struct ivs_region_options *opts, struct ivs_error *err)
 {
-	struct stat st;
 	int result;
 
 	result = opts->size ? check_power_of_two(opts->size, err) : 0;
@@ -185,12 +240,20 @@ static int open_with(struct ivs_region *region, const struct ivs_region_backend 
 		result = backend->check(region, name, err);
 	if (!result)
 		result = backend->open(region, name, opts->size, err);
+	if (result)
+		return result;
+	result = lock(region, err);
 	if (!result)
-		result = inspect(region, &st, err);
-	if (!result)
-		result = settle(region, opts, &st, err);
+		result = inspect_and_settle(region, opts, err);
 	if (!result && backend->seal)
 		result = backend->seal(region, err);
+	/* Under the lock, so that nobody begins to use what is about to go. */
+	if (result) {
+		int removed = ivs_region_remove(region);
+
+		(void)removed; /* the first error is the one to tell */
+	}
+	flock(region->fd, LOCK_UN);
 	return result;
 }
 
@@ -215,9 +278,6 @@ int ivs_region_open(const char *address, const struct ivs_region_options *opts,
 	region->fd = -1;
 	result = open_with(region, backend, name, opts ? opts : &defaults, err);
 	if (result) {
-		int removed = ivs_region_remove(region);
-
-		(void)removed; /* the first error is the one to tell */
 		ivs_region_close(region);
 		return result;
 	}
@@ -238,7 +298,7 @@ int ivs_region_remove(struct ivs_region *region)
 	struct stat ours;
 	struct stat there;
 
-	if (!region->created || !*region->path)
+	if (!region || !region->created || !*region->path)
 		return 0;
 	if (fstat(region->fd, &ours))
 		return -errno;

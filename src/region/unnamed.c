@@ -14,6 +14,10 @@
 #include "util/error.h"
 #include "util/parse.h"
 
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U /* memory is not to be executed; vm.memfd_noexec may insist */
+#endif
+
 static int open_dir(struct ivs_region *region, const char *name, bool make, struct ivs_error *err)
 {
 	char path[4096];
@@ -94,7 +98,9 @@ static int open_memfd(struct ivs_region *region, const char *name, bool make, st
 				     "memfd: makes a new region each time: give its size");
 	if (!memfd_flags(name, &flags))
 		return -EINVAL;
-	region->fd = memfd_create("ivshmem", flags);
+	region->fd = memfd_create("ivshmem", flags | MFD_NOEXEC_SEAL);
+	if (region->fd < 0 && errno == EINVAL) /* Linux before 6.3 */
+		region->fd = memfd_create("ivshmem", flags);
 	if (region->fd < 0 && (errno == ENODEV || errno == EINVAL) && *name)
 		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
 				     "the kernel has no huge pages of %s: see "

@@ -63,7 +63,7 @@ const char *ivs_client_hear(const struct ivs_client *client)
 		n = read(client->sock, &byte, 1);
 	} while (n < 0 && errno == EINTR);
 	if (n > 0)
-		return "it sent data, which clients must not";
+		return IVS_CLIENT_SPOKE;
 	if (n == 0)
 		return "it closed the connection";
 	if (errno == EAGAIN)

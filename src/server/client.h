@@ -35,6 +35,9 @@ IVS_MUST_USE int ivs_client_new(int *sock, unsigned int vectors_n, struct ivs_cl
 /** ivs_client_free() - closes everything; NULL is fine */
 void ivs_client_free(struct ivs_client *client);
 
+/** Why a client that is not silent must go (W-8). */
+#define IVS_CLIENT_SPOKE "it sent data, which clients must not"
+
 /**
  * ivs_client_hear() - see whether the client is still there and silent, as it must be
  *

@@ -55,7 +55,7 @@ static int check_dead(const struct sockaddr_un *addr, struct ivs_error *err)
 	struct stat st;
 
 	if (lstat(path, &st))
-		return ivs_error_errno(err, errno, "cannot look at %s", path);
+		return errno == ENOENT ? 0 : ivs_error_errno(err, errno, "cannot look at %s", path);
 	if (!S_ISSOCK(st.st_mode))
 		return ivs_error_set(err, IVS_LISTENER_E_PATH,
 				     "%s exists and is no socket: remove it or use another path",
@@ -73,29 +73,39 @@ static int check_dead(const struct sockaddr_un *addr, struct ivs_error *err)
 	return 0;
 }
 
-static int bind_or_replace(int fd, const struct sockaddr_un *addr, struct ivs_error *err)
+/* Something is there already. */
+static int replace_dead(int fd, const struct sockaddr_un *addr, struct ivs_error *err)
 {
+	IVS_OWNED_FD lock = -1;
 	int result;
 
+	result = lock_directory(addr->sun_path, &lock, err);
+	if (result)
+		return result;
+	result = check_dead(addr, err);
+	if (result)
+		return result;
+	if (unlink(addr->sun_path) && errno != ENOENT)
+		return ivs_error_errno(err, errno, "cannot remove the dead socket %s",
+				       addr->sun_path);
+	if (bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
+		return ivs_error_errno(err, errno, "cannot make the socket %s", addr->sun_path);
+	return 0;
+}
+
+/* Without a lock if possible: in a directory such as /tmp anybody can hold that. */
+static int bind_or_replace(int fd, const struct sockaddr_un *addr, struct ivs_error *err)
+{
 	if (!bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
 		return 0;
-	if (errno == EADDRINUSE) {
-		result = check_dead(addr, err);
-		if (result)
-			return result;
-		if (unlink(addr->sun_path))
-			return ivs_error_errno(err, errno, "cannot remove the dead socket %s",
-					       addr->sun_path);
-		if (!bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
-			return 0;
-	}
+	if (errno == EADDRINUSE)
+		return replace_dead(fd, addr, err);
 	return ivs_error_errno(err, errno, "cannot make the socket %s", addr->sun_path);
 }
 
 int ivs_listener_open(struct ivs_listener *listener, const char *path, struct ivs_error *err)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	IVS_OWNED_FD lock = -1;
 	IVS_OWNED_FD fd = -1;
 	int result;
 
@@ -105,9 +115,6 @@ int ivs_listener_open(struct ivs_listener *listener, const char *path, struct iv
 				     strlen(path), sizeof(addr.sun_path) - 1, path);
 	strcpy(addr.sun_path, path);
 	strcpy(listener->path, path);
-	result = lock_directory(path, &lock, err);
-	if (result)
-		return result;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return ivs_error_errno(err, errno, "cannot make a socket");

@@ -12,11 +12,12 @@
  * are found by looking through words, so a join costs every other client a few instructions and no
  * memory. A client in the middle of a peer's vectors remembers whose and which (at_id, at_vector).
  * Joins are told in the order of ids from a cursor upwards, once around; when the cursor has passed
- * the last one for the first time, it is the client's own turn.
+ * those who were visible when the client's greeting was complete, it is the client's own turn.
  */
 #include "server/roster.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +35,7 @@
  * @at_vector:  which one is next
  * @cursor:     from which id upwards to look for joins
  * @knows_self: its own vectors have been told, or it has none
+ * @self_after: the ids below which there was somebody to be told of before itself
  * @known, @heard: bitmaps of the roster's words_n words
  */
 struct client {
@@ -43,6 +45,7 @@ struct client {
 	unsigned int at_vector;
 	unsigned int cursor;
 	bool knows_self;
+	unsigned int self_after;
 	uint64_t *known;
 	uint64_t *heard;
 };
@@ -63,12 +66,14 @@ struct id {
  * struct ivs_roster - see the top of this file
  * @ids_n:   ids for which there is room, a multiple of a bitmap's word
  * @words_n: words in a bitmap
+ * @stale_n: ids in @stale
  */
 struct ivs_roster {
 	unsigned int peers_max;
 	unsigned int peers_n;
 	unsigned int ids_n;
 	unsigned int words_n;
+	unsigned int stale_n;
 	struct id *ids;
 	uint64_t *visible;
 	uint64_t *taken;
@@ -178,6 +183,20 @@ static unsigned int lowest_absent(const struct ivs_roster *roster, const uint64_
 	return roster->ids_n;
 }
 
+/* Of the ids that are not taken the one of which the fewest have heard. Return: whether there is one. */
+static bool least_heard(const struct ivs_roster *roster, unsigned int *out)
+{
+	unsigned int fewest = UINT_MAX;
+
+	for (unsigned int id = 0; id < roster->ids_n; id++) {
+		if (ivs_bitmap_has(roster->taken, id) || roster->ids[id].heard_n >= fewest)
+			continue;
+		fewest = roster->ids[id].heard_n;
+		*out = id;
+	}
+	return fewest != UINT_MAX;
+}
+
 static int choose_id(struct ivs_roster *roster, unsigned int *id)
 {
 	*id = lowest_absent(roster, roster->stale);
@@ -185,8 +204,7 @@ static int choose_id(struct ivs_roster *roster, unsigned int *id)
 		return 0;
 	if (roster->ids_n < IDS_MAX)
 		return grow(roster, roster->ids_n * 2);
-	*id = lowest_absent(roster, roster->taken);
-	return *id < roster->ids_n ? 0 : IVS_ROSTER_E_FULL;
+	return least_heard(roster, id) ? 0 : IVS_ROSTER_E_FULL;
 }
 
 /* After something about @id has changed. */
@@ -194,6 +212,7 @@ static void update_id(struct ivs_roster *roster, unsigned int id)
 {
 	const struct id *entry = &roster->ids[id];
 
+	roster->stale_n -= ivs_bitmap_has(roster->stale, id);
 	if (entry->client || entry->known_n)
 		ivs_bitmap_add(roster->taken, id);
 	else
@@ -202,6 +221,7 @@ static void update_id(struct ivs_roster *roster, unsigned int id)
 		ivs_bitmap_add(roster->stale, id);
 	else
 		ivs_bitmap_remove(roster->stale, id);
+	roster->stale_n += ivs_bitmap_has(roster->stale, id);
 }
 
 int ivs_roster_join(struct ivs_roster *roster, unsigned int vectors_n, unsigned int *id)
@@ -268,6 +288,17 @@ struct plan {
 	unsigned int join_end;
 };
 
+/* Past the highest id that is visible. */
+static unsigned int visible_end(const struct ivs_roster *roster)
+{
+	for (unsigned int word = roster->words_n; word--;) {
+		if (roster->visible[word])
+			return (word + 1) * IVS_BITMAP_BITS -
+			       (unsigned int)__builtin_clzll(roster->visible[word]);
+	}
+	return 0;
+}
+
 static bool plan_greeting(struct plan *plan, struct ivs_wire_message *out)
 {
 	static const enum ivs_wire_type types[GREETING_LEN] = {IVS_WIRE_VERSION, IVS_WIRE_ID,
@@ -278,6 +309,8 @@ static bool plan_greeting(struct plan *plan, struct ivs_wire_message *out)
 	out->type = types[plan->self.greeting++];
 	if (out->type == IVS_WIRE_ID)
 		out->id = plan->id;
+	if (out->type == IVS_WIRE_MEMORY)
+		plan->self.self_after = visible_end(plan->roster);
 	return true;
 }
 
@@ -325,11 +358,11 @@ static bool plan_join(struct plan *plan, struct ivs_wire_message *out)
 	struct client *self = &plan->self;
 	unsigned int id = next_join(plan, self->cursor, plan->join_end);
 
-	if (id < plan->join_end) {
-		self->cursor = id + 1;
-	} else if (!self->knows_self) {
+	if (!self->knows_self && id >= self->self_after) {
 		self->knows_self = true;
 		id = plan->id;
+	} else if (id < plan->join_end) {
+		self->cursor = id + 1;
 	} else if (!plan->wrapped) {
 		plan->wrapped = true;
 		plan->join_end = plan->roster->ids[plan->id].client->cursor;
@@ -401,7 +434,10 @@ void ivs_roster_told(struct ivs_roster *roster, unsigned int id,
 			break;
 		default:
 			self->greeting++;
-			if (self->greeting == GREETING_LEN && self->vectors_n)
+			if (self->greeting != GREETING_LEN)
+				break;
+			self->self_after = visible_end(roster);
+			if (self->vectors_n)
 				ivs_bitmap_add(roster->visible, id);
 		}
 	}
@@ -415,6 +451,11 @@ bool ivs_roster_greeted(const struct ivs_roster *roster, unsigned int id)
 bool ivs_roster_present(const struct ivs_roster *roster, unsigned int id)
 {
 	return id < roster->ids_n && roster->ids[id].client;
+}
+
+unsigned int ivs_roster_unheard(const struct ivs_roster *roster)
+{
+	return IDS_MAX - roster->stale_n;
 }
 
 unsigned int ivs_roster_peers(const struct ivs_roster *roster)

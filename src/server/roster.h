@@ -20,9 +20,9 @@
  *
  * Ids: 0 to 65535, the lowest of which nobody who is there has ever heard. To be told of the leave
  * is not enough: QEMU (7.2 at least) frees a peer's table when that leaves and writes into it when
- * another joins with the same id. Only when all other ids have been used up, which takes a client
- * that stays for 65536 joins, is an id given of which nobody knows at the moment; then those who
- * have heard of its former owner are never told of the new one.
+ * another joins with the same id. Only when all ids have been used up, which takes a client that
+ * stays for 65536 joins (ivs_roster_unheard() counts down), is an id given of which nobody knows at
+ * the moment and of which the fewest have heard; these are never told of its new owner.
  *
  * Pure: no system call but memory allocation, no clock, no global.
  */
@@ -89,6 +89,9 @@ bool ivs_roster_greeted(const struct ivs_roster *roster, unsigned int id);
 
 /** ivs_roster_present() - whether somebody with this id is there; any @id */
 bool ivs_roster_present(const struct ivs_roster *roster, unsigned int id);
+
+/** ivs_roster_unheard() - of how many ids nobody who is there has ever heard */
+unsigned int ivs_roster_unheard(const struct ivs_roster *roster);
 
 /** ivs_roster_peers() - how many are there */
 unsigned int ivs_roster_peers(const struct ivs_roster *roster);

@@ -30,6 +30,7 @@
 #define EVENTS_MAX 64
 #define ACCEPTS_MAX 64 /* per round, so that those who are there are not forgotten */
 #define RETRY_MS 50    /* when the kernel lacks something, and no event will tell */
+#define WAITING_LOG_NS (2 * IVS_NS_PER_S)
 
 /* What an epoll event is about: a client's id, or one of these. */
 #define TAG_LISTENER (IDS_MAX + 0)
@@ -42,8 +43,9 @@
  * @clients:  by id
  * @ids_end:  all ids in use are below it
  * @changed:  the roster has changed: everybody may have something to be told
- * @retry_at: when to try again what the kernel had no room for; IVS_CLOCK_NEVER: there is nothing
- * @paused:   not accepting until then
+ * @tell_at:   when to tell again what the kernel had no room for; IVS_CLOCK_NEVER: there is nothing
+ * @tell_since: when that began
+ * @accept_at: when to accept again; IVS_CLOCK_NEVER: accepting
  */
 struct ivs_server {
 	struct ivs_listener listener;
@@ -55,8 +57,9 @@ struct ivs_server {
 	struct ivs_client *clients[IDS_MAX];
 	unsigned int ids_end;
 	bool changed;
-	int64_t retry_at;
-	bool paused;
+	int64_t tell_at;
+	int64_t tell_since;
+	int64_t accept_at;
 };
 
 static int watch(struct ivs_server *server, int fd, uint32_t tag, uint32_t events)
@@ -95,7 +98,7 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 		return ivs_error_errno(err, ENOMEM, "cannot start");
 	server->listener.fd = -1;
 	server->spare = -1;
-	server->retry_at = IVS_CLOCK_NEVER;
+	server->tell_at = server->tell_since = server->accept_at = IVS_CLOCK_NEVER;
 	server->region = opts->region;
 	server->vectors_n = opts->vectors_n;
 	raise_fd_limit();
@@ -157,15 +160,19 @@ static void drop(struct ivs_server *server, unsigned int id, const char *why)
 	ivs_client_free(client);
 }
 
+/* Whether the kernel refuses to take messages; then all wait for the timer. */
 static bool is_waiting(const struct ivs_server *server)
 {
-	return server->retry_at != IVS_CLOCK_NEVER;
+	return server->tell_at != IVS_CLOCK_NEVER;
 }
 
-static void retry_later(struct ivs_server *server)
+static void tell_later(struct ivs_server *server)
 {
-	if (!is_waiting(server))
-		server->retry_at = ivs_clock_deadline(RETRY_MS);
+	if (is_waiting(server))
+		return;
+	server->tell_at = ivs_clock_deadline(RETRY_MS);
+	if (server->tell_since == IVS_CLOCK_NEVER)
+		server->tell_since = ivs_clock_ns();
 }
 
 static int message_fd(const struct ivs_server *server, const struct ivs_wire_message *msg)
@@ -207,7 +214,7 @@ static bool tell_batch(struct ivs_server *server, unsigned int id)
 		client->blocked = true;
 		return false;
 	case IVS_SOCKET_E_LATER:
-		retry_later(server);
+		tell_later(server);
 		return false;
 	case IVS_SOCKET_E_GONE:
 		drop(server, id, "it closed the connection");
@@ -236,6 +243,24 @@ static void tell_all(struct ivs_server *server)
 	}
 }
 
+/* Ids are used up by clients that come and go while others stay: see roster.h. */
+static void log_ids(const struct ivs_server *server, unsigned int id)
+{
+	unsigned int left = ivs_roster_unheard(server->roster);
+
+	if (!left)
+		ivs_log(IVS_LOG_WARNING,
+			"client %u is not seen by those who were here before all ids had been "
+			"used; restart these, the oldest first",
+			id);
+	else if (left == IDS_MAX / 2 || left == IDS_MAX / 10)
+		ivs_log(IVS_LOG_WARNING,
+			"%u of %u ids are left for clients to come, as long as those stay that "
+			"have "
+			"been here longest",
+			left, IDS_MAX);
+}
+
 static int admit(struct ivs_server *server, int *sock)
 {
 	struct ivs_client *client;
@@ -250,7 +275,8 @@ static int admit(struct ivs_server *server, int *sock)
 		ivs_client_free(client);
 		return result;
 	}
-	result = watch(server, client->sock, id, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	result = watch(server, client->sock, id,
+		       EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 	if (result) {
 		ivs_roster_leave(server->roster, id);
 		ivs_client_free(client);
@@ -261,6 +287,7 @@ static int admit(struct ivs_server *server, int *sock)
 		server->ids_end = id + 1;
 	ivs_log(IVS_LOG_INFO, "client %u joined (pid %d, uid %d), %u connected", id,
 		(int)client->cred.pid, (int)client->cred.uid, ivs_roster_peers(server->roster));
+	log_ids(server, id);
 	tell(server, id);
 	return 0;
 }
@@ -285,10 +312,8 @@ static void log_refusal(int result)
 
 static void pause_accepting(struct ivs_server *server)
 {
-	if (epoll_ctl(server->epoll, EPOLL_CTL_DEL, server->listener.fd, NULL))
-		return;
-	server->paused = true;
-	retry_later(server);
+	if (!epoll_ctl(server->epoll, EPOLL_CTL_DEL, server->listener.fd, NULL))
+		server->accept_at = ivs_clock_deadline(RETRY_MS);
 }
 
 /* Without room for one more fd a connection can still be ended, at the price of the spare one. */
@@ -311,13 +336,11 @@ static bool refuse_with_spare(struct ivs_server *server, int number)
 
 static void resume_accepting(struct ivs_server *server)
 {
-	if (server->spare < 0 && open_spare(server)) {
-		retry_later(server);
-		return;
-	}
-	server->paused = watch(server, server->listener.fd, TAG_LISTENER, EPOLLIN) != 0;
-	if (server->paused)
-		retry_later(server);
+	if ((server->spare < 0 && open_spare(server)) ||
+	    watch(server, server->listener.fd, TAG_LISTENER, EPOLLIN))
+		server->accept_at = ivs_clock_deadline(RETRY_MS);
+	else
+		server->accept_at = IVS_CLOCK_NEVER;
 }
 
 /* Whether there may be more connections to accept. */
@@ -360,6 +383,10 @@ static void handle_client(struct ivs_server *server, unsigned int id, uint32_t e
 
 	if (!server->clients[id])
 		return;
+	if (events & EPOLLPRI) {
+		drop(server, id, IVS_CLIENT_SPOKE);
+		return;
+	}
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
 		why = ivs_client_hear(server->clients[id]);
 		if (why) {
@@ -376,13 +403,50 @@ static void handle_client(struct ivs_server *server, unsigned int id, uint32_t e
 	}
 }
 
+/* The client that has not read for lack of whose reading others wait: as good a guess as any. */
+static void log_waiting(const struct ivs_server *server)
+{
+	unsigned int blocked_n = 0;
+	unsigned int first = 0;
+
+	for (unsigned int id = server->ids_end; id--;) {
+		if (server->clients[id] && server->clients[id]->blocked) {
+			blocked_n++;
+			first = id;
+		}
+	}
+	if (!blocked_n)
+		return;
+	ivs_log(IVS_LOG_WARNING,
+		"clients wait for doorbells because too many are on their way to %u that do not "
+		"read, such as client %u (pid %d, uid %d)",
+		blocked_n, first, (int)server->clients[first]->cred.pid,
+		(int)server->clients[first]->cred.uid);
+}
+
 /* What had to wait for something that the kernel lacked. */
 static void try_again(struct ivs_server *server)
 {
-	server->retry_at = IVS_CLOCK_NEVER;
-	server->changed = true;
-	if (server->paused)
+	int64_t now = ivs_clock_ns();
+
+	if (now >= server->accept_at)
 		resume_accepting(server);
+	if (now < server->tell_at)
+		return;
+	server->tell_at = IVS_CLOCK_NEVER;
+	server->changed = true;
+	tell_all(server);
+	if (!is_waiting(server)) {
+		server->tell_since = IVS_CLOCK_NEVER;
+	} else if (now - server->tell_since > WAITING_LOG_NS) {
+		log_waiting(server);
+		server->tell_since = now;
+	}
+}
+
+static int64_t next_try(const struct ivs_server *server)
+{
+	return server->tell_at < server->accept_at ? server->tell_at : server->accept_at;
 }
 
 /* One round. Return: 0, 1 to stop, -errno. */
@@ -393,11 +457,10 @@ static int serve_round(struct ivs_server *server)
 	bool stop = false;
 	int n;
 
-	n = epoll_wait(server->epoll, events, EVENTS_MAX, ivs_clock_left_ms(server->retry_at));
+	n = epoll_wait(server->epoll, events, EVENTS_MAX, ivs_clock_left_ms(next_try(server)));
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
-	if (is_waiting(server) && !ivs_clock_left_ms(server->retry_at))
-		try_again(server);
+	try_again(server);
 	for (int i = 0; i < n; i++) {
 		uint32_t tag = events[i].data.u32;
 
@@ -410,7 +473,7 @@ static int serve_round(struct ivs_server *server)
 	}
 	if (stop)
 		return 1;
-	if (connections && !server->paused)
+	if (connections && server->accept_at == IVS_CLOCK_NEVER)
 		accept_some(server);
 	if (!is_waiting(server))
 		tell_all(server);

@@ -4,35 +4,95 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "util/error.h"
 #include "util/fd.h"
 
+/* Whether @path still names the file that @fd is. */
+static bool is_same_file(int fd, const char *path)
+{
+	struct stat ours;
+	struct stat there;
+
+	return !fstat(fd, &ours) && !lstat(path, &there) && ours.st_dev == there.st_dev &&
+	       ours.st_ino == there.st_ino;
+}
+
+/* An empty file, or one with a number. */
+static bool looks_like_pidfile(int fd)
+{
+	char text[32] = "";
+	struct stat st;
+	ssize_t digits_n;
+	ssize_t n;
+
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+		return false;
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	if (n < 0 || n != st.st_size)
+		return false;
+	digits_n = (ssize_t)strspn(text, "0123456789");
+	return digits_n == n || (digits_n && digits_n == n - 1 && text[digits_n] == '\n');
+}
+
+static int lock_pidfile(int fd, const char *path, struct ivs_error *err)
+{
+	if (!looks_like_pidfile(fd))
+		return ivs_error_set(err, IVS_PIDFILE_E_FOREIGN,
+				     "%s does not look like a pidfile: remove it or use another "
+				     "file (-p)",
+				     path);
+	if (!flock(fd, LOCK_EX | LOCK_NB))
+		return 0;
+	if (errno != EWOULDBLOCK)
+		return ivs_error_errno(err, errno, "cannot lock the pidfile %s", path);
+	return ivs_error_set(err, IVS_PIDFILE_E_BUSY,
+			     "the pidfile %s belongs to a running server: stop that or use another "
+			     "file (-p)",
+			     path);
+}
+
+/* An existing file first, so that it is known whether we made it. */
+static int open_pidfile(const char *path, bool *made)
+{
+	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+	int fd = open(path, flags);
+
+	*made = fd < 0 && errno == ENOENT;
+	return *made ? open(path, flags | O_CREAT | O_EXCL, 0644) : fd;
+}
+
 int ivs_pidfile_open(struct ivs_pidfile *file, const char *path, struct ivs_error *err)
 {
-	IVS_OWNED_FD fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	for (;;) {
+		bool made;
+		IVS_OWNED_FD fd = open_pidfile(path, &made);
+		int result;
 
-	if (fd < 0)
-		return ivs_error_errno(err, errno, "cannot open the pidfile %s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB)) {
-		if (errno != EWOULDBLOCK)
-			return ivs_error_errno(err, errno, "cannot lock the pidfile %s", path);
-		return ivs_error_set(err, IVS_PIDFILE_E_BUSY,
-				     "the pidfile %s belongs to a running server: stop that or use "
-				     "another file (-p)",
-				     path);
+		if (fd < 0 && made && errno == EEXIST)
+			continue;
+		if (fd < 0)
+			return ivs_error_errno(err, errno, "cannot open the pidfile %s", path);
+		result = lock_pidfile(fd, path, err);
+		if (result)
+			return result;
+		/* Its owner may have removed it at the end, between our open and our lock. */
+		if (!is_same_file(fd, path))
+			continue;
+		*file = (struct ivs_pidfile){ivs_fd_take(&fd), made, path};
+		return 0;
 	}
-	file->fd = ivs_fd_take(&fd);
-	file->path = path;
-	return 0;
 }
 
 int ivs_pidfile_write(struct ivs_pidfile *file, struct ivs_error *err)
 {
 	if (ftruncate(file->fd, 0) || dprintf(file->fd, "%d\n", (int)getpid()) < 0)
 		return ivs_error_errno(err, errno, "cannot write the pidfile %s", file->path);
+	file->ours = true;
 	return 0;
 }
 
@@ -40,7 +100,8 @@ void ivs_pidfile_close(struct ivs_pidfile *file)
 {
 	if (file->fd < 0)
 		return;
-	unlink(file->path);
+	if (file->ours && is_same_file(file->fd, file->path))
+		unlink(file->path);
 	ivs_fd_close(&file->fd);
 }
 

@@ -10,18 +10,26 @@
 /**
  * struct ivs_pidfile - a file with our process id, locked as long as we live
  * @fd:   -1: none
+ * @ours: we made it or wrote into it, so that it is ours to remove
  * @path: must outlive it
  */
 struct ivs_pidfile {
 	int fd;
+	bool ours;
 	const char *path;
 };
 
 enum ivs_pidfile_error {
 	IVS_PIDFILE_E_BUSY = 1, /* a living process holds it */
+	IVS_PIDFILE_E_FOREIGN,	/* what is there is no pidfile */
 };
 
-/** ivs_pidfile_open() - claim @path; nothing is written yet. Return: 0, IVS_PIDFILE_E_BUSY, -errno.
+/**
+ * ivs_pidfile_open() - claim @path; nothing is written yet
+ *
+ * A file that is not empty and has anything but a number in it is not touched.
+ *
+ * Return: 0, IVS_PIDFILE_E_*, -errno.
  */
 IVS_MUST_USE int ivs_pidfile_open(struct ivs_pidfile *file, const char *path,
 				  struct ivs_error *err);
@@ -29,7 +37,7 @@ IVS_MUST_USE int ivs_pidfile_open(struct ivs_pidfile *file, const char *path,
 /** ivs_pidfile_write() - the id of the calling process. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_pidfile_write(struct ivs_pidfile *file, struct ivs_error *err);
 
-/** ivs_pidfile_close() - remove and unlock it */
+/** ivs_pidfile_close() - unlock it; remove it if it is ours and still there */
 void ivs_pidfile_close(struct ivs_pidfile *file);
 
 /**

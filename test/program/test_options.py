@@ -108,7 +108,7 @@ def test_unknown_or_incomplete_option(place, program, option):
     (["-r", "memfd:4K"], 1, "the kernel has no huge pages of 4K"),
     (["-S", ""], 1, "the socket's path has 0 bytes; 1 to 107 are possible"),
     (["-S", "/tmp/" + "x" * 103], 1, "the socket's path has 108 bytes; 1 to 107 are possible"),
-    (["-S", "/nonexistent/socket"], 1, "cannot open /nonexistent, where the socket is to be"),
+    (["-S", "/nonexistent/socket"], 1, "cannot make the socket /nonexistent/socket: No such file or directory"),
     (["-S", "/proc/socket"], 1, "cannot make the socket /proc/socket"),
     (["-F", "-p", "/nonexistent/pid"], 1, "cannot open the pidfile /nonexistent/pid"),
     (["-F", "-p", "/tmp"], 1, "cannot open the pidfile /tmp"),
@@ -245,7 +245,7 @@ def test_sealed_memory(place):
     assert server.err.count("truncate") == 0
     client = join(place)
     seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW
-    assert fcntl.fcntl(client.memory, F_GET_SEALS) == seals
+    assert fcntl.fcntl(client.memory, F_GET_SEALS) & seals == seals
     for size in [0, 4096, 2 * MIB]:
         with pytest.raises(PermissionError) as caught:
             os.ftruncate(client.memory, size)
@@ -416,7 +416,8 @@ def test_huge_memfd(place):
         smaps = pathlib.Path("/proc/self/smaps").read_text()
     server.stop()
     assert size == 4 * MIB
-    assert seals == F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW
+    wanted = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW
+    assert seals & wanted == wanted
     assert re.search(r"KernelPageSize: +2048 kB", smaps)
     small = place.run_server("-F", "-S", place.socket, "-r", "memfd:2M", "-l", "1M")
     assert small.returncode == 1

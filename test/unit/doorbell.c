@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Doorbells against peer/way.h: eventfds that a stranger has filled, emptied, made blocking, or
+ * that are none. A call which would block shows as a timeout.
+ */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <linux/aio_abi.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "peer/way.h"
+#include "support/fds.h"
+
+#define TIMEOUT 20
+
+/* The most that write(2) can put into an eventfd; only the kernel itself can add one more. */
+#define FULL (UINT64_MAX - 1)
+
+static int make_doorbell(uint64_t count, bool nonblocking)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	cr_assert_geq(fd, 0);
+	if (count)
+		cr_assert_eq(write(fd, &count, sizeof(count)), sizeof(count));
+	if (!nonblocking)
+		cr_assert_eq(fcntl(fd, F_SETFL, 0), 0);
+	return fd;
+}
+
+static short events_of(int fd)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLIN | POLLOUT};
+
+	cr_assert_geq(poll(&pfd, 1, 0), 0);
+	return pfd.revents;
+}
+
+/* A read of one byte, at whose end the kernel signals @fd. */
+static void signal_by_kernel(int fd)
+{
+	char byte = 0;
+	int file = test_fds_make();
+	aio_context_t context = 0;
+	struct io_event event;
+	struct iocb request = {
+		.aio_fildes = (uint32_t)file,
+		.aio_lio_opcode = IOCB_CMD_PREAD,
+		.aio_buf = (uintptr_t)&byte,
+		.aio_nbytes = 1,
+		.aio_flags = IOCB_FLAG_RESFD,
+		.aio_resfd = (uint32_t)fd,
+	};
+	struct iocb *requests[] = {&request};
+
+	cr_assert_eq(write(file, "x", 1), 1);
+	if (syscall(SYS_io_setup, 1, &context))
+		cr_skip_test("the kernel has no asynchronous I/O");
+	cr_assert_eq(syscall(SYS_io_submit, context, 1, requests), 1);
+	cr_assert_eq(syscall(SYS_io_getevents, context, 1, 1, &event, NULL), 1);
+	cr_assert_eq(event.res, 1);
+	cr_assert_eq(syscall(SYS_io_destroy, context), 0);
+	close(file);
+}
+
+Test(doorbell, rings_and_is_taken_once, .timeout = TIMEOUT)
+{
+	for (int nonblocking = 0; nonblocking < 2; nonblocking++) {
+		int fd = make_doorbell(0, nonblocking);
+
+		cr_assert_eq(ivs_doorbell_take(fd), 0);
+		cr_assert_eq(ivs_doorbell_ring(fd), 0);
+		cr_assert_eq(ivs_doorbell_ring(fd), 0);
+		cr_assert_eq(events_of(fd), POLLIN | POLLOUT);
+		cr_assert_eq(ivs_doorbell_take(fd), 1);
+		cr_assert_eq(ivs_doorbell_take(fd), 0);
+		cr_assert_eq(events_of(fd), POLLOUT);
+		close(fd);
+	}
+}
+
+/* It has been rung and not been taken: there is nothing to do, and nothing to wait for. */
+Test(doorbell, full_one_is_rung_already, .timeout = TIMEOUT)
+{
+	for (int nonblocking = 0; nonblocking < 2; nonblocking++) {
+		int fd = make_doorbell(FULL, nonblocking);
+
+		cr_assert_eq(events_of(fd), POLLIN);
+		cr_assert_eq(ivs_doorbell_ring(fd), 0);
+		cr_assert_eq(ivs_doorbell_take(fd), 1);
+		cr_assert_eq(ivs_doorbell_take(fd), 0);
+		close(fd);
+	}
+}
+
+/* With ULLONG_MAX in it the kernel reports POLLERR; the next read makes it a doorbell again. */
+Test(doorbell, overflown_one_is_rung_already, .timeout = TIMEOUT)
+{
+	for (int nonblocking = 0; nonblocking < 2; nonblocking++) {
+		int fd = make_doorbell(FULL, nonblocking);
+
+		signal_by_kernel(fd);
+		cr_assert_eq(events_of(fd), POLLIN | POLLERR);
+		cr_assert_eq(ivs_doorbell_ring(fd), 0);
+		cr_assert_eq(ivs_doorbell_take(fd), 1);
+		cr_assert_eq(ivs_doorbell_take(fd), 0);
+		cr_assert_eq(ivs_doorbell_ring(fd), 0);
+		cr_assert_eq(ivs_doorbell_take(fd), 1);
+		close(fd);
+	}
+}
+
+Test(doorbell, closed_fd_is_an_error, .timeout = TIMEOUT)
+{
+	int fd = make_doorbell(0, true);
+
+	close(fd);
+	cr_assert_lt(ivs_doorbell_ring(fd), 0);
+	cr_assert_lt(ivs_doorbell_take(fd), 0);
+	cr_assert_lt(ivs_doorbell_ring(-1), 0);
+	cr_assert_lt(ivs_doorbell_take(-1), 0);
+}
+
+/* Readable for ever, and nothing in it: who took that for a doorbell would spin. */
+Test(doorbell, take_from_a_pipe_at_its_end_is_an_error, .timeout = TIMEOUT)
+{
+	int ends[2];
+
+	cr_assert_eq(pipe(ends), 0);
+	close(ends[1]);
+	cr_assert_lt(ivs_doorbell_take(ends[0]), 0);
+	close(ends[0]);
+}
