@@ -109,10 +109,12 @@ def test_peer_that_joins_later_without_eventfd(place, kind):
 
 
 def chatter(where):
-    """A greeting, and then leaves of ever other peers without pause or end."""
+    """A greeting, and then leaves of ever other peers without pause or end. In small portions: the
+    kernel then wakes us while much is still unread, so that the client never finds nothing."""
     yield from greeting(where)
-    leaves = b"".join(pack(peer) for peer in range(1, 8193))
-    yield from itertools.repeat((leaves, []))
+    portions = [b"".join(pack(peer) for peer in range(start, start + 448))
+                for start in range(1, 65535 - 448, 448)]
+    yield from itertools.cycle([(portion, []) for portion in portions])
 
 
 def test_server_that_never_stops_talking(place):

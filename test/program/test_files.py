@@ -198,10 +198,12 @@ def make_region(where, mode=0o600, uid=-1):
 
 
 def start_silent(where):
-    """Start a server without -v on the region that is there. Return: it, accepting."""
+    """Start a server without -v on the region that is there. Return: it, serving."""
     server = where.start(where.server_program, "-F", "-S", where.socket, "-M", where.shm)
     wait_until(lambda: accepts(where.socket) or server.popen.poll() is not None,
                "the server accepts")
+    with RawClient(str(where.socket), 1) as client:
+        client.greeting()
     return server
 
 
