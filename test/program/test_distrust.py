@@ -17,6 +17,7 @@ from support.wire import BadServer, RawClient, accepts, pack
 __all__ = ["place"]
 
 SIZE = 1 << 20
+SO_SNDBUFFORCE = 32  # socket(7); Python has no name for it
 
 
 def join(where, vectors=1):
@@ -108,18 +109,31 @@ def test_peer_that_joins_later_without_eventfd(place, kind):
     assert victim_is_untouched(place)
 
 
-def chatter(where):
-    """A greeting, and then leaves of ever other peers without pause or end. In small portions: the
-    kernel then wakes us while much is still unread, so that the client never finds nothing."""
-    yield from greeting(where)
-    portions = [b"".join(pack(peer) for peer in range(start, start + 448))
-                for start in range(1, 65535 - 448, 448)]
-    yield from itertools.cycle([(portion, []) for portion in portions])
+class Chatterer(BadServer):
+    """A server that after the greeting tells of leaves of ever other peers without pause or end.
+
+    In small portions and with a large buffer: the kernel then wakes it while much is still unread,
+    so that the client does not find nothing to read just because nobody let the server run.
+    """
+
+    def __init__(self, path, messages):
+        self._has_buffer = False
+        portions = [b"".join(pack(peer) for peer in range(start, start + 448))
+                    for start in range(1, 65535 - 448, 448)]
+        super().__init__(path, itertools.chain(messages, itertools.cycle(
+            (portion, []) for portion in portions)))
+
+    def send(self, value, fds=()):
+        if not self._has_buffer:
+            self._has_buffer = True
+            option = SO_SNDBUFFORCE if os.geteuid() == 0 else socket.SO_SNDBUF
+            self._accepted.setsockopt(socket.SOL_SOCKET, option, 8 << 20)
+        super().send(value, fds)
 
 
 def test_server_that_never_stops_talking(place):
     """A greeting without end is over when the time of the client is: 5 seconds."""
-    server = bad_server(place, chatter(place))
+    server = place.add(Chatterer(str(place.socket), greeting(place)))
     begin = time.monotonic()
     try:
         done = place.run_client("-c", "dump", timeout=15)
