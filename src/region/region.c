@@ -177,8 +177,11 @@ static int settle(struct ivs_region *region, const struct ivs_region_options *op
 	result = check_page(region, wanted, err);
 	if (result)
 		return result;
-	if (has && has != wanted)
+	if (has && has != wanted) {
+		/* If we made the name, somebody else has locked it first and uses it now. */
+		region->created = false;
 		return other_size(region, has, wanted, err);
+	}
 	if (!has && ftruncate(region->fd, (off_t)wanted))
 		return ivs_error_errno(err, errno, "cannot set the region's size");
 	result = reserve(region, wanted, has, err);
@@ -197,6 +200,7 @@ static int settle(struct ivs_region *region, const struct ivs_region_options *op
 static int lock(const struct ivs_region *region, struct ivs_error *err)
 {
 	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+	struct stat st;
 
 	for (int i = 0; i < LOCK_TRIES; i++) {
 		if (!flock(region->fd, LOCK_EX | LOCK_NB))
@@ -205,6 +209,9 @@ static int lock(const struct ivs_region *region, struct ivs_error *err)
 			return ivs_error_errno(err, errno, "cannot lock the region");
 		nanosleep(&pause, NULL);
 	}
+	/* Whoever can read it can hold the lock. What has its size already is not changed anyway. */
+	if (!fstat(region->fd, &st) && st.st_size)
+		return 0;
 	return ivs_error_errno(err, ETIMEDOUT, "another process keeps %s locked", region->path);
 }
 

@@ -45,17 +45,20 @@ static int lock_directory(const char *path, int *lock, struct ivs_error *err)
 }
 
 /*
- * Whether a living process has the socket. A datagram socket asks: it is refused either way, by a
+ * Remove a socket that no living process has. A datagram socket asks: it is refused either way, by a
  * living stream socket for its type, and so a running server and its clients notice nothing.
  */
-static int check_dead(const struct sockaddr_un *addr, struct ivs_error *err)
+static int remove_dead(const struct sockaddr_un *addr, struct ivs_error *err)
 {
 	const char *path = addr->sun_path;
 	IVS_OWNED_FD probe = -1;
 	struct stat st;
 
-	if (lstat(path, &st))
-		return errno == ENOENT ? 0 : ivs_error_errno(err, errno, "cannot look at %s", path);
+	if (lstat(path, &st)) {
+		if (errno == ENOENT)
+			return 0; /* gone by itself; what comes there now is not ours to remove */
+		return ivs_error_errno(err, errno, "cannot look at %s", path);
+	}
 	if (!S_ISSOCK(st.st_mode))
 		return ivs_error_set(err, IVS_LISTENER_E_PATH,
 				     "%s exists and is no socket: remove it or use another path",
@@ -70,6 +73,8 @@ static int check_dead(const struct sockaddr_un *addr, struct ivs_error *err)
 				     path);
 	if (errno != ECONNREFUSED)
 		return ivs_error_errno(err, errno, "cannot tell whether %s is in use", path);
+	if (unlink(path))
+		return ivs_error_errno(err, errno, "cannot remove the dead socket %s", path);
 	return 0;
 }
 
@@ -82,12 +87,9 @@ static int replace_dead(int fd, const struct sockaddr_un *addr, struct ivs_error
 	result = lock_directory(addr->sun_path, &lock, err);
 	if (result)
 		return result;
-	result = check_dead(addr, err);
+	result = remove_dead(addr, err);
 	if (result)
 		return result;
-	if (unlink(addr->sun_path) && errno != ENOENT)
-		return ivs_error_errno(err, errno, "cannot remove the dead socket %s",
-				       addr->sun_path);
 	if (bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
 		return ivs_error_errno(err, errno, "cannot make the socket %s", addr->sun_path);
 	return 0;

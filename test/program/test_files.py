@@ -164,7 +164,7 @@ def is_waiting_for_writer(pid):
 
 def is_decided(server):
     """Whether a server has either started or given up."""
-    return server.err.count("listening at") or server.popen.poll() is not None
+    return server.err.count("ivshmem-server: listening at") or server.popen.poll() is not None
 
 
 def test_two_servers_make_one_region(place):

@@ -227,7 +227,7 @@ def test_connect_and_close_in_a_loop(place):
     for _ in range(3000):
         RawClient(str(place.socket)).close()
     server.err.wait(" left ", 3000)
-    assert server.fds() == before
+    wait_until(lambda: server.fds() == before, "the server has as many fds as before")
     if not is_sanitized(place.server_program):
         assert rss_kib(server.pid) < memory + 2048
     last = join(place)
@@ -283,6 +283,7 @@ def test_out_of_fds(place, vectors):
     refused = 5
     for _ in range(refused - 1):
         assert connect(place, vectors).read_to_end() == []
+    server.err.wait("refused a client", refused)
     lines = [line for line in server.err.seen if "refused a client" in line]
     assert len(lines) == refused
     assert all("64" in line and "file descriptors" in line for line in lines)
@@ -394,7 +395,7 @@ def test_two_servers_start_on_one_dead_socket(place):
                "three have given up")
     living = [each for each in starting if each.popen.poll() is None]
     assert len(living) == 1
-    living[0].err.wait("listening at")
+    living[0].err.wait("ivshmem-server: listening at")
     assert join(place).id == 0
 
 

@@ -158,7 +158,7 @@ class Server(Process):
         super().__init__([program, "-F", "-v", "-S", self.socket, *region, *options],
                          nofile=nofile, user=user)
         try:
-            self.err.wait("listening at")
+            self.err.wait("ivshmem-server: listening at")
         except AssertionError:
             self.end()
             raise

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Two servers in the unhappiest order: one is held up in the middle of its start, at a system call
+of the test's choice, while the other does all of its own."""
+import shutil
+
+import pytest
+
+from support.programs import place, wait_until
+from support.wire import RawClient
+
+__all__ = ["place"]
+
+pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+DELAY_US = 1000000  # long enough for another to start; were it too short, nothing would be shown
+
+
+def start_server(where, socket, *options):
+    """Start a server, of which nothing is expected yet."""
+    return where.start(where.server_program, "-F", "-v", "-S", socket, *options)
+
+
+def start_held_up(where, call, socket, *options):
+    """Start a server that stops for a while before its first such system call."""
+    return where.start(
+        "env", "ASAN_OPTIONS=detect_leaks=0",  # that too would trace it
+        "strace", "-D", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
+        f"inject={call}:delay_enter={DELAY_US}:when=1", where.server_program, "-F", "-v",
+        "-S", socket, *options)
+
+
+def the_one_that_runs(servers):
+    """Wait until each has started or given up. Return: the only one that runs, and the other."""
+    wait_until(lambda: all(server.err.count("ivshmem-server: listening at") or server.popen.poll() is not None
+                           for server in servers), "all are decided")
+    living = [server for server in servers if server.popen.poll() is None]
+    assert len(living) == 1, [server.err.seen for server in servers]
+    failed = servers[1 - servers.index(living[0])]
+    assert failed.wait() == 1
+    return living[0], failed
+
+
+def test_region_is_not_removed_under_another(place):
+    """A server has made an object and is held up before it locks it; another gives it a size and
+    runs. The first fails, and must not remove what the other is using."""
+    first = start_held_up(place, "flock", place.dir / "first", "-M", place.shm, "-l", "4M")
+    wait_until(place.shm_path.exists, "the object is made")
+    made = place.shm_path.stat().st_ino
+    second = start_server(place, place.dir / "second", "-M", place.shm, "-l", "1M")
+    runs, failed = the_one_that_runs([first, second])
+    assert "exists with size" in failed.err.text()
+    assert place.shm_path.exists(), "the region of the one that runs was removed"
+    assert place.shm_path.stat().st_ino == made
+    assert place.shm_path.stat().st_size == (4 << 20 if runs is first else 1 << 20)
+    socket = place.dir / ("first" if runs is first else "second")
+    with RawClient(str(socket), 1) as client:
+        client.greeting()
+
+
+@pytest.mark.parametrize("there", ["nothing", "dead"])
+def test_socket_is_not_taken_before_it_listens(place, there):
+    """A server has bound its socket and is held up before it listens: nobody answers there yet, but
+    it is not dead, and another must not replace it."""
+    before = None
+    if there == "dead":
+        killed = place.server()
+        killed.end()
+        before = place.socket.lstat().st_ino
+        place.shm_path.unlink()
+    first = start_held_up(place, "listen", place.socket, "-r", "memfd:")
+    wait_until(lambda: place.socket.exists() and place.socket.lstat().st_ino != before
+               or first.popen.poll() is not None or first.err.count("ivshmem-server: listening at"),
+               "the socket is bound")
+    second = start_server(place, place.socket, "-r", "memfd:")
+    runs, failed = the_one_that_runs([first, second])
+    assert "already listening" in failed.err.text() or "keeps the directory" in failed.err.text()
+    assert runs.popen.poll() is None
+    with RawClient(str(place.socket), 1) as client:
+        assert client.greeting().id == 0
+        runs.err.wait("client 0 joined")
