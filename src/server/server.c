@@ -255,9 +255,8 @@ static void log_ids(const struct ivs_server *server, unsigned int id)
 			id);
 	else if (left == IDS_MAX / 2 || left == IDS_MAX / 10)
 		ivs_log(IVS_LOG_WARNING,
-			"%u of %u ids are left for clients to come, as long as those stay that "
-			"have "
-			"been here longest",
+			"%u of %u ids are left for clients to come, as long as those who have "
+			"been here longest stay",
 			left, IDS_MAX);
 }
 

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What ivshmem/peer.h says about threads, for the thread sanitizer: one peer is rung, rings, waits
+ * on one vector, takes events and is asked questions in different threads at the same time, while
+ * others join and leave all the time. A plain program: Criterion does not run under that sanitizer.
+ */
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "ivshmem/peer.h"
+#include "ivshmem/region.h"
+#include "server/server.h"
+
+#define ROUNDS 300
+#define VECTORS 2
+#define THREADS 5
+
+static char socket_path[64];
+static char address[80];
+static _Atomic bool done;
+static _Atomic unsigned int failures;
+static _Atomic unsigned int doorbells;
+static _Atomic unsigned int joins;
+static _Atomic unsigned int leaves;
+static _Atomic unsigned int newest; /* the id of who came last */
+
+static void fail(const char *what, int result)
+{
+	fprintf(stderr, "peer-threads: %s: %d\n", what, result);
+	failures++;
+}
+
+static struct ivs_peer *open_peer(void)
+{
+	const struct ivs_peer_options opts = {.vectors_n = VECTORS, .timeout_ms = 30000};
+	struct ivs_peer *peer = NULL;
+	struct ivs_error err;
+
+	if (ivs_peer_open(address, &opts, &peer, &err)) {
+		fail(err.text, 0);
+		abort();
+	}
+	return peer;
+}
+
+/* Takes joins, leaves and the doorbells of vector 0. */
+static void *take_events(void *arg)
+{
+	struct ivs_event event;
+
+	while (!done) {
+		int result = ivs_peer_next(arg, 10, &event);
+
+		if (result == IVS_PEER_E_TIMEOUT)
+			continue;
+		if (result)
+			fail("next", result);
+		doorbells += event.type == IVS_EVENT_DOORBELL;
+		joins += event.type == IVS_EVENT_JOIN;
+		leaves += event.type == IVS_EVENT_LEAVE;
+	}
+	return NULL;
+}
+
+/* Waits for vector 1; ivs_peer_next() may be faster, which is fine. */
+static void *wait_one(void *arg)
+{
+	while (!done) {
+		int result = ivs_peer_wait(arg, 1, 10);
+
+		if (result && result != IVS_PEER_E_TIMEOUT)
+			fail("wait", result);
+		doorbells += !result;
+	}
+	return NULL;
+}
+
+/* Rings itself, and those who are just coming or going. */
+static void *ring_all(void *arg)
+{
+	unsigned int own = (unsigned int)ivs_peer_id(arg);
+
+	for (unsigned int i = 0; !done; i++) {
+		int result = ivs_peer_ring(arg, newest + i % 3, i % VECTORS);
+
+		if (result && result != IVS_PEER_E_ABSENT && result != IVS_PEER_E_VECTOR)
+			fail("ring", result);
+		result = ivs_peer_ring(arg, own, i % VECTORS);
+		if (result)
+			fail("ring itself", result);
+	}
+	return NULL;
+}
+
+static void *ask(void *arg)
+{
+	unsigned int ids[64];
+
+	while (!done) {
+		ivs_peer_roster(arg, ids, 64);
+		ivs_peer_vectors_of(arg, 3);
+		if (ivs_peer_vectors(arg) != VECTORS || ivs_peer_vector_fd(arg, 1) < 0)
+			fail("vectors", 0);
+		if (!(ivs_peer_caps(arg) & IVS_CAP_WAIT) || ivs_peer_why_not(arg, IVS_CAP_WAIT))
+			fail("caps", 0);
+	}
+	return NULL;
+}
+
+static void *come_and_go(void *arg)
+{
+	unsigned int id = (unsigned int)ivs_peer_id(arg);
+
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		struct ivs_peer *other = open_peer();
+		int result;
+
+		newest = (unsigned int)ivs_peer_id(other);
+		result = ivs_peer_ring(other, id, i % VECTORS);
+
+		if (result)
+			fail("ring from another", result);
+		ivs_peer_close(other);
+	}
+	done = true;
+	return NULL;
+}
+
+static struct ivs_server *server;
+static int stop_fd;
+
+static void *serve(void *arg)
+{
+	int result = ivs_server_run(server, stop_fd);
+
+	if (result)
+		fail("server", result);
+	return arg;
+}
+
+static void start_server(struct ivs_region **region)
+{
+	struct ivs_region_options region_opts = IVS_REGION_OPTIONS_INIT;
+	struct ivs_server_options opts = {.socket_path = socket_path, .vectors_n = VECTORS};
+	struct ivs_error err;
+
+	region_opts.size = 1 << 20;
+	stop_fd = eventfd(0, EFD_CLOEXEC);
+	snprintf(socket_path, sizeof(socket_path), "/tmp/ivshmem-threads-%d", (int)getpid());
+	snprintf(address, sizeof(address), "unix:%s", socket_path);
+	if (ivs_region_open("memfd:", &region_opts, region, &err)) {
+		fail(err.text, 0);
+		abort();
+	}
+	opts.region = *region;
+	if (ivs_server_new(&opts, &server, &err)) {
+		fail(err.text, 0);
+		abort();
+	}
+}
+
+int main(void)
+{
+	void *(*const runs[THREADS])(void *) = {take_events, wait_one, ring_all, ask, come_and_go};
+	pthread_t threads[THREADS];
+	struct ivs_region *region;
+	struct ivs_peer *peer;
+	pthread_t server_thread;
+
+	start_server(&region);
+	pthread_create(&server_thread, NULL, serve, NULL);
+	peer = open_peer();
+	for (unsigned int i = 0; i < THREADS; i++)
+		pthread_create(&threads[i], NULL, runs[i], peer);
+	for (unsigned int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	ivs_peer_close(peer);
+	eventfd_write(stop_fd, 1);
+	pthread_join(server_thread, NULL);
+	ivs_server_free(server);
+	ivs_region_close(region);
+	close(stop_fd);
+	if (!doorbells || !joins || !leaves)
+		fail("nothing happened", 0);
+	printf("peer-threads: %u doorbells, %u joins, %u leaves, %u failures\n", doorbells, joins,
+	       leaves, failures);
+	return failures ? 1 : 0;
+}
