@@ -13,18 +13,17 @@
  */
 #define SEND_BUFFER_LEN 8192
 
-int ivs_client_new(int *sock, unsigned int vectors_n, struct ivs_client **out)
+int ivs_client_new(int *sock, const struct ucred *cred, unsigned int vectors_n,
+		   struct ivs_client **out)
 {
 	struct ivs_client *client = malloc(sizeof(*client) + vectors_n * sizeof(int));
-	socklen_t cred_len = sizeof(client->cred);
 	const int buffer_len = SEND_BUFFER_LEN;
 	int number;
 
 	if (!client)
 		return -ENOMEM;
-	*client = (struct ivs_client){.sock = -1};
-	if (setsockopt(*sock, SOL_SOCKET, SO_SNDBUF, &buffer_len, sizeof(buffer_len)) ||
-	    getsockopt(*sock, SOL_SOCKET, SO_PEERCRED, &client->cred, &cred_len))
+	*client = (struct ivs_client){.sock = -1, .cred = *cred};
+	if (setsockopt(*sock, SOL_SOCKET, SO_SNDBUF, &buffer_len, sizeof(buffer_len)))
 		goto fail;
 	for (; client->vectors_n < vectors_n; client->vectors_n++) {
 		int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

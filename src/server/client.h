@@ -27,10 +27,12 @@ struct ivs_client {
 /**
  * ivs_client_new() - of a connection just accepted
  * @sock: set to -1 when taken
+ * @cred: who is at the other end
  *
  * Return: 0, or -errno (-EMFILE, -ENFILE, -ENOMEM).
  */
-IVS_MUST_USE int ivs_client_new(int *sock, unsigned int vectors_n, struct ivs_client **out);
+IVS_MUST_USE int ivs_client_new(int *sock, const struct ucred *cred, unsigned int vectors_n,
+				struct ivs_client **out);
 
 /** ivs_client_free() - closes everything; NULL is fine */
 void ivs_client_free(struct ivs_client *client);

@@ -105,8 +105,22 @@ static int bind_or_replace(int fd, const struct sockaddr_un *addr, struct ivs_er
 	return ivs_error_errno(err, errno, "cannot make the socket %s", addr->sun_path);
 }
 
-int ivs_listener_open(struct ivs_listener *listener, const char *path, struct ivs_error *err)
+/* Before listen(): until then connecting is refused. */
+static int set_owner(const struct ivs_listener_options *opts, struct ivs_error *err)
 {
+	if ((opts->uid != (uid_t)-1 || opts->gid != (gid_t)-1) &&
+	    lchown(opts->path, opts->uid, opts->gid))
+		return ivs_error_errno(err, errno, "cannot give the socket %s to uid %d, gid %d",
+				       opts->path, (int)opts->uid, (int)opts->gid);
+	if (opts->mode && chmod(opts->path, opts->mode))
+		return ivs_error_errno(err, errno, "cannot set the mode of %s", opts->path);
+	return 0;
+}
+
+int ivs_listener_open(struct ivs_listener *listener, const struct ivs_listener_options *opts,
+		      struct ivs_error *err)
+{
+	const char *path = opts->path;
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	IVS_OWNED_FD fd = -1;
 	int result;
@@ -123,8 +137,10 @@ int ivs_listener_open(struct ivs_listener *listener, const char *path, struct iv
 	result = bind_or_replace(fd, &addr, err);
 	if (result)
 		return result;
-	if (lstat(path, &listener->ours) || listen(fd, SOMAXCONN)) {
+	result = set_owner(opts, err);
+	if (!result && (lstat(path, &listener->ours) || listen(fd, SOMAXCONN)))
 		result = ivs_error_errno(err, errno, "cannot listen at %s", path);
+	if (result) {
 		unlink(path);
 		return result;
 	}

@@ -31,12 +31,28 @@ enum ivs_listener_error {
 };
 
 /**
- * ivs_listener_open() - listen at @path; a socket that a dead server left there is replaced
+ * struct ivs_listener_options - the socket in the file system
+ * @path: where; at most 107 bytes
+ * @mode: permission bits, of which "write" lets connect; 0: as the umask has it
+ * @uid:  owner, or (uid_t)-1 to leave it
+ * @gid:  group, or (gid_t)-1
+ */
+struct ivs_listener_options {
+	const char *path;
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+};
+
+/**
+ * ivs_listener_open() - listen; a socket that a dead server left there is replaced
+ *
+ * Nobody can connect before owner and mode are what they should be.
  *
  * Return: 0, IVS_LISTENER_E_*, -errno.
  */
-IVS_MUST_USE int ivs_listener_open(struct ivs_listener *listener, const char *path,
-				   struct ivs_error *err);
+IVS_MUST_USE int ivs_listener_open(struct ivs_listener *listener,
+				   const struct ivs_listener_options *opts, struct ivs_error *err);
 
 /** ivs_listener_close() - stop listening; remove the name if it is still ours */
 void ivs_listener_close(struct ivs_listener *listener);

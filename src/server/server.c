@@ -28,6 +28,7 @@
 
 #define IDS_MAX (IVS_WIRE_ID_MAX + 1)
 #define EVENTS_MAX 64
+#define OWN_FDS 16u    /* besides those of clients, and a few to spare */
 #define ACCEPTS_MAX 64 /* per round, so that those who are there are not forgotten */
 #define RETRY_MS 50    /* when the kernel lacks something, and no event will tell */
 #define WAITING_LOG_NS (2 * IVS_NS_PER_S)
@@ -50,6 +51,7 @@
 struct ivs_server {
 	struct ivs_listener listener;
 	const struct ivs_region *region;
+	struct ivs_admission admission;
 	unsigned int vectors_n;
 	struct ivs_roster *roster;
 	int epoll;
@@ -88,6 +90,26 @@ static void raise_fd_limit(void)
 			(unsigned long long)limit.rlim_max);
 }
 
+/* If the clients that may come all come, there must be fds for them. */
+static int check_fd_limit(const struct ivs_server_options *opts, struct ivs_error *err)
+{
+	unsigned long long peers = opts->admission.peers_max;
+	unsigned long long each = 1ULL + opts->vectors_n;
+	struct rlimit limit;
+
+	if (!peers || getrlimit(RLIMIT_NOFILE, &limit) || peers * each + OWN_FDS <= limit.rlim_cur)
+		return 0;
+	return ivs_error_set(err, IVS_SERVER_E_LIMIT,
+			     "%llu clients with %u vectors need %llu x (1 + %u) + %u = %llu file "
+			     "descriptors, and %llu are allowed: raise the limit (ulimit -n, "
+			     "LimitNOFILE=) or use --max-peers %llu",
+			     peers, opts->vectors_n, peers, opts->vectors_n, OWN_FDS,
+			     peers * each + OWN_FDS, (unsigned long long)limit.rlim_cur,
+			     limit.rlim_cur > OWN_FDS + each
+				     ? ((unsigned long long)limit.rlim_cur - OWN_FDS) / each
+				     : 1);
+}
+
 int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **out,
 		   struct ivs_error *err)
 {
@@ -97,18 +119,22 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	if (!server)
 		return ivs_error_errno(err, ENOMEM, "cannot start");
 	server->listener.fd = -1;
-	server->spare = -1;
+	server->epoll = server->spare = -1;
 	server->tell_at = server->tell_since = server->accept_at = IVS_CLOCK_NEVER;
 	server->region = opts->region;
 	server->vectors_n = opts->vectors_n;
+	server->admission = opts->admission;
 	raise_fd_limit();
+	result = check_fd_limit(opts, err);
+	if (result)
+		goto fail;
 	server->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (server->epoll < 0) {
 		result = ivs_error_errno(err, errno, "cannot make an epoll");
 		goto fail;
 	}
 	if (ivs_roster_new(IDS_MAX, &server->roster)) {
-		ivs_error_errno(err, ENOMEM, "cannot start");
+		result = ivs_error_errno(err, ENOMEM, "cannot start");
 		goto fail;
 	}
 	result = open_spare(server);
@@ -116,7 +142,7 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 		ivs_error_errno(err, -result, "cannot open /dev/null");
 		goto fail;
 	}
-	result = ivs_listener_open(&server->listener, opts->socket_path, err);
+	result = ivs_listener_open(&server->listener, &opts->socket, err);
 	if (result)
 		goto fail;
 	result = watch(server, server->listener.fd, TAG_LISTENER, EPOLLIN);
@@ -260,13 +286,49 @@ static void log_ids(const struct ivs_server *server, unsigned int id)
 			left, IDS_MAX);
 }
 
+static unsigned int count_user(const struct ivs_server *server, uid_t uid)
+{
+	unsigned int n = 0;
+
+	for (unsigned int id = 0; id < server->ids_end; id++)
+		n += server->clients[id] && server->clients[id]->cred.uid == uid;
+	return n;
+}
+
+/* Return: NULL, or why who is at the other end must not be a client. */
+static const char *why_refuse(const struct ivs_server *server, int sock, const struct ucred *cred)
+{
+	const struct ivs_admission *admission = &server->admission;
+
+	if (!ivs_admission_allows(admission, sock, cred))
+		return "neither its user nor any of its groups is allowed";
+	if (admission->peers_max && ivs_roster_peers(server->roster) >= admission->peers_max)
+		return "as many clients as allowed are connected (--max-peers)";
+	if (admission->user_peers_max && count_user(server, cred->uid) >= admission->user_peers_max)
+		return "as many clients of its user as allowed are connected "
+		       "(--max-peers-per-user)";
+	return NULL;
+}
+
+/* Refusing by the rules is no failure. Return: 0 or what stood in the way. */
 static int admit(struct ivs_server *server, int *sock)
 {
 	struct ivs_client *client;
+	struct ucred cred;
+	socklen_t cred_len = sizeof(cred);
+	const char *why;
 	unsigned int id;
 	int result;
 
-	result = ivs_client_new(sock, server->vectors_n, &client);
+	if (getsockopt(*sock, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len))
+		return -errno;
+	why = why_refuse(server, *sock, &cred);
+	if (why) {
+		ivs_log(IVS_LOG_WARNING, "refused a client (pid %d, uid %d): %s", (int)cred.pid,
+			(int)cred.uid, why);
+		return 0;
+	}
+	result = ivs_client_new(sock, &cred, server->vectors_n, &client);
 	if (result)
 		return result;
 	result = ivs_roster_join(server->roster, server->vectors_n, &id);

@@ -7,25 +7,38 @@
 #define IVS_SERVER_SERVER_H
 
 #include "ivshmem/region.h"
+#include "server/admission.h"
+#include "server/listener.h"
 
 /* MSI-X has at most 2048 vectors (PCI Local Bus Specification 3.0, 6.8.2.3). */
 #define IVS_SERVER_VECTORS_MAX 2048
 
 /**
  * struct ivs_server_options - what a server is to be
- * @socket_path: where to listen
- * @region:      what to hand out; must outlive the server
- * @vectors_n:   doorbells per client, 0 to IVS_SERVER_VECTORS_MAX
+ * @socket:    where to listen
+ * @admission: who may be a client
+ * @region:    what to hand out; must outlive the server
+ * @vectors_n: doorbells per client, 0 to IVS_SERVER_VECTORS_MAX
  */
 struct ivs_server_options {
-	const char *socket_path;
+	struct ivs_listener_options socket;
+	struct ivs_admission admission;
 	const struct ivs_region *region;
 	unsigned int vectors_n;
 };
 
 struct ivs_server;
 
-/** ivs_server_new() - listen. Return: 0, IVS_LISTENER_E_*, -errno. */
+#define IVS_SERVER_E_LIMIT                                                                         \
+	100 /* more clients are to be allowed than there are file descriptors for */
+
+/**
+ * ivs_server_new() - listen
+ *
+ * Raises the soft limit of file descriptors to the hard one: each client needs 1 + vectors.
+ *
+ * Return: 0, IVS_LISTENER_E_*, IVS_SERVER_E_LIMIT, -errno.
+ */
 IVS_MUST_USE int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **out,
 				struct ivs_error *err);
 

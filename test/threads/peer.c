@@ -145,7 +145,10 @@ static void *serve(void *arg)
 static void start_server(struct ivs_region **region)
 {
 	struct ivs_region_options region_opts = IVS_REGION_OPTIONS_INIT;
-	struct ivs_server_options opts = {.socket_path = socket_path, .vectors_n = VECTORS};
+	struct ivs_server_options opts = {
+		.socket = {.path = socket_path, .uid = (uid_t)-1, .gid = (gid_t)-1},
+		.vectors_n = VECTORS,
+	};
 	struct ivs_error err;
 
 	region_opts.size = 1 << 20;

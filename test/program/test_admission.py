@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Who may connect, how many, and what the socket and the region look like to others."""
+import os
+import shutil
+import stat
+
+import pytest
+
+from support.programs import place
+from support.wire import RawClient, connect
+
+__all__ = ["place"]
+
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+STRANGER = 61234
+OTHER = 61235
+
+
+def start_as(where, uid, groups=()):
+    """The client program as somebody else, which stays until it is ended."""
+    program = where.dir / where.client_program.name
+    if not program.exists():
+        shutil.copy(where.client_program, program)
+    numbers = ",".join(str(group) for group in groups)
+    return where.start("setpriv", f"--reuid={uid}", f"--regid={uid}",
+                       f"--groups={numbers}" if groups else "--clear-groups",
+                       program, "-v", "-S", where.socket, stdin=-1)
+
+
+def open_to_all(where, *options):
+    """A server in a directory that everybody may enter, with a socket that all may write to."""
+    where.dir.chmod(0o777)
+    return where.server("--socket-mode", "0666", *options)
+
+
+def is_served(client):
+    """Whether it became a peer; else it has ended with status 1."""
+    try:
+        client.out.wait("peer ", timeout=2)
+        return True
+    except AssertionError:
+        assert client.wait() == 1
+        return False
+
+
+def test_max_peers(place):
+    """One more than allowed is refused with a reason, and let in when there is room."""
+    server = place.server("--max-peers", "2")
+    clients = [place.add(RawClient(str(place.socket), 1)).greeting() for _ in range(2)]
+    assert connect(str(place.socket)).recv(8) == b""
+    server.err.wait(f"refused a client (pid {os.getpid()}, uid {os.getuid()}): as many clients as "
+                    "allowed are connected (--max-peers)")
+    clients[0].close()
+    server.err.wait("client 0 left")
+    place.add(RawClient(str(place.socket), 1)).greeting()
+
+
+def test_max_peers_beyond_the_limit_of_fds(place):
+    """It is said at start with the arithmetic, and nothing is made."""
+    process = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm, "-n",
+                          "4", "--max-peers", "100", nofile=256)
+    assert process.wait() == 1
+    assert ("100 clients with 4 vectors need 100 x (1 + 4) + 16 = 516 file descriptors, and 256 "
+            "are allowed: raise the limit (ulimit -n, LimitNOFILE=) or use --max-peers 48"
+            in process.err.text())
+    assert not place.socket.exists() and not place.shm_path.exists()
+
+
+@NEEDS_ROOT
+def test_max_peers_per_user(place):
+    """One user cannot take what others need."""
+    server = open_to_all(place, "--max-peers-per-user", "1")
+    first = start_as(place, STRANGER)
+    assert is_served(first)
+    assert not is_served(start_as(place, STRANGER))
+    server.err.wait(f"uid {STRANGER}): as many clients of its user as allowed are connected")
+    assert is_served(start_as(place, OTHER))
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("options,uid,groups,served", [
+    ([], STRANGER, [], True),
+    (["--allow-user", str(STRANGER)], STRANGER, [], True),
+    (["--allow-user", str(STRANGER)], OTHER, [], False),
+    (["--allow-user", "root", "--allow-user", str(OTHER)], OTHER, [], True),
+    (["--allow-group", str(STRANGER)], STRANGER, [], True),
+    (["--allow-group", "4242"], STRANGER, [4241, 4242], True),
+    (["--allow-group", "4242"], STRANGER, [4241], False),
+    (["--allow-user", "root", "--allow-group", "4242"], STRANGER, [4242], True),
+    (["--allow-group", "daemon"], STRANGER, [1], True),
+], ids=lambda value: "-".join(map(str, value)) if isinstance(value, list) else str(value))
+def test_allowed_users_and_groups(place, options, uid, groups, served):
+    """By name or number, users or groups, also supplementary ones; refusals say who it was."""
+    server = open_to_all(place, *options)
+    assert is_served(start_as(place, uid, groups)) == served
+    if not served:
+        server.err.wait(f"uid {uid}): neither its user nor any of its groups is allowed")
+
+
+@NEEDS_ROOT
+def test_socket_and_region_for_others(place):
+    """Mode, owner and group of both, whatever the umask."""
+    place.server("--socket-mode", "0620", "--socket-owner", str(STRANGER), "--socket-group", "4242",
+                 "--region-mode", "0664", "--region-owner", str(OTHER), "--region-group", "daemon")
+    for path, mode, uid, gid in [(place.socket, 0o620, STRANGER, 4242),
+                                 (place.shm_path, 0o664, OTHER, 1)]:
+        status = path.stat()
+        assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (mode, uid, gid)
+
+
+@NEEDS_ROOT
+def test_socket_of_mode_0600_keeps_others_out(place):
+    """The kernel refuses, and the server never hears of it."""
+    place.dir.chmod(0o777)
+    server = place.server("--socket-mode", "0600")
+    client = start_as(place, STRANGER)
+    assert client.wait() == 1
+    assert "Permission denied" in client.err.text()
+    assert server.err.count("refused") == 0
+
+
+@pytest.mark.parametrize("option,value,message", [
+    ("--max-peers", "0", "no number of clients"),
+    ("--max-peers", "65537", "no number of clients"),
+    ("--max-peers-per-user", "x", "no number of clients"),
+    ("--socket-mode", "", "no mode"),
+    ("--socket-mode", "0", "no mode"),
+    ("--socket-mode", "678", "no mode"),
+    ("--socket-mode", "7777", "no mode"),
+    ("--region-mode", "rw", "no mode"),
+    ("--socket-owner", "nobody-of-this-name", "no user"),
+    ("--region-owner", "-1", "no user"),
+    ("--allow-user", "4294967295", "no user"),
+    ("--socket-group", "nobody-of-this-name", "no group"),
+    ("--region-group", "1x", "no group"),
+    ("--allow-group", "", "no group"),
+])
+def test_bad_value(place, option, value, message):
+    """Status 2, and what was wrong with which value."""
+    done = place.run_server("-F", "-S", place.socket, "-M", place.shm, option, value)
+    assert done.returncode == 2
+    assert f"ivshmem-server: {message} \"{value}\": use " in done.stderr
+
+
+@NEEDS_ROOT
+def test_socket_that_cannot_be_given_away(place):
+    """A user without privileges cannot, which is an error and leaves nothing."""
+    place.dir.chmod(0o777)
+    program = shutil.copy(place.server_program, place.dir)
+    process = place.start(program, "-F", "-S", place.socket, "-M", place.shm, "--socket-owner",
+                          "root", user=STRANGER)
+    assert process.wait() == 1
+    assert "cannot give the socket" in process.err.text()
+    assert not place.socket.exists() and not place.shm_path.exists()

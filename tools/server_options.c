@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server_options.h"
+
+#include <getopt.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "util/parse.h"
+
+/* Defaults of QEMU's server. */
+#define DEFAULT_PIDFILE "/var/run/ivshmem-server.pid"
+#define DEFAULT_SOCKET "/tmp/ivshmem_socket"
+#define DEFAULT_REGION "shm:ivshmem"
+#define DEFAULT_SIZE (UINT64_C(4) << 20)
+#define DEFAULT_VECTORS 1
+
+/* Options without a letter. */
+enum {
+	OPTION_REGION_MODE = 256,
+	OPTION_REGION_OWNER,
+	OPTION_REGION_GROUP,
+	OPTION_SOCKET_MODE,
+	OPTION_SOCKET_OWNER,
+	OPTION_SOCKET_GROUP,
+	OPTION_ALLOW_USER,
+	OPTION_ALLOW_GROUP,
+	OPTION_MAX_PEERS,
+	OPTION_MAX_PEERS_PER_USER,
+};
+
+static const char help_text[] =
+	"usage: " PROGRAM " [OPTION]...\n"
+	"\n"
+	"Hands a region of shared memory and doorbells to virtual machines and host processes.\n"
+	"\n"
+	"  -S, --socket PATH     where to listen (" DEFAULT_SOCKET ")\n"
+	"  -l, --size SIZE       bytes of the region, a power of two; K, M, G, T (4M)\n"
+	"  -n, --vectors N       doorbells per client, 0 to 2048 (1)\n"
+	"  -M, --shm NAME        the region is POSIX shared memory of this name (ivshmem)\n"
+	"  -m, --memory DIR      the region is an unnamed file in this directory, such as\n"
+	"                        /dev/hugepages; a word that is no directory is taken as by -M\n"
+	"  -r, --region ADDRESS  the region is shm:NAME, file:PATH, dir:PATH, memfd: (sealed: no\n"
+	"                        client can shrink it), or memfd:2M (the same of huge pages)\n"
+	"      --region-mode MODE, --region-owner USER, --region-group GROUP\n"
+	"                        of a region that is made (0600, and who runs this)\n"
+	"      --socket-mode MODE, --socket-owner USER, --socket-group GROUP\n"
+	"                        of the socket: who may write to it may connect\n"
+	"      --allow-user USER, --allow-group GROUP\n"
+	"                        nobody else may connect; may be given several times\n"
+	"      --max-peers N     clients at a time (as many as there are ids, 65536)\n"
+	"      --max-peers-per-user N\n"
+	"                        of them with the same user\n"
+	"  -F, --foreground      stay in the foreground\n"
+	"  -p, --pidfile PATH    in the background, or if given (" DEFAULT_PIDFILE ")\n"
+	"  -v, --verbose         log every client that joins or leaves\n"
+	"  -V, --version         print the version and end\n"
+	"  -h, --help            print this and end\n"
+	"\n"
+	"Example: a server for two virtual machines, and one of them\n"
+	"  " PROGRAM " -F -v -S /run/ivshmem.sock -r memfd: -l 4M -n 2\n"
+	"  qemu-system-x86_64 ... -chardev socket,path=/run/ivshmem.sock,id=iv \\\n"
+	"      -device ivshmem-doorbell,chardev=iv,vectors=2\n";
+
+static int usage_error(const char *what, const char *value, const char *fix)
+{
+	fprintf(stderr, PROGRAM ": %s \"%s\": %s\n", what, value, fix);
+	return STATUS_USAGE;
+}
+
+/* QEMU's program takes a directory with -m, its documentation a name: an existing directory
+ * decides. */
+static void set_memory(struct settings *settings, const char *text)
+{
+	struct stat st;
+	bool is_dir = !stat(text, &st) && S_ISDIR(st.st_mode);
+
+	snprintf(settings->region, sizeof(settings->region), "%s:%s", is_dir ? "dir" : "shm", text);
+}
+
+static bool parse_mode(const char *text, mode_t *out)
+{
+	char *end;
+	unsigned long mode = strtoul(text, &end, 8);
+
+	*out = (mode_t)mode;
+	return *text >= '0' && *text <= '7' && !*end && mode && mode <= 0777;
+}
+
+/* A name, or a number. */
+static bool parse_user(const char *text, uid_t *out)
+{
+	const struct passwd *user = getpwnam(text);
+	uint64_t number;
+
+	if (user)
+		*out = user->pw_uid;
+	else if (ivs_parse_uint(text, 0, UINT32_MAX - 1, &number))
+		*out = (uid_t)number;
+	else
+		return false;
+	return true;
+}
+
+static bool parse_group(const char *text, gid_t *out)
+{
+	const struct group *group = getgrnam(text);
+	uint64_t number;
+
+	if (group)
+		*out = group->gr_gid;
+	else if (ivs_parse_uint(text, 0, UINT32_MAX - 1, &number))
+		*out = (gid_t)number;
+	else
+		return false;
+	return true;
+}
+
+static int bad_mode(const char *value)
+{
+	return usage_error("no mode", value, "use permission bits in octal, such as 0660");
+}
+
+static int bad_user(const char *value)
+{
+	return usage_error("no user", value, "use a name that exists or a number");
+}
+
+static int bad_group(const char *value)
+{
+	return usage_error("no group", value, "use a name that exists or a number");
+}
+
+static int bad_count(const char *value)
+{
+	return usage_error("no number of clients", value, "use 1 to 65536");
+}
+
+static bool parse_count(const char *text, unsigned int *out)
+{
+	uint64_t n = 0;
+	bool good = ivs_parse_uint(text, 1, 65536, &n);
+
+	*out = (unsigned int)n;
+	return good;
+}
+
+static int allow_user(struct ivs_admission *admission, const char *value)
+{
+	if (admission->users_n == IVS_ADMISSION_NAMES_MAX)
+		return usage_error("one user too many", value, "name a group instead");
+	return parse_user(value, &admission->users[admission->users_n++]) ? 0 : bad_user(value);
+}
+
+static int allow_group(struct ivs_admission *admission, const char *value)
+{
+	if (admission->groups_n == IVS_ADMISSION_NAMES_MAX)
+		return usage_error("one group too many", value, "make one group for all");
+	return parse_group(value, &admission->groups[admission->groups_n++]) ? 0 : bad_group(value);
+}
+
+/* Those that say who may do what. Return: 0 or an exit status. */
+static int take_access_option(struct settings *settings, int option, const char *value)
+{
+	struct ivs_admission *admission = &settings->server_opts.admission;
+	struct ivs_listener_options *sock = &settings->server_opts.socket;
+	struct ivs_region_options *region = &settings->region_opts;
+
+	switch (option) {
+	case OPTION_REGION_MODE:
+		return parse_mode(value, &region->mode) ? 0 : bad_mode(value);
+	case OPTION_REGION_OWNER:
+		return parse_user(value, &region->uid) ? 0 : bad_user(value);
+	case OPTION_REGION_GROUP:
+		return parse_group(value, &region->gid) ? 0 : bad_group(value);
+	case OPTION_SOCKET_MODE:
+		return parse_mode(value, &sock->mode) ? 0 : bad_mode(value);
+	case OPTION_SOCKET_OWNER:
+		return parse_user(value, &sock->uid) ? 0 : bad_user(value);
+	case OPTION_SOCKET_GROUP:
+		return parse_group(value, &sock->gid) ? 0 : bad_group(value);
+	case OPTION_ALLOW_USER:
+		return allow_user(admission, value);
+	case OPTION_ALLOW_GROUP:
+		return allow_group(admission, value);
+	case OPTION_MAX_PEERS:
+		return parse_count(value, &admission->peers_max) ? 0 : bad_count(value);
+	case OPTION_MAX_PEERS_PER_USER:
+		return parse_count(value, &admission->user_peers_max) ? 0 : bad_count(value);
+	default:
+		fprintf(stderr, "Try \"" PROGRAM " --help\".\n");
+		return STATUS_USAGE;
+	}
+}
+
+/* Return: 0 or an exit status. */
+static int take_option(struct settings *settings, int option, const char *value)
+{
+	uint64_t number;
+
+	switch (option) {
+	case 'S':
+		settings->server_opts.socket.path = value;
+		return 0;
+	case 'p':
+		settings->pidfile = value;
+		return 0;
+	case 'F':
+		settings->foreground = true;
+		return 0;
+	case 'v':
+		settings->verbose = true;
+		return 0;
+	case 'M':
+		snprintf(settings->region, sizeof(settings->region), "shm:%s", value);
+		return 0;
+	case 'm':
+		set_memory(settings, value);
+		return 0;
+	case 'r':
+		snprintf(settings->region, sizeof(settings->region), "%s", value);
+		return 0;
+	case 'l':
+		if (!ivs_parse_size(value, &settings->region_opts.size) ||
+		    !settings->region_opts.size)
+			return usage_error("no size of a region", value,
+					   "use a number with K, M, G or T, such as 4M");
+		return 0;
+	case 'n':
+		if (!ivs_parse_uint(value, 0, IVS_SERVER_VECTORS_MAX, &number))
+			return usage_error("no number of vectors", value, "use 0 to 2048");
+		settings->server_opts.vectors_n = (unsigned int)number;
+		return 0;
+	default:
+		return take_access_option(settings, option, value);
+	}
+}
+
+static void set_defaults(struct settings *settings)
+{
+	*settings = (struct settings){
+		.region = DEFAULT_REGION,
+		.region_opts = IVS_REGION_OPTIONS_INIT,
+		.server_opts =
+			{
+				.socket = {DEFAULT_SOCKET, 0, (uid_t)-1, (gid_t)-1},
+				.vectors_n = DEFAULT_VECTORS,
+			},
+	};
+	settings->region_opts.size = DEFAULT_SIZE;
+}
+
+int parse_arguments(struct settings *settings, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"socket", required_argument, NULL, 'S'},
+		{"size", required_argument, NULL, 'l'},
+		{"vectors", required_argument, NULL, 'n'},
+		{"shm", required_argument, NULL, 'M'},
+		{"memory", required_argument, NULL, 'm'},
+		{"region", required_argument, NULL, 'r'},
+		{"foreground", no_argument, NULL, 'F'},
+		{"pidfile", required_argument, NULL, 'p'},
+		{"verbose", no_argument, NULL, 'v'},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
+		{"region-mode", required_argument, NULL, OPTION_REGION_MODE},
+		{"region-owner", required_argument, NULL, OPTION_REGION_OWNER},
+		{"region-group", required_argument, NULL, OPTION_REGION_GROUP},
+		{"socket-mode", required_argument, NULL, OPTION_SOCKET_MODE},
+		{"socket-owner", required_argument, NULL, OPTION_SOCKET_OWNER},
+		{"socket-group", required_argument, NULL, OPTION_SOCKET_GROUP},
+		{"allow-user", required_argument, NULL, OPTION_ALLOW_USER},
+		{"allow-group", required_argument, NULL, OPTION_ALLOW_GROUP},
+		{"max-peers", required_argument, NULL, OPTION_MAX_PEERS},
+		{"max-peers-per-user", required_argument, NULL, OPTION_MAX_PEERS_PER_USER},
+		{0},
+	};
+	int status = 0;
+	int option;
+
+	set_defaults(settings);
+	while (!status &&
+	       (option = getopt_long(argc, argv, "S:l:n:M:m:r:Fp:vVh", options, NULL)) != -1) {
+		if (option == 'h') {
+			fputs(help_text, stdout);
+			return -1;
+		}
+		if (option == 'V') {
+			puts(PROGRAM " " IVS_VERSION);
+			return -1;
+		}
+		status = take_option(settings, option, optarg);
+	}
+	if (!status && optind < argc)
+		return usage_error("surplus argument", argv[optind],
+				   "there are only options, see --help");
+	if (!status && !settings->foreground && !settings->pidfile)
+		settings->pidfile = DEFAULT_PIDFILE;
+	return status;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The command line of ivshmem-server: options as QEMU's server has them, long ones beside them. */
+#ifndef TOOLS_SERVER_OPTIONS_H
+#define TOOLS_SERVER_OPTIONS_H
+
+#include "ivshmem/region.h"
+#include "server/server.h"
+
+#define PROGRAM "ivshmem-server"
+#define STATUS_FAILED 1
+#define STATUS_USAGE 2
+
+/**
+ * struct settings - what was asked for
+ * @pidfile: NULL: none
+ * @region:  address of the region
+ */
+struct settings {
+	bool foreground;
+	bool verbose;
+	const char *pidfile;
+	char region[4096 + sizeof("file:")];
+	struct ivs_region_options region_opts;
+	struct ivs_server_options server_opts;
+};
+
+/**
+ * parse_arguments() - fill in @settings, defaults first
+ *
+ * Return: 0; -1 if everything asked for is done (--help); an exit status, with the reason printed.
+ */
+int parse_arguments(struct settings *settings, int argc, char **argv);
+
+#endif
