@@ -47,6 +47,7 @@
  * @tell_at:   when to tell again what the kernel had no room for; IVS_CLOCK_NEVER: there is nothing
  * @tell_since: when that began
  * @accept_at: when to accept again; IVS_CLOCK_NEVER: accepting
+ * @refusals:  whoever connects in a loop must not fill the log
  */
 struct ivs_server {
 	struct ivs_listener listener;
@@ -62,6 +63,7 @@ struct ivs_server {
 	int64_t tell_at;
 	int64_t tell_since;
 	int64_t accept_at;
+	struct ivs_log_limit refusals;
 };
 
 static int watch(struct ivs_server *server, int fd, uint32_t tag, uint32_t events)
@@ -323,6 +325,8 @@ static int admit(struct ivs_server *server, int *sock)
 	if (getsockopt(*sock, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len))
 		return -errno;
 	why = why_refuse(server, *sock, &cred);
+	if (why && !ivs_log_allows(&server->refusals))
+		return 0;
 	if (why) {
 		ivs_log(IVS_LOG_WARNING, "refused a client (pid %d, uid %d): %s", (int)cred.pid,
 			(int)cred.uid, why);
@@ -353,10 +357,12 @@ static int admit(struct ivs_server *server, int *sock)
 	return 0;
 }
 
-static void log_refusal(int result)
+static void log_refusal(struct ivs_server *server, int result)
 {
 	struct rlimit limit = {0};
 
+	if (!ivs_log_allows(&server->refusals))
+		return;
 	if (result == IVS_ROSTER_E_FULL) {
 		ivs_log(IVS_LOG_WARNING, "refused a client: all %u ids are in use", IDS_MAX);
 		return;
@@ -387,7 +393,7 @@ static bool refuse_with_spare(struct ivs_server *server, int number)
 	sock = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	refused = sock >= 0; /* the kernel looks for an fd before it looks for a connection */
 	if (refused)
-		log_refusal(-number);
+		log_refusal(server, -number);
 	ivs_fd_close(&sock);
 	if (!open_spare(server))
 		return refused;
@@ -413,7 +419,7 @@ static bool accept_one(struct ivs_server *server)
 	if (sock >= 0) {
 		result = admit(server, &sock);
 		if (result)
-			log_refusal(result);
+			log_refusal(server, result);
 		return true;
 	}
 	switch (errno) {
@@ -426,7 +432,7 @@ static bool accept_one(struct ivs_server *server)
 	case ENFILE:
 		return refuse_with_spare(server, errno);
 	default:
-		log_refusal(-errno);
+		log_refusal(server, -errno);
 		pause_accepting(server);
 		return false;
 	}

@@ -6,6 +6,11 @@
 #include <stdio.h>
 #include <syslog.h>
 
+#include "util/clock.h"
+
+#define LIMIT_LINES 20
+#define LIMIT_WINDOW_NS (10 * IVS_NS_PER_S)
+
 /* The one global of the project: a process has one standard error. */
 static struct {
 	const char *program;
@@ -42,4 +47,23 @@ void ivs_log(enum ivs_log_level level, const char *format, ...)
 	else
 		fprintf(stderr, "%s: %s\n", log_state.program, line);
 	errno = saved;
+}
+
+bool ivs_log_allows(struct ivs_log_limit *limit)
+{
+	int64_t now = ivs_clock_ns();
+
+	if (!limit->since_ns || now - limit->since_ns > LIMIT_WINDOW_NS) {
+		limit->since_ns = now;
+		limit->shown_n = 0;
+	}
+	if (limit->shown_n == LIMIT_LINES) {
+		limit->hidden_n++;
+		return false;
+	}
+	if (limit->hidden_n)
+		ivs_log(IVS_LOG_WARNING, "%u lines like the next were left out", limit->hidden_n);
+	limit->hidden_n = 0;
+	limit->shown_n++;
+	return true;
 }

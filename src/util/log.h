@@ -4,6 +4,7 @@
 #define IVS_UTIL_LOG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "ivshmem/api.h"
 
@@ -21,5 +22,24 @@ void ivs_log_to_syslog(void);
 
 /** ivs_log() - one line, without the newline */
 void ivs_log(enum ivs_log_level level, const char *format, ...) IVS_PRINTF(2, 3);
+
+/**
+ * struct ivs_log_limit - for lines that strangers can cause; all zero at first
+ * @since_ns: when the present window began
+ * @shown_n:  lines in it
+ * @hidden_n: lines that were left out and not told of yet
+ */
+struct ivs_log_limit {
+	int64_t since_ns;
+	unsigned int shown_n;
+	unsigned int hidden_n;
+};
+
+/**
+ * ivs_log_allows() - whether one more line may be shown now: 20 in 10 s
+ *
+ * After lines were left out, says how many when the next one is allowed.
+ */
+IVS_MUST_USE bool ivs_log_allows(struct ivs_log_limit *limit);
 
 #endif

@@ -55,6 +55,18 @@ def test_max_peers(place):
     place.add(RawClient(str(place.socket), 1)).greeting()
 
 
+def test_refusals_do_not_fill_the_log(place):
+    """A client that connects in a loop gets 20 lines in 10 s and no more; the others are served."""
+    server = place.server("--max-peers", "1")
+    first = place.add(RawClient(str(place.socket), 1)).greeting()
+    for _ in range(200):
+        assert connect(str(place.socket)).recv(8) == b""
+    first.close()
+    server.err.wait("client 0 left")
+    assert server.err.count("refused a client") == 20
+    place.add(RawClient(str(place.socket), 1)).greeting()
+
+
 def test_max_peers_beyond_the_limit_of_fds(place):
     """It is said at start with the arithmetic, and nothing is made."""
     process = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm, "-n",
