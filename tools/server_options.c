@@ -70,8 +70,7 @@ static int usage_error(const char *what, const char *value, const char *fix)
 	return STATUS_USAGE;
 }
 
-/* QEMU's program takes a directory with -m, its documentation a name: an existing directory
- * decides. */
+/* QEMU's program takes a directory with -m, its documentation a name: what exists decides. */
 static void set_memory(struct settings *settings, const char *text)
 {
 	struct stat st;

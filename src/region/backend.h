@@ -43,8 +43,7 @@ extern const struct ivs_region_backend ivs_region_file;
 extern const struct ivs_region_backend ivs_region_dir;
 extern const struct ivs_region_backend ivs_region_memfd;
 
-/** ivs_region_open_path() - open or make the file @region->path; never follows a symbolic link
- * there */
+/** ivs_region_open_path() - open or make the file @region->path, which is no symbolic link */
 IVS_MUST_USE int ivs_region_open_path(struct ivs_region *region, bool make, struct ivs_error *err);
 
 #endif

@@ -97,8 +97,11 @@ struct ivs_wire_decoder {
 IVS_MUST_USE int ivs_wire_feed(struct ivs_wire_decoder *dec, const uint8_t **in, size_t *in_len,
 			       int *fd, struct ivs_wire_message *out);
 
-/** ivs_wire_release() - end decoding: the fd of an incomplete or refused message (to be closed), or
- * -1 */
+/**
+ * ivs_wire_release() - end decoding
+ *
+ * Return: the fd of an incomplete or refused message, to be closed, or -1.
+ */
 IVS_MUST_USE int ivs_wire_release(struct ivs_wire_decoder *dec);
 
 /** ivs_wire_why() - why the last feed said garbage; "" if it did not */

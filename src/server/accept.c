@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/accept.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+
+#include "util/fd.h"
+
+#define ACCEPTS_MAX 64 /* per round, so that those who are there are not forgotten */
+
+int ivs_server_open_spare(struct ivs_server *server)
+{
+	server->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return server->spare < 0 ? -errno : 0;
+}
+
+/* Ids are used up by clients that come and go while others stay: see roster.h. */
+static void log_ids(const struct ivs_server *server, unsigned int id)
+{
+	unsigned int left = ivs_roster_unheard(server->roster);
+
+	if (!left)
+		ivs_log(IVS_LOG_WARNING,
+			"client %u is not seen by those who were here before all ids had been "
+			"used; restart these, the oldest first",
+			id);
+	else if (left == IDS_MAX / 2 || left == IDS_MAX / 10)
+		ivs_log(IVS_LOG_WARNING,
+			"%u of %u ids are left for clients to come, as long as those who have "
+			"been here longest stay",
+			left, IDS_MAX);
+}
+
+static unsigned int count_user(const struct ivs_server *server, uid_t uid)
+{
+	unsigned int n = 0;
+
+	for (unsigned int id = 0; id < server->ids_end; id++)
+		n += server->clients[id] && server->clients[id]->cred.uid == uid;
+	return n;
+}
+
+/* Return: NULL, or why who is at the other end must not be a client. */
+static const char *why_refuse(const struct ivs_server *server, int sock, const struct ucred *cred)
+{
+	const struct ivs_admission *admission = &server->admission;
+
+	if (!ivs_admission_allows(admission, sock, cred))
+		return "neither its user nor any of its groups is allowed";
+	if (admission->peers_max && ivs_roster_peers(server->roster) >= admission->peers_max)
+		return "as many clients as allowed are connected (--max-peers)";
+	if (admission->user_peers_max && count_user(server, cred->uid) >= admission->user_peers_max)
+		return "as many clients of its user as allowed are connected "
+		       "(--max-peers-per-user)";
+	return NULL;
+}
+
+/* Refusing by the rules is no failure. Return: 0 or what stood in the way. */
+static int admit(struct ivs_server *server, int *sock)
+{
+	struct ivs_client *client;
+	struct ucred cred;
+	socklen_t cred_len = sizeof(cred);
+	const char *why;
+	unsigned int id;
+	int result;
+
+	if (getsockopt(*sock, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len))
+		return -errno;
+	why = why_refuse(server, *sock, &cred);
+	if (why && !ivs_log_allows(&server->refusals))
+		return 0;
+	if (why) {
+		ivs_log(IVS_LOG_WARNING, "refused a client (pid %d, uid %d): %s", (int)cred.pid,
+			(int)cred.uid, why);
+		return 0;
+	}
+	result = ivs_client_new(sock, &cred, server->vectors_n, &client);
+	if (result)
+		return result;
+	result = ivs_roster_join(server->roster, server->vectors_n, &id);
+	if (result) {
+		ivs_client_free(client);
+		return result;
+	}
+	result = ivs_server_watch(server, client->sock, id,
+				  EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	if (result) {
+		ivs_roster_leave(server->roster, id);
+		ivs_client_free(client);
+		return result;
+	}
+	server->clients[id] = client;
+	if (id >= server->ids_end)
+		server->ids_end = id + 1;
+	ivs_log(IVS_LOG_INFO, "client %u joined (pid %d, uid %d), %u connected", id,
+		(int)client->cred.pid, (int)client->cred.uid, ivs_roster_peers(server->roster));
+	log_ids(server, id);
+	server->changed = true; /* in this round it is told its greeting */
+	return 0;
+}
+
+static void log_refusal(struct ivs_server *server, int result)
+{
+	struct rlimit limit = {0};
+
+	if (!ivs_log_allows(&server->refusals))
+		return;
+	if (result == IVS_ROSTER_E_FULL) {
+		ivs_log(IVS_LOG_WARNING, "refused a client: all %u ids are in use", IDS_MAX);
+		return;
+	}
+	if (result == -EMFILE && !getrlimit(RLIMIT_NOFILE, &limit)) {
+		ivs_log(IVS_LOG_WARNING,
+			"refused a client: out of file descriptors, of which %llu are allowed: "
+			"raise the limit (ulimit -n, LimitNOFILE=)",
+			(unsigned long long)limit.rlim_cur);
+		return;
+	}
+	ivs_log(IVS_LOG_WARNING, "refused a client: %s", strerrordesc_np(-result));
+}
+
+static void pause_accepting(struct ivs_server *server)
+{
+	if (!epoll_ctl(server->epoll, EPOLL_CTL_DEL, server->listener.fd, NULL))
+		server->accept_at = ivs_clock_deadline(RETRY_MS);
+}
+
+/* Without room for one more fd a connection can still be ended, at the price of the spare one. */
+static bool refuse_with_spare(struct ivs_server *server, int number)
+{
+	IVS_OWNED_FD sock = -1;
+	bool refused;
+
+	ivs_fd_close(&server->spare);
+	sock = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	refused = sock >= 0; /* the kernel looks for an fd before it looks for a connection */
+	if (refused)
+		log_refusal(server, -number);
+	ivs_fd_close(&sock);
+	if (!ivs_server_open_spare(server))
+		return refused;
+	pause_accepting(server);
+	return false;
+}
+
+void ivs_server_accept_again(struct ivs_server *server)
+{
+	if ((server->spare < 0 && ivs_server_open_spare(server)) ||
+	    ivs_server_watch(server, server->listener.fd, TAG_LISTENER, EPOLLIN))
+		server->accept_at = ivs_clock_deadline(RETRY_MS);
+	else
+		server->accept_at = IVS_CLOCK_NEVER;
+}
+
+/* Whether there may be more connections to accept. */
+static bool accept_one(struct ivs_server *server)
+{
+	IVS_OWNED_FD sock = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int result;
+
+	if (sock >= 0) {
+		result = admit(server, &sock);
+		if (result)
+			log_refusal(server, result);
+		return true;
+	}
+	switch (errno) {
+	case EAGAIN:
+		return false;
+	case EINTR:
+	case ECONNABORTED:
+		return true;
+	case EMFILE:
+	case ENFILE:
+		return refuse_with_spare(server, errno);
+	default:
+		log_refusal(server, -errno);
+		pause_accepting(server);
+		return false;
+	}
+}
+
+void ivs_server_accept(struct ivs_server *server)
+{
+	for (unsigned int i = 0; i < ACCEPTS_MAX && accept_one(server); i++)
+		;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The inside of a server, for the files that make it: accept.c, tell.c and server.c, which runs them. */
+#ifndef IVS_SERVER_STATE_H
+#define IVS_SERVER_STATE_H
+
+#include <errno.h>
+#include <sys/epoll.h>
+
+#include "server/client.h"
+#include "server/roster.h"
+#include "server/server.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#define IDS_MAX (IVS_WIRE_ID_MAX + 1)
+
+/* When the kernel lacks something, and no event will tell when it no longer does. */
+#define RETRY_MS 50
+
+/* What an epoll event is about: a client's id, or one of these. */
+#define TAG_LISTENER (IDS_MAX + 0)
+#define TAG_STOP (IDS_MAX + 1)
+
+/**
+ * struct ivs_server - everything that a server has
+ * @spare:      an fd to give up when there are none left, so that a connection can be accepted and
+ *              closed: a client that is kept waiting hangs (QEMU does, with its whole VM)
+ * @clients:    by id
+ * @ids_end:    all ids in use are below it
+ * @changed:    the roster has changed: everybody may have something to be told
+ * @tell_at:    when to tell again what the kernel had no room for; IVS_CLOCK_NEVER: there is nothing
+ * @tell_since: when that began
+ * @accept_at:  when to accept again; IVS_CLOCK_NEVER: accepting
+ * @refusals:   whoever connects in a loop must not fill the log
+ */
+struct ivs_server {
+	struct ivs_listener listener;
+	const struct ivs_region *region;
+	struct ivs_admission admission;
+	unsigned int vectors_n;
+	struct ivs_roster *roster;
+	int epoll;
+	int spare;
+	struct ivs_client *clients[IDS_MAX];
+	unsigned int ids_end;
+	bool changed;
+	int64_t tell_at;
+	int64_t tell_since;
+	int64_t accept_at;
+	struct ivs_log_limit refusals;
+};
+
+/** ivs_server_watch() - have the epoll watch @fd. Return: 0 or -errno. */
+IVS_MUST_USE static inline int ivs_server_watch(struct ivs_server *server, int fd, uint32_t tag,
+						uint32_t events)
+{
+	struct epoll_event event = {.events = events, .data.u32 = tag};
+
+	return epoll_ctl(server->epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
+#endif

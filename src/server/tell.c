@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/tell.h"
+
+#include "wire/socket.h"
+
+#define WAITING_LOG_NS (2 * IVS_NS_PER_S)
+
+void ivs_server_drop(struct ivs_server *server, unsigned int id, const char *why)
+{
+	struct ivs_client *client = server->clients[id];
+
+	server->clients[id] = NULL;
+	while (server->ids_end && !server->clients[server->ids_end - 1])
+		server->ids_end--;
+	ivs_roster_leave(server->roster, id);
+	server->changed = true;
+	ivs_log(IVS_LOG_INFO, "client %u left (pid %d, uid %d): %s; %u connected", id,
+		(int)client->cred.pid, (int)client->cred.uid, why,
+		ivs_roster_peers(server->roster));
+	ivs_client_free(client);
+}
+
+/* Whether the kernel refuses to take messages; then all wait for the timer. */
+bool ivs_server_is_waiting(const struct ivs_server *server)
+{
+	return server->tell_at != IVS_CLOCK_NEVER;
+}
+
+static void tell_later(struct ivs_server *server)
+{
+	if (ivs_server_is_waiting(server))
+		return;
+	server->tell_at = ivs_clock_deadline(RETRY_MS);
+	if (server->tell_since == IVS_CLOCK_NEVER)
+		server->tell_since = ivs_clock_ns();
+}
+
+static int message_fd(const struct ivs_server *server, const struct ivs_wire_message *msg)
+{
+	switch (msg->type) {
+	case IVS_WIRE_MEMORY:
+		return ivs_region_fd(server->region);
+	case IVS_WIRE_VECTOR:
+		return server->clients[msg->id]->eventfds[msg->vector];
+	default:
+		return -1;
+	}
+}
+
+/* One batch of what @id does not know yet. Whether to go on. */
+static bool tell_batch(struct ivs_server *server, unsigned int id)
+{
+	struct ivs_wire_message msgs[IVS_SOCKET_BATCH];
+	struct ivs_client *client = server->clients[id];
+	bool greeted = ivs_roster_greeted(server->roster, id);
+	unsigned int msgs_n;
+	unsigned int sent_n;
+	int result;
+
+	msgs_n = ivs_roster_due(server->roster, id, msgs, IVS_SOCKET_BATCH);
+	if (!msgs_n)
+		return false;
+	for (unsigned int i = 0; i < msgs_n; i++)
+		msgs[i].fd = message_fd(server, &msgs[i]);
+	result = ivs_socket_send(client->sock, msgs, msgs_n, &sent_n);
+	ivs_roster_told(server->roster, id, msgs, sent_n);
+	if (!greeted && ivs_roster_greeted(server->roster, id))
+		server->changed = true;
+
+	switch (result) {
+	case 0:
+		return true;
+	case IVS_SOCKET_E_AGAIN:
+		client->blocked = true;
+		return false;
+	case IVS_SOCKET_E_LATER:
+		tell_later(server);
+		return false;
+	case IVS_SOCKET_E_GONE:
+		ivs_server_drop(server, id, "it closed the connection");
+		return false;
+	default:
+		ivs_server_drop(server, id, "its socket failed");
+		return false;
+	}
+}
+
+void ivs_server_tell(struct ivs_server *server, unsigned int id)
+{
+	while (!server->clients[id]->blocked && tell_batch(server, id))
+		;
+}
+
+/* A client that has been greeted, or that left, is news for all. */
+void ivs_server_tell_all(struct ivs_server *server)
+{
+	while (server->changed) {
+		server->changed = false;
+		for (unsigned int id = 0; id < server->ids_end; id++) {
+			if (server->clients[id])
+				ivs_server_tell(server, id);
+		}
+	}
+}
+
+/* The client that has not read for lack of whose reading others wait: as good a guess as any. */
+static void log_waiting(const struct ivs_server *server)
+{
+	unsigned int blocked_n = 0;
+	unsigned int first = 0;
+
+	for (unsigned int id = server->ids_end; id--;) {
+		if (server->clients[id] && server->clients[id]->blocked) {
+			blocked_n++;
+			first = id;
+		}
+	}
+	if (!blocked_n)
+		return;
+	ivs_log(IVS_LOG_WARNING,
+		"clients wait for doorbells because too many are on their way to %u that do not "
+		"read, such as client %u (pid %d, uid %d)",
+		blocked_n, first, (int)server->clients[first]->cred.pid,
+		(int)server->clients[first]->cred.uid);
+}
+
+void ivs_server_tell_again(struct ivs_server *server)
+{
+	int64_t now = ivs_clock_ns();
+
+	server->tell_at = IVS_CLOCK_NEVER;
+	server->changed = true;
+	ivs_server_tell_all(server);
+	if (!ivs_server_is_waiting(server)) {
+		server->tell_since = IVS_CLOCK_NEVER;
+	} else if (now - server->tell_since > WAITING_LOG_NS) {
+		log_waiting(server);
+		server->tell_since = now;
+	}
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Telling clients what the roster says that they do not know. */
+#ifndef IVS_SERVER_TELL_H
+#define IVS_SERVER_TELL_H
+
+#include "server/state.h"
+
+/** ivs_server_drop() - client @id leaves; @why is for the log */
+void ivs_server_drop(struct ivs_server *server, unsigned int id, const char *why);
+
+/** ivs_server_is_waiting() - whether the kernel refuses to take messages; then all wait for tell_at */
+bool ivs_server_is_waiting(const struct ivs_server *server);
+
+/** ivs_server_tell() - client @id, until it knows everything, or its socket is full, or it is gone */
+void ivs_server_tell(struct ivs_server *server, unsigned int id);
+
+/** ivs_server_tell_all() - everybody, as long as the roster changes */
+void ivs_server_tell_all(struct ivs_server *server);
+
+/** ivs_server_tell_again() - after tell_at: what the kernel refused before */
+void ivs_server_tell_again(struct ivs_server *server);
+
+#endif
