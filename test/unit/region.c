@@ -290,7 +290,7 @@ Test(region, in_a_directory_it_has_no_name)
 Test(region, a_memfd_cannot_shrink_grow_or_be_opened_by_others)
 {
 	struct ivs_region *region = make("memfd:", M);
-	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL; /* newer kernels: F_SEAL_EXEC */
+	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL; /* beside others */
 	int fd = ivs_region_fd(region);
 	struct stat st;
 
