@@ -101,8 +101,9 @@ def test_plain_through_vfio(build, boot, place):  # noqa: F811
 
 
 def test_doorbell_without_iommu(boot, place):  # noqa: F811
-    """sysfs: memory, id and ringing; waiting is refused with what to give QEMU (R-3, R-4)."""
-    server = place.server("-n", "2")
+    """sysfs: memory, id and ringing; waiting is refused with what to give QEMU (R-3, R-4). The region
+    is a sealed memfd, which QEMU maps like any other."""
+    server = place.server("-n", "2", region=["-r", "memfd:"])
     host = place.start_client()
     with boot("peek pci: id; peek pci: write 0 hello-host; peek pci: ring 0 1; "
               "peek pci: ring 77 9; peek pci: wait 0",
