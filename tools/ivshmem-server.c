@@ -15,24 +15,31 @@
 #include "util/log.h"
 #include "util/parse.h"
 
-/* From the start, so that none of them leaves behind what has been made by then. */
-static void hold_signals(sigset_t *signals)
+static sigset_t stop_signals(void)
 {
-	sigemptyset(signals);
-	sigaddset(signals, SIGTERM);
-	sigaddset(signals, SIGINT);
-	sigaddset(signals, SIGHUP);
-	sigprocmask(SIG_BLOCK, signals, NULL);
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	return signals;
+}
+
+/* From the start, so that none of them leaves behind what has been made by then. */
+static void hold_signals(void)
+{
+	const sigset_t signals = stop_signals();
+
+	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN); /* whoever read our log may go */
 }
 
 static int open_stop_fd(struct ivs_error *err)
 {
-	sigset_t signals;
-	int fd;
+	const sigset_t signals = stop_signals();
+	int fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 
-	hold_signals(&signals);
-	fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	return fd < 0 ? ivs_error_errno(err, errno, "cannot make a signalfd") : fd;
 }
 
@@ -124,9 +131,8 @@ static int run(const struct settings *settings)
 	bool parent = false;
 	int status = STATUS_FAILED;
 	int result = 0;
-	sigset_t signals;
 
-	hold_signals(&signals);
+	hold_signals();
 	if (settings->pidfile)
 		result = ivs_pidfile_open(&pidfile, settings->pidfile, &err);
 	if (!result)

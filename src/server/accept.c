@@ -71,11 +71,10 @@ static int admit(struct ivs_server *server, int *sock)
 	if (getsockopt(*sock, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len))
 		return -errno;
 	why = why_refuse(server, *sock, &cred);
-	if (why && !ivs_log_allows(&server->refusals))
-		return 0;
 	if (why) {
-		ivs_log(IVS_LOG_WARNING, "refused a client (pid %d, uid %d): %s", (int)cred.pid,
-			(int)cred.uid, why);
+		if (ivs_log_allows(&server->refusals))
+			ivs_log(IVS_LOG_WARNING, "refused a client (pid %d, uid %d): %s",
+				(int)cred.pid, (int)cred.uid, why);
 		return 0;
 	}
 	result = ivs_client_new(sock, &cred, server->vectors_n, &client);
