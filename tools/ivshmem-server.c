@@ -35,7 +35,7 @@ static void hold_signals(void)
 	signal(SIGPIPE, SIG_IGN); /* whoever read our log may go */
 }
 
-static int open_stop_fd(struct ivs_error *err)
+static int open_signal_fd(struct ivs_error *err)
 {
 	const sigset_t signals = stop_signals();
 	int fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -82,8 +82,9 @@ static int serve(const struct settings *settings, struct ivs_server *server,
 		 const struct ivs_region *region, int *ready_fd, struct ivs_pidfile *pidfile)
 {
 	struct ivs_error err = {0};
-	IVS_OWNED_FD stop_fd = open_stop_fd(&err);
-	int result = stop_fd < 0 ? stop_fd : 0;
+	IVS_OWNED_FD signal_fd = open_signal_fd(&err);
+	int result = signal_fd < 0 ? signal_fd : 0;
+	int signo;
 
 	if (!result && pidfile->fd >= 0)
 		result = ivs_pidfile_write(pidfile, &err);
@@ -94,7 +95,7 @@ static int serve(const struct settings *settings, struct ivs_server *server,
 		ivs_log_to_syslog();
 	}
 	if (!result) {
-		result = ivs_server_run(server, stop_fd);
+		result = ivs_server_run(server, signal_fd, &signo);
 		if (result)
 			ivs_error_errno(&err, -result, "cannot wait for clients");
 	}

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -43,41 +44,86 @@ static unsigned int count_user(const struct ivs_server *server, uid_t uid)
 	return n;
 }
 
-/* Return: NULL, or why who is at the other end must not be a client. */
-static const char *why_refuse(const struct ivs_server *server, int sock, const struct ucred *cred)
+/* Whether who is at the other end may be a client; if not, @why. */
+static bool may_join(const struct ivs_server *server, int sock, const struct ucred *cred,
+		     enum ivs_refusal *why)
 {
 	const struct ivs_admission *admission = &server->admission;
 
 	if (!ivs_admission_allows(admission, sock, cred))
-		return "neither its user nor any of its groups is allowed";
-	if (admission->peers_max && ivs_roster_peers(server->roster) >= admission->peers_max)
-		return "as many clients as allowed are connected (--max-peers)";
-	if (admission->user_peers_max && count_user(server, cred->uid) >= admission->user_peers_max)
-		return "as many clients of its user as allowed are connected "
-		       "(--max-peers-per-user)";
-	return NULL;
+		*why = REFUSED_NOT_ALLOWED;
+	else if (admission->peers_max && ivs_roster_peers(server->roster) >= admission->peers_max)
+		*why = REFUSED_MAX_PEERS;
+	else if (admission->user_peers_max &&
+		 count_user(server, cred->uid) >= admission->user_peers_max)
+		*why = REFUSED_MAX_PEERS_PER_USER;
+	else
+		return true;
+	return false;
 }
 
-/* Refusing by the rules is no failure. Return: 0 or what stood in the way. */
-static int admit(struct ivs_server *server, int *sock)
+/* What joining ran into, as a reason to refuse. */
+static enum ivs_refusal refusal_of(int result)
+{
+	switch (result) {
+	case IVS_ROSTER_E_FULL:
+		return REFUSED_NO_ID;
+	case -EMFILE:
+	case -ENFILE:
+		return REFUSED_NO_FD;
+	default:
+		return REFUSED_FAILED;
+	}
+}
+
+/* A sentence for people; @result is what stood in the way, if anything did. */
+static const char *describe(enum ivs_refusal why, int result, char *text, size_t text_len)
+{
+	static const char *const reasons[REFUSALS_N] = {
+		[REFUSED_NOT_ALLOWED] = "neither its user nor any of its groups is allowed",
+		[REFUSED_MAX_PEERS] = "as many clients as allowed are connected (--max-peers)",
+		[REFUSED_MAX_PEERS_PER_USER] = "as many clients of its user as allowed are "
+					       "connected (--max-peers-per-user)",
+		[REFUSED_NO_ID] = "all ids are in use",
+	};
+	struct rlimit limit = {0};
+
+	if (reasons[why])
+		return reasons[why];
+	if (result != -EMFILE || getrlimit(RLIMIT_NOFILE, &limit))
+		return strerrordesc_np(-result);
+	snprintf(text, text_len,
+		 "out of file descriptors, of which %llu are allowed: raise the limit "
+		 "(ulimit -n, LimitNOFILE=)",
+		 (unsigned long long)limit.rlim_cur);
+	return text;
+}
+
+/* @cred: NULL if it is not known who it was */
+static void refuse(struct ivs_server *server, enum ivs_refusal why, int result,
+		   const struct ucred *cred)
+{
+	char text[128];
+	const char *reason = describe(why, result, text, sizeof(text));
+
+	server->totals.refused[why]++;
+	if (!ivs_log_allows(&server->refusals))
+		return;
+	if (cred)
+		ivs_log(IVS_LOG_WARNING, "refused a client (pid %d, uid %d): %s", (int)cred->pid,
+			(int)cred->uid, reason);
+	else
+		ivs_log(IVS_LOG_WARNING, "refused a client: %s", reason);
+}
+
+/* A client of what has been accepted. Return: 0, IVS_ROSTER_E_FULL, -errno. */
+static int join(struct ivs_server *server, int *sock, const struct ucred *cred)
 {
 	struct ivs_client *client;
-	struct ucred cred;
-	socklen_t cred_len = sizeof(cred);
-	const char *why;
 	unsigned int id;
 	int result;
 
-	if (getsockopt(*sock, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len))
-		return -errno;
-	why = why_refuse(server, *sock, &cred);
-	if (why) {
-		if (ivs_log_allows(&server->refusals))
-			ivs_log(IVS_LOG_WARNING, "refused a client (pid %d, uid %d): %s",
-				(int)cred.pid, (int)cred.uid, why);
-		return 0;
-	}
-	result = ivs_client_new(sock, &cred, server->vectors_n, &client);
+	result = ivs_client_new(sock, cred, server->vectors_n, &client);
 	if (result)
 		return result;
 	result = ivs_roster_join(server->roster, server->vectors_n, &id);
@@ -95,37 +141,39 @@ static int admit(struct ivs_server *server, int *sock)
 	server->clients[id] = client;
 	if (id >= server->ids_end)
 		server->ids_end = id + 1;
+	server->totals.joined++;
+	server->changed = true; /* in this round it is told its greeting */
 	ivs_log(IVS_LOG_INFO, "client %u joined (pid %d, uid %d), %u connected", id,
 		(int)client->cred.pid, (int)client->cred.uid, ivs_roster_peers(server->roster));
 	log_ids(server, id);
-	server->changed = true; /* in this round it is told its greeting */
 	return 0;
 }
 
-static void log_refusal(struct ivs_server *server, int result)
+/* A connection that has been accepted: it becomes a client, or is refused. */
+static void admit(struct ivs_server *server, int *sock)
 {
-	struct rlimit limit = {0};
+	struct ucred cred;
+	socklen_t cred_len = sizeof(cred);
+	enum ivs_refusal why;
+	int result;
 
-	if (!ivs_log_allows(&server->refusals))
-		return;
-	if (result == IVS_ROSTER_E_FULL) {
-		ivs_log(IVS_LOG_WARNING, "refused a client: all %u ids are in use", IDS_MAX);
+	if (getsockopt(*sock, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len)) {
+		refuse(server, REFUSED_FAILED, -errno, NULL);
 		return;
 	}
-	if (result == -EMFILE && !getrlimit(RLIMIT_NOFILE, &limit)) {
-		ivs_log(IVS_LOG_WARNING,
-			"refused a client: out of file descriptors, of which %llu are allowed: "
-			"raise the limit (ulimit -n, LimitNOFILE=)",
-			(unsigned long long)limit.rlim_cur);
+	if (!may_join(server, *sock, &cred, &why)) {
+		refuse(server, why, 0, &cred);
 		return;
 	}
-	ivs_log(IVS_LOG_WARNING, "refused a client: %s", strerrordesc_np(-result));
+	result = join(server, sock, &cred);
+	if (result)
+		refuse(server, refusal_of(result), result, &cred);
 }
 
 static void pause_accepting(struct ivs_server *server)
 {
 	if (!epoll_ctl(server->epoll, EPOLL_CTL_DEL, server->listener.fd, NULL))
-		server->accept_at = ivs_clock_deadline(RETRY_MS);
+		server->timers[TIMER_ACCEPT] = ivs_clock_deadline(RETRY_MS);
 }
 
 /* Without room for one more fd a connection can still be ended, at the price of the spare one. */
@@ -138,7 +186,7 @@ static bool refuse_with_spare(struct ivs_server *server, int number)
 	sock = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	refused = sock >= 0; /* the kernel looks for an fd before it looks for a connection */
 	if (refused)
-		log_refusal(server, -number);
+		refuse(server, REFUSED_NO_FD, -number, NULL);
 	ivs_fd_close(&sock);
 	if (!ivs_server_open_spare(server))
 		return refused;
@@ -150,21 +198,18 @@ void ivs_server_accept_again(struct ivs_server *server)
 {
 	if ((server->spare < 0 && ivs_server_open_spare(server)) ||
 	    ivs_server_watch(server, server->listener.fd, TAG_LISTENER, EPOLLIN))
-		server->accept_at = ivs_clock_deadline(RETRY_MS);
+		server->timers[TIMER_ACCEPT] = ivs_clock_deadline(RETRY_MS);
 	else
-		server->accept_at = IVS_CLOCK_NEVER;
+		server->timers[TIMER_ACCEPT] = IVS_CLOCK_NEVER;
 }
 
 /* Whether there may be more connections to accept. */
 static bool accept_one(struct ivs_server *server)
 {
 	IVS_OWNED_FD sock = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	int result;
 
 	if (sock >= 0) {
-		result = admit(server, &sock);
-		if (result)
-			log_refusal(server, result);
+		admit(server, &sock);
 		return true;
 	}
 	switch (errno) {
@@ -177,7 +222,7 @@ static bool accept_one(struct ivs_server *server)
 	case ENFILE:
 		return refuse_with_spare(server, errno);
 	default:
-		log_refusal(server, -errno);
+		refuse(server, REFUSED_FAILED, -errno, NULL);
 		pause_accepting(server);
 		return false;
 	}

@@ -11,7 +11,7 @@ IVS_MUST_USE int ivs_server_open_spare(struct ivs_server *server);
 /** ivs_server_accept() - those who wait at the listener, up to a number */
 void ivs_server_accept(struct ivs_server *server);
 
-/** ivs_server_accept_again() - after accept_at: listen again, or try later */
+/** ivs_server_accept_again() - after TIMER_ACCEPT: listen again, or try later */
 void ivs_server_accept_again(struct ivs_server *server);
 
 #endif

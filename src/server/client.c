@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
+#include "util/clock.h"
 #include "util/fd.h"
 
 /*
@@ -22,7 +23,11 @@ int ivs_client_new(int *sock, const struct ucred *cred, unsigned int vectors_n,
 
 	if (!client)
 		return -ENOMEM;
-	*client = (struct ivs_client){.sock = -1, .cred = *cred};
+	*client = (struct ivs_client){
+		.sock = -1,
+		.cred = *cred,
+		.since_ms = ivs_clock_wall_ms(),
+	};
 	if (setsockopt(*sock, SOL_SOCKET, SO_SNDBUF, &buffer_len, sizeof(buffer_len)))
 		goto fail;
 	for (; client->vectors_n < vectors_n; client->vectors_n++) {
@@ -52,7 +57,7 @@ void ivs_client_free(struct ivs_client *client)
 	free(client);
 }
 
-const char *ivs_client_hear(const struct ivs_client *client)
+int ivs_client_hear(const struct ivs_client *client)
 {
 	char byte;
 	ssize_t n;
@@ -62,10 +67,8 @@ const char *ivs_client_hear(const struct ivs_client *client)
 		n = read(client->sock, &byte, 1);
 	} while (n < 0 && errno == EINTR);
 	if (n > 0)
-		return IVS_CLIENT_SPOKE;
-	if (n == 0)
-		return "it closed the connection";
-	if (errno == EAGAIN)
-		return NULL;
-	return errno == ECONNRESET ? "it closed the connection" : "its socket failed";
+		return IVS_CLIENT_E_SPOKE;
+	if (n == 0 || errno == ECONNRESET)
+		return IVS_CLIENT_E_CLOSED;
+	return errno == EAGAIN ? 0 : -errno;
 }

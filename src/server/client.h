@@ -13,6 +13,7 @@
  * @sock:      non-blocking
  * @blocked:   the socket was full when last tried; an event will tell when it no longer is
  * @cred:      who connected, as the kernel says
+ * @since_ms:  when it came, in ms since 1970
  * @vectors_n: how many eventfds it has
  * @eventfds:  what others ring it by
  */
@@ -20,6 +21,7 @@ struct ivs_client {
 	int sock;
 	bool blocked;
 	struct ucred cred;
+	int64_t since_ms;
 	unsigned int vectors_n;
 	int eventfds[];
 };
@@ -37,14 +39,16 @@ IVS_MUST_USE int ivs_client_new(int *sock, const struct ucred *cred, unsigned in
 /** ivs_client_free() - closes everything; NULL is fine */
 void ivs_client_free(struct ivs_client *client);
 
-/** Why a client that is not silent must go (W-8). */
-#define IVS_CLIENT_SPOKE "it sent data, which clients must not"
+enum ivs_client_error {
+	IVS_CLIENT_E_CLOSED = 1,
+	IVS_CLIENT_E_SPOKE, /* clients must be silent (W-8) */
+};
 
 /**
  * ivs_client_hear() - see whether the client is still there and silent, as it must be
  *
- * Return: NULL if so, else why it must go.
+ * Return: 0 if so, IVS_CLIENT_E_*, -errno.
  */
-const char *ivs_client_hear(const struct ivs_client *client);
+IVS_MUST_USE int ivs_client_hear(const struct ivs_client *client);
 
 #endif

@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "server/accept.h"
 #include "server/tell.h"
@@ -68,7 +70,9 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 		return ivs_error_errno(err, ENOMEM, "cannot start");
 	server->listener.fd = -1;
 	server->epoll = server->spare = -1;
-	server->tell_at = server->tell_since = server->accept_at = IVS_CLOCK_NEVER;
+	for (unsigned int i = 0; i < TIMERS_N; i++)
+		server->timers[i] = IVS_CLOCK_NEVER;
+	server->tell_since = IVS_CLOCK_NEVER;
 	server->region = opts->region;
 	server->vectors_n = opts->vectors_n;
 	server->admission = opts->admission;
@@ -121,18 +125,21 @@ void ivs_server_free(struct ivs_server *server)
 
 static void handle_client(struct ivs_server *server, unsigned int id, uint32_t events)
 {
-	const char *why;
+	int result;
 
 	if (!server->clients[id])
 		return;
 	if (events & EPOLLPRI) {
-		ivs_server_drop(server, id, IVS_CLIENT_SPOKE);
+		ivs_server_drop(server, id, DROP_SPOKE);
 		return;
 	}
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
-		why = ivs_client_hear(server->clients[id]);
-		if (why) {
-			ivs_server_drop(server, id, why);
+		result = ivs_client_hear(server->clients[id]);
+		if (result) {
+			ivs_server_drop(server, id,
+					result == IVS_CLIENT_E_CLOSED  ? DROP_CLOSED
+					: result == IVS_CLIENT_E_SPOKE ? DROP_SPOKE
+								       : DROP_FAILED);
 			return;
 		}
 	}
@@ -144,53 +151,84 @@ static void handle_client(struct ivs_server *server, unsigned int id, uint32_t e
 	}
 }
 
-static int64_t next_try(const struct ivs_server *server)
+static void run_timers(struct ivs_server *server)
 {
-	return server->tell_at < server->accept_at ? server->tell_at : server->accept_at;
+	static void (*const handlers[TIMERS_N])(struct ivs_server *) = {
+		[TIMER_TELL] = ivs_server_tell_again,
+		[TIMER_ACCEPT] = ivs_server_accept_again,
+	};
+	int64_t now = ivs_clock_ns();
+
+	for (unsigned int i = 0; i < TIMERS_N; i++) {
+		if (now >= server->timers[i])
+			handlers[i](server);
+	}
 }
 
-/* One round. Return: 0, 1 to stop, -errno. */
+static int64_t next_timer(const struct ivs_server *server)
+{
+	int64_t next = IVS_CLOCK_NEVER;
+
+	for (unsigned int i = 0; i < TIMERS_N; i++) {
+		if (server->timers[i] < next)
+			next = server->timers[i];
+	}
+	return next;
+}
+
+/* One round. Return: 0, 1 if there is a signal, -errno. */
 static int serve_round(struct ivs_server *server)
 {
 	struct epoll_event events[EVENTS_MAX];
 	bool connections = false;
-	bool stop = false;
-	int64_t now;
+	bool signalled = false;
 	int n;
 
-	n = epoll_wait(server->epoll, events, EVENTS_MAX, ivs_clock_left_ms(next_try(server)));
+	n = epoll_wait(server->epoll, events, EVENTS_MAX, ivs_clock_left_ms(next_timer(server)));
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
-	now = ivs_clock_ns();
-	if (now >= server->accept_at)
-		ivs_server_accept_again(server);
-	if (now >= server->tell_at)
-		ivs_server_tell_again(server);
+	run_timers(server);
 	for (int i = 0; i < n; i++) {
 		uint32_t tag = events[i].data.u32;
 
-		if (tag == TAG_STOP)
-			stop = true;
+		if (tag == TAG_SIGNAL)
+			signalled = true;
 		else if (tag == TAG_LISTENER)
 			connections = true;
 		else
 			handle_client(server, tag, events[i].events);
 	}
-	if (stop)
+	if (signalled)
 		return 1;
-	if (connections && server->accept_at == IVS_CLOCK_NEVER)
+	if (connections && server->timers[TIMER_ACCEPT] == IVS_CLOCK_NEVER)
 		ivs_server_accept(server);
 	if (!ivs_server_is_waiting(server))
 		ivs_server_tell_all(server);
 	return 0;
 }
 
-int ivs_server_run(struct ivs_server *server, int stop_fd)
+/* Return: whether there was one. */
+static bool take_signal(int signal_fd, int *signo)
+{
+	struct signalfd_siginfo info;
+
+	if (read(signal_fd, &info, sizeof(info)) != sizeof(info))
+		return false;
+	*signo = (int)info.ssi_signo;
+	return true;
+}
+
+int ivs_server_run(struct ivs_server *server, int signal_fd, int *signo)
 {
 	int result;
 
-	result = ivs_server_watch(server, stop_fd, TAG_STOP, EPOLLIN);
-	while (!result)
+	result = ivs_server_watch(server, signal_fd, TAG_SIGNAL, EPOLLIN);
+	if (result == -EEXIST)
+		result = 0;
+	while (!result) {
 		result = serve_round(server);
+		if (result > 0 && !take_signal(signal_fd, signo))
+			result = 0;
+	}
 	return result < 0 ? result : 0;
 }

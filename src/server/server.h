@@ -43,11 +43,13 @@ IVS_MUST_USE int ivs_server_new(const struct ivs_server_options *opts, struct iv
 				struct ivs_error *err);
 
 /**
- * ivs_server_run() - serve until @stop_fd is readable
+ * ivs_server_run() - serve until a signal arrives; may be called again afterwards
+ * @signal_fd: a non-blocking signalfd, the same in each call
+ * @signo:     which one it was
  *
  * Return: 0 or -errno.
  */
-IVS_MUST_USE int ivs_server_run(struct ivs_server *server, int stop_fd);
+IVS_MUST_USE int ivs_server_run(struct ivs_server *server, int signal_fd, int *signo);
 
 /**
  * ivs_server_free() - stop listening and close every connection; NULL is fine

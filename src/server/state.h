@@ -18,8 +18,49 @@
 #define RETRY_MS 50
 
 /* What an epoll event is about: a client's id, or one of these. */
-#define TAG_LISTENER (IDS_MAX + 0)
-#define TAG_STOP (IDS_MAX + 1)
+enum ivs_server_tag {
+	TAG_LISTENER = IDS_MAX,
+	TAG_SIGNAL,
+};
+
+/* What is to be done at some time: @timers of the server has when, IVS_CLOCK_NEVER: not. */
+enum ivs_server_timer {
+	TIMER_TELL,   /* tell again what the kernel had no room for */
+	TIMER_ACCEPT, /* accept again; not set: accepting */
+	TIMERS_N,
+};
+
+/* Why somebody who connected did not become a client. */
+enum ivs_refusal {
+	REFUSED_NOT_ALLOWED,
+	REFUSED_MAX_PEERS,
+	REFUSED_MAX_PEERS_PER_USER,
+	REFUSED_NO_ID,
+	REFUSED_NO_FD,
+	REFUSED_FAILED, /* the kernel lacked something else */
+	REFUSALS_N,
+};
+
+/* Why a client is none any more. */
+enum ivs_drop {
+	DROP_CLOSED,
+	DROP_SPOKE,
+	DROP_FAILED,
+	DROPS_N,
+};
+
+/**
+ * struct ivs_server_totals - since the server began
+ * @messages: that have left
+ * @waits:    how often the kernel refused to take more fds in flight
+ */
+struct ivs_server_totals {
+	uint64_t joined;
+	uint64_t left[DROPS_N];
+	uint64_t refused[REFUSALS_N];
+	uint64_t messages;
+	uint64_t waits;
+};
 
 /**
  * struct ivs_server - everything that a server has
@@ -28,9 +69,8 @@
  * @clients:    by id
  * @ids_end:    all ids in use are below it
  * @changed:    the roster has changed: everybody may have something to be told
- * @tell_at:    when to tell again what the kernel had no room for; IVS_CLOCK_NEVER: there is nothing
- * @tell_since: when that began
- * @accept_at:  when to accept again; IVS_CLOCK_NEVER: accepting
+ * @timers:     by enum ivs_server_timer
+ * @tell_since: since when the kernel has had no room
  * @refusals:   whoever connects in a loop must not fill the log
  */
 struct ivs_server {
@@ -44,10 +84,10 @@ struct ivs_server {
 	struct ivs_client *clients[IDS_MAX];
 	unsigned int ids_end;
 	bool changed;
-	int64_t tell_at;
+	int64_t timers[TIMERS_N];
 	int64_t tell_since;
-	int64_t accept_at;
 	struct ivs_log_limit refusals;
+	struct ivs_server_totals totals;
 };
 
 /** ivs_server_watch() - have the epoll watch @fd. Return: 0 or -errno. */

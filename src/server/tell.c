@@ -5,8 +5,13 @@
 
 #define WAITING_LOG_NS (2 * IVS_NS_PER_S)
 
-void ivs_server_drop(struct ivs_server *server, unsigned int id, const char *why)
+void ivs_server_drop(struct ivs_server *server, unsigned int id, enum ivs_drop why)
 {
+	static const char *const reasons[DROPS_N] = {
+		[DROP_CLOSED] = "it closed the connection",
+		[DROP_SPOKE] = "it sent data, which clients must not",
+		[DROP_FAILED] = "its socket failed",
+	};
 	struct ivs_client *client = server->clients[id];
 
 	server->clients[id] = NULL;
@@ -15,22 +20,24 @@ void ivs_server_drop(struct ivs_server *server, unsigned int id, const char *why
 	ivs_roster_leave(server->roster, id);
 	server->changed = true;
 	ivs_log(IVS_LOG_INFO, "client %u left (pid %d, uid %d): %s; %u connected", id,
-		(int)client->cred.pid, (int)client->cred.uid, why,
+		(int)client->cred.pid, (int)client->cred.uid, reasons[why],
 		ivs_roster_peers(server->roster));
+	server->totals.left[why]++;
 	ivs_client_free(client);
 }
 
 /* Whether the kernel refuses to take messages; then all wait for the timer. */
 bool ivs_server_is_waiting(const struct ivs_server *server)
 {
-	return server->tell_at != IVS_CLOCK_NEVER;
+	return server->timers[TIMER_TELL] != IVS_CLOCK_NEVER;
 }
 
 static void tell_later(struct ivs_server *server)
 {
 	if (ivs_server_is_waiting(server))
 		return;
-	server->tell_at = ivs_clock_deadline(RETRY_MS);
+	server->totals.waits++;
+	server->timers[TIMER_TELL] = ivs_clock_deadline(RETRY_MS);
 	if (server->tell_since == IVS_CLOCK_NEVER)
 		server->tell_since = ivs_clock_ns();
 }
@@ -64,6 +71,7 @@ static bool tell_batch(struct ivs_server *server, unsigned int id)
 		msgs[i].fd = message_fd(server, &msgs[i]);
 	result = ivs_socket_send(client->sock, msgs, msgs_n, &sent_n);
 	ivs_roster_told(server->roster, id, msgs, sent_n);
+	server->totals.messages += sent_n;
 	if (!greeted && ivs_roster_greeted(server->roster, id))
 		server->changed = true;
 
@@ -77,10 +85,10 @@ static bool tell_batch(struct ivs_server *server, unsigned int id)
 		tell_later(server);
 		return false;
 	case IVS_SOCKET_E_GONE:
-		ivs_server_drop(server, id, "it closed the connection");
+		ivs_server_drop(server, id, DROP_CLOSED);
 		return false;
 	default:
-		ivs_server_drop(server, id, "its socket failed");
+		ivs_server_drop(server, id, DROP_FAILED);
 		return false;
 	}
 }
@@ -128,7 +136,7 @@ void ivs_server_tell_again(struct ivs_server *server)
 {
 	int64_t now = ivs_clock_ns();
 
-	server->tell_at = IVS_CLOCK_NEVER;
+	server->timers[TIMER_TELL] = IVS_CLOCK_NEVER;
 	server->changed = true;
 	ivs_server_tell_all(server);
 	if (!ivs_server_is_waiting(server)) {

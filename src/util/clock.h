@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Monotonic time in nanoseconds, and deadlines for poll(2). */
+/* Monotonic time in nanoseconds, deadlines for poll(2), and the time of day. */
 #ifndef IVS_UTIL_CLOCK_H
 #define IVS_UTIL_CLOCK_H
 
@@ -17,6 +17,15 @@ static inline int64_t ivs_clock_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return now.tv_sec * IVS_NS_PER_S + now.tv_nsec;
+}
+
+/** ivs_clock_wall_ms() - ms since 1970 (UTC), to be shown to people */
+static inline int64_t ivs_clock_wall_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec * INT64_C(1000) + now.tv_nsec / IVS_NS_PER_MS;
 }
 
 /** ivs_clock_deadline() - when @timeout_ms from now will have passed; negative: never */

@@ -5,10 +5,11 @@
  * others join and leave all the time. A plain program: Criterion does not run under that sanitizer.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "ivshmem/peer.h"
@@ -131,11 +132,12 @@ static void *come_and_go(void *arg)
 }
 
 static struct ivs_server *server;
-static int stop_fd;
+static int signal_fd;
 
 static void *serve(void *arg)
 {
-	int result = ivs_server_run(server, stop_fd);
+	int signo;
+	int result = ivs_server_run(server, signal_fd, &signo);
 
 	if (result)
 		fail("server", result);
@@ -150,9 +152,13 @@ static void start_server(struct ivs_region **region)
 		.vectors_n = VECTORS,
 	};
 	struct ivs_error err;
+	sigset_t signals;
 
 	region_opts.size = 1 << 20;
-	stop_fd = eventfd(0, EFD_CLOEXEC);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigprocmask(SIG_BLOCK, &signals, NULL); /* in all threads to come */
+	signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	snprintf(socket_path, sizeof(socket_path), "/tmp/ivshmem-threads-%d", (int)getpid());
 	snprintf(address, sizeof(address), "unix:%s", socket_path);
 	if (ivs_region_open("memfd:", &region_opts, region, &err)) {
@@ -182,11 +188,11 @@ int main(void)
 	for (unsigned int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
 	ivs_peer_close(peer);
-	eventfd_write(stop_fd, 1);
+	kill(getpid(), SIGTERM);
 	pthread_join(server_thread, NULL);
 	ivs_server_free(server);
 	ivs_region_close(region);
-	close(stop_fd);
+	close(signal_fd);
 	if (!doorbells || !joins || !leaves)
 		fail("nothing happened", 0);
 	printf("peer-threads: %u doorbells, %u joins, %u leaves, %u failures\n", doorbells, joins,
