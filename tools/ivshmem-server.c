@@ -9,13 +9,14 @@
 
 #include "server/server.h"
 #include "server_options.h"
+#include "server_upgrade.h"
 #include "util/daemon.h"
 #include "util/error.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
 
-static sigset_t stop_signals(void)
+static sigset_t our_signals(void)
 {
 	sigset_t signals;
 
@@ -23,13 +24,15 @@ static sigset_t stop_signals(void)
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGUSR2);
+	sigaddset(&signals, SIGCHLD);
 	return signals;
 }
 
 /* From the start, so that none of them leaves behind what has been made by then. */
 static void hold_signals(void)
 {
-	const sigset_t signals = stop_signals();
+	const sigset_t signals = our_signals();
 
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN); /* whoever read our log may go */
@@ -37,7 +40,7 @@ static void hold_signals(void)
 
 static int open_signal_fd(struct ivs_error *err)
 {
-	const sigset_t signals = stop_signals();
+	const sigset_t signals = our_signals();
 	int fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 
 	return fd < 0 ? ivs_error_errno(err, errno, "cannot make a signalfd") : fd;
@@ -60,14 +63,15 @@ static void warn_of_others(const struct ivs_region *region)
 			ivs_region_path(region));
 }
 
-static void log_start(const struct settings *settings, const struct ivs_region *region)
+static void log_start(const struct settings *settings, const struct ivs_server *server,
+		      const struct ivs_region *region)
 {
 	char size[IVS_SIZE_TEXT_LEN];
 
 	ivs_size_text(ivs_region_size(region), size);
-	ivs_log(IVS_LOG_INFO, "listening at %s: %s of %s, %s, %u vectors",
-		settings->server_opts.socket.path, settings->region, size,
-		ivs_region_created(region) ? "new" : "existing", settings->server_opts.vectors_n);
+	ivs_log(IVS_LOG_INFO, "listening at %s: %s of %s, %s, %u vectors", ivs_server_path(server),
+		settings->region, size, ivs_region_created(region) ? "new" : "existing",
+		settings->server_opts.vectors_n);
 	if (!ivs_region_sealed(region))
 		ivs_log(IVS_LOG_INFO,
 			"any client can truncate the region, which ends all that use it with "
@@ -77,25 +81,60 @@ static void log_start(const struct settings *settings, const struct ivs_region *
 			ivs_region_path(region));
 }
 
+/**
+ * struct program - everything that there is, in the order in which it is made
+ * @resumed: in the place of a former program of this process, which has done some of it
+ * @list_fd: what that left, or -1
+ */
+struct program {
+	const struct settings *settings;
+	struct upgrade upgrade;
+	bool resumed;
+	int list_fd;
+	struct ivs_keep keep;
+	struct ivs_pidfile pidfile;
+	struct ivs_region *region;
+	struct ivs_server *server;
+};
+
+/* Until a signal that means the end. Return: 0 or -errno. */
+static int serve_until_end(struct program *program, int signal_fd)
+{
+	int signo;
+	int result;
+
+	for (;;) {
+		result = ivs_server_run(program->server, signal_fd, &signo);
+		if (result)
+			return result;
+		if (signo == SIGUSR2)
+			upgrade_try(&program->upgrade, &program->keep);
+		else if (signo != SIGCHLD)
+			return 0;
+		else if (upgrade_may_go(&program->upgrade))
+			upgrade_go(&program->upgrade, program->server, &program->pidfile);
+	}
+}
+
 /* From here on in the child, if there is one. Return: an exit status. */
-static int serve(const struct settings *settings, struct ivs_server *server,
-		 const struct ivs_region *region, int *ready_fd, struct ivs_pidfile *pidfile)
+static int serve(struct program *program, int *ready_fd)
 {
 	struct ivs_error err = {0};
 	IVS_OWNED_FD signal_fd = open_signal_fd(&err);
 	int result = signal_fd < 0 ? signal_fd : 0;
-	int signo;
 
-	if (!result && pidfile->fd >= 0)
-		result = ivs_pidfile_write(pidfile, &err);
-	log_start(settings, region);
-	warn_of_others(region);
+	if (!result && program->pidfile.fd >= 0 && !program->resumed)
+		result = ivs_pidfile_write(&program->pidfile, &err);
+	log_start(program->settings, program->server, program->region);
+	warn_of_others(program->region);
 	if (!result && *ready_fd >= 0) {
 		result = ivs_daemon_ready(ready_fd, &err);
 		ivs_log_to_syslog();
 	}
 	if (!result) {
-		result = ivs_server_run(server, signal_fd, &signo);
+		ivs_service_say(&program->keep.service, "READY=1");
+		result = serve_until_end(program, signal_fd);
+		ivs_service_say(&program->keep.service, "STOPPING=1");
 		if (result)
 			ivs_error_errno(&err, -result, "cannot wait for clients");
 	}
@@ -105,68 +144,119 @@ static int serve(const struct settings *settings, struct ivs_server *server,
 }
 
 /* The server and its pidfile exist: go into the background and serve. */
-static int detach_and_serve(const struct settings *settings, struct ivs_server *server,
-			    struct ivs_region *region, struct ivs_pidfile *pidfile, bool *parent)
+static int detach_and_serve(struct program *program, bool *parent)
 {
 	struct ivs_error err = {0};
 	int ready_fd = -1;
 	int result;
 
-	if (!settings->foreground) {
+	if (!program->settings->foreground && !program->resumed) {
 		result = ivs_daemon_fork(&ready_fd, parent, &err);
 		if (result < 0)
 			ivs_log(IVS_LOG_ERROR, "%s", err.text);
 		if (result || *parent)
 			return result ? STATUS_FAILED : 0;
 	}
-	return serve(settings, server, region, &ready_fd, pidfile);
+	return serve(program, &ready_fd);
 }
 
-static int run(const struct settings *settings)
+static int open_pidfile(struct program *program, struct ivs_error *err)
 {
+	const char *path = program->settings->pidfile;
+	int fd = ivs_inherited_take(&program->keep.inherited, PIDFILE_FD_NAME);
+
+	if (fd >= 0 && path)
+		ivs_pidfile_adopt(&program->pidfile, fd, path);
+	else if (path)
+		return ivs_pidfile_open(&program->pidfile, path, err);
+	return 0;
+}
+
+static int open_all(struct program *program, struct ivs_error *err)
+{
+	const struct settings *settings = program->settings;
 	struct ivs_server_options opts = settings->server_opts;
-	struct ivs_pidfile pidfile = {.fd = -1};
-	struct ivs_server *server = NULL;
-	struct ivs_region *region = NULL;
+	int result;
+
+	result = ivs_keep_open(&program->keep, program->list_fd, err);
+	if (!result)
+		result = open_pidfile(program, err);
+	if (!result)
+		result = ivs_keep_region(&program->keep, settings->region, &settings->region_opts,
+					 &program->region, err);
+	if (result)
+		return result;
+	opts.region = program->region;
+	opts.keep = &program->keep;
+	return ivs_server_new(&opts, &program->server, err);
+}
+
+/* With copies at the service manager the next start goes on; what has a name must be there then. */
+static void close_all(struct program *program)
+{
+	bool kept = ivs_service_exists(&program->keep.service);
+
+	if (kept)
+		ivs_server_leave_name(program->server);
+	ivs_server_free(program->server);
+	if (!kept && program->region && ivs_region_remove(program->region))
+		ivs_log(IVS_LOG_WARNING, "cannot remove %s", ivs_region_path(program->region));
+	ivs_region_close(program->region);
+	ivs_pidfile_close(&program->pidfile);
+	ivs_keep_close(&program->keep);
+}
+
+static int run(struct program *program)
+{
 	struct ivs_error err = {0};
 	bool parent = false;
 	int status = STATUS_FAILED;
-	int result = 0;
 
 	hold_signals();
-	if (settings->pidfile)
-		result = ivs_pidfile_open(&pidfile, settings->pidfile, &err);
-	if (!result)
-		result = ivs_region_open(settings->region, &settings->region_opts, &region, &err);
-	if (!result) {
-		opts.region = region;
-		result = ivs_server_new(&opts, &server, &err);
-	}
-	if (result)
+	program->list_fd = upgrade_list_fd();
+	program->resumed = program->list_fd >= 0;
+	if (program->resumed && !program->settings->foreground)
+		ivs_log_to_syslog();
+	if (open_all(program, &err))
 		ivs_log(IVS_LOG_ERROR, "%s", err.text);
 	else
-		status = detach_and_serve(settings, server, region, &pidfile, &parent);
+		status = detach_and_serve(program, &parent);
 	if (parent && !status)
 		_exit(0); /* everything belongs to the child now, so nothing is tidied up */
-
-	ivs_server_free(server);
-	if (region && ivs_region_remove(region))
-		ivs_log(IVS_LOG_WARNING, "cannot remove %s", ivs_region_path(region));
-	ivs_region_close(region);
-	ivs_pidfile_close(&pidfile);
+	close_all(program);
 	return status;
+}
+
+/* A child of a running server: could we go on in its place? */
+static int try_out(int fd)
+{
+	struct ivs_error err = {0};
+
+	if (!ivs_keep_check(fd, &err))
+		return 0;
+	ivs_log(IVS_LOG_ERROR, "%s", err.text);
+	return STATUS_FAILED;
 }
 
 int main(int argc, char **argv)
 {
 	static struct settings settings;
+	static struct program program = {
+		.settings = &settings,
+		.keep = {.fd = -1, .service.sock = -1},
+		.pidfile = {.fd = -1},
+	};
 	int status;
+	int fd;
 
 	if (ivs_fd_fill_standard())
 		return STATUS_FAILED;
+	upgrade_init(&program.upgrade, argv);
 	status = parse_arguments(&settings, argc, argv);
 	if (status)
 		return status < 0 ? 0 : status;
 	ivs_log_init(PROGRAM, settings.verbose);
-	return run(&settings);
+	if (upgrade_is_trial(&fd))
+		return try_out(fd);
+	return run(&program);
 }

@@ -7,6 +7,7 @@
 #include "server/server.h"
 
 #define PROGRAM "ivshmem-server"
+#define PIDFILE_FD_NAME "ivshmem.pidfile"
 #define STATUS_FAILED 1
 #define STATUS_USAGE 2
 

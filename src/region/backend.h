@@ -46,4 +46,15 @@ extern const struct ivs_region_backend ivs_region_memfd;
 /** ivs_region_open_path() - open or make the file @region->path, which is no symbolic link */
 IVS_MUST_USE int ivs_region_open_path(struct ivs_region *region, bool make, struct ivs_error *err);
 
+/**
+ * ivs_region_adopt() - a region that another process opened
+ * @address: by which
+ * @fd:      set to -1 when taken
+ * @created: by that process, or one from which that adopted it
+ *
+ * Return: 0, IVS_REGION_E_*, -errno.
+ */
+IVS_MUST_USE int ivs_region_adopt(const char *address, int *fd, bool created,
+				  struct ivs_region **out, struct ivs_error *err);
+
 #endif

@@ -264,6 +264,22 @@ static int open_with(struct ivs_region *region, const struct ivs_region_backend 
 	return result;
 }
 
+static int new_region(const char *address, const struct ivs_region_backend **backend,
+		      const char **name, struct ivs_region **out, struct ivs_error *err)
+{
+	*backend = find_backend(address, name);
+	if (!*backend)
+		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
+				     "\"%s\" is no address of a region: use shm:NAME, file:PATH, "
+				     "dir:PATH or memfd:",
+				     address);
+	*out = calloc(1, sizeof(**out));
+	if (!*out)
+		return ivs_error_errno(err, ENOMEM, "cannot open %s", address);
+	(*out)->fd = -1;
+	return 0;
+}
+
 int ivs_region_open(const char *address, const struct ivs_region_options *opts,
 		    struct ivs_region **out, struct ivs_error *err)
 {
@@ -273,21 +289,41 @@ int ivs_region_open(const char *address, const struct ivs_region_options *opts,
 	const char *name;
 	int result;
 
-	backend = find_backend(address, &name);
-	if (!backend)
-		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
-				     "\"%s\" is no address of a region: use shm:NAME, file:PATH, "
-				     "dir:PATH or memfd:",
-				     address);
-	region = calloc(1, sizeof(*region));
-	if (!region)
-		return ivs_error_errno(err, ENOMEM, "cannot open %s", address);
-	region->fd = -1;
+	result = new_region(address, &backend, &name, &region, err);
+	if (result)
+		return result;
 	result = open_with(region, backend, name, opts ? opts : &defaults, err);
 	if (result) {
 		ivs_region_close(region);
 		return result;
 	}
+	*out = region;
+	return 0;
+}
+
+int ivs_region_adopt(const char *address, int *fd, bool created, struct ivs_region **out,
+		     struct ivs_error *err)
+{
+	const struct ivs_region_backend *backend;
+	struct ivs_region *region;
+	const char *name;
+	struct stat st;
+	int result;
+
+	result = new_region(address, &backend, &name, &region, err);
+	if (result)
+		return result;
+	region->fd = ivs_fd_take(fd);
+	region->created = created;
+	result = backend->check(region, name, err);
+	if (!result)
+		result = inspect(region, &st, err);
+	if (result) {
+		ivs_region_close(region);
+		return result;
+	}
+	region->size = (uint64_t)st.st_size;
+	region->sealed = backend->seal;
 	*out = region;
 	return 0;
 }

@@ -116,6 +116,21 @@ static void refuse(struct ivs_server *server, enum ivs_refusal why, int result,
 		ivs_log(IVS_LOG_WARNING, "refused a client: %s", reason);
 }
 
+int ivs_server_add(struct ivs_server *server, struct ivs_client *client)
+{
+	int result = ivs_server_watch(server, client->sock, client->id,
+				      EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+
+	if (result) {
+		ivs_client_free(client);
+		return result;
+	}
+	server->clients[client->id] = client;
+	if (client->id >= server->ids_end)
+		server->ids_end = client->id + 1;
+	return 0;
+}
+
 /* A client of what has been accepted. Return: 0, IVS_ROSTER_E_FULL, -errno. */
 static int join(struct ivs_server *server, int *sock, const struct ucred *cred)
 {
@@ -131,16 +146,13 @@ static int join(struct ivs_server *server, int *sock, const struct ucred *cred)
 		ivs_client_free(client);
 		return result;
 	}
-	result = ivs_server_watch(server, client->sock, id,
-				  EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	client->id = id;
+	client->serial = ivs_roster_serial(server->roster, id);
+	result = ivs_server_add(server, client);
 	if (result) {
 		ivs_roster_leave(server->roster, id);
-		ivs_client_free(client);
 		return result;
 	}
-	server->clients[id] = client;
-	if (id >= server->ids_end)
-		server->ids_end = id + 1;
 	server->totals.joined++;
 	server->changed = true; /* in this round it is told its greeting */
 	ivs_log(IVS_LOG_INFO, "client %u joined (pid %d, uid %d), %u connected", id,

@@ -14,20 +14,25 @@
  */
 #define SEND_BUFFER_LEN 8192
 
+static struct ivs_client *alloc_client(unsigned int vectors_n)
+{
+	struct ivs_client *client = malloc(sizeof(*client) + vectors_n * sizeof(int));
+
+	if (client)
+		*client = (struct ivs_client){.sock = -1, .since_ms = ivs_clock_wall_ms()};
+	return client;
+}
+
 int ivs_client_new(int *sock, const struct ucred *cred, unsigned int vectors_n,
 		   struct ivs_client **out)
 {
-	struct ivs_client *client = malloc(sizeof(*client) + vectors_n * sizeof(int));
+	struct ivs_client *client = alloc_client(vectors_n);
 	const int buffer_len = SEND_BUFFER_LEN;
 	int number;
 
 	if (!client)
 		return -ENOMEM;
-	*client = (struct ivs_client){
-		.sock = -1,
-		.cred = *cred,
-		.since_ms = ivs_clock_wall_ms(),
-	};
+	client->cred = *cred;
 	if (setsockopt(*sock, SOL_SOCKET, SO_SNDBUF, &buffer_len, sizeof(buffer_len)))
 		goto fail;
 	for (; client->vectors_n < vectors_n; client->vectors_n++) {
@@ -45,6 +50,32 @@ fail:
 	number = errno;
 	ivs_client_free(client);
 	return -number;
+}
+
+int ivs_client_adopt(int *sock, int *eventfds, unsigned int vectors_n, struct ivs_client **out)
+{
+	struct ivs_client *client = alloc_client(vectors_n);
+	socklen_t cred_len = sizeof(client->cred);
+
+	if (!client)
+		return -ENOMEM;
+	if (getsockopt(*sock, SOL_SOCKET, SO_PEERCRED, &client->cred, &cred_len)) {
+		ivs_client_free(client);
+		return -errno;
+	}
+	client->sock = ivs_fd_take(sock);
+	for (; client->vectors_n < vectors_n; client->vectors_n++)
+		client->eventfds[client->vectors_n] = ivs_fd_take(&eventfds[client->vectors_n]);
+	*out = client;
+	return 0;
+}
+
+void ivs_client_close(struct ivs_client *client)
+{
+	shutdown(client->sock, SHUT_RDWR);
+	ivs_fd_close(&client->sock);
+	for (unsigned int i = 0; i < client->vectors_n; i++)
+		ivs_fd_close(&client->eventfds[i]);
 }
 
 void ivs_client_free(struct ivs_client *client)

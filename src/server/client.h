@@ -13,6 +13,9 @@
  * @sock:      non-blocking
  * @blocked:   the socket was full when last tried; an event will tell when it no longer is
  * @cred:      who connected, as the kernel says
+ * @id, @serial: in the roster
+ * @kept_n:    how many of its fds the service manager keeps: its socket first, then its eventfds
+ * @next:      of those who are gone, and whom the manager still has to forget
  * @since_ms:  when it came, in ms since 1970
  * @vectors_n: how many eventfds it has
  * @eventfds:  what others ring it by
@@ -20,6 +23,10 @@
 struct ivs_client {
 	int sock;
 	bool blocked;
+	unsigned int id;
+	uint64_t serial;
+	unsigned int kept_n;
+	struct ivs_client *next;
 	struct ucred cred;
 	int64_t since_ms;
 	unsigned int vectors_n;
@@ -36,7 +43,20 @@ struct ivs_client {
 IVS_MUST_USE int ivs_client_new(int *sock, const struct ucred *cred, unsigned int vectors_n,
 				struct ivs_client **out);
 
-/** ivs_client_free() - closes everything; NULL is fine */
+/**
+ * ivs_client_adopt() - of a connection that another process has had
+ * @sock:      set to -1 when taken
+ * @eventfds:  all set to -1 when taken
+ *
+ * Return: 0 or -errno.
+ */
+IVS_MUST_USE int ivs_client_adopt(int *sock, int *eventfds, unsigned int vectors_n,
+				  struct ivs_client **out);
+
+/** ivs_client_close() - close everything, also for those who have copies of the socket */
+void ivs_client_close(struct ivs_client *client);
+
+/** ivs_client_free() - ivs_client_close() is not needed before, unless there are copies; NULL is fine */
 void ivs_client_free(struct ivs_client *client);
 
 enum ivs_client_error {

@@ -148,14 +148,39 @@ int ivs_listener_open(struct ivs_listener *listener, const struct ivs_listener_o
 	return 0;
 }
 
-void ivs_listener_close(struct ivs_listener *listener)
+static bool is_there(const struct ivs_listener *listener)
 {
 	struct stat there;
 
+	return !lstat(listener->path, &there) && there.st_dev == listener->ours.st_dev &&
+	       there.st_ino == listener->ours.st_ino;
+}
+
+int ivs_listener_adopt(struct ivs_listener *listener, int *fd, const struct stat *ours)
+{
+	struct sockaddr_un addr = {0};
+	socklen_t len = sizeof(addr) - 1; /* so that a 0 follows */
+	int flags = fcntl(*fd, F_GETFL);
+
+	if (getsockname(*fd, (struct sockaddr *)&addr, &len) || flags < 0 ||
+	    fcntl(*fd, F_SETFL, flags | O_NONBLOCK))
+		return -errno;
+	strcpy(listener->path, addr.sun_path);
+	memset(&listener->ours, 0, sizeof(listener->ours));
+	if (ours) {
+		listener->ours = *ours;
+		if (!is_there(listener))
+			return IVS_LISTENER_E_PATH;
+	}
+	listener->fd = ivs_fd_take(fd);
+	return 0;
+}
+
+void ivs_listener_close(struct ivs_listener *listener)
+{
 	if (listener->fd < 0)
 		return;
-	if (!lstat(listener->path, &there) && there.st_dev == listener->ours.st_dev &&
-	    there.st_ino == listener->ours.st_ino)
+	if (listener->ours.st_ino && is_there(listener))
 		unlink(listener->path);
 	ivs_fd_close(&listener->fd);
 }

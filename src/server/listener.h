@@ -12,7 +12,8 @@
  * struct ivs_listener - a listening UNIX stream socket
  * @fd:   non-blocking; -1: none
  * @path: its name
- * @ours: the name's inode when it was made, to know at the end whether it still is ours
+ * @ours: the name's inode when it was made, to know at the end whether it still is ours; all 0: it
+ *        was made by somebody else
  */
 struct ivs_listener {
 	int fd;
@@ -53,6 +54,16 @@ struct ivs_listener_options {
  */
 IVS_MUST_USE int ivs_listener_open(struct ivs_listener *listener,
 				   const struct ivs_listener_options *opts, struct ivs_error *err);
+
+/**
+ * ivs_listener_adopt() - listen at a socket that another process opened
+ * @fd:   set to -1 when taken
+ * @ours: its name as it was made, if that is for us to remove; else NULL
+ *
+ * Return: 0, IVS_LISTENER_E_PATH if the name is gone (only with @ours), -errno.
+ */
+IVS_MUST_USE int ivs_listener_adopt(struct ivs_listener *listener, int *fd,
+				    const struct stat *ours);
 
 /** ivs_listener_close() - stop listening; remove the name if it is still ours */
 void ivs_listener_close(struct ivs_listener *listener);

@@ -10,101 +10,19 @@
  *
  * What a client must be told is known minus visible (leaves) and visible minus heard (joins). Both
  * are found by looking through words, so a join costs every other client a few instructions and no
- * memory. A client in the middle of a peer's vectors remembers whose and which (at_id, at_vector).
+ * memory. What is kept of a client is in a slot of the roster's memory (roster_memory.h), from
+ * which all the rest can be computed. A client in the middle of a peer's vectors remembers whose and
+ * which (at_id, at_vector).
  * Joins are told in the order of ids from a cursor upwards, once around; when the cursor has passed
  * those who were visible when the client's greeting was complete, it is the client's own turn.
  */
-#include "server/roster.h"
+#include "server/roster_state.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "util/bitmap.h"
-
-#define IDS_MAX (IVS_WIRE_ID_MAX + 1)
-#define NOBODY IDS_MAX
-#define GREETING_LEN 3 /* version, id, memory */
-
-/**
- * struct client - somebody who is there
- * @vectors_n:  how many vectors it has
- * @greeting:   how many messages of the greeting it has been told
- * @at_id:      in the middle of whose vectors it is, or NOBODY
- * @at_vector:  which one is next
- * @cursor:     from which id upwards to look for joins
- * @knows_self: its own vectors have been told, or it has none
- * @self_after: the ids below which there was somebody to be told of before itself
- * @known, @heard: bitmaps of the roster's words_n words
- */
-struct client {
-	unsigned int vectors_n;
-	unsigned int greeting;
-	unsigned int at_id;
-	unsigned int at_vector;
-	unsigned int cursor;
-	bool knows_self;
-	unsigned int self_after;
-	uint64_t *known;
-	uint64_t *heard;
-};
-
-/**
- * struct id - what is known of one id
- * @client:    who has it, or NULL
- * @known_n:   to how many clients it is known
- * @heard_n:   how many clients have heard of it
- */
-struct id {
-	struct client *client;
-	unsigned int known_n;
-	unsigned int heard_n;
-};
-
-/**
- * struct ivs_roster - see the top of this file
- * @ids_n:   ids for which there is room, a multiple of a bitmap's word
- * @words_n: words in a bitmap
- * @stale_n: ids in @stale
- */
-struct ivs_roster {
-	unsigned int peers_max;
-	unsigned int peers_n;
-	unsigned int ids_n;
-	unsigned int words_n;
-	unsigned int stale_n;
-	struct id *ids;
-	uint64_t *visible;
-	uint64_t *taken;
-	uint64_t *stale;
-};
-
-static void free_client(struct client *client)
-{
-	if (!client)
-		return;
-	free(client->known);
-	free(client->heard);
-	free(client);
-}
-
-static struct client *new_client(unsigned int words_n, unsigned int vectors_n)
-{
-	struct client *client = calloc(1, sizeof(*client));
-
-	if (!client)
-		return NULL;
-	client->vectors_n = vectors_n;
-	client->knows_self = !vectors_n;
-	client->at_id = NOBODY;
-	client->known = calloc(words_n, sizeof(uint64_t));
-	client->heard = calloc(words_n, sizeof(uint64_t));
-	if (client->known && client->heard)
-		return client;
-	free_client(client);
-	return NULL;
-}
 
 static int grow_bitmap(uint64_t **map, unsigned int from_n, unsigned int to_n)
 {
@@ -117,21 +35,12 @@ static int grow_bitmap(uint64_t **map, unsigned int from_n, unsigned int to_n)
 	return 0;
 }
 
-/* Make room for @ids_n ids. What has grown when memory runs out may stay so: nobody relies on it.
- */
-static int grow(struct ivs_roster *roster, unsigned int ids_n)
+int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int ids_n)
 {
 	unsigned int to_n = ids_n / IVS_BITMAP_BITS;
 	unsigned int from_n = roster->words_n;
-	struct id *ids;
+	struct ivs_roster_id *ids;
 
-	for (unsigned int id = 0; id < roster->ids_n; id++) {
-		struct client *client = roster->ids[id].client;
-
-		if (client && (grow_bitmap(&client->known, from_n, to_n) ||
-			       grow_bitmap(&client->heard, from_n, to_n)))
-			return -ENOMEM;
-	}
 	if (grow_bitmap(&roster->visible, from_n, to_n) ||
 	    grow_bitmap(&roster->taken, from_n, to_n) || grow_bitmap(&roster->stale, from_n, to_n))
 		return -ENOMEM;
@@ -140,22 +49,62 @@ static int grow(struct ivs_roster *roster, unsigned int ids_n)
 		return -ENOMEM;
 	memset(ids + roster->ids_n, 0, (ids_n - roster->ids_n) * sizeof(*ids));
 	roster->ids = ids;
-	roster->ids_n = ids_n;
-	roster->words_n = to_n;
 	return 0;
 }
 
-int ivs_roster_new(unsigned int peers_max, struct ivs_roster **out)
+void ivs_roster_follow_level(struct ivs_roster *roster)
+{
+	unsigned int level = ivs_roster_header(roster->memory)->level;
+
+	roster->ids_n = ivs_roster_level_ids(level);
+	roster->words_n = roster->ids_n / IVS_BITMAP_BITS;
+	roster->area = ivs_roster_area_start(level);
+	roster->slot_len = ivs_roster_slot_len(level);
+}
+
+static int grow(struct ivs_roster *roster)
+{
+	int result;
+
+	result = ivs_roster_grow_tables(roster, roster->ids_n * 2);
+	if (!result)
+		result = ivs_roster_memory_grow(roster->memory);
+	if (!result)
+		ivs_roster_follow_level(roster);
+	return result;
+}
+
+int ivs_roster_alloc(unsigned int peers_max, struct ivs_roster_memory *memory,
+		     struct ivs_roster **out)
 {
 	struct ivs_roster *roster = calloc(1, sizeof(*roster));
 
 	if (!roster)
 		return -ENOMEM;
+	roster->heap.grow = ivs_roster_heap_grow;
+	roster->memory = memory ? memory : &roster->heap;
 	roster->peers_max = peers_max;
-	if (grow(roster, IVS_BITMAP_BITS)) {
+	*out = roster;
+	return 0;
+}
+
+int ivs_roster_new(unsigned int peers_max, struct ivs_roster_memory *memory,
+		   struct ivs_roster **out)
+{
+	struct ivs_roster *roster;
+	int result;
+
+	result = ivs_roster_alloc(peers_max, memory, &roster);
+	if (result)
+		return result;
+	result = ivs_roster_memory_init(roster->memory);
+	if (!result)
+		result = ivs_roster_grow_tables(roster, ivs_roster_level_ids(0));
+	if (result) {
 		ivs_roster_free(roster);
-		return -ENOMEM;
+		return result;
 	}
+	ivs_roster_follow_level(roster);
 	*out = roster;
 	return 0;
 }
@@ -164,8 +113,7 @@ void ivs_roster_free(struct ivs_roster *roster)
 {
 	if (!roster)
 		return;
-	for (unsigned int id = 0; id < roster->ids_n; id++)
-		free_client(roster->ids[id].client);
+	free(roster->heap.base);
 	free(roster->ids);
 	free(roster->visible);
 	free(roster->taken);
@@ -203,30 +151,45 @@ static int choose_id(struct ivs_roster *roster, unsigned int *id)
 	if (*id < roster->ids_n)
 		return 0;
 	if (roster->ids_n < IDS_MAX)
-		return grow(roster, roster->ids_n * 2);
+		return grow(roster);
 	return least_heard(roster, id) ? 0 : IVS_ROSTER_E_FULL;
 }
 
-/* After something about @id has changed. */
-static void update_id(struct ivs_roster *roster, unsigned int id)
+void ivs_roster_update_id(struct ivs_roster *roster, unsigned int id)
 {
-	const struct id *entry = &roster->ids[id];
+	const struct ivs_roster_id *entry = &roster->ids[id];
+	bool present = ivs_roster_slot(roster, id)->present;
 
 	roster->stale_n -= ivs_bitmap_has(roster->stale, id);
-	if (entry->client || entry->known_n)
+	if (present || entry->known_n)
 		ivs_bitmap_add(roster->taken, id);
 	else
 		ivs_bitmap_remove(roster->taken, id);
-	if (entry->client || entry->heard_n)
+	if (present || entry->heard_n)
 		ivs_bitmap_add(roster->stale, id);
 	else
 		ivs_bitmap_remove(roster->stale, id);
 	roster->stale_n += ivs_bitmap_has(roster->stale, id);
 }
 
+/* The order is what whoever finds this memory later relies on: see roster_memory.h. */
+static void fill_slot(struct ivs_roster *roster, unsigned int id, unsigned int vectors_n)
+{
+	struct ivs_roster_slot *slot = ivs_roster_slot(roster, id);
+
+	memset(slot->sets, 0, 2 * roster->words_n * sizeof(uint64_t));
+	*slot = (struct ivs_roster_slot){
+		.vectors_n = vectors_n,
+		.at_id = NOBODY,
+		.knows_self = !vectors_n,
+		.serial = ++ivs_roster_header(roster->memory)->serial,
+	};
+	atomic_signal_fence(memory_order_seq_cst);
+	slot->present = true;
+}
+
 int ivs_roster_join(struct ivs_roster *roster, unsigned int vectors_n, unsigned int *id)
 {
-	struct client *client;
 	unsigned int chosen;
 	int result;
 
@@ -235,177 +198,49 @@ int ivs_roster_join(struct ivs_roster *roster, unsigned int vectors_n, unsigned 
 	result = choose_id(roster, &chosen);
 	if (result)
 		return result;
-	client = new_client(roster->words_n, vectors_n);
-	if (!client)
-		return -ENOMEM;
-	roster->ids[chosen].client = client;
+	fill_slot(roster, chosen, vectors_n);
 	roster->peers_n++;
-	update_id(roster, chosen);
+	ivs_roster_update_id(roster, chosen);
 	*id = chosen;
 	return 0;
 }
 
-static void forget(struct ivs_roster *roster, struct client *client, unsigned int id)
+/* @id is not known to one client more, or has not been heard of by one. */
+static void forget(struct ivs_roster *roster, unsigned int id, unsigned int *count)
 {
-	ivs_bitmap_remove(client->known, id);
-	roster->ids[id].known_n--;
-	update_id(roster, id);
+	--*count;
+	ivs_roster_update_id(roster, id);
 }
 
 void ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 {
-	struct client *client = roster->ids[id].client;
+	struct ivs_roster_slot *slot = ivs_roster_slot(roster, id);
 	unsigned int end = roster->ids_n;
-	unsigned int other;
+	const uint64_t *known = ivs_roster_known(slot);
+	const uint64_t *heard = ivs_roster_heard(roster, slot);
 
-	for (other = 0; (other = ivs_bitmap_first_only(client->known, NULL, other, end)) < end;)
-		forget(roster, client, other);
-	for (other = 0; (other = ivs_bitmap_first_only(client->heard, NULL, other, end)) < end;
-	     other++) {
-		roster->ids[other].heard_n--;
-		update_id(roster, other);
-	}
-	free_client(client);
-	roster->ids[id].client = NULL;
-	roster->peers_n--;
+	slot->present = false;
 	ivs_bitmap_remove(roster->visible, id);
-	update_id(roster, id);
-}
-
-/**
- * struct plan - a walk through what is due, which changes nothing but itself
- * @self: a copy of the client, advanced as if the messages so far had left
- * @leave_from: ids below it have been looked through for leaves
- * @wrapped:    the cursor has gone around
- * @join_end:   where it stops: after going around, at the ids already in this plan
- */
-struct plan {
-	const struct ivs_roster *roster;
-	unsigned int id;
-	struct client self;
-	unsigned int leave_from;
-	bool wrapped;
-	unsigned int join_end;
-};
-
-/* Past the highest id that is visible. */
-static unsigned int visible_end(const struct ivs_roster *roster)
-{
-	for (unsigned int word = roster->words_n; word--;) {
-		if (roster->visible[word])
-			return (word + 1) * IVS_BITMAP_BITS -
-			       (unsigned int)__builtin_clzll(roster->visible[word]);
-	}
-	return 0;
-}
-
-static bool plan_greeting(struct plan *plan, struct ivs_wire_message *out)
-{
-	static const enum ivs_wire_type types[GREETING_LEN] = {IVS_WIRE_VERSION, IVS_WIRE_ID,
-							       IVS_WIRE_MEMORY};
-
-	if (plan->self.greeting == GREETING_LEN)
-		return false;
-	out->type = types[plan->self.greeting++];
-	if (out->type == IVS_WIRE_ID)
-		out->id = plan->id;
-	if (out->type == IVS_WIRE_MEMORY)
-		plan->self.self_after = visible_end(plan->roster);
-	return true;
-}
-
-/* The next vector of the peer whose turn it is, if that is still there. */
-static bool plan_vector(struct plan *plan, struct ivs_wire_message *out)
-{
-	unsigned int id = plan->self.at_id;
-
-	if (id == NOBODY || !ivs_bitmap_has(plan->roster->visible, id))
-		return false;
-	*out = (struct ivs_wire_message){IVS_WIRE_VECTOR, id, plan->self.at_vector++, -1};
-	if (plan->self.at_vector == plan->roster->ids[id].client->vectors_n)
-		plan->self.at_id = NOBODY;
-	return true;
-}
-
-static bool plan_leave(struct plan *plan, struct ivs_wire_message *out)
-{
-	const struct ivs_roster *roster = plan->roster;
-	unsigned int id = ivs_bitmap_first_only(plan->self.known, roster->visible, plan->leave_from,
-						roster->ids_n);
-
-	plan->leave_from = id + (id < roster->ids_n);
-	if (id == roster->ids_n)
-		return false;
-	plan->self.at_id = NOBODY;
-	*out = (struct ivs_wire_message){IVS_WIRE_LEAVE, id, 0, -1};
-	return true;
-}
-
-/* The next peer of whom the client has not heard, but not itself. */
-static unsigned int next_join(const struct plan *plan, unsigned int from, unsigned int end)
-{
-	const struct ivs_roster *roster = plan->roster;
-	const uint64_t *heard = plan->self.heard;
-	unsigned int id = ivs_bitmap_first_only(roster->visible, heard, from, end);
-
-	if (id == plan->id)
-		id = ivs_bitmap_first_only(roster->visible, heard, id + 1, end);
-	return id;
-}
-
-static bool plan_join(struct plan *plan, struct ivs_wire_message *out)
-{
-	struct client *self = &plan->self;
-	unsigned int id = next_join(plan, self->cursor, plan->join_end);
-
-	if (!self->knows_self && id >= self->self_after) {
-		self->knows_self = true;
-		id = plan->id;
-	} else if (id < plan->join_end) {
-		self->cursor = id + 1;
-	} else if (!plan->wrapped) {
-		plan->wrapped = true;
-		plan->join_end = plan->roster->ids[plan->id].client->cursor;
-		self->cursor = 0;
-		return plan_join(plan, out);
-	} else {
-		return false;
-	}
-	self->at_id = id;
-	self->at_vector = 0;
-	return plan_vector(plan, out);
-}
-
-unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
-			    struct ivs_wire_message *out, unsigned int out_n)
-{
-	struct plan plan = {
-		.roster = roster,
-		.id = id,
-		.self = *roster->ids[id].client,
-		.join_end = roster->ids_n,
-	};
-	unsigned int n;
-
-	for (n = 0; n < out_n; n++) {
-		out[n] = (struct ivs_wire_message){.fd = -1};
-		if (!plan_greeting(&plan, &out[n]) && !plan_vector(&plan, &out[n]) &&
-		    !plan_leave(&plan, &out[n]) && !plan_join(&plan, &out[n]))
-			break;
-	}
-	return n;
+	roster->peers_n--;
+	for (unsigned int other = 0; (other = ivs_bitmap_first_only(known, NULL, other, end)) < end;
+	     other++)
+		forget(roster, other, &roster->ids[other].known_n);
+	for (unsigned int other = 0; (other = ivs_bitmap_first_only(heard, NULL, other, end)) < end;
+	     other++)
+		forget(roster, other, &roster->ids[other].heard_n);
+	ivs_roster_update_id(roster, id);
 }
 
 /* The same steps as in a plan, for good. */
 static void told_vector(struct ivs_roster *roster, unsigned int viewer,
 			const struct ivs_wire_message *msg)
 {
-	struct client *self = roster->ids[viewer].client;
-	struct id *entry = &roster->ids[msg->id];
+	struct ivs_roster_slot *self = ivs_roster_slot(roster, viewer);
+	struct ivs_roster_id *entry = &roster->ids[msg->id];
 
 	if (!msg->vector && msg->id != viewer) {
-		ivs_bitmap_add(self->known, msg->id);
-		ivs_bitmap_add(self->heard, msg->id);
+		ivs_bitmap_add(ivs_roster_known(self), msg->id);
+		ivs_bitmap_add(ivs_roster_heard(roster, self), msg->id);
 		entry->known_n++;
 		entry->heard_n++;
 		self->cursor = msg->id + 1;
@@ -414,14 +249,21 @@ static void told_vector(struct ivs_roster *roster, unsigned int viewer,
 	}
 	self->at_id = msg->id;
 	self->at_vector = msg->vector + 1;
-	if (self->at_vector == entry->client->vectors_n)
+	if (self->at_vector == ivs_roster_slot(roster, msg->id)->vectors_n)
 		self->at_id = NOBODY;
+}
+
+static void told_leave(struct ivs_roster *roster, struct ivs_roster_slot *self, unsigned int id)
+{
+	self->at_id = NOBODY;
+	ivs_bitmap_remove(ivs_roster_known(self), id);
+	forget(roster, id, &roster->ids[id].known_n);
 }
 
 void ivs_roster_told(struct ivs_roster *roster, unsigned int id,
 		     const struct ivs_wire_message *msgs, unsigned int msgs_n)
 {
-	struct client *self = roster->ids[id].client;
+	struct ivs_roster_slot *self = ivs_roster_slot(roster, id);
 
 	for (unsigned int i = 0; i < msgs_n; i++) {
 		switch (msgs[i].type) {
@@ -429,28 +271,45 @@ void ivs_roster_told(struct ivs_roster *roster, unsigned int id,
 			told_vector(roster, id, &msgs[i]);
 			break;
 		case IVS_WIRE_LEAVE:
-			self->at_id = NOBODY;
-			forget(roster, self, msgs[i].id);
+			told_leave(roster, self, msgs[i].id);
 			break;
 		default:
 			self->greeting++;
 			if (self->greeting != GREETING_LEN)
 				break;
-			self->self_after = visible_end(roster);
+			self->self_after = ivs_roster_visible_end(roster);
 			if (self->vectors_n)
 				ivs_bitmap_add(roster->visible, id);
 		}
 	}
+	atomic_signal_fence(memory_order_seq_cst);
+	self->in_doubt = false;
+}
+
+void ivs_roster_telling(struct ivs_roster *roster, unsigned int id)
+{
+	ivs_roster_slot(roster, id)->in_doubt = true;
+	atomic_signal_fence(memory_order_seq_cst);
 }
 
 bool ivs_roster_greeted(const struct ivs_roster *roster, unsigned int id)
 {
-	return roster->ids[id].client->greeting == GREETING_LEN;
+	return ivs_roster_slot(roster, id)->greeting == GREETING_LEN;
 }
 
 bool ivs_roster_present(const struct ivs_roster *roster, unsigned int id)
 {
-	return id < roster->ids_n && roster->ids[id].client;
+	return id < roster->ids_n && ivs_roster_slot(roster, id)->present;
+}
+
+uint64_t ivs_roster_serial(const struct ivs_roster *roster, unsigned int id)
+{
+	return ivs_roster_slot(roster, id)->serial;
+}
+
+unsigned int ivs_roster_vectors(const struct ivs_roster *roster, unsigned int id)
+{
+	return ivs_roster_slot(roster, id)->vectors_n;
 }
 
 unsigned int ivs_roster_unheard(const struct ivs_roster *roster)

@@ -30,24 +30,40 @@
 #define IVS_SERVER_ROSTER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "wire/codec.h"
 
 enum ivs_roster_error {
 	IVS_ROSTER_E_FULL = 1, /* peers_max peers are there, or no id is free */
+	IVS_ROSTER_E_MEMORY,   /* what is in the memory cannot be gone on with */
 };
 
 struct ivs_roster;
+struct ivs_roster_memory;
 
 /**
  * ivs_roster_new() - an empty roster
  * @peers_max: how many may be there at a time, 1 to 65536
+ * @memory:    empty; where what has been told whom is kept, must outlive it; NULL: in memory of its own
  *
- * Return: 0 or -ENOMEM.
+ * Return: 0, -ENOMEM, what growing the memory returned.
  */
-IVS_MUST_USE int ivs_roster_new(unsigned int peers_max, struct ivs_roster **out);
+IVS_MUST_USE int ivs_roster_new(unsigned int peers_max, struct ivs_roster_memory *memory,
+				struct ivs_roster **out);
 
-/** ivs_roster_free() - NULL is fine */
+/**
+ * ivs_roster_resume() - go on where another roster in @memory, maybe of a dead process, stopped
+ *
+ * Those whose messages were on their way then (ivs_roster_telling()) are not there any more: what
+ * they have been told is not known. The others will be told that these left.
+ *
+ * Return: 0, IVS_ROSTER_E_MEMORY, -ENOMEM.
+ */
+IVS_MUST_USE int ivs_roster_resume(unsigned int peers_max, struct ivs_roster_memory *memory,
+				   struct ivs_roster **out);
+
+/** ivs_roster_free() - not the memory that was given; NULL is fine */
 void ivs_roster_free(struct ivs_roster *roster);
 
 /**
@@ -77,6 +93,13 @@ IVS_MUST_USE unsigned int ivs_roster_due(const struct ivs_roster *roster, unsign
 					 struct ivs_wire_message *out, unsigned int out_n);
 
 /**
+ * ivs_roster_telling() - messages for @id, who is there, are about to leave
+ *
+ * Until ivs_roster_told(), which must follow, also of none. Whoever dies in between leaves it in doubt.
+ */
+void ivs_roster_telling(struct ivs_roster *roster, unsigned int id);
+
+/**
  * ivs_roster_told() - the first @msgs_n messages of the last ivs_roster_due() for @id have left
  *
  * Nothing else may have been done with the roster in between.
@@ -89,6 +112,12 @@ bool ivs_roster_greeted(const struct ivs_roster *roster, unsigned int id);
 
 /** ivs_roster_present() - whether somebody with this id is there; any @id */
 bool ivs_roster_present(const struct ivs_roster *roster, unsigned int id);
+
+/** ivs_roster_serial() - the number of the join by which @id, who is there, came; no other has it */
+uint64_t ivs_roster_serial(const struct ivs_roster *roster, unsigned int id);
+
+/** ivs_roster_vectors() - how many vectors @id, who is there, has */
+unsigned int ivs_roster_vectors(const struct ivs_roster *roster, unsigned int id);
 
 /** ivs_roster_unheard() - of how many ids nobody who is there has ever heard */
 unsigned int ivs_roster_unheard(const struct ivs_roster *roster);

@@ -20,6 +20,8 @@
 #include <unistd.h>
 
 #include "server/accept.h"
+#include "server/manager.h"
+#include "server/resume.h"
 #include "server/tell.h"
 #include "util/error.h"
 #include "util/fd.h"
@@ -60,11 +62,69 @@ static int check_fd_limit(const struct ivs_server_options *opts, struct ivs_erro
 				     : 1);
 }
 
+static int open_roster(struct ivs_server *server)
+{
+	struct ivs_keep *keep = server->keep;
+
+	return keep->resumed ? ivs_roster_resume(IDS_MAX, &keep->memory, &server->roster)
+			     : ivs_roster_new(IDS_MAX, &keep->memory, &server->roster);
+}
+
+/* Another process may have listened before us, or the service manager does. */
+static int open_listener(struct ivs_server *server, const struct ivs_listener_options *opts,
+			 struct ivs_error *err)
+{
+	const struct ivs_keep_notes *notes = ivs_keep_notes(server->keep);
+	const struct stat name = {.st_dev = notes->socket_dev, .st_ino = notes->socket_ino};
+	bool ours;
+	IVS_OWNED_FD fd = ivs_keep_listener(server->keep, &ours);
+	int result = IVS_LISTENER_E_PATH;
+
+	if (fd >= 0)
+		result = ivs_listener_adopt(&server->listener, &fd, ours ? &name : NULL);
+	if (result < 0)
+		return ivs_error_errno(err, -result, "cannot listen at the socket that was left");
+	if (!result)
+		return 0;
+	result = ivs_listener_open(&server->listener, opts, err);
+	if (!result)
+		ivs_keep_new_listener(server->keep, server->listener.fd, &server->listener.ours);
+	return result;
+}
+
+static int open_all(struct ivs_server *server, const struct ivs_server_options *opts,
+		    struct ivs_error *err)
+{
+	int result;
+
+	result = check_fd_limit(opts, err);
+	if (result)
+		return result;
+	server->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (server->epoll < 0)
+		return ivs_error_errno(err, errno, "cannot make an epoll");
+	result = open_roster(server);
+	if (result)
+		return ivs_error_errno(err, result < 0 ? -result : EINVAL, "cannot start");
+	result = ivs_server_open_spare(server);
+	if (result)
+		return ivs_error_errno(err, -result, "cannot open /dev/null");
+	result = open_listener(server, &opts->socket, err);
+	if (result)
+		return result;
+	result = ivs_server_watch(server, server->listener.fd, TAG_LISTENER, EPOLLIN);
+	if (!result)
+		result = ivs_server_resume(server);
+	if (result)
+		ivs_error_errno(err, -result, "cannot watch sockets");
+	return result;
+}
+
 int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **out,
 		   struct ivs_error *err)
 {
 	struct ivs_server *server = calloc(1, sizeof(*server));
-	int result = -ENOMEM;
+	int result;
 
 	if (!server)
 		return ivs_error_errno(err, ENOMEM, "cannot start");
@@ -74,40 +134,17 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 		server->timers[i] = IVS_CLOCK_NEVER;
 	server->tell_since = IVS_CLOCK_NEVER;
 	server->region = opts->region;
+	server->keep = opts->keep;
 	server->vectors_n = opts->vectors_n;
 	server->admission = opts->admission;
 	raise_fd_limit();
-	result = check_fd_limit(opts, err);
-	if (result)
-		goto fail;
-	server->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (server->epoll < 0) {
-		result = ivs_error_errno(err, errno, "cannot make an epoll");
-		goto fail;
-	}
-	if (ivs_roster_new(IDS_MAX, &server->roster)) {
-		result = ivs_error_errno(err, ENOMEM, "cannot start");
-		goto fail;
-	}
-	result = ivs_server_open_spare(server);
+	result = open_all(server, opts, err);
 	if (result) {
-		ivs_error_errno(err, -result, "cannot open /dev/null");
-		goto fail;
-	}
-	result = ivs_listener_open(&server->listener, &opts->socket, err);
-	if (result)
-		goto fail;
-	result = ivs_server_watch(server, server->listener.fd, TAG_LISTENER, EPOLLIN);
-	if (result) {
-		ivs_error_errno(err, -result, "cannot watch the socket");
-		goto fail;
+		ivs_server_free(server);
+		return result;
 	}
 	*out = server;
 	return 0;
-
-fail:
-	ivs_server_free(server);
-	return result;
 }
 
 void ivs_server_free(struct ivs_server *server)
@@ -117,10 +154,38 @@ void ivs_server_free(struct ivs_server *server)
 	ivs_listener_close(&server->listener);
 	for (unsigned int id = 0; id < server->ids_end; id++)
 		ivs_client_free(server->clients[id]);
+	while (server->gone) {
+		struct ivs_client *client = server->gone;
+
+		server->gone = client->next;
+		ivs_client_free(client);
+	}
 	ivs_roster_free(server->roster);
 	ivs_fd_close(&server->epoll);
 	ivs_fd_close(&server->spare);
 	free(server);
+}
+
+int ivs_server_list(const struct ivs_server *server, struct ivs_inherited *out)
+{
+	return ivs_keep_list(server->keep, ivs_region_fd(server->region), server->listener.fd,
+			     server->clients, server->ids_end, out);
+}
+
+void ivs_server_leave_name(struct ivs_server *server)
+{
+	if (server)
+		server->listener.ours.st_ino = 0;
+}
+
+unsigned int ivs_server_peers(const struct ivs_server *server)
+{
+	return ivs_roster_peers(server->roster);
+}
+
+const char *ivs_server_path(const struct ivs_server *server)
+{
+	return server->listener.path;
 }
 
 static void handle_client(struct ivs_server *server, unsigned int id, uint32_t events)
@@ -156,6 +221,8 @@ static void run_timers(struct ivs_server *server)
 	static void (*const handlers[TIMERS_N])(struct ivs_server *) = {
 		[TIMER_TELL] = ivs_server_tell_again,
 		[TIMER_ACCEPT] = ivs_server_accept_again,
+		[TIMER_KEEP] = ivs_server_keep_again,
+		[TIMER_REPORT] = ivs_server_report,
 	};
 	int64_t now = ivs_clock_ns();
 
@@ -225,6 +292,7 @@ int ivs_server_run(struct ivs_server *server, int signal_fd, int *signo)
 	result = ivs_server_watch(server, signal_fd, TAG_SIGNAL, EPOLLIN);
 	if (result == -EEXIST)
 		result = 0;
+	ivs_server_report(server);
 	while (!result) {
 		result = serve_round(server);
 		if (result > 0 && !take_signal(signal_fd, signo))

@@ -8,6 +8,7 @@
 
 #include "ivshmem/region.h"
 #include "server/admission.h"
+#include "server/keep.h"
 #include "server/listener.h"
 
 /* MSI-X has at most 2048 vectors (PCI Local Bus Specification 3.0, 6.8.2.3). */
@@ -18,12 +19,15 @@
  * @socket:    where to listen
  * @admission: who may be a client
  * @region:    what to hand out; must outlive the server
+ * @keep:      what outlives the process; if it has something of another process, the server goes on
+ *             with that; must outlive the server
  * @vectors_n: doorbells per client, 0 to IVS_SERVER_VECTORS_MAX
  */
 struct ivs_server_options {
 	struct ivs_listener_options socket;
 	struct ivs_admission admission;
 	const struct ivs_region *region;
+	struct ivs_keep *keep;
 	unsigned int vectors_n;
 };
 
@@ -51,10 +55,23 @@ IVS_MUST_USE int ivs_server_new(const struct ivs_server_options *opts, struct iv
  */
 IVS_MUST_USE int ivs_server_run(struct ivs_server *server, int signal_fd, int *signo);
 
+/** ivs_server_list() - every fd that another program needs to go on with all clients */
+IVS_MUST_USE int ivs_server_list(const struct ivs_server *server, struct ivs_inherited *out);
+
+/** ivs_server_peers() - how many clients are connected */
+unsigned int ivs_server_peers(const struct ivs_server *server);
+
+/** ivs_server_path() - where it listens */
+const char *ivs_server_path(const struct ivs_server *server);
+
+/** ivs_server_leave_name() - ivs_server_free() is not to remove the socket from the file system */
+void ivs_server_leave_name(struct ivs_server *server);
+
 /**
  * ivs_server_free() - stop listening and close every connection; NULL is fine
  *
- * Nobody is told that the others left: they have not, and their doorbells go on working.
+ * Nobody is told that the others left: they have not, and their doorbells go on working. What the
+ * service manager has copies of stays open.
  */
 void ivs_server_free(struct ivs_server *server);
 

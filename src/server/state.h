@@ -27,6 +27,8 @@ enum ivs_server_tag {
 enum ivs_server_timer {
 	TIMER_TELL,   /* tell again what the kernel had no room for */
 	TIMER_ACCEPT, /* accept again; not set: accepting */
+	TIMER_KEEP,   /* have the service manager keep or forget what it had no room for */
+	TIMER_REPORT, /* let the service manager know that we are alive, and how we are */
 	TIMERS_N,
 };
 
@@ -68,6 +70,7 @@ struct ivs_server_totals {
  *              closed: a client that is kept waiting hangs (QEMU does, with its whole VM)
  * @clients:    by id
  * @ids_end:    all ids in use are below it
+ * @gone:       those whom the service manager still has to forget
  * @changed:    the roster has changed: everybody may have something to be told
  * @timers:     by enum ivs_server_timer
  * @tell_since: since when the kernel has had no room
@@ -76,6 +79,7 @@ struct ivs_server_totals {
 struct ivs_server {
 	struct ivs_listener listener;
 	const struct ivs_region *region;
+	struct ivs_keep *keep;
 	struct ivs_admission admission;
 	unsigned int vectors_n;
 	struct ivs_roster *roster;
@@ -83,6 +87,7 @@ struct ivs_server {
 	int spare;
 	struct ivs_client *clients[IDS_MAX];
 	unsigned int ids_end;
+	struct ivs_client *gone;
 	bool changed;
 	int64_t timers[TIMERS_N];
 	int64_t tell_since;

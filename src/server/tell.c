@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/tell.h"
 
+#include "server/manager.h"
 #include "wire/socket.h"
 
 #define WAITING_LOG_NS (2 * IVS_NS_PER_S)
@@ -23,7 +24,7 @@ void ivs_server_drop(struct ivs_server *server, unsigned int id, enum ivs_drop w
 		(int)client->cred.pid, (int)client->cred.uid, reasons[why],
 		ivs_roster_peers(server->roster));
 	server->totals.left[why]++;
-	ivs_client_free(client);
+	ivs_server_forget(server, client);
 }
 
 /* Whether the kernel refuses to take messages; then all wait for the timer. */
@@ -69,6 +70,7 @@ static bool tell_batch(struct ivs_server *server, unsigned int id)
 		return false;
 	for (unsigned int i = 0; i < msgs_n; i++)
 		msgs[i].fd = message_fd(server, &msgs[i]);
+	ivs_roster_telling(server->roster, id);
 	result = ivs_socket_send(client->sock, msgs, msgs_n, &sent_n);
 	ivs_roster_told(server->roster, id, msgs, sent_n);
 	server->totals.messages += sent_n;
@@ -95,6 +97,8 @@ static bool tell_batch(struct ivs_server *server, unsigned int id)
 
 void ivs_server_tell(struct ivs_server *server, unsigned int id)
 {
+	if (!ivs_server_is_kept(server, id))
+		return;
 	while (!server->clients[id]->blocked && tell_batch(server, id))
 		;
 }

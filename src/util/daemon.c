@@ -88,6 +88,11 @@ int ivs_pidfile_open(struct ivs_pidfile *file, const char *path, struct ivs_erro
 	}
 }
 
+void ivs_pidfile_adopt(struct ivs_pidfile *file, int fd, const char *path)
+{
+	*file = (struct ivs_pidfile){fd, true, path};
+}
+
 int ivs_pidfile_write(struct ivs_pidfile *file, struct ivs_error *err)
 {
 	if (ftruncate(file->fd, 0) || dprintf(file->fd, "%d\n", (int)getpid()) < 0)

@@ -34,6 +34,9 @@ enum ivs_pidfile_error {
 IVS_MUST_USE int ivs_pidfile_open(struct ivs_pidfile *file, const char *path,
 				  struct ivs_error *err);
 
+/** ivs_pidfile_adopt() - @fd is that of a former program of this process: open, locked, written */
+void ivs_pidfile_adopt(struct ivs_pidfile *file, int fd, const char *path);
+
 /** ivs_pidfile_write() - the id of the calling process. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_pidfile_write(struct ivs_pidfile *file, struct ivs_error *err);
 

@@ -9,7 +9,7 @@ struct ivs_roster *make(unsigned int peers_max)
 {
 	struct ivs_roster *roster = NULL;
 
-	cr_assert_eq(ivs_roster_new(peers_max, &roster), 0);
+	cr_assert_eq(ivs_roster_new(peers_max, NULL, &roster), 0);
 	cr_assert_not_null(roster);
 	return roster;
 }

@@ -98,8 +98,8 @@ void oracle_begin(struct oracle *o, unsigned int peers_max, bool twin)
 	ivs_roster_free(o->roster);
 	ivs_roster_free(o->twin);
 	o->twin = NULL;
-	if (ivs_roster_new(peers_max, &o->roster) != 0 ||
-	    (twin && ivs_roster_new(peers_max, &o->twin) != 0))
+	if (ivs_roster_new(peers_max, NULL, &o->roster) != 0 ||
+	    (twin && ivs_roster_new(peers_max, NULL, &o->twin) != 0))
 		abort();
 	if (o->trace)
 		fprintf(o->trace, "history: room for %u\n", peers_max);

@@ -132,6 +132,7 @@ static void *come_and_go(void *arg)
 }
 
 static struct ivs_server *server;
+static struct ivs_keep keep;
 static int signal_fd;
 
 static void *serve(void *arg)
@@ -165,7 +166,12 @@ static void start_server(struct ivs_region **region)
 		fail(err.text, 0);
 		abort();
 	}
+	if (ivs_keep_open(&keep, -1, &err)) {
+		fail(err.text, 0);
+		abort();
+	}
 	opts.region = *region;
+	opts.keep = &keep;
 	if (ivs_server_new(&opts, &server, &err)) {
 		fail(err.text, 0);
 		abort();
@@ -191,6 +197,7 @@ int main(void)
 	kill(getpid(), SIGTERM);
 	pthread_join(server_thread, NULL);
 	ivs_server_free(server);
+	ivs_keep_close(&keep);
 	ivs_region_close(region);
 	close(signal_fd);
 	if (!doorbells || !joins || !leaves)

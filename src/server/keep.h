@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What outlives the process: so that an upgrade, a restart or a crash costs no client anything.
+ *
+ * A memfd with notes and the roster's memory says who is there and what each has been told; every
+ * other thing is an open fd with a name (the region, the listening socket, each client's socket and
+ * eventfds). Whoever holds these can go on: the next program in this process (SIGUSR2), or the next
+ * process of a service, whose manager keeps copies of the fds (its "file descriptor store").
+ *
+ * The manager is given a client's fds before the client is told anything, so that nobody has heard of
+ * a client that would not be there after a crash.
+ */
+#ifndef IVS_SERVER_KEEP_H
+#define IVS_SERVER_KEEP_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "ivshmem/region.h"
+#include "server/client.h"
+#include "server/roster_memory.h"
+#include "util/inherit.h"
+#include "util/service.h"
+
+#define IVS_KEEP_ADDRESS_LEN 4112
+
+/**
+ * struct ivs_keep_notes - the beginning of the memfd
+ * @magic, @version: whoever does not know these cannot go on
+ * @resumed_n:  how often another process has gone on
+ * @socket_dev, @socket_ino: the listening socket's name when it was made; 0: it is not ours
+ * @region_created: the region was made by a server, to be removed by the last
+ * @generation: of the page of the roster in the region
+ * @region:     address of the region
+ */
+struct ivs_keep_notes {
+	char magic[8];
+	uint32_t version;
+	uint32_t resumed_n;
+	uint64_t socket_dev;
+	uint64_t socket_ino;
+	uint64_t generation;
+	uint32_t region_created;
+	char region[IVS_KEEP_ADDRESS_LEN];
+};
+
+/**
+ * struct ivs_keep - all that is kept
+ * @fd:        the memfd; -1: nothing is kept
+ * @memory:    the roster's part of it
+ * @service:   the manager, if any
+ * @inherited: what this process began with and nobody has taken yet
+ * @resumed:   there was another before us, to go on from
+ */
+struct ivs_keep {
+	int fd;
+	struct ivs_roster_memory memory;
+	struct ivs_service service;
+	struct ivs_inherited inherited;
+	bool resumed;
+};
+
+enum ivs_keep_error {
+	IVS_KEEP_E_ABSENT = 1,
+	IVS_KEEP_E_OTHER, /* left by a program that kept it otherwise */
+};
+
+/**
+ * ivs_keep_open() - take what another process left, or begin
+ * @list_fd: of ivs_keep_pass(), or -1
+ *
+ * What cannot be gone on with is closed, with a line in the log.
+ *
+ * Return: 0 or -errno.
+ */
+IVS_MUST_USE int ivs_keep_open(struct ivs_keep *keep, int list_fd, struct ivs_error *err);
+
+/** ivs_keep_close() - what the manager has it keeps */
+void ivs_keep_close(struct ivs_keep *keep);
+
+/**
+ * ivs_keep_check() - whether this program could go on with @fd, a memfd of another; changes nothing
+ *
+ * Return: 0, IVS_KEEP_E_OTHER, -errno.
+ */
+IVS_MUST_USE int ivs_keep_check(int fd, struct ivs_error *err);
+
+/** ivs_keep_notes() - valid until the roster's memory grows */
+struct ivs_keep_notes *ivs_keep_notes(const struct ivs_keep *keep);
+
+/**
+ * ivs_keep_region() - the region of before, or ivs_region_open()
+ *
+ * If it was another, nothing of before is gone on with.
+ */
+IVS_MUST_USE int ivs_keep_region(struct ivs_keep *keep, const char *address,
+				 const struct ivs_region_options *opts, struct ivs_region **out,
+				 struct ivs_error *err);
+
+/** ivs_keep_listener() - the listening socket of before, or the manager's; -1 if there is none */
+int ivs_keep_listener(struct ivs_keep *keep, bool *ours);
+
+/** ivs_keep_new_listener() - @sock is new and ours */
+void ivs_keep_new_listener(struct ivs_keep *keep, int sock, const struct stat *name);
+
+/**
+ * ivs_keep_take_client() - client @id of before
+ *
+ * Return: 0, IVS_KEEP_E_ABSENT if not all of its fds are there, -errno.
+ */
+IVS_MUST_USE int ivs_keep_take_client(struct ivs_keep *keep, unsigned int id, uint64_t serial,
+				      unsigned int vectors_n, struct ivs_client **out);
+
+/** ivs_keep_rest() - close what nobody has taken, and have the manager do so */
+void ivs_keep_rest(struct ivs_keep *keep);
+
+/** ivs_keep_client() - have the manager keep @client. Return: 0, IVS_SERVICE_E_LATER, -errno. */
+IVS_MUST_USE int ivs_keep_client(const struct ivs_keep *keep, struct ivs_client *client);
+
+/** ivs_keep_forget_client() - the reverse. Return: likewise. */
+IVS_MUST_USE int ivs_keep_forget_client(const struct ivs_keep *keep, struct ivs_client *client);
+
+/** ivs_keep_list() - every fd that the next program needs: ours and those of @clients. Return: 0, -errno. */
+IVS_MUST_USE int ivs_keep_list(const struct ivs_keep *keep, int region_fd, int listener_fd,
+			       struct ivs_client *const *clients, unsigned int ids_end,
+			       struct ivs_inherited *out);
+
+#endif

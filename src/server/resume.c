@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/resume.h"
+
+#include "server/accept.h"
+
+/* Return: 0, IVS_KEEP_E_ABSENT, -errno. */
+static int resume_client(struct ivs_server *server, unsigned int id)
+{
+	struct ivs_client *client;
+	int result;
+
+	result = ivs_keep_take_client(server->keep, id, ivs_roster_serial(server->roster, id),
+				      ivs_roster_vectors(server->roster, id), &client);
+	if (!result)
+		result = ivs_server_add(server, client);
+	return result;
+}
+
+int ivs_server_resume(struct ivs_server *server)
+{
+	unsigned int before_n = ivs_roster_peers(server->roster);
+	int result;
+
+	for (unsigned int id = 0; id < IDS_MAX; id++) {
+		if (!ivs_roster_present(server->roster, id))
+			continue;
+		result = resume_client(server, id);
+		if (result < 0)
+			return result;
+		if (result)
+			ivs_roster_leave(server->roster, id);
+	}
+	ivs_keep_rest(server->keep);
+	server->changed = true;
+	if (server->keep->resumed)
+		ivs_log(IVS_LOG_INFO, "going on with %u clients of %u",
+			ivs_roster_peers(server->roster), before_n);
+	return 0;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What is to be told next: a walk through the sets that changes nothing. */
+#include "server/roster_state.h"
+
+/**
+ * struct plan - a walk through what is due, which changes nothing but itself
+ * @self: a copy of the slot, advanced as if the messages so far had left
+ * @known, @heard: its sets, as they are
+ * @leave_from: ids below it have been looked through for leaves
+ * @wrapped:    the cursor has gone around
+ * @join_end:   where it stops: after going around, at the ids already in this plan
+ */
+struct plan {
+	const struct ivs_roster *roster;
+	unsigned int id;
+	struct ivs_roster_slot self;
+	const uint64_t *known;
+	const uint64_t *heard;
+	unsigned int leave_from;
+	bool wrapped;
+	unsigned int join_end;
+};
+
+static bool plan_greeting(struct plan *plan, struct ivs_wire_message *out)
+{
+	static const enum ivs_wire_type types[GREETING_LEN] = {IVS_WIRE_VERSION, IVS_WIRE_ID,
+							       IVS_WIRE_MEMORY};
+
+	if (plan->self.greeting == GREETING_LEN)
+		return false;
+	out->type = types[plan->self.greeting++];
+	if (out->type == IVS_WIRE_ID)
+		out->id = plan->id;
+	if (out->type == IVS_WIRE_MEMORY)
+		plan->self.self_after = ivs_roster_visible_end(plan->roster);
+	return true;
+}
+
+/* The next vector of the peer whose turn it is, if that is still there. */
+static bool plan_vector(struct plan *plan, struct ivs_wire_message *out)
+{
+	unsigned int id = plan->self.at_id;
+
+	if (id == NOBODY || !ivs_bitmap_has(plan->roster->visible, id))
+		return false;
+	*out = (struct ivs_wire_message){IVS_WIRE_VECTOR, id, plan->self.at_vector++, -1};
+	if (plan->self.at_vector == ivs_roster_slot(plan->roster, id)->vectors_n)
+		plan->self.at_id = NOBODY;
+	return true;
+}
+
+static bool plan_leave(struct plan *plan, struct ivs_wire_message *out)
+{
+	const struct ivs_roster *roster = plan->roster;
+	unsigned int id = ivs_bitmap_first_only(plan->known, roster->visible, plan->leave_from,
+						roster->ids_n);
+
+	plan->leave_from = id + (id < roster->ids_n);
+	if (id == roster->ids_n)
+		return false;
+	plan->self.at_id = NOBODY;
+	*out = (struct ivs_wire_message){IVS_WIRE_LEAVE, id, 0, -1};
+	return true;
+}
+
+/* The next peer of whom the client has not heard, but not itself. */
+static unsigned int next_join(const struct plan *plan, unsigned int from, unsigned int end)
+{
+	const struct ivs_roster *roster = plan->roster;
+	const uint64_t *heard = plan->heard;
+	unsigned int id = ivs_bitmap_first_only(roster->visible, heard, from, end);
+
+	if (id == plan->id)
+		id = ivs_bitmap_first_only(roster->visible, heard, id + 1, end);
+	return id;
+}
+
+static bool plan_join(struct plan *plan, struct ivs_wire_message *out)
+{
+	struct ivs_roster_slot *self = &plan->self;
+	unsigned int id = next_join(plan, self->cursor, plan->join_end);
+
+	if (!self->knows_self && id >= self->self_after) {
+		self->knows_self = true;
+		id = plan->id;
+	} else if (id < plan->join_end) {
+		self->cursor = id + 1;
+	} else if (!plan->wrapped) {
+		plan->wrapped = true;
+		plan->join_end = ivs_roster_slot(plan->roster, plan->id)->cursor;
+		self->cursor = 0;
+		return plan_join(plan, out);
+	} else {
+		return false;
+	}
+	self->at_id = id;
+	self->at_vector = 0;
+	return plan_vector(plan, out);
+}
+
+unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
+			    struct ivs_wire_message *out, unsigned int out_n)
+{
+	struct ivs_roster_slot *slot = ivs_roster_slot(roster, id);
+	struct plan plan = {
+		.roster = roster,
+		.id = id,
+		.self = *slot,
+		.known = ivs_roster_known(slot),
+		.heard = ivs_roster_heard(roster, slot),
+		.join_end = roster->ids_n,
+	};
+	unsigned int n;
+
+	for (n = 0; n < out_n; n++) {
+		out[n] = (struct ivs_wire_message){.fd = -1};
+		if (!plan_greeting(&plan, &out[n]) && !plan_vector(&plan, &out[n]) &&
+		    !plan_leave(&plan, &out[n]) && !plan_join(&plan, &out[n]))
+			break;
+	}
+	return n;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The inside of a roster, for the files that make it: roster.c, roster_due.c and roster_resume.c. */
+#ifndef IVS_SERVER_ROSTER_STATE_H
+#define IVS_SERVER_ROSTER_STATE_H
+
+#include "server/roster.h"
+#include "server/roster_memory.h"
+#include "util/bitmap.h"
+
+#define IDS_MAX (IVS_WIRE_ID_MAX + 1)
+#define NOBODY IVS_ROSTER_NOBODY
+#define GREETING_LEN 3 /* version, id, memory */
+
+/**
+ * struct ivs_roster_id - what is known of one id
+ * @known_n:   to how many clients it is known
+ * @heard_n:   how many clients have heard of it
+ */
+struct ivs_roster_id {
+	unsigned int known_n;
+	unsigned int heard_n;
+};
+
+/**
+ * struct ivs_roster - what can be computed anew from the slots, and where these are
+ * @memory:  of the slots; @heap if the caller gave none
+ * @ids_n:   ids for which there is room, a multiple of a bitmap's word
+ * @words_n: words in a bitmap
+ * @area, @slot_len: where the slots are: offset in the memory, and length of one
+ * @stale_n: ids in @stale
+ */
+struct ivs_roster {
+	struct ivs_roster_memory *memory;
+	struct ivs_roster_memory heap;
+	unsigned int peers_max;
+	unsigned int peers_n;
+	unsigned int ids_n;
+	unsigned int words_n;
+	size_t area;
+	size_t slot_len;
+	unsigned int stale_n;
+	struct ivs_roster_id *ids;
+	uint64_t *visible;
+	uint64_t *taken;
+	uint64_t *stale;
+};
+
+static inline struct ivs_roster_slot *ivs_roster_slot(const struct ivs_roster *roster,
+						      unsigned int id)
+{
+	uint8_t *slot = roster->memory->base + roster->area + id * roster->slot_len;
+
+	return (struct ivs_roster_slot *)(void *)slot;
+}
+
+static inline uint64_t *ivs_roster_known(struct ivs_roster_slot *slot)
+{
+	return slot->sets;
+}
+
+static inline uint64_t *ivs_roster_heard(const struct ivs_roster *roster,
+					 struct ivs_roster_slot *slot)
+{
+	return slot->sets + roster->words_n;
+}
+
+/* Past the highest id that is visible. */
+static inline unsigned int ivs_roster_visible_end(const struct ivs_roster *roster)
+{
+	for (unsigned int word = roster->words_n; word--;) {
+		if (roster->visible[word])
+			return (word + 1) * IVS_BITMAP_BITS -
+			       (unsigned int)__builtin_clzll(roster->visible[word]);
+	}
+	return 0;
+}
+
+/** ivs_roster_alloc() - a roster without tables; see ivs_roster_new(). Return: 0 or -ENOMEM. */
+IVS_MUST_USE int ivs_roster_alloc(unsigned int peers_max, struct ivs_roster_memory *memory,
+				  struct ivs_roster **out);
+
+/** ivs_roster_grow_tables() - for @ids_n ids. What has grown when memory runs out stays so. */
+IVS_MUST_USE int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int ids_n);
+
+/** ivs_roster_follow_level() - after the tables and the memory have grown */
+void ivs_roster_follow_level(struct ivs_roster *roster);
+
+/** ivs_roster_update_id() - after something about @id has changed */
+void ivs_roster_update_id(struct ivs_roster *roster, unsigned int id);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server_upgrade.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "server_options.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/parse.h"
+
+#define LIST_VARIABLE "IVSHMEM_SERVER_LIST"   /* number of an fd: we go on */
+#define TRIAL_VARIABLE "IVSHMEM_SERVER_TRIAL" /* number of an fd: could we go on? */
+#define TRIAL_S 10
+#define NOT_STARTED 127 /* as a shell has it */
+
+void upgrade_init(struct upgrade *upgrade, char **argv)
+{
+	ssize_t len = readlink("/proc/self/exe", upgrade->program, sizeof(upgrade->program) - 1);
+
+	upgrade->program[len > 0 ? len : 0] = '\0';
+	upgrade->argv = argv;
+	upgrade->trial = 0;
+}
+
+/* Return: the fd that @variable, which goes away, names; -1 if there is none. */
+static int fd_of_environment(const char *variable)
+{
+	const char *text = getenv(variable);
+	uint64_t fd;
+
+	if (!text || !ivs_parse_uint(text, 0, INT32_MAX, &fd))
+		return -1;
+	unsetenv(variable);
+	return (int)fd;
+}
+
+bool upgrade_is_trial(int *fd)
+{
+	*fd = fd_of_environment(TRIAL_VARIABLE);
+	return *fd >= 0;
+}
+
+int upgrade_list_fd(void)
+{
+	return fd_of_environment(LIST_VARIABLE);
+}
+
+static int set_fd_variable(const char *variable, int fd)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", fd);
+	return setenv(variable, text, 1) ? -errno : 0;
+}
+
+/* In the child. Does not return. */
+static void try_program(const struct upgrade *upgrade, int fd)
+{
+	int copy = dup(fd);
+
+	alarm(TRIAL_S);
+	if (copy >= 0 && !set_fd_variable(TRIAL_VARIABLE, copy))
+		execv(upgrade->program, upgrade->argv);
+	_exit(NOT_STARTED);
+}
+
+void upgrade_try(struct upgrade *upgrade, const struct ivs_keep *keep)
+{
+	pid_t pid;
+
+	if (upgrade->trial)
+		return; /* one is at it */
+	if (!*upgrade->program) {
+		ivs_log(IVS_LOG_ERROR, "no upgrade: /proc is not mounted, so that it is not known "
+				       "which file this program is");
+		return;
+	}
+	pid = fork();
+	if (!pid)
+		try_program(upgrade, keep->fd);
+	if (pid < 0)
+		ivs_log(IVS_LOG_ERROR, "no upgrade: cannot fork: %s", strerrordesc_np(errno));
+	else
+		upgrade->trial = pid;
+}
+
+bool upgrade_may_go(struct upgrade *upgrade)
+{
+	int status;
+
+	if (!upgrade->trial || waitpid(upgrade->trial, &status, WNOHANG) != upgrade->trial)
+		return false;
+	upgrade->trial = 0;
+	if (WIFEXITED(status) && !WEXITSTATUS(status))
+		return true;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_STARTED)
+		ivs_log(IVS_LOG_ERROR, "no upgrade: cannot execute %s", upgrade->program);
+	else
+		ivs_log(IVS_LOG_ERROR,
+			"no upgrade: %s cannot go on where this program is (it ended with %s %d)",
+			upgrade->program, WIFEXITED(status) ? "status" : "signal",
+			WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+	return false;
+}
+
+static int list_all(const struct ivs_server *server, const struct ivs_pidfile *pidfile,
+		    struct ivs_inherited *list)
+{
+	int result = ivs_server_list(server, list);
+
+	if (!result && pidfile->fd >= 0)
+		result = ivs_inherited_add(list, pidfile->fd, PIDFILE_FD_NAME);
+	return result;
+}
+
+void upgrade_go(const struct upgrade *upgrade, const struct ivs_server *server,
+		const struct ivs_pidfile *pidfile)
+{
+	struct ivs_inherited list = {0};
+	IVS_OWNED_FD list_fd = -1;
+	int result;
+
+	result = list_all(server, pidfile, &list);
+	if (!result)
+		result = ivs_inherited_pass(&list, &list_fd);
+	if (!result)
+		result = set_fd_variable(LIST_VARIABLE, list_fd);
+	if (!result) {
+		ivs_log(IVS_LOG_INFO, "executing %s", upgrade->program);
+		execv(upgrade->program, upgrade->argv);
+		result = -errno;
+		unsetenv(LIST_VARIABLE);
+	}
+	ivs_inherited_keep(&list);
+	ivs_inherited_free(&list);
+	ivs_log(IVS_LOG_ERROR, "no upgrade: %s", strerrordesc_np(-result));
+}
