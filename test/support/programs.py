@@ -180,6 +180,7 @@ class Place:
     def __init__(self, build):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ivs-"))
         self.build = pathlib.Path(build)
+        self.source = pathlib.Path(__file__).resolve().parent.parent.parent
         self.socket = self.dir / "socket"
         self.shm = "ivs-test-" + uuid.uuid4().hex[:12]
         self.shm_path = SHM / self.shm

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The units: as systemd's own tools judge them, and under a real systemd."""
+import re
+import shutil
+import signal
+
+import pytest
+
+from support.programs import place, wait_until
+from support.systemd import Absent, UserManager, install_units
+from support.wire import RawClient, accepts
+
+#: "systemd-analyze security": 0 is best, 10 worst. The documentation says what it is now.
+EXPOSURE_MAX = 1.0
+
+
+def needs(program):
+    """Skip, unless it is installed."""
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+
+
+@pytest.fixture
+def unit_files(place):
+    """Our units in a directory, with the program where it is."""
+    directory = place.dir / "units"
+    directory.mkdir()
+    service = (place.build / "packaging" / "ivshmem@.service").read_text()
+    (directory / "ivshmem@.service").write_text(
+        re.sub(r"ExecStart=\S+", f"ExecStart={place.server_program}", service))
+    shutil.copy(place.source / "packaging" / "systemd" / "ivshmem@.socket", directory)
+    return directory
+
+
+def test_units_verify(unit_files, place):
+    needs("systemd-analyze")
+    done = place.run("systemd-analyze", "verify", "--man=no", unit_files / "ivshmem@demo.service",
+                     unit_files / "ivshmem@demo.socket")
+    complaints = [line for line in done.stderr.splitlines() if "ivshmem" in line]
+    assert done.returncode == 0 and not complaints, done.stderr
+
+
+def test_exposure_is_low_and_as_documented(unit_files, place):
+    needs("systemd-analyze")
+    done = place.run("systemd-analyze", "security", "--offline=true", "--no-pager",
+                     unit_files / "ivshmem@.service")
+    exposure = float(re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)[1])
+    assert exposure <= EXPOSURE_MAX, done.stdout
+    documented = re.search(r"exposure ([0-9.]+)", (place.source / "SECURITY.md").read_text())
+    assert documented and float(documented[1]) == exposure, f"SECURITY.md does not say {exposure}"
+
+
+def test_socket_activation(place):
+    needs("systemd-socket-activate")
+    program = place.start("systemd-socket-activate", "-l", place.socket, place.server_program,
+                          "-F", "-v", "-r", "memfd:", "-l", "1M", "-n", "2")
+    wait_until(lambda: place.socket.exists(), "it listens")
+    with RawClient(str(place.socket), vectors=2) as client:
+        client.greeting()
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    assert place.socket.exists(), "the socket is not the server's to remove"
+
+
+@pytest.fixture
+def manager(place):
+    """A real systemd with our units."""
+    try:
+        started = UserManager(place)
+    except Absent as reason:
+        pytest.skip(str(reason))
+    install_units(place, started.units, f"""
+StandardError=append:{started.dir}/server.log
+WatchdogSec=2
+Environment=VECTORS=2
+EnvironmentFile=
+ExecStart=
+ExecStart={place.server_program} -F -v -r ${{REGION}} -l ${{SIZE}} -n ${{VECTORS}} $OPTIONS
+""")
+    started.run("daemon-reload")
+    started.run("start", "ivshmem@demo.socket")
+    started.unit = "ivshmem@demo.service"
+    started.socket = str(started.dir / "ivshmem" / "demo.sock")
+    return started
+
+
+def restarted(manager, former):
+    """Wait until another process serves. Return: its id."""
+    wait_until(lambda: manager.pid(manager.unit) not in (0, former) and
+               manager.show(manager.unit, "ActiveState") == "active", "the service is back")
+    return manager.pid(manager.unit)
+
+
+def crash(manager, pid):
+    """As a bug would."""
+    manager.run("kill", "--signal=KILL", manager.unit)
+    return restarted(manager, pid)
+
+
+def hang(manager, pid):
+    """The watchdog ends it."""
+    manager.run("kill", "--signal=STOP", manager.unit)
+    return restarted(manager, pid)
+
+
+def restart(manager, pid):
+    """As an administrator does, or the installation of a package."""
+    manager.run("restart", manager.unit)
+    return restarted(manager, pid)
+
+
+def upgrade(manager, pid):
+    """In place: the process stays."""
+    log = manager.dir / "server.log"
+    before = log.read_text().count("going on with 2 clients of 2")
+    manager.run("reload", manager.unit)
+    wait_until(lambda: log.read_text().count("going on with 2 clients of 2") > before, "it goes on")
+    assert manager.pid(manager.unit) == pid
+    return pid
+
+
+@pytest.mark.parametrize("how", [crash, hang, restart, upgrade])
+def test_clients_do_not_notice(manager, how):
+    with RawClient(manager.socket, vectors=2) as first, \
+            RawClient(manager.socket, vectors=2) as second:
+        first.read_until_knows([1])
+        second.read_until_knows([0])
+        pid = manager.pid(manager.unit)
+        for _ in range(2):
+            pid = how(manager, pid)
+        with RawClient(manager.socket, vectors=2) as third:
+            third.read_until_knows([0, 1])
+            assert third.id == 2
+            first.read_until_knows([1, 2])
+            second.read_until_knows([0, 2])
+        first.read_until_knows([1])
+        second.read_until_knows([0])
+        wait_until(lambda: "2 clients" in manager.show(manager.unit, "StatusText"),
+                   "the status is up to date")
+
+
+def test_a_stop_is_the_end(manager):
+    with RawClient(manager.socket, vectors=2) as client:
+        client.greeting()
+        manager.run("stop", "ivshmem@demo.socket", manager.unit)
+        client.read_to_end()
+        assert client.ended
+    assert not accepts(manager.socket)

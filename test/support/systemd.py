@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A real systemd of our own: a user manager in a private directory, with our units and no others started."""
+import os
+import pathlib
+import subprocess
+
+from support.programs import TIMEOUT, wait_until
+
+MANAGER = "/lib/systemd/systemd"
+CGROUPS = pathlib.Path("/sys/fs/cgroup")
+
+
+def cgroup_directories():
+    """The top levels of all hierarchies: what is there."""
+    tops = [CGROUPS, *CGROUPS.glob("*/")]
+    return {path for top in tops for path in top.glob("*/")}
+
+
+class Absent(Exception):
+    """This machine cannot run one, and why."""
+
+
+class UserManager:
+    """Started, and ended with everything that it has started."""
+
+    def __init__(self, place):
+        if not os.path.exists(MANAGER):
+            raise Absent("systemd is not installed")
+        self._before = cgroup_directories()
+        self.dir = place.dir / "xdg"
+        self.units = self.dir / "systemd" / "user"
+        self.units.mkdir(parents=True)
+        (self.units / "nothing.target").write_text("[Unit]\n")
+        self.env = {"XDG_RUNTIME_DIR": str(self.dir), "PATH": os.environ["PATH"],
+                    "HOME": str(self.dir), "SYSTEMD_UNIT_PATH": f"{self.units}:"}
+        self.log = open(self.dir / "log", "w+", encoding="utf-8", errors="replace")
+        self.popen = subprocess.Popen([MANAGER, "--user", "--unit=nothing.target",
+                                       "--log-target=console"], env=self.env, stdout=self.log,
+                                      stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        place.add(self)
+        try:
+            wait_until(lambda: self.popen.poll() is not None or
+                       (self.dir / "systemd" / "private").exists(), "it listens")
+        except AssertionError:
+            pass  # judged below
+        if self.run("is-system-running", check=False).stdout.strip() in ("", "offline"):
+            raise Absent(f"systemd --user does not start here: {self.text()[-200:]!r}")
+
+    def text(self):
+        """What it has logged."""
+        return (self.dir / "log").read_text(errors="replace")
+
+    def run(self, *arguments, check=True):
+        """systemctl."""
+        done = subprocess.run(["systemctl", "--user", "--no-pager", *arguments], env=self.env,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=TIMEOUT, check=False)
+        assert not check or done.returncode == 0, f"{arguments}: {done.stderr}{self.text()[-2000:]}"
+        return done
+
+    def show(self, unit, name):
+        """A property of a unit."""
+        return self.run("show", "-p", name, "--value", unit).stdout.strip()
+
+    def pid(self, unit):
+        """The main process of a unit that is running, 0 if it is not."""
+        return int(self.show(unit, "MainPID"))
+
+    def close(self):
+        """End it, and remove the cgroups that it has made."""
+        self.popen.terminate()
+        try:
+            self.popen.wait(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+        self.log.close()
+        for top in cgroup_directories() - self._before:
+            for path, _, _ in os.walk(top, topdown=False):
+                try:
+                    os.rmdir(path)
+                except OSError:
+                    pass  # somebody else's by now
+
+
+def install_units(place, manager_dir, changes):
+    """Our units as installed, but for what a user manager cannot do."""
+    unable = ("User=", "Group=", "RuntimeDirectory", "SocketGroup=", "AmbientCapabilities=",
+              "CapabilityBoundingSet=", "DevicePolicy=", "IPAddressDeny=", "Private", "Proc",
+              "Protect")
+    source = place.source / "packaging" / "systemd"
+    for path in [source / "ivshmem@.socket", place.build / "packaging" / "ivshmem@.service"]:
+        lines = [line for line in path.read_text().splitlines() if not line.startswith(unable)]
+        (manager_dir / path.name).write_text("\n".join(lines) + "\n")
+    (manager_dir / "ivshmem@.service.d").mkdir()
+    (manager_dir / "ivshmem@.service.d" / "test.conf").write_text("[Service]\n" + changes)
