@@ -1,0 +1,94 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""PROTOCOL.md as the source of a manual page, so that there is one text:  protocol-man.py PROTOCOL.md
+
+Knows the Markdown that PROTOCOL.md uses, and refuses what it does not know: headings, paragraphs,
+tables, lists with "-", **bold**, *emphasis* and `code`.
+"""
+import re
+import sys
+
+HEAD = """ivshmem-protocol(7)
+
+; SPDX-License-Identifier: BSD-3-Clause
+; Made from PROTOCOL.md by scripts/protocol-man.py.
+
+# NAME
+
+ivshmem-protocol - registers of the device, and what server and clients say to each other
+
+# DESCRIPTION
+"""
+FOOT = """
+# SEE ALSO
+
+*ivshmem-server*(1), *ivshmem-client*(1)
+"""
+SPAN = re.compile(r"\*\*(.+?)\*\*|\*(.+?)\*|`([^`]+)`")
+
+
+def escape(text):
+    """What scdoc would take for markup."""
+    return re.sub(r"([\\*_])", r"\\\1", text)
+
+
+def inline(text):
+    """Spans of a line."""
+    done, at = "", 0
+    for match in SPAN.finditer(text):
+        bold, emphasis, code = match.groups()
+        done += escape(text[at:match.start()])
+        if code or emphasis:
+            done += f"_{escape(code or emphasis)}_"
+        else:
+            done += f"*{escape(bold)}*"
+        at = match.end()
+    return done + escape(text[at:])
+
+
+def table(rows):
+    """The first row is the head, the second one dashes."""
+    cells = [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in rows]
+    lines = []
+    last = len(cells[0]) - 1
+    for number, row in enumerate([cells[0]] + cells[2:]):
+        for column, cell in enumerate(row):
+            mark = ("|" if number else "[") if column == 0 else ":"
+            align = " " if number else "<" if column == last else "["
+            lines.append(f"{mark}{align} {inline(cell)}".rstrip() if cell else mark + align)
+    return lines
+
+
+def convert(lines):
+    """Blocks of a document, without its title."""
+    out, at = [], 0
+    while at < len(lines):
+        line = lines[at]
+        if line.startswith("## "):
+            out.append("# " + line[3:].upper())
+        elif line.startswith("# ") or line.startswith("<!--"):
+            pass
+        elif line.startswith("|"):
+            end = at
+            while end < len(lines) and lines[end].startswith("|"):
+                end += 1
+            out += table(lines[at:end])
+            at = end - 1
+        elif re.match(r"#|>|```|\d+\. ", line):
+            sys.exit(f"protocol-man.py: line {at + 1} is Markdown that I do not know: {line!r}")
+        elif line.startswith("- "):
+            out.append("- " + inline(line[2:]))
+        else:
+            text = inline(line.strip())
+            out.append(("  " if line.startswith("  ") else "") + text)
+        at += 1
+    return out
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    print(HEAD + "\n".join(convert(lines)) + FOOT, end="")
+
+
+main()
