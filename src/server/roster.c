@@ -35,42 +35,51 @@ static int grow_bitmap(uint64_t **map, unsigned int from_n, unsigned int to_n)
 	return 0;
 }
 
-int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int ids_n)
+static unsigned int words_for(unsigned int n)
 {
-	unsigned int to_n = ids_n / IVS_BITMAP_BITS;
+	return (n + IVS_BITMAP_BITS - 1) / IVS_BITMAP_BITS;
+}
+
+int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int ids_n, unsigned int seats_n)
+{
+	unsigned int to_n = words_for(ids_n);
 	unsigned int from_n = roster->words_n;
 	struct ivs_roster_id *ids;
 
 	if (grow_bitmap(&roster->visible, from_n, to_n) ||
-	    grow_bitmap(&roster->taken, from_n, to_n) || grow_bitmap(&roster->stale, from_n, to_n))
+	    grow_bitmap(&roster->taken, from_n, to_n) ||
+	    grow_bitmap(&roster->stale, from_n, to_n) ||
+	    grow_bitmap(&roster->seats, words_for(roster->seats_n), words_for(seats_n)))
 		return -ENOMEM;
 	ids = reallocarray(roster->ids, ids_n, sizeof(*ids));
 	if (!ids)
 		return -ENOMEM;
-	memset(ids + roster->ids_n, 0, (ids_n - roster->ids_n) * sizeof(*ids));
+	for (unsigned int id = roster->ids_n; id < ids_n; id++)
+		ids[id] = (struct ivs_roster_id){.seat = NO_SEAT};
 	roster->ids = ids;
 	return 0;
 }
 
-void ivs_roster_follow_level(struct ivs_roster *roster)
+void ivs_roster_follow_memory(struct ivs_roster *roster)
 {
-	unsigned int level = ivs_roster_header(roster->memory)->level;
+	const struct ivs_roster_area *area = ivs_roster_area(roster->memory);
 
-	roster->ids_n = ivs_roster_level_ids(level);
-	roster->words_n = roster->ids_n / IVS_BITMAP_BITS;
-	roster->area = ivs_roster_area_start(level);
-	roster->slot_len = ivs_roster_slot_len(level);
+	roster->ids_n = area->ids_n;
+	roster->words_n = words_for(area->ids_n);
+	roster->seats_n = area->seats_n;
+	roster->slots = area->offset;
+	roster->slot_len = ivs_roster_slot_len(area->ids_n);
 }
 
-static int grow(struct ivs_roster *roster)
+static int grow(struct ivs_roster *roster, unsigned int ids_n, unsigned int seats_n)
 {
 	int result;
 
-	result = ivs_roster_grow_tables(roster, roster->ids_n * 2);
+	result = ivs_roster_grow_tables(roster, ids_n, seats_n);
 	if (!result)
-		result = ivs_roster_memory_grow(roster->memory);
+		result = ivs_roster_memory_grow(roster->memory, ids_n, seats_n);
 	if (!result)
-		ivs_roster_follow_level(roster);
+		ivs_roster_follow_memory(roster);
 	return result;
 }
 
@@ -99,12 +108,13 @@ int ivs_roster_new(unsigned int peers_max, struct ivs_roster_memory *memory,
 		return result;
 	result = ivs_roster_memory_init(roster->memory);
 	if (!result)
-		result = ivs_roster_grow_tables(roster, ivs_roster_level_ids(0));
+		result = ivs_roster_grow_tables(roster, ivs_roster_area(roster->memory)->ids_n,
+						ivs_roster_area(roster->memory)->seats_n);
 	if (result) {
 		ivs_roster_free(roster);
 		return result;
 	}
-	ivs_roster_follow_level(roster);
+	ivs_roster_follow_memory(roster);
 	*out = roster;
 	return 0;
 }
@@ -115,20 +125,25 @@ void ivs_roster_free(struct ivs_roster *roster)
 		return;
 	free(roster->heap.base);
 	free(roster->ids);
+	free(roster->seats);
 	free(roster->visible);
 	free(roster->taken);
 	free(roster->stale);
 	free(roster);
 }
 
-/* The lowest number that is not in @map; ids_n if all are. */
-static unsigned int lowest_absent(const struct ivs_roster *roster, const uint64_t *map)
+/* The lowest number below @end that is not in @map; @end if all are. */
+static unsigned int lowest_absent(const uint64_t *map, unsigned int end)
 {
-	for (unsigned int word = 0; word < roster->words_n; word++) {
-		if (~map[word])
-			return word * IVS_BITMAP_BITS + (unsigned int)__builtin_ctzll(~map[word]);
+	for (unsigned int word = 0; word < words_for(end); word++) {
+		unsigned int bit;
+
+		if (!~map[word])
+			continue;
+		bit = word * IVS_BITMAP_BITS + (unsigned int)__builtin_ctzll(~map[word]);
+		return bit < end ? bit : end;
 	}
-	return roster->ids_n;
+	return end;
 }
 
 /* Of the ids that are not taken the one of which the fewest have heard. Return: whether there is one. */
@@ -147,18 +162,24 @@ static bool least_heard(const struct ivs_roster *roster, unsigned int *out)
 
 static int choose_id(struct ivs_roster *roster, unsigned int *id)
 {
-	*id = lowest_absent(roster, roster->stale);
+	*id = lowest_absent(roster->stale, roster->ids_n);
 	if (*id < roster->ids_n)
 		return 0;
 	if (roster->ids_n < IDS_MAX)
-		return grow(roster);
+		return grow(roster, roster->ids_n * 2, roster->seats_n);
 	return least_heard(roster, id) ? 0 : IVS_ROSTER_E_FULL;
+}
+
+static int choose_seat(struct ivs_roster *roster, unsigned int *seat)
+{
+	*seat = lowest_absent(roster->seats, roster->seats_n);
+	return *seat < roster->seats_n ? 0 : grow(roster, roster->ids_n, roster->seats_n * 2);
 }
 
 void ivs_roster_update_id(struct ivs_roster *roster, unsigned int id)
 {
 	const struct ivs_roster_id *entry = &roster->ids[id];
-	bool present = ivs_roster_slot(roster, id)->present;
+	bool present = entry->seat != NO_SEAT;
 
 	roster->stale_n -= ivs_bitmap_has(roster->stale, id);
 	if (present || entry->known_n)
@@ -173,12 +194,12 @@ void ivs_roster_update_id(struct ivs_roster *roster, unsigned int id)
 }
 
 /* The order is what whoever finds this memory later relies on: see roster_memory.h. */
-static void fill_slot(struct ivs_roster *roster, unsigned int id, unsigned int vectors_n)
+static void fill_slot(struct ivs_roster *roster, struct ivs_roster_slot *slot, unsigned int id,
+		      unsigned int vectors_n)
 {
-	struct ivs_roster_slot *slot = ivs_roster_slot(roster, id);
-
 	memset(slot->sets, 0, 2 * roster->words_n * sizeof(uint64_t));
 	*slot = (struct ivs_roster_slot){
+		.id = id,
 		.vectors_n = vectors_n,
 		.at_id = NOBODY,
 		.knows_self = !vectors_n,
@@ -188,18 +209,28 @@ static void fill_slot(struct ivs_roster *roster, unsigned int id, unsigned int v
 	slot->present = true;
 }
 
+void ivs_roster_occupy(struct ivs_roster *roster, unsigned int id, unsigned int seat)
+{
+	roster->ids[id].seat = seat;
+	ivs_bitmap_add(roster->seats, seat);
+	roster->peers_n++;
+}
+
 int ivs_roster_join(struct ivs_roster *roster, unsigned int vectors_n, unsigned int *id)
 {
 	unsigned int chosen;
+	unsigned int seat;
 	int result;
 
 	if (roster->peers_n == roster->peers_max)
 		return IVS_ROSTER_E_FULL;
 	result = choose_id(roster, &chosen);
+	if (!result)
+		result = choose_seat(roster, &seat);
 	if (result)
 		return result;
-	fill_slot(roster, chosen, vectors_n);
-	roster->peers_n++;
+	fill_slot(roster, ivs_roster_seat(roster, seat), chosen, vectors_n);
+	ivs_roster_occupy(roster, chosen, seat);
 	ivs_roster_update_id(roster, chosen);
 	*id = chosen;
 	return 0;
@@ -220,6 +251,8 @@ void ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 	const uint64_t *heard = ivs_roster_heard(roster, slot);
 
 	slot->present = false;
+	ivs_bitmap_remove(roster->seats, roster->ids[id].seat);
+	roster->ids[id].seat = NO_SEAT;
 	ivs_bitmap_remove(roster->visible, id);
 	roster->peers_n--;
 	for (unsigned int other = 0; (other = ivs_bitmap_first_only(known, NULL, other, end)) < end;
@@ -299,7 +332,7 @@ bool ivs_roster_greeted(const struct ivs_roster *roster, unsigned int id)
 
 bool ivs_roster_present(const struct ivs_roster *roster, unsigned int id)
 {
-	return id < roster->ids_n && ivs_roster_slot(roster, id)->present;
+	return id < roster->ids_n && roster->ids[id].seat != NO_SEAT;
 }
 
 uint64_t ivs_roster_serial(const struct ivs_roster *roster, unsigned int id)

@@ -7,11 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAGIC "ivshmemS"
+#define MAGIC "ivshmemR"
 #define VERSION 1
-#define ID_BITS 64 /* of a word in a set */
+#define IDS_FIRST 64
+#define SEATS_FIRST 8
 
-static_assert(sizeof(struct ivs_roster_header) == 24, "it is kept over an upgrade");
+static_assert(sizeof(struct ivs_roster_header) == 56, "it is kept over an upgrade");
 static_assert(offsetof(struct ivs_roster_slot, sets) == 48, "it is kept over an upgrade");
 
 int ivs_roster_heap_grow(struct ivs_roster_memory *memory, size_t len)
@@ -26,40 +27,41 @@ int ivs_roster_heap_grow(struct ivs_roster_memory *memory, size_t len)
 	return 0;
 }
 
-size_t ivs_roster_slot_len(unsigned int level)
+static uint64_t area_len(const struct ivs_roster_area *area)
 {
-	size_t words_n = ivs_roster_level_ids(level) / ID_BITS;
-
-	return sizeof(struct ivs_roster_slot) + 2 * words_n * sizeof(uint64_t);
+	return area->seats_n * ivs_roster_slot_len(area->ids_n);
 }
 
-size_t ivs_roster_area_start(unsigned int level)
+static struct ivs_roster_slot *slot_at(const struct ivs_roster_memory *memory,
+				       const struct ivs_roster_area *area, unsigned int seat)
 {
-	size_t start = sizeof(struct ivs_roster_header);
+	uint8_t *start = memory->base + area->offset;
 
-	for (unsigned int below = 0; below < level; below++)
-		start += ivs_roster_level_ids(below) * ivs_roster_slot_len(below);
-	return start;
-}
-
-static struct ivs_roster_slot *slot_at(const struct ivs_roster_memory *memory, unsigned int level,
-				       unsigned int id)
-{
-	return (struct ivs_roster_slot *)(void *)(memory->base + ivs_roster_area_start(level) +
-						  id * ivs_roster_slot_len(level));
+	return (struct ivs_roster_slot *)(void *)(start + seat * ivs_roster_slot_len(area->ids_n));
 }
 
 int ivs_roster_memory_init(struct ivs_roster_memory *memory)
 {
+	const struct ivs_roster_area area = {sizeof(struct ivs_roster_header), IDS_FIRST,
+					     SEATS_FIRST};
 	struct ivs_roster_header *header;
-	int result = memory->grow(memory, ivs_roster_area_start(1));
+	int result = memory->grow(memory, area.offset + area_len(&area));
 
 	if (result)
 		return result;
 	header = ivs_roster_header(memory);
 	header->version = VERSION;
+	header->areas[0] = area;
 	memcpy(header->magic, MAGIC, sizeof(header->magic));
 	return 0;
+}
+
+static bool is_sound(const struct ivs_roster_memory *memory, const struct ivs_roster_area *area)
+{
+	return area->ids_n && area->ids_n <= IVS_ROSTER_IDS_MAX && !(area->ids_n % 64) &&
+	       area->seats_n && area->seats_n <= IVS_ROSTER_IDS_MAX &&
+	       area->offset >= sizeof(struct ivs_roster_header) && !(area->offset % 8) &&
+	       area->offset <= memory->len && area_len(area) <= memory->len - area->offset;
 }
 
 bool ivs_roster_memory_check(const struct ivs_roster_memory *memory)
@@ -68,42 +70,51 @@ bool ivs_roster_memory_check(const struct ivs_roster_memory *memory)
 
 	return memory->len >= sizeof(*header) &&
 	       !memcmp(header->magic, MAGIC, sizeof(header->magic)) && header->version == VERSION &&
-	       header->level <= IVS_ROSTER_LEVEL_MAX &&
-	       memory->len >= ivs_roster_area_start(header->level + 1);
+	       header->current <= 1 && is_sound(memory, &header->areas[header->current]);
 }
 
-static void copy_slot(const struct ivs_roster_memory *memory, unsigned int level, unsigned int id)
+static void copy_slot(const struct ivs_roster_memory *memory, const struct ivs_roster_area *from,
+		      const struct ivs_roster_area *to, unsigned int seat)
 {
-	const struct ivs_roster_slot *from = slot_at(memory, level, id);
-	struct ivs_roster_slot *to = slot_at(memory, level + 1, id);
-	unsigned int words_n = ivs_roster_level_ids(level) / ID_BITS;
-	size_t set_len = words_n * sizeof(uint64_t);
+	const struct ivs_roster_slot *former = slot_at(memory, from, seat);
+	struct ivs_roster_slot *slot = slot_at(memory, to, seat);
+	unsigned int words_n = from->ids_n / 64;
 
-	*to = *from;
-	memcpy(to->sets, from->sets, set_len);
-	memcpy(to->sets + 2 * words_n, from->sets + words_n, set_len);
+	*slot = *former;
+	memcpy(slot->sets, former->sets, words_n * sizeof(uint64_t));
+	memcpy(slot->sets + to->ids_n / 64, former->sets + words_n, words_n * sizeof(uint64_t));
 }
 
-int ivs_roster_memory_grow(struct ivs_roster_memory *memory)
+/* Before the present area if there is room, else behind it: so there never are more than these two. */
+static void place(const struct ivs_roster_area *present, struct ivs_roster_area *area)
 {
-	unsigned int level = ivs_roster_header(memory)->level;
-	size_t len = ivs_roster_area_start(level + 2);
+	area->offset = sizeof(struct ivs_roster_header);
+	if (area->offset + area_len(area) > present->offset)
+		area->offset = present->offset + area_len(present);
+}
+
+int ivs_roster_memory_grow(struct ivs_roster_memory *memory, unsigned int ids_n,
+			   unsigned int seats_n)
+{
+	struct ivs_roster_header *header = ivs_roster_header(memory);
+	struct ivs_roster_area from = header->areas[header->current];
+	struct ivs_roster_area to = {.ids_n = ids_n, .seats_n = seats_n};
 	int result;
 
-	/* Whoever had this memory before may have died while growing it: that part is not used yet. */
-	if (memory->len < len) {
-		result = memory->grow(memory, len);
+	place(&from, &to);
+	if (memory->len < to.offset + area_len(&to)) {
+		result = memory->grow(memory, to.offset + area_len(&to));
 		if (result)
 			return result;
-	} else {
-		memset(memory->base + ivs_roster_area_start(level + 1), 0,
-		       len - ivs_roster_area_start(level + 1));
+		header = ivs_roster_header(memory);
 	}
-	for (unsigned int id = 0; id < ivs_roster_level_ids(level); id++) {
-		if (slot_at(memory, level, id)->present)
-			copy_slot(memory, level, id);
+	memset(memory->base + to.offset, 0, area_len(&to));
+	for (unsigned int seat = 0; seat < from.seats_n; seat++) {
+		if (slot_at(memory, &from, seat)->present)
+			copy_slot(memory, &from, &to, seat);
 	}
+	header->areas[!header->current] = to;
 	atomic_signal_fence(memory_order_seq_cst);
-	ivs_roster_header(memory)->level = level + 1;
+	header->current = !header->current;
 	return 0;
 }

@@ -3,11 +3,9 @@
  * Where a roster keeps what it has told whom: memory without a pointer in it, so that it can outlive
  * the process, and another one can go on with it after an upgrade or a crash.
  *
- * A header, then one area per level. At level k there is a slot for each of 64 << k ids, with sets of
- * that many bits. When more ids are needed the slots are copied to the next level's area, and only
- * then does the header say so: whoever dies in the middle leaves the former area, which is whole.
- * Two thirds of all memory is the present area. What nobody touched costs nothing if the memory is a
- * sparse file.
+ * A header, then an area: a slot for each of so many clients (they sit on numbered seats), with sets
+ * of so many ids. When more of either are needed the slots are copied to another area, and only then
+ * does the header say so: whoever dies in the middle leaves the former area, which is whole.
  *
  * A slot is changed in a few steps. Which ones are safe to be the last:
  *   join   the slot is filled, then @present is set
@@ -42,22 +40,36 @@ struct ivs_roster_memory {
 IVS_MUST_USE int ivs_roster_heap_grow(struct ivs_roster_memory *memory, size_t len);
 
 /**
+ * struct ivs_roster_area - where the slots are
+ * @offset:  from the beginning of the memory, in bytes
+ * @ids_n:   ids in each set, a multiple of 64
+ * @seats_n: slots
+ */
+struct ivs_roster_area {
+	uint64_t offset;
+	uint32_t ids_n;
+	uint32_t seats_n;
+};
+
+/**
  * struct ivs_roster_header - the beginning of the memory
  * @magic, @version: whoever does not know these cannot go on with it
- * @level:  which area is in use
- * @serial: of the last one who joined
+ * @current: which of @areas is in use
+ * @serial:  of the last one who joined
  */
 struct ivs_roster_header {
 	char magic[8];
 	uint32_t version;
-	uint32_t level;
+	uint32_t current;
 	uint64_t serial;
+	struct ivs_roster_area areas[2];
 };
 
 /**
  * struct ivs_roster_slot - somebody who is there
  * @present:    else nothing here means anything
  * @in_doubt:   messages are on their way
+ * @id:         its own
  * @vectors_n:  how many vectors it has
  * @greeting:   how many messages of the greeting it has been told
  * @at_id:      in the middle of whose vectors it is, or IVS_ROSTER_NOBODY
@@ -71,6 +83,7 @@ struct ivs_roster_header {
 struct ivs_roster_slot {
 	uint32_t present;
 	uint32_t in_doubt;
+	uint32_t id;
 	uint32_t vectors_n;
 	uint32_t greeting;
 	uint32_t at_id;
@@ -78,38 +91,44 @@ struct ivs_roster_slot {
 	uint32_t cursor;
 	uint32_t knows_self;
 	uint32_t self_after;
-	uint32_t reserved;
 	uint64_t serial;
 	uint64_t sets[];
 };
 
-#define IVS_ROSTER_NOBODY 65536
-#define IVS_ROSTER_LEVEL_MAX 10 /* 64 << 10 ids: all that there are */
+#define IVS_ROSTER_IDS_MAX 65536
+#define IVS_ROSTER_NOBODY IVS_ROSTER_IDS_MAX
 
-/** ivs_roster_memory_init() - make the header and the area of level 0. Return: 0 or -ENOMEM. */
+/** ivs_roster_memory_init() - make the header and a small area. Return: 0 or -ENOMEM. */
 IVS_MUST_USE int ivs_roster_memory_init(struct ivs_roster_memory *memory);
 
 /** ivs_roster_memory_check() - whether what is there can be gone on with */
 bool ivs_roster_memory_check(const struct ivs_roster_memory *memory);
 
-/** ivs_roster_memory_grow() - go to the next level. Return: 0 or -errno; then nothing has changed. */
-IVS_MUST_USE int ivs_roster_memory_grow(struct ivs_roster_memory *memory);
+/**
+ * ivs_roster_memory_grow() - have room for as many ids and seats, neither less than now
+ *
+ * Return: 0 or -errno; then nothing has changed.
+ */
+IVS_MUST_USE int ivs_roster_memory_grow(struct ivs_roster_memory *memory, unsigned int ids_n,
+					unsigned int seats_n);
 
 static inline struct ivs_roster_header *ivs_roster_header(const struct ivs_roster_memory *memory)
 {
 	return (struct ivs_roster_header *)(void *)memory->base;
 }
 
-/** ivs_roster_level_ids() - for how many ids there is room at @level */
-static inline unsigned int ivs_roster_level_ids(unsigned int level)
+/** ivs_roster_area() - the one in use */
+static inline const struct ivs_roster_area *ivs_roster_area(const struct ivs_roster_memory *memory)
 {
-	return 64U << level;
+	const struct ivs_roster_header *header = ivs_roster_header(memory);
+
+	return &header->areas[header->current];
 }
 
-/** ivs_roster_area_start() - where in the memory the area of @level begins, in bytes */
-size_t ivs_roster_area_start(unsigned int level);
-
-/** ivs_roster_slot_len() - bytes of each of its slots */
-size_t ivs_roster_slot_len(unsigned int level);
+/** ivs_roster_slot_len() - bytes of a slot with sets of so many ids */
+static inline size_t ivs_roster_slot_len(unsigned int ids_n)
+{
+	return sizeof(struct ivs_roster_slot) + 2 * (ids_n / 64) * sizeof(uint64_t);
+}
 
 #endif

@@ -8,21 +8,20 @@ static bool is_sound(const struct ivs_roster *roster, struct ivs_roster_slot *sl
 	const uint64_t *known = ivs_roster_known(slot);
 	const uint64_t *heard = ivs_roster_heard(roster, slot);
 
-	return !slot->in_doubt && slot->vectors_n <= IDS_MAX && slot->greeting <= GREETING_LEN &&
-	       slot->at_id <= NOBODY && slot->cursor <= roster->ids_n &&
-	       slot->self_after <= roster->ids_n &&
+	return !slot->in_doubt && slot->id < roster->ids_n &&
+	       roster->ids[slot->id].seat == NO_SEAT && slot->vectors_n <= IDS_MAX &&
+	       slot->greeting <= GREETING_LEN && slot->at_id <= NOBODY &&
+	       slot->cursor <= roster->ids_n && slot->self_after <= roster->ids_n &&
 	       ivs_bitmap_first_only(known, heard, 0, roster->ids_n) == roster->ids_n;
 }
 
-static void count_slot(struct ivs_roster *roster, unsigned int id)
+static void count_slot(struct ivs_roster *roster, struct ivs_roster_slot *slot)
 {
-	struct ivs_roster_slot *slot = ivs_roster_slot(roster, id);
 	const uint64_t *heard = ivs_roster_heard(roster, slot);
 	unsigned int end = roster->ids_n;
 
-	roster->peers_n++;
 	if (slot->vectors_n && slot->greeting == GREETING_LEN)
-		ivs_bitmap_add(roster->visible, id);
+		ivs_bitmap_add(roster->visible, slot->id);
 	for (unsigned int other = 0; (other = ivs_bitmap_first_only(heard, NULL, other, end)) < end;
 	     other++) {
 		roster->ids[other].heard_n++;
@@ -36,9 +35,7 @@ static void mend_position(struct ivs_roster *roster, unsigned int id)
 	struct ivs_roster_slot *slot = ivs_roster_slot(roster, id);
 	unsigned int at = slot->at_id;
 
-	if (at == NOBODY)
-		return;
-	if (at >= roster->ids_n || !ivs_roster_slot(roster, at)->present ||
+	if (!ivs_roster_present(roster, at) ||
 	    slot->at_vector >= ivs_roster_slot(roster, at)->vectors_n ||
 	    (at != id && !ivs_bitmap_has(ivs_roster_known(slot), at)))
 		slot->at_id = NOBODY;
@@ -47,8 +44,8 @@ static void mend_position(struct ivs_roster *roster, unsigned int id)
 int ivs_roster_resume(unsigned int peers_max, struct ivs_roster_memory *memory,
 		      struct ivs_roster **out)
 {
+	const struct ivs_roster_area *area;
 	struct ivs_roster *roster;
-	unsigned int ids_n;
 	int result;
 
 	if (!ivs_roster_memory_check(memory))
@@ -56,22 +53,24 @@ int ivs_roster_resume(unsigned int peers_max, struct ivs_roster_memory *memory,
 	result = ivs_roster_alloc(peers_max, memory, &roster);
 	if (result)
 		return result;
-	ids_n = ivs_roster_level_ids(ivs_roster_header(memory)->level);
-	result = ivs_roster_grow_tables(roster, ids_n);
+	area = ivs_roster_area(memory);
+	result = ivs_roster_grow_tables(roster, area->ids_n, area->seats_n);
 	if (result) {
 		ivs_roster_free(roster);
 		return result;
 	}
-	ivs_roster_follow_level(roster);
-	for (unsigned int id = 0; id < ids_n; id++) {
-		struct ivs_roster_slot *slot = ivs_roster_slot(roster, id);
+	ivs_roster_follow_memory(roster);
+	for (unsigned int seat = 0; seat < roster->seats_n; seat++) {
+		struct ivs_roster_slot *slot = ivs_roster_seat(roster, seat);
 
 		slot->present = slot->present && is_sound(roster, slot);
-		if (slot->present)
-			count_slot(roster, id);
+		if (!slot->present)
+			continue;
+		ivs_roster_occupy(roster, slot->id, seat);
+		count_slot(roster, slot);
 	}
-	for (unsigned int id = 0; id < ids_n; id++) {
-		if (ivs_roster_slot(roster, id)->present)
+	for (unsigned int id = 0; id < roster->ids_n; id++) {
+		if (ivs_roster_present(roster, id))
 			mend_position(roster, id);
 		ivs_roster_update_id(roster, id);
 	}

@@ -11,12 +11,16 @@
 #define NOBODY IVS_ROSTER_NOBODY
 #define GREETING_LEN 3 /* version, id, memory */
 
+#define NO_SEAT UINT32_MAX
+
 /**
  * struct ivs_roster_id - what is known of one id
+ * @seat:      where the slot of its client is; NO_SEAT: nobody has it
  * @known_n:   to how many clients it is known
  * @heard_n:   how many clients have heard of it
  */
 struct ivs_roster_id {
+	uint32_t seat;
 	unsigned int known_n;
 	unsigned int heard_n;
 };
@@ -26,7 +30,8 @@ struct ivs_roster_id {
  * @memory:  of the slots; @heap if the caller gave none
  * @ids_n:   ids for which there is room, a multiple of a bitmap's word
  * @words_n: words in a bitmap
- * @area, @slot_len: where the slots are: offset in the memory, and length of one
+ * @slots, @slot_len: where the slots are, from the beginning of the memory, and length of one
+ * @seats:   bitmap of those that are taken, of @seats_n
  * @stale_n: ids in @stale
  */
 struct ivs_roster {
@@ -36,8 +41,10 @@ struct ivs_roster {
 	unsigned int peers_n;
 	unsigned int ids_n;
 	unsigned int words_n;
-	size_t area;
+	size_t slots;
 	size_t slot_len;
+	uint64_t *seats;
+	unsigned int seats_n;
 	unsigned int stale_n;
 	struct ivs_roster_id *ids;
 	uint64_t *visible;
@@ -45,12 +52,19 @@ struct ivs_roster {
 	uint64_t *stale;
 };
 
+static inline struct ivs_roster_slot *ivs_roster_seat(const struct ivs_roster *roster,
+						      unsigned int seat)
+{
+	uint8_t *slot = roster->memory->base + roster->slots + seat * roster->slot_len;
+
+	return (struct ivs_roster_slot *)(void *)slot;
+}
+
+/* Of somebody who is there. */
 static inline struct ivs_roster_slot *ivs_roster_slot(const struct ivs_roster *roster,
 						      unsigned int id)
 {
-	uint8_t *slot = roster->memory->base + roster->area + id * roster->slot_len;
-
-	return (struct ivs_roster_slot *)(void *)slot;
+	return ivs_roster_seat(roster, roster->ids[id].seat);
 }
 
 static inline uint64_t *ivs_roster_known(struct ivs_roster_slot *slot)
@@ -79,11 +93,15 @@ static inline unsigned int ivs_roster_visible_end(const struct ivs_roster *roste
 IVS_MUST_USE int ivs_roster_alloc(unsigned int peers_max, struct ivs_roster_memory *memory,
 				  struct ivs_roster **out);
 
-/** ivs_roster_grow_tables() - for @ids_n ids. What has grown when memory runs out stays so. */
-IVS_MUST_USE int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int ids_n);
+/** ivs_roster_grow_tables() - room for as many. What has grown when there is no memory stays so. */
+IVS_MUST_USE int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int ids_n,
+					unsigned int seats_n);
 
-/** ivs_roster_follow_level() - after the tables and the memory have grown */
-void ivs_roster_follow_level(struct ivs_roster *roster);
+/** ivs_roster_follow_memory() - to another area, for which there is room in the tables */
+void ivs_roster_follow_memory(struct ivs_roster *roster);
+
+/** ivs_roster_occupy() - @id is there, and its slot is on @seat */
+void ivs_roster_occupy(struct ivs_roster *roster, unsigned int id, unsigned int seat);
 
 /** ivs_roster_update_id() - after something about @id has changed */
 void ivs_roster_update_id(struct ivs_roster *roster, unsigned int id);
