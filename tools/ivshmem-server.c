@@ -194,7 +194,7 @@ static int open_all(struct program *program, struct ivs_error *err)
 /* With copies at the service manager the next start goes on; what has a name must be there then. */
 static void close_all(struct program *program)
 {
-	bool kept = ivs_service_exists(&program->keep.service);
+	bool kept = program->server && ivs_service_exists(&program->keep.service);
 
 	if (kept)
 		ivs_server_leave_name(program->server);

@@ -336,18 +336,20 @@ void ivs_region_close(struct ivs_region *region)
 	free(region);
 }
 
-int ivs_region_remove(struct ivs_region *region)
+bool ivs_region_has_name(const struct ivs_region *region)
 {
 	struct stat ours;
 	struct stat there;
 
-	if (!region || !region->created || !*region->path)
-		return 0;
-	if (fstat(region->fd, &ours))
-		return -errno;
-	if (lstat(region->path, &there))
-		return errno == ENOENT ? 0 : -errno;
-	if (ours.st_dev != there.st_dev || ours.st_ino != there.st_ino)
+	if (!*region->path)
+		return true;
+	return !fstat(region->fd, &ours) && !lstat(region->path, &there) &&
+	       ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
+int ivs_region_remove(struct ivs_region *region)
+{
+	if (!region || !region->created || !*region->path || !ivs_region_has_name(region))
 		return 0;
 	return unlink(region->path) && errno != ENOENT ? -errno : 0;
 }

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,8 @@
 #define VERSION 1
 #define NOTES_LEN 8192
 #define SOCKET (-1) /* instead of a vector */
+#define STORE_TRIES 20
+#define STORE_PAUSE_MS 100
 
 /* Whatever begins otherwise was given its name by somebody else. */
 #define NAME_PREFIX "ivshmem."
@@ -121,20 +124,34 @@ static bool resume(struct ivs_keep *keep)
 	return false;
 }
 
+/* At the start there is time to wait for a manager that is busy, and much depends on it. */
+static int store_patiently(const struct ivs_service *service, const struct ivs_named_fd *named)
+{
+	struct pollfd writable = {.fd = service->sock, .events = POLLOUT};
+	unsigned int stored_n;
+	int result;
+
+	for (int i = 0; i < STORE_TRIES; i++) {
+		/* Names need not be unique in the manager's store: one of before goes first. */
+		result = ivs_service_forget(service, named, 1, &stored_n);
+		if (!result)
+			result = ivs_service_store(service, named, 1, &stored_n);
+		if (result != IVS_SERVICE_E_LATER)
+			return result;
+		if (poll(&writable, 1, STORE_PAUSE_MS) < 0 && errno != EINTR)
+			return -errno;
+	}
+	return IVS_SERVICE_E_LATER;
+}
+
 static void store_own(const struct ivs_keep *keep, int fd, const char *name)
 {
 	struct ivs_named_fd named = {.fd = fd};
-	unsigned int stored_n;
-	int result;
 
 	if (!ivs_service_exists(&keep->service))
 		return;
 	snprintf(named.name, sizeof(named.name), "%s", name);
-	/* Names need not be unique in the manager's store: one of before goes first. */
-	result = ivs_service_forget(&keep->service, &named, 1, &stored_n);
-	if (!result)
-		result = ivs_service_store(&keep->service, &named, 1, &stored_n);
-	if (result)
+	if (store_patiently(&keep->service, &named))
 		ivs_log(IVS_LOG_WARNING,
 			"the service manager does not take %s: a crash will cost all clients "
 			"their connections",
@@ -166,10 +183,11 @@ int ivs_keep_open(struct ivs_keep *keep, int list_fd, struct ivs_error *err)
 	int result;
 
 	*keep = (struct ivs_keep){.fd = -1, .service.sock = -1};
-	result = ivs_service_open(&keep->service, err);
-	if (!result && list_fd >= 0)
+	if (ivs_service_open(&keep->service, err))
+		ivs_log(IVS_LOG_WARNING, "going on without a service manager: %s", err->text);
+	if (list_fd >= 0)
 		result = ivs_inherited_from_program(&keep->inherited, list_fd, err);
-	else if (!result)
+	else
 		result = ivs_inherited_from_manager(&keep->inherited, err);
 	if (result)
 		return result;
@@ -205,7 +223,13 @@ int ivs_keep_region(struct ivs_keep *keep, const char *address,
 
 	if (keep->resumed && is_same_region(keep, address, opts, fd)) {
 		notes->resumed_n++;
-		return ivs_region_adopt(address, &fd, notes->region_created, out, err);
+		result = ivs_region_adopt(address, &fd, notes->region_created, out, err);
+		if (!result && !ivs_region_has_name(*out))
+			ivs_log(IVS_LOG_WARNING,
+				"%s has been removed: those who were connected go on with the "
+				"memory, and nobody else finds it by that name",
+				ivs_region_path(*out));
+		return result;
 	}
 	if (keep->resumed) {
 		ivs_log(IVS_LOG_WARNING,
@@ -302,7 +326,7 @@ int ivs_keep_take_client(struct ivs_keep *keep, unsigned int id, uint64_t serial
 	if (!result) {
 		(*out)->id = id;
 		(*out)->serial = serial;
-		(*out)->kept_n = 1 + vectors_n;
+		(*out)->kept_n = ivs_keep_notes(keep)->unkept ? 0 : 1 + vectors_n;
 	}
 	for (unsigned int vector = 0; vector < vectors_n; vector++)
 		ivs_fd_close(&eventfds[vector]);
@@ -312,6 +336,7 @@ int ivs_keep_take_client(struct ivs_keep *keep, unsigned int id, uint64_t serial
 
 void ivs_keep_rest(struct ivs_keep *keep)
 {
+	unsigned int failed_n = 0;
 	unsigned int forgotten_n;
 
 	for (size_t i = 0; i < keep->inherited.n; i++) {
@@ -321,10 +346,14 @@ void ivs_keep_rest(struct ivs_keep *keep)
 			continue;
 		/* Copies elsewhere must not keep a connection alive that nobody serves. */
 		shutdown(entry->fd, SHUT_RDWR);
-		if (ivs_service_exists(&keep->service) &&
-		    ivs_service_forget(&keep->service, entry, 1, &forgotten_n))
-			ivs_log(IVS_LOG_WARNING, "the service manager keeps %s", entry->name);
+		if (ivs_service_exists(&keep->service))
+			failed_n += ivs_service_forget(&keep->service, entry, 1, &forgotten_n) != 0;
 	}
+	if (failed_n)
+		ivs_log(IVS_LOG_WARNING,
+			"the service manager keeps %u file descriptors that nobody needs, until "
+			"the next start",
+			failed_n);
 	ivs_inherited_close(&keep->inherited);
 }
 
@@ -407,9 +436,13 @@ int ivs_keep_list(const struct ivs_keep *keep, int region_fd, int listener_fd,
 		result = ivs_inherited_add(out, region_fd, NAME_REGION);
 	if (!result)
 		result = ivs_inherited_add(out, listener_fd, NAME_LISTENER);
+	ivs_keep_notes(keep)->unkept = false;
 	for (unsigned int id = 0; !result && id < ids_end; id++) {
-		if (clients[id])
-			result = list_client(clients[id], out);
+		if (!clients[id])
+			continue;
+		if (clients[id]->kept_n != 1 + clients[id]->vectors_n)
+			ivs_keep_notes(keep)->unkept = true;
+		result = list_client(clients[id], out);
 	}
 	return result;
 }

@@ -30,6 +30,7 @@
  * @resumed_n:  how often another process has gone on
  * @socket_dev, @socket_ino: the listening socket's name when it was made; 0: it is not ours
  * @region_created: the region was made by a server, to be removed by the last
+ * @unkept:     the manager did not have all clients yet when the next program began
  * @generation: of the page of the roster in the region
  * @region:     address of the region
  */
@@ -41,6 +42,7 @@ struct ivs_keep_notes {
 	uint64_t socket_ino;
 	uint64_t generation;
 	uint32_t region_created;
+	uint32_t unkept;
 	char region[IVS_KEEP_ADDRESS_LEN];
 };
 
