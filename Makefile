@@ -2,7 +2,7 @@
 # The short names of what one does most; meson and scripts/ do the work.
 BUILD ?= build
 
-.PHONY: all demo check install clean
+.PHONY: all demo check bench install clean
 
 all:
 	@scripts/install-packages build
@@ -18,6 +18,12 @@ demo:
 check:
 	@scripts/install-packages build demo test
 	@scripts/check $(BUILD)
+
+# What joining costs, as ratios to what the kernel takes for it. BENCH="--storm 64x1 --json": options.
+bench:
+	@scripts/install-packages build
+	@scripts/build $(BUILD)
+	@$(BUILD)/bench/join $(BENCH) $(BUILD)/tools/ivshmem-server
 
 install: all
 	@meson install -C $(BUILD)

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "clients.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "util/clock.h"
+#include "util/fd.h"
+#include "wire/socket.h"
+
+#define SILENCE_MS 5000 /* a server that says nothing for so long has nothing more to say */
+#define EVENTS_MAX 64
+#define READS_MAX 64 /* of one client before the next one's turn */
+#define CONNECT_TRIES 500
+
+/**
+ * struct client - one of them
+ * @vectors_n: of others and itself, so far
+ * @leaves_n:  likewise
+ * @own_n:     own vectors
+ * @view:      by id: vectors told; 0 again after a leave
+ */
+struct client {
+	int sock;
+	struct ivs_wire_decoder decoder;
+	unsigned int vectors_n;
+	unsigned int leaves_n;
+	unsigned int own_n;
+	int64_t connect_ns;
+	int64_t latency_ns;
+	uint16_t *view;
+};
+
+/**
+ * struct bench_clients - all of them
+ * @ids_end:  ids of a server that never had more than peers_n clients are below it
+ * @leaves_n: leaves that each who stays must hear
+ * @done_n:   how many have everything
+ */
+struct bench_clients {
+	unsigned int clients_n;
+	unsigned int peers_n;
+	unsigned int vectors_n;
+	unsigned int ids_end;
+	unsigned int leaves_n;
+	unsigned int connected_n;
+	unsigned int done_n;
+	int epoll;
+	uint64_t messages_n;
+	char why[BENCH_WHY_LEN];
+	uint16_t *views;
+	struct client clients[];
+};
+
+static bool fail(struct bench_clients *all, const char *format, ...) IVS_PRINTF(2, 3);
+
+static bool fail(struct bench_clients *all, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(all->why, sizeof(all->why), format, args);
+	va_end(args);
+	return false;
+}
+
+struct bench_clients *bench_clients_new(unsigned int clients_n, unsigned int peers_n,
+					unsigned int vectors_n)
+{
+	struct bench_clients *all = calloc(1, sizeof(*all) + clients_n * sizeof(all->clients[0]));
+
+	if (!all)
+		return NULL;
+	all->clients_n = clients_n;
+	all->peers_n = peers_n;
+	all->vectors_n = vectors_n;
+	all->ids_end = peers_n + 64; /* some servers never give an id twice */
+	all->epoll = epoll_create1(EPOLL_CLOEXEC);
+	all->views = calloc((size_t)clients_n * all->ids_end, sizeof(*all->views));
+	for (unsigned int i = 0; i < clients_n; i++) {
+		all->clients[i].sock = -1;
+		all->clients[i].decoder = (struct ivs_wire_decoder)IVS_WIRE_DECODER_INIT;
+		all->clients[i].latency_ns = -1;
+		if (all->views)
+			all->clients[i].view = all->views + (size_t)i * all->ids_end;
+	}
+	if (all->views && all->epoll >= 0)
+		return all;
+	bench_clients_free(all);
+	return NULL;
+}
+
+static void close_client(struct bench_clients *all, struct client *client)
+{
+	int fd = ivs_wire_release(&client->decoder);
+
+	ivs_fd_close(&fd);
+	if (client->sock >= 0)
+		all->connected_n--;
+	ivs_fd_close(&client->sock);
+}
+
+void bench_clients_free(struct bench_clients *all)
+{
+	if (!all)
+		return;
+	for (unsigned int i = 0; i < all->clients_n; i++)
+		close_client(all, &all->clients[i]);
+	ivs_fd_close(&all->epoll);
+	free(all->views);
+	free(all);
+}
+
+/* A listener whose queue is full, or that is not there yet, is worth another try. */
+static bool is_worth_another_try(int number)
+{
+	return number == EAGAIN || number == ECONNREFUSED || number == ENOENT || number == EINTR;
+}
+
+int bench_connect(const char *path)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	const struct timespec pause = {0, 10 * IVS_NS_PER_MS};
+	IVS_OWNED_FD sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (sock < 0)
+		return -errno;
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+	for (unsigned int i = 0; i < CONNECT_TRIES && !bench_interrupted(); i++) {
+		if (!connect(sock, (const struct sockaddr *)&addr, sizeof(addr)))
+			return ivs_fd_take(&sock);
+		if (!is_worth_another_try(errno))
+			return -errno;
+		nanosleep(&pause, NULL);
+	}
+	return -ETIMEDOUT;
+}
+
+bool bench_clients_connect(struct bench_clients *all, const char *path)
+{
+	for (unsigned int i = 0; i < all->clients_n; i++) {
+		struct client *client = &all->clients[i];
+		struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
+
+		client->connect_ns = ivs_clock_ns();
+		client->sock = bench_connect(path);
+		if (client->sock < 0)
+			return fail(all, "client %u of %u cannot connect: %s", i + 1,
+				    all->clients_n, strerrordesc_np(-client->sock));
+		all->connected_n++;
+		if (epoll_ctl(all->epoll, EPOLL_CTL_ADD, client->sock, &event))
+			return fail(all, "epoll_ctl: %s", strerrordesc_np(errno));
+	}
+	return true;
+}
+
+static bool is_complete(const struct bench_clients *all, const struct client *client)
+{
+	return client->vectors_n == all->peers_n * all->vectors_n &&
+	       client->leaves_n == all->leaves_n;
+}
+
+static bool take_vector(struct bench_clients *all, struct client *client, unsigned int id)
+{
+	if (client->view[id] == all->vectors_n)
+		return fail(all, "a client was told more than %u vectors of peer %u",
+			    all->vectors_n, id);
+	client->view[id]++;
+	client->vectors_n++;
+	if (id != client->decoder.own_id)
+		return true;
+	client->own_n++;
+	if (client->own_n == all->vectors_n)
+		client->latency_ns = ivs_clock_ns() - client->connect_ns;
+	return true;
+}
+
+static bool take_leave(struct bench_clients *all, struct client *client, unsigned int id)
+{
+	if (!client->view[id])
+		return fail(all, "a client was told that peer %u left, of which it had not heard",
+			    id);
+	if (!all->leaves_n)
+		return fail(all, "a client was told that peer %u left, and nobody has", id);
+	client->view[id] = 0;
+	client->leaves_n++;
+	return true;
+}
+
+static bool take(struct bench_clients *all, struct client *client, struct ivs_wire_message *msg)
+{
+	ivs_fd_close(&msg->fd);
+	all->messages_n++;
+	if (msg->id >= all->ids_end)
+		return fail(all, "a client was told of peer %u, and there are %u", msg->id,
+			    all->peers_n);
+	if (msg->type == IVS_WIRE_VECTOR)
+		return take_vector(all, client, msg->id);
+	if (msg->type == IVS_WIRE_LEAVE)
+		return take_leave(all, client, msg->id);
+	return true;
+}
+
+static bool lost(struct bench_clients *all, const struct client *client, const char *what)
+{
+	return fail(all, "%s: client %u had %u of %u vectors and %u of %u leaves", what,
+		    (unsigned int)(client - all->clients), client->vectors_n,
+		    all->peers_n * all->vectors_n, client->leaves_n, all->leaves_n);
+}
+
+static bool read_client(struct bench_clients *all, struct client *client)
+{
+	bool was_complete = is_complete(all, client);
+
+	for (unsigned int i = 0; i < READS_MAX; i++) {
+		struct ivs_wire_message msg;
+		int result = ivs_socket_receive(client->sock, &client->decoder, &msg);
+
+		if (result == IVS_SOCKET_E_AGAIN)
+			break;
+		if (result == IVS_SOCKET_E_GARBAGE)
+			return lost(all, client, ivs_wire_why(&client->decoder));
+		if (result == IVS_SOCKET_E_GONE)
+			return lost(all, client, "the server closed a connection");
+		if (result)
+			return lost(all, client, "a client lost a message");
+		if (!take(all, client, &msg))
+			return false;
+	}
+	if (is_complete(all, client) != was_complete)
+		all->done_n++;
+	return true;
+}
+
+static bool report_silence(struct bench_clients *all)
+{
+	for (unsigned int i = 0; i < all->clients_n; i++) {
+		const struct client *client = &all->clients[i];
+
+		if (client->sock >= 0 && !is_complete(all, client))
+			return lost(all, client, "nothing came for 5 s");
+	}
+	return fail(all, "nothing came for 5 s");
+}
+
+/* Each peer with all vectors, or gone: as many as the counts say. */
+static bool check_views(struct bench_clients *all)
+{
+	for (unsigned int i = 0; i < all->clients_n; i++) {
+		const struct client *client = &all->clients[i];
+		unsigned int whole_n = 0;
+		unsigned int part_n = 0;
+
+		if (client->sock < 0)
+			continue;
+		for (unsigned int id = 0; id < all->ids_end; id++) {
+			whole_n += client->view[id] == all->vectors_n;
+			part_n += client->view[id] && client->view[id] != all->vectors_n;
+		}
+		if (part_n || whole_n != all->peers_n - all->leaves_n)
+			return fail(all,
+				    "client %u sees %u of %u peers, %u of them without all "
+				    "vectors",
+				    i, whole_n + part_n, all->peers_n - all->leaves_n, part_n);
+	}
+	return true;
+}
+
+bool bench_clients_read(struct bench_clients *all)
+{
+	struct epoll_event events[EVENTS_MAX];
+
+	while (all->done_n < all->connected_n) {
+		int n = epoll_wait(all->epoll, events, EVENTS_MAX, SILENCE_MS);
+
+		if (bench_interrupted())
+			return fail(all, "interrupted");
+		if (n < 0 && errno != EINTR)
+			return fail(all, "epoll_wait: %s", strerrordesc_np(errno));
+		if (!n)
+			return report_silence(all);
+		for (int i = 0; i < n; i++) {
+			if (!read_client(all, &all->clients[events[i].data.u32]))
+				return false;
+		}
+	}
+	return check_views(all);
+}
+
+void bench_clients_leave(struct bench_clients *all)
+{
+	for (unsigned int i = 0; i < all->clients_n; i += 2) {
+		close_client(all, &all->clients[i]);
+		all->leaves_n++;
+	}
+	all->done_n = 0;
+}
+
+const char *bench_clients_why(const struct bench_clients *all)
+{
+	return all->why;
+}
+
+uint64_t bench_clients_messages(const struct bench_clients *all)
+{
+	return all->messages_n;
+}
+
+static int compare(const void *a, const void *b)
+{
+	int64_t left = *(const int64_t *)a;
+	int64_t right = *(const int64_t *)b;
+
+	return (left > right) - (left < right);
+}
+
+struct bench_latency bench_clients_latency(const struct bench_clients *all)
+{
+	int64_t *sorted = calloc(all->clients_n, sizeof(*sorted));
+	struct bench_latency latency = {-1, -1, -1};
+	unsigned int n = 0;
+
+	if (!sorted)
+		return latency;
+	for (unsigned int i = 0; i < all->clients_n; i++) {
+		if (all->clients[i].latency_ns >= 0)
+			sorted[n++] = all->clients[i].latency_ns;
+	}
+	if (n) {
+		qsort(sorted, n, sizeof(*sorted), compare);
+		latency = (struct bench_latency){sorted[n / 2], sorted[(n * 99 - 1) / 100],
+						 sorted[n - 1]};
+	}
+	free(sorted);
+	return latency;
+}
