@@ -13,6 +13,7 @@
 
 #include "util/error.h"
 #include "util/fd.h"
+#include "util/log.h"
 
 #define LOCK_TRIES 50
 #define LOCK_PAUSE_NS 100000000 /* so 5 s in all */
@@ -148,12 +149,14 @@ int ivs_listener_open(struct ivs_listener *listener, const struct ivs_listener_o
 	return 0;
 }
 
-static bool is_there(const struct ivs_listener *listener)
+/* Whether its name still is what it was when it was made: 1, 0, or -errno if that cannot be told. */
+static int is_there(const struct ivs_listener *listener)
 {
 	struct stat there;
 
-	return !lstat(listener->path, &there) && there.st_dev == listener->ours.st_dev &&
-	       there.st_ino == listener->ours.st_ino;
+	if (lstat(listener->path, &there))
+		return errno == ENOENT ? 0 : -errno;
+	return there.st_dev == listener->ours.st_dev && there.st_ino == listener->ours.st_ino;
 }
 
 int ivs_listener_adopt(struct ivs_listener *listener, int *fd, const struct stat *ours)
@@ -169,7 +172,7 @@ int ivs_listener_adopt(struct ivs_listener *listener, int *fd, const struct stat
 	memset(&listener->ours, 0, sizeof(listener->ours));
 	if (ours) {
 		listener->ours = *ours;
-		if (!is_there(listener))
+		if (is_there(listener) <= 0)
 			return IVS_LISTENER_E_PATH;
 	}
 	listener->fd = ivs_fd_take(fd);
@@ -178,9 +181,15 @@ int ivs_listener_adopt(struct ivs_listener *listener, int *fd, const struct stat
 
 void ivs_listener_close(struct ivs_listener *listener)
 {
+	int result;
+
 	if (listener->fd < 0)
 		return;
-	if (listener->ours.st_ino && is_there(listener))
-		unlink(listener->path);
+	result = listener->ours.st_ino ? is_there(listener) : 0;
+	if (result > 0)
+		result = unlink(listener->path) ? -errno : 0;
+	if (result && result != -ENOENT)
+		ivs_log(IVS_LOG_WARNING, "cannot remove the socket %s: %s", listener->path,
+			strerrordesc_np(-result));
 	ivs_fd_close(&listener->fd);
 }

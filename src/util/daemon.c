@@ -11,37 +11,49 @@
 
 #include "util/error.h"
 #include "util/fd.h"
+#include "util/log.h"
 
-/* Whether @path still names the file that @fd is. */
-static bool is_same_file(int fd, const char *path)
+/* Whether @path still names the file that @fd is: 1, 0, or -errno if that cannot be told. */
+static int is_same_file(int fd, const char *path)
 {
 	struct stat ours;
 	struct stat there;
 
-	return !fstat(fd, &ours) && !lstat(path, &there) && ours.st_dev == there.st_dev &&
-	       ours.st_ino == there.st_ino;
+	if (fstat(fd, &ours))
+		return -errno;
+	if (lstat(path, &there))
+		return errno == ENOENT ? 0 : -errno;
+	return ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }
 
-/* An empty file, or one with a number. */
-static bool looks_like_pidfile(int fd)
+/* An empty file, or one with a number: 1, 0, or -errno if that cannot be told. */
+static int looks_like_pidfile(int fd)
 {
 	char text[32] = "";
 	struct stat st;
 	ssize_t digits_n;
 	ssize_t n;
 
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
-		return false;
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return 0;
 	n = pread(fd, text, sizeof(text) - 1, 0);
-	if (n < 0 || n != st.st_size)
-		return false;
+	if (n < 0)
+		return -errno;
+	if (n != st.st_size)
+		return 0;
 	digits_n = (ssize_t)strspn(text, "0123456789");
 	return digits_n == n || (digits_n && digits_n == n - 1 && text[digits_n] == '\n');
 }
 
 static int lock_pidfile(int fd, const char *path, struct ivs_error *err)
 {
-	if (!looks_like_pidfile(fd))
+	int looks = looks_like_pidfile(fd);
+
+	if (looks < 0)
+		return ivs_error_errno(err, -looks, "cannot look at the pidfile %s", path);
+	if (!looks)
 		return ivs_error_set(err, IVS_PIDFILE_E_FOREIGN,
 				     "%s does not look like a pidfile: remove it or use another "
 				     "file (-p)",
@@ -72,16 +84,22 @@ int ivs_pidfile_open(struct ivs_pidfile *file, const char *path, struct ivs_erro
 		bool made;
 		IVS_OWNED_FD fd = open_pidfile(path, &made);
 		int result;
+		int same;
 
 		if (fd < 0 && made && errno == EEXIST)
 			continue;
 		if (fd < 0)
 			return ivs_error_errno(err, errno, "cannot open the pidfile %s", path);
 		result = lock_pidfile(fd, path, err);
+		/* Its owner may have removed it at the end, between our open and our lock. */
+		same = is_same_file(fd, path);
+		if (!result && same < 0)
+			result = ivs_error_errno(err, -same, "cannot look at the pidfile %s", path);
+		if (result < 0 && made && same)
+			unlink(path); /* nobody else has begun to use it, as far as can be told */
 		if (result)
 			return result;
-		/* Its owner may have removed it at the end, between our open and our lock. */
-		if (!is_same_file(fd, path))
+		if (!same)
 			continue;
 		*file = (struct ivs_pidfile){ivs_fd_take(&fd), made, path};
 		return 0;
@@ -103,10 +121,16 @@ int ivs_pidfile_write(struct ivs_pidfile *file, struct ivs_error *err)
 
 void ivs_pidfile_close(struct ivs_pidfile *file)
 {
+	int result;
+
 	if (file->fd < 0)
 		return;
-	if (file->ours && is_same_file(file->fd, file->path))
-		unlink(file->path);
+	result = file->ours ? is_same_file(file->fd, file->path) : 0;
+	if (result > 0)
+		result = unlink(file->path) ? -errno : 0;
+	if (result && result != -ENOENT)
+		ivs_log(IVS_LOG_WARNING, "cannot remove the pidfile %s: %s", file->path,
+			strerrordesc_np(-result));
 	ivs_fd_close(&file->fd);
 }
 
