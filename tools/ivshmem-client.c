@@ -472,8 +472,10 @@ int main(int argc, char **argv)
 	enum outcome outcome;
 	int status;
 
-	if (ivs_fd_fill_standard())
+	if (ivs_fd_fill_standard()) {
+		fprintf(stderr, PROGRAM ": cannot open /dev/null: %s\n", strerror(errno));
 		return STATUS_FAILED;
+	}
 	status = parse_arguments(&settings, argc, argv);
 	if (status)
 		return status < 0 ? 0 : status;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -98,13 +99,13 @@ struct program {
 };
 
 /* Until a signal that means the end. Return: 0 or -errno. */
-static int serve_until_end(struct program *program, int signal_fd)
+static int serve_until_end(struct program *program)
 {
 	int signo;
 	int result;
 
 	for (;;) {
-		result = ivs_server_run(program->server, signal_fd, &signo);
+		result = ivs_server_run(program->server, &signo);
 		if (result)
 			return result;
 		if (signo == SIGUSR2)
@@ -123,17 +124,22 @@ static int serve(struct program *program, int *ready_fd)
 	IVS_OWNED_FD signal_fd = open_signal_fd(&err);
 	int result = signal_fd < 0 ? signal_fd : 0;
 
+	if (!result)
+		result = ivs_server_hear_signals(program->server, signal_fd, &err);
 	if (!result && program->pidfile.fd >= 0 && !program->resumed)
 		result = ivs_pidfile_write(&program->pidfile, &err);
-	log_start(program->settings, program->server, program->region);
-	warn_of_others(program->region);
+	if (!result) {
+		log_start(program->settings, program->server, program->region);
+		warn_of_others(program->region);
+	}
 	if (!result && *ready_fd >= 0) {
 		result = ivs_daemon_ready(ready_fd, &err);
-		ivs_log_to_syslog();
+		if (!result)
+			ivs_log_to_syslog();
 	}
 	if (!result) {
 		ivs_service_say(&program->keep.service, "READY=1");
-		result = serve_until_end(program, signal_fd);
+		result = serve_until_end(program);
 		ivs_service_say(&program->keep.service, "STOPPING=1");
 		if (result)
 			ivs_error_errno(&err, -result, "cannot wait for clients");
@@ -249,8 +255,10 @@ int main(int argc, char **argv)
 	int status;
 	int fd;
 
-	if (ivs_fd_fill_standard())
+	if (ivs_fd_fill_standard()) {
+		fprintf(stderr, PROGRAM ": cannot open /dev/null: %s\n", strerror(errno));
 		return STATUS_FAILED;
+	}
 	upgrade_init(&program.upgrade, argv);
 	status = parse_arguments(&settings, argc, argv);
 	if (status)

@@ -285,18 +285,23 @@ static bool take_signal(int signal_fd, int *signo)
 	return true;
 }
 
-int ivs_server_run(struct ivs_server *server, int signal_fd, int *signo)
+int ivs_server_hear_signals(struct ivs_server *server, int signal_fd, struct ivs_error *err)
+{
+	int result = ivs_server_watch(server, signal_fd, TAG_SIGNAL, EPOLLIN);
+
+	server->signal_fd = signal_fd;
+	return result ? ivs_error_errno(err, -result, "cannot watch for signals") : 0;
+}
+
+int ivs_server_run(struct ivs_server *server, int *signo)
 {
 	int result;
 
-	result = ivs_server_watch(server, signal_fd, TAG_SIGNAL, EPOLLIN);
-	if (result == -EEXIST)
-		result = 0;
 	ivs_server_report(server);
-	while (!result) {
+	do {
 		result = serve_round(server);
-		if (result > 0 && !take_signal(signal_fd, signo))
+		if (result > 0 && !take_signal(server->signal_fd, signo))
 			result = 0;
-	}
+	} while (!result);
 	return result < 0 ? result : 0;
 }

@@ -47,13 +47,21 @@ IVS_MUST_USE int ivs_server_new(const struct ivs_server_options *opts, struct iv
 				struct ivs_error *err);
 
 /**
- * ivs_server_run() - serve until a signal arrives; may be called again afterwards
- * @signal_fd: a non-blocking signalfd, the same in each call
- * @signo:     which one it was
+ * ivs_server_hear_signals() - what ends ivs_server_run(): once, before that
+ * @signal_fd: a non-blocking signalfd, by the process that will run the server
  *
  * Return: 0 or -errno.
  */
-IVS_MUST_USE int ivs_server_run(struct ivs_server *server, int signal_fd, int *signo);
+IVS_MUST_USE int ivs_server_hear_signals(struct ivs_server *server, int signal_fd,
+					 struct ivs_error *err);
+
+/**
+ * ivs_server_run() - serve until a signal arrives; may be called again afterwards
+ * @signo: which one it was
+ *
+ * Return: 0 or -errno.
+ */
+IVS_MUST_USE int ivs_server_run(struct ivs_server *server, int *signo);
 
 /** ivs_server_list() - every fd that another program needs to go on with all clients */
 IVS_MUST_USE int ivs_server_list(const struct ivs_server *server, struct ivs_inherited *out);

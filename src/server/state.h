@@ -84,6 +84,7 @@ struct ivs_server {
 	unsigned int vectors_n;
 	struct ivs_roster *roster;
 	int epoll;
+	int signal_fd;
 	int spare;
 	struct ivs_client *clients[IDS_MAX];
 	unsigned int ids_end;

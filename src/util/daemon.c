@@ -180,12 +180,14 @@ int ivs_daemon_ready(int *ready_fd, struct ivs_error *err)
 
 	if (null < 0)
 		return ivs_error_errno(err, errno, "cannot open /dev/null");
-	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-		if (dup2(null, fd) < 0)
-			return ivs_error_errno(err, errno, "cannot leave the terminal");
-	}
+	if (dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+		return ivs_error_errno(err, errno, "cannot leave the terminal");
 	if (write(*ready_fd, "", 1) != 1)
 		return ivs_error_errno(err, errno, "cannot tell the parent");
 	ivs_fd_close(ready_fd);
+	/* At last what errors are printed to: from here on there is none that would end us. */
+	if (dup2(null, STDERR_FILENO) < 0)
+		ivs_log(IVS_LOG_WARNING, "cannot leave the terminal's standard error: %s",
+			strerrordesc_np(errno));
 	return 0;
 }

@@ -138,7 +138,7 @@ static int signal_fd;
 static void *serve(void *arg)
 {
 	int signo;
-	int result = ivs_server_run(server, signal_fd, &signo);
+	int result = ivs_server_run(server, &signo);
 
 	if (result)
 		fail("server", result);
@@ -172,7 +172,8 @@ static void start_server(struct ivs_region **region)
 	}
 	opts.region = *region;
 	opts.keep = &keep;
-	if (ivs_server_new(&opts, &server, &err)) {
+	if (ivs_server_new(&opts, &server, &err) ||
+	    ivs_server_hear_signals(server, signal_fd, &err)) {
 		fail(err.text, 0);
 		abort();
 	}
