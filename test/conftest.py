@@ -33,6 +33,8 @@ class TapReporter:
                 self.result("ok", report.nodeid, " # SKIP " + reason.replace("Skipped: ", ""))
             else:
                 self.result("ok" if report.passed else "not ok", report.nodeid)
+            for name, value in report.user_properties:
+                self.line(f"# {name}: {value}")
         if report.failed:
             for text in report.longreprtext.splitlines() + report.capstdout.splitlines():
                 self.line("# " + text)

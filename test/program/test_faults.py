@@ -1,0 +1,471 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every system call of ivshmem-server fails once at every place where it is made.
+
+A scenario is played with the first call of a kind failing, then with the second, and so on until it
+was played without a failure; for each kind of call that a first playing without failures has shown.
+The errors that a call can have (support/faults.py) take turns from place to place; with
+IVS_FAULTS_ALL=1 each place has all of them. What holds then:
+
+While it starts: it serves properly, or ends with status 1 and one line, and leaves nothing behind.
+While it serves: it goes on; all but the one client concerned learn the truth; no fd is left over; who
+comes next is served.
+While it ends: it ends, and says what could not be removed.
+
+IVS_FAULT="CALL NTH ERROR" plays only that one (with IVS_FAULTS_ALL=1, if it is from such a run).
+"""
+import contextlib
+import functools
+import os
+import resource
+import signal
+import socket
+import time
+
+import pytest
+
+from support.faults import CONCERNED, ERRORS, HARMLESS, NEWCOMER, Faulty, kinds
+from support.programs import SHM, TIMEOUT, Daemon, fd_count, is_sanitized, place
+from support.story import PEERS_MAX, VECTORS, Story
+from support.wire import RawClient
+
+__all__ = ["place"]
+
+ONLY = os.environ.get("IVS_FAULT", "").split()
+ALL = "IVS_FAULTS_ALL" in os.environ
+FAILURES_MAX = 5  # after so many the rest is not of interest
+PLACES_MAX = 1000
+REFUSALS_MAX = 15  # then a new server: beyond 20 in 10 s it leaves out lines
+SIZE = 1 << 20
+STATUS_FAILED = 1
+
+#: After these the server may end, saying this. Without epoll_wait() there is no serving; the kernel
+#: has no other errors of it than EINTR and those that are the server's own fault.
+FATAL = {("epoll_wait", "EBADF"): "cannot wait for clients"}
+
+#: Names of users and groups are not looked up in any scenario: what libc does for that is up to the
+#: machine's nsswitch.conf.
+
+#: The sanitizers map memory and allocate in ways of their own, and end when they cannot. They also make
+#: calls that the program does not; without them, a call that is not in ERRORS is a failure.
+NOT_UNDER_SANITIZERS = {"brk", "malloc", "mmap", "mprotect", "munmap"}
+
+
+class Tally:
+    """How many faults there were, and what went wrong."""
+
+    def __init__(self, place, record_property):
+        self.sanitized = is_sanitized(place.server_program)
+        self.failures = []
+        self.counts = {}
+        self._record = record_property
+
+    def play(self, counts, once, concerned=False):
+        """Play with every place failing at which there are such calls: once(kind, call, nth, error)
+        does it, and returns what has been.
+
+        concerned: also with what can only befall a socket of a client
+        """
+        for call in sorted(counts):
+            if self.sanitized and (call in NOT_UNDER_SANITIZERS or call not in ERRORS):
+                continue
+            for kind, errors in kinds(call).items():
+                if kind != CONCERNED or concerned:
+                    for variant in [[error] for error in errors] if ALL else [errors]:
+                        self._play(kind, call, variant, once)
+
+    def _play(self, kind, call, errors, once):
+        """The first, the second, and so on, until there was no such call."""
+        nth = 1
+        fired = True
+        while fired and len(self.failures) < FAILURES_MAX:
+            error = errors[nth % len(errors)]
+            if not ONLY or ONLY == [call, str(nth), error]:
+                try:
+                    fired = once(kind, call, nth, error).fired
+                except AssertionError as failure:
+                    what = str(failure).split("\nassert ", maxsplit=1)[0]
+                    self.failures.append(f'IVS_FAULT="{call} {nth} {error}": {what}')
+                self.counts[call] = self.counts.get(call, 0) + fired
+            nth += 1
+            fired = fired and nth < PLACES_MAX
+
+    def end(self):
+        """Say how many there were, and fail if one was not endured."""
+        each = ", ".join(f"{call} {count}" for call, count in sorted(self.counts.items()))
+        self._record("faults injected", f"{sum(self.counts.values())}: {each}")
+        if self.failures:
+            pytest.fail("\n".join(self.failures), pytrace=False)
+        assert ONLY or self.counts, "nothing was made to fail"
+
+
+@pytest.fixture
+def tally(place, record_property):
+    """Counts the faults of a test."""
+    return Tally(place, record_property)
+
+
+def preload(where):
+    """What makes allocations fail, too; sanitizers bring their own."""
+    if is_sanitized(where.server_program):
+        return None
+    return where.build / "test" / "libfaults-malloc.so"
+
+
+class Starting:
+    """A server that is started for one playing, and what it makes.
+
+    before: what was there before it
+    """
+
+    def __init__(self, where, options, foreground=True):
+        self.where = where
+        self.foreground = foreground
+        self.pidfile = where.dir / "pid"
+        self.arguments = [where.server_program, "-S", where.socket, "-l", SIZE, "-p", self.pidfile,
+                          *(["-F"] if foreground else []), *options]
+        self.before = self.there()
+
+    def there(self):
+        """What is there now: path and inode."""
+        paths = [*self.where.dir.iterdir(), *SHM.glob(self.where.shm + "*")]
+        return {(str(path), path.lstat().st_ino) for path in paths if not path.is_dir()}
+
+    def _serves(self, server):
+        """It must be as good as any other, and leave nothing behind at the end."""
+        with RawClient(str(self.where.socket), 1) as client:
+            client.greeting()
+            assert os.fstat(client.memory).st_size == SIZE
+        pid = int(self.pidfile.read_text())
+        if self.foreground:
+            assert pid == server.pid
+            server.signal(signal.SIGTERM)
+            assert server.wait_end() == 0, server.err.seen
+        else:
+            daemon = Daemon(pid)
+            daemon.signal(signal.SIGTERM)
+            daemon.wait()
+            daemon.close()
+        left = self.there() - self.before
+        assert not left, f"it served, and left behind {left}"
+
+    def _failed(self, server, status, call):
+        """It must say so in one line, and have touched nothing. What cannot be removed is named."""
+        assert status == STATUS_FAILED, f"it ended with {status}: {server.err.seen}"
+        server.close()
+        lines = server.err.text().splitlines()
+        assert len(lines) == 1 and lines[0].startswith("ivshmem-server: "), f"it said {lines}"
+        there = self.there()
+        left = [path for path, _ in there - self.before
+                if not (call == "unlink" and f"unlink {path}" in lines[0])]
+        assert not left, f"it said {lines}, and left behind {left}"
+        kept = {entry for entry in self.before if entry[0] == str(self.where.shm_path)}
+        assert kept <= there and all(os.stat(path).st_size == SIZE for path, _ in kept), \
+            "the region of others is gone"
+
+    def once(self, call, nth, error):
+        """Start it with this fault. Return: what has been."""
+        with Faulty(self.where.build, self.arguments, ("start", call, nth, error),
+                    preload(self.where)) as server:
+            try:
+                status = None if self.foreground else server.wait_end()
+                if status is None and not server.wait_serving():
+                    status = server.wait_end()
+                seen = server.ask()
+                if status:
+                    self._failed(server, status, call)
+                else:
+                    self._serves(server)
+            finally:
+                for pid in self.where.strays():
+                    Daemon(pid).close()
+            return seen
+
+
+def prepare_nothing(_):
+    """It is the first."""
+
+
+def prepare_remains(where):
+    """Others were there before: a region in use, a socket and a pidfile of the dead."""
+    where.shm_path.write_bytes(bytes(SIZE))
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(where.socket))
+    (where.dir / "pid").write_text("4711\n")
+
+
+STARTS = {
+    "fresh": (prepare_nothing, lambda where: ["-M", where.shm, "--socket-mode", "0600"], True),
+    "remains": (prepare_remains, lambda where: ["-M", where.shm], True),
+    "sealed": (prepare_nothing, lambda where: ["-r", "memfd:"], True),
+    "unlinked": (prepare_nothing, lambda where: ["-r", f"dir:{where.dir}"], True),
+    "background": (prepare_nothing, lambda where: ["-M", where.shm], False),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_while_it_starts(place, tally, name):
+    """It serves properly, or ends with status 1 and one line, and leaves nothing behind."""
+    prepare, options, foreground = STARTS[name]
+
+    def once(_kind=None, call=None, nth=0, error=None):
+        for path in [*place.dir.iterdir(), *SHM.glob(place.shm + "*")]:
+            path.unlink()
+        prepare(place)
+        return Starting(place, options(place), foreground).once(call, nth, error)
+
+    tally.play(once().counts, once)
+    tally.end()
+
+
+def end_once(where, _kind=None, call=None, nth=0, error=None):
+    """Start it, have a client join, and end it with this fault. Return: what has been."""
+    starting = Starting(where, ["-M", where.shm])
+    with Faulty(where.build, starting.arguments) as server:
+        assert server.wait_serving(), server.err.seen
+        with RawClient(str(where.socket), 1) as client:
+            client.greeting()
+            server.arm(call, nth, error)
+            server.signal(signal.SIGTERM)
+            status = server.wait_end()
+            client.read_to_end()
+        seen = server.ask()
+    assert status == 0, f"it ended with {status}: {server.err.seen}"
+    for path, _ in starting.there() - starting.before:
+        assert server.err.count(path), f"{path} was left behind without a word"
+        os.unlink(path)
+    return seen
+
+
+def test_while_it_ends(place, tally):
+    """It ends, and what could not be removed is named."""
+    if tally.sanitized:
+        pytest.skip("the search for leaks at the end makes system calls of its own")
+    tally.play(end_once(place).counts, functools.partial(end_once, place))
+    tally.end()
+
+
+@pytest.mark.parametrize("nth", [1, 5])
+@pytest.mark.parametrize("call,error", FATAL)
+def test_fatal(place, call, error, nth):
+    """What it cannot go on after: it says so, ends with status 1, and leaves nothing behind."""
+    starting = Starting(place, ["-M", place.shm])
+    with Faulty(place.build, starting.arguments) as server:
+        assert server.wait_serving(), server.err.seen
+        with RawClient(str(place.socket), 1) as client:
+            client.greeting()
+            server.arm(call, nth, error)
+            for _ in range(nth):
+                with contextlib.suppress(ConnectionError, FileNotFoundError), \
+                        RawClient(str(place.socket), 1) as visitor:
+                    visitor.next()
+            assert server.wait_end() == STATUS_FAILED
+            client.read_to_end()
+        server.close()
+    assert [line for line in server.err.text().splitlines() if FATAL[call, error] in line]
+    assert starting.there() == starting.before
+
+
+class Serving:
+    """A server that serves, for many playings."""
+
+    def __init__(self, where, *options):
+        self.path = str(where.socket)
+        self.server = Faulty(where.build, [where.server_program, "-F", "-v", "-S", where.socket, "-r",
+                                           "memfd:", "-l", SIZE, "--max-peers", PEERS_MAX, *options],
+                             preload=preload(where))
+        self.pid = self.server.pid
+        try:
+            assert self.server.wait_serving(), self.server.err.text()
+            self.fds = fd_count(self.pid)
+        except BaseException:
+            self.server.close()
+            raise
+
+    def wait_fds(self, call=None):
+        """Until it has as many fds as without clients. Return: what has been till then."""
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            seen = self.server.ask()
+            expected = self.fds + (call == "close" and seen.failed)  # see faults.c
+            try:
+                fds = fd_count(self.pid)
+            except OSError:
+                fds = 0
+            assert fds, f"the server ended: {self.server.err.seen}"
+            if fds == expected:
+                self.fds = fds
+                return seen
+            assert time.monotonic() < deadline, f"it has {fds} fds, before it were {self.fds}"
+            time.sleep(0.0005)
+
+    def refusals(self):
+        """How many lines about refused clients there are."""
+        return self.server.err.count("refused a client")
+
+    def newcomer(self):
+        """Who comes to the empty server is served as the first."""
+        with RawClient(self.path) as client:
+            client.read_until(lambda: len(client.history) == 4, "the greeting")
+            assert client.history == [(0, False), (0, False), (-1, True), (0, True)]
+        self.wait_fds()
+
+    def stop(self):
+        """End it; with sanitizers that is when leaks are found."""
+        self.server.arm()
+        self.server.signal(signal.SIGTERM)
+        status = self.server.wait_end()
+        assert status == 0, f"it ended with {status}: {self.server.err.seen}"
+
+
+def speak(client):
+    """What no client must do."""
+    client.sock.send(b"x")
+
+
+def half_close(client):
+    """Nor this."""
+    client.sock.shutdown(socket.SHUT_WR)
+
+
+def play_manners(story):
+    """Clients join and leave, one speaks, one half-closes, one is one too many."""
+    first, second, third = story.join(), story.join(), story.join()
+    story.ring_all()
+    story.leave(second)
+    story.leave(third, speak)
+    story.leave(story.join(), half_close)
+    for _ in range(PEERS_MAX - 1):
+        story.join()
+    story.one_too_many()
+    story.leave(first)
+    story.join()
+    story.ring_all()
+
+
+def play_sleeper(story):
+    """One does not read while others come and go, until its socket has long been full."""
+    sleeper = story.fall_asleep()
+    watcher = story.join()
+    for _ in range(7):
+        story.leave(story.join())
+    story.join()
+    story.wake(sleeper)
+    story.leave(watcher)
+    story.join()
+    story.ring_all()
+
+
+def play_shortage(story):
+    """For a while the server can open nothing: those who are there are served, others wait."""
+    story.join()
+    leaving = story.join()
+    pid = story.serving.pid
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        newcomer = story.connect()
+        assert newcomer.next(0.02) is None and not newcomer.ended
+        story.leave(leaving)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+    story.join(newcomer)
+
+
+def play_stranger(story):
+    """One comes whose groups are looked at, and who is not let in."""
+    client = story.connect()
+    assert client.next() is None and client.ended, "a stranger was let in"
+    story.refusals += 1
+
+
+def check_lost(story, kind, seen, refusals_before):
+    """Whether only the right one suffered, and there is a line about it."""
+    log = story.serving.server.err
+    assert len(story.lost) <= (kind != HARMLESS), f"{len(story.lost)} clients were lost"
+    for client in story.lost:
+        if kind == NEWCOMER:
+            was_there = client in story.greeted or client.history
+            assert not was_there, f"client {client.id}, which was there, was lost"
+        else:
+            others = {inode for other, inode in story.greeted.items() if other is not client}
+            mine = story.greeted.get(client)
+            assert seen.link not in {f"socket:[{inode}]" for inode in others}, \
+                f"client {client.id} was lost for what happened to another"
+            assert not mine or seen.link == f"socket:[{mine}]"
+        if kind == NEWCOMER:
+            log.wait("refused a client", refusals_before + story.refusals + 1)
+        else:
+            log.wait(" left " if client.id is None else f"client {client.id} left ")
+
+
+class Theatre:
+    """Plays a scenario again and again, on a server that is replaced when there is a reason."""
+
+    #: What only a new server does.
+    FRESH = ("malloc", "mmap", "brk")
+
+    def __init__(self, where, play, options):
+        self.where = where
+        self.play = play
+        self.options = options
+        self.serving = None
+
+    def _open(self, call):
+        if self.serving and (call in self.FRESH or self.serving.refusals() >= REFUSALS_MAX):
+            self.serving.stop()
+            self.close()
+        if not self.serving:
+            self.serving = Serving(self.where, *self.options)
+
+    def close(self):
+        """Without a word."""
+        if self.serving:
+            self.serving.server.close()
+        self.serving = None
+
+    def once(self, kind=None, call=None, nth=0, error=None):
+        """Play with this fault. Return: what has been."""
+        self._open(call)
+        serving = self.serving
+        try:
+            before = serving.refusals()
+            serving.server.arm(call, nth, error)
+            with Story(serving) as story:
+                self.play(story)
+                story.end()
+                seen = serving.wait_fds(call)
+                serving.server.arm()
+                check_lost(story, kind if seen.fired else HARMLESS, seen, before)
+            if self.play is not play_stranger:
+                serving.newcomer()
+        except BaseException:
+            self.close()
+            raise
+        return seen
+
+    def stop(self):
+        """The last one ends as it should."""
+        if self.serving:
+            self.serving.stop()
+        self.close()
+
+
+SCENARIOS = {
+    "manners": (play_manners, []),
+    "sleeper": (play_sleeper, []),
+    "shortage": (play_shortage, []),
+    "stranger": (play_stranger, ["--allow-group", "54321"]),
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_while_it_serves(place, tally, name):
+    """The server goes on, nobody else loses anything, nothing is left over."""
+    play, options = SCENARIOS[name]
+    theatre = Theatre(place, play, ["-n", VECTORS, *options])
+    try:
+        tally.play(theatre.once().counts, theatre.once, concerned=True)
+        theatre.stop()
+    finally:
+        theatre.close()
+    tally.end()

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Run a program and let the n-th of its system calls of a kind fail:
+ *
+ *   faults PRELOAD|- PROGRAM [ARGUMENT]...
+ *
+ * A seccomp filter hands every call of the program and its children to this process, which counts it
+ * and lets the kernel go on with it or answers in the kernel's stead. So what counts are the calls
+ * that are really made, by whatever code, and the program runs as it would otherwise.
+ *
+ * Standard input is a SOCK_SEQPACKET socket. To us, one message each:
+ *
+ *   arm start|now NUMBER NTH ERRNO   from now on, or from the start of main() until it first waits
+ *                                    (the program is started at the first such message)
+ *   ask                              what has been since
+ *
+ * From us:
+ *
+ *   pid NUMBER            it was started
+ *   armed                 all but the first time
+ *   waits                 it waits for events for the first time
+ *   asked OUTCOME FD NUMBER:COUNT... what became of the fault; which file the call was about, or "-"
+ *   ended STATUS          its exit status, or minus the signal that ended it
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "faults.h"
+
+/* Linux 6.6: hand over on the same processor, which is much faster. Older kernels refuse it. */
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP 1UL
+#endif
+
+#define NUMBERS 1024
+#define SKIPPED 77 /* the kernel cannot do this */
+#define CONTROL STDIN_FILENO
+#define LISTENER_TRIES 5000
+#define LISTENER_PAUSE_US 1000
+
+/* In which part of its life the program is; nothing counts before main(). */
+enum phase {
+	PHASE_LOADING,
+	PHASE_STARTING,
+	PHASE_SERVING,
+};
+
+enum outcome {
+	OUTCOME_NOT_REACHED,
+	OUTCOME_FAILED,
+	OUTCOME_NOT_POSSIBLE, /* so the call was let through */
+};
+
+/**
+ * struct faults - what is to fail, and what was seen
+ * @only_start: count only in PHASE_STARTING
+ * @number:     which call; FAULTS_MALLOC_NR is one; -1: none
+ * @nth:        which of them, from 1
+ * @error:      its errno
+ * @counts:     by number; the last one is for allocations
+ * @link:       what the fd of the call that failed was
+ */
+struct faults {
+	pid_t child;
+	int listener;
+	enum phase phase;
+	bool only_start;
+	long number;
+	long nth;
+	int error;
+	enum outcome fired;
+	unsigned int counts[NUMBERS + 1];
+	char link[128];
+};
+
+static _Noreturn void fail(const char *what)
+{
+	fprintf(stderr, "faults: %s: %s\n", what, strerror(errno));
+	exit(SKIPPED + 1);
+}
+
+static void say(const char *format, ...)
+{
+	char text[8192];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (send(CONTROL, text, strlen(text), MSG_NOSIGNAL) < 0 && errno != EPIPE)
+		fail("cannot answer the test");
+}
+
+/* In the child: as a filter is there to stay, this must be the last thing before the program. */
+static int install_filter(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+	};
+	struct sock_fprog program = {sizeof(code) / sizeof(*code), code};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		fail("prctl");
+	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
+			    &program);
+}
+
+static _Noreturn void run_program(const char *preload, char **argv, int to_parent)
+{
+	int null = open("/dev/null", O_RDWR);
+	int next;
+
+	if (strcmp(preload, "-") && setenv("LD_PRELOAD", preload, 1))
+		fail("setenv");
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || close(null))
+		fail("/dev/null");
+	/* The number that the listener will have: afterwards not one call is possible to tell it. */
+	next = dup(STDIN_FILENO);
+	if (next < 0 || close(next) || write(to_parent, &next, sizeof(next)) != sizeof(next))
+		fail("cannot tell the parent");
+	if (install_filter() < 0)
+		_exit(SKIPPED);
+	execv(argv[0], argv);
+	_exit(SKIPPED + 1);
+}
+
+/* The child's fd, as soon as it is there. */
+static int take_listener(pid_t child, int number)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+	int fd = -1;
+
+	if (pidfd < 0)
+		fail("pidfd_open");
+	for (int i = 0; i < LISTENER_TRIES && fd < 0; i++) {
+		fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+		if (fd < 0 && waitpid(child, NULL, WNOHANG) == child)
+			exit(SKIPPED);
+		if (fd < 0)
+			usleep(LISTENER_PAUSE_US);
+	}
+	close(pidfd);
+	if (fd < 0)
+		exit(SKIPPED);
+	ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+	return fd;
+}
+
+static void start_program(struct faults *faults, char **argv)
+{
+	int ends[2];
+	int number;
+
+	if (pipe2(ends, O_CLOEXEC))
+		fail("pipe2");
+	faults->child = fork();
+	if (faults->child < 0)
+		fail("fork");
+	if (!faults->child)
+		run_program(argv[0], argv + 1, ends[1]);
+	close(ends[1]);
+	if (read(ends[0], &number, sizeof(number)) != sizeof(number))
+		exit(SKIPPED + 1);
+	close(ends[0]);
+	faults->listener = take_listener(faults->child, number);
+	say("pid %d", (int)faults->child);
+}
+
+static void arm(struct faults *faults, const char *text)
+{
+	char from[8];
+
+	if (sscanf(text, "arm %7s %ld %ld %d", from, &faults->number, &faults->nth,
+		   &faults->error) != 4) {
+		errno = EINVAL;
+		fail(text);
+	}
+	faults->only_start = !strcmp(from, "start");
+	faults->fired = OUTCOME_NOT_REACHED;
+	memset(faults->counts, 0, sizeof(faults->counts));
+	strcpy(faults->link, "-");
+}
+
+static void answer(const struct faults *faults)
+{
+	char text[8000];
+	int len = snprintf(text, sizeof(text), "asked %d %s", faults->fired, faults->link);
+
+	for (unsigned int i = 0; i <= NUMBERS; i++) {
+		if (faults->counts[i])
+			len += snprintf(text + len, sizeof(text) - (size_t)len, " %u:%u",
+					i < NUMBERS ? i : FAULTS_MALLOC_NR, faults->counts[i]);
+	}
+	say("%s", text);
+}
+
+/* One message of the test's. Whether to go on. */
+static bool obey(struct faults *faults, char **argv)
+{
+	char text[256] = "";
+
+	if (recv(CONTROL, text, sizeof(text) - 1, 0) <= 0)
+		return false;
+	if (!strncmp(text, "arm ", 4)) {
+		arm(faults, text);
+		if (faults->child)
+			say("armed");
+		else
+			start_program(faults, argv);
+	} else {
+		answer(faults);
+	}
+	return true;
+}
+
+static long number_of(const struct seccomp_data *call)
+{
+	if (call->nr == SYS_write && (int)call->args[0] == FAULTS_MALLOC_FD)
+		return FAULTS_MALLOC_NR;
+	return call->nr;
+}
+
+static bool is_wait(long number)
+{
+#ifdef SYS_epoll_wait
+	if (number == SYS_epoll_wait)
+		return true;
+#endif
+	return number == SYS_epoll_pwait;
+}
+
+/* The first thing in main() is ivs_fd_fill_standard(); nobody opens read-write before. */
+static bool is_first_of_main(const struct seccomp_data *call)
+{
+	return call->nr == SYS_openat && (call->args[2] & O_ACCMODE) == O_RDWR;
+}
+
+/* The fd that a call is about, for the test to know whom its failure may concern. */
+static void note_fd(struct faults *faults, const struct seccomp_notif *notif)
+{
+	unsigned int arg = notif->data.nr == SYS_epoll_ctl ? 2 : 0;
+	char path[64];
+	ssize_t len;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)notif->pid, (int)notif->data.args[arg]);
+	len = readlink(path, faults->link, sizeof(faults->link) - 1);
+	strcpy(faults->link + (len < 0 ? 0 : len), len < 0 ? "-" : "");
+	for (char *at = faults->link; *at; at++)
+		*at = *at == ' ' ? '_' : *at;
+}
+
+/*
+ * close() frees the fd also when it fails. The closest to that from outside: another file takes its
+ * place, and so the program appears to have one fd more afterwards. If its limit of fds has been
+ * lowered meanwhile, that is not possible.
+ */
+static bool close_all_the_same(const struct faults *faults, const struct seccomp_notif *notif)
+{
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	struct seccomp_notif_addfd add = {
+		.id = notif->id,
+		.flags = SECCOMP_ADDFD_FLAG_SETFD,
+		.srcfd = (__u32)null,
+		.newfd = (__u32)notif->data.args[0],
+		.newfd_flags = O_CLOEXEC,
+	};
+
+	bool closed;
+
+	if (null < 0)
+		fail("/dev/null");
+	closed = ioctl(faults->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) >= 0;
+	close(null);
+	return closed;
+}
+
+/* Whether it can be made to fail. */
+static bool inject(struct faults *faults, const struct seccomp_notif *notif)
+{
+	bool possible;
+
+	note_fd(faults, notif);
+	possible = notif->data.nr != SYS_close || close_all_the_same(faults, notif);
+	faults->fired = possible ? OUTCOME_FAILED : OUTCOME_NOT_POSSIBLE;
+	return possible;
+}
+
+/* Whether this call is the one to fail. */
+static bool count(struct faults *faults, const struct seccomp_notif *notif)
+{
+	long number = number_of(&notif->data);
+	bool counts;
+
+	if (faults->phase == PHASE_LOADING && is_first_of_main(&notif->data))
+		faults->phase = PHASE_STARTING;
+	counts = faults->phase == PHASE_STARTING ||
+		 (faults->phase == PHASE_SERVING && !faults->only_start);
+	if (faults->phase == PHASE_STARTING && is_wait(number)) {
+		faults->phase = PHASE_SERVING;
+		say("waits");
+	}
+	if (!counts)
+		return false;
+	if (number < 0 || (number >= NUMBERS && number != FAULTS_MALLOC_NR)) {
+		errno = ERANGE;
+		fail("a system call's number");
+	}
+	faults->counts[number < NUMBERS ? number : NUMBERS]++;
+	return number == faults->number &&
+	       faults->counts[number < NUMBERS ? number : NUMBERS] == faults->nth;
+}
+
+static void judge(struct faults *faults)
+{
+	union {
+		struct seccomp_notif notif;
+		char room[512]; /* kernels to come may write more */
+	} in = {0};
+	union {
+		struct seccomp_notif_resp resp;
+		char room[512];
+	} out = {0};
+
+	if (ioctl(faults->listener, SECCOMP_IOCTL_NOTIF_RECV, &in)) {
+		if (errno == ENOENT || errno == EINTR)
+			return; /* who called is gone */
+		fail("cannot hear of a system call");
+	}
+	out.resp.id = in.notif.id;
+	out.resp.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+	if (count(faults, &in.notif) && inject(faults, &in.notif)) {
+		out.resp.flags = 0;
+		out.resp.error = -faults->error;
+	}
+	if (ioctl(faults->listener, SECCOMP_IOCTL_NOTIF_SEND, &out) && errno != ENOENT)
+		fail("cannot answer a system call");
+}
+
+/* It has ended; children of it may go on. Its id stays taken, so that it means nobody else. */
+static void tell_end(const struct faults *faults)
+{
+	siginfo_t info = {0};
+
+	if (waitid(P_PID, (id_t)faults->child, &info, WEXITED | WNOHANG | WNOWAIT))
+		fail("waitid");
+	say("ended %d", info.si_code == CLD_EXITED ? info.si_status : -info.si_status);
+}
+
+int main(int argc, char **argv)
+{
+	struct faults faults = {.listener = -1, .number = -1};
+	struct pollfd fds[3] = {{CONTROL, POLLIN, 0}};
+
+	if (argc < 3 || !obey(&faults, argv + 1))
+		return SKIPPED + 1;
+	fds[1] = (struct pollfd){faults.listener, POLLIN, 0};
+	fds[2] = (struct pollfd){(int)syscall(SYS_pidfd_open, faults.child, 0), POLLIN, 0};
+	for (;;) {
+		if (poll(fds, 3, -1) < 0)
+			fail("poll");
+		if (fds[1].revents & POLLIN) {
+			judge(&faults);
+			continue; /* the calls before the commands, so that these count them all */
+		}
+		if (fds[1].revents & POLLHUP)
+			fds[1].fd = -1;
+		if (fds[2].revents) {
+			tell_end(&faults);
+			fds[2].fd = -1;
+		}
+		if (fds[0].revents && !obey(&faults, argv + 1))
+			return 0;
+	}
+}

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""System calls that fail when a test wants it: which errors each of them can have, and a server under
+the program faults.c, which does it."""
+import errno
+import functools
+import os
+import re
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from support.programs import TIMEOUT, Process
+
+SKIPPED = 77
+MALLOC = 100000  # FAULTS_MALLOC_NR
+
+#: What happens to clients when a call fails with one of these while the server serves:
+#: HARMLESS: nobody notices, but for a delay.
+#: NEWCOMER: who is just connecting may be refused.
+#: CONCERNED: the client whose socket it was may be dropped; what else has such a call has not these.
+HARMLESS, NEWCOMER, CONCERNED = "harmless", "newcomer", "concerned"
+
+#: The same for every call that the kernel can make fail for lack of something.
+_FDS = "EMFILE ENFILE ENOMEM"
+
+#: call -> {what it may do to clients: the errors that this call can really have}. A call without
+#: errors cannot fail as it is used here. What only happens at start and end has no clients to harm.
+#:
+#: EAGAIN of sendmmsg() is not here: the kernel says it of a full socket only, and then an event comes
+#: when it no longer is. The scenario with the client that does not read has it from the kernel.
+ERRORS = {
+    "accept4": {HARMLESS: "EINTR EAGAIN ECONNABORTED ENOBUFS ENOMEM EPERM",
+                NEWCOMER: "EMFILE ENFILE"},
+    "bind": {HARMLESS: "EADDRINUSE EACCES ENOMEM ENOSPC EROFS"},
+    "brk": {},  # the call itself has no error: when it cannot, it answers what was before
+    "chmod": {HARMLESS: "EPERM EIO EROFS"},
+    "clock_nanosleep": {HARMLESS: "EINTR"},
+    "clone": {HARMLESS: "EAGAIN ENOMEM"},
+    "clone3": {HARMLESS: "EAGAIN ENOMEM"},
+    "close": {HARMLESS: "EINTR EIO"},
+    "connect": {HARMLESS: "EAGAIN EINTR EACCES ENOMEM ENOENT"},
+    "dup2": {HARMLESS: "EINTR EBUSY EMFILE"},
+    "epoll_create1": {HARMLESS: _FDS},
+    "epoll_ctl": {NEWCOMER: "ENOMEM ENOSPC"},
+    "epoll_wait": {HARMLESS: "EINTR"},
+    "eventfd2": {NEWCOMER: _FDS + " ENODEV"},
+    "exit_group": {},
+    "fallocate": {HARMLESS: "ENOSPC ENOMEM EINTR EIO EOPNOTSUPP"},
+    "fchmod": {HARMLESS: "EPERM EIO EROFS"},
+    "fchown": {HARMLESS: "EPERM EIO EDQUOT"},
+    "fcntl": {HARMLESS: "EBUSY EPERM ENOMEM"},
+    "flock": {HARMLESS: "EINTR ENOLCK ENOMEM"},
+    "fork": {HARMLESS: "EAGAIN ENOMEM"},
+    "fstat": {HARMLESS: "EIO ENOMEM"},
+    "fstatfs": {HARMLESS: "EIO ENOMEM ENOSYS"},
+    "ftruncate": {HARMLESS: "EINTR EIO ENOSPC EFBIG"},
+    "futex": {},
+    "geteuid": {},
+    "getpid": {},
+    "getrandom": {HARMLESS: "EAGAIN EINTR ENOSYS"},
+    "getsockopt": {NEWCOMER: "EACCES ENOMEM ENOPROTOOPT"},
+    "gettid": {},
+    "getuid": {},
+    "lchown": {HARMLESS: "EPERM EIO EROFS"},
+    "listen": {HARMLESS: "EADDRINUSE EACCES ENOMEM"},
+    "lseek": {HARMLESS: "ESPIPE"},
+    "malloc": {NEWCOMER: "ENOMEM"},  # and calloc, realloc, reallocarray
+    "memfd_create": {HARMLESS: _FDS + " EINVAL"},
+    "mmap": {NEWCOMER: "ENOMEM"},
+    "mprotect": {HARMLESS: "ENOMEM"},
+    "munmap": {HARMLESS: "ENOMEM"},
+    "newfstatat": {HARMLESS: "EIO ENOMEM EACCES"},
+    "openat": {NEWCOMER: _FDS + " EACCES EIO ENOSPC EINTR"},
+    "pipe2": {HARMLESS: "EMFILE ENFILE"},
+    "pread64": {HARMLESS: "EIO EINTR"},
+    "prlimit64": {HARMLESS: "EPERM"},
+    "read": {HARMLESS: "EINTR", CONCERNED: "ECONNRESET ENOMEM EACCES"},
+    "rt_sigaction": {},
+    "rt_sigprocmask": {},
+    "rseq": {},
+    "sendmmsg": {HARMLESS: "EINTR ETOOMANYREFS ENOBUFS ENOMEM",
+                 CONCERNED: "EPIPE ECONNRESET EACCES"},
+    "sendto": {HARMLESS: "EPIPE ENOBUFS ECONNREFUSED EAGAIN"},
+    "set_robust_list": {},
+    "setsid": {},
+    "setsockopt": {NEWCOMER: "EACCES ENOMEM"},
+    "signalfd4": {HARMLESS: _FDS + " ENODEV"},
+    "socket": {HARMLESS: _FDS + " ENOBUFS"},
+    "unlink": {HARMLESS: "EIO EBUSY EROFS"},
+    "write": {HARMLESS: "EPIPE ENOSPC EIO EAGAIN EINTR"},
+}
+
+
+@functools.cache
+def numbers():
+    """The number of every system call of this machine, by name: the compiler knows them."""
+    for compiler in ("cc", "gcc", "clang"):
+        try:
+            text = subprocess.run([compiler, "-E", "-dM", "-include", "sys/syscall.h", "-xc",
+                                   os.devnull], capture_output=True, text=True, check=True).stdout
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        found = re.findall(r"^#define __NR_(\w+) (\d+)$", text, re.MULTILINE)
+        return {"malloc": MALLOC, **{name: int(number) for name, number in found}}
+    pytest.skip("needs a C compiler, to know the numbers of system calls")
+
+
+def names():
+    """The name of every system call, by number."""
+    return {number: name for name, number in numbers().items()}
+
+
+def kinds(call):
+    """What may happen to clients when a call fails: the errors with which it does."""
+    assert call in ERRORS, (
+        f"the server makes the system call {call}, which test/support/faults.py does not have: add "
+        f"to ERRORS what it can fail with, and whom that may harm")
+    return {kind: text.split() for kind, text in ERRORS[call].items()}
+
+
+class Seen:
+    """What has been since a fault was armed.
+
+    fired: whether the call was reached
+    failed: whether it failed, which is not possible for each close(); see faults.c
+    link: which file the call that failed was about, as in /proc/PID/fd
+    counts: how many calls there were, by name
+    """
+
+    def __init__(self, text):
+        fired, self.link, *counted = text.split()
+        self.fired = fired != "0"
+        self.failed = fired == "1"
+        self.counts = {names()[int(number)]: int(times)
+                       for number, times in (word.split(":") for word in counted)}
+
+
+class Faulty:
+    """A program of which system calls can fail.
+
+    arm: (from when, call, n-th, error) of a call that is to fail, as arm() takes them
+    preload: a library; None: none
+    """
+
+    def __init__(self, build, arguments, arm=("now", None, 0, None), preload=None):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(TIMEOUT)
+        self._socket = ours
+        self._waiting = []
+        self._pidfd = None
+        self._send_arm(*arm)
+        with theirs:
+            self.process = Process([build / "test" / "faults", preload or "-", *arguments],
+                                   stdin=theirs)
+        self.err = self.process.err
+        try:
+            self.pid = int(self._take("pid"))
+        except ConnectionError:
+            status = self.process.wait()
+            self.close()
+            if status == SKIPPED:
+                pytest.skip("the kernel does not hand over system calls (seccomp, Linux 5.9)")
+            raise
+        self._pidfd = os.pidfd_open(self.pid)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+    def close(self):
+        """However it is doing: afterwards it is gone."""
+        if self._pidfd is not None:
+            self.signal(signal.SIGKILL)
+            os.close(self._pidfd)
+            self._pidfd = None
+        self._socket.close()
+        self.process.end()
+
+    def _take(self, word):
+        """What follows this word in the next message that begins with it."""
+        while True:
+            for at, text in enumerate(self._waiting):
+                if text.split()[0] == word:
+                    return self._waiting.pop(at)[len(word):].strip()
+            text = self._socket.recv(8192).decode()
+            if not text:
+                raise ConnectionError(f"faults ended before it said {word!r}")
+            self._waiting.append(text)
+
+    def _send_arm(self, when, call, nth, error):
+        number = numbers()[call] if call else -1
+        code = getattr(errno, error) if error else 0
+        self._socket.send(f"arm {when} {number} {nth} {code}".encode())
+
+    def arm(self, call=None, nth=0, error=None):
+        """From now on the n-th such call is to fail; without a call, none."""
+        self._send_arm("now", call, nth, error)
+        self._take("armed")
+
+    def ask(self):
+        """What has been since."""
+        self._socket.send(b"ask")
+        return Seen(self._take("asked"))
+
+    def wait_serving(self):
+        """Whether it got as far as waiting for events; if not, it has ended."""
+        while True:
+            if any(text == "waits" for text in self._waiting):
+                return True
+            if any(text.startswith("ended") for text in self._waiting):
+                return False
+            self._waiting.append(self._socket.recv(8192).decode())
+
+    def wait_end(self):
+        """Its exit status, or minus the signal that ended it."""
+        return int(self._take("ended"))
+
+    def signal(self, number):
+        """Send a signal to the program, unless it has ended."""
+        try:
+            signal.pidfd_send_signal(self._pidfd, number)
+        except ProcessLookupError:
+            pass

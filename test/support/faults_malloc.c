@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* To be preloaded under faults.c: allocations that fail when they are told to. */
+#include <errno.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "faults.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* glibc's own, under the names that it keeps for this. */
+void *__libc_malloc(size_t len);
+void *__libc_calloc(size_t n, size_t len);
+void *__libc_realloc(void *old, size_t len);
+
+EXPORT void *malloc(size_t len);
+EXPORT void *calloc(size_t n, size_t len);
+EXPORT void *realloc(void *old, size_t len);
+EXPORT void *reallocarray(void *old, size_t n, size_t len);
+
+static int fails(void)
+{
+	int saved = errno;
+	int failed = syscall(SYS_write, FAULTS_MALLOC_FD, NULL, 0) < 0 && errno == ENOMEM;
+
+	if (!failed)
+		errno = saved;
+	return failed;
+}
+
+void *malloc(size_t len)
+{
+	return fails() ? NULL : __libc_malloc(len);
+}
+
+void *calloc(size_t n, size_t len)
+{
+	return fails() ? NULL : __libc_calloc(n, len);
+}
+
+void *realloc(void *old, size_t len)
+{
+	return fails() ? NULL : __libc_realloc(old, len);
+}
+
+void *reallocarray(void *old, size_t n, size_t len)
+{
+	size_t all;
+
+	if (__builtin_mul_overflow(n, len, &all)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return realloc(old, all);
+}

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Clients of one server that come and go, and the truth about who is there, which all must learn."""
+import contextlib
+import os
+import select
+import socket
+import struct
+import time
+
+from support.programs import TIMEOUT
+from support.wire import RawClient, readable, ring
+
+PEERS_MAX = 4  # the server's --max-peers
+VECTORS = 2
+
+
+def peer_inode(sock):
+    """The inode of the socket at the other end of a UNIX socket; None if the kernel does not tell."""
+    netlink_sock_diag, by_family, show_peer, peer = 4, 20, 4, 2
+    request = struct.pack("=BBHIII2I", socket.AF_UNIX, 0, 0, 0xffffffff,
+                          os.fstat(sock.fileno()).st_ino, show_peer, 0xffffffff, 0xffffffff)
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, netlink_sock_diag) as diag:
+            diag.settimeout(TIMEOUT)
+            diag.send(struct.pack("=IHHII", 16 + len(request), by_family, 1, 1, 0) + request)
+            data = diag.recv(8192)
+    except OSError:
+        return None
+    at = 16 + 16  # past the headers of netlink and of the answer
+    while struct.unpack_from("=H", data, 4)[0] == by_family and at + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, at)
+        if kind == peer:
+            return struct.unpack_from("=I", data, at + 4)[0]
+        at += (length + 3) & ~3
+    return None
+
+
+class Story:
+    """Clients that come and go, and the truth about who is there.
+
+    clients: those who are there and read
+    asleep: those who are there and do not, with their ids
+    greeted: all who have ever been there, with the inodes of the server's sockets
+    lost: those who were refused or dropped though they did nothing wrong
+    refusals: how many were refused as they should
+    """
+
+    def __init__(self, serving):
+        self.serving = serving
+        self.clients = []
+        self.asleep = {}
+        self.greeted = {}
+        self.lost = []
+        self.refusals = 0
+        self._made = contextlib.ExitStack()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self._made.close()
+
+    def connect(self):
+        """A client that has not read anything."""
+        return self._made.enter_context(RawClient(self.serving.path, VECTORS))
+
+    def join(self, client=None):
+        """A client comes, or the last that is allowed is there already; all learn of it."""
+        if not client and len(self.clients) + len(self.asleep) == PEERS_MAX:
+            self.one_too_many()
+            return None
+        client = client or self.connect()
+        self.clients.append(client)
+        self.settle()
+        return client
+
+    def fall_asleep(self):
+        """A client comes and does not read; all learn of it."""
+        client = self.connect()
+        data = b""
+        poller = select.poll()
+        poller.register(client.sock, select.POLLIN)
+        while len(data) < 16 and not self._has_hung_up(client):  # version and id
+            assert poller.poll(TIMEOUT * 1000), "no greeting came"
+            data = client.sock.recv(16, socket.MSG_PEEK)
+        if len(data) < 16:
+            self.lost.append(client)
+        else:
+            self.asleep[client], = struct.unpack_from("<q", data, 8)
+        self.settle()
+        return client
+
+    def wake(self, client):
+        """A client reads at last all that there is."""
+        if self.asleep.pop(client, None) is not None:
+            self.join(client)
+
+    @staticmethod
+    def _has_hung_up(client):
+        poller = select.poll()
+        poller.register(client.sock, select.POLLRDHUP)
+        return bool(poller.poll(0))
+
+    def _read(self):
+        for client in self.clients:
+            while client.next(0):
+                pass
+        for client in [client for client in self.clients if client.ended]:
+            self.clients.remove(client)
+            self.lost.append(client)
+        for client in filter(self._has_hung_up, list(self.asleep)):
+            del self.asleep[client]
+            self.lost.append(client)
+
+    def _knows_truth(self, client):
+        others = {other.id for other in self.clients if other is not client}
+        return len(client.history) >= 3 and len(client.own) == VECTORS and \
+            client.knows(others | set(self.asleep.values()))
+
+    def settle(self):
+        """All read until each knows exactly the others."""
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            self._read()
+            if all(self._knows_truth(client) for client in self.clients):
+                break
+            poller = select.poll()
+            for client in self.clients:
+                poller.register(client.sock, select.POLLIN)
+            for client in self.asleep:
+                poller.register(client.sock, select.POLLRDHUP)
+            left = deadline - time.monotonic()
+            assert left > 0 and poller.poll(left * 1000), "nothing more came, and they know " + str(
+                {client.id: sorted(client.peers) for client in self.clients})
+        for client in [*self.clients, *self.asleep]:
+            if client not in self.greeted:
+                self.greeted[client] = peer_inode(client.sock)
+
+    def leave(self, client, how=RawClient.close):
+        """A client closes, or does what it is dropped for; the others learn of it."""
+        if client not in self.clients:
+            return  # it was lost before
+        self.clients.remove(client)
+        how(client)
+        if how is not RawClient.close:
+            client.read_to_end()
+        self.settle()
+
+    def one_too_many(self):
+        """One more than allowed comes, unless somebody was lost, so that there is room."""
+        client = self.connect()
+        if len(self.clients) + len(self.asleep) < PEERS_MAX:
+            self.join(client)
+            return
+        assert client.next() is None and client.ended, "it was let in beyond --max-peers"
+        self.refusals += 1
+        self.settle()
+
+    def ring_all(self):
+        """What each has of each vector of each is the right doorbell."""
+        for sender in self.clients:
+            for receiver in self.clients:
+                fds = receiver.own if receiver is sender else sender.peers[receiver.id]
+                for vector, fd in enumerate(fds):
+                    ring(fd)
+                    for client in self.clients:
+                        expected = [vector] if client is receiver else []
+                        assert readable(client.own) == expected, "the wrong doorbell rang"
+                    os.read(receiver.own[vector], 8)
+
+    def end(self):
+        """All leave, one by one."""
+        while self.clients:
+            self.leave(self.clients[-1])
