@@ -82,7 +82,7 @@ class Tally:
             if not ONLY or ONLY == [call, str(nth), error]:
                 try:
                     fired = once(kind, call, nth, error).fired
-                except AssertionError as failure:
+                except (AssertionError, OSError) as failure:
                     what = str(failure).split("\nassert ", maxsplit=1)[0]
                     self.failures.append(f'IVS_FAULT="{call} {nth} {error}": {what}')
                 self.counts[call] = self.counts.get(call, 0) + fired
