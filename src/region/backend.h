@@ -57,7 +57,7 @@ IVS_MUST_USE int ivs_region_open_path(struct ivs_region *region, bool make, stru
 IVS_MUST_USE int ivs_region_adopt(const char *address, int *fd, bool created,
 				  struct ivs_region **out, struct ivs_error *err);
 
-/** ivs_region_has_name() - whether its name, if it had one, still is its */
-bool ivs_region_has_name(const struct ivs_region *region);
+/** ivs_region_has_name() - whether the name of a named region still is its: 1, 0, -errno */
+IVS_MUST_USE int ivs_region_has_name(const struct ivs_region *region);
 
 #endif

@@ -336,21 +336,27 @@ void ivs_region_close(struct ivs_region *region)
 	free(region);
 }
 
-bool ivs_region_has_name(const struct ivs_region *region)
+int ivs_region_has_name(const struct ivs_region *region)
 {
 	struct stat ours;
 	struct stat there;
 
-	if (!*region->path)
-		return true;
-	return !fstat(region->fd, &ours) && !lstat(region->path, &there) &&
-	       ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+	if (fstat(region->fd, &ours))
+		return -errno;
+	if (lstat(region->path, &there))
+		return errno == ENOENT ? 0 : -errno;
+	return ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }
 
 int ivs_region_remove(struct ivs_region *region)
 {
-	if (!region || !region->created || !*region->path || !ivs_region_has_name(region))
+	int result;
+
+	if (!region || !region->created || !*region->path)
 		return 0;
+	result = ivs_region_has_name(region);
+	if (result <= 0)
+		return result;
 	return unlink(region->path) && errno != ENOENT ? -errno : 0;
 }
 

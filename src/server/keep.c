@@ -224,7 +224,7 @@ int ivs_keep_region(struct ivs_keep *keep, const char *address,
 	if (keep->resumed && is_same_region(keep, address, opts, fd)) {
 		notes->resumed_n++;
 		result = ivs_region_adopt(address, &fd, notes->region_created, out, err);
-		if (!result && !ivs_region_has_name(*out))
+		if (!result && *ivs_region_path(*out) && !ivs_region_has_name(*out))
 			ivs_log(IVS_LOG_WARNING,
 				"%s has been removed: those who were connected go on with the "
 				"memory, and nobody else finds it by that name",
