@@ -158,10 +158,14 @@ class Server(Process):
         super().__init__([program, "-F", "-v", "-S", self.socket, *region, *options],
                          nofile=nofile, user=user)
         try:
-            self.err.wait("ivshmem-server: listening at")
+            self.wait_until_it_listens()
         except AssertionError:
             self.end()
             raise
+
+    def wait_until_it_listens(self):
+        """Wait for the line that says so."""
+        self.err.wait("ivshmem-server: listening at")
 
     def fds(self):
         """How many fds it has open."""
@@ -175,7 +179,13 @@ class Server(Process):
 
 
 class Place:
-    """A private directory, the names that a test may use, and the processes that it has started."""
+    """A private directory, the names that a test may use, and the processes that it has started.
+
+    ours: whether the server is this project's
+    """
+
+    ours = True
+    server_kind = Server
 
     def __init__(self, build):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ivs-"))
@@ -196,9 +206,13 @@ class Place:
 
     def server(self, *options, **keywords):
         """Start a server."""
-        server = Server(self, *options, **keywords)
+        server = self.server_kind(self, *options, **keywords)
         self._processes.append(server)
         return server
+
+    def servers(self):
+        """Those that server() has started."""
+        return [process for process in self._processes if isinstance(process, Server)]
 
     def start(self, *arguments, **keywords):
         """Start any program."""

@@ -26,8 +26,10 @@ def connect(path):
     """A connected stream socket."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.settimeout(TIMEOUT)
+        # Not settimeout(): with that, connecting to a listener whose queue is full fails at once.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", TIMEOUT, 0))
         sock.connect(path)
+        sock.settimeout(TIMEOUT)
     except OSError:
         sock.close()
         raise

@@ -1,0 +1,153 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""What hostile, slow and unlucky clients do to a server: a table in Markdown, measured now.
+
+    scripts/compare-servers.py [--server PATH] [--qemu-server PATH] [--build DIR] [--case NAME]...
+                               [--quick] [--json]
+
+Each case is run against ivshmem-server (the one in the build directory, or --server) and, if there
+is one, against QEMU's server of the same name (--qemu-server; no Debian package has it). Without
+it, what was recorded of that of QEMU 7.2 stands in the table. --quick takes smaller numbers.
+Status 1 if ours fails a case. Needs what `make check` needs.
+"""
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+
+SOURCE = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(SOURCE / "test"))
+
+try:
+    from support import hostile
+    from support.programs import Place, Process, Server, wait_until
+except ModuleNotFoundError as missing:
+    sys.exit(f"compare-servers: {missing}: run scripts/install-packages test")
+
+#: What unmodified servers of QEMU 7.2 were seen to do.
+RECORDED = {
+    "connect-and-close": "exits after about 11 connections",
+    "silent": "send errors are ignored: the last is told 278 of 331 messages, and a lost one "
+              "shifts all later vector numbers for good",
+    "idle-34": "told of 34 joins and 0 leaves: ghosts",
+    "out-of-fds": "exits",
+    "crowd": "from 116 clients with 8 vectors (limit 4096): FD_SET overflow, which aborts or "
+             "silently corrupts the stack",
+    "size": "a region of 1 GiB, without a word",
+    "truncate-named": "SIGBUS in every VM and process",
+}
+LISTENS = 0x10000  # the flag of a listening socket in /proc/net/unix
+
+
+class QemuServer(Server):
+    """A server that says nothing when it is ready, and that a connection to try would change."""
+
+    def wait_until_it_listens(self):
+        wait_until(lambda: self.popen.poll() is not None or self._listens(), "it listens")
+        assert self.popen.poll() is None, self.err.text()
+
+    def _listens(self):
+        lines = pathlib.Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()
+        return any(line.split()[-1] == self.socket and int(line.split()[3], 16) & LISTENS
+                   for line in lines)
+
+
+class QemuPlace(Place):
+    """Where a case is run against QEMU's server."""
+
+    ours = False
+    server_kind = QemuServer
+
+
+def servers_end(place):
+    """How a server has ended that should not have, or None."""
+    for server in place.servers():
+        try:
+            status = server.popen.wait(0.5)
+        except subprocess.TimeoutExpired:
+            continue
+        return f"by signal {-status}" if status < 0 else f"with status {status}"
+    return None
+
+
+def run_case(case, place, quick):
+    """Return: whether it holds (None: it could not be run), and what was seen."""
+    try:
+        return True, case.run(place, **case.numbers(quick))
+    except hostile.CannotRun as reason:
+        return None, f"not run: {reason}"
+    except (AssertionError, OSError, subprocess.SubprocessError) as error:
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        end = servers_end(place)
+        return False, f"FAILED: the server ended {end}: {text}" if end else f"FAILED: {text}"
+    finally:
+        place.close()
+
+
+def measure(case, options):
+    """One row, as data."""
+    ours = Place(options.build)
+    ours.server_program = options.server or ours.server_program
+    holds, seen = run_case(case, ours, options.quick)
+    row = {"case": case.name, "title": case.title.format(**case.numbers(options.quick)),
+           "holds": holds, "ours": seen, "qemu": RECORDED.get(case.name, "not recorded"),
+           "qemu_holds": None}
+    if options.qemu_server:
+        place = QemuPlace(options.build)
+        place.server_program = options.qemu_server
+        row["qemu_holds"], row["qemu"] = run_case(case, place, options.quick)
+    return row
+
+
+def markdown(rows, header):
+    """The rows under each other, the columns aligned."""
+    cells = [header] + [[row["title"], row["qemu"], row["ours"]] for row in rows]
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in cells]
+    widths = [max(len(line[at]) for line in cells) for at in range(3)]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |"
+             for line in cells]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|"]
+                     + lines[1:])
+
+
+def existing(path):
+    """A program that is there, as the whole path: it will be started from elsewhere."""
+    found = pathlib.Path(path).resolve()
+    if not found.is_file():
+        raise argparse.ArgumentTypeError(f"there is no {path}")
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--server", type=existing, help="ours (BUILD/tools/ivshmem-server)")
+    parser.add_argument("--qemu-server", type=existing, help="QEMU's, to be measured as well")
+    parser.add_argument("--build", type=pathlib.Path, default=SOURCE / "build",
+                        help="the build directory (build)")
+    names = [case.name for case in hostile.CASES]
+    parser.add_argument("--case", action="append", choices=names, metavar="NAME",
+                        help="only this one; may be given several times: " + ", ".join(names))
+    parser.add_argument("--quick", action="store_true", help="with smaller numbers")
+    parser.add_argument("--json", action="store_true", help="data instead of a table")
+    options = parser.parse_args()
+    options.build = options.build.resolve()
+    if not options.server:
+        try:
+            existing(options.build / "tools" / "ivshmem-server")
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"{error}: run make, or use --build or --server")
+    rows = [measure(case, options) for case in hostile.CASES
+            if not options.case or case.name in options.case]
+    if options.json:
+        print(json.dumps({"quick": options.quick, "recorded": not options.qemu_server,
+                          "rows": rows}, indent=2))
+    else:
+        qemu = "measured now" if options.qemu_server else "recorded: QEMU 7.2"
+        print(markdown(rows, ["what clients do", f"QEMU's server ({qemu})",
+                              "ours (measured now)"]))
+    return 1 if any(row["holds"] is False for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

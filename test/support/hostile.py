@@ -1,0 +1,464 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Hostile, slow and unlucky clients: one function for each case. It does it to a server, asserts
+what must hold, and returns in a few words what was seen.
+
+test_hostile.py runs them as tests; scripts/compare-servers.py prints them as a table, also of a
+server that is not ours: so nothing here takes from a server's log what a client can be told, and
+what is said of ours alone is asked with `place.ours`.
+"""
+import array
+import os
+import pathlib
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from typing import Callable, NamedTuple
+
+from support.programs import TIMEOUT, cpu_ticks, is_sanitized, rss_kib, wait_until
+from support.wire import ProtocolError, RawClient, connect as connect_socket, read_together
+
+GROWTH_MAX_KIB = 512  # 100,000 leaks of 8 bytes would be more
+NOBODY = 65534
+
+
+class CannotRun(Exception):
+    """This machine has not what the case needs; the reason is the text."""
+
+
+# What the cases are made of
+
+def connect(place, vectors=1, keep=False, kind=RawClient):
+    """A client that has read nothing yet."""
+    return place.add(kind(str(place.socket), vectors, keep))
+
+
+def join(place, vectors=1):
+    """A client that has read its greeting."""
+    return connect(place, vectors).greeting()
+
+
+def others(client, clients):
+    """The ids of all but one."""
+    return {each.id for each in clients if each is not client}
+
+
+def knows_all(clients):
+    """Every client reads until it knows exactly the others."""
+    expected = [(client, others(client, clients)) for client in clients]
+    read_together(clients, lambda: all(client.knows(ids) for client, ids in expected),
+                  "all knew each other")
+
+
+def wait_for_fds(server, expected):
+    """Until the server has as many as before."""
+    try:
+        wait_until(lambda: server.fds() == expected, "the server has as many fds as before")
+    except AssertionError:
+        raise AssertionError(f"the server has {server.fds()} fds and not {expected}") from None
+
+
+def doorbell_name(fd):
+    """Which eventfd it is, whoever holds it; None if the kernel does not say (before 5.2)."""
+    for line in pathlib.Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
+        if line.startswith("eventfd-id:"):
+            return line.split()[1]
+    return None
+
+
+class Witness(RawClient):
+    """A client that remembers which doorbells it got for whom, but does not keep them."""
+
+    def __init__(self, path, vectors, keep):
+        self.names = {}
+        super().__init__(path, vectors, keep)
+
+    def _apply(self, value, fd):
+        if value >= 0 and fd is not None:
+            self.names.setdefault(value, []).append(doorbell_name(fd))
+        super()._apply(value, fd)
+
+
+# The cases
+
+def connect_and_close(place, times):
+    """Clients that leave at once, while one stays: no growth, and the server still serves."""
+    server = place.server()
+    watcher = join(place)
+
+    def open_and_close(count):
+        for done in range(count):
+            try:
+                connect_socket(str(place.socket)).close()
+            except OSError as error:
+                raise AssertionError(f"after {done} connections: {error.strerror}") from None
+        join(place).close()  # whoever came before has been accepted
+        wait_for_fds(server, before)
+
+    before = server.fds()
+    open_and_close(min(times, 1000))  # what it allocates once
+    memory = rss_kib(server.pid)
+    open_and_close(times)
+    growth = rss_kib(server.pid) - memory
+    assert is_sanitized(place.server_program) or growth < GROWTH_MAX_KIB, \
+        f"{times} connections: memory {growth:+} KiB"
+    first, second = join(place), join(place)
+    knows_all([watcher, first, second])
+    return f"{times} connections: fds {before} -> {before}, memory {growth:+} KiB"
+
+
+def silent_clients(place, clients, vectors):
+    """Clients that connect and do not read for a while: then it is all there, in order, and each
+    fd is the vector that its place in the order says (W-6)."""
+    place.server("-n", vectors)
+    silent = [connect(place, vectors, kind=Witness) for _ in range(clients)]
+    silent[-1].read_until(lambda: silent[-1].memory is not None, "the last was greeted")
+    wanted = 3 + clients * vectors
+    try:
+        read_together(silent, lambda: all(len(each.history) >= wanted for each in silent),
+                      "all was told")
+    except ProtocolError:
+        raise
+    except AssertionError:
+        least = min(silent, key=lambda each: len(each.history))
+        raise AssertionError(f"client {least.id} was told {len(least.history)} of {wanted} "
+                             "messages") from None
+    knows_all(silent)
+    for client in silent:
+        for other in silent:
+            assert client.names[other.id] == other.names[other.id], \
+                f"client {client.id} has other vectors of {other.id}, or in another order"
+    assert all(client.is_quiet(0) for client in silent)
+    return f"each was told all {wanted} messages, in order"
+
+
+def idle_client(place, visitors):
+    """One client has read its greeting, another not even that, while others come and go, one by
+    one and in a crowd of which some stay: then both know who is there, and see no ghosts."""
+    place.server()
+    idle, deaf = join(place), connect(place)
+    deaf_too = join(place)  # so that the one before it has been accepted
+    for _ in range(visitors // 2):
+        join(place).close()
+    crowd_of = visitors - visitors // 2 + 5
+    together = [join(place) for _ in range(crowd_of)]
+    stay = together[:3] + together[-2:]
+    for client in together[3:-2]:
+        client.close()
+    there = [idle, deaf, deaf_too] + stay
+    told = len(idle.history)
+    try:
+        for client in there:
+            client.greeting()
+        knows_all(there)
+    except ProtocolError:
+        raise
+    except AssertionError:
+        ghosts = set(idle.peers) - others(idle, there)
+        missing = others(idle, there) - set(idle.peers)
+        raise AssertionError(f"{visitors} came and went: {len(ghosts)} ghosts, "
+                             f"{len(missing)} missing") from None
+    assert all(client.is_quiet() for client in there[:3])
+    joins = [value for value, has_fd in idle.history[told:] if has_fd and value not in
+             others(idle, there)]
+    return f"{visitors} came and went: 0 ghosts; it was told of {len(joins)} of them"
+
+
+def out_of_fds(place, vectors, limit):
+    """At the limit new clients are refused with a line each; those who are there go on, and when
+    some leave there is room again."""
+    server = place.server("-n", vectors, nofile=limit)
+    before = server.fds()
+    served = []
+    while (client := connect(place, vectors)).next() is not None:
+        served.append(client.greeting())
+        knows_all(served)
+        assert len(served) < limit, "more are served than there can be fds for"
+    assert server.popen.poll() is None, f"at client {len(served)} it ended"
+    refused = 5
+    for _ in range(refused - 1):
+        assert connect(place, vectors).read_to_end() == []
+    if place.ours:
+        server.err.wait("refused a client", refused)
+        lines = [line for line in server.err.seen if "refused a client" in line]
+        assert len(lines) == refused
+        assert all(str(limit) in line and "file descriptors" in line for line in lines)
+    assert len(served) >= (limit - before) // (1 + vectors) - 1
+    knows_all(served)
+    assert all(client.is_quiet(0) for client in served)
+    full = len(served)
+    for client in served[2:5]:
+        client.close()
+    served[2:5] = []
+    for _ in range(3):
+        knows_all(served)
+        served.append(join(place, vectors))
+    knows_all(served)
+    assert connect(place, vectors).read_to_end() == []
+    return f"{full} served, {refused} refused; 3 left, 3 more served"
+
+
+def crowd(place, clients, vectors):
+    """Very many connect at once and then read: every view is complete (crowd.c checks each)."""
+    needed = clients * (1 + vectors) + 64
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < needed:
+        raise CannotRun(f"{clients} clients with {vectors} vectors need a limit of {needed} open "
+                        f"files, and {hard} are allowed: raise it (ulimit -Hn)")
+    program = place.build / "test" / "crowd"
+    if not program.exists():
+        raise CannotRun(f"{program} has not been built: meson setup -Dtests=true")
+    server = place.server("-n", vectors, nofile=needed)
+    before = server.fds()
+    done = place.run(program, place.socket, clients, vectors, timeout=10 * TIMEOUT)
+    assert done.returncode == 0, done.stderr.strip()
+    wait_for_fds(server, before)
+    return done.stdout.strip().replace("crowd: ", "each view complete: ")
+
+
+def odd_size(place, size):
+    """A size that is no power of two: exactly that, or an error that names it."""
+    region = ["-r", "memfd:"] if place.ours else ["-M", place.shm]
+    assert size[-1] == "G"
+    wanted = int(size[:-1]) << 30
+    try:
+        place.server("-l", size, region=region)
+    except AssertionError:  # it has ended, which is what the next line sees the status of
+        done = place.run(place.server_program, "-F", "-S", place.socket, *region, "-l", size)
+        lines = done.stderr.strip().splitlines()
+        assert done.returncode > 0 and lines, f"status {done.returncode} and no word"
+        assert any(size in line for line in lines), lines[0]
+        assert not place.socket.exists() or not place.ours
+        return lines[0].removeprefix("ivshmem-server: ")
+    client = join(place)
+    given = os.fstat(client.memory).st_size
+    place.end_all()
+    assert given == wanted, f"a region of {given / (1 << 30):g} GiB, without a word"
+    return f"a region of {size}"
+
+
+def truncated_region(place, sealed):
+    """A client truncates the region: a sealed one it cannot; of another the server has said so at
+    start, and serves on itself, for it never touches the region."""
+    size = 1 << 20
+    region = ["-r", "memfd:"] if sealed else ["-M", place.shm]
+    server = place.server("-l", size, region=region)
+    warning = "any client can truncate the region, which ends all that use it"
+    hostile, victim = join(place), join(place)
+    try:
+        os.ftruncate(hostile.memory, 0)
+    except PermissionError:
+        pass
+    now = os.fstat(victim.memory).st_size
+    assert now == (size if sealed else 0)
+    if sealed:
+        assert not server.err.count(warning), "it warns of what cannot be"
+    elif place.ours:
+        server.err.wait(warning)
+    knows_all([hostile, victim, join(place)])
+    assert server.popen.poll() is None
+    if sealed:
+        return "sealed memfd: refused by the kernel"
+    assert place.ours, "the region is cut to 0 bytes: SIGBUS in every VM that touches it"
+    return "POSIX name: possible, and said at start"
+
+
+# Clients that do what they must not
+
+def half_close(sock):
+    """It will say no more, but wants to read on."""
+    sock.shutdown(socket.SHUT_WR)
+
+
+def stop_reading(sock):
+    """It wants to hear no more. The server notices when there is something to tell it."""
+    sock.shutdown(socket.SHUT_RD)
+
+
+def send_byte(sock):
+    """Clients have nothing to say."""
+    sock.send(b"x")
+
+
+def send_messages(sock):
+    """As if it were the server."""
+    sock.send(bytes(8 * 1000))
+
+
+def send_fds(sock):
+    """500 fds for the server to choke on."""
+    null = os.open("/dev/null", os.O_RDONLY)
+    fds = array.array("i", [null] * 250)
+    try:
+        for _ in range(2):
+            sock.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # it was dropped in the middle
+    finally:
+        os.close(null)
+
+
+CRIMES = {crime.__name__: crime for crime in
+          (half_close, stop_reading, send_byte, send_messages, send_fds)}
+
+
+def crime_is_punished(place, name, greeted):
+    """Whatever it does: it alone is dropped, the others are told, no fd stays behind (W-8)."""
+    server = place.server()
+    clients = [join(place), join(place)]
+    knows_all(clients)
+    before = server.fds()
+    hostile = join(place) if greeted else connect(place)
+    if greeted:
+        knows_all(clients + [hostile])
+    hostile.sock.setblocking(True)
+    CRIMES[name](hostile.sock)
+    hostile.sock.setblocking(False)
+    if place.ours:
+        server.err.wait("client 2 joined")  # else there is nothing yet that could be closed
+    if CRIMES[name] is not stop_reading:
+        wait_for_fds(server, before)
+        knows_all(clients)
+    clients.append(join(place))
+    assert clients[-1].id == 3 or not greeted or not place.ours
+    wait_for_fds(server, before + 2)
+    hostile.read_to_end()
+    knows_all(clients)
+
+
+def many_fds(place, times):
+    """So many clients throw 500 fds each at the server: none stays."""
+    server = place.server()
+    before = server.fds()
+    for _ in range(times):
+        with RawClient(str(place.socket)) as hostile:
+            hostile.sock.setblocking(True)
+            send_fds(hostile.sock)
+    server.err.wait(" left ", times)
+    wait_for_fds(server, before)
+
+
+def all_crimes(place):
+    """Each of them, by a client that has been greeted and by one that does it at once."""
+    for name in CRIMES:
+        for greeted in (True, False):
+            try:
+                crime_is_punished(place, name, greeted)
+            except AssertionError as error:
+                raise AssertionError(f"{name.replace('_', ' ')}: {error}") from None
+            place.end_all()
+    return f"{2 * len(CRIMES)} tries: it alone is dropped, the others are told, no fd stays"
+
+
+STOPPED_CLIENT = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from support.wire import RawClient
+with RawClient(sys.argv[2], int(sys.argv[3]), keep=False) as client:
+    client.read_until(lambda: len(client.history) == 5)
+    print("stops", client.id, flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    client.greeting()
+    client.read_until_knows({int(word) for word in sys.stdin.readline().split()})
+    print("knows all", flush=True)
+"""
+
+
+def stopped_in_greeting(place, visitors, vectors):
+    """A process is stopped in the middle of its greeting, of which most has not left the server:
+    the others lose nothing meanwhile, and when it goes on neither does it."""
+    place.server("-n", vectors)
+    clients = [join(place, vectors) for _ in range(4)]
+    knows_all(clients)
+    stopped = place.start(sys.executable, "-c", STOPPED_CLIENT,
+                          pathlib.Path(__file__).resolve().parent.parent, place.socket, vectors,
+                          stdin=subprocess.PIPE)
+    its_id = int(stopped.out.wait("stops").split()[1])
+    state = pathlib.Path(f"/proc/{stopped.pid}/stat")
+    wait_until(lambda: state.read_text().rsplit(")", 1)[1].split()[0] == "T", "it is stopped")
+    clients.pop(1).close()
+    for _ in range(visitors):
+        visitor = join(place, vectors)
+        visitor.read_until_knows({its_id} | others(visitor, clients))
+        visitor.close()
+    clients.append(join(place, vectors))
+    ids = {client.id for client in clients} | {its_id}
+    read_together(clients, lambda: all(client.knows(ids - {client.id}) for client in clients),
+                  "the others knew each other while it was stopped")
+    stopped.write(" ".join(str(each) for each in ids - {its_id}) + "\n")
+    stopped.signal(signal.SIGCONT)
+    assert stopped.wait() == 0, stopped.err.text().splitlines()[-1:]
+    assert stopped.out.count("knows all")
+    knows_all(clients)
+    return f"{visitors} came and went meanwhile: nobody lost anything, nor did it"
+
+
+def fds_in_flight(place, clients, limit):
+    """A server that the kernel lets have few fds in flight: one client never reads, the others do
+    so late. It waits without spinning; nobody is dropped; who reads learns everything."""
+    user = NOBODY if os.geteuid() == 0 else None
+    place.dir.chmod(0o777)
+    server = place.server(nofile=limit, user=user)
+    silent = [connect(place) for _ in range(clients)]
+    wait_until(lambda: server.fds() > 2 * clients, "all are accepted")
+    before = cpu_ticks(server.pid)
+    try:
+        server.popen.wait(1)
+    except subprocess.TimeoutExpired:
+        pass
+    assert server.popen.poll() is None
+    used = cpu_ticks(server.pid) - before
+    assert used <= 20, f"it spins: {used} of 100 ticks"
+    never, late = silent[0], silent[1:]
+    ids = set(range(clients))
+    read_together(late, lambda: all(client.knows(ids - {client.id}) and len(client.own) == 1
+                                    for client in late), "all who read knew all")
+    assert len(never.history) == 0
+    never.read_until_knows(ids - {0})
+    return f"{limit} fds in flight at most: nobody dropped, no spin, all told to who reads"
+
+
+class Case(NamedTuple):
+    """One row of the table.
+
+    title: what clients do, with the numbers in it
+    full, short: the numbers of a normal run and of a quick one (also for sanitizers, which make
+    everything several times slower)
+    """
+    name: str
+    title: str
+    run: Callable
+    full: dict
+    short: dict
+
+    def numbers(self, quick):
+        """What to run it with."""
+        return self.short if quick else self.full
+
+
+CASES = [
+    Case("connect-and-close", "connect and close in a loop", connect_and_close,
+         {"times": 100000}, {"times": 3000}),
+    Case("silent", "{clients} clients, {vectors} vectors, that do not read at first",
+         silent_clients, {"clients": 41, "vectors": 8}, {"clients": 41, "vectors": 8}),
+    Case("idle-34", "one idle client while {visitors} come and go", idle_client,
+         {"visitors": 34}, {"visitors": 34}),
+    Case("idle-1000", "one idle client while {visitors} come and go", idle_client,
+         {"visitors": 1000}, {"visitors": 100}),
+    Case("out-of-fds", "out of file descriptors ({limit})", out_of_fds,
+         {"vectors": 1, "limit": 64}, {"vectors": 1, "limit": 64}),
+    Case("crowd", "{clients} clients, {vectors} vectors, all at once", crowd,
+         {"clients": 1000, "vectors": 4}, {"clients": 150, "vectors": 4}),
+    Case("size", "a size that is no power of two: -l {size}", odd_size,
+         {"size": "5G"}, {"size": "5G"}),
+    Case("truncate-sealed", "a client truncates a memfd region", truncated_region,
+         {"sealed": True}, {"sealed": True}),
+    Case("truncate-named", "a client truncates a region with a name", truncated_region,
+         {"sealed": False}, {"sealed": False}),
+    Case("crimes", "a client sends bytes or fds, closes one direction", all_crimes, {}, {}),
+    Case("stopped", "a client is stopped within its greeting", stopped_in_greeting,
+         {"visitors": 30, "vectors": 8}, {"visitors": 30, "vectors": 8}),
+    Case("in-flight", "{clients} clients do not read, one never; the server is not root",
+         fds_in_flight, {"clients": 20, "limit": 64}, {"clients": 20, "limit": 64}),
+]
