@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 
+from conftest import SOURCE
 from support.programs import place, wait_until
 from support.wire import RawClient, accepts
 
@@ -46,6 +47,30 @@ def test_help(place, program, option):
     for line in ["-S, --socket", "-v, --verbose", "-V, --version", "-h, --help"]:
         assert f"\n  {line} " in done.stdout
     assert max(len(line) for line in done.stdout.splitlines()) <= 100
+
+
+def options_of_help(text):
+    """What stands in the left column: such as "-S, --socket PATH"."""
+    lines = text[:text.index("\nExample")].splitlines()
+    return [re.split(" {2,}", line.strip())[0] for line in lines if re.match(" +-", line)]
+
+
+def options_of_page(text):
+    """What the man page's options begin with, without its marks."""
+    section = text[text.index("\n# OPTIONS\n"):]
+    section = section[:section.index("\n# ", 1)]
+    return [re.sub("[*_]", "", line) for line in section.splitlines() if line.startswith("*-")]
+
+
+@pytest.mark.parametrize("program", ["ivshmem-server", "ivshmem-client"])
+def test_help_and_man_page_agree(place, program):
+    """Every option of the help is in the man page and the other way round, with the same names,
+    the same argument and in the same order."""
+    done = place.run(place.build / "tools" / program, "--help")
+    page = (SOURCE / "man" / f"{program}.1.scd").read_text(encoding="utf-8")
+    helped, described = options_of_help(done.stdout), options_of_page(page)
+    assert len(helped) > 5
+    assert helped == described
 
 
 @pytest.mark.parametrize("program", ["ivshmem-server", "ivshmem-client"])
