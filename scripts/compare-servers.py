@@ -15,6 +15,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import textwrap
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(SOURCE / "test"))
@@ -79,6 +80,7 @@ def run_case(case, place, quick):
         return None, f"not run: {reason}"
     except (AssertionError, OSError, subprocess.SubprocessError) as error:
         text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        text = textwrap.shorten(text, 90, placeholder=" ...")
         end = servers_end(place)
         return False, f"FAILED: the server ended {end}: {text}" if end else f"FAILED: {text}"
     finally:
