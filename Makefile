@@ -2,7 +2,7 @@
 # The short names of what one does most; meson and scripts/ do the work.
 BUILD ?= build
 
-.PHONY: all demo check bench install clean
+.PHONY: all demo check check-slow bench install clean
 
 all:
 	@scripts/install-packages build
@@ -24,6 +24,11 @@ bench:
 	@scripts/install-packages build
 	@scripts/build $(BUILD)
 	@$(BUILD)/bench/join $(BENCH) $(BUILD)/tools/ivshmem-server
+
+# More of the same for minutes: more random histories, larger models. Not part of check.
+check-slow:
+	@scripts/install-packages build test
+	@scripts/check-slow $(BUILD)
 
 install: all
 	@meson install -C $(BUILD)

@@ -4,7 +4,8 @@
  * judged by the naive world in support/roster_oracle.h, and when in the end everybody reads
  * everything, each of them must know exactly who is there.
  *
- * Each history depends on the seed and its own number only, so that one can be run again alone.
+ * Each history depends on the seed and its own number only, so that one can be run again alone, and
+ * so can its beginning: of one that fails the shortest that does is looked for.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,8 +27,28 @@
 
 struct plan {
 	unsigned long histories, events, clients, seed;
-	long only; /* run this history alone, and say what happens; or -1 */
+	long only;   /* run this history alone, and say what happens; or -1 */
+	long prefix; /* only so many of its events, then everybody reads everything; or -1 */
 };
+
+/**
+ * struct progress - what runs now, for whoever wants to see it again, and what ran
+ * @history: its number
+ * @events:  of this history, with the one that happens now
+ * @events_all, @most: in all histories; the most clients at a time
+ */
+struct progress {
+	unsigned long history, events, events_all;
+	unsigned int most;
+};
+
+static struct plan plan = {.histories = 100000,
+			   .events = 60,
+			   .clients = 12,
+			   .seed = 20240607,
+			   .only = -1,
+			   .prefix = -1};
+static struct progress now;
 
 /* splitmix64 */
 static uint64_t rng_next(uint64_t *rng)
@@ -64,7 +85,7 @@ static unsigned int pick(const struct oracle *o, uint64_t *rng)
  * @join, @leave: chances in 100; the rest are told something, or change their mind about reading
  * @vectors_max:  of one peer
  * @silent:       chance in 100 that a peer has none
- * @refuses:      by id: does not read now
+ * @refuses:      by id: its socket takes nothing now; it may have taken a part before
  */
 struct mood {
 	unsigned int join, leave, vectors_max, silent;
@@ -98,11 +119,31 @@ static bool event(struct oracle *o, uint64_t *rng, struct mood *mood)
 	return mood->refuses[id] || tell(o, rng, id);
 }
 
+/* From now on another part of those who are there, and of those to come, does not read. */
+static void change_readers(uint64_t *rng, struct mood *mood)
+{
+	static const unsigned int parts[] = {0, 10, 50, 90, 100};
+	unsigned int part = parts[rng_below(rng, sizeof(parts) / sizeof(parts[0]))];
+
+	for (unsigned int id = 0; id < ORACLE_IDS; id++)
+		mood->refuses[id] = rng_below(rng, 100) < part;
+}
+
+/* Now and then the mood changes: many come, many go, many read. */
+static void change_mood(uint64_t *rng, struct mood *mood)
+{
+	mood->join = 5 + rng_below(rng, 40);
+	mood->leave = 2 + rng_below(rng, 30);
+	if (rng_below(rng, 4) == 0)
+		change_readers(rng, mood);
+}
+
 static bool history(struct oracle *o, const struct plan *p, unsigned long number)
 {
 	uint64_t rng = p->seed * 0x9e3779b97f4a7c15u ^ number * 0xd1342543de82ef95u;
 	bool big = number % BIG_EVERY == BIG_EVERY - 1;
-	unsigned int fillers = 0, room, events = big ? BIG_EVENTS : (unsigned int)p->events;
+	unsigned int fillers = 0, room, crowd;
+	unsigned long events = big ? BIG_EVENTS : p->events;
 	struct mood mood = {.vectors_max = big ? 2 : 5};
 
 	room = big ? 65 + rng_below(&rng, BIG_CLIENTS - 64)
@@ -114,18 +155,22 @@ static bool history(struct oracle *o, const struct plan *p, unsigned long number
 	oracle_begin(o, fillers + room, number % TWIN_EVERY == 0);
 	if (!oracle_fill(o, fillers))
 		return false;
-	for (unsigned int i = 0; i < events; i++) {
-		/* Now and then the mood changes: many come, many go, many read. */
-		if (i % 20 == 0) {
-			mood.join = 5 + rng_below(&rng, 40);
-			mood.leave = 2 + rng_below(&rng, 30);
-		}
-		if (big && i < BIG_CLIENTS) {
+	/* Half of them begin with many who come, or their rooms would seldom be full. */
+	crowd = big ? BIG_CLIENTS : rng_below(&rng, 2) ? room : 0;
+	if (p->prefix >= 0 && (unsigned long)p->prefix < events)
+		events = (unsigned long)p->prefix;
+	for (now.events = 0; now.events < events;) {
+		if (now.events % 20 == 0)
+			change_mood(&rng, &mood);
+		if (now.events < crowd) {
 			mood.join = 80;
 			mood.leave = 2;
 		}
+		now.events++;
 		if (!event(o, &rng, &mood))
 			return false;
+		if (o->peers_n - fillers > now.most)
+			now.most = o->peers_n - fillers;
 	}
 	return oracle_drain(o, 1 + rng_below(&rng, ORACLE_ASK));
 }
@@ -159,57 +204,86 @@ static void arguments(struct plan *p, int argc, char **argv)
 			p->seed = n;
 		else if (i + 1 < argc && strcmp(argv[i], "--history") == 0)
 			p->only = (long)n;
+		else if (i + 1 < argc && strcmp(argv[i], "--prefix") == 0)
+			p->prefix = (long)n;
 		else {
 			fprintf(stderr,
 				"usage: %s [--histories N] [--events N] [--clients 1..200] "
-				"[--seed S] [--history N]\n",
+				"[--seed S] [--history N [--prefix N]]\n",
 				argv[0]);
 			exit(2);
 		}
 	}
 }
 
-/* What runs now: for whoever wants to see it again. */
-static struct plan plan = {
-	.histories = 100000, .events = 60, .clients = 12, .seed = 20240607, .only = -1};
-static unsigned long now;
-
 static void say_how_to_repeat(void)
 {
 	fprintf(stderr,
 		"history %lu; again, with every event: --seed %lu --events %lu --clients %lu "
-		"--history %lu\n",
-		now, plan.seed, plan.events, plan.clients, now);
+		"--history %lu --prefix %lu\n",
+		now.history, plan.seed, plan.events, plan.clients, now.history, now.events);
+}
+
+/* Of the history that has failed, the shortest beginning that does: what is told in the end may show
+ * it long before the event that did. */
+static void shorten(struct oracle *o)
+{
+	unsigned long failed_at = now.events;
+	FILE *trace = o->trace;
+
+	o->trace = NULL;
+	for (plan.prefix = 0; (unsigned long)plan.prefix < failed_at; plan.prefix++) {
+		if (!history(o, &plan, now.history))
+			break;
+	}
+	if ((unsigned long)plan.prefix == failed_at && history(o, &plan, now.history))
+		fprintf(stderr, "the same history is right when run again\n");
+	o->trace = trace;
+}
+
+static bool run(struct oracle *o)
+{
+	unsigned long to = plan.histories;
+
+	if (plan.only >= 0) {
+		now.history = (unsigned long)plan.only;
+		to = now.history + 1;
+		o->trace = stdout;
+		setvbuf(stdout, NULL, _IOLBF, 0); /* it may end in a crash */
+	}
+	for (; now.history < to; now.history++) {
+		bool good = history(o, &plan, now.history);
+
+		now.events_all += now.events;
+		if (!good)
+			return false;
+	}
+	return true;
 }
 
 int main(int argc, char **argv)
 {
 	struct oracle *o = oracle_new();
-	unsigned long to, done = 0;
-	int rc = 0;
+	struct progress done;
+	unsigned long messages;
+	bool good;
 
 	arguments(&plan, argc, argv);
-	to = plan.histories;
-	if (plan.only >= 0) {
-		now = (unsigned long)plan.only;
-		to = now + 1;
-		o->trace = stdout;
-		setvbuf(stdout, NULL, _IOLBF, 0); /* it may end in a crash */
-	}
 	oracle_on_crash(say_how_to_repeat);
-	for (; now < to && rc == 0; done++) {
-		if (history(o, &plan, now)) {
-			now++;
-			continue;
-		}
+	good = run(o);
+	done = now;
+	messages = o->messages;
+	if (!good) {
 		fprintf(stderr, "%s\n", o->wrong);
+		shorten(o);
+		fprintf(stderr, "the shortest beginning that fails has %lu events: %s\n",
+			now.events, o->wrong);
 		say_how_to_repeat();
-		rc = 1;
 	}
-	printf("%lu histories of %lu events (1 in %d has %d), up to %lu (%d) clients, "
-	       "%lu messages told, seed %lu: %s\n",
-	       done, plan.events, BIG_EVERY, BIG_EVENTS, plan.clients, BIG_CLIENTS, o->messages,
-	       plan.seed, rc == 0 ? "all right" : "WRONG");
+	printf("%lu histories of %lu events (1 in %d has %d), %lu in all, up to %u clients, "
+	       "%lu messages compared, seed %lu: %s\n",
+	       plan.only >= 0 ? 1 : done.history + !good, plan.events, BIG_EVERY, BIG_EVENTS,
+	       done.events_all, done.most, messages, plan.seed, good ? "all right" : "WRONG");
 	oracle_free(o);
-	return rc;
+	return good ? 0 : 1;
 }
