@@ -99,8 +99,7 @@ inline hear_greeting(v, number)
 		do
 		:: i < IDS ->
 			if
-			:: i != v && public(i) && row(v, i) == 0 && !has(forced, i) ->
-				awaited[v] = awaited[v] | bit_of(i)
+			:: i != v && public(i) -> awaited[v] = awaited[v] | bit_of(i)
 			:: else
 			fi;
 			i++
