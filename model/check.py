@@ -88,6 +88,8 @@ BREAKS = [
     Run("bug-16", "a leave is told again and again", SMALL + "BUG=16", "R_leave_of_known"),
     Run("bug-17", "nobody more is let in when ids have been used up", SMALL + "BUG=17",
         "R_refused_only_full"),
+    Run("bug-18", "when ids are used up, the lowest that nobody knows now", SMALL + "BUG=18",
+        "R_fewest_met"),
 ]
 
 REACHES = [

@@ -33,6 +33,7 @@
 
 /* ---- Scratch within a step, no state ---- */
 
+hidden byte met_n[IDS]; /* by how many who are there an id was met */
 hidden byte i, j, n, best, found, from, set, taken, stale, met, believed, told_id;
 
 /* found = the first of @set from @from upwards, or IDS */
@@ -52,8 +53,8 @@ inline find_first()
 hidden byte R_greeting_order, R_greeted_first, R_public, R_no_second_owner;
 hidden byte R_leave_before_return, R_vector_order, R_leaves_before_joins, R_nothing_between;
 hidden byte R_own_vectors_last, R_leave_of_known, R_leave_of_gone, R_no_own_leave;
-hidden byte R_first_id_is_0, R_id_is_free, R_id_not_believed, R_lowest_unmet_id, R_refused_only_full;
-hidden byte R_ids_suffice, R_told_all, R_something_to_tell, REACHED;
+hidden byte R_first_id_is_0, R_id_is_free, R_id_not_believed, R_lowest_unmet_id, R_fewest_met;
+hidden byte R_refused_only_full, R_ids_suffice, R_told_all, R_something_to_tell, REACHED;
 
 /* ---- The clients, and the truth ---- */
 
@@ -180,15 +181,16 @@ inline look_at_tables()
 	i = 0;
 	do
 	:: i < IDS ->
+		met_n[i] = 0;
 		j = 0;
 		do
 		:: j < IDS ->
 			if
-			:: row(i, j) -> met = met | bit_of(j)
+			:: row(j, i) -> met = met | bit_of(i); met_n[i]++
 			:: else
 			fi;
 			if
-			:: believes(i, j) -> believed = believed | bit_of(j)
+			:: believes(j, i) -> believed = believed | bit_of(i)
 			:: else
 			fi;
 			j++
@@ -222,6 +224,13 @@ inline judge_join(id, is_silent)
 		RULE(R_lowest_unmet_id, found == IDS || found == id);
 		if
 		:: found == IDS ->
+			i = 0;
+			do
+			:: i < IDS ->
+				RULE(R_fewest_met, has(believed, i) || met_n[i] >= met_n[id]);
+				i++
+			:: else -> break
+			od;
 			forced = forced | bit_of(id);
 #if REACH == 2
 			RULE(REACHED, false)
@@ -346,7 +355,11 @@ inline choose_id()
 			:: else -> break
 			od;
 			if
+#if BUG == 18
+			:: !has(taken, i) && best == IDS -> best = i
+#else
 			:: !has(taken, i) && n < found -> found = n; best = i
+#endif
 			:: else
 			fi;
 			i++
