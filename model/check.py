@@ -152,7 +152,7 @@ def judge(run, output):
     found = re.search(r"pan:\d+: (?:assertion violated )?([^(\n]+?) *\(at depth (\d+)", output)
     if not states or not errors:
         raise Broken(f"pan ended early\n{output}")
-    for bad in ("max search depth too small", "out of memory", "hash array", "memory exceeded"):
+    for bad in ("max search depth too small", "out of memory", "reached -DMEMLIM bound"):
         if bad in output:
             raise Broken(f"pan: {bad}\n{output}")
     count = f"{int(float(states.group(1)))} states"
