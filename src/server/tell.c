@@ -127,8 +127,14 @@ static void log_waiting(const struct ivs_server *server)
 			first = id;
 		}
 	}
-	if (!blocked_n)
+	if (!blocked_n) {
+		/* The kernel counts by user, and root without capabilities is no exception. */
+		ivs_log(IVS_LOG_WARNING,
+			"clients wait for doorbells because other processes of this server's user "
+			"have too many file descriptors on their way: give the server a user of "
+			"its own (--user), or raise the limit (LimitNOFILE=)");
 		return;
+	}
 	ivs_log(IVS_LOG_WARNING,
 		"clients wait for doorbells because too many are on their way to %u that do not "
 		"read, such as client %u (pid %d, uid %d)",
