@@ -37,6 +37,9 @@ PURE_EXCEPTIONS = {
 #: Below tools/ nobody ends the process.
 FORBIDDEN_CALLS = re.compile(r"\b(exit|_exit|abort|quick_exit)\s*\(")
 
+#: IVS_SYSCALLS(name, ...): the system calls of that file, in src/util/syscalls.h.
+LIST = re.compile(r"^IVS_SYSCALLS\((\w+)", re.MULTILINE)
+
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
 INCLUDE = re.compile(r'^#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
@@ -98,6 +101,19 @@ def check_file(name, complain):
         check_pure(name, text, complain)
 
 
+def check_lists(names, complain):
+    """Each list of system calls (src/util/syscalls.h) is joined into a filter by somebody."""
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in names
+             if name.startswith(("src/", "tools/")) and name.endswith(".c")}
+    for name, text in texts.items():
+        for found in LIST.findall(text):
+            users = [other for other in texts if other != name and
+                     re.search(rf"\b{found}\b", texts[other])]
+            if not users:
+                complain(name, f"{found} is in no filter: name it in src/server/isolate.c, or in "
+                               "tools/server_confine.c for what depends on options")
+
+
 def rules_in(text):
     """Numbers of rules as PROTOCOL.md has them; "W-2 to W-7" are six."""
     found = set()
@@ -126,6 +142,7 @@ def main():
     for name in sources():
         if not SPDX_EXEMPT.match(name):
             check_file(name, lambda where, what: complaints.append(f"{where}: {what}"))
+    check_lists(sources(), lambda where, what: complaints.append(f"{where}: {what}"))
     check_rules(sources(), lambda where, what: complaints.append(f"{where}: {what}"))
     for missing in (name for name in PURE if not (ROOT / name).is_file()):
         complaints.append(f"{missing}: is said to be pure and does not exist")

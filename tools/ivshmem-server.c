@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/server.h"
+#include "server_confine.h"
 #include "server_options.h"
 #include "server_upgrade.h"
 #include "util/daemon.h"
@@ -84,14 +85,12 @@ static void log_start(const struct settings *settings, const struct ivs_server *
 
 /**
  * struct program - everything that there is, in the order in which it is made
- * @resumed: in the place of a former program of this process, which has done some of it
- * @list_fd: what that left, or -1
+ * @names: of the server's files
  */
 struct program {
 	const struct settings *settings;
+	struct names names;
 	struct upgrade upgrade;
-	bool resumed;
-	int list_fd;
 	struct ivs_keep keep;
 	struct ivs_pidfile pidfile;
 	struct ivs_region *region;
@@ -109,7 +108,7 @@ static int serve_until_end(struct program *program)
 		if (result)
 			return result;
 		if (signo == SIGUSR2)
-			upgrade_try(&program->upgrade, &program->keep);
+			upgrade_try(&program->upgrade, program->settings, &program->keep);
 		else if (signo != SIGCHLD)
 			return 0;
 		else if (upgrade_may_go(&program->upgrade))
@@ -117,8 +116,32 @@ static int serve_until_end(struct program *program)
 	}
 }
 
+/* Everything is open: say so, also in a file, and give up all other rights. */
+static int settle(struct program *program, struct ivs_daemon *daemon, struct ivs_error *err)
+{
+	int result = 0;
+
+	if (program->pidfile.fd >= 0 && !program->keep.in_place)
+		result = ivs_pidfile_write(&program->pidfile, err);
+	warn_of_others(program->region);
+	if (daemon->ready >= 0)
+		ivs_log_open_syslog();
+	if (!result)
+		result = confine(program->settings, &program->names, program->region,
+				 &program->keep, err);
+	if (result)
+		return result;
+	log_start(program->settings, program->server, program->region);
+	if (daemon->ready >= 0) {
+		result = ivs_daemon_ready(daemon, err);
+		if (!result)
+			ivs_log_to_syslog();
+	}
+	return result;
+}
+
 /* From here on in the child, if there is one. Return: an exit status. */
-static int serve(struct program *program, int *ready_fd)
+static int serve(struct program *program, struct ivs_daemon *daemon)
 {
 	struct ivs_error err = {0};
 	IVS_OWNED_FD signal_fd = open_signal_fd(&err);
@@ -126,17 +149,8 @@ static int serve(struct program *program, int *ready_fd)
 
 	if (!result)
 		result = ivs_server_hear_signals(program->server, signal_fd, &err);
-	if (!result && program->pidfile.fd >= 0 && !program->resumed)
-		result = ivs_pidfile_write(&program->pidfile, &err);
-	if (!result) {
-		log_start(program->settings, program->server, program->region);
-		warn_of_others(program->region);
-	}
-	if (!result && *ready_fd >= 0) {
-		result = ivs_daemon_ready(ready_fd, &err);
-		if (!result)
-			ivs_log_to_syslog();
-	}
+	if (!result)
+		result = settle(program, daemon, &err);
 	if (!result) {
 		ivs_service_say(&program->keep.service, "READY=1");
 		result = serve_until_end(program);
@@ -152,23 +166,23 @@ static int serve(struct program *program, int *ready_fd)
 /* The server and its pidfile exist: go into the background and serve. */
 static int detach_and_serve(struct program *program, bool *parent)
 {
+	struct ivs_daemon daemon = IVS_DAEMON_INIT;
 	struct ivs_error err = {0};
-	int ready_fd = -1;
 	int result;
 
-	if (!program->settings->foreground && !program->resumed) {
-		result = ivs_daemon_fork(&ready_fd, parent, &err);
+	if (!program->settings->foreground && !program->keep.in_place) {
+		result = ivs_daemon_fork(&daemon, parent, &err);
 		if (result < 0)
 			ivs_log(IVS_LOG_ERROR, "%s", err.text);
 		if (result || *parent)
 			return result ? STATUS_FAILED : 0;
 	}
-	return serve(program, &ready_fd);
+	return serve(program, &daemon);
 }
 
 static int open_pidfile(struct program *program, struct ivs_error *err)
 {
-	const char *path = program->settings->pidfile;
+	const char *path = program->names.pidfile;
 	int fd = ivs_inherited_take(&program->keep.inherited, PIDFILE_FD_NAME);
 
 	if (fd >= 0 && path)
@@ -178,22 +192,25 @@ static int open_pidfile(struct program *program, struct ivs_error *err)
 	return 0;
 }
 
-static int open_all(struct program *program, struct ivs_error *err)
+static int open_all(struct program *program, int list_fd, struct ivs_error *err)
 {
 	const struct settings *settings = program->settings;
 	struct ivs_server_options opts = settings->server_opts;
 	int result;
 
-	result = ivs_keep_open(&program->keep, program->list_fd, err);
+	result = enter_root(settings, &program->names, err);
+	if (!result)
+		result = ivs_keep_open(&program->keep, list_fd, err);
 	if (!result)
 		result = open_pidfile(program, err);
 	if (!result)
-		result = ivs_keep_region(&program->keep, settings->region, &settings->region_opts,
-					 &program->region, err);
+		result = ivs_keep_region(&program->keep, program->names.region,
+					 &settings->region_opts, &program->region, err);
 	if (result)
 		return result;
 	opts.region = program->region;
 	opts.keep = &program->keep;
+	opts.socket.path = program->names.socket;
 	return ivs_server_new(&opts, &program->server, err);
 }
 
@@ -215,15 +232,14 @@ static void close_all(struct program *program)
 static int run(struct program *program)
 {
 	struct ivs_error err = {0};
+	int list_fd = upgrade_list_fd();
 	bool parent = false;
 	int status = STATUS_FAILED;
 
 	hold_signals();
-	program->list_fd = upgrade_list_fd();
-	program->resumed = program->list_fd >= 0;
-	if (program->resumed && !program->settings->foreground)
+	if (list_fd >= 0 && !program->settings->foreground)
 		ivs_log_to_syslog();
-	if (open_all(program, &err))
+	if (open_all(program, list_fd, &err))
 		ivs_log(IVS_LOG_ERROR, "%s", err.text);
 	else
 		status = detach_and_serve(program, &parent);
@@ -234,11 +250,12 @@ static int run(struct program *program)
 }
 
 /* A child of a running server: could we go on in its place? */
-static int try_out(int fd)
+static int try_out(const struct settings *settings, int fd)
 {
+	struct ivs_keep_notes notes;
 	struct ivs_error err = {0};
 
-	if (!ivs_keep_check(fd, &err))
+	if (!ivs_keep_read(fd, &notes, &err) && !confine_suffices(settings, notes.filter, &err))
 		return 0;
 	ivs_log(IVS_LOG_ERROR, "%s", err.text);
 	return STATUS_FAILED;
@@ -249,7 +266,7 @@ int main(int argc, char **argv)
 	static struct settings settings;
 	static struct program program = {
 		.settings = &settings,
-		.keep = {.fd = -1, .service.sock = -1},
+		.keep = IVS_KEEP_INIT,
 		.pidfile = {.fd = -1},
 	};
 	int status;
@@ -265,6 +282,6 @@ int main(int argc, char **argv)
 		return status < 0 ? 0 : status;
 	ivs_log_init(PROGRAM, settings.verbose);
 	if (upgrade_is_trial(&fd))
-		return try_out(fd);
+		return try_out(&settings, fd);
 	return run(&program);
 }

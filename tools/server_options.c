@@ -6,9 +6,12 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
+#include "server/isolate.h"
 #include "util/parse.h"
+#include "util/rights.h"
 
 /* Defaults of QEMU's server. */
 #define DEFAULT_PIDFILE "/var/run/ivshmem-server.pid"
@@ -29,6 +32,9 @@ enum {
 	OPTION_ALLOW_GROUP,
 	OPTION_MAX_PEERS,
 	OPTION_MAX_PEERS_PER_USER,
+	OPTION_USER,
+	OPTION_CHROOT,
+	OPTION_SANDBOX,
 };
 
 static const char help_text[] =
@@ -53,6 +59,10 @@ static const char help_text[] =
 	"      --max-peers N     clients at a time (as many as there are ids, 65536)\n"
 	"      --max-peers-per-user N\n"
 	"                        of them with the same user\n"
+	"      --user USER       become this user before anybody is served (as root)\n"
+	"      --chroot DIR      make this directory the root before that (as root)\n"
+	"      --sandbox KIND    end the server at any system call that it has no need of (on);\n"
+	"                        strict: also without executing it again (SIGUSR2); or off\n"
 	"  -F, --foreground      stay in the foreground\n"
 	"  -p, --pidfile PATH    in the background, or if given (" DEFAULT_PIDFILE ")\n"
 	"  -v, --verbose         log every client that joins or leaves\n"
@@ -160,6 +170,60 @@ static int allow_group(struct ivs_admission *admission, const char *value)
 	return parse_group(value, &admission->groups[admission->groups_n++]) ? 0 : bad_group(value);
 }
 
+static int take_user(struct settings *settings, const char *value)
+{
+	struct ivs_error err;
+	uid_t uid;
+
+	if (ivs_rights_find_user(value, &uid, &err)) {
+		fprintf(stderr, PROGRAM ": %s\n", err.text);
+		return STATUS_USAGE;
+	}
+	settings->user = value;
+	settings->uid = uid;
+	return 0;
+}
+
+static int take_root(struct settings *settings, const char *value)
+{
+	struct stat st;
+
+	if (!realpath(value, settings->root) || stat(settings->root, &st) || !S_ISDIR(st.st_mode))
+		return usage_error("no directory", value, "make it first, or use another");
+	return 0;
+}
+
+static int take_sandbox(struct settings *settings, const char *value)
+{
+	if (!strcmp(value, "on"))
+		settings->sandbox = SANDBOX_ON;
+	else if (!strcmp(value, "strict"))
+		settings->sandbox = SANDBOX_STRICT;
+	else if (!strcmp(value, "off"))
+		settings->sandbox = SANDBOX_OFF;
+	else
+		return usage_error("no kind of sandbox", value, "use on, strict or off");
+	if (settings->sandbox != SANDBOX_OFF && ivs_isolate_lacks())
+		return usage_error("cannot turn the sandbox", value, ivs_isolate_lacks());
+	return 0;
+}
+
+/* Those that say what the server itself may do. Return: 0 or an exit status. */
+static int take_isolation_option(struct settings *settings, int option, const char *value)
+{
+	switch (option) {
+	case OPTION_USER:
+		return take_user(settings, value);
+	case OPTION_CHROOT:
+		return take_root(settings, value);
+	case OPTION_SANDBOX:
+		return take_sandbox(settings, value);
+	default:
+		fprintf(stderr, "Try \"" PROGRAM " --help\".\n");
+		return STATUS_USAGE;
+	}
+}
+
 /* Those that say who may do what. Return: 0 or an exit status. */
 static int take_access_option(struct settings *settings, int option, const char *value)
 {
@@ -189,8 +253,7 @@ static int take_access_option(struct settings *settings, int option, const char 
 	case OPTION_MAX_PEERS_PER_USER:
 		return parse_count(value, &admission->user_peers_max) ? 0 : bad_count(value);
 	default:
-		fprintf(stderr, "Try \"" PROGRAM " --help\".\n");
-		return STATUS_USAGE;
+		return take_isolation_option(settings, option, value);
 	}
 }
 
@@ -251,6 +314,15 @@ static void set_defaults(struct settings *settings)
 	settings->region_opts.size = DEFAULT_SIZE;
 }
 
+/* So that it can remove them, also where others have files too, such as /tmp. */
+static void give_to_user(struct settings *settings)
+{
+	if (settings->region_opts.uid == IVS_REGION_KEEP_ID)
+		settings->region_opts.uid = settings->uid;
+	if (settings->server_opts.socket.uid == (uid_t)-1)
+		settings->server_opts.socket.uid = settings->uid;
+}
+
 int parse_arguments(struct settings *settings, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -275,6 +347,9 @@ int parse_arguments(struct settings *settings, int argc, char **argv)
 		{"allow-group", required_argument, NULL, OPTION_ALLOW_GROUP},
 		{"max-peers", required_argument, NULL, OPTION_MAX_PEERS},
 		{"max-peers-per-user", required_argument, NULL, OPTION_MAX_PEERS_PER_USER},
+		{"user", required_argument, NULL, OPTION_USER},
+		{"chroot", required_argument, NULL, OPTION_CHROOT},
+		{"sandbox", required_argument, NULL, OPTION_SANDBOX},
 		{0},
 	};
 	int status = 0;
@@ -298,5 +373,7 @@ int parse_arguments(struct settings *settings, int argc, char **argv)
 				   "there are only options, see --help");
 	if (!status && !settings->foreground && !settings->pidfile)
 		settings->pidfile = DEFAULT_PIDFILE;
+	if (!status && settings->user)
+		give_to_user(settings);
 	return status;
 }

@@ -11,16 +11,31 @@
 #define STATUS_FAILED 1
 #define STATUS_USAGE 2
 
+enum sandbox {
+	SANDBOX_DEFAULT, /* as ON, if this build can */
+	SANDBOX_ON,
+	SANDBOX_STRICT, /* without executing the program again */
+	SANDBOX_OFF,
+};
+
 /**
  * struct settings - what was asked for
  * @pidfile: NULL: none
  * @region:  address of the region
+ * @root:    directory to become the root, absolute and without links; "": no change
+ * @user:    to become; NULL: no change
+ * @uid:     of that user
+ * @sandbox: the system call filter
  */
 struct settings {
 	bool foreground;
 	bool verbose;
 	const char *pidfile;
 	char region[4096 + sizeof("file:")];
+	char root[4096];
+	const char *user;
+	uid_t uid;
+	enum sandbox sandbox;
 	struct ivs_region_options region_opts;
 	struct ivs_server_options server_opts;
 };

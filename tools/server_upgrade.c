@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "server_confine.h"
 #include "server_options.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -70,12 +71,19 @@ static void try_program(const struct upgrade *upgrade, int fd)
 	_exit(NOT_STARTED);
 }
 
-void upgrade_try(struct upgrade *upgrade, const struct ivs_keep *keep)
+void upgrade_try(struct upgrade *upgrade, const struct settings *settings,
+		 const struct ivs_keep *keep)
 {
 	pid_t pid;
 
 	if (upgrade->trial)
 		return; /* one is at it */
+	if (!may_upgrade(settings)) {
+		ivs_log(IVS_LOG_ERROR,
+			"no upgrade: with --chroot or --sandbox strict no program can be executed: "
+			"have a service manager restart the server");
+		return;
+	}
 	if (!*upgrade->program) {
 		ivs_log(IVS_LOG_ERROR, "no upgrade: /proc is not mounted, so that it is not known "
 				       "which file this program is");

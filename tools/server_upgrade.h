@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "server/server.h"
+#include "server_options.h"
 #include "util/daemon.h"
 
 /**
@@ -34,7 +35,8 @@ bool upgrade_is_trial(int *fd);
 int upgrade_list_fd(void);
 
 /** upgrade_try() - start the child; SIGCHLD tells when it is done */
-void upgrade_try(struct upgrade *upgrade, const struct ivs_keep *keep);
+void upgrade_try(struct upgrade *upgrade, const struct settings *settings,
+		 const struct ivs_keep *keep);
 
 /** upgrade_may_go() - after SIGCHLD: whether the child was content */
 bool upgrade_may_go(struct upgrade *upgrade);

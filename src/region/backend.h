@@ -4,6 +4,9 @@
 #define IVS_REGION_BACKEND_H
 
 #include "ivshmem/region.h"
+#include "util/syscalls.h"
+
+extern const struct ivs_syscall ivs_region_syscalls[];
 
 /**
  * struct ivs_region - one open region

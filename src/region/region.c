@@ -22,6 +22,9 @@
 #include "util/fd.h"
 #include "util/parse.h"
 
+/* To remove what was made. */
+IVS_SYSCALLS(ivs_region_syscalls, IVS_CALL_FSTAT, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"});
+
 #define LOCK_TRIES 50
 #define LOCK_PAUSE_NS 100000000 /* so 5 s in all */
 

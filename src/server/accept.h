@@ -4,6 +4,9 @@
 #define IVS_SERVER_ACCEPT_H
 
 #include "server/state.h"
+#include "util/syscalls.h"
+
+extern const struct ivs_syscall ivs_accept_syscalls[];
 
 /** ivs_server_open_spare() - the fd to give up in need. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_server_open_spare(struct ivs_server *server);

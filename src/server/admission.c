@@ -3,6 +3,8 @@
 
 #include <limits.h>
 
+IVS_SYSCALLS(ivs_admission_syscalls, {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET)}});
+
 static bool is_named_group(const struct ivs_admission *admission, gid_t group)
 {
 	for (unsigned int i = 0; i < admission->groups_n; i++) {

@@ -7,6 +7,10 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "util/syscalls.h"
+
+extern const struct ivs_syscall ivs_admission_syscalls[];
+
 #define IVS_ADMISSION_NAMES_MAX 32
 
 /**

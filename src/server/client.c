@@ -8,6 +8,10 @@
 #include "util/clock.h"
 #include "util/fd.h"
 
+IVS_SYSCALLS(ivs_client_syscalls, {"shutdown"},
+	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_SNDBUF)}}, {"eventfd2"},
+	     {"read"}, {"close"});
+
 /*
  * A full socket holds about 22 messages of 768 bytes (the kernel's count for 8 bytes and an fd).
  * This is each client's quota of fds in flight: what does not fit stays in the roster.

@@ -7,6 +7,9 @@
 #include <sys/socket.h>
 
 #include "wire/socket.h"
+#include "util/syscalls.h"
+
+extern const struct ivs_syscall ivs_client_syscalls[];
 
 /**
  * struct ivs_client - one connection

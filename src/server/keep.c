@@ -20,8 +20,8 @@
 
 #define MAGIC "ivshmemK"
 #define VERSION 1
-#define NOTES_LEN 8192
-#define SOCKET (-1) /* instead of a vector */
+#define NOTES_LEN 24576 /* whole pages */
+#define SOCKET (-1)	/* instead of a vector */
 #define STORE_TRIES 20
 #define STORE_PAUSE_MS 100
 
@@ -31,6 +31,9 @@
 #define NAME_REGION NAME_PREFIX "region"
 #define NAME_LISTENER NAME_PREFIX "listener"
 #define NAME_CLIENT NAME_PREFIX "client"
+
+/* The roster's memory grows. */
+IVS_SYSCALLS(ivs_keep_syscalls, {"ftruncate"}, {"ftruncate64"}, {"mremap"}, {"munmap"}, {"close"});
 
 static_assert(sizeof(struct ivs_keep_notes) <= NOTES_LEN, "the roster's memory follows");
 
@@ -84,35 +87,31 @@ static void unmap_memory(struct ivs_keep *keep)
 	keep->memory.base = NULL;
 }
 
-static int check_notes(int fd, struct ivs_error *err)
+int ivs_keep_read(int fd, struct ivs_keep_notes *notes, struct ivs_error *err)
 {
-	struct ivs_keep_notes notes;
-	ssize_t n = pread(fd, &notes, sizeof(notes), 0);
+	ssize_t n = pread(fd, notes, sizeof(*notes), 0);
 
 	if (n < 0)
 		return ivs_error_errno(err, errno, "cannot read what the former server left");
-	if (n < (ssize_t)sizeof(notes) || memcmp(notes.magic, MAGIC, sizeof(notes.magic)) ||
-	    notes.version != VERSION || !memchr(notes.region, 0, sizeof(notes.region)))
+	if (n < (ssize_t)sizeof(*notes) || memcmp(notes->magic, MAGIC, sizeof(notes->magic)) ||
+	    notes->version != VERSION || !memchr(notes->region, 0, sizeof(notes->region)) ||
+	    !memchr(notes->filter, 0, sizeof(notes->filter)))
 		return ivs_error_set(err, IVS_KEEP_E_OTHER,
 				     "the running server keeps what it knows in another way");
 	return 0;
 }
 
-int ivs_keep_check(int fd, struct ivs_error *err)
-{
-	return check_notes(fd, err);
-}
-
 /* Whether there is something to go on with. */
 static bool resume(struct ivs_keep *keep)
 {
+	struct ivs_keep_notes notes;
 	struct ivs_error err;
 	struct stat st;
 
 	keep->fd = ivs_inherited_take(&keep->inherited, NAME_STATE);
 	if (keep->fd < 0)
 		return false;
-	if (!check_notes(keep->fd, &err) && !fstat(keep->fd, &st) &&
+	if (!ivs_keep_read(keep->fd, &notes, &err) && !fstat(keep->fd, &st) &&
 	    !map_memory(keep, (size_t)st.st_size)) {
 		if (ivs_roster_memory_check(&keep->memory))
 			return true;
@@ -182,10 +181,11 @@ int ivs_keep_open(struct ivs_keep *keep, int list_fd, struct ivs_error *err)
 {
 	int result;
 
-	*keep = (struct ivs_keep){.fd = -1, .service.sock = -1};
+	*keep = (struct ivs_keep)IVS_KEEP_INIT;
+	keep->in_place = list_fd >= 0;
 	if (ivs_service_open(&keep->service, err))
 		ivs_log(IVS_LOG_WARNING, "going on without a service manager: %s", err->text);
-	if (list_fd >= 0)
+	if (keep->in_place)
 		result = ivs_inherited_from_program(&keep->inherited, list_fd, err);
 	else
 		result = ivs_inherited_from_manager(&keep->inherited, err);

@@ -21,8 +21,10 @@
 #include "server/roster_memory.h"
 #include "util/inherit.h"
 #include "util/service.h"
+#include "util/syscalls.h"
 
 #define IVS_KEEP_ADDRESS_LEN 4112
+#define IVS_KEEP_FILTER_LEN 16384
 
 /**
  * struct ivs_keep_notes - the beginning of the memfd
@@ -33,6 +35,7 @@
  * @unkept:     the manager did not have all clients yet when the next program began
  * @generation: of the page of the roster in the region
  * @region:     address of the region
+ * @filter:     the system call filter in force, as ivs_isolate_list() has it; "" if there is none
  */
 struct ivs_keep_notes {
 	char magic[8];
@@ -44,6 +47,7 @@ struct ivs_keep_notes {
 	uint32_t region_created;
 	uint32_t unkept;
 	char region[IVS_KEEP_ADDRESS_LEN];
+	char filter[IVS_KEEP_FILTER_LEN];
 };
 
 /**
@@ -53,6 +57,7 @@ struct ivs_keep_notes {
  * @service:   the manager, if any
  * @inherited: what this process began with and nobody has taken yet
  * @resumed:   there was another before us, to go on from
+ * @in_place:  that was a program in this process
  */
 struct ivs_keep {
 	int fd;
@@ -60,7 +65,15 @@ struct ivs_keep {
 	struct ivs_service service;
 	struct ivs_inherited inherited;
 	bool resumed;
+	bool in_place;
 };
+
+#define IVS_KEEP_INIT                                                                              \
+	{                                                                                          \
+		.fd = -1, .service.sock = -1                                                       \
+	}
+
+extern const struct ivs_syscall ivs_keep_syscalls[];
 
 enum ivs_keep_error {
 	IVS_KEEP_E_ABSENT = 1,
@@ -81,11 +94,11 @@ IVS_MUST_USE int ivs_keep_open(struct ivs_keep *keep, int list_fd, struct ivs_er
 void ivs_keep_close(struct ivs_keep *keep);
 
 /**
- * ivs_keep_check() - whether this program could go on with @fd, a memfd of another; changes nothing
+ * ivs_keep_read() - the notes in @fd, a memfd of another, if this program could go on with it
  *
  * Return: 0, IVS_KEEP_E_OTHER, -errno.
  */
-IVS_MUST_USE int ivs_keep_check(int fd, struct ivs_error *err);
+IVS_MUST_USE int ivs_keep_read(int fd, struct ivs_keep_notes *notes, struct ivs_error *err);
 
 /** ivs_keep_notes() - valid until the roster's memory grows */
 struct ivs_keep_notes *ivs_keep_notes(const struct ivs_keep *keep);

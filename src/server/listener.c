@@ -15,6 +15,9 @@
 #include "util/fd.h"
 #include "util/log.h"
 
+/* To remove the socket at the end. */
+IVS_SYSCALLS(ivs_listener_syscalls, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"});
+
 #define LOCK_TRIES 50
 #define LOCK_PAUSE_NS 100000000 /* so 5 s in all */
 
@@ -166,7 +169,7 @@ int ivs_listener_adopt(struct ivs_listener *listener, int *fd, const struct stat
 	int flags = fcntl(*fd, F_GETFL);
 
 	if (getsockname(*fd, (struct sockaddr *)&addr, &len) || flags < 0 ||
-	    fcntl(*fd, F_SETFL, flags | O_NONBLOCK))
+	    (!(flags & O_NONBLOCK) && fcntl(*fd, F_SETFL, flags | O_NONBLOCK)))
 		return -errno;
 	strcpy(listener->path, addr.sun_path);
 	memset(&listener->ours, 0, sizeof(listener->ours));

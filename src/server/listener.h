@@ -7,6 +7,9 @@
 #include <sys/un.h>
 
 #include "ivshmem/api.h"
+#include "util/syscalls.h"
+
+extern const struct ivs_syscall ivs_listener_syscalls[];
 
 /**
  * struct ivs_listener - a listening UNIX stream socket

@@ -26,6 +26,9 @@
 #include "util/error.h"
 #include "util/fd.h"
 
+/* Waiting, and taking a signal from its fd. */
+IVS_SYSCALLS(ivs_server_syscalls, IVS_CALL_EPOLL_WAIT, {"epoll_ctl"}, {"read"}, {"close"});
+
 #define EVENTS_MAX 64
 #define OWN_FDS 16u /* besides those of clients, and a few to spare */
 
@@ -108,7 +111,7 @@ static int open_all(struct ivs_server *server, const struct ivs_server_options *
 		return ivs_error_errno(err, result < 0 ? -result : EINVAL, "cannot start");
 	result = ivs_server_open_spare(server);
 	if (result)
-		return ivs_error_errno(err, -result, "cannot open /dev/null");
+		return ivs_error_errno(err, -result, "cannot make an fd to spare");
 	result = open_listener(server, &opts->socket, err);
 	if (result)
 		return result;

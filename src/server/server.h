@@ -10,6 +10,9 @@
 #include "server/admission.h"
 #include "server/keep.h"
 #include "server/listener.h"
+#include "util/syscalls.h"
+
+extern const struct ivs_syscall ivs_server_syscalls[];
 
 /* MSI-X has at most 2048 vectors (PCI Local Bus Specification 3.0, 6.8.2.3). */
 #define IVS_SERVER_VECTORS_MAX 2048

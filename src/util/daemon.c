@@ -13,6 +13,10 @@
 #include "util/fd.h"
 #include "util/log.h"
 
+/* To be ready, and at the end to remove the pidfile. */
+IVS_SYSCALLS(ivs_daemon_syscalls, IVS_CALL_DUP2, {"write"}, {"close"}, IVS_CALL_FSTAT,
+	     IVS_CALL_LSTAT, IVS_CALL_UNLINK);
+
 /* Whether @path still names the file that @fd is: 1, 0, or -errno if that cannot be told. */
 static int is_same_file(int fd, const char *path)
 {
@@ -146,12 +150,15 @@ static int wait_until_ready(int fd)
 	return n == 1 ? 0 : 1;
 }
 
-int ivs_daemon_fork(int *ready_fd, bool *parent, struct ivs_error *err)
+int ivs_daemon_fork(struct ivs_daemon *daemon, bool *parent, struct ivs_error *err)
 {
+	IVS_OWNED_FD null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int ends[2];
 	pid_t pid;
 	int result;
 
+	if (null < 0)
+		return ivs_error_errno(err, errno, "cannot open /dev/null");
 	if (pipe2(ends, O_CLOEXEC))
 		return ivs_error_errno(err, errno, "cannot make a pipe");
 	pid = fork();
@@ -169,25 +176,23 @@ int ivs_daemon_fork(int *ready_fd, bool *parent, struct ivs_error *err)
 		return result;
 	}
 	close(ends[0]);
-	*ready_fd = ends[1];
+	daemon->ready = ends[1];
+	daemon->null = ivs_fd_take(&null);
 	setsid(); /* cannot fail: a new child leads no process group */
 	return 0;
 }
 
-int ivs_daemon_ready(int *ready_fd, struct ivs_error *err)
+int ivs_daemon_ready(struct ivs_daemon *daemon, struct ivs_error *err)
 {
-	IVS_OWNED_FD null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (null < 0)
-		return ivs_error_errno(err, errno, "cannot open /dev/null");
-	if (dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+	if (dup2(daemon->null, STDIN_FILENO) < 0 || dup2(daemon->null, STDOUT_FILENO) < 0)
 		return ivs_error_errno(err, errno, "cannot leave the terminal");
-	if (write(*ready_fd, "", 1) != 1)
+	if (write(daemon->ready, "", 1) != 1)
 		return ivs_error_errno(err, errno, "cannot tell the parent");
-	ivs_fd_close(ready_fd);
+	ivs_fd_close(&daemon->ready);
 	/* At last what errors are printed to: from here on there is none that would end us. */
-	if (dup2(null, STDERR_FILENO) < 0)
+	if (dup2(daemon->null, STDERR_FILENO) < 0)
 		ivs_log(IVS_LOG_WARNING, "cannot leave the terminal's standard error: %s",
 			strerrordesc_np(errno));
+	ivs_fd_close(&daemon->null);
 	return 0;
 }

@@ -6,6 +6,9 @@
 #include <stdbool.h>
 
 #include "ivshmem/api.h"
+#include "util/syscalls.h"
+
+extern const struct ivs_syscall ivs_daemon_syscalls[];
 
 /**
  * struct ivs_pidfile - a file with our process id, locked as long as we live
@@ -44,17 +47,32 @@ IVS_MUST_USE int ivs_pidfile_write(struct ivs_pidfile *file, struct ivs_error *e
 void ivs_pidfile_close(struct ivs_pidfile *file);
 
 /**
+ * struct ivs_daemon - a process on its way into the background; each fd is -1 if there is none
+ * @ready: by which its parent is told
+ * @null:  /dev/null, opened while it can be
+ */
+struct ivs_daemon {
+	int ready;
+	int null;
+};
+
+#define IVS_DAEMON_INIT                                                                            \
+	{                                                                                          \
+		-1, -1                                                                             \
+	}
+
+/**
  * ivs_daemon_fork() - go on in a child with a session of its own
- * @ready_fd: in the child: for ivs_daemon_ready()
- * @parent:   whether this is the parent, which has by then waited until the child was ready
+ * @daemon: in the child: for ivs_daemon_ready()
+ * @parent: whether this is the parent, which has by then waited until the child was ready
  *
  * The child keeps the working directory, so that relative paths keep their meaning.
  *
  * Return: 0; in the parent 1 if the child ended without being ready; -errno.
  */
-IVS_MUST_USE int ivs_daemon_fork(int *ready_fd, bool *parent, struct ivs_error *err);
+IVS_MUST_USE int ivs_daemon_fork(struct ivs_daemon *daemon, bool *parent, struct ivs_error *err);
 
 /** ivs_daemon_ready() - let the parent end, and let go of its terminal. Return: 0 or -errno. */
-IVS_MUST_USE int ivs_daemon_ready(int *ready_fd, struct ivs_error *err);
+IVS_MUST_USE int ivs_daemon_ready(struct ivs_daemon *daemon, struct ivs_error *err);
 
 #endif

@@ -3,10 +3,17 @@
 
 #include <fcntl.h>
 
+IVS_SYSCALLS(ivs_fd_syscalls, {"close"});
+
 int ivs_fd_fill_standard(void)
 {
-	int fd;
+	int fd = STDIN_FILENO;
 
+	/* Usually all are there, and nothing is opened, which a filter might not allow. */
+	while (fd <= STDERR_FILENO && fcntl(fd, F_GETFD) >= 0)
+		fd++;
+	if (fd > STDERR_FILENO)
+		return 0;
 	/* Not close-on-exec: these are meant to be inherited. */
 	do {
 		fd = open("/dev/null", O_RDWR);

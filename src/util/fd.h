@@ -6,6 +6,10 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "util/syscalls.h"
+
+extern const struct ivs_syscall ivs_fd_syscalls[];
+
 /** IVS_OWNED_FD - a local that closes what it owns when it goes out of scope */
 #define IVS_OWNED_FD __attribute__((cleanup(ivs_fd_close))) int
 

@@ -4,9 +4,24 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <syslog.h>
+#include <time.h>
 
 #include "util/clock.h"
+
+IVS_SYSCALLS(ivs_log_syscalls, {"write"}, {"writev"});
+
+/*
+ * When syslogd was restarted syslog(3) connects again, first by datagrams. A stream, by which more
+ * than a log can be reached, is refused: then lines are lost.
+ */
+IVS_SYSCALLS(ivs_log_syslog_syscalls,
+	     {"socket", {IVS_ARG_IS(1, AF_UNIX), IVS_ARG_HAS(2, 0xf, SOCK_DGRAM)}},
+	     {"socket",
+	      {IVS_ARG_IS(1, AF_UNIX), IVS_ARG_HAS(2, 0xf, SOCK_STREAM)},
+	      .error = EACCES},
+	     {"connect"}, {"sendto"}, {"send"}, {"close"}, {"getpid"});
 
 #define LIMIT_LINES 20
 #define LIMIT_WINDOW_NS (10 * IVS_NS_PER_S)
@@ -24,9 +39,14 @@ void ivs_log_init(const char *program, bool verbose)
 	log_state.verbose = verbose;
 }
 
+void ivs_log_open_syslog(void)
+{
+	tzset();
+	openlog(log_state.program, LOG_PID | LOG_NDELAY, LOG_DAEMON);
+}
+
 void ivs_log_to_syslog(void)
 {
-	openlog(log_state.program, LOG_PID, LOG_DAEMON);
 	log_state.syslog = true;
 }
 

@@ -7,6 +7,10 @@
 #include <stdint.h>
 
 #include "ivshmem/api.h"
+#include "util/syscalls.h"
+
+extern const struct ivs_syscall ivs_log_syscalls[];
+extern const struct ivs_syscall ivs_log_syslog_syscalls[];
 
 enum ivs_log_level {
 	IVS_LOG_ERROR,	 /* something asked for was not done */
@@ -17,7 +21,10 @@ enum ivs_log_level {
 /** ivs_log_init() - @program: stands before each line; must live as long as the process */
 void ivs_log_init(const char *program, bool verbose);
 
-/** ivs_log_to_syslog() - from now on */
+/** ivs_log_open_syslog() - connect to it and learn the time zone, while files can be opened */
+void ivs_log_open_syslog(void);
+
+/** ivs_log_to_syslog() - from now on, after ivs_log_open_syslog() */
 void ivs_log_to_syslog(void);
 
 /** ivs_log() - one line, without the newline */

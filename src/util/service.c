@@ -16,6 +16,8 @@
 
 #define TEXT_LEN (IVS_NAMED_FD_LEN + 64)
 
+IVS_SYSCALLS(ivs_service_syscalls, {"sendmmsg"}, {"sendto"}, {"send"}, {"close"});
+
 union control {
 	struct cmsghdr align;
 	char bytes[CMSG_SPACE(sizeof(int))];

@@ -16,6 +16,7 @@
 
 #include "ivshmem/api.h"
 #include "util/inherit.h"
+#include "util/syscalls.h"
 
 /**
  * struct ivs_service - the way to the manager
@@ -30,6 +31,8 @@ struct ivs_service {
 enum ivs_service_error {
 	IVS_SERVICE_E_LATER = 1, /* the manager has not read what it was told before */
 };
+
+extern const struct ivs_syscall ivs_service_syscalls[];
 
 /** The most fds that ivs_service_store() takes at once. */
 #define IVS_SERVICE_BATCH 32

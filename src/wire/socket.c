@@ -7,6 +7,9 @@
 
 #include "util/fd.h"
 
+/* A server only sends. */
+IVS_SYSCALLS(ivs_socket_syscalls, {"sendmmsg"});
+
 /* Room for two fds is what CMSG_SPACE of one gives on 64 bit anyway; the kernel drops the rest. */
 #define CONTROL_FDS 4
 

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The server confines itself: once everything is open it keeps its fds, and hardly any right.
+ *
+ * The filter allows what the lists say that stand beside the code (util/syscalls.h): those of each
+ * file whose code runs in every server, and those that the caller adds for what it was asked for.
+ * Any other system call ends the process.
+ */
+#ifndef IVS_SERVER_ISOLATE_H
+#define IVS_SERVER_ISOLATE_H
+
+#include <stdbool.h>
+
+#include "ivshmem/api.h"
+#include "util/syscalls.h"
+
+#define IVS_ISOLATE_LISTS_MAX 16
+
+enum ivs_isolate_error {
+	IVS_ISOLATE_E_LACKS = 200, /* this build has no filter */
+	IVS_ISOLATE_E_MORE,	   /* the filter in force allows less than is needed */
+};
+
+/**
+ * struct ivs_isolate_options - how far
+ * @root:     new root directory; NULL: no change
+ * @user:     user to become; NULL: no change
+ * @filter:   whether to load the filter
+ * @lists:    calls that not every server makes, NULL at the end
+ * @names:    files to be removed at the end, NULL at the end: a warning for each that cannot be
+ * @in_force: what ivs_isolate_list() said in the process that exec'd us and loaded a filter. Then root
+ *            and user are as they should be, and the same filter is not loaded twice: the kernel
+ *            counts them all, and refuses when they become too many. NULL: there is none
+ */
+struct ivs_isolate_options {
+	const char *root;
+	const char *user;
+	bool filter;
+	const struct ivs_syscall *lists[IVS_ISOLATE_LISTS_MAX];
+	const char *names[4];
+	const char *in_force;
+};
+
+/**
+ * ivs_isolate() - give up rights and load the filter; there is no way back
+ *
+ * Return: 0, IVS_RIGHTS_E_*, IVS_ISOLATE_E_*, -errno.
+ */
+IVS_MUST_USE int ivs_isolate(const struct ivs_isolate_options *opts, struct ivs_error *err);
+
+/** ivs_isolate_lacks() - why this build has no filter, in words; NULL: it has */
+const char *ivs_isolate_lacks(void);
+
+/**
+ * ivs_isolate_list() - what the filter allows, one line for each call and set of conditions
+ * @lists: as in struct ivs_isolate_options
+ * @text:  to be freed
+ *
+ * The same in each process of the same build, whether or not it has a filter.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+IVS_MUST_USE int ivs_isolate_list(const struct ivs_syscall *const *lists, char **text);
+
+/**
+ * ivs_isolate_suffices() - whether a filter that allows @in_force is enough for @needed
+ *
+ * Both are texts of ivs_isolate_list().
+ *
+ * Return: 0; IVS_ISOLATE_E_MORE, with the first line that it does not allow.
+ */
+IVS_MUST_USE int ivs_isolate_suffices(const char *in_force, const char *needed,
+				      struct ivs_error *err);
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server_confine.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/isolate.h"
+#include "util/error.h"
+#include "util/log.h"
+
+/* Whether @path is @root or in it; both are absolute. Then @rest is relative to @root. */
+static bool is_below(const char *path, const char *root, const char **rest)
+{
+	size_t len = strcmp(root, "/") ? strlen(root) : 0;
+
+	if (strncmp(path, root, len) || (path[len] && path[len] != '/'))
+		return false;
+	*rest = path + len + strspn(path + len, "/");
+	return true;
+}
+
+/* The file itself need not be there, but its directory. */
+static int name_file(const char *path, const char *root, char *out, size_t out_len)
+{
+	char copy[PATH_MAX];
+	char dir[PATH_MAX];
+	const char *base = strrchr(path, '/');
+	const char *rest;
+	int len;
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	base = base ? base + 1 : path;
+	if (!realpath(dirname(copy), dir))
+		len = snprintf(out, out_len, "%s", path); /* opening it will tell what is wrong */
+	else if (is_below(dir, root, &rest))
+		len = snprintf(out, out_len, "%s%s%s", rest, *rest ? "/" : "", base);
+	else
+		len = snprintf(out, out_len, "%s/%s", dir, base);
+	return len < (int)out_len ? 0 : -ENAMETOOLONG;
+}
+
+/* shm: is outside of any other root; dir: has no name to be removed. */
+static int name_region(const char *address, const char *root, char *out, size_t out_len)
+{
+	char dir[PATH_MAX];
+
+	if (!strncmp(address, "file:", 5) && address[5]) {
+		memcpy(out, "file:", 5);
+		return name_file(address + 5, root, out + 5, out_len - 5);
+	}
+	if (!strncmp(address, "dir:", 4) && realpath(address + 4, dir))
+		snprintf(out, out_len, "dir:%s", dir);
+	else
+		snprintf(out, out_len, "%s", address);
+	return 0;
+}
+
+int enter_root(const struct settings *settings, struct names *names, struct ivs_error *err)
+{
+	const size_t len = sizeof(names->buffers[0]);
+	const char *root = settings->root;
+
+	names->socket = settings->server_opts.socket.path;
+	names->pidfile = settings->pidfile;
+	names->region = settings->region;
+	if (!*root)
+		return 0;
+	if (name_file(names->socket, root, names->buffers[0], len) ||
+	    (names->pidfile && name_file(names->pidfile, root, names->buffers[1], len)) ||
+	    name_region(names->region, root, names->buffers[2], len))
+		return ivs_error_errno(err, ENAMETOOLONG, "cannot name files below %s", root);
+	names->socket = names->buffers[0];
+	if (names->pidfile)
+		names->pidfile = names->buffers[1];
+	names->region = names->buffers[2];
+	if (chdir(root))
+		return ivs_error_errno(err, errno, "cannot enter %s", root);
+	return 0;
+}
+
+bool may_upgrade(const struct settings *settings)
+{
+	return !*settings->root && settings->sandbox != SANDBOX_STRICT;
+}
+
+/* What not every server asks of the kernel. */
+static void choose_lists(const struct settings *settings, const struct ivs_syscall **lists)
+{
+	unsigned int n = 0;
+
+	if (!settings->foreground)
+		lists[n++] = ivs_log_syslog_syscalls;
+	if (may_upgrade(settings))
+		lists[n++] = ivs_start_syscalls;
+}
+
+static void log_filter(const struct settings *settings, const char *lacks)
+{
+	if (lacks && settings->sandbox != SANDBOX_OFF)
+		ivs_log(IVS_LOG_INFO, "no system call filter: %s", lacks);
+	else if (settings->sandbox == SANDBOX_OFF)
+		ivs_log(IVS_LOG_INFO, "no system call filter: --sandbox off");
+}
+
+/* For the next program, which has to live with it. */
+static int note_filter(const struct ivs_isolate_options *opts, struct ivs_keep_notes *notes,
+		       struct ivs_error *err)
+{
+	char *text = NULL;
+	int result = ivs_isolate_list(opts->lists, &text);
+
+	if (!result && strlen(text) >= sizeof(notes->filter))
+		result = -E2BIG;
+	if (!result)
+		strcpy(notes->filter, text);
+	free(text);
+	return result ? ivs_error_errno(err, -result, "cannot note the system call filter") : 0;
+}
+
+int confine(const struct settings *settings, const struct names *names,
+	    const struct ivs_region *region, const struct ivs_keep *keep, struct ivs_error *err)
+{
+	struct ivs_keep_notes *notes = ivs_keep_notes(keep);
+	const char *lacks = ivs_isolate_lacks();
+	struct ivs_isolate_options opts = {
+		.root = *settings->root ? settings->root : NULL,
+		.user = settings->user,
+		.filter = settings->sandbox != SANDBOX_OFF && !lacks,
+		.in_force = keep->in_place ? notes->filter : NULL,
+	};
+	unsigned int names_n = 0;
+	int result;
+
+	choose_lists(settings, opts.lists);
+	opts.names[names_n++] = names->socket;
+	if (settings->pidfile)
+		opts.names[names_n++] = names->pidfile;
+	if (ivs_region_created(region) && *ivs_region_path(region))
+		opts.names[names_n++] = ivs_region_path(region);
+	log_filter(settings, lacks);
+	result = ivs_isolate(&opts, err);
+	if (!result && opts.filter && !opts.in_force)
+		result = note_filter(&opts, notes, err);
+	return result;
+}
+
+int confine_suffices(const struct settings *settings, const char *in_force, struct ivs_error *err)
+{
+	const struct ivs_syscall *lists[IVS_ISOLATE_LISTS_MAX] = {NULL};
+	char *needed;
+	int result;
+
+	if (!*in_force)
+		return 0;
+	choose_lists(settings, lists);
+	result = ivs_isolate_list(lists, &needed);
+	if (result)
+		return ivs_error_errno(err, -result, "cannot compare system call filters");
+	result = ivs_isolate_suffices(in_force, needed, err);
+	free(needed);
+	return result;
+}
