@@ -1,0 +1,516 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The server confines itself, and goes on working. What a process so confined cannot do is shown with
+test/support/confined.c, which confines itself by the same code.
+
+A build with a sanitizer has no filter of system calls, because the sanitizers' own code makes others;
+it gives up its rights as any other."""
+import errno
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import socket
+
+import pytest
+
+from support.programs import Daemon, Place, is_sanitized, place
+from support.wire import RawClient, accepts, readable, ring
+
+__all__ = ["place"]
+
+BUILD = pathlib.Path(os.environ.get("IVSHMEM_BUILD", "build"))
+CONFINED = BUILD / "test" / "confined"
+HAS_FILTER = b"seccomp_load" in (BUILD / "tools" / "ivshmem-server").read_bytes()
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+NEEDS_FILTER = pytest.mark.skipif(not HAS_FILTER, reason=(
+    "built with a sanitizer, whose code makes system calls of its own"
+    if is_sanitized(BUILD / "tools" / "ivshmem-server") else "built without libseccomp"))
+NOBODY = pwd.getpwnam("nobody")
+CAPABILITIES = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]
+
+
+@pytest.fixture(autouse=True)
+def no_leak_checker(monkeypatch):
+    """It looks into /proc at the end, where a process cannot that has another root or became another
+    user. Other tests end the same server with it."""
+    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")
+
+
+def status_of(pid):
+    """What the kernel says of a process."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.split() for name, value in (line.split(":", 1) for line in lines)}
+
+
+def check_confined(pid, has_filter=HAS_FILTER):
+    """No capability, none to come, and a filter."""
+    status = status_of(pid)
+    for name in CAPABILITIES:
+        if name != "CapBnd" or os.geteuid() == 0:
+            assert int(status[name][0], 16) == 0, name
+    assert status["NoNewPrivs"] == ["1"]
+    assert status["Seccomp"] == ["2" if has_filter else "0"]
+
+
+def check_works(path, vectors=2):
+    """Two join, ring each other, and one hears that the other left."""
+    with RawClient(str(path), vectors) as first:
+        first.greeting()
+        with RawClient(str(path), vectors) as second:
+            second.greeting()
+            first.read_until_knows([second.id])
+            ring(first.peers[second.id][-1])
+            assert readable([second.own[-1]], 5) == [0]
+            assert os.fstat(first.memory).st_ino == os.fstat(second.memory).st_ino
+        first.read_until_knows([])
+
+
+def most_groups():
+    """The user with the most groups, among those who are not root."""
+    return max((user for user in pwd.getpwall() if user.pw_uid),
+               key=lambda user: len(os.getgrouplist(user.pw_name, user.pw_gid)))
+
+
+# What is given up
+
+def test_everything_is_dropped(place):
+    """By default: all capabilities, for good, and whatever system call is not needed."""
+    server = place.server("-n", "2")
+    check_confined(server.pid)
+    check_works(place.socket)
+    server.stop()
+    assert not place.socket.exists() and not place.shm_path.exists()
+
+
+def test_sandbox_off(place):
+    """No filter; but what gives up rights stays."""
+    server = place.server("--sandbox", "off")
+    server.err.wait("no system call filter: --sandbox off")
+    check_confined(server.pid, has_filter=False)
+    server.stop()
+
+
+def test_sandbox_on(place):
+    """Asked for, it is there or there is no server."""
+    if HAS_FILTER:
+        server = place.server("--sandbox", "on")
+        check_confined(server.pid)
+        server.stop()
+    else:
+        done = place.run_server("-F", "-S", place.socket, "-r", "memfd:", "--sandbox", "on")
+        assert done.returncode == 2
+        assert 'cannot turn the sandbox "on": built with' in done.stderr
+
+
+@pytest.mark.skipif(HAS_FILTER, reason="this build has a filter")
+def test_lack_of_a_filter_is_told(place):
+    """With -v, why there is none."""
+    server = place.server()
+    server.err.wait("no system call filter: built with")
+    server.stop()
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("user", ["name", "number", "many groups"])
+def test_user(place, user):
+    """Its uid, its gid and all of its groups, and no others."""
+    entry = most_groups() if user == "many groups" else NOBODY
+    os.chown(place.dir, entry.pw_uid, -1)
+    pidfile = place.dir / "pid"
+    server = place.server("-n", "2", "-p", pidfile, "--user",
+                          entry.pw_uid if user == "number" else entry.pw_name)
+    status = status_of(server.pid)
+    assert status["Uid"] == [str(entry.pw_uid)] * 4
+    assert status["Gid"] == [str(entry.pw_gid)] * 4
+    assert sorted(map(int, status["Groups"])) == sorted(
+        os.getgrouplist(entry.pw_name, entry.pw_gid))
+    check_confined(server.pid)
+    assert place.socket.stat().st_uid == place.shm_path.stat().st_uid == entry.pw_uid
+    assert pidfile.stat().st_uid == 0  # or the user could name another process in it
+    assert server.err.count("will be left there") == 0
+    check_works(place.socket)
+    server.stop()
+    assert os.listdir(place.dir) == [] and not place.shm_path.exists()
+
+
+@NEEDS_ROOT
+def test_owners_that_are_named_stay(place):
+    """--user gives away only what nobody else was meant to have."""
+    server = place.server("--user", "nobody", "--socket-owner", "1", "--region-owner", "2")
+    assert (place.socket.stat().st_uid, place.shm_path.stat().st_uid) == (1, 2)
+    server.stop()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may become anybody")
+def test_own_user_without_root(place):
+    """Who one is already, one may be."""
+    place.server("--user", os.getuid()).stop()
+
+
+def as_nobody(where, *options):
+    """A start by a user without privileges."""
+    os.chown(where.dir, NOBODY.pw_uid, NOBODY.pw_gid)
+    program = shutil.copy(where.server_program, where.dir)
+    return where.start(program, "-F", "-v", "-S", where.socket, "-r", "memfd:", *options,
+                       user=NOBODY.pw_uid)
+
+
+@NEEDS_ROOT
+def test_without_privileges(place):
+    """Who is nobody already: the filter, and nothing else to drop."""
+    server = as_nobody(place, "--user", "nobody")
+    server.err.wait("listening at")
+    status = status_of(server.pid)
+    assert int(status["CapEff"][0], 16) == int(status["CapPrm"][0], 16) == 0
+    assert status["Seccomp"] == ["2" if HAS_FILTER else "0"]
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("options, message", [
+    (["--user", "root", "--region-owner", "nobody", "--socket-owner", "nobody"],
+     "cannot become user 0, which only root can: Operation not permitted"),
+    (["--chroot", "/tmp"], "cannot make /tmp the root directory, which only root can: "
+                           "Operation not permitted"),
+])
+def test_needs_root(place, options, message):
+    """What only root can do, said so."""
+    server = as_nobody(place, *options)  # who may not give files away either
+    assert server.wait() == 1
+    assert server.err.seen[-1] == "ivshmem-server: " + message
+    assert not place.socket.exists()
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--user", "no-such-user"], 'no user "no-such-user": use a name, or the number of a user'),
+    (["--user", "4294967294"], 'no user "4294967294"'),
+    (["--user", ""], 'no user ""'),
+    (["--chroot", "/nonexistent"], 'no directory "/nonexistent": make it first, or use another'),
+    (["--chroot", "/dev/null"], 'no directory "/dev/null"'),
+    (["--sandbox", "maybe"], 'neither on nor off "maybe": use --sandbox on or --sandbox off'),
+    (["--sandbox", ""], 'neither on nor off ""'),
+])
+def test_bad_values(place, options, message):
+    """One line, status 2, nothing made."""
+    done = place.run_server("-F", "-S", place.socket, "-M", place.shm, *options)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"ivshmem-server: {message}")
+    assert len(done.stderr.splitlines()) == 1
+    assert os.listdir(place.dir) == [] and not place.shm_path.exists()
+
+
+# Everything works, in all combinations
+
+REGIONS = {
+    "shm": lambda where: ["-M", where.shm],
+    "file": lambda where: ["-r", f"file:{where.dir}/region"],
+    "dir": lambda where: ["-r", f"dir:{where.dir}"],
+    "memfd": lambda where: ["-r", "memfd:"],
+}
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("kind", REGIONS)
+@pytest.mark.parametrize("how", ["as root", "user", "chroot", "user chroot"])
+def test_regions(place, kind, how):
+    """Clients come and go, and at the end nothing is left that could be removed from where it is."""
+    options = ["-n", "2", "-p", place.dir / "pid"]
+    if "user" in how:
+        options += ["--user", "nobody"]
+        os.chown(place.dir, NOBODY.pw_uid, -1)
+    if "chroot" in how:
+        options += ["--chroot", place.dir]
+    server = place.server(*options, region=REGIONS[kind](place))
+    check_confined(server.pid)
+    assert os.readlink(f"/proc/{server.pid}/root") == (
+        str(place.dir) if "chroot" in how else "/")
+    assert os.readlink(f"/proc/{server.pid}/cwd") == (
+        str(place.dir) if "chroot" in how else os.getcwd())
+    assert status_of(server.pid)["Uid"][0] == (str(NOBODY.pw_uid) if "user" in how else "0")
+    for _ in range(3):
+        check_works(place.socket)
+    out_of_reach = kind == "shm" and "chroot" in how
+    assert server.err.count("will be left there") == out_of_reach
+    server.stop()
+    assert os.listdir(place.dir) == []
+    assert place.shm_path.exists() == out_of_reach
+
+
+@NEEDS_ROOT
+def test_chroot_by_relative_names(place, monkeypatch):
+    """Names are those of before; a directory below, and one elsewhere."""
+    (place.dir / "root" / "sub").mkdir(parents=True)
+    monkeypatch.chdir(place.dir)
+    server = place.server("--chroot", "root", "-p", "pid", region=["-r", "file:root/sub/region"],
+                          socket="root/sub/../socket")
+    assert os.readlink(f"/proc/{server.pid}/root") == str(place.dir / "root")
+    check_works(place.dir / "root" / "socket", 1)
+    server.err.wait(f"{place.dir}/pid will be left there at the end, because it is outside of "
+                    f"{place.dir}/root: use a name in that directory")
+    server.stop()
+    assert os.listdir(place.dir / "root") == ["sub"]
+    assert os.listdir(place.dir / "root" / "sub") == []
+    assert (place.dir / "pid").exists()
+
+
+@NEEDS_ROOT
+def test_chroot_to_the_root(place):
+    """/ is a directory like any other."""
+    server = place.server("--chroot", "/", "-p", place.dir / "pid")
+    assert server.err.count("will be left there") == 0
+    server.stop()
+    assert os.listdir(place.dir) == [] and not place.shm_path.exists()
+
+
+@NEEDS_ROOT
+def test_chroot_does_not_remove_what_has_the_same_name(place):
+    """Another file that has within the new root the name that ours has outside."""
+    root = place.dir / "root"
+    inside = root / str(place.dir).lstrip("/")
+    inside.mkdir(parents=True)
+    (inside / "socket").write_text("precious")
+    place.server("--chroot", root).stop()
+    assert (inside / "socket").read_text() == "precious"
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("options, uid, owner", [
+    (["--user", "nobody"], NOBODY.pw_uid, 0),  # the user in a directory of root's
+    ([], 0, NOBODY.pw_uid),  # root without capabilities in a directory of somebody's
+])
+def test_remains_are_warned_of(place, options, uid, owner):
+    """At the start, with the way out; at the end all that can go is gone."""
+    os.chown(place.dir, owner, -1)
+    place.dir.chmod(0o755)
+    server = place.server("-p", place.dir / "pid", *options)
+    for name in ["socket", "pid"]:
+        line = server.err.wait(f"{place.dir}/{name} will be left there at the end, because user "
+                               f"{uid} cannot remove it (Permission denied)")
+        assert f"install -d -o {uid} /run/ivshmem" in line
+    server.stop()
+    assert sorted(os.listdir(place.dir)) == ["pid", "socket"]
+    assert not place.shm_path.exists()
+    place.server("-p", place.dir / "pid2").stop()  # what is left is in nobody's way
+
+
+@NEEDS_ROOT
+def test_remains_in_a_sticky_directory(place):
+    """As in /tmp: what is not one's own cannot be removed there."""
+    place.dir.chmod(0o1777)
+    os.chown(place.dir, 1, -1)
+    server = place.server("--user", "nobody", "-p", place.dir / "pid")
+    server.err.wait("pid will be left there at the end, because user 65534 cannot remove it "
+                    "(Operation not permitted)")
+    assert server.err.count("will be left there") == 1
+    server.stop()
+    assert os.listdir(place.dir) == ["pid"]
+
+
+# Root without capabilities is a user like others
+
+@NEEDS_ROOT
+def test_fds_in_flight_of_others(place):
+    """The kernel counts fds in flight by user: those of other processes can stop the server, which
+    then says so, and goes on when they have been read."""
+    user = 300000 + os.getpid()  # not root: tests beside this one would be stopped too
+    place.dir.chmod(0o777)
+    server = place.server(nofile=64, user=user)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        def send():
+            os.setresuid(user, user, user)
+            socket.send_fds(ours, [b"x"], [0] * 100)
+
+        assert place.run("true", preexec_fn=send).returncode == 0
+        client = place.add(RawClient(str(place.socket), 1))
+        server.err.wait("because other processes of this server's user have too many file "
+                        "descriptors on their way: give the server a user of its own (--user)")
+        assert client.memory is None
+        for fd in socket.recv_fds(theirs, 1, 200)[1]:
+            os.close(fd)
+        client.greeting()
+    server.stop()
+
+
+# In the background, with syslog
+
+class Syslog:
+    """A directory that can be a server's /dev, with a log in it that we read."""
+
+    def __init__(self, where):
+        self.path = where.dir / "log"
+        self.sock = None
+        self.listen(socket.SOCK_DGRAM)
+        where.add(self)
+
+    def listen(self, kind):
+        """Be there, as a syslogd that has just been started."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+        self.sock = socket.socket(socket.AF_UNIX, kind)
+        self.sock.bind(str(self.path))
+        if kind == socket.SOCK_STREAM:
+            self.sock.listen()
+        self.path.chmod(0o666)
+
+    def wait(self, text):
+        """The next line that has this text."""
+        self.sock.settimeout(20)
+        while True:
+            line = self.sock.recv(4096).decode()
+            if text in line:
+                return line
+
+    def close(self):
+        """Be gone."""
+        if self.sock:
+            self.sock.close()
+
+
+IN_OWN_DEV = """
+mkdir "$0/dev" && touch "$0/dev/null" && mount --bind /dev/null "$0/dev/null" &&
+ln -s "$0/log" "$0/dev/log" && mount --rbind "$0/dev" /dev && exec "$@"
+"""
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("how", ["plain", "user", "chroot"])
+def test_background(place, how):
+    """The parent ends when the child is confined; the log is syslog, also a new one, and its loss is
+    no reason to end."""
+    log = Syslog(place)
+    root = place.dir / "root"
+    root.mkdir()
+    options = {"plain": [], "user": ["--user", "nobody"], "chroot": ["--chroot", root]}[how]
+    if how == "user":
+        os.chown(root, NOBODY.pw_uid, -1)
+        place.dir.chmod(0o755)
+    done = place.run("unshare", "-m", "sh", "-c", IN_OWN_DEV, place.dir, place.server_program, "-v",
+                     "-S", root / "socket", "-p", root / "pid", "-r", "memfd:", *options)
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip("cannot mount: " + done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    daemon = place.add(Daemon(int((root / "pid").read_text())))
+    check_confined(daemon.pid)
+    check_works(root / "socket", 1)
+    line = log.wait("client 0 left")
+    assert f"ivshmem-server[{daemon.pid}]: client 0 left" in line
+    # syslogd is started again: the next line is lost, or the first to be sent anew
+    log.listen(socket.SOCK_DGRAM)
+    for _ in range(2):
+        check_works(root / "socket", 1)
+    if how != "chroot":
+        log.wait("client 0 left")
+    # and again, but as one that the filter lets nobody talk to; and then there is none
+    log.listen(socket.SOCK_STREAM)
+    for _ in range(2):
+        check_works(root / "socket", 1)
+    log.close()
+    log.path.unlink()
+    for _ in range(2):
+        check_works(root / "socket", 1)
+    assert accepts(root / "socket")
+    daemon.signal(signal.SIGTERM)
+    daemon.wait()
+    assert os.listdir(root) == []
+
+
+@NEEDS_ROOT
+def test_failure_in_the_background(place):
+    """Nothing has been let go of by then: the terminal learns why there is no server."""
+    program = shutil.copy(place.server_program, place.dir)
+    os.chown(place.dir, NOBODY.pw_uid, NOBODY.pw_gid)
+    process = place.start(program, "-S", place.socket, "-p", place.dir / "pid", "-r", "memfd:",
+                          "--chroot", place.dir, user=NOBODY.pw_uid)
+    assert process.wait() == 1
+    assert "cannot make" in process.err.text() and "the root directory" in process.err.text()
+    assert os.listdir(place.dir) == ["ivshmem-server"]
+
+
+# What the filter does
+
+ALLOWED = {"nothing": errno.EFAULT, "close": errno.EBADF, "map memory": 0}
+SYSLOG = {"socket unix datagram": 0, "socket unix stream": errno.EACCES, "connect": errno.ENOTSOCK}
+STARTING = {
+    "open to read": 0,
+    "map code of a file": 0,
+    "execve": errno.ENOENT,
+    "clone3": errno.ENOSYS,
+    "socket unix stream": errno.EACCES,
+    "truncate the region": 0,
+    "read the region": 0,
+}
+
+
+def all_calls():
+    """The names of all system calls that the program can try."""
+    if not HAS_FILTER:
+        return ["none"]
+    return os.popen(f"{CONFINED} - calls").read().splitlines()
+
+
+@NEEDS_FILTER
+@pytest.mark.parametrize("call", all_calls())
+@pytest.mark.parametrize("lists, more", [("-", {}), ("l", SYSLOG), ("s", STARTING)],
+                         ids=["serving", "syslog", "starting"])
+def test_forbidden_calls_kill(place, lists, more, call):
+    """Whatever is not in the lists ends the process, at once."""
+    done = place.run(CONFINED, lists, "call", call)
+    place.pardon_violators()
+    allowed = ALLOWED | more
+    if call == "nothing":
+        assert done.returncode in (0, errno.EFAULT)
+    elif call in allowed:
+        assert done.returncode == allowed[call], os.strerror(done.returncode)
+    else:
+        assert done.returncode == -signal.SIGSYS
+    assert done.stdout.startswith("confined\n")
+
+
+@NEEDS_FILTER
+@pytest.mark.parametrize("options, status, text", [
+    (["--version"], 0, "ivshmem-server 0."),
+    (["--help"], 0, "usage: ivshmem-server"),
+    (["--no-such-option"], 2, "Try"),
+    (["-F", "--user", "nobody", "--allow-user", "daemon", "--allow-group", "nogroup", "-r", "foo:"],
+     1, "is no address of a region"),
+    (["-F", "-r", "memfd:3M"], 1, "no size of huge pages"),
+    (["-F", "-r", "dir:/nonexistent"], 1, "cannot look at the directory"),
+])
+def test_a_start_under_the_filter(place, options, status, text):
+    """The filter that is in force lets this program be started again, up to what it would make:
+    that is handed over to it and not made again."""
+    done = place.run(CONFINED, "ls", "run", place.server_program, *options)
+    assert done.returncode == status, done
+    assert text in done.stdout + done.stderr
+
+
+@NEEDS_FILTER
+def test_no_start_without_the_list(place):
+    """Without the list for it, not even exec."""
+    done = place.run(CONFINED, "-", "run", place.server_program, "--version")
+    assert place.pardon_violators()
+    assert done.returncode == -signal.SIGSYS
+
+
+@NEEDS_FILTER
+def test_starting_again_and_again(place):
+    """A filter that is in force is not loaded once more: the kernel takes only so many."""
+    done = place.run(CONFINED, "s", "again", "300")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "confined\n" * 301
+
+
+# The tests notice
+
+@NEEDS_FILTER
+def test_that_a_violation_fails_a_test(build):
+    """A program that its filter ended, and that nobody looked at, fails the test."""
+    made = Place(build)
+    process = made.start(CONFINED, "-", "call", "ptrace")
+    process.wait()
+    with pytest.raises(AssertionError, match="forbidden system call.*confined"):
+        made.close()
+    assert not made.dir.exists()
