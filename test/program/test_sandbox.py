@@ -440,7 +440,7 @@ STARTING = {
     "clone3": errno.ENOSYS,
     "socket unix stream": errno.EACCES,
     "truncate the region": 0,
-    "read the region": 0,
+    "pread the region": 0,
 }
 
 

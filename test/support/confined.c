@@ -66,10 +66,10 @@ static const struct call {
 	{"chdir", SYS_chdir, {NAME("/nonexistent")}},
 	{"chroot", SYS_chroot, {NAME("/nonexistent")}},
 	{"mount", SYS_mount, {NAME("a"), NAME("/nonexistent"), NAME("tmpfs")}},
-	/* the region, which the server only hands out */
+	/* the region: read(2) and write(2) cannot be forbidden, all of this can */
 	{"map the region", SYS_mmap, {0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, OUR_FILE}},
-	{"read the region", SYS_pread64, {OUR_FILE, 0, 0, 0}},
-	{"write the region", SYS_pwrite64, {OUR_FILE, 0, 0, 0}},
+	{"pread the region", SYS_pread64, {OUR_FILE, 0, 0, 0}},
+	{"pwrite the region", SYS_pwrite64, {OUR_FILE, 0, 0, 0}},
 	{"truncate the region", SYS_ftruncate, {OUR_FILE, 0}},
 	{"punch the region", SYS_fallocate, {OUR_FILE, 3, 0, 4096}},
 	/* networks */
