@@ -112,15 +112,19 @@ static void print_entry(FILE *file, const struct ivs_syscall *call)
 static int print_joined(const struct joined *joined, char **text)
 {
 	size_t len;
-	FILE *file = open_memstream(text, &len);
+	FILE *file;
 
+	*text = NULL;
+	file = open_memstream(text, &len);
 	if (!file)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < joined->entries_n; i++)
 		print_entry(file, joined->entries[i]);
-	if (!fclose(file))
+	/* Without memory glibc closes it well, and there is no text. */
+	if (!fclose(file) && *text)
 		return 0;
 	free(*text);
+	*text = NULL;
 	return -ENOMEM;
 }
 

@@ -21,7 +21,12 @@
 #define MAGIC "ivshmemK"
 #define VERSION 1
 #define NOTES_LEN 24576 /* whole pages */
-#define SOCKET (-1)	/* instead of a vector */
+/*
+ * The file is as long as the roster's memory can become, so that nobody needs to change its size later.
+ * It is sparse: what has not been written costs nothing.
+ */
+#define FILE_LEN (INT64_C(8) << 30)
+#define SOCKET (-1) /* instead of a vector */
 #define STORE_TRIES 20
 #define STORE_PAUSE_MS 100
 
@@ -30,10 +35,11 @@
 #define NAME_STATE NAME_PREFIX "state"
 #define NAME_REGION NAME_PREFIX "region"
 #define NAME_LISTENER NAME_PREFIX "listener"
+#define NAME_MANAGER NAME_PREFIX "manager"
 #define NAME_CLIENT NAME_PREFIX "client"
 
 /* The roster's memory grows. */
-IVS_SYSCALLS(ivs_keep_syscalls, {"ftruncate"}, {"ftruncate64"}, {"mremap"}, {"munmap"}, {"close"});
+IVS_SYSCALLS(ivs_keep_syscalls, {"mremap"}, {"munmap"}, {"close"});
 
 static_assert(sizeof(struct ivs_keep_notes) <= NOTES_LEN, "the roster's memory follows");
 
@@ -52,20 +58,19 @@ static struct ivs_keep *keep_of(struct ivs_roster_memory *memory)
 	return (struct ivs_keep *)(void *)((char *)memory - offsetof(struct ivs_keep, memory));
 }
 
-/* A file's new bytes are 0, and cost nothing before they are written. */
+/* What has never been written is 0. */
 static int grow(struct ivs_roster_memory *memory, size_t len)
 {
 	struct ivs_keep *keep = keep_of(memory);
 	void *map;
 
-	if (ftruncate(keep->fd, (off_t)(NOTES_LEN + len)))
-		return -errno;
 	map = mremap(memory->base - NOTES_LEN, NOTES_LEN + memory->len, NOTES_LEN + len,
 		     MREMAP_MAYMOVE);
 	if (map == MAP_FAILED)
 		return -errno;
 	memory->base = (uint8_t *)map + NOTES_LEN;
 	memory->len = len;
+	ivs_keep_notes(keep)->memory_len = len;
 	return 0;
 }
 
@@ -95,10 +100,19 @@ int ivs_keep_read(int fd, struct ivs_keep_notes *notes, struct ivs_error *err)
 		return ivs_error_errno(err, errno, "cannot read what the former server left");
 	if (n < (ssize_t)sizeof(*notes) || memcmp(notes->magic, MAGIC, sizeof(notes->magic)) ||
 	    notes->version != VERSION || !memchr(notes->region, 0, sizeof(notes->region)) ||
-	    !memchr(notes->filter, 0, sizeof(notes->filter)))
+	    !memchr(notes->filter, 0, sizeof(notes->filter)) ||
+	    notes->memory_len > FILE_LEN - NOTES_LEN)
 		return ivs_error_set(err, IVS_KEEP_E_OTHER,
 				     "the running server keeps what it knows in another way");
 	return 0;
+}
+
+/* Else reading it would be the end. */
+static bool is_whole(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && st.st_size == FILE_LEN;
 }
 
 /* Whether there is something to go on with. */
@@ -106,13 +120,12 @@ static bool resume(struct ivs_keep *keep)
 {
 	struct ivs_keep_notes notes;
 	struct ivs_error err;
-	struct stat st;
 
 	keep->fd = ivs_inherited_take(&keep->inherited, NAME_STATE);
 	if (keep->fd < 0)
 		return false;
-	if (!ivs_keep_read(keep->fd, &notes, &err) && !fstat(keep->fd, &st) &&
-	    !map_memory(keep, (size_t)st.st_size)) {
+	if (!ivs_keep_read(keep->fd, &notes, &err) && is_whole(keep->fd) &&
+	    !map_memory(keep, NOTES_LEN + notes.memory_len)) {
 		if (ivs_roster_memory_check(&keep->memory))
 			return true;
 		unmap_memory(keep);
@@ -165,7 +178,7 @@ static int begin(struct ivs_keep *keep, struct ivs_error *err)
 
 	keep->resumed = false;
 	keep->fd = memfd_create("ivshmem-state", MFD_CLOEXEC);
-	if (keep->fd < 0 || ftruncate(keep->fd, NOTES_LEN))
+	if (keep->fd < 0 || ftruncate(keep->fd, FILE_LEN))
 		return ivs_error_errno(err, errno, "cannot make a memfd");
 	result = map_memory(keep, NOTES_LEN);
 	if (result)
@@ -183,14 +196,17 @@ int ivs_keep_open(struct ivs_keep *keep, int list_fd, struct ivs_error *err)
 
 	*keep = (struct ivs_keep)IVS_KEEP_INIT;
 	keep->in_place = list_fd >= 0;
-	if (ivs_service_open(&keep->service, err))
-		ivs_log(IVS_LOG_WARNING, "going on without a service manager: %s", err->text);
 	if (keep->in_place)
 		result = ivs_inherited_from_program(&keep->inherited, list_fd, err);
 	else
 		result = ivs_inherited_from_manager(&keep->inherited, err);
 	if (result)
 		return result;
+	if (keep->in_place)
+		ivs_service_adopt(&keep->service,
+				  ivs_inherited_take(&keep->inherited, NAME_MANAGER));
+	else if (ivs_service_open(&keep->service, err))
+		ivs_log(IVS_LOG_WARNING, "going on without a service manager: %s", err->text);
 	keep->resumed = resume(keep);
 	return keep->resumed ? 0 : begin(keep, err);
 }
@@ -436,6 +452,8 @@ int ivs_keep_list(const struct ivs_keep *keep, int region_fd, int listener_fd,
 		result = ivs_inherited_add(out, region_fd, NAME_REGION);
 	if (!result)
 		result = ivs_inherited_add(out, listener_fd, NAME_LISTENER);
+	if (!result && ivs_service_exists(&keep->service))
+		result = ivs_inherited_add(out, keep->service.sock, NAME_MANAGER);
 	ivs_keep_notes(keep)->unkept = false;
 	for (unsigned int id = 0; !result && id < ids_end; id++) {
 		if (!clients[id])

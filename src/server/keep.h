@@ -33,6 +33,7 @@
  * @socket_dev, @socket_ino: the listening socket's name when it was made; 0: it is not ours
  * @region_created: the region was made by a server, to be removed by the last
  * @unkept:     the manager did not have all clients yet when the next program began
+ * @memory_len: of the roster's memory, which follows, in bytes
  * @generation: of the page of the roster in the region
  * @region:     address of the region
  * @filter:     the system call filter in force, as ivs_isolate_list() has it; "" if there is none
@@ -43,6 +44,7 @@ struct ivs_keep_notes {
 	uint32_t resumed_n;
 	uint64_t socket_dev;
 	uint64_t socket_ino;
+	uint64_t memory_len;
 	uint64_t generation;
 	uint32_t region_created;
 	uint32_t unkept;

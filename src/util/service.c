@@ -63,6 +63,11 @@ int ivs_service_open(struct ivs_service *service, struct ivs_error *err)
 	return 0;
 }
 
+void ivs_service_adopt(struct ivs_service *service, int sock)
+{
+	*service = (struct ivs_service){sock, sock < 0 ? 0 : watchdog_of_environment()};
+}
+
 void ivs_service_close(struct ivs_service *service)
 {
 	ivs_fd_close(&service->sock);

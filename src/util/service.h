@@ -40,6 +40,9 @@ extern const struct ivs_syscall ivs_service_syscalls[];
 /** ivs_service_open() - the manager that the environment names, if any. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_service_open(struct ivs_service *service, struct ivs_error *err);
 
+/** ivs_service_adopt() - the socket of a former program in this process, or -1 */
+void ivs_service_adopt(struct ivs_service *service, int sock);
+
 void ivs_service_close(struct ivs_service *service);
 
 /** ivs_service_exists() - whether there is a manager */

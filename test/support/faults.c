@@ -247,10 +247,10 @@ static bool is_wait(long number)
 	return number == SYS_epoll_pwait;
 }
 
-/* The first thing in main() is ivs_fd_fill_standard(); nobody opens read-write before. */
+/* The first thing in main() is ivs_fd_fill_standard(); nobody asks that before. */
 static bool is_first_of_main(const struct seccomp_data *call)
 {
-	return call->nr == SYS_openat && (call->args[2] & O_ACCMODE) == O_RDWR;
+	return call->nr == SYS_fcntl && call->args[0] == STDIN_FILENO && call->args[1] == F_GETFD;
 }
 
 /* The fd that a call is about, for the test to know whom its failure may concern. */

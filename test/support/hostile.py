@@ -212,9 +212,10 @@ def crowd(place, clients, vectors):
     program = place.build / "test" / "crowd"
     if not program.exists():
         raise CannotRun(f"{program} has not been built: meson setup -Dtests=true")
-    server = place.server("-n", vectors, nofile=needed)
+    limit = max(needed, min(hard, clients * 32))
+    server = place.server("-n", vectors, nofile=limit)
     before = server.fds()
-    done = place.run(program, place.socket, clients, vectors, timeout=10 * TIMEOUT)
+    done = place.run(program, place.socket, clients, vectors, limit, timeout=10 * TIMEOUT)
     assert done.returncode == 0, done.stderr.strip()
     wait_for_fds(server, before)
     return done.stdout.strip().replace("crowd: ", "each view complete: ")

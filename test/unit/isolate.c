@@ -2,6 +2,7 @@
 /* The lists of system calls as text. What the filter does with them: test_sandbox.py. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
