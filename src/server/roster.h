@@ -107,6 +107,13 @@ void ivs_roster_telling(struct ivs_roster *roster, unsigned int id);
 void ivs_roster_told(struct ivs_roster *roster, unsigned int id,
 		     const struct ivs_wire_message *msgs, unsigned int msgs_n);
 
+/**
+ * ivs_roster_behind() - how many messages @id, who is there, has still to be told
+ *
+ * If nobody comes or goes meanwhile: what ivs_roster_due() and ivs_roster_told() in turns will give.
+ */
+IVS_MUST_USE uint64_t ivs_roster_behind(const struct ivs_roster *roster, unsigned int id);
+
 /** ivs_roster_greeted() - whether @id, who is there, has been told its whole greeting */
 bool ivs_roster_greeted(const struct ivs_roster *roster, unsigned int id);
 

@@ -120,3 +120,24 @@ unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
 	}
 	return n;
 }
+
+/* The rest of the peer in whose vectors it is, the leaves, the joins, and itself. */
+uint64_t ivs_roster_behind(const struct ivs_roster *roster, unsigned int id)
+{
+	struct ivs_roster_slot *self = ivs_roster_slot(roster, id);
+	const uint64_t *known = ivs_roster_known(self);
+	const uint64_t *heard = ivs_roster_heard(roster, self);
+	const uint64_t *visible = roster->visible;
+	unsigned int end = roster->ids_n;
+	uint64_t n = GREETING_LEN - self->greeting;
+
+	if (self->at_id != NOBODY && ivs_bitmap_has(visible, self->at_id))
+		n += ivs_roster_slot(roster, self->at_id)->vectors_n - self->at_vector;
+	for (unsigned int other = 0;
+	     (other = ivs_bitmap_first_only(known, visible, other, end)) < end; other++)
+		n++;
+	for (unsigned int other = 0;
+	     (other = ivs_bitmap_first_only(visible, heard, other, end)) < end; other++)
+		n += other == id ? 0 : ivs_roster_slot(roster, other)->vectors_n;
+	return n + (self->knows_self ? 0 : self->vectors_n);
+}

@@ -384,8 +384,23 @@ static bool tell_twin(struct oracle *o, unsigned int id, const struct ivs_wire_m
 	return true;
 }
 
+/* Each message that leaves is one less, and none is left exactly when nothing is due. */
+static bool judge_behind(struct oracle *o, unsigned int id, uint64_t before, unsigned int told)
+{
+	uint64_t now = ivs_roster_behind(o->roster, id);
+
+	if (now + told != before)
+		return wrong(o, "%u was behind by %lu, was told %u, and is behind by %lu", id,
+			     (unsigned long)before, told, (unsigned long)now);
+	if ((now > 0) != oracle_pending(o, id))
+		return wrong(o, "%u is behind by %lu, against what it has heard", id,
+			     (unsigned long)now);
+	return true;
+}
+
 bool oracle_tell(struct oracle *o, unsigned int id, unsigned int ask, unsigned int take)
 {
+	uint64_t behind = ivs_roster_behind(o->roster, id);
 	struct ivs_wire_message msgs[ORACLE_ASK + 1];
 	unsigned int msgs_n;
 
@@ -401,6 +416,8 @@ bool oracle_tell(struct oracle *o, unsigned int id, unsigned int ask, unsigned i
 		list_add(&o->view[id], &msgs[i]);
 	}
 	o->messages += take;
+	if (!judge_behind(o, id, behind, take))
+		return false;
 	if (o->twin && !tell_twin(o, id, msgs, take))
 		return false;
 	return same_world(o);

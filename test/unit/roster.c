@@ -308,3 +308,52 @@ Test(roster, told_may_be_less_than_due, .timeout = TIMEOUT)
 	HEARS(r, 0, ALL, "M 0.0 0.1");
 	ivs_roster_free(r);
 }
+
+/* Counted by hand: the greeting, the rest of a peer, leaves, joins and itself. */
+Test(roster, behind, .timeout = TIMEOUT)
+{
+	struct ivs_roster *r = make(200);
+	unsigned int last = 0;
+
+	cr_assert_eq(join(r, 2), 0);
+	cr_assert_eq(ivs_roster_behind(r, 0), 3 + 2);
+	hear(r, 0, 2);
+	cr_assert_eq(ivs_roster_behind(r, 0), 1 + 2);
+	hear(r, 0, ALL);
+	cr_assert_eq(ivs_roster_behind(r, 0), 0);
+	greeted(r, 3);
+	join(r, 5); /* nobody sees it */
+	cr_assert_eq(ivs_roster_behind(r, 0), 3);
+	HEARS(r, 0, 2, "1.0 1.1");
+	cr_assert_eq(ivs_roster_behind(r, 0), 1);
+	ivs_roster_leave(r, 1); /* a leave instead of the rest */
+	cr_assert_eq(ivs_roster_behind(r, 0), 1);
+	for (unsigned int i = 0; i < 100; i++)
+		last = greeted(r, 4);
+	cr_assert_eq(ivs_roster_behind(r, 0), 1 + 100 * 4);
+	cr_assert_eq(ivs_roster_behind(r, last), 2 + 100 * 4);
+	ivs_roster_leave(r, 50);
+	cr_assert_eq(ivs_roster_behind(r, 0), 1 + 99 * 4);
+	ivs_roster_free(r);
+}
+
+/* However far it has come: as many as it is then told. */
+Test(roster, behind_is_what_is_told, .timeout = TIMEOUT)
+{
+	for (unsigned int after = 0; after < 40; after++) {
+		struct ivs_roster *r = make(16);
+		struct ivs_wire_message msg;
+		uint64_t behind, told = 0;
+
+		for (unsigned int i = 0; i < 9; i++)
+			greeted(r, i % 4);
+		hear(r, 3, after);
+		ivs_roster_leave(r, 1);
+		ivs_roster_leave(r, 6);
+		greeted(r, 2);
+		for (behind = ivs_roster_behind(r, 3); ivs_roster_due(r, 3, &msg, 1); told++)
+			ivs_roster_told(r, 3, &msg, 1);
+		cr_assert_eq(told, behind, "after %u", after);
+		ivs_roster_free(r);
+	}
+}
