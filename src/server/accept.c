@@ -165,16 +165,24 @@ static int join(struct ivs_server *server, int *sock, const struct ucred *cred)
 	return 0;
 }
 
+/* Who is at the other end, as the kernel says. Return: 0 or -errno. */
+static int get_cred(int sock, struct ucred *cred)
+{
+	socklen_t cred_len = sizeof(*cred);
+
+	return getsockopt(sock, SOL_SOCKET, SO_PEERCRED, cred, &cred_len) ? -errno : 0;
+}
+
 /* A connection that has been accepted: it becomes a client, or is refused. */
 static void admit(struct ivs_server *server, int *sock)
 {
 	struct ucred cred;
-	socklen_t cred_len = sizeof(cred);
 	enum ivs_refusal why;
 	int result;
 
-	if (getsockopt(*sock, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len)) {
-		refuse(server, REFUSED_FAILED, -errno, NULL);
+	result = get_cred(*sock, &cred);
+	if (result) {
+		refuse(server, REFUSED_FAILED, result, NULL);
 		return;
 	}
 	if (!may_join(server, *sock, &cred, &why)) {
@@ -196,13 +204,14 @@ static void pause_accepting(struct ivs_server *server)
 static bool refuse_with_spare(struct ivs_server *server, int number)
 {
 	IVS_OWNED_FD sock = -1;
+	struct ucred cred;
 	bool refused;
 
 	ivs_fd_close(&server->spare);
 	sock = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	refused = sock >= 0; /* the kernel looks for an fd before it looks for a connection */
 	if (refused)
-		refuse(server, REFUSED_NO_FD, -number, NULL);
+		refuse(server, REFUSED_NO_FD, -number, get_cred(sock, &cred) ? NULL : &cred);
 	ivs_fd_close(&sock);
 	if (!ivs_server_open_spare(server))
 		return refused;

@@ -75,6 +75,7 @@ struct ivs_server_totals {
  * @timers:     by enum ivs_server_timer
  * @tell_since: since when the kernel has had no room
  * @refusals:   whoever connects in a loop must not fill the log
+ * @drops:      nor whoever speaks in one
  */
 struct ivs_server {
 	struct ivs_listener listener;
@@ -93,6 +94,7 @@ struct ivs_server {
 	int64_t timers[TIMERS_N];
 	int64_t tell_since;
 	struct ivs_log_limit refusals;
+	struct ivs_log_limit drops;
 	struct ivs_server_totals totals;
 };
 

@@ -14,15 +14,17 @@ void ivs_server_drop(struct ivs_server *server, unsigned int id, enum ivs_drop w
 		[DROP_FAILED] = "its socket failed",
 	};
 	struct ivs_client *client = server->clients[id];
+	enum ivs_log_level level = why == DROP_CLOSED ? IVS_LOG_INFO : IVS_LOG_WARNING;
 
 	server->clients[id] = NULL;
 	while (server->ids_end && !server->clients[server->ids_end - 1])
 		server->ids_end--;
 	ivs_roster_leave(server->roster, id);
 	server->changed = true;
-	ivs_log(IVS_LOG_INFO, "client %u left (pid %d, uid %d): %s; %u connected", id,
-		(int)client->cred.pid, (int)client->cred.uid, reasons[why],
-		ivs_roster_peers(server->roster));
+	if (level == IVS_LOG_INFO || ivs_log_allows(&server->drops))
+		ivs_log(level, "client %u left (pid %d, uid %d): %s; %u connected", id,
+			(int)client->cred.pid, (int)client->cred.uid, reasons[why],
+			ivs_roster_peers(server->roster));
 	server->totals.left[why]++;
 	ivs_server_forget(server, client);
 }
