@@ -28,6 +28,11 @@ static inline int64_t ivs_clock_wall_ms(void)
 	return now.tv_sec * INT64_C(1000) + now.tv_nsec / IVS_NS_PER_MS;
 }
 
+#define IVS_CLOCK_TEXT_LEN 80
+
+/** ivs_clock_wall_text() - "2024-05-31T12:34:56.789Z"; opens /etc/localtime once, see tzset(3) */
+const char *ivs_clock_wall_text(int64_t wall_ms, char out[IVS_CLOCK_TEXT_LEN]);
+
 /** ivs_clock_deadline() - when @timeout_ms from now will have passed; negative: never */
 static inline int64_t ivs_clock_deadline(int timeout_ms)
 {
