@@ -11,6 +11,7 @@
 #include "server/server.h"
 #include "server_confine.h"
 #include "server_options.h"
+#include "server_status.h"
 #include "server_upgrade.h"
 #include "util/daemon.h"
 #include "util/error.h"
@@ -127,6 +128,8 @@ static int settle(struct program *program, struct ivs_daemon *daemon, struct ivs
 	if (daemon->ready >= 0)
 		ivs_log_open_syslog();
 	if (!result)
+		ivs_server_begin(program->server);
+	if (!result)
 		result = confine(program->settings, &program->names, program->region,
 				 &program->keep, err);
 	if (result)
@@ -209,8 +212,11 @@ static int open_all(struct program *program, int list_fd, struct ivs_error *err)
 	if (result)
 		return result;
 	opts.region = program->region;
+	opts.region_address = settings->region;
 	opts.keep = &program->keep;
 	opts.socket.path = program->names.socket;
+	opts.control.path = program->names.control;
+	opts.metrics = program->names.metrics;
 	return ivs_server_new(&opts, &program->server, err);
 }
 
@@ -283,5 +289,5 @@ int main(int argc, char **argv)
 	ivs_log_init(PROGRAM, settings.verbose);
 	if (upgrade_is_trial(&fd))
 		return try_out(&settings, fd);
-	return run(&program);
+	return settings.status ? show_status(settings.status, settings.json) : run(&program);
 }

@@ -9,7 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/control.h"
 #include "server/isolate.h"
+#include "server/metrics.h"
+#include "server/status.h"
 #include "util/error.h"
 #include "util/log.h"
 
@@ -44,6 +47,16 @@ static int name_file(const char *path, const char *root, char *out, size_t out_l
 	return len < (int)out_len ? 0 : -ENAMETOOLONG;
 }
 
+/* @name: NULL if there is no such file */
+static int rename_file(const char **name, const char *root, char *out, size_t out_len)
+{
+	int result = *name ? name_file(*name, root, out, out_len) : 0;
+
+	if (*name && !result)
+		*name = out;
+	return result;
+}
+
 /* shm: is outside of any other root; dir: has no name to be removed. */
 static int name_region(const char *address, const char *root, char *out, size_t out_len)
 {
@@ -68,16 +81,17 @@ int enter_root(const struct settings *settings, struct names *names, struct ivs_
 	names->socket = settings->server_opts.socket.path;
 	names->pidfile = settings->pidfile;
 	names->region = settings->region;
+	names->control = settings->server_opts.control.path;
+	names->metrics = settings->server_opts.metrics;
 	if (!*root)
 		return 0;
-	if (name_file(names->socket, root, names->buffers[0], len) ||
-	    (names->pidfile && name_file(names->pidfile, root, names->buffers[1], len)) ||
-	    name_region(names->region, root, names->buffers[2], len))
+	if (rename_file(&names->socket, root, names->buffers[0], len) ||
+	    rename_file(&names->pidfile, root, names->buffers[1], len) ||
+	    rename_file(&names->control, root, names->buffers[2], len) ||
+	    rename_file(&names->metrics, root, names->buffers[3], len) ||
+	    name_region(names->region, root, names->buffers[4], len))
 		return ivs_error_errno(err, ENAMETOOLONG, "cannot name files below %s", root);
-	names->socket = names->buffers[0];
-	if (names->pidfile)
-		names->pidfile = names->buffers[1];
-	names->region = names->buffers[2];
+	names->region = names->buffers[4];
 	if (chdir(root))
 		return ivs_error_errno(err, errno, "cannot enter %s", root);
 	return 0;
@@ -95,6 +109,12 @@ static void choose_lists(const struct settings *settings, const struct ivs_sysca
 
 	if (!settings->foreground)
 		lists[n++] = ivs_log_syslog_syscalls;
+	if (settings->server_opts.control.path) {
+		lists[n++] = ivs_control_syscalls;
+		lists[n++] = ivs_status_syscalls;
+	}
+	if (settings->server_opts.metrics)
+		lists[n++] = ivs_metrics_syscalls;
 	if (may_upgrade(settings))
 		lists[n++] = ivs_start_syscalls;
 }
@@ -138,8 +158,10 @@ int confine(const struct settings *settings, const struct names *names,
 
 	choose_lists(settings, opts.lists);
 	opts.names[names_n++] = names->socket;
-	if (settings->pidfile)
+	if (names->pidfile)
 		opts.names[names_n++] = names->pidfile;
+	if (names->control)
+		opts.names[names_n++] = names->control;
 	if (ivs_region_created(region) && *ivs_region_path(region))
 		opts.names[names_n++] = ivs_region_path(region);
 	log_filter(settings, lacks);

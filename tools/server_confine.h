@@ -14,7 +14,9 @@ struct names {
 	const char *socket;
 	const char *pidfile;
 	const char *region;
-	char buffers[3][4096 + sizeof("file:")];
+	const char *control;
+	const char *metrics;
+	char buffers[5][4096 + sizeof("file:")];
 };
 
 /**

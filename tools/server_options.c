@@ -19,6 +19,9 @@
 #define DEFAULT_REGION "shm:ivshmem"
 #define DEFAULT_SIZE (UINT64_C(4) << 20)
 #define DEFAULT_VECTORS 1
+/* Of the socket, which is QEMU's, the umask decides. */
+#define DEFAULT_CONTROL_MODE 0600
+#define DEFAULT_METRICS_INTERVAL_MS 15000
 
 /* Options without a letter. */
 enum {
@@ -35,10 +38,19 @@ enum {
 	OPTION_USER,
 	OPTION_CHROOT,
 	OPTION_SANDBOX,
+	OPTION_CONTROL,
+	OPTION_CONTROL_MODE,
+	OPTION_CONTROL_OWNER,
+	OPTION_CONTROL_GROUP,
+	OPTION_METRICS,
+	OPTION_METRICS_INTERVAL,
+	OPTION_STATUS,
+	OPTION_JSON,
 };
 
 static const char help_text[] =
 	"usage: " PROGRAM " [OPTION]...\n"
+	"       " PROGRAM " --status PATH [--json]\n"
 	"\n"
 	"Hands a region of shared memory and doorbells to virtual machines and host processes.\n"
 	"\n"
@@ -63,6 +75,14 @@ static const char help_text[] =
 	"      --chroot DIR      make this directory the root before that (as root)\n"
 	"      --sandbox KIND    end the server at any system call that it has no need of (on);\n"
 	"                        strict: also without executing it again (SIGUSR2); or off\n"
+	"      --control PATH    a socket at which to ask how the server is\n"
+	"      --control-mode MODE, --control-owner USER, --control-group GROUP\n"
+	"                        of this socket (0600, and who runs this)\n"
+	"      --metrics PATH    keep a file for Prometheus there; its name must end in .prom\n"
+	"      --metrics-interval SECONDS\n"
+	"                        how often to look whether something has changed (15)\n"
+	"      --status PATH     show what the server with this control socket says, and end\n"
+	"      --json            with --status: as JSON, as it came\n"
 	"  -F, --foreground      stay in the foreground\n"
 	"  -p, --pidfile PATH    in the background, or if given (" DEFAULT_PIDFILE ")\n"
 	"  -v, --verbose         log every client that joins or leaves\n"
@@ -147,6 +167,16 @@ static int bad_count(const char *value)
 	return usage_error("no number of clients", value, "use 1 to 65536");
 }
 
+static int take_interval(struct settings *settings, const char *value)
+{
+	uint64_t seconds;
+
+	if (!ivs_parse_uint(value, 1, 3600, &seconds))
+		return usage_error("no interval", value, "use 1 to 3600 seconds");
+	settings->server_opts.metrics_interval_ms = (unsigned int)seconds * 1000;
+	return 0;
+}
+
 static bool parse_count(const char *text, unsigned int *out)
 {
 	uint64_t n = 0;
@@ -168,6 +198,38 @@ static int allow_group(struct ivs_admission *admission, const char *value)
 	if (admission->groups_n == IVS_ADMISSION_NAMES_MAX)
 		return usage_error("one group too many", value, "make one group for all");
 	return parse_group(value, &admission->groups[admission->groups_n++]) ? 0 : bad_group(value);
+}
+
+/* How the server is seen from outside. Return: 0 or an exit status. */
+static int take_outside_option(struct settings *settings, int option, const char *value)
+{
+	struct ivs_listener_options *control = &settings->server_opts.control;
+
+	switch (option) {
+	case OPTION_CONTROL:
+		control->path = value;
+		return 0;
+	case OPTION_CONTROL_MODE:
+		return parse_mode(value, &control->mode) ? 0 : bad_mode(value);
+	case OPTION_CONTROL_OWNER:
+		return parse_user(value, &control->uid) ? 0 : bad_user(value);
+	case OPTION_CONTROL_GROUP:
+		return parse_group(value, &control->gid) ? 0 : bad_group(value);
+	case OPTION_METRICS:
+		settings->server_opts.metrics = value;
+		return 0;
+	case OPTION_METRICS_INTERVAL:
+		return take_interval(settings, value);
+	case OPTION_STATUS:
+		settings->status = value;
+		return 0;
+	case OPTION_JSON:
+		settings->json = true;
+		return 0;
+	default:
+		fprintf(stderr, "Try \"" PROGRAM " --help\".\n");
+		return STATUS_USAGE;
+	}
 }
 
 static int take_user(struct settings *settings, const char *value)
@@ -219,8 +281,7 @@ static int take_isolation_option(struct settings *settings, int option, const ch
 	case OPTION_SANDBOX:
 		return take_sandbox(settings, value);
 	default:
-		fprintf(stderr, "Try \"" PROGRAM " --help\".\n");
-		return STATUS_USAGE;
+		return take_outside_option(settings, option, value);
 	}
 }
 
@@ -308,6 +369,8 @@ static void set_defaults(struct settings *settings)
 		.server_opts =
 			{
 				.socket = {DEFAULT_SOCKET, 0, (uid_t)-1, (gid_t)-1},
+				.control = {NULL, DEFAULT_CONTROL_MODE, (uid_t)-1, (gid_t)-1},
+				.metrics_interval_ms = DEFAULT_METRICS_INTERVAL_MS,
 				.vectors_n = DEFAULT_VECTORS,
 			},
 	};
@@ -321,43 +384,54 @@ static void give_to_user(struct settings *settings)
 		settings->region_opts.uid = settings->uid;
 	if (settings->server_opts.socket.uid == (uid_t)-1)
 		settings->server_opts.socket.uid = settings->uid;
+	if (settings->server_opts.control.uid == (uid_t)-1)
+		settings->server_opts.control.uid = settings->uid;
 }
+
+static const struct option long_options[] = {
+	{"socket", required_argument, NULL, 'S'},
+	{"size", required_argument, NULL, 'l'},
+	{"vectors", required_argument, NULL, 'n'},
+	{"shm", required_argument, NULL, 'M'},
+	{"memory", required_argument, NULL, 'm'},
+	{"region", required_argument, NULL, 'r'},
+	{"foreground", no_argument, NULL, 'F'},
+	{"pidfile", required_argument, NULL, 'p'},
+	{"verbose", no_argument, NULL, 'v'},
+	{"version", no_argument, NULL, 'V'},
+	{"help", no_argument, NULL, 'h'},
+	{"region-mode", required_argument, NULL, OPTION_REGION_MODE},
+	{"region-owner", required_argument, NULL, OPTION_REGION_OWNER},
+	{"region-group", required_argument, NULL, OPTION_REGION_GROUP},
+	{"socket-mode", required_argument, NULL, OPTION_SOCKET_MODE},
+	{"socket-owner", required_argument, NULL, OPTION_SOCKET_OWNER},
+	{"socket-group", required_argument, NULL, OPTION_SOCKET_GROUP},
+	{"allow-user", required_argument, NULL, OPTION_ALLOW_USER},
+	{"allow-group", required_argument, NULL, OPTION_ALLOW_GROUP},
+	{"max-peers", required_argument, NULL, OPTION_MAX_PEERS},
+	{"max-peers-per-user", required_argument, NULL, OPTION_MAX_PEERS_PER_USER},
+	{"user", required_argument, NULL, OPTION_USER},
+	{"chroot", required_argument, NULL, OPTION_CHROOT},
+	{"sandbox", required_argument, NULL, OPTION_SANDBOX},
+	{"control", required_argument, NULL, OPTION_CONTROL},
+	{"control-mode", required_argument, NULL, OPTION_CONTROL_MODE},
+	{"control-owner", required_argument, NULL, OPTION_CONTROL_OWNER},
+	{"control-group", required_argument, NULL, OPTION_CONTROL_GROUP},
+	{"metrics", required_argument, NULL, OPTION_METRICS},
+	{"metrics-interval", required_argument, NULL, OPTION_METRICS_INTERVAL},
+	{"status", required_argument, NULL, OPTION_STATUS},
+	{"json", no_argument, NULL, OPTION_JSON},
+	{0},
+};
 
 int parse_arguments(struct settings *settings, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"socket", required_argument, NULL, 'S'},
-		{"size", required_argument, NULL, 'l'},
-		{"vectors", required_argument, NULL, 'n'},
-		{"shm", required_argument, NULL, 'M'},
-		{"memory", required_argument, NULL, 'm'},
-		{"region", required_argument, NULL, 'r'},
-		{"foreground", no_argument, NULL, 'F'},
-		{"pidfile", required_argument, NULL, 'p'},
-		{"verbose", no_argument, NULL, 'v'},
-		{"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},
-		{"region-mode", required_argument, NULL, OPTION_REGION_MODE},
-		{"region-owner", required_argument, NULL, OPTION_REGION_OWNER},
-		{"region-group", required_argument, NULL, OPTION_REGION_GROUP},
-		{"socket-mode", required_argument, NULL, OPTION_SOCKET_MODE},
-		{"socket-owner", required_argument, NULL, OPTION_SOCKET_OWNER},
-		{"socket-group", required_argument, NULL, OPTION_SOCKET_GROUP},
-		{"allow-user", required_argument, NULL, OPTION_ALLOW_USER},
-		{"allow-group", required_argument, NULL, OPTION_ALLOW_GROUP},
-		{"max-peers", required_argument, NULL, OPTION_MAX_PEERS},
-		{"max-peers-per-user", required_argument, NULL, OPTION_MAX_PEERS_PER_USER},
-		{"user", required_argument, NULL, OPTION_USER},
-		{"chroot", required_argument, NULL, OPTION_CHROOT},
-		{"sandbox", required_argument, NULL, OPTION_SANDBOX},
-		{0},
-	};
 	int status = 0;
 	int option;
 
 	set_defaults(settings);
 	while (!status &&
-	       (option = getopt_long(argc, argv, "S:l:n:M:m:r:Fp:vVh", options, NULL)) != -1) {
+	       (option = getopt_long(argc, argv, "S:l:n:M:m:r:Fp:vVh", long_options, NULL)) != -1) {
 		if (option == 'h') {
 			fputs(help_text, stdout);
 			return -1;
@@ -371,6 +445,9 @@ int parse_arguments(struct settings *settings, int argc, char **argv)
 	if (!status && optind < argc)
 		return usage_error("surplus argument", argv[optind],
 				   "there are only options, see --help");
+	if (!status && settings->json && !settings->status)
+		return usage_error("option without its other half", "--json",
+				   "it goes with --status PATH");
 	if (!status && !settings->foreground && !settings->pidfile)
 		settings->pidfile = DEFAULT_PIDFILE;
 	if (!status && settings->user)

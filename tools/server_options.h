@@ -26,6 +26,8 @@ enum sandbox {
  * @user:    to become; NULL: no change
  * @uid:     of that user
  * @sandbox: the system call filter
+ * @status:  the control socket of a server to be asked, or NULL: be a server
+ * @json:    show the reply as it came
  */
 struct settings {
 	bool foreground;
@@ -36,6 +38,8 @@ struct settings {
 	const char *user;
 	uid_t uid;
 	enum sandbox sandbox;
+	const char *status;
+	bool json;
 	struct ivs_region_options region_opts;
 	struct ivs_server_options server_opts;
 };

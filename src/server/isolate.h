@@ -37,7 +37,7 @@ struct ivs_isolate_options {
 	const char *user;
 	bool filter;
 	const struct ivs_syscall *lists[IVS_ISOLATE_LISTS_MAX];
-	const char *names[4];
+	const char *names[6];
 	const char *in_force;
 };
 

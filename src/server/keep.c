@@ -35,6 +35,7 @@
 #define NAME_STATE NAME_PREFIX "state"
 #define NAME_REGION NAME_PREFIX "region"
 #define NAME_LISTENER NAME_PREFIX "listener"
+#define NAME_CONTROL NAME_PREFIX "control"
 #define NAME_MANAGER NAME_PREFIX "manager"
 #define NAME_CLIENT NAME_PREFIX "client"
 
@@ -306,6 +307,22 @@ void ivs_keep_new_listener(struct ivs_keep *keep, int sock, const struct stat *n
 	store_own(keep, sock, NAME_LISTENER);
 }
 
+int ivs_keep_control(struct ivs_keep *keep, struct stat *name)
+{
+	const struct ivs_keep_notes *notes = ivs_keep_notes(keep);
+
+	*name = (struct stat){.st_dev = notes->control_dev, .st_ino = notes->control_ino};
+	return ivs_inherited_take(&keep->inherited, NAME_CONTROL);
+}
+
+void ivs_keep_note_control(struct ivs_keep *keep, const struct stat *name)
+{
+	struct ivs_keep_notes *notes = ivs_keep_notes(keep);
+
+	notes->control_dev = name->st_dev;
+	notes->control_ino = name->st_ino;
+}
+
 static void name_fd(struct ivs_named_fd *named, unsigned int id, uint64_t serial, int vector)
 {
 	int len = snprintf(named->name, sizeof(named->name), NAME_CLIENT "-%u-%llu-", id,
@@ -442,16 +459,18 @@ static int list_client(const struct ivs_client *client, struct ivs_inherited *ou
 	return result;
 }
 
-int ivs_keep_list(const struct ivs_keep *keep, int region_fd, int listener_fd,
+int ivs_keep_list(const struct ivs_keep *keep, const struct ivs_keep_fds *fds,
 		  struct ivs_client *const *clients, unsigned int ids_end,
 		  struct ivs_inherited *out)
 {
 	int result = ivs_inherited_add(out, keep->fd, NAME_STATE);
 
 	if (!result)
-		result = ivs_inherited_add(out, region_fd, NAME_REGION);
+		result = ivs_inherited_add(out, fds->region, NAME_REGION);
 	if (!result)
-		result = ivs_inherited_add(out, listener_fd, NAME_LISTENER);
+		result = ivs_inherited_add(out, fds->listener, NAME_LISTENER);
+	if (!result && fds->control >= 0)
+		result = ivs_inherited_add(out, fds->control, NAME_CONTROL);
 	if (!result && ivs_service_exists(&keep->service))
 		result = ivs_inherited_add(out, keep->service.sock, NAME_MANAGER);
 	ivs_keep_notes(keep)->unkept = false;

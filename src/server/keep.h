@@ -31,6 +31,7 @@
  * @magic, @version: whoever does not know these cannot go on
  * @resumed_n:  how often another process has gone on
  * @socket_dev, @socket_ino: the listening socket's name when it was made; 0: it is not ours
+ * @control_dev, @control_ino: likewise of the control socket
  * @region_created: the region was made by a server, to be removed by the last
  * @unkept:     the manager did not have all clients yet when the next program began
  * @memory_len: of the roster's memory, which follows, in bytes
@@ -44,6 +45,8 @@ struct ivs_keep_notes {
 	uint32_t resumed_n;
 	uint64_t socket_dev;
 	uint64_t socket_ino;
+	uint64_t control_dev;
+	uint64_t control_ino;
 	uint64_t memory_len;
 	uint64_t generation;
 	uint32_t region_created;
@@ -120,6 +123,12 @@ int ivs_keep_listener(struct ivs_keep *keep, bool *ours);
 /** ivs_keep_new_listener() - @sock is new and ours */
 void ivs_keep_new_listener(struct ivs_keep *keep, int sock, const struct stat *name);
 
+/** ivs_keep_control() - the control socket of a former program in this process; -1 if there is none */
+int ivs_keep_control(struct ivs_keep *keep, struct stat *name);
+
+/** ivs_keep_note_control() - it is new */
+void ivs_keep_note_control(struct ivs_keep *keep, const struct stat *name);
+
 /**
  * ivs_keep_take_client() - client @id of before
  *
@@ -137,8 +146,18 @@ IVS_MUST_USE int ivs_keep_client(const struct ivs_keep *keep, struct ivs_client 
 /** ivs_keep_forget_client() - the reverse. Return: likewise. */
 IVS_MUST_USE int ivs_keep_forget_client(const struct ivs_keep *keep, struct ivs_client *client);
 
-/** ivs_keep_list() - every fd that the next program needs: ours and those of @clients. Return: 0, -errno. */
-IVS_MUST_USE int ivs_keep_list(const struct ivs_keep *keep, int region_fd, int listener_fd,
+/**
+ * struct ivs_keep_fds - what a server has besides its clients
+ * @control: -1: none
+ */
+struct ivs_keep_fds {
+	int region;
+	int listener;
+	int control;
+};
+
+/** ivs_keep_list() - every fd that the next program in this process needs. Return: 0 or -errno. */
+IVS_MUST_USE int ivs_keep_list(const struct ivs_keep *keep, const struct ivs_keep_fds *fds,
 			       struct ivs_client *const *clients, unsigned int ids_end,
 			       struct ivs_inherited *out);
 

@@ -7,20 +7,25 @@
  *      one of another that got its id
  *   3. telling: as long as the roster changes, every client whose socket is not full is told what
  *      it does not know. What does not fit waits in the roster.
+ *   4. the control socket: replies are about a server that has done what it could
  *
  * Client sockets are edge-triggered: a full one costs nothing until it is not full any more.
  */
 #include "server/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "server/accept.h"
+#include "server/control.h"
 #include "server/manager.h"
+#include "server/metrics.h"
 #include "server/resume.h"
 #include "server/tell.h"
 #include "util/error.h"
@@ -30,7 +35,9 @@
 IVS_SYSCALLS(ivs_server_syscalls, IVS_CALL_EPOLL_WAIT, {"epoll_ctl"}, {"read"}, {"close"});
 
 #define EVENTS_MAX 64
-#define OWN_FDS 16u /* besides those of clients, and a few to spare */
+#define OWN_FDS 16u				 /* besides those of clients, and a few to spare */
+#define CONTROL_FDS (1u + IVS_CONTROL_PEERS_MAX) /* its listener and connections */
+#define SELF_FDS 3u /* /proc/self, the directory of metrics, and one to look or write with */
 
 /* Each client costs 1 + vectors fds, and the soft limit is what the kernel allows in flight. */
 static void raise_fd_limit(void)
@@ -45,23 +52,35 @@ static void raise_fd_limit(void)
 			(unsigned long long)limit.rlim_max);
 }
 
+static unsigned int count_own_fds(const struct ivs_server_options *opts)
+{
+	unsigned int n = OWN_FDS;
+
+	if (opts->control.path)
+		n += CONTROL_FDS;
+	if (opts->control.path || opts->metrics)
+		n += SELF_FDS;
+	return n;
+}
+
 /* If the clients that may come all come, there must be fds for them. */
 static int check_fd_limit(const struct ivs_server_options *opts, struct ivs_error *err)
 {
 	unsigned long long peers = opts->admission.peers_max;
 	unsigned long long each = 1ULL + opts->vectors_n;
+	unsigned int own = count_own_fds(opts);
 	struct rlimit limit;
 
-	if (!peers || getrlimit(RLIMIT_NOFILE, &limit) || peers * each + OWN_FDS <= limit.rlim_cur)
+	if (!peers || getrlimit(RLIMIT_NOFILE, &limit) || peers * each + own <= limit.rlim_cur)
 		return 0;
 	return ivs_error_set(err, IVS_SERVER_E_LIMIT,
 			     "%llu clients with %u vectors need %llu x (1 + %u) + %u = %llu file "
 			     "descriptors, and %llu are allowed: raise the limit (ulimit -n, "
 			     "LimitNOFILE=) or use --max-peers %llu",
-			     peers, opts->vectors_n, peers, opts->vectors_n, OWN_FDS,
-			     peers * each + OWN_FDS, (unsigned long long)limit.rlim_cur,
-			     limit.rlim_cur > OWN_FDS + each
-				     ? ((unsigned long long)limit.rlim_cur - OWN_FDS) / each
+			     peers, opts->vectors_n, peers, opts->vectors_n, own,
+			     peers * each + own, (unsigned long long)limit.rlim_cur,
+			     limit.rlim_cur > own + each
+				     ? ((unsigned long long)limit.rlim_cur - own) / each
 				     : 1);
 }
 
@@ -95,6 +114,7 @@ static int open_listener(struct ivs_server *server, const struct ivs_listener_op
 	return result;
 }
 
+/* What can fail because of what was asked for. Return: 0, positive, -errno. */
 static int open_all(struct ivs_server *server, const struct ivs_server_options *opts,
 		    struct ivs_error *err)
 {
@@ -112,15 +132,18 @@ static int open_all(struct ivs_server *server, const struct ivs_server_options *
 	result = ivs_server_open_spare(server);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot make an fd to spare");
-	result = open_listener(server, &opts->socket, err);
+	if (opts->metrics)
+		result = ivs_metrics_open(server, opts->metrics, opts->metrics_interval_ms, err);
+	if (!result)
+		result = open_listener(server, &opts->socket, err);
+	if (!result && opts->control.path)
+		result = ivs_control_open(server, &opts->control, err);
 	if (result)
 		return result;
 	result = ivs_server_watch(server, server->listener.fd, TAG_LISTENER, EPOLLIN);
 	if (!result)
 		result = ivs_server_resume(server);
-	if (result)
-		ivs_error_errno(err, -result, "cannot watch sockets");
-	return result;
+	return result ? ivs_error_errno(err, -result, "cannot watch sockets") : 0;
 }
 
 int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **out,
@@ -132,22 +155,33 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	if (!server)
 		return ivs_error_errno(err, ENOMEM, "cannot start");
 	server->listener.fd = -1;
-	server->epoll = server->spare = -1;
+	server->epoll = server->spare = server->reserve = server->self = -1;
 	for (unsigned int i = 0; i < TIMERS_N; i++)
 		server->timers[i] = IVS_CLOCK_NEVER;
 	server->tell_since = IVS_CLOCK_NEVER;
 	server->region = opts->region;
 	server->keep = opts->keep;
+	server->region_address = opts->region_address;
 	server->vectors_n = opts->vectors_n;
 	server->admission = opts->admission;
 	raise_fd_limit();
 	result = open_all(server, opts, err);
-	if (result) {
+	if (result)
 		ivs_server_free(server);
-		return result;
-	}
-	*out = server;
-	return 0;
+	else
+		*out = server;
+	return result;
+}
+
+void ivs_server_begin(struct ivs_server *server)
+{
+	server->since_ms = ivs_clock_wall_ms();
+	if (!server->control && !server->metrics)
+		return;
+	tzset(); /* now, because it reads a file */
+	server->self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	ivs_server_reserve(server);
+	ivs_metrics_update(server);
 }
 
 void ivs_server_free(struct ivs_server *server)
@@ -155,6 +189,8 @@ void ivs_server_free(struct ivs_server *server)
 	if (!server)
 		return;
 	ivs_listener_close(&server->listener);
+	ivs_control_close(server);
+	ivs_metrics_close(server);
 	for (unsigned int id = 0; id < server->ids_end; id++)
 		ivs_client_free(server->clients[id]);
 	while (server->gone) {
@@ -166,13 +202,20 @@ void ivs_server_free(struct ivs_server *server)
 	ivs_roster_free(server->roster);
 	ivs_fd_close(&server->epoll);
 	ivs_fd_close(&server->spare);
+	ivs_fd_close(&server->reserve);
+	ivs_fd_close(&server->self);
 	free(server);
 }
 
 int ivs_server_list(const struct ivs_server *server, struct ivs_inherited *out)
 {
-	return ivs_keep_list(server->keep, ivs_region_fd(server->region), server->listener.fd,
-			     server->clients, server->ids_end, out);
+	const struct ivs_keep_fds fds = {
+		.region = ivs_region_fd(server->region),
+		.listener = server->listener.fd,
+		.control = ivs_control_listener(server),
+	};
+
+	return ivs_keep_list(server->keep, &fds, server->clients, server->ids_end, out);
 }
 
 void ivs_server_leave_name(struct ivs_server *server)
@@ -226,6 +269,8 @@ static void run_timers(struct ivs_server *server)
 		[TIMER_ACCEPT] = ivs_server_accept_again,
 		[TIMER_KEEP] = ivs_server_keep_again,
 		[TIMER_REPORT] = ivs_server_report,
+		[TIMER_CONTROL] = ivs_control_accept_again,
+		[TIMER_METRICS] = ivs_metrics_update,
 	};
 	int64_t now = ivs_clock_ns();
 
@@ -265,6 +310,8 @@ static int serve_round(struct ivs_server *server)
 			signalled = true;
 		else if (tag == TAG_LISTENER)
 			connections = true;
+		else if (tag >= TAG_CONTROL)
+			ivs_control_note(server, tag, events[i].events);
 		else
 			handle_client(server, tag, events[i].events);
 	}
@@ -274,6 +321,7 @@ static int serve_round(struct ivs_server *server)
 		ivs_server_accept(server);
 	if (!ivs_server_is_waiting(server))
 		ivs_server_tell_all(server);
+	ivs_control_serve(server);
 	return 0;
 }
 

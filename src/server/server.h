@@ -21,16 +21,24 @@ extern const struct ivs_syscall ivs_server_syscalls[];
  * struct ivs_server_options - what a server is to be
  * @socket:    where to listen
  * @admission: who may be a client
+ * @control:   the control socket; without a path there is none
+ * @metrics:   a file to be kept up to date, or NULL; must outlive the server
+ * @metrics_interval_ms: how often
  * @region:    what to hand out; must outlive the server
  * @keep:      what outlives the process; if it has something of another process, the server goes on
  *             with that; must outlive the server
+ * @region_address: as it was asked for, to be shown; must outlive the server
  * @vectors_n: doorbells per client, 0 to IVS_SERVER_VECTORS_MAX
  */
 struct ivs_server_options {
 	struct ivs_listener_options socket;
+	struct ivs_listener_options control;
+	const char *metrics;
+	unsigned int metrics_interval_ms;
 	struct ivs_admission admission;
 	const struct ivs_region *region;
 	struct ivs_keep *keep;
+	const char *region_address;
 	unsigned int vectors_n;
 };
 
@@ -44,7 +52,7 @@ struct ivs_server;
  *
  * Raises the soft limit of file descriptors to the hard one: each client needs 1 + vectors.
  *
- * Return: 0, IVS_LISTENER_E_*, IVS_SERVER_E_LIMIT, -errno.
+ * Return: 0, IVS_LISTENER_E_*, IVS_METRICS_E_PATH, IVS_SERVER_E_LIMIT, -errno.
  */
 IVS_MUST_USE int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **out,
 				struct ivs_error *err);
@@ -57,6 +65,13 @@ IVS_MUST_USE int ivs_server_new(const struct ivs_server_options *opts, struct iv
  */
 IVS_MUST_USE int ivs_server_hear_signals(struct ivs_server *server, int signal_fd,
 					 struct ivs_error *err);
+
+/**
+ * ivs_server_begin() - what must be done once in the process that serves, before ivs_server_run()
+ *
+ * Opens all that is later needed by path, so that the process may then be shut in (chroot(2)).
+ */
+void ivs_server_begin(struct ivs_server *server);
 
 /**
  * ivs_server_run() - serve until a signal arrives; may be called again afterwards

@@ -4,6 +4,7 @@
 #define IVS_SERVER_STATE_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
 
 #include "server/client.h"
@@ -17,18 +18,25 @@
 /* When the kernel lacks something, and no event will tell when it no longer does. */
 #define RETRY_MS 50
 
+/* Connections to the control socket at a time. */
+#define IVS_CONTROL_PEERS_MAX 8
+
 /* What an epoll event is about: a client's id, or one of these. */
 enum ivs_server_tag {
 	TAG_LISTENER = IDS_MAX,
 	TAG_SIGNAL,
+	TAG_CONTROL,
+	TAG_CONTROL_PEER, /* + 0 to IVS_CONTROL_PEERS_MAX - 1 */
 };
 
 /* What is to be done at some time: @timers of the server has when, IVS_CLOCK_NEVER: not. */
 enum ivs_server_timer {
-	TIMER_TELL,   /* tell again what the kernel had no room for */
-	TIMER_ACCEPT, /* accept again; not set: accepting */
-	TIMER_KEEP,   /* have the service manager keep or forget what it had no room for */
-	TIMER_REPORT, /* let the service manager know that we are alive, and how we are */
+	TIMER_TELL,    /* tell again what the kernel had no room for */
+	TIMER_ACCEPT,  /* accept again; not set: accepting */
+	TIMER_KEEP,    /* have the service manager keep or forget what it had no room for */
+	TIMER_REPORT,  /* let the service manager know that we are alive, and how we are */
+	TIMER_CONTROL, /* likewise at the control socket */
+	TIMER_METRICS, /* look whether they have changed */
 	TIMERS_N,
 };
 
@@ -68,6 +76,11 @@ struct ivs_server_totals {
  * struct ivs_server - everything that a server has
  * @spare:      an fd to give up when there are none left, so that a connection can be accepted and
  *              closed: a client that is kept waiting hangs (QEMU does, with its whole VM)
+ * @reserve:    another, for looking at oneself when clients have taken all; -1: nobody looks
+ * @self:       /proc/self, or -1
+ * @since_ms:   when it began to serve, in ms since 1970
+ * @control:    the control socket, or NULL
+ * @metrics:    the file of metrics, or NULL
  * @clients:    by id
  * @ids_end:    all ids in use are below it
  * @gone:       those whom the service manager still has to forget
@@ -81,12 +94,18 @@ struct ivs_server {
 	struct ivs_listener listener;
 	const struct ivs_region *region;
 	struct ivs_keep *keep;
+	const char *region_address;
 	struct ivs_admission admission;
 	unsigned int vectors_n;
 	struct ivs_roster *roster;
 	int epoll;
 	int signal_fd;
 	int spare;
+	int reserve;
+	int self;
+	int64_t since_ms;
+	struct ivs_control *control;
+	struct ivs_metrics *metrics;
 	struct ivs_client *clients[IDS_MAX];
 	unsigned int ids_end;
 	struct ivs_client *gone;
@@ -97,6 +116,13 @@ struct ivs_server {
 	struct ivs_log_limit drops;
 	struct ivs_server_totals totals;
 };
+
+/** ivs_server_reserve() - have @reserve again; without room for it one goes on without */
+static inline void ivs_server_reserve(struct ivs_server *server)
+{
+	if (server->reserve < 0)
+		server->reserve = fcntl(server->epoll, F_DUPFD_CLOEXEC, 0);
+}
 
 /** ivs_server_watch() - have the epoll watch @fd. Return: 0 or -errno. */
 IVS_MUST_USE static inline int ivs_server_watch(struct ivs_server *server, int fd, uint32_t tag,

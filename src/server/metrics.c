@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Theory of operation. All numbers are printed at each interval, and written if they differ from
+ * what the file has, or if it has become old: its age tells that the server lives. A new file takes
+ * the old one's name, so that no reader ever sees half of it. The directory is held open, so that
+ * the name can be found from wherever the process is shut in later.
+ */
+#include "server/metrics.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "server/status.h"
+#include "server/tell.h"
+#include "util/error.h"
+#include "util/fd.h"
+#include "util/text.h"
+
+/* Made with O_EXCL: what is there already cannot be written to. */
+#define OPENS_NEW                                                                                  \
+	{                                                                                          \
+		"openat",                                                                          \
+		{                                                                                  \
+			IVS_ARG_HAS(3, IVS_OPEN_WRITES | O_EXCL, O_WRONLY | O_CREAT | O_EXCL)      \
+		}                                                                                  \
+	}
+
+IVS_SYSCALLS(ivs_metrics_syscalls, OPENS_NEW, IVS_CALL_OPEN_TO_READ, IVS_CALL_FSTAT, IVS_CALL_LSTAT,
+	     {"getdents64"}, {"getdents"}, {"unlinkat", {IVS_ARG_IS(3, 0)}}, {"fchmod"}, {"write"},
+	     {"renameat"}, {"renameat2", {IVS_ARG_IS(5, 0)}}, IVS_CALL_GETRLIMIT, {"close"},
+	     {"lseek"}, IVS_CALL_DUPFD_CLOEXEC);
+
+#define OLD_INTERVALS 4 /* of 15 s: a minute */
+#define NAME_LEN 256
+#define LABEL_LEN 512
+
+/**
+ * struct ivs_metrics - the file
+ * @dir:        its directory
+ * @name:       its name there
+ * @tmp:        what it is called until it is complete
+ * @text:       what it has, or NULL
+ * @written_ns: since when
+ * @failing:    it could not be written the last time, and that has been said
+ * @ours:       the file that we wrote last; st_nlink is 0 if there is none
+ */
+struct ivs_metrics {
+	const char *path;
+	int64_t interval_ns;
+	int dir;
+	char name[NAME_LEN];
+	char tmp[NAME_LEN + 8];
+	char *text;
+	int64_t written_ns;
+	bool failing;
+	struct stat ours;
+};
+
+/* A label's value: UTF-8, with backslashes before what would end it. */
+static const char *label(const char *text, char out[LABEL_LEN])
+{
+	char valid[LABEL_LEN / 2];
+	size_t at = 0;
+
+	ivs_text_valid(text, valid, sizeof(valid));
+	for (const char *in = valid; *in; in++) {
+		if (*in == '\\' || *in == '"' || *in == '\n')
+			out[at++] = '\\';
+		out[at++] = *in == '\n' ? 'n' : *in;
+	}
+	out[at] = '\0';
+	return out;
+}
+
+static void put_head(FILE *out, const char *name, const char *type, const char *help)
+{
+	fprintf(out, "# HELP ivshmem_server_%s %s\n# TYPE ivshmem_server_%s %s\n", name, help, name,
+		type);
+}
+
+/* What has one value. */
+static void put_numbers(const struct ivs_server *server, uint64_t open_fds, FILE *out)
+{
+	uint64_t behind = 0;
+	uint64_t behind_max = 0;
+	unsigned int blocked_n = 0;
+	struct rlimit limit = {0};
+	char socket[LABEL_LEN];
+
+	for (unsigned int id = 0; id < server->ids_end; id++) {
+		uint64_t n = server->clients[id] ? ivs_roster_behind(server->roster, id) : 0;
+
+		behind += n;
+		behind_max = n > behind_max ? n : behind_max;
+		blocked_n += server->clients[id] && server->clients[id]->blocked;
+	}
+	getrlimit(RLIMIT_NOFILE, &limit);
+	label(server->listener.path, socket);
+
+	const struct {
+		const char *name;
+		const char *type;
+		uint64_t value;
+		const char *help;
+	} numbers[] = {
+		{"up", "gauge", 1, "1 while the server runs; it removes this file when it ends."},
+		{"vectors", "gauge", server->vectors_n, "Doorbells of each client."},
+		{"region_bytes", "gauge", ivs_region_size(server->region), "Size of the region."},
+		{"peers", "gauge", ivs_roster_peers(server->roster), "Clients that are connected."},
+		{"peers_blocked", "gauge", blocked_n,
+		 "Clients that do not read what they are told."},
+		{"behind_messages", "gauge", behind,
+		 "Messages that all clients together have still to be told."},
+		{"behind_messages_max", "gauge", behind_max,
+		 "Messages that the one furthest behind has still to be told."},
+		{"waiting", "gauge", ivs_server_is_waiting(server),
+		 "1 while the kernel takes no more file descriptors in flight."},
+		{"ids_left", "gauge", ivs_roster_unheard(server->roster),
+		 "Ids of which nobody who is connected has ever heard."},
+		{"open_fds", "gauge", open_fds, "File descriptors that the server has open."},
+		{"max_fds", "gauge", limit.rlim_cur,
+		 "File descriptors that the server may have open."},
+		{"joined_total", "counter", server->totals.joined, "Clients that have joined."},
+		{"messages_total", "counter", server->totals.messages,
+		 "Messages that clients have been told."},
+		{"waits_total", "counter", server->totals.waits,
+		 "How often the kernel took no more file descriptors in flight."},
+	};
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+		put_head(out, numbers[i].name, numbers[i].type, numbers[i].help);
+		fprintf(out, "ivshmem_server_%s{socket=\"%s\"} %" PRIu64 "\n", numbers[i].name,
+			socket, numbers[i].value);
+	}
+}
+
+/* What has a label of its own. */
+static void put_labelled(const struct ivs_server *server, FILE *out)
+{
+	char socket[LABEL_LEN];
+	char region[LABEL_LEN];
+
+	label(server->listener.path, socket);
+	put_head(out, "info", "gauge", "What the server is; always 1.");
+	fprintf(out, "ivshmem_server_info{socket=\"%s\",version=\"%s\",region=\"%s\"} 1\n", socket,
+		IVS_VERSION, label(server->region_address, region));
+	put_head(out, "start_time_seconds", "gauge",
+		 "When the server began, in seconds since 1970.");
+	fprintf(out, "ivshmem_server_start_time_seconds{socket=\"%s\"} %" PRId64 ".%03d\n", socket,
+		server->since_ms / 1000, (int)(server->since_ms % 1000));
+	put_head(out, "left_total", "counter", "Clients that have left, by reason.");
+	for (unsigned int why = 0; why < DROPS_N; why++)
+		fprintf(out, "ivshmem_server_left_total{socket=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
+			socket, ivs_drop_name(why), server->totals.left[why]);
+	put_head(out, "refused_total", "counter", "Connections that have been refused, by reason.");
+	for (unsigned int why = 0; why < REFUSALS_N; why++)
+		fprintf(out,
+			"ivshmem_server_refused_total{socket=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
+			socket, ivs_refusal_name(why), server->totals.refused[why]);
+}
+
+/* Linux says it since 6.2 as the directory's size; before that they have to be counted. 0: unknown */
+static uint64_t count_fds(const struct ivs_server *server)
+{
+	uint64_t n = 0;
+	struct stat st;
+	DIR *dir;
+	int fd;
+
+	if (server->self < 0 || fstatat(server->self, "fd", &st, 0))
+		return 0;
+	if (st.st_size > 0)
+		return (uint64_t)st.st_size;
+	fd = openat(server->self, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		ivs_fd_close(&fd);
+		return 0;
+	}
+	for (const struct dirent *entry; (entry = readdir(dir));)
+		n += *entry->d_name != '.';
+	closedir(dir);
+	return n;
+}
+
+/* Return: the text, or NULL without memory. */
+static char *print(const struct ivs_server *server)
+{
+	uint64_t open_fds = count_fds(server);
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+	bool bad;
+
+	if (!out)
+		return NULL;
+	put_numbers(server, open_fds, out);
+	put_labelled(server, out);
+	bad = ferror(out);
+	if (!fclose(out) && !bad)
+		return text;
+	free(text);
+	return NULL;
+}
+
+static int write_all(int fd, const char *text)
+{
+	size_t left = strlen(text);
+
+	while (left) {
+		ssize_t n = write(fd, text, left);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		text += n;
+		left -= (size_t)n;
+	}
+	return 0;
+}
+
+/* Return: 0 or -errno. */
+static int fill(struct ivs_metrics *metrics, int fd, const char *text)
+{
+	int result = fchmod(fd, 0644) ? -errno : 0;
+
+	if (!result)
+		result = write_all(fd, text);
+	if (!result && fstat(fd, &metrics->ours))
+		result = -errno;
+	return result;
+}
+
+/* Return: 0 or -errno; then the old file is still there. */
+static int replace(struct ivs_metrics *metrics, const char *text)
+{
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	struct stat before = metrics->ours;
+	int result;
+	int fd;
+
+	unlinkat(metrics->dir, metrics->tmp, 0); /* of one that was killed at the wrong moment */
+	fd = openat(metrics->dir, metrics->tmp, flags, 0600);
+	if (fd < 0)
+		return -errno;
+	result = fill(metrics, fd, text);
+	if (close(fd) && !result) /* on some file systems only now it is known to be full */
+		result = -errno;
+	if (!result && renameat(metrics->dir, metrics->tmp, metrics->dir, metrics->name))
+		result = -errno;
+	if (!result)
+		return 0;
+	metrics->ours = before;
+	unlinkat(metrics->dir, metrics->tmp, 0);
+	return result;
+}
+
+/* Once when it begins and once when it ends, however long it takes. */
+static void log_change(struct ivs_metrics *metrics, int result)
+{
+	if (result && !metrics->failing)
+		ivs_log(IVS_LOG_WARNING,
+			"cannot write the metrics %s: %s; trying again until it works",
+			metrics->path, strerrordesc_np(-result));
+	else if (!result && metrics->failing)
+		ivs_log(IVS_LOG_WARNING, "the metrics %s can be written again", metrics->path);
+	metrics->failing = result;
+}
+
+/* Takes @text. */
+static void update(struct ivs_metrics *metrics, char *text)
+{
+	int64_t now = ivs_clock_ns();
+	bool old = now - metrics->written_ns >= OLD_INTERVALS * metrics->interval_ns;
+	int result = -ENOMEM;
+
+	if (text && metrics->text && !old && !metrics->failing && !strcmp(text, metrics->text)) {
+		free(text);
+		return;
+	}
+	if (text)
+		result = replace(metrics, text);
+	log_change(metrics, result);
+	if (result) {
+		free(text);
+		return;
+	}
+	free(metrics->text);
+	metrics->text = text;
+	metrics->written_ns = now;
+}
+
+void ivs_metrics_update(struct ivs_server *server)
+{
+	struct ivs_metrics *metrics = server->metrics;
+
+	if (!metrics)
+		return;
+	/* Clients may have taken all fds; this one is needed to write. */
+	ivs_fd_close(&server->reserve);
+	update(metrics, print(server));
+	ivs_server_reserve(server);
+	server->timers[TIMER_METRICS] = ivs_clock_ns() + metrics->interval_ns;
+}
+
+/* Where @path is; a device or a socket there must not be replaced. */
+static int open_place(struct ivs_metrics *metrics, const char *path, struct ivs_error *err)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	char dir[4096];
+	struct stat st;
+
+	if (!*name || strlen(name) >= sizeof(metrics->name) || strlen(path) >= sizeof(dir))
+		return ivs_error_set(err, IVS_METRICS_E_PATH,
+				     "\"%s\" is no name for the file of metrics: use a path such "
+				     "as /run/ivshmem.prom",
+				     path);
+	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(name - path) : 1, slash ? path : ".");
+	snprintf(metrics->name, sizeof(metrics->name), "%s", name);
+	snprintf(metrics->tmp, sizeof(metrics->tmp), ".%s.tmp", name);
+	metrics->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (metrics->dir < 0)
+		return ivs_error_errno(err, errno, "cannot open %s, where the metrics are to be",
+				       dir);
+	if (!fstatat(metrics->dir, name, &st, AT_SYMLINK_NOFOLLOW) && !S_ISREG(st.st_mode))
+		return ivs_error_set(err, IVS_METRICS_E_PATH,
+				     "%s exists and is no file: use another path for the metrics",
+				     path);
+	return 0;
+}
+
+int ivs_metrics_open(struct ivs_server *server, const char *path, unsigned int interval_ms,
+		     struct ivs_error *err)
+{
+	struct ivs_metrics *metrics = calloc(1, sizeof(*metrics));
+
+	if (!metrics)
+		return ivs_error_errno(err, ENOMEM, "cannot keep metrics");
+	metrics->dir = -1;
+	metrics->path = path;
+	metrics->interval_ns = (int64_t)interval_ms * IVS_NS_PER_MS;
+	server->metrics = metrics;
+	return open_place(metrics, path, err);
+}
+
+void ivs_metrics_close(struct ivs_server *server)
+{
+	struct ivs_metrics *metrics = server->metrics;
+	struct stat there;
+
+	if (!metrics)
+		return;
+	if (metrics->ours.st_nlink &&
+	    !fstatat(metrics->dir, metrics->name, &there, AT_SYMLINK_NOFOLLOW) &&
+	    there.st_dev == metrics->ours.st_dev && there.st_ino == metrics->ours.st_ino)
+		unlinkat(metrics->dir, metrics->name, 0);
+	ivs_fd_close(&metrics->dir);
+	free(metrics->text);
+	free(metrics);
+	server->metrics = NULL;
+}

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The reply is made piece by piece: what is one value, then one client after the other. So a reply
+ * about many clients costs the memory of its text and not that of all its values at a time.
+ */
+#include "server/status.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "server/tell.h"
+#include "util/fd.h"
+#include "util/text.h"
+
+IVS_SYSCALLS(ivs_status_syscalls, {"getpid"}, IVS_CALL_GETRLIMIT, IVS_CALL_OPEN_TO_READ, {"read"},
+	     {"close"}, {"fcntl", {IVS_ARG_IS(2, F_GET_SEALS)}},
+	     {"fcntl64", {IVS_ARG_IS(2, F_GET_SEALS)}}, IVS_CALL_DUPFD_CLOEXEC);
+
+#define TEXT_MAX 4352 /* a path and a prefix, or a struct ivs_error */
+
+const char *ivs_refusal_name(enum ivs_refusal why)
+{
+	static const char *const names[REFUSALS_N] = {
+		[REFUSED_NOT_ALLOWED] = "not_allowed",
+		[REFUSED_MAX_PEERS] = "max_peers",
+		[REFUSED_MAX_PEERS_PER_USER] = "max_peers_per_user",
+		[REFUSED_NO_ID] = "no_id",
+		[REFUSED_NO_FD] = "no_fd",
+		[REFUSED_FAILED] = "failed",
+	};
+
+	return names[why];
+}
+
+const char *ivs_drop_name(enum ivs_drop why)
+{
+	static const char *const names[DROPS_N] = {
+		[DROP_CLOSED] = "closed",
+		[DROP_SPOKE] = "spoke",
+		[DROP_FAILED] = "failed",
+	};
+
+	return names[why];
+}
+
+/* Paths may be any bytes, JSON only UTF-8. */
+static json_t *text_of(const char *text)
+{
+	char valid[TEXT_MAX];
+
+	return json_string(ivs_text_valid(text, valid, sizeof(valid)));
+}
+
+static json_t *time_of(int64_t wall_ms)
+{
+	char text[IVS_CLOCK_TEXT_LEN];
+
+	return json_string(ivs_clock_wall_text(wall_ms, text));
+}
+
+static json_t *number_or_null(uint64_t n)
+{
+	return n ? json_integer((json_int_t)n) : json_null();
+}
+
+static json_t *seals_of(int fd)
+{
+	static const struct {
+		int seal;
+		const char *name;
+	} seals[] = {
+		{F_SEAL_SEAL, "seal"},
+		{F_SEAL_SHRINK, "shrink"},
+		{F_SEAL_GROW, "grow"},
+		{F_SEAL_WRITE, "write"},
+		{F_SEAL_FUTURE_WRITE, "future_write"},
+	};
+	json_t *names = json_array();
+	int has = fcntl(fd, F_GET_SEALS);
+
+	if (has < 0) /* a file that cannot have any */
+		has = 0;
+	for (size_t i = 0; i < sizeof(seals) / sizeof(*seals); i++) {
+		if (has & seals[i].seal)
+			json_array_append_new(names, json_string(seals[i].name));
+	}
+	return names;
+}
+
+static json_t *region_of(const struct ivs_server *server)
+{
+	const struct ivs_region *region = server->region;
+	const char *path = ivs_region_path(region);
+	json_t *address = text_of(server->region_address);
+	json_t *backend = json_stringn(server->region_address,
+				       strcspn(server->region_address, ":"));
+
+	return json_pack("{s:o, s:o, s:o, s:I, s:I, s:b, s:o, s:b}", "address", address, "backend",
+			 backend, "path", *path ? text_of(path) : json_null(), "size",
+			 (json_int_t)ivs_region_size(region), "page_size",
+			 (json_int_t)ivs_region_page_size(region), "sealed",
+			 ivs_region_sealed(region), "seals", seals_of(ivs_region_fd(region)),
+			 "created", ivs_region_created(region));
+}
+
+static json_t *limits_of(const struct ivs_server *server)
+{
+	struct rlimit limit = {0};
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	return json_pack("{s:o, s:o, s:I}", "max_peers",
+			 number_or_null(server->admission.peers_max), "max_peers_per_user",
+			 number_or_null(server->admission.user_peers_max), "nofile",
+			 (json_int_t)limit.rlim_cur);
+}
+
+static json_t *totals_of(const struct ivs_server *server)
+{
+	const struct ivs_server_totals *totals = &server->totals;
+	json_t *left = json_object();
+	json_t *refused = json_object();
+
+	for (unsigned int why = 0; why < DROPS_N; why++)
+		json_object_set_new(left, ivs_drop_name(why),
+				    json_integer((json_int_t)totals->left[why]));
+	for (unsigned int why = 0; why < REFUSALS_N; why++)
+		json_object_set_new(refused, ivs_refusal_name(why),
+				    json_integer((json_int_t)totals->refused[why]));
+	return json_pack("{s:I, s:o, s:o, s:I, s:I}", "joined", (json_int_t)totals->joined, "left",
+			 left, "refused", refused, "messages", (json_int_t)totals->messages,
+			 "waits", (json_int_t)totals->waits);
+}
+
+/* Everything but the clients. */
+static json_t *head_of(const struct ivs_server *server)
+{
+	return json_pack("{s:s, s:i, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:b}", "version",
+			 IVS_VERSION, "pid", (int)getpid(), "since", time_of(server->since_ms),
+			 "socket", text_of(server->listener.path), "region", region_of(server),
+			 "vectors", (json_int_t)server->vectors_n, "limits", limits_of(server),
+			 "totals", totals_of(server), "ids_left",
+			 (json_int_t)ivs_roster_unheard(server->roster), "waiting",
+			 ivs_server_is_waiting(server));
+}
+
+/* How often @fd, an eventfd, was rung and not looked at; reading it would take that away. */
+static json_t *count_of(int self, int fd)
+{
+	static const char key[] = "eventfd-count:";
+	IVS_OWNED_FD info = -1;
+	char text[512];
+	const char *at;
+	ssize_t len;
+
+	snprintf(text, sizeof(text), "fdinfo/%d", fd);
+	info = openat(self, text, O_RDONLY | O_CLOEXEC);
+	len = info < 0 ? -1 : read(info, text, sizeof(text) - 1);
+	if (len < 0)
+		return NULL;
+	text[len] = '\0';
+	at = strstr(text, key);
+	/* The kernel prints it in hexadecimal. */
+	return at ? json_integer((json_int_t)strtoull(at + sizeof(key) - 1, NULL, 16)) : NULL;
+}
+
+/* null if the kernel does not tell. */
+static json_t *doorbells_of(const struct ivs_server *server, const struct ivs_client *client)
+{
+	json_t *counts = json_array();
+
+	for (unsigned int i = 0; counts && i < client->vectors_n; i++) {
+		json_t *count = server->self < 0 ? NULL
+						 : count_of(server->self, client->eventfds[i]);
+
+		if (!count || json_array_append_new(counts, count)) {
+			json_decref(counts);
+			return json_null();
+		}
+	}
+	return counts;
+}
+
+static json_t *peer_of(const struct ivs_server *server, unsigned int id, bool doorbells)
+{
+	const struct ivs_client *client = server->clients[id];
+	json_t *peer;
+
+	peer = json_pack("{s:I, s:I, s:I, s:I, s:o, s:I, s:b, s:b, s:I}", "id", (json_int_t)id,
+			 "pid", (json_int_t)client->cred.pid, "uid", (json_int_t)client->cred.uid,
+			 "gid", (json_int_t)client->cred.gid, "since", time_of(client->since_ms),
+			 "vectors", (json_int_t)client->vectors_n, "greeted",
+			 ivs_roster_greeted(server->roster, id), "blocked", client->blocked,
+			 "behind", (json_int_t)ivs_roster_behind(server->roster, id));
+	if (peer && doorbells &&
+	    json_object_set_new(peer, "doorbells", doorbells_of(server, client))) {
+		json_decref(peer);
+		return NULL;
+	}
+	return peer;
+}
+
+/* Takes @value. Return: whether it was written. */
+static bool put_value(FILE *out, json_t *value, size_t flags)
+{
+	bool good = value && !json_dumpf(value, out, JSON_COMPACT | flags);
+
+	json_decref(value);
+	return good;
+}
+
+static bool put_status(struct ivs_server *server, bool doorbells, FILE *out)
+{
+	const char *gap = "";
+	bool good;
+
+	/* Clients may have taken all fds; this one is needed to look at their doorbells. */
+	ivs_fd_close(&server->reserve);
+	fputs("{", out);
+	good = put_value(out, head_of(server), JSON_EMBED);
+	fputs(",\"peers\":[", out);
+	for (unsigned int id = 0; good && id < server->ids_end; id++) {
+		if (!server->clients[id])
+			continue;
+		fputs(gap, out);
+		gap = ",";
+		good = put_value(out, peer_of(server, id, doorbells), 0);
+	}
+	fputs("]}", out);
+	ivs_server_reserve(server);
+	return good;
+}
+
+/* The text is complete; on failure there is none. */
+static int finish(FILE *out, bool good, char **text, size_t *len)
+{
+	fputs("\n", out);
+	good = !ferror(out) && good;
+	if (!fclose(out) && good)
+		return 0;
+	free(*text);
+	*text = NULL;
+	*len = 0;
+	return -ENOMEM;
+}
+
+int ivs_status_reply(struct ivs_server *server, const struct ivs_request *request, char **text,
+		     size_t *len)
+{
+	FILE *out = open_memstream(text, len);
+	bool good;
+
+	if (!out)
+		return -ENOMEM;
+	if (request->type == IVS_REQUEST_STATUS)
+		good = put_status(server, request->doorbells, out);
+	else
+		good = put_value(
+			out, json_pack("{s:s, s:i}", "version", IVS_VERSION, "pid", (int)getpid()),
+			0);
+	return finish(out, good, text, len);
+}
+
+int ivs_status_error(const char *reason, char **text, size_t *len)
+{
+	FILE *out = open_memstream(text, len);
+
+	if (!out)
+		return -ENOMEM;
+	return finish(out, put_value(out, json_pack("{s:o}", "error", text_of(reason)), 0), text,
+		      len);
+}
