@@ -1,0 +1,472 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The control socket: every field of a status, and connections that do not behave."""
+import datetime
+import os
+import pathlib
+import select
+import signal
+import socket
+import stat
+import time
+
+import pytest
+
+from support.control import STATUS, VERSION, Control, ask_once
+from support.programs import TIMEOUT, cpu_ticks, is_sanitized, place, rss_kib, wait_until
+from support.wire import RawClient, connect, read_together, ring
+
+__all__ = ["place"]
+
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+STRANGER = 61234
+PEERS_MAX = 8
+
+
+def control_of(where):
+    """Where its control socket is."""
+    return where.dir / "control"
+
+
+def serve(where, *options, **keywords):
+    """A server with a control socket."""
+    return where.server("--control", control_of(where), *options, **keywords)
+
+
+def open_control(where):
+    """A connection to it."""
+    return where.add(Control(control_of(where)))
+
+
+def status_of(where, **members):
+    """What the server says."""
+    return ask_once(control_of(where), **members)
+
+
+def join(where, vectors=1):
+    """A client that has read its greeting."""
+    return where.add(RawClient(str(where.socket), vectors)).greeting()
+
+
+def moment(text):
+    """A time in a reply, as seconds since 1970."""
+    form = "%Y-%m-%dT%H:%M:%S.%fZ"
+    assert len(text) == len("2024-05-31T12:34:56.789Z")
+    parsed = datetime.datetime.strptime(text, form)
+    return parsed.replace(tzinfo=datetime.timezone.utc).timestamp()
+
+
+# What a status says
+
+def test_status_of_nobody(place):
+    """A server without clients: every field, with the values that it was started with."""
+    began = time.time()
+    server = serve(place, "-n", "3", "-l", "1M", nofile=200)
+    status = status_of(place)
+    since = moment(status.pop("since"))
+    assert began - 0.001 <= since <= time.time()
+    version = place.run_server("--version").stdout.split()[1]
+    assert status == {
+        "version": version, "pid": server.pid, "socket": str(place.socket),
+        "region": {"address": f"shm:{place.shm}", "backend": "shm", "path": str(place.shm_path),
+                   "size": 1 << 20, "page_size": os.sysconf("SC_PAGESIZE"), "sealed": False,
+                   "seals": ["seal"], "created": True},
+        "vectors": 3,
+        "limits": {"max_peers": None, "max_peers_per_user": None, "nofile": 200},
+        "totals": {"joined": 0, "left": {"closed": 0, "spoke": 0, "failed": 0},
+                   "refused": {"not_allowed": 0, "max_peers": 0, "max_peers_per_user": 0,
+                               "no_id": 0, "no_fd": 0, "failed": 0},
+                   "messages": 0, "waits": 0},
+        "ids_left": 65536, "waiting": False, "peers": []}
+
+
+def test_status_of_a_sealed_region(place):
+    """A memfd has no path and three seals; a region that was there was not created."""
+    serve(place, "--max-peers", "5", "--max-peers-per-user", "4", region=["-r", "memfd:"])
+    status = status_of(place)
+    assert status["region"]["path"] is None
+    assert status["region"]["backend"] == "memfd" and status["region"]["address"] == "memfd:"
+    assert status["region"]["sealed"] is True and status["region"]["created"] is True
+    assert sorted(status["region"]["seals"]) == ["grow", "seal", "shrink"]
+    assert status["limits"]["max_peers"] == 5 and status["limits"]["max_peers_per_user"] == 4
+
+
+def test_status_of_an_existing_file(place):
+    """It was not created; a path that is no UTF-8 is shown with a question mark."""
+    path = os.fsencode(place.dir) + b"/region-\xff"
+    with open(path, "wb") as file:
+        file.truncate(1 << 20)
+    serve(place, "-l", "1M", region=["-r", "file:" + os.fsdecode(path)])
+    region = status_of(place)["region"]
+    assert region["created"] is False and region["backend"] == "file"
+    assert region["path"] == f"{place.dir}/region-?"
+    assert region["address"] == f"file:{place.dir}/region-?"
+
+
+def test_status_of_a_scene(place):
+    """Two clients that read and one that does not, doorbells rung, one that left, one that spoke,
+    and one too many: every number is what it must be."""
+    vectors, whole = 16, 3 + 3 * 16  # messages for one who knows everything
+    began = time.time()
+    server = serve(place, "-n", str(vectors), "--max-peers", "3")
+    gone = join(place, vectors)
+    gone.close()
+    server.err.wait("client 0 left")
+    rude = connect(str(place.socket))
+    rude.sendall(b"x")
+    server.err.wait("it sent data")
+    rude.close()
+    readers = [join(place, vectors) for _ in range(2)]
+    read_together(readers, lambda: all(len(c.peers) == 1 for c in readers), "they knew each other")
+    stalled = place.add(RawClient(str(place.socket), vectors))
+    server.err.wait("joined", 5)
+    read_together(readers, lambda: all(
+        c.knows(set(range(3)) - {c.id}) for c in readers), "they knew the third")
+    assert connect(str(place.socket)).recv(8) == b""
+    for _ in range(20):  # in hexadecimal, as the kernel has it, it would be another number
+        ring(readers[0].peers[readers[1].id][3])
+    ring(readers[1].peers[readers[0].id][15])
+
+    status = status_of(place, doorbells=True)
+    peers = {peer["id"]: peer for peer in status["peers"]}
+    behind = peers[2]["behind"]
+    told_to_rude = status["totals"]["messages"] - (3 + vectors) - 3 * whole + behind
+    assert status["totals"]["joined"] == 5
+    assert status["totals"]["left"] == {"closed": 1, "spoke": 1, "failed": 0}
+    assert status["totals"]["refused"]["max_peers"] == 1
+    assert sum(status["totals"]["refused"].values()) == 1
+    assert 0 <= told_to_rude <= 3 + vectors  # it may have been dropped before it was told
+    assert status["ids_left"] == 65536 - 3 and status["waiting"] is False
+    assert 0 < behind < whole - 3
+    assert peers[2]["blocked"] is True and peers[2]["greeted"] is True
+    for peer in peers.values():
+        assert began - 0.001 <= moment(peer.pop("since")) <= time.time()
+        assert (peer["pid"], peer["uid"], peer["gid"], peer["vectors"]) == (
+            os.getpid(), os.getuid(), os.getgid(), vectors)
+    for reader, rung in zip(readers, [{15: 1}, {3: 20}]):
+        mine = peers[reader.id]
+        assert mine["behind"] == 0 and mine["blocked"] is False and mine["greeted"] is True
+        assert mine["doorbells"] == [rung.get(i, 0) for i in range(vectors)]
+    assert peers[2]["doorbells"] == [0] * vectors
+    assert sorted(peers[0]) == sorted(["id", "pid", "uid", "gid", "vectors", "greeted", "blocked",
+                                       "behind", "doorbells"])
+
+    left_in_socket = whole - behind
+    for _ in range(whole):
+        assert stalled.next() is not None
+    assert stalled.is_quiet() and left_in_socket > 0
+    now = {peer["id"]: peer for peer in status_of(place)["peers"]}
+    assert now[2]["behind"] == 0 and now[2]["blocked"] is False
+    assert all("doorbells" not in peer for peer in now.values())
+
+
+def test_messages_are_counted(place):
+    """Without anybody who leaves early the sum is exact: told and behind are all that there is."""
+    server = serve(place, "-n", "8")
+    clients = [place.add(RawClient(str(place.socket), 8)) for _ in range(5)]
+    server.err.wait("joined", 5)
+    status = status_of(place)
+    assert status["totals"]["messages"] + sum(p["behind"] for p in status["peers"]) == \
+        5 * (3 + 5 * 8)
+    assert any(peer["blocked"] for peer in status["peers"])
+    read_together(clients, lambda: all(
+        c.knows(set(range(5)) - {c.id}) and len(c.own) == 8 for c in clients), "all knew all")
+    status = status_of(place)
+    assert status["totals"]["messages"] == 5 * (3 + 5 * 8)
+    assert [peer["behind"] for peer in status["peers"]] == [0] * 5
+
+
+@pytest.mark.parametrize("reason, options, nofile", [
+    ("not_allowed", ["--allow-user", "61299"], None),
+    ("max_peers", ["--max-peers", "1"], None),
+    ("max_peers_per_user", ["--max-peers-per-user", "1"], None),
+    ("no_fd", ["-n", "16"], 64),
+])
+def test_refusals_by_reason(place, reason, options, nofile):
+    """Each is counted under its own name, and the control socket goes on answering.
+    (no_id takes 65536 clients at a time, failed a kernel out of memory: neither can be had here.)"""
+    serve(place, *options, nofile=nofile)
+    vectors = 16 if reason == "no_fd" else 1
+    served = 0
+    for _ in range(4):
+        client = place.add(RawClient(str(place.socket), vectors))
+        if client.next() is None:
+            break
+        served += 1
+    refused = {name: n for name, n in status_of(place)["totals"]["refused"].items() if n}
+    assert refused == {reason: 1}
+    assert len(status_of(place)["peers"]) == served
+
+
+def test_version(place):
+    """Version and process."""
+    server = serve(place)
+    version = place.run_server("--version").stdout.split()[1]
+    assert open_control(place).ask(VERSION) == {"version": version, "pid": server.pid}
+
+
+def test_server_in_the_background(place):
+    """The status is of the process that serves, doorbells too, and nothing is left at the end."""
+    pidfile = place.dir / "pid"
+    done = place.run_server("-S", place.socket, "-M", place.shm, "-p", pidfile, "--control",
+                            control_of(place))
+    assert done.returncode == 0, done.stderr
+    pid = int(pidfile.read_text())
+    join(place)
+    status = status_of(place, doorbells=True)
+    assert status["pid"] == pid and status["peers"][0]["doorbells"] == [0]
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "it ended")
+    assert not control_of(place).exists()
+
+
+@NEEDS_ROOT
+def test_doorbells_without_proc(place):
+    """Where there is no /proc the counts are null, and everything else is there."""
+    server = place.start("unshare", "-m", "sh", "-c", 'umount -l /proc && exec "$@"', "sh",
+                         place.server_program, "-F", "-v", "-S", place.socket, "-M", place.shm,
+                         "--control", control_of(place))
+    try:
+        server.err.wait("listening at")
+    except AssertionError:
+        pytest.skip(f"/proc cannot be taken away here: {server.err.text()}")
+    join(place)
+    peer, = status_of(place, doorbells=True)["peers"]
+    assert peer["doorbells"] is None and peer["behind"] == 0
+
+
+# Connections that do not behave
+
+def test_one_that_never_reads(place):
+    """It costs one reply: no request of it is taken before the last reply has left, nobody else
+    waits for it, and the server does not spin."""
+    server = serve(place, "-n", "64")
+    clients = [join(place, 64) for _ in range(20)]
+    silent = open_control(place)
+    silent.sock.setblocking(False)
+    asked = 0
+    try:
+        while asked < 100000:
+            silent.sock.send(b'{"request":"status","doorbells":true}\n')
+            asked += 1
+    except BlockingIOError:
+        pass
+    other = open_control(place)
+    other.ask()
+    memory = rss_kib(server.pid)
+    for _ in range(1000):
+        assert len(other.ask()["peers"]) == len(clients)
+    if not is_sanitized(place.server_program):
+        assert rss_kib(server.pid) < memory + 1024
+    before = cpu_ticks(server.pid)
+    time.sleep(0.5)
+    assert cpu_ticks(server.pid) - before <= 10
+    assert not is_ready(silent, select.POLLOUT), "more requests were taken"
+    join(place, 64)
+    silent.sock.settimeout(TIMEOUT)
+    for _ in range(3):
+        assert len(silent.reply()["peers"]) in (len(clients), len(clients) + 1)
+
+
+def is_ready(control, events):
+    """Whether its socket can be read or written now; fds here may be too high for select()."""
+    poller = select.poll()
+    poller.register(control.sock, events)
+    return bool(poller.poll(0))
+
+
+def test_nine_connections(place):
+    """The ninth takes the place of the one that has been idle for longest."""
+    serve(place)
+    controls = [open_control(place) for _ in range(PEERS_MAX)]
+    for control in controls:
+        control.ask(VERSION)
+    controls[0].ask(VERSION)  # now the second has been idle for longest
+    ninth = open_control(place)
+    assert ninth.ask(VERSION)
+    assert controls[1].line() is None
+    for control in controls[:1] + controls[2:] + [ninth]:
+        assert control.ask(VERSION)
+    tenth = open_control(place)
+    assert tenth.ask(VERSION)
+    assert controls[0].line() is None
+
+
+def test_a_hundred_connections_at_once(place):
+    """The last eight are served, the others see the end, and the fds are as before."""
+    server = serve(place)
+    open_control(place).ask(VERSION)
+    before = server.fds()
+    controls = [open_control(place) for _ in range(100)]
+    assert controls[-1].ask(VERSION)
+    wait_until(lambda: server.fds() == before, "as many fds as before")
+    assert sum(control_is_open(control) for control in controls) == PEERS_MAX
+
+
+def control_is_open(control):
+    """Whether the server has not closed it."""
+    return not is_ready(control, select.POLLIN)
+
+
+def test_connections_that_go_away(place):
+    """In the middle of a line, of a reply, at once: the server has as many fds as before."""
+    server = serve(place)
+    client = join(place)
+    open_control(place).ask()
+    before = server.fds()
+    for data in [b"", b'{"requ', STATUS, STATUS * 100, b"\n" * 4000] * 20:
+        control = Control(control_of(place))
+        control.send(data)
+        control.close()
+    status_of(place)
+    wait_until(lambda: server.fds() == before, "as many fds as before")
+    assert client.is_quiet(0)
+    assert server.err.count("left") == 0
+
+
+def test_clients_have_taken_all_fds(place):
+    """Then of all times one can ask, also for doorbells; all eight connections."""
+    serve(place, "-n", "4", nofile=64)
+    clients = []
+    while True:
+        client = place.add(RawClient(str(place.socket), 4))
+        if client.next() is None:
+            break
+        clients.append(client)
+    controls = [open_control(place) for _ in range(PEERS_MAX)]
+    for control in controls:
+        reply = control.ask(b'{"request":"status","doorbells":true}\n')
+        assert reply["totals"]["refused"]["no_fd"] == 1
+        assert [peer["doorbells"] for peer in reply["peers"]] == [[0] * 4] * len(clients)
+    for control in controls:
+        control.close()
+    assert status_of(place, doorbells=True)["peers"][0]["doorbells"] == [0] * 4
+    assert connect(str(place.socket)).recv(8) == b"", "a control connection's fd went to a client"
+
+
+# The socket itself
+
+def test_mode_and_end(place):
+    """0600 whatever the umask; removed at the end."""
+    server = serve(place)
+    assert stat.S_IMODE(control_of(place).stat().st_mode) == 0o600
+    server.stop()
+    assert not control_of(place).exists() and not place.socket.exists()
+
+
+@NEEDS_ROOT
+def test_permissions_decide(place):
+    """Who may not open it cannot ask; a mode, an owner and a group let others."""
+    place.dir.chmod(0o777)
+    server = serve(place)
+    assert can_ask_as(place, STRANGER) is False
+    server.stop()
+    serve(place, "--control-mode", "0660", "--control-group", str(STRANGER))
+    assert can_ask_as(place, STRANGER) is True
+    assert control_of(place).stat().st_gid == STRANGER
+    place.end_all()
+    serve(place, "--control-owner", str(STRANGER))
+    assert can_ask_as(place, STRANGER) is True
+
+
+def can_ask_as(where, uid):
+    """Whether somebody else gets a reply."""
+    code = ("import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
+            "s.sendall(b'{\"request\":\"version\"}\\n'); print(s.recv(4096))")
+    done = where.run("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups",
+                     "/usr/bin/python3", "-c", code, control_of(where))
+    assert done.returncode == 0 or "PermissionError" in done.stderr, done.stderr
+    return done.returncode == 0
+
+
+def test_server_is_killed_and_comes_again(place):
+    """The socket that a killed server left behind is replaced; its connections see the end."""
+    server = serve(place)
+    control = open_control(place)
+    first = control.ask(VERSION)["pid"]
+    server.end()
+    assert control.line() is None
+    assert control_of(place).exists()
+    second = serve(place, region=["-M", place.shm]).pid
+    assert status_of(place)["pid"] == second != first
+
+
+@pytest.mark.parametrize("what", ["the other socket", "living", "file", "no directory", "long"])
+def test_control_socket_cannot_be_made(place, what):
+    """It is an error at the start, and nothing is left behind."""
+    path = control_of(place)
+    message = "a server is already listening"
+    if what == "the other socket":
+        path = place.socket
+    elif what == "living":
+        listening = place.add(socket.socket(socket.AF_UNIX))
+        listening.bind(str(path))
+        listening.listen()
+    elif what == "file":
+        path.write_text("precious")
+        message = "exists and is no socket"
+    elif what == "no directory":
+        path = place.dir / "no" / "such"
+        message = "No such file or directory"
+    else:
+        path = place.dir / ("x" * 108)
+        message = "1 to 107 are possible"
+    done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "--control", path)
+    assert done.returncode == 1 and message in done.stderr
+    assert not place.socket.exists() and not place.shm_path.exists()
+    if what == "file":
+        assert path.read_text() == "precious"
+
+
+def test_no_control_socket_unless_asked_for(place):
+    """Without the option there is none, and no fds for it."""
+    server = place.server()
+    without = server.fds()
+    server.stop()
+    server = serve(place)
+    assert server.fds() == without + 1 + PEERS_MAX + 2
+
+
+@pytest.mark.parametrize("option, value, message", [
+    ("--control-mode", "0", "no mode"), ("--control-mode", "1777", "no mode"),
+    ("--control-owner", "nobody-of-this-name", "no user"),
+    ("--control-group", "nobody-of-this-name", "no group"),
+])
+def test_bad_option(place, option, value, message):
+    """Status 2, and what was wrong."""
+    done = place.run_server("-F", option, value)
+    assert done.returncode == 2 and f'{message} "{value}": use ' in done.stderr
+
+
+def test_limit_of_fds_counts_the_control_socket(place):
+    """Its connections are part of the arithmetic at the start."""
+    done = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm, "-n", "1",
+                       "--max-peers", "20", "--control", control_of(place), nofile=64)
+    assert done.wait() == 1
+    assert "20 x (1 + 1) + 28 = 68 file descriptors, and 64 are allowed" in done.err.text()
+
+
+# The log
+
+def test_who_spoke_is_a_warning(place):
+    """Without -v too: id, process, user and reason; 20 in 10 s. A normal close is not shown."""
+    server = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm,
+                         "--control", control_of(place))
+    wait_until(control_of(place).exists, "it listens")
+    wait_until(place.socket.exists, "it listens")
+    join(place).close()
+    for n in range(30):
+        rude = place.add(RawClient(str(place.socket), 1))
+        rude.sock.sendall(b"x")
+        wait_until(lambda n=n: status_of(place)["totals"]["left"]["spoke"] == n + 1, "it is gone")
+    line = server.err.wait("left (pid")
+    assert f"client 0 left (pid {os.getpid()}, uid {os.getuid()}): it sent data" in line
+    assert server.err.count("it sent data") == 20
+    assert server.err.count("it closed") == 0
+
+
+def test_refused_for_want_of_fds_says_who(place):
+    """Also then the process and the user are named."""
+    server = serve(place, "-n", "16", nofile=64)
+    while place.add(RawClient(str(place.socket), 16)).next() is not None:
+        pass
+    server.err.wait(f"refused a client (pid {os.getpid()}, uid {os.getuid()}): out of file")

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The file of metrics: what is in it, judged by a parser of the text format made from its
+specification, and how it comes and goes."""
+import math
+import os
+import pathlib
+import re
+import shutil
+import signal
+import stat
+import time
+
+import pytest
+
+from support.programs import place, wait_until
+from support.wire import RawClient, connect
+
+__all__ = ["place"]
+
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a full file system")
+NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
+SAMPLE = re.compile(rf"({NAME})(?:\{{(.*)\}})? (\S+)$")
+LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(,|$)')
+ESCAPES = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
+
+
+def parse_labels(text):
+    """The labels between the braces as a dict."""
+    labels, at = {}, 0
+    while at < len(text):
+        match = LABEL.match(text, at)
+        assert match, f"no label at {text[at:]!r}"
+        assert match[1] not in labels, f"label {match[1]} twice"
+        labels[match[1]] = re.sub(r"\\.", lambda found: ESCAPES[found[0]], match[2])
+        at = match.end()
+    return labels
+
+
+def parse(data):
+    """The text exposition format (prometheus.io/docs/instrumenting/exposition_formats): each
+    metric's HELP and TYPE once and before its samples, which stand together.
+    Return: {(name, frozenset of labels): value}, {name: type}."""
+    text = data.decode("utf-8")
+    assert text.endswith("\n")
+    samples, types, helps, current = {}, {}, set(), None
+    for line in text[:-1].split("\n"):
+        if line.startswith("# HELP "):
+            name, words = line[7:].split(" ", 1)
+            assert re.fullmatch(NAME, name) and name not in helps and words
+            helps.add(name)
+            current = name
+        elif line.startswith("# TYPE "):
+            name, kind = line[7:].split(" ")
+            assert name == current and name not in types and kind in ("counter", "gauge")
+            types[name] = kind
+        else:
+            match = SAMPLE.match(line)
+            assert match, f"no sample: {line!r}"
+            assert match[1] == current and current in types
+            key = match[1], frozenset(parse_labels(match[2] or "").items())
+            assert key not in samples, f"{key} twice"
+            samples[key] = float(match[3])
+            assert not math.isnan(samples[key])
+    assert set(types) == helps == {name for name, _ in samples}
+    for name, kind in types.items():
+        assert name.startswith("ivshmem_server_")
+        assert (kind == "counter") == name.endswith("_total")
+    return samples, types
+
+
+class Metrics:
+    """A file of metrics."""
+
+    def __init__(self, path, socket):
+        self.path = pathlib.Path(path)
+        self.socket = str(socket)
+
+    def get(self, name, **labels):
+        """One value."""
+        samples, _ = parse(self.path.read_bytes())
+        return samples["ivshmem_server_" + name,
+                       frozenset({"socket": self.socket, **labels}.items())]
+
+    def wait(self, value, name, **labels):
+        """Until it has this value."""
+        wait_until(lambda: self.get(name, **labels) == value, f"{name} was {value}")
+
+
+def serve(where, *options, **keywords):
+    """A server that looks each second whether something has changed. Return: it, and its file."""
+    path = where.dir / "ivshmem.prom"
+    server = where.server("--metrics", path, "--metrics-interval", "1", *options, **keywords)
+    wait_until(path.exists, "the file was written")
+    return server, Metrics(path, keywords.get("socket", where.socket))
+
+
+def join(where, vectors=1):
+    """A client that has read its greeting."""
+    return where.add(RawClient(str(where.socket), vectors)).greeting()
+
+
+def test_at_the_start(place):
+    """Everything is there from the start, zeros too, so that a rate can be seen from the first."""
+    began = time.time()
+    server, metrics = serve(place, "-n", "3", "-l", "1M", nofile=200)
+    samples, types = parse(metrics.path.read_bytes())
+    values = {name[len("ivshmem_server_"):]: value for (name, labels), value in samples.items()
+              if labels == {("socket", metrics.socket)}}
+    assert began - 0.001 <= values.pop("start_time_seconds") <= time.time()
+    assert abs(values.pop("open_fds") - server.fds()) <= 1
+    assert values == {"up": 1, "vectors": 3, "region_bytes": 1 << 20, "peers": 0,
+                      "peers_blocked": 0, "behind_messages": 0, "behind_messages_max": 0,
+                      "waiting": 0, "ids_left": 65536, "max_fds": 200, "joined_total": 0,
+                      "messages_total": 0, "waits_total": 0}
+    for reason in ["closed", "spoke", "failed"]:
+        assert metrics.get("left_total", reason=reason) == 0
+    for reason in ["not_allowed", "max_peers", "max_peers_per_user", "no_id", "no_fd", "failed"]:
+        assert metrics.get("refused_total", reason=reason) == 0
+    version = place.run_server("-V").stdout.split()[1]
+    assert metrics.get("info", version=version, region=f"shm:{place.shm}") == 1
+    assert len(samples) == len(values) + 2 + 3 + 6 + 1
+    assert types["ivshmem_server_peers"] == "gauge"
+    assert stat.S_IMODE(metrics.path.stat().st_mode) == 0o644
+
+
+def test_what_clients_do(place):
+    """They join, leave, speak, are refused, and one does not read."""
+    _, metrics = serve(place, "-n", "16", "--max-peers", "2")
+    reader = join(place, 16)
+    metrics.wait(1, "peers")
+    assert metrics.get("messages_total") == 3 + 16
+    stalled = place.add(RawClient(str(place.socket), 16))
+    metrics.wait(1, "peers_blocked")
+    reader.read_until_knows({1})
+    behind = metrics.get("behind_messages")
+    assert behind == metrics.get("behind_messages_max") > 0
+    assert metrics.get("messages_total") + behind == 3 + 16 + 16 + 3 + 32
+    assert connect(str(place.socket)).recv(8) == b""
+    metrics.wait(1, "refused_total", reason="max_peers")
+    stalled.greeting()
+    metrics.wait(0, "behind_messages")
+    assert metrics.get("peers_blocked") == 0
+    stalled.sock.sendall(b"x")
+    metrics.wait(1, "left_total", reason="spoke")
+    reader.close()
+    metrics.wait(1, "left_total", reason="closed")
+    assert metrics.get("joined_total") == 2 and metrics.get("peers") == 0
+    assert metrics.get("ids_left") == 65536
+
+
+def test_labels_are_escaped(place):
+    """Quotes, backslashes and newlines in a path; a byte that is no UTF-8 becomes a "?"."""
+    name = os.fsencode(place.dir) + b'/a "\\ \n\xff\xc3\xbc'
+    metrics = place.dir / "m.prom"
+    place.server("--metrics", metrics, socket=os.fsdecode(name))
+    wait_until(metrics.exists, "the file was written")
+    shown = f'{place.dir}/a "\\ \n?ü'
+    assert Metrics(metrics, shown).get("up") == 1
+
+
+def test_unchanged_and_changed(place):
+    """What has not changed is not written at each interval, but sometimes, for its age."""
+    _, metrics = serve(place)
+    # The first file may differ from the second by an fd of the start. Then three intervals of
+    # four pass without a change of the file.
+    seen = [metrics.path.stat().st_ino]
+    times = [time.monotonic()]
+    while len(seen) < 4:
+        wait_until(lambda: metrics.path.stat().st_ino != seen[-1], "it was written again")
+        seen.append(metrics.path.stat().st_ino)
+        times.append(time.monotonic())
+    assert times[3] - times[2] > 2.5 and times[2] - times[1] > 2.5
+    join(place)
+    metrics.wait(1, "peers")
+
+
+def test_readers_never_see_half(place):
+    """Whoever opens it at any time has a whole file, and there is never another that ends so."""
+    _, metrics = serve(place)
+    end = time.monotonic() + 2.5
+    clients = 0
+    while time.monotonic() < end:
+        parse(metrics.path.read_bytes())
+        if clients < 50:
+            join(place).close()
+            clients += 1
+        assert [name for name in os.listdir(place.dir) if name.endswith(".prom")] == \
+            ["ivshmem.prom"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_removed_at_the_end(place, number):
+    """So that nobody takes old numbers for new ones."""
+    server, metrics = serve(place)
+    server.stop(number)
+    assert not metrics.path.exists()
+    assert os.listdir(place.dir) == []
+
+
+def test_not_removed_if_it_is_another(place):
+    """What somebody else put in its place stays."""
+    server, metrics = serve(place)
+    other = place.dir / "other"
+    other.write_text("of somebody else\n")
+    server.signal(signal.SIGSTOP)  # so that it does not write in between
+    other.rename(metrics.path)
+    server.signal(signal.SIGTERM)
+    server.signal(signal.SIGCONT)
+    assert server.wait() == 0
+    assert metrics.path.read_text() == "of somebody else\n"
+
+
+def test_killed_and_started_again(place):
+    """What a killed server left, also a half-written file, is replaced."""
+    server, metrics = serve(place)
+    server.end()
+    half = place.dir / ".ivshmem.prom.tmp"
+    half.write_text("half")
+    before = metrics.get("start_time_seconds")
+    server = place.server("--metrics", metrics.path)
+    wait_until(lambda: metrics.get("start_time_seconds") > before, "it was replaced")
+    assert not half.exists()
+    server.stop()
+    assert not metrics.path.exists()
+
+
+def test_links_are_not_followed(place):
+    """Neither under the file's name nor under the temporary one."""
+    victim = place.dir / "victim"
+    victim.write_text("precious")
+    (place.dir / ".ivshmem.prom.tmp").symlink_to(victim)
+    _, metrics = serve(place)
+    assert metrics.get("up") == 1 and victim.read_text() == "precious"
+
+
+@NEEDS_ROOT
+def test_full_and_not_full_again(place):
+    """It is said once, the server goes on, and when there is room again that is said too."""
+    disk = place.dir / "disk"
+    disk.mkdir()
+    done = place.run("mount", "-t", "tmpfs", "-o", "size=16k", "none", disk)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    try:
+        path = disk / "m.prom"
+        server = place.server("--metrics", path, "--metrics-interval", "1")
+        metrics = Metrics(path, place.socket)
+        wait_until(path.exists, "the file was written")
+        with open(disk / "ballast", "wb", buffering=0) as ballast:
+            with pytest.raises(OSError):
+                while True:
+                    ballast.write(bytes(4096))
+        join(place)
+        server.err.wait(f"cannot write the metrics {path}: No space left on device; trying again")
+        time.sleep(2.5)
+        assert server.err.count("cannot write the metrics") == 1
+        assert metrics.get("peers") == 0, "the old file is not there any more"
+        assert sorted(os.listdir(disk)) == ["ballast", "m.prom"]
+        (disk / "ballast").unlink()
+        server.err.wait(f"the metrics {path} can be written again")
+        metrics.wait(1, "peers")
+        server.stop()
+        assert os.listdir(disk) == []
+    finally:
+        place.end_all()
+        place.run("umount", disk)
+
+
+@NEEDS_ROOT
+def test_directory_that_may_not_be_written_to(place):
+    """The same for a user without rights; it works when they are given."""
+    place.dir.chmod(0o777)
+    there = place.dir / "there"
+    there.mkdir(mode=0o755)
+    program = shutil.copy(place.server_program, place.dir)
+    server = place.start(program, "-F", "-S", place.socket, "-M", place.shm, "--metrics",
+                         there / "m.prom", "--metrics-interval", "1", user=61234)
+    server.err.wait("cannot write the metrics")
+    there.chmod(0o777)
+    server.err.wait("can be written again")
+    assert Metrics(there / "m.prom", place.socket).get("up") == 1
+
+
+def test_clients_have_taken_all_fds(place):
+    """The file is written also then."""
+    _, metrics = serve(place, "-n", "4", nofile=64)
+    while place.add(RawClient(str(place.socket), 4)).next() is not None:
+        pass
+    metrics.wait(1, "refused_total", reason="no_fd")
+    assert metrics.get("max_fds") == 64 >= metrics.get("open_fds") > 50
+
+
+@pytest.mark.parametrize("path, message", [
+    ("/dev/null", "/dev/null exists and is no file"),
+    ("/no/such/place/m.prom", "cannot open /no/such/place/, where the metrics are to be"),
+    ("dir/", "is no name for the file of metrics"),
+    ("", "is no name for the file of metrics"),
+    ("/dev", "/dev exists and is no file"),
+])
+def test_no_place_for_a_file(place, path, message):
+    """An error at the start; nothing is left behind, and no device replaced."""
+    done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "--metrics", path)
+    assert done.returncode == 1 and message in done.stderr
+    assert not place.socket.exists() and not place.shm_path.exists()
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+@pytest.mark.parametrize("value", ["0", "3601", "x", "", "-1", "1.5"])
+def test_bad_interval(place, value):
+    """Status 2 and what is possible."""
+    done = place.run_server("-F", "--metrics-interval", value)
+    assert done.returncode == 2
+    assert f'no interval "{value}": use 1 to 3600 seconds' in done.stderr
+
+
+@pytest.mark.parametrize("data", [
+    b'a{b="c"} 1\n', b"# HELP ivshmem_server_a b\nivshmem_server_a 1\n",
+    b"# HELP ivshmem_server_a b\n# TYPE ivshmem_server_a counter\nivshmem_server_a 1\n",
+    b'# HELP ivshmem_server_a b\n# TYPE ivshmem_server_a gauge\nivshmem_server_a{b="\\x"} 1\n',
+    b'# HELP ivshmem_server_a b\n# TYPE ivshmem_server_a gauge\nivshmem_server_a{b="c"d="e"} 1\n',
+    b"# HELP ivshmem_server_a b\n# TYPE ivshmem_server_a gauge\nivshmem_server_a 1",
+    b"# HELP ivshmem_server_a b\n# TYPE ivshmem_server_a gauge\n",
+], ids=range(7))
+def test_the_parser_itself(data):
+    """It refuses what is against the format."""
+    with pytest.raises(AssertionError):
+        parse(data)

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ivshmem-server --status: the table, the errors, and what a lying server can make it print."""
+import json
+import os
+import pwd
+import re
+import shutil
+import socket
+import threading
+
+import pytest
+
+from support.control import ask_once
+from support.programs import TIMEOUT, place
+from support.wire import RawClient, read_together, ring
+
+__all__ = ["place"]
+
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+COLUMNS = ["ID", "PID", "PROGRAM", "USER", "SINCE", "STATE", "VECTORS", "BEHIND", "DOORBELLS"]
+
+
+def control_of(where):
+    """Where its control socket is."""
+    return where.dir / "control"
+
+
+def show(where, *options, path=None):
+    """Run --status to its end."""
+    return where.run_server("--status", path or control_of(where), *options)
+
+
+def fails(where, message, path=None):
+    """It ends with status 1, says why in one line, and prints nothing else."""
+    done = show(where, path=path)
+    assert (done.returncode, done.stdout) == (1, ""), done
+    assert done.stderr.startswith("ivshmem-server: ") and done.stderr.count("\n") == 1
+    assert message in done.stderr
+
+
+class Liar:
+    """Something that listens there and is no server: sends bytes and stays, or closes."""
+
+    def __init__(self, path, data, stays=False):
+        self._sock = socket.socket(socket.AF_UNIX)
+        self._sock.bind(str(path))
+        self._sock.listen()
+        self._sock.settimeout(TIMEOUT)
+        self._thread = threading.Thread(target=self._answer, args=(data, stays), daemon=True)
+        self._thread.start()
+
+    def _answer(self, data, stays):
+        try:
+            there, _ = self._sock.accept()
+            with there:
+                there.settimeout(TIMEOUT)
+                there.recv(4096)
+                there.sendall(data)
+                if stays:
+                    there.recv(1)
+        except OSError:
+            pass  # the tool ended first
+
+    def close(self):
+        """Stop listening."""
+        self._thread.join(TIMEOUT)
+        self._sock.close()
+
+
+def test_table(place):
+    """Head lines, then a line for each client, in columns that stand under their titles."""
+    server = place.server("--control", control_of(place), "-n", "16", "-l", "2M", "--max-peers",
+                          "3", "--max-peers-per-user", "9")
+    place.add(RawClient(str(place.socket), 16)).greeting().close()
+    server.err.wait("client 0 left")
+    readers = [place.add(RawClient(str(place.socket), 16)).greeting() for _ in range(2)]
+    stalled = place.add(RawClient(str(place.socket), 16))
+    server.err.wait("joined", 4)
+    read_together(readers, lambda: all(
+        c.knows(set(range(3)) - {c.id}) for c in readers), "they knew each other")
+    assert place.add(RawClient(str(place.socket))).next() is None
+    for _ in range(7):
+        ring(readers[0].peers[1][2])
+    behind = ask_once(control_of(place))["peers"][2]["behind"]
+
+    done = show(place)
+    assert (done.returncode, done.stderr) == (0, "")
+    head, table = done.stdout.split("\n\n")
+    lines = head.splitlines()
+    assert re.fullmatch(rf"server   pid {server.pid}, version [0-9.]+, "
+                        r"since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", lines[0])
+    assert lines[1] == f"socket   {place.socket}, 16 vectors"
+    assert lines[2] == (f"region   shm:{place.shm}, 2M in pages of 4K, at {place.shm_path}, "
+                        "not sealed, new")
+    assert re.fullmatch(r"limits   clients 3, of one user 9, open files \d+, ids left 65533",
+                        lines[3])
+    assert lines[4] == "clients  3 now, 4 joined, 1 left (closed 1)"
+    assert lines[5] == "refused  1 connections (max_peers 1)"
+    assert re.fullmatch(r"told     \d+ messages, 0 waits for the kernel", lines[6])
+    rows = table.splitlines()
+    assert rows[0].split() == COLUMNS and len(rows) == 4
+    ends = [rows[0].index(title) + len(title) for title in COLUMNS]
+    starts = [rows[0].index(title) for title in COLUMNS]
+    user = pwd.getpwuid(os.getuid()).pw_name
+    program = open("/proc/self/comm", encoding="utf-8").read().strip()
+    for at, row in enumerate(rows[1:]):
+        for column in ["ID", "PID", "VECTORS", "BEHIND"]:
+            assert row[ends[COLUMNS.index(column)] - 1].isdigit()
+        for column in ["PROGRAM", "USER", "SINCE", "STATE", "DOORBELLS"]:
+            start = starts[COLUMNS.index(column)]
+            assert row[start - 1] == " " and row[start] != " "
+        cells = row.split(maxsplit=8)
+        assert cells[:4] == [str(at), str(os.getpid()), program, user]
+        assert cells[5:8] == [["ready", "ready", "blocked"][at], "16", [
+            "0", "0", str(behind)][at]]
+        counts = [0] * 16
+        counts[2] = 7 if at == 1 else 0
+        assert cells[8] == " ".join(map(str, counts))
+    assert stalled.next() is not None
+
+
+def test_json_is_the_reply_as_it_came(place):
+    """One line, doorbells included."""
+    place.server("--control", control_of(place))
+    place.add(RawClient(str(place.socket), 1)).greeting()
+    done = show(place, "--json")
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+    assert json.loads(done.stdout) == ask_once(control_of(place), doorbells=True)
+
+
+def test_many_doorbells_are_cut_short(place):
+    """Sixteen of one client, and how many more there are."""
+    place.server("--control", control_of(place), "-n", "40")
+    place.add(RawClient(str(place.socket), 40)).greeting()
+    assert show(place).stdout.splitlines()[-1].endswith(" 0" * 16 + " and 24 more")
+
+
+def test_no_vectors_and_nobody(place):
+    """An empty table has its titles, a client without doorbells a dash."""
+    server = place.server("--control", control_of(place), "-n", "0")
+    assert show(place).stdout.splitlines()[-1].split() == COLUMNS
+    place.add(RawClient(str(place.socket), 0)).greeting()
+    server.err.wait("joined")
+    assert show(place).stdout.splitlines()[-1].split()[6:] == ["0", "0", "-"]
+
+
+@NEEDS_ROOT
+def test_a_program_that_is_gone(place):
+    """Its name is not known; a user without a name is a number."""
+    place.dir.chmod(0o777)
+    place.server("--control", control_of(place), "--socket-mode", "0666")
+    code = ("import os,socket,sys,time; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
+            "print('joined', flush=True)\nif os.fork(): os._exit(0)\ntime.sleep(60)")
+    parent = place.start("setpriv", "--reuid=61234", "--regid=61234", "--clear-groups",
+                         "/usr/bin/python3", "-c", "import socket,os,sys\n" + code.replace(
+                             "time.sleep(60)", "sys.stdin.read()"), place.socket, stdin=-1)
+    parent.out.wait("joined")
+    parent.popen.wait(TIMEOUT)
+    row = show(place).stdout.splitlines()[-1].split()
+    parent.popen.stdin.close()
+    assert row[:4] == ["0", str(parent.pid), "-", "61234"]
+
+
+# What goes wrong
+
+def test_no_such_socket(place):
+    """With what to look for."""
+    fails(place, f"there is no socket {control_of(place)}: is the server running, with --control")
+
+
+def test_nobody_listens(place):
+    """A killed server's socket."""
+    place.server("--control", control_of(place)).end()
+    fails(place, f"nobody listens at {control_of(place)}: the server has ended")
+
+
+def test_a_file(place):
+    """Is no socket."""
+    control_of(place).write_text("")
+    fails(place, "or it is no socket")
+
+
+def test_long_path(place):
+    """As of all sockets."""
+    fails(place, "the socket's path has 200 bytes; 1 to 107 are possible", path="x" * 200)
+
+
+@NEEDS_ROOT
+def test_not_allowed(place):
+    """The permissions are named."""
+    place.dir.chmod(0o777)
+    place.server("--control", control_of(place))
+    process = place.start(shutil.copy(place.server_program, place.dir), "--status",
+                          control_of(place), user=61234)
+    assert process.wait() == 1
+    assert f"not allowed to ask at {control_of(place)}: its permissions" in process.err.text()
+
+
+def test_the_socket_of_clients(place):
+    """It is said that it is the other one; the server loses a client and nothing else."""
+    server = place.server("--control", control_of(place))
+    fails(place, "answers something else: is it the control socket", path=place.socket)
+    server.err.wait("left")
+    assert show(place).returncode == 0
+
+
+@pytest.mark.parametrize("data, stays, message", [
+    (b"", True, "did not answer in 5 s: is it the control socket"),
+    (b'{"version":"1"', True, "did not answer in 5 s: is it the control socket"),
+    (b"", False, "ended the connection before its reply was complete"),
+    (b'{"version":"1"', False, "ended the connection before its reply was complete"),
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n", False, "answers something else"),
+    (b"{}\n", False, "answers something else"),
+    (b"{nonsense}\n", False, "answers something else"),
+    (b'{"error":"there is no \\u001b[31mstatus\\n"}\n', False,
+     "says: there is no ?[31mstatus?\n"),
+], ids=["silent", "stops", "ends", "ends in the middle", "other protocol", "other JSON",
+        "no JSON", "error"])
+def test_other_servers(place, data, stays, message):
+    """Nothing is waited for longer than 5 s, and the reason is given."""
+    place.add(Liar(control_of(place), data, stays))
+    fails(place, message)
+
+
+def test_datagram_socket(place):
+    """A socket of another type."""
+    there = place.add(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+    there.bind(str(control_of(place)))
+    fails(place, "is a socket of another type")
+
+
+def test_nothing_dangerous_is_printed(place):
+    """A reply full of control characters, and of types that nobody expects."""
+    evil = "\x1b]0;x\x07\r\n\x7f\u009b2J\u202e"
+    place.add(Liar(control_of(place), json.dumps({
+        "version": evil, "pid": evil, "since": evil, "socket": evil, "vectors": evil,
+        "region": {"address": evil, "path": evil, "size": evil},
+        "limits": evil, "totals": {"left": {evil: 5}, "refused": [1]},
+        "peers": [{"id": evil, "pid": 2**62, "uid": evil, "since": evil, "vectors": [],
+                   "doorbells": [evil, 2**62] * 20}, evil, None, {}],
+    }).encode() + b"\n"))
+    done = show(place)
+    assert done.returncode == 0
+    assert all(char == "\n" or char.isprintable() for char in done.stdout), repr(done.stdout)
+    assert len(done.stdout.splitlines()) == 7 + 1 + 5
+
+
+def test_nowhere_to_print(place):
+    """A full disk is an error."""
+    place.server("--control", control_of(place))
+    for option in ["", "--json"]:
+        done = place.run("sh", "-c", f'exec "$0" --status "$1" {option} >/dev/full',
+                         place.server_program, control_of(place))
+        assert done.returncode == 1 and "No space left on device" in done.stderr
+
+
+def test_json_alone(place):
+    """Goes with --status only."""
+    done = place.run_server("--json")
+    assert done.returncode == 2 and "it goes with --status PATH" in done.stderr
+
+
+def test_many_clients(place):
+    """A reply that comes in many pieces."""
+    server = place.server("--control", control_of(place), "-n", "1")
+    for _ in range(400):
+        place.add(RawClient(str(place.socket), 1, keep=False))
+    server.err.wait("joined", 400)
+    rows = show(place).stdout.split("\n\n")[1].splitlines()
+    assert [row.split()[0] for row in rows[1:]] == [str(n) for n in range(400)]
+    assert len({row.index("python") if "python" in row else -1 for row in rows[1:]}) == 1

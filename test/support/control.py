@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The control socket from outside: lines there, lines back."""
+import json
+import socket
+
+from support.wire import TIMEOUT, connect
+
+STATUS = b'{"request":"status"}\n'
+VERSION = b'{"request":"version"}\n'
+
+
+class Control:
+    """A connection to a control socket."""
+
+    def __init__(self, path):
+        self.sock = connect(str(path))
+        self.sock.settimeout(TIMEOUT)
+        self._bytes = b""
+
+    def close(self):
+        """End the connection."""
+        self.sock.close()
+
+    def send(self, data):
+        """Bytes as they are."""
+        self.sock.sendall(data)
+
+    def no_more(self):
+        """Nothing more will be asked."""
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def line(self):
+        """One line of the server's, without the newline; None: it closed the connection."""
+        while b"\n" not in self._bytes:
+            try:
+                more = self.sock.recv(65536)
+            except ConnectionResetError:
+                more = b""
+            if not more:
+                assert self._bytes == b"", f"the last line is not complete: {self._bytes[-80:]!r}"
+                return None
+            self._bytes += more
+        line, self._bytes = self._bytes.split(b"\n", 1)
+        return line
+
+    def reply(self):
+        """One reply as a dict."""
+        line = self.line()
+        assert line is not None, "the server closed the control connection"
+        return json.loads(line)
+
+    def ask(self, data=STATUS):
+        """Send a request and take in the reply."""
+        self.send(data)
+        return self.reply()
+
+
+def ask_once(path, **members):
+    """One status with a connection of its own."""
+    control = Control(path)
+    try:
+        return control.ask(json.dumps({"request": "status", **members}).encode() + b"\n")
+    finally:
+        control.close()
