@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Fuzz target for ivs_control_parse().
+ *
+ * Input: a line as it comes from the control socket. Whatever it is, there is a request or a reason;
+ * and a request that was understood is the same when it is written in the shortest way.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/request.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition))                                                                  \
+			__builtin_trap();                                                          \
+	} while (0)
+
+/* What no parser would write, to see that nothing is written without need. */
+#define UNTOUCHED ((enum ivs_request_type)77)
+
+static struct ivs_request parse(const char *line, size_t len, int *result)
+{
+	struct ivs_request request = {.type = UNTOUCHED};
+	struct ivs_error err = {0};
+
+	*result = ivs_control_parse(line, len, &request, &err);
+	CHECK(*result == 0 || *result == IVS_REQUEST_E_BAD);
+	CHECK((*result == 0) == (*err.text == '\0'));
+	CHECK((*result == 0) == (request.type != UNTOUCHED));
+	CHECK(memchr(err.text, '\0', sizeof(err.text)));
+	CHECK(!strchr(err.text, '\n') || memchr(line, '\\', len) || memchr(line, '\n', len));
+	return request;
+}
+
+/* In the shortest way. Return: how long. */
+static size_t write_request(const struct ivs_request *request, char *out, size_t out_len)
+{
+	return (size_t)snprintf(out, out_len, "{\"request\":\"%s\"%s}",
+				request->type == IVS_REQUEST_STATUS ? "status" : "version",
+				request->doorbells ? ",\"doorbells\":true" : "");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct ivs_request first, again;
+	char text[64];
+	int result;
+
+	first = parse((const char *)data, size, &result);
+	CHECK(result == IVS_REQUEST_E_BAD || size <= IVS_REQUEST_LINE_MAX);
+	if (result)
+		return 0;
+	CHECK(first.type == IVS_REQUEST_STATUS || !first.doorbells);
+	again = parse(text, write_request(&first, text, sizeof(text)), &result);
+	CHECK(result == 0 && again.type == first.type && again.doorbells == first.doorbells);
+	/* One byte less is no request. */
+	parse(text, strlen(text) - 1, &result);
+	CHECK(result == IVS_REQUEST_E_BAD);
+	return 0;
+}
