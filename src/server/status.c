@@ -17,6 +17,10 @@
 #include "util/fd.h"
 #include "util/text.h"
 
+#ifndef F_SEAL_EXEC
+#define F_SEAL_EXEC 0x0020 /* Linux 6.3 */
+#endif
+
 IVS_SYSCALLS(ivs_status_syscalls, {"getpid"}, IVS_CALL_GETRLIMIT, IVS_CALL_OPEN_TO_READ, {"read"},
 	     {"close"}, {"fcntl", {IVS_ARG_IS(2, F_GET_SEALS)}},
 	     {"fcntl64", {IVS_ARG_IS(2, F_GET_SEALS)}}, IVS_CALL_DUPFD_CLOEXEC);
@@ -79,6 +83,7 @@ static json_t *seals_of(int fd)
 		{F_SEAL_GROW, "grow"},
 		{F_SEAL_WRITE, "write"},
 		{F_SEAL_FUTURE_WRITE, "future_write"},
+		{F_SEAL_EXEC, "exec"},
 	};
 	json_t *names = json_array();
 	int has = fcntl(fd, F_GET_SEALS);
