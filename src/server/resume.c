@@ -11,8 +11,10 @@ static int resume_client(struct ivs_server *server, unsigned int id)
 
 	result = ivs_keep_take_client(server->keep, id, ivs_roster_serial(server->roster, id),
 				      ivs_roster_vectors(server->roster, id), &client);
-	if (!result)
-		result = ivs_server_add(server, client);
+	if (result)
+		return result;
+	client->since_ms = (int64_t)ivs_roster_note(server->roster, id);
+	result = ivs_server_add(server, client);
 	return result;
 }
 

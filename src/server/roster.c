@@ -340,6 +340,16 @@ uint64_t ivs_roster_serial(const struct ivs_roster *roster, unsigned int id)
 	return ivs_roster_slot(roster, id)->serial;
 }
 
+void ivs_roster_set_note(struct ivs_roster *roster, unsigned int id, uint64_t note)
+{
+	ivs_roster_slot(roster, id)->note = note;
+}
+
+uint64_t ivs_roster_note(const struct ivs_roster *roster, unsigned int id)
+{
+	return ivs_roster_slot(roster, id)->note;
+}
+
 unsigned int ivs_roster_vectors(const struct ivs_roster *roster, unsigned int id)
 {
 	return ivs_roster_slot(roster, id)->vectors_n;

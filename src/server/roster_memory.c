@@ -13,7 +13,7 @@
 #define SEATS_FIRST 8
 
 static_assert(sizeof(struct ivs_roster_header) == 56, "it is kept over an upgrade");
-static_assert(offsetof(struct ivs_roster_slot, sets) == 48, "it is kept over an upgrade");
+static_assert(offsetof(struct ivs_roster_slot, sets) == 56, "it is kept over an upgrade");
 
 int ivs_roster_heap_grow(struct ivs_roster_memory *memory, size_t len)
 {

@@ -78,6 +78,7 @@ struct ivs_roster_header {
  * @knows_self: its own vectors have been told, or it has none
  * @self_after: the ids below which there was somebody to be told of before itself
  * @serial:     no other has ever had it
+ * @note:       for the caller: ivs_roster_set_note()
  * @sets:       known, then heard: see roster.c
  */
 struct ivs_roster_slot {
@@ -92,6 +93,7 @@ struct ivs_roster_slot {
 	uint32_t knows_self;
 	uint32_t self_after;
 	uint64_t serial;
+	uint64_t note;
 	uint64_t sets[];
 };
 
