@@ -152,7 +152,7 @@ static int join(struct ivs_server *server, int *sock, const struct ucred *cred)
 	}
 	client->id = id;
 	client->serial = ivs_roster_serial(server->roster, id);
-	ivs_roster_set_note(server->roster, id, (uint64_t)client->since_ms);
+	ivs_roster_set_note(server->roster, id, NOTE_SINCE, (uint64_t)client->since_ms);
 	result = ivs_server_add(server, client);
 	if (result) {
 		ivs_roster_leave(server->roster, id);

@@ -13,7 +13,7 @@ static int resume_client(struct ivs_server *server, unsigned int id)
 				      ivs_roster_vectors(server->roster, id), &client);
 	if (result)
 		return result;
-	client->since_ms = (int64_t)ivs_roster_note(server->roster, id);
+	client->since_ms = (int64_t)ivs_roster_note(server->roster, id, NOTE_SINCE);
 	result = ivs_server_add(server, client);
 	return result;
 }

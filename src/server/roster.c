@@ -10,7 +10,7 @@
  *
  * What a client must be told is known minus visible (leaves) and visible minus heard (joins). Both
  * are found by looking through words, so a join costs every other client a few instructions and no
- * memory. What is kept of a client is in a slot of the roster's memory (roster_memory.h), from
+ * memory. What is kept of a client is in a seat of the roster's memory (roster_memory.h), from
  * which all the rest can be computed. A client in the middle of a peer's vectors remembers whose and
  * which (at_id, at_vector).
  * Joins are told in the order of ids from a cursor upwards, once around; when the cursor has passed
@@ -49,7 +49,7 @@ int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int ids_n, unsign
 	if (grow_bitmap(&roster->visible, from_n, to_n) ||
 	    grow_bitmap(&roster->taken, from_n, to_n) ||
 	    grow_bitmap(&roster->stale, from_n, to_n) ||
-	    grow_bitmap(&roster->seats, words_for(roster->seats_n), words_for(seats_n)))
+	    grow_bitmap(&roster->taken_seats, words_for(roster->seats_n), words_for(seats_n)))
 		return -ENOMEM;
 	ids = reallocarray(roster->ids, ids_n, sizeof(*ids));
 	if (!ids)
@@ -67,8 +67,8 @@ void ivs_roster_follow_memory(struct ivs_roster *roster)
 	roster->ids_n = area->ids_n;
 	roster->words_n = words_for(area->ids_n);
 	roster->seats_n = area->seats_n;
-	roster->slots = area->offset;
-	roster->slot_len = ivs_roster_slot_len(area->ids_n);
+	roster->seats_at = area->offset;
+	roster->seat_len = ivs_roster_seat_len(area->ids_n);
 }
 
 static int grow(struct ivs_roster *roster, unsigned int ids_n, unsigned int seats_n)
@@ -125,7 +125,7 @@ void ivs_roster_free(struct ivs_roster *roster)
 		return;
 	free(roster->heap.base);
 	free(roster->ids);
-	free(roster->seats);
+	free(roster->taken_seats);
 	free(roster->visible);
 	free(roster->taken);
 	free(roster->stale);
@@ -172,7 +172,7 @@ static int choose_id(struct ivs_roster *roster, unsigned int *id)
 
 static int choose_seat(struct ivs_roster *roster, unsigned int *seat)
 {
-	*seat = lowest_absent(roster->seats, roster->seats_n);
+	*seat = lowest_absent(roster->taken_seats, roster->seats_n);
 	return *seat < roster->seats_n ? 0 : grow(roster, roster->ids_n, roster->seats_n * 2);
 }
 
@@ -194,25 +194,25 @@ void ivs_roster_update_id(struct ivs_roster *roster, unsigned int id)
 }
 
 /* The order is what whoever finds this memory later relies on: see roster_memory.h. */
-static void fill_slot(struct ivs_roster *roster, struct ivs_roster_slot *slot, unsigned int id,
+static void fill_seat(struct ivs_roster *roster, struct ivs_roster_seat *seat, unsigned int id,
 		      unsigned int vectors_n)
 {
-	memset(slot->sets, 0, 2 * roster->words_n * sizeof(uint64_t));
-	*slot = (struct ivs_roster_slot){
+	memset(seat->sets, 0, 2 * roster->words_n * sizeof(uint64_t));
+	*seat = (struct ivs_roster_seat){
 		.id = id,
 		.vectors_n = vectors_n,
 		.at_id = NOBODY,
 		.knows_self = !vectors_n,
-		.serial = ++ivs_roster_header(roster->memory)->serial,
+		.serial = ++ivs_roster_memory_header(roster->memory)->serial,
 	};
 	atomic_signal_fence(memory_order_seq_cst);
-	slot->present = true;
+	seat->present = true;
 }
 
 void ivs_roster_occupy(struct ivs_roster *roster, unsigned int id, unsigned int seat)
 {
 	roster->ids[id].seat = seat;
-	ivs_bitmap_add(roster->seats, seat);
+	ivs_bitmap_add(roster->taken_seats, seat);
 	roster->peers_n++;
 }
 
@@ -229,7 +229,7 @@ int ivs_roster_join(struct ivs_roster *roster, unsigned int vectors_n, unsigned 
 		result = choose_seat(roster, &seat);
 	if (result)
 		return result;
-	fill_slot(roster, ivs_roster_seat(roster, seat), chosen, vectors_n);
+	fill_seat(roster, ivs_roster_seat_at(roster, seat), chosen, vectors_n);
 	ivs_roster_occupy(roster, chosen, seat);
 	ivs_roster_update_id(roster, chosen);
 	*id = chosen;
@@ -245,13 +245,13 @@ static void forget(struct ivs_roster *roster, unsigned int id, unsigned int *cou
 
 void ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 {
-	struct ivs_roster_slot *slot = ivs_roster_slot(roster, id);
+	struct ivs_roster_seat *seat = ivs_roster_seat_of(roster, id);
 	unsigned int end = roster->ids_n;
-	const uint64_t *known = ivs_roster_known(slot);
-	const uint64_t *heard = ivs_roster_heard(roster, slot);
+	const uint64_t *known = ivs_roster_known(seat);
+	const uint64_t *heard = ivs_roster_heard(roster, seat);
 
-	slot->present = false;
-	ivs_bitmap_remove(roster->seats, roster->ids[id].seat);
+	seat->present = false;
+	ivs_bitmap_remove(roster->taken_seats, roster->ids[id].seat);
 	roster->ids[id].seat = NO_SEAT;
 	ivs_bitmap_remove(roster->visible, id);
 	roster->peers_n--;
@@ -268,7 +268,7 @@ void ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 static void told_vector(struct ivs_roster *roster, unsigned int viewer,
 			const struct ivs_wire_message *msg)
 {
-	struct ivs_roster_slot *self = ivs_roster_slot(roster, viewer);
+	struct ivs_roster_seat *self = ivs_roster_seat_of(roster, viewer);
 	struct ivs_roster_id *entry = &roster->ids[msg->id];
 
 	if (!msg->vector && msg->id != viewer) {
@@ -282,11 +282,11 @@ static void told_vector(struct ivs_roster *roster, unsigned int viewer,
 	}
 	self->at_id = msg->id;
 	self->at_vector = msg->vector + 1;
-	if (self->at_vector == ivs_roster_slot(roster, msg->id)->vectors_n)
+	if (self->at_vector == ivs_roster_seat_of(roster, msg->id)->vectors_n)
 		self->at_id = NOBODY;
 }
 
-static void told_leave(struct ivs_roster *roster, struct ivs_roster_slot *self, unsigned int id)
+static void told_leave(struct ivs_roster *roster, struct ivs_roster_seat *self, unsigned int id)
 {
 	self->at_id = NOBODY;
 	ivs_bitmap_remove(ivs_roster_known(self), id);
@@ -296,7 +296,7 @@ static void told_leave(struct ivs_roster *roster, struct ivs_roster_slot *self, 
 void ivs_roster_told(struct ivs_roster *roster, unsigned int id,
 		     const struct ivs_wire_message *msgs, unsigned int msgs_n)
 {
-	struct ivs_roster_slot *self = ivs_roster_slot(roster, id);
+	struct ivs_roster_seat *self = ivs_roster_seat_of(roster, id);
 
 	for (unsigned int i = 0; i < msgs_n; i++) {
 		switch (msgs[i].type) {
@@ -321,13 +321,13 @@ void ivs_roster_told(struct ivs_roster *roster, unsigned int id,
 
 void ivs_roster_telling(struct ivs_roster *roster, unsigned int id)
 {
-	ivs_roster_slot(roster, id)->in_doubt = true;
+	ivs_roster_seat_of(roster, id)->in_doubt = true;
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
 bool ivs_roster_greeted(const struct ivs_roster *roster, unsigned int id)
 {
-	return ivs_roster_slot(roster, id)->greeting == GREETING_LEN;
+	return ivs_roster_seat_of(roster, id)->greeting == GREETING_LEN;
 }
 
 bool ivs_roster_present(const struct ivs_roster *roster, unsigned int id)
@@ -337,22 +337,23 @@ bool ivs_roster_present(const struct ivs_roster *roster, unsigned int id)
 
 uint64_t ivs_roster_serial(const struct ivs_roster *roster, unsigned int id)
 {
-	return ivs_roster_slot(roster, id)->serial;
+	return ivs_roster_seat_of(roster, id)->serial;
 }
 
-void ivs_roster_set_note(struct ivs_roster *roster, unsigned int id, uint64_t note)
+void ivs_roster_set_note(struct ivs_roster *roster, unsigned int id, unsigned int which,
+			 uint64_t note)
 {
-	ivs_roster_slot(roster, id)->note = note;
+	ivs_roster_seat_of(roster, id)->notes[which] = note;
 }
 
-uint64_t ivs_roster_note(const struct ivs_roster *roster, unsigned int id)
+uint64_t ivs_roster_note(const struct ivs_roster *roster, unsigned int id, unsigned int which)
 {
-	return ivs_roster_slot(roster, id)->note;
+	return ivs_roster_seat_of(roster, id)->notes[which];
 }
 
 unsigned int ivs_roster_vectors(const struct ivs_roster *roster, unsigned int id)
 {
-	return ivs_roster_slot(roster, id)->vectors_n;
+	return ivs_roster_seat_of(roster, id)->vectors_n;
 }
 
 unsigned int ivs_roster_unheard(const struct ivs_roster *roster)

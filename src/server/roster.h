@@ -123,11 +123,12 @@ bool ivs_roster_present(const struct ivs_roster *roster, unsigned int id);
 /** ivs_roster_serial() - the number of the join by which @id, who is there, came; no other has it */
 uint64_t ivs_roster_serial(const struct ivs_roster *roster, unsigned int id);
 
-/** ivs_roster_set_note() - a number that is kept with @id, who is there; 0 at first */
-void ivs_roster_set_note(struct ivs_roster *roster, unsigned int id, uint64_t note);
+/** ivs_roster_set_note() - numbers that are kept with @id, who is there; 0 at first; @which: 0 or 1 */
+void ivs_roster_set_note(struct ivs_roster *roster, unsigned int id, unsigned int which,
+			 uint64_t note);
 
-/** ivs_roster_note() - that number */
-uint64_t ivs_roster_note(const struct ivs_roster *roster, unsigned int id);
+/** ivs_roster_note() - such a number */
+uint64_t ivs_roster_note(const struct ivs_roster *roster, unsigned int id, unsigned int which);
 
 /** ivs_roster_vectors() - how many vectors @id, who is there, has */
 unsigned int ivs_roster_vectors(const struct ivs_roster *roster, unsigned int id);

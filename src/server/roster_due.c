@@ -4,7 +4,7 @@
 
 /**
  * struct plan - a walk through what is due, which changes nothing but itself
- * @self: a copy of the slot, advanced as if the messages so far had left
+ * @self: a copy of the seat, advanced as if the messages so far had left
  * @known, @heard: its sets, as they are
  * @leave_from: ids below it have been looked through for leaves
  * @wrapped:    the cursor has gone around
@@ -13,7 +13,7 @@
 struct plan {
 	const struct ivs_roster *roster;
 	unsigned int id;
-	struct ivs_roster_slot self;
+	struct ivs_roster_seat self;
 	const uint64_t *known;
 	const uint64_t *heard;
 	unsigned int leave_from;
@@ -44,7 +44,7 @@ static bool plan_vector(struct plan *plan, struct ivs_wire_message *out)
 	if (id == NOBODY || !ivs_bitmap_has(plan->roster->visible, id))
 		return false;
 	*out = (struct ivs_wire_message){IVS_WIRE_VECTOR, id, plan->self.at_vector++, -1};
-	if (plan->self.at_vector == ivs_roster_slot(plan->roster, id)->vectors_n)
+	if (plan->self.at_vector == ivs_roster_seat_of(plan->roster, id)->vectors_n)
 		plan->self.at_id = NOBODY;
 	return true;
 }
@@ -77,7 +77,7 @@ static unsigned int next_join(const struct plan *plan, unsigned int from, unsign
 
 static bool plan_join(struct plan *plan, struct ivs_wire_message *out)
 {
-	struct ivs_roster_slot *self = &plan->self;
+	struct ivs_roster_seat *self = &plan->self;
 	unsigned int id = next_join(plan, self->cursor, plan->join_end);
 
 	if (!self->knows_self && id >= self->self_after) {
@@ -87,7 +87,7 @@ static bool plan_join(struct plan *plan, struct ivs_wire_message *out)
 		self->cursor = id + 1;
 	} else if (!plan->wrapped) {
 		plan->wrapped = true;
-		plan->join_end = ivs_roster_slot(plan->roster, plan->id)->cursor;
+		plan->join_end = ivs_roster_seat_of(plan->roster, plan->id)->cursor;
 		self->cursor = 0;
 		return plan_join(plan, out);
 	} else {
@@ -101,13 +101,13 @@ static bool plan_join(struct plan *plan, struct ivs_wire_message *out)
 unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
 			    struct ivs_wire_message *out, unsigned int out_n)
 {
-	struct ivs_roster_slot *slot = ivs_roster_slot(roster, id);
+	struct ivs_roster_seat *seat = ivs_roster_seat_of(roster, id);
 	struct plan plan = {
 		.roster = roster,
 		.id = id,
-		.self = *slot,
-		.known = ivs_roster_known(slot),
-		.heard = ivs_roster_heard(roster, slot),
+		.self = *seat,
+		.known = ivs_roster_known(seat),
+		.heard = ivs_roster_heard(roster, seat),
 		.join_end = roster->ids_n,
 	};
 	unsigned int n;
@@ -124,7 +124,7 @@ unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
 /* The rest of the peer in whose vectors it is, the leaves, the joins, and itself. */
 uint64_t ivs_roster_behind(const struct ivs_roster *roster, unsigned int id)
 {
-	struct ivs_roster_slot *self = ivs_roster_slot(roster, id);
+	struct ivs_roster_seat *self = ivs_roster_seat_of(roster, id);
 	const uint64_t *known = ivs_roster_known(self);
 	const uint64_t *heard = ivs_roster_heard(roster, self);
 	const uint64_t *visible = roster->visible;
@@ -132,12 +132,12 @@ uint64_t ivs_roster_behind(const struct ivs_roster *roster, unsigned int id)
 	uint64_t n = GREETING_LEN - self->greeting;
 
 	if (self->at_id != NOBODY && ivs_bitmap_has(visible, self->at_id))
-		n += ivs_roster_slot(roster, self->at_id)->vectors_n - self->at_vector;
+		n += ivs_roster_seat_of(roster, self->at_id)->vectors_n - self->at_vector;
 	for (unsigned int other = 0;
 	     (other = ivs_bitmap_first_only(known, visible, other, end)) < end; other++)
 		n++;
 	for (unsigned int other = 0;
 	     (other = ivs_bitmap_first_only(visible, heard, other, end)) < end; other++)
-		n += other == id ? 0 : ivs_roster_slot(roster, other)->vectors_n;
+		n += other == id ? 0 : ivs_roster_seat_of(roster, other)->vectors_n;
 	return n + (self->knows_self ? 0 : self->vectors_n);
 }

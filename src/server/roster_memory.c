@@ -12,8 +12,8 @@
 #define IDS_FIRST 64
 #define SEATS_FIRST 8
 
-static_assert(sizeof(struct ivs_roster_header) == 56, "it is kept over an upgrade");
-static_assert(offsetof(struct ivs_roster_slot, sets) == 56, "it is kept over an upgrade");
+static_assert(sizeof(struct ivs_roster_memory_header) == 56, "it is kept over an upgrade");
+static_assert(offsetof(struct ivs_roster_seat, sets) == 64, "it is kept over an upgrade");
 
 int ivs_roster_heap_grow(struct ivs_roster_memory *memory, size_t len)
 {
@@ -29,27 +29,27 @@ int ivs_roster_heap_grow(struct ivs_roster_memory *memory, size_t len)
 
 static uint64_t area_len(const struct ivs_roster_area *area)
 {
-	return area->seats_n * ivs_roster_slot_len(area->ids_n);
+	return area->seats_n * ivs_roster_seat_len(area->ids_n);
 }
 
-static struct ivs_roster_slot *slot_at(const struct ivs_roster_memory *memory,
-				       const struct ivs_roster_area *area, unsigned int seat)
+static struct ivs_roster_seat *seat_at(const struct ivs_roster_memory *memory,
+				       const struct ivs_roster_area *area, unsigned int n)
 {
 	uint8_t *start = memory->base + area->offset;
 
-	return (struct ivs_roster_slot *)(void *)(start + seat * ivs_roster_slot_len(area->ids_n));
+	return (struct ivs_roster_seat *)(void *)(start + n * ivs_roster_seat_len(area->ids_n));
 }
 
 int ivs_roster_memory_init(struct ivs_roster_memory *memory)
 {
-	const struct ivs_roster_area area = {sizeof(struct ivs_roster_header), IDS_FIRST,
+	const struct ivs_roster_area area = {sizeof(struct ivs_roster_memory_header), IDS_FIRST,
 					     SEATS_FIRST};
-	struct ivs_roster_header *header;
+	struct ivs_roster_memory_header *header;
 	int result = memory->grow(memory, area.offset + area_len(&area));
 
 	if (result)
 		return result;
-	header = ivs_roster_header(memory);
+	header = ivs_roster_memory_header(memory);
 	header->version = VERSION;
 	header->areas[0] = area;
 	memcpy(header->magic, MAGIC, sizeof(header->magic));
@@ -60,35 +60,35 @@ static bool is_sound(const struct ivs_roster_memory *memory, const struct ivs_ro
 {
 	return area->ids_n && area->ids_n <= IVS_ROSTER_IDS_MAX && !(area->ids_n % 64) &&
 	       area->seats_n && area->seats_n <= IVS_ROSTER_IDS_MAX &&
-	       area->offset >= sizeof(struct ivs_roster_header) && !(area->offset % 8) &&
+	       area->offset >= sizeof(struct ivs_roster_memory_header) && !(area->offset % 8) &&
 	       area->offset <= memory->len && area_len(area) <= memory->len - area->offset;
 }
 
 bool ivs_roster_memory_check(const struct ivs_roster_memory *memory)
 {
-	const struct ivs_roster_header *header = ivs_roster_header(memory);
+	const struct ivs_roster_memory_header *header = ivs_roster_memory_header(memory);
 
 	return memory->len >= sizeof(*header) &&
 	       !memcmp(header->magic, MAGIC, sizeof(header->magic)) && header->version == VERSION &&
 	       header->current <= 1 && is_sound(memory, &header->areas[header->current]);
 }
 
-static void copy_slot(const struct ivs_roster_memory *memory, const struct ivs_roster_area *from,
-		      const struct ivs_roster_area *to, unsigned int seat)
+static void copy_seat(const struct ivs_roster_memory *memory, const struct ivs_roster_area *from,
+		      const struct ivs_roster_area *to, unsigned int n)
 {
-	const struct ivs_roster_slot *former = slot_at(memory, from, seat);
-	struct ivs_roster_slot *slot = slot_at(memory, to, seat);
+	const struct ivs_roster_seat *former = seat_at(memory, from, n);
+	struct ivs_roster_seat *seat = seat_at(memory, to, n);
 	unsigned int words_n = from->ids_n / 64;
 
-	*slot = *former;
-	memcpy(slot->sets, former->sets, words_n * sizeof(uint64_t));
-	memcpy(slot->sets + to->ids_n / 64, former->sets + words_n, words_n * sizeof(uint64_t));
+	*seat = *former;
+	memcpy(seat->sets, former->sets, words_n * sizeof(uint64_t));
+	memcpy(seat->sets + to->ids_n / 64, former->sets + words_n, words_n * sizeof(uint64_t));
 }
 
 /* Before the present area if there is room, else behind it: so there never are more than these two. */
 static void place(const struct ivs_roster_area *present, struct ivs_roster_area *area)
 {
-	area->offset = sizeof(struct ivs_roster_header);
+	area->offset = sizeof(struct ivs_roster_memory_header);
 	if (area->offset + area_len(area) > present->offset)
 		area->offset = present->offset + area_len(present);
 }
@@ -96,7 +96,7 @@ static void place(const struct ivs_roster_area *present, struct ivs_roster_area 
 int ivs_roster_memory_grow(struct ivs_roster_memory *memory, unsigned int ids_n,
 			   unsigned int seats_n)
 {
-	struct ivs_roster_header *header = ivs_roster_header(memory);
+	struct ivs_roster_memory_header *header = ivs_roster_memory_header(memory);
 	struct ivs_roster_area from = header->areas[header->current];
 	struct ivs_roster_area to = {.ids_n = ids_n, .seats_n = seats_n};
 	int result;
@@ -106,12 +106,12 @@ int ivs_roster_memory_grow(struct ivs_roster_memory *memory, unsigned int ids_n,
 		result = memory->grow(memory, to.offset + area_len(&to));
 		if (result)
 			return result;
-		header = ivs_roster_header(memory);
+		header = ivs_roster_memory_header(memory);
 	}
 	memset(memory->base + to.offset, 0, area_len(&to));
-	for (unsigned int seat = 0; seat < from.seats_n; seat++) {
-		if (slot_at(memory, &from, seat)->present)
-			copy_slot(memory, &from, &to, seat);
+	for (unsigned int n = 0; n < from.seats_n; n++) {
+		if (seat_at(memory, &from, n)->present)
+			copy_seat(memory, &from, &to, n);
 	}
 	header->areas[!header->current] = to;
 	atomic_signal_fence(memory_order_seq_cst);

@@ -3,12 +3,11 @@
  * Where a roster keeps what it has told whom: memory without a pointer in it, so that it can outlive
  * the process, and another one can go on with it after an upgrade or a crash.
  *
- * A header, then an area: a slot for each of so many clients (they sit on numbered seats), with sets
- * of so many ids. When more of either are needed the slots are copied to another area, and only then
+ * A header, then an area: numbered seats for so many clients, with sets of so many ids. When more of either are needed the seats are copied to another area, and only then
  * does the header say so: whoever dies in the middle leaves the former area, which is whole.
  *
- * A slot is changed in a few steps. Which ones are safe to be the last:
- *   join   the slot is filled, then @present is set
+ * A seat is changed in a few steps. Which ones are safe to be the last:
+ *   join   the seat is filled, then @present is set
  *   tell   @in_doubt is set, messages are sent, what has been told is written, @in_doubt is cleared.
  *          With @in_doubt set nobody can know what that client has heard: it must go
  *   leave  @present is cleared
@@ -40,10 +39,10 @@ struct ivs_roster_memory {
 IVS_MUST_USE int ivs_roster_heap_grow(struct ivs_roster_memory *memory, size_t len);
 
 /**
- * struct ivs_roster_area - where the slots are
+ * struct ivs_roster_area - where the seats are
  * @offset:  from the beginning of the memory, in bytes
  * @ids_n:   ids in each set, a multiple of 64
- * @seats_n: slots
+ * @seats_n: how many seats
  */
 struct ivs_roster_area {
 	uint64_t offset;
@@ -52,12 +51,12 @@ struct ivs_roster_area {
 };
 
 /**
- * struct ivs_roster_header - the beginning of the memory
+ * struct ivs_roster_memory_header - the beginning of the memory
  * @magic, @version: whoever does not know these cannot go on with it
  * @current: which of @areas is in use
  * @serial:  of the last one who joined
  */
-struct ivs_roster_header {
+struct ivs_roster_memory_header {
 	char magic[8];
 	uint32_t version;
 	uint32_t current;
@@ -65,8 +64,10 @@ struct ivs_roster_header {
 	struct ivs_roster_area areas[2];
 };
 
+#define IVS_ROSTER_NOTES_N 2
+
 /**
- * struct ivs_roster_slot - somebody who is there
+ * struct ivs_roster_seat - somebody who is there
  * @present:    else nothing here means anything
  * @in_doubt:   messages are on their way
  * @id:         its own
@@ -78,10 +79,10 @@ struct ivs_roster_header {
  * @knows_self: its own vectors have been told, or it has none
  * @self_after: the ids below which there was somebody to be told of before itself
  * @serial:     no other has ever had it
- * @note:       for the caller: ivs_roster_set_note()
+ * @notes:      for the caller: ivs_roster_set_note()
  * @sets:       known, then heard: see roster.c
  */
-struct ivs_roster_slot {
+struct ivs_roster_seat {
 	uint32_t present;
 	uint32_t in_doubt;
 	uint32_t id;
@@ -93,7 +94,7 @@ struct ivs_roster_slot {
 	uint32_t knows_self;
 	uint32_t self_after;
 	uint64_t serial;
-	uint64_t note;
+	uint64_t notes[IVS_ROSTER_NOTES_N];
 	uint64_t sets[];
 };
 
@@ -114,23 +115,24 @@ bool ivs_roster_memory_check(const struct ivs_roster_memory *memory);
 IVS_MUST_USE int ivs_roster_memory_grow(struct ivs_roster_memory *memory, unsigned int ids_n,
 					unsigned int seats_n);
 
-static inline struct ivs_roster_header *ivs_roster_header(const struct ivs_roster_memory *memory)
+static inline struct ivs_roster_memory_header *
+ivs_roster_memory_header(const struct ivs_roster_memory *memory)
 {
-	return (struct ivs_roster_header *)(void *)memory->base;
+	return (struct ivs_roster_memory_header *)(void *)memory->base;
 }
 
 /** ivs_roster_area() - the one in use */
 static inline const struct ivs_roster_area *ivs_roster_area(const struct ivs_roster_memory *memory)
 {
-	const struct ivs_roster_header *header = ivs_roster_header(memory);
+	const struct ivs_roster_memory_header *header = ivs_roster_memory_header(memory);
 
 	return &header->areas[header->current];
 }
 
-/** ivs_roster_slot_len() - bytes of a slot with sets of so many ids */
-static inline size_t ivs_roster_slot_len(unsigned int ids_n)
+/** ivs_roster_seat_len() - bytes of a seat with sets of so many ids */
+static inline size_t ivs_roster_seat_len(unsigned int ids_n)
 {
-	return sizeof(struct ivs_roster_slot) + 2 * (ids_n / 64) * sizeof(uint64_t);
+	return sizeof(struct ivs_roster_seat) + 2 * (ids_n / 64) * sizeof(uint64_t);
 }
 
 #endif

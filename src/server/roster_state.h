@@ -15,7 +15,7 @@
 
 /**
  * struct ivs_roster_id - what is known of one id
- * @seat:      where the slot of its client is; NO_SEAT: nobody has it
+ * @seat:      of its client; NO_SEAT: nobody has it
  * @known_n:   to how many clients it is known
  * @heard_n:   how many clients have heard of it
  */
@@ -26,12 +26,12 @@ struct ivs_roster_id {
 };
 
 /**
- * struct ivs_roster - what can be computed anew from the slots, and where these are
- * @memory:  of the slots; @heap if the caller gave none
+ * struct ivs_roster - what can be computed anew from the seats, and where these are
+ * @memory:  of the seats; @heap if the caller gave none
  * @ids_n:   ids for which there is room, a multiple of a bitmap's word
  * @words_n: words in a bitmap
- * @slots, @slot_len: where the slots are, from the beginning of the memory, and length of one
- * @seats:   bitmap of those that are taken, of @seats_n
+ * @seats_at, @seat_len: where the seats are, from the beginning of the memory, and length of one
+ * @taken_seats: bitmap of those that are taken, of @seats_n
  * @stale_n: ids in @stale
  */
 struct ivs_roster {
@@ -41,9 +41,9 @@ struct ivs_roster {
 	unsigned int peers_n;
 	unsigned int ids_n;
 	unsigned int words_n;
-	size_t slots;
-	size_t slot_len;
-	uint64_t *seats;
+	size_t seats_at;
+	size_t seat_len;
+	uint64_t *taken_seats;
 	unsigned int seats_n;
 	unsigned int stale_n;
 	struct ivs_roster_id *ids;
@@ -52,30 +52,30 @@ struct ivs_roster {
 	uint64_t *stale;
 };
 
-static inline struct ivs_roster_slot *ivs_roster_seat(const struct ivs_roster *roster,
-						      unsigned int seat)
+static inline struct ivs_roster_seat *ivs_roster_seat_at(const struct ivs_roster *roster,
+							 unsigned int n)
 {
-	uint8_t *slot = roster->memory->base + roster->slots + seat * roster->slot_len;
+	uint8_t *seat = roster->memory->base + roster->seats_at + n * roster->seat_len;
 
-	return (struct ivs_roster_slot *)(void *)slot;
+	return (struct ivs_roster_seat *)(void *)seat;
 }
 
 /* Of somebody who is there. */
-static inline struct ivs_roster_slot *ivs_roster_slot(const struct ivs_roster *roster,
-						      unsigned int id)
+static inline struct ivs_roster_seat *ivs_roster_seat_of(const struct ivs_roster *roster,
+							 unsigned int id)
 {
-	return ivs_roster_seat(roster, roster->ids[id].seat);
+	return ivs_roster_seat_at(roster, roster->ids[id].seat);
 }
 
-static inline uint64_t *ivs_roster_known(struct ivs_roster_slot *slot)
+static inline uint64_t *ivs_roster_known(struct ivs_roster_seat *seat)
 {
-	return slot->sets;
+	return seat->sets;
 }
 
 static inline uint64_t *ivs_roster_heard(const struct ivs_roster *roster,
-					 struct ivs_roster_slot *slot)
+					 struct ivs_roster_seat *seat)
 {
-	return slot->sets + roster->words_n;
+	return seat->sets + roster->words_n;
 }
 
 /* Past the highest id that is visible. */
@@ -100,7 +100,7 @@ IVS_MUST_USE int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int 
 /** ivs_roster_follow_memory() - to another area, for which there is room in the tables */
 void ivs_roster_follow_memory(struct ivs_roster *roster);
 
-/** ivs_roster_occupy() - @id is there, and its slot is on @seat */
+/** ivs_roster_occupy() - @id is there, and sits on @seat */
 void ivs_roster_occupy(struct ivs_roster *roster, unsigned int id, unsigned int seat);
 
 /** ivs_roster_update_id() - after something about @id has changed */

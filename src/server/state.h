@@ -40,6 +40,12 @@ enum ivs_server_timer {
 	TIMERS_N,
 };
 
+/* What the roster keeps with a client for us. */
+enum ivs_server_note {
+	NOTE_SINCE,	 /* when it came, in ms since 1970 */
+	NOTE_GENERATION, /* at which it came into the roster in the region; 0: it has not */
+};
+
 /* Why somebody who connected did not become a client. */
 enum ivs_refusal {
 	REFUSED_NOT_ALLOWED,
