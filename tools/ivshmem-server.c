@@ -39,6 +39,7 @@ static void hold_signals(void)
 
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN); /* whoever read our log may go */
+	signal(SIGXFSZ, SIG_IGN); /* a region beyond "ulimit -f" is an error to tell, not our end */
 }
 
 static int open_signal_fd(struct ivs_error *err)
@@ -75,6 +76,10 @@ static void log_start(const struct settings *settings, const struct ivs_server *
 	ivs_log(IVS_LOG_INFO, "listening at %s: %s of %s, %s, %u vectors", ivs_server_path(server),
 		settings->region, size, ivs_region_created(region) ? "new" : "existing",
 		settings->server_opts.vectors_n);
+	if (settings->server_opts.roster_peers)
+		ivs_log(IVS_LOG_INFO,
+			"the end of the region shows who is connected, up to %u peers",
+			settings->server_opts.roster_peers);
 	if (!ivs_region_sealed(region))
 		ivs_log(IVS_LOG_INFO,
 			"any client can truncate the region, which ends all that use it with "

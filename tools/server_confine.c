@@ -12,6 +12,7 @@
 #include "server/control.h"
 #include "server/isolate.h"
 #include "server/metrics.h"
+#include "server/page.h"
 #include "server/status.h"
 #include "util/error.h"
 #include "util/log.h"
@@ -115,6 +116,8 @@ static void choose_lists(const struct settings *settings, const struct ivs_sysca
 	}
 	if (settings->server_opts.metrics)
 		lists[n++] = ivs_metrics_syscalls;
+	if (settings->server_opts.roster_peers)
+		lists[n++] = ivs_page_syscalls;
 	if (may_upgrade(settings))
 		lists[n++] = ivs_start_syscalls;
 }

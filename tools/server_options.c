@@ -12,6 +12,7 @@
 #include "server/isolate.h"
 #include "util/parse.h"
 #include "util/rights.h"
+#include "wire/roster_page.h"
 
 /* Defaults of QEMU's server. */
 #define DEFAULT_PIDFILE "/var/run/ivshmem-server.pid"
@@ -46,6 +47,8 @@ enum {
 	OPTION_METRICS_INTERVAL,
 	OPTION_STATUS,
 	OPTION_JSON,
+	OPTION_ROSTER,
+	OPTION_ROSTER_PEERS,
 };
 
 static const char help_text[] =
@@ -83,6 +86,10 @@ static const char help_text[] =
 	"                        how often to look whether something has changed (15)\n"
 	"      --status PATH     show what the server with this control socket says, and end\n"
 	"      --json            with --status: as JSON, as it came\n"
+	"      --roster          show who is connected at the end of the region, which is "
+	"reserved\n"
+	"                        for that: guests see no other way who joins and leaves\n"
+	"      --roster-peers N  the same, with room for more than 252 or fewer\n"
 	"  -F, --foreground      stay in the foreground\n"
 	"  -p, --pidfile PATH    in the background, or if given (" DEFAULT_PIDFILE ")\n"
 	"  -v, --verbose         log every client that joins or leaves\n"
@@ -184,6 +191,18 @@ static bool parse_count(const char *text, unsigned int *out)
 
 	*out = (unsigned int)n;
 	return good;
+}
+
+/* Those that are about the roster in the region. Return: 0 or an exit status. */
+static int take_roster_option(struct settings *settings, int option, const char *value)
+{
+	unsigned int *peers = &settings->server_opts.roster_peers;
+
+	if (option == OPTION_ROSTER_PEERS)
+		return parse_count(value, peers) ? 0 : bad_count(value);
+	if (!*peers)
+		*peers = IVS_ROSTER_SLOTS_DEFAULT;
+	return 0;
 }
 
 static int allow_user(struct ivs_admission *admission, const char *value)
@@ -313,6 +332,9 @@ static int take_access_option(struct settings *settings, int option, const char 
 		return parse_count(value, &admission->peers_max) ? 0 : bad_count(value);
 	case OPTION_MAX_PEERS_PER_USER:
 		return parse_count(value, &admission->user_peers_max) ? 0 : bad_count(value);
+	case OPTION_ROSTER:
+	case OPTION_ROSTER_PEERS:
+		return take_roster_option(settings, option, value);
 	default:
 		return take_isolation_option(settings, option, value);
 	}
@@ -410,6 +432,8 @@ static const struct option long_options[] = {
 	{"allow-group", required_argument, NULL, OPTION_ALLOW_GROUP},
 	{"max-peers", required_argument, NULL, OPTION_MAX_PEERS},
 	{"max-peers-per-user", required_argument, NULL, OPTION_MAX_PEERS_PER_USER},
+	{"roster", no_argument, NULL, OPTION_ROSTER},
+	{"roster-peers", required_argument, NULL, OPTION_ROSTER_PEERS},
 	{"user", required_argument, NULL, OPTION_USER},
 	{"chroot", required_argument, NULL, OPTION_CHROOT},
 	{"sandbox", required_argument, NULL, OPTION_SANDBOX},

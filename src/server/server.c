@@ -7,7 +7,8 @@
  *      one of another that got its id
  *   3. telling: as long as the roster changes, every client whose socket is not full is told what
  *      it does not know. What does not fit waits in the roster.
- *   4. the control socket: replies are about a server that has done what it could
+ *   4. with --roster, publishing: what has changed in this round, at once
+ *   5. the control socket: replies are about a server that has done what it could
  *
  * Client sockets are edge-triggered: a full one costs nothing until it is not full any more.
  */
@@ -26,6 +27,7 @@
 #include "server/control.h"
 #include "server/manager.h"
 #include "server/metrics.h"
+#include "server/publish.h"
 #include "server/resume.h"
 #include "server/tell.h"
 #include "util/error.h"
@@ -143,7 +145,10 @@ static int open_all(struct ivs_server *server, const struct ivs_server_options *
 	result = ivs_server_watch(server, server->listener.fd, TAG_LISTENER, EPOLLIN);
 	if (!result)
 		result = ivs_server_resume(server);
-	return result ? ivs_error_errno(err, -result, "cannot watch sockets") : 0;
+	if (result)
+		return ivs_error_errno(err, -result, "cannot watch sockets");
+	/* Not before it is certain that no other server is alive here and keeps the roster. */
+	return ivs_server_open_page(server, opts->roster_peers, err);
 }
 
 int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **out,
@@ -188,6 +193,7 @@ void ivs_server_free(struct ivs_server *server)
 {
 	if (!server)
 		return;
+	ivs_server_close_page(server);
 	ivs_listener_close(&server->listener);
 	ivs_control_close(server);
 	ivs_metrics_close(server);
@@ -271,6 +277,7 @@ static void run_timers(struct ivs_server *server)
 		[TIMER_REPORT] = ivs_server_report,
 		[TIMER_CONTROL] = ivs_control_accept_again,
 		[TIMER_METRICS] = ivs_metrics_update,
+		[TIMER_PUBLISH] = ivs_server_publish,
 	};
 	int64_t now = ivs_clock_ns();
 
@@ -321,6 +328,8 @@ static int serve_round(struct ivs_server *server)
 		ivs_server_accept(server);
 	if (!ivs_server_is_waiting(server))
 		ivs_server_tell_all(server);
+	if (server->timers[TIMER_PUBLISH] == IVS_CLOCK_NEVER)
+		ivs_server_publish(server);
 	ivs_control_serve(server);
 	return 0;
 }

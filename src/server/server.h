@@ -29,6 +29,8 @@ extern const struct ivs_syscall ivs_server_syscalls[];
  *             with that; must outlive the server
  * @region_address: as it was asked for, to be shown; must outlive the server
  * @vectors_n: doorbells per client, 0 to IVS_SERVER_VECTORS_MAX
+ * @roster_peers: publish who is connected at the end of the region, with room for so many, up to
+ *             65536; 0: do not
  */
 struct ivs_server_options {
 	struct ivs_listener_options socket;
@@ -40,6 +42,7 @@ struct ivs_server_options {
 	struct ivs_keep *keep;
 	const char *region_address;
 	unsigned int vectors_n;
+	unsigned int roster_peers;
 };
 
 struct ivs_server;
@@ -52,7 +55,7 @@ struct ivs_server;
  *
  * Raises the soft limit of file descriptors to the hard one: each client needs 1 + vectors.
  *
- * Return: 0, IVS_LISTENER_E_*, IVS_METRICS_E_PATH, IVS_SERVER_E_LIMIT, -errno.
+ * Return: 0, IVS_LISTENER_E_*, IVS_METRICS_E_PATH, IVS_PAGE_E_*, IVS_SERVER_E_LIMIT, -errno.
  */
 IVS_MUST_USE int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **out,
 				struct ivs_error *err);

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 
 #include "server/client.h"
+#include "server/page.h"
 #include "server/roster.h"
 #include "server/server.h"
 #include "util/clock.h"
@@ -37,6 +38,7 @@ enum ivs_server_timer {
 	TIMER_REPORT,  /* let the service manager know that we are alive, and how we are */
 	TIMER_CONTROL, /* likewise at the control socket */
 	TIMER_METRICS, /* look whether they have changed */
+	TIMER_PUBLISH, /* publish again; not set: that succeeded */
 	TIMERS_N,
 };
 
@@ -91,6 +93,7 @@ struct ivs_server_totals {
  * @ids_end:    all ids in use are below it
  * @gone:       those whom the service manager still has to forget
  * @changed:    the roster has changed: everybody may have something to be told
+ * @page:       the roster that is published in the region; NULL: none is
  * @timers:     by enum ivs_server_timer
  * @tell_since: since when the kernel has had no room
  * @refusals:   whoever connects in a loop must not fill the log
@@ -116,6 +119,7 @@ struct ivs_server {
 	unsigned int ids_end;
 	struct ivs_client *gone;
 	bool changed;
+	struct ivs_page *page;
 	int64_t timers[TIMERS_N];
 	int64_t tell_since;
 	struct ivs_log_limit refusals;

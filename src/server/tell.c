@@ -2,6 +2,7 @@
 #include "server/tell.h"
 
 #include "server/manager.h"
+#include "server/publish.h"
 #include "wire/socket.h"
 
 #define WAITING_LOG_NS (2 * IVS_NS_PER_S)
@@ -20,6 +21,8 @@ void ivs_server_drop(struct ivs_server *server, unsigned int id, enum ivs_drop w
 	while (server->ids_end && !server->clients[server->ids_end - 1])
 		server->ids_end--;
 	ivs_roster_leave(server->roster, id);
+	if (server->page)
+		ivs_page_leave(server->page, id);
 	server->changed = true;
 	if (level == IVS_LOG_INFO || ivs_log_allows(&server->drops))
 		ivs_log(level, "client %u left (pid %d, uid %d): %s; %u connected", id,
@@ -76,8 +79,10 @@ static bool tell_batch(struct ivs_server *server, unsigned int id)
 	result = ivs_socket_send(client->sock, msgs, msgs_n, &sent_n);
 	ivs_roster_told(server->roster, id, msgs, sent_n);
 	server->totals.messages += sent_n;
-	if (!greeted && ivs_roster_greeted(server->roster, id))
+	if (!greeted && ivs_roster_greeted(server->roster, id)) {
 		server->changed = true;
+		ivs_server_list_client(server, id);
+	}
 
 	switch (result) {
 	case 0:

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The roster in the region (--roster): when it is written, and what if it cannot be. */
+#ifndef IVS_SERVER_PUBLISH_H
+#define IVS_SERVER_PUBLISH_H
+
+#include "server/state.h"
+
+/**
+ * ivs_server_open_page() - publish those who are there already, before others are accepted
+ * @slots_n: for how many; 0: nothing is published
+ *
+ * What stands in the way now always will.
+ *
+ * Return: 0, IVS_PAGE_E_*, -errno.
+ */
+IVS_MUST_USE int ivs_server_open_page(struct ivs_server *server, uint32_t slots_n,
+				      struct ivs_error *err);
+
+/** ivs_server_close_page() - say that nobody keeps it any more (P-7) */
+void ivs_server_close_page(struct ivs_server *server);
+
+/** ivs_server_list_client() - @id has been greeted: the others may know of it (P-6) */
+void ivs_server_list_client(struct ivs_server *server, unsigned int id);
+
+/** ivs_server_publish() - what has changed, if anything; also after TIMER_PUBLISH */
+void ivs_server_publish(struct ivs_server *server);
+
+#endif

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The roster in the region, read while the server writes it: every way in which the steps of the two
+ * can follow each other, in a small world (P-4).
+ *
+ * The server's own code writes; its pwrite(2) is replaced by one that notes each write as words, the
+ * sequence as single bytes, in an order that a copy may have. The reader is the library's own code;
+ * before each of its loads the writer can do any number of steps. Loads of words that never change
+ * are no such occasion. A plain program: it counts, and fails with the choices that led there.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ivshmem/region.h"
+
+static uint64_t test_load(const uint64_t *word);
+static ssize_t test_pwrite(int fd, const void *bytes, size_t len, off_t offset);
+
+#define LOAD(word) test_load(word)
+#define pwrite test_pwrite
+#include "../../src/server/page.c"
+#include "../../src/wire/roster_page.c"
+#undef pwrite
+
+#define REGION_LEN 8192
+#define SLOTS_N 2
+#define FLUSHES_MAX 4
+#define STEPS_MAX 128
+#define LOADS_MAX 128
+#define SEQUENCE_OFFSET (REGION_LEN - IVS_ROSTER_PAGE_LEN + IVS_ROSTER_SEQUENCE_AT)
+
+enum order { ASCENDING, DESCENDING, FROM_THE_MIDDLE, ORDERS_N };
+
+struct step {
+	size_t offset;
+	size_t len;
+	uint8_t bytes[8];
+};
+
+/* What a reader may see: the roster as it was after one of the flushes. */
+struct moment {
+	uint64_t generation;
+	uint32_t peers_n;
+	bool kept;
+	uint32_t used_n;
+	struct ivs_roster_slot slots[SLOTS_N];
+};
+
+static uint64_t memory[REGION_LEN / 8]; /* as the reader sees it */
+static uint8_t image[REGION_LEN];	/* as the writer has written it */
+static uint8_t beginning[REGION_LEN];	/* before the first step */
+static bool changes[REGION_LEN / 8];
+static enum order order;
+static bool noting;
+static struct step steps[STEPS_MAX];
+static unsigned int steps_n;
+static struct moment moments[FLUSHES_MAX + 1];
+static unsigned int moments_n;
+
+/* The choices of this run: before load number i the writer does choices[i] steps. */
+static unsigned int choices[LOADS_MAX];
+static unsigned int options[LOADS_MAX];
+static unsigned int choices_n;
+static unsigned int at_load;
+static unsigned int at_step;
+
+static void fail(const char *what)
+{
+	fprintf(stderr, "roster-page-steps: %s; order %d, steps before each load:", what, order);
+	for (unsigned int i = 0; i < at_load; i++)
+		fprintf(stderr, " %u", choices[i]);
+	fprintf(stderr, "\n");
+	exit(1);
+}
+
+static void note_step(size_t offset, const uint8_t *bytes, size_t len)
+{
+	if (!memcmp(image + offset, bytes, len))
+		return;
+	if (steps_n == STEPS_MAX)
+		fail("too many steps");
+	memcpy(image + offset, bytes, len);
+	changes[offset / 8] = true;
+	steps[steps_n] = (struct step){.offset = offset, .len = len};
+	memcpy(steps[steps_n++].bytes, bytes, len);
+}
+
+/* A copy of so many pieces, in this order. */
+static size_t pick(size_t i, size_t n)
+{
+	switch (order) {
+	case DESCENDING:
+		return n - 1 - i;
+	case FROM_THE_MIDDLE:
+		return (i + n / 2) % n;
+	default:
+		return i;
+	}
+}
+
+static ssize_t test_pwrite(int fd, const void *bytes, size_t len, off_t offset)
+{
+	size_t piece = offset == SEQUENCE_OFFSET ? 1 : 8;
+
+	(void)fd;
+	if (offset < REGION_LEN - (off_t)IVS_ROSTER_PAGE_LEN || (size_t)offset + len > REGION_LEN)
+		fail("a write outside the reserved page");
+	if (!noting) {
+		memcpy(image + offset, bytes, len);
+		return (ssize_t)len;
+	}
+	for (size_t i = 0; i < len / piece; i++) {
+		size_t at = pick(i, len / piece) * piece;
+
+		note_step((size_t)offset + at, (const uint8_t *)bytes + at, piece);
+	}
+	return (ssize_t)len;
+}
+
+static uint64_t test_load(const uint64_t *word)
+{
+	if (changes[word - memory]) {
+		if (at_load == LOADS_MAX)
+			fail("too many loads");
+		if (at_load == choices_n)
+			choices[choices_n++] = 0;
+		options[at_load] = steps_n - at_step;
+		for (unsigned int i = 0; i < choices[at_load]; i++, at_step++)
+			memcpy((uint8_t *)memory + steps[at_step].offset, steps[at_step].bytes,
+			       steps[at_step].len);
+		at_load++;
+	}
+	return *word;
+}
+
+/* The next run: the last choice that can be greater is, and those after it begin anew. */
+static bool next_run(void)
+{
+	while (choices_n && choices[choices_n - 1] == options[choices_n - 1])
+		choices_n--;
+	if (!choices_n)
+		return false;
+	choices[choices_n - 1]++;
+	return true;
+}
+
+static struct moment take_moment(const struct ivs_page *page)
+{
+	struct moment moment = {
+		.generation = page->header.generation,
+		.peers_n = page->header.peers_n,
+		.kept = page->header.kept,
+	};
+
+	for (uint32_t slot = 0; slot < SLOTS_N; slot++) {
+		for (unsigned int id = 0; id < 8; id++) {
+			const struct ivs_page_entry *entry = &page->entries[id];
+
+			if (entry->since && entry->slot == slot)
+				moment.slots[moment.used_n++] = (struct ivs_roster_slot){
+					id, entry->vectors_n, entry->since};
+		}
+	}
+	return moment;
+}
+
+static void check(const struct ivs_roster_snapshot *snapshot)
+{
+	for (unsigned int i = 0; i < moments_n; i++) {
+		const struct moment *moment = &moments[i];
+
+		if (moment->generation == snapshot->header.generation &&
+		    moment->kept == snapshot->header.kept &&
+		    moment->peers_n == snapshot->header.peers_n &&
+		    moment->used_n == snapshot->used_n &&
+		    !memcmp(moment->slots, snapshot->slots,
+			    moment->used_n * sizeof(*moment->slots)))
+			return;
+	}
+	fail("a mixture of two moments was read");
+}
+
+/*
+ * A history: what happens, "+N" joins id N, "-N" leaves, "!" ends; a blank is a flush. What stands
+ * before the first blank has happened before.
+ */
+static void note_history(struct ivs_page *page, const char *text)
+{
+	noting = false;
+	moments_n = steps_n = 0;
+	memset(changes, 0, sizeof(changes));
+	for (;; text++) {
+		unsigned int id = *text && *text != ' ' && *text != '!' ? text[1] - '0' : 0;
+
+		if (*text == '+')
+			ivs_page_join(page, id, id + 1, 0);
+		if (*text == '-')
+			ivs_page_leave(page, id);
+		if (*text == '!')
+			ivs_page_end(page);
+		text += *text == '+' || *text == '-';
+		if (*text && *text != ' ')
+			continue;
+		if (ivs_page_flush(page))
+			fail("a flush has failed");
+		if (!noting)
+			memcpy(beginning, image, sizeof(image));
+		noting = true;
+		moments[moments_n++] = take_moment(page);
+		if (!*text)
+			return;
+	}
+}
+
+static unsigned long run_all(const char *history, unsigned int tries)
+{
+	struct ivs_region_options opts = IVS_REGION_OPTIONS_INIT;
+	struct ivs_roster_slot slots[SLOTS_N];
+	struct ivs_region *region;
+	unsigned long good_n = 0;
+	unsigned long runs_n = 0;
+	struct ivs_page *page;
+
+	opts.size = REGION_LEN;
+	if (ivs_region_open("memfd:", &opts, &region, NULL) ||
+	    ivs_page_new(region, SLOTS_N, &page, NULL))
+		abort();
+	memset(image, 0, sizeof(image));
+	page->header.sequence = 0xf8; /* so that it carries into the next byte on the way */
+	note_history(page, history);
+	choices_n = 0;
+	do {
+		struct ivs_roster_snapshot snapshot = {.slots = slots, .slots_max = SLOTS_N};
+		int result;
+
+		memcpy(memory, beginning, sizeof(memory));
+		at_load = at_step = 0;
+		result = ivs_roster_read(memory, REGION_LEN, tries, &snapshot);
+		if (!result)
+			check(&snapshot);
+		else if (result != IVS_ROSTER_PAGE_E_BUSY || !at_step)
+			fail("could not be read, and nobody wrote");
+		good_n += !result;
+		runs_n++;
+	} while (next_run());
+	if (!good_n || good_n == runs_n)
+		fail("never read, or never in vain");
+	ivs_page_free(page);
+	ivs_region_close(region);
+	return runs_n;
+}
+
+int main(void)
+{
+	static const struct {
+		const char *history;
+		unsigned int tries;
+	} worlds[] = {
+		{"+0 +1", 2},	     {"+0 +1 -0", 1}, {"+0+1 -0+2 -1", 1},
+		{" +0+1 -0-1", 1},   {"+0 -0 +0", 2}, {"+0+1+2 -0", 2},
+		{"+0+1+2 -0 -1", 1}, {"+0 -0 ! ", 1}, {"+0 +1 -0 +2", 1},
+	};
+	unsigned long runs_n = 0;
+
+	for (size_t i = 0; i < sizeof(worlds) / sizeof(*worlds); i++) {
+		for (order = ASCENDING; order < ORDERS_N; order++)
+			runs_n += run_all(worlds[i].history, worlds[i].tries);
+	}
+	printf("roster-page-steps: %lu interleavings\n", runs_n);
+	return 0;
+}
