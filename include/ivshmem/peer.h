@@ -18,6 +18,7 @@
 #ifndef IVSHMEM_PEER_H
 #define IVSHMEM_PEER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "ivshmem/api.h"
@@ -37,6 +38,7 @@ enum ivs_peer_error {
 	IVS_PEER_E_UNABLE,	/* this way in cannot do that: ivs_peer_why_not() says why */
 	IVS_PEER_E_PROTOCOL,	/* the server speaks garbage or another version */
 	IVS_PEER_E_LOST,	/* the server is gone; memory and known doorbells go on working */
+	IVS_PEER_E_BUSY,	/* what was to be read changed all the time, or is half-written */
 };
 
 /**
@@ -46,7 +48,8 @@ enum ivs_peer_error {
  * @IVS_CAP_WAIT:   can be rung: has vectors to wait for
  * @IVS_CAP_ROSTER: sees others join and leave
  *
- * Memory is what every way in has.
+ * Memory is what every way in has. ROSTER comes with a server (unix:). Elsewhere it is there if a
+ * server publishes the roster in the region (ivshmem-server --roster) when the peer is opened.
  */
 enum ivs_peer_cap {
 	IVS_CAP_ID = 1 << 0,
@@ -87,7 +90,9 @@ IVS_PUBLIC void ivs_peer_close(struct ivs_peer *peer);
 /**
  * ivs_peer_caps() - enum ivs_peer_cap values, or-ed
  *
- * They can change: WAIT comes with one's first vector, ROSTER goes with the server.
+ * They can change: WAIT comes with one's first vector, ROSTER goes with the server. Where ROSTER is
+ * from the region, it comes back when another server publishes there; and it does not go when the
+ * server was killed, because then nobody says so.
  */
 IVS_PUBLIC unsigned int ivs_peer_caps(const struct ivs_peer *peer);
 
@@ -109,8 +114,17 @@ IVS_PUBLIC int ivs_peer_id(const struct ivs_peer *peer);
  * @len: its bytes; NULL is fine
  *
  * Other peers may write anything into it at any time: read each word once, check it, then use it.
+ * Not all of it is yours to write if a roster is published there: see ivs_peer_usable_len().
  */
 IVS_PUBLIC void *ivs_peer_memory(const struct ivs_peer *peer, size_t *len);
+
+/**
+ * ivs_peer_usable_len() - how many bytes at the beginning of the region are the applications'
+ *
+ * The rest belongs to the roster that a server publishes (ivshmem-server --roster); without one, it
+ * is all. As it was when the peer was opened.
+ */
+IVS_PUBLIC size_t ivs_peer_usable_len(const struct ivs_peer *peer);
 
 /** ivs_peer_vectors() - how many vectors one can be rung on; they are numbered from 0. */
 IVS_PUBLIC unsigned int ivs_peer_vectors(const struct ivs_peer *peer);
@@ -124,7 +138,9 @@ IVS_PUBLIC unsigned int ivs_peer_vectors(const struct ivs_peer *peer);
  * O_NONBLOCK off and fills the counter between our looking and our writing can make this call wait,
  * and this thread alone, until somebody reads the counter; eventfds offer no way around it.)
  * Takes in what the server has said about joins and leaves by now; ivs_peer_next() still reports
- * it. In a guest the device ignores ids and vectors that do not exist, and this returns 0.
+ * it. In a guest the device ignores ids and vectors that do not exist, and this returns 0; with
+ * IVS_CAP_ROSTER it has rung all the same, and returns IVS_PEER_E_ABSENT or _VECTOR if the roster
+ * says so.
  *
  * Return: 0, IVS_PEER_E_ABSENT, _VECTOR, _UNABLE; -errno.
  */
@@ -151,7 +167,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_wait(struct ivs_peer *peer, unsigned int ve
  *                      Those who were there first are reported after opening.
  * @IVS_EVENT_LEAVE:    peer @id left
  * @IVS_EVENT_LOST:     the server is gone: no more joins and leaves; everything else goes on.
- *                      Reported once.
+ *                      Reported once; in a guest again, if another server came in between.
  */
 enum ivs_event_type {
 	IVS_EVENT_DOORBELL = 1,
@@ -173,7 +189,10 @@ struct ivs_event {
  * @event:      valid when 0 is returned
  *
  * Leaves come before the join of the next peer with the same id; one who came and went between two
- * calls is not reported.
+ * calls is not reported. Without a server to tell of them (pci:, shm:, file:), joins and leaves come
+ * from the roster in the region, if there is one. No doorbell says that it has changed: it is looked
+ * at when this is called, and every 100 ms while it waits. There a peer without vectors joins with
+ * @vectors_n 0; of a server's clients nobody hears of it.
  *
  * Return: 0, IVS_PEER_E_TIMEOUT, _UNABLE (neither doorbells nor joins); -errno (-EINTR: a signal
  * came).
@@ -185,7 +204,8 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_next(struct ivs_peer *peer, int timeout_ms,
  * ivs_peer_fd() - an fd for poll(2) and its like: readable when ivs_peer_next() has something
  *
  * Owned by @peer. After it became readable, call ivs_peer_next() with timeout 0 until it returns
- * IVS_PEER_E_TIMEOUT.
+ * IVS_PEER_E_TIMEOUT. Where joins and leaves come from the roster in the region, it becomes readable
+ * every 100 ms, and there may be nothing.
  *
  * Return: the fd; -1 without IVS_CAP_WAIT and IVS_CAP_ROSTER.
  */
@@ -209,9 +229,52 @@ IVS_PUBLIC int ivs_peer_vector_fd(const struct ivs_peer *peer, unsigned int vect
 IVS_PUBLIC unsigned int ivs_peer_roster(struct ivs_peer *peer, unsigned int *ids,
 					unsigned int ids_n);
 
-/** ivs_peer_vectors_of() - how many vectors peer @id can be rung on, as far as known; 0 if absent.
+/**
+ * ivs_peer_vectors_of() - how many vectors peer @id can be rung on, as far as known; 0 if absent
  */
 IVS_PUBLIC unsigned int ivs_peer_vectors_of(struct ivs_peer *peer, unsigned int id);
+
+/**
+ * struct ivs_published - the roster that a server publishes in the region
+ * @generation: grows by one with each join and leave
+ * @peers_n:    how many are connected
+ * @listed_n:   of how many there is more to know: not of all, if they are more than the roster has
+ *              room for
+ * @kept:       a server keeps it; false: that has ended, and it is as it was then. A server that was
+ *              killed could not say so.
+ */
+struct ivs_published {
+	uint64_t generation;
+	unsigned int peers_n;
+	unsigned int listed_n;
+	bool kept;
+};
+
+/**
+ * struct ivs_published_peer - one of them, oneself too
+ * @vectors_n: how many it can be rung on, 0 to 65536
+ * @since:     the generation at which it joined, above 0: the same id with another one is another
+ *             peer
+ */
+struct ivs_published_peer {
+	unsigned int id;
+	unsigned int vectors_n;
+	uint64_t since;
+};
+
+/**
+ * ivs_peer_published() - read the roster in the region as it is now, on any way in
+ * @peers: room for @peers_n, ascending by id; NULL is fine if that is 0
+ *
+ * A consistent copy of one moment, within bounds. But any peer can write anything there: it is a
+ * hint. Takes no events; some 50 ms at most.
+ *
+ * Return: 0, IVS_PEER_E_ABSENT (there is none, or it is damaged), IVS_PEER_E_BUSY (the server
+ * writes all the time, or ended in the middle); -errno (-ENOMEM).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_peer_published(struct ivs_peer *peer, struct ivs_published *out,
+					       struct ivs_published_peer *peers,
+					       unsigned int peers_n);
 
 #ifdef __cplusplus
 }

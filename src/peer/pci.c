@@ -31,11 +31,17 @@ static void close_pci(struct ivs_peer *peer)
 	ivs_fd_close(&peer->vfio.container);
 }
 
-/* one 32-bit write; the device ignores ids and vectors that do not exist. */
+/*
+ * R-3: one 32-bit write; the device ignores ids and vectors that do not exist. Whether they do is
+ * for the roster in the region to say, if there is one. It may be wrong, so it does not keep us from
+ * ringing (P-9).
+ */
 static int ring_pci(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 {
+	int result = ivs_view_judge(peer, id, vector);
+
 	peer->registers[IVS_REG_DOORBELL / sizeof(uint32_t)] = htole32(IVS_DOORBELL(id, vector));
-	return 0;
+	return result;
 }
 
 const struct ivs_way ivs_way_pci = {

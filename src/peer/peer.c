@@ -155,6 +155,8 @@ static struct ivs_peer *new_peer(void)
 	peer->epoll = -1;
 	peer->pending = -1;
 	peer->server = -1;
+	peer->view.timer = -1;
+	peer->view.members.own_id = -1;
 	peer->decoder = (struct ivs_wire_decoder)IVS_WIRE_DECODER_INIT;
 	peer->vfio.container = peer->vfio.group = peer->vfio.device = -1;
 	pthread_mutex_init(&peer->lock, NULL);
@@ -189,6 +191,8 @@ int ivs_peer_open(const char *address, const struct ivs_peer_options *opts, stru
 		return ivs_error_errno(err, ENOMEM, "cannot open %s", address);
 	peer->way = ways[i].way;
 	result = peer->way->open(peer, address + len, &used, err);
+	if (!result && !(ivs_peer_caps(peer) & IVS_CAP_ROSTER))
+		result = ivs_view_open(peer, err);
 	if (result) {
 		ivs_peer_close(peer);
 		return result;
@@ -202,6 +206,7 @@ void ivs_peer_close(struct ivs_peer *peer)
 	if (!peer)
 		return;
 	peer->way->close(peer);
+	ivs_view_close(peer);
 	if (peer->memory)
 		munmap(peer->memory, peer->memory_len);
 	for (unsigned int i = 0; i < peer->vectors_n; i++)
@@ -307,7 +312,8 @@ int ivs_peer_wait(struct ivs_peer *peer, unsigned int vector, int timeout_ms)
 /* Joins, leaves, and in the end the loss of the server. Called with the lock held. */
 static bool report(struct ivs_peer *peer, struct ivs_event *event)
 {
-	if (ivs_remotes_report(&peer->remotes, event))
+	if (ivs_remotes_report(&peer->remotes, event) ||
+	    ivs_members_report(&peer->view.members, event))
 		return true;
 	if (!peer->lost)
 		return false;
@@ -321,6 +327,11 @@ static int handle(struct ivs_peer *peer, uint32_t tag, struct ivs_event *event)
 {
 	int result = 0;
 
+	if (tag == IVS_TAG_TIMER) {
+		/* Its count is read only so that it is no longer readable. */
+		result = ivs_doorbell_take(peer->view.timer);
+		return result < 0 ? result : ivs_view_look(peer);
+	}
 	if (tag != IVS_TAG_SERVER && tag != IVS_TAG_PENDING) {
 		*event = (struct ivs_event){.type = IVS_EVENT_DOORBELL, .vector = tag};
 		return ivs_doorbell_take(ivs_peer_vector_fd(peer, tag));
@@ -347,6 +358,9 @@ int ivs_peer_next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event
 
 	if (peer->epoll < 0)
 		return IVS_PEER_E_UNABLE;
+	result = ivs_view_look(peer);
+	if (result)
+		return result;
 	do {
 		/* One at a time: then the kernel takes turns among those that are ready. */
 		left_ms = ivs_clock_left_ms(deadline);
@@ -363,13 +377,22 @@ int ivs_peer_next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event
 	return IVS_PEER_E_TIMEOUT;
 }
 
+/* Whether it has been reported that peer @id is there. Called with the lock held. */
+static bool is_reported(const struct ivs_peer *peer, unsigned int id)
+{
+	if (peer->view.watched)
+		return id < peer->view.members.ids_n &&
+		       peer->view.members.members[id].reported_since;
+	return id < peer->remotes.ids_n && peer->remotes.remotes[id].reported_n;
+}
+
 unsigned int ivs_peer_roster(struct ivs_peer *peer, unsigned int *ids, unsigned int ids_n)
 {
 	unsigned int n = 0;
 
 	pthread_mutex_lock(&peer->lock);
-	for (unsigned int id = 0; id < peer->remotes.ids_n; id++) {
-		if (!peer->remotes.remotes[id].reported_n)
+	for (unsigned int id = 0; id <= IVS_WIRE_ID_MAX; id++) {
+		if (!is_reported(peer, id))
 			continue;
 		if (n < ids_n)
 			ids[n] = id;
@@ -379,13 +402,22 @@ unsigned int ivs_peer_roster(struct ivs_peer *peer, unsigned int *ids, unsigned 
 	return n;
 }
 
+/* Called with the lock held. */
+static unsigned int vectors_of(const struct ivs_peer *peer, unsigned int id)
+{
+	const struct ivs_member *member = ivs_members_get(&peer->view.members, id);
+
+	if (peer->id >= 0 && id == (unsigned int)peer->id)
+		return peer->vectors_n;
+	return member ? member->vectors_n : ivs_remotes_vectors(&peer->remotes, id);
+}
+
 unsigned int ivs_peer_vectors_of(struct ivs_peer *peer, unsigned int id)
 {
 	unsigned int n;
 
 	pthread_mutex_lock(&peer->lock);
-	n = peer->id >= 0 && id == (unsigned int)peer->id ? peer->vectors_n
-							  : ivs_remotes_vectors(&peer->remotes, id);
+	n = vectors_of(peer, id);
 	pthread_mutex_unlock(&peer->lock);
 	return n;
 }

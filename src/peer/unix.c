@@ -71,6 +71,7 @@ static int take_memory(struct ivs_peer *peer, int fd, struct ivs_error *err)
 
 	if (fstat(fd, &st))
 		return ivs_error_errno(err, errno, "cannot look at the region");
+	ivs_view_note(peer, fd, (uint64_t)st.st_size);
 	return ivs_peer_map(peer, fd, 0, (uint64_t)st.st_size, err);
 }
 

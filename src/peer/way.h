@@ -11,6 +11,7 @@
 
 #include "ivshmem/peer.h"
 #include "peer/remotes.h"
+#include "peer/view.h"
 #include "wire/codec.h"
 
 #define IVS_CAPS_N 4
@@ -18,6 +19,7 @@
 /* What an event of the peer's epoll is about: an own vector, or one of these. */
 #define IVS_TAG_SERVER UINT32_MAX
 #define IVS_TAG_PENDING (UINT32_MAX - 1)
+#define IVS_TAG_TIMER (UINT32_MAX - 2)
 
 /**
  * struct ivs_way - one way in
@@ -45,10 +47,11 @@ extern const struct ivs_way ivs_way_pci;
  * @why_not:    by bit number of enum ivs_peer_cap: a static string, NULL if it can
  * @id:         own id or -1
  * @vectors:    own doorbells: eventfds, closed by peer.c; only ever grows
- * @epoll:      own vectors, the server's socket, @pending; -1 without IVS_CAP_WAIT and _ROSTER
+ * @epoll:      own vectors, the server's socket, @pending, the view's timer; -1 if there are none
  * @pending:    an eventfd, readable while there are joins and leaves to report
- * @lock:       guards vectors, remotes, decoder, server, lost
- * @remotes:    the others, as far as the way in can see them
+ * @lock:       guards vectors, remotes, view, decoder, server, lost
+ * @remotes:    the others, as a server tells of them
+ * @view:       the others, as the region shows them
  * @server:     the socket; -1: none, or lost
  * @wanted_n:   how many own vectors to take; 0: all
  * @lost:       the loss of the server is still to be reported
@@ -71,6 +74,7 @@ struct ivs_peer {
 	pthread_mutex_t lock;
 
 	struct ivs_remotes remotes;
+	struct ivs_view view;
 	struct ivs_wire_decoder decoder;
 	int server;
 	unsigned int wanted_n;

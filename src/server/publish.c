@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "util/error.h"
+
 #define PUBLISH_AGAIN_MS 1000
 
 void ivs_server_list_client(struct ivs_server *server, unsigned int id)

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "peer/view.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "peer/way.h"
+#include "util/clock.h"
+#include "util/error.h"
+#include "util/fd.h"
+
+#define LOOK_NS (100 * (long)IVS_NS_PER_MS) /* P-8 */
+
+/* A write of the server takes microseconds, unless it has to wait for a processor in the middle. */
+#define TRIES_AT_ONCE 16
+#define ROUNDS 3 /* a stranger may have the table grow before our eyes */
+#define TRIES 50
+#define PAUSE_NS IVS_NS_PER_MS
+
+#define WHY_ENDED "the server that kept the roster in the region has ended"
+
+void ivs_view_note(struct ivs_peer *peer, int fd, uint64_t len)
+{
+	uint8_t bytes[IVS_ROSTER_HEADER_LEN];
+	struct ivs_roster_header header;
+
+	if (len < IVS_ROSTER_PAGE_LEN ||
+	    pread(fd, bytes, sizeof(bytes), (off_t)(len - IVS_ROSTER_PAGE_LEN)) != sizeof(bytes))
+		return;
+	if (!ivs_roster_get_header(bytes, len, &header))
+		peer->view.reserved_len = header.reserved_len;
+}
+
+/* Into @peer's room, which is made larger at need. Called with the lock held. */
+static int take_snapshot(struct ivs_peer *peer, struct ivs_roster_snapshot *out)
+{
+	struct ivs_view *view = &peer->view;
+	struct ivs_roster_slot *more;
+	uint32_t room_n;
+	int result = IVS_ROSTER_PAGE_E_BUSY;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		*out = (struct ivs_roster_snapshot){
+			.slots = view->slots,
+			.slots_max = view->slots_max,
+		};
+		result = ivs_roster_read(peer->memory, peer->memory_len, TRIES_AT_ONCE, out);
+		if (result || out->used_n <= view->slots_max)
+			break;
+		room_n = out->header.slots_n; /* at most IVS_ROSTER_SLOTS_MAX */
+		more = reallocarray(view->slots, room_n, sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		view->slots = more;
+		view->slots_max = room_n;
+		result = IVS_ROSTER_PAGE_E_BUSY;
+	}
+	if (!result)
+		out->used_n = ivs_members_sort(out->slots, out->used_n);
+	return result;
+}
+
+/* P-7: the others stay known, their doorbells go on working. */
+static void set_kept(struct ivs_peer *peer, bool kept)
+{
+	struct ivs_view *view = &peer->view;
+
+	if (view->kept && !kept) {
+		peer->lost = true;
+		ivs_peer_deny(peer, IVS_CAP_ROSTER, WHY_ENDED);
+	} else if (kept && !view->kept) {
+		peer->lost = false;
+		ivs_peer_allow(peer, IVS_CAP_ROSTER);
+	}
+	view->kept = kept;
+}
+
+/* Called with the lock held. */
+static int look(struct ivs_peer *peer)
+{
+	struct ivs_roster_snapshot snapshot;
+	struct ivs_view *view = &peer->view;
+	int result;
+
+	if (view->taken &&
+	    ivs_roster_read_sequence(peer->memory, peer->memory_len) == view->sequence)
+		return 0;
+	result = take_snapshot(peer, &snapshot);
+	if (result)
+		return result < 0 ? result : 0; /* later, then */
+	if (snapshot.header.kept) {
+		result = ivs_members_set(&view->members, snapshot.slots, snapshot.used_n);
+		if (result)
+			return result;
+		view->complete = snapshot.header.peers_n <= snapshot.used_n;
+	}
+	set_kept(peer, snapshot.header.kept);
+	view->sequence = snapshot.header.sequence;
+	view->taken = true;
+	return ivs_doorbell_ring(peer->pending);
+}
+
+int ivs_view_look(struct ivs_peer *peer)
+{
+	int result;
+
+	if (!peer->view.watched)
+		return 0;
+	pthread_mutex_lock(&peer->lock);
+	result = look(peer);
+	pthread_mutex_unlock(&peer->lock);
+	return result;
+}
+
+static int start_timer(struct ivs_peer *peer)
+{
+	const struct itimerspec every = {{0, LOOK_NS}, {0, LOOK_NS}};
+
+	peer->view.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (peer->view.timer < 0 || timerfd_settime(peer->view.timer, 0, &every, NULL))
+		return -errno;
+	peer->pending = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
+	return peer->pending < 0 ? -errno : 0;
+}
+
+int ivs_view_open(struct ivs_peer *peer, struct ivs_error *err)
+{
+	struct ivs_roster_header header;
+	int result;
+
+	if (ivs_roster_read_header(peer->memory, peer->memory_len, &header))
+		return 0;
+	peer->view.reserved_len = header.reserved_len;
+	peer->view.members.own_id = peer->id;
+	ivs_peer_deny(peer, IVS_CAP_ROSTER, WHY_ENDED);
+	result = start_timer(peer);
+	if (!result)
+		result = ivs_peer_watch(peer, peer->pending, IVS_TAG_PENDING);
+	if (!result)
+		result = ivs_peer_watch(peer, peer->view.timer, IVS_TAG_TIMER);
+	if (!result)
+		result = look(peer);
+	if (result)
+		return ivs_error_errno(err, -result, "cannot watch the roster in the region");
+	peer->view.watched = true;
+	return 0;
+}
+
+void ivs_view_close(struct ivs_peer *peer)
+{
+	ivs_fd_close(&peer->view.timer);
+	ivs_fd_close(&peer->pending);
+	ivs_members_deinit(&peer->view.members);
+	free(peer->view.slots);
+}
+
+/* P-9: what the roster does not list may be there all the same, unless it lists all. */
+static int judge(const struct ivs_view *view, unsigned int id, unsigned int vector)
+{
+	const struct ivs_member *member = ivs_members_get(&view->members, id);
+
+	if (member)
+		return vector < member->vectors_n ? 0 : IVS_PEER_E_VECTOR;
+	return view->kept && view->complete ? IVS_PEER_E_ABSENT : 0;
+}
+
+int ivs_view_judge(struct ivs_peer *peer, unsigned int id, unsigned int vector)
+{
+	int result;
+
+	if (!peer->view.watched || (int)id == peer->id)
+		return 0;
+	pthread_mutex_lock(&peer->lock);
+	result = look(peer);
+	if (!result)
+		result = judge(&peer->view, id, vector);
+	pthread_mutex_unlock(&peer->lock);
+	return result;
+}
+
+size_t ivs_peer_usable_len(const struct ivs_peer *peer)
+{
+	return peer->memory_len - (size_t)peer->view.reserved_len;
+}
+
+/* One look. Return: 0, IVS_ROSTER_PAGE_E_*, -errno. */
+static int copy_out(struct ivs_peer *peer, struct ivs_published *out,
+		    struct ivs_published_peer *peers, unsigned int peers_n)
+{
+	struct ivs_roster_snapshot snapshot;
+	int result;
+
+	pthread_mutex_lock(&peer->lock);
+	result = take_snapshot(peer, &snapshot);
+	if (!result) {
+		*out = (struct ivs_published){
+			.generation = snapshot.header.generation,
+			.peers_n = snapshot.header.peers_n,
+			.listed_n = snapshot.used_n,
+			.kept = snapshot.header.kept,
+		};
+		for (unsigned int i = 0; i < snapshot.used_n && i < peers_n; i++)
+			peers[i] = (struct ivs_published_peer){
+				.id = snapshot.slots[i].id,
+				.vectors_n = snapshot.slots[i].vectors_n,
+				.since = snapshot.slots[i].since,
+			};
+	}
+	pthread_mutex_unlock(&peer->lock);
+	return result;
+}
+
+int ivs_peer_published(struct ivs_peer *peer, struct ivs_published *out,
+		       struct ivs_published_peer *peers, unsigned int peers_n)
+{
+	const struct timespec pause = {.tv_nsec = PAUSE_NS};
+	int result = copy_out(peer, out, peers, peers_n);
+
+	for (int i = 0; i < TRIES && result == IVS_ROSTER_PAGE_E_BUSY; i++) {
+		nanosleep(&pause, NULL);
+		result = copy_out(peer, out, peers, peers_n);
+	}
+	if (result == IVS_ROSTER_PAGE_E_BUSY)
+		return IVS_PEER_E_BUSY;
+	return result == IVS_ROSTER_PAGE_E_ABSENT ? IVS_PEER_E_ABSENT : result;
+}

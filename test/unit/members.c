@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What is reported of the others when all that is known are snapshots of a roster (P-5, P-9). */
+#include <criterion/criterion.h>
+
+#include "peer/members.h"
+
+static struct ivs_members members = {.own_id = -1};
+
+static void teardown(void)
+{
+	ivs_members_deinit(&members);
+}
+
+TestSuite(members, .fini = teardown);
+
+#define SET(...)                                                                                   \
+	do {                                                                                       \
+		struct ivs_roster_slot slots[] = {__VA_ARGS__};                                    \
+		uint32_t n = ivs_members_sort(slots, sizeof(slots) / sizeof(*slots));              \
+                                                                                                   \
+		cr_assert_eq(ivs_members_set(&members, slots, n), 0);                              \
+	} while (0)
+
+static void expect(enum ivs_event_type type, unsigned int id, unsigned int vectors_n)
+{
+	struct ivs_event event = {0};
+
+	cr_assert(ivs_members_report(&members, &event));
+	cr_expect_eq(event.type, type);
+	cr_expect_eq(event.id, id);
+	cr_expect_eq(event.vectors_n, vectors_n);
+}
+
+static void expect_nothing(void)
+{
+	struct ivs_event event;
+
+	cr_expect_not(ivs_members_report(&members, &event));
+}
+
+Test(members, joins_in_the_order_of_ids)
+{
+	expect_nothing();
+	SET({65535, 1, 9}, {0, 0, 4}, {7, 2048, 3});
+	expect(IVS_EVENT_JOIN, 0, 0);
+	expect(IVS_EVENT_JOIN, 7, 2048);
+	expect(IVS_EVENT_JOIN, 65535, 1);
+	expect_nothing();
+	SET({7, 2048, 3}, {0, 0, 4}, {65535, 1, 9});
+	expect_nothing();
+}
+
+Test(members, a_leave_is_reported_once)
+{
+	SET({1, 1, 1}, {2, 1, 2});
+	expect(IVS_EVENT_JOIN, 1, 1);
+	expect(IVS_EVENT_JOIN, 2, 1);
+	SET({2, 1, 2});
+	expect(IVS_EVENT_LEAVE, 1, 0);
+	expect_nothing();
+	cr_assert_eq(ivs_members_set(&members, NULL, 0), 0);
+	expect(IVS_EVENT_LEAVE, 2, 0);
+	expect_nothing();
+}
+
+Test(members, another_generation_is_another_peer)
+{
+	SET({1, 2, 5});
+	expect(IVS_EVENT_JOIN, 1, 2);
+	SET({1, 2, 7});
+	expect(IVS_EVENT_LEAVE, 1, 0);
+	expect(IVS_EVENT_JOIN, 1, 2);
+	expect_nothing();
+}
+
+Test(members, who_came_and_went_unseen_is_not_reported)
+{
+	SET({1, 1, 1});
+	cr_assert_eq(ivs_members_set(&members, NULL, 0), 0);
+	expect_nothing();
+	SET({1, 1, 3});
+	cr_assert_eq(ivs_members_set(&members, NULL, 0), 0);
+	SET({1, 4, 5});
+	expect(IVS_EVENT_JOIN, 1, 4);
+	expect_nothing();
+}
+
+/* No server does that; somebody who scribbles may. */
+Test(members, another_number_of_vectors_is_reported)
+{
+	SET({1, 2, 5});
+	expect(IVS_EVENT_JOIN, 1, 2);
+	SET({1, 1, 5});
+	expect(IVS_EVENT_JOIN, 1, 1);
+	expect_nothing();
+}
+
+Test(members, oneself_is_known_and_not_reported)
+{
+	members.own_id = 3;
+	SET({3, 2, 5}, {4, 2, 6});
+	expect(IVS_EVENT_JOIN, 4, 2);
+	expect_nothing();
+	cr_assert_not_null(ivs_members_get(&members, 3));
+	cr_expect_eq(ivs_members_get(&members, 3)->vectors_n, 2);
+	SET({4, 2, 6});
+	expect_nothing();
+	cr_expect_null(ivs_members_get(&members, 3));
+	cr_expect_null(ivs_members_get(&members, 65535));
+}
+
+Test(members, of_two_with_one_id_the_newest_counts)
+{
+	struct ivs_roster_slot slots[] = {{5, 1, 2}, {1, 1, 1}, {5, 3, 9}, {5, 2, 4}, {1, 1, 1}};
+
+	cr_assert_eq(ivs_members_sort(slots, 5), 2);
+	cr_expect_eq(slots[0].id, 1);
+	cr_expect_eq(slots[1].id, 5);
+	cr_expect_eq(slots[1].since, 9);
+	cr_expect_eq(slots[1].vectors_n, 3);
+	cr_expect_eq(ivs_members_sort(slots, 0), 0);
+}
