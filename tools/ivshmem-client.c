@@ -2,6 +2,7 @@
 /* A peer by hand: shows who is there and who rings, and rings others. Options as QEMU's client. */
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -155,6 +156,21 @@ static void dump_caps(const struct ivs_peer *peer)
 	}
 }
 
+/* What the region says of the roster as a whole; the others are listed as on every way in. */
+static void dump_published(struct ivs_peer *peer)
+{
+	struct ivs_published published;
+	int result = ivs_peer_published(peer, &published, NULL, 0);
+
+	if (result == IVS_PEER_E_BUSY)
+		printf("roster  in the region, half-written: the server that kept it was killed\n");
+	if (result)
+		return;
+	printf("roster  in the region: generation %" PRIu64 ", %u connected, %u listed%s\n",
+	       published.generation, published.peers_n, published.listed_n,
+	       published.kept ? "" : "; its server has ended");
+}
+
 static enum outcome dump(struct ivs_peer *peer)
 {
 	static unsigned int ids[IVS_PEER_MAX + 1];
@@ -164,12 +180,17 @@ static enum outcome dump(struct ivs_peer *peer)
 
 	ivs_peer_memory(peer, &len);
 	printf("way in  %s\n", ivs_peer_way(peer));
-	printf("region  %s\n", ivs_size_text(len, size));
+	if (ivs_peer_usable_len(peer) < len)
+		printf("region  %s, of which the last %zu KiB are reserved\n",
+		       ivs_size_text(len, size), (len - ivs_peer_usable_len(peer)) / 1024);
+	else
+		printf("region  %s\n", ivs_size_text(len, size));
 	if (ivs_peer_id(peer) >= 0)
 		printf("peer %5d  %u vectors (this one)\n", ivs_peer_id(peer),
 		       ivs_peer_vectors(peer));
 	for (unsigned int i = 0; i < n; i++)
 		printf("peer %5u  %u vectors\n", ids[i], ivs_peer_vectors_of(peer, ids[i]));
+	dump_published(peer);
 	dump_caps(peer);
 	return OUTCOME_OK;
 }

@@ -44,7 +44,7 @@ static bool lay_out(struct meet *meet)
 	while (areas_n < meet->peers_n + 1)
 		areas_n *= 2;
 	meet->memory = ivs_peer_memory(meet->peer, &meet->memory_len);
-	meet->area_len = meet->memory_len / areas_n;
+	meet->area_len = ivs_peer_usable_len(meet->peer) / areas_n;
 	if (meet->area_len < PEERS_MAX * sizeof(struct slot))
 		return meet_fail("a region of %zu bytes is too small for %u peers; use 1M or more",
 				 meet->memory_len, meet->peers_n);
