@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Run a fuzz target without a fuzzer, so that any compiler will do: over files and directories, or
- * with --random N [SEED] over made-up inputs. The latter know the form of the codec's input and
- * are mostly good sessions with something wrong in them; pure noise never gets past the greeting.
+ * with --random N [SEED] over made-up inputs. The latter know the form of the codec's input, unless
+ * the target makes its own, and are mostly good sessions with something wrong in them; pure noise
+ * never gets past the greeting.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -14,6 +15,9 @@
 #include <sys/stat.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/** fuzz_make_input() - a target may have its own: up to @max bytes that depend on @seed alone */
+__attribute__((weak)) size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max);
 
 #define INPUT_MAX 4096
 #define FD 0x10
@@ -91,7 +95,8 @@ static void run_random(unsigned long n, uint64_t seed)
 	for (unsigned long i = 0; i < n; i++, inputs_n++) {
 		static uint8_t input[INPUT_MAX];
 		uint64_t rng = seed * 0x9e3779b97f4a7c15u ^ i * 0xd1342543de82ef95u;
-		size_t len = make_input(&rng, input);
+		size_t len = fuzz_make_input ? fuzz_make_input(rng, input, INPUT_MAX)
+					     : make_input(&rng, input);
 		/* A copy of exactly this size: reading past it shows with ASan and valgrind. */
 		uint8_t *exact = malloc(len ? len : 1);
 
