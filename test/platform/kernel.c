@@ -273,3 +273,23 @@ Test(kernel, a_datagram_socket_tells_the_living_from_the_dead, .timeout = TIMEOU
 	unlink(addr.sun_path);
 	rmdir(dir);
 }
+
+/* page.c: the roster is written with pwrite(2), which huge pages do not take (P-10). */
+Test(kernel, huge_pages_cannot_be_written_to_but_ordinary_memory_can, .timeout = TIMEOUT)
+{
+	const unsigned int flags[] = {MFD_CLOEXEC, MFD_CLOEXEC | MFD_HUGETLB};
+	char byte = 0;
+
+	for (int i = 0; i < 2; i++) {
+		int fd = memfd_create("kernel", flags[i]);
+
+		if (fd < 0 && flags[i] & MFD_HUGETLB)
+			cr_skip_test("this kernel has no huge pages: %s", strerror(errno));
+		cr_assert_geq(fd, 0);
+		cr_assert_eq(ftruncate(fd, 4 << 20), 0);
+		cr_expect_eq(pwrite(fd, &byte, 1, 4096), i ? -1 : 1);
+		cr_expect(!i || errno == EINVAL);
+		cr_expect_eq(pread(fd, &byte, 1, 4096), 1);
+		close(fd);
+	}
+}

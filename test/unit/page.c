@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "region/backend.h"
 #include "server/page.h"
 #include "support/fds.h"
 
@@ -308,5 +309,16 @@ Test(page, a_region_that_is_too_small_is_refused_with_numbers)
 	cr_expect_not_null(strstr(err.text, "4096 peers needs 68K"), "%s", err.text);
 	cr_expect_not_null(strstr(err.text, "a region of 64K"), "%s", err.text);
 	cr_expect_not_null(strstr(err.text, "--size 256K"), "%s", err.text);
+	cr_expect_null(page);
+}
+
+/* P-10: no huge pages are needed to see that. */
+Test(page, huge_pages_are_refused)
+{
+	struct ivs_region huge = {.fd = -1, .size = 4 << 20, .page_size = 2 << 20};
+	struct ivs_error err;
+
+	cr_expect_eq(ivs_page_new(&huge, 252, &page, &err), IVS_PAGE_E_UNWRITABLE);
+	cr_expect_not_null(strstr(err.text, "huge pages cannot be written to"), "%s", err.text);
 	cr_expect_null(page);
 }

@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ivshmem-server --roster: who is connected, read from the end of the region by a reader of our own
+(rules P-1 to P-9) and by the client program on a way in that has no server."""
+import mmap
+import os
+import random
+import re
+import signal
+import struct
+import subprocess
+import threading
+
+import pytest
+
+from support.programs import place, wait_until
+from support.wire import RawClient
+
+__all__ = ["place"]
+
+PAGE = 4096
+SIZE = 1 << 20
+MAX_TRIES = 1000
+
+
+class Roster:
+    """The roster in a region, by the rules and without any code of the project."""
+
+    def __init__(self, path):
+        with open(path, "r+b") as file:
+            self.map = mmap.mmap(file.fileno(), 0)
+        self.at = len(self.map) - PAGE
+
+    def close(self):
+        self.map.close()
+
+    def _read(self):
+        header = self.map[self.at:self.at + 64]
+        (magic, version, header_len, sequence, generation, table, slots, peers, reserved, flags,
+         zero) = struct.unpack("<8sIIQQQIIQII", header)
+        assert (magic, version, header_len, zero) == (b"IVSROSTR", 1, 64, 0)
+        assert table == (self.at + 64 if slots <= 252 else len(self.map) - reserved)
+        entries = struct.iter_unpack("<IIQ", self.map[table:table + 16 * slots])
+        listed = {peer: (vectors, since) for peer, vectors, since in entries if since}
+        again, = struct.unpack("<Q", self.map[self.at + 16:self.at + 24])
+        if sequence % 2 or again != sequence:
+            return None
+        return generation, peers, bool(flags & 1), listed
+
+    def read(self):
+        """(generation, peers, kept, {id: (vectors, since)}) of one moment."""
+        for _ in range(MAX_TRIES):
+            found = self._read()
+            if found:
+                return found
+        raise AssertionError("the server writes all the time")
+
+    def ids(self):
+        return sorted(self.read()[3])
+
+
+def roster(where, path=None):
+    return where.add(Roster(path or where.shm_path))
+
+
+def join(where, vectors=2):
+    """A client that has read its greeting."""
+    return where.add(RawClient(str(where.socket), vectors)).greeting()
+
+
+def watch(where):
+    """The client program beside the plain region: it sees the memory and nothing else."""
+    client = where.start(where.client_program, "-v", "-a", f"shm:{where.shm}", stdin=subprocess.PIPE)
+    client.out.wait("peer -1 through shm")
+    return client
+
+
+def make_region(where, size=SIZE):
+    """A region that is there before and after the server."""
+    with open(where.shm_path, "wb") as file:
+        file.truncate(size)
+
+
+def test_joins_and_leaves_are_in_the_region(place):
+    """P-1, P-2, P-5, P-6: everybody with id, vectors and generation; each change counts one."""
+    server = place.server("-n", "2", "--roster", "-l", "1M")
+    shown = roster(place)
+    start, peers, kept, listed = shown.read()
+    assert (peers, kept, listed) == (0, True, {})
+    a, b = join(place), join(place)
+    wait_until(lambda: shown.read()[1] == 2, "both are shown")
+    assert shown.read() == (start + 2, 2, True, {a.id: (2, start + 1), b.id: (2, start + 2)})
+    a.close()
+    wait_until(lambda: shown.read()[1] == 1, "the first is gone")
+    assert shown.read() == (start + 3, 1, True, {b.id: (2, start + 2)})
+    server.stop()
+    assert shown.read() == (start + 3, 1, False, {b.id: (2, start + 2)})  # P-7
+
+
+def test_the_wire_is_as_without(place):
+    """Who does not know of the roster is told the same: nothing of it goes over the wire (W-1 to W-7)."""
+    def hear(*options):
+        server = place.server("-n", "2", "-l", "1M", *options)
+        first, second = join(place), join(place)
+        wait_until(lambda: first.next(0.01) is None and len(first.peers) == 1, "all is told")
+        history = first.history, second.history
+        first.close()
+        second.close()
+        server.stop()
+        return history
+
+    assert hear() == hear("--roster")
+
+
+def test_a_storm(place):
+    """P-4: whatever moment is read, it is one of a roster that there was; at the end it is right."""
+    place.server("-n", "1", "--roster", "-l", "1M")
+    shown = roster(place)
+    done = threading.Event()
+    wrong = []
+
+    def read():
+        last = 0
+        while not done.is_set():
+            generation, peers, kept, listed = shown.read()
+            if not kept or peers != len(listed) or generation < last or any(
+                    since > generation for _, since in listed.values()):
+                wrong.append((last, generation, peers, listed))
+            last = generation
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        stay = join(place, 1)
+        for _ in range(15):
+            crowd = [join(place, 1) for _ in range(8)]
+            for client in crowd:
+                client.close()
+        wait_until(lambda: shown.read()[1] == 1, "the crowd is gone")
+    finally:
+        done.set()
+        reader.join()
+    assert not wrong, wrong[:3]
+    assert shown.ids() == [stay.id]
+
+
+def test_a_process_beside_the_region_sees_who_comes_and_goes(place):
+    """P-8: the same events as a client of the server has; the region is all that it sees."""
+    server = place.server("-n", "2", "--roster")
+    client = watch(place)
+    first = place.start_client()
+    client.out.wait("peer 0 joined with 2 vectors")
+    second = place.start_client()
+    client.out.wait("peer 1 joined with 2 vectors")
+    first.write("quit\n")
+    client.out.wait("peer 0 left")
+    client.write("dump\n")
+    client.out.wait("peer     1  2 vectors")
+    client.out.wait("roster  in the region: generation 4, 1 connected, 1 listed")
+    assert "region  4M, of which the last 4 KiB are reserved" in client.out.seen
+    assert not client.out.count("no roster")
+    server.stop()
+    client.err.wait("the server is gone")
+    client.write("dump\n")
+    client.out.wait("no roster: the server that kept the roster in the region has ended")
+    assert client.out.count("peer     1  2 vectors") == 2
+    assert not client.out.count("peer 1 left")
+    second.write("quit\n")
+
+
+def test_another_server_goes_on(place):
+    """P-5, P-7: whoever watches the region hears that all left, and who is there now."""
+    make_region(place)
+    server = place.server("-n", "1", "--roster", "-l", "1M")
+    client = watch(place)
+    place.start_client()
+    client.out.wait("peer 0 joined with 1 vectors")
+    server.stop()
+    client.err.wait("the server is gone")
+    place.server("-n", "3", "--roster", "-l", "1M")
+    client.out.wait("peer 0 left")
+    place.start_client()
+    client.out.wait("peer 0 joined with 3 vectors")
+    client.write("dump\n")
+    client.out.wait("roster  in the region")
+    assert not client.out.count("no roster")
+
+
+def test_a_killed_server_leaves_the_generation(place):
+    """P-7: a killed server says nothing; the next one on that region goes on from there."""
+    make_region(place)
+    server = place.server("-n", "1", "--roster", "-l", "1M")
+    shown = roster(place)
+    join(place, 1)
+    wait_until(lambda: shown.read()[1] == 1, "it is shown")
+    before = shown.read()
+    server.signal(signal.SIGKILL)
+    server.wait()
+    assert shown.read() == before
+    place.server("-n", "1", "--roster", "-l", "1M")
+    assert shown.read() == (before[0] + 1, 0, True, {})
+
+
+def test_a_second_server_by_mistake_changes_nothing(place):
+    """It ends because the first is alive, before it has written to the region."""
+    make_region(place)
+    place.server("-n", "1", "--roster", "-l", "1M")
+    shown = roster(place)
+    join(place, 1)
+    wait_until(lambda: shown.read()[1] == 1, "it is shown")
+    before = shown.read()
+    done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "-l", "1M", "--roster")
+    assert done.returncode == 1
+    assert shown.read() == before
+
+
+def test_peers_without_vectors_are_shown(place):
+    """P-6: on the wire nobody hears of them (W-12)."""
+    place.server("-n", "0", "--roster")
+    client = watch(place)
+    with RawClient(str(place.socket)) as peer:
+        peer.next()
+        client.out.wait("peer 0 joined with 0 vectors")
+    client.out.wait("peer 0 left")
+
+
+def test_more_peers_than_slots(place):
+    """P-2: those without a slot are counted, and get one when it is free."""
+    place.server("-n", "1", "--roster-peers", "2", "-l", "1M")
+    shown = roster(place)
+    peers = [join(place, 1) for _ in range(4)]
+    wait_until(lambda: shown.read()[1] == 4, "all are counted")
+    assert shown.ids() == [0, 1]
+    client = watch(place)
+    client.write("dump\n")
+    client.out.wait("4 connected, 2 listed")
+    peers[0].close()
+    client.out.wait("peer 0 left")
+    client.out.wait("peer 2 joined")
+    assert shown.ids() == [1, 2]
+
+
+def test_a_large_table(place):
+    """P-3: in the pages before; the library says how much is left."""
+    place.server("-n", "1", "--roster-peers", "65536", "-l", "4M")
+    shown = roster(place)
+    peer = join(place, 1)
+    wait_until(lambda: shown.ids() == [peer.id], "it is shown")
+    assert place.run_client("-c", "dump").stdout.count("the last 1028 KiB are reserved") == 1
+
+
+def test_meet_leaves_the_roster_alone(place):
+    """The example divides the bytes that are left, and nobody writes upon the roster."""
+    place.server("-n", "1", "-l", "1M", "--roster")
+    shown = roster(place)
+    meeting = [place.start(place.build / "examples" / "meet", "-n", "2", "-a", f"peer-{n}", "-r",
+                           "50", f"unix:{place.socket}") for n in range(2)]
+    for process in meeting:
+        assert process.wait() == 0, process.err.text()
+    wait_until(lambda: shown.read()[1] == 0, "both are gone")
+    assert shown.read()[0] >= 4
+
+
+@pytest.mark.parametrize("options, status, message", [
+    (["--roster", "-l", "4K"], 1,
+     "the roster of 252 peers needs 4K, and a region of 4K has at most half of that for it: use "
+     "--size 8K or more, or a lower --roster-peers"),
+    (["--roster-peers", "65536"], 1, "--size 4M or more"),
+    (["--roster-peers", "0"], 2, 'no number of clients "0": use 1 to 65536'),
+    (["--roster-peers", "65537"], 2, 'no number of clients "65537"'),
+    (["--roster=7"], 2, "--roster"),
+])
+def test_what_cannot_be(place, options, status, message):
+    """Said at the start, with numbers; nothing is left behind."""
+    done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "-l", "1M", *options)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert not place.shm_path.exists() and not place.socket.exists()
+
+
+def test_file_size_limit(place):
+    """A region beyond "ulimit -f" cannot be written to: an error, and not SIGXFSZ."""
+    make_region(place)
+    done = place.run("prlimit", "--fsize=65536", place.server_program, "-F", "-S", place.socket,
+                     "-M", place.shm, "-l", "1M", "--roster")
+    assert done.returncode == 1
+    assert "cannot write the roster into the region: File too large" in done.stderr
+
+
+def test_a_client_truncates_the_region(place):
+    """P-9: the server goes on, says so once, does not make it longer, and writes all when it is."""
+    server = place.server("-n", "1", "--roster", "-l", "1M")
+    stay = join(place, 1)
+    os.truncate(place.shm_path, PAGE)
+    for _ in range(3):
+        with RawClient(str(place.socket), 1) as client:
+            client.greeting()
+        server.err.wait("cannot publish the roster in the region")
+    assert place.shm_path.stat().st_size == PAGE
+    os.truncate(place.shm_path, SIZE)
+    server.err.wait("the roster is published again")
+    shown = roster(place)
+    wait_until(lambda: shown.ids() == [stay.id], "it is shown again")
+    assert server.err.count("cannot publish the roster") == 1
+    server.stop()
+
+
+def test_scribbled_upon(place):
+    """P-9: whatever strangers write there, server and watchers live; the next change puts it right."""
+    server = place.server("-n", "2", "--roster")
+    shown = roster(place)
+    client = watch(place)
+    chance = random.Random(7)
+    done = threading.Event()
+
+    def scribble():
+        while not done.is_set():
+            at = shown.at + chance.choice([0, 8, 16, 24, 32, 40, 44, 48, 56]
+                                          + [64 + 4 * n for n in range(8)])
+            shown.map[at:at + 8] = chance.choice([
+                bytes(8), b"\xff" * 8, chance.randbytes(8), struct.pack("<Q", chance.randrange(9)),
+                struct.pack("<II", 65535, 65536), struct.pack("<Q", len(shown.map))])
+
+    writer = threading.Thread(target=scribble)
+    writer.start()
+    try:
+        for _ in range(10):
+            with RawClient(str(place.socket), 2) as peer:
+                peer.greeting()
+            client.write("dump\nint 3 1\n")
+    finally:
+        done.set()
+        writer.join()
+    client.write("dump\n")
+    stay = join(place)
+    wait_until(lambda: shown.ids() == [stay.id], "the table is right again")
+    client.out.wait(f"peer {stay.id} joined with 2 vectors")
+    client.write("quit\n")
+    assert client.wait() in (0, 1)  # a ring is refused beside a plain region
+    server.stop()
+
+
+def test_half_written(place):
+    """P-4: a server that was killed in the middle. The reader gives up in time and says so."""
+    make_region(place)
+    server = place.server("-n", "1", "--roster", "-l", "1M")
+    shown = roster(place)
+    server.signal(signal.SIGKILL)
+    server.wait()
+    shown.map[shown.at + 16] |= 1
+    done = place.run(place.client_program, "-a", f"shm:{place.shm}", "-c", "dump")
+    assert done.returncode == 0
+    assert "roster  in the region, half-written" in done.stdout
+    assert "the last 4 KiB are reserved" in done.stdout
+    place.server("-n", "1", "--roster", "-l", "1M")
+    assert shown.read()[1:] == (0, True, {})
+
+
+def test_nobody_takes_other_contents_for_a_roster(place):
+    """A region without one is as it always was, whatever is in its last page."""
+    make_region(place)
+    with open(place.shm_path, "r+b") as file:
+        file.seek(SIZE - PAGE)
+        file.write(b"IVSROSTR" + b"\x01\0\0\0" * 30)
+    done = place.run(place.client_program, "-a", f"shm:{place.shm}", "-c", "dump")
+    assert re.search(r"^region  1M$", done.stdout, re.MULTILINE)
+    assert "no roster: a plain region" in done.stdout

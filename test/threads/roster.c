@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The roster in the region, read by one peer in several threads while a server writes it, and then
+ * while a stranger scribbles on it too (P-4, P-9). For the thread sanitizer as well: what strangers
+ * write is read with atomic loads. A plain program: Criterion does not run under that sanitizer.
+ */
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ivshmem/peer.h"
+#include "ivshmem/region.h"
+#include "server/page.h"
+
+#define LEN (1 << 20)
+#define WORDS_N (IVS_ROSTER_PAGE_LEN / 8)
+#define PAIRS 30
+#define PAIR_OFFSET 100 /* ids i and i + this one come and go together */
+#define CHANGES_MAX 100000
+#define PAUSE_NS 100000
+#define ENOUGH 100
+
+static struct ivs_page *page;
+static struct ivs_peer *peer;
+static uint64_t *last_page;
+static _Atomic bool done;
+static _Atomic bool scribbling;
+static _Atomic unsigned int failures;
+static _Atomic unsigned int snapshots;
+static _Atomic unsigned int joins;
+static _Atomic unsigned int leaves;
+
+static void fail(const char *what, long value)
+{
+	fprintf(stderr, "roster-threads: %s: %ld\n", what, value);
+	failures++;
+}
+
+/* xorshift64 */
+static uint64_t next_random(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+static void change(uint64_t *state)
+{
+	unsigned int id = (unsigned int)(next_random(state) % PAIRS);
+
+	for (unsigned int i = id; i <= id + PAIR_OFFSET; i += PAIR_OFFSET) {
+		if (ivs_page_since(page, i))
+			ivs_page_leave(page, i);
+		else
+			ivs_page_join(page, i, i % 7, 0);
+	}
+	if (ivs_page_flush(page))
+		fail("flush", 0);
+}
+
+static void *serve(void *arg)
+{
+	const struct timespec pause = {.tv_nsec = PAUSE_NS};
+	uint64_t state = 88172645463325252u;
+
+	/* With pauses: who is written to all the time cannot be read. */
+	for (unsigned int i = 0; i < CHANGES_MAX; i++) {
+		change(&state);
+		nanosleep(&pause, NULL);
+		if (snapshots >= ENOUGH && joins >= ENOUGH && leaves >= ENOUGH)
+			break;
+	}
+	done = true;
+	return arg;
+}
+
+static void *scribble(void *arg)
+{
+	uint64_t state = 362436069362436069u;
+
+	while (!done) {
+		uint64_t where = next_random(&state) % (next_random(&state) % 2 ? 8 : WORDS_N);
+		uint64_t what = next_random(&state) >> next_random(&state) % 64;
+
+		if (scribbling)
+			__atomic_store_n(&last_page[where], what, __ATOMIC_RELAXED);
+	}
+	return arg;
+}
+
+static bool has(const struct ivs_published_peer *peers, unsigned int n, unsigned int id)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		if (peers[i].id == id)
+			return true;
+	}
+	return false;
+}
+
+/* What only a consistent copy has; said of a roster that only the server writes. */
+static void check_moment(const struct ivs_published *seen, const struct ivs_published_peer *peers)
+{
+	if (!seen->kept || seen->peers_n != seen->listed_n || seen->listed_n > 2 * PAIRS)
+		fail("kept or listed", seen->listed_n);
+	for (unsigned int i = 0; i < seen->listed_n && i < 2 * PAIRS; i++) {
+		unsigned int id = peers[i].id;
+
+		if (peers[i].vectors_n != id % 7 || peers[i].since > seen->generation)
+			fail("vectors or generation of", id);
+		if (!has(peers, seen->listed_n,
+			 id < PAIR_OFFSET ? id + PAIR_OFFSET : id - PAIR_OFFSET))
+			fail("alone", id);
+	}
+}
+
+static void *read_all(void *arg)
+{
+	struct ivs_published_peer peers[2 * PAIRS];
+
+	while (!done) {
+		struct ivs_published seen;
+		int result = ivs_peer_published(peer, &seen, peers, 2 * PAIRS);
+
+		if (!result) {
+			snapshots++;
+			if (!scribbling)
+				check_moment(&seen, peers);
+			else if (seen.listed_n > IVS_ROSTER_SLOTS_MAX || seen.peers_n > 65536)
+				fail("bounds", seen.listed_n);
+		} else if (result != IVS_PEER_E_BUSY &&
+			   (result != IVS_PEER_E_ABSENT || !scribbling)) {
+			fail("published", result);
+		}
+		for (unsigned int id = 0; id < PAIR_OFFSET + PAIRS; id++)
+			if (ivs_peer_vectors_of(peer, id) > IVS_ROSTER_VECTORS_MAX)
+				fail("vectors of", id);
+	}
+	return arg;
+}
+
+static void *take_events(void *arg)
+{
+	static bool there[IVS_ROSTER_ID_MAX + 1];
+	struct ivs_event event;
+
+	while (!done) {
+		int result = ivs_peer_next(peer, 10, &event);
+
+		if (result && result != IVS_PEER_E_TIMEOUT)
+			fail("next", result);
+		if (result)
+			continue;
+		joins += event.type == IVS_EVENT_JOIN;
+		leaves += event.type == IVS_EVENT_LEAVE;
+		if (event.type == IVS_EVENT_LEAVE && !there[event.id])
+			fail("a leave without a join", event.id);
+		if (event.type == IVS_EVENT_JOIN || event.type == IVS_EVENT_LEAVE)
+			there[event.id] = event.type == IVS_EVENT_JOIN;
+	}
+	return arg;
+}
+
+static void run(bool with_scribbler)
+{
+	void *(*const runs[])(void *) = {serve, scribble, take_events, read_all, read_all};
+	pthread_t threads[sizeof(runs) / sizeof(*runs)];
+
+	done = false;
+	scribbling = with_scribbler;
+	snapshots = joins = leaves = 0;
+	for (size_t i = 0; i < sizeof(runs) / sizeof(*runs); i++)
+		pthread_create(&threads[i], NULL, runs[i], NULL);
+	for (size_t i = 0; i < sizeof(runs) / sizeof(*runs); i++)
+		pthread_join(threads[i], NULL);
+	printf("roster-threads: %s: %u snapshots, %u joins, %u leaves\n",
+	       with_scribbler ? "with a scribbler" : "the server alone", snapshots, joins, leaves);
+	if (snapshots < ENOUGH || joins < ENOUGH || leaves < ENOUGH)
+		fail("too little was seen", snapshots);
+}
+
+int main(void)
+{
+	struct ivs_region_options opts = IVS_REGION_OPTIONS_INIT;
+	struct ivs_region *region;
+	struct ivs_error err;
+	char address[64];
+	uint8_t *memory;
+
+	opts.size = LEN;
+	snprintf(address, sizeof(address), "shm:ivs-test-threads-%d", (int)getpid());
+	if (ivs_region_open(address, &opts, &region, &err)) {
+		fprintf(stderr, "%s\n", err.text);
+		return 1;
+	}
+	memory = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, ivs_region_fd(region), 0);
+	if (memory == MAP_FAILED || ivs_page_new(region, IVS_ROSTER_SLOTS_DEFAULT, &page, &err) ||
+	    ivs_page_flush(page) || ivs_peer_open(address, NULL, &peer, &err)) {
+		fprintf(stderr, "cannot begin\n");
+		return ivs_region_remove(region) ? 2 : 1;
+	}
+	last_page = (uint64_t *)(memory + LEN - IVS_ROSTER_PAGE_LEN);
+	run(false);
+	run(true);
+	ivs_peer_close(peer);
+	ivs_page_free(page);
+	munmap(memory, LEN);
+	if (ivs_region_remove(region))
+		fail("remove", 0);
+	ivs_region_close(region);
+	return failures ? 1 : 0;
+}
