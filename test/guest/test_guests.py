@@ -118,6 +118,54 @@ def test_doorbell_without_iommu(boot, place):  # noqa: F811
             "intel-iommu,intremap=on and kernel-irqchip=split") in console
 
 
+def test_a_guest_sees_who_comes_and_goes(build, boot, place):  # noqa: F811
+    """The roster in the region tells a guest what its device cannot (R-8, P-8): through both devices
+    joins and leaves of host processes, and through ivshmem-doorbell also what cannot be rung."""
+    devices = make_region(build, place, "1M")
+    server = place.server("-n", "2", "-l", "1M", "--roster", region=["-M", f"{place.shm}-plain"])
+    host = place.start_client()
+    with boot("for d in /sys/bus/pci/devices/*; do grep -q 0x1110 $d/device || continue; "
+              "if [ -e $d/resource1 ]; then doorbell=pci:${d##*/}; else plain=pci:${d##*/}; fi; done; "
+              "ivshmem-client -a $doorbell -c 'int all' -c dump; "
+              "ivshmem-client -a $doorbell -c 'int 0 2'; ivshmem-client -a $doorbell -c 'int 77 0'; "
+              "sleep 600 | ivshmem-client -v -a $plain | while read -r l; do echo \"plain: $l\"; done & "
+              "sleep 600 | ivshmem-client -v -a $doorbell",
+              devices + machine.doorbell(server.socket, 2, ident="second")) as guest:
+        guest.wait_for(r"^peer 0 joined with 2 vectors", BOOT)
+        for vector in range(2):
+            host.out.wait(f"doorbell on vector {vector}")
+        guest.wait_for(r"^plain: peer 1 joined with 2 vectors", BOOT)
+        host.write("quit\n")
+        guest.wait_for(r"^peer 0 left", 30)
+        guest.wait_for(r"^plain: peer 0 left", 30)
+        another = place.start_client()
+        guest.wait_for(r"^peer 2 joined with 2 vectors", 30)
+        server.stop()
+        guest.wait_for(r"^ivshmem-client: the server is gone", 30)
+        another.write("quit\n")
+        console = guest.text()
+    assert "of which the last 4 KiB are reserved" in console
+    assert "peer     0  2 vectors\r\n" in console or "peer     0  2 vectors\n" in console
+    assert "cannot ring peer 0 vector 2: the peer has no such vector" in console
+    assert "cannot ring peer 77 vector 0: no such peer is connected" in console
+    assert not re.search(r"^peer 1 (joined|left)", console, re.MULTILINE)  # which is itself
+    assert host.out.count("doorbell on vector") == 2
+
+
+def test_doorbells_and_roster_through_vfio(boot, place):  # noqa: F811
+    """One wait for both: who joined is seen, then rings, and then leaves (P-8, W-9)."""
+    server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
+    with boot("sleep 600 | ivshmem-client -v -a pci:", machine.doorbell(server.socket, 2),
+              iommu=True, bind="vfio-pci") as guest:
+        guest.wait_for(r"^peer 0 through vfio: 2 vectors", BOOT)
+        host = place.start_client()
+        guest.wait_for(r"^peer 1 joined with 2 vectors", 30)
+        host.write("int 0 1\n")
+        guest.wait_for(r"^doorbell on vector 1", 30)
+        host.write("quit\n")
+        guest.wait_for(r"^peer 1 left", 30)
+
+
 def test_more_vectors_wanted_than_the_device_has(boot, place):  # noqa: F811
     """An error with the number and the fix, and the device is usable afterwards."""
     server = place.server("-n", "2")
