@@ -35,6 +35,16 @@ unsigned int test_fds_open(void)
 	return n - 1; /* the directory itself */
 }
 
+void test_fds_check(unsigned int before)
+{
+	unsigned int now = test_fds_open();
+
+	if (now == before)
+		return;
+	fprintf(stderr, "%u fds are open, and %u were before the test\n", now, before);
+	abort();
+}
+
 int test_fds_make(void)
 {
 	int fd = memfd_create("test", 0);

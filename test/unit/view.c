@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A peer that learns of the others from the region alone: events, capabilities, what is left of it. */
+#include <criterion/criterion.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ivshmem/peer.h"
+#include "ivshmem/region.h"
+#include "server/page.h"
+#include "support/fds.h"
+
+#define LEN 65536
+#define SOON_MS 20000 /* for a loaded machine; it takes 100 */
+
+static struct ivs_region *region;
+static struct ivs_page *page;
+static struct ivs_peer *peer;
+static char address[64];
+static unsigned int fds_before;
+
+static void setup(void)
+{
+	struct ivs_region_options opts = IVS_REGION_OPTIONS_INIT;
+
+	fds_before = test_fds_open();
+	opts.size = LEN;
+	snprintf(address, sizeof(address), "shm:ivs-test-view-%d", (int)getpid());
+	cr_assert_eq(ivs_region_open(address, &opts, &region, NULL), 0);
+}
+
+static void teardown(void)
+{
+	ivs_peer_close(peer);
+	ivs_page_free(page);
+	if (ivs_region_remove(region))
+		abort();
+	ivs_region_close(region);
+	test_fds_check(fds_before);
+}
+
+TestSuite(view, .init = setup, .fini = teardown);
+
+static void open_page(uint32_t slots_n)
+{
+	ivs_page_free(page);
+	cr_assert_eq(ivs_page_new(region, slots_n, &page, NULL), 0);
+	cr_assert_eq(ivs_page_flush(page), 0);
+}
+
+static void join(unsigned int id, uint32_t vectors_n)
+{
+	ivs_page_join(page, id, vectors_n, 0);
+	cr_assert_eq(ivs_page_flush(page), 0);
+}
+
+static void leave(unsigned int id)
+{
+	ivs_page_leave(page, id);
+	cr_assert_eq(ivs_page_flush(page), 0);
+}
+
+static void open_peer(void)
+{
+	struct ivs_error err;
+
+	cr_assert_eq(ivs_peer_open(address, NULL, &peer, &err), 0, "%s", err.text);
+}
+
+static void expect(int timeout_ms, enum ivs_event_type type, unsigned int id)
+{
+	struct ivs_event event = {0};
+
+	cr_assert_eq(ivs_peer_next(peer, timeout_ms, &event), 0);
+	cr_expect_eq(event.type, type);
+	cr_expect_eq(event.id, id);
+}
+
+static void expect_nothing(void)
+{
+	struct ivs_event event;
+
+	cr_expect_eq(ivs_peer_next(peer, 0, &event), IVS_PEER_E_TIMEOUT);
+}
+
+Test(view, without_a_roster_nothing_is_as_if_there_were_one)
+{
+	struct ivs_published published;
+	struct ivs_event event;
+
+	open_peer();
+	cr_expect_eq(ivs_peer_usable_len(peer), LEN);
+	cr_expect_eq(ivs_peer_caps(peer), 0);
+	cr_expect_eq(ivs_peer_fd(peer), -1);
+	cr_expect_eq(ivs_peer_next(peer, 0, &event), IVS_PEER_E_UNABLE);
+	cr_expect_eq(ivs_peer_published(peer, &published, NULL, 0), IVS_PEER_E_ABSENT);
+	cr_expect_eq(ivs_peer_roster(peer, NULL, 0), 0);
+}
+
+Test(view, what_is_reserved_is_not_usable)
+{
+	open_page(252);
+	open_peer();
+	cr_expect_eq(ivs_peer_usable_len(peer), LEN - 4096);
+	ivs_peer_close(peer);
+	open_page(300);
+	open_peer();
+	cr_expect_eq(ivs_peer_usable_len(peer), LEN - 3 * 4096);
+}
+
+Test(view, those_who_were_there_first_and_those_who_come)
+{
+	unsigned int ids[4];
+
+	open_page(252);
+	join(3, 2);
+	join(9, 1);
+	open_peer();
+	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_ROSTER);
+	cr_expect_null(ivs_peer_why_not(peer, IVS_CAP_ROSTER));
+	cr_expect_eq(ivs_peer_roster(peer, ids, 4), 0, "nothing has been reported yet");
+	expect(0, IVS_EVENT_JOIN, 3);
+	expect(0, IVS_EVENT_JOIN, 9);
+	expect_nothing();
+	leave(3);
+	join(1, 2048);
+	expect(0, IVS_EVENT_JOIN, 1);
+	expect(0, IVS_EVENT_LEAVE, 3);
+	expect_nothing();
+	cr_assert_eq(ivs_peer_roster(peer, ids, 4), 2);
+	cr_expect_eq(ids[0], 1);
+	cr_expect_eq(ids[1], 9);
+	cr_expect_eq(ivs_peer_vectors_of(peer, 1), 2048);
+	cr_expect_eq(ivs_peer_vectors_of(peer, 3), 0);
+	cr_expect_eq(ivs_peer_roster(peer, ids, 1), 2);
+}
+
+Test(view, another_with_the_same_id_is_a_leave_and_a_join)
+{
+	open_page(252);
+	join(3, 2);
+	open_peer();
+	expect(0, IVS_EVENT_JOIN, 3);
+	leave(3);
+	join(3, 2);
+	expect(0, IVS_EVENT_LEAVE, 3);
+	expect(0, IVS_EVENT_JOIN, 3);
+	expect_nothing();
+}
+
+/* P-8: who waits in one long call, or in poll(2), is woken though nobody rings. */
+Test(view, a_change_is_seen_while_waiting)
+{
+	pid_t pid;
+
+	open_page(252);
+	open_peer();
+	expect_nothing();
+	pid = fork();
+	cr_assert_geq(pid, 0);
+	if (!pid) {
+		usleep(50000);
+		ivs_page_join(page, 5, 1, 0);
+		_exit(ivs_page_flush(page) != 0);
+	}
+	expect(SOON_MS, IVS_EVENT_JOIN, 5);
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+}
+
+Test(view, the_fd_becomes_readable_by_itself)
+{
+	struct pollfd pfd = {.events = POLLIN};
+
+	open_page(252);
+	open_peer();
+	expect_nothing();
+	join(5, 1);
+	pfd.fd = ivs_peer_fd(peer);
+	cr_expect_eq(poll(&pfd, 1, SOON_MS), 1);
+	expect(0, IVS_EVENT_JOIN, 5);
+}
+
+/* P-7 */
+Test(view, the_end_is_reported_and_another_server_too)
+{
+	open_page(252);
+	join(3, 2);
+	open_peer();
+	expect(0, IVS_EVENT_JOIN, 3);
+	ivs_page_end(page);
+	cr_assert_eq(ivs_page_flush(page), 0);
+	expect(0, IVS_EVENT_LOST, 0);
+	expect_nothing();
+	cr_expect_eq(ivs_peer_caps(peer), 0);
+	cr_expect_not_null(strstr(ivs_peer_why_not(peer, IVS_CAP_ROSTER), "has ended"));
+	cr_expect_eq(ivs_peer_vectors_of(peer, 3), 2);
+	open_page(100);
+	join(3, 1);
+	expect(0, IVS_EVENT_LEAVE, 3);
+	expect(0, IVS_EVENT_JOIN, 3);
+	expect_nothing();
+	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_ROSTER);
+}
+
+Test(view, who_was_there_when_the_last_server_ended_is_not_reported)
+{
+	struct ivs_published published;
+	struct ivs_published_peer one;
+
+	open_page(252);
+	join(3, 2);
+	ivs_page_end(page);
+	cr_assert_eq(ivs_page_flush(page), 0);
+	open_peer();
+	cr_expect_eq(ivs_peer_caps(peer), 0);
+	expect_nothing();
+	cr_expect_eq(ivs_peer_usable_len(peer), LEN - 4096);
+	cr_assert_eq(ivs_peer_published(peer, &published, &one, 1), 0);
+	cr_expect_not(published.kept);
+	cr_expect_eq(published.listed_n, 1);
+	cr_expect_eq(one.id, 3);
+}
+
+Test(view, published_is_sorted_and_bounded)
+{
+	struct ivs_published_peer peers[3] = {[2] = {.id = 77}};
+	struct ivs_published published;
+
+	open_page(4);
+	for (unsigned int id = 6; id; id--)
+		join(id, id);
+	open_peer();
+	cr_assert_eq(ivs_peer_published(peer, &published, peers, 2), 0);
+	cr_expect_eq(published.peers_n, 6);
+	cr_expect_eq(published.listed_n, 4);
+	cr_expect_eq(published.generation, 7);
+	cr_expect(published.kept);
+	cr_expect_eq(peers[0].id, 3);
+	cr_expect_eq(peers[0].vectors_n, 3);
+	cr_expect_eq(peers[0].since, 5);
+	cr_expect_eq(peers[1].id, 4);
+	cr_expect_eq(peers[2].id, 77);
+}
+
+/* P-4, P-9: half-written is tried again and again, and then said; damaged is as if it were absent. */
+Test(view, half_written_or_damaged)
+{
+	struct ivs_published published;
+	uint8_t *header;
+
+	open_page(252);
+	join(3, 2);
+	open_peer();
+	expect(0, IVS_EVENT_JOIN, 3);
+	header = (uint8_t *)ivs_peer_memory(peer, NULL) + LEN - 4096;
+	header[IVS_ROSTER_SEQUENCE_AT] |= 1;
+	cr_expect_eq(ivs_peer_published(peer, &published, NULL, 0), IVS_PEER_E_BUSY);
+	expect_nothing();
+	header[0] = 'X';
+	cr_expect_eq(ivs_peer_published(peer, &published, NULL, 0), IVS_PEER_E_ABSENT);
+	expect_nothing();
+	cr_expect_eq(ivs_peer_usable_len(peer), LEN - 4096, "as when it was opened");
+	join(4, 2);
+	expect(0, IVS_EVENT_JOIN, 4);
+}
