@@ -41,7 +41,7 @@ static void teardown(void)
 	shm_unlink(shm_name);
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	cr_expect_eq(system(command), 0);
-	cr_expect_eq(test_fds_open(), fds_before, "an fd was left open");
+	test_fds_check(fds_before);
 }
 
 TestSuite(region, .init = setup, .fini = teardown);

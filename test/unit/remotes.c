@@ -17,7 +17,7 @@ static void setup(void)
 static void teardown(void)
 {
 	ivs_remotes_deinit(&remotes);
-	cr_expect_eq(test_fds_open(), fds_before, "an fd was left open");
+	test_fds_check(fds_before);
 }
 
 TestSuite(remotes, .init = setup, .fini = teardown);
