@@ -11,9 +11,10 @@
  *
  * Results: see ivshmem/api.h. A peer, whatever it does, never causes a negative result.
  *
- * Thread safety: ivs_peer_ring(), ivs_peer_wait() on different vectors, ivs_peer_next() and the
- * getters may run at the same time in different threads. ivs_peer_open() and ivs_peer_close() of
- * one peer exclude everything else. After fork() only one of the two processes may use a peer.
+ * Thread safety: ivs_peer_ring(), ivs_peer_wait() on different vectors, ivs_peer_next(),
+ * ivs_peer_published() and the getters may run at the same time in different threads.
+ * ivs_peer_open() and ivs_peer_close() of one peer exclude everything else. After fork() only one
+ * of the two processes may use a peer.
  */
 #ifndef IVSHMEM_PEER_H
 #define IVSHMEM_PEER_H
