@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -65,6 +66,8 @@ static int grow(struct ivs_roster_memory *memory, size_t len)
 	struct ivs_keep *keep = keep_of(memory);
 	void *map;
 
+	if (NOTES_LEN + len > keep->file_len)
+		return -ENOMEM;
 	map = mremap(memory->base - NOTES_LEN, NOTES_LEN + memory->len, NOTES_LEN + len,
 		     MREMAP_MAYMOVE);
 	if (map == MAP_FAILED)
@@ -109,11 +112,14 @@ int ivs_keep_read(int fd, struct ivs_keep_notes *notes, struct ivs_error *err)
 }
 
 /* Else reading it would be the end. */
-static bool is_whole(int fd)
+static bool is_whole(struct ivs_keep *keep, const struct ivs_keep_notes *notes)
 {
 	struct stat st;
 
-	return !fstat(fd, &st) && st.st_size == FILE_LEN;
+	if (fstat(keep->fd, &st) || (uint64_t)st.st_size < NOTES_LEN + notes->memory_len)
+		return false;
+	keep->file_len = (uint64_t)st.st_size;
+	return true;
 }
 
 /* Whether there is something to go on with. */
@@ -125,7 +131,7 @@ static bool resume(struct ivs_keep *keep)
 	keep->fd = ivs_inherited_take(&keep->inherited, NAME_STATE);
 	if (keep->fd < 0)
 		return false;
-	if (!ivs_keep_read(keep->fd, &notes, &err) && is_whole(keep->fd) &&
+	if (!ivs_keep_read(keep->fd, &notes, &err) && is_whole(keep, &notes) &&
 	    !map_memory(keep, NOTES_LEN + notes.memory_len)) {
 		if (ivs_roster_memory_check(&keep->memory))
 			return true;
@@ -171,6 +177,16 @@ static void store_own(const struct ivs_keep *keep, int fd, const char *name)
 			name);
 }
 
+/* As much as may be needed, or as is allowed. */
+static uint64_t file_len(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_FSIZE, &limit) || limit.rlim_cur > FILE_LEN)
+		return FILE_LEN;
+	return limit.rlim_cur > NOTES_LEN ? limit.rlim_cur : NOTES_LEN;
+}
+
 /* Nothing to go on with. */
 static int begin(struct ivs_keep *keep, struct ivs_error *err)
 {
@@ -179,7 +195,8 @@ static int begin(struct ivs_keep *keep, struct ivs_error *err)
 
 	keep->resumed = false;
 	keep->fd = memfd_create("ivshmem-state", MFD_CLOEXEC);
-	if (keep->fd < 0 || ftruncate(keep->fd, FILE_LEN))
+	keep->file_len = file_len();
+	if (keep->fd < 0 || ftruncate(keep->fd, (off_t)keep->file_len))
 		return ivs_error_errno(err, errno, "cannot make a memfd");
 	result = map_memory(keep, NOTES_LEN);
 	if (result)

@@ -58,6 +58,7 @@ struct ivs_keep_notes {
 /**
  * struct ivs_keep - all that is kept
  * @fd:        the memfd; -1: nothing is kept
+ * @file_len:  its bytes
  * @memory:    the roster's part of it
  * @service:   the manager, if any
  * @inherited: what this process began with and nobody has taken yet
@@ -66,6 +67,7 @@ struct ivs_keep_notes {
  */
 struct ivs_keep {
 	int fd;
+	uint64_t file_len;
 	struct ivs_roster_memory memory;
 	struct ivs_service service;
 	struct ivs_inherited inherited;
