@@ -211,7 +211,7 @@ def crowd(place, clients, vectors):
                         f"files, and {hard} are allowed: raise it (ulimit -Hn)")
     program = place.build / "test" / "crowd"
     if not program.exists():
-        raise CannotRun(f"{program} has not been built: meson setup -Dtests=true")
+        raise CannotRun(f"{program} has not been built: meson setup -Dtests=enabled")
     limit = max(needed, min(hard, clients * 32))
     server = place.server("-n", vectors, nofile=limit)
     before = server.fds()
