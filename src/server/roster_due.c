@@ -7,6 +7,7 @@
  * @self: a copy of the seat, advanced as if the messages so far had left
  * @known, @heard: its sets, as they are
  * @leave_from: ids below it have been looked through for leaves
+ * @cut:        who left in the middle of its vectors: that leave came before all others
  * @wrapped:    the cursor has gone around
  * @join_end:   where it stops: after going around, at the ids already in this plan
  */
@@ -17,6 +18,7 @@ struct plan {
 	const uint64_t *known;
 	const uint64_t *heard;
 	unsigned int leave_from;
+	unsigned int cut;
 	bool wrapped;
 	unsigned int join_end;
 };
@@ -49,16 +51,28 @@ static bool plan_vector(struct plan *plan, struct ivs_wire_message *out)
 	return true;
 }
 
+/* The next who is known and not there any more. */
+static unsigned int next_leave(const struct plan *plan, unsigned int from)
+{
+	return ivs_bitmap_first_only(plan->known, plan->roster->visible, from, plan->roster->ids_n);
+}
+
 static bool plan_leave(struct plan *plan, struct ivs_wire_message *out)
 {
-	const struct ivs_roster *roster = plan->roster;
-	unsigned int id = ivs_bitmap_first_only(plan->known, roster->visible, plan->leave_from,
-						roster->ids_n);
+	unsigned int id = plan->self.at_id;
 
-	plan->leave_from = id + (id < roster->ids_n);
-	if (id == roster->ids_n)
-		return false;
-	plan->self.at_id = NOBODY;
+	/* Instead of the rest of its vectors. */
+	if (id != NOBODY) {
+		plan->self.at_id = NOBODY;
+		plan->cut = id;
+	} else {
+		id = next_leave(plan, plan->leave_from);
+		if (id == plan->cut)
+			id = next_leave(plan, id + 1);
+		if (id == plan->roster->ids_n)
+			return false;
+		plan->leave_from = id + 1;
+	}
 	*out = (struct ivs_wire_message){IVS_WIRE_LEAVE, id, 0, -1};
 	return true;
 }
@@ -108,6 +122,7 @@ unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
 		.self = *seat,
 		.known = ivs_roster_known(seat),
 		.heard = ivs_roster_heard(roster, seat),
+		.cut = NOBODY,
 		.join_end = roster->ids_n,
 	};
 	unsigned int n;

@@ -258,7 +258,7 @@ static const char *judge(const struct oracle *o, unsigned int client,
 		if (view->heard[p] == 0)
 			continue;
 		leaves = leaves || !o->present[p];
-		if (o->present[p] && view->heard[p] < o->vectors[p] && msg->id != p)
+		if (view->heard[p] < o->vectors[p] && msg->id != p)
 			return "nothing between the vectors of one peer";
 	}
 	if (msg->type == IVS_WIRE_VECTOR) {
