@@ -8,13 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "util/error.h"
 #include "util/fd.h"
+#include "util/log.h"
 #include "util/parse.h"
 
 #define FIRST_FD 3 /* of a manager's: SD_LISTEN_FDS_START */
 #define FDS_MAX (1 << 20)
+#define LIST_MAGIC "ivshmem-list 1\n"
 
 int ivs_inherited_add(struct ivs_inherited *inherited, int fd, const char *name)
 {
@@ -75,7 +79,18 @@ void ivs_inherited_close(struct ivs_inherited *inherited)
 	ivs_inherited_free(inherited);
 }
 
-/* Ours from now on, if it is open at all. */
+/*
+ * Whether @fd has been handed to this process: it is open, and has come through execve(2). What we
+ * have opened ourselves, or taken already, closes on exec.
+ */
+static bool was_handed(int fd)
+{
+	int flags = fcntl(fd, F_GETFD);
+
+	return flags >= 0 && !(flags & FD_CLOEXEC);
+}
+
+/* Ours from now on. */
 static int inherit(struct ivs_inherited *inherited, int fd, const char *name)
 {
 	return fcntl(fd, F_SETFD, FD_CLOEXEC) ? -errno : ivs_inherited_add(inherited, fd, name);
@@ -84,6 +99,7 @@ static int inherit(struct ivs_inherited *inherited, int fd, const char *name)
 static int take_listed(struct ivs_inherited *inherited, unsigned int fds_n, const char *names)
 {
 	char name[IVS_NAMED_FD_LEN];
+	unsigned int absent_n = 0;
 	int result = 0;
 
 	for (unsigned int i = 0; !result && i < fds_n; i++) {
@@ -91,8 +107,14 @@ static int take_listed(struct ivs_inherited *inherited, unsigned int fds_n, cons
 
 		snprintf(name, sizeof(name), "%.*s", (int)len, names);
 		names += len + (names[len] == ':');
-		result = inherit(inherited, FIRST_FD + (int)i, name);
+		if (was_handed(FIRST_FD + (int)i))
+			result = inherit(inherited, FIRST_FD + (int)i, name);
+		else
+			absent_n++;
 	}
+	if (absent_n)
+		ivs_log(IVS_LOG_WARNING, "LISTEN_FDS=%u names %u that are not there", fds_n,
+			absent_n);
 	return result;
 }
 
@@ -108,8 +130,7 @@ int ivs_inherited_from_manager(struct ivs_inherited *inherited, struct ivs_error
 	if (pid && count && ivs_parse_uint(pid, 1, INT32_MAX, &number) &&
 	    (pid_t)number == getpid()) {
 		if (!ivs_parse_uint(count, 0, FDS_MAX, &fds_n))
-			return ivs_error_errno(err, EINVAL, "LISTEN_FDS=%s is no number of fds",
-					       count);
+			ivs_log(IVS_LOG_WARNING, "LISTEN_FDS=%s is no number of fds", count);
 		result = take_listed(inherited, (unsigned int)fds_n, names ? names : "");
 		if (result)
 			ivs_error_errno(err, -result, "cannot take the service manager's fds");
@@ -121,7 +142,18 @@ int ivs_inherited_from_manager(struct ivs_inherited *inherited, struct ivs_error
 	return result;
 }
 
-/* "FD NAME", one a line. */
+bool ivs_inherited_is_list(int fd)
+{
+	char magic[sizeof(LIST_MAGIC) - 1];
+	struct stat st;
+
+	/* Reading from anything else might wait. */
+	return fd > STDERR_FILENO && was_handed(fd) && !fstat(fd, &st) && S_ISREG(st.st_mode) &&
+	       pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
+	       !memcmp(magic, LIST_MAGIC, sizeof(magic));
+}
+
+/* "FD NAME", one a line. Nothing is taken yet. */
 static int read_list(struct ivs_inherited *inherited, FILE *list)
 {
 	char line[IVS_NAMED_FD_LEN + 32];
@@ -130,35 +162,58 @@ static int read_list(struct ivs_inherited *inherited, FILE *list)
 	int fd;
 
 	while (!result && fgets(line, sizeof(line), list)) {
-		if (sscanf(line, "%d %63s", &fd, name) != 2 || fd < 0)
+		if (sscanf(line, "%d %63s", &fd, name) != 2)
 			return -EINVAL;
-		result = inherit(inherited, fd, name);
+		if (fd != IVS_NAMED_FD_NONE && (fd <= STDERR_FILENO || !was_handed(fd)))
+			return -EINVAL;
+		result = ivs_inherited_add(inherited, fd, name);
 	}
 	return result;
 }
 
+static int take_all(struct ivs_inherited *inherited)
+{
+	for (size_t i = 0; i < inherited->n; i++) {
+		struct ivs_named_fd *entry = &inherited->fds[i];
+
+		if (entry->fd < 0)
+			continue;
+		if (!was_handed(entry->fd) || fcntl(entry->fd, F_SETFD, FD_CLOEXEC))
+			return -EINVAL; /* it is there twice */
+	}
+	return 0;
+}
+
 int ivs_inherited_from_program(struct ivs_inherited *inherited, int list_fd, struct ivs_error *err)
 {
-	FILE *list = fdopen(list_fd, "r");
-	int result;
+	FILE *list;
+	int result = -EINVAL;
 
+	if (!ivs_inherited_is_list(list_fd) || fcntl(list_fd, F_SETFD, FD_CLOEXEC))
+		return ivs_error_errno(err, EINVAL, "cannot read what the former program left");
+	list = fdopen(list_fd, "r");
 	if (!list)
 		return ivs_error_errno(err, errno, "cannot read what the former program left");
-	rewind(list);
-	result = read_list(inherited, list);
+	if (!fseek(list, sizeof(LIST_MAGIC) - 1, SEEK_SET))
+		result = read_list(inherited, list);
 	fclose(list);
+	if (!result)
+		result = take_all(inherited);
 	ivs_inherited_sort(inherited);
-	if (result)
+	if (result) {
+		ivs_inherited_free(inherited);
 		ivs_error_errno(err, -result, "cannot take what the former program left");
+	}
 	return result;
 }
 
 static int write_list(const struct ivs_inherited *inherited, FILE *list)
 {
+	fputs(LIST_MAGIC, list);
 	for (size_t i = 0; i < inherited->n; i++) {
 		const struct ivs_named_fd *entry = &inherited->fds[i];
 
-		if (fcntl(entry->fd, F_SETFD, 0))
+		if (entry->fd >= 0 && fcntl(entry->fd, F_SETFD, 0))
 			return -errno;
 		fprintf(list, "%d %s\n", entry->fd, entry->name);
 	}
@@ -191,6 +246,8 @@ int ivs_inherited_pass(const struct ivs_inherited *inherited, int *list_fd)
 
 void ivs_inherited_keep(const struct ivs_inherited *inherited)
 {
-	for (size_t i = 0; i < inherited->n; i++)
-		fcntl(inherited->fds[i].fd, F_SETFD, FD_CLOEXEC);
+	for (size_t i = 0; i < inherited->n; i++) {
+		if (inherited->fds[i].fd >= 0)
+			fcntl(inherited->fds[i].fd, F_SETFD, FD_CLOEXEC);
+	}
 }

@@ -13,9 +13,11 @@
 
 #define IVS_NAMED_FD_LEN 64
 
+#define IVS_NAMED_FD_NONE (-2) /* instead of an fd: only the name is there */
+
 /**
  * struct ivs_named_fd - an fd and what it is
- * @fd:   -1: taken
+ * @fd:   -1: taken; or IVS_NAMED_FD_NONE
  * @name: without space, colon and control characters
  */
 struct ivs_named_fd {
@@ -33,10 +35,23 @@ struct ivs_inherited {
 /** ivs_inherited_add() - @fd stays the caller's if this fails. Return: 0 or -ENOMEM. */
 IVS_MUST_USE int ivs_inherited_add(struct ivs_inherited *inherited, int fd, const char *name);
 
-/** ivs_inherited_from_manager() - what LISTEN_FDS names; takes it out of the environment */
+/**
+ * ivs_inherited_from_manager() - what LISTEN_FDS names; takes it out of the environment
+ *
+ * What is wrong there is left out, with a line in the log.
+ *
+ * Return: 0 or -ENOMEM.
+ */
 IVS_MUST_USE int ivs_inherited_from_manager(struct ivs_inherited *inherited, struct ivs_error *err);
 
-/** ivs_inherited_from_program() - what ivs_inherited_pass() wrote into @list_fd. Return: 0, -errno. */
+/** ivs_inherited_is_list() - whether ivs_inherited_pass() wrote into @fd; changes nothing */
+bool ivs_inherited_is_list(int fd);
+
+/**
+ * ivs_inherited_from_program() - what ivs_inherited_pass() wrote into @list_fd, which is closed
+ *
+ * Return: 0, -EINVAL if it is no list, or one of fds that are not there (then none is taken), -ENOMEM.
+ */
 IVS_MUST_USE int ivs_inherited_from_program(struct ivs_inherited *inherited, int list_fd,
 					    struct ivs_error *err);
 
