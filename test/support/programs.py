@@ -129,10 +129,21 @@ class Lines:
         return "\n".join(self.seen)
 
 
-class Process:
-    """A running program."""
+def changed_environment(changes):
+    """Our environment with some changes; a value of None takes a variable away."""
+    changed = {**os.environ, **(changes or {})}
+    return {name: str(value) for name, value in changed.items() if value is not None}
 
-    def __init__(self, arguments, nofile=None, user=None, stdin=subprocess.DEVNULL):
+
+class Process:
+    """A running program.
+
+    environment: what is other than in ours; None as a value: not there
+    fds: which of ours it has, under the same numbers
+    """
+
+    def __init__(self, arguments, nofile=None, user=None, stdin=subprocess.DEVNULL,
+                 environment=None, fds=()):
         def prepare():
             if user:
                 os.setgroups([])
@@ -144,7 +155,8 @@ class Process:
 
         self.popen = subprocess.Popen([str(word) for word in arguments], stdin=stdin,
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                      text=True, errors="replace", preexec_fn=prepare)
+                                      text=True, errors="replace", preexec_fn=prepare,
+                                      pass_fds=fds, env=changed_environment(environment))
         self.pid = self.popen.pid
         self.out = Lines(self.popen.stdout)
         self.err = Lines(self.popen.stderr)

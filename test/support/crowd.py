@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Many clients at a time: what all of them must know, all doorbells between them, and a storm of
+others who come, ring and go meanwhile."""
+import os
+import select
+import struct
+import threading
+import time
+
+from support.wire import ProtocolError, RawClient, TIMEOUT, ring
+
+
+def all_know_all(clients):
+    """Everybody reads until each knows exactly the others, with all vectors, and all its own."""
+    ids = {client.id for client in clients}
+    deadline = time.monotonic() + TIMEOUT
+    for client in clients:
+        while not (client.knows(ids - {client.id}) and len(client.own) == client.vectors):
+            left = max(deadline - time.monotonic(), 0)
+            assert client.next(left) is not None, \
+                f"{client.id} knows {sorted(client.peers)} and not {ids}, " \
+                f"{'ended' if client.ended else 'nothing more came'}"
+
+
+def read_what_is_there(clients):
+    """Everybody reads what has come. Return: those who are still connected."""
+    for client in clients:
+        while client.next(0):
+            pass
+    return [client for client in clients if not client.ended]
+
+
+def take_doorbells(client):
+    """The vectors that were rung."""
+    rung = []
+    for vector, fd in enumerate(client.own):
+        if select.select([fd], [], [], 0)[0]:
+            os.read(fd, 8)
+            rung.append(vector)
+    return rung
+
+
+def all_ring_all(clients):
+    """Everybody rings everybody on each vector, and exactly that one arrives."""
+    for client in clients:
+        take_doorbells(client)
+    for rings in clients:
+        for rung in clients:
+            if rings is rung:
+                continue
+            for vector, fd in enumerate(rings.peers[rung.id]):
+                ring(fd)
+                assert [(who.id, take_doorbells(who)) for who in clients if who is not rung] == \
+                       [(who.id, []) for who in clients if who is not rung]
+                assert take_doorbells(rung) == [vector], (rings.id, rung.id, vector)
+
+
+def same_memory(clients):
+    """All of them were given the same region."""
+    for at, client in enumerate(clients):
+        os.pwrite(client.memory, struct.pack("=Q", 77 + at), 0)
+        assert all(os.pread(other.memory, 8, 0) == struct.pack("=Q", 77 + at)
+                   for other in clients)
+
+
+class Storm:
+    """Threads in each of which one client after the other comes, rings all whom it knows, and goes.
+
+    lossy: the server may die meanwhile: a client that has not been greeted may be lost, and so may
+           one whose message was on its way
+    """
+
+    def __init__(self, path, vectors, threads=2, lossy=False):
+        self.path = str(path)
+        self.vectors = vectors
+        self.lossy = lossy
+        self.joined_n = 0
+        self.wrong = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(at,), daemon=True)
+                         for at in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.stop()
+
+    def _one(self, at):
+        with RawClient(self.path, self.vectors) as client:
+            try:
+                client.greeting()
+                # Some read a little, some do not, some leave with words unread.
+                for _ in range((self.joined_n + at) % 7):
+                    client.next(0.001)
+            except ProtocolError:
+                raise
+            except AssertionError:
+                if not (self.lossy and client.ended):
+                    raise
+                return
+            for known in client.peers.values():
+                for fd in known:
+                    ring(fd)
+            self.joined_n += 1
+
+    def _run(self, at):
+        try:
+            while not self._stop.is_set():
+                self._one(at)
+        except (AssertionError, OSError) as error:
+            self.wrong.append(error)
+
+    def wait(self, joins):
+        """Wait until so many more have come."""
+        wanted = self.joined_n + joins
+        deadline = time.monotonic() + TIMEOUT
+        while self.joined_n < wanted and not self.wrong:
+            assert time.monotonic() < deadline, f"only {self.joined_n} of {wanted} have joined"
+            time.sleep(0.002)
+
+    def stop(self):
+        """Let the last ones finish; nobody may have met anything wrong."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(TIMEOUT * 2)
+            assert not thread.is_alive()
+        assert not self.wrong, self.wrong

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A stand-in for the service manager: it hears what a service says, keeps fds for it, and starts it
+with them. Only what is documented in sd_notify(3), sd_listen_fds(3) and systemd.service(5)."""
+import array
+import os
+import pathlib
+import signal
+import socket
+import sys
+import threading
+
+from support.programs import Process, TIMEOUT, wait_until
+
+LAUNCHER = pathlib.Path(__file__).with_name("with_fds.py")
+DATAGRAM_LEN = 4096
+
+
+class Manager:
+    """One service, and a store of fds by name; several may have the same one.
+
+    store_max: more fds than that are not kept, and the service is not told (FileDescriptorStoreMax)
+    activation: (name, fd) of a socket of the manager's own, which every start gets first
+    """
+
+    def __init__(self, place, store_max=4096, activation=None):
+        self.place = place
+        self.path = str(place.dir / "notify")
+        self.said = []  # texts of all datagrams, in order
+        self.store = []  # (name, fd)
+        self.store_max = store_max
+        self.activation = activation
+        self.server = None
+        self._changed = threading.Condition()
+        self._may_read = threading.Event()
+        self._may_read.set()
+        self._sock = None
+        self._open()
+
+    def _open(self):
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sock.bind(self.path)
+        self._thread = threading.Thread(target=self._read, args=(self._sock,), daemon=True)
+        self._thread.start()
+
+    def close(self):
+        """End the service, and let go of everything."""
+        if self.server:
+            self.server.end()
+        self.vanish()
+        self.forget_all()
+
+    def vanish(self):
+        """The manager is gone: nobody hears the service any more."""
+        if not self._sock:
+            return
+        self._may_read.set()
+        self._send("END=1")
+        self._thread.join(TIMEOUT)
+        assert not self._thread.is_alive()
+        self._sock.close()
+        self._sock = None
+        os.unlink(self.path)
+
+    def come_back(self):
+        """After vanish(): under the same address, with all that it kept."""
+        self._open()
+
+    def _send(self, text):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(TIMEOUT)
+            sock.connect(self.path)
+            sock.send(text.encode())
+
+    def _read(self, sock):
+        number = array.array("i")
+        while True:
+            self._may_read.wait()
+            data, control, _, _ = sock.recvmsg(DATAGRAM_LEN, socket.CMSG_SPACE(number.itemsize * 8),
+                                               socket.MSG_CMSG_CLOEXEC)
+            fds = array.array("i")
+            for level, kind, content in control:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    fds.frombytes(content)
+            self._may_read.wait()  # it may have been taken away while there was nothing
+            with self._changed:
+                self._take(data.decode(), list(fds))
+                self._changed.notify_all()
+            if data == b"END=1":
+                return
+
+    def _take(self, text, fds):
+        self.said.append(text)
+        pairs = dict(line.split("=", 1) for line in text.splitlines())
+        name = pairs.get("FDNAME", "stored")
+        if "FDSTORE" in pairs:
+            assert fds, "FDSTORE=1 came without an fd"
+            while fds and len(self.store) < self.store_max:
+                self.store.append((name, fds.pop(0)))
+        if "FDSTOREREMOVE" in pairs:
+            for entry in [entry for entry in self.store if entry[0] == name]:
+                os.close(entry[1])
+                self.store.remove(entry)
+        for fd in fds:
+            os.close(fd)
+
+    def forget_all(self):
+        """The store is empty, as after `systemctl stop`."""
+        with self._changed:
+            while self.store:
+                os.close(self.store.pop()[1])
+
+    def stop_reading(self):
+        """From now on it does not read, and its queue (net.unix.max_dgram_qlen) fills."""
+        self._may_read.clear()
+        self._send("STOP=1")  # which the reader may have been waiting for
+
+    def go_on_reading(self):
+        """The reverse."""
+        self._may_read.set()
+
+    def settle(self):
+        """Wait until everything that has been said so far has been heard."""
+        barrier = f"BARRIER={len(self.said)}"
+        self._send(barrier)
+        self.wait(lambda: barrier in self.said, "the barrier")
+
+    def wait(self, condition, what):
+        """Wait until condition() is true; it is looked at again whenever something was heard."""
+        with self._changed:
+            assert self._changed.wait_for(condition, TIMEOUT), \
+                f"waited in vain for {what}; it said {self.said[-5:]}, keeps {self.names()}"
+
+    def wait_said(self, line, times=1):
+        """Wait until so many datagrams have this line."""
+        self.wait(lambda: sum(line in text.splitlines() for text in self.said) >= times, line)
+
+    def names(self):
+        """The names in the store, in order."""
+        return [name for name, _ in self.store]
+
+    def replace(self, name, fd):
+        """Keep a copy of another fd under this name."""
+        with self._changed:
+            for at, (known, old) in enumerate(self.store):
+                if known == name:
+                    os.close(old)
+                    self.store[at] = (name, os.dup(fd))
+                    return
+            self.store.append((name, os.dup(fd)))
+
+    def fd(self, name):
+        """The fd of this name, which stays the store's."""
+        return dict(self.store)[name]
+
+    def start(self, *options, region=None, count="-", prefix=(), environment=None, ready=True):
+        """Start the service, with what is in the store. options, region: of the first start if not
+        given; count: what to say as LISTEN_FDS; prefix: a program that runs it."""
+        assert not self.server or self.server.popen.poll() is not None
+        if options or region or not self.server:
+            self._options = options or ("-F", "-v", "-n", "2", "-S", self.place.socket)
+            self._region = region or ("-M", self.place.shm)
+        entries = ([self.activation] if self.activation else []) + self.store
+        fds = [fd for _, fd in entries]
+        given = {"NOTIFY_SOCKET": self.path, "LISTEN_PID": None, "LISTEN_FDS": None,
+                 "LISTEN_FDNAMES": None, **(environment or {})}
+        ready_n = sum("READY=1" in text for text in self.said)
+        self.server = Process(
+            [sys.executable, LAUNCHER, count, ":".join(name for name, _ in entries),
+             ",".join(map(str, fds)), *(prefix or [self.place.server_program]),
+             *([self.place.server_program] if prefix else []), *self._options, *self._region],
+            environment=given, fds=fds)
+        if not ready:
+            return self.server
+        wait_until(lambda: sum("READY=1" in text for text in self.said) > ready_n
+                   or self.server.popen.poll() is not None, "the service is ready")
+        assert self.server.popen.poll() is None, self.server.err.text()
+        return self.server
+
+    def end_service(self, number):
+        """End it by a signal, and hear everything that it had said. Return: its status."""
+        self.server.signal(number)
+        status = self.server.wait()
+        if self._sock and self._may_read.is_set():
+            self.settle()
+        return status
+
+    def wait_idle(self):
+        """Wait until the service waits: it has done all that there was to do."""
+        status = pathlib.Path(f"/proc/{self.server.pid}/status")
+        looks = []
+
+        def waits():
+            lines = status.read_text(encoding="ascii").splitlines()
+            looks.append([line for line in lines if line.startswith(("State", "vol", "nonv"))])
+            return "S (" in looks[-1][0] and looks[-4:] == looks[-1:] * 4
+
+        wait_until(waits, "the service waits")
+
+    def crash(self, idle=True, **start):
+        """kill -9, and the next start. idle: not in the middle of a message, so that none is lost"""
+        if idle:
+            self.wait_idle()
+        assert self.end_service(signal.SIGKILL) == -signal.SIGKILL
+        return self.start(**start)
+
+    def restart(self, *options, **start):
+        """As `systemctl restart` does."""
+        status = self.end_service(signal.SIGTERM)
+        assert status == 0, self.server.err.text()
+        return self.start(*options, **start)

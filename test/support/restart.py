@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What tests of a server under a service manager share."""
+import pytest
+
+from support.crowd import all_know_all, all_ring_all, same_memory
+from support.manager import Manager
+from support.wire import RawClient
+
+VECTORS = 2
+OWN = ["ivshmem.listener", "ivshmem.region", "ivshmem.state"]
+
+
+@pytest.fixture
+def manager(place):
+    """A manager that has started nothing yet."""
+    return place.add(Manager(place))
+
+
+def join(place, vectors=VECTORS):
+    """A client that has been greeted."""
+    return place.add(RawClient(str(place.socket), vectors)).greeting()
+
+
+def three(place):
+    """Clients that know each other."""
+    clients = [join(place) for _ in range(3)]
+    all_know_all(clients)
+    return clients
+
+
+def one_more(place, clients, vectors=VECTORS):
+    """Another joins: everybody rings everybody, the memory is the same, and all is said."""
+    clients.append(join(place, vectors))
+    all_know_all(clients)
+    all_ring_all(clients)
+    same_memory(clients)
+    assert all(client.is_quiet(0.02) for client in clients)
+
+
+def parts(manager):
+    """(id, which fd) of all clients' fds in the store, and the names of the rest."""
+    names = [name for name in manager.names() if not name.startswith("ivshmem.client-")]
+    return sorted(names + [(*name.split("-")[1::2],) for name in manager.names()
+                           if name not in names], key=str)
+
+
+def stored(manager, clients):
+    """Wait until the store has exactly what it should have for these clients."""
+    wanted = sorted(OWN + [(str(client.id), which) for client in clients
+                           for which in ["socket", *map(str, range(client.vectors))]], key=str)
+    manager.wait(lambda: parts(manager) == wanted, "the right fds")
+
+
+def name_of(manager, client_id, which):
+    """The name of a client's fd in the store, whatever its serial number is."""
+    found = [name for name in manager.names()
+             if name.split("-")[1::2] == [str(client_id), which]]
+    assert len(found) == 1, manager.names()
+    return found[0]
+
+
+def all_gone(clients):
+    """Their connections have been closed."""
+    for client in clients:
+        client.read_to_end()

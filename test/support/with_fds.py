@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""As a service manager starts a service: move fds to 3, 4, ... and name them in the environment.
+
+usage: with_fds.py LISTEN_FDS|- FDNAMES FD,FD,... PROGRAM [ARGUMENT]...
+
+LISTEN_FDS: "-" for how many there are; anything else is said as it is
+"""
+import fcntl
+import os
+import sys
+
+FIRST = 3  # SD_LISTEN_FDS_START
+
+
+def main(count, names, listed, program, *arguments):
+    fds = [int(fd) for fd in listed.split(",") if fd]
+    # Out of the way first: one of them may have the number that another is to have.
+    moved = [fcntl.fcntl(fd, fcntl.F_DUPFD, FIRST + len(fds)) for fd in fds]
+    for fd in fds:
+        os.close(fd)
+    for at, fd in enumerate(moved):
+        os.dup2(fd, FIRST + at, inheritable=True)
+        os.close(fd)
+    os.environ["LISTEN_PID"] = str(os.getpid())
+    os.environ["LISTEN_FDS"] = str(len(fds)) if count == "-" else count
+    os.environ["LISTEN_FDNAMES"] = names
+    os.execv(program, [program, *arguments])
+
+
+main(*sys.argv[1:])
