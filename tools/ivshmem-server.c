@@ -160,9 +160,8 @@ static int serve(struct program *program, struct ivs_daemon *daemon)
 	if (!result)
 		result = settle(program, daemon, &err);
 	if (!result) {
-		ivs_service_say(&program->keep.service, "READY=1");
-		result = serve_until_end(program);
-		ivs_service_say(&program->keep.service, "STOPPING=1");
+		result = serve_until_end(program); /* which says that we are ready */
+		(void)ivs_service_say(&program->keep.service, "STOPPING=1");
 		if (result)
 			ivs_error_errno(&err, -result, "cannot wait for clients");
 	}

@@ -64,8 +64,10 @@ int ivs_client_adopt(int *sock, int *eventfds, unsigned int vectors_n, struct iv
 	if (!client)
 		return -ENOMEM;
 	if (getsockopt(*sock, SOL_SOCKET, SO_PEERCRED, &client->cred, &cred_len)) {
+		int number = errno;
+
 		ivs_client_free(client);
-		return -errno;
+		return -number;
 	}
 	client->sock = ivs_fd_take(sock);
 	for (; client->vectors_n < vectors_n; client->vectors_n++)

@@ -18,7 +18,6 @@ extern const struct ivs_syscall ivs_client_syscalls[];
  * @cred:      who connected, as the kernel says
  * @id, @serial: in the roster
  * @kept_n:    how many of its fds the service manager keeps: its socket first, then its eventfds
- * @next:      of those who are gone, and whom the manager still has to forget
  * @since_ms:  when it came, in ms since 1970
  * @vectors_n: how many eventfds it has
  * @eventfds:  what others ring it by
@@ -29,7 +28,6 @@ struct ivs_client {
 	unsigned int id;
 	uint64_t serial;
 	unsigned int kept_n;
-	struct ivs_client *next;
 	struct ucred cred;
 	int64_t since_ms;
 	unsigned int vectors_n;

@@ -33,7 +33,6 @@
  * @socket_dev, @socket_ino: the listening socket's name when it was made; 0: it is not ours
  * @control_dev, @control_ino: likewise of the control socket
  * @region_created: the region was made by a server, to be removed by the last
- * @unkept:     the manager did not have all clients yet when the next program began
  * @memory_len: of the roster's memory, which follows, in bytes
  * @generation: of the page of the roster in the region
  * @region:     address of the region
@@ -50,9 +49,16 @@ struct ivs_keep_notes {
 	uint64_t memory_len;
 	uint64_t generation;
 	uint32_t region_created;
-	uint32_t unkept;
 	char region[IVS_KEEP_ADDRESS_LEN];
 	char filter[IVS_KEEP_FILTER_LEN];
+};
+
+/* What there is once, besides clients. */
+enum ivs_keep_own {
+	IVS_KEEP_STATE,
+	IVS_KEEP_REGION,
+	IVS_KEEP_LISTENER,
+	IVS_KEEP_OWN_N,
 };
 
 /**
@@ -64,6 +70,9 @@ struct ivs_keep_notes {
  * @inherited: what this process began with and nobody has taken yet
  * @resumed:   there was another before us, to go on from
  * @in_place:  that was a program in this process
+ * @own:       what the manager is still to be given a copy of; -1: nothing
+ * @own_old:   the manager may have one of before under the same name, which must go first
+ * @forget:    names that the manager still has to forget
  */
 struct ivs_keep {
 	int fd;
@@ -73,11 +82,14 @@ struct ivs_keep {
 	struct ivs_inherited inherited;
 	bool resumed;
 	bool in_place;
+	int own[IVS_KEEP_OWN_N];
+	bool own_old[IVS_KEEP_OWN_N];
+	struct ivs_inherited forget;
 };
 
 #define IVS_KEEP_INIT                                                                              \
 	{                                                                                          \
-		.fd = -1, .service.sock = -1                                                       \
+		.fd = -1, .service.sock = -1, .own = {-1, -1, -1},                                 \
 	}
 
 extern const struct ivs_syscall ivs_keep_syscalls[];
@@ -119,8 +131,12 @@ IVS_MUST_USE int ivs_keep_region(struct ivs_keep *keep, const char *address,
 				 const struct ivs_region_options *opts, struct ivs_region **out,
 				 struct ivs_error *err);
 
-/** ivs_keep_listener() - the listening socket of before, or the manager's; -1 if there is none */
-int ivs_keep_listener(struct ivs_keep *keep, bool *ours);
+/**
+ * ivs_keep_listener() - the listening socket of before, or the manager's; -1 if there is none
+ * @path: where to listen; one of before elsewhere is let go of
+ * @ours: its name in the file system, if that is for us to remove, else all 0
+ */
+int ivs_keep_listener(struct ivs_keep *keep, const char *path, struct stat *ours);
 
 /** ivs_keep_new_listener() - @sock is new and ours */
 void ivs_keep_new_listener(struct ivs_keep *keep, int sock, const struct stat *name);
@@ -139,14 +155,21 @@ void ivs_keep_note_control(struct ivs_keep *keep, const struct stat *name);
 IVS_MUST_USE int ivs_keep_take_client(struct ivs_keep *keep, unsigned int id, uint64_t serial,
 				      unsigned int vectors_n, struct ivs_client **out);
 
-/** ivs_keep_rest() - close what nobody has taken, and have the manager do so */
+/** ivs_keep_rest() - close what nobody has taken, and have the manager do so at ivs_keep_catch_up() */
 void ivs_keep_rest(struct ivs_keep *keep);
 
 /** ivs_keep_client() - have the manager keep @client. Return: 0, IVS_SERVICE_E_LATER, -errno. */
 IVS_MUST_USE int ivs_keep_client(const struct ivs_keep *keep, struct ivs_client *client);
 
-/** ivs_keep_forget_client() - the reverse. Return: likewise. */
-IVS_MUST_USE int ivs_keep_forget_client(const struct ivs_keep *keep, struct ivs_client *client);
+/** ivs_keep_forget_client() - have the manager forget @client, now or at ivs_keep_catch_up() */
+void ivs_keep_forget_client(struct ivs_keep *keep, const struct ivs_client *client);
+
+/**
+ * ivs_keep_catch_up() - tell the manager what it had no room for before
+ *
+ * Return: 0, IVS_SERVICE_E_LATER if it still has none, -errno if it cannot be told at all.
+ */
+IVS_MUST_USE int ivs_keep_catch_up(struct ivs_keep *keep);
 
 /**
  * struct ivs_keep_fds - what a server has besides its clients

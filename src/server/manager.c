@@ -3,16 +3,30 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "server/tell.h"
 
 #define KEEP_RETRY_MS 5
+#define KEEP_RETRY_SLOW_MS 100
+#define KEEP_PATIENCE_NS (2 * IVS_NS_PER_S)
 #define REPORT_NS (10 * IVS_NS_PER_S)
+#define REPORT_RETRY_MS 50
+
+/* Whether the manager has not read for so long that nobody waits for it any more. */
+static bool is_deaf(const struct ivs_server *server)
+{
+	return server->keep_since != IVS_CLOCK_NEVER &&
+	       ivs_clock_ns() - server->keep_since > KEEP_PATIENCE_NS;
+}
 
 static void keep_later(struct ivs_server *server)
 {
+	if (server->keep_since == IVS_CLOCK_NEVER)
+		server->keep_since = ivs_clock_ns();
 	if (server->timers[TIMER_KEEP] == IVS_CLOCK_NEVER)
-		server->timers[TIMER_KEEP] = ivs_clock_deadline(KEEP_RETRY_MS);
+		server->timers[TIMER_KEEP] = ivs_clock_deadline(is_deaf(server) ? KEEP_RETRY_SLOW_MS
+										: KEEP_RETRY_MS);
 }
 
 bool ivs_server_is_kept(struct ivs_server *server, unsigned int id)
@@ -23,9 +37,16 @@ bool ivs_server_is_kept(struct ivs_server *server, unsigned int id)
 	if (client->kept_n == 1 + client->vectors_n)
 		return true;
 	result = ivs_keep_client(server->keep, client);
+	if (!result)
+		server->keep_since = IVS_CLOCK_NEVER;
 	if (result > 0) {
 		keep_later(server);
-		return false;
+		if (is_deaf(server) && ivs_log_allows(&server->refusals))
+			ivs_log(IVS_LOG_WARNING,
+				"the service manager does not read: until it does, a crash will "
+				"cost client %u its connection",
+				id);
+		return is_deaf(server);
 	}
 	if (result < 0) {
 		/* A manager that is not there is no reason to serve nobody. */
@@ -39,38 +60,30 @@ bool ivs_server_is_kept(struct ivs_server *server, unsigned int id)
 	return true;
 }
 
-/* Return: whether it is done. */
-static bool forget(struct ivs_server *server, struct ivs_client *client)
+/* What the manager is owed. */
+static void catch_up(struct ivs_server *server)
 {
-	if (ivs_keep_forget_client(server->keep, client) > 0)
-		return false;
-	ivs_client_free(client);
-	return true;
+	int result = ivs_keep_catch_up(server->keep);
+
+	if (result > 0)
+		keep_later(server);
+	else if (result < 0 && ivs_log_allows(&server->refusals))
+		ivs_log(IVS_LOG_WARNING, "the service manager cannot be told who left: %s",
+			strerrordesc_np(-result));
 }
 
 void ivs_server_forget(struct ivs_server *server, struct ivs_client *client)
 {
 	ivs_client_close(client);
-	if (forget(server, client))
-		return;
-	client->next = server->gone;
-	server->gone = client;
-	keep_later(server);
+	ivs_keep_forget_client(server->keep, client);
+	ivs_client_free(client);
+	catch_up(server);
 }
 
 void ivs_server_keep_again(struct ivs_server *server)
 {
 	server->timers[TIMER_KEEP] = IVS_CLOCK_NEVER;
-	while (server->gone) {
-		struct ivs_client *client = server->gone;
-		struct ivs_client *next = client->next;
-
-		if (!forget(server, client)) {
-			keep_later(server);
-			break;
-		}
-		server->gone = next;
-	}
+	catch_up(server);
 	server->changed = true; /* those who are kept now may be told */
 }
 
@@ -87,9 +100,14 @@ void ivs_server_report(struct ivs_server *server)
 	/* Twice as often as it wants, as sd_watchdog_enabled(3) recommends. */
 	if (service->watchdog_ns && service->watchdog_ns / 2 < every)
 		every = service->watchdog_ns / 2;
-	snprintf(text, sizeof(text), "%sSTATUS=%u clients; %" PRIu64 " joined since the start",
-		 service->watchdog_ns ? "WATCHDOG=1\n" : "", ivs_roster_peers(server->roster),
-		 server->totals.joined);
-	ivs_service_say(service, text);
+	snprintf(text, sizeof(text), "%s%sSTATUS=%u clients; %" PRIu64 " joined since the start",
+		 server->ready ? "" : "READY=1\n", service->watchdog_ns ? "WATCHDOG=1\n" : "",
+		 ivs_roster_peers(server->roster), server->totals.joined);
+	if (ivs_service_say(service, text) > 0) {
+		/* It gives up on a service of which it does not hear. */
+		server->timers[TIMER_REPORT] = ivs_clock_deadline(REPORT_RETRY_MS);
+		return;
+	}
+	server->ready = true;
 	server->timers[TIMER_REPORT] = ivs_clock_ns() + every;
 }

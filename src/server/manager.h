@@ -5,7 +5,12 @@
 
 #include "server/state.h"
 
-/** ivs_server_is_kept() - whether client @id would be there after a crash; if not, it will be later */
+/**
+ * ivs_server_is_kept() - whether client @id may be told anything
+ *
+ * It may when it would be there after a crash; or when the service manager cannot be told of it, or
+ * has not read for so long that waiting does more harm.
+ */
 bool ivs_server_is_kept(struct ivs_server *server, unsigned int id);
 
 /** ivs_server_forget() - @client, who is none any more: close and free it */

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/resume.h"
 
+#include <string.h>
+
 #include "server/accept.h"
+#include "server/manager.h"
 
 /* Return: 0, IVS_KEEP_E_ABSENT, -errno. */
 static int resume_client(struct ivs_server *server, unsigned int id)
@@ -18,7 +21,7 @@ static int resume_client(struct ivs_server *server, unsigned int id)
 	return result;
 }
 
-int ivs_server_resume(struct ivs_server *server)
+void ivs_server_resume(struct ivs_server *server)
 {
 	unsigned int before_n = ivs_roster_peers(server->roster);
 	int result;
@@ -28,14 +31,14 @@ int ivs_server_resume(struct ivs_server *server)
 			continue;
 		result = resume_client(server, id);
 		if (result < 0)
-			return result;
+			ivs_log(IVS_LOG_WARNING, "cannot go on with client %u: %s", id,
+				strerrordesc_np(-result));
 		if (result)
 			ivs_roster_leave(server->roster, id);
 	}
 	ivs_keep_rest(server->keep);
-	server->changed = true;
+	ivs_server_keep_again(server);
 	if (server->keep->resumed)
 		ivs_log(IVS_LOG_INFO, "going on with %u clients of %u",
 			ivs_roster_peers(server->roster), before_n);
-	return 0;
 }

@@ -6,6 +6,6 @@
 #include "server/state.h"
 
 /** ivs_server_resume() - have all clients that the roster knows and that are kept; the others leave */
-IVS_MUST_USE int ivs_server_resume(struct ivs_server *server);
+void ivs_server_resume(struct ivs_server *server);
 
 #endif

@@ -119,6 +119,11 @@ int ivs_roster_new(unsigned int peers_max, struct ivs_roster_memory *memory,
 	return 0;
 }
 
+void ivs_roster_number_from(struct ivs_roster *roster, uint64_t serial)
+{
+	ivs_roster_memory_header(roster->memory)->serial = serial;
+}
+
 void ivs_roster_free(struct ivs_roster *roster)
 {
 	if (!roster)

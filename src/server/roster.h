@@ -52,6 +52,9 @@ struct ivs_roster_memory;
 IVS_MUST_USE int ivs_roster_new(unsigned int peers_max, struct ivs_roster_memory *memory,
 				struct ivs_roster **out);
 
+/** ivs_roster_number_from() - the first to join gets a serial number above @serial; before that */
+void ivs_roster_number_from(struct ivs_roster *roster, uint64_t serial);
+
 /**
  * ivs_roster_resume() - go on where another roster in @memory, maybe of a dead process, stopped
  *

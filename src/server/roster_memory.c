@@ -56,21 +56,25 @@ int ivs_roster_memory_init(struct ivs_roster_memory *memory)
 	return 0;
 }
 
-static bool is_sound(const struct ivs_roster_memory *memory, const struct ivs_roster_area *area)
+static bool is_sound(const struct ivs_roster_area *area, size_t memory_len)
 {
 	return area->ids_n && area->ids_n <= IVS_ROSTER_IDS_MAX && !(area->ids_n % 64) &&
 	       area->seats_n && area->seats_n <= IVS_ROSTER_IDS_MAX &&
 	       area->offset >= sizeof(struct ivs_roster_memory_header) && !(area->offset % 8) &&
-	       area->offset <= memory->len && area_len(area) <= memory->len - area->offset;
+	       area->offset <= memory_len && area_len(area) <= memory_len - area->offset;
+}
+
+bool ivs_roster_memory_header_check(const struct ivs_roster_memory_header *header,
+				    size_t memory_len)
+{
+	return !memcmp(header->magic, MAGIC, sizeof(header->magic)) && header->version == VERSION &&
+	       header->current <= 1 && is_sound(&header->areas[header->current], memory_len);
 }
 
 bool ivs_roster_memory_check(const struct ivs_roster_memory *memory)
 {
-	const struct ivs_roster_memory_header *header = ivs_roster_memory_header(memory);
-
-	return memory->len >= sizeof(*header) &&
-	       !memcmp(header->magic, MAGIC, sizeof(header->magic)) && header->version == VERSION &&
-	       header->current <= 1 && is_sound(memory, &header->areas[header->current]);
+	return memory->len >= sizeof(struct ivs_roster_memory_header) &&
+	       ivs_roster_memory_header_check(ivs_roster_memory_header(memory), memory->len);
 }
 
 static void copy_seat(const struct ivs_roster_memory *memory, const struct ivs_roster_area *from,

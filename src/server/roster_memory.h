@@ -104,6 +104,10 @@ struct ivs_roster_seat {
 /** ivs_roster_memory_init() - make the header and a small area. Return: 0 or -ENOMEM. */
 IVS_MUST_USE int ivs_roster_memory_init(struct ivs_roster_memory *memory);
 
+/** ivs_roster_memory_header_check() - the same of a header alone, before @memory_len bytes are mapped */
+bool ivs_roster_memory_header_check(const struct ivs_roster_memory_header *header,
+				    size_t memory_len);
+
 /** ivs_roster_memory_check() - whether what is there can be gone on with */
 bool ivs_roster_memory_check(const struct ivs_roster_memory *memory);
 

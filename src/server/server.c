@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <time.h>
@@ -86,26 +87,42 @@ static int check_fd_limit(const struct ivs_server_options *opts, struct ivs_erro
 				     : 1);
 }
 
+/*
+ * Serial numbers are in the names of the fds that a service manager keeps, where some of a server of
+ * before may be left: they must not be given again.
+ */
+static uint64_t first_serial(void)
+{
+	uint64_t serial;
+
+	if (getrandom(&serial, sizeof(serial), GRND_NONBLOCK) != sizeof(serial))
+		serial = (uint64_t)ivs_clock_wall_ms() << 20;
+	return serial >> 1;
+}
+
 static int open_roster(struct ivs_server *server)
 {
 	struct ivs_keep *keep = server->keep;
+	int result;
 
-	return keep->resumed ? ivs_roster_resume(IDS_MAX, &keep->memory, &server->roster)
-			     : ivs_roster_new(IDS_MAX, &keep->memory, &server->roster);
+	if (keep->resumed)
+		return ivs_roster_resume(IDS_MAX, &keep->memory, &server->roster);
+	result = ivs_roster_new(IDS_MAX, &keep->memory, &server->roster);
+	if (!result)
+		ivs_roster_number_from(server->roster, first_serial());
+	return result;
 }
 
 /* Another process may have listened before us, or the service manager does. */
 static int open_listener(struct ivs_server *server, const struct ivs_listener_options *opts,
 			 struct ivs_error *err)
 {
-	const struct ivs_keep_notes *notes = ivs_keep_notes(server->keep);
-	const struct stat name = {.st_dev = notes->socket_dev, .st_ino = notes->socket_ino};
-	bool ours;
-	IVS_OWNED_FD fd = ivs_keep_listener(server->keep, &ours);
+	struct stat name;
+	IVS_OWNED_FD fd = ivs_keep_listener(server->keep, opts->path, &name);
 	int result = IVS_LISTENER_E_PATH;
 
 	if (fd >= 0)
-		result = ivs_listener_adopt(&server->listener, &fd, ours ? &name : NULL);
+		result = ivs_listener_adopt(&server->listener, &fd, name.st_ino ? &name : NULL);
 	if (result < 0)
 		return ivs_error_errno(err, -result, "cannot listen at the socket that was left");
 	if (!result)
@@ -143,10 +160,9 @@ static int open_all(struct ivs_server *server, const struct ivs_server_options *
 	if (result)
 		return result;
 	result = ivs_server_watch(server, server->listener.fd, TAG_LISTENER, EPOLLIN);
-	if (!result)
-		result = ivs_server_resume(server);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot watch sockets");
+	ivs_server_resume(server);
 	/* Not before it is certain that no other server is alive here and keeps the roster. */
 	return ivs_server_open_page(server, opts->roster_peers, err);
 }
@@ -164,6 +180,7 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	for (unsigned int i = 0; i < TIMERS_N; i++)
 		server->timers[i] = IVS_CLOCK_NEVER;
 	server->tell_since = IVS_CLOCK_NEVER;
+	server->keep_since = IVS_CLOCK_NEVER;
 	server->region = opts->region;
 	server->keep = opts->keep;
 	server->region_address = opts->region_address;
@@ -199,12 +216,6 @@ void ivs_server_free(struct ivs_server *server)
 	ivs_metrics_close(server);
 	for (unsigned int id = 0; id < server->ids_end; id++)
 		ivs_client_free(server->clients[id]);
-	while (server->gone) {
-		struct ivs_client *client = server->gone;
-
-		server->gone = client->next;
-		ivs_client_free(client);
-	}
 	ivs_roster_free(server->roster);
 	ivs_fd_close(&server->epoll);
 	ivs_fd_close(&server->spare);
@@ -291,6 +302,9 @@ static int64_t next_timer(const struct ivs_server *server)
 {
 	int64_t next = IVS_CLOCK_NEVER;
 
+	/* A round that ended in a signal has told nobody yet. */
+	if (server->changed && !ivs_server_is_waiting(server))
+		return 0;
 	for (unsigned int i = 0; i < TIMERS_N; i++) {
 		if (server->timers[i] < next)
 			next = server->timers[i];

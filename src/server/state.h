@@ -91,11 +91,12 @@ struct ivs_server_totals {
  * @metrics:    the file of metrics, or NULL
  * @clients:    by id
  * @ids_end:    all ids in use are below it
- * @gone:       those whom the service manager still has to forget
  * @changed:    the roster has changed: everybody may have something to be told
  * @page:       the roster that is published in the region; NULL: none is
  * @timers:     by enum ivs_server_timer
  * @tell_since: since when the kernel has had no room
+ * @keep_since: since when the service manager has not read
+ * @ready:      the service manager knows that we serve
  * @refusals:   whoever connects in a loop must not fill the log
  * @drops:      nor whoever speaks in one
  */
@@ -117,11 +118,12 @@ struct ivs_server {
 	struct ivs_metrics *metrics;
 	struct ivs_client *clients[IDS_MAX];
 	unsigned int ids_end;
-	struct ivs_client *gone;
 	bool changed;
 	struct ivs_page *page;
 	int64_t timers[TIMERS_N];
 	int64_t tell_since;
+	int64_t keep_since;
+	bool ready;
 	struct ivs_log_limit refusals;
 	struct ivs_log_limit drops;
 	struct ivs_server_totals totals;

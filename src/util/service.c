@@ -73,13 +73,6 @@ void ivs_service_close(struct ivs_service *service)
 	ivs_fd_close(&service->sock);
 }
 
-void ivs_service_say(const struct ivs_service *service, const char *text)
-{
-	if (ivs_service_exists(service) &&
-	    send(service->sock, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		return; /* nothing depends on it; the next one may be heard */
-}
-
 static int send_result(int number)
 {
 	switch (number) {
@@ -91,6 +84,15 @@ static int send_result(int number)
 	default:
 		return -number;
 	}
+}
+
+int ivs_service_say(const struct ivs_service *service, const char *text)
+{
+	if (!ivs_service_exists(service))
+		return 0;
+	return send(service->sock, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) < 0
+		       ? send_result(errno)
+		       : 0;
 }
 
 static void attach_fd(struct msghdr *hdr, union control *control, int fd)

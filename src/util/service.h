@@ -51,8 +51,12 @@ static inline bool ivs_service_exists(const struct ivs_service *service)
 	return service->sock >= 0;
 }
 
-/** ivs_service_say() - "READY=1" and the like, several lines at a time; lost if it does not read */
-void ivs_service_say(const struct ivs_service *service, const char *text);
+/**
+ * ivs_service_say() - "READY=1" and the like, several lines at a time
+ *
+ * Return: 0, also without a manager; IVS_SERVICE_E_LATER, -errno: it has not been said.
+ */
+int ivs_service_say(const struct ivs_service *service, const char *text);
 
 /**
  * ivs_service_store() - give copies of fds to the manager, which has them at the next start

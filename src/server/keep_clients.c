@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Clients, as what outlives the process: each of their fds has a name. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "server/keep_state.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+#define SOCKET (-1) /* instead of a vector */
+
+static void name_fd(struct ivs_named_fd *named, unsigned int id, uint64_t serial, int vector)
+{
+	int len = snprintf(named->name, sizeof(named->name), NAME_CLIENT "-%u-%llu-", id,
+			   (unsigned long long)serial);
+
+	if (vector == SOCKET)
+		snprintf(named->name + len, sizeof(named->name) - (size_t)len, "socket");
+	else
+		snprintf(named->name + len, sizeof(named->name) - (size_t)len, "%d", vector);
+}
+
+/* Copies elsewhere must not keep a connection alive that nobody serves. */
+static void let_go(struct ivs_keep *keep, int *fd, const char *name)
+{
+	shutdown(*fd, SHUT_RDWR);
+	ivs_fd_close(fd);
+	if (ivs_service_exists(&keep->service) &&
+	    ivs_inherited_add(&keep->forget, IVS_NAMED_FD_NONE, name))
+		ivs_log(IVS_LOG_WARNING, "out of memory: the service manager keeps %s", name);
+}
+
+/* All of a client's fds, the socket first, and how many of them the manager has. Return: whether all are there. */
+static bool take_fds(struct ivs_keep *keep, unsigned int id, uint64_t serial,
+		     unsigned int vectors_n, int *fds, unsigned int *kept_n)
+{
+	struct ivs_named_fd key;
+	unsigned int n;
+	bool all_kept = true;
+
+	*kept_n = 0;
+	for (n = 0; n <= vectors_n; n++) {
+		bool kept;
+
+		name_fd(&key, id, serial, (int)n - 1);
+		fds[n] = ivs_keep_take_named(keep, key.name, &kept);
+		if (fds[n] < 0)
+			break;
+		all_kept = all_kept && kept;
+		*kept_n += all_kept;
+	}
+	return n == vectors_n + 1;
+}
+
+int ivs_keep_take_client(struct ivs_keep *keep, unsigned int id, uint64_t serial,
+			 unsigned int vectors_n, struct ivs_client **out)
+{
+	int *fds = reallocarray(NULL, vectors_n + 1, sizeof(int));
+	unsigned int kept_n;
+	int result = IVS_KEEP_E_ABSENT;
+
+	if (!fds)
+		return -ENOMEM;
+	memset(fds, -1, (vectors_n + 1) * sizeof(int));
+	if (take_fds(keep, id, serial, vectors_n, fds, &kept_n))
+		result = ivs_client_adopt(&fds[0], &fds[1], vectors_n, out);
+	if (!result) {
+		(*out)->id = id;
+		(*out)->serial = serial;
+		(*out)->kept_n = kept_n;
+	}
+	for (unsigned int i = 0; i <= vectors_n; i++) {
+		struct ivs_named_fd key;
+
+		name_fd(&key, id, serial, (int)i - 1);
+		if (fds[i] >= 0)
+			let_go(keep, &fds[i], key.name);
+	}
+	free(fds);
+	return result;
+}
+
+void ivs_keep_rest(struct ivs_keep *keep)
+{
+	for (size_t i = 0; i < keep->inherited.n; i++) {
+		struct ivs_named_fd *entry = &keep->inherited.fds[i];
+
+		/* Of the rest one is in use, perhaps another by the same name. */
+		if (entry->fd != -1 && !strncmp(entry->name, NAME_CLIENT, strlen(NAME_CLIENT)))
+			let_go(keep, &entry->fd, entry->name);
+	}
+	ivs_inherited_close(&keep->inherited);
+}
+
+static int fd_of(const struct ivs_client *client, unsigned int i)
+{
+	return i ? client->eventfds[i - 1] : client->sock;
+}
+
+/* The next of a client's fds, by name. Return: how many. */
+static unsigned int name_fds(const struct ivs_client *client, unsigned int from, unsigned int end,
+			     struct ivs_named_fd *fds)
+{
+	unsigned int n;
+
+	for (n = 0; n < IVS_SERVICE_BATCH && from + n < end; n++) {
+		name_fd(&fds[n], client->id, client->serial, (int)(from + n) - 1);
+		fds[n].fd = fd_of(client, from + n);
+	}
+	return n;
+}
+
+int ivs_keep_client(const struct ivs_keep *keep, struct ivs_client *client)
+{
+	struct ivs_named_fd fds[IVS_SERVICE_BATCH];
+	unsigned int done_n;
+	int result = 0;
+
+	if (!ivs_service_exists(&keep->service))
+		client->kept_n = 1 + client->vectors_n;
+	while (!result && client->kept_n < 1 + client->vectors_n) {
+		unsigned int n = name_fds(client, client->kept_n, 1 + client->vectors_n, fds);
+
+		result = ivs_service_store(&keep->service, fds, n, &done_n);
+		client->kept_n += done_n;
+	}
+	return result;
+}
+
+void ivs_keep_forget_client(struct ivs_keep *keep, const struct ivs_client *client)
+{
+	struct ivs_named_fd named;
+
+	if (!ivs_service_exists(&keep->service))
+		return;
+	for (unsigned int i = 0; i < client->kept_n; i++) {
+		name_fd(&named, client->id, client->serial, (int)i - 1);
+		if (ivs_inherited_add(&keep->forget, IVS_NAMED_FD_NONE, named.name)) {
+			ivs_log(IVS_LOG_WARNING, "out of memory: the service manager keeps %s",
+				named.name);
+			return;
+		}
+	}
+}
+
+static int list_client(const struct ivs_client *client, struct ivs_inherited *out)
+{
+	struct ivs_named_fd named;
+	int result = 0;
+
+	for (unsigned int i = 0; !result && i <= client->vectors_n; i++) {
+		name_fd(&named, client->id, client->serial, (int)i - 1);
+		result = ivs_keep_list_fd(out, fd_of(client, i), named.name, i < client->kept_n);
+	}
+	return result;
+}
+
+int ivs_keep_list(const struct ivs_keep *keep, const struct ivs_keep_fds *fds,
+		  struct ivs_client *const *clients, unsigned int ids_end,
+		  struct ivs_inherited *out)
+{
+	int result = ivs_keep_list_own(keep, fds, out);
+
+	if (!result && fds->control >= 0)
+		result = ivs_inherited_add(out, fds->control, NAME_CONTROL);
+	if (!result && ivs_service_exists(&keep->service))
+		result = ivs_inherited_add(out, keep->service.sock, NAME_MANAGER);
+	for (unsigned int id = 0; !result && id < ids_end; id++) {
+		if (clients[id])
+			result = list_client(clients[id], out);
+	}
+	return result;
+}

@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A service manager that is slow, gone, or keeps what it should not: nobody waits for it, nothing
+crashes, and the next start is a good one."""
+import os
+import signal
+import socket
+import struct
+
+import pytest
+
+from support.crowd import all_know_all
+from support.programs import place, wait_until
+from support.restart import OWN, VECTORS, all_gone, join, manager, name_of, one_more, parts, stored, three
+from support.wire import RawClient
+
+__all__ = ["manager", "place"]
+
+NOTES_LEN = 8192  # keep.c
+ROSTER_HEADER_LEN = 24  # roster_memory.h
+
+
+# A manager that is not as it should be.
+
+def test_slow_manager(place, manager):
+    """While it does not read, newcomers are served all the same, and nobody else waits; later it gets
+    what it missed."""
+    manager.start()
+    clients = three(place)
+    manager.settle()
+    manager.stop_reading()
+    for _ in range(6):
+        one_more(place, clients)
+    manager.server.err.wait("does not read")
+    for _ in range(5):
+        clients.pop(0).close()
+        all_know_all(clients)
+    manager.go_on_reading()
+    stored(manager, clients)
+    manager.crash()
+    one_more(place, clients)
+    stored(manager, clients)
+
+
+def test_slow_manager_and_a_crash(place, manager):
+    """Whom it has not got is lost, and closed: also who was half stored. The others hear of it."""
+    manager.start()
+    clients = three(place)
+    manager.settle()
+    manager.stop_reading()
+    lost = [join(place) for _ in range(8)]
+    all_know_all([*clients, *lost])
+    manager.server.signal(signal.SIGKILL)
+    manager.server.wait()
+    manager.go_on_reading()
+    manager.settle()
+    half = {name.split("-")[1] for name in manager.names() if "client" in name}
+    whole = parts(manager)
+    manager.start()
+    stays = [client for client in lost if (str(client.id), str(VECTORS - 1)) in whole]
+    assert len(half) == len(clients) + len(stays) + 1, "nobody was half stored"
+    all_gone([client for client in lost if client not in stays])
+    clients += stays
+    all_know_all(clients)
+    one_more(place, clients)
+    stored(manager, clients)
+
+
+def test_slow_manager_and_an_upgrade(place, manager):
+    """What it has not been told yet the next program tells it."""
+    manager.start()
+    clients = three(place)
+    manager.settle()
+    manager.stop_reading()
+    clients += [join(place) for _ in range(8)]
+    for _ in range(3):
+        clients.pop(0).close()
+    all_know_all(clients)
+    manager.server.signal(signal.SIGUSR2)
+    manager.server.err.wait("going on with")
+    manager.go_on_reading()
+    stored(manager, clients)
+    manager.crash()
+    one_more(place, clients)
+
+
+def test_manager_reads_late(place, manager):
+    """It does not read at the start, with its queue full: then everything is late, not lost."""
+    manager.stop_reading()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect(manager.path)
+        sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                sock.send(b"X=1")
+    manager.start(ready=False)
+    manager.server.err.wait("listening at")
+    clients = three(place)
+    manager.go_on_reading()
+    manager.wait_said("READY=1")
+    stored(manager, clients)
+    manager.crash()
+    one_more(place, clients)
+
+
+def test_manager_is_gone(place, manager):
+    """Nobody hears it any more, which is no reason to serve nobody."""
+    manager.start()
+    clients = three(place)
+    manager.vanish()
+    one_more(place, clients)
+    clients.pop(0).close()
+    all_know_all(clients)
+    manager.server.signal(signal.SIGUSR2)
+    manager.server.err.wait("going on with")
+    one_more(place, clients)
+    manager.server.err.wait("cannot reach the service manager")
+
+
+@pytest.mark.parametrize("path", ["/no/such/socket", "relative", "@ivs-nobody", "/" + "x" * 200])
+def test_manager_is_not_there(place, path):
+    """A warning, and it serves."""
+    server = place.start(place.server_program, "-F", "-v", "-n", "2", "-S", place.socket, "-M",
+                         place.shm, environment={"NOTIFY_SOCKET": path})
+    server.err.wait("NOTIFY_SOCKET" if len(path) > 100 or path[0] == "r" else "service manager")
+    server.err.wait("listening at")
+    clients = three(place)
+    one_more(place, clients)
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert not place.socket.exists() and not place.shm_path.exists()
+
+
+def test_small_store(place, manager):
+    """The manager keeps less than it is given (FileDescriptorStoreMax) and says nothing: who is not
+    kept whole is disconnected after a crash, and the others hear that it left."""
+    manager.store_max = len(OWN) + 2 * (1 + VECTORS) + 2
+    manager.start()
+    clients = [*three(place), join(place)]
+    all_know_all(clients)
+    manager.settle()
+    manager.crash()
+    all_gone(clients[2:])
+    clients = clients[:2]
+    all_know_all(clients)
+    stored(manager, clients)
+
+
+# A store with what should not be in it.
+
+def test_leftovers(place, manager):
+    """What no client has: it is closed, and the manager forgets it."""
+    manager.start()
+    clients = three(place)
+    manager.wait_idle()
+    manager.end_service(signal.SIGKILL)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for name in ("ivshmem.client-7-99-socket", "ivshmem.client-7-99-0",
+                     "ivshmem.client-0-99-socket"):
+            manager.replace(name, ours.fileno())
+        manager.replace("of-somebody-else", ours.fileno())
+        manager.start()
+        theirs.settimeout(20)
+        assert theirs.recv(1) == b""
+    manager.wait(lambda: not [name for name in manager.names() if "-99-" in name], "no leftovers")
+    assert "of-somebody-else" in manager.names()
+    one_more(place, clients)
+
+
+@pytest.mark.parametrize("missing", ["socket", "0", "1"])
+def test_client_without_an_fd(place, manager, missing):
+    """Who is not whole cannot be served: its connection is closed, and the others hear that it left."""
+    manager.start()
+    clients = three(place)
+    manager.wait_idle()
+    manager.end_service(signal.SIGKILL)
+    name = name_of(manager, 1, missing)
+    for entry in [entry for entry in manager.store if entry[0] == name]:
+        os.close(entry[1])
+        manager.store.remove(entry)
+    manager.start()
+    lost = clients.pop(1)
+    if missing != "socket":
+        all_gone([lost])
+    all_know_all(clients)
+    one_more(place, clients)
+    stored(manager, clients)
+
+
+def test_client_that_is_no_socket(place, manager):
+    """An fd of something else under a client's name: that client is lost, and no other."""
+    manager.start()
+    clients = three(place)
+    manager.wait_idle()
+    manager.end_service(signal.SIGKILL)
+    with open("/dev/null", "rb") as null:
+        manager.replace(name_of(manager, 1, "socket"), null.fileno())
+    manager.start()
+    clients.pop(1)
+    one_more(place, clients)
+    stored(manager, clients)
+
+
+def put(offset, content):
+    """A way to change the state: bytes at a place."""
+    return lambda fd: os.pwrite(fd, content, offset)
+
+
+STATES = {
+    "empty": lambda fd: os.ftruncate(fd, 0),
+    "of-100-bytes": lambda fd: os.ftruncate(fd, 100),
+    "notes-only": lambda fd: os.ftruncate(fd, 5000),
+    "no-roster": lambda fd: os.ftruncate(fd, NOTES_LEN),
+    "header-only": lambda fd: os.ftruncate(fd, NOTES_LEN + ROSTER_HEADER_LEN),
+    "one-byte-less": lambda fd: os.ftruncate(fd, os.fstat(fd).st_size - 1),
+    "wrong-magic": put(0, b"X"),
+    "wrong-version": put(8, struct.pack("=I", 999)),
+    "endless-region": put(48, b"x" * 5000),
+    "wrong-roster-magic": put(NOTES_LEN, b"X"),
+    "wrong-roster-version": put(NOTES_LEN + 8, struct.pack("=I", 999)),
+    "level-1": put(NOTES_LEN + 12, struct.pack("=I", 1)),
+    "level-of-4-billion": put(NOTES_LEN + 12, struct.pack("=I", 0xffffffff)),
+    "random": lambda fd: os.pwrite(fd, os.urandom(os.fstat(fd).st_size), 0),
+}
+
+
+@pytest.mark.parametrize("spoil", STATES.values(), ids=STATES.keys())
+def test_state_that_cannot_be_used(place, manager, spoil):
+    """Everybody is disconnected, a line says so, and it begins anew, to be gone on with."""
+    manager.start()
+    clients = three(place)
+    manager.wait_idle()
+    manager.end_service(signal.SIGKILL)
+    spoil(manager.fd("ivshmem.state"))
+    manager.start()
+    manager.server.err.wait("cannot go on where the former server stopped")
+    all_gone(clients)
+    clients = three(place)
+    stored(manager, clients)
+    manager.crash()
+    one_more(place, clients)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_state_with_random_slots(place, manager, seed):
+    """Numbers that mean nothing in what was told whom: whatever becomes of those clients, the server
+    serves those who come."""
+    manager.start()
+    three(place)
+    manager.wait_idle()
+    manager.end_service(signal.SIGKILL)
+    fd = manager.fd("ivshmem.state")
+    content = bytearray(os.pread(fd, 3 * 64, NOTES_LEN + ROSTER_HEADER_LEN))
+    for at in range(8):
+        content[(seed * 7919 + at * 104729) % len(content)] ^= 1 << (seed + at) % 8
+    os.pwrite(fd, content, NOTES_LEN + ROSTER_HEADER_LEN)
+    manager.start()
+    new = place.add(RawClient(str(place.socket)))
+    new.read_until(lambda: len(new.own) == VECTORS)
+    assert manager.server.popen.poll() is None
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("what", ["/dev/null", "/", "pipe"])
+def test_own_fd_that_is_something_else(place, manager, name, what):
+    """A store that somebody has mixed up: never a crash, and never a start that fails for ever."""
+    manager.start()
+    three(place)
+    manager.wait_idle()
+    manager.end_service(signal.SIGKILL)
+    ends = list(os.pipe()) if what == "pipe" else [os.open(what, os.O_RDONLY)]
+    manager.replace(name, ends[0])
+    for fd in ends:
+        os.close(fd)
+    manager.start()
+    with RawClient(str(place.socket), VECTORS) as client:
+        client.greeting()
+
+
+@pytest.mark.parametrize("count", ["1", "2", "100", "x", "", "-1", "0", "99999999999"])
+def test_wrong_count(place, manager, count):
+    """LISTEN_FDS does not say how many there are: it serves, with those that it got."""
+    manager.start()
+    three(place)
+    manager.wait_idle()
+    manager.end_service(signal.SIGKILL)
+    if count in ("1", "2", "x", "", "-1", "0", "99999999999"):
+        # What is not named stays open in the process, the socket too: as if another server had it.
+        place.socket.unlink()
+    manager.start(count=count)
+    with RawClient(str(place.socket), VECTORS) as client:
+        client.greeting()
+
+
+def test_for_another_process(place, manager):
+    """LISTEN_PID is not ours: the fds are not, either."""
+    manager.start()
+    three(place)
+    manager.wait_idle()
+    manager.end_service(signal.SIGKILL)
+    place.socket.unlink()
+    manager.start(prefix=["/usr/bin/env", "LISTEN_PID=1"])
+    join(place)
+
+
+def test_state_twice(place, manager):
+    """Two fds under one name: one is used, and still kept afterwards."""
+    manager.start()
+    clients = three(place)
+    manager.wait_idle()
+    manager.end_service(signal.SIGKILL)
+    for name in OWN:
+        manager.store.append((name, os.dup(manager.fd(name))))
+    for _ in range(2):
+        manager.start()
+        one_more(place, clients)
+        manager.wait_idle()
+        manager.end_service(signal.SIGKILL)

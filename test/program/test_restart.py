@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""With a service manager that keeps copies of its fds, the server may be killed at any time."""
+import os
+import signal
+import socket
+
+import pytest
+
+from support.crowd import Storm, all_know_all, all_ring_all, read_what_is_there
+from support.manager import Manager
+from support.programs import fd_count, place, wait_until
+from support.restart import VECTORS, all_gone, join, manager, one_more, stored, three
+from support.wire import RawClient, accepts
+
+__all__ = ["manager", "place"]
+
+# The stand-in.
+
+def test_the_manager(place, manager):
+    """It keeps fds by name, several under one, forgets them by name, and has a limit."""
+    manager.store_max = 3
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect(manager.path)
+
+        def say(text, *fds):
+            socket.send_fds(sock, [text.encode()], list(fds))
+
+        say("READY=1\nSTATUS=x")
+        for name in ("a", "b", "a", "c"):
+            say(f"FDSTORE=1\nFDNAME={name}", 0)
+        manager.settle()
+        assert manager.names() == ["a", "b", "a"]
+        assert os.path.samestat(os.fstat(manager.fd("b")), os.fstat(0))
+        say("FDSTOREREMOVE=1\nFDNAME=a")
+        manager.settle()
+        assert manager.names() == ["b"]
+        manager.wait_said("STATUS=x")
+        manager.stop_reading()
+        sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            for _ in range(1000):
+                sock.send(b"X=1")
+        manager.go_on_reading()
+        manager.settle()
+        manager.vanish()
+        with pytest.raises(ConnectionRefusedError):
+            sock.send(b"X=1")
+        manager.come_back()
+        manager.settle()
+
+
+def test_the_launcher(place, manager):
+    """The fds are at 3 and above, in order and no others, and the variables name them."""
+    paths = []
+    for at in range(3):
+        paths.append(place.dir / f"file{at}")
+        paths[at].write_text("x")
+        fd = os.open(paths[at], os.O_RDONLY)
+        manager.replace(f"name{at}", fd)
+        os.close(fd)
+    script = place.dir / "show"
+    script.write_text("#!/bin/sh\nreadlink /proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5\n"
+                      "ls /proc/$$/fd | sort -n | tr '\\n' ' '\n"
+                      "echo; echo $LISTEN_FDS $LISTEN_FDNAMES $((LISTEN_PID - $$))\n")
+    script.chmod(0o755)
+    shown = manager.start(prefix=["/bin/sh", script], ready=False)
+    assert shown.wait() == 0, shown.err.text()
+    lines = shown.out.text().splitlines()
+    assert lines[:3] == [str(path) for path in paths]
+    assert lines[3].split()[:6] == ["0", "1", "2", "3", "4", "5"]
+    assert [fd for fd in lines[3].split()[6:] if fd != "10"] == []  # the shell's own
+    assert lines[4] == "3 name0:name1:name2 0"
+
+
+# What must be in the store.
+
+def test_the_store(place, manager):
+    """Copies of everything, and of nobody who has gone."""
+    manager.start()
+    stored(manager, [])
+    clients = three(place)
+    stored(manager, clients)
+    clients.pop(1).close()
+    all_know_all(clients)
+    stored(manager, clients)
+    assert manager.said[0].splitlines()[0] != "READY=1", "it is ready when all is stored"
+    manager.restart()
+    stored(manager, clients)
+    manager.crash()
+    stored(manager, clients)
+    manager.server.signal(signal.SIGTERM)
+    assert manager.server.wait() == 0
+    manager.wait_said("STOPPING=1", 2)
+    assert place.socket.exists() and place.shm_path.exists(), "the next start needs their names"
+
+
+def test_watchdog(place, manager):
+    """It says that it is alive, twice as often as it must; with WATCHDOG_PID of another, never."""
+    manager.start(environment={"WATCHDOG_USEC": "100000", "WATCHDOG_PID": None})
+    manager.wait_said("WATCHDOG=1", 5)
+    manager.restart(environment={"WATCHDOG_USEC": "100000", "WATCHDOG_PID": "1"})
+    said_n = len(manager.said)
+    three(place)
+    assert not any("WATCHDOG" in text for text in manager.said[said_n:])
+
+
+# Going on.
+
+@pytest.mark.parametrize("how", ["crash", "restart"])
+def test_nobody_notices(place, manager, how):
+    """Not a word to anybody; then another joins. Twice."""
+    manager.start()
+    clients = three(place)
+    for _ in range(2):
+        stored(manager, clients)
+        heard = [list(client.history) for client in clients]
+        getattr(manager, how)()
+        manager.server.err.wait(f"going on with {len(clients)} clients of {len(clients)}")
+        assert all(client.is_quiet(0.05) for client in clients)
+        assert [client.history for client in clients] == heard
+        one_more(place, clients)
+    assert [client.id for client in clients] == [0, 1, 2, 3, 4]
+    stored(manager, clients)
+
+
+def after_a_crash(clients):
+    """At most one may be lost: to whom something was being sent. Return: the others."""
+    left = read_what_is_there(clients)
+    assert len(left) >= len(clients) - 1, f"more than one was lost: {clients}"
+    return left
+
+
+def test_in_a_storm(place, manager):
+    """Killed, restarted and upgraded while others come, ring and go."""
+    manager.start()
+    clients = three(place)
+    deaf = place.add(RawClient(str(place.socket), VECTORS, keep=False))
+    deaf.read_until(lambda: deaf.memory is not None)
+    with Storm(place.socket, VECTORS, lossy=True) as storm:
+        for at in range(9):
+            storm.wait(4)
+            if at % 3 == 0:
+                manager.crash(idle=False)
+                clients = after_a_crash(clients)
+            elif at % 3 == 1:
+                manager.restart()
+                assert read_what_is_there(clients) == clients
+            else:
+                manager.server.signal(signal.SIGUSR2)
+                manager.server.err.wait("going on with", 2)
+                assert read_what_is_there(clients) == clients
+            while len(clients) < 3:
+                clients.append(join(place))
+        storm.wait(3)
+    read_what_is_there([deaf])
+    if not deaf.ended:
+        deaf.greeting()
+        all_know_all([*clients, deaf])
+        deaf.close()
+    all_know_all(clients)
+    one_more(place, clients)
+    stored(manager, clients)
+    fds = fd_count(manager.server.pid)
+    manager.restart()
+    wait_until(lambda: fd_count(manager.server.pid) == fds, "as many fds as before")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_while_it_is_dead(place, manager, number):
+    """Who leaves then is told of afterwards, who speaks is dropped; who connects waits and is served;
+    doorbells work."""
+    manager.start()
+    clients = [*three(place), join(place), join(place)]
+    all_know_all(clients)
+    manager.wait_idle()
+    manager.end_service(number)
+    all_ring_all(clients)
+    clients.pop(1).close()
+    clients.pop(2).sock.send(b"x")
+    waiting = [place.add(RawClient(str(place.socket), VECTORS)) for _ in range(3)]
+    assert all(client.is_quiet(0.05) for client in waiting)
+    manager.start()
+    clients += [client.greeting() for client in waiting]
+    all_know_all(clients)
+    one_more(place, clients)
+    stored(manager, clients)
+
+
+def test_deaf_clients(place, manager):
+    """Who does not read over several crashes gets a complete view afterwards, of the state."""
+    manager.start("-F", "-v", "-n", "20", "-S", place.socket)
+    clients = [place.add(RawClient(str(place.socket), 20)) for _ in range(3)]
+    for _ in range(3):
+        with RawClient(str(place.socket), 20) as passing:
+            passing.read_until(lambda: passing.memory is not None)
+        manager.settle()
+        manager.crash()
+    all_know_all([client.greeting() for client in clients])
+    one_more(place, clients, vectors=20)
+
+
+def test_other_vectors(place, manager):
+    """-n is for those who come: old clients keep theirs."""
+    manager.start()
+    clients = three(place)
+    for client in clients:
+        client.vectors = None
+    manager.restart("-F", "-v", "-n", "3", "-S", place.socket)
+    new = place.add(RawClient(str(place.socket)))
+    new.read_until(lambda: len(new.own) == 3)
+    for client in clients:
+        client.read_until(lambda: len(client.peers.get(new.id, [])) == 3)  # noqa: B023
+    assert {at: len(known) for at, known in new.peers.items()} == {0: 2, 1: 2, 2: 2}
+    all_ring_all([*clients, new])
+    manager.crash()
+    all_ring_all([*clients, new])
+    assert all(client.is_quiet(0.05) for client in [*clients, new])
+
+
+@pytest.mark.parametrize("other", [("-M", "{}2"), ("-r", "memfd:"), ("-l", "1M", "-r", "memfd:")])
+def test_another_region(place, manager, other):
+    """Nobody can go on with other memory: they are disconnected, with a line that says why."""
+    first = ("-r", "memfd:") if "-l" in other else None
+    manager.start(region=first)
+    clients = three(place)
+    manager.restart(region=[word.format(place.shm) for word in other])
+    manager.server.err.wait("the region is not the same as before")
+    all_gone(clients)
+    clients = three(place)
+    one_more(place, clients)
+    stored(manager, clients)
+    manager.crash()
+    one_more(place, clients)
+
+
+def test_another_region_that_cannot_be(place, manager):
+    """The start fails; when the configuration is right again, all are still there."""
+    manager.start()
+    clients = three(place)
+    manager.end_service(signal.SIGTERM)
+    failed = manager.start(region=("-r", "file:/no/such/directory/x"), ready=False)
+    assert failed.wait() == 1
+    manager.start(region=("-M", place.shm))
+    one_more(place, clients)
+
+
+def test_another_socket(place, manager):
+    """-S of the new start counts: it listens there, and old clients stay."""
+    manager.start()
+    clients = three(place)
+    old, place.socket = place.socket, place.dir / "elsewhere"
+    manager.restart("-F", "-v", "-n", "2", "-S", place.socket)
+    one_more(place, clients)
+    stored(manager, clients)
+    assert not accepts(old)
+    manager.crash()
+    one_more(place, clients)
+
+
+def test_socket_was_removed(place, manager):
+    """Somebody has removed the socket's name: the next start makes one at which it can be reached."""
+    manager.start()
+    clients = three(place)
+    manager.wait_idle()
+    manager.end_service(signal.SIGKILL)
+    place.socket.unlink()
+    manager.start()
+    one_more(place, clients)
+    stored(manager, clients)
+
+
+def test_socket_activation(place):
+    """The manager's own listening socket, by whatever name, is used and not removed."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.bind(str(place.socket))
+        sock.listen()
+        manager = place.add(Manager(place, activation=("my.socket", sock.fileno())))
+        early = place.add(RawClient(str(place.socket), VECTORS))
+        manager.start("-F", "-v", "-n", "2", "-S", place.dir / "unused")
+        clients = [early.greeting()]
+        one_more(place, clients)
+        assert not (place.dir / "unused").exists()
+        for how in (manager.crash, manager.restart):
+            how()
+            one_more(place, clients)
+        manager.server.signal(signal.SIGUSR2)
+        manager.server.err.wait("going on with", 2)
+        one_more(place, clients)
+        manager.crash()
+        one_more(place, clients)
+        manager.end_service(signal.SIGTERM)
+        assert place.socket.exists() and not (place.dir / "unused").exists()
+
+
+def test_socket_activation_without_manager(place):
+    """LISTEN_FDS alone, as of a program such as systemd-socket-activate."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.bind(str(place.socket))
+        sock.listen()
+        manager = place.add(Manager(place, activation=("connection", sock.fileno())))
+        manager.start(environment={"NOTIFY_SOCKET": None}, ready=False)
+        with RawClient(str(place.socket), VECTORS) as client:
+            client.greeting()
+        manager.end_service(signal.SIGTERM)
+        assert place.socket.exists() and not place.shm_path.exists()
+
+
+def test_many_restarts(place, manager):
+    """Neither the server's fds nor the store grow."""
+    manager.start()
+    clients = three(place)
+    stored(manager, clients)
+    fds = []
+    for at in range(16):
+        (manager.crash if at % 2 else manager.restart)()
+        with RawClient(str(place.socket), VECTORS) as client:
+            client.greeting()
+        all_know_all(clients)
+        fds.append(fd_count(manager.server.pid))
+        stored(manager, clients)
+    assert max(fds) - min(fds) <= 1 + VECTORS, fds
+    one_more(place, clients)
+
+
+def test_in_the_background(place, manager):
+    """A service that goes into the background (Type=forking): the manager follows its pidfile, and
+    the next start goes on."""
+    options = ("-v", "-n", "2", "-S", place.socket, "-p", place.dir / "pid")
+    clients = []
+    for _ in range(2):
+        manager.start(*options, ready=False)
+        assert manager.server.wait() == 0, manager.server.err.text()
+        if not clients:
+            clients = three(place)
+        one_more(place, clients)
+        pid = int((place.dir / "pid").read_text())
+        stored(manager, clients)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: pid not in place.strays(), "it has ended")  # noqa: B023
+    manager.start(*options, ready=False)
+    manager.server.wait()
+    one_more(place, clients)
