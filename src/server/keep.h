@@ -34,7 +34,6 @@
  * @control_dev, @control_ino: likewise of the control socket
  * @region_created: the region was made by a server, to be removed by the last
  * @memory_len: of the roster's memory, which follows, in bytes
- * @generation: of the page of the roster in the region
  * @region:     address of the region
  * @filter:     the system call filter in force, as ivs_isolate_list() has it; "" if there is none
  */
@@ -47,7 +46,6 @@ struct ivs_keep_notes {
 	uint64_t control_dev;
 	uint64_t control_ino;
 	uint64_t memory_len;
-	uint64_t generation;
 	uint32_t region_created;
 	char region[IVS_KEEP_ADDRESS_LEN];
 	char filter[IVS_KEEP_FILTER_LEN];

@@ -41,12 +41,11 @@ static int forget_names(struct ivs_keep *keep)
 
 	while (!result && names->n) {
 		size_t n = names->n < IVS_SERVICE_BATCH ? names->n : IVS_SERVICE_BATCH;
+		struct ivs_named_fd *last = &names->fds[names->n - n];
 
-		/* From the end, so that nothing has to be moved; to say a name twice is no harm. */
-		result = ivs_service_forget(&keep->service, &names->fds[names->n - n],
-					    (unsigned int)n, &done_n);
-		if (done_n == n)
-			names->n -= n;
+		result = ivs_service_forget(&keep->service, last, (unsigned int)n, &done_n);
+		memmove(last, last + done_n, (n - done_n) * sizeof(*last));
+		names->n -= done_n;
 	}
 	return result;
 }
