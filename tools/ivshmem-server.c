@@ -266,7 +266,7 @@ static int try_out(const struct settings *settings, int fd)
 	struct ivs_error err = {0};
 
 	if (!ivs_keep_read(fd, &notes, &err) && !confine_suffices(settings, notes.filter, &err))
-		return 0;
+		return UPGRADE_FITS;
 	ivs_log(IVS_LOG_ERROR, "%s", err.text);
 	return STATUS_FAILED;
 }

@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,12 +35,13 @@ void upgrade_init(struct upgrade *upgrade, char **argv)
 static int fd_of_environment(const char *variable)
 {
 	const char *text = getenv(variable);
-	uint64_t fd;
+	uint64_t number;
+	int fd = -1;
 
-	if (!text || !ivs_parse_uint(text, 0, INT32_MAX, &fd))
-		return -1;
+	if (text && ivs_parse_uint(text, 0, INT32_MAX, &number))
+		fd = (int)number;
 	unsetenv(variable);
-	return (int)fd;
+	return fd;
 }
 
 bool upgrade_is_trial(int *fd)
@@ -49,7 +52,14 @@ bool upgrade_is_trial(int *fd)
 
 int upgrade_list_fd(void)
 {
-	return fd_of_environment(LIST_VARIABLE);
+	bool named = getenv(LIST_VARIABLE);
+	int fd = fd_of_environment(LIST_VARIABLE);
+
+	if (!named || ivs_inherited_is_list(fd))
+		return fd;
+	ivs_log(IVS_LOG_WARNING, LIST_VARIABLE " in the environment names nothing that another "
+					       "server has left; it is not for users to set");
+	return -1;
 }
 
 static int set_fd_variable(const char *variable, int fd)
@@ -65,7 +75,9 @@ static void try_program(const struct upgrade *upgrade, int fd)
 {
 	int copy = dup(fd);
 
+	signal(SIGALRM, SIG_DFL);
 	alarm(TRIAL_S);
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* not to be left behind when the server ends */
 	if (copy >= 0 && !set_fd_variable(TRIAL_VARIABLE, copy))
 		execv(upgrade->program, upgrade->argv);
 	_exit(NOT_STARTED);
@@ -105,7 +117,7 @@ bool upgrade_may_go(struct upgrade *upgrade)
 	if (!upgrade->trial || waitpid(upgrade->trial, &status, WNOHANG) != upgrade->trial)
 		return false;
 	upgrade->trial = 0;
-	if (WIFEXITED(status) && !WEXITSTATUS(status))
+	if (WIFEXITED(status) && WEXITSTATUS(status) == UPGRADE_FITS)
 		return true;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_STARTED)
 		ivs_log(IVS_LOG_ERROR, "no upgrade: cannot execute %s", upgrade->program);

@@ -14,6 +14,9 @@
 #include "server_options.h"
 #include "util/daemon.h"
 
+/* How a child ends that could go on: no other program ends in this way by chance. */
+#define UPGRADE_FITS 93
+
 /**
  * struct upgrade - what is needed for it
  * @program: absolute path, found at the start: later the file may be another; "" if unknown

@@ -55,6 +55,7 @@ IVS_SYSCALLS(ivs_start_syscalls,
 	/* the old program: an area of memory for what the new one is told, fork, exec, the outcome */
 	{"memfd_create"}, {"ftruncate"}, FCNTLS("fcntl"), FCNTLS("fcntl64"), {"dup"}, IVS_CALL_DUP2,
 	{"pipe2"}, {"write"}, {"clone", FORKS}, {"fork"}, {"wait4"}, {"waitid"}, {"alarm"}, {"setitimer"},
+	{"prctl", {IVS_ARG_IS(1, PR_SET_PDEATHSIG)}},
 	{"clone3", .error = ENOSYS}, /* what it does stands in memory, out of the filter's reach */
 	{"execve"}, {"execveat"},
 	/* ld.so: finds and maps the libraries */

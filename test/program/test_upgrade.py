@@ -1,0 +1,417 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""SIGUSR2: the server becomes another program in the same process, and nobody notices."""
+import os
+import shutil
+import signal
+import threading
+
+import pytest
+
+from support.crowd import Storm, all_know_all, all_ring_all, read_what_is_there, same_memory
+from support.programs import Daemon, fd_count, is_sanitized, place, rss_kib, wait_until
+from support.wire import RawClient, accepts, connect
+
+__all__ = ["place"]
+
+VECTORS = 2
+#: The filter that is in force must let it do what it likes.
+ANY_PROGRAM = ("--sandbox", "off")
+GOING_ON = "going on with"
+
+
+@pytest.fixture
+def program(place):
+    """A copy of the server's program, for the test to replace."""
+    place.server_program = shutil.copy(place.server_program, place.dir / "ivshmem-server")
+    return place.server_program
+
+
+def replace(program, content, mode=0o755):
+    """Another file in the place of the program: never written over, it is running."""
+    new = f"{program}.new"
+    if isinstance(content, str):
+        with open(new, "w", encoding="ascii") as file:
+            file.write(content)
+    else:
+        shutil.copy(content, new)
+    os.chmod(new, mode)
+    os.rename(new, program)
+
+
+def upgrade(server, times=1):
+    """SIGUSR2, and wait until the new program goes on."""
+    before = server.err.count(GOING_ON)
+    for at in range(times):
+        server.signal(signal.SIGUSR2)
+        server.err.wait(GOING_ON, times=before + at + 1)
+
+
+def three(place, *options):
+    """A server and three clients that know each other."""
+    server = place.server("-n", str(VECTORS), *options)
+    clients = [place.add(RawClient(str(place.socket), VECTORS)).greeting() for _ in range(3)]
+    all_know_all(clients)
+    return server, clients
+
+
+def one_more(place, clients):
+    """Another client joins: everybody rings everybody, and the memory is the same."""
+    clients.append(place.add(RawClient(str(place.socket), VECTORS)).greeting())
+    all_know_all(clients)
+    all_ring_all(clients)
+    same_memory(clients)
+    assert all(client.is_quiet(0.02) for client in clients)
+
+
+def test_nobody_notices(place):
+    """The same process, the same ids, not a word to anybody; then another joins."""
+    server, clients = three(place)
+    heard = [list(client.history) for client in clients]
+    inode = place.socket.lstat().st_ino
+    upgrade(server)
+    assert server.popen.poll() is None
+    assert all(client.is_quiet(0.05) for client in clients)
+    assert [client.history for client in clients] == heard
+    assert place.socket.lstat().st_ino == inode
+    one_more(place, clients)
+    assert clients[3].id == 3
+    clients.pop(0).close()
+    all_know_all(clients)
+
+
+def test_end_after_upgrades(place):
+    """What the first program made the last removes; doorbells go on working (W-13)."""
+    server, clients = three(place)
+    upgrade(server, 2)
+    server.stop()
+    assert not place.socket.exists() and not place.shm_path.exists()
+    assert read_what_is_there(clients) == []
+    all_ring_all(clients)
+
+
+def test_what_was_there_before_stays(place):
+    """A region that the server did not make is left there, also after an upgrade."""
+    place.shm_path.write_bytes(bytes(1 << 20))
+    server = place.server("-l", "1M")
+    upgrade(server)
+    server.stop()
+    assert place.shm_path.exists() and not place.socket.exists()
+
+
+@pytest.mark.parametrize("region", [["-r", "memfd:"], ["-m", "/dev/shm"]], ids=["memfd", "dir"])
+def test_regions_without_a_name(place, region):
+    """They exist as long as somebody has them open: the next program does."""
+    server = place.server("-n", str(VECTORS), region=region)
+    clients = [place.add(RawClient(str(place.socket), VECTORS)).greeting()]
+    upgrade(server)
+    one_more(place, clients)
+
+
+def test_in_a_storm(place):
+    """Upgrades while others come, ring and go: nobody is lost, and all views are right."""
+    server, clients = three(place)
+    deaf = place.add(RawClient(str(place.socket), VECTORS, keep=False))
+    with Storm(place.socket, VECTORS) as storm:
+        storm.wait(5)
+        for _ in range(8):
+            upgrade(server)
+            storm.wait(3)
+            assert read_what_is_there(clients) == clients
+    deaf.greeting()
+    all_know_all([*clients, deaf])
+    deaf.close()
+    all_know_all(clients)
+    one_more(place, clients)
+
+
+def test_many_upgrades(place):
+    """Neither fds nor memory grow, and the process stays."""
+    server, clients = three(place)
+    upgrade(server, 3)
+    all_know_all(clients)
+    with RawClient(str(place.socket), VECTORS) as client:  # so that it serves
+        client.greeting()
+    server.err.wait("client 3 left")
+    fds, rss = server.fds(), rss_kib(server.pid)
+    upgrade(server, 50)
+    wait_until(lambda: server.fds() == fds, "as many fds are open as before")
+    assert rss_kib(server.pid) < rss + 512
+    one_more(place, clients)
+
+
+def test_in_the_middle_of_a_greeting(place):
+    """A client with so many vectors that its socket is full before it knows its own: it gets the rest
+    from the next program."""
+    server = place.server("-n", "40")
+    clients = [place.add(RawClient(str(place.socket), 40)) for _ in range(3)]
+    server.err.wait("client 2 joined")
+    upgrade(server)
+    clients[0].read_until(lambda: len(clients[0].own) == 10)
+    upgrade(server)
+    all_know_all([client.greeting() for client in clients])
+
+
+def test_backlog(place):
+    """Who connects while no program looks is served by the next."""
+    server, clients = three(place)
+    server.signal(signal.SIGSTOP)
+    waiting = [place.add(RawClient(str(place.socket), VECTORS)) for _ in range(3)]
+    server.signal(signal.SIGUSR2)
+    server.signal(signal.SIGCONT)
+    server.err.wait(GOING_ON)
+    all_know_all(clients + [client.greeting() for client in waiting])
+
+
+def test_leaving_meanwhile(place):
+    """Who leaves in the moment of the upgrade is told of."""
+    server, clients = three(place)
+    for _ in range(10):
+        server.signal(signal.SIGSTOP)
+        server.signal(signal.SIGUSR2)
+        clients.pop().close()
+        clients.append(place.add(RawClient(str(place.socket), VECTORS)))
+        server.signal(signal.SIGCONT)
+        clients[2].greeting()
+        all_know_all(clients)
+        wait_until(lambda: fd_count(server.pid) < 40, "nothing is left")
+
+
+def test_leave_beside_a_signal(place, program):
+    """A signal that changes nothing must not delay what there is to be told."""
+    server, clients = three(place, *ANY_PROGRAM)
+    replace(program, "#!/bin/sh\nexit 1\n")
+    for _ in range(10):
+        server.signal(signal.SIGSTOP)
+        server.signal(signal.SIGUSR2)
+        clients.pop().close()
+        server.signal(signal.SIGCONT)
+        all_know_all(clients)
+        clients.append(place.add(RawClient(str(place.socket), VECTORS)).greeting())
+        all_know_all(clients)
+
+
+def test_twice_quickly(place):
+    """Signals in quick succession are one upgrade or several, but no harm."""
+    server, clients = three(place)
+    for _ in range(20):
+        server.signal(signal.SIGUSR2)
+    server.err.wait(GOING_ON)
+    one_more(place, clients)
+    upgrade(server)
+    all_ring_all(clients)
+
+
+def children(pid):
+    """The ids of a process's children."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_end_at_once(place, program, number):
+    """The end comes before the upgrade: everything goes away, also the child that was trying."""
+    server, _ = three(place, *ANY_PROGRAM)
+    os.mkfifo(f"{program}.fifo")
+    replace(program, f"#!/bin/sh\nread -r _ < {program}.fifo\n")
+    server.signal(signal.SIGUSR2)
+    wait_until(lambda: children(server.pid), "the trial runs")
+    trial = Daemon(children(server.pid)[0])
+    try:
+        server.stop(number)
+        assert not place.socket.exists() and not place.shm_path.exists()
+        trial.wait(timeout=5)
+    finally:
+        trial.close()
+
+
+@pytest.mark.parametrize("content, mode, said", [
+    (None, 0, "cannot execute"),
+    ("#!/bin/sh\nexit 3\n", 0o755, "status 3"),
+    ("#!/bin/sh\nexit 0\n", 0o755, "status 0"),
+    ("#!/bin/sh\nkill -SEGV $$\n", 0o755, "signal 11"),
+    ("#!/bin/sh\nexit 0\n", 0o644, "cannot execute"),
+    ("not a program", 0o755, "cannot execute"),
+    ("", 0o755, "cannot execute"),
+    ("#!/no/such/interpreter\n", 0o755, "cannot execute"),
+], ids=["deleted", "fails", "something-else", "crashes", "not-executable", "no-program", "empty",
+        "no-interpreter"])
+def test_a_program_that_cannot(place, program, content, mode, said):
+    """It is noticed before, and the present one goes on; a good one is used the next time."""
+    server, clients = three(place, *ANY_PROGRAM)
+    kept = shutil.copy(program, place.dir / "good")
+    if content is None:
+        os.unlink(program)
+    else:
+        replace(program, content, mode)
+    server.err.wait("client 2 joined")
+    fds = server.fds()
+    server.signal(signal.SIGUSR2)
+    assert said in server.err.wait("no upgrade: ")
+    assert not server.err.count(GOING_ON)
+    one_more(place, clients)
+    wait_until(lambda: server.fds() == fds + 1 + VECTORS, "nothing is left open")
+    replace(program, kept)
+    upgrade(server)
+    all_ring_all(clients)
+
+
+def test_a_program_that_the_filter_ends(place, program):
+    """Another program than ours cannot do what it wants to, which is noticed, too."""
+    if is_sanitized(program):
+        pytest.skip("a build with sanitizers has no filter")
+    server, clients = three(place)
+    kept = shutil.copy(program, place.dir / "good")
+    replace(program, "#!/bin/sh\nexit 93\n")
+    server.signal(signal.SIGUSR2)
+    assert f"signal {int(signal.SIGSYS)}" in server.err.wait("no upgrade: ")
+    one_more(place, clients)
+    assert place.pardon_violators() == []  # the server itself is none
+    replace(program, kept)
+    upgrade(server)
+    one_more(place, clients)
+
+
+def test_strict(place):
+    """With a filter that lets nothing be executed there is no upgrade, and no harm in asking."""
+    if is_sanitized(place.server_program):
+        pytest.skip("a build with sanitizers has no filter")
+    server, clients = three(place, "--sandbox", "strict")
+    server.signal(signal.SIGUSR2)
+    server.err.wait("no upgrade: with --chroot or --sandbox strict")
+    one_more(place, clients)
+
+
+def test_a_program_that_hangs(place, program):
+    """It has 10 s; meanwhile everybody is served."""
+    server, clients = three(place, *ANY_PROGRAM)
+    os.mkfifo(f"{program}.fifo")
+    replace(program, f"#!/bin/sh\nread -r _ < {program}.fifo\n")
+    server.signal(signal.SIGUSR2)
+    wait_until(lambda: children(server.pid), "the trial runs")
+    one_more(place, clients)
+    assert "signal 14" in server.err.wait("no upgrade: ")
+    assert not children(server.pid)
+
+
+def test_replaced_by_another_build(place, program):
+    """The file may have been replaced by then, which is the purpose."""
+    server, clients = three(place)
+    old = os.stat(program).st_ino
+    replace(program, program)
+    assert os.stat(program).st_ino != old
+    upgrade(server)
+    assert os.stat(f"/proc/{server.pid}/exe").st_ino == os.stat(program).st_ino
+    one_more(place, clients)
+    replace(program, program)
+    upgrade(server)
+    one_more(place, clients)
+
+
+def test_in_the_background(place):
+    """The process and its pidfile stay; the parent has gone long ago."""
+    pidfile = place.dir / "pid"
+    done = place.run_server("-S", place.socket, "-M", place.shm, "-n", VECTORS, "-p", pidfile)
+    assert done.returncode == 0, done.stderr
+    pid = int(pidfile.read_text())
+    daemon = place.add(Daemon(pid))
+    clients = [place.add(RawClient(str(place.socket), VECTORS)).greeting() for _ in range(3)]
+    all_know_all(clients)
+    before, ino = fd_count(pid), pidfile.stat().st_ino
+    for _ in range(5):
+        daemon.signal(signal.SIGUSR2)
+        wait_until(lambda: b"IVSHMEM_SERVER_LIST" in
+                   open(f"/proc/{pid}/environ", "rb").read(), "it has been upgraded")
+        one_more(place, clients)
+        clients.pop().close()
+        all_know_all(clients)
+        wait_until(lambda: fd_count(pid) <= before, "nothing is left open")
+    assert pidfile.stat().st_ino == ino and int(pidfile.read_text()) == pid
+    busy = place.run_server("-S", f"{place.socket}2", "-M", f"{place.shm}2", "-p", pidfile)
+    assert busy.returncode == 1 and "belongs to a running server" in busy.stderr
+    daemon.signal(signal.SIGTERM)
+    daemon.wait()
+    assert not pidfile.exists() and not place.socket.exists() and not place.shm_path.exists()
+
+
+def test_while_somebody_is_accepted(place):
+    """Upgrades and connections at the same time, in every order."""
+    server, clients = three(place)
+    done = threading.Event()
+
+    def upgrades():
+        while not done.is_set():
+            upgrade(server)
+
+    thread = threading.Thread(target=upgrades, daemon=True)
+    thread.start()
+    try:
+        for _ in range(40):
+            with RawClient(str(place.socket), VECTORS) as client:
+                client.greeting()
+            assert read_what_is_there(clients) == clients
+    finally:
+        done.set()
+        thread.join()
+    one_more(place, clients)
+
+
+def garbage_fd(place, content):
+    """An fd of a file with this content."""
+    path = place.dir / "garbage"
+    path.write_bytes(content)
+    fd = os.open(path, os.O_RDWR)
+    os.unlink(path)
+    return fd
+
+
+@pytest.mark.parametrize("value", ["999", "x", "", "-1", "0", "2", "99999999999999999999"])
+def test_environment_with_garbage(place, value):
+    """IVSHMEM_SERVER_LIST is none of the user's business, but a wrong one must do no harm."""
+    server = place.start(place.server_program, "-F", "-v", "-S", place.socket, "-M", place.shm,
+                         environment={"IVSHMEM_SERVER_LIST": value})
+    server.err.wait("listening at")
+    with RawClient(str(place.socket), 1) as client:
+        assert client.greeting().id == 0
+    server.err.wait("client 0 left")
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert not place.socket.exists() and not place.shm_path.exists()
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"\0" * 100, b"\xff" * 5000, b"3", b"3 ", b"0 ivshmem.state\n", b"2 ivshmem.state\n",
+    b"-5 ivshmem.state\n", b"999 ivshmem.state\n", b"LIST ivshmem.state\n" * 3,
+    b"LIST ivshmem.region\nLIST ivshmem.listener\n", b"99999999999999999999 x\n",
+    b"4 " + b"y" * 200, b"-2 ivshmem.state\n", b"-2 ivshmem.region\n-2 ivshmem.listener\n",
+], ids=range(15))
+@pytest.mark.parametrize("magic", [b"", b"ivshmem-list 1\n"], ids=["no-list", "list"])
+def test_list_of_garbage(place, magic, content):
+    """A list that names what is not there, or what it must not name."""
+    fd = garbage_fd(place, b"")
+    os.pwrite(fd, magic + content.replace(b"LIST", str(fd).encode()), 0)
+    try:
+        server = place.start(place.server_program, "-F", "-v", "-S", place.socket, "-M", place.shm,
+                             environment={"IVSHMEM_SERVER_LIST": str(fd)}, fds=(fd,))
+    finally:
+        os.close(fd)
+    server.err.wait("listening at")
+    with RawClient(str(place.socket), 1) as client:
+        assert client.greeting().id == 0
+    server.err.wait("client 0 left")
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert "ivshmem-server: " in server.err.text()
+
+
+def test_list_that_never_ends(place):
+    """An fd of something that is no list, such as a pipe: it is not waited for."""
+    reads, writes = os.pipe()
+    try:
+        server = place.start(place.server_program, "-F", "-v", "-S", place.socket, "-M", place.shm,
+                             environment={"IVSHMEM_SERVER_LIST": str(reads)}, fds=(reads,))
+        server.err.wait("listening at")
+    finally:
+        os.close(reads)
+        os.close(writes)
+    assert accepts(place.socket)
+    connect(str(place.socket)).close()
