@@ -12,6 +12,7 @@ static bool is_sound(const struct ivs_roster *roster, struct ivs_roster_seat *se
 	       roster->ids[seat->id].seat == NO_SEAT && seat->vectors_n <= IDS_MAX &&
 	       seat->greeting <= GREETING_LEN && seat->at_id <= NOBODY &&
 	       seat->cursor <= roster->ids_n && seat->self_after <= roster->ids_n &&
+	       !ivs_bitmap_has(heard, seat->id) &&
 	       ivs_bitmap_first_only(known, heard, 0, roster->ids_n) == roster->ids_n;
 }
 
@@ -29,15 +30,23 @@ static void count_seat(struct ivs_roster *roster, struct ivs_roster_seat *seat)
 	}
 }
 
-/* In the middle of a peer's vectors one can be only while it is known, and has that many. */
+/*
+ * In the middle of a peer's vectors one can be only while it is known, and has that many. It may have
+ * gone by now: then its leave comes first.
+ */
 static void mend_position(struct ivs_roster *roster, unsigned int id)
 {
 	struct ivs_roster_seat *seat = ivs_roster_seat_of(roster, id);
 	unsigned int at = seat->at_id;
+	bool possible = at < roster->ids_n;
 
-	if (!ivs_roster_present(roster, at) ||
-	    seat->at_vector >= ivs_roster_seat_of(roster, at)->vectors_n ||
-	    (at != id && !ivs_bitmap_has(ivs_roster_known(seat), at)))
+	if (possible && ivs_bitmap_has(roster->visible, at))
+		possible = seat->at_vector < ivs_roster_seat_of(roster, at)->vectors_n;
+	if (possible && at == id)
+		possible = ivs_bitmap_has(roster->visible, id);
+	else if (possible)
+		possible = ivs_bitmap_has(ivs_roster_known(seat), at);
+	if (!possible)
 		seat->at_id = NOBODY;
 }
 

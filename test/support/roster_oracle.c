@@ -55,6 +55,7 @@ struct oracle *oracle_new(void)
 void oracle_free(struct oracle *o)
 {
 	ivs_roster_free(o->roster);
+	free(o->memory.base);
 	ivs_roster_free(o->twin);
 	for (unsigned int id = 0; id < ORACLE_IDS; id++)
 		free(o->view[id].list);
@@ -98,7 +99,9 @@ void oracle_begin(struct oracle *o, unsigned int peers_max, bool twin)
 	ivs_roster_free(o->roster);
 	ivs_roster_free(o->twin);
 	o->twin = NULL;
-	if (ivs_roster_new(peers_max, NULL, &o->roster) != 0 ||
+	free(o->memory.base);
+	o->memory = (struct ivs_roster_memory){.grow = ivs_roster_heap_grow};
+	if (ivs_roster_new(peers_max, &o->memory, &o->roster) != 0 ||
 	    (twin && ivs_roster_new(peers_max, NULL, &o->twin) != 0))
 		abort();
 	if (o->trace)
@@ -171,17 +174,48 @@ bool oracle_fill(struct oracle *o, unsigned int n)
 	return true;
 }
 
-bool oracle_leave(struct oracle *o, unsigned int id)
+static void has_left(struct oracle *o, unsigned int id)
 {
-	if (o->trace)
-		fprintf(o->trace, "%u leaves\n", id);
-	ivs_roster_leave(o->roster, id);
 	if (o->twin)
 		ivs_roster_leave(o->twin, id);
 	o->present[id] = false;
 	o->peers_n--;
 	for (unsigned int c = 0; c < o->ids_end; c++)
 		o->view[c].awaited[id] = false;
+}
+
+bool oracle_leave(struct oracle *o, unsigned int id)
+{
+	if (o->trace)
+		fprintf(o->trace, "%u leaves\n", id);
+	ivs_roster_leave(o->roster, id);
+	has_left(o, id);
+	return same_world(o);
+}
+
+bool oracle_resume(struct oracle *o, unsigned int in_doubt)
+{
+	struct ivs_roster_memory copy = o->memory;
+	int rc;
+
+	if (o->trace)
+		fprintf(o->trace, "another goes on, %u in doubt\n", in_doubt);
+	if (in_doubt < ORACLE_IDS)
+		ivs_roster_telling(o->roster, in_doubt);
+	copy.base = malloc(copy.len);
+	if (!copy.base)
+		abort();
+	memcpy(copy.base, o->memory.base, copy.len);
+	ivs_roster_free(o->roster);
+	free(o->memory.base);
+	o->memory = copy;
+	rc = ivs_roster_resume(o->peers_max, &o->memory, &o->roster);
+	if (rc) {
+		o->roster = NULL;
+		return wrong(o, "cannot be gone on with: %d", rc);
+	}
+	if (in_doubt < ORACLE_IDS)
+		has_left(o, in_doubt);
 	return same_world(o);
 }
 

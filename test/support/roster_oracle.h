@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "server/roster.h"
+#include "server/roster_memory.h"
 
 /* More ids than any history here can use: ids grow past peers_max while clients do not read. */
 #define ORACLE_IDS 1024
@@ -41,6 +42,7 @@ struct oracle_view {
 /**
  * struct oracle - the roster under test and the truth
  * @roster:   under test
+ * @memory:   of the roster
  * @twin:     if not NULL: a second roster with the same history but asked for one message at a time
  * @ids_end:  the highest id that was ever given, plus one
  * @fillers:  ids below this are only there to make others' ids higher: oracle_drain() skips them
@@ -52,6 +54,7 @@ struct oracle_view {
  */
 struct oracle {
 	struct ivs_roster *roster, *twin;
+	struct ivs_roster_memory memory;
 	unsigned int peers_max, peers_n, ids_end, fillers;
 	bool present[ORACLE_IDS];
 	uint8_t vectors[ORACLE_IDS];
@@ -78,6 +81,11 @@ bool oracle_join(struct oracle *o, unsigned int vectors_n);
 bool oracle_leave(struct oracle *o, unsigned int id);
 /** oracle_tell() - ask for @ask messages for @id and let at most @take of them leave */
 bool oracle_tell(struct oracle *o, unsigned int id, unsigned int ask, unsigned int take);
+/**
+ * oracle_resume() - another process goes on, with a copy of the memory and nothing else
+ * @in_doubt: to whom something was being sent at that moment: it is lost; or ORACLE_IDS
+ */
+bool oracle_resume(struct oracle *o, unsigned int in_doubt);
 /** oracle_drain() - everybody reads everything, @ask at a time; every view must be the truth */
 bool oracle_drain(struct oracle *o, unsigned int ask);
 

@@ -2,7 +2,8 @@
 /*
  * Random histories: peers come and go, read a little, stop reading, read again. Every message is
  * judged by the naive world in support/roster_oracle.h, and when in the end everybody reads
- * everything, each of them must know exactly who is there.
+ * everything, each of them must know exactly who is there. With --resume now and then another
+ * process goes on with nothing but a copy of the roster's memory.
  *
  * Each history depends on the seed and its own number only, so that one can be run again alone, and
  * so can its beginning: of one that fails the shortest that does is looked for.
@@ -27,7 +28,8 @@
 
 struct plan {
 	unsigned long histories, events, clients, seed;
-	long only;   /* run this history alone, and say what happens; or -1 */
+	unsigned long resume; /* chance in 1000, at each event, that another process goes on */
+	long only;	      /* run this history alone, and say what happens; or -1 */
 	long prefix; /* only so many of its events, then everybody reads everything; or -1 */
 };
 
@@ -102,6 +104,12 @@ static bool tell(struct oracle *o, uint64_t *rng, unsigned int id)
 	return oracle_tell(o, id, ask, take);
 }
 
+/* Half of them while something is being sent to somebody. */
+static bool resume(struct oracle *o, uint64_t *rng)
+{
+	return oracle_resume(o, rng_below(rng, 2) ? pick(o, rng) : ORACLE_IDS);
+}
+
 static bool event(struct oracle *o, uint64_t *rng, struct mood *mood)
 {
 	unsigned int chance = rng_below(rng, 100), id = pick(o, rng);
@@ -169,6 +177,8 @@ static bool history(struct oracle *o, const struct plan *p, unsigned long number
 		now.events++;
 		if (!event(o, &rng, &mood))
 			return false;
+		if (p->resume && rng_below(&rng, 1000) < p->resume && !resume(o, &rng))
+			return false;
 		if (o->peers_n - fillers > now.most)
 			now.most = o->peers_n - fillers;
 	}
@@ -200,6 +210,8 @@ static void arguments(struct plan *p, int argc, char **argv)
 			p->events = n;
 		else if (i + 1 < argc && strcmp(argv[i], "--clients") == 0 && n >= 1 && n <= 200)
 			p->clients = n;
+		else if (i + 1 < argc && strcmp(argv[i], "--resume") == 0)
+			p->resume = n;
 		else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0)
 			p->seed = n;
 		else if (i + 1 < argc && strcmp(argv[i], "--history") == 0)
@@ -209,7 +221,7 @@ static void arguments(struct plan *p, int argc, char **argv)
 		else {
 			fprintf(stderr,
 				"usage: %s [--histories N] [--events N] [--clients 1..200] "
-				"[--seed S] [--history N [--prefix N]]\n",
+				"[--seed S] [--resume 0..1000] [--history N [--prefix N]]\n",
 				argv[0]);
 			exit(2);
 		}
@@ -220,8 +232,9 @@ static void say_how_to_repeat(void)
 {
 	fprintf(stderr,
 		"history %lu; again, with every event: --seed %lu --events %lu --clients %lu "
-		"--history %lu --prefix %lu\n",
-		now.history, plan.seed, plan.events, plan.clients, now.history, now.events);
+		"--resume %lu --history %lu --prefix %lu\n",
+		now.history, plan.seed, plan.events, plan.clients, plan.resume, now.history,
+		now.events);
 }
 
 /* Of the history that has failed, the shortest beginning that does: what is told in the end may show

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A roster's memory in another process: what a process that dies in the middle leaves, and what only
+ * looks like it. Random histories with restarts are in roster_model.c (--resume).
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/roster_memory.h"
+#include "support/roster_heard.h"
+
+TestSuite(roster_restart, .timeout = TIMEOUT);
+
+static struct ivs_roster_memory at_growth; /* as it was when it was last asked to grow */
+
+static void keep_copy(struct ivs_roster_memory *copy, const struct ivs_roster_memory *memory)
+{
+	free(copy->base);
+	*copy = *memory;
+	copy->base = malloc(memory->len);
+	cr_assert_not_null(copy->base);
+	memcpy(copy->base, memory->base, memory->len);
+	copy->grow = ivs_roster_heap_grow;
+}
+
+/* The next level's area is there, with something in it, and the header does not say so yet. */
+static int grow_and_keep(struct ivs_roster_memory *memory, size_t len)
+{
+	size_t before = memory->len;
+	int result = ivs_roster_heap_grow(memory, len);
+
+	if (before) {
+		keep_copy(&at_growth, memory);
+		memset(at_growth.base + before, 0xa5, len - before);
+	}
+	return result;
+}
+
+static struct ivs_roster *resume(struct ivs_roster_memory *memory)
+{
+	struct ivs_roster *roster = NULL;
+
+	cr_assert_eq(ivs_roster_resume(65536, memory, &roster), 0);
+	return roster;
+}
+
+/* The same is due for everybody. */
+static void same_due(const struct ivs_roster *a, const struct ivs_roster *b, unsigned int ids_n)
+{
+	struct ivs_wire_message one[32], other[32];
+
+	for (unsigned int id = 0; id < ids_n; id++) {
+		cr_assert_eq(ivs_roster_present(a, id), ivs_roster_present(b, id), "id %u", id);
+		if (!ivs_roster_present(a, id))
+			continue;
+		unsigned int n = ivs_roster_due(a, id, one, 32);
+
+		cr_assert_eq(ivs_roster_due(b, id, other, 32), n);
+		cr_assert_eq(memcmp(one, other, n * sizeof(one[0])), 0, "due for %u", id);
+		cr_assert_eq(ivs_roster_serial(a, id), ivs_roster_serial(b, id));
+		cr_assert_eq(ivs_roster_vectors(a, id), ivs_roster_vectors(b, id));
+	}
+	cr_assert_eq(ivs_roster_peers(a), ivs_roster_peers(b));
+	cr_assert_eq(ivs_roster_unheard(a), ivs_roster_unheard(b));
+}
+
+Test(roster_restart, dies_while_it_grows)
+{
+	struct ivs_roster_memory memory = {.grow = grow_and_keep};
+	struct ivs_roster_memory before = {0};
+	struct ivs_roster *roster;
+
+	cr_assert_eq(ivs_roster_new(65536, &memory, &roster), 0);
+	for (unsigned int room = 64; room <= 512; room *= 2) {
+		struct ivs_roster *then, *after;
+
+		while (ivs_roster_peers(roster) < room) {
+			unsigned int id = join(roster, ivs_roster_peers(roster) % 3);
+
+			/* Some know all, some something, some nothing. */
+			hear(roster, id, id % 5 ? id % 40 : ALL);
+		}
+		keep_copy(&before, &memory);
+		join(roster, 1); /* grows */
+		cr_assert_gt(at_growth.len, before.len);
+		then = resume(&before);
+		after = resume(&at_growth);
+		same_due(then, after, room);
+		/* It grows again, over what was half done there. */
+		cr_assert_eq(join(after, 2), room);
+		cr_assert_eq(join(then, 2), room);
+		same_due(then, after, room + 1);
+		for (unsigned int id = 0; id < room; id++) {
+			hear(then, id, 20);
+			hear(after, id, 20);
+		}
+		same_due(then, after, room + 1);
+		ivs_roster_free(then);
+		ivs_roster_free(after);
+	}
+	ivs_roster_free(roster);
+	free(memory.base);
+	free(before.base);
+	free(at_growth.base);
+}
+
+Test(roster_restart, nothing_is_lost_or_repeated_at_any_message)
+{
+	for (unsigned int told = 0; told < 12; told++) {
+		struct ivs_roster_memory memory = {.grow = ivs_roster_heap_grow};
+		struct ivs_roster *roster, *next;
+		char all[TEXT_LEN], first[TEXT_LEN];
+
+		cr_assert_eq(ivs_roster_new(8, &memory, &roster), 0);
+		greeted(roster, 3);
+		greeted(roster, 2);
+		join(roster, 2);
+		strcpy(first, hear(roster, 2, told));
+		ivs_roster_free(roster);
+		next = resume(&memory);
+		snprintf(all, sizeof(all), "%s%s%s", first, told && told < 10 ? " " : "",
+			 hear(next, 2, ALL));
+		cr_assert_str_eq(all, "V I2 M 0.0 0.1 0.2 1.0 1.1 2.0 2.1");
+		ivs_roster_free(next);
+		free(memory.base);
+	}
+}
+
+Test(roster_restart, in_doubt)
+{
+	struct ivs_roster_memory memory = {.grow = ivs_roster_heap_grow};
+	struct ivs_roster *roster, *next;
+	struct ivs_wire_message msgs[32];
+
+	cr_assert_eq(ivs_roster_new(8, &memory, &roster), 0);
+	greeted(roster, 1);
+	greeted(roster, 2);
+	hear(roster, 0, 2); /* 1.0, 1.1 or itself first */
+	hear(roster, 0, ALL);
+	ivs_roster_telling(roster, 1);
+	ivs_roster_free(roster);
+	next = resume(&memory);
+	cr_assert(!ivs_roster_present(next, 1));
+	cr_assert_eq(ivs_roster_peers(next), 1);
+	HEARS(next, 0, ALL, "-1");
+	cr_assert_eq(join(next, 1), 2, "somebody has heard of 1");
+	ivs_roster_free(next);
+	/* What was taken back is not in doubt. */
+	next = resume(&memory);
+	cr_assert_eq(ivs_roster_due(next, 2, msgs, 32), 4);
+	ivs_roster_telling(next, 2);
+	ivs_roster_told(next, 2, msgs, 0);
+	ivs_roster_free(next);
+	next = resume(&memory);
+	HEARS(next, 2, ALL, "V I2 M 0.0 2.0");
+	ivs_roster_free(next);
+	free(memory.base);
+}
+
+Test(roster_restart, serial_numbers_go_on)
+{
+	struct ivs_roster_memory memory = {.grow = ivs_roster_heap_grow};
+	struct ivs_roster *roster;
+	uint64_t last = 1000;
+
+	cr_assert_eq(ivs_roster_new(8, &memory, &roster), 0);
+	ivs_roster_number_from(roster, last);
+	for (unsigned int i = 0; i < 20; i++) {
+		unsigned int id = join(roster, 1);
+
+		cr_assert_eq(ivs_roster_serial(roster, id), ++last);
+		ivs_roster_leave(roster, id);
+		ivs_roster_free(roster);
+		roster = resume(&memory);
+	}
+	ivs_roster_free(roster);
+	free(memory.base);
+}
+
+Test(roster_restart, no_memory_of_a_roster)
+{
+	uint64_t bytes[512] = {0};
+	struct ivs_roster_memory memory = {(uint8_t *)bytes, 0, ivs_roster_heap_grow};
+	struct ivs_roster *roster = NULL;
+
+	for (memory.len = 0; memory.len <= sizeof(bytes); memory.len++)
+		cr_assert_eq(ivs_roster_resume(8, &memory, &roster), IVS_ROSTER_E_MEMORY);
+}
