@@ -40,7 +40,7 @@ static void mend_position(struct ivs_roster *roster, unsigned int id)
 	unsigned int at = seat->at_id;
 	bool possible = at < roster->ids_n;
 
-	if (possible && ivs_bitmap_has(roster->visible, at))
+	if (possible && ivs_roster_present(roster, at))
 		possible = seat->at_vector < ivs_roster_seat_of(roster, at)->vectors_n;
 	if (possible && at == id)
 		possible = ivs_bitmap_has(roster->visible, id);

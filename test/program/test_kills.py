@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Killed at every system call that it makes while it serves: the next start goes on.
+
+Lost may be the one client to whom something was being sent at that moment, and those who had been
+told nothing yet; nobody hears anything untrue. Also killed behind each message, before it is written
+down that it has been sent.
+"""
+import pathlib
+import re
+import shutil
+import signal
+import time
+
+import pytest
+
+from support.crowd import all_know_all, all_ring_all, same_memory
+from support.manager import Manager
+from support.programs import place, wait_until
+from support.wire import RawClient
+
+__all__ = ["place"]
+
+pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+VECTORS = 8  # so many that a client that does not read has a full socket
+BUDGET = 50  # seconds; then what is left is left out
+KILLS_MIN = 12
+HOLD_US = 200000  # long enough to be seen; were it too short, nobody would be killed
+NO_LEAK_CHECK = {"ASAN_OPTIONS": "detect_leaks=0"}  # that too would trace it
+
+
+class Dead(Exception):
+    """The server is dead, or held up to be killed."""
+
+
+class Scenario:
+    """One server that is to die in the middle of: three clients, one of which does not read; another
+    joins; one leaves."""
+
+    def __init__(self, place, inject, held=False):
+        self.place = place
+        self.manager = Manager(place)
+        self.held = held
+        self.clients = []
+        self.log = place.dir / "strace"
+        self.log.unlink(missing_ok=True)
+        prefix = [shutil.which("strace"), "-D", "-qq", "-o", self.log, "-e", "trace=all",
+                  *(["-e", f"inject={inject}"] if inject else [])]
+        self.server = self.manager.start("-F", "-v", "-n", VECTORS, "-S", place.socket,
+                                         prefix=prefix, environment=NO_LEAK_CHECK, ready=False)
+        self._stops = 0
+
+    def close(self):
+        """Everything that it has."""
+        self.manager.close()
+        for client in self.clients:
+            client.close()
+
+    def look(self):
+        """Complain if the server is dead, or stopped before our eyes for a while."""
+        if self.server.popen.poll() is not None:
+            raise Dead
+        if self.held:
+            stat = pathlib.Path(f"/proc/{self.server.pid}/stat").read_text(encoding="ascii")
+            self._stops = self._stops + 1 if stat.rsplit(")", 1)[1].split()[0] == "t" else 0
+            if self._stops > 2:
+                self.server.signal(signal.SIGKILL)
+                self.server.wait()
+                raise Dead
+
+    def until(self, client, condition):
+        """Read until condition() is true."""
+        deadline = time.monotonic() + 20
+        while not condition():
+            client.next(0.004)
+            self.look()
+            if client.ended:
+                self.server.wait()  # or it had no reason to
+                raise Dead
+            assert time.monotonic() < deadline, client.history
+
+    def join(self, reads=True):
+        """Another client, which is greeted."""
+        client = RawClient(str(self.place.socket), VECTORS)
+        self.clients.append(client)
+        if reads:
+            self.until(client, lambda: len(client.own) == VECTORS)
+        return client
+
+    def run(self):
+        """Return: whether the server died."""
+        try:
+            wait_until(lambda: self.place.socket.exists() and (self.look() or any(
+                "READY=1" in text for text in self.manager.said)), "it is ready")
+            first, second = self.join(), self.join()
+            deaf = self.join(reads=False)
+            self.until(first, lambda: len(first.peers) == 2 and first.knows(first.peers))
+            fourth = self.join()
+            self.clients.remove(second)
+            second.close()
+            self.until(first, lambda: first.knows({2, 3}))
+            self.until(fourth, lambda: fourth.knows({0, 2}))
+            self.until(deaf, lambda: deaf.knows({0, 3}) and len(deaf.own) == VECTORS)
+            for _ in range(10):
+                time.sleep(0.002)
+                self.look()
+        except (Dead, ConnectionRefusedError, FileNotFoundError):
+            self.server.wait()
+            return True
+        return False
+
+    def go_on(self):
+        """The next start, and another client. Return: how many clients were lost that had been told
+        something."""
+        self.manager.settle()
+        self.manager.start(environment=NO_LEAK_CHECK)
+        new = RawClient(str(self.place.socket), VECTORS)
+        self.clients.append(new)
+        new.greeting()
+        for client in self.clients:
+            while client.next(0):
+                pass
+        lost = [client for client in self.clients if client.ended and client.history]
+        stay = [client for client in self.clients if not client.ended]
+        assert new in stay and len(lost) <= 1, [client.id for client in lost]
+        all_know_all([client.greeting() for client in stay])
+        all_ring_all(stay)
+        same_memory(stay)
+        assert all(client.is_quiet(0.002) for client in stay)
+        return len(lost)
+
+
+def record(place):
+    """The system calls of a server that is not killed, each with how often it has been called by
+    then: those after it was ready."""
+    scenario = Scenario(place, None)
+    try:
+        assert not scenario.run()
+        assert scenario.manager.end_service(signal.SIGTERM) == 0
+        names = re.findall(r"^(\w+)\(", scenario.log.read_text(errors="replace"), re.MULTILINE)
+    finally:
+        scenario.close()
+        place.socket.unlink()
+        place.shm_path.unlink()
+    served = names.index("accept4")
+    assert names.count("sendmsg") + names.count("sendmmsg") > 10
+    last = len(names) - 1 - names[::-1].index("epoll_wait")
+    return [(name, names[:at + 1].count(name)) for at, name in enumerate(names[:last])
+            if at >= served - 1]
+
+
+def spread(things):
+    """All of them, in an order in which any beginning has some of everywhere."""
+    return [thing for start in range(7) for thing in things[start::7]]
+
+
+@pytest.mark.parametrize("where", ["before each call", "behind each message"])
+def test_killed_everywhere(place, where, capsys):
+    """See above."""
+    calls = record(place)
+    if where == "behind each message":
+        calls = [call for call in calls if call[0] in ("sendmsg", "sendmmsg")]
+    deadline = time.monotonic() + BUDGET / 2
+    kills = lost = tried = 0
+    for name, nth in spread(calls):
+        held = where == "behind each message"
+        what = f"delay_exit={HOLD_US}" if held else "signal=KILL"
+        scenario = Scenario(place, f"{name}:{what}:when={nth}", held)
+        try:
+            tried += 1
+            if scenario.run():
+                kills += 1
+                lost += scenario.go_on()
+        except AssertionError as error:
+            raise AssertionError(f"killed at {name} number {nth} ({where})") from error
+        finally:
+            scenario.close()
+            place.socket.unlink(missing_ok=True)
+            place.shm_path.unlink(missing_ok=True)
+        if time.monotonic() > deadline and kills >= KILLS_MIN:
+            break
+    with capsys.disabled():
+        print(f"# {kills} kills {where} (of {len(calls)} places), {lost} clients lost")
+    assert kills >= KILLS_MIN
+    assert lost <= kills
