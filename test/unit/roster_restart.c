@@ -188,3 +188,32 @@ Test(roster_restart, no_memory_of_a_roster)
 	for (memory.len = 0; memory.len <= sizeof(bytes); memory.len++)
 		cr_assert_eq(ivs_roster_resume(8, &memory, &roster), IVS_ROSTER_E_MEMORY);
 }
+
+/* One stays, and others come and go until there are no ids left: that costs bits, not seats. */
+Test(roster_restart, who_has_gone_costs_no_memory)
+{
+	struct ivs_roster_memory memory = {.grow = ivs_roster_heap_grow};
+	struct ivs_wire_message msgs[8];
+	struct ivs_roster *roster;
+	unsigned int stays;
+	unsigned int id;
+
+	cr_assert_eq(ivs_roster_new(65536, &memory, &roster), 0);
+	cr_assert_eq(ivs_roster_join(roster, 1, &stays), 0);
+	for (unsigned int i = 0; i < 70000; i++) {
+		unsigned int n;
+
+		cr_assert_eq(ivs_roster_join(roster, 1, &id), 0);
+		n = ivs_roster_due(roster, id, msgs, 3);
+		ivs_roster_telling(roster, id);
+		ivs_roster_told(roster, id, msgs, n);
+		while ((n = ivs_roster_due(roster, stays, msgs, 8))) {
+			ivs_roster_telling(roster, stays);
+			ivs_roster_told(roster, stays, msgs, n);
+		}
+		ivs_roster_leave(roster, id);
+	}
+	cr_expect_leq(memory.len, 512 << 10, "%zu bytes", memory.len);
+	ivs_roster_free(roster);
+	free(memory.base);
+}
