@@ -65,7 +65,6 @@ class RawClient:
         self._half = b""
         self._half_fds = []
         self._incomplete = None  # the id whose vectors are being told
-        self._interrupted = False  # others left meanwhile, so that it must have left too
         self.sock.setblocking(False)
 
     def __enter__(self):
@@ -145,17 +144,14 @@ class RawClient:
     def _apply_steady(self, value, fd):
         if not 0 <= value <= 65535:
             raise ProtocolError(f"{value} is no id")
-        if fd is not None and self._incomplete is not None and (
-                self._interrupted or self._incomplete != value):
+        if self._incomplete not in (None, value):
             raise ProtocolError(f"{value} came among the vectors of {self._incomplete}")
         if fd is None:
             if value == self.id:
                 raise ProtocolError("it says that we ourselves left")
             if value not in self.peers:
                 raise ProtocolError(f"{value} left and had never joined")
-            if value == self._incomplete:
-                self._incomplete = None
-            self._interrupted = self._incomplete is not None
+            self._incomplete = None
             for known in self.peers.pop(value):
                 if known is not None:
                     os.close(known)
