@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from support.programs import place, wait_until
+from support.programs import is_sanitized, place, wait_until
 from support.systemd import Absent, UserManager, install_units
 from support.wire import RawClient, accepts
 
@@ -20,6 +20,13 @@ def needs(program):
         pytest.skip(f"{program} is not installed")
 
 
+def exec_start(place, more=""):
+    """The command of the service, with the program where it is."""
+    service = (place.build / "packaging" / "ivshmem@.service").read_text()
+    command = re.search(r"^ExecStart=\S+(.*)$", service, re.MULTILINE)[1]
+    return f"{place.server_program} {more}{command}"
+
+
 @pytest.fixture
 def unit_files(place):
     """Our units in a directory, with the program where it is."""
@@ -27,7 +34,7 @@ def unit_files(place):
     directory.mkdir()
     service = (place.build / "packaging" / "ivshmem@.service").read_text()
     (directory / "ivshmem@.service").write_text(
-        re.sub(r"ExecStart=\S+", f"ExecStart={place.server_program}", service))
+        re.sub("^ExecStart=.*$", f"ExecStart={exec_start(place)}", service, flags=re.MULTILINE))
     shutil.copy(place.source / "packaging" / "systemd" / "ivshmem@.socket", directory)
     return directory
 
@@ -69,13 +76,16 @@ def manager(place):
         started = UserManager(place)
     except Absent as reason:
         pytest.skip(str(reason))
+    # The unit's own command, but for where the program is and what a build with sanitizers lacks.
+    command = exec_start(place, "--verbose").replace(" --sandbox strict", "")
     install_units(place, started.units, f"""
 StandardError=append:{started.dir}/server.log
 WatchdogSec=2
 Environment=VECTORS=2
 EnvironmentFile=
 ExecStart=
-ExecStart={place.server_program} -F -v -r ${{REGION}} -l ${{SIZE}} -n ${{VECTORS}} $OPTIONS
+ExecStart={command}
+ExecReload=/bin/kill -USR2 $MAINPID
 """)
     started.run("daemon-reload")
     started.run("start", "ivshmem@demo.socket")
@@ -137,6 +147,24 @@ def test_clients_do_not_notice(manager, how):
         second.read_until_knows([0])
         wait_until(lambda: "2 clients" in manager.show(manager.unit, "StatusText"),
                    "the status is up to date")
+
+
+def test_strict(place, manager):
+    """The command as it is: nothing can be executed, and a restart is an upgrade all the same."""
+    if is_sanitized(place.server_program):
+        pytest.skip("a build with sanitizers has no filter")
+    change = manager.units / "ivshmem@.service.d" / "strict.conf"
+    change.write_text(f"[Service]\nExecStart=\nExecStart={exec_start(place, '--verbose')}\n")
+    manager.run("daemon-reload")
+    with RawClient(manager.socket, vectors=2) as client:
+        client.greeting()
+        restart(manager, manager.pid(manager.unit))
+        with RawClient(manager.socket, vectors=2) as other:
+            other.read_until_knows([0])
+            client.read_until_knows([1])
+        control = manager.dir / "ivshmem-demo" / "control"
+        shown = place.run(place.server_program, "--status", control)
+        assert "1 now" in shown.stdout, shown.stdout + shown.stderr
 
 
 def test_a_stop_is_the_end(manager):

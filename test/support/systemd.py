@@ -4,7 +4,7 @@ import os
 import pathlib
 import subprocess
 
-from support.programs import TIMEOUT, wait_until
+from support.programs import TIMEOUT, is_sanitized, wait_until
 
 MANAGER = "/lib/systemd/systemd"
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
@@ -85,9 +85,11 @@ class UserManager:
 
 def install_units(place, manager_dir, changes):
     """Our units as installed, but for what a user manager cannot do."""
-    unable = ("User=", "Group=", "RuntimeDirectory", "SocketGroup=", "AmbientCapabilities=",
+    unable = ("User=", "Group=", "SocketGroup=", "AmbientCapabilities=",
               "CapabilityBoundingSet=", "DevicePolicy=", "IPAddressDeny=", "Private", "Proc",
               "Protect")
+    if is_sanitized(place.server_program):  # at its end it is traced
+        unable += ("SystemCallFilter=", "MemoryDenyWriteExecute=")
     source = place.source / "packaging" / "systemd"
     for path in [source / "ivshmem@.socket", place.build / "packaging" / "ivshmem@.service"]:
         lines = [line for line in path.read_text().splitlines() if not line.startswith(unable)]
