@@ -23,8 +23,8 @@
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/rights.h"
+#include "util/send.h"
 #include "util/service.h"
-#include "wire/socket.h"
 
 #define ENTRIES_MAX 512
 #define LINE_LEN 160
@@ -33,7 +33,7 @@
 static const struct ivs_syscall *const always[] = {
 	ivs_libc_syscalls,	ivs_fd_syscalls,
 	ivs_log_syscalls,	ivs_daemon_syscalls,
-	ivs_socket_syscalls,	ivs_region_syscalls,
+	ivs_send_syscalls,	ivs_region_syscalls,
 	ivs_server_syscalls,	ivs_accept_syscalls,
 	ivs_admission_syscalls, ivs_listener_syscalls,
 	ivs_client_syscalls,	ivs_keep_syscalls,

@@ -13,15 +13,11 @@
 #include "util/error.h"
 #include "util/fd.h"
 #include "util/parse.h"
+#include "util/send.h"
 
 #define TEXT_LEN (IVS_NAMED_FD_LEN + 64)
 
-IVS_SYSCALLS(ivs_service_syscalls, {"sendmmsg"}, {"sendto"}, {"send"}, {"close"});
-
-union control {
-	struct cmsghdr align;
-	char bytes[CMSG_SPACE(sizeof(int))];
-};
+IVS_SYSCALLS(ivs_service_syscalls, {"sendto"}, {"send"}, {"close"});
 
 /* WATCHDOG_PID says whom it is meant for: not for the child of a program that did not clean up. */
 static int64_t watchdog_of_environment(void)
@@ -95,20 +91,6 @@ int ivs_service_say(const struct ivs_service *service, const char *text)
 		       : 0;
 }
 
-static void attach_fd(struct msghdr *hdr, union control *control, int fd)
-{
-	struct cmsghdr *cmsg;
-
-	memset(control, 0, sizeof(*control));
-	hdr->msg_control = control->bytes;
-	hdr->msg_controllen = sizeof(control->bytes);
-	cmsg = CMSG_FIRSTHDR(hdr);
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
-}
-
 /* One datagram for each fd, so that each has a name. */
 static int send_all(const struct ivs_service *service, const struct ivs_named_fd *fds,
 		    unsigned int fds_n, bool store, unsigned int *sent_n)
@@ -117,9 +99,10 @@ static int send_all(const struct ivs_service *service, const struct ivs_named_fd
 	const char *format = store ? "FDSTORE=1\nFDPOLL=0\nFDNAME=%s"
 				   : "FDSTOREREMOVE=1\nFDNAME=%s";
 	char texts[IVS_SERVICE_BATCH][TEXT_LEN];
-	union control control[IVS_SERVICE_BATCH];
+	union ivs_send_control control[IVS_SERVICE_BATCH];
 	struct mmsghdr hdrs[IVS_SERVICE_BATCH];
 	struct iovec iov[IVS_SERVICE_BATCH];
+	int result;
 
 	*sent_n = 0;
 	if (fds_n > IVS_SERVICE_BATCH)
@@ -129,19 +112,10 @@ static int send_all(const struct ivs_service *service, const struct ivs_named_fd
 		iov[i] = (struct iovec){texts[i], strlen(texts[i])};
 		hdrs[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[i], .msg_iovlen = 1}};
 		if (store)
-			attach_fd(&hdrs[i].msg_hdr, &control[i], fds[i].fd);
+			ivs_send_attach(&hdrs[i].msg_hdr, &control[i], fds[i].fd);
 	}
-	while (*sent_n < fds_n) {
-		int n = sendmmsg(service->sock, hdrs + *sent_n, fds_n - *sent_n,
-				 MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return send_result(errno);
-		*sent_n += (unsigned int)n;
-	}
-	return 0;
+	result = ivs_send_all(service->sock, hdrs, fds_n, sent_n);
+	return result ? send_result(-result) : 0;
 }
 
 int ivs_service_store(const struct ivs_service *service, const struct ivs_named_fd *fds,

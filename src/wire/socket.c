@@ -6,36 +6,16 @@
 #include <sys/socket.h>
 
 #include "util/fd.h"
+#include "util/send.h"
 
 /* A server only sends. */
-IVS_SYSCALLS(ivs_socket_syscalls, {"sendmmsg"});
-
 /* Room for two fds is what CMSG_SPACE of one gives on 64 bit anyway; the kernel drops the rest. */
 #define CONTROL_FDS 4
-
-union send_control {
-	struct cmsghdr align;
-	char bytes[CMSG_SPACE(sizeof(int))];
-};
 
 union recv_control {
 	struct cmsghdr align;
 	char bytes[CMSG_SPACE(CONTROL_FDS * sizeof(int))];
 };
-
-static void attach_fd(struct msghdr *hdr, union send_control *control, int fd)
-{
-	struct cmsghdr *cmsg;
-
-	memset(control, 0, sizeof(*control));
-	hdr->msg_control = control->bytes;
-	hdr->msg_controllen = CMSG_SPACE(sizeof(int));
-	cmsg = CMSG_FIRSTHDR(hdr);
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
-}
 
 static int send_result(int number)
 {
@@ -58,9 +38,10 @@ int ivs_socket_send(int sock, const struct ivs_wire_message *msgs, unsigned int 
 		    unsigned int *sent_n)
 {
 	uint8_t bytes[IVS_SOCKET_BATCH][IVS_WIRE_LEN];
-	union send_control control[IVS_SOCKET_BATCH];
+	union ivs_send_control control[IVS_SOCKET_BATCH];
 	struct mmsghdr hdrs[IVS_SOCKET_BATCH];
 	struct iovec iov[IVS_SOCKET_BATCH];
+	int result;
 
 	*sent_n = 0;
 	if (msgs_n > IVS_SOCKET_BATCH)
@@ -70,20 +51,10 @@ int ivs_socket_send(int sock, const struct ivs_wire_message *msgs, unsigned int 
 		iov[i] = (struct iovec){bytes[i], IVS_WIRE_LEN};
 		hdrs[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[i], .msg_iovlen = 1}};
 		if (msgs[i].fd >= 0)
-			attach_fd(&hdrs[i].msg_hdr, &control[i], msgs[i].fd);
+			ivs_send_attach(&hdrs[i].msg_hdr, &control[i], msgs[i].fd);
 	}
-	/* sendmmsg() tells the reason only when not even the first message of a call has left. */
-	while (*sent_n < msgs_n) {
-		int n = sendmmsg(sock, hdrs + *sent_n, msgs_n - *sent_n,
-				 MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return send_result(errno);
-		*sent_n += (unsigned int)n;
-	}
-	return 0;
+	result = ivs_send_all(sock, hdrs, msgs_n, sent_n);
+	return result ? send_result(-result) : 0;
 }
 
 /* All fds of a message, wherever the kernel put them: at most one is kept, in @fd. */

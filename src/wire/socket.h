@@ -7,9 +7,6 @@
 #define IVS_WIRE_SOCKET_H
 
 #include "wire/codec.h"
-#include "util/syscalls.h"
-
-extern const struct ivs_syscall ivs_socket_syscalls[];
 
 enum ivs_socket_error {
 	IVS_SOCKET_E_AGAIN = 1, /* full, or nothing there */
