@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Messages and fds over a UNIX stream socket: the one place with sendmsg and recvmsg. Never blocks,
+ * Messages and fds over a UNIX stream socket, in batches where several are to leave. Never blocks,
  * never raises SIGPIPE, every received fd is close-on-exec.
  */
 #ifndef IVS_WIRE_SOCKET_H
