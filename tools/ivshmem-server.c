@@ -224,19 +224,34 @@ static int open_all(struct program *program, int list_fd, struct ivs_error *err)
 	return ivs_server_new(&opts, &program->server, err);
 }
 
-/* With copies at the service manager the next start goes on; what has a name must be there then. */
+/*
+ * With copies at the service manager the next start goes on; what has a name must be there then. Only a
+ * first start that has failed leaves nothing.
+ */
 static void close_all(struct program *program)
 {
-	bool kept = program->server && ivs_service_exists(&program->keep.service);
+	bool kept = ivs_service_exists(&program->keep.service) &&
+		    (program->server || program->keep.resumed);
 
 	if (kept)
 		ivs_server_leave_name(program->server);
+	else
+		ivs_keep_abandon(&program->keep);
 	ivs_server_free(program->server);
 	if (!kept && program->region && ivs_region_remove(program->region))
 		ivs_log(IVS_LOG_WARNING, "cannot remove %s", ivs_region_path(program->region));
 	ivs_region_close(program->region);
 	ivs_pidfile_close(&program->pidfile);
 	ivs_keep_close(&program->keep);
+}
+
+/* In the place of a program that has had, or has, no terminal any more. */
+static void log_as_before(const struct settings *settings)
+{
+	if (settings->foreground)
+		return;
+	ivs_log_open_syslog();
+	ivs_log_to_syslog();
 }
 
 static int run(struct program *program)
@@ -247,8 +262,8 @@ static int run(struct program *program)
 	int status = STATUS_FAILED;
 
 	hold_signals();
-	if (list_fd >= 0 && !program->settings->foreground)
-		ivs_log_to_syslog();
+	if (list_fd >= 0)
+		log_as_before(program->settings);
 	if (open_all(program, list_fd, &err))
 		ivs_log(IVS_LOG_ERROR, "%s", err.text);
 	else
@@ -265,6 +280,7 @@ static int try_out(const struct settings *settings, int fd)
 	struct ivs_keep_notes notes;
 	struct ivs_error err = {0};
 
+	log_as_before(settings);
 	if (!ivs_keep_read(fd, &notes, &err) && !confine_suffices(settings, notes.filter, &err))
 		return UPGRADE_FITS;
 	ivs_log(IVS_LOG_ERROR, "%s", err.text);

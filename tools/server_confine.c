@@ -169,7 +169,7 @@ int confine(const struct settings *settings, const struct names *names,
 		opts.names[names_n++] = ivs_region_path(region);
 	log_filter(settings, lacks);
 	result = ivs_isolate(&opts, err);
-	if (!result && opts.filter && !opts.in_force)
+	if (!result && opts.filter)
 		result = note_filter(&opts, notes, err);
 	return result;
 }

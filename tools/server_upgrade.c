@@ -71,13 +71,16 @@ static int set_fd_variable(const char *variable, int fd)
 }
 
 /* In the child. Does not return. */
-static void try_program(const struct upgrade *upgrade, int fd)
+static void try_program(const struct upgrade *upgrade, int fd, pid_t server)
 {
 	int copy = dup(fd);
 
 	signal(SIGALRM, SIG_DFL);
 	alarm(TRIAL_S);
-	prctl(PR_SET_PDEATHSIG, SIGKILL); /* not to be left behind when the server ends */
+	/* Not to be left behind when the server ends, or has done so already. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != server)
+		_exit(NOT_STARTED);
 	if (copy >= 0 && !set_fd_variable(TRIAL_VARIABLE, copy))
 		execv(upgrade->program, upgrade->argv);
 	_exit(NOT_STARTED);
@@ -86,6 +89,7 @@ static void try_program(const struct upgrade *upgrade, int fd)
 void upgrade_try(struct upgrade *upgrade, const struct settings *settings,
 		 const struct ivs_keep *keep)
 {
+	pid_t server;
 	pid_t pid;
 
 	if (upgrade->trial)
@@ -101,9 +105,10 @@ void upgrade_try(struct upgrade *upgrade, const struct settings *settings,
 				       "which file this program is");
 		return;
 	}
+	server = getpid();
 	pid = fork();
 	if (!pid)
-		try_program(upgrade, keep->fd);
+		try_program(upgrade, keep->fd, server);
 	if (pid < 0)
 		ivs_log(IVS_LOG_ERROR, "no upgrade: cannot fork: %s", strerrordesc_np(errno));
 	else

@@ -50,15 +50,25 @@ extern const struct ivs_region_backend ivs_region_memfd;
 IVS_MUST_USE int ivs_region_open_path(struct ivs_region *region, bool make, struct ivs_error *err);
 
 /**
+ * struct ivs_region_former - what a process knew of a region that it had open
+ * @size:    bytes, whatever clients have made of the file since
+ * @created: by that process, or by one of which that had it
+ */
+struct ivs_region_former {
+	uint64_t size;
+	bool created;
+};
+
+/**
  * ivs_region_adopt() - a region that another process opened
- * @address: by which
+ * @address: by which; it need not be there any more
  * @fd:      set to -1 when taken
- * @created: by that process, or one from which that adopted it
  *
  * Return: 0, IVS_REGION_E_*, -errno.
  */
-IVS_MUST_USE int ivs_region_adopt(const char *address, int *fd, bool created,
-				  struct ivs_region **out, struct ivs_error *err);
+IVS_MUST_USE int ivs_region_adopt(const char *address, int *fd,
+				  const struct ivs_region_former *former, struct ivs_region **out,
+				  struct ivs_error *err);
 
 /** ivs_region_has_name() - whether the name of a named region still is its: 1, 0, -errno */
 IVS_MUST_USE int ivs_region_has_name(const struct ivs_region *region);

@@ -304,8 +304,8 @@ int ivs_region_open(const char *address, const struct ivs_region_options *opts,
 	return 0;
 }
 
-int ivs_region_adopt(const char *address, int *fd, bool created, struct ivs_region **out,
-		     struct ivs_error *err)
+int ivs_region_adopt(const char *address, int *fd, const struct ivs_region_former *former,
+		     struct ivs_region **out, struct ivs_error *err)
 {
 	const struct ivs_region_backend *backend;
 	struct ivs_region *region;
@@ -317,16 +317,17 @@ int ivs_region_adopt(const char *address, int *fd, bool created, struct ivs_regi
 	if (result)
 		return result;
 	region->fd = ivs_fd_take(fd);
-	region->created = created;
-	result = backend->check(region, name, err);
-	if (!result)
-		result = inspect(region, &st, err);
+	region->created = former->created;
+	region->size = former->size;
+	region->sealed = backend->seal;
+	/* For its path; what may be missing by now does not matter to who has it open. */
+	if (backend->check(region, name, err))
+		region->path[0] = '\0';
+	result = inspect(region, &st, err);
 	if (result) {
 		ivs_region_close(region);
 		return result;
 	}
-	region->size = (uint64_t)st.st_size;
-	region->sealed = backend->seal;
 	*out = region;
 	return 0;
 }

@@ -76,7 +76,7 @@ static void keep_fd(struct ivs_server *server, struct control_peer *peer)
 static void clear(struct control_peer *peer)
 {
 	free(peer->reply);
-	ivs_fd_close(&peer->fd);
+	ivs_fd_close(&peer->fd); /* nobody else has it, so that its events end */
 	*peer = (struct control_peer){.fd = -1};
 }
 
@@ -276,7 +276,8 @@ static int open_listener(struct ivs_server *server, const struct ivs_listener_op
 	IVS_OWNED_FD fd = ivs_keep_control(server->keep, &name);
 	int result;
 
-	if (fd >= 0 && !ivs_listener_adopt(listener, &fd, &name))
+	if (fd >= 0 &&
+	    (!ivs_listener_adopt(listener, &fd, &name) || !ivs_listener_adopt(listener, &fd, NULL)))
 		return 0;
 	result = ivs_listener_open(listener, opts, err);
 	if (!result)

@@ -233,7 +233,7 @@ static int is_in_force(const struct joined *joined, const char *in_force, struct
 	char *needed;
 	int result;
 
-	if (prctl(PR_GET_SECCOMP) != 2) /* SECCOMP_MODE_FILTER */
+	if (!*in_force || prctl(PR_GET_SECCOMP) != 2) /* SECCOMP_MODE_FILTER */
 		return 0;
 	result = print_joined(joined, &needed);
 	if (result)
@@ -271,7 +271,7 @@ static void warn_of_remains(const struct ivs_isolate_options *opts)
 				"%s will be left there at the end, because it is outside of %s: "
 				"use a name in that directory",
 				opts->names[i], opts->root);
-		else if (number)
+		else if (number && number != ENOENT)
 			ivs_log(IVS_LOG_WARNING,
 				"%s will be left there at the end, because user %d cannot remove "
 				"it "

@@ -204,14 +204,36 @@ void ivs_keep_close(struct ivs_keep *keep)
 	ivs_service_close(&keep->service);
 }
 
-/* What was asked for is what there was. */
+/* What was asked for is what there was, whatever size clients have given the file since. */
 static bool is_same_region(const struct ivs_keep *keep, const char *address,
 			   const struct ivs_region_options *opts, int fd)
 {
+	const struct ivs_keep_notes *notes = ivs_keep_notes(keep);
 	struct stat st;
 
-	return fd >= 0 && !strcmp(ivs_keep_notes(keep)->region, address) && !fstat(fd, &st) &&
-	       S_ISREG(st.st_mode) && (!opts->size || (uint64_t)st.st_size == opts->size);
+	return fd >= 0 && !strcmp(notes->region, address) && !fstat(fd, &st) &&
+	       S_ISREG(st.st_mode) && (!opts->size || notes->region_len == opts->size);
+}
+
+static int adopt_region(const struct ivs_keep *keep, const char *address, int *fd,
+			struct ivs_region **out, struct ivs_error *err)
+{
+	const struct ivs_keep_notes *notes = ivs_keep_notes(keep);
+	const struct ivs_region_former former = {notes->region_len, notes->region_created};
+	struct stat st;
+	int result;
+
+	result = ivs_region_adopt(address, fd, &former, out, err);
+	if (result)
+		return result;
+	if (!fstat(ivs_region_fd(*out), &st) && (uint64_t)st.st_size != former.size)
+		ivs_log(IVS_LOG_WARNING, "a client has changed the size of the region %s", address);
+	if (*ivs_region_path(*out) && !ivs_region_has_name(*out))
+		ivs_log(IVS_LOG_WARNING,
+			"%s has been removed: those who were connected go on with the memory, and "
+			"nobody else finds it by that name",
+			ivs_region_path(*out));
+	return 0;
 }
 
 /* With another region nobody can be gone on with. */
@@ -237,13 +259,7 @@ int ivs_keep_region(struct ivs_keep *keep, const char *address,
 
 	if (keep->resumed && is_same_region(keep, address, opts, fd)) {
 		notes->resumed_n++;
-		result = ivs_region_adopt(address, &fd, notes->region_created, out, err);
-		if (!result && *ivs_region_path(*out) && !ivs_region_has_name(*out))
-			ivs_log(IVS_LOG_WARNING,
-				"%s has been removed: those who were connected go on with the "
-				"memory, and nobody else finds it by that name",
-				ivs_region_path(*out));
-		return result;
+		return adopt_region(keep, address, &fd, out, err);
 	}
 	keep->own[IVS_KEEP_REGION] = -1;
 	/* First this: if it fails, the next start may still go on. */
@@ -255,6 +271,7 @@ int ivs_keep_region(struct ivs_keep *keep, const char *address,
 	notes = ivs_keep_notes(keep);
 	snprintf(notes->region, sizeof(notes->region), "%s", address);
 	notes->region_created = ivs_region_created(*out);
+	notes->region_len = ivs_region_size(*out);
 	ivs_keep_store_own(keep, IVS_KEEP_REGION, ivs_region_fd(*out));
 	return 0;
 }
@@ -311,11 +328,17 @@ int ivs_keep_listener(struct ivs_keep *keep, const char *path, struct stat *ours
 		*ours = there;
 		return fd;
 	}
+	*ours = (struct stat){0};
+	if (keep->in_place && is_listener(fd)) {
+		ivs_log(IVS_LOG_WARNING, "the socket %s has been removed: nobody else can connect",
+			path);
+		return fd; /* under the filter another cannot be made */
+	}
 	ivs_log(IVS_LOG_WARNING,
 		"the former server did not listen at %s, or that is gone: making it anew", path);
 	keep->own[IVS_KEEP_LISTENER] = -1;
 	ivs_fd_close(&fd);
-	return -1;
+	return take_managers_listener(keep);
 }
 
 void ivs_keep_new_listener(struct ivs_keep *keep, int sock, const struct stat *name)

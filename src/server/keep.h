@@ -34,6 +34,7 @@
  * @control_dev, @control_ino: likewise of the control socket
  * @region_created: the region was made by a server, to be removed by the last
  * @memory_len: of the roster's memory, which follows, in bytes
+ * @region_len: its bytes
  * @region:     address of the region
  * @filter:     the system call filter in force, as ivs_isolate_list() has it; "" if there is none
  */
@@ -46,6 +47,7 @@ struct ivs_keep_notes {
 	uint64_t control_dev;
 	uint64_t control_ino;
 	uint64_t memory_len;
+	uint64_t region_len;
 	uint32_t region_created;
 	char region[IVS_KEEP_ADDRESS_LEN];
 	char filter[IVS_KEEP_FILTER_LEN];
@@ -106,6 +108,9 @@ enum ivs_keep_error {
  * Return: 0 or -errno.
  */
 IVS_MUST_USE int ivs_keep_open(struct ivs_keep *keep, int list_fd, struct ivs_error *err);
+
+/** ivs_keep_abandon() - have the manager forget what is ours: nothing is to be gone on with */
+void ivs_keep_abandon(struct ivs_keep *keep);
 
 /** ivs_keep_close() - what the manager has it keeps */
 void ivs_keep_close(struct ivs_keep *keep);

@@ -136,3 +136,16 @@ int ivs_keep_list_own(const struct ivs_keep *keep, const struct ivs_keep_fds *fd
 		result = ivs_inherited_add(out, IVS_NAMED_FD_NONE, keep->forget.fds[i].name);
 	return result;
 }
+
+void ivs_keep_abandon(struct ivs_keep *keep)
+{
+	struct ivs_named_fd named[IVS_KEEP_OWN_N];
+	unsigned int done_n;
+
+	if (!ivs_service_exists(&keep->service))
+		return;
+	for (unsigned int own = 0; own < IVS_KEEP_OWN_N; own++)
+		snprintf(named[own].name, sizeof(named[own].name), "%s", own_names[own]);
+	if (ivs_service_forget(&keep->service, named, IVS_KEEP_OWN_N, &done_n))
+		ivs_log(IVS_LOG_WARNING, "the service manager keeps what a failed start has left");
+}

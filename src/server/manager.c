@@ -60,11 +60,28 @@ bool ivs_server_is_kept(struct ivs_server *server, unsigned int id)
 	return true;
 }
 
+/* Whether the manager still has to be given a client. */
+static bool is_waited_for(const struct ivs_server *server)
+{
+	for (unsigned int id = 0; id < server->ids_end; id++) {
+		const struct ivs_client *client = server->clients[id];
+
+		if (client && client->kept_n != 1 + client->vectors_n)
+			return true;
+	}
+	return false;
+}
+
 /* What the manager is owed. */
 static void catch_up(struct ivs_server *server)
 {
-	int result = ivs_keep_catch_up(server->keep);
+	int result;
 
+	if (!ivs_service_exists(&server->keep->service))
+		return;
+	result = ivs_keep_catch_up(server->keep);
+	if (!result && !is_waited_for(server))
+		server->keep_since = IVS_CLOCK_NEVER;
 	if (result > 0)
 		keep_later(server);
 	else if (result < 0 && ivs_log_allows(&server->refusals))

@@ -33,7 +33,7 @@
 IVS_SYSCALLS(ivs_metrics_syscalls, OPENS_NEW, IVS_CALL_OPEN_TO_READ, IVS_CALL_FSTAT, IVS_CALL_LSTAT,
 	     {"getdents64"}, {"getdents"}, {"unlinkat", {IVS_ARG_IS(3, 0)}}, {"fchmod"}, {"write"},
 	     {"renameat"}, {"renameat2", {IVS_ARG_IS(5, 0)}}, IVS_CALL_GETRLIMIT, {"close"},
-	     {"lseek"}, IVS_CALL_DUPFD_CLOEXEC);
+	     {"lseek"}, IVS_CALL_GETFL, IVS_CALL_DUPFD_CLOEXEC);
 
 #define OLD_INTERVALS 4 /* of 15 s: a minute */
 #define NAME_LEN 256

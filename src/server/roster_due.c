@@ -69,9 +69,9 @@ static bool plan_leave(struct plan *plan, struct ivs_wire_message *out)
 		id = next_leave(plan, plan->leave_from);
 		if (id == plan->cut)
 			id = next_leave(plan, id + 1);
+		plan->leave_from = id + (id < plan->roster->ids_n);
 		if (id == plan->roster->ids_n)
 			return false;
-		plan->leave_from = id + 1;
 	}
 	*out = (struct ivs_wire_message){IVS_WIRE_LEAVE, id, 0, -1};
 	return true;

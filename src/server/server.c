@@ -133,6 +133,39 @@ static int open_listener(struct ivs_server *server, const struct ivs_listener_op
 	return result;
 }
 
+/* Once there are clients, in the middle of an upgrade, nothing but they counts. Return: @result or 0. */
+static int do_without(const struct ivs_server *server, int result, const struct ivs_error *err)
+{
+	if (!result || !server->keep->in_place)
+		return result;
+	ivs_log(IVS_LOG_WARNING, "going on without: %s", err->text);
+	return 0;
+}
+
+static int open_metrics(struct ivs_server *server, const struct ivs_server_options *opts,
+			struct ivs_error *err)
+{
+	int result = 0;
+
+	if (opts->metrics)
+		result = ivs_metrics_open(server, opts->metrics, opts->metrics_interval_ms, err);
+	if (result && server->keep->in_place)
+		ivs_metrics_close(server);
+	return do_without(server, result, err);
+}
+
+static int open_control(struct ivs_server *server, const struct ivs_server_options *opts,
+			struct ivs_error *err)
+{
+	int result = 0;
+
+	if (opts->control.path)
+		result = ivs_control_open(server, &opts->control, err);
+	if (result && server->keep->in_place)
+		ivs_control_close(server);
+	return do_without(server, result, err);
+}
+
 /* What can fail because of what was asked for. Return: 0, positive, -errno. */
 static int open_all(struct ivs_server *server, const struct ivs_server_options *opts,
 		    struct ivs_error *err)
@@ -151,12 +184,11 @@ static int open_all(struct ivs_server *server, const struct ivs_server_options *
 	result = ivs_server_open_spare(server);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot make an fd to spare");
-	if (opts->metrics)
-		result = ivs_metrics_open(server, opts->metrics, opts->metrics_interval_ms, err);
+	result = open_metrics(server, opts, err);
 	if (!result)
 		result = open_listener(server, &opts->socket, err);
-	if (!result && opts->control.path)
-		result = ivs_control_open(server, &opts->control, err);
+	if (!result)
+		result = open_control(server, opts, err);
 	if (result)
 		return result;
 	result = ivs_server_watch(server, server->listener.fd, TAG_LISTENER, EPOLLIN);
@@ -164,7 +196,7 @@ static int open_all(struct ivs_server *server, const struct ivs_server_options *
 		return ivs_error_errno(err, -result, "cannot watch sockets");
 	ivs_server_resume(server);
 	/* Not before it is certain that no other server is alive here and keeps the roster. */
-	return ivs_server_open_page(server, opts->roster_peers, err);
+	return do_without(server, ivs_server_open_page(server, opts->roster_peers, err), err);
 }
 
 int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **out,
@@ -188,6 +220,8 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	server->admission = opts->admission;
 	raise_fd_limit();
 	result = open_all(server, opts, err);
+	if (result && server->keep->resumed)
+		ivs_server_leave_name(server);
 	if (result)
 		ivs_server_free(server);
 	else

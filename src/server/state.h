@@ -94,6 +94,7 @@ struct ivs_server_totals {
  * @changed:    the roster has changed: everybody may have something to be told
  * @page:       the roster that is published in the region; NULL: none is
  * @timers:     by enum ivs_server_timer
+ * @tell_next:  with whom to go on telling
  * @tell_since: since when the kernel has had no room
  * @keep_since: since when the service manager has not read
  * @ready:      the service manager knows that we serve
@@ -121,6 +122,7 @@ struct ivs_server {
 	bool changed;
 	struct ivs_page *page;
 	int64_t timers[TIMERS_N];
+	unsigned int tell_next;
 	int64_t tell_since;
 	int64_t keep_since;
 	bool ready;

@@ -17,6 +17,8 @@ void ivs_server_drop(struct ivs_server *server, unsigned int id, enum ivs_drop w
 	struct ivs_client *client = server->clients[id];
 	enum ivs_log_level level = why == DROP_CLOSED ? IVS_LOG_INFO : IVS_LOG_WARNING;
 
+	/* Its socket may live on for a moment, at the service manager, and so would its events. */
+	epoll_ctl(server->epoll, EPOLL_CTL_DEL, client->sock, NULL);
 	server->clients[id] = NULL;
 	while (server->ids_end && !server->clients[server->ids_end - 1])
 		server->ids_end--;
@@ -115,9 +117,17 @@ void ivs_server_tell_all(struct ivs_server *server)
 {
 	while (server->changed) {
 		server->changed = false;
-		for (unsigned int id = 0; id < server->ids_end; id++) {
+		for (unsigned int n = server->ids_end; n; n--) {
+			unsigned int id;
+
+			if (server->tell_next >= server->ids_end)
+				server->tell_next = 0;
+			id = server->tell_next++;
 			if (server->clients[id])
 				ivs_server_tell(server, id);
+			/* What the kernel refuses to one it refuses to all; later from here on. */
+			if (ivs_server_is_waiting(server))
+				return;
 		}
 	}
 }

@@ -2,6 +2,7 @@
 """A service manager that is slow, gone, or keeps what it should not: nobody waits for it, nothing
 crashes, and the next start is a good one."""
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -11,7 +12,7 @@ import pytest
 from support.crowd import all_know_all
 from support.programs import place, wait_until
 from support.restart import OWN, VECTORS, all_gone, join, manager, name_of, one_more, parts, stored, three
-from support.wire import RawClient
+from support.wire import RawClient, connect
 
 __all__ = ["manager", "place"]
 
@@ -324,3 +325,52 @@ def test_state_twice(place, manager):
         one_more(place, clients)
         manager.wait_idle()
         manager.end_service(signal.SIGKILL)
+
+
+def test_start_that_fails_after_a_crash(place, manager):
+    """What clients use keeps its names, so that the next start goes on with them."""
+    (place.dir / "metrics").mkdir()
+    options = ("-F", "-v", "-n", "2", "-S", place.socket, "--metrics",
+               place.dir / "metrics" / "m.prom")
+    manager.start(*options)
+    clients = three(place)
+    manager.wait_idle()
+    (place.dir / "metrics" / "m.prom").unlink()
+    manager.end_service(signal.SIGKILL)
+    shutil.rmtree(place.dir / "metrics")
+    manager.start(ready=False)
+    assert manager.server.wait() == 1
+    assert place.socket.exists() and place.shm_path.exists()
+    (place.dir / "metrics").mkdir()
+    manager.start()
+    one_more(place, clients)
+
+
+def test_first_start_that_fails(place, manager):
+    """It leaves nothing, neither names nor at the manager."""
+    manager.start("-F", "-n", "2", "-S", place.socket, "--metrics", place.dir / "no" / "m.prom",
+                  ready=False)
+    assert manager.server.wait() == 1
+    assert not place.socket.exists() and not place.shm_path.exists()
+    manager.wait(lambda: not manager.names(), "nothing is kept")
+    manager.start("-F", "-v", "-n", "2", "-S", place.socket)
+    one_more(place, three(place))
+
+
+def test_misdeed_of_who_had_the_id_before(place, manager):
+    """While the manager has not let go of a socket, its events are not another client's."""
+    manager.start()
+    manager.settle()
+    for _ in range(5):
+        manager.stop_reading()
+        bad = connect(str(place.socket))
+        bad.recv(8)
+        bad.send(b"x", socket.MSG_OOB)
+        manager.server.err.wait("which clients must not")
+        good = place.add(RawClient(str(place.socket), VECTORS))
+        bad.close()
+        manager.go_on_reading()
+        good.greeting()
+        assert good.is_quiet(0.05) and not good.ended
+        good.close()
+        manager.settle()

@@ -416,3 +416,57 @@ def test_list_that_never_ends(place):
         os.close(writes)
     assert accepts(place.socket)
     connect(str(place.socket)).close()
+
+
+def remove_region_directory(place):
+    os.rmdir(place.dir / "regions")
+
+
+def remove_metrics_directory(place):
+    shutil.rmtree(place.dir / "metrics")
+
+
+def occupy_metrics(place):
+    shutil.rmtree(place.dir / "metrics")
+    (place.dir / "metrics").write_text("")
+
+
+def remove_control(place):
+    os.unlink(place.dir / "control")
+
+
+def remove_sockets(place):
+    remove_control(place)
+    os.unlink(place.socket)
+
+
+@pytest.mark.parametrize("change", [remove_region_directory, remove_metrics_directory,
+                                    occupy_metrics, remove_control, remove_sockets])
+def test_names_that_have_gone(place, change):
+    """Nobody loses anything because a name has changed since the start."""
+    (place.dir / "regions").mkdir()
+    (place.dir / "metrics").mkdir()
+    server = place.server("-n", str(VECTORS), "--control", place.dir / "control", "--metrics",
+                          place.dir / "metrics" / "m.prom", "--roster",
+                          region=["-r", f"dir:{place.dir}/regions", "-l", "1M"])
+    clients = [place.add(RawClient(str(place.socket), VECTORS)).greeting() for _ in range(3)]
+    all_know_all(clients)
+    change(place)
+    upgrade(server)
+    clients.pop().close()
+    all_know_all(clients)
+    all_ring_all(clients)
+    same_memory(clients)
+    if place.socket.exists():
+        one_more(place, clients)
+
+
+@pytest.mark.parametrize("size", [(1 << 22) + 1, 4096])
+def test_region_of_another_size(place, size):
+    """A client can change the size of a region with a name: that ends no server, now or later."""
+    server, clients = three(place)
+    os.truncate(place.shm_path, size)
+    upgrade(server)
+    server.err.wait("a client has changed the size of the region")
+    os.truncate(place.shm_path, 1 << 22)
+    one_more(place, clients)
