@@ -86,8 +86,9 @@ static const char *describe(enum ivs_refusal why, int result, char *text, size_t
 	static const char *const reasons[REFUSALS_N] = {
 		[REFUSED_NOT_ALLOWED] = "neither its user nor any of its groups is allowed",
 		[REFUSED_MAX_PEERS] = "as many clients as allowed are connected (--max-peers)",
-		[REFUSED_MAX_PEERS_PER_USER] = "as many clients of its user as allowed are "
-					       "connected (--max-peers-per-user)",
+		[REFUSED_MAX_PEERS_PER_USER] =
+			("as many clients of its user as allowed are connected "
+			 "(--max-peers-per-user)"),
 		[REFUSED_NO_ID] = "all ids are in use",
 	};
 	struct rlimit limit = {0};

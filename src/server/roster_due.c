@@ -14,13 +14,13 @@
 struct plan {
 	const struct ivs_roster *roster;
 	unsigned int id;
-	struct ivs_roster_seat self;
 	const uint64_t *known;
 	const uint64_t *heard;
 	unsigned int leave_from;
 	unsigned int cut;
 	bool wrapped;
 	unsigned int join_end;
+	struct ivs_roster_seat self; /* without its sets: last, because it has room for none */
 };
 
 static bool plan_greeting(struct plan *plan, struct ivs_wire_message *out)

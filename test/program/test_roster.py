@@ -290,6 +290,8 @@ def test_a_client_truncates_the_region(place):
     """P-9: the server goes on, says so once, does not make it longer, and writes all when it is."""
     server = place.server("-n", "1", "--roster", "-l", "1M")
     stay = join(place, 1)
+    before = roster(place)
+    wait_until(lambda: before.ids() == [stay.id], "it is written, and not being written")
     os.truncate(place.shm_path, PAGE)
     for _ in range(3):
         with RawClient(str(place.socket), 1) as client:
