@@ -6,15 +6,18 @@
  *   unix:PATH   a host process: the socket of an ivshmem-server
  *   shm:NAME    a host process: a plain region (also file:PATH); no ids, no doorbells
  *   pci:BDF     a guest: the device at that PCI address ("pci:0000:00:03.0"); "pci:" if there is
- *               only one. Through vfio-pci where the device is bound to it (memory and interrupts),
- *               else through sysfs (memory and ringing, no waiting)
+ *               only one. Through what the device is bound to: our driver (ivshmem(4)), vfio-pci
+ *               (interrupts, but uncached memory, and one process at a time), else sysfs (uncached
+ *               memory and ringing, no waiting, for root)
+ *   /dev/ivshmemN  a guest: our driver's device node
  *
  * Results: see ivshmem/api.h. A peer, whatever it does, never causes a negative result.
  *
  * Thread safety: ivs_peer_ring(), ivs_peer_wait() on different vectors, ivs_peer_next(),
  * ivs_peer_published() and the getters may run at the same time in different threads.
- * ivs_peer_open() and ivs_peer_close() of one peer exclude everything else. After fork() only one
- * of the two processes may use a peer.
+ * ivs_peer_close() may run while other threads are within ivs_peer_wait() or ivs_peer_next(): these
+ * return IVS_PEER_E_CLOSED, and it waits until they have. Otherwise it excludes everything else.
+ * After fork() only one of the two processes may use a peer.
  */
 #ifndef IVSHMEM_PEER_H
 #define IVSHMEM_PEER_H
@@ -40,6 +43,8 @@ enum ivs_peer_error {
 	IVS_PEER_E_PROTOCOL,	/* the server speaks garbage or another version */
 	IVS_PEER_E_LOST,	/* the server is gone; memory and known doorbells go on working */
 	IVS_PEER_E_BUSY,	/* what was to be read changed all the time, or is half-written */
+	IVS_PEER_E_GONE,	/* the device is unplugged or unbound, for good: close the peer */
+	IVS_PEER_E_CLOSED,	/* ivs_peer_close() was called meanwhile */
 };
 
 /**
@@ -48,6 +53,7 @@ enum ivs_peer_error {
  * @IVS_CAP_RING:   can ring others
  * @IVS_CAP_WAIT:   can be rung: has vectors to wait for
  * @IVS_CAP_ROSTER: sees others join and leave
+ * @IVS_CAP_CACHED: the memory is mapped write-back cached, as ordinary memory is
  *
  * Memory is what every way in has. ROSTER comes with a server (unix:). Elsewhere it is there if a
  * server publishes the roster in the region (ivshmem-server --roster) when the peer is opened.
@@ -57,6 +63,7 @@ enum ivs_peer_cap {
 	IVS_CAP_RING = 1 << 1,
 	IVS_CAP_WAIT = 1 << 2,
 	IVS_CAP_ROSTER = 1 << 3,
+	IVS_CAP_CACHED = 1 << 4,
 };
 
 /**
@@ -85,7 +92,11 @@ struct ivs_peer_options {
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_open(const char *address, const struct ivs_peer_options *opts,
 					  struct ivs_peer **out, struct ivs_error *err);
 
-/** ivs_peer_close() - leave: unmap the memory, close every fd. NULL is fine. */
+/**
+ * ivs_peer_close() - leave: unmap the memory, close every fd. NULL is fine.
+ *
+ * Wakes threads that wait (see the top of this file) and lasts until they have left.
+ */
 IVS_PUBLIC void ivs_peer_close(struct ivs_peer *peer);
 
 /**
@@ -104,8 +115,16 @@ IVS_PUBLIC unsigned int ivs_peer_caps(const struct ivs_peer *peer);
  */
 IVS_PUBLIC const char *ivs_peer_why_not(const struct ivs_peer *peer, enum ivs_peer_cap cap);
 
-/** ivs_peer_way() - the way in, for people: "unix", "shm", "file", "vfio", "sysfs". */
+/** ivs_peer_way() - the way in, for people: "unix", "shm", "file", "driver", "vfio", "sysfs". */
 IVS_PUBLIC const char *ivs_peer_way(const struct ivs_peer *peer);
+
+/**
+ * ivs_peer_describe() - the way in and what it costs, for people: "sysfs: uncached memory, no
+ * interrupts", "driver: cached memory, 2 vectors"
+ *
+ * As it was when the peer was opened. Return: a string that lives as long as @peer.
+ */
+IVS_PUBLIC const char *ivs_peer_describe(const struct ivs_peer *peer);
 
 /** ivs_peer_id() - own id, 0 to 65535; -1 without IVS_CAP_ID. */
 IVS_PUBLIC int ivs_peer_id(const struct ivs_peer *peer);
@@ -116,6 +135,8 @@ IVS_PUBLIC int ivs_peer_id(const struct ivs_peer *peer);
  *
  * Other peers may write anything into it at any time: read each word once, check it, then use it.
  * Not all of it is yours to write if a roster is published there: see ivs_peer_usable_len().
+ * When the device has been unplugged: through our driver it reads as zeroes and what is written is lost;
+ * through vfio it stays until the peer is closed; through sysfs touching it is SIGBUS.
  */
 IVS_PUBLIC void *ivs_peer_memory(const struct ivs_peer *peer, size_t *len);
 
@@ -143,7 +164,7 @@ IVS_PUBLIC unsigned int ivs_peer_vectors(const struct ivs_peer *peer);
  * IVS_CAP_ROSTER it has rung all the same, and returns IVS_PEER_E_ABSENT or _VECTOR if the roster
  * says so.
  *
- * Return: 0, IVS_PEER_E_ABSENT, _VECTOR, _UNABLE; -errno.
+ * Return: 0, IVS_PEER_E_ABSENT, _VECTOR, _UNABLE, _GONE; -errno.
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_ring(struct ivs_peer *peer, unsigned int id,
 					  unsigned int vector);
@@ -155,7 +176,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_ring(struct ivs_peer *peer, unsigned int id
  * A doorbell that came before the call counts, and is taken. Does not take in joins and leaves:
  * that is ivs_peer_next(), which takes doorbells of all vectors too.
  *
- * Return: 0, IVS_PEER_E_TIMEOUT, _VECTOR, _UNABLE; -errno (-EINTR: a signal came).
+ * Return: 0, IVS_PEER_E_TIMEOUT, _VECTOR, _UNABLE, _GONE, _CLOSED; -errno (-EINTR: a signal came).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_wait(struct ivs_peer *peer, unsigned int vector,
 					  int timeout_ms);
@@ -195,8 +216,8 @@ struct ivs_event {
  * at when this is called, and every 100 ms while it waits. There a peer without vectors joins with
  * @vectors_n 0; of a server's clients nobody hears of it.
  *
- * Return: 0, IVS_PEER_E_TIMEOUT, _UNABLE (neither doorbells nor joins); -errno (-EINTR: a signal
- * came).
+ * Return: 0, IVS_PEER_E_TIMEOUT, _UNABLE (neither doorbells nor joins), _GONE, _CLOSED; -errno
+ * (-EINTR: a signal came).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_next(struct ivs_peer *peer, int timeout_ms,
 					  struct ivs_event *event);
