@@ -43,10 +43,11 @@
  *            the driver needs the interrupt registers itself (IVS_INFO_REGISTERS says whether).
  * STATUS:    struct ivs_driver_status, one page, read-only
  */
+#define IVS_MMAP_SHIFT 42 /* so regions have less than 4 TiB */
 #define IVS_MMAP_MEMORY 0ULL
-#define IVS_MMAP_MEMORY_WC (1ULL << 60)
-#define IVS_MMAP_REGISTERS (2ULL << 60)
-#define IVS_MMAP_STATUS (3ULL << 60)
+#define IVS_MMAP_MEMORY_WC (1ULL << IVS_MMAP_SHIFT)
+#define IVS_MMAP_REGISTERS (2ULL << IVS_MMAP_SHIFT)
+#define IVS_MMAP_STATUS (3ULL << IVS_MMAP_SHIFT)
 
 /**
  * struct ivs_driver_status - what can be known without a system call
@@ -54,7 +55,7 @@
  * @events: how often it was reset or slept
  * @counts: by vector: interrupts since the driver was bound
  *
- * Written by the kernel alone, each field at once.
+ * Written by the kernel alone.
  */
 struct ivs_driver_status {
 	__u32 gone;
@@ -128,26 +129,30 @@ struct ivs_ioc_ring {
 };
 
 /**
- * struct ivs_ioc_dmabuf - a dma-buf of a range of the region
- * @offset: a multiple of the page size
- * @len:    likewise, not 0; EINVAL if the range is not within the region
- * @flags:  O_CLOEXEC, and O_RDWR or O_RDONLY; else EINVAL
- * @fd:     out: the dma-buf
+ * struct ivs_ioc_dmabuf - make a dma-buf of a range of the region; ioctl(2) returns its fd
+ * @offset:   a multiple of the page size
+ * @len:      likewise, not 0; EINVAL if the range is not within the region
+ * @flags:    O_RDWR or O_RDONLY, and O_CLOEXEC; else EINVAL
+ * @reserved: 0; else EINVAL
+ *
+ * Importers that need struct pages (not all GPU drivers do) can attach if the region's address and
+ * size are multiples of 2 MiB; else EOPNOTSUPP there.
  */
 struct ivs_ioc_dmabuf {
 	__u64 offset;
 	__u64 len;
 	__u32 flags;
-	__s32 fd;
+	__u32 reserved;
 };
 
 /*
  * Errors: ENODEV (the device is gone), EINVAL (as above), EBADF (the file is not open for writing:
- * RING, EVENTFD, DMABUF with O_RDWR; or no such fd), EFAULT, ENOMEM, ENOTTY.
+ * RING, EVENTFD, DMABUF with O_RDWR; or no such fd), EFAULT, ENOMEM, ENOTTY; EOPNOTSUPP (DMABUF: the
+ * kernel has none), EMFILE.
  */
 #define IVS_IOC_INFO _IOR('v', 0xe0, struct ivs_ioc_info)
 #define IVS_IOC_EVENTFD _IOW('v', 0xe1, struct ivs_ioc_eventfd)
 #define IVS_IOC_RING _IOW('v', 0xe2, struct ivs_ioc_ring)
-#define IVS_IOC_DMABUF _IOWR('v', 0xe3, struct ivs_ioc_dmabuf)
+#define IVS_IOC_DMABUF _IOW('v', 0xe3, struct ivs_ioc_dmabuf)
 
 #endif

@@ -39,11 +39,11 @@
 #define IVS_CAP_ID_OFFSET 0	/* 0x09 */
 #define IVS_CAP_LEN_OFFSET 2	/* all of it: 24 and the bytes of the name */
 #define IVS_CAP_LAYOUT_OFFSET 3 /* 1 */
-#define IVS_CAP_MAGIC_OFFSET 4	/* IVS_CAP_MAGIC, little-endian */
+#define IVS_CAP_MAGIC_OFFSET 4	/* IVS_CAP_MAGIC */
 #define IVS_CAP_UUID_OFFSET 8	/* 16 bytes in the order in which they are written; zeroes: none */
 #define IVS_CAP_NAME_OFFSET 24	/* up to the end: letters, digits and "._-" */
 #define IVS_CAP_LAYOUT 1
-#define IVS_CAP_MAGIC 0x4e535649 /* the letters "IVSN" */
+#define IVS_CAP_MAGIC "IVSN" /* without a zero at the end */
 #define IVS_CAP_NAME_MAX 63
 
 #endif
