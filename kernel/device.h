@@ -44,6 +44,7 @@ struct ivs_vector {
  * @bdf:           PCI address; the function itself may be used only while not @gone
  * @rest:          of the page of BAR 0, claimed so that it is nobody else's
  * @mappable:      user space may map that page
+ * @doorbell:      it has interrupts, even if none could be had
  * @intx:          the one vector is a pin; the interrupt registers are the driver's
  * @vectors:       as many as @vectors_n, and at least room for one
  * @rung:          readers and pollers
@@ -72,6 +73,7 @@ struct ivs_device {
 	phys_addr_t memory_at;
 	u64 memory_len;
 
+	bool doorbell;
 	bool intx;
 	struct ivs_vector *vectors;
 	unsigned int vectors_n;

@@ -199,7 +199,8 @@ static int get_info(struct ivs_device *device, struct ivs_ioc_info *info)
 	*info = (struct ivs_ioc_info){
 		.version = IVS_DRIVER_VERSION,
 		.flags = (device->intx ? IVS_INFO_INTX : 0) |
-			 (device->mappable ? IVS_INFO_REGISTERS : 0),
+			 (device->mappable ? IVS_INFO_REGISTERS : 0) |
+			 (device->doorbell ? IVS_INFO_DOORBELL : 0),
 		.revision = device->pdev->revision,
 		.position = ioread32(device->registers + IVS_REG_IV_POSITION),
 		.vectors_n = device->vectors_n,

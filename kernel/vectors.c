@@ -91,6 +91,7 @@ int ivs_vectors_init(struct ivs_device *device)
 		       device->pdev->pin;
 	if (wanted_n < 0)
 		wanted_n = device->intx;
+	device->doorbell = wanted_n;
 	device->vectors = kcalloc(wanted_n ?: 1, sizeof(*device->vectors), GFP_KERNEL);
 	if (!device->vectors)
 		return -ENOMEM;

@@ -67,6 +67,8 @@ struct ivs_driver_status {
 /* struct ivs_ioc_info, flags */
 #define IVS_INFO_INTX (1u << 0)	     /* the one vector is a pin: revision 0 without MSI-X */
 #define IVS_INFO_REGISTERS (1u << 1) /* IVS_MMAP_REGISTERS can be mapped */
+#define IVS_INFO_DOORBELL                                                                          \
+	(1u << 2) /* it has an id, rings and can be rung; without: ivshmem-plain */
 
 /* struct ivs_ioc_info, memory_type: what is in the page tables of those who have it mapped */
 #define IVS_MEMORY_NONE 0 /* nobody has it mapped; it will be as asked for */

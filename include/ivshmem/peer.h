@@ -86,7 +86,7 @@ struct ivs_peer_options {
  * @out:     the peer; unchanged unless 0 is returned
  * @err:     the reason in words, or NULL
  *
- * Return: 0, IVS_PEER_E_ADDRESS, _ABSENT, _AMBIGUOUS, _VECTOR, _TIMEOUT, _PROTOCOL, _LOST, or
+ * Return: 0, IVS_PEER_E_ADDRESS, _ABSENT, _AMBIGUOUS, _VECTOR, _TIMEOUT, _PROTOCOL, _LOST, _GONE, or
  * -errno.
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_open(const char *address, const struct ivs_peer_options *opts,

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The way in for a guest: through whatever the device is bound to. */
-#include <endian.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "ivshmem/registers.h"
 #include "peer/pci_drivers.h"
 #include "util/fd.h"
 
@@ -12,11 +11,15 @@ static int open_pci(struct ivs_peer *peer, const char *name, const struct ivs_pe
 		    struct ivs_error *err)
 {
 	struct ivs_pci_device device;
+	char path[64];
 	int result;
 
 	result = ivs_pci_find(name, &device, err);
 	if (result)
 		return result;
+	snprintf(path, sizeof(path), "/dev/%s", device.node);
+	if (*device.node)
+		return ivs_driver_open(peer, path, opts, err);
 	if (!strcmp(device.driver, "vfio-pci"))
 		return ivs_vfio_open(peer, &device, opts, err);
 	return ivs_sysfs_open(peer, &device, opts, err);
@@ -24,23 +27,28 @@ static int open_pci(struct ivs_peer *peer, const char *name, const struct ivs_pe
 
 static void close_pci(struct ivs_peer *peer)
 {
+	ivs_driver_close(peer);
 	if (peer->registers)
 		munmap((void *)peer->registers, peer->registers_len);
 	ivs_fd_close(&peer->vfio.device);
 	ivs_fd_close(&peer->vfio.group);
 	ivs_fd_close(&peer->vfio.container);
+	ivs_fd_close(&peer->vfio.request);
 }
 
 /*
- * R-3: one 32-bit write; the device ignores ids and vectors that do not exist. Whether they do is
+ * The device ignores ids and vectors that do not exist. Whether they do is
  * for the roster in the region to say, if there is one. It may be wrong, so it does not keep us from
  * ringing (P-9).
  */
 static int ring_pci(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 {
-	int result = ivs_view_judge(peer, id, vector);
+	int result;
 
-	peer->registers[IVS_REG_DOORBELL / sizeof(uint32_t)] = htole32(IVS_DOORBELL(id, vector));
+	if (peer->driver.fd >= 0)
+		return ivs_driver_ring(peer, id, vector);
+	result = ivs_view_judge(peer, id, vector);
+	ivs_pci_ring(peer, id, vector);
 	return result;
 }
 
@@ -48,4 +56,5 @@ const struct ivs_way ivs_way_pci = {
 	.open = open_pci,
 	.close = close_pci,
 	.ring = ring_pci,
+	.gone = ivs_driver_gone,
 };

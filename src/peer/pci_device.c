@@ -81,6 +81,27 @@ static void read_link_name(const struct ivs_pci_device *device, const char *file
 	snprintf(out, out_len, "%s", name ? name + 1 : "");
 }
 
+/* The one entry of the directory "ivshmem", where our driver has the device. */
+static void read_node(struct ivs_pci_device *device)
+{
+	const struct dirent *entry;
+	char path[128];
+	DIR *dir;
+
+	ivs_pci_path(device, "ivshmem", path, sizeof(path));
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		if (!strncmp(entry->d_name, "ivshmem", 7) &&
+		    strlen(entry->d_name) < sizeof(device->node))
+			strcpy(device->node, entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	snprintf(path, sizeof(path), "ivshmem/%s/name", device->node);
+	if (read_file(device, path, device->name, sizeof(device->name)))
+		device->name[strcspn(device->name, "\n")] = 0;
+}
+
 static bool inspect(struct ivs_pci_device *device)
 {
 	char group[32];
@@ -94,6 +115,7 @@ static bool inspect(struct ivs_pci_device *device)
 	read_link_name(device, "driver", device->driver, sizeof(device->driver));
 	read_link_name(device, "iommu_group", group, sizeof(group));
 	device->has_iommu = *group;
+	read_node(device);
 	return true;
 }
 
@@ -130,9 +152,10 @@ static void describe(const struct ivs_pci_device *device, char *out, size_t out_
 {
 	char size[IVS_SIZE_TEXT_LEN];
 
-	snprintf(out, out_len, "pci:%s (%s, %s%s%s)", device->bdf,
+	snprintf(out, out_len, "pci:%s (%s, %s%s%s%s%s%s%s)", device->bdf,
 		 ivs_size_text(device->memory_len, size), device->has_msix ? "doorbell" : "plain",
-		 *device->driver ? ", driver " : "", device->driver);
+		 *device->name ? ", name " : "", device->name, *device->driver ? ", driver " : "",
+		 device->driver, *device->node ? ": /dev/" : "", device->node);
 }
 
 static int several(const struct ivs_pci_device *devices, unsigned int n, struct ivs_error *err)
@@ -179,13 +202,24 @@ int ivs_pci_find(const char *name, struct ivs_pci_device *out, struct ivs_error 
 			     devices[0].bdf);
 }
 
-int ivs_pci_begin(struct ivs_peer *peer, const struct ivs_pci_device *device, struct ivs_error *err)
+uint32_t ivs_pci_position(const struct ivs_peer *peer)
 {
-	uint32_t position = le32toh(peer->registers[IVS_REG_IV_POSITION / sizeof(uint32_t)]);
+	return le32toh(peer->registers[IVS_REG_IV_POSITION / sizeof(uint32_t)]);
+}
 
-	ivs_peer_deny(peer, IVS_CAP_ROSTER,
-		      "the device does not tell a guest who else is connected");
-	if (!device->has_msix) {
+void ivs_pci_ring(const struct ivs_peer *peer, unsigned int id, unsigned int vector)
+{
+	peer->registers[IVS_REG_DOORBELL / sizeof(uint32_t)] = htole32(IVS_DOORBELL(id, vector));
+}
+
+int ivs_pci_begin(struct ivs_peer *peer, const char *bdf, bool has_doorbell, uint32_t position,
+		  struct ivs_error *err)
+{
+	ivs_peer_deny(
+		peer, IVS_CAP_ROSTER,
+		"the device does not tell a guest who else is connected: start the server with "
+		"--roster");
+	if (!has_doorbell) {
 		const char *why = "ivshmem-plain has neither ids nor doorbells: give the VM "
 				  "ivshmem-doorbell and a server";
 
@@ -197,7 +231,7 @@ int ivs_pci_begin(struct ivs_peer *peer, const struct ivs_pci_device *device, st
 	if (position > IVS_PEER_MAX)
 		return ivs_error_set(err, IVS_PEER_E_TIMEOUT,
 				     "the device at %s has no id yet: its memory is not attached",
-				     device->bdf);
+				     bdf);
 	peer->id = (int)position;
 	ivs_peer_allow(peer, IVS_CAP_ID);
 	ivs_peer_allow(peer, IVS_CAP_RING);

@@ -3,6 +3,7 @@
 #ifndef IVS_PEER_PCI_DEVICE_H
 #define IVS_PEER_PCI_DEVICE_H
 
+#include "ivshmem/driver.h"
 #include "peer/way.h"
 
 /* "0000:00:03.0" and the longest domain that Linux prints. */
@@ -16,6 +17,8 @@
  * @memory_len: bytes of BAR 2
  * @has_msix:  it has BAR 1, and so interrupts (doorbell)
  * @has_iommu: it is in an IOMMU group, which vfio needs
+ * @node:      our driver's: "ivshmem0"; "" if that is not its driver
+ * @name:      of the region, as our driver knows it (R-9); "" if none
  */
 struct ivs_pci_device {
 	char bdf[IVS_BDF_LEN];
@@ -24,6 +27,8 @@ struct ivs_pci_device {
 	uint64_t memory_len;
 	bool has_msix;
 	bool has_iommu;
+	char node[32];
+	char name[IVS_NAME_LEN];
 };
 
 /** ivs_pci_path() - "/sys/bus/pci/devices/BDF/FILE" */
@@ -36,8 +41,19 @@ void ivs_pci_path(const struct ivs_pci_device *device, const char *file, char *o
  */
 IVS_MUST_USE int ivs_pci_find(const char *name, struct ivs_pci_device *out, struct ivs_error *err);
 
-/** ivs_pci_begin() - BAR 0 is mapped: what can be done with registers alone */
-IVS_MUST_USE int ivs_pci_begin(struct ivs_peer *peer, const struct ivs_pci_device *device,
-			       struct ivs_error *err);
+/**
+ * ivs_pci_begin() - what can be done with registers alone
+ * @bdf:         for messages
+ * @has_doorbell: false: ivshmem-plain
+ * @position:    IVPosition
+ */
+IVS_MUST_USE int ivs_pci_begin(struct ivs_peer *peer, const char *bdf, bool has_doorbell,
+			       uint32_t position, struct ivs_error *err);
+
+/** ivs_pci_ring() - R-3, R-4: one 32-bit write, when BAR 0 is mapped */
+void ivs_pci_ring(const struct ivs_peer *peer, unsigned int id, unsigned int vector);
+
+/** ivs_pci_position() - IVPosition, when BAR 0 is mapped */
+uint32_t ivs_pci_position(const struct ivs_peer *peer);
 
 #endif

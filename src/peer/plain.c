@@ -37,6 +37,7 @@ static int open_plain(struct ivs_peer *peer, const char *kind, const char *name,
 		return region_result(result);
 	result = ivs_peer_map(peer, ivs_region_fd(region), 0, ivs_region_size(region), err);
 	ivs_region_close(region);
+	ivs_peer_allow(peer, IVS_CAP_CACHED);
 	ivs_peer_deny(peer, IVS_CAP_ID, WHY_NOT);
 	ivs_peer_deny(peer, IVS_CAP_RING, WHY_NOT);
 	ivs_peer_deny(peer, IVS_CAP_WAIT, WHY_NOT);

@@ -100,22 +100,28 @@ int ivs_sysfs_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 	if (opts->vectors_n)
 		return ivs_error_set(
 			err, IVS_PEER_E_VECTOR,
-			"the device at %s is not bound to vfio-pci, so it has no vectors "
-			"here, and %u are wanted",
+			"the device at %s is bound neither to ivshmem nor to vfio-pci, so it has "
+			"no vectors here, and %u are wanted",
 			device->bdf, opts->vectors_n);
 	ivs_peer_deny(
 		peer, IVS_CAP_WAIT,
 		device->has_iommu
-			? "interrupts need vfio: load vfio-pci and bind the device to it (echo "
-			  "vfio-pci > driver_override, then echo its address > "
-			  "/sys/bus/pci/drivers_probe)"
-			: "interrupts need vfio; this guest has no IOMMU: start QEMU with -device "
+			? "interrupts need our driver (modprobe ivshmem), or vfio: load vfio-pci "
+			  "and bind the device to it (echo vfio-pci > driver_override, then echo "
+			  "its address > /sys/bus/pci/drivers_probe)"
+			: "interrupts need our driver (modprobe ivshmem), or vfio, for which this "
+			  "guest has no IOMMU: start QEMU with -device "
 			  "intel-iommu,intremap=on and kernel-irqchip=split");
+	ivs_peer_deny(
+		peer, IVS_CAP_CACHED,
+		"sysfs maps the memory uncached, which some machines obey (AMD; Intel with an "
+		"assigned GPU) and are 20 times slower: load our driver (modprobe ivshmem)");
 	enable(device);
 	result = map_registers(peer, device, err);
 	if (!result)
 		result = map_memory(peer, device, err);
 	if (!result)
-		result = ivs_pci_begin(peer, device, err);
+		result = ivs_pci_begin(peer, device->bdf, device->has_msix, ivs_pci_position(peer),
+				       err);
 	return result;
 }

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -291,11 +292,12 @@ static int open_unix(struct ivs_peer *peer, const char *name, const struct ivs_p
 	peer->pending = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (peer->pending < 0)
 		return ivs_error_errno(err, errno, "cannot make an eventfd");
-	result = ivs_peer_watch(peer, peer->pending, IVS_TAG_PENDING);
+	result = ivs_peer_watch(peer, peer->pending, EPOLLIN, IVS_TAG_PENDING);
 	if (!result)
-		result = ivs_peer_watch(peer, peer->server, IVS_TAG_SERVER);
+		result = ivs_peer_watch(peer, peer->server, EPOLLIN, IVS_TAG_SERVER);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot watch the server");
+	ivs_peer_allow(peer, IVS_CAP_CACHED);
 	ivs_peer_allow(peer, IVS_CAP_ID);
 	ivs_peer_allow(peer, IVS_CAP_RING);
 	ivs_peer_allow(peer, IVS_CAP_ROSTER);

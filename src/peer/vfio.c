@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,24 +151,43 @@ static int add_eventfds(struct ivs_peer *peer, unsigned int n, struct ivs_error 
 	return 0;
 }
 
-static int set_irqs(struct ivs_peer *peer, struct ivs_error *err)
+static int give_eventfds(const struct ivs_peer *peer, uint32_t index, const int *fds,
+			 unsigned int fds_n)
 {
-	size_t fds_len = peer->vectors_n * sizeof(int);
+	size_t fds_len = fds_n * sizeof(int);
 	struct vfio_irq_set *set = calloc(1, sizeof(*set) + fds_len);
 	int result = 0;
 
 	if (!set)
-		return ivs_error_errno(err, ENOMEM, "cannot set interrupts");
+		return -ENOMEM;
 	set->argsz = (uint32_t)(sizeof(*set) + fds_len);
 	set->flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
-	set->index = VFIO_PCI_MSIX_IRQ_INDEX;
-	set->count = peer->vectors_n;
-	memcpy(set->data, peer->vectors, fds_len);
+	set->index = index;
+	set->count = fds_n;
+	memcpy(set->data, fds, fds_len);
 	if (ioctl(peer->vfio.device, VFIO_DEVICE_SET_IRQS, set))
-		result = ivs_error_errno(err, errno, "cannot set the device's %u interrupts",
-					 peer->vectors_n);
+		result = -errno;
 	free(set);
 	return result;
+}
+
+/* The kernel cannot take an unplugged device away from us; it asks. Older ones do not. */
+static int listen_for_request(struct ivs_peer *peer, struct ivs_error *err)
+{
+	struct vfio_irq_info info = {.argsz = sizeof(info), .index = VFIO_PCI_REQ_IRQ_INDEX};
+	int result;
+
+	if (ioctl(peer->vfio.device, VFIO_DEVICE_GET_IRQ_INFO, &info) || !info.count)
+		return 0;
+	peer->vfio.request = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (peer->vfio.request < 0)
+		return ivs_error_errno(err, errno, "cannot make an eventfd");
+	result = give_eventfds(peer, VFIO_PCI_REQ_IRQ_INDEX, &peer->vfio.request, 1);
+	if (result)
+		return ivs_error_errno(err, -result, "cannot listen for the device's end");
+	peer->gone_fd = peer->vfio.request;
+	peer->gone_events = POLLIN;
+	return 0;
 }
 
 static int set_vectors(struct ivs_peer *peer, unsigned int wanted_n, struct ivs_error *err)
@@ -187,11 +207,14 @@ static int set_vectors(struct ivs_peer *peer, unsigned int wanted_n, struct ivs_
 	result = set_bus_master(peer, err);
 	if (!result)
 		result = add_eventfds(peer, wanted_n ? wanted_n : info.count, err);
-	if (!result)
-		result = set_irqs(peer, err);
-	if (!result)
-		ivs_peer_allow(peer, IVS_CAP_WAIT);
-	return result;
+	if (result)
+		return result;
+	result = give_eventfds(peer, VFIO_PCI_MSIX_IRQ_INDEX, peer->vectors, peer->vectors_n);
+	if (result)
+		return ivs_error_errno(err, -result, "cannot set the device's %u interrupts",
+				       peer->vectors_n);
+	ivs_peer_allow(peer, IVS_CAP_WAIT);
+	return 0;
 }
 
 int ivs_vfio_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
@@ -200,14 +223,21 @@ int ivs_vfio_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 	int result;
 
 	peer->name = "vfio";
+	ivs_peer_deny(peer, IVS_CAP_CACHED,
+		      "vfio maps the memory uncached, which some machines obey (AMD; Intel with an "
+		      "assigned GPU) and are 20 times slower: bind the device to our driver "
+		      "(ivshmem)");
 	result = open_device(peer, device, err);
 	if (!result)
 		result = map_registers(peer, err);
 	if (!result)
 		result = map_memory(peer, err);
 	if (!result)
-		result = ivs_pci_begin(peer, device, err);
+		result = ivs_pci_begin(peer, device->bdf, device->has_msix, ivs_pci_position(peer),
+				       err);
 	if (!result)
 		result = set_vectors(peer, opts->vectors_n, err);
+	if (!result)
+		result = listen_for_request(peer, err);
 	return result;
 }

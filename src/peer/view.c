@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -139,9 +140,9 @@ int ivs_view_open(struct ivs_peer *peer, struct ivs_error *err)
 	ivs_peer_deny(peer, IVS_CAP_ROSTER, WHY_ENDED);
 	result = start_timer(peer);
 	if (!result)
-		result = ivs_peer_watch(peer, peer->pending, IVS_TAG_PENDING);
+		result = ivs_peer_watch(peer, peer->pending, EPOLLIN, IVS_TAG_PENDING);
 	if (!result)
-		result = ivs_peer_watch(peer, peer->view.timer, IVS_TAG_TIMER);
+		result = ivs_peer_watch(peer, peer->view.timer, EPOLLIN, IVS_TAG_TIMER);
 	if (!result)
 		result = look(peer);
 	if (result)

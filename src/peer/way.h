@@ -8,18 +8,23 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
+#include "ivshmem/driver.h"
 #include "ivshmem/peer.h"
 #include "peer/remotes.h"
 #include "peer/view.h"
 #include "wire/codec.h"
 
-#define IVS_CAPS_N 4
+#define IVS_CAPS_N 5
+#define IVS_DESCRIPTION_LEN 96
 
 /* What an event of the peer's epoll is about: an own vector, or one of these. */
 #define IVS_TAG_SERVER UINT32_MAX
 #define IVS_TAG_PENDING (UINT32_MAX - 1)
 #define IVS_TAG_TIMER (UINT32_MAX - 2)
+#define IVS_TAG_STOP (UINT32_MAX - 3)
+#define IVS_TAG_GONE (UINT32_MAX - 4)
 
 /**
  * struct ivs_way - one way in
@@ -27,6 +32,7 @@
  * @close: gives back what @open took, also when @open failed half-way
  * @ring:  NULL without IVS_CAP_RING
  * @hear:  take in what the server has to say; NULL if there is none. Called with the lock held.
+ * @gone:  whether the device is gone, without a system call; NULL: only @gone_fd tells
  */
 struct ivs_way {
 	int (*open)(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
@@ -34,11 +40,13 @@ struct ivs_way {
 	void (*close)(struct ivs_peer *peer);
 	int (*ring)(struct ivs_peer *peer, unsigned int id, unsigned int vector);
 	int (*hear)(struct ivs_peer *peer);
+	bool (*gone)(const struct ivs_peer *peer);
 };
 
 extern const struct ivs_way ivs_way_unix;
 extern const struct ivs_way ivs_way_shm;
 extern const struct ivs_way ivs_way_file;
+extern const struct ivs_way ivs_way_driver;
 extern const struct ivs_way ivs_way_pci;
 
 /**
@@ -47,16 +55,24 @@ extern const struct ivs_way ivs_way_pci;
  * @why_not:    by bit number of enum ivs_peer_cap: a static string, NULL if it can
  * @id:         own id or -1
  * @vectors:    own doorbells: eventfds, closed by peer.c; only ever grows
- * @epoll:      own vectors, the server's socket, @pending, the view's timer; -1 if there are none
+ * @epoll:      own vectors, the server's socket, @pending, the view's timer, and then also @stop and
+ *              @gone_fd; -1 if there are none
  * @pending:    an eventfd, readable while there are joins and leaves to report
- * @lock:       guards vectors, remotes, view, decoder, server, lost
+ * @stop:       an eventfd, readable when the peer is being closed; -1 without @epoll
+ * @gone_fd:    has one of @gone_events when the device is gone; -1: it cannot go
+ * @gone:       it has been seen to be gone
+ * @closing:    ivs_peer_close() has begun
+ * @waiting_n:  how many threads of @waiting_pid are within ivs_peer_wait() and ivs_peer_next()
+ * @left:       signalled when there are none
+ * @lock:       guards vectors, remotes, view, decoder, server, lost, closing, waiting_*
  * @remotes:    the others, as a server tells of them
  * @view:       the others, as the region shows them
  * @server:     the socket; -1: none, or lost
  * @wanted_n:   how many own vectors to take; 0: all
  * @lost:       the loss of the server is still to be reported
- * @registers:  BAR 0 in a guest
+ * @registers:  BAR 0 in a guest; NULL: not mapped
  * @vfio:       the fds of vfio-pci
+ * @driver:     the fd of our driver, and its status page
  */
 struct ivs_peer {
 	const struct ivs_way *way;
@@ -71,7 +87,16 @@ struct ivs_peer {
 	unsigned int vectors_max;
 	int epoll;
 	int pending;
+	int stop;
+	int gone_fd;
+	uint32_t gone_events;
+	bool gone;
+	bool closing;
+	pid_t waiting_pid;
+	unsigned int waiting_n;
+	pthread_cond_t left;
 	pthread_mutex_t lock;
+	char description[IVS_DESCRIPTION_LEN];
 
 	struct ivs_remotes remotes;
 	struct ivs_view view;
@@ -86,7 +111,12 @@ struct ivs_peer {
 		int container;
 		int group;
 		int device;
+		int request;
 	} vfio;
+	struct {
+		int fd;
+		const volatile struct ivs_driver_status *status;
+	} driver;
 };
 
 /** ivs_peer_allow() - @peer can do @cap; ivs_peer_deny() - it cannot, and why */
@@ -101,7 +131,16 @@ IVS_MUST_USE int ivs_peer_map(struct ivs_peer *peer, int fd, uint64_t offset, ui
 IVS_MUST_USE int ivs_peer_add_vector(struct ivs_peer *peer, int *fd);
 
 /** ivs_peer_watch() - have the peer's epoll watch @fd, making it at first. Return: 0, -errno. */
-IVS_MUST_USE int ivs_peer_watch(struct ivs_peer *peer, int fd, uint32_t tag);
+IVS_MUST_USE int ivs_peer_watch(struct ivs_peer *peer, int fd, uint32_t events, uint32_t tag);
+
+/** ivs_peer_is_gone() - whether the device is known to be gone; without a system call */
+bool ivs_peer_is_gone(const struct ivs_peer *peer);
+
+/** ivs_peer_open_wait() - at the end of opening: what makes waiting end. Return: 0, -errno. */
+IVS_MUST_USE int ivs_peer_open_wait(struct ivs_peer *peer);
+
+/** ivs_peer_stop() - wake all that wait, and wait until they have left */
+void ivs_peer_stop(struct ivs_peer *peer);
 
 /** ivs_doorbell_ring() - write to an eventfd that a stranger may have filled; never waits for it */
 IVS_MUST_USE int ivs_doorbell_ring(int fd);

@@ -93,7 +93,7 @@ Test(view, without_a_roster_nothing_is_as_if_there_were_one)
 
 	open_peer();
 	cr_expect_eq(ivs_peer_usable_len(peer), LEN);
-	cr_expect_eq(ivs_peer_caps(peer), 0);
+	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED);
 	cr_expect_eq(ivs_peer_fd(peer), -1);
 	cr_expect_eq(ivs_peer_next(peer, 0, &event), IVS_PEER_E_UNABLE);
 	cr_expect_eq(ivs_peer_published(peer, &published, NULL, 0), IVS_PEER_E_ABSENT);
@@ -119,7 +119,7 @@ Test(view, those_who_were_there_first_and_those_who_come)
 	join(3, 2);
 	join(9, 1);
 	open_peer();
-	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_ROSTER);
+	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_ROSTER | IVS_CAP_CACHED);
 	cr_expect_null(ivs_peer_why_not(peer, IVS_CAP_ROSTER));
 	cr_expect_eq(ivs_peer_roster(peer, ids, 4), 0, "nothing has been reported yet");
 	expect(0, IVS_EVENT_JOIN, 3);
@@ -194,7 +194,7 @@ Test(view, the_end_is_reported_and_another_server_too)
 	cr_assert_eq(ivs_page_flush(page), 0);
 	expect(0, IVS_EVENT_LOST, 0);
 	expect_nothing();
-	cr_expect_eq(ivs_peer_caps(peer), 0);
+	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED);
 	cr_expect_not_null(strstr(ivs_peer_why_not(peer, IVS_CAP_ROSTER), "has ended"));
 	cr_expect_eq(ivs_peer_vectors_of(peer, 3), 2);
 	open_page(100);
@@ -202,7 +202,7 @@ Test(view, the_end_is_reported_and_another_server_too)
 	expect(0, IVS_EVENT_LEAVE, 3);
 	expect(0, IVS_EVENT_JOIN, 3);
 	expect_nothing();
-	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_ROSTER);
+	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_ROSTER | IVS_CAP_CACHED);
 }
 
 Test(view, who_was_there_when_the_last_server_ended_is_not_reported)
@@ -215,7 +215,7 @@ Test(view, who_was_there_when_the_last_server_ended_is_not_reported)
 	ivs_page_end(page);
 	cr_assert_eq(ivs_page_flush(page), 0);
 	open_peer();
-	cr_expect_eq(ivs_peer_caps(peer), 0);
+	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED);
 	expect_nothing();
 	cr_expect_eq(ivs_peer_usable_len(peer), LEN - 4096);
 	cr_assert_eq(ivs_peer_published(peer, &published, &one, 1), 0);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Doorbells that strangers hold, too: eventfds that are written and read without ever waiting. */
+#include <errno.h>
+#include <poll.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "peer/way.h"
+
+/*
+ * The eventfd is shared with strangers: one may have cleared O_NONBLOCK, which belongs to the open
+ * file, and filled the counter. A full counter is a doorbell that was rung already.
+ */
+int ivs_doorbell_ring(int fd)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+	const uint64_t one = 1;
+
+	if (poll(&pfd, 1, 0) < 0)
+		return -errno;
+	if (fd < 0 || pfd.revents & POLLNVAL)
+		return -EBADF;
+	if (!(pfd.revents & POLLOUT)) /* POLLERR too is a full counter, filled by the kernel */
+		return 0;
+	if (write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		return -errno;
+	return 0;
+}
+
+/* RWF_NOWAIT: a stranger may have emptied it since it was seen readable, and cleared O_NONBLOCK. */
+int ivs_doorbell_take(int fd)
+{
+	uint64_t count;
+	struct iovec iov = {&count, sizeof(count)};
+
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+	ssize_t n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+
+	/* Linux before 5.8 cannot do that with an eventfd: then asking first has to do. */
+	if (n < 0 && errno == EOPNOTSUPP) {
+		if (poll(&pfd, 1, 0) != 1)
+			return 0;
+		n = read(fd, &count, sizeof(count));
+	}
+	if (n == sizeof(count))
+		return 1;
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	return -EIO; /* no eventfd */
+}

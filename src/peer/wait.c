@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Waiting: for a doorbell, for the next event of any kind, and what makes that end. */
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "peer/way.h"
+#include "util/clock.h"
+
+/*
+ * How often ivs_peer_next() looks on when its time is over but the epoll shows something that turns
+ * out to be no event: hearing the server takes a round of its own, and a stranger may take back
+ * each doorbell before we do.
+ */
+#define LATE_ROUNDS_MAX 8
+
+bool ivs_peer_is_gone(const struct ivs_peer *peer)
+{
+	return __atomic_load_n(&peer->gone, __ATOMIC_ACQUIRE) ||
+	       (peer->way->gone && peer->way->gone(peer));
+}
+
+/* Nothing else is worth watching where there is nothing to wait for. */
+int ivs_peer_open_wait(struct ivs_peer *peer)
+{
+	int result;
+
+	if (peer->epoll < 0)
+		return 0;
+	peer->stop = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (peer->stop < 0)
+		return -errno;
+	result = ivs_peer_watch(peer, peer->stop, EPOLLIN, IVS_TAG_STOP);
+	if (!result && peer->gone_fd >= 0)
+		result = ivs_peer_watch(peer, peer->gone_fd, peer->gone_events, IVS_TAG_GONE);
+	return result;
+}
+
+/* A child of fork(2) has none of the threads that waited in its parent. Called with the lock held. */
+static void forget_parent(struct ivs_peer *peer)
+{
+	pid_t pid = getpid();
+
+	if (peer->waiting_pid != pid)
+		peer->waiting_n = 0;
+	peer->waiting_pid = pid;
+}
+
+/* Between enter() and leave() nothing of the peer is freed. */
+static int enter(struct ivs_peer *peer)
+{
+	bool closing;
+
+	pthread_mutex_lock(&peer->lock);
+	forget_parent(peer);
+	closing = peer->closing;
+	peer->waiting_n += !closing;
+	pthread_mutex_unlock(&peer->lock);
+	return closing ? IVS_PEER_E_CLOSED : 0;
+}
+
+static void leave(struct ivs_peer *peer)
+{
+	pthread_mutex_lock(&peer->lock);
+	if (!--peer->waiting_n)
+		pthread_cond_signal(&peer->left);
+	pthread_mutex_unlock(&peer->lock);
+}
+
+void ivs_peer_stop(struct ivs_peer *peer)
+{
+	pthread_mutex_lock(&peer->lock);
+	forget_parent(peer);
+	peer->closing = true;
+	if (peer->waiting_n)
+		eventfd_write(peer->stop, 1); /* fails only if it is as full as can be */
+	while (peer->waiting_n)
+		pthread_cond_wait(&peer->left, &peer->lock);
+	pthread_mutex_unlock(&peer->lock);
+}
+
+/* The eventfd is shared with the other process after a fork(2), which may be the one that closes. */
+static int see_stop(struct ivs_peer *peer)
+{
+	bool closing;
+
+	pthread_mutex_lock(&peer->lock);
+	closing = peer->closing;
+	pthread_mutex_unlock(&peer->lock);
+	return closing ? IVS_PEER_E_CLOSED : ivs_doorbell_take(peer->stop);
+}
+
+/* The device's end first: it rings everybody so that they look. */
+static int taken(const struct ivs_peer *peer)
+{
+	return ivs_peer_is_gone(peer) ? IVS_PEER_E_GONE : 0;
+}
+
+static int see_gone(struct ivs_peer *peer)
+{
+	__atomic_store_n(&peer->gone, true, __ATOMIC_RELEASE);
+	return IVS_PEER_E_GONE;
+}
+
+static int wait_for(struct ivs_peer *peer, int fd, int timeout_ms)
+{
+	int64_t deadline = ivs_clock_deadline(timeout_ms);
+	struct pollfd pfds[] = {
+		{.fd = fd, .events = POLLIN},
+		{.fd = peer->stop, .events = POLLIN},
+		{.fd = peer->gone_fd, .events = (short)peer->gone_events},
+	};
+	int left_ms = 1;
+	int result;
+
+	for (;;) {
+		result = ivs_doorbell_take(fd);
+		if (result)
+			return result < 0 ? result : taken(peer);
+		/* A stranger who empties it all the time must not keep us beyond our time. */
+		if (!left_ms)
+			return IVS_PEER_E_TIMEOUT;
+		left_ms = ivs_clock_left_ms(deadline);
+		result = poll(pfds, 3, left_ms);
+		if (result < 0)
+			return -errno;
+		if (pfds[1].revents && see_stop(peer) == IVS_PEER_E_CLOSED)
+			return IVS_PEER_E_CLOSED;
+		if (pfds[2].revents)
+			return see_gone(peer);
+		if (!result)
+			return IVS_PEER_E_TIMEOUT;
+	}
+}
+
+int ivs_peer_wait(struct ivs_peer *peer, unsigned int vector, int timeout_ms)
+{
+	int result;
+	int fd;
+
+	if (!(ivs_peer_caps(peer) & IVS_CAP_WAIT))
+		return IVS_PEER_E_UNABLE;
+	fd = ivs_peer_vector_fd(peer, vector);
+	if (fd < 0)
+		return IVS_PEER_E_VECTOR;
+	result = enter(peer);
+	if (result)
+		return result;
+	result = wait_for(peer, fd, timeout_ms);
+	leave(peer);
+	return result;
+}
+
+/* Joins, leaves, and in the end the loss of the server. Called with the lock held. */
+static bool report(struct ivs_peer *peer, struct ivs_event *event)
+{
+	if (ivs_remotes_report(&peer->remotes, event) ||
+	    ivs_members_report(&peer->view.members, event))
+		return true;
+	if (!peer->lost)
+		return false;
+	peer->lost = false;
+	*event = (struct ivs_event){.type = IVS_EVENT_LOST};
+	return true;
+}
+
+/* What the epoll has shown. Return: 1 with an event, 0 without, -errno. */
+static int handle(struct ivs_peer *peer, uint32_t tag, struct ivs_event *event)
+{
+	int result = 0;
+
+	if (tag == IVS_TAG_TIMER) {
+		/* Its count is read only so that it is no longer readable. */
+		result = ivs_doorbell_take(peer->view.timer);
+		return result < 0 ? result : ivs_view_look(peer);
+	}
+	if (tag == IVS_TAG_STOP)
+		return 0;
+	if (tag != IVS_TAG_SERVER && tag != IVS_TAG_PENDING) {
+		*event = (struct ivs_event){.type = IVS_EVENT_DOORBELL, .vector = tag};
+		return ivs_doorbell_take(ivs_peer_vector_fd(peer, tag));
+	}
+	pthread_mutex_lock(&peer->lock);
+	if (tag == IVS_TAG_SERVER && peer->server >= 0)
+		result = peer->way->hear(peer);
+	if (!result && tag == IVS_TAG_PENDING) {
+		result = report(peer, event);
+		if (!result)
+			result = ivs_doorbell_take(peer->pending) < 0 ? -EIO : 0;
+	}
+	pthread_mutex_unlock(&peer->lock);
+	return result;
+}
+
+static int next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event)
+{
+	int64_t deadline = ivs_clock_deadline(timeout_ms);
+	unsigned int late_rounds = 0;
+	struct epoll_event ready;
+	int left_ms;
+	int result;
+
+	result = ivs_view_look(peer);
+	if (result)
+		return result;
+	do {
+		/* One at a time: then the kernel takes turns among those that are ready. */
+		left_ms = ivs_clock_left_ms(deadline);
+		result = epoll_wait(peer->epoll, &ready, 1, left_ms);
+		if (result < 0)
+			return -errno;
+		if (!result)
+			return IVS_PEER_E_TIMEOUT;
+		if (ready.data.u32 == IVS_TAG_STOP && see_stop(peer) == IVS_PEER_E_CLOSED)
+			return IVS_PEER_E_CLOSED;
+		if (ready.data.u32 == IVS_TAG_GONE)
+			return see_gone(peer);
+		result = handle(peer, ready.data.u32, event);
+		if (result)
+			return result < 0 ? result : taken(peer);
+		late_rounds += !left_ms;
+	} while (late_rounds < LATE_ROUNDS_MAX);
+	return IVS_PEER_E_TIMEOUT;
+}
+
+int ivs_peer_next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event)
+{
+	int result;
+
+	if (peer->epoll < 0)
+		return IVS_PEER_E_UNABLE;
+	result = enter(peer);
+	if (result)
+		return result;
+	result = next(peer, timeout_ms, event);
+	leave(peer);
+	return result;
+}
