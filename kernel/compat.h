@@ -4,8 +4,6 @@
 #define IVS_COMPAT_H
 
 #include <linux/eventfd.h>
-#include <linux/err.h>
-#include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pci.h>
@@ -40,17 +38,6 @@ static inline void ivs_eventfd_signal(struct eventfd_ctx *ctx)
 #define IVS_IMPORT_DMA_BUF MODULE_IMPORT_NS(DMA_BUF)
 #else
 #define IVS_IMPORT_DMA_BUF MODULE_IMPORT_NS("DMA_BUF")
-#endif
-
-#ifndef CONFIG_ZONE_DEVICE
-static inline void *memremap_pages(struct dev_pagemap *pgmap, int nid)
-{
-	return ERR_PTR(-EOPNOTSUPP);
-}
-
-static inline void memunmap_pages(struct dev_pagemap *pgmap)
-{
-}
 #endif
 
 #endif

@@ -7,7 +7,8 @@
  * hardware holds @hardware for reading and looks at @gone first; unbinding and a reset hold it for
  * writing. Interrupts are freed before anything is given back.
  *
- * Order of locks: mmap_lock, @hardware, @files_lock; @map_lock and a vector's lock are innermost.
+ * Order of locks: mmap_lock, @hardware, @files_lock; @map_lock and a vector's lock are innermost, and
+ * @pages_lock is held with no other.
  */
 #ifndef IVS_DEVICE_H
 #define IVS_DEVICE_H
@@ -48,7 +49,7 @@ struct ivs_vector {
  * @intx:          the one vector is a pin; the interrupt registers are the driver's
  * @vectors:       as many as @vectors_n, and at least room for one
  * @rung:          readers and pollers
- * @files_lock:    guards the three below
+ * @files_lock:    guards the two below
  * @files:         open files, for finding what is mapped
  * @pages:         dmabuf.c's, while there are dma-bufs
  * @map_lock:      guards @memory_type and @mapped_n
@@ -82,6 +83,8 @@ struct ivs_device {
 	struct mutex files_lock;
 	struct list_head files;
 	unsigned int files_n;
+
+	struct mutex pages_lock;
 	struct ivs_pages *pages;
 
 	spinlock_t map_lock;

@@ -2,10 +2,9 @@
 /*
  * A range of the region as a dma-buf, so that a GPU driver or a display server can import it.
  *
- * Importers may want struct pages, which the memory of a device does not have. They are made when the
- * first dma-buf of a device is exported and given back with the last, because they cost 1.6 % of the
- * region's size in the guest's memory. Where they cannot be made (they come in steps of 2 MiB), only
- * importers that do without may attach.
+ * Most importers want struct pages, which the memory of a device does not have. They are made when
+ * the first dma-buf of a device is exported and given back with the last, because they cost 1.6 % of
+ * the region's size in the guest's own memory. They come in steps of 2 MiB.
  */
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
@@ -31,86 +30,80 @@ struct ivs_exported {
 	u64 len;
 };
 
-/* Of a device that has dma-bufs. Under files_lock, which is held as long as making them takes. */
+/* Of a device that has dma-bufs. */
 struct ivs_pages {
 	struct dev_pagemap map;
 	unsigned int users_n;
-	bool usable;
 };
+
+static struct ivs_pages *make_pages(const struct ivs_device *device)
+{
+	struct ivs_pages *pages;
+	void *result = ERR_PTR(-EOPNOTSUPP);
+
+	if (!IS_ALIGNED(device->memory_at | device->memory_len, SZ_2M))
+		return result;
+	pages = kzalloc(sizeof(*pages), GFP_KERNEL);
+	if (!pages)
+		return ERR_PTR(-ENOMEM);
+	pages->map.type = MEMORY_DEVICE_GENERIC;
+	pages->map.nr_range = 1;
+	pages->map.range.start = device->memory_at;
+	pages->map.range.end = device->memory_at + device->memory_len - 1;
+#ifdef CONFIG_ZONE_DEVICE
+	result = memremap_pages(&pages->map, NUMA_NO_NODE);
+#endif
+	if (!IS_ERR(result))
+		return pages;
+	kfree(pages);
+	return result;
+}
 
 static int get_pages(struct ivs_device *device)
 {
-	struct ivs_pages *pages = device->pages;
+	struct ivs_pages *pages;
 
-	if (!pages) {
-		pages = kzalloc(sizeof(*pages), GFP_KERNEL);
-		if (!pages)
-			return -ENOMEM;
-		pages->map.type = MEMORY_DEVICE_GENERIC;
-		pages->map.nr_range = 1;
-		pages->map.range.start = device->memory_at;
-		pages->map.range.end = device->memory_at + device->memory_len - 1;
-		if (IS_ALIGNED(device->memory_at | device->memory_len, SZ_2M))
-			pages->usable = !IS_ERR(memremap_pages(&pages->map, NUMA_NO_NODE));
+	mutex_lock(&device->pages_lock);
+	pages = device->pages ?: make_pages(device);
+	if (!IS_ERR(pages)) {
 		device->pages = pages;
+		pages->users_n++;
 	}
-	pages->users_n++;
-	return 0;
+	mutex_unlock(&device->pages_lock);
+	return PTR_ERR_OR_ZERO(pages);
 }
 
 static void put_pages(struct ivs_device *device)
 {
-	struct ivs_pages *pages = device->pages;
-
-	if (--pages->users_n)
-		return;
-	if (pages->usable)
-		memunmap_pages(&pages->map);
-	kfree(pages);
-	device->pages = NULL;
+	mutex_lock(&device->pages_lock);
+	if (!--device->pages->users_n) {
+#ifdef CONFIG_ZONE_DEVICE
+		memunmap_pages(&device->pages->map);
+#endif
+		kfree(device->pages);
+		device->pages = NULL;
+	}
+	mutex_unlock(&device->pages_lock);
 }
 
-static int attach(struct dma_buf *buf, struct dma_buf_attachment *attachment)
+static int fill_table(struct sg_table *table, const struct ivs_exported *exported)
 {
-	const struct ivs_exported *exported = buf->priv;
-
-	if (READ_ONCE(exported->device->gone))
-		return -ENODEV;
-	return exported->device->pages->usable || attachment->peer2peer ? 0 : -EOPNOTSUPP;
-}
-
-static void fill_table(const struct ivs_exported *exported, struct sg_table *table, dma_addr_t at)
-{
-	bool usable = exported->device->pages->usable;
 	unsigned long pfn = PHYS_PFN(exported->device->memory_at + exported->offset);
-	u64 done = 0;
+	u64 left = exported->len;
 	struct scatterlist *sg;
+	int result;
 	int i;
 
+	result = sg_alloc_table(table, DIV_ROUND_UP_ULL(left, CHUNK), GFP_KERNEL);
+	if (result)
+		return result;
 	for_each_sgtable_sg(table, sg, i) {
-		unsigned int len = min_t(u64, exported->len - done, CHUNK);
+		unsigned int len = min_t(u64, left, CHUNK);
 
-		sg_set_page(sg, usable ? pfn_to_page(pfn + PHYS_PFN(done)) : NULL, len, 0);
-		sg_dma_address(sg) = at + done;
-		sg_dma_len(sg) = len;
-		done += len;
+		sg_set_page(sg, pfn_to_page(pfn), len, 0);
+		pfn += PHYS_PFN(len);
+		left -= len;
 	}
-}
-
-static int map_table(const struct ivs_exported *exported, struct device *importer,
-		     struct sg_table *table, enum dma_data_direction direction)
-{
-	dma_addr_t at;
-
-	if (exported->device->pages->usable) {
-		fill_table(exported, table, 0);
-		return dma_map_sgtable(importer, table, direction, DMA_ATTR_SKIP_CPU_SYNC);
-	}
-	at = dma_map_resource(importer, exported->device->memory_at + exported->offset,
-			      exported->len, direction, DMA_ATTR_SKIP_CPU_SYNC);
-	if (dma_mapping_error(importer, at))
-		return -EIO;
-	fill_table(exported, table, at);
 	return 0;
 }
 
@@ -125,30 +118,20 @@ static struct sg_table *map(struct dma_buf_attachment *attachment, enum dma_data
 	table = kzalloc(sizeof(*table), GFP_KERNEL);
 	if (!table)
 		return ERR_PTR(-ENOMEM);
-	result = sg_alloc_table(table, DIV_ROUND_UP_ULL(exported->len, CHUNK), GFP_KERNEL);
-	if (result) {
-		kfree(table);
-		return ERR_PTR(result);
-	}
-	result = map_table(exported, attachment->dev, table, direction);
-	if (result) {
-		sg_free_table(table);
-		kfree(table);
-		return ERR_PTR(result);
-	}
-	return table;
+	result = fill_table(table, exported);
+	if (!result)
+		result = dma_map_sgtable(attachment->dev, table, direction, DMA_ATTR_SKIP_CPU_SYNC);
+	if (!result)
+		return table;
+	sg_free_table(table);
+	kfree(table);
+	return ERR_PTR(result);
 }
 
 static void unmap(struct dma_buf_attachment *attachment, struct sg_table *table,
 		  enum dma_data_direction direction)
 {
-	const struct ivs_exported *exported = attachment->dmabuf->priv;
-
-	if (exported->device->pages->usable)
-		dma_unmap_sgtable(attachment->dev, table, direction, DMA_ATTR_SKIP_CPU_SYNC);
-	else
-		dma_unmap_resource(attachment->dev, sg_dma_address(table->sgl), exported->len,
-				   direction, DMA_ATTR_SKIP_CPU_SYNC);
+	dma_unmap_sgtable(attachment->dev, table, direction, DMA_ATTR_SKIP_CPU_SYNC);
 	sg_free_table(table);
 	kfree(table);
 }
@@ -157,9 +140,7 @@ static void release(struct dma_buf *buf)
 {
 	struct ivs_exported *exported = buf->priv;
 
-	mutex_lock(&exported->device->files_lock);
 	put_pages(exported->device);
-	mutex_unlock(&exported->device->files_lock);
 	fput(exported->file);
 	kfree(exported);
 }
@@ -167,53 +148,22 @@ static void release(struct dma_buf *buf)
 /* As a mapping of the device's file, so that it is found when the device goes. */
 static int mmap(struct dma_buf *buf, struct vm_area_struct *vma)
 {
-	struct ivs_exported *exported = buf->priv;
-	struct ivs_device *device = exported->device;
-	int result = -ENODEV;
+	const struct ivs_exported *exported = buf->priv;
+	int result;
 
 	vma->vm_pgoff += PHYS_PFN(exported->offset);
-	down_read(&device->hardware);
-	if (!device->gone)
-		result = ivs_memory_mmap(device, vma, exported->file->f_mode & FMODE_WRITE);
-	up_read(&device->hardware);
+	result = ivs_memory_mmap(exported->device, vma, exported->file->f_mode & FMODE_WRITE);
 	if (!result)
 		vma_set_file(vma, exported->file);
 	return result;
 }
 
 static const struct dma_buf_ops ops = {
-	.attach = attach,
 	.map_dma_buf = map,
 	.unmap_dma_buf = unmap,
 	.release = release,
 	.mmap = mmap,
 };
-
-static struct dma_buf *export(struct ivs_exported *exported, u32 flags)
-{
-	DEFINE_DMA_BUF_EXPORT_INFO(info);
-	struct dma_buf *buf;
-	int result;
-
-	mutex_lock(&exported->device->files_lock);
-	result = get_pages(exported->device);
-	mutex_unlock(&exported->device->files_lock);
-	if (result)
-		return ERR_PTR(result);
-	info.ops = &ops;
-	info.size = exported->len;
-	info.flags = flags & O_ACCMODE;
-	info.priv = exported;
-	buf = dma_buf_export(&info);
-	if (IS_ERR(buf)) {
-		mutex_lock(&exported->device->files_lock);
-		put_pages(exported->device);
-		mutex_unlock(&exported->device->files_lock);
-		return buf;
-	}
-	get_file(exported->file);
-	return buf;
-}
 
 static int check(const struct ivs_file *file, const struct ivs_ioc_dmabuf *wanted)
 {
@@ -231,26 +181,45 @@ static int check(const struct ivs_file *file, const struct ivs_ioc_dmabuf *wante
 	return READ_ONCE(file->device->gone) ? -ENODEV : 0;
 }
 
+static struct dma_buf *export(struct ivs_file *file, const struct ivs_ioc_dmabuf *wanted)
+{
+	DEFINE_DMA_BUF_EXPORT_INFO(info);
+	struct ivs_exported *exported = kzalloc(sizeof(*exported), GFP_KERNEL_ACCOUNT);
+	struct dma_buf *buf;
+	int result;
+
+	if (!exported)
+		return ERR_PTR(-ENOMEM);
+	result = get_pages(file->device);
+	if (result) {
+		kfree(exported);
+		return ERR_PTR(result);
+	}
+	*exported = (struct ivs_exported){
+		get_file(file->file), file->device, wanted->offset, wanted->len};
+	info.ops = &ops;
+	info.size = exported->len;
+	info.flags = wanted->flags & O_ACCMODE;
+	info.priv = exported;
+	buf = dma_buf_export(&info);
+	if (IS_ERR(buf)) {
+		put_pages(file->device);
+		fput(file->file);
+		kfree(exported);
+	}
+	return buf;
+}
+
 int ivs_dmabuf_export(struct ivs_file *file, const struct ivs_ioc_dmabuf *wanted)
 {
-	struct ivs_exported *exported;
 	struct dma_buf *buf;
 	int result = check(file, wanted);
 
 	if (result)
 		return result;
-	exported = kzalloc(sizeof(*exported), GFP_KERNEL_ACCOUNT);
-	if (!exported)
-		return -ENOMEM;
-	exported->file = file->file;
-	exported->device = file->device;
-	exported->offset = wanted->offset;
-	exported->len = wanted->len;
-	buf = export(exported, wanted->flags);
-	if (IS_ERR(buf)) {
-		kfree(exported);
+	buf = export(file, wanted);
+	if (IS_ERR(buf))
 		return PTR_ERR(buf);
-	}
 	result = dma_buf_fd(buf, wanted->flags & O_CLOEXEC);
 	if (result < 0)
 		dma_buf_put(buf);

@@ -177,13 +177,8 @@ static __poll_t poll(struct file *filp, struct poll_table_struct *table)
 static int mmap(struct file *filp, struct vm_area_struct *vma)
 {
 	struct ivs_file *file = filp->private_data;
-	int result = -ENODEV;
 
-	down_read(&file->device->hardware);
-	if (!file->device->gone)
-		result = ivs_memory_mmap(file->device, vma, filp->f_mode & FMODE_WRITE);
-	up_read(&file->device->hardware);
-	return result;
+	return ivs_memory_mmap(file->device, vma, filp->f_mode & FMODE_WRITE);
 }
 
 /* What a command takes or gives. */

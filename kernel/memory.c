@@ -183,7 +183,7 @@ static int map_kind(struct ivs_device *device, struct vm_area_struct *vma, bool 
 	}
 }
 
-/* @writable: the file is. Called with hardware held for reading, and not gone. */
+/* @writable: the file is. Should the device go meanwhile, nothing is there yet to be taken away. */
 int ivs_memory_mmap(struct ivs_device *device, struct vm_area_struct *vma, bool writable)
 {
 	u64 len = vma->vm_end - vma->vm_start;
@@ -191,6 +191,8 @@ int ivs_memory_mmap(struct ivs_device *device, struct vm_area_struct *vma, bool 
 	u64 bytes = bytes_of(device, vma);
 	int result;
 
+	if (READ_ONCE(device->gone))
+		return -ENODEV;
 	if (!bytes)
 		return -ENXIO;
 	if (offset >= bytes || len > bytes - offset)

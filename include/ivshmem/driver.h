@@ -137,8 +137,7 @@ struct ivs_ioc_ring {
  * @flags:    O_RDWR or O_RDONLY, and O_CLOEXEC; else EINVAL
  * @reserved: 0; else EINVAL
  *
- * Importers that need struct pages (not all GPU drivers do) can attach if the region's address and
- * size are multiples of 2 MiB; else EOPNOTSUPP there.
+ * EOPNOTSUPP if the region's address and size are no multiples of 2 MiB.
  */
 struct ivs_ioc_dmabuf {
 	__u64 offset;
