@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What one way in costs, as one line of JSON; bench/guest runs it in guests and on the host.
+ *
+ *   ways ADDRESS          measure; with an echo beside it also round trips
+ *   ways --echo ADDRESS   ring back whoever rings vector 0, until standard input ends
+ *
+ * Everything is beside a floor of the same run: a copy of the same size in private memory, and an
+ * eventfd between two threads without any of ours. Under emulation the times say little, the ratios
+ * something.
+ */
+#include <poll.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <ivshmem/peer.h>
+
+#define ROUNDS 500
+#define RINGS 2000
+#define COPIES 8
+#define TIMEOUT_MS 2000
+#define COPY_LEN ((size_t)1 << 20)
+
+/* At the beginning of the region; the rest of the first page is nobody's. */
+struct mailbox {
+	_Atomic uint32_t echo;	/* id + 1 of the echo; 0: there is none */
+	_Atomic uint32_t asker; /* id of who measures */
+};
+
+static double now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
+}
+
+static int compare(const void *a, const void *b)
+{
+	double left = *(const double *)a;
+	double right = *(const double *)b;
+
+	return (left > right) - (left < right);
+}
+
+static void print_times(const char *name, double *times, size_t n)
+{
+	qsort(times, n, sizeof(*times), compare);
+	printf(",\"%s\":{\"p50_us\":%.2f,\"p99_us\":%.2f}", name, times[n / 2],
+	       times[n * 99 / 100]);
+}
+
+/* Doorbells to @to, which rings back, or is oneself. */
+static void measure_trips(struct ivs_peer *peer, unsigned int to, const char *name)
+{
+	double times[ROUNDS];
+
+	for (size_t i = 0; i < ROUNDS; i++) {
+		double begin = now_us();
+
+		if (ivs_peer_ring(peer, to, 0) || ivs_peer_wait(peer, 0, TIMEOUT_MS)) {
+			printf(",\"%s\":{\"lost\":%zu}", name, i);
+			return;
+		}
+		times[i] = now_us() - begin;
+	}
+	print_times(name, times, ROUNDS);
+}
+
+/* An id that nobody has: what ringing takes, and not what being rung does. */
+static void measure_ring(struct ivs_peer *peer)
+{
+	double begin = now_us();
+	int result = 0;
+
+	for (unsigned int i = 0; i < RINGS; i++)
+		result |= ivs_peer_ring(peer, 65535, 0) < 0;
+	printf(",\"ring_us\":%.3f", result ? -1.0 : (now_us() - begin) / RINGS);
+}
+
+struct pair {
+	int ask;
+	int answer;
+};
+
+static void *answer(void *data)
+{
+	const struct pair *pair = data;
+	eventfd_t count;
+
+	for (size_t i = 0; i < ROUNDS; i++) {
+		if (eventfd_read(pair->ask, &count) || eventfd_write(pair->answer, 1))
+			break;
+	}
+	return NULL;
+}
+
+static void measure_floor_trips(void)
+{
+	struct pair pair = {eventfd(0, EFD_CLOEXEC), eventfd(0, EFD_CLOEXEC)};
+	double times[ROUNDS] = {0};
+	pthread_t thread;
+	eventfd_t count;
+
+	if (pthread_create(&thread, NULL, answer, &pair))
+		return;
+	for (size_t i = 0; i < ROUNDS; i++) {
+		double begin = now_us();
+
+		if (eventfd_write(pair.ask, 1) || eventfd_read(pair.answer, &count))
+			break;
+		times[i] = now_us() - begin;
+	}
+	pthread_join(thread, NULL);
+	close(pair.ask);
+	close(pair.answer);
+	print_times("eventfd", times, ROUNDS);
+}
+
+static double copy_mbs(char *to, const char *from, size_t len)
+{
+	double best = 0;
+
+	for (int i = 0; i < COPIES; i++) {
+		double begin = now_us();
+		double mbs;
+
+		memcpy(to, from, len);
+		__asm__ volatile("" : : "r"(to) : "memory");
+		mbs = (double)len / (now_us() - begin);
+		best = mbs > best ? mbs : best;
+	}
+	return best;
+}
+
+static void measure_memory(const struct ivs_peer *peer)
+{
+	size_t half = ivs_peer_usable_len(peer) / 2;
+	char *memory = ivs_peer_memory(peer, NULL);
+	size_t len = half < COPY_LEN ? half : COPY_LEN;
+	char *own = malloc(2 * len);
+
+	if (!own)
+		return;
+	memset(own, 1, 2 * len);
+	printf(",\"write_mbs\":%.0f", copy_mbs(memory + half, own, len));
+	printf(",\"read_mbs\":%.0f", copy_mbs(own, memory + half, len));
+	printf(",\"own_mbs\":%.0f", copy_mbs(own, own + len, len));
+	free(own);
+}
+
+static void measure(struct ivs_peer *peer, struct mailbox *mailbox)
+{
+	uint32_t echo = mailbox->echo;
+
+	printf("ways: {\"way\":\"%s\",\"what\":\"%s\"", ivs_peer_way(peer),
+	       ivs_peer_describe(peer));
+	measure_memory(peer);
+	measure_floor_trips();
+	if (ivs_peer_caps(peer) & IVS_CAP_RING)
+		measure_ring(peer);
+	if (ivs_peer_caps(peer) & IVS_CAP_WAIT) {
+		measure_trips(peer, (unsigned int)ivs_peer_id(peer), "self");
+		mailbox->asker = (uint32_t)ivs_peer_id(peer);
+		if (echo)
+			measure_trips(peer, echo - 1, "host");
+	}
+	printf("}\n");
+}
+
+static int run_echo(struct ivs_peer *peer, struct mailbox *mailbox)
+{
+	struct pollfd pfds[] = {{.fd = STDIN_FILENO, .events = POLLIN},
+				{.fd = ivs_peer_vector_fd(peer, 0), .events = POLLIN}};
+
+	mailbox->echo = (uint32_t)ivs_peer_id(peer) + 1;
+	printf("ways: echo is peer %d\n", ivs_peer_id(peer));
+	fflush(stdout);
+	while (poll(pfds, 2, -1) > 0 && !pfds[0].revents) {
+		if (!ivs_peer_wait(peer, 0, 0) && ivs_peer_ring(peer, mailbox->asker, 0) < 0)
+			return 1;
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	bool echo = argc == 3 && !strcmp(argv[1], "--echo");
+	struct mailbox *mailbox;
+	struct ivs_peer *peer;
+	struct ivs_error err;
+	int status = 0;
+
+	if (argc != 2 + echo) {
+		fprintf(stderr, "usage: ways [--echo] ADDRESS\n");
+		return 2;
+	}
+	if (ivs_peer_open(argv[1 + echo], NULL, &peer, &err)) {
+		fprintf(stderr, "ways: %s\n", err.text);
+		return 1;
+	}
+	mailbox = ivs_peer_memory(peer, NULL);
+	if (echo)
+		status = run_echo(peer, mailbox);
+	else
+		measure(peer, mailbox);
+	ivs_peer_close(peer);
+	return status;
+}
