@@ -5,36 +5,42 @@ Kept in ${XDG_CACHE_HOME:-~/.cache}/ivshmem/kernel/VERSION/ as
 
     vmlinuz  config  lib/modules/VERSION/...
 
-A version is put there by a rename, so it is complete or absent. What is there is used without
-asking the network; to get a newer kernel remove the directory.
+What is there is used without asking the network; to get a newer kernel remove the directory.
 
-Environment: IVSHMEM_KERNEL, a kernel image to use instead, and with it IVSHMEM_MODULES, its
-directory of modules (as /lib/modules/VERSION, with a modules.dep).
+Environment: IVSHMEM_GUEST_KERNEL=stable, the kernel of Debian's current release (stable.py);
+IVSHMEM_GUEST_KERNEL=debug, one that watches itself (debug_kernel.py). IVSHMEM_KERNEL, a kernel
+image to use instead, and with it IVSHMEM_MODULES, its directory of modules (as
+/lib/modules/VERSION, with a modules.dep).
 """
 
-import contextlib
-import fcntl
 import os
 import pathlib
 import re
-import shutil
 
-from .proc import KitError, find_program, run_tool, wait_until
+from . import cache, debs
+from .proc import KitError, find_program, run_tool
 
 #: What depends on the newest kernel for virtual machines: Debian's name, Ubuntu's name.
 METAPACKAGES = ("linux-image-cloud-amd64", "linux-image-virtual")
 
 #: The parts of one kernel, whichever way the distribution cuts it.
-_PART = re.compile(r"linux-(?:image|image-unsigned|modules|binary)-\d\S*")
+PART = r"linux-(?:image|image-unsigned|modules|binary)-\d\S*"
 
 _OWN = "set IVSHMEM_KERNEL=/path/to/vmlinuz and IVSHMEM_MODULES=/path/to/lib/modules/VERSION"
 
 
 class Kernel:
-    """version; image: path of the vmlinuz; modules: directory of its modules, or None."""
+    """A kernel to boot, and to make modules for (driver.py).
 
-    def __init__(self, version, image, modules):
+    version, image: path of the vmlinuz; modules: directory of its modules, or None.
+    headers: its build directory, as `make -C` takes it; None: to be looked for.
+    folder: the stable.Folder with its headers and compiler; None: this machine has them.
+    """
+
+    def __init__(self, version, image, modules, headers=None, folder=None):
         self.version = version
+        self.headers = headers
+        self.folder = folder
         self.image = pathlib.Path(image)
         self.modules = pathlib.Path(modules) if modules else None
 
@@ -76,12 +82,14 @@ def _name(module):
 
 
 def cache_directory():
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return pathlib.Path(base) / "ivshmem" / "kernel"
+    return cache.directory("kernel")
 
 
 def find():
-    """The Kernel for guests: from the environment, from the cache, or downloaded now."""
+    """The Kernel for guests: as the environment says, from the cache, or downloaded now."""
+    choice = os.environ.get("IVSHMEM_GUEST_KERNEL")
+    if choice:
+        return _chosen(choice)
     image = os.environ.get("IVSHMEM_KERNEL")
     if image:
         modules = os.environ.get("IVSHMEM_MODULES")
@@ -90,16 +98,24 @@ def find():
                 raise KitError(f"cannot read {path}, which IVSHMEM_KERNEL or IVSHMEM_MODULES names")
         return Kernel(os.path.basename(os.path.normpath(modules)) if modules else "given",
                       image, modules)
+    return of_distribution()
+
+
+def _chosen(name):
+    from . import debug_kernel, stable  # they need what is here
+    kernels = {"debug": debug_kernel.find, "stable": stable.find, "default": of_distribution}
+    if name not in kernels:
+        raise KitError(f"IVSHMEM_GUEST_KERNEL={name}: it is {', '.join(sorted(kernels))}")
+    return kernels[name]()
+
+
+def of_distribution():
+    """The Kernel of this machine's distribution, whatever the environment says."""
     kernel = cached()
     if kernel:
         return kernel
-    try:
-        cache_directory().mkdir(parents=True, exist_ok=True)
-        with _locked(cache_directory()):
-            return cached() or _fetch(cache_directory())
-    except OSError as e:
-        raise KitError(f"cannot use the cache directory {cache_directory()}: {e}; "
-                       "set XDG_CACHE_HOME to a directory that you can write to") from e
+    with cache.locked(cache_directory(), "a guest kernel"):
+        return cached() or _fetch()
 
 
 def cached():
@@ -107,108 +123,42 @@ def cached():
     best = None
     for image in cache_directory().glob("[0-9]*/vmlinuz"):
         version = image.parent.name
-        if best is None or _sortable(version) > _sortable(best.version):
+        if best is None or sortable(version) > sortable(best.version):
             best = Kernel(version, image, image.parent / "lib" / "modules" / version)
     return best
 
 
-def _sortable(version):
+def sortable(version):
     return [int(word) for word in re.findall(r"\d+", version)]
 
 
-@contextlib.contextmanager
-def _locked(directory):
-    """Only one downloads; whoever waited finds it in the cache. The kernel drops the lock of who
-    dies, so whatever temporary directory there is when one has it, is left over."""
-    with open(directory / ".lock", "w") as lock:
-
-        def taken():
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            except BlockingIOError:
-                return False
-
-        if not taken():
-            print("waiting for another process that downloads a guest kernel ...", flush=True)
-            if not wait_until(taken, 600):
-                raise KitError(f"another process holds {directory}/.lock for 10 minutes")
-        yield
-
-
-def _fetch(cache):
-    for left_over in cache.glob(".new-*"):
-        shutil.rmtree(left_over, ignore_errors=True)
-    new = cache / f".new-{os.getpid()}"
-    new.mkdir()
-    try:
+def _fetch():
+    where = cache_directory()
+    with cache.new(where) as new:
         packages = _packages()
-        print(f"downloading a guest kernel ({', '.join(packages)}) into {cache}", flush=True)
-        _download(packages, new)
-        version = _unpack(new)
-        os.rename(new / "kernel", cache / version)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+        print(f"downloading a guest kernel ({', '.join(packages)}) into {where}", flush=True)
+        debs.download(_packages, new, "a guest kernel")
+        debs.unpack(new, new / "raw")
+        version = arrange(new / "raw", new / "kernel")
+        os.rename(new / "kernel", where / version)
     return cached()
 
 
 def _packages():
     """Names of the packages that make up the distribution's kernel for virtual machines."""
-    if not find_program("apt-get") or not find_program("dpkg-deb"):
-        raise KitError("no apt-get here to download a guest kernel with: " + _OWN)
+    debs.need_apt(_OWN)
     for attempt in ("as it is", "after an update"):
         if attempt == "after an update":
-            _update_lists("no package list knows a guest kernel")
+            debs.update_lists("no package list knows a guest kernel")
         for meta in METAPACKAGES:
-            found, new = [], _parts_of(meta)
-            while new:
-                found += new
-                new = [p for part in new for p in _parts_of(part) if p not in found]
+            found = debs.all_parts_of(meta, PART)
             if found:
-                return list(dict.fromkeys(found))
+                return found
     raise KitError(f"none of the packages {', '.join(METAPACKAGES)} is known to apt: " + _OWN)
 
 
-def _parts_of(package):
-    try:
-        shown = run_tool(["apt-cache", "show", "--no-all-versions", package], 60)
-    except KitError:
-        return []
-    depends = " ".join(re.findall(r"^(?:Pre-)?Depends: (.*)$", shown, re.M))
-    # Of alternatives (signed | unsigned) the first is the usual one.
-    firsts = [entry.split("|")[0].split() for entry in depends.split(",")]
-    return [words[0] for words in firsts if words and _PART.fullmatch(words[0])]
-
-
-def _update_lists(why):
-    if os.geteuid() != 0:
-        raise KitError(f"{why}. Run this once: sudo apt-get update")
-    run_tool(["apt-get", "-q", "-o", "DPkg::Lock::Timeout=120", "update"], 600,
-             "apt-get update ...")
-
-
-def _download(packages, into):
-    # As root apt would drop to its own user, who cannot write into somebody's cache directory.
-    command = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download"]
-
-    def so_far():
-        size = sum(f.stat().st_size for f in into.rglob("*") if f.is_file())
-        return f"downloading a guest kernel: {size / 1e6:.0f} MB so far"
-
-    try:
-        run_tool(command + packages, 900, so_far, cwd=into)
-    except KitError as e:
-        # Perhaps a new version has replaced the one that the lists name.
-        _update_lists(str(e))
-        run_tool(command + _packages(), 900, so_far, cwd=into)
-
-
-def _unpack(new):
-    """Make new/kernel out of the packages in new; returns the kernel's version."""
-    raw = new / "raw"
-    for deb in sorted(new.glob("*.deb")):
-        run_tool(["dpkg-deb", "-x", str(deb), str(raw)], 300, f"unpacking {deb.name} ...")
-    kernel = new / "kernel"
+def arrange(raw, kernel):
+    """Make the directory kernel, as it is kept, out of unpacked packages; returns the version."""
     kernel.mkdir()
     images = sorted(raw.glob("boot/vmlinuz-*")) + sorted(raw.glob("usr/lib/modules/*/vmlinuz"))
     trees = sorted(raw.glob("lib/modules/*")) + sorted(raw.glob("usr/lib/modules/*"))

@@ -227,16 +227,21 @@ def wait_for_text(program, regex, timeout, start=0):
                                  + [f"    {line}" for line in program.tail()]))
 
 
-def run_tool(argv, timeout, note=None, cwd=None):
+def run_tool(argv, timeout, note=None, cwd=None, lines=8, every=2):
     """Run a helper program to its end and return its standard output.
 
-    note: a text that is shown when it takes more than two seconds, or a function that gives one
-    every two seconds. KitError with the end of its output when it fails or takes too long.
+    note: a text that is shown when it takes more than two seconds, or a function that gives one then
+    and again whenever so many seconds (every) have gone by. KitError with the last lines of its
+    output when it fails or takes too long.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        tool = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd,
-                                start_new_session=True,
-                                env=dict(os.environ, LC_ALL="C", DEBIAN_FRONTEND="noninteractive"))
+        try:
+            tool = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd,
+                start_new_session=True,
+                env=dict(os.environ, LC_ALL="C", DEBIAN_FRONTEND="noninteractive"))
+        except OSError as e:
+            raise KitError(f"cannot run {argv[0]}: {e.strerror}") from e
         begin = time.monotonic()
         next_note = 2 if note else timeout
         try:
@@ -247,7 +252,7 @@ def run_tool(argv, timeout, note=None, cwd=None):
                     break
                 if took > next_note:
                     print(note() if callable(note) else note, flush=True)
-                    next_note = took + 2 if callable(note) else timeout
+                    next_note = took + every if callable(note) else timeout
         finally:
             late = tool.poll() is None
             if late:
@@ -258,6 +263,6 @@ def run_tool(argv, timeout, note=None, cwd=None):
         if tool.returncode == 0:
             return text
         err.seek(0)
-        said = (text + err.read().decode("utf-8", "replace")).strip().splitlines()[-8:]
+        said = (text + err.read().decode("utf-8", "replace")).strip().splitlines()[-lines:]
         what = f"took more than {timeout} s" if late else f"failed with status {tool.returncode}"
         raise KitError("\n".join([f"{' '.join(argv)} {what}:"] + [f"    {s}" for s in said]))
