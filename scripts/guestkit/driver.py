@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kernel modules for guests: ours (kernel/) and those of tests, built outside the source tree.
+
+    path = driver.module(kernel.find())    # .../ivshmem.ko
+
+What was built is kept in the cache directory, module/VERSION/NAME-HASH/, by a hash of all that goes
+into it; what nobody has asked for in a week is removed.
+
+Headers: of the kernel (Kernel.headers), installed ones (linux-headers-VERSION), or those packages
+downloaded and unpacked into the cache directory, headers/VERSION/.
+"""
+
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import time
+
+from . import cache, debs
+from .proc import KitError, find_program, run_tool
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SOURCES = ROOT / "kernel"
+PUBLIC_HEADERS = ROOT / "include" / "ivshmem"
+
+#: What belongs to a module's source directory.
+_SOURCE_NAMES = ("Kbuild", "*.c", "*.h")
+_HEADERS_PART = r"linux-(?:headers|kbuild)-\d\S*"
+_KEPT = 7 * 24 * 3600  # seconds
+
+
+def module(kernel, directory=None):
+    """Path of ivshmem.ko, our driver, for a kernel.Kernel. directory: where to keep it instead of in
+    the cache directory."""
+    return modules(kernel, SOURCES, ["ivshmem"], directory)[0]
+
+
+def modules(kernel, source_dir, names, directory=None):
+    """Paths of NAME.ko, built from a directory with NAME.c for each (or a Kbuild). They may include
+    "ivshmem/*.h" of the public headers."""
+    source_dir = pathlib.Path(source_dir)
+    where = pathlib.Path(directory or cache.directory("module")) / kernel.version
+    entry = where / f"{names[0]}-{_hash(kernel, source_dir, names)}"
+    paths = [entry / f"{name}.ko" for name in names]
+    if not _touched(entry):
+        with cache.locked(where, f"kernel modules for {kernel.version}"):
+            if not _touched(entry):
+                with cache.new(where) as new:
+                    _build(kernel, source_dir, names, new)
+                    os.rename(new / "done", entry)
+                _prune(where)
+    return paths
+
+
+def _touched(entry):
+    try:
+        os.utime(entry)
+        return True
+    except FileNotFoundError:
+        return False
+
+
+def _prune(where):
+    for entry in where.glob("[!.]*-*"):
+        if entry.stat().st_mtime < time.time() - _KEPT:
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _hash(kernel, source_dir, names):
+    """Of everything that decides how the modules come out."""
+    digest = hashlib.sha256(repr((kernel.version, str(kernel.folder), str(kernel.headers),
+                                  list(names))).encode())
+    for path in _sources(source_dir) + _public_headers():
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _sources(source_dir):
+    found = sorted(path for name in _SOURCE_NAMES for path in source_dir.glob(name))
+    if not found:
+        raise KitError(f"{source_dir} has no sources of a kernel module")
+    return found
+
+
+def _public_headers():
+    return [PUBLIC_HEADERS / "driver.h", PUBLIC_HEADERS / "registers.h"]
+
+
+def _build(kernel, source_dir, names, new):
+    compile_modules(kernel, source_dir, names, new / "work")
+    (new / "done").mkdir()
+    for name in names:
+        try:
+            os.rename(new / "work" / "kernel" / f"{name}.ko", new / "done" / f"{name}.ko")
+        except FileNotFoundError as e:
+            raise KitError(f"{source_dir} was built and made no {name}.ko: see its Kbuild") from e
+
+
+def compile_modules(kernel, source_dir, names, work, arguments=()):
+    """Build in the new directory work, which gets kernel/ (the sources, the modules) and include/.
+    Returns what make said, warnings too; arguments: more of make's, like W=1."""
+    work = pathlib.Path(work)
+    (work / "kernel").mkdir(parents=True)
+    (work / "include" / "ivshmem").mkdir(parents=True)
+    for path in _sources(pathlib.Path(source_dir)):
+        shutil.copy(path, work / "kernel")
+    for path in _public_headers():
+        shutil.copy(path, work / "include" / "ivshmem")
+    kbuild = work / "kernel" / "Kbuild"
+    if not kbuild.exists():
+        kbuild.write_text("".join(f"obj-m += {name}.o\n" for name in names)
+                          + "ccflags-y := -I$(src)/../include\n")
+    return make(kernel, work, ["modules", *arguments])
+
+
+def make(kernel, work, arguments):
+    """make with the kernel's build directory, for the modules in work/kernel/; returns what it said,
+    errors and warnings in place."""
+    if not kernel.folder:
+        _need_compiler()
+    inside = "/build" if kernel.folder else str(work)
+    command = ["make", "-C", str(headers(kernel)), f"M={inside}/kernel", f"-j{os.cpu_count() or 1}",
+               "--no-print-directory", *arguments]
+    note = f"building {arguments[0]} for Linux {kernel.version} ..."
+    # Through a shell, so that warnings stay beside the file that they are about.
+    if kernel.folder:
+        return kernel.folder.run(command, 600, note, build=work)
+    return run_tool(["sh", "-c", 'exec "$@" 2>&1', "sh", *command], 600, note, lines=20)
+
+
+def _need_compiler():
+    for program in ("make", "gcc"):
+        if not find_program(program):
+            raise KitError(f"{program} is missing, so no kernel module can be built: "
+                           f"install the package {program}")
+
+
+def headers(kernel):
+    """The build directory of a kernel: its own, an installed one, or one downloaded now."""
+    return kernel.headers or installed_headers(kernel.version) or downloaded_headers(kernel.version)
+
+
+def installed_headers(version):
+    """The build directory that the package of this machine has brought, or None."""
+    for path in (f"/lib/modules/{version}/build", f"/usr/src/linux-headers-{version}"):
+        if os.path.exists(f"{path}/Makefile"):
+            return pathlib.Path(path)
+    return None
+
+
+def downloaded_headers(version):
+    """A build directory in the cache, put there now if it is not there yet."""
+    where = cache.directory("headers")
+    path = where / version / "usr" / "src" / f"linux-headers-{version}"
+    if not path.is_dir():
+        with cache.locked(where, "kernel headers"):
+            if not path.is_dir():
+                _fetch_headers(version, where)
+    return path
+
+
+def _fetch_headers(version, where):
+    package = f"linux-headers-{version}"
+    otherwise = f"install the headers of Linux {version} (Debian and Ubuntu: the package {package})"
+    debs.need_apt(otherwise)
+
+    def packages():
+        found = debs.all_parts_of(package, _HEADERS_PART)
+        if not debs.is_known(package):
+            raise KitError(f"apt knows no package {package}. If the kernel in "
+                           f"{cache.directory('kernel')} has become old, remove it there: a new one "
+                           f"is downloaded. Or {otherwise}")
+        return [package] + found
+
+    with cache.new(where) as new:
+        print(f"downloading the headers of Linux {version} into {where}", flush=True)
+        debs.download(packages, new, "kernel headers")
+        root = new / "root"
+        debs.unpack(new, root)
+        relocate(root, where / version)
+        os.rename(root, where / version)
+
+
+def relocate(root, final):
+    """Headers expect to be in /usr/src: let makefiles and links lead to where they will be."""
+    for makefile in [*root.glob("usr/src/*/Makefile"), *root.glob("usr/src/*/.kernelvariables")]:
+        text = makefile.read_text()
+        makefile.write_text(re.sub(r"(?<![\w/])/usr/(src|lib)/linux-", rf"{final}/usr/\1/linux-",
+                                   text))
+    for link in [path for path in root.glob("usr/src/*/*") if path.is_symlink()]:
+        target = os.readlink(link)
+        if target.startswith("/") and os.path.lexists(f"{root}{target}"):
+            link.unlink()
+            link.symlink_to(f"{final}{target}")
