@@ -23,6 +23,7 @@
 #define WORDS_MAX 4
 #define LINE_LEN 256
 #define EVENTS_MAX 1024 /* before commands get their turn again */
+#define GONE "the device was unplugged, or taken from its driver"
 
 struct settings {
 	char address[4096];
@@ -37,7 +38,8 @@ static const char help_text[] =
 	"Joins a region as a peer, prints the doorbells it receives, and rings others.\n"
 	"\n"
 	"  -S, --socket PATH      the server's socket (/tmp/ivshmem_socket)\n"
-	"  -a, --address ADDRESS  another way in: unix:PATH, shm:NAME, file:PATH, pci:BDF\n"
+	"  -a, --address ADDRESS  another way in: unix:PATH, shm:NAME, file:PATH, pci:BDF,\n"
+	"                         /dev/ivshmemN\n"
 	"  -c, --command COMMAND  do this and end; may be given several times\n"
 	"  -v, --verbose          say also who we are, who joins and leaves, and every ring\n"
 	"  -V, --version          print the version and end\n"
@@ -83,6 +85,8 @@ static enum outcome ring(struct ivs_peer *peer, const struct settings *settings,
 		return fail(what, "the peer has no such vector (see dump)");
 	case IVS_PEER_E_UNABLE:
 		return fail(what, ivs_peer_why_not(peer, IVS_CAP_RING));
+	case IVS_PEER_E_GONE:
+		return fail(what, GONE);
 	default:
 		return fail(what, strerror(-result));
 	}
@@ -146,6 +150,7 @@ static void dump_caps(const struct ivs_peer *peer)
 		{IVS_CAP_RING, "ring"},
 		{IVS_CAP_WAIT, "wait"},
 		{IVS_CAP_ROSTER, "roster"},
+		{IVS_CAP_CACHED, "cached memory"},
 	};
 
 	for (unsigned int i = 0; i < sizeof(caps) / sizeof(*caps); i++) {
@@ -179,7 +184,7 @@ static enum outcome dump(struct ivs_peer *peer)
 	size_t len;
 
 	ivs_peer_memory(peer, &len);
-	printf("way in  %s\n", ivs_peer_way(peer));
+	printf("way in  %s\n", ivs_peer_describe(peer));
 	if (ivs_peer_usable_len(peer) < len)
 		printf("region  %s, of which the last %zu KiB are reserved\n",
 		       ivs_size_text(len, size), (len - ivs_peer_usable_len(peer)) / 1024);
@@ -281,6 +286,8 @@ static enum outcome take_events(struct ivs_peer *peer, const struct settings *se
 		if (!result)
 			print_event(settings, &event);
 	}
+	if (result == IVS_PEER_E_GONE)
+		return fail(settings->address, GONE);
 	if (result < 0 && result != -EINTR)
 		return fail("cannot take events", strerror(-result));
 	return OUTCOME_OK;

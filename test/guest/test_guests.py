@@ -114,8 +114,8 @@ def test_doorbell_without_iommu(boot, place):  # noqa: F811
     host.out.wait("doorbell on vector 1")
     assert "peek: id 1 through sysfs" in console
     assert console.count("peek: done") == 2
-    assert ("interrupts need vfio; this guest has no IOMMU: start QEMU with -device "
-            "intel-iommu,intremap=on and kernel-irqchip=split") in console
+    assert ("interrupts need our driver (modprobe ivshmem), or vfio, for which this guest has no IOMMU: start "
+            "QEMU with -device intel-iommu,intremap=on and kernel-irqchip=split") in console
 
 
 def test_a_guest_sees_who_comes_and_goes(build, boot, place):  # noqa: F811

@@ -37,7 +37,7 @@ def test_dump(place):
     done = place.run_client("-c", "dump")
     check(done, 0)
     assert [line.split() for line in done.stdout.splitlines()] == [
-        ["way", "in", "unix"], ["region", "2M"],
+        ["way", "in", "unix:", "cached", "memory,", "3", "vectors"], ["region", "2M"],
         ["peer", "2", "3", "vectors", "(this", "one)"],
         ["peer", "0", "3", "vectors"], ["peer", "1", "3", "vectors"]]
     for client in clients:
@@ -124,7 +124,7 @@ def test_script(place):
     place.server()
     client = join(place)
     done = place.run_client("-v", text="# a script\n\nint 0 0\ndump")
-    check(done, 0, "rang peer 0 vector 0\nway in  unix\n")
+    check(done, 0, "rang peer 0 vector 0\nway in  unix: cached memory, ")
     assert readable(client.own) == [0]
     check(place.run_client(text="help\nquit\nnonsense\n"), 0, "quit ")
 
@@ -233,7 +233,7 @@ def test_plain_region(place, way, option):
         file.truncate(1 << 20)
     name = place.shm if way == "shm" else place.shm_path
     done = place.run(place.client_program, option, f"{way}:{name}", "-c", "dump")
-    check(done, 0, f"way in  {way}\nregion  1M\n")
+    check(done, 0, f"way in  {way}: cached memory, no interrupts\nregion  1M\n")
     reasons = done.stdout.splitlines()[2:]
     assert [line.split(":")[0] for line in reasons] == ["no id", "no ring", "no wait", "no roster"]
     assert all("a plain region has neither ids nor doorbells: use a server" in line
