@@ -2,11 +2,20 @@
 # The short names of what one does most; meson and scripts/ do the work.
 BUILD ?= build
 
-.PHONY: all demo check check-slow bench install clean
+KERNEL ?= $(shell uname -r)
+
+.PHONY: all driver demo check check-slow bench install clean
 
 all:
 	@scripts/install-packages build
 	@scripts/build $(BUILD)
+
+# The guest's driver, for the running kernel or KERNEL=VERSION; needs its headers (linux-headers-VERSION).
+driver:
+	@mkdir -p $(BUILD)/driver/include
+	@cp kernel/* $(BUILD)/driver && cp -r include/ivshmem $(BUILD)/driver/include
+	@$(MAKE) -C /lib/modules/$(KERNEL)/build M=$(abspath $(BUILD))/driver modules
+	@echo "driver: $(BUILD)/driver/ivshmem.ko for Linux $(KERNEL)"
 
 # Two guests and the host talk. DEMO=host: three processes, no VM. KEEP=1: leave the guests running.
 demo:
