@@ -109,7 +109,7 @@ struct ivs_seat {
 /**
  * struct ivs_file - one open file
  * @read_lock: guards @text, @next and what was seen
- * @text:      a line that has not been read to its end
+ * @text:      what is left of a line that has not been read to its end
  * @next:      the vector to look at first, so that each gets its turn
  * @seats:     one for each vector
  */
@@ -120,7 +120,6 @@ struct ivs_file {
 	struct mutex read_lock;
 	char text[32];
 	unsigned int text_len;
-	unsigned int text_at;
 	unsigned int next;
 	struct ivs_seat seats[];
 };

@@ -11,17 +11,16 @@
 
 static int add_file(struct ivs_device *device, struct ivs_file *file)
 {
-	int result = 0;
+	bool room;
 
 	mutex_lock(&device->files_lock);
-	if (device->files_n == IVS_DRIVER_FILES_MAX) {
-		result = -EMFILE;
-	} else {
+	room = device->files_n < IVS_DRIVER_FILES_MAX;
+	if (room) {
 		device->files_n++;
 		list_add_tail(&file->node, &device->files);
 	}
 	mutex_unlock(&device->files_lock);
-	return result;
+	return room ? 0 : -EMFILE;
 }
 
 static int open(struct inode *inode, struct file *filp)
@@ -106,35 +105,25 @@ static bool has_something(const struct ivs_file *file)
 	return READ_ONCE(file->text_len) || find_rung(file) < file->device->vectors_n;
 }
 
-/* The line that is being read, or the next one. Called with read_lock held. */
-static void fill_text(struct ivs_file *file)
+/* The line that is being read, or the next one. Return: bytes, 0 if there is nothing. */
+static ssize_t take_text(struct ivs_file *file, char __user *out, size_t out_len)
 {
 	unsigned int vector = find_rung(file);
 	u64 count;
 
-	if (file->text_len || vector == file->device->vectors_n)
-		return;
-	count = ivs_vector_count(file->device, vector);
-	WRITE_ONCE(file->seats[vector].seen, count);
-	WRITE_ONCE(file->next, vector + 1);
-	file->text_at = 0;
-	WRITE_ONCE(file->text_len,
-		   scnprintf(file->text, sizeof(file->text), "%u %llu\n", vector, count));
-}
-
-/* Return: bytes, 0 if there is nothing. Called with read_lock held. */
-static ssize_t take_text(struct ivs_file *file, char __user *out, size_t out_len)
-{
-	size_t len;
-
-	fill_text(file);
-	len = min_t(size_t, out_len, file->text_len - file->text_at);
-	if (copy_to_user(out, file->text + file->text_at, len))
+	if (!file->text_len && vector < file->device->vectors_n) {
+		count = ivs_vector_count(file->device, vector);
+		WRITE_ONCE(file->seats[vector].seen, count);
+		WRITE_ONCE(file->next, vector + 1);
+		WRITE_ONCE(file->text_len, scnprintf(file->text, sizeof(file->text), "%u %llu\n",
+						     vector, count));
+	}
+	out_len = min_t(size_t, out_len, file->text_len);
+	if (copy_to_user(out, file->text, out_len))
 		return -EFAULT;
-	file->text_at += len;
-	if (file->text_at == file->text_len)
-		WRITE_ONCE(file->text_len, 0);
-	return len;
+	memmove(file->text, file->text + out_len, file->text_len - out_len);
+	WRITE_ONCE(file->text_len, file->text_len - out_len);
+	return out_len;
 }
 
 static ssize_t read(struct file *filp, char __user *out, size_t out_len, loff_t *pos)
@@ -143,14 +132,10 @@ static ssize_t read(struct file *filp, char __user *out, size_t out_len, loff_t 
 	struct ivs_device *device = file->device;
 	ssize_t result;
 
-	if (!out_len)
-		return 0;
-	for (;;) {
+	while (out_len) {
 		if (is_gone(device))
 			return -ENODEV;
-		result = mutex_lock_interruptible(&file->read_lock);
-		if (result)
-			return result;
+		mutex_lock(&file->read_lock);
 		result = take_text(file, out, out_len);
 		mutex_unlock(&file->read_lock);
 		if (result)
@@ -162,6 +147,7 @@ static ssize_t read(struct file *filp, char __user *out, size_t out_len, loff_t 
 		if (result)
 			return result;
 	}
+	return 0;
 }
 
 static __poll_t poll(struct file *filp, struct poll_table_struct *table)
@@ -218,38 +204,25 @@ static int ring(struct ivs_device *device, const struct ivs_ioc_ring *ring)
 	return 0;
 }
 
-static int set_eventfd(struct ivs_file *file, const struct ivs_ioc_eventfd *wanted)
-{
-	if (wanted->vector >= file->device->vectors_n || wanted->fd < -1)
-		return -EINVAL;
-	return ivs_vector_listen(file, wanted->vector, wanted->fd);
-}
-
-static int with_hardware(struct ivs_file *file, unsigned int command, union argument *arg)
-{
-	switch (command) {
-	case IVS_IOC_INFO:
-		return get_info(file->device, &arg->info);
-	case IVS_IOC_RING:
-		return ring(file->device, &arg->ring);
-	default:
-		return set_eventfd(file, &arg->eventfd);
-	}
-}
-
 /* No user memory is touched while hardware is held: it may be ours, and fault. */
 static int run(struct ivs_file *file, unsigned int command, union argument *arg)
 {
+	struct ivs_device *device = file->device;
 	int result = -ENODEV;
 
-	if (command == IVS_IOC_DMABUF)
-		return ivs_dmabuf_export(file, &arg->dmabuf);
-	if (command != IVS_IOC_INFO && !(file->file->f_mode & FMODE_WRITE))
-		return -EBADF;
-	down_read(&file->device->hardware);
-	if (!file->device->gone)
-		result = with_hardware(file, command, arg);
-	up_read(&file->device->hardware);
+	down_read(&device->hardware);
+	if (device->gone)
+		goto out;
+	if (command == IVS_IOC_INFO)
+		result = get_info(device, &arg->info);
+	else if (!(file->file->f_mode & FMODE_WRITE))
+		result = -EBADF;
+	else if (command == IVS_IOC_RING)
+		result = ring(device, &arg->ring);
+	else
+		result = ivs_vector_listen(file, arg->eventfd.vector, arg->eventfd.fd);
+out:
+	up_read(&device->hardware);
 	return result;
 }
 
@@ -258,20 +231,16 @@ static long ioctl(struct file *filp, unsigned int command, unsigned long user)
 	union argument arg = {};
 	int result;
 
-	switch (command) {
-	case IVS_IOC_INFO:
-	case IVS_IOC_RING:
-	case IVS_IOC_EVENTFD:
-	case IVS_IOC_DMABUF:
-		break;
-	default:
+	if (command != IVS_IOC_INFO && command != IVS_IOC_RING && command != IVS_IOC_EVENTFD &&
+	    command != IVS_IOC_DMABUF)
 		return -ENOTTY;
-	}
 	if (_IOC_DIR(command) & _IOC_WRITE &&
 	    copy_from_user(&arg, (void __user *)user, _IOC_SIZE(command)))
 		return -EFAULT;
+	if (command == IVS_IOC_DMABUF)
+		return ivs_dmabuf_export(filp->private_data, &arg.dmabuf);
 	result = run(filp->private_data, command, &arg);
-	if (result >= 0 && _IOC_DIR(command) & _IOC_READ &&
+	if (!result && _IOC_DIR(command) & _IOC_READ &&
 	    copy_to_user((void __user *)user, &arg, _IOC_SIZE(command)))
 		return -EFAULT;
 	return result;

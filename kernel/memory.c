@@ -13,75 +13,16 @@
 #include "compat.h"
 #include "device.h"
 
-#define KIND_SHIFT IVS_MMAP_SHIFT
 #define WINDOW SZ_2M /* as much is put in at a time */
-
-/* Where a mapping's offsets begin within what it maps, whatever kind it is of. */
-static u64 offset_of(pgoff_t pgoff)
-{
-	return ((u64)pgoff << PAGE_SHIFT) & ((1ULL << KIND_SHIFT) - 1);
-}
 
 static u64 kind_of(const struct vm_area_struct *vma)
 {
-	return ((u64)vma->vm_pgoff << PAGE_SHIFT) & ~((1ULL << KIND_SHIFT) - 1);
+	return ((u64)vma->vm_pgoff << PAGE_SHIFT) & ~0ULL << IVS_MMAP_SHIFT;
 }
 
-struct window {
-	struct vm_area_struct *vma;
-	unsigned long begin;
-	unsigned long pfn;
-};
-
-static int set_one(pte_t *pte, unsigned long addr, void *data)
+static u64 offset_of(const struct vm_area_struct *vma)
 {
-	const struct window *window = data;
-	unsigned long pfn = window->pfn + ((addr - window->begin) >> PAGE_SHIFT);
-
-	/* Another thread may have been here first. */
-	if (pte_none(ptep_get(pte)))
-		set_pte_at(window->vma->vm_mm, addr, pte,
-			   pte_mkspecial(pfn_pte(pfn, window->vma->vm_page_prot)));
-	return 0;
-}
-
-static vm_fault_t insert_memory(struct ivs_device *device, struct vm_fault *vmf)
-{
-	struct vm_area_struct *vma = vmf->vma;
-	unsigned long begin = max(ALIGN_DOWN(vmf->address, WINDOW), vma->vm_start);
-	unsigned long end = min(ALIGN_DOWN(vmf->address, WINDOW) + WINDOW, vma->vm_end);
-	struct window window = {
-		.vma = vma,
-		.begin = begin,
-		.pfn = PHYS_PFN(device->memory_at + offset_of(vma->vm_pgoff) + begin -
-				vma->vm_start),
-	};
-
-	if (apply_to_page_range(vma->vm_mm, begin, end - begin, set_one, &window))
-		return VM_FAULT_OOM;
-	return VM_FAULT_NOPAGE;
-}
-
-static vm_fault_t fault(struct vm_fault *vmf)
-{
-	struct ivs_device *device = vmf->vma->vm_private_data;
-	u64 kind = kind_of(vmf->vma);
-	unsigned long pfn;
-	vm_fault_t result;
-
-	down_read(&device->hardware);
-	if (kind == IVS_MMAP_STATUS)
-		pfn = PHYS_PFN(virt_to_phys(device->status));
-	else if (device->gone)
-		pfn = page_to_pfn(device->zeroes);
-	else
-		pfn = PHYS_PFN(device->registers_at);
-	if (device->gone || kind == IVS_MMAP_STATUS || kind == IVS_MMAP_REGISTERS)
-		result = vmf_insert_pfn(vmf->vma, vmf->address, pfn);
-	else
-		result = insert_memory(device, vmf);
-	up_read(&device->hardware);
-	return result;
+	return ((u64)vma->vm_pgoff << PAGE_SHIFT) - kind_of(vma);
 }
 
 static bool is_memory(const struct vm_area_struct *vma)
@@ -89,7 +30,51 @@ static bool is_memory(const struct vm_area_struct *vma)
 	return kind_of(vma) == IVS_MMAP_MEMORY || kind_of(vma) == IVS_MMAP_MEMORY_WC;
 }
 
-/* A copy or a part of a mapping that there is. */
+static int set_one(pte_t *pte, unsigned long addr, void *data)
+{
+	const struct vm_area_struct *vma = data;
+	const struct ivs_device *device = vma->vm_private_data;
+	u64 at = device->memory_at + offset_of(vma) + (addr - vma->vm_start);
+
+	/* Another thread may have been here first. */
+	if (pte_none(ptep_get(pte)))
+		set_pte_at(vma->vm_mm, addr, pte,
+			   pte_mkspecial(pfn_pte(PHYS_PFN(at), vma->vm_page_prot)));
+	return 0;
+}
+
+static vm_fault_t insert_memory(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long window = ALIGN_DOWN(vmf->address, WINDOW);
+	unsigned long begin = max(window, vma->vm_start);
+	unsigned long end = min(window + WINDOW, vma->vm_end);
+
+	return apply_to_page_range(vma->vm_mm, begin, end - begin, set_one, vma) ? VM_FAULT_OOM :
+										   VM_FAULT_NOPAGE;
+}
+
+static vm_fault_t fault(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct ivs_device *device = vma->vm_private_data;
+	unsigned long pfn = PHYS_PFN(device->registers_at);
+	vm_fault_t result;
+
+	down_read(&device->hardware);
+	if (kind_of(vma) == IVS_MMAP_STATUS)
+		pfn = PHYS_PFN(virt_to_phys(device->status));
+	else if (device->gone)
+		pfn = page_to_pfn(device->zeroes);
+	if (is_memory(vma) && !device->gone)
+		result = insert_memory(vmf);
+	else
+		result = vmf_insert_pfn(vma, vmf->address, pfn);
+	up_read(&device->hardware);
+	return result;
+}
+
+/* Of a copy or a part of a mapping that there is. */
 static void open(struct vm_area_struct *vma)
 {
 	struct ivs_device *device = vma->vm_private_data;
@@ -114,31 +99,6 @@ static const struct vm_operations_struct vm_ops = {
 	.fault = fault,
 };
 
-static int map_memory(struct ivs_device *device, struct vm_area_struct *vma)
-{
-	pgprot_t prot = vma->vm_page_prot;
-	u32 type = IVS_MEMORY_WB;
-	int result = 0;
-
-	if (kind_of(vma) == IVS_MMAP_MEMORY_WC) {
-		prot = pgprot_writecombine(prot);
-		type = pgprot_val(prot) == pgprot_val(pgprot_noncached(vma->vm_page_prot)) ?
-			       IVS_MEMORY_UC :
-			       IVS_MEMORY_WC;
-	}
-	spin_lock(&device->map_lock);
-	if (device->mapped_n && device->memory_type != type) {
-		result = -EBUSY;
-	} else {
-		device->memory_type = type;
-		device->mapped_n++;
-	}
-	spin_unlock(&device->map_lock);
-	if (!result)
-		vma->vm_page_prot = pgprot_decrypted(prot);
-	return result;
-}
-
 u32 ivs_memory_type(struct ivs_device *device)
 {
 	u32 type;
@@ -149,59 +109,70 @@ u32 ivs_memory_type(struct ivs_device *device)
 	return type;
 }
 
-/* What lies at these offsets, and how many bytes of it there are; 0: nothing to be mapped. */
-static u64 bytes_of(const struct ivs_device *device, const struct vm_area_struct *vma)
+static int map_memory(struct ivs_device *device, struct vm_area_struct *vma)
+{
+	pgprot_t uncached = pgprot_noncached(vma->vm_page_prot);
+	u32 type = IVS_MEMORY_WB;
+	int result = -EBUSY;
+
+	if (kind_of(vma) == IVS_MMAP_MEMORY_WC) {
+		vma->vm_page_prot = pgprot_writecombine(vma->vm_page_prot);
+		type = pgprot_val(vma->vm_page_prot) == pgprot_val(uncached) ? IVS_MEMORY_UC :
+									       IVS_MEMORY_WC;
+	}
+	spin_lock(&device->map_lock);
+	if (!device->mapped_n || device->memory_type == type) {
+		device->memory_type = type;
+		device->mapped_n++;
+		result = 0;
+	}
+	spin_unlock(&device->map_lock);
+	return result;
+}
+
+/* How many bytes there are of this kind; what of it may not be mapped is an error. */
+static s64 bytes_of(const struct ivs_device *device, const struct vm_area_struct *vma, bool writable)
 {
 	switch (kind_of(vma)) {
 	case IVS_MMAP_MEMORY:
 	case IVS_MMAP_MEMORY_WC:
 		return device->memory_len;
 	case IVS_MMAP_REGISTERS:
-		return device->mappable ? PAGE_SIZE : 0;
+		if (!device->mappable)
+			return -ENXIO;
+		return writable ? PAGE_SIZE : -EACCES;
 	case IVS_MMAP_STATUS:
-		return PAGE_SIZE;
+		return vma->vm_flags & VM_WRITE ? -EACCES : PAGE_SIZE;
 	default:
-		return 0;
-	}
-}
-
-static int map_kind(struct ivs_device *device, struct vm_area_struct *vma, bool writable)
-{
-	switch (kind_of(vma)) {
-	case IVS_MMAP_REGISTERS:
-		if (!writable)
-			return -EACCES;
-		vma->vm_page_prot = pgprot_decrypted(pgprot_noncached(vma->vm_page_prot));
-		return 0;
-	case IVS_MMAP_STATUS:
-		if (vma->vm_flags & VM_WRITE)
-			return -EACCES;
-		vm_flags_clear(vma, VM_MAYWRITE);
-		return 0;
-	default:
-		return map_memory(device, vma);
+		return -ENXIO;
 	}
 }
 
 /* @writable: the file is. Should the device go meanwhile, nothing is there yet to be taken away. */
 int ivs_memory_mmap(struct ivs_device *device, struct vm_area_struct *vma, bool writable)
 {
+	s64 bytes = bytes_of(device, vma, writable);
 	u64 len = vma->vm_end - vma->vm_start;
-	u64 offset = offset_of(vma->vm_pgoff);
-	u64 bytes = bytes_of(device, vma);
-	int result;
+	int result = 0;
 
 	if (READ_ONCE(device->gone))
 		return -ENODEV;
-	if (!bytes)
-		return -ENXIO;
-	if (offset >= bytes || len > bytes - offset)
+	if (bytes < 0)
+		return bytes;
+	if (offset_of(vma) >= bytes || len > bytes - offset_of(vma))
 		return -EINVAL;
 	if ((vma->vm_flags & (VM_SHARED | VM_MAYWRITE)) == VM_MAYWRITE)
 		return -EINVAL; /* MAP_PRIVATE */
-	result = map_kind(device, vma, writable);
+	if (is_memory(vma))
+		result = map_memory(device, vma);
+	else if (kind_of(vma) == IVS_MMAP_REGISTERS)
+		vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
+	else
+		vm_flags_clear(vma, VM_MAYWRITE);
 	if (result)
 		return result;
+	if (kind_of(vma) != IVS_MMAP_STATUS)
+		vma->vm_page_prot = pgprot_decrypted(vma->vm_page_prot);
 	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_private_data = device;
 	vma->vm_ops = &vm_ops;

@@ -107,7 +107,7 @@ int ivs_vectors_init(struct ivs_device *device)
 	return 0;
 }
 
-/* @fd -1: no longer. Called with an index below vectors_n. */
+/* @fd -1: no longer. */
 int ivs_vector_listen(struct ivs_file *file, u32 number, int fd)
 {
 	struct ivs_vector *vector = &file->device->vectors[number];
@@ -115,6 +115,8 @@ int ivs_vector_listen(struct ivs_file *file, u32 number, int fd)
 	struct eventfd_ctx *ctx = NULL;
 	unsigned long flags;
 
+	if (number >= file->device->vectors_n || fd < -1)
+		return -EINVAL;
 	if (fd >= 0)
 		ctx = eventfd_ctx_fdget(fd);
 	if (IS_ERR(ctx))
