@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One writes messages into the region and rings everybody; all others print them.
+ *
+ *   one-to-many read unix:/tmp/ivshmem_socket          as many readers as you like
+ *   date | one-to-many write unix:/tmp/ivshmem_socket  each line is a message
+ *   one-to-many read pci:                              in a guest
+ *   date | one-to-many write pci: 0 1 2                in a guest, whom to ring has to be said
+ *                                                      unless ivshmem-server has --roster
+ *
+ * The writer waits for nobody. A reader who comes late or sleeps prints the last 64 messages, and how
+ * many it has missed. There must be one writer at a time.
+ *
+ * Readers trust nothing in the region: they never use a number from there before they have copied and
+ * checked it, and look at 64 slots at most before they wait again. So a hostile peer can make them
+ * print nonsense, but not read elsewhere nor hang.
+ */
+#include <ctype.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ivshmem/peer.h>
+
+#define SLOTS_N 64
+#define WORDS_N 30
+#define TEXT_LEN (WORDS_N * sizeof(uint64_t))
+#define LOOK_MS 1000 /* doorbells can get lost: a stranger can take them */
+
+/*
+ * A message has a number, from 1, and belongs to a generation, which is one run of a writer. Both
+ * are in one word, so that they are always seen together: that is its stamp.
+ */
+#define STAMP(generation, number) ((uint64_t)(generation) << 32 | (uint32_t)(number))
+#define GENERATION(stamp) ((uint32_t)((stamp) >> 32))
+#define NUMBER(stamp) ((uint32_t)(stamp))
+
+/* A seqlock: the text belongs to the stamp if that was there before and after it was copied. */
+struct slot {
+	_Atomic uint64_t stamp; /* 0: being written */
+	_Atomic uint64_t len;
+	_Atomic uint64_t words[WORDS_N];
+};
+
+struct board {
+	_Atomic uint64_t latest; /* the stamp of the last message */
+	char pad[sizeof(struct slot) - sizeof(uint64_t)];
+	struct slot slots[SLOTS_N]; /* a message is in slot number % SLOTS_N */
+};
+_Static_assert(sizeof(struct slot) == 256, "the layout is the same for every peer");
+
+static int fail(const char *what)
+{
+	fprintf(stderr, "one-to-many: %s\n", what);
+	return 1;
+}
+
+static void put(struct board *board, uint64_t stamp, const char *text)
+{
+	struct slot *slot = &board->slots[NUMBER(stamp) % SLOTS_N];
+	uint64_t words[WORDS_N] = {0};
+	size_t len = strnlen(text, TEXT_LEN);
+
+	memcpy(words, text, len);
+	atomic_store_explicit(&slot->stamp, 0, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release); /* 0 is seen before any of what follows */
+	for (size_t i = 0; i < WORDS_N; i++)
+		atomic_store_explicit(&slot->words[i], words[i], memory_order_relaxed);
+	atomic_store_explicit(&slot->len, len, memory_order_relaxed);
+	atomic_store_explicit(&slot->stamp, stamp, memory_order_release);
+	atomic_store_explicit(&board->latest, stamp, memory_order_release);
+}
+
+/* Return: whether @text, of TEXT_LEN + 1 bytes, is the message with this stamp. */
+static bool get(struct board *board, uint64_t stamp, char *text)
+{
+	struct slot *slot = &board->slots[NUMBER(stamp) % SLOTS_N];
+	uint64_t words[WORDS_N];
+	uint64_t len;
+
+	if (atomic_load_explicit(&slot->stamp, memory_order_acquire) != stamp)
+		return false;
+	for (size_t i = 0; i < WORDS_N; i++)
+		words[i] = atomic_load_explicit(&slot->words[i], memory_order_relaxed);
+	len = atomic_load_explicit(&slot->len, memory_order_relaxed);
+	atomic_thread_fence(memory_order_acquire); /* the stamp is looked at after all of that */
+	if (atomic_load_explicit(&slot->stamp, memory_order_relaxed) != stamp || len > TEXT_LEN)
+		return false;
+	memcpy(text, words, len);
+	text[len] = 0;
+	for (char *c = text; *c; c++)
+		*c = isprint((unsigned char)*c) ? *c : '?'; /* terminals obey control characters */
+	return true;
+}
+
+/* Take in who joined and left, then ring those who are there, or those who were named. */
+static int ring(struct ivs_peer *peer, char **names)
+{
+	static unsigned int ids[65536];
+	struct ivs_event event;
+	unsigned int ids_n = 0;
+	int result = 0;
+
+	while (!ivs_peer_next(peer, 0, &event))
+		continue;
+	for (; *names && ids_n < 65536; names++)
+		ids[ids_n++] = (unsigned int)strtoul(*names, NULL, 10);
+	if (!ids_n)
+		ids_n = ivs_peer_roster(peer, ids, 65536);
+	/* Whoever has left meanwhile, or has no vectors, is not our concern. */
+	for (unsigned int i = 0; i < ids_n && result >= 0; i++)
+		result = ivs_peer_ring(peer, ids[i], 0);
+	return result < 0 ? fail(strerror(-result)) : 0;
+}
+
+static int write_all(struct ivs_peer *peer, struct board *board, char **names)
+{
+	uint32_t generation = GENERATION(atomic_load(&board->latest)) + 1;
+	uint32_t number = 0;
+	char line[TEXT_LEN + 1];
+
+	if (ivs_peer_why_not(peer, IVS_CAP_RING))
+		return fail(ivs_peer_why_not(peer, IVS_CAP_RING));
+	if (!*names && ivs_peer_why_not(peer, IVS_CAP_ROSTER))
+		return fail("name the peers to ring: nobody tells who is here");
+	while (fgets(line, sizeof(line), stdin)) {
+		line[strcspn(line, "\n")] = 0;
+		put(board, STAMP(generation, ++number), line);
+		if (ring(peer, names))
+			return 1;
+	}
+	printf("one-to-many: wrote %u messages\n", number);
+	return 0;
+}
+
+/* Print what came after *@seen. */
+static void print_new(struct board *board, uint64_t *seen)
+{
+	uint64_t latest = atomic_load_explicit(&board->latest, memory_order_acquire);
+	uint32_t number = GENERATION(latest) == GENERATION(*seen) ? NUMBER(*seen) : 0;
+	uint32_t lost = 0;
+	char text[TEXT_LEN + 1];
+
+	if (NUMBER(latest) < number)
+		number = 0; /* no honest writer goes back */
+	if (NUMBER(latest) - number > SLOTS_N)
+		lost = NUMBER(latest) - number - SLOTS_N;
+	number += lost;
+	while (number != NUMBER(latest)) {
+		if (get(board, STAMP(GENERATION(latest), ++number), text))
+			printf("%u: %s\n", number, text);
+		else
+			lost++; /* overwritten meanwhile */
+	}
+	if (lost)
+		printf("one-to-many: missed %u messages\n", lost);
+	*seen = latest;
+	fflush(stdout);
+}
+
+static int read_all(struct ivs_peer *peer, struct board *board)
+{
+	uint64_t seen = 0;
+	int result;
+
+	if (ivs_peer_why_not(peer, IVS_CAP_WAIT))
+		return fail(ivs_peer_why_not(peer, IVS_CAP_WAIT));
+	do {
+		print_new(board, &seen);
+		result = ivs_peer_wait(peer, 0, LOOK_MS);
+	} while (!result || result == IVS_PEER_E_TIMEOUT);
+	return fail(result < 0 ? strerror(-result) : "the device is gone");
+}
+
+int main(int argc, char **argv)
+{
+	bool help = argc == 2 && !strcmp(argv[1], "--help");
+	bool reads = argc == 3 && !strcmp(argv[1], "read");
+	struct ivs_peer *peer;
+	struct ivs_error err;
+	int status;
+
+	if (help || !(reads || (argc >= 3 && !strcmp(argv[1], "write")))) {
+		fputs("usage: one-to-many read ADDRESS | write ADDRESS [PEER]... < LINES\n",
+		      help ? stdout : stderr);
+		return help ? 0 : 2;
+	}
+	if (ivs_peer_open(argv[2], NULL, &peer, &err))
+		return fail(err.text);
+	if (ivs_peer_usable_len(peer) < sizeof(struct board))
+		status = fail("the region is too small");
+	else if (reads)
+		status = read_all(peer, ivs_peer_memory(peer, NULL));
+	else
+		status = write_all(peer, ivs_peer_memory(peer, NULL), argv + 3);
+	ivs_peer_close(peer);
+	return status;
+}

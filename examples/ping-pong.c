@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How long does a doorbell take, there and back? Two peers find out. On the host, in two terminals:
+ *
+ *   ping-pong unix:/tmp/ivshmem_socket           in both; each finds the other by the roster
+ *
+ * In a guest, where one has to be told of the other (or start ivshmem-server with --roster):
+ *
+ *   ping-pong pci: 1 10000                       here; 1 is the id over there
+ *   ping-pong /dev/ivshmem0 0 10000              there; 0 is the id here
+ *
+ * Who has the lower id measures, the other answers. A doorbell says "look" and nothing else: anybody
+ * can ring, and several may become one. So a number in the region says what is asked and answered.
+ */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <ivshmem/peer.h>
+
+#define MEETING_MS 30000 /* to find each other */
+#define AGAIN_MS 100	 /* ring again so often while the other may not be there yet */
+#define ANSWER_MS 5000
+
+/* What a peer says to the other: in the region, at its id, in a cache line of its own. */
+struct cell {
+	_Atomic uint64_t ping; /* "answer this"; 0: that was all */
+	_Atomic uint64_t pong; /* "I was asked this" */
+	char pad[48];
+};
+
+struct game {
+	struct ivs_peer *peer;
+	struct cell *mine;
+	struct cell *other;
+	unsigned int other_id;
+	unsigned int rounds;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static int fail(const char *what, int result)
+{
+	fprintf(stderr, "ping-pong: %s%s%s\n", what, result < 0 ? ": " : "",
+		result < 0 ? strerror(-result) : "");
+	return 1;
+}
+
+/*
+ * Ring until there is the answer; again after a while, because the other may not be there yet, and
+ * a stranger may have taken the doorbell.
+ */
+static int ping(const struct game *game, uint64_t number, bool met)
+{
+	uint64_t deadline = now_ns() + (met ? ANSWER_MS : MEETING_MS) * 1000000ull;
+	int result;
+
+	atomic_store(&game->mine->ping, number);
+	while (atomic_load(&game->other->pong) != number) {
+		result = ivs_peer_ring(game->peer, game->other_id, 0);
+		if (result < 0 || (result && met) || now_ns() > deadline)
+			return fail("the other peer does not answer", result);
+		do {
+			result = ivs_peer_wait(game->peer, 0, AGAIN_MS);
+		} while (!result && atomic_load(&game->other->pong) != number);
+		if (result && result != IVS_PEER_E_TIMEOUT)
+			return fail("cannot wait", result);
+	}
+	return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return (*(const uint64_t *)a > *(const uint64_t *)b) -
+	       (*(const uint64_t *)a < *(const uint64_t *)b);
+}
+
+static int measure(const struct game *game)
+{
+	unsigned int n = game->rounds;
+	size_t p50 = n / 2, p99 = n * 99ull / 100;
+	uint64_t *ns = calloc(n, sizeof(*ns));
+	uint64_t number = now_ns(); /* an earlier game, whose cells are still there, had others */
+	int status = ns ? ping(game, number, false) : fail("no memory", 0);
+
+	for (unsigned int i = 0; i < n && !status; i++) {
+		uint64_t start = now_ns();
+
+		status = ping(game, ++number, true);
+		ns[i] = now_ns() - start;
+	}
+	atomic_store(&game->mine->ping, 0);
+	if (!status) {
+		qsort(ns, n, sizeof(*ns), compare);
+		printf("ping-pong: %u round trips with peer %u: min %.1f us, p50 %.1f us, "
+		       "p99 %.1f us\n",
+		       n, game->other_id, (double)ns[0] / 1e3, (double)ns[p50] / 1e3,
+		       (double)ns[p99] / 1e3);
+		if (ivs_peer_ring(game->peer, game->other_id, 0))
+			status = fail("cannot tell the other peer that this was all", 0);
+	}
+	free(ns);
+	return status;
+}
+
+static int answer(const struct game *game)
+{
+	unsigned long answers_n = 0;
+	uint64_t number;
+	int result;
+
+	for (;;) {
+		result = ivs_peer_wait(game->peer, 0, answers_n ? ANSWER_MS : MEETING_MS);
+		if (result)
+			return fail("the other peer does not ring", result);
+		number = atomic_load(&game->other->ping);
+		if (!number && answers_n)
+			break;
+		atomic_store(&game->mine->pong, number);
+		if (ivs_peer_ring(game->peer, game->other_id, 0))
+			return fail("the other peer has left", 0);
+		answers_n += number != 0;
+	}
+	printf("ping-pong: answered peer %u %lu times\n", game->other_id, answers_n);
+	return 0;
+}
+
+/* The first who is there or joins. Return: its id, or -1. */
+static int find_other(struct ivs_peer *peer)
+{
+	struct ivs_event event;
+	int result;
+
+	if (ivs_peer_why_not(peer, IVS_CAP_ROSTER))
+		return -fail("name the other PEER: nobody tells who is here", 0);
+	while (!(result = ivs_peer_next(peer, MEETING_MS, &event))) {
+		if (event.type == IVS_EVENT_JOIN && event.vectors_n)
+			return (int)event.id;
+	}
+	return -fail("nobody else joined", result);
+}
+
+static int play(struct ivs_peer *peer, int other_id, unsigned int rounds)
+{
+	struct cell *cells = ivs_peer_memory(peer, NULL);
+	long cells_n = (long)(ivs_peer_usable_len(peer) / sizeof(*cells));
+	int id = ivs_peer_id(peer);
+	struct game game = {.peer = peer, .rounds = rounds};
+
+	if (ivs_peer_why_not(peer, IVS_CAP_WAIT))
+		return fail(ivs_peer_why_not(peer, IVS_CAP_WAIT), 0);
+	printf("ping-pong: I am peer %d (%s)\n", id, ivs_peer_way(peer));
+	if (other_id < 0 && (other_id = find_other(peer)) < 0)
+		return 1;
+	if (other_id == id || id >= cells_n || other_id >= cells_n)
+		return fail("PEER is oneself, or the region too small for such an id", 0);
+	game.mine = &cells[id];
+	game.other = &cells[other_id];
+	game.other_id = (unsigned int)other_id;
+	return id < other_id ? measure(&game) : answer(&game);
+}
+
+/* Return: the number, or -1 if @text is none from 0 to @max. */
+static long parse(const char *text, long max)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	return *text && !*end && n <= max ? n : -1;
+}
+
+int main(int argc, char **argv)
+{
+	bool help = argc == 2 && !strcmp(argv[1], "--help");
+	long other_id = argc > 2 ? parse(argv[2], 65535) : -1;
+	long rounds = argc > 3 ? parse(argv[3], 10000000) : 1000;
+	struct ivs_peer *peer;
+	struct ivs_error err;
+	int status;
+
+	if (help || argc < 2 || argc > 4 || (argc > 2 && other_id < 0) || rounds < 1) {
+		fputs("usage: ping-pong ADDRESS [PEER [ROUNDS]]\n", help ? stdout : stderr);
+		return help ? 0 : 2;
+	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (ivs_peer_open(argv[1], NULL, &peer, &err))
+		return fail(err.text, 0);
+	status = play(peer, (int)other_id, (unsigned int)rounds);
+	ivs_peer_close(peer);
+	return status;
+}

@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The examples ping-pong, one-to-many and poll-loop: what they print, and what they say when they
+cannot go on. (meet and hello: test_peers.py.)"""
+import fcntl
+import mmap
+import os
+import re
+import signal
+import struct
+import subprocess
+import termios
+
+import pytest
+
+from support.programs import place, wait_until
+
+__all__ = ["place"]
+
+PLAIN = "a plain region has neither ids nor doorbells: use a server (unix:PATH"
+SLOTS = 64
+SLOT_LEN = 256
+TEXT_LEN = 240
+
+
+def example(where, name):
+    """The path of an example."""
+    return where.build / "examples" / name
+
+
+def address(where):
+    """The place's server."""
+    return f"unix:{where.socket}"
+
+
+# All of them
+
+EXAMPLES = {"ping-pong": [[]], "poll-loop": [[]], "one-to-many": [["read"], ["write"]]}
+CALLS = [(name, words) for name, calls in EXAMPLES.items() for words in calls]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_usage(place, name):
+    """--help: status 0; a mistake: status 2 and the same text."""
+    done = place.run(example(place, name), "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {name} ")
+    wrong = place.run(example(place, name))
+    assert (wrong.returncode, wrong.stdout, wrong.stderr) == (2, "", done.stdout)
+
+
+@pytest.mark.parametrize("name, words", [
+    ("ping-pong", ["x"]), ("ping-pong", ["-1"]), ("ping-pong", ["65536"]), ("ping-pong", ["1", "0"]),
+    ("ping-pong", ["1", ""]), ("ping-pong", ["1", "1", "1"]), ("poll-loop", ["0"]),
+    ("poll-loop", ["1", "1"]), ("one-to-many", []), ("one-to-many", ["1"])], ids=str)
+def test_mistakes(place, name, words):
+    """Numbers that are none, and words too many: status 2, before anything is opened."""
+    done = place.run(example(place, name), "unix:/nonexistent", *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"usage: {name} ")
+
+
+@pytest.mark.parametrize("name, words", CALLS)
+def test_no_server(place, name, words):
+    """Status 1, and how to start one."""
+    done = place.run(example(place, name), *words, address(place))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (f"{name}: no server listens at {place.socket}: start it with "
+                           f"ivshmem-server -S {place.socket}\n")
+
+
+@pytest.mark.parametrize("name, words", CALLS)
+def test_plain_region(place, name, words):
+    """shm: has neither doorbells nor ids: the library's sentence, with the way out."""
+    with open(place.shm_path, "wb") as file:
+        file.truncate(1 << 20)
+    done = place.run(example(place, name), *words, f"shm:{place.shm}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{name}: {PLAIN}")
+
+
+@pytest.mark.parametrize("name, words", [("ping-pong", []), ("one-to-many", ["read"])])
+def test_no_vectors(place, name, words):
+    """Who cannot be rung is told what the server lacks. (poll-loop still shows who is there.)"""
+    place.server("-n", "0")
+    done = place.run(example(place, name), *words, address(place))
+    assert done.returncode == 1
+    assert done.stderr == f"{name}: the server gives no vectors: start it with -n 1 or more\n"
+
+
+# ping-pong
+
+RESULT = re.compile(r"ping-pong: (\d+) round trips with peer (\d+): min ([\d.]+) us, "
+                    r"p50 ([\d.]+) us, p99 ([\d.]+) us")
+
+
+def ping_pong(where, *words):
+    """One of two."""
+    return where.start(example(where, "ping-pong"), address(where), *words)
+
+
+def check_game(first, second, rounds):
+    """Peer 0 measured and peer 1 answered; each said so and ended well."""
+    for process in (first, second):
+        assert process.wait() == 0, process.err.text()
+        assert process.err.text() == ""
+    lines = sorted(process.out.text() for process in (first, second))
+    assert lines[0].startswith("ping-pong: I am peer 0 (unix)\n")
+    found = RESULT.fullmatch(lines[0].splitlines()[1])
+    assert found and (int(found[1]), int(found[2])) == (rounds, 1), lines
+    assert 0 < float(found[3]) <= float(found[4]) <= float(found[5])
+    answered = re.fullmatch(r"ping-pong: answered peer 0 (\d+) times", lines[1].splitlines()[1])
+    assert answered and int(answered[1]) >= rounds
+
+
+def test_ping_pong_by_roster(place):
+    """Two who were told of nobody find each other."""
+    place.server("-n", "2")
+    check_game(ping_pong(place), ping_pong(place), 1000)
+
+
+def test_ping_pong_by_id(place):
+    """With ids, and twice: the cells of the first game do not matter to the second."""
+    place.server()
+    for _ in range(2):
+        first = ping_pong(place, "1", "100")
+        first.out.wait("I am peer 0")
+        check_game(first, ping_pong(place, "0", "100"), 100)
+        place.servers()[-1].stop()
+        place.server()
+
+
+def test_ping_pong_other_dies(place):
+    """The one who answers is killed: the other ends with status 1."""
+    place.server()
+    memory = board(place)
+    first = ping_pong(place, "1", "10000000")
+    first.out.wait("I am peer 0")
+    second = ping_pong(place, "0")
+    answer = slice(64 + 8, 64 + 16)  # in the cell of peer 1
+    wait_until(lambda: any(memory[answer]), "peer 1 has answered")
+    second.end()
+    assert first.wait() == 1
+    assert first.err.text() == "ping-pong: the other peer does not answer"
+
+
+def test_ping_pong_with_oneself(place):
+    """One's own id is no partner, nor one that has no room in the region."""
+    place.server("-l", "4K")
+    for other in ("0", "64"):
+        done = place.run(example(place, "ping-pong"), address(place), other)
+        assert done.returncode == 1
+        assert "PEER is oneself, or the region too small" in done.stderr
+
+
+# one-to-many
+
+def read_all(where):
+    """A reader, which has joined when it is returned."""
+    before = where.servers()[-1].err.count("joined")
+    reader = where.start(example(where, "one-to-many"), "read", address(where))
+    where.servers()[-1].err.wait("joined", before + 1)
+    return reader
+
+
+def write_lines(where, lines, *words):
+    """A writer, run to its end."""
+    done = where.run(example(where, "one-to-many"), "write", address(where), *words,
+                     text="".join(line + "\n" for line in lines))
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def board(where):
+    """The region of the place's server, as a stranger sees it."""
+    with open(where.shm_path, "r+b") as file:
+        return where.add(mmap.mmap(file.fileno(), 0))
+
+
+def put(memory, number, text, generation=7, length=None, stamp=None):
+    """A message, as a stranger may write it."""
+    at = SLOT_LEN * (1 + number % SLOTS)
+    stamp = generation << 32 | number if stamp is None else stamp
+    memory[at + 16:at + 16 + TEXT_LEN] = text.ljust(TEXT_LEN, b"\0")
+    memory[at:at + 16] = struct.pack("<QQ", stamp, len(text) if length is None else length)
+    memory[:8] = struct.pack("<Q", generation << 32 | number)
+
+
+def test_one_to_many(place):
+    """Each reader prints each message, in order; a second writer begins a generation of its own."""
+    place.server()
+    readers = [read_all(place) for _ in range(3)]
+    assert write_lines(place, ["good morning", "to all"]) == "one-to-many: wrote 2 messages\n"
+    for reader in readers:
+        reader.out.wait("2: to all")
+    write_lines(place, ["again"])
+    for reader in readers:
+        reader.out.wait("1: again")
+        assert reader.out.seen == ["1: good morning", "2: to all", "1: again"]
+
+
+def test_only_whom_it_names(place):
+    """Peers can be named: this one is rung."""
+    place.server()
+    reader = read_all(place)
+    write_lines(place, ["you"], "0", "40000")
+    reader.out.wait("1: you")
+
+
+def test_late_reader(place):
+    """Who comes late prints the last 64, and says how many it has missed."""
+    place.server()
+    write_lines(place, map(str, range(1, 101)))
+    reader = read_all(place)
+    reader.out.wait("missed 36 messages")
+    assert reader.out.seen == [f"{n}: {n}" for n in range(37, 101)] + [
+        "one-to-many: missed 36 messages"]
+
+
+def test_reader_that_sleeps(place):
+    """Who does not look while more is written than there is room for: none is invented or torn."""
+    place.server()
+    reader = read_all(place)
+    reader.signal(signal.SIGSTOP)
+    write_lines(place, (f"{n} " * 20 for n in range(1, 501)))
+    reader.signal(signal.SIGCONT)
+    reader.out.wait("500: ")
+    reader.out.wait("one-to-many: missed 436 messages")
+    for line in reader.out.seen[:-1]:
+        number = line.split(":")[0]
+        assert set(line.split(": ")[1].split()) == {number}
+
+
+def test_long_lines(place):
+    """A line longer than a message is several; bytes that terminals obey are not printed."""
+    place.server()
+    reader = read_all(place)
+    write_lines(place, ["x" * 300, "\33[2J\x07bell"])
+    reader.out.wait("bell")
+    assert reader.out.seen == ["1: " + "x" * TEXT_LEN, "2: " + "x" * 60, "3: ?[2J?bell"]
+
+
+@pytest.mark.parametrize("what", ["length", "stamp", "half", "back", "far", "noise"])
+def test_hostile_writer(place, what):
+    """Whatever a stranger writes: the reader goes on, and prints what an honest writer says next."""
+    server = place.server()
+    memory = board(place)
+    reader = read_all(place)
+    if what == "length":
+        put(memory, 1, b"x", length=TEXT_LEN + 1)
+        put(memory, 2, b"y", length=(1 << 64) - 1)
+    elif what == "stamp":
+        put(memory, 1, b"x", stamp=5)
+    elif what == "half":
+        put(memory, 1, b"x", stamp=0)
+    elif what == "back":
+        put(memory, 9, b"nine")
+        place.run_client("-c", "int 0 0")
+        reader.out.wait("9: nine")
+        put(memory, 3, b"three")
+    elif what == "far":
+        memory[:8] = struct.pack("<Q", (7 << 32) + 0xffffffff)
+    else:
+        memory[:(1 + SLOTS) * SLOT_LEN] = os.urandom((1 + SLOTS) * SLOT_LEN)
+    place.run_client("-c", "int 0 0")
+    reader.out.wait("three" if what == "back" else "missed")
+    write_lines(place, ["honest"])
+    reader.out.wait("1: honest")
+    assert reader.popen.poll() is None and server.popen.poll() is None
+
+
+def test_region_too_small(place):
+    """4K does not hold a board."""
+    place.server("-l", "4K")
+    for words in ("read", "write"):
+        done = place.run(example(place, "one-to-many"), words, address(place))
+        assert (done.returncode, done.stderr) == (1, "one-to-many: the region is too small\n")
+
+
+# poll-loop
+
+def poll_loop(where, *words):
+    """One with a standard input to write to."""
+    return where.start(example(where, "poll-loop"), address(where), *words, stdin=subprocess.PIPE)
+
+
+def test_poll_loop(place):
+    """Joins, doorbells, leaves, the timer and commands, in one loop."""
+    place.server("-n", "2")
+    first = poll_loop(place, "1")
+    first.out.wait("I am peer 0 (unix), 2 vectors")
+    second = poll_loop(place, "3600")
+    first.out.wait("peer 1 joined with 2 vectors")
+    second.out.wait("peer 0 joined with 2 vectors")
+    second.write("ring 0 1\nring 0 0\nring 0 9\nring 7 0\nnonsense\n")
+    first.out.wait("doorbell on vector 0")
+    first.out.wait("doorbell on vector 1")
+    second.out.wait("peer 0 has no vector 9")
+    second.out.wait("peer 7 has no vector 0")
+    second.out.wait("commands: ring PEER VECTOR, quit")
+    first.out.wait("1 others, 2 doorbells so far")
+    second.write("quit\n")
+    assert second.wait() == 0
+    first.out.wait("peer 1 left")
+    first.out.wait("0 others, 2 doorbells so far")
+    place.servers()[-1].stop()
+    first.out.wait("the server is gone; doorbells go on working")
+    first.write("ring 0 1\n")
+    first.out.wait("doorbell on vector 1", 2)
+    first.popen.stdin.close()
+    assert (first.wait(), first.err.text()) == (0, "")
+
+
+def test_poll_loop_input_in_pieces(place):
+    """A line may come in pieces; one too long is cut and obeyed as it is: no command."""
+    place.server()
+    loop = poll_loop(place)
+    loop.write("rin")
+    loop.out.wait("I am peer 0")
+    wait_until(lambda: not has_input(loop), "the piece has been read")
+    loop.write("g 0 0\n" + "x" * 5000 + "\n")
+    loop.out.wait("doorbell on vector 0")
+    loop.out.wait("commands:")
+    loop.write("quit")
+    loop.popen.stdin.close()
+    assert loop.wait() == 0
+    assert loop.out.count("commands:") == 1
+
+
+def has_input(process):
+    """Whether something lies in the pipe to its standard input."""
+    count = bytearray(4)
+    fcntl.ioctl(process.popen.stdin, termios.FIONREAD, count)
+    return any(count)
