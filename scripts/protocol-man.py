@@ -22,7 +22,7 @@ ivshmem-protocol - registers of the device, and what server and clients say to e
 FOOT = """
 # SEE ALSO
 
-*ivshmem-server*(1), *ivshmem-client*(1)
+*ivshmem-server*(1), *ivshmem-client*(1), *ivshmem*(4), *libivshmem*(3)
 """
 SPAN = re.compile(r"\*\*(.+?)\*\*|\*(.+?)\*|`([^`]+)`")
 

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The public headers compile alone, in C and C++, and so does what the manual shows."""
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import BUILD, SOURCE
+
+HEADERS = sorted(path.name for path in (SOURCE / "include" / "ivshmem").glob("*.h"))
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
+LANGUAGES = {"c11": "c", "c17": "c", "gnu17": "c", "c++11": "c++", "c++17": "c++"}
+COMPILERS = {("gcc", "c"): "gcc", ("gcc", "c++"): "g++",
+             ("clang", "c"): "clang", ("clang", "c++"): "clang++"}
+
+
+def compile_text(text, kind, standard, *options):
+    """Compile what stands in @text. Return: what the compiler says, "" if it is content."""
+    language = LANGUAGES[standard]
+    program = COMPILERS[kind, language]
+    assert shutil.which(program), f"{program} is missing: scripts/install-packages test"
+    done = subprocess.run([program, f"-std={standard}", *WARNINGS, "-I", SOURCE / "include",
+                           "-x", language, "-", *(options or ["-fsyntax-only"])],
+                          input=text, capture_output=True, text=True, timeout=60, check=False)
+    assert bool(done.returncode) == bool(done.stderr), done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("standard", LANGUAGES)
+@pytest.mark.parametrize("kind", ["gcc", "clang"])
+@pytest.mark.parametrize("header", HEADERS)
+def test_alone(header, kind, standard):
+    """Each header needs no other before it, may be included twice, and gives no warning."""
+    text = f"#include <ivshmem/{header}>\n" * 2 + "extern int something;\n"
+    assert compile_text(text, kind, standard) == ""
+
+
+@pytest.mark.parametrize("standard", LANGUAGES)
+@pytest.mark.parametrize("kind", ["gcc", "clang"])
+def test_all_together(kind, standard):
+    """All in one, in both orders: no name has two meanings."""
+    for order in (HEADERS, HEADERS[::-1]):
+        assert compile_text("".join(f"#include <ivshmem/{name}>\n" for name in order), kind,
+                            standard) == ""
+
+
+def test_a_mistake_is_found():
+    """The check itself: what needs another header is complained of."""
+    assert "size_t" in compile_text("size_t ivs_broken(void);\n", "gcc", "c11")
+
+
+@pytest.mark.parametrize("kind", ["gcc", "clang"])
+@pytest.mark.parametrize("standard", ["c11", "c++11"])
+def test_used(kind, standard):
+    """Options as initialisers, and calls, as programs in both languages have them."""
+    assert compile_text("""
+#include <ivshmem/peer.h>
+#include <ivshmem/region.h>
+#include <ivshmem/registers.h>
+int use(struct ivs_peer *peer);
+int use(struct ivs_peer *peer)
+{
+	struct ivs_region_options opts = IVS_REGION_OPTIONS_INIT;
+	struct ivs_event event;
+
+	return ivs_peer_next(peer, 0, &event) + (int)opts.size + (int)IVS_DOORBELL(1, 2);
+}
+""", kind, standard) == ""
+
+
+def test_program_of_the_manual(tmp_path):
+    """The whole program of libivshmem(3) compiles, is linked, and says how to use it."""
+    text = (SOURCE / "man" / "libivshmem.3.scd").read_text()
+    code = text.split("# EXAMPLE")[1].split("```")[1].replace("\\\\", "\\")
+    program, libraries = tmp_path / "program", BUILD / "src"
+    assert compile_text(code, "gcc", "gnu17", "-o", program, "-L", libraries, "-livshmem",
+                        f"-Wl,-rpath,{libraries}") == ""
+    done = subprocess.run([program], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stderr) == (2, f"program: usage: {program} ADDRESS [WORD]\n")

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The manual pages: all that is public is in them, and groff has nothing to complain about."""
+import os
+import re
+import subprocess
+
+import pytest
+
+from conftest import BUILD, SOURCE
+
+PAGES = sorted(path.name[:-len(".scd")] for path in (SOURCE / "man").glob("*.scd")) + [
+    "ivshmem-protocol.7"]
+FUNCTIONS = re.findall(r"^\t(ivs_\w+);", (SOURCE / "src" / "libivshmem.map").read_text(), re.M)
+ALIAS = re.compile(r"\.so man3/(\w+\.3)\n")
+
+#: Header -> the constants in it that programs use.
+CONSTANTS = {
+    "peer.h": r"\bIVS_(?:PEER_E|CAP|EVENT)_\w+\b",
+    "region.h": r"\bIVS_REGION_(?:E_\w+|KEEP_ID|OPTIONS_INIT)\b",
+    "driver.h": r"\bIVS_(?:IOC|INFO|MEMORY)_\w+\b|\bIVS_MMAP_(?!SHIFT)\w+\b|\bIVS_DRIVER_VERSION\b",
+}
+
+
+def run(*words, stdin=None):
+    """Run something. Return: what it printed, both streams."""
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "MANROFFSEQ": "", "MANWIDTH": "80"}
+    done = subprocess.run([str(word) for word in words], env=environment, check=False,
+                          stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=20)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def page_of(function):
+    """The page that "man FUNCTION" shows."""
+    text = (BUILD / "man" / f"{function}.3").read_text()
+    alias = ALIAS.match(text)
+    return (BUILD / "man" / alias[1]).read_text() if alias else text
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_warnings(page):
+    """Neither groff nor man has anything to warn of; tables are made by tbl."""
+    assert run("groff", "-t", "-man", "-ww", "-z", BUILD / "man" / page) == ""
+    with open(os.devnull, "w") as nothing:
+        done = subprocess.run(["man", "--warnings", "-l", BUILD / "man" / page], check=False,
+                              env={**os.environ, "LC_ALL": "C.UTF-8", "MANROFFSEQ": "t",
+                                   "MANWIDTH": "80"},
+                              stdout=nothing, stderr=subprocess.PIPE, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_sections(page):
+    """Each page says what it is about, and where to read on: pages of ours that exist."""
+    text = (BUILD / "man" / page).read_text()
+    for section in ("NAME", "DESCRIPTION", "SEE ALSO"):
+        assert f".SH {section}" in text, section
+    for name, number in re.findall(r"\\fB((?:ivs|libivs)[\w-]+)\\fR\((\d)\)", text):
+        assert (BUILD / "man" / f"{name}.{number}").exists(), f"{name}({number})"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_function_has_a_page(function):
+    """man FUNCTION works, and its page has its name, its declaration and what it returns."""
+    text = page_of(function)
+    name = text.split(".SH NAME")[1].split(".SH ")[0]
+    assert re.search(rf"\b{function}\b", name)
+    assert re.search(rf"[ *]{function}\(", text.split(".SH SYNOPSIS")[1])
+    for section in ("RETURN VALUE", "ERRORS", "THREAD SAFETY", "EXAMPLE"):
+        assert f".SH {section}" in text, section
+
+
+@pytest.mark.parametrize("header", CONSTANTS)
+def test_constants_are_explained(header):
+    """Every constant of a header that programs use is in some page."""
+    code = (SOURCE / "include" / "ivshmem" / header).read_text()
+    code = re.sub(r"/\*.*?\*/", "", code, flags=re.S)
+    text = "".join((SOURCE / "man" / f"{page}.scd").read_text() for page in PAGES
+                   if page.endswith((".3", ".4")))
+    wanted = set(re.findall(CONSTANTS[header], code))
+    assert wanted
+    missing = sorted(name for name in wanted if not re.search(rf"\b{name}\b", text))
+    assert not missing
+
+
+def test_declarations_are_those_of_the_headers():
+    """What a SYNOPSIS declares is what the header does, but for attributes."""
+    def squeeze(text):
+        text = re.sub(r"\b(IVS_PUBLIC|IVS_MUST_USE)\b", "", text)
+        return re.sub(r"\s+", "", text)
+
+    headers = squeeze("".join((SOURCE / "include" / "ivshmem" / name).read_text()
+                              for name in ("peer.h", "region.h")))
+    checked = 0
+    for page in PAGES:
+        if not page.startswith("ivs_"):
+            continue
+        synopsis = (SOURCE / "man" / f"{page}.scd").read_text().split("```")[1]
+        for declaration in re.findall(r"^[a-z][^;{}]*?\bivs_\w+\([^;]*;", synopsis, re.M):
+            assert squeeze(declaration) in headers, declaration
+            checked += 1
+    assert checked >= len(FUNCTIONS)
