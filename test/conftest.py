@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+import tempfile
 
 import pytest
 
@@ -71,3 +72,10 @@ def pytest_configure(config):
 def build():
     """The build directory under test."""
     return BUILD
+
+
+@pytest.fixture
+def tmp_path():
+    """An empty directory. Pytest's own would stay behind."""
+    with tempfile.TemporaryDirectory(prefix="ivs-") as path:
+        yield pathlib.Path(path)
