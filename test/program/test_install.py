@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What `make install` puts where, and whether programs can be built and run with it alone."""
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+from conftest import BUILD, SOURCE
+from support.programs import is_sanitized, place
+
+__all__ = ["place"]
+
+#: Where the unit of systemd looks, whatever the prefix.
+OUTSIDE = ["etc/ivshmem/example.conf"]
+
+
+class Installed:
+    """The build under test, installed below a directory of its own."""
+
+    def __init__(self, root):
+        self.root = root
+        self.run("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", root)
+        options = {option["name"]: option["value"] for option in
+                   json.loads(self.run("meson", "introspect", "--buildoptions", BUILD))}
+        self.prefix = root / options["prefix"].lstrip("/")
+        self.libraries = self.prefix / options["libdir"]
+        self.headers = self.prefix / options["includedir"] / "ivshmem"
+        self.manual = self.prefix / options["mandir"]
+        self.programs = self.prefix / options["bindir"]
+
+    def run(self, *words, **environment):
+        """Run something that must succeed. Return: what it printed."""
+        done = subprocess.run([str(word) for word in words], capture_output=True, text=True,
+                              env={**os.environ, **environment}, cwd=self.root, timeout=120,
+                              check=False)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def pkg_config(self, *words):
+        """What pkg-config says of the library, and of nothing else on this machine."""
+        return self.run("pkg-config", *words, "libivshmem",
+                        PKG_CONFIG_LIBDIR=str(self.libraries / "pkgconfig"),
+                        PKG_CONFIG_SYSROOT_DIR=str(self.root)).split()
+
+    def build(self, name, *options):
+        """Build an example, of which nothing but its own file is there. Return: the program."""
+        shutil.copy(SOURCE / "examples" / f"{name}.c", self.root)
+        program = self.root / f"{name}{''.join(options)}"
+        static = ["--static"] if "-static" in options else []
+        self.run("gcc", *options, "-o", program, f"{name}.c",
+                 *self.pkg_config("--cflags", "--libs", *static))
+        return program
+
+    def files(self):
+        """All files, as seen from the root."""
+        return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*")
+                      if not path.is_dir())
+
+
+@pytest.fixture(scope="module")
+def installed():
+    """Installed once for all."""
+    with tempfile.TemporaryDirectory(prefix="ivs-install-") as root:
+        yield Installed(pathlib.Path(root))
+
+
+def version():
+    """What meson.build says."""
+    return re.search(r"^  version: '(.*)'", (SOURCE / "meson.build").read_text(), re.M)[1]
+
+
+def exported():
+    """What src/libivshmem.map names."""
+    return set(re.findall(r"^\t(ivs_\w+);", (SOURCE / "src" / "libivshmem.map").read_text(), re.M))
+
+
+def test_places(installed):
+    """Everything is below the prefix, but for the one file that has its place."""
+    prefix = str(installed.prefix.relative_to(installed.root)) + "/"
+    assert [name for name in installed.files() if not name.startswith(prefix)] == OUTSIDE
+    for path in (installed.programs / "ivshmem-server", installed.programs / "ivshmem-client",
+                 installed.libraries / f"libivshmem.so.{version()}",
+                 installed.libraries / "libivshmem.a", installed.manual / "man1/ivshmem-server.1"):
+        assert path.is_file(), path
+    assert {path.name for path in installed.headers.iterdir()} == {
+        path.name for path in (SOURCE / "include" / "ivshmem").glob("*.h")}
+
+
+def test_version(installed):
+    """One version everywhere, and links that lead to it."""
+    assert installed.pkg_config("--modversion") == [version()]
+    library = (installed.libraries / "libivshmem.so").resolve()
+    assert library.name == f"libivshmem.so.{version()}"
+    dynamic = installed.run("readelf", "-d", library)
+    soname = re.search(r"SONAME.*\[(.*)\]", dynamic)[1]
+    assert (installed.libraries / soname).resolve() == library
+    assert "RPATH" not in dynamic and "RUNPATH" not in dynamic
+    if not is_sanitized(installed.programs / "ivshmem-client"):
+        assert version() in installed.run(installed.programs / "ivshmem-client", "--version")
+
+
+def test_exports(installed):
+    """The library exports exactly what its map names."""
+    lines = installed.run("nm", "-D", "--defined-only", "-f", "posix",
+                          installed.libraries / "libivshmem.so").splitlines()
+    symbols = {line.split()[0].split("@")[0]: line.split()[1] for line in lines}
+    functions = {name for name, kind in symbols.items() if kind == "T"}
+    assert functions == exported()
+    assert {name for name, kind in symbols.items() if kind != "T"} <= {"IVSHMEM_0.1"}
+
+
+def test_headers_declare_what_is_exported(installed):
+    """Each function that is declared public is exported, and the other way round."""
+    text = "".join(path.read_text() for path in sorted(installed.headers.iterdir()))
+    declared = re.findall(r"^IVS_PUBLIC[^;(]*?\b(ivs_\w+)\(", text, re.M)
+    assert len(declared) == len(set(declared))
+    assert set(declared) == exported()
+
+
+def test_manual(installed):
+    """man finds every function."""
+    for function in sorted(exported()):
+        text = installed.run("man", "-M", installed.manual, "3", function, MANWIDTH="500",
+                             LC_ALL="C.UTF-8")
+        assert f" {function}" in text.split("SYNOPSIS")[0], function
+
+
+def test_no_paths_of_the_build(installed):
+    """Nothing that is read by people or programs names the directories that it was built in."""
+    for name in installed.files():
+        path = installed.root / name
+        if path.suffix in (".pc", ".h", ".conf", ".service", ".socket") or "/man/" in name:
+            text = path.read_text()
+            assert str(BUILD) not in text and str(SOURCE) + "/" not in text, name
+
+
+@pytest.mark.parametrize("linked", ["shared", "static"])
+def test_program(installed, place, linked):
+    """hello, built with what pkg-config says, talks to the server that was installed."""
+    if is_sanitized(installed.libraries / "libivshmem.so"):
+        pytest.skip("a library built with a sanitizer needs programs built with it")
+    place.server_program = installed.programs / "ivshmem-server"
+    place.server()
+    hello = installed.build("hello", *(["-static"] if linked == "static" else []))
+    environment = {"LD_LIBRARY_PATH": None if linked == "static" else installed.libraries}
+    waiting = place.start(hello, f"unix:{place.socket}", environment=environment)
+    waiting.out.wait("hello: I am peer 0 and wait")
+    telling = place.start(hello, f"unix:{place.socket}", "0", "good morning",
+                          environment=environment)
+    assert telling.wait() == 0, telling.err.text()
+    assert waiting.wait() == 0
+    waiting.out.wait("hello: peer 0 was told: good morning")
+    needed = installed.run("readelf", "-d", hello)
+    assert ("libivshmem.so.0" in needed) == (linked == "shared")
