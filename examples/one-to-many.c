@@ -44,9 +44,8 @@ struct slot {
 };
 
 struct board {
-	_Atomic uint64_t latest; /* the stamp of the last message */
-	char pad[sizeof(struct slot) - sizeof(uint64_t)];
-	struct slot slots[SLOTS_N]; /* a message is in slot number % SLOTS_N */
+	_Atomic uint64_t latest;		  /* the stamp of the last message */
+	_Alignas(256) struct slot slots[SLOTS_N]; /* a message is in slot number % SLOTS_N */
 };
 _Static_assert(sizeof(struct slot) == 256, "the layout is the same for every peer");
 
@@ -100,10 +99,12 @@ static int ring(struct ivs_peer *peer, char **names)
 	static unsigned int ids[65536];
 	struct ivs_event event;
 	unsigned int ids_n = 0;
-	int result = 0;
+	int result;
 
-	while (!ivs_peer_next(peer, 0, &event))
+	while (!(result = ivs_peer_next(peer, 0, &event)))
 		continue;
+	if (result == IVS_PEER_E_GONE)
+		return fail("the device is gone");
 	for (; *names && ids_n < 65536; names++)
 		ids[ids_n++] = (unsigned int)strtoul(*names, NULL, 10);
 	if (!ids_n)
@@ -116,8 +117,7 @@ static int ring(struct ivs_peer *peer, char **names)
 
 static int write_all(struct ivs_peer *peer, struct board *board, char **names)
 {
-	uint32_t generation = GENERATION(atomic_load(&board->latest)) + 1;
-	uint32_t number = 0;
+	uint32_t generation = GENERATION(atomic_load(&board->latest)) + 1, number = 0;
 	char line[TEXT_LEN + 1];
 
 	if (ivs_peer_why_not(peer, IVS_CAP_RING))
@@ -156,7 +156,6 @@ static void print_new(struct board *board, uint64_t *seen)
 	if (lost)
 		printf("one-to-many: missed %u messages\n", lost);
 	*seen = latest;
-	fflush(stdout);
 }
 
 static int read_all(struct ivs_peer *peer, struct board *board)
@@ -186,6 +185,7 @@ int main(int argc, char **argv)
 		      help ? stdout : stderr);
 		return help ? 0 : 2;
 	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (ivs_peer_open(argv[2], NULL, &peer, &err))
 		return fail(err.text);
 	if (ivs_peer_usable_len(peer) < sizeof(struct board))
