@@ -139,6 +139,36 @@ def test_no_paths_of_the_build(installed):
             assert str(BUILD) not in text and str(SOURCE) + "/" not in text, name
 
 
+@pytest.mark.parametrize("name", ["hello", "one-to-many", "ping-pong", "poll-loop", "region"])
+def test_examples_compile(installed, name):
+    """Each example is one file that compiles anywhere, without a warning."""
+    shutil.copy(SOURCE / "examples" / f"{name}.c", installed.root)
+    installed.run("gcc", "-Wall", "-Wextra", "-Werror", "-c", "-o", os.devnull, f"{name}.c",
+                  *installed.pkg_config("--cflags"))
+
+
+def test_cxx_program(installed):
+    """C++ programs find the functions, which have C linkage."""
+    if is_sanitized(installed.libraries / "libivshmem.so"):
+        pytest.skip("a library built with a sanitizer needs programs built with it")
+    (installed.root / "open.cc").write_text("""
+#include <cstdio>
+#include <ivshmem/peer.h>
+int main()
+{
+	ivs_error error;
+	ivs_peer *peer;
+	int result = ivs_peer_open("nowhere", nullptr, &peer, &error);
+	std::puts(error.text);
+	return result == IVS_PEER_E_ADDRESS ? 0 : 1;
+}
+""")
+    installed.run("g++", "-Wall", "-Wextra", "-Werror", "-o", "open", "open.cc",
+                  *installed.pkg_config("--cflags", "--libs"))
+    said = installed.run(installed.root / "open", LD_LIBRARY_PATH=str(installed.libraries))
+    assert said.startswith('"nowhere" is no address of a way in')
+
+
 @pytest.mark.parametrize("linked", ["shared", "static"])
 def test_program(installed, place, linked):
     """hello, built with what pkg-config says, talks to the server that was installed."""
