@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The examples in a guest: the same static files, beside the same programs on the host."""
+import os
+
+import pytest
+
+from guestkit import initramfs, kernel, machine
+from support.programs import place  # noqa: F401 (a fixture)
+
+BOOT = 120
+EXAMPLES = ["hello", "one-to-many", "ping-pong", "poll-loop"]
+
+
+@pytest.fixture
+def boot(build, place):  # noqa: F811
+    """boot(script, devices, ...): a guest that runs a script with the examples."""
+    guests = []
+
+    def start(script, devices, **options):
+        guest_kernel = kernel.find()
+        image = os.path.join(place.dir, "guest.img")
+        initramfs.build(
+            image, guest_kernel, script, modules=initramfs.VFIO if options.get("iommu") else (),
+            programs=[(build / f"examples/{name}-static", name) for name in EXAMPLES])
+        guests.append(machine.Guest("guest", guest_kernel, image, image + ".log", devices=devices,
+                                    **options))
+        return guests[-1]
+
+    yield start
+    for guest in guests:
+        guest.stop()
+
+
+def test_examples_through_vfio(build, boot, place):  # noqa: F811
+    """Guest and host: a word, round trips, messages in both directions, and a loop of one's own."""
+    server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
+    address = f"unix:{server.socket}"
+
+    def host(name, *words):
+        return place.start(build / "examples" / name, *words)
+
+    with boot("hello pci:; echo ready; ping-pong pci:; "
+              "echo from-the-guest | one-to-many write pci:; "
+              "echo ring 0 1 | poll-loop pci:; one-to-many read pci:",
+              machine.doorbell(server.socket, 2), iommu=True, bind="vfio-pci") as guest:
+        guest.wait_for(r"^hello: I am peer 0 and wait", BOOT)
+        assert host("hello", address, "0", "good morning").wait() == 0
+        guest.wait_for(r"^hello: peer 0 was told: good morning", BOOT)
+        guest.wait_for("^ready", BOOT)
+        answering = host("ping-pong", address)
+        guest.wait_for(r"^ping-pong: 1000 round trips with peer \d+: min ", BOOT)
+        assert answering.wait() == 0
+        reading = host("one-to-many", "read", address)
+        reading.out.wait("1: from-the-guest", timeout=BOOT)
+        guest.wait_for(r"^I am peer 0 \(vfio\), 2 vectors", BOOT)
+        writing = place.run(build / "examples" / "one-to-many", "write", address, "0",
+                            text="from-the-host\n")
+        assert writing.returncode == 0, writing.stderr
+        guest.wait_for(r"^1: from-the-host", BOOT)
