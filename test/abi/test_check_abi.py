@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""scripts/check-abi.py can fail: what breaks programs is reported, what does not is not."""
+"""scripts/check-abi can fail: what breaks programs is reported, what does not is not."""
+import importlib.machinery
 import importlib.util
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ import pytest
 
 from conftest import BUILD, SOURCE
 
-CHECK = SOURCE / "scripts" / "check-abi.py"
+CHECK = SOURCE / "scripts" / "check-abi"
 
 HEADER = """
 enum ivs_kind { IVS_KIND_ONE = 1, IVS_KIND_TWO };
@@ -130,12 +131,12 @@ def test_no_library(tmp_path):
 
 def test_no_baseline(tmp_path):
     """Without git, and in a clone that does not reach back to it: skipped, with the reason."""
-    for name in ("scripts/check-abi.py", "src/libivshmem.baseline"):
+    for name in ("scripts/check-abi", "src/libivshmem.baseline"):
         (tmp_path / name).parent.mkdir()
         shutil.copy(SOURCE / name, tmp_path / name)
     commit = (tmp_path / "src" / "libivshmem.baseline").read_text().splitlines()[-1]
     for message in ("not a git repository", f"commit {commit} is not in this clone"):
-        done = subprocess.run([tmp_path / "scripts" / "check-abi.py", BUILD], capture_output=True,
+        done = subprocess.run([tmp_path / "scripts" / "check-abi", BUILD], capture_output=True,
                               text=True, timeout=60, check=False)
         assert done.returncode == 0
         assert "\nok 1 - abi # SKIP " in done.stdout and message in done.stdout
@@ -154,9 +155,9 @@ def test_own_library(tmp_path):
         text = path.read_text()
         assert before in text
         path.write_text(text.replace(before, after))
-    spec = importlib.util.spec_from_file_location("check_abi", CHECK)
-    check_abi = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(check_abi)
+    loader = importlib.machinery.SourceFileLoader("check_abi", str(CHECK))
+    check_abi = importlib.util.module_from_spec(importlib.util.spec_from_loader("check_abi", loader))
+    loader.exec_module(check_abi)
     new = check_abi.build_library(tmp_path / "source", tmp_path / "build")
     status, text = check((BUILD / "src" / "libivshmem.so", SOURCE / "include" / "ivshmem"),
                          (new, tmp_path / "source" / "include" / "ivshmem"))
