@@ -2,7 +2,12 @@
 """Small throw-away guests for the demo and the tests.
 
 proc       host programs with a guaranteed end, signals, bounded waits
+cache      what is downloaded or built once, outside the repository
+debs       the distribution's packages as files
 kernel     the distribution's own kernel, downloaded once and kept in the cache directory
+stable     Debian's current release in a folder: its kernel, headers, compiler, tools
+debug_kernel  a kernel that watches itself, built from the distribution's source
+driver     kernel modules for these kernels: ours and those of tests
 cpio       writes a newc archive (no root and no cpio program needed)
 initramfs  busybox, static programs and kernel modules behind a small /init
 machine    one QEMU guest: start, wait for its console, stop
