@@ -165,13 +165,14 @@ def _fetch_headers(version, where):
     otherwise = f"install the headers of Linux {version} (Debian and Ubuntu: the package {package})"
     debs.need_apt(otherwise)
 
+    if not debs.is_known(package):
+        debs.update_lists(f"apt knows no package {package}")
+    if not debs.is_known(package):
+        raise KitError(f"apt knows no package {package}. If the kernel in {cache.directory('kernel')} "
+                       f"has become old, remove it: a new one is downloaded. Or {otherwise}")
+
     def packages():
-        found = debs.all_parts_of(package, _HEADERS_PART)
-        if not debs.is_known(package):
-            raise KitError(f"apt knows no package {package}. If the kernel in "
-                           f"{cache.directory('kernel')} has become old, remove it there: a new one "
-                           f"is downloaded. Or {otherwise}")
-        return [package] + found
+        return [package] + debs.all_parts_of(package, _HEADERS_PART)
 
     with cache.new(where) as new:
         print(f"downloading the headers of Linux {version} into {where}", flush=True)

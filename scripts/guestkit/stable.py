@@ -24,21 +24,7 @@ SUITES = ("stable", "trixie")  # a mirror may lack the link
 PACKAGES = ("dkms", "gcc", "kmod", "linux-headers-cloud-amd64", "linux-image-cloud-amd64", "make",
             "sparse", "udev")
 
-#: Whatever is written goes to memory, and all mounts end with the process: nothing is left.
-_INSIDE = """
-cd "$1"
-mount -t tmpfs tmpfs mnt
-mkdir mnt/upper mnt/work mnt/root
-mount -t overlay overlay -o lowerdir=.,upperdir=mnt/upper,workdir=mnt/work mnt/root
-mount --rbind /dev mnt/root/dev
-mount -t proc proc mnt/root/proc
-if [ -n "$2" ]; then
-	mkdir mnt/root/build
-	mount --bind "$2" mnt/root/build
-fi
-shift 2
-exec chroot mnt/root "$@"
-"""
+_INSIDE = pathlib.Path(__file__).with_name("folder.sh")
 
 
 class Unavailable(KitError):
@@ -57,10 +43,8 @@ class Folder:
     def run(self, command, timeout, note=None, build="", lines=20):
         """Run a command in the folder; returns what it said, errors in place. What it writes is
         forgotten, but for what it writes to /build, which is the directory build."""
-        script = f"set -e\nexec 2>&1\n{_INSIDE}"
-        return run_tool(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script,
-                         "sh", str(self.root), str(build), *map(str, command)], timeout, note,
-                        lines=lines)
+        return run_tool(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", str(_INSIDE),
+                         str(self.root), str(build), *map(str, command)], timeout, note, lines=lines)
 
 
 def find():
