@@ -42,6 +42,10 @@ FORBIDDEN_CALLS = re.compile(r"\b(exit|_exit|abort|quick_exit)\s*\(")
 #: IVS_SYSCALLS(name, ...): the system calls of that file, in src/util/syscalls.h.
 LIST = re.compile(r"^IVS_SYSCALLS\((\w+)", re.MULTILINE)
 
+#: The guest's driver is the kernel's: its own headers, the public ones, the kernel's.
+KERNEL_MAY_INCLUDE = re.compile(r"<(linux|asm)/[\w/.-]+>|\"ivshmem/[\w.-]+\"|\"[\w.-]+\"")
+KERNEL_LICENCE = "SPDX-License-Identifier: GPL-2.0-only"
+
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
 INCLUDE = re.compile(r'^#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
@@ -74,6 +78,17 @@ def check_pure(name, text, complain):
             complain(name, f"is pure and includes <{header}>")
 
 
+def check_kernel(name, text, complain):
+    """The driver: its licence, and that it includes nothing of the programs."""
+    if KERNEL_LICENCE not in text.split("\n", 1)[0]:
+        complain(name, "must begin with " + KERNEL_LICENCE)
+    for kind, header in INCLUDE.findall(text):
+        shown = f"<{header}>" if kind == "<" else f'"{header}"'
+        own = kind == '"' and "/" not in header
+        if not KERNEL_MAY_INCLUDE.fullmatch(shown) or (own and not (ROOT / "kernel" / header).is_file()):
+            complain(name, f"the driver must not include {shown}")
+
+
 def check_functions(name, lines, complain):
     """In kernel style a function's body is from a brace in the first column to the other."""
     start = None
@@ -95,6 +110,8 @@ def check_file(name, complain):
         complain(name, f"has {len(lines) - 1} lines, more than {FILE_LINES_MAX}")
     if name.endswith(".c"):
         check_functions(name, lines, complain)
+    if name.startswith("kernel/"):
+        check_kernel(name, text, complain)
     if name.startswith("src/") and name.endswith((".c", ".h")):
         check_includes(name, text, complain)
         if FORBIDDEN_CALLS.search(text):
