@@ -34,9 +34,10 @@ bench:
 	@scripts/build $(BUILD)
 	@$(BUILD)/bench/join $(BENCH) $(BUILD)/tools/ivshmem-server
 
-# More of the same for minutes: more random histories, larger models. Not part of check.
+# More of the same for minutes: more random histories, larger models, the driver on a kernel that
+# watches itself. Not part of check.
 check-slow:
-	@scripts/install-packages build test
+	@scripts/install-packages build demo test slow
 	@scripts/check-slow $(BUILD)
 
 install: all
