@@ -51,6 +51,9 @@ class TapReporter:
             self.result("not ok", report.nodeid + " (collection)")
             for text in str(report.longrepr).splitlines():
                 self.line("# " + text)
+        elif report.skipped:  # the whole file: one line for all that it would have tested
+            self.result("ok", report.nodeid,
+                        " # SKIP " + report.longrepr[2].replace("Skipped: ", ""))
 
     def pytest_sessionfinish(self):
         self.line(f"1..{self.count}")

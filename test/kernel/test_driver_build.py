@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The guest's driver as sources: what it is built from, and with this machine's kernel headers."""
+import os
+import re
+
+import pytest
+
+from guestkit import cache, debs, driver, kernel
+from guestkit.proc import KitError
+from support.kernel_modules import complaints, modinfo
+
+#: All of it has to be read by who is to trust it.
+LINES_MAX = 900
+
+
+@pytest.fixture(scope="module")
+def distribution():
+    """The distribution's kernel, whatever the guests of this run have."""
+    return kernel.of_distribution()
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """A directory with two small modules, which use the public headers, and no Kbuild."""
+    directory = tmp_path / "sources"
+    directory.mkdir()
+    for name in ("one", "two"):
+        (directory / f"{name}.c").write_text(
+            '#include <linux/module.h>\n#include "ivshmem/registers.h"\n#include "ivshmem/driver.h"\n'
+            f'MODULE_LICENSE("GPL");\nMODULE_DESCRIPTION("{name}");\n')
+    return directory
+
+
+def test_licence():
+    """Of the driver, all of it, and nothing else: what a kernel requires."""
+    for path in driver.SOURCES.iterdir():
+        assert "SPDX-License-Identifier: GPL-2.0-only" in path.read_text().split("\n", 1)[0], path
+
+
+def test_it_is_short(record_property):
+    lines = {path.name: len(path.read_text().splitlines())
+             for path in sorted(driver.SOURCES.glob("*.[ch]"))}
+    record_property("lines", f"{sum(lines.values())} ({lines})")
+    assert sum(lines.values()) <= LINES_MAX, lines
+
+
+def test_no_warning(distribution, tmp_path):
+    """Not with W=1, which the kernel's own build does not ask for, and not of sparse."""
+    assert complaints(distribution, tmp_path / "work") == []
+
+
+def test_what_it_says_of_itself(distribution):
+    """Udev loads it by its alias: any subsystem, revision and class of the device (R-1)."""
+    said = modinfo(driver.module(distribution))
+    assert said["license"] == ["GPL"]
+    assert said["alias"] == ["pci:v00001AF4d00001110sv*sd*bc*sc*i*"]
+    assert said["description"] and said["description"][0]
+    project = re.search(r"version: '([\d.]+)'", (driver.ROOT / "meson.build").read_text())[1]
+    assert said["version"] == [project]
+    assert said["vermagic"][0].split()[0] == distribution.version
+
+
+def test_modules_of_tests(distribution, sources, tmp_path):
+    paths = driver.modules(distribution, sources, ["one", "two"], tmp_path / "built")
+    assert [modinfo(path)["description"] for path in paths] == [["one"], ["two"]]
+
+
+def test_headers_need_not_be_installed(distribution, sources, tmp_path):
+    """Downloaded and unpacked somewhere, they do as well."""
+    headers = driver.downloaded_headers(distribution.version)
+    assert headers.is_relative_to(cache.directory("headers"))
+    other = kernel.Kernel(distribution.version, distribution.image, distribution.modules,
+                          headers=headers)
+    path = driver.modules(other, sources, ["one", "two"], tmp_path / "built")[0]
+    assert modinfo(path)["vermagic"][0].split()[0] == distribution.version
+
+
+def test_headers_lead_to_where_they_are(tmp_path):
+    """What the packages have with absolute paths is changed, or installed headers would be used."""
+    here = tmp_path / "usr/src/linux-headers-1-a"
+    (tmp_path / "usr/lib/linux-kbuild-1").mkdir(parents=True)
+    here.mkdir(parents=True)
+    (here / "Makefile").write_text("include /usr/src/linux-headers-1-common/Makefile\n")
+    (here / "scripts").symlink_to("/usr/lib/linux-kbuild-1")
+    (here / "tools").symlink_to("../../lib/linux-kbuild-1")
+    driver.relocate(tmp_path, tmp_path)
+    assert (here / "Makefile").read_text() == \
+        f"include {tmp_path}/usr/src/linux-headers-1-common/Makefile\n"
+    assert os.readlink(here / "scripts") == f"{tmp_path}/usr/lib/linux-kbuild-1"
+    assert os.readlink(here / "tools") == "../../lib/linux-kbuild-1"
+
+
+def test_built_once(distribution, sources, tmp_path):
+    """It is built anew when a source has changed, not when it is asked for again; never in place."""
+    before = sorted(path.name for path in sources.iterdir())
+
+    def built():
+        return driver.modules(distribution, sources, ["one"], tmp_path / "built")[0]
+
+    first = built()
+    made = first.stat().st_mtime_ns
+    assert built() == first
+    assert first.stat().st_mtime_ns == made
+    with open(sources / "one.c", "a") as source:
+        source.write("/* another */\n")
+    assert built() != first
+    assert first.exists(), "somebody may be about to use it"
+    assert sorted(path.name for path in sources.iterdir()) == before
+    assert not list((tmp_path / "built").rglob(".new-*"))
+
+
+def test_two_at_once(distribution, sources, tmp_path):
+    """Whoever comes second waits for the first and gets the same."""
+    children = []
+    for _ in range(2):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                driver.modules(distribution, sources, ["one"], tmp_path / "built")
+                os._exit(0)
+            finally:
+                os._exit(1)
+        children.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
+    built = [path.name for path in (tmp_path / "built" / distribution.version).iterdir()
+             if path.name != ".lock"]
+    assert len(built) == 1, built
+
+
+def test_an_error_is_shown(distribution, sources, tmp_path):
+    with open(sources / "one.c", "a") as source:
+        source.write("int broken(void) { return nonsense; }\n")
+    with pytest.raises(KitError, match="nonsense"):
+        driver.modules(distribution, sources, ["one"], tmp_path / "built")
+    assert not list((tmp_path / "built").rglob("one*"))
+
+
+def test_no_headers_to_be_had(distribution, tmp_path, monkeypatch):
+    """A kernel that apt does not know: what to install, and what to remove."""
+    monkeypatch.setattr(debs, "update_lists", lambda why: None)
+    unknown = kernel.Kernel("6.1.0-0-none", distribution.image, None)
+    with pytest.raises(KitError) as raised:
+        driver.module(unknown, tmp_path)
+    assert "linux-headers-6.1.0-0-none" in str(raised.value)
+    assert str(kernel.cache_directory()) in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["new", "Stable"])
+def test_a_kernel_that_is_not_offered(name, monkeypatch):
+    monkeypatch.setenv("IVSHMEM_GUEST_KERNEL", name)
+    with pytest.raises(KitError, match="debug, default, stable"):
+        kernel.find()

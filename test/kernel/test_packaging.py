@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is installed for the guest's driver, and as systemd's tools see it."""
+import pytest
+
+from guestkit import driver
+from guestkit.proc import find_program, run_tool
+from support.installed import install, option, version
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("installed")
+
+
+@pytest.fixture
+def installed(build, root):
+    """All installed files; without the option driver there is nothing to look at."""
+    if not option(build, "driver"):
+        pytest.skip("this build is without the driver (-Ddriver=false)")
+    return install(build, root)
+
+
+def test_all_sources_are_installed(build, installed):
+    """A file that is added to kernel/ and forgotten in packaging/meson.build is found here."""
+    tree = f"{option(build, 'prefix')}/src/ivshmem-{version(build)}"
+    kernel = {f"{tree}/kernel/{path.name}" for path in driver.SOURCES.iterdir()
+              if path.name == "Kbuild" or path.suffix in (".c", ".h")}
+    headers = {f"{tree}/include/ivshmem/{name}" for name in ("driver.h", "registers.h")}
+    licences = {f"{tree}/LICENSES/{name}.txt" for name in ("BSD-3-Clause", "GPL-2.0-only")}
+    there = {path for path in installed if path.startswith(tree)}
+    assert there == kernel | headers | licences | {f"{tree}/dkms.conf"}
+
+
+def test_nothing_is_compiled(installed):
+    assert not [path for path in installed if path.endswith((".ko", ".o"))]
+
+
+def test_what_goes_beside_it(build, installed):
+    prefix = option(build, "prefix")
+    for path in ("udev/rules.d/60-ivshmem.rules", "modules-load.d/ivshmem.conf",
+                 "sysusers.d/ivshmem.conf"):
+        assert f"{prefix}/lib/{path}" in installed
+
+
+def test_the_group(build, installed, tmp_path, root):
+    """Who is in it may use the device; the rule names the same group."""
+    sysusers = find_program("systemd-sysusers")
+    if not sysusers:
+        pytest.skip("systemd-sysusers is not installed")
+    name = "lib/sysusers.d/ivshmem.conf"
+    place = tmp_path / "usr" / name
+    place.parent.mkdir(parents=True)
+    (tmp_path / "etc").mkdir()
+    place.write_bytes((root / option(build, "prefix").lstrip("/") / name).read_bytes())
+    run_tool([sysusers, f"--root={tmp_path}", place.name], 60)
+    groups = [line.split(":")[0] for line in (tmp_path / "etc/group").read_text().splitlines()]
+    assert groups == ["ivshmem"]
+    rule = (driver.ROOT / "packaging/udev/60-ivshmem.rules").read_text()
+    assert 'GROUP="ivshmem", MODE="0660"' in rule
+
+
+def test_nothing_is_loaded_by_force(build, installed, root):
+    """udev loads it by its alias; the snippet is only for who has no udev."""
+    path = root / option(build, "prefix").lstrip("/") / "lib/modules-load.d/ivshmem.conf"
+    lines = path.read_text().splitlines()
+    assert lines and all(line.startswith("#") for line in lines)
