@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Does on purpose what the debug kernel is to find: insmod faulty.ko what=... */
+#include <linux/delay.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+
+static char *what = "nothing";
+module_param(what, charp, 0);
+
+static DEFINE_MUTEX(first);
+static DEFINE_MUTEX(second);
+static DEFINE_SPINLOCK(lock);
+
+static void use_after_free(void)
+{
+	u32 *memory = kmalloc(64, GFP_KERNEL);
+
+	OPTIMIZER_HIDE_VAR(memory);
+	kfree(memory);
+	pr_info("faulty: %u\n", READ_ONCE(memory[3]));
+}
+
+static void sleep_in_atomic(void)
+{
+	spin_lock(&lock);
+	msleep(1);
+	spin_unlock(&lock);
+}
+
+/* Nobody ever waits here: that two could is enough. */
+static void locks_both_ways(void)
+{
+	mutex_lock(&first);
+	mutex_lock(&second);
+	mutex_unlock(&second);
+	mutex_unlock(&first);
+	mutex_lock(&second);
+	mutex_lock(&first);
+	mutex_unlock(&first);
+	mutex_unlock(&second);
+}
+
+static int __init faulty_init(void)
+{
+	if (!strcmp(what, "use-after-free"))
+		use_after_free();
+	else if (!strcmp(what, "sleep-in-atomic"))
+		sleep_in_atomic();
+	else if (!strcmp(what, "locks-both-ways"))
+		locks_both_ways();
+	return 0;
+}
+
+static void __exit faulty_exit(void)
+{
+}
+
+module_init(faulty_init);
+module_exit(faulty_exit);
+MODULE_DESCRIPTION("What a debug kernel is to find");
+MODULE_LICENSE("GPL");

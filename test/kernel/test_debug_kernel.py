@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The kernel that watches itself: it finds faults, and none in the driver coming and going. The
+driver's own suite on it is the test driver-debug-kernel."""
+import pathlib
+
+import pytest
+
+from guestkit import debug_kernel, driver, initramfs, machine
+from support.kernel_modules import BOOT, boot_and_insert
+
+MODULES = pathlib.Path(__file__).with_name("modules")
+
+FAULTS = [("nothing", None), ("use-after-free", "BUG: KASAN: "),
+          ("sleep-in-atomic", "BUG: scheduling while atomic"),
+          ("locks-both-ways", "possible circular locking dependency")]
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    return debug_kernel.find()
+
+
+def test_the_driver_comes_and_goes(kernel, tmp_path):
+    region = tmp_path / "region"
+    region.write_bytes(bytes(1 << 20))
+    console = boot_and_insert(kernel, driver.module(kernel), region, tmp_path)
+    assert "guest: exit 0" in console, console
+
+
+@pytest.mark.parametrize(("fault", "report"), FAULTS)
+def test_a_fault_is_found(kernel, tmp_path, fault, report):
+    module = driver.modules(kernel, MODULES, ["faulty"])[0]
+    image = initramfs.build(tmp_path / "guest.img", kernel,
+                            f"insmod /modules/faulty.ko what={fault}; "
+                            "dmesg | grep -E 'BUG:|WARNING:|possible circular'; true",
+                            extra_modules=[module])
+    with machine.Guest("guest", kernel, image, tmp_path / "guest.log", memory=512) as guest:
+        guest.wait_for(r"^guest: exit 0", BOOT)
+        console = guest.text()
+    if report:
+        assert report in console, console
+    else:
+        assert "BUG:" not in console and "WARNING:" not in console, console
