@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The guest's driver and its packaging with Debian's current release, which this machine may not be."""
+import re
+
 import pytest
 
-from guestkit import driver, stable
+from guestkit import driver, initramfs, machine, stable
 from support.installed import install, version
-from support.kernel_modules import boot_and_insert, complaints, modinfo
+from support.kernel_modules import BOOT, boot_and_insert, complaints, modinfo, udev_files
 
 try:
     KERNEL = stable.find()
@@ -12,6 +14,7 @@ except stable.Unavailable as why:  # one skip, not one for each test
     pytest.skip(str(why), allow_module_level=True)
 
 FOLDER = KERNEL.folder
+RULES = driver.ROOT / "packaging" / "udev" / "60-ivshmem.rules"
 
 
 def test_no_warning(tmp_path):
@@ -51,8 +54,28 @@ def test_dkms(build, tmp_path):
 
 def test_udev_takes_the_rules(tmp_path):
     """Each line of them, by udev's own judgement."""
-    rules = driver.ROOT / "packaging" / "udev" / "60-ivshmem.rules"
-    (tmp_path / rules.name).write_bytes(rules.read_bytes())
+    (tmp_path / RULES.name).write_bytes(RULES.read_bytes())
     said = FOLDER.run(["sh", "-c", "echo ivshmem:x:999: >>/etc/group; udevadm verify /build/*.rules"],
                       60, build=tmp_path)
     assert "Success: 1" in said and "Fail:    0" in said, said
+
+
+def test_udev_loads_it_and_names_it(tmp_path):
+    """A real udevd in a guest: the driver comes by its alias, the group may use the node, and the link
+    says where it is."""
+    region = tmp_path / "region"
+    region.write_bytes(bytes(1 << 20))
+    image = initramfs.build(
+        tmp_path / "guest.img", KERNEL, "[ ! -e /dev/ivshmem0 ] || exit 1; "
+        "rm /run; mkdir /run; PATH=$PATH:/usr/bin; "  # this very script is /run
+        "/usr/lib/systemd/systemd-udevd --daemon; udevadm trigger --action=add; udevadm settle; "
+        "ls -ln /dev/ivshmem0; ls -l /dev/ivshmem/*; cd /sys/class/ivshmem/ivshmem0/device; pwd -P",
+        files=udev_files(KERNEL, driver.module(KERNEL), RULES, tmp_path / "files"))
+    with machine.Guest("guest", KERNEL, image, tmp_path / "guest.log", memory=512,
+                       devices=machine.plain(region, "1M")) as guest:
+        guest.wait_for(r"^guest: exit", BOOT)
+        console = guest.text()
+    address = re.search(r"/(\w{4}:\w\w:\w\w\.\w)\r?$", console, re.MULTILINE)
+    assert address, console
+    assert re.search(r"^crw-rw---- +1 0 +107 ", console, re.MULTILINE), console
+    assert re.search(rf"pci-{address[1]} -> \S*ivshmem0\r?$", console, re.MULTILINE), console

@@ -42,3 +42,26 @@ def boot_and_insert(kernel, module, region, directory):
                        devices=machine.plain(region, "1M")) as guest:
         guest.wait_for(r"^guest: exit", BOOT)
         return guest.text()
+
+
+def udev_files(kernel, module, rules, directory):
+    """What a guest needs to run a real udevd, with the driver where udev finds it by its alias:
+    {path in the guest: bytes}."""
+    programs = ["/usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm"]
+    libraries = kernel.folder.run(["sh", "-c", "ldd /usr/bin/udevadm /usr/lib/*/libkmod.so.2"], 60)
+    paths = set(programs + re.findall(r"(?<!\S)/[^\s:]+\.so[^\s:]*", libraries))
+    files = {path: (kernel.folder.root / path.lstrip("/")).read_bytes() for path in paths}
+    modules = directory / "lib" / "modules" / kernel.version
+    modules.mkdir(parents=True)
+    (directory / "usr").mkdir()
+    (directory / "usr" / "lib").symlink_to("../lib")  # wherever depmod looks
+    (modules / module.name).write_bytes(module.read_bytes())
+    run_tool([find_program("depmod"), "-b", str(directory), kernel.version], 60)
+    files |= {f"/lib/modules/{kernel.version}/{path.name}": path.read_bytes()
+              for path in modules.iterdir()}
+    files["/etc/group"] = b"root:x:0:\nivshmem:x:107:\n"
+    files["/etc/passwd"] = b"root:x:0:0:root:/:/bin/sh\n"
+    files[f"/usr/lib/udev/rules.d/{rules.name}"] = rules.read_bytes()
+    kmod = kernel.folder.root / "usr/lib/udev/rules.d/80-drivers.rules"
+    files[f"/usr/lib/udev/rules.d/{kmod.name}"] = kmod.read_bytes()
+    return files
