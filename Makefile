@@ -12,9 +12,10 @@ all:
 
 # The guest's driver, for the running kernel or KERNEL=VERSION; needs its headers (linux-headers-VERSION).
 driver:
-	@mkdir -p $(BUILD)/driver/include
-	@cp kernel/* $(BUILD)/driver && cp -r include/ivshmem $(BUILD)/driver/include
-	@$(MAKE) -C /lib/modules/$(KERNEL)/build M=$(abspath $(BUILD))/driver modules
+	@mkdir -p $(BUILD)/driver/kernel $(BUILD)/driver/include
+	@cp kernel/* $(BUILD)/driver/kernel && cp -r include/ivshmem $(BUILD)/driver/include
+	@$(MAKE) -C /lib/modules/$(KERNEL)/build M=$(abspath $(BUILD))/driver/kernel modules
+	@cp $(BUILD)/driver/kernel/ivshmem.ko $(BUILD)/driver
 	@echo "driver: $(BUILD)/driver/ivshmem.ko for Linux $(KERNEL)"
 
 # Two guests and the host talk. DEMO=host: three processes, no VM. KEEP=1: leave the guests running.

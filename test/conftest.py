@@ -55,7 +55,9 @@ class TapReporter:
             self.result("ok", report.nodeid,
                         " # SKIP " + report.longrepr[2].replace("Skipped: ", ""))
 
-    def pytest_sessionfinish(self):
+    def pytest_sessionfinish(self, session):
+        if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self.count:
+            session.exitstatus = pytest.ExitCode.OK  # each file has said why
         self.line(f"1..{self.count}")
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from guestkit import cache, debs, driver, kernel
-from guestkit.proc import KitError
+from guestkit.proc import KitError, run_tool
 from support.kernel_modules import complaints, modinfo
 
 #: All of it has to be read by who is to trust it.
@@ -58,6 +58,15 @@ def test_what_it_says_of_itself(distribution):
     project = re.search(r"version: '([\d.]+)'", (driver.ROOT / "meson.build").read_text())[1]
     assert said["version"] == [project]
     assert said["vermagic"][0].split()[0] == distribution.version
+
+
+def test_make_driver(distribution, tmp_path):
+    """What README says, for a kernel whose headers are installed."""
+    if not driver.installed_headers(distribution.version):
+        pytest.skip(f"linux-headers-{distribution.version} is not installed")
+    run_tool(["make", "-C", str(driver.ROOT), "driver", f"BUILD={tmp_path}/b",
+              f"KERNEL={distribution.version}"], 300)
+    assert "ivshmem" in modinfo(tmp_path / "b/driver/ivshmem.ko")["name"]
 
 
 def test_modules_of_tests(distribution, sources, tmp_path):
