@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The guest's driver for QEMU's inter-VM shared memory device: the PCI function, from bound to gone. */
-#include <linux/ctype.h>
 #include <linux/idr.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -74,7 +73,7 @@ static void read_name(struct ivs_device *device)
 		return;
 	for (i = IVS_CAP_NAME_OFFSET; i < len; i++) {
 		pci_read_config_byte(device->pdev, at + i, &bytes[i]);
-		if (!isalnum(bytes[i]) && !strchr("._-", bytes[i]))
+		if (!memchr(IVS_CAP_NAME_BYTES, bytes[i], sizeof(IVS_CAP_NAME_BYTES) - 1))
 			return;
 	}
 	memcpy(device->uuid, bytes + IVS_CAP_UUID_OFFSET, sizeof(device->uuid));
@@ -86,8 +85,10 @@ static void claim_page(struct ivs_device *device)
 {
 	const struct resource *bar = &device->pdev->resource[IVS_BAR_REGISTERS];
 
-	device->rest = (struct resource)DEFINE_RES_MEM_NAMED(
-		bar->end + 1, PAGE_SIZE - resource_size(bar), "ivshmem: rest of the page");
+	device->rest.name = "ivshmem: rest of the page";
+	device->rest.flags = IORESOURCE_MEM;
+	device->rest.start = bar->end + 1;
+	device->rest.end = bar->start + PAGE_SIZE - 1;
 	device->mappable = PAGE_ALIGNED(bar->start) && resource_size(bar) < PAGE_SIZE &&
 			   !device->intx &&
 			   !devm_request_resource(&device->pdev->dev, bar->parent, &device->rest);
