@@ -7,8 +7,8 @@
  * hardware holds @hardware for reading and looks at @gone first; unbinding and a reset hold it for
  * writing. Interrupts are freed before anything is given back.
  *
- * Order of locks: mmap_lock, @hardware, @files_lock; @map_lock and a vector's lock are innermost, and
- * @pages_lock is held with no other.
+ * Order of locks: mmap_lock, @hardware, then @files_lock or @pages_lock; @map_lock and a vector's lock
+ * are innermost.
  */
 #ifndef IVS_DEVICE_H
 #define IVS_DEVICE_H
@@ -133,6 +133,8 @@ void ivs_files_unmap(struct ivs_device *device);
 /* memory.c */
 int ivs_memory_mmap(struct ivs_device *device, struct vm_area_struct *vma, bool writable);
 u32 ivs_memory_type(struct ivs_device *device); /* IVS_MEMORY_* */
+int ivs_memory_claim(struct ivs_device *device, u32 type);
+void ivs_memory_unclaim(struct ivs_device *device);
 
 /* vectors.c */
 int ivs_vectors_init(struct ivs_device *device);

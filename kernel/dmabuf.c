@@ -6,6 +6,7 @@
  * the first dma-buf of a device is exported and given back with the last, because they cost 1.6 % of
  * the region's size in the guest's own memory. They come in steps of 2 MiB.
  */
+#include <linux/cc_platform.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
 #include <linux/memremap.h>
@@ -36,13 +37,29 @@ struct ivs_pages {
 	unsigned int users_n;
 };
 
+static bool has_pages(phys_addr_t at)
+{
+	struct dev_pagemap *map = NULL;
+
+#ifdef CONFIG_ZONE_DEVICE
+	map = get_dev_pagemap(PHYS_PFN(at), NULL);
+	if (map)
+		put_dev_pagemap(map);
+#endif
+	return map;
+}
+
 static struct ivs_pages *make_pages(const struct ivs_device *device)
 {
 	struct ivs_pages *pages;
 	void *result = ERR_PTR(-EOPNOTSUPP);
 
-	if (!IS_ALIGNED(device->memory_at | device->memory_len, SZ_2M))
+	/* An encrypted guest's pages would be mapped as private. */
+	if (!IS_ALIGNED(device->memory_at | device->memory_len, SZ_2M) ||
+	    cc_platform_has(CC_ATTR_MEM_ENCRYPT))
 		return result;
+	if (has_pages(device->memory_at))
+		return ERR_PTR(-EBUSY); /* a device that is gone was here, and its dma-bufs are still there */
 	pages = kzalloc(sizeof(*pages), GFP_KERNEL);
 	if (!pages)
 		return ERR_PTR(-ENOMEM);
@@ -59,10 +76,14 @@ static struct ivs_pages *make_pages(const struct ivs_device *device)
 	return result;
 }
 
+/* They are mapped by the kernel as well, write-back. */
 static int get_pages(struct ivs_device *device)
 {
 	struct ivs_pages *pages;
+	int result = ivs_memory_claim(device, IVS_MEMORY_WB);
 
+	if (result)
+		return result;
 	mutex_lock(&device->pages_lock);
 	pages = device->pages ?: make_pages(device);
 	if (!IS_ERR(pages)) {
@@ -70,6 +91,8 @@ static int get_pages(struct ivs_device *device)
 		pages->users_n++;
 	}
 	mutex_unlock(&device->pages_lock);
+	if (IS_ERR(pages))
+		ivs_memory_unclaim(device);
 	return PTR_ERR_OR_ZERO(pages);
 }
 
@@ -84,6 +107,7 @@ static void put_pages(struct ivs_device *device)
 		device->pages = NULL;
 	}
 	mutex_unlock(&device->pages_lock);
+	ivs_memory_unclaim(device);
 }
 
 static int fill_table(struct sg_table *table, const struct ivs_exported *exported)
@@ -107,23 +131,45 @@ static int fill_table(struct sg_table *table, const struct ivs_exported *exporte
 	return 0;
 }
 
+/* A bounce buffer would be a copy that nobody keeps up to date. */
+static bool would_bounce(struct device *importer, const struct ivs_device *device)
+{
+	return !device_iommu_mapped(importer) &&
+	       dma_get_mask(importer) < device->memory_at + device->memory_len - 1;
+}
+
+static int fill_and_map(struct sg_table *table, const struct dma_buf_attachment *attachment,
+			enum dma_data_direction direction)
+{
+	const struct ivs_exported *exported = attachment->dmabuf->priv;
+	int result;
+
+	if (exported->device->gone)
+		return -ENODEV;
+	if (would_bounce(attachment->dev, exported->device))
+		return -EOPNOTSUPP;
+	result = fill_table(table, exported);
+	if (result)
+		return result;
+	result = dma_map_sgtable(attachment->dev, table, direction, DMA_ATTR_SKIP_CPU_SYNC);
+	if (result)
+		sg_free_table(table);
+	return result;
+}
+
 static struct sg_table *map(struct dma_buf_attachment *attachment, enum dma_data_direction direction)
 {
 	const struct ivs_exported *exported = attachment->dmabuf->priv;
-	struct sg_table *table;
+	struct sg_table *table = kzalloc(sizeof(*table), GFP_KERNEL);
 	int result;
 
-	if (READ_ONCE(exported->device->gone))
-		return ERR_PTR(-ENODEV);
-	table = kzalloc(sizeof(*table), GFP_KERNEL);
 	if (!table)
 		return ERR_PTR(-ENOMEM);
-	result = fill_table(table, exported);
-	if (!result)
-		result = dma_map_sgtable(attachment->dev, table, direction, DMA_ATTR_SKIP_CPU_SYNC);
+	down_read(&exported->device->hardware);
+	result = fill_and_map(table, attachment, direction);
+	up_read(&exported->device->hardware);
 	if (!result)
 		return table;
-	sg_free_table(table);
 	kfree(table);
 	return ERR_PTR(result);
 }
@@ -145,17 +191,12 @@ static void release(struct dma_buf *buf)
 	kfree(exported);
 }
 
-/* As a mapping of the device's file, so that it is found when the device goes. */
 static int mmap(struct dma_buf *buf, struct vm_area_struct *vma)
 {
 	const struct ivs_exported *exported = buf->priv;
-	int result;
 
 	vma->vm_pgoff += PHYS_PFN(exported->offset);
-	result = ivs_memory_mmap(exported->device, vma, exported->file->f_mode & FMODE_WRITE);
-	if (!result)
-		vma_set_file(vma, exported->file);
-	return result;
+	return ivs_memory_mmap(exported->device, vma, true);
 }
 
 static const struct dma_buf_ops ops = {
@@ -167,59 +208,59 @@ static const struct dma_buf_ops ops = {
 
 static int check(const struct ivs_file *file, const struct ivs_ioc_dmabuf *wanted)
 {
-	u32 access = wanted->flags & O_ACCMODE;
 	u64 len = file->device->memory_len;
 
-	if (wanted->reserved || wanted->flags & ~(O_CLOEXEC | O_ACCMODE) ||
-	    (access != O_RDONLY && access != O_RDWR))
+	if (wanted->reserved || wanted->flags & ~O_CLOEXEC || !wanted->len ||
+	    !PAGE_ALIGNED(wanted->offset) || !PAGE_ALIGNED(wanted->len) || wanted->offset >= len ||
+	    wanted->len > len - wanted->offset)
 		return -EINVAL;
-	if (!wanted->len || !PAGE_ALIGNED(wanted->offset) || !PAGE_ALIGNED(wanted->len) ||
-	    wanted->offset >= len || wanted->len > len - wanted->offset)
-		return -EINVAL;
-	if (access == O_RDWR && !(file->file->f_mode & FMODE_WRITE))
-		return -EBADF;
-	return READ_ONCE(file->device->gone) ? -ENODEV : 0;
+	return 0;
 }
 
-static struct dma_buf *export(struct ivs_file *file, const struct ivs_ioc_dmabuf *wanted)
+static struct dma_buf *export(struct ivs_exported *exported)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
-	struct ivs_exported *exported = kzalloc(sizeof(*exported), GFP_KERNEL_ACCOUNT);
 	struct dma_buf *buf;
-	int result;
+	int result = get_pages(exported->device);
 
-	if (!exported)
-		return ERR_PTR(-ENOMEM);
-	result = get_pages(file->device);
-	if (result) {
-		kfree(exported);
+	if (result)
 		return ERR_PTR(result);
-	}
-	*exported = (struct ivs_exported){
-		get_file(file->file), file->device, wanted->offset, wanted->len};
 	info.ops = &ops;
 	info.size = exported->len;
-	info.flags = wanted->flags & O_ACCMODE;
+	info.flags = O_RDWR;
 	info.priv = exported;
 	buf = dma_buf_export(&info);
 	if (IS_ERR(buf)) {
-		put_pages(file->device);
-		fput(file->file);
-		kfree(exported);
+		put_pages(exported->device);
+		return buf;
 	}
+	get_file(exported->file);
+	/* So that what is mapped through it is found when the device goes. */
+	buf->file->f_mapping = exported->file->f_mapping;
 	return buf;
 }
 
+/* Called with hardware held for reading, and not gone. */
 int ivs_dmabuf_export(struct ivs_file *file, const struct ivs_ioc_dmabuf *wanted)
 {
+	struct ivs_exported *exported;
 	struct dma_buf *buf;
 	int result = check(file, wanted);
 
 	if (result)
 		return result;
-	buf = export(file, wanted);
-	if (IS_ERR(buf))
+	exported = kzalloc(sizeof(*exported), GFP_KERNEL_ACCOUNT);
+	if (!exported)
+		return -ENOMEM;
+	exported->file = file->file;
+	exported->device = file->device;
+	exported->offset = wanted->offset;
+	exported->len = wanted->len;
+	buf = export(exported);
+	if (IS_ERR(buf)) {
+		kfree(exported);
 		return PTR_ERR(buf);
+	}
 	result = dma_buf_fd(buf, wanted->flags & O_CLOEXEC);
 	if (result < 0)
 		dma_buf_put(buf);

@@ -9,6 +9,11 @@
 #include "compat.h"
 #include "device.h"
 
+static bool is_gone(struct ivs_device *device)
+{
+	return READ_ONCE(device->gone);
+}
+
 static int add_file(struct ivs_device *device, struct ivs_file *file)
 {
 	bool room;
@@ -30,6 +35,8 @@ static int open(struct inode *inode, struct file *filp)
 	unsigned int i;
 	int result;
 
+	if (is_gone(device)) /* a device node that mknod(1) made finds it all the same */
+		return -ENODEV;
 	file = kzalloc(struct_size(file, seats, device->vectors_n), GFP_KERNEL_ACCOUNT);
 	if (!file)
 		return -ENOMEM;
@@ -78,11 +85,6 @@ void ivs_files_unmap(struct ivs_device *device)
 		last = file->file->f_mapping;
 	}
 	mutex_unlock(&device->files_lock);
-}
-
-static bool is_gone(struct ivs_device *device)
-{
-	return READ_ONCE(device->gone);
 }
 
 /* The next vector with something to tell, or vectors_n. */
@@ -135,7 +137,9 @@ static ssize_t read(struct file *filp, char __user *out, size_t out_len, loff_t 
 	while (out_len) {
 		if (is_gone(device))
 			return -ENODEV;
-		mutex_lock(&file->read_lock);
+		result = mutex_lock_interruptible(&file->read_lock);
+		if (result)
+			return result;
 		result = take_text(file, out, out_len);
 		mutex_unlock(&file->read_lock);
 		if (result)
@@ -204,30 +208,28 @@ static int ring(struct ivs_device *device, const struct ivs_ioc_ring *ring)
 	return 0;
 }
 
-/* No user memory is touched while hardware is held: it may be ours, and fault. */
 static int run(struct ivs_file *file, unsigned int command, union argument *arg)
 {
-	struct ivs_device *device = file->device;
-	int result = -ENODEV;
-
-	down_read(&device->hardware);
-	if (device->gone)
-		goto out;
-	if (command == IVS_IOC_INFO)
-		result = get_info(device, &arg->info);
-	else if (!(file->file->f_mode & FMODE_WRITE))
-		result = -EBADF;
-	else if (command == IVS_IOC_RING)
-		result = ring(device, &arg->ring);
-	else
-		result = ivs_vector_listen(file, arg->eventfd.vector, arg->eventfd.fd);
-out:
-	up_read(&device->hardware);
-	return result;
+	if (file->device->gone)
+		return -ENODEV;
+	if (command != IVS_IOC_INFO && !(file->file->f_mode & FMODE_WRITE))
+		return -EBADF;
+	switch (command) {
+	case IVS_IOC_INFO:
+		return get_info(file->device, &arg->info);
+	case IVS_IOC_RING:
+		return ring(file->device, &arg->ring);
+	case IVS_IOC_EVENTFD:
+		return ivs_vector_listen(file, arg->eventfd.vector, arg->eventfd.fd);
+	default:
+		return ivs_dmabuf_export(file, &arg->dmabuf);
+	}
 }
 
+/* No user memory is touched while hardware is held: it may be ours, and fault. */
 static long ioctl(struct file *filp, unsigned int command, unsigned long user)
 {
+	struct ivs_file *file = filp->private_data;
 	union argument arg = {};
 	int result;
 
@@ -237,9 +239,9 @@ static long ioctl(struct file *filp, unsigned int command, unsigned long user)
 	if (_IOC_DIR(command) & _IOC_WRITE &&
 	    copy_from_user(&arg, (void __user *)user, _IOC_SIZE(command)))
 		return -EFAULT;
-	if (command == IVS_IOC_DMABUF)
-		return ivs_dmabuf_export(filp->private_data, &arg.dmabuf);
-	result = run(filp->private_data, command, &arg);
+	down_read(&file->device->hardware);
+	result = run(file, command, &arg);
+	up_read(&file->device->hardware);
 	if (!result && _IOC_DIR(command) & _IOC_READ &&
 	    copy_to_user((void __user *)user, &arg, _IOC_SIZE(command)))
 		return -EFAULT;

@@ -58,39 +58,57 @@ static vm_fault_t fault(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct ivs_device *device = vma->vm_private_data;
-	unsigned long pfn = PHYS_PFN(device->registers_at);
 	vm_fault_t result;
 
-	down_read(&device->hardware);
 	if (kind_of(vma) == IVS_MMAP_STATUS)
-		pfn = PHYS_PFN(virt_to_phys(device->status));
-	else if (device->gone)
-		pfn = page_to_pfn(device->zeroes);
-	if (is_memory(vma) && !device->gone)
+		return vmf_insert_pfn(vma, vmf->address, PHYS_PFN(virt_to_phys(device->status)));
+	down_read(&device->hardware);
+	if (device->gone) /* the guest's own memory: not as the device's is mapped */
+		result = vmf_insert_pfn_prot(vma, vmf->address, page_to_pfn(device->zeroes),
+					     vm_get_page_prot(vma->vm_flags));
+	else if (is_memory(vma))
 		result = insert_memory(vmf);
 	else
-		result = vmf_insert_pfn(vma, vmf->address, pfn);
+		result = vmf_insert_pfn(vma, vmf->address, PHYS_PFN(device->registers_at));
 	up_read(&device->hardware);
 	return result;
 }
 
-/* Of a copy or a part of a mapping that there is. */
+/* One more who has the region mapped with that type; EBUSY while somebody has it with another. */
+int ivs_memory_claim(struct ivs_device *device, u32 type)
+{
+	int result = -EBUSY;
+
+	spin_lock(&device->map_lock);
+	if (!device->mapped_n || device->memory_type == type) {
+		device->memory_type = type;
+		device->mapped_n++;
+		result = 0;
+	}
+	spin_unlock(&device->map_lock);
+	return result;
+}
+
+void ivs_memory_unclaim(struct ivs_device *device)
+{
+	spin_lock(&device->map_lock);
+	device->mapped_n--;
+	spin_unlock(&device->map_lock);
+}
+
+/* A copy or a part of a mapping that there is, and so of the type that there is. */
 static void open(struct vm_area_struct *vma)
 {
 	struct ivs_device *device = vma->vm_private_data;
 
-	spin_lock(&device->map_lock);
-	device->mapped_n += is_memory(vma);
-	spin_unlock(&device->map_lock);
+	if (is_memory(vma))
+		WARN_ON(ivs_memory_claim(device, device->memory_type));
 }
 
 static void close(struct vm_area_struct *vma)
 {
-	struct ivs_device *device = vma->vm_private_data;
-
-	spin_lock(&device->map_lock);
-	device->mapped_n -= is_memory(vma);
-	spin_unlock(&device->map_lock);
+	if (is_memory(vma))
+		ivs_memory_unclaim(vma->vm_private_data);
 }
 
 static const struct vm_operations_struct vm_ops = {
@@ -113,21 +131,13 @@ static int map_memory(struct ivs_device *device, struct vm_area_struct *vma)
 {
 	pgprot_t uncached = pgprot_noncached(vma->vm_page_prot);
 	u32 type = IVS_MEMORY_WB;
-	int result = -EBUSY;
 
 	if (kind_of(vma) == IVS_MMAP_MEMORY_WC) {
 		vma->vm_page_prot = pgprot_writecombine(vma->vm_page_prot);
 		type = pgprot_val(vma->vm_page_prot) == pgprot_val(uncached) ? IVS_MEMORY_UC :
 									       IVS_MEMORY_WC;
 	}
-	spin_lock(&device->map_lock);
-	if (!device->mapped_n || device->memory_type == type) {
-		device->memory_type = type;
-		device->mapped_n++;
-		result = 0;
-	}
-	spin_unlock(&device->map_lock);
-	return result;
+	return ivs_memory_claim(device, type);
 }
 
 /* How many bytes there are of this kind; what of it may not be mapped is an error. */

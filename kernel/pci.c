@@ -101,12 +101,14 @@ static int take_bars(struct ivs_device *device)
 
 	device->memory_at = pci_resource_start(pdev, IVS_BAR_MEMORY);
 	device->memory_len = pci_resource_len(pdev, IVS_BAR_MEMORY);
-	if (!device->memory_at || !PAGE_ALIGNED(device->memory_at | device->memory_len) ||
+	if (!(pci_resource_flags(pdev, IVS_BAR_MEMORY) & IORESOURCE_MEM) || !device->memory_at ||
+	    !PAGE_ALIGNED(device->memory_at | device->memory_len) ||
 	    device->memory_len >= 1ULL << IVS_MMAP_SHIFT)
 		return dev_err_probe(&pdev->dev, -ENODEV,
 				     "cannot use BAR 2 %pR: without an address, the bridge needs more (pref64-reserve=SIZE)\n",
 				     &pdev->resource[IVS_BAR_MEMORY]);
-	if (pci_resource_len(pdev, IVS_BAR_REGISTERS) < IVS_REG_DOORBELL + sizeof(u32))
+	if (!(pci_resource_flags(pdev, IVS_BAR_REGISTERS) & IORESOURCE_MEM) ||
+	    pci_resource_len(pdev, IVS_BAR_REGISTERS) < IVS_REG_DOORBELL + sizeof(u32))
 		return dev_err_probe(&pdev->dev, -ENODEV, "BAR 0 has no registers\n");
 	if (!devm_request_mem_region(&pdev->dev, device->memory_at, device->memory_len, "ivshmem"))
 		return -EBUSY;
@@ -137,6 +139,18 @@ static int publish(struct ivs_device *device)
 	return result;
 }
 
+/* Nobody touches the hardware afterwards, and whoever waits is told. */
+static void end(struct ivs_device *device)
+{
+	down_write(&device->hardware);
+	ivs_vectors_mask(device, true);
+	WRITE_ONCE(device->gone, true);
+	WRITE_ONCE(device->status->gone, 1);
+	ivs_files_unmap(device);
+	up_write(&device->hardware);
+	ivs_vectors_signal_all(device);
+}
+
 static void put(void *device)
 {
 	put_device(&((struct ivs_device *)device)->dev);
@@ -165,7 +179,9 @@ static int probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	claim_page(device);
 	pci_set_drvdata(pdev, device);
 	result = publish(device);
-	if (!result)
+	if (result)
+		end(device); /* it may have been opened all the same */
+	else
 		dev_info(&device->dev, "%s: revision %u, %llu KiB, %u vectors\n", device->bdf,
 			 pdev->revision, device->memory_len >> 10, device->vectors_n);
 	return result;
@@ -177,13 +193,7 @@ static void remove(struct pci_dev *pdev)
 
 	cdev_device_del(&device->cdev, &device->dev);
 	ida_free(&numbers, MINOR(device->dev.devt) - MINOR(first_number));
-	down_write(&device->hardware);
-	ivs_vectors_mask(device, true);
-	WRITE_ONCE(device->gone, true);
-	WRITE_ONCE(device->status->gone, 1);
-	ivs_files_unmap(device);
-	up_write(&device->hardware);
-	ivs_vectors_signal_all(device);
+	end(device);
 }
 
 /* From here to reset_done() nobody touches the hardware; who faults waits. */

@@ -31,8 +31,10 @@ void ivs_vectors_signal_all(struct ivs_device *device)
 {
 	unsigned int i;
 
-	for (i = 0; i < device->vectors_n; i++)
+	for (i = 0; i < device->vectors_n; i++) {
 		count_and_signal(&device->vectors[i]);
+		cond_resched();
+	}
 	wake_up_all(&device->rung);
 }
 
@@ -41,7 +43,8 @@ static irqreturn_t handle_msix(int irq, void *data)
 	struct ivs_vector *vector = data;
 
 	count_and_signal(vector);
-	wake_up_interruptible_poll(&vector->device->rung, EPOLLIN | EPOLLRDNORM);
+	/* All of them: who waits exclusively waits for its own file, and we have one queue for all. */
+	__wake_up(&vector->device->rung, TASK_INTERRUPTIBLE, 0, poll_to_key(EPOLLIN | EPOLLRDNORM));
 	return IRQ_HANDLED;
 }
 
@@ -73,10 +76,10 @@ static int request_one(struct ivs_device *device, unsigned int number)
 				device->intx ? IRQF_SHARED : 0, name, vector);
 }
 
-/* mask or unmask the pin. After a reset it is masked. */
+/* mask or unmask the pin, if somebody handles it. After a reset it is masked. */
 void ivs_vectors_mask(struct ivs_device *device, bool masked)
 {
-	if (device->intx)
+	if (device->intx && device->vectors_n)
 		iowrite32(!masked, device->registers + IVS_REG_INTR_MASK);
 }
 

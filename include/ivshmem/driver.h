@@ -31,7 +31,7 @@
 #define IVS_DRIVER_VECTORS_MAX 256
 
 /* As many files as may be open for one device at a time; open(2): EMFILE. */
-#define IVS_DRIVER_FILES_MAX 1024
+#define IVS_DRIVER_FILES_MAX 256
 
 /*
  * Where mmap(2) finds what.
@@ -134,10 +134,13 @@ struct ivs_ioc_ring {
  * struct ivs_ioc_dmabuf - make a dma-buf of a range of the region; ioctl(2) returns its fd
  * @offset:   a multiple of the page size
  * @len:      likewise, not 0; EINVAL if the range is not within the region
- * @flags:    O_RDWR or O_RDONLY, and O_CLOEXEC; else EINVAL
+ * @flags:    O_CLOEXEC or 0; else EINVAL
  * @reserved: 0; else EINVAL
  *
- * EOPNOTSUPP if the region's address and size are no multiples of 2 MiB.
+ * It can be read and written. The region is mapped write-back as long as there is one: EBUSY while it
+ * is mapped write-combining, and while there are dma-bufs of an unplugged device that had this address.
+ * EOPNOTSUPP if address and size of the region are no multiples of 2 MiB, and in encrypted guests; for
+ * importers that cannot reach the address, too.
  */
 struct ivs_ioc_dmabuf {
 	__u64 offset;
@@ -148,7 +151,7 @@ struct ivs_ioc_dmabuf {
 
 /*
  * Errors: ENODEV (the device is gone), EINVAL (as above), EBADF (the file is not open for writing:
- * RING, EVENTFD, DMABUF with O_RDWR; or no such fd), EFAULT, ENOMEM, ENOTTY; EOPNOTSUPP (DMABUF: the
+ * RING, EVENTFD, DMABUF; or no such fd), EFAULT, ENOMEM, ENOTTY; EOPNOTSUPP (DMABUF: the
  * kernel has none), EMFILE.
  */
 #define IVS_IOC_INFO _IOR('v', 0xe0, struct ivs_ioc_info)
