@@ -15,8 +15,8 @@
  *
  * Thread safety: ivs_peer_ring(), ivs_peer_wait() on different vectors, ivs_peer_next(),
  * ivs_peer_published() and the getters may run at the same time in different threads.
- * ivs_peer_close() may run while other threads are within ivs_peer_wait() or ivs_peer_next(): these
- * return IVS_PEER_E_CLOSED, and it waits until they have. Otherwise it excludes everything else.
+ * ivs_peer_stop() may run at any time, also in a signal handler. ivs_peer_open() and ivs_peer_close()
+ * of one peer exclude everything else: to end threads that wait, stop the peer, join them, close it.
  * After fork() only one of the two processes may use a peer.
  */
 #ifndef IVSHMEM_PEER_H
@@ -44,7 +44,7 @@ enum ivs_peer_error {
 	IVS_PEER_E_LOST,	/* the server is gone; memory and known doorbells go on working */
 	IVS_PEER_E_BUSY,	/* what was to be read changed all the time, or is half-written */
 	IVS_PEER_E_GONE,	/* the device is unplugged or unbound, for good: close the peer */
-	IVS_PEER_E_CLOSED,	/* ivs_peer_close() was called meanwhile */
+	IVS_PEER_E_STOPPED,	/* ivs_peer_stop() was called */
 };
 
 /**
@@ -92,11 +92,7 @@ struct ivs_peer_options {
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_open(const char *address, const struct ivs_peer_options *opts,
 					  struct ivs_peer **out, struct ivs_error *err);
 
-/**
- * ivs_peer_close() - leave: unmap the memory, close every fd. NULL is fine.
- *
- * Wakes threads that wait (see the top of this file) and lasts until they have left.
- */
+/** ivs_peer_close() - leave: unmap the memory, close every fd. NULL is fine. */
 IVS_PUBLIC void ivs_peer_close(struct ivs_peer *peer);
 
 /**
@@ -176,10 +172,18 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_ring(struct ivs_peer *peer, unsigned int id
  * A doorbell that came before the call counts, and is taken. Does not take in joins and leaves:
  * that is ivs_peer_next(), which takes doorbells of all vectors too.
  *
- * Return: 0, IVS_PEER_E_TIMEOUT, _VECTOR, _UNABLE, _GONE, _CLOSED; -errno (-EINTR: a signal came).
+ * Return: 0, IVS_PEER_E_TIMEOUT, _VECTOR, _UNABLE, _GONE, _STOPPED; -errno (-EINTR: a signal came).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_wait(struct ivs_peer *peer, unsigned int vector,
 					  int timeout_ms);
+
+/**
+ * ivs_peer_stop() - have all waiting end, for good
+ *
+ * From now on ivs_peer_wait() and ivs_peer_next() return IVS_PEER_E_STOPPED, also those that are waiting
+ * now, and ivs_peer_fd() is readable. Everything else goes on.
+ */
+IVS_PUBLIC void ivs_peer_stop(struct ivs_peer *peer);
 
 /**
  * enum ivs_event_type - what ivs_peer_next() reports
@@ -216,8 +220,8 @@ struct ivs_event {
  * at when this is called, and every 100 ms while it waits. There a peer without vectors joins with
  * @vectors_n 0; of a server's clients nobody hears of it.
  *
- * Return: 0, IVS_PEER_E_TIMEOUT, _UNABLE (neither doorbells nor joins), _GONE, _CLOSED; -errno
- * (-EINTR: a signal came).
+ * Return: 0, IVS_PEER_E_TIMEOUT, _UNABLE (neither doorbells nor joins, nor a device that can be
+ * unplugged), _GONE, _STOPPED; -errno (-EINTR: a signal came).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_next(struct ivs_peer *peer, int timeout_ms,
 					  struct ivs_event *event);
@@ -229,7 +233,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_next(struct ivs_peer *peer, int timeout_ms,
  * IVS_PEER_E_TIMEOUT. Where joins and leaves come from the roster in the region, it becomes readable
  * every 100 ms, and there may be nothing.
  *
- * Return: the fd; -1 without IVS_CAP_WAIT and IVS_CAP_ROSTER.
+ * Return: the fd; -1 where ivs_peer_next() returns IVS_PEER_E_UNABLE.
  */
 IVS_PUBLIC int ivs_peer_fd(const struct ivs_peer *peer);
 

@@ -45,7 +45,6 @@
 #define IVS_CAP_LAYOUT 1
 #define IVS_CAP_MAGIC "IVSN" /* without a zero at the end */
 #define IVS_CAP_NAME_MAX 63
-#define IVS_CAP_NAME_BYTES                                                                         \
-	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+#define IVS_CAP_NAME_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 #endif

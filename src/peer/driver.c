@@ -45,13 +45,18 @@ static int explain_open(const char *path, struct ivs_error *err)
 	}
 }
 
+static int just_gone(const char *device, struct ivs_error *err)
+{
+	return ivs_error_set(err, IVS_PEER_E_GONE, "the device %s has just gone", device);
+}
+
 static int ask(const struct ivs_peer *peer, const char *path, struct ivs_ioc_info *info,
 	       struct ivs_error *err)
 {
 	if (!ioctl(peer->driver.fd, IVS_IOC_INFO, info))
 		return 0;
 	if (errno == ENODEV)
-		return ivs_error_set(err, IVS_PEER_E_GONE, "the device of %s has just gone", path);
+		return just_gone(path, err);
 	if (errno == ENOTTY)
 		return ivs_error_set(
 			err, IVS_PEER_E_ADDRESS,
@@ -72,6 +77,8 @@ static int map_all(struct ivs_peer *peer, const struct ivs_ioc_info *info, struc
 	void *page = map(peer, IVS_MMAP_STATUS, PROT_READ);
 	int result;
 
+	if (page == MAP_FAILED && errno == ENODEV)
+		return just_gone(info->bdf, err);
 	if (page == MAP_FAILED)
 		return ivs_error_errno(err, errno, "cannot map the driver's status");
 	peer->driver.status = page;
@@ -82,7 +89,7 @@ static int map_all(struct ivs_peer *peer, const struct ivs_ioc_info *info, struc
 				     "cannot be mapped cached at the same time",
 				     info->bdf);
 	if (result)
-		return result;
+		return result == -ENODEV ? just_gone(info->bdf, err) : result;
 	ivs_peer_allow(peer, IVS_CAP_CACHED);
 	page = MAP_FAILED;
 	if (info->flags & IVS_INFO_REGISTERS && info->flags & IVS_INFO_DOORBELL)
@@ -118,8 +125,7 @@ static int add_vectors(struct ivs_peer *peer, const struct ivs_ioc_info *info,
 	for (unsigned int i = 0; i < n; i++) {
 		result = add_vector(peer, i);
 		if (result == -ENODEV)
-			return ivs_error_set(err, IVS_PEER_E_GONE, "the device at %s has just gone",
-					     info->bdf);
+			return just_gone(info->bdf, err);
 		if (result)
 			return ivs_error_errno(err, -result, "cannot add vector %u", i);
 	}
@@ -132,8 +138,8 @@ static int add_vectors(struct ivs_peer *peer, const struct ivs_ioc_info *info,
 	return 0;
 }
 
-int ivs_driver_open(struct ivs_peer *peer, const char *path, const struct ivs_peer_options *opts,
-		    struct ivs_error *err)
+int ivs_driver_open(struct ivs_peer *peer, const char *path, const char *bdf,
+		    const struct ivs_peer_options *opts, struct ivs_error *err)
 {
 	struct ivs_ioc_info info;
 	int result;
@@ -144,6 +150,9 @@ int ivs_driver_open(struct ivs_peer *peer, const char *path, const struct ivs_pe
 		return explain_open(path, err);
 	peer->gone_fd = peer->driver.fd; /* POLLHUP and POLLERR come unasked */
 	result = ask(peer, path, &info, err);
+	/* The node of a device that has gone may by now be another's. */
+	if (!result && bdf && strcmp(info.bdf, bdf) != 0)
+		result = just_gone(bdf, err);
 	if (!result)
 		result = map_all(peer, &info, err);
 	if (!result)
@@ -185,7 +194,7 @@ static int open_driver(struct ivs_peer *peer, const char *name, const struct ivs
 
 	if (snprintf(path, sizeof(path), PREFIX "%s", name) >= (int)sizeof(path))
 		return ivs_error_set(err, IVS_PEER_E_ADDRESS, "the device's path is too long");
-	return ivs_driver_open(peer, path, opts, err);
+	return ivs_driver_open(peer, path, NULL, opts, err);
 }
 
 static void close_driver(struct ivs_peer *peer)

@@ -19,7 +19,7 @@ static int open_pci(struct ivs_peer *peer, const char *name, const struct ivs_pe
 		return result;
 	snprintf(path, sizeof(path), "/dev/%s", device.node);
 	if (*device.node)
-		return ivs_driver_open(peer, path, opts, err);
+		return ivs_driver_open(peer, path, device.bdf, opts, err);
 	if (!strcmp(device.driver, "vfio-pci"))
 		return ivs_vfio_open(peer, &device, opts, err);
 	return ivs_sysfs_open(peer, &device, opts, err);

@@ -127,7 +127,14 @@ static int compare_bdf(const void *a, const void *b)
 	return strcmp(left->bdf, right->bdf);
 }
 
-static unsigned int find_devices(struct ivs_pci_device devices[DEVICES_MAX])
+/* "00:03.0" is short for "0000:00:03.0". */
+static bool same_bdf(const char *bdf, const char *name)
+{
+	return !strcmp(bdf, name) || (!strncmp(bdf, "0000:", 5) && !strcmp(bdf + 5, name));
+}
+
+/* All, or the one of that name. */
+static unsigned int find_devices(const char *name, struct ivs_pci_device devices[DEVICES_MAX])
 {
 	DIR *dir = opendir(SYSFS_DEVICES);
 	const struct dirent *entry;
@@ -137,7 +144,8 @@ static unsigned int find_devices(struct ivs_pci_device devices[DEVICES_MAX])
 		struct ivs_pci_device *device = &devices[n];
 
 		*device = (struct ivs_pci_device){0};
-		if (strlen(entry->d_name) >= sizeof(device->bdf))
+		if (strlen(entry->d_name) >= sizeof(device->bdf) ||
+		    (*name && !same_bdf(entry->d_name, name)))
 			continue;
 		strcpy(device->bdf, entry->d_name);
 		n += isxdigit((unsigned char)*device->bdf) && inspect(device);
@@ -164,7 +172,7 @@ static int several(const struct ivs_pci_device *devices, unsigned int n, struct 
 	size_t len = 0;
 
 	for (unsigned int i = 0; i < n && len < sizeof(list); i++) {
-		char one[128];
+		char one[320];
 
 		describe(&devices[i], one, sizeof(one));
 		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "", one);
@@ -173,33 +181,24 @@ static int several(const struct ivs_pci_device *devices, unsigned int n, struct 
 			     "there are %u ivshmem devices, name one: %s", n, list);
 }
 
-/* "00:03.0" is short for "0000:00:03.0". */
-static bool same_bdf(const char *bdf, const char *name)
-{
-	return !strcmp(bdf, name) || (!strncmp(bdf, "0000:", 5) && !strcmp(bdf + 5, name));
-}
-
 int ivs_pci_find(const char *name, struct ivs_pci_device *out, struct ivs_error *err)
 {
 	struct ivs_pci_device devices[DEVICES_MAX];
-	unsigned int n = find_devices(devices);
+	unsigned int n = find_devices(name, devices);
 
-	if (!n)
-		return ivs_error_set(
-			err, IVS_PEER_E_ABSENT,
-			"this machine has no ivshmem device (1af4:1110): start QEMU with "
-			"-device ivshmem-doorbell or ivshmem-plain");
-	if (!*name && n > 1)
-		return several(devices, n, err);
-	for (unsigned int i = 0; i < n; i++) {
-		if (!*name || same_bdf(devices[i].bdf, name)) {
-			*out = devices[i];
-			return 0;
-		}
+	if (n == 1) {
+		*out = devices[0];
+		return 0;
 	}
+	if (n)
+		return several(devices, n, err);
+	if (*name && find_devices("", devices))
+		return ivs_error_set(err, IVS_PEER_E_ABSENT,
+				     "no ivshmem device at %s; the first one is pci:%s", name,
+				     devices[0].bdf);
 	return ivs_error_set(err, IVS_PEER_E_ABSENT,
-			     "no ivshmem device at %s; the first one is pci:%s", name,
-			     devices[0].bdf);
+			     "this machine has no ivshmem device (1af4:1110): start QEMU with "
+			     "-device ivshmem-doorbell or ivshmem-plain");
 }
 
 uint32_t ivs_pci_position(const struct ivs_peer *peer)

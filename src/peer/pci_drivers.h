@@ -5,8 +5,8 @@
 
 #include "peer/pci_device.h"
 
-/** ivs_driver_open() - through our driver's device node at @path */
-IVS_MUST_USE int ivs_driver_open(struct ivs_peer *peer, const char *path,
+/** ivs_driver_open() - through our driver's node at @path, of the device at @bdf or (NULL) of any */
+IVS_MUST_USE int ivs_driver_open(struct ivs_peer *peer, const char *path, const char *bdf,
 				 const struct ivs_peer_options *opts, struct ivs_error *err);
 
 /** ivs_driver_close() - also after ivs_driver_open() has failed */

@@ -110,7 +110,6 @@ static struct ivs_peer *new_peer(void)
 	peer->decoder = (struct ivs_wire_decoder)IVS_WIRE_DECODER_INIT;
 	peer->vfio.container = peer->vfio.group = peer->vfio.device = peer->vfio.request = -1;
 	pthread_mutex_init(&peer->lock, NULL);
-	pthread_cond_init(&peer->left, NULL);
 	return peer;
 }
 
@@ -176,7 +175,6 @@ void ivs_peer_close(struct ivs_peer *peer)
 {
 	if (!peer)
 		return;
-	ivs_peer_stop(peer);
 	peer->way->close(peer);
 	ivs_view_close(peer);
 	if (peer->memory)
@@ -186,7 +184,6 @@ void ivs_peer_close(struct ivs_peer *peer)
 	free(peer->vectors);
 	ivs_fd_close(&peer->stop);
 	ivs_fd_close(&peer->epoll);
-	pthread_cond_destroy(&peer->left);
 	pthread_mutex_destroy(&peer->lock);
 	free(peer);
 }

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "peer/way.h"
 #include "util/clock.h"
@@ -22,74 +21,37 @@ bool ivs_peer_is_gone(const struct ivs_peer *peer)
 	       (peer->way->gone && peer->way->gone(peer));
 }
 
-/* Nothing else is worth watching where there is nothing to wait for. */
+/* Where nothing can come at all, there is nothing to stop either. */
 int ivs_peer_open_wait(struct ivs_peer *peer)
 {
-	int result;
+	int result = 0;
 
-	if (peer->epoll < 0)
-		return 0;
+	if (peer->gone_fd >= 0)
+		result = ivs_peer_watch(peer, peer->gone_fd, peer->gone_events, IVS_TAG_GONE);
+	if (result || peer->epoll < 0)
+		return result;
 	peer->stop = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (peer->stop < 0)
 		return -errno;
-	result = ivs_peer_watch(peer, peer->stop, EPOLLIN, IVS_TAG_STOP);
-	if (!result && peer->gone_fd >= 0)
-		result = ivs_peer_watch(peer, peer->gone_fd, peer->gone_events, IVS_TAG_GONE);
-	return result;
-}
-
-/* A child of fork(2) has none of the threads that waited in its parent. Called with the lock held. */
-static void forget_parent(struct ivs_peer *peer)
-{
-	pid_t pid = getpid();
-
-	if (peer->waiting_pid != pid)
-		peer->waiting_n = 0;
-	peer->waiting_pid = pid;
-}
-
-/* Between enter() and leave() nothing of the peer is freed. */
-static int enter(struct ivs_peer *peer)
-{
-	bool closing;
-
-	pthread_mutex_lock(&peer->lock);
-	forget_parent(peer);
-	closing = peer->closing;
-	peer->waiting_n += !closing;
-	pthread_mutex_unlock(&peer->lock);
-	return closing ? IVS_PEER_E_CLOSED : 0;
-}
-
-static void leave(struct ivs_peer *peer)
-{
-	pthread_mutex_lock(&peer->lock);
-	if (!--peer->waiting_n)
-		pthread_cond_signal(&peer->left);
-	pthread_mutex_unlock(&peer->lock);
+	return ivs_peer_watch(peer, peer->stop, EPOLLIN, IVS_TAG_STOP);
 }
 
 void ivs_peer_stop(struct ivs_peer *peer)
 {
-	pthread_mutex_lock(&peer->lock);
-	forget_parent(peer);
-	peer->closing = true;
-	if (peer->waiting_n)
+	__atomic_store_n(&peer->stopped, true, __ATOMIC_RELEASE);
+	if (peer->stop >= 0)
 		eventfd_write(peer->stop, 1); /* fails only if it is as full as can be */
-	while (peer->waiting_n)
-		pthread_cond_wait(&peer->left, &peer->lock);
-	pthread_mutex_unlock(&peer->lock);
 }
 
-/* The eventfd is shared with the other process after a fork(2), which may be the one that closes. */
-static int see_stop(struct ivs_peer *peer)
+static bool is_stopped(const struct ivs_peer *peer)
 {
-	bool closing;
+	return __atomic_load_n(&peer->stopped, __ATOMIC_ACQUIRE);
+}
 
-	pthread_mutex_lock(&peer->lock);
-	closing = peer->closing;
-	pthread_mutex_unlock(&peer->lock);
-	return closing ? IVS_PEER_E_CLOSED : ivs_doorbell_take(peer->stop);
+/* The eventfd is shared with the other process after a fork(2), which may be the one that stops. */
+static int see_stop(const struct ivs_peer *peer)
+{
+	return is_stopped(peer) ? IVS_PEER_E_STOPPED : ivs_doorbell_take(peer->stop);
 }
 
 /* The device's end first: it rings everybody so that they look. */
@@ -115,7 +77,7 @@ static int wait_for(struct ivs_peer *peer, int fd, int timeout_ms)
 	int left_ms = 1;
 	int result;
 
-	for (;;) {
+	while (!is_stopped(peer)) {
 		result = ivs_doorbell_take(fd);
 		if (result)
 			return result < 0 ? result : taken(peer);
@@ -126,31 +88,24 @@ static int wait_for(struct ivs_peer *peer, int fd, int timeout_ms)
 		result = poll(pfds, 3, left_ms);
 		if (result < 0)
 			return -errno;
-		if (pfds[1].revents && see_stop(peer) == IVS_PEER_E_CLOSED)
-			return IVS_PEER_E_CLOSED;
+		if (pfds[1].revents && see_stop(peer) == IVS_PEER_E_STOPPED)
+			break;
 		if (pfds[2].revents)
 			return see_gone(peer);
 		if (!result)
 			return IVS_PEER_E_TIMEOUT;
 	}
+	return IVS_PEER_E_STOPPED;
 }
 
 int ivs_peer_wait(struct ivs_peer *peer, unsigned int vector, int timeout_ms)
 {
-	int result;
 	int fd;
 
 	if (!(ivs_peer_caps(peer) & IVS_CAP_WAIT))
 		return IVS_PEER_E_UNABLE;
 	fd = ivs_peer_vector_fd(peer, vector);
-	if (fd < 0)
-		return IVS_PEER_E_VECTOR;
-	result = enter(peer);
-	if (result)
-		return result;
-	result = wait_for(peer, fd, timeout_ms);
-	leave(peer);
-	return result;
+	return fd < 0 ? IVS_PEER_E_VECTOR : wait_for(peer, fd, timeout_ms);
 }
 
 /* Joins, leaves, and in the end the loss of the server. Called with the lock held. */
@@ -194,7 +149,7 @@ static int handle(struct ivs_peer *peer, uint32_t tag, struct ivs_event *event)
 	return result;
 }
 
-static int next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event)
+int ivs_peer_next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event)
 {
 	int64_t deadline = ivs_clock_deadline(timeout_ms);
 	unsigned int late_rounds = 0;
@@ -202,6 +157,10 @@ static int next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event)
 	int left_ms;
 	int result;
 
+	if (peer->epoll < 0)
+		return IVS_PEER_E_UNABLE;
+	if (is_stopped(peer))
+		return IVS_PEER_E_STOPPED;
 	result = ivs_view_look(peer);
 	if (result)
 		return result;
@@ -213,8 +172,8 @@ static int next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event)
 			return -errno;
 		if (!result)
 			return IVS_PEER_E_TIMEOUT;
-		if (ready.data.u32 == IVS_TAG_STOP && see_stop(peer) == IVS_PEER_E_CLOSED)
-			return IVS_PEER_E_CLOSED;
+		if (ready.data.u32 == IVS_TAG_STOP && see_stop(peer) == IVS_PEER_E_STOPPED)
+			return IVS_PEER_E_STOPPED;
 		if (ready.data.u32 == IVS_TAG_GONE)
 			return see_gone(peer);
 		result = handle(peer, ready.data.u32, event);
@@ -223,18 +182,4 @@ static int next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event)
 		late_rounds += !left_ms;
 	} while (late_rounds < LATE_ROUNDS_MAX);
 	return IVS_PEER_E_TIMEOUT;
-}
-
-int ivs_peer_next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event)
-{
-	int result;
-
-	if (peer->epoll < 0)
-		return IVS_PEER_E_UNABLE;
-	result = enter(peer);
-	if (result)
-		return result;
-	result = next(peer, timeout_ms, event);
-	leave(peer);
-	return result;
 }

@@ -8,7 +8,6 @@
 
 #include <pthread.h>
 #include <stdbool.h>
-#include <sys/types.h>
 
 #include "ivshmem/driver.h"
 #include "ivshmem/peer.h"
@@ -58,13 +57,11 @@ extern const struct ivs_way ivs_way_pci;
  * @epoll:      own vectors, the server's socket, @pending, the view's timer, and then also @stop and
  *              @gone_fd; -1 if there are none
  * @pending:    an eventfd, readable while there are joins and leaves to report
- * @stop:       an eventfd, readable when the peer is being closed; -1 without @epoll
+ * @stop:       an eventfd, readable when @stopped; -1 without @epoll
  * @gone_fd:    has one of @gone_events when the device is gone; -1: it cannot go
  * @gone:       it has been seen to be gone
- * @closing:    ivs_peer_close() has begun
- * @waiting_n:  how many threads of @waiting_pid are within ivs_peer_wait() and ivs_peer_next()
- * @left:       signalled when there are none
- * @lock:       guards vectors, remotes, view, decoder, server, lost, closing, waiting_*
+ * @stopped:    ivs_peer_stop() was called
+ * @lock:       guards vectors, remotes, view, decoder, server, lost
  * @remotes:    the others, as a server tells of them
  * @view:       the others, as the region shows them
  * @server:     the socket; -1: none, or lost
@@ -91,10 +88,7 @@ struct ivs_peer {
 	int gone_fd;
 	uint32_t gone_events;
 	bool gone;
-	bool closing;
-	pid_t waiting_pid;
-	unsigned int waiting_n;
-	pthread_cond_t left;
+	bool stopped;
 	pthread_mutex_t lock;
 	char description[IVS_DESCRIPTION_LEN];
 
@@ -138,9 +132,6 @@ bool ivs_peer_is_gone(const struct ivs_peer *peer);
 
 /** ivs_peer_open_wait() - at the end of opening: what makes waiting end. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_open_wait(struct ivs_peer *peer);
-
-/** ivs_peer_stop() - wake all that wait, and wait until they have left */
-void ivs_peer_stop(struct ivs_peer *peer);
 
 /** ivs_doorbell_ring() - write to an eventfd that a stranger may have filled; never waits for it */
 IVS_MUST_USE int ivs_doorbell_ring(int fd);

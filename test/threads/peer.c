@@ -182,6 +182,45 @@ static void start_server(struct ivs_region **region)
 	}
 }
 
+static void *wait_for_ever(void *arg)
+{
+	int result;
+
+	while (!(result = ivs_peer_wait(arg, 1, -1)))
+		;
+	if (result != IVS_PEER_E_STOPPED)
+		fail("waiting, stopped", result);
+	return NULL;
+}
+
+static void *take_for_ever(void *arg)
+{
+	struct ivs_event event;
+	int result;
+
+	while (!(result = ivs_peer_next(arg, -1, &event)))
+		;
+	if (result != IVS_PEER_E_STOPPED)
+		fail("taking events, stopped", result);
+	return NULL;
+}
+
+/* Threads that wait end, whether they wait just then or are about to. */
+static void stop_waiting(struct ivs_peer *peer)
+{
+	struct ivs_event event;
+	pthread_t threads[2];
+
+	pthread_create(&threads[0], NULL, wait_for_ever, peer);
+	pthread_create(&threads[1], NULL, take_for_ever, peer);
+	ivs_peer_stop(peer);
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	if (ivs_peer_wait(peer, 0, 0) != IVS_PEER_E_STOPPED ||
+	    ivs_peer_next(peer, 0, &event) != IVS_PEER_E_STOPPED)
+		fail("not stopped", 0);
+}
+
 int main(void)
 {
 	void *(*const runs[THREADS])(void *) = {take_events, wait_one, ring_all, ask, come_and_go};
@@ -197,6 +236,7 @@ int main(void)
 		pthread_create(&threads[i], NULL, runs[i], peer);
 	for (unsigned int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
+	stop_waiting(peer);
 	ivs_peer_close(peer);
 	kill(getpid(), SIGTERM);
 	pthread_join(server_thread, NULL);
