@@ -25,8 +25,8 @@
 #include "ivshmem/driver.h"
 #include "ivshmem/registers.h"
 
+struct dev_pagemap;
 struct ivs_device;
-struct ivs_pages;
 
 /**
  * struct ivs_vector - one interrupt
@@ -51,7 +51,7 @@ struct ivs_vector {
  * @rung:          readers and pollers
  * @files_lock:    guards the two below
  * @files:         open files, for finding what is mapped
- * @pages:         dmabuf.c's, while there are dma-bufs
+ * @pages:         of the region, once there has been a dma-buf
  * @map_lock:      guards @memory_type and @mapped_n
  * @memory_type:   of the @mapped_n mappings there are
  * @zeroes:        the page that is mapped instead of everything when @gone
@@ -85,7 +85,7 @@ struct ivs_device {
 	unsigned int files_n;
 
 	struct mutex pages_lock;
-	struct ivs_pages *pages;
+	struct dev_pagemap *pages;
 
 	spinlock_t map_lock;
 	u32 memory_type;
@@ -146,7 +146,12 @@ u64 ivs_vector_count(const struct ivs_device *device, unsigned int vector);
 /* dmabuf.c: the new fd or -errno */
 #ifdef CONFIG_DMA_SHARED_BUFFER
 int ivs_dmabuf_export(struct ivs_file *file, const struct ivs_ioc_dmabuf *wanted);
+void ivs_dmabuf_free_pages(struct ivs_device *device);
 #else
+static inline void ivs_dmabuf_free_pages(struct ivs_device *device)
+{
+}
+
 static inline int ivs_dmabuf_export(struct ivs_file *file, const struct ivs_ioc_dmabuf *wanted)
 {
 	return -EOPNOTSUPP;

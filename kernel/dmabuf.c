@@ -3,8 +3,9 @@
  * A range of the region as a dma-buf, so that a GPU driver or a display server can import it.
  *
  * Most importers want struct pages, which the memory of a device does not have. They are made when
- * the first dma-buf of a device is exported and given back with the last, because they cost 1.6 % of
- * the region's size in the guest's own memory. They come in steps of 2 MiB.
+ * the first dma-buf of a device is exported, because they cost 1.6 % of the region's size in the
+ * guest's own memory, and stay, because making them is work for the whole guest. They come in steps
+ * of 2 MiB.
  */
 #include <linux/cc_platform.h>
 #include <linux/dma-buf.h>
@@ -31,12 +32,6 @@ struct ivs_exported {
 	u64 len;
 };
 
-/* Of a device that has dma-bufs. */
-struct ivs_pages {
-	struct dev_pagemap map;
-	unsigned int users_n;
-};
-
 static bool has_pages(phys_addr_t at)
 {
 	struct dev_pagemap *map = NULL;
@@ -49,65 +44,60 @@ static bool has_pages(phys_addr_t at)
 	return map;
 }
 
-static struct ivs_pages *make_pages(const struct ivs_device *device)
+static int make_pages(struct ivs_device *device)
 {
-	struct ivs_pages *pages;
+	struct dev_pagemap *map;
 	void *result = ERR_PTR(-EOPNOTSUPP);
 
 	/* An encrypted guest's pages would be mapped as private. */
 	if (!IS_ALIGNED(device->memory_at | device->memory_len, SZ_2M) ||
 	    cc_platform_has(CC_ATTR_MEM_ENCRYPT))
-		return result;
+		return -EOPNOTSUPP;
 	if (has_pages(device->memory_at))
-		return ERR_PTR(-EBUSY); /* a device that is gone was here, and its dma-bufs are still there */
-	pages = kzalloc(sizeof(*pages), GFP_KERNEL);
-	if (!pages)
-		return ERR_PTR(-ENOMEM);
-	pages->map.type = MEMORY_DEVICE_GENERIC;
-	pages->map.nr_range = 1;
-	pages->map.range.start = device->memory_at;
-	pages->map.range.end = device->memory_at + device->memory_len - 1;
+		return -EBUSY; /* a device that is gone was here, and its dma-bufs are still there */
+	map = kzalloc(sizeof(*map), GFP_KERNEL);
+	if (!map)
+		return -ENOMEM;
+	map->type = MEMORY_DEVICE_GENERIC;
+	map->nr_range = 1;
+	map->range.start = device->memory_at;
+	map->range.end = device->memory_at + device->memory_len - 1;
 #ifdef CONFIG_ZONE_DEVICE
-	result = memremap_pages(&pages->map, NUMA_NO_NODE);
+	result = memremap_pages(map, NUMA_NO_NODE);
 #endif
-	if (!IS_ERR(result))
-		return pages;
-	kfree(pages);
+	if (IS_ERR(result))
+		kfree(map);
+	else
+		device->pages = map;
+	return PTR_ERR_OR_ZERO(result);
+}
+
+/* The kernel maps them, too: write-back. */
+static int need_pages(struct ivs_device *device)
+{
+	int result = 0;
+
+	mutex_lock(&device->pages_lock);
+	if (!device->pages) {
+		result = ivs_memory_claim(device, IVS_MEMORY_WB);
+		if (!result) {
+			result = make_pages(device);
+			if (result)
+				ivs_memory_unclaim(device);
+		}
+	}
+	mutex_unlock(&device->pages_lock);
 	return result;
 }
 
-/* They are mapped by the kernel as well, write-back. */
-static int get_pages(struct ivs_device *device)
+/* When the device is released: nobody has a dma-buf of it. */
+void ivs_dmabuf_free_pages(struct ivs_device *device)
 {
-	struct ivs_pages *pages;
-	int result = ivs_memory_claim(device, IVS_MEMORY_WB);
-
-	if (result)
-		return result;
-	mutex_lock(&device->pages_lock);
-	pages = device->pages ?: make_pages(device);
-	if (!IS_ERR(pages)) {
-		device->pages = pages;
-		pages->users_n++;
-	}
-	mutex_unlock(&device->pages_lock);
-	if (IS_ERR(pages))
-		ivs_memory_unclaim(device);
-	return PTR_ERR_OR_ZERO(pages);
-}
-
-static void put_pages(struct ivs_device *device)
-{
-	mutex_lock(&device->pages_lock);
-	if (!--device->pages->users_n) {
 #ifdef CONFIG_ZONE_DEVICE
-		memunmap_pages(&device->pages->map);
+	if (device->pages)
+		memunmap_pages(device->pages);
 #endif
-		kfree(device->pages);
-		device->pages = NULL;
-	}
-	mutex_unlock(&device->pages_lock);
-	ivs_memory_unclaim(device);
+	kfree(device->pages);
 }
 
 static int fill_table(struct sg_table *table, const struct ivs_exported *exported)
@@ -186,7 +176,6 @@ static void release(struct dma_buf *buf)
 {
 	struct ivs_exported *exported = buf->priv;
 
-	put_pages(exported->device);
 	fput(exported->file);
 	kfree(exported);
 }
@@ -221,19 +210,14 @@ static struct dma_buf *export(struct ivs_exported *exported)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
 	struct dma_buf *buf;
-	int result = get_pages(exported->device);
 
-	if (result)
-		return ERR_PTR(result);
 	info.ops = &ops;
 	info.size = exported->len;
 	info.flags = O_RDWR;
 	info.priv = exported;
 	buf = dma_buf_export(&info);
-	if (IS_ERR(buf)) {
-		put_pages(exported->device);
+	if (IS_ERR(buf))
 		return buf;
-	}
 	get_file(exported->file);
 	/* So that what is mapped through it is found when the device goes. */
 	buf->file->f_mapping = exported->file->f_mapping;
@@ -247,6 +231,8 @@ int ivs_dmabuf_export(struct ivs_file *file, const struct ivs_ioc_dmabuf *wanted
 	struct dma_buf *buf;
 	int result = check(file, wanted);
 
+	if (!result)
+		result = need_pages(file->device);
 	if (result)
 		return result;
 	exported = kzalloc(sizeof(*exported), GFP_KERNEL_ACCOUNT);

@@ -22,6 +22,7 @@ static void release(struct device *dev)
 {
 	struct ivs_device *device = container_of(dev, struct ivs_device, dev);
 
+	ivs_dmabuf_free_pages(device);
 	kfree(device->vectors);
 	free_page((unsigned long)device->status);
 	if (device->zeroes)

@@ -137,8 +137,8 @@ struct ivs_ioc_ring {
  * @flags:    O_CLOEXEC or 0; else EINVAL
  * @reserved: 0; else EINVAL
  *
- * It can be read and written. The region is mapped write-back as long as there is one: EBUSY while it
- * is mapped write-combining, and while there are dma-bufs of an unplugged device that had this address.
+ * It can be read and written. The first one has the region mapped write-back for good: EBUSY while it is
+ * mapped write-combining, and while there are dma-bufs of an unplugged device that had this address.
  * EOPNOTSUPP if address and size of the region are no multiples of 2 MiB, and in encrypted guests; for
  * importers that cannot reach the address, too.
  */
