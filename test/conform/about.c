@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a peer says about itself: way, capabilities and reasons, id, vectors. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conform.h"
+
+static void way(struct conform *c)
+{
+	EXPECT(c, !strcmp(ivs_peer_way(c->peer), c->way), "expected %s, came %s", c->way,
+	       ivs_peer_way(c->peer));
+}
+
+static void caps(struct conform *c)
+{
+	EXPECT(c, ivs_peer_caps(c->peer) == c->expected, "expected 0x%x, came 0x%x", c->expected,
+	       ivs_peer_caps(c->peer));
+}
+
+/*
+ * A reason is a sentence for a person: with what is so, and what to do about it after a colon or a
+ * semicolon.
+ */
+static void reason(struct conform *c, enum ivs_peer_cap cap)
+{
+	const char *why = ivs_peer_why_not(c->peer, cap);
+
+	if (can(c, cap)) {
+		EXPECT(c, !why, "it can, and there is a reason why not: %s", why);
+		return;
+	}
+	EXPECT(c, why, "it cannot, and there is no reason");
+	EXPECT(c, strlen(why) > 20 && strchr(why, ' '), "no sentence: %s", why);
+	EXPECT(c, !strchr(why, '\n'), "not one line: %s", why);
+	EXPECT(c, strpbrk(why, ":;"), "nothing to do about it: %s", why);
+}
+
+static void reason_id(struct conform *c)
+{
+	reason(c, IVS_CAP_ID);
+}
+
+static void reason_ring(struct conform *c)
+{
+	reason(c, IVS_CAP_RING);
+}
+
+static void reason_wait(struct conform *c)
+{
+	reason(c, IVS_CAP_WAIT);
+}
+
+static void reason_roster(struct conform *c)
+{
+	reason(c, IVS_CAP_ROSTER);
+}
+
+static void reason_cached(struct conform *c)
+{
+	reason(c, IVS_CAP_CACHED);
+}
+
+static void reason_stays(struct conform *c)
+{
+	for (unsigned int cap = 1; cap <= CAPS_ALL; cap <<= 1) {
+		const char *why = ivs_peer_why_not(c->peer, (enum ivs_peer_cap)cap);
+
+		EXPECT(c, why == ivs_peer_why_not(c->peer, (enum ivs_peer_cap)cap),
+		       "the reason for 0x%x is another string each time", cap);
+	}
+}
+
+static void describe(struct conform *c)
+{
+	const char *text = ivs_peer_describe(c->peer);
+	size_t len = strlen(c->way);
+
+	EXPECT(c, text, "NULL");
+	EXPECT(c, !strncmp(text, c->way, len) && !strncmp(text + len, ": ", 2),
+	       "does not begin with \"%s: \": %s", c->way, text);
+	EXPECT(c, !strchr(text, '\n'), "not one line: %s", text);
+}
+
+static void describe_memory(struct conform *c)
+{
+	const char *text = ivs_peer_describe(c->peer);
+	bool uncached = strstr(text, "uncached memory");
+
+	EXPECT(c, uncached || strstr(text, "cached memory"), "nothing about memory: %s", text);
+	EXPECT(c, uncached == !can(c, IVS_CAP_CACHED), "the wrong memory: %s", text);
+}
+
+static void describe_vectors(struct conform *c)
+{
+	const char *text = ivs_peer_describe(c->peer);
+	char wanted[32];
+
+	snprintf(wanted, sizeof(wanted), "%u vectors", c->vectors_n);
+	if (can(c, IVS_CAP_WAIT))
+		EXPECT(c, strstr(text, wanted), "no \"%s\": %s", wanted, text);
+	else
+		EXPECT(c, !strstr(text, "vectors"), "vectors that it has not: %s", text);
+}
+
+static void describe_stays(struct conform *c)
+{
+	const char *text = ivs_peer_describe(c->peer);
+	char *copy = strdup(text);
+	bool same;
+
+	conform_drain(c, c->peer, 0);
+	same = ivs_peer_describe(c->peer) == text && !strcmp(copy, text);
+	EXPECT(c, same, "another text than before: %s", ivs_peer_describe(c->peer));
+	free(copy);
+}
+
+static void id_range(struct conform *c)
+{
+	int id = ivs_peer_id(c->peer);
+
+	if (can(c, IVS_CAP_ID))
+		EXPECT(c, id >= 0 && id <= 65535, "expected 0 to 65535, came %d", id);
+	else
+		EXPECT(c, id == -1, "expected -1, came %d", id);
+}
+
+static void id_known(struct conform *c)
+{
+	int id = ivs_peer_id(c->peer);
+
+	if (!can(c, IVS_CAP_ID)) {
+		EXPECT(c, id == -1, "expected -1, came %d", id);
+		return;
+	}
+	EXPECT_OK(ASK(c, ASK_KNOWS, {(uint64_t)id, c->vectors_n}));
+	EXPECT(c, ask_result(c, 0) == c->vectors_n,
+	       "the partner knows peer %d with %d vectors, not %u", id, (int)ask_result(c, 0),
+	       c->vectors_n);
+}
+
+static void id_of_one(struct conform *c)
+{
+	int id = ivs_peer_id(c->peer);
+
+	if (can(c, IVS_CAP_ID))
+		EXPECT(c, id != c->partner, "the partner has the same id, %d", id);
+	else
+		EXPECT(c, id == -1, "expected -1, came %d", id);
+}
+
+static void vectors(struct conform *c)
+{
+	unsigned int wanted = can(c, IVS_CAP_WAIT) ? c->vectors_n : 0;
+	unsigned int n = ivs_peer_vectors(c->peer);
+
+	EXPECT(c, n == wanted, "expected %u, came %u", wanted, n);
+}
+
+static void vectors_of_own(struct conform *c)
+{
+	unsigned int wanted = can(c, IVS_CAP_WAIT) ? c->vectors_n : 0;
+	unsigned int n;
+
+	if (!can(c, IVS_CAP_ID)) {
+		n = ivs_peer_vectors_of(c->peer, 65535);
+		EXPECT(c, !n, "expected 0 of a peer that is not there, came %u", n);
+		return;
+	}
+	n = ivs_peer_vectors_of(c->peer, (unsigned int)ivs_peer_id(c->peer));
+	EXPECT(c, n == wanted, "expected %u, came %u", wanted, n);
+}
+
+const struct conform_case about_cases[] = {
+	{"about: the way in has its name", way},
+	{"about: it can do what this way in must, and no more", caps},
+	{"about: why it has no id", reason_id},
+	{"about: why it cannot ring", reason_ring},
+	{"about: why it cannot wait", reason_wait},
+	{"about: why it sees nobody join", reason_roster},
+	{"about: why its memory is not cached", reason_cached},
+	{"about: a reason stays the same string", reason_stays},
+	{"about: described beginning with the way in", describe},
+	{"about: described with the kind of memory", describe_memory},
+	{"about: described with as many vectors as it has", describe_vectors},
+	{"about: the description stays", describe_stays},
+	{"about: an id is 0 to 65535, or -1", id_range},
+	{"about: the partner knows the id with all vectors", id_known},
+	{"about: an id belongs to one alone", id_of_one},
+	{"about: as many vectors as there are, or none", vectors},
+	{"about: vectors of one's own id", vectors_of_own},
+	{0},
+};

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Waiting for anything: ivs_peer_next(), and the fd for a poll loop. Joins and leaves: roster.c. */
+#include <poll.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "conform.h"
+
+#define TIMES 50
+
+static bool has_events(const struct conform *c)
+{
+	return can(c, IVS_CAP_WAIT) || can(c, IVS_CAP_ROSTER);
+}
+
+/* Without doorbells and joins there is nothing to wait for; without doorbells none comes. */
+static bool may_hear(struct conform *c)
+{
+	struct ivs_event event;
+
+	if (can(c, IVS_CAP_WAIT))
+		return conform_drain(c, c->peer, 0);
+	if (!has_events(c)) {
+		conform_unable(c, ivs_peer_next(c->peer, -1, &event), IVS_CAP_WAIT);
+		return false;
+	}
+	if (!ivs_peer_next(c->peer, 0, &event) && event.type == IVS_EVENT_DOORBELL)
+		conform_fail(c, "a doorbell on vector %u, which is not there", event.vector);
+	return false;
+}
+
+static void each_vector(struct conform *c)
+{
+	struct ivs_event event;
+
+	EXPECT_OK(may_hear(c));
+	for (unsigned int vector = 0; vector < c->vectors_n; vector++) {
+		EXPECT_OK(ask_ring(c, vector, 1));
+		EXPECT_RESULT(c, ivs_peer_next(c->peer, LONG_MS, &event), 0);
+		EXPECT(c, event.type == IVS_EVENT_DOORBELL, "expected a doorbell, came type %d",
+		       event.type);
+		EXPECT(c, event.vector == vector, "expected vector %u, came %u", vector,
+		       event.vector);
+	}
+}
+
+/* Rung all at once, each is reported. */
+static bool take_all(struct conform *c, bool by_poll)
+{
+	struct pollfd pfd = {.fd = ivs_peer_fd(c->peer), .events = POLLIN};
+	unsigned int all = (1U << c->vectors_n) - 1;
+	int64_t end = conform_now_ms() + LONG_MS;
+	unsigned int seen = 0;
+	struct ivs_event event;
+
+	while (seen != all && conform_now_ms() < end) {
+		if (by_poll && poll(&pfd, 1, LONG_MS) != 1)
+			break;
+		while (!ivs_peer_next(c->peer, by_poll ? 0 : SHORT_MS, &event)) {
+			if (event.type == IVS_EVENT_DOORBELL)
+				seen |= 1U << event.vector;
+		}
+	}
+	if (seen != all)
+		conform_fail(c, "expected vectors 0x%x, came 0x%x", all, seen);
+	return seen == all;
+}
+
+static void all_vectors(struct conform *c)
+{
+	EXPECT_OK(may_hear(c));
+	for (unsigned int vector = 0; vector < c->vectors_n; vector++)
+		EXPECT_OK(ask_ring(c, vector, 1));
+	EXPECT_OK(take_all(c, false));
+}
+
+static void many(struct conform *c)
+{
+	struct ivs_event event;
+	unsigned int n = 0;
+	int result;
+
+	EXPECT_OK(may_hear(c));
+	EXPECT_OK(ask_ring(c, 0, TIMES));
+	EXPECT_RESULT(c, ivs_peer_next(c->peer, LONG_MS, &event), 0);
+	do {
+		result = ivs_peer_next(c->peer, QUIET_MS, &event);
+		n++;
+	} while (!result && n <= TIMES);
+	EXPECT(c, n <= TIMES, "rung %d times, %u doorbells", TIMES, n);
+	EXPECT(c, result == IVS_PEER_E_TIMEOUT, "expected TIMEOUT in the end, came %s",
+	       conform_result(result));
+}
+
+/* One doorbell is told of once, by whichever call is first. */
+static void once(struct conform *c)
+{
+	struct ivs_event event;
+
+	EXPECT_OK(may_hear(c));
+	EXPECT_OK(ask_ring(c, 0, 1));
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), 0);
+	EXPECT_RESULT(c, ivs_peer_next(c->peer, QUIET_MS, &event), IVS_PEER_E_TIMEOUT);
+	EXPECT_OK(ask_ring(c, 0, 1));
+	EXPECT_RESULT(c, ivs_peer_next(c->peer, LONG_MS, &event), 0);
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, QUIET_MS), IVS_PEER_E_TIMEOUT);
+}
+
+static void only_look(struct conform *c)
+{
+	struct ivs_event event;
+
+	if (!has_events(c)) {
+		conform_unable(c, ivs_peer_next(c->peer, 0, &event), IVS_CAP_ROSTER);
+		return;
+	}
+	EXPECT_OK(conform_drain(c, c->peer, 0));
+	EXPECT_RESULT(c, ivs_peer_next(c->peer, 0, &event), IVS_PEER_E_TIMEOUT);
+}
+
+static void in_vain(struct conform *c)
+{
+	struct ivs_event event;
+	int64_t begin;
+
+	if (!has_events(c)) {
+		conform_unable(c, ivs_peer_next(c->peer, SHORT_MS, &event), IVS_CAP_ROSTER);
+		return;
+	}
+	EXPECT_OK(conform_drain(c, c->peer, 0));
+	begin = conform_now_ms();
+	EXPECT_RESULT(c, ivs_peer_next(c->peer, SHORT_MS, &event), IVS_PEER_E_TIMEOUT);
+	begin = conform_now_ms() - begin;
+	EXPECT(c, begin >= SHORT_MS - 1 && begin < LONG_MS, "expected %d ms, came %d", SHORT_MS,
+	       (int)begin);
+}
+
+static void fd(struct conform *c)
+{
+	int number = ivs_peer_fd(c->peer);
+
+	if (has_events(c))
+		EXPECT(c, number >= 0, "expected an fd, came %d", number);
+	else
+		EXPECT(c, number == -1, "expected -1, came %d", number);
+	EXPECT(c, number == ivs_peer_fd(c->peer), "another fd each time");
+}
+
+/* A roster in the region makes it readable now and then; a server's word and a doorbell do not. */
+static void fd_quiet(struct conform *c)
+{
+	struct pollfd pfd = {.fd = ivs_peer_fd(c->peer), .events = POLLIN};
+
+	if (!has_events(c)) {
+		EXPECT(c, pfd.fd == -1, "expected -1, came %d", pfd.fd);
+		return;
+	}
+	EXPECT_OK(conform_drain(c, c->peer, 0));
+	if (!c->roster || is_way(c, "unix"))
+		EXPECT(c, !poll(&pfd, 1, SHORT_MS), "readable, and there is nothing");
+}
+
+static void poll_loop(struct conform *c)
+{
+	EXPECT_OK(may_hear(c));
+	for (unsigned int round = 0; round < 5; round++) {
+		for (unsigned int vector = 0; vector < c->vectors_n; vector++)
+			EXPECT_OK(ask_ring(c, vector, 1));
+		EXPECT_OK(take_all(c, true));
+	}
+	c->noisy = true;
+}
+
+/* It can itself be watched by an epoll, as event loops do. */
+static void epoll_loop(struct conform *c)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+	int epoll;
+	int result;
+	int n = -1;
+
+	EXPECT_OK(may_hear(c));
+	epoll = epoll_create1(EPOLL_CLOEXEC);
+	result = epoll_ctl(epoll, EPOLL_CTL_ADD, ivs_peer_fd(c->peer), &event);
+	if (!result && ask_ring(c, 0, 1))
+		n = epoll_wait(epoll, &event, 1, LONG_MS);
+	close(epoll);
+	EXPECT(c, !result, "an epoll does not take the fd");
+	EXPECT(c, n == 1, "rung, and an epoll does not wake: %d", n);
+	EXPECT_OK(conform_await(c, c->peer, IVS_EVENT_DOORBELL, 0, NULL));
+}
+
+const struct conform_case event_cases[] = {
+	{"event: a doorbell on each vector", each_vector},
+	{"event: all vectors were rung, each is reported", all_vectors},
+	{"event: rung often, reported once or more, not more often", many},
+	{"event: a doorbell is reported once", once},
+	{"event: with timeout 0 only looks", only_look},
+	{"event: in vain as long as was said", in_vain},
+	{"event: an fd for poll(2), or -1", fd},
+	{"event: the fd is quiet when there is nothing", fd_quiet},
+	{"event: a loop of poll(2) hears all vectors", poll_loop},
+	{"event: an epoll of one's own hears it", epoll_loop},
+	{0},
+};

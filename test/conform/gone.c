@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The last cases: the device is unplugged, or the server ended, or the region's name removed. They
+ * come in this order, and no peer is opened for them any more.
+ */
+#include <dirent.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "conform.h"
+
+#define UNPLUG_MS 30000
+
+static bool is_ivshmem(const char *bdf)
+{
+	char text[32] = "";
+	char path[320];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/device", bdf);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	if (!fgets(text, sizeof(text), file))
+		*text = 0;
+	fclose(file);
+	return !strcmp(text, "0x1110\n");
+}
+
+/* No event tells it of a device that nobody listens to. */
+static bool device_is_there(void)
+{
+	DIR *dir = opendir("/sys/bus/pci/devices");
+	const struct dirent *entry;
+	bool found = false;
+
+	while (dir && !found && (entry = readdir(dir)))
+		found = is_ivshmem(entry->d_name);
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+static void await_no_device(struct conform *c)
+{
+	int64_t end = conform_now_ms() + UNPLUG_MS;
+
+	while (device_is_there()) {
+		EXPECT(c, conform_now_ms() < end, "the device is still there");
+		take_a_breath();
+	}
+}
+
+static void await_taken(struct conform *c)
+{
+	int64_t end = conform_now_ms() + UNPLUG_MS;
+
+	while (!c->mailbox->taken) {
+		EXPECT(c, conform_now_ms() < end, "nobody has done it");
+		take_a_breath();
+	}
+}
+
+static bool has_events(const struct conform *c)
+{
+	return can(c, IVS_CAP_WAIT) || can(c, IVS_CAP_ROSTER);
+}
+
+/* vfio keeps the device until it is closed; the others lose it at once. */
+static bool is_lost(const struct conform *c)
+{
+	return is_way(c, "driver") || is_way(c, "sysfs");
+}
+
+static void take_away(struct conform *c)
+{
+	if (has_events(c))
+		EXPECT_OK(conform_drain(c, c->peer, QUIET_MS));
+	c->gone = true;
+	printf("conform: take it away\n");
+	fflush(stdout);
+	if (is_lost(c))
+		await_no_device(c);
+	else
+		await_taken(c);
+}
+
+/* Joins, leaves and doorbells may come before it, the device's end again and again. */
+static int next_but(struct conform *c, int timeout_ms, struct ivs_event *event)
+{
+	int result;
+
+	do {
+		result = ivs_peer_next(c->peer, timeout_ms, event);
+	} while (!result && event->type != IVS_EVENT_LOST);
+	return result;
+}
+
+static void waits(struct conform *c)
+{
+	if (!can(c, IVS_CAP_WAIT)) {
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, -1), IVS_PEER_E_UNABLE);
+		return;
+	}
+	if (c->device) {
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), IVS_PEER_E_GONE);
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 1, 0), IVS_PEER_E_GONE);
+		return;
+	}
+	EXPECT_OK(ask_ring(c, 0, 1));
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), 0);
+}
+
+static void events(struct conform *c)
+{
+	struct ivs_event event;
+
+	if (!has_events(c)) {
+		EXPECT_RESULT(c, ivs_peer_next(c->peer, -1, &event), IVS_PEER_E_UNABLE);
+		return;
+	}
+	if (c->device && can(c, IVS_CAP_WAIT)) {
+		EXPECT_RESULT(c, next_but(c, LONG_MS, &event), IVS_PEER_E_GONE);
+		EXPECT_RESULT(c, ivs_peer_next(c->peer, 0, &event), IVS_PEER_E_GONE);
+		return;
+	}
+	if (c->device)
+		return; /* the roster was in memory that may be gone: see the case about memory */
+	EXPECT_RESULT(c, next_but(c, LONG_MS, &event), 0);
+	EXPECT_RESULT(c, next_but(c, QUIET_MS, &event), IVS_PEER_E_TIMEOUT);
+	EXPECT(c, !(ivs_peer_caps(c->peer) & IVS_CAP_ROSTER), "still sees others join");
+	EXPECT(c, ivs_peer_why_not(c->peer, IVS_CAP_ROSTER), "no reason");
+}
+
+static void poll_fd(struct conform *c)
+{
+	struct pollfd pfd = {.fd = ivs_peer_fd(c->peer), .events = POLLIN};
+
+	if (!has_events(c)) {
+		EXPECT(c, pfd.fd == -1, "expected -1, came %d", pfd.fd);
+		return;
+	}
+	EXPECT(c, pfd.fd >= 0, "no fd");
+	if (c->device && can(c, IVS_CAP_WAIT))
+		EXPECT(c, poll(&pfd, 1, LONG_MS) == 1, "poll(2) does not wake");
+}
+
+static void ring_partner(struct conform *c)
+{
+	unsigned int id = c->partner >= 0 ? (unsigned int)c->partner : 0;
+	int result = ivs_peer_ring(c->peer, id, 0);
+
+	if (!can(c, IVS_CAP_RING)) {
+		EXPECT(c, result == IVS_PEER_E_UNABLE, "expected UNABLE, came %s",
+		       conform_result(result));
+		return;
+	}
+	if (is_lost(c)) {
+		EXPECT(c, result == IVS_PEER_E_GONE, "expected GONE, came %s",
+		       conform_result(result));
+		return;
+	}
+	/* vfio: it is asked to let go, and still there. */
+	EXPECT(c, !result || (c->device && result == IVS_PEER_E_GONE), "came %s",
+	       conform_result(result));
+	if (!c->device)
+		EXPECT_OK(ask_rung(c, 0));
+}
+
+/*
+ * Through sysfs nobody says that the device is gone, and Linux since 5.12 leaves the mappings as they
+ * are: what is at these addresses by now may be somebody else's, or nothing. So they are not touched.
+ */
+static bool is_untouchable(const struct conform *c)
+{
+	return is_way(c, "sysfs");
+}
+
+static void ring(struct conform *c)
+{
+	int number;
+
+	if (is_untouchable(c) && can(c, IVS_CAP_RING))
+		return;
+	number = conform_in_child(c, ring_partner);
+	EXPECT(c, !number, "the child was ended by %s", strsignal(number));
+}
+
+static void touch(struct conform *c)
+{
+	volatile uint8_t *at = c->memory + SCRATCH_AT;
+
+	*at = 1;
+	(void)*at;
+}
+
+static void memory(struct conform *c)
+{
+	uint64_t first;
+	int number;
+
+	if (is_untouchable(c))
+		return;
+	/* One page is what all the others show by now, so nothing is written before. */
+	for (size_t i = 0; i < c->size && is_way(c, "driver"); i++)
+		EXPECT(c, !c->memory[i], "expected 0 at %zu, came %u", i, c->memory[i]);
+	number = conform_in_child(c, touch);
+	EXPECT(c, !number, "the child was ended by %s", strsignal(number));
+	if (is_way(c, "driver"))
+		return;
+	EXPECT_OK(ASK(c, ASK_WRITE, {LARGE_AT, MIB, 70}));
+	EXPECT(c, !pattern_check(c->memory + LARGE_AT, MIB, 70, &first), "not what was written");
+}
+
+static void stays(struct conform *c)
+{
+	int id = ivs_peer_id(c->peer);
+	size_t len;
+
+	EXPECT(c, ivs_peer_memory(c->peer, &len) == c->memory && len == c->size, "other memory");
+	EXPECT(c, (id >= 0) == can(c, IVS_CAP_ID), "the id is %d", id);
+	EXPECT(c, !strcmp(ivs_peer_way(c->peer), c->way), "another way in");
+	EXPECT(c, ivs_peer_describe(c->peer), "no description");
+}
+
+static void closed(struct conform *c)
+{
+	if (!is_lost(c))
+		ask_begin(c, &(const struct ask){ASK_QUIT, {0}});
+	conform_close(c);
+	if (c->device)
+		await_no_device(c);
+}
+
+static void open_again(struct conform *c)
+{
+	const struct ivs_peer_options opts = {.timeout_ms = 1000};
+	struct ivs_error err = {""};
+	int result = conform_open(c, c->address, &opts, NULL, &err);
+
+	EXPECT(c, result == IVS_PEER_E_ABSENT, "expected ABSENT, came %s: %s",
+	       conform_result(result), err.text);
+	EXPECT(c, *err.text, "no reason");
+}
+
+const struct conform_case gone_cases[] = {
+	{"gone: what it came from is taken away", take_away},
+	{"gone: waiting for a vector", waits},
+	{"gone: waiting for any event", events},
+	{"gone: the fd for poll(2)", poll_fd},
+	{"gone: ringing", ring},
+	{"gone: the memory", memory},
+	{"gone: what the peer says about itself", stays},
+	{"gone: closed", closed},
+	{"gone: opened again", open_again},
+	{0},
+};

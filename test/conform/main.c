@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Run the suite over one way in; prints TAP.
+ *
+ *   conform --list                          the names of the cases
+ *   conform --partner ADDRESS               be the partner: unix:PATH, or shm:NAME, file:PATH
+ *   conform --way WAY [--vectors N] [--size BYTES] [--plain] [--roster] [--only GROUP |
+ *           --but GROUP] ADDRESS            a group is what the names of its cases begin with
+ *
+ * WAY is what ivs_peer_way() must say; --plain: a device without doorbells; --roster: a server
+ * publishes the roster in the region. Before the last cases it prints "conform: take it away": whoever
+ * runs it then unplugs the device, or ends the server, or removes the region's name, and sends
+ * SIGUSR1 to the partner.
+ */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conform.h"
+
+#define CASE_S 60
+
+static const struct {
+	const char *way;
+	unsigned int caps;
+	bool device;
+} ways[] = {
+	{"unix", IVS_CAP_ID | IVS_CAP_RING | IVS_CAP_WAIT | IVS_CAP_ROSTER | IVS_CAP_CACHED, false},
+	{"shm", IVS_CAP_CACHED, false},
+	{"file", IVS_CAP_CACHED, false},
+	{"driver", IVS_CAP_ID | IVS_CAP_RING | IVS_CAP_WAIT | IVS_CAP_CACHED, true},
+	{"vfio", IVS_CAP_ID | IVS_CAP_RING | IVS_CAP_WAIT, true},
+	{"sysfs", IVS_CAP_ID | IVS_CAP_RING, true},
+};
+
+static const struct conform_case *const groups[] = {
+	about_cases, memory_cases, ring_cases,	  wait_cases,	event_cases,
+	open_cases,  error_cases,  process_cases, roster_cases, gone_cases,
+};
+
+#define GROUPS_N (sizeof(groups) / sizeof(*groups))
+
+/* What belongs to the program and not to a case. */
+static struct {
+	const char *only;
+	const char *but;
+	const char *running; /* for who has to tell that it hangs */
+} suite;
+
+static void on_alarm(int number)
+{
+	static const char text[] = "Bail out! hangs: ";
+
+	(void)number;
+	if (write(STDOUT_FILENO, text, sizeof(text) - 1) < 0 ||
+	    write(STDOUT_FILENO, suite.running, strlen(suite.running)) < 0 ||
+	    write(STDOUT_FILENO, "\n", 1) < 0)
+		_exit(4);
+	_exit(3);
+}
+
+static bool is_of(const struct conform_case *one, const char *group)
+{
+	size_t len = strlen(group);
+
+	return !strncmp(one->name, group, len) && one->name[len] == ':';
+}
+
+static bool is_wanted(const struct conform_case *one)
+{
+	return (!suite.only || is_of(one, suite.only)) && !(suite.but && is_of(one, suite.but));
+}
+
+static int list(void)
+{
+	for (size_t g = 0; g < GROUPS_N; g++) {
+		for (const struct conform_case *one = groups[g]; one->name; one++)
+			printf("%s\n", one->name);
+	}
+	return 0;
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: conform --list | --partner ADDRESS | --way WAY [--vectors N] "
+			"[--size BYTES] [--plain] [--roster] [--only GROUP | --but GROUP] "
+			"ADDRESS\n");
+	return 2;
+}
+
+/* Everything that one case may have left is gone before the next. */
+static void clean_up(struct conform *c)
+{
+	conform_close_extras(c);
+	if (c->gone || c->failed)
+		return;
+	if (c->peer)
+		conform_drain(c, c->peer, c->noisy ? QUIET_MS : 0);
+}
+
+static bool run_case(struct conform *c, const struct conform_case *one, unsigned int number)
+{
+	c->failed = c->noisy = false;
+	suite.running = one->name;
+	alarm(CASE_S);
+	if (c->peer || c->gone || conform_reopen(c, NULL))
+		one->run(c);
+	clean_up(c);
+	alarm(0);
+	if (c->failed)
+		printf("not ok %u - %s: %s\n", number, one->name, c->why);
+	else
+		printf("ok %u - %s\n", number, one->name);
+	if (c->failed && !c->gone)
+		conform_close(c); /* the next case gets one that nothing has happened to */
+	return !c->failed;
+}
+
+static bool meet_partner(struct conform *c)
+{
+	int64_t end = conform_now_ms() + LONG_MS;
+
+	if (!conform_reopen(c, NULL))
+		return false;
+	while (c->mailbox->ready != MAILBOX_READY) {
+		if (conform_now_ms() > end) {
+			conform_fail(c, "there is no partner in the region");
+			return false;
+		}
+		take_a_breath();
+	}
+	if (!ASK(c, ASK_HELLO))
+		return false;
+	c->partner = (int)ask_result(c, 0);
+	return true;
+}
+
+static int run_all(struct conform *c)
+{
+	unsigned int number = 0;
+	unsigned int failed = 0;
+
+	if (!meet_partner(c)) {
+		printf("Bail out! %s\n", c->why);
+		return 3;
+	}
+	for (size_t g = 0; g < GROUPS_N; g++) {
+		for (const struct conform_case *one = groups[g]; one->name; one++) {
+			if (is_wanted(one))
+				failed += !run_case(c, one, ++number);
+		}
+	}
+	printf("1..%u\n", number);
+	conform_close(c);
+	return failed != 0;
+}
+
+static bool set_way(struct conform *c, bool plain)
+{
+	for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
+		if (!is_way(c, ways[i].way))
+			continue;
+		c->expected = ways[i].caps;
+		c->device = ways[i].device;
+		if (plain)
+			c->expected &= ~(unsigned int)(IVS_CAP_ID | IVS_CAP_RING | IVS_CAP_WAIT);
+		if (c->roster)
+			c->expected |= IVS_CAP_ROSTER;
+		return true;
+	}
+	return false;
+}
+
+static int run(struct conform *c)
+{
+	int status;
+
+	strcpy(c->dir, "/tmp/ivs-conform-XXXXXX");
+	if (!mkdtemp(c->dir)) {
+		perror("conform: a directory in /tmp");
+		return 2;
+	}
+	signal(SIGALRM, on_alarm);
+	status = run_all(c);
+	rmdir(c->dir);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"list", no_argument, NULL, 'l'},	{"partner", required_argument, NULL, 'p'},
+		{"way", required_argument, NULL, 'w'},	{"vectors", required_argument, NULL, 'n'},
+		{"size", required_argument, NULL, 's'}, {"plain", no_argument, NULL, 'P'},
+		{"roster", no_argument, NULL, 'r'},	{"only", required_argument, NULL, 'o'},
+		{"but", required_argument, NULL, 'b'},	{0},
+	};
+	struct conform c = {.way = "", .size = REGION_MIN, .vectors_n = 1};
+	bool plain = false;
+	int option;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		if (option == 'l')
+			return list();
+		if (option == 'p')
+			return partner_run(optarg);
+		if (option == 'w')
+			c.way = optarg;
+		else if (option == 'n')
+			c.vectors_n = (unsigned int)strtoul(optarg, NULL, 10);
+		else if (option == 's')
+			c.size = strtoul(optarg, NULL, 10);
+		else if (option == 'o')
+			suite.only = optarg;
+		else if (option == 'b')
+			suite.but = optarg;
+		else if (option == 'P')
+			plain = true;
+		else if (option == 'r')
+			c.roster = true;
+		else
+			return usage();
+	}
+	if (optind + 1 != argc || !set_way(&c, plain) || c.vectors_n > VECTORS_MAX)
+		return usage();
+	c.address = argv[optind];
+	return run(&c);
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The region: its size, and that what one writes the other reads, everywhere in it. */
+#include <errno.h>
+#include <string.h>
+
+#include "conform.h"
+
+#define COUNTS 20000
+#define LENGTH 3000 /* no multiple of anything */
+
+static void size(struct conform *c)
+{
+	size_t len = 0;
+
+	ivs_peer_memory(c->peer, &len);
+	EXPECT(c, len == c->size, "expected %zu bytes, came %zu", c->size, len);
+}
+
+static void size_of_partner(struct conform *c)
+{
+	EXPECT_OK(ASK(c, ASK_HELLO));
+	EXPECT(c, (size_t)ask_result(c, 2) == c->size, "the partner's region has %lld bytes",
+	       (long long)ask_result(c, 2));
+}
+
+static void without_len(struct conform *c)
+{
+	size_t len;
+
+	EXPECT(c, ivs_peer_memory(c->peer, NULL) == ivs_peer_memory(c->peer, &len),
+	       "another address with a length than without");
+}
+
+static void aligned(struct conform *c)
+{
+	EXPECT(c, !((uintptr_t)c->memory % PAGE), "%p is not at a page", (void *)c->memory);
+}
+
+static void usable(struct conform *c)
+{
+	size_t len = ivs_peer_usable_len(c->peer);
+
+	if (!c->roster) {
+		EXPECT(c, len == c->size, "expected all %zu bytes, came %zu", c->size, len);
+		return;
+	}
+	EXPECT(c, len < c->size && len >= c->size / 2, "expected half to all of %zu, came %zu",
+	       c->size, len);
+	EXPECT(c, !(len % PAGE), "%zu is no whole number of pages (P-3)", len);
+}
+
+static bool from_partner(struct conform *c, uint64_t at, uint64_t len, uint64_t seed)
+{
+	uint64_t first = 0;
+	uint64_t wrong;
+
+	if (!ASK(c, ASK_WRITE, {at, len, seed}))
+		return false;
+	wrong = pattern_check(c->memory + at, len, seed, &first);
+	if (wrong)
+		conform_fail(c, "%llu of the partner's %llu bytes are wrong, first at %llu",
+			     (unsigned long long)wrong, (unsigned long long)len,
+			     (unsigned long long)(at + first));
+	return !wrong;
+}
+
+static bool to_partner(struct conform *c, uint64_t at, uint64_t len, uint64_t seed)
+{
+	pattern_write(c->memory + at, len, seed);
+	if (!ASK(c, ASK_CHECK, {at, len, seed}))
+		return false;
+	if (ask_result(c, 0))
+		conform_fail(c, "the partner reads %lld of %llu bytes wrong, first at %llu",
+			     (long long)ask_result(c, 0), (unsigned long long)len,
+			     (unsigned long long)at + (unsigned long long)ask_result(c, 1));
+	return !c->failed;
+}
+
+static void read_partner(struct conform *c)
+{
+	EXPECT_OK(from_partner(c, SCRATCH_AT + 1, LENGTH, 1));
+}
+
+static void read_by_partner(struct conform *c)
+{
+	EXPECT_OK(to_partner(c, SCRATCH_AT + 3, LENGTH, 2));
+}
+
+static void first_page(struct conform *c)
+{
+	EXPECT_OK(from_partner(c, 0, PAGE, 3));
+	EXPECT_OK(to_partner(c, 0, PAGE, 4));
+}
+
+static void last_page(struct conform *c)
+{
+	size_t at = ivs_peer_usable_len(c->peer) - PAGE;
+
+	EXPECT_OK(from_partner(c, at, PAGE, 5));
+	EXPECT_OK(to_partner(c, at, PAGE, 6));
+}
+
+static void first_byte(struct conform *c)
+{
+	for (uint64_t seed = 10; seed < 14; seed += 2) {
+		EXPECT_OK(from_partner(c, 0, 1, seed));
+		EXPECT_OK(to_partner(c, 0, 1, seed + 1));
+	}
+}
+
+static void last_byte(struct conform *c)
+{
+	size_t at = ivs_peer_usable_len(c->peer) - 1;
+
+	for (uint64_t seed = 20; seed < 24; seed += 2) {
+		EXPECT_OK(from_partner(c, at, 1, seed));
+		EXPECT_OK(to_partner(c, at, 1, seed + 1));
+	}
+}
+
+static void mib_from_partner(struct conform *c)
+{
+	EXPECT_OK(from_partner(c, LARGE_AT, MIB, 7));
+}
+
+static void mib_to_partner(struct conform *c)
+{
+	EXPECT_OK(to_partner(c, LARGE_AT, MIB, 8));
+}
+
+/* A pattern is not where it was not written: every page is one of its own. */
+static void pages_apart(struct conform *c)
+{
+	for (uint64_t page = 0; page < 4; page++)
+		pattern_write(c->memory + LARGE_AT + page * PAGE, PAGE, 30 + page);
+	for (uint64_t page = 0; page < 4; page++) {
+		EXPECT_OK(ASK(c, ASK_CHECK, {LARGE_AT + page * PAGE, PAGE, 30 + page}));
+		EXPECT(c, !ask_result(c, 0), "page %d is another one for the partner", (int)page);
+	}
+}
+
+/* Atomic operations are atomic between the two. */
+static void counted_by_both(struct conform *c)
+{
+	_Atomic uint64_t *counter = (_Atomic uint64_t *)(void *)(c->memory + WORDS_AT);
+
+	*counter = 0;
+	ask_begin(c, &(const struct ask){ASK_ADD, {WORDS_AT, COUNTS}});
+	for (unsigned int i = 0; i < COUNTS; i++)
+		(*counter)++;
+	EXPECT_OK(ask_end(c));
+	EXPECT(c, *counter == 2 * COUNTS, "expected %u, came %llu", 2 * COUNTS,
+	       (unsigned long long)*counter);
+}
+
+/* Loads and stores of each width do what they do in ordinary memory. */
+static void widths(struct conform *c)
+{
+	volatile uint8_t *at = c->memory + SCRATCH_AT;
+
+	*(volatile uint64_t *)(volatile void *)at = 0x1122334455667788;
+	*(volatile uint32_t *)(volatile void *)(at + 8) = 0x99aabbcc;
+	*(volatile uint16_t *)(volatile void *)(at + 12) = 0xddee;
+	at[14] = 0xff;
+	EXPECT(c, at[0] == 0x88 && at[7] == 0x11, "a store of 8 bytes");
+	EXPECT(c, at[8] == 0xcc && at[11] == 0x99, "a store of 4 bytes");
+	EXPECT(c, at[12] == 0xee && at[13] == 0xdd && at[14] == 0xff, "a store of 2 bytes and 1");
+	EXPECT(c, *(volatile uint32_t *)(volatile void *)(at + 4) == 0x11223344, "a load of 4");
+	EXPECT(c, *(volatile uint16_t *)(volatile void *)(at + 2) == 0x5566, "a load of 2");
+}
+
+/* As it was filled by memcpy(), which may use any instruction there is. */
+static void copied(struct conform *c)
+{
+	static uint8_t there[MIB];
+	static uint8_t back[MIB];
+
+	pattern_write(there, sizeof(there), 9);
+	memcpy(c->memory + LARGE_AT, there, sizeof(there));
+	EXPECT_OK(ASK(c, ASK_CHECK, {LARGE_AT, MIB, 9}));
+	EXPECT(c, !ask_result(c, 0), "the partner reads %lld bytes wrong",
+	       (long long)ask_result(c, 0));
+	memcpy(back, c->memory + LARGE_AT, sizeof(back));
+	EXPECT(c, !memcmp(there, back, sizeof(back)), "copied back, it is something else");
+}
+
+static void stays_when_closed(struct conform *c)
+{
+	uint64_t first;
+
+	pattern_write(c->memory + SCRATCH_AT, LENGTH, 40);
+	EXPECT_OK(conform_reopen(c, NULL));
+	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, LENGTH, 40, &first),
+	       "what was written before closing is not there afterwards");
+}
+
+static void two_mappings(struct conform *c)
+{
+	struct ivs_peer *other;
+	struct ivs_error err;
+	uint64_t first;
+	uint8_t *memory;
+	int result = conform_open(c, c->address, NULL, &other, &err);
+
+	if (is_way(c, "vfio")) {
+		EXPECT(c, result == -EBUSY, "expected -EBUSY, came %s", conform_result(result));
+		return;
+	}
+	EXPECT(c, !result, "opening once more: %s: %s", conform_result(result), err.text);
+	memory = ivs_peer_memory(other, NULL);
+	EXPECT(c, memory != c->memory, "two peers have one mapping, which one of them unmaps");
+	pattern_write(c->memory + SCRATCH_AT, LENGTH, 50);
+	EXPECT(c, !pattern_check(memory + SCRATCH_AT, LENGTH, 50, &first),
+	       "two peers of one process see different things");
+}
+
+const struct conform_case memory_cases[] = {
+	{"memory: as large as the region is", size},
+	{"memory: as large as the partner's", size_of_partner},
+	{"memory: nobody has to ask for the length", without_len},
+	{"memory: begins at a page", aligned},
+	{"memory: usable but for what a roster takes", usable},
+	{"memory: what the partner writes is read", read_partner},
+	{"memory: what is written the partner reads", read_by_partner},
+	{"memory: the first page, both ways", first_page},
+	{"memory: the last usable page, both ways", last_page},
+	{"memory: the first byte, both ways", first_byte},
+	{"memory: the last usable byte, both ways", last_byte},
+	{"memory: 1 MiB from the partner", mib_from_partner},
+	{"memory: 1 MiB to the partner", mib_to_partner},
+	{"memory: each page is another one", pages_apart},
+	{"memory: both count in one word", counted_by_both},
+	{"memory: loads and stores of 1, 2, 4 and 8 bytes", widths},
+	{"memory: 1 MiB with memcpy() there and back", copied},
+	{"memory: stays when the peer is closed", stays_when_closed},
+	{"memory: two peers of one process see the same", two_mappings},
+	{0},
+};

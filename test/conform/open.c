@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Opening this way in: options, once more, again, and what is left when it is closed. */
+#include <errno.h>
+#include <string.h>
+
+#include "conform.h"
+
+#define AGAIN 20
+
+static void no_options(struct conform *c)
+{
+	const struct ivs_peer_options zero = {0};
+
+	EXPECT_OK(conform_reopen(c, &zero));
+	EXPECT(c, ivs_peer_caps(c->peer) == c->expected, "expected 0x%x, came 0x%x", c->expected,
+	       ivs_peer_caps(c->peer));
+}
+
+static void no_error(struct conform *c)
+{
+	struct ivs_error err;
+	int result;
+
+	strcpy(err.text, "something old");
+	conform_close(c);
+	result = ivs_peer_open(c->address, NULL, &c->peer, &err);
+	EXPECT(c, !result, "%s: %s", conform_result(result), err.text);
+	EXPECT(c, !*err.text, "it is open, and there is an error: %s", err.text);
+	EXPECT_OK(conform_reopen(c, NULL));
+}
+
+static void error_not_wanted(struct conform *c)
+{
+	int result;
+
+	conform_close(c);
+	result = ivs_peer_open(c->address, NULL, &c->peer, NULL);
+	EXPECT(c, !result, "%s", conform_result(result));
+	EXPECT_OK(conform_reopen(c, NULL));
+}
+
+/* Ways that have no vectors have none to give. */
+static void fewer_vectors(struct conform *c)
+{
+	const struct ivs_peer_options one = {.vectors_n = 1};
+	struct ivs_event event;
+	struct ivs_error err;
+	int result;
+
+	if (!can(c, IVS_CAP_WAIT)) {
+		conform_close(c);
+		result = conform_open(c, c->address, &one, NULL, &err);
+		/* peer.h leaves open what a plain region says to that. */
+		EXPECT(c, result == IVS_PEER_E_VECTOR || (!c->device && !result),
+		       "expected VECTOR, came %s", conform_result(result));
+		return;
+	}
+	EXPECT_OK(conform_reopen(c, &one));
+	EXPECT(c, ivs_peer_vectors(c->peer) == 1, "expected 1 vector, came %u",
+	       ivs_peer_vectors(c->peer));
+	EXPECT_OK(ask_ring(c, 0, 1));
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), 0);
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 1, 0), IVS_PEER_E_VECTOR);
+	/* The partner may ring the others; nobody hears it. */
+	EXPECT_OK(ask_ring(c, c->vectors_n - 1, 1));
+	while (!(result = ivs_peer_next(c->peer, QUIET_MS, &event)))
+		EXPECT(c, event.type != IVS_EVENT_DOORBELL, "a doorbell on vector %u",
+		       event.vector);
+	conform_close(c);
+}
+
+static void as_many_vectors(struct conform *c)
+{
+	struct ivs_peer_options all = {.vectors_n = c->vectors_n};
+
+	if (!can(c, IVS_CAP_WAIT))
+		all.vectors_n = 0;
+	EXPECT_OK(conform_reopen(c, &all));
+	EXPECT(c, ivs_peer_vectors(c->peer) == all.vectors_n, "expected %u vectors, came %u",
+	       all.vectors_n, ivs_peer_vectors(c->peer));
+}
+
+/* A server does not say how many it will give; a device does. */
+static void more_vectors(struct conform *c)
+{
+	const struct ivs_peer_options more = {.vectors_n = c->vectors_n + 1, .timeout_ms = 200};
+	int wanted = c->device ? IVS_PEER_E_VECTOR : IVS_PEER_E_TIMEOUT;
+	struct ivs_peer *peer = NULL;
+	struct ivs_error err = {""};
+	int result;
+
+	conform_close(c);
+	result = conform_open(c, c->address, &more, &peer, &err);
+	if (is_way(c, "shm") || is_way(c, "file")) {
+		EXPECT(c, result == IVS_PEER_E_VECTOR || !result, "expected VECTOR, came %s",
+		       conform_result(result));
+		return;
+	}
+	EXPECT(c, result == wanted, "expected %s, came %s", conform_result(wanted),
+	       conform_result(result));
+	EXPECT(c, !peer, "not open, and there is a peer");
+	EXPECT(c, strstr(err.text, "vectors"), "not a word about vectors: %s", err.text);
+}
+
+/* vfio is for one process, and one peer in it, at a time. */
+static void twice(struct conform *c)
+{
+	unsigned int fds = conform_fds();
+	struct ivs_peer *other = NULL;
+	struct ivs_error err;
+	int result = conform_open(c, c->address, NULL, &other, &err);
+
+	if (is_way(c, "vfio")) {
+		EXPECT(c, result == -EBUSY, "expected -EBUSY, came %s", conform_result(result));
+		EXPECT(c, *err.text, "there is no reason");
+		EXPECT(c, conform_fds() == fds, "%u fds before, %u after", fds, conform_fds());
+		return;
+	}
+	EXPECT(c, !result, "%s: %s", conform_result(result), err.text);
+	EXPECT(c, other != c->peer, "the same peer twice");
+	conform_close_extras(c);
+	/* The first one goes on. */
+	EXPECT_OK(ASK(c, ASK_HELLO));
+	EXPECT(c, ivs_peer_id(c->peer) == -1 || ivs_peer_id(c->peer) != c->partner, "its id");
+}
+
+/* Two peers of one process ring each other, where they are two. */
+static void two_ring(struct conform *c)
+{
+	struct ivs_peer *other = NULL;
+	struct ivs_error err;
+	int result;
+
+	if (!is_way(c, "unix")) {
+		result = conform_open(c, c->address, NULL, &other, &err);
+		if (is_way(c, "vfio"))
+			EXPECT(c, result == -EBUSY, "expected -EBUSY, came %s",
+			       conform_result(result));
+		else
+			EXPECT(c, !result && ivs_peer_id(other) == ivs_peer_id(c->peer),
+			       "one device, or none, and two ids");
+		return;
+	}
+	EXPECT_RESULT(c, conform_open(c, c->address, NULL, &other, &err), 0);
+	EXPECT(c, ivs_peer_id(other) != ivs_peer_id(c->peer), "two peers have one id");
+	EXPECT_OK(
+		conform_await(c, c->peer, IVS_EVENT_JOIN, (unsigned int)ivs_peer_id(other), NULL));
+	EXPECT_RESULT(c, ivs_peer_ring(c->peer, (unsigned int)ivs_peer_id(other), 0), 0);
+	EXPECT_RESULT(c, ivs_peer_wait(other, 0, LONG_MS), 0);
+	EXPECT_RESULT(c, ivs_peer_ring(other, (unsigned int)ivs_peer_id(c->peer), 0), 0);
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), 0);
+}
+
+/* One device opened twice: each hears each doorbell; they do not take them from each other. */
+static void two_hear(struct conform *c)
+{
+	struct ivs_peer *other = NULL;
+	struct ivs_error err;
+	int result;
+
+	result = conform_open(c, c->address, NULL, &other, &err);
+	if (is_way(c, "vfio")) {
+		EXPECT(c, result == -EBUSY, "expected -EBUSY, came %s", conform_result(result));
+		return;
+	}
+	EXPECT(c, !result, "%s: %s", conform_result(result), err.text);
+	if (!can(c, IVS_CAP_WAIT)) {
+		EXPECT_RESULT(c, ivs_peer_wait(other, 0, -1), IVS_PEER_E_UNABLE);
+		return;
+	}
+	EXPECT_OK(ask_ring(c, 0, 1));
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), 0);
+	EXPECT_RESULT(c, ivs_peer_wait(other, 0, is_way(c, "unix") ? 0 : LONG_MS),
+		      is_way(c, "unix") ? IVS_PEER_E_TIMEOUT : 0);
+}
+
+static void fds_returned(struct conform *c)
+{
+	unsigned int fds;
+
+	conform_close(c);
+	fds = conform_fds();
+	EXPECT_OK(conform_reopen(c, NULL));
+	EXPECT_OK(conform_drain(c, c->peer, 0));
+	conform_close(c);
+	EXPECT(c, conform_fds() == fds, "%u fds before, %u after", fds, conform_fds());
+}
+
+static void again(struct conform *c)
+{
+	unsigned int fds;
+
+	conform_close(c);
+	fds = conform_fds();
+	for (unsigned int i = 0; i < AGAIN; i++) {
+		EXPECT_OK(conform_reopen(c, NULL));
+		EXPECT(c, ivs_peer_caps(c->peer) == c->expected, "the %uth time: caps 0x%x", i + 1,
+		       ivs_peer_caps(c->peer));
+		conform_close(c);
+	}
+	EXPECT(c, conform_fds() == fds, "%u fds before, %u after", fds, conform_fds());
+	EXPECT_OK(conform_reopen(c, NULL));
+	if (can(c, IVS_CAP_RING)) {
+		EXPECT_RESULT(c, ivs_peer_ring(c->peer, (unsigned int)c->partner, 0), 0);
+		EXPECT_OK(ask_rung(c, 0));
+	}
+}
+
+/* What was rung before it was opened is not for this one. */
+static void old_doorbells(struct conform *c)
+{
+	EXPECT_OK(conform_reopen(c, NULL));
+	if (!can(c, IVS_CAP_WAIT)) {
+		EXPECT_OK(conform_unable(c, ivs_peer_wait(c->peer, 0, 0), IVS_CAP_WAIT));
+		return;
+	}
+	EXPECT_OK(ask_ring(c, 0, 1));
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), 0);
+	EXPECT_OK(conform_reopen(c, NULL));
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, QUIET_MS), IVS_PEER_E_TIMEOUT);
+}
+
+static void close_nothing(struct conform *c)
+{
+	(void)c;
+	ivs_peer_close(NULL);
+}
+
+const struct conform_case open_cases[] = {
+	{"open: options of zero are the defaults", no_options},
+	{"open: leaves no error behind", no_error},
+	{"open: nobody has to take the error", error_not_wanted},
+	{"open: with fewer vectors than there are", fewer_vectors},
+	{"open: with as many vectors as there are", as_many_vectors},
+	{"open: with more vectors than there are", more_vectors},
+	{"open: twice in one process", twice},
+	{"open: twice, and they ring each other", two_ring},
+	{"open: twice, and both hear what is theirs", two_hear},
+	{"open: all fds are returned when it is closed", fds_returned},
+	{"open: twenty times, one after the other", again},
+	{"open: begins without doorbells", old_doorbells},
+	{"open: nothing can be closed, too", close_nothing},
+	{0},
+};

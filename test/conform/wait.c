@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Waiting for one vector, and the eventfd of a vector. */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "conform.h"
+
+#define TIMES 50
+#define LATER_MS 20
+
+/* Where nobody can be rung it says so and why, at once, whatever the timeout. */
+static bool may_wait(struct conform *c)
+{
+	if (can(c, IVS_CAP_WAIT))
+		return true;
+	if (conform_unable(c, ivs_peer_wait(c->peer, 0, -1), IVS_CAP_WAIT))
+		conform_unable(c, ivs_peer_wait(c->peer, 0, 0), IVS_CAP_WAIT);
+	return false;
+}
+
+static void each_vector(struct conform *c)
+{
+	EXPECT_OK(may_wait(c));
+	for (unsigned int vector = 0; vector < c->vectors_n; vector++) {
+		EXPECT_OK(ask_ring(c, vector, 1));
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, vector, LONG_MS), 0);
+	}
+}
+
+static void no_other(struct conform *c)
+{
+	EXPECT_OK(may_wait(c));
+	for (unsigned int vector = 0; vector < c->vectors_n; vector++) {
+		EXPECT_OK(ask_ring(c, vector, 1));
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, vector, LONG_MS), 0);
+		for (unsigned int other = 0; other < c->vectors_n; other++)
+			EXPECT_RESULT(c, ivs_peer_wait(c->peer, other, 0), IVS_PEER_E_TIMEOUT);
+	}
+}
+
+static void any_order(struct conform *c)
+{
+	EXPECT_OK(may_wait(c));
+	for (unsigned int vector = 0; vector < c->vectors_n; vector++)
+		EXPECT_OK(ask_ring(c, vector, 1));
+	for (unsigned int vector = c->vectors_n; vector--;)
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, vector, LONG_MS), 0);
+}
+
+static void taken(struct conform *c)
+{
+	EXPECT_OK(may_wait(c));
+	EXPECT_OK(ask_ring(c, 0, 1));
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), 0);
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, QUIET_MS), IVS_PEER_E_TIMEOUT);
+}
+
+/* The doorbell comes while it waits, not before. */
+static void later(struct conform *c)
+{
+	uint64_t id = (uint64_t)ivs_peer_id(c->peer);
+
+	EXPECT_OK(may_wait(c));
+	for (int timeout = -1; timeout <= LONG_MS; timeout += LONG_MS + 1) {
+		ask_begin(c, &(const struct ask){ASK_RING, {0, id, 0, 1, LATER_MS}});
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, timeout), 0);
+		EXPECT_OK(ask_end(c));
+	}
+}
+
+static void many(struct conform *c)
+{
+	unsigned int n = 0;
+	int result;
+
+	EXPECT_OK(may_wait(c));
+	EXPECT_OK(ask_ring(c, 0, TIMES));
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), 0);
+	do {
+		result = ivs_peer_wait(c->peer, 0, QUIET_MS);
+		n++;
+	} while (!result && n <= TIMES);
+	EXPECT(c, result == IVS_PEER_E_TIMEOUT, "expected TIMEOUT in the end, came %s",
+	       conform_result(result));
+	EXPECT(c, n <= TIMES, "rung %d times, woken %u times", TIMES, n);
+}
+
+static void only_look(struct conform *c)
+{
+	EXPECT_OK(may_wait(c));
+	for (unsigned int vector = 0; vector < c->vectors_n; vector++)
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, vector, 0), IVS_PEER_E_TIMEOUT);
+}
+
+static void in_vain(struct conform *c)
+{
+	int64_t begin = conform_now_ms();
+
+	EXPECT_OK(may_wait(c));
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, SHORT_MS), IVS_PEER_E_TIMEOUT);
+	begin = conform_now_ms() - begin;
+	EXPECT(c, begin >= SHORT_MS - 1 && begin < LONG_MS, "expected %d ms, came %d", SHORT_MS,
+	       (int)begin);
+}
+
+static void no_vector(struct conform *c)
+{
+	EXPECT_OK(may_wait(c));
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, c->vectors_n, -1), IVS_PEER_E_VECTOR);
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, c->vectors_n, 0), IVS_PEER_E_VECTOR);
+}
+
+static void vector_too_large(struct conform *c)
+{
+	EXPECT_OK(may_wait(c));
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 65536, -1), IVS_PEER_E_VECTOR);
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, ~0U, -1), IVS_PEER_E_VECTOR);
+}
+
+struct disturber {
+	pthread_t whom;
+	atomic_bool enough;
+};
+
+static void on_signal(int number)
+{
+	(void)number;
+}
+
+/* Again and again: one may come before it waits. */
+static void *disturb(void *arg)
+{
+	struct disturber *disturber = arg;
+
+	while (!disturber->enough) {
+		pthread_kill(disturber->whom, SIGUSR2);
+		usleep(5000);
+	}
+	return NULL;
+}
+
+static void interrupted_with(struct conform *c, bool next)
+{
+	const struct sigaction interrupt = {.sa_handler = on_signal};
+	struct disturber disturber = {.whom = pthread_self()};
+	struct ivs_event event;
+	pthread_t thread;
+	int result;
+
+	sigaction(SIGUSR2, &interrupt, NULL);
+	EXPECT(c, !pthread_create(&thread, NULL, disturb, &disturber), "no thread");
+	result = next ? ivs_peer_next(c->peer, LONG_MS, &event)
+		      : ivs_peer_wait(c->peer, 0, LONG_MS);
+	disturber.enough = true;
+	pthread_join(thread, NULL);
+	EXPECT(c, result == -EINTR, "expected -EINTR, came %s", conform_result(result));
+}
+
+static void interrupted(struct conform *c)
+{
+	EXPECT_OK(may_wait(c));
+	interrupted_with(c, false);
+}
+
+static void next_interrupted(struct conform *c)
+{
+	struct ivs_event event;
+
+	if (!can(c, IVS_CAP_WAIT) && !can(c, IVS_CAP_ROSTER)) {
+		conform_unable(c, ivs_peer_next(c->peer, -1, &event), IVS_CAP_WAIT);
+		return;
+	}
+	EXPECT_OK(conform_drain(c, c->peer, 0));
+	interrupted_with(c, true);
+}
+
+/* Where there are no vectors there are no fds of them. */
+static bool has_fds(struct conform *c)
+{
+	if (can(c, IVS_CAP_WAIT))
+		return true;
+	for (unsigned int vector = 0; vector < c->vectors_n; vector++) {
+		if (ivs_peer_vector_fd(c->peer, vector) != -1)
+			conform_fail(c, "an fd of vector %u, which is not there", vector);
+	}
+	return false;
+}
+
+static bool readable(int fd, int ms)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+
+	return poll(&pfd, 1, ms) == 1 && pfd.revents & POLLIN;
+}
+
+static void fd_readable(struct conform *c)
+{
+	EXPECT_OK(has_fds(c));
+	for (unsigned int vector = 0; vector < c->vectors_n; vector++) {
+		int fd = ivs_peer_vector_fd(c->peer, vector);
+
+		EXPECT(c, fd >= 0, "vector %u has no fd", vector);
+		EXPECT(c, !readable(fd, 0), "vector %u is readable before", vector);
+		EXPECT_OK(ask_ring(c, vector, 1));
+		EXPECT(c, readable(fd, LONG_MS), "vector %u is not readable", vector);
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, vector, 0), 0);
+		EXPECT(c, !readable(fd, 0), "vector %u is readable after", vector);
+	}
+}
+
+static void fd_read(struct conform *c)
+{
+	uint64_t count = 0;
+	int fd;
+
+	EXPECT_OK(has_fds(c));
+	fd = ivs_peer_vector_fd(c->peer, 0);
+	EXPECT_OK(ask_ring(c, 0, 1));
+	EXPECT(c, readable(fd, LONG_MS), "not readable");
+	EXPECT(c, read(fd, &count, sizeof(count)) == sizeof(count) && count, "nothing was read");
+	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, QUIET_MS), IVS_PEER_E_TIMEOUT);
+}
+
+static void fd_absent(struct conform *c)
+{
+	EXPECT_OK(has_fds(c));
+	EXPECT(c, ivs_peer_vector_fd(c->peer, c->vectors_n) == -1, "an fd beyond the last vector");
+	EXPECT(c, ivs_peer_vector_fd(c->peer, ~0U) == -1, "an fd of vector -1");
+}
+
+static void fd_of_each(struct conform *c)
+{
+	EXPECT_OK(has_fds(c));
+	for (unsigned int a = 0; a < c->vectors_n; a++) {
+		int fd = ivs_peer_vector_fd(c->peer, a);
+
+		EXPECT(c, fd == ivs_peer_vector_fd(c->peer, a), "vector %u: another fd each time",
+		       a);
+		for (unsigned int b = 0; b < a; b++)
+			EXPECT(c, fd != ivs_peer_vector_fd(c->peer, b), "%u and %u share one", a,
+			       b);
+	}
+}
+
+const struct conform_case wait_cases[] = {
+	{"wait: each vector", each_vector},
+	{"wait: that vector was rung and no other", no_other},
+	{"wait: what was rung before counts, in any order", any_order},
+	{"wait: takes the doorbell", taken},
+	{"wait: until it is rung, with a limit and without", later},
+	{"wait: rung often, it wakes once or more, not more often", many},
+	{"wait: with timeout 0 only looks", only_look},
+	{"wait: in vain as long as was said", in_vain},
+	{"wait: for a vector that one has not", no_vector},
+	{"wait: for a vector above 65535", vector_too_large},
+	{"wait: ends when a signal comes", interrupted},
+	{"wait: for any event ends when a signal comes", next_interrupted},
+	{"wait: a vector's fd is readable when it was rung", fd_readable},
+	{"wait: reading a vector's fd takes the doorbell", fd_read},
+	{"wait: there is no fd of a vector that one has not", fd_absent},
+	{"wait: each vector has an fd of its own", fd_of_each},
+	{0},
+};

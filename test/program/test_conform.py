@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The conformance suite (test/conform/) over every way in that a host process has."""
+import signal
+import time
+
+import pytest
+
+from conftest import BUILD
+from support import conform
+from support.programs import Place
+
+CASES = conform.cases(BUILD)
+
+
+class Host:
+    """A run on the host: where the region is, who serves it, and how that is taken away."""
+
+    def __init__(self, place):
+        self.place = place
+        self.file = place.dir / "region"
+        self.server = None
+
+    def serve(self, *options, region=None):
+        """Start a server."""
+        self.server = self.place.server("-n", str(conform.VECTORS), "-l", str(conform.SIZE),
+                                        *options, region=region)
+        return f"unix:{self.server.socket}"
+
+    def shm(self):
+        """A region in /dev/shm, without a server."""
+        conform.make_file(self.place.shm_path)
+        return f"shm:{self.place.shm}"
+
+    def plain_file(self):
+        """A region that is a file, without a server."""
+        conform.make_file(self.file)
+        return f"file:{self.file}"
+
+    def take_away(self):
+        """End the server; remove the region's name."""
+        if self.server:
+            self.server.stop()
+        for path in (self.place.shm_path, self.file):
+            path.unlink(missing_ok=True)
+
+    def run(self, partner_address, *arguments):
+        """Run the suite to its end."""
+        partner = conform.start_partner(self.place, partner_address)
+        suite = self.place.start(self.place.build / "test/conform", "--vectors", conform.VECTORS,
+                                 "--size", conform.SIZE, *arguments)
+        end = time.monotonic() + conform.LIMIT
+        while not suite.out.count(conform.TAKE_AWAY) and suite.popen.poll() is None:
+            assert time.monotonic() < end, suite.out.seen[-5:]
+            time.sleep(0.005)
+        self.take_away()
+        if suite.popen.poll() is None and partner.popen.poll() is None:
+            conform.tell(partner)
+        status = suite.wait(conform.LIMIT)
+        return conform.Report(suite.out.text() + "\n" + suite.err.text(), status)
+
+
+def over_unix(host, *options, arguments=()):
+    """A server's client."""
+    address = host.serve(*options)
+    return host.run(address, "--way", "unix", *arguments, address)
+
+
+def killed(host):
+    """A server that has no time to say that it ends."""
+    address = host.serve(region=["-r", "memfd:"])
+    host.take_away = lambda: (host.server.signal(signal.SIGKILL), host.server.wait())
+    return host.run(address, "--way", "unix", address)
+
+
+def beside_server(host, kind, path, region):
+    """The region that a server publishes the roster in, without asking the server."""
+    socket = host.serve("--roster", region=region)
+    return host.run(socket, "--way", kind, "--roster", f"{kind}:{path}")
+
+
+def alone(host, address):
+    """No server at all."""
+    return host.run(address, "--way", address.split(":")[0], address)
+
+
+WAYS = {
+    "unix": over_unix,
+    "unix-roster": lambda host: over_unix(host, "--roster", arguments=["--roster"]),
+    "unix-memfd-killed": killed,
+    "shm": lambda host: alone(host, host.shm()),
+    "shm-roster": lambda host: beside_server(host, "shm", host.place.shm,
+                                             ["-M", host.place.shm]),
+    "file": lambda host: alone(host, host.plain_file()),
+    "file-roster": lambda host: beside_server(host, "file", host.file,
+                                              ["-r", f"file:{host.file}"]),
+}
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def report(request):
+    """One run over one way in."""
+    place = Place(BUILD)
+    try:
+        made = WAYS[request.param](Host(place))
+    finally:
+        place.close()
+    yield made
+
+
+def test_there_are_enough_cases():
+    """A program that lists nothing tests nothing."""
+    assert len(CASES) >= 60
+    assert len(set(CASES)) == len(CASES)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_case(report, case):
+    """What the program said of this case."""
+    report.check(case, CASES)
+
+
+def test_the_end(report):
+    """It ran to its end."""
+    report.check_end(CASES)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The suite in test/conform/: which cases there are, its partner on the host, and what it printed."""
+import re
+import signal
+import subprocess
+
+import pytest
+
+TAP = re.compile(r"^(?P<bad>not )?ok \d+ - (?P<text>.*)$")
+TAKE_AWAY = "conform: take it away"
+VECTORS = 4
+SIZE = 4 << 20
+LIMIT = 120  # seconds for a whole run; it takes some ten
+
+
+def cases(build):
+    """The names of the cases; none if it is not built, which one test then says."""
+    try:
+        return subprocess.run([build / "test/conform", "--list"], capture_output=True, text=True,
+                              check=True, timeout=60).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        return []
+
+
+def make_file(path):
+    """A region without a server: nothing but a file of that size."""
+    with open(path, "wb") as file:
+        file.truncate(SIZE)
+
+
+def start_partner(place, address):
+    """The other side, on the host; it has joined."""
+    partner = place.start(place.build / "test/conform", "--partner", address)
+    partner.out.wait("partner: ready")
+    return partner
+
+
+def tell(partner):
+    """That what the suite asked for has been done."""
+    partner.signal(signal.SIGUSR1)
+
+
+class Report:
+    """What one run printed, or several that share the cases: a verdict for each, and how it ended."""
+
+    def __init__(self, text, status):
+        self.text = text.replace("\r", "")
+        self.status = status
+        self.verdicts = {}
+
+    def check(self, name, names):
+        """One case, as a result of its own."""
+        if not self.verdicts:
+            self._read(names)
+        assert name in self.verdicts, "it did not run:\n" + self.text[-3000:]
+        failure = self.verdicts[name]
+        if failure is not None:
+            pytest.fail(failure, pytrace=False)
+
+    def _read(self, names):
+        """A failure's line is the name, a colon, and why; names have colons too."""
+        for match in filter(None, map(TAP.match, self.text.splitlines())):
+            name = next((name for name in names if match["text"] == name
+                         or match["bad"] and match["text"].startswith(name + ": ")), None)
+            if name:
+                self.verdicts[name] = match["text"][len(name) + 2:] if match["bad"] else None
+
+    def check_end(self, names):
+        """Each case ran once, and the status says what the lines say."""
+        plans = re.findall(r"^1\.\.(\d+)$", self.text, re.MULTILINE)
+        assert sum(map(int, plans)) == len(names), self.text[-3000:]
+        bad = re.findall(r"^not ok ", self.text, re.MULTILINE)
+        assert self.status == bool(bad), f"status {self.status} with {len(bad)} failures"
