@@ -5,12 +5,28 @@
  */
 #include <dirent.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "conform.h"
 
 #define UNPLUG_MS 30000
+
+/* Threads that wait when it happens: one for a vector, one for any event. */
+struct waiter {
+	struct conform *c;
+	pthread_t thread;
+	bool next;
+	bool started;
+	atomic_int tid;
+	int result;
+};
+
+static struct waiter waiters[] = {{.next = false}, {.next = true}};
+
+#define WAITERS_N (sizeof(waiters) / sizeof(*waiters))
 
 static bool is_ivshmem(const char *bdf)
 {
@@ -73,19 +89,6 @@ static bool is_lost(const struct conform *c)
 	return is_way(c, "driver") || is_way(c, "sysfs");
 }
 
-static void take_away(struct conform *c)
-{
-	if (has_events(c))
-		EXPECT_OK(conform_drain(c, c->peer, QUIET_MS));
-	c->gone = true;
-	printf("conform: take it away\n");
-	fflush(stdout);
-	if (is_lost(c))
-		await_no_device(c);
-	else
-		await_taken(c);
-}
-
 /* Joins, leaves and doorbells may come before it, the device's end again and again. */
 static int next_but(struct conform *c, int timeout_ms, struct ivs_event *event)
 {
@@ -95,6 +98,62 @@ static int next_but(struct conform *c, int timeout_ms, struct ivs_event *event)
 		result = ivs_peer_next(c->peer, timeout_ms, event);
 	} while (!result && event->type != IVS_EVENT_LOST);
 	return result;
+}
+
+static void *wait_for_the_end(void *arg)
+{
+	struct waiter *waiter = arg;
+	struct ivs_event event;
+
+	waiter->tid = gettid();
+	waiter->result = waiter->next ? next_but(waiter->c, UNPLUG_MS, &event)
+				      : ivs_peer_wait(waiter->c->peer, 1, UNPLUG_MS);
+	return NULL;
+}
+
+static void start_waiters(struct conform *c)
+{
+	for (size_t i = 0; i < WAITERS_N; i++) {
+		waiters[i].c = c;
+		EXPECT(c, !pthread_create(&waiters[i].thread, NULL, wait_for_the_end, &waiters[i]),
+		       "no thread");
+		waiters[i].started = true;
+		while (!waiters[i].tid)
+			take_a_breath();
+		EXPECT_OK(conform_await_sleep(c, waiters[i].tid));
+	}
+}
+
+static void take_away(struct conform *c)
+{
+	if (has_events(c))
+		EXPECT_OK(conform_drain(c, c->peer, QUIET_MS));
+	if (c->device && can(c, IVS_CAP_WAIT))
+		start_waiters(c);
+	c->gone = true;
+	printf("conform: take it away\n");
+	fflush(stdout);
+	if (is_lost(c))
+		await_no_device(c);
+	else
+		await_taken(c);
+}
+
+/* On the host everything but joins and leaves goes on, so nobody is disturbed. */
+static void waited(struct conform *c)
+{
+	if (!c->device || !can(c, IVS_CAP_WAIT)) {
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 1, 0),
+			      can(c, IVS_CAP_WAIT) ? IVS_PEER_E_TIMEOUT : IVS_PEER_E_UNABLE);
+		return;
+	}
+	for (size_t i = 0; i < WAITERS_N; i++) {
+		EXPECT(c, waiters[i].started, "it did not wait");
+		pthread_join(waiters[i].thread, NULL);
+		EXPECT(c, waiters[i].result == IVS_PEER_E_GONE, "%s: expected GONE, came %s",
+		       i ? "ivs_peer_next()" : "ivs_peer_wait()",
+		       conform_result(waiters[i].result));
+	}
 }
 
 static void waits(struct conform *c)
@@ -169,7 +228,7 @@ static void ring_partner(struct conform *c)
 }
 
 /*
- * Through sysfs nobody says that the device is gone, and Linux since 5.12 leaves the mappings as they
+ * Through sysfs nobody says that the device is gone, and Linux (6.1) leaves the mappings as they
  * are: what is at these addresses by now may be somebody else's, or nothing. So they are not touched.
  */
 static bool is_untouchable(const struct conform *c)
@@ -246,6 +305,7 @@ static void open_again(struct conform *c)
 
 const struct conform_case gone_cases[] = {
 	{"gone: what it came from is taken away", take_away},
+	{"gone: who was waiting when it happened", waited},
 	{"gone: waiting for a vector", waits},
 	{"gone: waiting for any event", events},
 	{"gone: the fd for poll(2)", poll_fd},

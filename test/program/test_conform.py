@@ -56,7 +56,10 @@ class Host:
         if suite.popen.poll() is None and partner.popen.poll() is None:
             conform.tell(partner)
         status = suite.wait(conform.LIMIT)
-        return conform.Report(suite.out.text() + "\n" + suite.err.text(), status)
+        text = suite.out.text() + "\n" + suite.err.text()
+        if status in (0, 1) and partner.wait():  # it was told to end
+            return conform.Report(text + "\nthe partner: " + partner.err.text(), None)
+        return conform.Report(text, status)
 
 
 def over_unix(host, *options, arguments=()):
