@@ -49,7 +49,7 @@ struct conform {
 	size_t size;
 	bool roster;
 	bool device;
-	char dir[64];
+	const char *dir;
 	struct ivs_peer *peer;
 	struct mailbox *mailbox;
 	uint8_t *memory;

@@ -4,9 +4,10 @@
  *
  *   conform --list                          the names of the cases
  *   conform --partner ADDRESS               be the partner: unix:PATH, or shm:NAME, file:PATH
- *   conform --way WAY [--vectors N] [--size BYTES] [--plain] [--roster] [--only GROUP |
- *           --but GROUP] ADDRESS            a group is what the names of its cases begin with
+ *   conform --way WAY [--vectors N] [--size BYTES] [--plain] [--roster] [--dir PATH]
+ *           [--only GROUP | --but GROUP] ADDRESS
  *
+ * A group is what the names of its cases begin with; PATH (/tmp) is where they may make files.
  * WAY is what ivs_peer_way() must say; --plain: a device without doorbells; --roster: a server
  * publishes the roster in the region. Before the last cases it prints "conform: take it away": whoever
  * runs it then unplugs the device, or ends the server, or removes the region's name, and sends
@@ -86,9 +87,10 @@ static int list(void)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: conform --list | --partner ADDRESS | --way WAY [--vectors N] "
-			"[--size BYTES] [--plain] [--roster] [--only GROUP | --but GROUP] "
-			"ADDRESS\n");
+	fprintf(stderr,
+		"usage: conform --list | --partner ADDRESS | --way WAY [--vectors N] "
+		"[--size BYTES] [--plain] [--roster] [--dir PATH] [--only GROUP | --but GROUP] "
+		"ADDRESS\n");
 	return 2;
 }
 
@@ -177,29 +179,26 @@ static bool set_way(struct conform *c, bool plain)
 
 static int run(struct conform *c)
 {
-	int status;
-
-	strcpy(c->dir, "/tmp/ivs-conform-XXXXXX");
-	if (!mkdtemp(c->dir)) {
-		perror("conform: a directory in /tmp");
-		return 2;
-	}
 	signal(SIGALRM, on_alarm);
-	status = run_all(c);
-	rmdir(c->dir);
-	return status;
+	return run_all(c);
 }
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"list", no_argument, NULL, 'l'},	{"partner", required_argument, NULL, 'p'},
-		{"way", required_argument, NULL, 'w'},	{"vectors", required_argument, NULL, 'n'},
-		{"size", required_argument, NULL, 's'}, {"plain", no_argument, NULL, 'P'},
-		{"roster", no_argument, NULL, 'r'},	{"only", required_argument, NULL, 'o'},
-		{"but", required_argument, NULL, 'b'},	{0},
+		{"list", no_argument, NULL, 'l'},
+		{"partner", required_argument, NULL, 'p'},
+		{"way", required_argument, NULL, 'w'},
+		{"vectors", required_argument, NULL, 'n'},
+		{"size", required_argument, NULL, 's'},
+		{"plain", no_argument, NULL, 'P'},
+		{"roster", no_argument, NULL, 'r'},
+		{"only", required_argument, NULL, 'o'},
+		{"dir", required_argument, NULL, 'd'},
+		{"but", required_argument, NULL, 'b'},
+		{0},
 	};
-	struct conform c = {.way = "", .size = REGION_MIN, .vectors_n = 1};
+	struct conform c = {.way = "", .dir = "/tmp", .size = REGION_MIN, .vectors_n = 1};
 	bool plain = false;
 	int option;
 
@@ -217,6 +216,8 @@ int main(int argc, char **argv)
 			c.size = strtoul(optarg, NULL, 10);
 		else if (option == 'o')
 			suite.only = optarg;
+		else if (option == 'd')
+			c.dir = optarg;
 		else if (option == 'b')
 			suite.but = optarg;
 		else if (option == 'P')
