@@ -147,7 +147,8 @@ static void ring_in_threads(struct conform *c)
 /* One rings, the other waits, in one peer. */
 static void ring_and_wait(struct conform *c)
 {
-	struct worker waiter = {0};
+	struct worker waiter;
+	int rung;
 
 	if (!can(c, IVS_CAP_WAIT | IVS_CAP_RING)) {
 		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, -1), IVS_PEER_E_UNABLE);
@@ -156,8 +157,9 @@ static void ring_and_wait(struct conform *c)
 	for (unsigned int i = 0; i < TIMES / 5; i++) {
 		waiter = (struct worker){0};
 		EXPECT(c, start(c, &waiter, 1, wait_for_it) == 1, "no thread");
-		waiter.result = ivs_peer_ring(c->peer, (unsigned int)ivs_peer_id(c->peer), 0);
+		rung = ivs_peer_ring(c->peer, (unsigned int)ivs_peer_id(c->peer), 0);
 		join(c, &waiter, 1, 0);
+		EXPECT(c, !rung, "ringing: expected 0, came %s", conform_result(rung));
 		if (c->failed)
 			return;
 	}
