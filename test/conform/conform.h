@@ -76,6 +76,7 @@ extern const struct conform_case ring_cases[];
 extern const struct conform_case wait_cases[];
 extern const struct conform_case event_cases[];
 extern const struct conform_case process_cases[];
+extern const struct conform_case stop_cases[];
 extern const struct conform_case roster_cases[];
 extern const struct conform_case gone_cases[];
 
@@ -87,6 +88,13 @@ static inline bool can(const struct conform *c, unsigned int caps)
 static inline bool is_way(const struct conform *c, const char *way)
 {
 	return !__builtin_strcmp(c->way, way);
+}
+
+/* Whether there is anything that ivs_peer_next() may wait for: also the end of a device that says so. */
+static inline bool has_events(const struct conform *c)
+{
+	return can(c, IVS_CAP_WAIT) || can(c, IVS_CAP_ROSTER) || is_way(c, "driver") ||
+	       is_way(c, "vfio");
 }
 
 /* The first failure of a case counts. */

@@ -8,11 +8,6 @@
 
 #define TIMES 50
 
-static bool has_events(const struct conform *c)
-{
-	return can(c, IVS_CAP_WAIT) || can(c, IVS_CAP_ROSTER);
-}
-
 /* Without doorbells and joins there is nothing to wait for; without doorbells none comes. */
 static bool may_hear(struct conform *c)
 {

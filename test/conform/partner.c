@@ -216,6 +216,16 @@ static bool answer(struct partner *partner)
 	return true;
 }
 
+/* A server that ends would tell nothing more to who has not read for long. */
+static void idle(struct partner *partner)
+{
+	for (unsigned int i = 0; i < SLOTS_MAX; i++) {
+		if (partner->slots[i].peer)
+			look_around(&partner->slots[i], 0);
+	}
+	take_a_breath();
+}
+
 static void serve(struct partner *partner)
 {
 	struct mailbox *mailbox = partner->mailbox;
@@ -228,7 +238,7 @@ static void serve(struct partner *partner)
 
 		mailbox->taken = (uint32_t)taken;
 		if (asked == mailbox->answered) {
-			take_a_breath();
+			idle(partner);
 			continue;
 		}
 		more = answer(partner);

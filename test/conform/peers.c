@@ -49,7 +49,7 @@ const char *conform_result(int result)
 		[IVS_PEER_E_LOST] = "LOST",
 		[IVS_PEER_E_BUSY] = "BUSY",
 		[IVS_PEER_E_GONE] = "GONE",
-		[IVS_PEER_E_CLOSED] = "CLOSED",
+		[IVS_PEER_E_STOPPED] = "STOPPED",
 	};
 	static _Thread_local char texts[8][64];
 	static _Thread_local unsigned int turn;

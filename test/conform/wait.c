@@ -169,7 +169,7 @@ static void next_interrupted(struct conform *c)
 {
 	struct ivs_event event;
 
-	if (!can(c, IVS_CAP_WAIT) && !can(c, IVS_CAP_ROSTER)) {
+	if (!has_events(c)) {
 		conform_unable(c, ivs_peer_next(c->peer, -1, &event), IVS_CAP_WAIT);
 		return;
 	}
