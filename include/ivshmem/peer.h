@@ -70,8 +70,8 @@ enum ivs_peer_cap {
  * struct ivs_peer_options - all zero is a good start
  * @vectors_n:  how many vectors to use. 0: all that the server or device has (a server does not
  *              say how many that are: they have all come when it is silent for 100 ms).
- *              Fewer than there are: the surplus is ignored. More: IVS_PEER_E_TIMEOUT, or
- *              IVS_PEER_E_VECTOR on a device.
+ *              Fewer than there are: the surplus is ignored. More: IVS_PEER_E_TIMEOUT from a server,
+ *              IVS_PEER_E_VECTOR on a device and a plain region.
  * @timeout_ms: for the whole of ivs_peer_open(); 0: 5000
  */
 struct ivs_peer_options {
@@ -131,8 +131,9 @@ IVS_PUBLIC int ivs_peer_id(const struct ivs_peer *peer);
  *
  * Other peers may write anything into it at any time: read each word once, check it, then use it.
  * Not all of it is yours to write if a roster is published there: see ivs_peer_usable_len().
- * When the device has been unplugged: through our driver it reads as zeroes and what is written is lost;
- * through vfio it stays until the peer is closed; through sysfs touching it is SIGBUS.
+ * When the device has been unplugged: through our driver a page of zeroes is everywhere, which all who
+ * had the device open share; through vfio it stays until the peer is closed; through sysfs nobody is
+ * told, and what is at its addresses may by then be another device's.
  */
 IVS_PUBLIC void *ivs_peer_memory(const struct ivs_peer *peer, size_t *len);
 

@@ -24,13 +24,19 @@ static int region_result(int result)
 }
 
 static int open_plain(struct ivs_peer *peer, const char *kind, const char *name,
-		      struct ivs_error *err)
+		      const struct ivs_peer_options *opts, struct ivs_error *err)
 {
 	struct ivs_region *region = NULL;
 	char address[4096 + 8];
 	int result;
 
 	peer->name = kind;
+	if (opts->vectors_n)
+		return ivs_error_set(
+			err, IVS_PEER_E_VECTOR,
+			"a plain region has no vectors, and %u are wanted: use a server "
+			"(unix:PATH, and ivshmem-doorbell in QEMU)",
+			opts->vectors_n);
 	snprintf(address, sizeof(address), "%s:%s", kind, name);
 	result = ivs_region_open(address, NULL, &region, err);
 	if (result)
@@ -48,15 +54,13 @@ static int open_plain(struct ivs_peer *peer, const char *kind, const char *name,
 static int open_shm(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
 		    struct ivs_error *err)
 {
-	(void)opts;
-	return open_plain(peer, "shm", name, err);
+	return open_plain(peer, "shm", name, opts, err);
 }
 
 static int open_file(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
 		     struct ivs_error *err)
 {
-	(void)opts;
-	return open_plain(peer, "file", name, err);
+	return open_plain(peer, "file", name, opts, err);
 }
 
 static void close_plain(struct ivs_peer *peer)

@@ -50,9 +50,7 @@ static void fewer_vectors(struct conform *c)
 	if (!can(c, IVS_CAP_WAIT)) {
 		conform_close(c);
 		result = conform_open(c, c->address, &one, NULL, &err);
-		/* peer.h leaves open what a plain region says to that. */
-		EXPECT(c, result == IVS_PEER_E_VECTOR || (!c->device && !result),
-		       "expected VECTOR, came %s", conform_result(result));
+		EXPECT_RESULT(c, result, IVS_PEER_E_VECTOR);
 		return;
 	}
 	EXPECT_OK(conform_reopen(c, &one));
@@ -84,20 +82,14 @@ static void as_many_vectors(struct conform *c)
 static void more_vectors(struct conform *c)
 {
 	const struct ivs_peer_options more = {.vectors_n = c->vectors_n + 1, .timeout_ms = 200};
-	int wanted = c->device ? IVS_PEER_E_VECTOR : IVS_PEER_E_TIMEOUT;
+	int wanted = is_way(c, "unix") ? IVS_PEER_E_TIMEOUT : IVS_PEER_E_VECTOR;
 	struct ivs_peer *peer = NULL;
 	struct ivs_error err = {""};
 	int result;
 
 	conform_close(c);
 	result = conform_open(c, c->address, &more, &peer, &err);
-	if (is_way(c, "shm") || is_way(c, "file")) {
-		EXPECT(c, result == IVS_PEER_E_VECTOR || !result, "expected VECTOR, came %s",
-		       conform_result(result));
-		return;
-	}
-	EXPECT(c, result == wanted, "expected %s, came %s", conform_result(wanted),
-	       conform_result(result));
+	EXPECT_RESULT(c, result, wanted);
 	EXPECT(c, !peer, "not open, and there is a peer");
 	EXPECT(c, strstr(err.text, "vectors"), "not a word about vectors: %s", err.text);
 }
