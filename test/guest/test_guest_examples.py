@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from guestkit import initramfs, kernel, machine
+from guestkit import driver, initramfs, kernel, machine
 from support.programs import place  # noqa: F401 (a fixture)
 
 BOOT = 120
@@ -13,17 +13,21 @@ EXAMPLES = ["hello", "one-to-many", "ping-pong", "poll-loop"]
 
 @pytest.fixture
 def boot(build, place):  # noqa: F811
-    """boot(script, devices, ...): a guest that runs a script with the examples."""
+    """boot(way, script, devices): a guest that runs a script with the examples, through a way in."""
     guests = []
 
-    def start(script, devices, **options):
+    def start(way, script, devices):
         guest_kernel = kernel.find()
+        vfio = way == "vfio"
+        if not vfio:
+            script = "insmod /modules/ivshmem.ko; " + script
         image = os.path.join(place.dir, "guest.img")
         initramfs.build(
-            image, guest_kernel, script, modules=initramfs.VFIO if options.get("iommu") else (),
+            image, guest_kernel, script, modules=initramfs.VFIO if vfio else (),
+            extra_modules=[] if vfio else [driver.module(guest_kernel)],
             programs=[(build / f"examples/{name}-static", name) for name in EXAMPLES])
         guests.append(machine.Guest("guest", guest_kernel, image, image + ".log", devices=devices,
-                                    **options))
+                                    iommu=vfio, bind="vfio-pci" if vfio else None))
         return guests[-1]
 
     yield start
@@ -31,7 +35,8 @@ def boot(build, place):  # noqa: F811
         guest.stop()
 
 
-def test_examples_through_vfio(build, boot, place):  # noqa: F811
+@pytest.mark.parametrize("way", ["driver", "vfio"])
+def test_examples(build, boot, place, way):  # noqa: F811
     """Guest and host: a word, round trips, messages in both directions, and a loop of one's own."""
     server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
     address = f"unix:{server.socket}"
@@ -39,10 +44,10 @@ def test_examples_through_vfio(build, boot, place):  # noqa: F811
     def host(name, *words):
         return place.start(build / "examples" / name, *words)
 
-    with boot("hello pci:; echo ready; ping-pong pci:; "
+    with boot(way, "hello pci:; echo ready; ping-pong pci:; "
               "echo from-the-guest | one-to-many write pci:; "
               "echo ring 0 1 | poll-loop pci:; one-to-many read pci:",
-              machine.doorbell(server.socket, 2), iommu=True, bind="vfio-pci") as guest:
+              machine.doorbell(server.socket, 2)) as guest:
         guest.wait_for(r"^hello: I am peer 0 and wait", BOOT)
         assert host("hello", address, "0", "good morning").wait() == 0
         guest.wait_for(r"^hello: peer 0 was told: good morning", BOOT)
@@ -52,7 +57,7 @@ def test_examples_through_vfio(build, boot, place):  # noqa: F811
         assert answering.wait() == 0
         reading = host("one-to-many", "read", address)
         reading.out.wait("1: from-the-guest", timeout=BOOT)
-        guest.wait_for(r"^I am peer 0 \(vfio\), 2 vectors", BOOT)
+        guest.wait_for(rf"^I am peer 0 \({way}\), 2 vectors", BOOT)
         writing = place.run(build / "examples" / "one-to-many", "write", address, "0",
                             text="from-the-host\n")
         assert writing.returncode == 0, writing.stderr
