@@ -29,13 +29,19 @@ class TapReporter:
         if report.when == "teardown" and report.failed:
             self.result("not ok", report.nodeid + " (teardown)")
         elif report.when == "setup" or report.when == "call":
+            # Cases within a test: record_property("case", "ok NAME") or "not ok NAME".
+            for name, value in report.user_properties:
+                if name == "case":
+                    verdict, _, what = value.partition("ok ")
+                    self.result(verdict + "ok", f"{report.nodeid}: {what}")
             if report.skipped:
                 reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else "skipped"
                 self.result("ok", report.nodeid, " # SKIP " + reason.replace("Skipped: ", ""))
             else:
                 self.result("ok" if report.passed else "not ok", report.nodeid)
             for name, value in report.user_properties:
-                self.line(f"# {name}: {value}")
+                if name != "case":
+                    self.line(f"# {name}: {value}")
         if report.failed:
             for text in report.longreprtext.splitlines() + report.capstdout.splitlines():
                 self.line("# " + text)

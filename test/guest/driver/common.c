@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "common.h"
+
+#include <stdarg.h>
+#include <time.h>
+
+#include "../modules/ivs_walk.h"
+
+int device_number;
+static const char *suite_name = "";
+
+/* Shared with the processes of a suite, so that their cases are counted, too. */
+static struct {
+	int cases_n;
+	int failed_n;
+} * tally;
+
+static void case_line(bool ok, const char *suffix, const char *format, va_list args)
+{
+	char name[256];
+
+	vsnprintf(name, sizeof(name), format, args);
+	tally->cases_n++;
+	tally->failed_n += !ok;
+	printf("%sok %d - %s: %s%s\n", ok ? "" : "not ", tally->cases_n, suite_name, name, suffix);
+}
+
+bool check(bool ok, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	case_line(ok, "", format, args);
+	va_end(args);
+	return ok;
+}
+
+bool check_errno(int expected, long result, const char *format, ...)
+{
+	int got = result < 0 ? errno : 0;
+	char suffix[80] = "";
+	va_list args;
+
+	if (got != expected)
+		snprintf(suffix, sizeof(suffix), " (not %s but %s)", strerror(expected),
+			 strerror(got));
+	va_start(args, format);
+	case_line(got == expected, suffix, format, args);
+	va_end(args);
+	return got == expected;
+}
+
+static int end(void)
+{
+	printf("1..%d\n", tally->cases_n);
+	return tally->failed_n ? 1 : 0;
+}
+
+void need(bool ok, const char *format, ...)
+{
+	int why = errno;
+	va_list args;
+
+	if (ok)
+		return;
+	va_start(args, format);
+	case_line(false, " (and the rest cannot be tried)", format, args);
+	va_end(args);
+	note("errno %d: %s", why, strerror(why));
+	end();
+	exit(1);
+}
+
+void note(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	printf("# ");
+	vprintf(format, args);
+	printf("\n");
+	va_end(args);
+}
+
+void ask(const char *format, ...)
+{
+	char answer[64] = "";
+	va_list args;
+
+	va_start(args, format);
+	printf("ask ");
+	vprintf(format, args);
+	printf("\n");
+	va_end(args);
+	if (!fgets(answer, sizeof(answer), stdin) || strncmp(answer, "done", 4))
+		need(false, "the host answers \"done\" and not \"%s\"", answer);
+}
+
+int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+bool eventually(bool (*is_so)(void *data), void *data)
+{
+	int64_t until = now_ms() + TIMEOUT_MS;
+
+	while (!is_so(data)) {
+		if (now_ms() > until)
+			return false;
+		usleep(2000);
+	}
+	return true;
+}
+
+int open_number(int number, int flags)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/dev/ivshmem%d", number);
+	return open(path, flags | O_CLOEXEC);
+}
+
+int open_device(int flags)
+{
+	int fd = open_number(device_number, flags);
+
+	need(fd >= 0, "/dev/ivshmem%d can be opened", device_number);
+	return fd;
+}
+
+struct ivs_ioc_info info_of(int fd)
+{
+	struct ivs_ioc_info info = {};
+
+	need(!ioctl(fd, IVS_IOC_INFO, &info), "IVS_IOC_INFO");
+	return info;
+}
+
+void *map(int fd, uint64_t offset, size_t len, int prot)
+{
+	void *at = mmap(NULL, len, prot, MAP_SHARED, fd, (off_t)offset);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+const struct ivs_driver_status *map_status(int fd)
+{
+	const struct ivs_driver_status *status = map(fd, IVS_MMAP_STATUS, PAGE, PROT_READ);
+
+	need(status, "the status page can be mapped");
+	return status;
+}
+
+static const char *read_file(const char *path)
+{
+	static char text[8192];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	if (len < 0)
+		return NULL;
+	if (len && text[len - 1] == '\n')
+		len--;
+	text[len] = '\0';
+	return text;
+}
+
+const char *attribute(const char *name)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/class/ivshmem/ivshmem%d/%s", device_number, name);
+	return read_file(path) ?: "(none)";
+}
+
+int write_file(const char *text, const char *path_format, ...)
+{
+	char path[128];
+	va_list args;
+	int result = 0;
+	int fd;
+
+	va_start(args, path_format);
+	vsnprintf(path, sizeof(path), path_format, args);
+	va_end(args);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		result = -errno;
+	close(fd);
+	return result;
+}
+
+uint64_t count_of(unsigned int vector)
+{
+	const char *line = attribute("interrupts");
+	unsigned int number;
+	uint64_t count;
+
+	while (line && sscanf(line, "%u %lu", &number, &count) == 2) {
+		if (number == vector)
+			return count;
+		line = strchr(line, '\n');
+		line = line ? line + 1 : NULL;
+	}
+	return UINT64_MAX;
+}
+
+int listen_to(int fd, unsigned int vector, int event)
+{
+	struct ivs_ioc_eventfd wanted = {.vector = vector, .fd = event};
+
+	return ioctl(fd, IVS_IOC_EVENTFD, &wanted);
+}
+
+int ring(int fd, unsigned int peer, unsigned int vector)
+{
+	struct ivs_ioc_ring wanted = {.peer = peer, .vector = vector};
+
+	return ioctl(fd, IVS_IOC_RING, &wanted);
+}
+
+uint64_t take_event(int event, int timeout_ms)
+{
+	struct pollfd poller = {.fd = event, .events = POLLIN};
+	uint64_t count = 0;
+
+	if (poll(&poller, 1, timeout_ms) != 1 ||
+	    read(event, &count, sizeof(count)) != sizeof(count))
+		return 0;
+	return count;
+}
+
+static struct ivs_walk walk(const void *addr)
+{
+	struct ivs_walk asked = {.addr = (uintptr_t)addr};
+	static int fd = -1;
+
+	if (fd < 0)
+		fd = open("/dev/ivs-walk", O_RDONLY | O_CLOEXEC);
+	need(fd >= 0 && !ioctl(fd, IVS_WALK, &asked), "the page tables can be looked at");
+	return asked;
+}
+
+const char *cache_type(const void *addr)
+{
+	static char type[sizeof(((struct ivs_walk *)0)->type)];
+	struct ivs_walk found = walk(addr);
+
+	memcpy(type, found.type, sizeof(type));
+	return type;
+}
+
+uint64_t physical(const void *addr)
+{
+	return walk(addr).physical;
+}
+
+static const struct suite {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} suites[] = {
+	{"device", suite_device},   {"events", suite_events},	{"grid", suite_grid},
+	{"mapgrid", suite_mapgrid}, {"mapping", suite_mapping}, {"user", suite_user},
+	{"life", suite_life},	    {"load", suite_load},	{"storm", suite_storm},
+	{"dmabuf", suite_dmabuf},   {"pin", suite_pin},
+};
+
+int main(int argc, char **argv)
+{
+	size_t i;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	tally = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (tally == MAP_FAILED)
+		return 2;
+	if (argc > 2 && !strcmp(argv[1], "-d")) {
+		device_number = atoi(argv[2]);
+		argv += 2;
+		argc -= 2;
+	}
+	for (i = 0; argc > 1 && i < sizeof(suites) / sizeof(*suites); i++) {
+		if (strcmp(suites[i].name, argv[1]))
+			continue;
+		suite_name = suites[i].name;
+		need(!suites[i].run(argc - 1, argv + 1), "the suite's arguments");
+		return end();
+	}
+	fprintf(stderr, "usage: driver-test [-d DEVICE] SUITE [ARGUMENT]...\n");
+	return 2;
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * driver-test device PLACE VECTORS BYTES POSITION
+ *
+ * What the driver says of a device, the memory from both sides, and the types in the page tables.
+ * PLACE is low or high: where, with regard to 4 GiB, BAR 2 is meant to lie.
+ */
+#include "common.h"
+
+static uint64_t bar(unsigned int number)
+{
+	const char *bdf = info_of(open_device(O_RDONLY)).bdf;
+	uint64_t begin = 0;
+	char path[96];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource", bdf);
+	file = fopen(path, "re");
+	for (unsigned int i = 0; file && i <= number; i++)
+		if (fscanf(file, "%lx %*x %*x", &begin) != 1)
+			begin = 0;
+	if (file)
+		fclose(file);
+	return begin;
+}
+
+static void check_info(int fd, unsigned int vectors_n, uint64_t len, int position)
+{
+	struct ivs_ioc_info info = info_of(fd);
+	char text[64];
+
+	check(info.version == IVS_DRIVER_VERSION, "version %u", info.version);
+	check(info.revision == IVS_PCI_REVISION, "revision %u", info.revision);
+	check(!(info.flags & IVS_INFO_INTX), "flags %#x: no pin", info.flags);
+	check(!(info.flags & ~(IVS_INFO_INTX | IVS_INFO_REGISTERS)), "no other flags");
+	check(info.vectors_n == vectors_n, "vectors %u", info.vectors_n);
+	check(info.memory_len == len, "bytes %llu", info.memory_len);
+	check(info.position == position, "position %d", info.position);
+	check(!*info.name, "without a name");
+	check(!memcmp(info.uuid, (char[IVS_UUID_LEN]){}, IVS_UUID_LEN), "without a UUID");
+	snprintf(text, sizeof(text), "/sys/bus/pci/devices/%s/ivshmem/ivshmem%d", info.bdf,
+		 device_number);
+	check(!access(text, F_OK), "PCI address %s", info.bdf);
+	snprintf(text, sizeof(text), "%lu", len);
+	check(!strcmp(attribute("size"), text), "sysfs: size %s", attribute("size"));
+	snprintf(text, sizeof(text), "%d", position);
+	check(!strcmp(attribute("position"), text), "sysfs: position %s", attribute("position"));
+	snprintf(text, sizeof(text), "%u", vectors_n);
+	check(!strcmp(attribute("vectors"), text), "sysfs: vectors %s", attribute("vectors"));
+	check(!strcmp(attribute("revision"), "1"), "sysfs: revision");
+	check(!strcmp(attribute("name"), "(none)"), "sysfs: no file for a name");
+	check(!strcmp(attribute("uuid"), "(none)"), "sysfs: no file for a UUID");
+	check(!vectors_n == !*attribute("interrupts"), "sysfs: interrupts");
+}
+
+static void check_type(int fd, uint64_t kind, size_t len, const char *type, uint32_t memory_type,
+		       const char *in_sysfs)
+{
+	size_t places[] = {0, len / 2, len - PAGE};
+	uint64_t begin = bar(IVS_BAR_MEMORY);
+	const char *found;
+	volatile char *memory = map(fd, kind, len, PROT_READ | PROT_WRITE);
+
+	need(memory, "%s: the memory can be mapped", type);
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		memory[places[i]] = 1;
+		found = cache_type((void *)(memory + places[i]));
+		check(!strcmp(found, type), "at %zu: %s in the page tables, for %s", places[i],
+		      found, type);
+		check(physical((void *)(memory + places[i])) == begin + places[i],
+		      "at %zu: it is there that the page table leads to", places[i]);
+	}
+	check(info_of(fd).memory_type == memory_type, "%s: IVS_IOC_INFO", type);
+	check(!strcmp(attribute("memory_type"), in_sysfs), "sysfs: memory is %s",
+	      attribute("memory_type"));
+	munmap((void *)memory, len);
+	check(info_of(fd).memory_type == IVS_MEMORY_NONE, "%s: none when unmapped", type);
+	check(!strcmp(attribute("memory_type"), "not mapped"), "sysfs: not mapped");
+}
+
+static void check_registers(int fd)
+{
+	volatile uint32_t *registers = map(fd, IVS_MMAP_REGISTERS, PAGE, PROT_READ | PROT_WRITE);
+
+	if (!(info_of(fd).flags & IVS_INFO_REGISTERS)) {
+		check(!registers && errno == ENXIO, "registers that are not mappable");
+		return;
+	}
+	need(registers, "registers that are mappable");
+	check((int32_t)registers[IVS_REG_IV_POSITION / 4] == info_of(fd).position,
+	      "IVPosition in the registers");
+	check(!strcmp(cache_type((void *)registers), "UC-") ||
+		      !strcmp(cache_type((void *)registers), "UC"),
+	      "registers: %s in the page tables", cache_type((void *)registers));
+	check(physical((void *)registers) == bar(IVS_BAR_REGISTERS), "registers: BAR 0");
+	munmap((void *)registers, PAGE);
+}
+
+static void check_status(int fd)
+{
+	const struct ivs_driver_status *status = map_status(fd);
+	unsigned int vectors_n = info_of(fd).vectors_n;
+	unsigned int same_n = 0;
+	unsigned int i;
+
+	check(!status->gone, "status: not gone");
+	for (i = 0; i < vectors_n; i++)
+		same_n += status->counts[i] == count_of(i);
+	check(same_n == vectors_n, "status: the counts of %u vectors are those of sysfs", same_n);
+	for (; i < IVS_DRIVER_VECTORS_MAX; i++)
+		same_n += !status->counts[i];
+	check(same_n == IVS_DRIVER_VECTORS_MAX, "status: others are 0");
+	check(!strcmp(cache_type(status), "WB"), "status: ordinary memory");
+	munmap((void *)status, PAGE);
+}
+
+static void check_memory(int fd, size_t len)
+{
+	char *memory = map(fd, IVS_MMAP_MEMORY, len, PROT_READ | PROT_WRITE);
+
+	need(memory, "the memory can be mapped");
+	snprintf(memory + len - 64, 64, "guest %d", device_number);
+	snprintf(memory + len / 2, 64, "middle %d", device_number);
+	ask("look %d %zu guest %d", device_number, len - 64, device_number);
+	ask("look %d %zu middle %d", device_number, len / 2, device_number);
+	ask("write %d %d from the host", device_number, 128);
+	check(!strcmp(memory + 128, "from the host"), "the host's words: %.20s", memory + 128);
+	munmap(memory, len);
+}
+
+int suite_device(int argc, char **argv)
+{
+	bool high;
+	uint64_t len;
+	int fd;
+
+	if (argc != 5)
+		return -1;
+	high = !strcmp(argv[1], "high");
+	len = strtoull(argv[3], NULL, 0);
+	fd = open_device(O_RDWR);
+	check_info(fd, (unsigned int)atoi(argv[2]), len, atoi(argv[4]));
+	check((bar(IVS_BAR_MEMORY) >= 1ULL << 32) == high, "BAR 2 is at %#lx: %s",
+	      bar(IVS_BAR_MEMORY), argv[1]);
+	check_type(fd, IVS_MMAP_MEMORY, len, "WB", IVS_MEMORY_WB, "write-back");
+	check_type(fd, IVS_MMAP_MEMORY_WC, len, "WC", IVS_MEMORY_WC, "write-combining");
+	check_registers(fd);
+	check_status(fd);
+	check_memory(fd, len);
+	close(fd);
+	return 0;
+}

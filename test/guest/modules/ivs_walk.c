@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* For tests: which type of cache the page tables of who asks have for one of its addresses. */
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/uaccess.h>
+#include <linux/version.h>
+#include <asm/msr.h>
+
+#include "ivs_walk.h"
+
+/* By what the processor makes of it, not by what the kernel believes. */
+static const char *type_of(pgprot_t prot)
+{
+	static const char *const names[8] = {"UC", "WC", "?", "?", "WT", "WP", "WB", "UC-"};
+	unsigned int at = !!(pgprot_val(prot) & _PAGE_PWT) | !!(pgprot_val(prot) & _PAGE_PCD) << 1 |
+			  !!(pgprot_val(prot) & _PAGE_PAT) << 2;
+	u64 pat;
+
+	rdmsrl(MSR_IA32_CR_PAT, pat);
+	return names[(pat >> (8 * at)) & 7];
+}
+
+static void tell(struct ivs_walk *asked, unsigned long pfn, pgprot_t prot)
+{
+	asked->physical = ((u64)pfn << PAGE_SHIFT) + (asked->addr & ~PAGE_MASK);
+	strscpy(asked->type, type_of(prot), sizeof(asked->type));
+}
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+static void look(struct vm_area_struct *vma, struct ivs_walk *asked)
+{
+	struct follow_pfnmap_args args = {.vma = vma, .address = asked->addr};
+
+	if (follow_pfnmap_start(&args))
+		return;
+	tell(asked, args.pfn, args.pgprot);
+	follow_pfnmap_end(&args);
+}
+#else
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#define follow(vma, addr, pte, lock) follow_pte(vma, addr, pte, lock)
+#else
+#define follow(vma, addr, pte, lock) follow_pte((vma)->vm_mm, addr, pte, lock)
+#endif
+
+static void look(struct vm_area_struct *vma, struct ivs_walk *asked)
+{
+	spinlock_t *lock;
+	pte_t *pte;
+
+	if (follow(vma, asked->addr, &pte, &lock))
+		return;
+	tell(asked, pte_pfn(*pte), pte_pgprot(*pte));
+	pte_unmap_unlock(pte, lock);
+}
+#endif
+
+static long ioctl(struct file *file, unsigned int command, unsigned long user)
+{
+	struct vm_area_struct *vma;
+	struct ivs_walk asked;
+
+	if (command != IVS_WALK || copy_from_user(&asked, (void __user *)user, sizeof(asked)))
+		return -EINVAL;
+	asked.physical = 0;
+	memset(asked.type, 0, sizeof(asked.type));
+	mmap_read_lock(current->mm);
+	vma = vma_lookup(current->mm, asked.addr);
+	if (vma)
+		look(vma, &asked);
+	mmap_read_unlock(current->mm);
+	return copy_to_user((void __user *)user, &asked, sizeof(asked)) ? -EFAULT : 0;
+}
+
+static const struct file_operations ops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = ioctl,
+};
+
+static struct miscdevice device = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "ivs-walk",
+	.fops = &ops,
+};
+module_misc_device(device);
+
+MODULE_DESCRIPTION("For tests: types of cache in page tables");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A guest with our driver in it: what its programs say becomes cases, and its kernel must not complain.
+
+    guest = driver_guest.start(SCRIPT, devices)
+    driver_guest.finish(guest, record_property, {"ring": lambda vector: ...})
+
+What happens in the guest is a script with `driver-test SUITE` (test/guest/driver/): TAP lines, and
+"ask WORD ARGUMENT..." for what the host is to do meanwhile.
+"""
+import os
+import pathlib
+import re
+import socket
+import threading
+import time
+
+from guestkit import initramfs, kernel, machine, qmp
+from support import driver_build as driver
+
+HERE = pathlib.Path(__file__).resolve().parent.parent / "guest"
+#: Seconds until a guest that runs its script must be through with all of it.
+TIMEOUT = int(os.environ.get("IVSHMEM_GUEST_TIMEOUT", "60"))
+MODULES = ("ivs_walk",)
+
+#: In a kernel's log: something is wrong.
+COMPLAINTS = ("BUG", "WARNING", "Oops", "possible circular", "possible recursive", "KASAN", "lockdep",
+              "INFO: task", "scheduling while atomic", "sleeping function", "refcount_t", "Call Trace",
+              "INFO: rcu", "soft lockup", "inconsistent lock", "nobody cared", "general protection")
+#: Words of the boot that are no complaints.
+HARMLESS = ("Lock dependency validator", "KernelAddressSanitizer initialized", "lockdep_hardirqs",
+            "RCU lockdep checking is enabled")
+
+_LOG = r"""
+dmesg -r >/tmp/log
+grep -E '{complaints}' /tmp/log | grep -v -E '{harmless}' >/tmp/complaints
+if [ -s /tmp/complaints ]; then
+	grep -n -A 60 -E "$(sed -n 's/[][().*+?^$|{{}}\\]/./g;s/^<[0-9]*>//;1p' /tmp/complaints)" /tmp/log | head -n 160 | sed 's/^/log: /'
+fi
+echo "log: $(wc -l </tmp/log) lines, $(wc -l </tmp/complaints) complaints"
+"""
+
+_RUN = r"""
+stty -echo
+for name in {modules}; do insmod /modules/$name.ko || echo "not ok 0 - insmod $name: $(dmesg | tail -n 1)"; done
+(
+{script}
+)
+{log}
+"""
+
+
+def start(place, script, devices, modules=("ivshmem", "ivs_walk"), programs=(), **options):
+    """Boot a guest that inserts these modules and runs a script."""
+    name = f"guest{len(list(place.dir.glob('guest*.img')))}"
+    image = str(place.dir / f"{name}.img")
+    found = kernel.find()
+    log = _LOG.format(complaints="|".join(COMPLAINTS), harmless="|".join(HARMLESS))
+    initramfs.build(image, found, _RUN.format(modules=" ".join(modules), script=script, log=log),
+                    programs=[(place.build / "test/driver-test", "driver-test"), *programs],
+                    extra_modules=[driver.module(found),
+                                   *driver.modules(found, HERE / "modules", MODULES)])
+    options.setdefault("append", "")
+    # What ends the task alone would leave the rest waiting.
+    options["append"] += " oops=panic"
+    guest = machine.Guest(name, found, image, image + ".log", devices=devices,
+                          serial=str(place.dir / f"{name}.console"), **options)
+    guest.close = guest.stop
+    place.add(guest)
+    guest.console = place.add(Console(guest))
+    return guest
+
+
+class Console:
+    """What a guest says, line by line, and what it is told. Through the socket and not from the log,
+    into which QEMU writes a character twice when the socket was full for a moment."""
+
+    def __init__(self, guest):
+        self._guest = guest
+        self._text = b""
+        self._ended = False
+        self._changed = threading.Condition()
+        self._socket = qmp.connect(guest.serial_path, 20)
+        self._thread = threading.Thread(target=self._collect, daemon=True)
+        self._thread.start()
+
+    def _collect(self):
+        try:
+            while data := self._socket.recv(65536):
+                with self._changed:
+                    self._text += data
+                    self._changed.notify_all()
+        except OSError:
+            pass  # closed
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def next(self, deadline):
+        """The next line, without its end."""
+        with self._changed:
+            while b"\n" not in self._text:
+                assert not self._ended, "the guest ended: " + "\n".join(self._guest.tail(40))
+                left = deadline - time.monotonic()
+                assert left > 0, "the guest is late:\n" + "\n".join(self._guest.tail(40))
+                self._changed.wait(min(left, 1))
+            line, self._text = self._text.split(b"\n", 1)
+            return line.decode("utf-8", "replace").replace("\r", "")
+
+    def send(self, line):
+        """Type a line."""
+        self._socket.sendall(line.encode() + b"\n")
+
+    def close(self):
+        """Listen no more."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # QEMU has ended
+        self._thread.join(20)
+        self._socket.close()
+
+
+def finish(guest, record_property, answers=None, timeout=None):
+    """Answer what the guest asks until it has ended; each of its TAP lines becomes a case. Fails if
+    one is "not ok", if a program did not get to its end or if the kernel complained. Return: how many
+    cases there were."""
+    console = guest.console
+    deadline = time.monotonic() + (timeout or TIMEOUT)
+    result = Result()
+    while True:
+        line = console.next(deadline)
+        if line.startswith("ask "):
+            word, *arguments = line.split()[1:]
+            (answers or {})[word](*arguments)
+            console.send("done")
+        elif line.startswith("guest: exit"):
+            break
+        else:
+            result.take(line, record_property)
+    result.check(guest)
+    return result.cases
+
+
+class Result:
+    """What has become of the cases of one guest."""
+
+    def __init__(self):
+        self.cases = 0
+        self._since_plan = 0
+        self._wrong = []
+        self._log = []
+        self._log_end = None
+        self._notes = []
+
+    def take(self, line, record_property):
+        """One line."""
+        found = re.match(r"(not )?ok \d+ - (.*)", line)
+        if found:
+            record_property("case", f"{'not ok' if found[1] else 'ok'} {found[2]}")
+            self.cases += 1
+            self._since_plan += 1
+            if found[1]:
+                self._wrong.append("\n".join(self._notes + [line]))
+            self._notes = []
+        elif line.startswith("# "):
+            self._notes.append(line)
+        elif re.match(r"1\.\.\d+$", line):
+            if self._since_plan != int(line[3:]):
+                self._wrong.append(f"{self._since_plan} cases were seen of a program that says {line}")
+            self._since_plan = 0
+        elif line.startswith("log: "):
+            self._log.append(line[5:])
+            self._log_end = re.match(r"log: \d+ lines, (\d+) complaints", line) or self._log_end
+        elif "Segmentation fault" in line or "Bus error" in line:
+            self._wrong.append(line)
+
+    def check(self, guest):
+        """All was well."""
+        if self._since_plan:
+            self._wrong.append(f"a program ended early, after {self._since_plan} cases")
+        assert not self._wrong, "\n".join(self._wrong) + "\n" + "\n".join(guest.tail(10))
+        assert self._log_end, "no kernel log: " + "\n".join(guest.tail(40))
+        assert self._log_end[1] == "0", "the kernel complains:\n" + "\n".join(self._log)
+        assert self.cases, "the guest had no cases:\n" + "\n".join(guest.tail(40))
