@@ -1,91 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The guest's driver (kernel/) in QEMU, without the library: devices, mmap, ioctl, doorbells, users."""
-import mmap
-import os
 import re
 
-import pytest
-
-from guestkit import machine
 from support import driver_guest
+from support.driver_guest import PORT, Host
 from support.programs import place  # noqa: F401 (a fixture)
-from support.wire import RawClient, readable, ring
 
 MIB = 1 << 20
 GIB = 1 << 30
-#: A place above 4 GiB.
-PORT = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,pref64-reserve=4G"]
-
-
-class Host:
-    """What the host does for a guest: memory to look at, a peer to ring and to be rung by."""
-
-    def __init__(self):
-        self.memories = {}
-        self.client = None
-        self.guest = None
-
-    def doorbell(self, place, vectors, size="4M", ident="ivshmem0", bus=None,  # noqa: F811
-                 number=0):
-        """A server, a peer, and QEMU's arguments for its device, /dev/ivshmemNUMBER."""
-        socket = place.dir / ident
-        place.server("-n", vectors, "-l", size, socket=socket, region=["-r", "memfd:"])
-        self.client = place.add(RawClient(str(socket), vectors).greeting())
-        self.memories[number] = self.client.memory
-        return machine.doorbell(socket, vectors, ident, bus)
-
-    def plain(self, place, size, ident="plain", bus=None, number=1):  # noqa: F811
-        """A sparse file as the region of QEMU's arguments."""
-        path = place.dir / f"{ident}.region"
-        with open(path, "wb") as region:
-            region.truncate(size)
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        place.add(Fd(fd))
-        self.memories[number] = fd
-        return machine.plain(path, size, ident, bus)
-
-    def answers(self):
-        """For driver_guest.finish()."""
-        return {"look": self.look, "write": self.write, "ring": self.ring, "rung": self.rung,
-                "ring-soon": self.ring}
-
-    def look(self, number, offset, *words):
-        """What the guest wrote is there."""
-        expected = " ".join(words).encode()
-        assert os.pread(self.memories[int(number)], len(expected), int(offset)) == expected
-
-    def write(self, number, offset, *words):
-        """Something for the guest."""
-        os.pwrite(self.memories[int(number)], " ".join(words).encode() + b"\0", int(offset))
-
-    def peer(self):
-        """The guest's vectors."""
-        if not self.guest:
-            self.client.read_until(
-                lambda: any(len(known) == self.client.vectors
-                            for known in self.client.peers.values()), "the guest had joined")
-            self.guest, = self.client.peers
-        return self.client.peers[self.guest]
-
-    def ring(self, vector):
-        """The guest."""
-        ring(self.peer()[int(vector)])
-
-    def rung(self, vector):
-        """This vector of ours has been rung by the guest, and no other."""
-        assert readable(self.client.own, timeout=20) == [int(vector)]
-        os.read(self.client.own[int(vector)], 8)
-
-
-class Fd:
-    """To be closed."""
-
-    def __init__(self, fd):
-        self._fd = fd
-
-    def close(self):
-        """Close it."""
-        os.close(self._fd)
 
 
 def test_devices(place, record_property):  # noqa: F811

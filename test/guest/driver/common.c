@@ -92,8 +92,10 @@ void ask(const char *format, ...)
 	vprintf(format, args);
 	printf("\n");
 	va_end(args);
-	if (!fgets(answer, sizeof(answer), stdin) || strncmp(answer, "done", 4))
-		need(false, "the host answers \"done\" and not \"%s\"", answer);
+	/* An empty line is what wakes up a machine that sleeps. */
+	while (*answer == '\n' || !*answer)
+		need(fgets(answer, sizeof(answer), stdin), "the host answers");
+	need(!strcmp(answer, "done\n"), "the host answers \"done\" and not \"%s\"", answer);
 }
 
 int64_t now_ms(void)

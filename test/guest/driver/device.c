@@ -32,7 +32,9 @@ static void check_info(int fd, unsigned int vectors_n, uint64_t len, int positio
 	check(info.version == IVS_DRIVER_VERSION, "version %u", info.version);
 	check(info.revision == IVS_PCI_REVISION, "revision %u", info.revision);
 	check(!(info.flags & IVS_INFO_INTX), "flags %#x: no pin", info.flags);
-	check(!(info.flags & ~(IVS_INFO_INTX | IVS_INFO_REGISTERS)), "no other flags");
+	check(!(info.flags & IVS_INFO_DOORBELL) == !vectors_n, "flags: whether it has a doorbell");
+	check(!(info.flags & ~(IVS_INFO_INTX | IVS_INFO_REGISTERS | IVS_INFO_DOORBELL)),
+	      "no other flags");
 	check(info.vectors_n == vectors_n, "vectors %u", info.vectors_n);
 	check(info.memory_len == len, "bytes %llu", info.memory_len);
 	check(info.position == position, "position %d", info.position);

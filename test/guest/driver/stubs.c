@@ -1,25 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "common.h"
-int suite_life(int argc, char **argv)
-{
-	(void)argv;
-	return argc;
-}
-int suite_load(int argc, char **argv)
-{
-	(void)argv;
-	return argc;
-}
-int suite_storm(int argc, char **argv)
-{
-	(void)argv;
-	return argc;
-}
+
 int suite_dmabuf(int argc, char **argv)
 {
 	(void)argv;
 	return argc;
 }
+
 int suite_pin(int argc, char **argv)
 {
 	(void)argv;

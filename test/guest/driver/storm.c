@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * driver-test storm RINGS: the host rings as fast as it can, all vectors in turn, and writes before
+ * each ring the number of it into the region: 8 bytes for each vector at its beginning. Files,
+ * eventfds and readers come and go meanwhile. Who stays must have seen the last number of each vector.
+ */
+#include "common.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define VECTORS_MAX IVS_DRIVER_VECTORS_MAX
+#define STEADY 2 /* who stay: one with eventfds, one who reads */
+
+static atomic_bool stop;
+static atomic_ulong turns[3];
+static volatile uint64_t *numbers;
+static unsigned int vectors_n;
+static atomic_ulong last[STEADY][VECTORS_MAX];
+
+static void *come_and_go(void *unused)
+{
+	(void)unused;
+	while (!stop) {
+		int fd = open_number(device_number, O_RDWR | O_NONBLOCK);
+		int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		char text[32];
+
+		for (unsigned int i = 0; i < vectors_n; i++)
+			listen_to(fd, i, event);
+		for (int i = 0; i < 10; i++)
+			(void)!read(fd, text, sizeof(text));
+		close(turns[0] % 2 ? fd : event);
+		close(turns[0] % 2 ? event : fd);
+		turns[0]++;
+	}
+	return NULL;
+}
+
+/* Two of these share a file: they replace each other's eventfds. */
+static void *replace(void *data)
+{
+	int fd = *(int *)data;
+
+	while (!stop) {
+		int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+		listen_to(fd, (unsigned int)(turns[1] % vectors_n), event);
+		take_event(event, 1);
+		close(event);
+		if (turns[1] % 3)
+			listen_to(fd, (unsigned int)(turns[1] % vectors_n), -1);
+		turns[1]++;
+	}
+	return NULL;
+}
+
+static void *stay_with_events(void *unused)
+{
+	struct pollfd pollers[VECTORS_MAX];
+	int fd = open_device(O_RDWR);
+
+	(void)unused;
+	for (unsigned int i = 0; i < vectors_n; i++) {
+		pollers[i].fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		pollers[i].events = POLLIN;
+		need(!listen_to(fd, i, pollers[i].fd), "listen");
+	}
+	turns[2]++;
+	while (!stop) {
+		if (poll(pollers, vectors_n, 100) < 0)
+			break;
+		for (unsigned int i = 0; i < vectors_n; i++)
+			if (take_event(pollers[i].fd, 0))
+				last[0][i] = numbers[i];
+	}
+	for (unsigned int i = 0; i < vectors_n; i++)
+		close(pollers[i].fd);
+	close(fd);
+	return NULL;
+}
+
+static void *stay_reading(void *unused)
+{
+	int fd = open_device(O_RDONLY);
+	struct pollfd poller = {.fd = fd, .events = POLLIN};
+	unsigned int vector;
+	char text[64];
+
+	(void)unused;
+	turns[2]++;
+	while (!stop) {
+		ssize_t len;
+
+		if (poll(&poller, 1, 100) != 1)
+			continue;
+		len = read(fd, text, sizeof(text) - 1);
+		if (len <= 0)
+			break;
+		text[len] = '\0';
+		if (sscanf(text, "%u", &vector) == 1 && vector < vectors_n)
+			last[1][vector] = numbers[vector];
+	}
+	close(fd);
+	return NULL;
+}
+
+static bool is_ready(void *unused)
+{
+	(void)unused;
+	return turns[2] == STEADY && turns[0] && turns[1];
+}
+
+static bool all_seen(void *data)
+{
+	const atomic_ulong *seen = data;
+
+	for (unsigned int i = 0; i < vectors_n; i++)
+		if (seen[i] != numbers[i])
+			return false;
+	return true;
+}
+
+int suite_storm(int argc, char **argv)
+{
+	void *(*const runs[])(void *) = {come_and_go, come_and_go,	replace,
+					 replace,     stay_with_events, stay_reading};
+	pthread_t threads[6];
+	int fd = open_device(O_RDWR);
+	unsigned long turns_before;
+	uint64_t count;
+
+	if (argc != 2)
+		return -1;
+	vectors_n = info_of(fd).vectors_n;
+	numbers = map(fd, IVS_MMAP_MEMORY, PAGE, PROT_READ);
+	need(numbers, "the memory");
+	for (size_t i = 0; i < 6; i++)
+		need(!pthread_create(&threads[i], NULL, runs[i], &fd), "a thread");
+	need(eventually(is_ready, NULL), "all are at work");
+	turns_before = turns[0];
+	count = count_of(0);
+	ask("storm %s", argv[1]);
+	check(turns[0] > turns_before, "files came and went in the storm: %lu",
+	      turns[0] - turns_before);
+	check(eventually(all_seen, last[0]), "eventfds: the last of each vector is seen");
+	check(eventually(all_seen, last[1]), "read: the last of each vector is seen");
+	check(count_of(0) > count, "vector 0: %lu interrupts", count_of(0) - count);
+	check(numbers[0] > 0 && numbers[vectors_n - 1] > 0, "of %lu doorbells in all",
+	      numbers[vectors_n - 1]);
+	stop = true;
+	for (size_t i = 0; i < 6; i++)
+		pthread_join(threads[i], NULL);
+	count = count_of(0);
+	usleep(QUIET_MS * 1000);
+	check(count_of(0) == count, "and then it is quiet");
+	close(fd);
+	return 0;
+}

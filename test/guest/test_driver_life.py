@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The guest's driver while devices come, go, are reset and sleep, and in storms of doorbells."""
+import mmap
+import struct
+import threading
+
+from guestkit.proc import KitError
+from support import driver_guest
+from support.driver_guest import PORT, Host
+from support.programs import place, wait_until  # noqa: F401 (a fixture)
+from support.wire import ring
+
+UNBINDS = 200
+INSERTS = 100
+UNPLUGS = 12
+RESETS = 2
+RINGS = 100000
+
+
+def test_unbind(place, record_property):  # noqa: F811
+    """Unbound and bound again, and the module removed and inserted: with nobody there, and with files
+    open, memory mapped and written, and threads waiting."""
+    host = Host()
+    guest = driver_guest.start(place, f"""
+driver-test life unbind {UNBINDS}
+driver-test life modules {INSERTS}
+""", host.doorbell(place, 2), cpus=2)
+    place.add(Storm(host.client))
+    driver_guest.finish(guest, record_property, host.answers())
+
+
+class Storm:
+    """Rings all vectors of all guests of a server, until closed; and not while it is held."""
+
+    def __init__(self, client):
+        self._client = client
+        self._stop = threading.Event()
+        self.held = threading.Lock()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        while not self._stop.wait(0.0002):
+            with self.held:
+                while self._client.next(0):
+                    pass
+                for known in self._client.peers.values():
+                    for fd in known:
+                        ring(fd)
+
+    def close(self):
+        """No more."""
+        self._stop.set()
+        self._thread.join(20)
+
+
+class Plugs:
+    """Takes a device away by QMP and brings another."""
+
+    def __init__(self, guest, storm, socket, vectors):
+        self._guest = guest
+        self._storm = storm
+        self._socket = str(socket)
+        self._vectors = vectors
+        self._number = 0
+
+    def unplug(self):
+        """The one that is there."""
+        # QEMU 7.2 without KVM dies (SIGSEGV) when a device is rung by others while it goes.
+        with self._storm.held:
+            self._guest.qmp().command("device_del", id=f"d{self._number}")
+            self._guest.qmp().wait_event("DEVICE_DELETED", 30)
+            # A chardev is not used twice: its connection is another peer's.
+            self._guest.qmp().command("chardev-remove", id=f"c{self._number}")
+
+    def plug(self):
+        """The next one."""
+        self._number += 1
+        self._guest.qmp().command("chardev-add", id=f"c{self._number}", backend={
+            "type": "socket", "data": {"server": False, "addr": {
+                "type": "unix", "data": {"path": self._socket}}}})
+        self._guest.qmp().command("device_add", driver="ivshmem-doorbell", bus="rp0",
+                                  id=f"d{self._number}", chardev=f"c{self._number}",
+                                  vectors=self._vectors)
+
+
+def test_hot_plug(place, record_property):  # noqa: F811
+    """Unplugged and plugged in again, in use and in storms from the host and from the guest itself."""
+    host = Host()
+    devices = PORT + host.doorbell(place, 2, bus="rp0")
+    # As Plugs calls them.
+    devices = [word.replace("c-ivshmem0", "c0").replace("id=ivshmem0", "id=d0") for word in devices]
+    guest = driver_guest.start(place, f"driver-test load unplug {UNPLUGS}", devices,
+                               qmp=str(place.dir / "qmp"), cpus=2)
+    plugs = Plugs(guest, place.add(Storm(host.client)), place.dir / "ivshmem0", 2)
+    driver_guest.finish(guest, record_property,
+                        {"unplug": plugs.unplug, "plug": plugs.plug})
+
+
+def test_reset(place, record_property):  # noqa: F811
+    """Reset with its bus, in use: mappings work on, everybody is told, interrupts come again. Also
+    while the host rings."""
+    host = Host()
+    other = Host()
+    devices = PORT + host.doorbell(place, 2, bus="rp0")
+    devices += ["-device", "pcie-root-port,id=rp1,chassis=2,slot=2"]
+    devices += other.doorbell(place, 1, ident="other", bus="rp1")
+    guest = driver_guest.start(place, f"""
+driver-test load reset {RESETS}
+driver-test -d 1 load reset 1
+driver-test events 0
+""", devices, cpus=2)
+    place.add(Storm(other.client))
+    driver_guest.finish(guest, record_property, host.answers())
+
+
+class Sleep:
+    """Wakes a guest that sleeps."""
+
+    def __init__(self, guest):
+        self._guest = guest
+        self._awake = threading.Event()
+        self._thread = None
+        self.slept = []
+
+    def sleep(self, state):
+        """It is about to."""
+        self._awake.clear()
+        self._thread = threading.Thread(target=self._wake, args=(state,), daemon=True)
+        self._thread.start()
+
+    def awake(self):
+        """It is again."""
+        self._awake.set()
+        self._thread.join(30)
+
+    def _wake(self, state):
+        while not self._awake.wait(0.3):
+            if state == "mem":
+                self._wake_up()
+            else:  # no event tells of the idle sleep; a key ends it
+                self._guest.console.send("")
+                self.slept.append(state)
+
+    def _wake_up(self):
+        try:
+            self._guest.qmp().wait_event("SUSPEND", 0.3)
+        except KitError:
+            return  # not yet; or something else has kept it awake
+        self.slept.append("mem")
+        self._guest.qmp().command("system_wakeup")
+
+
+def test_sleep(place, record_property):  # noqa: F811
+    """The machine sleeps, first with its memory alone powered (S3), then idle."""
+    host = Host()
+    guest = driver_guest.start(place, """
+echo enabled >/sys/class/tty/ttyS0/power/wakeup
+driver-test load sleep mem
+driver-test load sleep freeze
+driver-test events 0
+""", host.doorbell(place, 2), qmp=str(place.dir / "qmp"))
+    sleep = Sleep(guest)
+    driver_guest.finish(guest, record_property,
+                        {**host.answers(), "sleep": sleep.sleep, "awake": sleep.awake})
+    assert set(sleep.slept) == {"mem", "freeze"}
+
+
+def test_storm(place, record_property):  # noqa: F811
+    """As many doorbells as the host can ring, while files, eventfds and readers come and go."""
+    host = Host()
+    vectors = 4
+
+    def storm(rings):
+        peer = host.peer()
+        with mmap.mmap(host.client.memory, 4096) as memory:
+            for number in range(int(rings)):
+                vector = number % vectors
+                struct.pack_into("<Q", memory, 8 * vector, number + 1)
+                ring(peer[vector])
+
+    guest = driver_guest.start(place, f"""
+driver-test storm {RINGS}
+driver-test events 0
+""", host.doorbell(place, vectors), cpus=2)
+    driver_guest.finish(guest, record_property, {**host.answers(), "storm": storm})
