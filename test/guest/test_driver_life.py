@@ -119,6 +119,7 @@ class Sleep:
 
     def __init__(self, guest):
         self._guest = guest
+        self._guest.qmp()  # connected before anything happens, so that no event is missed
         self._awake = threading.Event()
         self._thread = None
         self.slept = []
