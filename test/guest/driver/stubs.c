@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "common.h"
 
-int suite_dmabuf(int argc, char **argv)
-{
-	(void)argv;
-	return argc;
-}
-
 int suite_pin(int argc, char **argv)
 {
 	(void)argv;

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * driver-test dmabuf pages    a region whose memory can have struct pages: everything
+ * driver-test dmabuf none     one that cannot, or a kernel that does not make them
+ */
+#include "common.h"
+
+#include "../modules/ivs_import.h"
+
+#define MANY 1000
+#define FEW 10 /* of those for which struct pages are made and given back */
+
+static int fd; /* the device */
+static struct ivs_ioc_info info;
+static uint64_t memory_at;
+static volatile uint32_t *memory;
+
+static int export(int from, uint64_t offset, uint64_t len, uint32_t flags)
+{
+	struct ivs_ioc_dmabuf wanted = {.offset = offset, .len = len, .flags = flags | O_CLOEXEC};
+
+	return ioctl(from, IVS_IOC_DMABUF, &wanted);
+}
+
+static int open_importer(void)
+{
+	int importer = open("/dev/ivs-import", O_RDWR | O_CLOEXEC);
+
+	need(importer >= 0, "/dev/ivs-import");
+	return importer;
+}
+
+static int import(int importer, int buf, bool peer, struct ivs_import *told)
+{
+	*told = (struct ivs_import){.fd = buf, .peer = peer};
+	return ioctl(importer, IVS_IMPORT_ATTACH, told);
+}
+
+static void open_all(void)
+{
+	fd = open_device(O_RDWR);
+	info = info_of(fd);
+	memory = map(fd, IVS_MMAP_MEMORY, info.memory_len, PROT_READ | PROT_WRITE);
+	need(memory, "the memory can be mapped");
+	memory[0] = 0;
+	memory_at = physical((void *)memory);
+}
+
+static void close_all(void)
+{
+	munmap((void *)memory, info.memory_len);
+	close(fd);
+}
+
+/* As a device sees it. */
+static void check_imported(uint64_t offset, uint64_t len, bool peer)
+{
+	struct ivs_import_word word = {.offset = len - 4};
+	int importer = open_importer();
+	struct ivs_import told;
+	uint64_t sum = 0;
+	bool in_a_row = true;
+	int buf = export(fd, offset, len, O_RDWR);
+
+	need(buf >= 0, "%#lx bytes at %#lx can be exported", len, offset);
+	check(lseek(buf, 0, SEEK_END) == (off_t)len, "%#lx bytes at %#lx: its size", len, offset);
+	if (!check_errno(0, import(importer, buf, peer, &told), "imported%s",
+			 peer ? " by a peer" : ""))
+		return;
+	for (uint32_t i = 0; i < told.pieces_n && i < IVS_IMPORT_PIECES_MAX; i++) {
+		in_a_row = in_a_row && told.at[i] == memory_at + offset + sum;
+		sum += told.len[i];
+	}
+	check(in_a_row, "its %u pieces lie at BAR 2 and the offset", told.pieces_n);
+	check(sum == len, "they are all of it");
+	check(told.pages_n == told.pieces_n, "and have struct pages");
+	memory[(offset + len) / 4 - 1] = 0xabcd;
+	check(!ioctl(importer, IVS_IMPORT_READ, &word) && word.value == 0xabcd,
+	      "the device reads what we wrote");
+	word = (struct ivs_import_word){.offset = 0, .value = 0xef01};
+	check(!ioctl(importer, IVS_IMPORT_WRITE, &word) && memory[offset / 4] == 0xef01,
+	      "and we read what it wrote");
+	close(buf);
+	word.value = 0;
+	check(!ioctl(importer, IVS_IMPORT_READ, &word) && word.value == 0xef01,
+	      "also when its descriptor is closed");
+	close(importer);
+}
+
+static void test_mmap(void)
+{
+	uint64_t offset = 3 * PAGE;
+	int buf = export(fd, offset, 2 * PAGE, O_RDWR);
+	int readable = export(fd, offset, 2 * PAGE, O_RDONLY);
+	volatile uint32_t *at = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, buf, 0);
+
+	need(at != MAP_FAILED, "a dma-buf can be mapped");
+	memory[offset / 4] = 0x1357;
+	check(at[0] == 0x1357, "it is that part of the region");
+	at[PAGE / 2 - 1] = 0x2468;
+	check(memory[(offset + 2 * PAGE) / 4 - 1] == 0x2468, "up to its end");
+	check(!strcmp(cache_type((void *)at), "WB"), "write-back");
+	check(physical((void *)at) == memory_at + offset, "in the page tables");
+	check(mmap(NULL, 3 * PAGE, PROT_READ, MAP_SHARED, buf, 0) == MAP_FAILED, "and no more");
+	check(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, buf, 2 * PAGE) == MAP_FAILED,
+	      "nor what is behind it");
+	check(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, buf, (off_t)IVS_MMAP_REGISTERS) == MAP_FAILED,
+	      "nor the registers");
+	check(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, buf, 0) == MAP_FAILED, "not privately");
+	check(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, readable, 0) == MAP_FAILED,
+	      "a readable one not writable");
+	munmap((void *)memory, info.memory_len);
+	check(info_of(fd).memory_type == IVS_MEMORY_WB, "it counts as mapped");
+	check(!map(fd, IVS_MMAP_MEMORY_WC, PAGE, PROT_READ) && errno == EBUSY,
+	      "nothing else than write-back meanwhile");
+	munmap((void *)at, 2 * PAGE);
+	at = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, readable, PAGE);
+	check(at != MAP_FAILED && at[PAGE / 4 - 1] == 0x2468, "a readable one readable, a part");
+	check_errno(EACCES, mprotect((void *)at, PAGE, PROT_READ | PROT_WRITE), "for good");
+	close(buf);
+	close(readable);
+	check(at[PAGE / 4 - 1] == 0x2468, "a mapping outlives its descriptor");
+	munmap((void *)at, PAGE);
+	memory = map(fd, IVS_MMAP_MEMORY, info.memory_len, PROT_READ | PROT_WRITE);
+	need(memory, "the memory can be mapped");
+}
+
+static long number_in(const char *path, const char *word)
+{
+	char line[256];
+	long value = -1;
+	FILE *file = fopen(path, "re");
+
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, word, strlen(word)))
+			sscanf(line + strlen(word), "%*[ :]%ld", &value);
+	if (file)
+		fclose(file);
+	return value;
+}
+
+static long references(void)
+{
+	char line[64] = "";
+	FILE *file = fopen("/sys/module/ivshmem/refcnt", "re");
+
+	if (file && !fgets(line, sizeof(line), file))
+		strcpy(line, "-1");
+	if (file)
+		fclose(file);
+	return atol(line);
+}
+
+struct rest {
+	long references;
+	long free_kib;
+};
+
+static bool nothing_left(void *data)
+{
+	const struct rest *before = data;
+
+	return references() == before->references &&
+	       number_in("/proc/meminfo", "MemFree") >= before->free_kib - 1024;
+}
+
+static void export_often(int times)
+{
+	int failed_n = 0;
+
+	for (int i = 0; i < times; i++) {
+		int buf = export(fd, (uint64_t)(i % 16) * PAGE, PAGE, i % 2 ? O_RDWR : O_RDONLY);
+
+		failed_n += buf < 0;
+		close(buf);
+	}
+	check(!failed_n, "%d dma-bufs, one after the other", times);
+}
+
+static void test_many(void)
+{
+	struct rest before;
+	int first;
+
+	export_often(2);
+	usleep(QUIET_MS * 1000);
+	before = (struct rest){references(), number_in("/proc/meminfo", "MemFree")};
+	export_often(FEW);
+	first = export(fd, 0, PAGE, O_RDONLY);
+	export_often(MANY);
+	close(first);
+	check(eventually(nothing_left, &before), "nothing is left of them: %ld references, %ld KiB",
+	      references(), number_in("/proc/meminfo", "MemFree") - before.free_kib);
+}
+
+static bool is_there(void *unused)
+{
+	int there = open_number(device_number, O_RDWR);
+
+	(void)unused;
+	if (there >= 0)
+		close(there);
+	return there >= 0;
+}
+
+static bool can_export(void *unused)
+{
+	int buf = export(fd, 0, PAGE, O_RDWR);
+
+	(void)unused;
+	if (buf >= 0)
+		close(buf);
+	return buf >= 0;
+}
+
+/* The device goes, and another comes at the same place, while a dma-buf is imported. */
+static void test_unbind(void)
+{
+	struct ivs_import_word word = {};
+	int importer = open_importer();
+	int another = open_importer();
+	struct ivs_import told;
+	int buf = export(fd, 0, 2 * PAGE, O_RDWR);
+	volatile uint32_t *at = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, buf, 0);
+
+	need(at != MAP_FAILED && !import(importer, buf, false, &told), "a dma-buf in use");
+	at[0] = 0x9999;
+	close_all();
+	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/unbind"), "unbound");
+	check(!at[0], "unbound: what is mapped reads as zeroes");
+	check_errno(ENODEV, import(another, buf, false, &told), "unbound: it cannot be imported");
+	check(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, buf, 0) == MAP_FAILED && errno == ENODEV,
+	      "unbound: nor mapped");
+	check(!ioctl(importer, IVS_IMPORT_READ, &word), "who has it reads the addresses it got");
+	ioctl(importer, IVS_IMPORT_UNMAP);
+	check_errno(ENODEV, ioctl(importer, IVS_IMPORT_MAP), "and does not get them again");
+	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/bind"), "bound");
+	need(eventually(is_there, NULL), "there is a new one");
+	open_all();
+	memory[0] = 0x7777;
+	check(!at[0], "the old one stays as it is");
+	check_errno(EBUSY, export(fd, 0, PAGE, O_RDWR), "no dma-buf while there are some of before");
+	munmap((void *)at, PAGE);
+	close(buf);
+	close(importer);
+	close(another);
+	check(eventually(can_export, NULL), "but when they are gone");
+}
+
+static void test_all(void)
+{
+	const uint64_t lens[] = {PAGE, 16 * PAGE, info.memory_len};
+
+	for (int peer = 0; peer < 2; peer++) {
+		for (int i = 0; i < 3; i++)
+			check_imported(0, lens[i], peer);
+		check_imported(info.memory_len - PAGE, PAGE, peer);
+		check_imported(5 * PAGE, 7 * PAGE, peer);
+	}
+	test_mmap();
+	test_many();
+	test_unbind();
+}
+
+int suite_dmabuf(int argc, char **argv)
+{
+	if (argc != 2)
+		return -1;
+	open_all();
+	if (!strcmp(argv[1], "pages")) {
+		test_all();
+	} else {
+		check_errno(EOPNOTSUPP, export(fd, 0, PAGE, O_RDWR), "none of this region");
+		check_errno(EINVAL, export(fd, 1, PAGE, O_RDWR), "but what is wrong is wrong");
+	}
+	close_all();
+	return 0;
+}

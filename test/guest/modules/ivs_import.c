@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* For tests: a device that imports a dma-buf and reads and writes at the addresses that it is given. */
+#include <linux/dma-buf.h>
+#include <linux/dma-mapping.h>
+#include <linux/io.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/platform_device.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/version.h>
+
+#include "ivs_import.h"
+
+static struct platform_device *importer;
+
+struct state {
+	struct mutex lock;
+	struct dma_buf *buf;
+	struct dma_buf_attachment *attachment;
+	struct sg_table *table;
+};
+
+static void moved(struct dma_buf_attachment *attachment)
+{
+}
+
+static const struct dma_buf_attach_ops peer_ops = {
+	.allow_peer2peer = true,
+	.move_notify = moved,
+};
+
+static int map(struct state *state)
+{
+	struct sg_table *table;
+
+	if (!state->attachment || state->table)
+		return -EINVAL;
+	table = dma_buf_map_attachment_unlocked(state->attachment, DMA_BIDIRECTIONAL);
+	if (IS_ERR(table))
+		return PTR_ERR(table);
+	state->table = table;
+	return 0;
+}
+
+static void unmap(struct state *state)
+{
+	if (state->table)
+		dma_buf_unmap_attachment_unlocked(state->attachment, state->table,
+						  DMA_BIDIRECTIONAL);
+	state->table = NULL;
+}
+
+static void detach(struct state *state)
+{
+	unmap(state);
+	if (state->attachment)
+		dma_buf_detach(state->buf, state->attachment);
+	if (state->buf)
+		dma_buf_put(state->buf);
+	state->attachment = NULL;
+	state->buf = NULL;
+}
+
+static void tell(const struct state *state, struct ivs_import *asked)
+{
+	struct scatterlist *sg;
+	int i;
+
+	asked->pieces_n = state->table->nents;
+	asked->pages_n = 0;
+	for_each_sgtable_dma_sg(state->table, sg, i) {
+		asked->pages_n += sg_page(sg) != NULL;
+		if (i >= IVS_IMPORT_PIECES_MAX)
+			continue;
+		asked->at[i] = sg_dma_address(sg);
+		asked->len[i] = sg_dma_len(sg);
+	}
+}
+
+static int attach(struct state *state, struct ivs_import *asked)
+{
+	struct dma_buf_attachment *attachment;
+	int result;
+
+	if (state->buf)
+		return -EBUSY;
+	state->buf = dma_buf_get(asked->fd);
+	if (IS_ERR(state->buf)) {
+		result = PTR_ERR(state->buf);
+		state->buf = NULL;
+		return result;
+	}
+	attachment = asked->peer ? dma_buf_dynamic_attach(state->buf, &importer->dev, &peer_ops,
+							  state) :
+				   dma_buf_attach(state->buf, &importer->dev);
+	result = PTR_ERR_OR_ZERO(attachment);
+	if (!result) {
+		state->attachment = attachment;
+		result = map(state);
+	}
+	if (result)
+		detach(state);
+	else
+		tell(state, asked);
+	return result;
+}
+
+/* Where a device would read and write. */
+static int word(const struct state *state, struct ivs_import_word *asked, bool writes)
+{
+	u64 offset = asked->offset;
+	struct scatterlist *sg;
+	u32 *at;
+	int i;
+
+	if (!state->table)
+		return -EINVAL;
+	for_each_sgtable_dma_sg(state->table, sg, i) {
+		if (offset >= sg_dma_len(sg)) {
+			offset -= sg_dma_len(sg);
+			continue;
+		}
+		at = memremap(sg_dma_address(sg) + offset, sizeof(*at), MEMREMAP_WB);
+		if (!at)
+			return -ENOMEM;
+		if (writes)
+			WRITE_ONCE(*at, asked->value);
+		else
+			asked->value = READ_ONCE(*at);
+		memunmap(at);
+		return 0;
+	}
+	return -ERANGE;
+}
+
+static int run(struct state *state, unsigned int command, void *argument)
+{
+	switch (command) {
+	case IVS_IMPORT_ATTACH:
+		return attach(state, argument);
+	case IVS_IMPORT_READ:
+		return word(state, argument, false);
+	case IVS_IMPORT_WRITE:
+		return word(state, argument, true);
+	case IVS_IMPORT_MAP:
+		return map(state);
+	case IVS_IMPORT_UNMAP:
+		unmap(state);
+		return 0;
+	case IVS_IMPORT_DETACH:
+		detach(state);
+		return 0;
+	default:
+		return -ENOTTY;
+	}
+}
+
+static long ioctl(struct file *file, unsigned int command, unsigned long user)
+{
+	struct state *state = file->private_data;
+	union {
+		struct ivs_import import;
+		struct ivs_import_word word;
+	} argument = {};
+	int result;
+
+	if (_IOC_SIZE(command) > sizeof(argument) ||
+	    copy_from_user(&argument, (void __user *)user, _IOC_SIZE(command)))
+		return -EFAULT;
+	mutex_lock(&state->lock);
+	result = run(state, command, &argument);
+	mutex_unlock(&state->lock);
+	if (copy_to_user((void __user *)user, &argument, _IOC_SIZE(command)))
+		return -EFAULT;
+	return result;
+}
+
+static int open(struct inode *inode, struct file *file)
+{
+	struct state *state = kzalloc(sizeof(*state), GFP_KERNEL);
+
+	if (!state)
+		return -ENOMEM;
+	mutex_init(&state->lock);
+	file->private_data = state;
+	return 0;
+}
+
+static int release(struct inode *inode, struct file *file)
+{
+	detach(file->private_data);
+	kfree(file->private_data);
+	return 0;
+}
+
+static const struct file_operations ops = {
+	.owner = THIS_MODULE,
+	.open = open,
+	.release = release,
+	.unlocked_ioctl = ioctl,
+};
+
+static struct miscdevice device = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "ivs-import",
+	.fops = &ops,
+};
+
+static int __init init(void)
+{
+	int result;
+
+	importer = platform_device_register_simple("ivs-import", -1, NULL, 0);
+	if (IS_ERR(importer))
+		return PTR_ERR(importer);
+	result = dma_coerce_mask_and_coherent(&importer->dev, DMA_BIT_MASK(64));
+	if (!result)
+		result = misc_register(&device);
+	if (result)
+		platform_device_unregister(importer);
+	return result;
+}
+module_init(init);
+
+static void __exit leave(void)
+{
+	misc_deregister(&device);
+	platform_device_unregister(importer);
+}
+module_exit(leave);
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+MODULE_IMPORT_NS(DMA_BUF);
+#else
+MODULE_IMPORT_NS("DMA_BUF");
+#endif
+MODULE_DESCRIPTION("For tests: imports a dma-buf");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The guest's driver exports the region as dma-bufs, which a test module imports as a GPU's driver would."""
+from support import driver_guest
+from support.driver_guest import PORT, Host
+from support.programs import place  # noqa: F401 (a fixture)
+
+MIB = 1 << 20
+GIB = 1 << 30
+MODULES = ("ivshmem", "ivs_walk", "ivs_import")
+
+
+def test_dmabuf(place, record_property):  # noqa: F811
+    """Below 4 GiB (doorbell) and above (plain): in one guest."""
+    host = Host()
+    devices = PORT + host.doorbell(place, 2) + host.plain(place, 64 * MIB, bus="rp0")
+    guest = driver_guest.start(place, """
+kind=pages
+grep -q 'zone   Device' /proc/zoneinfo || kind=none
+driver-test dmabuf $kind
+driver-test -d 1 dmabuf $kind
+driver-test life modules 1
+""", devices, modules=MODULES)
+    driver_guest.finish(guest, record_property, host.answers())
+
+
+def test_more_than_a_piece(place, record_property):  # noqa: F811
+    """2 GiB do not fit into one piece of a scatter list; 1 MiB is too small for struct pages."""
+    host = Host()
+    devices = host.plain(place, 2 * GIB, number=0) + host.plain(place, MIB, "small")
+    guest = driver_guest.start(place, """
+kind=pages
+grep -q 'zone   Device' /proc/zoneinfo || kind=none
+driver-test dmabuf $kind
+driver-test -d 1 dmabuf none
+""", devices, modules=MODULES)
+    driver_guest.finish(guest, record_property, host.answers())
