@@ -20,7 +20,7 @@ from support.wire import RawClient, readable, ring
 HERE = pathlib.Path(__file__).resolve().parent.parent / "guest"
 #: Seconds until a guest that runs its script must be through with all of it.
 TIMEOUT = int(os.environ.get("IVSHMEM_GUEST_TIMEOUT", "60"))
-MODULES = ("ivs_walk", "ivs_import")
+MODULES = ("ivs_walk", "ivs_import", "ivs_legacy")
 
 #: A place above 4 GiB.
 PORT = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,pref64-reserve=4G"]

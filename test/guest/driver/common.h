@@ -25,9 +25,9 @@
 #include "ivshmem/registers.h"
 
 #define PAGE 4096UL
-#define TIMEOUT_MS                                                                                 \
-	20000	    /* for what must come; a loaded machine without KVM, a kernel with checks */
-#define QUIET_MS 50 /* for what must not come */
+/* For what must come, on a loaded machine without KVM and a kernel with checks; and what must not. */
+#define TIMEOUT_MS 20000
+#define QUIET_MS 50
 
 /* One case: a TAP line. Return: @ok */
 bool check(bool ok, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -239,7 +239,8 @@ static void test_unbind(void)
 	open_all();
 	memory[0] = 0x7777;
 	check(!at[0], "the old one stays as it is");
-	check_errno(EBUSY, export(fd, 0, PAGE, O_RDWR), "no dma-buf while there are some of before");
+	check_errno(EBUSY, export(fd, 0, PAGE, O_RDWR),
+		    "no dma-buf while there are some of before");
 	munmap((void *)at, PAGE);
 	close(buf);
 	close(importer);

@@ -99,7 +99,8 @@ static bool is_removed(void *unused)
 
 static void check_in_use(const char *what)
 {
-	check(remove_module() < 0 && (errno == EBUSY || errno == EAGAIN), "not removed with %s", what);
+	check(remove_module() < 0 && (errno == EBUSY || errno == EAGAIN), "not removed with %s",
+	      what);
 	check(info_of(open_number(device_number, O_RDONLY)).version == IVS_DRIVER_VERSION,
 	      "and it goes on working");
 }
