@@ -65,7 +65,7 @@ driver-test mapping
 
 
 def test_two_gib(place, record_property):  # noqa: F811
-    """A region of 2 GiB, of which a few pages are there, and one that does not fit."""
+    """A region of 2 GiB, of which a few pages are there."""
     host = Host()
     guest = driver_guest.start(place, """
 driver-test device high 0 2147483648 0
@@ -76,13 +76,13 @@ driver-test mapgrid
 
 
 def test_many_vectors(place, record_property):  # noqa: F811
-    """As many vectors as the guest has interrupts, and one that says how many that are."""
+    """As many vectors as the guest has interrupts, and the log says if that is not all."""
     host = Host()
     guest = driver_guest.start(place, """
 n=$(cat /sys/class/ivshmem/ivshmem0/vectors)
 driver-test device low $n 4194304 1
 driver-test events 0
-dmesg | grep 'vectors' | sed 's/^/# /'
+dmesg | grep vectors
 """, host.doorbell(place, 256), cpus=2)
     driver_guest.finish(guest, record_property, host.answers())
     found = re.search(r"4096 KiB, (\d+) vectors", guest.text())

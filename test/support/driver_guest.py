@@ -19,7 +19,7 @@ from support.wire import RawClient, readable, ring
 
 HERE = pathlib.Path(__file__).resolve().parent.parent / "guest"
 #: Seconds until a guest that runs its script must be through with all of it.
-TIMEOUT = int(os.environ.get("IVSHMEM_GUEST_TIMEOUT", "60"))
+TIMEOUT = int(os.environ.get("IVSHMEM_GUEST_TIMEOUT", "120"))
 MODULES = ("ivs_walk", "ivs_import", "ivs_legacy")
 
 #: A place above 4 GiB.

@@ -225,6 +225,30 @@ static void test_advice(void)
 	munmap((void *)memory, len);
 }
 
+/* Arguments and results in the region itself, in pages that have not been touched yet. */
+static void test_arguments_there(void)
+{
+	volatile uint32_t *memory = map_memory();
+	struct ivs_ioc_info *info = (void *)(memory + (len - PAGE) / 4);
+	struct ivs_ioc_ring *doorbell;
+	int other = open_device(O_RDWR | O_NONBLOCK);
+
+	check(!ioctl(other, IVS_IOC_INFO, info) && info->memory_len == len,
+	      "what is told lies in it");
+	munmap((void *)memory, len);
+	memory = map_memory();
+	doorbell = (void *)memory;
+	check(ioctl(other, IVS_IOC_RING, doorbell) <= 0, "what is asked lies in it");
+	munmap((void *)memory, len);
+	memory = map_memory();
+	if (info_of(fd).vectors_n && !ring(fd, (unsigned int)info_of(fd).position, 0))
+		check(poll(&(struct pollfd){.fd = other, .events = POLLIN}, 1, TIMEOUT_MS) == 1 &&
+			      read(other, (void *)memory, 32) > 0,
+		      "what is read lies in it");
+	close(other);
+	munmap((void *)memory, len);
+}
+
 /* What is mapped keeps the device's file, and is found when it has no descriptor any more. */
 static void test_close(void)
 {
@@ -270,6 +294,7 @@ int suite_mapping(int argc, char **argv)
 	test_protection();
 	test_soft_dirty();
 	test_advice();
+	test_arguments_there();
 	test_close();
 	test_overreach();
 	close(fd);
