@@ -24,11 +24,11 @@ driver-test -d 2 device low 1 1048576 1
 driver-test mapping
 driver-test -d 1 mapping
 driver-test events 0
-driver-test grid
-driver-test -d 1 grid
 driver-test mapgrid
 driver-test -d 1 mapgrid
 driver-test user 2001
+driver-test grid
+driver-test -d 1 grid
 """, devices)
     assert driver_guest.finish(guest, record_property, host.answers()) > 2000
 

@@ -139,7 +139,7 @@ static bool all_told(void *data)
 
 void crew_check_gone(struct crew *crew)
 {
-	struct ivs_ioc_dmabuf wanted = {.len = PAGE, .flags = O_RDWR};
+	struct ivs_ioc_dmabuf wanted = {.len = PAGE};
 	struct pollfd poller = {.fd = crew->fd, .events = POLLIN};
 	struct ivs_ioc_info info;
 	char path[40];

@@ -145,7 +145,7 @@ static int take_status(int fd)
 
 static int take_dmabuf(int fd)
 {
-	struct ivs_ioc_dmabuf wanted = {.len = PAGE, .flags = O_RDWR};
+	struct ivs_ioc_dmabuf wanted = {.len = PAGE};
 	int buf = ioctl(fd, IVS_IOC_DMABUF, &wanted);
 
 	if (buf < 0)
