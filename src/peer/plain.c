@@ -32,11 +32,8 @@ static int open_plain(struct ivs_peer *peer, const char *kind, const char *name,
 
 	peer->name = kind;
 	if (opts->vectors_n)
-		return ivs_error_set(
-			err, IVS_PEER_E_VECTOR,
-			"a plain region has no vectors, and %u are wanted: use a server "
-			"(unix:PATH, and ivshmem-doorbell in QEMU)",
-			opts->vectors_n);
+		return ivs_error_set(err, IVS_PEER_E_VECTOR, WHY_NOT "; %u vectors are wanted",
+				     opts->vectors_n);
 	snprintf(address, sizeof(address), "%s:%s", kind, name);
 	result = ivs_region_open(address, NULL, &region, err);
 	if (result)
