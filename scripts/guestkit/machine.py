@@ -22,8 +22,8 @@ from .proc import KitError, Process, find_program, tail_of, wait_for_text
 IOMMU_MACHINE = "q35,kernel-irqchip=split"
 IOMMU_DEVICE = "intel-iommu,intremap=on"
 
-#: Without cmpxchg16b: QEMU 7.2 emulates its flags wrongly when an interrupt comes, and Linux 6.12, whose
-#: kmalloc() uses it, dies of that every few boots. Linux does without.
+#: Without cmpxchg16b: with QEMU 7.2 Linux 6.12 was seen to die in kmalloc(), right behind that instruction,
+#: with half of RAX in its flags. Linux does without it.
 _EMULATED = "max,-cx16"
 
 #: Words that only cut the boot short: no probing for what the machine does not have.
