@@ -43,8 +43,11 @@ static void *ring_ourselves(void *data)
 {
 	struct crew *crew = data;
 
-	while (!crew->stop && !ring(crew->fd, crew->self, crew->rings % crew->vectors_n))
+	while (!crew->stop && !crew->hush &&
+	       !ring(crew->fd, crew->self, crew->rings % crew->vectors_n))
 		crew->rings++;
+	while (!crew->stop && !crew->status->gone)
+		usleep(100);
 	/* What is left to do when it has gone: writing to nobody. */
 	while (!crew->stop && crew->registers) {
 		crew->registers[IVS_REG_DOORBELL / 4] = IVS_DOORBELL(crew->self, 0);

@@ -14,6 +14,7 @@
  * struct crew
  * @fd, @memory, @status, @registers: of the device; @registers may be NULL
  * @event:   of vector 0
+ * @hush:    nobody rings until the device has gone
  * @ready_n: how many of those that wait have opened the device
  * @rings:   how often one of them has rung its own device
  * @result of each that waits: what ended its waiting, 0 before
@@ -28,6 +29,7 @@ struct crew {
 	unsigned int self;
 	unsigned int vectors_n;
 	atomic_bool stop;
+	atomic_bool hush;
 	atomic_uint ready_n;
 	atomic_ulong rings;
 	atomic_int read_result;

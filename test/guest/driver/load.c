@@ -2,7 +2,7 @@
 /*
  * Something happens to the device while it is used in all ways:
  *
- * driver-test load unplug ROUNDS   the host takes it away and brings another
+ * driver-test load unplug ROUNDS   the host brings one, takes it away and brings another
  * driver-test load reset ROUNDS    it is reset
  * driver-test load sleep STATE     the machine sleeps: mem, freeze
  */
@@ -27,18 +27,24 @@ static bool has_rung(void *data)
 {
 	struct crew *crew = data;
 
-	return crew->rings > 10 || crew->status->gone;
+	return crew->rings > 10 || !crew->vectors_n;
 }
 
 static void unplug(int rounds)
 {
 	struct crew crew;
 
+	ask("plug");
 	for (int i = 0; i < rounds; i++) {
 		need(eventually(is_there, NULL), "device %d is there", i);
 		crew_open(&crew);
 		crew_start(&crew, true, true);
 		often(eventually(has_rung, &crew), "it is used");
+		/*
+		 * QEMU 7.2 without KVM leaves its handlers of a device's vectors behind, and dies when
+		 * one of them is rung while the device goes.
+		 */
+		crew.hush = true;
 		ask("unplug");
 		often(crew.status->gone, "unplugged");
 		crew_check_gone(&crew);
@@ -138,12 +144,11 @@ int suite_load(int argc, char **argv)
 {
 	if (argc != 3)
 		return -1;
-	info = info_of(open_device(O_RDONLY));
 	if (!strcmp(argv[1], "unplug")) {
-		close_range(3, ~0U, 0);
 		unplug(atoi(argv[2]));
 		return 0;
 	}
+	info = info_of(open_device(O_RDONLY));
 	state = argv[2];
 	for (int i = 0; i < (strcmp(argv[1], "reset") ? 1 : atoi(argv[2])); i++)
 		with_and_without_load(strcmp(argv[1], "reset") ? sleep_now : reset);
