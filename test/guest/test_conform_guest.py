@@ -7,6 +7,7 @@ from conftest import BUILD
 from guestkit import driver, initramfs, kernel, machine
 from guestkit.proc import KitError
 from support import conform
+from support.driver_guest import COMPLAINTS
 from support.programs import Place
 
 CASES = conform.cases(BUILD)
@@ -14,6 +15,11 @@ BOOT = 120
 #: Devices can be unplugged from a port of their own, not from the root bus.
 PORT = ["-device", "pcie-root-port,id=slot1,chassis=1,slot=1"]
 ID = "device"
+#: The status is the program's, unless the kernel has complained since it runs us.
+AFTER = f"""
+status=$?
+dmesg | sed '1,/Run .init as init process/d' | grep -E '{"|".join(COMPLAINTS)}' && exit 99
+exit $status"""
 
 
 class InGuest:
@@ -54,7 +60,7 @@ class InGuest:
         guest_kernel = kernel.find()
         image = self.place.dir / "guest.img"
         before = "insmod /modules/ivshmem.ko && " if module else ""
-        initramfs.build(image, guest_kernel, before + command,
+        initramfs.build(image, guest_kernel, f"{before}{command}{AFTER}",
                         programs=[(BUILD / "test/conform-static", "conform")],
                         modules=initramfs.VFIO if options.get("iommu") else (),
                         extra_modules=[driver.module(guest_kernel)] if module else [])
