@@ -12,6 +12,9 @@ all:
 
 # The guest's driver, for the running kernel or KERNEL=VERSION; needs its headers (linux-headers-VERSION).
 driver:
+	@test -d /lib/modules/$(KERNEL)/build || { \
+		echo "driver: Linux $(KERNEL) has no headers here: install linux-headers-$(KERNEL)," \
+			"or name another kernel: make driver KERNEL=VERSION" >&2; exit 1; }
 	@mkdir -p $(BUILD)/driver/kernel $(BUILD)/driver/include
 	@cp kernel/* $(BUILD)/driver/kernel && cp -r include/ivshmem $(BUILD)/driver/include
 	@$(MAKE) -C /lib/modules/$(KERNEL)/build M=$(abspath $(BUILD))/driver/kernel modules

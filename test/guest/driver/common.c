@@ -298,3 +298,13 @@ int main(int argc, char **argv)
 	fprintf(stderr, "usage: driver-test [-d DEVICE] SUITE [ARGUMENT]...\n");
 	return 2;
 }
+
+bool is_there(void *unused)
+{
+	int fd = open_number(device_number, O_RDWR);
+
+	(void)unused;
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}

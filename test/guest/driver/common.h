@@ -88,4 +88,7 @@ int suite_storm(int argc, char **argv);
 int suite_dmabuf(int argc, char **argv);
 int suite_pin(int argc, char **argv);
 
+/* Whether the device can be opened; for often(). */
+bool is_there(void *unused);
+
 #endif

@@ -199,16 +199,6 @@ static void test_many(void)
 	      references(), number_in("/proc/meminfo", "MemFree") - before.free_kib);
 }
 
-static bool is_there(void *unused)
-{
-	int there = open_number(device_number, O_RDWR);
-
-	(void)unused;
-	if (there >= 0)
-		close(there);
-	return there >= 0;
-}
-
 static bool can_export(void *unused)
 {
 	int buf = export(0, PAGE);

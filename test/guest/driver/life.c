@@ -14,16 +14,6 @@
 
 static char bdf[IVS_DRIVER_BDF_LEN];
 
-static bool is_there(void *unused)
-{
-	int fd = open_number(device_number, O_RDWR);
-
-	(void)unused;
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0;
-}
-
 static void check_zeroes(const struct crew *crew)
 {
 	size_t words = crew->len / 4;

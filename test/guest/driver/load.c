@@ -13,16 +13,6 @@
 
 static struct ivs_ioc_info info;
 
-static bool is_there(void *unused)
-{
-	int fd = open_number(device_number, O_RDWR);
-
-	(void)unused;
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0;
-}
-
 static bool has_rung(void *data)
 {
 	struct crew *crew = data;

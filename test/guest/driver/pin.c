@@ -6,16 +6,6 @@
 
 static int legacy;
 
-static bool is_there(void *unused)
-{
-	int fd = open_number(device_number, O_RDWR);
-
-	(void)unused;
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0;
-}
-
 static struct ivs_ioc_info put(const struct ivs_legacy *wanted)
 {
 	struct ivs_ioc_info info;
