@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The PCI function (PROTOCOL.md, R-1 to R-9): configuration space, base address registers, MSI-X and
+ * the four registers. Pure: an access or a doorbell comes in, and what follows from it is to be
+ * asked for: ivs_device_next_vector(), ivs_device_intx(). Whoever serves it to a guest does that
+ * after each call that can change it.
+ *
+ * The memory behind BAR 2 is not here: only its size is, because configuration space tells it.
+ *
+ * A vector's interrupt is sent when MSI-X is enabled and not masked as a whole (message control), the
+ * function may write to memory (command, bus master: R-7) and the vector has a route. Until then it
+ * is pending. Routes stand for the mask bits of the table, because the VMM keeps the guest's
+ * table to itself: it gives a route for a vector that it has unmasked. The table in BAR 1 is memory
+ * that nobody here looks at.
+ */
+#ifndef IVS_DEVICE_DEVICE_H
+#define IVS_DEVICE_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ivshmem/api.h"
+#include "ivshmem/registers.h"
+
+#define IVS_DEVICE_CONFIG_LEN 256
+#define IVS_DEVICE_VECTORS_LIMIT 2048 /* of MSI-X */
+#define IVS_DEVICE_UUID_LEN 16
+
+enum ivs_device_error {
+	IVS_DEVICE_E_OPTIONS = 1, /* options that make no device */
+	IVS_DEVICE_E_STATE,	  /* what is to be loaded is not a state of this device */
+};
+
+/**
+ * enum ivs_device_region - what can be accessed, by the numbers that VFIO gives to them
+ */
+enum ivs_device_region {
+	IVS_DEVICE_BAR0 = 0, /* the registers */
+	IVS_DEVICE_BAR1 = 1, /* MSI-X; only with @vectors_n */
+	IVS_DEVICE_CONFIG = 7,
+};
+
+/**
+ * struct ivs_device_options - which device; copied
+ * @revision:   1, or 0: the device before QEMU 2.6
+ * @vectors_n:  MSI-X vectors, at most IVS_DEVICE_VECTORS_LIMIT. 0: no MSI-X and no BAR 1: plain, or
+ *              revision 0 with msi=off
+ * @intx:       revision 0 without vectors: a doorbell raises Status, and pin A if Mask lets it
+ * @bar2_32bit: BAR 2 is a 32-bit one (use64=0 of revision 0); then memory_len is below 2^32
+ * @memory_len: bytes of BAR 2, a power of two of at least 4096
+ * @name:       the region's (R-9), or NULL
+ * @uuid:       IVS_DEVICE_UUID_LEN bytes, or NULL. Without name and UUID there is no such capability.
+ */
+struct ivs_device_options {
+	unsigned int revision;
+	unsigned int vectors_n;
+	bool intx;
+	bool bar2_32bit;
+	uint64_t memory_len;
+	const char *name;
+	const uint8_t *uuid;
+};
+
+/**
+ * struct ivs_device - one function; opaque, but nobody has to allocate it
+ * @config:   as the guest reads it
+ * @writable: the bits of @config that a write changes
+ * @table:    the MSI-X table, 16 bytes a vector
+ * @pba:      where the pending bits begin in BAR 1; its length is a power of two
+ * @pending:  a bit for each vector
+ * @routed:   likewise: it has a route
+ * @mask:     the register IntrMask
+ * @status:   the register IntrStatus
+ * @id:       what IVPosition reads
+ */
+struct ivs_device {
+	struct ivs_device_options options; /* without the pointers */
+	uint8_t config[IVS_DEVICE_CONFIG_LEN];
+	uint8_t writable[IVS_DEVICE_CONFIG_LEN];
+	uint8_t table[IVS_DEVICE_VECTORS_LIMIT * 16];
+	size_t pba;
+	size_t bar1_len;
+	uint64_t pending[IVS_DEVICE_VECTORS_LIMIT / 64];
+	uint64_t routed[IVS_DEVICE_VECTORS_LIMIT / 64];
+	uint32_t mask;
+	uint32_t status;
+	uint32_t id;
+};
+
+/**
+ * struct ivs_device_ring - a write to the register Doorbell (R-4)
+ * @rung: whether there was one
+ */
+struct ivs_device_ring {
+	bool rung;
+	unsigned int peer;
+	unsigned int vector;
+};
+
+/** ivs_device_init() - the function after power on. Return: 0, IVS_DEVICE_E_OPTIONS. */
+IVS_MUST_USE int ivs_device_init(struct ivs_device *device,
+				 const struct ivs_device_options *options, struct ivs_error *err);
+
+/**
+ * ivs_device_reset() - as the guest's reset: configuration space, table, Mask, Status and what is
+ * pending. Its id, and the routes, which are the VMM's, stay.
+ */
+void ivs_device_reset(struct ivs_device *device);
+
+/** ivs_device_region_len() - bytes; 0: this device does not have it, or it is BAR 2 and its like */
+size_t ivs_device_region_len(const struct ivs_device *device, unsigned int region);
+
+/**
+ * ivs_device_read() - a read of @len bytes at @offset, which are within the region
+ *
+ * Not const: reading Status clears it.
+ */
+void ivs_device_read(struct ivs_device *device, enum ivs_device_region region, size_t offset,
+		     void *out, size_t len);
+
+/** ivs_device_write() - likewise; @ring: the doorbell that it was */
+void ivs_device_write(struct ivs_device *device, enum ivs_device_region region, size_t offset,
+		      const void *in, size_t len, struct ivs_device_ring *ring);
+
+/** ivs_device_set_id() - what IVPosition reads from now on: an id, or -1 (revision 0, unattached) */
+void ivs_device_set_id(struct ivs_device *device, int id);
+
+/** ivs_device_doorbell() - a peer rang @vector; of one that does not exist nothing comes */
+void ivs_device_doorbell(struct ivs_device *device, unsigned int vector);
+
+/** ivs_device_route() - @vector can be sent now, or no longer; one that does not exist: nothing */
+void ivs_device_route(struct ivs_device *device, unsigned int vector, bool routed);
+
+/**
+ * ivs_device_next_vector() - the lowest vector that is to be sent; it is no longer pending then
+ *
+ * Return: whether there is one.
+ */
+IVS_MUST_USE bool ivs_device_next_vector(struct ivs_device *device, unsigned int *vector);
+
+/** ivs_device_intx() - whether the pin is raised: Status & Mask, and command does not disable it */
+bool ivs_device_intx(const struct ivs_device *device);
+
+/*
+ * The state, for migration: what a guest can change, and what is pending; not the routes, and not the
+ * id, which a server gives. Its own format, with a version (state.c). All bytes are checked.
+ */
+
+/** ivs_device_state_len() - bytes of the state of this device; the same for the same options */
+size_t ivs_device_state_len(const struct ivs_device *device);
+
+/** ivs_device_save() - write the state: ivs_device_state_len() bytes */
+void ivs_device_save(const struct ivs_device *device, uint8_t *out);
+
+/**
+ * ivs_device_load() - take over a state that a device with the same options saved
+ *
+ * Return: 0; IVS_DEVICE_E_STATE, with the reason, and nothing has changed.
+ */
+IVS_MUST_USE int ivs_device_load(struct ivs_device *device, const uint8_t *in, size_t len,
+				 struct ivs_error *err);
+
+#endif
