@@ -129,8 +129,8 @@ def check_lists(names, complain):
             users = [other for other in texts if other != name and
                      re.search(rf"\b{found}\b", texts[other])]
             if not users:
-                complain(name, f"{found} is in no filter: name it in src/server/isolate.c, or in "
-                               "tools/server_confine.c for what depends on options")
+                complain(name, f"{found} is in no filter: name it in src/server/calls.c, or in "
+                               "tools/*_confine.c for what depends on options")
 
 
 def rules_in(text):

@@ -9,8 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/calls.h"
 #include "server/control.h"
-#include "server/isolate.h"
+#include "util/isolate.h"
 #include "server/metrics.h"
 #include "server/page.h"
 #include "server/status.h"
@@ -135,7 +136,7 @@ static int note_filter(const struct ivs_isolate_options *opts, struct ivs_keep_n
 		       struct ivs_error *err)
 {
 	char *text = NULL;
-	int result = ivs_isolate_list(opts->lists, &text);
+	int result = ivs_isolate_list(opts->always, opts->lists, &text);
 
 	if (!result && strlen(text) >= sizeof(notes->filter))
 		result = -E2BIG;
@@ -154,6 +155,7 @@ int confine(const struct settings *settings, const struct names *names,
 		.root = *settings->root ? settings->root : NULL,
 		.user = settings->user,
 		.filter = settings->sandbox != SANDBOX_OFF && !lacks,
+		.always = ivs_server_calls,
 		.in_force = keep->in_place ? notes->filter : NULL,
 	};
 	unsigned int names_n = 0;
@@ -183,7 +185,7 @@ int confine_suffices(const struct settings *settings, const char *in_force, stru
 	if (!*in_force)
 		return 0;
 	choose_lists(settings, lists);
-	result = ivs_isolate_list(lists, &needed);
+	result = ivs_isolate_list(ivs_server_calls, lists, &needed);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot compare system call filters");
 	result = ivs_isolate_suffices(in_force, needed, err);

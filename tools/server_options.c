@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "server/isolate.h"
+#include "util/isolate.h"
 #include "util/parse.h"
 #include "util/rights.h"
 #include "wire/roster_page.h"

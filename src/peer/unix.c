@@ -15,6 +15,7 @@
 #include "peer/way.h"
 #include "util/clock.h"
 #include "util/error.h"
+#include "util/eventfd.h"
 #include "util/fd.h"
 #include "wire/socket.h"
 
@@ -76,24 +77,6 @@ static int take_memory(struct ivs_peer *peer, int fd, struct ivs_error *err)
 	return ivs_peer_map(peer, fd, 0, (uint64_t)st.st_size, err);
 }
 
-/*
- * Ringing writes into what the server gave us, so it must be an eventfd: a file would be written
- * into, a pipe could kill us with SIGPIPE. Where there is no /proc to ask, the server is believed.
- */
-static bool is_eventfd(int fd)
-{
-	static const char eventfd_name[] = "anon_inode:[eventfd]";
-	char target[sizeof(eventfd_name) + 1];
-	char path[32];
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	n = readlink(path, target, sizeof(target));
-	if (n < 0)
-		return errno == ENOENT;
-	return n == sizeof(eventfd_name) - 1 && !memcmp(target, eventfd_name, (size_t)n);
-}
-
 /* Of the own ones there may be more than the caller wants. */
 static int take_vector(struct ivs_peer *peer, unsigned int id, unsigned int wanted_n, int *fd)
 {
@@ -128,7 +111,7 @@ static int apply(struct ivs_peer *peer, struct ivs_wire_message *msg, unsigned i
 		ivs_remotes_remove(&peer->remotes, msg->id);
 		return 0;
 	case IVS_WIRE_VECTOR:
-		if (!is_eventfd(fd))
+		if (!ivs_eventfd_is(fd))
 			return ivs_error_set(err, IVS_PEER_E_PROTOCOL,
 					     "what listens is no ivshmem-server: vector of peer %u "
 					     "is no eventfd",
@@ -268,7 +251,7 @@ static int hear_unix(struct ivs_peer *peer)
 	}
 	if (result && result != IVS_SOCKET_E_AGAIN)
 		lose_server(peer);
-	return ivs_doorbell_ring(peer->pending);
+	return ivs_eventfd_signal(peer->pending);
 }
 
 static int open_unix(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
@@ -369,7 +352,7 @@ static int ring_unix(struct ivs_peer *peer, unsigned int id, unsigned int vector
 	if (id == (unsigned int)peer->id) {
 		int fd = ivs_peer_vector_fd(peer, vector);
 
-		return fd < 0 ? IVS_PEER_E_VECTOR : ivs_doorbell_ring(fd);
+		return fd < 0 ? IVS_PEER_E_VECTOR : ivs_eventfd_signal(fd);
 	}
 	result = catch_up(peer);
 	if (result < 0)
@@ -377,7 +360,7 @@ static int ring_unix(struct ivs_peer *peer, unsigned int id, unsigned int vector
 	target = get_target(peer, id, vector);
 	if (!target.doorbells)
 		return IVS_PEER_E_ABSENT;
-	result = target.fd < 0 ? IVS_PEER_E_VECTOR : ivs_doorbell_ring(target.fd);
+	result = target.fd < 0 ? IVS_PEER_E_VECTOR : ivs_eventfd_signal(target.fd);
 	put_target(peer, &target);
 	return result;
 }

@@ -12,6 +12,7 @@
 #include "peer/way.h"
 #include "util/clock.h"
 #include "util/error.h"
+#include "util/eventfd.h"
 #include "util/fd.h"
 
 #define LOOK_NS (100 * (long)IVS_NS_PER_MS) /* P-8 */
@@ -102,7 +103,7 @@ static int look(struct ivs_peer *peer)
 	set_kept(peer, snapshot.header.kept);
 	view->sequence = snapshot.header.sequence;
 	view->taken = true;
-	return ivs_doorbell_ring(peer->pending);
+	return ivs_eventfd_signal(peer->pending);
 }
 
 int ivs_view_look(struct ivs_peer *peer)

@@ -7,6 +7,7 @@
 
 #include "peer/way.h"
 #include "util/clock.h"
+#include "util/eventfd.h"
 
 /*
  * How often ivs_peer_next() looks on when its time is over but the epoll shows something that turns
@@ -51,7 +52,7 @@ static bool is_stopped(const struct ivs_peer *peer)
 /* The eventfd is shared with the other process after a fork(2), which may be the one that stops. */
 static int see_stop(const struct ivs_peer *peer)
 {
-	return is_stopped(peer) ? IVS_PEER_E_STOPPED : ivs_doorbell_take(peer->stop);
+	return is_stopped(peer) ? IVS_PEER_E_STOPPED : ivs_eventfd_take(peer->stop);
 }
 
 /* The device's end first: it rings everybody so that they look. */
@@ -78,7 +79,7 @@ static int wait_for(struct ivs_peer *peer, int fd, int timeout_ms)
 	int result;
 
 	while (!is_stopped(peer)) {
-		result = ivs_doorbell_take(fd);
+		result = ivs_eventfd_take(fd);
 		if (result)
 			return result < 0 ? result : taken(peer);
 		/* A stranger who empties it all the time must not keep us beyond our time. */
@@ -128,14 +129,14 @@ static int handle(struct ivs_peer *peer, uint32_t tag, struct ivs_event *event)
 
 	if (tag == IVS_TAG_TIMER) {
 		/* Its count is read only so that it is no longer readable. */
-		result = ivs_doorbell_take(peer->view.timer);
+		result = ivs_eventfd_take(peer->view.timer);
 		return result < 0 ? result : ivs_view_look(peer);
 	}
 	if (tag == IVS_TAG_STOP)
 		return 0;
 	if (tag != IVS_TAG_SERVER && tag != IVS_TAG_PENDING) {
 		*event = (struct ivs_event){.type = IVS_EVENT_DOORBELL, .vector = tag};
-		return ivs_doorbell_take(ivs_peer_vector_fd(peer, tag));
+		return ivs_eventfd_take(ivs_peer_vector_fd(peer, tag));
 	}
 	pthread_mutex_lock(&peer->lock);
 	if (tag == IVS_TAG_SERVER && peer->server >= 0)
@@ -143,7 +144,7 @@ static int handle(struct ivs_peer *peer, uint32_t tag, struct ivs_event *event)
 	if (!result && tag == IVS_TAG_PENDING) {
 		result = report(peer, event);
 		if (!result)
-			result = ivs_doorbell_take(peer->pending) < 0 ? -EIO : 0;
+			result = ivs_eventfd_take(peer->pending) < 0 ? -EIO : 0;
 	}
 	pthread_mutex_unlock(&peer->lock);
 	return result;

@@ -133,10 +133,4 @@ bool ivs_peer_is_gone(const struct ivs_peer *peer);
 /** ivs_peer_open_wait() - at the end of opening: what makes waiting end. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_open_wait(struct ivs_peer *peer);
 
-/** ivs_doorbell_ring() - write to an eventfd that a stranger may have filled; never waits for it */
-IVS_MUST_USE int ivs_doorbell_ring(int fd);
-
-/** ivs_doorbell_take() - take what was rung, if anything. Return: whether it was; -errno. */
-IVS_MUST_USE int ivs_doorbell_take(int fd);
-
 #endif

@@ -9,7 +9,7 @@
 #include "ivshmem/region.h"
 #include "server/admission.h"
 #include "server/keep.h"
-#include "server/listener.h"
+#include "util/listener.h"
 #include "util/syscalls.h"
 
 extern const struct ivs_syscall ivs_server_syscalls[];

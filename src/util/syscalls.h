@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What code asks of the kernel, as data beside that code. Whoever confines the process joins these
- * lists (server/isolate.c); the files that have them know nothing of filters.
+ * lists (isolate.c); the files that have them know nothing of filters.
  *
  * A list names the calls that its own file makes while a server serves: not those of the functions
  * of ours that it calls, which have lists of their own, nor those of opening and starting, which is

@@ -214,7 +214,7 @@ Test(kernel, a_stranger_can_fill_an_eventfd_and_make_it_block, .timeout = TIMEOU
 	cr_expect_eq(preadv2(ours, &iov, 1, -1, RWF_NOWAIT), -1);
 	cr_expect_eq(errno, EAGAIN, "RWF_NOWAIT does not wait though O_NONBLOCK is off");
 	cr_expect_eq(pwritev2(ours, &iov, 1, -1, RWF_NOWAIT), -1);
-	cr_expect_eq(errno, EOPNOTSUPP, "if that works now, ivs_doorbell_ring() should use it");
+	cr_expect_eq(errno, EOPNOTSUPP, "if that works now, ivs_eventfd_signal() should use it");
 }
 
 static int reopen(int fd)

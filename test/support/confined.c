@@ -27,7 +27,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "server/isolate.h"
+#include "server/calls.h"
+#include "util/isolate.h"
 #include "util/log.h"
 
 #define STATUS_BROKEN 99 /* the test itself failed */
@@ -134,7 +135,8 @@ static void tell_in_force(const struct ivs_isolate_options *opts)
 	int fd = memfd_create("in-force", 0);
 	char *text;
 
-	if (fd < 0 || dup2(fd, IN_FORCE) < 0 || ivs_isolate_list(opts->lists, &text) ||
+	if (fd < 0 || dup2(fd, IN_FORCE) < 0 ||
+	    ivs_isolate_list(opts->always, opts->lists, &text) ||
 	    write(IN_FORCE, text, strlen(text)) != (ssize_t)strlen(text))
 		_exit(STATUS_BROKEN);
 	free(text);
@@ -153,7 +155,7 @@ static int print_list(const struct ivs_isolate_options *opts)
 {
 	char *text;
 
-	if (ivs_isolate_list(opts->lists, &text))
+	if (ivs_isolate_list(opts->always, opts->lists, &text))
 		return STATUS_BROKEN;
 	fputs(text, stdout);
 	free(text);
@@ -192,7 +194,7 @@ static int run_program(char **argv)
 
 int main(int argc, char **argv)
 {
-	struct ivs_isolate_options opts = {.filter = true};
+	struct ivs_isolate_options opts = {.filter = true, .always = ivs_server_calls};
 	unsigned int lists_n = 0;
 	struct ivs_error err;
 	int file;

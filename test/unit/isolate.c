@@ -10,14 +10,15 @@
 #include <seccomp.h>
 #endif
 
-#include "server/isolate.h"
+#include "server/calls.h"
+#include "util/isolate.h"
 #include "util/log.h"
 
 static char *list(const struct ivs_syscall *const *lists)
 {
 	char *text = NULL;
 
-	cr_assert_eq(ivs_isolate_list(lists, &text), 0);
+	cr_assert_eq(ivs_isolate_list(ivs_server_calls, lists, &text), 0);
 	cr_assert_not_null(text);
 	return text;
 }
@@ -96,7 +97,7 @@ Test(isolate, too_many)
 		snprintf(names[i], sizeof(names[i]), "call%d", i);
 		many[i].name = names[i];
 	}
-	cr_expect_eq(ivs_isolate_list(lists, &text), -E2BIG);
+	cr_expect_eq(ivs_isolate_list(ivs_server_calls, lists, &text), -E2BIG);
 }
 
 Test(isolate, suffices)

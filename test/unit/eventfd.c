@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Doorbells against peer/way.h: eventfds that a stranger has filled, emptied, made blocking, or
+ * Against util/eventfd.h: eventfds that a stranger has filled, emptied, made blocking, or
  * that are none. A call which would block shows as a timeout.
  */
 #include <criterion/criterion.h>
@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "peer/way.h"
+#include "util/eventfd.h"
 #include "support/fds.h"
 
 #define TIMEOUT 20
@@ -21,7 +21,7 @@
 /* The most that write(2) can put into an eventfd; only the kernel itself can add one more. */
 #define FULL (UINT64_MAX - 1)
 
-static int make_doorbell(uint64_t count, bool nonblocking)
+static int make_eventfd(uint64_t count, bool nonblocking)
 {
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
@@ -68,71 +68,71 @@ static void signal_by_kernel(int fd)
 	close(file);
 }
 
-Test(doorbell, rings_and_is_taken_once, .timeout = TIMEOUT)
+Test(eventfd, rings_and_is_taken_once, .timeout = TIMEOUT)
 {
 	for (int nonblocking = 0; nonblocking < 2; nonblocking++) {
-		int fd = make_doorbell(0, nonblocking);
+		int fd = make_eventfd(0, nonblocking);
 
-		cr_assert_eq(ivs_doorbell_take(fd), 0);
-		cr_assert_eq(ivs_doorbell_ring(fd), 0);
-		cr_assert_eq(ivs_doorbell_ring(fd), 0);
+		cr_assert_eq(ivs_eventfd_take(fd), 0);
+		cr_assert_eq(ivs_eventfd_signal(fd), 0);
+		cr_assert_eq(ivs_eventfd_signal(fd), 0);
 		cr_assert_eq(events_of(fd), POLLIN | POLLOUT);
-		cr_assert_eq(ivs_doorbell_take(fd), 1);
-		cr_assert_eq(ivs_doorbell_take(fd), 0);
+		cr_assert_eq(ivs_eventfd_take(fd), 1);
+		cr_assert_eq(ivs_eventfd_take(fd), 0);
 		cr_assert_eq(events_of(fd), POLLOUT);
 		close(fd);
 	}
 }
 
 /* It has been rung and not been taken: there is nothing to do, and nothing to wait for. */
-Test(doorbell, full_one_is_rung_already, .timeout = TIMEOUT)
+Test(eventfd, full_one_is_rung_already, .timeout = TIMEOUT)
 {
 	for (int nonblocking = 0; nonblocking < 2; nonblocking++) {
-		int fd = make_doorbell(FULL, nonblocking);
+		int fd = make_eventfd(FULL, nonblocking);
 
 		cr_assert_eq(events_of(fd), POLLIN);
-		cr_assert_eq(ivs_doorbell_ring(fd), 0);
-		cr_assert_eq(ivs_doorbell_take(fd), 1);
-		cr_assert_eq(ivs_doorbell_take(fd), 0);
+		cr_assert_eq(ivs_eventfd_signal(fd), 0);
+		cr_assert_eq(ivs_eventfd_take(fd), 1);
+		cr_assert_eq(ivs_eventfd_take(fd), 0);
 		close(fd);
 	}
 }
 
 /* With ULLONG_MAX in it the kernel reports POLLERR; the next read makes it a doorbell again. */
-Test(doorbell, overflown_one_is_rung_already, .timeout = TIMEOUT)
+Test(eventfd, overflown_one_is_rung_already, .timeout = TIMEOUT)
 {
 	for (int nonblocking = 0; nonblocking < 2; nonblocking++) {
-		int fd = make_doorbell(FULL, nonblocking);
+		int fd = make_eventfd(FULL, nonblocking);
 
 		signal_by_kernel(fd);
 		cr_assert_eq(events_of(fd), POLLIN | POLLERR);
-		cr_assert_eq(ivs_doorbell_ring(fd), 0);
-		cr_assert_eq(ivs_doorbell_take(fd), 1);
-		cr_assert_eq(ivs_doorbell_take(fd), 0);
-		cr_assert_eq(ivs_doorbell_ring(fd), 0);
-		cr_assert_eq(ivs_doorbell_take(fd), 1);
+		cr_assert_eq(ivs_eventfd_signal(fd), 0);
+		cr_assert_eq(ivs_eventfd_take(fd), 1);
+		cr_assert_eq(ivs_eventfd_take(fd), 0);
+		cr_assert_eq(ivs_eventfd_signal(fd), 0);
+		cr_assert_eq(ivs_eventfd_take(fd), 1);
 		close(fd);
 	}
 }
 
-Test(doorbell, closed_fd_is_an_error, .timeout = TIMEOUT)
+Test(eventfd, closed_fd_is_an_error, .timeout = TIMEOUT)
 {
-	int fd = make_doorbell(0, true);
+	int fd = make_eventfd(0, true);
 
 	close(fd);
-	cr_assert_lt(ivs_doorbell_ring(fd), 0);
-	cr_assert_lt(ivs_doorbell_take(fd), 0);
-	cr_assert_lt(ivs_doorbell_ring(-1), 0);
-	cr_assert_lt(ivs_doorbell_take(-1), 0);
+	cr_assert_lt(ivs_eventfd_signal(fd), 0);
+	cr_assert_lt(ivs_eventfd_take(fd), 0);
+	cr_assert_lt(ivs_eventfd_signal(-1), 0);
+	cr_assert_lt(ivs_eventfd_take(-1), 0);
 }
 
 /* Readable for ever, and nothing in it: who took that for a doorbell would spin. */
-Test(doorbell, take_from_a_pipe_at_its_end_is_an_error, .timeout = TIMEOUT)
+Test(eventfd, take_from_a_pipe_at_its_end_is_an_error, .timeout = TIMEOUT)
 {
 	int ends[2];
 
 	cr_assert_eq(pipe(ends), 0);
 	close(ends[1]);
-	cr_assert_lt(ivs_doorbell_take(ends[0]), 0);
+	cr_assert_lt(ivs_eventfd_take(ends[0]), 0);
 	close(ends[0]);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/isolate.h"
+#include "util/isolate.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,34 +11,12 @@
 #include <seccomp.h>
 #endif
 
-#include "region/backend.h"
-#include "server/accept.h"
-#include "server/admission.h"
-#include "server/client.h"
-#include "server/keep.h"
-#include "server/listener.h"
-#include "server/server.h"
-#include "util/daemon.h"
 #include "util/error.h"
-#include "util/fd.h"
 #include "util/log.h"
 #include "util/rights.h"
-#include "util/send.h"
-#include "util/service.h"
 
 #define ENTRIES_MAX 512
 #define LINE_LEN 160
-
-/* Of the files whose code runs in every server. */
-static const struct ivs_syscall *const always[] = {
-	ivs_libc_syscalls,	ivs_fd_syscalls,
-	ivs_log_syscalls,	ivs_daemon_syscalls,
-	ivs_send_syscalls,	ivs_region_syscalls,
-	ivs_server_syscalls,	ivs_accept_syscalls,
-	ivs_admission_syscalls, ivs_listener_syscalls,
-	ivs_client_syscalls,	ivs_keep_syscalls,
-	ivs_service_syscalls,	NULL,
-};
 
 /* The lists joined: no entry twice, none with conditions beside the same call without. */
 struct joined {
@@ -84,7 +62,8 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* Return: 0, or -E2BIG if there are too many. */
-static int join(struct joined *joined, const struct ivs_syscall *const *lists)
+static int join(struct joined *joined, const struct ivs_syscall *const *always,
+		const struct ivs_syscall *const *lists)
 {
 	joined->entries_n = 0;
 	for (int unconditional = 1; unconditional >= 0; unconditional--) {
@@ -128,12 +107,13 @@ static int print_joined(const struct joined *joined, char **text)
 	return -ENOMEM;
 }
 
-int ivs_isolate_list(const struct ivs_syscall *const *lists, char **text)
+int ivs_isolate_list(const struct ivs_syscall *const *always,
+		     const struct ivs_syscall *const *lists, char **text)
 {
 	struct joined joined;
 	int result;
 
-	result = join(&joined, lists);
+	result = join(&joined, always, lists);
 	return result ? result : print_joined(&joined, text);
 }
 
@@ -250,7 +230,7 @@ static int filter(const struct ivs_isolate_options *opts, struct ivs_error *err)
 	struct joined joined;
 	int result;
 
-	result = join(&joined, opts->lists);
+	result = join(&joined, opts->always, opts->lists);
 	if (result)
 		return ivs_error_errno(err, -result, "too many system calls to allow");
 	if (opts->in_force) {

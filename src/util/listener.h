@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The server's socket in the file system: claimed from the dead, never from the living. */
-#ifndef IVS_SERVER_LISTENER_H
-#define IVS_SERVER_LISTENER_H
+/* A listening socket in the file system: claimed from the dead, never from the living. */
+#ifndef IVS_UTIL_LISTENER_H
+#define IVS_UTIL_LISTENER_H
 
 #include <sys/stat.h>
 #include <sys/un.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/listener.h"
+#include "util/listener.h"
 
 #include <errno.h>
 #include <fcntl.h>

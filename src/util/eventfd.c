@@ -1,17 +1,33 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Doorbells that strangers hold, too: eventfds that are written and read without ever waiting. */
+#include "util/eventfd.h"
+
 #include <errno.h>
 #include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "peer/way.h"
+bool ivs_eventfd_is(int fd)
+{
+	static const char eventfd_name[] = "anon_inode:[eventfd]";
+	char target[sizeof(eventfd_name) + 1];
+	char path[32];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, target, sizeof(target));
+	if (n < 0)
+		return errno == ENOENT;
+	return n == sizeof(eventfd_name) - 1 && !memcmp(target, eventfd_name, (size_t)n);
+}
 
 /*
  * The eventfd is shared with strangers: one may have cleared O_NONBLOCK, which belongs to the open
- * file, and filled the counter. A full counter is a doorbell that was rung already.
+ * file, and filled the counter. A full counter is a signal that was sent already.
  */
-int ivs_doorbell_ring(int fd)
+int ivs_eventfd_signal(int fd)
 {
 	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
 	const uint64_t one = 1;
@@ -28,7 +44,7 @@ int ivs_doorbell_ring(int fd)
 }
 
 /* RWF_NOWAIT: a stranger may have emptied it since it was seen readable, and cleared O_NONBLOCK. */
-int ivs_doorbell_take(int fd)
+int ivs_eventfd_take(int fd)
 {
 	uint64_t count;
 	struct iovec iov = {&count, sizeof(count)};

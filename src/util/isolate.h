@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The server confines itself: once everything is open it keeps its fds, and hardly any right.
+ * A program confines itself: once everything is open it keeps its fds, and hardly any right.
  *
  * The filter allows what the lists say that stand beside the code (util/syscalls.h): those of each
- * file whose code runs in every server, and those that the caller adds for what it was asked for.
+ * file whose code always runs, and those that the caller adds for what it was asked for.
  * Any other system call ends the process.
  */
-#ifndef IVS_SERVER_ISOLATE_H
-#define IVS_SERVER_ISOLATE_H
+#ifndef IVS_UTIL_ISOLATE_H
+#define IVS_UTIL_ISOLATE_H
 
 #include <stdbool.h>
 
@@ -26,7 +26,8 @@ enum ivs_isolate_error {
  * @root:     new root directory; NULL: no change
  * @user:     user to become; NULL: no change
  * @filter:   whether to load the filter
- * @lists:    calls that not every server makes, NULL at the end
+ * @always:   calls that are always made, NULL at the end
+ * @lists:    calls that depend on options, NULL at the end
  * @names:    files to be removed at the end, NULL at the end: a warning for each that cannot be
  * @in_force: what ivs_isolate_list() said in the process that exec'd us and loaded a filter. Then root
  *            and user are as they should be, and the same filter is not loaded twice: the kernel
@@ -36,6 +37,7 @@ struct ivs_isolate_options {
 	const char *root;
 	const char *user;
 	bool filter;
+	const struct ivs_syscall *const *always;
 	const struct ivs_syscall *lists[IVS_ISOLATE_LISTS_MAX];
 	const char *names[6];
 	const char *in_force;
@@ -53,14 +55,15 @@ const char *ivs_isolate_lacks(void);
 
 /**
  * ivs_isolate_list() - what the filter allows, one line for each call and set of conditions
- * @lists: as in struct ivs_isolate_options
- * @text:  to be freed
+ * @always, @lists: as in struct ivs_isolate_options
+ * @text: to be freed
  *
  * The same in each process of the same build, whether or not it has a filter.
  *
  * Return: 0 or -ENOMEM.
  */
-IVS_MUST_USE int ivs_isolate_list(const struct ivs_syscall *const *lists, char **text);
+IVS_MUST_USE int ivs_isolate_list(const struct ivs_syscall *const *always,
+				  const struct ivs_syscall *const *lists, char **text);
 
 /**
  * ivs_isolate_suffices() - whether a filter that allows @in_force is enough for @needed
