@@ -103,11 +103,10 @@ static struct ivs_peer *new_peer(void)
 	peer->pending = -1;
 	peer->stop = -1;
 	peer->gone_fd = -1;
-	peer->server = -1;
+	peer->link = (struct ivs_link)IVS_LINK_INIT;
 	peer->driver.fd = -1;
 	peer->view.timer = -1;
 	peer->view.members.own_id = -1;
-	peer->decoder = (struct ivs_wire_decoder)IVS_WIRE_DECODER_INIT;
 	peer->vfio.container = peer->vfio.group = peer->vfio.device = peer->vfio.request = -1;
 	pthread_mutex_init(&peer->lock, NULL);
 	return peer;
@@ -265,7 +264,7 @@ static bool is_reported(const struct ivs_peer *peer, unsigned int id)
 	if (peer->view.watched)
 		return id < peer->view.members.ids_n &&
 		       peer->view.members.members[id].reported_since;
-	return id < peer->remotes.ids_n && peer->remotes.remotes[id].reported_n;
+	return id < peer->link.remotes.ids_n && peer->link.remotes.remotes[id].reported_n;
 }
 
 unsigned int ivs_peer_roster(struct ivs_peer *peer, unsigned int *ids, unsigned int ids_n)
@@ -291,7 +290,7 @@ static unsigned int vectors_of(const struct ivs_peer *peer, unsigned int id)
 
 	if (peer->id >= 0 && id == (unsigned int)peer->id)
 		return peer->vectors_n;
-	return member ? member->vectors_n : ivs_remotes_vectors(&peer->remotes, id);
+	return member ? member->vectors_n : ivs_remotes_vectors(&peer->link.remotes, id);
 }
 
 unsigned int ivs_peer_vectors_of(struct ivs_peer *peer, unsigned int id)

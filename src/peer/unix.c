@@ -2,22 +2,16 @@
 /* The way in for a host process: the socket of an ivshmem-server. */
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "peer/way.h"
 #include "util/clock.h"
 #include "util/error.h"
 #include "util/eventfd.h"
 #include "util/fd.h"
-#include "wire/socket.h"
 
 /* A server does not say when it has told everything: it has when it says nothing for so long. */
 #define QUIET_MS 100
@@ -35,36 +29,19 @@ struct greeting {
 	int64_t deadline;
 };
 
+/* Until the server accepts: no event tells when it does. */
 static int connect_server(struct ivs_peer *peer, const struct greeting *greeting,
 			  struct ivs_error *err)
 {
 	const struct timespec pause = {.tv_nsec = CONNECT_PAUSE_NS};
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int result;
 
-	if (!*greeting->path || strlen(greeting->path) >= sizeof(addr.sun_path))
-		return ivs_error_set(err, IVS_PEER_E_ADDRESS,
-				     "the socket's path has %zu bytes; 1 to %zu are possible",
-				     strlen(greeting->path), sizeof(addr.sun_path) - 1);
-	strcpy(addr.sun_path, greeting->path);
-	peer->server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (peer->server < 0)
-		return ivs_error_errno(err, errno, "cannot make a socket");
-	/* EAGAIN: the server has not accepted those before us yet. No event tells when it has. */
-	while (connect(peer->server, (const struct sockaddr *)&addr, sizeof(addr))) {
-		if (errno == ENOENT || errno == ECONNREFUSED)
-			return ivs_error_set(err, IVS_PEER_E_ABSENT,
-					     "no server listens at %s: start it with "
-					     "ivshmem-server -S %s",
-					     addr.sun_path, addr.sun_path);
-		if (errno != EAGAIN && errno != EINTR)
-			return ivs_error_errno(err, errno, "cannot connect to %s", addr.sun_path);
-		if (!ivs_clock_left_ms(greeting->deadline))
-			return ivs_error_set(err, IVS_PEER_E_TIMEOUT,
-					     "the server at %s does not accept connections",
-					     addr.sun_path);
+	for (;;) {
+		result = ivs_link_connect(&peer->link, greeting->path, err);
+		if (result != IVS_PEER_E_TIMEOUT || !ivs_clock_left_ms(greeting->deadline))
+			return result;
 		nanosleep(&pause, NULL);
 	}
-	return 0;
 }
 
 static int take_memory(struct ivs_peer *peer, int fd, struct ivs_error *err)
@@ -77,77 +54,36 @@ static int take_memory(struct ivs_peer *peer, int fd, struct ivs_error *err)
 	return ivs_peer_map(peer, fd, 0, (uint64_t)st.st_size, err);
 }
 
-/* Of the own ones there may be more than the caller wants. */
-static int take_vector(struct ivs_peer *peer, unsigned int id, unsigned int wanted_n, int *fd)
+/* An own vector, of which there may be more than the caller wants. */
+static int take_vector(struct ivs_peer *peer, unsigned int wanted_n, int *fd, struct ivs_error *err)
 {
 	int result;
 
-	if (id != (unsigned int)peer->id)
-		return ivs_remotes_add(&peer->remotes, id, fd);
 	if (wanted_n && peer->vectors_n == wanted_n)
 		return 0;
 	result = ivs_peer_add_vector(peer, fd);
-	if (!result)
-		ivs_peer_allow(peer, IVS_CAP_WAIT);
-	return result;
-}
-
-/* One message, greeting or later. Return: 0, IVS_PEER_E_PROTOCOL, -errno. */
-static int apply(struct ivs_peer *peer, struct ivs_wire_message *msg, unsigned int wanted_n,
-		 struct ivs_error *err)
-{
-	IVS_OWNED_FD fd = msg->fd;
-	int result;
-
-	switch (msg->type) {
-	case IVS_WIRE_VERSION:
-		return 0;
-	case IVS_WIRE_ID:
-		peer->id = (int)msg->id;
-		return 0;
-	case IVS_WIRE_MEMORY:
-		return take_memory(peer, fd, err);
-	case IVS_WIRE_LEAVE:
-		ivs_remotes_remove(&peer->remotes, msg->id);
-		return 0;
-	case IVS_WIRE_VECTOR:
-		if (!ivs_eventfd_is(fd))
-			return ivs_error_set(err, IVS_PEER_E_PROTOCOL,
-					     "what listens is no ivshmem-server: vector of peer %u "
-					     "is no eventfd",
-					     msg->id);
-		result = take_vector(peer, msg->id, wanted_n, &fd);
-		if (result)
-			ivs_error_errno(err, -result, "cannot take a vector of peer %u", msg->id);
-		return result;
-	}
+	if (result)
+		return ivs_error_errno(err, -result, "cannot take a vector of one's own");
+	ivs_peer_allow(peer, IVS_CAP_WAIT);
 	return 0;
 }
 
-static int refuse(const struct ivs_peer *peer, int result, const char *path, struct ivs_error *err)
+/* One message, greeting or later. Return: as ivs_link_next(). */
+static int hear_one(struct ivs_peer *peer, struct ivs_wire_message *msg,
+		    const struct greeting *greeting, struct ivs_error *err)
 {
-	switch (result) {
-	case IVS_SOCKET_E_GONE:
-		return ivs_error_set(err, IVS_PEER_E_LOST,
-				     "the server at %s closed the connection: its log says why",
-				     path);
-	case IVS_SOCKET_E_TRUNCATED:
-		return ivs_error_set(err, -EMFILE,
-				     "out of file descriptors: each vector of each peer needs one; "
-				     "raise the limit (ulimit -n)");
-	case IVS_SOCKET_E_FDS:
-		return ivs_error_set(
-			err, IVS_PEER_E_PROTOCOL,
-			"what listens at %s is no ivshmem-server: several fds came with "
-			"one message",
-			path);
-	case IVS_SOCKET_E_GARBAGE:
-		return ivs_error_set(err, IVS_PEER_E_PROTOCOL,
-				     "what listens at %s is no ivshmem-server of protocol 0: %s",
-				     path, ivs_wire_why(&peer->decoder));
-	default:
-		return ivs_error_errno(err, -result, "cannot hear the server at %s", path);
-	}
+	IVS_OWNED_FD fd = -1;
+	int result;
+
+	result = ivs_link_next(&peer->link, greeting->path, msg, err);
+	if (result)
+		return result;
+	fd = msg->fd;
+	if (msg->type == IVS_WIRE_ID)
+		peer->id = (int)msg->id;
+	if (msg->type == IVS_WIRE_MEMORY)
+		return take_memory(peer, fd, err);
+	return fd < 0 ? 0 : take_vector(peer, greeting->wanted_n, &fd, err);
 }
 
 static bool is_complete(const struct ivs_peer *peer, const struct greeting *greeting)
@@ -182,7 +118,7 @@ static bool is_enough(const struct ivs_peer *peer, const struct greeting *greeti
 static int await_message(const struct ivs_peer *peer, const struct greeting *greeting,
 			 struct ivs_error *err)
 {
-	struct pollfd pfd = {.fd = peer->server, .events = POLLIN};
+	struct pollfd pfd = {.fd = peer->link.sock, .events = POLLIN};
 	bool enough = is_enough(peer, greeting);
 	int left_ms = ivs_clock_left_ms(greeting->deadline);
 	int n;
@@ -208,8 +144,8 @@ static int receive_greeting(struct ivs_peer *peer, struct greeting *greeting, st
 		if (!ivs_clock_left_ms(greeting->deadline))
 			return is_enough(peer, greeting) ? 0
 							 : greeting_timeout(peer, greeting, err);
-		result = ivs_socket_receive(peer->server, &peer->decoder, &msg);
-		if (result == IVS_SOCKET_E_AGAIN) {
+		result = hear_one(peer, &msg, greeting, err);
+		if (result == IVS_PEER_E_TIMEOUT) {
 			result = await_message(peer, greeting, err);
 			if (result == -ETIMEDOUT)
 				return greeting_timeout(peer, greeting, err);
@@ -218,11 +154,8 @@ static int receive_greeting(struct ivs_peer *peer, struct greeting *greeting, st
 			continue;
 		}
 		if (result)
-			return refuse(peer, result, greeting->path, err);
-		result = apply(peer, &msg, greeting->wanted_n, err);
-		if (result)
 			return result;
-		vectors_n = ivs_remotes_vectors(&peer->remotes, msg.id);
+		vectors_n = ivs_remotes_vectors(&peer->link.remotes, msg.id);
 		if (msg.type == IVS_WIRE_VECTOR && vectors_n > greeting->others_n)
 			greeting->others_n = vectors_n;
 	}
@@ -231,25 +164,20 @@ static int receive_greeting(struct ivs_peer *peer, struct greeting *greeting, st
 
 static void lose_server(struct ivs_peer *peer)
 {
-	int left = ivs_wire_release(&peer->decoder);
-
-	ivs_fd_close(&left);
-	ivs_fd_close(&peer->server); /* and with it goes its place in the epoll */
+	ivs_link_close(&peer->link); /* and with it goes its place in the epoll */
 	peer->lost = true;
 	ivs_peer_deny(peer, IVS_CAP_ROSTER, "the server is gone");
 }
 
 static int hear_unix(struct ivs_peer *peer)
 {
+	const struct greeting known = {.path = "", .wanted_n = peer->wanted_n};
 	struct ivs_wire_message msg;
 	int result = 0;
 
-	for (unsigned int i = 0; i < HEAR_MAX && !result; i++) {
-		result = ivs_socket_receive(peer->server, &peer->decoder, &msg);
-		if (!result)
-			result = apply(peer, &msg, peer->wanted_n, NULL);
-	}
-	if (result && result != IVS_SOCKET_E_AGAIN)
+	for (unsigned int i = 0; i < HEAR_MAX && !result; i++)
+		result = hear_one(peer, &msg, &known, NULL);
+	if (result && result != IVS_PEER_E_TIMEOUT)
 		lose_server(peer);
 	return ivs_eventfd_signal(peer->pending);
 }
@@ -277,7 +205,7 @@ static int open_unix(struct ivs_peer *peer, const char *name, const struct ivs_p
 		return ivs_error_errno(err, errno, "cannot make an eventfd");
 	result = ivs_peer_watch(peer, peer->pending, EPOLLIN, IVS_TAG_PENDING);
 	if (!result)
-		result = ivs_peer_watch(peer, peer->server, EPOLLIN, IVS_TAG_SERVER);
+		result = ivs_peer_watch(peer, peer->link.sock, EPOLLIN, IVS_TAG_SERVER);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot watch the server");
 	ivs_peer_allow(peer, IVS_CAP_CACHED);
@@ -292,12 +220,8 @@ static int open_unix(struct ivs_peer *peer, const char *name, const struct ivs_p
 
 static void close_unix(struct ivs_peer *peer)
 {
-	int left = ivs_wire_release(&peer->decoder);
-
-	ivs_fd_close(&left);
-	ivs_fd_close(&peer->server);
 	ivs_fd_close(&peer->pending);
-	ivs_remotes_deinit(&peer->remotes);
+	ivs_link_deinit(&peer->link);
 }
 
 /* What is rung by one call of ivs_peer_ring(). */
@@ -311,7 +235,7 @@ static struct target get_target(struct ivs_peer *peer, unsigned int id, unsigned
 	struct target target = {.fd = -1};
 
 	pthread_mutex_lock(&peer->lock);
-	target.doorbells = ivs_remotes_get(&peer->remotes, id);
+	target.doorbells = ivs_remotes_get(&peer->link.remotes, id);
 	if (target.doorbells && vector < target.doorbells->fds_n)
 		target.fd = target.doorbells->fds[vector];
 	pthread_mutex_unlock(&peer->lock);
@@ -332,8 +256,8 @@ static int catch_up(struct ivs_peer *peer)
 	int result;
 
 	pthread_mutex_lock(&peer->lock);
-	pfd.fd = peer->server;
-	result = poll(&pfd, 1, 0) == 1 && peer->server >= 0;
+	pfd.fd = peer->link.sock;
+	result = poll(&pfd, 1, 0) == 1 && peer->link.sock >= 0;
 	if (result && hear_unix(peer) < 0)
 		result = -EIO;
 	pthread_mutex_unlock(&peer->lock);

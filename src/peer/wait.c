@@ -112,7 +112,7 @@ int ivs_peer_wait(struct ivs_peer *peer, unsigned int vector, int timeout_ms)
 /* Joins, leaves, and in the end the loss of the server. Called with the lock held. */
 static bool report(struct ivs_peer *peer, struct ivs_event *event)
 {
-	if (ivs_remotes_report(&peer->remotes, event) ||
+	if (ivs_remotes_report(&peer->link.remotes, event) ||
 	    ivs_members_report(&peer->view.members, event))
 		return true;
 	if (!peer->lost)
@@ -139,7 +139,7 @@ static int handle(struct ivs_peer *peer, uint32_t tag, struct ivs_event *event)
 		return ivs_eventfd_take(ivs_peer_vector_fd(peer, tag));
 	}
 	pthread_mutex_lock(&peer->lock);
-	if (tag == IVS_TAG_SERVER && peer->server >= 0)
+	if (tag == IVS_TAG_SERVER && peer->link.sock >= 0)
 		result = peer->way->hear(peer);
 	if (!result && tag == IVS_TAG_PENDING) {
 		result = report(peer, event);

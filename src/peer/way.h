@@ -11,9 +11,8 @@
 
 #include "ivshmem/driver.h"
 #include "ivshmem/peer.h"
-#include "peer/remotes.h"
+#include "peer/link.h"
 #include "peer/view.h"
-#include "wire/codec.h"
 
 #define IVS_CAPS_N 5
 #define IVS_DESCRIPTION_LEN 96
@@ -61,10 +60,9 @@ extern const struct ivs_way ivs_way_pci;
  * @gone_fd:    has one of @gone_events when the device is gone; -1: it cannot go
  * @gone:       it has been seen to be gone
  * @stopped:    ivs_peer_stop() was called
- * @lock:       guards vectors, remotes, view, decoder, server, lost
- * @remotes:    the others, as a server tells of them
+ * @lock:       guards vectors, link, view, lost
+ * @link:       to the server, with the others as it tells of them
  * @view:       the others, as the region shows them
- * @server:     the socket; -1: none, or lost
  * @wanted_n:   how many own vectors to take; 0: all
  * @lost:       the loss of the server is still to be reported
  * @registers:  BAR 0 in a guest; NULL: not mapped
@@ -92,10 +90,8 @@ struct ivs_peer {
 	pthread_mutex_t lock;
 	char description[IVS_DESCRIPTION_LEN];
 
-	struct ivs_remotes remotes;
+	struct ivs_link link;
 	struct ivs_view view;
-	struct ivs_wire_decoder decoder;
-	int server;
 	unsigned int wanted_n;
 	bool lost;
 

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The connection to an ivshmem-server as a client has it: what it has been told so far, and the
+ * doorbells of the others (PROTOCOL.md, W-1 to W-14). Nothing here waits, and nothing locks.
+ */
+#ifndef IVS_PEER_LINK_H
+#define IVS_PEER_LINK_H
+
+#include "ivshmem/peer.h"
+#include "peer/remotes.h"
+#include "wire/codec.h"
+
+/**
+ * struct ivs_link - one connection, or none
+ * @sock:    -1: none, or lost
+ * @id:      own; -1: not told yet
+ * @remotes: the others; these outlive the connection, because their doorbells go on working
+ */
+struct ivs_link {
+	int sock;
+	int id;
+	struct ivs_wire_decoder decoder;
+	struct ivs_remotes remotes;
+};
+
+#define IVS_LINK_INIT                                                                              \
+	{                                                                                          \
+		.sock = -1, .id = -1, .decoder = IVS_WIRE_DECODER_INIT                             \
+	}
+
+/**
+ * ivs_link_connect() - one try; everything else comes with ivs_link_next()
+ *
+ * Return: 0; IVS_PEER_E_ADDRESS; _ABSENT: nobody listens; _TIMEOUT: it has too many who want to
+ * connect, and no event tells when it has not; -errno.
+ */
+IVS_MUST_USE int ivs_link_connect(struct ivs_link *link, const char *path, struct ivs_error *err);
+
+/**
+ * ivs_link_next() - take in the next thing that the server has said
+ * @path: of the server, for @err
+ * @msg:  what it was. The fd of the memory, and of one's own vectors, is the caller's; others' are kept
+ *        here, and then it is -1.
+ *
+ * Return: 0; IVS_PEER_E_TIMEOUT: nothing more for now. Or the server is lost, and ivs_link_close() is
+ * due: IVS_PEER_E_LOST, _PROTOCOL; -errno.
+ */
+IVS_MUST_USE int ivs_link_next(struct ivs_link *link, const char *path,
+			       struct ivs_wire_message *msg, struct ivs_error *err);
+
+/** ivs_link_close() - the connection only */
+void ivs_link_close(struct ivs_link *link);
+
+/** ivs_link_deinit() - the connection, and all doorbells of others */
+void ivs_link_deinit(struct ivs_link *link);
+
+#endif
