@@ -2,17 +2,18 @@
 #include "server_options.h"
 
 #include <getopt.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "usage.h"
 #include "util/isolate.h"
 #include "util/parse.h"
 #include "util/rights.h"
 #include "wire/roster_page.h"
+
+const char program_name[] = PROGRAM;
 
 /* Defaults of QEMU's server. */
 #define DEFAULT_PIDFILE "/var/run/ivshmem-server.pid"
@@ -101,12 +102,6 @@ static const char help_text[] =
 	"  qemu-system-x86_64 ... -chardev socket,path=/run/ivshmem.sock,id=iv \\\n"
 	"      -device ivshmem-doorbell,chardev=iv,vectors=2\n";
 
-static int usage_error(const char *what, const char *value, const char *fix)
-{
-	fprintf(stderr, PROGRAM ": %s \"%s\": %s\n", what, value, fix);
-	return STATUS_USAGE;
-}
-
 /* QEMU's program takes a directory with -m, its documentation a name: what exists decides. */
 static void set_memory(struct settings *settings, const char *text)
 {
@@ -114,59 +109,6 @@ static void set_memory(struct settings *settings, const char *text)
 	bool is_dir = !stat(text, &st) && S_ISDIR(st.st_mode);
 
 	snprintf(settings->region, sizeof(settings->region), "%s:%s", is_dir ? "dir" : "shm", text);
-}
-
-static bool parse_mode(const char *text, mode_t *out)
-{
-	char *end;
-	unsigned long mode = strtoul(text, &end, 8);
-
-	*out = (mode_t)mode;
-	return *text >= '0' && *text <= '7' && !*end && mode && mode <= 0777;
-}
-
-/* A name, or a number. */
-static bool parse_user(const char *text, uid_t *out)
-{
-	const struct passwd *user = getpwnam(text);
-	uint64_t number;
-
-	if (user)
-		*out = user->pw_uid;
-	else if (ivs_parse_uint(text, 0, UINT32_MAX - 1, &number))
-		*out = (uid_t)number;
-	else
-		return false;
-	return true;
-}
-
-static bool parse_group(const char *text, gid_t *out)
-{
-	const struct group *group = getgrnam(text);
-	uint64_t number;
-
-	if (group)
-		*out = group->gr_gid;
-	else if (ivs_parse_uint(text, 0, UINT32_MAX - 1, &number))
-		*out = (gid_t)number;
-	else
-		return false;
-	return true;
-}
-
-static int bad_mode(const char *value)
-{
-	return usage_error("no mode", value, "use permission bits in octal, such as 0660");
-}
-
-static int bad_user(const char *value)
-{
-	return usage_error("no user", value, "use a name that exists or a number");
-}
-
-static int bad_group(const char *value)
-{
-	return usage_error("no group", value, "use a name that exists or a number");
 }
 
 static int bad_count(const char *value)
@@ -209,14 +151,14 @@ static int allow_user(struct ivs_admission *admission, const char *value)
 {
 	if (admission->users_n == IVS_ADMISSION_NAMES_MAX)
 		return usage_error("one user too many", value, "name a group instead");
-	return parse_user(value, &admission->users[admission->users_n++]) ? 0 : bad_user(value);
+	return take_user(value, &admission->users[admission->users_n++]);
 }
 
 static int allow_group(struct ivs_admission *admission, const char *value)
 {
 	if (admission->groups_n == IVS_ADMISSION_NAMES_MAX)
 		return usage_error("one group too many", value, "make one group for all");
-	return parse_group(value, &admission->groups[admission->groups_n++]) ? 0 : bad_group(value);
+	return take_group(value, &admission->groups[admission->groups_n++]);
 }
 
 /* How the server is seen from outside. Return: 0 or an exit status. */
@@ -229,11 +171,11 @@ static int take_outside_option(struct settings *settings, int option, const char
 		control->path = value;
 		return 0;
 	case OPTION_CONTROL_MODE:
-		return parse_mode(value, &control->mode) ? 0 : bad_mode(value);
+		return take_mode(value, &control->mode);
 	case OPTION_CONTROL_OWNER:
-		return parse_user(value, &control->uid) ? 0 : bad_user(value);
+		return take_user(value, &control->uid);
 	case OPTION_CONTROL_GROUP:
-		return parse_group(value, &control->gid) ? 0 : bad_group(value);
+		return take_group(value, &control->gid);
 	case OPTION_METRICS:
 		settings->server_opts.metrics = value;
 		return 0;
@@ -251,7 +193,7 @@ static int take_outside_option(struct settings *settings, int option, const char
 	}
 }
 
-static int take_user(struct settings *settings, const char *value)
+static int take_own_user(struct settings *settings, const char *value)
 {
 	struct ivs_error err;
 	uid_t uid;
@@ -294,7 +236,7 @@ static int take_isolation_option(struct settings *settings, int option, const ch
 {
 	switch (option) {
 	case OPTION_USER:
-		return take_user(settings, value);
+		return take_own_user(settings, value);
 	case OPTION_CHROOT:
 		return take_root(settings, value);
 	case OPTION_SANDBOX:
@@ -313,17 +255,17 @@ static int take_access_option(struct settings *settings, int option, const char 
 
 	switch (option) {
 	case OPTION_REGION_MODE:
-		return parse_mode(value, &region->mode) ? 0 : bad_mode(value);
+		return take_mode(value, &region->mode);
 	case OPTION_REGION_OWNER:
-		return parse_user(value, &region->uid) ? 0 : bad_user(value);
+		return take_user(value, &region->uid);
 	case OPTION_REGION_GROUP:
-		return parse_group(value, &region->gid) ? 0 : bad_group(value);
+		return take_group(value, &region->gid);
 	case OPTION_SOCKET_MODE:
-		return parse_mode(value, &sock->mode) ? 0 : bad_mode(value);
+		return take_mode(value, &sock->mode);
 	case OPTION_SOCKET_OWNER:
-		return parse_user(value, &sock->uid) ? 0 : bad_user(value);
+		return take_user(value, &sock->uid);
 	case OPTION_SOCKET_GROUP:
-		return parse_group(value, &sock->gid) ? 0 : bad_group(value);
+		return take_group(value, &sock->gid);
 	case OPTION_ALLOW_USER:
 		return allow_user(admission, value);
 	case OPTION_ALLOW_GROUP:

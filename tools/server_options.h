@@ -5,11 +5,10 @@
 
 #include "ivshmem/region.h"
 #include "server/server.h"
+#include "usage.h"
 
 #define PROGRAM "ivshmem-server"
 #define PIDFILE_FD_NAME "ivshmem.pidfile"
-#define STATUS_FAILED 1
-#define STATUS_USAGE 2
 
 enum sandbox {
 	SANDBOX_DEFAULT, /* as ON, if this build can */
