@@ -9,6 +9,7 @@ program.
 """
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -78,6 +79,14 @@ def plain(path, size, ident="ivshmem0", bus=None):
             "-device", f"ivshmem-plain,id={ident},memdev=m-{ident}{place}"]
 
 
+def vfio_user(socket_path, ident="ivshmem0", bus=None):
+    """QEMU arguments for one device that a program serves at a socket (vfio-user); QEMU is then
+    that of vfio_user_qemu.find()."""
+    device = {"driver": "vfio-user-pci", "id": ident,
+              "socket": {"type": "unix", "path": str(socket_path)}}
+    return ["-device", json.dumps(device | ({"bus": bus} if bus else {}))]
+
+
 class Guest:
     """A running guest.
 
@@ -86,6 +95,7 @@ class Guest:
     initramfs  path, see initramfs.build()
     log        path of the file for its console, written anew; QEMU's own words go to log + ".qemu"
     devices    more QEMU arguments, for instance doorbell(...)
+    qemu       the words that begin QEMU's command line; None: qemu_program() alone
     iommu      with a virtual IOMMU, for interrupts in user space
     bind       driver for the ivshmem devices, "vfio-pci" needs iommu=True; None: left alone
     env        environment of the guest's /run: words without spaces and quotes
@@ -98,7 +108,8 @@ class Guest:
     """
 
     def __init__(self, name, kernel, initramfs, log, devices=(), iommu=False, bind=None, env=None,
-                 append="", memory=256, cpus=1, stay=False, qmp=None, serial=None, keep=False):
+                 append="", memory=256, cpus=1, stay=False, qmp=None, serial=None, keep=False,
+                 qemu=None):
         self.name = name
         self.log = str(log)
         self.qmp_path = qmp
@@ -110,8 +121,9 @@ class Guest:
             env["GUEST_BIND"] = bind
         if stay:
             env["GUEST_STAY"] = "1"
-        self.argv = _command(name, kernel, initramfs, self.log, devices, iommu,
-                             f"{_words(env)} {append}".strip(), memory, cpus, qmp, serial)
+        self.argv = [*(qemu or [qemu_program()]),
+                     *_arguments(name, kernel, initramfs, self.log, devices, iommu,
+                                 f"{_words(env)} {append}".strip(), memory, cpus, qmp, serial)]
         for path in (self.log, self.log + ".qemu"):
             open(path, "wb").close()
         self._process = Process(name, self.argv, self.log + ".qemu", keep=keep)
@@ -201,9 +213,9 @@ def _words(env):
     return " ".join(f"{name}={value}" for name, value in env.items())
 
 
-def _command(name, kernel, initramfs, log, devices, iommu, append, memory, cpus, qmp, serial):
+def _arguments(name, kernel, initramfs, log, devices, iommu, append, memory, cpus, qmp, serial):
     accel = accelerator()
-    argv = [qemu_program(), "-name", name, "-nodefaults", "-no-user-config",
+    argv = ["-name", name, "-nodefaults", "-no-user-config",
             "-M", IOMMU_MACHINE if iommu else "q35", "-accel", accel,
             "-cpu", "host" if accel == "kvm" else _EMULATED, "-m", str(memory), "-smp", str(cpus),
             "-display", "none", "-no-reboot"]

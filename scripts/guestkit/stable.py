@@ -9,26 +9,19 @@ Made by mmdebstrap (half a minute, 570 MB) in the cache directory, stable/. Unav
 reason, where that cannot be done: what needs it is then left out.
 """
 
-import hashlib
 import os
 import pathlib
-import re
-import shutil
-import time
 
-from . import cache
+from . import bootstrap, cache
+from .bootstrap import Unavailable
 from .kernel import Kernel, sortable
-from .proc import KitError, find_program, run_tool
+from .proc import KitError, run_tool
 
 SUITES = ("stable", "trixie")  # a mirror may lack the link
 PACKAGES = ("dkms", "gcc", "kmod", "linux-headers-cloud-amd64", "linux-image-cloud-amd64", "make",
             "sparse", "udev")
 
 _INSIDE = pathlib.Path(__file__).with_name("folder.sh")
-
-
-class Unavailable(KitError):
-    """This machine cannot have the folder, and why."""
 
 
 class Folder:
@@ -60,69 +53,30 @@ def find():
 
 def folder():
     """The Folder, made now if it is not there."""
-    name = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:8]
-    where = cache.directory("stable")
     if os.geteuid() != 0:
         raise Unavailable("only root can work in a folder with Debian's current release")
-    if not (where / name).is_dir():
-        with cache.locked(where, "a folder with Debian's current release"):
-            if not (where / name).is_dir():
-                for old in where.glob("[!.]*"):
-                    shutil.rmtree(old, ignore_errors=True)
-                _make(where, name)
-    return _usable(Folder(where / name))
+    return _usable(Folder(bootstrap.folder(cache.directory("stable"), " ".join(PACKAGES),
+                                           "a folder with Debian's current release", _make)))
 
 
 def _usable(made):
     try:
         made.run(["true"], 60)
     except KitError as e:
-        raise Unavailable(f"commands cannot run in {made}: {str(e).splitlines()[-1].strip()}") from e
+        raise Unavailable(f"commands cannot run in {made}: {bootstrap.why_not(e)}") from e
     return made
 
 
-def _make(where, name):
-    if not find_program("mmdebstrap"):
-        raise Unavailable("mmdebstrap is missing: install the package mmdebstrap")
-    mirror = _mirror()
-    print(f"making a folder with Debian's current release in {where}", flush=True)
-    with cache.new(where) as new:
-        for suite in SUITES:
-            try:
-                _bootstrap(suite, mirror, new / suite)
-            except KitError as e:
-                why = e
-                continue
-            os.rename(new / suite, where / name)
-            return
-    raise Unavailable(f"mmdebstrap cannot make Debian's current release: "
-                      f"{str(why).splitlines()[-1].strip()}")
-
-
-def _bootstrap(suite, mirror, directory):
-    begin = time.monotonic()
-    # In a mount namespace of its own: whatever ends it, no mount is left in the directory.
-    run_tool(["unshare", "--mount", "mmdebstrap", "--variant=apt", f"--include={','.join(PACKAGES)}",
-              *[f"--aptopt={line}" for line in _proxies()], suite, str(directory),
-              f"deb {mirror} {suite} main"], 900,
-             lambda: f"making a folder with Debian {suite}: {time.monotonic() - begin:.0f} s so far",
-             every=10)
-
-
-def _mirror():
-    """Where this machine gets Debian from."""
-    try:
-        listed = run_tool(["apt-get", "indextargets", "--format", "$(REPO_URI)",
-                           "Created-By: Packages"], 60).splitlines()
-    except KitError as e:
-        raise Unavailable("no apt-get here to ask for a mirror of Debian") from e
-    for uri in listed:
-        if re.search(r"/debian/*$", uri):
-            return uri
-    raise Unavailable("apt has no mirror of Debian in its sources")
-
-
-def _proxies():
-    """apt's settings for the way out, as lines of a configuration; the folder's apt has its own."""
-    dumped = run_tool(["apt-config", "dump"], 60).splitlines()
-    return [line for line in dumped if re.match(r"Acquire::https?::Proxy\S* \"[^\"]+\"", line)]
+def _make(new, final):
+    for suite in SUITES:
+        try:
+            bootstrap.debian([suite], PACKAGES, new / suite, ["--variant=apt"])
+        except Unavailable:
+            raise
+        except KitError as e:
+            why = e
+            continue
+        os.rename(new / suite, final)
+        return
+    raise Unavailable("mmdebstrap cannot make Debian's current release: "
+                      + bootstrap.why_not(why)) from why
