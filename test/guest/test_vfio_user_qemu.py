@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The QEMU that is a vfio-user client, beside this machine's own: that tests can have guests of both."""
+import os
+
+import pytest
+
+from guestkit import initramfs, kernel, machine, vfio_user_qemu
+
+try:
+    QEMU = vfio_user_qemu.find()
+except vfio_user_qemu.Unavailable as why:  # one skip, not one for each test
+    pytest.skip(str(why), allow_module_level=True)
+
+BOOT = 120
+MIB = 1 << 20
+
+
+@pytest.fixture
+def boot(build, tmp_path):
+    """boot(name, script, devices, ...): a guest that runs a script with peek."""
+    guests = []
+
+    def start(name, script, devices, **options):
+        guest_kernel = kernel.find()
+        image = initramfs.build(tmp_path / f"{name}.img", guest_kernel, script,
+                                programs=[(build / "test/peek-static", "peek")])
+        guests.append(machine.Guest(name, guest_kernel, image, f"{image}.log", devices, **options))
+        return guests[-1]
+
+    yield start
+    for guest in guests:
+        guest.stop()
+
+
+def test_guests_of_both_share_a_region(boot, tmp_path):
+    """With a device that both have. It is QEMU itself that the kit starts and ends."""
+    region = tmp_path / "region"
+    region.write_bytes(bytes(MIB))
+    devices = machine.plain(region, MIB)
+    own = boot("own", "until peek pci: read 0 | grep there; do sleep 0.1; done", devices)
+    client = boot("client", "peek pci: write 0 I-am-there", devices, qemu=QEMU, stay=True)
+    client.wait_for(r"^guest: exit 0", BOOT)
+    own.wait_for(r"^peek: I-am-there\n(.*\n)*guest: exit 0", BOOT)
+    assert b"qemu-system-x86_64" in read(f"/proc/{client.pid}/cmdline")
+    client.stop()
+    assert not os.path.exists(f"/proc/{client.pid}")
+
+
+def test_a_device_that_nobody_serves(boot, tmp_path):
+    """QEMU knows the device, and what it says is with the guest's console."""
+    guest = boot("alone", "true", machine.vfio_user(tmp_path / "nobody.sock"), qemu=QEMU)
+    assert guest.wait(BOOT) == 1
+    assert any("nobody.sock" in line for line in guest.tail()), guest.tail()
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
