@@ -33,6 +33,7 @@
 #include "server/tell.h"
 #include "util/error.h"
 #include "util/fd.h"
+#include "util/rights.h"
 
 /* Waiting, and taking a signal from its fd. */
 IVS_SYSCALLS(ivs_server_syscalls, IVS_CALL_EPOLL_WAIT, {"epoll_ctl"}, {"read"}, {"close"});
@@ -41,19 +42,6 @@ IVS_SYSCALLS(ivs_server_syscalls, IVS_CALL_EPOLL_WAIT, {"epoll_ctl"}, {"read"}, 
 #define OWN_FDS 16u				 /* besides those of clients, and a few to spare */
 #define CONTROL_FDS (1u + IVS_CONTROL_PEERS_MAX) /* its listener and connections */
 #define SELF_FDS 3u /* /proc/self, the directory of metrics, and one to look or write with */
-
-/* Each client costs 1 + vectors fds, and the soft limit is what the kernel allows in flight. */
-static void raise_fd_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == limit.rlim_max)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit))
-		ivs_log(IVS_LOG_WARNING, "cannot raise the limit of open files to %llu",
-			(unsigned long long)limit.rlim_max);
-}
 
 static unsigned int count_own_fds(const struct ivs_server_options *opts)
 {
@@ -218,7 +206,7 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	server->region_address = opts->region_address;
 	server->vectors_n = opts->vectors_n;
 	server->admission = opts->admission;
-	raise_fd_limit();
+	ivs_rights_raise_files(); /* each client costs 1 + vectors of them */
 	result = open_all(server, opts, err);
 	if (result && server->keep->resumed)
 		ivs_server_leave_name(server);

@@ -11,11 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "util/error.h"
+#include "util/log.h"
 #include "util/parse.h"
 
 /**
@@ -155,4 +157,16 @@ int ivs_rights_may_remove(const char *path)
 	if (dir.st_mode & S_ISVTX && file.st_uid != geteuid() && dir.st_uid != geteuid())
 		return EPERM;
 	return 0;
+}
+
+void ivs_rights_raise_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		ivs_log(IVS_LOG_WARNING, "cannot raise the limit of open files to %llu",
+			(unsigned long long)limit.rlim_max);
 }

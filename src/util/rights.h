@@ -27,6 +27,9 @@ IVS_MUST_USE int ivs_rights_find_user(const char *user, uid_t *out, struct ivs_e
  */
 IVS_MUST_USE int ivs_rights_drop(const char *root, const char *user, struct ivs_error *err);
 
+/** ivs_rights_raise_files() - as many open files, and fds in flight, as the hard limit allows */
+void ivs_rights_raise_files(void);
+
 /**
  * ivs_rights_may_remove() - whether this process, as it is now, can unlink @path
  *
