@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Reads and writes of regions, and the reset.
+ *
+ * What is not within a region is answered, not refused: reads are zeroes, writes are ignored. Cloud
+ * Hypervisor does not look whether a reply says that there was an error, and waits for the bytes that
+ * it asked for.
+ */
+#include <string.h>
+
+#include "vfio_user/state.h"
+
+static bool is_running(const struct ivs_vfio_user *session)
+{
+	return session->migration.state == IVS_VFU_RUNNING;
+}
+
+static uint64_t region_len(const struct ivs_vfio_user *session, uint32_t region)
+{
+	return region == IVS_VFU_REGION_MEMORY ? session->memory.len
+					       : ivs_device_region_len(session->device, region);
+}
+
+static bool is_within(const struct ivs_vfio_user *session, const struct ivs_vfu_access *access)
+{
+	uint64_t len = region_len(session, access->region);
+
+	return access->count <= len && access->offset <= len - access->count;
+}
+
+/* Of a reply: where it was. Its data follow. */
+static uint8_t *reply_access(struct ivs_vfio_user *session, size_t data_len)
+{
+	uint8_t *out = ivs_vfu_reply(session, IVS_VFU_ACCESS_LEN + data_len);
+
+	if (out)
+		memcpy(out, session->connection.in.bytes, IVS_VFU_ACCESS_LEN);
+	return out;
+}
+
+int ivs_vfu_region_read(struct ivs_vfio_user *session)
+{
+	const struct ivs_vfu_access access = ivs_vfu_get_access(session->connection.in.bytes);
+	uint8_t *out;
+
+	if (!access.count || access.count > IVS_VFU_DATA_MAX)
+		return EINVAL;
+	out = reply_access(session, access.count);
+	if (!out)
+		return ENOMEM;
+	out += IVS_VFU_ACCESS_LEN;
+	if (!is_within(session, &access))
+		return 0;
+	if (access.region == IVS_VFU_REGION_MEMORY) {
+		session->counts.memory_reads++;
+		ivs_vfu_memory_read(&session->memory, access.offset, out, access.count);
+	} else {
+		ivs_device_read(session->device, (enum ivs_device_region)access.region,
+				(size_t)access.offset, out, access.count);
+	}
+	return 0;
+}
+
+/* Its peer hears it before the guest goes on. A device that is stopped rings nobody. */
+static void write_device(struct ivs_vfio_user *session, const struct ivs_vfu_access *access,
+			 const uint8_t *data)
+{
+	struct ivs_device_ring ring = {0};
+
+	ivs_device_write(session->device, (enum ivs_device_region)access->region,
+			 (size_t)access->offset, data, access->count, &ring);
+	if (!ring.rung || !is_running(session))
+		return;
+	session->counts.doorbells++;
+	session->ring(session->context, ring.peer, ring.vector);
+}
+
+int ivs_vfu_region_write(struct ivs_vfio_user *session)
+{
+	const struct ivs_vfu_body *in = &session->connection.in;
+	const struct ivs_vfu_access access = ivs_vfu_get_access(in->bytes);
+	const uint8_t *data = in->bytes + IVS_VFU_ACCESS_LEN;
+
+	if (!access.count || access.count > IVS_VFU_DATA_MAX ||
+	    in->len != IVS_VFU_ACCESS_LEN + access.count)
+		return EINVAL;
+	if (!reply_access(session, 0))
+		return ENOMEM;
+	if (!is_within(session, &access))
+		return 0;
+	if (access.region == IVS_VFU_REGION_MEMORY) {
+		session->counts.memory_writes++;
+		/* One that fails is as one to a place where nothing is. */
+		(void)ivs_vfu_memory_write(&session->memory, access.offset, data, access.count);
+	} else {
+		write_device(session, &access, data);
+	}
+	return 0;
+}
+
+int ivs_vfu_reset(struct ivs_vfio_user *session)
+{
+	ivs_vfu_irqs_drop(session);
+	ivs_device_reset(session->device);
+	ivs_vfu_migration_reset(&session->migration);
+	return ivs_vfu_reply_empty(session);
+}

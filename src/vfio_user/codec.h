@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * vfio-user, version 0.0: bytes to numbers and back. Source: QEMU's docs/interop/vfio-user, whose
+ * structures are VFIO's (linux/vfio.h), and what QEMU and Cloud Hypervisor really send.
+ *
+ * The specification says "endianness of the host"; both sides are on one, and all hosts that have a
+ * client are little-endian. Pure: no system call, no clock; parsing JSON allocates.
+ */
+#ifndef IVS_VFIO_USER_CODEC_H
+#define IVS_VFIO_USER_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ivshmem/api.h"
+
+/* Header: u16 id, u16 command, u32 size with the header, u32 flags, u32 errno. */
+#define IVS_VFU_HEADER_LEN 16
+#define IVS_VFU_DATA_MAX (1u << 20) /* bytes in one read or write: max_data_xfer_size */
+/* The largest request: a write of as much as is allowed. */
+#define IVS_VFU_MESSAGE_MAX (IVS_VFU_HEADER_LEN + IVS_VFU_ACCESS_LEN + IVS_VFU_DATA_MAX)
+#define IVS_VFU_FDS_MAX 16 /* with one message: max_msg_fds */
+
+/* Flags of the header. */
+#define IVS_VFU_TYPE_MASK 0xfu
+#define IVS_VFU_TYPE_COMMAND 0u
+#define IVS_VFU_TYPE_REPLY 1u
+#define IVS_VFU_NO_REPLY 0x10u
+#define IVS_VFU_ERROR 0x20u
+
+enum ivs_vfu_command {
+	IVS_VFU_VERSION = 1,
+	IVS_VFU_DMA_MAP = 2,
+	IVS_VFU_DMA_UNMAP = 3,
+	IVS_VFU_GET_INFO = 4,
+	IVS_VFU_GET_REGION_INFO = 5,
+	IVS_VFU_GET_IRQ_INFO = 7,
+	IVS_VFU_SET_IRQS = 8,
+	IVS_VFU_REGION_READ = 9,
+	IVS_VFU_REGION_WRITE = 10,
+	IVS_VFU_RESET = 13,
+	IVS_VFU_FEATURE = 16,
+	IVS_VFU_MIG_READ = 17,
+	IVS_VFU_MIG_WRITE = 18,
+};
+
+/* Bodies, without what may follow. */
+#define IVS_VFU_VERSION_LEN 4	   /* u16 major, u16 minor; then JSON and NUL */
+#define IVS_VFU_DMA_MAP_LEN 32	   /* u32 argsz, flags, u64 offset, address, size */
+#define IVS_VFU_DMA_UNMAP_LEN 24   /* u32 argsz, flags, u64 address, size */
+#define IVS_VFU_INFO_LEN 16	   /* u32 argsz, flags, regions, irqs */
+#define IVS_VFU_REGION_INFO_LEN 32 /* u32 argsz, flags, index, capability, u64 size, offset */
+#define IVS_VFU_IRQ_INFO_LEN 16	   /* u32 argsz, flags, index, count */
+#define IVS_VFU_SET_IRQS_LEN 20	   /* u32 argsz, flags, index, start, count; then booleans */
+#define IVS_VFU_ACCESS_LEN 16	   /* u64 offset, u32 region, count; then data */
+#define IVS_VFU_FEATURE_LEN 8	   /* u32 argsz, flags; then data */
+#define IVS_VFU_MIG_LEN 8	   /* u32 argsz, size; then data */
+#define IVS_VFU_JSON_MAX 4096	   /* of a client's VERSION; QEMU's is 200 bytes long */
+
+/* GET_INFO: VFIO_DEVICE_FLAGS_*, VFIO_PCI_NUM_REGIONS, VFIO_PCI_NUM_IRQS. */
+#define IVS_VFU_DEVICE_RESET 1u
+#define IVS_VFU_DEVICE_PCI 2u
+#define IVS_VFU_REGIONS_N 9u
+#define IVS_VFU_REGION_MEMORY 2u /* BAR 2 */
+#define IVS_VFU_IRQS_N 5u
+
+/* GET_REGION_INFO: VFIO_REGION_INFO_FLAG_*. */
+#define IVS_VFU_REGION_R 1u
+#define IVS_VFU_REGION_W 2u
+#define IVS_VFU_REGION_MMAP 4u
+
+/* GET_IRQ_INFO: VFIO_PCI_*_IRQ_INDEX, VFIO_IRQ_INFO_*. */
+#define IVS_VFU_IRQ_INTX 0u
+#define IVS_VFU_IRQ_MSIX 2u
+#define IVS_VFU_IRQ_ERR 3u
+#define IVS_VFU_IRQ_EVENTFD 1u
+#define IVS_VFU_IRQ_MASKABLE 2u
+#define IVS_VFU_IRQ_AUTOMASKED 4u
+
+/* SET_IRQS: VFIO_IRQ_SET_*. */
+#define IVS_VFU_SET_NONE 0x01u
+#define IVS_VFU_SET_BOOL 0x02u
+#define IVS_VFU_SET_EVENTFD 0x04u
+#define IVS_VFU_SET_DATA_MASK 0x07u
+#define IVS_VFU_SET_MASK 0x08u
+#define IVS_VFU_SET_UNMASK 0x10u
+#define IVS_VFU_SET_TRIGGER 0x20u
+#define IVS_VFU_SET_ACTION_MASK 0x38u
+
+/* DEVICE_FEATURE: VFIO_DEVICE_FEATURE_*, VFIO_MIGRATION_*. */
+#define IVS_VFU_FEATURE_INDEX 0xffffu
+#define IVS_VFU_FEATURE_GET (1u << 16)
+#define IVS_VFU_FEATURE_SET (1u << 17)
+#define IVS_VFU_FEATURE_PROBE (1u << 18)
+#define IVS_VFU_FEATURE_MIGRATION 1u
+#define IVS_VFU_FEATURE_MIGRATION_LEN 8u /* u64 flags */
+#define IVS_VFU_FEATURE_MIG_STATE 2u
+#define IVS_VFU_FEATURE_MIG_STATE_LEN 8u /* u32 state, u32 an fd that is not used */
+#define IVS_VFU_MIGRATION_STOP_COPY 1u
+
+/** struct ivs_vfu_header - of a message */
+struct ivs_vfu_header {
+	uint16_t id;
+	uint16_t command;
+	uint32_t size;
+	uint32_t flags;
+	uint32_t error;
+};
+
+/** struct ivs_vfu_access - of a region: REGION_READ, REGION_WRITE */
+struct ivs_vfu_access {
+	uint64_t offset;
+	uint32_t region;
+	uint32_t count;
+};
+
+/** struct ivs_vfu_set_irqs - SET_IRQS */
+struct ivs_vfu_set_irqs {
+	uint32_t argsz;
+	uint32_t flags;
+	uint32_t index;
+	uint32_t start;
+	uint32_t count;
+};
+
+enum ivs_vfu_error {
+	IVS_VFU_E_FRAMING = 1, /* where the next message begins is not known: drop the connection */
+	IVS_VFU_E_VERSION,     /* it does not speak this version: likewise */
+};
+
+/** Numbers, little-endian, wherever they stand. */
+uint16_t ivs_vfu_get16(const uint8_t *in);
+uint32_t ivs_vfu_get32(const uint8_t *in);
+uint64_t ivs_vfu_get64(const uint8_t *in);
+void ivs_vfu_put16(uint8_t *out, uint16_t value);
+void ivs_vfu_put32(uint8_t *out, uint32_t value);
+void ivs_vfu_put64(uint8_t *out, uint64_t value);
+
+/**
+ * ivs_vfu_get_header() - of a request
+ *
+ * Return: 0, IVS_VFU_E_FRAMING: no request, or of a size that no message has.
+ */
+IVS_MUST_USE int ivs_vfu_get_header(const uint8_t in[IVS_VFU_HEADER_LEN],
+				    struct ivs_vfu_header *out, struct ivs_error *err);
+
+/**
+ * ivs_vfu_put_reply() - the header of the reply to a request
+ * @body_len: what follows
+ * @error:    an errno, or 0
+ */
+void ivs_vfu_put_reply(const struct ivs_vfu_header *request, size_t body_len, uint32_t error,
+		       uint8_t out[IVS_VFU_HEADER_LEN]);
+
+/** ivs_vfu_get_access() - IVS_VFU_ACCESS_LEN bytes */
+struct ivs_vfu_access ivs_vfu_get_access(const uint8_t *in);
+
+/** ivs_vfu_get_set_irqs() - IVS_VFU_SET_IRQS_LEN bytes */
+struct ivs_vfu_set_irqs ivs_vfu_get_set_irqs(const uint8_t *in);
+
+/**
+ * ivs_vfu_check_set_irqs() - what is true whatever the device does with it
+ * @body_len: of the request
+ * @fds_n:    that came with it
+ * @irqs_n:   that the index has
+ *
+ * Return: whether its range is within the index, it has one kind of data and one of action, the
+ * booleans are there, and the fds are none or enough.
+ */
+bool ivs_vfu_check_set_irqs(const struct ivs_vfu_set_irqs *set, size_t body_len, unsigned int fds_n,
+			    unsigned int irqs_n);
+
+/** ivs_vfu_disables_all() - whether it is VFIO's way to say that: no data, nothing, TRIGGER */
+bool ivs_vfu_disables_all(const struct ivs_vfu_set_irqs *set);
+
+/**
+ * ivs_vfu_get_version() - the body of VERSION
+ * @fds_max: how many fds the client takes with one message; 1 unless it says otherwise
+ *
+ * Return: 0, IVS_VFU_E_VERSION.
+ */
+IVS_MUST_USE int ivs_vfu_get_version(const uint8_t *in, size_t len, uint64_t *fds_max,
+				     struct ivs_error *err);
+
+/** IVS_VFU_VERSION_JSON - what the reply to VERSION says of us, with its NUL */
+#define IVS_VFU_VERSION_JSON                                                                       \
+	"{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576}}"
+
+#endif

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vfio_user/connection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "util/error.h"
+#include "util/fd.h"
+#include "util/send.h"
+
+#define RECEIVES_MAX 64 /* in one go */
+
+/** union receive_control - room for the most fds that may come, and not for one more */
+union receive_control {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(IVS_VFU_FDS_MAX * sizeof(int))];
+};
+
+/* Return: whether there was memory. */
+static bool body_make(struct ivs_vfu_body *body, size_t len)
+{
+	body->bytes = body->small;
+	body->room = sizeof(body->small);
+	if (len > body->room) {
+		body->bytes = malloc(len);
+		body->room = len;
+	}
+	body->len = body->bytes ? len : 0;
+	return body->bytes;
+}
+
+static void body_free(struct ivs_vfu_body *body)
+{
+	if (body->bytes != body->small)
+		free(body->bytes);
+	body->bytes = NULL;
+	body->len = body->room = 0;
+}
+
+void ivs_vfu_connection_init(struct ivs_vfu_connection *connection)
+{
+	memset(connection, 0, sizeof(*connection));
+	connection->sock = connection->out_fd = -1;
+}
+
+void ivs_vfu_connection_finish(struct ivs_vfu_connection *connection)
+{
+	for (unsigned int i = 0; i < connection->fds_n; i++)
+		ivs_fd_close(&connection->fds[i]);
+	connection->fds_n = 0;
+	connection->have = 0;
+	body_free(&connection->in);
+}
+
+void ivs_vfu_connection_drop_reply(struct ivs_vfu_connection *connection)
+{
+	body_free(&connection->out);
+	connection->sent = 0;
+	ivs_fd_close(&connection->out_fd);
+}
+
+void ivs_vfu_connection_close(struct ivs_vfu_connection *connection)
+{
+	ivs_vfu_connection_finish(connection);
+	ivs_vfu_connection_drop_reply(connection);
+	ivs_fd_close(&connection->sock);
+}
+
+/* All fds that came are ours, and stay or are closed. Return: whether there was room for them. */
+static bool keep_fds(struct ivs_vfu_connection *connection, struct msghdr *hdr)
+{
+	bool fit = true;
+
+	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(hdr); cmsg; cmsg = CMSG_NXTHDR(hdr, cmsg)) {
+		size_t len = cmsg->cmsg_len - CMSG_LEN(0);
+
+		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = 0; at + sizeof(int) <= len; at += sizeof(int)) {
+			IVS_OWNED_FD fd;
+
+			memcpy(&fd, CMSG_DATA(cmsg) + at, sizeof(int));
+			if (connection->fds_n < IVS_VFU_FDS_MAX)
+				connection->fds[connection->fds_n++] = ivs_fd_take(&fd);
+			else
+				fit = false;
+		}
+	}
+	return fit;
+}
+
+static int receive_result(const struct ivs_vfu_connection *connection, ssize_t n, int number)
+{
+	if (n < 0 && number == EAGAIN)
+		return IVS_VFU_CONNECTION_E_AGAIN;
+	if (n < 0 && number != ECONNRESET)
+		return -number;
+	return connection->have ? IVS_VFU_CONNECTION_E_CUT : IVS_VFU_CONNECTION_E_GONE;
+}
+
+/* At most @len bytes of the present message to @to, and the fds that came with them. */
+static int receive(struct ivs_vfu_connection *connection, uint8_t *to, size_t len,
+		   struct ivs_error *err)
+{
+	union receive_control control;
+	struct iovec iov = {to, len};
+	struct msghdr hdr = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes),
+	};
+	ssize_t n;
+	bool fit;
+
+	do {
+		n = recvmsg(connection->sock, &hdr, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return receive_result(connection, n, errno);
+	connection->have += (size_t)n;
+	fit = keep_fds(connection, &hdr);
+	if (!fit || (hdr.msg_flags & MSG_CTRUNC && connection->fds_n == IVS_VFU_FDS_MAX))
+		return ivs_error_set(err, IVS_VFU_CONNECTION_E_FRAMING,
+				     "more than %u fds came with a message", IVS_VFU_FDS_MAX);
+	if (hdr.msg_flags & MSG_CTRUNC)
+		return ivs_error_errno(err, EMFILE, "an fd was lost on the way in");
+	return 0;
+}
+
+/* The header has come: see what it says, and make room for the body. */
+static int begin_body(struct ivs_vfu_connection *connection, struct ivs_error *err)
+{
+	int result = ivs_vfu_get_header(connection->raw, &connection->header, err);
+
+	if (result)
+		return IVS_VFU_CONNECTION_E_FRAMING;
+	if (!body_make(&connection->in, connection->header.size - IVS_VFU_HEADER_LEN))
+		return ivs_error_errno(err, ENOMEM, "cannot take a message of %u bytes",
+				       connection->header.size);
+	return 0;
+}
+
+/* The header, and the body: what is still lacking of the one that is coming. */
+static int receive_more(struct ivs_vfu_connection *connection, struct ivs_error *err)
+{
+	size_t have = connection->have;
+	int result;
+
+	if (have >= IVS_VFU_HEADER_LEN)
+		return receive(connection, connection->in.bytes + have - IVS_VFU_HEADER_LEN,
+			       connection->header.size - have, err);
+	result = receive(connection, connection->raw + have, IVS_VFU_HEADER_LEN - have, err);
+	if (!result && connection->have == IVS_VFU_HEADER_LEN)
+		result = begin_body(connection, err);
+	return result;
+}
+
+static bool is_whole(const struct ivs_vfu_connection *connection)
+{
+	return connection->have >= IVS_VFU_HEADER_LEN &&
+	       connection->have == connection->header.size;
+}
+
+int ivs_vfu_connection_receive(struct ivs_vfu_connection *connection, struct ivs_error *err)
+{
+	/* Who sends byte by byte, as fast as we read, is met again in the next round. */
+	for (unsigned int i = 0; i < RECEIVES_MAX; i++) {
+		int result = receive_more(connection, err);
+
+		if (result)
+			return result;
+		if (is_whole(connection))
+			return 0;
+	}
+	return IVS_VFU_CONNECTION_E_AGAIN;
+}
+
+uint8_t *ivs_vfu_connection_reply(struct ivs_vfu_connection *connection, size_t body_len,
+				  uint32_t error)
+{
+	if (!body_make(&connection->out, IVS_VFU_HEADER_LEN + body_len))
+		return NULL;
+	ivs_vfu_put_reply(&connection->header, body_len, error, connection->out.bytes);
+	memset(connection->out.bytes + IVS_VFU_HEADER_LEN, 0, body_len);
+	return connection->out.bytes + IVS_VFU_HEADER_LEN;
+}
+
+/* The fd goes with the first byte. */
+int ivs_vfu_connection_send(struct ivs_vfu_connection *connection, struct ivs_error *err)
+{
+	struct iovec iov = {connection->out.bytes + connection->sent,
+			    connection->out.len - connection->sent};
+	struct msghdr hdr = {.msg_iov = &iov, .msg_iovlen = 1};
+	union ivs_send_control control;
+	ssize_t n;
+
+	if (connection->out_fd >= 0)
+		ivs_send_attach(&hdr, &control, connection->out_fd);
+	do {
+		n = sendmsg(connection->sock, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return IVS_VFU_CONNECTION_E_AGAIN;
+	if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
+		return IVS_VFU_CONNECTION_E_CUT;
+	if (n < 0)
+		return ivs_error_errno(err, errno, "cannot send a reply");
+	ivs_fd_close(&connection->out_fd);
+	connection->sent += (size_t)n;
+	if (connection->sent < connection->out.len)
+		return IVS_VFU_CONNECTION_E_AGAIN;
+	ivs_vfu_connection_drop_reply(connection);
+	return 0;
+}

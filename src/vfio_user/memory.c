@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Theory of operation. Three kinds of files, told apart when one is given:
+ *
+ *   sealed against shrinking   small aligned accesses are loads and stores in a mapping; no page of it
+ *   (memfd)                    can be lost, so that there is no SIGBUS
+ *   hugetlbfs                  has no write(2): the kernel copies into a mapping for us, and says
+ *                              EFAULT where a page is lost. The mapping is never touched.
+ *   others                     pread(2), pwrite(2)
+ *
+ * Large accesses of the first kind are as those of the last: reading a hole through a mapping would
+ * fill it.
+ */
+#include "vfio_user/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define WORD 8
+
+/* Without the mapping the other ways remain. */
+static uint8_t *map_window(const struct ivs_vfu_memory *memory)
+{
+	int prot = PROT_READ | (memory->file.writable ? PROT_WRITE : 0);
+	void *map = mmap(NULL, memory->len, prot, MAP_SHARED, memory->file.fd,
+			 (off_t)memory->file.offset);
+
+	return map == MAP_FAILED ? NULL : map;
+}
+
+/* Whether the window is there up to @end, now. */
+static bool reaches(const struct ivs_vfu_memory *memory, uint64_t end)
+{
+	struct stat st;
+
+	return !fstat(memory->file.fd, &st) && (uint64_t)st.st_size >= end &&
+	       (uint64_t)st.st_size - end >= memory->file.offset;
+}
+
+/* Whether all of it is there, and always will be. */
+static bool cannot_shrink(const struct ivs_vfu_memory *memory)
+{
+	int seals = fcntl(memory->file.fd, F_GET_SEALS);
+
+	return seals >= 0 && seals & F_SEAL_SHRINK && reaches(memory, memory->len);
+}
+
+void ivs_vfu_memory_open(struct ivs_vfu_memory *memory, const struct ivs_vfio_user_memory *file,
+			 uint64_t len)
+{
+	struct statfs fs;
+	bool is_huge;
+
+	*memory = (struct ivs_vfu_memory){.file = *file, .len = len};
+	if (file->fd < 0)
+		return;
+	is_huge = !fstatfs(file->fd, &fs) && fs.f_type == HUGETLBFS_MAGIC;
+	/* A hole in huge pages may find no other page. */
+	memory->is_safe = !is_huge && cannot_shrink(memory);
+	if (memory->is_safe || (is_huge && file->writable))
+		memory->map = map_window(memory);
+	memory->is_safe = memory->is_safe && memory->map;
+}
+
+void ivs_vfu_memory_close(struct ivs_vfu_memory *memory)
+{
+	if (memory->map)
+		munmap(memory->map, memory->len);
+	*memory = (struct ivs_vfu_memory){.file = {.fd = -1}};
+}
+
+static bool is_small(uint64_t offset, size_t len)
+{
+	return len && len <= WORD && !(len & (len - 1)) && !(offset % len);
+}
+
+union word {
+	uint8_t u8;
+	uint16_t u16;
+	uint32_t u32;
+	uint64_t u64;
+};
+
+/* One load, whatever its size; @from is aligned. */
+static void load(const uint8_t *from, uint8_t *out, size_t len)
+{
+	const volatile union word *at = (const void *)from;
+	union word value;
+
+	if (len == sizeof(value.u8))
+		value.u8 = at->u8;
+	else if (len == sizeof(value.u16))
+		value.u16 = at->u16;
+	else if (len == sizeof(value.u32))
+		value.u32 = at->u32;
+	else
+		value.u64 = at->u64;
+	memcpy(out, &value, len);
+}
+
+static void store(uint8_t *to, const uint8_t *in, size_t len)
+{
+	volatile union word *at = (void *)to;
+	union word value;
+
+	memcpy(&value, in, len);
+	if (len == sizeof(value.u8))
+		at->u8 = value.u8;
+	else if (len == sizeof(value.u16))
+		at->u16 = value.u16;
+	else if (len == sizeof(value.u32))
+		at->u32 = value.u32;
+	else
+		at->u64 = value.u64;
+}
+
+/* As much as there is. */
+static size_t read_file(const struct ivs_vfu_memory *memory, uint64_t offset, uint8_t *out,
+			size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = pread(memory->file.fd, out + done, len - done,
+				  (off_t)(memory->file.offset + offset + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+	}
+	return done;
+}
+
+static bool write_file(const struct ivs_vfu_memory *memory, uint64_t offset, const uint8_t *in,
+		       size_t len)
+{
+	/* One that was truncated is not for a guest to make grow again. */
+	if (!reaches(memory, offset + len))
+		return false;
+	for (size_t done = 0; done < len;) {
+		ssize_t n = pwrite(memory->file.fd, in + done, len - done,
+				   (off_t)(memory->file.offset + offset + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		done += (size_t)n;
+	}
+	return true;
+}
+
+/* The kernel writes to our own memory as if it were another's: EFAULT, not SIGBUS. */
+static bool write_map(const struct ivs_vfu_memory *memory, uint64_t offset, const uint8_t *in,
+		      size_t len)
+{
+	struct iovec from = {(void *)(uintptr_t)in, len};
+	struct iovec to = {memory->map + offset, len};
+
+	return process_vm_writev(getpid(), &from, 1, &to, 1, 0) == (ssize_t)len;
+}
+
+/*
+ * The kernel copies an aligned word at once, but less than one byte by byte (x86: copy_to_user() of
+ * less than 8 bytes), so the word that has it is read.
+ */
+static bool read_word(const struct ivs_vfu_memory *memory, uint64_t offset, uint8_t *out,
+		      size_t len)
+{
+	_Alignas(WORD) uint8_t word[WORD];
+
+	if (read_file(memory, offset & ~(uint64_t)(WORD - 1), word, WORD) != WORD)
+		return false;
+	memcpy(out, word + offset % WORD, len);
+	return true;
+}
+
+size_t ivs_vfu_memory_read(struct ivs_vfu_memory *memory, uint64_t offset, uint8_t *out, size_t len)
+{
+	size_t got = 0;
+
+	if (memory->is_safe && is_small(offset, len)) {
+		load(memory->map + offset, out, len);
+		return len;
+	}
+	if (memory->file.fd >= 0 && is_small(offset, len) && read_word(memory, offset, out, len))
+		return len;
+	if (memory->file.fd >= 0)
+		got = read_file(memory, offset, out, len);
+	memset(out + got, 0xff, len - got);
+	return got;
+}
+
+bool ivs_vfu_memory_write(struct ivs_vfu_memory *memory, uint64_t offset, const uint8_t *in,
+			  size_t len)
+{
+	if (memory->file.fd < 0 || !memory->file.writable)
+		return false;
+	if (memory->is_safe && is_small(offset, len)) {
+		store(memory->map + offset, in, len);
+		return true;
+	}
+	if (memory->map && !memory->is_safe)
+		return write_map(memory, offset, in, len);
+	return write_file(memory, offset, in, len);
+}

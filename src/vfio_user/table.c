@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Every command, and what is true of a request before its handler sees it; looked at here, and nowhere
+ * else. Lengths are of bodies, without the header.
+ */
+#include "util/error.h"
+#include "util/fd.h"
+#include "vfio_user/state.h"
+
+#define IN(state) (1u << (state))
+#define ALWAYS (~0u)
+
+/* VERSION's is shorter than jansson could be made to use up memory with. */
+static const struct ivs_vfu_entry table[] = {
+	{IVS_VFU_VERSION, IVS_VFU_VERSION_LEN, IVS_VFU_VERSION_LEN + IVS_VFU_JSON_MAX, 0, ALWAYS,
+	 ivs_vfu_version},
+	{IVS_VFU_DMA_MAP, IVS_VFU_DMA_MAP_LEN, IVS_VFU_DMA_MAP_LEN, 0, ALWAYS, ivs_vfu_dma_map},
+	/* with a bitmap, which nobody needs to be filled */
+	{IVS_VFU_DMA_UNMAP, IVS_VFU_DMA_UNMAP_LEN, IVS_VFU_DMA_UNMAP_LEN + 16, 0, ALWAYS,
+	 ivs_vfu_dma_unmap},
+	/* QEMU's structure has grown */
+	{IVS_VFU_GET_INFO, IVS_VFU_INFO_LEN, IVS_VFU_INFO_LEN + 4, 0, ALWAYS, ivs_vfu_info},
+	{IVS_VFU_GET_REGION_INFO, IVS_VFU_REGION_INFO_LEN, IVS_VFU_REGION_INFO_LEN, 0, ALWAYS,
+	 ivs_vfu_region_info},
+	{IVS_VFU_GET_IRQ_INFO, IVS_VFU_IRQ_INFO_LEN, IVS_VFU_IRQ_INFO_LEN, 0, ALWAYS,
+	 ivs_vfu_irq_info},
+	{IVS_VFU_SET_IRQS, IVS_VFU_SET_IRQS_LEN, IVS_VFU_SET_IRQS_LEN + IVS_DEVICE_VECTORS_LIMIT,
+	 IVS_VFU_FDS_MAX, ALWAYS, ivs_vfu_set_irqs},
+	{IVS_VFU_REGION_READ, IVS_VFU_ACCESS_LEN, IVS_VFU_ACCESS_LEN, 0, ALWAYS,
+	 ivs_vfu_region_read},
+	{IVS_VFU_REGION_WRITE, IVS_VFU_ACCESS_LEN, IVS_VFU_ACCESS_LEN + IVS_VFU_DATA_MAX, 0, ALWAYS,
+	 ivs_vfu_region_write},
+	{IVS_VFU_RESET, 0, 0, 0, ALWAYS, ivs_vfu_reset},
+	{IVS_VFU_FEATURE, IVS_VFU_FEATURE_LEN, IVS_VFU_FEATURE_LEN + IVS_VFU_SMALL_LEN, 0, ALWAYS,
+	 ivs_vfu_feature},
+	{IVS_VFU_MIG_READ, IVS_VFU_MIG_LEN, IVS_VFU_MIG_LEN, 0, IN(IVS_VFU_STOP_COPY),
+	 ivs_vfu_mig_read},
+	{IVS_VFU_MIG_WRITE, IVS_VFU_MIG_LEN, IVS_VFU_MIG_LEN + IVS_VFU_DATA_MAX, 0,
+	 IN(IVS_VFU_RESUMING), ivs_vfu_mig_write},
+};
+
+static const struct ivs_vfu_entry *find(uint16_t command)
+{
+	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
+		if (table[i].command == command)
+			return &table[i];
+	}
+	return NULL;
+}
+
+/* Nobody is to find one there that it did not ask for. */
+static void close_surplus(struct ivs_vfu_connection *connection, unsigned int fds_max)
+{
+	while (connection->fds_n > fds_max)
+		ivs_fd_close(&connection->fds[--connection->fds_n]);
+}
+
+int ivs_vfu_handle(struct ivs_vfio_user *session)
+{
+	struct ivs_vfu_connection *connection = &session->connection;
+	const struct ivs_vfu_entry *entry = find(connection->header.command);
+	bool fits = entry && connection->in.len >= entry->body_min &&
+		    connection->in.len <= entry->body_max;
+
+	close_surplus(connection, entry ? entry->fds_max : 0);
+	if (!session->greeted && (connection->header.command != IVS_VFU_VERSION || !fits))
+		return ivs_error_set(
+			&session->why, IVS_VFU_HANGUP,
+			"the client does not begin with a VERSION: command %u, %u bytes",
+			connection->header.command, connection->header.size);
+	/* As VFIO says of an ioctl(2) that it does not know. */
+	if (!entry)
+		return ENOTTY;
+	if (!fits || !(entry->states & IN(session->migration.state)))
+		return EINVAL;
+	return entry->handle(session);
+}
