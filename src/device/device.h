@@ -49,7 +49,7 @@ enum ivs_device_region {
  * @intx:       revision 0 without vectors: a doorbell raises Status, and pin A if Mask lets it
  * @bar2_32bit: BAR 2 is a 32-bit one (use64=0 of revision 0); then memory_len is below 2^32
  * @memory_len: bytes of BAR 2, a power of two of at least 4096
- * @name:       the region's (R-9), or NULL
+ * @name:       the region's (R-9), or NULL or "": none
  * @uuid:       IVS_DEVICE_UUID_LEN bytes, or NULL. Without name and UUID there is no such capability.
  */
 struct ivs_device_options {
@@ -64,7 +64,7 @@ struct ivs_device_options {
 
 /**
  * struct ivs_device - one function; opaque, but nobody has to allocate it
- * @config:   as the guest reads it
+ * @config:   as the guest reads it, but for Interrupt Status, which follows from @status and @mask
  * @writable: the bits of @config that a write changes
  * @table:    the MSI-X table, 16 bytes a vector
  * @pba:      where the pending bits begin in BAR 1; its length is a power of two
@@ -90,7 +90,7 @@ struct ivs_device {
 
 /**
  * struct ivs_device_ring - a write to the register Doorbell (R-4)
- * @rung: whether there was one
+ * @rung: whether there was one. A write of an odd length can be two; then it is the last.
  */
 struct ivs_device_ring {
 	bool rung;
@@ -112,21 +112,25 @@ void ivs_device_reset(struct ivs_device *device);
 size_t ivs_device_region_len(const struct ivs_device *device, unsigned int region);
 
 /**
- * ivs_device_read() - a read of @len bytes at @offset, which are within the region
+ * ivs_device_read() - a read of @len bytes at @offset, any of the region; all 0 if not within it
  *
  * Not const: reading Status clears it.
  */
 void ivs_device_read(struct ivs_device *device, enum ivs_device_region region, size_t offset,
 		     void *out, size_t len);
 
-/** ivs_device_write() - likewise; @ring: the doorbell that it was */
+/** ivs_device_write() - likewise, ignored if not within it; @ring: the doorbell that it was */
 void ivs_device_write(struct ivs_device *device, enum ivs_device_region region, size_t offset,
 		      const void *in, size_t len, struct ivs_device_ring *ring);
 
 /** ivs_device_set_id() - what IVPosition reads from now on: an id, or -1 (revision 0, unattached) */
 void ivs_device_set_id(struct ivs_device *device, int id);
 
-/** ivs_device_doorbell() - a peer rang @vector; of one that does not exist nothing comes */
+/**
+ * ivs_device_doorbell() - a peer rang @vector; of one that does not exist nothing comes
+ *
+ * Nor while MSI-X is disabled. With INTx all vectors are the same: bit 0 of Status.
+ */
 void ivs_device_doorbell(struct ivs_device *device, unsigned int vector);
 
 /** ivs_device_route() - @vector can be sent now, or no longer; one that does not exist: nothing */
@@ -155,6 +159,8 @@ void ivs_device_save(const struct ivs_device *device, uint8_t *out);
 
 /**
  * ivs_device_load() - take over a state that a device with the same options saved
+ *
+ * @in is not believed in anything. What was pending is to be asked for as after other calls.
  *
  * Return: 0; IVS_DEVICE_E_STATE, with the reason, and nothing has changed.
  */
