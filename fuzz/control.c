@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Fuzz target for ivs_control_parse().
+ * Fuzz target for ivs_request_parse().
  *
  * Input: a line as it comes from the control socket. Whatever it is, there is a request or a reason;
  * and a request that was understood is the same when it is written in the shortest way.
@@ -28,7 +28,7 @@ static struct ivs_request parse(const char *line, size_t len, int *result)
 	struct ivs_request request = {.type = UNTOUCHED};
 	struct ivs_error err = {0};
 
-	*result = ivs_control_parse(line, len, &request, &err);
+	*result = ivs_request_parse(line, len, &request, &err);
 	CHECK(*result == 0 || *result == IVS_REQUEST_E_BAD);
 	CHECK((*result == 0) == (*err.text == '\0'));
 	CHECK((*result == 0) == (request.type != UNTOUCHED));

@@ -10,12 +10,12 @@
 #include <unistd.h>
 
 #include "server/calls.h"
-#include "server/control.h"
-#include "util/isolate.h"
 #include "server/metrics.h"
 #include "server/page.h"
 #include "server/status.h"
+#include "util/control.h"
 #include "util/error.h"
+#include "util/isolate.h"
 #include "util/log.h"
 
 /* Whether @path is @root or in it; both are absolute. Then @rest is relative to @root. */

@@ -93,7 +93,7 @@ static int take_request(json_t *value, struct ivs_request *out, struct ivs_error
 	return result;
 }
 
-int ivs_control_parse(const char *line, size_t len, struct ivs_request *out, struct ivs_error *err)
+int ivs_request_parse(const char *line, size_t len, struct ivs_request *out, struct ivs_error *err)
 {
 	json_error_t why;
 	json_t *value;

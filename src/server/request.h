@@ -29,13 +29,13 @@ struct ivs_request {
 };
 
 /**
- * ivs_control_parse() - one line
+ * ivs_request_parse() - one line
  * @len: bytes in it, without the newline; any bytes
  * @out: unchanged unless 0 is returned
  *
  * Return: 0 or IVS_REQUEST_E_BAD, with the reason and what there is.
  */
-IVS_MUST_USE int ivs_control_parse(const char *line, size_t len, struct ivs_request *out,
+IVS_MUST_USE int ivs_request_parse(const char *line, size_t len, struct ivs_request *out,
 				   struct ivs_error *err);
 
 #endif

@@ -39,8 +39,7 @@
 IVS_SYSCALLS(ivs_server_syscalls, IVS_CALL_EPOLL_WAIT, {"epoll_ctl"}, {"read"}, {"close"});
 
 #define EVENTS_MAX 64
-#define OWN_FDS 16u				 /* besides those of clients, and a few to spare */
-#define CONTROL_FDS (1u + IVS_CONTROL_PEERS_MAX) /* its listener and connections */
+#define OWN_FDS 16u /* besides those of clients, and a few to spare */
 #define SELF_FDS 3u /* /proc/self, the directory of metrics, and one to look or write with */
 
 static unsigned int count_own_fds(const struct ivs_server_options *opts)
@@ -48,7 +47,7 @@ static unsigned int count_own_fds(const struct ivs_server_options *opts)
 	unsigned int n = OWN_FDS;
 
 	if (opts->control.path)
-		n += CONTROL_FDS;
+		n += IVS_CONTROL_FDS;
 	if (opts->control.path || opts->metrics)
 		n += SELF_FDS;
 	return n;
@@ -148,9 +147,7 @@ static int open_control(struct ivs_server *server, const struct ivs_server_optio
 	int result = 0;
 
 	if (opts->control.path)
-		result = ivs_control_open(server, &opts->control, err);
-	if (result && server->keep->in_place)
-		ivs_control_close(server);
+		result = ivs_server_open_control(server, &opts->control, err);
 	return do_without(server, result, err);
 }
 
@@ -234,7 +231,7 @@ void ivs_server_free(struct ivs_server *server)
 		return;
 	ivs_server_close_page(server);
 	ivs_listener_close(&server->listener);
-	ivs_control_close(server);
+	ivs_control_close(server->control);
 	ivs_metrics_close(server);
 	for (unsigned int id = 0; id < server->ids_end; id++)
 		ivs_client_free(server->clients[id]);
@@ -248,10 +245,11 @@ void ivs_server_free(struct ivs_server *server)
 
 int ivs_server_list(const struct ivs_server *server, struct ivs_inherited *out)
 {
+	const struct ivs_control *control = server->control;
 	const struct ivs_keep_fds fds = {
 		.region = ivs_region_fd(server->region),
 		.listener = server->listener.fd,
-		.control = ivs_control_listener(server),
+		.control = control ? ivs_control_listener(control)->fd : -1,
 	};
 
 	return ivs_keep_list(server->keep, &fds, server->clients, server->ids_end, out);
@@ -308,7 +306,7 @@ static void run_timers(struct ivs_server *server)
 		[TIMER_ACCEPT] = ivs_server_accept_again,
 		[TIMER_KEEP] = ivs_server_keep_again,
 		[TIMER_REPORT] = ivs_server_report,
-		[TIMER_CONTROL] = ivs_control_accept_again,
+		[TIMER_CONTROL] = ivs_server_accept_control_again,
 		[TIMER_METRICS] = ivs_metrics_update,
 		[TIMER_PUBLISH] = ivs_server_publish,
 	};
@@ -354,7 +352,7 @@ static int serve_round(struct ivs_server *server)
 		else if (tag == TAG_LISTENER)
 			connections = true;
 		else if (tag >= TAG_CONTROL)
-			ivs_control_note(server, tag, events[i].events);
+			ivs_control_note(server->control, tag, events[i].events);
 		else
 			handle_client(server, tag, events[i].events);
 	}
@@ -366,7 +364,7 @@ static int serve_round(struct ivs_server *server)
 		ivs_server_tell_all(server);
 	if (server->timers[TIMER_PUBLISH] == IVS_CLOCK_NEVER)
 		ivs_server_publish(server);
-	ivs_control_serve(server);
+	ivs_server_serve_control(server);
 	return 0;
 }
 

@@ -19,15 +19,11 @@
 /* When the kernel lacks something, and no event will tell when it no longer does. */
 #define RETRY_MS 50
 
-/* Connections to the control socket at a time. */
-#define IVS_CONTROL_PEERS_MAX 8
-
 /* What an epoll event is about: a client's id, or one of these. */
 enum ivs_server_tag {
 	TAG_LISTENER = IDS_MAX,
 	TAG_SIGNAL,
-	TAG_CONTROL,
-	TAG_CONTROL_PEER, /* + 0 to IVS_CONTROL_PEERS_MAX - 1 */
+	TAG_CONTROL, /* the last, because there are IVS_CONTROL_TAGS of it */
 };
 
 /* What is to be done at some time: @timers of the server has when, IVS_CLOCK_NEVER: not. */
