@@ -6,160 +6,23 @@
 #include "server_status.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <jansson.h>
-#include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
+#include "ask.h"
 #include "server_options.h"
-#include "util/clock.h"
+#include "show.h"
 #include "util/error.h"
-#include "util/fd.h"
 #include "util/log.h"
-#include "util/parse.h"
 #include "util/text.h"
 
-#define TIMEOUT_S 5
-#define REPLY_MAX (64u << 20)
-#define CELL_LEN 64
 #define DOORBELLS_SHOWN 16 /* of one client */
 
 /* What is asked; old servers may not know a newer request, and say so. */
 static const char request_text[] = "{\"request\":\"status\",\"doorbells\":true}\n";
-
-enum {
-	E_STATUS = 1, /* the reason is in the struct ivs_error */
-};
-
-/* What was received, NUL-terminated. */
-struct reply {
-	char *text;
-	size_t len;
-	size_t room;
-};
-
-static int not_a_server(const char *path, const char *what, struct ivs_error *err)
-{
-	return ivs_error_set(err, E_STATUS,
-			     "%s %s: is it the control socket (--control) of an ivshmem-server, "
-			     "and not the one for clients?",
-			     path, what);
-}
-
-static int connect_to(const char *path, int *out, struct ivs_error *err)
-{
-	const struct timeval timeout = {.tv_sec = TIMEOUT_S};
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	IVS_OWNED_FD fd = -1;
-
-	if (!*path || strlen(path) >= sizeof(addr.sun_path))
-		return ivs_error_set(err, E_STATUS,
-				     "the socket's path has %zu bytes; 1 to %zu are possible: %s",
-				     strlen(path), sizeof(addr.sun_path) - 1, path);
-	strcpy(addr.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)))
-		return ivs_error_errno(err, errno, "cannot make a socket");
-	if (!connect(fd, (const struct sockaddr *)&addr, sizeof(addr))) {
-		*out = ivs_fd_take(&fd);
-		return 0;
-	}
-	switch (errno) {
-	case ENOENT:
-		return ivs_error_set(err, E_STATUS,
-				     "there is no socket %s: is the server running, with --control "
-				     "%s?",
-				     path, path);
-	case ECONNREFUSED:
-		return ivs_error_set(err, E_STATUS,
-				     "nobody listens at %s: the server has ended without removing "
-				     "it, or it is no socket",
-				     path);
-	case EACCES:
-	case EPERM:
-		return ivs_error_set(err, E_STATUS,
-				     "not allowed to ask at %s: its permissions say who is "
-				     "(--control-mode, --control-group of the server)",
-				     path);
-	case EAGAIN:
-		return not_a_server(path, "does not accept a connection in 5 s", err);
-	case EPROTOTYPE:
-		return not_a_server(path, "is a socket of another type", err);
-	default:
-		return ivs_error_errno(err, errno, "cannot connect to %s", path);
-	}
-}
-
-/* Return: whether there is room for more. */
-static bool make_room(struct reply *reply)
-{
-	size_t room = reply->room ? reply->room * 2 : 65536;
-	char *bigger;
-
-	if (reply->len + 1 < reply->room)
-		return true;
-	bigger = room > REPLY_MAX ? NULL : realloc(reply->text, room);
-	if (!bigger)
-		return false;
-	reply->text = bigger;
-	reply->room = room;
-	return true;
-}
-
-/* Until the newline, which is cut off. */
-static int read_reply(int fd, const char *path, struct reply *reply, struct ivs_error *err)
-{
-	int64_t deadline = ivs_clock_deadline(TIMEOUT_S * 1000);
-	struct pollfd wait = {.fd = fd, .events = POLLIN};
-
-	for (;;) {
-		char *end;
-		ssize_t n;
-
-		if (poll(&wait, 1, ivs_clock_left_ms(deadline)) == 0)
-			return not_a_server(path, "did not answer in 5 s", err);
-		if (!make_room(reply))
-			return not_a_server(path, "answers without an end", err);
-		n = recv(fd, reply->text + reply->len, reply->room - reply->len - 1, MSG_DONTWAIT);
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (n <= 0)
-			return ivs_error_set(err, E_STATUS,
-					     "the server at %s ended the connection before its "
-					     "reply was complete",
-					     path);
-		end = memchr(reply->text + reply->len, '\n', (size_t)n);
-		reply->len += (size_t)n;
-		reply->text[reply->len] = '\0';
-		if (*reply->text != '{')
-			return not_a_server(path, "answers something else", err);
-		if (end) {
-			*end = '\0';
-			reply->len = (size_t)(end - reply->text);
-			return 0;
-		}
-	}
-}
-
-static int ask(const char *path, struct reply *reply, struct ivs_error *err)
-{
-	IVS_OWNED_FD fd = -1;
-	int result;
-
-	result = connect_to(path, &fd, err);
-	if (result)
-		return result;
-	/* Whoever closes at once may have said why: that is read first. */
-	if (send(fd, request_text, sizeof(request_text) - 1, MSG_NOSIGNAL) < 0 && errno != EPIPE &&
-	    errno != ECONNRESET)
-		return ivs_error_errno(err, errno, "cannot ask at %s", path);
-	return read_reply(fd, path, reply, err);
-}
 
 enum column {
 	COLUMN_ID,
@@ -195,20 +58,6 @@ struct row {
 	char doorbells[DOORBELLS_SHOWN * 21 + 32];
 };
 
-/* A member as text fit for a terminal: "-" if it is not there. */
-static const char *show(const json_t *object, const char *key, char *out, size_t out_len)
-{
-	const json_t *value = json_object_get(object, key);
-
-	if (json_is_string(value))
-		return ivs_text_shown(json_string_value(value), out, out_len);
-	if (json_is_integer(value))
-		snprintf(out, out_len, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-	else
-		snprintf(out, out_len, "%s", json_is_null(value) ? "none" : "-");
-	return out;
-}
-
 static void show_program(const json_t *peer, char out[CELL_LEN])
 {
 	char path[64];
@@ -239,18 +88,6 @@ static void show_user(const json_t *peer, char out[CELL_LEN])
 		ivs_text_shown(user->pw_name, out, CELL_LEN);
 	else
 		show(peer, "uid", out, CELL_LEN);
-}
-
-/* Without the fraction: "2024-05-31T12:34:56Z" */
-static const char *show_time(const json_t *object, const char *key, char out[CELL_LEN])
-{
-	char *dot;
-
-	show(object, key, out, CELL_LEN);
-	dot = strchr(out, '.');
-	if (dot)
-		strcpy(dot, "Z");
-	return out;
 }
 
 static void show_doorbells(const json_t *peer, char *out, size_t out_len)
@@ -355,15 +192,6 @@ static void print_reasons(const char *what, json_t *reasons)
 	fputs(*gap == ',' ? ")" : "", stdout);
 }
 
-static const char *show_size(const json_t *object, const char *key, char out[IVS_SIZE_TEXT_LEN])
-{
-	const json_t *value = json_object_get(object, key);
-
-	if (!json_is_integer(value))
-		return "-";
-	return ivs_size_text((uint64_t)json_integer_value(value), out);
-}
-
 static void print_region(const json_t *region)
 {
 	bool sealed = json_is_true(json_object_get(region, "sealed"));
@@ -430,25 +258,17 @@ static int print_status(const json_t *status, struct ivs_error *err)
 	return print_peers(json_object_get(status, "peers"), err);
 }
 
-static int print_reply(const char *path, const struct reply *reply, bool json,
+static int print_reply(const struct ask *ask, const struct reply *reply, bool json,
 		       struct ivs_error *err)
 {
-	json_t *status = json_loadb(reply->text, reply->len, 0, NULL);
-	const json_t *reason = json_object_get(status, "error");
-	char text[CELL_LEN * 4];
 	int result;
 
-	if (json_is_string(reason))
-		result = ivs_error_set(
-			err, E_STATUS, "the server at %s says: %s", path,
-			ivs_text_shown(json_string_value(reason), text, sizeof(text)));
-	else if (!json_is_array(json_object_get(status, "peers")))
-		result = not_a_server(path, "answers something else", err);
+	if (!json_is_array(json_object_get(reply->json, "peers")))
+		result = ask_doubt(ask, "answers something else", err);
 	else if (json)
 		result = puts(reply->text) < 0 ? -errno : 0;
 	else
-		result = print_status(status, err);
-	json_decref(status);
+		result = print_status(reply->json, err);
 	if (!result && fflush(stdout))
 		result = ivs_error_errno(err, errno, "cannot print the status");
 	return result;
@@ -456,14 +276,20 @@ static int print_reply(const char *path, const struct reply *reply, bool json,
 
 int show_status(const char *path, bool json)
 {
-	struct reply reply = {0};
+	const struct ask ask = {
+		.path = path,
+		.program = "an " PROGRAM,
+		.what = "server",
+		.others = "clients",
+	};
 	struct ivs_error err = {0};
+	struct reply reply;
 	int result;
 
-	result = ask(path, &reply, &err);
+	result = ask_request(&ask, request_text, &reply, &err);
 	if (!result)
-		result = print_reply(path, &reply, json, &err);
-	free(reply.text);
+		result = print_reply(&ask, &reply, json, &err);
+	reply_deinit(&reply);
 	if (result)
 		ivs_log(IVS_LOG_ERROR, "%s", err.text);
 	return result ? STATUS_FAILED : 0;

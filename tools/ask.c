@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ask.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "util/clock.h"
+#include "util/error.h"
+#include "util/fd.h"
+#include "util/text.h"
+
+#define TIMEOUT_S 5
+#define REPLY_MAX (64u << 20)
+
+int ask_doubt(const struct ask *ask, const char *does, struct ivs_error *err)
+{
+	return ivs_error_set(err, ASK_E_FAILED,
+			     "%s %s: is it the control socket (--control) of %s, and not the one "
+			     "for %s?",
+			     ask->path, does, ask->program, ask->others);
+}
+
+/* After connect(2), whose errno is as it left it. */
+static int cannot_connect(const struct ask *ask, struct ivs_error *err)
+{
+	const char *path = ask->path;
+
+	switch (errno) {
+	case ENOENT:
+		return ivs_error_set(err, ASK_E_FAILED,
+				     "there is no socket %s: is the %s running, with --control "
+				     "%s?",
+				     path, ask->what, path);
+	case ECONNREFUSED:
+		return ivs_error_set(err, ASK_E_FAILED,
+				     "nobody listens at %s: the %s has ended without removing "
+				     "it, or it is no socket",
+				     path, ask->what);
+	case EACCES:
+	case EPERM:
+		return ivs_error_set(err, ASK_E_FAILED,
+				     "not allowed to ask at %s: its permissions say who is "
+				     "(--control-mode, --control-group of the %s)",
+				     path, ask->what);
+	case EAGAIN:
+		return ask_doubt(ask, "does not accept a connection in 5 s", err);
+	case EPROTOTYPE:
+		return ask_doubt(ask, "is a socket of another type", err);
+	default:
+		return ivs_error_errno(err, errno, "cannot connect to %s", path);
+	}
+}
+
+static int connect_to(const struct ask *ask, int *out, struct ivs_error *err)
+{
+	const struct timeval timeout = {.tv_sec = TIMEOUT_S};
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	const char *path = ask->path;
+	IVS_OWNED_FD fd = -1;
+
+	if (!*path || strlen(path) >= sizeof(addr.sun_path))
+		return ivs_error_set(err, ASK_E_FAILED,
+				     "the socket's path has %zu bytes; 1 to %zu are possible: %s",
+				     strlen(path), sizeof(addr.sun_path) - 1, path);
+	strcpy(addr.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)))
+		return ivs_error_errno(err, errno, "cannot make a socket");
+	if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)))
+		return cannot_connect(ask, err);
+	*out = ivs_fd_take(&fd);
+	return 0;
+}
+
+/* For more, and a NUL. Return: whether there is. */
+static bool make_room(struct reply *reply, size_t *room)
+{
+	size_t more = *room ? *room * 2 : 65536;
+	char *bigger;
+
+	if (reply->len + 1 < *room)
+		return true;
+	bigger = more > REPLY_MAX ? NULL : realloc(reply->text, more);
+	if (!bigger)
+		return false;
+	reply->text = bigger;
+	*room = more;
+	return true;
+}
+
+/* Until the newline, which is cut off. */
+static int receive(const struct ask *ask, int fd, struct reply *reply, struct ivs_error *err)
+{
+	int64_t deadline = ivs_clock_deadline(TIMEOUT_S * 1000);
+	struct pollfd wait = {.fd = fd, .events = POLLIN};
+	size_t room = 0;
+
+	for (;;) {
+		char *end;
+		ssize_t n;
+
+		if (poll(&wait, 1, ivs_clock_left_ms(deadline)) == 0)
+			return ask_doubt(ask, "did not answer in 5 s", err);
+		if (!make_room(reply, &room))
+			return ask_doubt(ask, "answers without an end", err);
+		n = recv(fd, reply->text + reply->len, room - reply->len - 1, MSG_DONTWAIT);
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (n <= 0)
+			return ivs_error_set(err, ASK_E_FAILED,
+					     "the %s at %s ended the connection before its "
+					     "reply was complete",
+					     ask->what, ask->path);
+		end = memchr(reply->text + reply->len, '\n', (size_t)n);
+		reply->len += (size_t)n;
+		reply->text[reply->len] = '\0';
+		if (*reply->text != '{')
+			return ask_doubt(ask, "answers something else", err);
+		if (end) {
+			*end = '\0';
+			reply->len = (size_t)(end - reply->text);
+			return 0;
+		}
+	}
+}
+
+static int parse(const struct ask *ask, struct reply *reply, struct ivs_error *err)
+{
+	const char *reason;
+	char text[256];
+
+	reply->json = json_loadb(reply->text, reply->len, 0, NULL);
+	if (!reply->json)
+		return ask_doubt(ask, "answers something else", err);
+	reason = json_string_value(json_object_get(reply->json, "error"));
+	if (!reason)
+		return 0;
+	return ivs_error_set(err, ASK_E_FAILED, "the %s at %s says: %s", ask->what, ask->path,
+			     ivs_text_shown(reason, text, sizeof(text)));
+}
+
+int ask_request(const struct ask *ask, const char *request, struct reply *reply,
+		struct ivs_error *err)
+{
+	IVS_OWNED_FD fd = -1;
+	int result;
+
+	*reply = (struct reply){0};
+	result = connect_to(ask, &fd, err);
+	if (result)
+		return result;
+	/* Whoever closes at once may have said why: that is read first. */
+	if (send(fd, request, strlen(request), MSG_NOSIGNAL) < 0 && errno != EPIPE &&
+	    errno != ECONNRESET)
+		return ivs_error_errno(err, errno, "cannot ask at %s", ask->path);
+	result = receive(ask, fd, reply, err);
+	return result ? result : parse(ask, reply, err);
+}
+
+void reply_deinit(struct reply *reply)
+{
+	free(reply->text);
+	json_decref(reply->json);
+	*reply = (struct reply){0};
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "show.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "util/text.h"
+
+const char *show(const json_t *object, const char *key, char *out, size_t out_len)
+{
+	const json_t *value = json_object_get(object, key);
+
+	if (json_is_string(value))
+		return ivs_text_shown(json_string_value(value), out, out_len);
+	if (json_is_integer(value))
+		snprintf(out, out_len, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	else
+		snprintf(out, out_len, "%s", json_is_null(value) ? "none" : "-");
+	return out;
+}
+
+const char *show_time(const json_t *object, const char *key, char out[CELL_LEN])
+{
+	char *dot;
+
+	show(object, key, out, CELL_LEN);
+	dot = strchr(out, '.');
+	if (dot)
+		strcpy(dot, "Z");
+	return out;
+}
+
+const char *show_size(const json_t *object, const char *key, char out[IVS_SIZE_TEXT_LEN])
+{
+	const json_t *value = json_object_get(object, key);
+
+	if (!json_is_integer(value))
+		return "-";
+	return ivs_size_text((uint64_t)json_integer_value(value), out);
+}
