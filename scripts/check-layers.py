@@ -21,6 +21,7 @@ MAY_INCLUDE = {
     "channel": {"util"},
     "device": {"util"},
     "vfio_user": {"device", "util"},
+    "slot": {"device", "vfio_user", "peer", "wire", "region", "util"},
 }
 
 #: Bytes or events in, effects out: no system call, no clock, no global.

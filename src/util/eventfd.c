@@ -9,6 +9,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+IVS_SYSCALLS(ivs_eventfd_syscalls, {"poll"}, {"ppoll"}, {"write"}, {"read"}, {"preadv2"},
+	     {"readlink"}, {"readlinkat"});
+
 bool ivs_eventfd_is(int fd)
 {
 	static const char eventfd_name[] = "anon_inode:[eventfd]";

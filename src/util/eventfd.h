@@ -6,6 +6,9 @@
 #include <stdbool.h>
 
 #include "ivshmem/api.h"
+#include "util/syscalls.h"
+
+extern const struct ivs_syscall ivs_eventfd_syscalls[];
 
 /**
  * ivs_eventfd_is() - whether @fd is an eventfd

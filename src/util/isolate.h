@@ -15,6 +15,7 @@
 #include "util/syscalls.h"
 
 #define IVS_ISOLATE_LISTS_MAX 16
+#define IVS_ISOLATE_NAMES_MAX 65
 
 enum ivs_isolate_error {
 	IVS_ISOLATE_E_LACKS = 200, /* this build has no filter */
@@ -39,7 +40,7 @@ struct ivs_isolate_options {
 	bool filter;
 	const struct ivs_syscall *const *always;
 	const struct ivs_syscall *lists[IVS_ISOLATE_LISTS_MAX];
-	const char *names[6];
+	const char *names[IVS_ISOLATE_NAMES_MAX + 1];
 	const char *in_force;
 };
 

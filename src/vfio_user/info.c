@@ -79,7 +79,7 @@ static void describe_memory(struct ivs_vfio_user *session, uint8_t *out)
 		flags = IVS_VFU_REGION_R;
 	ivs_vfu_put64(out + 16, session->memory.len);
 	/* A copy, because the reply may leave later, when the memory is another. */
-	if (file->fd >= 0 && session->takes_fds)
+	if (file->fd >= 0 && session->takes_fds && !file->trapped)
 		session->connection.out_fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
 	if (session->connection.out_fd >= 0) {
 		flags |= IVS_VFU_REGION_MMAP;

@@ -33,6 +33,9 @@ enum ivs_vfio_user_error {
  *            close, until it is given another. Opened read-only if not @writable.
  * @offset:   of BAR 2's first byte in @fd, a multiple of its page
  * @writable: the guest may write
+ * @trapped:  the client is not given it to map, so that each access is a message here. Then a guest
+ *            that writes to what it may only read does no harm to itself: QEMU 11.1 ends at a store to what
+ *            it has mapped only to be read
  *
  * Its length is the device's. The client maps it when it connects: what was not there then, or was
  * replaced, it reaches message by message (slower) until it connects anew.
@@ -41,6 +44,7 @@ struct ivs_vfio_user_memory {
 	int fd;
 	uint64_t offset;
 	bool writable;
+	bool trapped;
 };
 
 /**

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "slot/loop.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <time.h>
+
+#include "slot/state.h"
+#include "slot/status.h"
+#include "util/control.h"
+#include "util/error.h"
+#include "util/fd.h"
+
+IVS_SYSCALLS(ivs_slot_loop_syscalls, IVS_CALL_EPOLL_WAIT, {"epoll_ctl"}, {"read"}, {"close"});
+
+#define EVENTS_MAX 64
+
+enum {
+	TAG_SIGNAL = SLOT_TAGS * IVS_SLOTS_MAX,
+	TAG_CONTROL, /* and those above it */
+};
+
+/**
+ * struct ivs_slot_loop - the slots, and what they wait on
+ * @signo:   that came; 0: none yet
+ * @control: the control socket, or NULL
+ */
+struct ivs_slot_loop {
+	struct ivs_slot_loop_options opts;
+	int epoll;
+	int signo;
+	struct ivs_control *control;
+};
+
+static int watch_signals(struct ivs_slot_loop *loop)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u32 = TAG_SIGNAL};
+
+	return epoll_ctl(loop->epoll, EPOLL_CTL_ADD, loop->opts.signal_fd, &event) ? -errno : 0;
+}
+
+static int answer(void *context, const char *line, size_t len, char **text, size_t *text_len)
+{
+	const struct ivs_slot_loop *loop = context;
+
+	return ivs_slot_answer(loop->opts.slots, loop->opts.slots_n, line, len, text, text_len);
+}
+
+static int open_control(struct ivs_slot_loop *loop, struct ivs_error *err)
+{
+	const struct ivs_control_options opts = {
+		.listener = &loop->opts.control,
+		.epoll = loop->epoll,
+		.tag = TAG_CONTROL,
+		.answer = answer,
+		.context = loop,
+	};
+
+	tzset(); /* now, because it reads a file */
+	return loop->opts.control.path ? ivs_control_open(&opts, &loop->control, err) : 0;
+}
+
+int ivs_slot_loop_new(const struct ivs_slot_loop_options *opts, struct ivs_slot_loop **out,
+		      struct ivs_error *err)
+{
+	struct ivs_slot_loop *loop = calloc(1, sizeof(*loop));
+	int result = 0;
+
+	if (!loop)
+		return ivs_error_errno(err, ENOMEM, "cannot serve");
+	loop->opts = *opts;
+	loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+	result = loop->epoll < 0 ? -errno : watch_signals(loop);
+	for (unsigned int i = 0; i < opts->slots_n && !result; i++)
+		result = ivs_slot_begin(opts->slots[i], loop->epoll, i * SLOT_TAGS);
+	if (result)
+		ivs_error_errno(err, -result, "cannot watch the sockets");
+	else
+		result = open_control(loop, err);
+	if (result) {
+		ivs_slot_loop_free(loop);
+		return result;
+	}
+	*out = loop;
+	return 0;
+}
+
+void ivs_slot_loop_free(struct ivs_slot_loop *loop)
+{
+	if (!loop)
+		return;
+	ivs_control_close(loop->control);
+	ivs_fd_close(&loop->epoll);
+	free(loop);
+}
+
+static void take_signal(struct ivs_slot_loop *loop)
+{
+	struct signalfd_siginfo info;
+
+	if (read(loop->opts.signal_fd, &info, sizeof(info)) == sizeof(info))
+		loop->signo = (int)info.ssi_signo;
+}
+
+static void handle(struct ivs_slot_loop *loop, const struct epoll_event *event)
+{
+	const uint32_t tag = event->data.u32;
+
+	if (tag == TAG_SIGNAL)
+		take_signal(loop);
+	else if (tag >= TAG_CONTROL)
+		ivs_control_note(loop->control, tag, event->events);
+	else
+		ivs_slot_handle(loop->opts.slots[tag / SLOT_TAGS], tag % SLOT_TAGS);
+}
+
+/* Whether somebody is there, or can still come. */
+static bool has_work(const struct ivs_slot_loop *loop)
+{
+	for (unsigned int i = 0; i < loop->opts.slots_n; i++) {
+		if (!loop->opts.slots[i]->ended)
+			return true;
+	}
+	return false;
+}
+
+static int64_t next_deadline(const struct ivs_slot_loop *loop)
+{
+	int64_t next = loop->control ? ivs_control_deadline(loop->control) : IVS_CLOCK_NEVER;
+
+	for (unsigned int i = 0; i < loop->opts.slots_n; i++) {
+		const int64_t its = ivs_slot_deadline(loop->opts.slots[i]);
+
+		if (its < next)
+			next = its;
+	}
+	return next;
+}
+
+/* What is due, and then who asks how we are: the VMMs come first. */
+static void finish_round(struct ivs_slot_loop *loop)
+{
+	for (unsigned int i = 0; i < loop->opts.slots_n; i++)
+		ivs_slot_tick(loop->opts.slots[i]);
+	if (!loop->control)
+		return;
+	if (!ivs_clock_left_ms(ivs_control_deadline(loop->control)))
+		ivs_control_accept_again(loop->control);
+	ivs_control_serve(loop->control);
+}
+
+int ivs_slot_loop_run(struct ivs_slot_loop *loop, int *signo)
+{
+	struct epoll_event events[EVENTS_MAX];
+	int n;
+
+	while (!loop->signo && has_work(loop)) {
+		n = epoll_wait(loop->epoll, events, EVENTS_MAX,
+			       ivs_clock_left_ms(next_deadline(loop)));
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		for (int i = 0; i < n; i++)
+			handle(loop, &events[i]);
+		finish_round(loop);
+	}
+	*signo = loop->signo;
+	return 0;
+}

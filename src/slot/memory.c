@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What BAR 2 shows: a whole region or a window of it, to be written or only to be read. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "slot/state.h"
+#include "util/error.h"
+#include "util/fd.h"
+#include "util/parse.h"
+
+/* When a server brings the region, also later. */
+IVS_SYSCALLS(ivs_slot_memory_syscalls, IVS_CALL_FSTAT, {"fstatfs"}, {"fstatfs64"}, {"close"});
+IVS_SYSCALLS(ivs_slot_memory_ro_syscalls, IVS_CALL_OPEN_TO_READ);
+
+#define PAGE_LEN 4096 /* the least that BAR 2 has */
+
+/* What a mapping's offset and length are multiples of. */
+static uint64_t page_len_of(int fd)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) || fs.f_type != HUGETLBFS_MAGIC)
+		return PAGE_LEN;
+	return (uint64_t)fs.f_bsize;
+}
+
+/* Whether a VMM can map BAR 2, of @len bytes, from what is in @fd. Return: NULL, or why not. */
+static const char *why_not(const struct ivs_slot *slot, int fd, uint64_t len, uint64_t region_len)
+{
+	const uint64_t offset = slot->opts.window.offset;
+
+	if (!ivs_is_power_of_two(len) || len < PAGE_LEN)
+		return "what a device shows is a power of two of at least 4K: choose a part of it "
+		       "with --window";
+	if (len > region_len || offset > region_len - len)
+		return "the region ends before that";
+	if ((offset | len) % page_len_of(fd))
+		return "offset and length must be multiples of the region's pages";
+	return NULL;
+}
+
+/* How long BAR 2 is, once and for all. */
+static int measure(struct ivs_slot *slot, int fd, uint64_t region_len, struct ivs_error *err)
+{
+	uint64_t len = slot->opts.device.memory_len;
+	char shown[IVS_SIZE_TEXT_LEN];
+	char all[IVS_SIZE_TEXT_LEN];
+	const char *why;
+
+	if (!len)
+		len = slot->opts.window.len ? slot->opts.window.len : region_len;
+	why = why_not(slot, fd, len, region_len);
+	if (why)
+		return ivs_error_set(err, IVS_SLOT_E_OPTIONS,
+				     "cannot show %s from offset %" PRIu64 " of a region of %s: %s",
+				     ivs_size_text(len, shown), slot->opts.window.offset,
+				     ivs_size_text(region_len, all), why);
+	slot->opts.device.memory_len = len;
+	return 0;
+}
+
+/* An fd that cannot be mapped writable by whoever gets it. */
+static int reopen_read_only(int fd, struct ivs_error *err)
+{
+	char path[40];
+	int again;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, O_RDONLY | O_CLOEXEC);
+	return again < 0 ? ivs_error_errno(err, errno, "cannot open the region to be only read")
+			 : again;
+}
+
+static int take(struct ivs_slot *slot, int *fd, struct ivs_error *err)
+{
+	struct stat st;
+	int result;
+
+	if (fstat(*fd, &st))
+		return ivs_error_errno(err, errno, "cannot look at the region");
+	result = measure(slot, *fd, (uint64_t)st.st_size, err);
+	if (result)
+		return result;
+	if (slot->opts.access != IVS_SLOT_WRITES) {
+		int again = reopen_read_only(*fd, err);
+
+		if (again < 0)
+			return again;
+		ivs_fd_close(fd);
+		*fd = again;
+	}
+	ivs_fd_close(&slot->memory.fd);
+	slot->memory.fd = ivs_fd_take(fd);
+	slot->memory.st = st;
+	return 0;
+}
+
+int ivs_slot_memory_open(struct ivs_slot *slot, struct ivs_error *err)
+{
+	IVS_OWNED_FD fd = -1;
+	int result;
+
+	result = ivs_region_open(slot->opts.region, &slot->opts.region_opts, &slot->memory.region,
+				 err);
+	if (result)
+		return result;
+	fd = fcntl(ivs_region_fd(slot->memory.region), F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return ivs_error_errno(err, errno, "cannot keep the region open");
+	return take(slot, &fd, err);
+}
+
+int ivs_slot_memory_take(struct ivs_slot *slot, int *fd, struct ivs_error *err)
+{
+	return take(slot, fd, err);
+}
+
+bool ivs_slot_memory_is(const struct ivs_slot *slot, int fd)
+{
+	struct stat st;
+
+	return slot->memory.fd >= 0 && !fstat(fd, &st) && st.st_dev == slot->memory.st.st_dev &&
+	       st.st_ino == slot->memory.st.st_ino;
+}
+
+void ivs_slot_memory_close(struct ivs_slot *slot)
+{
+	ivs_fd_close(&slot->memory.fd);
+	ivs_region_close(slot->memory.region);
+	slot->memory.region = NULL;
+}
+
+struct ivs_vfio_user_memory ivs_slot_memory_of(const struct ivs_slot *slot)
+{
+	return (struct ivs_vfio_user_memory){
+		.fd = slot->memory.fd,
+		.offset = slot->opts.window.offset,
+		.writable = slot->opts.access == IVS_SLOT_WRITES,
+		.trapped = slot->opts.access == IVS_SLOT_READS_TRAPPED,
+	};
+}

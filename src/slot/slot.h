@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A slot: one device, the socket at which a VMM plugs it in, and what is behind it: a plain region, or
+ * an ivshmem-server of which the device is a client.
+ *
+ * Nothing here waits but ivs_slot_open(). The loop (slot/loop.h) runs it.
+ */
+#ifndef IVS_SLOT_SLOT_H
+#define IVS_SLOT_SLOT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "device/device.h"
+#include "ivshmem/region.h"
+#include "util/listener.h"
+#include "vfio_user/session.h"
+
+enum ivs_slot_error {
+	IVS_SLOT_E_OPTIONS = 1, /* they make no device; or they do not fit the region */
+	IVS_SLOT_E_SERVER,	/* the server is not there, or not what was expected */
+	IVS_SLOT_E_SOCKET,	/* the socket that was inherited is none */
+};
+
+/**
+ * enum ivs_slot_role - may a VMM migrate the device
+ * @IVS_SLOT_AUTO: as QEMU before 4.0: the master is who has id 0, or no server
+ */
+enum ivs_slot_role {
+	IVS_SLOT_PEER,
+	IVS_SLOT_MASTER,
+	IVS_SLOT_AUTO,
+};
+
+/**
+ * enum ivs_slot_access - what a VM may do with the memory
+ * @IVS_SLOT_READS:         it has it mapped, to be read; the VMM may end if its guest writes
+ * @IVS_SLOT_READS_TRAPPED: each access comes as a message; a write has no effect
+ */
+enum ivs_slot_access {
+	IVS_SLOT_WRITES,
+	IVS_SLOT_READS,
+	IVS_SLOT_READS_TRAPPED,
+};
+
+/**
+ * struct ivs_slot_options - which device, and where; the strings must outlive the slot
+ * @socket:      where it listens; path NULL: at @socket_fd
+ * @socket_fd:   a socket that was inherited: one that listens, or is connected to a VMM
+ * @device:      memory_len is found out, but for revision 0 with a server: there it is what BAR 2 has
+ * @server:      path of an ivshmem-server's socket; NULL: none, but a region
+ * @region:      address of a region; NULL with a server
+ * @region_opts: for @region
+ * @late:        go on without the server until it is there (revision 0); else it must be there
+ * @window:      the part of the region that the VM gets; all 0: the whole
+ * @access:      what the VM may do with it
+ */
+struct ivs_slot_options {
+	struct ivs_listener_options socket;
+	int socket_fd;
+	struct ivs_device_options device;
+	const char *server;
+	const char *region;
+	struct ivs_region_options region_opts;
+	bool late;
+	struct {
+		uint64_t offset;
+		uint64_t len;
+	} window;
+	enum ivs_slot_access access;
+	enum ivs_slot_role role;
+};
+
+struct ivs_slot;
+
+/**
+ * ivs_slot_open() - everything that there is before a VMM comes; waits up to 5 s for a server
+ *
+ * Return: 0, IVS_SLOT_E_*, IVS_DEVICE_E_OPTIONS, IVS_REGION_E_*, IVS_LISTENER_E_*, -errno; what it is
+ * about is in @err.
+ */
+IVS_MUST_USE int ivs_slot_open(const struct ivs_slot_options *opts, struct ivs_slot **out,
+			       struct ivs_error *err);
+
+/** ivs_slot_close() - the VMM loses its device. NULL is fine. */
+void ivs_slot_close(struct ivs_slot *slot);
+
+/** ivs_slot_name() - how it is called in the log: the path of its socket */
+const char *ivs_slot_name(const struct ivs_slot *slot);
+
+/** ivs_slot_options() - as they were given */
+const struct ivs_slot_options *ivs_slot_options(const struct ivs_slot *slot);
+
+#endif

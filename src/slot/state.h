@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The inside of a slot, for the files that make it: slot.c, memory.c, upstream.c, loop.c, status.c. */
+#ifndef IVS_SLOT_STATE_H
+#define IVS_SLOT_STATE_H
+
+#include <sys/epoll.h>
+#include <sys/stat.h>
+
+#include "peer/link.h"
+#include "slot/slot.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "wire/codec.h"
+
+/* What an epoll event is about: the slot's first tag, and one of these. */
+enum ivs_slot_tag {
+	SLOT_LISTENER,
+	SLOT_SESSION,
+	SLOT_LINK,
+	SLOT_VECTOR, /* + number */
+	SLOT_TAGS = 4096,
+};
+
+/**
+ * enum ivs_upstream_state - the slot and its server
+ * @UPSTREAM_NONE:    there is none: a plain region
+ * @UPSTREAM_LOST:    it is tried again and again
+ * @UPSTREAM_GREETED: connected; the region has not come yet
+ * @UPSTREAM_JOINED:  a peer among peers
+ * @UPSTREAM_FOREIGN: it has another region than the one that the VM has; tried again when the VM has gone
+ */
+enum ivs_upstream_state {
+	UPSTREAM_NONE,
+	UPSTREAM_LOST,
+	UPSTREAM_GREETED,
+	UPSTREAM_JOINED,
+	UPSTREAM_FOREIGN,
+};
+
+/**
+ * struct ivs_upstream - the server of which the device is a client
+ * @vectors:     one's own, in order; -1 at the end
+ * @retry_ns:    when to try again, ivs_clock_ns() time
+ * @since_ms:    when the state was entered, ms since 1970
+ * @joins:       how often it became a peer
+ * @last_id:     the id that it had last; -1: none yet
+ * @problem:     why it is not a peer
+ */
+struct ivs_upstream {
+	enum ivs_upstream_state state;
+	struct ivs_link link;
+	int vectors[IVS_DEVICE_VECTORS_LIMIT];
+	unsigned int vectors_n;
+	int64_t retry_ns;
+	int64_t since_ms;
+	uint64_t joins;
+	int last_id;
+	struct ivs_error problem;
+};
+
+/**
+ * struct ivs_slot_memory - what BAR 2 shows
+ * @fd:     of the region, read-only if the VM may only read; -1: none yet
+ * @region: if it is ours to have opened
+ * @st:     which file it is
+ */
+struct ivs_slot_memory {
+	int fd;
+	struct ivs_region *region;
+	struct stat st;
+};
+
+/**
+ * struct ivs_slot_totals - since the slot was opened
+ * @rung:    doorbells that peers rang here
+ * @lost:    doorbells of the guest for whom nobody was there
+ * @turned:  away, because a VMM was there already
+ */
+struct ivs_slot_totals {
+	uint64_t rung;
+	uint64_t lost;
+	uint64_t turned;
+};
+
+/**
+ * struct ivs_slot - one
+ * @epoll:   the loop's; -1: not in one yet
+ * @tag:     the first of its SLOT_TAGS tags there
+ * @accept_ns: when to accept again; IVS_CLOCK_NEVER: accepting
+ * @ended:   the VMM on an inherited connection is gone: nobody can come any more
+ */
+struct ivs_slot {
+	struct ivs_slot_options opts;
+	char name[sizeof(((struct ivs_listener *)0)->path)];
+	int epoll;
+	uint32_t tag;
+	struct ivs_listener listener;
+	struct ivs_device device;
+	struct ivs_vfio_user *session;
+	struct ivs_slot_memory memory;
+	struct ivs_upstream upstream;
+	struct ivs_slot_totals totals;
+	struct ivs_log_limit limit;
+	int64_t accept_ns;
+	bool ended;
+};
+
+extern const struct ivs_syscall ivs_slot_syscalls[];
+extern const struct ivs_syscall ivs_slot_memory_syscalls[];
+extern const struct ivs_syscall ivs_slot_memory_ro_syscalls[];
+extern const struct ivs_syscall ivs_upstream_syscalls[];
+
+/** ivs_slot_watch() - have the loop's epoll watch @fd. Return: 0 or -errno. */
+IVS_MUST_USE int ivs_slot_watch(struct ivs_slot *slot, int fd, uint32_t tag);
+
+/** ivs_slot_begin() - be in a loop: its @epoll, and the first of the slot's tags. Return: 0, -errno. */
+IVS_MUST_USE int ivs_slot_begin(struct ivs_slot *slot, int epoll, uint32_t tag);
+
+/** ivs_slot_is_master() - whether a VMM may migrate the device */
+bool ivs_slot_is_master(const struct ivs_slot *slot);
+
+/** ivs_slot_handle() - an event with one of the slot's tags, less the first */
+void ivs_slot_handle(struct ivs_slot *slot, uint32_t tag);
+
+/** ivs_slot_deadline() - when ivs_slot_tick() is due, ivs_clock_ns() time; IVS_CLOCK_NEVER */
+int64_t ivs_slot_deadline(const struct ivs_slot *slot);
+
+/** ivs_slot_tick() - what is due by now */
+void ivs_slot_tick(struct ivs_slot *slot);
+
+/*
+ * memory.c. Return: 0, IVS_SLOT_E_OPTIONS, IVS_REGION_E_*, -errno.
+ */
+
+/** ivs_slot_memory_open() - the region of the options, for good */
+IVS_MUST_USE int ivs_slot_memory_open(struct ivs_slot *slot, struct ivs_error *err);
+
+/** ivs_slot_memory_take() - that of a server instead of any that there was; @fd is set to -1 */
+IVS_MUST_USE int ivs_slot_memory_take(struct ivs_slot *slot, int *fd, struct ivs_error *err);
+
+/** ivs_slot_memory_is() - whether @fd is the file that is there already */
+bool ivs_slot_memory_is(const struct ivs_slot *slot, int fd);
+
+void ivs_slot_memory_close(struct ivs_slot *slot);
+
+/** ivs_slot_memory_of() - for the session */
+struct ivs_vfio_user_memory ivs_slot_memory_of(const struct ivs_slot *slot);
+
+/* upstream.c */
+
+/** ivs_upstream_open() - be a peer, within 5 s. Return: 0, IVS_SLOT_E_SERVER, or as memory.c. */
+IVS_MUST_USE int ivs_upstream_open(struct ivs_slot *slot, struct ivs_error *err);
+
+/** ivs_upstream_begin() - watch what there is by now. Return: 0 or -errno. */
+IVS_MUST_USE int ivs_upstream_begin(struct ivs_slot *slot);
+
+/** ivs_upstream_hear() - the server has said something */
+void ivs_upstream_hear(struct ivs_slot *slot);
+
+/** ivs_upstream_rung() - so is vector @vector */
+void ivs_upstream_rung(struct ivs_slot *slot, unsigned int vector);
+
+/** ivs_upstream_ring() - the guest rings */
+void ivs_upstream_ring(struct ivs_slot *slot, unsigned int peer, unsigned int vector);
+
+/** ivs_upstream_deadline() - when ivs_upstream_retry() is due; IVS_CLOCK_NEVER */
+int64_t ivs_upstream_deadline(const struct ivs_slot *slot);
+
+/** ivs_upstream_retry() - try to be a peer again */
+void ivs_upstream_retry(struct ivs_slot *slot);
+
+/** ivs_upstream_vmm_gone() - nobody has the memory mapped any more */
+void ivs_upstream_vmm_gone(struct ivs_slot *slot);
+
+void ivs_upstream_close(struct ivs_slot *slot);
+
+#endif

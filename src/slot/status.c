@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "slot/status.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "slot/state.h"
+#include "util/text.h"
+
+#define TEXT_MAX 4352 /* a path and a prefix, or a struct ivs_error */
+
+/* Paths may be any bytes, JSON only UTF-8. */
+static json_t *text_of(const char *text)
+{
+	char valid[TEXT_MAX];
+
+	return text ? json_string(ivs_text_valid(text, valid, sizeof(valid))) : json_null();
+}
+
+static json_t *time_of(int64_t wall_ms)
+{
+	char text[IVS_CLOCK_TEXT_LEN];
+
+	return json_string(ivs_clock_wall_text(wall_ms, text));
+}
+
+static json_t *number_of(uint64_t n)
+{
+	return json_integer((json_int_t)n);
+}
+
+static const char *state_name(enum ivs_upstream_state state)
+{
+	static const char *const names[] = {
+		[UPSTREAM_NONE] = "none",	[UPSTREAM_LOST] = "lost",
+		[UPSTREAM_GREETED] = "greeted", [UPSTREAM_JOINED] = "joined",
+		[UPSTREAM_FOREIGN] = "foreign",
+	};
+
+	return names[state];
+}
+
+static unsigned int count_peers(const struct ivs_remotes *remotes)
+{
+	unsigned int n = 0;
+
+	for (unsigned int id = 0; id < remotes->ids_n; id++)
+		n += remotes->remotes[id].doorbells != NULL;
+	return n;
+}
+
+static json_t *server_of(const struct ivs_slot *slot)
+{
+	const struct ivs_upstream *up = &slot->upstream;
+	const bool joined = up->state == UPSTREAM_JOINED;
+
+	if (up->state == UPSTREAM_NONE)
+		return json_null();
+	return json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "socket",
+			 text_of(slot->opts.server), "state", state_name(up->state), "since",
+			 time_of(up->since_ms), "id",
+			 up->last_id >= 0 ? json_integer(up->last_id) : json_null(), "vectors",
+			 number_of(up->vectors_n), "peers",
+			 joined ? number_of(count_peers(&up->link.remotes)) : json_null(), "joins",
+			 number_of(up->joins), "problem",
+			 *up->problem.text ? text_of(up->problem.text) : json_null());
+}
+
+static json_t *memory_of(const struct ivs_slot *slot)
+{
+	return json_pack("{s:o, s:o, s:o, s:b, s:b}", "region", text_of(slot->opts.region),
+			 "offset", number_of(slot->opts.window.offset), "size",
+			 number_of(slot->opts.device.memory_len), "read_only",
+			 slot->opts.access != IVS_SLOT_WRITES, "attached", slot->memory.fd >= 0);
+}
+
+static json_t *vmm_of(const struct ivs_slot *slot, const struct ivs_vfio_user_counts *counts)
+{
+	if (!ivs_vfio_user_is_connected(slot->session))
+		return json_null();
+	return json_pack("{s:b, s:b}", "memory_mapped", counts->mapped, "asked_migration",
+			 counts->asked_migration);
+}
+
+static json_t *totals_of(const struct ivs_slot *slot, const struct ivs_vfio_user_counts *counts)
+{
+	return json_pack(
+		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "vmms",
+		number_of(counts->clients), "turned_away", number_of(slot->totals.turned),
+		"messages", number_of(counts->messages), "refused", number_of(counts->refused),
+		"memory_reads", number_of(counts->memory_reads), "memory_writes",
+		number_of(counts->memory_writes), "doorbells_out", number_of(counts->doorbells),
+		"doorbells_to_nobody", number_of(slot->totals.lost), "doorbells_in",
+		number_of(slot->totals.rung), "interrupts", number_of(counts->interrupts));
+}
+
+static const char *model_of(const struct ivs_slot *slot)
+{
+	return slot->opts.server ? "doorbell" : "plain";
+}
+
+static json_t *slot_of(const struct ivs_slot *slot)
+{
+	const struct ivs_vfio_user_counts counts = ivs_vfio_user_counts(slot->session);
+	const struct ivs_device_options *device = &slot->opts.device;
+
+	return json_pack("{s:o, s:s, s:o, s:o, s:b, s:o, s:s, s:o, s:o, s:o, s:o}", "socket",
+			 text_of(slot->name), "model", model_of(slot), "revision",
+			 number_of(device->revision), "vectors", number_of(device->vectors_n),
+			 "intx", device->intx, "name", text_of(device->name), "role",
+			 ivs_slot_is_master(slot) ? "master" : "peer", "memory", memory_of(slot),
+			 "server", server_of(slot), "vmm", vmm_of(slot, &counts), "totals",
+			 totals_of(slot, &counts));
+}
+
+static json_t *all_of(struct ivs_slot *const *slots, unsigned int slots_n)
+{
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < slots_n; i++) {
+		if (json_array_append_new(list, slot_of(slots[i]))) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return json_pack("{s:s, s:s, s:o}", "program", "ivshmem-device", "version", IVS_VERSION,
+			 "devices", list);
+}
+
+/* One of the requests there are. */
+static bool is_status(const char *line, size_t line_len)
+{
+	json_t *request = json_loadb(line, line_len, JSON_REJECT_DUPLICATES, NULL);
+	const char *what = json_string_value(json_object_get(request, "request"));
+	const bool good = what && !strcmp(what, "status");
+
+	json_decref(request);
+	return good;
+}
+
+int ivs_slot_answer(struct ivs_slot *const *slots, unsigned int slots_n, const char *line,
+		    size_t line_len, char **text, size_t *len)
+{
+	json_t *reply = is_status(line, line_len)
+				? all_of(slots, slots_n)
+				: json_pack("{s:s}", "error",
+					    "there is one request: " IVS_SLOT_STATUS_REQUEST);
+	char *dumped = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
+	const int n = dumped ? asprintf(text, "%s\n", dumped) : -1;
+
+	json_decref(reply);
+	free(dumped);
+	if (n < 0)
+		return -ENOMEM;
+	*len = (size_t)n;
+	return 0;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "device_confine.h"
+
+#include "slot/calls.h"
+#include "util/control.h"
+#include "util/isolate.h"
+#include "util/log.h"
+
+/* A list may be named by several devices. */
+static void add_once(const struct ivs_syscall **lists, unsigned int *n,
+		     const struct ivs_syscall *list)
+{
+	for (unsigned int i = 0; i < *n; i++) {
+		if (lists[i] == list)
+			return;
+	}
+	lists[(*n)++] = list;
+}
+
+static void choose_lists(const struct settings *settings, const struct ivs_syscall **lists)
+{
+	const struct ivs_syscall *its[IVS_SLOT_CALLS_MAX];
+	unsigned int n = 0;
+
+	if (settings->control.path)
+		lists[n++] = ivs_control_syscalls;
+	for (unsigned int i = 0; i < settings->devices_n; i++) {
+		unsigned int its_n = ivs_slot_calls_of(&settings->devices[i].slot, its, 0);
+
+		for (unsigned int j = 0; j < its_n; j++)
+			add_once(lists, &n, its[j]);
+	}
+}
+
+int confine(const struct settings *settings, struct ivs_error *err)
+{
+	const char *lacks = ivs_isolate_lacks();
+	struct ivs_isolate_options opts = {
+		.user = settings->user,
+		.filter = settings->filter && !lacks,
+		.always = ivs_slot_calls,
+	};
+	unsigned int names_n = 0;
+
+	choose_lists(settings, opts.lists);
+	if (settings->control.path)
+		opts.names[names_n++] = settings->control.path;
+	for (unsigned int i = 0; i < settings->devices_n && names_n < IVS_ISOLATE_NAMES_MAX; i++) {
+		if (settings->devices[i].slot.socket.path)
+			opts.names[names_n++] = settings->devices[i].slot.socket.path;
+	}
+	if (!settings->filter)
+		ivs_log(IVS_LOG_INFO, "no system call filter: --sandbox off");
+	else if (lacks)
+		ivs_log(IVS_LOG_INFO, "no system call filter: %s", lacks);
+	return ivs_isolate(&opts, err);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The options of QEMU's old "-device ivshmem", which was removed in QEMU 4.0. */
+#ifndef TOOLS_DEVICE_LEGACY_H
+#define TOOLS_DEVICE_LEGACY_H
+
+#include <stddef.h>
+
+#include "slot/slot.h"
+
+/**
+ * struct legacy - what such an option string says
+ * @size:    bytes
+ * @shm:     name of POSIX shared memory; "": none
+ * @chardev: path of a server's socket; "": none. (In QEMU it was the name of a chardev for that.)
+ * @msi:     MSI-X, else the pin
+ * @use64:   BAR 2 has 64 bits
+ * @role:    IVS_SLOT_AUTO: not said
+ */
+struct legacy {
+	uint64_t size;
+	char shm[256];
+	char chardev[108];
+	unsigned int vectors_n;
+	bool msi;
+	bool ioeventfd;
+	bool use64;
+	enum ivs_slot_role role;
+};
+
+/**
+ * legacy_parse() - read it; "ivshmem," may stand before
+ *
+ * Return: 0; 1 with the reason.
+ */
+int legacy_parse(const char *text, struct legacy *out, struct ivs_error *err);
+
+#endif

@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "device_options.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device_legacy.h"
+#include "util/error.h"
+#include "util/isolate.h"
+#include "util/parse.h"
+#include "util/rights.h"
+
+const char program_name[] = PROGRAM;
+
+/* QEMU's, of "-device ivshmem-doorbell". */
+#define DEFAULT_VECTORS 1
+#define DEFAULT_CONTROL_MODE 0600
+
+/* Options without a letter. */
+enum {
+	OPTION_FD = 256,
+	OPTION_MODEL,
+	OPTION_SERVER,
+	OPTION_LEGACY,
+	OPTION_READ_ONLY,
+	OPTION_WINDOW,
+	OPTION_ROLE,
+	OPTION_NAME,
+	OPTION_UUID,
+	OPTION_SOCKET_MODE,
+	OPTION_SOCKET_OWNER,
+	OPTION_SOCKET_GROUP,
+	OPTION_REGION_MODE,
+	OPTION_REGION_OWNER,
+	OPTION_REGION_GROUP,
+	OPTION_USER,
+	OPTION_SANDBOX,
+	OPTION_CONTROL,
+	OPTION_CONTROL_MODE,
+	OPTION_CONTROL_OWNER,
+	OPTION_CONTROL_GROUP,
+	OPTION_STATUS,
+	OPTION_JSON,
+};
+
+static const char help_text[] =
+	"usage: " PROGRAM
+	" --socket PATH {--region ADDRESS | --server PATH | --legacy OPTIONS}...\n"
+	"       " PROGRAM " --status PATH [--json]\n"
+	"\n"
+	"Serves the ivshmem PCI device to a virtual machine monitor, over vfio-user.\n"
+	"\n"
+	"Of a device; the next --socket begins the next one:\n"
+	"  -S, --socket PATH     where the VMM connects (also --socket-path)\n"
+	"      --fd N            instead: a socket that was inherited, listening or connected\n"
+	"      --model MODEL     plain (memory) or doorbell (memory and interrupts); may be left "
+	"out\n"
+	"  -r, --region ADDRESS  plain: the region is shm:NAME, file:PATH or dir:PATH\n"
+	"  -l, --size SIZE       make the region if it is not there; K, M, G, T\n"
+	"      --server PATH     doorbell: the socket of the ivshmem-server\n"
+	"  -n, --vectors N       interrupts of the device, 1 to 2048 (1)\n"
+	"      --legacy OPTIONS  the device of revision 0, by the options of QEMU's old one:\n"
+	"                        size=4M,shm=NAME or chardev=PATH,vectors=N,msi=on|off,\n"
+	"                        ioeventfd=on|off,role=peer|master,use64=0|1\n"
+	"      --read-only[=HOW] the VM can read the memory, not write it; HOW: map (a guest that\n"
+	"                        writes ends its VM), trap (slow, a write is ignored)\n"
+	"      --window OFFSET,LENGTH[,ro]\n"
+	"                        the VM gets this part of the region\n"
+	"      --role ROLE       peer: a VMM that asks is told not to migrate it (default);\n"
+	"                        master: it is migrated, with the memory\n"
+	"      --name NAME, --uuid UUID\n"
+	"                        tell the guest which region it is\n"
+	"      --socket-mode MODE, --socket-owner USER, --socket-group GROUP\n"
+	"                        who may write to the socket may connect\n"
+	"      --region-mode MODE, --region-owner USER, --region-group GROUP\n"
+	"                        of a region that is made (0600, and who runs this)\n"
+	"\n"
+	"Of the program:\n"
+	"      --user USER       become this user before anybody is served (as root)\n"
+	"      --sandbox KIND    end at any system call that there is no need of: on or off (on)\n"
+	"      --control PATH    a socket at which to ask how the devices are\n"
+	"      --control-mode MODE, --control-owner USER, --control-group GROUP\n"
+	"                        of this socket (0600, and who runs this)\n"
+	"      --status PATH     show what the program with this control socket says, and end\n"
+	"      --json            with --status: as JSON, as it came\n"
+	"  -v, --verbose         log every VMM that comes or goes\n"
+	"  -V, --version         print the version and end\n"
+	"  -h, --help            print this and end\n"
+	"\n"
+	"Example: the device for a virtual machine with Looking Glass, and that machine\n"
+	"  " PROGRAM " --socket /run/vm1.sock --region shm:looking-glass --size 32M\n"
+	"  qemu-system-x86_64 ... -device \\\n"
+	"      "
+	"'{\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"/run/"
+	"vm1.sock\"}}'\n";
+
+/* What follows is about this device. */
+static struct device_settings *current(struct settings *settings)
+{
+	return &settings->devices[settings->devices_n - 1];
+}
+
+static void begin_device(struct settings *settings)
+{
+	struct device_settings *device = &settings->devices[settings->devices_n++];
+
+	*device = (struct device_settings){
+		.slot =
+			{
+				.socket = {NULL, 0, (uid_t)-1, (gid_t)-1},
+				.socket_fd = -1,
+				.device = {.revision = IVS_PCI_REVISION},
+				.region_opts = IVS_REGION_OPTIONS_INIT,
+			},
+	};
+}
+
+/* The first socket belongs to what was said before it, if anything was. */
+static int next_device(struct settings *settings, const char *value)
+{
+	const struct ivs_slot_options *slot = &current(settings)->slot;
+
+	if (!slot->socket.path && slot->socket_fd < 0)
+		return 0;
+	if (settings->devices_n == IVS_SLOTS_MAX)
+		return usage_error("one device too many", value,
+				   "64 are possible in one process: start another");
+	begin_device(settings);
+	return 0;
+}
+
+static int take_fd(struct settings *settings, const char *value)
+{
+	uint64_t fd;
+	int status;
+
+	if (!ivs_parse_uint(value, 3, INT_MAX, &fd))
+		return usage_error("no inherited socket", value, "use the number of an open fd");
+	status = next_device(settings, value);
+	current(settings)->slot.socket_fd = (int)fd;
+	return status;
+}
+
+static int take_socket(struct settings *settings, const char *value)
+{
+	int status = next_device(settings, value);
+
+	current(settings)->slot.socket.path = value;
+	return status;
+}
+
+static int take_model(struct device_settings *device, const char *value)
+{
+	if (!strcmp(value, "plain"))
+		device->model = MODEL_PLAIN;
+	else if (!strcmp(value, "doorbell"))
+		device->model = MODEL_DOORBELL;
+	else
+		return usage_error("no model", value,
+				   "use plain or doorbell; for the device of "
+				   "revision 0 there is --legacy");
+	return 0;
+}
+
+static int take_vectors(struct device_settings *device, const char *value)
+{
+	uint64_t n;
+
+	if (!ivs_parse_uint(value, 1, IVS_DEVICE_VECTORS_LIMIT, &n))
+		return usage_error("no number of vectors", value, "use 1 to 2048");
+	device->slot.device.vectors_n = (unsigned int)n;
+	device->has_vectors = true;
+	return 0;
+}
+
+static int take_size(struct device_settings *device, const char *value)
+{
+	uint64_t *size = &device->slot.region_opts.size;
+
+	if (!ivs_parse_size(value, size) || !*size)
+		return usage_error("no size of a region", value,
+				   "use a number with K, M, G or T, such as 4M");
+	return 0;
+}
+
+static int take_window(struct device_settings *device, const char *value)
+{
+	char offset[64];
+	char len[64];
+	char rest[4] = "";
+	int n = sscanf(value, "%63[^,],%63[^,],%3s", offset, len, rest);
+
+	if (n < 2 || (n == 3 && strcmp(rest, "ro")) ||
+	    !ivs_parse_size(offset, &device->slot.window.offset) ||
+	    !ivs_parse_size(len, &device->slot.window.len) || !device->slot.window.len)
+		return usage_error("no window", value,
+				   "use OFFSET,LENGTH or OFFSET,LENGTH,ro, such as 4M,1M");
+	if (n == 3 && device->slot.access == IVS_SLOT_WRITES)
+		device->slot.access = IVS_SLOT_READS;
+	return 0;
+}
+
+/* @value: NULL without one */
+static int take_read_only(struct device_settings *device, const char *value)
+{
+	if (!value || !strcmp(value, "map"))
+		device->slot.access = IVS_SLOT_READS;
+	else if (!strcmp(value, "trap"))
+		device->slot.access = IVS_SLOT_READS_TRAPPED;
+	else
+		return usage_error("no kind of --read-only", value, "use map or trap");
+	return 0;
+}
+
+static int take_role(struct device_settings *device, const char *value)
+{
+	if (!strcmp(value, "master"))
+		device->slot.role = IVS_SLOT_MASTER;
+	else if (!strcmp(value, "peer"))
+		device->slot.role = IVS_SLOT_PEER;
+	else
+		return usage_error("no role", value, "use peer or master");
+	device->has_role = true;
+	return 0;
+}
+
+/* 8-4-4-4-12 hexadecimal digits (RFC 9562, section 4). */
+static int take_uuid(struct device_settings *device, const char *value)
+{
+	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+	unsigned int n = 0;
+	bool good = strlen(value) == sizeof(form) - 1;
+
+	for (size_t i = 0; good && form[i]; i++) {
+		const char *digits = "0123456789abcdefABCDEF";
+		const char *digit = strchr(digits, value[i]);
+		uint8_t *byte = &device->uuid[n / 2];
+
+		good = form[i] == '-' ? value[i] == '-' : digit != NULL;
+		if (form[i] == '-' || !good)
+			continue;
+		*byte = (uint8_t)(*byte << 4 |
+				  (digit - digits < 16 ? digit - digits : digit - digits - 6));
+		n++;
+	}
+	if (!good)
+		return usage_error("no UUID", value,
+				   "use the form "
+				   "01234567-89ab-cdef-0123-456789abcdef");
+	device->slot.device.uuid = device->uuid;
+	return 0;
+}
+
+static int surplus_beside_legacy(const char *option)
+{
+	return usage_error("surplus beside --legacy", option,
+			   "say it within: shm=NAME or chardev=PATH");
+}
+
+static int take_legacy(struct device_settings *device, const char *value)
+{
+	struct ivs_slot_options *slot = &device->slot;
+	struct ivs_error err;
+	struct legacy legacy;
+
+	if (legacy_parse(value, &legacy, &err))
+		return usage_error("no options of the old device", value, err.text);
+	if (slot->region || slot->server)
+		return surplus_beside_legacy(slot->region ? "--region" : "--server");
+	device->model = MODEL_LEGACY;
+	slot->device.revision = IVS_PCI_REVISION_LEGACY;
+	slot->device.bar2_32bit = !legacy.use64;
+	slot->device.vectors_n = legacy.msi && *legacy.chardev ? legacy.vectors_n : 0;
+	slot->device.intx = !legacy.msi;
+	slot->device.memory_len = legacy.size;
+	if (!device->has_role)
+		slot->role = legacy.role;
+	if (*legacy.chardev) {
+		snprintf(device->region, sizeof(device->region), "%s", legacy.chardev);
+		slot->server = device->region;
+		slot->late = true;
+	} else {
+		snprintf(device->region, sizeof(device->region), "shm:%s", legacy.shm);
+		slot->region = device->region;
+		slot->region_opts.size = legacy.size;
+	}
+	return 0;
+}
+
+static int take_own_user(struct settings *settings, const char *value)
+{
+	struct ivs_error err;
+
+	if (ivs_rights_find_user(value, &settings->uid, &err)) {
+		fprintf(stderr, PROGRAM ": %s\n", err.text);
+		return STATUS_USAGE;
+	}
+	settings->user = value;
+	return 0;
+}
+
+static int take_sandbox(struct settings *settings, const char *value)
+{
+	if (!strcmp(value, "on"))
+		settings->filter = true;
+	else if (!strcmp(value, "off"))
+		settings->filter = false;
+	else
+		return usage_error("no kind of sandbox", value, "use on or off");
+	if (settings->filter && ivs_isolate_lacks())
+		return usage_error("cannot turn the sandbox", value, ivs_isolate_lacks());
+	return 0;
+}
+
+/* Of the program. Return: 0 or an exit status. */
+static int take_program_option(struct settings *settings, int option, const char *value)
+{
+	switch (option) {
+	case 'v':
+		settings->verbose = true;
+		return 0;
+	case OPTION_USER:
+		return take_own_user(settings, value);
+	case OPTION_SANDBOX:
+		return take_sandbox(settings, value);
+	case OPTION_CONTROL:
+		settings->control.path = value;
+		return 0;
+	case OPTION_CONTROL_MODE:
+		return take_mode(value, &settings->control.mode);
+	case OPTION_CONTROL_OWNER:
+		return take_user(value, &settings->control.uid);
+	case OPTION_CONTROL_GROUP:
+		return take_group(value, &settings->control.gid);
+	case OPTION_STATUS:
+		settings->status = value;
+		return 0;
+	case OPTION_JSON:
+		settings->json = true;
+		return 0;
+	default:
+		fprintf(stderr, "Try \"" PROGRAM " --help\".\n");
+		return STATUS_USAGE;
+	}
+}
+
+/* Who may do what with a device. Return: 0, an exit status, or -1: it is none of these. */
+static int take_access_option(struct device_settings *device, int option, const char *value)
+{
+	struct ivs_slot_options *slot = &device->slot;
+
+	switch (option) {
+	case OPTION_SOCKET_MODE:
+		return take_mode(value, &slot->socket.mode);
+	case OPTION_SOCKET_OWNER:
+		return take_user(value, &slot->socket.uid);
+	case OPTION_SOCKET_GROUP:
+		return take_group(value, &slot->socket.gid);
+	case OPTION_REGION_MODE:
+		return take_mode(value, &slot->region_opts.mode);
+	case OPTION_REGION_OWNER:
+		return take_user(value, &slot->region_opts.uid);
+	case OPTION_REGION_GROUP:
+		return take_group(value, &slot->region_opts.gid);
+	case OPTION_READ_ONLY:
+		return take_read_only(device, value);
+	case OPTION_WINDOW:
+		return take_window(device, value);
+	case OPTION_ROLE:
+		return take_role(device, value);
+	default:
+		return -1;
+	}
+}
+
+/* Which device it is. The same. */
+static int take_device_option(struct device_settings *device, int option, const char *value)
+{
+	struct ivs_slot_options *slot = &device->slot;
+
+	switch (option) {
+	case OPTION_MODEL:
+		return take_model(device, value);
+	case 'r':
+		slot->region = value;
+		return 0;
+	case 'l':
+		return take_size(device, value);
+	case OPTION_SERVER:
+		slot->server = value;
+		return 0;
+	case 'n':
+		return take_vectors(device, value);
+	case OPTION_LEGACY:
+		return take_legacy(device, value);
+	case OPTION_NAME:
+		slot->device.name = value;
+		return 0;
+	case OPTION_UUID:
+		return take_uuid(device, value);
+	default:
+		return take_access_option(device, option, value);
+	}
+}
+
+/* Return: 0 or an exit status. */
+static int take_option(struct settings *settings, int option, const char *value)
+{
+	int status;
+
+	if (option == 'S')
+		return take_socket(settings, value);
+	if (option == OPTION_FD)
+		return take_fd(settings, value);
+	status = take_device_option(current(settings), option, value);
+	if (status >= 0)
+		current(settings)->begun = true;
+	return status < 0 ? take_program_option(settings, option, value) : status;
+}
+
+static int check_plain(struct device_settings *device)
+{
+	const struct ivs_slot_options *slot = &device->slot;
+
+	if (!slot->region)
+		return usage_error("a plain device without", "--region",
+				   "say which memory it shows, such as --region shm:NAME");
+	if (slot->server)
+		return usage_error("a plain device with", "--server",
+				   "it has no doorbells: use --model doorbell, without --region");
+	if (device->has_vectors)
+		return usage_error("a plain device with", "--vectors",
+				   "it has no interrupts: use --server instead of --region");
+	if (!strncmp(slot->region, "memfd:", 6))
+		return usage_error("nobody else could share", slot->region,
+				   "use shm:NAME or file:PATH");
+	return 0;
+}
+
+static int check_doorbell(struct device_settings *device)
+{
+	struct ivs_slot_options *slot = &device->slot;
+
+	if (!slot->server)
+		return usage_error("a doorbell device without", "--server",
+				   "say at which socket the ivshmem-server listens");
+	if (slot->region || slot->region_opts.size)
+		return usage_error("a doorbell device with", slot->region ? "--region" : "--size",
+				   "its memory is the server's: leave that out");
+	if (!device->has_vectors)
+		slot->device.vectors_n = DEFAULT_VECTORS;
+	return 0;
+}
+
+static int check_legacy(const struct device_settings *device)
+{
+	const struct ivs_slot_options *slot = &device->slot;
+
+	if (device->has_vectors)
+		return usage_error("surplus beside --legacy", "--vectors",
+				   "say it within: --legacy ...,vectors=N");
+	if (slot->region && slot->region != device->region)
+		return surplus_beside_legacy("--region");
+	if (slot->server && slot->server != device->region)
+		return surplus_beside_legacy("--server");
+	return 0;
+}
+
+/* Return: 0 or an exit status. */
+static int check_device(struct device_settings *device)
+{
+	const struct ivs_slot_options *slot = &device->slot;
+
+	if (!slot->socket.path && slot->socket_fd < 0)
+		return usage_error("a device without", "--socket",
+				   "say where the VMM connects; see --help");
+	if (slot->socket.path && slot->socket_fd >= 0)
+		return usage_error("a device with --fd and", "--socket", "choose one");
+	if (device->model == MODEL_UNKNOWN)
+		device->model = slot->server ? MODEL_DOORBELL : MODEL_PLAIN;
+	if (device->model == MODEL_LEGACY)
+		return check_legacy(device);
+	return device->model == MODEL_PLAIN ? check_plain(device) : check_doorbell(device);
+}
+
+static int check_all(struct settings *settings)
+{
+	int status = 0;
+
+	if (settings->json && !settings->status)
+		return usage_error("option without its other half", "--json",
+				   "it goes with --status PATH");
+	if (settings->status)
+		return 0;
+	for (unsigned int i = 0; i < settings->devices_n && !status; i++) {
+		struct ivs_slot_options *slot = &settings->devices[i].slot;
+
+		status = check_device(&settings->devices[i]);
+		/* So that it can remove them, also where others have files, too. */
+		if (settings->user && slot->socket.uid == (uid_t)-1)
+			slot->socket.uid = settings->uid;
+	}
+	if (settings->user && settings->control.uid == (uid_t)-1)
+		settings->control.uid = settings->uid;
+	return status;
+}
+
+static const struct option long_options[] = {
+	{"socket", required_argument, NULL, 'S'},
+	{"socket-path", required_argument, NULL, 'S'}, /* of the conventions for such programs */
+	{"fd", required_argument, NULL, OPTION_FD},
+	{"model", required_argument, NULL, OPTION_MODEL},
+	{"region", required_argument, NULL, 'r'},
+	{"size", required_argument, NULL, 'l'},
+	{"server", required_argument, NULL, OPTION_SERVER},
+	{"vectors", required_argument, NULL, 'n'},
+	{"legacy", required_argument, NULL, OPTION_LEGACY},
+	{"read-only", optional_argument, NULL, OPTION_READ_ONLY},
+	{"window", required_argument, NULL, OPTION_WINDOW},
+	{"role", required_argument, NULL, OPTION_ROLE},
+	{"name", required_argument, NULL, OPTION_NAME},
+	{"uuid", required_argument, NULL, OPTION_UUID},
+	{"socket-mode", required_argument, NULL, OPTION_SOCKET_MODE},
+	{"socket-owner", required_argument, NULL, OPTION_SOCKET_OWNER},
+	{"socket-group", required_argument, NULL, OPTION_SOCKET_GROUP},
+	{"region-mode", required_argument, NULL, OPTION_REGION_MODE},
+	{"region-owner", required_argument, NULL, OPTION_REGION_OWNER},
+	{"region-group", required_argument, NULL, OPTION_REGION_GROUP},
+	{"user", required_argument, NULL, OPTION_USER},
+	{"sandbox", required_argument, NULL, OPTION_SANDBOX},
+	{"control", required_argument, NULL, OPTION_CONTROL},
+	{"control-mode", required_argument, NULL, OPTION_CONTROL_MODE},
+	{"control-owner", required_argument, NULL, OPTION_CONTROL_OWNER},
+	{"control-group", required_argument, NULL, OPTION_CONTROL_GROUP},
+	{"status", required_argument, NULL, OPTION_STATUS},
+	{"json", no_argument, NULL, OPTION_JSON},
+	{"verbose", no_argument, NULL, 'v'},
+	{"version", no_argument, NULL, 'V'},
+	{"help", no_argument, NULL, 'h'},
+	{0},
+};
+
+int parse_arguments(struct settings *settings, int argc, char **argv)
+{
+	int status = 0;
+	int option;
+
+	settings->filter = -1;
+	settings->control = (struct ivs_listener_options){NULL, DEFAULT_CONTROL_MODE, (uid_t)-1,
+							  (gid_t)-1};
+	begin_device(settings);
+	while (!status &&
+	       (option = getopt_long(argc, argv, "S:r:l:n:vVh", long_options, NULL)) != -1) {
+		if (option == 'h') {
+			fputs(help_text, stdout);
+			return -1;
+		}
+		if (option == 'V') {
+			puts(PROGRAM " " IVS_VERSION);
+			return -1;
+		}
+		status = take_option(settings, option, optarg);
+	}
+	if (!status && optind < argc)
+		return usage_error("surplus argument", argv[optind],
+				   "there are only options, see --help");
+	return status ? status : check_all(settings);
+}

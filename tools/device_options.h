@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The command line of ivshmem-device: one device after the other. */
+#ifndef TOOLS_DEVICE_OPTIONS_H
+#define TOOLS_DEVICE_OPTIONS_H
+
+#include <limits.h>
+
+#include "slot/loop.h"
+#include "usage.h"
+
+#define PROGRAM "ivshmem-device"
+
+enum model {
+	MODEL_UNKNOWN, /* plain with a region, doorbell with a server */
+	MODEL_PLAIN,
+	MODEL_DOORBELL,
+	MODEL_LEGACY,
+};
+
+/**
+ * struct device_settings - one device
+ * @begun:  something has been said of it
+ * @region: room for the address in @slot
+ */
+struct device_settings {
+	bool begun;
+	enum model model;
+	bool has_vectors;
+	bool has_role;
+	struct ivs_slot_options slot;
+	char region[PATH_MAX + sizeof("file:")];
+	uint8_t uuid[IVS_DEVICE_UUID_LEN];
+};
+
+/**
+ * struct settings - what was asked for
+ * @user:    to become; NULL: no change
+ * @filter:  whether to load the filter of system calls; -1: if this build has one
+ * @control: where to be asked; path NULL: nowhere
+ * @status:  the control socket of a program to be asked, or NULL: serve
+ * @json:    show the reply as it came
+ */
+struct settings {
+	bool verbose;
+	const char *user;
+	uid_t uid;
+	int filter;
+	struct ivs_listener_options control;
+	const char *status;
+	bool json;
+	struct device_settings devices[IVS_SLOTS_MAX];
+	unsigned int devices_n;
+};
+
+/**
+ * parse_arguments() - fill in @settings, defaults first
+ *
+ * Return: 0; -1 if everything asked for is done (--help); an exit status, with the reason printed.
+ */
+int parse_arguments(struct settings *settings, int argc, char **argv);
+
+#endif

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The reply is not trusted: what it lacks is shown as "-", and nothing else reaches the terminal. */
+#include "device_status.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "ask.h"
+#include "show.h"
+#include "slot/status.h"
+#include "usage.h"
+#include "util/error.h"
+#include "util/log.h"
+
+#define TEXT_LEN 512 /* for paths and reasons */
+
+static json_int_t number(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+static bool is_true(const json_t *object, const char *key)
+{
+	return json_is_true(json_object_get(object, key));
+}
+
+static void print_device(const json_t *device)
+{
+	char cells[4][TEXT_LEN];
+
+	printf("device   %s: %s of revision %s, ",
+	       show(device, "socket", cells[0], sizeof(cells[0])),
+	       show(device, "model", cells[1], sizeof(cells[1])),
+	       show(device, "revision", cells[2], sizeof(cells[2])));
+	if (number(device, "vectors"))
+		printf("%" JSON_INTEGER_FORMAT " vectors, ", number(device, "vectors"));
+	else if (is_true(device, "intx"))
+		printf("pin A, ");
+	printf("%s", show(device, "role", cells[3], sizeof(cells[3])));
+	if (json_is_string(json_object_get(device, "name")))
+		printf(", named %s", show(device, "name", cells[0], sizeof(cells[0])));
+	putchar('\n');
+}
+
+static void print_memory(const json_t *memory, const json_t *vmm)
+{
+	char size[IVS_SIZE_TEXT_LEN];
+	char region[TEXT_LEN];
+
+	printf("memory   %s", show_size(memory, "size", size));
+	if (number(memory, "offset"))
+		printf(" from offset %" JSON_INTEGER_FORMAT, number(memory, "offset"));
+	if (json_is_string(json_object_get(memory, "region")))
+		printf(" of %s", show(memory, "region", region, sizeof(region)));
+	else
+		printf(" of the server's region");
+	if (is_true(memory, "read_only"))
+		printf(", read-only");
+	if (!is_true(memory, "attached"))
+		printf(", not there yet");
+	else if (json_is_object(vmm))
+		printf(", %s", is_true(vmm, "memory_mapped") ? "mapped by the VMM"
+							     : "reached by messages (slow)");
+	putchar('\n');
+}
+
+static void print_server(const json_t *server)
+{
+	char cells[4][TEXT_LEN];
+	char since[CELL_LEN];
+
+	if (!json_is_object(server))
+		return;
+	printf("server   %s: %s since %s", show(server, "socket", cells[0], sizeof(cells[0])),
+	       show(server, "state", cells[1], sizeof(cells[1])),
+	       show_time(server, "since", since));
+	if (json_is_integer(json_object_get(server, "id")))
+		printf(", peer %" JSON_INTEGER_FORMAT, number(server, "id"));
+	if (json_is_integer(json_object_get(server, "peers")))
+		printf(", others %" JSON_INTEGER_FORMAT, number(server, "peers"));
+	if (json_is_string(json_object_get(server, "problem")))
+		printf("\n         %s", show(server, "problem", cells[3], sizeof(cells[3])));
+	putchar('\n');
+}
+
+static void print_totals(const json_t *device)
+{
+	const json_t *totals = json_object_get(device, "totals");
+	char cells[7][CELL_LEN];
+
+	printf("vmm      %s; %s have come, %s were turned away\n",
+	       json_is_object(json_object_get(device, "vmm")) ? "connected" : "none",
+	       show(totals, "vmms", cells[0], sizeof(cells[0])),
+	       show(totals, "turned_away", cells[1], sizeof(cells[1])));
+	printf("rung     %s by the guest (%s to nobody), %s by peers, %s interrupts\n",
+	       show(totals, "doorbells_out", cells[2], sizeof(cells[2])),
+	       show(totals, "doorbells_to_nobody", cells[3], sizeof(cells[3])),
+	       show(totals, "doorbells_in", cells[4], sizeof(cells[4])),
+	       show(totals, "interrupts", cells[5], sizeof(cells[5])));
+}
+
+static void print_status(const json_t *status)
+{
+	const json_t *devices = json_object_get(status, "devices");
+	const json_t *device;
+	size_t i;
+
+	json_array_foreach(devices, i, device)
+	{
+		if (i)
+			putchar('\n');
+		print_device(device);
+		print_memory(json_object_get(device, "memory"), json_object_get(device, "vmm"));
+		print_server(json_object_get(device, "server"));
+		print_totals(device);
+	}
+}
+
+int show_status(const char *path, bool json)
+{
+	const struct ask ask = {path, "an ivshmem-device", "program", "VMMs"};
+	struct reply reply = {0};
+	struct ivs_error err = {0};
+	int result;
+
+	result = ask_request(&ask, IVS_SLOT_STATUS_REQUEST "\n", &reply, &err);
+	if (!result && !json_is_array(json_object_get(reply.json, "devices")))
+		result = ask_doubt(&ask, "answers something else", &err);
+	if (!result && json)
+		puts(reply.text);
+	else if (!result)
+		print_status(reply.json);
+	if (!result && fflush(stdout))
+		result = ivs_error_errno(&err, errno, "cannot print the status");
+	reply_deinit(&reply);
+	if (result)
+		ivs_log(IVS_LOG_ERROR, "%s", err.text);
+	return result ? STATUS_FAILED : 0;
+}

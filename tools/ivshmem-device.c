@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The device as a program: what it makes, in which order, and that it all goes away again. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+
+#include "device_confine.h"
+#include "device_options.h"
+#include "device_status.h"
+#include "util/error.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/rights.h"
+#include "util/service.h"
+
+/**
+ * struct program - everything that there is, in the order in which it is made
+ */
+struct program {
+	const struct settings *settings;
+	struct ivs_service service;
+	int signal_fd;
+	struct ivs_slot *slots[IVS_SLOTS_MAX];
+	unsigned int slots_n;
+	struct ivs_slot_loop *loop;
+};
+
+/* From the start, so that none of them leaves behind what has been made by then. */
+static int hold_signals(struct program *program, struct ivs_error *err)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN); /* whoever read our log may go */
+	signal(SIGXFSZ, SIG_IGN); /* a region beyond "ulimit -f" is an error to tell, not our end */
+	program->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	return program->signal_fd < 0 ? ivs_error_errno(err, errno, "cannot make a signalfd") : 0;
+}
+
+/* Which device is meant stands before the reason, if there are several. */
+static int open_slot(struct program *program, const struct ivs_slot_options *opts,
+		     struct ivs_error *err)
+{
+	struct ivs_error why = {0};
+	int result;
+
+	result = ivs_slot_open(opts, &program->slots[program->slots_n], &why);
+	if (!result)
+		program->slots_n++;
+	else if (program->settings->devices_n > 1 && opts->socket.path)
+		ivs_error_set(err, result, "%s: %s", opts->socket.path, why.text);
+	else
+		*err = why;
+	return result;
+}
+
+static int open_all(struct program *program, struct ivs_error *err)
+{
+	const struct settings *settings = program->settings;
+	struct ivs_slot_loop_options opts = {
+		.slots = program->slots,
+		.control = settings->control,
+	};
+	int result;
+
+	ivs_rights_raise_files(); /* each doorbell of each peer is one */
+	result = hold_signals(program, err);
+	if (!result)
+		result = ivs_service_open(&program->service, err);
+	for (unsigned int i = 0; i < settings->devices_n && !result; i++)
+		result = open_slot(program, &settings->devices[i].slot, err);
+	if (result)
+		return result;
+	opts.slots_n = program->slots_n;
+	opts.signal_fd = program->signal_fd;
+	return ivs_slot_loop_new(&opts, &program->loop, err);
+}
+
+static void close_all(struct program *program)
+{
+	ivs_slot_loop_free(program->loop);
+	for (unsigned int i = 0; i < program->slots_n; i++)
+		ivs_slot_close(program->slots[i]);
+	ivs_service_close(&program->service);
+	ivs_fd_close(&program->signal_fd);
+}
+
+static int serve(struct program *program, struct ivs_error *err)
+{
+	int result = confine(program->settings, err);
+	int signo;
+
+	if (result)
+		return result;
+	for (unsigned int i = 0; i < program->slots_n; i++)
+		ivs_log(IVS_LOG_INFO, "%s: waiting for a VMM", ivs_slot_name(program->slots[i]));
+	(void)ivs_service_say(&program->service, "READY=1");
+	result = ivs_slot_loop_run(program->loop, &signo);
+	(void)ivs_service_say(&program->service, "STOPPING=1");
+	return result ? ivs_error_errno(err, -result, "cannot wait for VMMs") : 0;
+}
+
+static int run(struct program *program)
+{
+	struct ivs_error err = {0};
+	int result;
+
+	result = open_all(program, &err);
+	if (!result)
+		result = serve(program, &err);
+	if (result)
+		ivs_log(IVS_LOG_ERROR, "%s", err.text);
+	close_all(program);
+	return result ? STATUS_FAILED : 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct settings settings;
+	static struct program program = {
+		.settings = &settings,
+		.service = {.sock = -1},
+		.signal_fd = -1,
+	};
+	int status;
+
+	if (ivs_fd_fill_standard()) {
+		fprintf(stderr, PROGRAM ": cannot open /dev/null: %s\n", strerror(errno));
+		return STATUS_FAILED;
+	}
+	status = parse_arguments(&settings, argc, argv);
+	if (status)
+		return status < 0 ? 0 : status;
+	ivs_log_init(PROGRAM, settings.verbose);
+	return settings.status ? show_status(settings.status, settings.json) : run(&program);
+}
