@@ -2,6 +2,7 @@
 #include "slot/slot.h"
 
 #include <errno.h>
+#include <linux/pci_regs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,13 +209,34 @@ static void accept_vmm(struct ivs_slot *slot)
 	}
 }
 
+/*
+ * Once the guest uses the device, its VMM has asked what it wants to know. One that has not asked about
+ * migration migrates without the state, and nobody would notice here.
+ */
+static void judge_vmm(struct ivs_slot *slot)
+{
+	const bool used = slot->device.config[PCI_COMMAND] & PCI_COMMAND_MEMORY;
+
+	if (slot->judged || !used)
+		return;
+	slot->judged = true;
+	if (!ivs_vfio_user_counts(slot->session).asked_migration)
+		ivs_log(ivs_slot_is_master(slot) ? IVS_LOG_WARNING : IVS_LOG_INFO,
+			"%s: the VMM has not asked whether the device can be migrated: do not "
+			"migrate its VM, that would lose the device's state",
+			slot->name);
+}
+
 static void serve_vmm(struct ivs_slot *slot)
 {
 	struct ivs_error err = {0};
 	int result = ivs_vfio_user_serve(slot->session, &err);
 
-	if (!result)
+	if (!result) {
+		judge_vmm(slot);
 		return;
+	}
+	slot->judged = false;
 	if (result == IVS_VFIO_USER_E_GONE)
 		ivs_log(IVS_LOG_INFO, "%s: the VMM has left", slot->name);
 	else if (ivs_log_allows(&slot->limit))

@@ -84,10 +84,11 @@ struct ivs_slot_totals {
 
 /**
  * struct ivs_slot - one
- * @epoll:   the loop's; -1: not in one yet
- * @tag:     the first of its SLOT_TAGS tags there
+ * @epoll:     the loop's; -1: not in one yet
+ * @tag:       the first of its SLOT_TAGS tags there
  * @accept_ns: when to accept again; IVS_CLOCK_NEVER: accepting
- * @ended:   the VMM on an inherited connection is gone: nobody can come any more
+ * @judged:    the log says what there is to say of the VMM that is there
+ * @ended:     the VMM on an inherited connection is gone: nobody can come any more
  */
 struct ivs_slot {
 	struct ivs_slot_options opts;
@@ -102,6 +103,7 @@ struct ivs_slot {
 	struct ivs_slot_totals totals;
 	struct ivs_log_limit limit;
 	int64_t accept_ns;
+	bool judged;
 	bool ended;
 };
 
