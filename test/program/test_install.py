@@ -16,7 +16,7 @@ from support.programs import is_sanitized, place
 __all__ = ["place"]
 
 #: Where the unit of systemd looks, whatever the prefix.
-OUTSIDE = ["etc/ivshmem/example.conf"]
+OUTSIDE = ["etc/ivshmem/device-example.conf", "etc/ivshmem/example.conf"]
 
 
 class Installed:

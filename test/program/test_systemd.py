@@ -36,25 +36,49 @@ def unit_files(place):
     (directory / "ivshmem@.service").write_text(
         re.sub("^ExecStart=.*$", f"ExecStart={exec_start(place)}", service, flags=re.MULTILINE))
     shutil.copy(place.source / "packaging" / "systemd" / "ivshmem@.socket", directory)
+    device = (place.build / "packaging" / "ivshmem-device@.service").read_text()
+    (directory / "ivshmem-device@.service").write_text(
+        re.sub(r"^ExecStart=\S+", f"ExecStart={place.build / 'tools/ivshmem-device'}", device,
+               flags=re.MULTILINE))
     return directory
 
 
 def test_units_verify(unit_files, place):
     needs("systemd-analyze")
     done = place.run("systemd-analyze", "verify", "--man=no", unit_files / "ivshmem@demo.service",
-                     unit_files / "ivshmem@demo.socket")
+                     unit_files / "ivshmem@demo.socket",
+                     unit_files / "ivshmem-device@vm1.service")
     complaints = [line for line in done.stderr.splitlines() if "ivshmem" in line]
     assert done.returncode == 0 and not complaints, done.stderr
 
 
-def test_exposure_is_low_and_as_documented(unit_files, place):
+@pytest.mark.parametrize("unit", ["ivshmem@.service", "ivshmem-device@.service"])
+def test_exposure_is_low_and_as_documented(unit_files, place, unit):
     needs("systemd-analyze")
     done = place.run("systemd-analyze", "security", "--offline=true", "--no-pager",
-                     unit_files / "ivshmem@.service")
+                     unit_files / unit)
     exposure = float(re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)[1])
     assert exposure <= EXPOSURE_MAX, done.stdout
     documented = re.search(r"exposure ([0-9.]+)", (place.source / "SECURITY.md").read_text())
     assert documented and float(documented[1]) == exposure, f"SECURITY.md does not say {exposure}"
+
+
+def test_the_device_unit_serves(place):
+    """Its own command, with the example's settings, but for directories and groups of the machine."""
+    unit = (place.build / "packaging" / "ivshmem-device@.service").read_text()
+    command = re.search(r"^ExecStart=\S+(.*)$", unit, re.MULTILINE)[1]
+    example = (place.source / "packaging" / "systemd" / "device-example.conf").read_text()
+    settings = re.search(r"^DEVICE=(.*)$", example, re.MULTILINE)[1]
+    words = command.replace("$DEVICE", settings.replace("looking-glass", place.shm))
+    words = words.replace("%t", str(place.dir)).replace("%i", "vm1").replace("--socket-group kvm", "")
+    directory = place.dir / "ivshmem-device-vm1"
+    directory.mkdir()
+    program = place.start(place.build / "tools/ivshmem-device", *words.split())
+    wait_until((directory / "vmm.sock").exists, "it listens")
+    asked = place.run(place.build / "tools/ivshmem-device", "--status", directory / "control")
+    assert f"32M of shm:{place.shm}" in asked.stdout, asked.stdout + asked.stderr
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
 
 
 def test_socket_activation(place):
