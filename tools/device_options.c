@@ -274,6 +274,7 @@ static int take_legacy(struct device_settings *device, const char *value)
 	slot->device.bar2_32bit = !legacy.use64;
 	slot->device.vectors_n = legacy.msi && *legacy.chardev ? legacy.vectors_n : 0;
 	slot->device.intx = !legacy.msi;
+	slot->doorbells_n = legacy.vectors_n;
 	slot->device.memory_len = legacy.size;
 	if (!device->has_role)
 		slot->role = legacy.role;
@@ -451,6 +452,7 @@ static int check_doorbell(struct device_settings *device)
 				   "its memory is the server's: leave that out");
 	if (!device->has_vectors)
 		slot->device.vectors_n = DEFAULT_VECTORS;
+	slot->doorbells_n = slot->device.vectors_n;
 	return 0;
 }
 

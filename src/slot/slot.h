@@ -48,6 +48,8 @@ enum ivs_slot_access {
  * @socket:      where it listens; path NULL: at @socket_fd
  * @socket_fd:   a socket that was inherited: one that listens, or is connected to a VMM
  * @device:      memory_len is found out, but for revision 0 with a server: there it is what BAR 2 has
+ * @doorbells_n: how many vectors it can be rung on: with MSI-X as many as it has interrupts, without
+ *               they all raise the pin; at most IVS_DEVICE_VECTORS_LIMIT
  * @server:      path of an ivshmem-server's socket; NULL: none, but a region
  * @region:      address of a region; NULL with a server
  * @region_opts: for @region
@@ -59,6 +61,7 @@ struct ivs_slot_options {
 	struct ivs_listener_options socket;
 	int socket_fd;
 	struct ivs_device_options device;
+	unsigned int doorbells_n;
 	const char *server;
 	const char *region;
 	struct ivs_region_options region_opts;

@@ -48,7 +48,7 @@ static int take_vector(struct ivs_slot *slot, int *fd)
 	struct ivs_upstream *up = &slot->upstream;
 	int result = 0;
 
-	if (up->vectors_n == slot->opts.device.vectors_n + slot->opts.device.intx)
+	if (up->vectors_n == slot->opts.doorbells_n)
 		return 0;
 	if (slot->epoll >= 0)
 		result = ivs_slot_watch(slot, *fd, SLOT_VECTOR + up->vectors_n);
