@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vfio_user/migration.h"
 
+#include <string.h>
+
 #include "util/error.h"
 #include "vfio_user/state.h"
 
