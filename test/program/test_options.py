@@ -12,10 +12,11 @@ import subprocess
 import pytest
 
 from conftest import SOURCE
+from support.huge import huge_pages
 from support.programs import place, wait_until
 from support.wire import RawClient, accepts
 
-__all__ = ["place"]
+__all__ = ["huge_pages", "place"]
 
 F_GET_SEALS = 1034
 F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW = 1, 2, 4
@@ -405,29 +406,6 @@ def test_longest_socket_path(place):
 
 
 # Huge pages
-
-NR_HUGEPAGES = pathlib.Path("/proc/sys/vm/nr_hugepages")
-
-
-@pytest.fixture
-def huge_pages():
-    """Two huge pages of 2 MiB that nobody uses; as many as before are set aside afterwards."""
-    before = NR_HUGEPAGES.read_text()
-    try:
-        NR_HUGEPAGES.write_text(str(int(before) + 2))
-    except OSError as error:
-        pytest.skip(f"huge pages cannot be set aside here: {error}")
-    try:
-        meminfo = dict(line.split(":") for line in
-                       pathlib.Path("/proc/meminfo").read_text().splitlines())
-        if meminfo["Hugepagesize"].split() != ["2048", "kB"]:
-            pytest.skip(f"the huge pages of this machine are of {meminfo['Hugepagesize'].strip()}")
-        if int(meminfo["HugePages_Free"]) < 2:
-            pytest.skip("the kernel finds no room for two huge pages")
-        yield
-    finally:
-        NR_HUGEPAGES.write_text(before)
-
 
 @pytest.mark.usefixtures("huge_pages")
 def test_huge_memfd(place):

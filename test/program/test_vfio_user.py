@@ -1,0 +1,548 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""vfio-user as a VMM speaks it: what the device is, its interrupts, and one client after another."""
+import errno
+import os
+import struct
+import threading
+import time
+
+import pytest
+
+from support import vfio_user as vfu
+from support.programs import cpu_ticks, place, wait_until
+from support.vfio_user import (BAR0, BAR1, BAR2, CONFIG, ERR, EVENTFD, INTX, MASK, MMAP, MSIX, NONE,
+                               READ, TRIGGER, UNMASK, WRITE, BOOL, Device, Refused, eventfd,
+                               fired, memory_file)
+
+__all__ = ["place"]
+
+SIZE = 1 << 16
+
+
+def serve(place, memory=None, **options):
+    """A device, and a client of it that has begun as a guest's driver does."""
+    device = place.add(Device(place, memory, **{"size": SIZE, **options}))
+    client = place.add(device.client())
+    client.start()
+    return device, client
+
+
+def serve_msix(place, vectors=4, **options):
+    """The same, with MSI-X enabled and an eventfd for each vector."""
+    device, client = serve(place, vectors=vectors, **options)
+    client.enable_msix()
+    fds = [eventfd() for _ in range(vectors)]
+    for vector, fd in enumerate(fds):
+        client.set_vector(vector, fd)
+    return device, client, fds
+
+
+def serve_intx(place):
+    """A device of revision 0 with a pin, its eventfd given and unmasked by the guest."""
+    device, client = serve(place, revision=0, vectors=0, intx=1)
+    fd = eventfd()
+    client.set_irqs(INTX, EVENTFD | TRIGGER, 0, 1, fds=[fd])
+    client.write32(BAR0, vfu.INTR_MASK, 1)
+    return device, client, fd
+
+
+# What it is
+
+
+def test_version(place):
+    """The reply is of version 0.0, with what we can take, and without write_multiple."""
+    device = place.add(Device(place))
+    for text in ('{"capabilities":{"max_msg_fds":8}}', "{}", '{"capabilities":{}}', None,
+                 '{"capabilities":{"max_msg_fds":1,"twin_socket":{"supported":true}},"other":[1,2]}'):
+        for minor in (0, 1, 0xffff):
+            with device.client(minor=minor, text=text) as client:
+                assert client.version == {
+                    "capabilities": {"max_msg_fds": 16, "max_data_xfer_size": 1 << 20}}
+
+
+@pytest.mark.parametrize("body", [
+    vfu.version_body(major=1), vfu.version_body(text="{"), vfu.version_body(text="[]"),
+    vfu.version_body(text='{"capabilities":[]}'), vfu.version_body(text=""),
+    vfu.version_body(text='{"capabilities":{"max_msg_fds":"8"}}'),
+    vfu.version_body(text='{"capabilities":{"max_msg_fds":-1}}'),
+    vfu.version_body(text="{}\0"), vfu.version_body()[:-1], vfu.version_body(text="[" * 4000)])
+def test_version_refused(place, body):
+    """Who speaks no version 0 is let go, with the reason; the next is served."""
+    device = place.add(Device(place))
+    with device.client(greet=False) as client:
+        client.send(vfu.VERSION, body)
+        assert client.is_gone()
+    result, reason = device.wait_gone(1)
+    assert result == 3 and reason
+    with device.client() as client:
+        assert client.info() == (3, 9, 5)
+
+
+def test_version_twice(place):
+    """A second VERSION is refused and changes nothing."""
+    _, client = serve(place)
+    with pytest.raises(Refused) as refused:
+        client.greet()
+    assert refused.value.errno == errno.EINVAL
+    assert client.info() == (3, 9, 5)
+
+
+def test_regions(place):
+    """Nine regions; those that there are can be read and written, and only BAR 2 mapped."""
+    memory = memory_file(SIZE)
+    _, client = serve(place, memory, vectors=4)
+    rw = READ | WRITE
+    assert client.info() == (1 | 2, 9, 5)
+    for index, expected in enumerate([(rw, 256), (rw, 4096), (rw | MMAP, SIZE), (0, 0), (0, 0), (0, 0),
+                                      (0, 0), (rw, 256), (0, 0)]):
+        flags, size, offset, fd = client.region_info(index)
+        assert (flags, size) == expected and offset == 0 and (fd is not None) == (index == BAR2)
+        if fd is not None:
+            assert os.fstat(fd).st_ino == os.fstat(memory).st_ino
+            os.close(fd)
+    with pytest.raises(Refused):
+        client.region_info(9)
+
+
+def test_regions_without_vectors(place):
+    """No vectors: no BAR 1, no MSI-X."""
+    _, client = serve(place, vectors=0)
+    assert client.region_info(BAR1)[:2] == (0, 0)
+    assert [client.irq_info(index) for index in range(5)] == [(0, 0), (0, 0), (0, 0), (1, 1), (0, 0)]
+
+
+def test_irqs(place):
+    """MSI-X has its vectors, ERR is there so that nobody asks why not."""
+    _, client = serve(place, vectors=7)
+    assert [client.irq_info(index) for index in range(5)] == [(0, 0), (0, 0), (1, 7), (1, 1), (0, 0)]
+    with pytest.raises(Refused):
+        client.irq_info(5)
+
+
+def test_irqs_of_a_pin(place):
+    """INTx can be given an eventfd and masked, and masks itself."""
+    _, client = serve(place, revision=0, vectors=0, intx=1)
+    assert client.irq_info(INTX) == (1 | 2 | 4, 1)
+
+
+@pytest.mark.parametrize("command, body", [
+    (vfu.GET_INFO, struct.pack("<IIII", 15, 0, 0, 0)),
+    (vfu.GET_REGION_INFO, struct.pack("<IIIIQQ", 31, 0, 2, 0, 0, 0)),
+    (vfu.GET_IRQ_INFO, struct.pack("<IIII", 15, 0, 2, 0)),
+    (vfu.SET_IRQS, struct.pack("<IIIII", 19, 0x21, 2, 0, 0))])
+def test_argsz_too_small(place, command, body):
+    """Who has no room for the reply gets none of it."""
+    _, client = serve(place, memory_file(SIZE))
+    with pytest.raises(Refused) as refused:
+        client.transact(command, body)
+    assert refused.value.errno == errno.EINVAL
+
+
+def test_dma_is_answered(place):
+    """The guest's memory is taken and closed: the device does no DMA, but QEMU waits for the answer."""
+    device, client = serve(place)
+    before = device.fds()
+    memory = memory_file(4096)
+    for fds in ((), (memory,)):
+        assert client.transact(vfu.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096), fds).body == b""
+    body = struct.pack("<IIQQ", 24, 0, 0, 4096)
+    assert client.transact(vfu.DMA_UNMAP, body).body == body
+    assert client.transact(vfu.DMA_UNMAP, body + bytes(16)).body == body
+    assert device.fds() == before
+
+
+def test_client_that_takes_no_fds(place):
+    """It is given none, and told that it cannot map."""
+    memory = memory_file(SIZE)
+    device = place.add(Device(place, memory, size=SIZE))
+    with device.client(text='{"capabilities":{"max_msg_fds":0}}') as client:
+        assert client.region_info(BAR2) == (READ | WRITE, SIZE, 0, None)
+        assert device.counts()["mapped"] == 0
+
+
+def test_configuration(place):
+    """Identity, a real BAR size, and reset; whole and in pieces."""
+    _, client = serve(place, memory_file(SIZE), vectors=4)
+    config = client.read(CONFIG, 0, 256)
+    assert config[:4] == struct.pack("<HH", 0x1af4, 0x1110)
+    assert b"".join(client.read(CONFIG, at, 1) for at in range(256)) == config
+    client.write32(CONFIG, 0x18, 0xffffffff)
+    client.write32(CONFIG, 0x1c, 0xffffffff)
+    low, high = struct.unpack("<II", client.read(CONFIG, 0x18, 8))
+    assert (high << 32 | low & ~0xf) & 0xffffffffffffffff == 2**64 - SIZE
+    client.reset()
+    assert client.read(CONFIG, 4, 2) == b"\0\0" and client.read(CONFIG, 0x18, 8)[4:] == bytes(4)
+
+
+@pytest.mark.parametrize("region, offset, count", [
+    (BAR0, 256, 4), (BAR0, 252, 8), (BAR0, 0, 257), (BAR0, 2**64 - 4, 4), (BAR0, 2**64 - 1, 1 << 20),
+    (BAR1, 4096, 1), (BAR2, SIZE - 1, 2), (BAR2, SIZE, 1), (BAR2, 0, 1 << 20), (CONFIG, 255, 2),
+    (3, 0, 4), (6, 0, 4), (8, 0, 4), (9, 0, 4), (0xffffffff, 0, 4)])
+def test_beyond_a_region(place, region, offset, count):
+    """Answered in full size, because Cloud Hypervisor waits for that: zeroes; a write does nothing."""
+    memory = memory_file(SIZE)
+    os.pwrite(memory, b"\xaa" * SIZE, 0)
+    device, client = serve(place, memory, vectors=4)
+    assert client.read(region, offset, count) == bytes(count)
+    client.write(region, offset, b"\x55" * count)
+    assert os.pread(memory, SIZE, 0) == b"\xaa" * SIZE
+    assert device.counts()["memory_writes"] == 0
+
+
+@pytest.mark.parametrize("body", [
+    vfu.access_body(BAR2, 0, 0), vfu.access_body(BAR2, 0, (1 << 20) + 1),
+    vfu.access_body(BAR2, 0, 0xffffffff)])
+def test_access_of_no_length(place, body):
+    """Nothing, or more than was agreed on."""
+    _, client = serve(place, memory_file(SIZE))
+    for command in (vfu.REGION_READ, vfu.REGION_WRITE):
+        with pytest.raises(Refused) as refused:
+            client.transact(command, body)
+        assert refused.value.errno == errno.EINVAL
+
+
+# Doorbells and interrupts
+
+
+def test_doorbell_leaves_before_its_reply(place):
+    """When the guest goes on, its peer has been rung."""
+    device, client = serve(place)
+    for peer, vector in ((0, 0), (1, 2), (65535, 65535)):
+        client.write32(BAR0, vfu.DOORBELL, peer << 16 | vector)
+        assert device.rung() == [(peer, vector)]
+    assert device.counts()["doorbells"] == 3
+
+
+def test_vectors(place):
+    """Each vector to its own eventfd, once."""
+    device, _, fds = serve_msix(place, vectors=40)
+    for vector in (0, 39, 7):
+        device.doorbell(vector)
+        assert [fired(fd) for fd in fds] == [int(at == vector) for at in range(40)]
+    device.doorbell(40)
+    assert not any(map(fired, fds))
+    assert device.counts()["interrupts"] == 3
+
+
+def test_2048_vectors_16_at_a_time(place):
+    """As many as MSI-X has, in messages with as many fds as are allowed."""
+    device, client = serve(place, vectors=2048)
+    client.enable_msix()
+    before = device.fds()
+    one = eventfd()
+    for start in range(0, 2048, 16):
+        client.set_irqs(MSIX, EVENTFD | TRIGGER, start, 16, fds=[one] * 16)
+    assert device.fds() == before + 2048
+    for vector in (0, 1024, 2047):
+        device.doorbell(vector)
+        assert fired(one) == 1
+    client.set_irqs(MSIX, NONE | TRIGGER, 0, 0)
+    assert device.fds() == before
+
+
+def test_vector_without_eventfd_stays_pending(place):
+    """It is shown as pending and comes when it can."""
+    device, client, fds = serve_msix(place)
+    client.set_vector(2, None)
+    device.doorbell(2)
+    pba = struct.unpack("<I", client.read(CONFIG, client.find_capability(0x11) + 8, 4))[0]
+    assert pba & 7 == BAR1
+    assert client.read32(BAR1, pba & ~7) == 1 << 2
+    client.set_vector(2, fds[2])
+    assert fired(fds[2]) == 1, "it is there before the reply"
+    assert client.read32(BAR1, pba & ~7) == 0
+
+
+def test_vector_while_masked_as_a_whole(place):
+    """Function mask and bus master: pending until both allow it, and then at once."""
+    device, client, fds = serve_msix(place)
+    client.enable_msix(0xc000)
+    device.doorbell(1)
+    assert fired(fds[1]) == 0
+    client.start(vfu.MEMORY_SPACE)
+    client.enable_msix()
+    assert fired(fds[1]) == 0
+    client.start()
+    assert fired(fds[1]) == 1
+
+
+def test_replaced_eventfd(place):
+    """The new one is written to, the old one is closed."""
+    device, client, fds = serve_msix(place)
+    before = device.fds()
+    other = eventfd()
+    client.set_vector(0, other)
+    assert device.fds() == before
+    device.doorbell(0)
+    assert (fired(fds[0]), fired(other)) == (0, 1)
+
+
+def test_range_taken_away(place):
+    """EVENTFD without fds takes away that range and nothing else."""
+    device, client, fds = serve_msix(place)
+    before = device.fds()
+    client.set_irqs(MSIX, EVENTFD | TRIGGER, 1, 2)
+    assert device.fds() == before - 2
+    for vector in range(4):
+        device.doorbell(vector)
+    assert [fired(fd) for fd in fds] == [1, 0, 0, 1]
+
+
+def test_surplus_fds_are_closed(place):
+    """More eventfds than interrupts: the first ones count."""
+    device, client, _ = serve_msix(place)
+    before = device.fds()
+    fds = [eventfd() for _ in range(8)]
+    client.set_irqs(MSIX, EVENTFD | TRIGGER, 0, 2, fds=fds)
+    assert device.fds() == before
+    for vector in range(4):
+        device.doorbell(vector)
+    assert [fired(fd) for fd in fds] == [1, 1] + [0] * 6
+
+
+def test_no_eventfd_is_refused(place):
+    """A pipe, a file or a socket could make the device wait or end; none of the message is used."""
+    device, client, fds = serve_msix(place)
+    before = device.fds()
+    reading, writing = os.pipe()
+    with vfu.socket.socketpair()[0] as sock, open("/dev/null", "wb") as file:
+        for bad in (reading, writing, sock.fileno(), file.fileno()):
+            with pytest.raises(Refused) as refused:
+                client.set_irqs(MSIX, EVENTFD | TRIGGER, 0, 2, fds=[eventfd(), bad])
+            assert refused.value.errno == errno.EINVAL
+            with pytest.raises(Refused):
+                client.set_irqs(ERR, EVENTFD | TRIGGER, 0, 1, fds=[bad])
+    assert device.fds() == before
+    device.doorbell(0)
+    assert fired(fds[0]) == 1
+
+
+def test_full_eventfd_does_not_block(place):
+    """A client fills its own, and lets writers wait: the device does not."""
+    device, client, fds = serve_msix(place)
+    os.set_blocking(fds[0], True)
+    os.eventfd_write(fds[0], 2**64 - 2)
+    device.doorbell(0)
+    assert client.info() == (3, 9, 5)
+    client.set_irqs(MSIX, NONE | TRIGGER, 0, 1)
+    assert os.eventfd_read(fds[0]) == 2**64 - 2
+
+
+def test_loopback(place):
+    """A client triggers its own vectors: all of a range, or those with a true."""
+    _, client, fds = serve_msix(place)
+    client.set_irqs(MSIX, NONE | TRIGGER, 1, 2)
+    assert [fired(fd) for fd in fds] == [0, 1, 1, 0]
+    client.set_irqs(MSIX, BOOL | TRIGGER, 0, 4, data=b"\1\0\0\2")
+    assert [fired(fd) for fd in fds] == [1, 0, 0, 1]
+    fd = eventfd()
+    client.set_irqs(ERR, EVENTFD | TRIGGER, 0, 1, fds=[fd])
+    assert fired(fd) == 0
+    client.set_irqs(ERR, NONE | TRIGGER, 0, 1)
+    assert fired(fd) == 1
+
+
+def test_reset_drops_eventfds(place):
+    """A reset: no eventfd, nothing pending, the registers as after power on."""
+    device, client, fds = serve_msix(place)
+    with_all = device.fds()
+    client.write32(BAR0, vfu.INTR_MASK, 1)
+    client.set_vector(3, None)
+    device.doorbell(3)
+    client.reset()
+    assert device.fds() == with_all - 4
+    assert client.read32(BAR0, vfu.INTR_MASK) == 0 and client.read(CONFIG, 4, 2) == b"\0\0"
+    client.start()
+    client.enable_msix()
+    for vector, fd in enumerate(fds):
+        client.set_vector(vector, fd)
+    assert not any(map(fired, fds))
+
+
+def test_intx_masks_itself(place):
+    """One edge for a raised pin, until it is unmasked; then one more if it is still raised."""
+    device, client, fd = serve_intx(place)
+    device.doorbell(0)
+    assert fired(fd) == 1
+    device.doorbell(0)
+    assert fired(fd) == 0
+    client.set_irqs(INTX, NONE | UNMASK, 0, 1)
+    assert fired(fd) == 1, "still raised"
+    assert client.read32(BAR0, vfu.INTR_STATUS) == 1
+    client.set_irqs(INTX, NONE | UNMASK, 0, 1)
+    assert fired(fd) == 0
+    device.doorbell(0)
+    assert fired(fd) == 1
+
+
+def test_intx_masked_by_the_client(place):
+    """MASK and UNMASK, without data and with a boolean."""
+    device, client, fd = serve_intx(place)
+    client.set_irqs(INTX, BOOL | MASK, 0, 1, data=b"\0")
+    client.set_irqs(INTX, BOOL | MASK, 0, 1, data=b"\1")
+    device.doorbell(0)
+    assert fired(fd) == 0
+    client.set_irqs(INTX, BOOL | UNMASK, 0, 1, data=b"\0")
+    assert fired(fd) == 0
+    client.set_irqs(INTX, BOOL | UNMASK, 0, 1, data=b"\1")
+    assert fired(fd) == 1
+    client.set_irqs(INTX, NONE | MASK, 0, 1)
+    client.set_irqs(INTX, NONE | UNMASK, 0, 1)
+    assert fired(fd) == 1
+
+
+def test_intx_unmasked_by_eventfd(place):
+    """The resample eventfd, as KVM uses it."""
+    device, client, fd = serve_intx(place)
+    resample = eventfd()
+    client.set_irqs(INTX, EVENTFD | UNMASK, 0, 1, fds=[resample])
+    device.doorbell(0)
+    assert fired(fd) == 1
+    os.eventfd_write(resample, 1)
+    wait_until(lambda: fired(fd) == 1, "it was sent again")
+    assert fired(resample) == 0
+    client.set_irqs(INTX, EVENTFD | UNMASK, 0, 1)
+    os.eventfd_write(resample, 1)
+    assert client.info() and fired(fd) == 0
+    assert fired(resample) == 1, "it is not looked at any more"
+    before = device.fds()
+    client.set_irqs(INTX, EVENTFD | UNMASK, 0, 1, fds=[resample])
+    client.set_irqs(INTX, NONE | TRIGGER, 0, 0)
+    assert device.fds() == before - 1
+
+
+def test_resample_eventfd_that_is_always_ready(place):
+    """A client cannot keep the device from serving others with it."""
+    device, client, _ = serve_intx(place)
+    always = os.eventfd(2**32 - 1, os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
+    client.set_irqs(INTX, EVENTFD | UNMASK, 0, 1, fds=[always])
+    for _ in range(50):
+        assert device.counts()["connected"] == 1 and client.info() == (3, 9, 5)
+
+
+def test_intx_disabled_by_the_guest(place):
+    """The bit in the command register holds it back, and lets it go."""
+    device, client, fd = serve_intx(place)
+    client.start(vfu.MEMORY_SPACE | vfu.INTX_DISABLE)
+    device.doorbell(0)
+    assert fired(fd) == 0
+    client.start()
+    assert fired(fd) == 1
+
+
+def test_intx_replaced_eventfd(place):
+    """A new eventfd keeps what was masked; disabling all forgets it."""
+    device, client, fd = serve_intx(place)
+    device.doorbell(0)
+    other = eventfd()
+    client.set_irqs(INTX, EVENTFD | TRIGGER, 0, 1, fds=[other])
+    assert (fired(fd), fired(other)) == (1, 0)
+    client.set_irqs(INTX, NONE | TRIGGER, 0, 0)
+    client.set_irqs(INTX, EVENTFD | TRIGGER, 0, 1, fds=[other])
+    assert fired(other) == 1
+
+
+# Several at once, and none
+
+
+def test_one_client_at_a_time(place):
+    """A second one is let go at once; the first does not notice."""
+    device, client = serve(place)
+    other = vfu.Client(device.path, greet=False)
+    assert other.is_gone()
+    other.close()
+    assert client.info() == (3, 9, 5)
+
+
+def test_next_client_finds_the_device_as_new(place):
+    """Registers, configuration, what was pending: gone with the client."""
+    device, client, fds = serve_msix(place, memory=memory_file(SIZE))
+    client.map_memory()
+    client.set_vector(0, None)
+    device.doorbell(0)
+    client.close()
+    device.wait_gone(1)
+    device.doorbell(0)
+    counts = device.counts()
+    assert counts["connected"] == counts["mapped"] == counts["asked_migration"] == 0
+    with device.client() as client:
+        assert client.read(CONFIG, 4, 2) == b"\0\0"
+        client.start()
+        client.enable_msix()
+        client.set_vector(0, fds[0])
+        assert fired(fds[0]) == 0
+
+
+def test_requests_in_a_row(place):
+    """Many are sent before the first reply is read; all are answered, in order."""
+    _, client = serve(place, memory_file(SIZE))
+    ids = [client.send(vfu.REGION_READ, vfu.access_body(CONFIG, 0, 4)) for _ in range(200)]
+    assert [client.receive().id for _ in ids] == ids
+
+
+def test_requests_in_one_piece(place):
+    """Several in one send, with fds in the middle: each to its own."""
+    device, client, fds = serve_msix(place)
+    before = device.fds()
+    body = vfu.set_irqs_body(MSIX, EVENTFD | TRIGGER, 0, 1)
+    read = vfu.pack(vfu.REGION_READ, vfu.access_body(CONFIG, 0, 4), 7)
+    client.send_raw(read * 3)
+    client.send_raw(vfu.pack(vfu.SET_IRQS, body, 8) + read * 2, [fds[3]])
+    assert [client.receive().id for _ in range(6)] == [7, 7, 7, 8, 7, 7]
+    device.doorbell(0)
+    assert [fired(fd) for fd in fds] == [0, 0, 0, 1]
+    assert device.fds() == before
+
+
+def test_client_that_does_not_read(place):
+    """It costs one reply: nothing more is taken in, the device does not grow, and the others of the
+    process are served. When it reads, everything is answered."""
+    device, client = serve(place, memory_file(SIZE))
+    request = vfu.pack(vfu.REGION_READ, vfu.access_body(BAR2, 0, SIZE), 9)
+    client.sock.setblocking(False)
+    sent = 0
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            sent += client.sock.send(request)
+        except BlockingIOError:
+            time.sleep(0.02)  # it may take in one more
+            try:
+                sent += client.sock.send(request)
+            except BlockingIOError:
+                break
+    taken = device.counts()["messages"]
+    assert taken < 20
+    ticks = cpu_ticks(device.pid)
+    time.sleep(0.2)
+    assert cpu_ticks(device.pid) - ticks <= 5 and device.counts()["messages"] == taken
+    client.sock.settimeout(vfu.TIMEOUT)
+    if sent % len(request):
+        threading.Thread(target=client.sock.sendall, args=(request[sent % len(request):],)).start()
+    for _ in range((sent + len(request) - 1) // len(request)):
+        assert len(client.receive().body) == 16 + SIZE
+    assert client.info() == (3, 9, 5)
+
+
+def test_counts(place):
+    """What is shown of it."""
+    device, client, _ = serve_msix(place, memory=memory_file(SIZE))
+    with pytest.raises(Refused):
+        client.irq_info(9)
+    with pytest.raises(Refused):
+        client.transact(vfu.DMA_READ)
+    counts = device.counts()
+    assert counts["clients"] == 1 and counts["refused"] == 2 and counts["messages"] > 6
+    assert not counts["asked_migration"] and counts["connected"]
+    client.close()
+    with device.client():
+        assert device.counts()["clients"] == 2
+
+
+def test_log_is_bounded(place):
+    """A client that is refused all the time gets few lines."""
+    device, client = serve(place)
+    for _ in range(500):
+        client.send(vfu.GET_INFO, b"")
+        assert client.receive().errno == errno.EINVAL
+    assert device.err.count("is refused") <= 20

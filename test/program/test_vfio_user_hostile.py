@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""vfio-user against a client that means harm: the device lives, keeps nothing, and serves the next."""
+import os
+import random
+import select
+import socket
+import struct
+
+import pytest
+
+from support import vfio_user as vfu
+from support.programs import place, rss_kib
+from support.vfio_user import (BAR0, BAR2, CONFIG, EVENTFD, MSIX, TRIGGER, Device, Gone, eventfd,
+                               fired, memory_file)
+
+__all__ = ["place"]
+
+SIZE = 1 << 16
+
+
+def session():
+    """A whole session as (bytes, fds): greeting, set-up, use, migration, reset."""
+    event, memory = eventfd(), memory_file(4096)
+    info = [(vfu.GET_INFO, struct.pack("<IIII", 16, 0, 0, 0), ())]
+    info += [(vfu.GET_REGION_INFO, struct.pack("<IIIIQQ", 32, 0, index, 0, 0, 0), ()) for index in (1, 2)]
+    info += [(vfu.GET_IRQ_INFO, struct.pack("<IIII", 16, 0, MSIX, 0), ())]
+    use = [(vfu.REGION_READ, vfu.access_body(CONFIG, 0, 64), ()),
+           (vfu.REGION_WRITE, vfu.access_body(CONFIG, 4, 2, b"\6\0"), ()),
+           (vfu.SET_IRQS, vfu.set_irqs_body(MSIX, EVENTFD | TRIGGER, 0, 2), (event, event)),
+           (vfu.REGION_WRITE, vfu.access_body(BAR0, 12, 4, b"\0\0\1\0"), ()),
+           (vfu.REGION_WRITE, vfu.access_body(BAR2, 0, 8, b"12345678"), ()),
+           (vfu.REGION_READ, vfu.access_body(BAR2, 0, 100), ())]
+    state = [(vfu.FEATURE, vfu.feature_body(vfu.SET | vfu.MIG_STATE, struct.pack("<II", to, 0)), ())
+             for to in (vfu.STOP_COPY, vfu.RESUMING)]
+    migration = [state[0], (vfu.MIG_READ, struct.pack("<II", 58, 50), ()), state[1],
+                 (vfu.MIG_WRITE, struct.pack("<II", 16, 8) + b"IVSVFUM\n", ())]
+    messages = [(vfu.VERSION, vfu.version_body(), ()),
+                (vfu.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096), (memory,)), *info, *use,
+                *migration, (vfu.RESET, b"", ())]
+    return [(vfu.pack(command, body), fds) for command, body, fds in messages]
+
+
+def serve(place, **options):
+    """A device with memory that can be migrated."""
+    return place.add(Device(place, memory_file(SIZE), size=SIZE, migration="memory", **options))
+
+
+def assert_alive(device):
+    """Somebody else is served, and well."""
+    with device.client() as client:
+        assert client.info() == (3, vfu.REGIONS_N, vfu.IRQS_N) and client.get_state() == vfu.RUNNING
+        assert client.read(CONFIG, 4, 2) == b"\0\0"
+
+
+def assert_nothing_left(device, before):
+    """Alive, and no fd more than before."""
+    with device.client():
+        assert device.fds() == before + 1
+
+
+def play(client, messages, end):
+    """Send the first `end` bytes of a session; fds go with the first bytes of their messages."""
+    for data, fds in messages:
+        if end <= 0:
+            return
+        client.send_raw(data[:end], fds)
+        end -= len(data)
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "shut"])
+def test_gone_at_every_byte(place, record_property, how):
+    """A client disappears in the middle of everything: closed, closed with unread replies, or only its
+    sending half."""
+    device = serve(place)
+    messages = session()
+    total = sum(len(data) for data, _ in messages)
+    before = device.fds()
+    failed = []
+    for end in range(total + 1):
+        client = device.client(greet=False)
+        try:
+            play(client, messages, end)
+            if how == "shut":
+                client.sock.shutdown(socket.SHUT_WR)
+                while client.sock.recv(65536):
+                    pass
+            elif how == "reset" and end > 60:
+                select.select([client.sock], [], [], vfu.TIMEOUT)
+        finally:
+            client.close()
+        try:
+            assert_alive(device)
+        except (AssertionError, Gone):
+            failed.append(end)
+        record_property("case", f"{'not ok' if end in failed else 'ok'} {how} after {end} of {total} bytes")
+    assert not failed
+    assert_nothing_left(device, before)
+    device.stop()
+
+
+def test_in_single_bytes(place):
+    """A whole session byte by byte is answered as one in whole messages."""
+    device = serve(place)
+    with device.client(greet=False) as client:
+        for data, fds in session():
+            client.send_raw(data[:1], fds)
+            for at in range(1, len(data)):
+                client.send_raw(data[at:at + 1])
+            assert not client.receive().flags & vfu.ERROR
+    device.stop()
+
+
+def test_fds_with_any_byte(place):
+    """Fds that come late, or in several parts, belong to the message that they come in."""
+    device = serve(place)
+    with device.client() as client:
+        before = device.fds()
+        client.start()
+        client.enable_msix()
+        fds = [eventfd(), eventfd()]
+        data = vfu.pack(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, EVENTFD | TRIGGER, 0, 2))
+        client.send_raw(data[:10], fds[:1])
+        client.send_raw(data[10:30])
+        client.send_raw(data[30:], fds[1:])
+        assert client.receive().flags == vfu.REPLY
+        assert device.fds() == before + 2
+        device.doorbell(1)
+        assert [fired(fd) for fd in fds] == [0, 1]
+
+
+def test_more_fds_than_allowed_in_parts(place):
+    """Ten and ten are more than sixteen."""
+    device = serve(place)
+    before = device.fds()
+    fds = [eventfd()] * 10
+    data = vfu.pack(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, EVENTFD | TRIGGER, 0, 2))
+    with device.client() as client:
+        client.send_raw(data[:10], fds)
+        try:
+            client.send_raw(data[10:], fds)
+        except Gone:
+            pass
+        assert client.is_gone()
+    assert device.wait_gone(1)[0] == 3
+    assert_nothing_left(device, before)
+
+
+@pytest.mark.parametrize("header", [
+    struct.pack("<HHIII", 1, vfu.GET_INFO, 15, 0, 0), struct.pack("<HHIII", 1, vfu.GET_INFO, 0, 0, 0),
+    struct.pack("<HHIII", 1, vfu.REGION_WRITE, vfu.MESSAGE_MAX + 1, 0, 0),
+    struct.pack("<HHIII", 1, vfu.REGION_WRITE, 0xffffffff, 0, 0),
+    struct.pack("<HHIII", 1, vfu.GET_INFO, 32, 1, 0), struct.pack("<HHIII", 1, vfu.GET_INFO, 32, 2, 0),
+    struct.pack("<HHIII", 1, vfu.GET_INFO, 32, 0xf, 0)])
+@pytest.mark.parametrize("greet", [True, False])
+def test_framing(place, header, greet):
+    """No request, or of no size: where the next message begins is not known."""
+    device = serve(place)
+    before = device.fds()
+    with device.client(greet=greet) as client:
+        client.send_raw(header)
+        assert client.is_gone()
+    result, reason = device.wait_gone(1)
+    assert result == 3 and reason
+    assert_nothing_left(device, before)
+
+
+def test_reasons(place):
+    """Gone between two messages, in the middle of one, and after nothing."""
+    device = serve(place)
+    device.client().close()
+    assert device.wait_gone(1)[0] == 1
+    client = device.client()
+    client.send_raw(b"half a header")
+    client.close()
+    assert device.wait_gone(2)[0] == 2
+    client = device.client()
+    client.send_raw(vfu.pack(vfu.GET_INFO, bytes(15), size=32))
+    client.close()
+    assert device.wait_gone(3)[0] == 2
+    device.client(greet=False).close()
+    assert device.wait_gone(4)[0] == 1
+
+
+def test_stalled_in_the_middle(place):
+    """Half of a large message, and then nothing: no memory beyond it, no time."""
+    from support.programs import cpu_ticks
+    device = serve(place)
+    with device.client() as client:
+        client.send_raw(vfu.pack(vfu.REGION_WRITE, bytes(1000), size=vfu.MESSAGE_MAX))
+        assert device.counts()["connected"] == 1
+        ticks = cpu_ticks(device.pid)
+        assert client.is_quiet(0.3)
+        assert cpu_ticks(device.pid) - ticks <= 3
+        client.send_raw(bytes(vfu.MESSAGE_MAX - 1016))
+        assert client.receive().flags & vfu.ERROR
+
+
+def test_fds_that_are_anything(place):
+    """Sockets, pipes, directories, itself, its own memory: closed, in every message."""
+    device = serve(place)
+    reading, writing = os.pipe()
+    one, two = socket.socketpair()
+    folder = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    poll = select.epoll()
+    fds = [reading, writing, one.fileno(), two.fileno(), folder, poll.fileno(), memory_file(4096)]
+    with device.client() as client:
+        before = device.fds()
+        for command in range(1, 20):
+            for fd in [*fds, client.sock.fileno()]:
+                client.send(command, bytes(20), [fd])
+                client.receive().close()
+        body = vfu.set_irqs_body(vfu.INTX, EVENTFD | vfu.UNMASK, 0, 1)
+        for fd in fds:
+            client.send(vfu.SET_IRQS, body, [fd])
+            assert client.receive().flags & vfu.ERROR
+        assert device.fds() == before
+    for fd in (reading, writing, folder):
+        os.close(fd)
+    device.wait_gone(1)
+    device.stop()
+
+
+def test_out_of_fds(place):
+    """A process that has no fds left loses the client that sent some, not itself."""
+    import resource
+    device = serve(place)
+    now = device.fds()
+    resource.prlimit(device.pid, resource.RLIMIT_NOFILE, (now + 4, now + 4))
+    with device.client() as client:
+        client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, EVENTFD | TRIGGER, 0, 4), [eventfd()] * 4)
+        assert client.is_gone()
+    result, reason = device.wait_gone(1)
+    assert result < 0 and reason
+    assert_nothing_left(device, now)
+    device.stop()
+
+
+def test_memory_is_bounded(place):
+    """Large requests, large replies, large texts: at most one of them at a time."""
+    device = serve(place)
+    text = '{"capabilities":{"x":[' + "1," * 1900 + "1]}}"
+    before = rss_kib(device.pid)
+    for _ in range(20):
+        with device.client(text=text) as client:
+            for _ in range(5):
+                client.send(vfu.REGION_WRITE, bytes(vfu.MESSAGE_MAX - 16))
+                client.receive()
+                client.transact(vfu.REGION_READ, vfu.access_body(BAR2, 0, 1 << 20))
+    assert rss_kib(device.pid) - before < 65536
+
+
+def random_bytes(rng):
+    """Mostly messages, some of them with something wrong."""
+    data = b""
+    for _ in range(rng.randrange(1, 12)):
+        command = rng.choice([*range(1, 19), rng.randrange(65536)])
+        body = rng.choice([rng.randbytes(rng.randrange(64)), bytes(rng.randrange(64)),
+                           vfu.set_irqs_body(rng.randrange(6), rng.randrange(64), rng.randrange(5),
+                                             rng.randrange(5)),
+                           vfu.access_body(rng.randrange(10), rng.randrange(300), rng.randrange(64)),
+                           vfu.feature_body(rng.choice([vfu.GET, vfu.SET, vfu.PROBE]) | rng.randrange(4),
+                                            struct.pack("<II", rng.randrange(8), 0))])
+        flags = rng.choice([0, 0, 0, 0, vfu.NO_REPLY, rng.randrange(64)])
+        size = None if rng.randrange(20) else rng.randrange(100)
+        data += vfu.pack(command, body, rng.randrange(65536), flags, size)
+    return data
+
+
+def test_noise(place, record_property):
+    """Whatever is sent, with whatever fds, in whatever pieces."""
+    device = serve(place)
+    before = device.fds()
+    event = eventfd()
+    for seed in range(300):
+        rng = random.Random(seed)
+        with device.client(greet=rng.randrange(10) > 0) as client:
+            data = random_bytes(rng)
+            try:
+                while data:
+                    at = rng.randrange(1, len(data) + 1)
+                    client.send_raw(data[:at], [event] * rng.choice([0, 0, 0, 1, 2, 16, 17]))
+                    data = data[at:]
+            except Gone:
+                pass
+        assert_alive(device)
+        record_property("case", f"ok noise {seed}")
+    assert_nothing_left(device, before)
+    device.stop()

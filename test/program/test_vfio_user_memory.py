@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""BAR 2 over vfio-user: mapped, by message, absent, read-only, truncated, of huge pages."""
+import fcntl
+import mmap
+import os
+import select
+import struct
+import threading
+
+import pytest
+
+from support import vfio_user as vfu
+from support.huge import huge_pages
+from support.programs import place
+from support.vfio_user import BAR2, MMAP, READ, WRITE, Device, memory_file
+
+__all__ = ["huge_pages", "place"]
+
+SIZE = 1 << 16
+
+
+def serve(place, memory=None, **options):
+    """A device, and a client of it that has begun as a guest's driver does."""
+    device = place.add(Device(place, memory, **{"size": SIZE, **options}))
+    client = place.add(device.client())
+    client.start()
+    return device, client
+
+
+def test_memory_mapped(place):
+    """What one side writes the other sees; no message is needed."""
+    memory = memory_file(SIZE)
+    device, client = serve(place, memory)
+    mapped = client.map_memory()
+    mapped[4:8] = b"here"
+    assert os.pread(memory, 4, 4) == b"here"
+    counts = device.counts()
+    assert counts["mapped"] == 1 and counts["memory_reads"] == counts["memory_writes"] == 0
+
+
+@pytest.mark.parametrize("seals", [True, False])
+@pytest.mark.parametrize("offset", [0, 1 << 14])
+def test_memory_by_message(place, seals, offset):
+    """Of every length and alignment, and no byte beyond."""
+    memory = memory_file(SIZE + offset + 4096, seals)
+    device, client = serve(place, memory, offset=offset)
+    mirror = bytearray(os.urandom(SIZE))
+    os.pwrite(memory, mirror, offset)
+    for at in (0, 1, 7, 8, SIZE - 64):
+        for count in [*range(1, 18), 63, 64]:
+            assert client.read(BAR2, at, count) == mirror[at:at + count]
+            data = os.urandom(count)
+            client.write(BAR2, at, data)
+            mirror[at:at + count] = data
+    client.write(BAR2, 0, mirror)
+    assert client.read(BAR2, 0, SIZE) == mirror == os.pread(memory, SIZE, offset)
+    assert os.pread(memory, offset, 0) == bytes(offset)
+    assert os.pread(memory, 4096, offset + SIZE) == bytes(4096)
+    counts = device.counts()
+    assert counts["memory_reads"] == 96 and counts["memory_writes"] == 96
+
+
+def test_window_is_told(place):
+    """The offset at which to map."""
+    memory = memory_file(4 * SIZE)
+    _, client = serve(place, memory, offset=SIZE)
+    os.pwrite(memory, b"window", SIZE)
+    mapped = client.map_memory()
+    assert mapped[:6] == b"window" and len(mapped) == SIZE
+
+
+def test_memory_absent(place):
+    """Reads are ones, writes are ignored, it cannot be mapped; when it comes it is there by message."""
+    device, client = serve(place)
+    assert client.region_info(BAR2) == (READ | WRITE, SIZE, 0, None)
+    assert client.read(BAR2, 0, 9) == b"\xff" * 9
+    client.write(BAR2, 0, b"lost")
+    memory = memory_file(SIZE)
+    os.pwrite(memory, b"come", 0)
+    device.set_memory(memory)
+    assert client.read(BAR2, 0, 4) == b"come"
+    client.write(BAR2, 0, b"gone")
+    assert os.pread(memory, 4, 0) == b"gone"
+    device.set_memory(None)
+    assert client.read(BAR2, 0, 4) == b"\xff" * 4
+
+
+def test_memory_replaced_while_a_reply_waits(place):
+    """The fd that was promised is the one that is sent, however late that is."""
+    first, second = memory_file(SIZE), memory_file(SIZE)
+    device, client = serve(place, first)
+    reads = 0
+    while select.select([], [client.sock], [], 0.05)[1]:  # until it waits for us to read
+        client.send(vfu.GET_REGION_INFO, struct.pack("<IIIIQQ", 32, 0, BAR2, 0, 0, 0))
+        reads += 1
+    device.set_memory(second)
+    inodes = []
+    for _ in range(reads):
+        reply = client.receive()
+        inodes.append(os.fstat(reply.fds[0]).st_ino)
+        reply.close()
+    known = [os.fstat(fd).st_ino for fd in (first, second)]
+    assert set(inodes) == set(known) and inodes == sorted(inodes, key=known.index)
+    assert client.info() == (3, 9, 5)
+
+
+def test_memory_read_only(place):
+    """It can be read and mapped; a write is answered and changes nothing."""
+    memory = memory_file(SIZE)
+    os.pwrite(memory, b"fixed", 0)
+    _, client = serve(place, memory, writable=False)
+    flags, _, _, fd = client.region_info(BAR2)
+    assert flags == READ | MMAP
+    assert fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+    with pytest.raises(PermissionError):
+        mmap.mmap(fd, SIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+    os.close(fd)
+    for data in (b"f", b"changed!", b"x" * 4096):
+        client.write(BAR2, 0, data)
+    assert client.read(BAR2, 0, 5) == os.pread(memory, 5, 0) == b"fixed"
+
+
+@pytest.mark.parametrize("left", [0, 4096, 4099])
+def test_memory_truncated(place, left):
+    """A peer takes pages away: what is not there reads as ones, writes are ignored, nobody dies, and the
+    file does not grow again."""
+    memory = memory_file(SIZE, seals=False)
+    os.pwrite(memory, b"\xaa" * SIZE, 0)
+    device, client = serve(place, memory)
+    client.read(BAR2, SIZE - 8, 8)
+    os.ftruncate(memory, left)
+    expected = b"\xaa" * left + b"\xff" * (SIZE - left)
+    for at, count in ((SIZE - 8, 8), (4096, 1), (4096, 2), (4096, 4), (4096, 8), (4098, 2), (4090, 13), (0, SIZE)):
+        assert client.read(BAR2, at, count) == expected[at:at + count]
+    for at, data in ((SIZE - 8, b"12345678"), (left, b"1"), (0, b"x" * SIZE)):
+        client.write(BAR2, at, data)
+    assert os.fstat(memory).st_size == left
+    os.ftruncate(memory, SIZE)
+    client.write(BAR2, SIZE - 8, b"12345678")
+    assert os.pread(memory, 8, SIZE - 8) == b"12345678"
+    device.stop()
+
+
+@pytest.mark.usefixtures("huge_pages")
+def test_memory_of_huge_pages(place):
+    """It has no write(2); and a hole that a peer punches, with no page left to fill it, kills nobody."""
+    size = 2 << 20
+    memory = os.memfd_create("huge", os.MFD_CLOEXEC | os.MFD_HUGETLB)
+    os.ftruncate(memory, size)
+    device, client = serve(place, memory, size=size)
+    client.write(BAR2, 4096, b"12345678")
+    client.write(BAR2, 8, b"some more, not aligned")
+    assert client.read(BAR2, 4096, 8) == b"12345678"
+    assert client.read(BAR2, 8, 22) == b"some more, not aligned"
+    assert client.map_memory()[4096:4104] == b"12345678"
+    os.ftruncate(memory, 0)
+    client.write(BAR2, 4096, b"12345678")
+    assert client.read(BAR2, 4096, 8) == b"\xff" * 8
+    device.stop()
+    os.close(memory)
+
+
+@pytest.mark.parametrize("count", [2, 4, 8])
+@pytest.mark.parametrize("seals", [True, False])
+def test_memory_does_not_tear(place, count, seals):
+    """An aligned access is seen whole by who has the memory mapped, and sees others' whole."""
+    memory = memory_file(SIZE, seals)
+    _, client = serve(place, memory)
+    shared = memoryview(mmap.mmap(memory, SIZE)).cast({2: "H", 4: "I", 8: "Q"}[count])
+    patterns = [0, 256**count - 1]
+    ended = threading.Event()
+    seen = set()
+
+    def flip():
+        while not ended.is_set():
+            for _ in range(100):
+                shared[0] = patterns[0]
+                seen.add(shared[64])
+                shared[0] = patterns[1]
+                seen.add(shared[64])
+
+    thread = threading.Thread(target=flip)
+    thread.start()
+    read = set()
+    try:
+        for at in range(3000):
+            read.add(client.read(BAR2, 0, count))
+            client.write(BAR2, 64 * count, struct.pack("<Q", patterns[at % 2])[:count])
+    finally:
+        ended.set()
+        thread.join()
+    assert read <= {bytes(count), b"\xff" * count} and seen <= set(patterns)

@@ -1,0 +1,458 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Migration over vfio-user: VFIO's states, a stream that is made and taken in pieces, and bad ones."""
+import errno
+import os
+import random
+import struct
+
+import pytest
+
+from support import vfio_user as vfu
+from support.programs import is_sanitized, place
+from support.vfio_user import (BAR0, BAR1, CONFIG, RESUMING, RUNNING, STATE_ERROR, STOP, STOP_COPY,
+                               Device, Refused, eventfd, fired, memory_file)
+
+__all__ = ["place"]
+
+SIZE = 1 << 16
+SUM_LEN = 16
+
+
+def serve(place, memory=None, name="source", **options):
+    """A device that can be migrated, and a client."""
+    device = place.add(Device(place, memory, name=name,
+                              **{"size": SIZE, "migration": "device", **options}))
+    return device, place.add(device.client())
+
+
+def refused(function, *arguments):
+    """The errno with which it is."""
+    with pytest.raises(Refused) as caught:
+        function(*arguments)
+    return caught.value.errno
+
+
+def feature(client, flags, data=b"", argsz=16):
+    """DEVICE_FEATURE as it is."""
+    return client.transact(vfu.FEATURE, vfu.feature_body(flags, data, argsz)).body
+
+
+def use(client):
+    """What a guest can change, in places that a state has to have. Return: what can be read of it."""
+    client.start()
+    client.enable_msix()
+    client.write32(BAR0, vfu.INTR_MASK, 0x12345678)
+    client.write(BAR1, 16, os.urandom(16))
+    client.write(CONFIG, 0x10, b"\0\x10\0\xfe")
+    client.write(CONFIG, 0x3c, b"\x0b")
+    return seen(client)
+
+
+def seen(client):
+    """Registers, table and configuration space as a guest reads them."""
+    return (client.read32(BAR0, vfu.INTR_MASK), [client.read32(BAR1, at) for at in range(0, 64, 4)],
+            client.read(CONFIG, 0, 256))
+
+
+# What VFIO's own rules say of the features and states
+
+
+def test_features(place):
+    """Two features: what can be migrated, and the state. Refused as VFIO refuses."""
+    device, client = serve(place)
+    assert device.counts()["asked_migration"] == 0
+    assert feature(client, vfu.GET | vfu.MIGRATION) == struct.pack("<IIQ", 16, vfu.GET | 1, 1)
+    assert device.counts()["asked_migration"] == 1
+    assert feature(client, vfu.GET | vfu.MIG_STATE) == struct.pack("<IIII", 16, vfu.GET | 2, RUNNING, 0)
+    for good in (vfu.GET | vfu.MIGRATION, vfu.GET | vfu.MIG_STATE, vfu.SET | vfu.MIG_STATE,
+                 vfu.GET | vfu.SET | vfu.MIG_STATE, vfu.MIG_STATE, vfu.MIGRATION):
+        body = vfu.feature_body(vfu.PROBE | good, argsz=8)
+        assert client.transact(vfu.FEATURE, body).body == body
+    for bad in (vfu.SET | vfu.MIGRATION, vfu.PROBE | vfu.SET | vfu.MIGRATION, vfu.MIGRATION, vfu.MIG_STATE,
+                vfu.GET | vfu.SET | vfu.MIG_STATE, 1 << 19 | vfu.GET | vfu.MIGRATION):
+        assert refused(feature, client, bad) == errno.EINVAL
+    for unknown in (0, 3, 6, 7, 8, 0xffff):
+        for method in (vfu.GET, vfu.SET, vfu.PROBE, vfu.PROBE | vfu.GET):
+            assert refused(feature, client, method | unknown) == errno.ENOTTY
+    assert refused(feature, client, vfu.GET | vfu.MIGRATION, b"", 15) == errno.EINVAL
+    assert refused(feature, client, vfu.PROBE | vfu.MIGRATION, b"", 7) == errno.EINVAL
+
+
+def test_not_to_be_migrated(place):
+    """Who asks is told that there is no such feature, and that it was asked can be seen."""
+    device, client = serve(place, migration="not")
+    assert device.counts()["asked_migration"] == 0
+    for flags in (vfu.GET | vfu.MIGRATION, vfu.PROBE | vfu.GET | vfu.MIGRATION, vfu.GET | vfu.MIG_STATE):
+        assert refused(feature, client, flags) == errno.ENOTTY
+    assert refused(client.set_state, STOP) == errno.ENOTTY
+    assert refused(client.read_data, 1) == errno.EINVAL
+    assert device.counts()["asked_migration"] == 1
+
+
+STATES = [STATE_ERROR, STOP, RUNNING, STOP_COPY, RESUMING]
+
+
+@pytest.mark.parametrize("start", STATES)
+def test_transitions(place, record_property, start):
+    """From every state to every state: by way of STOP, and ERROR is left by a reset alone."""
+    _, client = serve(place)
+    failed = []
+    for to in [*STATES, 5, 6, 7, 8, 0xffffffff]:
+        client.reset()
+        if start == STATE_ERROR:
+            client.set_state(RESUMING)
+            assert refused(client.set_state, STOP) == errno.EINVAL
+        else:
+            client.set_state(start)
+        # Nothing was loaded: out of RESUMING leads into ERROR.
+        good = start != STATE_ERROR and to in STATES[1:] and (start != RESUMING or to == RESUMING)
+        after = to if good else start
+        if start == RESUMING and to in (STOP, RUNNING, STOP_COPY):
+            after = STATE_ERROR
+        try:
+            client.set_state(to)
+            got = 0
+        except Refused as error:
+            got = error.errno
+        wrong = got != (0 if good else errno.EINVAL) or client.get_state() != after
+        failed += [to] * wrong
+        record_property("case", f"{'not ok' if wrong else 'ok'} {start} to {to}")
+    assert not failed
+    client.reset()
+    assert client.get_state() == RUNNING
+
+
+def test_set_state_of_other_lengths(place):
+    """The state without the fd that is not used, or with more."""
+    _, client = serve(place)
+    for data in (b"", bytes(4), bytes(7), bytes(9), bytes(16)):
+        assert refused(feature, client, vfu.SET | vfu.MIG_STATE, data) == errno.EINVAL
+    assert client.get_state() == RUNNING
+
+
+def test_stopped(place):
+    """A device that is stopped neither interrupts nor rings; when it runs, what is pending comes."""
+    device, client = serve(place, vectors=4)
+    client.start()
+    client.enable_msix()
+    fd = eventfd()
+    client.set_vector(1, fd)
+    for state in (STOP, STOP_COPY, RESUMING):
+        client.set_state(state)
+        device.doorbell(1)
+        client.write32(BAR0, vfu.DOORBELL, 7 << 16)
+        assert client.info() and fired(fd) == 0 and device.rung() == []
+        client.reset()
+        client.start()
+        client.enable_msix()
+        client.set_vector(1, fd)
+    client.set_state(STOP)
+    device.doorbell(1)
+    client.set_state(RUNNING)
+    assert fired(fd) == 1
+
+
+# From one process to another
+
+
+@pytest.mark.parametrize("piece", [1 << 20, 4096, 1000, 7, 1])
+def test_device_moves(place, piece):
+    """What a guest has set is there, what was pending comes, and BAR 2 is not touched."""
+    memories = [memory_file(SIZE), memory_file(SIZE)]
+    os.pwrite(memories[0], b"source", 0)
+    source, client = serve(place, memories[0], vectors=4)
+    _, other = serve(place, memories[1], name="destination", vectors=4)
+    before = use(client)
+    source.doorbell(3)
+    data = client.save(piece)
+    assert len(data) < SIZE
+    fd = eventfd()
+    other.set_vector(3, fd)
+    other.load(data, piece)
+    assert seen(other) == before and other.get_state() == RUNNING
+    assert fired(fd) == 1
+    assert os.pread(memories[1], SIZE, 0) == bytes(SIZE)
+    client.set_state(RUNNING)
+    assert seen(client) == before, "the source can go on"
+
+
+@pytest.mark.parametrize("seals", [True, False])
+@pytest.mark.parametrize("offset", [0, 4096])
+def test_memory_moves(place, seals, offset):
+    """With the content of BAR 2, of a window too."""
+    memories = [memory_file(SIZE + offset, seals), memory_file(SIZE + offset, seals)]
+    content = os.urandom(SIZE)
+    os.pwrite(memories[0], content, offset)
+    _, client = serve(place, memories[0], offset=offset, migration="memory")
+    _, other = serve(place, memories[1], offset=offset, migration="memory", name="destination")
+    before = use(client)
+    data = client.save(40000)
+    assert len(data) > SIZE
+    other.load(data, 30001)
+    assert seen(other) == before
+    assert os.pread(memories[1], SIZE, offset) == content
+    assert os.pread(memories[1], offset, 0) == bytes(offset)
+
+
+def test_pin_moves(place):
+    """Status and Mask of a device of revision 0; the pin is raised at the destination."""
+    options = {"revision": 0, "vectors": 0, "intx": 1}
+    source, client = serve(place, **options)
+    _, other = serve(place, name="destination", **options)
+    client.start()
+    client.write32(BAR0, vfu.INTR_MASK, 1)
+    source.doorbell(0)
+    fd = eventfd()
+    other.set_irqs(vfu.INTX, vfu.EVENTFD | vfu.TRIGGER, 0, 1, fds=[fd])
+    other.load(client.save())
+    assert fired(fd) == 1 and other.read32(BAR0, vfu.INTR_STATUS) == 1
+
+
+def test_twice(place):
+    """The stream can be had again, and a second one can be loaded over the first."""
+    _, client = serve(place)
+    _, other = serve(place, name="destination")
+    use(client)
+    first = client.save()
+    assert client.save() == first
+    client.set_state(RUNNING)
+    client.write32(BAR0, vfu.INTR_MASK, 0xaa)
+    second = client.save()
+    other.load(first)
+    assert other.read32(BAR0, vfu.INTR_MASK) == 0x12345678
+    other.load(second)
+    assert other.read32(BAR0, vfu.INTR_MASK) == 0xaa
+
+
+def test_what_is_written_while_it_is_saved(place):
+    """The stream is of the moment at which the saving began."""
+    _, client = serve(place)
+    use(client)
+    first = client.save()
+    client.set_state(STOP_COPY)
+    data = client.read_data(50)
+    client.write32(BAR0, vfu.INTR_MASK, 0xbb)
+    assert data + client.read_data(1 << 20) == first
+
+
+def test_end_of_the_stream(place):
+    """Less than was asked for, then nothing; argsz must have room for what is asked for."""
+    _, client = serve(place)
+    length = len(client.save())
+    client.set_state(STOP_COPY)
+    assert len(client.read_data(length)) == length
+    assert client.read_data(1) == client.read_data(1 << 20) == client.read_data(0) == b""
+    for argsz, size in ((8, 1), (0, 0), (7, 0), (1 << 20, 1 << 20), (0xffffffff, (1 << 20) + 1),
+                        (0xffffffff, 0xffffffff), (7, 0xffffffff)):
+        with pytest.raises(Refused):
+            client.transact(vfu.MIG_READ, struct.pack("<II", argsz, size))
+
+
+# Bad streams
+
+
+def try_load(client, data, piece=4096):
+    """Return: whether it was refused, at one point or another; then the device is in ERROR."""
+    client.set_state(RESUMING)
+    try:
+        for at in range(0, len(data), piece):
+            client.write_data(data[at:at + piece])
+    except Refused as error:
+        assert error.errno == errno.EINVAL
+    try:
+        client.set_state(RUNNING)
+    except Refused as error:
+        assert error.errno == errno.EINVAL and client.get_state() == STATE_ERROR
+        return True
+    return False
+
+
+def check_refused(place, record_property, streams):
+    """Each of the streams, which are (name, bytes), is refused, and leaves the device as it was."""
+    _, client = serve(place, name="destination")
+    before = None
+    failed = []
+    for name, data in streams:
+        client.reset()
+        before = before or seen(client)
+        if not try_load(client, data) or seen(client) != before:
+            failed.append(name)
+        record_property("case", f"{'not ok' if name in failed else 'ok'} {name}")
+    assert not failed
+    assert client.get_state() == STATE_ERROR
+    client.reset()
+    assert client.get_state() == RUNNING
+
+
+def good_stream(place, **options):
+    """What a device in use saved."""
+    _, client = serve(place, **options)
+    use(client)
+    return client.save()
+
+
+def test_every_truncation(place, record_property):
+    """Whatever is missing at the end."""
+    data = good_stream(place)
+    check_refused(place, record_property, ((f"{n} of {len(data)} bytes", data[:n]) for n in range(len(data))))
+
+
+def test_every_byte_changed(place, record_property):
+    """Any byte of it, in one bit or in all."""
+    data = good_stream(place)
+
+    def streams():
+        for at in range(len(data)):
+            for change in (1 << at % 8, 0xff):
+                yield (f"byte {at} changed by {change:#x}",
+                       data[:at] + bytes([data[at] ^ change]) + data[at + 1:])
+    check_refused(place, record_property, streams())
+
+
+def test_other_streams(place, record_property):
+    """More than there should be, words exchanged, other devices', noise."""
+    data = good_stream(place)
+    rng = random.Random(1)
+    memory = memory_file(SIZE)
+    streams = [("a byte more", data + b"\0"), ("twice", data * 2), ("a page more", data + bytes(4096)),
+               ("exchanged", data[:40] + data[48:56] + data[40:48] + data[56:])]
+    streams += [("of more vectors", good_stream(place, name="more", vectors=5)),
+                ("with memory", good_stream(place, name="memory", memory=memory, migration="memory")),
+                ("of revision 0", good_stream_of_a_pin(place))]
+    streams += [(f"noise {n}", rng.randbytes(n)) for n in (1, 31, 32, 33, 1000, len(data))]
+    streams += [(f"a header and noise {n}", data[:32] + rng.randbytes(n)) for n in (8, len(data) - 32)]
+    check_refused(place, record_property, streams)
+
+
+def good_stream_of_a_pin(place):
+    """Of a device with INTx."""
+    _, client = serve(place, name="pin", revision=0, vectors=0, intx=1)
+    return client.save()
+
+
+def stream_sum(data):
+    """As src/vfio_user/stream.h describes it."""
+    total = running = 0
+    padded = data + bytes(-len(data) % 8)
+    for word, in struct.iter_unpack("<Q", padded):
+        total = (total + word) % 2**64
+        running = (running + total) % 2**64
+    return struct.pack("<QQ", total, running)
+
+
+def test_forged_streams(place, record_property):
+    """The sum is right, and what the device is told is not always possible: it never dies of it, and
+    what it takes over it can be asked."""
+    data = good_stream(place)
+    assert stream_sum(data[:-SUM_LEN]) == data[-SUM_LEN:]
+    _, client = serve(place, name="destination")
+    rng = random.Random(2)
+    refusals = 0
+    for number in range(300):
+        forged = bytearray(data[:-SUM_LEN])
+        for _ in range(rng.randrange(1, 5)):
+            forged[rng.randrange(32, len(forged))] = rng.randrange(256)
+        client.reset()
+        refusals += try_load(client, bytes(forged) + stream_sum(bytes(forged)))
+        seen(client)
+        record_property("case", f"ok forged {number}")
+    assert refusals > 100
+    client.reset()
+    client.load(data)
+
+
+def test_header_is_checked_first(place):
+    """A stream with memory for another device does not reach the memory."""
+    memory = memory_file(2 * SIZE)
+    data = good_stream(place, memory=memory, migration="memory", size=SIZE)
+    target = memory_file(2 * SIZE)
+    _, client = serve(place, target, name="destination", migration="memory", size=2 * SIZE)
+    assert try_load(client, data)
+    assert os.pread(target, 2 * SIZE, 0) == bytes(2 * SIZE)
+
+
+# The memory, and its lack
+
+
+def test_without_memory(place):
+    """There is nothing to migrate, or nowhere to: the VMM is told in time."""
+    device, client = serve(place, migration="memory")
+    for state in (STOP_COPY, RESUMING):
+        assert refused(client.set_state, state) == errno.ENODEV
+        assert client.get_state() == STOP
+    client.set_state(RUNNING)
+    memory = memory_file(SIZE)
+    device.set_memory(memory)
+    client.save()
+
+
+def test_memory_that_cannot_be_written(place):
+    """A state with memory does not go into a read-only one."""
+    memory = memory_file(SIZE)
+    data = good_stream(place, memory=memory, migration="memory")
+    _, client = serve(place, memory, name="destination", migration="memory", writable=False)
+    assert try_load(client, data)
+
+
+def test_memory_truncated_while_it_is_read(place):
+    """Half of the memory is gone: no state comes of that."""
+    memory = memory_file(SIZE, seals=False)
+    _, client = serve(place, memory, migration="memory")
+    client.set_state(STOP_COPY)
+    client.read_data(1024)
+    os.ftruncate(memory, 4096)
+    assert refused(client.read_data, SIZE) == errno.EIO
+    client.set_state(STOP)
+
+
+def test_a_gigabyte(place):
+    """In pieces, while neither side grows."""
+    size = 1 << 30
+    memories = [memory_file(size), memory_file(size)]
+    places = [0, 12345678, size // 2 + 3, size - 5]
+    for at in places:
+        os.pwrite(memories[0], b"here!", at)
+    source, client = serve(place, memories[0], size=size, migration="memory", name="source")
+    target, other = serve(place, memories[1], size=size, migration="memory", name="destination")
+    before = private_kib(source.pid), private_kib(target.pid)
+    client.set_state(STOP_COPY)
+    other.set_state(RESUMING)
+    total = most = 0
+    while piece := client.read_data(1 << 20):
+        other.write_data(piece)
+        total += len(piece)
+        if total % (64 << 20) < 1 << 20:
+            most = max(most, private_kib(source.pid) - before[0], private_kib(target.pid) - before[1])
+    other.set_state(RUNNING)
+    assert total > size
+    assert all(os.pread(memories[1], 5, at) == b"here!" for at in places)
+    limit = 65536 if is_sanitized(place.build / "test" / "serve-device") else 8192
+    assert most < limit, f"{most} KiB"
+
+
+def private_kib(pid):
+    """Resident memory of a process without what it shares: the region is not its own."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        fields = dict(line.split(":", 1) for line in file)
+    return int(fields["RssAnon"].split()[0])
+
+
+def test_disconnected_in_the_middle(place):
+    """A client that leaves while it saves or loads: nothing of it is left, the next begins anew."""
+    device, client = serve(place)
+    before = device.fds() - 1
+    data = client.save()
+    client.set_state(STOP_COPY)
+    client.read_data(10)
+    client.close()
+    device.wait_gone(1)
+    with device.client() as client:
+        assert client.get_state() == RUNNING
+        client.set_state(RESUMING)
+        client.write_data(data[:100])
+    device.wait_gone(2)
+    with device.client() as client:
+        client.load(data)
+    device.wait_gone(3)
+    assert device.fds() == before
+    device.stop()

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""vfio-user, row by row: every command in every state, with bodies of every length and fds or none.
+
+What is expected is computed from the rules (the specification's, and those of src/vfio_user/table.c as
+its comments state them), never from what came out before.
+"""
+import errno
+import os
+import struct
+
+import pytest
+
+from support import vfio_user as vfu
+from support.programs import place
+from support.vfio_user import Device, Gone, Refused, memory_file
+
+__all__ = ["place"]
+
+SIZE = 1 << 16
+VECTORS = 4
+
+#: command: shortest and longest body.
+LENGTHS = {
+    vfu.VERSION: (4, 4 + 4096),
+    vfu.DMA_MAP: (32, 32),
+    vfu.DMA_UNMAP: (24, 40),
+    vfu.GET_INFO: (16, 20),
+    vfu.GET_REGION_INFO: (32, 32),
+    vfu.GET_IRQ_INFO: (16, 16),
+    vfu.SET_IRQS: (20, 20 + 2048),
+    vfu.REGION_READ: (16, 16),
+    vfu.REGION_WRITE: (16, 16 + vfu.DATA_MAX),
+    vfu.RESET: (0, 0),
+    vfu.FEATURE: (8, 8 + 256),
+    vfu.MIG_READ: (8, 8),
+    vfu.MIG_WRITE: (8, 8 + vfu.DATA_MAX),
+}
+COMMANDS = [0, *range(1, 19), 19, 0xffff]
+STATES = ["new", "live", "absent", "readonly", "stop", "stop_copy", "resuming", "error"]
+LENGTH_KINDS = ["short", "least", "good", "most", "long", "huge", "over"]
+FDS = [0, 1, vfu.FDS_MAX, vfu.FDS_MAX + 1]
+HUGE = vfu.MESSAGE_MAX - 16
+
+
+def good_body(command):
+    """A body that every device of these tests has to accept, in the states in which it is allowed."""
+    return {
+        vfu.VERSION: vfu.version_body(),
+        vfu.DMA_MAP: struct.pack("<IIQQQ", 32, 3, 0, 0, 4096),
+        vfu.DMA_UNMAP: struct.pack("<IIQQ", 24, 0, 0, 4096),
+        vfu.GET_INFO: struct.pack("<IIII", 16, 0, 0, 0),
+        vfu.GET_REGION_INFO: struct.pack("<IIIIQQ", 32, 0, vfu.BAR2, 0, 0, 0),
+        vfu.GET_IRQ_INFO: struct.pack("<IIII", 16, 0, vfu.MSIX, 0),
+        vfu.SET_IRQS: vfu.set_irqs_body(vfu.MSIX, vfu.NONE | vfu.TRIGGER, 0, 0),
+        vfu.REGION_READ: vfu.access_body(vfu.BAR2, 8, 4),
+        vfu.REGION_WRITE: vfu.access_body(vfu.BAR2, 8, 4, b"abcd"),
+        vfu.RESET: b"",
+        vfu.FEATURE: vfu.feature_body(vfu.GET | vfu.MIGRATION),
+        vfu.MIG_READ: struct.pack("<II", 108, 100),
+        vfu.MIG_WRITE: struct.pack("<II", 16, 8) + b"IVSVFUM\n",
+    }[command]
+
+
+def make_body(command, kind):
+    """A body of that kind; a message of more than is allowed at all is only announced."""
+    least, most = LENGTHS.get(command, (0, 0))
+    length = {"short": least - 1, "least": least, "most": most, "long": most + 1, "huge": HUGE,
+              "over": HUGE + 1}.get(kind)
+    good = good_body(command) if command in LENGTHS else b""
+    if kind == "good":
+        return good
+    if length < 0 or (kind == "long" and length > HUGE):
+        return None
+    return (good + bytes(max(0, length - len(good))))[:length]
+
+
+def good_reply(command, state):
+    """What follows the header of the reply to good_body(): its length, and how many fds."""
+    return {
+        vfu.VERSION: (None, 0), vfu.DMA_MAP: (0, 0), vfu.DMA_UNMAP: (24, 0), vfu.GET_INFO: (16, 0),
+        vfu.GET_REGION_INFO: (32, 0 if state == "absent" else 1), vfu.GET_IRQ_INFO: (16, 0),
+        vfu.SET_IRQS: (0, 0), vfu.REGION_READ: (20, 0), vfu.REGION_WRITE: (16, 0), vfu.RESET: (0, 0),
+        vfu.FEATURE: (16, 0), vfu.MIG_READ: (108, 0), vfu.MIG_WRITE: (0, 0),
+    }[command]
+
+
+def is_good_content(command, body):
+    """Whether a body of an allowed length says something sensible."""
+    if command == vfu.VERSION:  # zeroes within JSON are none
+        return body in (good_body(command), body[:4])
+    if command == vfu.REGION_WRITE:
+        return len(body) == 16 + struct.unpack_from("<I", body, 12)[0]
+    if command == vfu.MIG_WRITE:
+        return len(body) == 8 + struct.unpack_from("<I", body, 4)[0]
+    return True
+
+
+def expect(command, body, fds, state):
+    """"gone", an errno, or what good_reply() says."""
+    if fds > vfu.FDS_MAX or len(body) > HUGE:
+        return "gone"
+    least, most = LENGTHS.get(command, (0, -1))
+    fits = least <= len(body) <= most
+    if state == "new":
+        good = command == vfu.VERSION and fits and is_good_content(command, body)
+        return good_reply(command, state) if good else "gone"
+    if command not in LENGTHS:
+        return errno.ENOTTY
+    only = {vfu.MIG_READ: "stop_copy", vfu.MIG_WRITE: "resuming"}.get(command, state)
+    if not fits or command == vfu.VERSION or state != only or not is_good_content(command, body):
+        return errno.EINVAL
+    return good_reply(command, state)
+
+
+def enter(client, state):
+    """Bring a device that has just been greeted into a state."""
+    if state == "stop":
+        client.set_state(vfu.STOP)
+    elif state == "stop_copy":
+        client.set_state(vfu.STOP_COPY)
+    elif state == "resuming":
+        client.set_state(vfu.RESUMING)
+    elif state == "error":
+        client.set_state(vfu.RESUMING)
+        with pytest.raises(Refused):
+            client.set_state(vfu.STOP)
+
+
+def state_after(state, command, outcome):
+    """The number of the state of migration after a request that was not the last."""
+    numbers = {"stop": vfu.STOP, "stop_copy": vfu.STOP_COPY, "resuming": vfu.RESUMING,
+               "error": vfu.STATE_ERROR}
+    if command == vfu.RESET and isinstance(outcome, tuple):
+        return vfu.RUNNING
+    return numbers.get(state, vfu.RUNNING)
+
+
+def outcome_of(client, command, body, fds):
+    """What comes of it, in the words of expect()."""
+    try:
+        number = client.send(command, body, fds) if len(body) <= HUGE else client.send_raw(
+            vfu.pack(command, size=16 + len(body)), fds)
+        reply = client.receive()
+    except Gone:
+        return "gone"
+    assert number is None or (reply.id, reply.command) == (number, command)
+    length, count = len(reply.body), len(reply.fds)
+    reply.close()
+    if reply.flags & vfu.ERROR:
+        return reply.errno
+    return (None if command == vfu.VERSION else length, count)
+
+
+def run_row(device, row, spare):
+    """Return: None, or what was wrong."""
+    command, body, fds, state = row
+    expected = expect(*row[:2], fds, state)
+    client = device.client(greet=state != "new")
+    try:
+        enter(client, state)
+        got = outcome_of(client, command, body, spare[:fds])
+        if got != expected:
+            return f"expected {expected}, got {got}"
+        if got == "gone":
+            return None
+        if client.info() != (3, vfu.REGIONS_N, vfu.IRQS_N):
+            return "no answer afterwards"
+        if client.get_state() != state_after(state, command, got):
+            return f"the state is {client.get_state()} afterwards"
+        return None
+    finally:
+        client.close()
+
+
+def rows_of(state):
+    """All rows of a state."""
+    for command in COMMANDS:
+        for kind in LENGTH_KINDS:
+            body = make_body(command, kind)
+            if body is None or (kind in ("most", "long", "least") and command not in LENGTHS):
+                continue
+            for fds in FDS if kind not in ("over", "huge") else FDS[:2]:
+                yield f"{state}: command {command}, {kind} body, {fds} fds", (command, body, fds, state)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_rows(place, record_property, state):
+    """Every command, in one state, with bodies and fds of all kinds: answered as the rules say, and
+    neither an fd nor the device is lost."""
+    memory = memory_file(SIZE)
+    device = place.add(Device(place, None if state == "absent" else memory, vectors=VECTORS, size=SIZE,
+                              writable=state != "readonly",
+                              migration="device"))
+    spare = [os.open("/dev/null", os.O_RDONLY) for _ in range(vfu.FDS_MAX + 1)]
+    before = device.fds()
+    failed = []
+    for name, row in rows_of(state):
+        wrong = run_row(device, row, spare)
+        if wrong:
+            failed.append(f"{name}: {wrong}")
+        record_property("case", ("not ok " if wrong else "ok ") + name)
+    for fd in spare:
+        os.close(fd)
+    with device.client():  # the last one is gone
+        assert device.fds() == before + 1
+    os.close(memory)
+    assert not failed, failed
+    device.stop()
+
+
+@pytest.mark.parametrize("command", LENGTHS)
+def test_no_reply_is_wanted(place, command):
+    """A request that says so is done, and not answered, whether it is refused or not."""
+    device = place.add(Device(place, memory_file(SIZE), vectors=VECTORS, size=SIZE, migration="device"))
+    with device.client(greet=command != vfu.VERSION) as client:
+        client.send(command, good_body(command), flags=vfu.NO_REPLY)
+        if command != vfu.RESET:
+            client.send(command, b"\1", flags=vfu.NO_REPLY)  # of no command's length
+        assert client.info() == (3, vfu.REGIONS_N, vfu.IRQS_N), "something else was answered"
+
+
+# SET_IRQS: everything that can be said in its fields.
+
+RANGES = [(0, 0), (0, 1), (0, VECTORS), (VECTORS - 1, 1), (VECTORS - 1, 2), (VECTORS, 1), (VECTORS, 0),
+          (0, VECTORS + 1), (1, 0), (1, 2), (0xffffffff, 1), (1, 0xffffffff), (0xffffffff, 0xffffffff),
+          (0x80000000, 0x80000000)]
+
+
+def expect_irqs(counts, index, flags, span, data_len, fds):
+    """0 or an errno, by the rules of VFIO's VFIO_DEVICE_SET_IRQS."""
+    start, count = span
+    if index >= vfu.IRQS_N:
+        return errno.EINVAL
+    if flags == vfu.NONE | vfu.TRIGGER and span == (0, 0):
+        return 0
+    data, action = flags & 7, flags & 0x38
+    if flags & ~0x3f or data not in (1, 2, 4) or action not in (8, 16, 32):
+        return errno.EINVAL
+    if count == 0 or start + count > counts[index]:
+        return errno.EINVAL
+    if (data == vfu.BOOL and data_len < count) or (data == vfu.EVENTFD and 0 < fds < count):
+        return errno.EINVAL
+    if action != vfu.TRIGGER:
+        if index != vfu.INTX or (data == vfu.EVENTFD and action == vfu.MASK):
+            return errno.ENOTTY
+    return 0
+
+
+@pytest.mark.parametrize("kind", ["msix", "intx", "plain"])
+def test_set_irqs_rows(place, record_property, kind):
+    """Every index with every combination of flags, over ranges within, at the edge and beyond."""
+    options = {"msix": {"vectors": VECTORS}, "intx": {"vectors": 0, "intx": 1, "revision": 0},
+               "plain": {"vectors": 0}}[kind]
+    counts = {vfu.INTX: int(kind == "intx"), vfu.MSIX: VECTORS if kind == "msix" else 0, vfu.ERR: 1,
+              vfu.MSI: 0, vfu.REQ: 0}
+    device = place.add(Device(place, size=SIZE, **options))
+    before = device.fds()
+    client = place.add(device.client())
+    given = [vfu.eventfd() for _ in range(VECTORS + 1)]
+    failed = []
+    for index in range(vfu.IRQS_N + 1):
+        for flags in [*range(64), 0x61, 0x80000021]:
+            wrong = irqs_row(client, counts, index, flags, given)
+            failed += wrong
+            record_property("case", f"{'not ok' if wrong else 'ok'} {kind}: index {index}, flags {flags:#x}")
+    assert not failed, failed[:20]
+    client.close()
+    assert device.wait_gone(1)[0] == 1
+    assert device.fds() == before
+
+
+def irqs_row(client, counts, index, flags, given):
+    """All ranges and numbers of fds. Return: what was wrong."""
+    wrong = []
+    for span in RANGES:
+        for data_len in (0, VECTORS) if flags & vfu.BOOL else (0,):
+            for fds in (0, 1, VECTORS) if flags & vfu.EVENTFD else (0,):
+                expected = expect_irqs(counts, index, flags, span, data_len, fds)
+                try:
+                    client.set_irqs(index, flags, *span, bytes(data_len), given[:fds])
+                    got = 0
+                except Refused as refused:
+                    got = refused.errno
+                if got != expected:
+                    wrong.append(f"index {index}, flags {flags:#x}, {span}, {data_len} booleans, "
+                                 f"{fds} fds: expected {expected}, got {got}")
+    return wrong

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Huge pages, if the machine lets us have some."""
+import pathlib
+
+import pytest
+
+NR_HUGEPAGES = pathlib.Path("/proc/sys/vm/nr_hugepages")
+
+
+@pytest.fixture
+def huge_pages():
+    """Two huge pages of 2 MiB that nobody uses; as many as before are set aside afterwards."""
+    before = NR_HUGEPAGES.read_text()
+    try:
+        NR_HUGEPAGES.write_text(str(int(before) + 2))
+    except OSError as error:
+        pytest.skip(f"huge pages cannot be set aside here: {error}")
+    try:
+        meminfo = dict(line.split(":") for line in
+                       pathlib.Path("/proc/meminfo").read_text().splitlines())
+        if meminfo["Hugepagesize"].split() != ["2048", "kB"]:
+            pytest.skip(f"the huge pages of this machine are of {meminfo['Hugepagesize'].strip()}")
+        if int(meminfo["HugePages_Free"]) < 2:
+            pytest.skip("the kernel finds no room for two huge pages")
+        yield
+    finally:
+        NR_HUGEPAGES.write_text(before)

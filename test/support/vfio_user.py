@@ -1,0 +1,422 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""vfio-user from outside, without any code of the project: a client, and a device to talk to.
+
+Numbers: QEMU's docs/interop/vfio-user and linux/vfio.h.
+"""
+import array
+import errno
+import json
+import mmap
+import os
+import select
+import socket
+import struct
+import subprocess
+import time
+
+from support.programs import Process, fd_count
+from support.wire import TIMEOUT, connect
+
+HEADER = struct.Struct("<HHIII")  # id, command, size, flags, errno
+MESSAGE_MAX = 16 + 16 + (1 << 20)
+DATA_MAX = 1 << 20
+FDS_MAX = 16
+REPLY, NO_REPLY, ERROR = 1, 0x10, 0x20
+
+VERSION, DMA_MAP, DMA_UNMAP, GET_INFO, GET_REGION_INFO, GET_REGION_IO_FDS, GET_IRQ_INFO = range(1, 8)
+SET_IRQS, REGION_READ, REGION_WRITE, DMA_READ, DMA_WRITE, RESET = range(8, 14)
+DIRTY_PAGES, WRITE_MULTI, FEATURE, MIG_READ, MIG_WRITE = range(14, 19)
+
+BAR0, BAR1, BAR2, CONFIG = 0, 1, 2, 7
+REGIONS_N, IRQS_N = 9, 5
+READ, WRITE, MMAP = 1, 2, 4  # of a region
+INTX, MSI, MSIX, ERR, REQ = range(5)
+NONE, BOOL, EVENTFD, MASK, UNMASK, TRIGGER = (1 << bit for bit in range(6))
+
+GET, SET, PROBE = 1 << 16, 1 << 17, 1 << 18
+MIGRATION, MIG_STATE = 1, 2
+STATE_ERROR, STOP, RUNNING, STOP_COPY, RESUMING = range(5)
+
+INTR_MASK, INTR_STATUS, IV_POSITION, DOORBELL = 0, 4, 8, 12
+COMMAND = 4  # in configuration space
+MEMORY_SPACE, BUS_MASTER, INTX_DISABLE = 2, 4, 0x400
+
+
+class Refused(Exception):
+    """A reply that says that there was an error."""
+
+    def __init__(self, number):
+        super().__init__(errno.errorcode.get(number, number))
+        self.errno = number
+
+
+class Gone(Exception):
+    """The device closed the connection."""
+
+
+def pack(command, body=b"", number=1, flags=0, size=None):
+    """A message's bytes."""
+    size = HEADER.size + len(body) if size is None else size
+    return HEADER.pack(number, command, size, flags, 0) + body
+
+
+def version_body(major=0, minor=1, text='{"capabilities":{"max_msg_fds":8}}'):
+    """The body of VERSION; text None: without the optional part."""
+    return struct.pack("<HH", major, minor) + (b"" if text is None else text.encode() + b"\0")
+
+
+def set_irqs_body(index, flags, start, count, data=b""):
+    """The body of SET_IRQS."""
+    return struct.pack("<IIIII", 20 + len(data), flags, index, start, count) + data
+
+
+def access_body(region, offset, count, data=b""):
+    """The body of REGION_READ and REGION_WRITE."""
+    return struct.pack("<QII", offset, region, count) + data
+
+
+def feature_body(flags, data=b"", argsz=16):
+    """The body of DEVICE_FEATURE."""
+    return struct.pack("<II", argsz, flags) + data
+
+
+class Reply:
+    """One reply: id, command, flags, errno, body, fds."""
+
+    def __init__(self, header, body, fds):
+        self.id, self.command, self.size, self.flags, self.errno = header
+        self.body = body
+        self.fds = fds
+
+    def close(self):
+        """Close what came with it."""
+        while self.fds:
+            os.close(self.fds.pop())
+
+
+class Client:
+    """A VMM's side of the socket.
+
+    greet: begin with VERSION, as everybody does
+    """
+
+    def __init__(self, path, greet=True, **version):
+        self.sock = connect(str(path))
+        self._next_id = 0
+        self.version = None
+        if greet:
+            self.version = self.greet(**version)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+    def close(self):
+        """Leave without a goodbye, as everybody does."""
+        self.sock.close()
+
+    # Messages
+
+    def send_raw(self, data, fds=()):
+        """Bytes as they are, and fds with the first of them."""
+        control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        try:
+            sent = self.sock.sendmsg([data], control)
+            if sent < len(data):
+                self.sock.sendall(data[sent:])
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise Gone from error
+
+    def send(self, command, body=b"", fds=(), flags=0):
+        """A request. Return: its id."""
+        self._next_id = (self._next_id + 1) & 0xffff
+        self.send_raw(pack(command, body, self._next_id, flags), fds)
+        return self._next_id
+
+    def _receive(self, want, fds):
+        data = b""
+        while len(data) < want:
+            try:
+                more, control, flags, _ = self.sock.recvmsg(
+                    want - len(data), socket.CMSG_SPACE(FDS_MAX * 4), socket.MSG_CMSG_CLOEXEC)
+            except ConnectionResetError:
+                more, control, flags = b"", [], 0
+            for level, kind, content in control:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    fds.frombytes(content[:len(content) - len(content) % fds.itemsize])
+            assert not flags & socket.MSG_CTRUNC
+            if not more:
+                assert not data, f"the device closed within a message: {data!r}"
+                raise Gone
+            data += more
+        return data
+
+    def receive(self):
+        """The next reply. Gone if there is none."""
+        fds = array.array("i")
+        header = HEADER.unpack(self._receive(HEADER.size, fds))
+        assert header[3] & 0xf == REPLY, f"no reply: {header}"
+        assert HEADER.size <= header[2] <= MESSAGE_MAX, f"of a size that is none: {header}"
+        body = self._receive(header[2] - HEADER.size, fds) if header[2] > HEADER.size else b""
+        assert not header[3] & ERROR or (not body and not fds and header[4]), "an error with more"
+        return Reply(header, body, list(fds))
+
+    def transact(self, command, body=b"", fds=(), flags=0):
+        """A request and its reply; Refused if that says so."""
+        number = self.send(command, body, fds, flags)
+        reply = self.receive()
+        assert (reply.id, reply.command) == (number, command), "a reply to something else"
+        if reply.flags & ERROR:
+            raise Refused(reply.errno)
+        assert reply.flags == REPLY and reply.errno == 0
+        return reply
+
+    def is_gone(self, timeout=TIMEOUT):
+        """Whether the device closes the connection and says nothing more."""
+        assert select.select([self.sock], [], [], timeout)[0], "the device neither closes nor answers"
+        try:
+            return self.sock.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+    def is_quiet(self, seconds=0.05):
+        """Whether nothing comes for a while."""
+        return not select.select([self.sock], [], [], seconds)[0]
+
+    # Commands
+
+    def greet(self, **version):
+        """VERSION. Return: the other side's JSON."""
+        body = self.transact(VERSION, version_body(**version)).body
+        assert struct.unpack_from("<HH", body) == (0, 0) and body[-1] == 0
+        return json.loads(body[4:-1])
+
+    def info(self):
+        """(flags, regions, irqs)"""
+        argsz, *rest = struct.unpack("<IIII", self.transact(GET_INFO, struct.pack("<IIII", 16, 0, 0, 0)).body)
+        assert argsz == 16
+        return tuple(rest)
+
+    def region_info(self, index):
+        """(flags, size, offset, fd or None); the fd is the caller's"""
+        reply = self.transact(GET_REGION_INFO, struct.pack("<IIIIQQ", 32, 0, index, 0, 0, 0))
+        argsz, flags, same, _, size, offset = struct.unpack("<IIIIQQ", reply.body)
+        assert (argsz, same) == (32, index)
+        assert len(reply.fds) == (1 if flags & MMAP else 0)
+        return flags, size, offset, reply.fds[0] if reply.fds else None
+
+    def irq_info(self, index):
+        """(flags, count)"""
+        reply = self.transact(GET_IRQ_INFO, struct.pack("<IIII", 16, 0, index, 0))
+        argsz, flags, same, count = struct.unpack("<IIII", reply.body)
+        assert (argsz, same) == (16, index)
+        return flags, count
+
+    def set_irqs(self, index, flags, start, count, data=b"", fds=()):
+        """SET_IRQS"""
+        assert self.transact(SET_IRQS, set_irqs_body(index, flags, start, count, data), fds).body == b""
+
+    def set_vector(self, vector, fd):
+        """Give a vector an eventfd, or with None take it away."""
+        self.set_irqs(MSIX, EVENTFD | TRIGGER, vector, 1, fds=() if fd is None else (fd,))
+
+    def read(self, region, offset, count):
+        """REGION_READ"""
+        body = self.transact(REGION_READ, access_body(region, offset, count)).body
+        assert body[:16] == access_body(region, offset, count) and len(body) == 16 + count
+        return body[16:]
+
+    def write(self, region, offset, data):
+        """REGION_WRITE"""
+        body = self.transact(REGION_WRITE, access_body(region, offset, len(data), data)).body
+        assert body == access_body(region, offset, len(data))
+
+    def read32(self, region, offset):
+        """A register."""
+        return struct.unpack("<I", self.read(region, offset, 4))[0]
+
+    def write32(self, region, offset, value):
+        """A register."""
+        self.write(region, offset, struct.pack("<I", value))
+
+    def reset(self):
+        """RESET"""
+        assert self.transact(RESET).body == b""
+
+    def start(self, command=MEMORY_SPACE | BUS_MASTER):
+        """What a guest's driver does first."""
+        self.write(CONFIG, COMMAND, struct.pack("<H", command))
+
+    def find_capability(self, wanted):
+        """Where a capability is in configuration space; None: there is none."""
+        config = self.read(CONFIG, 0, 256)
+        at = config[0x34] if config[6] & 0x10 else 0
+        while at:
+            if config[at] == wanted:
+                return at
+            at = config[at + 1]
+        return None
+
+    def enable_msix(self, control=0x8000):
+        """MSI-X as a whole: 0x8000 enabled, 0x4000 masked."""
+        at = self.find_capability(0x11)
+        now = struct.unpack("<H", self.read(CONFIG, at + 2, 2))[0]
+        self.write(CONFIG, at + 2, struct.pack("<H", (now & 0x7ff) | control))
+
+    def map_memory(self, writable=True):
+        """BAR 2 as a guest sees it, or None if it cannot be mapped."""
+        flags, size, offset, fd = self.region_info(BAR2)
+        if fd is None:
+            return None
+        assert bool(flags & WRITE) == writable
+        try:
+            return mmap.mmap(fd, size, mmap.MAP_SHARED,
+                             mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0), offset=offset)
+        finally:
+            os.close(fd)
+
+    # Migration
+
+    def get_state(self):
+        """The state of migration."""
+        body = self.transact(FEATURE, feature_body(GET | MIG_STATE)).body
+        return struct.unpack("<IIII", body)[2]
+
+    def set_state(self, state):
+        """To another state."""
+        sent = feature_body(SET | MIG_STATE, struct.pack("<II", state, 0))
+        assert self.transact(FEATURE, sent).body == sent
+
+    def read_data(self, size):
+        """A piece of the stream."""
+        body = self.transact(MIG_READ, struct.pack("<II", 8 + size, size)).body
+        argsz, got = struct.unpack_from("<II", body)
+        assert argsz == len(body) == 8 + got and got <= size
+        return body[8:]
+
+    def write_data(self, data):
+        """A piece of the stream."""
+        assert self.transact(MIG_WRITE, struct.pack("<II", 8 + len(data), len(data)) + data).body == b""
+
+    def save(self, piece=DATA_MAX):
+        """All of the stream, from RUNNING or STOP; afterwards it is in STOP."""
+        self.set_state(STOP_COPY)
+        data = b""
+        while True:
+            more = self.read_data(piece)
+            data += more
+            if len(more) < piece:
+                self.set_state(STOP)
+                return data
+
+    def load(self, data, piece=DATA_MAX, state=RUNNING):
+        """The same, to the other side."""
+        self.set_state(RESUMING)
+        for at in range(0, len(data), piece):
+            self.write_data(data[at:at + piece])
+        self.set_state(state)
+
+
+def eventfd():
+    """A new one, which does not wait."""
+    return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+
+def fired(fd):
+    """How often it was written to since it was asked before."""
+    try:
+        return os.eventfd_read(fd)
+    except BlockingIOError:
+        return 0
+
+
+def memory_file(size, seals=True):
+    """An fd of memory; with seals, it cannot shrink."""
+    import fcntl
+    fd = os.memfd_create("region", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, size)
+    if seals:
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+    return fd
+
+
+def path_of(fd):
+    """A name under which others can open what we have open."""
+    return "-" if fd is None else f"/proc/{os.getpid()}/fd/{fd}"
+
+
+class Device(Process):
+    """serve-device (test/support/serve_device.c), which serves one function.
+
+    memory: an fd, or None: nothing is behind BAR 2
+    """
+
+    def __init__(self, place, memory=None, offset=0, writable=True, name="vfio.sock", **options):
+        self.path = place.dir / name
+        words = [f"{key}={value}" for key, value in options.items()]
+        words += [f"offset={offset}", f"writable={int(writable)}", f"memory={path_of(memory)}"]
+        super().__init__([place.build / "test" / "serve-device", self.path, *words],
+                         stdin=subprocess.PIPE)
+        self._answers = 0
+        try:
+            self.out.wait("ready")
+        except AssertionError:
+            self.end()
+            raise
+
+    def ask(self, line):
+        """A line to its standard input. Return: the answer."""
+        answered = ("done", "clients=", "rung", "unknown")
+        self.write(line + "\n")
+        self._answers += 1
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline:
+            answers = [seen for seen in list(self.out.seen) if seen.startswith(answered)]
+            if len(answers) >= self._answers:
+                return answers[self._answers - 1]
+            if self.popen.poll() is not None:
+                break
+            time.sleep(0.0005)
+        raise AssertionError(f"no answer to {line!r}: {self.out.seen[-5:]} {self.err.seen[-5:]}")
+
+    def counts(self):
+        """What it has counted."""
+        return {name: int(value) for name, value in
+                (word.split("=") for word in self.ask("counts").split())}
+
+    def rung(self):
+        """(peer, vector) of the doorbells that the guest rang since it was asked before."""
+        return [tuple(map(int, word.split(":"))) for word in self.ask("rung").split()[1:]]
+
+    def doorbell(self, vector):
+        """A peer rings."""
+        self.ask(f"doorbell {vector}")
+
+    def set_memory(self, memory=None, offset=0, writable=True):
+        """Other memory behind BAR 2."""
+        self.ask(f"memory {path_of(memory)} {offset} {int(writable)}")
+
+    def fds(self):
+        """How many fds it has open."""
+        return fd_count(self.pid)
+
+    def client(self, *arguments, **keywords):
+        """A client of it."""
+        return Client(self.path, *arguments, **keywords)
+
+    def wait_gone(self, times):
+        """Wait until it has said so often that a client is gone. Return: (result, reason)."""
+        _, result, reason = self.out.wait("gone ", times).split(" ", 2)
+        return int(result), reason
+
+    def close(self):
+        """However it is doing: afterwards it is gone."""
+        self.end()
+
+    def stop(self):
+        """End it in good order; no sanitizer may have anything to say."""
+        self.popen.stdin.close()
+        status = self.wait()
+        assert status == 0, f"serve-device ended with {status}: {self.err.text()}"
