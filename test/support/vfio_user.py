@@ -14,7 +14,7 @@ import struct
 import subprocess
 import time
 
-from support.programs import Process, fd_count
+from support.programs import Process, fd_count, is_sanitized
 from support.wire import TIMEOUT, connect
 
 HEADER = struct.Struct("<HHIII")  # id, command, size, flags, errno
@@ -401,6 +401,10 @@ class Device(Process):
     def fds(self):
         """How many fds it has open."""
         return fd_count(self.pid)
+
+    def grows_kib(self):
+        """What it may grow by: two messages and a little; more where freed memory is held on to."""
+        return 400 << 10 if is_sanitized(self.popen.args[0]) else 8 << 10
 
     def client(self, *arguments, **keywords):
         """A client of it."""
