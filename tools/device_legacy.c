@@ -9,6 +9,7 @@
 
 #define WORD_MAX 300
 #define DEFAULT_SIZE (UINT64_C(4) << 20)
+#define MAX_SIZE_32BIT (UINT64_C(2) << 30)
 
 static int bad_value(const char *key, const char *value, const char *fix, struct ivs_error *err)
 {
@@ -20,8 +21,8 @@ static int take_size(struct legacy *legacy, const char *value, struct ivs_error 
 {
 	uint64_t size;
 
-	if (ivs_parse_uint(value, 1, UINT64_MAX >> 20, &size))
-		size <<= 20;
+	if (!value[strspn(value, "0123456789")])
+		size = ivs_parse_uint(value, 1, UINT64_MAX >> 20, &size) ? size << 20 : 0;
 	else if (!ivs_parse_size(value, &size))
 		size = 0;
 	if (!ivs_is_power_of_two(size))
@@ -129,6 +130,8 @@ static int check(const struct legacy *legacy, struct ivs_error *err)
 				     legacy->shm, legacy->chardev);
 	if (legacy->ioeventfd && !legacy->msi)
 		return ivs_error_set(err, 1, "ioeventfd=on needs msi=on");
+	if (!legacy->use64 && legacy->size > MAX_SIZE_32BIT)
+		return ivs_error_set(err, 1, "use64=0 needs a size= of at most 2G");
 	return 0;
 }
 

@@ -153,6 +153,7 @@ static int take_socket(struct settings *settings, const char *value)
 
 static int take_model(struct device_settings *device, const char *value)
 {
+	device->has_model = true;
 	if (!strcmp(value, "plain"))
 		device->model = MODEL_PLAIN;
 	else if (!strcmp(value, "doorbell"))
@@ -182,6 +183,7 @@ static int take_size(struct device_settings *device, const char *value)
 	if (!ivs_parse_size(value, size) || !*size)
 		return usage_error("no size of a region", value,
 				   "use a number with K, M, G or T, such as 4M");
+	device->has_size = true;
 	return 0;
 }
 
@@ -189,15 +191,16 @@ static int take_window(struct device_settings *device, const char *value)
 {
 	char offset[64];
 	char len[64];
-	char rest[4] = "";
-	int n = sscanf(value, "%63[^,],%63[^,],%3s", offset, len, rest);
+	int used = 0;
+	bool good = sscanf(value, "%63[^,],%63[^,]%n", offset, len, &used) == 2;
+	bool read_only = good && !strcmp(value + used, ",ro");
 
-	if (n < 2 || (n == 3 && strcmp(rest, "ro")) ||
+	if (!good || (value[used] && !read_only) ||
 	    !ivs_parse_size(offset, &device->slot.window.offset) ||
 	    !ivs_parse_size(len, &device->slot.window.len) || !device->slot.window.len)
 		return usage_error("no window", value,
 				   "use OFFSET,LENGTH or OFFSET,LENGTH,ro, such as 4M,1M");
-	if (n == 3 && device->slot.access == IVS_SLOT_WRITES)
+	if (read_only && device->slot.access == IVS_SLOT_WRITES)
 		device->slot.access = IVS_SLOT_READS;
 	return 0;
 }
@@ -269,7 +272,7 @@ static int take_legacy(struct device_settings *device, const char *value)
 		return usage_error("no options of the old device", value, err.text);
 	if (slot->region || slot->server)
 		return surplus_beside_legacy(slot->region ? "--region" : "--server");
-	device->model = MODEL_LEGACY;
+	device->is_legacy = true;
 	slot->device.revision = IVS_PCI_REVISION_LEGACY;
 	slot->device.bar2_32bit = !legacy.use64;
 	slot->device.vectors_n = legacy.msi && *legacy.chardev ? legacy.vectors_n : 0;
@@ -463,6 +466,15 @@ static int check_legacy(const struct device_settings *device)
 	if (device->has_vectors)
 		return usage_error("surplus beside --legacy", "--vectors",
 				   "say it within: --legacy ...,vectors=N");
+	if (device->has_model)
+		return usage_error("surplus beside --legacy", "--model",
+				   "it is plain with shm=NAME, doorbell with chardev=PATH");
+	if (device->has_size)
+		return usage_error("surplus beside --legacy", "--size",
+				   "say it within: --legacy ...,size=SIZE");
+	if (slot->window.len && slot->window.len != slot->device.memory_len)
+		return usage_error("surplus beside --legacy", "--window",
+				   "its length must be that of size=");
 	if (slot->region && slot->region != device->region)
 		return surplus_beside_legacy("--region");
 	if (slot->server && slot->server != device->region)
@@ -480,10 +492,10 @@ static int check_device(struct device_settings *device)
 				   "say where the VMM connects; see --help");
 	if (slot->socket.path && slot->socket_fd >= 0)
 		return usage_error("a device with --fd and", "--socket", "choose one");
+	if (device->is_legacy)
+		return check_legacy(device);
 	if (device->model == MODEL_UNKNOWN)
 		device->model = slot->server ? MODEL_DOORBELL : MODEL_PLAIN;
-	if (device->model == MODEL_LEGACY)
-		return check_legacy(device);
 	return device->model == MODEL_PLAIN ? check_plain(device) : check_doorbell(device);
 }
 

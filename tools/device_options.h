@@ -14,17 +14,20 @@ enum model {
 	MODEL_UNKNOWN, /* plain with a region, doorbell with a server */
 	MODEL_PLAIN,
 	MODEL_DOORBELL,
-	MODEL_LEGACY,
 };
 
 /**
  * struct device_settings - one device
  * @begun:  something has been said of it
+ * @has_...: this has been said
  * @region: room for the address in @slot
  */
 struct device_settings {
 	bool begun;
 	enum model model;
+	bool is_legacy;
+	bool has_model;
+	bool has_size;
 	bool has_vectors;
 	bool has_role;
 	struct ivs_slot_options slot;

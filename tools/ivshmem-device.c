@@ -17,6 +17,7 @@
 
 /**
  * struct program - everything that there is, in the order in which it is made
+ * @serves: VMMs may have come by now
  */
 struct program {
 	const struct settings *settings;
@@ -25,6 +26,7 @@ struct program {
 	struct ivs_slot *slots[IVS_SLOTS_MAX];
 	unsigned int slots_n;
 	struct ivs_slot_loop *loop;
+	bool serves;
 };
 
 /* From the start, so that none of them leaves behind what has been made by then. */
@@ -85,8 +87,12 @@ static int open_all(struct program *program, struct ivs_error *err)
 static void close_all(struct program *program)
 {
 	ivs_slot_loop_free(program->loop);
-	for (unsigned int i = 0; i < program->slots_n; i++)
-		ivs_slot_close(program->slots[i]);
+	for (unsigned int i = 0; i < program->slots_n; i++) {
+		if (program->serves)
+			ivs_slot_close(program->slots[i]);
+		else
+			ivs_slot_discard(program->slots[i]);
+	}
 	ivs_service_close(&program->service);
 	ivs_fd_close(&program->signal_fd);
 }
@@ -98,6 +104,7 @@ static int serve(struct program *program, struct ivs_error *err)
 
 	if (result)
 		return result;
+	program->serves = true;
 	for (unsigned int i = 0; i < program->slots_n; i++)
 		ivs_log(IVS_LOG_INFO, "%s: waiting for a VMM", ivs_slot_name(program->slots[i]));
 	(void)ivs_service_say(&program->service, "READY=1");

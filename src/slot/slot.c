@@ -122,7 +122,7 @@ int ivs_slot_open(const struct ivs_slot_options *opts, struct ivs_slot **out, st
 		snprintf(slot->name, sizeof(slot->name), "fd %d", opts->socket_fd);
 	result = open_all(slot, err);
 	if (result) {
-		ivs_slot_close(slot);
+		ivs_slot_discard(slot);
 		return result;
 	}
 	*out = slot;
@@ -138,6 +138,16 @@ void ivs_slot_close(struct ivs_slot *slot)
 	ivs_upstream_close(slot);
 	ivs_slot_memory_close(slot);
 	free(slot);
+}
+
+void ivs_slot_discard(struct ivs_slot *slot)
+{
+	int result = slot ? ivs_region_remove(slot->memory.region) : 0;
+
+	if (result)
+		ivs_log(IVS_LOG_WARNING, "cannot remove %s: %s",
+			ivs_region_path(slot->memory.region), strerrordesc_np(-result));
+	ivs_slot_close(slot);
 }
 
 const char *ivs_slot_name(const struct ivs_slot *slot)

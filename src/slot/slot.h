@@ -88,6 +88,9 @@ IVS_MUST_USE int ivs_slot_open(const struct ivs_slot_options *opts, struct ivs_s
 /** ivs_slot_close() - the VMM loses its device. NULL is fine. */
 void ivs_slot_close(struct ivs_slot *slot);
 
+/** ivs_slot_discard() - close it, and remove the region if it was made for it: nobody has been served */
+void ivs_slot_discard(struct ivs_slot *slot);
+
 /** ivs_slot_name() - how it is called in the log: the path of its socket */
 const char *ivs_slot_name(const struct ivs_slot *slot);
 
