@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "slot/state.h"
 #include "util/error.h"
@@ -60,13 +61,22 @@ static int open_device(struct ivs_slot *slot, struct ivs_error *err)
 	return ivs_vfio_user_new(&opts, &slot->session, err);
 }
 
-/* Return: whether @fd listens: 1, 0; or -errno. */
+/* Return: whether @fd listens: 1, or is connected: 0; or -errno: it is no such socket. */
 static int is_listening(int fd)
 {
+	struct sockaddr_un peer;
+	socklen_t peer_len = sizeof(peer);
+	int type;
 	int listening;
-	socklen_t len = sizeof(listening);
+	socklen_t len = sizeof(int);
 
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len))
+		return -errno;
+	if (type != SOCK_STREAM)
+		return -EPROTOTYPE;
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len))
+		return -errno;
+	if (!listening && getpeername(fd, (struct sockaddr *)&peer, &peer_len))
 		return -errno;
 	return !!listening;
 }
