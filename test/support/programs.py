@@ -246,6 +246,7 @@ class Place:
         self.shm_path = SHM / self.shm
         self.server_program = self.build / "tools" / "ivshmem-server"
         self.client_program = self.build / "tools" / "ivshmem-client"
+        self.device_program = self.build / "tools" / "ivshmem-device"
         self._processes = []
         self._closers = []
         self._kernel_log = KernelLog()
@@ -261,6 +262,11 @@ class Place:
         server = self.server_kind(self, *options, **keywords)
         self._processes.append(server)
         return server
+
+    def adopt(self, process):
+        """End a process with those that were started here."""
+        self._processes.append(process)
+        return process
 
     def servers(self):
         """Those that server() has started."""
@@ -285,6 +291,10 @@ class Place:
     def run_server(self, *options, **keywords):
         """Run a server that is expected to end by itself."""
         return self.run(self.server_program, *options, **keywords)
+
+    def run_device(self, *options, **keywords):
+        """Run an ivshmem-device that is expected to end by itself."""
+        return self.run(self.device_program, *options, **keywords)
 
     def run_client(self, *options, **keywords):
         """Run the client program against this place's socket."""
@@ -318,7 +328,8 @@ class Place:
     def _check_violators(self):
         """No program of a test may be ended by its filter, also one that the test does not watch."""
         killed = [(pid, call) for pid, exe, call in self._kernel_log.killed()
-                  if exe == str(self.server_program) or exe.startswith(f"{self.dir}/")]
+                  if exe in (str(self.server_program), str(self.device_program))
+                  or exe.startswith(f"{self.dir}/")]
         self._kernel_log.close()
         assert not self._violators and not killed, (
             f"ended for a forbidden system call: {self._violators}; the kernel's log says (pid, "

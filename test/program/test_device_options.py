@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The options of ivshmem-device: which devices they make, and what is said when they make none."""
+import os
+import re
+
+import pytest
+
+from conftest import SOURCE
+from support.control import ask_once
+from support.device import Devices
+from support.programs import place
+
+__all__ = ["place"]
+
+UUID = "01234567-89ab-cdef-0123-456789abcdef"
+LONG = "x" * 200
+
+# In all rows: what stands in braces is replaced.
+#   S: a socket, R: a region of 1M that is made, D: a doorbell device whose server is not there,
+#   dir, shm: names that may be used
+
+
+def words(place, text, **more):
+    """The options of a row."""
+    return [word.replace("~", " ") for word in text.format(
+        S=f"--socket {place.dir}/vmm", R=f"--region shm:{place.shm} --size 1M", dir=place.dir,
+        shm=place.shm, D=f"--server {place.dir}/server", **more).split()]
+
+
+def nothing_left(place):
+    """Whether there is neither a socket nor a region."""
+    return os.listdir(place.dir) == [] and not list(place.shm_path.parent.glob(place.shm + "*"))
+
+
+def check_refused(place, options, status, message):
+    """The status, one line with the reason, and nothing left behind."""
+    done = place.run_device(*options)
+    assert (done.returncode, done.stdout) == (status, ""), done
+    assert message in done.stderr
+    assert done.stderr.startswith("ivshmem-device: ") and done.stderr.count("\n") == 1
+    assert nothing_left(place)
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help(place, option):
+    """The help has the usage, every option and an example, and is no error."""
+    done = place.run_device(option)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ivshmem-device ")
+    assert "\n  ivshmem-device -" in done.stdout[done.stdout.index("\nExample"):]
+    assert max(len(line) for line in done.stdout.splitlines()) <= 100
+
+
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_version(place, option):
+    """One line with the program's name and the version of all of them."""
+    done = place.run_device(option)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["ivshmem-device",
+                                   place.run_server("--version").stdout.split()[1]]
+
+
+def option_names(text):
+    """Every long option that is named in a text."""
+    return set(re.findall(r"--[a-z][a-z-]*", text))
+
+
+def test_help_and_man_page_agree(place):
+    """Every option of the help is described in the man page, and the other way round."""
+    helped = option_names(place.run_device("--help").stdout)
+    page = (SOURCE / "man" / "ivshmem-device.1.scd").read_text(encoding="utf-8")
+    begin, end = page.index("# OPTIONS OF A DEVICE"), page.index("# LIFE WITH A SERVER")
+    described = option_names("\n".join(
+        line for line in page[begin:end].splitlines() if line.startswith("*-")))
+    assert len(helped) > 25
+    assert helped == described
+
+
+@pytest.mark.parametrize("option", [
+    "-Z", "--nonsense", "-S", "--socket", "--socket-path", "--fd", "--model", "-r", "--region", "-l",
+    "--size", "--server", "-n", "--vectors", "--legacy", "--window", "--role", "--name", "--uuid",
+    "--socket-mode", "--region-owner", "--user", "--sandbox", "--control", "--status",
+    "--help=yes", "--json=1"])
+def test_unknown_or_incomplete_option(place, option):
+    """Status 2, the option named, and where to look."""
+    done = place.run_device(option)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert option.strip("-").split("=")[0] in done.stderr
+    assert 'Try "ivshmem-device --help".' in done.stderr
+
+
+USAGE = [
+    ("", 'a device without "--socket": say where the VMM connects'),
+    ("-v", 'a device without "--socket"'),
+    ("{R}", 'a device without "--socket"'),
+    ("--model plain {R} --name a", 'a device without "--socket"'),
+    ("surplus", 'surplus argument "surplus": there are only options'),
+    ("{S} {R} surplus", 'surplus argument "surplus"'),
+    ("{S} {R} -- -v", 'surplus argument "-v"'),
+    ("--json", 'option without its other half "--json": it goes with --status PATH'),
+    ("{S} {R} --json", 'option without its other half "--json"'),
+    # What it needs, and what does not go together
+    ("{S}", 'a plain device without "--region": say which memory it shows'),
+    ("{S} --model plain", 'a plain device without "--region"'),
+    ("{S} --size 1M", 'a plain device without "--region"'),
+    ("{S} --vectors 2", 'a plain device without "--region"'),
+    ("{S} --model doorbell", 'a doorbell device without "--server": say at which socket'),
+    ("{S} --model doorbell {R}", 'a doorbell device without "--server"'),
+    ("{S} {D} {R}", 'a doorbell device with "--region": its memory is the server\'s'),
+    ("{S} {D} --size 1M", 'a doorbell device with "--size": its memory is the server\'s'),
+    ("{S} {D} --model plain", 'a plain device without "--region"'),
+    ("{S} {D} --model plain {R}", 'a plain device with "--server": it has no doorbells'),
+    ("{S} {R} --vectors 2", 'a plain device with "--vectors": it has no interrupts'),
+    ("{S} {R} -n 1", 'a plain device with "--vectors"'),
+    ("{S} --region memfd:", 'nobody else could share "memfd:": use shm:NAME or file:PATH'),
+    ("{S} --region memfd:2M --size 2M", 'nobody else could share "memfd:2M"'),
+    # Values
+    ("{S} --model ivshmem", 'no model "ivshmem": use plain or doorbell'),
+    ("{S} --model Plain", 'no model "Plain"'),
+    ("{S} --model legacy", 'no model "legacy": use plain or doorbell; for the device of revision 0 there '
+     'is --legacy'),
+    ("{S} {D} --vectors 0", 'no number of vectors "0": use 1 to 2048'),
+    ("{S} {D} --vectors 2049", 'no number of vectors "2049": use 1 to 2048'),
+    ("{S} {D} --vectors -1", 'no number of vectors "-1"'),
+    ("{S} {D} --vectors 1k", 'no number of vectors "1k"'),
+    ("{S} {D} --vectors=", 'no number of vectors ""'),
+    ("{S} {D} --vectors 18446744073709551617", 'no number of vectors "18446744073709551617"'),
+    ("{S} {R} --size 0", 'no size of a region "0": use a number with K, M, G or T, such as 4M'),
+    ("{S} {R} --size=", 'no size of a region ""'),
+    ("{S} {R} --size 4X", 'no size of a region "4X"'),
+    ("{S} {R} --size 4MiB", 'no size of a region "4MiB"'),
+    ("{S} {R} --size -1", 'no size of a region "-1"'),
+    ("{S} {R} --size 0x1000", 'no size of a region "0x1000"'),
+    ("{S} {R} --size 1.5M", 'no size of a region "1.5M"'),
+    ("{S} {R} --size 16777216T", 'no size of a region "16777216T"'),
+    ("{S} {R} --read-only=yes", 'no kind of --read-only "yes": use map or trap'),
+    ("{S} {R} --read-only=", 'no kind of --read-only ""'),
+    ("{S} {R} --read-only=MAP", 'no kind of --read-only "MAP"'),
+    ("{S} {R} --read-only map", 'surplus argument "map"'),
+    ("{S} {R} --role slave", 'no role "slave": use peer or master'),
+    ("{S} {R} --role=", 'no role ""'),
+    ("{S} {R} --fd -1", 'no inherited socket "-1": use the number of an open fd'),
+    ("--fd 0 {R}", 'no inherited socket "0"'),
+    ("--fd 2 {R}", 'no inherited socket "2"'),
+    ("--fd x {R}", 'no inherited socket "x"'),
+    ("--fd 2147483648 {R}", 'no inherited socket "2147483648"'),
+    ("--fd=", 'no inherited socket ""'),
+    # Windows
+    ("{S} {R} --window 0", 'no window "0": use OFFSET,LENGTH or OFFSET,LENGTH,ro, such as 4M,1M'),
+    ("{S} {R} --window=", 'no window ""'),
+    ("{S} {R} --window 0,", 'no window "0,"'),
+    ("{S} {R} --window ,4K", 'no window ",4K"'),
+    ("{S} {R} --window 0,0", 'no window "0,0"'),
+    ("{S} {R} --window 0,4K,rw", 'no window "0,4K,rw"'),
+    ("{S} {R} --window 0,4K,", 'no window "0,4K,"'),
+    ("{S} {R} --window 0,4K,,ro", 'no window "0,4K,,ro"'),
+    ("{S} {R} --window 0,4K,ro,", 'no window "0,4K,ro,"'),
+    ("{S} {R} --window 0,4K,rox", 'no window "0,4K,rox"'),
+    ("{S} {R} --window 0,4K,RO", 'no window "0,4K,RO"'),
+    ("{S} {R} --window 0,4K,~ro", 'no window "0,4K, ro"'),
+    ("{S} {R} --window 0,4K,ro~", 'no window "0,4K,ro "'),
+    ("{S} {R} --window 0,~4K", 'no window "0, 4K"'),
+    ("{S} {R} --window -4K,4K", 'no window "-4K,4K"'),
+    ("{S} {R} --window 4K-8K", 'no window "4K-8K"'),
+    ("{S} {R} --window 0:4K", 'no window "0:4K"'),
+    ("{S} {R} --window 0,16777216T", 'no window "0,16777216T"'),
+    ("{S} {R} --window 16777216T,4K", 'no window "16777216T,4K"'),
+    ("{S} {R} --window 0,4096B", 'no window "0,4096B"'),
+    ("{S} {R} --window 0," + "0" * 70 + "4K", 'no window "0,000'),
+    # UUIDs
+    ("{S} {R} --uuid=", 'no UUID "": use the form 01234567-89ab-cdef-0123-456789abcdef'),
+    ("{S} {R} --uuid 0123456789abcdef0123456789abcdef", 'no UUID "0123456789abcdef01234567'),
+    (f"{{S}} {{R}} --uuid {UUID[:-1]}", 'no UUID "01234567-'),
+    (f"{{S}} {{R}} --uuid {UUID}0", 'no UUID "01234567-'),
+    (f"{{S}} {{R}} --uuid {UUID[:-1]}g", 'no UUID "01234567-'),
+    (f"{{S}} {{R}} --uuid g{UUID[1:]}", 'no UUID "g1234567-'),
+    ("{S} {R} --uuid 01234567-89ab-cdef-01234-56789abcdef", 'no UUID "01234567-'),
+    ("{S} {R} --uuid 01234567-89ab-cdef-0123~456789abcdef", 'no UUID "01234567-'),
+    ("{S} {R} --uuid 01234567-89ab-cdef-0123-456789abcd-f", 'no UUID "01234567-'),
+    # Who may do what
+    ("{S} {R} --socket-mode 8", 'no mode "8": use permission bits in octal, such as 0660'),
+    ("{S} {R} --socket-mode 0", 'no mode "0"'),
+    ("{S} {R} --socket-mode 1777", 'no mode "1777"'),
+    ("{S} {R} --socket-mode u+rw", 'no mode "u+rw"'),
+    ("{S} {R} --socket-mode=", 'no mode ""'),
+    ("{S} {R} --region-mode -660", 'no mode "-660"'),
+    ("{S} {R} --region-mode 0660x", 'no mode "0660x"'),
+    ("--control {dir}/c --control-mode 9 {S} {R}", 'no mode "9"'),
+    ("{S} {R} --socket-owner nobody-of-this-name", 'no user "nobody-of-this-name": use a name that '
+     'exists or a number'),
+    ("{S} {R} --socket-owner=", 'no user ""'),
+    ("{S} {R} --socket-owner -1", 'no user "-1"'),
+    ("{S} {R} --socket-owner 4294967295", 'no user "4294967295"'),
+    ("{S} {R} --socket-group none-of-this-name", 'no group "none-of-this-name"'),
+    ("{S} {R} --socket-group 4294967295", 'no group "4294967295"'),
+    ("{S} {R} --region-owner nobody-of-this-name", 'no user "nobody-of-this-name"'),
+    ("{S} {R} --region-group none-of-this-name", 'no group "none-of-this-name"'),
+    ("{S} {R} --control-owner nobody-of-this-name", 'no user "nobody-of-this-name"'),
+    ("{S} {R} --control-group none-of-this-name", 'no group "none-of-this-name"'),
+    ("{S} {R} --user nobody-of-this-name", 'no user "nobody-of-this-name": use a name'),
+    ("{S} {R} --user 4294967294", 'no user "4294967294"'),
+    ("{S} {R} --user=", 'no user ""'),
+    ("{S} {R} --sandbox strict", 'no kind of sandbox "strict": use on or off'),
+    ("{S} {R} --sandbox=", 'no kind of sandbox ""'),
+    # Several
+    ("{S} {R} --socket {dir}/b", 'a plain device without "--region"'),
+    ("{S} --socket {dir}/b {R}", 'a plain device without "--region"'),
+    ("{S} {R} --fd 5", 'a plain device without "--region"'),
+    ("{R} {S} --socket {dir}/b {R} --vectors 2", 'a plain device with "--vectors"'),
+    ("{S} {R} --socket {dir}/b {D} --size 1M", 'a doorbell device with "--size"'),
+    ("{S} {R} --socket {dir}/b --model x", 'no model "x"'),
+    ("{S} {R} " + "--socket {dir}/b {R} " * 64, 'one device too many "'),
+    ("{S} {R} " + "--socket {dir}/b {R} " * 63 + "--fd 9", 'one device too many "9": 64 are possible'),
+    # Beside the old device's
+    ("{S} --legacy shm={shm} --vectors 2", 'surplus beside --legacy "--vectors": say it within'),
+    ("{S} --vectors 2 --legacy shm={shm}", 'surplus beside --legacy "--vectors"'),
+    ("{S} --legacy shm={shm} --region shm:{shm}", 'surplus beside --legacy "--region"'),
+    ("{S} --region shm:{shm} --legacy shm={shm}", 'surplus beside --legacy "--region"'),
+    ("{S} --legacy shm={shm} {D}", 'surplus beside --legacy "--server"'),
+    ("{S} {D} --legacy shm={shm}", 'surplus beside --legacy "--server"'),
+    ("{S} --legacy shm={shm} --size 8M", 'surplus beside --legacy "--size"'),
+    ("{S} --size 8M --legacy shm={shm}", 'surplus beside --legacy "--size"'),
+    ("{S} --size 8M --legacy chardev={dir}/s", 'surplus beside --legacy "--size"'),
+    ("{S} --legacy shm={shm} --model plain", 'surplus beside --legacy "--model"'),
+    ("{S} --model doorbell --legacy shm={shm}", 'surplus beside --legacy "--model"'),
+    ("{S} --legacy size=4M,shm={shm} --window 0,1M", 'surplus beside --legacy "--window"'),
+    ("{S} --window 0,8M --legacy size=4M,shm={shm}", 'surplus beside --legacy "--window"'),
+]
+
+
+@pytest.mark.parametrize("options, message", USAGE, ids=range(len(USAGE)))
+def test_wrong_usage(place, options, message):
+    """Status 2, and one line with the value and the fix."""
+    check_refused(place, words(place, options), 2, message)
+
+
+FAILURES = [
+    ("{S} --region shm:{shm}", "/{shm} does not exist: start what makes it first, or give a size"),
+    ("{S} {R} --size 3M", "region size 3M is not a power of two; use 2M or 4M"),
+    ("{S} {R} --size 2K", "region size 2K is less than one page; use 4K or more"),
+    ("{S} {R} --size 8388608T", "is beyond what a file can have"),
+    ("{S} {R} --size 4194304T", "no room for a region of 4194304T"),
+    ("{S} --region nonsense", '"nonsense" is no address of a region: use shm:NAME, file:PATH'),
+    ("{S} --region=", '"" is no address of a region'),
+    ("{S} --region shm:a/b", '"a/b" is no name for POSIX shared memory'),
+    ("{S} --region file:", 'a path must follow "file:"'),
+    ("{S} --region file:/dev/null", "/dev/null is not a file"),
+    ("{S} --region dir:/nonexistent --size 1M", "/nonexistent"),
+    ("{S} {R} --name a~b", "a b of the region has a byte 0x20: only letters"),
+    ("{S} {R} --name a/b", "a/b of the region has a byte 0x2f"),
+    ("{S} {R} --name " + "n" * 64, "of the region has 64 bytes: at most 63"),
+    ("{S} {R} --name \x1b[2J", "of the region has a byte 0x1b"),
+    ("{S} {R} --window 0,2M", "cannot show 2M from offset 0 of a region of 1M: the region ends"),
+    ("{S} {R} --window 1M,4K", "cannot show 4K from offset 1048576 of a region of 1M: the region ends"),
+    ("{S} {R} --window 16777215T,4K", "of a region of 1M: the region ends"),
+    ("{S} {R} --window 0,3K", "is a power of two of at least 4K"),
+    ("{S} {R} --window 0,12K", "is a power of two of at least 4K"),
+    ("{S} {R} --window 0,2K", "is a power of two of at least 4K"),
+    ("{S} {R} --window 2K,4K", "offset and length must be multiples of the region's pages"),
+    ("{S} {R} --window 1,4K", "offset and length must be multiples of the region's pages"),
+    ("--socket= {R}", "the socket's path has 0 bytes; 1 to 107 are possible"),
+    ("--socket /tmp/" + LONG + " {R}", "the socket's path has 205 bytes; 1 to 107 are possible"),
+    ("--socket /nonexistent/vmm {R}", "cannot make the socket /nonexistent/vmm: No such file"),
+    ("--socket-path /proc/vmm {R}", "cannot make the socket /proc/vmm"),
+    ("--fd 999 {R}", "cannot use fd 999, which is to be a socket: Bad file descriptor"),
+    ("{S} {D}", "no server listens at {dir}/server: start it with ivshmem-server -S {dir}/server"),
+    ("{S} --server=", "the socket's path has 0 bytes; 1 to 107 are possible"),
+    ("{S} --server " + LONG, "the socket's path has 200 bytes"),
+    ("{S} {R} --control /nonexistent/c", "cannot make the socket /nonexistent/c: No such file"),
+    ("{S} {R} --control {dir}/vmm", "a server is already listening at {dir}/vmm"),
+    ("{S} {R} --socket {dir}/vmm {R}", "{dir}/vmm: a server is already listening at {dir}/vmm"),
+    ("{S} {R} --socket {dir}/b --region shm:{shm}-b", "{dir}/b: /dev/shm/{shm}-b does not exist"),
+    ("{S} {R} --socket /nonexistent/b {R}", "/nonexistent/b: cannot make the socket /nonexistent/b"),
+    ("{S} --legacy size=1K,shm={shm}", "region size 1K is less than one page"),
+    ("--status {dir}/none", "there is no socket {dir}/none: is the program running, with --control"),
+    ("--status {dir}/none --json", "there is no socket {dir}/none"),
+    ("--status=", "the socket's path has 0 bytes"),
+]
+
+
+@pytest.mark.parametrize("options, message", FAILURES, ids=range(len(FAILURES)))
+def test_what_cannot_be_opened(place, options, message):
+    """Status 1, one line that says what and why, and nothing is left of what was made before."""
+    check_refused(place, words(place, options), 1, message.format(dir=place.dir, shm=place.shm))
+
+
+# What is said in any order, and more than once
+
+def status_of(place, options):
+    """Start it and ask it how its devices are."""
+    options = words(place, options)
+    n = max(1, sum(word in ("-S", "--socket", "--socket-path") for word in options))
+    running = Devices(place, "--control", place.dir / "control", *options, n=n)
+    status = ask_once(place.dir / "control")
+    running.stop()
+    assert os.listdir(place.dir) == []
+    return status["devices"]
+
+
+GOOD = [
+    ("{S} {R}", {}),
+    ("-S {dir}/vmm -r shm:{shm} -l 1M", {}),
+    ("--socket-path {dir}/vmm --region shm:{shm} --size 1024K", {}),
+    ("--socket-path={dir}/vmm --region=shm:{shm} --size=1048576", {}),
+    ("{R} {S}", {}),
+    ("{R} --name early {S} --uuid " + UUID, {"name": "early"}),
+    ("{S} {R} --model plain", {}),
+    ("-v {S} -v {R} -v", {}),
+    ("{S} {R} --name region-1_a.B", {"name": "region-1_a.B"}),
+    ("{S} {R} --name " + "n" * 63, {"name": "n" * 63}),
+    ("{S} {R} --name=", {}),
+    ("{S} {R} --uuid " + UUID.upper(), {}),
+    ("{S} {R} --role peer", {"role": "peer"}),
+    ("{S} {R} --role master", {"role": "master"}),
+    ("{S} {R} --role master --role peer", {"role": "peer"}),
+    ("{S} {R} --read-only", {"read_only": True}),
+    ("{S} {R} --read-only=map", {"read_only": True}),
+    ("{S} {R} --read-only=trap", {"read_only": True}),
+    ("{S} {R} --window 0,1M", {}),
+    ("{S} {R} --window 4K,8K", {"offset": 4096, "size": 8192}),
+    ("{S} {R} --window 512K,512K,ro", {"offset": 1 << 19, "size": 1 << 19, "read_only": True}),
+    ("{S} {R} --window 0,4096,ro --read-only=trap", {"size": 4096, "read_only": True}),
+    ("{S} {R} --window 1044480,4k", {"offset": 1044480, "size": 4096}),
+    ("--window 0,4K {R} {S}", {"size": 4096}),
+    ("{S} {R} --socket-mode 0600 --region-mode 0640", {}),
+    ("{S} {R} --socket-mode 777 --control-mode 7", {}),
+    ("{S} --region dir:{dir} --size 1M", {"region": "dir:{dir}"}),
+    ("{S} {R} --sandbox off", {}),
+]
+
+
+@pytest.mark.parametrize("options, differs", GOOD, ids=range(len(GOOD)))
+def test_what_makes_a_device(place, options, differs):
+    """One plain device, and what is other than by default."""
+    one, = status_of(place, options)
+    memory = one.pop("memory")
+    for key in ("totals", "vmm", "server"):
+        one.pop(key)
+    assert {**one, **memory} == {
+        "socket": f"{place.dir}/vmm", "model": "plain", "revision": 1, "vectors": 0, "intx": False,
+        "name": one["name"], "role": one["role"], "region": f"shm:{place.shm}", "offset": 0,
+        "size": 1 << 20, "read_only": False, "attached": True,
+        **{key: value.format(dir=place.dir) if isinstance(value, str) else value
+           for key, value in differs.items()}}
+    assert one["role"] == differs.get("role", "peer")
+    assert one["name"] in (differs.get("name"), "" if "--name=" in options else None)
+
+
+def test_several(place):
+    """Each has what stands behind its socket; the first also what stands before it."""
+    devices = status_of(place, "--name one {R} --socket {dir}/1 --role master --socket {dir}/2 --name two "
+                               "--region shm:{shm} --window 4K,4K,ro --socket-path {dir}/3 "
+                               "--legacy shm={shm}-3,size=1M --sandbox off -S {dir}/4 {R}")
+    assert [(one["socket"], one["name"], one["role"], one["revision"], one["memory"]["size"],
+             one["memory"]["read_only"]) for one in devices] == [
+        (f"{place.dir}/1", "one", "master", 1, 1 << 20, False),
+        (f"{place.dir}/2", "two", "peer", 1, 4096, True),
+        (f"{place.dir}/3", None, "master", 0, 1 << 20, False),
+        (f"{place.dir}/4", None, "peer", 1, 1 << 20, False)]
+
+
+def test_as_many_as_there_can_be(place):
+    """64 in one process."""
+    devices = status_of(place, "{R} " + " ".join(
+        f"--socket {{dir}}/{at} --region shm:{{shm}}" for at in range(64)))
+    assert [one["socket"] for one in devices] == [f"{place.dir}/{at}" for at in range(64)]

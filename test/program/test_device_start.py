@@ -1,0 +1,494 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ivshmem-device from its start to its end: sockets, regions, inherited fds, the service manager."""
+import os
+import pwd
+import resource
+import shutil
+import signal
+import socket
+import stat
+import threading
+import time
+
+import pytest
+
+from support.device import Devices, kernel_says
+from support.programs import TIMEOUT, place, wait_until
+from support.vfio_user import BAR2, Client
+from support.wire import accepts
+
+__all__ = ["place"]
+
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+NOBODY = pwd.getpwnam("nobody")
+MIB = 1 << 20
+
+
+def plain(place, name="vmm"):
+    """A device with a socket of that name, and a region of 1M."""
+    return ["--socket", place.dir / name, "--region", f"shm:{place.shm}", "--size", "1M"]
+
+
+# The socket
+
+@pytest.mark.parametrize("options, expected", [
+    (["--socket-mode", "0600"], (0o600, os.getuid(), os.getgid())),
+    (["--socket-mode", "0777"], (0o777, os.getuid(), os.getgid())),
+    (["--socket-mode", "0660", "--socket-group", "12345"], (0o660, os.getuid(), 12345)),
+    (["--socket-mode", "0640", "--socket-owner", "54321", "--socket-group", "12345"],
+     (0o640, 54321, 12345)),
+    (["--socket-owner", "nobody"], (None, NOBODY.pw_uid, os.getgid())),
+])
+def test_rights_of_the_socket(place, options, expected):
+    """They are in force before anybody can connect, each time."""
+    if os.geteuid() and len(options) > 2:
+        pytest.skip("needs root, to give the socket away")
+    path = place.dir / "vmm"
+    umask = os.umask(0)
+    os.umask(umask)
+    seen = []
+    ended = threading.Event()
+
+    def watch():
+        while not ended.is_set():
+            if accepts(path):
+                seen.append(path.stat())
+                return
+
+    for _ in range(5):
+        ended.clear()
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            running = Devices(place, *plain(place), *options)
+            watcher.join(TIMEOUT)
+        finally:
+            ended.set()
+            watcher.join(TIMEOUT)
+        there = seen.pop()
+        mode = 0o777 & ~umask if expected[0] is None else expected[0]
+        assert (stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid) == (mode, *expected[1:])
+        running.stop()
+        assert not path.exists()
+
+
+def test_dead_socket_is_replaced(place):
+    """What a killed process left is no obstacle, not even to itself."""
+    Devices(place, *plain(place)).end()
+    assert (place.dir / "vmm").exists()
+    Devices(place, *plain(place))
+    with Client(place.dir / "vmm") as client:
+        assert client.info() == (3, 9, 5)
+
+
+@pytest.mark.parametrize("kind", ["device", "server", "listener"])
+def test_living_socket_is_not_taken(place, kind):
+    """Whoever it is notices nothing."""
+    path = place.dir / "vmm"
+    if kind == "device":
+        Devices(place, *plain(place))
+    elif kind == "server":
+        place.server(socket=path, region=["-r", "memfd:"])
+    else:
+        listener = place.add(socket.socket(socket.AF_UNIX))
+        listener.bind(str(path))
+        listener.listen()
+    before = path.stat()
+    done = place.run_device(*plain(place))
+    assert done.returncode == 1 and f"already listening at {path}: stop it or use" in done.stderr
+    assert path.stat().st_ino == before.st_ino and accepts(path)
+
+
+@pytest.mark.parametrize("make", [lambda path: path.write_text("precious"), os.mkdir, os.mkfifo])
+def test_what_is_no_socket_is_left_alone(place, make):
+    """A file, a directory, a FIFO."""
+    path = place.dir / "vmm"
+    make(path)
+    done = place.run_device(*plain(place))
+    assert done.returncode == 1 and f"{path} exists and is no socket" in done.stderr
+    assert path.exists() and not place.shm_path.exists()
+
+
+def test_longest_path(place):
+    """107 bytes are the most that a socket's path can have."""
+    path = place.dir / ("s" * (107 - len(str(place.dir)) - 1))
+    Devices(place, *plain(place, path.name)).stop()
+    assert os.listdir(place.dir) == []
+
+
+# The end
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("state", ["alone", "connected", "half a message"])
+def test_end(place, number, state):
+    """Status 0, sockets removed, the VMM let go, the region there still."""
+    running = Devices(place, *plain(place), "--control", place.dir / "control",
+                      *plain(place, "other"), n=2)
+    client = None if state == "alone" else place.add(Client(place.dir / "vmm"))
+    if state == "half a message":
+        client.send_raw(b"\1\0\4\0\x20")
+    running.stop(number)
+    assert os.listdir(place.dir) == []
+    assert client is None or client.is_gone()
+    assert place.shm_path.stat().st_size == MIB
+
+
+def test_memory_outlives_it(place):
+    """What a VM has mapped it keeps, and the next device shows the same."""
+    running = Devices(place, *plain(place))
+    with Client(place.dir / "vmm") as client, client.map_memory() as memory:
+        memory[:4] = b"kept"
+        running.stop()
+        memory[4:8] = b"more"
+    Devices(place, *plain(place))
+    with Client(place.dir / "vmm") as client, client.map_memory() as memory:
+        assert memory[:8] == b"keptmore"
+
+
+def test_socket_of_another_is_not_removed(place):
+    """Somebody has put another one there meanwhile."""
+    path = place.dir / "vmm"
+    running = Devices(place, *plain(place))
+    path.unlink()
+    other = place.add(socket.socket(socket.AF_UNIX))
+    other.bind(str(path))
+    running.stop()
+    assert path.exists()
+
+
+def test_nobody_reads_the_log(place):
+    """A pipe that is closed ends nothing."""
+    reader, writer = os.pipe()
+    running = place.start("bash", "-c", f'exec "$@" 2>&{writer} {writer}>&-', "bash", place.device_program, "-v",
+                          *plain(place), fds=(writer,))
+    os.close(writer)
+    wait_until(lambda: accepts(place.dir / "vmm"), "it accepts")
+    os.close(reader)
+    with Client(place.dir / "vmm") as client:
+        assert client.info() == (3, 9, 5)
+    running.signal(signal.SIGTERM)
+    assert running.wait() == 0
+
+
+# The region
+
+@pytest.mark.parametrize("options, expected", [
+    ([], (0o600, os.getuid(), os.getgid())),
+    (["--region-mode", "0666"], (0o666, os.getuid(), os.getgid())),
+    (["--region-mode", "0660", "--region-owner", "54321", "--region-group", "12345"],
+     (0o660, 54321, 12345)),
+])
+def test_region_that_is_made(place, options, expected):
+    """All of its memory is there, with these rights whatever the umask, and it stays."""
+    if os.geteuid() and len(options) > 2:
+        pytest.skip("needs root, to give the region away")
+    running = Devices(place, *plain(place), *options)
+    there = place.shm_path.stat()
+    assert (stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid) == expected
+    assert there.st_size == MIB and there.st_blocks * 512 >= MIB
+    running.stop()
+    assert place.shm_path.stat().st_ino == there.st_ino
+
+
+@pytest.mark.parametrize("size", [[], ["--size", "1M"]])
+def test_region_that_is_there(place, size):
+    """It is used with its content and its rights, with or without its size."""
+    place.shm_path.write_bytes(b"old" + bytes(MIB - 3))
+    place.shm_path.chmod(0o644)
+    before = place.shm_path.stat()
+    running = Devices(place, "--socket", place.dir / "vmm", "--region", f"shm:{place.shm}", *size,
+                      "--region-mode", "0600")
+    with Client(place.dir / "vmm") as client, client.map_memory() as memory:
+        assert memory[:4] == b"old\0"
+    running.stop()
+    after = place.shm_path.stat()
+    assert (after.st_ino, after.st_mode, after.st_size) == (before.st_ino, before.st_mode, MIB)
+
+
+def test_empty_region_is_grown(place):
+    """As a tmpfiles.d line leaves it."""
+    place.shm_path.touch(0o640)
+    Devices(place, *plain(place)).stop()
+    assert place.shm_path.stat().st_size == MIB
+    assert stat.S_IMODE(place.shm_path.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("has, options, message", [
+    (2 * MIB, ["--size", "1M"], "exists with size 2M, not 1M: ask for size 2M, or remove it"),
+    (3 * MIB, ["--size", "1M"], "exists with size 3M, not 1M"),
+    (3 * MIB, [], "a power of two"),
+    (2048, [], "4K"),
+    (0, [], "is empty: start what fills it first, or give a size"),
+    (MIB, ["--window", "0,2M"], "the region ends before that"),
+    (MIB, ["--name", "a b"], "has a byte 0x20"),
+])
+def test_region_that_does_not_fit(place, has, options, message):
+    """A failed start leaves what was there as it was."""
+    place.shm_path.touch()
+    os.truncate(place.shm_path, has)
+    before = place.shm_path.stat()
+    done = place.run_device("--socket", place.dir / "vmm", "--region", f"shm:{place.shm}", *options)
+    assert (done.returncode, done.stdout) == (1, "") and message in done.stderr
+    after = place.shm_path.stat()
+    assert (after.st_ino, after.st_size) == (before.st_ino, has)
+    assert os.listdir(place.dir) == []
+
+
+def test_symbolic_link_is_not_followed(place):
+    """A link in the world-writable /dev/shm may be somebody's trap."""
+    target = place.dir / "target"
+    target.write_bytes(bytes(MIB))
+    place.shm_path.symlink_to(target)
+    done = place.run_device(*plain(place))
+    assert done.returncode == 1 and "is a symbolic link" in done.stderr
+
+
+def test_unnamed_region(place):
+    """dir: has no name, and goes with the last who has it."""
+    Devices(place, "--socket", place.dir / "vmm", "--region", f"dir:{place.dir}", "--size", "64K")
+    assert sorted(os.listdir(place.dir)) == ["vmm"]
+    with Client(place.dir / "vmm") as client:
+        flags, size, offset, fd = client.region_info(BAR2)
+        assert (flags, size, offset) == (7, 65536, 0) and os.fstat(fd).st_nlink == 0
+        os.close(fd)
+
+
+def test_limit_of_file_size(place):
+    """ulimit -f is an error to tell."""
+    done = place.run(place.device_program, *plain(place), preexec_fn=lambda: resource.setrlimit(
+        resource.RLIMIT_FSIZE, (65536, 65536)))
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "no room for a region of 1M" in done.stderr or "File too large" in done.stderr
+    assert os.listdir(place.dir) == [] and not place.shm_path.exists()
+
+
+@pytest.mark.parametrize("second, message", [
+    (["--region", "shm:{shm}-none"], "does not exist"),
+    (["--region", "shm:{shm}-b", "--size", "1M", "--name", "a b"], "has a byte 0x20"),
+    (["--region", "shm:{shm}-b", "--size", "1M", "--window", "0,2M"], "the region ends"),
+    (["--server", "{dir}/none"], "no server listens"),
+    (["--region", "shm:{shm}", "--size", "2M"], "exists with size 1M, not 2M"),
+])
+def test_second_device_fails(place, second, message):
+    """Its socket is named, and nothing of the first is left: the region that was made neither."""
+    second = [word.format(shm=place.shm, dir=place.dir) for word in second]
+    done = place.run_device(*plain(place), "--socket", place.dir / "second", *second)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"ivshmem-device: {place.dir}/second: ") and message in done.stderr
+    assert os.listdir(place.dir) == []
+    assert not list(place.shm_path.parent.glob(place.shm + "*"))
+
+
+# Sockets that were there before
+
+def test_inherited_listener(place):
+    """VMMs come one after the other; its name is left alone."""
+    path = place.dir / "theirs"
+    listener = place.add(socket.socket(socket.AF_UNIX))
+    listener.bind(str(path))
+    listener.listen()
+    running = Devices(place, "--fd", listener.fileno(), "--region", f"shm:{place.shm}", "--size",
+                      "1M", fds=(listener.fileno(),))
+    assert running.err.count(f"fd {listener.fileno()}: waiting for a VMM") == 1
+    for _ in range(3):
+        with Client(path) as client:
+            assert client.info() == (3, 9, 5)
+        running.err.wait("the VMM has left", running.err.count("has connected"))
+    running.stop()
+    assert path.exists()
+
+
+def connected(place, n, **keywords):
+    """A program with n devices, and a client of each, which are connected from the start."""
+    pairs = [socket.socketpair() for _ in range(n)]
+    options = [word for at, (_, theirs) in enumerate(pairs) for word in (
+        "--fd", theirs.fileno(), "--region", f"shm:{place.shm}", "--size", "1M")]
+    running = Devices(place, *options, n=n, fds=[theirs.fileno() for _, theirs in pairs], **keywords)
+    for _, theirs in pairs:
+        theirs.close()
+    return running, [place.add(from_socket(ours)) for ours, _ in pairs]
+
+
+def from_socket(sock):
+    """A client on a connection that there is."""
+    client = Client.__new__(Client)
+    sock.settimeout(TIMEOUT)
+    client.sock = sock
+    client._next_id = 0
+    client.version = client.greet()
+    return client
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_inherited_connections(place, n):
+    """Each is served, and the program ends with the last of them."""
+    running, clients = connected(place, n)
+    for at, client in enumerate(clients):
+        assert client.info() == (3, 9, 5)
+        if at:
+            running.err.wait("the VMM has left", at)
+        assert running.popen.poll() is None
+        client.close()
+    assert running.wait() == 0
+
+
+def test_inherited_connection_beside_a_socket(place):
+    """Then somebody can come still: it stays."""
+    ours, theirs = socket.socketpair()
+    running = Devices(place, *plain(place), "--fd", theirs.fileno(), "--region", f"shm:{place.shm}",
+                      n=2, fds=(theirs.fileno(),))
+    theirs.close()
+    from_socket(ours).close()
+    running.err.wait("the VMM has left")
+    with Client(place.dir / "vmm") as client:
+        assert client.info() == (3, 9, 5)
+    running.stop()
+
+
+def test_inherited_connection_that_is_ended_already(place):
+    """Nobody can come any more: it ends."""
+    ours, theirs = socket.socketpair()
+    ours.close()
+    running = Devices(place, "--fd", theirs.fileno(), "--region", f"shm:{place.shm}", "--size", "1M",
+                      fds=(theirs.fileno(),))
+    theirs.close()
+    assert running.wait() == 0
+
+
+@pytest.mark.parametrize("kind", ["file", "pipe", "closed", "datagram", "unconnected"])
+def test_inherited_fd_that_is_no_such_socket(place, kind):
+    """Named, with the reason; nothing is left."""
+    if kind == "file":
+        fd = os.open("/dev/null", os.O_RDWR)
+    elif kind == "pipe":
+        fd, other = os.pipe()
+        os.close(other)
+    elif kind == "datagram":
+        fd = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].detach()
+    else:
+        fd = socket.socket(socket.AF_UNIX).detach()
+    passed = () if kind == "closed" else (fd,)
+    process = place.start(place.device_program, "--fd", fd, "--region", f"shm:{place.shm}", "--size",
+                          "1M", fds=passed)
+    os.close(fd)
+    assert process.wait() == 1
+    assert f"cannot use fd {fd}, which is to be a socket" in process.err.text()
+    assert not place.shm_path.exists()
+
+
+# The service manager
+
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_service_manager_is_told(place, kind):
+    """READY=1 when VMMs can connect, STOPPING=1 at the end, and nothing else."""
+    manager = place.add(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+    manager.settimeout(TIMEOUT)
+    name = str(place.dir / "notify")
+    manager.bind(name if kind == "path" else "\0" + name)
+    running = Devices(place, *plain(place), *plain(place, "two"), n=2, environment={
+        "NOTIFY_SOCKET": name if kind == "path" else "@" + name})
+    assert manager.recv(100) == b"READY=1"
+    assert accepts(place.dir / "vmm") and accepts(place.dir / "two")
+    running.stop()
+    assert manager.recv(100) == b"STOPPING=1"
+    manager.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        manager.recv(100)
+
+
+def test_service_manager_is_not_told_of_a_failure(place):
+    """No READY=1 from who cannot start."""
+    manager = place.add(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+    manager.bind(str(place.dir / "notify"))
+    process = place.start(place.device_program, *plain(place), "--name", "a b", environment={
+        "NOTIFY_SOCKET": place.dir / "notify"})
+    assert process.wait() == 1
+    manager.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        manager.recv(100)
+
+
+@pytest.mark.parametrize("address", ["relative", "/nonexistent/notify", "/" + "x" * 200])
+def test_service_manager_that_cannot_be_reached(place, address):
+    """An error, before anything is made."""
+    process = place.start(place.device_program, *plain(place), environment={"NOTIFY_SOCKET": address})
+    assert process.wait() == 1
+    assert address in process.err.text()
+    assert os.listdir(place.dir) == [] and not place.shm_path.exists()
+
+
+# Another user
+
+CAPABILITIES = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]
+
+
+@pytest.fixture
+def no_leak_checker(monkeypatch):
+    """It looks into /proc at the end, where a process cannot that became another user."""
+    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")
+
+
+@NEEDS_ROOT
+@pytest.mark.usefixtures("no_leak_checker")
+@pytest.mark.parametrize("user", ["nobody", str(NOBODY.pw_uid)])
+def test_user(place, user):
+    """Its ids and no capability; the sockets are its own, so that it can remove them."""
+    os.chown(place.dir, NOBODY.pw_uid, -1)
+    running = Devices(place, *plain(place), "--control", place.dir / "control", "--user", user)
+    kernel = kernel_says(running.pid)
+    assert kernel["Uid"] == [str(NOBODY.pw_uid)] * 4 and kernel["Gid"] == [str(NOBODY.pw_gid)] * 4
+    assert all(int(kernel[name][0], 16) == 0 for name in CAPABILITIES)
+    assert kernel["NoNewPrivs"] == ["1"]
+    for name in ("vmm", "control"):
+        assert (place.dir / name).stat().st_uid == NOBODY.pw_uid
+    with Client(place.dir / "vmm") as client, client.map_memory() as memory:
+        memory[0] = 1
+    running.stop()
+    assert os.listdir(place.dir) == []
+
+
+@NEEDS_ROOT
+@pytest.mark.usefixtures("no_leak_checker")
+def test_owner_that_is_named_stays(place):
+    """--user gives away only what nobody else was meant to have; what cannot be removed is said."""
+    running = Devices(place, *plain(place), "--socket-owner", "12345", "--user", "nobody")
+    assert (place.dir / "vmm").stat().st_uid == 12345
+    assert "vmm" in "\n".join(running.err.seen)
+    running.stop()
+    assert f"cannot remove the socket {place.dir}/vmm" in running.err.text()
+
+
+@NEEDS_ROOT
+@pytest.mark.usefixtures("no_leak_checker")
+@pytest.mark.parametrize("allowed", [True, False])
+def test_user_and_the_server(place, allowed):
+    """Who may not connect any more says so once; who may is a peer again."""
+    place.dir.chmod(0o777)
+    place.shm_path.write_bytes(bytes(MIB))
+    options = ["-l", "1M", "--socket-mode", "0666" if allowed else "0600"]
+    server = place.server(*options)
+    running = Devices(place, "--socket", place.dir / "vmm", "--server", place.socket, "--user",
+                      "nobody")
+    server.end()
+    server = place.server(*options)
+    if allowed:
+        running.err.wait("is peer 0 of the server")
+        server.err.wait("client 0 joined")
+    else:
+        running.err.wait(f"cannot connect to {place.socket}: Permission denied")
+        time.sleep(1.2)
+        assert running.err.count("Permission denied") == 1
+    running.stop()
+
+
+def test_user_without_being_root(place):
+    """It cannot be done, and is said."""
+    if os.geteuid() == 0:
+        program = shutil.copy(place.device_program, place.dir)
+        place.dir.chmod(0o777)
+        process = place.start(program, *plain(place), "--user", "daemon", user=NOBODY.pw_uid)
+    else:
+        process = place.start(place.device_program, *plain(place), "--user", "daemon")
+    assert process.wait() == 1
+    assert process.err.text().count("\n") == 0 and "ivshmem-device: " in process.err.text()
+    assert not place.shm_path.exists() and not (place.dir / "vmm").exists()

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ivshmem-device as a process, and what tests ask of it."""
+import contextlib
+import os
+import pathlib
+import signal
+
+from support.programs import Process, wait_until
+from support.vfio_user import BAR0, IV_POSITION, Client, eventfd, fired
+
+
+class Devices(Process):
+    """An ivshmem-device that waits for VMMs; it ends with its place.
+
+    n: how many devices it is told to be
+    """
+
+    def __init__(self, place, *options, n=1, **keywords):
+        super().__init__([place.device_program, "-v", *options], **keywords)
+        place.adopt(self)
+        self.err.wait("waiting for a VMM", n)
+
+    def stop(self, number=signal.SIGTERM):
+        """End it as an administrator does, and insist on status 0."""
+        self.signal(number)
+        status = self.wait()
+        assert status == 0, f"it ended with {status}: {self.err.text()}"
+
+
+def kernel_says(pid):
+    """What /proc/PID/status says of a process."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.split() for name, value in (line.split(":", 1) for line in lines)}
+
+
+def connect_when_free(place, path, **keywords):
+    """A client, once the device has noticed that the one before has left."""
+    found = []
+
+    def tries():
+        with contextlib.suppress(AssertionError, Exception):
+            found.append(Client(path, **keywords))
+        return found
+
+    wait_until(tries, "a VMM is let in")
+    return place.add(found[0])
+
+
+class Guest:
+    """A client that has done what a guest with a driver does first: MSI-X on, an eventfd a vector."""
+
+    def __init__(self, place, path, vectors=1, client=None):
+        self.client = client or place.add(Client(path))
+        self.client.start()
+        self.fds = [eventfd() for _ in range(vectors)]
+        if vectors:
+            self.client.enable_msix()
+        for vector, fd in enumerate(self.fds):
+            self.client.set_vector(vector, fd)
+        place.add(self)
+
+    def close(self):
+        """Its eventfds; the client ends on its own."""
+        while self.fds:
+            os.close(self.fds.pop())
+
+    def id(self):
+        """What IVPosition reads."""
+        return self.client.read32(BAR0, IV_POSITION)
+
+    def ring(self, peer, vector=0):
+        """Write the register Doorbell."""
+        self.client.write32(BAR0, 12, peer << 16 | vector)
+
+    def wait_interrupt(self, vector=0):
+        """Until that vector has fired."""
+        wait_until(lambda: fired(self.fds[vector]), f"vector {vector} has interrupted")
+
+    def interrupts(self):
+        """How often each has fired since this was asked."""
+        return [fired(fd) for fd in self.fds]
