@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 
 #include "device_confine.h"
@@ -14,6 +15,9 @@
 #include "util/log.h"
 #include "util/rights.h"
 #include "util/service.h"
+
+#define OWN_FILES 64
+#define DEVICE_FILES 64 /* and its doorbells and interrupts, of the other half */
 
 /**
  * struct program - everything that there is, in the order in which it is made
@@ -45,14 +49,27 @@ static int hold_signals(struct program *program, struct ivs_error *err)
 	return program->signal_fd < 0 ? ivs_error_errno(err, errno, "cannot make a signalfd") : 0;
 }
 
+/* One server must not take all files, so that the others' VMMs have none left. */
+static unsigned int share_of_files(const struct settings *settings)
+{
+	const uint64_t own = OWN_FILES + (uint64_t)settings->devices_n * DEVICE_FILES;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur <= own + settings->devices_n)
+		return 1;
+	return (unsigned int)((limit.rlim_cur - own) / 2 / settings->devices_n);
+}
+
 /* Which device is meant stands before the reason, if there are several. */
 static int open_slot(struct program *program, const struct ivs_slot_options *opts,
 		     struct ivs_error *err)
 {
+	struct ivs_slot_options its = *opts;
 	struct ivs_error why = {0};
 	int result;
 
-	result = ivs_slot_open(opts, &program->slots[program->slots_n], &why);
+	its.remote_fds_limit = share_of_files(program->settings);
+	result = ivs_slot_open(&its, &program->slots[program->slots_n], &why);
 	if (!result)
 		program->slots_n++;
 	else if (program->settings->devices_n > 1 && opts->socket.path)

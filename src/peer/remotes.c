@@ -70,8 +70,13 @@ static void mark_dirty(struct ivs_remotes *remotes, unsigned int id)
 int ivs_remotes_add(struct ivs_remotes *remotes, unsigned int id, int *fd)
 {
 	struct ivs_doorbells *doorbells;
-	int result = make_room(remotes, id);
+	int result;
 
+	if (remotes->fds_limit && remotes->fds_n >= remotes->fds_limit) {
+		ivs_fd_close(fd);
+		return 0;
+	}
+	result = make_room(remotes, id);
 	if (result)
 		return result;
 	doorbells = remotes->remotes[id].doorbells;
@@ -88,7 +93,9 @@ int ivs_remotes_add(struct ivs_remotes *remotes, unsigned int id, int *fd)
 		return 0;
 	}
 	mark_dirty(remotes, id);
-	return add_doorbell(doorbells, fd);
+	result = add_doorbell(doorbells, fd);
+	remotes->fds_n += !result;
+	return result;
 }
 
 bool ivs_remotes_remove(struct ivs_remotes *remotes, unsigned int id)
@@ -98,6 +105,7 @@ bool ivs_remotes_remove(struct ivs_remotes *remotes, unsigned int id)
 	if (id >= remotes->ids_n || !remotes->remotes[id].doorbells)
 		return false;
 	remote = &remotes->remotes[id];
+	remotes->fds_n -= remote->doorbells->fds_n;
 	ivs_doorbells_put(remote->doorbells);
 	remote->doorbells = NULL;
 	remote->replaced = true;

@@ -37,11 +37,15 @@ struct ivs_remote {
 /**
  * struct ivs_remotes - by id
  * @dirty_from: all ids below have been reported as they are
+ * @fds_n:      how many doorbells there are
+ * @fds_limit:  how many there may be: what comes beyond is as if it had not; 0: any number
  */
 struct ivs_remotes {
 	struct ivs_remote *remotes;
 	unsigned int ids_n;
 	unsigned int dirty_from;
+	unsigned int fds_n;
+	unsigned int fds_limit;
 };
 
 void ivs_remotes_deinit(struct ivs_remotes *remotes);

@@ -6,10 +6,12 @@
 #include "region/backend.h"
 #include "slot/loop.h"
 #include "slot/state.h"
+#include "util/discard.h"
 #include "util/eventfd.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/service.h"
+#include "util/stall.h"
 
 const struct ivs_syscall *const ivs_slot_calls[] = {
 	ivs_libc_syscalls,
@@ -22,6 +24,8 @@ const struct ivs_syscall *const ivs_slot_calls[] = {
 	ivs_slot_syscalls,
 	ivs_slot_loop_syscalls,
 	ivs_vfio_user_syscalls,
+	ivs_stall_syscalls,
+	ivs_discard_syscalls,
 	NULL,
 };
 

@@ -11,6 +11,7 @@
 #include "util/control.h"
 #include "util/error.h"
 #include "util/fd.h"
+#include "util/stall.h"
 
 IVS_SYSCALLS(ivs_slot_loop_syscalls, IVS_CALL_EPOLL_WAIT, {"epoll_ctl"}, {"read"}, {"close"});
 
@@ -65,13 +66,15 @@ int ivs_slot_loop_new(const struct ivs_slot_loop_options *opts, struct ivs_slot_
 		      struct ivs_error *err)
 {
 	struct ivs_slot_loop *loop = calloc(1, sizeof(*loop));
-	int result = 0;
+	int result;
 
 	if (!loop)
 		return ivs_error_errno(err, ENOMEM, "cannot serve");
 	loop->opts = *opts;
 	loop->epoll = epoll_create1(EPOLL_CLOEXEC);
 	result = loop->epoll < 0 ? -errno : watch_signals(loop);
+	if (!result)
+		result = ivs_stall_open();
 	for (unsigned int i = 0; i < opts->slots_n && !result; i++)
 		result = ivs_slot_begin(opts->slots[i], loop->epoll, i * SLOT_TAGS);
 	if (result)
@@ -156,8 +159,10 @@ int ivs_slot_loop_run(struct ivs_slot_loop *loop, int *signo)
 	int n;
 
 	while (!loop->signo && has_work(loop)) {
+		ivs_stall_idle();
 		n = epoll_wait(loop->epoll, events, EVENTS_MAX,
 			       ivs_clock_left_ms(next_deadline(loop)));
+		ivs_stall_busy();
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		for (int i = 0; i < n; i++)

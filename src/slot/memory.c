@@ -71,7 +71,7 @@ static int reopen_read_only(int fd, struct ivs_error *err)
 	int again;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	again = open(path, O_RDONLY | O_CLOEXEC);
+	again = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* somebody may have a lease on it */
 	return again < 0 ? ivs_error_errno(err, errno, "cannot open the region to be only read")
 			 : again;
 }
@@ -83,6 +83,9 @@ static int take(struct ivs_slot *slot, int *fd, struct ivs_error *err)
 
 	if (fstat(*fd, &st))
 		return ivs_error_errno(err, errno, "cannot look at the region");
+	if (!S_ISREG(st.st_mode))
+		return ivs_error_set(err, IVS_SLOT_E_OPTIONS,
+				     "the region is no memory, nor a file");
 	result = measure(slot, *fd, (uint64_t)st.st_size, err);
 	if (result)
 		return result;

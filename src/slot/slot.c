@@ -2,7 +2,6 @@
 #include "slot/slot.h"
 
 #include <errno.h>
-#include <linux/pci_regs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,21 +12,17 @@
 #include "util/error.h"
 #include "util/fd.h"
 
-IVS_SYSCALLS(ivs_slot_syscalls, {"accept4"}, {"accept"}, {"epoll_ctl"}, {"close"});
-
-#define ACCEPT_MAX 16 /* at a time, so that others are served too */
-#define ACCEPT_RETRY_MS 50
-
 static void ring(void *context, unsigned int peer, unsigned int vector)
 {
 	ivs_upstream_ring(context, peer, vector);
 }
 
+/* A guest that goes on elsewhere finds id 0 there. */
 bool ivs_slot_is_master(const struct ivs_slot *slot)
 {
 	const bool first = !slot->opts.server || slot->upstream.last_id == 0;
 
-	return slot->opts.role == IVS_SLOT_MASTER || (slot->opts.role == IVS_SLOT_AUTO && first);
+	return slot->opts.role != IVS_SLOT_PEER && first;
 }
 
 /* Everything behind the device is known by now. */
@@ -123,7 +118,7 @@ int ivs_slot_open(const struct ivs_slot_options *opts, struct ivs_slot **out, st
 		return ivs_error_errno(err, ENOMEM, "cannot make a device");
 	slot->opts = *opts;
 	slot->epoll = -1;
-	slot->accept_ns = IVS_CLOCK_NEVER;
+	slot->accept_ns = slot->greet_ns = IVS_CLOCK_NEVER;
 	slot->memory.fd = -1;
 	slot->listener = (struct ivs_listener)IVS_LISTENER_INIT;
 	if (opts->socket.path)
@@ -189,108 +184,35 @@ int ivs_slot_begin(struct ivs_slot *slot, int epoll, uint32_t tag)
 	return result ? result : ivs_upstream_begin(slot);
 }
 
-/* The kernel lacks something, and no event will tell when it no longer does. */
-static void accept_later(struct ivs_slot *slot, int number)
+static void hear_server(struct ivs_slot *slot)
 {
-	if (ivs_log_allows(&slot->limit))
-		ivs_log(IVS_LOG_WARNING, "%s: cannot accept a VMM: %s", slot->name,
-			strerrordesc_np(number));
-	if (!epoll_ctl(slot->epoll, EPOLL_CTL_DEL, slot->listener.fd, NULL))
-		slot->accept_ns = ivs_clock_deadline(ACCEPT_RETRY_MS);
-}
-
-/* One VMM at a time; others are told at once that there is nothing for them. */
-static void take_vmm(struct ivs_slot *slot, int *fd)
-{
-	int result = ivs_vfio_user_connect(slot->session, fd);
-
-	if (!result) {
-		ivs_log(IVS_LOG_INFO, "%s: a VMM has connected", slot->name);
-		return;
-	}
-	slot->totals.turned++;
-	if (ivs_log_allows(&slot->limit))
-		ivs_log(IVS_LOG_WARNING, "%s: turned somebody away: %s", slot->name,
-			result < 0 ? strerrordesc_np(-result) : "a VMM is connected already");
-}
-
-static void accept_vmm(struct ivs_slot *slot)
-{
-	for (unsigned int i = 0; i < ACCEPT_MAX; i++) {
-		IVS_OWNED_FD fd = accept4(slot->listener.fd, NULL, NULL,
-					  SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-		if (fd >= 0)
-			take_vmm(slot, &fd);
-		else if (errno == EAGAIN)
-			return;
-		else if (errno != EINTR && errno != ECONNABORTED)
-			return accept_later(slot, errno);
-	}
-}
-
-/*
- * Once the guest uses the device, its VMM has asked what it wants to know. One that has not asked about
- * migration migrates without the state, and nobody would notice here.
- */
-static void judge_vmm(struct ivs_slot *slot)
-{
-	const bool used = slot->device.config[PCI_COMMAND] & PCI_COMMAND_MEMORY;
-
-	if (slot->judged || !used)
-		return;
-	slot->judged = true;
-	if (!ivs_vfio_user_counts(slot->session).asked_migration)
-		ivs_log(ivs_slot_is_master(slot) ? IVS_LOG_WARNING : IVS_LOG_INFO,
-			"%s: the VMM has not asked whether the device can be migrated: do not "
-			"migrate its VM, that would lose the device's state",
-			slot->name);
-}
-
-static void serve_vmm(struct ivs_slot *slot)
-{
-	struct ivs_error err = {0};
-	int result = ivs_vfio_user_serve(slot->session, &err);
-
-	if (!result) {
-		judge_vmm(slot);
-		return;
-	}
-	slot->judged = false;
-	if (result == IVS_VFIO_USER_E_GONE)
-		ivs_log(IVS_LOG_INFO, "%s: the VMM has left", slot->name);
-	else if (ivs_log_allows(&slot->limit))
-		ivs_log(IVS_LOG_WARNING, "%s: %s", slot->name, err.text);
-	slot->ended = slot->listener.fd < 0;
-	ivs_upstream_vmm_gone(slot);
+	ivs_upstream_hear(slot);
+	ivs_vmm_may_come(slot);
 }
 
 void ivs_slot_handle(struct ivs_slot *slot, uint32_t tag)
 {
 	if (tag == SLOT_SESSION)
-		serve_vmm(slot);
+		ivs_vmm_serve(slot);
 	else if (tag == SLOT_LISTENER)
-		accept_vmm(slot);
+		ivs_vmm_accept(slot);
 	else if (tag == SLOT_LINK)
-		ivs_upstream_hear(slot);
+		hear_server(slot);
 	else
 		ivs_upstream_rung(slot, tag - SLOT_VECTOR);
 }
 
 int64_t ivs_slot_deadline(const struct ivs_slot *slot)
 {
-	const int64_t retry_ns = ivs_upstream_deadline(slot);
+	const int64_t server_ns = ivs_upstream_deadline(slot);
+	const int64_t vmm_ns = ivs_vmm_deadline(slot);
 
-	return retry_ns < slot->accept_ns ? retry_ns : slot->accept_ns;
+	return server_ns < vmm_ns ? server_ns : vmm_ns;
 }
 
 void ivs_slot_tick(struct ivs_slot *slot)
 {
 	if (!ivs_clock_left_ms(ivs_upstream_deadline(slot)))
 		ivs_upstream_retry(slot);
-	if (ivs_clock_left_ms(slot->accept_ns))
-		return;
-	slot->accept_ns = IVS_CLOCK_NEVER;
-	if (ivs_slot_watch(slot, slot->listener.fd, SLOT_LISTENER))
-		slot->accept_ns = ivs_clock_deadline(ACCEPT_RETRY_MS);
+	ivs_vmm_tick(slot);
 }

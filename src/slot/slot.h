@@ -50,6 +50,7 @@ enum ivs_slot_access {
  * @device:      memory_len is found out, but for revision 0 with a server: there it is what BAR 2 has
  * @doorbells_n: how many vectors it can be rung on: with MSI-X as many as it has interrupts, without
  *               they all raise the pin; at most IVS_DEVICE_VECTORS_LIMIT
+ * @remote_fds_limit: how many doorbells of other peers are kept; 0: any number
  * @server:      path of an ivshmem-server's socket; NULL: none, but a region
  * @region:      address of a region; NULL with a server
  * @region_opts: for @region
@@ -62,6 +63,7 @@ struct ivs_slot_options {
 	int socket_fd;
 	struct ivs_device_options device;
 	unsigned int doorbells_n;
+	unsigned int remote_fds_limit;
 	const char *server;
 	const char *region;
 	struct ivs_region_options region_opts;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The inside of a slot, for the files that make it: slot.c, memory.c, upstream.c, loop.c, status.c. */
+/* The inside of a slot, for the files that make it: slot.c, vmm.c, memory.c, upstream.c, loop.c, status.c. */
 #ifndef IVS_SLOT_STATE_H
 #define IVS_SLOT_STATE_H
 
@@ -39,23 +39,30 @@ enum ivs_upstream_state {
 
 /**
  * struct ivs_upstream - the server of which the device is a client
- * @vectors:     one's own, in order; -1 at the end
- * @retry_ns:    when to try again, ivs_clock_ns() time
+ * @link:        the present connection, or the last one
+ * @fresh:       GREETED: the one that may follow it
+ * @vectors:     one's own, in order; -1: not to be rung
+ * @retry_ns:    when to try again, or to give up waiting; ivs_clock_ns() time
+ * @pause_ms:    before the next try
  * @since_ms:    when the state was entered, ms since 1970
  * @joins:       how often it became a peer
  * @last_id:     the id that it had last; -1: none yet
  * @problem:     why it is not a peer
+ * @limit:       a server that comes and goes must not fill the log
  */
 struct ivs_upstream {
 	enum ivs_upstream_state state;
 	struct ivs_link link;
+	struct ivs_link fresh;
 	int vectors[IVS_DEVICE_VECTORS_LIMIT];
 	unsigned int vectors_n;
 	int64_t retry_ns;
+	unsigned int pause_ms;
 	int64_t since_ms;
 	uint64_t joins;
 	int last_id;
 	struct ivs_error problem;
+	struct ivs_log_limit limit;
 };
 
 /**
@@ -86,7 +93,9 @@ struct ivs_slot_totals {
  * struct ivs_slot - one
  * @epoll:     the loop's; -1: not in one yet
  * @tag:       the first of its SLOT_TAGS tags there
+ * @limit:     of warnings, and @news: of what goes on: strangers must not fill the log
  * @accept_ns: when to accept again; IVS_CLOCK_NEVER: accepting
+ * @greet_ns:  until when the VMM has to say something; IVS_CLOCK_NEVER: it has, or there is none
  * @judged:    the log says what there is to say of the VMM that is there
  * @ended:     the VMM on an inherited connection is gone: nobody can come any more
  */
@@ -102,7 +111,9 @@ struct ivs_slot {
 	struct ivs_upstream upstream;
 	struct ivs_slot_totals totals;
 	struct ivs_log_limit limit;
+	struct ivs_log_limit news;
 	int64_t accept_ns;
+	int64_t greet_ns;
 	bool judged;
 	bool ended;
 };
@@ -129,6 +140,23 @@ int64_t ivs_slot_deadline(const struct ivs_slot *slot);
 
 /** ivs_slot_tick() - what is due by now */
 void ivs_slot_tick(struct ivs_slot *slot);
+
+/* vmm.c */
+
+/** ivs_vmm_accept() - somebody wants to connect */
+void ivs_vmm_accept(struct ivs_slot *slot);
+
+/** ivs_vmm_serve() - what the VMM has sent */
+void ivs_vmm_serve(struct ivs_slot *slot);
+
+/** ivs_vmm_deadline() - when ivs_vmm_tick() is due; IVS_CLOCK_NEVER */
+int64_t ivs_vmm_deadline(const struct ivs_slot *slot);
+
+/** ivs_vmm_tick() - what is due by now */
+void ivs_vmm_tick(struct ivs_slot *slot);
+
+/** ivs_vmm_may_come() - whoever had to wait for the region of a server need not any more */
+void ivs_vmm_may_come(struct ivs_slot *slot);
 
 /*
  * memory.c. Return: 0, IVS_SLOT_E_OPTIONS, IVS_REGION_E_*, -errno.
@@ -173,6 +201,9 @@ void ivs_upstream_retry(struct ivs_slot *slot);
 
 /** ivs_upstream_vmm_gone() - nobody has the memory mapped any more */
 void ivs_upstream_vmm_gone(struct ivs_slot *slot);
+
+/** ivs_upstream_is_greeted() - a server is about to say which region it has */
+bool ivs_upstream_is_greeted(const struct ivs_slot *slot);
 
 void ivs_upstream_close(struct ivs_slot *slot);
 

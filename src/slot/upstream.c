@@ -2,13 +2,16 @@
 /*
  * Theory of operation. The device is a client of an ivshmem-server, and stays a device without one:
  *
- *   LOST     -> a try each second, until the server accepts: GREETED
+ *   LOST     -> a try now and then, until the server accepts: GREETED
  *   GREETED  -> its region comes, and is the one that the VM has, or the VM has none: JOINED
- *            -> it is another one: FOREIGN, until the VM is gone; then as LOST. Trying meanwhile would
- *               use up an id each time
+ *            -> it is another one: FOREIGN, until the VM is gone; then at once as LOST. Trying
+ *               meanwhile would use up an id each time (W-10)
+ *            -> anything else, or nothing for 5 s: LOST
  *   JOINED   -> the connection ends: LOST. The doorbells that are known go on working both ways
  *
- * After a new greeting the old doorbells are closed: the others are those of the new server.
+ * A new connection is kept aside until its region has come. Only then the old doorbells are given up:
+ * what was rung on them is taken, and the others are those of the new server. A try that a server accepts
+ * costs an id, so that one that accepts and then is of no use is tried less and less often.
  */
 #include <errno.h>
 #include <poll.h>
@@ -25,6 +28,8 @@ IVS_SYSCALLS(ivs_upstream_syscalls, {"socket", {IVS_ARG_IS(1, AF_UNIX)}}, {"conn
 
 #define OPEN_MS 5000
 #define RETRY_MS 1000
+#define RETRY_MAX_MS 300000
+#define USEFUL_MS 2000
 #define CONNECT_PAUSE_MS 10
 #define HEAR_MAX 256 /* messages at a time, so that others are served too */
 
@@ -32,14 +37,30 @@ static void enter(struct ivs_upstream *up, enum ivs_upstream_state state)
 {
 	up->state = state;
 	up->since_ms = ivs_clock_wall_ms();
-	up->retry_ns = state == UPSTREAM_LOST ? ivs_clock_deadline(RETRY_MS) : IVS_CLOCK_NEVER;
+	up->retry_ns = IVS_CLOCK_NEVER;
+	if (state == UPSTREAM_LOST)
+		up->retry_ns = ivs_clock_deadline((int)up->pause_ms);
+	else if (state == UPSTREAM_GREETED)
+		up->retry_ns = ivs_clock_deadline(OPEN_MS);
 }
 
-static void close_vectors(struct ivs_upstream *up)
+/* Others have the same eventfds, so that closing does not take them out of the epoll. */
+static void close_vectors(struct ivs_slot *slot)
 {
-	for (unsigned int i = 0; i < up->vectors_n; i++)
-		ivs_fd_close(&up->vectors[i]); /* and with it goes its place in the epoll */
+	struct ivs_upstream *up = &slot->upstream;
+
+	for (unsigned int i = 0; i < up->vectors_n; i++) {
+		ivs_upstream_rung(slot, i);
+		if (slot->epoll >= 0)
+			(void)epoll_ctl(slot->epoll, EPOLL_CTL_DEL, up->vectors[i], NULL);
+		ivs_fd_close(&up->vectors[i]);
+	}
 	up->vectors_n = 0;
+}
+
+static void limit_doorbells(const struct ivs_slot *slot, struct ivs_link *link)
+{
+	link->remotes.fds_limit = slot->opts.remote_fds_limit;
 }
 
 /* Surplus ones are not for this device. */
@@ -57,51 +78,76 @@ static int take_vector(struct ivs_slot *slot, int *fd)
 	return result;
 }
 
+static bool has_vmm(const struct ivs_slot *slot)
+{
+	return slot->session && ivs_vfio_user_is_connected(slot->session);
+}
+
+static void say_id(const struct ivs_slot *slot, int id)
+{
+	const int last = slot->upstream.last_id;
+
+	if (last >= 0 && last != id)
+		ivs_log(IVS_LOG_WARNING,
+			"%s: the device's id was %d and is %d now; the guest may have kept the old "
+			"one",
+			slot->name, last, id);
+}
+
+/* From here on the new connection is the one. */
+static void join(struct ivs_slot *slot)
+{
+	struct ivs_upstream *up = &slot->upstream;
+
+	close_vectors(slot);
+	ivs_link_deinit(&up->link);
+	up->link = up->fresh;
+	up->fresh = (struct ivs_link)IVS_LINK_INIT;
+	if (slot->session) {
+		const struct ivs_vfio_user_memory memory = ivs_slot_memory_of(slot);
+
+		ivs_vfio_user_set_memory(slot->session, &memory);
+		ivs_device_set_id(&slot->device, up->link.id);
+	}
+	if (ivs_log_allows(&up->limit))
+		say_id(slot, up->link.id);
+	up->last_id = up->link.id;
+	up->joins++;
+	*up->problem.text = 0;
+	enter(up, UPSTREAM_JOINED);
+}
+
 /* The region of a server: the one that the VM has, or the first. */
 static int take_memory(struct ivs_slot *slot, int *fd, struct ivs_error *err)
 {
-	struct ivs_upstream *up = &slot->upstream;
 	int result = 0;
 
 	if (!ivs_slot_memory_is(slot, *fd)) {
-		if (slot->memory.fd >= 0 && slot->session &&
-		    ivs_vfio_user_is_connected(slot->session))
+		if (slot->memory.fd >= 0 && has_vmm(slot))
 			return ivs_error_set(
 				err, IVS_SLOT_E_SERVER,
 				"the server at %s has another region than the VM, which "
 				"has to be started anew for that",
 				slot->opts.server);
 		result = ivs_slot_memory_take(slot, fd, err);
-		if (!result && slot->session) {
-			const struct ivs_vfio_user_memory memory = ivs_slot_memory_of(slot);
-
-			ivs_vfio_user_set_memory(slot->session, &memory);
-		}
 	}
-	if (result)
-		return result;
-	if (slot->session)
-		ivs_device_set_id(&slot->device, up->link.id);
-	if (up->last_id >= 0 && up->last_id != up->link.id)
-		ivs_log(IVS_LOG_WARNING,
-			"%s: the device's id was %d and is %d now; the guest may have kept the old "
-			"one",
-			slot->name, up->last_id, up->link.id);
-	up->last_id = up->link.id;
-	up->joins++;
-	*up->problem.text = 0;
-	enter(up, UPSTREAM_JOINED);
-	return 0;
+	if (!result)
+		join(slot);
+	return result;
 }
 
 /* Return: 0, IVS_PEER_E_TIMEOUT: no more for now; else the server is of no use, with the reason. */
 static int hear_one(struct ivs_slot *slot, struct ivs_error *err)
 {
+	struct ivs_upstream *up = &slot->upstream;
+	struct ivs_link *link = up->state == UPSTREAM_GREETED ? &up->fresh : &up->link;
 	struct ivs_wire_message msg;
 	IVS_OWNED_FD fd = -1;
 	int result;
 
-	result = ivs_link_next(&slot->upstream.link, slot->opts.server, &msg, err);
+	if (link->sock < 0) /* an event of one that is gone */
+		return IVS_PEER_E_TIMEOUT;
+	result = ivs_link_next(link, slot->opts.server, &msg, err);
 	if (result)
 		return result;
 	fd = msg.fd;
@@ -113,55 +159,86 @@ static int hear_one(struct ivs_slot *slot, struct ivs_error *err)
 	return result ? ivs_error_errno(err, -result, "cannot take a doorbell") : 0;
 }
 
-/* Say it once, however often it is tried. */
+static bool is_of_no_use(const struct ivs_upstream *up)
+{
+	return up->state == UPSTREAM_GREETED ||
+	       (up->state == UPSTREAM_JOINED && ivs_clock_wall_ms() - up->since_ms < USEFUL_MS);
+}
+
+/*
+ * Say it once, however often it is tried. A server that was of no use is left alone for longer each time;
+ * one that is not there costs nothing to try.
+ */
 static void lose(struct ivs_slot *slot, enum ivs_upstream_state state, const struct ivs_error *err)
 {
 	struct ivs_upstream *up = &slot->upstream;
 
 	if (strcmp(up->problem.text, err->text)) {
 		up->problem = *err;
-		ivs_log(IVS_LOG_WARNING, "%s: %s; %s", slot->name, err->text,
-			state == UPSTREAM_FOREIGN ? "until then there are no doorbells"
-						  : "trying again each second");
+		if (ivs_log_allows(&up->limit))
+			ivs_log(IVS_LOG_WARNING, "%s: %s; %s", slot->name, err->text,
+				state == UPSTREAM_FOREIGN ? "until then there are no doorbells"
+							  : "trying again");
 	}
-	ivs_link_close(&up->link);
+	if (is_of_no_use(up))
+		up->pause_ms = up->pause_ms * 2 < RETRY_MAX_MS ? up->pause_ms * 2 : RETRY_MAX_MS;
+	else
+		up->pause_ms = RETRY_MS;
+	if (up->state == UPSTREAM_GREETED)
+		ivs_link_deinit(&up->fresh);
+	else
+		ivs_link_close(&up->link);
 	enter(up, state);
 }
 
 void ivs_upstream_hear(struct ivs_slot *slot)
 {
-	const uint64_t joins = slot->upstream.joins;
+	struct ivs_upstream *up = &slot->upstream;
+	const uint64_t joins = up->joins;
 	struct ivs_error err = {0};
 	int result = 0;
 
 	for (unsigned int i = 0; i < HEAR_MAX && !result; i++)
 		result = hear_one(slot, &err);
+	if (joins != up->joins && ivs_log_allows(&up->limit))
+		ivs_log(IVS_LOG_WARNING, "%s: is peer %d of the server at %s", slot->name,
+			up->link.id, slot->opts.server);
 	if (result && result != IVS_PEER_E_TIMEOUT)
 		lose(slot, result == IVS_SLOT_E_SERVER ? UPSTREAM_FOREIGN : UPSTREAM_LOST, &err);
-	else if (joins != slot->upstream.joins)
-		ivs_log(IVS_LOG_WARNING, "%s: is peer %d of the server at %s", slot->name,
-			slot->upstream.link.id, slot->opts.server);
+}
+
+static void connect_again(struct ivs_slot *slot)
+{
+	struct ivs_upstream *up = &slot->upstream;
+	struct ivs_error err = {0};
+	int result;
+
+	limit_doorbells(slot, &up->fresh);
+	result = ivs_link_connect(&up->fresh, slot->opts.server, &err);
+	if (!result) {
+		result = ivs_slot_watch(slot, up->fresh.sock, SLOT_LINK);
+		if (result)
+			ivs_error_errno(&err, -result, "cannot watch the server");
+	}
+	if (!result) {
+		enter(up, UPSTREAM_GREETED);
+		return;
+	}
+	ivs_link_deinit(&up->fresh);
+	lose(slot, UPSTREAM_LOST, &err);
 }
 
 void ivs_upstream_retry(struct ivs_slot *slot)
 {
-	struct ivs_upstream *up = &slot->upstream;
-	struct ivs_link fresh = IVS_LINK_INIT;
 	struct ivs_error err = {0};
-	int result;
 
-	result = ivs_link_connect(&fresh, slot->opts.server, &err);
-	if (!result)
-		result = ivs_slot_watch(slot, fresh.sock, SLOT_LINK);
-	if (result) {
-		ivs_link_deinit(&fresh);
-		lose(slot, UPSTREAM_LOST, &err);
+	if (slot->upstream.state != UPSTREAM_GREETED) {
+		connect_again(slot);
 		return;
 	}
-	close_vectors(up);
-	ivs_link_deinit(&up->link);
-	up->link = fresh;
-	enter(up, UPSTREAM_GREETED);
+	ivs_error_set(&err, IVS_PEER_E_TIMEOUT,
+		      "the server at %s accepted the connection and is silent", slot->opts.server);
+	lose(slot, UPSTREAM_LOST, &err);
 }
 
 int64_t ivs_upstream_deadline(const struct ivs_slot *slot)
@@ -172,7 +249,12 @@ int64_t ivs_upstream_deadline(const struct ivs_slot *slot)
 void ivs_upstream_vmm_gone(struct ivs_slot *slot)
 {
 	if (slot->upstream.state == UPSTREAM_FOREIGN)
-		enter(&slot->upstream, UPSTREAM_LOST);
+		connect_again(slot);
+}
+
+bool ivs_upstream_is_greeted(const struct ivs_slot *slot)
+{
+	return slot->upstream.state == UPSTREAM_GREETED;
 }
 
 void ivs_upstream_rung(struct ivs_slot *slot, unsigned int vector)
@@ -188,23 +270,34 @@ void ivs_upstream_rung(struct ivs_slot *slot, unsigned int vector)
 	ivs_vfio_user_deliver(slot->session);
 }
 
+/* One that made us wait must not do it again. */
+static void ring_fd(struct ivs_slot *slot, int *fd)
+{
+	const int result = ivs_eventfd_signal(*fd);
+
+	if (result)
+		slot->totals.lost++;
+	if (result != -EINTR)
+		return;
+	if (ivs_log_allows(&slot->upstream.limit))
+		ivs_log(IVS_LOG_WARNING,
+			"%s: a doorbell that somebody has filled and made blocking is not rung any "
+			"more",
+			slot->name);
+	ivs_fd_close(fd);
+}
+
 void ivs_upstream_ring(struct ivs_slot *slot, unsigned int peer, unsigned int vector)
 {
 	struct ivs_upstream *up = &slot->upstream;
-	struct ivs_doorbells *doorbells;
-	int fd = -1;
+	const bool own = up->last_id >= 0 && peer == (unsigned int)up->last_id;
+	struct ivs_doorbells *doorbells = own ? NULL : ivs_remotes_get(&up->link.remotes, peer);
 
-	if (up->last_id >= 0 && peer == (unsigned int)up->last_id) {
-		if (vector < up->vectors_n)
-			fd = up->vectors[vector];
-		if (fd < 0 || ivs_eventfd_signal(fd))
-			slot->totals.lost++;
-		return;
-	}
-	doorbells = ivs_remotes_get(&up->link.remotes, peer);
-	if (doorbells && vector < doorbells->fds_n)
-		fd = doorbells->fds[vector];
-	if (fd < 0 || ivs_eventfd_signal(fd))
+	if (own && vector < up->vectors_n)
+		ring_fd(slot, &up->vectors[vector]);
+	else if (doorbells && vector < doorbells->fds_n)
+		ring_fd(slot, &doorbells->fds[vector]);
+	else
 		slot->totals.lost++;
 	ivs_doorbells_put(doorbells);
 }
@@ -217,16 +310,17 @@ static int await_greeting(struct ivs_slot *slot, int64_t deadline, struct ivs_er
 	int result;
 
 	do {
-		result = ivs_link_connect(&up->link, slot->opts.server, err);
+		result = ivs_link_connect(&up->fresh, slot->opts.server, err);
 		if (result == IVS_PEER_E_TIMEOUT)
 			poll(NULL, 0, CONNECT_PAUSE_MS);
 	} while (result == IVS_PEER_E_TIMEOUT && ivs_clock_left_ms(deadline));
-	enter(up, UPSTREAM_GREETED);
+	if (!result)
+		enter(up, UPSTREAM_GREETED);
 	while (!result && up->state == UPSTREAM_GREETED) {
 		result = hear_one(slot, err);
 		if (result != IVS_PEER_E_TIMEOUT)
 			continue;
-		pfd.fd = up->link.sock;
+		pfd.fd = up->fresh.sock;
 		result = poll(&pfd, 1, ivs_clock_left_ms(deadline));
 		if (result == 0)
 			result = ivs_error_set(err, IVS_PEER_E_TIMEOUT,
@@ -244,8 +338,10 @@ int ivs_upstream_open(struct ivs_slot *slot, struct ivs_error *err)
 	struct ivs_upstream *up = &slot->upstream;
 	int result;
 
-	up->link = (struct ivs_link)IVS_LINK_INIT;
+	up->link = up->fresh = (struct ivs_link)IVS_LINK_INIT;
 	up->last_id = -1;
+	up->pause_ms = RETRY_MS;
+	limit_doorbells(slot, &up->fresh);
 	if (!slot->opts.server)
 		return 0;
 	result = await_greeting(slot, ivs_clock_deadline(OPEN_MS), err);
@@ -270,6 +366,8 @@ int ivs_upstream_begin(struct ivs_slot *slot)
 
 void ivs_upstream_close(struct ivs_slot *slot)
 {
-	close_vectors(&slot->upstream);
+	for (unsigned int i = 0; i < slot->upstream.vectors_n; i++)
+		ivs_fd_close(&slot->upstream.vectors[i]);
 	ivs_link_deinit(&slot->upstream.link);
+	ivs_link_deinit(&slot->upstream.fresh);
 }

@@ -35,8 +35,10 @@ int ivs_eventfd_signal(int fd)
 	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
 	const uint64_t one = 1;
 
-	if (poll(&pfd, 1, 0) < 0)
-		return -errno;
+	while (poll(&pfd, 1, 0) < 0) {
+		if (errno != EINTR)
+			return -errno;
+	}
 	if (fd < 0 || pfd.revents & POLLNVAL)
 		return -EBADF;
 	if (!(pfd.revents & POLLOUT)) /* POLLERR too is a full counter, filled by the kernel */

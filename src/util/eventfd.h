@@ -18,7 +18,11 @@ extern const struct ivs_syscall ivs_eventfd_syscalls[];
  */
 IVS_MUST_USE bool ivs_eventfd_is(int fd);
 
-/** ivs_eventfd_signal() - add 1; a full counter is left as it is. Return: 0 or -errno. */
+/**
+ * ivs_eventfd_signal() - add 1; a full counter is left as it is
+ *
+ * Return: 0 or -errno; -EINTR: who has it, too, made the call wait until a signal came (util/stall.h).
+ */
 IVS_MUST_USE int ivs_eventfd_signal(int fd);
 
 /** ivs_eventfd_take() - make it 0. Return: 1 if it was not, 0, -errno. */

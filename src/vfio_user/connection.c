@@ -6,16 +6,17 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "util/discard.h"
 #include "util/error.h"
 #include "util/fd.h"
 #include "util/send.h"
 
 #define RECEIVES_MAX 64 /* in one go */
 
-/** union receive_control - room for the most fds that may come, and not for one more */
+/** union receive_control - room for the most fds that can come: the kernel is to close none for us */
 union receive_control {
 	struct cmsghdr align;
-	char bytes[CMSG_SPACE(IVS_VFU_FDS_MAX * sizeof(int))];
+	char bytes[CMSG_SPACE(IVS_RECEIVED_FDS_MAX * sizeof(int))];
 };
 
 /* Return: whether there was memory. */
@@ -50,6 +51,7 @@ void ivs_vfu_connection_finish(struct ivs_vfu_connection *connection)
 	for (unsigned int i = 0; i < connection->fds_n; i++)
 		ivs_fd_close(&connection->fds[i]);
 	connection->fds_n = 0;
+	connection->lost_fds = false;
 	connection->have = 0;
 	body_free(&connection->in);
 }
@@ -65,7 +67,7 @@ void ivs_vfu_connection_close(struct ivs_vfu_connection *connection)
 {
 	ivs_vfu_connection_finish(connection);
 	ivs_vfu_connection_drop_reply(connection);
-	ivs_fd_close(&connection->sock);
+	ivs_socket_discard(&connection->sock);
 }
 
 /* All fds that came are ours, and stay or are closed. Return: whether there was room for them. */
@@ -82,6 +84,7 @@ static bool keep_fds(struct ivs_vfu_connection *connection, struct msghdr *hdr)
 			IVS_OWNED_FD fd;
 
 			memcpy(&fd, CMSG_DATA(cmsg) + at, sizeof(int));
+			ivs_fd_disarm(fd);
 			if (connection->fds_n < IVS_VFU_FDS_MAX)
 				connection->fds[connection->fds_n++] = ivs_fd_take(&fd);
 			else
@@ -122,11 +125,12 @@ static int receive(struct ivs_vfu_connection *connection, uint8_t *to, size_t le
 		return receive_result(connection, n, errno);
 	connection->have += (size_t)n;
 	fit = keep_fds(connection, &hdr);
-	if (!fit || (hdr.msg_flags & MSG_CTRUNC && connection->fds_n == IVS_VFU_FDS_MAX))
+	if (!fit)
 		return ivs_error_set(err, IVS_VFU_CONNECTION_E_FRAMING,
 				     "more than %u fds came with a message", IVS_VFU_FDS_MAX);
+	/* There are none left: nothing is wrong with the client or with its bytes. */
 	if (hdr.msg_flags & MSG_CTRUNC)
-		return ivs_error_errno(err, EMFILE, "an fd was lost on the way in");
+		connection->lost_fds = true;
 	return 0;
 }
 

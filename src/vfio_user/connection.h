@@ -31,6 +31,7 @@ struct ivs_vfu_body {
  * @header: of the present request, once it is here
  * @raw:    the same, as it comes
  * @fds:    that came with the present request; whoever uses one sets it to -1
+ * @lost_fds: more came, for which this process has no room
  * @in:     its body
  * @out:    the reply, with its header; empty: there is none
  * @sent:   bytes of it that have left
@@ -43,6 +44,7 @@ struct ivs_vfu_connection {
 	uint8_t raw[IVS_VFU_HEADER_LEN];
 	int fds[IVS_VFU_FDS_MAX];
 	unsigned int fds_n;
+	bool lost_fds;
 	struct ivs_vfu_body in;
 	struct ivs_vfu_body out;
 	size_t sent;

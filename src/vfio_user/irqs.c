@@ -8,6 +8,7 @@
  * or not another of its kind has one.
  */
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include "util/eventfd.h"
 #include "util/fd.h"
@@ -83,11 +84,24 @@ static void disable(struct ivs_vfio_user *session, uint32_t index)
 		ivs_fd_close(&session->irqs.error);
 }
 
-/* A client whose eventfd cannot be written to loses its interrupts, and nothing else. */
+/*
+ * A client whose eventfd cannot be written to loses its interrupts, and nothing else. One that made us
+ * wait has to go, before it does so again: the end of its connection is found by ivs_vfio_user_serve().
+ */
 static void fire(struct ivs_vfio_user *session, int fd)
 {
-	if (fd >= 0 && !ivs_eventfd_signal(fd))
+	const int result = fd >= 0 ? ivs_eventfd_signal(fd) : -EBADF;
+
+	if (!result)
 		session->counts.interrupts++;
+	if (result != -EINTR)
+		return;
+	(void)shutdown(session->connection.sock, SHUT_RDWR);
+	if (ivs_log_allows(&session->log))
+		ivs_log(IVS_LOG_WARNING,
+			"%s: the client has filled an eventfd of its and made it blocking, and is "
+			"sent away",
+			session->name);
 }
 
 static void deliver_intx(struct ivs_vfio_user *session)

@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <jansson.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -34,7 +35,7 @@
 
 /* clang-format off */
 IVS_SYSCALLS(ivs_vfio_user_syscalls,
-	{"epoll_ctl"}, {"close"},
+	{"epoll_ctl"}, {"close"}, {"shutdown"},
 	/* connection.c, and info.c for the fd that goes with a reply */
 	{"recvmsg"}, {"sendmsg"}, IVS_CALL_DUPFD_CLOEXEC,
 	/* util/eventfd.c, for irqs.c */
@@ -73,9 +74,14 @@ int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_
 	return 0;
 }
 
-/* What a client was, and what it did to the device, is gone. */
+/*
+ * What a client was, and what it did to the device, is gone. Out of the epoll first: whoever handed the
+ * socket down to us may have it, too.
+ */
 static void disconnect(struct ivs_vfio_user *session)
 {
+	if (session->watched)
+		(void)epoll_ctl(session->epoll, EPOLL_CTL_DEL, session->connection.sock, NULL);
 	ivs_vfu_irqs_drop(session);
 	ivs_vfu_migration_reset(&session->migration);
 	ivs_vfu_connection_close(&session->connection);
@@ -132,6 +138,29 @@ int ivs_vfio_user_connect(struct ivs_vfio_user *session, int *sock)
 bool ivs_vfio_user_is_connected(const struct ivs_vfio_user *session)
 {
 	return session->connection.sock >= 0;
+}
+
+bool ivs_vfio_user_is_greeted(const struct ivs_vfio_user *session)
+{
+	return session->greeted;
+}
+
+bool ivs_vfio_user_has_hung_up(const struct ivs_vfio_user *session)
+{
+	struct pollfd pfd = {.fd = session->connection.sock};
+
+	return poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLHUP | POLLERR);
+}
+
+void ivs_vfio_user_disconnect(struct ivs_vfio_user *session)
+{
+	disconnect(session);
+}
+
+void ivs_vfio_user_set_migration(struct ivs_vfio_user *session,
+				 enum ivs_vfio_user_migration migration)
+{
+	session->migration.mode = migration;
 }
 
 int ivs_vfio_user_fd(const struct ivs_vfio_user *session)

@@ -95,6 +95,19 @@ IVS_MUST_USE int ivs_vfio_user_connect(struct ivs_vfio_user *session, int *sock)
 /** ivs_vfio_user_is_connected() - whether there is a client */
 bool ivs_vfio_user_is_connected(const struct ivs_vfio_user *session);
 
+/** ivs_vfio_user_is_greeted() - and it has said which protocol it speaks */
+bool ivs_vfio_user_is_greeted(const struct ivs_vfio_user *session);
+
+/** ivs_vfio_user_has_hung_up() - it is gone, but there may be messages of it that have not been served */
+bool ivs_vfio_user_has_hung_up(const struct ivs_vfio_user *session);
+
+/** ivs_vfio_user_disconnect() - have it gone, if there is one */
+void ivs_vfio_user_disconnect(struct ivs_vfio_user *session);
+
+/** ivs_vfio_user_set_migration() - from the next question on */
+void ivs_vfio_user_set_migration(struct ivs_vfio_user *session,
+				 enum ivs_vfio_user_migration migration);
+
 /** ivs_vfio_user_fd() - readable (EPOLLIN) when ivs_vfio_user_serve() has something to do */
 int ivs_vfio_user_fd(const struct ivs_vfio_user *session);
 

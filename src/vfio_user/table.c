@@ -68,6 +68,8 @@ int ivs_vfu_handle(struct ivs_vfio_user *session)
 			&session->why, IVS_VFU_HANGUP,
 			"the client does not begin with a VERSION: command %u, %u bytes",
 			connection->header.command, connection->header.size);
+	if (connection->lost_fds)
+		return EMFILE;
 	/* As VFIO says of an ioctl(2) that it does not know. */
 	if (!entry)
 		return ENOTTY;
