@@ -68,7 +68,7 @@ struct ivs_vfio_user {
  * Return: 0, and it has made the reply; a positive errno that the client is to be told; or
  * IVS_VFU_HANGUP: there is no going on with it, session->why says why.
  */
-#define IVS_VFU_HANGUP (-1)
+#define IVS_VFU_HANGUP 4096 /* no errno is that large */
 
 /** struct ivs_vfu_entry - one command, and what must be true of a request before its handler sees it */
 struct ivs_vfu_entry {
