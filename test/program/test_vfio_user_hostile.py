@@ -146,6 +146,17 @@ def test_more_fds_than_allowed_in_parts(place):
     assert_nothing_left(device, before)
 
 
+def test_more_fds_than_allowed_at_once(place):
+    """Seventeen: the kernel keeps back the last one, and that is the client's fault, not a lack of ours."""
+    device = serve(place)
+    before = device.fds()
+    with device.client() as client:
+        client.send(vfu.GET_INFO, bytes(16), [eventfd()] * 17)
+        assert client.is_gone()
+    assert device.wait_gone(1)[0] == 3
+    assert_nothing_left(device, before)
+
+
 @pytest.mark.parametrize("header", [
     struct.pack("<HHIII", 1, vfu.GET_INFO, 15, 0, 0), struct.pack("<HHIII", 1, vfu.GET_INFO, 0, 0, 0),
     struct.pack("<HHIII", 1, vfu.REGION_WRITE, vfu.MESSAGE_MAX + 1, 0, 0),

@@ -5,7 +5,8 @@ import mmap
 import os
 import select
 import struct
-import threading
+import subprocess
+import sys
 
 import pytest
 
@@ -130,7 +131,8 @@ def test_memory_truncated(place, left):
     client.read(BAR2, SIZE - 8, 8)
     os.ftruncate(memory, left)
     expected = b"\xaa" * left + b"\xff" * (SIZE - left)
-    for at, count in ((SIZE - 8, 8), (4096, 1), (4096, 2), (4096, 4), (4096, 8), (4098, 2), (4090, 13), (0, SIZE)):
+    for at, count in ((SIZE - 8, 8), (4096, 1), (4096, 2), (4096, 4), (4096, 8),
+                      (4098, 2), (4090, 13), (0, SIZE)):
         assert client.read(BAR2, at, count) == expected[at:at + count]
     for at, data in ((SIZE - 8, b"12345678"), (left, b"1"), (0, b"x" * SIZE)):
         client.write(BAR2, at, data)
@@ -160,33 +162,36 @@ def test_memory_of_huge_pages(place):
     os.close(memory)
 
 
+#: A peer that changes one place between two values, and looks at another, until its input ends.
+FLIP = """
+import mmap, select, sys
+fd, size, kind = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+shared = memoryview(mmap.mmap(fd, size)).cast(kind)
+ones = 256 ** shared.itemsize - 1
+seen = set()
+while not select.select([sys.stdin], [], [], 0)[0]:
+    for _ in range(1000):
+        shared[0] = 0
+        seen.add(shared[64])
+        shared[0] = ones
+        seen.add(shared[64])
+print(*seen)
+"""
+
+
 @pytest.mark.parametrize("count", [2, 4, 8])
 @pytest.mark.parametrize("seals", [True, False])
 def test_memory_does_not_tear(place, count, seals):
     """An aligned access is seen whole by who has the memory mapped, and sees others' whole."""
     memory = memory_file(SIZE, seals)
     _, client = serve(place, memory)
-    shared = memoryview(mmap.mmap(memory, SIZE)).cast({2: "H", 4: "I", 8: "Q"}[count])
-    patterns = [0, 256**count - 1]
-    ended = threading.Event()
-    seen = set()
-
-    def flip():
-        while not ended.is_set():
-            for _ in range(100):
-                shared[0] = patterns[0]
-                seen.add(shared[64])
-                shared[0] = patterns[1]
-                seen.add(shared[64])
-
-    thread = threading.Thread(target=flip)
-    thread.start()
-    read = set()
-    try:
-        for at in range(3000):
+    values = [0, 256**count - 1]
+    with subprocess.Popen([sys.executable, "-c", FLIP, str(memory), str(SIZE), {2: "H", 4: "I", 8: "Q"}[count]],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          pass_fds=[memory]) as peer:
+        read = set()
+        for at in range(20000):
             read.add(client.read(BAR2, 0, count))
-            client.write(BAR2, 64 * count, struct.pack("<Q", patterns[at % 2])[:count])
-    finally:
-        ended.set()
-        thread.join()
-    assert read <= {bytes(count), b"\xff" * count} and seen <= set(patterns)
+            client.write(BAR2, 64 * count, struct.pack("<Q", values[at % 2])[:count])
+        seen = set(map(int, peer.communicate()[0].split()))
+    assert read == {bytes(count), b"\xff" * count} and seen == set(values)
