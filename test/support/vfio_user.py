@@ -416,8 +416,9 @@ class Device(Process):
         return int(result), reason
 
     def close(self):
-        """However it is doing: afterwards it is gone."""
+        """However it is doing: afterwards it is gone. A sanitizer must have had nothing to say."""
         self.end()
+        assert not self.err.count("runtime error:"), self.err.text()
 
     def stop(self):
         """End it in good order; no sanitizer may have anything to say."""
