@@ -89,36 +89,34 @@ union word {
 };
 
 /* One load, whatever its size; @from is aligned. */
-static void load(const uint8_t *from, uint8_t *out, size_t len)
+static void load(const void *from, uint8_t *out, size_t len)
 {
-	const volatile union word *at = (const void *)from;
 	union word value;
 
 	if (len == sizeof(value.u8))
-		value.u8 = at->u8;
+		value.u8 = *(const volatile uint8_t *)from;
 	else if (len == sizeof(value.u16))
-		value.u16 = at->u16;
+		value.u16 = *(const volatile uint16_t *)from;
 	else if (len == sizeof(value.u32))
-		value.u32 = at->u32;
+		value.u32 = *(const volatile uint32_t *)from;
 	else
-		value.u64 = at->u64;
+		value.u64 = *(const volatile uint64_t *)from;
 	memcpy(out, &value, len);
 }
 
-static void store(uint8_t *to, const uint8_t *in, size_t len)
+static void store(void *to, const uint8_t *in, size_t len)
 {
-	volatile union word *at = (void *)to;
 	union word value;
 
 	memcpy(&value, in, len);
 	if (len == sizeof(value.u8))
-		at->u8 = value.u8;
+		*(volatile uint8_t *)to = value.u8;
 	else if (len == sizeof(value.u16))
-		at->u16 = value.u16;
+		*(volatile uint16_t *)to = value.u16;
 	else if (len == sizeof(value.u32))
-		at->u32 = value.u32;
+		*(volatile uint32_t *)to = value.u32;
 	else
-		at->u64 = value.u64;
+		*(volatile uint64_t *)to = value.u64;
 }
 
 /* As much as there is. */
