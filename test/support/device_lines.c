@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The PCI function on standard input and output: a line in (support/device_script.h), a line out. */
+#include <stdio.h>
+
+#include "support/device_script.h"
+
+int main(void)
+{
+	static struct device_script script;
+	char line[1024], out[DEVICE_SCRIPT_OUT];
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	while (fgets(line, sizeof(line), stdin)) {
+		if (!device_script_line(&script, line, out)) {
+			fprintf(stderr, "no such line: %s", line);
+			return 2;
+		}
+		puts(out);
+	}
+	return 0;
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Configuration space against the specifications, a row each: the PCI Local Bus Specification
+ * 3.0 and PROTOCOL.md. A row is a line of support/device_script.h and, behind "=", what has to come of
+ * it. Each table begins with a device after power on.
+ */
+#include <criterion/criterion.h>
+
+#include "support/device_rows.h"
+
+/* */
+Test(device_config, identity_of_plain)
+{
+	device_rows_run("device plain = ok\n"
+			"read config 0x00 2 = 1af4\n"
+			"read config 0x02 2 = 1110\n"
+			"read config 0x00 4 = 11101af4\n"
+			"read config 0x08 1 = 01\n"
+			"read config 0x09 1 = 00\n"
+			"read config 0x0a 1 = 00\n"
+			"read config 0x0b 1 = 05\n"
+			"read config 0x08 4 = 05000001\n"
+			"read config 0x0e 1 = 00\n"
+			"read config 0x0f 1 = 00\n"
+			"read config 0x2c 2 = 1af4\n"
+			"read config 0x2e 2 = 1100\n"
+			"read config 0x2c 4 = 11001af4\n"
+			"read config 0x3d 1 = 00\n"
+			"read config 0x3e 2 = 0000\n"
+			"read config 0x04 4 = 00000000\n"
+			"read config 0x34 4 = 00000000\n"
+			"read config 0x28 4 = 00000000\n"
+			"read config 0x00 8 = 0000000011101af4\n"
+			"read config 0x01 3 = 11101a\n"
+			"read config 0x2b 7 = 000011001af400\n");
+}
+
+Test(device_config, identity_is_fixed)
+{
+	device_rows_run("device doorbell = ok\n"
+			"write config 0x00 4 0xffffffff\n"
+			"read config 0x00 4 = 11101af4\n"
+			"write config 0x08 4 0xffffffff\n"
+			"read config 0x08 4 = 05000001\n"
+			"write config 0x2c 4 0xffffffff\n"
+			"read config 0x2c 4 = 11001af4\n"
+			"write config 0x0e 1 0xff\n"
+			"read config 0x0e 1 = 00\n"
+			"write config 0x0f 1 0xff\n"
+			"read config 0x0f 1 = 00\n"
+			"write config 0x34 1 0xff\n"
+			"read config 0x34 1 = 40\n"
+			"write config 0x3d 1 0xff\n"
+			"read config 0x3d 1 = 00\n"
+			"write config 0x3e 2 0xffff\n"
+			"read config 0x3e 2 = 0000\n"
+			"write config 0x28 4 0xffffffff\n"
+			"read config 0x28 4 = 00000000\n");
+}
+
+/* I/O and memory space, bus master, SERR and INTx disable */
+Test(device_config, command_and_status)
+{
+	device_rows_run("device plain = ok\n"
+			"write config 0x04 2 0xffff\n"
+			"read config 0x04 2 = 0507\n"
+			"write config 0x04 2 0x0000\n"
+			"read config 0x04 2 = 0000\n"
+			"write config 0x04 2 0x0002\n"
+			"read config 0x04 2 = 0002\n"
+			"write config 0x05 1 0x04\n"
+			"read config 0x04 2 = 0402\n"
+			"write config 0x04 1 0x04\n"
+			"read config 0x04 2 = 0404\n"
+			"write config 0x06 2 0xffff\n"
+			"read config 0x06 2 = 0000\n"
+			"write config 0x04 4 0xffffffff\n"
+			"read config 0x04 4 = 00000507\n");
+}
+
+Test(device_config, scratch_of_the_header)
+{
+	device_rows_run("device plain = ok\n"
+			"write config 0x0c 4 0xffffffff\n"
+			"read config 0x0c 4 = 000000ff\n"
+			"write config 0x0c 1 0x10\n"
+			"read config 0x0c 1 = 10\n"
+			"write config 0x3c 1 0x0b\n"
+			"read config 0x3c 1 = 0b\n"
+			"write config 0x3c 4 0xffffffff\n"
+			"read config 0x3c 4 = 000000ff\n"
+			"write config 0x3b 3 0x005aff\n"
+			"read config 0x3b 3 = 005a00\n");
+}
+
+/* 6.2.5.1: write all ones, read back; what cannot be written is 0, or says the kind */
+Test(device_config, sizing)
+{
+	device_rows_run("device doorbell memory=0x400000 = ok\n"
+			"read config 0x10 4 = 00000000\n"
+			"write config 0x10 4 0xffffffff\n"
+			"read config 0x10 4 = ffffff00\n"
+			"write config 0x14 4 0xffffffff\n"
+			"read config 0x14 4 = fffff000\n"
+			"read config 0x18 8 = 000000000000000c\n"
+			"write config 0x18 4 0xffffffff\n"
+			"read config 0x18 4 = ffc0000c\n"
+			"read config 0x1c 4 = 00000000\n"
+			"write config 0x1c 4 0xffffffff\n"
+			"read config 0x1c 4 = ffffffff\n"
+			"read config 0x18 8 = ffffffffffc0000c\n"
+			"write config 0x20 4 0xffffffff\n"
+			"read config 0x20 4 = 00000000\n"
+			"write config 0x24 4 0xffffffff\n"
+			"read config 0x24 4 = 00000000\n"
+			"write config 0x30 4 0xffffffff\n"
+			"read config 0x30 4 = 00000000\n"
+			"write config 0x10 4 0xfebf1234\n"
+			"read config 0x10 4 = febf1200\n"
+			"write config 0x14 4 0xfebf1234\n"
+			"read config 0x14 4 = febf1000\n"
+			"write config 0x18 8 0x000000401234567f\n"
+			"read config 0x18 8 = 000000401200000c\n"
+			"write config 0x1b 1 0x80\n"
+			"read config 0x18 4 = 8000000c\n");
+}
+
+Test(device_config, sizing_of_plain)
+{
+	device_rows_run("device plain memory=0x1000 = ok\n"
+			"write config 0x10 4 0xffffffff\n"
+			"read config 0x10 4 = ffffff00\n"
+			"write config 0x14 4 0xffffffff\n"
+			"read config 0x14 4 = 00000000\n"
+			"write config 0x18 8 0xffffffffffffffff\n"
+			"read config 0x18 8 = fffffffffffff00c\n"
+			"len bar0 = 256\n"
+			"len bar1 = 0\n"
+			"len config = 256\n");
+}
+
+Test(device_config, sizing_beyond_4G)
+{
+	device_rows_run("device plain memory=0x200000000 = ok\n"
+			"write config 0x18 4 0xffffffff\n"
+			"read config 0x18 4 = 0000000c\n"
+			"write config 0x1c 4 0xffffffff\n"
+			"read config 0x1c 4 = fffffffe\n"
+			"device plain memory=0x100000000 = ok\n"
+			"write config 0x18 8 0xffffffffffffffff\n"
+			"read config 0x18 8 = ffffffff0000000c\n"
+			"device plain memory=0x8000000000000000 = ok\n"
+			"write config 0x18 8 0xffffffffffffffff\n"
+			"read config 0x18 8 = 800000000000000c\n");
+}
+
+Test(device_config, sizing_of_32_bits)
+{
+	device_rows_run("device legacy 32bit memory=0x100000 = ok\n"
+			"read config 0x18 4 = 00000008\n"
+			"write config 0x18 4 0xffffffff\n"
+			"read config 0x18 4 = fff00008\n"
+			"write config 0x1c 4 0xffffffff\n"
+			"read config 0x1c 4 = 00000000\n"
+			"device legacy 32bit memory=0x80000000 = ok\n"
+			"write config 0x18 4 0xffffffff\n"
+			"read config 0x18 4 = 80000008\n");
+}
+
+/* 6.8.2: table and pending bits in BAR 1 */
+Test(device_config, capability_of_msix)
+{
+	device_rows_run("device doorbell = ok\n"
+			"read config 0x06 2 = 0010\n"
+			"read config 0x34 1 = 40\n"
+			"read config 0x40 1 = 11\n"
+			"read config 0x41 1 = 00\n"
+			"read config 0x42 2 = 0000\n"
+			"read config 0x44 4 = 00000001\n"
+			"read config 0x48 4 = 00000801\n"
+			"write config 0x40 2 0xffff\n"
+			"read config 0x40 2 = 0011\n"
+			"write config 0x42 2 0xffff\n"
+			"read config 0x42 2 = c000\n"
+			"write config 0x44 4 0xffffffff\n"
+			"read config 0x44 4 = 00000001\n"
+			"write config 0x48 4 0xffffffff\n"
+			"read config 0x48 4 = 00000801\n"
+			"write config 0x43 1 0x40\n"
+			"read config 0x42 2 = 4000\n"
+			"write config 0x42 1 0xff\n"
+			"read config 0x42 2 = 4000\n"
+			"write config 0x4c 4 0xffffffff\n"
+			"read config 0x4c 4 = 00000000\n"
+			"write config 0xfc 4 0xffffffff\n"
+			"read config 0xfc 4 = 00000000\n");
+}
+
+/* 4096 bytes, until the table needs more */
+Test(device_config, layout_of_bar1)
+{
+	device_rows_run("device doorbell vectors=2 = ok\n"
+			"read config 0x42 2 = 0001\n"
+			"len bar1 = 4096\n"
+			"device doorbell vectors=128 = ok\n"
+			"read config 0x42 2 = 007f\n"
+			"read config 0x48 4 = 00000801\n"
+			"len bar1 = 4096\n"
+			"device doorbell vectors=129 = ok\n"
+			"read config 0x42 2 = 0080\n"
+			"read config 0x44 4 = 00000001\n"
+			"read config 0x48 4 = 00000811\n"
+			"len bar1 = 4096\n"
+			"device doorbell vectors=254 = ok\n"
+			"read config 0x48 4 = 00000fe1\n"
+			"len bar1 = 4096\n"
+			"device doorbell vectors=255 = ok\n"
+			"read config 0x48 4 = 00000ff1\n"
+			"len bar1 = 8192\n"
+			"write config 0x14 4 0xffffffff\n"
+			"read config 0x14 4 = ffffe000\n"
+			"device doorbell vectors=256 = ok\n"
+			"read config 0x48 4 = 00001001\n"
+			"len bar1 = 8192\n"
+			"device doorbell vectors=2048 = ok\n"
+			"read config 0x42 2 = 07ff\n"
+			"read config 0x48 4 = 00008001\n"
+			"len bar1 = 65536\n"
+			"write config 0x14 4 0xffffffff\n"
+			"read config 0x14 4 = ffff0000\n");
+}
+
+/* */
+Test(device_config, capability_of_the_region)
+{
+	device_rows_run(
+		"device doorbell name=db-1.x uuid = ok\n"
+		"read config 0x06 2 = 0010\n"
+		"read config 0x34 1 = 40\n"
+		"read config 0x41 1 = 4c\n"
+		"read config 0x4c 1 = 09\n"
+		"read config 0x4d 1 = 00\n"
+		"read config 0x4e 1 = 1e\n"
+		"read config 0x4f 1 = 01\n"
+		"read config 0x50 4 = 4e535649\n"
+		"read config 0x54 8 = 0807060504030201\n"
+		"read config 0x5c 8 = 100f0e0d0c0b0a09\n"
+		"read config 0x64 6 = 782e312d6264\n"
+		"read config 0x6a 2 = 0000\n"
+		"write config 0x4c 4 0xffffffff\n"
+		"read config 0x4c 4 = 011e0009\n"
+		"write config 0x64 4 0xffffffff\n"
+		"read config 0x64 4 = 312d6264\n"
+		"device plain name=a = ok\n"
+		"read config 0x06 2 = 0010\n"
+		"read config 0x34 1 = 40\n"
+		"read config 0x40 4 = 01190009\n"
+		"read config 0x48 8 = 0000000000000000\n"
+		"read config 0x58 2 = 0061\n"
+		"device plain uuid = ok\n"
+		"read config 0x40 4 = 01180009\n"
+		"read config 0x48 2 = 0201\n"
+		"device plain name= = ok\n"
+		"read config 0x06 2 = 0000\n"
+		"read config 0x34 1 = 00\n"
+		"device doorbell "
+		"name=0123456789012345678901234567890123456789012345678901234567890_Z uuid = ok\n"
+		"read config 0x4e 1 = 57\n"
+		"read config 0xa1 3 = 005a5f\n");
+}
+
+Test(device_config, options_that_make_no_device)
+{
+	device_rows_run(
+		"device revision=2 = there is no revision 2 of the device: it is 0 or 1\n"
+		"device vectors=2049 = 2049 vectors are more than MSI-X has: at most 2048\n"
+		"device intx = a device of revision 1 has no INTx: take revision 0\n"
+		"device legacy intx vectors=2 = INTx is for a device without vectors, and this one "
+		"has 2: take one of the two\n"
+		"device memory=2048 = a region of 2048 bytes cannot be BAR 2: its size has to be a "
+		"power of two of at least 4096\n"
+		"device memory=12288 = a region of 12288 bytes cannot be BAR 2: its size has to be "
+		"a power of two of at least 4096\n"
+		"device memory=0 = a region of 0 bytes cannot be BAR 2: its size has to be a power "
+		"of two of at least 4096\n"
+		"device 32bit memory=0x100000000 = a region of 4294967296 bytes is too large for a "
+		"BAR 2 of 32 bits: at most 2147483648, or take one of 64 bits\n"
+		"device name=a/b = the name a/b of the region has a byte 0x2f: only letters, "
+		"digits and \"._-\" are allowed\n"
+		"device name=0123456789012345678901234567890123456789012345678901234567890123 = "
+		"the name 012345678901234567890123456789012345678901234567890123456789012... of "
+		"the region has 64 bytes: at most 63\n");
+}
