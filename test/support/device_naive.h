@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The PCI function once more, as simply as possible and otherwise than src/device: what it knows are
+ * the values that the specifications speak of, a bool for each vector, and what a byte reads is
+ * made of these anew each time.
+ */
+#ifndef DEVICE_NAIVE_H
+#define DEVICE_NAIVE_H
+
+#include "device/device.h"
+
+/**
+ * struct naive - one function
+ * @command ... @entry: what a guest can change
+ * @pending, @routed:   by vector
+ */
+struct naive {
+	struct ivs_device_options o;
+	uint16_t command;
+	uint8_t cache_line, line;
+	uint32_t bar0, bar1;
+	uint64_t bar2;
+	bool enabled, masked;
+	uint32_t mask, status, id;
+	uint32_t entry[IVS_DEVICE_VECTORS_LIMIT][4];
+	bool pending[IVS_DEVICE_VECTORS_LIMIT];
+	bool routed[IVS_DEVICE_VECTORS_LIMIT];
+};
+
+void naive_init(struct naive *n, const struct ivs_device_options *o);
+void naive_reset(struct naive *n);
+size_t naive_bar1_len(const struct naive *n);
+void naive_read(struct naive *n, int region, size_t at, uint8_t *out, size_t len);
+struct ivs_device_ring naive_write(struct naive *n, int region, size_t at, const uint8_t *in,
+				   size_t len);
+void naive_doorbell(struct naive *n, unsigned int vector);
+/** naive_next() - the vector, or -1 */
+int naive_next(struct naive *n);
+bool naive_intx(const struct naive *n);
+
+#endif
