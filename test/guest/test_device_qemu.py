@@ -148,7 +148,7 @@ def pair(build, tmp_path):
         one.close()
 
 
-@pytest.mark.parametrize("vectors", [PLAIN, 1, 2, 128, 129, 254, 255, 2048])
+@pytest.mark.parametrize("vectors", [PLAIN, 1, 2, 127, 128, 129, 254, 255, 2048])
 def test_configuration_space(pair, vectors):
     both = pair(vectors)
     for size in (1, 2, 4):

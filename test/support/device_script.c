@@ -9,6 +9,7 @@
 
 #define LINE_MAX_LEN 512
 #define WORDS_MAX 12
+#define CANARY 0x50 /* behind what is read */
 
 /* The words of a line; the line is cut into them. */
 struct words {
@@ -93,9 +94,12 @@ static bool do_read(struct device_script *s, const struct words *words, char *ou
 	enum ivs_device_region region;
 	size_t len = number(words, 3);
 
-	if (words->n != 4 || !get_region(words, &region) || len > sizeof(bytes))
+	if (words->n != 4 || !get_region(words, &region) || len >= sizeof(bytes))
 		return false;
+	bytes[len] = CANARY;
 	ivs_device_read(&s->device, region, number(words, 2), bytes, len);
+	if (bytes[len] != CANARY)
+		abort();
 	for (size_t i = len; i-- > 0; out += 2)
 		sprintf(out, "%02x", bytes[i]);
 	return true;

@@ -345,6 +345,7 @@ Test(device, intx)
 			"intx = up\n"
 			"read config 0x06 2 = 0008\n"
 			"read config 0x06 1 = 08\n"
+			"read config 0x05 1 = 00\n"
 			"read config 0x07 1 = 00\n"
 			"read config 0x04 4 = 00080000\n"
 			"read config 0x05 3 = 000800\n"

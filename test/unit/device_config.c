@@ -202,6 +202,8 @@ Test(device_config, layout_of_bar1)
 	device_rows_run("device doorbell vectors=2 = ok\n"
 			"read config 0x42 2 = 0001\n"
 			"len bar1 = 4096\n"
+			"device doorbell vectors=127 = ok\n"
+			"read config 0x48 4 = 00000801\n"
 			"device doorbell vectors=128 = ok\n"
 			"read config 0x42 2 = 007f\n"
 			"read config 0x48 4 = 00000801\n"

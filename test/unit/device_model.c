@@ -13,6 +13,7 @@
 #include "support/device_naive.h"
 
 #define BYTES_MAX 24
+#define CANARY 0x50 /* behind what is read */
 #define MEG (UINT64_C(1) << 20)
 
 static const uint8_t uuid[IVS_DEVICE_UUID_LEN] = {1, 2, 3,  4,	5,  6,	7,  8,
@@ -24,6 +25,7 @@ static const struct ivs_device_options kinds[] = {
 	{.revision = 1, .vectors_n = 2, .memory_len = MEG << 20},
 	{.revision = 1, .vectors_n = 64, .memory_len = MEG, .name = "db"},
 	{.revision = 1, .vectors_n = 65, .memory_len = MEG, .uuid = uuid},
+	{.revision = 1, .vectors_n = 127, .memory_len = MEG},
 	{.revision = 1, .vectors_n = 128, .memory_len = MEG},
 	{.revision = 1, .vectors_n = 129, .memory_len = MEG},
 	{.revision = 1, .vectors_n = 255, .memory_len = UINT64_C(1) << 63},
@@ -82,9 +84,10 @@ static size_t pick_offset(struct run *run, int region)
 {
 	static const size_t config[] = {0x04, 0x04, 0x06, 0x10, 0x14, 0x18, 0x1c, 0x3c, 0x42, 0x43};
 	size_t bar1_len = run->device.bar1_len;
+	unsigned int shift = below(run, 64);
 
 	if (below(run, 400) == 0)
-		return rng_next(&run->rng) >> below(run, 64);
+		return rng_next(&run->rng) >> shift;
 	if (region == 0)
 		return below(run, 8) ? below(run, 17) : below(run, 260);
 	if (region == 7)
@@ -118,15 +121,16 @@ static void fill(struct run *run, uint8_t *bytes, int region, size_t at)
 
 static void do_read(struct run *run)
 {
-	uint8_t got[BYTES_MAX], want[BYTES_MAX];
+	uint8_t got[BYTES_MAX + 1], want[BYTES_MAX];
 	int region = pick_region(run);
 	size_t at = pick_offset(run, region), len = pick_len(run);
 
+	got[len] = CANARY;
 	ivs_device_read(&run->device, (enum ivs_device_region)region, at, got, len);
 	naive_read(&run->naive, region, at, want, len);
 	if (run->trace)
 		printf("read %d 0x%zx %zu\n", region, at, len);
-	if (memcmp(got, want, len) != 0)
+	if (memcmp(got, want, len) != 0 || got[len] != CANARY)
 		run->wrong = "a read";
 }
 
@@ -225,10 +229,11 @@ static void do_damage(struct run *run)
 {
 	size_t len = ivs_device_state_len(&run->device);
 	uint8_t *state = run->state;
+	size_t at = below(run, (unsigned int)len);
 
 	ivs_device_save(&run->device, state);
 	run->other = run->device;
-	state[below(run, (unsigned int)len)] ^= (uint8_t)(1 + below(run, 255));
+	state[at] ^= (uint8_t)(1 + below(run, 255));
 	if (ivs_device_load(&run->device, state, len, NULL)) {
 		run->refused_n++;
 		if (memcmp(&run->other, &run->device, sizeof(run->device)) != 0)
