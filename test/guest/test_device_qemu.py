@@ -228,6 +228,12 @@ def test_interrupts_one_after_the_other(pair):
         both.read("bar1", offset, 8)
 
 
+def random_vector(both, rng):
+    """Mostly one of a few, or with many vectors hardly one would ever be rung and unmasked."""
+    few = [vector for vector in (0, 1, 63, 64, both.vectors - 1) if vector < both.vectors]
+    return rng.choice(few) if rng.random() < 0.9 else rng.randrange(both.vectors)
+
+
 def random_config(both, rng):
     size = rng.choice((1, 2, 4))
     offset = rng.choice((COMMAND, 0x05, 0x06, 0x10, 0x18, 0x1c, 0x3c, MSIX_CONTROL, 0x43,
@@ -259,7 +265,7 @@ def random_bar0(both, rng):
 
 
 def random_bar1(both, rng):
-    vector = rng.randrange(both.vectors)
+    vector = random_vector(both, rng)
     choice = rng.random()
     if choice < 0.3:
         both.set_vector(vector, rng.getrandbits(32) | 1, rng.choice((0, 0, 1, 0xfffffffe, 3)))
@@ -292,7 +298,7 @@ def test_random_accesses(pair, record_property, vectors, ioeventfd):
             random_bar1(both, rng)
         elif choice < 0.96:
             both.map()  # and with that bus master
-            both.doorbell(rng.randrange(vectors))
+            both.doorbell(random_vector(both, rng))
         elif choice < 0.965:
             both.reset()
             both.put("config", COMMAND, 2, MASTER)
@@ -300,7 +306,7 @@ def test_random_accesses(pair, record_property, vectors, ioeventfd):
             both.put("config", MSIX_CONTROL, 2, ENABLED)
     record_property("compared", f"{both.compared} answers and effects, {both.sent} messages, "
                                 f"{both.rung} doorbells, seed {seed}")
-    assert not vectors or (both.sent > ACCESSES // 100 and both.rung > ACCESSES // 200)
+    assert not vectors or (both.sent > ACCESSES // 200 and both.rung > ACCESSES // 200)
 
 
 def test_difference_bytes_behind_the_capabilities(pair):

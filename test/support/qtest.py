@@ -2,11 +2,13 @@
 """QEMU without a guest: its own ivshmem devices, driven access by access over its qtest socket, and
 the server and the other peer of an ivshmem-doorbell."""
 import array
+import fcntl
 import os
 import select
 import socket
 import struct
 import subprocess
+import termios
 
 TIMEOUT = 30  # seconds, for a loaded machine
 SLOT = 5  # on the first bus
@@ -47,6 +49,11 @@ class Doorbells:
         for peer, fds in self.fds.items():
             for fd in fds:
                 self.send(peer, fd)
+
+    def heard(self):
+        """Whether QEMU has read everything: it takes what follows the memory when it comes to it."""
+        unread = fcntl.ioctl(self.connection, termios.TIOCOUTQ, b"\0" * 4)
+        return struct.unpack("i", unread) == (0,)
 
     def ring(self, vector):
         """The peer rings QEMU's device."""
@@ -97,6 +104,9 @@ class Qemu:
         listener.close()
         self.socket.settimeout(TIMEOUT)
         self.file = self.socket.makefile("rw")
+        while self.doorbells and not self.doorbells.heard():
+            self.settle()
+        self.settle()
 
     def command(self, text):
         self.file.write(text + "\n")
