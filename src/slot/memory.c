@@ -84,8 +84,9 @@ static int take(struct ivs_slot *slot, int *fd, struct ivs_error *err)
 	if (fstat(*fd, &st))
 		return ivs_error_errno(err, errno, "cannot look at the region");
 	if (!S_ISREG(st.st_mode))
-		return ivs_error_set(err, IVS_SLOT_E_OPTIONS,
-				     "the region is no memory, nor a file");
+		return ivs_error_set(
+			err, IVS_SLOT_E_OPTIONS,
+			"what was given as the region is no file: nobody could map it");
 	result = measure(slot, *fd, (uint64_t)st.st_size, err);
 	if (result)
 		return result;
