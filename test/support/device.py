@@ -5,8 +5,12 @@ import os
 import pathlib
 import signal
 
+from support.control import ask_once
 from support.programs import Process, wait_until
 from support.vfio_user import BAR0, IV_POSITION, Client, eventfd, fired
+from support.wire import RawClient, readable, ring
+
+MIB = 1 << 20
 
 
 class Devices(Process):
@@ -79,3 +83,56 @@ class Guest:
     def interrupts(self):
         """How often each has fired since this was asked."""
         return [fired(fd) for fd in self.fds]
+
+
+def start_server(place, vectors=2, size="1M", region=None):
+    """A server; without region it leaves its region there for the next one."""
+    if region is None and not place.shm_path.exists():
+        place.shm_path.write_bytes(bytes(MIB))
+    return place.server("-n", str(vectors), "-l", size, region=region)
+
+
+def start_device(place, *options, vectors=2):
+    """A doorbell device that has joined."""
+    return Devices(place, "--socket", place.dir / "vmm", "--server", place.socket, "--vectors",
+                   vectors, "--control", place.dir / "control", *options)
+
+
+def join(place, vectors=2):
+    """Another peer."""
+    return place.add(RawClient(str(place.socket), vectors)).greeting()
+
+
+def upstream(place):
+    """What the device says of its server."""
+    return ask_once(place.dir / "control")["devices"][0]["server"]
+
+
+def totals_of(place):
+    """What it has counted."""
+    return ask_once(place.dir / "control")["devices"][0]["totals"]
+
+
+def wait_state(place, state):
+    """Until it says that. Return: all that it says of its server."""
+    wait_until(lambda: upstream(place)["state"] == state, f"the state is {state}")
+    return upstream(place)
+
+
+def introduce(guest, peer):
+    """Until the device has been told of all of this peer's doorbells: it is told in order."""
+    last = len(peer.own) - 1
+    wait_until(lambda: guest.ring(peer.id, last) or readable([peer.own[last]]), "the peer is known")
+    os.eventfd_read(peer.own[last])
+
+
+def check_doorbells(guest, peer, device_id, vectors=2):
+    """Every vector, both ways, once and alone."""
+    introduce(guest, peer)
+    for vector in range(vectors):
+        guest.ring(peer.id, vector)
+        assert readable(peer.own, 5) == [vector]
+        assert os.eventfd_read(peer.own[vector]) == 1
+        ring(peer.peers[device_id][vector])
+        guest.wait_interrupt(vector)
+        assert guest.interrupts() == [0] * len(guest.fds)

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ivshmem-device and servers that are none: silent, closing, speaking something else."""
+import os
+import socket
+import struct
+import threading
+
+import pytest
+
+from support import vfio_user as vfu
+from support.control import ask_once
+from support.device import MIB, Devices, Guest, check_doorbells, start_device
+from support.programs import fd_count, place, wait_until
+from support.vfio_user import BAR2
+from support.wire import RawClient
+
+__all__ = ["place"]
+
+
+class Crowd:
+    """Listens where a server should, and has its way with everybody who comes.
+
+    behave: called with each connection, which is closed afterwards if it returns true
+    """
+
+    def __init__(self, path, behave):
+        self.came = 0
+        self._behave = behave
+        self._kept = []
+        self._sock = socket.socket(socket.AF_UNIX)
+        self._sock.bind(str(path))
+        self._sock.listen(64)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self):
+        while True:
+            try:
+                there, _ = self._sock.accept()
+            except OSError:
+                return
+            self.came += 1
+            self._kept.append(there)
+            try:
+                if self._behave(there):
+                    there.close()
+            except OSError:
+                pass  # the other side was first
+
+    def close(self):
+        """Let everybody go."""
+        self._sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join(5)
+        self._sock.close()
+        for there in self._kept:
+            there.close()
+
+
+def send(sock, value, *fds):
+    """A message of the server's."""
+    socket.send_fds(sock, [struct.pack("<q", value)], fds)
+
+
+def greet(sock, memory, *rest):
+    """As a server: version, id, memory, and what a test wants."""
+    send(sock, 0)
+    send(sock, 0)
+    send(sock, -1, memory)
+    for value, *fds in rest:
+        send(sock, value, *fds)
+
+
+def pipe_end():
+    """An fd that is neither memory nor a doorbell."""
+    reader, writer = os.pipe()
+    os.close(writer)
+    return reader
+
+
+NULL = os.open("/dev/null", os.O_RDWR)
+PIPE = pipe_end()
+FOLDER = os.open("/dev", os.O_RDONLY)
+
+BAD_SERVERS = {
+    "silent": (lambda sock, _: False, "greeted", None),
+    "closes": (lambda sock, _: True, "lost", "closed the connection"),
+    "garbage": (lambda sock, _: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "lost",
+                "is no ivshmem-server"),
+    "other version": (lambda sock, _: send(sock, 1), "lost", "is no ivshmem-server of protocol 0"),
+    "bad id": (lambda sock, _: (send(sock, 0), send(sock, 70000)) and False, "lost", "no ivshmem-server"),
+    "no memory": (lambda sock, _: (send(sock, 0), send(sock, 0), send(sock, -1)) and False, "lost",
+                  "is no ivshmem-server"),
+    "half a message": (lambda sock, _: not sock.sendall(b"\0\0\0"), "lost", None),
+    "two fds": (lambda sock, memory: greet(sock, memory, (0, NULL, NULL)), "lost", "several fds came"),
+    "no eventfd": (lambda sock, memory: greet(sock, memory, (0, NULL)), "lost", "is no eventfd"),
+    "a pipe": (lambda sock, memory: greet(sock, memory, (3, PIPE)), "lost", "is no eventfd"),
+    "a pipe as memory": (lambda sock, _: greet(sock, PIPE), "lost", "is no file"),
+    "a folder as memory": (lambda sock, _: greet(sock, FOLDER), "lost", "is no file"),
+    "greets and closes": (lambda sock, memory: greet(sock, memory) or True, "lost", "closed the connection"),
+}
+
+
+class Neighbour:
+    """One device of several, with a server of its own that becomes a bad one.
+
+    guest: None where other memory is offered, which is looked at only while no VMM is there
+    """
+
+    def __init__(self, place, name):
+        self.place = place
+        self.name = name
+        self.behave, self.state, self.problem = BAD_SERVERS[name]
+        slug = name.replace(" ", "-")
+        self.path = place.dir / f"{slug}.server"
+        self.vmm = place.dir / slug
+        self.region = place.shm_path.with_name(f"{place.shm}-{slug}")
+        self.region.write_bytes(bytes(MIB))
+        self.memory = os.open(self.region, os.O_RDWR)
+        self.crowd = self.guest = self.server = None
+        self.came = 0  # how often the device was at the bad one
+        self.start_server()
+        place.add(self)
+
+    def start_server(self):
+        """The good one."""
+        self.server = self.place.server("-n", "2", "-l", "1M", socket=self.path,
+                                        region=["-M", self.region.name])
+
+    def turn_bad(self):
+        """The good one is killed, and this is in its place."""
+        self.server.end()
+        os.unlink(self.path)
+        self.crowd = Crowd(self.path, lambda sock: self.behave(sock, self.memory))
+
+    def turn_good(self):
+        """The other way round."""
+        self.crowd.close()
+        self.came = self.crowd.came
+        self.crowd = None
+        os.unlink(self.path)
+        self.start_server()
+
+    def close(self):
+        """What is open still."""
+        if self.crowd:
+            self.crowd.close()
+        os.close(self.memory)
+
+    def told(self, devices):
+        """Which of the devices is ours, and what it says of its server."""
+        return next(one["server"] for one in devices if one["socket"] == str(self.vmm))
+
+    def check_bad(self, devices):
+        """It says why, and the guest has what it had."""
+        told = self.told(devices)
+        assert told["state"] == self.state or self.name == "greets and closes", told
+        if self.problem and self.name != "greets and closes":
+            assert self.problem in told["problem"], told
+        if self.guest:
+            assert self.guest.client.read(BAR2, 0, 4) == bytes(4) and self.guest.id() == 0
+
+    def check_good(self):
+        """A peer like others."""
+        if not self.guest:
+            self.guest = Guest(self.place, self.vmm, 2)
+        peer = self.place.add(RawClient(str(self.path), 2)).greeting()
+        peer.read_until_knows([self.guest.id()])
+        check_doorbells(self.guest, peer, self.guest.id())
+
+
+def test_bad_servers_in_the_place_of_good_ones(place, record_property):
+    """The devices serve on, say why they are no peers, not often, and are peers when the good servers
+    are back; each in one process with the others."""
+    control = place.dir / "control"
+    those = [Neighbour(place, name) for name in BAD_SERVERS]
+    running = Devices(place, "--control", control, *[
+        word for one in those for word in ("--socket", one.vmm, "--server", one.path, "-n", "2")],
+        n=len(those))
+    wait_until(lambda: all(one.told(ask_once(control)["devices"])["vectors"] == 2 for one in those),
+               "all have their vectors")
+    fds = fd_count(running.pid)
+    for one in those:
+        if "as memory" not in one.name:
+            one.guest = Guest(place, one.vmm, 2)
+    for one in those:
+        one.turn_bad()
+    wait_until(lambda: all(one.crowd.came >= (1 if one.name == "silent" else 3) for one in those),
+               "each has tried again and again")
+    for one in those:
+        wait_until(lambda one=one: one.name == "greets and closes" or one.told(
+            ask_once(control)["devices"])["state"] == one.state, f"{one.name}: {one.state}")
+        one.check_bad(ask_once(control)["devices"])
+    for one in those:
+        one.turn_good()
+    wait_until(lambda: all(one.told(ask_once(control)["devices"])["state"] == "joined"
+                           for one in those), "all are peers again")
+    for one in those:
+        one.check_good()
+        about = [line for line in running.err.seen if f"{one.vmm}: " in line and "VMM" not in line]
+        greets = one.name in ("two fds", "no eventfd", "a pipe", "greets and closes")
+        assert len(about) <= 5 + (2 * one.came if greets else 0), about
+        record_property("case", f"ok {one.name}")
+    # The VMMs' connections and eventfds, and the doorbells of a peer each.
+    assert fd_count(running.pid) <= fds + len(those) * (1 + 2 + 2)
+    running.stop()
+
+
+@pytest.mark.parametrize("name, message", [
+    ("closes", "closed the connection"), ("garbage", "is no ivshmem-server"), ("two fds", None),
+    ("no memory", "is no ivshmem-server"), ("a pipe as memory", "is no file"),
+    ("a folder as memory", "is no file"), ("silent", "accepted the connection and is silent")])
+def test_bad_server_at_the_start(place, name, message):
+    """It does not start, says why, and nothing is left."""
+    behave = BAD_SERVERS[name][0]
+    memory = vfu.memory_file(MIB)
+    crowd = Crowd(place.socket, lambda sock: behave(sock, memory))
+    try:
+        if message is None:
+            # What comes behind the memory is heard later.
+            running = start_device(place)
+            running.err.wait("several fds came")
+            running.stop()
+        else:
+            done = place.run_device("-S", place.dir / "vmm", "--server", place.socket)
+            assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1
+            assert not (place.dir / "vmm").exists()
+    finally:
+        crowd.close()
+        os.close(memory)

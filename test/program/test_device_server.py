@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ivshmem-device as a server's client: doorbells both ways, and servers that go, come back, and are
+others."""
+import os
+import signal
+import struct
+import time
+
+import pytest
+
+from support import vfio_user as vfu
+from support.device import (MIB, Devices, Guest, check_doorbells, connect_when_free, introduce, join,
+                            start_device, start_server, totals_of, upstream, wait_state)
+from support.programs import fd_count, place, wait_until
+from support.vfio_user import BAR0, BAR2, INTR_MASK, INTR_STATUS, INTX, Client, eventfd, fired
+from support.wire import RawClient, readable, ring
+
+__all__ = ["place"]
+
+
+# Doorbells
+
+def test_doorbells(place):
+    """Both ways, to oneself, and to nobody; all of it counted."""
+    start_server(place)
+    start_device(place)
+    guest, peer = Guest(place, place.dir / "vmm", 2), join(place)
+    assert guest.id() == 0 and peer.id == 1
+    introduce(guest, peer)
+    before = totals_of(place)
+    check_doorbells(guest, peer, 0)
+    for vector in range(2):
+        guest.ring(0, vector)
+        guest.wait_interrupt(vector)
+    for target, vector in ((1, 2), (1, 0xffff), (7, 0), (0xffff, 0), (0, 2)):
+        guest.ring(target, vector)
+    assert readable(peer.own) == [] and guest.interrupts() == [0, 0]
+    totals = totals_of(place)
+    assert [totals[name] - before[name] for name in (
+        "doorbells_out", "doorbells_to_nobody", "doorbells_in", "interrupts")] == [10, 5, 4, 4]
+
+
+def test_memory_is_the_same(place):
+    """What the guest writes peers read, mapped or by message."""
+    start_server(place)
+    start_device(place)
+    guest, peer = Guest(place, place.dir / "vmm", 2), join(place)
+    with guest.client.map_memory() as memory:
+        memory[10:14] = b"here"
+        assert os.pread(peer.memory, 4, 10) == b"here"
+        os.pwrite(peer.memory, b"back", 20)
+        assert memory[20:24] == b"back" == guest.client.read(BAR2, 20, 4)
+
+
+@pytest.mark.parametrize("has, wants", [(1, 4), (4, 1), (4, 4), (0, 2), (16, 2), (2, 16)])
+def test_other_number_of_vectors(place, has, wants):
+    """What is missing is never rung, what is surplus is ignored."""
+    start_server(place, vectors=has)
+    running = start_device(place, vectors=wants)
+    guest, peer = Guest(place, place.dir / "vmm", wants), join(place, has)
+    common = min(has, wants)
+    if has:
+        introduce(guest, peer)
+    for vector in range(has):
+        guest.ring(peer.id, vector)
+        assert readable(peer.own, 5) == [vector] and os.eventfd_read(peer.own[vector]) == 1
+        ring(peer.peers[0][vector])
+        if vector < common:
+            guest.wait_interrupt(vector)
+    assert guest.interrupts() == [0] * wants
+    guest.ring(peer.id, has)
+    assert readable(peer.own) == []
+    assert upstream(place)["vectors"] == common
+    running.stop()
+
+
+def test_peers_come_and_go(place):
+    """Their doorbells are known while they are there; nothing is left of them afterwards."""
+    start_server(place)
+    running = start_device(place)
+    guest = Guest(place, place.dir / "vmm", 2)
+    before = fd_count(running.pid)
+    for _ in range(10):
+        with RawClient(str(place.socket), 2) as first, RawClient(str(place.socket), 2) as second:
+            for peer in (first, second):
+                peer.greeting()
+            wait_until(lambda: upstream(place)["peers"] == 2, "it knows both")
+            for peer in (first, second):
+                introduce(guest, peer)
+            assert fd_count(running.pid) == before + 4
+        wait_until(lambda: upstream(place)["peers"] == 0, "it knows none")
+        assert fd_count(running.pid) == before
+    guest.ring(1, 0)
+    assert guest.interrupts() == [0, 0]
+
+
+def test_rung_without_a_vmm(place):
+    """Nothing is kept for the next one, and no processor time is used up."""
+    start_server(place)
+    running = start_device(place)
+    peer = join(place)
+    for _ in range(100):
+        ring(peer.peers[0][0])
+    wait_until(lambda: totals_of(place)["doorbells_in"], "the device has heard it")
+    wait_until(lambda: not readable([peer.peers[0][0]]), "it has taken it in")
+    guest = Guest(place, place.dir / "vmm", 2)
+    assert guest.interrupts() == [0, 0]
+    check_doorbells(guest, peer, 0)
+    running.stop()
+
+
+def test_many_doorbells(place):
+    """As fast as they come: at least one interrupt after the last, and none lost for good."""
+    start_server(place)
+    start_device(place)
+    guest, peer = Guest(place, place.dir / "vmm", 2), join(place)
+    for _ in range(20):
+        for _ in range(50):
+            ring(peer.peers[0][0])
+        guest.wait_interrupt(0)
+    introduce(guest, peer)
+    for at in range(200):
+        guest.client.send(vfu.REGION_WRITE, vfu.access_body(
+            BAR0, vfu.DOORBELL, 4, struct.pack("<I", peer.id << 16 | at % 2)))
+    for _ in range(200):
+        assert guest.client.receive().errno == 0
+    assert sum(os.eventfd_read(fd) for fd in peer.own) == 200
+
+
+def test_pin(place):
+    """The old device without MSI-X: Status is set, the pin raised as Mask lets it, a read clears."""
+    start_server(place)
+    Devices(place, "-S", place.dir / "vmm", "--legacy",
+            f"chardev={place.socket},size=1M,msi=off,vectors=2")
+    guest, peer = Guest(place, place.dir / "vmm", 0), join(place)
+    pin = eventfd()
+    client = guest.client
+    client.set_irqs(INTX, vfu.EVENTFD | vfu.TRIGGER, 0, 1, fds=[pin])
+    ring(peer.peers[0][0])
+    wait_until(lambda: client.read32(BAR0, INTR_STATUS) == 1, "Status is set")
+    assert client.read32(BAR0, INTR_STATUS) == 0 and fired(pin) == 0
+    client.write32(BAR0, INTR_MASK, 1)
+    for vector in range(2):
+        ring(peer.peers[0][vector])
+        wait_until(lambda: fired(pin), "the pin is raised")
+        assert client.read32(BAR0, INTR_STATUS) == 1
+        client.set_irqs(INTX, vfu.NONE | vfu.UNMASK, 0, 1)
+        assert fired(pin) == 0
+    introduce(guest, peer)
+    os.close(pin)
+
+
+# The server goes, and comes back
+
+def test_without_the_server(place):
+    """Killed: memory stays, doorbells that are known go on working both ways, for seconds."""
+    server = start_server(place)
+    running = start_device(place)
+    guest, peer = Guest(place, place.dir / "vmm", 2), join(place)
+    introduce(guest, peer)
+    server.end()
+    running.err.wait("closed the connection: its log says why; trying again each second")
+    until = time.monotonic() + 2.2
+    while time.monotonic() < until:
+        check_doorbells(guest, peer, 0)
+        assert guest.id() == 0
+        time.sleep(0.1)
+    told = upstream(place)
+    assert told["state"] == "lost" and told["id"] == 0 and told["peers"] is None
+    assert "no server listens" in told["problem"]
+    assert running.err.count("trying again each second") == 2, "each reason once"
+    assert [os.pread(peer.memory, 4, 0), guest.client.read(BAR2, 0, 4)] == [bytes(4)] * 2
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_server_is_started_again(place, others):
+    """With the same region: the device is a peer again within two seconds, with the id it now has."""
+    server = start_server(place)
+    running = start_device(place)
+    guest = Guest(place, place.dir / "vmm", 2)
+    with guest.client.map_memory() as memory:
+        memory[:4] = b"kept"
+        assert guest.id() == 0
+        server.end()
+        wait_state(place, "lost")
+        server = start_server(place)
+        began = time.monotonic()
+        for _ in range(others):
+            join(place)
+        running.err.wait(f"is peer {others} of the server at {place.socket}")
+        assert time.monotonic() - began < 5
+        told = wait_state(place, "joined")
+        assert (told["id"], told["joins"], told["problem"]) == (others, 2, None)
+        assert guest.id() == others
+        assert running.err.count(f"the device's id was 0 and is {others} now") == others
+        peer = join(place)
+        check_doorbells(guest, peer, others)
+        os.pwrite(peer.memory, b"same", 4)
+        assert memory[:8] == b"keptsame"
+    running.stop()
+
+
+def test_server_is_started_often(place):
+    """Ten times, with a client at the device: nothing piles up."""
+    server = start_server(place)
+    running = start_device(place)
+    guest = Guest(place, place.dir / "vmm", 2)
+    before = fd_count(running.pid)
+    for times in range(2, 6):
+        server.end()
+        server = start_server(place)
+        running.err.wait("is peer 0 of the server", times - 1)
+        assert wait_state(place, "joined")["joins"] == times
+    wait_until(lambda: fd_count(running.pid) == before, "it has the fds that it had")
+    check_doorbells(guest, join(place), 0)
+
+
+def test_server_is_upgraded(place):
+    """SIGUSR2: the connection stays, nothing is said."""
+    server = start_server(place)
+    running = start_device(place)
+    guest, peer = Guest(place, place.dir / "vmm", 2), join(place)
+    lines = len(running.err.seen)
+    server.signal(signal.SIGUSR2)
+    server.err.wait("going on with")
+    check_doorbells(guest, peer, 0)
+    newcomer = join(place)
+    peer.read_until_knows([0, newcomer.id])
+    wait_until(lambda: upstream(place)["peers"] == 2, "it knows the newcomer")
+    check_doorbells(guest, newcomer, 0)
+    assert len(running.err.seen) == lines and upstream(place)["joins"] == 1
+
+
+def test_server_stops_for_a_while(place):
+    """One that is stopped is still there; nothing is lost."""
+    server = start_server(place)
+    start_device(place)
+    guest, peer = Guest(place, place.dir / "vmm", 2), join(place)
+    server.signal(signal.SIGSTOP)
+    try:
+        check_doorbells(guest, peer, 0)
+        assert upstream(place)["state"] == "joined"
+    finally:
+        server.signal(signal.SIGCONT)
+    check_doorbells(guest, peer, 0)
+
+
+def test_another_region_while_a_vmm_is_there(place):
+    """The guest keeps its memory and has no doorbells; when its VMM is gone the device joins."""
+    server = start_server(place)
+    running = start_device(place)
+    guest = Guest(place, place.dir / "vmm", 2)
+    with guest.client.map_memory() as memory:
+        memory[:3] = b"old"
+        server.end()
+        server = start_server(place, region=["-r", "memfd:"])
+        told = wait_state(place, "foreign")
+        assert "has another region than the VM" in told["problem"]
+        running.err.wait("until then there are no doorbells")
+        assert guest.client.read(BAR2, 0, 3) == b"old" and guest.id() == 0
+        guest.ring(1, 0)
+        time.sleep(1.3)
+        assert upstream(place) == told and server.err.count("joined") == 1, "it tried again"
+        guest.client.close()
+        told = wait_state(place, "joined")
+        assert told["problem"] is None and told["joins"] == 2
+    again = Guest(place, place.dir / "vmm", 2, client=connect_when_free(place, place.dir / "vmm"))
+    with again.client.map_memory() as memory:
+        peer = join(place)
+        assert memory[:3] == bytes(3)
+        os.pwrite(peer.memory, b"new", 0)
+        assert memory[:3] == b"new"
+        check_doorbells(again, peer, again.id())
+
+
+def test_another_region_while_nobody_is_there(place):
+    """Then it is simply taken; one of another size is not."""
+    server = start_server(place)
+    running = start_device(place)
+    server.end()
+    server = start_server(place, region=["-r", "memfd:"])
+    running.err.wait("is peer 0 of the server")
+    with Client(place.dir / "vmm") as client:
+        client.start()
+        client.write(BAR2, 0, b"x")
+    assert not place.shm_path.read_bytes().strip(b"\0")
+    server.end()
+    start_server(place, size="64K", region=["-r", "memfd:"])
+    wait_until(lambda: "the region ends before that" in (upstream(place)["problem"] or ""),
+               "it says that the region is too small")
+    assert wait_state(place, "lost")["problem"].startswith("cannot show 1M")
+
+
+# The old device, whose server may be late
+
+def test_late_server(place):
+    """IVPosition reads -1 and memory all ones; then the server comes."""
+    running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control", "--legacy",
+                      f"chardev={place.socket},size=1M,vectors=2")
+    guest = Guest(place, place.dir / "vmm", 2)
+    assert guest.id() == 0xffffffff and guest.client.read(BAR2, 0, 4) == b"\xff" * 4
+    assert guest.client.map_memory() is None
+    guest.client.write(BAR2, 0, b"lost")
+    guest.ring(0, 0)
+    told = upstream(place)
+    assert (told["state"], told["id"], told["joins"]) == ("lost", None, 0)
+    start_server(place)
+    other = join(place)
+    running.err.wait("is peer 1 of the server")
+    assert guest.id() == 1
+    assert guest.client.read(BAR2, 0, 4) == bytes(4)
+    guest.client.write(BAR2, 0, b"now!")
+    assert os.pread(other.memory, 4, 0) == b"now!"
+    other.read_until_knows([1])
+    check_doorbells(guest, other, 1)
+    guest.client.close()
+    again = Guest(place, place.dir / "vmm", 2, client=connect_when_free(place, place.dir / "vmm"))
+    with again.client.map_memory() as memory:
+        assert memory[:4] == b"now!"
+
+
+def test_old_device_shows_a_part(place):
+    """size= less than the server's region: its beginning, as QEMU had it."""
+    start_server(place)
+    Devices(place, "-S", place.dir / "vmm", "--legacy", f"chardev={place.socket},size=64K")
+    with Client(place.dir / "vmm") as client:
+        flags, size, offset, fd = client.region_info(BAR2)
+        assert (flags, size, offset, os.fstat(fd).st_size) == (7, 65536, 0, MIB)
+        os.close(fd)
+
+
+# Masters
+
+def test_master_must_be_the_first(place):
+    """Because the guest goes on with id 0."""
+    start_server(place)
+    join(place)
+    done = place.run_device("-S", place.dir / "vmm", "--server", place.socket, "--role", "master")
+    assert done.returncode == 1
+    assert "a master must be the first client of its server, and this one is peer 1" in done.stderr
+    assert not (place.dir / "vmm").exists()
