@@ -1,0 +1,463 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What ivshmem-device says of itself, at its control socket and with --status; and how it is confined
+while it says it."""
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import threading
+
+import pytest
+
+from support.control import Control, ask_once
+from support.device import (Devices, Guest, check_doorbells, connect_when_free, join, kernel_says,
+                            start_device, start_server, wait_state)
+from support.programs import TIMEOUT, fd_count, place, wait_until
+from support.vfio_user import BAR2, FEATURE, GET, MIGRATION, Client, Refused, feature_body
+from support.wire import connect
+
+__all__ = ["place"]
+
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+MIB = 1 << 20
+TOTALS = {"vmms", "turned_away", "messages", "refused", "memory_reads", "memory_writes",
+          "doorbells_out", "doorbells_to_nobody", "doorbells_in", "interrupts"}
+NUMBER, TEXT = int, str
+OR_NULL = type(None)
+#: Which type each member has, of the manual page: an object's members, or what a value may be.
+SCHEMA = {
+    "program": TEXT, "version": TEXT, "devices": [{
+        "socket": TEXT, "model": TEXT, "revision": NUMBER, "vectors": NUMBER, "intx": bool,
+        "name": (TEXT, OR_NULL), "role": TEXT,
+        "memory": {"region": (TEXT, OR_NULL), "offset": NUMBER, "size": NUMBER, "read_only": bool,
+                   "attached": bool},
+        "server": ({"socket": TEXT, "state": TEXT, "since": TEXT, "id": (NUMBER, OR_NULL),
+                    "vectors": NUMBER, "peers": (NUMBER, OR_NULL), "joins": NUMBER,
+                    "problem": (TEXT, OR_NULL)}, OR_NULL),
+        "vmm": ({"memory_mapped": bool, "asked_migration": bool}, OR_NULL),
+        "totals": dict.fromkeys(TOTALS, NUMBER)}]}
+
+
+def check_schema(value, schema, where="status"):
+    """Exactly these members, each of its type."""
+    if isinstance(schema, tuple):
+        return check_schema(value, schema[value is None], where)
+    if isinstance(schema, dict):
+        assert isinstance(value, dict) and set(value) == set(schema), (where, value)
+        for key, inner in schema.items():
+            check_schema(value[key], inner, f"{where}.{key}")
+    elif isinstance(schema, list):
+        assert isinstance(value, list), where
+        for at, inner in enumerate(value):
+            check_schema(inner, schema[0], f"{where}[{at}]")
+    else:
+        assert type(value) is schema, (where, value)
+    return None
+
+
+def control_of(place):
+    """Where it is asked."""
+    return place.dir / "control"
+
+
+def status(place):
+    """What it says; of the form that is documented."""
+    said = ask_once(control_of(place))
+    check_schema(said, SCHEMA)
+    return said
+
+
+def shown(place, *options):
+    """What --status prints: as lines."""
+    done = place.run_device("--status", control_of(place), *options)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout.splitlines()
+
+
+def plain(place, *options):
+    """A plain device with a control socket."""
+    return Devices(place, "--socket", place.dir / "vmm", "--region", f"shm:{place.shm}", "--size",
+                   "1M", "--control", control_of(place), *options)
+
+
+# What it says
+
+def test_plain(place):
+    """Every field of a device that nobody has connected to."""
+    plain(place, "--name", "frames", "--window", "64K,64K,ro")
+    assert status(place) == {
+        "program": "ivshmem-device", "version": place.run_device("-V").stdout.split()[1],
+        "devices": [{
+            "socket": f"{place.dir}/vmm", "model": "plain", "revision": 1, "vectors": 0,
+            "intx": False, "name": "frames", "role": "peer", "memory": {
+                "region": f"shm:{place.shm}", "offset": 65536, "size": 65536, "read_only": True,
+                "attached": True},
+            "server": None, "vmm": None, "totals": dict.fromkeys(TOTALS, 0)}]}
+    assert shown(place) == [
+        f"device   {place.dir}/vmm: plain of revision 1, peer, named frames",
+        f"memory   64K from offset 65536 of shm:{place.shm}, read-only",
+        "vmm      none; 0 have come, 0 were turned away",
+        "rung     0 by the guest (0 to nobody), 0 by peers, 0 interrupts"]
+
+
+def test_vmm(place):
+    """Whether it maps the memory, whether it asked for migration, and what it did."""
+    plain(place)
+    with Client(place.dir / "vmm") as client:
+        client.start()
+        assert status(place)["devices"][0]["vmm"] == {"memory_mapped": False,
+                                                     "asked_migration": False}
+        assert shown(place)[1].endswith(", reached by messages (slow)")
+        client.read(BAR2, 0, 4)
+        client.write(BAR2, 0, b"1234")
+        client.write(BAR2, 4, b"1234")
+        client.map_memory().close()
+        with pytest.raises(Refused):
+            client.transact(FEATURE, feature_body(GET | MIGRATION, bytes(8)))
+        one, = status(place)["devices"]
+        assert one["vmm"] == {"memory_mapped": True, "asked_migration": True}
+        assert one["totals"] == {**dict.fromkeys(TOTALS, 0), "vmms": 1, "messages": 7, "refused": 1,
+                                 "memory_reads": 1, "memory_writes": 2}
+        assert shown(place)[1] == f"memory   1M of shm:{place.shm}, mapped by the VMM"
+        assert shown(place)[2] == "vmm      connected; 1 have come, 0 were turned away"
+    wait_until(lambda: status(place)["devices"][0]["vmm"] is None, "the VMM has left")
+
+
+def server_line(place):
+    """What --status says of the server, without the time."""
+    text = "\n".join(shown(place))
+    found = re.search(r"^server   (.*): (\w+) since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ(.*\n         .*|.*)",
+                      text, re.MULTILINE)
+    assert found and found[1] == str(place.socket), text
+    return found[2] + found[3]
+
+
+def test_states_of_a_server(place):
+    """joined, lost, greeted, foreign, and joined again: as JSON, and for a person."""
+    server = start_server(place)
+    start_device(place)
+    guest, _ = Guest(place, place.dir / "vmm", 2), join(place)
+    wait_until(lambda: status(place)["devices"][0]["server"]["peers"] == 1, "it knows the peer")
+    told = wait_state(place, "joined")
+    assert {**told, "since": None} == {
+        "socket": str(place.socket), "state": "joined", "since": None, "id": 0, "vectors": 2,
+        "peers": 1, "joins": 1, "problem": None}
+    assert server_line(place) == "joined, peer 0, others 1"
+    assert shown(place)[0] == (f"device   {place.dir}/vmm: doorbell of revision 1, 2 vectors, peer")
+    assert shown(place)[1] == "memory   1M of the server's region, reached by messages (slow)"
+
+    server.end()
+    told = wait_state(place, "lost")
+    assert (told["id"], told["peers"], told["joins"]) == (0, None, 1) and told["problem"]
+    wait_until(lambda: "no server listens" in server_line(place), "it has tried again")
+    assert server_line(place).startswith("lost, peer 0\n         no server listens at ")
+
+    os.unlink(place.socket)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(place.socket))
+        silent.listen()
+        check_schema(wait_state(place, "greeted"), SCHEMA["devices"][0]["server"][0])
+        assert server_line(place).startswith("greeted, peer 0\n")
+    os.unlink(place.socket)
+
+    wait_state(place, "lost")
+    server = start_server(place, region=["-r", "memfd:"])
+    told = wait_state(place, "foreign")
+    assert told["joins"] == 1 and "another region than the VM" in told["problem"]
+    assert server_line(place).startswith("foreign, peer 0\n         the server at ")
+    guest.client.close()
+    told = wait_state(place, "joined")
+    assert told["joins"] == 2 and told["problem"] is None
+    status(place)
+
+
+def test_late(place):
+    """The old device before its server is there, with a pin."""
+    Devices(place, "--socket", place.dir / "vmm", "--control", control_of(place), "--legacy",
+            f"chardev={place.socket},msi=off")
+    one, = status(place)["devices"]
+    assert (one["intx"], one["vectors"], one["revision"]) == (True, 0, 0)
+    assert one["memory"] == {"region": None, "offset": 0, "size": 4 * MIB, "read_only": False,
+                             "attached": False}
+    assert shown(place)[0] == f"device   {place.dir}/vmm: doorbell of revision 0, pin A, peer"
+    assert shown(place)[1] == "memory   4M of the server's region, not there yet"
+    assert server_line(place).startswith("lost\n         no server listens at")
+
+
+def test_several(place):
+    """In the order of the command line; an empty line between two."""
+    Devices(place, "--control", control_of(place), *[
+        word for at in range(64) for word in ("--socket", place.dir / str(at), "--region",
+                                              f"shm:{place.shm}", "--size", "1M")], n=64)
+    assert [one["socket"] for one in status(place)["devices"]] == [
+        f"{place.dir}/{at}" for at in range(64)]
+    lines = shown(place)
+    assert lines.count("") == 63 and len(lines) == 64 * 5 - 1
+    assert [line.split()[1] for line in lines if line.startswith("device")] == [
+        f"{place.dir}/{at}:" for at in range(64)]
+
+
+def test_json_is_the_reply_as_it_came(place):
+    """One line."""
+    plain(place)
+    lines = shown(place, "--json")
+    assert len(lines) == 1 and json.loads(lines[0]) == status(place)
+    check_schema(json.loads(lines[0]), SCHEMA)
+
+
+def test_names_that_are_no_text(place):
+    """Paths may be any bytes, JSON only UTF-8; nothing else reaches a terminal."""
+    name = os.fsdecode(os.fsencode(place.dir) + b"/\xff\x1b[2J")
+    Devices(place, "--socket", name, "--region", f"shm:{place.shm}", "--size", "1M", "--control",
+            control_of(place))
+    assert status(place)["devices"][0]["socket"].startswith(f"{place.dir}/?")
+    text = "\n".join(shown(place))
+    assert all(char == "\n" or char.isprintable() for char in text), repr(text)
+
+
+# The control socket
+
+@pytest.mark.parametrize("options, expected", [
+    ([], (0o600, os.getuid(), os.getgid())),
+    (["--control-mode", "0666"], (0o666, os.getuid(), os.getgid())),
+    (["--control-mode", "0660", "--control-owner", "54321", "--control-group", "12345"],
+     (0o660, 54321, 12345)),
+])
+def test_rights_of_the_control_socket(place, options, expected):
+    """0600 unless said otherwise, whatever the umask is."""
+    if os.geteuid() and len(options) > 2:
+        pytest.skip("needs root, to give the socket away")
+    plain(place, *options)
+    there = control_of(place).stat()
+    assert (stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid) == expected
+
+
+@NEEDS_ROOT
+def test_not_allowed(place):
+    """The permissions are named."""
+    place.dir.chmod(0o777)
+    plain(place)
+    process = place.start(shutil.copy(place.device_program, place.dir), "--status",
+                          control_of(place), user=61234)
+    assert process.wait() == 1
+    assert f"not allowed to ask at {control_of(place)}: its permissions" in process.err.text()
+
+
+@pytest.mark.parametrize("line", [
+    b"\n", b"status\n", b"{}\n", b"[]\n", b'{"request":"stop"}\n', b'{"request":1}\n',
+    b'{"request":"status","request":"status"}\n', b"\xff\xfe\n", b'{"request":"status"\n'])
+def test_other_requests(place, line):
+    """There is one request, and that is said."""
+    plain(place)
+    control = place.add(Control(control_of(place)))
+    assert control.ask(line) == {"error": 'there is one request: {"request":"status"}'}
+    check_schema(control.ask(), SCHEMA)
+
+
+def test_those_who_ask_and_do_not_listen(place):
+    """They cost nobody anything: VMMs are served, and others are answered."""
+    running = plain(place)
+    fds = fd_count(running.pid)
+    idle = [place.add(connect(str(control_of(place)))) for _ in range(20)]
+    for sock in idle[:10]:
+        sock.setblocking(False)
+        try:
+            while True:
+                sock.send(b'{"request":"status"}\n' * 100)
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            pass
+    with Client(place.dir / "vmm") as client:
+        assert client.info() == (3, 9, 5)
+    for sock in idle:
+        sock.close()
+    wait_until(lambda: fd_count(running.pid) == fds, "their fds are closed")
+    status(place)
+    running.stop()
+
+
+# What goes wrong with --status
+
+class Liar:
+    """Something that listens there and is none of ours: sends bytes, and closes."""
+
+    def __init__(self, path, data):
+        self._sock = socket.socket(socket.AF_UNIX)
+        self._sock.bind(str(path))
+        self._sock.listen()
+        self._sock.settimeout(TIMEOUT)
+        self._thread = threading.Thread(target=self._answer, args=(data,), daemon=True)
+        self._thread.start()
+
+    def _answer(self, data):
+        try:
+            there, _ = self._sock.accept()
+            with there:
+                there.recv(4096)
+                there.sendall(data)
+        except OSError:
+            pass  # the tool ended first
+
+    def close(self):
+        """Stop listening."""
+        self._thread.join(TIMEOUT)
+        self._sock.close()
+
+
+@pytest.mark.parametrize("data, message", [
+    (b"", "ended the connection before its reply was complete"),
+    (b'{"devices":[', "ended the connection before its reply was complete"),
+    (b"{}\n", "answers something else"), (b"[]\n", "answers something else"),
+    (b'{"devices":{}}\n', "answers something else"), (b"nonsense\n", "answers something else"),
+    (b'{"error":"no \\u001b[31m"}\n', "says: no ?[31m"),
+])
+def test_other_programs(place, data, message):
+    """The reason, in one line."""
+    place.add(Liar(control_of(place), data))
+    done = place.run_device("--status", control_of(place))
+    assert (done.returncode, done.stdout) == (1, "") and done.stderr.count("\n") == 1
+    assert message in done.stderr
+
+
+def test_a_server_is_asked(place):
+    """The control socket of an ivshmem-server is none of these."""
+    place.server("--control", control_of(place))
+    done = place.run_device("--status", control_of(place))
+    assert done.returncode == 1 and "answers something else" in done.stderr
+
+
+def test_nobody_is_there(place):
+    """A killed program's socket."""
+    plain(place).end()
+    done = place.run_device("--status", control_of(place))
+    assert done.returncode == 1 and f"nobody listens at {control_of(place)}" in done.stderr
+
+
+def test_nothing_dangerous_is_printed(place):
+    """A reply full of control characters, and of types that nobody expects."""
+    evil = "\x1b]0;x\x07\r\n\x7f\u009b2J\u202e"
+    device = {key: evil for key in SCHEMA["devices"][0]}
+    nested = {"socket": evil, "model": [], "revision": {}, "vectors": -1, "name": evil,
+              "memory": {"region": evil, "size": evil, "offset": 2**62, "attached": 1},
+              "server": {"socket": evil, "state": evil, "since": evil, "problem": evil, "id": 2**62},
+              "vmm": [evil], "totals": {"vmms": evil}}
+    place.add(Liar(control_of(place), json.dumps(
+        {"devices": [device, nested, evil, None, 5, {}]}).encode() + b"\n"))
+    text = "\n".join(shown(place))
+    assert all(char == "\n" or char.isprintable() for char in text), repr(text)
+
+
+@pytest.mark.parametrize("option", ["", "--json"])
+def test_nowhere_to_print(place, option):
+    """A full disk is an error."""
+    plain(place)
+    done = place.run("sh", "-c", f'exec "$0" --status "$1" {option} >/dev/full',
+                     place.device_program, control_of(place))
+    assert done.returncode == 1 and "No space left on device" in done.stderr
+
+
+# The sandbox
+
+def has_filter(place):
+    """Whether this build has one: one with a sanitizer has not."""
+    return b"seccomp_load" in place.device_program.read_bytes()
+
+
+@pytest.mark.parametrize("sandbox", [[], ["--sandbox", "on"], ["--sandbox", "off"]])
+@pytest.mark.parametrize("kind", ["plain", "server"])
+def test_confined(place, sandbox, kind):
+    """A filter, no capability, none to come; and everything works, with and without it."""
+    if sandbox == ["--sandbox", "on"] and not has_filter(place):
+        done = place.run_device("-S", place.dir / "vmm", "--region", f"shm:{place.shm}", *sandbox)
+        assert done.returncode == 2 and 'cannot turn the sandbox "on": built with' in done.stderr
+        return
+    if kind == "plain":
+        running = plain(place, *sandbox)
+    else:
+        server = start_server(place)
+        running = start_device(place, *sandbox)
+    kernel = kernel_says(running.pid)
+    filtered = has_filter(place) and sandbox != ["--sandbox", "off"]
+    assert kernel["Seccomp"] == ["2" if filtered else "0"] and kernel["NoNewPrivs"] == ["1"]
+    for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        assert int(kernel[name][0], 16) == 0
+    assert running.err.count("no system call filter") == (0 if filtered else 1)
+    guest = Guest(place, place.dir / "vmm", 2 if kind == "server" else 0)
+    guest.client.map_memory().close()
+    guest.client.write(BAR2, 0, b"x" * 4096)
+    assert guest.client.read(BAR2, 0, 4096) == b"x" * 4096
+    if kind == "server":
+        check_doorbells(guest, join(place), 0)
+        server.end()
+        start_server(place)
+        wait_state(place, "joined")
+        check_doorbells(guest, join(place), guest.id())
+    guest.client.close()
+    connect_when_free(place, place.dir / "vmm").close()
+    status(place)
+    running.stop()
+    assert not (place.dir / "vmm").exists() and not control_of(place).exists()
+
+
+FEATURES = [
+    ["--read-only"], ["--read-only=trap"], ["--window", "4K,64K"], ["--window", "4K,64K,ro"],
+    ["--role", "master"], ["--name", "a", "--uuid", "01234567-89ab-cdef-0123-456789abcdef"]]
+
+
+@pytest.mark.parametrize("region", ["shm:{shm}", "file:{dir}/region", "dir:{dir}"])
+@pytest.mark.parametrize("options", FEATURES, ids=" ".join)
+def test_features_within_the_sandbox(place, region, options):
+    """Each way to have memory with each way to show it: no system call is missing in the filter."""
+    running = Devices(place, "--socket", place.dir / "vmm", "--region", region.format(
+        shm=place.shm, dir=place.dir), "--size", "1M", "--control", control_of(place), *options)
+    use(Client(place.dir / "vmm"))
+    status(place)
+    running.stop(signal.SIGINT)
+
+
+def test_features_with_a_server_within_the_sandbox(place, record_property):
+    """The same with a server's memory, of either kind, and when it comes back with other memory."""
+    names = [(kind, at) for kind in ("shm", "sealed") for at in range(len(FEATURES))]
+
+    def serve(kind, at, region):
+        return place.server("-l", "1M", socket=place.dir / f"{kind}{at}.server", region=region)
+
+    servers = [serve(kind, at, ["-M", f"{place.shm}-{at}"] if kind == "shm" else ["-r", "memfd:"])
+               for kind, at in names]
+    running = [Devices(place, "--socket", place.dir / f"{kind}{at}", "--control",
+                       place.dir / f"{kind}{at}.control", "--server",
+                       place.dir / f"{kind}{at}.server", *FEATURES[at]) for kind, at in names]
+    for kind, at in names:
+        use(Client(place.dir / f"{kind}{at}"))
+    for server in servers:
+        server.end()
+    servers = [serve(kind, at, ["-r", "memfd:"]) for kind, at in names]
+    for server in servers:
+        server.err.wait("joined")
+    for process, (kind, at) in zip(running, names):
+        process.err.wait("is peer 0 of the server")
+        use(connect_when_free(place, place.dir / f"{kind}{at}"))
+        ask_once(place.dir / f"{kind}{at}.control")
+        process.stop(signal.SIGINT)
+        record_property("case", f"ok {kind} {' '.join(FEATURES[at])}")
+
+
+def use(client):
+    """All of it, by mapping and by messages of any size."""
+    with client:
+        client.start()
+        flags, size, _, fd = client.region_info(BAR2)
+        if fd is not None:
+            os.close(fd)
+            client.map_memory(writable=bool(flags & 2)).close()
+        for length in (1, 2, 4, 8, 3, 4096, 65536):
+            client.read(BAR2, 0, length)
+            client.write(BAR2, 0, bytes(length))
+        assert client.read(BAR2, size, 4) == bytes(4)
+        try:
+            client.save()
+        except Refused:
+            pass  # it is no master
+        client.reset()
