@@ -201,12 +201,12 @@ def test_server_is_started_again(place, others):
 
 
 def test_server_is_started_often(place):
-    """Ten times, with a client at the device: nothing piles up."""
+    """With a client at the device: nothing piles up."""
     server = start_server(place)
     running = start_device(place)
     guest = Guest(place, place.dir / "vmm", 2)
     before = fd_count(running.pid)
-    for times in range(2, 6):
+    for times in range(2, 4):
         server.end()
         server = start_server(place)
         running.err.wait("is peer 0 of the server", times - 1)

@@ -23,17 +23,13 @@ import time
 
 import pytest
 
-from support.faults import CONCERNED, ERRORS, HARMLESS, NEWCOMER, Faulty, kinds
-from support.programs import SHM, TIMEOUT, Daemon, fd_count, is_sanitized, place
+from support.faults import HARMLESS, NEWCOMER, Faulty, preload, tally
+from support.programs import SHM, TIMEOUT, Daemon, fd_count, place
 from support.story import PEERS_MAX, VECTORS, Story
 from support.wire import RawClient
 
-__all__ = ["place"]
+__all__ = ["place", "tally"]
 
-ONLY = os.environ.get("IVS_FAULT", "").split()
-ALL = "IVS_FAULTS_ALL" in os.environ
-FAILURES_MAX = 5  # after so many the rest is not of interest
-PLACES_MAX = 1000
 REFUSALS_MAX = 15  # then a new server: beyond 20 in 10 s it leaves out lines
 SIZE = 1 << 20
 STATUS_FAILED = 1
@@ -44,72 +40,6 @@ FATAL = {("epoll_wait", "EBADF"): "cannot wait for clients"}
 
 #: Names of users and groups are not looked up in any scenario: what libc does for that is up to the
 #: machine's nsswitch.conf.
-
-#: The sanitizers map memory and allocate in ways of their own, and end when they cannot. They also make
-#: calls that the program does not; without them, a call that is not in ERRORS is a failure.
-NOT_UNDER_SANITIZERS = {"brk", "malloc", "mmap", "mprotect", "munmap"}
-
-
-class Tally:
-    """How many faults there were, and what went wrong."""
-
-    def __init__(self, place, record_property):
-        self.sanitized = is_sanitized(place.server_program)
-        self.failures = []
-        self.counts = {}
-        self._record = record_property
-
-    def play(self, counts, once, concerned=False):
-        """Play with every place failing at which there are such calls: once(kind, call, nth, error)
-        does it, and returns what has been.
-
-        concerned: also with what can only befall a socket of a client
-        """
-        for call in sorted(counts):
-            if self.sanitized and (call in NOT_UNDER_SANITIZERS or call not in ERRORS):
-                continue
-            for kind, errors in kinds(call).items():
-                if kind != CONCERNED or concerned:
-                    for variant in [[error] for error in errors] if ALL else [errors]:
-                        self._play(kind, call, variant, once)
-
-    def _play(self, kind, call, errors, once):
-        """The first, the second, and so on, until there was no such call."""
-        nth = 1
-        fired = True
-        while fired and len(self.failures) < FAILURES_MAX:
-            error = errors[nth % len(errors)]
-            if not ONLY or ONLY == [call, str(nth), error]:
-                try:
-                    fired = once(kind, call, nth, error).fired
-                except (AssertionError, OSError) as failure:
-                    what = str(failure).split("\nassert ", maxsplit=1)[0]
-                    self.failures.append(f'IVS_FAULT="{call} {nth} {error}": {what}')
-                self.counts[call] = self.counts.get(call, 0) + fired
-            nth += 1
-            fired = fired and nth < PLACES_MAX
-
-    def end(self):
-        """Say how many there were, and fail if one was not endured."""
-        each = ", ".join(f"{call} {count}" for call, count in sorted(self.counts.items()))
-        self._record("faults injected", f"{sum(self.counts.values())}: {each}")
-        if self.failures:
-            pytest.fail("\n".join(self.failures), pytrace=False)
-        assert ONLY or self.counts, "nothing was made to fail"
-
-
-@pytest.fixture
-def tally(place, record_property):
-    """Counts the faults of a test."""
-    return Tally(place, record_property)
-
-
-def preload(where):
-    """What makes allocations fail, too; sanitizers bring their own."""
-    if is_sanitized(where.server_program):
-        return None
-    return where.build / "test" / "libfaults-malloc.so"
-
 
 class Starting:
     """A server that is started for one playing, and what it makes.

@@ -11,8 +11,12 @@ import subprocess
 
 import pytest
 
-from support.programs import TIMEOUT, Process
+from support.programs import TIMEOUT, Process, is_sanitized
 
+ONLY = os.environ.get("IVS_FAULT", "").split()
+ALL = "IVS_FAULTS_ALL" in os.environ
+FAILURES_MAX = 5  # after so many the rest is not of interest
+PLACES_MAX = 1000
 SKIPPED = 77
 MALLOC = 100000  # FAULTS_MALLOC_NR
 
@@ -60,6 +64,7 @@ ERRORS = {
     "ftruncate": {HARMLESS: "EINTR EIO ENOSPC EFBIG"},
     "futex": {},
     "geteuid": {},
+    "getpeername": {HARMLESS: "ENOTCONN ENOBUFS"},
     "getpid": {},
     "getrandom": {HARMLESS: "EAGAIN EINTR ENOSYS"},
     "getsockopt": {NEWCOMER: "EACCES ENOMEM ENOPROTOOPT"},
@@ -80,9 +85,12 @@ ERRORS = {
     "pipe2": {HARMLESS: "EMFILE ENFILE"},
     "poll": {HARMLESS: "EINTR ENOMEM"},
     "pread64": {HARMLESS: "EIO EINTR"},
+    "preadv2": {HARMLESS: "EINTR EAGAIN ENOMEM"},
     "prctl": {HARMLESS: "EPERM EINVAL"},
     "prlimit64": {HARMLESS: "EPERM"},
+    "pwrite64": {CONCERNED: "EIO EINTR ENOSPC"},
     "readlink": {HARMLESS: "EACCES ENOENT EIO"},
+    "recvmsg": {HARMLESS: "EINTR EAGAIN", CONCERNED: "ECONNRESET ENOMEM EACCES"},
     "read": {HARMLESS: "EINTR", CONCERNED: "ECONNRESET ENOMEM EACCES"},
     "rt_sigaction": {},
     "rt_sigprocmask": {},
@@ -90,6 +98,8 @@ ERRORS = {
     "seccomp": {HARMLESS: "ENOMEM EACCES EINVAL"},
     "sendmmsg": {HARMLESS: "EINTR ETOOMANYREFS ENOBUFS ENOMEM",
                  CONCERNED: "EPIPE ECONNRESET EACCES"},
+    "sendmsg": {HARMLESS: "EINTR EAGAIN ETOOMANYREFS ENOBUFS ENOMEM",
+                CONCERNED: "EPIPE ECONNRESET EACCES"},
     "sendto": {HARMLESS: "EPIPE ENOBUFS ECONNREFUSED EAGAIN"},
     "set_robust_list": {},
     "setsid": {},
@@ -235,3 +245,69 @@ class Faulty:
             signal.pidfd_send_signal(self._pidfd, number)
         except ProcessLookupError:
             pass
+
+
+#: The sanitizers map memory and allocate in ways of their own, and end when they cannot. They also make
+#: calls that the program does not; without them, a call that is not in ERRORS is a failure.
+NOT_UNDER_SANITIZERS = {"brk", "malloc", "mmap", "mprotect", "munmap"}
+
+
+class Tally:
+    """How many faults there were, and what went wrong."""
+
+    def __init__(self, place, record_property):
+        self.sanitized = is_sanitized(place.server_program)
+        self.failures = []
+        self.counts = {}
+        self._record = record_property
+
+    def play(self, counts, once, concerned=False):
+        """Play with every place failing at which there are such calls: once(kind, call, nth, error)
+        does it, and returns what has been.
+
+        concerned: also with what can only befall a socket of a client
+        """
+        for call in sorted(counts):
+            if self.sanitized and (call in NOT_UNDER_SANITIZERS or call not in ERRORS):
+                continue
+            for kind, errors in kinds(call).items():
+                if kind != CONCERNED or concerned:
+                    for variant in [[error] for error in errors] if ALL else [errors]:
+                        self._play(kind, call, variant, once)
+
+    def _play(self, kind, call, errors, once):
+        """The first, the second, and so on, until there was no such call."""
+        nth = 1
+        fired = True
+        while fired and len(self.failures) < FAILURES_MAX:
+            error = errors[nth % len(errors)]
+            if not ONLY or ONLY == [call, str(nth), error]:
+                try:
+                    fired = once(kind, call, nth, error).fired
+                except (AssertionError, OSError) as failure:
+                    what = str(failure).split("\nassert ", maxsplit=1)[0]
+                    self.failures.append(f'IVS_FAULT="{call} {nth} {error}": {what}')
+                self.counts[call] = self.counts.get(call, 0) + fired
+            nth += 1
+            fired = fired and nth < PLACES_MAX
+
+    def end(self):
+        """Say how many there were, and fail if one was not endured."""
+        each = ", ".join(f"{call} {count}" for call, count in sorted(self.counts.items()))
+        self._record("faults injected", f"{sum(self.counts.values())}: {each}")
+        if self.failures:
+            pytest.fail("\n".join(self.failures), pytrace=False)
+        assert ONLY or self.counts, "nothing was made to fail"
+
+
+@pytest.fixture
+def tally(place, record_property):
+    """Counts the faults of a test."""
+    return Tally(place, record_property)
+
+
+def preload(where):
+    """What makes allocations fail, too; sanitizers bring their own."""
+    if is_sanitized(where.server_program):
+        return None
+    return where.build / "test" / "libfaults-malloc.so"

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every system call of ivshmem-device, and every allocation, fails once at every place where it is made
+(support/faults.py; IVS_FAULT and IVS_FAULTS_ALL as in test_faults.py). What holds then:
+
+While it starts: it serves properly, or ends with status 1 and one line, and leaves nothing behind.
+While it serves: it goes on, or lets the VMM go; no fd is left over, and who comes next is served.
+"""
+import contextlib
+import functools
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+from support import vfio_user as vfu
+from support.faults import Faulty, preload, tally
+from support.programs import SHM, TIMEOUT, fd_count, place
+from support.vfio_user import BAR0, BAR1, BAR2, CONFIG, DOORBELL, ERR, MSIX, Client, Gone, Refused
+from support.wire import RawClient, ring
+
+__all__ = ["place", "tally"]
+
+STATUS_FAILED = 1
+SIZE = 1 << 16
+VECTORS = 2
+
+
+class Session:
+    """A VMM's that does a little of everything, and goes on when a request is refused."""
+
+    def __init__(self, path, vectors):
+        self.vectors = vectors
+        self.client = Client(path)
+        self.refused = 0
+        self.eventfds = [vfu.eventfd() for _ in range(vectors + 1)]
+
+    def close(self):
+        """Leave."""
+        self.client.close()
+        while self.eventfds:
+            os.close(self.eventfds.pop())
+
+    def take_memory(self):
+        """All regions; BAR 2 is mapped if it is given."""
+        for index in range(9):
+            fd = self.client.region_info(index)[3]
+            if fd is not None:
+                assert os.fstat(fd).st_size == SIZE
+                os.close(fd)
+
+    def take_interrupts(self):
+        """An eventfd for each."""
+        self.client.set_irqs(ERR, vfu.EVENTFD | vfu.TRIGGER, 0, 1, fds=self.eventfds[-1:])
+        if self.vectors:
+            self.client.enable_msix()
+            self.client.set_irqs(MSIX, vfu.EVENTFD | vfu.TRIGGER, 0, self.vectors,
+                                 fds=self.eventfds[:-1])
+
+    def use_memory(self):
+        """By messages, small and large."""
+        for length in (1, 8, 65536):
+            self.client.write(BAR2, 0, b"x" * length)
+            self.client.read(BAR2, 0, length)
+
+    def ring(self):
+        """Oneself, and who is not there."""
+        for peer in (0, 1, 77):
+            self.client.write32(BAR0, DOORBELL, peer << 16)
+
+    def migrate(self):
+        """Out, and in again."""
+        self.client.load(self.client.save())
+
+    def steps(self):
+        """In order."""
+        yield self.client.start
+        yield self.client.info
+        yield self.take_memory
+        yield lambda: self.client.irq_info(MSIX)
+        yield self.take_interrupts
+        yield self.use_memory
+        yield self.ring
+        yield lambda: self.client.read(BAR1, 0, 64)
+        yield lambda: self.client.transact(vfu.DMA_MAP, bytes(32), fds=self.eventfds[:1])
+        yield self.migrate
+        yield self.client.reset
+        yield lambda: self.client.read(CONFIG, 0, 256)
+
+    def play(self):
+        """All of it. What is refused is counted; Gone if the device lets us go."""
+        for step in self.steps():
+            try:
+                step()
+            except Refused:
+                self.refused += 1
+            except AssertionError as error:  # a long reply leaves in pieces
+                if "closed within a message" not in str(error):
+                    raise
+                raise Gone from error
+
+
+@contextlib.contextmanager
+def session(path, vectors):
+    """One of them."""
+    opened = Session(path, vectors)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def check_serves(path, vectors, briefly=False):
+    """A VMM is served as it should be; the one before may not be gone yet."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            with session(path, vectors) as good:
+                if briefly:
+                    good.take_memory()
+                    good.take_interrupts()
+                else:
+                    good.play()
+                # A device with a role of peer refuses to be migrated, and nothing else.
+                assert good.refused <= 1
+                return
+        except (Gone, FileNotFoundError, ConnectionRefusedError):
+            assert time.monotonic() < deadline, "nobody is served any more"
+            time.sleep(0.001)
+
+
+# While it starts
+
+KINDS = {
+    "plain": (["--region", "shm:{shm}", "--size", SIZE, "--role", "master"], 0),
+    "read-only": (["--region", "shm:{shm}", "--size", SIZE, "--window", f"0,{SIZE},ro",
+                   "--control", "{dir}/control"], 0),
+    "remains": (["--region", "shm:{shm}", "--socket-mode", "0600"], 0),
+    "doorbell": (["--server", "{server}", "--vectors", VECTORS, "--control", "{dir}/control"], VECTORS),
+}
+
+
+class Starts:
+    """One kind of device, which is started again and again."""
+
+    def __init__(self, where, kind):
+        self.where = where
+        self.kind = kind
+        options, self.vectors = KINDS[kind]
+        self.path = where.dir / "vmm"
+        if self.vectors:
+            where.server("-n", VECTORS, "-l", SIZE, region=["-r", "memfd:"])
+        self.arguments = [where.device_program, "--socket", self.path, *[
+            str(word).format(shm=where.shm, dir=where.dir, server=where.socket) for word in options]]
+
+    def there(self):
+        """What is there now."""
+        return {path for path in [*self.where.dir.iterdir(), *SHM.glob(self.where.shm + "*")]
+                if path != self.where.socket}
+
+    def prepare(self):
+        """Nothing is there but, for one kind, memory that others use and the socket of the dead."""
+        for path in self.there():
+            path.unlink()
+        if self.kind == "remains":
+            self.where.shm_path.write_bytes(bytes(SIZE))
+            with socket.socket(socket.AF_UNIX) as dead:
+                dead.bind(str(self.path))
+
+    def check_failed(self, device, status, call):
+        """One line, and nothing is left of what was made."""
+        assert status == STATUS_FAILED, f"it ended with {status}: {device.err.seen}"
+        device.close()
+        lines = device.err.text().splitlines()
+        assert lines and all(line.startswith("ivshmem-device: ") for line in lines), lines
+        assert len(lines) == 1 or call in ("unlink", "newfstatat"), f"it said {lines}"
+        kept = {self.where.shm_path, self.path} if self.kind == "remains" else set()
+        left = {path for path in self.there() - kept if str(path) not in "\n".join(lines)}
+        assert not left, f"it said {lines}, and left behind {left}"
+        if self.kind == "remains":
+            assert self.where.shm_path.stat().st_size == SIZE, "the memory of others is gone"
+
+    def check_served(self, device, call):
+        """As any other; it ends as it should."""
+        if not self.kind == "read-only":
+            check_serves(self.path, self.vectors)
+        device.signal(signal.SIGTERM)
+        assert device.wait_end() == 0, device.err.seen
+        left = self.there() - {self.where.shm_path}
+        assert not left or call in ("unlink", "newfstatat"), f"it left behind {left}"
+
+    def once(self, _kind=None, call=None, nth=0, error=None):
+        """Start it with this fault. Return: what has been."""
+        self.prepare()
+        with Faulty(self.where.build, self.arguments, ("start", call, nth, error),
+                    preload(self.where)) as device:
+            status = None if device.wait_serving() else device.wait_end()
+            seen = device.ask()
+            if status is None:
+                self.check_served(device, call)
+            else:
+                self.check_failed(device, status, call)
+            return seen
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_while_it_starts(place, tally, kind):
+    """It serves properly, or ends with status 1 and one line, and leaves nothing behind."""
+    starts = Starts(place, kind)
+    tally.play(starts.once().counts, starts.once)
+    tally.end()
+
+
+# While it serves
+
+class Serving:
+    """A device that serves VMMs, for many playings; replaced after a failure."""
+
+    def __init__(self, where, kind):
+        self.where = where
+        self.vectors = KINDS[kind][1]
+        self.path = where.dir / "vmm"
+        self.starts = Starts(where, kind)
+        self.device = None
+        self.fds = None
+        self.peer = None
+
+    def open(self):
+        """Start it, unless it runs."""
+        if self.device:
+            return
+        self.starts.prepare()
+        self.device = Faulty(self.where.build, self.starts.arguments, preload=preload(self.where))
+        assert self.device.wait_serving(), self.device.err.text()
+        check_serves(self.path, self.vectors)
+        self.fds = self.wait_fds(None)
+
+    def close(self):
+        """However it is doing."""
+        if self.device:
+            self.device.close()
+        self.device = None
+
+    def wait_fds(self, wanted, call=None):
+        """Until it has so many fds, or without a number until they stay the same. Return: how many."""
+        deadline = time.monotonic() + TIMEOUT
+        before = None
+        while True:
+            seen = self.device.ask()
+            extra = call == "close" and seen.failed
+            try:
+                now = fd_count(self.device.pid)
+            except OSError:
+                now = 0
+            assert now, f"it has ended: {self.device.err.seen}"
+            if now == before if wanted is None else now == wanted + extra:
+                return now
+            assert time.monotonic() < deadline, f"it has {now} fds, before it were {wanted}"
+            before = now
+            time.sleep(0.05 if wanted is None else 0.0005)
+
+    def play(self):
+        """A VMM, and for a device with doorbells a peer that rings it. Gone, Refused: it was not let in."""
+        with session(self.path, self.vectors) as one:
+            if self.vectors:
+                with RawClient(str(self.where.socket), VECTORS) as peer:
+                    peer.greeting()
+                    for fds in peer.peers.values():
+                        ring(fds[0])
+                    one.play()
+                    return
+            one.play()
+
+    def once(self, _kind=None, call=None, nth=0, error=None):
+        """Play with this fault, and then without. Return: what has been."""
+        self.open()
+        try:
+            self.device.arm(call, nth, error)
+            with contextlib.suppress(Gone, Refused):
+                self.play()
+            seen = self.device.ask()
+            self.fds = self.wait_fds(self.fds, call)
+            self.device.arm()
+            check_serves(self.path, self.vectors, briefly=True)
+            self.wait_fds(self.fds)
+        except BaseException:
+            self.close()
+            raise
+        if call in ("malloc", "mmap", "brk"):
+            self.close()  # what is allocated once is allocated again by a new one only
+        return seen
+
+    def stop(self):
+        """It ends as it should."""
+        if self.device:
+            self.device.arm()
+            self.device.signal(signal.SIGTERM)
+            assert self.device.wait_end() == 0, self.device.err.seen
+        self.close()
+
+
+@pytest.mark.parametrize("kind", ["plain", "doorbell"])
+def test_while_it_serves(place, tally, kind):
+    """It goes on, or lets the VMM go; nothing is left over, and the next is served."""
+    serving = Serving(place, kind)
+    try:
+        tally.play(serving.once().counts, serving.once, concerned=True)
+        serving.stop()
+    finally:
+        serving.close()
+    tally.end()
+
+
+def end_once(starts, _kind=None, call=None, nth=0, error=None):
+    """Start it, have a VMM connect, and end it with this fault. Return: what has been."""
+    starts.prepare()
+    with Faulty(starts.where.build, starts.arguments) as device:
+        assert device.wait_serving(), device.err.seen
+        with Client(starts.path) as client:
+            client.start()
+            device.arm(call, nth, error)
+            device.signal(signal.SIGTERM)
+            status = device.wait_end()
+            assert client.is_gone()
+        seen = device.ask()
+        assert status == 0, f"it ended with {status}: {device.err.seen}"
+        device.close()
+        for path in starts.there() - {starts.where.shm_path}:
+            assert str(path) in device.err.text(), f"{path} was left behind without a word"
+    return seen
+
+
+def test_while_it_ends(place, tally):
+    """It ends, and what could not be removed is named."""
+    if tally.sanitized:
+        pytest.skip("the search for leaks at the end makes system calls of its own")
+    starts = Starts(place, "plain")
+    tally.play(end_once(starts).counts, functools.partial(end_once, starts))
+    tally.end()
