@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Guests with our device at one server: with each other, with a guest that has QEMU's own, with the host."""
+import pytest
+
+from guestkit import machine, vfio_user_qemu
+from support import device_guest
+from support.device_guest import ClientRinger, Device, HostRinger, Ringer, all_ring_all, pattern
+from support.programs import place  # noqa: F401 (a fixture)
+from support.wire import RawClient
+
+try:
+    vfio_user_qemu.find()
+except vfio_user_qemu.Unavailable as why:  # one skip, not one for each test
+    pytest.skip(str(why), allow_module_level=True)
+
+VECTORS = 2
+SIZE = 4 << 20
+#: What each peer writes, one behind the other.
+PART = 64 << 10
+NODE = "/dev/ivshmem0"
+
+
+def start_server(place):  # noqa: F811
+    """A server with a region that has a name, so that the host can look at it."""
+    return place.server("-n", VECTORS, "-l", SIZE)
+
+
+def options(server):
+    """Of one device."""
+    return ["--server", server.socket, "--vectors", VECTORS]
+
+
+def all_see_all(place, guests, record_property):  # noqa: F811
+    """Each guest and the host write, and each guest and the host read what all have written."""
+    with open(place.shm_path, "r+b", buffering=0) as region:
+        region.write(pattern(0, 0, PART))
+    for at, shell in enumerate(guests, 1):
+        shell.run(f"probe fill {NODE} {at * PART} {PART} {at}")
+    for at, shell in enumerate(guests, 1):
+        for writer in range(len(guests) + 1):
+            shell.run(f"probe check {NODE} {writer * PART} {PART} {writer}")
+            record_property("case", f"ok guest {at} reads what {writer} has written")
+    with open(place.shm_path, "rb") as region:
+        for writer in range(len(guests) + 1):
+            assert region.read(PART) == pattern(writer, writer * PART, PART)
+            record_property("case", f"ok the host reads what {writer} has written")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_two_guests_and_the_host(place, record_property, processes):  # noqa: F811
+    """Two devices in one process and in two: all ring all, and see each other's memory (R-1 to R-4, R-7)."""
+    server = start_server(place)
+    if processes == 1:
+        device = Device(place, options(server), options(server))
+        devices = [device.vmm(0), device.vmm(1)]
+    else:
+        devices = [Device(place, options(server), name=name).vmm(0) for name in ("one", "two")]
+    guests = device_guest.start_all(place, *devices)
+    peers = [Ringer(shell.insert()) for shell in guests]
+    assert [peer.ident for peer in peers] == [0, 1]
+    peers.append(HostRinger(place.add(RawClient(server.socket, VECTORS).greeting())))
+    all_ring_all(peers, VECTORS, record_property)
+    all_see_all(place, guests, record_property)
+    for shell in guests:
+        shell.check_log()
+
+
+def test_beside_qemus_own_device(place, record_property):  # noqa: F811
+    """One guest has the ivshmem-doorbell that QEMU builds in, one has ours; the host is the program
+    ivshmem-client, which comes last. Then our guest goes, which is a leave like any other."""
+    server = start_server(place)
+    device = Device(place, options(server))
+    ours = device_guest.launch(place, device.vmm(0))
+    built_in = device_guest.launch(place, machine.doorbell(server.socket, VECTORS), own=True)
+    guests = [ours.await_ready(), built_in.await_ready()]
+    peers = [Ringer(shell.insert()) for shell in guests]
+    assert sorted(peer.ident for peer in peers) == [0, 1]
+    peers.append(ClientRinger(place))
+    all_ring_all(peers, VECTORS, record_property)
+    all_see_all(place, guests, record_property)
+    for shell in guests:
+        shell.check_log()
+    device.end()
+    server.err.wait(f"client {peers[0].ident} left")
+    peers[1].ring(peers[2].ident, 1)
+    peers[2].expect(1)
+    record_property("case", "ok the others go on without it")
