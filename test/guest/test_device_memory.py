@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Our device's memory: the host's region, mapped; and who may write to it."""
+import os
+import signal
+
+import pytest
+
+from guestkit import vfio_user_qemu
+from support import device_guest
+from support.device_guest import FIRST, Device, pattern
+from support.programs import place  # noqa: F401 (a fixture)
+
+try:
+    vfio_user_qemu.find()
+except vfio_user_qemu.Unavailable as why:  # one skip, not one for each test
+    pytest.skip(str(why), allow_module_level=True)
+
+MIB = 1 << 20
+GIB = 1 << 30
+UUID = "10111213-1415-1617-1819-1a1b1c1d1e1f"
+
+
+def bar2(shell, at):
+    """The file of BAR 2 in the guest's sysfs."""
+    return f"/sys/bus/pci/devices/{shell.run(f'probe -d {at} bdf')}/resource2"
+
+
+def peek(place, *words):  # noqa: F811
+    """The host's side, through the library."""
+    done = place.run(place.build / "test/peek", *words)
+    assert done.returncode == 0, done.stdout
+    return done.stdout.strip()
+
+
+def messages(device, at):
+    """Accesses to memory that did not go through a mapping."""
+    totals = device.status(at)["totals"]
+    return totals["memory_reads"], totals["memory_writes"]
+
+
+def test_plain(place, record_property):  # noqa: F811
+    """Regions of 1 MiB, with a name, and of 1 GiB: what guest and host write the other reads, at both
+    ends; and none of it goes through the program (R-2, R-9)."""
+    small, big = f"{place.shm}-small", f"{place.shm}-big"
+    device = Device(place,
+                    ["--region", f"shm:{small}", "--size", "1M", "--name", "frames.0", "--uuid", UUID],
+                    ["--region", f"shm:{big}", "--size", "1G", "--name", "only-a-name"],
+                    ["--region", f"shm:{small}", "--uuid", UUID],
+                    options=["--control", place.dir / "device.control"])
+    peek(place, f"shm:{small}", "write", 4096, "from-the-host")
+    shell = device_guest.start(place, device.all()).insert()
+
+    assert "peek: id -1 through driver, 1048576 bytes, 0 vectors" in shell.run(
+        "peek /dev/ivshmem0 id")
+    assert shell.run("peek /dev/ivshmem0 read 4096") == "peek: from-the-host"
+    shell.run("peek /dev/ivshmem0 write 8192 from-the-guest")
+    assert peek(place, f"shm:{small}", "read", 8192) == "peek: from-the-guest"
+    record_property("case", "ok 1 MiB: both ways")
+    assert shell.run("peek /dev/ivshmem2 read 8192") == "peek: from-the-guest"
+    record_property("case", "ok two devices with one region")
+
+    assert os.stat(f"/dev/shm/{big}").st_size == GIB
+    last = GIB - 64
+    peek(place, f"shm:{big}", "write", 0, "first-of-the-host")
+    peek(place, f"shm:{big}", "write", last, "last-of-the-host")
+    assert shell.run("peek /dev/ivshmem1 read 0") == "peek: first-of-the-host"
+    assert shell.run(f"peek /dev/ivshmem1 read {last}") == "peek: last-of-the-host"
+    shell.run("peek /dev/ivshmem1 write 0 first-of-the-guest")
+    shell.run(f"peek /dev/ivshmem1 write {last} last-of-the-guest")
+    assert peek(place, f"shm:{big}", "read", 0) == "peek: first-of-the-guest"
+    assert peek(place, f"shm:{big}", "read", last) == "peek: last-of-the-guest"
+    record_property("case", "ok 1 GiB: the first and the last bytes, both ways")
+
+    for at, (name, uuid) in enumerate(
+            [("frames.0", UUID), ("only-a-name", None), (None, UUID)]):
+        for attribute, value in (("name", name), ("uuid", uuid)):
+            path = f"/sys/class/ivshmem/ivshmem{at}/{attribute}"
+            if value:
+                assert shell.run(f"cat {path}") == value
+            else:
+                assert shell.ask(f"test -e {path}")[0] == 1
+            record_property("case", f"ok device {at}: {attribute} {value}")
+
+    shell.run(f"probe fill /dev/ivshmem1 {MIB} {16 * MIB} 7")
+    shell.run(f"probe check /dev/ivshmem1 {MIB} {16 * MIB} 7")
+    with open(f"/dev/shm/{big}", "rb") as region:
+        region.seek(16 * MIB)
+        assert region.read(MIB) == pattern(7, 16 * MIB, MIB)
+    for at in range(3):
+        assert device.status(at)["vmm"]["memory_mapped"]
+        assert messages(device, at) == (0, 0)
+        record_property("case", f"ok device {at}: no message for memory")
+    shell.check_log()
+
+
+def test_who_may_write(place, record_property):  # noqa: F811
+    """Windows, and memory that can only be read: a guest reads all of it. Where nothing is mapped a
+    store has no effect; where it is mapped, to be read, it ends the VM. The region stays as it is."""
+    content = pattern(5, 0, 4 * MIB)
+    place.shm_path.write_bytes(content)
+    region = ["--region", f"shm:{place.shm}"]
+    device = Device(place,
+                    [*region, "--read-only=trap"],
+                    [*region, "--window", "1M,512K"],
+                    [*region, "--window", "3M,1M,ro"],
+                    [*region, "--window", "64K,64K", "--read-only=trap"],
+                    [*region, "--read-only"],
+                    options=["--control", place.dir / "device.control"])
+    shell = device_guest.start(place, device.all(), may_crash=True)
+    parts = [(0, 4 * MIB), (MIB, MIB // 2), (3 * MIB, MIB), (64 << 10, 64 << 10), (0, 4 * MIB)]
+    paths = [bar2(shell, at) for at in range(len(parts))]
+    for at, (path, (offset, length)) in enumerate(zip(paths, parts)):
+        assert shell.number(f"stat -c %s {path}") == length
+        step = 8192 if at in (0, 3) else 0  # each access there is a message
+        for begin in {0, length - (step or length)}:
+            assert shell.run(f"probe check {path} {begin} {step or length} 5 {offset}") \
+                == "probe: as expected"
+        record_property("case", f"ok device {at}: {length} bytes from {offset} are read")
+    assert [device.status(at)["memory"]["offset"] for at in range(len(parts))] == [
+        offset for offset, _ in parts]
+
+    for at in (0, 3):
+        shell.run(f"probe poke {paths[at]} 4096 0xdead")
+        assert shell.run(f"probe check {paths[at]} 4096 8 5 {parts[at][0]}") == "probe: as expected"
+        assert place.shm_path.read_bytes() == content
+        record_property("case", f"ok device {at}: a store has no effect, and the VM lives")
+    assert not device.status(0)["vmm"]["memory_mapped"]
+    assert device.status(1)["vmm"]["memory_mapped"]
+
+    shell.run(f"probe fill {paths[1]} 0 {MIB // 2} 9")
+    changed = content[:MIB] + pattern(9, 0, MIB // 2) + content[MIB + MIB // 2:]
+    assert place.shm_path.read_bytes() == changed
+    record_property("case", "ok a window: the guest writes all of it and nothing else")
+    status, text = shell.ask(f"probe poke {paths[1]} {MIB // 2} 1")
+    assert status == 1 and "Invalid argument" in text, text
+    record_property("case", "ok a window: the guest cannot map what is behind it")
+    assert messages(device, 1) == messages(device, 2) == messages(device, 4) == (0, 0)
+    shell.check_log()
+
+    shell.send(f"probe poke {paths[4]} 0 1")
+    assert shell.guest.wait(20) == -signal.SIGSEGV
+    assert place.shm_path.read_bytes() == changed
+    record_property("case", "ok mapped to be read: a store ends the VM, and the region is as before")
+    device.log.wait("the VMM has left", times=len(parts))
+
+
+def test_a_window_to_be_read(place, record_property):  # noqa: F811
+    """--window ...,ro is as --read-only for this part."""
+    content = pattern(5, 0, MIB)
+    place.shm_path.write_bytes(content)
+    device = Device(place, ["--region", f"shm:{place.shm}", "--window", "256K,256K,ro", "--name", "x"])
+    shell = device_guest.start(place, device.vmm(), may_crash=True).insert()
+    assert shell.run(f"cat {FIRST}/size {FIRST}/name") == "262144\nx"
+    assert shell.run("probe check /dev/ivshmem0 0 262144 5 262144") == "probe: as expected"
+    shell.send("peek /dev/ivshmem0 write 0 x")
+    assert shell.guest.wait(20) == -signal.SIGSEGV
+    assert place.shm_path.read_bytes() == content
+    record_property("case", "ok a window: a store ends the VM, and the region is as before")
