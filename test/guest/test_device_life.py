@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""VMs and devices come and go: plugged in and out, reset, killed, started again."""
+import os
+import signal
+import time
+
+import pytest
+
+from guestkit import vfio_user_qemu
+from guestkit.proc import KitError
+from support import device_guest
+from support.device_guest import PORT, Device, HostRinger, Ringer, all_ring_all, pattern
+from support.programs import place  # noqa: F401 (a fixture)
+from support.wire import RawClient, ring
+
+try:
+    vfio_user_qemu.find()
+except vfio_user_qemu.Unavailable as why:  # one skip, not one for each test
+    pytest.skip(str(why), allow_module_level=True)
+
+MIB = 1 << 20
+VECTORS = 2
+NODE = "/dev/ivshmem0"
+#: A guest that is reset or reboots goes on.
+REBOOTS = ["-action", "reboot=reset"]
+
+
+class Setting:
+    """A server, a host process at it, and a doorbell device."""
+
+    def __init__(self, place):  # noqa: F811
+        self._place = place
+        self.server = place.server("-n", VECTORS, "-l", "1M")
+        self.device = self.start_device("device")
+        self.host = place.add(RawClient(self.server.socket, VECTORS).greeting())
+
+    def start_device(self, name):
+        """The program; with the same name again it is at the same socket."""
+        return Device(self._place, ["--server", self.server.socket, "--vectors", VECTORS],
+                      options=["--control", self._place.dir / f"{name}.control"], name=name)
+
+    def check(self, shell, what, record_property):
+        """Both ways, with the driver. Return: the guest's id."""
+        peers = [Ringer(shell), HostRinger(self.host)]
+        all_ring_all(peers, VECTORS)
+        record_property("case", f"ok {what}: doorbells, both ways")
+        return peers[0].ident
+
+
+def plug(shell, socket, ident, bus):
+    """Have a device plugged in, and wait until the driver has it."""
+    shell.guest.qmp().command("device_add", driver="vfio-user-pci", id=ident, bus=bus,
+                              socket={"type": "unix", "path": str(socket)})
+    shell.run(f"until [ -e {NODE} ]; do sleep 0.05; done")
+
+
+def test_hot_plug(place, record_property):  # noqa: F811
+    """A plain device is plugged in and out and in again. A doorbell is plugged in; what becomes of QEMU
+    when it is unplugged is QEMU's: 11.1 aborts. The program goes on, and waits for the next VM."""
+    setting = Setting(place)
+    plain = Device(place, ["--region", f"shm:{place.shm}-plain", "--size", "1M"], name="plain")
+    shell = device_guest.start(place, PORT, qmp=str(place.dir / "qmp"), may_crash=True).insert()
+    for time_n in range(2):
+        plug(shell, plain.sockets[0], f"plain{time_n}", "rp0")
+        shell.run(f"probe fill {NODE} 0 {MIB} {time_n}")
+        with open(f"{place.shm_path}-plain", "rb") as region:
+            assert region.read() == pattern(time_n, 0, MIB)
+        record_property("case", f"ok plain: plugged in, time {time_n}")
+        shell.guest.qmp().command("device_del", id=f"plain{time_n}")
+        shell.guest.qmp().wait_event("DEVICE_DELETED", 30)
+        plain.log.wait("the VMM has left", times=time_n + 1)
+        assert shell.ask(f"ls {NODE}")[0] == 1
+        record_property("case", f"ok plain: unplugged, time {time_n}")
+    plug(shell, setting.device.sockets[0], "doorbell", "rp0")
+    setting.check(shell, "a doorbell, plugged in", record_property)
+    shell.check_log()
+    record_property("unplugging a device with MSI-X", unplug_doorbell(shell))
+    setting.device.log.wait("the VMM has left")
+    status = setting.device.status()
+    assert status["vmm"] is None and status["server"]["state"] == "joined"
+    record_property("case", "ok a doorbell, unplugged: the program waits for the next VM")
+
+
+def unplug_doorbell(shell):
+    """Return: what QEMU did."""
+    try:
+        shell.guest.qmp().command("device_del", id="doorbell")
+        shell.guest.qmp().wait_event("DEVICE_DELETED", 30)
+    except (KitError, OSError):
+        assert shell.guest.wait(20) == -signal.SIGABRT, shell.guest.tail()
+        return "QEMU aborts"
+    assert shell.guest.status() is None
+    return "QEMU survives"
+
+
+def test_reset(place, record_property):  # noqa: F811
+    """Reset from outside and by the guest, QEMU killed and started anew: the same device with the same
+    id, and the driver works. What is rung meanwhile is not told later."""
+    setting = Setting(place)
+    shell = device_guest.start(place, REBOOTS + setting.device.vmm(),
+                               qmp=str(place.dir / "qmp")).insert()
+    ident = setting.check(shell, "a VM", record_property)
+    shell.guest.qmp().command("system_reset")
+    shell.await_ready().insert()
+    assert setting.check(shell, "after a reset of the machine", record_property) == ident
+    shell.send("reboot -f")
+    shell.await_ready().insert()
+    assert setting.check(shell, "after a reboot of the guest", record_property) == ident
+    assert setting.device.status()["totals"]["vmms"] == 1
+    shell.check_log()
+
+    os.kill(shell.guest.pid, signal.SIGKILL)
+    setting.device.log.wait("the VMM has left")
+    for fd in setting.host.peers[ident]:
+        ring(fd)
+    shell.close()
+    shell = device_guest.start(place, setting.device.vmm()).insert()
+    assert shell.counts() == [0] * VECTORS
+    assert setting.check(shell, "another QEMU", record_property) == ident
+    assert setting.device.status()["server"]["joins"] == 1
+    shell.run(f"probe fill {NODE} 0 {MIB} 1")
+    totals = setting.device.status()["totals"]
+    assert (totals["vmms"], totals["memory_reads"], totals["memory_writes"]) == (2, 0, 0)
+    record_property("case", "ok the device was one and the same peer; no message for memory")
+    setting.check(shell, "afterwards", record_property)
+    killed(place, setting, shell, ident, record_property)
+
+
+def killed(place, setting, shell, ident, record_property):  # noqa: F811
+    """The program is killed: the VM lives, with memory and without registers. Another program at the
+    same socket, and a new VM."""
+    setting.device.process.signal(signal.SIGKILL)
+    setting.server.err.wait(f"client {ident} left")
+    assert shell.position() == -1
+    assert shell.number("probe read 0 8 4") == shell.number("probe read 0 0 4") == 0xffffffff
+    record_property("case", "ok the program is killed: registers are all ones")
+    shell.run(f"probe check {NODE} 0 {MIB} 1")
+    shell.run(f"probe fill {NODE} 0 {MIB} 2")
+    assert place.shm_path.read_bytes() == pattern(2, 0, MIB)
+    record_property("case", "ok the program is killed: memory works")
+    shell.run(f"probe write 0 12 4 {setting.host.id << 16}")
+    assert HostRinger(setting.host).is_quiet()
+    record_property("case", "ok the program is killed: a doorbell is lost")
+    shell.check_log()
+    assert shell.guest.status() is None
+
+    setting.host.read_until_knows([])
+    setting.device = setting.start_device("device")
+    fresh = device_guest.start(place, setting.device.vmm()).insert()
+    setting.check(fresh, "another program, another VM", record_property)
+    fresh.run(f"probe check {NODE} 0 {MIB} 2")
+    shell.run(f"probe fill {NODE} 0 4096 3")
+    fresh.run(f"probe check {NODE} 0 4096 3")
+    record_property("case", "ok the VM that lost the device has the memory still")
+
+
+def migrate(source, socket):
+    """Have a VM go on behind a socket, where another QEMU waits for it."""
+    source.guest.qmp().command("migrate", uri=f"unix:{socket}")
+    deadline = time.monotonic() + 60
+    while (status := source.guest.qmp().command("query-migrate").get("status")) != "completed":
+        assert status != "failed" and time.monotonic() < deadline, status
+        time.sleep(0.05)
+
+
+def test_migration(place, record_property):  # noqa: F811
+    """QEMU 11.1 does not ask whether it may, and loses the device's state: nothing of it can be seen in
+    the program, but that nobody asked, which it says when the VM begins."""
+    region = ["--region", f"shm:{place.shm}", "--size", "1M", "--role", "master"]
+    devices = [Device(place, region, name=name,
+                      options=["--control", place.dir / f"{name}.control"]) for name in ("from", "to")]
+    source = device_guest.start(place, devices[0].vmm(), qmp=str(place.dir / "qmp0"))
+    devices[0].log.wait("the VMM has not asked whether the device can be migrated")
+    destination = device_guest.launch(
+        place, devices[1].vmm() + ["-incoming", f"unix:{place.dir / 'incoming'}"],
+        qmp=str(place.dir / "qmp1"))
+    devices[1].log.wait("a VMM has connected")
+    assert source.number("probe config 4 2") & 2
+    before = devices[0].status()
+    assert before["vmm"] == {"memory_mapped": True, "asked_migration": False}
+    migrate(source, place.dir / "incoming")
+    after = devices[0].status()
+    assert after["totals"]["messages"] == before["totals"]["messages"]
+    assert not devices[1].status()["vmm"]["asked_migration"]
+    record_property("case", "ok QEMU says nothing of a migration")
+    source.close()
+    record_property("the device after a migration",
+                    "works" if destination.number("probe config 4 2") & 2 else "does not answer")
+    assert destination.run("echo alive") == "alive"
+    record_property("case", "ok the VM goes on")
