@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A guest with our device while its server is killed, comes back, and comes back with another region."""
+import signal
+
+import pytest
+
+from guestkit import vfio_user_qemu
+from support import device_guest
+from support.device_guest import Device, HostRinger, Ringer, all_ring_all, pattern
+from support.programs import place  # noqa: F401 (a fixture)
+from support.wire import RawClient
+
+try:
+    vfio_user_qemu.find()
+except vfio_user_qemu.Unavailable as why:  # one skip, not one for each test
+    pytest.skip(str(why), allow_module_level=True)
+
+MIB = 1 << 20
+VECTORS = 2
+NODE = "/dev/ivshmem0"
+
+
+def host_peer(place, server):  # noqa: F811
+    """A host process that has joined."""
+    return HostRinger(place.add(RawClient(server.socket, VECTORS).greeting()))
+
+
+def die(server):
+    """It does not even say goodbye."""
+    server.signal(signal.SIGKILL)
+    server.wait()
+
+
+def state(device):
+    """Of the device at its server."""
+    return device.status()["server"]["state"]
+
+
+def test_the_server_goes_and_comes_back(place, record_property):  # noqa: F811
+    """Killed: memory and known doorbells stay. Back with the same region: a peer again, with the guest
+    knowing its new id. Back with another: the guest keeps its memory, until its VM is started anew."""
+    server = place.server("-n", VECTORS, "-l", "1M")
+    device = Device(place, ["--server", server.socket, "--vectors", VECTORS],
+                    options=["--control", place.dir / "device.control"])
+    shell = device_guest.start(place, device.vmm()).insert()
+    first = host_peer(place, server)
+    all_ring_all([Ringer(shell), first], VECTORS)
+    shell.run(f"probe fill {NODE} 0 {MIB} 1")
+
+    die(server)
+    device.log.wait("trying again each second")
+    assert state(device) == "lost"
+    shell.run(f"probe check {NODE} 0 {MIB} 1")
+    all_ring_all([Ringer(shell), first], VECTORS)
+    record_property("case", "ok without a server: memory, and doorbells both ways")
+    shell = without_a_server(place, shell, device, record_property)
+    all_ring_all([Ringer(shell), first], VECTORS)
+
+    server = place.server("-n", VECTORS, "-l", "1M")
+    early = host_peer(place, server)  # so that the ids are other than before, as a rule
+    device.log.wait("is peer")
+    assert state(device) == "joined" and device.status()["server"]["joins"] == 2
+    late = host_peer(place, server)
+    guest = Ringer(shell)
+    assert len({guest.ident, early.ident, late.ident}) == 3
+    early.client.read_until_knows({guest.ident, late.ident})
+    all_ring_all([guest, early, late], VECTORS, record_property)
+    shell.run(f"probe check {NODE} 0 {MIB} 1")
+    shell.run(f"probe fill {NODE} 0 {MIB} 2")
+    assert place.shm_path.read_bytes() == pattern(2, 0, MIB)
+    totals = device.status()["totals"]
+    assert (totals["memory_reads"], totals["memory_writes"]) == (0, 0)
+    record_property("case", "ok the server is back: a peer again, with the same memory, mapped")
+
+    die(server)
+    server = place.server("-n", VECTORS, "-l", "1M", region=["-r", "memfd:"])
+    device.log.wait("has another region than the VM")
+    assert state(device) == "foreign"
+    shell.run(f"probe check {NODE} 0 {MIB} 2")
+    shell.run(f"probe fill {NODE} 0 {MIB} 3")
+    assert place.shm_path.read_bytes() == pattern(3, 0, MIB)
+    record_property("case", "ok a server with another region: the guest keeps its memory")
+    lost = device.status()["totals"]["doorbells_to_nobody"]
+    shell.ring(early.ident, 0)
+    early.ring(guest.ident, 0)
+    assert device.status()["totals"]["doorbells_to_nobody"] == lost + 1
+    assert early.is_quiet() and guest.is_quiet()
+    assert shell.position() == guest.ident
+    record_property("case", "ok a server with another region: there are no doorbells")
+    shell.check_log()
+    another_vm(place, shell, device, server, record_property)
+
+
+def without_a_server(place, shell, device, record_property):  # noqa: F811
+    """A VM that begins then has all that the one before had."""
+    ident = shell.position()
+    shell.close()
+    device.log.wait("the VMM has left")
+    shell = device_guest.start(place, device.vmm()).insert()
+    assert shell.position() == ident
+    shell.run(f"probe check {NODE} 0 {MIB} 1")
+    assert device.status()["vmm"]["memory_mapped"]
+    record_property("case", "ok without a server: another VM has the same memory and id")
+    return shell
+
+
+def another_vm(place, shell, device, server, record_property):  # noqa: F811
+    """Which has the new server's region."""
+    peers = device.log.count("is peer")
+    shell.close()
+    device.log.wait("is peer", times=peers + 1)
+    assert state(device) == "joined"
+    shell = device_guest.start(place, device.vmm()).insert()
+    host = host_peer(place, server)
+    all_ring_all([Ringer(shell), host], VECTORS, record_property)
+    shell.run(f"probe fill {NODE} 0 {MIB} 4")
+    with open(f"/proc/self/fd/{host.client.memory}", "rb") as region:
+        assert region.read() == pattern(4, 0, MIB)
+    assert place.shm_path.read_bytes() == pattern(3, 0, MIB)
+    record_property("case", "ok another VM: the new server's memory")
+    assert device.status()["totals"]["memory_writes"] == 0
+    shell.check_log()
