@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Our device's interrupts: what is masked stays pending wherever it is masked, and as many vectors as
+MSI-X has."""
+import pytest
+
+from guestkit import vfio_user_qemu
+from support import device_guest
+from support.device_guest import FIRST, Device, HostRinger, Ringer, all_ring_all
+from support.programs import place  # noqa: F401 (a fixture)
+from support.wire import RawClient, ring
+
+try:
+    vfio_user_qemu.find()
+except vfio_user_qemu.Unavailable as why:  # one skip, not one for each test
+    pytest.skip(str(why), allow_module_level=True)
+
+VECTORS = 2
+COMMAND, MASTER = 4, 4
+CONTROL, ENABLE, MASKED = 0x42, 0x8000, 0x4000
+ENTRY, VECTOR_CONTROL = 16, 12
+
+
+class Masks:
+    """What can keep an interrupt back, changed behind the driver's back."""
+
+    def __init__(self, shell):
+        self._shell = shell
+
+    def _config(self, offset, bits, to):
+        value = self._shell.number(f"probe config {offset} 2")
+        self._shell.run(f"probe config {offset} 2 {value | bits if to else value & ~bits}")
+
+    def vector(self, vector, to):
+        """In the table."""
+        self._shell.run(f"probe write 1 {vector * ENTRY + VECTOR_CONTROL} 4 {int(to)}")
+
+    def function(self, to):
+        """All vectors, in message control."""
+        self._config(CONTROL, MASKED, to)
+
+    def master(self, to):
+        """No bus master: it cannot write to memory, which an interrupt is (R-7)."""
+        self._config(COMMAND, MASTER, not to)
+
+    def msix(self, to):
+        """No MSI-X at all."""
+        self._config(CONTROL, ENABLE, not to)
+
+
+def test_what_is_masked_is_pending(place, record_property):  # noqa: F811
+    """Doorbells that come while interrupts are masked are one interrupt afterwards; while MSI-X is
+    disabled they are none. Each vector for itself, and again."""
+    server = place.server("-n", VECTORS, "-l", "1M")
+    device = Device(place, ["--server", server.socket, "--vectors", VECTORS])
+    shell = device_guest.start(place, device.vmm()).insert()
+    masks = Masks(shell)
+    guest = Ringer(shell)
+    host = HostRinger(place.add(RawClient(server.socket, VECTORS).greeting()))
+    all_ring_all([guest, host], VECTORS)
+    doorbells = host.client.peers[guest.ident]
+
+    def rung(times=1, vectors=range(VECTORS)):
+        """All, and it has been seen by the program: what the guest rings comes back behind it."""
+        for _ in range(times):
+            for vector in vectors:
+                ring(doorbells[vector])
+        shell.ring(host.ident, 0)
+        host.expect(0)
+
+    for times in (1, 3):
+        for what, mask in (("message control", masks.function), ("bus master", masks.master)):
+            mask(True)
+            rung(times)
+            assert guest.is_quiet()
+            mask(False)
+            guest.expect_all()
+            record_property("case", f"ok {what}: {times} doorbells are one interrupt later")
+        for vector in range(VECTORS):
+            masks.vector(vector, True)
+            rung(times, [vector])
+            assert guest.is_quiet()
+            guest_other = 1 - vector
+            ring(doorbells[guest_other])
+            guest.expect(guest_other)
+            masks.vector(vector, False)
+            guest.expect(vector)
+            record_property("case", f"ok vector {vector} masked: {times} doorbells are one "
+                                    "interrupt later, the other comes at once")
+    masks.function(True)
+    masks.master(True)
+    rung()
+    masks.function(False)
+    assert guest.is_quiet()
+    masks.master(False)
+    guest.expect_all()
+    record_property("case", "ok both: when neither is")
+    masks.msix(True)
+    rung()
+    masks.msix(False)
+    assert guest.is_quiet()
+    all_ring_all([guest, host], VECTORS)
+    record_property("case", "ok MSI-X disabled: none, and the next ones come")
+    shell.check_log()
+
+
+def test_as_many_vectors_as_there_can_be(place, record_property):  # noqa: F811
+    """The guest uses as many as it has interrupts, each for itself; those beyond go nowhere (R-6)."""
+    vectors = 2048
+    server = place.server("-n", vectors, "-l", "1M")
+    device = Device(place, ["--server", server.socket, "--vectors", vectors])
+    shell = device_guest.start(place, device.vmm(), cpus=2).insert()
+    assert shell.number(f"stat -c %s {FIRST}/device/resource1") >= ENTRY * vectors + vectors // 8
+    used = int(shell.run(f"cat {FIRST}/vectors"))
+    assert 190 < used <= min(vectors, 256)
+    client = place.add(RawClient(server.socket, vectors).greeting())
+    doorbells = client.peers[shell.position()]
+    assert len(doorbells) == vectors
+    for vector in range(vectors):
+        for _ in range(vector % 3):
+            ring(doorbells[vector])
+    ring(doorbells[0])
+    for vector in (used - 1, 0, used // 2):
+        before = shell.counts()
+        ring(doorbells[vector])
+        before[vector] += 1
+        shell.wait_counts(before)
+        record_property("case", f"ok vector {vector} alone")
+    counts = shell.counts()
+    assert all(counts[vector] >= (vector % 3 > 0) for vector in range(used)), counts
+    record_property("case", f"ok {vectors} vectors, of which {used} are used: all have come")
+    for vector in (0, vectors - 1):
+        shell.ring(client.id, vector)
+        HostRinger(client).expect(vector)
+        record_property("case", f"ok vector {vector} of the host")
+    shell.check_log()
