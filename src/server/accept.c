@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 
+#include "util/discard.h"
 #include "util/fd.h"
 
 IVS_SYSCALLS(ivs_accept_syscalls, {"accept4"}, {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET)}},
@@ -214,7 +215,7 @@ static bool refuse_with_spare(struct ivs_server *server, int number)
 	refused = sock >= 0; /* the kernel looks for an fd before it looks for a connection */
 	if (refused)
 		refuse(server, REFUSED_NO_FD, -number, get_cred(sock, &cred) ? NULL : &cred);
-	ivs_fd_close(&sock);
+	ivs_socket_discard(&sock);
 	if (!ivs_server_open_spare(server))
 		return refused;
 	pause_accepting(server);
@@ -237,6 +238,7 @@ static bool accept_one(struct ivs_server *server)
 
 	if (sock >= 0) {
 		admit(server, &sock);
+		ivs_socket_discard(&sock);
 		return true;
 	}
 	switch (errno) {

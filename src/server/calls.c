@@ -10,6 +10,7 @@
 #include "server/keep.h"
 #include "server/server.h"
 #include "util/daemon.h"
+#include "util/discard.h"
 #include "util/fd.h"
 #include "util/listener.h"
 #include "util/log.h"
@@ -18,11 +19,9 @@
 
 /* Of the files whose code runs in every server. */
 const struct ivs_syscall *const ivs_server_calls[] = {
-	ivs_libc_syscalls,	ivs_fd_syscalls,
-	ivs_log_syscalls,	ivs_daemon_syscalls,
-	ivs_send_syscalls,	ivs_region_syscalls,
-	ivs_server_syscalls,	ivs_accept_syscalls,
-	ivs_admission_syscalls, ivs_listener_syscalls,
-	ivs_client_syscalls,	ivs_keep_syscalls,
-	ivs_service_syscalls,	NULL,
+	ivs_libc_syscalls,     ivs_fd_syscalls,	     ivs_log_syscalls,
+	ivs_daemon_syscalls,   ivs_send_syscalls,    ivs_region_syscalls,
+	ivs_server_syscalls,   ivs_accept_syscalls,  ivs_admission_syscalls,
+	ivs_listener_syscalls, ivs_client_syscalls,  ivs_keep_syscalls,
+	ivs_service_syscalls,  ivs_discard_syscalls, NULL,
 };

@@ -6,11 +6,12 @@
 #include <sys/eventfd.h>
 
 #include "util/clock.h"
+#include "util/discard.h"
 #include "util/fd.h"
 
-IVS_SYSCALLS(ivs_client_syscalls, {"shutdown"},
+IVS_SYSCALLS(ivs_client_syscalls,
 	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_SNDBUF)}}, {"eventfd2"},
-	     {"read"}, {"close"});
+	     {"recvfrom"}, {"recv"}, {"close"});
 
 /*
  * A full socket holds about 22 messages of 768 bytes (the kernel's count for 8 bytes and an fd).
@@ -78,8 +79,7 @@ int ivs_client_adopt(int *sock, int *eventfds, unsigned int vectors_n, struct iv
 
 void ivs_client_close(struct ivs_client *client)
 {
-	shutdown(client->sock, SHUT_RDWR);
-	ivs_fd_close(&client->sock);
+	ivs_socket_discard(&client->sock);
 	for (unsigned int i = 0; i < client->vectors_n; i++)
 		ivs_fd_close(&client->eventfds[i]);
 }
@@ -88,7 +88,7 @@ void ivs_client_free(struct ivs_client *client)
 {
 	if (!client)
 		return;
-	ivs_fd_close(&client->sock);
+	ivs_fd_close(&client->sock); /* the next server may go on with it */
 	for (unsigned int i = 0; i < client->vectors_n; i++)
 		ivs_fd_close(&client->eventfds[i]);
 	free(client);
@@ -99,9 +99,9 @@ int ivs_client_hear(const struct ivs_client *client)
 	char byte;
 	ssize_t n;
 
-	/* read() and not recvmsg(): fds thrown at us are discarded by the kernel. */
+	/* Only looked at: reading it would close the fds that come with it, see ivs_socket_discard(). */
 	do {
-		n = read(client->sock, &byte, 1);
+		n = recv(client->sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
 	if (n > 0)
 		return IVS_CLIENT_E_SPOKE;

@@ -112,12 +112,14 @@ static int open_listener(struct ivs_server *server, const struct ivs_listener_op
 		result = ivs_listener_adopt(&server->listener, &fd, name.st_ino ? &name : NULL);
 	if (result < 0)
 		return ivs_error_errno(err, -result, "cannot listen at the socket that was left");
-	if (!result)
-		return 0;
-	result = ivs_listener_open(&server->listener, opts, err);
-	if (!result)
+	if (result) {
+		result = ivs_listener_open(&server->listener, opts, err);
+		if (result)
+			return result;
 		ivs_keep_new_listener(server->keep, server->listener.fd, &server->listener.ours);
-	return result;
+	}
+	ivs_listener_take_no_fds(&server->listener);
+	return 0;
 }
 
 /* Once there are clients, in the middle of an upgrade, nothing but they counts. Return: @result or 0. */

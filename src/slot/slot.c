@@ -20,9 +20,10 @@ static void ring(void *context, unsigned int peer, unsigned int vector)
 /* A guest that goes on elsewhere finds id 0 there. */
 bool ivs_slot_is_master(const struct ivs_slot *slot)
 {
-	const bool first = !slot->opts.server || slot->upstream.last_id == 0;
-
-	return slot->opts.role != IVS_SLOT_PEER && first;
+	if (slot->opts.role == IVS_SLOT_PEER || slot->upstream.last_id > 0)
+		return false;
+	return slot->opts.role == IVS_SLOT_MASTER || !slot->opts.server ||
+	       slot->upstream.last_id == 0;
 }
 
 /* Everything behind the device is known by now. */

@@ -22,6 +22,7 @@
 
 #include "util/clock.h"
 #include "util/error.h"
+#include "util/discard.h"
 #include "util/fd.h"
 
 IVS_SYSCALLS(ivs_control_syscalls, {"accept4"}, {"recvfrom"}, {"recv"}, {"sendto"}, {"send"},
@@ -87,6 +88,8 @@ static void keep_fd(struct ivs_control *control, struct control_peer *peer)
 static void clear(struct control_peer *peer)
 {
 	free(peer->reply);
+	if (peer->connected)
+		ivs_socket_discard(&peer->fd);
 	ivs_fd_close(&peer->fd); /* nobody else has it, so that its events end */
 	*peer = (struct control_peer){.fd = -1};
 }
@@ -299,6 +302,7 @@ static int open_control(struct ivs_control *control, const struct ivs_control_op
 	result = open_listener(&control->listener, opts, err);
 	if (result)
 		return result;
+	ivs_listener_take_no_fds(&control->listener);
 	result = watch_listener(control);
 	return result ? ivs_error_errno(err, -result, "cannot watch the control socket") : 0;
 }

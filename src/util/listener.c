@@ -15,8 +15,13 @@
 #include "util/fd.h"
 #include "util/log.h"
 
-/* To remove the socket at the end. */
-IVS_SYSCALLS(ivs_listener_syscalls, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"});
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* Linux 6.16 */
+#endif
+
+/* To remove the socket at the end; and what one that takes the place of another does at its start. */
+IVS_SYSCALLS(ivs_listener_syscalls, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"},
+	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_PASSRIGHTS)}});
 
 #define LOCK_TRIES 50
 #define LOCK_PAUSE_NS 100000000 /* so 5 s in all */
@@ -180,6 +185,13 @@ int ivs_listener_adopt(struct ivs_listener *listener, int *fd, const struct stat
 	}
 	listener->fd = ivs_fd_take(fd);
 	return 0;
+}
+
+void ivs_listener_take_no_fds(const struct ivs_listener *listener)
+{
+	const int none = 0;
+
+	(void)setsockopt(listener->fd, SOL_SOCKET, SO_PASSRIGHTS, &none, sizeof(none));
 }
 
 void ivs_listener_close(struct ivs_listener *listener)

@@ -146,7 +146,10 @@ def test_fds_sent_to_the_control_socket(place):
     control.ask(VERSION)
     before = server.fds()
     for _ in range(10):
-        socket.send_fds(control.sock, [VERSION], [0, 1, 2])
+        try:
+            socket.send_fds(control.sock, [VERSION], [0, 1, 2])
+        except PermissionError:  # Linux 6.16: it does not let them come
+            control.send(VERSION)
         assert control.reply()["pid"] == server.pid
     assert server.fds() == before
 

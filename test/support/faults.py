@@ -91,6 +91,7 @@ ERRORS = {
     "pwrite64": {CONCERNED: "EIO EINTR ENOSPC"},
     "readlink": {HARMLESS: "EACCES ENOENT EIO"},
     "recvmsg": {HARMLESS: "EINTR EAGAIN", CONCERNED: "ECONNRESET ENOMEM EACCES"},
+    "recvfrom": {HARMLESS: "EINTR", CONCERNED: "ECONNRESET ENOMEM EACCES"},
     "read": {HARMLESS: "EINTR", CONCERNED: "ECONNRESET ENOMEM EACCES"},
     "rt_sigaction": {},
     "rt_sigprocmask": {},
