@@ -41,9 +41,10 @@ enum ivs_upstream_state {
  * struct ivs_upstream - the server of which the device is a client
  * @link:        the present connection, or the last one
  * @fresh:       GREETED: the one that may follow it
- * @vectors:     one's own, in order; -1: not to be rung
+ * @vectors:     one's own, in order
  * @retry_ns:    when to try again, or to give up waiting; ivs_clock_ns() time
  * @pause_ms:    before the next try
+ * @useful_ns:   JOINED: a server that is there for so long is of use
  * @since_ms:    when the state was entered, ms since 1970
  * @joins:       how often it became a peer
  * @last_id:     the id that it had last; -1: none yet
@@ -58,6 +59,7 @@ struct ivs_upstream {
 	unsigned int vectors_n;
 	int64_t retry_ns;
 	unsigned int pause_ms;
+	int64_t useful_ns;
 	int64_t since_ms;
 	uint64_t joins;
 	int last_id;

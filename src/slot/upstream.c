@@ -4,8 +4,8 @@
  *
  *   LOST     -> a try now and then, until the server accepts: GREETED
  *   GREETED  -> its region comes, and is the one that the VM has, or the VM has none: JOINED
- *            -> it is another one: FOREIGN, until the VM is gone; then at once as LOST. Trying
- *               meanwhile would use up an id each time (W-10)
+ *            -> it is another one: FOREIGN, until the VM is gone; then at once as LOST. Meanwhile
+ *               it is hardly ever tried, because that uses up an id each time (W-10)
  *            -> anything else, or nothing for 5 s: LOST
  *   JOINED   -> the connection ends: LOST. The doorbells that are known go on working both ways
  *
@@ -37,11 +37,14 @@ static void enter(struct ivs_upstream *up, enum ivs_upstream_state state)
 {
 	up->state = state;
 	up->since_ms = ivs_clock_wall_ms();
+	up->useful_ns = ivs_clock_deadline(USEFUL_MS);
 	up->retry_ns = IVS_CLOCK_NEVER;
 	if (state == UPSTREAM_LOST)
 		up->retry_ns = ivs_clock_deadline((int)up->pause_ms);
 	else if (state == UPSTREAM_GREETED)
 		up->retry_ns = ivs_clock_deadline(OPEN_MS);
+	else if (state == UPSTREAM_FOREIGN)
+		up->retry_ns = ivs_clock_deadline(RETRY_MAX_MS);
 }
 
 /* Others have the same eventfds, so that closing does not take them out of the epoll. */
@@ -162,7 +165,7 @@ static int hear_one(struct ivs_slot *slot, struct ivs_error *err)
 static bool is_of_no_use(const struct ivs_upstream *up)
 {
 	return up->state == UPSTREAM_GREETED ||
-	       (up->state == UPSTREAM_JOINED && ivs_clock_wall_ms() - up->since_ms < USEFUL_MS);
+	       (up->state == UPSTREAM_JOINED && ivs_clock_left_ms(up->useful_ns));
 }
 
 /*
@@ -257,6 +260,12 @@ bool ivs_upstream_is_greeted(const struct ivs_slot *slot)
 	return slot->upstream.state == UPSTREAM_GREETED;
 }
 
+static void take_doorbell(struct ivs_slot *slot, unsigned int vector)
+{
+	slot->totals.rung++;
+	ivs_device_doorbell(&slot->device, vector);
+}
+
 void ivs_upstream_rung(struct ivs_slot *slot, unsigned int vector)
 {
 	struct ivs_upstream *up = &slot->upstream;
@@ -265,8 +274,7 @@ void ivs_upstream_rung(struct ivs_slot *slot, unsigned int vector)
 		return;
 	if (ivs_eventfd_take(up->vectors[vector]) <= 0)
 		return;
-	slot->totals.rung++;
-	ivs_device_doorbell(&slot->device, vector);
+	take_doorbell(slot, vector);
 	ivs_vfio_user_deliver(slot->session);
 }
 
@@ -294,7 +302,8 @@ void ivs_upstream_ring(struct ivs_slot *slot, unsigned int peer, unsigned int ve
 	struct ivs_doorbells *doorbells = own ? NULL : ivs_remotes_get(&up->link.remotes, peer);
 
 	if (own && vector < up->vectors_n)
-		ring_fd(slot, &up->vectors[vector]);
+		take_doorbell(slot,
+			      vector); /* sent with what else is due after the guest's write */
 	else if (doorbells && vector < doorbells->fds_n)
 		ring_fd(slot, &doorbells->fds[vector]);
 	else
