@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. Three kinds of files, told apart when one is given:
+ * Theory of operation. Two kinds of files, told apart when one is given:
  *
  *   sealed against shrinking   small aligned accesses are loads and stores in a mapping; no page of it
  *   (memfd)                    can be lost, so that there is no SIGBUS
- *   hugetlbfs                  has no write(2): the kernel copies into a mapping for us, and says
- *                              EFAULT where a page is lost. The mapping is never touched.
- *   others                     pread(2), pwrite(2)
+ *   others                     the mapping is never touched: pread(2) reads, and the kernel writes into
+ *                              the mapping for us and says EFAULT where a page is lost
  *
- * Large accesses of the first kind are as those of the last: reading a hole through a mapping would
- * fill it.
+ * Not pwrite(2): strangers share the open file, and with O_APPEND on it would make it grow; and hugetlbfs
+ * has none. Large accesses of the first kind are as those of the second: reading a hole through a
+ * mapping would fill it.
  */
 #include "vfio_user/memory.h"
 
@@ -25,7 +25,7 @@
 
 #define WORD 8
 
-/* Without the mapping the other ways remain. */
+/* Without it nothing can be written. */
 static uint8_t *map_window(const struct ivs_vfu_memory *memory)
 {
 	int prot = PROT_READ | (memory->file.writable ? PROT_WRITE : 0);
@@ -64,7 +64,7 @@ void ivs_vfu_memory_open(struct ivs_vfu_memory *memory, const struct ivs_vfio_us
 	is_huge = !fstatfs(file->fd, &fs) && fs.f_type == HUGETLBFS_MAGIC;
 	/* A hole in huge pages may find no other page. */
 	memory->is_safe = !is_huge && cannot_shrink(memory);
-	if (memory->is_safe || (is_huge && file->writable))
+	if (memory->is_safe || file->writable)
 		memory->map = map_window(memory);
 	memory->is_safe = memory->is_safe && memory->map;
 }
@@ -138,25 +138,6 @@ static size_t read_file(const struct ivs_vfu_memory *memory, uint64_t offset, ui
 	return done;
 }
 
-static bool write_file(const struct ivs_vfu_memory *memory, uint64_t offset, const uint8_t *in,
-		       size_t len)
-{
-	/* One that was truncated is not for a guest to make grow again. */
-	if (!reaches(memory, offset + len))
-		return false;
-	for (size_t done = 0; done < len;) {
-		ssize_t n = pwrite(memory->file.fd, in + done, len - done,
-				   (off_t)(memory->file.offset + offset + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		done += (size_t)n;
-	}
-	return true;
-}
-
 /* The kernel writes to our own memory as if it were another's: EFAULT, not SIGBUS. */
 static bool write_map(const struct ivs_vfu_memory *memory, uint64_t offset, const uint8_t *in,
 		      size_t len)
@@ -201,13 +182,11 @@ size_t ivs_vfu_memory_read(struct ivs_vfu_memory *memory, uint64_t offset, uint8
 bool ivs_vfu_memory_write(struct ivs_vfu_memory *memory, uint64_t offset, const uint8_t *in,
 			  size_t len)
 {
-	if (memory->file.fd < 0 || !memory->file.writable)
+	if (!memory->map || !memory->file.writable)
 		return false;
 	if (memory->is_safe && is_small(offset, len)) {
 		store(memory->map + offset, in, len);
 		return true;
 	}
-	if (memory->map && !memory->is_safe)
-		return write_map(memory, offset, in, len);
-	return write_file(memory, offset, in, len);
+	return write_map(memory, offset, in, len);
 }

@@ -31,7 +31,7 @@ void ivs_vfu_memory_close(struct ivs_vfu_memory *memory);
  * ivs_vfu_memory_read() - @len bytes at @offset, which are within the window
  *
  * An aligned access of 1, 2, 4 or 8 bytes does not tear, nor does such a write where the file cannot
- * be truncated (F_SEAL_SHRINK); else a write is as whole as the kernel's pwrite(2) makes it.
+ * be truncated (F_SEAL_SHRINK); else a write is as whole as the kernel makes it.
  *
  * Return: how many of them there are: less than @len beyond the end of a file that was truncated, or
  * without one. The rest is all ones, as what answers where nothing is.

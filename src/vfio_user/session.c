@@ -42,7 +42,7 @@ IVS_SYSCALLS(ivs_vfio_user_syscalls,
 	{"poll"}, {"ppoll"}, {"ppoll_time64"}, {"write"}, {"read"}, {"preadv2"},
 	{"readlink"}, {"readlinkat"},
 	/* memory.c */
-	{"pread64"}, {"pwrite64"}, {"process_vm_writev"}, {"getpid"}, IVS_CALL_FSTAT,
+	{"pread64"}, {"process_vm_writev"}, {"getpid"}, IVS_CALL_FSTAT,
 	/* the same, when it is given another memory */
 	{"mmap", MAPS_MEMORY}, {"mmap2", MAPS_MEMORY}, {"munmap"}, {"fstatfs"}, {"fstatfs64"},
 	{"fcntl", GETS_SEALS}, {"fcntl64", GETS_SEALS});
