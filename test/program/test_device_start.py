@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from support.device import Devices, kernel_says
+from support.device import Devices, connect_when_free, kernel_says
 from support.programs import TIMEOUT, place, wait_until
 from support.vfio_user import BAR2, Client
 from support.wire import accepts
@@ -164,7 +164,7 @@ def test_nobody_reads_the_log(place):
     os.close(writer)
     wait_until(lambda: accepts(place.dir / "vmm"), "it accepts")
     os.close(reader)
-    with Client(place.dir / "vmm") as client:
+    with connect_when_free(place, place.dir / "vmm") as client:
         assert client.info() == (3, 9, 5)
     running.signal(signal.SIGTERM)
     assert running.wait() == 0

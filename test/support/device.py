@@ -7,7 +7,7 @@ import signal
 
 from support.control import ask_once
 from support.programs import Process, wait_until
-from support.vfio_user import BAR0, IV_POSITION, Client, eventfd, fired
+from support.vfio_user import BAR0, DOORBELL, IV_POSITION, Client, Gone, eventfd, fired
 from support.wire import RawClient, readable, ring
 
 MIB = 1 << 20
@@ -42,7 +42,7 @@ def connect_when_free(place, path, **keywords):
     found = []
 
     def tries():
-        with contextlib.suppress(AssertionError, Exception):
+        with contextlib.suppress(Gone, OSError):
             found.append(Client(path, **keywords))
         return found
 
@@ -74,7 +74,7 @@ class Guest:
 
     def ring(self, peer, vector=0):
         """Write the register Doorbell."""
-        self.client.write32(BAR0, 12, peer << 16 | vector)
+        self.client.write32(BAR0, DOORBELL, peer << 16 | vector)
 
     def wait_interrupt(self, vector=0):
         """Until that vector has fired."""
