@@ -174,7 +174,7 @@ def test_without_the_server(place):
 
 @pytest.mark.parametrize("others", [0, 1])
 def test_server_is_started_again(place, others):
-    """With the same region: the device is a peer again within two seconds, with the id it now has."""
+    """With the same region: the device is a peer again soon, with the id it now has."""
     server = start_server(place)
     running = start_device(place)
     guest = Guest(place, place.dir / "vmm", 2)
@@ -220,7 +220,6 @@ def test_server_is_upgraded(place):
     server = start_server(place)
     running = start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place)
-    lines = len(running.err.seen)
     server.signal(signal.SIGUSR2)
     server.err.wait("going on with")
     check_doorbells(guest, peer, 0)
@@ -228,7 +227,8 @@ def test_server_is_upgraded(place):
     peer.read_until_knows([0, newcomer.id])
     wait_until(lambda: upstream(place)["peers"] == 2, "it knows the newcomer")
     check_doorbells(guest, newcomer, 0)
-    assert len(running.err.seen) == lines and upstream(place)["joins"] == 1
+    assert not [line for line in running.err.seen if "VMM" not in line]
+    assert upstream(place)["joins"] == 1
 
 
 def test_server_stops_for_a_while(place):
