@@ -73,10 +73,21 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
+    config.addinivalue_line("markers", "qemu_device(reason): only with QEMU's own device")
+    config.addinivalue_line("markers", "served_device(reason): only with ivshmem-device's")
     if config.getoption("--tap-lines"):
         config.pluginmanager.unregister(config.pluginmanager.get_plugin("terminalreporter"))
         stream = os.fdopen(os.dup(1), "w")
         config.pluginmanager.register(TapReporter(stream), "tap-reporter")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests of a device that the guests do not get (support/guest_device.py) are not there to be skipped."""
+    served = os.environ.get("IVSHMEM_GUEST_DEVICE", "qemu") != "qemu"
+    other = "qemu_device" if served else "served_device"
+    left_out = [item for item in items if item.get_closest_marker(other)]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture

@@ -19,9 +19,10 @@ import threading
 from . import qmp as qmp_module
 from .proc import KitError, Process, find_program, tail_of, wait_for_text
 
-#: Interrupts in user space need a virtual IOMMU; interrupt remapping needs the split irqchip.
+#: Interrupts in user space need a virtual IOMMU; interrupt remapping needs the split irqchip. With a
+#: vfio-user device and without caching mode QEMU aborts when the guest switches the IOMMU on.
 IOMMU_MACHINE = "q35,kernel-irqchip=split"
-IOMMU_DEVICE = "intel-iommu,intremap=on"
+IOMMU_DEVICE = "intel-iommu,intremap=on,caching-mode=on"
 
 #: Without cmpxchg16b: with QEMU 7.2 Linux 6.12 was seen to die in kmalloc(), right behind that instruction,
 #: with half of RAX in its flags. Linux does without it.

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guest's driver (kernel/) in QEMU, without the library: devices, mmap, ioctl, doorbells, users."""
+"""The guest's driver (kernel/) in QEMU, without the library: devices, mmap, ioctl, doorbells, users. With
+QEMU's device, or that of ivshmem-device (support/guest_device.py)."""
 import re
+
+import pytest
 
 from support import driver_guest
 from support.driver_guest import PORT, Host
@@ -33,6 +36,7 @@ driver-test -d 1 grid
     assert driver_guest.finish(guest, record_property, host.answers()) > 2000
 
 
+@pytest.mark.qemu_device("what a shell reads comes from the driver")
 def test_shell(place, record_property):  # noqa: F811
     """A shell reads doorbells from the node, byte by byte as it does."""
     host = Host()

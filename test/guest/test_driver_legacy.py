@@ -1,14 +1,87 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The guest's driver and what no QEMU has any more, or not yet: a device of revision 0 with an interrupt
-pin, and one whose region has a name. A test module is the device."""
-from support import driver_guest
+pin, and one whose region has a name. A test module is the device, with all that can be wrong with it; or
+ivshmem-device, as it really is."""
+import pytest
+
+from support import driver_guest, guest_device
+from support.driver_guest import Host
 from support.programs import place  # noqa: F401 (a fixture)
 
+UUID = "10111213-1415-1617-1819-1a1b1c1d1e1f"
 
-def test_revision_0(place, record_property):  # noqa: F811
+served = pytest.mark.served_device("there is no such device in QEMU")
+
+
+@pytest.mark.qemu_device("it needs none of either")
+def test_module(place, record_property):  # noqa: F811
     """One vector by a pin that others may share (R-1, R-3), and names (R-9) that are right and wrong."""
     guest = driver_guest.start(place, "driver-test pin; rmmod ivs_legacy && rmmod ivshmem && "
                                "insmod /modules/ivshmem.ko", [],
                                modules=("ivshmem", "ivs_walk", "ivs_legacy"),
                                append="memmap=16M$0x8000000")
     driver_guest.finish(guest, record_property)
+
+
+def shell_case(number, condition, name):
+    """A line of TAP in a script."""
+    return f'{condition} && echo "ok {number} - {name}" || echo "not ok {number} - {name}"'
+
+
+@served
+def test_names(place, record_property):  # noqa: F811
+    """A region with a name and a UUID: plain, and with doorbells."""
+    host = Host()
+    socket = host.serve(place, 2)
+    path = place.dir / "region"
+    path.write_bytes(bytes(1 << 20))
+    host.open_memory(place, path, 1)
+    first = guest_device.Device(place, "first").serve("--server", socket, "--vectors", 2, "--name",
+                                                      "gpu0.frames_1-Z", "--uuid", UUID)
+    second = guest_device.Device(place, "second").serve("--region", f"file:{path}", "--name", "x" * 63)
+    guest = driver_guest.start(place, f"""
+driver-test device low 2 4194304 1 name=gpu0.frames_1-Z uuid={UUID}
+driver-test -d 1 device low 0 1048576 0 name={"x" * 63}
+""", first.arguments + second.arguments)
+    driver_guest.finish(guest, record_property, host.answers())
+
+
+@served
+@pytest.mark.parametrize("msi", ["on", "off"])
+def test_revision_0(place, record_property, msi):  # noqa: F811
+    """With MSI-X, and with the pin; the driver is bound anew, too, and has an interrupt again. With the
+    pin QEMU has given up the mapping by the time that the second run of "device" looks."""
+    host = Host()
+    vectors = 2 if msi == "on" else 1
+    socket = host.serve(place, vectors)
+    device = guest_device.Device(place, "legacy").serve(
+        "--legacy", f"chardev={socket},msi={msi},vectors={vectors}")
+    look = f"driver-test device low {vectors} 4194304 1 revision=0" + (" pin" if msi == "off" else "")
+    guest = driver_guest.start(place, f"""
+{look}
+driver-test events 0
+{look}
+driver-test life unbind 4
+driver-test events 0
+""", device.arguments, cpus=2)
+    driver_guest.finish(guest, record_property, host.answers())
+
+
+@served
+def test_revision_0_before_its_server(place, record_property):  # noqa: F811
+    """The id is -1 and the memory all ones, until there is a server."""
+    host = Host()
+    device = guest_device.Device(place, "legacy").serve(
+        "--legacy", f"chardev={place.dir / 'late'},msi=off")
+    position = "$(cat /sys/class/ivshmem/ivshmem0/position)"
+    guest = driver_guest.start(place, f"""
+{shell_case(1, f'[ "{position}" = -1 ]', "no position")}
+echo "ask serve"; read -r answer
+until [ "{position}" = 1 ]; do sleep 0.1; done
+{shell_case(2, f'[ "{position}" = 1 ]', "a position")}
+echo 1..2
+driver-test events 0
+driver-test life unbind 2
+""", device.arguments)
+    driver_guest.finish(guest, record_property, {
+        **host.answers(), "serve": lambda: host.serve(place, 1, ident="late")})

@@ -41,7 +41,7 @@ def tell(partner):
 
 
 class Report:
-    """What one run printed, or several that share the cases: a verdict for each, and how it ended."""
+    """What one run printed: a verdict for each case, and how it ended."""
 
     def __init__(self, text, status):
         self.text = text.replace("\r", "")

@@ -15,6 +15,7 @@ import threading
 import time
 
 from guestkit import driver, initramfs, kernel, machine, qmp
+from support import guest_device
 from support.wire import RawClient, readable, ring
 
 HERE = pathlib.Path(__file__).resolve().parent.parent / "guest"
@@ -64,6 +65,7 @@ def start(place, script, devices, modules=("ivshmem", "ivs_walk"), programs=(), 
     options.setdefault("append", "")
     # What ends the task alone would leave the rest waiting.
     options["append"] += " oops=panic"
+    options.setdefault("qemu", guest_device.QEMU)
     guest = machine.Guest(name, found, image, image + ".log", devices=devices,
                           serial=str(place.dir / f"{name}.console"), **options)
     guest.close = guest.stop
@@ -123,9 +125,9 @@ class Console:
 
 
 def finish(guest, record_property, answers=None, timeout=None):
-    """Answer what the guest asks until it has ended; each of its TAP lines becomes a case. Fails if
-    one is "not ok", if a program did not get to its end or if the kernel complained. Return: how many
-    cases there were."""
+    """Answer what the guest asks ("done", or the text that the answer returns) until it has ended; each
+    of its TAP lines becomes a case. Fails if one is "not ok", if a program did not get to its end or if
+    the kernel complained. Return: how many cases there were."""
     console = guest.console
     deadline = time.monotonic() + (timeout or TIMEOUT)
     result = Result()
@@ -133,8 +135,8 @@ def finish(guest, record_property, answers=None, timeout=None):
         line = console.next(deadline)
         if line.startswith("ask "):
             word, *arguments = line.split()[1:]
-            (answers or {})[word](*arguments)
-            console.send("done")
+            answer = (answers or {})[word](*arguments)
+            console.send(answer if isinstance(answer, str) else "done")
         elif line.startswith("guest: exit"):
             break
         else:
@@ -191,27 +193,38 @@ class Host:
 
     def __init__(self):
         self.memories = {}
+        self.devices = {}
         self.client = None
         self.guest = None
 
     def doorbell(self, place, vectors, size="4M", ident="ivshmem0", bus=None,  # noqa: F811
                  number=0):
         """A server, a peer, and QEMU's arguments for its device, /dev/ivshmemNUMBER."""
+        socket = self.serve(place, vectors, size, ident, number)
+        self.devices[ident] = guest_device.Device(place, ident, bus).doorbell(socket, vectors)
+        return self.devices[ident].arguments
+
+    def serve(self, place, vectors, size="4M", ident="ivshmem0", number=0):  # noqa: F811
+        """The server and the peer alone; returns the server's socket."""
         socket = place.dir / ident
         place.server("-n", vectors, "-l", size, socket=socket, region=["-r", "memfd:"])
         self.client = place.add(RawClient(str(socket), vectors).greeting())
         self.memories[number] = self.client.memory
-        return machine.doorbell(socket, vectors, ident, bus)
+        return socket
 
     def plain(self, place, size, ident="plain", bus=None, number=1):  # noqa: F811
         """A sparse file as the region of QEMU's arguments."""
         path = place.dir / f"{ident}.region"
         with open(path, "wb") as region:
             region.truncate(size)
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        place.add(Fd(fd))
-        self.memories[number] = fd
-        return machine.plain(path, size, ident, bus)
+        self.open_memory(place, path, number)
+        self.devices[ident] = guest_device.Device(place, ident, bus).plain(path, size)
+        return self.devices[ident].arguments
+
+    def open_memory(self, place, path, number):  # noqa: F811
+        """A file is the memory of /dev/ivshmemNUMBER."""
+        self.memories[number] = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        place.add(Fd(self.memories[number]))
 
     def answers(self):
         """For driver_guest.finish()."""

@@ -1,11 +1,34 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * driver-test device PLACE VECTORS BYTES POSITION
+ * driver-test device PLACE VECTORS BYTES POSITION [revision=0] [pin] [name=NAME] [uuid=UUID]
  *
  * What the driver says of a device, the memory from both sides, and the types in the page tables.
- * PLACE is low or high: where, with regard to 4 GiB, BAR 2 is meant to lie.
+ * PLACE is low or high: where, with regard to 4 GiB, BAR 2 is meant to lie. The rest is what is not
+ * so with most: an old device, one that has a pin instead of MSI-X, or a region that has a name.
  */
 #include "common.h"
+
+static struct {
+	unsigned int revision;
+	bool pin;
+	const char *name;
+	const char *uuid;
+} wanted = {.revision = IVS_PCI_REVISION, .name = "", .uuid = ""};
+
+static bool take_word(const char *word)
+{
+	if (!strcmp(word, "revision=0"))
+		wanted.revision = IVS_PCI_REVISION_LEGACY;
+	else if (!strcmp(word, "pin"))
+		wanted.pin = true;
+	else if (!strncmp(word, "name=", 5))
+		wanted.name = word + 5;
+	else if (!strncmp(word, "uuid=", 5))
+		wanted.uuid = word + 5;
+	else
+		return false;
+	return true;
+}
 
 static uint64_t bar(unsigned int number)
 {
@@ -24,22 +47,34 @@ static uint64_t bar(unsigned int number)
 	return begin;
 }
 
+static void check_name(const struct ivs_ioc_info *info)
+{
+	const bool has_uuid = memcmp(info->uuid, (char[IVS_UUID_LEN]){}, IVS_UUID_LEN);
+
+	check(!strcmp(info->name, wanted.name), "name \"%s\"", info->name);
+	check(has_uuid == !!*wanted.uuid, "%s a UUID", has_uuid ? "with" : "without");
+	/* There is a file only if there is something to read. */
+	check(!strcmp(attribute("name"), *wanted.name ? wanted.name : "(none)"), "sysfs: name %s",
+	      attribute("name"));
+	check(!strcmp(attribute("uuid"), *wanted.uuid ? wanted.uuid : "(none)"), "sysfs: UUID %s",
+	      attribute("uuid"));
+}
+
 static void check_info(int fd, unsigned int vectors_n, uint64_t len, int position)
 {
 	struct ivs_ioc_info info = info_of(fd);
 	char text[64];
 
 	check(info.version == IVS_DRIVER_VERSION, "version %u", info.version);
-	check(info.revision == IVS_PCI_REVISION, "revision %u", info.revision);
-	check(!(info.flags & IVS_INFO_INTX), "flags %#x: no pin", info.flags);
+	check(info.revision == wanted.revision, "revision %u", info.revision);
+	check(!(info.flags & IVS_INFO_INTX) == !wanted.pin, "flags %#x: %s pin", info.flags,
+	      wanted.pin ? "a" : "no");
 	check(!(info.flags & IVS_INFO_DOORBELL) == !vectors_n, "flags: whether it has a doorbell");
 	check(!(info.flags & ~(IVS_INFO_INTX | IVS_INFO_REGISTERS | IVS_INFO_DOORBELL)),
 	      "no other flags");
 	check(info.vectors_n == vectors_n, "vectors %u", info.vectors_n);
 	check(info.memory_len == len, "bytes %llu", info.memory_len);
 	check(info.position == position, "position %d", info.position);
-	check(!*info.name, "without a name");
-	check(!memcmp(info.uuid, (char[IVS_UUID_LEN]){}, IVS_UUID_LEN), "without a UUID");
 	snprintf(text, sizeof(text), "/sys/bus/pci/devices/%s/ivshmem/ivshmem%d", info.bdf,
 		 device_number);
 	check(!access(text, F_OK), "PCI address %s", info.bdf);
@@ -49,9 +84,9 @@ static void check_info(int fd, unsigned int vectors_n, uint64_t len, int positio
 	check(!strcmp(attribute("position"), text), "sysfs: position %s", attribute("position"));
 	snprintf(text, sizeof(text), "%u", vectors_n);
 	check(!strcmp(attribute("vectors"), text), "sysfs: vectors %s", attribute("vectors"));
-	check(!strcmp(attribute("revision"), "1"), "sysfs: revision");
-	check(!strcmp(attribute("name"), "(none)"), "sysfs: no file for a name");
-	check(!strcmp(attribute("uuid"), "(none)"), "sysfs: no file for a UUID");
+	snprintf(text, sizeof(text), "%u", wanted.revision);
+	check(!strcmp(attribute("revision"), text), "sysfs: revision");
+	check_name(&info);
 	check(!vectors_n == !*attribute("interrupts"), "sysfs: interrupts");
 }
 
@@ -136,8 +171,11 @@ int suite_device(int argc, char **argv)
 	uint64_t len;
 	int fd;
 
-	if (argc != 5)
+	if (argc < 5)
 		return -1;
+	for (int i = 5; i < argc; i++)
+		if (!take_word(argv[i]))
+			return -1;
 	high = !strcmp(argv[1], "high");
 	len = strtoull(argv[3], NULL, 0);
 	fd = open_device(O_RDWR);

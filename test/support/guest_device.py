@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Whose device the guests of a test get: QEMU's own, or with IVSHMEM_GUEST_DEVICE=ivshmem-device that of
+the program, with a QEMU that is its client.
+
+The tests are the same. What is not for both has the mark qemu_device or served_device, with the reason, and
+is left out where it does not belong.
+"""
+import os
+
+import pytest
+
+from guestkit import machine, vfio_user_qemu
+
+PROGRAM = "ivshmem-device"
+CHOICE = os.environ.get("IVSHMEM_GUEST_DEVICE", "qemu")
+assert CHOICE in ("qemu", PROGRAM), f"IVSHMEM_GUEST_DEVICE={CHOICE}"
+#: Whether it is the program's.
+SERVED = CHOICE == PROGRAM
+
+try:
+    #: What begins QEMU's command line, for machine.Guest().
+    QEMU = vfio_user_qemu.find() if SERVED else None
+except vfio_user_qemu.Unavailable as why:  # one skip for the whole file
+    pytest.skip(str(why), allow_module_level=True)
+
+
+class Device:
+    """One device, whoever makes it: .arguments are QEMU's.
+
+    place: has the program run, if it is that
+    socket: where the program is to be reached; there may be no more than one VM at a time
+    """
+
+    def __init__(self, place, ident, bus=None):
+        self._place = place
+        self._ident = ident
+        self._bus = bus
+        self.socket = place.dir / f"{ident}.vfio-user"
+        self.program = None
+        self.arguments = None
+
+    def doorbell(self, server_socket, vectors):
+        """A device with doorbells, of a server."""
+        if not SERVED:
+            self.arguments = machine.doorbell(server_socket, vectors, self._ident, self._bus)
+            return self
+        return self.serve("--server", server_socket, "--vectors", vectors)
+
+    def plain(self, path, size):
+        """A device without: a file is its memory."""
+        if not SERVED:
+            self.arguments = machine.plain(path, size, self._ident, self._bus)
+            return self
+        return self.serve("--region", f"file:{path}")
+
+    def serve(self, *options):
+        """A device of the program with these options, in any case."""
+        self.program = self._place.start(self._place.build / "tools/ivshmem-device", "-v", "--socket",
+                                         self.socket, *options)
+        self.program.err.wait("waiting for a VMM")
+        self.arguments = machine.vfio_user(self.socket, self._ident, self._bus)
+        return self
