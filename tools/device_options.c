@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "device_options.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "device_legacy.h"
+#include "owners.h"
 #include "util/error.h"
 #include "util/isolate.h"
 #include "util/parse.h"
@@ -410,8 +410,9 @@ static int take_device_option(struct device_settings *device, int option, const 
 }
 
 /* Return: 0 or an exit status. */
-static int take_option(struct settings *settings, int option, const char *value)
+static int take_option(void *context, int option, const char *value)
 {
+	struct settings *settings = context;
 	int status;
 
 	if (option == 'S')
@@ -558,27 +559,14 @@ static const struct option long_options[] = {
 
 int parse_arguments(struct settings *settings, int argc, char **argv)
 {
-	int status = 0;
-	int option;
+	static const struct usage usage = {help_text, "S:r:l:n:vVh", long_options, take_option,
+					   "there are only options, see --help"};
+	int status;
 
 	settings->filter = -1;
 	settings->control = (struct ivs_listener_options){NULL, DEFAULT_CONTROL_MODE, (uid_t)-1,
 							  (gid_t)-1};
 	begin_device(settings);
-	while (!status &&
-	       (option = getopt_long(argc, argv, "S:r:l:n:vVh", long_options, NULL)) != -1) {
-		if (option == 'h') {
-			fputs(help_text, stdout);
-			return -1;
-		}
-		if (option == 'V') {
-			puts(PROGRAM " " IVS_VERSION);
-			return -1;
-		}
-		status = take_option(settings, option, optarg);
-	}
-	if (!status && optind < argc)
-		return usage_error("surplus argument", argv[optind],
-				   "there are only options, see --help");
+	status = usage_parse(&usage, settings, argc, argv);
 	return status ? status : check_all(settings);
 }

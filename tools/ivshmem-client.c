@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A peer by hand: shows who is there and who rings, and rings others. Options as QEMU's client. */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -12,18 +11,19 @@
 
 #include "ivshmem/peer.h"
 #include "ivshmem/registers.h"
+#include "usage.h"
 #include "util/fd.h"
 #include "util/parse.h"
 
 #define PROGRAM "ivshmem-client"
-#define STATUS_FAILED 1
-#define STATUS_USAGE 2
 #define DEFAULT_ADDRESS "unix:/tmp/ivshmem_socket"
 #define COMMANDS_MAX 64
 #define WORDS_MAX 4
 #define LINE_LEN 256
 #define EVENTS_MAX 1024 /* before commands get their turn again */
 #define GONE "the device was unplugged, or taken from its driver"
+
+const char program_name[] = PROGRAM;
 
 struct settings {
 	char address[4096];
@@ -423,8 +423,10 @@ static int set_address(struct settings *settings, const char *prefix, const char
 }
 
 /* Return: 0 or an exit status. */
-static int take_option(struct settings *settings, int option, const char *value)
+static int take_option(void *context, int option, const char *value)
 {
+	struct settings *settings = context;
+
 	switch (option) {
 	case 'S':
 		return set_address(settings, "unix:", value);
@@ -459,26 +461,10 @@ static int parse_arguments(struct settings *settings, int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	int status = 0;
-	int option;
+	static const struct usage usage = {help_text, "S:a:c:vVh", options, take_option,
+					   "commands go behind -c"};
 
-	while (!status && (option = getopt_long(argc, argv, "S:a:c:vVh", options, NULL)) != -1) {
-		if (option == 'h') {
-			fputs(help_text, stdout);
-			return -1;
-		}
-		if (option == 'V') {
-			puts(PROGRAM " " IVS_VERSION);
-			return -1;
-		}
-		status = take_option(settings, option, optarg);
-	}
-	if (!status && optind < argc) {
-		fprintf(stderr, PROGRAM ": surplus argument \"%s\": commands go behind -c\n",
-			argv[optind]);
-		return STATUS_USAGE;
-	}
-	return status;
+	return usage_parse(&usage, settings, argc, argv);
 }
 
 /* From here on doorbells are heard. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server_options.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "owners.h"
 #include "usage.h"
 #include "util/isolate.h"
 #include "util/parse.h"
@@ -283,8 +283,9 @@ static int take_access_option(struct settings *settings, int option, const char 
 }
 
 /* Return: 0 or an exit status. */
-static int take_option(struct settings *settings, int option, const char *value)
+static int take_option(void *context, int option, const char *value)
 {
+	struct settings *settings = context;
 	uint64_t number;
 
 	switch (option) {
@@ -392,25 +393,12 @@ static const struct option long_options[] = {
 
 int parse_arguments(struct settings *settings, int argc, char **argv)
 {
-	int status = 0;
-	int option;
+	static const struct usage usage = {help_text, "S:l:n:M:m:r:Fp:vVh", long_options,
+					   take_option, "there are only options, see --help"};
+	int status;
 
 	set_defaults(settings);
-	while (!status &&
-	       (option = getopt_long(argc, argv, "S:l:n:M:m:r:Fp:vVh", long_options, NULL)) != -1) {
-		if (option == 'h') {
-			fputs(help_text, stdout);
-			return -1;
-		}
-		if (option == 'V') {
-			puts(PROGRAM " " IVS_VERSION);
-			return -1;
-		}
-		status = take_option(settings, option, optarg);
-	}
-	if (!status && optind < argc)
-		return usage_error("surplus argument", argv[optind],
-				   "there are only options, see --help");
+	status = usage_parse(&usage, settings, argc, argv);
 	if (!status && settings->json && !settings->status)
 		return usage_error("option without its other half", "--json",
 				   "it goes with --status PATH");

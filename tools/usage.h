@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the tools' options have in common: values, and what is wrong with them. */
+/* What the tools' command lines have in common, and what is wrong with them. */
 #ifndef TOOLS_USAGE_H
 #define TOOLS_USAGE_H
 
-#include <sys/types.h>
+#include <getopt.h>
 
 #define STATUS_FAILED 1
 #define STATUS_USAGE 2
@@ -11,12 +11,27 @@
 /* Each tool's own. */
 extern const char program_name[];
 
+/**
+ * struct usage - a command line of options alone
+ * @help:    is printed for -h; -V prints the version. Both have to be in @letters and @options
+ * @letters: as getopt(3) has them
+ * @options: as getopt_long(3) has them
+ * @take:    one option; "?" is one that there is not, of which getopt has told already.
+ *           Return: 0 or an exit status, with the reason printed.
+ * @surplus: what to do instead of giving an argument that is no option
+ */
+struct usage {
+	const char *help;
+	const char *letters;
+	const struct option *options;
+	int (*take)(void *settings, int option, const char *value);
+	const char *surplus;
+};
+
 /** usage_error() - PROGRAM: WHAT "VALUE": FIX. Return: STATUS_USAGE. */
 int usage_error(const char *what, const char *value, const char *fix);
 
-/* Return: 0 or STATUS_USAGE, with the reason printed. */
-int take_mode(const char *value, mode_t *out);
-int take_user(const char *value, uid_t *out);
-int take_group(const char *value, gid_t *out);
+/** usage_parse() - all of it. Return: 0; -1 if everything asked for is done (--help); an exit status. */
+int usage_parse(const struct usage *usage, void *settings, int argc, char **argv);
 
 #endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "owners.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "usage.h"
+#include "util/parse.h"
+
+int take_mode(const char *value, mode_t *out)
+{
+	char *end;
+	unsigned long mode = strtoul(value, &end, 8);
+
+	if (*value < '0' || *value > '7' || *end || !mode || mode > 0777)
+		return usage_error("no mode", value, "use permission bits in octal, such as 0660");
+	*out = (mode_t)mode;
+	return 0;
+}
+
+/* A name, or a number. */
+int take_user(const char *value, uid_t *out)
+{
+	const struct passwd *user = getpwnam(value);
+	uint64_t number;
+
+	if (user)
+		*out = user->pw_uid;
+	else if (ivs_parse_uint(value, 0, UINT32_MAX - 1, &number))
+		*out = (uid_t)number;
+	else
+		return usage_error("no user", value, "use a name that exists or a number");
+	return 0;
+}
+
+int take_group(const char *value, gid_t *out)
+{
+	const struct group *group = getgrnam(value);
+	uint64_t number;
+
+	if (group)
+		*out = group->gr_gid;
+	else if (ivs_parse_uint(value, 0, UINT32_MAX - 1, &number))
+		*out = (gid_t)number;
+	else
+		return usage_error("no group", value, "use a name that exists or a number");
+	return 0;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Values of options that say whose a file is, and who may use it. */
+#ifndef TOOLS_OWNERS_H
+#define TOOLS_OWNERS_H
+
+#include <sys/types.h>
+
+/* Return: 0 or STATUS_USAGE, with the reason printed. */
+int take_mode(const char *value, mode_t *out);
+int take_user(const char *value, uid_t *out);
+int take_group(const char *value, gid_t *out);
+
+#endif
