@@ -88,6 +88,7 @@ ERRORS = {
     "preadv2": {HARMLESS: "EINTR EAGAIN ENOMEM"},
     "prctl": {HARMLESS: "EPERM EINVAL"},
     "prlimit64": {HARMLESS: "EPERM"},
+    "process_vm_writev": {CONCERNED: "EFAULT ENOMEM EPERM"},
     "pwrite64": {CONCERNED: "EIO EINTR ENOSPC"},
     "readlink": {HARMLESS: "EACCES ENOENT EIO"},
     "recvmsg": {HARMLESS: "EINTR EAGAIN", CONCERNED: "ECONNRESET ENOMEM EACCES"},
