@@ -27,7 +27,7 @@ MAY_INCLUDE = {
 #: Bytes or events in, effects out: no system call, no clock, no global.
 PURE = ("src/device/config.c", "src/device/device.c", "src/device/inside.h", "src/device/msix.c",
         "src/device/registers.c", "src/device/state.c", "src/wire/codec.c",
-        "src/server/request.c", "src/server/roster.c",
+        "src/peer/pci_identity.c", "src/server/request.c", "src/server/roster.c",
         "src/server/roster_due.c", "src/server/roster_memory.c", "src/server/roster_resume.c",
         "src/util/bitmap.h", "src/util/parse.c", "src/util/text.c", "src/vfio_user/codec.c",
         "src/wire/roster_page.c")

@@ -8,7 +8,8 @@
  *   pci:BDF     a guest: the device at that PCI address ("pci:0000:00:03.0"); "pci:" if there is
  *               only one. Through what the device is bound to: our driver (ivshmem(4)), vfio-pci
  *               (interrupts, but uncached memory, and one process at a time), else sysfs (uncached
- *               memory and ringing, no waiting, for root)
+ *               memory and ringing, no waiting, for root). "pci:name=NAME": the device that says that its
+ *               region is NAME (ivshmem-device --name)
  *   /dev/ivshmemN  a guest: our driver's device node
  *
  * Results: see ivshmem/api.h. A peer, whatever it does, never causes a negative result.
@@ -116,7 +117,7 @@ IVS_PUBLIC const char *ivs_peer_way(const struct ivs_peer *peer);
 
 /**
  * ivs_peer_describe() - the way in and what it costs, for people: "sysfs: uncached memory, no
- * interrupts", "driver: cached memory, 2 vectors"
+ * interrupts", "driver: cached memory, 2 vectors, region demo" (the name only if the device says one)
  *
  * As it was when the peer was opened. Return: a string that lives as long as @peer.
  */

@@ -154,6 +154,9 @@ int ivs_driver_open(struct ivs_peer *peer, const char *path, const char *bdf,
 	if (!result && bdf && strcmp(info.bdf, bdf) != 0)
 		result = just_gone(bdf, err);
 	if (!result)
+		snprintf(peer->region, sizeof(peer->region), "%.*s", (int)sizeof(info.name) - 1,
+			 info.name);
+	if (!result)
 		result = map_all(peer, &info, err);
 	if (!result)
 		result = ivs_pci_begin(peer, info.bdf, info.flags & IVS_INFO_DOORBELL,

@@ -17,6 +17,7 @@ static int open_pci(struct ivs_peer *peer, const char *name, const struct ivs_pe
 	result = ivs_pci_find(name, &device, err);
 	if (result)
 		return result;
+	strcpy(peer->region, device.name);
 	snprintf(path, sizeof(path), "/dev/%s", device.node);
 	if (*device.node)
 		return ivs_driver_open(peer, path, device.bdf, opts, err);

@@ -11,11 +11,13 @@
 #include <unistd.h>
 
 #include "ivshmem/registers.h"
+#include "peer/pci_identity.h"
 #include "util/error.h"
 #include "util/fd.h"
 #include "util/parse.h"
 
 #define SYSFS_DEVICES "/sys/bus/pci/devices"
+#define BY_NAME "name="
 #define DEVICES_MAX 32 /* as many as a list is still of use for */
 
 void ivs_pci_path(const struct ivs_pci_device *device, const char *file, char *out, size_t out_len)
@@ -102,6 +104,21 @@ static void read_node(struct ivs_pci_device *device)
 		device->name[strcspn(device->name, "\n")] = 0;
 }
 
+/* Without our driver: what the device says itself, of which root alone sees all. */
+static void read_identity(struct ivs_pci_device *device)
+{
+	IVS_OWNED_FD fd = -1;
+	uint8_t config[256];
+	char path[128];
+	ssize_t n;
+
+	ivs_pci_path(device, "config", path, sizeof(path));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, config, sizeof(config));
+	if (n > 0)
+		(void)ivs_pci_identity(config, (size_t)n, device->name);
+}
+
 static bool inspect(struct ivs_pci_device *device)
 {
 	char group[32];
@@ -116,6 +133,8 @@ static bool inspect(struct ivs_pci_device *device)
 	read_link_name(device, "iommu_group", group, sizeof(group));
 	device->has_iommu = *group;
 	read_node(device);
+	if (!*device->node)
+		read_identity(device);
 	return true;
 }
 
@@ -133,7 +152,15 @@ static bool same_bdf(const char *bdf, const char *name)
 	return !strcmp(bdf, name) || (!strncmp(bdf, "0000:", 5) && !strcmp(bdf + 5, name));
 }
 
-/* All, or the one of that name. */
+/* Whether @device is the one that is wanted: any, by its address, or by its region's name. */
+static bool is_wanted(const struct ivs_pci_device *device, const char *name)
+{
+	if (!strncmp(name, BY_NAME, sizeof(BY_NAME) - 1))
+		return !strcmp(device->name, name + sizeof(BY_NAME) - 1);
+	return !*name || same_bdf(device->bdf, name);
+}
+
+/* All, or those that are wanted. */
 static unsigned int find_devices(const char *name, struct ivs_pci_device devices[DEVICES_MAX])
 {
 	DIR *dir = opendir(SYSFS_DEVICES);
@@ -144,11 +171,11 @@ static unsigned int find_devices(const char *name, struct ivs_pci_device devices
 		struct ivs_pci_device *device = &devices[n];
 
 		*device = (struct ivs_pci_device){0};
-		if (strlen(entry->d_name) >= sizeof(device->bdf) ||
-		    (*name && !same_bdf(entry->d_name, name)))
+		if (strlen(entry->d_name) >= sizeof(device->bdf))
 			continue;
 		strcpy(device->bdf, entry->d_name);
-		n += isxdigit((unsigned char)*device->bdf) && inspect(device);
+		n += isxdigit((unsigned char)*device->bdf) && inspect(device) &&
+		     is_wanted(device, name);
 	}
 	if (dir)
 		closedir(dir);
@@ -194,8 +221,9 @@ int ivs_pci_find(const char *name, struct ivs_pci_device *out, struct ivs_error 
 		return several(devices, n, err);
 	if (*name && find_devices("", devices))
 		return ivs_error_set(err, IVS_PEER_E_ABSENT,
-				     "no ivshmem device at %s; the first one is pci:%s", name,
-				     devices[0].bdf);
+				     "no ivshmem device at %s; the first one is pci:%s%s%s", name,
+				     devices[0].bdf, *devices[0].name ? ", name " : "",
+				     devices[0].name);
 	return ivs_error_set(err, IVS_PEER_E_ABSENT,
 			     "this machine has no ivshmem device (1af4:1110): start QEMU with "
 			     "-device ivshmem-doorbell or ivshmem-plain");

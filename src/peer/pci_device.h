@@ -18,7 +18,7 @@
  * @has_msix:  it has BAR 1, and so interrupts (doorbell)
  * @has_iommu: it is in an IOMMU group, which vfio needs
  * @node:      our driver's: "ivshmem0"; "" if that is not its driver
- * @name:      of the region, as our driver knows it (R-9); "" if none
+ * @name:      of the region (R-9), as our driver knows it or the device says; "" if none
  */
 struct ivs_pci_device {
 	char bdf[IVS_BDF_LEN];
@@ -35,7 +35,8 @@ struct ivs_pci_device {
 void ivs_pci_path(const struct ivs_pci_device *device, const char *file, char *out, size_t out_len);
 
 /**
- * ivs_pci_find() - the device with that address, or the only one if @name is empty
+ * ivs_pci_find() - the device with that address, with that region ("name=NAME"), or the only one if @name
+ * is empty
  *
  * Return: 0, IVS_PEER_E_ABSENT, IVS_PEER_E_AMBIGUOUS.
  */

@@ -115,15 +115,12 @@ static struct ivs_peer *new_peer(void)
 static void describe(struct ivs_peer *peer)
 {
 	const char *memory = ivs_peer_caps(peer) & IVS_CAP_CACHED ? "cached" : "uncached";
-	int len = snprintf(peer->description, sizeof(peer->description), "%s: %s memory, ",
-			   peer->name, memory);
+	char interrupts[32] = "no interrupts";
 
 	if (ivs_peer_caps(peer) & IVS_CAP_WAIT)
-		snprintf(peer->description + len, sizeof(peer->description) - (size_t)len,
-			 "%u vectors", peer->vectors_n);
-	else
-		snprintf(peer->description + len, sizeof(peer->description) - (size_t)len,
-			 "no interrupts");
+		snprintf(interrupts, sizeof(interrupts), "%u vectors", peer->vectors_n);
+	snprintf(peer->description, sizeof(peer->description), "%s: %s memory, %s%s%s", peer->name,
+		 memory, interrupts, *peer->region ? ", region " : "", peer->region);
 }
 
 int ivs_peer_open(const char *address, const struct ivs_peer_options *opts, struct ivs_peer **out,

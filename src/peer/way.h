@@ -15,7 +15,7 @@
 #include "peer/view.h"
 
 #define IVS_CAPS_N 5
-#define IVS_DESCRIPTION_LEN 96
+#define IVS_DESCRIPTION_LEN 160
 
 /* What an event of the peer's epoll is about: an own vector, or one of these. */
 #define IVS_TAG_SERVER UINT32_MAX
@@ -60,6 +60,7 @@ extern const struct ivs_way ivs_way_pci;
  * @gone_fd:    has one of @gone_events when the device is gone; -1: it cannot go
  * @gone:       it has been seen to be gone
  * @stopped:    ivs_peer_stop() was called
+ * @region:     name of the region, "" without (R-9)
  * @lock:       guards vectors, link, view, lost
  * @link:       to the server, with the others as it tells of them
  * @view:       the others, as the region shows them
@@ -89,6 +90,7 @@ struct ivs_peer {
 	bool stopped;
 	pthread_mutex_t lock;
 	char description[IVS_DESCRIPTION_LEN];
+	char region[IVS_NAME_LEN];
 
 	struct ivs_link link;
 	struct ivs_view view;

@@ -38,6 +38,15 @@ def messages(device, at):
     return totals["memory_reads"], totals["memory_writes"]
 
 
+def found_by_name(shell, way, record_property):
+    """The library takes the device with that region, and no other (R-9)."""
+    for name, size in (("frames.0", MIB), ("only-a-name", GIB)):
+        assert f"through {way}, {size} bytes" in shell.run(f"peek pci:name={name} id")
+    assert "no ivshmem device at name=frames" in shell.ask("peek pci:name=frames id 2>&1")[1]
+    assert "name frames.0" in shell.ask("peek pci: id 2>&1")[1]
+    record_property("case", f"ok found by name through {way}")
+
+
 def test_plain(place, record_property):  # noqa: F811
     """Regions of 1 MiB, with a name, and of 1 GiB: what guest and host write the other reads, at both
     ends; and none of it goes through the program (R-2, R-9)."""
@@ -48,7 +57,10 @@ def test_plain(place, record_property):  # noqa: F811
                     ["--region", f"shm:{small}", "--uuid", UUID],
                     options=["--control", place.dir / "device.control"])
     peek(place, f"shm:{small}", "write", 4096, "from-the-host")
-    shell = device_guest.start(place, device.all()).insert()
+    shell = device_guest.start(place, device.all())
+    found_by_name(shell, "sysfs", record_property)
+    shell.insert()
+    found_by_name(shell, "driver", record_property)
 
     assert "peek: id -1 through driver, 1048576 bytes, 0 vectors" in shell.run(
         "peek /dev/ivshmem0 id")

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "peer/pci_identity.h"
+
+#include <string.h>
+
+/* PCI Local Bus Specification 3.0, 6.1 and 6.7. */
+#define STATUS 0x06
+#define STATUS_CAPABILITIES 0x10
+#define CAPABILITIES 0x34
+#define CAPABILITIES_BEGIN 0x40
+#define CAPABILITIES_MAX 48 /* of 4 bytes each have room: more are a ring */
+#define CAP_NEXT 1
+#define CAP_VENDOR 0x09
+
+/* Whether the capability at @at is ours, whole and right. */
+static bool take(const uint8_t *config, size_t config_len, size_t at,
+		 char name[IVS_CAP_NAME_MAX + 1])
+{
+	const uint8_t *cap = config + at;
+	size_t len;
+
+	if (config_len - at < IVS_CAP_NAME_OFFSET || cap[0] != CAP_VENDOR)
+		return false;
+	len = cap[IVS_CAP_LEN_OFFSET];
+	if (cap[IVS_CAP_LAYOUT_OFFSET] != IVS_CAP_LAYOUT || len < IVS_CAP_NAME_OFFSET ||
+	    len > config_len - at || len - IVS_CAP_NAME_OFFSET > IVS_CAP_NAME_MAX ||
+	    memcmp(cap + IVS_CAP_MAGIC_OFFSET, IVS_CAP_MAGIC, strlen(IVS_CAP_MAGIC)) != 0)
+		return false;
+	for (size_t i = IVS_CAP_NAME_OFFSET; i < len; i++) {
+		if (!cap[i] || !strchr(IVS_CAP_NAME_BYTES, cap[i]))
+			return false;
+	}
+	memcpy(name, cap + IVS_CAP_NAME_OFFSET, len - IVS_CAP_NAME_OFFSET);
+	name[len - IVS_CAP_NAME_OFFSET] = 0;
+	return true;
+}
+
+bool ivs_pci_identity(const uint8_t *config, size_t len, char name[IVS_CAP_NAME_MAX + 1])
+{
+	size_t at;
+
+	*name = 0;
+	if (len < CAPABILITIES_BEGIN || !(config[STATUS] & STATUS_CAPABILITIES))
+		return false;
+	at = config[CAPABILITIES] & ~3U;
+	for (unsigned int i = 0; i < CAPABILITIES_MAX; i++) {
+		if (at < CAPABILITIES_BEGIN || at + CAP_NEXT >= len)
+			return false;
+		if (take(config, len, at, name))
+			return true;
+		at = config[at + CAP_NEXT] & ~3U;
+	}
+	return false;
+}

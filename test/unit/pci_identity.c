@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* R-9 as a guest without our driver reads it, from devices that say what is so, and others. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device/device.h"
+#include "peer/pci_identity.h"
+
+/* Configuration space of a device of ours. */
+static void make(uint8_t config[256], const char *name, unsigned int vectors_n)
+{
+	const struct ivs_device_options options = {
+		.revision = 1, .vectors_n = vectors_n, .memory_len = 4096, .name = name};
+	struct ivs_device *device = calloc(1, sizeof(*device));
+
+	cr_assert_eq(ivs_device_init(device, &options, NULL), 0);
+	ivs_device_read(device, IVS_DEVICE_CONFIG, 0, config, 256);
+	free(device);
+}
+
+Test(pci_identity, name_is_found)
+{
+	static const char *const names[] = {
+		"a", "demo", "looking-glass", "A.b_c-9",
+		"0123456789012345678901234567890123456789012345678901234"
+		"56789012"};
+	uint8_t config[256];
+	char name[IVS_CAP_NAME_MAX + 1];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		for (unsigned int vectors_n = 0; vectors_n < 2; vectors_n++) {
+			make(config, names[i], vectors_n);
+			cr_expect(ivs_pci_identity(config, 256, name));
+			cr_expect_str_eq(name, names[i]);
+		}
+	}
+}
+
+Test(pci_identity, without)
+{
+	uint8_t config[256];
+	char name[IVS_CAP_NAME_MAX + 1] = "x";
+
+	make(config, NULL, 1);
+	cr_expect_not(ivs_pci_identity(config, 256, name));
+	cr_expect_str_empty(name);
+	make(config, NULL, 0);
+	cr_expect_not(ivs_pci_identity(config, 256, name));
+}
+
+/* Who is not root is given 64 bytes; anybody may get fewer than there are. */
+Test(pci_identity, cut_off)
+{
+	uint8_t config[256];
+	char name[IVS_CAP_NAME_MAX + 1];
+
+	make(config, "demo", 1);
+	for (size_t len = 0; len <= 256; len++) {
+		uint8_t *exact = malloc(len ? len : 1); /* what is behind it is noticed */
+		const bool whole = len >= 0x4c + IVS_CAP_NAME_OFFSET + 4;
+
+		memcpy(exact, config, len);
+		cr_expect_eq(ivs_pci_identity(exact, len, name), whole, "%zu bytes", len);
+		free(exact);
+	}
+}
+
+/* Each byte of it wrong in turn: the name is one of R-9's, or there is none. */
+Test(pci_identity, wrong_bytes)
+{
+	uint8_t config[256];
+	char name[IVS_CAP_NAME_MAX + 1];
+
+	for (unsigned int at = 0; at < 256; at++) {
+		for (unsigned int value = 0; value < 256; value++) {
+			make(config, "demo", 1);
+			config[at] = (uint8_t)value;
+			if (ivs_pci_identity(config, 256, name))
+				cr_expect_eq(strspn(name, IVS_CAP_NAME_BYTES), strlen(name));
+			else
+				cr_expect_str_empty(name);
+		}
+	}
+}
+
+Test(pci_identity, ring_of_capabilities)
+{
+	uint8_t config[256] = {0};
+	char name[IVS_CAP_NAME_MAX + 1];
+
+	config[0x06] = 0x10;
+	config[0x34] = 0x40;
+	config[0x41] = 0x44;
+	config[0x45] = 0x40;
+	cr_expect_not(ivs_pci_identity(config, 256, name));
+}
