@@ -180,7 +180,7 @@ static void lose(struct ivs_slot *slot, enum ivs_upstream_state state, const str
 		up->problem = *err;
 		if (ivs_log_allows(&up->limit))
 			ivs_log(IVS_LOG_WARNING, "%s: %s; %s", slot->name, err->text,
-				state == UPSTREAM_FOREIGN ? "until then there are no doorbells"
+				state == UPSTREAM_FOREIGN ? "until then it is no peer there"
 							  : "trying again");
 	}
 	if (is_of_no_use(up))

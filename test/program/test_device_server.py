@@ -256,7 +256,7 @@ def test_another_region_while_a_vmm_is_there(place):
         server = start_server(place, region=["-r", "memfd:"])
         told = wait_state(place, "foreign")
         assert "has another region than the VM" in told["problem"]
-        running.err.wait("until then there are no doorbells")
+        running.err.wait("until then it is no peer there")
         assert guest.client.read(BAR2, 0, 3) == b"old" and guest.id() == 0
         guest.ring(1, 0)
         time.sleep(1.3)
