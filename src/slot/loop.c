@@ -162,9 +162,11 @@ int ivs_slot_loop_run(struct ivs_slot_loop *loop, int *signo)
 		ivs_stall_idle();
 		n = epoll_wait(loop->epoll, events, EVENTS_MAX,
 			       ivs_clock_left_ms(next_deadline(loop)));
-		ivs_stall_busy();
-		if (n < 0 && errno != EINTR)
+		if (n < 0 && errno == EINTR) /* that of the guard, which has found nothing to do */
+			continue;
+		if (n < 0)
 			return -errno;
+		ivs_stall_busy();
 		for (int i = 0; i < n; i++)
 			handle(loop, &events[i]);
 		finish_round(loop);
