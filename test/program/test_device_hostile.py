@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ivshmem-device against VMMs that hand over fds which can make it wait, or leave in a bad way: the
+other devices of the process, and the next VMM, notice nothing."""
+import contextlib
+import errno
+import os
+import resource
+import signal
+import socket
+import struct
+import time
+
+import pytest
+
+from support import vfio_user as vfu
+from support.device import Devices, Guest, connect_when_free, introduce, join, start_server
+from support.lingering import QUICK, Lingering, slowest
+from support.programs import cpu_ticks, fd_count, is_sanitized, place, wait_until
+from support.vfio_user import (BAR0, BAR2, COMMAND, CONFIG, DOORBELL, EVENTFD, FDS_MAX, MEMORY_SPACE,
+                               MSIX, NO_REPLY, NONE, TRIGGER, Client, Gone, Refused, eventfd)
+from support.wire import readable
+
+__all__ = ["place"]
+
+FULL = 2 ** 64 - 2  # the most that an eventfd holds
+TRIES = 200  # at a race of which half the tries succeed
+WRITE = {"x86_64": "1", "aarch64": "64"}.get(os.uname().machine)  # the system call's number
+
+
+def serve_two(place, *options, **keywords):
+    """Two devices in one process. Return: it, and the sockets."""
+    paths = [place.dir / "one", place.dir / "other"]
+    words = options or ["--region", f"shm:{place.shm}", "--size", "1M"]
+    running = Devices(place, "--socket", paths[0], *words, "--socket", paths[1], "--region",
+                      f"shm:{place.shm}-other", "--size", "1M", n=2, **keywords)
+    return running, *paths
+
+
+@contextlib.contextmanager
+def stopped(process):
+    """What is done in here the process finds all at once."""
+    process.signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: "T" in state_of(process.pid), "it has stopped")
+        yield
+    finally:
+        process.signal(signal.SIGCONT)
+
+
+def state_of(pid):
+    """One letter."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        return file.read().rsplit(")", 1)[1].split()[0]
+
+
+# Sockets that linger
+
+def with_a_request(_running, path, fds):
+    """With requests that take none; each is answered, or refused."""
+    client = Client(path)
+    for fd in fds:
+        client.send(vfu.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096), [fd])
+    return client
+
+
+def as_interrupts(_running, path, fds):
+    """In the place of eventfds: refused."""
+    client = Client(path)
+    client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, EVENTFD | TRIGGER, 0, 1), fds)
+    return client
+
+
+def too_many(_running, path, fds):
+    """More than may come with a message: the connection ends."""
+    client = Client(path)
+    client.send(vfu.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096), fds)
+    return client
+
+
+def unread(running, path, fds):
+    """Behind what ends the connection, so that nobody reads them."""
+    client = Client(path)
+    with stopped(running):
+        client.send_raw(vfu.pack(vfu.RESET, size=1))
+        for fd in fds:
+            client.send_raw(b"x", [fd])
+    return client
+
+
+def in_the_middle(_running, path, fds):
+    """With parts of a message that never ends."""
+    client = Client(path)
+    client.send_raw(vfu.pack(vfu.DMA_MAP, bytes(8)), fds)
+    client.close()
+    return client
+
+
+def turned_away(running, path, fds):
+    """By a second client, which is not let in."""
+    first = Client(path)
+    with stopped(running):
+        second = Client(path, greet=False)
+        for fd in fds:
+            second.send_raw(vfu.pack(vfu.RESET), [fd])
+    second.close()
+    return first
+
+
+@pytest.mark.parametrize("way, times", [
+    (with_a_request, 20), (as_interrupts, FDS_MAX), (too_many, FDS_MAX + 4), (unread, 20),
+    (in_the_middle, FDS_MAX), (turned_away, 20)], ids=lambda value: getattr(value, "__name__", value))
+def test_sockets_that_linger(place, way, times):
+    """Closing them would wait. The VMM of another device is answered at once nevertheless, and nothing
+    of them is kept."""
+    running, one, other = serve_two(place)
+    before = fd_count(running.pid)
+    lingering = place.add(Lingering(times))
+    with Client(other) as neighbour:
+        client = place.add(way(running, one, lingering.fds()))
+        lingering.hand_over()
+        assert slowest(neighbour) < QUICK
+        client.close()
+        assert slowest(neighbour, 0.2) < QUICK
+    connect_when_free(place, one).close()
+    wait_until(lambda: fd_count(running.pid) == before, "all of them are closed")
+    running.stop()
+
+
+# Eventfds that are filled and made blocking at the worst moment
+
+def fill(fd):
+    """So that one more write(2) would wait. Only while nobody else writes."""
+    os.set_blocking(fd, False)
+    with contextlib.suppress(BlockingIOError):
+        os.eventfd_read(fd)
+    os.eventfd_write(fd, FULL)
+    os.set_blocking(fd, True)
+
+
+def unfill(fd):
+    """As it was."""
+    os.set_blocking(fd, False)
+    os.eventfd_read(fd)
+
+
+def catch_in_between(running, send, fd, text):
+    """Between looking whether a write would wait, and writing: the process is stopped while it does that
+    again and again, and fd filled. Return: whether it was caught once, which its log says.
+
+    send: have it write to fd often
+    """
+    for at in range(TRIES):
+        send()
+        time.sleep(0.0002 * (at % 7))
+        with stopped(running):
+            fill(fd)
+        waited = time.monotonic() + 0.05
+        while time.monotonic() < waited and "S" not in state_of(running.pid):
+            time.sleep(0.001)
+        time.sleep(0.02)
+        if is_caught(running, text):
+            return True
+        unfill(fd)
+    return False
+
+
+def is_caught(running, text):
+    """Whether it waits in write(2), or has waited and says so."""
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{running.pid}/syscall", encoding="ascii") as file:
+            if file.read().split()[0] == WRITE:
+                return True
+    return bool(running.err.count(text))
+
+
+def test_interrupt_that_is_filled(place):
+    """The VMM that does it to its own eventfd is sent away; meanwhile others are answered, and SIGTERM
+    is heard."""
+    running, one, other = serve_two(place, "--legacy", f"chardev={place.socket},size=1M,msi=on,vectors=256")
+    neighbour, client = place.add(Client(other)), place.add(Client(one))
+    fd = eventfd()
+    for at in range(0, 256, FDS_MAX):
+        client.set_irqs(MSIX, EVENTFD | TRIGGER, at, FDS_MAX, fds=[fd] * FDS_MAX)
+    text = "has filled an eventfd of its and made it blocking, and is sent away"
+
+    def trigger_often():
+        with contextlib.suppress(Gone):
+            client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, NONE | TRIGGER, 0, 256), flags=NO_REPLY)
+
+    assert catch_in_between(running, trigger_often, fd, text), "it was never caught"
+    assert slowest(neighbour) < QUICK
+    running.err.wait(text, timeout=QUICK)
+    assert client.is_gone(QUICK)
+    place.add(Client(one))
+    os.close(fd)
+    running.stop()
+
+
+def test_doorbell_that_is_filled(place):
+    """The same by a peer, with the doorbell that the guest rings: that one is not rung any more, all else
+    goes on."""
+    start_server(place, vectors=1)
+    running, one, other = serve_two(place, "--server", place.socket, "--vectors", "1")
+    neighbour, guest = place.add(Client(other)), Guest(place, one, 1)
+    bad, good = join(place, 1), join(place, 1)
+    introduce(guest, bad)
+    introduce(guest, good)
+    burst = vfu.pack(vfu.REGION_WRITE, vfu.access_body(BAR0, DOORBELL, 4, struct.pack(
+        "<I", bad.id << 16)), flags=NO_REPLY) * 400
+    text = "a doorbell that somebody has filled and made blocking is not rung any more"
+    assert catch_in_between(running, lambda: guest.client.send_raw(burst), bad.own[0], text), \
+        "it was never caught"
+    assert slowest(neighbour) < QUICK
+    running.err.wait(text, timeout=QUICK)
+    os.set_blocking(bad.own[0], False)
+    guest.ring(good.id)
+    assert readable(good.own, 5) == [0]
+    guest.ring(bad.id)
+    running.stop()
+
+
+# VMMs that leave
+
+def test_inherited_connection(place):
+    """Of which whoever started the process has a copy: when the VMM has left, nothing is kept busy by that."""
+    ours, its = socket.socketpair()
+    path = place.dir / "vmm"
+    running = Devices(place, "--fd", its.fileno(), "--region", f"shm:{place.shm}", "--size", "1M",
+                      "--socket", path, "--region", f"shm:{place.shm}", "--size", "1M",
+                      fds=[its.fileno()])
+    with its, ours:
+        ours.sendall(vfu.pack(vfu.VERSION, vfu.version_body()))
+        assert ours.recv(4096)
+        ours.close()
+        running.err.wait("the VMM has left")
+        before = cpu_ticks(running.pid)
+        time.sleep(1)
+        assert cpu_ticks(running.pid) - before < 20
+        with Client(path) as client:
+            assert client.info()
+    running.stop()
+
+
+def test_many_unread_messages(place):
+    """Posted writes are all done, and who connects at once after them is not turned away."""
+    running, one, _ = serve_two(place)
+    messages = b"".join(vfu.pack(vfu.REGION_WRITE, vfu.access_body(
+        BAR2, 8 * at, 8, struct.pack("<Q", at + 1)), flags=NO_REPLY) for at in range(500))
+    for times in range(60 if is_sanitized(place.device_program) else 150):
+        client = Client(one)
+        client.send_raw(messages)
+        client.close()
+        with Client(one) as following:
+            assert struct.unpack("<Q", following.read(BAR2, 8 * 499, 8)) == (500,), times
+            following.write(BAR2, 8 * 499, bytes(8))
+        connect_when_free(place, one).close()
+    running.stop()
+
+
+def test_nothing_is_said(place):
+    """Whoever connects and says nothing is sent away after 5 s, and the next one is served."""
+    running, one, _ = serve_two(place)
+    with Client(one, greet=False) as mute:
+        began = time.monotonic()
+        with pytest.raises(Gone):
+            Client(one)
+        mute.send_raw(b"\0")  # half a header is nothing either
+        assert mute.is_gone() and 4.5 < time.monotonic() - began < 8
+    with Client(one) as client:
+        assert client.info()
+        running.err.wait("the VMM has said nothing for 5 s, and is sent away")
+    running.stop()
+
+
+def test_out_of_fds(place):
+    """A request with more fds than the process has room for is refused, and its client stays."""
+    running, one, other = serve_two(place, "--legacy", f"chardev={place.socket},size=1M,vectors=16")
+    with Client(one) as client, Client(other) as neighbour:
+        now = fd_count(running.pid)
+        soft, hard = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (now + 3, hard))
+        fds = [eventfd() for _ in range(8)]
+        with pytest.raises(Refused) as refused:
+            client.set_irqs(MSIX, EVENTFD | TRIGGER, 0, 8, fds=fds)
+        assert refused.value.errno == errno.EMFILE
+        assert slowest(neighbour, 0.1) < QUICK and fd_count(running.pid) == now
+        resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        client.set_irqs(MSIX, EVENTFD | TRIGGER, 0, 8, fds=fds)
+        assert fd_count(running.pid) == now + 8
+        for fd in fds:
+            os.close(fd)
+    running.stop()
+
+
+@pytest.mark.parametrize("role", ["master", "peer"])
+def test_vmms_that_come_and_go(place, role):
+    """However often: the log does not grow with it."""
+    running, one, _ = serve_two(place, "--region", f"shm:{place.shm}", "--size", "1M", "--role", role)
+    began = time.monotonic()
+    for _ in range(150):
+        client = connect_when_free(place, one)
+        client.write(CONFIG, COMMAND, struct.pack("<H", MEMORY_SPACE))
+        client.close()
+    windows = 1 + int((time.monotonic() - began) / 10)
+    running.stop()
+    # Twenty in 10 s of what goes on, and of warnings; and how many were left out.
+    assert len(running.err.seen) <= 2 * 21 * windows + 5, len(running.err.seen)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Files that make whoever closes them wait, and how long others wait meanwhile."""
+import contextlib
+import os
+import socket
+import struct
+import sys
+import time
+
+from support.vfio_user import BAR0, IV_POSITION
+
+LINGER = 8  # seconds; more than a test that finds a mistake may last
+QUICK = 1  # s: what nobody else may have to wait
+
+
+class Lingering:
+    """Connected TCP sockets with data that nobody takes: the last close(2) of each waits."""
+
+    def __init__(self, times=1):
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(times)
+        self._others = []
+        self._socks = [self._make() for _ in range(times)]
+
+    def _make(self):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        sock.connect(self._listener.getsockname())
+        self._others.append(self._listener.accept()[0])
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGER))
+        sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sock.send(bytes(65536))
+        return sock
+
+    def fds(self):
+        """Of those that are still ours."""
+        return [sock.fileno() for sock in self._socks]
+
+    def hand_over(self):
+        """We have sent them: whoever has taken them is the last to close them. Our own close() does
+        not wait then, because it is not the last."""
+        while self._socks:
+            self._socks.pop().close()
+
+    def close(self):
+        """However it went: nobody waits any more, because the other ends are gone."""
+        for sock in self._others + [self._listener]:
+            sock.close()
+        self.hand_over()
+
+
+def slowest(client, seconds=0.6):
+    """Read a register again and again for a while. Return: how long the slowest answer took."""
+    until = time.monotonic() + seconds
+    worst = 0
+    client.sock.settimeout(3 * QUICK)
+    while time.monotonic() < until:
+        began = time.monotonic()
+        client.read32(BAR0, IV_POSITION)
+        worst = max(worst, time.monotonic() - began)
+    return worst
+
+
+def without_passrights(place, program):
+    """A program as on a kernel that cannot keep fds from coming. Return: what to start in its stead."""
+    wrapper = place.dir / f"{program.name}-of-an-old-kernel"
+    launcher = place.source / "test" / "support" / "without_passrights.py"
+    wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} {launcher} {program} "$@"\n')
+    os.chmod(wrapper, 0o755)
+    return wrapper
