@@ -25,8 +25,8 @@
 #include "util/discard.h"
 #include "util/fd.h"
 
-IVS_SYSCALLS(ivs_control_syscalls, {"accept4"}, {"recvfrom"}, {"recv"}, {"sendto"}, {"send"},
-	     {"epoll_ctl"}, {"close"}, IVS_CALL_DUPFD_CLOEXEC);
+IVS_SYSCALLS(ivs_control_syscalls, {"accept4"}, {"sendto"}, {"send"}, {"epoll_ctl"}, {"close"},
+	     IVS_CALL_DUPFD_CLOEXEC);
 
 /* When the kernel lacks something, and no event will tell when it no longer does. */
 #define RETRY_MS 50
@@ -105,8 +105,8 @@ static bool has_line(const struct control_peer *peer)
 
 static bool receive(struct ivs_control *control, struct control_peer *peer)
 {
-	ssize_t n = recv(peer->fd, peer->line + peer->line_len, sizeof(peer->line) - peer->line_len,
-			 MSG_DONTWAIT);
+	ssize_t n = ivs_socket_take(peer->fd, peer->line + peer->line_len,
+				    sizeof(peer->line) - peer->line_len);
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;

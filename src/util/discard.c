@@ -38,15 +38,13 @@ static void discard_fds(struct msghdr *hdr)
 	}
 }
 
-/* Return: whether there may be more. */
-static bool discard_some(int sock)
+ssize_t ivs_socket_take(int sock, void *bytes, size_t len)
 {
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(IVS_RECEIVED_FDS_MAX * sizeof(int))];
 	} control;
-	char bytes[ROOM];
-	struct iovec iov = {bytes, sizeof(bytes)};
+	struct iovec iov = {bytes, len};
 	struct msghdr hdr = {
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
@@ -55,10 +53,18 @@ static bool discard_some(int sock)
 	};
 	const ssize_t n = recvmsg(sock, &hdr, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
-	if (n < 0)
-		return errno == EINTR;
-	discard_fds(&hdr);
-	return n > 0;
+	if (n >= 0)
+		discard_fds(&hdr);
+	return n;
+}
+
+/* Return: whether there may be more. */
+static bool discard_some(int sock)
+{
+	char bytes[ROOM];
+	const ssize_t n = ivs_socket_take(sock, bytes, sizeof(bytes));
+
+	return n > 0 || (n < 0 && errno == EINTR);
 }
 
 void ivs_socket_discard(int *sock)

@@ -3,6 +3,9 @@
 #ifndef IVS_UTIL_DISCARD_H
 #define IVS_UTIL_DISCARD_H
 
+#include <stddef.h>
+#include <sys/types.h>
+
 #include "util/syscalls.h"
 
 /** The most fds that the kernel lets come with one message (SCM_MAX_FD). */
@@ -18,6 +21,13 @@ extern const struct ivs_syscall ivs_discard_syscalls[];
  * FUSE file system can make close(2) wait, too, and nothing keeps it from that.)
  */
 void ivs_fd_disarm(int fd);
+
+/**
+ * ivs_socket_take() - recv(2) that does not wait, and discards the fds that come with the bytes
+ *
+ * recv(2) would have the kernel close them. Return: how many bytes; 0: the end; -1 with errno.
+ */
+ssize_t ivs_socket_take(int sock, void *bytes, size_t len);
 
 /**
  * ivs_socket_discard() - close a connected stream socket, with what has come and was not read

@@ -5,7 +5,6 @@ import contextlib
 import errno
 import os
 import resource
-import signal
 import socket
 import struct
 import time
@@ -14,7 +13,7 @@ import pytest
 
 from support import vfio_user as vfu
 from support.device import Devices, Guest, connect_when_free, introduce, join, start_server
-from support.lingering import QUICK, Lingering, slowest
+from support.lingering import QUICK, Lingering, slowest, state_of, stopped
 from support.programs import cpu_ticks, fd_count, is_sanitized, place, wait_until
 from support.vfio_user import (BAR0, BAR2, COMMAND, CONFIG, DOORBELL, EVENTFD, FDS_MAX, MEMORY_SPACE,
                                MSIX, NO_REPLY, NONE, TRIGGER, Client, Gone, Refused, eventfd)
@@ -34,23 +33,6 @@ def serve_two(place, *options, **keywords):
     running = Devices(place, "--socket", paths[0], *words, "--socket", paths[1], "--region",
                       f"shm:{place.shm}-other", "--size", "1M", n=2, **keywords)
     return running, *paths
-
-
-@contextlib.contextmanager
-def stopped(process):
-    """What is done in here the process finds all at once."""
-    process.signal(signal.SIGSTOP)
-    try:
-        wait_until(lambda: "T" in state_of(process.pid), "it has stopped")
-        yield
-    finally:
-        process.signal(signal.SIGCONT)
-
-
-def state_of(pid):
-    """One letter."""
-    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-        return file.read().rsplit(")", 1)[1].split()[0]
 
 
 # Sockets that linger

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files that make whoever closes them wait, and how long others wait meanwhile."""
+"""Files that make whoever closes them wait, how long others wait meanwhile, and processes that are stopped."""
 import contextlib
 import os
+import signal
 import socket
 import struct
 import sys
 import time
 
+from support.programs import wait_until
 from support.vfio_user import BAR0, IV_POSITION
 
 LINGER = 8  # seconds; more than a test that finds a mistake may last
@@ -40,9 +42,11 @@ class Lingering:
         """Of those that are still ours."""
         return [sock.fileno() for sock in self._socks]
 
-    def hand_over(self):
-        """We have sent them: whoever has taken them is the last to close them. Our own close() does
-        not wait then, because it is not the last."""
+    def hand_over(self, sent=None):
+        """We have sent them, or so many: whoever has taken them is the last to close them. Our own close()
+        does not wait then, because it is not the last."""
+        for sock in self._socks[len(self._socks) if sent is None else sent:]:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
         while self._socks:
             self._socks.pop().close()
 
@@ -63,6 +67,23 @@ def slowest(client, seconds=0.6):
         client.read32(BAR0, IV_POSITION)
         worst = max(worst, time.monotonic() - began)
     return worst
+
+
+@contextlib.contextmanager
+def stopped(process):
+    """What is done in here the process finds all at once."""
+    process.signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: "T" in state_of(process.pid), "it has stopped")
+        yield
+    finally:
+        process.signal(signal.SIGCONT)
+
+
+def state_of(pid):
+    """One letter."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        return file.read().rsplit(")", 1)[1].split()[0]
 
 
 def without_passrights(place, program):

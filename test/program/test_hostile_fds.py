@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Clients that send an ivshmem-server fds which make whoever closes them wait. A kernel that can keep them from
+coming does (Linux 6.16, SO_PASSRIGHTS); the program is also run as on one that cannot."""
+import socket
+import time
+
+import pytest
+
+from support import without_passrights as old_kernel
+from support.control import VERSION, Control
+from support.lingering import QUICK, Lingering, stopped, without_passrights
+from support.programs import fd_count, place, wait_until
+from support.wire import RawClient, connect
+
+__all__ = ["place"]
+
+LINGERING_N = 20
+
+
+@pytest.fixture(params=["this-kernel", "old-kernel"])
+def keeps_fds_out(request, place):
+    """Whether the server may keep fds from coming. If not, they come."""
+    if request.param == "this-kernel":
+        return True
+    if not old_kernel.is_possible():
+        pytest.skip("it is not known how setsockopt(2) is called here")
+    place.server_program = without_passrights(place, place.server_program)
+    return False
+
+
+def send(sock, data, fds, keeps_fds_out):
+    """With fds, unless the kernel keeps them from coming, which only it may do. Return: how many went."""
+    for at, fd in enumerate(fds):
+        try:
+            socket.send_fds(sock, [data], [fd])
+        except PermissionError:
+            assert keeps_fds_out
+            sock.sendall(data)
+            return 0
+        except (BrokenPipeError, ConnectionResetError):
+            return at  # it was dropped in the middle
+    return len(fds)
+
+
+def check_newcomer(place):
+    """It is greeted at once."""
+    began = time.monotonic()
+    with RawClient(str(place.socket), 1) as client:
+        client.greeting()
+    assert time.monotonic() - began < QUICK
+
+
+@pytest.mark.parametrize("when", ["greeted", "unread", "not yet accepted"])
+def test_clients(place, keeps_fds_out, when):
+    """Who speaks is dropped, with all that it has sent."""
+    server = place.server("-n", "1", "-l", "1M", region=["-r", "memfd:"])
+    before = fd_count(server.pid)
+    lingering = place.add(Lingering(LINGERING_N))
+    sock = None
+    if when == "greeted":
+        client = place.add(RawClient(str(place.socket), 1)).greeting()
+        sock = client.sock
+    with stopped(server):
+        sock = sock or connect(str(place.socket))
+        sent = send(sock, b"x", lingering.fds(), keeps_fds_out)
+        lingering.hand_over(sent)
+        if when == "unread":
+            sock.close()
+    check_newcomer(place)
+    sock.close()
+    wait_until(lambda: fd_count(server.pid) == before, "all of them are closed")
+    server.stop()
+
+
+@pytest.mark.parametrize("when", ["with requests", "with half a line", "unread"])
+def test_control_socket(place, keeps_fds_out, when):
+    """The same: requests are answered, and nobody waits."""
+    path = place.dir / "control"
+    server = place.server("-n", "1", "-l", "1M", "--control", path, region=["-r", "memfd:"])
+    before = fd_count(server.pid)
+    lingering = place.add(Lingering(LINGERING_N))
+    control = Control(path)
+    control.ask(VERSION)
+    data = VERSION if when == "with requests" else b" "
+    with stopped(server):
+        sent = send(control.sock, data, lingering.fds(), keeps_fds_out)
+        lingering.hand_over(sent)
+        if when == "unread":
+            control.close()
+    check_newcomer(place)
+    if when == "with requests":
+        assert control.reply()
+    control.close()
+    wait_until(lambda: fd_count(server.pid) == before, "all of them are closed")
+    server.stop()

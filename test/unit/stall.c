@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Against util/stall.h: what waits is ended, and who is idle is left alone. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "util/stall.h"
+
+#define TIMEOUT 5
+#define FULL (UINT64_MAX - 1)
+#define PERIOD_US (IVS_STALL_PERIOD_MS * 1000)
+
+static double now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static bool timer_runs(void)
+{
+	struct itimerval timer;
+
+	cr_assert_eq(getitimer(ITIMER_REAL, &timer), 0);
+	return timer.it_interval.tv_usec || timer.it_value.tv_usec;
+}
+
+Test(stall, a_write_that_waits_is_ended, .timeout = TIMEOUT)
+{
+	const uint64_t full = FULL, one = 1;
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	cr_assert_eq(ivs_stall_open(), 0);
+	cr_assert_eq(write(fd, &full, sizeof(full)), sizeof(full));
+	for (int i = 0; i < 3; i++) {
+		double began = now_s();
+
+		ivs_stall_busy();
+		cr_assert_eq(write(fd, &one, sizeof(one)), -1);
+		cr_assert_eq(errno, EINTR);
+		cr_assert_lt(now_s() - began, 1);
+		ivs_stall_idle();
+	}
+	close(fd);
+}
+
+/* The timer outlives being busy by one signal, and then there are none. */
+Test(stall, idle_costs_nothing, .timeout = TIMEOUT)
+{
+	cr_assert_eq(ivs_stall_open(), 0);
+	cr_assert_not(timer_runs());
+	ivs_stall_busy();
+	cr_assert(timer_runs());
+	ivs_stall_idle();
+	for (int i = 0; i < 100 && timer_runs(); i++)
+		usleep(PERIOD_US / 10);
+	cr_assert_not(timer_runs());
+	cr_assert_eq(usleep(2 * PERIOD_US), 0);
+	ivs_stall_busy();
+	cr_assert(timer_runs());
+}
