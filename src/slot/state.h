@@ -151,6 +151,9 @@ void ivs_vmm_accept(struct ivs_slot *slot);
 /** ivs_vmm_serve() - what the VMM has sent */
 void ivs_vmm_serve(struct ivs_slot *slot);
 
+/** ivs_vmm_set_migration() - what a VMM is told from now on of whether the device can be migrated */
+void ivs_vmm_set_migration(struct ivs_slot *slot);
+
 /** ivs_vmm_deadline() - when ivs_vmm_tick() is due; IVS_CLOCK_NEVER */
 int64_t ivs_vmm_deadline(const struct ivs_slot *slot);
 

@@ -115,6 +115,8 @@ static void join(struct ivs_slot *slot)
 	if (ivs_log_allows(&up->limit))
 		say_id(slot, up->link.id);
 	up->last_id = up->link.id;
+	if (slot->session)
+		ivs_vmm_set_migration(slot);
 	up->joins++;
 	*up->problem.text = 0;
 	enter(up, UPSTREAM_JOINED);

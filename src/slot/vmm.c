@@ -16,9 +16,11 @@ IVS_SYSCALLS(ivs_slot_syscalls, {"accept4"}, {"accept"}, {"epoll_ctl"}, {"close"
 #define REGION_MS 2000 /* a VMM waits for 5 s */
 #define GREET_MS 5000
 
-static enum ivs_vfio_user_migration migration_of(const struct ivs_slot *slot)
+void ivs_vmm_set_migration(struct ivs_slot *slot)
 {
-	return ivs_slot_is_master(slot) ? IVS_VFIO_USER_MIGRATE_MEMORY : IVS_VFIO_USER_MIGRATE_NOT;
+	ivs_vfio_user_set_migration(slot->session, ivs_slot_is_master(slot)
+							   ? IVS_VFIO_USER_MIGRATE_MEMORY
+							   : IVS_VFIO_USER_MIGRATE_NOT);
 }
 
 static void pause_accepting(struct ivs_slot *slot, int ms)
@@ -42,7 +44,7 @@ static void take_vmm(struct ivs_slot *slot, int *fd)
 	int result = ivs_vfio_user_connect(slot->session, fd);
 
 	if (!result) {
-		ivs_vfio_user_set_migration(slot->session, migration_of(slot));
+		ivs_vmm_set_migration(slot);
 		slot->greet_ns = ivs_clock_deadline(GREET_MS);
 		if (ivs_log_allows(&slot->news))
 			ivs_log(IVS_LOG_INFO, "%s: a VMM has connected", slot->name);

@@ -42,6 +42,8 @@ static int from_stop(struct ivs_vfio_user *session, enum ivs_vfu_migration_state
 	struct ivs_vfu_migration *migration = &session->migration;
 	uint64_t len = memory_len(session);
 
+	if (migration->mode == IVS_VFIO_USER_MIGRATE_NOT && to != IVS_VFU_RUNNING)
+		return ENOTTY;
 	if (len && session->memory.file.fd < 0 && to != IVS_VFU_RUNNING) {
 		ivs_error_set(&session->why, 0,
 			      "there is no memory whose content could be migrated");
@@ -135,7 +137,9 @@ int ivs_vfu_feature(struct ivs_vfio_user *session)
 		return EINVAL;
 	if (is_known)
 		session->counts.asked_migration = true;
-	if (!is_known || session->migration.mode == IVS_VFIO_USER_MIGRATE_NOT)
+	/* One that has begun can be ended, so that the device runs again. */
+	if (!is_known || (session->migration.mode == IVS_VFIO_USER_MIGRATE_NOT &&
+			  session->migration.state == IVS_VFU_RUNNING))
 		return ENOTTY;
 	if (methods & IVS_VFU_FEATURE_SET && feature == IVS_VFU_FEATURE_MIGRATION)
 		return EINVAL;
