@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a device takes for its ivshmem-server: it does what a test wants, and can change its ways."""
+import contextlib
+import os
+import socket
+import struct
+import threading
+
+from support.programs import wait_until
+from support.vfio_user import eventfd, memory_file
+
+MIB = 1 << 20
+
+
+def say(sock, value, *fds):
+    """A message of a server's."""
+    socket.send_fds(sock, [struct.pack("<q", value)], fds)
+
+
+class FakeServer:
+    """Listens, and greets everybody who comes, as long as greet is what it is at first.
+
+    memory:  the region's fd
+    own:     the vectors of who comes: eventfds
+    others:  {id: eventfds} of peers that are there
+    greet:   called with each connection in a thread; returns true if it is to be closed
+    next_id: that the next one gets
+    came:    how many connections there were
+    """
+
+    def __init__(self, place, path, memory=None, vectors=1, others=None):
+        self.path = path
+        self.memory = memory_file(MIB) if memory is None else memory
+        self.own = [eventfd() for _ in range(vectors)]
+        self.others = others or {}
+        self.greet = self.welcome
+        self.next_id = 0
+        self.came = 0
+        self.sock = None  # the last connection
+        self._kept = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen(64)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        place.add(self)
+
+    def _serve(self):
+        while True:
+            try:
+                there, _ = self._listener.accept()
+            except OSError:
+                return
+            self._kept.append(there)
+            self.sock = there
+            self.came += 1
+            with contextlib.suppress(OSError):  # the other side was first
+                if self.greet(there):
+                    there.close()
+
+    def welcome(self, sock):
+        """As a server does: version, id, memory, the others, and its own vectors."""
+        given = self.next_id
+        self.next_id += 1
+        say(sock, 0)
+        say(sock, given)
+        say(sock, -1, self.memory)
+        for peer, fds in self.others.items():
+            for fd in fds:
+                say(sock, peer, fd)
+        for fd in self.own:
+            say(sock, given, fd)
+
+    def silent(self, _sock):
+        """Accept, and say nothing."""
+
+    def curt(self, sock):
+        """Greet, and close."""
+        self.welcome(sock)
+        return True
+
+    def drop(self):
+        """Close the last connection."""
+        self.sock.close()
+
+    def wait_for_another(self, came):
+        """Until more have come than that."""
+        wait_until(lambda: self.came > came, "it is tried again")
+
+    def renew(self, vectors=1):
+        """Other eventfds, as each connection has. Return: those before, which are the caller's now."""
+        before, self.own = self.own, [eventfd() for _ in range(vectors)]
+        return before
+
+    def close(self):
+        """Let everybody go."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(5)
+        self._listener.close()
+        for there in self._kept:
+            there.close()
+        for fd in [self.memory, *self.own, *(fd for fds in self.others.values() for fd in fds)]:
+            os.close(fd)
