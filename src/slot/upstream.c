@@ -297,20 +297,34 @@ static void ring_fd(struct ivs_slot *slot, int *fd)
 	ivs_fd_close(fd);
 }
 
+/* Return: whether somebody is there with that vector. */
+static bool ring_other(struct ivs_slot *slot, unsigned int peer, unsigned int vector)
+{
+	struct ivs_doorbells *doorbells = ivs_remotes_get(&slot->upstream.link.remotes, peer);
+	const bool there = doorbells && vector < doorbells->fds_n;
+
+	if (there)
+		ring_fd(slot, &doorbells->fds[vector]);
+	ivs_doorbells_put(doorbells);
+	return there;
+}
+
 void ivs_upstream_ring(struct ivs_slot *slot, unsigned int peer, unsigned int vector)
 {
 	struct ivs_upstream *up = &slot->upstream;
-	const bool own = up->last_id >= 0 && peer == (unsigned int)up->last_id;
-	struct ivs_doorbells *doorbells = own ? NULL : ivs_remotes_get(&up->link.remotes, peer);
 
-	if (own && vector < up->vectors_n)
+	if (up->last_id >= 0 && peer == (unsigned int)up->last_id && vector < up->vectors_n) {
 		take_doorbell(slot,
 			      vector); /* sent with what else is due after the guest's write */
-	else if (doorbells && vector < doorbells->fds_n)
-		ring_fd(slot, &doorbells->fds[vector]);
-	else
+		return;
+	}
+	if (ring_other(slot, peer, vector))
+		return;
+	/* The guest may have heard of somebody sooner, through the memory. */
+	if (up->state == UPSTREAM_JOINED)
+		ivs_upstream_hear(slot);
+	if (!ring_other(slot, peer, vector))
 		slot->totals.lost++;
-	ivs_doorbells_put(doorbells);
 }
 
 /* At the start: until the region has come, which comes in one burst with the id. */

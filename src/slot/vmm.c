@@ -82,6 +82,7 @@ static void judge_vmm(struct ivs_slot *slot)
 static void lose_vmm(struct ivs_slot *slot)
 {
 	slot->judged = false;
+	slot->greet_ns = IVS_CLOCK_NEVER;
 	slot->ended = slot->listener.fd < 0;
 	ivs_upstream_vmm_gone(slot);
 	if (!slot->ended && ivs_upstream_is_greeted(slot))
@@ -94,6 +95,8 @@ void ivs_vmm_serve(struct ivs_slot *slot)
 	int result = ivs_vfio_user_serve(slot->session, &err);
 
 	if (!result) {
+		if (ivs_vfio_user_is_greeted(slot->session))
+			slot->greet_ns = IVS_CLOCK_NEVER;
 		judge_vmm(slot);
 		return;
 	}

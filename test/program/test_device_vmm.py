@@ -344,6 +344,7 @@ def test_devices_are_independent(place, harm):
     bad, good = Client(place.dir / "a"), Guest(place, place.dir / "b")
     place.add(bad)
     bad.start()
+    good.ring_until_heard(peer)
     flood = Flood(bad) if harm == "flood" else None
     {"stall": stall, "garbage": speak_garbage, "read nothing": read_nothing,
      "hang up": Client.close}.get(harm, lambda _: None)(bad)
@@ -414,3 +415,25 @@ def test_connection_without_a_word(place, vmm):
         with Client(vmm, greet=False) as other:
             assert other.is_gone()
     assert connect_when_free(place, vmm).info() == (3, 9, 5)
+
+
+def wakeups(pid):
+    """How often a process has waited for something."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return int(next(line.split()[1] for line in status if line.startswith("voluntary_ctxt_switches")))
+
+
+def test_nobody_wakes_an_idle_process(place, vmm):
+    """Neither while a VMM has nothing to do, nor when there is none."""
+    running = serve_plain(place)
+    with Client(vmm) as client:
+        client.start()
+        time.sleep(1)
+        before = wakeups(running.pid)
+        time.sleep(1.5)
+        assert wakeups(running.pid) == before
+    wait_until(lambda: wakeups(running.pid) != before, "it sees that the VMM has gone")
+    time.sleep(1)
+    before = wakeups(running.pid)
+    time.sleep(1.5)
+    assert wakeups(running.pid) == before

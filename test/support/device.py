@@ -76,6 +76,15 @@ class Guest:
         """Write the register Doorbell."""
         self.client.write32(BAR0, DOORBELL, peer << 16 | vector)
 
+    def ring_until_heard(self, peer):
+        """The device may not have been told of a peer that has just come."""
+        def heard():
+            self.ring(peer.id)
+            return readable([peer.own[0]], 0.1)
+
+        wait_until(heard, "the device knows the peer")
+        os.eventfd_read(peer.own[0])
+
     def wait_interrupt(self, vector=0):
         """Until that vector has fired."""
         wait_until(lambda: fired(self.fds[vector]), f"vector {vector} has interrupted")
