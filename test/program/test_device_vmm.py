@@ -2,6 +2,7 @@
 """ivshmem-device as VMMs have it: each model's registers, its memory, several devices in one process,
 and VMMs that come, go, and mean harm."""
 import errno
+import fcntl
 import mmap
 import os
 import signal
@@ -437,3 +438,17 @@ def test_nobody_wakes_an_idle_process(place, vmm):
     before = wakeups(running.pid)
     time.sleep(1.5)
     assert wakeups(running.pid) == before
+
+
+def test_append_makes_no_file_grow(place, vmm):
+    """The VMM has the same open file, and can have what is written to it go to its end."""
+    serve_plain(place)
+    with Client(vmm) as client:
+        client.start()
+        memory = client.region_info(BAR2)[3]
+        fcntl.fcntl(memory, fcntl.F_SETFL, os.O_APPEND)
+        for at in (0, 4096):
+            client.write(BAR2, at, b"here" * 16384)
+        assert os.fstat(memory).st_size == MIB
+        assert os.pread(memory, 4, 0) == os.pread(memory, 4, 4096) == b"here"
+        os.close(memory)
