@@ -30,9 +30,25 @@ def wait_until(condition, what, timeout=TIMEOUT):
         time.sleep(0.005)
 
 
-def fd_count(pid):
-    """How many fds a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
+def _schedule(pid):
+    """The state of a process and how often it has been scheduled."""
+    fields = dict(line.split(":\t", 1) for line in
+                  pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    return [fields.get(name) for name in (
+        "State", "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")]
+
+
+def fd_count(pid, patience=1):
+    """How many fds a process has open when it waits for something, and not in the middle of its work,
+    where it may have one more or one less. Of one that does not wait for @patience seconds: now."""
+    deadline = time.monotonic() + patience
+    while True:
+        before = _schedule(pid)
+        count = len(os.listdir(f"/proc/{pid}/fd"))
+        waits = before == _schedule(pid) and not before[0].startswith("R")
+        if waits or time.monotonic() >= deadline:
+            return count
+        time.sleep(0.0005)
 
 
 def rss_kib(pid):
