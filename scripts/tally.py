@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Count the tests of some `meson test` runs: each failure and each skip on a line of its own with
-its reason, and one closing line.
+"""Count the tests of some `meson test` runs: each skip on a line of its own with its reason, then each
+failure with the end of what it said, and one closing line. Who keeps only the end of a long output
+keeps what failed.
 
     scripts/tally.py BUILD_DIR...
 
@@ -16,14 +17,27 @@ import sys
 TAP_LINE = re.compile(r"^(?P<bad>not )?ok\b[ \d]*(?:- )?(?P<name>.*?)"
                       r"(?:\s+# (?P<skip>SKIP)\S*\s*(?P<reason>.*))?$")
 
+TOLD_LINES = 12  # of each failure
+
+
+def gist(lines):
+    """The few lines that say what went wrong: of pytest its `>` and `E` lines, else the last ones."""
+    said = [line.removeprefix("#").removeprefix(" ").rstrip() for line in lines if line.strip("# ")]
+    marked = [line for line in said if line.startswith((">", "E "))]
+    return (marked or said)[-TOLD_LINES:]
+
 
 class Tally:
     def __init__(self):
-        self.passed = self.failed = self.skipped = 0
+        self.passed = self.skipped = 0
+        self.failures = []  # (name, what it said)
 
-    def fail(self, name):
-        print(f"failed: {name}")
-        self.failed += 1
+    @property
+    def failed(self):
+        return len(self.failures)
+
+    def fail(self, name, lines=()):
+        self.failures.append((name, gist(lines)))
 
     def skip(self, name, reason):
         print(f"skipped: {name}: {reason or 'no reason given'}")
@@ -31,11 +45,13 @@ class Tally:
 
     def add_cases(self, test):
         """Whether it had any cases; counts them."""
-        cases = [match for match in map(TAP_LINE.match, test.get("stdout", "").splitlines()) if match]
-        for case in cases:
+        lines = test.get("stdout", "").splitlines()
+        cases = [(at, match) for at, match in enumerate(map(TAP_LINE.match, lines)) if match]
+        ends = [at for at, _ in cases[1:]] + [len(lines)]
+        for (at, case), end in zip(cases, ends):
             name = f"{test['name']}: {case['name'].strip()}"
             if case["bad"]:
-                self.fail(name)
+                self.fail(name, lines[at + 1:end])
             elif case["skip"]:
                 self.skip(name, case["reason"])
             else:
@@ -45,16 +61,17 @@ class Tally:
     def add(self, test):
         failed_before = self.failed
         result = test["result"]
+        said = (test.get("stdout", "") + test.get("stderr", "")).splitlines()
         if self.add_cases(test):
             # It may also have crashed, or ended too late, after its last case.
             if result not in ("OK", "SKIP") and self.failed == failed_before:
-                self.fail(f"{test['name']} ({result})")
+                self.fail(f"{test['name']} ({result})", said)
         elif result == "OK":
             self.passed += 1
         elif result == "SKIP":
             self.skip(test["name"], "the whole test")
         else:
-            self.fail(f"{test['name']} ({result})")
+            self.fail(f"{test['name']} ({result})", said)
 
     def add_log(self, path):
         try:
@@ -72,6 +89,10 @@ def main():
     tally = Tally()
     for directory in sys.argv[1:]:
         tally.add_log(pathlib.Path(directory, "meson-logs", "testlog.json"))
+    for name, told in tally.failures:
+        print(f"failed: {name}")
+        for line in told:
+            print(f"    {line}")
     print(f"{tally.passed} passed, {tally.failed} failed"
           + (f", {tally.skipped} skipped" if tally.skipped else ""))
     return 1 if tally.failed or not tally.passed else 0

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What scripts/tally.py counts, and that the end of what it prints says what failed."""
+import json
+import subprocess
+
+import pytest
+
+from conftest import SOURCE
+
+
+def tally(path, tests):
+    """Run it on one log. Return: (status, lines)."""
+    logs = path / "meson-logs"
+    logs.mkdir()
+    (logs / "testlog.json").write_text("".join(json.dumps(test) + "\n" for test in tests))
+    done = subprocess.run([SOURCE / "scripts" / "tally.py", path], capture_output=True, text=True,
+                          timeout=60, check=False)
+    assert done.stderr == ""
+    return done.returncode, done.stdout.splitlines()
+
+
+CASES = """\
+ok 1 - first
+ok 2 - second # SKIP no such thing here
+not ok 3 - third
+# def test_third():
+# >       assert 1 == 2
+# E       assert 1 == 2
+#
+# third.py:3: AssertionError
+ok 4 - fourth
+# not a word of this
+1..4
+"""
+
+
+def test_cases(tmp_path):
+    """Each case counts; failures come after skips, each with what went wrong and nothing else."""
+    assert tally(tmp_path, [{"name": "tap", "result": "ERROR", "stdout": CASES}]) == (1, [
+        "skipped: tap: second: no such thing here",
+        "failed: tap: third",
+        "    >       assert 1 == 2",
+        "    E       assert 1 == 2",
+        "2 passed, 1 failed, 1 skipped"])
+
+
+def test_programs(tmp_path):
+    """A test without cases counts as one, and the end of a long output is kept."""
+    long = "".join(f"line {number}\n" for number in range(100))
+    assert tally(tmp_path, [
+        {"name": "good", "result": "OK", "stdout": ""},
+        {"name": "bad", "result": "FAIL", "stdout": long, "stderr": "it broke\n"},
+        {"name": "gone", "result": "SKIP"}]) == (1, [
+            "skipped: gone: the whole test",
+            "failed: bad (FAIL)",
+            *[f"    line {number}" for number in range(89, 100)],
+            "    it broke",
+            "1 passed, 1 failed, 1 skipped"])
+
+
+@pytest.mark.parametrize("result", ["TIMEOUT", "ERROR"])
+def test_an_end_after_the_last_case(tmp_path, result):
+    status, lines = tally(tmp_path, [{"name": "tap", "result": result, "stdout": "ok 1 - first\n"}])
+    assert status == 1
+    assert lines == [f"failed: tap ({result})", "    ok 1 - first", "1 passed, 1 failed"]
+
+
+def test_nothing_ran(tmp_path):
+    assert tally(tmp_path, []) == (1, [
+        f"failed: {tmp_path}/meson-logs/testlog.json: no test ran", "0 passed, 1 failed"])
+
+
+def test_all_is_right(tmp_path):
+    assert tally(tmp_path, [{"name": "good", "result": "OK"}]) == (0, ["1 passed, 0 failed"])
