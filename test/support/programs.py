@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The project's programs as processes: started, listened to, and ended on every path."""
 import ctypes
+import fcntl
 import os
 import pathlib
 import re
@@ -8,8 +9,10 @@ import resource
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 import uuid
@@ -107,42 +110,60 @@ class Lines:
     """What a process prints, collected by a thread so that the process never waits for us."""
 
     def __init__(self, stream):
-        self.seen = []
         self.ended = False
-        self._stream = stream
+        self._seen = []
+        self._part = b""  # of a line, whose end has not come yet
+        self._fd = stream.fileno()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._collect, daemon=True)
         self._thread.start()
 
     def _collect(self):
-        for line in self._stream:
+        ready = select.poll()
+        ready.register(self._fd, select.POLLIN)
+        while not self.ended:
+            ready.poll()
             with self._changed:
-                self.seen.append(line.rstrip("\n"))
+                self._take(os.read(self._fd, 65536))
                 self._changed.notify_all()
+
+    def _take(self, data):
+        self.ended = not data
+        *whole, self._part = (self._part + data).split(b"\n")
+        if self.ended and self._part:
+            whole.append(self._part)
+        self._seen += [line.decode(errors="replace") for line in whole]
+
+    def _unread(self):
+        """How many bytes it has printed that nobody has taken in."""
+        return not self.ended and struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))[0]
+
+    @property
+    def seen(self):
+        """All lines that it had printed when this was asked."""
         with self._changed:
-            self.ended = True
-            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._unread(), TIMEOUT)
+            return list(self._seen)
 
     def count(self, text):
         """How many lines contain this text."""
-        with self._changed:
-            return sum(text in line for line in self.seen)
+        return sum(text in line for line in self.seen)
 
     def wait(self, text, times=1, timeout=TIMEOUT):
         """Wait until so many lines contain this text. Return: the last of them."""
         def found():
-            return [line for line in self.seen if text in line]
+            return [line for line in self._seen if text in line]
 
         with self._changed:
             self._changed.wait_for(lambda: len(found()) >= times or self.ended, timeout)
             lines = found()
-            assert len(lines) >= times, f"no {times} lines with {text!r} among {self.seen[-20:]}"
+            assert len(lines) >= times, f"no {times} lines with {text!r} among {self._seen[-20:]}"
             return lines[times - 1]
 
     def text(self):
         """Everything, after the process has ended."""
         self._thread.join(TIMEOUT)
-        return "\n".join(self.seen)
+        return "\n".join(self._seen)
 
 
 def changed_environment(changes):
