@@ -51,14 +51,19 @@ static void put_bar(struct ivs_device *device, unsigned int n, uint64_t flags, u
 	make_writable(device, BAR(n), ~(size - 1), len);
 }
 
-static void put_bars(struct ivs_device *device)
+void ivs_config_put_memory_bar(struct ivs_device *device)
 {
 	uint64_t flags = BAR_PREFETCHABLE | (device->options.bar2_32bit ? 0 : BAR_64BIT);
 
+	put_bar(device, IVS_BAR_MEMORY, flags, device->options.memory_len);
+}
+
+static void put_bars(struct ivs_device *device)
+{
 	put_bar(device, IVS_BAR_REGISTERS, 0, IVS_REGISTERS_LEN);
 	if (device->options.vectors_n)
 		put_bar(device, IVS_BAR_MSIX, 0, device->bar1_len);
-	put_bar(device, IVS_BAR_MEMORY, flags, device->options.memory_len);
+	ivs_config_put_memory_bar(device);
 }
 
 static void put_msix(struct ivs_device *device)

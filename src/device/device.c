@@ -181,6 +181,20 @@ void ivs_device_write(struct ivs_device *device, enum ivs_device_region region, 
 	}
 }
 
+int ivs_device_set_memory_len(struct ivs_device *device, uint64_t len, struct ivs_error *err)
+{
+	struct ivs_device_options options = device->options;
+	int result;
+
+	options.memory_len = len;
+	result = check_memory(&options, err);
+	if (result)
+		return result;
+	device->options.memory_len = len;
+	ivs_config_put_memory_bar(device);
+	return 0;
+}
+
 void ivs_device_set_id(struct ivs_device *device, int id)
 {
 	device->id = (uint32_t)id;

@@ -123,6 +123,14 @@ void ivs_device_read(struct ivs_device *device, enum ivs_device_region region, s
 void ivs_device_write(struct ivs_device *device, enum ivs_device_region region, size_t offset,
 		      const void *in, size_t len, struct ivs_device_ring *ring);
 
+/**
+ * ivs_device_set_memory_len() - have another BAR 2, of a function that nobody has looked at since a reset
+ *
+ * Return: 0; IVS_DEVICE_E_OPTIONS: it cannot have that length, and stays as it is.
+ */
+IVS_MUST_USE int ivs_device_set_memory_len(struct ivs_device *device, uint64_t len,
+					   struct ivs_error *err);
+
 /** ivs_device_set_id() - what IVPosition reads from now on: an id, or -1 (revision 0, unattached) */
 void ivs_device_set_id(struct ivs_device *device, int id);
 

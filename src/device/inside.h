@@ -54,6 +54,7 @@ static inline size_t ivs_msix_words_n(const struct ivs_device *device)
 
 /* config.c: @options are those of the caller, with the pointers, and have been checked. */
 void ivs_config_init(struct ivs_device *device, const struct ivs_device_options *options);
+void ivs_config_put_memory_bar(struct ivs_device *device);
 void ivs_config_reset(struct ivs_device *device);
 void ivs_config_read(const struct ivs_device *device, size_t offset, uint8_t *out, size_t len);
 void ivs_config_write(struct ivs_device *device, size_t offset, const uint8_t *in, size_t len);

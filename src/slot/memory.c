@@ -35,19 +35,24 @@ static const char *why_not(const struct ivs_slot *slot, int fd, uint64_t len, ui
 	const uint64_t offset = slot->opts.window.offset;
 
 	if (!ivs_is_power_of_two(len) || len < PAGE_LEN)
-		return "what a device shows is a power of two of at least 4K: choose a part of it "
-		       "with --window";
+		return slot->opts.window.len
+			       ? "the LENGTH of --window must be a power of two of at least 4K"
+			       : "what a device shows is a power of two of at least 4K: choose a "
+				 "part of it with --window";
 	if (len > region_len || offset > region_len - len)
-		return "the region ends before that";
+		return slot->opts.device.memory_len && !slot->opts.window.len
+			       ? "ask for less with size="
+			       : "the region ends before that";
 	if ((offset | len) % page_len_of(fd))
 		return "offset and length must be multiples of the region's pages";
 	return NULL;
 }
 
-/* How long BAR 2 is, once and for all. */
+/* How long BAR 2 is with this region; @slot has no VMM, or it is the length that it knows. */
 static int measure(struct ivs_slot *slot, int fd, uint64_t region_len, struct ivs_error *err)
 {
 	uint64_t len = slot->opts.device.memory_len;
+	int result = 0;
 	char shown[IVS_SIZE_TEXT_LEN];
 	char all[IVS_SIZE_TEXT_LEN];
 	const char *why;
@@ -60,8 +65,11 @@ static int measure(struct ivs_slot *slot, int fd, uint64_t region_len, struct iv
 				     "cannot show %s from offset %" PRIu64 " of a region of %s: %s",
 				     ivs_size_text(len, shown), slot->opts.window.offset,
 				     ivs_size_text(region_len, all), why);
-	slot->opts.device.memory_len = len;
-	return 0;
+	if (slot->session && len != slot->memory.len)
+		result = ivs_device_set_memory_len(&slot->device, len, err);
+	if (!result)
+		slot->memory.len = len;
+	return result;
 }
 
 /* An fd that cannot be mapped writable by whoever gets it. */
@@ -109,8 +117,11 @@ int ivs_slot_memory_open(struct ivs_slot *slot, struct ivs_error *err)
 	IVS_OWNED_FD fd = -1;
 	int result;
 
-	result = ivs_region_open(slot->opts.region, &slot->opts.region_opts, &slot->memory.region,
-				 err);
+	if (slot->opts.access != IVS_SLOT_WRITES && !slot->opts.region_opts.size)
+		result = ivs_region_open_read_only(slot->opts.region, &slot->memory.region, err);
+	else
+		result = ivs_region_open(slot->opts.region, &slot->opts.region_opts,
+					 &slot->memory.region, err);
 	if (result)
 		return result;
 	fd = fcntl(ivs_region_fd(slot->memory.region), F_DUPFD_CLOEXEC, 0);

@@ -38,6 +38,7 @@ static int open_device(struct ivs_slot *slot, struct ivs_error *err)
 		.ring = ring,
 		.context = slot,
 	};
+	struct ivs_device_options device = slot->opts.device;
 	int result;
 
 	if (slot->opts.role == IVS_SLOT_MASTER && slot->opts.server && slot->upstream.last_id > 0)
@@ -47,7 +48,9 @@ static int open_device(struct ivs_slot *slot, struct ivs_error *err)
 			"is peer %d: start it before any other, or without --role "
 			"master",
 			slot->upstream.last_id);
-	result = ivs_device_init(&slot->device, &slot->opts.device, err);
+	if (slot->memory.len)
+		device.memory_len = slot->memory.len;
+	result = ivs_device_init(&slot->device, &device, err);
 	if (result)
 		return result;
 	if (slot->upstream.last_id >= 0)

@@ -47,7 +47,8 @@ enum ivs_slot_access {
  * struct ivs_slot_options - which device, and where; the strings must outlive the slot
  * @socket:      where it listens; path NULL: at @socket_fd
  * @socket_fd:   a socket that was inherited: one that listens, or is connected to a VMM
- * @device:      memory_len is found out, but for revision 0 with a server: there it is what BAR 2 has
+ * @device:      memory_len: 0: BAR 2 is as long as the window, or the region, also when a server comes back with
+ *               another one; else it has so many bytes (revision 0 with a server, which may be late)
  * @doorbells_n: how many vectors it can be rung on: with MSI-X as many as it has interrupts, without
  *               they all raise the pin; at most IVS_DEVICE_VECTORS_LIMIT
  * @remote_fds_limit: how many doorbells of other peers are kept; 0: any number

@@ -69,11 +69,13 @@ struct ivs_upstream {
 
 /**
  * struct ivs_slot_memory - what BAR 2 shows
+ * @len:    of BAR 2; 0: not known yet
  * @fd:     of the region, read-only if the VM may only read; -1: none yet
  * @region: if it is ours to have opened
  * @st:     which file it is
  */
 struct ivs_slot_memory {
+	uint64_t len;
 	int fd;
 	struct ivs_region *region;
 	struct stat st;

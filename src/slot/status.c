@@ -73,7 +73,7 @@ static json_t *memory_of(const struct ivs_slot *slot)
 {
 	return json_pack("{s:o, s:o, s:o, s:b, s:b}", "region", text_of(slot->opts.region),
 			 "offset", number_of(slot->opts.window.offset), "size",
-			 number_of(slot->opts.device.memory_len), "read_only",
+			 number_of(slot->device.options.memory_len), "read_only",
 			 slot->opts.access != IVS_SLOT_WRITES, "attached", slot->memory.fd >= 0);
 }
 

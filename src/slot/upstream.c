@@ -122,20 +122,19 @@ static void join(struct ivs_slot *slot)
 	enter(up, UPSTREAM_JOINED);
 }
 
-/* The region of a server: the one that the VM has, or the first. */
+/* The region of a server: the one that the VM has, or any if there is no VM, or none that it has. */
 static int take_memory(struct ivs_slot *slot, int *fd, struct ivs_error *err)
 {
+	const bool in_use = slot->memory.fd >= 0 && has_vmm(slot);
 	int result = 0;
 
-	if (!ivs_slot_memory_is(slot, *fd)) {
-		if (slot->memory.fd >= 0 && has_vmm(slot))
-			return ivs_error_set(
-				err, IVS_SLOT_E_SERVER,
-				"the server at %s has another region than the VM, which "
-				"has to be started anew for that",
-				slot->opts.server);
+	if (!in_use)
 		result = ivs_slot_memory_take(slot, fd, err);
-	}
+	else if (!ivs_slot_memory_is(slot, *fd))
+		result = ivs_error_set(err, IVS_SLOT_E_SERVER,
+				       "the server at %s has another region than the VM, which has "
+				       "to be started anew for that",
+				       slot->opts.server);
 	if (!result)
 		join(slot);
 	return result;

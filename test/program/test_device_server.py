@@ -9,10 +9,10 @@ import time
 import pytest
 
 from support import vfio_user as vfu
-from support.device import (MIB, Devices, Guest, check_doorbells, connect_when_free, introduce, join,
+from support.device import (MIB, Devices, Guest, check_doorbells, connect_when_free, device_of, introduce, join,
                             start_device, start_server, totals_of, upstream, wait_state)
 from support.programs import fd_count, place, wait_until
-from support.vfio_user import BAR0, BAR2, INTR_MASK, INTR_STATUS, INTX, Client, eventfd, fired
+from support.vfio_user import BAR0, BAR2, CONFIG, INTR_MASK, INTR_STATUS, INTX, Client, eventfd, fired
 from support.wire import RawClient, readable, ring
 
 __all__ = ["place"]
@@ -245,6 +245,18 @@ def test_server_stops_for_a_while(place):
     check_doorbells(guest, peer, 0)
 
 
+def memory_bar(client):
+    """How long BAR 2 is, as a guest finds it out, and as its VMM is told."""
+    before = client.read(CONFIG, 0x18, 8)
+    client.write(CONFIG, 0x18, b"\xff" * 8)
+    bits = struct.unpack("<Q", client.read(CONFIG, 0x18, 8))[0] & ~0xf
+    client.write(CONFIG, 0x18, before)
+    _, size, _, fd = client.region_info(BAR2)
+    os.close(fd)
+    assert bits == (1 << 64) - size
+    return size
+
+
 def test_another_region_while_a_vmm_is_there(place):
     """The guest keeps its memory and has no doorbells; when its VMM is gone the device joins."""
     server = start_server(place)
@@ -274,7 +286,7 @@ def test_another_region_while_a_vmm_is_there(place):
 
 
 def test_another_region_while_nobody_is_there(place):
-    """Then it is simply taken; one of another size is not."""
+    """Then it is simply taken."""
     server = start_server(place)
     running = start_device(place)
     server.end()
@@ -284,11 +296,62 @@ def test_another_region_while_nobody_is_there(place):
         client.start()
         client.write(BAR2, 0, b"x")
     assert not place.shm_path.read_bytes().strip(b"\0")
+
+
+@pytest.mark.parametrize("size", ["64K", "4M"])
+def test_region_of_another_size(place, size):
+    """The next VMM has all of it: another BAR 2, and memory that is the new server's to its last byte."""
+    length = {"64K": 1 << 16, "4M": 4 * MIB}[size]
+    server = start_server(place)
+    running = start_device(place)
+    first = Guest(place, place.dir / "vmm", 2)
+    assert memory_bar(first.client) == MIB
     server.end()
-    start_server(place, size="64K", region=["-r", "memfd:"])
-    wait_until(lambda: "the region ends before that" in (upstream(place)["problem"] or ""),
-               "it says that the region is too small")
-    assert wait_state(place, "lost")["problem"].startswith("cannot show 1M")
+    start_server(place, size=size, region=["-r", "memfd:"])
+    wait_state(place, "foreign")
+    assert memory_bar(first.client) == MIB and device_of(place)["memory"]["size"] == MIB
+    first.client.close()
+    wait_state(place, "joined")
+    assert device_of(place)["memory"]["size"] == length
+    again = Guest(place, place.dir / "vmm", 2, client=connect_when_free(place, place.dir / "vmm"))
+    assert memory_bar(again.client) == length
+    peer = join(place)
+    with again.client.map_memory() as memory:
+        assert len(memory) == length
+        memory[length - 4:] = b"last"
+        assert os.pread(peer.memory, 4, length - 4) == b"last"
+    check_doorbells(again, peer, again.id())
+    running.stop()
+
+
+def test_the_same_file_with_another_size(place):
+    """A server that makes its old file larger has another region, too."""
+    server = start_server(place)
+    start_device(place)
+    server.end()
+    os.truncate(place.shm_path, 2 * MIB)
+    start_server(place, size="2M")
+    wait_until(lambda: upstream(place)["joins"] == 2, "it is a peer again")
+    guest = Guest(place, place.dir / "vmm", 2)
+    assert memory_bar(guest.client) == 2 * MIB
+
+
+@pytest.mark.parametrize("size, options, problem", [
+    ("64K", ["--window", "64K,64K"], "cannot show 64K from offset 65536 of a region of 64K: the region ends before that"),
+    ("64K", ["--window", "0,64K"], None), ("4M", ["--window", "0,64K"], None)])
+def test_window_of_a_region_of_another_size(place, size, options, problem):
+    """A window stays what it is; where there is none, the device is no peer."""
+    server = start_server(place)
+    start_device(place, *options)
+    server.end()
+    start_server(place, size=size, region=["-r", "memfd:"])
+    if problem:
+        wait_until(lambda: upstream(place)["problem"] == problem, "it says why it is no peer")
+        assert wait_state(place, "lost")
+    else:
+        wait_until(lambda: upstream(place)["joins"] == 2, "it is a peer again")
+    guest = Guest(place, place.dir / "vmm", 2)
+    assert memory_bar(guest.client) == 1 << 16
 
 
 # The old device, whose server may be late

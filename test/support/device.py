@@ -112,14 +112,19 @@ def join(place, vectors=2):
     return place.add(RawClient(str(place.socket), vectors)).greeting()
 
 
+def device_of(place):
+    """What the device says of itself."""
+    return ask_once(place.dir / "control")["devices"][0]
+
+
 def upstream(place):
-    """What the device says of its server."""
-    return ask_once(place.dir / "control")["devices"][0]["server"]
+    """What it says of its server."""
+    return device_of(place)["server"]
 
 
 def totals_of(place):
     """What it has counted."""
-    return ask_once(place.dir / "control")["devices"][0]["totals"]
+    return device_of(place)["totals"]
 
 
 def wait_state(place, state):
