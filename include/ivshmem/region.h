@@ -77,6 +77,20 @@ IVS_PUBLIC IVS_MUST_USE int ivs_region_open(const char *address,
 					    const struct ivs_region_options *opts,
 					    struct ivs_region **out, struct ivs_error *err);
 
+/**
+ * ivs_region_open_read_only() - open a region that exists, and that one may read
+ * @address: shm:NAME or file:PATH
+ * @out:     the region; unchanged unless 0 is returned
+ * @err:     the reason in words, or NULL
+ *
+ * Its fd can be mapped to be read only. Nothing is reserved: that is for who made it.
+ *
+ * Return: as ivs_region_open().
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_region_open_read_only(const char *address,
+						      struct ivs_region **out,
+						      struct ivs_error *err);
+
 /** ivs_region_close() - give back the fd and the handle; the memory itself stays. NULL is fine. */
 IVS_PUBLIC void ivs_region_close(struct ivs_region *region);
 

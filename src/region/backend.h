@@ -15,6 +15,7 @@ extern const struct ivs_syscall ivs_region_syscalls[];
  * @page_size: of the backend
  * @created:   made by this handle
  * @sealed:    cannot shrink or grow
+ * @read_only: it was asked for only to be read
  * @path:      in the file system; "" without a name
  */
 struct ivs_region {
@@ -23,6 +24,7 @@ struct ivs_region {
 	uint64_t page_size;
 	bool created;
 	bool sealed;
+	bool read_only;
 	char path[4096];
 };
 

@@ -49,7 +49,8 @@ static int check_file(struct ivs_region *region, const char *name, struct ivs_er
  */
 int ivs_region_open_path(struct ivs_region *region, bool make, struct ivs_error *err)
 {
-	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+	const int flags = (region->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW |
+			  O_NONBLOCK | O_NOCTTY;
 
 	for (int round = 0; round < 10; round++) {
 		if (make) {

@@ -25,6 +25,7 @@
 /* To remove what was made. */
 IVS_SYSCALLS(ivs_region_syscalls, IVS_CALL_FSTAT, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"});
 
+#define SIZE_MIN 4096 /* a page, where they are small */
 #define LOCK_TRIES 50
 #define LOCK_PAUSE_NS 100000000 /* so 5 s in all */
 
@@ -62,6 +63,10 @@ static int check_power_of_two(uint64_t size, struct ivs_error *err)
 	if (ivs_is_power_of_two(size))
 		return 0;
 	lower = UINT64_C(1) << (63 - __builtin_clzll(size));
+	if (lower < SIZE_MIN)
+		return ivs_error_set(err, IVS_REGION_E_SIZE,
+				     "region size %s is not a power of two; use %s or more",
+				     ivs_size_text(size, given), ivs_size_text(SIZE_MIN, above));
 	return ivs_error_set(err, IVS_REGION_E_SIZE,
 			     "region size %s is not a power of two; use %s or %s",
 			     ivs_size_text(size, given), ivs_size_text(lower, below),
@@ -95,12 +100,25 @@ static int inspect(struct ivs_region *region, struct stat *st, struct ivs_error 
 	return 0;
 }
 
+/* Of what exists, and cannot be a region at any size that one asks for. */
+static int odd_size(const struct ivs_region *region, uint64_t has, struct ivs_error *err)
+{
+	char is[IVS_SIZE_TEXT_LEN];
+
+	return ivs_error_set(err, IVS_REGION_E_SIZE,
+			     "%s exists with size %s, which is not a power of two: use another "
+			     "name, or remove it (rm %s) when nobody uses it",
+			     region->path, ivs_size_text(has, is), region->path);
+}
+
 static int other_size(const struct ivs_region *region, uint64_t has, uint64_t wanted,
 		      struct ivs_error *err)
 {
 	char is[IVS_SIZE_TEXT_LEN];
 	char not [IVS_SIZE_TEXT_LEN];
 
+	if (!ivs_is_power_of_two(has))
+		return odd_size(region, has, err);
 	return ivs_error_set(
 		err, IVS_REGION_E_OTHER_SIZE,
 		"%s exists with size %s, not %s: ask for size %s, or remove it (rm %s) "
@@ -172,11 +190,8 @@ static int settle(struct ivs_region *region, const struct ivs_region_options *op
 		return ivs_error_set(err, IVS_REGION_E_SIZE,
 				     "%s is empty: start what fills it first, or give a size",
 				     region->path);
-	if (!opts->size) {
-		result = check_power_of_two(wanted, err);
-		if (result)
-			return result;
-	}
+	if (!opts->size && !ivs_is_power_of_two(wanted))
+		return odd_size(region, wanted, err);
 	result = check_page(region, wanted, err);
 	if (result)
 		return result;
@@ -187,7 +202,7 @@ static int settle(struct ivs_region *region, const struct ivs_region_options *op
 	}
 	if (!has && ftruncate(region->fd, (off_t)wanted))
 		return ivs_error_errno(err, errno, "cannot set the region's size");
-	result = reserve(region, wanted, has, err);
+	result = region->read_only ? 0 : reserve(region, wanted, has, err);
 	if (result && !has && ftruncate(region->fd, 0))
 		return ivs_error_errno(err, errno, "cannot cut the region back");
 	if (result)
@@ -283,10 +298,9 @@ static int new_region(const char *address, const struct ivs_region_backend **bac
 	return 0;
 }
 
-int ivs_region_open(const char *address, const struct ivs_region_options *opts,
-		    struct ivs_region **out, struct ivs_error *err)
+static int open_address(const char *address, const struct ivs_region_options *opts, bool read_only,
+			struct ivs_region **out, struct ivs_error *err)
 {
-	static const struct ivs_region_options defaults = IVS_REGION_OPTIONS_INIT;
 	const struct ivs_region_backend *backend;
 	struct ivs_region *region;
 	const char *name;
@@ -295,13 +309,27 @@ int ivs_region_open(const char *address, const struct ivs_region_options *opts,
 	result = new_region(address, &backend, &name, &region, err);
 	if (result)
 		return result;
-	result = open_with(region, backend, name, opts ? opts : &defaults, err);
+	region->read_only = read_only;
+	result = open_with(region, backend, name, opts, err);
 	if (result) {
 		ivs_region_close(region);
 		return result;
 	}
 	*out = region;
 	return 0;
+}
+
+static const struct ivs_region_options must_exist = IVS_REGION_OPTIONS_INIT;
+
+int ivs_region_open(const char *address, const struct ivs_region_options *opts,
+		    struct ivs_region **out, struct ivs_error *err)
+{
+	return open_address(address, opts ? opts : &must_exist, false, out, err);
+}
+
+int ivs_region_open_read_only(const char *address, struct ivs_region **out, struct ivs_error *err)
+{
+	return open_address(address, &must_exist, true, out, err);
 }
 
 int ivs_region_adopt(const char *address, int *fd, const struct ivs_region_former *former,

@@ -215,7 +215,7 @@ def test_empty_region_is_grown(place):
 
 @pytest.mark.parametrize("has, options, message", [
     (2 * MIB, ["--size", "1M"], "exists with size 2M, not 1M: ask for size 2M, or remove it"),
-    (3 * MIB, ["--size", "1M"], "exists with size 3M, not 1M"),
+    (3 * MIB, ["--size", "1M"], "exists with size 3M, which is not a power of two: use another name"),
     (3 * MIB, [], "a power of two"),
     (2048, [], "4K"),
     (0, [], "is empty: start what fills it first, or give a size"),
@@ -479,6 +479,29 @@ def test_user_and_the_server(place, allowed):
         time.sleep(1.2)
         assert running.err.count("Permission denied") == 1
     running.stop()
+
+
+@pytest.mark.parametrize("how", [["--read-only"], ["--read-only=trap"], ["--window", f"{MIB // 2},4K,ro"]])
+def test_region_that_may_only_be_read(place, how):
+    """To show it to be read it is enough to be allowed to read it."""
+    if os.geteuid():
+        pytest.skip("becoming somebody else needs root")
+    place.shm_path.write_bytes(bytes(MIB // 2) + b"here" + bytes(MIB // 2 - 4))
+    place.shm_path.chmod(0o444)
+    program = shutil.copy(place.device_program, place.dir)
+    place.dir.chmod(0o777)
+    words = [program, "--socket", place.dir / "vmm", "--region", f"shm:{place.shm}"]
+    refused = place.start(*words, user=NOBODY.pw_uid)
+    assert refused.wait() == 1 and f"cannot open {place.shm_path}: Permission denied" in refused.err.text()
+    running = place.start(*words, "-v", *how, user=NOBODY.pw_uid)
+    running.err.wait("waiting for a VMM")
+    with Client(place.dir / "vmm") as client:
+        client.start()
+        assert client.read(BAR2, 0 if "--window" in how else MIB // 2, 4) == b"here"
+        assert client.write(BAR2, 0, b"x") is None
+    assert place.shm_path.read_bytes().count(b"x") == 0
+    running.signal(signal.SIGTERM)
+    assert running.wait() == 0
 
 
 def test_user_without_being_root(place):

@@ -127,7 +127,7 @@ Test(region, bad_sizes)
 		{3 * M, "region size 3M is not a power of two; use 2M or 4M"},
 		{5 * G, "region size 5G is not a power of two; use 4G or 8G"},
 		{4097, "region size 4097 is not a power of two; use 4K or 8K"},
-		{4095, "region size 4095 is not a power of two; use 2K or 4K"},
+		{4095, "region size 4095 is not a power of two; use 4K or more"},
 		{UINT64_MAX, "beyond what a file can have"},
 		{2 * K, "region size 2K is less than one page; use 4K or more"},
 		{1, "region size 1 is less than one page; use 4K or more"},
@@ -314,6 +314,33 @@ static void mount_small(const char *type, const char *options)
 		cr_skip_test("no mount namespace to be had here: %s", strerror(errno));
 	if (mount("none", dir, type, 0, options))
 		cr_skip_test("cannot mount %s: %s", type, strerror(errno));
+}
+
+Test(region, only_to_be_read)
+{
+	const char *address = in_dir("file:", "r");
+	const char *path = address + strlen("file:");
+	struct ivs_region *region = NULL;
+	struct ivs_error err = {0};
+
+	cr_assert_eq(ivs_region_open_read_only(address, &region, &err), IVS_REGION_E_ABSENT);
+	make_file(path, M, 0444);
+	cr_assert_eq(chmod(dir, 0755), 0);
+	cr_assert(getuid() || !seteuid(65534));
+	cr_expect_eq(ivs_region_open(address, NULL, &region, &err), -EACCES);
+	cr_assert_eq(ivs_region_open_read_only(address, &region, &err), 0, "%s", err.text);
+	cr_expect_eq(ivs_region_size(region), M);
+	cr_expect_eq(fcntl(ivs_region_fd(region), F_GETFL) & O_ACCMODE, O_RDONLY);
+	cr_expect(!ivs_region_created(region));
+	ivs_region_close(region);
+	cr_expect_eq(ivs_region_open_read_only("memfd:", &region, &err), IVS_REGION_E_ABSENT);
+	cr_assert_eq(seteuid(getuid()), 0);
+	cr_assert_eq(truncate(path, 3 * M), 0);
+	cr_expect_eq(ivs_region_open_read_only(address, &region, &err), IVS_REGION_E_SIZE);
+	cr_expect(strstr(err.text, "r exists with size 3M, which is not a power of two"), "%s",
+		  err.text);
+	cr_assert_eq(truncate(path, 0), 0);
+	cr_expect_eq(ivs_region_open_read_only(address, &region, &err), IVS_REGION_E_SIZE);
 }
 
 Test(region, no_room_is_an_error_and_leaves_nothing)
