@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The units: as systemd's own tools judge them, and under a real systemd."""
+import grp
+import os
+import pathlib
 import re
 import shutil
 import signal
+import subprocess
 
 import pytest
 
+from support import with_unit_filter
 from support.programs import is_sanitized, place, wait_until
 from support.systemd import Absent, UserManager, install_units
+from support.vfio_user import Client
 from support.wire import RawClient, accepts
 
 #: "systemd-analyze security": 0 is best, 10 worst. The documentation says what it is now.
 EXPOSURE_MAX = 1.0
+WITH_UNIT_FILTER = pathlib.Path(with_unit_filter.__file__)
 
 
 def needs(program):
@@ -63,22 +70,75 @@ def test_exposure_is_low_and_as_documented(unit_files, place, unit):
     assert documented and float(documented[1]) == exposure, f"SECURITY.md does not say {exposure}"
 
 
-def test_the_device_unit_serves(place):
+def run_device_unit(place, *prefix):
     """Its own command, with the example's settings, but for directories and groups of the machine."""
     unit = (place.build / "packaging" / "ivshmem-device@.service").read_text()
     command = re.search(r"^ExecStart=\S+(.*)$", unit, re.MULTILINE)[1]
     example = (place.source / "packaging" / "systemd" / "device-example.conf").read_text()
     settings = re.search(r"^DEVICE=(.*)$", example, re.MULTILINE)[1]
     words = command.replace("$DEVICE", settings.replace("looking-glass", place.shm))
-    words = words.replace("%t", str(place.dir)).replace("%i", "vm1").replace("--socket-group kvm", "")
+    words = words.replace("%t", str(place.dir)).replace("%i", "vm1")
+    words = words.replace("-group kvm", f"-group {grp.getgrgid(os.getgid()).gr_name}")
     directory = place.dir / "ivshmem-device-vm1"
     directory.mkdir()
-    program = place.start(place.build / "tools/ivshmem-device", *words.split())
-    wait_until((directory / "vmm.sock").exists, "it listens")
+    program = place.start(*prefix, place.build / "tools/ivshmem-device", *words.split())
+    wait_until(lambda: (directory / "control").exists() or program.popen.poll() is not None, "it listens")
     asked = place.run(place.build / "tools/ivshmem-device", "--status", directory / "control")
-    assert f"32M of shm:{place.shm}" in asked.stdout, asked.stdout + asked.stderr
+    assert f"32M of shm:{place.shm}" in asked.stdout, (
+        asked.stdout + asked.stderr + program.err.text(), program.popen.poll())
+    assert place.shm_path.stat().st_mode & 0o777 == 0o660
+    with Client(directory / "vmm.sock") as client:
+        client.start()
+        assert client.map_memory().size() == 32 << 20
     program.signal(signal.SIGTERM)
     assert program.wait() == 0
+
+
+def test_the_device_unit_serves(place):
+    run_device_unit(place)
+
+
+def test_the_device_unit_lets_it_do_what_it_has_to(place):
+    """Its filter of system calls allows what its own command needs."""
+    needs("systemd-analyze")
+    if is_sanitized(place.device_program):
+        pytest.skip("built with a sanitizer, whose code makes system calls of its own")
+    run_device_unit(place, "/usr/bin/python3", WITH_UNIT_FILTER,
+                    place.build / "packaging" / "ivshmem-device@.service")
+
+
+def test_the_unit_lets_the_server_do_what_it_has_to(place):
+    """Likewise, also give its region to a group."""
+    needs("systemd-socket-activate")
+    if is_sanitized(place.server_program):
+        pytest.skip("built with a sanitizer, whose code makes system calls of its own")
+    service = place.build / "packaging" / "ivshmem@.service"
+    group = grp.getgrgid(os.getgid()).gr_name
+    words = exec_start(place, "--verbose").replace(" --sandbox strict", "").replace("%t/ivshmem-%i", str(place.dir))
+    for name, value in (("REGION", f"shm:{place.shm}"), ("SIZE", "1M"), ("VECTORS", "2")):
+        words = words.replace("${%s}" % name, value)
+    words = words.replace("$OPTIONS", f"--region-mode 0660 --region-group {group} --roster")
+    program = place.start("systemd-socket-activate", "-l", place.socket, "/usr/bin/python3", WITH_UNIT_FILTER,
+                          service, *words.split())
+    wait_until(place.socket.exists, "it listens")
+    with RawClient(str(place.socket), vectors=2) as client:
+        client.greeting()
+        asked = place.run_server("--status", place.dir / "control")
+        assert (asked.returncode, asked.stderr) == (0, "")
+    assert place.shm_path.stat().st_mode & 0o777 == 0o660
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0, program.err.text()
+
+
+@pytest.mark.parametrize("call, status", [("os.getpid()", 0), ("os.chown('.', -1, -1)", -signal.SIGSYS)])
+def test_a_unit_that_lets_it_do_too_little(place, call, status):
+    """That the filter of a unit is in force then."""
+    needs("systemd-analyze")
+    unit = place.dir / "unit"
+    unit.write_text("[Service]\nSystemCallFilter=@system-service\nSystemCallFilter=~@privileged\n")
+    done = subprocess.run(["/usr/bin/python3", WITH_UNIT_FILTER, unit, "/usr/bin/python3", "-c", f"import os; {call}"],
+                          capture_output=True, timeout=60, check=False)
+    assert done.returncode == status, done.stderr
 
 
 def test_socket_activation(place):
