@@ -111,6 +111,8 @@ static int receive(const struct ask *ask, int fd, struct reply *reply, struct iv
 		n = recv(fd, reply->text + reply->len, room - reply->len - 1, MSG_DONTWAIT);
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
+		if (n <= 0 && !reply->len)
+			return ask_doubt(ask, "ended the connection without a reply", err);
 		if (n <= 0)
 			return ivs_error_set(err, ASK_E_FAILED,
 					     "the %s at %s ended the connection before its "

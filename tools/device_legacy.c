@@ -125,6 +125,11 @@ static int check(const struct legacy *legacy, struct ivs_error *err)
 		return ivs_error_set(err, 1,
 				     "it needs shm=NAME, or chardev=PATH of a server's "
 				     "socket");
+	if (*legacy->chardev && !strchr(legacy->chardev, '/'))
+		return ivs_error_set(err, 1,
+				     "chardev=%s: here it is the path of a server's socket; use "
+				     "./%s if that is meant",
+				     legacy->chardev, legacy->chardev);
 	if (*legacy->shm && *legacy->chardev)
 		return ivs_error_set(err, 1, "it has both shm=%s and chardev=%s: choose one",
 				     legacy->shm, legacy->chardev);

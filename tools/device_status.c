@@ -33,7 +33,8 @@ static void print_device(const json_t *device)
 	       show(device, "model", cells[1], sizeof(cells[1])),
 	       show(device, "revision", cells[2], sizeof(cells[2])));
 	if (number(device, "vectors"))
-		printf("%" JSON_INTEGER_FORMAT " vectors, ", number(device, "vectors"));
+		printf("%" JSON_INTEGER_FORMAT " vector%s, ", number(device, "vectors"),
+		       number(device, "vectors") == 1 ? "" : "s");
 	else if (is_true(device, "intx"))
 		printf("pin A, ");
 	printf("%s", show(device, "role", cells[3], sizeof(cells[3])));

@@ -119,7 +119,8 @@ void ivs_config_init(struct ivs_device *device, const struct ivs_device_options 
 	put(device, CLASS, CLASS_RAM, 3);
 	put(device, SUBSYSTEM_VENDOR, IVS_PCI_VENDOR, 2);
 	put(device, SUBSYSTEM, QEMU_SUBSYSTEM, 2);
-	put(device, INTERRUPT_PIN, options->intx ? PIN_A : 0, 1);
+	/* Revision 0 always had one; with MSI-X, or without a server, it is never raised. */
+	put(device, INTERRUPT_PIN, ivs_device_has_pin(device) ? PIN_A : 0, 1);
 	make_writable(device, IVS_PCI_COMMAND, COMMAND_WRITABLE, 2);
 	make_writable(device, CACHE_LINE, 0xff, 1);
 	make_writable(device, INTERRUPT_LINE, 0xff, 1);

@@ -206,6 +206,11 @@ void ivs_device_doorbell(struct ivs_device *device, unsigned int vector)
 	ivs_msix_doorbell(device, vector);
 }
 
+bool ivs_device_has_pin(const struct ivs_device *device)
+{
+	return device->options.revision == IVS_PCI_REVISION_LEGACY;
+}
+
 bool ivs_device_intx(const struct ivs_device *device)
 {
 	return ivs_registers_interrupt(device) &&

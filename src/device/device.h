@@ -151,6 +151,9 @@ void ivs_device_route(struct ivs_device *device, unsigned int vector, bool route
  */
 IVS_MUST_USE bool ivs_device_next_vector(struct ivs_device *device, unsigned int *vector);
 
+/** ivs_device_has_pin() - whether it says that it has one, as revision 0 always does; see @intx */
+bool ivs_device_has_pin(const struct ivs_device *device);
+
 /** ivs_device_intx() - whether the pin is raised: Status & Mask, and command does not disable it */
 bool ivs_device_intx(const struct ivs_device *device);
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "util/error.h"
@@ -14,6 +15,7 @@
 int ivs_link_connect(struct ivs_link *link, const char *path, struct ivs_error *err)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct stat st;
 
 	if (!*path || strlen(path) >= sizeof(addr.sun_path))
 		return ivs_error_set(err, IVS_PEER_E_ADDRESS,
@@ -26,6 +28,8 @@ int ivs_link_connect(struct ivs_link *link, const char *path, struct ivs_error *
 		return ivs_error_errno(err, errno, "cannot make a socket");
 	if (!connect(link->sock, (const struct sockaddr *)&addr, sizeof(addr)))
 		return 0;
+	if (errno == ECONNREFUSED && !stat(path, &st) && !S_ISSOCK(st.st_mode))
+		return ivs_error_set(err, IVS_PEER_E_ABSENT, "%s is no socket", path);
 	if (errno == ENOENT || errno == ECONNREFUSED)
 		return ivs_error_set(err, IVS_PEER_E_ABSENT,
 				     "no server listens at %s: start it with ivshmem-server -S %s",

@@ -168,11 +168,13 @@ static int reserve(const struct ivs_region *region, uint64_t size, bool in_use,
 static int set_owner(const struct ivs_region *region, const struct ivs_region_options *opts,
 		     struct ivs_error *err)
 {
+	char owner[IVS_OWNER_TEXT_LEN];
+
 	/* First the owner: fchown() may clear bits of the mode. */
 	if ((opts->uid != IVS_REGION_KEEP_ID || opts->gid != IVS_REGION_KEEP_ID) &&
 	    fchown(region->fd, opts->uid, opts->gid))
-		return ivs_error_errno(err, errno, "cannot give the region to uid %d, gid %d",
-				       (int)opts->uid, (int)opts->gid);
+		return ivs_error_errno(err, errno, "cannot give the region to %s",
+				       ivs_owner_text(opts->uid, opts->gid, owner));
 	if (fchmod(region->fd, opts->mode ? opts->mode : 0600))
 		return ivs_error_errno(err, errno, "cannot set the region's mode");
 	return 0;

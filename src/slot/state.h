@@ -42,6 +42,7 @@ enum ivs_upstream_state {
  * @link:        the present connection, or the last one
  * @fresh:       GREETED: the one that may follow it
  * @vectors:     one's own, in order
+ * @offered_n:   how many the server gives each peer
  * @retry_ns:    when to try again, or to give up waiting; ivs_clock_ns() time
  * @pause_ms:    before the next try
  * @useful_ns:   JOINED: a server that is there for so long is of use
@@ -57,6 +58,7 @@ struct ivs_upstream {
 	struct ivs_link fresh;
 	int vectors[IVS_DEVICE_VECTORS_LIMIT];
 	unsigned int vectors_n;
+	unsigned int offered_n;
 	int64_t retry_ns;
 	unsigned int pause_ms;
 	int64_t useful_ns;

@@ -24,7 +24,7 @@
 #include "util/fd.h"
 
 IVS_SYSCALLS(ivs_upstream_syscalls, {"socket", {IVS_ARG_IS(1, AF_UNIX)}}, {"connect"}, {"recvmsg"},
-	     {"epoll_ctl"}, {"close"});
+	     {"epoll_ctl"}, {"close"}, IVS_CALL_LSTAT, {"stat"}, {"stat64"});
 
 #define OPEN_MS 5000
 #define RETRY_MS 1000
@@ -58,7 +58,7 @@ static void close_vectors(struct ivs_slot *slot)
 			(void)epoll_ctl(slot->epoll, EPOLL_CTL_DEL, up->vectors[i], NULL);
 		ivs_fd_close(&up->vectors[i]);
 	}
-	up->vectors_n = 0;
+	up->vectors_n = up->offered_n = 0;
 }
 
 static void limit_doorbells(const struct ivs_slot *slot, struct ivs_link *link)
@@ -72,6 +72,7 @@ static int take_vector(struct ivs_slot *slot, int *fd)
 	struct ivs_upstream *up = &slot->upstream;
 	int result = 0;
 
+	up->offered_n++;
 	if (up->vectors_n == slot->opts.doorbells_n)
 		return 0;
 	if (slot->epoll >= 0)
@@ -117,6 +118,12 @@ static void join(struct ivs_slot *slot)
 	up->last_id = up->link.id;
 	if (slot->session)
 		ivs_vmm_set_migration(slot);
+	if (slot->opts.role == IVS_SLOT_MASTER && slot->session && !ivs_slot_is_master(slot) &&
+	    ivs_log_allows(&up->limit))
+		ivs_log(IVS_LOG_WARNING,
+			"%s: is to be a master, which must be its server's first client, and is "
+			"peer %d: it cannot be migrated",
+			slot->name, up->link.id);
 	up->joins++;
 	*up->problem.text = 0;
 	enter(up, UPSTREAM_JOINED);

@@ -68,6 +68,12 @@ static void judge_vmm(struct ivs_slot *slot)
 	if (slot->judged || !used)
 		return;
 	slot->judged = true;
+	if (slot->upstream.state == UPSTREAM_JOINED &&
+	    slot->upstream.offered_n != slot->opts.doorbells_n && ivs_log_allows(&slot->limit))
+		ivs_log(IVS_LOG_WARNING,
+			"%s: the server gives each peer %u vectors and the device has %u: only so "
+			"many as both have are of use",
+			slot->name, slot->upstream.offered_n, slot->opts.doorbells_n);
 	if (!ivs_vfio_user_counts(slot->session).asked_migration && ivs_log_allows(&slot->limit))
 		ivs_log(ivs_slot_is_master(slot) ? IVS_LOG_WARNING : IVS_LOG_INFO,
 			"%s: the VMM has not asked whether the device can be migrated: do not "

@@ -14,6 +14,7 @@
 #include "util/error.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/parse.h"
 
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83 /* Linux 6.16 */
@@ -77,8 +78,8 @@ static int remove_dead(const struct sockaddr_un *addr, struct ivs_error *err)
 		return ivs_error_errno(err, errno, "cannot make a socket");
 	if (!connect(probe, (const struct sockaddr *)addr, sizeof(*addr)) || errno == EPROTOTYPE)
 		return ivs_error_set(err, IVS_LISTENER_E_BUSY,
-				     "a server is already listening at %s: stop it or use another "
-				     "path",
+				     "somebody is already listening at %s: stop that, or use "
+				     "another path",
 				     path);
 	if (errno != ECONNREFUSED)
 		return ivs_error_errno(err, errno, "cannot tell whether %s is in use", path);
@@ -117,10 +118,12 @@ static int bind_or_replace(int fd, const struct sockaddr_un *addr, struct ivs_er
 /* Before listen(): until then connecting is refused. */
 static int set_owner(const struct ivs_listener_options *opts, struct ivs_error *err)
 {
+	char owner[IVS_OWNER_TEXT_LEN];
+
 	if ((opts->uid != (uid_t)-1 || opts->gid != (gid_t)-1) &&
 	    lchown(opts->path, opts->uid, opts->gid))
-		return ivs_error_errno(err, errno, "cannot give the socket %s to uid %d, gid %d",
-				       opts->path, (int)opts->uid, (int)opts->gid);
+		return ivs_error_errno(err, errno, "cannot give the socket %s to %s", opts->path,
+				       ivs_owner_text(opts->uid, opts->gid, owner));
 	if (opts->mode && chmod(opts->path, opts->mode))
 		return ivs_error_errno(err, errno, "cannot set the mode of %s", opts->path);
 	return 0;

@@ -73,3 +73,17 @@ const char *ivs_size_text(uint64_t size, char out[IVS_SIZE_TEXT_LEN])
 	snprintf(out, IVS_SIZE_TEXT_LEN, "%" PRIu64, size);
 	return out;
 }
+
+const char *ivs_owner_text(uid_t uid, gid_t gid, char out[IVS_OWNER_TEXT_LEN])
+{
+	const bool has_uid = uid != (uid_t)-1;
+	const bool has_gid = gid != (gid_t)-1;
+	int len = 0;
+
+	out[0] = '\0';
+	if (has_uid)
+		len = snprintf(out, IVS_OWNER_TEXT_LEN, "uid %u%s", uid, has_gid ? ", " : "");
+	if (has_gid)
+		snprintf(out + len, IVS_OWNER_TEXT_LEN - (size_t)len, "gid %u", gid);
+	return out;
+}

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "ivshmem/api.h"
 
@@ -19,6 +20,11 @@ IVS_MUST_USE bool ivs_parse_size(const char *text, uint64_t *out);
 
 /** ivs_size_text() - "4M": with the largest suffix that is exact */
 const char *ivs_size_text(uint64_t size, char out[IVS_SIZE_TEXT_LEN]);
+
+#define IVS_OWNER_TEXT_LEN 40
+
+/** ivs_owner_text() - "uid 5, gid 7", or only what is not -1 */
+const char *ivs_owner_text(uid_t uid, gid_t gid, char out[IVS_OWNER_TEXT_LEN]);
 
 static inline bool ivs_is_power_of_two(uint64_t n)
 {

@@ -25,7 +25,7 @@ unsigned int ivs_vfu_irqs_count(const struct ivs_vfio_user *session, uint32_t in
 {
 	switch (index) {
 	case IVS_VFU_IRQ_INTX:
-		return session->device->options.intx ? 1 : 0;
+		return ivs_device_has_pin(session->device) ? 1 : 0;
 	case IVS_VFU_IRQ_MSIX:
 		return session->device->options.vectors_n;
 	case IVS_VFU_IRQ_ERR:

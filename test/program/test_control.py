@@ -394,7 +394,7 @@ def test_server_is_killed_and_comes_again(place):
 def test_control_socket_cannot_be_made(place, what):
     """It is an error at the start, and nothing is left behind."""
     path = control_of(place)
-    message = "a server is already listening"
+    message = "somebody is already listening"
     if what == "the other socket":
         path = place.socket
     elif what == "living":

@@ -152,6 +152,27 @@ def test_pin(place):
 
 # The server goes, and comes back
 
+def test_pin_that_is_never_raised(place):
+    """The old device with MSI-X says that it has one, and does not use it, before MSI-X is on or after."""
+    start_server(place)
+    Devices(place, "-S", place.dir / "vmm", "--legacy", f"chardev={place.socket},size=1M,msi=on,vectors=2")
+    client = place.add(Client(place.dir / "vmm"))
+    client.start()
+    pin, vector, peer = eventfd(), eventfd(), join(place)
+    client.set_irqs(INTX, vfu.EVENTFD | vfu.TRIGGER, 0, 1, fds=[pin])
+    client.write32(BAR0, INTR_MASK, 0xffffffff)
+    ring(peer.peers[0][0])
+    wait_until(lambda: not readable([peer.peers[0][0]]), "it has been heard")
+    client.set_irqs(INTX, vfu.NONE | vfu.TRIGGER, 0, 0)
+    client.enable_msix()
+    client.set_vector(0, vector)
+    ring(peer.peers[0][0])
+    wait_until(lambda: fired(vector), "the vector comes")
+    assert client.read32(BAR0, INTR_STATUS) == 0 and fired(pin) == 0
+    os.close(pin)
+    os.close(vector)
+
+
 def test_without_the_server(place):
     """Killed: memory stays, doorbells that are known go on working both ways, for seconds."""
     server = start_server(place)

@@ -95,7 +95,7 @@ def test_living_socket_is_not_taken(place, kind):
         listener.listen()
     before = path.stat()
     done = place.run_device(*plain(place))
-    assert done.returncode == 1 and f"already listening at {path}: stop it or use" in done.stderr
+    assert done.returncode == 1 and f"already listening at {path}: stop that, or use" in done.stderr
     assert path.stat().st_ino == before.st_ino and accepts(path)
 
 

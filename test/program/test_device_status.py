@@ -307,7 +307,7 @@ class Liar:
 
 
 @pytest.mark.parametrize("data, message", [
-    (b"", "ended the connection before its reply was complete"),
+    (b"", "ended the connection without a reply: is it the control socket"),
     (b'{"devices":[', "ended the connection before its reply was complete"),
     (b"{}\n", "answers something else"), (b"[]\n", "answers something else"),
     (b'{"devices":{}}\n', "answers something else"), (b"nonsense\n", "answers something else"),

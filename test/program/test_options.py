@@ -308,7 +308,18 @@ def test_existing_memory_of_the_same_size(place):
     assert (after.st_ino, after.st_size, after.st_mode) == (before.st_ino, MIB, before.st_mode)
 
 
-@pytest.mark.parametrize("has, text", [(2 * MIB, "2M"), (4096, "4K"), (3 * MIB, "3M")])
+def test_existing_memory_of_an_odd_size(place):
+    """No size that one could ask for fits it."""
+    before = make_shm(place, 3 * MIB)
+    for size in (["-l", "1M"], ["-l", "4M"]):
+        done = place.run_server("-F", "-S", place.socket, "-M", place.shm, *size)
+        assert done.returncode == 1
+        assert f"{place.shm_path} exists with size 3M, which is not a power of two: use another name, or " \
+               f"remove it (rm {place.shm_path})" in done.stderr
+    assert place.shm_path.stat().st_size == before.st_size == 3 * MIB
+
+
+@pytest.mark.parametrize("has, text", [(2 * MIB, "2M"), (4096, "4K")])
 def test_existing_memory_of_another_size(place, has, text):
     """It is left alone, and the message says both ways out."""
     before = make_shm(place, has)

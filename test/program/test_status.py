@@ -207,7 +207,7 @@ def test_the_socket_of_clients(place):
 @pytest.mark.parametrize("data, stays, message", [
     (b"", True, "did not answer in 5 s: is it the control socket"),
     (b'{"version":"1"', True, "did not answer in 5 s: is it the control socket"),
-    (b"", False, "ended the connection before its reply was complete"),
+    (b"", False, "ended the connection without a reply: is it the control socket"),
     (b'{"version":"1"', False, "ended the connection before its reply was complete"),
     (b"HTTP/1.1 400 Bad Request\r\n\r\n", False, "answers something else"),
     (b"{}\n", False, "answers something else"),
