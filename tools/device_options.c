@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "device_options.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,8 +138,13 @@ static int take_fd(struct settings *settings, const char *value)
 	uint64_t fd;
 	int status;
 
-	if (!ivs_parse_uint(value, 3, INT_MAX, &fd))
+	/* Nothing of ours is open yet, so that it cannot be taken for theirs. */
+	if (!ivs_parse_uint(value, 3, INT_MAX, &fd) || fcntl((int)fd, F_GETFD) < 0)
 		return usage_error("no inherited socket", value, "use the number of an open fd");
+	for (unsigned int i = 0; i < settings->devices_n; i++) {
+		if (settings->devices[i].slot.socket_fd == (int)fd)
+			return usage_error("one socket for two devices", value, "give each its own");
+	}
 	status = next_device(settings, value);
 	current(settings)->slot.socket_fd = (int)fd;
 	return status;
@@ -421,8 +427,6 @@ static int take_option(void *context, int option, const char *value)
 	if (option == OPTION_FD)
 		return take_fd(settings, value);
 	status = take_device_option(current(settings), option, value);
-	if (status >= 0)
-		current(settings)->begun = true;
 	return status < 0 ? take_program_option(settings, option, value) : status;
 }
 
@@ -494,6 +498,10 @@ static int check_device(struct device_settings *device)
 				   "say where the VMM connects; see --help");
 	if (slot->socket.path && slot->socket_fd >= 0)
 		return usage_error("a device with --fd and", "--socket", "choose one");
+	if (slot->role == IVS_SLOT_MASTER && slot->access != IVS_SLOT_WRITES)
+		return usage_error("a device that is only to be read, with", "--role master",
+				   "its memory could not be loaded where the VM goes: leave one "
+				   "of the two out");
 	if (device->is_legacy)
 		return check_legacy(device);
 	if (device->model == MODEL_UNKNOWN)

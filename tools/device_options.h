@@ -18,12 +18,10 @@ enum model {
 
 /**
  * struct device_settings - one device
- * @begun:  something has been said of it
  * @has_...: this has been said
  * @region: room for the address in @slot
  */
 struct device_settings {
-	bool begun;
 	enum model model;
 	bool is_legacy;
 	bool has_model;

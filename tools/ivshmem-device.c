@@ -54,10 +54,11 @@ static unsigned int share_of_files(const struct settings *settings)
 {
 	const uint64_t own = OWN_FILES + (uint64_t)settings->devices_n * DEVICE_FILES;
 	struct rlimit limit;
+	uint64_t share = 0;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur <= own + settings->devices_n)
-		return 1;
-	return (unsigned int)((limit.rlim_cur - own) / 2 / settings->devices_n);
+	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur > own)
+		share = (limit.rlim_cur - own) / 2 / settings->devices_n;
+	return share ? (unsigned int)share : 1; /* 0 would be any number */
 }
 
 /* Which device is meant stands before the reason, if there are several. */

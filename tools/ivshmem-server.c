@@ -18,6 +18,7 @@
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
+#include "util/stall.h"
 
 static sigset_t our_signals(void)
 {
@@ -40,6 +41,7 @@ static void hold_signals(void)
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN); /* whoever read our log may go */
 	signal(SIGXFSZ, SIG_IGN); /* a region beyond "ulimit -f" is an error to tell, not our end */
+	ivs_stall_open();	 /* closing what clients have sent must not wait */
 }
 
 static int open_signal_fd(struct ivs_error *err)

@@ -16,6 +16,7 @@
 #include "util/log.h"
 #include "util/send.h"
 #include "util/service.h"
+#include "util/stall.h"
 
 /* Of the files whose code runs in every server. */
 const struct ivs_syscall *const ivs_server_calls[] = {
@@ -23,5 +24,6 @@ const struct ivs_syscall *const ivs_server_calls[] = {
 	ivs_daemon_syscalls,   ivs_send_syscalls,    ivs_region_syscalls,
 	ivs_server_syscalls,   ivs_accept_syscalls,  ivs_admission_syscalls,
 	ivs_listener_syscalls, ivs_client_syscalls,  ivs_keep_syscalls,
-	ivs_service_syscalls,  ivs_discard_syscalls, NULL,
+	ivs_service_syscalls,  ivs_discard_syscalls, ivs_stall_syscalls,
+	NULL,
 };

@@ -73,8 +73,7 @@ int ivs_slot_loop_new(const struct ivs_slot_loop_options *opts, struct ivs_slot_
 	loop->opts = *opts;
 	loop->epoll = epoll_create1(EPOLL_CLOEXEC);
 	result = loop->epoll < 0 ? -errno : watch_signals(loop);
-	if (!result)
-		result = ivs_stall_open();
+	ivs_stall_open();
 	for (unsigned int i = 0; i < opts->slots_n && !result; i++)
 		result = ivs_slot_begin(opts->slots[i], loop->epoll, i * SLOT_TAGS);
 	if (result)

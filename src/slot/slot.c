@@ -20,7 +20,8 @@ static void ring(void *context, unsigned int peer, unsigned int vector)
 /* A guest that goes on elsewhere finds id 0 there. */
 bool ivs_slot_is_master(const struct ivs_slot *slot)
 {
-	if (slot->opts.role == IVS_SLOT_PEER || slot->upstream.last_id > 0)
+	if (slot->opts.role == IVS_SLOT_PEER || slot->upstream.last_id > 0 ||
+	    slot->opts.access != IVS_SLOT_WRITES)
 		return false;
 	return slot->opts.role == IVS_SLOT_MASTER || !slot->opts.server ||
 	       slot->upstream.last_id == 0;

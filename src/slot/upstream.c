@@ -315,21 +315,25 @@ static bool ring_other(struct ivs_slot *slot, unsigned int peer, unsigned int ve
 	return there;
 }
 
+/* Return: whether somebody is there with that vector. */
+static bool ring_peer(struct ivs_slot *slot, unsigned int peer, unsigned int vector)
+{
+	const struct ivs_upstream *up = &slot->upstream;
+
+	if (up->last_id < 0 || peer != (unsigned int)up->last_id || vector >= up->vectors_n)
+		return ring_other(slot, peer, vector);
+	take_doorbell(slot, vector); /* sent with what else is due after the guest's write */
+	return true;
+}
+
 void ivs_upstream_ring(struct ivs_slot *slot, unsigned int peer, unsigned int vector)
 {
-	struct ivs_upstream *up = &slot->upstream;
-
-	if (up->last_id >= 0 && peer == (unsigned int)up->last_id && vector < up->vectors_n) {
-		take_doorbell(slot,
-			      vector); /* sent with what else is due after the guest's write */
-		return;
-	}
-	if (ring_other(slot, peer, vector))
+	if (ring_peer(slot, peer, vector))
 		return;
 	/* The guest may have heard of somebody sooner, through the memory. */
-	if (up->state == UPSTREAM_JOINED)
+	if (slot->upstream.state == UPSTREAM_JOINED)
 		ivs_upstream_hear(slot);
-	if (!ring_other(slot, peer, vector))
+	if (!ring_peer(slot, peer, vector))
 		slot->totals.lost++;
 }
 

@@ -113,18 +113,24 @@ void ivs_vmm_serve(struct ivs_slot *slot)
 	lose_vmm(slot);
 }
 
-/* A VMM that is gone may have left more than is served at a time. */
-static void serve_the_last(struct ivs_slot *slot)
+/* Return: whether the VMM that was there is gone, but for what it has left to be done. */
+static bool has_left(const struct ivs_slot *slot)
 {
-	while (ivs_vfio_user_is_connected(slot->session) &&
-	       ivs_vfio_user_has_hung_up(slot->session))
-		ivs_vmm_serve(slot);
+	return ivs_vfio_user_is_connected(slot->session) &&
+	       ivs_vfio_user_has_hung_up(slot->session);
 }
 
+/*
+ * Who comes after a VMM that has left waits until all that it has left is done, which may take several
+ * rounds: other slots are served in between.
+ */
 void ivs_vmm_accept(struct ivs_slot *slot)
 {
-	serve_the_last(slot);
+	if (has_left(slot))
+		ivs_vmm_serve(slot);
 	for (unsigned int i = 0; i < ACCEPT_MAX && slot->accept_ns == IVS_CLOCK_NEVER; i++) {
+		if (has_left(slot)) /* also who took the place just now */
+			return;
 		IVS_OWNED_FD fd = accept4(slot->listener.fd, NULL, NULL,
 					  SOCK_CLOEXEC | SOCK_NONBLOCK);
 
@@ -134,7 +140,6 @@ void ivs_vmm_accept(struct ivs_slot *slot)
 			return;
 		else if (errno != EINTR && errno != ECONNABORTED)
 			return accept_later(slot, errno);
-		serve_the_last(slot); /* who took the place may have left it at once */
 	}
 }
 

@@ -7,22 +7,42 @@
 #include <sys/socket.h>
 
 #include "util/fd.h"
+#include "util/stall.h"
 
 IVS_SYSCALLS(ivs_discard_syscalls,
-	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_LINGER)}}, {"shutdown"},
+	     {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_LINGER)}}, {"shutdown"},
 	     {"recvmsg"}, {"close"});
 
-#define ROOM 4096
-
-void ivs_fd_disarm(int fd)
+/*
+ * Asked, not changed: setsockopt(2) takes the socket's lock, which its owner can hold for as long as he likes, in a
+ * send(2) of memory that does not come, and no signal ends that wait. Asking takes no lock. Nor does
+ * closing have to wait for that one: who is in the middle of a call holds the open file.
+ */
+static bool lingers(int fd)
 {
-	const struct linger none = {0};
+	struct linger linger = {0};
+	socklen_t len = sizeof(linger);
 
-	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	return !getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &len) && linger.l_onoff;
 }
 
-static void discard_fds(struct msghdr *hdr)
+bool ivs_fd_discard(int *fd)
 {
+	const bool waits = *fd >= 0 && lingers(*fd);
+
+	if (waits)
+		ivs_stall_hurry(true);
+	ivs_fd_close(fd);
+	if (waits)
+		ivs_stall_hurry(false);
+	return !waits;
+}
+
+/* Return: whether they could be closed without waiting. */
+static bool discard_fds(struct msghdr *hdr)
+{
+	bool good = true;
+
 	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(hdr); cmsg; cmsg = CMSG_NXTHDR(hdr, cmsg)) {
 		const size_t len = cmsg->cmsg_len - CMSG_LEN(0);
 
@@ -32,10 +52,10 @@ static void discard_fds(struct msghdr *hdr)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(cmsg) + at, sizeof(fd));
-			ivs_fd_disarm(fd);
-			ivs_fd_close(&fd);
+			good &= ivs_fd_discard(&fd);
 		}
 	}
+	return good;
 }
 
 ssize_t ivs_socket_take(int sock, void *bytes, size_t len)
@@ -53,27 +73,22 @@ ssize_t ivs_socket_take(int sock, void *bytes, size_t len)
 	};
 	const ssize_t n = recvmsg(sock, &hdr, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
-	if (n >= 0)
-		discard_fds(&hdr);
-	return n;
+	if (n < 0 || discard_fds(&hdr))
+		return n;
+	errno = EPROTO;
+	return -1;
 }
 
-/* Return: whether there may be more. */
-static bool discard_some(int sock)
-{
-	char bytes[ROOM];
-	const ssize_t n = ivs_socket_take(sock, bytes, sizeof(bytes));
-
-	return n > 0 || (n < 0 && errno == EINTR);
-}
-
+/*
+ * The kernel closes what has come and was not read, all of it before a signal is handled: so one signal ends
+ * all waits. Nothing more can come after the shutdown.
+ */
 void ivs_socket_discard(int *sock)
 {
 	if (*sock < 0)
 		return;
-	/* Then nothing more can come, and what has is bounded by the buffer. */
 	(void)shutdown(*sock, SHUT_RDWR);
-	while (discard_some(*sock))
-		;
+	ivs_stall_hurry(true);
 	ivs_fd_close(sock);
+	ivs_stall_hurry(false);
 }

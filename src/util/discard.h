@@ -3,6 +3,7 @@
 #ifndef IVS_UTIL_DISCARD_H
 #define IVS_UTIL_DISCARD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -13,28 +14,29 @@
 
 extern const struct ivs_syscall ivs_discard_syscalls[];
 
-/**
- * ivs_fd_disarm() - a received fd can be closed without waiting
- *
- * Of a socket with SO_LINGER and unsent data close(2) waits for as long as its owner wants. To be called for
- * each fd that was received, before anything closes it, also at the end of the process. (A file of a
- * FUSE file system can make close(2) wait, too, and nothing keeps it from that.)
+/*
+ * Of a socket with SO_LINGER and unsent data close(2) waits for as long as its owner wants. Where that may be
+ * so the waiting is cut short by a signal: ivs_stall_open() first. A file of a FUSE file system
+ * can make close(2) wait, too, and nothing keeps it from that.
  */
-void ivs_fd_disarm(int fd);
+
+/**
+ * ivs_fd_discard() - close an fd that a stranger has sent; it is set to -1
+ *
+ * Return: false: it was made so that it waits, and who has sent it should go.
+ */
+bool ivs_fd_discard(int *fd);
 
 /**
  * ivs_socket_take() - recv(2) that does not wait, and discards the fds that come with the bytes
  *
- * recv(2) would have the kernel close them. Return: how many bytes; 0: the end; -1 with errno.
+ * recv(2) would have the kernel close them, whatever that takes.
+ *
+ * Return: how many bytes; 0: the end; -1 with errno, EPROTO: an fd that makes closing wait has come.
  */
 ssize_t ivs_socket_take(int sock, void *bytes, size_t len);
 
-/**
- * ivs_socket_discard() - close a connected stream socket, with what has come and was not read
- * @sock: set to -1
- *
- * Closing alone would have the kernel close the fds in it, which could wait.
- */
+/** ivs_socket_discard() - close a connected stream socket, with all that is in it; it is set to -1 */
 void ivs_socket_discard(int *sock);
 
 #endif

@@ -9,15 +9,19 @@
 IVS_SYSCALLS(ivs_stall_syscalls, {"setitimer"}, {"rt_sigreturn"}, {"sigreturn"},
 	     {"restart_syscall"});
 
+#define HURRY_MS 1
+
 static volatile sig_atomic_t idle = true;
 static volatile sig_atomic_t runs; /* the timer */
+static volatile sig_atomic_t hurries;
+static bool is_open;
 
-static void set_timer(bool on)
+static void set_timer(int ms)
 {
-	const struct timeval period = {.tv_usec = on ? IVS_STALL_PERIOD_MS * 1000 : 0};
+	const struct timeval period = {.tv_usec = ms * 1000};
 	const struct itimerval timer = {period, period};
 
-	runs = on;
+	runs = ms > 0;
 	(void)setitimer(ITIMER_REAL, &timer, NULL); /* fails for bad values only */
 }
 
@@ -27,16 +31,17 @@ static void handle_alarm(int signo)
 	const int saved = errno;
 
 	(void)signo;
-	if (idle)
-		set_timer(false);
+	if (idle && !hurries)
+		set_timer(0);
 	errno = saved;
 }
 
-int ivs_stall_open(void)
+void ivs_stall_open(void)
 {
 	const struct sigaction action = {.sa_handler = handle_alarm}; /* without SA_RESTART */
 
-	return sigaction(SIGALRM, &action, NULL) ? -errno : 0;
+	(void)sigaction(SIGALRM, &action, NULL); /* fails for signals that there are not only */
+	is_open = true;
 }
 
 /* In this order: a signal in between finds it busy, and lets the timer run. */
@@ -44,7 +49,15 @@ void ivs_stall_busy(void)
 {
 	idle = false;
 	if (!runs)
-		set_timer(true);
+		set_timer(IVS_STALL_PERIOD_MS);
+}
+
+void ivs_stall_hurry(bool on)
+{
+	if (!is_open)
+		return;
+	hurries = on;
+	set_timer(on ? HURRY_MS : idle ? 0 : IVS_STALL_PERIOD_MS);
 }
 
 void ivs_stall_idle(void)

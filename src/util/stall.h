@@ -13,18 +13,24 @@
 
 #include <stdbool.h>
 
-#include "ivshmem/api.h"
 #include "util/syscalls.h"
 
 extern const struct ivs_syscall ivs_stall_syscalls[];
 
 #define IVS_STALL_PERIOD_MS 200
 
-/** ivs_stall_open() - have the signal handled. Return: 0 or -errno. */
-IVS_MUST_USE int ivs_stall_open(void);
+/** ivs_stall_open() - have the signal handled */
+void ivs_stall_open(void);
 
 /** ivs_stall_busy() - something is about to be done */
 void ivs_stall_busy(void);
+
+/**
+ * ivs_stall_hurry() - what is done until it is switched off again ends within some ms, if a signal ends it
+ *
+ * Before ivs_stall_open() nothing happens.
+ */
+void ivs_stall_hurry(bool on);
 
 /** ivs_stall_idle() - about to wait for events, as long as it takes */
 void ivs_stall_idle(void);

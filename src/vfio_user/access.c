@@ -45,6 +45,10 @@ int ivs_vfu_region_read(struct ivs_vfio_user *session)
 
 	if (!access.count || access.count > IVS_VFU_DATA_MAX)
 		return EINVAL;
+	/* Who wants no reply wants what reading does: nothing, but in the device. */
+	if (session->connection.header.flags & IVS_VFU_NO_REPLY &&
+	    (access.region == IVS_VFU_REGION_MEMORY || !is_within(session, &access)))
+		return 0;
 	out = reply_access(session, access.count);
 	if (!out)
 		return ENOMEM;

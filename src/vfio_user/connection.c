@@ -46,11 +46,15 @@ void ivs_vfu_connection_init(struct ivs_vfu_connection *connection)
 	connection->sock = connection->out_fd = -1;
 }
 
+void ivs_vfu_connection_drop_fds(struct ivs_vfu_connection *connection, unsigned int keep_n)
+{
+	while (connection->fds_n > keep_n)
+		connection->bad_fds |= !ivs_fd_discard(&connection->fds[--connection->fds_n]);
+}
+
 void ivs_vfu_connection_finish(struct ivs_vfu_connection *connection)
 {
-	for (unsigned int i = 0; i < connection->fds_n; i++)
-		ivs_fd_close(&connection->fds[i]);
-	connection->fds_n = 0;
+	ivs_vfu_connection_drop_fds(connection, 0);
 	connection->lost_fds = false;
 	connection->have = 0;
 	body_free(&connection->in);
@@ -68,6 +72,7 @@ void ivs_vfu_connection_close(struct ivs_vfu_connection *connection)
 	ivs_vfu_connection_finish(connection);
 	ivs_vfu_connection_drop_reply(connection);
 	ivs_socket_discard(&connection->sock);
+	connection->bad_fds = false;
 }
 
 /* All fds that came are ours, and stay or are closed. Return: whether there was room for them. */
@@ -81,14 +86,15 @@ static bool keep_fds(struct ivs_vfu_connection *connection, struct msghdr *hdr)
 		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
 			continue;
 		for (size_t at = 0; at + sizeof(int) <= len; at += sizeof(int)) {
-			IVS_OWNED_FD fd;
+			int fd;
 
 			memcpy(&fd, CMSG_DATA(cmsg) + at, sizeof(int));
-			ivs_fd_disarm(fd);
-			if (connection->fds_n < IVS_VFU_FDS_MAX)
-				connection->fds[connection->fds_n++] = ivs_fd_take(&fd);
-			else
-				fit = false;
+			if (connection->fds_n < IVS_VFU_FDS_MAX) {
+				connection->fds[connection->fds_n++] = fd;
+				continue;
+			}
+			fit = false;
+			(void)ivs_fd_discard(&fd); /* who has sent that has to go anyway */
 		}
 	}
 	return fit;

@@ -32,6 +32,7 @@ struct ivs_vfu_body {
  * @raw:    the same, as it comes
  * @fds:    that came with the present request; whoever uses one sets it to -1
  * @lost_fds: more came, for which this process has no room
+ * @bad_fds: one of a former request was made so that closing it waits
  * @in:     its body
  * @out:    the reply, with its header; empty: there is none
  * @sent:   bytes of it that have left
@@ -45,6 +46,7 @@ struct ivs_vfu_connection {
 	int fds[IVS_VFU_FDS_MAX];
 	unsigned int fds_n;
 	bool lost_fds;
+	bool bad_fds;
 	struct ivs_vfu_body in;
 	struct ivs_vfu_body out;
 	size_t sent;
@@ -71,6 +73,9 @@ void ivs_vfu_connection_close(struct ivs_vfu_connection *connection);
  */
 IVS_MUST_USE int ivs_vfu_connection_receive(struct ivs_vfu_connection *connection,
 					    struct ivs_error *err);
+
+/** ivs_vfu_connection_drop_fds() - of the fds of the request only the first @keep_n stay */
+void ivs_vfu_connection_drop_fds(struct ivs_vfu_connection *connection, unsigned int keep_n);
 
 /** ivs_vfu_connection_finish() - the request is done with: its body and the fds that nobody took go */
 void ivs_vfu_connection_finish(struct ivs_vfu_connection *connection);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the device is: VERSION, GET_INFO, GET_REGION_INFO, GET_IRQ_INFO; and DMA, of which it does none. */
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -69,8 +70,11 @@ int ivs_vfu_info(struct ivs_vfio_user *session)
 	return 0;
 }
 
-/* With the fd, if there is one and the client takes it; else it can only ask for each access. */
-static void describe_memory(struct ivs_vfio_user *session, uint8_t *out)
+/*
+ * With the fd, if there is one and the client takes it; else it can only ask for each access. Not because we are
+ * out of fds: a VM that is slow for ever is worse than one that does not start.
+ */
+static int describe_memory(struct ivs_vfio_user *session, uint8_t *out)
 {
 	const struct ivs_vfio_user_memory *file = &session->memory.file;
 	uint32_t flags = IVS_VFU_REGION_R | IVS_VFU_REGION_W;
@@ -79,14 +83,16 @@ static void describe_memory(struct ivs_vfio_user *session, uint8_t *out)
 		flags = IVS_VFU_REGION_R;
 	ivs_vfu_put64(out + 16, session->memory.len);
 	/* A copy, because the reply may leave later, when the memory is another. */
-	if (file->fd >= 0 && session->takes_fds && !file->trapped)
+	if (file->fd >= 0 && session->takes_fds && !file->trapped) {
 		session->connection.out_fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
-	if (session->connection.out_fd >= 0) {
+		if (session->connection.out_fd < 0)
+			return errno;
 		flags |= IVS_VFU_REGION_MMAP;
 		ivs_vfu_put64(out + 24, file->offset);
 		session->counts.mapped = true;
 	}
 	ivs_vfu_put32(out + 4, flags);
+	return 0;
 }
 
 int ivs_vfu_region_info(struct ivs_vfio_user *session)
@@ -102,9 +108,9 @@ int ivs_vfu_region_info(struct ivs_vfio_user *session)
 	if (!out)
 		return error;
 	ivs_vfu_put32(out + 8, index);
-	if (index == IVS_VFU_REGION_MEMORY) {
-		describe_memory(session, out);
-	} else if (len) {
+	if (index == IVS_VFU_REGION_MEMORY)
+		return describe_memory(session, out);
+	if (len) {
 		ivs_vfu_put32(out + 4, IVS_VFU_REGION_R | IVS_VFU_REGION_W);
 		ivs_vfu_put64(out + 16, len);
 	}

@@ -7,12 +7,15 @@
  * More lenient than VFIO in one thing: what is asked to fire and has no eventfd is passed over, whether
  * or not another of its kind has one.
  */
+#include <errno.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "util/eventfd.h"
 #include "util/fd.h"
 #include "vfio_user/state.h"
+
+#define TAKES_MAX 64 /* of an eventfd that is a semaphore; any other is empty after one */
 
 void ivs_vfu_irqs_init(struct ivs_vfu_irqs *irqs)
 {
@@ -84,24 +87,30 @@ static void disable(struct ivs_vfio_user *session, uint32_t index)
 		ivs_fd_close(&session->irqs.error);
 }
 
+/* The end of its connection is found by ivs_vfio_user_serve(). */
+static void send_away(struct ivs_vfio_user *session, const char *reason)
+{
+	(void)shutdown(session->connection.sock, SHUT_RDWR);
+	if (ivs_log_allows(&session->log))
+		ivs_log(IVS_LOG_WARNING, "%s: the client %s, and is sent away", session->name,
+			reason);
+}
+
 /*
  * A client whose eventfd cannot be written to loses its interrupts, and nothing else. One that made us
- * wait has to go, before it does so again: the end of its connection is found by ivs_vfio_user_serve().
+ * wait has to go, before it does so again.
+ *
+ * Return: whether it is to stay.
  */
-static void fire(struct ivs_vfio_user *session, int fd)
+static bool fire(struct ivs_vfio_user *session, int fd)
 {
 	const int result = fd >= 0 ? ivs_eventfd_signal(fd) : -EBADF;
 
 	if (!result)
 		session->counts.interrupts++;
-	if (result != -EINTR)
-		return;
-	(void)shutdown(session->connection.sock, SHUT_RDWR);
-	if (ivs_log_allows(&session->log))
-		ivs_log(IVS_LOG_WARNING,
-			"%s: the client has filled an eventfd of its and made it blocking, and is "
-			"sent away",
-			session->name);
+	if (result == -EINTR)
+		send_away(session, "has filled an eventfd of its and made it blocking");
+	return result != -EINTR;
 }
 
 static void deliver_intx(struct ivs_vfio_user *session)
@@ -111,7 +120,7 @@ static void deliver_intx(struct ivs_vfio_user *session)
 	if (intx->eventfd < 0 || intx->masked || !ivs_device_intx(session->device))
 		return;
 	intx->masked = true;
-	fire(session, intx->eventfd);
+	(void)fire(session, intx->eventfd);
 }
 
 void ivs_vfu_irqs_deliver(struct ivs_vfio_user *session)
@@ -120,17 +129,24 @@ void ivs_vfu_irqs_deliver(struct ivs_vfio_user *session)
 
 	if (session->migration.state != IVS_VFU_RUNNING)
 		return;
-	while (ivs_device_next_vector(session->device, &vector))
-		fire(session, session->irqs.msix[vector]);
+	while (ivs_device_next_vector(session->device, &vector)) {
+		if (!fire(session, session->irqs.msix[vector]))
+			return;
+	}
 	deliver_intx(session);
 }
 
 void ivs_vfu_irqs_resample(struct ivs_vfio_user *session)
 {
 	struct ivs_vfu_intx *intx = &session->irqs.intx;
+	unsigned int taken = 0;
 
-	if (intx->resample < 0 || ivs_eventfd_take(intx->resample) != 1)
+	while (taken < TAKES_MAX && intx->resample >= 0 && ivs_eventfd_take(intx->resample) == 1)
+		taken++;
+	if (!taken)
 		return;
+	if (taken == TAKES_MAX)
+		send_away(session, "has a resample eventfd that cannot be emptied");
 	intx->masked = false;
 	ivs_vfu_irqs_deliver(session);
 }
@@ -197,6 +213,13 @@ static int set_eventfds(struct ivs_vfio_user *session, const struct ivs_vfu_set_
 	return 0;
 }
 
+static int eventfd_of(const struct ivs_vfio_user *session, uint32_t index, unsigned int number)
+{
+	if (index == IVS_VFU_IRQ_MSIX)
+		return session->irqs.msix[number];
+	return index == IVS_VFU_IRQ_INTX ? session->irqs.intx.eventfd : session->irqs.error;
+}
+
 /* VFIO's loopback: as if the device had. Only where the request's boolean is true, if it has any. */
 static int trigger(struct ivs_vfio_user *session, const struct ivs_vfu_set_irqs *set)
 {
@@ -205,12 +228,8 @@ static int trigger(struct ivs_vfio_user *session, const struct ivs_vfu_set_irqs 
 	for (unsigned int i = 0; i < set->count; i++) {
 		if (set->flags & IVS_VFU_SET_BOOL && !wanted[i])
 			continue;
-		if (set->index == IVS_VFU_IRQ_MSIX)
-			fire(session, session->irqs.msix[set->start + i]);
-		else if (set->index == IVS_VFU_IRQ_INTX)
-			fire(session, session->irqs.intx.eventfd);
-		else
-			fire(session, session->irqs.error);
+		if (!fire(session, eventfd_of(session, set->index, set->start + i)))
+			break;
 	}
 	return 0;
 }

@@ -205,6 +205,9 @@ static int handle(struct ivs_vfio_user *session, struct ivs_error *err)
 	if (connection->header.flags & IVS_VFU_NO_REPLY)
 		ivs_vfu_connection_drop_reply(connection);
 	ivs_vfu_connection_finish(connection);
+	if (connection->bad_fds)
+		return ivs_error_set(err, IVS_VFU_CONNECTION_E_FRAMING,
+				     "a socket came that makes who closes it wait");
 	ivs_vfu_irqs_deliver(session);
 	if (ivs_vfu_connection_is_pending(connection))
 		result = ivs_vfu_connection_send(connection, err);

@@ -4,7 +4,6 @@
  * else. Lengths are of bodies, without the header.
  */
 #include "util/error.h"
-#include "util/fd.h"
 #include "vfio_user/state.h"
 
 #define IN(state) (1u << (state))
@@ -48,13 +47,6 @@ static const struct ivs_vfu_entry *find(uint16_t command)
 	return NULL;
 }
 
-/* Nobody is to find one there that it did not ask for. */
-static void close_surplus(struct ivs_vfu_connection *connection, unsigned int fds_max)
-{
-	while (connection->fds_n > fds_max)
-		ivs_fd_close(&connection->fds[--connection->fds_n]);
-}
-
 int ivs_vfu_handle(struct ivs_vfio_user *session)
 {
 	struct ivs_vfu_connection *connection = &session->connection;
@@ -62,7 +54,8 @@ int ivs_vfu_handle(struct ivs_vfio_user *session)
 	bool fits = entry && connection->in.len >= entry->body_min &&
 		    connection->in.len <= entry->body_max;
 
-	close_surplus(connection, entry ? entry->fds_max : 0);
+	/* Nobody is to find one there that it did not ask for. */
+	ivs_vfu_connection_drop_fds(connection, entry ? entry->fds_max : 0);
 	if (!session->greeted && (connection->header.command != IVS_VFU_VERSION || !fits))
 		return ivs_error_set(
 			&session->why, IVS_VFU_HANGUP,

@@ -17,7 +17,7 @@ from support.lingering import QUICK, Lingering, slowest, state_of, stopped
 from support.programs import cpu_ticks, fd_count, is_sanitized, place, wait_until
 from support.vfio_user import (BAR0, BAR2, COMMAND, CONFIG, DOORBELL, EVENTFD, FDS_MAX, MEMORY_SPACE,
                                MSIX, NO_REPLY, NONE, TRIGGER, Client, Gone, Refused, eventfd)
-from support.wire import readable
+from support.wire import RawClient, readable
 
 __all__ = ["place"]
 
@@ -37,70 +37,59 @@ def serve_two(place, *options, **keywords):
 
 # Sockets that linger
 
-def with_a_request(_running, path, fds):
-    """With requests that take none; each is answered, or refused."""
-    client = Client(path)
+def with_a_request(client, _path, fds):
+    """With requests that take none."""
     for fd in fds:
         client.send(vfu.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096), [fd])
-    return client
 
 
-def as_interrupts(_running, path, fds):
-    """In the place of eventfds: refused."""
-    client = Client(path)
+def as_interrupts(client, _path, fds):
+    """In the place of eventfds."""
     client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, EVENTFD | TRIGGER, 0, 1), fds)
-    return client
 
 
-def too_many(_running, path, fds):
-    """More than may come with a message: the connection ends."""
-    client = Client(path)
+def too_many(client, _path, fds):
+    """More than may come with a message."""
     client.send(vfu.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096), fds)
-    return client
 
 
-def unread(running, path, fds):
+def unread(client, _path, fds):
     """Behind what ends the connection, so that nobody reads them."""
-    client = Client(path)
-    with stopped(running):
-        client.send_raw(vfu.pack(vfu.RESET, size=1))
-        for fd in fds:
-            client.send_raw(b"x", [fd])
-    return client
+    client.send_raw(vfu.pack(vfu.RESET, size=1))
+    for fd in fds:
+        client.send_raw(b"x", [fd])
 
 
-def in_the_middle(_running, path, fds):
-    """With parts of a message that never ends."""
-    client = Client(path)
-    client.send_raw(vfu.pack(vfu.DMA_MAP, bytes(8)), fds)
-    client.close()
-    return client
+def in_the_middle(client, _path, fds):
+    """With a part of a message that never ends."""
+    client.send_raw(vfu.pack(vfu.DMA_MAP, bytes(8))[:20], fds)
+    client.sock.shutdown(socket.SHUT_WR)
 
 
-def turned_away(running, path, fds):
+def turned_away(_client, path, fds):
     """By a second client, which is not let in."""
-    first = Client(path)
-    with stopped(running):
-        second = Client(path, greet=False)
-        for fd in fds:
-            second.send_raw(vfu.pack(vfu.RESET), [fd])
+    second = Client(path, greet=False)
+    for fd in fds:
+        second.send_raw(vfu.pack(vfu.RESET), [fd])
     second.close()
-    return first
 
 
 @pytest.mark.parametrize("way, times", [
     (with_a_request, 20), (as_interrupts, FDS_MAX), (too_many, FDS_MAX + 4), (unread, 20),
     (in_the_middle, FDS_MAX), (turned_away, 20)], ids=lambda value: getattr(value, "__name__", value))
 def test_sockets_that_linger(place, way, times):
-    """Closing them would wait. The VMM of another device is answered at once nevertheless, and nothing
-    of them is kept."""
+    """Closing them would wait. The VMM of another device is answered at once nevertheless, nothing of them
+    is kept, and who has sent them is sent away."""
     running, one, other = serve_two(place)
     before = fd_count(running.pid)
     lingering = place.add(Lingering(times))
+    client = place.add(Client(one))
     with Client(other) as neighbour:
-        client = place.add(way(running, one, lingering.fds()))
-        lingering.hand_over()
+        with stopped(running):
+            way(client, one, lingering.fds())
+            lingering.hand_over()
         assert slowest(neighbour) < QUICK
+        assert client.is_quiet() if way is turned_away else client.is_gone()
         client.close()
         assert slowest(neighbour, 0.2) < QUICK
     connect_when_free(place, one).close()
@@ -251,6 +240,65 @@ def test_nothing_is_said(place):
     with Client(one) as client:
         assert client.info()
         running.err.wait("the VMM has said nothing for 5 s, and is sent away")
+    running.stop()
+
+
+def flood(path, reads):
+    """Connect, leave as many requests as fit, and go."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    sock.connect(str(path))
+    sock.setblocking(False)
+    with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+        sock.sendall(vfu.pack(vfu.VERSION, vfu.version_body(), flags=NO_REPLY) + reads)
+    sock.close()
+
+
+@pytest.mark.parametrize("region", [BAR2, CONFIG, BAR0])
+def test_much_is_left_behind(place, region):
+    """By clients who want no replies and are gone: what they have asked for is done bit by bit, and others are
+    answered in between."""
+    running, one, other = serve_two(place)
+    count = 1 << 20 if region == BAR2 else 256
+    reads = vfu.pack(vfu.REGION_READ, vfu.access_body(region, 0, count), flags=NO_REPLY) * 12000
+    with Client(other) as neighbour:
+        with stopped(running):
+            for _ in range(8):
+                flood(one, reads)
+        assert slowest(neighbour) < QUICK
+    connect_when_free(place, one).close()
+    running.stop()
+
+
+def test_out_of_fds_for_the_memory(place):
+    """A VMM is refused rather than given memory that it reaches by messages alone, for good."""
+    running, one, other = serve_two(place)
+    with Client(one) as client, Client(other) as neighbour:
+        now = fd_count(running.pid)
+        soft, hard = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (now, hard))
+        with pytest.raises(Refused) as refused:
+            client.region_info(BAR2)
+        assert refused.value.errno == errno.EMFILE and neighbour.info()
+        resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        assert len(client.map_memory()) == 1 << 20
+    running.stop()
+
+
+@pytest.mark.parametrize("limit", [300, 320, 324, 325, 326, 327, 328, 400])
+def test_share_of_fds(place, limit):
+    """Whatever the limit, peers do not use up what VMMs need."""
+    place.server("-n", "8", "-l", "1M", region=["-r", "memfd:"])
+    paths = [place.dir / f"vmm{at}" for at in range(4)]
+    running = Devices(place, *[word for path in paths for word in (
+        "--socket", path, "--server", place.socket, "--vectors", "1")], n=4, nofile=limit)
+    for _ in range(12):
+        place.add(RawClient(str(place.socket), 8)).greeting()
+    for path in paths:
+        with Client(path) as client:
+            client.start()
+            assert client.map_memory()
+    assert fd_count(running.pid) < limit - 64
     running.stop()
 
 

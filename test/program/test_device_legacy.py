@@ -27,6 +27,7 @@ BAD = [
     ("chardev=", "chardev=: it is empty or too long"),
     ("shm=" + "n" * 256, "it is empty or too long"),
     ("shm=" + "n" * 300, 'what begins with "shm=nnnnnnnnnnnnnnnn" is too long'),
+    ("chardev=iv,vectors=2", "chardev=iv: here it is the path of a server's socket; use ./iv if that is meant"),
     ("chardev=/" + "p" * 107, "it is empty or too long"),
     ("shm={shm},size=0", "size=0: use a power of two, such as 4M (a number alone is MiB)"),
     ("shm={shm},size=3", "size=3: use a power of two"),

@@ -74,6 +74,19 @@ def test_other_number_of_vectors(place, has, wants):
     running.stop()
 
 
+@pytest.mark.parametrize("has, wants, said", [(2, 2, False), (1, 4, True), (4, 1, True)])
+def test_number_of_vectors_is_said(place, has, wants, said):
+    """If the two differ, when a guest uses the device: once for a VMM."""
+    start_server(place, vectors=has)
+    running = start_device(place, vectors=wants)
+    for times in (1, 2):
+        guest = Guest(place, place.dir / "vmm", wants, client=connect_when_free(place, place.dir / "vmm"))
+        check_doorbells(guest, join(place, has), 0, 1)
+        guest.client.close()
+        assert running.err.count(f"the server gives each peer {has} vectors and the device has {wants}") == (
+            times if said else 0)
+
+
 def test_peers_come_and_go(place):
     """Their doorbells are known while they are there; nothing is left of them afterwards."""
     start_server(place)
@@ -414,6 +427,18 @@ def test_old_device_shows_a_part(place):
 
 
 # Masters
+
+def test_old_master_that_is_late(place):
+    """It has asked to be one, and cannot be: that is said."""
+    running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control", "--legacy",
+                      f"chardev={place.socket},size=1M,role=master")
+    running.signal(signal.SIGSTOP)
+    start_server(place, vectors=1)
+    join(place, 1)
+    running.signal(signal.SIGCONT)
+    running.err.wait("is to be a master, which must be its server's first client, and is peer 1: it cannot be migrated")
+    assert device_of(place)["role"] == "peer"
+
 
 def test_master_must_be_the_first(place):
     """Because the guest goes on with id 0."""

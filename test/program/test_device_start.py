@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from support.device import Devices, connect_when_free, kernel_says
+from support.device import Devices, connect_when_free, kernel_says, start_server
 from support.programs import TIMEOUT, place, wait_until
 from support.vfio_user import BAR2, Client
 from support.wire import accepts
@@ -371,9 +371,25 @@ def test_inherited_fd_that_is_no_such_socket(place, kind):
     process = place.start(place.device_program, "--fd", fd, "--region", f"shm:{place.shm}", "--size",
                           "1M", fds=passed)
     os.close(fd)
-    assert process.wait() == 1
-    assert f"cannot use fd {fd}, which is to be a socket" in process.err.text()
+    assert process.wait() == (2 if kind == "closed" else 1)
+    message = f'no inherited socket "{fd}"' if kind == "closed" else f"cannot use fd {fd}, which is to be a socket"
+    assert message in process.err.text()
     assert not place.shm_path.exists()
+
+
+def test_inherited_fd_for_two_devices(place):
+    """Each has its own. What the program opens itself is nobody's."""
+    region = ["--region", f"shm:{place.shm}", "--size", "1M"]
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place.dir / "theirs"))
+        listener.listen()
+        number = listener.fileno()
+        process = place.start(place.device_program, "--fd", number, *region, "--fd", number, *region, fds=(number,))
+        assert process.wait() == 2
+        assert f'one socket for two devices "{number}": give each its own' in process.err.text()
+    start_server(place)
+    process = place.start(place.device_program, "--fd", 4, "--server", place.socket)
+    assert process.wait() == 2 and 'no inherited socket "4"' in process.err.text()
 
 
 # The service manager

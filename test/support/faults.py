@@ -104,6 +104,7 @@ ERRORS = {
                 CONCERNED: "EPIPE ECONNRESET EACCES"},
     "sendto": {HARMLESS: "EPIPE ENOBUFS ECONNREFUSED EAGAIN"},
     "set_robust_list": {},
+    "setitimer": {},
     "setsid": {},
     "shutdown": {HARMLESS: "ENOTCONN"},
     "setsockopt": {NEWCOMER: "EACCES ENOMEM"},

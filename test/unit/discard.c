@@ -2,16 +2,27 @@
 /* Against util/discard.h: what came with fds is got rid of. Waiting shows as a timeout. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "support/fds.h"
 #include "util/discard.h"
+#include "util/stall.h"
 
 #define TIMEOUT 5
 #define LINGER_S 60
+#define PAGE_LEN 4096
 
 /* A connected TCP socket that lingers, with data that nobody takes. @other: its other end */
 static int make_lingering(int *other)
@@ -37,16 +48,94 @@ static int make_lingering(int *other)
 	return sock;
 }
 
-Test(discard, of_one_that_is_disarmed_close_does_not_wait, .timeout = TIMEOUT)
+Test(discard, of_one_that_lingers, .timeout = TIMEOUT)
 {
 	int other;
 	int sock = make_lingering(&other);
+	int good = dup(STDIN_FILENO);
+	int none = -1;
 
-	ivs_fd_disarm(sock);
-	close(sock);
+	ivs_stall_open();
+	cr_expect_not(ivs_fd_discard(&sock));
+	cr_expect_eq(sock, -1);
 	close(other);
-	ivs_fd_disarm(-1);
-	ivs_fd_disarm(STDIN_FILENO);
+	cr_expect(ivs_fd_discard(&good));
+	cr_expect_eq(good, -1);
+	cr_expect(ivs_fd_discard(&none));
+}
+
+/* The timer has ended, so that a program that takes our place is not met by its signal. */
+Test(discard, no_signal_comes_later, .timeout = TIMEOUT)
+{
+	struct itimerval timer;
+	int other;
+	int sock = make_lingering(&other);
+
+	ivs_stall_open();
+	cr_expect_not(ivs_fd_discard(&sock));
+	cr_assert_eq(getitimer(ITIMER_REAL, &timer), 0);
+	cr_expect(!timer.it_value.tv_sec && !timer.it_value.tv_usec);
+	cr_expect(!timer.it_interval.tv_sec && !timer.it_interval.tv_usec);
+	close(other);
+}
+
+static void *send_page(void *context)
+{
+	void *const *args = context;
+
+	send(*(int *)args[0], args[1], PAGE_LEN, 0);
+	return NULL;
+}
+
+/* A page that does not come until the userfaultfd is closed. */
+static void *make_missing_page(int *faults)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	struct uffdio_register range = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+	void *page =
+		mmap(NULL, PAGE_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	cr_assert_neq(page, MAP_FAILED);
+	*faults = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (*faults < 0)
+		cr_skip_test("no userfaultfd for faults in the kernel: %s", strerror(errno));
+	range.range = (struct uffdio_range){(uintptr_t)page, PAGE_LEN};
+	cr_assert_eq(ioctl(*faults, UFFDIO_API, &api), 0);
+	cr_assert_eq(ioctl(*faults, UFFDIO_REGISTER, &range), 0);
+	return page;
+}
+
+/* Its sender is in the middle of send(2), and holds its lock for as long as he likes. */
+Test(discard, of_one_that_is_locked, .timeout = TIMEOUT)
+{
+	struct pollfd pfd = {.events = POLLIN};
+	int faults;
+	void *page = make_missing_page(&faults);
+	int other;
+	int sock = make_lingering(&other);
+	void *args[] = {&sock, page};
+	char bytes[8192];
+	pthread_t thread;
+	int pair[2];
+
+	ivs_stall_open();
+	cr_assert_eq(shutdown(other, SHUT_WR), 0);
+	while (recv(other, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+	cr_assert_eq(pthread_create(&thread, NULL, send_page, args), 0);
+	pfd.fd = faults;
+	cr_assert_eq(poll(&pfd, 1, -1), 1, "it is in there");
+	test_fds_pair(pair);
+	test_fds_send(pair[0], "x", 1, &sock, 1);
+	test_fds_send(pair[0], "x", 1, &sock, 1);
+	cr_expect_eq(ivs_socket_take(pair[1], bytes, sizeof(bytes)), -1);
+	cr_expect_eq(errno, EPROTO);
+	ivs_socket_discard(&pair[1]);
+	close(faults);
+	close(other);
+	pthread_join(thread, NULL);
+	close(sock);
+	close(pair[0]);
 }
 
 Test(discard, unread_fds_go_with_the_socket, .timeout = TIMEOUT)
@@ -55,6 +144,7 @@ Test(discard, unread_fds_go_with_the_socket, .timeout = TIMEOUT)
 	int pair[2];
 	int other[3];
 
+	ivs_stall_open();
 	test_fds_pair(pair);
 	for (int i = 0; i < 3; i++) {
 		int sock = make_lingering(&other[i]);
@@ -80,11 +170,16 @@ Test(discard, bytes_come_and_fds_do_not, .timeout = TIMEOUT)
 	int sock = make_lingering(&other);
 
 	test_fds_pair(pair);
+	ivs_stall_open();
 	cr_assert_eq(ivs_socket_take(pair[1], bytes, sizeof(bytes)), -1);
-	test_fds_send(pair[0], "here", 4, &sock, 1);
-	close(sock);
+	cr_expect_eq(errno, EAGAIN);
+	test_fds_send(pair[0], "here", 4, &pair[0], 1);
 	cr_assert_eq(ivs_socket_take(pair[1], bytes, sizeof(bytes)), 4);
 	cr_assert_eq(memcmp(bytes, "here", 4), 0);
+	test_fds_send(pair[0], "bad", 3, &sock, 1);
+	close(sock);
+	cr_assert_eq(ivs_socket_take(pair[1], bytes, sizeof(bytes)), -1);
+	cr_expect_eq(errno, EPROTO);
 	close(pair[0]);
 	cr_assert_eq(ivs_socket_take(pair[1], bytes, sizeof(bytes)), 0);
 	ivs_socket_discard(&pair[1]);

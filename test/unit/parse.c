@@ -76,3 +76,15 @@ Test(parse, sizes_are_shown_with_the_largest_suffix_that_is_exact)
 	cr_expect_str_eq(ivs_size_text((UINT64_C(1) << 30) + 1024, text), "1048577K");
 	cr_expect_str_eq(ivs_size_text(UINT64_MAX, text), "18446744073709551615");
 }
+
+Test(parse, owners)
+{
+	char owner[IVS_OWNER_TEXT_LEN];
+
+	cr_expect_str_eq(ivs_owner_text(5, 7, owner), "uid 5, gid 7");
+	cr_expect_str_eq(ivs_owner_text((uid_t)-1, 7, owner), "gid 7");
+	cr_expect_str_eq(ivs_owner_text(4294967294, (gid_t)-1, owner), "uid 4294967294");
+	cr_expect_str_eq(ivs_owner_text(4294967294, 4294967294, owner),
+			 "uid 4294967294, gid 4294967294");
+	cr_expect_str_eq(ivs_owner_text((uid_t)-1, (gid_t)-1, owner), "");
+}

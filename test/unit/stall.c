@@ -35,7 +35,7 @@ Test(stall, a_write_that_waits_is_ended, .timeout = TIMEOUT)
 	const uint64_t full = FULL, one = 1;
 	int fd = eventfd(0, EFD_CLOEXEC);
 
-	cr_assert_eq(ivs_stall_open(), 0);
+	ivs_stall_open();
 	cr_assert_eq(write(fd, &full, sizeof(full)), sizeof(full));
 	for (int i = 0; i < 3; i++) {
 		double began = now_s();
@@ -52,7 +52,7 @@ Test(stall, a_write_that_waits_is_ended, .timeout = TIMEOUT)
 /* The timer outlives being busy by one signal, and then there are none. */
 Test(stall, idle_costs_nothing, .timeout = TIMEOUT)
 {
-	cr_assert_eq(ivs_stall_open(), 0);
+	ivs_stall_open();
 	cr_assert_not(timer_runs());
 	ivs_stall_busy();
 	cr_assert(timer_runs());
