@@ -75,7 +75,7 @@ static void judge_vmm(struct ivs_slot *slot)
 			"many as both have are of use",
 			slot->name, slot->upstream.offered_n, slot->opts.doorbells_n);
 	if (!ivs_vfio_user_counts(slot->session).asked_migration && ivs_log_allows(&slot->limit))
-		ivs_log(ivs_slot_is_master(slot) ? IVS_LOG_WARNING : IVS_LOG_INFO,
+		ivs_log(IVS_LOG_WARNING,
 			"%s: the VMM has not asked whether the device can be migrated: do not "
 			"migrate its VM, that would lose the device's state",
 			slot->name);

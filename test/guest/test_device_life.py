@@ -166,9 +166,9 @@ def migrate(source, socket):
 def test_migration(place, record_property):  # noqa: F811
     """QEMU 11.1 does not ask whether it may, and loses the device's state: nothing of it can be seen in
     the program, but that nobody asked, which it says when the VM begins."""
-    region = ["--region", f"shm:{place.shm}", "--size", "1M", "--role", "master"]
-    devices = [Device(place, region, name=name,
-                      options=["--control", place.dir / f"{name}.control"]) for name in ("from", "to")]
+    region = ["--region", f"shm:{place.shm}", "--size", "1M"]
+    devices = [Device(place, region + role, name=name, options=["--control", place.dir / f"{name}.control"])
+               for name, role in (("from", []), ("to", ["--role", "master"]))]
     source = device_guest.start(place, devices[0].vmm(), qmp=str(place.dir / "qmp0"))
     devices[0].log.wait("the VMM has not asked whether the device can be migrated")
     destination = device_guest.launch(
