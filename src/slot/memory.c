@@ -48,11 +48,11 @@ static const char *why_not(const struct ivs_slot *slot, int fd, uint64_t len, ui
 	return NULL;
 }
 
-/* How long BAR 2 is with this region; @slot has no VMM, or it is the length that it knows. */
-static int measure(struct ivs_slot *slot, int fd, uint64_t region_len, struct ivs_error *err)
+/* How long BAR 2 is with this region. */
+static int measure(const struct ivs_slot *slot, int fd, uint64_t region_len, uint64_t *out,
+		   struct ivs_error *err)
 {
 	uint64_t len = slot->opts.device.memory_len;
-	int result = 0;
 	char shown[IVS_SIZE_TEXT_LEN];
 	char all[IVS_SIZE_TEXT_LEN];
 	const char *why;
@@ -65,11 +65,8 @@ static int measure(struct ivs_slot *slot, int fd, uint64_t region_len, struct iv
 				     "cannot show %s from offset %" PRIu64 " of a region of %s: %s",
 				     ivs_size_text(len, shown), slot->opts.window.offset,
 				     ivs_size_text(region_len, all), why);
-	if (slot->session && len != slot->memory.len)
-		result = ivs_device_set_memory_len(&slot->device, len, err);
-	if (!result)
-		slot->memory.len = len;
-	return result;
+	*out = len;
+	return 0;
 }
 
 /* An fd that cannot be mapped writable by whoever gets it. */
@@ -84,9 +81,11 @@ static int reopen_read_only(int fd, struct ivs_error *err)
 			 : again;
 }
 
+/* Of a slot without a VMM, or without memory until now, whose length is known then. */
 static int take(struct ivs_slot *slot, int *fd, struct ivs_error *err)
 {
 	struct stat st;
+	uint64_t len;
 	int result;
 
 	if (fstat(*fd, &st))
@@ -95,7 +94,7 @@ static int take(struct ivs_slot *slot, int *fd, struct ivs_error *err)
 		return ivs_error_set(
 			err, IVS_SLOT_E_OPTIONS,
 			"what was given as the region is no file: nobody could map it");
-	result = measure(slot, *fd, (uint64_t)st.st_size, err);
+	result = measure(slot, *fd, (uint64_t)st.st_size, &len, err);
 	if (result)
 		return result;
 	if (slot->opts.access != IVS_SLOT_WRITES) {
@@ -106,8 +105,14 @@ static int take(struct ivs_slot *slot, int *fd, struct ivs_error *err)
 		ivs_fd_close(fd);
 		*fd = again;
 	}
+	/* All or nothing: who has the length has the memory. */
+	if (slot->session && len != slot->device.options.memory_len)
+		result = ivs_device_set_memory_len(&slot->device, len, err);
+	if (result)
+		return result;
 	ivs_fd_close(&slot->memory.fd);
 	slot->memory.fd = ivs_fd_take(fd);
+	slot->memory.len = len;
 	slot->memory.st = st;
 	return 0;
 }

@@ -15,7 +15,7 @@ from support.device import Devices, Guest, connect_when_free
 from support.fake_server import MIB, FakeServer, say
 from support.lingering import QUICK, Lingering, slowest, stopped
 from support.programs import cpu_ticks, fd_count, place, wait_until
-from support.vfio_user import BAR2, Client, Refused, eventfd, fired, memory_file
+from support.vfio_user import BAR2, CONFIG, Client, Refused, eventfd, fired, memory_file
 from support.wire import ring
 
 __all__ = ["place"]
@@ -130,13 +130,13 @@ def test_the_next_vmm_has_the_new_region(place, says):
 
 
 def test_region_with_a_lease(place):
-    """Opening it anew, to be only read, would wait. Other devices are answered."""
+    """Opening it anew, to be only read, would wait. Other devices are answered. Its length is not taken, either."""
     server = FakeServer(place, place.socket)
-    running, _, other = serve(place, server, "--read-only")
+    running, one, other = serve(place, server, "--read-only")
     before = signal.signal(signal.SIGIO, signal.SIG_IGN)
     try:
         path = place.dir / "leased"
-        path.write_bytes(bytes(MIB))
+        path.write_bytes(bytes(2 * MIB))
         os.close(server.memory)
         server.memory = os.open(path, os.O_RDWR)
         fcntl.fcntl(server.memory, fcntl.F_SETLEASE, fcntl.F_WRLCK)
@@ -147,6 +147,10 @@ def test_region_with_a_lease(place):
             assert slowest(neighbour) < QUICK
             wait_state(place, "lost")
             assert "cannot open the region to be only read" in told(place)["problem"]
+            with Client(one) as client:
+                assert len(client.map_memory(writable=False)) == MIB
+                client.write(CONFIG, 0x18, b"\xff" * 8)
+                assert client.read(CONFIG, 0x18, 8) == ((1 << 64) - MIB | 0xc).to_bytes(8, "little")
             fcntl.fcntl(server.memory, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     finally:
         signal.signal(signal.SIGIO, before)

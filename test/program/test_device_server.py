@@ -428,6 +428,17 @@ def test_old_device_shows_a_part(place):
 
 # Masters
 
+def test_late_server_and_what_the_guest_has_set(place):
+    """Memory comes to where the guest has put BAR 2."""
+    running = Devices(place, "-S", place.dir / "vmm", "--legacy", f"chardev={place.socket},size=1M")
+    client = place.add(Client(place.dir / "vmm"))
+    client.write(CONFIG, 0x18, struct.pack("<Q", 0x123400000))
+    before = client.read(CONFIG, 0, 64)
+    start_server(place)
+    running.err.wait("is peer 0 of the server")
+    assert client.read(CONFIG, 0, 64) == before and before[0x18:0x20] == struct.pack("<Q", 0x12340000c)
+
+
 def test_old_master_that_is_late(place):
     """It has asked to be one, and cannot be: that is said."""
     running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control", "--legacy",
