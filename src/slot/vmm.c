@@ -71,8 +71,8 @@ static void judge_vmm(struct ivs_slot *slot)
 	if (slot->upstream.state == UPSTREAM_JOINED &&
 	    slot->upstream.offered_n != slot->opts.doorbells_n && ivs_log_allows(&slot->limit))
 		ivs_log(IVS_LOG_WARNING,
-			"%s: the server gives each peer %u vectors and the device has %u: only so "
-			"many as both have are of use",
+			"%s: of vectors the server gives each peer %u and the device has %u: only "
+			"those that both have are of use",
 			slot->name, slot->upstream.offered_n, slot->opts.doorbells_n);
 	if (!ivs_vfio_user_counts(slot->session).asked_migration && ivs_log_allows(&slot->limit))
 		ivs_log(IVS_LOG_WARNING,
