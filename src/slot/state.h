@@ -46,6 +46,7 @@ enum ivs_upstream_state {
  * @retry_ns:    when to try again, or to give up waiting; ivs_clock_ns() time
  * @pause_ms:    before the next try
  * @useful_ns:   JOINED: a server that is there for so long is of use
+ * @quiet_ns:    JOINED: what has come by then of one's own vectors is all
  * @since_ms:    when the state was entered, ms since 1970
  * @joins:       how often it became a peer
  * @last_id:     the id that it had last; -1: none yet
@@ -62,6 +63,7 @@ struct ivs_upstream {
 	int64_t retry_ns;
 	unsigned int pause_ms;
 	int64_t useful_ns;
+	int64_t quiet_ns;
 	int64_t since_ms;
 	uint64_t joins;
 	int last_id;
@@ -102,7 +104,7 @@ struct ivs_slot_totals {
  * @limit:     of warnings, and @news: of what goes on: strangers must not fill the log
  * @accept_ns: when to accept again; IVS_CLOCK_NEVER: accepting
  * @greet_ns:  until when the VMM has to say something; IVS_CLOCK_NEVER: it has, or there is none
- * @judged:    the log says what there is to say of the VMM that is there
+ * @judged:    the log says what there is to say of the VMM that is there, and @counted: of its vectors
  * @ended:     the VMM on an inherited connection is gone: nobody can come any more
  */
 struct ivs_slot {
@@ -121,6 +123,7 @@ struct ivs_slot {
 	int64_t accept_ns;
 	int64_t greet_ns;
 	bool judged;
+	bool counted;
 	bool ended;
 };
 
@@ -210,6 +213,9 @@ void ivs_upstream_retry(struct ivs_slot *slot);
 
 /** ivs_upstream_vmm_gone() - nobody has the memory mapped any more */
 void ivs_upstream_vmm_gone(struct ivs_slot *slot);
+
+/** ivs_upstream_has_vectors() - it is a peer, and its own vectors have come */
+bool ivs_upstream_has_vectors(const struct ivs_slot *slot);
 
 /** ivs_upstream_is_greeted() - a server is about to say which region it has */
 bool ivs_upstream_is_greeted(const struct ivs_slot *slot);

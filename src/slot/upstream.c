@@ -30,6 +30,7 @@ IVS_SYSCALLS(ivs_upstream_syscalls, {"socket", {IVS_ARG_IS(1, AF_UNIX)}}, {"conn
 #define RETRY_MS 1000
 #define RETRY_MAX_MS 300000
 #define USEFUL_MS 2000
+#define QUIET_MS 100 /* no message says that one's own vectors are complete */
 #define CONNECT_PAUSE_MS 10
 #define HEAR_MAX 256 /* messages at a time, so that others are served too */
 
@@ -38,6 +39,7 @@ static void enter(struct ivs_upstream *up, enum ivs_upstream_state state)
 	up->state = state;
 	up->since_ms = ivs_clock_wall_ms();
 	up->useful_ns = ivs_clock_deadline(USEFUL_MS);
+	up->quiet_ns = ivs_clock_deadline(QUIET_MS);
 	up->retry_ns = IVS_CLOCK_NEVER;
 	if (state == UPSTREAM_LOST)
 		up->retry_ns = ivs_clock_deadline((int)up->pause_ms);
@@ -261,6 +263,13 @@ void ivs_upstream_vmm_gone(struct ivs_slot *slot)
 {
 	if (slot->upstream.state == UPSTREAM_FOREIGN)
 		connect_again(slot);
+}
+
+bool ivs_upstream_has_vectors(const struct ivs_slot *slot)
+{
+	const struct ivs_upstream *up = &slot->upstream;
+
+	return up->state == UPSTREAM_JOINED && !ivs_clock_left_ms(up->quiet_ns);
 }
 
 bool ivs_upstream_is_greeted(const struct ivs_slot *slot)

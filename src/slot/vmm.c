@@ -57,6 +57,21 @@ static void take_vmm(struct ivs_slot *slot, int *fd)
 			result < 0 ? strerrordesc_np(-result) : "a VMM is connected already");
 }
 
+/* The guest uses the device. */
+static void count_vectors(struct ivs_slot *slot)
+{
+	const struct ivs_upstream *up = &slot->upstream;
+
+	if (slot->counted || !ivs_upstream_has_vectors(slot))
+		return;
+	slot->counted = true;
+	if (up->offered_n != slot->opts.doorbells_n && ivs_log_allows(&slot->limit))
+		ivs_log(IVS_LOG_WARNING,
+			"%s: of vectors the server gives each peer %u and the device has %u: only "
+			"those that both have are of use",
+			slot->name, up->offered_n, slot->opts.doorbells_n);
+}
+
 /*
  * Once the guest uses the device, its VMM has asked what it wants to know. One that has not asked about
  * migration migrates without the state, and nobody would notice here.
@@ -65,15 +80,12 @@ static void judge_vmm(struct ivs_slot *slot)
 {
 	const bool used = slot->device.config[PCI_COMMAND] & PCI_COMMAND_MEMORY;
 
-	if (slot->judged || !used)
+	if (!used)
+		return;
+	count_vectors(slot);
+	if (slot->judged)
 		return;
 	slot->judged = true;
-	if (slot->upstream.state == UPSTREAM_JOINED &&
-	    slot->upstream.offered_n != slot->opts.doorbells_n && ivs_log_allows(&slot->limit))
-		ivs_log(IVS_LOG_WARNING,
-			"%s: of vectors the server gives each peer %u and the device has %u: only "
-			"those that both have are of use",
-			slot->name, slot->upstream.offered_n, slot->opts.doorbells_n);
 	if (!ivs_vfio_user_counts(slot->session).asked_migration && ivs_log_allows(&slot->limit))
 		ivs_log(IVS_LOG_WARNING,
 			"%s: the VMM has not asked whether the device can be migrated: do not "
@@ -87,7 +99,7 @@ static void judge_vmm(struct ivs_slot *slot)
  */
 static void lose_vmm(struct ivs_slot *slot)
 {
-	slot->judged = false;
+	slot->judged = slot->counted = false;
 	slot->greet_ns = IVS_CLOCK_NEVER;
 	slot->ended = slot->listener.fd < 0;
 	ivs_upstream_vmm_gone(slot);
