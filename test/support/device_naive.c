@@ -165,7 +165,7 @@ static uint8_t config_byte(const struct naive *n, size_t at)
 	case 0x3c:
 		return n->line;
 	case 0x3d:
-		return n->o.intx;
+		return n->o.revision == 0; /* a pin, used or not */
 	default:
 		return 0;
 	}
