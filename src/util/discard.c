@@ -2,16 +2,18 @@
 #include "util/discard.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "util/fd.h"
 #include "util/stall.h"
 
 IVS_SYSCALLS(ivs_discard_syscalls,
 	     {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_LINGER)}}, {"shutdown"},
-	     {"recvmsg"}, {"close"});
+	     {"recvmsg"}, {"recv"}, {"recvfrom"}, {"close"}, IVS_CALL_GETFD);
 
 /*
  * Asked, not changed: setsockopt(2) takes the socket's lock, which its owner can hold for as long as he likes, in a
@@ -26,16 +28,28 @@ static bool lingers(int fd)
 	return !getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &len) && linger.l_onoff;
 }
 
+/*
+ * A close(2) that was interrupted has closed. Not so where somebody stands between us and the kernel
+ * (seccomp_unotify(2)) and it has not got there: then the fd is ours still, and no one else's.
+ */
+static void close_in_a_hurry(int *fd)
+{
+	const int number = ivs_fd_take(fd);
+
+	ivs_stall_hurry(true);
+	while (close(number) && errno == EINTR && fcntl(number, F_GETFD) >= 0)
+		;
+	ivs_stall_hurry(false);
+}
+
 bool ivs_fd_discard(int *fd)
 {
-	const bool waits = *fd >= 0 && lingers(*fd);
-
-	if (waits)
-		ivs_stall_hurry(true);
-	ivs_fd_close(fd);
-	if (waits)
-		ivs_stall_hurry(false);
-	return !waits;
+	if (*fd < 0 || !lingers(*fd)) {
+		ivs_fd_close(fd);
+		return true;
+	}
+	close_in_a_hurry(fd);
+	return false;
 }
 
 /* Return: whether they could be closed without waiting. */
@@ -79,6 +93,13 @@ ssize_t ivs_socket_take(int sock, void *bytes, size_t len)
 	return -1;
 }
 
+static bool has_unread(int sock)
+{
+	char byte;
+
+	return recv(sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 /*
  * The kernel closes what has come and was not read, all of it before a signal is handled: so one signal ends
  * all waits. Nothing more can come after the shutdown.
@@ -88,7 +109,8 @@ void ivs_socket_discard(int *sock)
 	if (*sock < 0)
 		return;
 	(void)shutdown(*sock, SHUT_RDWR);
-	ivs_stall_hurry(true);
-	ivs_fd_close(sock);
-	ivs_stall_hurry(false);
+	if (has_unread(*sock))
+		close_in_a_hurry(sock);
+	else
+		ivs_fd_close(sock);
 }

@@ -54,6 +54,7 @@ struct ivs_syscall {
 #define IVS_CALL_DUP2 {"dup2"}, {"dup3"}
 #define IVS_CALL_DUPFD_CLOEXEC \
 	{"fcntl", {IVS_ARG_IS(2, F_DUPFD_CLOEXEC)}}, {"fcntl64", {IVS_ARG_IS(2, F_DUPFD_CLOEXEC)}}
+#define IVS_CALL_GETFD {"fcntl", {IVS_ARG_IS(2, F_GETFD)}}, {"fcntl64", {IVS_ARG_IS(2, F_GETFD)}}
 #define IVS_CALL_GETFL {"fcntl", {IVS_ARG_IS(2, F_GETFL)}}, {"fcntl64", {IVS_ARG_IS(2, F_GETFL)}}
 #define IVS_CALL_EPOLL_WAIT {"epoll_wait"}, {"epoll_pwait"}
 #define IVS_CALL_GETRLIMIT {"prlimit64", {IVS_ARG_IS(1, 0), IVS_ARG_NULL(3)}}, {"getrlimit"}, {"ugetrlimit"}
