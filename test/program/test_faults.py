@@ -106,8 +106,7 @@ class Starting:
                 else:
                     self._serves(server)
             finally:
-                for pid in self.where.strays():
-                    Daemon(pid).close()
+                self.where.end_strays()
             return seen
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The project's programs as processes: started, listened to, and ended on every path."""
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -48,7 +49,8 @@ def fd_count(pid, patience=1):
     while True:
         before = _schedule(pid)
         count = len(os.listdir(f"/proc/{pid}/fd"))
-        waits = before == _schedule(pid) and not before[0].startswith("R")
+        # Sleeping or stopped: who waits for a disk or for memory ("D") is in the middle of something.
+        waits = before == _schedule(pid) and before[0][0] in "ST"
         if waits or time.monotonic() >= deadline:
             return count
         time.sleep(0.0005)
@@ -151,6 +153,8 @@ class Lines:
 
     def wait(self, text, times=1, timeout=TIMEOUT):
         """Wait until so many lines contain this text. Return: the last of them."""
+        assert times > 0, "nothing would be waited for"
+
         def found():
             return [line for line in self._seen if text in line]
 
@@ -354,8 +358,7 @@ class Place:
                 self._violators.append(f"{process.popen.args[0]} (pid {process.pid})")
         while self._closers:
             self._closers.pop().close()
-        for pid in self.strays():
-            Daemon(pid).close()
+        self.end_strays()
 
     def pardon_violators(self):
         """For tests that have programs make system calls that are not allowed. Return: who did."""
@@ -383,6 +386,12 @@ class Place:
             except OSError:
                 pass  # it has ended, or is not ours
         return found
+
+    def end_strays(self):
+        """All of them; some may end by themselves meanwhile."""
+        for pid in self.strays():
+            with contextlib.suppress(ProcessLookupError):
+                Daemon(pid).close()
 
     def close(self):
         """End everything, and remove every file."""
