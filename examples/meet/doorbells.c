@@ -28,19 +28,6 @@ static bool ring_one(struct meet *meet, unsigned int to, unsigned int vector, un
 	return meet_await_value(meet, &meet->slots[to].heard[meet->id], ring, what);
 }
 
-/* The turn of this peer: every vector of every other, one after the other. */
-static bool ring_all(struct meet *meet)
-{
-	unsigned int number = 0;
-	bool all = true;
-
-	for (unsigned int to = 0; to < meet->peers_n; to++) {
-		for (unsigned int vector = 0; to != meet->id && vector < meet->vectors_n; vector++)
-			all &= ring_one(meet, to, vector, ++number);
-	}
-	return all;
-}
-
 /* Vector @vector has been rung: was it @from? */
 static void hear_from(struct meet *meet, unsigned int from, unsigned int vector)
 {
@@ -66,21 +53,61 @@ static void hear(struct meet *meet, unsigned int vector)
 	}
 }
 
+/* Take in one event; without one, the time that it took is taken off @left_ms. */
+static bool take_event(struct meet *meet, int *left_ms)
+{
+	struct ivs_event event;
+	int result = ivs_peer_next(meet->peer, LOOK_MS, &event);
+
+	if (!result && event.type == IVS_EVENT_DOORBELL)
+		hear(meet, event.vector);
+	if (result == IVS_PEER_E_TIMEOUT)
+		*left_ms -= LOOK_MS;
+	return !result || result == IVS_PEER_E_TIMEOUT || meet_fail("cannot wait for doorbells");
+}
+
+/*
+ * We have met in memory, and that may be quicker than whoever tells of the others' doorbells. Where
+ * nobody does there is nothing to wait for.
+ */
+static bool await_doorbells_of(struct meet *meet, unsigned int to)
+{
+	int left_ms = meet->timeout_ms;
+
+	while (ivs_peer_caps(meet->peer) & IVS_CAP_ROSTER &&
+	       ivs_peer_vectors_of(meet->peer, to) < meet->vectors_n) {
+		if (!take_event(meet, &left_ms))
+			return false;
+		if (left_ms <= 0)
+			return meet_fail("gave up waiting to be told of peer %u %s", to,
+					 meet->names[to]);
+	}
+	return true;
+}
+
+/* The turn of this peer: every vector of every other, one after the other. */
+static bool ring_all(struct meet *meet)
+{
+	unsigned int number = 0;
+	bool all = true;
+
+	for (unsigned int to = 0; to < meet->peers_n; to++) {
+		if (to != meet->id && !await_doorbells_of(meet, to))
+			return false;
+		for (unsigned int vector = 0; to != meet->id && vector < meet->vectors_n; vector++)
+			all &= ring_one(meet, to, vector, ++number);
+	}
+	return all;
+}
+
 /* The turn of another peer: listen until it is done. */
 static bool listen_to(struct meet *meet, unsigned int from)
 {
 	int left_ms = meet->timeout_ms;
-	struct ivs_event event;
 
 	while (meet->slots[from].stage < STAGE_RUNG) {
-		int result = ivs_peer_next(meet->peer, LOOK_MS, &event);
-
-		if (!result && event.type == IVS_EVENT_DOORBELL)
-			hear(meet, event.vector);
-		if (result == IVS_PEER_E_TIMEOUT)
-			left_ms -= LOOK_MS;
-		if (result < 0)
-			return meet_fail("cannot wait for doorbells");
+		if (!take_event(meet, &left_ms))
+			return false;
 		if (left_ms <= 0)
 			return meet_fail("gave up listening to peer %u %s", from,
 					 meet->names[from]);
