@@ -12,7 +12,7 @@ import time
 import pytest
 
 from support.programs import fd_count, place, wait_until
-from support.wire import BadServer, RawClient, accepts, pack
+from support.wire import BadServer, RawClient, accepts, pack, readable
 
 __all__ = ["place"]
 
@@ -214,7 +214,7 @@ def test_log_that_nobody_reads(place):
         server = place.start("sh", "-c", 'exec "$@" 2>"$0"', log, place.server_program, "-F", "-v",
                              "-S", place.socket, "-M", place.shm)
         wait_until(lambda: accepts(place.socket), "the server accepts")
-        assert os.read(reader, 4096)
+        assert readable([reader], 20) and os.read(reader, 4096)
     finally:
         os.close(reader)
     first, second = join(place), join(place)
