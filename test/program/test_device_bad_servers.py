@@ -217,7 +217,7 @@ def test_bad_server_at_the_start(place, name, message):
     try:
         if message is None:
             # What comes behind the memory is heard later.
-            running = start_device(place)
+            running = start_device(place, has=-1)
             running.err.wait("several fds came")
             running.stop()
         else:

@@ -56,7 +56,7 @@ def test_memory_is_the_same(place):
 def test_other_number_of_vectors(place, has, wants):
     """What is missing is never rung, what is surplus is ignored."""
     start_server(place, vectors=has)
-    running = start_device(place, vectors=wants)
+    running = start_device(place, vectors=wants, has=has)
     guest, peer = Guest(place, place.dir / "vmm", wants), join(place, has)
     common = min(has, wants)
     if has:
@@ -78,7 +78,7 @@ def test_other_number_of_vectors(place, has, wants):
 def test_number_of_vectors_is_said(place, has, wants, said):
     """If the two differ, when a guest uses the device: once for a VMM."""
     start_server(place, vectors=has)
-    running = start_device(place, vectors=wants)
+    running = start_device(place, vectors=wants, has=has)
     for times in (1, 2):
         guest = Guest(place, place.dir / "vmm", wants, client=connect_when_free(place, place.dir / "vmm"))
         check_doorbells(guest, join(place, has), 0, 1)
@@ -272,6 +272,7 @@ def test_server_stops_for_a_while(place):
     server = start_server(place)
     start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place)
+    introduce(guest, peer)
     server.signal(signal.SIGSTOP)
     try:
         check_doorbells(guest, peer, 0)

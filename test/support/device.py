@@ -101,10 +101,17 @@ def start_server(place, vectors=2, size="1M", region=None):
     return place.server("-n", str(vectors), "-l", size, region=region)
 
 
-def start_device(place, *options, vectors=2):
-    """A doorbell device that has joined."""
-    return Devices(place, "--socket", place.dir / "vmm", "--server", place.socket, "--vectors",
-                   vectors, "--control", place.dir / "control", *options)
+def start_device(place, *options, vectors=2, has=None):
+    """A doorbell device that has joined, and has been given its vectors, which come later.
+
+    has: how many the server gives, if not as many; -1: one never knows
+    """
+    device = Devices(place, "--socket", place.dir / "vmm", "--server", place.socket, "--vectors",
+                     vectors, "--control", place.dir / "control", *options)
+    expected = vectors if has is None else min(vectors, has)
+    if expected > 0:
+        wait_until(lambda: upstream(place)["vectors"] == expected, "it has its vectors")
+    return device
 
 
 def join(place, vectors=2):
