@@ -368,12 +368,20 @@ def test_devices_are_independent(place, harm):
 
 def test_two_guests_of_one_process(place):
     """Peers of the same server: each rings the other, and itself."""
-    server = place.server("-n", "2", "-l", "1M", region=["-r", "memfd:"])
+    place.server("-n", "2", "-l", "1M", region=["-r", "memfd:"])
     Devices(place, "-S", place.dir / "a", "--server", place.socket, "-n", "2", "-S", place.dir / "b",
-            "--server", place.socket, "-n", "2", n=2)
-    server.err.wait("joined", 2)
+            "--server", place.socket, "-n", "2", "--control", place.dir / "control", n=2)
     guests = [Guest(place, place.dir / name, 2) for name in "ab"]
     assert [guest.id() for guest in guests] == [0, 1]
+
+    def devices():
+        return ask_once(place.dir / "control")["devices"]
+
+    wait_until(lambda: all(one["server"]["vectors"] == 2 for one in devices()), "both have their vectors")
+    for at, sender in enumerate(guests):  # told in order of each other's: who knows the last knows all
+        wait_until(lambda at=at, sender=sender: sender.ring(1 - at, 1) or
+                   devices()[at]["totals"]["doorbells_out"], "the other is known")
+        guests[1 - at].wait_interrupt(1)
     for sender in guests:
         for receiver, guest in enumerate(guests):
             for vector in range(2):
