@@ -278,6 +278,7 @@ def test_a_thousand(place, vmm):
     running = serve_plain(place, "--control", place.dir / "control")
     fds = fd_count(running.pid)
     n = 200 if is_sanitized(place.device_program) else 500
+    began = time.monotonic()
     come_and_go(vmm, running, n)
     wait_until(lambda: fd_count(running.pid) == fds, "its fds are closed")
     memory = rss_kib(running.pid)
@@ -288,7 +289,8 @@ def test_a_thousand(place, vmm):
     totals = ask_once(place.dir / "control")["devices"][0]["totals"]
     assert totals["vmms"] + totals["turned_away"] == 2 * n
     assert totals["turned_away"] < n
-    assert running.err.count("not a request") + running.err.count("in the middle") <= 40
+    windows = 2 + int((time.monotonic() - began) / 10)  # of 10 s, with 20 lines at most in each
+    assert running.err.count("not a request") + running.err.count("in the middle") <= 20 * windows
     client = connect_when_free(place, vmm)
     assert client.info() == (3, 9, 5)
     running.stop()
