@@ -13,7 +13,7 @@ import pytest
 
 from support.control import STATUS, VERSION, Control, ask_once
 from support.programs import TIMEOUT, cpu_ticks, is_sanitized, place, rss_kib, wait_until
-from support.wire import RawClient, connect, read_together, ring
+from support.wire import RawClient, accepts, connect, read_together, ring
 
 __all__ = ["place"]
 
@@ -452,15 +452,17 @@ def test_who_spoke_is_a_warning(place):
     """Without -v too: id, process, user and reason; 20 in 10 s. A normal close is not shown."""
     server = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm,
                          "--control", control_of(place))
-    wait_until(control_of(place).exists, "it listens")
-    wait_until(place.socket.exists, "it listens")
+    wait_until(lambda: accepts(control_of(place)), "it listens")
+    assert status_of(place)["peers"] == []  # who answers listens to clients, too
     join(place).close()
+    wait_until(lambda: status_of(place)["totals"]["left"]["closed"] == 1, "it is gone")
     for n in range(30):
         rude = place.add(RawClient(str(place.socket), 1))
         rude.sock.sendall(b"x")
         wait_until(lambda n=n: status_of(place)["totals"]["left"]["spoke"] == n + 1, "it is gone")
     line = server.err.wait("left (pid")
     assert f"client 0 left (pid {os.getpid()}, uid {os.getuid()}): it sent data" in line
+    server.err.wait("it sent data", 20)
     assert server.err.count("it sent data") == 20
     assert server.err.count("it closed") == 0
 
