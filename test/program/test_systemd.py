@@ -82,7 +82,7 @@ def run_device_unit(place, *prefix):
     directory = place.dir / "ivshmem-device-vm1"
     directory.mkdir()
     program = place.start(*prefix, place.build / "tools/ivshmem-device", *words.split())
-    wait_until(lambda: (directory / "control").exists() or program.popen.poll() is not None, "it listens")
+    wait_until(lambda: accepts(directory / "control") or program.popen.poll() is not None, "it listens")
     asked = place.run(place.build / "tools/ivshmem-device", "--status", directory / "control")
     assert f"32M of shm:{place.shm}" in asked.stdout, (
         asked.stdout + asked.stderr + program.err.text(), program.popen.poll())
@@ -120,7 +120,7 @@ def test_the_unit_lets_the_server_do_what_it_has_to(place):
     words = words.replace("$OPTIONS", f"--region-mode 0660 --region-group {group} --roster")
     program = place.start("systemd-socket-activate", "-l", place.socket, "/usr/bin/python3", WITH_UNIT_FILTER,
                           service, *words.split())
-    wait_until(place.socket.exists, "it listens")
+    wait_until(lambda: accepts(place.socket), "it listens")
     with RawClient(str(place.socket), vectors=2) as client:
         client.greeting()
         asked = place.run_server("--status", place.dir / "control")
@@ -145,7 +145,7 @@ def test_socket_activation(place):
     needs("systemd-socket-activate")
     program = place.start("systemd-socket-activate", "-l", place.socket, place.server_program,
                           "-F", "-v", "-r", "memfd:", "-l", "1M", "-n", "2")
-    wait_until(lambda: place.socket.exists(), "it listens")
+    wait_until(lambda: accepts(place.socket), "it listens")
     with RawClient(str(place.socket), vectors=2) as client:
         client.greeting()
     program.signal(signal.SIGTERM)
