@@ -169,6 +169,8 @@ fd, size, kind = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 shared = memoryview(mmap.mmap(fd, size)).cast(kind)
 ones = 256 ** shared.itemsize - 1
 seen = set()
+shared[0] = 0
+print("ready", flush=True)
 while not select.select([sys.stdin], [], [], 0)[0]:
     for _ in range(1000):
         shared[0] = 0
@@ -189,6 +191,7 @@ def test_memory_does_not_tear(place, count, seals):
     with subprocess.Popen([sys.executable, "-c", FLIP, str(memory), str(SIZE), {2: "H", 4: "I", 8: "Q"}[count]],
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                           pass_fds=[memory]) as peer:
+        assert peer.stdout.readline() == "ready\n"
         read = set()
         for at in range(20000):
             read.add(client.read(BAR2, 0, count))
