@@ -116,6 +116,8 @@ class Chatterer(BadServer):
     so that the client does not find nothing to read just because nobody let the server run.
     """
 
+    stops_client = False
+
     def __init__(self, path, messages):
         self._has_buffer = False
         portions = [b"".join(pack(peer) for peer in range(start, start + 448))

@@ -2,8 +2,10 @@
 """The wire protocol from both sides, without any code of the project: a client that checks every
 rule while it reads, and a server that breaks them."""
 import array
+import contextlib
 import os
 import select
+import signal
 import socket
 import struct
 import threading
@@ -238,7 +240,11 @@ class BadServer:
 
     messages: (value or bytes, list of fds) each; the fds stay the caller's
     closes: close the connection afterwards; if not, it stays open until this is closed
+
+    The client, another process, is stopped meanwhile: else it could take a pause in between for the end.
     """
+
+    stops_client = True
 
     def __init__(self, path, messages, closes=False):
         self.messages = messages
@@ -260,8 +266,9 @@ class BadServer:
     def _serve(self):
         try:
             self._accepted, _ = self._sock.accept()
-            for value, fds in self.messages:
-                self.send(value, fds)
+            with self._client_stopped():
+                for value, fds in self.messages:
+                    self.send(value, fds)
             if self.closes:
                 self._accepted.close()
                 return
@@ -269,6 +276,22 @@ class BadServer:
         except OSError:
             pass  # the client or close() ended it
         self.closed_by_client.set()
+
+    @contextlib.contextmanager
+    def _client_stopped(self):
+        if not self.stops_client:
+            yield
+            return
+        credentials = self._accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        pid = struct.unpack("3i", credentials)[0]
+        assert pid != os.getpid(), "we would stop ourselves"
+        pidfd = os.pidfd_open(pid)
+        signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            signal.pidfd_send_signal(pidfd, signal.SIGCONT)
+            os.close(pidfd)
 
     def send(self, value, fds=()):
         """One more message; bytes are sent as they are."""
