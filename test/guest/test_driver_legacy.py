@@ -6,6 +6,7 @@ import pytest
 
 from support import driver_guest, guest_device
 from support.driver_guest import Host
+from support.lingering import stopped
 from support.programs import place  # noqa: F401 (a fixture)
 
 UUID = "10111213-1415-1617-1819-1a1b1c1d1e1f"
@@ -70,6 +71,10 @@ driver-test events 0
 @served
 def test_revision_0_before_its_server(place, record_property):  # noqa: F811
     """The id is -1 and the memory all ones, until there is a server."""
+    def serve():
+        with stopped(device.program):  # it is to be the second client
+            host.serve(place, 1, ident="late")
+
     host = Host()
     device = guest_device.Device(place, "legacy").serve(
         "--legacy", f"chardev={place.dir / 'late'},msi=off")
@@ -83,5 +88,4 @@ echo 1..2
 driver-test events 0
 driver-test life unbind 2
 """, device.arguments)
-    driver_guest.finish(guest, record_property, {
-        **host.answers(), "serve": lambda: host.serve(place, 1, ident="late")})
+    driver_guest.finish(guest, record_property, {**host.answers(), "serve": serve})

@@ -11,6 +11,7 @@ import pytest
 from support import vfio_user as vfu
 from support.device import (MIB, Devices, Guest, check_doorbells, connect_when_free, device_of, introduce, join,
                             start_device, start_server, totals_of, upstream, wait_state)
+from support.lingering import stopped
 from support.programs import fd_count, place, wait_until
 from support.vfio_user import BAR0, BAR2, CONFIG, INTR_MASK, INTR_STATUS, INTX, Client, eventfd, fired
 from support.wire import RawClient, readable, ring
@@ -404,8 +405,9 @@ def test_late_server(place):
     guest.ring(0, 0)
     told = upstream(place)
     assert (told["state"], told["id"], told["joins"]) == ("lost", None, 0)
-    start_server(place)
-    other = join(place)
+    with stopped(running):  # it is to be the second client
+        start_server(place)
+        other = join(place)
     running.err.wait("is peer 1 of the server")
     assert guest.id() == 1
     assert guest.client.read(BAR2, 0, 4) == bytes(4)
@@ -446,10 +448,9 @@ def test_old_master_that_is_late(place):
     """It has asked to be one, and cannot be: that is said."""
     running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control", "--legacy",
                       f"chardev={place.socket},size=1M,role=master")
-    running.signal(signal.SIGSTOP)
-    start_server(place, vectors=1)
-    join(place, 1)
-    running.signal(signal.SIGCONT)
+    with stopped(running):
+        start_server(place, vectors=1)
+        join(place, 1)
     running.err.wait("is to be a master, which must be its server's first client, and is peer 1: it cannot be migrated")
     assert device_of(place)["role"] == "peer"
 
