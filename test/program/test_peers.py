@@ -2,6 +2,7 @@
 """The example programs, which are also the test of the library: what one peer writes and rings, the
 others read and hear."""
 import json
+import signal
 import time
 
 import pytest
@@ -100,13 +101,16 @@ def test_meet_with_one_who_never_comes(place, present, missing):
 def test_meet_with_one_too_many(place):
     """Whose id is too high for the meeting is told so at once."""
     place.server("-l", "1M")
-    meeting = [start_meet(place, 2, 1, f"peer-{n}") for n in range(2)]
-    for process in meeting:
-        process.out.wait("stage opened")
+    first = start_meet(place, 2, 1, "first")
+    first.out.wait("stage opened")
+    first.signal(signal.SIGSTOP)  # so that they are still there when one more comes
+    second = start_meet(place, 2, 1, "second")
+    second.out.wait("stage opened")
     extra = start_meet(place, 2, 1, "extra")
     assert extra.wait() == 1
     extra.err.wait("my id is 2, but 2 peers must have the ids 0 to 1")
-    assert [process.wait() for process in meeting] == [0, 0]
+    first.signal(signal.SIGCONT)
+    assert [process.wait() for process in (first, second)] == [0, 0]
 
 
 def test_meet_one_dies(place):
