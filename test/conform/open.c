@@ -81,7 +81,7 @@ static void as_many_vectors(struct conform *c)
 /* A server does not say how many it will give; a device does. */
 static void more_vectors(struct conform *c)
 {
-	const struct ivs_peer_options more = {.vectors_n = c->vectors_n + 1, .timeout_ms = 200};
+	const struct ivs_peer_options more = {.vectors_n = c->vectors_n + 1, .timeout_ms = 1000};
 	int wanted = is_way(c, "unix") ? IVS_PEER_E_TIMEOUT : IVS_PEER_E_VECTOR;
 	struct ivs_peer *peer = NULL;
 	struct ivs_error err = {""};

@@ -36,7 +36,7 @@ def open_to_all(where, *options):
 def is_served(client):
     """Whether it became a peer; else it has ended with status 1."""
     try:
-        client.out.wait("peer ", timeout=2)
+        client.out.wait("peer ")
         return True
     except AssertionError:
         assert client.wait() == 1
