@@ -8,7 +8,7 @@ import pytest
 
 from support.crowd import Storm, all_know_all, all_ring_all, read_what_is_there
 from support.manager import Manager
-from support.programs import fd_count, place, wait_until
+from support.programs import Daemon, fd_count, place, wait_until
 from support.restart import VECTORS, all_gone, join, manager, one_more, stored, three
 from support.wire import RawClient, accepts
 
@@ -335,8 +335,9 @@ def test_in_the_background(place, manager):
         one_more(place, clients)
         pid = int((place.dir / "pid").read_text())
         stored(manager, clients)
-        os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: pid not in place.strays(), "it has ended")  # noqa: B023
+        daemon = place.add(Daemon(pid))
+        daemon.signal(signal.SIGKILL)
+        daemon.wait()  # its lock of the pidfile is gone, too
     manager.start(*options, ready=False)
     manager.server.wait()
     one_more(place, clients)
