@@ -23,7 +23,7 @@
 
 #include "support/fds.h"
 
-#define STRANGER 61234 /* a uid that nobody has */
+#define STRANGER 61234 /* and the process's id: a uid that nobody has, also no other test */
 #define MESSAGE "8 bytes."
 #define MESSAGE_LEN 8
 #define TIMEOUT 30
@@ -58,7 +58,9 @@ static int as_stranger(int (*run)(int), int argument)
 
 	cr_assert_geq(pid, 0);
 	if (!pid) {
-		if (!getuid() && (setgid(STRANGER) || setuid(STRANGER)))
+		const uid_t stranger = STRANGER + (uid_t)getpid();
+
+		if (!getuid() && (setgid(stranger) || setuid(stranger)))
 			_exit(99);
 		_exit(run(argument));
 	}
