@@ -255,7 +255,8 @@ def test_full_and_not_full_again(place):
         time.sleep(2.5)
         assert server.err.count("cannot write the metrics") == 1
         assert metrics.get("peers") == 0, "the old file is not there any more"
-        assert sorted(os.listdir(disk)) == ["ballast", "m.prom"]
+        wait_until(lambda: sorted(os.listdir(disk)) == ["ballast", "m.prom"],
+                   "what it was trying to write is removed")
         (disk / "ballast").unlink()
         server.err.wait(f"the metrics {path} can be written again")
         metrics.wait(1, "peers")
