@@ -115,8 +115,8 @@ def test_the_next_vmm_has_the_new_region(place, says):
     wait_state(place, "foreign")
     if says == "late":
         server.greet = server.silent
-    guest.client.close()
     began = time.monotonic()
+    guest.client.close()
     with Client(one) as following:
         assert following.read(BAR2, 0, 3) == (b"old" if says == "late" else b"new")
         with following.map_memory() as memory:

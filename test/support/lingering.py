@@ -12,7 +12,7 @@ from support.programs import wait_until
 from support.vfio_user import BAR0, IV_POSITION
 
 LINGER = 8  # seconds; more than a test that finds a mistake may last
-QUICK = 1  # s: what nobody else may have to wait
+QUICK = 3  # s: what nobody else may have to wait; machines stall, too, and mistakes make it much more
 
 
 class Lingering:
