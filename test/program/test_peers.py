@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from support.fake_server import FakeServer, say
 from support.programs import place
 
 __all__ = ["place"]
@@ -82,6 +83,21 @@ def test_meet_wants_more_vectors_than_there_are(place):
     process = start_meet(place, 2, 3, "greedy", "-t", "1")
     assert process.wait() == 1
     process.err.wait(f"the server at {place.socket} gave 1 vectors, not 3: start it with -n 3")
+
+
+def test_meet_is_told_late(place):
+    """A peer that has been met in memory is rung when the server has told of it, too."""
+    server = FakeServer(place, place.socket)
+    first = start_meet(place, 2, 1, "first")
+    first.out.wait("stage opened")
+    sock, server.others = server.sock, {0: server.renew()}
+    second = start_meet(place, 2, 1, "second")
+    for process in (first, second):
+        process.out.wait("stage read")
+    time.sleep(0.5)
+    assert first.popen.poll() is None, first.err.text()
+    say(sock, 1, server.own[0])
+    assert [process.wait() for process in (first, second)] == [0, 0]
 
 
 @pytest.mark.parametrize("present, missing", [(1, 1), (2, 2)])
