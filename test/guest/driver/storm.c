@@ -24,15 +24,16 @@ static void *come_and_go(void *unused)
 	while (!stop) {
 		int fd = open_number(device_number, O_RDWR | O_NONBLOCK);
 		int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		bool file_first;
 		char text[32];
 
 		for (unsigned int i = 0; i < vectors_n; i++)
 			listen_to(fd, i, event);
 		for (int i = 0; i < 10; i++)
 			(void)!read(fd, text, sizeof(text));
-		close(turns[0] % 2 ? fd : event);
-		close(turns[0] % 2 ? event : fd);
-		turns[0]++;
+		file_first = turns[0]++ % 2; /* asked once: the other thread counts, too */
+		close(file_first ? fd : event);
+		close(file_first ? event : fd);
 	}
 	return NULL;
 }
@@ -129,6 +130,7 @@ int suite_storm(int argc, char **argv)
 	int fd = open_device(O_RDWR);
 	unsigned long turns_before;
 	uint64_t count;
+	uint64_t now;
 
 	if (argc != 2)
 		return -1;
@@ -145,7 +147,8 @@ int suite_storm(int argc, char **argv)
 	      turns[0] - turns_before);
 	check(eventually(all_seen, last[0]), "eventfds: the last of each vector is seen");
 	check(eventually(all_seen, last[1]), "read: the last of each vector is seen");
-	check(count_of(0) > count, "vector 0: %lu interrupts", count_of(0) - count);
+	now = count_of(0);
+	check(now > count && now != UINT64_MAX, "vector 0: %lu interrupts", now - count);
 	check(numbers[0] > 0 && numbers[vectors_n - 1] > 0, "of %lu doorbells in all",
 	      numbers[vectors_n - 1]);
 	stop = true;
