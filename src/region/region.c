@@ -220,10 +220,11 @@ static int settle(struct ivs_region *region, const struct ivs_region_options *op
 static int lock(const struct ivs_region *region, struct ivs_error *err)
 {
 	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+	const int kind = region->read_only ? LOCK_SH : LOCK_EX; /* NFS: as the fd can do it */
 	struct stat st;
 
 	for (int i = 0; i < LOCK_TRIES; i++) {
-		if (!flock(region->fd, LOCK_EX | LOCK_NB))
+		if (!flock(region->fd, kind | LOCK_NB))
 			return 0;
 		if (errno != EWOULDBLOCK)
 			return ivs_error_errno(err, errno, "cannot lock the region");

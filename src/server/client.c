@@ -88,7 +88,7 @@ void ivs_client_free(struct ivs_client *client)
 {
 	if (!client)
 		return;
-	ivs_fd_close(&client->sock); /* the next server may go on with it */
+	ivs_socket_close(&client->sock); /* the next server may go on with it */
 	for (unsigned int i = 0; i < client->vectors_n; i++)
 		ivs_fd_close(&client->eventfds[i]);
 	free(client);

@@ -75,6 +75,7 @@ static int take_vector(struct ivs_slot *slot, int *fd)
 	int result = 0;
 
 	up->offered_n++;
+	up->quiet_ns = ivs_clock_deadline(QUIET_MS);
 	if (up->vectors_n == slot->opts.doorbells_n)
 		return 0;
 	if (slot->epoll >= 0)
@@ -127,6 +128,7 @@ static void join(struct ivs_slot *slot)
 			"peer %d: it cannot be migrated",
 			slot->name, up->link.id);
 	up->joins++;
+	slot->counted = false;
 	*up->problem.text = 0;
 	enter(up, UPSTREAM_JOINED);
 }

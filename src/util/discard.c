@@ -12,20 +12,20 @@
 #include "util/stall.h"
 
 IVS_SYSCALLS(ivs_discard_syscalls,
-	     {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_LINGER)}}, {"shutdown"},
+	     {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_TYPE)}}, {"shutdown"},
 	     {"recvmsg"}, {"recv"}, {"recvfrom"}, {"close"}, IVS_CALL_GETFD);
 
 /*
- * Asked, not changed: setsockopt(2) takes the socket's lock, which its owner can hold for as long as he likes, in a
- * send(2) of memory that does not come, and no signal ends that wait. Asking takes no lock. Nor does
- * closing have to wait for that one: who is in the middle of a call holds the open file.
+ * Asking takes no lock. Keeping a socket from lingering would: that of the socket, which its owner can hold for
+ * as long as he likes, in a send(2) of memory that does not come, and no signal ends that wait. Closing does
+ * not wait for that one: who is in the middle of a call holds the open file.
  */
-static bool lingers(int fd)
+static bool is_socket(int fd)
 {
-	struct linger linger = {0};
-	socklen_t len = sizeof(linger);
+	int type;
+	socklen_t len = sizeof(type);
 
-	return !getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &len) && linger.l_onoff;
+	return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len);
 }
 
 /*
@@ -42,9 +42,15 @@ static void close_in_a_hurry(int *fd)
 	ivs_stall_hurry(false);
 }
 
+void ivs_socket_close(int *sock)
+{
+	if (*sock >= 0)
+		close_in_a_hurry(sock);
+}
+
 bool ivs_fd_discard(int *fd)
 {
-	if (*fd < 0 || !lingers(*fd)) {
+	if (*fd < 0 || !is_socket(*fd)) {
 		ivs_fd_close(fd);
 		return true;
 	}

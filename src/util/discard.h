@@ -15,15 +15,19 @@
 extern const struct ivs_syscall ivs_discard_syscalls[];
 
 /*
- * Of a socket with SO_LINGER and unsent data close(2) waits for as long as its owner wants. Where that may be
- * so the waiting is cut short by a signal: ivs_stall_open() first. A file of a FUSE file system
- * can make close(2) wait, too, and nothing keeps it from that.
+ * Of a socket with SO_LINGER and unsent data close(2) waits for as long as its owner wants, and so it does of one that
+ * has such a socket in it, unread or not yet accepted. The waiting is cut short by a signal:
+ * ivs_stall_open() first. A file of a FUSE file system can make close(2) wait, too, and nothing keeps it
+ * from that.
  */
+
+/** ivs_socket_close() - close a socket with all that is in it, connections that nobody accepted among it; set to -1 */
+void ivs_socket_close(int *sock);
 
 /**
  * ivs_fd_discard() - close an fd that a stranger has sent; it is set to -1
  *
- * Return: false: it was made so that it waits, and who has sent it should go.
+ * Return: false: it was a socket, which nobody has reason to send, and who has sent it should go.
  */
 bool ivs_fd_discard(int *fd);
 
@@ -32,7 +36,7 @@ bool ivs_fd_discard(int *fd);
  *
  * recv(2) would have the kernel close them, whatever that takes.
  *
- * Return: how many bytes; 0: the end; -1 with errno, EPROTO: an fd that makes closing wait has come.
+ * Return: how many bytes; 0: the end; -1 with errno, EPROTO: a socket has come, see ivs_fd_discard().
  */
 ssize_t ivs_socket_take(int sock, void *bytes, size_t len);
 

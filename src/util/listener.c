@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "util/discard.h"
 #include "util/error.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -209,5 +210,5 @@ void ivs_listener_close(struct ivs_listener *listener)
 	if (result && result != -ENOENT)
 		ivs_log(IVS_LOG_WARNING, "cannot remove the socket %s: %s", listener->path,
 			strerrordesc_np(-result));
-	ivs_fd_close(&listener->fd);
+	ivs_socket_close(&listener->fd); /* with those who have connected meanwhile */
 }

@@ -32,7 +32,7 @@ struct ivs_vfu_body {
  * @raw:    the same, as it comes
  * @fds:    that came with the present request; whoever uses one sets it to -1
  * @lost_fds: more came, for which this process has no room
- * @bad_fds: one of a former request was made so that closing it waits
+ * @bad_fds: a socket was among those of a former request, see ivs_fd_discard()
  * @in:     its body
  * @out:    the reply, with its header; empty: there is none
  * @sent:   bytes of it that have left

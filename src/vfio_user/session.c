@@ -207,7 +207,7 @@ static int handle(struct ivs_vfio_user *session, struct ivs_error *err)
 	ivs_vfu_connection_finish(connection);
 	if (connection->bad_fds)
 		return ivs_error_set(err, IVS_VFU_CONNECTION_E_FRAMING,
-				     "a socket came that makes who closes it wait");
+				     "a socket came, of which there is no use");
 	ivs_vfu_irqs_deliver(session);
 	if (ivs_vfu_connection_is_pending(connection))
 		result = ivs_vfu_connection_send(connection, err);

@@ -9,11 +9,13 @@
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "support/fds.h"
@@ -77,6 +79,63 @@ Test(discard, no_signal_comes_later, .timeout = TIMEOUT)
 	cr_expect(!timer.it_value.tv_sec && !timer.it_value.tv_usec);
 	cr_expect(!timer.it_interval.tv_sec && !timer.it_interval.tv_usec);
 	close(other);
+}
+
+/* Three that linger, in a socket in a socket. */
+Test(discard, of_one_with_others_in_it, .timeout = TIMEOUT)
+{
+	unsigned int before = test_fds_open();
+	int inner[2];
+	int outer[2];
+	int other[3];
+	char byte;
+
+	ivs_stall_open();
+	test_fds_pair(inner);
+	test_fds_pair(outer);
+	for (int i = 0; i < 3; i++) {
+		int sock = make_lingering(&other[i]);
+
+		test_fds_send(inner[0], "x", 1, &sock, 1);
+		close(sock);
+	}
+	test_fds_send(outer[0], "x", 1, &inner[1], 1);
+	close(inner[0]);
+	close(inner[1]);
+	cr_expect_eq(ivs_socket_take(outer[1], &byte, 1), -1);
+	cr_expect_eq(errno, EPROTO);
+	ivs_socket_discard(&outer[1]);
+	close(outer[0]);
+	for (int i = 0; i < 3; i++)
+		close(other[i]);
+	test_fds_check(before);
+}
+
+/* One that was sent to a listener, and never accepted. */
+Test(discard, of_a_listener, .timeout = TIMEOUT)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	unsigned int before = test_fds_open();
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	int client = socket(AF_UNIX, SOCK_STREAM, 0);
+	socklen_t len = sizeof(addr);
+	int other;
+	int sock = make_lingering(&other);
+
+	ivs_stall_open();
+	/* A name that the kernel chooses (unix(7), Autobind feature). */
+	cr_assert_eq(bind(listener, (struct sockaddr *)&addr, sizeof(addr.sun_family)), 0);
+	cr_assert_eq(listen(listener, 1), 0);
+	cr_assert_eq(getsockname(listener, (struct sockaddr *)&addr, &len), 0);
+	cr_assert_eq(connect(client, (struct sockaddr *)&addr, len), 0);
+	test_fds_send(client, "x", 1, &sock, 1);
+	close(sock);
+	ivs_socket_close(&listener);
+	cr_expect_eq(listener, -1);
+	ivs_socket_close(&listener);
+	close(client);
+	close(other);
+	test_fds_check(before);
 }
 
 static void *send_page(void *context)
@@ -168,12 +227,14 @@ Test(discard, bytes_come_and_fds_do_not, .timeout = TIMEOUT)
 	int pair[2];
 	int other;
 	int sock = make_lingering(&other);
+	int file = eventfd(0, EFD_CLOEXEC);
 
-	test_fds_pair(pair);
 	ivs_stall_open();
+	test_fds_pair(pair);
 	cr_assert_eq(ivs_socket_take(pair[1], bytes, sizeof(bytes)), -1);
 	cr_expect_eq(errno, EAGAIN);
-	test_fds_send(pair[0], "here", 4, &pair[0], 1);
+	test_fds_send(pair[0], "here", 4, &file, 1);
+	close(file);
 	cr_assert_eq(ivs_socket_take(pair[1], bytes, sizeof(bytes)), 4);
 	cr_assert_eq(memcmp(bytes, "here", 4), 0);
 	test_fds_send(pair[0], "bad", 3, &sock, 1);
