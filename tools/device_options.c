@@ -143,7 +143,8 @@ static int take_fd(struct settings *settings, const char *value)
 		return usage_error("no inherited socket", value, "use the number of an open fd");
 	for (unsigned int i = 0; i < settings->devices_n; i++) {
 		if (settings->devices[i].slot.socket_fd == (int)fd)
-			return usage_error("one socket for two devices", value, "give each its own");
+			return usage_error("one socket for two devices", value,
+					   "give each its own");
 	}
 	status = next_device(settings, value);
 	current(settings)->slot.socket_fd = (int)fd;

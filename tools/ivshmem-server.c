@@ -41,7 +41,7 @@ static void hold_signals(void)
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN); /* whoever read our log may go */
 	signal(SIGXFSZ, SIG_IGN); /* a region beyond "ulimit -f" is an error to tell, not our end */
-	ivs_stall_open();	 /* closing what clients have sent must not wait */
+	ivs_stall_open();	  /* closing what clients have sent must not wait */
 }
 
 static int open_signal_fd(struct ivs_error *err)

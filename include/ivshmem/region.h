@@ -87,8 +87,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_region_open(const char *address,
  *
  * Return: as ivs_region_open().
  */
-IVS_PUBLIC IVS_MUST_USE int ivs_region_open_read_only(const char *address,
-						      struct ivs_region **out,
+IVS_PUBLIC IVS_MUST_USE int ivs_region_open_read_only(const char *address, struct ivs_region **out,
 						      struct ivs_error *err);
 
 /** ivs_region_close() - give back the fd and the handle; the memory itself stays. NULL is fine. */

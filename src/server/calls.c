@@ -20,10 +20,8 @@
 
 /* Of the files whose code runs in every server. */
 const struct ivs_syscall *const ivs_server_calls[] = {
-	ivs_libc_syscalls,     ivs_fd_syscalls,	     ivs_log_syscalls,
-	ivs_daemon_syscalls,   ivs_send_syscalls,    ivs_region_syscalls,
-	ivs_server_syscalls,   ivs_accept_syscalls,  ivs_admission_syscalls,
-	ivs_listener_syscalls, ivs_client_syscalls,  ivs_keep_syscalls,
-	ivs_service_syscalls,  ivs_discard_syscalls, ivs_stall_syscalls,
-	NULL,
+	ivs_libc_syscalls,	ivs_fd_syscalls,       ivs_log_syscalls,    ivs_daemon_syscalls,
+	ivs_send_syscalls,	ivs_region_syscalls,   ivs_server_syscalls, ivs_accept_syscalls,
+	ivs_admission_syscalls, ivs_listener_syscalls, ivs_client_syscalls, ivs_keep_syscalls,
+	ivs_service_syscalls,	ivs_discard_syscalls,  ivs_stall_syscalls,  NULL,
 };

@@ -303,7 +303,7 @@ Test(device_config, another_length)
 	static struct ivs_device device, other;
 
 	for (unsigned int i = 0; i < 16; i++) {
-		struct ivs_device_options options = {.revision = IVS_PCI_REVISION, 
+		struct ivs_device_options options = {.revision = IVS_PCI_REVISION,
 						     .vectors_n = i % 2 * 3};
 		struct ivs_device_options wanted;
 
@@ -322,9 +322,8 @@ Test(device_config, another_length)
 
 Test(device_config, another_length_of_32_bits)
 {
-	struct ivs_device_options options = {.revision = IVS_PCI_REVISION_LEGACY,
-					     .bar2_32bit = true,
-					     .memory_len = 1 << 20};
+	struct ivs_device_options options = {
+		.revision = IVS_PCI_REVISION_LEGACY, .bar2_32bit = true, .memory_len = 1 << 20};
 	static struct ivs_device device;
 
 	cr_assert_eq(ivs_device_init(&device, &options, NULL), 0);

@@ -151,8 +151,8 @@ static void *make_missing_page(int *faults)
 {
 	struct uffdio_api api = {.api = UFFD_API};
 	struct uffdio_register range = {.mode = UFFDIO_REGISTER_MODE_MISSING};
-	void *page =
-		mmap(NULL, PAGE_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *page = mmap(NULL, PAGE_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			  0);
 
 	cr_assert_neq(page, MAP_FAILED);
 	*faults = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
