@@ -32,6 +32,11 @@ if [ -n "$GUEST_BIND" ]; then
 	done
 fi
 
+# Those that maxcpus=1 has left, see machine.py.
+for online in /sys/devices/system/cpu/cpu*/online; do
+	[ "$(cat "$online")" = 1 ] || echo 1 >"$online" || echo "guest: $online: no such processor starts"
+done
+
 echo "guest: up $(cut -d ' ' -f 1 /proc/uptime)"
 sh /run
 status=$?

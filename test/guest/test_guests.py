@@ -195,6 +195,14 @@ def test_several_devices(build, boot, place):  # noqa: F811
     assert "no ivshmem device at 0000:00:1f.7; the first one is pci:0000:" in console
 
 
+def test_processors_start_one_after_the_other(boot):
+    """A boot on several hangs now and then, see machine.py; the programs have them all."""
+    guest = boot("nproc; dmesg | grep 'smp: Brought up'", [], cpus=2)
+    assert guest.wait_for(r"^guest: exit (\d+)", BOOT).group(1) == "0"
+    assert re.search(r"^2$", guest.text(), re.M), guest.text()
+    assert "Brought up 1 node, 1 CPU" in guest.text()
+
+
 def test_no_device(boot):
     """A guest without the device is told what to start QEMU with."""
     with boot("peek pci: id", []) as guest:
