@@ -7,6 +7,8 @@
 
 #include "slot/slot.h"
 
+#define LEGACY_SHM_MAX 256 /* with its zero */
+
 /**
  * struct legacy - what such an option string says
  * @size:    bytes
@@ -18,7 +20,7 @@
  */
 struct legacy {
 	uint64_t size;
-	char shm[256];
+	char shm[LEGACY_SHM_MAX];
 	char chardev[108];
 	unsigned int vectors_n;
 	bool msi;

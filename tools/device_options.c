@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "device_legacy.h"
+#include "device_check.h"
 #include "owners.h"
 #include "util/error.h"
 #include "util/isolate.h"
@@ -15,8 +15,6 @@
 
 const char program_name[] = PROGRAM;
 
-/* QEMU's, of "-device ivshmem-doorbell". */
-#define DEFAULT_VECTORS 1
 #define DEFAULT_CONTROL_MODE 0600
 
 /* Options without a letter. */
@@ -264,40 +262,13 @@ static int take_uuid(struct device_settings *device, const char *value)
 	return 0;
 }
 
-static int surplus_beside_legacy(const char *option)
-{
-	return usage_error("surplus beside --legacy", option,
-			   "say it within: shm=NAME or chardev=PATH");
-}
-
 static int take_legacy(struct device_settings *device, const char *value)
 {
-	struct ivs_slot_options *slot = &device->slot;
 	struct ivs_error err;
-	struct legacy legacy;
 
-	if (legacy_parse(value, &legacy, &err))
+	if (legacy_parse(value, &device->legacy, &err))
 		return usage_error("no options of the old device", value, err.text);
-	if (slot->region || slot->server)
-		return surplus_beside_legacy(slot->region ? "--region" : "--server");
 	device->is_legacy = true;
-	slot->device.revision = IVS_PCI_REVISION_LEGACY;
-	slot->device.bar2_32bit = !legacy.use64;
-	slot->device.vectors_n = legacy.msi && *legacy.chardev ? legacy.vectors_n : 0;
-	slot->device.intx = !legacy.msi;
-	slot->doorbells_n = legacy.vectors_n;
-	slot->device.memory_len = legacy.size;
-	if (!device->has_role)
-		slot->role = legacy.role;
-	if (*legacy.chardev) {
-		snprintf(device->region, sizeof(device->region), "%s", legacy.chardev);
-		slot->server = device->region;
-		slot->late = true;
-	} else {
-		snprintf(device->region, sizeof(device->region), "shm:%s", legacy.shm);
-		slot->region = device->region;
-		slot->region_opts.size = legacy.size;
-	}
 	return 0;
 }
 
@@ -431,107 +402,6 @@ static int take_option(void *context, int option, const char *value)
 	return status < 0 ? take_program_option(settings, option, value) : status;
 }
 
-static int check_plain(struct device_settings *device)
-{
-	const struct ivs_slot_options *slot = &device->slot;
-
-	if (!slot->region)
-		return usage_error("a plain device without", "--region",
-				   "say which memory it shows, such as --region shm:NAME");
-	if (slot->server)
-		return usage_error("a plain device with", "--server",
-				   "it has no doorbells: use --model doorbell, without --region");
-	if (device->has_vectors)
-		return usage_error("a plain device with", "--vectors",
-				   "it has no interrupts: use --server instead of --region");
-	if (!strncmp(slot->region, "memfd:", 6))
-		return usage_error("nobody else could share", slot->region,
-				   "use shm:NAME or file:PATH");
-	return 0;
-}
-
-static int check_doorbell(struct device_settings *device)
-{
-	struct ivs_slot_options *slot = &device->slot;
-
-	if (!slot->server)
-		return usage_error("a doorbell device without", "--server",
-				   "say at which socket the ivshmem-server listens");
-	if (slot->region || slot->region_opts.size)
-		return usage_error("a doorbell device with", slot->region ? "--region" : "--size",
-				   "its memory is the server's: leave that out");
-	if (!device->has_vectors)
-		slot->device.vectors_n = DEFAULT_VECTORS;
-	slot->doorbells_n = slot->device.vectors_n;
-	return 0;
-}
-
-static int check_legacy(const struct device_settings *device)
-{
-	const struct ivs_slot_options *slot = &device->slot;
-
-	if (device->has_vectors)
-		return usage_error("surplus beside --legacy", "--vectors",
-				   "say it within: --legacy ...,vectors=N");
-	if (device->has_model)
-		return usage_error("surplus beside --legacy", "--model",
-				   "it is plain with shm=NAME, doorbell with chardev=PATH");
-	if (device->has_size)
-		return usage_error("surplus beside --legacy", "--size",
-				   "say it within: --legacy ...,size=SIZE");
-	if (slot->window.len && slot->window.len != slot->device.memory_len)
-		return usage_error("surplus beside --legacy", "--window",
-				   "its length must be that of size=");
-	if (slot->region && slot->region != device->region)
-		return surplus_beside_legacy("--region");
-	if (slot->server && slot->server != device->region)
-		return surplus_beside_legacy("--server");
-	return 0;
-}
-
-/* Return: 0 or an exit status. */
-static int check_device(struct device_settings *device)
-{
-	const struct ivs_slot_options *slot = &device->slot;
-
-	if (!slot->socket.path && slot->socket_fd < 0)
-		return usage_error("a device without", "--socket",
-				   "say where the VMM connects; see --help");
-	if (slot->socket.path && slot->socket_fd >= 0)
-		return usage_error("a device with --fd and", "--socket", "choose one");
-	if (slot->role == IVS_SLOT_MASTER && slot->access != IVS_SLOT_WRITES)
-		return usage_error("a device that is only to be read, with", "--role master",
-				   "its memory could not be loaded where the VM goes: leave one "
-				   "of the two out");
-	if (device->is_legacy)
-		return check_legacy(device);
-	if (device->model == MODEL_UNKNOWN)
-		device->model = slot->server ? MODEL_DOORBELL : MODEL_PLAIN;
-	return device->model == MODEL_PLAIN ? check_plain(device) : check_doorbell(device);
-}
-
-static int check_all(struct settings *settings)
-{
-	int status = 0;
-
-	if (settings->json && !settings->status)
-		return usage_error("option without its other half", "--json",
-				   "it goes with --status PATH");
-	if (settings->status)
-		return 0;
-	for (unsigned int i = 0; i < settings->devices_n && !status; i++) {
-		struct ivs_slot_options *slot = &settings->devices[i].slot;
-
-		status = check_device(&settings->devices[i]);
-		/* So that it can remove them, also where others have files, too. */
-		if (settings->user && slot->socket.uid == (uid_t)-1)
-			slot->socket.uid = settings->uid;
-	}
-	if (settings->user && settings->control.uid == (uid_t)-1)
-		settings->control.uid = settings->uid;
-	return status;
-}
-
 static const struct option long_options[] = {
 	{"socket", required_argument, NULL, 'S'},
 	{"socket-path", required_argument, NULL, 'S'}, /* of the conventions for such programs */
@@ -578,5 +448,5 @@ int parse_arguments(struct settings *settings, int argc, char **argv)
 							  (gid_t)-1};
 	begin_device(settings);
 	status = usage_parse(&usage, settings, argc, argv);
-	return status ? status : check_all(settings);
+	return status ? status : device_check(settings);
 }

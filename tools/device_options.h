@@ -5,6 +5,7 @@
 
 #include <limits.h>
 
+#include "device_legacy.h"
 #include "slot/loop.h"
 #include "usage.h"
 
@@ -19,7 +20,8 @@ enum model {
 /**
  * struct device_settings - one device
  * @has_...: this has been said
- * @region: room for the address in @slot
+ * @legacy: with is_legacy
+ * @region: room for the address in @slot, of the memory that @legacy names
  */
 struct device_settings {
 	enum model model;
@@ -29,7 +31,8 @@ struct device_settings {
 	bool has_vectors;
 	bool has_role;
 	struct ivs_slot_options slot;
-	char region[PATH_MAX + sizeof("file:")];
+	struct legacy legacy;
+	char region[sizeof("shm:") + LEGACY_SHM_MAX];
 	uint8_t uuid[IVS_DEVICE_UUID_LEN];
 };
 

@@ -203,15 +203,15 @@ USAGE = [
     ("{S} {R} --sandbox strict", 'no kind of sandbox "strict": use on or off'),
     ("{S} {R} --sandbox=", 'no kind of sandbox ""'),
     # Several
-    ("{S} {R} --socket {dir}/b", 'a plain device without "--region"'),
-    ("{S} --socket {dir}/b {R}", 'a plain device without "--region"'),
+    ("{S} {R} --socket {dir}/b", 'ivshmem-device: {dir}/b: a plain device without "--region"'),
+    ("{S} --socket {dir}/b {R}", 'ivshmem-device: {dir}/vmm: a plain device without "--region"'),
     ("{S} {R} --fd 5", 'no inherited socket "5": use the number of an open fd'),
     ("--fd 999 {R}", 'no inherited socket "999": use the number of an open fd'),
     ("{S} {R} --read-only --role master", 'a device that is only to be read, with "--role master"'),
     ("{S} {R} --window 0,4K,ro --role master", 'a device that is only to be read, with "--role master"'),
     ("{S} --read-only=trap --legacy shm=a,role=master", 'a device that is only to be read, with "--role master"'),
-    ("{R} {S} --socket {dir}/b {R} --vectors 2", 'a plain device with "--vectors"'),
-    ("{S} {R} --socket {dir}/b {D} --size 1M", 'a doorbell device with "--size"'),
+    ("{R} {S} --socket {dir}/b {R} --vectors 2", '{dir}/b: a plain device with "--vectors"'),
+    ("{S} {R} --socket {dir}/b {D} --size 1M", '{dir}/b: a doorbell device with "--size"'),
     ("{S} {R} --socket {dir}/b --model x", 'no model "x"'),
     ("{S} {R} " + "--socket {dir}/b {R} " * 64, 'one device too many "'),
     ("{S} {R} " + "--socket {dir}/b {R} " * 63 + "--socket c", 'one device too many "c": 64 are possible'),
@@ -235,7 +235,7 @@ USAGE = [
 @pytest.mark.parametrize("options, message", USAGE, ids=range(len(USAGE)))
 def test_wrong_usage(place, options, message):
     """Status 2, and one line with the value and the fix."""
-    check_refused(place, words(place, options), 2, message)
+    check_refused(place, words(place, options), 2, message.replace("{dir}", str(place.dir)))
 
 
 FAILURES = [
@@ -331,6 +331,7 @@ GOOD = [
     ("{S} {R} --socket-mode 777 --control-mode 7", {}),
     ("{S} --region dir:{dir} --size 1M", {"region": "dir:{dir}"}),
     ("{S} {R} --sandbox off", {}),
+    ("{S} --legacy chardev=/nonexistent --legacy shm={shm},size=1M", {"revision": 0, "role": "master"}),
 ]
 
 

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "device_check.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "util/error.h"
+
+/* QEMU's, of "-device ivshmem-doorbell". */
+#define DEFAULT_VECTORS 1
+
+/* Return: STATUS_USAGE. */
+static int wrong(const char *what, const char *option, const char *fix, struct ivs_error *err)
+{
+	return ivs_error_set(err, STATUS_USAGE, "%s \"%s\": %s", what, option, fix);
+}
+
+static int check_plain(const struct device_settings *device, struct ivs_error *err)
+{
+	const struct ivs_slot_options *slot = &device->slot;
+
+	if (!slot->region)
+		return wrong("a plain device without", "--region",
+			     "say which memory it shows, such as --region shm:NAME", err);
+	if (slot->server)
+		return wrong("a plain device with", "--server",
+			     "it has no doorbells: use --model doorbell, without --region", err);
+	if (device->has_vectors)
+		return wrong("a plain device with", "--vectors",
+			     "it has no interrupts: use --server instead of --region", err);
+	if (!strncmp(slot->region, "memfd:", 6))
+		return wrong("nobody else could share", slot->region, "use shm:NAME or file:PATH",
+			     err);
+	return 0;
+}
+
+static int check_doorbell(struct device_settings *device, struct ivs_error *err)
+{
+	struct ivs_slot_options *slot = &device->slot;
+
+	if (!slot->server)
+		return wrong("a doorbell device without", "--server",
+			     "say at which socket the ivshmem-server listens", err);
+	if (slot->region || device->has_size)
+		return wrong("a doorbell device with", slot->region ? "--region" : "--size",
+			     "its memory is the server's: leave that out", err);
+	if (!device->has_vectors)
+		slot->device.vectors_n = DEFAULT_VECTORS;
+	slot->doorbells_n = slot->device.vectors_n;
+	return 0;
+}
+
+/* What the option string says, too, must not be said beside it. */
+static int check_legacy(const struct device_settings *device, struct ivs_error *err)
+{
+	static const char what[] = "surplus beside --legacy";
+	const struct ivs_slot_options *slot = &device->slot;
+
+	if (slot->region || slot->server)
+		return wrong(what, slot->region ? "--region" : "--server",
+			     "say it within: shm=NAME or chardev=PATH", err);
+	if (device->has_vectors)
+		return wrong(what, "--vectors", "say it within: --legacy ...,vectors=N", err);
+	if (device->has_model)
+		return wrong(what, "--model",
+			     "it is plain with shm=NAME, doorbell with chardev=PATH", err);
+	if (device->has_size)
+		return wrong(what, "--size", "say it within: --legacy ...,size=SIZE", err);
+	if (slot->window.len && slot->window.len != device->legacy.size)
+		return wrong(what, "--window", "its length must be that of size=", err);
+	return 0;
+}
+
+static void complete_legacy(struct device_settings *device)
+{
+	const struct legacy *legacy = &device->legacy;
+	struct ivs_slot_options *slot = &device->slot;
+
+	slot->device.revision = IVS_PCI_REVISION_LEGACY;
+	slot->device.bar2_32bit = !legacy->use64;
+	slot->device.vectors_n = legacy->msi && *legacy->chardev ? legacy->vectors_n : 0;
+	slot->device.intx = !legacy->msi;
+	slot->device.memory_len = legacy->size;
+	slot->doorbells_n = legacy->vectors_n;
+	if (*legacy->chardev) {
+		slot->server = legacy->chardev;
+		slot->late = true;
+	} else {
+		snprintf(device->region, sizeof(device->region), "shm:%s", legacy->shm);
+		slot->region = device->region;
+		slot->region_opts.size = legacy->size;
+	}
+}
+
+static int check_kind(struct device_settings *device, struct ivs_error *err)
+{
+	int status;
+
+	if (device->is_legacy) {
+		status = check_legacy(device, err);
+		if (!status)
+			complete_legacy(device);
+		return status;
+	}
+	if (device->model == MODEL_UNKNOWN)
+		device->model = device->slot.server ? MODEL_DOORBELL : MODEL_PLAIN;
+	return device->model == MODEL_PLAIN ? check_plain(device, err)
+					    : check_doorbell(device, err);
+}
+
+static int check_one(struct device_settings *device, struct ivs_error *err)
+{
+	struct ivs_slot_options *slot = &device->slot;
+
+	if (!slot->socket.path && slot->socket_fd < 0)
+		return wrong("a device without", "--socket",
+			     "say where the VMM connects; see --help", err);
+	if (slot->socket.path && slot->socket_fd >= 0)
+		return wrong("a device with --fd and", "--socket", "choose one", err);
+	if (device->is_legacy && !device->has_role)
+		slot->role = device->legacy.role;
+	if (slot->role == IVS_SLOT_MASTER && slot->access != IVS_SLOT_WRITES)
+		return wrong("a device that is only to be read, with", "--role master",
+			     "its memory could not be loaded where the VM goes: leave one "
+			     "of the two out",
+			     err);
+	return check_kind(device, err);
+}
+
+/* Which device is meant stands before what is wrong, if there are several. */
+static void tell(const struct settings *settings, const struct ivs_slot_options *slot,
+		 const struct ivs_error *err)
+{
+	if (settings->devices_n == 1)
+		fprintf(stderr, PROGRAM ": %s\n", err->text);
+	else if (slot->socket.path)
+		fprintf(stderr, PROGRAM ": %s: %s\n", slot->socket.path, err->text);
+	else
+		fprintf(stderr, PROGRAM ": --fd %d: %s\n", slot->socket_fd, err->text);
+}
+
+int device_check(struct settings *settings)
+{
+	struct ivs_error err = {0};
+
+	if (settings->json && !settings->status)
+		return usage_error("option without its other half", "--json",
+				   "it goes with --status PATH");
+	if (settings->status)
+		return 0;
+	for (unsigned int i = 0; i < settings->devices_n; i++) {
+		struct ivs_slot_options *slot = &settings->devices[i].slot;
+
+		if (check_one(&settings->devices[i], &err)) {
+			tell(settings, slot, &err);
+			return STATUS_USAGE;
+		}
+		/* So that it can remove them, also where others have files, too. */
+		if (settings->user && slot->socket.uid == (uid_t)-1)
+			slot->socket.uid = settings->uid;
+	}
+	if (settings->user && settings->control.uid == (uid_t)-1)
+		settings->control.uid = settings->uid;
+	return 0;
+}
