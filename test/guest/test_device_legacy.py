@@ -3,18 +3,10 @@
 server is there. By the registers, and with the driver."""
 import time
 
-import pytest
-
-from guestkit import vfio_user_qemu
 from support import device_guest
 from support.device_guest import Device, HostRinger, Ringer, all_ring_all, pattern
 from support.programs import place  # noqa: F401 (a fixture)
 from support.wire import RawClient, ring
-
-try:
-    vfio_user_qemu.find()
-except vfio_user_qemu.Unavailable as why:  # one skip, not one for each test
-    pytest.skip(str(why), allow_module_level=True)
 
 MIB = 1 << 20
 VECTORS = 2

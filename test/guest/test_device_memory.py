@@ -3,17 +3,9 @@
 import os
 import signal
 
-import pytest
-
-from guestkit import vfio_user_qemu
 from support import device_guest
 from support.device_guest import FIRST, Device, pattern
 from support.programs import place  # noqa: F401 (a fixture)
-
-try:
-    vfio_user_qemu.find()
-except vfio_user_qemu.Unavailable as why:  # one skip, not one for each test
-    pytest.skip(str(why), allow_module_level=True)
 
 MIB = 1 << 20
 GIB = 1 << 30

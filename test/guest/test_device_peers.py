@@ -2,16 +2,11 @@
 """Guests with our device at one server: with each other, with a guest that has QEMU's own, with the host."""
 import pytest
 
-from guestkit import machine, vfio_user_qemu
+from guestkit import machine
 from support import device_guest
 from support.device_guest import ClientRinger, Device, HostRinger, Ringer, all_ring_all, pattern
 from support.programs import place  # noqa: F401 (a fixture)
 from support.wire import RawClient
-
-try:
-    vfio_user_qemu.find()
-except vfio_user_qemu.Unavailable as why:  # one skip, not one for each test
-    pytest.skip(str(why), allow_module_level=True)
 
 VECTORS = 2
 SIZE = 4 << 20

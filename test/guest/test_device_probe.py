@@ -4,15 +4,10 @@ field by field."""
 import pytest
 
 from conftest import BUILD
-from guestkit import machine, vfio_user_qemu
+from guestkit import machine
 from support import device_guest
 from support.device_guest import Device, fields
 from support.programs import Place
-
-try:
-    vfio_user_qemu.find()
-except vfio_user_qemu.Unavailable as why:  # one skip, not one for each test
-    pytest.skip(str(why), allow_module_level=True)
 
 MIB = 1 << 20
 #: The devices of a guest, in this order; a doorbell by its number of vectors.

@@ -1,18 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Our device's interrupts: what is masked stays pending wherever it is masked, and as many vectors as
 MSI-X has."""
-import pytest
-
-from guestkit import vfio_user_qemu
 from support import device_guest
 from support.device_guest import FIRST, Device, HostRinger, Ringer, all_ring_all
 from support.programs import place, wait_until  # noqa: F401 (a fixture)
 from support.wire import RawClient, ring
-
-try:
-    vfio_user_qemu.find()
-except vfio_user_qemu.Unavailable as why:  # one skip, not one for each test
-    pytest.skip(str(why), allow_module_level=True)
 
 VECTORS = 2
 COMMAND, MASTER = 4, 4

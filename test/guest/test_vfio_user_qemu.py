@@ -5,11 +5,7 @@ import os
 import pytest
 
 from guestkit import initramfs, kernel, machine, vfio_user_qemu
-
-try:
-    QEMU = vfio_user_qemu.find()
-except vfio_user_qemu.Unavailable as why:  # one skip, not one for each test
-    pytest.skip(str(why), allow_module_level=True)
+from support.newer_qemu import COMMAND as QEMU
 
 BOOT = 120
 MIB = 1 << 20

@@ -12,7 +12,8 @@ import re
 import struct
 import time
 
-from guestkit import driver, initramfs, kernel, machine, vfio_user_qemu
+from guestkit import driver, initramfs, kernel, machine
+from support import newer_qemu
 from support.driver_guest import COMPLAINTS, Console
 from support.wire import readable, ring
 
@@ -31,11 +32,6 @@ while read -r line; do
 	echo "shell: status $?"
 done
 """
-
-
-def qemu():
-    """The words that begin the command line of a QEMU that has vfio-user-pci; see test_vfio_user_qemu.py."""
-    return vfio_user_qemu.find()
 
 
 class Device:
@@ -186,7 +182,7 @@ def launch(place, devices, own=False, may_crash=False, **options):
     number = len(list(place.dir.glob("shell*.log")))
     options.setdefault("append", "iomem=relaxed")
     if not own:
-        options["qemu"] = ["prlimit", "--core=0"] * may_crash + qemu()
+        options["qemu"] = ["prlimit", "--core=0"] * may_crash + newer_qemu.COMMAND
     guest = machine.Guest(f"guest{number}", kernel.find(), image_of(place),
                           str(place.dir / f"shell{number}.log"), devices=devices,
                           serial=str(place.dir / f"shell{number}.console"), **options)

@@ -7,9 +7,7 @@ is left out where it does not belong.
 """
 import os
 
-import pytest
-
-from guestkit import machine, vfio_user_qemu
+from guestkit import machine
 
 PROGRAM = "ivshmem-device"
 CHOICE = os.environ.get("IVSHMEM_GUEST_DEVICE", "qemu")
@@ -17,11 +15,10 @@ assert CHOICE in ("qemu", PROGRAM), f"IVSHMEM_GUEST_DEVICE={CHOICE}"
 #: Whether it is the program's.
 SERVED = CHOICE == PROGRAM
 
-try:
-    #: What begins QEMU's command line, for machine.Guest().
-    QEMU = vfio_user_qemu.find() if SERVED else None
-except vfio_user_qemu.Unavailable as why:  # one skip for the whole file
-    pytest.skip(str(why), allow_module_level=True)
+if SERVED:
+    from support.newer_qemu import COMMAND as QEMU  # noqa: F401 (what begins QEMU's, for machine.Guest())
+else:
+    QEMU = None
 
 
 class Device:
