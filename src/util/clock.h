@@ -19,6 +19,15 @@ static inline int64_t ivs_clock_ns(void)
 	return now.tv_sec * IVS_NS_PER_S + now.tv_nsec;
 }
 
+/** ivs_clock_cpu_ns() - how long this thread has had a processor; a system call */
+static inline int64_t ivs_clock_cpu_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return now.tv_sec * IVS_NS_PER_S + now.tv_nsec;
+}
+
 /** ivs_clock_wall_ms() - ms since 1970 (UTC), to be shown to people */
 static inline int64_t ivs_clock_wall_ms(void)
 {

@@ -166,6 +166,14 @@ const char *ivs_isolate_lacks(void)
 	return NULL;
 }
 
+static struct scmp_arg_cmp condition(const struct ivs_syscall_arg *arg)
+{
+	if (!arg->mask)
+		return (struct scmp_arg_cmp){arg->number - 1, SCMP_CMP_MASKED_EQ, 0xffffffff,
+					     (scmp_datum_t)getpid()};
+	return (struct scmp_arg_cmp){arg->number - 1, SCMP_CMP_MASKED_EQ, arg->mask, arg->value};
+}
+
 /* Return: 0 or -errno. A call that this libseccomp or this machine does not know is left out. */
 static int add_rule(scmp_filter_ctx filter, const struct ivs_syscall *call)
 {
@@ -175,12 +183,8 @@ static int add_rule(scmp_filter_ctx filter, const struct ivs_syscall *call)
 
 	if (number < 0)
 		return 0;
-	for (; args_n < IVS_SYSCALL_ARGS_MAX && call->args[args_n].number; args_n++) {
-		const struct ivs_syscall_arg *arg = &call->args[args_n];
-
-		args[args_n] = (struct scmp_arg_cmp){arg->number - 1, SCMP_CMP_MASKED_EQ, arg->mask,
-						     arg->value};
-	}
+	for (; args_n < IVS_SYSCALL_ARGS_MAX && call->args[args_n].number; args_n++)
+		args[args_n] = condition(&call->args[args_n]);
 	return seccomp_rule_add_array(
 		filter, call->error ? SCMP_ACT_ERRNO((uint16_t)call->error) : SCMP_ACT_ALLOW,
 		number, args_n, args);

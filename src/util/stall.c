@@ -36,11 +36,16 @@ static void handle_alarm(int signo)
 	errno = saved;
 }
 
+/* Whoever started us may have blocked it: that is handed down. */
 void ivs_stall_open(void)
 {
 	const struct sigaction action = {.sa_handler = handle_alarm}; /* without SA_RESTART */
+	sigset_t signals;
 
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGALRM);
 	(void)sigaction(SIGALRM, &action, NULL); /* fails for signals that there are not only */
+	(void)sigprocmask(SIG_UNBLOCK, &signals, NULL);
 	is_open = true;
 }
 

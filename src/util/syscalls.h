@@ -43,6 +43,8 @@ struct ivs_syscall {
 #define IVS_ARG_LACKS(number, bits) {number, bits, 0}
 #define IVS_ARG_IS(number, value) {number, 0xffffffff, value}
 #define IVS_ARG_NULL(number) {number, UINT64_MAX, 0}
+/* That of the process that loads the filter: no bits to compare is what no other condition has. */
+#define IVS_ARG_OWN_PID(number) {number, 0, 0}
 
 /* Flags of open(2) that write or make something. O_TMPFILE has O_DIRECTORY in it, which does not. */
 #define IVS_OPEN_WRITES (O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND | (O_TMPFILE & ~O_DIRECTORY))

@@ -100,12 +100,13 @@ static bool keep_fds(struct ivs_vfu_connection *connection, struct msghdr *hdr)
 	return fit;
 }
 
-static int receive_result(const struct ivs_vfu_connection *connection, ssize_t n, int number)
+static int receive_result(const struct ivs_vfu_connection *connection, ssize_t n, int number,
+			  struct ivs_error *err)
 {
 	if (n < 0 && number == EAGAIN)
 		return IVS_VFU_CONNECTION_E_AGAIN;
 	if (n < 0 && number != ECONNRESET)
-		return -number;
+		return ivs_error_errno(err, number, "cannot hear the client");
 	return connection->have ? IVS_VFU_CONNECTION_E_CUT : IVS_VFU_CONNECTION_E_GONE;
 }
 
@@ -128,7 +129,7 @@ static int receive(struct ivs_vfu_connection *connection, uint8_t *to, size_t le
 		n = recvmsg(connection->sock, &hdr, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	} while (n < 0 && errno == EINTR);
 	if (n <= 0)
-		return receive_result(connection, n, errno);
+		return receive_result(connection, n, errno, err);
 	connection->have += (size_t)n;
 	fit = keep_fds(connection, &hdr);
 	if (!fit)

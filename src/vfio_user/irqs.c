@@ -11,11 +11,13 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "util/clock.h"
 #include "util/eventfd.h"
 #include "util/fd.h"
 #include "vfio_user/state.h"
 
 #define TAKES_MAX 64 /* of an eventfd that is a semaphore; any other is empty after one */
+#define BUDGET_MS 100
 
 void ivs_vfu_irqs_init(struct ivs_vfu_irqs *irqs)
 {
@@ -87,9 +89,10 @@ static void disable(struct ivs_vfio_user *session, uint32_t index)
 		ivs_fd_close(&session->irqs.error);
 }
 
-/* The end of its connection is found by ivs_vfio_user_serve(). */
+/* The end of its connection is found by ivs_vfio_user_serve(), which does nothing more for it. */
 static void send_away(struct ivs_vfio_user *session, const char *reason)
 {
+	session->leaving = true;
 	(void)shutdown(session->connection.sock, SHUT_RDWR);
 	if (ivs_log_allows(&session->log))
 		ivs_log(IVS_LOG_WARNING, "%s: the client %s, and is sent away", session->name,
@@ -113,6 +116,33 @@ static bool fire(struct ivs_vfio_user *session, int fd)
 	return result != -EINTR;
 }
 
+/*
+ * Writing to an eventfd takes as long as it is watched by many: with some 100,000 epolls tens of ms, and no
+ * signal ends it. So all interrupts of one go have this much of the processor, which is a hundred times what
+ * they need; a machine that is busy with something else does not count.
+ */
+struct budget {
+	int64_t began_ns;
+	int64_t began_cpu_ns;
+};
+
+static struct budget begin(void)
+{
+	return (struct budget){ivs_clock_ns(), ivs_clock_cpu_ns()};
+}
+
+/* The clock that needs no system call first. */
+static bool is_spent(struct ivs_vfio_user *session, const struct budget *budget)
+{
+	const int64_t limit_ns = (int64_t)BUDGET_MS * IVS_NS_PER_MS;
+
+	if (ivs_clock_ns() - budget->began_ns < limit_ns ||
+	    ivs_clock_cpu_ns() - budget->began_cpu_ns < limit_ns)
+		return false;
+	send_away(session, "has eventfds that take too long to write to");
+	return true;
+}
+
 static void deliver_intx(struct ivs_vfio_user *session)
 {
 	struct ivs_vfu_intx *intx = &session->irqs.intx;
@@ -125,12 +155,15 @@ static void deliver_intx(struct ivs_vfio_user *session)
 
 void ivs_vfu_irqs_deliver(struct ivs_vfio_user *session)
 {
+	struct budget budget;
 	unsigned int vector;
 
-	if (session->migration.state != IVS_VFU_RUNNING)
+	if (session->migration.state != IVS_VFU_RUNNING || session->leaving)
 		return;
-	while (ivs_device_next_vector(session->device, &vector)) {
-		if (!fire(session, session->irqs.msix[vector]))
+	for (unsigned int n = 0; ivs_device_next_vector(session->device, &vector); n++) {
+		if (n == 1) /* one alone is what it mostly is */
+			budget = begin();
+		if (!fire(session, session->irqs.msix[vector]) || (n && is_spent(session, &budget)))
 			return;
 	}
 	deliver_intx(session);
@@ -224,11 +257,13 @@ static int eventfd_of(const struct ivs_vfio_user *session, uint32_t index, unsig
 static int trigger(struct ivs_vfio_user *session, const struct ivs_vfu_set_irqs *set)
 {
 	const uint8_t *wanted = session->connection.in.bytes + IVS_VFU_SET_IRQS_LEN;
+	const struct budget budget = begin();
 
 	for (unsigned int i = 0; i < set->count; i++) {
 		if (set->flags & IVS_VFU_SET_BOOL && !wanted[i])
 			continue;
-		if (!fire(session, eventfd_of(session, set->index, set->start + i)))
+		if (!fire(session, eventfd_of(session, set->index, set->start + i)) ||
+		    is_spent(session, &budget))
 			break;
 	}
 	return 0;

@@ -138,6 +138,17 @@ static size_t read_file(const struct ivs_vfu_memory *memory, uint64_t offset, ui
 	return done;
 }
 
+/* Under a supervisor (seccomp_unotify(2)) a signal interrupts even this, and the filter takes no other. */
+static pid_t own_pid(void)
+{
+	pid_t pid;
+
+	do {
+		pid = getpid();
+	} while (pid < 0);
+	return pid;
+}
+
 /* The kernel writes to our own memory as if it were another's: EFAULT, not SIGBUS. */
 static bool write_map(const struct ivs_vfu_memory *memory, uint64_t offset, const uint8_t *in,
 		      size_t len)
@@ -145,7 +156,7 @@ static bool write_map(const struct ivs_vfu_memory *memory, uint64_t offset, cons
 	struct iovec from = {(void *)(uintptr_t)in, len};
 	struct iovec to = {memory->map + offset, len};
 
-	return process_vm_writev(getpid(), &from, 1, &to, 1, 0) == (ssize_t)len;
+	return process_vm_writev(own_pid(), &from, 1, &to, 1, 0) == (ssize_t)len;
 }
 
 /*

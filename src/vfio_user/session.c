@@ -18,11 +18,14 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 
+#include "util/clock.h"
 #include "util/error.h"
 #include "util/fd.h"
 #include "vfio_user/state.h"
 
-#define MESSAGES_MAX 32 /* in one go, so that other devices are served, too */
+/* In one go, so that other devices are served, too: some messages, or one that takes long. */
+#define MESSAGES_MAX 32
+#define ROUND_MS 10
 
 #define MAPS_MEMORY                                                                                \
 	{                                                                                          \
@@ -42,7 +45,7 @@ IVS_SYSCALLS(ivs_vfio_user_syscalls,
 	{"poll"}, {"ppoll"}, {"ppoll_time64"}, {"write"}, {"read"}, {"preadv2"},
 	{"readlink"}, {"readlinkat"},
 	/* memory.c */
-	{"pread64"}, {"process_vm_writev"}, {"getpid"}, IVS_CALL_FSTAT,
+	{"pread64"}, {"process_vm_writev", {IVS_ARG_OWN_PID(1)}}, {"getpid"}, IVS_CALL_FSTAT,
 	/* the same, when it is given another memory */
 	{"mmap", MAPS_MEMORY}, {"mmap2", MAPS_MEMORY}, {"munmap"}, {"fstatfs"}, {"fstatfs64"},
 	{"fcntl", GETS_SEALS}, {"fcntl64", GETS_SEALS});
@@ -87,7 +90,7 @@ static void disconnect(struct ivs_vfio_user *session)
 	ivs_vfu_connection_close(&session->connection);
 	ivs_device_reset(session->device);
 	session->watched = 0;
-	session->greeted = session->takes_fds = false;
+	session->greeted = session->takes_fds = session->leaving = false;
 	session->counts.mapped = session->counts.asked_migration = false;
 }
 
@@ -222,6 +225,8 @@ static int serve_one(struct ivs_vfio_user *session, struct ivs_error *err)
 	struct ivs_vfu_connection *connection = &session->connection;
 	int result;
 
+	if (session->leaving)
+		return IVS_VFU_CONNECTION_E_GONE;
 	if (ivs_vfu_connection_is_pending(connection))
 		return ivs_vfu_connection_send(connection, err);
 	result = ivs_vfu_connection_receive(connection, err);
@@ -247,13 +252,17 @@ static int end(struct ivs_vfio_user *session, int result, struct ivs_error *err)
 
 int ivs_vfio_user_serve(struct ivs_vfio_user *session, struct ivs_error *err)
 {
+	const int64_t until = ivs_clock_deadline(ROUND_MS);
 	int result = 0;
 
 	if (!ivs_vfio_user_is_connected(session))
 		return 0;
 	ivs_vfu_irqs_resample(session);
-	for (unsigned int i = 0; i < MESSAGES_MAX && !result; i++)
+	for (unsigned int i = 0; i < MESSAGES_MAX && !result; i++) {
 		result = serve_one(session, err);
+		if (ivs_clock_ns() > until)
+			break;
+	}
 	if (result == IVS_VFU_CONNECTION_E_AGAIN)
 		result = 0;
 	if (!result) {

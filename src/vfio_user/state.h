@@ -42,6 +42,7 @@ struct ivs_vfu_irqs {
  * @watched:   what it watches the socket for
  * @greeted:   VERSION is done
  * @takes_fds: the client can be sent one
+ * @leaving:   the client is sent away: nothing more is done for it, whatever it has sent by now
  * @why:       a handler's reason to refuse, for the log; empty: the error's name has to do
  */
 struct ivs_vfio_user {
@@ -54,6 +55,7 @@ struct ivs_vfio_user {
 	struct ivs_vfu_connection connection;
 	bool greeted;
 	bool takes_fds;
+	bool leaving;
 	struct ivs_vfu_memory memory;
 	struct ivs_vfu_irqs irqs;
 	struct ivs_vfu_migration migration;

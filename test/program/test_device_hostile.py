@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import resource
+import select
 import socket
 import struct
 import time
@@ -192,6 +193,66 @@ def test_doorbell_that_is_filled(place):
 
 
 # VMMs that leave
+
+# Eventfds that are watched by very many
+
+class Watched:
+    """An eventfd that takes some ten ms to write to: each watch is called."""
+
+    def __init__(self, times=400):
+        self.fd = eventfd()
+        self._copies = [os.dup(self.fd) for _ in range(times)]
+        self._epolls = [select.epoll() for _ in range(times)]
+        for epoll in self._epolls:
+            for copy in self._copies:
+                epoll.register(copy, select.EPOLLIN | select.EPOLLET)
+
+    def close(self):
+        """With all that watches it."""
+        for epoll in self._epolls:
+            epoll.close()
+        for fd in (self.fd, *self._copies):
+            os.close(fd)
+
+
+def trigger_all(client, vectors):
+    """VFIO's loopback, again and again."""
+    for _ in range(20):
+        client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, NONE | TRIGGER, 0, vectors), flags=NO_REPLY)
+
+
+def unmask_all(client, vectors):
+    """What has become pending while the function was masked."""
+    control = client.find_capability(0x11) + 2
+    client.enable_msix(0xc000)
+    own = client.read32(BAR0, vfu.IV_POSITION)
+    for vector in range(vectors):
+        client.write32(BAR0, DOORBELL, own << 16 | vector)
+    client.send(vfu.REGION_WRITE, vfu.access_body(CONFIG, control, 2, struct.pack("<H", 0x8000 | vectors - 1)))
+
+
+@pytest.mark.parametrize("way", [trigger_all, unmask_all])
+def test_interrupts_that_take_long(place, way):
+    """No signal ends such a write. Who has many of them sent is sent away, and what he has sent with it is
+    not done any more; the other devices are served."""
+    vectors = 64
+    start_server(place, vectors=vectors)
+    running, one, other = serve_two(place, "--server", place.socket, "--vectors", vectors)
+    client = place.add(Client(one))
+    client.start()
+    client.enable_msix()
+    watched = place.add(Watched())
+    for vector in range(vectors):
+        client.set_vector(vector, watched.fd)
+    with Client(other) as neighbour:
+        way(client, vectors)
+        assert slowest(neighbour) < QUICK
+        assert client.is_gone()
+    assert running.err.count("the client has eventfds that take too long to write to, and is sent away") == 1
+    client.close()
+    connect_when_free(place, one).close()
+    running.stop()
+
 
 def test_inherited_connection(place):
     """Of which whoever started the process has a copy: when the VMM has left, nothing is kept busy by that."""

@@ -3,8 +3,12 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #ifdef HAVE_SECCOMP
 #include <seccomp.h>
@@ -124,6 +128,44 @@ Test(isolate, suffices)
 }
 
 #ifdef HAVE_SECCOMP
+/* One byte into a process, confined to itself. Return: its wait(2) status; 0: it could. */
+static int write_confined(bool to_itself)
+{
+	static IVS_SYSCALLS(writes, {"process_vm_writev", {IVS_ARG_OWN_PID(1)}});
+	const struct ivs_isolate_options opts = {
+		.filter = true, .always = ivs_server_calls, .lists = {writes}};
+	static char target;
+	char byte = 1;
+	struct iovec from = {&byte, 1}, to = {&target, 1};
+	struct ivs_error err = {0};
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		pid_t whom = to_itself ? getpid() : getppid();
+
+		if (ivs_isolate(&opts, &err))
+			_exit(2);
+		_exit(process_vm_writev(whom, &from, 1, &to, 1, 0) == 1 ? 0 : 1);
+	}
+	cr_assert_gt(pid, 0);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(target, 0, "it has written here");
+	return status;
+}
+
+Test(isolate, own_pid_is_nobody_elses, .timeout = 10)
+{
+	int status;
+
+	if (ivs_isolate_lacks())
+		return;
+	cr_expect_eq(write_confined(true), 0);
+	status = write_confined(false);
+	cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "status %#x",
+		  (unsigned int)status);
+}
+
 /* A misprint would be left out of the filter without a word. (libseccomp knows those of all machines.) */
 Test(isolate, names_are_known)
 {

@@ -2,6 +2,7 @@
 /* Against util/stall.h: what waits is ended, and who is idle is left alone. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/time.h>
@@ -47,6 +48,19 @@ Test(stall, a_write_that_waits_is_ended, .timeout = TIMEOUT)
 		ivs_stall_idle();
 	}
 	close(fd);
+}
+
+/* Whoever started the process may have left it blocked. */
+Test(stall, a_blocked_signal_is_unblocked, .timeout = TIMEOUT)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGALRM);
+	cr_assert_eq(sigprocmask(SIG_BLOCK, &signals, NULL), 0);
+	ivs_stall_open();
+	cr_assert_eq(sigprocmask(SIG_BLOCK, NULL, &signals), 0);
+	cr_assert_not(sigismember(&signals, SIGALRM));
 }
 
 /* The timer outlives being busy by one signal, and then there are none. */
