@@ -37,6 +37,11 @@ int ivs_link_connect(struct ivs_link *link, const char *path, struct ivs_error *
 	if (errno == EAGAIN || errno == EINTR)
 		return ivs_error_set(err, IVS_PEER_E_TIMEOUT,
 				     "the server at %s does not accept connections", path);
+	if (errno == EACCES)
+		return ivs_error_set(err, -EACCES,
+				     "cannot connect to %s: Permission denied: who may write to it "
+				     "may connect (ivshmem-server --socket-mode, --socket-group)",
+				     path);
 	return ivs_error_errno(err, errno, "cannot connect to %s", path);
 }
 

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "region/backend.h"
 #include "util/error.h"
@@ -80,6 +81,12 @@ int ivs_region_open_path(struct ivs_region *region, bool make, struct ivs_error 
 	if (errno == ELOOP)
 		return ivs_error_set(err, IVS_REGION_E_KIND,
 				     "%s is a symbolic link: name the file itself", region->path);
+	if (errno == EACCES)
+		return ivs_error_set(
+			err, -EACCES,
+			"cannot open %s: Permission denied for user %d: its owner, group "
+			"and mode say who may, and those of its directory",
+			region->path, (int)geteuid());
 	return ivs_error_errno(err, errno, "cannot open %s", region->path);
 }
 

@@ -107,8 +107,8 @@ static int odd_size(const struct ivs_region *region, uint64_t has, struct ivs_er
 
 	return ivs_error_set(err, IVS_REGION_E_SIZE,
 			     "%s exists with size %s, which is not a power of two: use another "
-			     "name, or remove it (rm %s) when nobody uses it",
-			     region->path, ivs_size_text(has, is), region->path);
+			     "name, or remove it if it is a region that nobody uses",
+			     region->path, ivs_size_text(has, is));
 }
 
 static int other_size(const struct ivs_region *region, uint64_t has, uint64_t wanted,
@@ -173,8 +173,11 @@ static int set_owner(const struct ivs_region *region, const struct ivs_region_op
 	/* First the owner: fchown() may clear bits of the mode. */
 	if ((opts->uid != IVS_REGION_KEEP_ID || opts->gid != IVS_REGION_KEEP_ID) &&
 	    fchown(region->fd, opts->uid, opts->gid))
-		return ivs_error_errno(err, errno, "cannot give the region to %s",
-				       ivs_owner_text(opts->uid, opts->gid, owner));
+		return ivs_error_set(
+			err, -errno, "cannot give %s to %s: %s%s",
+			*region->path ? region->path : "the region",
+			ivs_owner_text(opts->uid, opts->gid, owner), strerrordesc_np(errno),
+			errno == EPERM ? ": only root can, or a member to a group" : "");
 	if (fchmod(region->fd, opts->mode ? opts->mode : 0600))
 		return ivs_error_errno(err, errno, "cannot set the region's mode");
 	return 0;
@@ -186,6 +189,7 @@ static int settle(struct ivs_region *region, const struct ivs_region_options *op
 {
 	uint64_t has = (uint64_t)st->st_size;
 	uint64_t wanted = opts->size ? opts->size : has;
+	char text[IVS_SIZE_TEXT_LEN];
 	int result;
 
 	if (!wanted)
@@ -203,7 +207,10 @@ static int settle(struct ivs_region *region, const struct ivs_region_options *op
 		return other_size(region, has, wanted, err);
 	}
 	if (!has && ftruncate(region->fd, (off_t)wanted))
-		return ivs_error_errno(err, errno, "cannot set the region's size");
+		return ivs_error_errno(err, errno, "cannot give %s a size of %s%s",
+				       *region->path ? region->path : "the region",
+				       ivs_size_text(wanted, text),
+				       errno == EFBIG ? " (see ulimit -f)" : "");
 	result = region->read_only ? 0 : reserve(region, wanted, has, err);
 	if (result && !has && ftruncate(region->fd, 0))
 		return ivs_error_errno(err, errno, "cannot cut the region back");

@@ -113,7 +113,12 @@ static int bind_or_replace(int fd, const struct sockaddr_un *addr, struct ivs_er
 		return 0;
 	if (errno == EADDRINUSE)
 		return replace_dead(fd, addr, err);
-	return ivs_error_errno(err, errno, "cannot make the socket %s", addr->sun_path);
+	return ivs_error_set(err, -errno, "cannot make the socket %s: %s%s", addr->sun_path,
+			     strerrordesc_np(errno),
+			     errno == ENOENT ? ": make its directory first"
+			     : errno == EACCES
+				     ? ": this user must be able to write to its directory"
+				     : "");
 }
 
 /* Before listen(): until then connecting is refused. */
