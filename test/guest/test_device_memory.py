@@ -148,6 +148,26 @@ def test_who_may_write(place, record_property):  # noqa: F811
     device.log.wait("the VMM has left", times=len(parts))
 
 
+def test_what_is_beside_a_window(place, record_property):  # noqa: F811
+    """A guest that stores to physical addresses, whoever they belong to: what is not in the window stays."""
+    content = pattern(5, 0, 2 * MIB)
+    place.shm_path.write_bytes(content)
+    device = Device(place, ["--region", f"shm:{place.shm}", "--window", "512K,512K"])
+    shell = device_guest.start(place, device.vmm())
+    begin, end = (int(word, 16) for word in shell.run(
+        f"sed -n 3p {bar2(shell, 0).removesuffix('2')}").split()[:2])
+    assert end - begin + 1 == MIB // 2
+    inside = [begin, end - 3]
+    for address in [*inside, begin - 4, begin - 4096, begin - MIB // 2, end + 1, end + 4097, end + MIB // 2]:
+        shell.run(f"devmem {address:#x} 32 0x5a5a5a5a")
+    changed = bytearray(content)
+    for address in inside:
+        at = MIB // 2 + address - begin
+        changed[at:at + 4] = b"ZZZZ"
+    assert place.shm_path.read_bytes() == changed
+    record_property("case", "ok a window: stores beside it do not reach the region")
+
+
 def test_a_window_to_be_read(place, record_property):  # noqa: F811
     """--window ...,ro is as --read-only for this part."""
     content = pattern(5, 0, MIB)
