@@ -5,9 +5,12 @@
 #include <string.h>
 
 #include "util/error.h"
+#include "util/parse.h"
 
 /* QEMU's, of "-device ivshmem-doorbell". */
 #define DEFAULT_VECTORS 1
+
+#define PAGE_LEN 4096 /* the least that a BAR's mapping is a multiple of */
 
 /* Return: STATUS_USAGE. */
 static int wrong(const char *what, const char *option, const char *fix, struct ivs_error *err)
@@ -108,9 +111,30 @@ static int check_kind(struct device_settings *device, struct ivs_error *err)
 					    : check_doorbell(device, err);
 }
 
+/* What no region could have. */
+static int check_window(const struct ivs_slot_options *slot, struct ivs_error *err)
+{
+	const uint64_t len = slot->window.len;
+	char text[IVS_SIZE_TEXT_LEN];
+
+	if (len && (!ivs_is_power_of_two(len) || len < PAGE_LEN))
+		return wrong("no LENGTH of --window", ivs_size_text(len, text),
+			     "use a power of two of at least 4K", err);
+	if (slot->window.offset % PAGE_LEN)
+		return wrong("no OFFSET of --window", ivs_size_text(slot->window.offset, text),
+			     "use a multiple of 4K", err);
+	return 0;
+}
+
+static int check_identity(const struct ivs_device_options *device, struct ivs_error *err)
+{
+	return device->name && ivs_device_check_name(device->name, err) ? STATUS_USAGE : 0;
+}
+
 static int check_one(struct device_settings *device, struct ivs_error *err)
 {
 	struct ivs_slot_options *slot = &device->slot;
+	int status;
 
 	if (!slot->socket.path && slot->socket_fd < 0)
 		return wrong("a device without", "--socket",
@@ -124,7 +148,26 @@ static int check_one(struct device_settings *device, struct ivs_error *err)
 			     "its memory could not be loaded where the VM goes: leave one "
 			     "of the two out",
 			     err);
-	return check_kind(device, err);
+	status = check_window(slot, err);
+	if (!status)
+		status = check_identity(&slot->device, err);
+	return status ? status : check_kind(device, err);
+}
+
+/* So many paths that the user may have mistaken one for another. */
+static int check_paths(const struct settings *settings, unsigned int at, struct ivs_error *err)
+{
+	const char *path = settings->devices[at].slot.socket.path;
+
+	if (path && settings->control.path && !strcmp(path, settings->control.path))
+		return wrong("one path for --socket and --control", path, "give each its own", err);
+	for (unsigned int i = 0; path && i < at; i++) {
+		const char *other = settings->devices[i].slot.socket.path;
+
+		if (other && !strcmp(path, other))
+			return wrong("one socket for two devices", path, "give each its own", err);
+	}
+	return 0;
 }
 
 /* Which device is meant stands before what is wrong, if there are several. */
@@ -151,7 +194,7 @@ int device_check(struct settings *settings)
 	for (unsigned int i = 0; i < settings->devices_n; i++) {
 		struct ivs_slot_options *slot = &settings->devices[i].slot;
 
-		if (check_one(&settings->devices[i], &err)) {
+		if (check_one(&settings->devices[i], &err) || check_paths(settings, i, &err)) {
 			tell(settings, slot, &err);
 			return STATUS_USAGE;
 		}

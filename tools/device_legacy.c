@@ -108,11 +108,13 @@ static int take_pair(struct legacy *legacy, const char *key, const char *value,
 			     key);
 }
 
-/* KEY=VALUE, or KEY alone, which is KEY=on. */
+/* KEY=VALUE, or KEY alone, which is KEY=on; but nobody means a region of that name. */
 static int take_word(struct legacy *legacy, char *word, struct ivs_error *err)
 {
 	char *equals = strchr(word, '=');
 
+	if (!equals && (!strcmp(word, "shm") || !strcmp(word, "chardev")))
+		return ivs_error_set(err, 1, "%s has no value: use shm=NAME or chardev=PATH", word);
 	if (!equals)
 		return take_pair(legacy, word, "on", err);
 	*equals = 0;

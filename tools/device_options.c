@@ -138,7 +138,8 @@ static int take_fd(struct settings *settings, const char *value)
 
 	/* Nothing of ours is open yet, so that it cannot be taken for theirs. */
 	if (!ivs_parse_uint(value, 3, INT_MAX, &fd) || fcntl((int)fd, F_GETFD) < 0)
-		return usage_error("no inherited socket", value, "use the number of an open fd");
+		return usage_error("no inherited socket", value,
+				   "use the number of an open fd, 3 or more");
 	for (unsigned int i = 0; i < settings->devices_n; i++) {
 		if (settings->devices[i].slot.socket_fd == (int)fd)
 			return usage_error("one socket for two devices", value,

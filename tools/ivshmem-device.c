@@ -62,44 +62,66 @@ static unsigned int share_of_files(const struct settings *settings)
 }
 
 /* Which device is meant stands before the reason, if there are several. */
-static int open_slot(struct program *program, const struct ivs_slot_options *opts,
-		     struct ivs_error *err)
+static int name_error(const struct program *program, unsigned int at, int result,
+		      struct ivs_error *err)
 {
-	struct ivs_slot_options its = *opts;
-	struct ivs_error why = {0};
+	const char *path = program->settings->devices[at].slot.socket.path;
+	const struct ivs_error why = *err;
+
+	if (result && program->settings->devices_n > 1 && path)
+		ivs_error_set(err, result, "%s: %s", path, why.text);
+	return result;
+}
+
+static int open_slot(struct program *program, unsigned int at, struct ivs_error *err)
+{
+	struct ivs_slot_options opts = program->settings->devices[at].slot;
 	int result;
 
-	its.remote_fds_limit = share_of_files(program->settings);
-	result = ivs_slot_open(&its, &program->slots[program->slots_n], &why);
+	opts.remote_fds_limit = share_of_files(program->settings);
+	result = ivs_slot_open(&opts, &program->slots[at], err);
 	if (!result)
 		program->slots_n++;
-	else if (program->settings->devices_n > 1 && opts->socket.path)
-		ivs_error_set(err, result, "%s: %s", opts->socket.path, why.text);
-	else
-		*err = why;
+	return name_error(program, at, result, err);
+}
+
+static int open_region(struct program *program, unsigned int at, struct ivs_error *err)
+{
+	return name_error(program, at, ivs_slot_open_region(program->slots[at], err), err);
+}
+
+static int add_slot(struct program *program, unsigned int at, struct ivs_error *err)
+{
+	return name_error(program, at, ivs_slot_loop_add(program->loop, program->slots[at], err),
+			  err);
+}
+
+static int open_slots(struct program *program, struct ivs_error *err)
+{
+	static int (*const steps[])(struct program *, unsigned int,
+				    struct ivs_error *) = {open_slot, open_region, add_slot};
+	int result = 0;
+
+	for (size_t step = 0; step < sizeof(steps) / sizeof(*steps); step++) {
+		for (unsigned int i = 0; i < program->settings->devices_n && !result; i++)
+			result = steps[step](program, i, err);
+	}
 	return result;
 }
 
 static int open_all(struct program *program, struct ivs_error *err)
 {
-	const struct settings *settings = program->settings;
-	struct ivs_slot_loop_options opts = {
-		.slots = program->slots,
-		.control = settings->control,
-	};
+	struct ivs_slot_loop_options opts = {.control = program->settings->control};
 	int result;
 
 	ivs_rights_raise_files(); /* each doorbell of each peer is one */
 	result = hold_signals(program, err);
 	if (!result)
 		result = ivs_service_open(&program->service, err);
-	for (unsigned int i = 0; i < settings->devices_n && !result; i++)
-		result = open_slot(program, &settings->devices[i].slot, err);
-	if (result)
-		return result;
-	opts.slots_n = program->slots_n;
 	opts.signal_fd = program->signal_fd;
-	return ivs_slot_loop_new(&opts, &program->loop, err);
+	if (!result)
+		result = ivs_slot_loop_new(&opts, &program->loop, err);
+	return result ? result : open_slots(program, err);
 }
 
 static void close_all(struct program *program)

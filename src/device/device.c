@@ -57,7 +57,7 @@ static int check_memory(const struct ivs_device_options *options, struct ivs_err
 }
 
 /* */
-static int check_name(const char *name, struct ivs_error *err)
+int ivs_device_check_name(const char *name, struct ivs_error *err)
 {
 	char shown[IVS_CAP_NAME_MAX + 1];
 	size_t len = strlen(name);
@@ -84,7 +84,7 @@ int ivs_device_init(struct ivs_device *device, const struct ivs_device_options *
 	if (!result)
 		result = check_memory(options, err);
 	if (!result && options->name)
-		result = check_name(options->name, err);
+		result = ivs_device_check_name(options->name, err);
 	if (result)
 		return result;
 	memset(device, 0, sizeof(*device));

@@ -98,6 +98,9 @@ struct ivs_device_ring {
 	unsigned int vector;
 };
 
+/** ivs_device_check_name() - whether a region can be called that. Return: 0, IVS_DEVICE_E_OPTIONS. */
+IVS_MUST_USE int ivs_device_check_name(const char *name, struct ivs_error *err);
+
 /** ivs_device_init() - the function after power on. Return: 0, IVS_DEVICE_E_OPTIONS. */
 IVS_MUST_USE int ivs_device_init(struct ivs_device *device,
 				 const struct ivs_device_options *options, struct ivs_error *err);

@@ -29,6 +29,8 @@ enum {
  */
 struct ivs_slot_loop {
 	struct ivs_slot_loop_options opts;
+	struct ivs_slot *slots[IVS_SLOTS_MAX];
+	unsigned int slots_n;
 	int epoll;
 	int signo;
 	struct ivs_control *control;
@@ -45,7 +47,7 @@ static int answer(void *context, const char *line, size_t len, char **text, size
 {
 	const struct ivs_slot_loop *loop = context;
 
-	return ivs_slot_answer(loop->opts.slots, loop->opts.slots_n, line, len, text, text_len);
+	return ivs_slot_answer(loop->slots, loop->slots_n, line, len, text, text_len);
 }
 
 static int open_control(struct ivs_slot_loop *loop, struct ivs_error *err)
@@ -74,10 +76,8 @@ int ivs_slot_loop_new(const struct ivs_slot_loop_options *opts, struct ivs_slot_
 	loop->epoll = epoll_create1(EPOLL_CLOEXEC);
 	result = loop->epoll < 0 ? -errno : watch_signals(loop);
 	ivs_stall_open();
-	for (unsigned int i = 0; i < opts->slots_n && !result; i++)
-		result = ivs_slot_begin(opts->slots[i], loop->epoll, i * SLOT_TAGS);
 	if (result)
-		ivs_error_errno(err, -result, "cannot watch the sockets");
+		ivs_error_errno(err, -result, "cannot wait for signals");
 	else
 		result = open_control(loop, err);
 	if (result) {
@@ -86,6 +86,18 @@ int ivs_slot_loop_new(const struct ivs_slot_loop_options *opts, struct ivs_slot_
 	}
 	*out = loop;
 	return 0;
+}
+
+int ivs_slot_loop_add(struct ivs_slot_loop *loop, struct ivs_slot *slot, struct ivs_error *err)
+{
+	int result;
+
+	if (loop->slots_n == IVS_SLOTS_MAX)
+		return ivs_error_errno(err, ENOSPC, "a loop has %d slots at most", IVS_SLOTS_MAX);
+	result = ivs_slot_begin(slot, loop->epoll, loop->slots_n * SLOT_TAGS, err);
+	if (!result)
+		loop->slots[loop->slots_n++] = slot;
+	return result;
 }
 
 void ivs_slot_loop_free(struct ivs_slot_loop *loop)
@@ -114,14 +126,14 @@ static void handle(struct ivs_slot_loop *loop, const struct epoll_event *event)
 	else if (tag >= TAG_CONTROL)
 		ivs_control_note(loop->control, tag, event->events);
 	else
-		ivs_slot_handle(loop->opts.slots[tag / SLOT_TAGS], tag % SLOT_TAGS);
+		ivs_slot_handle(loop->slots[tag / SLOT_TAGS], tag % SLOT_TAGS);
 }
 
 /* Whether somebody is there, or can still come. */
 static bool has_work(const struct ivs_slot_loop *loop)
 {
-	for (unsigned int i = 0; i < loop->opts.slots_n; i++) {
-		if (!loop->opts.slots[i]->ended)
+	for (unsigned int i = 0; i < loop->slots_n; i++) {
+		if (!loop->slots[i]->ended)
 			return true;
 	}
 	return false;
@@ -131,8 +143,8 @@ static int64_t next_deadline(const struct ivs_slot_loop *loop)
 {
 	int64_t next = loop->control ? ivs_control_deadline(loop->control) : IVS_CLOCK_NEVER;
 
-	for (unsigned int i = 0; i < loop->opts.slots_n; i++) {
-		const int64_t its = ivs_slot_deadline(loop->opts.slots[i]);
+	for (unsigned int i = 0; i < loop->slots_n; i++) {
+		const int64_t its = ivs_slot_deadline(loop->slots[i]);
 
 		if (its < next)
 			next = its;
@@ -143,8 +155,8 @@ static int64_t next_deadline(const struct ivs_slot_loop *loop)
 /* What is due, and then who asks how we are: the VMMs come first. */
 static void finish_round(struct ivs_slot_loop *loop)
 {
-	for (unsigned int i = 0; i < loop->opts.slots_n; i++)
-		ivs_slot_tick(loop->opts.slots[i]);
+	for (unsigned int i = 0; i < loop->slots_n; i++)
+		ivs_slot_tick(loop->slots[i]);
 	if (!loop->control)
 		return;
 	if (!ivs_clock_left_ms(ivs_control_deadline(loop->control)))

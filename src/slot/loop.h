@@ -12,13 +12,10 @@ extern const struct ivs_syscall ivs_slot_loop_syscalls[];
 
 /**
  * struct ivs_slot_loop_options - what there is besides the slots
- * @slots:     stay the caller's, and outlive the loop
  * @signal_fd: a signalfd(2): whatever comes there ends the loop
  * @control:   where to be asked (slot/status.h); path NULL: nowhere
  */
 struct ivs_slot_loop_options {
-	struct ivs_slot **slots;
-	unsigned int slots_n;
 	int signal_fd;
 	struct ivs_listener_options control;
 };
@@ -29,7 +26,17 @@ struct ivs_slot_loop;
 IVS_MUST_USE int ivs_slot_loop_new(const struct ivs_slot_loop_options *opts,
 				   struct ivs_slot_loop **out, struct ivs_error *err);
 
+/** ivs_slot_loop_free() - the slots stay the caller's, who closes them afterwards */
 void ivs_slot_loop_free(struct ivs_slot_loop *loop);
+
+/**
+ * ivs_slot_loop_add() - join the slot's server, which may take 5 s, and serve it from now on
+ *
+ * Return: 0, IVS_SLOT_E_SERVER, IVS_SLOT_E_OPTIONS, IVS_DEVICE_E_OPTIONS, IVS_REGION_E_*, -errno; what it
+ * is about is in @err.
+ */
+IVS_MUST_USE int ivs_slot_loop_add(struct ivs_slot_loop *loop, struct ivs_slot *slot,
+				   struct ivs_error *err);
 
 /**
  * ivs_slot_loop_run() - until a signal comes, or nobody can come any more

@@ -117,16 +117,32 @@ static int take(struct ivs_slot *slot, int *fd, struct ivs_error *err)
 	return 0;
 }
 
+static int open_what_is_there(struct ivs_slot *slot, struct ivs_error *err)
+{
+	if (slot->opts.access != IVS_SLOT_WRITES)
+		return ivs_region_open_read_only(slot->opts.region, &slot->memory.region, err);
+	return ivs_region_open(slot->opts.region, NULL, &slot->memory.region, err);
+}
+
+static int open_region(struct ivs_slot *slot, struct ivs_error *err)
+{
+	int result;
+
+	if (!slot->opts.region_opts.size)
+		return open_what_is_there(slot, err);
+	result = ivs_region_open(slot->opts.region, &slot->opts.region_opts, &slot->memory.region,
+				 err);
+	/* The old device shows as much as it was told, of whatever there is. */
+	if (result == IVS_REGION_E_OTHER_SIZE && slot->opts.device.memory_len)
+		result = open_what_is_there(slot, err);
+	return result;
+}
+
 int ivs_slot_memory_open(struct ivs_slot *slot, struct ivs_error *err)
 {
 	IVS_OWNED_FD fd = -1;
-	int result;
+	int result = open_region(slot, err);
 
-	if (slot->opts.access != IVS_SLOT_WRITES && !slot->opts.region_opts.size)
-		result = ivs_region_open_read_only(slot->opts.region, &slot->memory.region, err);
-	else
-		result = ivs_region_open(slot->opts.region, &slot->opts.region_opts,
-					 &slot->memory.region, err);
 	if (result)
 		return result;
 	fd = fcntl(ivs_region_fd(slot->memory.region), F_DUPFD_CLOEXEC, 0);

@@ -66,52 +66,36 @@ static int is_listening(int fd)
 {
 	struct sockaddr_un peer;
 	socklen_t peer_len = sizeof(peer);
+	int domain;
 	int type;
 	int listening;
 	socklen_t len = sizeof(int);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len))
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) ||
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len))
 		return -errno;
+	if (domain != AF_UNIX) /* no fd could be passed, and no permissions guard it */
+		return -EAFNOSUPPORT;
 	if (type != SOCK_STREAM)
 		return -EPROTOTYPE;
-	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len))
-		return -errno;
 	if (!listening && getpeername(fd, (struct sockaddr *)&peer, &peer_len))
 		return -errno;
 	return !!listening;
 }
 
-/* From whoever started us. */
+/* From whoever started us. One that is connected stays where it is until there is a device. */
 static int take_socket(struct ivs_slot *slot, struct ivs_error *err)
 {
-	IVS_OWNED_FD fd = ivs_fd_take(&slot->opts.socket_fd);
-	const int number = fd;
-	int result = is_listening(fd);
+	const int number = slot->opts.socket_fd;
+	int result = is_listening(number);
 
 	if (result > 0)
-		result = ivs_listener_adopt(&slot->listener, &fd, NULL);
-	else if (result == 0)
-		result = ivs_vfio_user_connect(slot->session, &fd);
+		result = ivs_listener_adopt(&slot->listener, &slot->opts.socket_fd, NULL);
 	if (result < 0)
 		return ivs_error_errno(err, -result, "cannot use fd %d, which is to be a socket",
 				       number);
 	return result;
-}
-
-static int open_all(struct ivs_slot *slot, struct ivs_error *err)
-{
-	int result;
-
-	result = ivs_upstream_open(slot, err);
-	if (!result && slot->opts.region)
-		result = ivs_slot_memory_open(slot, err);
-	if (!result)
-		result = open_device(slot, err);
-	if (result)
-		return result;
-	if (slot->opts.socket.path)
-		return ivs_listener_open(&slot->listener, &slot->opts.socket, err);
-	return take_socket(slot, err);
 }
 
 int ivs_slot_open(const struct ivs_slot_options *opts, struct ivs_slot **out, struct ivs_error *err)
@@ -130,13 +114,22 @@ int ivs_slot_open(const struct ivs_slot_options *opts, struct ivs_slot **out, st
 		snprintf(slot->name, sizeof(slot->name), "%s", opts->socket.path);
 	else
 		snprintf(slot->name, sizeof(slot->name), "fd %d", opts->socket_fd);
-	result = open_all(slot, err);
+	ivs_upstream_init(slot);
+	if (opts->socket.path)
+		result = ivs_listener_open(&slot->listener, &opts->socket, err);
+	else
+		result = take_socket(slot, err);
 	if (result) {
 		ivs_slot_discard(slot);
 		return result;
 	}
 	*out = slot;
 	return 0;
+}
+
+int ivs_slot_open_region(struct ivs_slot *slot, struct ivs_error *err)
+{
+	return slot->opts.region ? ivs_slot_memory_open(slot, err) : 0;
 }
 
 void ivs_slot_close(struct ivs_slot *slot)
@@ -147,6 +140,7 @@ void ivs_slot_close(struct ivs_slot *slot)
 	ivs_vfio_user_free(slot->session);
 	ivs_upstream_close(slot);
 	ivs_slot_memory_close(slot);
+	ivs_fd_close(&slot->opts.socket_fd);
 	free(slot);
 }
 
@@ -177,16 +171,27 @@ int ivs_slot_watch(struct ivs_slot *slot, int fd, uint32_t tag)
 	return epoll_ctl(slot->epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
 }
 
-int ivs_slot_begin(struct ivs_slot *slot, int epoll, uint32_t tag)
+static int watch_vmm(struct ivs_slot *slot, struct ivs_error *err)
+{
+	int result = ivs_slot_watch(slot, ivs_vfio_user_fd(slot->session), SLOT_SESSION);
+
+	if (!result && slot->listener.fd >= 0)
+		result = ivs_slot_watch(slot, slot->listener.fd, SLOT_LISTENER);
+	else if (!result)
+		result = ivs_vfio_user_connect(slot->session, &slot->opts.socket_fd);
+	return result ? ivs_error_errno(err, -result, "cannot wait for a VMM") : 0;
+}
+
+int ivs_slot_begin(struct ivs_slot *slot, int epoll, uint32_t tag, struct ivs_error *err)
 {
 	int result;
 
 	slot->epoll = epoll;
 	slot->tag = tag;
-	result = ivs_slot_watch(slot, ivs_vfio_user_fd(slot->session), SLOT_SESSION);
-	if (!result && slot->listener.fd >= 0)
-		result = ivs_slot_watch(slot, slot->listener.fd, SLOT_LISTENER);
-	return result ? result : ivs_upstream_begin(slot);
+	result = ivs_upstream_open(slot, err);
+	if (!result)
+		result = open_device(slot, err);
+	return result ? result : watch_vmm(slot, err);
 }
 
 static void hear_server(struct ivs_slot *slot)

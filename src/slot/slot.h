@@ -3,7 +3,7 @@
  * A slot: one device, the socket at which a VMM plugs it in, and what is behind it: a plain region, or
  * an ivshmem-server of which the device is a client.
  *
- * Nothing here waits but ivs_slot_open(). The loop (slot/loop.h) runs it.
+ * Nothing here waits but ivs_slot_open_region() and ivs_slot_loop_add(). The loop (slot/loop.h) runs it.
  */
 #ifndef IVS_SLOT_SLOT_H
 #define IVS_SLOT_SLOT_H
@@ -19,7 +19,6 @@
 enum ivs_slot_error {
 	IVS_SLOT_E_OPTIONS = 1, /* they make no device; or they do not fit the region */
 	IVS_SLOT_E_SERVER,	/* the server is not there, or not what was expected */
-	IVS_SLOT_E_SOCKET,	/* the socket that was inherited is none */
 };
 
 /**
@@ -79,14 +78,18 @@ struct ivs_slot_options {
 
 struct ivs_slot;
 
-/**
- * ivs_slot_open() - everything that there is before a VMM comes; waits up to 5 s for a server
- *
- * Return: 0, IVS_SLOT_E_*, IVS_DEVICE_E_OPTIONS, IVS_REGION_E_*, IVS_LISTENER_E_*, -errno; what it is
- * about is in @err.
+/*
+ * A slot is made in three steps: its socket, its region or none, and its server or none, with the device
+ * (ivs_slot_loop_add()). Who has several takes each step with all of them before the next: what is wrong
+ * with one is found before files of another are touched, and that before servers tell others of a peer.
  */
+
+/** ivs_slot_open() - Return: 0, IVS_LISTENER_E_*, -errno; what it is about is in @err. */
 IVS_MUST_USE int ivs_slot_open(const struct ivs_slot_options *opts, struct ivs_slot **out,
 			       struct ivs_error *err);
+
+/** ivs_slot_open_region() - Return: 0, IVS_SLOT_E_OPTIONS, IVS_REGION_E_*, -errno; the same. */
+IVS_MUST_USE int ivs_slot_open_region(struct ivs_slot *slot, struct ivs_error *err);
 
 /** ivs_slot_close() - the VMM loses its device. NULL is fine. */
 void ivs_slot_close(struct ivs_slot *slot);

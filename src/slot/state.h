@@ -45,6 +45,7 @@ enum ivs_upstream_state {
  * @offered_n:   how many the server gives each peer
  * @retry_ns:    when to try again, or to give up waiting; ivs_clock_ns() time
  * @pause_ms:    before the next try
+ * @has_hurried: a VMM that came has been one try more since the last other one
  * @useful_ns:   JOINED: a server that is there for so long is of use
  * @quiet_ns:    JOINED: what has come by then of one's own vectors is all
  * @since_ms:    when the state was entered, ms since 1970
@@ -62,6 +63,7 @@ struct ivs_upstream {
 	unsigned int offered_n;
 	int64_t retry_ns;
 	unsigned int pause_ms;
+	bool has_hurried;
 	int64_t useful_ns;
 	int64_t quiet_ns;
 	int64_t since_ms;
@@ -135,8 +137,13 @@ extern const struct ivs_syscall ivs_upstream_syscalls[];
 /** ivs_slot_watch() - have the loop's epoll watch @fd. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_slot_watch(struct ivs_slot *slot, int fd, uint32_t tag);
 
-/** ivs_slot_begin() - be in a loop: its @epoll, and the first of the slot's tags. Return: 0, -errno. */
-IVS_MUST_USE int ivs_slot_begin(struct ivs_slot *slot, int epoll, uint32_t tag);
+/**
+ * ivs_slot_begin() - be in a loop: its @epoll, and the first of the slot's tags; and be a peer
+ *
+ * Return: as ivs_slot_loop_add().
+ */
+IVS_MUST_USE int ivs_slot_begin(struct ivs_slot *slot, int epoll, uint32_t tag,
+				struct ivs_error *err);
 
 /** ivs_slot_is_master() - whether a VMM may migrate the device */
 bool ivs_slot_is_master(const struct ivs_slot *slot);
@@ -190,11 +197,11 @@ struct ivs_vfio_user_memory ivs_slot_memory_of(const struct ivs_slot *slot);
 
 /* upstream.c */
 
+/** ivs_upstream_init() - nothing yet */
+void ivs_upstream_init(struct ivs_slot *slot);
+
 /** ivs_upstream_open() - be a peer, within 5 s. Return: 0, IVS_SLOT_E_SERVER, or as memory.c. */
 IVS_MUST_USE int ivs_upstream_open(struct ivs_slot *slot, struct ivs_error *err);
-
-/** ivs_upstream_begin() - watch what there is by now. Return: 0 or -errno. */
-IVS_MUST_USE int ivs_upstream_begin(struct ivs_slot *slot);
 
 /** ivs_upstream_hear() - the server has said something */
 void ivs_upstream_hear(struct ivs_slot *slot);
@@ -216,6 +223,14 @@ void ivs_upstream_vmm_gone(struct ivs_slot *slot);
 
 /** ivs_upstream_has_vectors() - it is a peer, and its own vectors have come */
 bool ivs_upstream_has_vectors(const struct ivs_slot *slot);
+
+/**
+ * ivs_upstream_region_due_ms() - a VMM is about to be given the memory
+ *
+ * Return: for how long it should wait, at most 2000 ms: a server is about to say which region it has; 0: for
+ * none.
+ */
+int ivs_upstream_region_due_ms(struct ivs_slot *slot);
 
 /** ivs_upstream_is_greeted() - a server is about to say which region it has */
 bool ivs_upstream_is_greeted(const struct ivs_slot *slot);

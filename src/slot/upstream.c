@@ -11,7 +11,9 @@
  *
  * A new connection is kept aside until its region has come. Only then the old doorbells are given up:
  * what was rung on them is taken, and the others are those of the new server. A try that a server accepts
- * costs an id, so that one that accepts and then is of no use is tried less and less often.
+ * costs an id, so that one that accepts and then is of no use is tried less and less often. A VMM that
+ * comes when LOST is one try more, for all its VM would be stuck with the memory of a server that is gone;
+ * between two of the other tries once, so that VMMs that come and go use up no more than twice the ids.
  */
 #include <errno.h>
 #include <poll.h>
@@ -23,16 +25,20 @@
 #include "util/eventfd.h"
 #include "util/fd.h"
 
-IVS_SYSCALLS(ivs_upstream_syscalls, {"socket", {IVS_ARG_IS(1, AF_UNIX)}}, {"connect"}, {"recvmsg"},
-	     {"epoll_ctl"}, {"close"}, IVS_CALL_LSTAT, {"stat"}, {"stat64"});
+IVS_SYSCALLS(ivs_upstream_syscalls,
+	     {"socket", {IVS_ARG_IS(1, AF_UNIX), IVS_ARG_HAS(2, 0xf, SOCK_STREAM)}}, {"connect"},
+	     {"recvmsg"}, {"epoll_ctl"}, {"close"}, IVS_CALL_LSTAT, {"stat"}, {"stat64"});
 
 #define OPEN_MS 5000
+#define REGION_MS 2000 /* a VMM waits for 5 s */
 #define RETRY_MS 1000
 #define RETRY_MAX_MS 300000
 #define USEFUL_MS 2000
 #define QUIET_MS 100 /* no message says that one's own vectors are complete */
 #define CONNECT_PAUSE_MS 10
-#define HEAR_MAX 256 /* messages at a time, so that others are served too */
+/* At a time, so that others are served too: some messages, or one that takes long. */
+#define HEAR_MAX 256
+#define HEAR_MS 10
 
 static void enter(struct ivs_upstream *up, enum ivs_upstream_state state)
 {
@@ -195,10 +201,12 @@ static void lose(struct ivs_slot *slot, enum ivs_upstream_state state, const str
 				state == UPSTREAM_FOREIGN ? "until then it is no peer there"
 							  : "trying again");
 	}
-	if (is_of_no_use(up))
-		up->pause_ms = up->pause_ms * 2 < RETRY_MAX_MS ? up->pause_ms * 2 : RETRY_MAX_MS;
-	else
+	if (!is_of_no_use(up)) {
 		up->pause_ms = RETRY_MS;
+		up->has_hurried = false;
+	} else if (!up->has_hurried) {
+		up->pause_ms = up->pause_ms * 2 < RETRY_MAX_MS ? up->pause_ms * 2 : RETRY_MAX_MS;
+	}
 	if (up->state == UPSTREAM_GREETED)
 		ivs_link_deinit(&up->fresh);
 	else
@@ -210,10 +218,11 @@ void ivs_upstream_hear(struct ivs_slot *slot)
 {
 	struct ivs_upstream *up = &slot->upstream;
 	const uint64_t joins = up->joins;
+	const int64_t until = ivs_clock_deadline(HEAR_MS);
 	struct ivs_error err = {0};
 	int result = 0;
 
-	for (unsigned int i = 0; i < HEAR_MAX && !result; i++)
+	for (unsigned int i = 0; i < HEAR_MAX && !result && ivs_clock_ns() < until; i++)
 		result = hear_one(slot, &err);
 	if (joins != up->joins && ivs_log_allows(&up->limit))
 		ivs_log(IVS_LOG_WARNING, "%s: is peer %d of the server at %s", slot->name,
@@ -248,6 +257,7 @@ void ivs_upstream_retry(struct ivs_slot *slot)
 	struct ivs_error err = {0};
 
 	if (slot->upstream.state != UPSTREAM_GREETED) {
+		slot->upstream.has_hurried = false;
 		connect_again(slot);
 		return;
 	}
@@ -265,6 +275,21 @@ void ivs_upstream_vmm_gone(struct ivs_slot *slot)
 {
 	if (slot->upstream.state == UPSTREAM_FOREIGN)
 		connect_again(slot);
+}
+
+int ivs_upstream_region_due_ms(struct ivs_slot *slot)
+{
+	struct ivs_upstream *up = &slot->upstream;
+	int left;
+
+	if (up->state == UPSTREAM_LOST && !up->has_hurried) {
+		connect_again(slot);
+		up->has_hurried = up->state == UPSTREAM_GREETED; /* else it was not there */
+	}
+	if (up->state != UPSTREAM_GREETED)
+		return 0;
+	left = ivs_clock_left_ms(up->retry_ns) - (OPEN_MS - REGION_MS);
+	return left > 0 ? left : 0;
 }
 
 bool ivs_upstream_has_vectors(const struct ivs_slot *slot)
@@ -379,35 +404,33 @@ static int await_greeting(struct ivs_slot *slot, int64_t deadline, struct ivs_er
 	return result;
 }
 
+void ivs_upstream_init(struct ivs_slot *slot)
+{
+	struct ivs_upstream *up = &slot->upstream;
+
+	up->link = up->fresh = (struct ivs_link)IVS_LINK_INIT;
+	up->last_id = -1;
+	up->pause_ms = RETRY_MS;
+}
+
 int ivs_upstream_open(struct ivs_slot *slot, struct ivs_error *err)
 {
 	struct ivs_upstream *up = &slot->upstream;
 	int result;
 
-	up->link = up->fresh = (struct ivs_link)IVS_LINK_INIT;
-	up->last_id = -1;
-	up->pause_ms = RETRY_MS;
-	limit_doorbells(slot, &up->fresh);
 	if (!slot->opts.server)
 		return 0;
+	limit_doorbells(slot, &up->fresh);
 	result = await_greeting(slot, ivs_clock_deadline(OPEN_MS), err);
 	if (result && slot->opts.late && result != IVS_SLOT_E_OPTIONS) {
 		lose(slot, UPSTREAM_LOST, err);
 		return 0;
 	}
-	return result > 0 && result != IVS_SLOT_E_OPTIONS ? IVS_SLOT_E_SERVER : result;
-}
-
-int ivs_upstream_begin(struct ivs_slot *slot)
-{
-	struct ivs_upstream *up = &slot->upstream;
-	int result = 0;
-
-	if (up->link.sock >= 0)
+	if (!result) {
 		result = ivs_slot_watch(slot, up->link.sock, SLOT_LINK);
-	for (unsigned int i = 0; i < up->vectors_n && !result; i++)
-		result = ivs_slot_watch(slot, up->vectors[i], SLOT_VECTOR + i);
-	return result;
+		return result ? ivs_error_errno(err, -result, "cannot watch the server") : 0;
+	}
+	return result > 0 && result != IVS_SLOT_E_OPTIONS ? IVS_SLOT_E_SERVER : result;
 }
 
 void ivs_upstream_close(struct ivs_slot *slot)

@@ -13,7 +13,6 @@ IVS_SYSCALLS(ivs_slot_syscalls, {"accept4"}, {"accept"}, {"epoll_ctl"}, {"close"
 
 #define ACCEPT_MAX 16 /* at a time, so that others are served too */
 #define ACCEPT_RETRY_MS 50
-#define REGION_MS 2000 /* a VMM waits for 5 s */
 #define GREET_MS 5000
 
 void ivs_vmm_set_migration(struct ivs_slot *slot)
@@ -93,18 +92,12 @@ static void judge_vmm(struct ivs_slot *slot)
 			slot->name);
 }
 
-/*
- * If a server is about to say which region it has, the next VMM has to wait for that: it would be given
- * the old one.
- */
 static void lose_vmm(struct ivs_slot *slot)
 {
 	slot->judged = slot->counted = false;
 	slot->greet_ns = IVS_CLOCK_NEVER;
 	slot->ended = slot->listener.fd < 0;
 	ivs_upstream_vmm_gone(slot);
-	if (!slot->ended && ivs_upstream_is_greeted(slot))
-		pause_accepting(slot, REGION_MS);
 }
 
 void ivs_vmm_serve(struct ivs_slot *slot)
@@ -132,6 +125,18 @@ static bool has_left(const struct ivs_slot *slot)
 	       ivs_vfio_user_has_hung_up(slot->session);
 }
 
+/* Return: whether the next VMM has to wait for the region of a server: it would be given the old one. */
+static bool awaits_region(struct ivs_slot *slot)
+{
+	int ms = 0;
+
+	if (!ivs_vfio_user_is_connected(slot->session))
+		ms = ivs_upstream_region_due_ms(slot);
+	if (ms)
+		pause_accepting(slot, ms);
+	return ms;
+}
+
 /*
  * Who comes after a VMM that has left waits until all that it has left is done, which may take several
  * rounds: other slots are served in between.
@@ -140,6 +145,8 @@ void ivs_vmm_accept(struct ivs_slot *slot)
 {
 	if (has_left(slot))
 		ivs_vmm_serve(slot);
+	if (awaits_region(slot))
+		return;
 	for (unsigned int i = 0; i < ACCEPT_MAX && slot->accept_ns == IVS_CLOCK_NEVER; i++) {
 		if (has_left(slot)) /* also who took the place just now */
 			return;

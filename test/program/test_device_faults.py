@@ -214,6 +214,10 @@ def test_while_it_starts(place, tally, kind):
 
 # While it serves
 
+#: Seconds until a device takes its server for one of use, and does not wait longer the next time it loses it.
+USEFUL = 2.2
+
+
 class Serving:
     """A device that serves VMMs, for many playings; replaced after a failure."""
 
@@ -281,7 +285,10 @@ class Serving:
             with contextlib.suppress(Gone, Refused):
                 self.play()
             seen = self.device.ask()
+            began = time.monotonic()
             self.fds = self.wait_fds(self.fds, call)
+            if time.monotonic() - began > 0.5:
+                time.sleep(USEFUL)
             self.device.arm()
             check_serves(self.path, self.vectors, briefly=True)
             self.wait_fds(self.fds)

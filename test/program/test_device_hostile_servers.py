@@ -281,6 +281,21 @@ def test_servers_of_no_use(place):
     running.stop()
 
 
+def test_vmms_that_come_and_go_beside_one(place):
+    """Each VMM has the device ask the server at once, but a server that is of no use not again and again."""
+    server = FakeServer(place, place.socket)
+    running, one, _ = serve(place, server)
+    server.greet = server.curt
+    came = server.came
+    server.drop()
+    wait_state(place, "lost")
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        connect_when_free(place, one).close()
+    assert 1 <= server.came - came <= 4, "a try or two, and as many for the VMMs"
+    running.stop()
+
+
 def test_server_with_thousands_of_doorbells(place):
     """It cannot use up what the process has to have for the VMMs of other devices."""
     limit = 512

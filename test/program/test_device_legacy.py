@@ -25,6 +25,8 @@ BAD = [
     ("chardev={dir}/s,shm={shm}", "it has both shm={shm} and chardev={dir}/s: choose one"),
     ("shm=", "shm=: it is empty or too long"),
     ("chardev=", "chardev=: it is empty or too long"),
+    ("size=4M,shm", "shm has no value: use shm=NAME or chardev=PATH"),
+    ("chardev,vectors=2", "chardev has no value: use shm=NAME or chardev=PATH"),
     ("shm=" + "n" * 256, "it is empty or too long"),
     ("shm=" + "n" * 300, 'what begins with "shm=nnnnnnnnnnnnnnnn" is too long'),
     ("chardev=iv,vectors=2", "chardev=iv: here it is the path of a server's socket; use ./iv if that is meant"),
@@ -178,6 +180,21 @@ def test_with_a_server_that_is_late(place, options, differs):
     """chardev=: the device is there before the server, with IVPosition -1."""
     check(place, options, {"size": 4 * MIB, "vectors": 1, "intx": False, "wide": True,
                            "role": "peer", "position": 0xffffffff, "attached": False, **differs})
+
+
+@pytest.mark.parametrize("more", [[], ["--read-only"], ["--window", "1M,1M"]])
+def test_with_memory_that_is_larger(place, more):
+    """As QEMU's: what is there may be larger than size=, and is not changed; nor may it be smaller."""
+    place.shm_path.write_bytes(bytes(MIB) + b"first" + bytes(MIB - 5))
+    running = Devices(place, "-S", place.dir / "vmm", "--legacy", f"size=1,shm={place.shm}", *more)
+    with Client(place.dir / "vmm") as client:
+        assert client.region_info(BAR2)[1] == MIB
+        assert client.read(BAR2, 0, 5) == (b"first" if "--window" in more else bytes(5))
+    running.stop()
+    assert place.shm_path.stat().st_size == 2 * MIB
+    done = place.run_device("-S", place.dir / "vmm", "--legacy", f"size=4,shm={place.shm}")
+    assert done.returncode == 1 and "cannot show 4M from offset 0 of a region of 2M: ask for less" in done.stderr
+    assert place.shm_path.stat().st_size == 2 * MIB
 
 
 def test_role_from_both(place):

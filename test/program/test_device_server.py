@@ -362,6 +362,43 @@ def test_region_of_another_size(place, size):
     running.stop()
 
 
+@pytest.mark.parametrize("earlier", ["nobody", "a VMM", "a VMM that stays until then"])
+def test_a_vmm_sooner_than_the_next_try(place, earlier):
+    """Server and VM are started anew together: the VM has the new server's region, not the one that is gone."""
+    server = start_server(place)
+    running = start_device(place)
+    first = Guest(place, place.dir / "vmm", 2) if earlier != "nobody" else None
+    if earlier == "a VMM":
+        first.client.close()
+    server.signal(signal.SIGKILL)
+    server.wait()
+    wait_state(place, "lost")
+    start_server(place, size="4M", region=["-r", "memfd:"])
+    if earlier == "a VMM that stays until then":
+        first.client.close()
+    guest = Guest(place, place.dir / "vmm", 2, client=connect_when_free(place, place.dir / "vmm"))
+    assert memory_bar(guest.client) == 4 * MIB
+    assert upstream(place)["state"] == "joined" and running.err.count("has another region than the VM") == 0
+    check_doorbells(guest, join(place), 0)
+    running.stop()
+
+
+def test_a_vmm_between_two_tries_that_are_far_apart(place):
+    """A server that went several times, soon after it came, is tried less often; a VMM does not wait for that."""
+    server = start_server(place)
+    running = start_device(place)
+    for joins in (2, 3):
+        server.end()
+        server = start_server(place)
+        wait_until(lambda joins=joins: upstream(place)["joins"] == joins, "it is a peer again")
+    server.end()
+    wait_state(place, "lost")
+    start_server(place, size="4M", region=["-r", "memfd:"])
+    guest = Guest(place, place.dir / "vmm", 2)
+    assert memory_bar(guest.client) == 4 * MIB
+    running.stop()
+
+
 def test_the_same_file_with_another_size(place):
     """A server that makes its old file larger has another region, too."""
     server = start_server(place)
@@ -431,7 +468,18 @@ def test_old_device_shows_a_part(place):
         os.close(fd)
 
 
-# Masters
+def test_late_server_and_a_vmm_that_comes_sooner(place):
+    """The server is there before the next try: the VMM has the memory from its start."""
+    running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control", "--legacy",
+                      f"chardev={place.socket},size=1M,vectors=2")
+    with stopped(running):
+        start_server(place)
+        client = place.add(Client(place.dir / "vmm", greet=False))
+    client.greet()
+    with client.map_memory() as memory:
+        assert len(memory) == MIB
+    running.stop()
+
 
 def test_late_server_and_what_the_guest_has_set(place):
     """Memory comes to where the guest has put BAR 2."""
@@ -444,6 +492,8 @@ def test_late_server_and_what_the_guest_has_set(place):
     assert client.read(CONFIG, 0, 64) == before and before[0x18:0x20] == struct.pack("<Q", 0x12340000c)
 
 
+# Masters
+
 def test_old_master_that_is_late(place):
     """It has asked to be one, and cannot be: that is said."""
     running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control", "--legacy",
@@ -453,6 +503,21 @@ def test_old_master_that_is_late(place):
         join(place, 1)
     running.err.wait("is to be a master, which must be its server's first client, and is peer 1: it cannot be migrated")
     assert device_of(place)["role"] == "peer"
+
+
+FAILS = [["--name", "a b"], ["--window", "1K,4K"], ["--socket", "/nonexistent/vmm"], ["--control", "/nonexistent/c"],
+         ["-S", "/nonexistent/other", "--region", "memory"]]
+
+
+@pytest.mark.parametrize("options", FAILS, ids=range(len(FAILS)))
+def test_a_start_that_fails_is_no_peer(place, options):
+    """Nobody is told of somebody who comes and goes, and no id is used up, however often it is started."""
+    server = start_server(place)
+    peer = join(place)
+    sockets = [] if "--socket" in options else ["-S", place.dir / "vmm"]
+    done = place.run_device(*sockets, "--server", place.socket, *options)
+    assert done.returncode in (1, 2) and server.err.count("joined") == 1
+    assert readable([peer.sock], 0.1) == [] and join(place).id == peer.id + 1
 
 
 def test_master_must_be_the_first(place):
