@@ -167,6 +167,7 @@ def test_migration(place, record_property):  # noqa: F811
         place, devices[1].vmm() + ["-incoming", f"unix:{place.dir / 'incoming'}"],
         qmp=str(place.dir / "qmp1"))
     devices[1].log.wait("a VMM has connected")
+    destination.guest.qmp()  # it answers when it listens for the other
     assert source.number("probe config 4 2") & 2
     before = devices[0].status()
     assert before["vmm"] == {"memory_mapped": True, "asked_migration": False}
