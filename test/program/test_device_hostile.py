@@ -248,10 +248,12 @@ def test_interrupts_that_take_long(place, way):
         way(client, vectors)
         assert slowest(neighbour) < QUICK
         assert client.is_gone()
-    assert running.err.count("the client has eventfds that take too long to write to, and is sent away") == 1
+    text = "the client has eventfds that take too long to write to, and is sent away"
+    running.err.wait(text)
     client.close()
     connect_when_free(place, one).close()
     running.stop()
+    assert running.err.count(text) == 1
 
 
 def test_inherited_connection(place):
