@@ -8,10 +8,11 @@ import re
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
-from support.programs import TIMEOUT, Process, is_sanitized
+from support.programs import TIMEOUT, Process, fd_count, is_sanitized
 
 ONLY = os.environ.get("IVS_FAULT", "").split()
 ALL = "IVS_FAULTS_ALL" in os.environ
@@ -253,6 +254,15 @@ class Faulty:
 #: The sanitizers map memory and allocate in ways of their own, and end when they cannot. They also make
 #: calls that the program does not; without them, a call that is not in ERRORS is a failure.
 NOT_UNDER_SANITIZERS = {"brk", "malloc", "mmap", "mprotect", "munmap"}
+
+
+def stays(pid, fds):
+    """Whether it has that many fds still, a moment later, and not only in the middle of something."""
+    time.sleep(0.1)
+    try:
+        return fd_count(pid) == fds
+    except OSError:  # it has ended
+        return False
 
 
 class Tally:
