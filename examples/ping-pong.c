@@ -2,7 +2,8 @@
 /*
  * How long does a doorbell take, there and back? Two peers find out. On the host, in two terminals:
  *
- *   ping-pong unix:/tmp/ivshmem_socket           in both; each finds the other by the roster
+ *   ping-pong unix:/tmp/ivshmem_socket           in both; each finds the other by the roster, if
+ *                                                nobody else stays there
  *
  * In a guest, where one has to be told of the other (or start ivshmem-server with --roster):
  *
@@ -21,7 +22,7 @@
 #include <ivshmem/peer.h>
 
 #define MEETING_MS 30000 /* to find each other */
-#define AGAIN_MS 100	 /* ring again so often while the other may not be there yet */
+#define AGAIN_MS 100	 /* ring again so often while the other may not be there yet, or left */
 #define ANSWER_MS 5000
 
 /* What a peer says to the other: in the region, at its id, in a cache line of its own. */
@@ -36,8 +37,11 @@ struct game {
 	struct cell *mine;
 	struct cell *other;
 	unsigned int other_id;
+	bool named; /* else the other is one of the roster, who may be about to leave */
 	unsigned int rounds;
 };
+
+enum outcome { DONE, FAILED, LEFT /* before it has played */ };
 
 static uint64_t now_ns(void)
 {
@@ -47,34 +51,44 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static int fail(const char *what, int result)
+static enum outcome fail(const char *what, int result)
 {
 	fprintf(stderr, "ping-pong: %s%s%s\n", what, result < 0 ? ": " : "",
 		result < 0 ? strerror(-result) : "");
-	return 1;
+	return FAILED;
+}
+
+/* Has the other left who was found by the roster? @result: of ringing it. */
+static bool has_left(const struct game *game, int result)
+{
+	return !game->named && result == IVS_PEER_E_ABSENT;
 }
 
 /*
  * Ring until there is the answer; again after a while, because the other may not be there yet, and
  * a stranger may have taken the doorbell.
  */
-static int ping(const struct game *game, uint64_t number, bool met)
+static enum outcome ping(const struct game *game, uint64_t number, bool met)
 {
 	uint64_t deadline = now_ns() + (met ? ANSWER_MS : MEETING_MS) * 1000000ull;
+	uint64_t again;
 	int result;
 
 	atomic_store(&game->mine->ping, number);
 	while (atomic_load(&game->other->pong) != number) {
 		result = ivs_peer_ring(game->peer, game->other_id, 0);
+		if (!met && has_left(game, result))
+			return LEFT;
 		if (result < 0 || (result && met) || now_ns() > deadline)
 			return fail("the other peer does not answer", result);
+		again = now_ns() + AGAIN_MS * 1000000ull;
 		do {
 			result = ivs_peer_wait(game->peer, 0, AGAIN_MS);
-		} while (!result && atomic_load(&game->other->pong) != number);
+		} while (!result && atomic_load(&game->other->pong) != number && now_ns() < again);
 		if (result && result != IVS_PEER_E_TIMEOUT)
 			return fail("cannot wait", result);
 	}
-	return 0;
+	return DONE;
 }
 
 static int compare(const void *a, const void *b)
@@ -83,89 +97,104 @@ static int compare(const void *a, const void *b)
 	       (*(const uint64_t *)a < *(const uint64_t *)b);
 }
 
-static int measure(const struct game *game)
+static enum outcome measure(const struct game *game)
 {
 	unsigned int n = game->rounds;
 	size_t p50 = n / 2, p99 = n * 99ull / 100;
 	uint64_t *ns = calloc(n, sizeof(*ns));
 	uint64_t number = now_ns(); /* an earlier game, whose cells are still there, had others */
-	int status = ns ? ping(game, number, false) : fail("no memory", 0);
+	enum outcome outcome = ns ? ping(game, number, false) : fail("no memory", 0);
 
-	for (unsigned int i = 0; i < n && !status; i++) {
+	for (unsigned int i = 0; i < n && !outcome; i++) {
 		uint64_t start = now_ns();
 
-		status = ping(game, ++number, true);
+		outcome = ping(game, ++number, true);
 		ns[i] = now_ns() - start;
 	}
 	atomic_store(&game->mine->ping, 0);
-	if (!status) {
+	if (!outcome) {
 		qsort(ns, n, sizeof(*ns), compare);
 		printf("ping-pong: %u round trips with peer %u: min %.1f us, p50 %.1f us, "
 		       "p99 %.1f us\n",
 		       n, game->other_id, (double)ns[0] / 1e3, (double)ns[p50] / 1e3,
 		       (double)ns[p99] / 1e3);
 		if (ivs_peer_ring(game->peer, game->other_id, 0))
-			status = fail("cannot tell the other peer that this was all", 0);
+			outcome = fail("cannot tell the other peer that this was all", 0);
 	}
 	free(ns);
-	return status;
+	return outcome;
 }
 
-static int answer(const struct game *game)
+static enum outcome answer(const struct game *game)
 {
+	uint64_t deadline = now_ns() + MEETING_MS * 1000000ull;
 	unsigned long answers_n = 0;
 	uint64_t number;
 	int result;
 
 	for (;;) {
-		result = ivs_peer_wait(game->peer, 0, answers_n ? ANSWER_MS : MEETING_MS);
+		result = ivs_peer_wait(game->peer, 0, answers_n ? ANSWER_MS : AGAIN_MS);
+		if (result == IVS_PEER_E_TIMEOUT && !answers_n && now_ns() < deadline) {
+			if (has_left(game, ivs_peer_ring(game->peer, game->other_id, 0)))
+				return LEFT;
+			continue;
+		}
 		if (result)
 			return fail("the other peer does not ring", result);
 		number = atomic_load(&game->other->ping);
 		if (!number && answers_n)
 			break;
 		atomic_store(&game->mine->pong, number);
-		if (ivs_peer_ring(game->peer, game->other_id, 0))
+		result = ivs_peer_ring(game->peer, game->other_id, 0);
+		if (!answers_n && has_left(game, result))
+			return LEFT;
+		if (result)
 			return fail("the other peer has left", 0);
 		answers_n += number != 0;
 	}
 	printf("ping-pong: answered peer %u %lu times\n", game->other_id, answers_n);
-	return 0;
+	return DONE;
 }
 
-/* The first who is there or joins. Return: its id, or -1. */
+/* The next who is there or joins. Return: its id, or -1. */
 static int find_other(struct ivs_peer *peer)
 {
 	struct ivs_event event;
 	int result;
 
-	if (ivs_peer_why_not(peer, IVS_CAP_ROSTER))
-		return -fail("name the other PEER: nobody tells who is here", 0);
 	while (!(result = ivs_peer_next(peer, MEETING_MS, &event))) {
 		if (event.type == IVS_EVENT_JOIN && event.vectors_n)
 			return (int)event.id;
 	}
-	return -fail("nobody else joined", result);
+	fail("nobody else joined", result);
+	return -1;
 }
 
-static int play(struct ivs_peer *peer, int other_id, unsigned int rounds)
+/* @other_id: -1: not named */
+static enum outcome play(struct ivs_peer *peer, int other_id, unsigned int rounds)
 {
 	struct cell *cells = ivs_peer_memory(peer, NULL);
 	long cells_n = (long)(ivs_peer_usable_len(peer) / sizeof(*cells));
 	int id = ivs_peer_id(peer);
-	struct game game = {.peer = peer, .rounds = rounds};
+	struct game game = {.peer = peer, .named = other_id >= 0, .rounds = rounds};
+	enum outcome outcome;
 
 	if (ivs_peer_why_not(peer, IVS_CAP_WAIT))
 		return fail(ivs_peer_why_not(peer, IVS_CAP_WAIT), 0);
 	printf("ping-pong: I am peer %d (%s)\n", id, ivs_peer_way(peer));
-	if (other_id < 0 && (other_id = find_other(peer)) < 0)
-		return 1;
-	if (other_id == id || id >= cells_n || other_id >= cells_n)
-		return fail("PEER is oneself, or the region too small for such an id", 0);
-	game.mine = &cells[id];
-	game.other = &cells[other_id];
-	game.other_id = (unsigned int)other_id;
-	return id < other_id ? measure(&game) : answer(&game);
+	if (!game.named && ivs_peer_why_not(peer, IVS_CAP_ROSTER))
+		return fail("name the other PEER: nobody tells who is here", 0);
+	do {
+		if (!game.named && (other_id = find_other(peer)) < 0)
+			return FAILED;
+		if (other_id == id || id >= cells_n || other_id >= cells_n)
+			return fail("PEER is oneself, or the region too small for such an id", 0);
+		game.mine = &cells[id];
+		game.other = &cells[other_id];
+		game.other_id = (unsigned int)other_id;
+		outcome = id < other_id ? measure(&game) : answer(&game);
+	} while (outcome == LEFT);
+	return outcome;
 }
 
 /* Return: the number, or -1 if @text is none from 0 to @max. */

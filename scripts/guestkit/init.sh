@@ -34,6 +34,7 @@ fi
 
 # Those that maxcpus=1 has left, see machine.py.
 for online in /sys/devices/system/cpu/cpu*/online; do
+	[ -e "$online" ] || continue # there is but one
 	[ "$(cat "$online")" = 1 ] || echo 1 >"$online" || echo "guest: $online: no such processor starts"
 done
 

@@ -49,12 +49,14 @@ def test_examples(build, boot, place, way):  # noqa: F811
               "echo ring 0 1 | poll-loop pci:; one-to-many read pci:",
               machine.doorbell(server.socket, 2)) as guest:
         guest.wait_for(r"^hello: I am peer 0 and wait", BOOT)
+        stranger = host("hello", address)  # not the other one: leaves as soon as it is rung
+        stranger.out.wait("I am peer 1 and wait")
         assert host("hello", address, "0", "good morning").wait() == 0
         guest.wait_for(r"^hello: peer 0 was told: good morning", BOOT)
         guest.wait_for("^ready", BOOT)
         answering = host("ping-pong", address)
         guest.wait_for(r"^ping-pong: 1000 round trips with peer \d+: min ", BOOT)
-        assert answering.wait() == 0
+        assert answering.wait() == stranger.wait() == 0
         reading = host("one-to-many", "read", address)
         reading.out.wait("1: from-the-guest", timeout=BOOT)
         guest.wait_for(rf"^I am peer 0 \({way}\), 2 vectors", BOOT)

@@ -118,6 +118,24 @@ def test_ping_pong_by_roster(place):
     check_game(ping_pong(place), ping_pong(place), 1000)
 
 
+@pytest.mark.parametrize("before", [0, 1])
+def test_ping_pong_and_a_stranger(place, before):
+    """Who leaves as soon as it is rung was not the other: they go on looking."""
+    place.server("-n", "2")
+    players = [ping_pong(place) for _ in range(before)]
+    for process in players:
+        process.out.wait("I am peer 0")
+    stranger = place.start(example(place, "hello"), address(place))
+    stranger.out.wait(f"I am peer {before} and wait")
+    players += [ping_pong(place) for _ in range(2 - before)]
+    for process in players:
+        assert process.wait() == 0, process.err.text()
+    assert stranger.wait() == 0
+    said = "".join(process.out.text() for process in players)
+    assert re.search("1000 round trips with peer 2", said), said
+    assert re.search(f"answered peer {1 - before} ", said), said
+
+
 def test_ping_pong_by_id(place):
     """With ids, and twice: the cells of the first game do not matter to the second."""
     place.server()
