@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 
-from . import cache
+from . import cache, debs
 from .proc import KitError, find_program, run_tool
 
 
@@ -39,7 +39,7 @@ def debian(suites, packages, directory, options):
     """Debian with these packages in the directory, from the suites' archives; the first is the
     release. options: of mmdebstrap. KitError if that fails."""
     command = ["mmdebstrap", f"--include={','.join(packages)}",
-               *[f"--aptopt={line}" for line in _proxies()], *options, suites[0], str(directory),
+               *[f"--aptopt={line}" for line in _settings()], *options, suites[0], str(directory),
                *[f"deb {mirror()} {suite} main" for suite in suites]]
     if os.geteuid() == 0:
         # In a mount namespace of its own: whatever ends it, no mount is left in the directory.
@@ -49,13 +49,11 @@ def debian(suites, packages, directory, options):
     def so_far():
         return f"making a folder with Debian {suites[-1]}: {time.monotonic() - begin:.0f} s so far"
 
-    run_tool(command, 900, so_far, every=10)
+    def attempt():
+        shutil.rmtree(directory, ignore_errors=True)
+        run_tool(command, 900, so_far, every=10)
 
-
-def why_not(error):
-    """The line of a KitError that says what was wrong: of apt's errors the first, else the last."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in lines if line.startswith("E: ")), lines[-1])
+    debs.patiently(attempt, debs.PAUSES[:2])
 
 
 def mirror():
@@ -71,7 +69,8 @@ def mirror():
     raise Unavailable("apt has no mirror of Debian in its sources")
 
 
-def _proxies():
-    """apt's settings for the way out, as lines of a configuration; the folder's apt has its own."""
+def _settings():
+    """For the folder's apt, as lines of a configuration: the way out is that of this machine's apt."""
     dumped = run_tool(["apt-config", "dump"], 60).splitlines()
-    return [line for line in dumped if re.match(r"Acquire::https?::Proxy\S* \"[^\"]+\"", line)]
+    return [f"{debs.NO_DELAYS} \"false\"",
+            *[line for line in dumped if re.match(r"Acquire::https?::Proxy\S* \"[^\"]+\"", line)]]

@@ -12,7 +12,7 @@ reason, where that cannot be done: what needs it is then left out.
 import os
 import pathlib
 
-from . import bootstrap, cache
+from . import bootstrap, cache, debs
 from .bootstrap import Unavailable
 from .kernel import Kernel, sortable
 from .proc import KitError, run_tool
@@ -63,7 +63,7 @@ def _usable(made):
     try:
         made.run(["true"], 60)
     except KitError as e:
-        raise Unavailable(f"commands cannot run in {made}: {bootstrap.why_not(e)}") from e
+        raise Unavailable(f"commands cannot run in {made}: {debs.why_not(e)}") from e
     return made
 
 
@@ -79,4 +79,4 @@ def _make(new, final):
         os.rename(new / suite, final)
         return
     raise Unavailable("mmdebstrap cannot make Debian's current release: "
-                      + bootstrap.why_not(why)) from why
+                      + debs.why_not(why)) from why

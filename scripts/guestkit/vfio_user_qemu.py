@@ -13,7 +13,7 @@ machine's, and the process is QEMU. Unavailable, with the reason, where that can
 import os
 import shutil
 
-from . import bootstrap, cache, machine
+from . import bootstrap, cache, debs, machine
 from .bootstrap import Unavailable
 from .proc import KitError, run_tool
 
@@ -41,7 +41,7 @@ def find():
         _need_device(command)
         return command
     except KitError as e:
-        raise Unavailable(f"the QEMU in {folder} cannot be used: {bootstrap.why_not(e)}") from e
+        raise Unavailable(f"the QEMU in {folder} cannot be used: {debs.why_not(e)}") from e
 
 
 def _need_device(command):
@@ -68,7 +68,7 @@ def _make(new, final):
         raise
     except KitError as e:
         raise Unavailable("mmdebstrap cannot make a folder with Debian's backports: "
-                          + bootstrap.why_not(e)) from e
+                          + debs.why_not(e)) from e
     libraries = [str(path.relative_to(new / "all"))
                  for path in (new / "all").glob("usr/lib/*-linux-gnu")]
     for name in (_PROGRAM, *_FIRMWARE, *libraries):

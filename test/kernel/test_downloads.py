@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is fetched for guests, from mirrors that are busy or have moved on. Nothing is fetched here."""
+import os
+
+import pytest
+
+from guestkit import bootstrap, debs
+from guestkit.proc import KitError
+
+#: Stands in for apt-get and mmdebstrap. A line of "answers" for each call: "good", or what went wrong.
+TOOL = """#!/bin/sh
+for word; do case $word in update|download) action=$word ;; esac; done
+echo "${action:-$0}" | sed 's,.*/,,' >>$WHERE/calls
+answer=$(head -n 1 $WHERE/answers)
+sed -i 1d $WHERE/answers
+n=$(wc -l <$WHERE/calls)
+[ "$action" != download ] || : >part-$n.deb
+[ "$answer" = good ] && exit
+echo "E: $answer" >&2
+exit 100
+"""
+
+
+@pytest.fixture
+def answers(tmp_path, monkeypatch):
+    """answers([...]) sets them; returns a function for what has been called."""
+    for name in ("apt-get", "mmdebstrap"):
+        (tmp_path / name).write_text(TOOL)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "into").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("WHERE", str(tmp_path))
+    monkeypatch.setattr(debs, "PAUSES", (0, 0, 0))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    def set_them(lines):
+        (tmp_path / "answers").write_text("".join(f"{line}\n" for line in lines))
+        return lambda: (tmp_path / "calls").read_text().split()
+
+    return set_them
+
+
+def download(tmp_path):
+    debs.download(lambda: ["one", "two"], tmp_path / "into", "something")
+
+
+@pytest.mark.parametrize(("said", "calls"), [
+    (["good"], ["download"]),
+    (["503"], ["download"] * 2),
+    (["404"] * 2, ["download", "download", "update", "download"]),
+    (["503"] * 6, ["download", "download", "update", "update", "update", "update", "update", "download"]),
+    (["503", "503", "good", "503", "503"], ["download", "download", "update", "download", "download",
+                                            "download"]),
+])
+def test_what_fails_for_a_moment(answers, tmp_path, said, calls):
+    called = answers(said + ["good"] * 2)
+    download(tmp_path)
+    assert called() == calls
+    assert len(list((tmp_path / "into").iterdir())) == 1, "nothing is left of what was broken off"
+
+
+def test_what_fails_for_good(answers, tmp_path):
+    called = answers(["503"] * 99)
+    with pytest.raises(KitError, match="503"):
+        download(tmp_path)
+    assert len(called()) < 12
+
+
+def test_lists_of_root(answers, tmp_path, monkeypatch):
+    """Others cannot renew them and are told so."""
+    called = answers(["404"] * 99)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(KitError, match="404[^$]*sudo apt-get update"):
+        download(tmp_path)
+    assert "update" not in called()
+
+
+@pytest.mark.parametrize("failures", [0, 2, 3])
+def test_a_folder(answers, tmp_path, monkeypatch, failures):
+    called = answers(["503"] * failures + ["good"] * 2)
+    monkeypatch.setattr(bootstrap, "mirror", lambda: "http://localhost/debian")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    if failures > 2:
+        with pytest.raises(KitError, match="503"):
+            bootstrap.debian(["one"], ["a"], tmp_path / "folder", [])
+    else:
+        bootstrap.debian(["one"], ["a"], tmp_path / "folder", [])
+    assert called() == ["mmdebstrap"] * min(failures + 1, 3)
