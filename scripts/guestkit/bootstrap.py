@@ -70,7 +70,8 @@ def mirror():
 
 
 def _settings():
-    """For the folder's apt, as lines of a configuration: the way out is that of this machine's apt."""
+    """For the folder's apt, as lines of a configuration: the way out is that of this machine's apt, and so is
+    how old a mirror may be."""
     dumped = run_tool(["apt-config", "dump"], 60).splitlines()
-    return [f"{debs.NO_DELAYS} \"false\"",
-            *[line for line in dumped if re.match(r"Acquire::https?::Proxy\S* \"[^\"]+\"", line)]]
+    wanted = re.compile(r"Acquire::(https?::Proxy\S*|Check-\S+|Max-\S+) \"[^\"]+\"")
+    return [f"{debs.NO_DELAYS} \"false\"", *filter(wanted.match, dumped)]

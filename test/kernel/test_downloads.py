@@ -86,3 +86,13 @@ def test_a_folder(answers, tmp_path, monkeypatch, failures):
     else:
         bootstrap.debian(["one"], ["a"], tmp_path / "folder", [])
     assert called() == ["mmdebstrap"] * min(failures + 1, 3)
+
+
+def test_settings_of_this_machine(tmp_path, monkeypatch):
+    """The folder's apt reads none of its files."""
+    (tmp_path / "apt.conf").write_text(f'Dir::Etc::parts "{tmp_path}";\nDir::Etc::main "none";\n'
+                                       'Acquire::http::Proxy "http://localhost:1/";\n'
+                                       'Acquire::Check-Valid-Until "false";\n')
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    assert {'Acquire::http::Proxy "http://localhost:1/";', 'Acquire::Check-Valid-Until "false";'} \
+        <= set(bootstrap._settings())
