@@ -120,8 +120,9 @@ def make(kernel, work, arguments):
     if not kernel.folder:
         _need_compiler()
     inside = "/build" if kernel.folder else str(work)
-    command = ["make", "-C", str(headers(kernel)), f"M={inside}/kernel", f"-j{os.cpu_count() or 1}",
-               "--no-print-directory", *arguments]
+    # Not with what a make above has handed down: its -j would come as a warning.
+    command = ["env", "-u", "MAKEFLAGS", "make", "-C", str(headers(kernel)), f"M={inside}/kernel",
+               f"-j{os.cpu_count() or 1}", "--no-print-directory", *arguments]
     note = f"building {arguments[0]} for Linux {kernel.version} ..."
     # Through a shell, so that warnings stay beside the file that they are about.
     if kernel.folder:
