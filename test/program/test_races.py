@@ -28,6 +28,15 @@ def start_held_up(where, call, socket, *options):
         "-S", socket, *options)
 
 
+def identity(path):
+    """What no other file has, also one that takes its place and inode; None while there is none."""
+    try:
+        there = path.lstat()
+    except FileNotFoundError:
+        return None
+    return there.st_ino, there.st_ctime_ns
+
+
 def the_one_that_runs(servers):
     """Wait until each has started or given up. Return: the only one that runs, and the other."""
     wait_until(lambda: all(server.err.count("ivshmem-server: listening at") or server.popen.poll() is not None
@@ -64,10 +73,10 @@ def test_socket_is_not_taken_before_it_listens(place, there):
     if there == "dead":
         killed = place.server()
         killed.end()
-        before = place.socket.lstat().st_ino
+        before = identity(place.socket)
         place.shm_path.unlink()
     first = start_held_up(place, "listen", place.socket, "-r", "memfd:")
-    wait_until(lambda: place.socket.exists() and place.socket.lstat().st_ino != before
+    wait_until(lambda: identity(place.socket) not in (None, before)
                or first.popen.poll() is not None or first.err.count("ivshmem-server: listening at"),
                "the socket is bound")
     second = start_server(place, place.socket, "-r", "memfd:")
