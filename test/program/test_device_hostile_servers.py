@@ -219,7 +219,9 @@ class Useless:
         if not self.used:
             return
         self.guest.ring(PEER)
-        wait_until(lambda: fired(self.server.others[PEER][0]), f"{self.name}: the peer is rung")
+        # A server that is joined again has to tell of the peer again.
+        wait_until(lambda: fired(self.server.others[PEER][0]) or not self.keeps and self.guest.ring(PEER),
+                   f"{self.name}: the peer is rung")
         if self.keeps:
             ring(self.old[0])
             self.guest.wait_interrupt()

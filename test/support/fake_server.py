@@ -37,6 +37,7 @@ class FakeServer:
         self.next_id = 0
         self.came = 0
         self.sock = None  # the last connection
+        self._greeted = 0
         self._kept = []
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
@@ -57,6 +58,7 @@ class FakeServer:
             with contextlib.suppress(OSError):  # the other side was first
                 if self.greet(there):
                     there.close()
+            self._greeted += 1
 
     def welcome(self, sock):
         """As a server does: version, id, memory, the others, and its own vectors."""
@@ -79,8 +81,13 @@ class FakeServer:
         self.welcome(sock)
         return True
 
+    def settle(self):
+        """Until everything has been said to those who have come."""
+        wait_until(lambda: self._greeted == self.came, "all are greeted")
+
     def drop(self):
         """Close the last connection."""
+        self.settle()
         self.sock.close()
 
     def wait_for_another(self, came):
@@ -89,6 +96,7 @@ class FakeServer:
 
     def renew(self, vectors=1):
         """Other eventfds, as each connection has. Return: those before, which are the caller's now."""
+        self.settle()
         before, self.own = self.own, [eventfd() for _ in range(vectors)]
         return before
 
