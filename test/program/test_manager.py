@@ -361,12 +361,12 @@ def test_misdeed_of_who_had_the_id_before(place, manager):
     """While the manager has not let go of a socket, its events are not another client's."""
     manager.start()
     manager.settle()
-    for _ in range(5):
+    for times in range(1, 6):
         manager.stop_reading()
         bad = connect(str(place.socket))
         bad.recv(8)
         bad.send(b"x", socket.MSG_OOB)
-        manager.server.err.wait("which clients must not")
+        manager.server.err.wait("which clients must not", times)
         good = place.add(RawClient(str(place.socket), VECTORS))
         bad.close()
         manager.go_on_reading()
