@@ -57,11 +57,12 @@ def fd_count(pid, patience=1):
 
 
 def rss_kib(pid):
-    """Resident memory of a process."""
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    raise AssertionError(f"process {pid} has no memory")
+    """Resident memory of a process, but for that of files: how much of its program is there is up to the
+    kernel, and to which of its code has ever run."""
+    fields = dict(line.split(":", 1) for line in
+                  pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
+    assert "RssAnon" in fields, f"process {pid} has no memory"
+    return sum(int(fields[name].split()[0]) for name in ("RssAnon", "RssShmem"))
 
 
 def cpu_ticks(pid):
