@@ -8,7 +8,7 @@ import struct
 import sys
 import time
 
-from support.programs import wait_until
+from support.programs import cpu_ticks, wait_until
 from support.vfio_user import BAR0, IV_POSITION
 
 LINGER = 8  # seconds; more than a test that finds a mistake may last
@@ -57,15 +57,17 @@ class Lingering:
         self.hand_over()
 
 
-def slowest(client, seconds=0.6):
-    """Read a register again and again for a while. Return: how long the slowest answer took."""
+def slowest(client, seconds=0.6, pid=None):
+    """Read a register again and again for a while. Return: how long the slowest answer took; with @pid how
+    much processor time that process has used for it, which is no more where machines stall."""
+    now = time.monotonic if pid is None else lambda: cpu_ticks(pid) / 100
     until = time.monotonic() + seconds
     worst = 0
     client.sock.settimeout(3 * QUICK)
     while time.monotonic() < until:
-        began = time.monotonic()
+        began = now()
         client.read32(BAR0, IV_POSITION)
-        worst = max(worst, time.monotonic() - began)
+        worst = max(worst, now() - began)
     return worst
 
 
