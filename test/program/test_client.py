@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -275,8 +276,8 @@ def test_socket_is_a_file(place):
 # Bad servers
 
 def memory_fd(where, size=1 << 20):
-    """A memory object."""
-    file = where.add(open(where.dir / "memory", "w+b"))
+    """A memory object, another one each time: whoever has mapped one has it still."""
+    file = where.add(tempfile.TemporaryFile(dir=where.dir))
     file.truncate(size)
     return file.fileno()
 
