@@ -105,7 +105,7 @@ def test_meet_with_one_who_never_comes(place, present, missing):
     """Everybody who is there ends with status 1 in the given time and names the one missing."""
     place.server("-l", "1M")
     begin = time.monotonic()
-    meeting = [start_meet(place, present + 1, 1, f"peer-{n}", "--timeout", "1")
+    meeting = [start_meet(place, present + 1, 1, f"peer-{n}", "--timeout", "3")
                for n in range(present)]
     for process in meeting:
         assert process.wait() == 1
