@@ -261,6 +261,12 @@ def read_until(demo, regex, seconds=60):
     raise AssertionError(f"the demo ended without {regex}:\n" + "".join(lines))
 
 
+def joined(demo, number):
+    """The process of that client, as soon as the server has it."""
+    line = read_until(demo, rf"client {number} joined")[-1]
+    return int(re.search(r"\(pid (\d+)", line).group(1))
+
+
 def test_demo_on_the_host(build):
     """DEMO=host: three processes, and the two closing lines."""
     demo = run_demo(build, DEMO="host")
@@ -299,9 +305,15 @@ def test_demo_interrupted(build, number):
 def test_demo_with_a_guest_that_dies(build):
     """Status 1, who did not get how far, and the end of that guest's console."""
     demo = run_demo(build)
-    lines = read_until(demo, r"^guest-b +\| I am peer 1")
-    pid = re.search(r"client 1 joined \(pid (\d+)", "".join(lines)).group(1)
-    os.kill(int(pid), signal.SIGKILL)
+    waits = joined(demo, 0)
+    # Without it nobody gets further than to the meeting, however late we are.
+    os.kill(waits, signal.SIGSTOP)
+    try:
+        dies = joined(demo, 1)
+        read_until(demo, r"^guest-b +\| I am peer 1", BOOT)
+        os.kill(dies, signal.SIGKILL)
+    finally:
+        os.kill(waits, signal.SIGCONT)
     output, _ = demo.communicate(timeout=120)
     assert demo.returncode == 1
     assert re.search(r'guest-b got as far as "\w+", not "\w+" \(QEMU', output)
