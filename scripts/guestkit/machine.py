@@ -110,12 +110,13 @@ class Guest:
     stay       do not power off after /run
     qmp        path of a control socket; guest.qmp() then connects to it
     serial     path of a socket for typing to the console with guest.send()
+    await_serial  the guest does not begin before somebody has connected there, and so misses nothing
     keep       it may outlive this process; see proc.Process
     """
 
     def __init__(self, name, kernel, initramfs, log, devices=(), iommu=False, bind=None, env=None,
-                 append="", memory=256, cpus=1, stay=False, qmp=None, serial=None, keep=False,
-                 qemu=None):
+                 append="", memory=256, cpus=1, stay=False, qmp=None, serial=None,
+                 await_serial=False, keep=False, qemu=None):
         self.name = name
         self.log = str(log)
         self.qmp_path = qmp
@@ -129,7 +130,8 @@ class Guest:
             env["GUEST_STAY"] = "1"
         self.argv = [*(qemu or [qemu_program()]),
                      *_arguments(name, kernel, initramfs, self.log, devices, iommu,
-                                 f"{_words(env)} {append}".strip(), memory, cpus, qmp, serial)]
+                                 f"{_words(env)} {append}".strip(), memory, cpus, qmp, serial,
+                                 await_serial)]
         for path in (self.log, self.log + ".qemu"):
             open(path, "wb").close()
         self._process = Process(name, self.argv, self.log + ".qemu", keep=keep)
@@ -219,14 +221,16 @@ def _words(env):
     return " ".join(f"{name}={value}" for name, value in env.items())
 
 
-def _arguments(name, kernel, initramfs, log, devices, iommu, append, memory, cpus, qmp, serial):
+def _arguments(name, kernel, initramfs, log, devices, iommu, append, memory, cpus, qmp, serial,
+               await_serial):
     accel = accelerator()
     argv = ["-name", name, "-nodefaults", "-no-user-config",
             "-M", IOMMU_MACHINE if iommu else "q35", "-accel", accel,
             "-cpu", "host" if accel == "kvm" else _EMULATED, "-m", str(memory), "-smp", str(cpus),
             "-display", "none", "-no-reboot"]
     if serial:
-        argv += ["-chardev", f"socket,id=console,server=on,wait=off,path={escaped(serial)},"
+        wait = "on" if await_serial else "off"
+        argv += ["-chardev", f"socket,id=console,server=on,wait={wait},path={escaped(serial)},"
                              f"logfile={escaped(log)}"]
     else:
         argv += ["-chardev", f"file,id=console,path={escaped(log)}"]

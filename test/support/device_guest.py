@@ -185,7 +185,8 @@ def launch(place, devices, own=False, may_crash=False, **options):
         options["qemu"] = ["prlimit", "--core=0"] * may_crash + newer_qemu.COMMAND
     guest = machine.Guest(f"guest{number}", kernel.find(), image_of(place),
                           str(place.dir / f"shell{number}.log"), devices=devices,
-                          serial=str(place.dir / f"shell{number}.console"), **options)
+                          serial=str(place.dir / f"shell{number}.console"), await_serial=True,
+                          **options)
     return place.add(Shell(guest)).open()
 
 

@@ -67,7 +67,7 @@ def start(place, script, devices, modules=("ivshmem", "ivs_walk"), programs=(), 
     options["append"] += " oops=panic"
     options.setdefault("qemu", guest_device.QEMU)
     guest = machine.Guest(name, found, image, image + ".log", devices=devices,
-                          serial=str(place.dir / f"{name}.console"), **options)
+                          serial=str(place.dir / f"{name}.console"), await_serial=True, **options)
     guest.close = guest.stop
     place.add(guest)
     guest.console = place.add(Console(guest))
