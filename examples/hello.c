@@ -7,6 +7,7 @@
  *   hello unix:/tmp/ivshmem_socket 0 hi    writes "hi" into the region and rings peer 0
  *   hello pci: 0 hi                        the same from a guest
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +39,9 @@ static int listen_once(struct ivs_peer *peer)
 
 	printf("hello: I am peer %d and wait\n", ivs_peer_id(peer));
 	fflush(stdout);
-	result = ivs_peer_wait(peer, 0, -1);
+	do {
+		result = ivs_peer_wait(peer, 0, -1);
+	} while (result == -EINTR); /* stopped by Ctrl-Z, and continued */
 	if (result) {
 		const char *why = ivs_peer_why_not(peer, IVS_CAP_WAIT);
 

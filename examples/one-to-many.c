@@ -16,6 +16,7 @@
  * print nonsense, but not read elsewhere nor hang.
  */
 #include <ctype.h>
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -168,7 +169,7 @@ static int read_all(struct ivs_peer *peer, struct board *board)
 	do {
 		print_new(board, &seen);
 		result = ivs_peer_wait(peer, 0, LOOK_MS);
-	} while (!result || result == IVS_PEER_E_TIMEOUT);
+	} while (!result || result == IVS_PEER_E_TIMEOUT || result == -EINTR);
 	return fail(result < 0 ? strerror(-result) : "the device is gone");
 }
 

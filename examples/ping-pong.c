@@ -13,6 +13,7 @@
  * Who has the lower id measures, the other answers. A doorbell says "look" and nothing else: anybody
  * can ring, and several may become one. So a number in the region says what is asked and answered.
  */
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,7 +86,7 @@ static enum outcome ping(const struct game *game, uint64_t number, bool met)
 		do {
 			result = ivs_peer_wait(game->peer, 0, AGAIN_MS);
 		} while (!result && atomic_load(&game->other->pong) != number && now_ns() < again);
-		if (result && result != IVS_PEER_E_TIMEOUT)
+		if (result && result != IVS_PEER_E_TIMEOUT && result != -EINTR)
 			return fail("cannot wait", result);
 	}
 	return DONE;
@@ -142,6 +143,8 @@ static enum outcome answer(const struct game *game)
 				return LEFT;
 			continue;
 		}
+		if (result == -EINTR)
+			continue;
 		if (result)
 			return fail("the other peer does not ring", result);
 		number = atomic_load(&game->other->ping);
@@ -168,10 +171,11 @@ static int find_other(struct ivs_peer *peer)
 	struct ivs_event event;
 	int result;
 
-	while (!(result = ivs_peer_next(peer, MEETING_MS, &event))) {
-		if (event.type == IVS_EVENT_JOIN && event.vectors_n)
+	do {
+		result = ivs_peer_next(peer, MEETING_MS, &event);
+		if (!result && event.type == IVS_EVENT_JOIN && event.vectors_n)
 			return (int)event.id;
-	}
+	} while (!result || result == -EINTR);
 	fail("nobody else joined", result);
 	return -1;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -63,7 +64,8 @@ static bool take_event(struct meet *meet, int *left_ms)
 		hear(meet, event.vector);
 	if (result == IVS_PEER_E_TIMEOUT)
 		*left_ms -= LOOK_MS;
-	return !result || result == IVS_PEER_E_TIMEOUT || meet_fail("cannot wait for doorbells");
+	return !result || result == IVS_PEER_E_TIMEOUT || result == -EINTR ||
+	       meet_fail("cannot wait for doorbells");
 }
 
 /*
@@ -157,13 +159,23 @@ static int compare_times(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
+/* Whoever is stopped and continued waits anew. */
+static int wait_for_ring(struct meet *meet)
+{
+	int result;
+
+	do {
+		result = ivs_peer_wait(meet->peer, 0, meet->timeout_ms);
+	} while (result == -EINTR);
+	return result;
+}
+
 static bool ping(struct meet *meet, unsigned int with, double *times)
 {
 	for (unsigned int i = 0; i < meet->rounds; i++) {
 		double start = now_us();
 
-		if (ivs_peer_ring(meet->peer, with, 0) ||
-		    ivs_peer_wait(meet->peer, 0, meet->timeout_ms))
+		if (ivs_peer_ring(meet->peer, with, 0) || wait_for_ring(meet))
 			return meet_fail("round trip %u with peer %u %s did not come back", i, with,
 					 meet->names[with]);
 		times[i] = now_us() - start;
@@ -174,8 +186,7 @@ static bool ping(struct meet *meet, unsigned int with, double *times)
 static bool pong(struct meet *meet, unsigned int with)
 {
 	for (unsigned int i = 0; i < meet->rounds; i++) {
-		if (ivs_peer_wait(meet->peer, 0, meet->timeout_ms) ||
-		    ivs_peer_ring(meet->peer, with, 0))
+		if (wait_for_ring(meet) || ivs_peer_ring(meet->peer, with, 0))
 			return meet_fail("round trip %u of peer %u %s did not come", i, with,
 					 meet->names[with]);
 	}

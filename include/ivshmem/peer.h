@@ -174,7 +174,8 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_ring(struct ivs_peer *peer, unsigned int id
  * A doorbell that came before the call counts, and is taken. Does not take in joins and leaves:
  * that is ivs_peer_next(), which takes doorbells of all vectors too.
  *
- * Return: 0, IVS_PEER_E_TIMEOUT, _VECTOR, _UNABLE, _GONE, _STOPPED; -errno (-EINTR: a signal came).
+ * Return: 0, IVS_PEER_E_TIMEOUT, _VECTOR, _UNABLE, _GONE, _STOPPED; -errno (-EINTR: a signal came,
+ * or the process was stopped and continues).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_wait(struct ivs_peer *peer, unsigned int vector,
 					  int timeout_ms);

@@ -9,9 +9,11 @@ import signal
 import struct
 import subprocess
 import termios
+import time
 
 import pytest
 
+from support.lingering import state_of, stopped
 from support.programs import place, wait_until
 
 __all__ = ["place"]
@@ -85,6 +87,38 @@ def test_no_vectors(place, name, words):
     done = place.run(example(place, name), *words, address(place))
     assert done.returncode == 1
     assert done.stderr == f"{name}: the server gives no vectors: start it with -n 1 or more\n"
+
+
+@pytest.mark.parametrize("name, words", [
+    ("hello", []), ("ping-pong", []), ("ping-pong", ["1"]), ("one-to-many", ["read"]), ("poll-loop", [])],
+    ids=str)
+def test_stopped_and_continued(place, name, words):
+    """As by Ctrl-Z and fg, which end system calls that wait: it waits again."""
+    place.server()
+    after = [address(place), *words] if name == "ping-pong" else [*words, address(place)]
+    process = place.start(example(place, name), *after, stdin=subprocess.PIPE)
+    place.servers()[-1].err.wait("client 0 joined")
+    for _ in range(4):
+        wait_until(lambda: state_of(process.pid) == "S", "it waits")
+        time.sleep(0.05)  # perhaps it only waited for the rest of the greeting
+        with stopped(process):
+            pass
+    time.sleep(0.1)
+    assert process.popen.poll() is None, process.err.text()
+    assert not process.err.seen
+
+
+def test_a_meeting_stopped_and_continued(place):
+    """Again and again, whatever it waits for."""
+    place.server("-n", "2")
+    both = [place.start(example(place, "meet"), "-n", "2", "-r", "20000", address(place)) for _ in range(2)]
+    both[0].out.wait("meet: I am peer")
+    while both[0].popen.poll() is None:
+        time.sleep(0.01)
+        for number in signal.SIGSTOP, signal.SIGCONT:
+            both[0].signal(number)
+    for process in both:
+        assert process.wait() == 0, process.err.text()
 
 
 # ping-pong
