@@ -48,6 +48,19 @@ class Qmp:
             else:
                 return message["return"]
 
+    def unplug(self, ident, timeout=20):
+        """Ask the guest to let go of a device. QEMU refuses that while the slot's power indicator blinks,
+        and the guest lets it blink until it has done all that belongs to plugging in: a moment longer than
+        until its programs see the device."""
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                return self.command("device_del", id=ident)
+            except KitError as e:
+                if "guest is busy" not in str(e) or time.monotonic() >= end:
+                    raise
+            pause()
+
     def wait_event(self, name, timeout=20):
         """The first event of that name, those before the call included; it is taken."""
         end = time.monotonic() + timeout

@@ -89,7 +89,7 @@ class InGuest:
         ended = r"^guest: exit (\d+)"
         if guest.wait_for(rf"^{conform.TAKE_AWAY}|{ended}", BOOT).group(1) is None:
             if not self.removed_inside:
-                guest.qmp().command("device_del", id=ID)
+                guest.qmp().unplug(ID)
             conform.tell(self.partner)
         return int(guest.wait_for(ended, BOOT).group(1))
 

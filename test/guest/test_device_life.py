@@ -58,7 +58,7 @@ def test_hot_plug(place, record_property):  # noqa: F811
         with open(f"{place.shm_path}-plain", "rb") as region:
             assert region.read() == pattern(time_n, 0, MIB)
         record_property("case", f"ok plain: plugged in, time {time_n}")
-        shell.guest.qmp().command("device_del", id=f"plain{time_n}")
+        shell.guest.qmp().unplug(f"plain{time_n}")
         shell.guest.qmp().wait_event("DEVICE_DELETED", 30)
         plain.log.wait("the VMM has left", times=time_n + 1)
         assert shell.ask(f"ls {NODE}")[0] == 1
@@ -76,7 +76,7 @@ def test_hot_plug(place, record_property):  # noqa: F811
 def unplug_doorbell(shell):
     """Return: what QEMU did."""
     try:
-        shell.guest.qmp().command("device_del", id="doorbell")
+        shell.guest.qmp().unplug("doorbell")
         shell.guest.qmp().wait_event("DEVICE_DELETED", 30)
     except (KitError, OSError):
         assert shell.guest.wait(20) == -signal.SIGABRT, shell.guest.tail()

@@ -95,7 +95,7 @@ class Plugs:
     def unplug(self):
         """The one that is there."""
         with self._storm.held:
-            self._guest.qmp().command("device_del", id=f"d{self._number}")
+            self._guest.qmp().unplug(f"d{self._number}")
             self._guest.qmp().wait_event("DEVICE_DELETED", 30)
 
 
