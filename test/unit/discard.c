@@ -22,7 +22,7 @@
 #include "util/discard.h"
 #include "util/stall.h"
 
-#define TIMEOUT 5
+#define TIMEOUT 20
 #define LINGER_S 60
 #define PAGE_LEN 4096
 

