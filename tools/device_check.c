@@ -18,10 +18,25 @@ static int wrong(const char *what, const char *option, const char *fix, struct i
 	return ivs_error_set(err, STATUS_USAGE, "%s \"%s\": %s", what, option, fix);
 }
 
+static int check_address(const char *region, struct ivs_error *err)
+{
+	if (!strncmp(region, "memfd:", 6))
+		return wrong("nobody else could share", region, "use shm:NAME or file:PATH", err);
+	if (strncmp(region, "shm:", 4) && strncmp(region, "file:", 5) && strncmp(region, "dir:", 4))
+		return wrong("no address of a region", region,
+			     "use shm:NAME, file:PATH or dir:PATH", err);
+	return 0;
+}
+
 static int check_plain(const struct device_settings *device, struct ivs_error *err)
 {
 	const struct ivs_slot_options *slot = &device->slot;
 
+	if (!slot->region && !device->has_model)
+		return wrong("a device without", "--region",
+			     "say which memory it shows, such as --region shm:NAME, or --server "
+			     "PATH, or --legacy OPTIONS",
+			     err);
 	if (!slot->region)
 		return wrong("a plain device without", "--region",
 			     "say which memory it shows, such as --region shm:NAME", err);
@@ -31,10 +46,7 @@ static int check_plain(const struct device_settings *device, struct ivs_error *e
 	if (device->has_vectors)
 		return wrong("a plain device with", "--vectors",
 			     "it has no interrupts: use --server instead of --region", err);
-	if (!strncmp(slot->region, "memfd:", 6))
-		return wrong("nobody else could share", slot->region, "use shm:NAME or file:PATH",
-			     err);
-	return 0;
+	return check_address(slot->region, err);
 }
 
 static int check_doorbell(struct device_settings *device, struct ivs_error *err)
@@ -161,6 +173,10 @@ static int check_paths(const struct settings *settings, unsigned int at, struct 
 
 	if (path && settings->control.path && !strcmp(path, settings->control.path))
 		return wrong("one path for --socket and --control", path, "give each its own", err);
+	if (path && settings->devices[at].slot.server &&
+	    !strcmp(path, settings->devices[at].slot.server))
+		return wrong("one path for --socket and --server", path,
+			     "--server is the socket of an ivshmem-server", err);
 	for (unsigned int i = 0; path && i < at; i++) {
 		const char *other = settings->devices[i].slot.socket.path;
 

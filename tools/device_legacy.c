@@ -27,7 +27,9 @@ static int take_size(struct legacy *legacy, const char *value, struct ivs_error 
 		size = 0;
 	if (!ivs_is_power_of_two(size))
 		return bad_value("size", value,
-				 "use a power of two, such as 4M (a number alone is MiB)", err);
+				 "use a power of two with K, M, G or T, such as 4M (a number alone "
+				 "is MiB)",
+				 err);
 	legacy->size = size;
 	return 0;
 }
@@ -102,6 +104,9 @@ static int take_pair(struct legacy *legacy, const char *key, const char *value,
 		return ivs_error_set(err, 1,
 				     "%s=%s is said to the VMM, where it plugs the device in", key,
 				     value);
+	if (strchr(key, ' '))
+		return ivs_error_set(err, 1, "there is no option \"%s\": leave out the spaces",
+				     key);
 	return ivs_error_set(err, 1,
 			     "there is no option %s: there are size, shm, chardev, vectors, msi, "
 			     "ioeventfd, use64 and role",
@@ -113,6 +118,8 @@ static int take_word(struct legacy *legacy, char *word, struct ivs_error *err)
 {
 	char *equals = strchr(word, '=');
 
+	if (!equals && !strcmp(word, "size"))
+		return ivs_error_set(err, 1, "size has no value: use size=4M");
 	if (!equals && (!strcmp(word, "shm") || !strcmp(word, "chardev")))
 		return ivs_error_set(err, 1, "%s has no value: use shm=NAME or chardev=PATH", word);
 	if (!equals)
@@ -132,6 +139,8 @@ static int check(const struct legacy *legacy, struct ivs_error *err)
 				     "chardev=%s: here it is the path of a server's socket; use "
 				     "./%s if that is meant",
 				     legacy->chardev, legacy->chardev);
+	if (!strncmp(legacy->chardev, "unix:", 5))
+		return ivs_error_set(err, 1, "chardev=%s: leave out \"unix:\"", legacy->chardev);
 	if (*legacy->shm && *legacy->chardev)
 		return ivs_error_set(err, 1, "it has both shm=%s and chardev=%s: choose one",
 				     legacy->shm, legacy->chardev);

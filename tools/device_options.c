@@ -150,10 +150,20 @@ static int take_fd(struct settings *settings, const char *value)
 	return status;
 }
 
+/* The library's addresses begin with it, and a path that does is hardly meant. */
+static int check_path(const char *value)
+{
+	if (strncmp(value, "unix:", 5))
+		return 0;
+	return usage_error("no path of a socket", value, "leave out \"unix:\"");
+}
+
 static int take_socket(struct settings *settings, const char *value)
 {
-	int status = next_device(settings, value);
+	int status = check_path(value);
 
+	if (!status)
+		status = next_device(settings, value);
 	current(settings)->slot.socket.path = value;
 	return status;
 }
@@ -374,7 +384,7 @@ static int take_device_option(struct device_settings *device, int option, const 
 		return take_size(device, value);
 	case OPTION_SERVER:
 		slot->server = value;
-		return 0;
+		return check_path(value);
 	case 'n':
 		return take_vectors(device, value);
 	case OPTION_LEGACY:

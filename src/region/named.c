@@ -87,6 +87,11 @@ int ivs_region_open_path(struct ivs_region *region, bool make, struct ivs_error 
 			"cannot open %s: Permission denied for user %d: its owner, group "
 			"and mode say who may, and those of its directory",
 			region->path, (int)geteuid());
+	if (errno == ENOENT)
+		return ivs_error_set(err, -ENOENT,
+				     "cannot open %s: No such file or directory: make its "
+				     "directory first",
+				     region->path);
 	return ivs_error_errno(err, errno, "cannot open %s", region->path);
 }
 

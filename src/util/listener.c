@@ -128,8 +128,10 @@ static int set_owner(const struct ivs_listener_options *opts, struct ivs_error *
 
 	if ((opts->uid != (uid_t)-1 || opts->gid != (gid_t)-1) &&
 	    lchown(opts->path, opts->uid, opts->gid))
-		return ivs_error_errno(err, errno, "cannot give the socket %s to %s", opts->path,
-				       ivs_owner_text(opts->uid, opts->gid, owner));
+		return ivs_error_set(
+			err, -errno, "cannot give the socket %s to %s: %s%s", opts->path,
+			ivs_owner_text(opts->uid, opts->gid, owner), strerrordesc_np(errno),
+			errno == EPERM ? ": only root can, or a member to a group" : "");
 	if (opts->mode && chmod(opts->path, opts->mode))
 		return ivs_error_errno(err, errno, "cannot set the mode of %s", opts->path);
 	return 0;

@@ -393,7 +393,7 @@ def test_inherited_fd_for_two_devices(place):
         process = place.start(place.device_program, "--fd", number, "--socket", place.dir / "b", *region,
                               fds=(number,))
         assert process.wait() == 2
-        assert f'ivshmem-device: --fd {number}: a plain device without "--region"' in process.err.text()
+        assert f'ivshmem-device: --fd {number}: a device without "--region"' in process.err.text()
     start_server(place)
     process = place.start(place.device_program, "--fd", 4, "--server", place.socket)
     assert process.wait() == 2 and 'no inherited socket "4"' in process.err.text()

@@ -151,6 +151,7 @@ Test(region, bad_addresses)
 	refuse("shm:a/b", 4 * M, IVS_REGION_E_ADDRESS, "one word without slashes");
 	refuse("shm:..", 4 * M, IVS_REGION_E_ADDRESS, "one word without slashes");
 	refuse("file:", 4 * M, IVS_REGION_E_ADDRESS, "a path must follow");
+	refuse("file:/nonexistent/x", 4 * M, -ENOENT, "make its directory first");
 	refuse("dir:", 4 * M, IVS_REGION_E_ADDRESS, "a directory must follow");
 	refuse("dir:/nonexistent", 4 * M, -ENOENT, "/nonexistent");
 	refuse("dir:/dev/null", 4 * M, IVS_REGION_E_KIND, "file:/dev/null");
