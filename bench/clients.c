@@ -11,8 +11,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "util/clock.h"
-#include "util/fd.h"
+#include "base/clock.h"
+#include "base/fd.h"
 #include "wire/socket.h"
 
 #define SILENCE_MS 5000 /* a server that says nothing for so long has nothing more to say */

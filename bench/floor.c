@@ -14,9 +14,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/fd.h"
 #include "clients.h"
-#include "util/clock.h"
-#include "util/fd.h"
 
 #define BATCH_MAX 32
 #define EVENTS_MAX 64

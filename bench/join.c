@@ -37,9 +37,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/parse.h"
 #include "report.h"
-#include "util/clock.h"
-#include "util/parse.h"
 
 #define STORMS_MAX 16
 #define STALLED_DEFAULT 100

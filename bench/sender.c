@@ -12,9 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/fd.h"
 #include "clients.h"
-#include "util/clock.h"
-#include "util/fd.h"
 
 #define ARGS_MAX 64
 #define ARG_LEN 256

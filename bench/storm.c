@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "util/clock.h"
-#include "util/fd.h"
+#include "base/clock.h"
+#include "base/fd.h"
 
 #define PATH_LEN 108
 

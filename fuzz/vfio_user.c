@@ -16,8 +16,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/log.h"
 #include "device/device.h"
-#include "util/log.h"
 #include "vfio_user/codec.h"
 #include "vfio_user/session.h"
 #include "vfio_user/stream.h"

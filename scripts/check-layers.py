@@ -13,15 +13,15 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 #: layer -> the layers whose headers it may include, besides its own. Public headers are free to all.
 MAY_INCLUDE = {
-    "util": set(),
-    "wire": {"util"},
-    "region": {"util"},
-    "server": {"wire", "region", "util"},
-    "peer": {"wire", "region", "util"},
-    "channel": {"util"},
-    "device": {"util"},
-    "vfio_user": {"device", "util"},
-    "slot": {"device", "vfio_user", "peer", "wire", "region", "util"},
+    "base": set(),
+    "daemon": {"base"},
+    "wire": {"base"},
+    "region": {"base"},
+    "server": {"wire", "region", "daemon", "base"},
+    "peer": {"wire", "region", "base"},
+    "device": {"base"},
+    "vfio_user": {"device", "daemon", "base"},
+    "slot": {"device", "vfio_user", "peer", "wire", "region", "daemon", "base"},
 }
 
 #: Bytes or events in, effects out: no system call, no clock, no global.
@@ -29,14 +29,14 @@ PURE = ("src/device/config.c", "src/device/device.c", "src/device/inside.h", "sr
         "src/device/registers.c", "src/device/state.c", "src/wire/codec.c",
         "src/peer/pci_identity.c", "src/server/request.c", "src/server/roster.c",
         "src/server/roster_due.c", "src/server/roster_memory.c", "src/server/roster_resume.c",
-        "src/util/bitmap.h", "src/util/parse.c", "src/util/text.c", "src/vfio_user/codec.c",
+        "src/base/bitmap.h", "src/base/parse.c", "src/base/text.c", "src/vfio_user/codec.c",
         "src/wire/roster_page.c")
 PURE_HEADERS = {"assert.h", "errno.h", "inttypes.h", "limits.h", "stdatomic.h", "stdbool.h",
                 "stddef.h", "stdint.h", "string.h"}
 PURE_EXCEPTIONS = {
     ("src/server/roster.c", "stdlib.h"): "memory for its tables",
     ("src/server/roster_memory.c", "stdlib.h"): "memory",
-    ("src/util/parse.c", "stdio.h"): "snprintf",
+    ("src/base/parse.c", "stdio.h"): "snprintf",
     ("src/server/request.c", "jansson.h"): "JSON, which allocates",
     ("src/vfio_user/codec.c", "jansson.h"): "JSON, which allocates",
 }
@@ -44,7 +44,7 @@ PURE_EXCEPTIONS = {
 #: Below tools/ nobody ends the process.
 FORBIDDEN_CALLS = re.compile(r"\b(exit|_exit|abort|quick_exit)\s*\(")
 
-#: IVS_SYSCALLS(name, ...): the system calls of that file, in src/util/syscalls.h.
+#: IVS_SYSCALLS(name, ...): the system calls of that file, in src/base/syscalls.h.
 LIST = re.compile(r"^IVS_SYSCALLS\((\w+)", re.MULTILINE)
 
 #: The guest's driver is the kernel's: its own headers, the public ones, the kernel's.
@@ -126,7 +126,7 @@ def check_file(name, complain):
 
 
 def check_lists(names, complain):
-    """Each list of system calls (src/util/syscalls.h) is joined into a filter by somebody."""
+    """Each list of system calls (src/base/syscalls.h) is joined into a filter by somebody."""
     texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in names
              if name.startswith(("src/", "tools/")) and name.endswith(".c")}
     for name, text in texts.items():

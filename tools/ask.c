@@ -9,10 +9,10 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "util/clock.h"
-#include "util/error.h"
-#include "util/fd.h"
-#include "util/text.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/text.h"
 
 #define TIMEOUT_S 5
 #define REPLY_MAX (64u << 20)

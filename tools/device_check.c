@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "util/error.h"
-#include "util/parse.h"
+#include "base/error.h"
+#include "base/parse.h"
 
 /* QEMU's, of "-device ivshmem-doorbell". */
 #define DEFAULT_VECTORS 1

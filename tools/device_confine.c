@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "device_confine.h"
 
+#include "daemon/control.h"
+#include "daemon/log.h"
+#include "daemon/sandbox.h"
 #include "slot/calls.h"
-#include "util/control.h"
-#include "util/isolate.h"
-#include "util/log.h"
 
 /* A list may be named by several devices. */
 static void add_once(const struct ivs_syscall **lists, unsigned int *n,
@@ -34,8 +34,8 @@ static void choose_lists(const struct settings *settings, const struct ivs_sysca
 
 int confine(const struct settings *settings, struct ivs_error *err)
 {
-	const char *lacks = ivs_isolate_lacks();
-	struct ivs_isolate_options opts = {
+	const char *lacks = ivs_sandbox_lacks();
+	struct ivs_sandbox_options opts = {
 		.user = settings->user,
 		.filter = settings->filter && !lacks,
 		.always = ivs_slot_calls,
@@ -45,7 +45,7 @@ int confine(const struct settings *settings, struct ivs_error *err)
 	choose_lists(settings, opts.lists);
 	if (settings->control.path)
 		opts.names[names_n++] = settings->control.path;
-	for (unsigned int i = 0; i < settings->devices_n && names_n < IVS_ISOLATE_NAMES_MAX; i++) {
+	for (unsigned int i = 0; i < settings->devices_n && names_n < IVS_SANDBOX_NAMES_MAX; i++) {
 		if (settings->devices[i].slot.socket.path)
 			opts.names[names_n++] = settings->devices[i].slot.socket.path;
 	}
@@ -53,5 +53,5 @@ int confine(const struct settings *settings, struct ivs_error *err)
 		ivs_log(IVS_LOG_INFO, "no system call filter: --sandbox off");
 	else if (lacks)
 		ivs_log(IVS_LOG_INFO, "no system call filter: %s", lacks);
-	return ivs_isolate(&opts, err);
+	return ivs_sandbox(&opts, err);
 }

@@ -5,7 +5,7 @@
 
 #include "device_options.h"
 
-/** confine() - after everything has been opened. Return: as ivs_isolate(). */
+/** confine() - after everything has been opened. Return: as ivs_sandbox(). */
 int confine(const struct settings *settings, struct ivs_error *err);
 
 #endif

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "util/error.h"
-#include "util/parse.h"
+#include "base/error.h"
+#include "base/parse.h"
 
 #define WORD_MAX 300
 #define DEFAULT_SIZE (UINT64_C(4) << 20)

@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
+#include "base/parse.h"
+#include "daemon/privileges.h"
+#include "daemon/sandbox.h"
 #include "device_check.h"
 #include "owners.h"
-#include "util/error.h"
-#include "util/isolate.h"
-#include "util/parse.h"
-#include "util/rights.h"
 
 const char program_name[] = PROGRAM;
 
@@ -287,7 +287,7 @@ static int take_own_user(struct settings *settings, const char *value)
 {
 	struct ivs_error err;
 
-	if (ivs_rights_find_user(value, &settings->uid, &err)) {
+	if (ivs_privileges_find_user(value, &settings->uid, &err)) {
 		fprintf(stderr, PROGRAM ": %s\n", err.text);
 		return STATUS_USAGE;
 	}
@@ -303,8 +303,8 @@ static int take_sandbox(struct settings *settings, const char *value)
 		settings->filter = false;
 	else
 		return usage_error("no kind of sandbox", value, "use on or off");
-	if (settings->filter && ivs_isolate_lacks())
-		return usage_error("cannot turn the sandbox", value, ivs_isolate_lacks());
+	if (settings->filter && ivs_sandbox_lacks())
+		return usage_error("cannot turn the sandbox", value, ivs_sandbox_lacks());
 	return 0;
 }
 

@@ -6,11 +6,11 @@
 #include <stdio.h>
 
 #include "ask.h"
+#include "base/error.h"
+#include "daemon/log.h"
 #include "show.h"
 #include "slot/status.h"
 #include "usage.h"
-#include "util/error.h"
-#include "util/log.h"
 
 #define TEXT_LEN 512 /* for paths and reasons */
 

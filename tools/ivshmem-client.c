@@ -9,11 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fd.h"
+#include "base/parse.h"
 #include "ivshmem/peer.h"
 #include "ivshmem/registers.h"
 #include "usage.h"
-#include "util/fd.h"
-#include "util/parse.h"
 
 #define PROGRAM "ivshmem-client"
 #define DEFAULT_ADDRESS "unix:/tmp/ivshmem_socket"

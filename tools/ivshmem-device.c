@@ -7,14 +7,14 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 
+#include "base/error.h"
+#include "base/fd.h"
+#include "daemon/log.h"
+#include "daemon/privileges.h"
+#include "daemon/service.h"
 #include "device_confine.h"
 #include "device_options.h"
 #include "device_status.h"
-#include "util/error.h"
-#include "util/fd.h"
-#include "util/log.h"
-#include "util/rights.h"
-#include "util/service.h"
 
 #define OWN_FILES 64
 #define DEVICE_FILES 64 /* and its doorbells and interrupts, of the other half */
@@ -114,7 +114,7 @@ static int open_all(struct program *program, struct ivs_error *err)
 	struct ivs_slot_loop_options opts = {.control = program->settings->control};
 	int result;
 
-	ivs_rights_raise_files(); /* each doorbell of each peer is one */
+	ivs_privileges_raise_files(); /* each doorbell of each peer is one */
 	result = hold_signals(program, err);
 	if (!result)
 		result = ivs_service_open(&program->service, err);

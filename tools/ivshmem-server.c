@@ -8,17 +8,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/parse.h"
+#include "daemon/background.h"
+#include "daemon/log.h"
+#include "daemon/stall.h"
 #include "server/server.h"
 #include "server_confine.h"
 #include "server_options.h"
 #include "server_status.h"
 #include "server_upgrade.h"
-#include "util/daemon.h"
-#include "util/error.h"
-#include "util/fd.h"
-#include "util/log.h"
-#include "util/parse.h"
-#include "util/stall.h"
 
 static sigset_t our_signals(void)
 {
@@ -125,7 +125,7 @@ static int serve_until_end(struct program *program)
 }
 
 /* Everything is open: say so, also in a file, and give up all other rights. */
-static int settle(struct program *program, struct ivs_daemon *daemon, struct ivs_error *err)
+static int settle(struct program *program, struct ivs_background *daemon, struct ivs_error *err)
 {
 	int result = 0;
 
@@ -143,7 +143,7 @@ static int settle(struct program *program, struct ivs_daemon *daemon, struct ivs
 		return result;
 	log_start(program->settings, program->server, program->region);
 	if (daemon->ready >= 0) {
-		result = ivs_daemon_ready(daemon, err);
+		result = ivs_background_ready(daemon, err);
 		if (!result)
 			ivs_log_to_syslog();
 	}
@@ -151,7 +151,7 @@ static int settle(struct program *program, struct ivs_daemon *daemon, struct ivs
 }
 
 /* From here on in the child, if there is one. Return: an exit status. */
-static int serve(struct program *program, struct ivs_daemon *daemon)
+static int serve(struct program *program, struct ivs_background *daemon)
 {
 	struct ivs_error err = {0};
 	IVS_OWNED_FD signal_fd = open_signal_fd(&err);
@@ -175,12 +175,12 @@ static int serve(struct program *program, struct ivs_daemon *daemon)
 /* The server and its pidfile exist: go into the background and serve. */
 static int detach_and_serve(struct program *program, bool *parent)
 {
-	struct ivs_daemon daemon = IVS_DAEMON_INIT;
+	struct ivs_background daemon = IVS_BACKGROUND_INIT;
 	struct ivs_error err = {0};
 	int result;
 
 	if (!program->settings->foreground && !program->keep.in_place) {
-		result = ivs_daemon_fork(&daemon, parent, &err);
+		result = ivs_background_fork(&daemon, parent, &err);
 		if (result < 0)
 			ivs_log(IVS_LOG_ERROR, "%s", err.text);
 		if (result || *parent)

@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "base/parse.h"
 #include "usage.h"
-#include "util/parse.h"
 
 int take_mode(const char *value, mode_t *out)
 {

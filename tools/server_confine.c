@@ -9,14 +9,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/error.h"
+#include "daemon/control.h"
+#include "daemon/log.h"
+#include "daemon/process_syscalls.h"
+#include "daemon/sandbox.h"
 #include "server/calls.h"
 #include "server/metrics.h"
 #include "server/page.h"
 #include "server/status.h"
-#include "util/control.h"
-#include "util/error.h"
-#include "util/isolate.h"
-#include "util/log.h"
 
 /* Whether @path is @root or in it; both are absolute. Then @rest is relative to @root. */
 static bool is_below(const char *path, const char *root, const char **rest)
@@ -132,11 +133,11 @@ static void log_filter(const struct settings *settings, const char *lacks)
 }
 
 /* For the next program, which has to live with it. */
-static int note_filter(const struct ivs_isolate_options *opts, struct ivs_keep_notes *notes,
+static int note_filter(const struct ivs_sandbox_options *opts, struct ivs_keep_notes *notes,
 		       struct ivs_error *err)
 {
 	char *text = NULL;
-	int result = ivs_isolate_list(opts->always, opts->lists, &text);
+	int result = ivs_sandbox_list(opts->always, opts->lists, &text);
 
 	if (!result && strlen(text) >= sizeof(notes->filter))
 		result = -E2BIG;
@@ -150,8 +151,8 @@ int confine(const struct settings *settings, const struct names *names,
 	    const struct ivs_region *region, const struct ivs_keep *keep, struct ivs_error *err)
 {
 	struct ivs_keep_notes *notes = ivs_keep_notes(keep);
-	const char *lacks = ivs_isolate_lacks();
-	struct ivs_isolate_options opts = {
+	const char *lacks = ivs_sandbox_lacks();
+	struct ivs_sandbox_options opts = {
 		.root = *settings->root ? settings->root : NULL,
 		.user = settings->user,
 		.filter = settings->sandbox != SANDBOX_OFF && !lacks,
@@ -170,7 +171,7 @@ int confine(const struct settings *settings, const struct names *names,
 	if (ivs_region_created(region) && *ivs_region_path(region))
 		opts.names[names_n++] = ivs_region_path(region);
 	log_filter(settings, lacks);
-	result = ivs_isolate(&opts, err);
+	result = ivs_sandbox(&opts, err);
 	if (!result && opts.filter)
 		result = note_filter(&opts, notes, err);
 	return result;
@@ -178,17 +179,17 @@ int confine(const struct settings *settings, const struct names *names,
 
 int confine_suffices(const struct settings *settings, const char *in_force, struct ivs_error *err)
 {
-	const struct ivs_syscall *lists[IVS_ISOLATE_LISTS_MAX] = {NULL};
+	const struct ivs_syscall *lists[IVS_SANDBOX_LISTS_MAX] = {NULL};
 	char *needed;
 	int result;
 
 	if (!*in_force)
 		return 0;
 	choose_lists(settings, lists);
-	result = ivs_isolate_list(ivs_server_calls, lists, &needed);
+	result = ivs_sandbox_list(ivs_server_calls, lists, &needed);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot compare system call filters");
-	result = ivs_isolate_suffices(in_force, needed, err);
+	result = ivs_sandbox_suffices(in_force, needed, err);
 	free(needed);
 	return result;
 }

@@ -6,11 +6,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/parse.h"
+#include "daemon/privileges.h"
+#include "daemon/sandbox.h"
 #include "owners.h"
 #include "usage.h"
-#include "util/isolate.h"
-#include "util/parse.h"
-#include "util/rights.h"
 #include "wire/roster_page.h"
 
 const char program_name[] = PROGRAM;
@@ -198,7 +198,7 @@ static int take_own_user(struct settings *settings, const char *value)
 	struct ivs_error err;
 	uid_t uid;
 
-	if (ivs_rights_find_user(value, &uid, &err)) {
+	if (ivs_privileges_find_user(value, &uid, &err)) {
 		fprintf(stderr, PROGRAM ": %s\n", err.text);
 		return STATUS_USAGE;
 	}
@@ -226,8 +226,8 @@ static int take_sandbox(struct settings *settings, const char *value)
 		settings->sandbox = SANDBOX_OFF;
 	else
 		return usage_error("no kind of sandbox", value, "use on, strict or off");
-	if (settings->sandbox != SANDBOX_OFF && ivs_isolate_lacks())
-		return usage_error("cannot turn the sandbox", value, ivs_isolate_lacks());
+	if (settings->sandbox != SANDBOX_OFF && ivs_sandbox_lacks())
+		return usage_error("cannot turn the sandbox", value, ivs_sandbox_lacks());
 	return 0;
 }
 

@@ -13,11 +13,11 @@
 #include <string.h>
 
 #include "ask.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "daemon/log.h"
 #include "server_options.h"
 #include "show.h"
-#include "util/error.h"
-#include "util/log.h"
-#include "util/text.h"
 
 #define DOORBELLS_SHOWN 16 /* of one client */
 

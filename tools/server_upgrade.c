@@ -11,11 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/fd.h"
+#include "base/parse.h"
+#include "daemon/log.h"
 #include "server_confine.h"
 #include "server_options.h"
-#include "util/fd.h"
-#include "util/log.h"
-#include "util/parse.h"
 
 #define LIST_VARIABLE "IVSHMEM_SERVER_LIST"   /* number of an fd: we go on */
 #define TRIAL_VARIABLE "IVSHMEM_SERVER_TRIAL" /* number of an fd: could we go on? */

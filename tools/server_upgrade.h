@@ -10,9 +10,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "daemon/background.h"
 #include "server/server.h"
 #include "server_options.h"
-#include "util/daemon.h"
 
 /* How a child ends that could go on: no other program ends in this way by chance. */
 #define UPGRADE_FITS 93

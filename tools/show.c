@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "util/text.h"
+#include "base/text.h"
 
 const char *show(const json_t *object, const char *key, char *out, size_t out_len)
 {

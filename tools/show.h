@@ -6,7 +6,7 @@
 #include <jansson.h>
 #include <stddef.h>
 
-#include "util/parse.h"
+#include "base/parse.h"
 
 #define CELL_LEN 64 /* for most of them, with a NUL */
 

@@ -12,9 +12,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "util/error.h"
-#include "util/parse.h"
-#include "util/text.h"
+#include "base/error.h"
+#include "base/parse.h"
+#include "base/text.h"
 
 #define MEMORY_LEN_MIN 4096u
 #define MEMORY_LEN_MAX_32BIT (UINT64_C(1) << 31) /* of powers of two below 2^32 */

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "util/bitmap.h"
+#include "base/bitmap.h"
 
 #define BAR1_LEN_MIN 4096u
 #define VECTOR_CONTROL 12

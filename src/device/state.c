@@ -22,8 +22,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "util/bitmap.h"
-#include "util/error.h"
+#include "base/bitmap.h"
+#include "base/error.h"
 
 #define MAGIC "IVSDEVST"
 #define VERSION 1u

@@ -9,10 +9,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/error.h"
+#include "base/fd.h"
 #include "ivshmem/registers.h"
 #include "peer/pci_drivers.h"
-#include "util/error.h"
-#include "util/fd.h"
 
 #define PREFIX "/dev/ivshmem"
 

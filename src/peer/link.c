@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include "util/error.h"
-#include "util/eventfd.h"
-#include "util/fd.h"
+#include "base/error.h"
+#include "base/eventfd.h"
+#include "base/fd.h"
 #include "wire/socket.h"
 
 int ivs_link_connect(struct ivs_link *link, const char *path, struct ivs_error *err)

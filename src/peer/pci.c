@@ -4,8 +4,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/fd.h"
 #include "peer/pci_drivers.h"
-#include "util/fd.h"
 
 static int open_pci(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
 		    struct ivs_error *err)

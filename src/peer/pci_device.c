@@ -10,11 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/parse.h"
 #include "ivshmem/registers.h"
 #include "peer/pci_identity.h"
-#include "util/error.h"
-#include "util/fd.h"
-#include "util/parse.h"
 
 #define SYSFS_DEVICES "/sys/bus/pci/devices"
 #define BY_NAME "name="

@@ -12,9 +12,9 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 
+#include "base/error.h"
+#include "base/fd.h"
 #include "peer/way.h"
-#include "util/error.h"
-#include "util/fd.h"
 
 #define DEFAULT_TIMEOUT_MS 5000
 

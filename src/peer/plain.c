@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/error.h"
 #include "ivshmem/region.h"
 #include "peer/way.h"
-#include "util/error.h"
 
 #define WHY_NOT                                                                                    \
 	"a plain region has neither ids nor doorbells: use a server (unix:PATH, and "              \

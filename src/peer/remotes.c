@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "util/fd.h"
+#include "base/fd.h"
 #include "wire/codec.h"
 
 #define FIRST_ROOM 16

@@ -7,11 +7,11 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/eventfd.h"
+#include "base/fd.h"
 #include "peer/way.h"
-#include "util/clock.h"
-#include "util/error.h"
-#include "util/eventfd.h"
-#include "util/fd.h"
 
 /* A server does not say when it has told everything: it has when it says nothing for so long. */
 #define QUIET_MS 100

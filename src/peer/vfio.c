@@ -16,10 +16,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/error.h"
+#include "base/fd.h"
 #include "ivshmem/registers.h"
 #include "peer/pci_drivers.h"
-#include "util/error.h"
-#include "util/fd.h"
 
 static int open_group(struct ivs_peer *peer, const struct ivs_pci_device *device,
 		      struct ivs_error *err)

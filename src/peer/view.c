@@ -9,11 +9,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/eventfd.h"
+#include "base/fd.h"
 #include "peer/way.h"
-#include "util/clock.h"
-#include "util/error.h"
-#include "util/eventfd.h"
-#include "util/fd.h"
 
 #define LOOK_NS (100 * (long)IVS_NS_PER_MS) /* P-8 */
 

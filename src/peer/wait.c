@@ -5,9 +5,9 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
+#include "base/clock.h"
+#include "base/eventfd.h"
 #include "peer/way.h"
-#include "util/clock.h"
-#include "util/eventfd.h"
 
 /*
  * How often ivs_peer_next() looks on when its time is over but the epoll shows something that turns

@@ -3,8 +3,8 @@
 #ifndef IVS_REGION_BACKEND_H
 #define IVS_REGION_BACKEND_H
 
+#include "base/syscalls.h"
 #include "ivshmem/region.h"
-#include "util/syscalls.h"
 
 extern const struct ivs_syscall ivs_region_syscalls[];
 

@@ -17,10 +17,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/parse.h"
 #include "region/backend.h"
-#include "util/error.h"
-#include "util/fd.h"
-#include "util/parse.h"
 
 /* To remove what was made. */
 IVS_SYSCALLS(ivs_region_syscalls, IVS_CALL_FSTAT, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"});

@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/error.h"
+#include "base/parse.h"
 #include "region/backend.h"
-#include "util/error.h"
-#include "util/parse.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* memory is not to be executed; vm.memfd_noexec may insist */

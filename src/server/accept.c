@@ -8,8 +8,8 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 
-#include "util/discard.h"
-#include "util/fd.h"
+#include "base/fd.h"
+#include "daemon/close.h"
 
 IVS_SYSCALLS(ivs_accept_syscalls, {"accept4"}, {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET)}},
 	     {"epoll_ctl"}, {"eventfd2"}, {"close"}, IVS_CALL_GETRLIMIT);

@@ -3,8 +3,8 @@
 #ifndef IVS_SERVER_ACCEPT_H
 #define IVS_SERVER_ACCEPT_H
 
+#include "base/syscalls.h"
 #include "server/state.h"
-#include "util/syscalls.h"
 
 extern const struct ivs_syscall ivs_accept_syscalls[];
 

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-#include "util/syscalls.h"
+#include "base/syscalls.h"
 
 extern const struct ivs_syscall ivs_admission_syscalls[];
 

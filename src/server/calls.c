@@ -3,25 +3,26 @@
 
 #include <stddef.h>
 
+#include "base/fd.h"
+#include "base/fdpass.h"
+#include "daemon/background.h"
+#include "daemon/close.h"
+#include "daemon/listener.h"
+#include "daemon/log.h"
+#include "daemon/process_syscalls.h"
+#include "daemon/service.h"
+#include "daemon/stall.h"
 #include "region/backend.h"
 #include "server/accept.h"
 #include "server/admission.h"
 #include "server/client.h"
 #include "server/keep.h"
 #include "server/server.h"
-#include "util/daemon.h"
-#include "util/discard.h"
-#include "util/fd.h"
-#include "util/listener.h"
-#include "util/log.h"
-#include "util/send.h"
-#include "util/service.h"
-#include "util/stall.h"
 
 /* Of the files whose code runs in every server. */
 const struct ivs_syscall *const ivs_server_calls[] = {
-	ivs_libc_syscalls,	ivs_fd_syscalls,       ivs_log_syscalls,    ivs_daemon_syscalls,
-	ivs_send_syscalls,	ivs_region_syscalls,   ivs_server_syscalls, ivs_accept_syscalls,
+	ivs_libc_syscalls,	ivs_fd_syscalls,       ivs_log_syscalls,    ivs_background_syscalls,
+	ivs_fdpass_syscalls,	ivs_region_syscalls,   ivs_server_syscalls, ivs_accept_syscalls,
 	ivs_admission_syscalls, ivs_listener_syscalls, ivs_client_syscalls, ivs_keep_syscalls,
-	ivs_service_syscalls,	ivs_discard_syscalls,  ivs_stall_syscalls,  NULL,
+	ivs_service_syscalls,	ivs_close_syscalls,    ivs_stall_syscalls,  NULL,
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What every server asks of the kernel, for the filter (util/isolate.h). */
+/* What every server asks of the kernel, for the filter (daemon/sandbox.h). */
 #ifndef IVS_SERVER_CALLS_H
 #define IVS_SERVER_CALLS_H
 
-#include "util/syscalls.h"
+#include "base/syscalls.h"
 
 /** ivs_server_calls - lists of system calls, NULL at the end */
 extern const struct ivs_syscall *const ivs_server_calls[];

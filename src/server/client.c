@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
-#include "util/clock.h"
-#include "util/discard.h"
-#include "util/fd.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "daemon/close.h"
 
 IVS_SYSCALLS(ivs_client_syscalls,
 	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_SNDBUF)}}, {"eventfd2"},

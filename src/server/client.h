@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
+#include "base/syscalls.h"
 #include "wire/socket.h"
-#include "util/syscalls.h"
 
 extern const struct ivs_syscall ivs_client_syscalls[];
 

@@ -4,9 +4,9 @@
 #include <assert.h>
 #include <jansson.h>
 
+#include "base/fd.h"
 #include "server/request.h"
 #include "server/status.h"
-#include "util/fd.h"
 
 static_assert(IVS_REQUEST_LINE_MAX == IVS_CONTROL_LINE_MAX,
 	      "a line that is too long is no request");

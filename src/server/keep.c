@@ -14,10 +14,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/error.h"
+#include "base/fd.h"
+#include "daemon/log.h"
 #include "region/backend.h"
-#include "util/error.h"
-#include "util/fd.h"
-#include "util/log.h"
 
 #define MAGIC "ivshmemK"
 #define VERSION 1

@@ -16,12 +16,12 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
+#include "base/syscalls.h"
+#include "daemon/inherit.h"
+#include "daemon/service.h"
 #include "ivshmem/region.h"
 #include "server/client.h"
 #include "server/roster_memory.h"
-#include "util/inherit.h"
-#include "util/service.h"
-#include "util/syscalls.h"
 
 #define IVS_KEEP_ADDRESS_LEN 4112
 #define IVS_KEEP_FILTER_LEN 16384
@@ -36,7 +36,7 @@
  * @memory_len: of the roster's memory, which follows, in bytes
  * @region_len: its bytes
  * @region:     address of the region
- * @filter:     the system call filter in force, as ivs_isolate_list() has it; "" if there is none
+ * @filter:     the system call filter in force, as ivs_sandbox_list() has it; "" if there is none
  */
 struct ivs_keep_notes {
 	char magic[8];

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "base/fd.h"
+#include "daemon/log.h"
 #include "server/keep_state.h"
-#include "util/fd.h"
-#include "util/log.h"
 
 #define SOCKET (-1) /* instead of a vector */
 

@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "daemon/log.h"
 #include "server/keep_state.h"
-#include "util/log.h"
 
 #define NOT_KEPT '+' /* after a name in the list for the next program: the manager has no copy */
 

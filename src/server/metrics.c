@@ -15,11 +15,11 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/text.h"
 #include "server/status.h"
 #include "server/tell.h"
-#include "util/error.h"
-#include "util/fd.h"
-#include "util/text.h"
 
 /* Made with O_EXCL: what is there already cannot be written to. */
 #define OPENS_NEW                                                                                  \

@@ -6,9 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "util/bitmap.h"
-#include "util/error.h"
-#include "util/parse.h"
+#include "base/bitmap.h"
+#include "base/error.h"
+#include "base/parse.h"
 
 IVS_SYSCALLS(ivs_page_syscalls, {"pwrite64"}, IVS_CALL_FSTAT);
 

@@ -9,8 +9,8 @@
 
 #include <stdbool.h>
 
+#include "base/syscalls.h"
 #include "ivshmem/region.h"
-#include "util/syscalls.h"
 #include "wire/roster_page.h"
 
 extern const struct ivs_syscall ivs_page_syscalls[];

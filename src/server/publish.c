@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "util/error.h"
+#include "base/error.h"
 
 #define PUBLISH_AGAIN_MS 1000
 

@@ -4,7 +4,7 @@
 #include <jansson.h>
 #include <string.h>
 
-#include "util/error.h"
+#include "base/error.h"
 
 #define EXAMPLES "{\"request\":\"status\"} or {\"request\":\"version\"}"
 

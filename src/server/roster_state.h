@@ -3,9 +3,9 @@
 #ifndef IVS_SERVER_ROSTER_STATE_H
 #define IVS_SERVER_ROSTER_STATE_H
 
+#include "base/bitmap.h"
 #include "server/roster.h"
 #include "server/roster_memory.h"
-#include "util/bitmap.h"
 
 #define IDS_MAX (IVS_WIRE_ID_MAX + 1)
 #define NOBODY IVS_ROSTER_NOBODY

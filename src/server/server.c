@@ -24,6 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/error.h"
+#include "base/fd.h"
+#include "daemon/privileges.h"
 #include "server/accept.h"
 #include "server/control.h"
 #include "server/manager.h"
@@ -31,9 +34,6 @@
 #include "server/publish.h"
 #include "server/resume.h"
 #include "server/tell.h"
-#include "util/error.h"
-#include "util/fd.h"
-#include "util/rights.h"
 
 /* Waiting, and taking a signal from its fd. */
 IVS_SYSCALLS(ivs_server_syscalls, IVS_CALL_EPOLL_WAIT, {"epoll_ctl"}, {"read"}, {"close"});
@@ -205,7 +205,7 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	server->region_address = opts->region_address;
 	server->vectors_n = opts->vectors_n;
 	server->admission = opts->admission;
-	ivs_rights_raise_files(); /* each client costs 1 + vectors of them */
+	ivs_privileges_raise_files(); /* each client costs 1 + vectors of them */
 	result = open_all(server, opts, err);
 	if (result && server->keep->resumed)
 		ivs_server_leave_name(server);

@@ -6,11 +6,11 @@
 #ifndef IVS_SERVER_SERVER_H
 #define IVS_SERVER_SERVER_H
 
+#include "base/syscalls.h"
+#include "daemon/listener.h"
 #include "ivshmem/region.h"
 #include "server/admission.h"
 #include "server/keep.h"
-#include "util/listener.h"
-#include "util/syscalls.h"
 
 extern const struct ivs_syscall ivs_server_syscalls[];
 

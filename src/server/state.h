@@ -7,12 +7,12 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 
+#include "base/clock.h"
+#include "daemon/log.h"
 #include "server/client.h"
 #include "server/page.h"
 #include "server/roster.h"
 #include "server/server.h"
-#include "util/clock.h"
-#include "util/log.h"
 
 #define IDS_MAX (IVS_WIRE_ID_MAX + 1)
 

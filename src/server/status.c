@@ -13,9 +13,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/fd.h"
+#include "base/text.h"
 #include "server/tell.h"
-#include "util/fd.h"
-#include "util/text.h"
 
 #ifndef F_SEAL_EXEC
 #define F_SEAL_EXEC 0x0020 /* Linux 6.3 */

@@ -3,9 +3,9 @@
 #ifndef IVS_SERVER_STATUS_H
 #define IVS_SERVER_STATUS_H
 
+#include "base/syscalls.h"
 #include "server/request.h"
 #include "server/state.h"
-#include "util/syscalls.h"
 
 extern const struct ivs_syscall ivs_status_syscalls[];
 

@@ -3,15 +3,16 @@
 
 #include <stddef.h>
 
+#include "base/eventfd.h"
+#include "base/fd.h"
+#include "daemon/close.h"
+#include "daemon/log.h"
+#include "daemon/process_syscalls.h"
+#include "daemon/service.h"
+#include "daemon/stall.h"
 #include "region/backend.h"
 #include "slot/loop.h"
 #include "slot/state.h"
-#include "util/discard.h"
-#include "util/eventfd.h"
-#include "util/fd.h"
-#include "util/log.h"
-#include "util/service.h"
-#include "util/stall.h"
 
 const struct ivs_syscall *const ivs_slot_calls[] = {
 	ivs_libc_syscalls,
@@ -25,7 +26,7 @@ const struct ivs_syscall *const ivs_slot_calls[] = {
 	ivs_slot_loop_syscalls,
 	ivs_vfio_user_syscalls,
 	ivs_stall_syscalls,
-	ivs_discard_syscalls,
+	ivs_close_syscalls,
 	NULL,
 };
 

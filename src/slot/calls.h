@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What slots ask of the kernel, for the filter (util/isolate.h). */
+/* What slots ask of the kernel, for the filter (daemon/sandbox.h). */
 #ifndef IVS_SLOT_CALLS_H
 #define IVS_SLOT_CALLS_H
 
+#include "base/syscalls.h"
 #include "slot/slot.h"
-#include "util/syscalls.h"
 
 #define IVS_SLOT_CALLS_MAX 8
 

@@ -6,12 +6,12 @@
 #include <sys/signalfd.h>
 #include <time.h>
 
+#include "base/error.h"
+#include "base/fd.h"
+#include "daemon/control.h"
+#include "daemon/stall.h"
 #include "slot/state.h"
 #include "slot/status.h"
-#include "util/control.h"
-#include "util/error.h"
-#include "util/fd.h"
-#include "util/stall.h"
 
 IVS_SYSCALLS(ivs_slot_loop_syscalls, IVS_CALL_EPOLL_WAIT, {"epoll_ctl"}, {"read"}, {"close"});
 

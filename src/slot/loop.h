@@ -3,8 +3,8 @@
 #ifndef IVS_SLOT_LOOP_H
 #define IVS_SLOT_LOOP_H
 
+#include "daemon/listener.h"
 #include "slot/slot.h"
-#include "util/listener.h"
 
 extern const struct ivs_syscall ivs_slot_loop_syscalls[];
 

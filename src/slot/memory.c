@@ -8,10 +8,10 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/parse.h"
 #include "slot/state.h"
-#include "util/error.h"
-#include "util/fd.h"
-#include "util/parse.h"
 
 /* When a server brings the region, also later. */
 IVS_SYSCALLS(ivs_slot_memory_syscalls, IVS_CALL_FSTAT, {"fstatfs"}, {"fstatfs64"}, {"close"});

@@ -8,9 +8,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "base/error.h"
+#include "base/fd.h"
 #include "slot/state.h"
-#include "util/error.h"
-#include "util/fd.h"
 
 static void ring(void *context, unsigned int peer, unsigned int vector)
 {

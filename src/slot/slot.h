@@ -11,9 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/listener.h"
 #include "device/device.h"
 #include "ivshmem/region.h"
-#include "util/listener.h"
 #include "vfio_user/session.h"
 
 enum ivs_slot_error {

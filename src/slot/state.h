@@ -6,10 +6,10 @@
 #include <sys/epoll.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
+#include "daemon/log.h"
 #include "peer/link.h"
 #include "slot/slot.h"
-#include "util/clock.h"
-#include "util/log.h"
 #include "wire/codec.h"
 
 /* What an epoll event is about: the slot's first tag, and one of these. */

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "slot/state.h"
-#include "util/text.h"
 
 #define TEXT_MAX 4352 /* a path and a prefix, or a struct ivs_error */
 

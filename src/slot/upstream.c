@@ -20,10 +20,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/error.h"
+#include "base/eventfd.h"
+#include "base/fd.h"
 #include "slot/state.h"
-#include "util/error.h"
-#include "util/eventfd.h"
-#include "util/fd.h"
 
 IVS_SYSCALLS(ivs_upstream_syscalls,
 	     {"socket", {IVS_ARG_IS(1, AF_UNIX), IVS_ARG_HAS(2, 0xf, SOCK_STREAM)}}, {"connect"},

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/fd.h"
+#include "daemon/close.h"
 #include "slot/state.h"
-#include "util/discard.h"
-#include "util/fd.h"
 
 IVS_SYSCALLS(ivs_slot_syscalls, {"accept4"}, {"accept"}, {"epoll_ctl"}, {"close"});
 

@@ -4,7 +4,7 @@
 #include <jansson.h>
 #include <string.h>
 
-#include "util/error.h"
+#include "base/error.h"
 
 uint16_t ivs_vfu_get16(const uint8_t *in)
 {

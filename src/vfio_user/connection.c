@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "util/discard.h"
-#include "util/error.h"
-#include "util/fd.h"
-#include "util/send.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/fdpass.h"
+#include "daemon/close.h"
 
 #define RECEIVES_MAX 64 /* in one go */
 
@@ -205,11 +205,11 @@ int ivs_vfu_connection_send(struct ivs_vfu_connection *connection, struct ivs_er
 	struct iovec iov = {connection->out.bytes + connection->sent,
 			    connection->out.len - connection->sent};
 	struct msghdr hdr = {.msg_iov = &iov, .msg_iovlen = 1};
-	union ivs_send_control control;
+	union ivs_fdpass_control control;
 	ssize_t n;
 
 	if (connection->out_fd >= 0)
-		ivs_send_attach(&hdr, &control, connection->out_fd);
+		ivs_fdpass_attach(&hdr, &control, connection->out_fd);
 	do {
 		n = sendmsg(connection->sock, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);

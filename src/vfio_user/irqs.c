@@ -11,9 +11,9 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include "util/clock.h"
-#include "util/eventfd.h"
-#include "util/fd.h"
+#include "base/clock.h"
+#include "base/eventfd.h"
+#include "base/fd.h"
 #include "vfio_user/state.h"
 
 #define TAKES_MAX 64 /* of an eventfd that is a semaphore; any other is empty after one */

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "util/error.h"
+#include "base/error.h"
 #include "vfio_user/state.h"
 
 static void end_transfer(struct ivs_vfu_migration *migration)

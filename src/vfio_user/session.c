@@ -18,9 +18,9 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 
-#include "util/clock.h"
-#include "util/error.h"
-#include "util/fd.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
 #include "vfio_user/state.h"
 
 /* In one go, so that other devices are served, too: some messages, or one that takes long. */
@@ -41,7 +41,7 @@ IVS_SYSCALLS(ivs_vfio_user_syscalls,
 	{"epoll_ctl"}, {"close"}, {"shutdown"},
 	/* connection.c, and info.c for the fd that goes with a reply */
 	{"recvmsg"}, {"sendmsg"}, IVS_CALL_DUPFD_CLOEXEC,
-	/* util/eventfd.c, for irqs.c */
+	/* base/eventfd.c, for irqs.c */
 	{"poll"}, {"ppoll"}, {"ppoll_time64"}, {"write"}, {"read"}, {"preadv2"},
 	{"readlink"}, {"readlinkat"},
 	/* memory.c */

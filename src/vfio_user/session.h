@@ -14,9 +14,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/syscalls.h"
 #include "device/device.h"
 #include "ivshmem/api.h"
-#include "util/syscalls.h"
 
 extern const struct ivs_syscall ivs_vfio_user_syscalls[];
 

@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-#include "util/log.h"
+#include "daemon/log.h"
 #include "vfio_user/connection.h"
 #include "vfio_user/memory.h"
 #include "vfio_user/migration.h"

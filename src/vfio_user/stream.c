@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "device/device.h"
-#include "util/error.h"
 #include "vfio_user/codec.h"
 
 static void add_word(struct ivs_vfu_sum *sum, const uint8_t *word)

@@ -3,7 +3,7 @@
  * Every command, and what is true of a request before its handler sees it; looked at here, and nowhere
  * else. Lengths are of bodies, without the header.
  */
-#include "util/error.h"
+#include "base/error.h"
 #include "vfio_user/state.h"
 
 #define IN(state) (1u << (state))

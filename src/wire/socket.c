@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "util/fd.h"
-#include "util/send.h"
+#include "base/fd.h"
+#include "base/fdpass.h"
 
 /* A server only sends. */
 /* Room for two fds is what CMSG_SPACE of one gives on 64 bit anyway; the kernel drops the rest. */
@@ -38,7 +38,7 @@ int ivs_socket_send(int sock, const struct ivs_wire_message *msgs, unsigned int 
 		    unsigned int *sent_n)
 {
 	uint8_t bytes[IVS_SOCKET_BATCH][IVS_WIRE_LEN];
-	union ivs_send_control control[IVS_SOCKET_BATCH];
+	union ivs_fdpass_control control[IVS_SOCKET_BATCH];
 	struct mmsghdr hdrs[IVS_SOCKET_BATCH];
 	struct iovec iov[IVS_SOCKET_BATCH];
 	int result;
@@ -51,9 +51,9 @@ int ivs_socket_send(int sock, const struct ivs_wire_message *msgs, unsigned int 
 		iov[i] = (struct iovec){bytes[i], IVS_WIRE_LEN};
 		hdrs[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[i], .msg_iovlen = 1}};
 		if (msgs[i].fd >= 0)
-			ivs_send_attach(&hdrs[i].msg_hdr, &control[i], msgs[i].fd);
+			ivs_fdpass_attach(&hdrs[i].msg_hdr, &control[i], msgs[i].fd);
 	}
-	result = ivs_send_all(sock, hdrs, msgs_n, sent_n);
+	result = ivs_fdpass_send(sock, hdrs, msgs_n, sent_n);
 	return result ? send_result(-result) : 0;
 }
 

@@ -252,7 +252,7 @@ class Serving:
         before = None
         while True:
             seen = self.device.ask()
-            # See faults.c. Interrupted, it may have been tried again: see util/discard.c.
+            # See faults.c. Interrupted, it may have been tried again: see daemon/close.c.
             extra = [0, 1] if call == "close" and seen.failed else [0]
             try:
                 now = fd_count(self.device.pid)

@@ -215,7 +215,7 @@ class Serving:
         deadline = time.monotonic() + TIMEOUT
         while True:
             seen = self.server.ask()
-            # See faults.c. Interrupted, it may have been tried again: see util/discard.c.
+            # See faults.c. Interrupted, it may have been tried again: see daemon/close.c.
             expected = {self.fds, self.fds + 1} if call == "close" and seen.failed else {self.fds}
             try:
                 fds = fd_count(self.pid)

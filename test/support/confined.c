@@ -27,9 +27,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/log.h"
+#include "daemon/process_syscalls.h"
+#include "daemon/sandbox.h"
 #include "server/calls.h"
-#include "util/isolate.h"
-#include "util/log.h"
 
 #define STATUS_BROKEN 99 /* the test itself failed */
 #define IN_FORCE 9	 /* fd by which the next program is told what is allowed */
@@ -121,7 +122,7 @@ static const struct call {
 #endif
 };
 
-static void read_in_force(struct ivs_isolate_options *opts)
+static void read_in_force(struct ivs_sandbox_options *opts)
 {
 	static char text[65536];
 
@@ -130,13 +131,13 @@ static void read_in_force(struct ivs_isolate_options *opts)
 }
 
 /* For the program that is exec'd next. */
-static void tell_in_force(const struct ivs_isolate_options *opts)
+static void tell_in_force(const struct ivs_sandbox_options *opts)
 {
 	int fd = memfd_create("in-force", 0);
 	char *text;
 
 	if (fd < 0 || dup2(fd, IN_FORCE) < 0 ||
-	    ivs_isolate_list(opts->always, opts->lists, &text) ||
+	    ivs_sandbox_list(opts->always, opts->lists, &text) ||
 	    write(IN_FORCE, text, strlen(text)) != (ssize_t)strlen(text))
 		_exit(STATUS_BROKEN);
 	free(text);
@@ -151,11 +152,11 @@ static int print_names(void)
 	return 0;
 }
 
-static int print_list(const struct ivs_isolate_options *opts)
+static int print_list(const struct ivs_sandbox_options *opts)
 {
 	char *text;
 
-	if (ivs_isolate_list(opts->always, opts->lists, &text))
+	if (ivs_sandbox_list(opts->always, opts->lists, &text))
 		return STATUS_BROKEN;
 	fputs(text, stdout);
 	free(text);
@@ -194,7 +195,7 @@ static int run_program(char **argv)
 
 int main(int argc, char **argv)
 {
-	struct ivs_isolate_options opts = {.filter = true, .always = ivs_server_calls};
+	struct ivs_sandbox_options opts = {.filter = true, .always = ivs_server_calls};
 	unsigned int lists_n = 0;
 	struct ivs_error err;
 	int file;
@@ -215,7 +216,7 @@ int main(int argc, char **argv)
 	if (file < 0 || ftruncate(file, 4096))
 		return STATUS_BROKEN;
 	read_in_force(&opts);
-	if (ivs_isolate(&opts, &err)) {
+	if (ivs_sandbox(&opts, &err)) {
 		fprintf(stderr, "confined: %s\n", err.text);
 		return STATUS_BROKEN;
 	}

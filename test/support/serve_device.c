@@ -24,10 +24,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/fd.h"
+#include "daemon/listener.h"
+#include "daemon/log.h"
 #include "device/device.h"
-#include "util/fd.h"
-#include "util/listener.h"
-#include "util/log.h"
 #include "vfio_user/session.h"
 
 #define LINE_MAX_LEN 256

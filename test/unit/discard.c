@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Against util/discard.h: what came with fds is got rid of. Waiting shows as a timeout. */
+/* Against daemon/close.h: what came with fds is got rid of. Waiting shows as a timeout. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -18,9 +18,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "daemon/close.h"
+#include "daemon/stall.h"
 #include "support/fds.h"
-#include "util/discard.h"
-#include "util/stall.h"
 
 #define TIMEOUT 20
 #define LINGER_S 60

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Against util/eventfd.h: eventfds that a stranger has filled, emptied, made blocking, or
+ * Against base/eventfd.h: eventfds that a stranger has filled, emptied, made blocking, or
  * that are none. A call which would block shows as a timeout.
  */
 #include <criterion/criterion.h>
@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "util/eventfd.h"
+#include "base/eventfd.h"
 #include "support/fds.h"
 
 #define TIMEOUT 20

@@ -14,15 +14,16 @@
 #include <seccomp.h>
 #endif
 
+#include "daemon/log.h"
+#include "daemon/process_syscalls.h"
+#include "daemon/sandbox.h"
 #include "server/calls.h"
-#include "util/isolate.h"
-#include "util/log.h"
 
 static char *list(const struct ivs_syscall *const *lists)
 {
 	char *text = NULL;
 
-	cr_assert_eq(ivs_isolate_list(ivs_server_calls, lists, &text), 0);
+	cr_assert_eq(ivs_sandbox_list(ivs_server_calls, lists, &text), 0);
 	cr_assert_not_null(text);
 	return text;
 }
@@ -101,30 +102,30 @@ Test(isolate, too_many)
 		snprintf(names[i], sizeof(names[i]), "call%d", i);
 		many[i].name = names[i];
 	}
-	cr_expect_eq(ivs_isolate_list(ivs_server_calls, lists, &text), -E2BIG);
+	cr_expect_eq(ivs_sandbox_list(ivs_server_calls, lists, &text), -E2BIG);
 }
 
 Test(isolate, suffices)
 {
 	struct ivs_error err = {0};
 
-	cr_expect_eq(ivs_isolate_suffices("read\nwrite\n", "", &err), 0);
-	cr_expect_eq(ivs_isolate_suffices("read\nwrite\n", "read\n", &err), 0);
-	cr_expect_eq(ivs_isolate_suffices("read\nwrite\n", "write\nread\n", &err), 0);
-	cr_expect_eq(ivs_isolate_suffices("read\n", "read 1&0x3=0x1\n", &err), 0);
-	cr_expect_eq(ivs_isolate_suffices("read 1&0x3=0x1\n", "read 1&0x3=0x1\n", &err), 0);
+	cr_expect_eq(ivs_sandbox_suffices("read\nwrite\n", "", &err), 0);
+	cr_expect_eq(ivs_sandbox_suffices("read\nwrite\n", "read\n", &err), 0);
+	cr_expect_eq(ivs_sandbox_suffices("read\nwrite\n", "write\nread\n", &err), 0);
+	cr_expect_eq(ivs_sandbox_suffices("read\n", "read 1&0x3=0x1\n", &err), 0);
+	cr_expect_eq(ivs_sandbox_suffices("read 1&0x3=0x1\n", "read 1&0x3=0x1\n", &err), 0);
 
-	cr_expect_eq(ivs_isolate_suffices("reads\n", "read\n", &err), IVS_ISOLATE_E_MORE);
-	cr_expect_eq(ivs_isolate_suffices("rea\n", "read\n", &err), IVS_ISOLATE_E_MORE);
-	cr_expect_eq(ivs_isolate_suffices("", "read\n", &err), IVS_ISOLATE_E_MORE);
-	cr_expect_eq(ivs_isolate_suffices("read 1&0x3=0x1\n", "read 1&0x3=0\n", &err),
-		     IVS_ISOLATE_E_MORE);
-	cr_expect_eq(ivs_isolate_suffices("read 1&0x3=0x1\n", "write\nread\n", &err),
-		     IVS_ISOLATE_E_MORE);
+	cr_expect_eq(ivs_sandbox_suffices("reads\n", "read\n", &err), IVS_SANDBOX_E_MORE);
+	cr_expect_eq(ivs_sandbox_suffices("rea\n", "read\n", &err), IVS_SANDBOX_E_MORE);
+	cr_expect_eq(ivs_sandbox_suffices("", "read\n", &err), IVS_SANDBOX_E_MORE);
+	cr_expect_eq(ivs_sandbox_suffices("read 1&0x3=0x1\n", "read 1&0x3=0\n", &err),
+		     IVS_SANDBOX_E_MORE);
+	cr_expect_eq(ivs_sandbox_suffices("read 1&0x3=0x1\n", "write\nread\n", &err),
+		     IVS_SANDBOX_E_MORE);
 	cr_expect_not_null(strstr(err.text, "\"write\""));
 	/* What is refused is not allowed. */
-	cr_expect_eq(ivs_isolate_suffices("clone3 error 38\n", "clone3\n", &err),
-		     IVS_ISOLATE_E_MORE);
+	cr_expect_eq(ivs_sandbox_suffices("clone3 error 38\n", "clone3\n", &err),
+		     IVS_SANDBOX_E_MORE);
 }
 
 #ifdef HAVE_SECCOMP
@@ -132,7 +133,7 @@ Test(isolate, suffices)
 static int write_confined(bool to_itself)
 {
 	static IVS_SYSCALLS(writes, {"process_vm_writev", {IVS_ARG_OWN_PID(1)}});
-	const struct ivs_isolate_options opts = {
+	const struct ivs_sandbox_options opts = {
 		.filter = true, .always = ivs_server_calls, .lists = {writes}};
 	static char target;
 	char byte = 1;
@@ -144,7 +145,7 @@ static int write_confined(bool to_itself)
 	if (!pid) {
 		pid_t whom = to_itself ? getpid() : getppid();
 
-		if (ivs_isolate(&opts, &err))
+		if (ivs_sandbox(&opts, &err))
 			_exit(2);
 		_exit(process_vm_writev(whom, &from, 1, &to, 1, 0) == 1 ? 0 : 1);
 	}
@@ -158,7 +159,7 @@ Test(isolate, own_pid_is_nobody_elses, .timeout = 10)
 {
 	int status;
 
-	if (ivs_isolate_lacks())
+	if (ivs_sandbox_lacks())
 		return;
 	cr_expect_eq(write_confined(true), 0);
 	status = write_confined(false);

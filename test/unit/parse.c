@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <criterion/criterion.h>
 
-#include "util/parse.h"
+#include "base/parse.h"
 
 static const struct {
 	const char *text;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Against util/stall.h: what waits is ended, and who is idle is left alone. */
+/* Against daemon/stall.h: what waits is ended, and who is idle is left alone. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <signal.h>
@@ -8,7 +8,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "util/stall.h"
+#include "daemon/stall.h"
 
 #define TIMEOUT 20
 #define FULL (UINT64_MAX - 1)

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Sets of small numbers, 64 to a word. */
+#ifndef IVS_BASE_BITMAP_H
+#define IVS_BASE_BITMAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define IVS_BITMAP_BITS 64
+
+static inline bool ivs_bitmap_has(const uint64_t *map, unsigned int bit)
+{
+	return map[bit / IVS_BITMAP_BITS] >> (bit % IVS_BITMAP_BITS) & 1;
+}
+
+static inline void ivs_bitmap_add(uint64_t *map, unsigned int bit)
+{
+	map[bit / IVS_BITMAP_BITS] |= UINT64_C(1) << (bit % IVS_BITMAP_BITS);
+}
+
+static inline void ivs_bitmap_remove(uint64_t *map, unsigned int bit)
+{
+	map[bit / IVS_BITMAP_BITS] &= ~(UINT64_C(1) << (bit % IVS_BITMAP_BITS));
+}
+
+/**
+ * ivs_bitmap_first_only() - the first number from @from to below @end that is in @in and not in
+ * @out
+ * @out: NULL: nothing is in it
+ *
+ * Return: the number, or @end if there is none.
+ */
+static inline unsigned int ivs_bitmap_first_only(const uint64_t *in, const uint64_t *out,
+						 unsigned int from, unsigned int end)
+{
+	unsigned int bit = from;
+
+	while (bit < end) {
+		unsigned int word = bit / IVS_BITMAP_BITS;
+		uint64_t left = (out ? in[word] & ~out[word] : in[word]) >> (bit % IVS_BITMAP_BITS);
+
+		if (left) {
+			bit += (unsigned int)__builtin_ctzll(left);
+			return bit < end ? bit : end;
+		}
+		bit = (word + 1) * IVS_BITMAP_BITS;
+	}
+	return end;
+}
+
+#endif

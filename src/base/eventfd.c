@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/eventfd.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+IVS_SYSCALLS(ivs_eventfd_syscalls, {"poll"}, {"ppoll"}, {"write"}, {"read"}, {"preadv2"},
+	     {"readlink"}, {"readlinkat"});
+
+bool ivs_eventfd_is(int fd)
+{
+	static const char eventfd_name[] = "anon_inode:[eventfd]";
+	char target[sizeof(eventfd_name) + 1];
+	char path[32];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, target, sizeof(target));
+	if (n < 0)
+		return errno == ENOENT;
+	return n == sizeof(eventfd_name) - 1 && !memcmp(target, eventfd_name, (size_t)n);
+}
+
+/*
+ * The eventfd is shared with strangers: one may have cleared O_NONBLOCK, which belongs to the open
+ * file, and filled the counter. A full counter is a signal that was sent already.
+ */
+int ivs_eventfd_signal(int fd)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+	const uint64_t one = 1;
+
+	while (poll(&pfd, 1, 0) < 0) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	if (fd < 0 || pfd.revents & POLLNVAL)
+		return -EBADF;
+	if (!(pfd.revents & POLLOUT)) /* POLLERR too is a full counter, filled by the kernel */
+		return 0;
+	if (write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		return -errno;
+	return 0;
+}
+
+/* RWF_NOWAIT: a stranger may have emptied it since it was seen readable, and cleared O_NONBLOCK. */
+int ivs_eventfd_take(int fd)
+{
+	uint64_t count;
+	struct iovec iov = {&count, sizeof(count)};
+
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+	ssize_t n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+
+	/* Linux before 5.8 cannot do that with an eventfd: then asking first has to do. */
+	if (n < 0 && errno == EOPNOTSUPP) {
+		if (poll(&pfd, 1, 0) != 1)
+			return 0;
+		n = read(fd, &count, sizeof(count));
+	}
+	if (n == sizeof(count))
+		return 1;
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	return -EIO; /* no eventfd */
+}

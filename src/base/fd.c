@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/fd.h"
+
+#include <fcntl.h>
+
+IVS_SYSCALLS(ivs_fd_syscalls, {"close"});
+
+int ivs_fd_fill_standard(void)
+{
+	int fd = STDIN_FILENO;
+
+	/* Usually all are there, and nothing is opened, which a filter might not allow. */
+	while (fd <= STDERR_FILENO && fcntl(fd, F_GETFD) >= 0)
+		fd++;
+	if (fd > STDERR_FILENO)
+		return 0;
+	/* Not close-on-exec: these are meant to be inherited. */
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return -errno;
+	ivs_fd_close(&fd);
+	return 0;
+}

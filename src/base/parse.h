@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Text to numbers and back, strictly: all of the text is the number, or it is an error. */
+#ifndef IVS_BASE_PARSE_H
+#define IVS_BASE_PARSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "ivshmem/api.h"
+
+/** ivs_parse_uint() - decimal, @min to @max. Return: whether it was. */
+IVS_MUST_USE bool ivs_parse_uint(const char *text, uint64_t min, uint64_t max, uint64_t *out);
+
+/** ivs_parse_size() - bytes: decimal, with K, M, G or T (of 1024; also lower case) or without. */
+IVS_MUST_USE bool ivs_parse_size(const char *text, uint64_t *out);
+
+#define IVS_SIZE_TEXT_LEN 32
+
+/** ivs_size_text() - "4M": with the largest suffix that is exact */
+const char *ivs_size_text(uint64_t size, char out[IVS_SIZE_TEXT_LEN]);
+
+#define IVS_OWNER_TEXT_LEN 40
+
+/** ivs_owner_text() - "uid 5, gid 7", or only what is not -1 */
+const char *ivs_owner_text(uid_t uid, gid_t gid, char out[IVS_OWNER_TEXT_LEN]);
+
+static inline bool ivs_is_power_of_two(uint64_t n)
+{
+	return n && !(n & (n - 1));
+}
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/background.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "daemon/log.h"
+
+/* To be ready, and at the end to remove the pidfile. */
+IVS_SYSCALLS(ivs_background_syscalls, IVS_CALL_DUP2, {"write"}, {"close"}, IVS_CALL_FSTAT,
+	     IVS_CALL_LSTAT, IVS_CALL_UNLINK);
+
+/* Whether @path still names the file that @fd is: 1, 0, or -errno if that cannot be told. */
+static int is_same_file(int fd, const char *path)
+{
+	struct stat ours;
+	struct stat there;
+
+	if (fstat(fd, &ours))
+		return -errno;
+	if (lstat(path, &there))
+		return errno == ENOENT ? 0 : -errno;
+	return ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
+/* An empty file, or one with a number: 1, 0, or -errno if that cannot be told. */
+static int looks_like_pidfile(int fd)
+{
+	char text[32] = "";
+	struct stat st;
+	ssize_t digits_n;
+	ssize_t n;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return 0;
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	if (n < 0)
+		return -errno;
+	if (n != st.st_size)
+		return 0;
+	digits_n = (ssize_t)strspn(text, "0123456789");
+	return digits_n == n || (digits_n && digits_n == n - 1 && text[digits_n] == '\n');
+}
+
+static int lock_pidfile(int fd, const char *path, struct ivs_error *err)
+{
+	int looks = looks_like_pidfile(fd);
+
+	if (looks < 0)
+		return ivs_error_errno(err, -looks, "cannot look at the pidfile %s", path);
+	if (!looks)
+		return ivs_error_set(err, IVS_PIDFILE_E_FOREIGN,
+				     "%s does not look like a pidfile: remove it or use another "
+				     "file (-p)",
+				     path);
+	if (!flock(fd, LOCK_EX | LOCK_NB))
+		return 0;
+	if (errno != EWOULDBLOCK)
+		return ivs_error_errno(err, errno, "cannot lock the pidfile %s", path);
+	return ivs_error_set(err, IVS_PIDFILE_E_BUSY,
+			     "the pidfile %s belongs to a running server: stop that or use another "
+			     "file (-p)",
+			     path);
+}
+
+/* An existing file first, so that it is known whether we made it. */
+static int open_pidfile(const char *path, bool *made)
+{
+	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+	int fd = open(path, flags);
+
+	*made = fd < 0 && errno == ENOENT;
+	return *made ? open(path, flags | O_CREAT | O_EXCL, 0644) : fd;
+}
+
+int ivs_pidfile_open(struct ivs_pidfile *file, const char *path, struct ivs_error *err)
+{
+	for (;;) {
+		bool made;
+		IVS_OWNED_FD fd = open_pidfile(path, &made);
+		int result;
+		int same;
+
+		if (fd < 0 && made && errno == EEXIST)
+			continue;
+		if (fd < 0)
+			return ivs_error_errno(err, errno, "cannot open the pidfile %s", path);
+		result = lock_pidfile(fd, path, err);
+		/* Its owner may have removed it at the end, between our open and our lock. */
+		same = is_same_file(fd, path);
+		if (!result && same < 0)
+			result = ivs_error_errno(err, -same, "cannot look at the pidfile %s", path);
+		if (result < 0 && made && same)
+			unlink(path); /* nobody else has begun to use it, as far as can be told */
+		if (result)
+			return result;
+		if (!same)
+			continue;
+		*file = (struct ivs_pidfile){ivs_fd_take(&fd), made, path};
+		return 0;
+	}
+}
+
+void ivs_pidfile_adopt(struct ivs_pidfile *file, int fd, const char *path)
+{
+	*file = (struct ivs_pidfile){fd, true, path};
+}
+
+int ivs_pidfile_write(struct ivs_pidfile *file, struct ivs_error *err)
+{
+	if (ftruncate(file->fd, 0) || dprintf(file->fd, "%d\n", (int)getpid()) < 0)
+		return ivs_error_errno(err, errno, "cannot write the pidfile %s", file->path);
+	file->ours = true;
+	return 0;
+}
+
+void ivs_pidfile_close(struct ivs_pidfile *file)
+{
+	int result;
+
+	if (file->fd < 0)
+		return;
+	result = file->ours ? is_same_file(file->fd, file->path) : 0;
+	if (result > 0)
+		result = unlink(file->path) ? -errno : 0;
+	if (result && result != -ENOENT)
+		ivs_log(IVS_LOG_WARNING, "cannot remove the pidfile %s: %s", file->path,
+			strerrordesc_np(-result));
+	ivs_fd_close(&file->fd);
+}
+
+/* In the parent: 0 if the child was ready, 1 if it ended before. */
+static int wait_until_ready(int fd)
+{
+	char byte;
+	ssize_t n;
+
+	do {
+		n = read(fd, &byte, 1);
+	} while (n < 0 && errno == EINTR);
+	return n == 1 ? 0 : 1;
+}
+
+int ivs_background_fork(struct ivs_background *daemon, bool *parent, struct ivs_error *err)
+{
+	IVS_OWNED_FD null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int ends[2];
+	pid_t pid;
+	int result;
+
+	if (null < 0)
+		return ivs_error_errno(err, errno, "cannot open /dev/null");
+	if (pipe2(ends, O_CLOEXEC))
+		return ivs_error_errno(err, errno, "cannot make a pipe");
+	pid = fork();
+	if (pid < 0) {
+		result = ivs_error_errno(err, errno, "cannot fork");
+		close(ends[0]);
+		close(ends[1]);
+		return result;
+	}
+	*parent = pid > 0;
+	if (*parent) {
+		close(ends[1]);
+		result = wait_until_ready(ends[0]);
+		close(ends[0]);
+		return result;
+	}
+	close(ends[0]);
+	daemon->ready = ends[1];
+	daemon->null = ivs_fd_take(&null);
+	setsid(); /* cannot fail: a new child leads no process group */
+	return 0;
+}
+
+int ivs_background_ready(struct ivs_background *daemon, struct ivs_error *err)
+{
+	if (dup2(daemon->null, STDIN_FILENO) < 0 || dup2(daemon->null, STDOUT_FILENO) < 0)
+		return ivs_error_errno(err, errno, "cannot leave the terminal");
+	if (write(daemon->ready, "", 1) != 1)
+		return ivs_error_errno(err, errno, "cannot tell the parent");
+	ivs_fd_close(&daemon->ready);
+	/* At last what errors are printed to: from here on there is none that would end us. */
+	if (dup2(daemon->null, STDERR_FILENO) < 0)
+		ivs_log(IVS_LOG_WARNING, "cannot leave the terminal's standard error: %s",
+			strerrordesc_np(errno));
+	ivs_fd_close(&daemon->null);
+	return 0;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/close.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "daemon/stall.h"
+
+IVS_SYSCALLS(ivs_close_syscalls,
+	     {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_TYPE)}}, {"shutdown"},
+	     {"recvmsg"}, {"recv"}, {"recvfrom"}, {"close"}, IVS_CALL_GETFD);
+
+/*
+ * Asking takes no lock. Keeping a socket from lingering would: that of the socket, which its owner can hold for
+ * as long as he likes, in a send(2) of memory that does not come, and no signal ends that wait. Closing does
+ * not wait for that one: who is in the middle of a call holds the open file.
+ */
+static bool is_socket(int fd)
+{
+	int type;
+	socklen_t len = sizeof(type);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len);
+}
+
+/*
+ * A close(2) that was interrupted has closed. Not so where somebody stands between us and the kernel
+ * (seccomp_unotify(2)) and it has not got there: then the fd is ours still, and no one else's.
+ */
+static void close_in_a_hurry(int *fd)
+{
+	const int number = ivs_fd_take(fd);
+
+	ivs_stall_hurry(true);
+	while (close(number) && errno == EINTR && fcntl(number, F_GETFD) >= 0)
+		;
+	ivs_stall_hurry(false);
+}
+
+void ivs_socket_close(int *sock)
+{
+	if (*sock >= 0)
+		close_in_a_hurry(sock);
+}
+
+bool ivs_fd_discard(int *fd)
+{
+	if (*fd < 0 || !is_socket(*fd)) {
+		ivs_fd_close(fd);
+		return true;
+	}
+	close_in_a_hurry(fd);
+	return false;
+}
+
+/* Return: whether they could be closed without waiting. */
+static bool discard_fds(struct msghdr *hdr)
+{
+	bool good = true;
+
+	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(hdr); cmsg; cmsg = CMSG_NXTHDR(hdr, cmsg)) {
+		const size_t len = cmsg->cmsg_len - CMSG_LEN(0);
+
+		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = 0; at + sizeof(int) <= len; at += sizeof(int)) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(cmsg) + at, sizeof(fd));
+			good &= ivs_fd_discard(&fd);
+		}
+	}
+	return good;
+}
+
+ssize_t ivs_socket_take(int sock, void *bytes, size_t len)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(IVS_RECEIVED_FDS_MAX * sizeof(int))];
+	} control;
+	struct iovec iov = {bytes, len};
+	struct msghdr hdr = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes),
+	};
+	const ssize_t n = recvmsg(sock, &hdr, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (n < 0 || discard_fds(&hdr))
+		return n;
+	errno = EPROTO;
+	return -1;
+}
+
+static bool has_unread(int sock)
+{
+	char byte;
+
+	return recv(sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/*
+ * The kernel closes what has come and was not read, all of it before a signal is handled: so one signal ends
+ * all waits. Nothing more can come after the shutdown.
+ */
+void ivs_socket_discard(int *sock)
+{
+	if (*sock < 0)
+		return;
+	(void)shutdown(*sock, SHUT_RDWR);
+	if (has_unread(*sock))
+		close_in_a_hurry(sock);
+	else
+		ivs_fd_close(sock);
+}

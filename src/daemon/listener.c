@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/parse.h"
+#include "daemon/close.h"
+#include "daemon/log.h"
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* Linux 6.16 */
+#endif
+
+/* To remove the socket at the end; and what one that takes the place of another does at its start. */
+IVS_SYSCALLS(ivs_listener_syscalls, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"},
+	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_PASSRIGHTS)}});
+
+#define LOCK_TRIES 50
+#define LOCK_PAUSE_NS 100000000 /* so 5 s in all */
+
+/*
+ * Two servers that start at the same time must not both find the same dead socket: the second would
+ * remove what the first has just made. The directory is a lock that needs no file of its own.
+ */
+static int lock_directory(const char *path, int *lock, struct ivs_error *err)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+	char copy[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	const char *dir;
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	dir = dirname(copy);
+	*lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*lock < 0)
+		return ivs_error_errno(err, errno, "cannot open %s, where the socket is to be",
+				       dir);
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		if (!flock(*lock, LOCK_EX | LOCK_NB))
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return ivs_error_errno(err, errno, "cannot lock %s", dir);
+		nanosleep(&pause, NULL);
+	}
+	return ivs_error_set(err, IVS_LISTENER_E_BUSY,
+			     "another process keeps the directory %s locked", dir);
+}
+
+/*
+ * Remove a socket that no living process has. A datagram socket asks: it is refused either way, by a
+ * living stream socket for its type, and so a running server and its clients notice nothing.
+ */
+static int remove_dead(const struct sockaddr_un *addr, struct ivs_error *err)
+{
+	const char *path = addr->sun_path;
+	IVS_OWNED_FD probe = -1;
+	struct stat st;
+
+	if (lstat(path, &st)) {
+		if (errno == ENOENT)
+			return 0; /* gone by itself; what comes there now is not ours to remove */
+		return ivs_error_errno(err, errno, "cannot look at %s", path);
+	}
+	if (!S_ISSOCK(st.st_mode))
+		return ivs_error_set(err, IVS_LISTENER_E_PATH,
+				     "%s exists and is no socket: remove it or use another path",
+				     path);
+	probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (probe < 0)
+		return ivs_error_errno(err, errno, "cannot make a socket");
+	if (!connect(probe, (const struct sockaddr *)addr, sizeof(*addr)) || errno == EPROTOTYPE)
+		return ivs_error_set(err, IVS_LISTENER_E_BUSY,
+				     "somebody is already listening at %s: stop that, or use "
+				     "another path",
+				     path);
+	if (errno != ECONNREFUSED)
+		return ivs_error_errno(err, errno, "cannot tell whether %s is in use", path);
+	if (unlink(path))
+		return ivs_error_errno(err, errno, "cannot remove the dead socket %s", path);
+	return 0;
+}
+
+/* Something is there already. */
+static int replace_dead(int fd, const struct sockaddr_un *addr, struct ivs_error *err)
+{
+	IVS_OWNED_FD lock = -1;
+	int result;
+
+	result = lock_directory(addr->sun_path, &lock, err);
+	if (result)
+		return result;
+	result = remove_dead(addr, err);
+	if (result)
+		return result;
+	if (bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
+		return ivs_error_errno(err, errno, "cannot make the socket %s", addr->sun_path);
+	return 0;
+}
+
+/* Without a lock if possible: in a directory such as /tmp anybody can hold that. */
+static int bind_or_replace(int fd, const struct sockaddr_un *addr, struct ivs_error *err)
+{
+	if (!bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
+		return 0;
+	if (errno == EADDRINUSE)
+		return replace_dead(fd, addr, err);
+	return ivs_error_set(err, -errno, "cannot make the socket %s: %s%s", addr->sun_path,
+			     strerrordesc_np(errno),
+			     errno == ENOENT ? ": make its directory first"
+			     : errno == EACCES
+				     ? ": this user must be able to write to its directory"
+				     : "");
+}
+
+/* Before listen(): until then connecting is refused. */
+static int set_owner(const struct ivs_listener_options *opts, struct ivs_error *err)
+{
+	char owner[IVS_OWNER_TEXT_LEN];
+
+	if ((opts->uid != (uid_t)-1 || opts->gid != (gid_t)-1) &&
+	    lchown(opts->path, opts->uid, opts->gid))
+		return ivs_error_set(
+			err, -errno, "cannot give the socket %s to %s: %s%s", opts->path,
+			ivs_owner_text(opts->uid, opts->gid, owner), strerrordesc_np(errno),
+			errno == EPERM ? ": only root can, or a member to a group" : "");
+	if (opts->mode && chmod(opts->path, opts->mode))
+		return ivs_error_errno(err, errno, "cannot set the mode of %s", opts->path);
+	return 0;
+}
+
+int ivs_listener_open(struct ivs_listener *listener, const struct ivs_listener_options *opts,
+		      struct ivs_error *err)
+{
+	const char *path = opts->path;
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	IVS_OWNED_FD fd = -1;
+	int result;
+
+	if (!*path || strlen(path) >= sizeof(addr.sun_path))
+		return ivs_error_set(err, IVS_LISTENER_E_PATH,
+				     "the socket's path has %zu bytes; 1 to %zu are possible: %s",
+				     strlen(path), sizeof(addr.sun_path) - 1, path);
+	strcpy(addr.sun_path, path);
+	strcpy(listener->path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return ivs_error_errno(err, errno, "cannot make a socket");
+	result = bind_or_replace(fd, &addr, err);
+	if (result)
+		return result;
+	result = set_owner(opts, err);
+	if (!result && (lstat(path, &listener->ours) || listen(fd, SOMAXCONN)))
+		result = ivs_error_errno(err, errno, "cannot listen at %s", path);
+	if (result) {
+		unlink(path);
+		return result;
+	}
+	listener->fd = ivs_fd_take(&fd);
+	return 0;
+}
+
+/* Whether its name still is what it was when it was made: 1, 0, or -errno if that cannot be told. */
+static int is_there(const struct ivs_listener *listener)
+{
+	struct stat there;
+
+	if (lstat(listener->path, &there))
+		return errno == ENOENT ? 0 : -errno;
+	return there.st_dev == listener->ours.st_dev && there.st_ino == listener->ours.st_ino;
+}
+
+int ivs_listener_adopt(struct ivs_listener *listener, int *fd, const struct stat *ours)
+{
+	struct sockaddr_un addr = {0};
+	socklen_t len = sizeof(addr) - 1; /* so that a 0 follows */
+	int flags = fcntl(*fd, F_GETFL);
+
+	if (getsockname(*fd, (struct sockaddr *)&addr, &len) || flags < 0 ||
+	    (!(flags & O_NONBLOCK) && fcntl(*fd, F_SETFL, flags | O_NONBLOCK)))
+		return -errno;
+	strcpy(listener->path, addr.sun_path);
+	memset(&listener->ours, 0, sizeof(listener->ours));
+	if (ours) {
+		listener->ours = *ours;
+		if (is_there(listener) <= 0)
+			return IVS_LISTENER_E_PATH;
+	}
+	listener->fd = ivs_fd_take(fd);
+	return 0;
+}
+
+void ivs_listener_take_no_fds(const struct ivs_listener *listener)
+{
+	const int none = 0;
+
+	(void)setsockopt(listener->fd, SOL_SOCKET, SO_PASSRIGHTS, &none, sizeof(none));
+}
+
+void ivs_listener_close(struct ivs_listener *listener)
+{
+	int result;
+
+	if (listener->fd < 0)
+		return;
+	result = listener->ours.st_ino ? is_there(listener) : 0;
+	if (result > 0)
+		result = unlink(listener->path) ? -errno : 0;
+	if (result && result != -ENOENT)
+		ivs_log(IVS_LOG_WARNING, "cannot remove the socket %s: %s", listener->path,
+			strerrordesc_np(-result));
+	ivs_socket_close(&listener->fd); /* with those who have connected meanwhile */
+}

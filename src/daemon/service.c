@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/service.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/fdpass.h"
+#include "base/parse.h"
+
+#define TEXT_LEN (IVS_NAMED_FD_LEN + 64)
+
+IVS_SYSCALLS(ivs_service_syscalls, {"sendto"}, {"send"}, {"close"});
+
+/* WATCHDOG_PID says whom it is meant for: not for the child of a program that did not clean up. */
+static int64_t watchdog_of_environment(void)
+{
+	const char *pid = getenv("WATCHDOG_PID");
+	const char *text = getenv("WATCHDOG_USEC");
+	uint64_t usec;
+	uint64_t number;
+
+	if (!text || !ivs_parse_uint(text, 1, INT64_MAX / 1000, &usec))
+		return 0;
+	if (pid && (!ivs_parse_uint(pid, 1, INT32_MAX, &number) || (pid_t)number != getpid()))
+		return 0;
+	return (int64_t)usec * 1000;
+}
+
+int ivs_service_open(struct ivs_service *service, struct ivs_error *err)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	IVS_OWNED_FD sock = -1;
+	size_t len;
+
+	*service = (struct ivs_service){.sock = -1};
+	if (!path || !*path)
+		return 0;
+	len = strlen(path);
+	if (len >= sizeof(addr.sun_path) || (*path != '/' && *path != '@'))
+		return ivs_error_errno(err, EINVAL, "NOTIFY_SOCKET=%s cannot be used", path);
+	memcpy(addr.sun_path, path, len);
+	if (*path == '@')
+		addr.sun_path[0] = '\0'; /* an abstract address */
+	sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (sock < 0 || connect(sock, (const struct sockaddr *)&addr,
+				(socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)))
+		return ivs_error_errno(err, errno, "cannot reach the service manager at %s", path);
+	service->sock = ivs_fd_take(&sock);
+	service->watchdog_ns = watchdog_of_environment();
+	return 0;
+}
+
+void ivs_service_adopt(struct ivs_service *service, int sock)
+{
+	*service = (struct ivs_service){sock, sock < 0 ? 0 : watchdog_of_environment()};
+}
+
+void ivs_service_close(struct ivs_service *service)
+{
+	ivs_fd_close(&service->sock);
+}
+
+static int send_result(int number)
+{
+	switch (number) {
+	case EAGAIN:
+	case ETOOMANYREFS:
+	case ENOBUFS:
+	case ENOMEM:
+		return IVS_SERVICE_E_LATER;
+	default:
+		return -number;
+	}
+}
+
+int ivs_service_say(const struct ivs_service *service, const char *text)
+{
+	if (!ivs_service_exists(service))
+		return 0;
+	return send(service->sock, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) < 0
+		       ? send_result(errno)
+		       : 0;
+}
+
+/* One datagram for each fd, so that each has a name. */
+static int send_all(const struct ivs_service *service, const struct ivs_named_fd *fds,
+		    unsigned int fds_n, bool store, unsigned int *sent_n)
+{
+	/* FDPOLL=0: else the manager lets go of a socket that is closed, and of nothing else. */
+	const char *format = store ? "FDSTORE=1\nFDPOLL=0\nFDNAME=%s"
+				   : "FDSTOREREMOVE=1\nFDNAME=%s";
+	char texts[IVS_SERVICE_BATCH][TEXT_LEN];
+	union ivs_fdpass_control control[IVS_SERVICE_BATCH];
+	struct mmsghdr hdrs[IVS_SERVICE_BATCH];
+	struct iovec iov[IVS_SERVICE_BATCH];
+	int result;
+
+	*sent_n = 0;
+	if (fds_n > IVS_SERVICE_BATCH)
+		return -EINVAL;
+	for (unsigned int i = 0; i < fds_n; i++) {
+		snprintf(texts[i], sizeof(texts[i]), format, fds[i].name);
+		iov[i] = (struct iovec){texts[i], strlen(texts[i])};
+		hdrs[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[i], .msg_iovlen = 1}};
+		if (store)
+			ivs_fdpass_attach(&hdrs[i].msg_hdr, &control[i], fds[i].fd);
+	}
+	result = ivs_fdpass_send(service->sock, hdrs, fds_n, sent_n);
+	return result ? send_result(-result) : 0;
+}
+
+int ivs_service_store(const struct ivs_service *service, const struct ivs_named_fd *fds,
+		      unsigned int fds_n, unsigned int *stored_n)
+{
+	return send_all(service, fds, fds_n, true, stored_n);
+}
+
+int ivs_service_forget(const struct ivs_service *service, const struct ivs_named_fd *fds,
+		       unsigned int fds_n, unsigned int *forgotten_n)
+{
+	return send_all(service, fds, fds_n, false, forgotten_n);
+}
