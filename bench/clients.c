@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "wire/socket.h"
+#include "protocol/socket.h"
 
 #define SILENCE_MS 5000 /* a server that says nothing for so long has nothing more to say */
 #define EVENTS_MAX 64
@@ -29,7 +29,7 @@
  */
 struct client {
 	int sock;
-	struct ivs_wire_decoder decoder;
+	struct ivs_v0_decoder decoder;
 	unsigned int vectors_n;
 	unsigned int leaves_n;
 	unsigned int own_n;
@@ -86,7 +86,7 @@ struct bench_clients *bench_clients_new(unsigned int clients_n, unsigned int pee
 	all->views = calloc((size_t)clients_n * all->ids_end, sizeof(*all->views));
 	for (unsigned int i = 0; i < clients_n; i++) {
 		all->clients[i].sock = -1;
-		all->clients[i].decoder = (struct ivs_wire_decoder)IVS_WIRE_DECODER_INIT;
+		all->clients[i].decoder = (struct ivs_v0_decoder)IVS_V0_DECODER_INIT;
 		all->clients[i].latency_ns = -1;
 		if (all->views)
 			all->clients[i].view = all->views + (size_t)i * all->ids_end;
@@ -99,7 +99,7 @@ struct bench_clients *bench_clients_new(unsigned int clients_n, unsigned int pee
 
 static void close_client(struct bench_clients *all, struct client *client)
 {
-	int fd = ivs_wire_release(&client->decoder);
+	int fd = ivs_v0_release(&client->decoder);
 
 	ivs_fd_close(&fd);
 	if (client->sock >= 0)
@@ -194,16 +194,16 @@ static bool take_leave(struct bench_clients *all, struct client *client, unsigne
 	return true;
 }
 
-static bool take(struct bench_clients *all, struct client *client, struct ivs_wire_message *msg)
+static bool take(struct bench_clients *all, struct client *client, struct ivs_v0_message *msg)
 {
 	ivs_fd_close(&msg->fd);
 	all->messages_n++;
 	if (msg->id >= all->ids_end)
 		return fail(all, "a client was told of peer %u, and there are %u", msg->id,
 			    all->peers_n);
-	if (msg->type == IVS_WIRE_VECTOR)
+	if (msg->type == IVS_V0_VECTOR)
 		return take_vector(all, client, msg->id);
-	if (msg->type == IVS_WIRE_LEAVE)
+	if (msg->type == IVS_V0_LEAVE)
 		return take_leave(all, client, msg->id);
 	return true;
 }
@@ -220,13 +220,13 @@ static bool read_client(struct bench_clients *all, struct client *client)
 	bool was_complete = is_complete(all, client);
 
 	for (unsigned int i = 0; i < READS_MAX; i++) {
-		struct ivs_wire_message msg;
-		int result = ivs_socket_receive(client->sock, &client->decoder, &msg);
+		struct ivs_v0_message msg;
+		int result = ivs_socket_recv_message(client->sock, &client->decoder, &msg);
 
 		if (result == IVS_SOCKET_E_AGAIN)
 			break;
 		if (result == IVS_SOCKET_E_GARBAGE)
-			return lost(all, client, ivs_wire_why(&client->decoder));
+			return lost(all, client, ivs_v0_why(&client->decoder));
 		if (result == IVS_SOCKET_E_GONE)
 			return lost(all, client, "the server closed a connection");
 		if (result)

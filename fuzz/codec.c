@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Fuzz target for ivs_wire_feed().
+ * Fuzz target for ivs_v0_feed().
  *
  * Input: records. The low half of a record's first byte says how many bytes the chunk has, 0 to 15,
  * which follow; FD says that an fd travels with the first of them. The same bytes are decoded a
@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "wire/codec.h"
+#include "protocol/v0.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -44,7 +44,7 @@ struct stream {
  * @garbage: it ended with garbage, after msgs_n messages
  */
 struct result {
-	struct ivs_wire_message msgs[BYTES_MAX / IVS_WIRE_LEN];
+	struct ivs_v0_message msgs[BYTES_MAX / IVS_V0_LEN];
 	size_t msgs_n;
 	bool garbage;
 };
@@ -74,32 +74,32 @@ static void parse(struct stream *s, const uint8_t *data, size_t size)
 }
 
 /* Ranges, and which fields each type has. */
-static void check_message(const struct ivs_wire_message *msg, size_t index)
+static void check_message(const struct ivs_v0_message *msg, size_t index)
 {
 	CHECK(msg->vector == 0);
-	CHECK(msg->id <= IVS_WIRE_ID_MAX);
-	CHECK((index == 0) == (msg->type == IVS_WIRE_VERSION));
-	CHECK((index == 1) == (msg->type == IVS_WIRE_ID));
-	CHECK((index == 2) == (msg->type == IVS_WIRE_MEMORY));
-	if (msg->type == IVS_WIRE_MEMORY || msg->type == IVS_WIRE_VECTOR)
+	CHECK(msg->id <= IVS_V0_ID_MAX);
+	CHECK((index == 0) == (msg->type == IVS_V0_VERSION));
+	CHECK((index == 1) == (msg->type == IVS_V0_ID));
+	CHECK((index == 2) == (msg->type == IVS_V0_MEMORY));
+	if (msg->type == IVS_V0_MEMORY || msg->type == IVS_V0_VECTOR)
 		CHECK(msg->fd >= FD_FIRST);
 	else
 		CHECK(msg->fd == -1);
-	if (msg->type == IVS_WIRE_VERSION || msg->type == IVS_WIRE_MEMORY)
+	if (msg->type == IVS_V0_VERSION || msg->type == IVS_V0_MEMORY)
 		CHECK(msg->id == 0);
 }
 
 /* The bytes that make @msg must be the ones that it came from. */
-static void check_bytes(const struct ivs_wire_message *msg, const uint8_t *bytes)
+static void check_bytes(const struct ivs_v0_message *msg, const uint8_t *bytes)
 {
-	uint8_t again[IVS_WIRE_LEN];
+	uint8_t again[IVS_V0_LEN];
 
-	ivs_wire_put(msg, again);
-	CHECK(memcmp(again, bytes, IVS_WIRE_LEN) == 0);
+	ivs_v0_put(msg, again);
+	CHECK(memcmp(again, bytes, IVS_V0_LEN) == 0);
 }
 
 /* Feed one chunk. @held is the fd that the decoder has taken and not given back, or -1. */
-static void feed_chunk(struct ivs_wire_decoder *dec, const struct stream *s, size_t from, size_t to,
+static void feed_chunk(struct ivs_v0_decoder *dec, const struct stream *s, size_t from, size_t to,
 		       int *held, struct result *result)
 {
 	const uint8_t *in = s->bytes + from;
@@ -107,11 +107,11 @@ static void feed_chunk(struct ivs_wire_decoder *dec, const struct stream *s, siz
 	int fd = s->fds[from] ? FD_FIRST + (int)from : -1;
 
 	for (;;) {
-		struct ivs_wire_message msg;
+		struct ivs_v0_message msg;
 		const uint8_t *in_before = in;
 		size_t len_before = in_len;
 		int fd_before = fd;
-		int rc = ivs_wire_feed(dec, &in, &in_len, &fd, &msg);
+		int rc = ivs_v0_feed(dec, &in, &in_len, &fd, &msg);
 
 		CHECK(in_len <= len_before && in == in_before + (len_before - in_len));
 		CHECK(fd == fd_before || fd == -1);
@@ -119,14 +119,14 @@ static void feed_chunk(struct ivs_wire_decoder *dec, const struct stream *s, siz
 			CHECK(*held == -1); /* else one of the two is lost */
 			*held = fd_before;
 		}
-		CHECK(!result->garbage || rc == IVS_WIRE_E_GARBAGE);
-		CHECK((rc == IVS_WIRE_E_GARBAGE) == (*ivs_wire_why(dec) != '\0'));
-		if (rc == IVS_WIRE_E_GARBAGE) {
+		CHECK(!result->garbage || rc == IVS_V0_E_GARBAGE);
+		CHECK((rc == IVS_V0_E_GARBAGE) == (*ivs_v0_why(dec) != '\0'));
+		if (rc == IVS_V0_E_GARBAGE) {
 			result->garbage = true;
 			return;
 		}
 		CHECK(fd == -1);
-		if (rc == IVS_WIRE_E_MORE) {
+		if (rc == IVS_V0_E_MORE) {
 			CHECK(in_len == 0);
 			return;
 		}
@@ -134,10 +134,10 @@ static void feed_chunk(struct ivs_wire_decoder *dec, const struct stream *s, siz
 		CHECK(msg.fd == *held);
 		*held = -1;
 		check_message(&msg, result->msgs_n);
-		CHECK(msg.type != IVS_WIRE_LEAVE || msg.id != result->msgs[1].id);
-		check_bytes(&msg, s->bytes + IVS_WIRE_LEN * result->msgs_n);
+		CHECK(msg.type != IVS_V0_LEAVE || msg.id != result->msgs[1].id);
+		check_bytes(&msg, s->bytes + IVS_V0_LEN * result->msgs_n);
 		result->msgs[result->msgs_n++] = msg;
-		CHECK((size_t)(in - s->bytes) == IVS_WIRE_LEN * result->msgs_n);
+		CHECK((size_t)(in - s->bytes) == IVS_V0_LEN * result->msgs_n);
 	}
 }
 
@@ -147,7 +147,7 @@ static void feed_chunk(struct ivs_wire_decoder *dec, const struct stream *s, siz
  */
 static void decode(const struct stream *s, size_t step, struct result *result)
 {
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
 	int held = -1;
 
 	result->msgs_n = 0;
@@ -159,10 +159,10 @@ static void decode(const struct stream *s, size_t step, struct result *result)
 		}
 		feed_chunk(&dec, s, from, to, &held, result);
 		if (!result->garbage)
-			CHECK(result->msgs_n == to / IVS_WIRE_LEN);
+			CHECK(result->msgs_n == to / IVS_V0_LEN);
 	}
-	CHECK(ivs_wire_release(&dec) == held);
-	CHECK(ivs_wire_release(&dec) == -1);
+	CHECK(ivs_v0_release(&dec) == held);
+	CHECK(ivs_v0_release(&dec) == -1);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

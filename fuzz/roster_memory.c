@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Tell @id up to @n messages. */
 static void tell(struct ivs_roster *roster, unsigned int id, unsigned int n)
 {
-	struct ivs_wire_message msgs[BATCH];
+	struct ivs_v0_message msgs[BATCH];
 
 	while (n) {
 		unsigned int ask = n < BATCH ? n : BATCH;
@@ -42,9 +42,9 @@ static void tell(struct ivs_roster *roster, unsigned int id, unsigned int n)
 		CHECK(got <= ask);
 		for (unsigned int i = 0; i < got; i++) {
 			CHECK(msgs[i].fd == -1);
-			CHECK(msgs[i].type != IVS_WIRE_ID || msgs[i].id == id);
-			CHECK(msgs[i].type != IVS_WIRE_LEAVE || msgs[i].id != id);
-			if (msgs[i].type != IVS_WIRE_VECTOR)
+			CHECK(msgs[i].type != IVS_V0_ID || msgs[i].id == id);
+			CHECK(msgs[i].type != IVS_V0_LEAVE || msgs[i].id != id);
+			if (msgs[i].type != IVS_V0_VECTOR)
 				continue;
 			/* The server takes the fd from there. */
 			CHECK(ivs_roster_present(roster, msgs[i].id));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Fuzz target for ivs_roster_read(): a whole region as a stranger may leave it.
+ * Fuzz target for ivs_roster_page_read(): a whole region as a stranger may leave it.
  *
  * Input: the first byte says how many pages the region has. Up to 4096 bytes that follow are its last
  * page (the sequence made even if the first byte says so), and the rest is what stands before that.
@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "peer/members.h"
-#include "wire/roster_page.h"
+#include "roster_page/format.h"
+#include "roster_page/reader.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max);
@@ -22,7 +22,7 @@ size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max);
 #define PAGES_MAX 16
 #define EVEN 0x80
 #define LITTLE_ROOM 0x40
-#define SLOTS_MAX (PAGES_MAX * 4096 / 16)
+#define ENTRIES_MAX (PAGES_MAX * 4096 / 16)
 
 #define CHECK(condition)                                                                           \
 	do {                                                                                       \
@@ -38,86 +38,87 @@ static void fill(uint8_t *memory, size_t len, const uint8_t *data, size_t size, 
 	memset(memory, 0, len);
 	memcpy(header, data, n);
 	if (even)
-		header[IVS_ROSTER_SEQUENCE_AT] &= 0xfe;
+		header[IVS_ROSTER_PAGE_SEQUENCE_AT] &= 0xfe;
 	data += n;
 	size -= n;
 	n = size < len - IVS_ROSTER_PAGE_LEN ? size : len - IVS_ROSTER_PAGE_LEN;
 	memcpy(header - n, data, n);
 }
 
-static void check_header(const struct ivs_roster_header *header, uint64_t len)
+static void check_header(const struct ivs_roster_page_header *header, uint64_t len)
 {
 	CHECK(header->reserved_len >= IVS_ROSTER_PAGE_LEN && header->reserved_len <= len / 2);
 	CHECK(header->table_offset >= len - header->reserved_len && header->table_offset < len);
-	CHECK(header->slots_n >= 1 &&
-	      header->slots_n <= (len - header->table_offset) / IVS_ROSTER_SLOT_LEN);
-	CHECK(header->peers_n <= IVS_ROSTER_SLOTS_MAX);
+	CHECK(header->entries_n >= 1 &&
+	      header->entries_n <= (len - header->table_offset) / IVS_ROSTER_PAGE_ENTRY_LEN);
+	CHECK(header->peers_n <= IVS_ROSTER_PAGE_ENTRIES_MAX);
 }
 
 /* What is written again is the same. */
-static void check_again(const struct ivs_roster_header *header, uint64_t len)
+static void check_again(const struct ivs_roster_page_header *header, uint64_t len)
 {
-	uint8_t bytes[IVS_ROSTER_HEADER_LEN];
-	struct ivs_roster_header again;
+	uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN];
+	struct ivs_roster_page_header again;
 
-	ivs_roster_put_header(header, bytes);
-	CHECK(!ivs_roster_get_header(bytes, len, &again));
+	ivs_roster_page_put_header(header, bytes);
+	CHECK(!ivs_roster_page_get_header(bytes, len, &again));
 	CHECK(again.sequence == header->sequence && again.generation == header->generation);
-	CHECK(again.table_offset == header->table_offset && again.slots_n == header->slots_n);
+	CHECK(again.table_offset == header->table_offset && again.entries_n == header->entries_n);
 	CHECK(again.reserved_len == header->reserved_len && again.kept == header->kept);
 	CHECK(again.peers_n == header->peers_n);
 }
 
 /* Every one joins once, and everybody leaves when nobody is there any more. */
-static void check_events(struct ivs_roster_slot *slots, uint32_t slots_n)
+static void check_events(struct ivs_roster_page_entry *entries, uint32_t entries_n)
 {
-	struct ivs_members members = {.own_id = 1};
+	struct ivs_roster_page_reader members = {.own_id = 1};
 	struct ivs_event event;
 	uint32_t joins_n = 0;
 	uint32_t leaves_n = 0;
-	uint32_t n = ivs_members_sort(slots, slots_n);
+	uint32_t n = ivs_roster_page_reader_sort(entries, entries_n);
 	bool own = false;
 
-	CHECK(n <= slots_n);
+	CHECK(n <= entries_n);
 	for (uint32_t i = 0; i < n; i++) {
-		CHECK(!i || slots[i].id > slots[i - 1].id);
-		own |= slots[i].id == 1;
+		CHECK(!i || entries[i].id > entries[i - 1].id);
+		own |= entries[i].id == 1;
 	}
 	/* A table of all ids is slow: rarely. */
-	if (n && slots[n - 1].id > 1000 && slots[n - 1].since % 64)
+	if (n && entries[n - 1].id > 1000 && entries[n - 1].since % 64)
 		return;
-	CHECK(!ivs_members_set(&members, slots, n));
-	for (; ivs_members_report(&members, &event); joins_n++)
+	CHECK(!ivs_roster_page_reader_set(&members, entries, n));
+	for (; ivs_roster_page_reader_report(&members, &event); joins_n++)
 		CHECK(event.type == IVS_EVENT_JOIN && event.id <= IVS_ROSTER_ID_MAX &&
-		      event.vectors_n <= IVS_ROSTER_VECTORS_MAX);
-	CHECK(!ivs_members_set(&members, NULL, 0));
-	for (; ivs_members_report(&members, &event); leaves_n++)
+		      event.vectors_n <= IVS_ROSTER_PAGE_VECTORS_MAX);
+	CHECK(!ivs_roster_page_reader_set(&members, NULL, 0));
+	for (; ivs_roster_page_reader_report(&members, &event); leaves_n++)
 		CHECK(event.type == IVS_EVENT_LEAVE);
 	CHECK(joins_n == n - own && leaves_n == joins_n);
-	ivs_members_deinit(&members);
+	ivs_roster_page_reader_deinit(&members);
 }
 
-static void check_snapshot(struct ivs_roster_snapshot *snapshot, uint64_t len)
+static void check_snapshot(struct ivs_roster_page_snapshot *snapshot, uint64_t len)
 {
 	CHECK(snapshot->header.sequence % 2 == 0);
 	check_header(&snapshot->header, len);
 	check_again(&snapshot->header, len);
-	CHECK(snapshot->used_n <= snapshot->header.slots_n);
-	for (uint32_t i = 0; i < snapshot->used_n && i < snapshot->slots_max; i++) {
-		CHECK(snapshot->slots[i].id <= IVS_ROSTER_ID_MAX);
-		CHECK(snapshot->slots[i].vectors_n <= IVS_ROSTER_VECTORS_MAX);
-		CHECK(snapshot->slots[i].since &&
-		      snapshot->slots[i].since <= snapshot->header.generation);
+	CHECK(snapshot->used_n <= snapshot->header.entries_n);
+	for (uint32_t i = 0; i < snapshot->used_n && i < snapshot->entries_max; i++) {
+		CHECK(snapshot->entries[i].id <= IVS_ROSTER_ID_MAX);
+		CHECK(snapshot->entries[i].vectors_n <= IVS_ROSTER_PAGE_VECTORS_MAX);
+		CHECK(snapshot->entries[i].since &&
+		      snapshot->entries[i].since <= snapshot->header.generation);
 	}
-	check_events(snapshot->slots, snapshot->used_n < snapshot->slots_max ? snapshot->used_n
-									     : snapshot->slots_max);
+	check_events(snapshot->entries, snapshot->used_n < snapshot->entries_max
+						? snapshot->used_n
+						: snapshot->entries_max);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct ivs_roster_slot slots[SLOTS_MAX];
-	struct ivs_roster_snapshot snapshot = {.slots = slots, .slots_max = SLOTS_MAX};
-	struct ivs_roster_header header;
+	static struct ivs_roster_page_entry entries[ENTRIES_MAX];
+	struct ivs_roster_page_snapshot snapshot = {.entries = entries, .entries_max = ENTRIES_MAX};
+	struct ivs_roster_page_header header;
 	uint8_t *memory;
 	size_t len;
 	int result;
@@ -128,13 +129,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memory = malloc(len);
 	CHECK(memory);
 	fill(memory, len, data + 1, size - 1, data[0] & EVEN);
-	result = ivs_roster_read_header(memory, len, &header);
+	result = ivs_roster_page_read_header(memory, len, &header);
 	CHECK(result == 0 || result == IVS_ROSTER_PAGE_E_ABSENT);
 	if (!result)
 		check_header(&header, len);
 	if (data[0] & LITTLE_ROOM)
-		snapshot.slots_max = data[0] & 3;
-	switch (ivs_roster_read(memory, len, 2, &snapshot)) {
+		snapshot.entries_max = data[0] & 3;
+	switch (ivs_roster_page_read(memory, len, 2, &snapshot)) {
 	case 0:
 		CHECK(!result);
 		check_snapshot(&snapshot, len);
@@ -164,32 +165,33 @@ size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max)
 {
 	uint64_t rng = seed;
 	uint64_t pages = 2 + pick(&rng, PAGES_MAX - 1);
-	uint32_t slots_n = (uint32_t)(1 + pick(&rng, IVS_ROSTER_SLOTS_DEFAULT - 1));
-	struct ivs_roster_header header = {
+	uint32_t entries_n = (uint32_t)(1 + pick(&rng, IVS_ROSTER_PAGE_ENTRIES_DEFAULT - 1));
+	struct ivs_roster_page_header header = {
 		.sequence = pick(&rng, 1000),
 		.generation = pick(&rng, 1000),
 		.peers_n = (uint32_t)pick(&rng, 70000),
 		.kept = pick(&rng, 2),
 	};
-	size_t len = 1 + IVS_ROSTER_HEADER_LEN;
+	size_t len = 1 + IVS_ROSTER_PAGE_HEADER_LEN;
 	unsigned int ids_n = pick(&rng, 4) ? 300 : 66000;
 
 	out[0] = (uint8_t)(pages - 1) | (pick(&rng, 8) ? EVEN : 0) |
 		 (pick(&rng, 8) ? 0 : LITTLE_ROOM);
-	if (ivs_roster_layout(pages * IVS_ROSTER_PAGE_LEN, slots_n, &header))
+	if (ivs_roster_page_layout(pages * IVS_ROSTER_PAGE_LEN, entries_n, &header))
 		return 1;
-	ivs_roster_put_header(&header, out + 1);
-	for (; slots_n-- && len + IVS_ROSTER_SLOT_LEN <= max; len += IVS_ROSTER_SLOT_LEN) {
-		struct ivs_roster_slot slot = {
+	ivs_roster_page_put_header(&header, out + 1);
+	for (; entries_n-- && len + IVS_ROSTER_PAGE_ENTRY_LEN <= max;
+	     len += IVS_ROSTER_PAGE_ENTRY_LEN) {
+		struct ivs_roster_page_entry entry = {
 			.id = (uint32_t)pick(&rng, pick(&rng, 4) ? 8 : ids_n),
 			.vectors_n = (uint32_t)pick(&rng, pick(&rng, 9) ? 5 : 66000),
 			.since = pick(&rng, 1100) * pick(&rng, 2),
 		};
 
-		ivs_roster_put_slot(&slot, out + len);
+		ivs_roster_page_put_entry(&entry, out + len);
 	}
 	if (pick(&rng, 2))
-		out[1 + pick(&rng, IVS_ROSTER_HEADER_LEN)] = (uint8_t)pick(&rng, 256);
+		out[1 + pick(&rng, IVS_ROSTER_PAGE_HEADER_LEN)] = (uint8_t)pick(&rng, 256);
 	if (!pick(&rng, 8))
 		out[1 + pick(&rng, len - 1)] ^= (uint8_t)(1 << pick(&rng, 8));
 	return len;

@@ -15,22 +15,23 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 MAY_INCLUDE = {
     "base": set(),
     "daemon": {"base"},
-    "wire": {"base"},
+    "protocol": {"base"},
     "region": {"base"},
-    "server": {"wire", "region", "daemon", "base"},
-    "peer": {"wire", "region", "base"},
+    "roster_page": {"region", "base"},
+    "server": {"roster_page", "protocol", "region", "daemon", "base"},
+    "peer": {"roster_page", "protocol", "region", "base"},
     "device": {"base"},
     "vfio_user": {"device", "daemon", "base"},
-    "slot": {"device", "vfio_user", "peer", "wire", "region", "daemon", "base"},
+    "slot": {"device", "vfio_user", "peer", "protocol", "region", "daemon", "base"},
 }
 
 #: Bytes or events in, effects out: no system call, no clock, no global.
 PURE = ("src/device/config.c", "src/device/device.c", "src/device/inside.h", "src/device/msix.c",
-        "src/device/registers.c", "src/device/state.c", "src/wire/codec.c",
+        "src/device/registers.c", "src/device/state.c", "src/protocol/v0.c",
         "src/peer/pci_identity.c", "src/server/request.c", "src/server/roster.c",
         "src/server/roster_due.c", "src/server/roster_memory.c", "src/server/roster_resume.c",
         "src/base/bitmap.h", "src/base/parse.c", "src/base/text.c", "src/vfio_user/codec.c",
-        "src/wire/roster_page.c")
+        "src/roster_page/format.c")
 PURE_HEADERS = {"assert.h", "errno.h", "inttypes.h", "limits.h", "stdatomic.h", "stdbool.h",
                 "stddef.h", "stdint.h", "string.h"}
 PURE_EXCEPTIONS = {

@@ -14,9 +14,9 @@
 #include "daemon/log.h"
 #include "daemon/process_syscalls.h"
 #include "daemon/sandbox.h"
+#include "roster_page/writer.h"
 #include "server/calls.h"
 #include "server/metrics.h"
-#include "server/page.h"
 #include "server/status.h"
 
 /* Whether @path is @root or in it; both are absolute. Then @rest is relative to @root. */
@@ -119,7 +119,7 @@ static void choose_lists(const struct settings *settings, const struct ivs_sysca
 	if (settings->server_opts.metrics)
 		lists[n++] = ivs_metrics_syscalls;
 	if (settings->server_opts.roster_peers)
-		lists[n++] = ivs_page_syscalls;
+		lists[n++] = ivs_roster_page_writer_syscalls;
 	if (may_upgrade(settings))
 		lists[n++] = ivs_start_syscalls;
 }

@@ -10,8 +10,8 @@
 #include "daemon/privileges.h"
 #include "daemon/sandbox.h"
 #include "owners.h"
+#include "roster_page/format.h"
 #include "usage.h"
-#include "wire/roster_page.h"
 
 const char program_name[] = PROGRAM;
 
@@ -143,7 +143,7 @@ static int take_roster_option(struct settings *settings, int option, const char 
 	if (option == OPTION_ROSTER_PEERS)
 		return parse_count(value, peers) ? 0 : bad_count(value);
 	if (!*peers)
-		*peers = IVS_ROSTER_SLOTS_DEFAULT;
+		*peers = IVS_ROSTER_PAGE_ENTRIES_DEFAULT;
 	return 0;
 }
 

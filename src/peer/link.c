@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/eventfd.h"
 #include "base/fd.h"
-#include "wire/socket.h"
+#include "protocol/socket.h"
 
 int ivs_link_connect(struct ivs_link *link, const char *path, struct ivs_error *err)
 {
@@ -68,14 +68,14 @@ static int refuse(const struct ivs_link *link, int result, const char *path, str
 	case IVS_SOCKET_E_GARBAGE:
 		return ivs_error_set(err, IVS_PEER_E_PROTOCOL,
 				     "what listens at %s is no ivshmem-server of protocol 0: %s",
-				     path, ivs_wire_why(&link->decoder));
+				     path, ivs_v0_why(&link->decoder));
 	default:
 		return ivs_error_errno(err, -result, "cannot hear the server at %s", path);
 	}
 }
 
 /* Somebody's next doorbell; one's own go to the caller. */
-static int take_vector(struct ivs_link *link, struct ivs_wire_message *msg, struct ivs_error *err)
+static int take_vector(struct ivs_link *link, struct ivs_v0_message *msg, struct ivs_error *err)
 {
 	int result;
 
@@ -92,19 +92,19 @@ static int take_vector(struct ivs_link *link, struct ivs_wire_message *msg, stru
 	return result;
 }
 
-int ivs_link_next(struct ivs_link *link, const char *path, struct ivs_wire_message *msg,
+int ivs_link_next(struct ivs_link *link, const char *path, struct ivs_v0_message *msg,
 		  struct ivs_error *err)
 {
 	int result;
 
-	result = ivs_socket_receive(link->sock, &link->decoder, msg);
+	result = ivs_socket_recv_message(link->sock, &link->decoder, msg);
 	if (result)
 		return refuse(link, result, path, err);
-	if (msg->type == IVS_WIRE_ID)
+	if (msg->type == IVS_V0_ID)
 		link->id = (int)msg->id;
-	else if (msg->type == IVS_WIRE_LEAVE)
+	else if (msg->type == IVS_V0_LEAVE)
 		ivs_remotes_remove(&link->remotes, msg->id);
-	else if (msg->type == IVS_WIRE_VECTOR)
+	else if (msg->type == IVS_V0_VECTOR)
 		result = take_vector(link, msg, err);
 	if (result)
 		ivs_fd_close(&msg->fd);
@@ -113,11 +113,11 @@ int ivs_link_next(struct ivs_link *link, const char *path, struct ivs_wire_messa
 
 void ivs_link_close(struct ivs_link *link)
 {
-	int left = ivs_wire_release(&link->decoder);
+	int left = ivs_v0_release(&link->decoder);
 
 	ivs_fd_close(&left);
 	ivs_fd_close(&link->sock);
-	link->decoder = (struct ivs_wire_decoder)IVS_WIRE_DECODER_INIT;
+	link->decoder = (struct ivs_v0_decoder)IVS_V0_DECODER_INIT;
 }
 
 void ivs_link_deinit(struct ivs_link *link)

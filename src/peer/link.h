@@ -8,7 +8,7 @@
 
 #include "ivshmem/peer.h"
 #include "peer/remotes.h"
-#include "wire/codec.h"
+#include "protocol/v0.h"
 
 /**
  * struct ivs_link - one connection, or none
@@ -19,13 +19,13 @@
 struct ivs_link {
 	int sock;
 	int id;
-	struct ivs_wire_decoder decoder;
+	struct ivs_v0_decoder decoder;
 	struct ivs_remotes remotes;
 };
 
 #define IVS_LINK_INIT                                                                              \
 	{                                                                                          \
-		.sock = -1, .id = -1, .decoder = IVS_WIRE_DECODER_INIT                             \
+		.sock = -1, .id = -1, .decoder = IVS_V0_DECODER_INIT                               \
 	}
 
 /**
@@ -45,8 +45,8 @@ IVS_MUST_USE int ivs_link_connect(struct ivs_link *link, const char *path, struc
  * Return: 0; IVS_PEER_E_TIMEOUT: nothing more for now. Or the server is lost, and ivs_link_close() is
  * due: IVS_PEER_E_LOST, _PROTOCOL; -errno.
  */
-IVS_MUST_USE int ivs_link_next(struct ivs_link *link, const char *path,
-			       struct ivs_wire_message *msg, struct ivs_error *err);
+IVS_MUST_USE int ivs_link_next(struct ivs_link *link, const char *path, struct ivs_v0_message *msg,
+			       struct ivs_error *err);
 
 /** ivs_link_close() - the connection only */
 void ivs_link_close(struct ivs_link *link);

@@ -106,7 +106,7 @@ static struct ivs_peer *new_peer(void)
 	peer->link = (struct ivs_link)IVS_LINK_INIT;
 	peer->driver.fd = -1;
 	peer->view.timer = -1;
-	peer->view.members.own_id = -1;
+	peer->view.reader.own_id = -1;
 	peer->vfio.container = peer->vfio.group = peer->vfio.device = peer->vfio.request = -1;
 	pthread_mutex_init(&peer->lock, NULL);
 	return peer;
@@ -246,9 +246,9 @@ int ivs_peer_ring(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 		return IVS_PEER_E_UNABLE;
 	if (ivs_peer_is_gone(peer))
 		return IVS_PEER_E_GONE;
-	if (id > IVS_WIRE_ID_MAX)
+	if (id > IVS_V0_ID_MAX)
 		return IVS_PEER_E_ABSENT;
-	if (vector > IVS_WIRE_ID_MAX)
+	if (vector > IVS_V0_ID_MAX)
 		return IVS_PEER_E_VECTOR;
 	/* The region's contents must be there before the doorbell is. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -259,8 +259,7 @@ int ivs_peer_ring(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 static bool is_reported(const struct ivs_peer *peer, unsigned int id)
 {
 	if (peer->view.watched)
-		return id < peer->view.members.ids_n &&
-		       peer->view.members.members[id].reported_since;
+		return id < peer->view.reader.ids_n && peer->view.reader.peers[id].reported_since;
 	return id < peer->link.remotes.ids_n && peer->link.remotes.remotes[id].reported_n;
 }
 
@@ -269,7 +268,7 @@ unsigned int ivs_peer_roster(struct ivs_peer *peer, unsigned int *ids, unsigned 
 	unsigned int n = 0;
 
 	pthread_mutex_lock(&peer->lock);
-	for (unsigned int id = 0; id <= IVS_WIRE_ID_MAX; id++) {
+	for (unsigned int id = 0; id <= IVS_V0_ID_MAX; id++) {
 		if (!is_reported(peer, id))
 			continue;
 		if (n < ids_n)
@@ -283,7 +282,8 @@ unsigned int ivs_peer_roster(struct ivs_peer *peer, unsigned int *ids, unsigned 
 /* Called with the lock held. */
 static unsigned int vectors_of(const struct ivs_peer *peer, unsigned int id)
 {
-	const struct ivs_member *member = ivs_members_get(&peer->view.members, id);
+	const struct ivs_roster_page_peer *member = ivs_roster_page_reader_get(&peer->view.reader,
+									       id);
 
 	if (peer->id >= 0 && id == (unsigned int)peer->id)
 		return peer->vectors_n;

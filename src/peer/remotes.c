@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/fd.h"
-#include "wire/codec.h"
+#include "protocol/v0.h"
 
 #define FIRST_ROOM 16
 
@@ -88,7 +88,7 @@ int ivs_remotes_add(struct ivs_remotes *remotes, unsigned int id, int *fd)
 		remotes->remotes[id].doorbells = doorbells;
 	}
 	/* Vectors are 16 bits wide: what comes beyond them could never be rung. */
-	if (doorbells->fds_n == IVS_WIRE_ID_MAX + 1) {
+	if (doorbells->fds_n == IVS_V0_ID_MAX + 1) {
 		ivs_fd_close(fd);
 		return 0;
 	}

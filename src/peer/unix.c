@@ -69,7 +69,7 @@ static int take_vector(struct ivs_peer *peer, unsigned int wanted_n, int *fd, st
 }
 
 /* One message, greeting or later. Return: as ivs_link_next(). */
-static int hear_one(struct ivs_peer *peer, struct ivs_wire_message *msg,
+static int hear_one(struct ivs_peer *peer, struct ivs_v0_message *msg,
 		    const struct greeting *greeting, struct ivs_error *err)
 {
 	IVS_OWNED_FD fd = -1;
@@ -79,9 +79,9 @@ static int hear_one(struct ivs_peer *peer, struct ivs_wire_message *msg,
 	if (result)
 		return result;
 	fd = msg->fd;
-	if (msg->type == IVS_WIRE_ID)
+	if (msg->type == IVS_V0_ID)
 		peer->id = (int)msg->id;
-	if (msg->type == IVS_WIRE_MEMORY)
+	if (msg->type == IVS_V0_MEMORY)
 		return take_memory(peer, fd, err);
 	return fd < 0 ? 0 : take_vector(peer, greeting->wanted_n, &fd, err);
 }
@@ -135,7 +135,7 @@ static int await_message(const struct ivs_peer *peer, const struct greeting *gre
 
 static int receive_greeting(struct ivs_peer *peer, struct greeting *greeting, struct ivs_error *err)
 {
-	struct ivs_wire_message msg;
+	struct ivs_v0_message msg;
 	unsigned int vectors_n;
 	int result;
 
@@ -156,7 +156,7 @@ static int receive_greeting(struct ivs_peer *peer, struct greeting *greeting, st
 		if (result)
 			return result;
 		vectors_n = ivs_remotes_vectors(&peer->link.remotes, msg.id);
-		if (msg.type == IVS_WIRE_VECTOR && vectors_n > greeting->others_n)
+		if (msg.type == IVS_V0_VECTOR && vectors_n > greeting->others_n)
 			greeting->others_n = vectors_n;
 	}
 	return 0;
@@ -172,7 +172,7 @@ static void lose_server(struct ivs_peer *peer)
 static int hear_unix(struct ivs_peer *peer)
 {
 	const struct greeting known = {.path = "", .wanted_n = peer->wanted_n};
-	struct ivs_wire_message msg;
+	struct ivs_v0_message msg;
 	int result = 0;
 
 	for (unsigned int i = 0; i < HEAR_MAX && !result; i++)

@@ -27,42 +27,42 @@
 
 void ivs_view_note(struct ivs_peer *peer, int fd, uint64_t len)
 {
-	uint8_t bytes[IVS_ROSTER_HEADER_LEN];
-	struct ivs_roster_header header;
+	uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN];
+	struct ivs_roster_page_header header;
 
 	if (len < IVS_ROSTER_PAGE_LEN ||
 	    pread(fd, bytes, sizeof(bytes), (off_t)(len - IVS_ROSTER_PAGE_LEN)) != sizeof(bytes))
 		return;
-	if (!ivs_roster_get_header(bytes, len, &header))
+	if (!ivs_roster_page_get_header(bytes, len, &header))
 		peer->view.reserved_len = header.reserved_len;
 }
 
 /* Into @peer's room, which is made larger at need. Called with the lock held. */
-static int take_snapshot(struct ivs_peer *peer, struct ivs_roster_snapshot *out)
+static int take_snapshot(struct ivs_peer *peer, struct ivs_roster_page_snapshot *out)
 {
 	struct ivs_view *view = &peer->view;
-	struct ivs_roster_slot *more;
+	struct ivs_roster_page_entry *more;
 	uint32_t room_n;
 	int result = IVS_ROSTER_PAGE_E_BUSY;
 
 	for (int i = 0; i < ROUNDS; i++) {
-		*out = (struct ivs_roster_snapshot){
-			.slots = view->slots,
-			.slots_max = view->slots_max,
+		*out = (struct ivs_roster_page_snapshot){
+			.entries = view->entries,
+			.entries_max = view->entries_max,
 		};
-		result = ivs_roster_read(peer->memory, peer->memory_len, TRIES_AT_ONCE, out);
-		if (result || out->used_n <= view->slots_max)
+		result = ivs_roster_page_read(peer->memory, peer->memory_len, TRIES_AT_ONCE, out);
+		if (result || out->used_n <= view->entries_max)
 			break;
-		room_n = out->header.slots_n; /* at most IVS_ROSTER_SLOTS_MAX */
-		more = reallocarray(view->slots, room_n, sizeof(*more));
+		room_n = out->header.entries_n; /* at most IVS_ROSTER_PAGE_ENTRIES_MAX */
+		more = reallocarray(view->entries, room_n, sizeof(*more));
 		if (!more)
 			return -ENOMEM;
-		view->slots = more;
-		view->slots_max = room_n;
+		view->entries = more;
+		view->entries_max = room_n;
 		result = IVS_ROSTER_PAGE_E_BUSY;
 	}
 	if (!result)
-		out->used_n = ivs_members_sort(out->slots, out->used_n);
+		out->used_n = ivs_roster_page_reader_sort(out->entries, out->used_n);
 	return result;
 }
 
@@ -84,18 +84,19 @@ static void set_kept(struct ivs_peer *peer, bool kept)
 /* Called with the lock held. */
 static int look(struct ivs_peer *peer)
 {
-	struct ivs_roster_snapshot snapshot;
+	struct ivs_roster_page_snapshot snapshot;
 	struct ivs_view *view = &peer->view;
 	int result;
 
 	if (view->taken &&
-	    ivs_roster_read_sequence(peer->memory, peer->memory_len) == view->sequence)
+	    ivs_roster_page_read_sequence(peer->memory, peer->memory_len) == view->sequence)
 		return 0;
 	result = take_snapshot(peer, &snapshot);
 	if (result)
 		return result < 0 ? result : 0; /* later, then */
 	if (snapshot.header.kept) {
-		result = ivs_members_set(&view->members, snapshot.slots, snapshot.used_n);
+		result = ivs_roster_page_reader_set(&view->reader, snapshot.entries,
+						    snapshot.used_n);
 		if (result)
 			return result;
 		view->complete = snapshot.header.peers_n <= snapshot.used_n;
@@ -131,13 +132,13 @@ static int start_timer(struct ivs_peer *peer)
 
 int ivs_view_open(struct ivs_peer *peer, struct ivs_error *err)
 {
-	struct ivs_roster_header header;
+	struct ivs_roster_page_header header;
 	int result;
 
-	if (ivs_roster_read_header(peer->memory, peer->memory_len, &header))
+	if (ivs_roster_page_read_header(peer->memory, peer->memory_len, &header))
 		return 0;
 	peer->view.reserved_len = header.reserved_len;
-	peer->view.members.own_id = peer->id;
+	peer->view.reader.own_id = peer->id;
 	ivs_peer_deny(peer, IVS_CAP_ROSTER, WHY_ENDED);
 	result = start_timer(peer);
 	if (!result)
@@ -156,14 +157,14 @@ void ivs_view_close(struct ivs_peer *peer)
 {
 	ivs_fd_close(&peer->view.timer);
 	ivs_fd_close(&peer->pending);
-	ivs_members_deinit(&peer->view.members);
-	free(peer->view.slots);
+	ivs_roster_page_reader_deinit(&peer->view.reader);
+	free(peer->view.entries);
 }
 
 /* P-9: what the roster does not list may be there all the same, unless it lists all. */
 static int judge(const struct ivs_view *view, unsigned int id, unsigned int vector)
 {
-	const struct ivs_member *member = ivs_members_get(&view->members, id);
+	const struct ivs_roster_page_peer *member = ivs_roster_page_reader_get(&view->reader, id);
 
 	if (member)
 		return vector < member->vectors_n ? 0 : IVS_PEER_E_VECTOR;
@@ -193,7 +194,7 @@ size_t ivs_peer_usable_len(const struct ivs_peer *peer)
 static int copy_out(struct ivs_peer *peer, struct ivs_published *out,
 		    struct ivs_published_peer *peers, unsigned int peers_n)
 {
-	struct ivs_roster_snapshot snapshot;
+	struct ivs_roster_page_snapshot snapshot;
 	int result;
 
 	pthread_mutex_lock(&peer->lock);
@@ -207,9 +208,9 @@ static int copy_out(struct ivs_peer *peer, struct ivs_published *out,
 		};
 		for (unsigned int i = 0; i < snapshot.used_n && i < peers_n; i++)
 			peers[i] = (struct ivs_published_peer){
-				.id = snapshot.slots[i].id,
-				.vectors_n = snapshot.slots[i].vectors_n,
-				.since = snapshot.slots[i].since,
+				.id = snapshot.entries[i].id,
+				.vectors_n = snapshot.entries[i].vectors_n,
+				.since = snapshot.entries[i].since,
 			};
 	}
 	pthread_mutex_unlock(&peer->lock);

@@ -6,7 +6,7 @@
 #ifndef IVS_PEER_VIEW_H
 #define IVS_PEER_VIEW_H
 
-#include "peer/members.h"
+#include "roster_page/reader.h"
 
 struct ivs_peer;
 
@@ -17,8 +17,8 @@ struct ivs_peer;
  * @timer:        a timerfd; -1 unless @watched
  * @taken:        @sequence is of the snapshot that has been taken in
  * @kept:         a server keeps it, as far as has been taken in
- * @complete:     everybody has a slot
- * @slots:        room for a snapshot
+ * @complete:     everybody has an entry
+ * @entries:        room for a snapshot
  */
 struct ivs_view {
 	uint64_t reserved_len;
@@ -28,9 +28,9 @@ struct ivs_view {
 	bool kept;
 	bool complete;
 	uint64_t sequence;
-	struct ivs_roster_slot *slots;
-	uint32_t slots_max;
-	struct ivs_members members;
+	struct ivs_roster_page_entry *entries;
+	uint32_t entries_max;
+	struct ivs_roster_page_reader reader;
 };
 
 /**

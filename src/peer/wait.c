@@ -113,7 +113,7 @@ int ivs_peer_wait(struct ivs_peer *peer, unsigned int vector, int timeout_ms)
 static bool report(struct ivs_peer *peer, struct ivs_event *event)
 {
 	if (ivs_remotes_report(&peer->link.remotes, event) ||
-	    ivs_members_report(&peer->view.members, event))
+	    ivs_roster_page_reader_report(&peer->view.reader, event))
 		return true;
 	if (!peer->lost)
 		return false;

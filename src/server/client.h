@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/syscalls.h"
-#include "wire/socket.h"
+#include "protocol/socket.h"
 
 extern const struct ivs_syscall ivs_client_syscalls[];
 

@@ -14,18 +14,18 @@ void ivs_server_list_client(struct ivs_server *server, unsigned int id)
 	if (!server->page)
 		return;
 	since = ivs_roster_note(server->roster, id, NOTE_GENERATION);
-	ivs_page_join(server->page, id, server->clients[id]->vectors_n, since);
-	since = ivs_page_since(server->page, id);
+	ivs_roster_page_writer_join(server->page, id, server->clients[id]->vectors_n, since);
+	since = ivs_roster_page_writer_since(server->page, id);
 	ivs_roster_set_note(server->roster, id, NOTE_GENERATION, since);
 }
 
-int ivs_server_open_page(struct ivs_server *server, uint32_t slots_n, struct ivs_error *err)
+int ivs_server_open_page(struct ivs_server *server, uint32_t entries_n, struct ivs_error *err)
 {
 	int result;
 
-	if (!slots_n)
+	if (!entries_n)
 		return 0;
-	result = ivs_page_new(server->region, slots_n, &server->page, err);
+	result = ivs_roster_page_writer_new(server->region, entries_n, &server->page, err);
 	if (result)
 		return result;
 	/* Clients of a former process are there, at the generation at which they joined. */
@@ -33,13 +33,13 @@ int ivs_server_open_page(struct ivs_server *server, uint32_t slots_n, struct ivs
 		if (server->clients[id] && ivs_roster_greeted(server->roster, id))
 			ivs_server_list_client(server, id);
 	}
-	result = ivs_page_flush(server->page);
+	result = ivs_roster_page_writer_flush(server->page);
 	if (!result)
 		return 0;
 	/* It is not in the region, so it does not end there either. */
-	ivs_page_free(server->page);
+	ivs_roster_page_writer_free(server->page);
 	server->page = NULL;
-	if (result == IVS_PAGE_E_CUT)
+	if (result == IVS_ROSTER_PAGE_WRITER_E_CUT)
 		return ivs_error_set(err, result, "somebody truncates the region");
 	return ivs_error_errno(err, -result, "cannot write the roster into the region");
 }
@@ -48,10 +48,10 @@ void ivs_server_close_page(struct ivs_server *server)
 {
 	if (!server->page)
 		return;
-	ivs_page_end(server->page);
-	if (ivs_page_flush(server->page))
+	ivs_roster_page_writer_finish(server->page);
+	if (ivs_roster_page_writer_flush(server->page))
 		ivs_log(IVS_LOG_WARNING, "cannot say in the region that its roster ends");
-	ivs_page_free(server->page);
+	ivs_roster_page_writer_free(server->page);
 	server->page = NULL;
 }
 
@@ -59,13 +59,13 @@ void ivs_server_close_page(struct ivs_server *server)
 void ivs_server_publish(struct ivs_server *server)
 {
 	bool failed_before = server->timers[TIMER_PUBLISH] != IVS_CLOCK_NEVER;
-	int result = server->page ? ivs_page_flush(server->page) : 0;
+	int result = server->page ? ivs_roster_page_writer_flush(server->page) : 0;
 
 	if (result && !failed_before)
 		ivs_log(IVS_LOG_WARNING,
 			"cannot publish the roster in the region, and try again once a second: %s",
-			result == IVS_PAGE_E_CUT ? "a client has truncated the region"
-						 : strerrordesc_np(-result));
+			result == IVS_ROSTER_PAGE_WRITER_E_CUT ? "a client has truncated the region"
+							       : strerrordesc_np(-result));
 	if (!result && failed_before)
 		ivs_log(IVS_LOG_WARNING, "the roster is published again");
 	server->timers[TIMER_PUBLISH] = result ? ivs_clock_deadline(PUBLISH_AGAIN_MS)

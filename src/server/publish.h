@@ -7,13 +7,13 @@
 
 /**
  * ivs_server_open_page() - publish those who are there already, before others are accepted
- * @slots_n: for how many; 0: nothing is published
+ * @entries_n: for how many; 0: nothing is published
  *
  * What stands in the way now always will.
  *
- * Return: 0, IVS_PAGE_E_*, -errno.
+ * Return: 0, IVS_ROSTER_PAGE_WRITER_E_*, -errno.
  */
-IVS_MUST_USE int ivs_server_open_page(struct ivs_server *server, uint32_t slots_n,
+IVS_MUST_USE int ivs_server_open_page(struct ivs_server *server, uint32_t entries_n,
 				      struct ivs_error *err);
 
 /** ivs_server_close_page() - say that nobody keeps it any more (P-7) */

@@ -271,7 +271,7 @@ void ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 
 /* The same steps as in a plan, for good. */
 static void told_vector(struct ivs_roster *roster, unsigned int viewer,
-			const struct ivs_wire_message *msg)
+			const struct ivs_v0_message *msg)
 {
 	struct ivs_roster_seat *self = ivs_roster_seat_of(roster, viewer);
 	struct ivs_roster_id *entry = &roster->ids[msg->id];
@@ -298,17 +298,17 @@ static void told_leave(struct ivs_roster *roster, struct ivs_roster_seat *self, 
 	forget(roster, id, &roster->ids[id].known_n);
 }
 
-void ivs_roster_told(struct ivs_roster *roster, unsigned int id,
-		     const struct ivs_wire_message *msgs, unsigned int msgs_n)
+void ivs_roster_told(struct ivs_roster *roster, unsigned int id, const struct ivs_v0_message *msgs,
+		     unsigned int msgs_n)
 {
 	struct ivs_roster_seat *self = ivs_roster_seat_of(roster, id);
 
 	for (unsigned int i = 0; i < msgs_n; i++) {
 		switch (msgs[i].type) {
-		case IVS_WIRE_VECTOR:
+		case IVS_V0_VECTOR:
 			told_vector(roster, id, &msgs[i]);
 			break;
-		case IVS_WIRE_LEAVE:
+		case IVS_V0_LEAVE:
 			told_leave(roster, self, msgs[i].id);
 			break;
 		default:

@@ -32,7 +32,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "wire/codec.h"
+#include "protocol/v0.h"
 
 enum ivs_roster_error {
 	IVS_ROSTER_E_FULL = 1, /* peers_max peers are there, or no id is free */
@@ -93,7 +93,7 @@ void ivs_roster_leave(struct ivs_roster *roster, unsigned int id);
  * Return: how many; 0: it knows everything.
  */
 IVS_MUST_USE unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
-					 struct ivs_wire_message *out, unsigned int out_n);
+					 struct ivs_v0_message *out, unsigned int out_n);
 
 /**
  * ivs_roster_telling() - messages for @id, who is there, are about to leave
@@ -107,8 +107,8 @@ void ivs_roster_telling(struct ivs_roster *roster, unsigned int id);
  *
  * Nothing else may have been done with the roster in between.
  */
-void ivs_roster_told(struct ivs_roster *roster, unsigned int id,
-		     const struct ivs_wire_message *msgs, unsigned int msgs_n);
+void ivs_roster_told(struct ivs_roster *roster, unsigned int id, const struct ivs_v0_message *msgs,
+		     unsigned int msgs_n);
 
 /**
  * ivs_roster_behind() - how many messages @id, who is there, has still to be told

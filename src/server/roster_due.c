@@ -23,29 +23,29 @@ struct plan {
 	struct ivs_roster_seat self; /* without its sets: last, because it has room for none */
 };
 
-static bool plan_greeting(struct plan *plan, struct ivs_wire_message *out)
+static bool plan_greeting(struct plan *plan, struct ivs_v0_message *out)
 {
-	static const enum ivs_wire_type types[GREETING_LEN] = {IVS_WIRE_VERSION, IVS_WIRE_ID,
-							       IVS_WIRE_MEMORY};
+	static const enum ivs_v0_type types[GREETING_LEN] = {IVS_V0_VERSION, IVS_V0_ID,
+							     IVS_V0_MEMORY};
 
 	if (plan->self.greeting == GREETING_LEN)
 		return false;
 	out->type = types[plan->self.greeting++];
-	if (out->type == IVS_WIRE_ID)
+	if (out->type == IVS_V0_ID)
 		out->id = plan->id;
-	if (out->type == IVS_WIRE_MEMORY)
+	if (out->type == IVS_V0_MEMORY)
 		plan->self.self_after = ivs_roster_visible_end(plan->roster);
 	return true;
 }
 
 /* The next vector of the peer whose turn it is, if that is still there. */
-static bool plan_vector(struct plan *plan, struct ivs_wire_message *out)
+static bool plan_vector(struct plan *plan, struct ivs_v0_message *out)
 {
 	unsigned int id = plan->self.at_id;
 
 	if (id == NOBODY || !ivs_bitmap_has(plan->roster->visible, id))
 		return false;
-	*out = (struct ivs_wire_message){IVS_WIRE_VECTOR, id, plan->self.at_vector++, -1};
+	*out = (struct ivs_v0_message){IVS_V0_VECTOR, id, plan->self.at_vector++, -1};
 	if (plan->self.at_vector == ivs_roster_seat_of(plan->roster, id)->vectors_n)
 		plan->self.at_id = NOBODY;
 	return true;
@@ -57,7 +57,7 @@ static unsigned int next_leave(const struct plan *plan, unsigned int from)
 	return ivs_bitmap_first_only(plan->known, plan->roster->visible, from, plan->roster->ids_n);
 }
 
-static bool plan_leave(struct plan *plan, struct ivs_wire_message *out)
+static bool plan_leave(struct plan *plan, struct ivs_v0_message *out)
 {
 	unsigned int id = plan->self.at_id;
 
@@ -73,7 +73,7 @@ static bool plan_leave(struct plan *plan, struct ivs_wire_message *out)
 		if (id == plan->roster->ids_n)
 			return false;
 	}
-	*out = (struct ivs_wire_message){IVS_WIRE_LEAVE, id, 0, -1};
+	*out = (struct ivs_v0_message){IVS_V0_LEAVE, id, 0, -1};
 	return true;
 }
 
@@ -89,7 +89,7 @@ static unsigned int next_join(const struct plan *plan, unsigned int from, unsign
 	return id;
 }
 
-static bool plan_join(struct plan *plan, struct ivs_wire_message *out)
+static bool plan_join(struct plan *plan, struct ivs_v0_message *out)
 {
 	struct ivs_roster_seat *self = &plan->self;
 	unsigned int id = next_join(plan, self->cursor, plan->join_end);
@@ -113,7 +113,7 @@ static bool plan_join(struct plan *plan, struct ivs_wire_message *out)
 }
 
 unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
-			    struct ivs_wire_message *out, unsigned int out_n)
+			    struct ivs_v0_message *out, unsigned int out_n)
 {
 	struct ivs_roster_seat *seat = ivs_roster_seat_of(roster, id);
 	struct plan plan = {
@@ -128,7 +128,7 @@ unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
 	unsigned int n;
 
 	for (n = 0; n < out_n; n++) {
-		out[n] = (struct ivs_wire_message){.fd = -1};
+		out[n] = (struct ivs_v0_message){.fd = -1};
 		if (!plan_greeting(&plan, &out[n]) && !plan_vector(&plan, &out[n]) &&
 		    !plan_leave(&plan, &out[n]) && !plan_join(&plan, &out[n]))
 			break;

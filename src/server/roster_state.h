@@ -7,7 +7,7 @@
 #include "server/roster.h"
 #include "server/roster_memory.h"
 
-#define IDS_MAX (IVS_WIRE_ID_MAX + 1)
+#define IDS_MAX (IVS_V0_ID_MAX + 1)
 #define NOBODY IVS_ROSTER_NOBODY
 #define GREETING_LEN 3 /* version, id, memory */
 

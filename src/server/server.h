@@ -55,7 +55,7 @@ struct ivs_server;
  *
  * Raises the soft limit of file descriptors to the hard one: each client needs 1 + vectors.
  *
- * Return: 0, IVS_LISTENER_E_*, IVS_METRICS_E_PATH, IVS_PAGE_E_*, IVS_SERVER_E_LIMIT, -errno.
+ * Return: 0, IVS_LISTENER_E_*, IVS_METRICS_E_PATH, IVS_ROSTER_PAGE_WRITER_E_*, IVS_SERVER_E_LIMIT, -errno.
  */
 IVS_MUST_USE int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **out,
 				struct ivs_error *err);

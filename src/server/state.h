@@ -9,12 +9,12 @@
 
 #include "base/clock.h"
 #include "daemon/log.h"
+#include "roster_page/writer.h"
 #include "server/client.h"
-#include "server/page.h"
 #include "server/roster.h"
 #include "server/server.h"
 
-#define IDS_MAX (IVS_WIRE_ID_MAX + 1)
+#define IDS_MAX (IVS_V0_ID_MAX + 1)
 
 /* When the kernel lacks something, and no event will tell when it no longer does. */
 #define RETRY_MS 50
@@ -116,7 +116,7 @@ struct ivs_server {
 	struct ivs_client *clients[IDS_MAX];
 	unsigned int ids_end;
 	bool changed;
-	struct ivs_page *page;
+	struct ivs_roster_page_writer *page;
 	int64_t timers[TIMERS_N];
 	unsigned int tell_next;
 	int64_t tell_since;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/tell.h"
 
+#include "protocol/socket.h"
 #include "server/manager.h"
 #include "server/publish.h"
-#include "wire/socket.h"
 
 #define WAITING_LOG_NS (2 * IVS_NS_PER_S)
 
@@ -24,7 +24,7 @@ void ivs_server_drop(struct ivs_server *server, unsigned int id, enum ivs_drop w
 		server->ids_end--;
 	ivs_roster_leave(server->roster, id);
 	if (server->page)
-		ivs_page_leave(server->page, id);
+		ivs_roster_page_writer_leave(server->page, id);
 	server->changed = true;
 	if (level == IVS_LOG_INFO || ivs_log_allows(&server->drops))
 		ivs_log(level, "client %u left (pid %d, uid %d): %s; %u connected", id,
@@ -50,12 +50,12 @@ static void tell_later(struct ivs_server *server)
 		server->tell_since = ivs_clock_ns();
 }
 
-static int message_fd(const struct ivs_server *server, const struct ivs_wire_message *msg)
+static int message_fd(const struct ivs_server *server, const struct ivs_v0_message *msg)
 {
 	switch (msg->type) {
-	case IVS_WIRE_MEMORY:
+	case IVS_V0_MEMORY:
 		return ivs_region_fd(server->region);
-	case IVS_WIRE_VECTOR:
+	case IVS_V0_VECTOR:
 		return server->clients[msg->id]->eventfds[msg->vector];
 	default:
 		return -1;
@@ -65,7 +65,7 @@ static int message_fd(const struct ivs_server *server, const struct ivs_wire_mes
 /* One batch of what @id does not know yet. Whether to go on. */
 static bool tell_batch(struct ivs_server *server, unsigned int id)
 {
-	struct ivs_wire_message msgs[IVS_SOCKET_BATCH];
+	struct ivs_v0_message msgs[IVS_SOCKET_BATCH];
 	struct ivs_client *client = server->clients[id];
 	bool greeted = ivs_roster_greeted(server->roster, id);
 	unsigned int msgs_n;

@@ -9,8 +9,8 @@
 #include "base/clock.h"
 #include "daemon/log.h"
 #include "peer/link.h"
+#include "protocol/v0.h"
 #include "slot/slot.h"
-#include "wire/codec.h"
 
 /* What an epoll event is about: the slot's first tag, and one of these. */
 enum ivs_slot_tag {

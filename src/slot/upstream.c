@@ -162,7 +162,7 @@ static int hear_one(struct ivs_slot *slot, struct ivs_error *err)
 {
 	struct ivs_upstream *up = &slot->upstream;
 	struct ivs_link *link = up->state == UPSTREAM_GREETED ? &up->fresh : &up->link;
-	struct ivs_wire_message msg;
+	struct ivs_v0_message msg;
 	IVS_OWNED_FD fd = -1;
 	int result;
 
@@ -172,7 +172,7 @@ static int hear_one(struct ivs_slot *slot, struct ivs_error *err)
 	if (result)
 		return result;
 	fd = msg.fd;
-	if (msg.type == IVS_WIRE_MEMORY)
+	if (msg.type == IVS_V0_MEMORY)
 		return take_memory(slot, &fd, err);
 	if (fd < 0)
 		return 0;

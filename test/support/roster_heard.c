@@ -22,7 +22,7 @@ unsigned int join(struct ivs_roster *roster, unsigned int vectors_n)
 	return id;
 }
 
-static void text_add(char text[TEXT_LEN], const struct ivs_wire_message *msg)
+static void text_add(char text[TEXT_LEN], const struct ivs_v0_message *msg)
 {
 	size_t len = strlen(text);
 	const char *gap = len ? " " : "";
@@ -31,19 +31,19 @@ static void text_add(char text[TEXT_LEN], const struct ivs_wire_message *msg)
 	cr_assert_eq(msg->fd, -1, "the caller fills the fd in");
 	text += len;
 	switch (msg->type) {
-	case IVS_WIRE_VERSION:
+	case IVS_V0_VERSION:
 		snprintf(text, 32, "%sV", gap);
 		return;
-	case IVS_WIRE_ID:
+	case IVS_V0_ID:
 		snprintf(text, 32, "%sI%u", gap, msg->id);
 		return;
-	case IVS_WIRE_MEMORY:
+	case IVS_V0_MEMORY:
 		snprintf(text, 32, "%sM", gap);
 		return;
-	case IVS_WIRE_VECTOR:
+	case IVS_V0_VECTOR:
 		snprintf(text, 32, "%s%u.%u", gap, msg->id, msg->vector);
 		return;
-	case IVS_WIRE_LEAVE:
+	case IVS_V0_LEAVE:
 		snprintf(text, 32, "%s-%u", gap, msg->id);
 		return;
 	}
@@ -53,7 +53,7 @@ static void text_add(char text[TEXT_LEN], const struct ivs_wire_message *msg)
 const char *hear_by(struct ivs_roster *roster, unsigned int id, unsigned int most, unsigned int ask)
 {
 	static char text[TEXT_LEN];
-	struct ivs_wire_message msgs[64];
+	struct ivs_v0_message msgs[64];
 
 	text[0] = '\0';
 	while (most > 0) {

@@ -242,9 +242,9 @@ bool oracle_pending(const struct oracle *o, unsigned int id)
 
 /* Return: NULL, or which sentence about the greeting @msg offends. */
 static const char *judge_greeting(unsigned int client, unsigned int stage,
-				  const struct ivs_wire_message *msg)
+				  const struct ivs_v0_message *msg)
 {
-	static const enum ivs_wire_type want[] = {IVS_WIRE_VERSION, IVS_WIRE_ID, IVS_WIRE_MEMORY};
+	static const enum ivs_v0_type want[] = {IVS_V0_VERSION, IVS_V0_ID, IVS_V0_MEMORY};
 
 	if (msg->type != want[stage])
 		return "version, its id, the memory, in this order and first";
@@ -254,7 +254,7 @@ static const char *judge_greeting(unsigned int client, unsigned int stage,
 }
 
 static const char *judge_vector(const struct oracle *o, unsigned int client,
-				const struct ivs_wire_message *msg)
+				const struct ivs_v0_message *msg)
 {
 	const struct oracle_view *view = &o->view[client];
 
@@ -275,7 +275,7 @@ static const char *judge_vector(const struct oracle *o, unsigned int client,
 
 /* Return: NULL, or which sentence of roster.h is offended if @client hears @msg now. */
 static const char *judge(const struct oracle *o, unsigned int client,
-			 const struct ivs_wire_message *msg)
+			 const struct ivs_v0_message *msg)
 {
 	const struct oracle_view *view = &o->view[client];
 	bool leaves = false;
@@ -284,7 +284,7 @@ static const char *judge(const struct oracle *o, unsigned int client,
 		return "the fds are all -1";
 	if (view->stage < 3)
 		return judge_greeting(client, view->stage, msg);
-	if (msg->type != IVS_WIRE_VECTOR && msg->type != IVS_WIRE_LEAVE)
+	if (msg->type != IVS_V0_VECTOR && msg->type != IVS_V0_LEAVE)
 		return "a second greeting";
 	if (msg->id >= o->ids_end)
 		return "an id that nobody ever had";
@@ -295,7 +295,7 @@ static const char *judge(const struct oracle *o, unsigned int client,
 		if (view->heard[p] < o->vectors[p] && msg->id != p)
 			return "nothing between the vectors of one peer";
 	}
-	if (msg->type == IVS_WIRE_VECTOR) {
+	if (msg->type == IVS_V0_VECTOR) {
 		if (leaves && view->heard[msg->id] == 0)
 			return "leaves before joins";
 		return judge_vector(o, client, msg);
@@ -308,16 +308,16 @@ static const char *judge(const struct oracle *o, unsigned int client,
 }
 
 /* @client hears @msg, which was judged. */
-static void hear(struct oracle *o, unsigned int client, const struct ivs_wire_message *msg)
+static void hear(struct oracle *o, unsigned int client, const struct ivs_v0_message *msg)
 {
 	struct oracle_view *view = &o->view[client];
 
-	if (msg->type == IVS_WIRE_VECTOR) {
+	if (msg->type == IVS_V0_VECTOR) {
 		view->heard[msg->id]++;
 		view->ever[msg->id] = view->ever[msg->id] || msg->id != client;
 		return;
 	}
-	if (msg->type == IVS_WIRE_LEAVE) {
+	if (msg->type == IVS_V0_LEAVE) {
 		view->heard[msg->id] = 0;
 		return;
 	}
@@ -327,7 +327,7 @@ static void hear(struct oracle *o, unsigned int client, const struct ivs_wire_me
 		view->awaited[p] = p != client && is_news(o, client, p);
 }
 
-static bool same_messages(const struct ivs_wire_message *a, const struct ivs_wire_message *b,
+static bool same_messages(const struct ivs_v0_message *a, const struct ivs_v0_message *b,
 			  unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++) {
@@ -339,10 +339,10 @@ static bool same_messages(const struct ivs_wire_message *a, const struct ivs_wir
 }
 
 /* Ask for @ask messages, twice: due() changes nothing. Also nothing is written past @ask. */
-static bool due(struct oracle *o, unsigned int id, unsigned int ask, struct ivs_wire_message *msgs,
+static bool due(struct oracle *o, unsigned int id, unsigned int ask, struct ivs_v0_message *msgs,
 		unsigned int *msgs_n)
 {
-	struct ivs_wire_message again[ORACLE_ASK + 1];
+	struct ivs_v0_message again[ORACLE_ASK + 1];
 	unsigned int n;
 
 	msgs[ask].id = 0xdead;
@@ -361,7 +361,7 @@ static bool due(struct oracle *o, unsigned int id, unsigned int ask, struct ivs_
  * Judge the @msgs_n messages as if all of them left, then take them back: what is told may be less,
  * but all of it has to be right.
  */
-static bool judge_all(struct oracle *o, unsigned int id, const struct ivs_wire_message *msgs,
+static bool judge_all(struct oracle *o, unsigned int id, const struct ivs_v0_message *msgs,
 		      unsigned int msgs_n)
 {
 	struct oracle_view *view = &o->view[id];
@@ -393,7 +393,7 @@ static bool judge_all(struct oracle *o, unsigned int id, const struct ivs_wire_m
 	return !why;
 }
 
-static void list_add(struct oracle_view *view, const struct ivs_wire_message *msg)
+static void list_add(struct oracle_view *view, const struct ivs_v0_message *msg)
 {
 	if (view->list_n == view->list_room) {
 		view->list_room = view->list_room ? 2 * view->list_room : 64;
@@ -405,11 +405,11 @@ static void list_add(struct oracle_view *view, const struct ivs_wire_message *ms
 }
 
 /* The twin is asked for one message at a time: the sequence must be the same. */
-static bool tell_twin(struct oracle *o, unsigned int id, const struct ivs_wire_message *msgs,
+static bool tell_twin(struct oracle *o, unsigned int id, const struct ivs_v0_message *msgs,
 		      unsigned int msgs_n)
 {
 	for (unsigned int i = 0; i < msgs_n; i++) {
-		struct ivs_wire_message one;
+		struct ivs_v0_message one;
 
 		if (ivs_roster_due(o->twin, id, &one, 1) != 1 || !same_messages(&one, &msgs[i], 1))
 			return wrong(o, "asked one by one, message %u for %u differs", i, id);
@@ -435,7 +435,7 @@ static bool judge_behind(struct oracle *o, unsigned int id, uint64_t before, uns
 bool oracle_tell(struct oracle *o, unsigned int id, unsigned int ask, unsigned int take)
 {
 	uint64_t behind = ivs_roster_behind(o->roster, id);
-	struct ivs_wire_message msgs[ORACLE_ASK + 1];
+	struct ivs_v0_message msgs[ORACLE_ASK + 1];
 	unsigned int msgs_n;
 
 	if (!due(o, id, ask, msgs, &msgs_n) || !judge_all(o, id, msgs, msgs_n))
@@ -464,9 +464,9 @@ static bool view_is_truth(struct oracle *o, unsigned int id)
 	unsigned int count[ORACLE_IDS] = {0};
 
 	for (size_t i = 0; i < view->list_n; i++) {
-		if (view->list[i].type == IVS_WIRE_VECTOR)
+		if (view->list[i].type == IVS_V0_VECTOR)
 			count[view->list[i].id]++;
-		else if (view->list[i].type == IVS_WIRE_LEAVE)
+		else if (view->list[i].type == IVS_V0_LEAVE)
 			count[view->list[i].id] = 0;
 	}
 	for (unsigned int p = 0; p < ORACLE_IDS; p++) {
@@ -497,7 +497,7 @@ bool oracle_drain(struct oracle *o, unsigned int ask)
 		}
 	}
 	for (unsigned int id = o->fillers; id < o->ids_end; id++) {
-		struct ivs_wire_message msg;
+		struct ivs_v0_message msg;
 
 		if (!o->present[id])
 			continue;

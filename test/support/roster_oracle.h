@@ -35,7 +35,7 @@ struct oracle_view {
 	uint8_t heard[ORACLE_IDS];
 	bool ever[ORACLE_IDS];
 	bool awaited[ORACLE_IDS];
-	struct ivs_wire_message *list;
+	struct ivs_v0_message *list;
 	size_t list_n, list_room;
 };
 

@@ -14,7 +14,7 @@
 
 #include "ivshmem/peer.h"
 #include "ivshmem/region.h"
-#include "server/page.h"
+#include "roster_page/writer.h"
 
 #define LEN (1 << 20)
 #define WORDS_N (IVS_ROSTER_PAGE_LEN / 8)
@@ -24,7 +24,7 @@
 #define PAUSE_NS 100000
 #define ENOUGH 100
 
-static struct ivs_page *page;
+static struct ivs_roster_page_writer *page;
 static struct ivs_peer *peer;
 static uint64_t *last_page;
 static _Atomic bool done;
@@ -54,12 +54,12 @@ static void change(uint64_t *state)
 	unsigned int id = (unsigned int)(next_random(state) % PAIRS);
 
 	for (unsigned int i = id; i <= id + PAIR_OFFSET; i += PAIR_OFFSET) {
-		if (ivs_page_since(page, i))
-			ivs_page_leave(page, i);
+		if (ivs_roster_page_writer_since(page, i))
+			ivs_roster_page_writer_leave(page, i);
 		else
-			ivs_page_join(page, i, i % 7, 0);
+			ivs_roster_page_writer_join(page, i, i % 7, 0);
 	}
-	if (ivs_page_flush(page))
+	if (ivs_roster_page_writer_flush(page))
 		fail("flush", 0);
 }
 
@@ -130,14 +130,15 @@ static void *read_all(void *arg)
 			snapshots++;
 			if (!scribbling)
 				check_moment(&seen, peers);
-			else if (seen.listed_n > IVS_ROSTER_SLOTS_MAX || seen.peers_n > 65536)
+			else if (seen.listed_n > IVS_ROSTER_PAGE_ENTRIES_MAX ||
+				 seen.peers_n > 65536)
 				fail("bounds", seen.listed_n);
 		} else if (result != IVS_PEER_E_BUSY &&
 			   (result != IVS_PEER_E_ABSENT || !scribbling)) {
 			fail("published", result);
 		}
 		for (unsigned int id = 0; id < PAIR_OFFSET + PAIRS; id++)
-			if (ivs_peer_vectors_of(peer, id) > IVS_ROSTER_VECTORS_MAX)
+			if (ivs_peer_vectors_of(peer, id) > IVS_ROSTER_PAGE_VECTORS_MAX)
 				fail("vectors of", id);
 	}
 	return arg;
@@ -197,8 +198,8 @@ int main(void)
 		fprintf(stderr, "%s\n", err.text);
 		return 1;
 	}
-	if (ivs_page_new(region, IVS_ROSTER_SLOTS_DEFAULT, &page, &err) || ivs_page_flush(page) ||
-	    ivs_peer_open(address, NULL, &peer, &err)) {
+	if (ivs_roster_page_writer_new(region, IVS_ROSTER_PAGE_ENTRIES_DEFAULT, &page, &err) ||
+	    ivs_roster_page_writer_flush(page) || ivs_peer_open(address, NULL, &peer, &err)) {
 		fprintf(stderr, "cannot begin\n");
 		return ivs_region_remove(region) ? 2 : 1;
 	}
@@ -208,7 +209,7 @@ int main(void)
 	run(false);
 	run(true);
 	ivs_peer_close(peer);
-	ivs_page_free(page);
+	ivs_roster_page_writer_free(page);
 	if (ivs_region_remove(region))
 		fail("remove", 0);
 	ivs_region_close(region);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The codec against wire/codec.h: encoding, decoding in every chunking, and what must be refused.
+ * The codec against protocol/v0.h: encoding, decoding in every chunking, and what must be refused.
  *
  * The codec is pure, so the fds here are plain integers and need not be open.
  */
@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "wire/codec.h"
+#include "protocol/v0.h"
 
 #define STEPS_MAX 24
-#define STREAM_MAX (STEPS_MAX * IVS_WIRE_LEN)
+#define STREAM_MAX (STEPS_MAX * IVS_V0_LEN)
 #define NO_FD -1
 
 /* One message as the peer puts it on the wire: a number, and an fd with one of its bytes. */
@@ -35,14 +35,14 @@ static int fd_of_step(size_t step)
 	return 1000 + (int)step;
 }
 
-/* Not with ivs_wire_put(): the test of the decoder must not lean on the encoder. */
+/* Not with ivs_v0_put(): the test of the decoder must not lean on the encoder. */
 static void stream_add(struct stream *s, const struct step *step, size_t index)
 {
-	for (int i = 0; i < IVS_WIRE_LEN; i++) {
+	for (int i = 0; i < IVS_V0_LEN; i++) {
 		s->bytes[s->len + (size_t)i] = (uint8_t)((uint64_t)step->value >> (8 * i));
 		s->fds[s->len + (size_t)i] = i == step->fd_at ? fd_of_step(index) : -1;
 	}
-	s->len += IVS_WIRE_LEN;
+	s->len += IVS_V0_LEN;
 }
 
 static void stream_make(struct stream *s, const struct step *steps, size_t steps_n)
@@ -52,7 +52,7 @@ static void stream_make(struct stream *s, const struct step *steps, size_t steps
 		stream_add(s, &steps[i], i);
 }
 
-static bool same_message(const struct ivs_wire_message *a, const struct ivs_wire_message *b)
+static bool same_message(const struct ivs_v0_message *a, const struct ivs_v0_message *b)
 {
 	return a->type == b->type && a->id == b->id && a->vector == b->vector && a->fd == b->fd;
 }
@@ -70,29 +70,29 @@ static const struct step long_session[] = {
 };
 
 #define LONG_N (sizeof(long_session) / sizeof(long_session[0]))
-#define LONG_LEN (LONG_N * IVS_WIRE_LEN)
+#define LONG_LEN (LONG_N * IVS_V0_LEN)
 
-static struct ivs_wire_message long_expected(size_t i)
+static struct ivs_v0_message long_expected(size_t i)
 {
 	const struct step *step = &long_session[i];
-	struct ivs_wire_message msg = {.type = IVS_WIRE_VERSION, .fd = -1};
+	struct ivs_v0_message msg = {.type = IVS_V0_VERSION, .fd = -1};
 
 	if (step->fd_at == 0)
 		msg.fd = fd_of_step(i);
 	if (i == 1)
-		msg.type = IVS_WIRE_ID;
+		msg.type = IVS_V0_ID;
 	else if (i == 2)
-		msg.type = IVS_WIRE_MEMORY;
+		msg.type = IVS_V0_MEMORY;
 	else if (i > 2)
-		msg.type = step->fd_at == 0 ? IVS_WIRE_VECTOR : IVS_WIRE_LEAVE;
+		msg.type = step->fd_at == 0 ? IVS_V0_VECTOR : IVS_V0_LEAVE;
 	if (i != 0 && i != 2)
 		msg.id = (unsigned int)step->value;
 	return msg;
 }
 
 /* Feed one chunk to its end and compare every message. Return: NULL or what was wrong. */
-static const char *feed_good_chunk(struct ivs_wire_decoder *dec, const struct stream *s,
-				   size_t from, size_t to, size_t *messages_n)
+static const char *feed_good_chunk(struct ivs_v0_decoder *dec, const struct stream *s, size_t from,
+				   size_t to, size_t *messages_n)
 {
 	const uint8_t *in = s->bytes + from;
 	size_t in_len = to - from;
@@ -100,14 +100,14 @@ static const char *feed_good_chunk(struct ivs_wire_decoder *dec, const struct st
 
 	for (;;) {
 		size_t before = in_len;
-		struct ivs_wire_message want, got;
-		int rc = ivs_wire_feed(dec, &in, &in_len, &fd, &got);
+		struct ivs_v0_message want, got;
+		int rc = ivs_v0_feed(dec, &in, &in_len, &fd, &got);
 
 		if (in != s->bytes + to - in_len || in_len > before)
 			return "in and in_len do not agree";
 		if (fd != -1)
 			return "fd not taken";
-		if (rc == IVS_WIRE_E_MORE)
+		if (rc == IVS_V0_E_MORE)
 			return in_len == 0 ? NULL : "MORE with bytes left";
 		if (rc != 0)
 			return "refused a good session";
@@ -117,7 +117,7 @@ static const char *feed_good_chunk(struct ivs_wire_decoder *dec, const struct st
 		if (!same_message(&want, &got))
 			return "wrong message";
 		(*messages_n)++;
-		if ((size_t)(in - s->bytes) != *messages_n * IVS_WIRE_LEN)
+		if ((size_t)(in - s->bytes) != *messages_n * IVS_V0_LEN)
 			return "message does not end where its bytes end";
 	}
 }
@@ -125,7 +125,7 @@ static const char *feed_good_chunk(struct ivs_wire_decoder *dec, const struct st
 /* Decode the long session with chunks beginning at @cuts and wherever an fd travels. */
 static const char *decode_long(const bool cuts[LONG_LEN])
 {
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
 	struct stream s;
 	size_t messages_n = 0;
 
@@ -138,12 +138,12 @@ static const char *decode_long(const bool cuts[LONG_LEN])
 		wrong = feed_good_chunk(&dec, &s, from, to, &messages_n);
 		if (wrong)
 			return wrong;
-		if (messages_n != to / IVS_WIRE_LEN)
+		if (messages_n != to / IVS_V0_LEN)
 			return "a complete message was not yielded";
 	}
-	if (ivs_wire_release(&dec) != -1)
+	if (ivs_v0_release(&dec) != -1)
 		return "an fd is left in the decoder";
-	if (strcmp(ivs_wire_why(&dec), "") != 0)
+	if (strcmp(ivs_v0_why(&dec), "") != 0)
 		return "a reason without garbage";
 	return NULL;
 }
@@ -196,44 +196,44 @@ Test(codec, every_pair_of_cuts)
 
 Test(codec, one_chunk_of_messages_without_fds)
 {
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
 	const uint8_t bytes[] = {0, 0, 0, 0, 0, 0, 0, 0, 0x34, 0x12, 0, 0, 0, 0, 0, 0, 0xff};
 	const uint8_t *in = bytes;
 	size_t in_len = sizeof(bytes);
-	struct ivs_wire_message msg;
+	struct ivs_v0_message msg;
 	int fd = -1;
 
-	cr_assert_eq(ivs_wire_feed(&dec, &in, &in_len, &fd, &msg), 0);
-	cr_assert_eq(msg.type, IVS_WIRE_VERSION);
+	cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), 0);
+	cr_assert_eq(msg.type, IVS_V0_VERSION);
 	cr_assert_eq(in_len, sizeof(bytes) - 8, "the second message is not to be taken yet");
-	cr_assert_eq(ivs_wire_feed(&dec, &in, &in_len, &fd, &msg), 0);
-	cr_assert_eq(msg.type, IVS_WIRE_ID);
+	cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), 0);
+	cr_assert_eq(msg.type, IVS_V0_ID);
 	cr_assert_eq(msg.id, 0x1234);
 	cr_assert_eq(in_len, 1);
-	cr_assert_eq(ivs_wire_feed(&dec, &in, &in_len, &fd, &msg), IVS_WIRE_E_MORE);
+	cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), IVS_V0_E_MORE);
 	cr_assert_eq(in_len, 0);
 	cr_assert_eq(in, bytes + sizeof(bytes));
-	cr_assert_eq(ivs_wire_feed(&dec, &in, &in_len, &fd, &msg), IVS_WIRE_E_MORE,
+	cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), IVS_V0_E_MORE,
 		     "nothing fed: still incomplete");
-	cr_assert_str_eq(ivs_wire_why(&dec), "");
-	cr_assert_eq(ivs_wire_release(&dec), -1);
+	cr_assert_str_eq(ivs_v0_why(&dec), "");
+	cr_assert_eq(ivs_v0_release(&dec), -1);
 }
 
 Test(codec, decoder_says_zero_for_what_a_message_has_not)
 {
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
 	struct stream s;
 	const uint8_t *in;
 
 	stream_make(&s, long_session, LONG_N);
 	in = s.bytes;
 	for (size_t i = 0; i < LONG_N; i++) {
-		struct ivs_wire_message msg, want = long_expected(i);
-		int fd = s.fds[i * IVS_WIRE_LEN];
-		size_t in_len = IVS_WIRE_LEN;
+		struct ivs_v0_message msg, want = long_expected(i);
+		int fd = s.fds[i * IVS_V0_LEN];
+		size_t in_len = IVS_V0_LEN;
 
 		memset(&msg, 0x55, sizeof(msg));
-		cr_assert_eq(ivs_wire_feed(&dec, &in, &in_len, &fd, &msg), 0);
+		cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), 0);
 		cr_assert(same_message(&msg, &want), "message %zu", i);
 	}
 }
@@ -311,7 +311,7 @@ static const struct bad_session bad_sessions[] = {
  * After garbage: nothing is good any more, and an fd is either with the caller or can be had back.
  * @held: the fd that the decoder has taken and not yielded, or -1
  */
-static const char *after_garbage(struct ivs_wire_decoder *dec, int held)
+static const char *after_garbage(struct ivs_v0_decoder *dec, int held)
 {
 	static const uint8_t more[] = {3, 0, 0, 0, 0, 0, 0, 0};
 	int released;
@@ -320,9 +320,9 @@ static const char *after_garbage(struct ivs_wire_decoder *dec, int held)
 		const uint8_t *in = more;
 		size_t in_len = i == 2 ? 1 : sizeof(more);
 		int fd = i == 0 ? -1 : 2000 + i;
-		struct ivs_wire_message msg;
+		struct ivs_v0_message msg;
 
-		if (ivs_wire_feed(dec, &in, &in_len, &fd, &msg) != IVS_WIRE_E_GARBAGE)
+		if (ivs_v0_feed(dec, &in, &in_len, &fd, &msg) != IVS_V0_E_GARBAGE)
 			return "garbage is not sticky";
 		if (fd == -1 && i > 0) {
 			if (held != -1)
@@ -331,13 +331,13 @@ static const char *after_garbage(struct ivs_wire_decoder *dec, int held)
 		} else if (i > 0 && fd != 2000 + i) {
 			return "the caller's fd was changed";
 		}
-		if (strcmp(ivs_wire_why(dec), "") == 0)
+		if (strcmp(ivs_v0_why(dec), "") == 0)
 			return "no reason";
 	}
-	released = ivs_wire_release(dec);
+	released = ivs_v0_release(dec);
 	if (released != held)
 		return released == -1 ? "an fd was lost" : "an fd from nowhere";
-	if (ivs_wire_release(dec) != -1)
+	if (ivs_v0_release(dec) != -1)
 		return "an fd was released twice";
 	return NULL;
 }
@@ -348,7 +348,7 @@ static const char *after_garbage(struct ivs_wire_decoder *dec, int held)
  */
 static const char *refuse(const struct bad_session *bad, size_t chunk)
 {
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
 	struct stream s;
 	size_t yielded = 0;
 	int held = -1; /* the fd that the decoder took and did not yield */
@@ -363,10 +363,10 @@ static const char *refuse(const struct bad_session *bad, size_t chunk)
 			;
 		in_len = to - from;
 		do {
-			struct ivs_wire_message msg;
+			struct ivs_v0_message msg;
 			int offered = fd;
 
-			rc = ivs_wire_feed(&dec, &in, &in_len, &fd, &msg);
+			rc = ivs_v0_feed(&dec, &in, &in_len, &fd, &msg);
 			if (offered != -1 && fd == -1) {
 				if (held != -1)
 					return "took a second fd";
@@ -380,12 +380,12 @@ static const char *refuse(const struct bad_session *bad, size_t chunk)
 				return "the fd of a good message is wrong";
 			held = -1;
 		} while (rc == 0);
-		if (rc == IVS_WIRE_E_GARBAGE) {
+		if (rc == IVS_V0_E_GARBAGE) {
 			if (yielded != bad->steps_n - 1)
 				return "garbage too early";
 			return after_garbage(&dec, held);
 		}
-		if (rc != IVS_WIRE_E_MORE || in_len != 0)
+		if (rc != IVS_V0_E_MORE || in_len != 0)
 			return "neither a message, nor garbage, nor all taken";
 	}
 	return "garbage was not reported with the last byte";
@@ -420,38 +420,38 @@ Test(codec, good_beginnings_of_bad_sessions_are_good)
 Test(codec, fd_in_the_middle_while_one_is_held)
 {
 	static const struct step steps[] = {GREETING};
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
 	struct stream s;
-	struct ivs_wire_message msg;
+	struct ivs_v0_message msg;
 	const uint8_t *in;
 	size_t in_len = 16;
 	int fd = -1, first;
 
 	stream_make(&s, steps, 3);
 	in = s.bytes;
-	cr_assert_eq(ivs_wire_feed(&dec, &in, &in_len, &fd, &msg), 0);
-	cr_assert_eq(ivs_wire_feed(&dec, &in, &in_len, &fd, &msg), 0);
+	cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), 0);
+	cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), 0);
 	in_len = 3;
 	fd = 50;
-	cr_assert_eq(ivs_wire_feed(&dec, &in, &in_len, &fd, &msg), IVS_WIRE_E_MORE);
+	cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), IVS_V0_E_MORE);
 	cr_assert_eq(fd, -1, "the fd of an incomplete message belongs to the decoder");
 	in_len = 5;
 	fd = 51;
-	cr_assert_eq(ivs_wire_feed(&dec, &in, &in_len, &fd, &msg), IVS_WIRE_E_GARBAGE);
+	cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), IVS_V0_E_GARBAGE);
 	cr_assert_eq(fd, 51, "there is room for one");
-	cr_assert_str_not_empty(ivs_wire_why(&dec));
-	first = ivs_wire_release(&dec);
+	cr_assert_str_not_empty(ivs_v0_why(&dec));
+	first = ivs_v0_release(&dec);
 	cr_assert_eq(first, 50);
-	cr_assert_eq(ivs_wire_release(&dec), -1);
+	cr_assert_eq(ivs_v0_release(&dec), -1);
 }
 
 Test(codec, release_gives_back_the_fd_of_an_incomplete_message)
 {
-	for (size_t cut = 1; cut < IVS_WIRE_LEN; cut++) {
+	for (size_t cut = 1; cut < IVS_V0_LEN; cut++) {
 		static const struct step steps[] = {GREETING, {9, 0}};
-		struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
+		struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
 		struct stream s;
-		struct ivs_wire_message msg;
+		struct ivs_v0_message msg;
 		const uint8_t *in;
 		size_t in_len;
 		int fd;
@@ -459,61 +459,61 @@ Test(codec, release_gives_back_the_fd_of_an_incomplete_message)
 		stream_make(&s, steps, 4);
 		in = s.bytes;
 		for (size_t i = 0; i < 3; i++) {
-			in_len = IVS_WIRE_LEN;
-			fd = s.fds[i * IVS_WIRE_LEN];
-			cr_assert_eq(ivs_wire_feed(&dec, &in, &in_len, &fd, &msg), 0);
+			in_len = IVS_V0_LEN;
+			fd = s.fds[i * IVS_V0_LEN];
+			cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), 0);
 		}
 		in_len = cut;
 		fd = 77;
-		cr_assert_eq(ivs_wire_feed(&dec, &in, &in_len, &fd, &msg), IVS_WIRE_E_MORE);
+		cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), IVS_V0_E_MORE);
 		cr_assert_eq(fd, -1);
-		cr_assert_str_eq(ivs_wire_why(&dec), "", "incomplete is not garbage");
-		cr_assert_eq(ivs_wire_release(&dec), 77, "cut %zu", cut);
-		cr_assert_eq(ivs_wire_release(&dec), -1, "cut %zu", cut);
+		cr_assert_str_eq(ivs_v0_why(&dec), "", "incomplete is not garbage");
+		cr_assert_eq(ivs_v0_release(&dec), 77, "cut %zu", cut);
+		cr_assert_eq(ivs_v0_release(&dec), -1, "cut %zu", cut);
 	}
 }
 
 Test(codec, fd_zero_is_an_fd)
 {
 	static const struct step steps[] = {GREETING};
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
 	struct stream s;
-	struct ivs_wire_message msg;
+	struct ivs_v0_message msg;
 	const uint8_t *in;
 	size_t in_len = 16;
 	int fd = -1;
 
 	stream_make(&s, steps, 3);
 	in = s.bytes;
-	cr_assert_eq(ivs_wire_feed(&dec, &in, &in_len, &fd, &msg), 0);
-	cr_assert_eq(ivs_wire_feed(&dec, &in, &in_len, &fd, &msg), 0);
+	cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), 0);
+	cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), 0);
 	in_len = 8;
 	fd = 0;
-	cr_assert_eq(ivs_wire_feed(&dec, &in, &in_len, &fd, &msg), 0);
-	cr_assert_eq(msg.type, IVS_WIRE_MEMORY);
+	cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), 0);
+	cr_assert_eq(msg.type, IVS_V0_MEMORY);
 	cr_assert_eq(msg.fd, 0);
 	cr_assert_eq(fd, -1);
-	cr_assert_eq(ivs_wire_release(&dec), -1);
+	cr_assert_eq(ivs_v0_release(&dec), -1);
 }
 
 struct encoding {
-	struct ivs_wire_message msg;
-	uint8_t bytes[IVS_WIRE_LEN];
+	struct ivs_v0_message msg;
+	uint8_t bytes[IVS_V0_LEN];
 };
 
 /* @vector is not on the wire, nor is the number of the fd. */
 static const struct encoding encodings[] = {
-	{{IVS_WIRE_VERSION, 0, 0, -1}, {0, 0, 0, 0, 0, 0, 0, 0}},
-	{{IVS_WIRE_ID, 0, 0, -1}, {0, 0, 0, 0, 0, 0, 0, 0}},
-	{{IVS_WIRE_ID, 65535, 0, -1}, {0xff, 0xff, 0, 0, 0, 0, 0, 0}},
-	{{IVS_WIRE_ID, 0x1234, 0, -1}, {0x34, 0x12, 0, 0, 0, 0, 0, 0}},
-	{{IVS_WIRE_MEMORY, 0, 0, 5}, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
-	{{IVS_WIRE_VECTOR, 0, 3, 5}, {0, 0, 0, 0, 0, 0, 0, 0}},
-	{{IVS_WIRE_VECTOR, 256, 65535, 5}, {0, 1, 0, 0, 0, 0, 0, 0}},
-	{{IVS_WIRE_VECTOR, 65535, 1, 5}, {0xff, 0xff, 0, 0, 0, 0, 0, 0}},
-	{{IVS_WIRE_LEAVE, 0, 0, -1}, {0, 0, 0, 0, 0, 0, 0, 0}},
-	{{IVS_WIRE_LEAVE, 255, 0, -1}, {0xff, 0, 0, 0, 0, 0, 0, 0}},
-	{{IVS_WIRE_LEAVE, 65535, 0, -1}, {0xff, 0xff, 0, 0, 0, 0, 0, 0}},
+	{{IVS_V0_VERSION, 0, 0, -1}, {0, 0, 0, 0, 0, 0, 0, 0}},
+	{{IVS_V0_ID, 0, 0, -1}, {0, 0, 0, 0, 0, 0, 0, 0}},
+	{{IVS_V0_ID, 65535, 0, -1}, {0xff, 0xff, 0, 0, 0, 0, 0, 0}},
+	{{IVS_V0_ID, 0x1234, 0, -1}, {0x34, 0x12, 0, 0, 0, 0, 0, 0}},
+	{{IVS_V0_MEMORY, 0, 0, 5}, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
+	{{IVS_V0_VECTOR, 0, 3, 5}, {0, 0, 0, 0, 0, 0, 0, 0}},
+	{{IVS_V0_VECTOR, 256, 65535, 5}, {0, 1, 0, 0, 0, 0, 0, 0}},
+	{{IVS_V0_VECTOR, 65535, 1, 5}, {0xff, 0xff, 0, 0, 0, 0, 0, 0}},
+	{{IVS_V0_LEAVE, 0, 0, -1}, {0, 0, 0, 0, 0, 0, 0, 0}},
+	{{IVS_V0_LEAVE, 255, 0, -1}, {0xff, 0, 0, 0, 0, 0, 0, 0}},
+	{{IVS_V0_LEAVE, 65535, 0, -1}, {0xff, 0xff, 0, 0, 0, 0, 0, 0}},
 };
 
 /* W-2, W-3, W-4, W-5, W-6, W-7 */
@@ -521,26 +521,26 @@ Test(codec, encoding_is_these_bytes)
 {
 	for (size_t i = 0; i < sizeof(encodings) / sizeof(encodings[0]); i++) {
 		/* One byte more, so that a write past the end shows. */
-		uint8_t out[IVS_WIRE_LEN + 1];
+		uint8_t out[IVS_V0_LEN + 1];
 
 		memset(out, 0xa5, sizeof(out));
-		ivs_wire_put(&encodings[i].msg, out);
-		cr_expect_eq(memcmp(out, encodings[i].bytes, IVS_WIRE_LEN), 0, "row %zu", i);
-		cr_expect_eq(out[IVS_WIRE_LEN], 0xa5, "row %zu", i);
+		ivs_v0_put(&encodings[i].msg, out);
+		cr_expect_eq(memcmp(out, encodings[i].bytes, IVS_V0_LEN), 0, "row %zu", i);
+		cr_expect_eq(out[IVS_V0_LEN], 0xa5, "row %zu", i);
 	}
 }
 
 /* Put @msg, feed it, and see that it is the same, but for @vector, which is not on the wire. */
-static bool comes_back(struct ivs_wire_decoder *dec, struct ivs_wire_message msg)
+static bool comes_back(struct ivs_v0_decoder *dec, struct ivs_v0_message msg)
 {
-	uint8_t bytes[IVS_WIRE_LEN];
+	uint8_t bytes[IVS_V0_LEN];
 	const uint8_t *in = bytes;
 	size_t in_len = sizeof(bytes);
-	struct ivs_wire_message got;
+	struct ivs_v0_message got;
 	int fd = msg.fd;
 
-	ivs_wire_put(&msg, bytes);
-	if (ivs_wire_feed(dec, &in, &in_len, &fd, &got) != 0 || in_len != 0 || fd != -1)
+	ivs_v0_put(&msg, bytes);
+	if (ivs_v0_feed(dec, &in, &in_len, &fd, &got) != 0 || in_len != 0 || fd != -1)
 		return false;
 	msg.vector = 0;
 	return same_message(&got, &msg);
@@ -552,20 +552,20 @@ Test(codec, round_trip)
 	const size_t ids_n = sizeof(ids) / sizeof(ids[0]);
 
 	for (size_t own = 0; own < ids_n; own++) {
-		struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
-		struct ivs_wire_message msg = {.type = IVS_WIRE_VERSION, .fd = -1};
+		struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
+		struct ivs_v0_message msg = {.type = IVS_V0_VERSION, .fd = -1};
 
 		cr_assert(comes_back(&dec, msg));
-		msg = (struct ivs_wire_message){.type = IVS_WIRE_ID, .id = ids[own], .fd = -1};
+		msg = (struct ivs_v0_message){.type = IVS_V0_ID, .id = ids[own], .fd = -1};
 		cr_assert(comes_back(&dec, msg), "own id %u", ids[own]);
-		msg = (struct ivs_wire_message){.type = IVS_WIRE_MEMORY, .fd = 11};
+		msg = (struct ivs_v0_message){.type = IVS_V0_MEMORY, .fd = 11};
 		cr_assert(comes_back(&dec, msg));
 		for (size_t i = 0; i < ids_n; i++) {
-			msg = (struct ivs_wire_message){IVS_WIRE_VECTOR, ids[i], 4, 12};
+			msg = (struct ivs_v0_message){IVS_V0_VECTOR, ids[i], 4, 12};
 			cr_assert(comes_back(&dec, msg), "vector of %u", ids[i]);
 			if (i == own)
 				continue;
-			msg = (struct ivs_wire_message){IVS_WIRE_LEAVE, ids[i], 0, -1};
+			msg = (struct ivs_v0_message){IVS_V0_LEAVE, ids[i], 0, -1};
 			cr_assert(comes_back(&dec, msg), "leave of %u", ids[i]);
 		}
 	}
@@ -573,20 +573,20 @@ Test(codec, round_trip)
 
 Test(codec, every_id_round_trips)
 {
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
-	struct ivs_wire_message msg = {.type = IVS_WIRE_VERSION, .fd = -1};
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
+	struct ivs_v0_message msg = {.type = IVS_V0_VERSION, .fd = -1};
 
 	cr_assert(comes_back(&dec, msg));
-	msg.type = IVS_WIRE_ID;
+	msg.type = IVS_V0_ID;
 	cr_assert(comes_back(&dec, msg));
-	msg = (struct ivs_wire_message){.type = IVS_WIRE_MEMORY, .fd = 0};
+	msg = (struct ivs_v0_message){.type = IVS_V0_MEMORY, .fd = 0};
 	cr_assert(comes_back(&dec, msg));
-	for (unsigned int id = 0; id <= IVS_WIRE_ID_MAX; id++) {
+	for (unsigned int id = 0; id <= IVS_V0_ID_MAX; id++) {
 		bool good;
 
-		msg = (struct ivs_wire_message){IVS_WIRE_VECTOR, id, 0, (int)id};
+		msg = (struct ivs_v0_message){IVS_V0_VECTOR, id, 0, (int)id};
 		good = comes_back(&dec, msg);
-		msg = (struct ivs_wire_message){IVS_WIRE_LEAVE, id, 0, -1};
+		msg = (struct ivs_v0_message){IVS_V0_LEAVE, id, 0, -1};
 		if (id != 0)
 			good = good && comes_back(&dec, msg);
 		if (!good)

@@ -2,30 +2,31 @@
 /* What is reported of the others when all that is known are snapshots of a roster (P-5, P-9). */
 #include <criterion/criterion.h>
 
-#include "peer/members.h"
+#include "roster_page/reader.h"
 
-static struct ivs_members members = {.own_id = -1};
+static struct ivs_roster_page_reader members = {.own_id = -1};
 
 static void teardown(void)
 {
-	ivs_members_deinit(&members);
+	ivs_roster_page_reader_deinit(&members);
 }
 
 TestSuite(members, .fini = teardown);
 
 #define SET(...)                                                                                   \
 	do {                                                                                       \
-		struct ivs_roster_slot slots[] = {__VA_ARGS__};                                    \
-		uint32_t n = ivs_members_sort(slots, sizeof(slots) / sizeof(*slots));              \
+		struct ivs_roster_page_entry entries[] = {__VA_ARGS__};                            \
+		uint32_t n = ivs_roster_page_reader_sort(entries,                                  \
+							 sizeof(entries) / sizeof(*entries));      \
                                                                                                    \
-		cr_assert_eq(ivs_members_set(&members, slots, n), 0);                              \
+		cr_assert_eq(ivs_roster_page_reader_set(&members, entries, n), 0);                 \
 	} while (0)
 
 static void expect(enum ivs_event_type type, unsigned int id, unsigned int vectors_n)
 {
 	struct ivs_event event = {0};
 
-	cr_assert(ivs_members_report(&members, &event));
+	cr_assert(ivs_roster_page_reader_report(&members, &event));
 	cr_expect_eq(event.type, type);
 	cr_expect_eq(event.id, id);
 	cr_expect_eq(event.vectors_n, vectors_n);
@@ -35,7 +36,7 @@ static void expect_nothing(void)
 {
 	struct ivs_event event;
 
-	cr_expect_not(ivs_members_report(&members, &event));
+	cr_expect_not(ivs_roster_page_reader_report(&members, &event));
 }
 
 Test(members, joins_in_the_order_of_ids)
@@ -58,7 +59,7 @@ Test(members, a_leave_is_reported_once)
 	SET({2, 1, 2});
 	expect(IVS_EVENT_LEAVE, 1, 0);
 	expect_nothing();
-	cr_assert_eq(ivs_members_set(&members, NULL, 0), 0);
+	cr_assert_eq(ivs_roster_page_reader_set(&members, NULL, 0), 0);
 	expect(IVS_EVENT_LEAVE, 2, 0);
 	expect_nothing();
 }
@@ -76,10 +77,10 @@ Test(members, another_generation_is_another_peer)
 Test(members, who_came_and_went_unseen_is_not_reported)
 {
 	SET({1, 1, 1});
-	cr_assert_eq(ivs_members_set(&members, NULL, 0), 0);
+	cr_assert_eq(ivs_roster_page_reader_set(&members, NULL, 0), 0);
 	expect_nothing();
 	SET({1, 1, 3});
-	cr_assert_eq(ivs_members_set(&members, NULL, 0), 0);
+	cr_assert_eq(ivs_roster_page_reader_set(&members, NULL, 0), 0);
 	SET({1, 4, 5});
 	expect(IVS_EVENT_JOIN, 1, 4);
 	expect_nothing();
@@ -101,22 +102,23 @@ Test(members, oneself_is_known_and_not_reported)
 	SET({3, 2, 5}, {4, 2, 6});
 	expect(IVS_EVENT_JOIN, 4, 2);
 	expect_nothing();
-	cr_assert_not_null(ivs_members_get(&members, 3));
-	cr_expect_eq(ivs_members_get(&members, 3)->vectors_n, 2);
+	cr_assert_not_null(ivs_roster_page_reader_get(&members, 3));
+	cr_expect_eq(ivs_roster_page_reader_get(&members, 3)->vectors_n, 2);
 	SET({4, 2, 6});
 	expect_nothing();
-	cr_expect_null(ivs_members_get(&members, 3));
-	cr_expect_null(ivs_members_get(&members, 65535));
+	cr_expect_null(ivs_roster_page_reader_get(&members, 3));
+	cr_expect_null(ivs_roster_page_reader_get(&members, 65535));
 }
 
 Test(members, of_two_with_one_id_the_newest_counts)
 {
-	struct ivs_roster_slot slots[] = {{5, 1, 2}, {1, 1, 1}, {5, 3, 9}, {5, 2, 4}, {1, 1, 1}};
+	struct ivs_roster_page_entry entries[] = {
+		{5, 1, 2}, {1, 1, 1}, {5, 3, 9}, {5, 2, 4}, {1, 1, 1}};
 
-	cr_assert_eq(ivs_members_sort(slots, 5), 2);
-	cr_expect_eq(slots[0].id, 1);
-	cr_expect_eq(slots[1].id, 5);
-	cr_expect_eq(slots[1].since, 9);
-	cr_expect_eq(slots[1].vectors_n, 3);
-	cr_expect_eq(ivs_members_sort(slots, 0), 0);
+	cr_assert_eq(ivs_roster_page_reader_sort(entries, 5), 2);
+	cr_expect_eq(entries[0].id, 1);
+	cr_expect_eq(entries[1].id, 5);
+	cr_expect_eq(entries[1].since, 9);
+	cr_expect_eq(entries[1].vectors_n, 3);
+	cr_expect_eq(ivs_roster_page_reader_sort(entries, 0), 0);
 }

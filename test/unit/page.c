@@ -11,17 +11,17 @@
 #include <unistd.h>
 
 #include "region/backend.h"
-#include "server/page.h"
+#include "roster_page/writer.h"
 #include "support/fds.h"
 
-#define SLOTS_MAX 1024
+#define ENTRIES_MAX 1024
 #define LEN 65536
 
 static struct ivs_region *region;
-static struct ivs_page *page;
+static struct ivs_roster_page_writer *page;
 static uint8_t *memory;
-static struct ivs_roster_slot slots[SLOTS_MAX];
-static struct ivs_roster_snapshot seen;
+static struct ivs_roster_page_entry entries[ENTRIES_MAX];
+static struct ivs_roster_page_snapshot seen;
 static char name[64];
 static unsigned int fds_before;
 
@@ -39,7 +39,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	ivs_page_free(page);
+	ivs_roster_page_writer_free(page);
 	munmap(memory, LEN);
 	if (ivs_region_remove(region))
 		abort();
@@ -49,32 +49,32 @@ static void teardown(void)
 
 TestSuite(page, .init = setup, .fini = teardown);
 
-static void open_page(uint32_t slots_n)
+static void open_page(uint32_t entries_n)
 {
-	ivs_page_free(page);
+	ivs_roster_page_writer_free(page);
 	page = NULL;
-	cr_assert_eq(ivs_page_new(region, slots_n, &page, NULL), 0);
-	cr_assert_eq(ivs_page_flush(page), 0);
+	cr_assert_eq(ivs_roster_page_writer_new(region, entries_n, &page, NULL), 0);
+	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
 }
 
 static void look(void)
 {
-	seen = (struct ivs_roster_snapshot){.slots = slots, .slots_max = SLOTS_MAX};
-	cr_assert_eq(ivs_roster_read(memory, LEN, 1, &seen), 0);
+	seen = (struct ivs_roster_page_snapshot){.entries = entries, .entries_max = ENTRIES_MAX};
+	cr_assert_eq(ivs_roster_page_read(memory, LEN, 1, &seen), 0);
 }
 
 static void flush_and_look(void)
 {
-	cr_assert_eq(ivs_page_flush(page), 0);
+	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
 	look();
 }
 
-static void expect_slot(uint32_t at, uint32_t id, uint32_t vectors_n, uint64_t since)
+static void expect_entry(uint32_t at, uint32_t id, uint32_t vectors_n, uint64_t since)
 {
 	cr_assert_lt(at, seen.used_n);
-	cr_expect_eq(seen.slots[at].id, id);
-	cr_expect_eq(seen.slots[at].vectors_n, vectors_n);
-	cr_expect_eq(seen.slots[at].since, since);
+	cr_expect_eq(seen.entries[at].id, id);
+	cr_expect_eq(seen.entries[at].vectors_n, vectors_n);
+	cr_expect_eq(seen.entries[at].since, since);
 }
 
 Test(page, joins_and_leaves_are_shown)
@@ -86,23 +86,23 @@ Test(page, joins_and_leaves_are_shown)
 	start = seen.header.generation;
 	cr_expect_eq(seen.used_n, 0);
 	cr_expect(seen.header.kept);
-	ivs_page_join(page, 0, 2, 0);
-	ivs_page_join(page, 65535, 0, 0);
+	ivs_roster_page_writer_join(page, 0, 2, 0);
+	ivs_roster_page_writer_join(page, 65535, 0, 0);
 	look();
 	cr_expect_eq(seen.used_n, 0, "nothing is written before the flush");
 	flush_and_look();
 	cr_expect_eq(seen.header.peers_n, 2);
 	cr_expect_eq(seen.header.generation, start + 2);
-	expect_slot(0, 0, 2, start + 1);
-	expect_slot(1, 65535, 0, start + 2);
-	ivs_page_leave(page, 0);
-	ivs_page_leave(page, 0);
-	ivs_page_leave(page, 9);
+	expect_entry(0, 0, 2, start + 1);
+	expect_entry(1, 65535, 0, start + 2);
+	ivs_roster_page_writer_leave(page, 0);
+	ivs_roster_page_writer_leave(page, 0);
+	ivs_roster_page_writer_leave(page, 9);
 	flush_and_look();
 	cr_expect_eq(seen.header.peers_n, 1);
 	cr_expect_eq(seen.header.generation, start + 3);
 	cr_expect_eq(seen.used_n, 1);
-	expect_slot(0, 65535, 0, start + 2);
+	expect_entry(0, 65535, 0, start + 2);
 }
 
 /* P-4: two more with each write, none without. */
@@ -115,7 +115,7 @@ Test(page, the_sequence_grows_with_each_write)
 	before = seen.header.sequence;
 	flush_and_look();
 	cr_expect_eq(seen.header.sequence, before);
-	ivs_page_join(page, 1, 1, 0);
+	ivs_roster_page_writer_join(page, 1, 1, 0);
 	flush_and_look();
 	cr_expect_eq(seen.header.sequence, before + 2);
 }
@@ -125,22 +125,22 @@ Test(page, who_found_no_slot_gets_one_when_it_is_free)
 {
 	open_page(2);
 	for (unsigned int id = 0; id < 5; id++)
-		ivs_page_join(page, id, 1, 0);
+		ivs_roster_page_writer_join(page, id, 1, 0);
 	flush_and_look();
 	cr_expect_eq(seen.header.peers_n, 5);
 	cr_expect_eq(seen.used_n, 2);
-	ivs_page_leave(page, 3); /* who had none */
-	ivs_page_leave(page, 0);
+	ivs_roster_page_writer_leave(page, 3); /* who had none */
+	ivs_roster_page_writer_leave(page, 0);
 	flush_and_look();
 	cr_expect_eq(seen.header.peers_n, 3);
 	cr_expect_eq(seen.used_n, 2);
-	expect_slot(0, 2, 1, ivs_page_since(page, 2));
-	expect_slot(1, 1, 1, ivs_page_since(page, 1));
-	ivs_page_leave(page, 1);
-	ivs_page_leave(page, 2);
+	expect_entry(0, 2, 1, ivs_roster_page_writer_since(page, 2));
+	expect_entry(1, 1, 1, ivs_roster_page_writer_since(page, 1));
+	ivs_roster_page_writer_leave(page, 1);
+	ivs_roster_page_writer_leave(page, 2);
 	flush_and_look();
 	cr_expect_eq(seen.used_n, 1);
-	expect_slot(0, 4, 1, ivs_page_since(page, 4));
+	expect_entry(0, 4, 1, ivs_roster_page_writer_since(page, 4));
 }
 
 /* P-3 */
@@ -150,19 +150,19 @@ Test(page, a_table_of_several_pages)
 
 	open_page(1000);
 	for (unsigned int id = 0; id < 1000; id++) {
-		ivs_page_join(page, id, 3, 0);
+		ivs_roster_page_writer_join(page, id, 3, 0);
 		if (id % 7 == 0)
-			cr_assert_eq(ivs_page_flush(page), 0);
+			cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
 	}
 	flush_and_look();
 	cr_expect_eq(seen.used_n, 1000);
 	cr_expect_eq(seen.header.reserved_len, 4096 * 5);
 	for (unsigned int id = 0; id < 1000; id += 2)
-		ivs_page_leave(page, id);
+		ivs_roster_page_writer_leave(page, id);
 	flush_and_look();
 	cr_expect_eq(seen.used_n, 500);
 	for (uint32_t i = 0; i < 500; i++)
-		cr_assert_eq(seen.slots[i].id, 2 * i + 1);
+		cr_assert_eq(seen.entries[i].id, 2 * i + 1);
 	cr_expect_arr_eq(memory, zeros, sizeof(zeros));
 }
 
@@ -174,7 +174,7 @@ Test(page, the_next_server_goes_on_from_there)
 
 	open_page(252);
 	for (unsigned int id = 0; id < 9; id++)
-		ivs_page_join(page, id, 1, 0);
+		ivs_roster_page_writer_join(page, id, 1, 0);
 	flush_and_look();
 	generation = seen.header.generation;
 	sequence = seen.header.sequence;
@@ -182,7 +182,7 @@ Test(page, the_next_server_goes_on_from_there)
 	look();
 	cr_expect_eq(seen.used_n, 0);
 	cr_expect_eq(seen.header.peers_n, 0);
-	cr_expect_eq(seen.header.slots_n, 10);
+	cr_expect_eq(seen.header.entries_n, 10);
 	cr_expect_eq(seen.header.generation, generation + 1);
 	cr_expect_eq(seen.header.sequence, sequence + 2);
 }
@@ -191,19 +191,19 @@ Test(page, the_next_server_goes_on_from_there)
 Test(page, a_peer_that_stays_keeps_its_generation)
 {
 	open_page(252);
-	ivs_page_join(page, 4, 1, 0);
-	ivs_page_join(page, 5, 1, 0);
-	cr_assert_eq(ivs_page_flush(page), 0);
+	ivs_roster_page_writer_join(page, 4, 1, 0);
+	ivs_roster_page_writer_join(page, 5, 1, 0);
+	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
 	{
-		uint64_t since = ivs_page_since(page, 4);
+		uint64_t since = ivs_roster_page_writer_since(page, 4);
 
 		open_page(252);
-		ivs_page_join(page, 4, 1, since);
-		ivs_page_join(page, 5, 1, UINT64_MAX);
+		ivs_roster_page_writer_join(page, 4, 1, since);
+		ivs_roster_page_writer_join(page, 5, 1, UINT64_MAX);
 		flush_and_look();
-		expect_slot(0, 4, 1, since);
-		expect_slot(1, 5, 1, seen.header.generation);
-		cr_expect_eq(ivs_page_since(page, 6), 0);
+		expect_entry(0, 4, 1, since);
+		expect_entry(1, 5, 1, seen.header.generation);
+		cr_expect_eq(ivs_roster_page_writer_since(page, 6), 0);
 	}
 }
 
@@ -217,19 +217,19 @@ Test(page, nonsense_is_not_taken_over)
 	} rows[] = {
 		{5, 6, true},
 		{5, 7, true},
-		{IVS_ROSTER_COUNT_MAX - 1, 6, true},
-		{IVS_ROSTER_COUNT_MAX, 6, false},
+		{IVS_ROSTER_PAGE_COUNT_MAX - 1, 6, true},
+		{IVS_ROSTER_PAGE_COUNT_MAX, 6, false},
 		{UINT64_MAX, 6, false},
-		{5, IVS_ROSTER_COUNT_MAX, false},
+		{5, IVS_ROSTER_PAGE_COUNT_MAX, false},
 		{5, UINT64_MAX, false},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-		struct ivs_roster_header header = {.generation = rows[i].generation,
-						   .sequence = rows[i].sequence};
+		struct ivs_roster_page_header header = {.generation = rows[i].generation,
+							.sequence = rows[i].sequence};
 
-		cr_assert_eq(ivs_roster_layout(LEN, 3, &header), 0);
-		ivs_roster_put_header(&header, memory + LEN - IVS_ROSTER_PAGE_LEN);
+		cr_assert_eq(ivs_roster_page_layout(LEN, 3, &header), 0);
+		ivs_roster_page_put_header(&header, memory + LEN - IVS_ROSTER_PAGE_LEN);
 		open_page(3);
 		look();
 		cr_expect_eq(seen.header.generation, rows[i].believed ? rows[i].generation + 1 : 1,
@@ -242,11 +242,11 @@ Test(page, nonsense_is_not_taken_over)
 Test(page, scribbles_do_not_last)
 {
 	open_page(252);
-	ivs_page_join(page, 0, 2, 0);
-	ivs_page_join(page, 1, 2, 0);
+	ivs_roster_page_writer_join(page, 0, 2, 0);
+	ivs_roster_page_writer_join(page, 1, 2, 0);
 	flush_and_look();
 	memset(memory + LEN - 4096, 0xa5, 4096);
-	ivs_page_join(page, 2, 2, 0);
+	ivs_roster_page_writer_join(page, 2, 2, 0);
 	flush_and_look();
 	cr_expect_eq(seen.used_n, 3);
 	cr_expect_eq(seen.header.peers_n, 3);
@@ -256,9 +256,9 @@ Test(page, scribbles_do_not_last)
 Test(page, the_end_is_said_and_the_table_stays)
 {
 	open_page(252);
-	ivs_page_join(page, 0, 2, 0);
-	cr_assert_eq(ivs_page_flush(page), 0);
-	ivs_page_end(page);
+	ivs_roster_page_writer_join(page, 0, 2, 0);
+	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
+	ivs_roster_page_writer_finish(page);
 	flush_and_look();
 	cr_expect_not(seen.header.kept);
 	cr_expect_eq(seen.used_n, 1);
@@ -271,11 +271,11 @@ Test(page, a_truncated_region_is_left_alone)
 
 	open_page(1000);
 	for (unsigned int id = 0; id < 600; id++)
-		ivs_page_join(page, id, 2, 0);
-	cr_assert_eq(ivs_page_flush(page), 0);
+		ivs_roster_page_writer_join(page, id, 2, 0);
+	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
 	cr_assert_eq(ftruncate(ivs_region_fd(region), 4096), 0);
-	ivs_page_join(page, 600, 2, 0);
-	cr_expect_eq(ivs_page_flush(page), IVS_PAGE_E_CUT);
+	ivs_roster_page_writer_join(page, 600, 2, 0);
+	cr_expect_eq(ivs_roster_page_writer_flush(page), IVS_ROSTER_PAGE_WRITER_E_CUT);
 	cr_assert_eq(fstat(ivs_region_fd(region), &st), 0);
 	cr_expect_eq(st.st_size, 4096);
 	cr_assert_eq(ftruncate(ivs_region_fd(region), LEN), 0);
@@ -288,13 +288,13 @@ Test(page, a_write_that_failed_is_done_again_whole)
 	int fd;
 
 	open_page(252);
-	ivs_page_join(page, 0, 2, 0);
-	cr_assert_eq(ivs_page_flush(page), 0);
+	ivs_roster_page_writer_join(page, 0, 2, 0);
+	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
 	fd = page->fd;
 	page->fd = open(ivs_region_path(region), O_RDONLY | O_CLOEXEC);
 	cr_assert_geq(page->fd, 0);
-	ivs_page_join(page, 1, 2, 0);
-	cr_expect_eq(ivs_page_flush(page), -EBADF);
+	ivs_roster_page_writer_join(page, 1, 2, 0);
+	cr_expect_eq(ivs_roster_page_writer_flush(page), -EBADF);
 	close(page->fd);
 	page->fd = fd;
 	memset(memory + LEN - 4096, 0, 4096);
@@ -307,7 +307,8 @@ Test(page, a_region_that_is_too_small_is_refused_with_numbers)
 {
 	struct ivs_error err;
 
-	cr_expect_eq(ivs_page_new(region, 4096, &page, &err), IVS_PAGE_E_SIZE);
+	cr_expect_eq(ivs_roster_page_writer_new(region, 4096, &page, &err),
+		     IVS_ROSTER_PAGE_WRITER_E_SIZE);
 	cr_expect_not_null(strstr(err.text, "4096 peers needs 68K"), "%s", err.text);
 	cr_expect_not_null(strstr(err.text, "a region of 64K"), "%s", err.text);
 	cr_expect_not_null(strstr(err.text, "--size 256K"), "%s", err.text);
@@ -320,7 +321,8 @@ Test(page, huge_pages_are_refused)
 	struct ivs_region huge = {.fd = -1, .size = 4 << 20, .page_size = 2 << 20};
 	struct ivs_error err;
 
-	cr_expect_eq(ivs_page_new(&huge, 252, &page, &err), IVS_PAGE_E_UNWRITABLE);
+	cr_expect_eq(ivs_roster_page_writer_new(&huge, 252, &page, &err),
+		     IVS_ROSTER_PAGE_WRITER_E_UNWRITABLE);
 	cr_expect_not_null(strstr(err.text, "huge pages cannot be written to"), "%s", err.text);
 	cr_expect_null(page);
 }

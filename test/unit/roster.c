@@ -226,7 +226,7 @@ Test(roster, who_does_not_read_hears_of_the_state_and_not_of_the_history, .timeo
 Test(roster, vectors_0_to_65536, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(2);
-	struct ivs_wire_message msgs[32];
+	struct ivs_v0_message msgs[32];
 	unsigned int n, next = 0;
 
 	greeted(r, 0);
@@ -247,7 +247,7 @@ Test(roster, vectors_0_to_65536, .timeout = TIMEOUT)
 Test(roster, due_changes_nothing, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
-	struct ivs_wire_message a[32], b[32];
+	struct ivs_v0_message a[32], b[32];
 
 	greeted(r, 2);
 	greeted(r, 3);
@@ -297,7 +297,7 @@ Test(roster, however_many_are_asked_for, .timeout = TIMEOUT)
 Test(roster, told_may_be_less_than_due, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
-	struct ivs_wire_message msgs[32];
+	struct ivs_v0_message msgs[32];
 
 	join(r, 2);
 	cr_assert_geq(ivs_roster_due(r, 0, msgs, 32), 1);
@@ -342,7 +342,7 @@ Test(roster, behind_is_what_is_told, .timeout = TIMEOUT)
 {
 	for (unsigned int after = 0; after < 40; after++) {
 		struct ivs_roster *r = make(16);
-		struct ivs_wire_message msg;
+		struct ivs_v0_message msg;
 		uint64_t behind, told = 0;
 
 		for (unsigned int i = 0; i < 9; i++)

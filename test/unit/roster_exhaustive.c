@@ -193,7 +193,7 @@ static void mix_world(const struct oracle *o, uint64_t *hash)
 	}
 }
 
-static void mix_message(const struct ivs_wire_message *msg, uint64_t *hash)
+static void mix_message(const struct ivs_v0_message *msg, uint64_t *hash)
 {
 	mix(hash, (uint64_t)msg->type << 48 | (uint64_t)msg->id << 24 | msg->vector);
 }
@@ -209,7 +209,7 @@ static bool finish(struct oracle *o, uint64_t *hash)
 	*hash = 0;
 	mix_world(o, hash);
 	for (unsigned int id = o->fillers; id < o->ids_end; id++) {
-		struct ivs_wire_message msgs[8];
+		struct ivs_v0_message msgs[8];
 		unsigned int n = o->present[id] ? ivs_roster_due(o->roster, id, msgs, 8) : 0;
 
 		mix(hash, n);

@@ -149,7 +149,7 @@ Test(roster_ids, no_id_is_free, .timeout = TIMEOUT)
 		greeted(r, 0);
 	for (unsigned int reader = 0; reader < READERS && rc == 0; reader++) {
 		for (crowd_n = 0; crowd_n < CROWD; crowd_n++) {
-			struct ivs_wire_message msgs[3];
+			struct ivs_v0_message msgs[3];
 
 			rc = ivs_roster_join(r, 1, &crowd[crowd_n]);
 			if (rc != 0)

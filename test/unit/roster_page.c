@@ -4,10 +4,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "wire/roster_page.h"
+#include "roster_page/format.h"
 
 #define GUARD 4096u
-#define SLOTS_MAX 1024
+#define ENTRIES_MAX 1024
 
 /* A region with nothing mapped before and after it, so that a step beyond it ends the test. */
 struct world {
@@ -37,68 +37,69 @@ static uint8_t *header_of(const struct world *world)
 	return world->memory + world->len - IVS_ROSTER_PAGE_LEN;
 }
 
-static struct ivs_roster_header make_header(uint64_t region_len, uint32_t slots_n)
+static struct ivs_roster_page_header make_header(uint64_t region_len, uint32_t entries_n)
 {
-	struct ivs_roster_header header = {
+	struct ivs_roster_page_header header = {
 		.sequence = 8, .generation = 100, .peers_n = 2, .kept = true};
 
-	cr_assert_eq(ivs_roster_layout(region_len, slots_n, &header), 0);
+	cr_assert_eq(ivs_roster_page_layout(region_len, entries_n, &header), 0);
 	return header;
 }
 
-static void put_slot(const struct world *world, const struct ivs_roster_header *header, uint32_t i,
-		     struct ivs_roster_slot slot)
+static void put_entry(const struct world *world, const struct ivs_roster_page_header *header,
+		      uint32_t i, struct ivs_roster_page_entry entry)
 {
-	ivs_roster_put_slot(&slot, world->memory + header->table_offset +
-					   (uint64_t)i * IVS_ROSTER_SLOT_LEN);
+	ivs_roster_page_put_entry(&entry, world->memory + header->table_offset +
+						  (uint64_t)i * IVS_ROSTER_PAGE_ENTRY_LEN);
 }
 
-static int read_world(const struct world *world, struct ivs_roster_snapshot *out)
+static int read_world(const struct world *world, struct ivs_roster_page_snapshot *out)
 {
-	static struct ivs_roster_slot slots[SLOTS_MAX];
+	static struct ivs_roster_page_entry entries[ENTRIES_MAX];
 
-	*out = (struct ivs_roster_snapshot){.slots = slots, .slots_max = SLOTS_MAX};
-	return ivs_roster_read(world->memory, world->len, 3, out);
+	*out = (struct ivs_roster_page_snapshot){.entries = entries, .entries_max = ENTRIES_MAX};
+	return ivs_roster_page_read(world->memory, world->len, 3, out);
 }
 
 /* P-1, byte by byte. */
 Test(roster_page, the_header_has_these_bytes)
 {
-	static const uint8_t wanted[IVS_ROSTER_HEADER_LEN] = {
+	static const uint8_t wanted[IVS_ROSTER_PAGE_HEADER_LEN] = {
 		'I',  'V',  'S',  'R', 'O', 'S', 'T', 'R',  1,	  0, 0,	   0, 64, 0, 0, 0,
 		0x11, 0x22, 0,	  0,   0,   0,	 0,   0x33, 0x44, 0, 0x55, 0, 0,  0, 0, 0,
 		0x40, 0xf0, 0x3f, 0,   0,   0,	 0,   0,    0xfc, 0, 0,	   0, 7,  1, 0, 0,
 		0,    0x10, 0,	  0,   0,   0,	 0,   0,    1,	  0, 0,	   0, 0,  0, 0, 0};
-	struct ivs_roster_header header = make_header(4 << 20, IVS_ROSTER_SLOTS_DEFAULT);
-	uint8_t bytes[IVS_ROSTER_HEADER_LEN];
+	struct ivs_roster_page_header header = make_header(4 << 20,
+							   IVS_ROSTER_PAGE_ENTRIES_DEFAULT);
+	uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN];
 
 	header.sequence = UINT64_C(0x3300000000002211);
 	header.generation = 0x550044;
 	header.peers_n = 0x107;
-	ivs_roster_put_header(&header, bytes);
+	ivs_roster_page_put_header(&header, bytes);
 	cr_expect_arr_eq(bytes, wanted, sizeof(wanted));
 	header.kept = false;
-	ivs_roster_put_header(&header, bytes);
+	ivs_roster_page_put_header(&header, bytes);
 	cr_expect_eq(bytes[56], 0);
 }
 
 /* P-2 */
 Test(roster_page, a_slot_has_these_bytes)
 {
-	static const uint8_t wanted[IVS_ROSTER_SLOT_LEN] = {0xff, 0xff, 0, 0, 0, 8, 0, 0,
-							    0x89, 0x67, 0, 0, 0, 0, 0, 1};
-	const struct ivs_roster_slot slot = {65535, 2048, UINT64_C(0x0100000000006789)};
-	uint8_t bytes[IVS_ROSTER_SLOT_LEN];
+	static const uint8_t wanted[IVS_ROSTER_PAGE_ENTRY_LEN] = {0xff, 0xff, 0, 0, 0, 8, 0, 0,
+								  0x89, 0x67, 0, 0, 0, 0, 0, 1};
+	const struct ivs_roster_page_entry entry = {65535, 2048, UINT64_C(0x0100000000006789)};
+	uint8_t bytes[IVS_ROSTER_PAGE_ENTRY_LEN];
 
-	ivs_roster_put_slot(&slot, bytes);
+	ivs_roster_page_put_entry(&entry, bytes);
 	cr_expect_arr_eq(bytes, wanted, sizeof(wanted));
 }
 
-/* P-3: slots, region, reserved bytes (0: refused), offset of the table from the end. */
+/* P-3: entries, region, reserved bytes (0: refused), offset of the table from the end. */
 Test(roster_page, where_things_are)
 {
 	static const struct {
-		uint32_t slots_n;
+		uint32_t entries_n;
 		uint64_t region_len;
 		uint64_t reserved_len;
 		uint64_t from_end;
@@ -117,20 +118,20 @@ Test(roster_page, where_things_are)
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-		struct ivs_roster_header header = {0};
-		uint8_t bytes[IVS_ROSTER_HEADER_LEN];
-		int result = ivs_roster_layout(rows[i].region_len, rows[i].slots_n, &header);
+		struct ivs_roster_page_header header = {0};
+		uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN];
+		int result = ivs_roster_page_layout(rows[i].region_len, rows[i].entries_n, &header);
 
 		cr_expect_eq(result, rows[i].reserved_len ? 0 : IVS_ROSTER_PAGE_E_ABSENT, "%zu", i);
 		if (result)
 			continue;
 		cr_expect_eq(header.reserved_len, rows[i].reserved_len, "%zu", i);
 		cr_expect_eq(header.table_offset, rows[i].region_len - rows[i].from_end, "%zu", i);
-		cr_expect_eq(header.slots_n, rows[i].slots_n);
+		cr_expect_eq(header.entries_n, rows[i].entries_n);
 		/* And what is laid out is also accepted. */
-		ivs_roster_put_header(&header, bytes);
-		cr_expect_eq(ivs_roster_get_header(bytes, rows[i].region_len, &header), 0, "%zu",
-			     i);
+		ivs_roster_page_put_header(&header, bytes);
+		cr_expect_eq(ivs_roster_page_get_header(bytes, rows[i].region_len, &header), 0,
+			     "%zu", i);
 	}
 }
 
@@ -139,17 +140,17 @@ static bool is_good(const uint8_t *bytes, uint64_t region_len)
 {
 	typedef unsigned __int128 wide;
 	uint64_t words[8];
-	wide table, table_end, reserved, header, header_len, slots_n;
+	wide table, table_end, reserved, header, header_len, entries_n;
 
 	memcpy(words, bytes, sizeof(words)); /* as all of this, on little-endian machines */
 	header_len = words[1] >> 32;
-	slots_n = words[5] & UINT32_MAX;
+	entries_n = words[5] & UINT32_MAX;
 	reserved = words[6];
 	table = words[4];
-	table_end = table + slots_n * 16;
+	table_end = table + entries_n * 16;
 	header = region_len - 4096;
 	return !memcmp(bytes, "IVSROSTR", 8) && (uint32_t)words[1] == 1 && header_len >= 64 &&
-	       header_len <= 4096 && header_len % 16 == 0 && slots_n >= 1 && slots_n <= 65536 &&
+	       header_len <= 4096 && header_len % 16 == 0 && entries_n >= 1 && entries_n <= 65536 &&
 	       words[5] >> 32 <= 65536 && reserved >= 4096 && reserved % 4096 == 0 &&
 	       reserved * 2 <= region_len && table % 16 == 0 && table + reserved >= region_len &&
 	       table_end <= region_len && (table_end <= header || table >= header + header_len);
@@ -157,19 +158,19 @@ static bool is_good(const uint8_t *bytes, uint64_t region_len)
 
 /* One field of a good header is another number; then it is as good as the rules say, and reading
  * never leaves the region. Return: whether it is still good. */
-static bool try_field(const struct world *world, const struct ivs_roster_header *base,
+static bool try_field(const struct world *world, const struct ivs_roster_page_header *base,
 		      unsigned int at, unsigned int len, uint64_t value)
 {
-	struct ivs_roster_snapshot snapshot;
-	struct ivs_roster_header header;
+	struct ivs_roster_page_snapshot snapshot;
+	struct ivs_roster_page_header header;
 	uint8_t *bytes = header_of(world);
 	bool good;
 
 	memset(world->memory, 0xff, world->len);
-	ivs_roster_put_header(base, bytes);
+	ivs_roster_page_put_header(base, bytes);
 	memcpy(bytes + at, &value, len);
 	good = is_good(bytes, world->len);
-	cr_assert_eq(ivs_roster_get_header(bytes, world->len, &header),
+	cr_assert_eq(ivs_roster_page_get_header(bytes, world->len, &header),
 		     good ? 0 : IVS_ROSTER_PAGE_E_ABSENT, "field %u is %llx", at,
 		     (unsigned long long)value);
 	cr_assert_eq(read_world(world, &snapshot),
@@ -180,7 +181,7 @@ static bool try_field(const struct world *world, const struct ivs_roster_header 
 	return good;
 }
 
-static unsigned int try_all(uint64_t region_len, uint32_t slots_n, unsigned int *good_n)
+static unsigned int try_all(uint64_t region_len, uint32_t entries_n, unsigned int *good_n)
 {
 	static const struct {
 		unsigned int at;
@@ -188,7 +189,7 @@ static unsigned int try_all(uint64_t region_len, uint32_t slots_n, unsigned int 
 	} fields[] = {{0, 8},  {0, 1},	{7, 1},	 {8, 4},  {12, 4}, {16, 8}, {24, 8},
 		      {32, 8}, {40, 4}, {44, 4}, {48, 8}, {56, 4}, {60, 4}};
 	struct world world = make_world(region_len);
-	struct ivs_roster_header base = make_header(region_len, slots_n);
+	struct ivs_roster_page_header base = make_header(region_len, entries_n);
 	const uint64_t middles[] = {0,
 				    16,
 				    64,
@@ -199,16 +200,16 @@ static unsigned int try_all(uint64_t region_len, uint32_t slots_n, unsigned int 
 				    UINT64_C(1) << 32,
 				    UINT64_C(1) << 62,
 				    UINT64_C(1) << 63,
-				    base.slots_n,
+				    base.entries_n,
 				    base.table_offset,
 				    base.reserved_len,
 				    region_len,
 				    region_len / 2,
 				    region_len - 4096,
 				    region_len - 4096 + 64,
-				    region_len - slots_n * 16,
-				    region_len - 4096 - slots_n * 16,
-				    0 - (uint64_t)slots_n * 16};
+				    region_len - entries_n * 16,
+				    region_len - 4096 - entries_n * 16,
+				    0 - (uint64_t)entries_n * 16};
 	static const int steps[] = {-4096, -16, -8, -1, 0, 1, 8, 16, 4096};
 	unsigned int rows_n = 0;
 
@@ -241,19 +242,19 @@ Test(roster_page, each_field_at_its_bounds)
 Test(roster_page, a_region_of_odd_size_has_none)
 {
 	struct world world = make_world(16384);
-	struct ivs_roster_header header = make_header(world.len, 1);
-	struct ivs_roster_snapshot snapshot;
+	struct ivs_roster_page_header header = make_header(world.len, 1);
+	struct ivs_roster_page_snapshot snapshot;
 	static const uint64_t lens[] = {0, 1, 63, 64, 4095, 4096, 4097, 8191, 8193, 12289, 16383};
 
 	for (size_t i = 0; i < sizeof(lens) / sizeof(*lens); i++) {
-		uint8_t bytes[IVS_ROSTER_HEADER_LEN];
+		uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN];
 
-		ivs_roster_put_header(&header, bytes);
-		cr_expect_eq(ivs_roster_get_header(bytes, lens[i], &header),
+		ivs_roster_page_put_header(&header, bytes);
+		cr_expect_eq(ivs_roster_page_get_header(bytes, lens[i], &header),
 			     IVS_ROSTER_PAGE_E_ABSENT);
-		cr_expect_eq(ivs_roster_read(world.memory, lens[i], 1, &snapshot),
+		cr_expect_eq(ivs_roster_page_read(world.memory, lens[i], 1, &snapshot),
 			     IVS_ROSTER_PAGE_E_ABSENT);
-		cr_expect_eq(ivs_roster_read_header(world.memory, lens[i], &header),
+		cr_expect_eq(ivs_roster_page_read_header(world.memory, lens[i], &header),
 			     IVS_ROSTER_PAGE_E_ABSENT);
 	}
 	end_world(&world);
@@ -263,7 +264,7 @@ Test(roster_page, a_region_of_odd_size_has_none)
 Test(roster_page, slots_that_are_wrong_count_as_free)
 {
 	static const struct {
-		struct ivs_roster_slot slot;
+		struct ivs_roster_page_entry entry;
 		bool good;
 	} rows[] = {
 		{{3, 2, 100}, true},	     {{0, 0, 1}, true},
@@ -273,21 +274,21 @@ Test(roster_page, slots_that_are_wrong_count_as_free)
 		{{1, UINT32_MAX, 5}, false}, {{1, 1, UINT64_MAX}, false},
 	};
 	struct world world = make_world(8192);
-	struct ivs_roster_header header = make_header(world.len, sizeof(rows) / sizeof(*rows));
-	struct ivs_roster_snapshot snapshot;
+	struct ivs_roster_page_header header = make_header(world.len, sizeof(rows) / sizeof(*rows));
+	struct ivs_roster_page_snapshot snapshot;
 	uint32_t at = 0;
 
-	ivs_roster_put_header(&header, header_of(&world));
-	for (uint32_t i = 0; i < header.slots_n; i++)
-		put_slot(&world, &header, i, rows[i].slot);
+	ivs_roster_page_put_header(&header, header_of(&world));
+	for (uint32_t i = 0; i < header.entries_n; i++)
+		put_entry(&world, &header, i, rows[i].entry);
 	cr_assert_eq(read_world(&world, &snapshot), 0);
-	for (uint32_t i = 0; i < header.slots_n; i++) {
+	for (uint32_t i = 0; i < header.entries_n; i++) {
 		if (!rows[i].good)
 			continue;
 		cr_assert_lt(at, snapshot.used_n);
-		cr_expect_eq(snapshot.slots[at].id, rows[i].slot.id);
-		cr_expect_eq(snapshot.slots[at].vectors_n, rows[i].slot.vectors_n);
-		cr_expect_eq(snapshot.slots[at].since, rows[i].slot.since);
+		cr_expect_eq(snapshot.entries[at].id, rows[i].entry.id);
+		cr_expect_eq(snapshot.entries[at].vectors_n, rows[i].entry.vectors_n);
+		cr_expect_eq(snapshot.entries[at].since, rows[i].entry.since);
 		at++;
 	}
 	cr_expect_eq(at, snapshot.used_n);
@@ -298,17 +299,17 @@ Test(roster_page, slots_that_are_wrong_count_as_free)
 Test(roster_page, more_than_there_is_room_for_is_counted)
 {
 	struct world world = make_world(8192);
-	struct ivs_roster_header header = make_header(world.len, 5);
-	struct ivs_roster_slot slots[3] = {[2] = {.id = 77}};
-	struct ivs_roster_snapshot snapshot = {.slots = slots, .slots_max = 2};
+	struct ivs_roster_page_header header = make_header(world.len, 5);
+	struct ivs_roster_page_entry entries[3] = {[2] = {.id = 77}};
+	struct ivs_roster_page_snapshot snapshot = {.entries = entries, .entries_max = 2};
 
-	ivs_roster_put_header(&header, header_of(&world));
+	ivs_roster_page_put_header(&header, header_of(&world));
 	for (uint32_t i = 0; i < 5; i++)
-		put_slot(&world, &header, i, (struct ivs_roster_slot){i, 1, i + 1});
-	cr_assert_eq(ivs_roster_read(world.memory, world.len, 1, &snapshot), 0);
+		put_entry(&world, &header, i, (struct ivs_roster_page_entry){i, 1, i + 1});
+	cr_assert_eq(ivs_roster_page_read(world.memory, world.len, 1, &snapshot), 0);
 	cr_expect_eq(snapshot.used_n, 5);
-	cr_expect_eq(slots[1].id, 1);
-	cr_expect_eq(slots[2].id, 77);
+	cr_expect_eq(entries[1].id, 1);
+	cr_expect_eq(entries[2].id, 77);
 	end_world(&world);
 }
 
@@ -316,14 +317,14 @@ Test(roster_page, more_than_there_is_room_for_is_counted)
 Test(roster_page, half_written_is_busy)
 {
 	struct world world = make_world(8192);
-	struct ivs_roster_header header = make_header(world.len, 5);
-	struct ivs_roster_snapshot snapshot;
+	struct ivs_roster_page_header header = make_header(world.len, 5);
+	struct ivs_roster_page_snapshot snapshot;
 
 	header.sequence = 9;
-	ivs_roster_put_header(&header, header_of(&world));
+	ivs_roster_page_put_header(&header, header_of(&world));
 	cr_expect_eq(read_world(&world, &snapshot), IVS_ROSTER_PAGE_E_BUSY);
-	cr_expect_eq(ivs_roster_read_sequence(world.memory, world.len), 9);
-	cr_expect_eq(ivs_roster_read_header(world.memory, world.len, &header), 0);
+	cr_expect_eq(ivs_roster_page_read_sequence(world.memory, world.len), 9);
+	cr_expect_eq(ivs_roster_page_read_header(world.memory, world.len, &header), 0);
 	cr_expect_eq(header.reserved_len, 4096);
 	end_world(&world);
 }

@@ -22,16 +22,16 @@ static ssize_t test_pwrite(int fd, const void *bytes, size_t len, off_t offset);
 
 #define LOAD(word) test_load(word)
 #define pwrite test_pwrite
-#include "../../src/server/page.c"
-#include "../../src/wire/roster_page.c"
+#include "../../src/roster_page/format.c"
+#include "../../src/roster_page/writer.c"
 #undef pwrite
 
 #define REGION_LEN 8192
-#define SLOTS_N 2
+#define ENTRIES_N 2
 #define FLUSHES_MAX 4
 #define STEPS_MAX 128
 #define LOADS_MAX 128
-#define SEQUENCE_OFFSET (REGION_LEN - IVS_ROSTER_PAGE_LEN + IVS_ROSTER_SEQUENCE_AT)
+#define SEQUENCE_OFFSET (REGION_LEN - IVS_ROSTER_PAGE_LEN + IVS_ROSTER_PAGE_SEQUENCE_AT)
 
 enum order { ASCENDING, DESCENDING, FROM_THE_MIDDLE, ORDERS_N };
 
@@ -47,7 +47,7 @@ struct moment {
 	uint32_t peers_n;
 	bool kept;
 	uint32_t used_n;
-	struct ivs_roster_slot slots[SLOTS_N];
+	struct ivs_roster_page_entry entries[ENTRIES_N];
 };
 
 static uint64_t memory[REGION_LEN / 8]; /* as the reader sees it */
@@ -148,7 +148,7 @@ static bool next_run(void)
 	return true;
 }
 
-static struct moment take_moment(const struct ivs_page *page)
+static struct moment take_moment(const struct ivs_roster_page_writer *page)
 {
 	struct moment moment = {
 		.generation = page->header.generation,
@@ -156,19 +156,19 @@ static struct moment take_moment(const struct ivs_page *page)
 		.kept = page->header.kept,
 	};
 
-	for (uint32_t slot = 0; slot < SLOTS_N; slot++) {
+	for (uint32_t entry = 0; entry < ENTRIES_N; entry++) {
 		for (unsigned int id = 0; id < 8; id++) {
-			const struct ivs_page_entry *entry = &page->entries[id];
+			const struct ivs_roster_page_writer_peer *peer = &page->peers[id];
 
-			if (entry->since && entry->slot == slot)
-				moment.slots[moment.used_n++] = (struct ivs_roster_slot){
-					id, entry->vectors_n, entry->since};
+			if (peer->since && peer->entry == entry)
+				moment.entries[moment.used_n++] = (struct ivs_roster_page_entry){
+					id, peer->vectors_n, peer->since};
 		}
 	}
 	return moment;
 }
 
-static void check(const struct ivs_roster_snapshot *snapshot)
+static void check(const struct ivs_roster_page_snapshot *snapshot)
 {
 	for (unsigned int i = 0; i < moments_n; i++) {
 		const struct moment *moment = &moments[i];
@@ -177,8 +177,8 @@ static void check(const struct ivs_roster_snapshot *snapshot)
 		    moment->kept == snapshot->header.kept &&
 		    moment->peers_n == snapshot->header.peers_n &&
 		    moment->used_n == snapshot->used_n &&
-		    !memcmp(moment->slots, snapshot->slots,
-			    moment->used_n * sizeof(*moment->slots)))
+		    !memcmp(moment->entries, snapshot->entries,
+			    moment->used_n * sizeof(*moment->entries)))
 			return;
 	}
 	fail("a mixture of two moments was read");
@@ -188,7 +188,7 @@ static void check(const struct ivs_roster_snapshot *snapshot)
  * A history: what happens, "+N" joins id N, "-N" leaves, "!" ends; a blank is a flush. What stands
  * before the first blank has happened before.
  */
-static void note_history(struct ivs_page *page, const char *text)
+static void note_history(struct ivs_roster_page_writer *page, const char *text)
 {
 	noting = false;
 	moments_n = steps_n = 0;
@@ -197,15 +197,15 @@ static void note_history(struct ivs_page *page, const char *text)
 		unsigned int id = *text && *text != ' ' && *text != '!' ? text[1] - '0' : 0;
 
 		if (*text == '+')
-			ivs_page_join(page, id, id + 1, 0);
+			ivs_roster_page_writer_join(page, id, id + 1, 0);
 		if (*text == '-')
-			ivs_page_leave(page, id);
+			ivs_roster_page_writer_leave(page, id);
 		if (*text == '!')
-			ivs_page_end(page);
+			ivs_roster_page_writer_finish(page);
 		text += *text == '+' || *text == '-';
 		if (*text && *text != ' ')
 			continue;
-		if (ivs_page_flush(page))
+		if (ivs_roster_page_writer_flush(page))
 			fail("a flush has failed");
 		if (!noting)
 			memcpy(beginning, image, sizeof(image));
@@ -219,27 +219,28 @@ static void note_history(struct ivs_page *page, const char *text)
 static unsigned long run_all(const char *history, unsigned int tries)
 {
 	struct ivs_region_options opts = IVS_REGION_OPTIONS_INIT;
-	struct ivs_roster_slot slots[SLOTS_N];
+	struct ivs_roster_page_entry entries[ENTRIES_N];
 	struct ivs_region *region;
 	unsigned long good_n = 0;
 	unsigned long runs_n = 0;
-	struct ivs_page *page;
+	struct ivs_roster_page_writer *page;
 
 	opts.size = REGION_LEN;
 	if (ivs_region_open("memfd:", &opts, &region, NULL) ||
-	    ivs_page_new(region, SLOTS_N, &page, NULL))
+	    ivs_roster_page_writer_new(region, ENTRIES_N, &page, NULL))
 		abort();
 	memset(image, 0, sizeof(image));
 	page->header.sequence = 0xf8; /* so that it carries into the next byte on the way */
 	note_history(page, history);
 	choices_n = 0;
 	do {
-		struct ivs_roster_snapshot snapshot = {.slots = slots, .slots_max = SLOTS_N};
+		struct ivs_roster_page_snapshot snapshot = {.entries = entries,
+							    .entries_max = ENTRIES_N};
 		int result;
 
 		memcpy(memory, beginning, sizeof(memory));
 		at_load = at_step = 0;
-		result = ivs_roster_read(memory, REGION_LEN, tries, &snapshot);
+		result = ivs_roster_page_read(memory, REGION_LEN, tries, &snapshot);
 		if (!result)
 			check(&snapshot);
 		else if (result != IVS_ROSTER_PAGE_E_BUSY || !at_step)
@@ -249,7 +250,7 @@ static unsigned long run_all(const char *history, unsigned int tries)
 	} while (next_run());
 	if (!good_n || good_n == runs_n)
 		fail("never read, or never in vain");
-	ivs_page_free(page);
+	ivs_roster_page_writer_free(page);
 	ivs_region_close(region);
 	return runs_n;
 }

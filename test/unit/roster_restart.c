@@ -49,7 +49,7 @@ static struct ivs_roster *resume(struct ivs_roster_memory *memory)
 /* The same is due for everybody. */
 static void same_due(const struct ivs_roster *a, const struct ivs_roster *b, unsigned int ids_n)
 {
-	struct ivs_wire_message one[32], other[32];
+	struct ivs_v0_message one[32], other[32];
 
 	for (unsigned int id = 0; id < ids_n; id++) {
 		cr_assert_eq(ivs_roster_present(a, id), ivs_roster_present(b, id), "id %u", id);
@@ -132,7 +132,7 @@ Test(roster_restart, in_doubt)
 {
 	struct ivs_roster_memory memory = {.grow = ivs_roster_heap_grow};
 	struct ivs_roster *roster, *next;
-	struct ivs_wire_message msgs[32];
+	struct ivs_v0_message msgs[32];
 
 	cr_assert_eq(ivs_roster_new(8, &memory, &roster), 0);
 	greeted(roster, 1);
@@ -193,7 +193,7 @@ Test(roster_restart, no_memory_of_a_roster)
 Test(roster_restart, who_has_gone_costs_no_memory)
 {
 	struct ivs_roster_memory memory = {.grow = ivs_roster_heap_grow};
-	struct ivs_wire_message msgs[8];
+	struct ivs_v0_message msgs[8];
 	struct ivs_roster *roster;
 	unsigned int stays;
 	unsigned int id;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Messages and fds over real socket pairs, against wire/socket.h.
+ * Messages and fds over real socket pairs, against protocol/socket.h.
  *
  * The sockets are in blocking mode, so that a call which would block shows as a timeout. Each test
  * is a process of its own, so limits may be lowered.
@@ -14,21 +14,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "protocol/socket.h"
 #include "support/fds.h"
-#include "wire/socket.h"
 
 #define TIMEOUT 20
 
-/* A number as eight bytes, by hand: the tests do not lean on ivs_wire_put(). */
+/* A number as eight bytes, by hand: the tests do not lean on ivs_v0_put(). */
 struct number {
-	uint8_t bytes[IVS_WIRE_LEN];
+	uint8_t bytes[IVS_V0_LEN];
 };
 
 static struct number number(int64_t value)
 {
 	struct number n;
 
-	for (int i = 0; i < IVS_WIRE_LEN; i++)
+	for (int i = 0; i < IVS_V0_LEN; i++)
 		n.bytes[i] = (uint8_t)((uint64_t)value >> (8 * i));
 	return n;
 }
@@ -42,32 +42,32 @@ static void raw(int sock, int64_t value, int fd)
 }
 
 /* Version 0, id @own and @memory, sent raw and received; leaves nothing open but @memory. */
-static void greet(const int pair[2], struct ivs_wire_decoder *dec, int64_t own, int memory)
+static void greet(const int pair[2], struct ivs_v0_decoder *dec, int64_t own, int memory)
 {
-	struct ivs_wire_message msg;
+	struct ivs_v0_message msg;
 
 	raw(pair[0], 0, -1);
 	raw(pair[0], own, -1);
 	raw(pair[0], -1, memory);
-	cr_assert_eq(ivs_socket_receive(pair[1], dec, &msg), 0);
-	cr_assert_eq(msg.type, IVS_WIRE_VERSION);
-	cr_assert_eq(ivs_socket_receive(pair[1], dec, &msg), 0);
-	cr_assert_eq(msg.type, IVS_WIRE_ID);
+	cr_assert_eq(ivs_socket_recv_message(pair[1], dec, &msg), 0);
+	cr_assert_eq(msg.type, IVS_V0_VERSION);
+	cr_assert_eq(ivs_socket_recv_message(pair[1], dec, &msg), 0);
+	cr_assert_eq(msg.type, IVS_V0_ID);
 	cr_assert_eq(msg.id, own);
 	cr_assert_eq(msg.fd, -1);
-	cr_assert_eq(ivs_socket_receive(pair[1], dec, &msg), 0);
-	cr_assert_eq(msg.type, IVS_WIRE_MEMORY);
+	cr_assert_eq(ivs_socket_recv_message(pair[1], dec, &msg), 0);
+	cr_assert_eq(msg.type, IVS_V0_MEMORY);
 	cr_assert(test_fds_same(msg.fd, memory));
 	close(msg.fd);
 }
 
-static void expect_message(int sock, struct ivs_wire_decoder *dec, enum ivs_wire_type type,
+static void expect_message(int sock, struct ivs_v0_decoder *dec, enum ivs_v0_type type,
 			   unsigned int id, int fd)
 {
-	struct ivs_wire_message msg;
+	struct ivs_v0_message msg;
 
 	memset(&msg, 0x55, sizeof(msg));
-	cr_assert_eq(ivs_socket_receive(sock, dec, &msg), 0);
+	cr_assert_eq(ivs_socket_recv_message(sock, dec, &msg), 0);
 	cr_assert_eq(msg.type, type);
 	cr_assert_eq(msg.id, id);
 	cr_assert_eq(msg.vector, 0, "not on the wire");
@@ -83,25 +83,25 @@ static void expect_message(int sock, struct ivs_wire_decoder *dec, enum ivs_wire
 Test(socket, end_to_end, .timeout = TIMEOUT)
 {
 	unsigned int before = test_fds_open(), sent;
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
 	int pair[2], fds[3] = {test_fds_make(), test_fds_make(), test_fds_make()};
-	const struct ivs_wire_message msgs[] = {
-		{IVS_WIRE_VERSION, 0, 0, -1},	 {IVS_WIRE_ID, 5, 0, -1},
-		{IVS_WIRE_MEMORY, 0, 0, fds[0]}, {IVS_WIRE_VECTOR, 65535, 0, fds[1]},
-		{IVS_WIRE_VECTOR, 5, 0, fds[2]}, {IVS_WIRE_LEAVE, 65535, 0, -1},
-		{IVS_WIRE_LEAVE, 2, 0, -1},	 {IVS_WIRE_VECTOR, 0, 0, fds[1]},
-		{IVS_WIRE_VECTOR, 0, 1, fds[2]}, {IVS_WIRE_LEAVE, 0, 0, -1},
+	const struct ivs_v0_message msgs[] = {
+		{IVS_V0_VERSION, 0, 0, -1},    {IVS_V0_ID, 5, 0, -1},
+		{IVS_V0_MEMORY, 0, 0, fds[0]}, {IVS_V0_VECTOR, 65535, 0, fds[1]},
+		{IVS_V0_VECTOR, 5, 0, fds[2]}, {IVS_V0_LEAVE, 65535, 0, -1},
+		{IVS_V0_LEAVE, 2, 0, -1},      {IVS_V0_VECTOR, 0, 0, fds[1]},
+		{IVS_V0_VECTOR, 0, 1, fds[2]}, {IVS_V0_LEAVE, 0, 0, -1},
 	};
 	const unsigned int msgs_n = sizeof(msgs) / sizeof(msgs[0]);
-	struct ivs_wire_message msg;
+	struct ivs_v0_message msg;
 
 	test_fds_pair(pair);
 	cr_assert_eq(ivs_socket_send(pair[0], msgs, msgs_n, &sent), 0);
 	cr_assert_eq(sent, msgs_n);
 	for (unsigned int i = 0; i < msgs_n; i++)
 		expect_message(pair[1], &dec, msgs[i].type, msgs[i].id, msgs[i].fd);
-	cr_assert_eq(ivs_socket_receive(pair[1], &dec, &msg), IVS_SOCKET_E_AGAIN);
-	cr_assert_eq(ivs_wire_release(&dec), -1);
+	cr_assert_eq(ivs_socket_recv_message(pair[1], &dec, &msg), IVS_SOCKET_E_AGAIN);
+	cr_assert_eq(ivs_v0_release(&dec), -1);
 	for (int i = 0; i < 3; i++) {
 		cr_assert(test_fds_same(fds[i], fds[i]), "the sender's fds stay open");
 		close(fds[i]);
@@ -115,10 +115,10 @@ Test(socket, sends_exactly_the_bytes, .timeout = TIMEOUT)
 {
 	unsigned int sent = 99;
 	int pair[2], fd = test_fds_make();
-	const struct ivs_wire_message msgs[] = {
-		{IVS_WIRE_ID, 0x1234, 0, -1},
-		{IVS_WIRE_MEMORY, 0, 0, fd},
-		{IVS_WIRE_VECTOR, 65535, 9, fd},
+	const struct ivs_v0_message msgs[] = {
+		{IVS_V0_ID, 0x1234, 0, -1},
+		{IVS_V0_MEMORY, 0, 0, fd},
+		{IVS_V0_VECTOR, 65535, 9, fd},
 	};
 	static const uint8_t want[] = {0x34, 0x12, 0,	 0,    0,    0,	   0,	 0,
 				       0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
@@ -142,20 +142,20 @@ Test(socket, sends_exactly_the_bytes, .timeout = TIMEOUT)
 Test(socket, largest_batch_of_fds, .timeout = TIMEOUT)
 {
 	unsigned int before = test_fds_open(), sent;
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
-	struct ivs_wire_message msgs[IVS_SOCKET_BATCH];
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
+	struct ivs_v0_message msgs[IVS_SOCKET_BATCH];
 	int pair[2], fds[IVS_SOCKET_BATCH];
 
 	test_fds_pair(pair);
 	for (unsigned int i = 0; i < IVS_SOCKET_BATCH; i++) {
 		fds[i] = test_fds_make();
-		msgs[i] = (struct ivs_wire_message){IVS_WIRE_VECTOR, i / 3, i % 3, fds[i]};
+		msgs[i] = (struct ivs_v0_message){IVS_V0_VECTOR, i / 3, i % 3, fds[i]};
 	}
 	greet(pair, &dec, 40, fds[0]);
 	cr_assert_eq(ivs_socket_send(pair[0], msgs, IVS_SOCKET_BATCH, &sent), 0);
 	cr_assert_eq(sent, IVS_SOCKET_BATCH);
 	for (unsigned int i = 0; i < IVS_SOCKET_BATCH; i++) {
-		expect_message(pair[1], &dec, IVS_WIRE_VECTOR, i / 3, fds[i]);
+		expect_message(pair[1], &dec, IVS_V0_VECTOR, i / 3, fds[i]);
 		close(fds[i]);
 	}
 	close(pair[0]);
@@ -170,15 +170,15 @@ static unsigned int fill(int sock, unsigned int from, unsigned int total, int fd
 	unsigned int done = from;
 
 	while (done < total) {
-		struct ivs_wire_message msgs[IVS_SOCKET_BATCH];
+		struct ivs_v0_message msgs[IVS_SOCKET_BATCH];
 		unsigned int n, sent = 99;
 		int rc;
 
 		for (n = 0; n < IVS_SOCKET_BATCH && done + n < total; n++) {
 			/* Odd ones without fd: a mixture in each batch. */
-			msgs[n] = (struct ivs_wire_message){IVS_WIRE_VECTOR, done + n, 0, fd};
+			msgs[n] = (struct ivs_v0_message){IVS_V0_VECTOR, done + n, 0, fd};
 			if ((done + n) % 2) {
-				msgs[n].type = IVS_WIRE_LEAVE;
+				msgs[n].type = IVS_V0_LEAVE;
 				msgs[n].fd = -1;
 			}
 		}
@@ -199,9 +199,9 @@ Test(socket, full_then_resumed, .timeout = TIMEOUT)
 {
 	unsigned int before = test_fds_open(), done, received = 0, sent = 99;
 	const unsigned int total = 1000;
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
 	int pair[2], fd = test_fds_make(), size = 8192;
-	struct ivs_wire_message one = {IVS_WIRE_VECTOR, 1, 0, fd};
+	struct ivs_v0_message one = {IVS_V0_VECTOR, 1, 0, fd};
 
 	test_fds_pair(pair);
 	cr_assert_eq(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
@@ -213,9 +213,8 @@ Test(socket, full_then_resumed, .timeout = TIMEOUT)
 	cr_assert_eq(sent, 0);
 	while (received < total) {
 		for (unsigned int i = 0; i < 7 && received < done; i++, received++)
-			expect_message(pair[1], &dec,
-				       received % 2 ? IVS_WIRE_LEAVE : IVS_WIRE_VECTOR, received,
-				       received % 2 ? -1 : fd);
+			expect_message(pair[1], &dec, received % 2 ? IVS_V0_LEAVE : IVS_V0_VECTOR,
+				       received, received % 2 ? -1 : fd);
 		done += fill(pair[0], done, total, fd);
 	}
 	cr_assert_eq(done, total);
@@ -229,8 +228,7 @@ Test(socket, send_to_a_closed_peer_is_gone, .timeout = TIMEOUT)
 {
 	unsigned int before = test_fds_open(), sent = 99;
 	int pair[2], fd = test_fds_make();
-	struct ivs_wire_message msgs[] = {{IVS_WIRE_VERSION, 0, 0, -1},
-					  {IVS_WIRE_MEMORY, 0, 0, fd}};
+	struct ivs_v0_message msgs[] = {{IVS_V0_VERSION, 0, 0, -1}, {IVS_V0_MEMORY, 0, 0, fd}};
 
 	test_fds_pair(pair);
 	close(pair[1]);
@@ -249,7 +247,7 @@ Test(socket, send_to_a_peer_that_closed_with_unread_messages_is_gone, .timeout =
 {
 	unsigned int sent;
 	int pair[2];
-	struct ivs_wire_message msgs[] = {{IVS_WIRE_VERSION, 0, 0, -1}, {IVS_WIRE_ID, 0, 0, -1}};
+	struct ivs_v0_message msgs[] = {{IVS_V0_VERSION, 0, 0, -1}, {IVS_V0_ID, 0, 0, -1}};
 
 	test_fds_pair(pair);
 	cr_assert_eq(ivs_socket_send(pair[0], msgs, 2, &sent), 0);
@@ -262,8 +260,8 @@ Test(socket, send_to_a_peer_that_closed_with_unread_messages_is_gone, .timeout =
 
 Test(socket, receive_from_a_closed_peer_is_gone, .timeout = TIMEOUT)
 {
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
-	struct ivs_wire_message msg;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
+	struct ivs_v0_message msg;
 	uint8_t buf[8];
 	size_t got = 99;
 	int pair[2], fd = 99;
@@ -271,31 +269,32 @@ Test(socket, receive_from_a_closed_peer_is_gone, .timeout = TIMEOUT)
 	test_fds_pair(pair);
 	raw(pair[0], 0, -1);
 	close(pair[0]);
-	expect_message(pair[1], &dec, IVS_WIRE_VERSION, 0, -1);
-	cr_assert_eq(ivs_socket_receive(pair[1], &dec, &msg), IVS_SOCKET_E_GONE);
-	cr_assert_eq(ivs_socket_receive(pair[1], &dec, &msg), IVS_SOCKET_E_GONE);
-	cr_assert_eq(ivs_socket_recv(pair[1], buf, sizeof(buf), &got, &fd), IVS_SOCKET_E_GONE);
-	cr_assert_str_eq(ivs_wire_why(&dec), "");
+	expect_message(pair[1], &dec, IVS_V0_VERSION, 0, -1);
+	cr_assert_eq(ivs_socket_recv_message(pair[1], &dec, &msg), IVS_SOCKET_E_GONE);
+	cr_assert_eq(ivs_socket_recv_message(pair[1], &dec, &msg), IVS_SOCKET_E_GONE);
+	cr_assert_eq(ivs_socket_recv_bytes(pair[1], buf, sizeof(buf), &got, &fd),
+		     IVS_SOCKET_E_GONE);
+	cr_assert_str_eq(ivs_v0_why(&dec), "");
 }
 
 Test(socket, receive_after_reset_is_gone, .timeout = TIMEOUT)
 {
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
-	struct ivs_wire_message msg;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
+	struct ivs_v0_message msg;
 	int pair[2];
 
 	test_fds_pair(pair);
 	raw(pair[1], 0, -1); /* not read by the other side: its close() is a reset */
 	close(pair[0]);
-	cr_assert_eq(ivs_socket_receive(pair[1], &dec, &msg), IVS_SOCKET_E_GONE);
-	cr_assert_eq(ivs_socket_receive(pair[1], &dec, &msg), IVS_SOCKET_E_GONE);
+	cr_assert_eq(ivs_socket_recv_message(pair[1], &dec, &msg), IVS_SOCKET_E_GONE);
+	cr_assert_eq(ivs_socket_recv_message(pair[1], &dec, &msg), IVS_SOCKET_E_GONE);
 }
 
 Test(socket, gone_in_the_middle_of_a_message_keeps_the_fd, .timeout = TIMEOUT)
 {
 	unsigned int before = test_fds_open();
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
-	struct ivs_wire_message msg;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
+	struct ivs_v0_message msg;
 	struct number n = number(3);
 	int pair[2], fd = test_fds_make(), held;
 
@@ -303,8 +302,8 @@ Test(socket, gone_in_the_middle_of_a_message_keeps_the_fd, .timeout = TIMEOUT)
 	greet(pair, &dec, 1, fd);
 	test_fds_send(pair[0], n.bytes, 5, &fd, 1);
 	close(pair[0]);
-	cr_assert_eq(ivs_socket_receive(pair[1], &dec, &msg), IVS_SOCKET_E_GONE);
-	held = ivs_wire_release(&dec);
+	cr_assert_eq(ivs_socket_recv_message(pair[1], &dec, &msg), IVS_SOCKET_E_GONE);
+	held = ivs_v0_release(&dec);
 	cr_assert(test_fds_same(held, fd));
 	cr_assert(test_fds_cloexec(held));
 	close(held);
@@ -316,8 +315,8 @@ Test(socket, gone_in_the_middle_of_a_message_keeps_the_fd, .timeout = TIMEOUT)
 Test(socket, byte_by_byte_with_the_fd_kept, .timeout = TIMEOUT)
 {
 	unsigned int before = test_fds_open();
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
-	struct ivs_wire_message msg;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
+	struct ivs_v0_message msg;
 	int pair[2], fds[2] = {test_fds_make(), test_fds_make()};
 
 	test_fds_pair(pair);
@@ -328,10 +327,11 @@ Test(socket, byte_by_byte_with_the_fd_kept, .timeout = TIMEOUT)
 
 		for (size_t i = 0; i < 7; i++) {
 			test_fds_send(pair[0], n.bytes + i, 1, &fd, i == 0);
-			cr_assert_eq(ivs_socket_receive(pair[1], &dec, &msg), IVS_SOCKET_E_AGAIN);
+			cr_assert_eq(ivs_socket_recv_message(pair[1], &dec, &msg),
+				     IVS_SOCKET_E_AGAIN);
 		}
 		test_fds_send(pair[0], n.bytes + 7, 1, NULL, 0);
-		expect_message(pair[1], &dec, IVS_WIRE_VECTOR, (unsigned int)id, fd);
+		expect_message(pair[1], &dec, IVS_V0_VECTOR, (unsigned int)id, fd);
 	}
 	for (int i = 0; i < 2; i++) {
 		close(pair[i]);
@@ -343,7 +343,7 @@ Test(socket, byte_by_byte_with_the_fd_kept, .timeout = TIMEOUT)
 Test(socket, pieces_glued_by_the_kernel, .timeout = TIMEOUT)
 {
 	/* Everything is sent before anything is read: plain messages stand in front of fds. */
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
 	int pair[2], fds[2] = {test_fds_make(), test_fds_make()};
 	struct number a = number(3), b = number(4);
 
@@ -356,12 +356,12 @@ Test(socket, pieces_glued_by_the_kernel, .timeout = TIMEOUT)
 	test_fds_send(pair[0], b.bytes, 8, &fds[1], 1);
 	raw(pair[0], 3, -1);
 	raw(pair[0], 1, fds[0]);
-	expect_message(pair[1], &dec, IVS_WIRE_LEAVE, 9, -1);
-	expect_message(pair[1], &dec, IVS_WIRE_LEAVE, 8, -1);
-	expect_message(pair[1], &dec, IVS_WIRE_VECTOR, 3, fds[0]);
-	expect_message(pair[1], &dec, IVS_WIRE_VECTOR, 4, fds[1]);
-	expect_message(pair[1], &dec, IVS_WIRE_LEAVE, 3, -1);
-	expect_message(pair[1], &dec, IVS_WIRE_VECTOR, 1, fds[0]);
+	expect_message(pair[1], &dec, IVS_V0_LEAVE, 9, -1);
+	expect_message(pair[1], &dec, IVS_V0_LEAVE, 8, -1);
+	expect_message(pair[1], &dec, IVS_V0_VECTOR, 3, fds[0]);
+	expect_message(pair[1], &dec, IVS_V0_VECTOR, 4, fds[1]);
+	expect_message(pair[1], &dec, IVS_V0_LEAVE, 3, -1);
+	expect_message(pair[1], &dec, IVS_V0_VECTOR, 1, fds[0]);
 }
 
 Test(socket, recv_hands_out_pieces, .timeout = TIMEOUT)
@@ -372,13 +372,13 @@ Test(socket, recv_hands_out_pieces, .timeout = TIMEOUT)
 	int pair[2], fd = test_fds_make(), came = 99;
 
 	test_fds_pair(pair);
-	cr_assert_eq(ivs_socket_recv(pair[1], buf, 8, &got, &came), IVS_SOCKET_E_AGAIN);
+	cr_assert_eq(ivs_socket_recv_bytes(pair[1], buf, 8, &got, &came), IVS_SOCKET_E_AGAIN);
 	test_fds_send(pair[0], n.bytes, 8, &fd, 1);
-	cr_assert_eq(ivs_socket_recv(pair[1], buf, 3, &got, &came), 0);
+	cr_assert_eq(ivs_socket_recv_bytes(pair[1], buf, 3, &got, &came), 0);
 	cr_assert_eq(got, 3);
 	cr_assert(test_fds_same(came, fd));
 	cr_assert(test_fds_cloexec(came));
-	cr_assert_eq(ivs_socket_recv(pair[1], buf + 3, 13, &got, &came), 0);
+	cr_assert_eq(ivs_socket_recv_bytes(pair[1], buf + 3, 13, &got, &came), 0);
 	cr_assert_eq(got, 5);
 	cr_assert_eq(came, -1);
 	cr_assert_arr_eq(buf, n.bytes, 8);
@@ -388,8 +388,8 @@ Test(socket, recv_hands_out_pieces, .timeout = TIMEOUT)
 static void several_fds(size_t fds_n)
 {
 	unsigned int before = test_fds_open();
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
-	struct ivs_wire_message msg;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
+	struct ivs_v0_message msg;
 	struct number n = number(3);
 	uint8_t buf[8];
 	size_t got;
@@ -401,10 +401,11 @@ static void several_fds(size_t fds_n)
 	greet(pair, &dec, 1, fds[0]);
 	test_fds_send(pair[0], n.bytes, 8, fds, fds_n);
 	test_fds_send(pair[0], n.bytes, 8, fds, fds_n);
-	cr_expect_eq(ivs_socket_recv(pair[1], buf, 8, &got, &came), IVS_SOCKET_E_FDS, "%zu fds",
+	cr_expect_eq(ivs_socket_recv_bytes(pair[1], buf, 8, &got, &came), IVS_SOCKET_E_FDS,
+		     "%zu fds", fds_n);
+	cr_expect_eq(ivs_socket_recv_message(pair[1], &dec, &msg), IVS_SOCKET_E_FDS, "%zu fds",
 		     fds_n);
-	cr_expect_eq(ivs_socket_receive(pair[1], &dec, &msg), IVS_SOCKET_E_FDS, "%zu fds", fds_n);
-	cr_assert_eq(ivs_wire_release(&dec), -1);
+	cr_assert_eq(ivs_v0_release(&dec), -1);
 	cr_assert_eq(test_fds_open(), before + fds_n + 2, "%zu fds: leaked", fds_n);
 	for (size_t i = 0; i < fds_n; i++)
 		close(fds[i]);
@@ -430,19 +431,19 @@ Test(socket, fd_in_the_middle_of_a_message_is_garbage, .timeout = TIMEOUT)
 {
 	for (int first = 0; first < 2; first++) {
 		unsigned int before = test_fds_open();
-		struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
-		struct ivs_wire_message msg;
+		struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
+		struct ivs_v0_message msg;
 		struct number n = number(3);
 		int pair[2], fd = test_fds_make(), held;
 
 		test_fds_pair(pair);
 		greet(pair, &dec, 1, fd);
 		test_fds_send(pair[0], n.bytes, 4, &fd, (size_t)first);
-		cr_assert_eq(ivs_socket_receive(pair[1], &dec, &msg), IVS_SOCKET_E_AGAIN);
+		cr_assert_eq(ivs_socket_recv_message(pair[1], &dec, &msg), IVS_SOCKET_E_AGAIN);
 		test_fds_send(pair[0], n.bytes + 4, 4, &fd, 1);
-		cr_assert_eq(ivs_socket_receive(pair[1], &dec, &msg), IVS_SOCKET_E_GARBAGE);
-		cr_assert_str_not_empty(ivs_wire_why(&dec));
-		held = ivs_wire_release(&dec);
+		cr_assert_eq(ivs_socket_recv_message(pair[1], &dec, &msg), IVS_SOCKET_E_GARBAGE);
+		cr_assert_str_not_empty(ivs_v0_why(&dec));
+		held = ivs_v0_release(&dec);
 		if (held != -1)
 			close(held);
 		cr_assert_eq(test_fds_open(), before + 3, "first fd %d", first);
@@ -456,8 +457,8 @@ Test(socket, fd_in_the_middle_of_a_message_is_garbage, .timeout = TIMEOUT)
 Test(socket, garbage_is_reported_and_leaks_nothing, .timeout = TIMEOUT)
 {
 	unsigned int before = test_fds_open();
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
-	struct ivs_wire_message msg;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
+	struct ivs_v0_message msg;
 	int pair[2], fd = test_fds_make(), held;
 
 	test_fds_pair(pair);
@@ -466,9 +467,9 @@ Test(socket, garbage_is_reported_and_leaks_nothing, .timeout = TIMEOUT)
 	raw(pair[0], 2, fd);
 	raw(pair[0], 3, fd);
 	for (int i = 0; i < 3; i++)
-		cr_assert_eq(ivs_socket_receive(pair[1], &dec, &msg), IVS_SOCKET_E_GARBAGE);
-	cr_assert_str_not_empty(ivs_wire_why(&dec));
-	held = ivs_wire_release(&dec);
+		cr_assert_eq(ivs_socket_recv_message(pair[1], &dec, &msg), IVS_SOCKET_E_GARBAGE);
+	cr_assert_str_not_empty(ivs_v0_why(&dec));
+	held = ivs_v0_release(&dec);
 	if (held != -1)
 		close(held);
 	cr_assert_eq(test_fds_open(), before + 3);
@@ -481,8 +482,8 @@ Test(socket, garbage_is_reported_and_leaks_nothing, .timeout = TIMEOUT)
 /* W-14 */
 Test(socket, receiver_out_of_fds_is_truncated, .timeout = TIMEOUT)
 {
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
-	struct ivs_wire_message msg;
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
+	struct ivs_v0_message msg;
 	unsigned int open;
 	uint8_t buf[8];
 	size_t got;
@@ -496,9 +497,9 @@ Test(socket, receiver_out_of_fds_is_truncated, .timeout = TIMEOUT)
 	open = test_fds_open();
 	test_fds_exhaust(0);
 	/* Taken for what it looks like, this would be "2 left". */
-	cr_assert_eq(ivs_socket_receive(pair[1], &dec, &msg), IVS_SOCKET_E_TRUNCATED);
-	cr_assert_eq(ivs_socket_recv(pair[1], buf, 8, &got, &came), IVS_SOCKET_E_TRUNCATED);
-	cr_assert_eq(ivs_wire_release(&dec), -1);
+	cr_assert_eq(ivs_socket_recv_message(pair[1], &dec, &msg), IVS_SOCKET_E_TRUNCATED);
+	cr_assert_eq(ivs_socket_recv_bytes(pair[1], buf, 8, &got, &came), IVS_SOCKET_E_TRUNCATED);
+	cr_assert_eq(ivs_v0_release(&dec), -1);
 	cr_assert_geq(fd, 0);
 	close(fd); /* room for opendir() */
 	cr_assert_geq(test_fds_open() + 1, open);
@@ -517,7 +518,7 @@ Test(socket, receiver_out_of_fds_half_way, .timeout = TIMEOUT)
 	test_fds_send(pair[0], n.bytes, 8, fds, 2);
 	test_fds_exhaust(1);
 	before = test_fds_open();
-	rc = ivs_socket_recv(pair[1], buf, 8, &got, &came);
+	rc = ivs_socket_recv_bytes(pair[1], buf, 8, &got, &came);
 	cr_assert(rc == IVS_SOCKET_E_TRUNCATED || rc == IVS_SOCKET_E_FDS, "%d", rc);
 	cr_assert_eq(test_fds_open(), before);
 }
@@ -530,9 +531,9 @@ static int in_flight(const int pair[2], int fd)
 {
 	const uid_t stranger = 61234 + (uid_t)getpid();
 	struct rlimit limit = {.rlim_cur = 24, .rlim_max = 24};
-	struct ivs_wire_message msgs[IVS_SOCKET_BATCH];
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
-	struct ivs_wire_message msg;
+	struct ivs_v0_message msgs[IVS_SOCKET_BATCH];
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
+	struct ivs_v0_message msg;
 	unsigned int sent = 99, first;
 
 	/* Fds in flight are counted by user: one that no other test is. */
@@ -541,11 +542,11 @@ static int in_flight(const int pair[2], int fd)
 	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return 2;
 	for (unsigned int i = 0; i < IVS_SOCKET_BATCH; i++)
-		msgs[i] = (struct ivs_wire_message){IVS_WIRE_VECTOR, i, 0, fd};
-	msgs[0].type = IVS_WIRE_VERSION;
+		msgs[i] = (struct ivs_v0_message){IVS_V0_VECTOR, i, 0, fd};
+	msgs[0].type = IVS_V0_VERSION;
 	msgs[0].fd = -1;
-	msgs[1] = (struct ivs_wire_message){IVS_WIRE_ID, 200, 0, -1};
-	msgs[2] = (struct ivs_wire_message){IVS_WIRE_MEMORY, 0, 0, fd};
+	msgs[1] = (struct ivs_v0_message){IVS_V0_ID, 200, 0, -1};
+	msgs[2] = (struct ivs_v0_message){IVS_V0_MEMORY, 0, 0, fd};
 	if (ivs_socket_send(pair[0], msgs, IVS_SOCKET_BATCH, &sent) != IVS_SOCKET_E_LATER)
 		return 3;
 	/* Two plain ones, and then fds until more than 24 are in flight. */
@@ -555,7 +556,7 @@ static int in_flight(const int pair[2], int fd)
 	if (ivs_socket_send(pair[0], msgs + first, 1, &sent) != IVS_SOCKET_E_LATER || sent != 0)
 		return 5;
 	for (unsigned int i = 0; i < 12; i++) {
-		if (ivs_socket_receive(pair[1], &dec, &msg) != 0)
+		if (ivs_socket_recv_message(pair[1], &dec, &msg) != 0)
 			return 6;
 		if (msg.fd != -1)
 			close(msg.fd);
@@ -582,15 +583,15 @@ Test(socket, too_many_fds_in_flight, .timeout = TIMEOUT)
 
 Test(socket, not_a_socket_is_our_fault, .timeout = TIMEOUT)
 {
-	struct ivs_wire_message msg = {IVS_WIRE_VERSION, 0, 0, -1};
-	struct ivs_wire_decoder dec = IVS_WIRE_DECODER_INIT;
+	struct ivs_v0_message msg = {IVS_V0_VERSION, 0, 0, -1};
+	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
 	unsigned int sent = 99;
 	int fd = test_fds_make();
 
 	cr_assert_eq(ivs_socket_send(fd, &msg, 1, &sent), -ENOTSOCK);
 	cr_assert_eq(sent, 0);
-	cr_assert_eq(ivs_socket_receive(fd, &dec, &msg), -ENOTSOCK);
+	cr_assert_eq(ivs_socket_recv_message(fd, &dec, &msg), -ENOTSOCK);
 	close(fd);
 	cr_assert_eq(ivs_socket_send(fd, &msg, 1, &sent), -EBADF);
-	cr_assert_eq(ivs_socket_receive(fd, &dec, &msg), -EBADF);
+	cr_assert_eq(ivs_socket_recv_message(fd, &dec, &msg), -EBADF);
 }

@@ -10,14 +10,14 @@
 
 #include "ivshmem/peer.h"
 #include "ivshmem/region.h"
-#include "server/page.h"
+#include "roster_page/writer.h"
 #include "support/fds.h"
 
 #define LEN 65536
 #define SOON_MS 20000 /* for a loaded machine; it takes 100 */
 
 static struct ivs_region *region;
-static struct ivs_page *page;
+static struct ivs_roster_page_writer *page;
 static struct ivs_peer *peer;
 static char address[64];
 static unsigned int fds_before;
@@ -35,7 +35,7 @@ static void setup(void)
 static void teardown(void)
 {
 	ivs_peer_close(peer);
-	ivs_page_free(page);
+	ivs_roster_page_writer_free(page);
 	if (ivs_region_remove(region))
 		abort();
 	ivs_region_close(region);
@@ -44,23 +44,23 @@ static void teardown(void)
 
 TestSuite(view, .init = setup, .fini = teardown);
 
-static void open_page(uint32_t slots_n)
+static void open_page(uint32_t entries_n)
 {
-	ivs_page_free(page);
-	cr_assert_eq(ivs_page_new(region, slots_n, &page, NULL), 0);
-	cr_assert_eq(ivs_page_flush(page), 0);
+	ivs_roster_page_writer_free(page);
+	cr_assert_eq(ivs_roster_page_writer_new(region, entries_n, &page, NULL), 0);
+	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
 }
 
 static void join(unsigned int id, uint32_t vectors_n)
 {
-	ivs_page_join(page, id, vectors_n, 0);
-	cr_assert_eq(ivs_page_flush(page), 0);
+	ivs_roster_page_writer_join(page, id, vectors_n, 0);
+	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
 }
 
 static void leave(unsigned int id)
 {
-	ivs_page_leave(page, id);
-	cr_assert_eq(ivs_page_flush(page), 0);
+	ivs_roster_page_writer_leave(page, id);
+	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
 }
 
 static void open_peer(void)
@@ -163,8 +163,8 @@ Test(view, a_change_is_seen_while_waiting)
 	cr_assert_geq(pid, 0);
 	if (!pid) {
 		usleep(50000);
-		ivs_page_join(page, 5, 1, 0);
-		_exit(ivs_page_flush(page) != 0);
+		ivs_roster_page_writer_join(page, 5, 1, 0);
+		_exit(ivs_roster_page_writer_flush(page) != 0);
 	}
 	expect(SOON_MS, IVS_EVENT_JOIN, 5);
 	cr_assert_eq(waitpid(pid, NULL, 0), pid);
@@ -190,8 +190,8 @@ Test(view, the_end_is_reported_and_another_server_too)
 	join(3, 2);
 	open_peer();
 	expect(0, IVS_EVENT_JOIN, 3);
-	ivs_page_end(page);
-	cr_assert_eq(ivs_page_flush(page), 0);
+	ivs_roster_page_writer_finish(page);
+	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
 	expect(0, IVS_EVENT_LOST, 0);
 	expect_nothing();
 	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED);
@@ -212,8 +212,8 @@ Test(view, who_was_there_when_the_last_server_ended_is_not_reported)
 
 	open_page(252);
 	join(3, 2);
-	ivs_page_end(page);
-	cr_assert_eq(ivs_page_flush(page), 0);
+	ivs_roster_page_writer_finish(page);
+	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
 	open_peer();
 	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED);
 	expect_nothing();
@@ -256,7 +256,7 @@ Test(view, half_written_or_damaged)
 	open_peer();
 	expect(0, IVS_EVENT_JOIN, 3);
 	header = (uint8_t *)ivs_peer_memory(peer, NULL) + LEN - 4096;
-	header[IVS_ROSTER_SEQUENCE_AT] |= 1;
+	header[IVS_ROSTER_PAGE_SEQUENCE_AT] |= 1;
 	cr_expect_eq(ivs_peer_published(peer, &published, NULL, 0), IVS_PEER_E_BUSY);
 	expect_nothing();
 	header[0] = 'X';

@@ -1,90 +1,90 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "wire/codec.h"
+#include "protocol/v0.h"
 
 #include <stdbool.h>
 #include <string.h>
 
 #define STAGE_STEADY 3 /* the greeting is over */
 
-static int64_t get_le64(const uint8_t bytes[IVS_WIRE_LEN])
+static int64_t get_le64(const uint8_t bytes[IVS_V0_LEN])
 {
 	uint64_t n = 0;
 
-	for (unsigned int i = 0; i < IVS_WIRE_LEN; i++)
+	for (unsigned int i = 0; i < IVS_V0_LEN; i++)
 		n |= (uint64_t)bytes[i] << (8 * i);
 	return (int64_t)n;
 }
 
-void ivs_wire_put(const struct ivs_wire_message *msg, uint8_t out[IVS_WIRE_LEN])
+void ivs_v0_put(const struct ivs_v0_message *msg, uint8_t out[IVS_V0_LEN])
 {
 	uint64_t n = msg->id;
 
-	if (msg->type == IVS_WIRE_VERSION)
-		n = IVS_WIRE_PROTOCOL_VERSION;
-	else if (msg->type == IVS_WIRE_MEMORY)
+	if (msg->type == IVS_V0_VERSION)
+		n = IVS_V0_VERSION_NUMBER;
+	else if (msg->type == IVS_V0_MEMORY)
 		n = UINT64_MAX; /* -1 */
-	for (unsigned int i = 0; i < IVS_WIRE_LEN; i++)
+	for (unsigned int i = 0; i < IVS_V0_LEN; i++)
 		out[i] = (uint8_t)(n >> (8 * i));
 }
 
-static int garbage(struct ivs_wire_decoder *dec, const char *why)
+static int garbage(struct ivs_v0_decoder *dec, const char *why)
 {
 	dec->why = why;
-	return IVS_WIRE_E_GARBAGE;
+	return IVS_V0_E_GARBAGE;
 }
 
 /* The greeting's messages: W-3, W-4, W-5. */
-static int parse_greeting(struct ivs_wire_decoder *dec, int64_t value, struct ivs_wire_message *out)
+static int parse_greeting(struct ivs_v0_decoder *dec, int64_t value, struct ivs_v0_message *out)
 {
 	bool has_fd = dec->fd >= 0;
 
 	switch (dec->stage) {
 	case 0:
-		if (value != IVS_WIRE_PROTOCOL_VERSION)
+		if (value != IVS_V0_VERSION_NUMBER)
 			return garbage(dec, "the protocol version is not 0");
 		if (has_fd)
 			return garbage(dec, "an fd came with the protocol version");
-		out->type = IVS_WIRE_VERSION;
+		out->type = IVS_V0_VERSION;
 		break;
 	case 1:
-		if (value < 0 || value > IVS_WIRE_ID_MAX)
+		if (value < 0 || value > IVS_V0_ID_MAX)
 			return garbage(dec, "the second message is not an id from 0 to 65535");
 		if (has_fd)
 			return garbage(dec, "an fd came with the own id");
-		out->type = IVS_WIRE_ID;
+		out->type = IVS_V0_ID;
 		out->id = dec->own_id = (unsigned int)value;
 		break;
 	default:
 		if (value != -1 || !has_fd)
 			return garbage(dec, "the third message is not the memory with its fd");
-		out->type = IVS_WIRE_MEMORY;
+		out->type = IVS_V0_MEMORY;
 	}
 	dec->stage++;
 	return 0;
 }
 
 /* What comes after the greeting: W-6, W-7. */
-static int parse_steady(struct ivs_wire_decoder *dec, int64_t value, struct ivs_wire_message *out)
+static int parse_steady(struct ivs_v0_decoder *dec, int64_t value, struct ivs_v0_message *out)
 {
-	if (value < 0 || value > IVS_WIRE_ID_MAX)
+	if (value < 0 || value > IVS_V0_ID_MAX)
 		return garbage(dec, "a message names no id from 0 to 65535");
 	out->id = (unsigned int)value;
-	out->type = dec->fd >= 0 ? IVS_WIRE_VECTOR : IVS_WIRE_LEAVE;
-	if (out->type == IVS_WIRE_LEAVE && out->id == dec->own_id)
+	out->type = dec->fd >= 0 ? IVS_V0_VECTOR : IVS_V0_LEAVE;
+	if (out->type == IVS_V0_LEAVE && out->id == dec->own_id)
 		return garbage(dec, "it says that we ourselves left");
 	return 0;
 }
 
-int ivs_wire_feed(struct ivs_wire_decoder *dec, const uint8_t **in, size_t *in_len, int *fd,
-		  struct ivs_wire_message *out)
+int ivs_v0_feed(struct ivs_v0_decoder *dec, const uint8_t **in, size_t *in_len, int *fd,
+		struct ivs_v0_message *out)
 {
-	size_t lacking = IVS_WIRE_LEN - dec->have;
+	size_t lacking = IVS_V0_LEN - dec->have;
 	size_t take = *in_len < lacking ? *in_len : lacking;
 	int64_t value;
 	int result;
 
 	if (dec->why)
-		return IVS_WIRE_E_GARBAGE;
+		return IVS_V0_E_GARBAGE;
 	if (*fd >= 0 && *in_len) {
 		if (dec->have)
 			return garbage(dec, "an fd came in the middle of a message");
@@ -96,12 +96,12 @@ int ivs_wire_feed(struct ivs_wire_decoder *dec, const uint8_t **in, size_t *in_l
 	dec->have += (unsigned int)take;
 	*in += take;
 	*in_len -= take;
-	if (dec->have < IVS_WIRE_LEN)
-		return IVS_WIRE_E_MORE;
+	if (dec->have < IVS_V0_LEN)
+		return IVS_V0_E_MORE;
 
 	dec->have = 0;
 	value = get_le64(dec->bytes);
-	*out = (struct ivs_wire_message){.fd = -1};
+	*out = (struct ivs_v0_message){.fd = -1};
 	result = dec->stage < STAGE_STEADY ? parse_greeting(dec, value, out)
 					   : parse_steady(dec, value, out);
 	if (result)
@@ -111,7 +111,7 @@ int ivs_wire_feed(struct ivs_wire_decoder *dec, const uint8_t **in, size_t *in_l
 	return 0;
 }
 
-int ivs_wire_release(struct ivs_wire_decoder *dec)
+int ivs_v0_release(struct ivs_v0_decoder *dec)
 {
 	int fd = dec->fd;
 
@@ -119,7 +119,7 @@ int ivs_wire_release(struct ivs_wire_decoder *dec)
 	return fd;
 }
 
-const char *ivs_wire_why(const struct ivs_wire_decoder *dec)
+const char *ivs_v0_why(const struct ivs_v0_decoder *dec)
 {
 	return dec->why ? dec->why : "";
 }

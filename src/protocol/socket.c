@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "wire/socket.h"
+#include "protocol/socket.h"
 
 #include <errno.h>
 #include <string.h>
@@ -34,10 +34,10 @@ static int send_result(int number)
 	}
 }
 
-int ivs_socket_send(int sock, const struct ivs_wire_message *msgs, unsigned int msgs_n,
+int ivs_socket_send(int sock, const struct ivs_v0_message *msgs, unsigned int msgs_n,
 		    unsigned int *sent_n)
 {
-	uint8_t bytes[IVS_SOCKET_BATCH][IVS_WIRE_LEN];
+	uint8_t bytes[IVS_SOCKET_BATCH][IVS_V0_LEN];
 	union ivs_fdpass_control control[IVS_SOCKET_BATCH];
 	struct mmsghdr hdrs[IVS_SOCKET_BATCH];
 	struct iovec iov[IVS_SOCKET_BATCH];
@@ -47,8 +47,8 @@ int ivs_socket_send(int sock, const struct ivs_wire_message *msgs, unsigned int 
 	if (msgs_n > IVS_SOCKET_BATCH)
 		return -EINVAL;
 	for (unsigned int i = 0; i < msgs_n; i++) {
-		ivs_wire_put(&msgs[i], bytes[i]);
-		iov[i] = (struct iovec){bytes[i], IVS_WIRE_LEN};
+		ivs_v0_put(&msgs[i], bytes[i]);
+		iov[i] = (struct iovec){bytes[i], IVS_V0_LEN};
 		hdrs[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[i], .msg_iovlen = 1}};
 		if (msgs[i].fd >= 0)
 			ivs_fdpass_attach(&hdrs[i].msg_hdr, &control[i], msgs[i].fd);
@@ -79,7 +79,7 @@ static unsigned int collect_fds(struct msghdr *hdr, int *fd)
 	return count;
 }
 
-int ivs_socket_recv(int sock, uint8_t *buf, size_t len, size_t *got, int *fd)
+int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *fd)
 {
 	union recv_control control;
 	struct iovec iov = {buf, len};
@@ -117,9 +117,9 @@ int ivs_socket_recv(int sock, uint8_t *buf, size_t len, size_t *got, int *fd)
 	return 0;
 }
 
-int ivs_socket_receive(int sock, struct ivs_wire_decoder *dec, struct ivs_wire_message *out)
+int ivs_socket_recv_message(int sock, struct ivs_v0_decoder *dec, struct ivs_v0_message *out)
 {
-	uint8_t buf[IVS_WIRE_LEN];
+	uint8_t buf[IVS_V0_LEN];
 	int result;
 
 	for (;;) {
@@ -127,13 +127,13 @@ int ivs_socket_receive(int sock, struct ivs_wire_decoder *dec, struct ivs_wire_m
 		const uint8_t *in = buf;
 		size_t got;
 
-		result = ivs_socket_recv(sock, buf, IVS_WIRE_LEN - dec->have, &got, &fd);
+		result = ivs_socket_recv_bytes(sock, buf, IVS_V0_LEN - dec->have, &got, &fd);
 		if (result)
 			return result;
-		result = ivs_wire_feed(dec, &in, &got, &fd, out);
-		if (result == IVS_WIRE_E_GARBAGE)
+		result = ivs_v0_feed(dec, &in, &got, &fd, out);
+		if (result == IVS_V0_E_GARBAGE)
 			return IVS_SOCKET_E_GARBAGE;
-		if (result != IVS_WIRE_E_MORE)
+		if (result != IVS_V0_E_MORE)
 			return result;
 	}
 }

@@ -3,10 +3,10 @@
  * Messages and fds over a UNIX stream socket, in batches where several are to leave. Never blocks,
  * never raises SIGPIPE, every received fd is close-on-exec.
  */
-#ifndef IVS_WIRE_SOCKET_H
-#define IVS_WIRE_SOCKET_H
+#ifndef IVS_V0_SOCKET_H
+#define IVS_V0_SOCKET_H
 
-#include "wire/codec.h"
+#include "protocol/v0.h"
 
 enum ivs_socket_error {
 	IVS_SOCKET_E_AGAIN = 1, /* full, or nothing there */
@@ -15,7 +15,7 @@ enum ivs_socket_error {
 				 * no memory): nobody's fault, no event will tell, try later */
 	IVS_SOCKET_E_TRUNCATED, /* an fd was lost on the way in (this process is out of fds) */
 	IVS_SOCKET_E_FDS,	/* several fds with one message */
-	IVS_SOCKET_E_GARBAGE,	/* against the protocol: ivs_wire_why() says why */
+	IVS_SOCKET_E_GARBAGE,	/* against the protocol: ivs_v0_why() says why */
 };
 
 /** The most messages that ivs_socket_send() takes at once. */
@@ -31,11 +31,11 @@ enum ivs_socket_error {
  *
  * Return: 0 (all have left), IVS_SOCKET_E_AGAIN, _GONE, _LATER; -errno.
  */
-IVS_MUST_USE int ivs_socket_send(int sock, const struct ivs_wire_message *msgs, unsigned int msgs_n,
+IVS_MUST_USE int ivs_socket_send(int sock, const struct ivs_v0_message *msgs, unsigned int msgs_n,
 				 unsigned int *sent_n);
 
 /**
- * ivs_socket_recv() - receive at most @len bytes and the fd that came with the first of them
+ * ivs_socket_recv_bytes() - receive at most @len bytes and the fd that came with the first of them
  * @got: how many bytes, at least 1 when 0 is returned
  * @fd:  the fd or -1; the caller's
  *
@@ -44,14 +44,14 @@ IVS_MUST_USE int ivs_socket_send(int sock, const struct ivs_wire_message *msgs, 
  * Return: 0, IVS_SOCKET_E_AGAIN, _GONE, _TRUNCATED, _FDS (in both cases all fds were closed);
  * -errno.
  */
-IVS_MUST_USE int ivs_socket_recv(int sock, uint8_t *buf, size_t len, size_t *got, int *fd);
+IVS_MUST_USE int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *fd);
 
 /**
- * ivs_socket_receive() - the next whole message: ivs_socket_recv() and ivs_wire_feed() in a loop
+ * ivs_socket_recv_message() - the next whole message: ivs_socket_recv_bytes() and ivs_v0_feed() in a loop
  *
  * Return: 0, IVS_SOCKET_E_AGAIN, _GONE, _TRUNCATED, _FDS, _GARBAGE; -errno.
  */
-IVS_MUST_USE int ivs_socket_receive(int sock, struct ivs_wire_decoder *dec,
-				    struct ivs_wire_message *out);
+IVS_MUST_USE int ivs_socket_recv_message(int sock, struct ivs_v0_decoder *dec,
+					 struct ivs_v0_message *out);
 
 #endif

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "wire/roster_page.h"
+#include "roster_page/format.h"
 
 #include <stddef.h>
 #include <string.h>
 
-#define WORDS_N (IVS_ROSTER_HEADER_LEN / sizeof(uint64_t))
-#define SEQUENCE_WORD (IVS_ROSTER_SEQUENCE_AT / sizeof(uint64_t))
+#define WORDS_N (IVS_ROSTER_PAGE_HEADER_LEN / sizeof(uint64_t))
+#define SEQUENCE_WORD (IVS_ROSTER_PAGE_SEQUENCE_AT / sizeof(uint64_t))
 #define FLAG_KEPT 1u
 
 /*
@@ -43,59 +43,62 @@ static uint64_t round_up(uint64_t n)
 	return (n + IVS_ROSTER_PAGE_LEN - 1) / IVS_ROSTER_PAGE_LEN * IVS_ROSTER_PAGE_LEN;
 }
 
-int ivs_roster_layout(uint64_t region_len, uint32_t slots_n, struct ivs_roster_header *out)
+int ivs_roster_page_layout(uint64_t region_len, uint32_t entries_n,
+			   struct ivs_roster_page_header *out)
 {
-	uint64_t table_len = (uint64_t)slots_n * IVS_ROSTER_SLOT_LEN;
-	bool one_page = slots_n <= IVS_ROSTER_SLOTS_DEFAULT;
+	uint64_t table_len = (uint64_t)entries_n * IVS_ROSTER_PAGE_ENTRY_LEN;
+	bool one_page = entries_n <= IVS_ROSTER_PAGE_ENTRIES_DEFAULT;
 
 	out->reserved_len = IVS_ROSTER_PAGE_LEN + (one_page ? 0 : round_up(table_len));
 	if (out->reserved_len > region_len / 2)
 		return IVS_ROSTER_PAGE_E_ABSENT;
-	out->slots_n = slots_n;
-	out->table_offset = region_len - out->reserved_len + (one_page ? IVS_ROSTER_HEADER_LEN : 0);
+	out->entries_n = entries_n;
+	out->table_offset = region_len - out->reserved_len +
+			    (one_page ? IVS_ROSTER_PAGE_HEADER_LEN : 0);
 	return 0;
 }
 
-void ivs_roster_put_sequence(uint64_t sequence, uint8_t out[IVS_ROSTER_SEQUENCE_LEN])
+void ivs_roster_page_put_sequence(uint64_t sequence, uint8_t out[IVS_ROSTER_PAGE_SEQUENCE_LEN])
 {
-	put_le(sequence, out, IVS_ROSTER_SEQUENCE_LEN);
+	put_le(sequence, out, IVS_ROSTER_PAGE_SEQUENCE_LEN);
 }
 
-void ivs_roster_put_header(const struct ivs_roster_header *header,
-			   uint8_t out[IVS_ROSTER_HEADER_LEN])
+void ivs_roster_page_put_header(const struct ivs_roster_page_header *header,
+				uint8_t out[IVS_ROSTER_PAGE_HEADER_LEN])
 {
-	memcpy(out, IVS_ROSTER_MAGIC, 8);
-	put_le(IVS_ROSTER_VERSION, out + 8, 4);
-	put_le(IVS_ROSTER_HEADER_LEN, out + 12, 4);
-	ivs_roster_put_sequence(header->sequence, out + IVS_ROSTER_SEQUENCE_AT);
+	memcpy(out, IVS_ROSTER_PAGE_MAGIC, 8);
+	put_le(IVS_ROSTER_PAGE_VERSION, out + 8, 4);
+	put_le(IVS_ROSTER_PAGE_HEADER_LEN, out + 12, 4);
+	ivs_roster_page_put_sequence(header->sequence, out + IVS_ROSTER_PAGE_SEQUENCE_AT);
 	put_le(header->generation, out + 24, 8);
 	put_le(header->table_offset, out + 32, 8);
-	put_le(header->slots_n, out + 40, 4);
+	put_le(header->entries_n, out + 40, 4);
 	put_le(header->peers_n, out + 44, 4);
 	put_le(header->reserved_len, out + 48, 8);
 	put_le(header->kept ? FLAG_KEPT : 0, out + 56, 4);
 	put_le(0, out + 60, 4);
 }
 
-void ivs_roster_put_slot(const struct ivs_roster_slot *slot, uint8_t out[IVS_ROSTER_SLOT_LEN])
+void ivs_roster_page_put_entry(const struct ivs_roster_page_entry *entry,
+			       uint8_t out[IVS_ROSTER_PAGE_ENTRY_LEN])
 {
-	put_le(slot->id, out, 4);
-	put_le(slot->vectors_n, out + 4, 4);
-	put_le(slot->since, out + 8, 8);
+	put_le(entry->id, out, 4);
+	put_le(entry->vectors_n, out + 4, 4);
+	put_le(entry->since, out + 8, 8);
 }
 
 /* P-9. All sums stay below 2^64: what is added has been bounded before. */
-static bool is_placed(const struct ivs_roster_header *header, uint64_t header_len,
+static bool is_placed(const struct ivs_roster_page_header *header, uint64_t header_len,
 		      uint64_t region_len)
 {
 	uint64_t begin = header->table_offset;
-	uint64_t len = (uint64_t)header->slots_n * IVS_ROSTER_SLOT_LEN;
+	uint64_t len = (uint64_t)header->entries_n * IVS_ROSTER_PAGE_ENTRY_LEN;
 	uint64_t page = region_len - IVS_ROSTER_PAGE_LEN;
 
 	if (header->reserved_len < IVS_ROSTER_PAGE_LEN ||
 	    header->reserved_len % IVS_ROSTER_PAGE_LEN || header->reserved_len > region_len / 2)
 		return false;
-	if (begin % IVS_ROSTER_SLOT_LEN || begin < region_len - header->reserved_len ||
+	if (begin % IVS_ROSTER_PAGE_ENTRY_LEN || begin < region_len - header->reserved_len ||
 	    begin > region_len || len > region_len - begin)
 		return false;
 	return begin + len <= page || begin >= page + header_len;
@@ -103,25 +106,25 @@ static bool is_placed(const struct ivs_roster_header *header, uint64_t header_le
 
 /* The header's words are a copy by now. */
 static int check_header(const uint64_t words[WORDS_N], uint64_t region_len,
-			struct ivs_roster_header *out)
+			struct ivs_roster_page_header *out)
 {
 	uint64_t header_len = words[1] >> 32;
 
-	if (words[0] != get_le64((const uint8_t *)IVS_ROSTER_MAGIC) ||
-	    (uint32_t)words[1] != IVS_ROSTER_VERSION)
+	if (words[0] != get_le64((const uint8_t *)IVS_ROSTER_PAGE_MAGIC) ||
+	    (uint32_t)words[1] != IVS_ROSTER_PAGE_VERSION)
 		return IVS_ROSTER_PAGE_E_ABSENT;
-	*out = (struct ivs_roster_header){
+	*out = (struct ivs_roster_page_header){
 		.sequence = words[SEQUENCE_WORD],
 		.generation = words[3],
 		.table_offset = words[4],
-		.slots_n = (uint32_t)words[5],
+		.entries_n = (uint32_t)words[5],
 		.peers_n = (uint32_t)(words[5] >> 32),
 		.reserved_len = words[6],
 		.kept = words[7] & FLAG_KEPT,
 	};
-	if (header_len < IVS_ROSTER_HEADER_LEN || header_len > IVS_ROSTER_PAGE_LEN ||
-	    header_len % IVS_ROSTER_SLOT_LEN || !out->slots_n ||
-	    out->slots_n > IVS_ROSTER_SLOTS_MAX || out->peers_n > IVS_ROSTER_ID_MAX + 1 ||
+	if (header_len < IVS_ROSTER_PAGE_HEADER_LEN || header_len > IVS_ROSTER_PAGE_LEN ||
+	    header_len % IVS_ROSTER_PAGE_ENTRY_LEN || !out->entries_n ||
+	    out->entries_n > IVS_ROSTER_PAGE_ENTRIES_MAX || out->peers_n > IVS_ROSTER_ID_MAX + 1 ||
 	    !is_placed(out, header_len, region_len))
 		return IVS_ROSTER_PAGE_E_ABSENT;
 	return 0;
@@ -133,8 +136,8 @@ static bool has_room(uint64_t region_len)
 	       region_len % IVS_ROSTER_PAGE_LEN == 0;
 }
 
-int ivs_roster_get_header(const uint8_t bytes[IVS_ROSTER_HEADER_LEN], uint64_t region_len,
-			  struct ivs_roster_header *out)
+int ivs_roster_page_get_header(const uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN], uint64_t region_len,
+			       struct ivs_roster_page_header *out)
 {
 	uint64_t words[WORDS_N];
 
@@ -150,43 +153,44 @@ static const uint64_t *header_words(const void *memory, uint64_t len)
 	return (const uint64_t *)((const uint8_t *)memory + (len - IVS_ROSTER_PAGE_LEN));
 }
 
-uint64_t ivs_roster_read_sequence(const void *memory, uint64_t len)
+uint64_t ivs_roster_page_read_sequence(const void *memory, uint64_t len)
 {
 	return load_le64(header_words(memory, len) + SEQUENCE_WORD);
 }
 
-/* One slot: whether it is used, and not nonsense. */
-static bool read_slot(const uint64_t *words, uint64_t generation, struct ivs_roster_slot *out)
+/* One entry: whether it is used, and not nonsense. */
+static bool read_entry(const uint64_t *words, uint64_t generation,
+		       struct ivs_roster_page_entry *out)
 {
 	uint64_t first = load_le64(words);
 
-	*out = (struct ivs_roster_slot){
+	*out = (struct ivs_roster_page_entry){
 		.id = (uint32_t)first,
 		.vectors_n = (uint32_t)(first >> 32),
 		.since = load_le64(words + 1),
 	};
 	return out->since && out->since <= generation && out->id <= IVS_ROSTER_ID_MAX &&
-	       out->vectors_n <= IVS_ROSTER_VECTORS_MAX;
+	       out->vectors_n <= IVS_ROSTER_PAGE_VECTORS_MAX;
 }
 
-static void read_slots(const void *memory, struct ivs_roster_snapshot *out)
+static void read_entries(const void *memory, struct ivs_roster_page_snapshot *out)
 {
 	const uint64_t *words = (const uint64_t *)((const uint8_t *)memory +
 						   out->header.table_offset);
-	struct ivs_roster_slot slot;
+	struct ivs_roster_page_entry entry;
 
 	out->used_n = 0;
-	for (uint32_t i = 0; i < out->header.slots_n; i++, words += 2) {
-		if (!read_slot(words, out->header.generation, &slot))
+	for (uint32_t i = 0; i < out->header.entries_n; i++, words += 2) {
+		if (!read_entry(words, out->header.generation, &entry))
 			continue;
-		if (out->used_n < out->slots_max)
-			out->slots[out->used_n] = slot;
+		if (out->used_n < out->entries_max)
+			out->entries[out->used_n] = entry;
 		out->used_n++;
 	}
 }
 
 /* The sequence first: what is loaded after it is as young or younger. */
-static int read_header(const uint64_t *header, uint64_t len, struct ivs_roster_header *out)
+static int read_header(const uint64_t *header, uint64_t len, struct ivs_roster_page_header *out)
 {
 	uint64_t words[WORDS_N];
 
@@ -199,14 +203,15 @@ static int read_header(const uint64_t *header, uint64_t len, struct ivs_roster_h
 	return check_header(words, len, out);
 }
 
-int ivs_roster_read_header(const void *memory, uint64_t len, struct ivs_roster_header *out)
+int ivs_roster_page_read_header(const void *memory, uint64_t len,
+				struct ivs_roster_page_header *out)
 {
 	return has_room(len) ? read_header(header_words(memory, len), len, out)
 			     : IVS_ROSTER_PAGE_E_ABSENT;
 }
 
 /* P-4 */
-static int read_once(const void *memory, uint64_t len, struct ivs_roster_snapshot *out)
+static int read_once(const void *memory, uint64_t len, struct ivs_roster_page_snapshot *out)
 {
 	const uint64_t *header = header_words(memory, len);
 	int result = read_header(header, len, &out->header);
@@ -214,14 +219,14 @@ static int read_once(const void *memory, uint64_t len, struct ivs_roster_snapsho
 	if (!result && out->header.sequence % 2)
 		return IVS_ROSTER_PAGE_E_BUSY;
 	if (!result)
-		read_slots(memory, out);
+		read_entries(memory, out);
 	if (load_le64(header + SEQUENCE_WORD) != out->header.sequence)
 		return IVS_ROSTER_PAGE_E_BUSY;
 	return result;
 }
 
-int ivs_roster_read(const void *memory, uint64_t len, unsigned int tries,
-		    struct ivs_roster_snapshot *out)
+int ivs_roster_page_read(const void *memory, uint64_t len, unsigned int tries,
+			 struct ivs_roster_page_snapshot *out)
 {
 	int result = IVS_ROSTER_PAGE_E_BUSY;
 

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "roster_page/writer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bitmap.h"
+#include "base/error.h"
+#include "base/parse.h"
+
+IVS_SYSCALLS(ivs_roster_page_writer_syscalls, {"pwrite64"}, IVS_CALL_FSTAT);
+
+#define IDS_N (IVS_ROSTER_ID_MAX + 1)
+#define ENTRIES_A_PAGE (IVS_ROSTER_PAGE_LEN / IVS_ROSTER_PAGE_ENTRY_LEN)
+#define WORDS(bits) (((bits) + IVS_BITMAP_BITS - 1) / IVS_BITMAP_BITS)
+
+static int too_small(uint64_t region_len, uint32_t entries_n, uint64_t reserved_len,
+		     struct ivs_error *err)
+{
+	char reserved[IVS_SIZE_TEXT_LEN];
+	char least[IVS_SIZE_TEXT_LEN];
+	char is[IVS_SIZE_TEXT_LEN];
+	uint64_t wanted = region_len;
+
+	while (wanted < 2 * reserved_len)
+		wanted *= 2;
+	return ivs_error_set(err, IVS_ROSTER_PAGE_WRITER_E_SIZE,
+			     "the roster of %u peers needs %s, and a region of %s has at most half "
+			     "of that for it: use --size %s or more, or a lower --roster-peers",
+			     entries_n, ivs_size_text(reserved_len, reserved),
+			     ivs_size_text(region_len, is), ivs_size_text(wanted, least));
+}
+
+/*
+ * hugetlbfs does not take write(2). To map it in the server instead would put the server at the
+ * mercy of any client that punches a hole, also in a sealed memfd (P-10).
+ */
+static int check_writable(const struct ivs_region *region, struct ivs_error *err)
+{
+	if (ivs_region_page_size(region) == (uint64_t)sysconf(_SC_PAGESIZE))
+		return 0;
+	return ivs_error_set(err, IVS_ROSTER_PAGE_WRITER_E_UNWRITABLE,
+			     "--roster needs memory of ordinary pages, because a server writes to "
+			     "the region and does not map it, and huge pages cannot be written to: "
+			     "use shm:NAME or memfd:, or leave --roster out");
+}
+
+/* P-5, P-9: from whoever kept it before; what makes no sense is not believed. */
+static void take_over(struct ivs_roster_page_writer *writer)
+{
+	uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN];
+	struct ivs_roster_page_header before;
+	off_t offset = (off_t)(writer->region_len - IVS_ROSTER_PAGE_LEN);
+
+	if (pread(writer->fd, bytes, sizeof(bytes), offset) != sizeof(bytes) ||
+	    ivs_roster_page_get_header(bytes, writer->region_len, &before) ||
+	    before.sequence >= IVS_ROSTER_PAGE_COUNT_MAX ||
+	    before.generation >= IVS_ROSTER_PAGE_COUNT_MAX)
+		return;
+	writer->header.sequence = before.sequence;
+	writer->header.generation = before.generation;
+}
+
+static void mark_all(struct ivs_roster_page_writer *writer)
+{
+	writer->dirty_from = 0;
+	writer->dirty_end = writer->header.entries_n;
+	writer->changed = true;
+}
+
+static int allocate(struct ivs_roster_page_writer *writer)
+{
+	writer->peers = calloc(IDS_N, sizeof(*writer->peers));
+	writer->table = calloc(writer->header.entries_n, IVS_ROSTER_PAGE_ENTRY_LEN);
+	writer->free = calloc(WORDS(writer->header.entries_n), sizeof(*writer->free));
+	writer->unlisted = calloc(WORDS(IDS_N), sizeof(*writer->unlisted));
+	return writer->peers && writer->table && writer->free && writer->unlisted ? 0 : -ENOMEM;
+}
+
+int ivs_roster_page_writer_new(const struct ivs_region *region, uint32_t entries_n,
+			       struct ivs_roster_page_writer **out, struct ivs_error *err)
+{
+	struct ivs_roster_page_writer *writer;
+	int result = check_writable(region, err);
+
+	if (result)
+		return result;
+	writer = calloc(1, sizeof(*writer));
+	if (!writer)
+		return ivs_error_errno(err, ENOMEM, "cannot keep a roster");
+	writer->fd = ivs_region_fd(region);
+	writer->region_len = ivs_region_size(region);
+	writer->header.kept = true;
+	if (ivs_roster_page_layout(writer->region_len, entries_n, &writer->header))
+		result = too_small(writer->region_len, entries_n, writer->header.reserved_len, err);
+	else if (allocate(writer))
+		result = ivs_error_errno(err, ENOMEM, "cannot keep a roster");
+	if (result) {
+		ivs_roster_page_writer_free(writer);
+		return result;
+	}
+	for (uint32_t entry = 0; entry < entries_n; entry++)
+		ivs_bitmap_add(writer->free, entry);
+	take_over(writer);
+	writer->header.generation++; /* those who were there before are not any more */
+	mark_all(writer);
+	*out = writer;
+	return 0;
+}
+
+void ivs_roster_page_writer_free(struct ivs_roster_page_writer *writer)
+{
+	if (!writer)
+		return;
+	free(writer->peers);
+	free(writer->table);
+	free(writer->free);
+	free(writer->unlisted);
+	free(writer);
+}
+
+static void write_entry(struct ivs_roster_page_writer *writer, uint32_t entry,
+			const struct ivs_roster_page_entry *content)
+{
+	ivs_roster_page_put_entry(content,
+				  writer->table + (size_t)entry * IVS_ROSTER_PAGE_ENTRY_LEN);
+	if (entry < writer->dirty_from || writer->dirty_from == writer->dirty_end)
+		writer->dirty_from = entry;
+	if (entry >= writer->dirty_end)
+		writer->dirty_end = entry + 1;
+}
+
+/* Assign a free entry to @id, if there is one. */
+static void list_peer(struct ivs_roster_page_writer *writer, unsigned int id)
+{
+	struct ivs_roster_page_writer_peer *peer = &writer->peers[id];
+	uint32_t entries_n = writer->header.entries_n;
+	uint32_t entry = ivs_bitmap_first_only(writer->free, NULL, 0, entries_n);
+
+	peer->entry = IVS_ROSTER_PAGE_WRITER_UNLISTED;
+	if (entry == entries_n) {
+		ivs_bitmap_add(writer->unlisted, id);
+		return;
+	}
+	ivs_bitmap_remove(writer->free, entry);
+	ivs_bitmap_remove(writer->unlisted, id);
+	peer->entry = entry;
+	write_entry(writer, entry,
+		    &(struct ivs_roster_page_entry){
+			    .id = id, .vectors_n = peer->vectors_n, .since = peer->since});
+}
+
+void ivs_roster_page_writer_join(struct ivs_roster_page_writer *writer, unsigned int id,
+				 uint32_t vectors_n, uint64_t since)
+{
+	struct ivs_roster_page_writer_peer *peer = &writer->peers[id];
+
+	if (peer->since)
+		return;
+	writer->header.generation++;
+	writer->header.peers_n++;
+	writer->changed = true;
+	peer->vectors_n = vectors_n;
+	peer->since = since && since < writer->header.generation ? since
+								 : writer->header.generation;
+	list_peer(writer, id);
+}
+
+void ivs_roster_page_writer_leave(struct ivs_roster_page_writer *writer, unsigned int id)
+{
+	struct ivs_roster_page_writer_peer *peer = &writer->peers[id];
+	uint32_t entry = peer->entry;
+	unsigned int next;
+
+	if (!peer->since)
+		return;
+	writer->header.generation++;
+	writer->header.peers_n--;
+	writer->changed = true;
+	*peer = (struct ivs_roster_page_writer_peer){0};
+	if (entry == IVS_ROSTER_PAGE_WRITER_UNLISTED) {
+		ivs_bitmap_remove(writer->unlisted, id);
+		return;
+	}
+	ivs_bitmap_add(writer->free, entry);
+	write_entry(writer, entry, &(struct ivs_roster_page_entry){0});
+	/* P-2: somebody may have waited for it. */
+	next = ivs_bitmap_first_only(writer->unlisted, NULL, 0, IDS_N);
+	if (next < IDS_N)
+		list_peer(writer, next);
+}
+
+uint64_t ivs_roster_page_writer_since(const struct ivs_roster_page_writer *writer, unsigned int id)
+{
+	return writer->peers[id].since;
+}
+
+void ivs_roster_page_writer_finish(struct ivs_roster_page_writer *writer)
+{
+	writer->header.kept = false;
+	writer->changed = true;
+}
+
+/* Return: 0 or -errno. */
+static int write_bytes(const struct ivs_roster_page_writer *writer, const uint8_t *bytes,
+		       size_t len, uint64_t offset)
+{
+	/* P-4: on machines that reorder, too. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	while (len) {
+		ssize_t n = pwrite(writer->fd, bytes, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		bytes += n;
+		len -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
+static int write_sequence(const struct ivs_roster_page_writer *writer)
+{
+	uint8_t bytes[IVS_ROSTER_PAGE_SEQUENCE_LEN];
+
+	ivs_roster_page_put_sequence(writer->header.sequence, bytes);
+	return write_bytes(writer, bytes, sizeof(bytes),
+			   writer->region_len - IVS_ROSTER_PAGE_LEN + IVS_ROSTER_PAGE_SEQUENCE_AT);
+}
+
+/* P-9: whole pages, so that what strangers have done to other entries there does not last. */
+static int write_table(const struct ivs_roster_page_writer *writer)
+{
+	uint32_t from = writer->dirty_from / ENTRIES_A_PAGE * ENTRIES_A_PAGE;
+	uint32_t end = (writer->dirty_end + ENTRIES_A_PAGE - 1) / ENTRIES_A_PAGE * ENTRIES_A_PAGE;
+	size_t offset = (size_t)from * IVS_ROSTER_PAGE_ENTRY_LEN;
+
+	if (writer->dirty_from == writer->dirty_end)
+		return 0;
+	if (end > writer->header.entries_n)
+		end = writer->header.entries_n;
+	return write_bytes(writer, writer->table + offset,
+			   (size_t)(end - from) * IVS_ROSTER_PAGE_ENTRY_LEN,
+			   writer->header.table_offset + offset);
+}
+
+static int write_header(const struct ivs_roster_page_writer *writer)
+{
+	uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN];
+
+	ivs_roster_page_put_header(&writer->header, bytes);
+	return write_bytes(writer, bytes, sizeof(bytes), writer->region_len - IVS_ROSTER_PAGE_LEN);
+}
+
+/* Writing would make a region longer again that a client has cut. */
+static int check_length(const struct ivs_roster_page_writer *writer)
+{
+	struct stat st;
+
+	if (fstat(writer->fd, &st))
+		return -errno;
+	return (uint64_t)st.st_size < writer->region_len ? IVS_ROSTER_PAGE_WRITER_E_CUT : 0;
+}
+
+int ivs_roster_page_writer_flush(struct ivs_roster_page_writer *writer)
+{
+	int result;
+
+	if (!writer->changed)
+		return 0;
+	result = check_length(writer);
+	writer->header.sequence |= 1;
+	if (!result)
+		result = write_sequence(writer);
+	if (!result)
+		result = write_table(writer);
+	if (!result)
+		result = write_header(writer);
+	if (!result) {
+		writer->header.sequence++;
+		result = write_sequence(writer);
+	}
+	if (result) {
+		mark_all(writer);
+		return result;
+	}
+	writer->dirty_from = writer->dirty_end = 0;
+	writer->changed = false;
+	return 0;
+}
