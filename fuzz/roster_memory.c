@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/roster.h"
-#include "server/roster_memory.h"
+#include "roster/memory.h"
+#include "roster/roster.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

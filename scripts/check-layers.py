@@ -18,7 +18,8 @@ MAY_INCLUDE = {
     "protocol": {"base"},
     "region": {"base"},
     "roster_page": {"region", "base"},
-    "server": {"roster_page", "protocol", "region", "daemon", "base"},
+    "roster": {"protocol", "base"},
+    "server": {"roster", "roster_page", "protocol", "region", "daemon", "base"},
     "peer": {"roster_page", "protocol", "region", "base"},
     "device": {"base"},
     "vfio_user": {"device", "daemon", "base"},
@@ -28,15 +29,15 @@ MAY_INCLUDE = {
 #: Bytes or events in, effects out: no system call, no clock, no global.
 PURE = ("src/device/config.c", "src/device/device.c", "src/device/inside.h", "src/device/msix.c",
         "src/device/registers.c", "src/device/state.c", "src/protocol/v0.c",
-        "src/peer/pci_identity.c", "src/server/request.c", "src/server/roster.c",
-        "src/server/roster_due.c", "src/server/roster_memory.c", "src/server/roster_resume.c",
+        "src/peer/pci_identity.c", "src/server/request.c", "src/roster/roster.c",
+        "src/roster/due.c", "src/roster/memory.c", "src/roster/resume.c",
         "src/base/bitmap.h", "src/base/parse.c", "src/base/text.c", "src/vfio_user/codec.c",
         "src/roster_page/format.c")
 PURE_HEADERS = {"assert.h", "errno.h", "inttypes.h", "limits.h", "stdatomic.h", "stdbool.h",
                 "stddef.h", "stdint.h", "string.h"}
 PURE_EXCEPTIONS = {
-    ("src/server/roster.c", "stdlib.h"): "memory for its tables",
-    ("src/server/roster_memory.c", "stdlib.h"): "memory",
+    ("src/roster/roster.c", "stdlib.h"): "memory for its tables",
+    ("src/roster/memory.c", "stdlib.h"): "memory",
     ("src/base/parse.c", "stdio.h"): "snprintf",
     ("src/server/request.c", "jansson.h"): "JSON, which allocates",
     ("src/vfio_user/codec.c", "jansson.h"): "JSON, which allocates",

@@ -20,8 +20,8 @@
 #include "daemon/inherit.h"
 #include "daemon/service.h"
 #include "ivshmem/region.h"
+#include "roster/memory.h"
 #include "server/client.h"
-#include "server/roster_memory.h"
 
 #define IVS_KEEP_ADDRESS_LEN 4112
 #define IVS_KEEP_FILTER_LEN 16384

@@ -9,9 +9,9 @@
 
 #include "base/clock.h"
 #include "daemon/log.h"
+#include "roster/roster.h"
 #include "roster_page/writer.h"
 #include "server/client.h"
-#include "server/roster.h"
 #include "server/server.h"
 
 #define IDS_MAX (IVS_V0_ID_MAX + 1)

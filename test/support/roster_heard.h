@@ -6,7 +6,7 @@
 #ifndef TEST_SUPPORT_ROSTER_HEARD_H
 #define TEST_SUPPORT_ROSTER_HEARD_H
 
-#include "server/roster.h"
+#include "roster/roster.h"
 
 #define TIMEOUT 60
 #define TEXT_LEN 4096

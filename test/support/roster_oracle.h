@@ -3,7 +3,7 @@
  * A naive world beside a real roster, to judge what the roster says.
  *
  * It knows who is there, keeps for every client the literal list of messages that it was told, and
- * checks each message against the sentences of server/roster.h at the moment it is told. It is slow
+ * checks each message against the sentences of roster/roster.h at the moment it is told. It is slow
  * and obvious on purpose: flat tables, linear scans, nothing taken from the roster but its answers.
  */
 #ifndef TEST_SUPPORT_ROSTER_ORACLE_H
@@ -13,8 +13,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "server/roster.h"
-#include "server/roster_memory.h"
+#include "roster/memory.h"
+#include "roster/roster.h"
 
 /* More ids than any history here can use: ids grow past peers_max while clients do not read. */
 #define ORACLE_IDS 1024

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Sentence by sentence of server/roster.h, by hand: who is told what, and in which order. */
+/* Sentence by sentence of roster/roster.h, by hand: who is told what, and in which order. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Sentence by sentence of server/roster.h, by hand: who gets which id (W-10). */
+/* Sentence by sentence of roster/roster.h, by hand: who gets which id (W-10). */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

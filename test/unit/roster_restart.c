@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/roster_memory.h"
+#include "roster/memory.h"
 #include "support/roster_heard.h"
 
 TestSuite(roster_restart, .timeout = TIMEOUT);

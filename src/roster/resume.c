@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* All that can be computed from the seats, after another process had them. */
-#include "server/roster_state.h"
+#include "roster/private.h"
 
 /* Whether the numbers in a seat are such as can be. */
 static bool is_sound(const struct ivs_roster *roster, struct ivs_roster_seat *seat)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What is to be told next: a walk through the sets that changes nothing. */
-#include "server/roster_state.h"
+#include "roster/private.h"
 
 /**
  * struct plan - a walk through what is due, which changes nothing but itself

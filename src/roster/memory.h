@@ -14,8 +14,8 @@
  *
  * Pure: no system call but memory allocation.
  */
-#ifndef IVS_SERVER_ROSTER_MEMORY_H
-#define IVS_SERVER_ROSTER_MEMORY_H
+#ifndef IVS_ROSTER_MEMORY_H
+#define IVS_ROSTER_MEMORY_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -26,8 +26,8 @@
  *
  * Pure: no system call but memory allocation, no clock, no global.
  */
-#ifndef IVS_SERVER_ROSTER_H
-#define IVS_SERVER_ROSTER_H
+#ifndef IVS_ROSTER_ROSTER_H
+#define IVS_ROSTER_ROSTER_H
 
 #include <stdbool.h>
 #include <stdint.h>

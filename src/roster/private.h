@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The inside of a roster, for the files that make it: roster.c, roster_due.c and roster_resume.c. */
-#ifndef IVS_SERVER_ROSTER_STATE_H
-#define IVS_SERVER_ROSTER_STATE_H
+#ifndef IVS_ROSTER_PRIVATE_H
+#define IVS_ROSTER_PRIVATE_H
 
 #include "base/bitmap.h"
-#include "server/roster.h"
-#include "server/roster_memory.h"
+#include "roster/memory.h"
+#include "roster/roster.h"
 
 #define IDS_MAX (IVS_V0_ID_MAX + 1)
 #define NOBODY IVS_ROSTER_NOBODY

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/roster_memory.h"
+#include "roster/memory.h"
 
 #include <assert.h>
 #include <errno.h>

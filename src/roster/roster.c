@@ -16,7 +16,7 @@
  * Joins are told in the order of ids from a cursor upwards, once around; when the cursor has passed
  * those who were visible when the client's greeting was complete, it is the client's own turn.
  */
-#include "server/roster_state.h"
+#include "roster/private.h"
 
 #include <errno.h>
 #include <limits.h>
