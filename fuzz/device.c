@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "device/device.h"
+#include "pci/function.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max);
@@ -27,15 +27,15 @@ size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max);
 			__builtin_trap();                                                          \
 	} while (0)
 
-static struct ivs_device device, fresh;
+static struct ivs_pci_function device, fresh;
 
-static bool what(const uint8_t *data, struct ivs_device_options *out)
+static bool what(const uint8_t *data, struct ivs_pci_function_options *out)
 {
-	static const uint8_t uuid[IVS_DEVICE_UUID_LEN] = {1, 2, 3};
+	static const uint8_t uuid[IVS_PCI_UUID_LEN] = {1, 2, 3};
 	static const char *const names[] = {NULL, "", "db-1", "no/name"};
 	int result;
 
-	*out = (struct ivs_device_options){
+	*out = (struct ivs_pci_function_options){
 		.revision = data[0] & 1,
 		.intx = data[0] & 2,
 		.bar2_32bit = data[0] & 4,
@@ -44,23 +44,23 @@ static bool what(const uint8_t *data, struct ivs_device_options *out)
 		.vectors_n = data[0] & 64 ? data[1] * 9u : data[1] % 4u,
 		.memory_len = UINT64_C(1) << (data[2] & 63),
 	};
-	result = ivs_device_init(&device, out, NULL);
-	CHECK(result == 0 || result == IVS_DEVICE_E_OPTIONS);
+	result = ivs_pci_init(&device, out, NULL);
+	CHECK(result == 0 || result == IVS_PCI_E_OPTIONS);
 	return result == 0;
 }
 
 static void check(void)
 {
-	for (size_t i = 0; i < IVS_DEVICE_CONFIG_LEN; i++) {
+	for (size_t i = 0; i < IVS_PCI_CONFIG_LEN; i++) {
 		CHECK(device.writable[i] == fresh.writable[i]);
 		CHECK(((device.config[i] ^ fresh.config[i]) & ~device.writable[i]) == 0);
 	}
-	for (unsigned int i = 0; i < IVS_DEVICE_VECTORS_LIMIT; i += 64) {
+	for (unsigned int i = 0; i < IVS_MSIX_VECTORS_MAX; i += 64) {
 		unsigned int n = device.options.vectors_n;
 
 		CHECK(i + 64 <= n || !(device.pending[i / 64] >> (n > i ? n - i : 0)));
 	}
-	CHECK(!ivs_device_intx(&device) || device.options.intx);
+	CHECK(!ivs_pci_intx(&device) || device.options.intx);
 }
 
 static size_t offset_of(const uint8_t *record)
@@ -76,16 +76,16 @@ static void access_region(const uint8_t *record, bool write)
 	size_t len = record[3] % ACCESS_MAX;
 	uint8_t *bytes = malloc(len ? len : 1);
 	unsigned int region = record[0] >> 4 & 7;
-	struct ivs_device_ring ring;
+	struct ivs_pci_ring ring;
 
 	CHECK(bytes);
 	memset(bytes, record[4], len);
 	if (write) {
-		ivs_device_write(&device, region, offset_of(record), bytes, len, &ring);
-		CHECK(!ring.rung || (region == IVS_DEVICE_BAR0 && ring.peer <= IVS_PEER_MAX &&
+		ivs_pci_write(&device, region, offset_of(record), bytes, len, &ring);
+		CHECK(!ring.rung || (region == IVS_PCI_BAR0 && ring.peer <= IVS_PEER_MAX &&
 				     ring.vector <= IVS_VECTOR_MAX));
 	} else {
-		ivs_device_read(&device, region, offset_of(record), bytes, len);
+		ivs_pci_read(&device, region, offset_of(record), bytes, len);
 	}
 	free(bytes);
 }
@@ -94,7 +94,7 @@ static void send(unsigned int n)
 {
 	unsigned int vector = 0, last = 0;
 
-	for (unsigned int i = 0; i < n && ivs_device_next_vector(&device, &vector); i++) {
+	for (unsigned int i = 0; i < n && ivs_pci_next_vector(&device, &vector); i++) {
 		CHECK(vector < device.options.vectors_n && (!i || vector > last));
 		CHECK(!(device.pending[vector / 64] >> vector % 64 & 1));
 		CHECK(device.routed[vector / 64] >> vector % 64 & 1);
@@ -104,20 +104,20 @@ static void send(unsigned int n)
 
 static void load_damaged(const uint8_t *record)
 {
-	static struct ivs_device before;
-	size_t len = ivs_device_state_len(&device);
+	static struct ivs_pci_function before;
+	size_t len = ivs_pci_state_len(&device);
 	uint8_t *state = malloc(len), *again = malloc(len);
 	size_t n = record[0] & 0x80 ? offset_of(record) % len : len;
 
 	CHECK(state && again);
-	ivs_device_save(&device, state);
+	ivs_pci_save(&device, state);
 	state[offset_of(record) % len] ^= record[4];
 	before = device;
-	if (ivs_device_load(&device, state, n, NULL)) {
+	if (ivs_pci_load(&device, state, n, NULL)) {
 		CHECK(memcmp(&device, &before, sizeof(device)) == 0);
 		CHECK(record[4] || n < len);
 	} else {
-		ivs_device_save(&device, again);
+		ivs_pci_save(&device, again);
 		CHECK(n == len && memcmp(state, again, len) == 0);
 	}
 	free(state);
@@ -142,10 +142,10 @@ static void run(const uint8_t *record)
 		break;
 	case 7:
 	case 8:
-		ivs_device_doorbell(&device, number);
+		ivs_pci_doorbell(&device, number);
 		break;
 	case 9:
-		ivs_device_route(&device, number, record[3] & 1);
+		ivs_pci_route(&device, number, record[3] & 1);
 		break;
 	case 10:
 		send(record[1]);
@@ -154,10 +154,10 @@ static void run(const uint8_t *record)
 		load_damaged(record);
 		break;
 	case 12:
-		ivs_device_set_id(&device, (int)number - 1);
+		ivs_pci_set_id(&device, (int)number - 1);
 		break;
 	case 13:
-		ivs_device_reset(&device);
+		ivs_pci_reset(&device);
 		break;
 	default:
 		break;
@@ -166,7 +166,7 @@ static void run(const uint8_t *record)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct ivs_device_options options;
+	struct ivs_pci_function_options options;
 
 	if (size < 3 || !what(data, &options))
 		return 0;
@@ -179,7 +179,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		data += RECORD_LEN;
 		size -= RECORD_LEN;
 	}
-	ivs_device_reset(&device);
+	ivs_pci_reset(&device);
 	check();
 	CHECK(memcmp(device.config, fresh.config, sizeof(device.config)) == 0);
 	CHECK(memcmp(device.table, fresh.table, sizeof(device.table)) == 0);

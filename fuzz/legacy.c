@@ -43,7 +43,7 @@ static void check_good(const struct legacy *legacy)
 	CHECK(!*legacy->shm != !*legacy->chardev);
 	CHECK(ivs_is_power_of_two(legacy->size) && legacy->size >= 1024);
 	CHECK(legacy->use64 || legacy->size <= UINT64_C(2) << 30);
-	CHECK(legacy->vectors_n >= 1 && legacy->vectors_n <= IVS_DEVICE_VECTORS_LIMIT);
+	CHECK(legacy->vectors_n >= 1 && legacy->vectors_n <= IVS_MSIX_VECTORS_MAX);
 	CHECK(legacy->msi || !legacy->ioeventfd);
 }
 

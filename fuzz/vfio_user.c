@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
-#include "device/device.h"
+#include "pci/function.h"
 #include "vfio_user/codec.h"
 #include "vfio_user/session.h"
 #include "vfio_user/stream.h"
@@ -55,7 +55,7 @@ enum op {
  * @given:  fds that the client sends
  */
 struct world {
-	struct ivs_device device;
+	struct ivs_pci_function device;
 	struct ivs_vfio_user *session;
 	struct ivs_vfu_sum sum;
 	int client;
@@ -243,7 +243,7 @@ static void run_record(struct world *world, unsigned int op, const uint8_t *data
 		send_bytes(world, data, len, op >> 3);
 		return;
 	case OP_DOORBELL:
-		ivs_device_doorbell(&world->device, len ? data[0] : 0);
+		ivs_pci_doorbell(&world->device, len ? data[0] : 0);
 		ivs_vfio_user_deliver(world->session);
 		return;
 	case OP_MEMORY:
@@ -256,14 +256,14 @@ static void run_record(struct world *world, unsigned int op, const uint8_t *data
 
 static void make(struct world *world, unsigned int option)
 {
-	struct ivs_device_options device = {
+	struct ivs_pci_function_options device = {
 		.revision = option & OPTION_PIN ? 0 : 1,
 		.vectors_n = option & OPTION_PIN ? 0 : 3,
 		.intx = option & OPTION_PIN,
 		.memory_len = MEMORY_LEN,
 	};
 	struct ivs_vfio_user_options options = {
-		.device = &world->device,
+		.function = &world->device,
 		.name = "fuzz",
 		.memory = {.fd = -1},
 		.migration = (enum ivs_vfio_user_migration)(OPTION_MODE(option) % 3),
@@ -271,7 +271,7 @@ static void make(struct world *world, unsigned int option)
 	};
 	int pipes[2];
 
-	CHECK(!ivs_device_init(&world->device, &device, NULL));
+	CHECK(!ivs_pci_init(&world->device, &device, NULL));
 	CHECK(!ivs_vfio_user_new(&options, &world->session, NULL));
 	world->memory = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	CHECK(!ftruncate(world->memory, MEMORY_LEN));

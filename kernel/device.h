@@ -26,7 +26,7 @@
 #include "ivshmem/registers.h"
 
 struct dev_pagemap;
-struct ivs_device;
+struct ivs_pci_function;
 
 /**
  * struct ivs_vector - one interrupt
@@ -34,14 +34,14 @@ struct ivs_device;
  * @seats: those of open files that have an eventfd for it
  */
 struct ivs_vector {
-	struct ivs_device *device;
+	struct ivs_pci_function *device;
 	unsigned int number;
 	spinlock_t lock;
 	struct list_head seats;
 };
 
 /**
- * struct ivs_device
+ * struct ivs_pci_function
  * @bdf:           PCI address; the function itself may be used only while not @gone
  * @rest:          of the page of BAR 0, claimed so that it is nobody else's
  * @mappable:      user space may map that page
@@ -57,7 +57,7 @@ struct ivs_vector {
  * @zeroes:        the page that is mapped instead of everything when @gone
  * @status:        the page of IVS_MMAP_STATUS
  */
-struct ivs_device {
+struct ivs_pci_function {
 	struct device dev;
 	struct cdev cdev;
 	struct pci_dev *pdev;
@@ -114,7 +114,7 @@ struct ivs_seat {
  * @seats:     one for each vector
  */
 struct ivs_file {
-	struct ivs_device *device;
+	struct ivs_pci_function *device;
 	struct list_head node;
 	struct file *file;
 	struct mutex read_lock;
@@ -128,27 +128,27 @@ extern const struct file_operations ivs_file_ops;
 extern const struct attribute_group *ivs_attribute_groups[];
 
 /* file.c: have all that is mapped fault again. Faults wait while hardware is held for writing. */
-void ivs_files_unmap(struct ivs_device *device);
+void ivs_files_unmap(struct ivs_pci_function *device);
 
 /* memory.c */
-int ivs_memory_mmap(struct ivs_device *device, struct vm_area_struct *vma, bool writable);
-u32 ivs_memory_type(struct ivs_device *device); /* IVS_MEMORY_* */
-int ivs_memory_claim(struct ivs_device *device, u32 type);
-void ivs_memory_unclaim(struct ivs_device *device);
+int ivs_memory_mmap(struct ivs_pci_function *device, struct vm_area_struct *vma, bool writable);
+u32 ivs_memory_type(struct ivs_pci_function *device); /* IVS_MEMORY_* */
+int ivs_memory_claim(struct ivs_pci_function *device, u32 type);
+void ivs_memory_unclaim(struct ivs_pci_function *device);
 
 /* vectors.c */
-int ivs_vectors_init(struct ivs_device *device);
-void ivs_vectors_mask(struct ivs_device *device, bool masked);
-void ivs_vectors_signal_all(struct ivs_device *device);
+int ivs_vectors_init(struct ivs_pci_function *device);
+void ivs_vectors_mask(struct ivs_pci_function *device, bool masked);
+void ivs_vectors_signal_all(struct ivs_pci_function *device);
 int ivs_vector_listen(struct ivs_file *file, u32 vector, int fd);
-u64 ivs_vector_count(const struct ivs_device *device, unsigned int vector);
+u64 ivs_vector_count(const struct ivs_pci_function *device, unsigned int vector);
 
 /* dmabuf.c: the new fd or -errno */
 #ifdef CONFIG_DMA_SHARED_BUFFER
 int ivs_dmabuf_export(struct ivs_file *file, const struct ivs_ioc_dmabuf *wanted);
-void ivs_dmabuf_free_pages(struct ivs_device *device);
+void ivs_dmabuf_free_pages(struct ivs_pci_function *device);
 #else
-static inline void ivs_dmabuf_free_pages(struct ivs_device *device)
+static inline void ivs_dmabuf_free_pages(struct ivs_pci_function *device)
 {
 }
 

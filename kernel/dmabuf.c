@@ -27,7 +27,7 @@
  */
 struct ivs_exported {
 	struct file *file;
-	struct ivs_device *device;
+	struct ivs_pci_function *device;
 	u64 offset;
 	u64 len;
 };
@@ -44,7 +44,7 @@ static bool has_pages(phys_addr_t at)
 	return map;
 }
 
-static int make_pages(struct ivs_device *device)
+static int make_pages(struct ivs_pci_function *device)
 {
 	struct dev_pagemap *map;
 	void *result = ERR_PTR(-EOPNOTSUPP);
@@ -73,7 +73,7 @@ static int make_pages(struct ivs_device *device)
 }
 
 /* The kernel maps them, too: write-back. */
-static int need_pages(struct ivs_device *device)
+static int need_pages(struct ivs_pci_function *device)
 {
 	int result = 0;
 
@@ -91,7 +91,7 @@ static int need_pages(struct ivs_device *device)
 }
 
 /* When the device is released: nobody has a dma-buf of it. */
-void ivs_dmabuf_free_pages(struct ivs_device *device)
+void ivs_dmabuf_free_pages(struct ivs_pci_function *device)
 {
 #ifdef CONFIG_ZONE_DEVICE
 	if (device->pages)
@@ -122,7 +122,7 @@ static int fill_table(struct sg_table *table, const struct ivs_exported *exporte
 }
 
 /* A bounce buffer would be a copy that nobody keeps up to date. */
-static bool would_bounce(struct device *importer, const struct ivs_device *device)
+static bool would_bounce(struct device *importer, const struct ivs_pci_function *device)
 {
 	return !device_iommu_mapped(importer) &&
 	       dma_get_mask(importer) < device->memory_at + device->memory_len - 1;

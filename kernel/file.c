@@ -9,12 +9,12 @@
 #include "compat.h"
 #include "device.h"
 
-static bool is_gone(struct ivs_device *device)
+static bool is_gone(struct ivs_pci_function *device)
 {
 	return READ_ONCE(device->gone);
 }
 
-static int add_file(struct ivs_device *device, struct ivs_file *file)
+static int add_file(struct ivs_pci_function *device, struct ivs_file *file)
 {
 	bool room;
 
@@ -30,7 +30,7 @@ static int add_file(struct ivs_device *device, struct ivs_file *file)
 
 static int open(struct inode *inode, struct file *filp)
 {
-	struct ivs_device *device = container_of(inode->i_cdev, struct ivs_device, cdev);
+	struct ivs_pci_function *device = container_of(inode->i_cdev, struct ivs_pci_function, cdev);
 	struct ivs_file *file;
 	unsigned int i;
 	int result;
@@ -58,7 +58,7 @@ static int open(struct inode *inode, struct file *filp)
 static int release(struct inode *inode, struct file *filp)
 {
 	struct ivs_file *file = filp->private_data;
-	struct ivs_device *device = file->device;
+	struct ivs_pci_function *device = file->device;
 	unsigned int i;
 
 	for (i = 0; i < device->vectors_n; i++)
@@ -73,7 +73,7 @@ static int release(struct inode *inode, struct file *filp)
 }
 
 /* By way of the files, because device nodes made by mknod(1) have page tables' lists of their own. */
-void ivs_files_unmap(struct ivs_device *device)
+void ivs_files_unmap(struct ivs_pci_function *device)
 {
 	struct address_space *last = NULL;
 	struct ivs_file *file;
@@ -131,7 +131,7 @@ static ssize_t take_text(struct ivs_file *file, char __user *out, size_t out_len
 static ssize_t read(struct file *filp, char __user *out, size_t out_len, loff_t *pos)
 {
 	struct ivs_file *file = filp->private_data;
-	struct ivs_device *device = file->device;
+	struct ivs_pci_function *device = file->device;
 	ssize_t result;
 
 	while (out_len) {
@@ -179,7 +179,7 @@ union argument {
 	struct ivs_ioc_dmabuf dmabuf;
 };
 
-static int get_info(struct ivs_device *device, struct ivs_ioc_info *info)
+static int get_info(struct ivs_pci_function *device, struct ivs_ioc_info *info)
 {
 	*info = (struct ivs_ioc_info){
 		.version = IVS_DRIVER_VERSION,
@@ -199,7 +199,7 @@ static int get_info(struct ivs_device *device, struct ivs_ioc_info *info)
 }
 
 /* A write-combining mapping's stores must be there before the doorbell is. */
-static int ring(struct ivs_device *device, const struct ivs_ioc_ring *ring)
+static int ring(struct ivs_pci_function *device, const struct ivs_ioc_ring *ring)
 {
 	if (ring->peer > IVS_PEER_MAX || ring->vector > IVS_VECTOR_MAX)
 		return -EINVAL;

@@ -33,7 +33,7 @@ static bool is_memory(const struct vm_area_struct *vma)
 static int set_one(pte_t *pte, unsigned long addr, void *data)
 {
 	const struct vm_area_struct *vma = data;
-	const struct ivs_device *device = vma->vm_private_data;
+	const struct ivs_pci_function *device = vma->vm_private_data;
 	u64 at = device->memory_at + offset_of(vma) + (addr - vma->vm_start);
 
 	/* Another thread may have been here first. */
@@ -57,7 +57,7 @@ static vm_fault_t insert_memory(struct vm_fault *vmf)
 static vm_fault_t fault(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
-	struct ivs_device *device = vma->vm_private_data;
+	struct ivs_pci_function *device = vma->vm_private_data;
 	vm_fault_t result;
 
 	if (kind_of(vma) == IVS_MMAP_STATUS)
@@ -75,7 +75,7 @@ static vm_fault_t fault(struct vm_fault *vmf)
 }
 
 /* One more who has the region mapped with that type; EBUSY while somebody has it with another. */
-int ivs_memory_claim(struct ivs_device *device, u32 type)
+int ivs_memory_claim(struct ivs_pci_function *device, u32 type)
 {
 	int result = -EBUSY;
 
@@ -89,7 +89,7 @@ int ivs_memory_claim(struct ivs_device *device, u32 type)
 	return result;
 }
 
-void ivs_memory_unclaim(struct ivs_device *device)
+void ivs_memory_unclaim(struct ivs_pci_function *device)
 {
 	spin_lock(&device->map_lock);
 	device->mapped_n--;
@@ -99,7 +99,7 @@ void ivs_memory_unclaim(struct ivs_device *device)
 /* A copy or a part of a mapping that there is, and so of the type that there is. */
 static void open(struct vm_area_struct *vma)
 {
-	struct ivs_device *device = vma->vm_private_data;
+	struct ivs_pci_function *device = vma->vm_private_data;
 
 	if (is_memory(vma))
 		WARN_ON(ivs_memory_claim(device, device->memory_type));
@@ -117,7 +117,7 @@ static const struct vm_operations_struct vm_ops = {
 	.fault = fault,
 };
 
-u32 ivs_memory_type(struct ivs_device *device)
+u32 ivs_memory_type(struct ivs_pci_function *device)
 {
 	u32 type;
 
@@ -127,7 +127,7 @@ u32 ivs_memory_type(struct ivs_device *device)
 	return type;
 }
 
-static int map_memory(struct ivs_device *device, struct vm_area_struct *vma)
+static int map_memory(struct ivs_pci_function *device, struct vm_area_struct *vma)
 {
 	pgprot_t uncached = pgprot_noncached(vma->vm_page_prot);
 	u32 type = IVS_MEMORY_WB;
@@ -141,7 +141,7 @@ static int map_memory(struct ivs_device *device, struct vm_area_struct *vma)
 }
 
 /* How many bytes there are of this kind; what of it may not be mapped is an error. */
-static s64 bytes_of(const struct ivs_device *device, const struct vm_area_struct *vma, bool writable)
+static s64 bytes_of(const struct ivs_pci_function *device, const struct vm_area_struct *vma, bool writable)
 {
 	switch (kind_of(vma)) {
 	case IVS_MMAP_MEMORY:
@@ -159,7 +159,7 @@ static s64 bytes_of(const struct ivs_device *device, const struct vm_area_struct
 }
 
 /* @writable: the file is. Should the device go meanwhile, nothing is there yet to be taken away. */
-int ivs_memory_mmap(struct ivs_device *device, struct vm_area_struct *vma, bool writable)
+int ivs_memory_mmap(struct ivs_pci_function *device, struct vm_area_struct *vma, bool writable)
 {
 	s64 bytes = bytes_of(device, vma, writable);
 	u64 len = vma->vm_end - vma->vm_start;

@@ -20,7 +20,7 @@ static struct class ivs_class = {
 /* After everybody has closed it. */
 static void release(struct device *dev)
 {
-	struct ivs_device *device = container_of(dev, struct ivs_device, dev);
+	struct ivs_pci_function *device = container_of(dev, struct ivs_pci_function, dev);
 
 	ivs_dmabuf_free_pages(device);
 	kfree(device->vectors);
@@ -30,9 +30,9 @@ static void release(struct device *dev)
 	kfree(device);
 }
 
-static struct ivs_device *new_device(struct pci_dev *pdev)
+static struct ivs_pci_function *new_device(struct pci_dev *pdev)
 {
-	struct ivs_device *device = kzalloc(sizeof(*device), GFP_KERNEL);
+	struct ivs_pci_function *device = kzalloc(sizeof(*device), GFP_KERNEL);
 
 	BUILD_BUG_ON(sizeof(*device->status) > PAGE_SIZE);
 	if (!device)
@@ -58,7 +58,7 @@ static struct ivs_device *new_device(struct pci_dev *pdev)
 }
 
 /* what is not as it should be names nothing. */
-static void read_name(struct ivs_device *device)
+static void read_name(struct ivs_pci_function *device)
 {
 	u8 bytes[IVS_CAP_NAME_OFFSET + IVS_CAP_NAME_MAX + 1] = {};
 	u8 at = pci_find_capability(device->pdev, PCI_CAP_ID_VNDR);
@@ -82,7 +82,7 @@ static void read_name(struct ivs_device *device)
 }
 
 /* Whoever may map the registers maps a page: the rest of it must be nobody else's. */
-static void claim_page(struct ivs_device *device)
+static void claim_page(struct ivs_pci_function *device)
 {
 	const struct resource *bar = &device->pdev->resource[IVS_BAR_REGISTERS];
 
@@ -95,7 +95,7 @@ static void claim_page(struct ivs_device *device)
 			   !devm_request_resource(&device->pdev->dev, bar->parent, &device->rest);
 }
 
-static int take_bars(struct ivs_device *device)
+static int take_bars(struct ivs_pci_function *device)
 {
 	struct pci_dev *pdev = device->pdev;
 	int result;
@@ -122,7 +122,7 @@ static int take_bars(struct ivs_device *device)
 }
 
 /* Last of all: from here on it can be opened. */
-static int publish(struct ivs_device *device)
+static int publish(struct ivs_pci_function *device)
 {
 	int number = ida_alloc_max(&numbers, NUMBERS_MAX - 1, GFP_KERNEL);
 	int result;
@@ -141,7 +141,7 @@ static int publish(struct ivs_device *device)
 }
 
 /* Nobody touches the hardware afterwards, and whoever waits is told. */
-static void end(struct ivs_device *device)
+static void end(struct ivs_pci_function *device)
 {
 	down_write(&device->hardware);
 	ivs_vectors_mask(device, true);
@@ -154,13 +154,13 @@ static void end(struct ivs_device *device)
 
 static void put(void *device)
 {
-	put_device(&((struct ivs_device *)device)->dev);
+	put_device(&((struct ivs_pci_function *)device)->dev);
 }
 
 /* What is taken here is given back in the opposite order after remove(), the device itself last. */
 static int probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
-	struct ivs_device *device = new_device(pdev);
+	struct ivs_pci_function *device = new_device(pdev);
 	int result;
 
 	if (!device)
@@ -190,7 +190,7 @@ static int probe(struct pci_dev *pdev, const struct pci_device_id *id)
 
 static void remove(struct pci_dev *pdev)
 {
-	struct ivs_device *device = pci_get_drvdata(pdev);
+	struct ivs_pci_function *device = pci_get_drvdata(pdev);
 
 	cdev_device_del(&device->cdev, &device->dev);
 	ida_free(&numbers, MINOR(device->dev.devt) - MINOR(first_number));
@@ -200,14 +200,14 @@ static void remove(struct pci_dev *pdev)
 /* From here to reset_done() nobody touches the hardware; who faults waits. */
 static void reset_prepare(struct pci_dev *pdev)
 {
-	struct ivs_device *device = pci_get_drvdata(pdev);
+	struct ivs_pci_function *device = pci_get_drvdata(pdev);
 
 	down_write(&device->hardware);
 	ivs_files_unmap(device);
 }
 
 /* Doorbells may have been lost meanwhile. */
-static void restart(struct ivs_device *device)
+static void restart(struct ivs_pci_function *device)
 {
 	ivs_vectors_mask(device, false);
 	WRITE_ONCE(device->status->events, device->status->events + 1);
@@ -216,7 +216,7 @@ static void restart(struct ivs_device *device)
 
 static void reset_done(struct pci_dev *pdev)
 {
-	struct ivs_device *device = pci_get_drvdata(pdev);
+	struct ivs_pci_function *device = pci_get_drvdata(pdev);
 
 	restart(device);
 	up_write(&device->hardware);

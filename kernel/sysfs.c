@@ -5,15 +5,15 @@
 
 #include "device.h"
 
-static struct ivs_device *device_of(struct device *dev)
+static struct ivs_pci_function *device_of(struct device *dev)
 {
-	return container_of(dev, struct ivs_device, dev);
+	return container_of(dev, struct ivs_pci_function, dev);
 }
 
 #define ATTRIBUTE(NAME, FORMAT, VALUE)                                                             \
 	static ssize_t NAME##_show(struct device *dev, struct device_attribute *attr, char *out)   \
 	{                                                                                          \
-		const struct ivs_device *device = device_of(dev);                                  \
+		const struct ivs_pci_function *device = device_of(dev);                                  \
 												   \
 		return sysfs_emit(out, FORMAT "\n", VALUE);                                        \
 	}                                                                                          \
@@ -28,7 +28,7 @@ ATTRIBUTE(vectors, "%u", device->vectors_n);
 
 static ssize_t position_show(struct device *dev, struct device_attribute *attr, char *out)
 {
-	struct ivs_device *device = device_of(dev);
+	struct ivs_pci_function *device = device_of(dev);
 	ssize_t result = -ENODEV;
 
 	down_read(&device->hardware);
@@ -55,7 +55,7 @@ static DEVICE_ATTR_RO(memory_type);
 
 static ssize_t interrupts_show(struct device *dev, struct device_attribute *attr, char *out)
 {
-	struct ivs_device *device = device_of(dev);
+	struct ivs_pci_function *device = device_of(dev);
 	int len = 0;
 	int i;
 
@@ -74,7 +74,7 @@ static struct attribute *attributes[] = {
 /* A device without a name has no such files. */
 static umode_t is_visible(struct kobject *kobj, struct attribute *attr, int index)
 {
-	const struct ivs_device *device = device_of(kobj_to_dev(kobj));
+	const struct ivs_pci_function *device = device_of(kobj_to_dev(kobj));
 
 	if (attr == &dev_attr_name.attr && !*device->name)
 		return 0;

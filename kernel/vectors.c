@@ -8,7 +8,7 @@
 #include "compat.h"
 #include "device.h"
 
-u64 ivs_vector_count(const struct ivs_device *device, unsigned int vector)
+u64 ivs_vector_count(const struct ivs_pci_function *device, unsigned int vector)
 {
 	return READ_ONCE(device->status->counts[vector]);
 }
@@ -27,7 +27,7 @@ static void count_and_signal(struct ivs_vector *vector)
 }
 
 /* Doorbells may have been lost, or the device is gone: let everybody look. */
-void ivs_vectors_signal_all(struct ivs_device *device)
+void ivs_vectors_signal_all(struct ivs_pci_function *device)
 {
 	unsigned int i;
 
@@ -59,7 +59,7 @@ static irqreturn_t handle_intx(int irq, void *data)
 	return handle_msix(irq, data);
 }
 
-static int request_one(struct ivs_device *device, unsigned int number)
+static int request_one(struct ivs_pci_function *device, unsigned int number)
 {
 	struct ivs_vector *vector = &device->vectors[number];
 	struct device *dev = &device->pdev->dev;
@@ -77,14 +77,14 @@ static int request_one(struct ivs_device *device, unsigned int number)
 }
 
 /* mask or unmask the pin, if somebody handles it. After a reset it is masked. */
-void ivs_vectors_mask(struct ivs_device *device, bool masked)
+void ivs_vectors_mask(struct ivs_pci_function *device, bool masked)
 {
 	if (device->intx && device->vectors_n)
 		iowrite32(!masked, device->registers + IVS_REG_INTR_MASK);
 }
 
 /* As many as can be had: a guest with few processors has few interrupts; ivshmem-plain has none. */
-int ivs_vectors_init(struct ivs_device *device)
+int ivs_vectors_init(struct ivs_pci_function *device)
 {
 	int wanted_n = min(pci_msix_vec_count(device->pdev), IVS_DRIVER_VECTORS_MAX);
 	int n = 0;

@@ -21,14 +21,14 @@ MAY_INCLUDE = {
     "roster": {"protocol", "base"},
     "server": {"roster", "roster_page", "protocol", "region", "daemon", "base"},
     "peer": {"roster_page", "protocol", "region", "base"},
-    "device": {"base"},
-    "vfio_user": {"device", "daemon", "base"},
-    "slot": {"device", "vfio_user", "peer", "protocol", "region", "daemon", "base"},
+    "pci": {"base"},
+    "vfio_user": {"pci", "daemon", "base"},
+    "slot": {"pci", "vfio_user", "peer", "protocol", "region", "daemon", "base"},
 }
 
 #: Bytes or events in, effects out: no system call, no clock, no global.
-PURE = ("src/device/config.c", "src/device/device.c", "src/device/inside.h", "src/device/msix.c",
-        "src/device/registers.c", "src/device/state.c", "src/protocol/v0.c",
+PURE = ("src/pci/config.c", "src/pci/function.c", "src/pci/private.h", "src/pci/msix.c",
+        "src/pci/registers.c", "src/pci/state.c", "src/protocol/v0.c",
         "src/peer/pci_identity.c", "src/server/request.c", "src/roster/roster.c",
         "src/roster/due.c", "src/roster/memory.c", "src/roster/resume.c",
         "src/base/bitmap.h", "src/base/parse.c", "src/base/text.c", "src/vfio_user/codec.c",

@@ -60,8 +60,8 @@ static int check_doorbell(struct device_settings *device, struct ivs_error *err)
 		return wrong("a doorbell device with", slot->region ? "--region" : "--size",
 			     "its memory is the server's: leave that out", err);
 	if (!device->has_vectors)
-		slot->device.vectors_n = DEFAULT_VECTORS;
-	slot->doorbells_n = slot->device.vectors_n;
+		slot->function.vectors_n = DEFAULT_VECTORS;
+	slot->doorbells_n = slot->function.vectors_n;
 	return 0;
 }
 
@@ -91,11 +91,11 @@ static void complete_legacy(struct device_settings *device)
 	const struct legacy *legacy = &device->legacy;
 	struct ivs_slot_options *slot = &device->slot;
 
-	slot->device.revision = IVS_PCI_REVISION_LEGACY;
-	slot->device.bar2_32bit = !legacy->use64;
-	slot->device.vectors_n = legacy->msi && *legacy->chardev ? legacy->vectors_n : 0;
-	slot->device.intx = !legacy->msi;
-	slot->device.memory_len = legacy->size;
+	slot->function.revision = IVS_PCI_REVISION_LEGACY;
+	slot->function.bar2_32bit = !legacy->use64;
+	slot->function.vectors_n = legacy->msi && *legacy->chardev ? legacy->vectors_n : 0;
+	slot->function.intx = !legacy->msi;
+	slot->function.memory_len = legacy->size;
 	slot->doorbells_n = legacy->vectors_n;
 	if (*legacy->chardev) {
 		slot->server = legacy->chardev;
@@ -138,9 +138,9 @@ static int check_window(const struct ivs_slot_options *slot, struct ivs_error *e
 	return 0;
 }
 
-static int check_identity(const struct ivs_device_options *device, struct ivs_error *err)
+static int check_identity(const struct ivs_pci_function_options *device, struct ivs_error *err)
 {
-	return device->name && ivs_device_check_name(device->name, err) ? STATUS_USAGE : 0;
+	return device->name && ivs_pci_check_name(device->name, err) ? STATUS_USAGE : 0;
 }
 
 static int check_one(struct device_settings *device, struct ivs_error *err)
@@ -162,7 +162,7 @@ static int check_one(struct device_settings *device, struct ivs_error *err)
 			     err);
 	status = check_window(slot, err);
 	if (!status)
-		status = check_identity(&slot->device, err);
+		status = check_identity(&slot->function, err);
 	return status ? status : check_kind(device, err);
 }
 

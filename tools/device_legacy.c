@@ -58,7 +58,7 @@ static int take_vectors(struct legacy *legacy, const char *value, struct ivs_err
 {
 	uint64_t n;
 
-	if (!ivs_parse_uint(value, 1, IVS_DEVICE_VECTORS_LIMIT, &n))
+	if (!ivs_parse_uint(value, 1, IVS_MSIX_VECTORS_MAX, &n))
 		return bad_value("vectors", value, "use 1 to 2048", err);
 	legacy->vectors_n = (unsigned int)n;
 	return 0;

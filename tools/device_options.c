@@ -111,7 +111,7 @@ static void begin_device(struct settings *settings)
 			{
 				.socket = {NULL, 0, (uid_t)-1, (gid_t)-1},
 				.socket_fd = -1,
-				.device = {.revision = IVS_PCI_REVISION},
+				.function = {.revision = IVS_PCI_REVISION},
 				.region_opts = IVS_REGION_OPTIONS_INIT,
 			},
 	};
@@ -186,9 +186,9 @@ static int take_vectors(struct device_settings *device, const char *value)
 {
 	uint64_t n;
 
-	if (!ivs_parse_uint(value, 1, IVS_DEVICE_VECTORS_LIMIT, &n))
+	if (!ivs_parse_uint(value, 1, IVS_MSIX_VECTORS_MAX, &n))
 		return usage_error("no number of vectors", value, "use 1 to 2048");
-	device->slot.device.vectors_n = (unsigned int)n;
+	device->slot.function.vectors_n = (unsigned int)n;
 	device->has_vectors = true;
 	return 0;
 }
@@ -269,7 +269,7 @@ static int take_uuid(struct device_settings *device, const char *value)
 		return usage_error("no UUID", value,
 				   "use the form "
 				   "01234567-89ab-cdef-0123-456789abcdef");
-	device->slot.device.uuid = device->uuid;
+	device->slot.function.uuid = device->uuid;
 	return 0;
 }
 
@@ -390,7 +390,7 @@ static int take_device_option(struct device_settings *device, int option, const 
 	case OPTION_LEGACY:
 		return take_legacy(device, value);
 	case OPTION_NAME:
-		slot->device.name = value;
+		slot->function.name = value;
 		return 0;
 	case OPTION_UUID:
 		return take_uuid(device, value);

@@ -33,7 +33,7 @@ struct device_settings {
 	struct ivs_slot_options slot;
 	struct legacy legacy;
 	char region[sizeof("shm:") + LEGACY_SHM_MAX];
-	uint8_t uuid[IVS_DEVICE_UUID_LEN];
+	uint8_t uuid[IVS_PCI_UUID_LEN];
 };
 
 /**

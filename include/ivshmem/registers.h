@@ -32,8 +32,8 @@
 #define IVS_PEER_MAX 65535
 #define IVS_VECTOR_MAX 65535
 
-/* the PCI limit of MSI-X vectors is 2048; QEMU's slow path uses 8 bits of a vector. */
-#define IVS_DEVICE_VECTORS_MAX 256
+/* MSI-X has at most 2048 vectors (PCI Local Bus Specification 3.0, 6.8.2.3). */
+#define IVS_MSIX_VECTORS_MAX 2048
 
 /* a vendor-specific capability (PCI 3.0, 6.7 and appendix H) may name the region. Offsets in it. */
 #define IVS_CAP_ID_OFFSET 0	/* 0x09 */

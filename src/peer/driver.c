@@ -159,8 +159,8 @@ int ivs_driver_open(struct ivs_peer *peer, const char *path, const char *bdf,
 	if (!result)
 		result = map_all(peer, &info, err);
 	if (!result)
-		result = ivs_pci_begin(peer, info.bdf, info.flags & IVS_INFO_DOORBELL,
-				       (uint32_t)info.position, err);
+		result = ivs_pci_registers_open(peer, info.bdf, info.flags & IVS_INFO_DOORBELL,
+						(uint32_t)info.position, err);
 	if (!result)
 		result = add_vectors(peer, &info, opts->vectors_n, err);
 	return result;
@@ -184,7 +184,7 @@ int ivs_driver_ring(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 	int result = ivs_view_judge(peer, id, vector);
 
 	if (peer->registers)
-		ivs_pci_ring(peer, id, vector);
+		ivs_pci_registers_ring(peer, id, vector);
 	else if (ioctl(peer->driver.fd, IVS_IOC_RING, &ring))
 		return errno == ENODEV ? IVS_PEER_E_GONE : -errno;
 	return result;

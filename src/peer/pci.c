@@ -14,7 +14,7 @@ static int open_pci(struct ivs_peer *peer, const char *name, const struct ivs_pe
 	char path[64];
 	int result;
 
-	result = ivs_pci_find(name, &device, err);
+	result = ivs_pci_device_find(name, &device, err);
 	if (result)
 		return result;
 	strcpy(peer->region, device.name);
@@ -49,7 +49,7 @@ static int ring_pci(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 	if (peer->driver.fd >= 0)
 		return ivs_driver_ring(peer, id, vector);
 	result = ivs_view_judge(peer, id, vector);
-	ivs_pci_ring(peer, id, vector);
+	ivs_pci_registers_ring(peer, id, vector);
 	return result;
 }
 

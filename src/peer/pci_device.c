@@ -20,7 +20,8 @@
 #define BY_NAME "name="
 #define DEVICES_MAX 32 /* as many as a list is still of use for */
 
-void ivs_pci_path(const struct ivs_pci_device *device, const char *file, char *out, size_t out_len)
+void ivs_pci_device_path(const struct ivs_pci_device *device, const char *file, char *out,
+			 size_t out_len)
 {
 	snprintf(out, out_len, SYSFS_DEVICES "/%s/%s", device->bdf, file);
 }
@@ -33,7 +34,7 @@ static bool read_file(const struct ivs_pci_device *device, const char *file, cha
 	char path[128];
 	ssize_t n;
 
-	ivs_pci_path(device, file, path, sizeof(path));
+	ivs_pci_device_path(device, file, path, sizeof(path));
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
@@ -76,7 +77,7 @@ static void read_link_name(const struct ivs_pci_device *device, const char *file
 	const char *name;
 	ssize_t n;
 
-	ivs_pci_path(device, file, path, sizeof(path));
+	ivs_pci_device_path(device, file, path, sizeof(path));
 	n = readlink(path, target, sizeof(target) - 1);
 	target[n > 0 ? n : 0] = 0;
 	name = strrchr(target, '/');
@@ -90,7 +91,7 @@ static void read_node(struct ivs_pci_device *device)
 	char path[128];
 	DIR *dir;
 
-	ivs_pci_path(device, "ivshmem", path, sizeof(path));
+	ivs_pci_device_path(device, "ivshmem", path, sizeof(path));
 	dir = opendir(path);
 	while (dir && (entry = readdir(dir))) {
 		if (!strncmp(entry->d_name, "ivshmem", 7) &&
@@ -112,7 +113,7 @@ static void read_identity(struct ivs_pci_device *device)
 	char path[128];
 	ssize_t n;
 
-	ivs_pci_path(device, "config", path, sizeof(path));
+	ivs_pci_device_path(device, "config", path, sizeof(path));
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : read(fd, config, sizeof(config));
 	if (n > 0)
@@ -208,7 +209,7 @@ static int several(const struct ivs_pci_device *devices, unsigned int n, struct 
 			     "there are %u ivshmem devices, name one: %s", n, list);
 }
 
-int ivs_pci_find(const char *name, struct ivs_pci_device *out, struct ivs_error *err)
+int ivs_pci_device_find(const char *name, struct ivs_pci_device *out, struct ivs_error *err)
 {
 	struct ivs_pci_device devices[DEVICES_MAX];
 	unsigned int n = find_devices(name, devices);
@@ -229,18 +230,18 @@ int ivs_pci_find(const char *name, struct ivs_pci_device *out, struct ivs_error 
 			     "-device ivshmem-doorbell or ivshmem-plain");
 }
 
-uint32_t ivs_pci_position(const struct ivs_peer *peer)
+uint32_t ivs_pci_registers_id(const struct ivs_peer *peer)
 {
 	return le32toh(peer->registers[IVS_REG_IV_POSITION / sizeof(uint32_t)]);
 }
 
-void ivs_pci_ring(const struct ivs_peer *peer, unsigned int id, unsigned int vector)
+void ivs_pci_registers_ring(const struct ivs_peer *peer, unsigned int id, unsigned int vector)
 {
 	peer->registers[IVS_REG_DOORBELL / sizeof(uint32_t)] = htole32(IVS_DOORBELL(id, vector));
 }
 
-int ivs_pci_begin(struct ivs_peer *peer, const char *bdf, bool has_doorbell, uint32_t position,
-		  struct ivs_error *err)
+int ivs_pci_registers_open(struct ivs_peer *peer, const char *bdf, bool has_doorbell,
+			   uint32_t position, struct ivs_error *err)
 {
 	ivs_peer_deny(
 		peer, IVS_CAP_ROSTER,

@@ -31,30 +31,32 @@ struct ivs_pci_device {
 	char name[IVS_NAME_LEN];
 };
 
-/** ivs_pci_path() - "/sys/bus/pci/devices/BDF/FILE" */
-void ivs_pci_path(const struct ivs_pci_device *device, const char *file, char *out, size_t out_len);
+/** ivs_pci_device_path() - "/sys/bus/pci/devices/BDF/FILE" */
+void ivs_pci_device_path(const struct ivs_pci_device *device, const char *file, char *out,
+			 size_t out_len);
 
 /**
- * ivs_pci_find() - the device with that address, with that region ("name=NAME"), or the only one if @name
+ * ivs_pci_device_find() - the device with that address, with that region ("name=NAME"), or the only one if @name
  * is empty
  *
  * Return: 0, IVS_PEER_E_ABSENT, IVS_PEER_E_AMBIGUOUS.
  */
-IVS_MUST_USE int ivs_pci_find(const char *name, struct ivs_pci_device *out, struct ivs_error *err);
+IVS_MUST_USE int ivs_pci_device_find(const char *name, struct ivs_pci_device *out,
+				     struct ivs_error *err);
 
 /**
- * ivs_pci_begin() - what can be done with registers alone
+ * ivs_pci_registers_open() - what can be done with registers alone
  * @bdf:         for messages
  * @has_doorbell: false: ivshmem-plain
  * @position:    IVPosition
  */
-IVS_MUST_USE int ivs_pci_begin(struct ivs_peer *peer, const char *bdf, bool has_doorbell,
-			       uint32_t position, struct ivs_error *err);
+IVS_MUST_USE int ivs_pci_registers_open(struct ivs_peer *peer, const char *bdf, bool has_doorbell,
+					uint32_t position, struct ivs_error *err);
 
-/** ivs_pci_ring() - R-3, R-4: one 32-bit write, when BAR 0 is mapped */
-void ivs_pci_ring(const struct ivs_peer *peer, unsigned int id, unsigned int vector);
+/** ivs_pci_registers_ring() - R-3, R-4: one 32-bit write, when BAR 0 is mapped */
+void ivs_pci_registers_ring(const struct ivs_peer *peer, unsigned int id, unsigned int vector);
 
-/** ivs_pci_position() - IVPosition, when BAR 0 is mapped */
-uint32_t ivs_pci_position(const struct ivs_peer *peer);
+/** ivs_pci_registers_id() - IVPosition, when BAR 0 is mapped */
+uint32_t ivs_pci_registers_id(const struct ivs_peer *peer);
 
 #endif

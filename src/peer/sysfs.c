@@ -42,7 +42,7 @@ static int open_resource(const struct ivs_pci_device *device, const char *file,
 	char path[128];
 	int fd;
 
-	ivs_pci_path(device, file, path, sizeof(path));
+	ivs_pci_device_path(device, file, path, sizeof(path));
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	return fd < 0 ? explain(device, file, err) : fd;
 }
@@ -53,7 +53,7 @@ static void enable(const struct ivs_pci_device *device)
 	IVS_OWNED_FD fd = -1;
 	char path[128];
 
-	ivs_pci_path(device, "enable", path, sizeof(path));
+	ivs_pci_device_path(device, "enable", path, sizeof(path));
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd >= 0 && write(fd, "1", 1) != 1)
 		return; /* then mapping tells the reason */
@@ -121,7 +121,7 @@ int ivs_sysfs_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 	if (!result)
 		result = map_memory(peer, device, err);
 	if (!result)
-		result = ivs_pci_begin(peer, device->bdf, device->has_msix, ivs_pci_position(peer),
-				       err);
+		result = ivs_pci_registers_open(peer, device->bdf, device->has_msix,
+						ivs_pci_registers_id(peer), err);
 	return result;
 }

@@ -29,7 +29,7 @@ static int open_group(struct ivs_peer *peer, const struct ivs_pci_device *device
 	char path[128];
 	ssize_t n;
 
-	ivs_pci_path(device, "iommu_group", path, sizeof(path));
+	ivs_pci_device_path(device, "iommu_group", path, sizeof(path));
 	n = readlink(path, target, sizeof(target) - 1);
 	if (n < 0)
 		return ivs_error_errno(err, errno, "the device at %s is in no IOMMU group",
@@ -233,8 +233,8 @@ int ivs_vfio_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 	if (!result)
 		result = map_memory(peer, err);
 	if (!result)
-		result = ivs_pci_begin(peer, device->bdf, device->has_msix, ivs_pci_position(peer),
-				       err);
+		result = ivs_pci_registers_open(peer, device->bdf, device->has_msix,
+						ivs_pci_registers_id(peer), err);
 	if (!result)
 		result = set_vectors(peer, opts->vectors_n, err);
 	if (!result)

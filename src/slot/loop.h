@@ -32,7 +32,7 @@ void ivs_slot_loop_free(struct ivs_slot_loop *loop);
 /**
  * ivs_slot_loop_add() - join the slot's server, which may take 5 s, and serve it from now on
  *
- * Return: 0, IVS_SLOT_E_SERVER, IVS_SLOT_E_OPTIONS, IVS_DEVICE_E_OPTIONS, IVS_REGION_E_*, -errno; what it
+ * Return: 0, IVS_SLOT_E_SERVER, IVS_SLOT_E_OPTIONS, IVS_PCI_E_OPTIONS, IVS_REGION_E_*, -errno; what it
  * is about is in @err.
  */
 IVS_MUST_USE int ivs_slot_loop_add(struct ivs_slot_loop *loop, struct ivs_slot *slot,

@@ -40,7 +40,7 @@ static const char *why_not(const struct ivs_slot *slot, int fd, uint64_t len, ui
 			       : "what a device shows is a power of two of at least 4K: choose a "
 				 "part of it with --window";
 	if (len > region_len || offset > region_len - len)
-		return slot->opts.device.memory_len && !slot->opts.window.len
+		return slot->opts.function.memory_len && !slot->opts.window.len
 			       ? "ask for less with size="
 			       : "the region ends before that";
 	if ((offset | len) % page_len_of(fd))
@@ -52,7 +52,7 @@ static const char *why_not(const struct ivs_slot *slot, int fd, uint64_t len, ui
 static int measure(const struct ivs_slot *slot, int fd, uint64_t region_len, uint64_t *out,
 		   struct ivs_error *err)
 {
-	uint64_t len = slot->opts.device.memory_len;
+	uint64_t len = slot->opts.function.memory_len;
 	char shown[IVS_SIZE_TEXT_LEN];
 	char all[IVS_SIZE_TEXT_LEN];
 	const char *why;
@@ -106,8 +106,8 @@ static int take(struct ivs_slot *slot, int *fd, struct ivs_error *err)
 		*fd = again;
 	}
 	/* All or nothing: who has the length has the memory. */
-	if (slot->session && len != slot->device.options.memory_len)
-		result = ivs_device_set_memory_len(&slot->device, len, err);
+	if (slot->session && len != slot->function.options.memory_len)
+		result = ivs_pci_set_memory_len(&slot->function, len, err);
 	if (result)
 		return result;
 	ivs_fd_close(&slot->memory.fd);
@@ -133,7 +133,7 @@ static int open_region(struct ivs_slot *slot, struct ivs_error *err)
 	result = ivs_region_open(slot->opts.region, &slot->opts.region_opts, &slot->memory.region,
 				 err);
 	/* The old device shows as much as it was told, of whatever there is. */
-	if (result == IVS_REGION_E_OTHER_SIZE && slot->opts.device.memory_len)
+	if (result == IVS_REGION_E_OTHER_SIZE && slot->opts.function.memory_len)
 		result = open_what_is_there(slot, err);
 	return result;
 }

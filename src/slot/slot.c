@@ -31,7 +31,7 @@ bool ivs_slot_is_master(const struct ivs_slot *slot)
 static int open_device(struct ivs_slot *slot, struct ivs_error *err)
 {
 	struct ivs_vfio_user_options opts = {
-		.device = &slot->device,
+		.function = &slot->function,
 		.name = slot->name,
 		.memory = ivs_slot_memory_of(slot),
 		.migration = ivs_slot_is_master(slot) ? IVS_VFIO_USER_MIGRATE_MEMORY
@@ -39,7 +39,7 @@ static int open_device(struct ivs_slot *slot, struct ivs_error *err)
 		.ring = ring,
 		.context = slot,
 	};
-	struct ivs_device_options device = slot->opts.device;
+	struct ivs_pci_function_options device = slot->opts.function;
 	int result;
 
 	if (slot->opts.role == IVS_SLOT_MASTER && slot->opts.server && slot->upstream.last_id > 0)
@@ -51,13 +51,13 @@ static int open_device(struct ivs_slot *slot, struct ivs_error *err)
 			slot->upstream.last_id);
 	if (slot->memory.len)
 		device.memory_len = slot->memory.len;
-	result = ivs_device_init(&slot->device, &device, err);
+	result = ivs_pci_init(&slot->function, &device, err);
 	if (result)
 		return result;
 	if (slot->upstream.last_id >= 0)
-		ivs_device_set_id(&slot->device, slot->upstream.last_id);
+		ivs_pci_set_id(&slot->function, slot->upstream.last_id);
 	else
-		ivs_device_set_id(&slot->device, slot->opts.server ? -1 : 0);
+		ivs_pci_set_id(&slot->function, slot->opts.server ? -1 : 0);
 	return ivs_vfio_user_new(&opts, &slot->session, err);
 }
 

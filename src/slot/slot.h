@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 #include "daemon/listener.h"
-#include "device/device.h"
 #include "ivshmem/region.h"
+#include "pci/function.h"
 #include "vfio_user/session.h"
 
 enum ivs_slot_error {
@@ -49,7 +49,7 @@ enum ivs_slot_access {
  * @device:      memory_len: 0: BAR 2 is as long as the window, or the region, also when a server comes back with
  *               another one; else it has so many bytes (revision 0 with a server, which may be late)
  * @doorbells_n: how many vectors it can be rung on: with MSI-X as many as it has interrupts, without
- *               they all raise the pin; at most IVS_DEVICE_VECTORS_LIMIT
+ *               they all raise the pin; at most IVS_MSIX_VECTORS_MAX
  * @remote_fds_limit: how many doorbells of other peers are kept; 0: any number
  * @server:      path of an ivshmem-server's socket; NULL: none, but a region
  * @region:      address of a region; NULL with a server
@@ -61,7 +61,7 @@ enum ivs_slot_access {
 struct ivs_slot_options {
 	struct ivs_listener_options socket;
 	int socket_fd;
-	struct ivs_device_options device;
+	struct ivs_pci_function_options function;
 	unsigned int doorbells_n;
 	unsigned int remote_fds_limit;
 	const char *server;

@@ -58,7 +58,7 @@ struct ivs_upstream {
 	enum ivs_upstream_state state;
 	struct ivs_link link;
 	struct ivs_link fresh;
-	int vectors[IVS_DEVICE_VECTORS_LIMIT];
+	int vectors[IVS_MSIX_VECTORS_MAX];
 	unsigned int vectors_n;
 	unsigned int offered_n;
 	int64_t retry_ns;
@@ -115,7 +115,7 @@ struct ivs_slot {
 	int epoll;
 	uint32_t tag;
 	struct ivs_listener listener;
-	struct ivs_device device;
+	struct ivs_pci_function function;
 	struct ivs_vfio_user *session;
 	struct ivs_slot_memory memory;
 	struct ivs_upstream upstream;

@@ -73,7 +73,7 @@ static json_t *memory_of(const struct ivs_slot *slot)
 {
 	return json_pack("{s:o, s:o, s:o, s:b, s:b}", "region", text_of(slot->opts.region),
 			 "offset", number_of(slot->opts.window.offset), "size",
-			 number_of(slot->device.options.memory_len), "read_only",
+			 number_of(slot->function.options.memory_len), "read_only",
 			 slot->opts.access != IVS_SLOT_WRITES, "attached", slot->memory.fd >= 0);
 }
 
@@ -105,7 +105,7 @@ static const char *model_of(const struct ivs_slot *slot)
 static json_t *slot_of(const struct ivs_slot *slot)
 {
 	const struct ivs_vfio_user_counts counts = ivs_vfio_user_counts(slot->session);
-	const struct ivs_device_options *device = &slot->opts.device;
+	const struct ivs_pci_function_options *device = &slot->opts.function;
 
 	return json_pack("{s:o, s:s, s:o, s:o, s:b, s:o, s:s, s:o, s:o, s:o, s:o}", "socket",
 			 text_of(slot->name), "model", model_of(slot), "revision",

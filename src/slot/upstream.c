@@ -120,7 +120,7 @@ static void join(struct ivs_slot *slot)
 		const struct ivs_vfio_user_memory memory = ivs_slot_memory_of(slot);
 
 		ivs_vfio_user_set_memory(slot->session, &memory);
-		ivs_device_set_id(&slot->device, up->link.id);
+		ivs_pci_set_id(&slot->function, up->link.id);
 	}
 	if (ivs_log_allows(&up->limit))
 		say_id(slot, up->link.id);
@@ -307,7 +307,7 @@ bool ivs_upstream_is_greeted(const struct ivs_slot *slot)
 static void take_doorbell(struct ivs_slot *slot, unsigned int vector)
 {
 	slot->totals.rung++;
-	ivs_device_doorbell(&slot->device, vector);
+	ivs_pci_doorbell(&slot->function, vector);
 }
 
 void ivs_upstream_rung(struct ivs_slot *slot, unsigned int vector)

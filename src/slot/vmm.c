@@ -77,7 +77,7 @@ static void count_vectors(struct ivs_slot *slot)
  */
 static void judge_vmm(struct ivs_slot *slot)
 {
-	const bool used = slot->device.config[PCI_COMMAND] & PCI_COMMAND_MEMORY;
+	const bool used = slot->function.config[PCI_COMMAND] & PCI_COMMAND_MEMORY;
 
 	if (!used)
 		return;

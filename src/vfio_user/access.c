@@ -18,7 +18,7 @@ static bool is_running(const struct ivs_vfio_user *session)
 static uint64_t region_len(const struct ivs_vfio_user *session, uint32_t region)
 {
 	return region == IVS_VFU_REGION_MEMORY ? session->memory.len
-					       : ivs_device_region_len(session->device, region);
+					       : ivs_pci_space_len(session->function, region);
 }
 
 static bool is_within(const struct ivs_vfio_user *session, const struct ivs_vfu_access *access)
@@ -59,8 +59,8 @@ int ivs_vfu_region_read(struct ivs_vfio_user *session)
 		session->counts.memory_reads++;
 		ivs_vfu_memory_read(&session->memory, access.offset, out, access.count);
 	} else {
-		ivs_device_read(session->device, (enum ivs_device_region)access.region,
-				(size_t)access.offset, out, access.count);
+		ivs_pci_read(session->function, (enum ivs_pci_space)access.region,
+			     (size_t)access.offset, out, access.count);
 	}
 	return 0;
 }
@@ -69,10 +69,10 @@ int ivs_vfu_region_read(struct ivs_vfio_user *session)
 static void write_device(struct ivs_vfio_user *session, const struct ivs_vfu_access *access,
 			 const uint8_t *data)
 {
-	struct ivs_device_ring ring = {0};
+	struct ivs_pci_ring ring = {0};
 
-	ivs_device_write(session->device, (enum ivs_device_region)access->region,
-			 (size_t)access->offset, data, access->count, &ring);
+	ivs_pci_write(session->function, (enum ivs_pci_space)access->region, (size_t)access->offset,
+		      data, access->count, &ring);
 	if (!ring.rung || !is_running(session))
 		return;
 	session->counts.doorbells++;
@@ -105,7 +105,7 @@ int ivs_vfu_region_write(struct ivs_vfio_user *session)
 int ivs_vfu_reset(struct ivs_vfio_user *session)
 {
 	ivs_vfu_irqs_drop(session);
-	ivs_device_reset(session->device);
+	ivs_pci_reset(session->function);
 	ivs_vfu_migration_reset(&session->migration);
 	return ivs_vfu_reply_empty(session);
 }

@@ -98,7 +98,7 @@ static int describe_memory(struct ivs_vfio_user *session, uint8_t *out)
 int ivs_vfu_region_info(struct ivs_vfio_user *session)
 {
 	uint32_t index = ivs_vfu_get32(session->connection.in.bytes + 8);
-	size_t len = ivs_device_region_len(session->device, index);
+	size_t len = ivs_pci_space_len(session->function, index);
 	int error;
 	uint8_t *out;
 

@@ -22,7 +22,7 @@
 void ivs_vfu_irqs_init(struct ivs_vfu_irqs *irqs)
 {
 	*irqs = (struct ivs_vfu_irqs){.intx = {.eventfd = -1, .resample = -1}, .error = -1};
-	for (unsigned int i = 0; i < IVS_DEVICE_VECTORS_LIMIT; i++)
+	for (unsigned int i = 0; i < IVS_MSIX_VECTORS_MAX; i++)
 		irqs->msix[i] = -1;
 }
 
@@ -30,9 +30,9 @@ unsigned int ivs_vfu_irqs_count(const struct ivs_vfio_user *session, uint32_t in
 {
 	switch (index) {
 	case IVS_VFU_IRQ_INTX:
-		return ivs_device_has_pin(session->device) ? 1 : 0;
+		return ivs_pci_has_pin(session->function) ? 1 : 0;
 	case IVS_VFU_IRQ_MSIX:
-		return session->device->options.vectors_n;
+		return session->function->options.vectors_n;
 	case IVS_VFU_IRQ_ERR:
 		return 1;
 	default:
@@ -61,14 +61,14 @@ static void set_vector(struct ivs_vfio_user *session, unsigned int vector, int *
 {
 	ivs_fd_close(&session->irqs.msix[vector]);
 	session->irqs.msix[vector] = ivs_fd_take(fd);
-	ivs_device_route(session->device, vector, session->irqs.msix[vector] >= 0);
+	ivs_pci_route(session->function, vector, session->irqs.msix[vector] >= 0);
 }
 
 static void drop_vectors(struct ivs_vfio_user *session)
 {
 	int none = -1;
 
-	for (unsigned int i = 0; i < session->device->options.vectors_n; i++)
+	for (unsigned int i = 0; i < session->function->options.vectors_n; i++)
 		set_vector(session, i, &none);
 }
 
@@ -147,7 +147,7 @@ static void deliver_intx(struct ivs_vfio_user *session)
 {
 	struct ivs_vfu_intx *intx = &session->irqs.intx;
 
-	if (intx->eventfd < 0 || intx->masked || !ivs_device_intx(session->device))
+	if (intx->eventfd < 0 || intx->masked || !ivs_pci_intx(session->function))
 		return;
 	intx->masked = true;
 	(void)fire(session, intx->eventfd);
@@ -160,7 +160,7 @@ void ivs_vfu_irqs_deliver(struct ivs_vfio_user *session)
 
 	if (session->migration.state != IVS_VFU_RUNNING || session->leaving)
 		return;
-	for (unsigned int n = 0; ivs_device_next_vector(session->device, &vector); n++) {
+	for (unsigned int n = 0; ivs_pci_next_vector(session->function, &vector); n++) {
 		if (n == 1) /* one alone is what it mostly is */
 			budget = begin();
 		if (!fire(session, session->irqs.msix[vector]) || (n && is_spent(session, &budget)))

@@ -31,7 +31,7 @@ static int to_stop(struct ivs_vfio_user *session)
 	bool good = true;
 
 	if (migration->state == IVS_VFU_RESUMING)
-		good = ivs_vfu_load_finish(&migration->loading, session->device, &session->why);
+		good = ivs_vfu_load_finish(&migration->loading, session->function, &session->why);
 	end_transfer(migration);
 	migration->state = good ? IVS_VFU_STOP : IVS_VFU_ERROR_STATE;
 	return good ? 0 : EINVAL;
@@ -50,10 +50,10 @@ static int from_stop(struct ivs_vfio_user *session, enum ivs_vfu_migration_state
 		return ENODEV;
 	}
 	if (to == IVS_VFU_STOP_COPY &&
-	    !ivs_vfu_save_begin(&migration->saving, session->device, len))
+	    !ivs_vfu_save_begin(&migration->saving, session->function, len))
 		return ENOMEM;
 	if (to == IVS_VFU_RESUMING &&
-	    !ivs_vfu_load_begin(&migration->loading, session->device, len))
+	    !ivs_vfu_load_begin(&migration->loading, session->function, len))
 		return ENOMEM;
 	migration->state = to;
 	return 0;

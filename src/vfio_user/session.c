@@ -59,7 +59,7 @@ int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_
 	if (!session)
 		return ivs_error_errno(err, ENOMEM, "cannot make a device");
 	json_object_seed(0); /* now, because it reads a file */
-	session->device = opts->device;
+	session->function = opts->function;
 	session->name = opts->name;
 	session->ring = opts->ring;
 	session->context = opts->context;
@@ -72,7 +72,7 @@ int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_
 	ivs_vfu_connection_init(&session->connection);
 	ivs_vfu_irqs_init(&session->irqs);
 	ivs_vfu_migration_reset(&session->migration);
-	ivs_vfu_memory_open(&session->memory, &opts->memory, opts->device->options.memory_len);
+	ivs_vfu_memory_open(&session->memory, &opts->memory, opts->function->options.memory_len);
 	*out = session;
 	return 0;
 }
@@ -88,7 +88,7 @@ static void disconnect(struct ivs_vfio_user *session)
 	ivs_vfu_irqs_drop(session);
 	ivs_vfu_migration_reset(&session->migration);
 	ivs_vfu_connection_close(&session->connection);
-	ivs_device_reset(session->device);
+	ivs_pci_reset(session->function);
 	session->watched = 0;
 	session->greeted = session->takes_fds = session->leaving = false;
 	session->counts.mapped = session->counts.asked_migration = false;
@@ -282,7 +282,7 @@ void ivs_vfio_user_set_memory(struct ivs_vfio_user *session,
 			      const struct ivs_vfio_user_memory *memory)
 {
 	ivs_vfu_memory_close(&session->memory);
-	ivs_vfu_memory_open(&session->memory, memory, session->device->options.memory_len);
+	ivs_vfu_memory_open(&session->memory, memory, session->function->options.memory_len);
 }
 
 struct ivs_vfio_user_counts ivs_vfio_user_counts(const struct ivs_vfio_user *session)

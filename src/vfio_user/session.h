@@ -5,7 +5,7 @@
  * not read, is met again when it goes on.
  *
  * What the client does to the device is answered here; a doorbell goes out through @ring before the
- * reply to it. After a doorbell has come in (ivs_device_doorbell()), or anything else that may
+ * reply to it. After a doorbell has come in (ivs_pci_doorbell()), or anything else that may
  * make the device interrupt, ivs_vfio_user_deliver().
  */
 #ifndef IVS_VFIO_USER_SESSION_H
@@ -15,8 +15,8 @@
 #include <stdint.h>
 
 #include "base/syscalls.h"
-#include "device/device.h"
 #include "ivshmem/api.h"
+#include "pci/function.h"
 
 extern const struct ivs_syscall ivs_vfio_user_syscalls[];
 
@@ -61,13 +61,13 @@ enum ivs_vfio_user_migration {
 
 /**
  * struct ivs_vfio_user_options - copied
- * @device:  must outlive the session
+ * @function:  must outlive the session
  * @name:    before lines in the log; must outlive it
  * @ring:    the guest rang; must not wait
  * @context: for @ring
  */
 struct ivs_vfio_user_options {
-	struct ivs_device *device;
+	struct ivs_pci_function *function;
 	const char *name;
 	struct ivs_vfio_user_memory memory;
 	enum ivs_vfio_user_migration migration;

@@ -33,7 +33,7 @@ struct ivs_vfu_intx {
 struct ivs_vfu_irqs {
 	struct ivs_vfu_intx intx;
 	int error;
-	int msix[IVS_DEVICE_VECTORS_LIMIT];
+	int msix[IVS_MSIX_VECTORS_MAX];
 };
 
 /**
@@ -46,7 +46,7 @@ struct ivs_vfu_irqs {
  * @why:       a handler's reason to refuse, for the log; empty: the error's name has to do
  */
 struct ivs_vfio_user {
-	struct ivs_device *device;
+	struct ivs_pci_function *function;
 	const char *name;
 	void (*ring)(void *context, unsigned int peer, unsigned int vector);
 	void *context;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "device/device.h"
+#include "pci/function.h"
 #include "vfio_user/codec.h"
 
 static void add_word(struct ivs_vfu_sum *sum, const uint8_t *word)
@@ -51,10 +51,10 @@ static void put_header(uint8_t *out, size_t state_len, uint64_t memory_len)
 	ivs_vfu_put64(out + 16, memory_len);
 }
 
-bool ivs_vfu_save_begin(struct ivs_vfu_save *save, const struct ivs_device *device,
+bool ivs_vfu_save_begin(struct ivs_vfu_save *save, const struct ivs_pci_function *device,
 			uint64_t memory_len)
 {
-	size_t state_len = ivs_device_state_len(device);
+	size_t state_len = ivs_pci_state_len(device);
 
 	*save = (struct ivs_vfu_save){
 		.head = malloc(IVS_VFU_STREAM_HEADER_LEN + state_len),
@@ -64,7 +64,7 @@ bool ivs_vfu_save_begin(struct ivs_vfu_save *save, const struct ivs_device *devi
 	if (!save->head)
 		return false;
 	put_header(save->head, state_len, memory_len);
-	ivs_device_save(device, save->head + IVS_VFU_STREAM_HEADER_LEN);
+	ivs_pci_save(device, save->head + IVS_VFU_STREAM_HEADER_LEN);
 	return true;
 }
 
@@ -127,10 +127,10 @@ bool ivs_vfu_save_read(struct ivs_vfu_save *save, struct ivs_vfu_memory *memory,
 	return true;
 }
 
-bool ivs_vfu_load_begin(struct ivs_vfu_load *load, const struct ivs_device *device,
+bool ivs_vfu_load_begin(struct ivs_vfu_load *load, const struct ivs_pci_function *device,
 			uint64_t memory_len)
 {
-	size_t head_len = IVS_VFU_STREAM_HEADER_LEN + ivs_device_state_len(device);
+	size_t head_len = IVS_VFU_STREAM_HEADER_LEN + ivs_pci_state_len(device);
 
 	*load = (struct ivs_vfu_load){
 		.head = malloc(head_len),
@@ -213,7 +213,7 @@ bool ivs_vfu_load_write(struct ivs_vfu_load *load, struct ivs_vfu_memory *memory
 	return !load->bad;
 }
 
-bool ivs_vfu_load_finish(struct ivs_vfu_load *load, struct ivs_device *device,
+bool ivs_vfu_load_finish(struct ivs_vfu_load *load, struct ivs_pci_function *device,
 			 struct ivs_error *err)
 {
 	uint64_t end = load->head_len + load->memory_len + IVS_VFU_STREAM_SUM_LEN;
@@ -228,6 +228,6 @@ bool ivs_vfu_load_finish(struct ivs_vfu_load *load, struct ivs_device *device,
 	if (memcmp(sum, load->tail, sizeof(sum)))
 		return ivs_error_set(err, 0,
 				     "the state to be loaded was damaged: its sum is wrong");
-	return !ivs_device_load(device, load->head + IVS_VFU_STREAM_HEADER_LEN,
-				load->head_len - IVS_VFU_STREAM_HEADER_LEN, err);
+	return !ivs_pci_load(device, load->head + IVS_VFU_STREAM_HEADER_LEN,
+			     load->head_len - IVS_VFU_STREAM_HEADER_LEN, err);
 }

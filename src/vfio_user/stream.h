@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "ivshmem/api.h"
-#include "device/device.h"
+#include "pci/function.h"
 #include "vfio_user/memory.h"
 
 #define IVS_VFU_STREAM_MAGIC "IVSVFUM\n"
@@ -79,8 +79,8 @@ void ivs_vfu_sum_put(const struct ivs_vfu_sum *sum, uint8_t out[IVS_VFU_STREAM_S
  *
  * Return: whether there was memory.
  */
-IVS_MUST_USE bool ivs_vfu_save_begin(struct ivs_vfu_save *save, const struct ivs_device *device,
-				     uint64_t memory_len);
+IVS_MUST_USE bool ivs_vfu_save_begin(struct ivs_vfu_save *save,
+				     const struct ivs_pci_function *device, uint64_t memory_len);
 
 void ivs_vfu_save_end(struct ivs_vfu_save *save);
 
@@ -96,8 +96,8 @@ IVS_MUST_USE bool ivs_vfu_save_read(struct ivs_vfu_save *save, struct ivs_vfu_me
 				    uint8_t *out, size_t len);
 
 /** ivs_vfu_load_begin() - of a stream that a device like @device saved. Return: whether there was memory. */
-IVS_MUST_USE bool ivs_vfu_load_begin(struct ivs_vfu_load *load, const struct ivs_device *device,
-				     uint64_t memory_len);
+IVS_MUST_USE bool ivs_vfu_load_begin(struct ivs_vfu_load *load,
+				     const struct ivs_pci_function *device, uint64_t memory_len);
 
 void ivs_vfu_load_end(struct ivs_vfu_load *load);
 
@@ -114,7 +114,7 @@ IVS_MUST_USE bool ivs_vfu_load_write(struct ivs_vfu_load *load, struct ivs_vfu_m
  *
  * Return: whether all of it came and is good; if not, the device is as it was.
  */
-IVS_MUST_USE bool ivs_vfu_load_finish(struct ivs_vfu_load *load, struct ivs_device *device,
+IVS_MUST_USE bool ivs_vfu_load_finish(struct ivs_vfu_load *load, struct ivs_pci_function *device,
 				      struct ivs_error *err);
 
 #endif

@@ -16,14 +16,14 @@ void naive_reset(struct naive *n)
 	n->bar2 = 0;
 	n->enabled = n->masked = false;
 	n->mask = n->status = 0;
-	for (int v = 0; v < IVS_DEVICE_VECTORS_LIMIT; v++) {
+	for (int v = 0; v < IVS_MSIX_VECTORS_MAX; v++) {
 		memset(n->entry[v], 0, sizeof(n->entry[v]));
 		n->entry[v][3] = 1;
 		n->pending[v] = false;
 	}
 }
 
-void naive_init(struct naive *n, const struct ivs_device_options *o)
+void naive_init(struct naive *n, const struct ivs_pci_function_options *o)
 {
 	memset(n, 0, sizeof(*n));
 	n->o = *o;
@@ -215,14 +215,14 @@ static uint32_t bar0_read(struct naive *n, size_t at)
 	return at == 8 ? n->id : value;
 }
 
-static void bar0_write(struct naive *n, size_t at, uint32_t value, struct ivs_device_ring *ring)
+static void bar0_write(struct naive *n, size_t at, uint32_t value, struct ivs_pci_ring *ring)
 {
 	if (at < 4)
 		n->mask = value;
 	else if (at < 8)
 		n->status = value;
 	else if (at >= 12 && at < 16)
-		*ring = (struct ivs_device_ring){true, value / 65536, value % 65536};
+		*ring = (struct ivs_pci_ring){true, value / 65536, value % 65536};
 }
 
 static uint32_t bar1_read(const struct naive *n, size_t at)
@@ -270,10 +270,10 @@ void naive_read(struct naive *n, int region, size_t at, uint8_t *out, size_t len
 	}
 }
 
-struct ivs_device_ring naive_write(struct naive *n, int region, size_t at, const uint8_t *in,
-				   size_t len)
+struct ivs_pci_ring naive_write(struct naive *n, int region, size_t at, const uint8_t *in,
+				size_t len)
 {
-	struct ivs_device_ring ring = {0};
+	struct ivs_pci_ring ring = {0};
 
 	if (is_outside(n, region, at, len))
 		return ring;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "device/inside.h"
+#include "pci/private.h"
 
 #define LINE_MAX_LEN 512
 #define WORDS_MAX 12
@@ -32,16 +32,16 @@ static uint64_t number(const struct words *words, size_t i)
 	return i < words->n ? strtoull(words->word[i], NULL, 0) : 0;
 }
 
-static bool get_region(const struct words *words, enum ivs_device_region *out)
+static bool get_region(const struct words *words, enum ivs_pci_space *out)
 {
 	const char *word = words->n > 1 ? words->word[1] : "";
 
 	if (strcmp(word, "config") == 0)
-		*out = IVS_DEVICE_CONFIG;
+		*out = IVS_PCI_CONFIG;
 	else if (strcmp(word, "bar0") == 0)
-		*out = IVS_DEVICE_BAR0;
+		*out = IVS_PCI_BAR0;
 	else if (strcmp(word, "bar1") == 0)
-		*out = IVS_DEVICE_BAR1;
+		*out = IVS_PCI_BAR1;
 	else
 		return false;
 	return true;
@@ -78,10 +78,10 @@ static bool do_device(struct device_script *s, const struct words *words, char *
 {
 	struct ivs_error err = {0};
 
-	s->options = (struct ivs_device_options){.revision = 1, .memory_len = 1 << 20};
+	s->options = (struct ivs_pci_function_options){.revision = 1, .memory_len = 1 << 20};
 	for (size_t i = 1; i < words->n; i++)
 		set_option(s, words->word[i]);
-	if (ivs_device_init(&s->device, &s->options, &err))
+	if (ivs_pci_init(&s->device, &s->options, &err))
 		snprintf(out, DEVICE_SCRIPT_OUT, "%s", err.text);
 	else
 		strcpy(out, "ok");
@@ -91,13 +91,13 @@ static bool do_device(struct device_script *s, const struct words *words, char *
 static bool do_read(struct device_script *s, const struct words *words, char *out)
 {
 	uint8_t bytes[256] = {0};
-	enum ivs_device_region region;
+	enum ivs_pci_space region;
 	size_t len = number(words, 3);
 
 	if (words->n != 4 || !get_region(words, &region) || len >= sizeof(bytes))
 		return false;
 	bytes[len] = CANARY;
-	ivs_device_read(&s->device, region, number(words, 2), bytes, len);
+	ivs_pci_read(&s->device, region, number(words, 2), bytes, len);
 	if (bytes[len] != CANARY)
 		abort();
 	for (size_t i = len; i-- > 0; out += 2)
@@ -108,14 +108,14 @@ static bool do_read(struct device_script *s, const struct words *words, char *ou
 static bool do_write(struct device_script *s, const struct words *words, char *out)
 {
 	uint8_t bytes[256] = {0};
-	enum ivs_device_region region;
-	struct ivs_device_ring ring;
+	enum ivs_pci_space region;
+	struct ivs_pci_ring ring;
 	size_t len = number(words, 3);
 
 	if (words->n != 5 || !get_region(words, &region) || len > sizeof(bytes))
 		return false;
 	ivs_put_le(number(words, 4), bytes, len < 8 ? len : 8);
-	ivs_device_write(&s->device, region, number(words, 2), bytes, len, &ring);
+	ivs_pci_write(&s->device, region, number(words, 2), bytes, len, &ring);
 	if (ring.rung)
 		sprintf(out, "ring %u %u", ring.peer, ring.vector);
 	return true;
@@ -124,19 +124,19 @@ static bool do_write(struct device_script *s, const struct words *words, char *o
 /* All of it, so that nothing of the first device is left in the second. */
 static void move(struct device_script *s, char *out)
 {
-	size_t len = ivs_device_state_len(&s->device);
+	size_t len = ivs_pci_state_len(&s->device);
 	uint8_t *state = malloc(len);
 	uint32_t id = s->device.id;
-	uint64_t routed[IVS_DEVICE_VECTORS_LIMIT / 64];
+	uint64_t routed[IVS_MSIX_VECTORS_MAX / 64];
 	struct ivs_error err = {0};
 
 	if (!state)
 		abort();
-	ivs_device_save(&s->device, state);
+	ivs_pci_save(&s->device, state);
 	memcpy(routed, s->device.routed, sizeof(routed));
 	memset(&s->device, 0xa5, sizeof(s->device));
-	if (ivs_device_init(&s->device, &s->options, &err) ||
-	    ivs_device_load(&s->device, state, len, &err))
+	if (ivs_pci_init(&s->device, &s->options, &err) ||
+	    ivs_pci_load(&s->device, state, len, &err))
 		snprintf(out, DEVICE_SCRIPT_OUT, "%s", err.text);
 	else
 		strcpy(out, "ok");
@@ -148,25 +148,25 @@ static void move(struct device_script *s, char *out)
 static bool do_other(struct device_script *s, const struct words *words, char *out)
 {
 	const char *verb = words->word[0];
-	enum ivs_device_region region;
+	enum ivs_pci_space region;
 	unsigned int vector;
 
 	if (strcmp(verb, "len") == 0 && get_region(words, &region))
-		sprintf(out, "%zu", ivs_device_region_len(&s->device, region));
+		sprintf(out, "%zu", ivs_pci_space_len(&s->device, region));
 	else if (strcmp(verb, "id") == 0)
-		ivs_device_set_id(&s->device, (int)number(words, 1));
+		ivs_pci_set_id(&s->device, (int)number(words, 1));
 	else if (strcmp(verb, "reset") == 0)
-		ivs_device_reset(&s->device);
+		ivs_pci_reset(&s->device);
 	else if (strcmp(verb, "doorbell") == 0)
-		ivs_device_doorbell(&s->device, (unsigned int)number(words, 1));
+		ivs_pci_doorbell(&s->device, (unsigned int)number(words, 1));
 	else if (strcmp(verb, "route") == 0 || strcmp(verb, "unroute") == 0)
-		ivs_device_route(&s->device, (unsigned int)number(words, 1), *verb == 'r');
-	else if (strcmp(verb, "next") == 0 && ivs_device_next_vector(&s->device, &vector))
+		ivs_pci_route(&s->device, (unsigned int)number(words, 1), *verb == 'r');
+	else if (strcmp(verb, "next") == 0 && ivs_pci_next_vector(&s->device, &vector))
 		sprintf(out, "%u", vector);
 	else if (strcmp(verb, "next") == 0)
 		strcpy(out, "none");
 	else if (strcmp(verb, "intx") == 0)
-		strcpy(out, ivs_device_intx(&s->device) ? "up" : "down");
+		strcpy(out, ivs_pci_intx(&s->device) ? "up" : "down");
 	else if (strcmp(verb, "move") == 0)
 		move(s, out);
 	else

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The PCI function (device/device.h), driven by lines of text: for tables in tests, and for the
+ * The PCI function (pci/function.h), driven by lines of text: for tables in tests, and for the
  * comparison with QEMU. Numbers as in C; what a line gives is text, too:
  *
  *     device plain|doorbell|legacy [vectors=N] [intx] [32bit] [memory=N] [revision=N] [name=TEXT]
@@ -18,7 +18,7 @@
 #ifndef DEVICE_SCRIPT_H
 #define DEVICE_SCRIPT_H
 
-#include "device/device.h"
+#include "pci/function.h"
 
 #define DEVICE_SCRIPT_OUT 600
 #define DEVICE_SCRIPT_UUID "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10"
@@ -29,8 +29,8 @@
  * @name:    of its region
  */
 struct device_script {
-	struct ivs_device device;
-	struct ivs_device_options options;
+	struct ivs_pci_function device;
+	struct ivs_pci_function_options options;
 	char name[256];
 };
 

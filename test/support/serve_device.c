@@ -27,14 +27,14 @@
 #include "base/fd.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
-#include "device/device.h"
+#include "pci/function.h"
 #include "vfio_user/session.h"
 
 #define LINE_MAX_LEN 256
 
 struct served {
-	struct ivs_device device;
-	struct ivs_device_options device_options;
+	struct ivs_pci_function device;
+	struct ivs_pci_function_options device_options;
 	struct ivs_vfio_user_options options;
 	struct ivs_vfio_user *session;
 	struct ivs_listener listener;
@@ -62,7 +62,7 @@ static void rings(void *context, unsigned int peer, unsigned int vector)
 
 static bool set_number(struct served *served, const char *name, const char *text)
 {
-	struct ivs_device_options *device = &served->device_options;
+	struct ivs_pci_function_options *device = &served->device_options;
 	struct ivs_vfio_user_memory *memory = &served->options.memory;
 	long long value = strtoll(text, NULL, 0);
 
@@ -144,7 +144,7 @@ static void obey(struct served *served, const char *line)
 	int id, writable;
 
 	if (sscanf(line, "doorbell %u", &number) == 1) {
-		ivs_device_doorbell(&served->device, number);
+		ivs_pci_doorbell(&served->device, number);
 		ivs_vfio_user_deliver(served->session);
 		printf("done\n");
 	} else if (sscanf(line, "memory %255s %llu %d", path, &offset, &writable) == 3) {
@@ -153,7 +153,7 @@ static void obey(struct served *served, const char *line)
 		open_memory(served, path);
 		printf("done\n");
 	} else if (sscanf(line, "id %d", &id) == 1) {
-		ivs_device_set_id(&served->device, id);
+		ivs_pci_set_id(&served->device, id);
 		printf("done\n");
 	} else if (!strcmp(line, "counts")) {
 		print_counts(served);
@@ -219,11 +219,11 @@ int main(int argc, char **argv)
 		set_option(&served, argv[i]);
 	ivs_log_init("serve-device", true);
 	setlinebuf(stdout);
-	served.options.device = &served.device;
+	served.options.function = &served.device;
 	served.options.ring = rings;
 	served.options.context = &served;
 	listen_options.path = argv[1];
-	if (ivs_device_init(&served.device, &served.device_options, &err) ||
+	if (ivs_pci_init(&served.device, &served.device_options, &err) ||
 	    ivs_vfio_user_new(&served.options, &served.session, &err) ||
 	    ivs_listener_open(&served.listener, &listen_options, &err))
 		die("start", &err);

@@ -6,7 +6,7 @@
  */
 #include <criterion/criterion.h>
 
-#include "device/device.h"
+#include "pci/function.h"
 #include "support/device_rows.h"
 
 /* */
@@ -300,35 +300,33 @@ Test(device_config, another_length)
 {
 	static const uint64_t lens[] = {4096, 1 << 20, UINT64_C(1) << 31, UINT64_C(1) << 40};
 	static const uint64_t bad[] = {0, 2048, 4097, 3 << 20, UINT64_MAX};
-	static struct ivs_device device, other;
+	static struct ivs_pci_function device, other;
 
 	for (unsigned int i = 0; i < 16; i++) {
-		struct ivs_device_options options = {.revision = IVS_PCI_REVISION,
-						     .vectors_n = i % 2 * 3};
-		struct ivs_device_options wanted;
+		struct ivs_pci_function_options options = {.revision = IVS_PCI_REVISION,
+							   .vectors_n = i % 2 * 3};
+		struct ivs_pci_function_options wanted;
 
 		options.memory_len = lens[i / 4];
 		wanted = options;
 		wanted.memory_len = lens[i % 4];
-		cr_assert_eq(ivs_device_init(&device, &options, NULL), 0);
-		cr_assert_eq(ivs_device_init(&other, &wanted, NULL), 0);
-		cr_expect_eq(ivs_device_set_memory_len(&device, wanted.memory_len, NULL), 0);
+		cr_assert_eq(ivs_pci_init(&device, &options, NULL), 0);
+		cr_assert_eq(ivs_pci_init(&other, &wanted, NULL), 0);
+		cr_expect_eq(ivs_pci_set_memory_len(&device, wanted.memory_len, NULL), 0);
 		cr_expect_arr_eq(&device, &other, sizeof(device));
-		cr_expect_eq(ivs_device_set_memory_len(&device, bad[i % 5], NULL),
-			     IVS_DEVICE_E_OPTIONS);
+		cr_expect_eq(ivs_pci_set_memory_len(&device, bad[i % 5], NULL), IVS_PCI_E_OPTIONS);
 		cr_expect_arr_eq(&device, &other, sizeof(device), "it changed");
 	}
 }
 
 Test(device_config, another_length_of_32_bits)
 {
-	struct ivs_device_options options = {
+	struct ivs_pci_function_options options = {
 		.revision = IVS_PCI_REVISION_LEGACY, .bar2_32bit = true, .memory_len = 1 << 20};
-	static struct ivs_device device;
+	static struct ivs_pci_function device;
 
-	cr_assert_eq(ivs_device_init(&device, &options, NULL), 0);
-	cr_expect_eq(ivs_device_set_memory_len(&device, UINT64_C(1) << 32, NULL),
-		     IVS_DEVICE_E_OPTIONS);
-	cr_expect_eq(ivs_device_set_memory_len(&device, UINT64_C(1) << 31, NULL), 0);
+	cr_assert_eq(ivs_pci_init(&device, &options, NULL), 0);
+	cr_expect_eq(ivs_pci_set_memory_len(&device, UINT64_C(1) << 32, NULL), IVS_PCI_E_OPTIONS);
+	cr_expect_eq(ivs_pci_set_memory_len(&device, UINT64_C(1) << 31, NULL), 0);
 	cr_expect_eq(device.options.memory_len, UINT64_C(1) << 31);
 }

@@ -16,10 +16,10 @@
 #define CANARY 0x50 /* behind what is read */
 #define MEG (UINT64_C(1) << 20)
 
-static const uint8_t uuid[IVS_DEVICE_UUID_LEN] = {1, 2, 3,  4,	5,  6,	7,  8,
-						  0, 0, 11, 12, 13, 14, 15, 16};
+static const uint8_t uuid[IVS_PCI_UUID_LEN] = {1, 2, 3,	 4,  5,	 6,  7,	 8,
+					       0, 0, 11, 12, 13, 14, 15, 16};
 
-static const struct ivs_device_options kinds[] = {
+static const struct ivs_pci_function_options kinds[] = {
 	{.revision = 1, .memory_len = MEG},
 	{.revision = 1, .vectors_n = 1, .memory_len = 4096},
 	{.revision = 1, .vectors_n = 2, .memory_len = MEG << 20},
@@ -48,7 +48,7 @@ static const struct ivs_device_options kinds[] = {
  * @trace: say what happens
  */
 struct run {
-	struct ivs_device device, other;
+	struct ivs_pci_function device, other;
 	struct naive naive;
 	uint64_t rng;
 	unsigned long step, sent_n, rung_n, refused_n;
@@ -126,7 +126,7 @@ static void do_read(struct run *run)
 	size_t at = pick_offset(run, region), len = pick_len(run);
 
 	got[len] = CANARY;
-	ivs_device_read(&run->device, (enum ivs_device_region)region, at, got, len);
+	ivs_pci_read(&run->device, (enum ivs_pci_space)region, at, got, len);
 	naive_read(&run->naive, region, at, want, len);
 	if (run->trace)
 		printf("read %d 0x%zx %zu\n", region, at, len);
@@ -139,10 +139,10 @@ static void do_write(struct run *run)
 	uint8_t bytes[BYTES_MAX];
 	int region = pick_region(run);
 	size_t at = pick_offset(run, region), len = pick_len(run);
-	struct ivs_device_ring got, want;
+	struct ivs_pci_ring got, want;
 
 	fill(run, bytes, region, at);
-	ivs_device_write(&run->device, (enum ivs_device_region)region, at, bytes, len, &got);
+	ivs_pci_write(&run->device, (enum ivs_pci_space)region, at, bytes, len, &got);
 	want = naive_write(&run->naive, region, at, bytes, len);
 	if (run->trace)
 		printf("write %d 0x%zx %zu: %02x %02x %02x %02x ...\n", region, at, len, bytes[0],
@@ -163,7 +163,7 @@ static void do_doorbell(struct run *run)
 
 	if (run->trace)
 		printf("doorbell %u\n", vector);
-	ivs_device_doorbell(&run->device, vector);
+	ivs_pci_doorbell(&run->device, vector);
 	naive_doorbell(&run->naive, vector);
 }
 
@@ -174,7 +174,7 @@ static void do_route(struct run *run)
 
 	if (run->trace)
 		printf("route %u %d\n", vector, routed);
-	ivs_device_route(&run->device, vector, routed);
+	ivs_pci_route(&run->device, vector, routed);
 	if (vector < run->naive.o.vectors_n)
 		run->naive.routed[vector] = routed;
 }
@@ -182,7 +182,7 @@ static void do_route(struct run *run)
 static void do_next(struct run *run)
 {
 	unsigned int vector = 0;
-	bool got = ivs_device_next_vector(&run->device, &vector);
+	bool got = ivs_pci_next_vector(&run->device, &vector);
 	int want = naive_next(&run->naive);
 
 	if (run->trace)
@@ -196,7 +196,7 @@ static void do_reset(struct run *run)
 {
 	if (run->trace)
 		printf("reset\n");
-	ivs_device_reset(&run->device);
+	ivs_pci_reset(&run->device);
 	naive_reset(&run->naive);
 }
 
@@ -204,19 +204,19 @@ static void do_id(struct run *run)
 {
 	int id = (int)below(run, 65537) - 1;
 
-	ivs_device_set_id(&run->device, id);
+	ivs_pci_set_id(&run->device, id);
 	run->naive.id = (uint32_t)id;
 }
 
 /* Into a device with the same options that was used before; routes and id are not moved. */
 static void do_move(struct run *run)
 {
-	size_t len = ivs_device_state_len(&run->device);
+	size_t len = ivs_pci_state_len(&run->device);
 
 	if (run->trace)
 		printf("move\n");
-	ivs_device_save(&run->device, run->state);
-	if (ivs_device_load(&run->other, run->state, len, NULL))
+	ivs_pci_save(&run->device, run->state);
+	if (ivs_pci_load(&run->other, run->state, len, NULL))
 		run->wrong = "its own state was refused";
 	memcpy(run->other.routed, run->device.routed, sizeof(run->device.routed));
 	run->other.id = run->device.id;
@@ -227,14 +227,14 @@ static void do_move(struct run *run)
 /* Refused, and nothing has changed; or it is as if a guest had done that. */
 static void do_damage(struct run *run)
 {
-	size_t len = ivs_device_state_len(&run->device);
+	size_t len = ivs_pci_state_len(&run->device);
 	uint8_t *state = run->state;
 	size_t at = below(run, (unsigned int)len);
 
-	ivs_device_save(&run->device, state);
+	ivs_pci_save(&run->device, state);
 	run->other = run->device;
 	state[at] ^= (uint8_t)(1 + below(run, 255));
-	if (ivs_device_load(&run->device, state, len, NULL)) {
+	if (ivs_pci_load(&run->device, state, len, NULL)) {
 		run->refused_n++;
 		if (memcmp(&run->other, &run->device, sizeof(run->device)) != 0)
 			run->wrong = "a state was refused and half taken over";
@@ -264,7 +264,7 @@ static void step(struct run *run)
 		do_damage(run);
 	else if (chance < 996)
 		do_reset(run);
-	if (ivs_device_intx(&run->device) != naive_intx(&run->naive))
+	if (ivs_pci_intx(&run->device) != naive_intx(&run->naive))
 		run->wrong = "the pin";
 }
 
@@ -273,10 +273,10 @@ static bool run_kind(struct run *run, size_t kind, uint64_t seed, unsigned long 
 	run->rng = seed * 0x9e3779b97f4a7c15u ^ kind * 0xd1342543de82ef95u;
 	run->wrong = NULL;
 	naive_init(&run->naive, &kinds[kind]);
-	if (ivs_device_init(&run->device, &kinds[kind], NULL) ||
-	    ivs_device_init(&run->other, &kinds[kind], NULL))
+	if (ivs_pci_init(&run->device, &kinds[kind], NULL) ||
+	    ivs_pci_init(&run->other, &kinds[kind], NULL))
 		run->wrong = "its options were refused";
-	else if (ivs_device_region_len(&run->device, 1) != naive_bar1_len(&run->naive))
+	else if (ivs_pci_space_len(&run->device, 1) != naive_bar1_len(&run->naive))
 		run->wrong = "the length of BAR 1";
 	for (run->step = 0; run->step < steps && !run->wrong; run->step++)
 		step(run);

@@ -5,16 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "device/device.h"
+#include "pci/function.h"
 
 #define MEG (1u << 20)
 #define CONFIG_AT 24
 #define TABLE_AT 288
 
-static const uint8_t uuid[IVS_DEVICE_UUID_LEN] = {9, 8, 7};
+static const uint8_t uuid[IVS_PCI_UUID_LEN] = {9, 8, 7};
 
 /* No two of them take each other's state. */
-static const struct ivs_device_options kinds[] = {
+static const struct ivs_pci_function_options kinds[] = {
 	{.revision = 1, .memory_len = MEG},
 	{.revision = 1, .memory_len = 2 * MEG},
 	{.revision = 1, .memory_len = MEG, .bar2_32bit = true},
@@ -42,56 +42,56 @@ static const struct {
 	{0x1d, 0xff}, {0x1e, 0xff}, {0x1f, 0xff}, {0x3c, 0xff}, {0x43, 0xc0},
 };
 
-static void write_le(struct ivs_device *device, enum ivs_device_region region, size_t at,
+static void write_le(struct ivs_pci_function *device, enum ivs_pci_space region, size_t at,
 		     uint32_t value)
 {
 	uint8_t bytes[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16),
 			    (uint8_t)(value >> 24)};
-	struct ivs_device_ring ring;
+	struct ivs_pci_ring ring;
 
-	ivs_device_write(device, region, at, bytes, sizeof(bytes), &ring);
+	ivs_pci_write(device, region, at, bytes, sizeof(bytes), &ring);
 }
 
-static void make(struct ivs_device *device, const struct ivs_device_options *options)
+static void make(struct ivs_pci_function *device, const struct ivs_pci_function_options *options)
 {
-	cr_assert_eq(ivs_device_init(device, options, NULL), 0);
+	cr_assert_eq(ivs_pci_init(device, options, NULL), 0);
 }
 
 /* Nothing is as it was after power on. */
-static void use(struct ivs_device *device)
+static void use(struct ivs_pci_function *device)
 {
-	write_le(device, IVS_DEVICE_CONFIG, 0x04, 0x0503);
-	write_le(device, IVS_DEVICE_CONFIG, 0x10, 0xfebf0000);
-	write_le(device, IVS_DEVICE_CONFIG, 0x14, 0xfebe0000);
-	write_le(device, IVS_DEVICE_CONFIG, 0x1c, 0x00000012);
-	write_le(device, IVS_DEVICE_CONFIG, 0x3c, 0x0a);
-	write_le(device, IVS_DEVICE_CONFIG, 0x40, 0x80000000);
-	write_le(device, IVS_DEVICE_BAR0, 0, 0x12345678);
-	write_le(device, IVS_DEVICE_BAR0, 4, 0x9abcdef1);
+	write_le(device, IVS_PCI_CONFIG, 0x04, 0x0503);
+	write_le(device, IVS_PCI_CONFIG, 0x10, 0xfebf0000);
+	write_le(device, IVS_PCI_CONFIG, 0x14, 0xfebe0000);
+	write_le(device, IVS_PCI_CONFIG, 0x1c, 0x00000012);
+	write_le(device, IVS_PCI_CONFIG, 0x3c, 0x0a);
+	write_le(device, IVS_PCI_CONFIG, 0x40, 0x80000000);
+	write_le(device, IVS_PCI_BAR0, 0, 0x12345678);
+	write_le(device, IVS_PCI_BAR0, 4, 0x9abcdef1);
 	for (unsigned int i = 0; i < device->options.vectors_n; i++) {
-		write_le(device, IVS_DEVICE_BAR1, 16 * (size_t)i, 0xfee00000 + i);
-		write_le(device, IVS_DEVICE_BAR1, 16 * (size_t)i + 12, i & 1);
+		write_le(device, IVS_PCI_BAR1, 16 * (size_t)i, 0xfee00000 + i);
+		write_le(device, IVS_PCI_BAR1, 16 * (size_t)i + 12, i & 1);
 		if (i % 3 == 0)
-			ivs_device_doorbell(device, i);
+			ivs_pci_doorbell(device, i);
 	}
-	ivs_device_doorbell(device, device->options.vectors_n - 1);
+	ivs_pci_doorbell(device, device->options.vectors_n - 1);
 }
 
 /* In memory of exactly that size, so that a sanitizer sees what is beyond. */
-static uint8_t *save(const struct ivs_device *device, size_t *len)
+static uint8_t *save(const struct ivs_pci_function *device, size_t *len)
 {
 	uint8_t *state;
 
-	*len = ivs_device_state_len(device);
+	*len = ivs_pci_state_len(device);
 	state = malloc(*len);
 	cr_assert(state);
-	ivs_device_save(device, state);
+	ivs_pci_save(device, state);
 	return state;
 }
 
 Test(device_state, comes_back_as_it_was)
 {
-	static struct ivs_device device, other;
+	static struct ivs_pci_function device, other;
 
 	for (size_t kind = 0; kind < KINDS_N; kind++) {
 		uint8_t *state, *again;
@@ -101,7 +101,7 @@ Test(device_state, comes_back_as_it_was)
 		make(&other, &kinds[kind]);
 		use(&device);
 		state = save(&device, &len);
-		cr_assert_eq(ivs_device_load(&other, state, len, NULL), 0);
+		cr_assert_eq(ivs_pci_load(&other, state, len, NULL), 0);
 		again = save(&other, &len);
 		cr_expect_eq(memcmp(state, again, len), 0, "kind %zu", kind);
 		cr_expect_eq(memcmp(&device, &other, sizeof(device)), 0, "kind %zu", kind);
@@ -117,14 +117,14 @@ Test(device_state, bytes)
 	static const uint8_t rest[] = {0x78, 0x56, 0x34, 0x12, 0xf1, 0xde, 0xbc, 0x9a, 0, 0, 0xe0,
 				       0xfe, 0,	   0,	 0,    0,    0,	   0,	 0,    0, 0, 0,
 				       0,    0,	   1,	 0,    0,    0,	   0,	 0,    0, 0};
-	static struct ivs_device device;
-	uint8_t config[IVS_DEVICE_CONFIG_LEN];
+	static struct ivs_pci_function device;
+	uint8_t config[IVS_PCI_CONFIG_LEN];
 	uint8_t *state;
 	size_t len;
 
 	make(&device, &kinds[7]);
 	use(&device);
-	ivs_device_read(&device, IVS_DEVICE_CONFIG, 0, config, sizeof(config));
+	ivs_pci_read(&device, IVS_PCI_CONFIG, 0, config, sizeof(config));
 	state = save(&device, &len);
 	cr_assert_eq(len, TABLE_AT + 16 + 8);
 	cr_expect_eq(memcmp(state, header, sizeof(header)), 0);
@@ -135,26 +135,26 @@ Test(device_state, bytes)
 
 Test(device_state, interrupt_status_follows_from_the_registers)
 {
-	static struct ivs_device device;
+	static struct ivs_pci_function device;
 	uint8_t *state, status;
 	size_t len;
 
 	make(&device, &kinds[11]);
-	write_le(&device, IVS_DEVICE_BAR0, 0, 1);
-	ivs_device_doorbell(&device, 0);
+	write_le(&device, IVS_PCI_BAR0, 0, 1);
+	ivs_pci_doorbell(&device, 0);
 	state = save(&device, &len);
 	cr_expect_eq(state[CONFIG_AT + 6], 0);
 	make(&device, &kinds[11]);
-	cr_assert_eq(ivs_device_load(&device, state, len, NULL), 0);
-	ivs_device_read(&device, IVS_DEVICE_CONFIG, 6, &status, 1);
+	cr_assert_eq(ivs_pci_load(&device, state, len, NULL), 0);
+	ivs_pci_read(&device, IVS_PCI_CONFIG, 6, &status, 1);
 	cr_expect_eq(status, 8);
-	cr_expect(ivs_device_intx(&device));
+	cr_expect(ivs_pci_intx(&device));
 	free(state);
 }
 
 Test(device_state, of_any_other_length_is_refused)
 {
-	static struct ivs_device device, before;
+	static struct ivs_pci_function device, before;
 	struct ivs_error err;
 	uint8_t *state;
 	size_t len;
@@ -169,8 +169,8 @@ Test(device_state, of_any_other_length_is_refused)
 		cr_assert(cut);
 		memcpy(cut, state, n < len ? n : len);
 		err.text[0] = '\0';
-		cr_expect_eq(ivs_device_load(&device, cut, n, &err),
-			     n == len ? 0 : IVS_DEVICE_E_STATE, "%zu bytes", n);
+		cr_expect_eq(ivs_pci_load(&device, cut, n, &err), n == len ? 0 : IVS_PCI_E_STATE,
+			     "%zu bytes", n);
 		cr_expect_eq(*err.text == '\0', n == len);
 		cr_expect_eq(memcmp(&device, &before, sizeof(device)), 0, "%zu bytes", n);
 		free(cut);
@@ -178,7 +178,7 @@ Test(device_state, of_any_other_length_is_refused)
 	free(state);
 }
 
-static bool may_change(const struct ivs_device *device, size_t at, uint8_t bit)
+static bool may_change(const struct ivs_pci_function *device, size_t at, uint8_t bit)
 {
 	size_t pending_at = TABLE_AT + 16 * (size_t)device->options.vectors_n;
 
@@ -188,7 +188,7 @@ static bool may_change(const struct ivs_device *device, size_t at, uint8_t bit)
 		if (at - CONFIG_AT == writable[i].at)
 			return writable[i].bits & bit;
 	}
-	if (at < CONFIG_AT + IVS_DEVICE_CONFIG_LEN)
+	if (at < CONFIG_AT + IVS_PCI_CONFIG_LEN)
 		return false;
 	if (at < pending_at)
 		return true;
@@ -196,22 +196,21 @@ static bool may_change(const struct ivs_device *device, size_t at, uint8_t bit)
 }
 
 /* What a guest could have done is taken over to the bit; nothing else is, and then not in part. */
-static void flip(const struct ivs_device *original, uint8_t *state, size_t len, size_t at,
+static void flip(const struct ivs_pci_function *original, uint8_t *state, size_t len, size_t at,
 		 uint8_t bit)
 {
-	static struct ivs_device device;
+	static struct ivs_pci_function device;
 	uint8_t *again;
 
 	device = *original;
 	state[at] ^= bit;
 	if (may_change(original, at, bit)) {
-		cr_expect_eq(ivs_device_load(&device, state, len, NULL), 0, "at %zu: %02x", at,
-			     bit);
+		cr_expect_eq(ivs_pci_load(&device, state, len, NULL), 0, "at %zu: %02x", at, bit);
 		again = save(&device, &len);
 		cr_expect_eq(memcmp(state, again, len), 0, "at %zu: %02x", at, bit);
 		free(again);
 	} else {
-		cr_expect_eq(ivs_device_load(&device, state, len, NULL), IVS_DEVICE_E_STATE,
+		cr_expect_eq(ivs_pci_load(&device, state, len, NULL), IVS_PCI_E_STATE,
 			     "at %zu: %02x", at, bit);
 		cr_expect_eq(memcmp(&device, original, sizeof(device)), 0, "at %zu: %02x", at, bit);
 	}
@@ -221,10 +220,10 @@ static void flip(const struct ivs_device *original, uint8_t *state, size_t len, 
 Test(device_state, each_bit)
 {
 	static const unsigned int vectors[] = {1, 2, 63, 64, 65, 128};
-	static struct ivs_device device;
+	static struct ivs_pci_function device;
 
 	for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
-		struct ivs_device_options options = {
+		struct ivs_pci_function_options options = {
 			.revision = 1, .memory_len = MEG, .vectors_n = vectors[i], .name = "abc"};
 		uint8_t *state;
 		size_t len;
@@ -242,7 +241,7 @@ Test(device_state, each_bit)
 
 Test(device_state, of_another_device_is_refused)
 {
-	static struct ivs_device device, other, before;
+	static struct ivs_pci_function device, other, before;
 
 	for (size_t kind = 0; kind < KINDS_N; kind++) {
 		for (size_t i = 0; i < KINDS_N; i++) {
@@ -254,8 +253,8 @@ Test(device_state, of_another_device_is_refused)
 			make(&other, &kinds[i]);
 			before = other;
 			state = save(&device, &len);
-			cr_expect_eq(ivs_device_load(&other, state, len, &err),
-				     i == kind ? 0 : IVS_DEVICE_E_STATE, "%zu to %zu", kind, i);
+			cr_expect_eq(ivs_pci_load(&other, state, len, &err),
+				     i == kind ? 0 : IVS_PCI_E_STATE, "%zu to %zu", kind, i);
 			cr_expect_eq(*err.text == '\0', i == kind);
 			cr_expect_eq(memcmp(&other, &before, sizeof(other)), 0);
 			free(state);
@@ -265,7 +264,7 @@ Test(device_state, of_another_device_is_refused)
 
 static void expect_error(size_t kind, size_t at, uint8_t byte, const char *text)
 {
-	static struct ivs_device device;
+	static struct ivs_pci_function device;
 	struct ivs_error err = {0};
 	uint8_t *state;
 	size_t len;
@@ -273,7 +272,7 @@ static void expect_error(size_t kind, size_t at, uint8_t byte, const char *text)
 	make(&device, &kinds[kind]);
 	state = save(&device, &len);
 	state[at] = byte;
-	cr_expect_eq(ivs_device_load(&device, state, len, &err), IVS_DEVICE_E_STATE);
+	cr_expect_eq(ivs_pci_load(&device, state, len, &err), IVS_PCI_E_STATE);
 	cr_expect_str_eq(err.text, text);
 	free(state);
 }

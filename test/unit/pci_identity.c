@@ -4,18 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "device/device.h"
+#include "pci/function.h"
 #include "peer/pci_identity.h"
 
 /* Configuration space of a device of ours. */
 static void make(uint8_t config[256], const char *name, unsigned int vectors_n)
 {
-	const struct ivs_device_options options = {
+	const struct ivs_pci_function_options options = {
 		.revision = 1, .vectors_n = vectors_n, .memory_len = 4096, .name = name};
-	struct ivs_device *device = calloc(1, sizeof(*device));
+	struct ivs_pci_function *device = calloc(1, sizeof(*device));
 
-	cr_assert_eq(ivs_device_init(device, &options, NULL), 0);
-	ivs_device_read(device, IVS_DEVICE_CONFIG, 0, config, 256);
+	cr_assert_eq(ivs_pci_init(device, &options, NULL), 0);
+	ivs_pci_read(device, IVS_PCI_CONFIG, 0, config, 256);
 	free(device);
 }
 

@@ -53,12 +53,12 @@ static bool take_reply(int sock)
 Test(vfio_user_order, doorbell_before_reply)
 {
 	static const char version[] = "\0\0\0\0{}"; /* with its NUL */
-	const struct ivs_device_options options = {
+	const struct ivs_pci_function_options options = {
 		.revision = 1, .vectors_n = 1, .memory_len = 4096};
-	struct ivs_device *device = calloc(1, sizeof(*device));
+	struct ivs_pci_function *device = calloc(1, sizeof(*device));
 	struct watcher watcher = {0};
 	struct ivs_vfio_user_options opts = {
-		.device = device,
+		.function = device,
 		.name = "test",
 		.memory = {.fd = -1},
 		.ring = watch_ring,
@@ -68,7 +68,7 @@ Test(vfio_user_order, doorbell_before_reply)
 	struct ivs_vfio_user *session;
 	int ends[2];
 
-	cr_assert_eq(ivs_device_init(device, &options, NULL), 0);
+	cr_assert_eq(ivs_pci_init(device, &options, NULL), 0);
 	cr_assert_eq(ivs_vfio_user_new(&opts, &session, NULL), 0);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
 	watcher.client = ends[0];

@@ -7,7 +7,7 @@
  * multiple of its length, in rising order; 8 aligned bytes are two of 4. In configuration space each
  * byte is on its own.
  */
-#include "device/inside.h"
+#include "pci/private.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -19,37 +19,37 @@
 #define MEMORY_LEN_MIN 4096u
 #define MEMORY_LEN_MAX_32BIT (UINT64_C(1) << 31) /* of powers of two below 2^32 */
 
-static int check_kind(const struct ivs_device_options *options, struct ivs_error *err)
+static int check_kind(const struct ivs_pci_function_options *options, struct ivs_error *err)
 {
 	if (options->revision > IVS_PCI_REVISION)
-		return ivs_error_set(err, IVS_DEVICE_E_OPTIONS,
+		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
 				     "there is no revision %u of the device: it is 0 or 1",
 				     options->revision);
-	if (options->vectors_n > IVS_DEVICE_VECTORS_LIMIT)
-		return ivs_error_set(err, IVS_DEVICE_E_OPTIONS,
+	if (options->vectors_n > IVS_MSIX_VECTORS_MAX)
+		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
 				     "%u vectors are more than MSI-X has: at most %d",
-				     options->vectors_n, IVS_DEVICE_VECTORS_LIMIT);
+				     options->vectors_n, IVS_MSIX_VECTORS_MAX);
 	if (options->intx && options->revision != IVS_PCI_REVISION_LEGACY)
-		return ivs_error_set(err, IVS_DEVICE_E_OPTIONS,
+		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
 				     "a device of revision %u has no INTx: take revision 0",
 				     options->revision);
 	if (options->intx && options->vectors_n)
-		return ivs_error_set(err, IVS_DEVICE_E_OPTIONS,
+		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
 				     "INTx is for a device without vectors, and this one has %u: "
 				     "take one of the two",
 				     options->vectors_n);
 	return 0;
 }
 
-static int check_memory(const struct ivs_device_options *options, struct ivs_error *err)
+static int check_memory(const struct ivs_pci_function_options *options, struct ivs_error *err)
 {
 	if (!ivs_is_power_of_two(options->memory_len) || options->memory_len < MEMORY_LEN_MIN)
-		return ivs_error_set(err, IVS_DEVICE_E_OPTIONS,
+		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
 				     "a region of %" PRIu64 " bytes cannot be BAR 2: its size has "
 				     "to be a power of two of at least %u",
 				     options->memory_len, MEMORY_LEN_MIN);
 	if (options->bar2_32bit && options->memory_len > MEMORY_LEN_MAX_32BIT)
-		return ivs_error_set(err, IVS_DEVICE_E_OPTIONS,
+		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
 				     "a region of %" PRIu64 " bytes is too large for a BAR 2 of 32 "
 				     "bits: at most %" PRIu64 ", or take one of 64 bits",
 				     options->memory_len, MEMORY_LEN_MAX_32BIT);
@@ -57,7 +57,7 @@ static int check_memory(const struct ivs_device_options *options, struct ivs_err
 }
 
 /* */
-int ivs_device_check_name(const char *name, struct ivs_error *err)
+int ivs_pci_check_name(const char *name, struct ivs_error *err)
 {
 	char shown[IVS_CAP_NAME_MAX + 1];
 	size_t len = strlen(name);
@@ -65,64 +65,64 @@ int ivs_device_check_name(const char *name, struct ivs_error *err)
 
 	ivs_text_shown(name, shown, sizeof(shown));
 	if (len > IVS_CAP_NAME_MAX)
-		return ivs_error_set(err, IVS_DEVICE_E_OPTIONS,
+		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
 				     "the name %s... of the region has %zu bytes: at most %d",
 				     shown, len, IVS_CAP_NAME_MAX);
 	if (good < len)
-		return ivs_error_set(err, IVS_DEVICE_E_OPTIONS,
+		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
 				     "the name %s of the region has a byte 0x%02x: only letters, "
 				     "digits and \"._-\" are allowed",
 				     shown, (unsigned int)(uint8_t)name[good]);
 	return 0;
 }
 
-int ivs_device_init(struct ivs_device *device, const struct ivs_device_options *options,
-		    struct ivs_error *err)
+int ivs_pci_init(struct ivs_pci_function *function, const struct ivs_pci_function_options *options,
+		 struct ivs_error *err)
 {
 	int result = check_kind(options, err);
 
 	if (!result)
 		result = check_memory(options, err);
 	if (!result && options->name)
-		result = ivs_device_check_name(options->name, err);
+		result = ivs_pci_check_name(options->name, err);
 	if (result)
 		return result;
-	memset(device, 0, sizeof(*device));
-	device->options = *options;
-	device->options.name = NULL;
-	device->options.uuid = NULL;
+	memset(function, 0, sizeof(*function));
+	function->options = *options;
+	function->options.name = NULL;
+	function->options.uuid = NULL;
 	if (options->vectors_n)
-		ivs_msix_init(device);
-	ivs_config_init(device, options);
-	ivs_device_reset(device);
+		ivs_msix_init(function);
+	ivs_config_init(function, options);
+	ivs_pci_reset(function);
 	return 0;
 }
 
-void ivs_device_reset(struct ivs_device *device)
+void ivs_pci_reset(struct ivs_pci_function *function)
 {
-	ivs_config_reset(device);
-	ivs_registers_reset(device);
-	ivs_msix_reset(device);
+	ivs_config_reset(function);
+	ivs_registers_reset(function);
+	ivs_msix_reset(function);
 }
 
-size_t ivs_device_region_len(const struct ivs_device *device, unsigned int region)
+size_t ivs_pci_space_len(const struct ivs_pci_function *function, unsigned int region)
 {
 	switch (region) {
-	case IVS_DEVICE_BAR0:
+	case IVS_PCI_BAR0:
 		return IVS_REGISTERS_LEN;
-	case IVS_DEVICE_BAR1:
-		return device->bar1_len;
-	case IVS_DEVICE_CONFIG:
-		return IVS_DEVICE_CONFIG_LEN;
+	case IVS_PCI_BAR1:
+		return function->bar1_len;
+	case IVS_PCI_CONFIG:
+		return IVS_PCI_CONFIG_LEN;
 	default:
 		return 0;
 	}
 }
 
-static bool is_within(const struct ivs_device *device, unsigned int region, size_t offset,
+static bool is_within(const struct ivs_pci_function *function, unsigned int region, size_t offset,
 		      size_t len)
 {
-	size_t region_len = ivs_device_region_len(device, region);
+	size_t region_len = ivs_pci_space_len(function, region);
 
 	return offset <= region_len && len <= region_len - offset;
 }
@@ -137,82 +137,82 @@ static size_t piece_len(size_t offset, size_t len)
 	return piece;
 }
 
-void ivs_device_read(struct ivs_device *device, enum ivs_device_region region, size_t offset,
-		     void *out, size_t len)
+void ivs_pci_read(struct ivs_pci_function *function, enum ivs_pci_space region, size_t offset,
+		  void *out, size_t len)
 {
 	uint8_t *bytes = out;
 
-	if (!is_within(device, region, offset, len)) {
+	if (!is_within(function, region, offset, len)) {
 		memset(out, 0, len);
 		return;
 	}
-	if (region == IVS_DEVICE_CONFIG) {
-		ivs_config_read(device, offset, bytes, len);
+	if (region == IVS_PCI_CONFIG) {
+		ivs_config_read(function, offset, bytes, len);
 		return;
 	}
 	for (size_t piece; len; offset += piece, bytes += piece, len -= piece) {
 		piece = piece_len(offset, len);
-		if (region == IVS_DEVICE_BAR0)
-			ivs_put_le(ivs_registers_read(device, offset), bytes, piece);
+		if (region == IVS_PCI_BAR0)
+			ivs_put_le(ivs_registers_read(function, offset), bytes, piece);
 		else
-			ivs_msix_read(device, offset, bytes, piece);
+			ivs_msix_read(function, offset, bytes, piece);
 	}
 }
 
-void ivs_device_write(struct ivs_device *device, enum ivs_device_region region, size_t offset,
-		      const void *in, size_t len, struct ivs_device_ring *ring)
+void ivs_pci_write(struct ivs_pci_function *function, enum ivs_pci_space region, size_t offset,
+		   const void *in, size_t len, struct ivs_pci_ring *ring)
 {
 	const uint8_t *bytes = in;
 
-	*ring = (struct ivs_device_ring){0};
-	if (!is_within(device, region, offset, len))
+	*ring = (struct ivs_pci_ring){0};
+	if (!is_within(function, region, offset, len))
 		return;
-	if (region == IVS_DEVICE_CONFIG) {
-		ivs_config_write(device, offset, bytes, len);
+	if (region == IVS_PCI_CONFIG) {
+		ivs_config_write(function, offset, bytes, len);
 		return;
 	}
 	for (size_t piece; len; offset += piece, bytes += piece, len -= piece) {
 		piece = piece_len(offset, len);
-		if (region == IVS_DEVICE_BAR0)
-			ivs_registers_write(device, offset, (uint32_t)ivs_get_le(bytes, piece),
+		if (region == IVS_PCI_BAR0)
+			ivs_registers_write(function, offset, (uint32_t)ivs_get_le(bytes, piece),
 					    ring);
 		else
-			ivs_msix_write(device, offset, bytes, piece);
+			ivs_msix_write(function, offset, bytes, piece);
 	}
 }
 
-int ivs_device_set_memory_len(struct ivs_device *device, uint64_t len, struct ivs_error *err)
+int ivs_pci_set_memory_len(struct ivs_pci_function *function, uint64_t len, struct ivs_error *err)
 {
-	struct ivs_device_options options = device->options;
+	struct ivs_pci_function_options options = function->options;
 	int result;
 
 	options.memory_len = len;
 	result = check_memory(&options, err);
 	if (result)
 		return result;
-	device->options.memory_len = len;
-	ivs_config_put_memory_bar(device);
+	function->options.memory_len = len;
+	ivs_config_put_memory_bar(function);
 	return 0;
 }
 
-void ivs_device_set_id(struct ivs_device *device, int id)
+void ivs_pci_set_id(struct ivs_pci_function *function, int id)
 {
-	device->id = (uint32_t)id;
+	function->id = (uint32_t)id;
 }
 
-void ivs_device_doorbell(struct ivs_device *device, unsigned int vector)
+void ivs_pci_doorbell(struct ivs_pci_function *function, unsigned int vector)
 {
-	ivs_registers_doorbell(device);
-	ivs_msix_doorbell(device, vector);
+	ivs_registers_doorbell(function);
+	ivs_msix_doorbell(function, vector);
 }
 
-bool ivs_device_has_pin(const struct ivs_device *device)
+bool ivs_pci_has_pin(const struct ivs_pci_function *function)
 {
-	return device->options.revision == IVS_PCI_REVISION_LEGACY;
+	return function->options.revision == IVS_PCI_REVISION_LEGACY;
 }
 
-bool ivs_device_intx(const struct ivs_device *device)
+bool ivs_pci_intx(const struct ivs_pci_function *function)
 {
-	return ivs_registers_interrupt(device) &&
-	       !(ivs_config_get16(device, IVS_PCI_COMMAND) & IVS_PCI_COMMAND_NO_INTX);
+	return ivs_registers_interrupt(function) &&
+	       !(ivs_config_get16(function, IVS_PCI_COMMAND) & IVS_PCI_COMMAND_NO_INTX);
 }
