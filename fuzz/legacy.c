@@ -63,9 +63,9 @@ static void write_all(const struct legacy *legacy, char out[TEXT_MAX])
 	int n = snprintf(out, TEXT_MAX, "size=%lluK,vectors=%u,msi=%d,ioeventfd=%d,use64=%d,%s%s=",
 			 (unsigned long long)legacy->size >> 10, legacy->vectors_n, legacy->msi,
 			 legacy->ioeventfd, legacy->use64,
-			 legacy->role == IVS_SLOT_AUTO	   ? ""
-			 : legacy->role == IVS_SLOT_MASTER ? "role=master,"
-							   : "role=peer,",
+			 legacy->role == IVS_DEVICE_AUTO     ? ""
+			 : legacy->role == IVS_DEVICE_MASTER ? "role=master,"
+							     : "role=peer,",
 			 *legacy->shm ? "shm" : "chardev");
 
 	write_name(*legacy->shm ? legacy->shm : legacy->chardev, out + n);

@@ -23,7 +23,7 @@ MAY_INCLUDE = {
     "peer": {"roster_page", "protocol", "region", "base"},
     "pci": {"base"},
     "vfio_user": {"pci", "daemon", "base"},
-    "slot": {"pci", "vfio_user", "peer", "protocol", "region", "daemon", "base"},
+    "device": {"pci", "vfio_user", "peer", "protocol", "region", "daemon", "base"},
 }
 
 #: Bytes or events in, effects out: no system call, no clock, no global.

@@ -4,7 +4,7 @@
 #include "daemon/control.h"
 #include "daemon/log.h"
 #include "daemon/sandbox.h"
-#include "slot/calls.h"
+#include "device/syscalls.h"
 
 /* A list may be named by several devices. */
 static void add_once(const struct ivs_syscall **lists, unsigned int *n,
@@ -19,13 +19,14 @@ static void add_once(const struct ivs_syscall **lists, unsigned int *n,
 
 static void choose_lists(const struct settings *settings, const struct ivs_syscall **lists)
 {
-	const struct ivs_syscall *its[IVS_SLOT_CALLS_MAX];
+	const struct ivs_syscall *its[IVS_DEVICE_SYSCALL_LISTS_MAX];
 	unsigned int n = 0;
 
 	if (settings->control.path)
 		lists[n++] = ivs_control_syscalls;
 	for (unsigned int i = 0; i < settings->devices_n; i++) {
-		unsigned int its_n = ivs_slot_calls_of(&settings->devices[i].slot, its, 0);
+		unsigned int its_n = ivs_device_syscall_lists_of(&settings->devices[i].opts, its,
+								 0);
 
 		for (unsigned int j = 0; j < its_n; j++)
 			add_once(lists, &n, its[j]);
@@ -38,7 +39,7 @@ int confine(const struct settings *settings, struct ivs_error *err)
 	struct ivs_sandbox_options opts = {
 		.user = settings->user,
 		.filter = settings->filter && !lacks,
-		.always = ivs_slot_calls,
+		.always = ivs_device_syscall_lists,
 	};
 	unsigned int names_n = 0;
 
@@ -46,8 +47,8 @@ int confine(const struct settings *settings, struct ivs_error *err)
 	if (settings->control.path)
 		opts.names[names_n++] = settings->control.path;
 	for (unsigned int i = 0; i < settings->devices_n && names_n < IVS_SANDBOX_NAMES_MAX; i++) {
-		if (settings->devices[i].slot.socket.path)
-			opts.names[names_n++] = settings->devices[i].slot.socket.path;
+		if (settings->devices[i].opts.socket.path)
+			opts.names[names_n++] = settings->devices[i].opts.socket.path;
 	}
 	if (!settings->filter)
 		ivs_log(IVS_LOG_INFO, "no system call filter: --sandbox off");

@@ -67,9 +67,9 @@ static int take_vectors(struct legacy *legacy, const char *value, struct ivs_err
 static int take_role(struct legacy *legacy, const char *value, struct ivs_error *err)
 {
 	if (!strcmp(value, "peer"))
-		legacy->role = IVS_SLOT_PEER;
+		legacy->role = IVS_DEVICE_PEER;
 	else if (!strcmp(value, "master"))
-		legacy->role = IVS_SLOT_MASTER;
+		legacy->role = IVS_DEVICE_MASTER;
 	else
 		return bad_value("role", value, "use peer or master", err);
 	return 0;
@@ -180,7 +180,7 @@ int legacy_parse(const char *text, struct legacy *out, struct ivs_error *err)
 		.vectors_n = 1,
 		.msi = true,
 		.use64 = true,
-		.role = IVS_SLOT_AUTO,
+		.role = IVS_DEVICE_AUTO,
 	};
 	if (!strncmp(text, device, sizeof(device) - 1))
 		text += sizeof(device) - 1;

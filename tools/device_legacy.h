@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#include "slot/slot.h"
+#include "device/device.h"
 
 #define LEGACY_SHM_MAX 256 /* with its zero */
 
@@ -16,7 +16,7 @@
  * @chardev: path of a server's socket; "": none. (In QEMU it was the name of a chardev for that.)
  * @msi:     MSI-X, else the pin
  * @use64:   BAR 2 has 64 bits
- * @role:    IVS_SLOT_AUTO: not said
+ * @role:    IVS_DEVICE_AUTO: not said
  */
 struct legacy {
 	uint64_t size;
@@ -26,7 +26,7 @@ struct legacy {
 	bool msi;
 	bool ioeventfd;
 	bool use64;
-	enum ivs_slot_role role;
+	enum ivs_device_role role;
 };
 
 /**

@@ -107,7 +107,7 @@ static void begin_device(struct settings *settings)
 	struct device_settings *device = &settings->devices[settings->devices_n++];
 
 	*device = (struct device_settings){
-		.slot =
+		.opts =
 			{
 				.socket = {NULL, 0, (uid_t)-1, (gid_t)-1},
 				.socket_fd = -1,
@@ -120,11 +120,11 @@ static void begin_device(struct settings *settings)
 /* The first socket belongs to what was said before it, if anything was. */
 static int next_device(struct settings *settings, const char *value)
 {
-	const struct ivs_slot_options *slot = &current(settings)->slot;
+	const struct ivs_device_options *opts = &current(settings)->opts;
 
-	if (!slot->socket.path && slot->socket_fd < 0)
+	if (!opts->socket.path && opts->socket_fd < 0)
 		return 0;
-	if (settings->devices_n == IVS_SLOTS_MAX)
+	if (settings->devices_n == IVS_DEVICES_MAX)
 		return usage_error("one device too many", value,
 				   "64 are possible in one process: start another");
 	begin_device(settings);
@@ -141,12 +141,12 @@ static int take_fd(struct settings *settings, const char *value)
 		return usage_error("no inherited socket", value,
 				   "use the number of an open fd, 3 or more");
 	for (unsigned int i = 0; i < settings->devices_n; i++) {
-		if (settings->devices[i].slot.socket_fd == (int)fd)
+		if (settings->devices[i].opts.socket_fd == (int)fd)
 			return usage_error("one socket for two devices", value,
 					   "give each its own");
 	}
 	status = next_device(settings, value);
-	current(settings)->slot.socket_fd = (int)fd;
+	current(settings)->opts.socket_fd = (int)fd;
 	return status;
 }
 
@@ -164,7 +164,7 @@ static int take_socket(struct settings *settings, const char *value)
 
 	if (!status)
 		status = next_device(settings, value);
-	current(settings)->slot.socket.path = value;
+	current(settings)->opts.socket.path = value;
 	return status;
 }
 
@@ -188,14 +188,14 @@ static int take_vectors(struct device_settings *device, const char *value)
 
 	if (!ivs_parse_uint(value, 1, IVS_MSIX_VECTORS_MAX, &n))
 		return usage_error("no number of vectors", value, "use 1 to 2048");
-	device->slot.function.vectors_n = (unsigned int)n;
+	device->opts.function.vectors_n = (unsigned int)n;
 	device->has_vectors = true;
 	return 0;
 }
 
 static int take_size(struct device_settings *device, const char *value)
 {
-	uint64_t *size = &device->slot.region_opts.size;
+	uint64_t *size = &device->opts.region_opts.size;
 
 	if (!ivs_parse_size(value, size) || !*size)
 		return usage_error("no size of a region", value,
@@ -213,12 +213,12 @@ static int take_window(struct device_settings *device, const char *value)
 	bool read_only = good && !strcmp(value + used, ",ro");
 
 	if (!good || (value[used] && !read_only) ||
-	    !ivs_parse_size(offset, &device->slot.window.offset) ||
-	    !ivs_parse_size(len, &device->slot.window.len) || !device->slot.window.len)
+	    !ivs_parse_size(offset, &device->opts.window.offset) ||
+	    !ivs_parse_size(len, &device->opts.window.len) || !device->opts.window.len)
 		return usage_error("no window", value,
 				   "use OFFSET,LENGTH or OFFSET,LENGTH,ro, such as 4M,1M");
-	if (read_only && device->slot.access == IVS_SLOT_WRITES)
-		device->slot.access = IVS_SLOT_READS;
+	if (read_only && device->opts.access == IVS_DEVICE_WRITES)
+		device->opts.access = IVS_DEVICE_READS;
 	return 0;
 }
 
@@ -226,9 +226,9 @@ static int take_window(struct device_settings *device, const char *value)
 static int take_read_only(struct device_settings *device, const char *value)
 {
 	if (!value || !strcmp(value, "map"))
-		device->slot.access = IVS_SLOT_READS;
+		device->opts.access = IVS_DEVICE_READS;
 	else if (!strcmp(value, "trap"))
-		device->slot.access = IVS_SLOT_READS_TRAPPED;
+		device->opts.access = IVS_DEVICE_READS_TRAPPED;
 	else
 		return usage_error("no kind of --read-only", value, "use map or trap");
 	return 0;
@@ -237,9 +237,9 @@ static int take_read_only(struct device_settings *device, const char *value)
 static int take_role(struct device_settings *device, const char *value)
 {
 	if (!strcmp(value, "master"))
-		device->slot.role = IVS_SLOT_MASTER;
+		device->opts.role = IVS_DEVICE_MASTER;
 	else if (!strcmp(value, "peer"))
-		device->slot.role = IVS_SLOT_PEER;
+		device->opts.role = IVS_DEVICE_PEER;
 	else
 		return usage_error("no role", value, "use peer or master");
 	device->has_role = true;
@@ -269,7 +269,7 @@ static int take_uuid(struct device_settings *device, const char *value)
 		return usage_error("no UUID", value,
 				   "use the form "
 				   "01234567-89ab-cdef-0123-456789abcdef");
-	device->slot.function.uuid = device->uuid;
+	device->opts.function.uuid = device->uuid;
 	return 0;
 }
 
@@ -343,21 +343,21 @@ static int take_program_option(struct settings *settings, int option, const char
 /* Who may do what with a device. Return: 0, an exit status, or -1: it is none of these. */
 static int take_access_option(struct device_settings *device, int option, const char *value)
 {
-	struct ivs_slot_options *slot = &device->slot;
+	struct ivs_device_options *opts = &device->opts;
 
 	switch (option) {
 	case OPTION_SOCKET_MODE:
-		return take_mode(value, &slot->socket.mode);
+		return take_mode(value, &opts->socket.mode);
 	case OPTION_SOCKET_OWNER:
-		return take_user(value, &slot->socket.uid);
+		return take_user(value, &opts->socket.uid);
 	case OPTION_SOCKET_GROUP:
-		return take_group(value, &slot->socket.gid);
+		return take_group(value, &opts->socket.gid);
 	case OPTION_REGION_MODE:
-		return take_mode(value, &slot->region_opts.mode);
+		return take_mode(value, &opts->region_opts.mode);
 	case OPTION_REGION_OWNER:
-		return take_user(value, &slot->region_opts.uid);
+		return take_user(value, &opts->region_opts.uid);
 	case OPTION_REGION_GROUP:
-		return take_group(value, &slot->region_opts.gid);
+		return take_group(value, &opts->region_opts.gid);
 	case OPTION_READ_ONLY:
 		return take_read_only(device, value);
 	case OPTION_WINDOW:
@@ -372,25 +372,25 @@ static int take_access_option(struct device_settings *device, int option, const 
 /* Which device it is. The same. */
 static int take_device_option(struct device_settings *device, int option, const char *value)
 {
-	struct ivs_slot_options *slot = &device->slot;
+	struct ivs_device_options *opts = &device->opts;
 
 	switch (option) {
 	case OPTION_MODEL:
 		return take_model(device, value);
 	case 'r':
-		slot->region = value;
+		opts->region = value;
 		return 0;
 	case 'l':
 		return take_size(device, value);
 	case OPTION_SERVER:
-		slot->server = value;
+		opts->server = value;
 		return check_path(value);
 	case 'n':
 		return take_vectors(device, value);
 	case OPTION_LEGACY:
 		return take_legacy(device, value);
 	case OPTION_NAME:
-		slot->function.name = value;
+		opts->function.name = value;
 		return 0;
 	case OPTION_UUID:
 		return take_uuid(device, value);

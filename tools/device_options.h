@@ -5,8 +5,8 @@
 
 #include <limits.h>
 
+#include "device/loop.h"
 #include "device_legacy.h"
-#include "slot/loop.h"
 #include "usage.h"
 
 #define PROGRAM "ivshmem-device"
@@ -21,7 +21,7 @@ enum model {
  * struct device_settings - one device
  * @has_...: this has been said
  * @legacy: with is_legacy
- * @region: room for the address in @slot, of the memory that @legacy names
+ * @region: room for the address in @opts, of the memory that @legacy names
  */
 struct device_settings {
 	enum model model;
@@ -30,7 +30,7 @@ struct device_settings {
 	bool has_size;
 	bool has_vectors;
 	bool has_role;
-	struct ivs_slot_options slot;
+	struct ivs_device_options opts;
 	struct legacy legacy;
 	char region[sizeof("shm:") + LEGACY_SHM_MAX];
 	uint8_t uuid[IVS_PCI_UUID_LEN];
@@ -52,7 +52,7 @@ struct settings {
 	struct ivs_listener_options control;
 	const char *status;
 	bool json;
-	struct device_settings devices[IVS_SLOTS_MAX];
+	struct device_settings devices[IVS_DEVICES_MAX];
 	unsigned int devices_n;
 };
 

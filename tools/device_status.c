@@ -8,8 +8,8 @@
 #include "ask.h"
 #include "base/error.h"
 #include "daemon/log.h"
+#include "device/status.h"
 #include "show.h"
-#include "slot/status.h"
 #include "usage.h"
 
 #define TEXT_LEN 512 /* for paths and reasons */
@@ -124,7 +124,7 @@ int show_status(const char *path, bool json)
 	struct ivs_error err = {0};
 	int result;
 
-	result = ask_request(&ask, IVS_SLOT_STATUS_REQUEST "\n", &reply, &err);
+	result = ask_request(&ask, IVS_DEVICE_STATUS_REQUEST "\n", &reply, &err);
 	if (!result && !json_is_array(json_object_get(reply.json, "devices")))
 		result = ask_doubt(&ask, "answers something else", &err);
 	if (!result && json)

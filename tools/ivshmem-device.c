@@ -27,9 +27,9 @@ struct program {
 	const struct settings *settings;
 	struct ivs_service service;
 	int signal_fd;
-	struct ivs_slot *slots[IVS_SLOTS_MAX];
-	unsigned int slots_n;
-	struct ivs_slot_loop *loop;
+	struct ivs_device *devices[IVS_DEVICES_MAX];
+	unsigned int devices_n;
+	struct ivs_device_loop *loop;
 	bool serves;
 };
 
@@ -65,7 +65,7 @@ static unsigned int share_of_files(const struct settings *settings)
 static int name_error(const struct program *program, unsigned int at, int result,
 		      struct ivs_error *err)
 {
-	const char *path = program->settings->devices[at].slot.socket.path;
+	const char *path = program->settings->devices[at].opts.socket.path;
 	const struct ivs_error why = *err;
 
 	if (result && program->settings->devices_n > 1 && path)
@@ -73,33 +73,33 @@ static int name_error(const struct program *program, unsigned int at, int result
 	return result;
 }
 
-static int open_slot(struct program *program, unsigned int at, struct ivs_error *err)
+static int open_device(struct program *program, unsigned int at, struct ivs_error *err)
 {
-	struct ivs_slot_options opts = program->settings->devices[at].slot;
+	struct ivs_device_options opts = program->settings->devices[at].opts;
 	int result;
 
 	opts.remote_fds_limit = share_of_files(program->settings);
-	result = ivs_slot_open(&opts, &program->slots[at], err);
+	result = ivs_device_open(&opts, &program->devices[at], err);
 	if (!result)
-		program->slots_n++;
+		program->devices_n++;
 	return name_error(program, at, result, err);
 }
 
 static int open_region(struct program *program, unsigned int at, struct ivs_error *err)
 {
-	return name_error(program, at, ivs_slot_open_region(program->slots[at], err), err);
+	return name_error(program, at, ivs_device_open_region(program->devices[at], err), err);
 }
 
-static int add_slot(struct program *program, unsigned int at, struct ivs_error *err)
+static int add_device(struct program *program, unsigned int at, struct ivs_error *err)
 {
-	return name_error(program, at, ivs_slot_loop_add(program->loop, program->slots[at], err),
-			  err);
+	return name_error(program, at,
+			  ivs_device_loop_add(program->loop, program->devices[at], err), err);
 }
 
-static int open_slots(struct program *program, struct ivs_error *err)
+static int open_devices(struct program *program, struct ivs_error *err)
 {
 	static int (*const steps[])(struct program *, unsigned int,
-				    struct ivs_error *) = {open_slot, open_region, add_slot};
+				    struct ivs_error *) = {open_device, open_region, add_device};
 	int result = 0;
 
 	for (size_t step = 0; step < sizeof(steps) / sizeof(*steps); step++) {
@@ -111,7 +111,7 @@ static int open_slots(struct program *program, struct ivs_error *err)
 
 static int open_all(struct program *program, struct ivs_error *err)
 {
-	struct ivs_slot_loop_options opts = {.control = program->settings->control};
+	struct ivs_device_loop_options opts = {.control = program->settings->control};
 	int result;
 
 	ivs_privileges_raise_files(); /* each doorbell of each peer is one */
@@ -120,18 +120,18 @@ static int open_all(struct program *program, struct ivs_error *err)
 		result = ivs_service_open(&program->service, err);
 	opts.signal_fd = program->signal_fd;
 	if (!result)
-		result = ivs_slot_loop_new(&opts, &program->loop, err);
-	return result ? result : open_slots(program, err);
+		result = ivs_device_loop_new(&opts, &program->loop, err);
+	return result ? result : open_devices(program, err);
 }
 
 static void close_all(struct program *program)
 {
-	ivs_slot_loop_free(program->loop);
-	for (unsigned int i = 0; i < program->slots_n; i++) {
+	ivs_device_loop_free(program->loop);
+	for (unsigned int i = 0; i < program->devices_n; i++) {
 		if (program->serves)
-			ivs_slot_close(program->slots[i]);
+			ivs_device_close(program->devices[i]);
 		else
-			ivs_slot_discard(program->slots[i]);
+			ivs_device_discard(program->devices[i]);
 	}
 	ivs_service_close(&program->service);
 	ivs_fd_close(&program->signal_fd);
@@ -145,10 +145,11 @@ static int serve(struct program *program, struct ivs_error *err)
 	if (result)
 		return result;
 	program->serves = true;
-	for (unsigned int i = 0; i < program->slots_n; i++)
-		ivs_log(IVS_LOG_INFO, "%s: waiting for a VMM", ivs_slot_name(program->slots[i]));
+	for (unsigned int i = 0; i < program->devices_n; i++)
+		ivs_log(IVS_LOG_INFO, "%s: waiting for a VMM",
+			ivs_device_name(program->devices[i]));
 	(void)ivs_service_say(&program->service, "READY=1");
-	result = ivs_slot_loop_run(program->loop, &signo);
+	result = ivs_device_loop_run(program->loop, &signo);
 	(void)ivs_service_say(&program->service, "STOPPING=1");
 	return result ? ivs_error_errno(err, -result, "cannot wait for VMMs") : 0;
 }

@@ -156,7 +156,7 @@ int confine(const struct settings *settings, const struct names *names,
 		.root = *settings->root ? settings->root : NULL,
 		.user = settings->user,
 		.filter = settings->sandbox != SANDBOX_OFF && !lacks,
-		.always = ivs_server_calls,
+		.always = ivs_server_syscall_lists,
 		.in_force = keep->in_place ? notes->filter : NULL,
 	};
 	unsigned int names_n = 0;
@@ -186,7 +186,7 @@ int confine_suffices(const struct settings *settings, const char *in_force, stru
 	if (!*in_force)
 		return 0;
 	choose_lists(settings, lists);
-	result = ivs_sandbox_list(ivs_server_calls, lists, &needed);
+	result = ivs_sandbox_list(ivs_server_syscall_lists, lists, &needed);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot compare system call filters");
 	result = ivs_sandbox_suffices(in_force, needed, err);

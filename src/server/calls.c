@@ -20,7 +20,7 @@
 #include "server/server.h"
 
 /* Of the files whose code runs in every server. */
-const struct ivs_syscall *const ivs_server_calls[] = {
+const struct ivs_syscall *const ivs_server_syscall_lists[] = {
 	ivs_libc_syscalls,	ivs_fd_syscalls,       ivs_log_syscalls,    ivs_background_syscalls,
 	ivs_fdpass_syscalls,	ivs_region_syscalls,   ivs_server_syscalls, ivs_accept_syscalls,
 	ivs_admission_syscalls, ivs_listener_syscalls, ivs_client_syscalls, ivs_keep_syscalls,

@@ -5,7 +5,7 @@
 
 #include "base/syscalls.h"
 
-/** ivs_server_calls - lists of system calls, NULL at the end */
-extern const struct ivs_syscall *const ivs_server_calls[];
+/** ivs_server_syscall_lists - lists of system calls, NULL at the end */
+extern const struct ivs_syscall *const ivs_server_syscall_lists[];
 
 #endif

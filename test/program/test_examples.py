@@ -20,7 +20,7 @@ __all__ = ["place"]
 
 PLAIN = "a plain region has neither ids nor doorbells: use a server (unix:PATH"
 SLOTS = 64
-SLOT_LEN = 256
+DEVICE_LEN = 256
 TEXT_LEN = 240
 
 
@@ -230,7 +230,7 @@ def board(where):
 
 def put(memory, number, text, generation=7, length=None, stamp=None):
     """A message, as a stranger may write it."""
-    at = SLOT_LEN * (1 + number % SLOTS)
+    at = DEVICE_LEN * (1 + number % SLOTS)
     stamp = generation << 32 | number if stamp is None else stamp
     memory[at + 16:at + 16 + TEXT_LEN] = text.ljust(TEXT_LEN, b"\0")
     memory[at:at + 16] = struct.pack("<QQ", stamp, len(text) if length is None else length)
@@ -312,7 +312,7 @@ def test_hostile_writer(place, what):
     elif what == "far":
         memory[:8] = struct.pack("<Q", (7 << 32) + 0xffffffff)
     else:
-        memory[:(1 + SLOTS) * SLOT_LEN] = os.urandom((1 + SLOTS) * SLOT_LEN)
+        memory[:(1 + SLOTS) * DEVICE_LEN] = os.urandom((1 + SLOTS) * DEVICE_LEN)
     place.run_client("-c", "int 0 0")
     reader.out.wait("three" if what == "back" else "missed")
     write_lines(place, ["honest"])

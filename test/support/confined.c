@@ -195,7 +195,7 @@ static int run_program(char **argv)
 
 int main(int argc, char **argv)
 {
-	struct ivs_sandbox_options opts = {.filter = true, .always = ivs_server_calls};
+	struct ivs_sandbox_options opts = {.filter = true, .always = ivs_server_syscall_lists};
 	unsigned int lists_n = 0;
 	struct ivs_error err;
 	int file;

@@ -23,7 +23,7 @@ static char *list(const struct ivs_syscall *const *lists)
 {
 	char *text = NULL;
 
-	cr_assert_eq(ivs_sandbox_list(ivs_server_calls, lists, &text), 0);
+	cr_assert_eq(ivs_sandbox_list(ivs_server_syscall_lists, lists, &text), 0);
 	cr_assert_not_null(text);
 	return text;
 }
@@ -102,7 +102,7 @@ Test(isolate, too_many)
 		snprintf(names[i], sizeof(names[i]), "call%d", i);
 		many[i].name = names[i];
 	}
-	cr_expect_eq(ivs_sandbox_list(ivs_server_calls, lists, &text), -E2BIG);
+	cr_expect_eq(ivs_sandbox_list(ivs_server_syscall_lists, lists, &text), -E2BIG);
 }
 
 Test(isolate, suffices)
@@ -134,7 +134,7 @@ static int write_confined(bool to_itself)
 {
 	static IVS_SYSCALLS(writes, {"process_vm_writev", {IVS_ARG_OWN_PID(1)}});
 	const struct ivs_sandbox_options opts = {
-		.filter = true, .always = ivs_server_calls, .lists = {writes}};
+		.filter = true, .always = ivs_server_syscall_lists, .lists = {writes}};
 	static char target;
 	char byte = 1;
 	struct iovec from = {&byte, 1}, to = {&target, 1};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "slot/loop.h"
+#include "device/loop.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,33 +10,33 @@
 #include "base/fd.h"
 #include "daemon/control.h"
 #include "daemon/stall.h"
-#include "slot/state.h"
-#include "slot/status.h"
+#include "device/private.h"
+#include "device/status.h"
 
-IVS_SYSCALLS(ivs_slot_loop_syscalls, IVS_CALL_EPOLL_WAIT, {"epoll_ctl"}, {"read"}, {"close"});
+IVS_SYSCALLS(ivs_device_loop_syscalls, IVS_CALL_EPOLL_WAIT, {"epoll_ctl"}, {"read"}, {"close"});
 
 #define EVENTS_MAX 64
 
 enum {
-	TAG_SIGNAL = SLOT_TAGS * IVS_SLOTS_MAX,
+	TAG_SIGNAL = DEVICE_TAGS * IVS_DEVICES_MAX,
 	TAG_CONTROL, /* and those above it */
 };
 
 /**
- * struct ivs_slot_loop - the slots, and what they wait on
+ * struct ivs_device_loop - the devices, and what they wait on
  * @signo:   that came; 0: none yet
  * @control: the control socket, or NULL
  */
-struct ivs_slot_loop {
-	struct ivs_slot_loop_options opts;
-	struct ivs_slot *slots[IVS_SLOTS_MAX];
-	unsigned int slots_n;
+struct ivs_device_loop {
+	struct ivs_device_loop_options opts;
+	struct ivs_device *devices[IVS_DEVICES_MAX];
+	unsigned int devices_n;
 	int epoll;
 	int signo;
 	struct ivs_control *control;
 };
 
-static int watch_signals(struct ivs_slot_loop *loop)
+static int watch_signals(struct ivs_device_loop *loop)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u32 = TAG_SIGNAL};
 
@@ -45,12 +45,12 @@ static int watch_signals(struct ivs_slot_loop *loop)
 
 static int answer(void *context, const char *line, size_t len, char **text, size_t *text_len)
 {
-	const struct ivs_slot_loop *loop = context;
+	const struct ivs_device_loop *loop = context;
 
-	return ivs_slot_answer(loop->slots, loop->slots_n, line, len, text, text_len);
+	return ivs_device_answer(loop->devices, loop->devices_n, line, len, text, text_len);
 }
 
-static int open_control(struct ivs_slot_loop *loop, struct ivs_error *err)
+static int open_control(struct ivs_device_loop *loop, struct ivs_error *err)
 {
 	const struct ivs_control_options opts = {
 		.listener = &loop->opts.control,
@@ -64,10 +64,10 @@ static int open_control(struct ivs_slot_loop *loop, struct ivs_error *err)
 	return loop->opts.control.path ? ivs_control_open(&opts, &loop->control, err) : 0;
 }
 
-int ivs_slot_loop_new(const struct ivs_slot_loop_options *opts, struct ivs_slot_loop **out,
-		      struct ivs_error *err)
+int ivs_device_loop_new(const struct ivs_device_loop_options *opts, struct ivs_device_loop **out,
+			struct ivs_error *err)
 {
-	struct ivs_slot_loop *loop = calloc(1, sizeof(*loop));
+	struct ivs_device_loop *loop = calloc(1, sizeof(*loop));
 	int result;
 
 	if (!loop)
@@ -81,26 +81,28 @@ int ivs_slot_loop_new(const struct ivs_slot_loop_options *opts, struct ivs_slot_
 	else
 		result = open_control(loop, err);
 	if (result) {
-		ivs_slot_loop_free(loop);
+		ivs_device_loop_free(loop);
 		return result;
 	}
 	*out = loop;
 	return 0;
 }
 
-int ivs_slot_loop_add(struct ivs_slot_loop *loop, struct ivs_slot *slot, struct ivs_error *err)
+int ivs_device_loop_add(struct ivs_device_loop *loop, struct ivs_device *device,
+			struct ivs_error *err)
 {
 	int result;
 
-	if (loop->slots_n == IVS_SLOTS_MAX)
-		return ivs_error_errno(err, ENOSPC, "a loop has %d slots at most", IVS_SLOTS_MAX);
-	result = ivs_slot_begin(slot, loop->epoll, loop->slots_n * SLOT_TAGS, err);
+	if (loop->devices_n == IVS_DEVICES_MAX)
+		return ivs_error_errno(err, ENOSPC, "a loop has %d devices at most",
+				       IVS_DEVICES_MAX);
+	result = ivs_device_start(device, loop->epoll, loop->devices_n * DEVICE_TAGS, err);
 	if (!result)
-		loop->slots[loop->slots_n++] = slot;
+		loop->devices[loop->devices_n++] = device;
 	return result;
 }
 
-void ivs_slot_loop_free(struct ivs_slot_loop *loop)
+void ivs_device_loop_free(struct ivs_device_loop *loop)
 {
 	if (!loop)
 		return;
@@ -109,7 +111,7 @@ void ivs_slot_loop_free(struct ivs_slot_loop *loop)
 	free(loop);
 }
 
-static void take_signal(struct ivs_slot_loop *loop)
+static void take_signal(struct ivs_device_loop *loop)
 {
 	struct signalfd_siginfo info;
 
@@ -117,7 +119,7 @@ static void take_signal(struct ivs_slot_loop *loop)
 		loop->signo = (int)info.ssi_signo;
 }
 
-static void handle(struct ivs_slot_loop *loop, const struct epoll_event *event)
+static void handle(struct ivs_device_loop *loop, const struct epoll_event *event)
 {
 	const uint32_t tag = event->data.u32;
 
@@ -126,25 +128,25 @@ static void handle(struct ivs_slot_loop *loop, const struct epoll_event *event)
 	else if (tag >= TAG_CONTROL)
 		ivs_control_note(loop->control, tag, event->events);
 	else
-		ivs_slot_handle(loop->slots[tag / SLOT_TAGS], tag % SLOT_TAGS);
+		ivs_device_handle(loop->devices[tag / DEVICE_TAGS], tag % DEVICE_TAGS);
 }
 
 /* Whether somebody is there, or can still come. */
-static bool has_work(const struct ivs_slot_loop *loop)
+static bool has_work(const struct ivs_device_loop *loop)
 {
-	for (unsigned int i = 0; i < loop->slots_n; i++) {
-		if (!loop->slots[i]->ended)
+	for (unsigned int i = 0; i < loop->devices_n; i++) {
+		if (!loop->devices[i]->ended)
 			return true;
 	}
 	return false;
 }
 
-static int64_t next_deadline(const struct ivs_slot_loop *loop)
+static int64_t next_deadline(const struct ivs_device_loop *loop)
 {
 	int64_t next = loop->control ? ivs_control_deadline(loop->control) : IVS_CLOCK_NEVER;
 
-	for (unsigned int i = 0; i < loop->slots_n; i++) {
-		const int64_t its = ivs_slot_deadline(loop->slots[i]);
+	for (unsigned int i = 0; i < loop->devices_n; i++) {
+		const int64_t its = ivs_device_deadline(loop->devices[i]);
 
 		if (its < next)
 			next = its;
@@ -153,10 +155,10 @@ static int64_t next_deadline(const struct ivs_slot_loop *loop)
 }
 
 /* What is due, and then who asks how we are: the VMMs come first. */
-static void finish_round(struct ivs_slot_loop *loop)
+static void finish_round(struct ivs_device_loop *loop)
 {
-	for (unsigned int i = 0; i < loop->slots_n; i++)
-		ivs_slot_tick(loop->slots[i]);
+	for (unsigned int i = 0; i < loop->devices_n; i++)
+		ivs_device_tick(loop->devices[i]);
 	if (!loop->control)
 		return;
 	if (!ivs_clock_left_ms(ivs_control_deadline(loop->control)))
@@ -164,7 +166,7 @@ static void finish_round(struct ivs_slot_loop *loop)
 	ivs_control_serve(loop->control);
 }
 
-int ivs_slot_loop_run(struct ivs_slot_loop *loop, int *signo)
+int ivs_device_loop_run(struct ivs_device_loop *loop, int *signo)
 {
 	struct epoll_event events[EVENTS_MAX];
 	int n;

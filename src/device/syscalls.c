@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "slot/calls.h"
+#include "device/syscalls.h"
 
 #include <stddef.h>
 
@@ -10,11 +10,11 @@
 #include "daemon/process_syscalls.h"
 #include "daemon/service.h"
 #include "daemon/stall.h"
+#include "device/loop.h"
+#include "device/private.h"
 #include "region/backend.h"
-#include "slot/loop.h"
-#include "slot/state.h"
 
-const struct ivs_syscall *const ivs_slot_calls[] = {
+const struct ivs_syscall *const ivs_device_syscall_lists[] = {
 	ivs_libc_syscalls,
 	ivs_fd_syscalls,
 	ivs_log_syscalls,
@@ -22,22 +22,22 @@ const struct ivs_syscall *const ivs_slot_calls[] = {
 	ivs_region_syscalls,
 	ivs_eventfd_syscalls,
 	ivs_listener_syscalls,
-	ivs_slot_syscalls,
-	ivs_slot_loop_syscalls,
+	ivs_device_syscalls,
+	ivs_device_loop_syscalls,
 	ivs_vfio_user_syscalls,
 	ivs_stall_syscalls,
 	ivs_close_syscalls,
 	NULL,
 };
 
-unsigned int ivs_slot_calls_of(const struct ivs_slot_options *opts,
-			       const struct ivs_syscall **lists, unsigned int n)
+unsigned int ivs_device_syscall_lists_of(const struct ivs_device_options *opts,
+					 const struct ivs_syscall **lists, unsigned int n)
 {
 	if (opts->server) {
-		lists[n++] = ivs_upstream_syscalls;
-		lists[n++] = ivs_slot_memory_syscalls;
-		if (opts->access != IVS_SLOT_WRITES)
-			lists[n++] = ivs_slot_memory_ro_syscalls;
+		lists[n++] = ivs_device_server_syscalls;
+		lists[n++] = ivs_device_bar2_syscalls;
+		if (opts->access != IVS_DEVICE_WRITES)
+			lists[n++] = ivs_device_bar2_ro_syscalls;
 	}
 	return n;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "slot/status.h"
+#include "device/status.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "slot/state.h"
+#include "device/private.h"
 
 #define TEXT_MAX 4352 /* a path and a prefix, or a struct ivs_error */
 
@@ -32,12 +32,14 @@ static json_t *number_of(uint64_t n)
 	return json_integer((json_int_t)n);
 }
 
-static const char *state_name(enum ivs_upstream_state state)
+static const char *state_name(enum ivs_device_server_state state)
 {
 	static const char *const names[] = {
-		[UPSTREAM_NONE] = "none",	[UPSTREAM_LOST] = "lost",
-		[UPSTREAM_GREETED] = "greeted", [UPSTREAM_JOINED] = "joined",
-		[UPSTREAM_FOREIGN] = "foreign",
+		[SERVER_NONE] = "none",
+		[SERVER_LOST] = "lost",
+		[SERVER_CONNECTED] = "greeted",
+		[SERVER_JOINED] = "joined",
+		[SERVER_OTHER_REGION] = "foreign",
 	};
 
 	return names[state];
@@ -52,15 +54,15 @@ static unsigned int count_peers(const struct ivs_remotes *remotes)
 	return n;
 }
 
-static json_t *server_of(const struct ivs_slot *slot)
+static json_t *server_of(const struct ivs_device *device)
 {
-	const struct ivs_upstream *up = &slot->upstream;
-	const bool joined = up->state == UPSTREAM_JOINED;
+	const struct ivs_device_server *up = &device->server;
+	const bool joined = up->state == SERVER_JOINED;
 
-	if (up->state == UPSTREAM_NONE)
+	if (up->state == SERVER_NONE)
 		return json_null();
 	return json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "socket",
-			 text_of(slot->opts.server), "state", state_name(up->state), "since",
+			 text_of(device->opts.server), "state", state_name(up->state), "since",
 			 time_of(up->since_ms), "id",
 			 up->last_id >= 0 ? json_integer(up->last_id) : json_null(), "vectors",
 			 number_of(up->vectors_n), "peers",
@@ -69,59 +71,60 @@ static json_t *server_of(const struct ivs_slot *slot)
 			 *up->problem.text ? text_of(up->problem.text) : json_null());
 }
 
-static json_t *memory_of(const struct ivs_slot *slot)
+static json_t *memory_of(const struct ivs_device *device)
 {
-	return json_pack("{s:o, s:o, s:o, s:b, s:b}", "region", text_of(slot->opts.region),
-			 "offset", number_of(slot->opts.window.offset), "size",
-			 number_of(slot->function.options.memory_len), "read_only",
-			 slot->opts.access != IVS_SLOT_WRITES, "attached", slot->memory.fd >= 0);
+	return json_pack("{s:o, s:o, s:o, s:b, s:b}", "region", text_of(device->opts.region),
+			 "offset", number_of(device->opts.window.offset), "size",
+			 number_of(device->function.options.memory_len), "read_only",
+			 device->opts.access != IVS_DEVICE_WRITES, "attached",
+			 device->memory.fd >= 0);
 }
 
-static json_t *vmm_of(const struct ivs_slot *slot, const struct ivs_vfio_user_counts *counts)
+static json_t *vmm_of(const struct ivs_device *device, const struct ivs_vfio_user_counts *counts)
 {
-	if (!ivs_vfio_user_is_connected(slot->session))
+	if (!ivs_vfio_user_is_connected(device->session))
 		return json_null();
 	return json_pack("{s:b, s:b}", "memory_mapped", counts->mapped, "asked_migration",
 			 counts->asked_migration);
 }
 
-static json_t *totals_of(const struct ivs_slot *slot, const struct ivs_vfio_user_counts *counts)
+static json_t *totals_of(const struct ivs_device *device, const struct ivs_vfio_user_counts *counts)
 {
 	return json_pack(
 		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "vmms",
-		number_of(counts->clients), "turned_away", number_of(slot->totals.turned),
+		number_of(counts->clients), "turned_away", number_of(device->totals.turned),
 		"messages", number_of(counts->messages), "refused", number_of(counts->refused),
 		"memory_reads", number_of(counts->memory_reads), "memory_writes",
 		number_of(counts->memory_writes), "doorbells_out", number_of(counts->doorbells),
-		"doorbells_to_nobody", number_of(slot->totals.lost), "doorbells_in",
-		number_of(slot->totals.rung), "interrupts", number_of(counts->interrupts));
+		"doorbells_to_nobody", number_of(device->totals.lost), "doorbells_in",
+		number_of(device->totals.rung), "interrupts", number_of(counts->interrupts));
 }
 
-static const char *model_of(const struct ivs_slot *slot)
+static const char *model_of(const struct ivs_device *device)
 {
-	return slot->opts.server ? "doorbell" : "plain";
+	return device->opts.server ? "doorbell" : "plain";
 }
 
-static json_t *slot_of(const struct ivs_slot *slot)
+static json_t *device_json(const struct ivs_device *device)
 {
-	const struct ivs_vfio_user_counts counts = ivs_vfio_user_counts(slot->session);
-	const struct ivs_pci_function_options *device = &slot->opts.function;
+	const struct ivs_vfio_user_counts counts = ivs_vfio_user_counts(device->session);
+	const struct ivs_pci_function_options *function = &device->opts.function;
 
 	return json_pack("{s:o, s:s, s:o, s:o, s:b, s:o, s:s, s:o, s:o, s:o, s:o}", "socket",
-			 text_of(slot->name), "model", model_of(slot), "revision",
-			 number_of(device->revision), "vectors", number_of(device->vectors_n),
-			 "intx", device->intx, "name", text_of(device->name), "role",
-			 ivs_slot_is_master(slot) ? "master" : "peer", "memory", memory_of(slot),
-			 "server", server_of(slot), "vmm", vmm_of(slot, &counts), "totals",
-			 totals_of(slot, &counts));
+			 text_of(device->name), "model", model_of(device), "revision",
+			 number_of(function->revision), "vectors", number_of(function->vectors_n),
+			 "intx", function->intx, "name", text_of(function->name), "role",
+			 ivs_device_is_master(device) ? "master" : "peer", "memory",
+			 memory_of(device), "server", server_of(device), "vmm",
+			 vmm_of(device, &counts), "totals", totals_of(device, &counts));
 }
 
-static json_t *all_of(struct ivs_slot *const *slots, unsigned int slots_n)
+static json_t *all_of(struct ivs_device *const *devices, unsigned int devices_n)
 {
 	json_t *list = json_array();
 
-	for (unsigned int i = 0; i < slots_n; i++) {
-		if (json_array_append_new(list, slot_of(slots[i]))) {
+	for (unsigned int i = 0; i < devices_n; i++) {
+		if (json_array_append_new(list, device_json(devices[i]))) {
 			json_decref(list);
 			return NULL;
 		}
@@ -141,13 +144,13 @@ static bool is_status(const char *line, size_t line_len)
 	return good;
 }
 
-int ivs_slot_answer(struct ivs_slot *const *slots, unsigned int slots_n, const char *line,
-		    size_t line_len, char **text, size_t *len)
+int ivs_device_answer(struct ivs_device *const *devices, unsigned int devices_n, const char *line,
+		      size_t line_len, char **text, size_t *len)
 {
 	json_t *reply = is_status(line, line_len)
-				? all_of(slots, slots_n)
+				? all_of(devices, devices_n)
 				: json_pack("{s:s}", "error",
-					    "there is one request: " IVS_SLOT_STATUS_REQUEST);
+					    "there is one request: " IVS_DEVICE_STATUS_REQUEST);
 	char *dumped = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
 	const int n = dumped ? asprintf(text, "%s\n", dumped) : -1;
 
