@@ -175,7 +175,7 @@ static void measure(struct ivs_peer *peer, struct mailbox *mailbox)
 {
 	uint32_t echo = mailbox->echo;
 
-	printf("ways: {\"way\":\"%s\",\"what\":\"%s\"", ivs_peer_way(peer),
+	printf("ways: {\"way\":\"%s\",\"what\":\"%s\"", ivs_peer_transport(peer),
 	       ivs_peer_describe(peer));
 	measure_memory(peer);
 	measure_floor_trips();

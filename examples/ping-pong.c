@@ -191,7 +191,7 @@ static enum outcome play(struct ivs_peer *peer, int other_id, unsigned int round
 
 	if (ivs_peer_why_not(peer, IVS_CAP_WAIT))
 		return fail(ivs_peer_why_not(peer, IVS_CAP_WAIT), 0);
-	printf("ping-pong: I am peer %d (%s)\n", id, ivs_peer_way(peer));
+	printf("ping-pong: I am peer %d (%s)\n", id, ivs_peer_transport(peer));
 	if (!game.named && ivs_peer_why_not(peer, IVS_CAP_ROSTER))
 		return fail("name the other PEER: nobody tells who is here", 0);
 	do {

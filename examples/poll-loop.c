@@ -125,8 +125,8 @@ static int run(struct loop *loop, int timer)
 
 	if (fds[PEER].fd < 0)
 		return fail(ivs_peer_why_not(loop->peer, IVS_CAP_WAIT));
-	printf("I am peer %d (%s), %u vectors\n", ivs_peer_id(loop->peer), ivs_peer_way(loop->peer),
-	       ivs_peer_vectors(loop->peer));
+	printf("I am peer %d (%s), %u vectors\n", ivs_peer_id(loop->peer),
+	       ivs_peer_transport(loop->peer), ivs_peer_vectors(loop->peer));
 	while (!loop->ends && !status) {
 		if (poll(fds, FDS_N, -1) < 0)
 			return fail("cannot poll");

@@ -20,10 +20,11 @@ MAY_INCLUDE = {
     "roster_page": {"region", "base"},
     "roster": {"protocol", "base"},
     "server": {"roster", "roster_page", "protocol", "region", "daemon", "base"},
-    "peer": {"roster_page", "protocol", "region", "base"},
+    "client": {"protocol", "base"},
+    "peer": {"client", "roster_page", "protocol", "region", "base"},
     "pci": {"base"},
     "vfio_user": {"pci", "daemon", "base"},
-    "device": {"pci", "vfio_user", "peer", "protocol", "region", "daemon", "base"},
+    "device": {"pci", "vfio_user", "client", "protocol", "region", "daemon", "base"},
 }
 
 #: Bytes or events in, effects out: no system call, no clock, no global.

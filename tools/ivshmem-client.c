@@ -474,8 +474,8 @@ static void print_opened(const struct ivs_peer *peer)
 	size_t len;
 
 	ivs_peer_memory(peer, &len);
-	printf("peer %d through %s: %u vectors, region %s\n", ivs_peer_id(peer), ivs_peer_way(peer),
-	       ivs_peer_vectors(peer), ivs_size_text(len, size));
+	printf("peer %d through %s: %u vectors, region %s\n", ivs_peer_id(peer),
+	       ivs_peer_transport(peer), ivs_peer_vectors(peer), ivs_size_text(len, size));
 }
 
 int main(int argc, char **argv)

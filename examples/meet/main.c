@@ -29,7 +29,7 @@ static void print_result(const struct meet *meet)
 
 	printf("meet: result {\"name\":\"%s\",\"id\":%u,\"way\":\"%s\",\"vectors\":%u,"
 	       "\"memory\":%zu,\"roster\":[",
-	       meet->names[meet->id], meet->id, ivs_peer_way(meet->peer),
+	       meet->names[meet->id], meet->id, ivs_peer_transport(meet->peer),
 	       ivs_peer_vectors(meet->peer), meet->memory_len);
 	for (unsigned int id = 0; id < meet->peers_n; id++, comma = ",")
 		printf("%s{\"id\":%u,\"name\":\"%s\"}", comma, id, meet->names[id]);

@@ -77,7 +77,7 @@ bool meet_open(struct meet *meet, const char *address)
 	if (!lay_out(meet))
 		return false;
 	printf("meet: I am peer %u of %u through %s: %u vectors, region %zu MiB\n", meet->id,
-	       meet->peers_n, ivs_peer_way(meet->peer), ivs_peer_vectors(meet->peer),
+	       meet->peers_n, ivs_peer_transport(meet->peer), ivs_peer_vectors(meet->peer),
 	       meet->memory_len / MIB);
 	return true;
 }

@@ -112,8 +112,8 @@ IVS_PUBLIC unsigned int ivs_peer_caps(const struct ivs_peer *peer);
  */
 IVS_PUBLIC const char *ivs_peer_why_not(const struct ivs_peer *peer, enum ivs_peer_cap cap);
 
-/** ivs_peer_way() - the way in, for people: "unix", "shm", "file", "driver", "vfio", "sysfs". */
-IVS_PUBLIC const char *ivs_peer_way(const struct ivs_peer *peer);
+/** ivs_peer_transport() - the way in, for people: "unix", "shm", "file", "driver", "vfio", "sysfs". */
+IVS_PUBLIC const char *ivs_peer_transport(const struct ivs_peer *peer);
 
 /**
  * ivs_peer_describe() - the way in and what it costs, for people: "sysfs: uncached memory, no

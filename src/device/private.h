@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "client/connection.h"
 #include "daemon/log.h"
 #include "device/device.h"
-#include "peer/link.h"
 #include "protocol/v0.h"
 
 /* What an epoll event is about: the device's first tag, and one of these. */
@@ -39,7 +39,7 @@ enum ivs_device_server_state {
 
 /**
  * struct ivs_device_server - the server of which the device is a client
- * @link:        the present connection, or the last one
+ * @connection:        the present connection, or the last one
  * @fresh:       GREETED: the one that may follow it
  * @vectors:     one's own, in order
  * @offered_n:   how many the server gives each peer
@@ -56,8 +56,8 @@ enum ivs_device_server_state {
  */
 struct ivs_device_server {
 	enum ivs_device_server_state state;
-	struct ivs_link link;
-	struct ivs_link fresh;
+	struct ivs_connection connection;
+	struct ivs_connection fresh;
 	int vectors[IVS_MSIX_VECTORS_MAX];
 	unsigned int vectors_n;
 	unsigned int offered_n;

@@ -69,9 +69,9 @@ static void close_vectors(struct ivs_device *device)
 	up->vectors_n = up->offered_n = 0;
 }
 
-static void limit_doorbells(const struct ivs_device *device, struct ivs_link *link)
+static void limit_doorbells(const struct ivs_device *device, struct ivs_connection *connection)
 {
-	link->remotes.fds_limit = device->opts.remote_fds_limit;
+	connection->doorbells.fds_limit = device->opts.remote_fds_limit;
 }
 
 /* Surplus ones are not for this device. */
@@ -113,18 +113,18 @@ static void join(struct ivs_device *device)
 	struct ivs_device_server *up = &device->server;
 
 	close_vectors(device);
-	ivs_link_deinit(&up->link);
-	up->link = up->fresh;
-	up->fresh = (struct ivs_link)IVS_LINK_INIT;
+	ivs_connection_deinit(&up->connection);
+	up->connection = up->fresh;
+	up->fresh = (struct ivs_connection)IVS_CONNECTION_INIT;
 	if (device->session) {
 		const struct ivs_vfio_user_memory memory = ivs_device_bar2_of(device);
 
 		ivs_vfio_user_set_memory(device->session, &memory);
-		ivs_pci_set_id(&device->function, up->link.id);
+		ivs_pci_set_id(&device->function, up->connection.id);
 	}
 	if (ivs_log_allows(&up->limit))
-		say_id(device, up->link.id);
-	up->last_id = up->link.id;
+		say_id(device, up->connection.id);
+	up->last_id = up->connection.id;
 	if (device->session)
 		ivs_device_vmm_set_migration(device);
 	if (device->opts.role == IVS_DEVICE_MASTER && device->session &&
@@ -132,7 +132,7 @@ static void join(struct ivs_device *device)
 		ivs_log(IVS_LOG_WARNING,
 			"%s: is to be a master, which must be its server's first client, and is "
 			"peer %d: it cannot be migrated",
-			device->name, up->link.id);
+			device->name, up->connection.id);
 	up->joins++;
 	device->counted = false;
 	*up->problem.text = 0;
@@ -161,14 +161,15 @@ static int take_memory(struct ivs_device *device, int *fd, struct ivs_error *err
 static int hear_one(struct ivs_device *device, struct ivs_error *err)
 {
 	struct ivs_device_server *up = &device->server;
-	struct ivs_link *link = up->state == SERVER_CONNECTED ? &up->fresh : &up->link;
+	struct ivs_connection *connection = up->state == SERVER_CONNECTED ? &up->fresh
+									  : &up->connection;
 	struct ivs_v0_message msg;
 	IVS_OWNED_FD fd = -1;
 	int result;
 
-	if (link->sock < 0) /* an event of one that is gone */
+	if (connection->sock < 0) /* an event of one that is gone */
 		return IVS_PEER_E_TIMEOUT;
-	result = ivs_link_next(link, device->opts.server, &msg, err);
+	result = ivs_connection_next(connection, device->opts.server, &msg, err);
 	if (result)
 		return result;
 	fd = msg.fd;
@@ -209,9 +210,9 @@ static void lose(struct ivs_device *device, enum ivs_device_server_state state,
 		up->pause_ms = up->pause_ms * 2 < RETRY_MAX_MS ? up->pause_ms * 2 : RETRY_MAX_MS;
 	}
 	if (up->state == SERVER_CONNECTED)
-		ivs_link_deinit(&up->fresh);
+		ivs_connection_deinit(&up->fresh);
 	else
-		ivs_link_close(&up->link);
+		ivs_connection_close(&up->connection);
 	enter(up, state);
 }
 
@@ -227,7 +228,7 @@ void ivs_device_server_receive(struct ivs_device *device)
 		result = hear_one(device, &err);
 	if (joins != up->joins && ivs_log_allows(&up->limit))
 		ivs_log(IVS_LOG_WARNING, "%s: is peer %d of the server at %s", device->name,
-			up->link.id, device->opts.server);
+			up->connection.id, device->opts.server);
 	if (result && result != IVS_PEER_E_TIMEOUT)
 		lose(device, result == IVS_DEVICE_E_SERVER ? SERVER_OTHER_REGION : SERVER_LOST,
 		     &err);
@@ -240,7 +241,7 @@ static void connect_again(struct ivs_device *device)
 	int result;
 
 	limit_doorbells(device, &up->fresh);
-	result = ivs_link_connect(&up->fresh, device->opts.server, &err);
+	result = ivs_connection_connect(&up->fresh, device->opts.server, &err);
 	if (!result) {
 		result = ivs_device_watch(device, up->fresh.sock, DEVICE_LINK);
 		if (result)
@@ -250,7 +251,7 @@ static void connect_again(struct ivs_device *device)
 		enter(up, SERVER_CONNECTED);
 		return;
 	}
-	ivs_link_deinit(&up->fresh);
+	ivs_connection_deinit(&up->fresh);
 	lose(device, SERVER_LOST, &err);
 }
 
@@ -345,12 +346,13 @@ static void ring_fd(struct ivs_device *device, int *fd)
 /* Return: whether somebody is there with that vector. */
 static bool ring_other(struct ivs_device *device, unsigned int peer, unsigned int vector)
 {
-	struct ivs_doorbells *doorbells = ivs_remotes_get(&device->server.link.remotes, peer);
+	struct ivs_doorbell_set *doorbells = ivs_doorbells_get(&device->server.connection.doorbells,
+							       peer);
 	const bool there = doorbells && vector < doorbells->fds_n;
 
 	if (there)
 		ring_fd(device, &doorbells->fds[vector]);
-	ivs_doorbells_put(doorbells);
+	ivs_doorbell_set_put(doorbells);
 	return there;
 }
 
@@ -384,7 +386,7 @@ static int await_greeting(struct ivs_device *device, int64_t deadline, struct iv
 	int result;
 
 	do {
-		result = ivs_link_connect(&up->fresh, device->opts.server, err);
+		result = ivs_connection_connect(&up->fresh, device->opts.server, err);
 		if (result == IVS_PEER_E_TIMEOUT)
 			poll(NULL, 0, CONNECT_PAUSE_MS);
 	} while (result == IVS_PEER_E_TIMEOUT && ivs_clock_left_ms(deadline));
@@ -411,7 +413,7 @@ void ivs_device_server_init(struct ivs_device *device)
 {
 	struct ivs_device_server *up = &device->server;
 
-	up->link = up->fresh = (struct ivs_link)IVS_LINK_INIT;
+	up->connection = up->fresh = (struct ivs_connection)IVS_CONNECTION_INIT;
 	up->last_id = -1;
 	up->pause_ms = RETRY_MS;
 }
@@ -430,7 +432,7 @@ int ivs_device_server_open(struct ivs_device *device, struct ivs_error *err)
 		return 0;
 	}
 	if (!result) {
-		result = ivs_device_watch(device, up->link.sock, DEVICE_LINK);
+		result = ivs_device_watch(device, up->connection.sock, DEVICE_LINK);
 		return result ? ivs_error_errno(err, -result, "cannot watch the server") : 0;
 	}
 	return result > 0 && result != IVS_DEVICE_E_OPTIONS ? IVS_DEVICE_E_SERVER : result;
@@ -440,6 +442,6 @@ void ivs_device_server_close(struct ivs_device *device)
 {
 	for (unsigned int i = 0; i < device->server.vectors_n; i++)
 		ivs_fd_close(&device->server.vectors[i]);
-	ivs_link_deinit(&device->server.link);
-	ivs_link_deinit(&device->server.fresh);
+	ivs_connection_deinit(&device->server.connection);
+	ivs_connection_deinit(&device->server.fresh);
 }

@@ -45,12 +45,12 @@ static const char *state_name(enum ivs_device_server_state state)
 	return names[state];
 }
 
-static unsigned int count_peers(const struct ivs_remotes *remotes)
+static unsigned int count_peers(const struct ivs_doorbells *doorbells)
 {
 	unsigned int n = 0;
 
-	for (unsigned int id = 0; id < remotes->ids_n; id++)
-		n += remotes->remotes[id].doorbells != NULL;
+	for (unsigned int id = 0; id < doorbells->ids_n; id++)
+		n += doorbells->entries[id].set != NULL;
 	return n;
 }
 
@@ -66,8 +66,8 @@ static json_t *server_of(const struct ivs_device *device)
 			 time_of(up->since_ms), "id",
 			 up->last_id >= 0 ? json_integer(up->last_id) : json_null(), "vectors",
 			 number_of(up->vectors_n), "peers",
-			 joined ? number_of(count_peers(&up->link.remotes)) : json_null(), "joins",
-			 number_of(up->joins), "problem",
+			 joined ? number_of(count_peers(&up->connection.doorbells)) : json_null(),
+			 "joins", number_of(up->joins), "problem",
 			 *up->problem.text ? text_of(up->problem.text) : json_null());
 }
 

@@ -181,7 +181,7 @@ bool ivs_driver_gone(const struct ivs_peer *peer)
 int ivs_driver_ring(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 {
 	struct ivs_ioc_ring ring = {.peer = id, .vector = vector};
-	int result = ivs_view_judge(peer, id, vector);
+	int result = ivs_peer_roster_check(peer, id, vector);
 
 	if (peer->registers)
 		ivs_pci_registers_ring(peer, id, vector);
@@ -207,7 +207,7 @@ static void close_driver(struct ivs_peer *peer)
 	ivs_driver_close(peer);
 }
 
-const struct ivs_way ivs_way_driver = {
+const struct ivs_transport_ops ivs_transport_driver = {
 	.open = open_driver,
 	.close = close_driver,
 	.ring = ivs_driver_ring,

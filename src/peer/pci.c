@@ -48,12 +48,12 @@ static int ring_pci(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 
 	if (peer->driver.fd >= 0)
 		return ivs_driver_ring(peer, id, vector);
-	result = ivs_view_judge(peer, id, vector);
+	result = ivs_peer_roster_check(peer, id, vector);
 	ivs_pci_registers_ring(peer, id, vector);
 	return result;
 }
 
-const struct ivs_way ivs_way_pci = {
+const struct ivs_transport_ops ivs_transport_pci = {
 	.open = open_pci,
 	.close = close_pci,
 	.ring = ring_pci,

@@ -4,7 +4,7 @@
 #define IVS_PEER_PCI_DEVICE_H
 
 #include "ivshmem/driver.h"
-#include "peer/way.h"
+#include "peer/private.h"
 
 /* "0000:00:03.0" and the longest domain that Linux prints. */
 #define IVS_BDF_LEN 24

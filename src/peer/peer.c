@@ -14,17 +14,17 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "peer/way.h"
+#include "peer/private.h"
 
 #define DEFAULT_TIMEOUT_MS 5000
 
 static const struct {
 	const char *prefix;
-	const struct ivs_way *way;
-} ways[] = {
-	{"unix:", &ivs_way_unix},	   {"shm:", &ivs_way_shm},
-	{"file:", &ivs_way_file},	   {"pci:", &ivs_way_pci},
-	{"/dev/ivshmem", &ivs_way_driver},
+	const struct ivs_transport_ops *transport;
+} transports[] = {
+	{"unix:", &ivs_transport_unix},		 {"shm:", &ivs_transport_shm},
+	{"file:", &ivs_transport_file},		 {"pci:", &ivs_transport_pci},
+	{"/dev/ivshmem", &ivs_transport_driver},
 };
 
 static unsigned int cap_number(enum ivs_peer_cap cap)
@@ -103,10 +103,10 @@ static struct ivs_peer *new_peer(void)
 	peer->pending = -1;
 	peer->stop = -1;
 	peer->gone_fd = -1;
-	peer->link = (struct ivs_link)IVS_LINK_INIT;
+	peer->connection = (struct ivs_connection)IVS_CONNECTION_INIT;
 	peer->driver.fd = -1;
-	peer->view.timer = -1;
-	peer->view.reader.own_id = -1;
+	peer->roster.timer = -1;
+	peer->roster.reader.own_id = -1;
 	peer->vfio.container = peer->vfio.group = peer->vfio.device = peer->vfio.request = -1;
 	pthread_mutex_init(&peer->lock, NULL);
 	return peer;
@@ -134,12 +134,12 @@ int ivs_peer_open(const char *address, const struct ivs_peer_options *opts, stru
 
 	if (err)
 		*err->text = 0;
-	for (i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
-		len = strlen(ways[i].prefix);
-		if (!strncmp(address, ways[i].prefix, len))
+	for (i = 0; i < sizeof(transports) / sizeof(*transports); i++) {
+		len = strlen(transports[i].prefix);
+		if (!strncmp(address, transports[i].prefix, len))
 			break;
 	}
-	if (i == sizeof(ways) / sizeof(*ways))
+	if (i == sizeof(transports) / sizeof(*transports))
 		return ivs_error_set(err, IVS_PEER_E_ADDRESS,
 				     "\"%s\" is no address of a way in: use unix:PATH, shm:NAME, "
 				     "file:PATH, pci:BDF or /dev/ivshmemN",
@@ -149,10 +149,10 @@ int ivs_peer_open(const char *address, const struct ivs_peer_options *opts, stru
 	peer = new_peer();
 	if (!peer)
 		return ivs_error_errno(err, ENOMEM, "cannot open %s", address);
-	peer->way = ways[i].way;
-	result = peer->way->open(peer, address + len, &used, err);
+	peer->transport = transports[i].transport;
+	result = peer->transport->open(peer, address + len, &used, err);
 	if (!result && !(ivs_peer_caps(peer) & IVS_CAP_ROSTER))
-		result = ivs_view_open(peer, err);
+		result = ivs_peer_roster_open(peer, err);
 	if (!result) {
 		result = ivs_peer_open_wait(peer);
 		if (result)
@@ -171,8 +171,8 @@ void ivs_peer_close(struct ivs_peer *peer)
 {
 	if (!peer)
 		return;
-	peer->way->close(peer);
-	ivs_view_close(peer);
+	peer->transport->close(peer);
+	ivs_peer_roster_close(peer);
 	if (peer->memory)
 		munmap(peer->memory, peer->memory_len);
 	for (unsigned int i = 0; i < peer->vectors_n; i++)
@@ -197,7 +197,7 @@ const char *ivs_peer_why_not(const struct ivs_peer *peer, enum ivs_peer_cap cap)
 				   : NULL;
 }
 
-const char *ivs_peer_way(const struct ivs_peer *peer)
+const char *ivs_peer_transport(const struct ivs_peer *peer)
 {
 	return peer->name;
 }
@@ -252,15 +252,17 @@ int ivs_peer_ring(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 		return IVS_PEER_E_VECTOR;
 	/* The region's contents must be there before the doorbell is. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return peer->way->ring(peer, id, vector);
+	return peer->transport->ring(peer, id, vector);
 }
 
 /* Whether it has been reported that peer @id is there. Called with the lock held. */
 static bool is_reported(const struct ivs_peer *peer, unsigned int id)
 {
-	if (peer->view.watched)
-		return id < peer->view.reader.ids_n && peer->view.reader.peers[id].reported_since;
-	return id < peer->link.remotes.ids_n && peer->link.remotes.remotes[id].reported_n;
+	if (peer->roster.watched)
+		return id < peer->roster.reader.ids_n &&
+		       peer->roster.reader.peers[id].reported_since;
+	return id < peer->connection.doorbells.ids_n &&
+	       peer->connection.doorbells.entries[id].reported_n;
 }
 
 unsigned int ivs_peer_roster(struct ivs_peer *peer, unsigned int *ids, unsigned int ids_n)
@@ -282,12 +284,12 @@ unsigned int ivs_peer_roster(struct ivs_peer *peer, unsigned int *ids, unsigned 
 /* Called with the lock held. */
 static unsigned int vectors_of(const struct ivs_peer *peer, unsigned int id)
 {
-	const struct ivs_roster_page_peer *member = ivs_roster_page_reader_get(&peer->view.reader,
+	const struct ivs_roster_page_peer *member = ivs_roster_page_reader_get(&peer->roster.reader,
 									       id);
 
 	if (peer->id >= 0 && id == (unsigned int)peer->id)
 		return peer->vectors_n;
-	return member ? member->vectors_n : ivs_remotes_vectors(&peer->link.remotes, id);
+	return member ? member->vectors_n : ivs_doorbells_vectors(&peer->connection.doorbells, id);
 }
 
 unsigned int ivs_peer_vectors_of(struct ivs_peer *peer, unsigned int id)

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "ivshmem/region.h"
-#include "peer/way.h"
+#include "peer/private.h"
 
 #define WHY_NOT                                                                                    \
 	"a plain region has neither ids nor doorbells: use a server (unix:PATH, and "              \
@@ -65,5 +65,5 @@ static void close_plain(struct ivs_peer *peer)
 	(void)peer; /* the mapping is closed for every way */
 }
 
-const struct ivs_way ivs_way_shm = {.open = open_shm, .close = close_plain};
-const struct ivs_way ivs_way_file = {.open = open_file, .close = close_plain};
+const struct ivs_transport_ops ivs_transport_shm = {.open = open_shm, .close = close_plain};
+const struct ivs_transport_ops ivs_transport_file = {.open = open_file, .close = close_plain};

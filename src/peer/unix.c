@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/eventfd.h"
 #include "base/fd.h"
-#include "peer/way.h"
+#include "peer/private.h"
 
 /* A server does not say when it has told everything: it has when it says nothing for so long. */
 #define QUIET_MS 100
@@ -37,7 +37,7 @@ static int connect_server(struct ivs_peer *peer, const struct greeting *greeting
 	int result;
 
 	for (;;) {
-		result = ivs_link_connect(&peer->link, greeting->path, err);
+		result = ivs_connection_connect(&peer->connection, greeting->path, err);
 		if (result != IVS_PEER_E_TIMEOUT || !ivs_clock_left_ms(greeting->deadline))
 			return result;
 		nanosleep(&pause, NULL);
@@ -50,7 +50,7 @@ static int take_memory(struct ivs_peer *peer, int fd, struct ivs_error *err)
 
 	if (fstat(fd, &st))
 		return ivs_error_errno(err, errno, "cannot look at the region");
-	ivs_view_note(peer, fd, (uint64_t)st.st_size);
+	ivs_peer_roster_note(peer, fd, (uint64_t)st.st_size);
 	return ivs_peer_map(peer, fd, 0, (uint64_t)st.st_size, err);
 }
 
@@ -68,14 +68,14 @@ static int take_vector(struct ivs_peer *peer, unsigned int wanted_n, int *fd, st
 	return 0;
 }
 
-/* One message, greeting or later. Return: as ivs_link_next(). */
+/* One message, greeting or later. Return: as ivs_connection_next(). */
 static int hear_one(struct ivs_peer *peer, struct ivs_v0_message *msg,
 		    const struct greeting *greeting, struct ivs_error *err)
 {
 	IVS_OWNED_FD fd = -1;
 	int result;
 
-	result = ivs_link_next(&peer->link, greeting->path, msg, err);
+	result = ivs_connection_next(&peer->connection, greeting->path, msg, err);
 	if (result)
 		return result;
 	fd = msg->fd;
@@ -118,7 +118,7 @@ static bool is_enough(const struct ivs_peer *peer, const struct greeting *greeti
 static int await_message(const struct ivs_peer *peer, const struct greeting *greeting,
 			 struct ivs_error *err)
 {
-	struct pollfd pfd = {.fd = peer->link.sock, .events = POLLIN};
+	struct pollfd pfd = {.fd = peer->connection.sock, .events = POLLIN};
 	bool enough = is_enough(peer, greeting);
 	int left_ms = ivs_clock_left_ms(greeting->deadline);
 	int n;
@@ -155,7 +155,7 @@ static int receive_greeting(struct ivs_peer *peer, struct greeting *greeting, st
 		}
 		if (result)
 			return result;
-		vectors_n = ivs_remotes_vectors(&peer->link.remotes, msg.id);
+		vectors_n = ivs_doorbells_vectors(&peer->connection.doorbells, msg.id);
 		if (msg.type == IVS_V0_VECTOR && vectors_n > greeting->others_n)
 			greeting->others_n = vectors_n;
 	}
@@ -164,7 +164,7 @@ static int receive_greeting(struct ivs_peer *peer, struct greeting *greeting, st
 
 static void lose_server(struct ivs_peer *peer)
 {
-	ivs_link_close(&peer->link); /* and with it goes its place in the epoll */
+	ivs_connection_close(&peer->connection); /* and with it goes its place in the epoll */
 	peer->lost = true;
 	ivs_peer_deny(peer, IVS_CAP_ROSTER, "the server is gone");
 }
@@ -205,7 +205,7 @@ static int open_unix(struct ivs_peer *peer, const char *name, const struct ivs_p
 		return ivs_error_errno(err, errno, "cannot make an eventfd");
 	result = ivs_peer_watch(peer, peer->pending, EPOLLIN, IVS_TAG_PENDING);
 	if (!result)
-		result = ivs_peer_watch(peer, peer->link.sock, EPOLLIN, IVS_TAG_SERVER);
+		result = ivs_peer_watch(peer, peer->connection.sock, EPOLLIN, IVS_TAG_SERVER);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot watch the server");
 	ivs_peer_allow(peer, IVS_CAP_CACHED);
@@ -221,12 +221,12 @@ static int open_unix(struct ivs_peer *peer, const char *name, const struct ivs_p
 static void close_unix(struct ivs_peer *peer)
 {
 	ivs_fd_close(&peer->pending);
-	ivs_link_deinit(&peer->link);
+	ivs_connection_deinit(&peer->connection);
 }
 
 /* What is rung by one call of ivs_peer_ring(). */
 struct target {
-	struct ivs_doorbells *doorbells;
+	struct ivs_doorbell_set *doorbells;
 	int fd; /* -1: there is no such vector */
 };
 
@@ -235,7 +235,7 @@ static struct target get_target(struct ivs_peer *peer, unsigned int id, unsigned
 	struct target target = {.fd = -1};
 
 	pthread_mutex_lock(&peer->lock);
-	target.doorbells = ivs_remotes_get(&peer->link.remotes, id);
+	target.doorbells = ivs_doorbells_get(&peer->connection.doorbells, id);
 	if (target.doorbells && vector < target.doorbells->fds_n)
 		target.fd = target.doorbells->fds[vector];
 	pthread_mutex_unlock(&peer->lock);
@@ -245,7 +245,7 @@ static struct target get_target(struct ivs_peer *peer, unsigned int id, unsigned
 static void put_target(struct ivs_peer *peer, const struct target *target)
 {
 	pthread_mutex_lock(&peer->lock);
-	ivs_doorbells_put(target->doorbells);
+	ivs_doorbell_set_put(target->doorbells);
 	pthread_mutex_unlock(&peer->lock);
 }
 
@@ -256,8 +256,8 @@ static int catch_up(struct ivs_peer *peer)
 	int result;
 
 	pthread_mutex_lock(&peer->lock);
-	pfd.fd = peer->link.sock;
-	result = poll(&pfd, 1, 0) == 1 && peer->link.sock >= 0;
+	pfd.fd = peer->connection.sock;
+	result = poll(&pfd, 1, 0) == 1 && peer->connection.sock >= 0;
 	if (result && hear_unix(peer) < 0)
 		result = -EIO;
 	pthread_mutex_unlock(&peer->lock);
@@ -289,7 +289,7 @@ static int ring_unix(struct ivs_peer *peer, unsigned int id, unsigned int vector
 	return result;
 }
 
-const struct ivs_way ivs_way_unix = {
+const struct ivs_transport_ops ivs_transport_unix = {
 	.open = open_unix,
 	.close = close_unix,
 	.ring = ring_unix,

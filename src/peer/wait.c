@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/eventfd.h"
-#include "peer/way.h"
+#include "peer/private.h"
 
 /*
  * How often ivs_peer_next() looks on when its time is over but the epoll shows something that turns
@@ -19,7 +19,7 @@
 bool ivs_peer_is_gone(const struct ivs_peer *peer)
 {
 	return __atomic_load_n(&peer->gone, __ATOMIC_ACQUIRE) ||
-	       (peer->way->gone && peer->way->gone(peer));
+	       (peer->transport->gone && peer->transport->gone(peer));
 }
 
 /* Where nothing can come at all, there is nothing to stop either. */
@@ -112,8 +112,8 @@ int ivs_peer_wait(struct ivs_peer *peer, unsigned int vector, int timeout_ms)
 /* Joins, leaves, and in the end the loss of the server. Called with the lock held. */
 static bool report(struct ivs_peer *peer, struct ivs_event *event)
 {
-	if (ivs_remotes_report(&peer->link.remotes, event) ||
-	    ivs_roster_page_reader_report(&peer->view.reader, event))
+	if (ivs_doorbells_report(&peer->connection.doorbells, event) ||
+	    ivs_roster_page_reader_report(&peer->roster.reader, event))
 		return true;
 	if (!peer->lost)
 		return false;
@@ -129,8 +129,8 @@ static int handle(struct ivs_peer *peer, uint32_t tag, struct ivs_event *event)
 
 	if (tag == IVS_TAG_TIMER) {
 		/* Its count is read only so that it is no longer readable. */
-		result = ivs_eventfd_take(peer->view.timer);
-		return result < 0 ? result : ivs_view_look(peer);
+		result = ivs_eventfd_take(peer->roster.timer);
+		return result < 0 ? result : ivs_peer_roster_update(peer);
 	}
 	if (tag == IVS_TAG_STOP)
 		return 0;
@@ -139,8 +139,8 @@ static int handle(struct ivs_peer *peer, uint32_t tag, struct ivs_event *event)
 		return ivs_eventfd_take(ivs_peer_vector_fd(peer, tag));
 	}
 	pthread_mutex_lock(&peer->lock);
-	if (tag == IVS_TAG_SERVER && peer->link.sock >= 0)
-		result = peer->way->hear(peer);
+	if (tag == IVS_TAG_SERVER && peer->connection.sock >= 0)
+		result = peer->transport->hear(peer);
 	if (!result && tag == IVS_TAG_PENDING) {
 		result = report(peer, event);
 		if (!result)
@@ -162,7 +162,7 @@ int ivs_peer_next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event
 		return IVS_PEER_E_UNABLE;
 	if (is_stopped(peer))
 		return IVS_PEER_E_STOPPED;
-	result = ivs_view_look(peer);
+	result = ivs_peer_roster_update(peer);
 	if (result)
 		return result;
 	do {

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "region/backend.h"
+#include "region/private.h"
 
 /* Where shm_open(3) keeps its objects on Linux. */
 #define SHM_DIR "/dev/shm/"

@@ -20,7 +20,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/parse.h"
-#include "region/backend.h"
+#include "region/private.h"
 
 /* To remove what was made. */
 IVS_SYSCALLS(ivs_region_syscalls, IVS_CALL_FSTAT, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"});

@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "base/parse.h"
-#include "region/backend.h"
+#include "region/private.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* memory is not to be executed; vm.memfd_noexec may insist */

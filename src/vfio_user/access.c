@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "vfio_user/state.h"
+#include "vfio_user/private.h"
 
 static bool is_running(const struct ivs_vfio_user *session)
 {

@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "vfio_user/state.h"
+#include "vfio_user/private.h"
 
 int ivs_vfu_version(struct ivs_vfio_user *session)
 {

@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/eventfd.h"
 #include "base/fd.h"
-#include "vfio_user/state.h"
+#include "vfio_user/private.h"
 
 #define TAKES_MAX 64 /* of an eventfd that is a semaphore; any other is empty after one */
 #define BUDGET_MS 100

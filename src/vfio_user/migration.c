@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "vfio_user/state.h"
+#include "vfio_user/private.h"
 
 static void end_transfer(struct ivs_vfu_migration *migration)
 {

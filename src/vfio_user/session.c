@@ -21,7 +21,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
-#include "vfio_user/state.h"
+#include "vfio_user/private.h"
 
 /* In one go, so that other devices are served, too: some messages, or one that takes long. */
 #define MESSAGES_MAX 32

@@ -4,7 +4,7 @@
  * else. Lengths are of bodies, without the header.
  */
 #include "base/error.h"
-#include "vfio_user/state.h"
+#include "vfio_user/private.h"
 
 #define IN(state) (1u << (state))
 #define ALWAYS (~0u)

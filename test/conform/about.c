@@ -8,8 +8,8 @@
 
 static void way(struct conform *c)
 {
-	EXPECT(c, !strcmp(ivs_peer_way(c->peer), c->way), "expected %s, came %s", c->way,
-	       ivs_peer_way(c->peer));
+	EXPECT(c, !strcmp(ivs_peer_transport(c->peer), c->way), "expected %s, came %s", c->way,
+	       ivs_peer_transport(c->peer));
 }
 
 static void caps(struct conform *c)

@@ -25,7 +25,7 @@
 /**
  * struct conform - what a case gets
  * @address:   of the way in under test
- * @way:       what ivs_peer_way() must say
+ * @way:       what ivs_peer_transport() must say
  * @expected:  IVS_CAP_*: what it must be able to do
  * @vectors_n: of each peer that has a server; of this one, if it can wait
  * @size:      of the region

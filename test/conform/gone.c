@@ -274,7 +274,7 @@ static void stays(struct conform *c)
 
 	EXPECT(c, ivs_peer_memory(c->peer, &len) == c->memory && len == c->size, "other memory");
 	EXPECT(c, (id >= 0) == can(c, IVS_CAP_ID), "the id is %d", id);
-	EXPECT(c, !strcmp(ivs_peer_way(c->peer), c->way), "another way in");
+	EXPECT(c, !strcmp(ivs_peer_transport(c->peer), c->way), "another way in");
 	EXPECT(c, ivs_peer_describe(c->peer), "no description");
 }
 

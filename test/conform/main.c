@@ -8,7 +8,7 @@
  *           [--only GROUP | --but GROUP] ADDRESS
  *
  * A group is what the names of its cases begin with; PATH (/tmp) is where they may make files.
- * WAY is what ivs_peer_way() must say; --plain: a device without doorbells; --roster: a server
+ * WAY is what ivs_peer_transport() must say; --plain: a device without doorbells; --roster: a server
  * publishes the roster in the region. Before the last cases it prints "conform: take it away": whoever
  * runs it then unplugs the device, or ends the server, or removes the region's name, and sends
  * SIGUSR1 to the partner.

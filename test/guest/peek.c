@@ -37,7 +37,7 @@ static int run(struct ivs_peer *peer, int argc, char **argv)
 
 	if (!strcmp(argv[2], "id")) {
 		printf("peek: id %d through %s, %zu bytes, %u vectors\n", ivs_peer_id(peer),
-		       ivs_peer_way(peer), len, ivs_peer_vectors(peer));
+		       ivs_peer_transport(peer), len, ivs_peer_vectors(peer));
 		return 0;
 	}
 	if (argc == 4 && !strcmp(argv[2], "read")) {

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "region/backend.h"
+#include "region/private.h"
 #include "roster_page/writer.h"
 #include "support/fds.h"
 

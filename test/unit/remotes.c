@@ -3,10 +3,10 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 
-#include "peer/remotes.h"
+#include "client/doorbells.h"
 #include "support/fds.h"
 
-static struct ivs_remotes remotes;
+static struct ivs_doorbells remotes;
 static unsigned int fds_before;
 
 static void setup(void)
@@ -16,7 +16,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	ivs_remotes_deinit(&remotes);
+	ivs_doorbells_deinit(&remotes);
 	test_fds_check(fds_before);
 }
 
@@ -27,7 +27,7 @@ static void add(unsigned int id, unsigned int n)
 	while (n--) {
 		int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
-		cr_assert_eq(ivs_remotes_add(&remotes, id, &fd), 0);
+		cr_assert_eq(ivs_doorbells_add(&remotes, id, &fd), 0);
 		cr_assert_eq(fd, -1);
 	}
 }
@@ -36,7 +36,7 @@ static void expect(enum ivs_event_type type, unsigned int id, unsigned int vecto
 {
 	struct ivs_event event = {0};
 
-	cr_assert(ivs_remotes_report(&remotes, &event));
+	cr_assert(ivs_doorbells_report(&remotes, &event));
 	cr_expect_eq(event.type, type);
 	cr_expect_eq(event.id, id);
 	cr_expect_eq(event.vectors_n, vectors_n);
@@ -46,7 +46,7 @@ static void expect_nothing(void)
 {
 	struct ivs_event event;
 
-	cr_expect_not(ivs_remotes_report(&remotes, &event));
+	cr_expect_not(ivs_doorbells_report(&remotes, &event));
 }
 
 Test(remotes, a_join_is_reported_with_all_vectors_known)
@@ -55,9 +55,9 @@ Test(remotes, a_join_is_reported_with_all_vectors_known)
 	add(7, 3);
 	expect(IVS_EVENT_JOIN, 7, 3);
 	expect_nothing();
-	cr_expect_eq(ivs_remotes_vectors(&remotes, 7), 3);
-	cr_expect_eq(ivs_remotes_vectors(&remotes, 6), 0);
-	cr_expect_eq(ivs_remotes_vectors(&remotes, 65535), 0);
+	cr_expect_eq(ivs_doorbells_vectors(&remotes, 7), 3);
+	cr_expect_eq(ivs_doorbells_vectors(&remotes, 6), 0);
+	cr_expect_eq(ivs_doorbells_vectors(&remotes, 65535), 0);
 }
 
 Test(remotes, a_join_is_reported_again_when_more_vectors_come)
@@ -73,8 +73,8 @@ Test(remotes, a_leave_is_reported_once)
 {
 	add(1, 1);
 	expect(IVS_EVENT_JOIN, 1, 1);
-	cr_expect(ivs_remotes_remove(&remotes, 1));
-	cr_expect_not(ivs_remotes_remove(&remotes, 1));
+	cr_expect(ivs_doorbells_remove(&remotes, 1));
+	cr_expect_not(ivs_doorbells_remove(&remotes, 1));
 	expect(IVS_EVENT_LEAVE, 1, 0);
 	expect_nothing();
 }
@@ -82,16 +82,16 @@ Test(remotes, a_leave_is_reported_once)
 Test(remotes, who_came_and_went_unseen_is_not_reported)
 {
 	add(1, 1);
-	ivs_remotes_remove(&remotes, 1);
+	ivs_doorbells_remove(&remotes, 1);
 	expect_nothing();
-	cr_expect_not(ivs_remotes_remove(&remotes, 900));
+	cr_expect_not(ivs_doorbells_remove(&remotes, 900));
 }
 
 Test(remotes, another_with_the_same_id_is_a_leave_and_a_join)
 {
 	add(1, 2);
 	expect(IVS_EVENT_JOIN, 1, 2);
-	ivs_remotes_remove(&remotes, 1);
+	ivs_doorbells_remove(&remotes, 1);
 	add(1, 2);
 	expect(IVS_EVENT_LEAVE, 1, 0);
 	expect(IVS_EVENT_JOIN, 1, 2);
@@ -111,16 +111,16 @@ Test(remotes, an_earlier_id_is_reported_though_later_ones_were)
 
 Test(remotes, doorbells_live_as_long_as_somebody_rings)
 {
-	struct ivs_doorbells *held;
+	struct ivs_doorbell_set *held;
 	int fd;
 
 	add(3, 1);
-	held = ivs_remotes_get(&remotes, 3);
+	held = ivs_doorbells_get(&remotes, 3);
 	cr_assert_not_null(held);
 	fd = held->fds[0];
-	ivs_remotes_remove(&remotes, 3);
-	cr_expect_null(ivs_remotes_get(&remotes, 3));
+	ivs_doorbells_remove(&remotes, 3);
+	cr_expect_null(ivs_doorbells_get(&remotes, 3));
 	cr_expect_neq(fcntl(fd, F_GETFD), -1);
-	ivs_doorbells_put(held);
+	ivs_doorbell_set_put(held);
 	cr_expect_eq(fcntl(fd, F_GETFD), -1);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a backend of regions must be able to do. One file per backend, one table in region.c. */
-#ifndef IVS_REGION_BACKEND_H
-#define IVS_REGION_BACKEND_H
+#ifndef IVS_REGION_PRIVATE_H
+#define IVS_REGION_PRIVATE_H
 
 #include "base/syscalls.h"
 #include "ivshmem/region.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "peer/link.h"
+#include "client/connection.h"
 
 #include <errno.h>
 #include <string.h>
@@ -12,7 +12,8 @@
 #include "base/fd.h"
 #include "protocol/socket.h"
 
-int ivs_link_connect(struct ivs_link *link, const char *path, struct ivs_error *err)
+int ivs_connection_connect(struct ivs_connection *connection, const char *path,
+			   struct ivs_error *err)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	struct stat st;
@@ -22,11 +23,11 @@ int ivs_link_connect(struct ivs_link *link, const char *path, struct ivs_error *
 				     "the socket's path has %zu bytes; 1 to %zu are possible",
 				     strlen(path), sizeof(addr.sun_path) - 1);
 	strcpy(addr.sun_path, path);
-	if (link->sock < 0)
-		link->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (link->sock < 0)
+	if (connection->sock < 0)
+		connection->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (connection->sock < 0)
 		return ivs_error_errno(err, errno, "cannot make a socket");
-	if (!connect(link->sock, (const struct sockaddr *)&addr, sizeof(addr)))
+	if (!connect(connection->sock, (const struct sockaddr *)&addr, sizeof(addr)))
 		return 0;
 	if (errno == ECONNREFUSED && !stat(path, &st) && !S_ISSOCK(st.st_mode))
 		return ivs_error_set(err, IVS_PEER_E_ABSENT, "%s is no socket", path);
@@ -46,7 +47,8 @@ int ivs_link_connect(struct ivs_link *link, const char *path, struct ivs_error *
 }
 
 /* Why a message could not be had. */
-static int refuse(const struct ivs_link *link, int result, const char *path, struct ivs_error *err)
+static int refuse(const struct ivs_connection *connection, int result, const char *path,
+		  struct ivs_error *err)
 {
 	switch (result) {
 	case IVS_SOCKET_E_AGAIN:
@@ -68,14 +70,15 @@ static int refuse(const struct ivs_link *link, int result, const char *path, str
 	case IVS_SOCKET_E_GARBAGE:
 		return ivs_error_set(err, IVS_PEER_E_PROTOCOL,
 				     "what listens at %s is no ivshmem-server of protocol 0: %s",
-				     path, ivs_v0_why(&link->decoder));
+				     path, ivs_v0_why(&connection->decoder));
 	default:
 		return ivs_error_errno(err, -result, "cannot hear the server at %s", path);
 	}
 }
 
 /* Somebody's next doorbell; one's own go to the caller. */
-static int take_vector(struct ivs_link *link, struct ivs_v0_message *msg, struct ivs_error *err)
+static int take_vector(struct ivs_connection *connection, struct ivs_v0_message *msg,
+		       struct ivs_error *err)
 {
 	int result;
 
@@ -84,44 +87,44 @@ static int take_vector(struct ivs_link *link, struct ivs_v0_message *msg, struct
 				     "what listens is no ivshmem-server: vector of peer %u "
 				     "is no eventfd",
 				     msg->id);
-	if (msg->id == (unsigned int)link->id)
+	if (msg->id == (unsigned int)connection->id)
 		return 0;
-	result = ivs_remotes_add(&link->remotes, msg->id, &msg->fd);
+	result = ivs_doorbells_add(&connection->doorbells, msg->id, &msg->fd);
 	if (result)
 		ivs_error_errno(err, -result, "cannot take a vector of peer %u", msg->id);
 	return result;
 }
 
-int ivs_link_next(struct ivs_link *link, const char *path, struct ivs_v0_message *msg,
-		  struct ivs_error *err)
+int ivs_connection_next(struct ivs_connection *connection, const char *path,
+			struct ivs_v0_message *msg, struct ivs_error *err)
 {
 	int result;
 
-	result = ivs_socket_recv_message(link->sock, &link->decoder, msg);
+	result = ivs_socket_recv_message(connection->sock, &connection->decoder, msg);
 	if (result)
-		return refuse(link, result, path, err);
+		return refuse(connection, result, path, err);
 	if (msg->type == IVS_V0_ID)
-		link->id = (int)msg->id;
+		connection->id = (int)msg->id;
 	else if (msg->type == IVS_V0_LEAVE)
-		ivs_remotes_remove(&link->remotes, msg->id);
+		ivs_doorbells_remove(&connection->doorbells, msg->id);
 	else if (msg->type == IVS_V0_VECTOR)
-		result = take_vector(link, msg, err);
+		result = take_vector(connection, msg, err);
 	if (result)
 		ivs_fd_close(&msg->fd);
 	return result;
 }
 
-void ivs_link_close(struct ivs_link *link)
+void ivs_connection_close(struct ivs_connection *connection)
 {
-	int left = ivs_v0_release(&link->decoder);
+	int left = ivs_v0_release(&connection->decoder);
 
 	ivs_fd_close(&left);
-	ivs_fd_close(&link->sock);
-	link->decoder = (struct ivs_v0_decoder)IVS_V0_DECODER_INIT;
+	ivs_fd_close(&connection->sock);
+	connection->decoder = (struct ivs_v0_decoder)IVS_V0_DECODER_INIT;
 }
 
-void ivs_link_deinit(struct ivs_link *link)
+void ivs_connection_deinit(struct ivs_connection *connection)
 {
-	ivs_link_close(link);
-	ivs_remotes_deinit(&link->remotes);
+	ivs_connection_close(connection);
+	ivs_doorbells_deinit(&connection->doorbells);
 }

@@ -3,16 +3,16 @@
  * The inside of a peer: what all ways in share, and what one must be able to do. One file per way,
  * one table in peer.c.
  */
-#ifndef IVS_PEER_WAY_H
-#define IVS_PEER_WAY_H
+#ifndef IVS_PEER_PRIVATE_H
+#define IVS_PEER_PRIVATE_H
 
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "client/connection.h"
 #include "ivshmem/driver.h"
 #include "ivshmem/peer.h"
-#include "peer/link.h"
-#include "peer/view.h"
+#include "peer/roster.h"
 
 #define IVS_CAPS_N 5
 #define IVS_DESCRIPTION_LEN 160
@@ -25,14 +25,14 @@
 #define IVS_TAG_GONE (UINT32_MAX - 4)
 
 /**
- * struct ivs_way - one way in
+ * struct ivs_transport_ops - one way in
  * @open:  sets memory and the capabilities, adds the vectors; the deadline is ivs_clock_ns() time
  * @close: gives back what @open took, also when @open failed half-way
  * @ring:  NULL without IVS_CAP_RING
  * @hear:  take in what the server has to say; NULL if there is none. Called with the lock held.
  * @gone:  whether the device is gone, without a system call; NULL: only @gone_fd tells
  */
-struct ivs_way {
+struct ivs_transport_ops {
 	int (*open)(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
 		    struct ivs_error *err);
 	void (*close)(struct ivs_peer *peer);
@@ -41,11 +41,11 @@ struct ivs_way {
 	bool (*gone)(const struct ivs_peer *peer);
 };
 
-extern const struct ivs_way ivs_way_unix;
-extern const struct ivs_way ivs_way_shm;
-extern const struct ivs_way ivs_way_file;
-extern const struct ivs_way ivs_way_driver;
-extern const struct ivs_way ivs_way_pci;
+extern const struct ivs_transport_ops ivs_transport_unix;
+extern const struct ivs_transport_ops ivs_transport_shm;
+extern const struct ivs_transport_ops ivs_transport_file;
+extern const struct ivs_transport_ops ivs_transport_driver;
+extern const struct ivs_transport_ops ivs_transport_pci;
 
 /**
  * struct ivs_peer - one peer
@@ -61,9 +61,9 @@ extern const struct ivs_way ivs_way_pci;
  * @gone:       it has been seen to be gone
  * @stopped:    ivs_peer_stop() was called
  * @region:     name of the region, "" without (R-9)
- * @lock:       guards vectors, link, view, lost
- * @link:       to the server, with the others as it tells of them
- * @view:       the others, as the region shows them
+ * @lock:       guards vectors, connection, roster, lost
+ * @connection:       to the server, with the others as it tells of them
+ * @roster:       the others, as the region shows them
  * @wanted_n:   how many own vectors to take; 0: all
  * @lost:       the loss of the server is still to be reported
  * @registers:  BAR 0 in a guest; NULL: not mapped
@@ -71,7 +71,7 @@ extern const struct ivs_way ivs_way_pci;
  * @driver:     the fd of our driver, and its status page
  */
 struct ivs_peer {
-	const struct ivs_way *way;
+	const struct ivs_transport_ops *transport;
 	const char *name;
 	unsigned int caps;
 	const char *why_not[IVS_CAPS_N];
@@ -92,8 +92,8 @@ struct ivs_peer {
 	char description[IVS_DESCRIPTION_LEN];
 	char region[IVS_NAME_LEN];
 
-	struct ivs_link link;
-	struct ivs_view view;
+	struct ivs_connection connection;
+	struct ivs_peer_roster roster;
 	unsigned int wanted_n;
 	bool lost;
 

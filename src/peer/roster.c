@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "peer/view.h"
+#include "peer/roster.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "base/eventfd.h"
 #include "base/fd.h"
-#include "peer/way.h"
+#include "peer/private.h"
 
 #define LOOK_NS (100 * (long)IVS_NS_PER_MS) /* P-8 */
 
@@ -25,7 +25,7 @@
 
 #define WHY_ENDED "the server that kept the roster in the region has ended"
 
-void ivs_view_note(struct ivs_peer *peer, int fd, uint64_t len)
+void ivs_peer_roster_note(struct ivs_peer *peer, int fd, uint64_t len)
 {
 	uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN];
 	struct ivs_roster_page_header header;
@@ -34,31 +34,31 @@ void ivs_view_note(struct ivs_peer *peer, int fd, uint64_t len)
 	    pread(fd, bytes, sizeof(bytes), (off_t)(len - IVS_ROSTER_PAGE_LEN)) != sizeof(bytes))
 		return;
 	if (!ivs_roster_page_get_header(bytes, len, &header))
-		peer->view.reserved_len = header.reserved_len;
+		peer->roster.reserved_len = header.reserved_len;
 }
 
 /* Into @peer's room, which is made larger at need. Called with the lock held. */
 static int take_snapshot(struct ivs_peer *peer, struct ivs_roster_page_snapshot *out)
 {
-	struct ivs_view *view = &peer->view;
+	struct ivs_peer_roster *roster = &peer->roster;
 	struct ivs_roster_page_entry *more;
 	uint32_t room_n;
 	int result = IVS_ROSTER_PAGE_E_BUSY;
 
 	for (int i = 0; i < ROUNDS; i++) {
 		*out = (struct ivs_roster_page_snapshot){
-			.entries = view->entries,
-			.entries_max = view->entries_max,
+			.entries = roster->entries,
+			.entries_max = roster->entries_max,
 		};
 		result = ivs_roster_page_read(peer->memory, peer->memory_len, TRIES_AT_ONCE, out);
-		if (result || out->used_n <= view->entries_max)
+		if (result || out->used_n <= roster->entries_max)
 			break;
 		room_n = out->header.entries_n; /* at most IVS_ROSTER_PAGE_ENTRIES_MAX */
-		more = reallocarray(view->entries, room_n, sizeof(*more));
+		more = reallocarray(roster->entries, room_n, sizeof(*more));
 		if (!more)
 			return -ENOMEM;
-		view->entries = more;
-		view->entries_max = room_n;
+		roster->entries = more;
+		roster->entries_max = room_n;
 		result = IVS_ROSTER_PAGE_E_BUSY;
 	}
 	if (!result)
@@ -69,49 +69,49 @@ static int take_snapshot(struct ivs_peer *peer, struct ivs_roster_page_snapshot 
 /* P-7: the others stay known, their doorbells go on working. */
 static void set_kept(struct ivs_peer *peer, bool kept)
 {
-	struct ivs_view *view = &peer->view;
+	struct ivs_peer_roster *roster = &peer->roster;
 
-	if (view->kept && !kept) {
+	if (roster->kept && !kept) {
 		peer->lost = true;
 		ivs_peer_deny(peer, IVS_CAP_ROSTER, WHY_ENDED);
-	} else if (kept && !view->kept) {
+	} else if (kept && !roster->kept) {
 		peer->lost = false;
 		ivs_peer_allow(peer, IVS_CAP_ROSTER);
 	}
-	view->kept = kept;
+	roster->kept = kept;
 }
 
 /* Called with the lock held. */
 static int look(struct ivs_peer *peer)
 {
 	struct ivs_roster_page_snapshot snapshot;
-	struct ivs_view *view = &peer->view;
+	struct ivs_peer_roster *roster = &peer->roster;
 	int result;
 
-	if (view->taken &&
-	    ivs_roster_page_read_sequence(peer->memory, peer->memory_len) == view->sequence)
+	if (roster->taken &&
+	    ivs_roster_page_read_sequence(peer->memory, peer->memory_len) == roster->sequence)
 		return 0;
 	result = take_snapshot(peer, &snapshot);
 	if (result)
 		return result < 0 ? result : 0; /* later, then */
 	if (snapshot.header.kept) {
-		result = ivs_roster_page_reader_set(&view->reader, snapshot.entries,
+		result = ivs_roster_page_reader_set(&roster->reader, snapshot.entries,
 						    snapshot.used_n);
 		if (result)
 			return result;
-		view->complete = snapshot.header.peers_n <= snapshot.used_n;
+		roster->complete = snapshot.header.peers_n <= snapshot.used_n;
 	}
 	set_kept(peer, snapshot.header.kept);
-	view->sequence = snapshot.header.sequence;
-	view->taken = true;
+	roster->sequence = snapshot.header.sequence;
+	roster->taken = true;
 	return ivs_eventfd_signal(peer->pending);
 }
 
-int ivs_view_look(struct ivs_peer *peer)
+int ivs_peer_roster_update(struct ivs_peer *peer)
 {
 	int result;
 
-	if (!peer->view.watched)
+	if (!peer->roster.watched)
 		return 0;
 	pthread_mutex_lock(&peer->lock);
 	result = look(peer);
@@ -123,71 +123,71 @@ static int start_timer(struct ivs_peer *peer)
 {
 	const struct itimerspec every = {{0, LOOK_NS}, {0, LOOK_NS}};
 
-	peer->view.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-	if (peer->view.timer < 0 || timerfd_settime(peer->view.timer, 0, &every, NULL))
+	peer->roster.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (peer->roster.timer < 0 || timerfd_settime(peer->roster.timer, 0, &every, NULL))
 		return -errno;
 	peer->pending = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
 	return peer->pending < 0 ? -errno : 0;
 }
 
-int ivs_view_open(struct ivs_peer *peer, struct ivs_error *err)
+int ivs_peer_roster_open(struct ivs_peer *peer, struct ivs_error *err)
 {
 	struct ivs_roster_page_header header;
 	int result;
 
 	if (ivs_roster_page_read_header(peer->memory, peer->memory_len, &header))
 		return 0;
-	peer->view.reserved_len = header.reserved_len;
-	peer->view.reader.own_id = peer->id;
+	peer->roster.reserved_len = header.reserved_len;
+	peer->roster.reader.own_id = peer->id;
 	ivs_peer_deny(peer, IVS_CAP_ROSTER, WHY_ENDED);
 	result = start_timer(peer);
 	if (!result)
 		result = ivs_peer_watch(peer, peer->pending, EPOLLIN, IVS_TAG_PENDING);
 	if (!result)
-		result = ivs_peer_watch(peer, peer->view.timer, EPOLLIN, IVS_TAG_TIMER);
+		result = ivs_peer_watch(peer, peer->roster.timer, EPOLLIN, IVS_TAG_TIMER);
 	if (!result)
 		result = look(peer);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot watch the roster in the region");
-	peer->view.watched = true;
+	peer->roster.watched = true;
 	return 0;
 }
 
-void ivs_view_close(struct ivs_peer *peer)
+void ivs_peer_roster_close(struct ivs_peer *peer)
 {
-	ivs_fd_close(&peer->view.timer);
+	ivs_fd_close(&peer->roster.timer);
 	ivs_fd_close(&peer->pending);
-	ivs_roster_page_reader_deinit(&peer->view.reader);
-	free(peer->view.entries);
+	ivs_roster_page_reader_deinit(&peer->roster.reader);
+	free(peer->roster.entries);
 }
 
 /* P-9: what the roster does not list may be there all the same, unless it lists all. */
-static int judge(const struct ivs_view *view, unsigned int id, unsigned int vector)
+static int judge(const struct ivs_peer_roster *roster, unsigned int id, unsigned int vector)
 {
-	const struct ivs_roster_page_peer *member = ivs_roster_page_reader_get(&view->reader, id);
+	const struct ivs_roster_page_peer *member = ivs_roster_page_reader_get(&roster->reader, id);
 
 	if (member)
 		return vector < member->vectors_n ? 0 : IVS_PEER_E_VECTOR;
-	return view->kept && view->complete ? IVS_PEER_E_ABSENT : 0;
+	return roster->kept && roster->complete ? IVS_PEER_E_ABSENT : 0;
 }
 
-int ivs_view_judge(struct ivs_peer *peer, unsigned int id, unsigned int vector)
+int ivs_peer_roster_check(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 {
 	int result;
 
-	if (!peer->view.watched || (int)id == peer->id)
+	if (!peer->roster.watched || (int)id == peer->id)
 		return 0;
 	pthread_mutex_lock(&peer->lock);
 	result = look(peer);
 	if (!result)
-		result = judge(&peer->view, id, vector);
+		result = judge(&peer->roster, id, vector);
 	pthread_mutex_unlock(&peer->lock);
 	return result;
 }
 
 size_t ivs_peer_usable_len(const struct ivs_peer *peer)
 {
-	return peer->memory_len - (size_t)peer->view.reserved_len;
+	return peer->memory_len - (size_t)peer->roster.reserved_len;
 }
 
 /* One look. Return: 0, IVS_ROSTER_PAGE_E_*, -errno. */

@@ -3,8 +3,8 @@
  * What the files of this folder share. A request comes in by connection.c, is looked up and checked
  * in table.c, and is answered by a handler: info.c, access.c, irqs.c, migration.c.
  */
-#ifndef IVS_VFIO_USER_STATE_H
-#define IVS_VFIO_USER_STATE_H
+#ifndef IVS_VFIO_USER_PRIVATE_H
+#define IVS_VFIO_USER_PRIVATE_H
 
 #include <errno.h>
 

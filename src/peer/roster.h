@@ -3,15 +3,15 @@
  * The roster in the region, as a peer sees it (rules P-1 ... in PROTOCOL.md). On ways in without a
  * server it is where joins and leaves come from: looked at every 100 ms and at each call.
  */
-#ifndef IVS_PEER_VIEW_H
-#define IVS_PEER_VIEW_H
+#ifndef IVS_PEER_ROSTER_H
+#define IVS_PEER_ROSTER_H
 
 #include "roster_page/reader.h"
 
 struct ivs_peer;
 
 /**
- * struct ivs_view - what has been taken in
+ * struct ivs_peer_roster - what has been taken in
  * @reserved_len: bytes at the end of the region, as they were at opening; 0: no roster there
  * @watched:      joins and leaves come from here
  * @timer:        a timerfd; -1 unless @watched
@@ -20,7 +20,7 @@ struct ivs_peer;
  * @complete:     everybody has an entry
  * @entries:        room for a snapshot
  */
-struct ivs_view {
+struct ivs_peer_roster {
 	uint64_t reserved_len;
 	bool watched;
 	int timer;
@@ -34,26 +34,26 @@ struct ivs_view {
 };
 
 /**
- * ivs_view_note() - how much of the region is reserved, by its fd and without touching the mapping
+ * ivs_peer_roster_note() - how much of the region is reserved, by its fd and without touching the mapping
  *
  * For ways in that learn joins and leaves elsewhere.
  */
-void ivs_view_note(struct ivs_peer *peer, int fd, uint64_t len);
+void ivs_peer_roster_note(struct ivs_peer *peer, int fd, uint64_t len);
 
-/** ivs_view_open() - watch the roster, if the mapped region has one. Return: 0 or -errno. */
-IVS_MUST_USE int ivs_view_open(struct ivs_peer *peer, struct ivs_error *err);
+/** ivs_peer_roster_open() - watch the roster, if the mapped region has one. Return: 0 or -errno. */
+IVS_MUST_USE int ivs_peer_roster_open(struct ivs_peer *peer, struct ivs_error *err);
 
-/** ivs_view_close() - also after ivs_view_open() has failed or was not called */
-void ivs_view_close(struct ivs_peer *peer);
+/** ivs_peer_roster_close() - also after ivs_peer_roster_open() has failed or was not called */
+void ivs_peer_roster_close(struct ivs_peer *peer);
 
-/** ivs_view_look() - take in what has changed, if it is watched; takes the lock. Return: 0, -errno. */
-IVS_MUST_USE int ivs_view_look(struct ivs_peer *peer);
+/** ivs_peer_roster_update() - take in what has changed, if it is watched; takes the lock. Return: 0, -errno. */
+IVS_MUST_USE int ivs_peer_roster_update(struct ivs_peer *peer);
 
 /**
- * ivs_view_judge() - whether the roster knows that ringing is in vain
+ * ivs_peer_roster_check() - whether the roster knows that ringing is in vain
  *
  * Return: 0, also if it does not know; IVS_PEER_E_ABSENT, _VECTOR; -errno.
  */
-IVS_MUST_USE int ivs_view_judge(struct ivs_peer *peer, unsigned int id, unsigned int vector);
+IVS_MUST_USE int ivs_peer_roster_check(struct ivs_peer *peer, unsigned int id, unsigned int vector);
 
 #endif
