@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/request.h"
+#include "server/observe/request.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -30,7 +30,7 @@ MAY_INCLUDE = {
 #: Bytes or events in, effects out: no system call, no clock, no global.
 PURE = ("src/pci/config.c", "src/pci/function.c", "src/pci/private.h", "src/pci/msix.c",
         "src/pci/registers.c", "src/pci/state.c", "src/protocol/v0.c",
-        "src/peer/pci_identity.c", "src/server/request.c", "src/roster/roster.c",
+        "src/peer/pci_identity.c", "src/server/observe/request.c", "src/roster/roster.c",
         "src/roster/due.c", "src/roster/memory.c", "src/roster/resume.c",
         "src/base/bitmap.h", "src/base/parse.c", "src/base/text.c", "src/vfio_user/codec.c",
         "src/roster_page/format.c")
@@ -40,7 +40,7 @@ PURE_EXCEPTIONS = {
     ("src/roster/roster.c", "stdlib.h"): "memory for its tables",
     ("src/roster/memory.c", "stdlib.h"): "memory",
     ("src/base/parse.c", "stdio.h"): "snprintf",
-    ("src/server/request.c", "jansson.h"): "JSON, which allocates",
+    ("src/server/observe/request.c", "jansson.h"): "JSON, which allocates",
     ("src/vfio_user/codec.c", "jansson.h"): "JSON, which allocates",
 }
 
@@ -137,7 +137,7 @@ def check_lists(names, complain):
             users = [other for other in texts if other != name and
                      re.search(rf"\b{found}\b", texts[other])]
             if not users:
-                complain(name, f"{found} is in no filter: name it in src/server/calls.c, or in "
+                complain(name, f"{found} is in no filter: name it in src/server/syscalls.c, or in "
                                "tools/*_confine.c for what depends on options")
 
 

@@ -99,7 +99,7 @@ struct program {
 	const struct settings *settings;
 	struct names names;
 	struct upgrade upgrade;
-	struct ivs_keep keep;
+	struct ivs_handover handover;
 	struct ivs_pidfile pidfile;
 	struct ivs_region *region;
 	struct ivs_server *server;
@@ -116,7 +116,7 @@ static int serve_until_end(struct program *program)
 		if (result)
 			return result;
 		if (signo == SIGUSR2)
-			upgrade_try(&program->upgrade, program->settings, &program->keep);
+			upgrade_try(&program->upgrade, program->settings, &program->handover);
 		else if (signo != SIGCHLD)
 			return 0;
 		else if (upgrade_may_go(&program->upgrade))
@@ -129,16 +129,16 @@ static int settle(struct program *program, struct ivs_background *daemon, struct
 {
 	int result = 0;
 
-	if (program->pidfile.fd >= 0 && !program->keep.in_place)
+	if (program->pidfile.fd >= 0 && !program->handover.in_place)
 		result = ivs_pidfile_write(&program->pidfile, err);
 	warn_of_others(program->region);
 	if (daemon->ready >= 0)
 		ivs_log_open_syslog();
 	if (!result)
-		ivs_server_begin(program->server);
+		ivs_server_start(program->server);
 	if (!result)
 		result = confine(program->settings, &program->names, program->region,
-				 &program->keep, err);
+				 &program->handover, err);
 	if (result)
 		return result;
 	log_start(program->settings, program->server, program->region);
@@ -158,12 +158,12 @@ static int serve(struct program *program, struct ivs_background *daemon)
 	int result = signal_fd < 0 ? signal_fd : 0;
 
 	if (!result)
-		result = ivs_server_hear_signals(program->server, signal_fd, &err);
+		result = ivs_server_watch_signals(program->server, signal_fd, &err);
 	if (!result)
 		result = settle(program, daemon, &err);
 	if (!result) {
 		result = serve_until_end(program); /* which says that we are ready */
-		(void)ivs_service_say(&program->keep.service, "STOPPING=1");
+		(void)ivs_service_say(&program->handover.service, "STOPPING=1");
 		if (result)
 			ivs_error_errno(&err, -result, "cannot wait for clients");
 	}
@@ -179,7 +179,7 @@ static int detach_and_serve(struct program *program, bool *parent)
 	struct ivs_error err = {0};
 	int result;
 
-	if (!program->settings->foreground && !program->keep.in_place) {
+	if (!program->settings->foreground && !program->handover.in_place) {
 		result = ivs_background_fork(&daemon, parent, &err);
 		if (result < 0)
 			ivs_log(IVS_LOG_ERROR, "%s", err.text);
@@ -192,7 +192,7 @@ static int detach_and_serve(struct program *program, bool *parent)
 static int open_pidfile(struct program *program, struct ivs_error *err)
 {
 	const char *path = program->names.pidfile;
-	int fd = ivs_inherited_take(&program->keep.inherited, PIDFILE_FD_NAME);
+	int fd = ivs_inherited_take(&program->handover.inherited, PIDFILE_FD_NAME);
 
 	if (fd >= 0 && path)
 		ivs_pidfile_adopt(&program->pidfile, fd, path);
@@ -209,17 +209,17 @@ static int open_all(struct program *program, int list_fd, struct ivs_error *err)
 
 	result = enter_root(settings, &program->names, err);
 	if (!result)
-		result = ivs_keep_open(&program->keep, list_fd, err);
+		result = ivs_handover_open(&program->handover, list_fd, err);
 	if (!result)
 		result = open_pidfile(program, err);
 	if (!result)
-		result = ivs_keep_region(&program->keep, program->names.region,
-					 &settings->region_opts, &program->region, err);
+		result = ivs_handover_region(&program->handover, program->names.region,
+					     &settings->region_opts, &program->region, err);
 	if (result)
 		return result;
 	opts.region = program->region;
 	opts.region_address = settings->region;
-	opts.keep = &program->keep;
+	opts.handover = &program->handover;
 	opts.socket.path = program->names.socket;
 	opts.control.path = program->names.control;
 	opts.metrics = program->names.metrics;
@@ -232,19 +232,19 @@ static int open_all(struct program *program, int list_fd, struct ivs_error *err)
  */
 static void close_all(struct program *program)
 {
-	bool kept = ivs_service_exists(&program->keep.service) &&
-		    (program->server || program->keep.resumed);
+	bool kept = ivs_service_exists(&program->handover.service) &&
+		    (program->server || program->handover.resumed);
 
 	if (kept)
-		ivs_server_leave_name(program->server);
+		ivs_server_keep_socket_file(program->server);
 	else
-		ivs_keep_abandon(&program->keep);
+		ivs_handover_abandon(&program->handover);
 	ivs_server_free(program->server);
 	if (!kept && program->region && ivs_region_remove(program->region))
 		ivs_log(IVS_LOG_WARNING, "cannot remove %s", ivs_region_path(program->region));
 	ivs_region_close(program->region);
 	ivs_pidfile_close(&program->pidfile);
-	ivs_keep_close(&program->keep);
+	ivs_handover_close(&program->handover);
 }
 
 /* In the place of a program that has had, or has, no terminal any more. */
@@ -279,11 +279,11 @@ static int run(struct program *program)
 /* A child of a running server: could we go on in its place? */
 static int try_out(const struct settings *settings, int fd)
 {
-	struct ivs_keep_notes notes;
+	struct ivs_handover_notes notes;
 	struct ivs_error err = {0};
 
 	log_as_before(settings);
-	if (!ivs_keep_read(fd, &notes, &err) && !confine_suffices(settings, notes.filter, &err))
+	if (!ivs_handover_read(fd, &notes, &err) && !confine_suffices(settings, notes.filter, &err))
 		return UPGRADE_FITS;
 	ivs_log(IVS_LOG_ERROR, "%s", err.text);
 	return STATUS_FAILED;
@@ -294,7 +294,7 @@ int main(int argc, char **argv)
 	static struct settings settings;
 	static struct program program = {
 		.settings = &settings,
-		.keep = IVS_KEEP_INIT,
+		.handover = IVS_HANDOVER_INIT,
 		.pidfile = {.fd = -1},
 	};
 	int status;

@@ -15,9 +15,9 @@
 #include "daemon/process_syscalls.h"
 #include "daemon/sandbox.h"
 #include "roster_page/writer.h"
-#include "server/calls.h"
-#include "server/metrics.h"
-#include "server/status.h"
+#include "server/observe/metrics.h"
+#include "server/observe/status.h"
+#include "server/syscalls.h"
 
 /* Whether @path is @root or in it; both are absolute. Then @rest is relative to @root. */
 static bool is_below(const char *path, const char *root, const char **rest)
@@ -133,7 +133,7 @@ static void log_filter(const struct settings *settings, const char *lacks)
 }
 
 /* For the next program, which has to live with it. */
-static int note_filter(const struct ivs_sandbox_options *opts, struct ivs_keep_notes *notes,
+static int note_filter(const struct ivs_sandbox_options *opts, struct ivs_handover_notes *notes,
 		       struct ivs_error *err)
 {
 	char *text = NULL;
@@ -148,16 +148,17 @@ static int note_filter(const struct ivs_sandbox_options *opts, struct ivs_keep_n
 }
 
 int confine(const struct settings *settings, const struct names *names,
-	    const struct ivs_region *region, const struct ivs_keep *keep, struct ivs_error *err)
+	    const struct ivs_region *region, const struct ivs_handover *handover,
+	    struct ivs_error *err)
 {
-	struct ivs_keep_notes *notes = ivs_keep_notes(keep);
+	struct ivs_handover_notes *notes = ivs_handover_notes(handover);
 	const char *lacks = ivs_sandbox_lacks();
 	struct ivs_sandbox_options opts = {
 		.root = *settings->root ? settings->root : NULL,
 		.user = settings->user,
 		.filter = settings->sandbox != SANDBOX_OFF && !lacks,
 		.always = ivs_server_syscall_lists,
-		.in_force = keep->in_place ? notes->filter : NULL,
+		.in_force = handover->in_place ? notes->filter : NULL,
 	};
 	unsigned int names_n = 0;
 	int result;

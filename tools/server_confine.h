@@ -35,7 +35,8 @@ bool may_upgrade(const struct settings *settings);
  * Return: 0 or as ivs_sandbox().
  */
 int confine(const struct settings *settings, const struct names *names,
-	    const struct ivs_region *region, const struct ivs_keep *keep, struct ivs_error *err);
+	    const struct ivs_region *region, const struct ivs_handover *handover,
+	    struct ivs_error *err);
 
 /** confine_suffices() - whether we could serve with the filter @in_force. Return: 0, IVS_SANDBOX_E_MORE, -errno. */
 int confine_suffices(const struct settings *settings, const char *in_force, struct ivs_error *err);

@@ -87,7 +87,7 @@ static void try_program(const struct upgrade *upgrade, int fd, pid_t server)
 }
 
 void upgrade_try(struct upgrade *upgrade, const struct settings *settings,
-		 const struct ivs_keep *keep)
+		 const struct ivs_handover *handover)
 {
 	pid_t server;
 	pid_t pid;
@@ -108,7 +108,7 @@ void upgrade_try(struct upgrade *upgrade, const struct settings *settings,
 	server = getpid();
 	pid = fork();
 	if (!pid)
-		try_program(upgrade, keep->fd, server);
+		try_program(upgrade, handover->fd, server);
 	if (pid < 0)
 		ivs_log(IVS_LOG_ERROR, "no upgrade: cannot fork: %s", strerrordesc_np(errno));
 	else
@@ -162,7 +162,7 @@ void upgrade_go(const struct upgrade *upgrade, const struct ivs_server *server,
 		result = -errno;
 		unsetenv(LIST_VARIABLE);
 	}
-	ivs_inherited_keep(&list);
+	ivs_inherited_unpass(&list);
 	ivs_inherited_free(&list);
 	ivs_log(IVS_LOG_ERROR, "no upgrade: %s", strerrordesc_np(-result));
 }

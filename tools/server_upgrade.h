@@ -34,12 +34,12 @@ void upgrade_init(struct upgrade *upgrade, char **argv);
 /** upgrade_is_trial() - whether this process is such a child; @fd: what to look at */
 bool upgrade_is_trial(int *fd);
 
-/** upgrade_list_fd() - what the former program left in this process, for ivs_keep_open(); or -1 */
+/** upgrade_list_fd() - what the former program left in this process, for ivs_handover_open(); or -1 */
 int upgrade_list_fd(void);
 
 /** upgrade_try() - start the child; SIGCHLD tells when it is done */
 void upgrade_try(struct upgrade *upgrade, const struct settings *settings,
-		 const struct ivs_keep *keep);
+		 const struct ivs_handover *handover);
 
 /** upgrade_may_go() - after SIGCHLD: whether the child was content */
 bool upgrade_may_go(struct upgrade *upgrade);

@@ -24,14 +24,14 @@ static inline void ivs_bitmap_remove(uint64_t *map, unsigned int bit)
 }
 
 /**
- * ivs_bitmap_first_only() - the first number from @from to below @end that is in @in and not in
+ * ivs_bitmap_next_andnot() - the first number from @from to below @end that is in @in and not in
  * @out
  * @out: NULL: nothing is in it
  *
  * Return: the number, or @end if there is none.
  */
-static inline unsigned int ivs_bitmap_first_only(const uint64_t *in, const uint64_t *out,
-						 unsigned int from, unsigned int end)
+static inline unsigned int ivs_bitmap_next_andnot(const uint64_t *in, const uint64_t *out,
+						  unsigned int from, unsigned int end)
 {
 	unsigned int bit = from;
 

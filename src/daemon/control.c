@@ -61,14 +61,14 @@ struct control_peer {
 
 /**
  * struct ivs_control - the socket and its connections
- * @epoll:    the owner's; so are @tag, of the listener, @answer and @context
+ * @epoll_fd:    the owner's; so are @tag, of the listener, @answer and @context
  * @deadline: when to accept again; IVS_CLOCK_NEVER: accepting
  * @pending:  somebody may wait to be accepted
  * @clock:    what the next to move gets as @used
  */
 struct ivs_control {
 	struct ivs_listener listener;
-	int epoll;
+	int epoll_fd;
 	uint32_t tag;
 	int (*answer)(void *context, const char *line, size_t len, char **text, size_t *text_len);
 	void *context;
@@ -81,7 +81,7 @@ struct ivs_control {
 /* The epoll's own fd once more: that can be had without a path. */
 static void keep_fd(struct ivs_control *control, struct control_peer *peer)
 {
-	peer->fd = fcntl(control->epoll, F_DUPFD_CLOEXEC, 0);
+	peer->fd = fcntl(control->epoll_fd, F_DUPFD_CLOEXEC, 0);
 }
 
 /* Nobody and nothing is in it afterwards. */
@@ -161,7 +161,7 @@ static bool watch(struct ivs_control *control, struct control_peer *peer)
 		return false; /* everything asked for is done */
 	if (events == peer->watched)
 		return true;
-	if (epoll_ctl(control->epoll, peer->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, peer->fd,
+	if (epoll_ctl(control->epoll_fd, peer->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, peer->fd,
 		      &event))
 		return false;
 	peer->watched = events;
@@ -203,7 +203,7 @@ static struct control_peer *find_slot(struct ivs_control *control)
 /* The kernel lacks something, and no event will tell when it no longer does. */
 static void accept_later(struct ivs_control *control)
 {
-	if (!epoll_ctl(control->epoll, EPOLL_CTL_DEL, control->listener.fd, NULL))
+	if (!epoll_ctl(control->epoll_fd, EPOLL_CTL_DEL, control->listener.fd, NULL))
 		control->deadline = ivs_clock_deadline(RETRY_MS);
 }
 
@@ -238,7 +238,8 @@ static int watch_listener(const struct ivs_control *control)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u32 = control->tag};
 
-	return epoll_ctl(control->epoll, EPOLL_CTL_ADD, control->listener.fd, &event) ? -errno : 0;
+	return epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, control->listener.fd, &event) ? -errno
+											 : 0;
 }
 
 int64_t ivs_control_deadline(const struct ivs_control *control)
@@ -302,7 +303,7 @@ static int open_control(struct ivs_control *control, const struct ivs_control_op
 	result = open_listener(&control->listener, opts, err);
 	if (result)
 		return result;
-	ivs_listener_take_no_fds(&control->listener);
+	ivs_listener_refuse_fds(&control->listener);
 	result = watch_listener(control);
 	return result ? ivs_error_errno(err, -result, "cannot watch the control socket") : 0;
 }
@@ -316,7 +317,7 @@ int ivs_control_open(const struct ivs_control_options *opts, struct ivs_control 
 	if (!control)
 		return ivs_error_errno(err, ENOMEM, "cannot make the control socket");
 	control->listener.fd = -1;
-	control->epoll = opts->epoll;
+	control->epoll_fd = opts->epoll_fd;
 	control->tag = opts->tag;
 	control->answer = opts->answer;
 	control->context = opts->context;

@@ -26,7 +26,7 @@ struct ivs_control;
  * @inherited: an fd at which a former program in this process has listened; set to -1 if it still
  *             can be listened at, and then @listener is not looked at. NULL, or -1: there is none
  * @name:      with @inherited: its name as it was made, which is removed at the end if it is that still
- * @epoll:     the owner's; must stay open
+ * @epoll_fd:     the owner's; must stay open
  * @tag:       data.u32 of its events: this one and the IVS_CONTROL_TAGS - 1 above it
  * @answer:    to a line: @len bytes of any kind, without the newline; if there are more than
  *             IVS_CONTROL_LINE_MAX the line is longer than it may be, and this is how it begins.
@@ -38,7 +38,7 @@ struct ivs_control_options {
 	const struct ivs_listener_options *listener;
 	int *inherited;
 	const struct stat *name;
-	int epoll;
+	int epoll_fd;
 	uint32_t tag;
 	int (*answer)(void *context, const char *line, size_t len, char **text, size_t *text_len);
 	void *context;

@@ -244,7 +244,7 @@ int ivs_inherited_pass(const struct ivs_inherited *inherited, int *list_fd)
 	return result;
 }
 
-void ivs_inherited_keep(const struct ivs_inherited *inherited)
+void ivs_inherited_unpass(const struct ivs_inherited *inherited)
 {
 	for (size_t i = 0; i < inherited->n; i++) {
 		if (inherited->fds[i].fd >= 0)

@@ -63,8 +63,8 @@ IVS_MUST_USE int ivs_inherited_from_program(struct ivs_inherited *inherited, int
  */
 IVS_MUST_USE int ivs_inherited_pass(const struct ivs_inherited *inherited, int *list_fd);
 
-/** ivs_inherited_keep() - after ivs_inherited_pass(), when there was no execve(2): the reverse */
-void ivs_inherited_keep(const struct ivs_inherited *inherited);
+/** ivs_inherited_unpass() - after ivs_inherited_pass(), when there was no execve(2): the reverse */
+void ivs_inherited_unpass(const struct ivs_inherited *inherited);
 
 /** ivs_inherited_sort() - after adding, before taking */
 void ivs_inherited_sort(struct ivs_inherited *inherited);

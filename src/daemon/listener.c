@@ -198,7 +198,7 @@ int ivs_listener_adopt(struct ivs_listener *listener, int *fd, const struct stat
 	return 0;
 }
 
-void ivs_listener_take_no_fds(const struct ivs_listener *listener)
+void ivs_listener_refuse_fds(const struct ivs_listener *listener)
 {
 	const int none = 0;
 

@@ -69,12 +69,12 @@ IVS_MUST_USE int ivs_listener_adopt(struct ivs_listener *listener, int *fd,
 				    const struct stat *ours);
 
 /**
- * ivs_listener_take_no_fds() - whoever connects from now on cannot send fds, if the kernel knows how to
+ * ivs_listener_refuse_fds() - whoever connects from now on cannot send fds, if the kernel knows how to
  * keep them from it (Linux 6.16: SO_PASSRIGHTS)
  *
  * For who has no use for them: an fd that nobody takes is closed by us, and closing can be made to wait.
  */
-void ivs_listener_take_no_fds(const struct ivs_listener *listener);
+void ivs_listener_refuse_fds(const struct ivs_listener *listener);
 
 /** ivs_listener_close() - stop listening; remove the name if it is still ours */
 void ivs_listener_close(struct ivs_listener *listener);

@@ -31,7 +31,7 @@ IVS_SYSCALLS(ivs_libc_syscalls,
 #define MAPS_CODE {IVS_ARG_HAS(3, PROT_EXEC | PROT_WRITE, PROT_EXEC), \
 		   IVS_ARG_HAS(4, MAP_ANONYMOUS | MAP_TYPE, MAP_PRIVATE)}
 #define MAPS_DATA {IVS_ARG_LACKS(3, PROT_EXEC), IVS_ARG_HAS(4, MAP_TYPE, MAP_PRIVATE)}
-/* what the former program has noted (server/keep.c); so the region, too, can be mapped */
+/* what the former program has noted (server/handover/handover.c); so the region, too, can be mapped */
 #define MAPS_NOTES {IVS_ARG_LACKS(3, PROT_EXEC), IVS_ARG_HAS(4, MAP_TYPE, MAP_SHARED)}
 /* fork(3), and nothing that makes a thread or a namespace */
 #define FORKS {IVS_ARG_HAS(1, 0xffffffff & ~(CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID), SIGCHLD)}

@@ -108,7 +108,7 @@ int ivs_device_open(const struct ivs_device_options *opts, struct ivs_device **o
 	if (!device)
 		return ivs_error_errno(err, ENOMEM, "cannot make a device");
 	device->opts = *opts;
-	device->epoll = -1;
+	device->epoll_fd = -1;
 	device->accept_ns = device->greet_ns = IVS_CLOCK_NEVER;
 	device->memory.fd = -1;
 	device->listener = (struct ivs_listener)IVS_LISTENER_INIT;
@@ -170,7 +170,7 @@ int ivs_device_watch(struct ivs_device *device, int fd, uint32_t tag)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u32 = device->tag + tag};
 
-	return epoll_ctl(device->epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+	return epoll_ctl(device->epoll_fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
 }
 
 static int watch_vmm(struct ivs_device *device, struct ivs_error *err)
@@ -188,7 +188,7 @@ int ivs_device_start(struct ivs_device *device, int epoll, uint32_t tag, struct 
 {
 	int result;
 
-	device->epoll = epoll;
+	device->epoll_fd = epoll;
 	device->tag = tag;
 	result = ivs_device_server_open(device, err);
 	if (!result)

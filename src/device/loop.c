@@ -31,7 +31,7 @@ struct ivs_device_loop {
 	struct ivs_device_loop_options opts;
 	struct ivs_device *devices[IVS_DEVICES_MAX];
 	unsigned int devices_n;
-	int epoll;
+	int epoll_fd;
 	int signo;
 	struct ivs_control *control;
 };
@@ -40,7 +40,7 @@ static int watch_signals(struct ivs_device_loop *loop)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u32 = TAG_SIGNAL};
 
-	return epoll_ctl(loop->epoll, EPOLL_CTL_ADD, loop->opts.signal_fd, &event) ? -errno : 0;
+	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->opts.signal_fd, &event) ? -errno : 0;
 }
 
 static int answer(void *context, const char *line, size_t len, char **text, size_t *text_len)
@@ -54,7 +54,7 @@ static int open_control(struct ivs_device_loop *loop, struct ivs_error *err)
 {
 	const struct ivs_control_options opts = {
 		.listener = &loop->opts.control,
-		.epoll = loop->epoll,
+		.epoll_fd = loop->epoll_fd,
 		.tag = TAG_CONTROL,
 		.answer = answer,
 		.context = loop,
@@ -73,8 +73,8 @@ int ivs_device_loop_new(const struct ivs_device_loop_options *opts, struct ivs_d
 	if (!loop)
 		return ivs_error_errno(err, ENOMEM, "cannot serve");
 	loop->opts = *opts;
-	loop->epoll = epoll_create1(EPOLL_CLOEXEC);
-	result = loop->epoll < 0 ? -errno : watch_signals(loop);
+	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	result = loop->epoll_fd < 0 ? -errno : watch_signals(loop);
 	ivs_stall_open();
 	if (result)
 		ivs_error_errno(err, -result, "cannot wait for signals");
@@ -96,7 +96,7 @@ int ivs_device_loop_add(struct ivs_device_loop *loop, struct ivs_device *device,
 	if (loop->devices_n == IVS_DEVICES_MAX)
 		return ivs_error_errno(err, ENOSPC, "a loop has %d devices at most",
 				       IVS_DEVICES_MAX);
-	result = ivs_device_start(device, loop->epoll, loop->devices_n * DEVICE_TAGS, err);
+	result = ivs_device_start(device, loop->epoll_fd, loop->devices_n * DEVICE_TAGS, err);
 	if (!result)
 		loop->devices[loop->devices_n++] = device;
 	return result;
@@ -107,7 +107,7 @@ void ivs_device_loop_free(struct ivs_device_loop *loop)
 	if (!loop)
 		return;
 	ivs_control_close(loop->control);
-	ivs_fd_close(&loop->epoll);
+	ivs_fd_close(&loop->epoll_fd);
 	free(loop);
 }
 
@@ -173,7 +173,7 @@ int ivs_device_loop_run(struct ivs_device_loop *loop, int *signo)
 
 	while (!loop->signo && has_work(loop)) {
 		ivs_stall_idle();
-		n = epoll_wait(loop->epoll, events, EVENTS_MAX,
+		n = epoll_wait(loop->epoll_fd, events, EVENTS_MAX,
 			       ivs_clock_left_ms(next_deadline(loop)));
 		if (n < 0 && errno == EINTR) /* that of the guard, which has found nothing to do */
 			continue;

@@ -101,7 +101,7 @@ struct ivs_device_totals {
 
 /**
  * struct ivs_device - one
- * @epoll:     the loop's; -1: not in one yet
+ * @epoll_fd:     the loop's; -1: not in one yet
  * @tag:       the first of its DEVICE_TAGS tags there
  * @limit:     of warnings, and @news: of what goes on: strangers must not fill the log
  * @accept_ns: when to accept again; IVS_CLOCK_NEVER: accepting
@@ -112,7 +112,7 @@ struct ivs_device_totals {
 struct ivs_device {
 	struct ivs_device_options opts;
 	char name[sizeof(((struct ivs_listener *)0)->path)];
-	int epoll;
+	int epoll_fd;
 	uint32_t tag;
 	struct ivs_listener listener;
 	struct ivs_pci_function function;

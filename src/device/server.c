@@ -62,8 +62,8 @@ static void close_vectors(struct ivs_device *device)
 
 	for (unsigned int i = 0; i < up->vectors_n; i++) {
 		ivs_device_server_doorbell(device, i);
-		if (device->epoll >= 0)
-			(void)epoll_ctl(device->epoll, EPOLL_CTL_DEL, up->vectors[i], NULL);
+		if (device->epoll_fd >= 0)
+			(void)epoll_ctl(device->epoll_fd, EPOLL_CTL_DEL, up->vectors[i], NULL);
 		ivs_fd_close(&up->vectors[i]);
 	}
 	up->vectors_n = up->offered_n = 0;
@@ -84,7 +84,7 @@ static int take_vector(struct ivs_device *device, int *fd)
 	up->quiet_ns = ivs_clock_deadline(QUIET_MS);
 	if (up->vectors_n == device->opts.doorbells_n)
 		return 0;
-	if (device->epoll >= 0)
+	if (device->epoll_fd >= 0)
 		result = ivs_device_watch(device, *fd, DEVICE_VECTOR + up->vectors_n);
 	if (!result)
 		up->vectors[up->vectors_n++] = ivs_fd_take(fd);

@@ -24,7 +24,7 @@ void ivs_device_vmm_set_migration(struct ivs_device *device)
 
 static void pause_accepting(struct ivs_device *device, int ms)
 {
-	if (!epoll_ctl(device->epoll, EPOLL_CTL_DEL, device->listener.fd, NULL))
+	if (!epoll_ctl(device->epoll_fd, EPOLL_CTL_DEL, device->listener.fd, NULL))
 		device->accept_ns = ivs_clock_deadline(ms);
 }
 

@@ -54,7 +54,8 @@ static bool plan_vector(struct plan *plan, struct ivs_v0_message *out)
 /* The next who is known and not there any more. */
 static unsigned int next_leave(const struct plan *plan, unsigned int from)
 {
-	return ivs_bitmap_first_only(plan->known, plan->roster->visible, from, plan->roster->ids_n);
+	return ivs_bitmap_next_andnot(plan->known, plan->roster->visible, from,
+				      plan->roster->ids_n);
 }
 
 static bool plan_leave(struct plan *plan, struct ivs_v0_message *out)
@@ -82,10 +83,10 @@ static unsigned int next_join(const struct plan *plan, unsigned int from, unsign
 {
 	const struct ivs_roster *roster = plan->roster;
 	const uint64_t *heard = plan->heard;
-	unsigned int id = ivs_bitmap_first_only(roster->visible, heard, from, end);
+	unsigned int id = ivs_bitmap_next_andnot(roster->visible, heard, from, end);
 
 	if (id == plan->id)
-		id = ivs_bitmap_first_only(roster->visible, heard, id + 1, end);
+		id = ivs_bitmap_next_andnot(roster->visible, heard, id + 1, end);
 	return id;
 }
 
@@ -149,10 +150,10 @@ uint64_t ivs_roster_behind(const struct ivs_roster *roster, unsigned int id)
 	if (self->at_id != NOBODY && ivs_bitmap_has(visible, self->at_id))
 		n += ivs_roster_seat_of(roster, self->at_id)->vectors_n - self->at_vector;
 	for (unsigned int other = 0;
-	     (other = ivs_bitmap_first_only(known, visible, other, end)) < end; other++)
+	     (other = ivs_bitmap_next_andnot(known, visible, other, end)) < end; other++)
 		n++;
 	for (unsigned int other = 0;
-	     (other = ivs_bitmap_first_only(visible, heard, other, end)) < end; other++)
+	     (other = ivs_bitmap_next_andnot(visible, heard, other, end)) < end; other++)
 		n += other == id ? 0 : ivs_roster_seat_of(roster, other)->vectors_n;
 	return n + (self->knows_self ? 0 : self->vectors_n);
 }

@@ -13,7 +13,7 @@ static bool is_sound(const struct ivs_roster *roster, struct ivs_roster_seat *se
 	       seat->greeting <= GREETING_LEN && seat->at_id <= NOBODY &&
 	       seat->cursor <= roster->ids_n && seat->self_after <= roster->ids_n &&
 	       !ivs_bitmap_has(heard, seat->id) &&
-	       ivs_bitmap_first_only(known, heard, 0, roster->ids_n) == roster->ids_n;
+	       ivs_bitmap_next_andnot(known, heard, 0, roster->ids_n) == roster->ids_n;
 }
 
 static void count_seat(struct ivs_roster *roster, struct ivs_roster_seat *seat)
@@ -23,8 +23,8 @@ static void count_seat(struct ivs_roster *roster, struct ivs_roster_seat *seat)
 
 	if (seat->vectors_n && seat->greeting == GREETING_LEN)
 		ivs_bitmap_add(roster->visible, seat->id);
-	for (unsigned int other = 0; (other = ivs_bitmap_first_only(heard, NULL, other, end)) < end;
-	     other++) {
+	for (unsigned int other = 0;
+	     (other = ivs_bitmap_next_andnot(heard, NULL, other, end)) < end; other++) {
 		roster->ids[other].heard_n++;
 		roster->ids[other].known_n += ivs_bitmap_has(ivs_roster_known(seat), other);
 	}

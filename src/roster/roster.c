@@ -260,11 +260,11 @@ void ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 	roster->ids[id].seat = NO_SEAT;
 	ivs_bitmap_remove(roster->visible, id);
 	roster->peers_n--;
-	for (unsigned int other = 0; (other = ivs_bitmap_first_only(known, NULL, other, end)) < end;
-	     other++)
+	for (unsigned int other = 0;
+	     (other = ivs_bitmap_next_andnot(known, NULL, other, end)) < end; other++)
 		forget(roster, other, &roster->ids[other].known_n);
-	for (unsigned int other = 0; (other = ivs_bitmap_first_only(heard, NULL, other, end)) < end;
-	     other++)
+	for (unsigned int other = 0;
+	     (other = ivs_bitmap_next_andnot(heard, NULL, other, end)) < end; other++)
 		forget(roster, other, &roster->ids[other].heard_n);
 	ivs_roster_update_id(roster, id);
 }

@@ -137,7 +137,7 @@ static void list_peer(struct ivs_roster_page_writer *writer, unsigned int id)
 {
 	struct ivs_roster_page_writer_peer *peer = &writer->peers[id];
 	uint32_t entries_n = writer->header.entries_n;
-	uint32_t entry = ivs_bitmap_first_only(writer->free, NULL, 0, entries_n);
+	uint32_t entry = ivs_bitmap_next_andnot(writer->free, NULL, 0, entries_n);
 
 	peer->entry = IVS_ROSTER_PAGE_WRITER_UNLISTED;
 	if (entry == entries_n) {
@@ -187,7 +187,7 @@ void ivs_roster_page_writer_leave(struct ivs_roster_page_writer *writer, unsigne
 	ivs_bitmap_add(writer->free, entry);
 	write_entry(writer, entry, &(struct ivs_roster_page_entry){0});
 	/* P-2: somebody may have waited for it. */
-	next = ivs_bitmap_first_only(writer->unlisted, NULL, 0, IDS_N);
+	next = ivs_bitmap_next_andnot(writer->unlisted, NULL, 0, IDS_N);
 	if (next < IDS_N)
 		list_peer(writer, next);
 }

@@ -19,8 +19,8 @@ IVS_SYSCALLS(ivs_accept_syscalls, {"accept4"}, {"getsockopt", {IVS_ARG_IS(2, SOL
 int ivs_server_open_spare(struct ivs_server *server)
 {
 	/* No file: that would have to be found again, wherever our root directory is by then. */
-	server->spare = eventfd(0, EFD_CLOEXEC);
-	return server->spare < 0 ? -errno : 0;
+	server->spare_fd = eventfd(0, EFD_CLOEXEC);
+	return server->spare_fd < 0 ? -errno : 0;
 }
 
 /* Ids are used up by clients that come and go while others stay: see roster.h. */
@@ -199,7 +199,7 @@ static void admit(struct ivs_server *server, int *sock)
 
 static void pause_accepting(struct ivs_server *server)
 {
-	if (!epoll_ctl(server->epoll, EPOLL_CTL_DEL, server->listener.fd, NULL))
+	if (!epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, server->listener.fd, NULL))
 		server->timers[TIMER_ACCEPT] = ivs_clock_deadline(RETRY_MS);
 }
 
@@ -210,7 +210,7 @@ static bool refuse_with_spare(struct ivs_server *server, int number)
 	struct ucred cred;
 	bool refused;
 
-	ivs_fd_close(&server->spare);
+	ivs_fd_close(&server->spare_fd);
 	sock = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	refused = sock >= 0; /* the kernel looks for an fd before it looks for a connection */
 	if (refused)
@@ -224,7 +224,7 @@ static bool refuse_with_spare(struct ivs_server *server, int number)
 
 void ivs_server_accept_again(struct ivs_server *server)
 {
-	if ((server->spare < 0 && ivs_server_open_spare(server)) ||
+	if ((server->spare_fd < 0 && ivs_server_open_spare(server)) ||
 	    ivs_server_watch(server, server->listener.fd, TAG_LISTENER, EPOLLIN))
 		server->timers[TIMER_ACCEPT] = ivs_clock_deadline(RETRY_MS);
 	else

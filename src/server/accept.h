@@ -4,7 +4,7 @@
 #define IVS_SERVER_ACCEPT_H
 
 #include "base/syscalls.h"
-#include "server/state.h"
+#include "server/private.h"
 
 extern const struct ivs_syscall ivs_accept_syscalls[];
 

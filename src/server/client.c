@@ -94,7 +94,7 @@ void ivs_client_free(struct ivs_client *client)
 	free(client);
 }
 
-int ivs_client_hear(const struct ivs_client *client)
+int ivs_client_check(const struct ivs_client *client)
 {
 	char byte;
 	ssize_t n;

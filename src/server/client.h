@@ -66,10 +66,10 @@ enum ivs_client_error {
 };
 
 /**
- * ivs_client_hear() - see whether the client is still there and silent, as it must be
+ * ivs_client_check() - see whether the client is still there and silent, as it must be
  *
  * Return: 0 if so, IVS_CLIENT_E_*, -errno.
  */
-IVS_MUST_USE int ivs_client_hear(const struct ivs_client *client);
+IVS_MUST_USE int ivs_client_check(const struct ivs_client *client);
 
 #endif

@@ -19,7 +19,8 @@ void ivs_server_list_client(struct ivs_server *server, unsigned int id)
 	ivs_roster_set_note(server->roster, id, NOTE_GENERATION, since);
 }
 
-int ivs_server_open_page(struct ivs_server *server, uint32_t entries_n, struct ivs_error *err)
+int ivs_server_open_roster_page(struct ivs_server *server, uint32_t entries_n,
+				struct ivs_error *err)
 {
 	int result;
 
@@ -44,7 +45,7 @@ int ivs_server_open_page(struct ivs_server *server, uint32_t entries_n, struct i
 	return ivs_error_errno(err, -result, "cannot write the roster into the region");
 }
 
-void ivs_server_close_page(struct ivs_server *server)
+void ivs_server_close_roster_page(struct ivs_server *server)
 {
 	if (!server->page)
 		return;

@@ -28,12 +28,12 @@
 #include "base/fd.h"
 #include "daemon/privileges.h"
 #include "server/accept.h"
-#include "server/control.h"
-#include "server/manager.h"
-#include "server/metrics.h"
+#include "server/announce.h"
+#include "server/handover/resume.h"
+#include "server/observe/control.h"
+#include "server/observe/metrics.h"
 #include "server/publish.h"
-#include "server/resume.h"
-#include "server/tell.h"
+#include "server/service_manager.h"
 
 /* Waiting, and taking a signal from its fd. */
 IVS_SYSCALLS(ivs_server_syscalls, IVS_CALL_EPOLL_WAIT, {"epoll_ctl"}, {"read"}, {"close"});
@@ -89,12 +89,12 @@ static uint64_t first_serial(void)
 
 static int open_roster(struct ivs_server *server)
 {
-	struct ivs_keep *keep = server->keep;
+	struct ivs_handover *handover = server->handover;
 	int result;
 
-	if (keep->resumed)
-		return ivs_roster_resume(IDS_MAX, &keep->memory, &server->roster);
-	result = ivs_roster_new(IDS_MAX, &keep->memory, &server->roster);
+	if (handover->resumed)
+		return ivs_roster_resume(IDS_MAX, &handover->memory, &server->roster);
+	result = ivs_roster_new(IDS_MAX, &handover->memory, &server->roster);
 	if (!result)
 		ivs_roster_number_from(server->roster, first_serial());
 	return result;
@@ -105,7 +105,7 @@ static int open_listener(struct ivs_server *server, const struct ivs_listener_op
 			 struct ivs_error *err)
 {
 	struct stat name;
-	IVS_OWNED_FD fd = ivs_keep_listener(server->keep, opts->path, &name);
+	IVS_OWNED_FD fd = ivs_handover_listener(server->handover, opts->path, &name);
 	int result = IVS_LISTENER_E_PATH;
 
 	if (fd >= 0)
@@ -116,16 +116,17 @@ static int open_listener(struct ivs_server *server, const struct ivs_listener_op
 		result = ivs_listener_open(&server->listener, opts, err);
 		if (result)
 			return result;
-		ivs_keep_new_listener(server->keep, server->listener.fd, &server->listener.ours);
+		ivs_handover_new_listener(server->handover, server->listener.fd,
+					  &server->listener.ours);
 	}
-	ivs_listener_take_no_fds(&server->listener);
+	ivs_listener_refuse_fds(&server->listener);
 	return 0;
 }
 
 /* Once there are clients, in the middle of an upgrade, nothing but they counts. Return: @result or 0. */
 static int do_without(const struct ivs_server *server, int result, const struct ivs_error *err)
 {
-	if (!result || !server->keep->in_place)
+	if (!result || !server->handover->in_place)
 		return result;
 	ivs_log(IVS_LOG_WARNING, "going on without: %s", err->text);
 	return 0;
@@ -138,7 +139,7 @@ static int open_metrics(struct ivs_server *server, const struct ivs_server_optio
 
 	if (opts->metrics)
 		result = ivs_metrics_open(server, opts->metrics, opts->metrics_interval_ms, err);
-	if (result && server->keep->in_place)
+	if (result && server->handover->in_place)
 		ivs_metrics_close(server);
 	return do_without(server, result, err);
 }
@@ -162,8 +163,8 @@ static int open_all(struct ivs_server *server, const struct ivs_server_options *
 	result = check_fd_limit(opts, err);
 	if (result)
 		return result;
-	server->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (server->epoll < 0)
+	server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (server->epoll_fd < 0)
 		return ivs_error_errno(err, errno, "cannot make an epoll");
 	result = open_roster(server);
 	if (result)
@@ -183,7 +184,8 @@ static int open_all(struct ivs_server *server, const struct ivs_server_options *
 		return ivs_error_errno(err, -result, "cannot watch sockets");
 	ivs_server_resume(server);
 	/* Not before it is certain that no other server is alive here and keeps the roster. */
-	return do_without(server, ivs_server_open_page(server, opts->roster_peers, err), err);
+	return do_without(server, ivs_server_open_roster_page(server, opts->roster_peers, err),
+			  err);
 }
 
 int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **out,
@@ -195,20 +197,20 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	if (!server)
 		return ivs_error_errno(err, ENOMEM, "cannot start");
 	server->listener.fd = -1;
-	server->epoll = server->spare = server->reserve = server->self = -1;
+	server->epoll_fd = server->spare_fd = server->reserve_fd = server->proc_self_fd = -1;
 	for (unsigned int i = 0; i < TIMERS_N; i++)
 		server->timers[i] = IVS_CLOCK_NEVER;
-	server->tell_since = IVS_CLOCK_NEVER;
-	server->keep_since = IVS_CLOCK_NEVER;
+	server->announce_since = IVS_CLOCK_NEVER;
+	server->store_since = IVS_CLOCK_NEVER;
 	server->region = opts->region;
-	server->keep = opts->keep;
+	server->handover = opts->handover;
 	server->region_address = opts->region_address;
 	server->vectors_n = opts->vectors_n;
 	server->admission = opts->admission;
 	ivs_privileges_raise_files(); /* each client costs 1 + vectors of them */
 	result = open_all(server, opts, err);
-	if (result && server->keep->resumed)
-		ivs_server_leave_name(server);
+	if (result && server->handover->resumed)
+		ivs_server_keep_socket_file(server);
 	if (result)
 		ivs_server_free(server);
 	else
@@ -216,13 +218,13 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	return result;
 }
 
-void ivs_server_begin(struct ivs_server *server)
+void ivs_server_start(struct ivs_server *server)
 {
 	server->since_ms = ivs_clock_wall_ms();
 	if (!server->control && !server->metrics)
 		return;
 	tzset(); /* now, because it reads a file */
-	server->self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	server->proc_self_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	ivs_server_reserve(server);
 	ivs_metrics_update(server);
 }
@@ -231,33 +233,33 @@ void ivs_server_free(struct ivs_server *server)
 {
 	if (!server)
 		return;
-	ivs_server_close_page(server);
+	ivs_server_close_roster_page(server);
 	ivs_listener_close(&server->listener);
 	ivs_control_close(server->control);
 	ivs_metrics_close(server);
 	for (unsigned int id = 0; id < server->ids_end; id++)
 		ivs_client_free(server->clients[id]);
 	ivs_roster_free(server->roster);
-	ivs_fd_close(&server->epoll);
-	ivs_fd_close(&server->spare);
-	ivs_fd_close(&server->reserve);
-	ivs_fd_close(&server->self);
+	ivs_fd_close(&server->epoll_fd);
+	ivs_fd_close(&server->spare_fd);
+	ivs_fd_close(&server->reserve_fd);
+	ivs_fd_close(&server->proc_self_fd);
 	free(server);
 }
 
 int ivs_server_list(const struct ivs_server *server, struct ivs_inherited *out)
 {
 	const struct ivs_control *control = server->control;
-	const struct ivs_keep_fds fds = {
+	const struct ivs_handover_fds fds = {
 		.region = ivs_region_fd(server->region),
 		.listener = server->listener.fd,
 		.control = control ? ivs_control_listener(control)->fd : -1,
 	};
 
-	return ivs_keep_list(server->keep, &fds, server->clients, server->ids_end, out);
+	return ivs_handover_list(server->handover, &fds, server->clients, server->ids_end, out);
 }
 
-void ivs_server_leave_name(struct ivs_server *server)
+void ivs_server_keep_socket_file(struct ivs_server *server)
 {
 	if (server)
 		server->listener.ours.st_ino = 0;
@@ -284,7 +286,7 @@ static void handle_client(struct ivs_server *server, unsigned int id, uint32_t e
 		return;
 	}
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
-		result = ivs_client_hear(server->clients[id]);
+		result = ivs_client_check(server->clients[id]);
 		if (result) {
 			ivs_server_drop(server, id,
 					result == IVS_CLIENT_E_CLOSED  ? DROP_CLOSED
@@ -297,17 +299,17 @@ static void handle_client(struct ivs_server *server, unsigned int id, uint32_t e
 		server->clients[id]->blocked = false;
 		/* A message that the kernel refused makes such an event too: that way lies a spin. */
 		if (!ivs_server_is_waiting(server))
-			ivs_server_tell(server, id);
+			ivs_server_announce_to(server, id);
 	}
 }
 
 static void run_timers(struct ivs_server *server)
 {
 	static void (*const handlers[TIMERS_N])(struct ivs_server *) = {
-		[TIMER_TELL] = ivs_server_tell_again,
+		[TIMER_ANNOUNCE] = ivs_server_announce_again,
 		[TIMER_ACCEPT] = ivs_server_accept_again,
-		[TIMER_KEEP] = ivs_server_keep_again,
-		[TIMER_REPORT] = ivs_server_report,
+		[TIMER_STORE] = ivs_server_store_again,
+		[TIMER_NOTIFY] = ivs_server_notify_manager,
 		[TIMER_CONTROL] = ivs_server_accept_control_again,
 		[TIMER_METRICS] = ivs_metrics_update,
 		[TIMER_PUBLISH] = ivs_server_publish,
@@ -342,7 +344,7 @@ static int serve_round(struct ivs_server *server)
 	bool signalled = false;
 	int n;
 
-	n = epoll_wait(server->epoll, events, EVENTS_MAX, ivs_clock_left_ms(next_timer(server)));
+	n = epoll_wait(server->epoll_fd, events, EVENTS_MAX, ivs_clock_left_ms(next_timer(server)));
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 	run_timers(server);
@@ -363,7 +365,7 @@ static int serve_round(struct ivs_server *server)
 	if (connections && server->timers[TIMER_ACCEPT] == IVS_CLOCK_NEVER)
 		ivs_server_accept(server);
 	if (!ivs_server_is_waiting(server))
-		ivs_server_tell_all(server);
+		ivs_server_announce(server);
 	if (server->timers[TIMER_PUBLISH] == IVS_CLOCK_NEVER)
 		ivs_server_publish(server);
 	ivs_server_serve_control(server);
@@ -381,7 +383,7 @@ static bool take_signal(int signal_fd, int *signo)
 	return true;
 }
 
-int ivs_server_hear_signals(struct ivs_server *server, int signal_fd, struct ivs_error *err)
+int ivs_server_watch_signals(struct ivs_server *server, int signal_fd, struct ivs_error *err)
 {
 	int result = ivs_server_watch(server, signal_fd, TAG_SIGNAL, EPOLLIN);
 
@@ -393,7 +395,7 @@ int ivs_server_run(struct ivs_server *server, int *signo)
 {
 	int result;
 
-	ivs_server_report(server);
+	ivs_server_notify_manager(server);
 	do {
 		result = serve_round(server);
 		if (result > 0 && !take_signal(server->signal_fd, signo))

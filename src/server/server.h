@@ -10,7 +10,7 @@
 #include "daemon/listener.h"
 #include "ivshmem/region.h"
 #include "server/admission.h"
-#include "server/keep.h"
+#include "server/handover/handover.h"
 
 extern const struct ivs_syscall ivs_server_syscalls[];
 
@@ -25,7 +25,7 @@ extern const struct ivs_syscall ivs_server_syscalls[];
  * @metrics:   a file to be kept up to date, or NULL; must outlive the server
  * @metrics_interval_ms: how often
  * @region:    what to hand out; must outlive the server
- * @keep:      what outlives the process; if it has something of another process, the server goes on
+ * @handover:      what outlives the process; if it has something of another process, the server goes on
  *             with that; must outlive the server
  * @region_address: as it was asked for, to be shown; must outlive the server
  * @vectors_n: doorbells per client, 0 to IVS_SERVER_VECTORS_MAX
@@ -39,7 +39,7 @@ struct ivs_server_options {
 	unsigned int metrics_interval_ms;
 	struct ivs_admission admission;
 	const struct ivs_region *region;
-	struct ivs_keep *keep;
+	struct ivs_handover *handover;
 	const char *region_address;
 	unsigned int vectors_n;
 	unsigned int roster_peers;
@@ -61,20 +61,20 @@ IVS_MUST_USE int ivs_server_new(const struct ivs_server_options *opts, struct iv
 				struct ivs_error *err);
 
 /**
- * ivs_server_hear_signals() - what ends ivs_server_run(): once, before that
+ * ivs_server_watch_signals() - what ends ivs_server_run(): once, before that
  * @signal_fd: a non-blocking signalfd, by the process that will run the server
  *
  * Return: 0 or -errno.
  */
-IVS_MUST_USE int ivs_server_hear_signals(struct ivs_server *server, int signal_fd,
-					 struct ivs_error *err);
+IVS_MUST_USE int ivs_server_watch_signals(struct ivs_server *server, int signal_fd,
+					  struct ivs_error *err);
 
 /**
- * ivs_server_begin() - what must be done once in the process that serves, before ivs_server_run()
+ * ivs_server_start() - what must be done once in the process that serves, before ivs_server_run()
  *
  * Opens all that is later needed by path, so that the process may then be shut in (chroot(2)).
  */
-void ivs_server_begin(struct ivs_server *server);
+void ivs_server_start(struct ivs_server *server);
 
 /**
  * ivs_server_run() - serve until a signal arrives; may be called again afterwards
@@ -93,8 +93,8 @@ unsigned int ivs_server_peers(const struct ivs_server *server);
 /** ivs_server_path() - where it listens */
 const char *ivs_server_path(const struct ivs_server *server);
 
-/** ivs_server_leave_name() - ivs_server_free() is not to remove the socket from the file system */
-void ivs_server_leave_name(struct ivs_server *server);
+/** ivs_server_keep_socket_file() - ivs_server_free() is not to remove the socket from the file system */
+void ivs_server_keep_socket_file(struct ivs_server *server);
 
 /**
  * ivs_server_free() - stop listening and close every connection; NULL is fine

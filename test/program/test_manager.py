@@ -17,7 +17,7 @@ from support.wire import RawClient, connect
 __all__ = ["manager", "place"]
 
 NOTES_LEN = 24576  # keep.c
-MEMORY_LEN_AT, REGION_AT = 48, 60  # struct ivs_keep_notes
+MEMORY_LEN_AT, REGION_AT = 48, 60  # struct ivs_handover_notes
 ROSTER_HEADER_LEN = 56  # roster_memory.h
 CURRENT_AT, AREA_AT = NOTES_LEN + 12, NOTES_LEN + 24  # struct ivs_roster_memory_header
 

@@ -30,7 +30,7 @@
 #include "daemon/log.h"
 #include "daemon/process_syscalls.h"
 #include "daemon/sandbox.h"
-#include "server/calls.h"
+#include "server/syscalls.h"
 
 #define STATUS_BROKEN 99 /* the test itself failed */
 #define IN_FORCE 9	 /* fd by which the next program is told what is allowed */

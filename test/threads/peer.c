@@ -135,7 +135,7 @@ static void *come_and_go(void *arg)
 }
 
 static struct ivs_server *server;
-static struct ivs_keep keep;
+static struct ivs_handover keep;
 static int signal_fd;
 
 static void *serve(void *arg)
@@ -169,14 +169,14 @@ static void start_server(struct ivs_region **region)
 		fail(err.text, 0);
 		abort();
 	}
-	if (ivs_keep_open(&keep, -1, &err)) {
+	if (ivs_handover_open(&keep, -1, &err)) {
 		fail(err.text, 0);
 		abort();
 	}
 	opts.region = *region;
-	opts.keep = &keep;
+	opts.handover = &keep;
 	if (ivs_server_new(&opts, &server, &err) ||
-	    ivs_server_hear_signals(server, signal_fd, &err)) {
+	    ivs_server_watch_signals(server, signal_fd, &err)) {
 		fail(err.text, 0);
 		abort();
 	}
@@ -241,7 +241,7 @@ int main(void)
 	kill(getpid(), SIGTERM);
 	pthread_join(server_thread, NULL);
 	ivs_server_free(server);
-	ivs_keep_close(&keep);
+	ivs_handover_close(&keep);
 	ivs_region_close(region);
 	close(signal_fd);
 	if (!doorbells || !joins || !leaves)

@@ -17,7 +17,7 @@
 #include "daemon/log.h"
 #include "daemon/process_syscalls.h"
 #include "daemon/sandbox.h"
-#include "server/calls.h"
+#include "server/syscalls.h"
 
 static char *list(const struct ivs_syscall *const *lists)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Numbers for Prometheus: a file as node_exporter's textfile collector reads it. */
-#ifndef IVS_SERVER_METRICS_H
-#define IVS_SERVER_METRICS_H
+#ifndef IVS_SERVER_OBSERVE_METRICS_H
+#define IVS_SERVER_OBSERVE_METRICS_H
 
 #include "base/syscalls.h"
-#include "server/state.h"
+#include "server/private.h"
 
 extern const struct ivs_syscall ivs_metrics_syscalls[];
 

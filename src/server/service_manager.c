@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/manager.h"
+#include "server/service_manager.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "server/tell.h"
+#include "server/announce.h"
 
 #define KEEP_RETRY_MS 5
 #define KEEP_RETRY_SLOW_MS 100
@@ -16,29 +16,29 @@
 /* Whether the manager has not read for so long that nobody waits for it any more. */
 static bool is_deaf(const struct ivs_server *server)
 {
-	return server->keep_since != IVS_CLOCK_NEVER &&
-	       ivs_clock_ns() - server->keep_since > KEEP_PATIENCE_NS;
+	return server->store_since != IVS_CLOCK_NEVER &&
+	       ivs_clock_ns() - server->store_since > KEEP_PATIENCE_NS;
 }
 
 static void keep_later(struct ivs_server *server)
 {
-	if (server->keep_since == IVS_CLOCK_NEVER)
-		server->keep_since = ivs_clock_ns();
-	if (server->timers[TIMER_KEEP] == IVS_CLOCK_NEVER)
-		server->timers[TIMER_KEEP] = ivs_clock_deadline(is_deaf(server) ? KEEP_RETRY_SLOW_MS
-										: KEEP_RETRY_MS);
+	if (server->store_since == IVS_CLOCK_NEVER)
+		server->store_since = ivs_clock_ns();
+	if (server->timers[TIMER_STORE] == IVS_CLOCK_NEVER)
+		server->timers[TIMER_STORE] = ivs_clock_deadline(
+			is_deaf(server) ? KEEP_RETRY_SLOW_MS : KEEP_RETRY_MS);
 }
 
-bool ivs_server_is_kept(struct ivs_server *server, unsigned int id)
+bool ivs_server_store_client(struct ivs_server *server, unsigned int id)
 {
 	struct ivs_client *client = server->clients[id];
 	int result;
 
 	if (client->kept_n == 1 + client->vectors_n)
 		return true;
-	result = ivs_keep_client(server->keep, client);
+	result = ivs_handover_store_client(server->handover, client);
 	if (!result)
-		server->keep_since = IVS_CLOCK_NEVER;
+		server->store_since = IVS_CLOCK_NEVER;
 	if (result > 0) {
 		keep_later(server);
 		if (is_deaf(server) && ivs_log_allows(&server->refusals))
@@ -77,11 +77,11 @@ static void catch_up(struct ivs_server *server)
 {
 	int result;
 
-	if (!ivs_service_exists(&server->keep->service))
+	if (!ivs_service_exists(&server->handover->service))
 		return;
-	result = ivs_keep_catch_up(server->keep);
+	result = ivs_handover_retry_store(server->handover);
 	if (!result && !is_waited_for(server))
-		server->keep_since = IVS_CLOCK_NEVER;
+		server->store_since = IVS_CLOCK_NEVER;
 	if (result > 0)
 		keep_later(server);
 	else if (result < 0 && ivs_log_allows(&server->refusals))
@@ -89,29 +89,29 @@ static void catch_up(struct ivs_server *server)
 			strerrordesc_np(-result));
 }
 
-void ivs_server_forget(struct ivs_server *server, struct ivs_client *client)
+void ivs_server_forget_client(struct ivs_server *server, struct ivs_client *client)
 {
 	ivs_client_close(client);
-	ivs_keep_forget_client(server->keep, client);
+	ivs_handover_forget_client(server->handover, client);
 	ivs_client_free(client);
 	catch_up(server);
 }
 
-void ivs_server_keep_again(struct ivs_server *server)
+void ivs_server_store_again(struct ivs_server *server)
 {
-	server->timers[TIMER_KEEP] = IVS_CLOCK_NEVER;
+	server->timers[TIMER_STORE] = IVS_CLOCK_NEVER;
 	catch_up(server);
 	server->changed = true; /* those who are kept now may be told */
 }
 
-void ivs_server_report(struct ivs_server *server)
+void ivs_server_notify_manager(struct ivs_server *server)
 {
-	const struct ivs_service *service = &server->keep->service;
+	const struct ivs_service *service = &server->handover->service;
 	int64_t every = REPORT_NS;
 	char text[128];
 
 	if (!ivs_service_exists(service)) {
-		server->timers[TIMER_REPORT] = IVS_CLOCK_NEVER;
+		server->timers[TIMER_NOTIFY] = IVS_CLOCK_NEVER;
 		return;
 	}
 	/* Twice as often as it wants, as sd_watchdog_enabled(3) recommends. */
@@ -122,9 +122,9 @@ void ivs_server_report(struct ivs_server *server)
 		 ivs_roster_peers(server->roster), server->totals.joined);
 	if (ivs_service_say(service, text) > 0) {
 		/* It gives up on a service of which it does not hear. */
-		server->timers[TIMER_REPORT] = ivs_clock_deadline(REPORT_RETRY_MS);
+		server->timers[TIMER_NOTIFY] = ivs_clock_deadline(REPORT_RETRY_MS);
 		return;
 	}
 	server->ready = true;
-	server->timers[TIMER_REPORT] = ivs_clock_ns() + every;
+	server->timers[TIMER_NOTIFY] = ivs_clock_ns() + every;
 }

@@ -5,7 +5,7 @@
  * the old one's name, so that no reader ever sees half of it. The directory is held open, so that
  * the name can be found from wherever the process is shut in later.
  */
-#include "server/metrics.h"
+#include "server/observe/metrics.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -18,8 +18,8 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/text.h"
-#include "server/status.h"
-#include "server/tell.h"
+#include "server/announce.h"
+#include "server/observe/status.h"
 
 /* Made with O_EXCL: what is there already cannot be written to. */
 #define OPENS_NEW                                                                                  \
@@ -172,11 +172,11 @@ static uint64_t count_fds(const struct ivs_server *server)
 	DIR *dir;
 	int fd;
 
-	if (server->self < 0 || fstatat(server->self, "fd", &st, 0))
+	if (server->proc_self_fd < 0 || fstatat(server->proc_self_fd, "fd", &st, 0))
 		return 0;
 	if (st.st_size > 0)
 		return (uint64_t)st.st_size;
-	fd = openat(server->self, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(server->proc_self_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	dir = fd < 0 ? NULL : fdopendir(fd);
 	if (!dir) {
 		ivs_fd_close(&fd);
@@ -303,7 +303,7 @@ void ivs_metrics_update(struct ivs_server *server)
 	if (!metrics)
 		return;
 	/* Clients may have taken all fds; this one is needed to write. */
-	ivs_fd_close(&server->reserve);
+	ivs_fd_close(&server->reserve_fd);
 	update(metrics, print(server));
 	ivs_server_reserve(server);
 	server->timers[TIMER_METRICS] = ivs_clock_ns() + metrics->interval_ns;

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/resume.h"
+#include "server/handover/resume.h"
 
 #include <string.h>
 
 #include "server/accept.h"
-#include "server/manager.h"
+#include "server/service_manager.h"
 
-/* Return: 0, IVS_KEEP_E_ABSENT, -errno. */
+/* Return: 0, IVS_HANDOVER_E_ABSENT, -errno. */
 static int resume_client(struct ivs_server *server, unsigned int id)
 {
 	struct ivs_client *client;
 	int result;
 
-	result = ivs_keep_take_client(server->keep, id, ivs_roster_serial(server->roster, id),
-				      ivs_roster_vectors(server->roster, id), &client);
+	result = ivs_handover_take_client(server->handover, id,
+					  ivs_roster_serial(server->roster, id),
+					  ivs_roster_vectors(server->roster, id), &client);
 	if (result)
 		return result;
 	client->since_ms = (int64_t)ivs_roster_note(server->roster, id, NOTE_SINCE);
@@ -36,9 +37,9 @@ void ivs_server_resume(struct ivs_server *server)
 		if (result)
 			ivs_roster_leave(server->roster, id);
 	}
-	ivs_keep_rest(server->keep);
-	ivs_server_keep_again(server);
-	if (server->keep->resumed)
+	ivs_handover_drop_rest(server->handover);
+	ivs_server_store_again(server);
+	if (server->handover->resumed)
 		ivs_log(IVS_LOG_INFO, "going on with %u clients of %u",
 			ivs_roster_peers(server->roster), before_n);
 }

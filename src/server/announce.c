@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/tell.h"
+#include "server/announce.h"
 
 #include "protocol/socket.h"
-#include "server/manager.h"
 #include "server/publish.h"
+#include "server/service_manager.h"
 
 #define WAITING_LOG_NS (2 * IVS_NS_PER_S)
 
@@ -18,7 +18,7 @@ void ivs_server_drop(struct ivs_server *server, unsigned int id, enum ivs_drop w
 	enum ivs_log_level level = why == DROP_CLOSED ? IVS_LOG_INFO : IVS_LOG_WARNING;
 
 	/* Its socket may live on for a moment, at the service manager, and so would its events. */
-	epoll_ctl(server->epoll, EPOLL_CTL_DEL, client->sock, NULL);
+	epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, client->sock, NULL);
 	server->clients[id] = NULL;
 	while (server->ids_end && !server->clients[server->ids_end - 1])
 		server->ids_end--;
@@ -31,13 +31,13 @@ void ivs_server_drop(struct ivs_server *server, unsigned int id, enum ivs_drop w
 			(int)client->cred.pid, (int)client->cred.uid, reasons[why],
 			ivs_roster_peers(server->roster));
 	server->totals.left[why]++;
-	ivs_server_forget(server, client);
+	ivs_server_forget_client(server, client);
 }
 
 /* Whether the kernel refuses to take messages; then all wait for the timer. */
 bool ivs_server_is_waiting(const struct ivs_server *server)
 {
-	return server->timers[TIMER_TELL] != IVS_CLOCK_NEVER;
+	return server->timers[TIMER_ANNOUNCE] != IVS_CLOCK_NEVER;
 }
 
 static void tell_later(struct ivs_server *server)
@@ -45,9 +45,9 @@ static void tell_later(struct ivs_server *server)
 	if (ivs_server_is_waiting(server))
 		return;
 	server->totals.waits++;
-	server->timers[TIMER_TELL] = ivs_clock_deadline(RETRY_MS);
-	if (server->tell_since == IVS_CLOCK_NEVER)
-		server->tell_since = ivs_clock_ns();
+	server->timers[TIMER_ANNOUNCE] = ivs_clock_deadline(RETRY_MS);
+	if (server->announce_since == IVS_CLOCK_NEVER)
+		server->announce_since = ivs_clock_ns();
 }
 
 static int message_fd(const struct ivs_server *server, const struct ivs_v0_message *msg)
@@ -104,27 +104,27 @@ static bool tell_batch(struct ivs_server *server, unsigned int id)
 	}
 }
 
-void ivs_server_tell(struct ivs_server *server, unsigned int id)
+void ivs_server_announce_to(struct ivs_server *server, unsigned int id)
 {
-	if (!ivs_server_is_kept(server, id))
+	if (!ivs_server_store_client(server, id))
 		return;
 	while (!server->clients[id]->blocked && tell_batch(server, id))
 		;
 }
 
 /* A client that has been greeted, or that left, is news for all. */
-void ivs_server_tell_all(struct ivs_server *server)
+void ivs_server_announce(struct ivs_server *server)
 {
 	while (server->changed) {
 		server->changed = false;
 		for (unsigned int n = server->ids_end; n; n--) {
 			unsigned int id;
 
-			if (server->tell_next >= server->ids_end)
-				server->tell_next = 0;
-			id = server->tell_next++;
+			if (server->announce_next >= server->ids_end)
+				server->announce_next = 0;
+			id = server->announce_next++;
 			if (server->clients[id])
-				ivs_server_tell(server, id);
+				ivs_server_announce_to(server, id);
 			/* What the kernel refuses to one it refuses to all; later from here on. */
 			if (ivs_server_is_waiting(server))
 				return;
@@ -159,17 +159,17 @@ static void log_waiting(const struct ivs_server *server)
 		(int)server->clients[first]->cred.uid);
 }
 
-void ivs_server_tell_again(struct ivs_server *server)
+void ivs_server_announce_again(struct ivs_server *server)
 {
 	int64_t now = ivs_clock_ns();
 
-	server->timers[TIMER_TELL] = IVS_CLOCK_NEVER;
+	server->timers[TIMER_ANNOUNCE] = IVS_CLOCK_NEVER;
 	server->changed = true;
-	ivs_server_tell_all(server);
+	ivs_server_announce(server);
 	if (!ivs_server_is_waiting(server)) {
-		server->tell_since = IVS_CLOCK_NEVER;
-	} else if (now - server->tell_since > WAITING_LOG_NS) {
+		server->announce_since = IVS_CLOCK_NEVER;
+	} else if (now - server->announce_since > WAITING_LOG_NS) {
 		log_waiting(server);
-		server->tell_since = now;
+		server->announce_since = now;
 	}
 }

@@ -3,7 +3,7 @@
  * The reply is made piece by piece: what is one value, then one client after the other. So a reply
  * about many clients costs the memory of its text and not that of all its values at a time.
  */
-#include "server/status.h"
+#include "server/observe/status.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -15,7 +15,7 @@
 
 #include "base/fd.h"
 #include "base/text.h"
-#include "server/tell.h"
+#include "server/announce.h"
 
 #ifndef F_SEAL_EXEC
 #define F_SEAL_EXEC 0x0020 /* Linux 6.3 */
@@ -179,8 +179,9 @@ static json_t *doorbells_of(const struct ivs_server *server, const struct ivs_cl
 	json_t *counts = json_array();
 
 	for (unsigned int i = 0; counts && i < client->vectors_n; i++) {
-		json_t *count = server->self < 0 ? NULL
-						 : count_of(server->self, client->eventfds[i]);
+		json_t *count = server->proc_self_fd < 0
+					? NULL
+					: count_of(server->proc_self_fd, client->eventfds[i]);
 
 		if (!count || json_array_append_new(counts, count)) {
 			json_decref(counts);
@@ -224,7 +225,7 @@ static bool put_status(struct ivs_server *server, bool doorbells, FILE *out)
 	bool good;
 
 	/* Clients may have taken all fds; this one is needed to look at their doorbells. */
-	ivs_fd_close(&server->reserve);
+	ivs_fd_close(&server->reserve_fd);
 	fputs("{", out);
 	good = put_value(out, head_of(server), JSON_EMBED);
 	fputs(",\"peers\":[", out);

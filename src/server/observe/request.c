@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/request.h"
+#include "server/observe/request.h"
 
 #include <jansson.h>
 #include <string.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/control.h"
+#include "server/observe/control.h"
 
 #include <assert.h>
 #include <jansson.h>
 
 #include "base/fd.h"
-#include "server/request.h"
-#include "server/status.h"
+#include "server/observe/request.h"
+#include "server/observe/status.h"
 
 static_assert(IVS_REQUEST_LINE_MAX == IVS_CONTROL_LINE_MAX,
 	      "a line that is too long is no request");
@@ -25,14 +25,14 @@ int ivs_server_open_control(struct ivs_server *server, const struct ivs_listener
 			    struct ivs_error *err)
 {
 	struct stat name;
-	IVS_OWNED_FD fd = ivs_keep_control(server->keep, &name);
+	IVS_OWNED_FD fd = ivs_handover_control(server->handover, &name);
 	bool is_new = fd < 0;
 	int result;
 	const struct ivs_control_options control_opts = {
 		.listener = opts,
 		.inherited = &fd,
 		.name = &name,
-		.epoll = server->epoll,
+		.epoll_fd = server->epoll_fd,
 		.tag = TAG_CONTROL,
 		.answer = answer,
 		.context = server,
@@ -43,7 +43,8 @@ int ivs_server_open_control(struct ivs_server *server, const struct ivs_listener
 	if (result)
 		return result;
 	if (is_new || fd >= 0)
-		ivs_keep_note_control(server->keep, &ivs_control_listener(server->control)->ours);
+		ivs_handover_note_control(server->handover,
+					  &ivs_control_listener(server->control)->ours);
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The inside of a server, for the files that make it: accept.c, tell.c and server.c, which runs them. */
-#ifndef IVS_SERVER_STATE_H
-#define IVS_SERVER_STATE_H
+#ifndef IVS_SERVER_PRIVATE_H
+#define IVS_SERVER_PRIVATE_H
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,13 +28,13 @@ enum ivs_server_tag {
 
 /* What is to be done at some time: @timers of the server has when, IVS_CLOCK_NEVER: not. */
 enum ivs_server_timer {
-	TIMER_TELL,    /* tell again what the kernel had no room for */
-	TIMER_ACCEPT,  /* accept again; not set: accepting */
-	TIMER_KEEP,    /* have the service manager keep or forget what it had no room for */
-	TIMER_REPORT,  /* let the service manager know that we are alive, and how we are */
-	TIMER_CONTROL, /* likewise at the control socket */
-	TIMER_METRICS, /* look whether they have changed */
-	TIMER_PUBLISH, /* publish again; not set: that succeeded */
+	TIMER_ANNOUNCE, /* tell again what the kernel had no room for */
+	TIMER_ACCEPT,	/* accept again; not set: accepting */
+	TIMER_STORE,	/* have the service manager keep or forget what it had no room for */
+	TIMER_NOTIFY,	/* let the service manager know that we are alive, and how we are */
+	TIMER_CONTROL,	/* likewise at the control socket */
+	TIMER_METRICS,	/* look whether they have changed */
+	TIMER_PUBLISH,	/* publish again; not set: that succeeded */
 	TIMERS_N,
 };
 
@@ -78,10 +78,10 @@ struct ivs_server_totals {
 
 /**
  * struct ivs_server - everything that a server has
- * @spare:      an fd to give up when there are none left, so that a connection can be accepted and
+ * @spare_fd:      an fd to give up when there are none left, so that a connection can be accepted and
  *              closed: a client that is kept waiting hangs (QEMU does, with its whole VM)
- * @reserve:    another, for looking at oneself when clients have taken all; -1: nobody looks
- * @self:       /proc/self, or -1
+ * @reserve_fd:    another, for looking at oneself when clients have taken all; -1: nobody looks
+ * @proc_self_fd:       /proc/self, or -1
  * @since_ms:   when it began to serve, in ms since 1970
  * @control:    the control socket, or NULL
  * @metrics:    the file of metrics, or NULL
@@ -90,9 +90,9 @@ struct ivs_server_totals {
  * @changed:    the roster has changed: everybody may have something to be told
  * @page:       the roster that is published in the region; NULL: none is
  * @timers:     by enum ivs_server_timer
- * @tell_next:  with whom to go on telling
- * @tell_since: since when the kernel has had no room
- * @keep_since: since when the service manager has not read
+ * @announce_next:  with whom to go on telling
+ * @announce_since: since when the kernel has had no room
+ * @store_since: since when the service manager has not read
  * @ready:      the service manager knows that we serve
  * @refusals:   whoever connects in a loop must not fill the log
  * @drops:      nor whoever speaks in one
@@ -100,16 +100,16 @@ struct ivs_server_totals {
 struct ivs_server {
 	struct ivs_listener listener;
 	const struct ivs_region *region;
-	struct ivs_keep *keep;
+	struct ivs_handover *handover;
 	const char *region_address;
 	struct ivs_admission admission;
 	unsigned int vectors_n;
 	struct ivs_roster *roster;
-	int epoll;
+	int epoll_fd;
 	int signal_fd;
-	int spare;
-	int reserve;
-	int self;
+	int spare_fd;
+	int reserve_fd;
+	int proc_self_fd;
 	int64_t since_ms;
 	struct ivs_control *control;
 	struct ivs_metrics *metrics;
@@ -118,9 +118,9 @@ struct ivs_server {
 	bool changed;
 	struct ivs_roster_page_writer *page;
 	int64_t timers[TIMERS_N];
-	unsigned int tell_next;
-	int64_t tell_since;
-	int64_t keep_since;
+	unsigned int announce_next;
+	int64_t announce_since;
+	int64_t store_since;
 	bool ready;
 	struct ivs_log_limit refusals;
 	struct ivs_log_limit drops;
@@ -130,8 +130,8 @@ struct ivs_server {
 /** ivs_server_reserve() - have @reserve again; without room for it one goes on without */
 static inline void ivs_server_reserve(struct ivs_server *server)
 {
-	if (server->reserve < 0)
-		server->reserve = fcntl(server->epoll, F_DUPFD_CLOEXEC, 0);
+	if (server->reserve_fd < 0)
+		server->reserve_fd = fcntl(server->epoll_fd, F_DUPFD_CLOEXEC, 0);
 }
 
 /** ivs_server_watch() - have the epoll watch @fd. Return: 0 or -errno. */
@@ -140,7 +140,7 @@ IVS_MUST_USE static inline int ivs_server_watch(struct ivs_server *server, int f
 {
 	struct epoll_event event = {.events = events, .data.u32 = tag};
 
-	return epoll_ctl(server->epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+	return epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What is asked at the control socket: one line, one JSON object. See ivshmem-control(7). Pure. */
-#ifndef IVS_SERVER_REQUEST_H
-#define IVS_SERVER_REQUEST_H
+#ifndef IVS_SERVER_OBSERVE_REQUEST_H
+#define IVS_SERVER_OBSERVE_REQUEST_H
 
 #include <stdbool.h>
 #include <stddef.h>

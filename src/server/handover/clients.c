@@ -7,7 +7,7 @@
 
 #include "base/fd.h"
 #include "daemon/log.h"
-#include "server/keep_state.h"
+#include "server/handover/private.h"
 
 #define SOCKET (-1) /* instead of a vector */
 
@@ -23,17 +23,17 @@ static void name_fd(struct ivs_named_fd *named, unsigned int id, uint64_t serial
 }
 
 /* Copies elsewhere must not keep a connection alive that nobody serves. */
-static void let_go(struct ivs_keep *keep, int *fd, const char *name)
+static void let_go(struct ivs_handover *handover, int *fd, const char *name)
 {
 	shutdown(*fd, SHUT_RDWR);
 	ivs_fd_close(fd);
-	if (ivs_service_exists(&keep->service) &&
-	    ivs_inherited_add(&keep->forget, IVS_NAMED_FD_NONE, name))
+	if (ivs_service_exists(&handover->service) &&
+	    ivs_inherited_add(&handover->forget, IVS_NAMED_FD_NONE, name))
 		ivs_log(IVS_LOG_WARNING, "out of memory: the service manager keeps %s", name);
 }
 
 /* All of a client's fds, the socket first, and how many of them the manager has. Return: whether all are there. */
-static bool take_fds(struct ivs_keep *keep, unsigned int id, uint64_t serial,
+static bool take_fds(struct ivs_handover *handover, unsigned int id, uint64_t serial,
 		     unsigned int vectors_n, int *fds, unsigned int *kept_n)
 {
 	struct ivs_named_fd key;
@@ -45,7 +45,7 @@ static bool take_fds(struct ivs_keep *keep, unsigned int id, uint64_t serial,
 		bool kept;
 
 		name_fd(&key, id, serial, (int)n - 1);
-		fds[n] = ivs_keep_take_named(keep, key.name, &kept);
+		fds[n] = ivs_handover_take_named(handover, key.name, &kept);
 		if (fds[n] < 0)
 			break;
 		all_kept = all_kept && kept;
@@ -54,17 +54,17 @@ static bool take_fds(struct ivs_keep *keep, unsigned int id, uint64_t serial,
 	return n == vectors_n + 1;
 }
 
-int ivs_keep_take_client(struct ivs_keep *keep, unsigned int id, uint64_t serial,
-			 unsigned int vectors_n, struct ivs_client **out)
+int ivs_handover_take_client(struct ivs_handover *handover, unsigned int id, uint64_t serial,
+			     unsigned int vectors_n, struct ivs_client **out)
 {
 	int *fds = reallocarray(NULL, vectors_n + 1, sizeof(int));
 	unsigned int kept_n;
-	int result = IVS_KEEP_E_ABSENT;
+	int result = IVS_HANDOVER_E_ABSENT;
 
 	if (!fds)
 		return -ENOMEM;
 	memset(fds, -1, (vectors_n + 1) * sizeof(int));
-	if (take_fds(keep, id, serial, vectors_n, fds, &kept_n))
+	if (take_fds(handover, id, serial, vectors_n, fds, &kept_n))
 		result = ivs_client_adopt(&fds[0], &fds[1], vectors_n, out);
 	if (!result) {
 		(*out)->id = id;
@@ -76,22 +76,22 @@ int ivs_keep_take_client(struct ivs_keep *keep, unsigned int id, uint64_t serial
 
 		name_fd(&key, id, serial, (int)i - 1);
 		if (fds[i] >= 0)
-			let_go(keep, &fds[i], key.name);
+			let_go(handover, &fds[i], key.name);
 	}
 	free(fds);
 	return result;
 }
 
-void ivs_keep_rest(struct ivs_keep *keep)
+void ivs_handover_drop_rest(struct ivs_handover *handover)
 {
-	for (size_t i = 0; i < keep->inherited.n; i++) {
-		struct ivs_named_fd *entry = &keep->inherited.fds[i];
+	for (size_t i = 0; i < handover->inherited.n; i++) {
+		struct ivs_named_fd *entry = &handover->inherited.fds[i];
 
 		/* Of the rest one is in use, perhaps another by the same name. */
 		if (entry->fd != -1 && !strncmp(entry->name, NAME_CLIENT, strlen(NAME_CLIENT)))
-			let_go(keep, &entry->fd, entry->name);
+			let_go(handover, &entry->fd, entry->name);
 	}
-	ivs_inherited_close(&keep->inherited);
+	ivs_inherited_close(&handover->inherited);
 }
 
 static int fd_of(const struct ivs_client *client, unsigned int i)
@@ -112,32 +112,32 @@ static unsigned int name_fds(const struct ivs_client *client, unsigned int from,
 	return n;
 }
 
-int ivs_keep_client(const struct ivs_keep *keep, struct ivs_client *client)
+int ivs_handover_store_client(const struct ivs_handover *handover, struct ivs_client *client)
 {
 	struct ivs_named_fd fds[IVS_SERVICE_BATCH];
 	unsigned int done_n;
 	int result = 0;
 
-	if (!ivs_service_exists(&keep->service))
+	if (!ivs_service_exists(&handover->service))
 		client->kept_n = 1 + client->vectors_n;
 	while (!result && client->kept_n < 1 + client->vectors_n) {
 		unsigned int n = name_fds(client, client->kept_n, 1 + client->vectors_n, fds);
 
-		result = ivs_service_store(&keep->service, fds, n, &done_n);
+		result = ivs_service_store(&handover->service, fds, n, &done_n);
 		client->kept_n += done_n;
 	}
 	return result;
 }
 
-void ivs_keep_forget_client(struct ivs_keep *keep, const struct ivs_client *client)
+void ivs_handover_forget_client(struct ivs_handover *handover, const struct ivs_client *client)
 {
 	struct ivs_named_fd named;
 
-	if (!ivs_service_exists(&keep->service))
+	if (!ivs_service_exists(&handover->service))
 		return;
 	for (unsigned int i = 0; i < client->kept_n; i++) {
 		name_fd(&named, client->id, client->serial, (int)i - 1);
-		if (ivs_inherited_add(&keep->forget, IVS_NAMED_FD_NONE, named.name)) {
+		if (ivs_inherited_add(&handover->forget, IVS_NAMED_FD_NONE, named.name)) {
 			ivs_log(IVS_LOG_WARNING, "out of memory: the service manager keeps %s",
 				named.name);
 			return;
@@ -152,21 +152,22 @@ static int list_client(const struct ivs_client *client, struct ivs_inherited *ou
 
 	for (unsigned int i = 0; !result && i <= client->vectors_n; i++) {
 		name_fd(&named, client->id, client->serial, (int)i - 1);
-		result = ivs_keep_list_fd(out, fd_of(client, i), named.name, i < client->kept_n);
+		result = ivs_handover_list_fd(out, fd_of(client, i), named.name,
+					      i < client->kept_n);
 	}
 	return result;
 }
 
-int ivs_keep_list(const struct ivs_keep *keep, const struct ivs_keep_fds *fds,
-		  struct ivs_client *const *clients, unsigned int ids_end,
-		  struct ivs_inherited *out)
+int ivs_handover_list(const struct ivs_handover *handover, const struct ivs_handover_fds *fds,
+		      struct ivs_client *const *clients, unsigned int ids_end,
+		      struct ivs_inherited *out)
 {
-	int result = ivs_keep_list_own(keep, fds, out);
+	int result = ivs_handover_list_own(handover, fds, out);
 
 	if (!result && fds->control >= 0)
 		result = ivs_inherited_add(out, fds->control, NAME_CONTROL);
-	if (!result && ivs_service_exists(&keep->service))
-		result = ivs_inherited_add(out, keep->service.sock, NAME_MANAGER);
+	if (!result && ivs_service_exists(&handover->service))
+		result = ivs_inherited_add(out, handover->service.sock, NAME_MANAGER);
 	for (unsigned int id = 0; !result && id < ids_end; id++) {
 		if (clients[id])
 			result = list_client(clients[id], out);

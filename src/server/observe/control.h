@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The server's control socket (daemon/control.h), with its status as the answer. See ivshmem-control(7). */
-#ifndef IVS_SERVER_CONTROL_H
-#define IVS_SERVER_CONTROL_H
+#ifndef IVS_SERVER_OBSERVE_CONTROL_H
+#define IVS_SERVER_OBSERVE_CONTROL_H
 
 #include "daemon/control.h"
-#include "server/state.h"
+#include "server/private.h"
 
 /**
  * ivs_server_open_control() - listen

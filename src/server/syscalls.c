@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/calls.h"
+#include "server/syscalls.h"
 
 #include <stddef.h>
 
@@ -16,13 +16,13 @@
 #include "server/accept.h"
 #include "server/admission.h"
 #include "server/client.h"
-#include "server/keep.h"
+#include "server/handover/handover.h"
 #include "server/server.h"
 
 /* Of the files whose code runs in every server. */
 const struct ivs_syscall *const ivs_server_syscall_lists[] = {
 	ivs_libc_syscalls,	ivs_fd_syscalls,       ivs_log_syscalls,    ivs_background_syscalls,
 	ivs_fdpass_syscalls,	ivs_region_syscalls,   ivs_server_syscalls, ivs_accept_syscalls,
-	ivs_admission_syscalls, ivs_listener_syscalls, ivs_client_syscalls, ivs_keep_syscalls,
+	ivs_admission_syscalls, ivs_listener_syscalls, ivs_client_syscalls, ivs_handover_syscalls,
 	ivs_service_syscalls,	ivs_close_syscalls,    ivs_stall_syscalls,  NULL,
 };

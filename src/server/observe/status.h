@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a server says of itself, as JSON: see ivshmem-control(7). No I/O but reading fdinfo. */
-#ifndef IVS_SERVER_STATUS_H
-#define IVS_SERVER_STATUS_H
+#ifndef IVS_SERVER_OBSERVE_STATUS_H
+#define IVS_SERVER_OBSERVE_STATUS_H
 
 #include "base/syscalls.h"
-#include "server/request.h"
-#include "server/state.h"
+#include "server/observe/request.h"
+#include "server/private.h"
 
 extern const struct ivs_syscall ivs_status_syscalls[];
 

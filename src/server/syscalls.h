@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What every server asks of the kernel, for the filter (daemon/sandbox.h). */
-#ifndef IVS_SERVER_CALLS_H
-#define IVS_SERVER_CALLS_H
+#ifndef IVS_SERVER_SYSCALLS_H
+#define IVS_SERVER_SYSCALLS_H
 
 #include "base/syscalls.h"
 

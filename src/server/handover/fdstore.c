@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the service manager is owed: fds that it has no copy of yet, and names that it is to forget. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "daemon/log.h"
+#include "server/handover/private.h"
+
+#define NOT_KEPT '+' /* after a name in the list for the next program: the manager has no copy */
+
+static const char *const own_names[IVS_HANDOVER_OWN_N] = {
+	[IVS_HANDOVER_STATE] = NAME_STATE,
+	[IVS_HANDOVER_REGION] = NAME_REGION,
+	[IVS_HANDOVER_LISTENER] = NAME_LISTENER,
+};
+
+/* One step; what was said before must not be said again. */
+static int store_one(struct ivs_handover *handover, enum ivs_handover_own own)
+{
+	struct ivs_named_fd named = {.fd = handover->own[own]};
+	unsigned int done_n;
+	int result = 0;
+
+	snprintf(named.name, sizeof(named.name), "%s", own_names[own]);
+	if (handover->own_old[own])
+		result = ivs_service_forget(&handover->service, &named, 1, &done_n);
+	if (result)
+		return result;
+	handover->own_old[own] = false;
+	result = ivs_service_store(&handover->service, &named, 1, &done_n);
+	if (!result)
+		handover->own[own] = -1;
+	return result;
+}
+
+static int forget_names(struct ivs_handover *handover)
+{
+	struct ivs_inherited *names = &handover->forget;
+	unsigned int done_n;
+	int result = 0;
+
+	while (!result && names->n) {
+		size_t n = names->n < IVS_SERVICE_BATCH ? names->n : IVS_SERVICE_BATCH;
+		struct ivs_named_fd *last = &names->fds[names->n - n];
+
+		result = ivs_service_forget(&handover->service, last, (unsigned int)n, &done_n);
+		memmove(last, last + done_n, (n - done_n) * sizeof(*last));
+		names->n -= done_n;
+	}
+	return result;
+}
+
+static void owe_nothing(struct ivs_handover *handover)
+{
+	ivs_inherited_free(&handover->forget);
+	for (unsigned int own = 0; own < IVS_HANDOVER_OWN_N; own++)
+		handover->own[own] = -1;
+}
+
+int ivs_handover_retry_store(struct ivs_handover *handover)
+{
+	int result = 0;
+
+	if (ivs_service_exists(&handover->service)) {
+		for (unsigned int own = 0; !result && own < IVS_HANDOVER_OWN_N; own++) {
+			if (handover->own[own] >= 0)
+				result = store_one(handover, own);
+		}
+		if (!result)
+			result = forget_names(handover);
+	}
+	if (result <= 0)
+		owe_nothing(handover);
+	return result;
+}
+
+void ivs_handover_store_own(struct ivs_handover *handover, enum ivs_handover_own own, int fd)
+{
+	int result;
+
+	handover->own[own] = fd;
+	handover->own_old[own] = true;
+	result = ivs_handover_retry_store(handover);
+	if (result < 0)
+		ivs_log(IVS_LOG_WARNING,
+			"the service manager does not take fds: a crash will cost all clients "
+			"their connections: %s",
+			strerrordesc_np(-result));
+}
+
+int ivs_handover_take_named(struct ivs_handover *handover, const char *name, bool *kept)
+{
+	char other_name[IVS_NAMED_FD_LEN + 1];
+	int fd = ivs_inherited_take(&handover->inherited, name);
+
+	*kept = fd >= 0;
+	if (fd >= 0)
+		return fd;
+	snprintf(other_name, sizeof(other_name), "%s%c", name, NOT_KEPT);
+	return ivs_inherited_take(&handover->inherited, other_name);
+}
+
+int ivs_handover_take_own(struct ivs_handover *handover, enum ivs_handover_own own)
+{
+	bool kept;
+	int fd = ivs_handover_take_named(handover, own_names[own], &kept);
+
+	if (fd >= 0 && !kept) {
+		handover->own[own] = fd;
+		handover->own_old[own] = true;
+	}
+	return fd;
+}
+
+int ivs_handover_list_fd(struct ivs_inherited *out, int fd, const char *name, bool kept)
+{
+	char text[IVS_NAMED_FD_LEN + 1];
+
+	snprintf(text, sizeof(text), kept ? "%s" : "%s%c", name, NOT_KEPT);
+	return ivs_inherited_add(out, fd, text);
+}
+
+int ivs_handover_list_own(const struct ivs_handover *handover, const struct ivs_handover_fds *fds,
+			  struct ivs_inherited *out)
+{
+	const int all[IVS_HANDOVER_OWN_N] = {
+		[IVS_HANDOVER_STATE] = handover->fd,
+		[IVS_HANDOVER_REGION] = fds->region,
+		[IVS_HANDOVER_LISTENER] = fds->listener,
+	};
+	int result = 0;
+
+	for (unsigned int own = 0; !result && own < IVS_HANDOVER_OWN_N; own++)
+		result = ivs_handover_list_fd(out, all[own], own_names[own],
+					      handover->own[own] < 0);
+	for (size_t i = 0; !result && i < handover->forget.n; i++)
+		result = ivs_inherited_add(out, IVS_NAMED_FD_NONE, handover->forget.fds[i].name);
+	return result;
+}
+
+void ivs_handover_abandon(struct ivs_handover *handover)
+{
+	struct ivs_named_fd named[IVS_HANDOVER_OWN_N];
+	unsigned int done_n;
+
+	if (!ivs_service_exists(&handover->service))
+		return;
+	for (unsigned int own = 0; own < IVS_HANDOVER_OWN_N; own++)
+		snprintf(named[own].name, sizeof(named[own].name), "%s", own_names[own]);
+	if (ivs_service_forget(&handover->service, named, IVS_HANDOVER_OWN_N, &done_n))
+		ivs_log(IVS_LOG_WARNING, "the service manager keeps what a failed start has left");
+}
