@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/parse.h"
-#include "device_legacy.h"
+#include "tools/device/legacy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max);

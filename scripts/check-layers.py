@@ -138,7 +138,7 @@ def check_lists(names, complain):
                      re.search(rf"\b{found}\b", texts[other])]
             if not users:
                 complain(name, f"{found} is in no filter: name it in src/server/syscalls.c, or in "
-                               "tools/*_confine.c for what depends on options")
+                               "tools/*/confine.c for what depends on options")
 
 
 def rules_in(text):

@@ -3,8 +3,8 @@
  * Messages and fds over a UNIX stream socket, in batches where several are to leave. Never blocks,
  * never raises SIGPIPE, every received fd is close-on-exec.
  */
-#ifndef IVS_V0_SOCKET_H
-#define IVS_V0_SOCKET_H
+#ifndef IVS_PROTOCOL_SOCKET_H
+#define IVS_PROTOCOL_SOCKET_H
 
 #include "protocol/v0.h"
 

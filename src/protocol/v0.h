@@ -8,8 +8,8 @@
  *
  * Pure: no system call, no allocation, no clock.
  */
-#ifndef IVS_V0_CODEC_H
-#define IVS_V0_CODEC_H
+#ifndef IVS_PROTOCOL_V0_H
+#define IVS_PROTOCOL_V0_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -6,8 +6,8 @@
  * Whoever reads has the region mapped, and strangers write into it meanwhile: each word is loaded
  * once, and checked before it is used. Pure: no system call, no allocation, no clock.
  */
-#ifndef IVS_V0_ROSTER_PAGE_H
-#define IVS_V0_ROSTER_PAGE_H
+#ifndef IVS_ROSTER_PAGE_FORMAT_H
+#define IVS_ROSTER_PAGE_FORMAT_H
 
 #include <stdbool.h>
 #include <stdint.h>

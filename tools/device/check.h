@@ -3,7 +3,7 @@
 #ifndef TOOLS_DEVICE_CHECK_H
 #define TOOLS_DEVICE_CHECK_H
 
-#include "device_options.h"
+#include "tools/device/options.h"
 
 /** device_check() - of all devices, and complete them. Return: 0 or an exit status, with the reason printed. */
 int device_check(struct settings *settings);

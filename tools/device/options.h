@@ -6,8 +6,8 @@
 #include <limits.h>
 
 #include "device/loop.h"
-#include "device_legacy.h"
-#include "usage.h"
+#include "tools/device/legacy.h"
+#include "tools/shared/usage.h"
 
 #define PROGRAM "ivshmem-device"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Members of a JSON object as text for a person: "-" for what is not there or of another type. */
-#ifndef TOOLS_SHOW_H
-#define TOOLS_SHOW_H
+#ifndef TOOLS_SHARED_SHOW_H
+#define TOOLS_SHARED_SHOW_H
 
 #include <jansson.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "device_check.h"
+#include "tools/device/check.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 #ifndef TOOLS_DEVICE_CONFINE_H
 #define TOOLS_DEVICE_CONFINE_H
 
-#include "device_options.h"
+#include "tools/device/options.h"
 
 /** confine() - after everything has been opened. Return: as ivs_sandbox(). */
 int confine(const struct settings *settings, struct ivs_error *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Values of options that say whose a file is, and who may use it. */
-#ifndef TOOLS_OWNERS_H
-#define TOOLS_OWNERS_H
+#ifndef TOOLS_SHARED_OWNERS_H
+#define TOOLS_SHARED_OWNERS_H
 
 #include <sys/types.h>
 

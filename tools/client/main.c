@@ -13,7 +13,7 @@
 #include "base/parse.h"
 #include "ivshmem/peer.h"
 #include "ivshmem/registers.h"
-#include "usage.h"
+#include "tools/shared/usage.h"
 
 #define PROGRAM "ivshmem-client"
 #define DEFAULT_ADDRESS "unix:/tmp/ivshmem_socket"

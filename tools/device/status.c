@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The reply is not trusted: what it lacks is shown as "-", and nothing else reaches the terminal. */
-#include "device_status.h"
+#include "tools/device/status.h"
 
 #include <errno.h>
 #include <stdio.h>
 
-#include "ask.h"
 #include "base/error.h"
 #include "daemon/log.h"
 #include "device/status.h"
-#include "show.h"
-#include "usage.h"
+#include "tools/shared/ask.h"
+#include "tools/shared/show.h"
+#include "tools/shared/usage.h"
 
 #define TEXT_LEN 512 /* for paths and reasons */
 

@@ -12,7 +12,7 @@
 
 #include "daemon/background.h"
 #include "server/server.h"
-#include "server_options.h"
+#include "tools/server/options.h"
 
 /* How a child ends that could go on: no other program ends in this way by chance. */
 #define UPGRADE_FITS 93

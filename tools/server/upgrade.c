@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server_upgrade.h"
+#include "tools/server/upgrade.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,8 +14,8 @@
 #include "base/fd.h"
 #include "base/parse.h"
 #include "daemon/log.h"
-#include "server_confine.h"
-#include "server_options.h"
+#include "tools/server/confine.h"
+#include "tools/server/options.h"
 
 #define LIST_VARIABLE "IVSHMEM_SERVER_LIST"   /* number of an fd: we go on */
 #define TRIAL_VARIABLE "IVSHMEM_SERVER_TRIAL" /* number of an fd: could we go on? */

@@ -5,7 +5,7 @@
 
 #include "ivshmem/region.h"
 #include "server/server.h"
-#include "usage.h"
+#include "tools/shared/usage.h"
 
 #define PROGRAM "ivshmem-server"
 #define PIDFILE_FD_NAME "ivshmem.pidfile"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "device_options.h"
+#include "tools/device/options.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,8 +10,8 @@
 #include "base/parse.h"
 #include "daemon/privileges.h"
 #include "daemon/sandbox.h"
-#include "device_check.h"
-#include "owners.h"
+#include "tools/device/check.h"
+#include "tools/shared/owners.h"
 
 const char program_name[] = PROGRAM;
 

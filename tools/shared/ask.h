@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Asking a program at its control socket: one request, one line of JSON, and errors in words. */
-#ifndef TOOLS_ASK_H
-#define TOOLS_ASK_H
+#ifndef TOOLS_SHARED_ASK_H
+#define TOOLS_SHARED_ASK_H
 
 #include <jansson.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "show.h"
+#include "tools/shared/show.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "owners.h"
+#include "tools/shared/owners.h"
 
 #include <grp.h>
 #include <pwd.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/parse.h"
-#include "usage.h"
+#include "tools/shared/usage.h"
 
 int take_mode(const char *value, mode_t *out)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server_confine.h"
+#include "tools/server/confine.h"
 
 #include <errno.h>
 #include <libgen.h>

@@ -15,10 +15,10 @@
 #include "daemon/log.h"
 #include "daemon/stall.h"
 #include "server/server.h"
-#include "server_confine.h"
-#include "server_options.h"
-#include "server_status.h"
-#include "server_upgrade.h"
+#include "tools/server/confine.h"
+#include "tools/server/options.h"
+#include "tools/server/status.h"
+#include "tools/server/upgrade.h"
 
 static sigset_t our_signals(void)
 {

@@ -3,7 +3,7 @@
  * Asks once, reads one line, and prints. The reply is not trusted: what it lacks is shown as "-", and
  * nothing in it reaches the terminal but characters that can be seen.
  */
-#include "server_status.h"
+#include "tools/server/status.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -12,12 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ask.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "daemon/log.h"
-#include "server_options.h"
-#include "show.h"
+#include "tools/server/options.h"
+#include "tools/shared/ask.h"
+#include "tools/shared/show.h"
 
 #define DOORBELLS_SHOWN 16 /* of one client */
 

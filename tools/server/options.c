@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server_options.h"
+#include "tools/server/options.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,9 +9,9 @@
 #include "base/parse.h"
 #include "daemon/privileges.h"
 #include "daemon/sandbox.h"
-#include "owners.h"
 #include "roster_page/format.h"
-#include "usage.h"
+#include "tools/shared/owners.h"
+#include "tools/shared/usage.h"
 
 const char program_name[] = PROGRAM;
 

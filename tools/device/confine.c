@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "device_confine.h"
+#include "tools/device/confine.h"
 
 #include "daemon/control.h"
 #include "daemon/log.h"

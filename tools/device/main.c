@@ -12,9 +12,9 @@
 #include "daemon/log.h"
 #include "daemon/privileges.h"
 #include "daemon/service.h"
-#include "device_confine.h"
-#include "device_options.h"
-#include "device_status.h"
+#include "tools/device/confine.h"
+#include "tools/device/options.h"
+#include "tools/device/status.h"
 
 #define OWN_FILES 64
 #define DEVICE_FILES 64 /* and its doorbells and interrupts, of the other half */

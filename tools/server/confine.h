@@ -3,7 +3,7 @@
 #ifndef TOOLS_SERVER_CONFINE_H
 #define TOOLS_SERVER_CONFINE_H
 
-#include "server_options.h"
+#include "tools/server/options.h"
 
 /**
  * struct names - of the server's files, such that they are the same before chroot(2) and after

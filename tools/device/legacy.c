@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "device_legacy.h"
+#include "tools/device/legacy.h"
 
 #include <stdio.h>
 #include <string.h>

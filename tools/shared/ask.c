@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "ask.h"
+#include "tools/shared/ask.h"
 
 #include <errno.h>
 #include <poll.h>

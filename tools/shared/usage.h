@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the tools' command lines have in common, and what is wrong with them. */
-#ifndef TOOLS_USAGE_H
-#define TOOLS_USAGE_H
+#ifndef TOOLS_SHARED_USAGE_H
+#define TOOLS_SHARED_USAGE_H
 
 #include <getopt.h>
 

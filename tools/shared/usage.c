@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "usage.h"
+#include "tools/shared/usage.h"
 
 #include <stdio.h>
 
