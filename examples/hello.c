@@ -43,7 +43,7 @@ static int listen_once(struct ivs_peer *peer)
 		result = ivs_peer_wait(peer, 0, -1);
 	} while (result == -EINTR); /* stopped by Ctrl-Z, and continued */
 	if (result) {
-		const char *why = ivs_peer_why_not(peer, IVS_CAP_WAIT);
+		const char *why = ivs_peer_cap_reason(peer, IVS_CAP_WAIT);
 
 		fprintf(stderr, "hello: cannot wait: %s\n", why ? why : strerror(abs(result)));
 		return 1;

@@ -104,7 +104,7 @@ static int ring(struct ivs_peer *peer, char **names)
 
 	while (!(result = ivs_peer_next(peer, 0, &event)))
 		continue;
-	if (result == IVS_PEER_E_GONE)
+	if (result == IVS_PEER_E_DEVICE_GONE)
 		return fail("the device is gone");
 	for (; *names && ids_n < 65536; names++)
 		ids[ids_n++] = (unsigned int)strtoul(*names, NULL, 10);
@@ -121,9 +121,9 @@ static int write_all(struct ivs_peer *peer, struct board *board, char **names)
 	uint32_t generation = GENERATION(atomic_load(&board->latest)) + 1, number = 0;
 	char line[TEXT_LEN + 1];
 
-	if (ivs_peer_why_not(peer, IVS_CAP_RING))
-		return fail(ivs_peer_why_not(peer, IVS_CAP_RING));
-	if (!*names && ivs_peer_why_not(peer, IVS_CAP_ROSTER))
+	if (ivs_peer_cap_reason(peer, IVS_CAP_RING))
+		return fail(ivs_peer_cap_reason(peer, IVS_CAP_RING));
+	if (!*names && ivs_peer_cap_reason(peer, IVS_CAP_ROSTER))
 		return fail("name the peers to ring: nobody tells who is here");
 	while (fgets(line, sizeof(line), stdin)) {
 		line[strcspn(line, "\n")] = 0;
@@ -164,8 +164,8 @@ static int read_all(struct ivs_peer *peer, struct board *board)
 	uint64_t seen = 0;
 	int result;
 
-	if (ivs_peer_why_not(peer, IVS_CAP_WAIT))
-		return fail(ivs_peer_why_not(peer, IVS_CAP_WAIT));
+	if (ivs_peer_cap_reason(peer, IVS_CAP_WAIT))
+		return fail(ivs_peer_cap_reason(peer, IVS_CAP_WAIT));
 	do {
 		print_new(board, &seen);
 		result = ivs_peer_wait(peer, 0, LOOK_MS);

@@ -189,10 +189,10 @@ static enum outcome play(struct ivs_peer *peer, int other_id, unsigned int round
 	struct game game = {.peer = peer, .named = other_id >= 0, .rounds = rounds};
 	enum outcome outcome;
 
-	if (ivs_peer_why_not(peer, IVS_CAP_WAIT))
-		return fail(ivs_peer_why_not(peer, IVS_CAP_WAIT), 0);
+	if (ivs_peer_cap_reason(peer, IVS_CAP_WAIT))
+		return fail(ivs_peer_cap_reason(peer, IVS_CAP_WAIT), 0);
 	printf("ping-pong: I am peer %d (%s)\n", id, ivs_peer_transport(peer));
-	if (!game.named && ivs_peer_why_not(peer, IVS_CAP_ROSTER))
+	if (!game.named && ivs_peer_cap_reason(peer, IVS_CAP_ROSTER))
 		return fail("name the other PEER: nobody tells who is here", 0);
 	do {
 		if (!game.named && (other_id = find_other(peer)) < 0)

@@ -48,7 +48,7 @@ static void show(struct loop *loop, const struct ivs_event *event)
 	case IVS_EVENT_LEAVE:
 		printf("peer %u left\n", event->id);
 		break;
-	case IVS_EVENT_LOST:
+	case IVS_EVENT_SERVER_LOST:
 		printf("the server is gone; doorbells go on working\n");
 		break;
 	}
@@ -124,7 +124,7 @@ static int run(struct loop *loop, int timer)
 	int status = 0;
 
 	if (fds[PEER].fd < 0)
-		return fail(ivs_peer_why_not(loop->peer, IVS_CAP_WAIT));
+		return fail(ivs_peer_cap_reason(loop->peer, IVS_CAP_WAIT));
 	printf("I am peer %d (%s), %u vectors\n", ivs_peer_id(loop->peer),
 	       ivs_peer_transport(loop->peer), ivs_peer_vectors(loop->peer));
 	while (!loop->ends && !status) {

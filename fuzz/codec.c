@@ -77,7 +77,7 @@ static void parse(struct stream *s, const uint8_t *data, size_t size)
 static void check_message(const struct ivs_v0_message *msg, size_t index)
 {
 	CHECK(msg->vector == 0);
-	CHECK(msg->id <= IVS_V0_ID_MAX);
+	CHECK(msg->id <= IVS_ID_MAX);
 	CHECK((index == 0) == (msg->type == IVS_V0_VERSION));
 	CHECK((index == 1) == (msg->type == IVS_V0_ID));
 	CHECK((index == 2) == (msg->type == IVS_V0_MEMORY));

@@ -82,7 +82,7 @@ static void access_region(const uint8_t *record, bool write)
 	memset(bytes, record[4], len);
 	if (write) {
 		ivs_pci_write(&device, region, offset_of(record), bytes, len, &ring);
-		CHECK(!ring.rung || (region == IVS_PCI_BAR0 && ring.peer <= IVS_PEER_MAX &&
+		CHECK(!ring.rung || (region == IVS_PCI_BAR0 && ring.peer <= IVS_ID_MAX &&
 				     ring.vector <= IVS_VECTOR_MAX));
 	} else {
 		ivs_pci_read(&device, region, offset_of(record), bytes, len);

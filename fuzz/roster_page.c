@@ -51,7 +51,7 @@ static void check_header(const struct ivs_roster_page_header *header, uint64_t l
 	CHECK(header->table_offset >= len - header->reserved_len && header->table_offset < len);
 	CHECK(header->entries_n >= 1 &&
 	      header->entries_n <= (len - header->table_offset) / IVS_ROSTER_PAGE_ENTRY_LEN);
-	CHECK(header->peers_n <= IVS_ROSTER_PAGE_ENTRIES_MAX);
+	CHECK(header->peers_n <= (IVS_ID_MAX + 1));
 }
 
 /* What is written again is the same. */
@@ -64,7 +64,7 @@ static void check_again(const struct ivs_roster_page_header *header, uint64_t le
 	CHECK(!ivs_roster_page_get_header(bytes, len, &again));
 	CHECK(again.sequence == header->sequence && again.generation == header->generation);
 	CHECK(again.table_offset == header->table_offset && again.entries_n == header->entries_n);
-	CHECK(again.reserved_len == header->reserved_len && again.kept == header->kept);
+	CHECK(again.reserved_len == header->reserved_len && again.maintained == header->maintained);
 	CHECK(again.peers_n == header->peers_n);
 }
 
@@ -88,8 +88,8 @@ static void check_events(struct ivs_roster_page_entry *entries, uint32_t entries
 		return;
 	CHECK(!ivs_roster_page_reader_set(&members, entries, n));
 	for (; ivs_roster_page_reader_report(&members, &event); joins_n++)
-		CHECK(event.type == IVS_EVENT_JOIN && event.id <= IVS_ROSTER_ID_MAX &&
-		      event.vectors_n <= IVS_ROSTER_PAGE_VECTORS_MAX);
+		CHECK(event.type == IVS_EVENT_JOIN && event.id <= IVS_ID_MAX &&
+		      event.vectors_n <= (IVS_VECTOR_MAX + 1));
 	CHECK(!ivs_roster_page_reader_set(&members, NULL, 0));
 	for (; ivs_roster_page_reader_report(&members, &event); leaves_n++)
 		CHECK(event.type == IVS_EVENT_LEAVE);
@@ -104,8 +104,8 @@ static void check_snapshot(struct ivs_roster_page_snapshot *snapshot, uint64_t l
 	check_again(&snapshot->header, len);
 	CHECK(snapshot->used_n <= snapshot->header.entries_n);
 	for (uint32_t i = 0; i < snapshot->used_n && i < snapshot->entries_max; i++) {
-		CHECK(snapshot->entries[i].id <= IVS_ROSTER_ID_MAX);
-		CHECK(snapshot->entries[i].vectors_n <= IVS_ROSTER_PAGE_VECTORS_MAX);
+		CHECK(snapshot->entries[i].id <= IVS_ID_MAX);
+		CHECK(snapshot->entries[i].vectors_n <= (IVS_VECTOR_MAX + 1));
 		CHECK(snapshot->entries[i].since &&
 		      snapshot->entries[i].since <= snapshot->header.generation);
 	}
@@ -170,7 +170,7 @@ size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max)
 		.sequence = pick(&rng, 1000),
 		.generation = pick(&rng, 1000),
 		.peers_n = (uint32_t)pick(&rng, 70000),
-		.kept = pick(&rng, 2),
+		.maintained = pick(&rng, 2),
 	};
 	size_t len = 1 + IVS_ROSTER_PAGE_HEADER_LEN;
 	unsigned int ids_n = pick(&rng, 4) ? 300 : 66000;

@@ -201,7 +201,7 @@ static int get_info(struct ivs_pci_function *device, struct ivs_ioc_info *info)
 /* A write-combining mapping's stores must be there before the doorbell is. */
 static int ring(struct ivs_pci_function *device, const struct ivs_ioc_ring *ring)
 {
-	if (ring->peer > IVS_PEER_MAX || ring->vector > IVS_VECTOR_MAX)
+	if (ring->peer > IVS_ID_MAX || ring->vector > IVS_VECTOR_MAX)
 		return -EINVAL;
 	wmb();
 	iowrite32(IVS_DOORBELL(ring->peer, ring->vector), device->registers + IVS_REG_DOORBELL);

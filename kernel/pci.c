@@ -60,25 +60,25 @@ static struct ivs_pci_function *new_device(struct pci_dev *pdev)
 /* what is not as it should be names nothing. */
 static void read_name(struct ivs_pci_function *device)
 {
-	u8 bytes[IVS_CAP_NAME_OFFSET + IVS_CAP_NAME_MAX + 1] = {};
+	u8 bytes[IVS_PCI_CAP_NAME_OFFSET + IVS_PCI_CAP_NAME_MAX + 1] = {};
 	u8 at = pci_find_capability(device->pdev, PCI_CAP_ID_VNDR);
 	unsigned int len;
 	unsigned int i;
 
-	for (i = 0; at && i < IVS_CAP_NAME_OFFSET; i++)
+	for (i = 0; at && i < IVS_PCI_CAP_NAME_OFFSET; i++)
 		pci_read_config_byte(device->pdev, at + i, &bytes[i]);
-	len = bytes[IVS_CAP_LEN_OFFSET];
-	if (memcmp(bytes + IVS_CAP_MAGIC_OFFSET, IVS_CAP_MAGIC, 4) ||
-	    bytes[IVS_CAP_LAYOUT_OFFSET] != IVS_CAP_LAYOUT || len < IVS_CAP_NAME_OFFSET ||
+	len = bytes[IVS_PCI_CAP_LEN_OFFSET];
+	if (memcmp(bytes + IVS_PCI_CAP_MAGIC_OFFSET, IVS_PCI_CAP_MAGIC, 4) ||
+	    bytes[IVS_PCI_CAP_LAYOUT_OFFSET] != IVS_PCI_CAP_LAYOUT || len < IVS_PCI_CAP_NAME_OFFSET ||
 	    len > sizeof(bytes) - 1 || at + len > PCI_CFG_SPACE_SIZE)
 		return;
-	for (i = IVS_CAP_NAME_OFFSET; i < len; i++) {
+	for (i = IVS_PCI_CAP_NAME_OFFSET; i < len; i++) {
 		pci_read_config_byte(device->pdev, at + i, &bytes[i]);
-		if (!memchr(IVS_CAP_NAME_BYTES, bytes[i], sizeof(IVS_CAP_NAME_BYTES) - 1))
+		if (!memchr(IVS_PCI_CAP_NAME_BYTES, bytes[i], sizeof(IVS_PCI_CAP_NAME_BYTES) - 1))
 			return;
 	}
-	memcpy(device->uuid, bytes + IVS_CAP_UUID_OFFSET, sizeof(device->uuid));
-	strscpy(device->name, bytes + IVS_CAP_NAME_OFFSET, sizeof(device->name));
+	memcpy(device->uuid, bytes + IVS_PCI_CAP_UUID_OFFSET, sizeof(device->uuid));
+	strscpy(device->name, bytes + IVS_PCI_CAP_NAME_OFFSET, sizeof(device->name));
 }
 
 /* Whoever may map the registers maps a page: the rest of it must be nobody else's. */

@@ -86,7 +86,7 @@ void ivs_vectors_mask(struct ivs_pci_function *device, bool masked)
 /* As many as can be had: a guest with few processors has few interrupts; ivshmem-plain has none. */
 int ivs_vectors_init(struct ivs_pci_function *device)
 {
-	int wanted_n = min(pci_msix_vec_count(device->pdev), IVS_DRIVER_VECTORS_MAX);
+	int wanted_n = min(pci_msix_vec_count(device->pdev), IVS_LINUX_VECTORS_MAX);
 	int n = 0;
 	int i;
 

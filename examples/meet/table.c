@@ -65,9 +65,9 @@ bool meet_open(struct meet *meet, const char *address)
 		return meet_fail("%s", err.text);
 	id = ivs_peer_id(meet->peer);
 	if (id < 0)
-		return meet_fail("%s", ivs_peer_why_not(meet->peer, IVS_CAP_ID));
+		return meet_fail("%s", ivs_peer_cap_reason(meet->peer, IVS_CAP_ID));
 	if (!(ivs_peer_caps(meet->peer) & IVS_CAP_WAIT))
-		return meet_fail("%s", ivs_peer_why_not(meet->peer, IVS_CAP_WAIT));
+		return meet_fail("%s", ivs_peer_cap_reason(meet->peer, IVS_CAP_WAIT));
 	if ((unsigned int)id >= meet->peers_n)
 		return meet_fail(
 			"my id is %d, but %u peers must have the ids 0 to %u: start with a "

@@ -24,11 +24,10 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
+#include "ivshmem/registers.h"
+
 /* Of this interface. It only ever grows: what an older program uses stays. */
 #define IVS_DRIVER_VERSION 1
-
-/* As many vectors as the driver uses. */
-#define IVS_DRIVER_VECTORS_MAX 256
 
 /* As many files as may be open for one device at a time; open(2): EMFILE. */
 #define IVS_DRIVER_FILES_MAX 256
@@ -61,7 +60,7 @@ struct ivs_driver_status {
 	__u32 gone;
 	__u32 events;
 	__u64 reserved[7];
-	__u64 counts[IVS_DRIVER_VECTORS_MAX];
+	__u64 counts[IVS_LINUX_VECTORS_MAX];
 };
 
 /* struct ivs_ioc_info, flags */
@@ -86,7 +85,7 @@ struct ivs_driver_status {
  * @flags:       IVS_INFO_*
  * @revision:    of the PCI device: 0 or 1
  * @position:    IVPosition as it is now (R-3): own id; -1 on revision 0 before memory is attached
- * @vectors_n:   0 (ivshmem-plain) to IVS_DRIVER_VECTORS_MAX. Can be less than the device has, if the
+ * @vectors_n:   0 (ivshmem-plain) to IVS_LINUX_VECTORS_MAX. Can be less than the device has, if the
  *               machine has no more interrupts.
  * @memory_type: IVS_MEMORY_*
  * @memory_len:  bytes of the region

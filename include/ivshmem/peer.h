@@ -15,7 +15,7 @@
  * Results: see ivshmem/api.h. A peer, whatever it does, never causes a negative result.
  *
  * Thread safety: ivs_peer_ring(), ivs_peer_wait() on different vectors, ivs_peer_next(),
- * ivs_peer_published() and the getters may run at the same time in different threads.
+ * ivs_peer_read_roster() and the getters may run at the same time in different threads.
  * ivs_peer_stop() may run at any time, also in a signal handler. ivs_peer_open() and ivs_peer_close()
  * of one peer exclude everything else: to end threads that wait, stop the peer, join them, close it.
  * After fork() only one of the two processes may use a peer.
@@ -40,11 +40,11 @@ enum ivs_peer_error {
 	IVS_PEER_E_AMBIGUOUS,	/* "pci:" and several devices */
 	IVS_PEER_E_VECTOR,	/* that peer has no such vector */
 	IVS_PEER_E_TIMEOUT,	/* nothing came in time */
-	IVS_PEER_E_UNABLE,	/* this way in cannot do that: ivs_peer_why_not() says why */
+	IVS_PEER_E_UNSUPPORTED, /* this way in cannot do that: ivs_peer_cap_reason() says why */
 	IVS_PEER_E_PROTOCOL,	/* the server speaks garbage or another version */
-	IVS_PEER_E_LOST,	/* the server is gone; memory and known doorbells go on working */
+	IVS_PEER_E_SERVER_LOST, /* the server is gone; memory and known doorbells go on working */
 	IVS_PEER_E_BUSY,	/* what was to be read changed all the time, or is half-written */
-	IVS_PEER_E_GONE,	/* the device is unplugged or unbound, for good: close the peer */
+	IVS_PEER_E_DEVICE_GONE, /* the device is unplugged or unbound, for good: close the peer */
 	IVS_PEER_E_STOPPED,	/* ivs_peer_stop() was called */
 };
 
@@ -106,11 +106,11 @@ IVS_PUBLIC void ivs_peer_close(struct ivs_peer *peer);
 IVS_PUBLIC unsigned int ivs_peer_caps(const struct ivs_peer *peer);
 
 /**
- * ivs_peer_why_not() - one sentence on why this way in cannot do @cap, and what to do about it
+ * ivs_peer_cap_reason() - one sentence on why this way in cannot do @cap, and what to do about it
  *
  * Return: a string that lives as long as @peer; NULL if it can.
  */
-IVS_PUBLIC const char *ivs_peer_why_not(const struct ivs_peer *peer, enum ivs_peer_cap cap);
+IVS_PUBLIC const char *ivs_peer_cap_reason(const struct ivs_peer *peer, enum ivs_peer_cap cap);
 
 /** ivs_peer_transport() - the way in, for people: "unix", "shm", "file", "driver", "vfio", "sysfs". */
 IVS_PUBLIC const char *ivs_peer_transport(const struct ivs_peer *peer);
@@ -195,14 +195,14 @@ IVS_PUBLIC void ivs_peer_stop(struct ivs_peer *peer);
  *                      same id, with more, when the rest of its vectors became known later.
  *                      Those who were there first are reported after opening.
  * @IVS_EVENT_LEAVE:    peer @id left
- * @IVS_EVENT_LOST:     the server is gone: no more joins and leaves; everything else goes on.
+ * @IVS_EVENT_SERVER_LOST:     the server is gone: no more joins and leaves; everything else goes on.
  *                      Reported once; in a guest again, if another server came in between.
  */
 enum ivs_event_type {
 	IVS_EVENT_DOORBELL = 1,
 	IVS_EVENT_JOIN,
 	IVS_EVENT_LEAVE,
-	IVS_EVENT_LOST,
+	IVS_EVENT_SERVER_LOST,
 };
 
 struct ivs_event {
@@ -236,7 +236,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_next(struct ivs_peer *peer, int timeout_ms,
  * IVS_PEER_E_TIMEOUT. Where joins and leaves come from the roster in the region, it becomes readable
  * every 100 ms, and there may be nothing.
  *
- * Return: the fd; -1 where ivs_peer_next() returns IVS_PEER_E_UNABLE.
+ * Return: the fd; -1 where ivs_peer_next() returns IVS_PEER_E_UNSUPPORTED.
  */
 IVS_PUBLIC int ivs_peer_fd(const struct ivs_peer *peer);
 
@@ -264,35 +264,35 @@ IVS_PUBLIC unsigned int ivs_peer_roster(struct ivs_peer *peer, unsigned int *ids
 IVS_PUBLIC unsigned int ivs_peer_vectors_of(struct ivs_peer *peer, unsigned int id);
 
 /**
- * struct ivs_published - the roster that a server publishes in the region
+ * struct ivs_roster_info - the roster that a server publishes in the region
  * @generation: grows by one with each join and leave
  * @peers_n:    how many are connected
  * @listed_n:   of how many there is more to know: not of all, if they are more than the roster has
  *              room for
- * @kept:       a server keeps it; false: that has ended, and it is as it was then. A server that was
+ * @maintained:a server keeps it; false: that has ended, and it is as it was then. A server that was
  *              killed could not say so.
  */
-struct ivs_published {
+struct ivs_roster_info {
 	uint64_t generation;
 	unsigned int peers_n;
 	unsigned int listed_n;
-	bool kept;
+	bool maintained;
 };
 
 /**
- * struct ivs_published_peer - one of them, oneself too
+ * struct ivs_roster_entry - one of them, oneself too
  * @vectors_n: how many it can be rung on, 0 to 65536
  * @since:     the generation at which it joined, above 0: the same id with another one is another
  *             peer
  */
-struct ivs_published_peer {
+struct ivs_roster_entry {
 	unsigned int id;
 	unsigned int vectors_n;
 	uint64_t since;
 };
 
 /**
- * ivs_peer_published() - read the roster in the region as it is now, on any way in
+ * ivs_peer_read_roster() - read the roster in the region as it is now, on any way in
  * @peers: room for @peers_n, ascending by id; NULL is fine if that is 0
  *
  * A consistent copy of one moment, within bounds. But any peer can write anything there: it is a
@@ -301,9 +301,9 @@ struct ivs_published_peer {
  * Return: 0, IVS_PEER_E_ABSENT (there is none, or it is damaged), IVS_PEER_E_BUSY (the server
  * writes all the time, or ended in the middle); -errno (-ENOMEM).
  */
-IVS_PUBLIC IVS_MUST_USE int ivs_peer_published(struct ivs_peer *peer, struct ivs_published *out,
-					       struct ivs_published_peer *peers,
-					       unsigned int peers_n);
+IVS_PUBLIC IVS_MUST_USE int ivs_peer_read_roster(struct ivs_peer *peer, struct ivs_roster_info *out,
+						 struct ivs_roster_entry *peers,
+						 unsigned int peers_n);
 
 #ifdef __cplusplus
 }

@@ -29,22 +29,26 @@
 #define IVS_DOORBELL(peer, vector) (((unsigned int)(peer) << 16) | ((unsigned int)(vector)&0xffffu))
 
 /* ids and vectors are 16 bits wide. */
-#define IVS_PEER_MAX 65535
+#define IVS_ID_MAX 65535
 #define IVS_VECTOR_MAX 65535
 
 /* MSI-X has at most 2048 vectors (PCI Local Bus Specification 3.0, 6.8.2.3). */
 #define IVS_MSIX_VECTORS_MAX 2048
 
+/* What the Linux driver takes of them: ivshmem(4). */
+#define IVS_LINUX_VECTORS_MAX 256
+
 /* a vendor-specific capability (PCI 3.0, 6.7 and appendix H) may name the region. Offsets in it. */
-#define IVS_CAP_ID_OFFSET 0	/* 0x09 */
-#define IVS_CAP_LEN_OFFSET 2	/* all of it: 24 and the bytes of the name */
-#define IVS_CAP_LAYOUT_OFFSET 3 /* 1 */
-#define IVS_CAP_MAGIC_OFFSET 4	/* IVS_CAP_MAGIC */
-#define IVS_CAP_UUID_OFFSET 8	/* 16 bytes in the order in which they are written; zeroes: none */
-#define IVS_CAP_NAME_OFFSET 24	/* up to the end: letters, digits and "._-" */
-#define IVS_CAP_LAYOUT 1
-#define IVS_CAP_MAGIC "IVSN" /* without a zero at the end */
-#define IVS_CAP_NAME_MAX 63
-#define IVS_CAP_NAME_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+#define IVS_PCI_CAP_ID_OFFSET 0	    /* 0x09 */
+#define IVS_PCI_CAP_LEN_OFFSET 2    /* all of it: 24 and the bytes of the name */
+#define IVS_PCI_CAP_LAYOUT_OFFSET 3 /* 1 */
+#define IVS_PCI_CAP_MAGIC_OFFSET 4  /* IVS_PCI_CAP_MAGIC */
+#define IVS_PCI_CAP_UUID_OFFSET                                                                    \
+	8 /* 16 bytes in the order in which they are written; zeroes: none */
+#define IVS_PCI_CAP_NAME_OFFSET 24 /* up to the end: letters, digits and "._-" */
+#define IVS_PCI_CAP_LAYOUT 1
+#define IVS_PCI_CAP_MAGIC "IVSN" /* without a zero at the end */
+#define IVS_PCI_CAP_NAME_MAX 63
+#define IVS_PCI_CAP_NAME_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 #endif

@@ -54,7 +54,7 @@ static int refuse(const struct ivs_connection *connection, int result, const cha
 	case IVS_SOCKET_E_AGAIN:
 		return IVS_PEER_E_TIMEOUT;
 	case IVS_SOCKET_E_GONE:
-		return ivs_error_set(err, IVS_PEER_E_LOST,
+		return ivs_error_set(err, IVS_PEER_E_SERVER_LOST,
 				     "the server at %s closed the connection: its log says why",
 				     path);
 	case IVS_SOCKET_E_TRUNCATED:

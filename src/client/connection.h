@@ -44,7 +44,7 @@ IVS_MUST_USE int ivs_connection_connect(struct ivs_connection *connection, const
  *        here, and then it is -1.
  *
  * Return: 0; IVS_PEER_E_TIMEOUT: nothing more for now. Or the server is lost, and ivs_connection_close() is
- * due: IVS_PEER_E_LOST, _PROTOCOL; -errno.
+ * due: IVS_PEER_E_SERVER_LOST, _PROTOCOL; -errno.
  */
 IVS_MUST_USE int ivs_connection_next(struct ivs_connection *connection, const char *path,
 				     struct ivs_v0_message *msg, struct ivs_error *err);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/fd.h"
+#include "ivshmem/registers.h"
 #include "protocol/v0.h"
 
 #define FIRST_ROOM 16
@@ -88,7 +89,7 @@ int ivs_doorbells_add(struct ivs_doorbells *doorbells, unsigned int id, int *fd)
 		doorbells->entries[id].set = set;
 	}
 	/* Vectors are 16 bits wide: what comes beyond them could never be rung. */
-	if (set->fds_n == IVS_V0_ID_MAX + 1) {
+	if (set->fds_n == IVS_VECTOR_MAX + 1) {
 		ivs_fd_close(fd);
 		return 0;
 	}

@@ -85,14 +85,14 @@ static void put_identity(struct ivs_pci_function *function,
 	size_t name_len = options->name ? strlen(options->name) : 0;
 	uint8_t *cap = function->config + at;
 
-	cap[IVS_CAP_ID_OFFSET] = CAP_VENDOR;
-	cap[IVS_CAP_LEN_OFFSET] = (uint8_t)(IVS_CAP_NAME_OFFSET + name_len);
-	cap[IVS_CAP_LAYOUT_OFFSET] = IVS_CAP_LAYOUT;
-	memcpy(cap + IVS_CAP_MAGIC_OFFSET, IVS_CAP_MAGIC, strlen(IVS_CAP_MAGIC));
+	cap[IVS_PCI_CAP_ID_OFFSET] = CAP_VENDOR;
+	cap[IVS_PCI_CAP_LEN_OFFSET] = (uint8_t)(IVS_PCI_CAP_NAME_OFFSET + name_len);
+	cap[IVS_PCI_CAP_LAYOUT_OFFSET] = IVS_PCI_CAP_LAYOUT;
+	memcpy(cap + IVS_PCI_CAP_MAGIC_OFFSET, IVS_PCI_CAP_MAGIC, strlen(IVS_PCI_CAP_MAGIC));
 	if (options->uuid)
-		memcpy(cap + IVS_CAP_UUID_OFFSET, options->uuid, IVS_PCI_UUID_LEN);
+		memcpy(cap + IVS_PCI_CAP_UUID_OFFSET, options->uuid, IVS_PCI_UUID_LEN);
 	if (name_len)
-		memcpy(cap + IVS_CAP_NAME_OFFSET, options->name, name_len);
+		memcpy(cap + IVS_PCI_CAP_NAME_OFFSET, options->name, name_len);
 }
 
 static void put_capabilities(struct ivs_pci_function *function,

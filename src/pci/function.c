@@ -59,15 +59,15 @@ static int check_memory(const struct ivs_pci_function_options *options, struct i
 /* */
 int ivs_pci_check_name(const char *name, struct ivs_error *err)
 {
-	char shown[IVS_CAP_NAME_MAX + 1];
+	char shown[IVS_PCI_CAP_NAME_MAX + 1];
 	size_t len = strlen(name);
-	size_t good = strspn(name, IVS_CAP_NAME_BYTES);
+	size_t good = strspn(name, IVS_PCI_CAP_NAME_BYTES);
 
 	ivs_text_shown(name, shown, sizeof(shown));
-	if (len > IVS_CAP_NAME_MAX)
+	if (len > IVS_PCI_CAP_NAME_MAX)
 		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
 				     "the name %s... of the region has %zu bytes: at most %d",
-				     shown, len, IVS_CAP_NAME_MAX);
+				     shown, len, IVS_PCI_CAP_NAME_MAX);
 	if (good < len)
 		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
 				     "the name %s of the region has a byte 0x%02x: only letters, "

@@ -47,7 +47,7 @@ static int explain_open(const char *path, struct ivs_error *err)
 
 static int just_gone(const char *device, struct ivs_error *err)
 {
-	return ivs_error_set(err, IVS_PEER_E_GONE, "the device %s has just gone", device);
+	return ivs_error_set(err, IVS_PEER_E_DEVICE_GONE, "the device %s has just gone", device);
 }
 
 static int ask(const struct ivs_peer *peer, const char *path, struct ivs_ioc_info *info,
@@ -186,7 +186,7 @@ int ivs_driver_ring(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 	if (peer->registers)
 		ivs_pci_registers_ring(peer, id, vector);
 	else if (ioctl(peer->driver.fd, IVS_IOC_RING, &ring))
-		return errno == ENODEV ? IVS_PEER_E_GONE : -errno;
+		return errno == ENODEV ? IVS_PEER_E_DEVICE_GONE : -errno;
 	return result;
 }
 

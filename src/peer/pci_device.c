@@ -256,7 +256,7 @@ int ivs_pci_registers_open(struct ivs_peer *peer, const char *bdf, bool has_door
 		ivs_peer_deny(peer, IVS_CAP_WAIT, why);
 		return 0;
 	}
-	if (position > IVS_PEER_MAX)
+	if (position > IVS_ID_MAX)
 		return ivs_error_set(err, IVS_PEER_E_TIMEOUT,
 				     "the device at %s has no id yet: its memory is not attached",
 				     bdf);

@@ -14,28 +14,29 @@
 
 /* Whether the capability at @at is ours, whole and right. */
 static bool take(const uint8_t *config, size_t config_len, size_t at,
-		 char name[IVS_CAP_NAME_MAX + 1])
+		 char name[IVS_PCI_CAP_NAME_MAX + 1])
 {
 	const uint8_t *cap = config + at;
 	size_t len;
 
-	if (config_len - at < IVS_CAP_NAME_OFFSET || cap[0] != CAP_VENDOR)
+	if (config_len - at < IVS_PCI_CAP_NAME_OFFSET || cap[0] != CAP_VENDOR)
 		return false;
-	len = cap[IVS_CAP_LEN_OFFSET];
-	if (cap[IVS_CAP_LAYOUT_OFFSET] != IVS_CAP_LAYOUT || len < IVS_CAP_NAME_OFFSET ||
-	    len > config_len - at || len - IVS_CAP_NAME_OFFSET > IVS_CAP_NAME_MAX ||
-	    memcmp(cap + IVS_CAP_MAGIC_OFFSET, IVS_CAP_MAGIC, strlen(IVS_CAP_MAGIC)) != 0)
+	len = cap[IVS_PCI_CAP_LEN_OFFSET];
+	if (cap[IVS_PCI_CAP_LAYOUT_OFFSET] != IVS_PCI_CAP_LAYOUT || len < IVS_PCI_CAP_NAME_OFFSET ||
+	    len > config_len - at || len - IVS_PCI_CAP_NAME_OFFSET > IVS_PCI_CAP_NAME_MAX ||
+	    memcmp(cap + IVS_PCI_CAP_MAGIC_OFFSET, IVS_PCI_CAP_MAGIC, strlen(IVS_PCI_CAP_MAGIC)) !=
+		    0)
 		return false;
-	for (size_t i = IVS_CAP_NAME_OFFSET; i < len; i++) {
-		if (!cap[i] || !strchr(IVS_CAP_NAME_BYTES, cap[i]))
+	for (size_t i = IVS_PCI_CAP_NAME_OFFSET; i < len; i++) {
+		if (!cap[i] || !strchr(IVS_PCI_CAP_NAME_BYTES, cap[i]))
 			return false;
 	}
-	memcpy(name, cap + IVS_CAP_NAME_OFFSET, len - IVS_CAP_NAME_OFFSET);
-	name[len - IVS_CAP_NAME_OFFSET] = 0;
+	memcpy(name, cap + IVS_PCI_CAP_NAME_OFFSET, len - IVS_PCI_CAP_NAME_OFFSET);
+	name[len - IVS_PCI_CAP_NAME_OFFSET] = 0;
 	return true;
 }
 
-bool ivs_pci_identity(const uint8_t *config, size_t len, char name[IVS_CAP_NAME_MAX + 1])
+bool ivs_pci_identity(const uint8_t *config, size_t len, char name[IVS_PCI_CAP_NAME_MAX + 1])
 {
 	size_t at;
 

@@ -17,6 +17,6 @@
  *
  * Return: whether there is such a capability, as it has to be.
  */
-bool ivs_pci_identity(const uint8_t *config, size_t len, char name[IVS_CAP_NAME_MAX + 1]);
+bool ivs_pci_identity(const uint8_t *config, size_t len, char name[IVS_PCI_CAP_NAME_MAX + 1]);
 
 #endif

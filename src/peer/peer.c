@@ -189,7 +189,7 @@ unsigned int ivs_peer_caps(const struct ivs_peer *peer)
 	return __atomic_load_n(&peer->caps, __ATOMIC_ACQUIRE);
 }
 
-const char *ivs_peer_why_not(const struct ivs_peer *peer, enum ivs_peer_cap cap)
+const char *ivs_peer_cap_reason(const struct ivs_peer *peer, enum ivs_peer_cap cap)
 {
 	unsigned int number = cap ? cap_number(cap) : IVS_CAPS_N;
 
@@ -243,12 +243,12 @@ int ivs_peer_fd(const struct ivs_peer *peer)
 int ivs_peer_ring(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 {
 	if (!(ivs_peer_caps(peer) & IVS_CAP_RING))
-		return IVS_PEER_E_UNABLE;
+		return IVS_PEER_E_UNSUPPORTED;
 	if (ivs_peer_is_gone(peer))
-		return IVS_PEER_E_GONE;
-	if (id > IVS_V0_ID_MAX)
+		return IVS_PEER_E_DEVICE_GONE;
+	if (id > IVS_ID_MAX)
 		return IVS_PEER_E_ABSENT;
-	if (vector > IVS_V0_ID_MAX)
+	if (vector > IVS_VECTOR_MAX)
 		return IVS_PEER_E_VECTOR;
 	/* The region's contents must be there before the doorbell is. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -270,7 +270,7 @@ unsigned int ivs_peer_roster(struct ivs_peer *peer, unsigned int *ids, unsigned 
 	unsigned int n = 0;
 
 	pthread_mutex_lock(&peer->lock);
-	for (unsigned int id = 0; id <= IVS_V0_ID_MAX; id++) {
+	for (unsigned int id = 0; id <= IVS_ID_MAX; id++) {
 		if (!is_reported(peer, id))
 			continue;
 		if (n < ids_n)

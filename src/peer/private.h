@@ -12,6 +12,7 @@
 #include "client/connection.h"
 #include "ivshmem/driver.h"
 #include "ivshmem/peer.h"
+#include "ivshmem/registers.h"
 #include "peer/roster.h"
 
 #define IVS_CAPS_N 5

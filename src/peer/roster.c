@@ -53,7 +53,7 @@ static int take_snapshot(struct ivs_peer *peer, struct ivs_roster_page_snapshot 
 		result = ivs_roster_page_read(peer->memory, peer->memory_len, TRIES_AT_ONCE, out);
 		if (result || out->used_n <= roster->entries_max)
 			break;
-		room_n = out->header.entries_n; /* at most IVS_ROSTER_PAGE_ENTRIES_MAX */
+		room_n = out->header.entries_n; /* at most (IVS_ID_MAX + 1) */
 		more = reallocarray(roster->entries, room_n, sizeof(*more));
 		if (!more)
 			return -ENOMEM;
@@ -67,18 +67,18 @@ static int take_snapshot(struct ivs_peer *peer, struct ivs_roster_page_snapshot 
 }
 
 /* P-7: the others stay known, their doorbells go on working. */
-static void set_kept(struct ivs_peer *peer, bool kept)
+static void set_kept(struct ivs_peer *peer, bool maintained)
 {
 	struct ivs_peer_roster *roster = &peer->roster;
 
-	if (roster->kept && !kept) {
+	if (roster->maintained && !maintained) {
 		peer->lost = true;
 		ivs_peer_deny(peer, IVS_CAP_ROSTER, WHY_ENDED);
-	} else if (kept && !roster->kept) {
+	} else if (maintained && !roster->maintained) {
 		peer->lost = false;
 		ivs_peer_allow(peer, IVS_CAP_ROSTER);
 	}
-	roster->kept = kept;
+	roster->maintained = maintained;
 }
 
 /* Called with the lock held. */
@@ -94,14 +94,14 @@ static int look(struct ivs_peer *peer)
 	result = take_snapshot(peer, &snapshot);
 	if (result)
 		return result < 0 ? result : 0; /* later, then */
-	if (snapshot.header.kept) {
+	if (snapshot.header.maintained) {
 		result = ivs_roster_page_reader_set(&roster->reader, snapshot.entries,
 						    snapshot.used_n);
 		if (result)
 			return result;
 		roster->complete = snapshot.header.peers_n <= snapshot.used_n;
 	}
-	set_kept(peer, snapshot.header.kept);
+	set_kept(peer, snapshot.header.maintained);
 	roster->sequence = snapshot.header.sequence;
 	roster->taken = true;
 	return ivs_eventfd_signal(peer->pending);
@@ -168,7 +168,7 @@ static int judge(const struct ivs_peer_roster *roster, unsigned int id, unsigned
 
 	if (member)
 		return vector < member->vectors_n ? 0 : IVS_PEER_E_VECTOR;
-	return roster->kept && roster->complete ? IVS_PEER_E_ABSENT : 0;
+	return roster->maintained && roster->complete ? IVS_PEER_E_ABSENT : 0;
 }
 
 int ivs_peer_roster_check(struct ivs_peer *peer, unsigned int id, unsigned int vector)
@@ -191,8 +191,8 @@ size_t ivs_peer_usable_len(const struct ivs_peer *peer)
 }
 
 /* One look. Return: 0, IVS_ROSTER_PAGE_E_*, -errno. */
-static int copy_out(struct ivs_peer *peer, struct ivs_published *out,
-		    struct ivs_published_peer *peers, unsigned int peers_n)
+static int copy_out(struct ivs_peer *peer, struct ivs_roster_info *out,
+		    struct ivs_roster_entry *peers, unsigned int peers_n)
 {
 	struct ivs_roster_page_snapshot snapshot;
 	int result;
@@ -200,14 +200,14 @@ static int copy_out(struct ivs_peer *peer, struct ivs_published *out,
 	pthread_mutex_lock(&peer->lock);
 	result = take_snapshot(peer, &snapshot);
 	if (!result) {
-		*out = (struct ivs_published){
+		*out = (struct ivs_roster_info){
 			.generation = snapshot.header.generation,
 			.peers_n = snapshot.header.peers_n,
 			.listed_n = snapshot.used_n,
-			.kept = snapshot.header.kept,
+			.maintained = snapshot.header.maintained,
 		};
 		for (unsigned int i = 0; i < snapshot.used_n && i < peers_n; i++)
-			peers[i] = (struct ivs_published_peer){
+			peers[i] = (struct ivs_roster_entry){
 				.id = snapshot.entries[i].id,
 				.vectors_n = snapshot.entries[i].vectors_n,
 				.since = snapshot.entries[i].since,
@@ -217,8 +217,8 @@ static int copy_out(struct ivs_peer *peer, struct ivs_published *out,
 	return result;
 }
 
-int ivs_peer_published(struct ivs_peer *peer, struct ivs_published *out,
-		       struct ivs_published_peer *peers, unsigned int peers_n)
+int ivs_peer_read_roster(struct ivs_peer *peer, struct ivs_roster_info *out,
+			 struct ivs_roster_entry *peers, unsigned int peers_n)
 {
 	const struct timespec pause = {.tv_nsec = PAUSE_NS};
 	int result = copy_out(peer, out, peers, peers_n);

@@ -16,7 +16,7 @@ struct ivs_peer;
  * @watched:      joins and leaves come from here
  * @timer:        a timerfd; -1 unless @watched
  * @taken:        @sequence is of the snapshot that has been taken in
- * @kept:         a server keeps it, as far as has been taken in
+ * @maintained:  a server keeps it, as far as has been taken in
  * @complete:     everybody has an entry
  * @entries:        room for a snapshot
  */
@@ -25,7 +25,7 @@ struct ivs_peer_roster {
 	bool watched;
 	int timer;
 	bool taken;
-	bool kept;
+	bool maintained;
 	bool complete;
 	uint64_t sequence;
 	struct ivs_roster_page_entry *entries;

@@ -58,13 +58,13 @@ static int see_stop(const struct ivs_peer *peer)
 /* The device's end first: it rings everybody so that they look. */
 static int taken(const struct ivs_peer *peer)
 {
-	return ivs_peer_is_gone(peer) ? IVS_PEER_E_GONE : 0;
+	return ivs_peer_is_gone(peer) ? IVS_PEER_E_DEVICE_GONE : 0;
 }
 
 static int see_gone(struct ivs_peer *peer)
 {
 	__atomic_store_n(&peer->gone, true, __ATOMIC_RELEASE);
-	return IVS_PEER_E_GONE;
+	return IVS_PEER_E_DEVICE_GONE;
 }
 
 static int wait_for(struct ivs_peer *peer, int fd, int timeout_ms)
@@ -104,7 +104,7 @@ int ivs_peer_wait(struct ivs_peer *peer, unsigned int vector, int timeout_ms)
 	int fd;
 
 	if (!(ivs_peer_caps(peer) & IVS_CAP_WAIT))
-		return IVS_PEER_E_UNABLE;
+		return IVS_PEER_E_UNSUPPORTED;
 	fd = ivs_peer_vector_fd(peer, vector);
 	return fd < 0 ? IVS_PEER_E_VECTOR : wait_for(peer, fd, timeout_ms);
 }
@@ -118,7 +118,7 @@ static bool report(struct ivs_peer *peer, struct ivs_event *event)
 	if (!peer->lost)
 		return false;
 	peer->lost = false;
-	*event = (struct ivs_event){.type = IVS_EVENT_LOST};
+	*event = (struct ivs_event){.type = IVS_EVENT_SERVER_LOST};
 	return true;
 }
 
@@ -159,7 +159,7 @@ int ivs_peer_next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event
 	int result;
 
 	if (peer->epoll < 0)
-		return IVS_PEER_E_UNABLE;
+		return IVS_PEER_E_UNSUPPORTED;
 	if (is_stopped(peer))
 		return IVS_PEER_E_STOPPED;
 	result = ivs_peer_roster_update(peer);

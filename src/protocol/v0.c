@@ -47,7 +47,7 @@ static int parse_greeting(struct ivs_v0_decoder *dec, int64_t value, struct ivs_
 		out->type = IVS_V0_VERSION;
 		break;
 	case 1:
-		if (value < 0 || value > IVS_V0_ID_MAX)
+		if (value < 0 || value > IVS_ID_MAX)
 			return garbage(dec, "the second message is not an id from 0 to 65535");
 		if (has_fd)
 			return garbage(dec, "an fd came with the own id");
@@ -66,7 +66,7 @@ static int parse_greeting(struct ivs_v0_decoder *dec, int64_t value, struct ivs_
 /* What comes after the greeting: W-6, W-7. */
 static int parse_steady(struct ivs_v0_decoder *dec, int64_t value, struct ivs_v0_message *out)
 {
-	if (value < 0 || value > IVS_V0_ID_MAX)
+	if (value < 0 || value > IVS_ID_MAX)
 		return garbage(dec, "a message names no id from 0 to 65535");
 	out->id = (unsigned int)value;
 	out->type = dec->fd >= 0 ? IVS_V0_VECTOR : IVS_V0_LEAVE;

@@ -15,10 +15,10 @@
 #include <stdint.h>
 
 #include "ivshmem/api.h"
+#include "ivshmem/registers.h"
 
 #define IVS_V0_LEN 8
 #define IVS_V0_VERSION_NUMBER 0
-#define IVS_V0_ID_MAX 65535
 
 enum ivs_v0_error {
 	IVS_V0_E_MORE = 1, /* incomplete: feed more bytes */

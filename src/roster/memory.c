@@ -58,8 +58,8 @@ int ivs_roster_memory_init(struct ivs_roster_memory *memory)
 
 static bool is_sound(const struct ivs_roster_area *area, size_t memory_len)
 {
-	return area->ids_n && area->ids_n <= IVS_ROSTER_IDS_MAX && !(area->ids_n % 64) &&
-	       area->seats_n && area->seats_n <= IVS_ROSTER_IDS_MAX &&
+	return area->ids_n && area->ids_n <= (IVS_ID_MAX + 1) && !(area->ids_n % 64) &&
+	       area->seats_n && area->seats_n <= (IVS_ID_MAX + 1) &&
 	       area->offset >= sizeof(struct ivs_roster_memory_header) && !(area->offset % 8) &&
 	       area->offset <= memory_len && area_len(area) <= memory_len - area->offset;
 }

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "ivshmem/api.h"
+#include "ivshmem/registers.h"
 
 /**
  * struct ivs_roster_memory - bytes that only grow
@@ -98,8 +99,7 @@ struct ivs_roster_seat {
 	uint64_t sets[];
 };
 
-#define IVS_ROSTER_IDS_MAX 65536
-#define IVS_ROSTER_NOBODY IVS_ROSTER_IDS_MAX
+#define IVS_ROSTER_NOBODY (IVS_ID_MAX + 1)
 
 /** ivs_roster_memory_init() - make the header and a small area. Return: 0 or -ENOMEM. */
 IVS_MUST_USE int ivs_roster_memory_init(struct ivs_roster_memory *memory);

@@ -7,7 +7,6 @@
 #include "roster/memory.h"
 #include "roster/roster.h"
 
-#define IDS_MAX (IVS_V0_ID_MAX + 1)
 #define NOBODY IVS_ROSTER_NOBODY
 #define GREETING_LEN 3 /* version, id, memory */
 

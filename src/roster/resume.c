@@ -9,7 +9,7 @@ static bool is_sound(const struct ivs_roster *roster, struct ivs_roster_seat *se
 	const uint64_t *heard = ivs_roster_heard(roster, seat);
 
 	return !seat->in_doubt && seat->id < roster->ids_n &&
-	       roster->ids[seat->id].seat == NO_SEAT && seat->vectors_n <= IDS_MAX &&
+	       roster->ids[seat->id].seat == NO_SEAT && seat->vectors_n <= IVS_VECTOR_MAX + 1 &&
 	       seat->greeting <= GREETING_LEN && seat->at_id <= NOBODY &&
 	       seat->cursor <= roster->ids_n && seat->self_after <= roster->ids_n &&
 	       !ivs_bitmap_has(heard, seat->id) &&

@@ -170,7 +170,7 @@ static int choose_id(struct ivs_roster *roster, unsigned int *id)
 	*id = lowest_absent(roster->stale, roster->ids_n);
 	if (*id < roster->ids_n)
 		return 0;
-	if (roster->ids_n < IDS_MAX)
+	if (roster->ids_n < (IVS_ID_MAX + 1))
 		return grow(roster, roster->ids_n * 2, roster->seats_n);
 	return least_heard(roster, id) ? 0 : IVS_ROSTER_E_FULL;
 }
@@ -363,7 +363,7 @@ unsigned int ivs_roster_vectors(const struct ivs_roster *roster, unsigned int id
 
 unsigned int ivs_roster_unheard(const struct ivs_roster *roster)
 {
-	return IDS_MAX - roster->stale_n;
+	return (IVS_ID_MAX + 1) - roster->stale_n;
 }
 
 unsigned int ivs_roster_peers(const struct ivs_roster *roster)

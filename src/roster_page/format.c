@@ -75,7 +75,7 @@ void ivs_roster_page_put_header(const struct ivs_roster_page_header *header,
 	put_le(header->entries_n, out + 40, 4);
 	put_le(header->peers_n, out + 44, 4);
 	put_le(header->reserved_len, out + 48, 8);
-	put_le(header->kept ? FLAG_KEPT : 0, out + 56, 4);
+	put_le(header->maintained ? FLAG_KEPT : 0, out + 56, 4);
 	put_le(0, out + 60, 4);
 }
 
@@ -120,11 +120,11 @@ static int check_header(const uint64_t words[WORDS_N], uint64_t region_len,
 		.entries_n = (uint32_t)words[5],
 		.peers_n = (uint32_t)(words[5] >> 32),
 		.reserved_len = words[6],
-		.kept = words[7] & FLAG_KEPT,
+		.maintained = words[7] & FLAG_KEPT,
 	};
 	if (header_len < IVS_ROSTER_PAGE_HEADER_LEN || header_len > IVS_ROSTER_PAGE_LEN ||
 	    header_len % IVS_ROSTER_PAGE_ENTRY_LEN || !out->entries_n ||
-	    out->entries_n > IVS_ROSTER_PAGE_ENTRIES_MAX || out->peers_n > IVS_ROSTER_ID_MAX + 1 ||
+	    out->entries_n > (IVS_ID_MAX + 1) || out->peers_n > IVS_ID_MAX + 1 ||
 	    !is_placed(out, header_len, region_len))
 		return IVS_ROSTER_PAGE_E_ABSENT;
 	return 0;
@@ -169,8 +169,8 @@ static bool read_entry(const uint64_t *words, uint64_t generation,
 		.vectors_n = (uint32_t)(first >> 32),
 		.since = load_le64(words + 1),
 	};
-	return out->since && out->since <= generation && out->id <= IVS_ROSTER_ID_MAX &&
-	       out->vectors_n <= IVS_ROSTER_PAGE_VECTORS_MAX;
+	return out->since && out->since <= generation && out->id <= IVS_ID_MAX &&
+	       out->vectors_n <= (IVS_VECTOR_MAX + 1);
 }
 
 static void read_entries(const void *memory, struct ivs_roster_page_snapshot *out)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "ivshmem/api.h"
+#include "ivshmem/registers.h"
 
 #define IVS_ROSTER_PAGE_MAGIC "IVSROSTR"
 #define IVS_ROSTER_PAGE_VERSION 1
@@ -21,9 +22,6 @@
 #define IVS_ROSTER_PAGE_SEQUENCE_AT 16u /* in the header */
 #define IVS_ROSTER_PAGE_SEQUENCE_LEN 8u
 #define IVS_ROSTER_PAGE_ENTRY_LEN 16u
-#define IVS_ROSTER_PAGE_ENTRIES_MAX 65536u
-#define IVS_ROSTER_ID_MAX 65535u
-#define IVS_ROSTER_PAGE_VECTORS_MAX 65536u
 /* P-9: what a number that is to grow may be at start. */
 #define IVS_ROSTER_PAGE_COUNT_MAX (UINT64_C(1) << 62)
 
@@ -44,7 +42,7 @@ enum ivs_roster_page_error {
  * @reserved_len: bytes at the end of the region that belong to the roster
  * @entries_n:      in the table, free ones too
  * @peers_n:      who are connected, also without an entry
- * @kept:         a server keeps it
+ * @maintained:  a server keeps it
  */
 struct ivs_roster_page_header {
 	uint64_t sequence;
@@ -53,7 +51,7 @@ struct ivs_roster_page_header {
 	uint64_t reserved_len;
 	uint32_t entries_n;
 	uint32_t peers_n;
-	bool kept;
+	bool maintained;
 };
 
 /**
@@ -68,7 +66,7 @@ struct ivs_roster_page_entry {
 
 /**
  * ivs_roster_page_layout() - where things are in a region of @region_len bytes
- * @entries_n: 1 to IVS_ROSTER_PAGE_ENTRIES_MAX
+ * @entries_n: 1 to (IVS_ID_MAX + 1)
  * @out:     table_offset, reserved_len and entries_n are set; with an error, only reserved_len
  *
  * Return: 0, IVS_ROSTER_PAGE_E_ABSENT if more than half of the region would be reserved.

@@ -12,7 +12,6 @@
 
 IVS_SYSCALLS(ivs_roster_page_writer_syscalls, {"pwrite64"}, IVS_CALL_FSTAT);
 
-#define IDS_N (IVS_ROSTER_ID_MAX + 1)
 #define ENTRIES_A_PAGE (IVS_ROSTER_PAGE_LEN / IVS_ROSTER_PAGE_ENTRY_LEN)
 #define WORDS(bits) (((bits) + IVS_BITMAP_BITS - 1) / IVS_BITMAP_BITS)
 
@@ -72,10 +71,10 @@ static void mark_all(struct ivs_roster_page_writer *writer)
 
 static int allocate(struct ivs_roster_page_writer *writer)
 {
-	writer->peers = calloc(IDS_N, sizeof(*writer->peers));
+	writer->peers = calloc((IVS_ID_MAX + 1), sizeof(*writer->peers));
 	writer->table = calloc(writer->header.entries_n, IVS_ROSTER_PAGE_ENTRY_LEN);
 	writer->free = calloc(WORDS(writer->header.entries_n), sizeof(*writer->free));
-	writer->unlisted = calloc(WORDS(IDS_N), sizeof(*writer->unlisted));
+	writer->unlisted = calloc(WORDS((IVS_ID_MAX + 1)), sizeof(*writer->unlisted));
 	return writer->peers && writer->table && writer->free && writer->unlisted ? 0 : -ENOMEM;
 }
 
@@ -92,7 +91,7 @@ int ivs_roster_page_writer_new(const struct ivs_region *region, uint32_t entries
 		return ivs_error_errno(err, ENOMEM, "cannot keep a roster");
 	writer->fd = ivs_region_fd(region);
 	writer->region_len = ivs_region_size(region);
-	writer->header.kept = true;
+	writer->header.maintained = true;
 	if (ivs_roster_page_layout(writer->region_len, entries_n, &writer->header))
 		result = too_small(writer->region_len, entries_n, writer->header.reserved_len, err);
 	else if (allocate(writer))
@@ -187,8 +186,8 @@ void ivs_roster_page_writer_leave(struct ivs_roster_page_writer *writer, unsigne
 	ivs_bitmap_add(writer->free, entry);
 	write_entry(writer, entry, &(struct ivs_roster_page_entry){0});
 	/* P-2: somebody may have waited for it. */
-	next = ivs_bitmap_next_andnot(writer->unlisted, NULL, 0, IDS_N);
-	if (next < IDS_N)
+	next = ivs_bitmap_next_andnot(writer->unlisted, NULL, 0, (IVS_ID_MAX + 1));
+	if (next < (IVS_ID_MAX + 1))
 		list_peer(writer, next);
 }
 
@@ -199,7 +198,7 @@ uint64_t ivs_roster_page_writer_since(const struct ivs_roster_page_writer *write
 
 void ivs_roster_page_writer_finish(struct ivs_roster_page_writer *writer)
 {
-	writer->header.kept = false;
+	writer->header.maintained = false;
 	writer->changed = true;
 }
 

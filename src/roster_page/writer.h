@@ -61,7 +61,7 @@ struct ivs_roster_page_writer {
 /**
  * ivs_roster_page_writer_new() - an empty roster, with the generation of the one that is in the region, if any
  * @region:  must outlive it
- * @entries_n: for how many peers, 1 to IVS_ROSTER_PAGE_ENTRIES_MAX
+ * @entries_n: for how many peers, 1 to (IVS_ID_MAX + 1)
  *
  * Writes nothing yet.
  *

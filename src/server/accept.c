@@ -33,11 +33,11 @@ static void log_ids(const struct ivs_server *server, unsigned int id)
 			"client %u is not seen by those who were here before all ids had been "
 			"used; restart these, the oldest first",
 			id);
-	else if (left == IDS_MAX / 2 || left == IDS_MAX / 10)
+	else if (left == (IVS_ID_MAX + 1) / 2 || left == (IVS_ID_MAX + 1) / 10)
 		ivs_log(IVS_LOG_WARNING,
 			"%u of %u ids are left for clients to come, as long as those who have "
 			"been here longest stay",
-			left, IDS_MAX);
+			left, (IVS_ID_MAX + 1));
 }
 
 static unsigned int count_user(const struct ivs_server *server, uid_t uid)

@@ -14,14 +14,12 @@
 #include "server/client.h"
 #include "server/server.h"
 
-#define IDS_MAX (IVS_V0_ID_MAX + 1)
-
 /* When the kernel lacks something, and no event will tell when it no longer does. */
 #define RETRY_MS 50
 
 /* What an epoll event is about: a client's id, or one of these. */
 enum ivs_server_tag {
-	TAG_LISTENER = IDS_MAX,
+	TAG_LISTENER = (IVS_ID_MAX + 1),
 	TAG_SIGNAL,
 	TAG_CONTROL, /* the last, because there are IVS_CONTROL_TAGS of it */
 };
@@ -113,7 +111,7 @@ struct ivs_server {
 	int64_t since_ms;
 	struct ivs_control *control;
 	struct ivs_metrics *metrics;
-	struct ivs_client *clients[IDS_MAX];
+	struct ivs_client *clients[(IVS_ID_MAX + 1)];
 	unsigned int ids_end;
 	bool changed;
 	struct ivs_roster_page_writer *page;

@@ -93,8 +93,8 @@ static int open_roster(struct ivs_server *server)
 	int result;
 
 	if (handover->resumed)
-		return ivs_roster_resume(IDS_MAX, &handover->memory, &server->roster);
-	result = ivs_roster_new(IDS_MAX, &handover->memory, &server->roster);
+		return ivs_roster_resume((IVS_ID_MAX + 1), &handover->memory, &server->roster);
+	result = ivs_roster_new((IVS_ID_MAX + 1), &handover->memory, &server->roster);
 	if (!result)
 		ivs_roster_number_from(server->roster, first_serial());
 	return result;

@@ -14,9 +14,6 @@
 
 extern const struct ivs_syscall ivs_server_syscalls[];
 
-/* MSI-X has at most 2048 vectors (PCI Local Bus Specification 3.0, 6.8.2.3). */
-#define IVS_SERVER_VECTORS_MAX 2048
-
 /**
  * struct ivs_server_options - what a server is to be
  * @socket:    where to listen
@@ -28,7 +25,7 @@ extern const struct ivs_syscall ivs_server_syscalls[];
  * @handover:      what outlives the process; if it has something of another process, the server goes on
  *             with that; must outlive the server
  * @region_address: as it was asked for, to be shown; must outlive the server
- * @vectors_n: doorbells per client, 0 to IVS_SERVER_VECTORS_MAX
+ * @vectors_n: doorbells per client, 0 to IVS_MSIX_VECTORS_MAX
  * @roster_peers: publish who is connected at the end of the region, with room for so many, up to
  *             65536; 0: do not
  */

@@ -24,7 +24,7 @@ static void caps(struct conform *c)
  */
 static void reason(struct conform *c, enum ivs_peer_cap cap)
 {
-	const char *why = ivs_peer_why_not(c->peer, cap);
+	const char *why = ivs_peer_cap_reason(c->peer, cap);
 
 	if (can(c, cap)) {
 		EXPECT(c, !why, "it can, and there is a reason why not: %s", why);
@@ -64,9 +64,9 @@ static void reason_cached(struct conform *c)
 static void reason_stays(struct conform *c)
 {
 	for (unsigned int cap = 1; cap <= CAPS_ALL; cap <<= 1) {
-		const char *why = ivs_peer_why_not(c->peer, (enum ivs_peer_cap)cap);
+		const char *why = ivs_peer_cap_reason(c->peer, (enum ivs_peer_cap)cap);
 
-		EXPECT(c, why == ivs_peer_why_not(c->peer, (enum ivs_peer_cap)cap),
+		EXPECT(c, why == ivs_peer_cap_reason(c->peer, (enum ivs_peer_cap)cap),
 		       "the reason for 0x%x is another string each time", cap);
 	}
 }

@@ -174,7 +174,7 @@ static void meets(struct conform *c, const char *name, const void *text, size_t 
 
 static void unix_hangs_up(struct conform *c)
 {
-	meets(c, "closes", NULL, 0, IVS_PEER_E_LOST);
+	meets(c, "closes", NULL, 0, IVS_PEER_E_SERVER_LOST);
 }
 
 static void unix_garbage(struct conform *c)

@@ -100,7 +100,7 @@ static int next_but(struct conform *c, int timeout_ms, struct ivs_event *event)
 
 	do {
 		result = ivs_peer_next(c->peer, timeout_ms, event);
-	} while (!result && event->type != IVS_EVENT_LOST);
+	} while (!result && event->type != IVS_EVENT_SERVER_LOST);
 	return result;
 }
 
@@ -148,13 +148,13 @@ static void waited(struct conform *c)
 {
 	if (!c->device || !can(c, IVS_CAP_WAIT)) {
 		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 1, 0),
-			      can(c, IVS_CAP_WAIT) ? IVS_PEER_E_TIMEOUT : IVS_PEER_E_UNABLE);
+			      can(c, IVS_CAP_WAIT) ? IVS_PEER_E_TIMEOUT : IVS_PEER_E_UNSUPPORTED);
 		return;
 	}
 	for (size_t i = 0; i < WAITERS_N; i++) {
 		EXPECT(c, waiters[i].started, "it did not wait");
 		pthread_join(waiters[i].thread, NULL);
-		EXPECT(c, waiters[i].result == IVS_PEER_E_GONE, "%s: expected GONE, came %s",
+		EXPECT(c, waiters[i].result == IVS_PEER_E_DEVICE_GONE, "%s: expected GONE, came %s",
 		       i ? "ivs_peer_next()" : "ivs_peer_wait()",
 		       conform_result(waiters[i].result));
 	}
@@ -163,12 +163,12 @@ static void waited(struct conform *c)
 static void waits(struct conform *c)
 {
 	if (!can(c, IVS_CAP_WAIT)) {
-		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, -1), IVS_PEER_E_UNABLE);
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, -1), IVS_PEER_E_UNSUPPORTED);
 		return;
 	}
 	if (c->device) {
-		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), IVS_PEER_E_GONE);
-		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 1, 0), IVS_PEER_E_GONE);
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), IVS_PEER_E_DEVICE_GONE);
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 1, 0), IVS_PEER_E_DEVICE_GONE);
 		return;
 	}
 	EXPECT_OK(ask_ring(c, 0, 1));
@@ -180,12 +180,12 @@ static void events(struct conform *c)
 	struct ivs_event event;
 
 	if (!has_events(c)) {
-		EXPECT_RESULT(c, ivs_peer_next(c->peer, -1, &event), IVS_PEER_E_UNABLE);
+		EXPECT_RESULT(c, ivs_peer_next(c->peer, -1, &event), IVS_PEER_E_UNSUPPORTED);
 		return;
 	}
 	if (c->device && !is_untouchable(c)) {
-		EXPECT_RESULT(c, next_but(c, LONG_MS, &event), IVS_PEER_E_GONE);
-		EXPECT_RESULT(c, ivs_peer_next(c->peer, 0, &event), IVS_PEER_E_GONE);
+		EXPECT_RESULT(c, next_but(c, LONG_MS, &event), IVS_PEER_E_DEVICE_GONE);
+		EXPECT_RESULT(c, ivs_peer_next(c->peer, 0, &event), IVS_PEER_E_DEVICE_GONE);
 		return;
 	}
 	if (c->device)
@@ -193,7 +193,7 @@ static void events(struct conform *c)
 	EXPECT_RESULT(c, next_but(c, LONG_MS, &event), 0);
 	EXPECT_RESULT(c, next_but(c, QUIET_MS, &event), IVS_PEER_E_TIMEOUT);
 	EXPECT(c, !(ivs_peer_caps(c->peer) & IVS_CAP_ROSTER), "still sees others join");
-	EXPECT(c, ivs_peer_why_not(c->peer, IVS_CAP_ROSTER), "no reason");
+	EXPECT(c, ivs_peer_cap_reason(c->peer, IVS_CAP_ROSTER), "no reason");
 }
 
 static void poll_fd(struct conform *c)
@@ -215,17 +215,17 @@ static void ring_partner(struct conform *c)
 	int result = ivs_peer_ring(c->peer, id, 0);
 
 	if (!can(c, IVS_CAP_RING)) {
-		EXPECT(c, result == IVS_PEER_E_UNABLE, "expected UNABLE, came %s",
+		EXPECT(c, result == IVS_PEER_E_UNSUPPORTED, "expected UNABLE, came %s",
 		       conform_result(result));
 		return;
 	}
 	if (is_lost(c)) {
-		EXPECT(c, result == IVS_PEER_E_GONE, "expected GONE, came %s",
+		EXPECT(c, result == IVS_PEER_E_DEVICE_GONE, "expected GONE, came %s",
 		       conform_result(result));
 		return;
 	}
 	/* vfio: it is asked to let go, and still there. */
-	EXPECT(c, !result || (c->device && result == IVS_PEER_E_GONE), "came %s",
+	EXPECT(c, !result || (c->device && result == IVS_PEER_E_DEVICE_GONE), "came %s",
 	       conform_result(result));
 	if (!c->device)
 		EXPECT_OK(ask_rung(c, 0));

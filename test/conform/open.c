@@ -157,7 +157,7 @@ static void two_hear(struct conform *c)
 	}
 	EXPECT(c, !result, "%s: %s", conform_result(result), err.text);
 	if (!can(c, IVS_CAP_WAIT)) {
-		EXPECT_RESULT(c, ivs_peer_wait(other, 0, -1), IVS_PEER_E_UNABLE);
+		EXPECT_RESULT(c, ivs_peer_wait(other, 0, -1), IVS_PEER_E_UNSUPPORTED);
 		return;
 	}
 	EXPECT_OK(ask_ring(c, 0, 1));

@@ -44,11 +44,11 @@ const char *conform_result(int result)
 		[IVS_PEER_E_AMBIGUOUS] = "AMBIGUOUS",
 		[IVS_PEER_E_VECTOR] = "VECTOR",
 		[IVS_PEER_E_TIMEOUT] = "TIMEOUT",
-		[IVS_PEER_E_UNABLE] = "UNABLE",
+		[IVS_PEER_E_UNSUPPORTED] = "UNABLE",
 		[IVS_PEER_E_PROTOCOL] = "PROTOCOL",
-		[IVS_PEER_E_LOST] = "LOST",
+		[IVS_PEER_E_SERVER_LOST] = "LOST",
 		[IVS_PEER_E_BUSY] = "BUSY",
-		[IVS_PEER_E_GONE] = "GONE",
+		[IVS_PEER_E_DEVICE_GONE] = "GONE",
 		[IVS_PEER_E_STOPPED] = "STOPPED",
 	};
 	static _Thread_local char texts[8][64];
@@ -116,12 +116,12 @@ bool conform_reopen(struct conform *c, const struct ivs_peer_options *opts)
 
 bool conform_unable(struct conform *c, int result, enum ivs_peer_cap cap)
 {
-	const char *why = ivs_peer_why_not(c->peer, cap);
+	const char *why = ivs_peer_cap_reason(c->peer, cap);
 
-	if (result != IVS_PEER_E_UNABLE)
+	if (result != IVS_PEER_E_UNSUPPORTED)
 		conform_fail(c, "expected UNABLE, came %s", conform_result(result));
 	else if (!why)
-		conform_fail(c, "UNABLE, and ivs_peer_why_not(0x%x) is NULL", cap);
+		conform_fail(c, "UNABLE, and ivs_peer_cap_reason(0x%x) is NULL", cap);
 	return !c->failed;
 }
 
@@ -132,7 +132,7 @@ bool conform_drain(struct conform *c, struct ivs_peer *peer, int ms)
 
 	for (int i = 0; i < EVENTS_MAX && !result; i++)
 		result = ivs_peer_next(peer, ms, &event);
-	if (result == IVS_PEER_E_TIMEOUT || result == IVS_PEER_E_UNABLE)
+	if (result == IVS_PEER_E_TIMEOUT || result == IVS_PEER_E_UNSUPPORTED)
 		return true;
 	conform_fail(c, "taking all events: expected TIMEOUT, came %s", conform_result(result));
 	return false;
@@ -144,7 +144,7 @@ static bool is_about(const struct ivs_event *event, enum ivs_event_type type, un
 		return false;
 	if (type == IVS_EVENT_DOORBELL)
 		return event->vector == number;
-	return type == IVS_EVENT_LOST || event->id == number;
+	return type == IVS_EVENT_SERVER_LOST || event->id == number;
 }
 
 bool conform_await(struct conform *c, struct ivs_peer *peer, enum ivs_event_type type,

@@ -54,7 +54,7 @@ static void *ask_it(void *arg)
 	struct worker *worker = arg;
 
 	for (unsigned int i = 0; i < TIMES * 10; i++) {
-		struct ivs_published published;
+		struct ivs_roster_info published;
 		unsigned int ids[4];
 
 		ivs_peer_caps(worker->peer);
@@ -62,10 +62,10 @@ static void *ask_it(void *arg)
 		ivs_peer_vectors(worker->peer);
 		ivs_peer_fd(worker->peer);
 		ivs_peer_vector_fd(worker->peer, 0);
-		ivs_peer_why_not(worker->peer, IVS_CAP_WAIT);
+		ivs_peer_cap_reason(worker->peer, IVS_CAP_WAIT);
 		ivs_peer_roster(worker->peer, ids, 4);
 		ivs_peer_vectors_of(worker->peer, worker->target);
-		if (ivs_peer_published(worker->peer, &published, NULL, 0) < 0)
+		if (ivs_peer_read_roster(worker->peer, &published, NULL, 0) < 0)
 			worker->result = -1;
 	}
 	return NULL;
@@ -121,7 +121,7 @@ static void wait_in_threads(struct conform *c)
 		for (unsigned int i = n; i--;)
 			ask_ring(c, i, 1);
 	}
-	join(c, workers, n, can(c, IVS_CAP_WAIT) ? 0 : IVS_PEER_E_UNABLE);
+	join(c, workers, n, can(c, IVS_CAP_WAIT) ? 0 : IVS_PEER_E_UNSUPPORTED);
 }
 
 static void ring_in_threads(struct conform *c)
@@ -134,7 +134,7 @@ static void ring_in_threads(struct conform *c)
 		workers[i].target = c->partner >= 0 ? (unsigned int)c->partner : 0;
 	}
 	n = start(c, workers, n, ring_it);
-	join(c, workers, n, can(c, IVS_CAP_RING) ? 0 : IVS_PEER_E_UNABLE);
+	join(c, workers, n, can(c, IVS_CAP_RING) ? 0 : IVS_PEER_E_UNSUPPORTED);
 	for (unsigned int i = 0; i < n && can(c, IVS_CAP_RING); i++) {
 		EXPECT_OK(ask_rung(c, i));
 		/* It may have been woken more than once. */
@@ -151,7 +151,7 @@ static void ring_and_wait(struct conform *c)
 	int rung;
 
 	if (!can(c, IVS_CAP_WAIT | IVS_CAP_RING)) {
-		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, -1), IVS_PEER_E_UNABLE);
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, -1), IVS_PEER_E_UNSUPPORTED);
 		return;
 	}
 	for (unsigned int i = 0; i < TIMES / 5; i++) {
@@ -172,7 +172,7 @@ static void wait_and_next(struct conform *c)
 	unsigned int n = 2;
 
 	if (!can(c, IVS_CAP_WAIT)) {
-		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, -1), IVS_PEER_E_UNABLE);
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, -1), IVS_PEER_E_UNSUPPORTED);
 		return;
 	}
 	EXPECT(c, c->vectors_n > 1, "needs two vectors");
@@ -211,7 +211,7 @@ static void stop_in_wait(struct conform *c)
 	struct worker worker = {.number = 0};
 
 	if (!can(c, IVS_CAP_WAIT)) {
-		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, -1), IVS_PEER_E_UNABLE);
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, -1), IVS_PEER_E_UNSUPPORTED);
 		return;
 	}
 	stop_with(c, &worker, 1);
@@ -223,7 +223,7 @@ static void stop_in_next(struct conform *c)
 	struct ivs_event event;
 
 	if (!has_events(c)) {
-		EXPECT_RESULT(c, ivs_peer_next(c->peer, -1, &event), IVS_PEER_E_UNABLE);
+		EXPECT_RESULT(c, ivs_peer_next(c->peer, -1, &event), IVS_PEER_E_UNSUPPORTED);
 		return;
 	}
 	EXPECT_OK(conform_drain(c, c->peer, 0));
@@ -236,7 +236,7 @@ static void stop_in_many(struct conform *c)
 		{.number = 0}, {.number = 1}, {.number = NEXT}, {.number = NEXT}};
 
 	if (!can(c, IVS_CAP_WAIT)) {
-		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, -1), IVS_PEER_E_UNABLE);
+		EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, -1), IVS_PEER_E_UNSUPPORTED);
 		return;
 	}
 	EXPECT(c, c->vectors_n > 1, "needs two vectors");
@@ -268,13 +268,13 @@ static void doorbells_of_child(struct conform *c)
 	unsigned int id = c->partner >= 0 ? (unsigned int)c->partner : 0;
 
 	EXPECT_RESULT(c, ivs_peer_ring(c->peer, id, 0),
-		      can(c, IVS_CAP_RING) ? 0 : IVS_PEER_E_UNABLE);
+		      can(c, IVS_CAP_RING) ? 0 : IVS_PEER_E_UNSUPPORTED);
 	if (can(c, IVS_CAP_RING))
 		EXPECT_OK(ask_rung(c, 0));
 	if (can(c, IVS_CAP_WAIT))
 		EXPECT_OK(ask_ring(c, 0, 1));
 	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS),
-		      can(c, IVS_CAP_WAIT) ? 0 : IVS_PEER_E_UNABLE);
+		      can(c, IVS_CAP_WAIT) ? 0 : IVS_PEER_E_UNSUPPORTED);
 }
 
 /* The child is the one that uses it; the parent only gives its copy back afterwards. */

@@ -17,7 +17,7 @@ static bool may_see(struct conform *c)
 
 	if (can(c, IVS_CAP_ROSTER))
 		return true;
-	if (!ivs_peer_why_not(c->peer, IVS_CAP_ROSTER))
+	if (!ivs_peer_cap_reason(c->peer, IVS_CAP_ROSTER))
 		conform_fail(c, "cannot see others, and no reason");
 	if (ivs_peer_roster(c->peer, ids, ROOM))
 		conform_fail(c, "cannot see others, and somebody is there");
@@ -207,14 +207,14 @@ static void little_room(struct conform *c)
 }
 
 /* Return: whether a server publishes it, as it must if this is expected. */
-static bool published(struct conform *c, struct ivs_published *out,
-		      struct ivs_published_peer *peers, unsigned int peers_n)
+static bool published(struct conform *c, struct ivs_roster_info *out,
+		      struct ivs_roster_entry *peers, unsigned int peers_n)
 {
-	int result = ivs_peer_published(c->peer, out, peers, peers_n);
+	int result = ivs_peer_read_roster(c->peer, out, peers, peers_n);
 	int wanted = c->roster ? 0 : IVS_PEER_E_ABSENT;
 
 	if (result != wanted)
-		conform_fail(c, "ivs_peer_published(): expected %s, came %s",
+		conform_fail(c, "ivs_peer_read_roster(): expected %s, came %s",
 			     conform_result(wanted), conform_result(result));
 	return !result && !c->failed;
 }
@@ -226,7 +226,7 @@ static unsigned int expected_n(const struct conform *c)
 }
 
 /* Until it lists the partner and this one, and nobody who is leaving. */
-static bool settled(struct conform *c, struct ivs_published *out, struct ivs_published_peer *peers)
+static bool settled(struct conform *c, struct ivs_roster_info *out, struct ivs_roster_entry *peers)
 {
 	int64_t end = conform_now_ms() + LONG_MS;
 
@@ -247,12 +247,12 @@ static bool settled(struct conform *c, struct ivs_published *out, struct ivs_pub
 
 static void published_now(struct conform *c)
 {
-	struct ivs_published_peer peers[ROOM];
-	struct ivs_published out;
+	struct ivs_roster_entry peers[ROOM];
+	struct ivs_roster_info out;
 	bool partner = false;
 
 	EXPECT_OK(settled(c, &out, peers));
-	EXPECT(c, out.kept, "nobody keeps it");
+	EXPECT(c, out.maintained, "nobody keeps it");
 	EXPECT(c, out.listed_n == out.peers_n, "%u are there, %u are listed", out.peers_n,
 	       out.listed_n);
 	for (unsigned int i = 0; i < out.listed_n; i++) {
@@ -269,7 +269,7 @@ static void published_now(struct conform *c)
 
 static void published_without_room(struct conform *c)
 {
-	struct ivs_published out = {.peers_n = 99};
+	struct ivs_roster_info out = {.peers_n = 99};
 
 	EXPECT_OK(published(c, &out, NULL, 0));
 	EXPECT(c, out.listed_n && out.listed_n <= out.peers_n, "%u of %u", out.listed_n,
@@ -277,8 +277,8 @@ static void published_without_room(struct conform *c)
 }
 
 /* Wait until the generation is another one. */
-static bool await_generation(struct conform *c, uint64_t old, struct ivs_published *out,
-			     struct ivs_published_peer *peers)
+static bool await_generation(struct conform *c, uint64_t old, struct ivs_roster_info *out,
+			     struct ivs_roster_entry *peers)
 {
 	int64_t end = conform_now_ms() + LONG_MS;
 
@@ -295,8 +295,8 @@ static bool await_generation(struct conform *c, uint64_t old, struct ivs_publish
 
 static void generation(struct conform *c)
 {
-	struct ivs_published_peer peers[ROOM];
-	struct ivs_published out;
+	struct ivs_roster_entry peers[ROOM];
+	struct ivs_roster_info out;
 	uint64_t begin;
 	uint64_t since = 0;
 	int id;

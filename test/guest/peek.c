@@ -51,11 +51,11 @@ static int run(struct ivs_peer *peer, int argc, char **argv)
 	if (argc == 5 && !strcmp(argv[2], "ring"))
 		return result(ivs_peer_ring(peer, (unsigned int)number(argv[3]),
 					    (unsigned int)number(argv[4])),
-			      ivs_peer_why_not(peer, IVS_CAP_RING));
+			      ivs_peer_cap_reason(peer, IVS_CAP_RING));
 	if (argc == 4 && !strcmp(argv[2], "wait")) {
 		printf("peek: waiting\n");
 		return result(ivs_peer_wait(peer, (unsigned int)number(argv[3]), 30000),
-			      ivs_peer_why_not(peer, IVS_CAP_WAIT));
+			      ivs_peer_cap_reason(peer, IVS_CAP_WAIT));
 	}
 	printf("peek: what?\n");
 	return 2;

@@ -107,7 +107,7 @@ static void *ask(void *arg)
 		ivs_peer_vectors_of(arg, 3);
 		if (ivs_peer_vectors(arg) != VECTORS || ivs_peer_vector_fd(arg, 1) < 0)
 			fail("vectors", 0);
-		if (!(ivs_peer_caps(arg) & IVS_CAP_WAIT) || ivs_peer_why_not(arg, IVS_CAP_WAIT))
+		if (!(ivs_peer_caps(arg) & IVS_CAP_WAIT) || ivs_peer_cap_reason(arg, IVS_CAP_WAIT))
 			fail("caps", 0);
 	}
 	return NULL;

@@ -93,7 +93,7 @@ static void *scribble(void *arg)
 	return arg;
 }
 
-static bool has(const struct ivs_published_peer *peers, unsigned int n, unsigned int id)
+static bool has(const struct ivs_roster_entry *peers, unsigned int n, unsigned int id)
 {
 	for (unsigned int i = 0; i < n; i++) {
 		if (peers[i].id == id)
@@ -103,9 +103,9 @@ static bool has(const struct ivs_published_peer *peers, unsigned int n, unsigned
 }
 
 /* What only a consistent copy has; said of a roster that only the server writes. */
-static void check_moment(const struct ivs_published *seen, const struct ivs_published_peer *peers)
+static void check_moment(const struct ivs_roster_info *seen, const struct ivs_roster_entry *peers)
 {
-	if (!seen->kept || seen->peers_n != seen->listed_n || seen->listed_n > 2 * PAIRS)
+	if (!seen->maintained || seen->peers_n != seen->listed_n || seen->listed_n > 2 * PAIRS)
 		fail("kept or listed", seen->listed_n);
 	for (unsigned int i = 0; i < seen->listed_n && i < 2 * PAIRS; i++) {
 		unsigned int id = peers[i].id;
@@ -120,25 +120,24 @@ static void check_moment(const struct ivs_published *seen, const struct ivs_publ
 
 static void *read_all(void *arg)
 {
-	struct ivs_published_peer peers[2 * PAIRS];
+	struct ivs_roster_entry peers[2 * PAIRS];
 
 	while (!done) {
-		struct ivs_published seen;
-		int result = ivs_peer_published(peer, &seen, peers, 2 * PAIRS);
+		struct ivs_roster_info seen;
+		int result = ivs_peer_read_roster(peer, &seen, peers, 2 * PAIRS);
 
 		if (!result) {
 			snapshots++;
 			if (!scribbling)
 				check_moment(&seen, peers);
-			else if (seen.listed_n > IVS_ROSTER_PAGE_ENTRIES_MAX ||
-				 seen.peers_n > 65536)
+			else if (seen.listed_n > (IVS_ID_MAX + 1) || seen.peers_n > 65536)
 				fail("bounds", seen.listed_n);
 		} else if (result != IVS_PEER_E_BUSY &&
 			   (result != IVS_PEER_E_ABSENT || !scribbling)) {
 			fail("published", result);
 		}
 		for (unsigned int id = 0; id < PAIR_OFFSET + PAIRS; id++)
-			if (ivs_peer_vectors_of(peer, id) > IVS_ROSTER_PAGE_VECTORS_MAX)
+			if (ivs_peer_vectors_of(peer, id) > (IVS_VECTOR_MAX + 1))
 				fail("vectors of", id);
 	}
 	return arg;
@@ -146,7 +145,7 @@ static void *read_all(void *arg)
 
 static void *take_events(void *arg)
 {
-	static bool there[IVS_ROSTER_ID_MAX + 1];
+	static bool there[IVS_ID_MAX + 1];
 	struct ivs_event event;
 
 	while (!done) {

@@ -581,7 +581,7 @@ Test(codec, every_id_round_trips)
 	cr_assert(comes_back(&dec, msg));
 	msg = (struct ivs_v0_message){.type = IVS_V0_MEMORY, .fd = 0};
 	cr_assert(comes_back(&dec, msg));
-	for (unsigned int id = 0; id <= IVS_V0_ID_MAX; id++) {
+	for (unsigned int id = 0; id <= IVS_ID_MAX; id++) {
 		bool good;
 
 		msg = (struct ivs_v0_message){IVS_V0_VECTOR, id, 0, (int)id};

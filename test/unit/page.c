@@ -85,7 +85,7 @@ Test(page, joins_and_leaves_are_shown)
 	look();
 	start = seen.header.generation;
 	cr_expect_eq(seen.used_n, 0);
-	cr_expect(seen.header.kept);
+	cr_expect(seen.header.maintained);
 	ivs_roster_page_writer_join(page, 0, 2, 0);
 	ivs_roster_page_writer_join(page, 65535, 0, 0);
 	look();
@@ -260,7 +260,7 @@ Test(page, the_end_is_said_and_the_table_stays)
 	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
 	ivs_roster_page_writer_finish(page);
 	flush_and_look();
-	cr_expect_not(seen.header.kept);
+	cr_expect_not(seen.header.maintained);
 	cr_expect_eq(seen.used_n, 1);
 }
 

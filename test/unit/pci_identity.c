@@ -26,7 +26,7 @@ Test(pci_identity, name_is_found)
 		"0123456789012345678901234567890123456789012345678901234"
 		"56789012"};
 	uint8_t config[256];
-	char name[IVS_CAP_NAME_MAX + 1];
+	char name[IVS_PCI_CAP_NAME_MAX + 1];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		for (unsigned int vectors_n = 0; vectors_n < 2; vectors_n++) {
@@ -40,7 +40,7 @@ Test(pci_identity, name_is_found)
 Test(pci_identity, without)
 {
 	uint8_t config[256];
-	char name[IVS_CAP_NAME_MAX + 1] = "x";
+	char name[IVS_PCI_CAP_NAME_MAX + 1] = "x";
 
 	make(config, NULL, 1);
 	cr_expect_not(ivs_pci_identity(config, 256, name));
@@ -53,12 +53,12 @@ Test(pci_identity, without)
 Test(pci_identity, cut_off)
 {
 	uint8_t config[256];
-	char name[IVS_CAP_NAME_MAX + 1];
+	char name[IVS_PCI_CAP_NAME_MAX + 1];
 
 	make(config, "demo", 1);
 	for (size_t len = 0; len <= 256; len++) {
 		uint8_t *exact = malloc(len ? len : 1); /* what is behind it is noticed */
-		const bool whole = len >= 0x4c + IVS_CAP_NAME_OFFSET + 4;
+		const bool whole = len >= 0x4c + IVS_PCI_CAP_NAME_OFFSET + 4;
 
 		memcpy(exact, config, len);
 		cr_expect_eq(ivs_pci_identity(exact, len, name), whole, "%zu bytes", len);
@@ -70,14 +70,14 @@ Test(pci_identity, cut_off)
 Test(pci_identity, wrong_bytes)
 {
 	uint8_t config[256];
-	char name[IVS_CAP_NAME_MAX + 1];
+	char name[IVS_PCI_CAP_NAME_MAX + 1];
 
 	for (unsigned int at = 0; at < 256; at++) {
 		for (unsigned int value = 0; value < 256; value++) {
 			make(config, "demo", 1);
 			config[at] = (uint8_t)value;
 			if (ivs_pci_identity(config, 256, name))
-				cr_expect_eq(strspn(name, IVS_CAP_NAME_BYTES), strlen(name));
+				cr_expect_eq(strspn(name, IVS_PCI_CAP_NAME_BYTES), strlen(name));
 			else
 				cr_expect_str_empty(name);
 		}
@@ -87,7 +87,7 @@ Test(pci_identity, wrong_bytes)
 Test(pci_identity, ring_of_capabilities)
 {
 	uint8_t config[256] = {0};
-	char name[IVS_CAP_NAME_MAX + 1];
+	char name[IVS_PCI_CAP_NAME_MAX + 1];
 
 	config[0x06] = 0x10;
 	config[0x34] = 0x40;

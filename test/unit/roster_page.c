@@ -40,7 +40,7 @@ static uint8_t *header_of(const struct world *world)
 static struct ivs_roster_page_header make_header(uint64_t region_len, uint32_t entries_n)
 {
 	struct ivs_roster_page_header header = {
-		.sequence = 8, .generation = 100, .peers_n = 2, .kept = true};
+		.sequence = 8, .generation = 100, .peers_n = 2, .maintained = true};
 
 	cr_assert_eq(ivs_roster_page_layout(region_len, entries_n, &header), 0);
 	return header;
@@ -78,7 +78,7 @@ Test(roster_page, the_header_has_these_bytes)
 	header.peers_n = 0x107;
 	ivs_roster_page_put_header(&header, bytes);
 	cr_expect_arr_eq(bytes, wanted, sizeof(wanted));
-	header.kept = false;
+	header.maintained = false;
 	ivs_roster_page_put_header(&header, bytes);
 	cr_expect_eq(bytes[56], 0);
 }

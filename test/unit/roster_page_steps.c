@@ -45,7 +45,7 @@ struct step {
 struct moment {
 	uint64_t generation;
 	uint32_t peers_n;
-	bool kept;
+	bool maintained;
 	uint32_t used_n;
 	struct ivs_roster_page_entry entries[ENTRIES_N];
 };
@@ -153,7 +153,7 @@ static struct moment take_moment(const struct ivs_roster_page_writer *page)
 	struct moment moment = {
 		.generation = page->header.generation,
 		.peers_n = page->header.peers_n,
-		.kept = page->header.kept,
+		.maintained = page->header.maintained,
 	};
 
 	for (uint32_t entry = 0; entry < ENTRIES_N; entry++) {
@@ -174,7 +174,7 @@ static void check(const struct ivs_roster_page_snapshot *snapshot)
 		const struct moment *moment = &moments[i];
 
 		if (moment->generation == snapshot->header.generation &&
-		    moment->kept == snapshot->header.kept &&
+		    moment->maintained == snapshot->header.maintained &&
 		    moment->peers_n == snapshot->header.peers_n &&
 		    moment->used_n == snapshot->used_n &&
 		    !memcmp(moment->entries, snapshot->entries,

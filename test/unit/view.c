@@ -88,15 +88,15 @@ static void expect_nothing(void)
 
 Test(view, without_a_roster_nothing_is_as_if_there_were_one)
 {
-	struct ivs_published published;
+	struct ivs_roster_info published;
 	struct ivs_event event;
 
 	open_peer();
 	cr_expect_eq(ivs_peer_usable_len(peer), LEN);
 	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED);
 	cr_expect_eq(ivs_peer_fd(peer), -1);
-	cr_expect_eq(ivs_peer_next(peer, 0, &event), IVS_PEER_E_UNABLE);
-	cr_expect_eq(ivs_peer_published(peer, &published, NULL, 0), IVS_PEER_E_ABSENT);
+	cr_expect_eq(ivs_peer_next(peer, 0, &event), IVS_PEER_E_UNSUPPORTED);
+	cr_expect_eq(ivs_peer_read_roster(peer, &published, NULL, 0), IVS_PEER_E_ABSENT);
 	cr_expect_eq(ivs_peer_roster(peer, NULL, 0), 0);
 }
 
@@ -120,7 +120,7 @@ Test(view, those_who_were_there_first_and_those_who_come)
 	join(9, 1);
 	open_peer();
 	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_ROSTER | IVS_CAP_CACHED);
-	cr_expect_null(ivs_peer_why_not(peer, IVS_CAP_ROSTER));
+	cr_expect_null(ivs_peer_cap_reason(peer, IVS_CAP_ROSTER));
 	cr_expect_eq(ivs_peer_roster(peer, ids, 4), 0, "nothing has been reported yet");
 	expect(0, IVS_EVENT_JOIN, 3);
 	expect(0, IVS_EVENT_JOIN, 9);
@@ -192,10 +192,10 @@ Test(view, the_end_is_reported_and_another_server_too)
 	expect(0, IVS_EVENT_JOIN, 3);
 	ivs_roster_page_writer_finish(page);
 	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
-	expect(0, IVS_EVENT_LOST, 0);
+	expect(0, IVS_EVENT_SERVER_LOST, 0);
 	expect_nothing();
 	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED);
-	cr_expect_not_null(strstr(ivs_peer_why_not(peer, IVS_CAP_ROSTER), "has ended"));
+	cr_expect_not_null(strstr(ivs_peer_cap_reason(peer, IVS_CAP_ROSTER), "has ended"));
 	cr_expect_eq(ivs_peer_vectors_of(peer, 3), 2);
 	open_page(100);
 	join(3, 1);
@@ -207,8 +207,8 @@ Test(view, the_end_is_reported_and_another_server_too)
 
 Test(view, who_was_there_when_the_last_server_ended_is_not_reported)
 {
-	struct ivs_published published;
-	struct ivs_published_peer one;
+	struct ivs_roster_info published;
+	struct ivs_roster_entry one;
 
 	open_page(252);
 	join(3, 2);
@@ -218,26 +218,26 @@ Test(view, who_was_there_when_the_last_server_ended_is_not_reported)
 	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED);
 	expect_nothing();
 	cr_expect_eq(ivs_peer_usable_len(peer), LEN - 4096);
-	cr_assert_eq(ivs_peer_published(peer, &published, &one, 1), 0);
-	cr_expect_not(published.kept);
+	cr_assert_eq(ivs_peer_read_roster(peer, &published, &one, 1), 0);
+	cr_expect_not(published.maintained);
 	cr_expect_eq(published.listed_n, 1);
 	cr_expect_eq(one.id, 3);
 }
 
 Test(view, published_is_sorted_and_bounded)
 {
-	struct ivs_published_peer peers[3] = {[2] = {.id = 77}};
-	struct ivs_published published;
+	struct ivs_roster_entry peers[3] = {[2] = {.id = 77}};
+	struct ivs_roster_info published;
 
 	open_page(4);
 	for (unsigned int id = 6; id; id--)
 		join(id, id);
 	open_peer();
-	cr_assert_eq(ivs_peer_published(peer, &published, peers, 2), 0);
+	cr_assert_eq(ivs_peer_read_roster(peer, &published, peers, 2), 0);
 	cr_expect_eq(published.peers_n, 6);
 	cr_expect_eq(published.listed_n, 4);
 	cr_expect_eq(published.generation, 7);
-	cr_expect(published.kept);
+	cr_expect(published.maintained);
 	cr_expect_eq(peers[0].id, 3);
 	cr_expect_eq(peers[0].vectors_n, 3);
 	cr_expect_eq(peers[0].since, 5);
@@ -248,7 +248,7 @@ Test(view, published_is_sorted_and_bounded)
 /* P-4, P-9: half-written is tried again and again, and then said; damaged is as if it were absent. */
 Test(view, half_written_or_damaged)
 {
-	struct ivs_published published;
+	struct ivs_roster_info published;
 	uint8_t *header;
 
 	open_page(252);
@@ -257,10 +257,10 @@ Test(view, half_written_or_damaged)
 	expect(0, IVS_EVENT_JOIN, 3);
 	header = (uint8_t *)ivs_peer_memory(peer, NULL) + LEN - 4096;
 	header[IVS_ROSTER_PAGE_SEQUENCE_AT] |= 1;
-	cr_expect_eq(ivs_peer_published(peer, &published, NULL, 0), IVS_PEER_E_BUSY);
+	cr_expect_eq(ivs_peer_read_roster(peer, &published, NULL, 0), IVS_PEER_E_BUSY);
 	expect_nothing();
 	header[0] = 'X';
-	cr_expect_eq(ivs_peer_published(peer, &published, NULL, 0), IVS_PEER_E_ABSENT);
+	cr_expect_eq(ivs_peer_read_roster(peer, &published, NULL, 0), IVS_PEER_E_ABSENT);
 	expect_nothing();
 	cr_expect_eq(ivs_peer_usable_len(peer), LEN - 4096, "as when it was opened");
 	join(4, 2);

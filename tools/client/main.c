@@ -83,9 +83,9 @@ static enum outcome ring(struct ivs_peer *peer, const struct settings *settings,
 		return fail(what, "no such peer is connected (see dump)");
 	case IVS_PEER_E_VECTOR:
 		return fail(what, "the peer has no such vector (see dump)");
-	case IVS_PEER_E_UNABLE:
-		return fail(what, ivs_peer_why_not(peer, IVS_CAP_RING));
-	case IVS_PEER_E_GONE:
+	case IVS_PEER_E_UNSUPPORTED:
+		return fail(what, ivs_peer_cap_reason(peer, IVS_CAP_RING));
+	case IVS_PEER_E_DEVICE_GONE:
 		return fail(what, GONE);
 	default:
 		return fail(what, strerror(-result));
@@ -110,12 +110,12 @@ static enum outcome ring_vectors(struct ivs_peer *peer, const struct settings *s
 
 static enum outcome ring_everybody(struct ivs_peer *peer, const struct settings *settings)
 {
-	static unsigned int ids[IVS_PEER_MAX + 1];
-	unsigned int n = ivs_peer_roster(peer, ids, IVS_PEER_MAX + 1);
+	static unsigned int ids[IVS_ID_MAX + 1];
+	unsigned int n = ivs_peer_roster(peer, ids, IVS_ID_MAX + 1);
 	enum outcome outcome = OUTCOME_OK;
 
 	if (!(ivs_peer_caps(peer) & IVS_CAP_ROSTER))
-		return fail("cannot ring all peers", ivs_peer_why_not(peer, IVS_CAP_ROSTER));
+		return fail("cannot ring all peers", ivs_peer_cap_reason(peer, IVS_CAP_ROSTER));
 	for (unsigned int i = 0; i < n && outcome == OUTCOME_OK; i++)
 		outcome = ring_vectors(peer, settings, ids[i]);
 	return outcome;
@@ -131,7 +131,7 @@ static enum outcome do_int(struct ivs_peer *peer, const struct settings *setting
 		return ring_everybody(peer, settings);
 	if (words_n != 3)
 		return fail("int", "use int PEER VECTOR, int PEER all or int all");
-	if (!ivs_parse_uint(words[1], 0, IVS_PEER_MAX, &id))
+	if (!ivs_parse_uint(words[1], 0, IVS_ID_MAX, &id))
 		return fail(words[1], "no id of a peer: use 0 to 65535");
 	if (!strcmp(words[2], "all"))
 		return ring_vectors(peer, settings, (unsigned int)id);
@@ -154,7 +154,7 @@ static void dump_caps(const struct ivs_peer *peer)
 	};
 
 	for (unsigned int i = 0; i < sizeof(caps) / sizeof(*caps); i++) {
-		const char *why = ivs_peer_why_not(peer, caps[i].cap);
+		const char *why = ivs_peer_cap_reason(peer, caps[i].cap);
 
 		if (why)
 			printf("no %s: %s\n", caps[i].name, why);
@@ -164,8 +164,8 @@ static void dump_caps(const struct ivs_peer *peer)
 /* What the region says of the roster as a whole; the others are listed as on every way in. */
 static void dump_published(struct ivs_peer *peer)
 {
-	struct ivs_published published;
-	int result = ivs_peer_published(peer, &published, NULL, 0);
+	struct ivs_roster_info published;
+	int result = ivs_peer_read_roster(peer, &published, NULL, 0);
 
 	if (result == IVS_PEER_E_BUSY)
 		printf("roster  in the region, half-written: the server that kept it was killed\n");
@@ -173,13 +173,13 @@ static void dump_published(struct ivs_peer *peer)
 		return;
 	printf("roster  in the region: generation %" PRIu64 ", %u connected, %u listed%s\n",
 	       published.generation, published.peers_n, published.listed_n,
-	       published.kept ? "" : "; its server has ended");
+	       published.maintained ? "" : "; its server has ended");
 }
 
 static enum outcome dump(struct ivs_peer *peer)
 {
-	static unsigned int ids[IVS_PEER_MAX + 1];
-	unsigned int n = ivs_peer_roster(peer, ids, IVS_PEER_MAX + 1);
+	static unsigned int ids[IVS_ID_MAX + 1];
+	unsigned int n = ivs_peer_roster(peer, ids, IVS_ID_MAX + 1);
 	char size[IVS_SIZE_TEXT_LEN];
 	size_t len;
 
@@ -267,7 +267,7 @@ static void print_event(const struct settings *settings, const struct ivs_event 
 		if (settings->verbose)
 			printf("peer %u left\n", event->id);
 		break;
-	case IVS_EVENT_LOST:
+	case IVS_EVENT_SERVER_LOST:
 		fprintf(stderr, PROGRAM ": the server is gone; doorbells go on working\n");
 		break;
 	}
@@ -286,7 +286,7 @@ static enum outcome take_events(struct ivs_peer *peer, const struct settings *se
 		if (!result)
 			print_event(settings, &event);
 	}
-	if (result == IVS_PEER_E_GONE)
+	if (result == IVS_PEER_E_DEVICE_GONE)
 		return fail(settings->address, GONE);
 	if (result < 0 && result != -EINTR)
 		return fail("cannot take events", strerror(-result));

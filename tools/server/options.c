@@ -317,7 +317,7 @@ static int take_option(void *context, int option, const char *value)
 					   "use a number with K, M, G or T, such as 4M");
 		return 0;
 	case 'n':
-		if (!ivs_parse_uint(value, 0, IVS_SERVER_VECTORS_MAX, &number))
+		if (!ivs_parse_uint(value, 0, IVS_MSIX_VECTORS_MAX, &number))
 			return usage_error("no number of vectors", value, "use 0 to 2048");
 		settings->server_opts.vectors_n = (unsigned int)number;
 		return 0;

@@ -27,7 +27,7 @@ void ivs_server_resume(struct ivs_server *server)
 	unsigned int before_n = ivs_roster_peers(server->roster);
 	int result;
 
-	for (unsigned int id = 0; id < IDS_MAX; id++) {
+	for (unsigned int id = 0; id < (IVS_ID_MAX + 1); id++) {
 		if (!ivs_roster_present(server->roster, id))
 			continue;
 		result = resume_client(server, id);

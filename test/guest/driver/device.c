@@ -144,9 +144,9 @@ static void check_status(int fd)
 	for (i = 0; i < vectors_n; i++)
 		same_n += status->counts[i] == count_of(i);
 	check(same_n == vectors_n, "status: the counts of %u vectors are those of sysfs", same_n);
-	for (; i < IVS_DRIVER_VECTORS_MAX; i++)
+	for (; i < IVS_LINUX_VECTORS_MAX; i++)
 		same_n += !status->counts[i];
-	check(same_n == IVS_DRIVER_VECTORS_MAX, "status: others are 0");
+	check(same_n == IVS_LINUX_VECTORS_MAX, "status: others are 0");
 	check(!strcmp(cache_type(status), "WB"), "status: ordinary memory");
 	munmap((void *)status, PAGE);
 }

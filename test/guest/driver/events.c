@@ -4,7 +4,7 @@
 
 #include <sys/resource.h>
 
-#define VECTORS_MAX IVS_DRIVER_VECTORS_MAX
+#define VECTORS_MAX IVS_LINUX_VECTORS_MAX
 
 static unsigned int vectors_n;
 static unsigned int self;

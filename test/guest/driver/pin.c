@@ -94,15 +94,15 @@ static void test_interrupts(void)
 /* A capability as R-9 has it; what is wrong with it is changed in it afterwards. */
 static struct ivs_legacy named(const char *name, bool has_uuid)
 {
-	struct ivs_legacy wanted = {.cap_len = (uint32_t)(IVS_CAP_NAME_OFFSET + strlen(name))};
+	struct ivs_legacy wanted = {.cap_len = (uint32_t)(IVS_PCI_CAP_NAME_OFFSET + strlen(name))};
 
-	wanted.cap[IVS_CAP_ID_OFFSET] = 0x09;
-	wanted.cap[IVS_CAP_LEN_OFFSET] = (uint8_t)wanted.cap_len;
-	wanted.cap[IVS_CAP_LAYOUT_OFFSET] = IVS_CAP_LAYOUT;
-	memcpy(wanted.cap + IVS_CAP_MAGIC_OFFSET, IVS_CAP_MAGIC, 4);
+	wanted.cap[IVS_PCI_CAP_ID_OFFSET] = 0x09;
+	wanted.cap[IVS_PCI_CAP_LEN_OFFSET] = (uint8_t)wanted.cap_len;
+	wanted.cap[IVS_PCI_CAP_LAYOUT_OFFSET] = IVS_PCI_CAP_LAYOUT;
+	memcpy(wanted.cap + IVS_PCI_CAP_MAGIC_OFFSET, IVS_PCI_CAP_MAGIC, 4);
 	for (uint8_t i = 0; i < IVS_UUID_LEN && has_uuid; i++)
-		wanted.cap[IVS_CAP_UUID_OFFSET + i] = (uint8_t)(0x10 + i);
-	memcpy(wanted.cap + IVS_CAP_NAME_OFFSET, name, strlen(name));
+		wanted.cap[IVS_PCI_CAP_UUID_OFFSET + i] = (uint8_t)(0x10 + i);
+	memcpy(wanted.cap + IVS_PCI_CAP_NAME_OFFSET, name, strlen(name));
 	return wanted;
 }
 
@@ -112,7 +112,7 @@ static void check_named(const char *name, bool has_uuid)
 	struct ivs_ioc_info info = put(&wanted);
 
 	check(!strcmp(info.name, name), "name \"%s\"", info.name);
-	check(!memcmp(info.uuid, wanted.cap + IVS_CAP_UUID_OFFSET, IVS_UUID_LEN), "its UUID");
+	check(!memcmp(info.uuid, wanted.cap + IVS_PCI_CAP_UUID_OFFSET, IVS_UUID_LEN), "its UUID");
 	check(!strcmp(attribute("name"), *name ? name : "(none)"), "sysfs: name %s",
 	      attribute("name"));
 	check(!strcmp(attribute("uuid"),
@@ -137,7 +137,7 @@ static void test_names(void)
 	static const uint8_t wrong[] = {0,   ' ',  '/',	 ':',  '@',  '[', '`',
 					'{', '\n', 0x7f, 0x80, 0xe9, 0xff};
 	const struct ivs_legacy good = named("name", true);
-	char longest[IVS_CAP_NAME_MAX + 2];
+	char longest[IVS_PCI_CAP_NAME_MAX + 2];
 	char what[32];
 
 	check_named("gpu0.frames_1-Z", true);
@@ -146,24 +146,24 @@ static void test_names(void)
 	check_named("", true);
 	check_named("", false);
 	memset(longest, 'x', sizeof(longest));
-	longest[IVS_CAP_NAME_MAX + 1] = '\0';
-	check_nameless(named(longest, true), IVS_CAP_ID_OFFSET, 0x09, "a name of 64 letters");
-	longest[IVS_CAP_NAME_MAX] = '\0';
+	longest[IVS_PCI_CAP_NAME_MAX + 1] = '\0';
+	check_nameless(named(longest, true), IVS_PCI_CAP_ID_OFFSET, 0x09, "a name of 64 letters");
+	longest[IVS_PCI_CAP_NAME_MAX] = '\0';
 	check_named(longest, true);
 	for (unsigned int i = 0; i < 4; i++) {
 		snprintf(what, sizeof(what), "letter %u of the magic", i);
-		check_nameless(good, IVS_CAP_MAGIC_OFFSET + i, 'X', what);
+		check_nameless(good, IVS_PCI_CAP_MAGIC_OFFSET + i, 'X', what);
 	}
-	check_nameless(good, IVS_CAP_LAYOUT_OFFSET, 0, "layout 0");
-	check_nameless(good, IVS_CAP_LAYOUT_OFFSET, 2, "layout 2");
-	check_nameless(good, IVS_CAP_LEN_OFFSET, 0, "length 0");
-	check_nameless(good, IVS_CAP_LEN_OFFSET, IVS_CAP_NAME_OFFSET - 1, "length 23");
-	check_nameless(good, IVS_CAP_LEN_OFFSET, IVS_CAP_NAME_OFFSET + 64, "length 88");
-	check_nameless(good, IVS_CAP_LEN_OFFSET, 255, "length 255");
-	check_nameless(good, IVS_CAP_ID_OFFSET, 0x01, "another capability");
+	check_nameless(good, IVS_PCI_CAP_LAYOUT_OFFSET, 0, "layout 0");
+	check_nameless(good, IVS_PCI_CAP_LAYOUT_OFFSET, 2, "layout 2");
+	check_nameless(good, IVS_PCI_CAP_LEN_OFFSET, 0, "length 0");
+	check_nameless(good, IVS_PCI_CAP_LEN_OFFSET, IVS_PCI_CAP_NAME_OFFSET - 1, "length 23");
+	check_nameless(good, IVS_PCI_CAP_LEN_OFFSET, IVS_PCI_CAP_NAME_OFFSET + 64, "length 88");
+	check_nameless(good, IVS_PCI_CAP_LEN_OFFSET, 255, "length 255");
+	check_nameless(good, IVS_PCI_CAP_ID_OFFSET, 0x01, "another capability");
 	for (size_t i = 0; i < sizeof(wrong); i++) {
 		snprintf(what, sizeof(what), "character %#x", wrong[i]);
-		check_nameless(good, IVS_CAP_NAME_OFFSET + (unsigned int)i % 4, wrong[i], what);
+		check_nameless(good, IVS_PCI_CAP_NAME_OFFSET + (unsigned int)i % 4, wrong[i], what);
 	}
 }
 

@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define VECTORS_MAX IVS_DRIVER_VECTORS_MAX
+#define VECTORS_MAX IVS_LINUX_VECTORS_MAX
 #define STEADY 2 /* who stay: one with eventfds, one who reads */
 
 static atomic_bool stop;
