@@ -92,10 +92,10 @@ static void read_replies(struct world *world)
 			memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&hdr)), sizeof(fd));
 			close(fd);
 		}
-		left = ivs_vfu_get32(bytes + 4) - IVS_VFU_HEADER_LEN;
+		left = ivs_get_le32(bytes + 4) - IVS_VFU_HEADER_LEN;
 		CHECK(left <= sizeof(bytes));
-		CHECK((ivs_vfu_get32(bytes + 8) & ~IVS_VFU_ERROR) == IVS_VFU_TYPE_REPLY);
-		CHECK(!(ivs_vfu_get32(bytes + 8) & IVS_VFU_ERROR) || left == 0);
+		CHECK((ivs_get_le32(bytes + 8) & ~IVS_VFU_ERROR) == IVS_VFU_TYPE_REPLY);
+		CHECK(!(ivs_get_le32(bytes + 8) & IVS_VFU_ERROR) || left == 0);
 		while (left) {
 			struct ivs_error err;
 			ssize_t n = recv(world->client, bytes, left, MSG_DONTWAIT);
@@ -163,11 +163,11 @@ static void send_message(struct world *world, uint16_t command, uint32_t flags, 
 {
 	uint8_t bytes[IVS_VFU_HEADER_LEN + 256];
 
-	ivs_vfu_put16(bytes, 0x1234);
-	ivs_vfu_put16(bytes + 2, command);
-	ivs_vfu_put32(bytes + 4, (uint32_t)(IVS_VFU_HEADER_LEN + len));
-	ivs_vfu_put32(bytes + 8, flags & IVS_VFU_NO_REPLY);
-	ivs_vfu_put32(bytes + 12, 0);
+	ivs_put_le16(bytes, 0x1234);
+	ivs_put_le16(bytes + 2, command);
+	ivs_put_le32(bytes + 4, (uint32_t)(IVS_VFU_HEADER_LEN + len));
+	ivs_put_le32(bytes + 8, flags & IVS_VFU_NO_REPLY);
+	ivs_put_le32(bytes + 12, 0);
 	memcpy(bytes + IVS_VFU_HEADER_LEN, body, len);
 	send_bytes(world, bytes, IVS_VFU_HEADER_LEN + len, flags >> 8);
 }
@@ -177,8 +177,8 @@ static void send_load(struct world *world, const uint8_t *data, size_t len)
 	uint8_t body[IVS_VFU_MIG_LEN + 240];
 
 	len = len < 240 ? len : 240;
-	ivs_vfu_put32(body, IVS_VFU_MIG_LEN);
-	ivs_vfu_put32(body + 4, (uint32_t)len);
+	ivs_put_le32(body, IVS_VFU_MIG_LEN);
+	ivs_put_le32(body + 4, (uint32_t)len);
 	memcpy(body + IVS_VFU_MIG_LEN, data, len);
 	send_message(world, IVS_VFU_MIG_WRITE, 0, body, IVS_VFU_MIG_LEN + len);
 }
@@ -225,8 +225,8 @@ static void run_record(struct world *world, unsigned int op, const uint8_t *data
 			send_message(world, data[0], data[1] | (op >> 3) << 8, data + 2, len - 2);
 		return;
 	case OP_STATE:
-		ivs_vfu_put32(body, 16);
-		ivs_vfu_put32(body + 4, IVS_VFU_FEATURE_SET | IVS_VFU_FEATURE_MIG_STATE);
+		ivs_put_le32(body, 16);
+		ivs_put_le32(body + 4, IVS_VFU_FEATURE_SET | IVS_VFU_FEATURE_MIG_STATE);
 		body[8] = len ? data[0] % 8 : 0;
 		world->sum = (struct ivs_vfu_sum){0};
 		send_message(world, IVS_VFU_FEATURE, 0, body, sizeof(body));

@@ -32,7 +32,7 @@ PURE = ("src/pci/config.c", "src/pci/function.c", "src/pci/private.h", "src/pci/
         "src/pci/registers.c", "src/pci/state.c", "src/protocol/v0.c",
         "src/peer/pci_identity.c", "src/server/observe/request.c", "src/roster/roster.c",
         "src/roster/due.c", "src/roster/memory.c", "src/roster/resume.c",
-        "src/base/bitmap.h", "src/base/parse.c", "src/base/text.c", "src/vfio_user/codec.c",
+        "src/base/bitmap.h", "src/base/bytes.h", "src/base/parse.c", "src/base/text.c", "src/vfio_user/codec.c",
         "src/roster_page/format.c")
 PURE_HEADERS = {"assert.h", "errno.h", "inttypes.h", "limits.h", "stdatomic.h", "stdbool.h",
                 "stddef.h", "stdint.h", "string.h"}

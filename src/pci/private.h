@@ -3,6 +3,7 @@
 #ifndef IVS_PCI_PRIVATE_H
 #define IVS_PCI_PRIVATE_H
 
+#include "base/bytes.h"
 #include "pci/function.h"
 
 /* Configuration space (PCI Local Bus Specification 3.0, chapter 6): offsets, and bits in it. */
@@ -20,21 +21,6 @@
 #define IVS_MSIX_CONTROL_ENABLE 0x8000u
 #define IVS_MSIX_CONTROL_MASKED 0x4000u
 #define IVS_MSIX_ENTRY_LEN 16
-
-static inline void ivs_put_le(uint64_t n, uint8_t *out, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		out[i] = (uint8_t)(n >> (8 * i));
-}
-
-static inline uint64_t ivs_get_le(const uint8_t *bytes, size_t len)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < len; i++)
-		n |= (uint64_t)bytes[i] << (8 * i);
-	return n;
-}
 
 static inline unsigned int ivs_config_get16(const struct ivs_pci_function *function, size_t offset)
 {

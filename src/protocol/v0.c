@@ -4,16 +4,9 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/bytes.h"
+
 #define STAGE_STEADY 3 /* the greeting is over */
-
-static int64_t get_le64(const uint8_t bytes[IVS_V0_LEN])
-{
-	uint64_t n = 0;
-
-	for (unsigned int i = 0; i < IVS_V0_LEN; i++)
-		n |= (uint64_t)bytes[i] << (8 * i);
-	return (int64_t)n;
-}
 
 void ivs_v0_put(const struct ivs_v0_message *msg, uint8_t out[IVS_V0_LEN])
 {
@@ -23,8 +16,7 @@ void ivs_v0_put(const struct ivs_v0_message *msg, uint8_t out[IVS_V0_LEN])
 		n = IVS_V0_VERSION_NUMBER;
 	else if (msg->type == IVS_V0_MEMORY)
 		n = UINT64_MAX; /* -1 */
-	for (unsigned int i = 0; i < IVS_V0_LEN; i++)
-		out[i] = (uint8_t)(n >> (8 * i));
+	ivs_put_le64(out, n);
 }
 
 static int garbage(struct ivs_v0_decoder *dec, const char *why)
@@ -100,7 +92,7 @@ int ivs_v0_feed(struct ivs_v0_decoder *dec, const uint8_t **in, size_t *in_len, 
 		return IVS_V0_E_MORE;
 
 	dec->have = 0;
-	value = get_le64(dec->bytes);
+	value = (int64_t)ivs_get_le64(dec->bytes);
 	*out = (struct ivs_v0_message){.fd = -1};
 	result = dec->stage < STAGE_STEADY ? parse_greeting(dec, value, out)
 					   : parse_steady(dec, value, out);

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/bytes.h"
+
 #define WORDS_N (IVS_ROSTER_PAGE_HEADER_LEN / sizeof(uint64_t))
 #define SEQUENCE_WORD (IVS_ROSTER_PAGE_SEQUENCE_AT / sizeof(uint64_t))
 #define FLAG_KEPT 1u
@@ -16,26 +18,11 @@
 #define LOAD(word) __atomic_load_n(word, __ATOMIC_ACQUIRE)
 #endif
 
-static void put_le(uint64_t n, uint8_t *out, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		out[i] = (uint8_t)(n >> (8 * i));
-}
-
-static uint64_t get_le64(const uint8_t *bytes)
-{
-	uint64_t n = 0;
-
-	for (unsigned int i = 0; i < sizeof(n); i++)
-		n |= (uint64_t)bytes[i] << (8 * i);
-	return n;
-}
-
 static uint64_t load_le64(const uint64_t *word)
 {
 	uint64_t n = LOAD(word);
 
-	return get_le64((const uint8_t *)&n);
+	return ivs_get_le64((const uint8_t *)&n);
 }
 
 static uint64_t round_up(uint64_t n)
@@ -60,31 +47,31 @@ int ivs_roster_page_layout(uint64_t region_len, uint32_t entries_n,
 
 void ivs_roster_page_put_sequence(uint64_t sequence, uint8_t out[IVS_ROSTER_PAGE_SEQUENCE_LEN])
 {
-	put_le(sequence, out, IVS_ROSTER_PAGE_SEQUENCE_LEN);
+	ivs_put_le(sequence, out, IVS_ROSTER_PAGE_SEQUENCE_LEN);
 }
 
 void ivs_roster_page_put_header(const struct ivs_roster_page_header *header,
 				uint8_t out[IVS_ROSTER_PAGE_HEADER_LEN])
 {
 	memcpy(out, IVS_ROSTER_PAGE_MAGIC, 8);
-	put_le(IVS_ROSTER_PAGE_VERSION, out + 8, 4);
-	put_le(IVS_ROSTER_PAGE_HEADER_LEN, out + 12, 4);
+	ivs_put_le(IVS_ROSTER_PAGE_VERSION, out + 8, 4);
+	ivs_put_le(IVS_ROSTER_PAGE_HEADER_LEN, out + 12, 4);
 	ivs_roster_page_put_sequence(header->sequence, out + IVS_ROSTER_PAGE_SEQUENCE_AT);
-	put_le(header->generation, out + 24, 8);
-	put_le(header->table_offset, out + 32, 8);
-	put_le(header->entries_n, out + 40, 4);
-	put_le(header->peers_n, out + 44, 4);
-	put_le(header->reserved_len, out + 48, 8);
-	put_le(header->maintained ? FLAG_KEPT : 0, out + 56, 4);
-	put_le(0, out + 60, 4);
+	ivs_put_le(header->generation, out + 24, 8);
+	ivs_put_le(header->table_offset, out + 32, 8);
+	ivs_put_le(header->entries_n, out + 40, 4);
+	ivs_put_le(header->peers_n, out + 44, 4);
+	ivs_put_le(header->reserved_len, out + 48, 8);
+	ivs_put_le(header->maintained ? FLAG_KEPT : 0, out + 56, 4);
+	ivs_put_le(0, out + 60, 4);
 }
 
 void ivs_roster_page_put_entry(const struct ivs_roster_page_entry *entry,
 			       uint8_t out[IVS_ROSTER_PAGE_ENTRY_LEN])
 {
-	put_le(entry->id, out, 4);
-	put_le(entry->vectors_n, out + 4, 4);
-	put_le(entry->since, out + 8, 8);
+	ivs_put_le(entry->id, out, 4);
+	ivs_put_le(entry->vectors_n, out + 4, 4);
+	ivs_put_le(entry->since, out + 8, 8);
 }
 
 /* P-9. All sums stay below 2^64: what is added has been bounded before. */
@@ -110,7 +97,7 @@ static int check_header(const uint64_t words[WORDS_N], uint64_t region_len,
 {
 	uint64_t header_len = words[1] >> 32;
 
-	if (words[0] != get_le64((const uint8_t *)IVS_ROSTER_PAGE_MAGIC) ||
+	if (words[0] != ivs_get_le64((const uint8_t *)IVS_ROSTER_PAGE_MAGIC) ||
 	    (uint32_t)words[1] != IVS_ROSTER_PAGE_VERSION)
 		return IVS_ROSTER_PAGE_E_ABSENT;
 	*out = (struct ivs_roster_page_header){
@@ -144,7 +131,7 @@ int ivs_roster_page_get_header(const uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN], 
 	if (!has_room(region_len))
 		return IVS_ROSTER_PAGE_E_ABSENT;
 	for (unsigned int i = 0; i < WORDS_N; i++)
-		words[i] = get_le64(bytes + 8 * (size_t)i);
+		words[i] = ivs_get_le64(bytes + 8 * (size_t)i);
 	return check_header(words, region_len, out);
 }
 

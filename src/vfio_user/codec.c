@@ -6,48 +6,15 @@
 
 #include "base/error.h"
 
-uint16_t ivs_vfu_get16(const uint8_t *in)
-{
-	return (uint16_t)(in[0] | in[1] << 8);
-}
-
-uint32_t ivs_vfu_get32(const uint8_t *in)
-{
-	return ivs_vfu_get16(in) | (uint32_t)ivs_vfu_get16(in + 2) << 16;
-}
-
-uint64_t ivs_vfu_get64(const uint8_t *in)
-{
-	return ivs_vfu_get32(in) | (uint64_t)ivs_vfu_get32(in + 4) << 32;
-}
-
-void ivs_vfu_put16(uint8_t *out, uint16_t value)
-{
-	out[0] = (uint8_t)value;
-	out[1] = (uint8_t)(value >> 8);
-}
-
-void ivs_vfu_put32(uint8_t *out, uint32_t value)
-{
-	ivs_vfu_put16(out, (uint16_t)value);
-	ivs_vfu_put16(out + 2, (uint16_t)(value >> 16));
-}
-
-void ivs_vfu_put64(uint8_t *out, uint64_t value)
-{
-	ivs_vfu_put32(out, (uint32_t)value);
-	ivs_vfu_put32(out + 4, (uint32_t)(value >> 32));
-}
-
 int ivs_vfu_get_header(const uint8_t in[IVS_VFU_HEADER_LEN], struct ivs_vfu_header *out,
 		       struct ivs_error *err)
 {
 	*out = (struct ivs_vfu_header){
-		.id = ivs_vfu_get16(in),
-		.command = ivs_vfu_get16(in + 2),
-		.size = ivs_vfu_get32(in + 4),
-		.flags = ivs_vfu_get32(in + 8),
-		.error = ivs_vfu_get32(in + 12),
+		.id = ivs_get_le16(in),
+		.command = ivs_get_le16(in + 2),
+		.size = ivs_get_le32(in + 4),
+		.flags = ivs_get_le32(in + 8),
+		.error = ivs_get_le32(in + 12),
 	};
 	if ((out->flags & IVS_VFU_TYPE_MASK) != IVS_VFU_TYPE_COMMAND)
 		return ivs_error_set(err, IVS_VFU_E_FRAMING,
@@ -62,30 +29,30 @@ int ivs_vfu_get_header(const uint8_t in[IVS_VFU_HEADER_LEN], struct ivs_vfu_head
 void ivs_vfu_put_reply(const struct ivs_vfu_header *request, size_t body_len, uint32_t error,
 		       uint8_t out[IVS_VFU_HEADER_LEN])
 {
-	ivs_vfu_put16(out, request->id);
-	ivs_vfu_put16(out + 2, request->command);
-	ivs_vfu_put32(out + 4, (uint32_t)(IVS_VFU_HEADER_LEN + body_len));
-	ivs_vfu_put32(out + 8, IVS_VFU_TYPE_REPLY | (error ? IVS_VFU_ERROR : 0));
-	ivs_vfu_put32(out + 12, error);
+	ivs_put_le16(out, request->id);
+	ivs_put_le16(out + 2, request->command);
+	ivs_put_le32(out + 4, (uint32_t)(IVS_VFU_HEADER_LEN + body_len));
+	ivs_put_le32(out + 8, IVS_VFU_TYPE_REPLY | (error ? IVS_VFU_ERROR : 0));
+	ivs_put_le32(out + 12, error);
 }
 
 struct ivs_vfu_access ivs_vfu_get_access(const uint8_t *in)
 {
 	return (struct ivs_vfu_access){
-		.offset = ivs_vfu_get64(in),
-		.region = ivs_vfu_get32(in + 8),
-		.count = ivs_vfu_get32(in + 12),
+		.offset = ivs_get_le64(in),
+		.region = ivs_get_le32(in + 8),
+		.count = ivs_get_le32(in + 12),
 	};
 }
 
 struct ivs_vfu_set_irqs ivs_vfu_get_set_irqs(const uint8_t *in)
 {
 	return (struct ivs_vfu_set_irqs){
-		.argsz = ivs_vfu_get32(in),
-		.flags = ivs_vfu_get32(in + 4),
-		.index = ivs_vfu_get32(in + 8),
-		.start = ivs_vfu_get32(in + 12),
-		.count = ivs_vfu_get32(in + 16),
+		.argsz = ivs_get_le32(in),
+		.flags = ivs_get_le32(in + 4),
+		.index = ivs_get_le32(in + 8),
+		.start = ivs_get_le32(in + 12),
+		.count = ivs_get_le32(in + 16),
 	};
 }
 
@@ -132,7 +99,7 @@ static bool get_capabilities(const json_t *root, uint64_t *fds_max)
 
 int ivs_vfu_get_version(const uint8_t *in, size_t len, uint64_t *fds_max, struct ivs_error *err)
 {
-	uint16_t major = ivs_vfu_get16(in);
+	uint16_t major = ivs_get_le16(in);
 	const char *text = (const char *)in + IVS_VFU_VERSION_LEN;
 	size_t text_len = len - IVS_VFU_VERSION_LEN;
 	json_t *root;

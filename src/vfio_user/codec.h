@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "ivshmem/api.h"
 
 /* Header: u16 id, u16 command, u32 size with the header, u32 flags, u32 errno. */
@@ -128,14 +129,6 @@ enum ivs_vfu_error {
 	IVS_VFU_E_FRAMING = 1, /* where the next message begins is not known: drop the connection */
 	IVS_VFU_E_VERSION,     /* it does not speak this version: likewise */
 };
-
-/** Numbers, little-endian, wherever they stand. */
-uint16_t ivs_vfu_get16(const uint8_t *in);
-uint32_t ivs_vfu_get32(const uint8_t *in);
-uint64_t ivs_vfu_get64(const uint8_t *in);
-void ivs_vfu_put16(uint8_t *out, uint16_t value);
-void ivs_vfu_put32(uint8_t *out, uint32_t value);
-void ivs_vfu_put64(uint8_t *out, uint64_t value);
 
 /**
  * ivs_vfu_get_header() - of a request

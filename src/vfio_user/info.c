@@ -48,12 +48,12 @@ static uint8_t *reply_info(struct ivs_vfio_user *session, uint32_t len, int *err
 	uint8_t *out = NULL;
 
 	*error = EINVAL;
-	if (ivs_vfu_get32(session->connection.in.bytes) >= len) {
+	if (ivs_get_le32(session->connection.in.bytes) >= len) {
 		*error = ENOMEM;
 		out = ivs_vfu_reply(session, len);
 	}
 	if (out)
-		ivs_vfu_put32(out, len);
+		ivs_put_le32(out, len);
 	return out;
 }
 
@@ -64,9 +64,9 @@ int ivs_vfu_info(struct ivs_vfio_user *session)
 
 	if (!out)
 		return error;
-	ivs_vfu_put32(out + 4, IVS_VFU_DEVICE_RESET | IVS_VFU_DEVICE_PCI);
-	ivs_vfu_put32(out + 8, IVS_VFU_REGIONS_N);
-	ivs_vfu_put32(out + 12, IVS_VFU_IRQS_N);
+	ivs_put_le32(out + 4, IVS_VFU_DEVICE_RESET | IVS_VFU_DEVICE_PCI);
+	ivs_put_le32(out + 8, IVS_VFU_REGIONS_N);
+	ivs_put_le32(out + 12, IVS_VFU_IRQS_N);
 	return 0;
 }
 
@@ -81,23 +81,23 @@ static int describe_memory(struct ivs_vfio_user *session, uint8_t *out)
 
 	if (file->fd >= 0 && !file->writable)
 		flags = IVS_VFU_REGION_R;
-	ivs_vfu_put64(out + 16, session->memory.len);
+	ivs_put_le64(out + 16, session->memory.len);
 	/* A copy, because the reply may leave later, when the memory is another. */
 	if (file->fd >= 0 && session->takes_fds && !file->trapped) {
 		session->connection.out_fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
 		if (session->connection.out_fd < 0)
 			return errno;
 		flags |= IVS_VFU_REGION_MMAP;
-		ivs_vfu_put64(out + 24, file->offset);
+		ivs_put_le64(out + 24, file->offset);
 		session->counts.mapped = true;
 	}
-	ivs_vfu_put32(out + 4, flags);
+	ivs_put_le32(out + 4, flags);
 	return 0;
 }
 
 int ivs_vfu_region_info(struct ivs_vfio_user *session)
 {
-	uint32_t index = ivs_vfu_get32(session->connection.in.bytes + 8);
+	uint32_t index = ivs_get_le32(session->connection.in.bytes + 8);
 	size_t len = ivs_pci_space_len(session->function, index);
 	int error;
 	uint8_t *out;
@@ -107,12 +107,12 @@ int ivs_vfu_region_info(struct ivs_vfio_user *session)
 	out = reply_info(session, IVS_VFU_REGION_INFO_LEN, &error);
 	if (!out)
 		return error;
-	ivs_vfu_put32(out + 8, index);
+	ivs_put_le32(out + 8, index);
 	if (index == IVS_VFU_REGION_MEMORY)
 		return describe_memory(session, out);
 	if (len) {
-		ivs_vfu_put32(out + 4, IVS_VFU_REGION_R | IVS_VFU_REGION_W);
-		ivs_vfu_put64(out + 16, len);
+		ivs_put_le32(out + 4, IVS_VFU_REGION_R | IVS_VFU_REGION_W);
+		ivs_put_le64(out + 16, len);
 	}
 	return 0;
 }
@@ -125,7 +125,7 @@ int ivs_vfu_irq_info(struct ivs_vfio_user *session)
 		[IVS_VFU_IRQ_MSIX] = IVS_VFU_IRQ_EVENTFD,
 		[IVS_VFU_IRQ_ERR] = IVS_VFU_IRQ_EVENTFD,
 	};
-	uint32_t index = ivs_vfu_get32(session->connection.in.bytes + 8);
+	uint32_t index = ivs_get_le32(session->connection.in.bytes + 8);
 	uint32_t count = ivs_vfu_irqs_count(session, index);
 	int error;
 	uint8_t *out;
@@ -135,8 +135,8 @@ int ivs_vfu_irq_info(struct ivs_vfio_user *session)
 	out = reply_info(session, IVS_VFU_IRQ_INFO_LEN, &error);
 	if (!out)
 		return error;
-	ivs_vfu_put32(out + 4, count ? flags[index] : 0);
-	ivs_vfu_put32(out + 8, index);
-	ivs_vfu_put32(out + 12, count);
+	ivs_put_le32(out + 4, count ? flags[index] : 0);
+	ivs_put_le32(out + 8, index);
+	ivs_put_le32(out + 12, count);
 	return 0;
 }

@@ -83,9 +83,9 @@ static int reply_feature(struct ivs_vfio_user *session, size_t data_len, uint64_
 	if (!out)
 		return ENOMEM;
 	memcpy(out, session->connection.in.bytes, IVS_VFU_FEATURE_LEN);
-	ivs_vfu_put32(out, (uint32_t)(IVS_VFU_FEATURE_LEN + data_len));
+	ivs_put_le32(out, (uint32_t)(IVS_VFU_FEATURE_LEN + data_len));
 	if (data_len)
-		ivs_vfu_put64(out + IVS_VFU_FEATURE_LEN, data);
+		ivs_put_le64(out + IVS_VFU_FEATURE_LEN, data);
 	return 0;
 }
 
@@ -103,7 +103,7 @@ static int reply_same(struct ivs_vfio_user *session)
 
 static int get_feature(struct ivs_vfio_user *session, uint32_t feature)
 {
-	if (ivs_vfu_get32(session->connection.in.bytes) <
+	if (ivs_get_le32(session->connection.in.bytes) <
 	    IVS_VFU_FEATURE_LEN + IVS_VFU_FEATURE_MIGRATION_LEN)
 		return EINVAL;
 	return reply_feature(session, IVS_VFU_FEATURE_MIGRATION_LEN,
@@ -118,7 +118,7 @@ static int set_state(struct ivs_vfio_user *session)
 
 	if (in->len != IVS_VFU_FEATURE_LEN + IVS_VFU_FEATURE_MIG_STATE_LEN)
 		return EINVAL;
-	error = go(session, ivs_vfu_get32(in->bytes + IVS_VFU_FEATURE_LEN));
+	error = go(session, ivs_get_le32(in->bytes + IVS_VFU_FEATURE_LEN));
 	return error ? error : reply_same(session);
 }
 
@@ -126,13 +126,13 @@ static int set_state(struct ivs_vfio_user *session)
 int ivs_vfu_feature(struct ivs_vfio_user *session)
 {
 	const uint8_t *in = session->connection.in.bytes;
-	uint32_t flags = ivs_vfu_get32(in + 4);
+	uint32_t flags = ivs_get_le32(in + 4);
 	uint32_t feature = flags & IVS_VFU_FEATURE_INDEX;
 	uint32_t methods = flags & (IVS_VFU_FEATURE_GET | IVS_VFU_FEATURE_SET);
 	bool is_known = feature == IVS_VFU_FEATURE_MIGRATION ||
 			feature == IVS_VFU_FEATURE_MIG_STATE;
 
-	if (ivs_vfu_get32(in) < IVS_VFU_FEATURE_LEN ||
+	if (ivs_get_le32(in) < IVS_VFU_FEATURE_LEN ||
 	    flags != (feature | methods | (flags & IVS_VFU_FEATURE_PROBE)))
 		return EINVAL;
 	if (is_known)
@@ -154,7 +154,7 @@ int ivs_vfu_mig_read(struct ivs_vfio_user *session)
 {
 	struct ivs_vfu_save *save = &session->migration.saving;
 	const uint8_t *in = session->connection.in.bytes;
-	uint32_t argsz = ivs_vfu_get32(in), len = ivs_vfu_get32(in + 4);
+	uint32_t argsz = ivs_get_le32(in), len = ivs_get_le32(in + 4);
 	uint8_t *out;
 
 	if (len > IVS_VFU_DATA_MAX || argsz < IVS_VFU_MIG_LEN + len)
@@ -164,8 +164,8 @@ int ivs_vfu_mig_read(struct ivs_vfio_user *session)
 	out = ivs_vfu_reply(session, IVS_VFU_MIG_LEN + len);
 	if (!out)
 		return ENOMEM;
-	ivs_vfu_put32(out, IVS_VFU_MIG_LEN + len);
-	ivs_vfu_put32(out + 4, len);
+	ivs_put_le32(out, IVS_VFU_MIG_LEN + len);
+	ivs_put_le32(out + 4, len);
 	if (ivs_vfu_save_read(save, &session->memory, out + IVS_VFU_MIG_LEN, len))
 		return 0;
 	ivs_error_set(&session->why, 0, "the memory cannot be read: has it been truncated?");
@@ -175,7 +175,7 @@ int ivs_vfu_mig_read(struct ivs_vfio_user *session)
 int ivs_vfu_mig_write(struct ivs_vfio_user *session)
 {
 	const struct ivs_vfu_body *in = &session->connection.in;
-	uint32_t argsz = ivs_vfu_get32(in->bytes), len = ivs_vfu_get32(in->bytes + 4);
+	uint32_t argsz = ivs_get_le32(in->bytes), len = ivs_get_le32(in->bytes + 4);
 
 	if (argsz < IVS_VFU_MIG_LEN || len != in->len - IVS_VFU_MIG_LEN || len > IVS_VFU_DATA_MAX)
 		return EINVAL;

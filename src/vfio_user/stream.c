@@ -10,7 +10,7 @@
 
 static void add_word(struct ivs_vfu_sum *sum, const uint8_t *word)
 {
-	sum->a += ivs_vfu_get64(word);
+	sum->a += ivs_get_le64(word);
 	sum->b += sum->a;
 }
 
@@ -38,17 +38,17 @@ void ivs_vfu_sum_put(const struct ivs_vfu_sum *sum, uint8_t out[IVS_VFU_STREAM_S
 		memset(whole.word + whole.word_len, 0, sizeof(whole.word) - whole.word_len);
 		add_word(&whole, whole.word);
 	}
-	ivs_vfu_put64(out, whole.a);
-	ivs_vfu_put64(out + 8, whole.b);
+	ivs_put_le64(out, whole.a);
+	ivs_put_le64(out + 8, whole.b);
 }
 
 static void put_header(uint8_t *out, size_t state_len, uint64_t memory_len)
 {
 	memset(out, 0, IVS_VFU_STREAM_HEADER_LEN);
 	memcpy(out, IVS_VFU_STREAM_MAGIC, 8);
-	ivs_vfu_put32(out + 8, IVS_VFU_STREAM_VERSION);
-	ivs_vfu_put32(out + 12, (uint32_t)state_len);
-	ivs_vfu_put64(out + 16, memory_len);
+	ivs_put_le32(out + 8, IVS_VFU_STREAM_VERSION);
+	ivs_put_le32(out + 12, (uint32_t)state_len);
+	ivs_put_le64(out + 16, memory_len);
 }
 
 bool ivs_vfu_save_begin(struct ivs_vfu_save *save, const struct ivs_pci_function *device,
@@ -159,10 +159,9 @@ static bool check_header(const struct ivs_vfu_load *load, struct ivs_error *err)
 			err, 0,
 			"the state to be loaded is of version %u, %u bytes and %llu of memory, not "
 			"of version %u, %u bytes and %llu of memory",
-			ivs_vfu_get32(load->head + 8), ivs_vfu_get32(load->head + 12),
-			(unsigned long long)ivs_vfu_get64(load->head + 16),
-			ivs_vfu_get32(header + 8), ivs_vfu_get32(header + 12),
-			(unsigned long long)ivs_vfu_get64(header + 16));
+			ivs_get_le32(load->head + 8), ivs_get_le32(load->head + 12),
+			(unsigned long long)ivs_get_le64(load->head + 16), ivs_get_le32(header + 8),
+			ivs_get_le32(header + 12), (unsigned long long)ivs_get_le64(header + 16));
 	else
 		return true;
 	return false;

@@ -19,18 +19,18 @@ Test(vfio_user_codec, numbers)
 	uint8_t bytes[9] = {0};
 
 	put(bytes + 1, 8, UINT64_C(0x8877665544332291));
-	cr_assert_eq(ivs_vfu_get16(bytes + 1), 0x2291);
-	cr_assert_eq(ivs_vfu_get32(bytes + 1), 0x44332291);
-	cr_assert_eq(ivs_vfu_get64(bytes + 1), UINT64_C(0x8877665544332291));
+	cr_assert_eq(ivs_get_le16(bytes + 1), 0x2291);
+	cr_assert_eq(ivs_get_le32(bytes + 1), 0x44332291);
+	cr_assert_eq(ivs_get_le64(bytes + 1), UINT64_C(0x8877665544332291));
 	memset(bytes, 0xff, sizeof(bytes));
-	cr_assert_eq(ivs_vfu_get16(bytes), UINT16_MAX);
-	cr_assert_eq(ivs_vfu_get32(bytes), UINT32_MAX);
-	cr_assert_eq(ivs_vfu_get64(bytes), UINT64_MAX);
-	ivs_vfu_put16(bytes + 1, 0x1234);
+	cr_assert_eq(ivs_get_le16(bytes), UINT16_MAX);
+	cr_assert_eq(ivs_get_le32(bytes), UINT32_MAX);
+	cr_assert_eq(ivs_get_le64(bytes), UINT64_MAX);
+	ivs_put_le16(bytes + 1, 0x1234);
 	cr_assert_arr_eq(bytes, ((uint8_t[]){0xff, 0x34, 0x12, 0xff}), 4);
-	ivs_vfu_put32(bytes + 1, 0x12345678);
+	ivs_put_le32(bytes + 1, 0x12345678);
 	cr_assert_arr_eq(bytes, ((uint8_t[]){0xff, 0x78, 0x56, 0x34, 0x12, 0xff}), 6);
-	ivs_vfu_put64(bytes + 1, UINT64_C(0x8877665544332211));
+	ivs_put_le64(bytes + 1, UINT64_C(0x8877665544332211));
 	cr_assert_arr_eq(bytes, ((uint8_t[]){0xff, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88}),
 			 9);
 }

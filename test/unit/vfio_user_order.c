@@ -36,7 +36,7 @@ static void send_request(int sock, uint16_t command, const void *body, size_t bo
 	uint8_t bytes[128] = {0};
 
 	bytes[2] = (uint8_t)command;
-	ivs_vfu_put32(bytes + 4, (uint32_t)(IVS_VFU_HEADER_LEN + body_len));
+	ivs_put_le32(bytes + 4, (uint32_t)(IVS_VFU_HEADER_LEN + body_len));
 	memcpy(bytes + IVS_VFU_HEADER_LEN, body, body_len);
 	cr_assert_eq(send(sock, bytes, IVS_VFU_HEADER_LEN + body_len, 0),
 		     (ssize_t)(IVS_VFU_HEADER_LEN + body_len));
@@ -77,9 +77,9 @@ Test(vfio_user_order, doorbell_before_reply)
 	cr_assert_eq(ivs_vfio_user_serve(session, NULL), 0);
 	cr_assert(take_reply(watcher.client));
 
-	ivs_vfu_put64(doorbell, IVS_REG_DOORBELL);
-	ivs_vfu_put32(doorbell + 12, 4);
-	ivs_vfu_put32(doorbell + IVS_VFU_ACCESS_LEN, IVS_DOORBELL(7, 1));
+	ivs_put_le64(doorbell, IVS_REG_DOORBELL);
+	ivs_put_le32(doorbell + 12, 4);
+	ivs_put_le32(doorbell + IVS_VFU_ACCESS_LEN, IVS_DOORBELL(7, 1));
 	for (unsigned int i = 1; i <= RINGS; i++) {
 		send_request(watcher.client, IVS_VFU_REGION_WRITE, doorbell, sizeof(doorbell));
 		cr_assert_eq(ivs_vfio_user_serve(session, NULL), 0);
