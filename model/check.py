@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Search all states of roster.pml, and see that the search finds a broken server. Prints TAP.
+"""Search all states of roster.pml, and check that the search finds a broken server. Prints TAP.
 
     model/check.py [--slow] [--memory MIB] [--list] [NAME...]
 
-Without names: all but those that are marked slow or huge; --slow: these instead (never the huge).
-Each NAME is a run of --list. README.md says what they mean.
+Without names: all runs except those marked slow or huge; with --slow: those marked slow instead.
+Each NAME is a run shown by --list. README.md explains them.
 """
 import argparse
 import dataclasses
@@ -26,7 +26,7 @@ LIVE = ["-DNOREDUCE", "-DNOFAIR"]
 
 @dataclasses.dataclass
 class Run:
-    """rule: None: no error may be found; else the one error that must be."""
+    """rule: the error that the search must find; None: it must not find any."""
     name: str
     what: str
     defines: str
@@ -34,71 +34,74 @@ class Run:
     size: str = ""
 
 
-#: For whatever has to fail. More places and ids are not needed for that.
+#: For runs that must fail. They need no more peers and ids than this.
 SMALL = "PEERS=3 IDS=4 MAY_REFUSE "
 
 PROOFS = [
     Run("all", "3 peers of 2 vectors, 4 ids", "PEERS=3 IDS=4 VECTORS=2 MAY_REFUSE"),
-    Run("many-ids", "3 peers of 2 vectors, 6 ids, up to 5 joins to a server that is not empty",
+    Run("many-ids", "3 peers of 2 vectors, 6 ids, up to 5 joins before the server is empty again",
         "PEERS=3 IDS=6 VECTORS=2 GREETING=1 JOINS=5"),
     Run("silent", "3 peers of 0 or 1 vectors, 3 ids",
         "PEERS=3 IDS=3 VECTORS=1 SILENT MAY_REFUSE"),
-    Run("never-refused", "2 peers, 3 ids: nobody is refused for want of an id",
+    Run("never-refused", "2 peers, 3 ids: no client is refused for lack of an id",
         "PEERS=2 IDS=3 VECTORS=2"),
-    Run("live", "3 peers of 2 vectors, 3 ids: whoever reads has been told everything in the end",
+    Run("live", "3 peers of 2 vectors, 3 ids: a client that reads receives everything eventually",
         "PEERS=3 IDS=3 VECTORS=2 GREETING=1 MAY_REFUSE LIVE"),
-    Run("five-ids", "3 peers of 1 vector, 5 ids", "PEERS=3 IDS=5 VECTORS=1 MAY_REFUSE", size="slow"),
+    Run("five-ids", "3 peers of 1 vector, 5 ids", "PEERS=3 IDS=5 VECTORS=1 MAY_REFUSE",
+        size="slow"),
     Run("silent-4", "3 peers of 0 or 1 vectors, 4 ids",
         "PEERS=3 IDS=4 VECTORS=1 SILENT MAY_REFUSE", size="slow"),
-    Run("live-4", "3 peers of 1 vector, 4 ids: whoever reads has been told everything in the end",
+    Run("live-4", "3 peers of 1 vector, 4 ids: a client that reads receives everything eventually",
         "PEERS=3 IDS=4 VECTORS=1 GREETING=1 MAY_REFUSE LIVE", size="slow"),
-    Run("never-refused-3", "3 peers, 6 ids: nobody is refused for want of an id",
+    Run("never-refused-3", "3 peers, 6 ids: no client is refused for lack of an id",
         "PEERS=3 IDS=6 VECTORS=1 GREETING=1", size="huge"),
 ]
 
 BREAKS = [
-    Run("too-few-ids-2", "2 peers, 2 ids: somebody is refused", "PEERS=2 IDS=2", "R_ids_suffice"),
-    Run("too-few-ids-3", "3 peers, 5 ids: somebody is refused", "PEERS=3 IDS=5 VECTORS=1 GREETING=1",
-        "R_ids_suffice"),
-    Run("bug-1", "an id is given again, and told, when all have been told of the leave",
+    Run("too-few-ids-2", "2 peers, 2 ids: a client is refused", "PEERS=2 IDS=2", "R_ids_suffice"),
+    Run("too-few-ids-3", "3 peers, 5 ids: a client is refused",
+        "PEERS=3 IDS=5 VECTORS=1 GREETING=1", "R_ids_suffice"),
+    Run("bug-1", "an id is assigned and announced again once every client has received the leave",
         SMALL + "BUG=1", "R_no_second_owner"),
-    Run("bug-2", "the leave is forgotten of a peer that leaves in the middle of its vectors",
-        SMALL + "BUG=2", "R_told_all"),
-    Run("bug-3", "a client is visible before its greeting has left", SMALL + "BUG=3", "R_public"),
-    Run("bug-4", "an id is given again at once", SMALL + "BUG=4", "R_leave_before_return"),
-    Run("bug-4b", "the same, by another rule", SMALL + "BUG=4", "R_id_not_believed"),
-    Run("bug-5", "whom a client had heard of is not forgotten when it leaves", SMALL + "BUG=5",
+    Run("bug-2", "a leave in the middle of a peer's vectors is lost",
+        SMALL + "BUG=2", "R_all_announced"),
+    Run("bug-3", "a client is visible before its greeting was sent", SMALL + "BUG=3", "R_public"),
+    Run("bug-4", "an id is assigned again at once", SMALL + "BUG=4", "R_leave_before_return"),
+    Run("bug-4b", "the same, found by another rule", SMALL + "BUG=4", "R_id_not_believed"),
+    Run("bug-5", "ids that a client had heard of stay reserved after it has left", SMALL + "BUG=5",
         "R_first_id_is_0"),
-    Run("bug-6", "joins before leaves", SMALL + "BUG=6", "R_leaves_before_joins"),
-    Run("bug-7", "a client's own vectors first", SMALL + "BUG=7", "R_own_vectors_last"),
-    Run("bug-8", "leaves in the middle of another's vectors", SMALL + "BUG=8",
+    Run("bug-6", "joins are sent before leaves", SMALL + "BUG=6", "R_leaves_before_joins"),
+    Run("bug-7", "a client's own vectors are sent first", SMALL + "BUG=7", "R_own_vectors_last"),
+    Run("bug-8", "leaves are sent in the middle of another peer's vectors", SMALL + "BUG=8",
         "R_nothing_between"),
-    Run("bug-9", "joins are looked for from the cursor upwards only", SMALL + "BUG=9",
-        "R_something_to_tell"),
-    Run("bug-10", "when ids are used up, those who have heard of one are told of its new owner",
+    Run("bug-9", "the search for joins does not wrap around at the last id", SMALL + "BUG=9",
+        "R_something_to_send"),
+    Run("bug-10", "when ids are used up, clients that have heard of an id receive its new owner",
         SMALL + "BUG=10", "R_no_second_owner"),
     Run("bug-11", "peers without vectors are visible", SMALL + "SILENT BUG=11", "R_public"),
-    Run("bug-12", "the lowest id that nobody knows now, heard of or not", SMALL + "BUG=12",
-        "R_lowest_unmet_id"),
-    Run("bug-13", "a leave wakes nobody", "PEERS=3 IDS=3 GREETING=1 MAY_REFUSE LIVE BUG=13",
-        "acceptance cycle"),
-    Run("bug-14", "joins in the middle of the greeting", SMALL + "BUG=14", "R_greeted_first"),
-    Run("bug-15", "the place in a peer's vectors outlives the peer", SMALL + "BUG=15",
-        "R_vector_order"),
-    Run("bug-16", "a leave is told again and again", SMALL + "BUG=16", "R_leave_of_known"),
-    Run("bug-17", "nobody more is let in when ids have been used up", SMALL + "BUG=17",
+    Run("bug-12", "the lowest id that no client knows now, heard of or not", SMALL + "BUG=12",
+        "R_lowest_unseen_id"),
+    Run("bug-13", "a leave does not wake the clients that must receive it",
+        "PEERS=3 IDS=3 GREETING=1 MAY_REFUSE LIVE BUG=13", "acceptance cycle"),
+    Run("bug-14", "joins are sent in the middle of the greeting", SMALL + "BUG=14",
+        "R_greeted_first"),
+    Run("bug-15", "the position in a peer's vectors is kept after the peer has left",
+        SMALL + "BUG=15", "R_vector_order"),
+    Run("bug-16", "a leave is sent again and again", SMALL + "BUG=16", "R_leave_of_known"),
+    Run("bug-17", "every client is refused when ids are used up", SMALL + "BUG=17",
         "R_refused_only_full"),
-    Run("bug-18", "when ids are used up, the lowest that nobody knows now", SMALL + "BUG=18",
-        "R_fewest_met"),
+    Run("bug-18", "when ids are used up, the lowest id that no client knows now", SMALL + "BUG=18",
+        "R_fewest_seen"),
 ]
 
 REACHES = [
-    Run("reach-1", "an id is given to a second owner, whom all can be told of", SMALL + "REACH=1",
+    Run("reach-1", "an id gets a second owner that can be announced to all", SMALL + "REACH=1",
         "REACHED"),
-    Run("reach-2", "ids are used up, somebody gets one that was met", SMALL + "REACH=2", "REACHED"),
+    Run("reach-2", "ids are used up, a client gets one that was seen", SMALL + "REACH=2",
+        "REACHED"),
     Run("reach-3", "a peer leaves in the middle of its vectors", SMALL + "REACH=3", "REACHED"),
-    Run("reach-4", "somebody is refused", SMALL + "REACH=4", "REACHED"),
-    Run("reach-5", "somebody is not told of the new owner, for it had met the old one",
+    Run("reach-4", "a client is refused", SMALL + "REACH=4", "REACHED"),
+    Run("reach-5", "a new owner is not announced to a client that has seen the old one",
         SMALL + "REACH=5", "REACHED"),
 ]
 
@@ -106,7 +109,7 @@ RUNS = PROOFS + BREAKS + REACHES
 
 
 class Broken(Exception):
-    """The search could not be made."""
+    """The search could not be run."""
 
 
 def command(args, directory, what):
@@ -114,7 +117,7 @@ def command(args, directory, what):
         done = subprocess.run(args, cwd=directory, capture_output=True, text=True,
                               timeout=SECONDS_MAX, check=False)
     except OSError as error:
-        raise Broken(f"{args[0]}: {error.strerror}; scripts/install-packages test") from error
+        raise Broken(f"{args[0]}: {error.strerror}: run scripts/install-packages test") from error
     except subprocess.TimeoutExpired as error:
         raise Broken(f"{what} took more than {SECONDS_MAX} s") from error
     if done.returncode:
@@ -123,17 +126,17 @@ def command(args, directory, what):
 
 
 def source_for(run):
-    """The model; of one that must break, the one rule that must see it."""
+    """Return: the model; if the run must fail, with only the rule that must find it."""
     text = MODEL.read_text(encoding="utf-8")
     if run.rule and run.rule.startswith("R"):
         if f"RULE({run.rule}," not in text:
-            raise Broken(f"{MODEL.name} has no rule {run.rule}")
+            raise Broken(f"{MODEL.name}: rule {run.rule} does not exist")
         text = re.sub(rf"\bRULE\((?!{run.rule},|name,)", "IGNORED(", text)
     return text
 
 
 def search(run, memory, directory):
-    """What the search printed."""
+    """Return: what the search printed."""
     live = "LIVE" in run.defines.split()
     (directory / MODEL.name).write_text(source_for(run), encoding="utf-8")
     command(["spin", *(f"-D{word}" for word in run.defines.split()), "-a", MODEL.name], directory,
@@ -146,7 +149,7 @@ def search(run, memory, directory):
 
 
 def judge(run, output):
-    """Return: (whether it is as it should be, what was found)."""
+    """Return: (whether the result is the expected one, what was found)."""
     states = re.search(r"(\S+) states, stored", output)
     errors = re.search(r"errors: (\d+)", output)
     found = re.search(r"pan:\d+: (?:assertion violated )?([^(\n]+?) *\(at depth (\d+)", output)
@@ -165,12 +168,12 @@ def judge(run, output):
 
 
 def test(run, memory):
-    """Return: (whether it is as it should be, what was found)."""
+    """Return: (whether the result is the expected one, what was found)."""
     with tempfile.TemporaryDirectory(prefix="ivshmem-model-") as directory:
         try:
             good, count = judge(run, search(run, memory, pathlib.Path(directory)))
-            want = f"wanted {run.rule}" if run.rule else "wanted no error"
-            return good, count if good else f"{count}; {want}: {MODEL.parent.name}/README.md"
+            want = f"expected {run.rule}" if run.rule else "expected no error"
+            return good, count if good else f"{count}; {want}: see {MODEL.parent.name}/README.md"
         except Broken as error:
             return False, str(error)
 
@@ -181,15 +184,15 @@ def chosen(args):
     by_name = {run.name: run for run in RUNS}
     for name in args.name:
         if name not in by_name:
-            sys.exit(f"check.py: no run \"{name}\"; --list shows them")
+            sys.exit(f"check.py: unknown run \"{name}\": --list shows all")
     return [by_name[name] for name in args.name]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--slow", action="store_true", help="the long searches instead")
-    parser.add_argument("--memory", type=int, default=MEMORY_MIB, help="MiB for a search")
-    parser.add_argument("--list", action="store_true", help="what there is")
+    parser.add_argument("--slow", action="store_true", help="run the long searches instead")
+    parser.add_argument("--memory", type=int, default=MEMORY_MIB, help="MiB per search")
+    parser.add_argument("--list", action="store_true", help="list all runs")
     parser.add_argument("name", nargs="*")
     args = parser.parse_args()
     if args.list:

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The server's roster (src/server/roster.c) with few ids and few peers, and beside it what the
- * clients make of its messages. Clients come and go at any time and without end, and each socket
- * takes a message at any time, or not. See README.md.
+ * The server's roster (src/server/roster.c) with few ids and few peers, and the state that its
+ * clients build from the messages they receive. Clients join and leave at any time, for ever, and
+ * each socket may or may not take a message at any time. See README.md.
  *
  * The server's side works as roster.c does, one message at a time. The clients' side knows nothing
- * of it: each message passes through hear_..., which judges it by the client's own table and by who
- * is really there. Nothing of the server's may be read there.
+ * of it: each message passes through receive_..., which checks it against the client's own table
+ * and against the clients that are really present. No variable of the server may be read there.
  */
 #ifndef PEERS
-#define PEERS 3 /* who may be there at a time */
+#define PEERS 3 /* present at the same time, at most */
 #endif
 #ifndef IDS
-#define IDS 5 /* at most 7: sets are bytes */
+#define IDS 5 /* at most 7, because sets are bytes */
 #endif
 #ifndef VECTORS
 #define VECTORS 2
@@ -21,22 +21,22 @@
 #define BUG 0 /* break the server in one way: README.md */
 #endif
 #ifndef REACH
-#define REACH 0 /* fail where the model comes to a certain point: README.md */
+#define REACH 0 /* fail when the model reaches a certain state: README.md */
 #endif
 
 #ifndef GREETING
 #define GREETING 3 /* version, id, memory */
 #endif
-#define NOBODY IDS
+#define NO_ID IDS
 #define bit_of(id) (1 << (id))
 #define has(set, id) (((set) >> (id)) & 1)
 
-/* ---- Scratch within a step, no state ---- */
+/* ---- Scratch within a step, not part of the state ---- */
 
-hidden byte met_n[IDS]; /* by how many who are there an id was met */
-hidden byte i, j, n, best, found, from, set, taken, stale, met, believed, told_id;
+hidden byte seen_n[IDS]; /* by id: how many present clients have seen it */
+hidden byte i, j, n, best, found, from, set, taken, stale, seen, believed, chosen_id;
 
-/* found = the first of @set from @from upwards, or IDS */
+/* found = the first id in @set that is not below @from, or IDS */
 inline find_first()
 {
 	found = from;
@@ -46,17 +46,17 @@ inline find_first()
 	od
 }
 
-/* A failed assertion is reported under its rule's name. check.py can have all rules but one ignored. */
+/* A failed assertion is reported by its rule's name. check.py can ignore all rules but one. */
 #define RULE(name, condition) name = (condition); assert(name)
 #define IGNORED(name, condition) name = (condition)
 
 hidden byte R_greeting_order, R_greeted_first, R_public, R_no_second_owner;
 hidden byte R_leave_before_return, R_vector_order, R_leaves_before_joins, R_nothing_between;
 hidden byte R_own_vectors_last, R_leave_of_known, R_leave_of_gone, R_no_own_leave;
-hidden byte R_first_id_is_0, R_id_is_free, R_id_not_believed, R_lowest_unmet_id, R_fewest_met;
-hidden byte R_refused_only_full, R_ids_suffice, R_told_all, R_something_to_tell, REACHED;
+hidden byte R_first_id_is_0, R_id_is_free, R_id_not_believed, R_lowest_unseen_id, R_fewest_seen;
+hidden byte R_refused_only_full, R_ids_suffice, R_all_announced, R_something_to_send, REACHED;
 
-/* ---- The clients, and the truth ---- */
+/* ---- The clients, and who is really present ---- */
 
 #define GONE (VECTORS + 1)
 #define row(viewer, id) table[(viewer) * IDS + (id)]
@@ -64,33 +64,33 @@ hidden byte R_refused_only_full, R_ids_suffice, R_told_all, R_something_to_tell,
 
 /* By id: messages of the greeting that the client has read. */
 byte stage[IDS];
-/* By viewer and id: how many vectors it has of that peer; GONE: it was told that it left. */
+/* By viewer and id: vectors received for that peer; GONE: its leave was received. */
 byte table[IDS * IDS];
-/* Who is there. */
-byte there;
-/* By viewer: whom it believes to be there and who has left. */
+/* Clients that are present. */
+byte present;
+/* By viewer: ids that it believes to be present although they have left. */
 byte dead[IDS];
-/* By viewer: who was greeted when it was, and has not left; until it is told its own vectors. */
+/* By viewer: peers greeted before it and not left since, which precede its own vectors. */
 byte awaited[IDS];
-/* Those whose id had been met with another owner by somebody: there was no better one. */
+/* Clients whose id another client has seen with another owner, for lack of a better id. */
 byte forced;
 #if REACH == 1
-byte used; /* ids given since the server was empty */
+byte used; /* ids assigned since the server was empty */
 #endif
-/* Those without vectors. */
+/* Clients without vectors. */
 byte silent;
-/* Nobody comes or goes any more. */
+/* No more joins and leaves. */
 bool stopped;
-/* Those who do not read any more when that begins. */
-byte deaf;
+/* Clients that do not read any more once stopped is set. */
+byte stalled;
 #ifdef JOINS
 byte joins; /* since the server was empty */
 #endif
 
-/* Who is to be known to others: W-11, W-12. */
-#define public(id) (has(there, id) && stage[id] == GREETING && !has(silent, id))
+/* Must this client be visible to others? W-11, W-12. */
+#define public(id) (has(present, id) && stage[id] == GREETING && !has(silent, id))
 
-inline hear_greeting(v, number)
+inline receive_greeting(v, number)
 {
 	RULE(R_greeting_order, number == stage[v] && stage[v] < GREETING);
 	stage[v]++;
@@ -110,7 +110,7 @@ inline hear_greeting(v, number)
 	fi
 }
 
-/* Those whose vectors have begun, who are still there, and are not told of to the end. */
+/* No peer other than @p may be announced in part, unless it has left. */
 inline judge_between(v, p)
 {
 	i = 0;
@@ -123,7 +123,7 @@ inline judge_between(v, p)
 	od
 }
 
-inline hear_vector(v, p, vector)
+inline receive_vector(v, p, vector)
 {
 	RULE(R_greeted_first, stage[v] == GREETING);
 	RULE(R_public, public(p));
@@ -140,7 +140,7 @@ inline hear_vector(v, p, vector)
 	RULE(R_own_vectors_last, p != v || !awaited[v]);
 }
 
-inline hear_leave(v, p)
+inline receive_leave(v, p)
 {
 	RULE(R_greeted_first, stage[v] == GREETING);
 	RULE(R_no_own_leave, p != v);
@@ -151,42 +151,42 @@ inline hear_leave(v, p)
 	dead[v] = dead[v] & ~bit_of(p);
 }
 
-/* The server has nothing to tell to @v: then @v knows who is there. */
+/* The server has nothing to send to @v, so @v must know which clients are present. */
 inline judge_view(v)
 {
-	RULE(R_told_all, stage[v] == GREETING && !dead[v]);
+	RULE(R_all_announced, stage[v] == GREETING && !dead[v]);
 	i = 0;
 	do
 	:: i < IDS ->
 		if
-		:: public(i) && has(forced, i) && row(v, i) == GONE -> /* W-10: not told of it */
+		:: public(i) && has(forced, i) && row(v, i) == GONE -> /* W-10: not announced */
 #if REACH == 5
 			RULE(REACHED, false)
 #endif
 		:: public(i) && !(has(forced, i) && row(v, i) == GONE) ->
-			RULE(R_told_all, row(v, i) == VECTORS)
+			RULE(R_all_announced, row(v, i) == VECTORS)
 		:: else ->
-			RULE(R_told_all, !believes(v, i))
+			RULE(R_all_announced, !believes(v, i))
 		fi;
 		i++
 	:: else -> break
 	od
 }
 
-/* met = ids that somebody who is there has met, or has; believed = ids that somebody believes in */
+/* seen = ids that a present client has seen or has; believed = ids that one believes in use */
 inline look_at_tables()
 {
-	met = there;
-	believed = there;
+	seen = present;
+	believed = present;
 	i = 0;
 	do
 	:: i < IDS ->
-		met_n[i] = 0;
+		seen_n[i] = 0;
 		j = 0;
 		do
 		:: j < IDS ->
 			if
-			:: row(j, i) -> met = met | bit_of(i); met_n[i]++
+			:: row(j, i) -> seen = seen | bit_of(i); seen_n[i]++
 			:: else
 			fi;
 			if
@@ -201,12 +201,12 @@ inline look_at_tables()
 	od
 }
 
-/* The server gives @id to somebody new, or refuses (NOBODY). */
+/* The server assigns @id to a new client, or refuses it (NO_ID). */
 inline judge_join(id, is_silent)
 {
 	look_at_tables();
 	if
-	:: id == NOBODY ->
+	:: id == NO_ID ->
 #if REACH == 4
 		RULE(REACHED, false);
 #endif
@@ -215,19 +215,19 @@ inline judge_join(id, is_silent)
 		RULE(R_ids_suffice, false)
 #endif
 	:: else ->
-		RULE(R_first_id_is_0, there || id == 0);
-		RULE(R_id_is_free, !has(there, id));
+		RULE(R_first_id_is_0, present || id == 0);
+		RULE(R_id_is_free, !has(present, id));
 		RULE(R_id_not_believed, !has(believed, id));
-		set = ~met & (bit_of(IDS) - 1);
+		set = ~seen & (bit_of(IDS) - 1);
 		from = 0;
 		find_first();
-		RULE(R_lowest_unmet_id, found == IDS || found == id);
+		RULE(R_lowest_unseen_id, found == IDS || found == id);
 		if
 		:: found == IDS ->
 			i = 0;
 			do
 			:: i < IDS ->
-				RULE(R_fewest_met, has(believed, i) || met_n[i] >= met_n[id]);
+				RULE(R_fewest_seen, has(believed, i) || seen_n[i] >= seen_n[id]);
 				i++
 			:: else -> break
 			od;
@@ -239,7 +239,7 @@ inline judge_join(id, is_silent)
 		fi;
 #if REACH == 1
 		if
-		:: there -> RULE(REACHED, !has(used, id) || found == IDS)
+		:: present -> RULE(REACHED, !has(used, id) || found == IDS)
 		:: else -> used = 0
 		fi;
 		used = used | bit_of(id);
@@ -247,18 +247,18 @@ inline judge_join(id, is_silent)
 #ifdef JOINS
 		joins++;
 #endif
-		there = there | bit_of(id);
+		present = present | bit_of(id);
 		silent = silent | is_silent << id
 	fi
 }
 
-/* @v has left, and its memory with it. */
+/* @v has left; its tables are lost. */
 inline leave_truth(v)
 {
-	there = there & ~bit_of(v);
+	present = present & ~bit_of(v);
 #ifdef JOINS
 	if
-	:: !there -> joins = 0
+	:: !present -> joins = 0
 	:: else
 	fi;
 #endif
@@ -288,7 +288,7 @@ inline leave_truth(v)
 /* ---- The server: roster.c ---- */
 
 byte visible;
-/* By id: what the client that has it was told. */
+/* By id: what was sent to the client with this id. */
 byte greeting[IDS], known[IDS], heard[IDS], at_id[IDS], at_vector[IDS], cursor[IDS];
 byte self_after[IDS];
 bit knows_self[IDS];
@@ -298,35 +298,35 @@ byte leak;
 
 #if BUG == 1
 #define NEWS(v) (visible & ~known[v])
-#define KEEP taken
+#define RESERVED taken
 #elif BUG == 4
 #define NEWS(v) (visible & ~known[v])
-#define KEEP there
+#define RESERVED present
 #elif BUG == 5
 #define NEWS(v) (visible & ~heard[v])
-#define KEEP (stale | leak)
+#define RESERVED (stale | leak)
 #elif BUG == 10
 #define NEWS(v) (visible & ~known[v])
-#define KEEP stale
+#define RESERVED stale
 #elif BUG == 12
 #define NEWS(v) (visible & ~heard[v])
-#define KEEP taken
+#define RESERVED taken
 #else
 #define NEWS(v) (visible & ~heard[v])
-#define KEEP stale
+#define RESERVED stale
 #endif
 
-#define middle(v) (at_id[v] != NOBODY && has(visible, at_id[v]))
+#define middle(v) (at_id[v] != NO_ID && has(visible, at_id[v]))
 #define joins_due(v) (NEWS(v) & ~bit_of(v))
 #define leaves_due(v) (known[v] & ~visible)
 #define anything_due(v)                                                                          \
 	(greeting[v] < GREETING || middle(v) || leaves_due(v) || joins_due(v) || !knows_self[v])
 
-/* best = the id for somebody new, or NOBODY */
+/* best = the id for a new client, or NO_ID */
 inline choose_id()
 {
-	taken = there;
-	stale = there;
+	taken = present;
+	stale = present;
 	i = 0;
 	do
 	:: i < IDS -> taken = taken | known[i]; stale = stale | heard[i]; i++
@@ -334,7 +334,7 @@ inline choose_id()
 	od;
 	best = 0;
 	do
-	:: best < IDS && has(KEEP, best) -> best++
+	:: best < IDS && has(RESERVED, best) -> best++
 	:: else -> break
 	od;
 	if
@@ -343,7 +343,7 @@ inline choose_id()
 	:: else
 #else
 	:: else ->
-		/* Of those that are not taken the one of which the fewest have heard. */
+		/* The free id that the fewest clients have heard of. */
 		found = PEERS + 1;
 		i = 0;
 		do
@@ -372,14 +372,14 @@ inline choose_id()
 inline join(is_silent)
 {
 	choose_id();
-	told_id = best;
-	judge_join(told_id, is_silent);
+	chosen_id = best;
+	judge_join(chosen_id, is_silent);
 	if
-	:: told_id != NOBODY ->
-		at_id[told_id] = NOBODY;
-		knows_self[told_id] = is_silent;
+	:: chosen_id != NO_ID ->
+		at_id[chosen_id] = NO_ID;
+		knows_self[chosen_id] = is_silent;
 #if BUG == 3
-		visible = visible | bit_of(told_id)
+		visible = visible | bit_of(chosen_id)
 #endif
 	:: else
 	fi
@@ -402,9 +402,9 @@ inline leave(v)
 	leave_truth(v)
 }
 
-inline tell_greeting(v)
+inline send_greeting(v)
 {
-	hear_greeting(v, greeting[v]);
+	receive_greeting(v, greeting[v]);
 	greeting[v]++;
 	if
 	:: greeting[v] == GREETING ->
@@ -425,7 +425,7 @@ inline tell_greeting(v)
 	fi
 }
 
-inline tell_vector(v)
+inline send_vector(v)
 {
 	if
 	:: at_vector[v] == 0 && at_id[v] != v ->
@@ -436,10 +436,10 @@ inline tell_vector(v)
 		cursor[v] = at_id[v] + 1
 	:: at_id[v] == v ->
 		knows_self[v] = 1;
-		self_after[v] = 0 /* not read any more: fewer states */
+		self_after[v] = 0 /* not read again: fewer states */
 	:: else
 	fi;
-	hear_vector(v, at_id[v], at_vector[v]);
+	receive_vector(v, at_id[v], at_vector[v]);
 	at_vector[v]++;
 	if
 	:: at_vector[v] == VECTORS ->
@@ -451,31 +451,31 @@ inline tell_vector(v)
 		:: else
 		fi;
 #endif
-		at_id[v] = NOBODY;
+		at_id[v] = NO_ID;
 		at_vector[v] = 0
 	:: else
 	fi
 }
 
-inline tell_leave(v)
+inline send_leave(v)
 {
 	set = leaves_due(v);
 	from = 0;
 	find_first();
-	told_id = found;
+	chosen_id = found;
 #if BUG != 8 && BUG != 15
-	at_id[v] = NOBODY;
+	at_id[v] = NO_ID;
 	at_vector[v] = 0;
 #endif
 #if BUG != 16
-	known[v] = known[v] & ~bit_of(told_id);
+	known[v] = known[v] & ~bit_of(chosen_id);
 #endif
-	hear_leave(v, told_id)
+	receive_leave(v, chosen_id)
 }
 
-/* Others in the order of ids from the cursor upwards, once around; its own turn when the cursor has
- * passed those who were visible when the greeting was complete. */
-inline tell_join(v)
+/* Other peers in the order of ids, from the cursor upwards and around; its own vectors once the
+ * cursor has passed all peers that were visible when the greeting was complete. */
+inline send_join(v)
 {
 	set = joins_due(v);
 	from = cursor[v];
@@ -498,15 +498,15 @@ inline tell_join(v)
 	:: else
 #endif
 	fi;
-	RULE(R_something_to_tell, found < IDS);
+	RULE(R_something_to_send, found < IDS);
 	at_id[v] = found;
 	at_vector[v] = 0;
-	tell_vector(v)
+	send_vector(v)
 }
 
 /*
- * Only for fewer states: cursors that lead to the same messages become one. Ids that were heard of
- * are never news again.
+ * Only to reduce states: cursors that lead to the same messages become equal. An id that was heard
+ * of never has to be announced again.
  */
 inline merge_cursors(v)
 {
@@ -523,39 +523,39 @@ inline merge_cursors(v)
 }
 
 /* The socket of @v takes one message. */
-inline tell(v)
+inline send_next(v)
 {
 	if
 #if BUG == 14
-	:: greeting[v] < GREETING && (greeting[v] == 0 || !joins_due(v)) -> tell_greeting(v)
-	:: greeting[v] > 0 && greeting[v] < GREETING && joins_due(v) -> tell_join(v)
+	:: greeting[v] < GREETING && (greeting[v] == 0 || !joins_due(v)) -> send_greeting(v)
+	:: greeting[v] > 0 && greeting[v] < GREETING && joins_due(v) -> send_join(v)
 #else
-	:: greeting[v] < GREETING -> tell_greeting(v)
+	:: greeting[v] < GREETING -> send_greeting(v)
 #endif
 #if BUG == 6
-	:: greeting[v] == GREETING && !middle(v) && (joins_due(v) || !knows_self[v]) -> tell_join(v)
-	:: greeting[v] == GREETING && !middle(v) && !(joins_due(v) || !knows_self[v]) -> tell_leave(v)
-	:: greeting[v] == GREETING && middle(v) -> tell_vector(v)
+	:: greeting[v] == GREETING && !middle(v) && (joins_due(v) || !knows_self[v]) -> send_join(v)
+	:: greeting[v] == GREETING && !middle(v) && !(joins_due(v) || !knows_self[v]) -> send_leave(v)
+	:: greeting[v] == GREETING && middle(v) -> send_vector(v)
 #elif BUG == 8
-	:: greeting[v] == GREETING && leaves_due(v) -> tell_leave(v)
-	:: greeting[v] == GREETING && !leaves_due(v) && middle(v) -> tell_vector(v)
-	:: greeting[v] == GREETING && !leaves_due(v) && !middle(v) -> tell_join(v)
+	:: greeting[v] == GREETING && leaves_due(v) -> send_leave(v)
+	:: greeting[v] == GREETING && !leaves_due(v) && middle(v) -> send_vector(v)
+	:: greeting[v] == GREETING && !leaves_due(v) && !middle(v) -> send_join(v)
 #else
-	:: greeting[v] == GREETING && middle(v) -> tell_vector(v)
-	:: greeting[v] == GREETING && !middle(v) && leaves_due(v) -> tell_leave(v)
-	:: greeting[v] == GREETING && !middle(v) && !leaves_due(v) -> tell_join(v)
+	:: greeting[v] == GREETING && middle(v) -> send_vector(v)
+	:: greeting[v] == GREETING && !middle(v) && leaves_due(v) -> send_leave(v)
+	:: greeting[v] == GREETING && !middle(v) && !leaves_due(v) -> send_join(v)
 #endif
 	fi
 }
 
-/* After every step. */
+/* Called after every step. */
 inline judge_views()
 {
 	n = 0;
 	do
 	:: n < IDS ->
 		if
-		:: has(there, n) && !anything_due(n) -> judge_view(n)
+		:: has(present, n) && !anything_due(n) -> judge_view(n)
 		:: else
 		fi;
 		n++
@@ -563,19 +563,19 @@ inline judge_views()
 	od
 }
 
-/* ---- What happens ---- */
+/* ---- Processes ---- */
 
 #ifdef JOINS
-#define may_join (count_there < PEERS && joins < JOINS)
+#define may_join (present_n < PEERS && joins < JOINS)
 #else
-#define may_join (count_there < PEERS)
+#define may_join (present_n < PEERS)
 #endif
 
-#define count_there \
-	(has(there, 0) + has(there, 1) + has(there, 2) + has(there, 3) + has(there, 4) + \
-	 has(there, 5) + has(there, 6))
+#define present_n \
+	(has(present, 0) + has(present, 1) + has(present, 2) + has(present, 3) + has(present, 4) + \
+	 has(present, 5) + has(present, 6))
 
-active proctype door()
+active proctype arrivals()
 {
 end:	do
 	:: d_step { !stopped && may_join -> join(0); judge_views(); skip }
@@ -585,8 +585,8 @@ end:	do
 #ifdef LIVE
 	:: atomic {
 		!stopped ->
-		select(deaf : 0 .. (bit_of(IDS) - 1));
-		deaf = deaf & there;
+		select(stalled : 0 .. (bit_of(IDS) - 1));
+		stalled = stalled & present;
 		stopped = true
 	}
 #endif
@@ -604,10 +604,10 @@ end:	do
 active [IDS] proctype client()
 {
 end:	do
-	:: d_step { !stopped && has(there, me) -> leave(me); judge_views(); skip }
+	:: d_step { !stopped && has(present, me) -> leave(me); judge_views(); skip }
 	:: d_step {
-		has(there, me) && wakes(me) && !has(deaf, me) ->
-		tell(me);
+		has(present, me) && wakes(me) && !has(stalled, me) ->
+		send_next(me);
 		merge_cursors(me);
 		judge_views();
 		skip
@@ -616,7 +616,7 @@ end:	do
 }
 
 #ifdef LIVE
-#define settled(id) (!has(there, id) || has(deaf, id) || !anything_due(id))
+#define settled(id) (!has(present, id) || has(stalled, id) || !anything_due(id))
 #if IDS == 3
 #define all_settled (settled(0) && settled(1) && settled(2))
 #elif IDS == 4
