@@ -69,7 +69,7 @@ def test_help_and_man_page_agree(place):
     """Every option of the help is described in the man page, and the other way round."""
     helped = option_names(place.run_device("--help").stdout)
     page = (SOURCE / "man" / "ivshmem-device.1.scd").read_text(encoding="utf-8")
-    begin, end = page.index("# OPTIONS OF A DEVICE"), page.index("# LIFE WITH A SERVER")
+    begin, end = page.index("# OPTIONS OF A DEVICE"), page.index("# CONNECTION TO A SERVER")
     described = option_names("\n".join(
         line for line in page[begin:end].splitlines() if line.startswith("*-")))
     assert len(helped) > 25
