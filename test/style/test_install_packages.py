@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""scripts/install-packages is patient with mirrors, and not for ever. Nothing is installed here."""
+"""scripts/install-packages retries a limited number of times. Nothing is installed here."""
 import os
 import subprocess
 
@@ -7,8 +7,8 @@ import pytest
 
 from conftest import SOURCE
 
-#: Stand-ins. apt-get takes what it is to say from the files update and install, a line for each call;
-#: after the last, and for an empty line, all goes well.
+#: Replacements. apt-get reads its error messages from the files update and install, one line per
+#: call; it succeeds after the last line, and for an empty line.
 PROGRAMS = {
     "apt-get": """
 for action; do case $action in update|install) break; esac; done
@@ -28,7 +28,7 @@ BUSY = "E: Failed to fetch it  503  Service Unavailable"
 
 @pytest.fixture
 def run(tmp_path):
-    """run(answers): what was called and what came of it, with these answers of each action."""
+    """run(answers): the calls and the finished process, with these answers for each action."""
     for name, text in PROGRAMS.items():
         path = tmp_path / "bin" / name
         path.parent.mkdir(exist_ok=True)
@@ -38,37 +38,37 @@ def run(tmp_path):
     def run_it(answers):
         for action, lines in answers.items():
             (tmp_path / action).write_text("".join(f"{line}\n" for line in lines))
-        done = subprocess.run([SOURCE / "scripts" / "install-packages", "build"], cwd=tmp_path, text=True,
+        done = subprocess.run([SOURCE / "scripts" / "install-packages", "build"], cwd=tmp_path,
                               env={**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"},
-                              capture_output=True, timeout=60, check=False)
+                              text=True, capture_output=True, timeout=60, check=False)
         return (tmp_path / "calls").read_text().split(), done
 
     return run_it
 
 
-def test_all_goes_well(run):
+def test_success(run):
     calls, done = run({})
     assert (calls, done.returncode, done.stderr) == (["update", "install"], 0, "")
 
 
 @pytest.mark.parametrize("action", ["update", "install"])
-def test_a_busy_mirror_is_asked_again(run, action):
-    """With pauses, and with what it said."""
+def test_busy_mirror_is_retried(run, action):
+    """With pauses, and with the error message."""
     calls, done = run({action: [BUSY, BUSY, BUSY]})
     assert done.returncode == 0, done.stdout + done.stderr
     assert calls.count("sleep") >= 2 and calls[-1] == "install"
     assert BUSY in done.stdout
 
 
-def test_versions_have_been_replaced(run):
-    """The new lists name the new ones: at once."""
+def test_replaced_versions(run):
+    """The new lists name the new versions, so the retry comes without a pause."""
     calls, done = run({"install": ["E: Failed to fetch it  404  Not Found"]})
     assert done.returncode == 0
     assert calls == ["update", "install", "update", "install"]
 
 
 @pytest.mark.parametrize("action", ["update", "install"])
-def test_it_gives_up(run, action):
+def test_gives_up(run, action):
     calls, done = run({action: [BUSY] * 20})
     assert done.returncode == 1
     assert BUSY in done.stderr and "install-packages: apt-get" in done.stderr
