@@ -79,7 +79,7 @@ def test_break_is_reported(tmp_path, what):
     status, text = check(make_library(tmp_path, "old"),
                          make_library(tmp_path, "new", HEADER.replace(before, after), code))
     assert status == 8, text
-    assert "\nnot ok 1 - abi: programs built with the old one do not work any more" in text
+    assert "\nnot ok 1 - abi: programs built with the old library do not work any more" in text
     assert message in text
 
 
@@ -100,7 +100,7 @@ def test_addition_is_compatible(tmp_path, what):
     code = CODE.replace(before, after.replace("{0}", " {}")) if before else CODE
     status, text = check(make_library(tmp_path, "old"), make_library(tmp_path, "new", header, code))
     assert status == 0, text
-    assert "\nok 1 - abi: programs built with the old one go on working" in text
+    assert "\nok 1 - abi: programs built with the old library keep working" in text
     if what == "function added":
         assert "ivs_thing_more" in text
 
@@ -111,7 +111,7 @@ def test_other_soname(tmp_path):
     status, text = check(make_library(tmp_path, "old"), make_library(
         tmp_path, "new", HEADER.replace(before, after), soname="libthing.so.1"))
     assert status == 0
-    assert "libthing.so.1 instead of libthing.so.0" in text
+    assert "libthing.so.1 replaces libthing.so.0" in text
 
 
 def test_without_debug_information(tmp_path):
