@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Count the tests of some `meson test` runs: each skip on a line of its own with its reason, then each
-failure with the end of what it said, and one closing line. Who keeps only the end of a long output
-keeps what failed.
+"""Count the tests of some `meson test` runs.
+
+Prints each skip on a line of its own with its reason, then each failure with the end of its output,
+and a closing line, so that the failures are at the end of a long log.
 
     scripts/tally.py BUILD_DIR...
 
-Reads meson-logs/testlog.json. A test that speaks TAP counts as its cases. A log that is missing or
-holds no test is a failure: nothing ran where something should have.
+Reads meson-logs/testlog.json. A test that prints TAP counts as its cases. A log that is missing or
+has no test counts as a failure, because tests should have run.
 """
 import json
 import pathlib
@@ -17,20 +18,21 @@ import sys
 TAP_LINE = re.compile(r"^(?P<bad>not )?ok\b[ \d]*(?:- )?(?P<name>.*?)"
                       r"(?:\s+# (?P<skip>SKIP)\S*\s*(?P<reason>.*))?$")
 
-TOLD_LINES = 12  # of each failure
+LINES_MAX = 12  # of each failure
 
 
 def gist(lines):
-    """The few lines that say what went wrong: of pytest its `>` and `E` lines, else the last ones."""
-    said = [line.removeprefix("#").removeprefix(" ").rstrip() for line in lines if line.strip("# ")]
-    marked = [line for line in said if line.startswith((">", "E "))]
-    return (marked or said)[-TOLD_LINES:]
+    """Return: the lines that show the error: pytest's `>` and `E` lines, or else the last lines."""
+    output = [line.removeprefix("#").removeprefix(" ").rstrip() for line in lines
+              if line.strip("# ")]
+    marked = [line for line in output if line.startswith((">", "E "))]
+    return (marked or output)[-LINES_MAX:]
 
 
 class Tally:
     def __init__(self):
         self.passed = self.skipped = 0
-        self.failures = []  # (name, what it said)
+        self.failures = []  # (name, lines of output)
 
     @property
     def failed(self):
@@ -44,7 +46,7 @@ class Tally:
         self.skipped += 1
 
     def add_cases(self, test):
-        """Whether it had any cases; counts them."""
+        """Count the cases of a test. Return: whether it had any."""
         lines = test.get("stdout", "").splitlines()
         cases = [(at, match) for at, match in enumerate(map(TAP_LINE.match, lines)) if match]
         ends = [at for at, _ in cases[1:]] + [len(lines)]
@@ -61,17 +63,17 @@ class Tally:
     def add(self, test):
         failed_before = self.failed
         result = test["result"]
-        said = (test.get("stdout", "") + test.get("stderr", "")).splitlines()
+        output = (test.get("stdout", "") + test.get("stderr", "")).splitlines()
         if self.add_cases(test):
-            # It may also have crashed, or ended too late, after its last case.
+            # It may have crashed, or timed out, after its last case.
             if result not in ("OK", "SKIP") and self.failed == failed_before:
-                self.fail(f"{test['name']} ({result})", said)
+                self.fail(f"{test['name']} ({result})", output)
         elif result == "OK":
             self.passed += 1
         elif result == "SKIP":
             self.skip(test["name"], "the whole test")
         else:
-            self.fail(f"{test['name']} ({result})", said)
+            self.fail(f"{test['name']} ({result})", output)
 
     def add_log(self, path):
         try:
@@ -89,9 +91,9 @@ def main():
     tally = Tally()
     for directory in sys.argv[1:]:
         tally.add_log(pathlib.Path(directory, "meson-logs", "testlog.json"))
-    for name, told in tally.failures:
+    for name, lines in tally.failures:
         print(f"failed: {name}")
-        for line in told:
+        for line in lines:
             print(f"    {line}")
     print(f"{tally.passed} passed, {tally.failed} failed"
           + (f", {tally.skipped} skipped" if tally.skipped else ""))

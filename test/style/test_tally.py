@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What scripts/tally.py counts, and that the end of what it prints says what failed."""
+"""scripts/tally.py counts correctly, and shows failures at the end of its output."""
 import json
 import subprocess
 
@@ -9,7 +9,7 @@ from conftest import SOURCE
 
 
 def tally(path, tests):
-    """Run it on one log. Return: (status, lines)."""
+    """Run it on one log. Return: (status, lines of output)."""
     logs = path / "meson-logs"
     logs.mkdir()
     (logs / "testlog.json").write_text("".join(json.dumps(test) + "\n" for test in tests))
@@ -21,7 +21,7 @@ def tally(path, tests):
 
 CASES = """\
 ok 1 - first
-ok 2 - second # SKIP no such thing here
+ok 2 - second # SKIP not available here
 not ok 3 - third
 # def test_third():
 # >       assert 1 == 2
@@ -29,15 +29,15 @@ not ok 3 - third
 #
 # third.py:3: AssertionError
 ok 4 - fourth
-# not a word of this
+# not part of the failure
 1..4
 """
 
 
 def test_cases(tmp_path):
-    """Each case counts; failures come after skips, each with what went wrong and nothing else."""
+    """Each case counts. Failures come after skips, each with its error lines and no others."""
     assert tally(tmp_path, [{"name": "tap", "result": "ERROR", "stdout": CASES}]) == (1, [
-        "skipped: tap: second: no such thing here",
+        "skipped: tap: second: not available here",
         "failed: tap: third",
         "    >       assert 1 == 2",
         "    E       assert 1 == 2",
@@ -45,7 +45,7 @@ def test_cases(tmp_path):
 
 
 def test_programs(tmp_path):
-    """A test without cases counts as one, and the end of a long output is kept."""
+    """A test without cases counts as one case, and shows the end of a long output."""
     long = "".join(f"line {number}\n" for number in range(100))
     assert tally(tmp_path, [
         {"name": "good", "result": "OK", "stdout": ""},
@@ -59,7 +59,7 @@ def test_programs(tmp_path):
 
 
 @pytest.mark.parametrize("result", ["TIMEOUT", "ERROR"])
-def test_an_end_after_the_last_case(tmp_path, result):
+def test_failure_after_the_last_case(tmp_path, result):
     status, lines = tally(tmp_path, [{"name": "tap", "result": result, "stdout": "ok 1 - first\n"}])
     assert status == 1
     assert lines == [f"failed: tap ({result})", "    ok 1 - first", "1 passed, 1 failed"]
@@ -70,5 +70,5 @@ def test_nothing_ran(tmp_path):
         f"failed: {tmp_path}/meson-logs/testlog.json: no test ran", "0 passed, 1 failed"])
 
 
-def test_all_is_right(tmp_path):
+def test_all_pass(tmp_path):
     assert tally(tmp_path, [{"name": "good", "result": "OK"}]) == (0, ["1 passed, 0 failed"])
