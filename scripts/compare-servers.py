@@ -1,14 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What hostile, slow and unlucky clients do to a server: a table in Markdown, measured now.
+"""Measure how hostile, slow and unlucky clients affect a server, and print a table in Markdown.
 
     scripts/compare-servers.py [--server PATH] [--qemu-server PATH] [--build DIR] [--case NAME]...
                                [--quick] [--json]
 
-Each case is run against ivshmem-server (the one in the build directory, or --server) and, if there
-is one, against QEMU's server of the same name (--qemu-server; no Debian package has it). Without
-it, what was recorded of that of QEMU 7.2 stands in the table. --quick takes smaller numbers.
-Status 1 if ours fails a case. Needs what `make check` needs.
+Each case is run against ivshmem-server (the one in the build directory, or --server) and, if given,
+against QEMU's server of the same name (--qemu-server; no Debian package has it). Otherwise the
+table shows recorded results of QEMU 7.2's server. --quick uses smaller numbers. The status is 1 if
+our server fails a case. Needs the packages that `make check` needs.
 """
 import argparse
 import json
@@ -26,7 +26,7 @@ try:
 except ModuleNotFoundError as missing:
     sys.exit(f"compare-servers: {missing}: run scripts/install-packages test")
 
-#: What this script saw of the server of QEMU 7.2.0, built without changes.
+#: Results of this script with the unmodified server of QEMU 7.2.0.
 RECORDED = {
     "connect-and-close": "ends after 11 connections",
     "silent": "a client is told 278 of 331 messages; a lost one shifts its vector numbers for good",
@@ -45,7 +45,7 @@ LISTENS = 0x10000  # the flag of a listening socket in /proc/net/unix
 
 
 class QemuServer(Server):
-    """A server that says nothing when it is ready, and that a connection to try would change."""
+    """A server that does not report when it is ready, and that a test connection would affect."""
 
     def wait_until_it_listens(self):
         wait_until(lambda: self.popen.poll() is not None or self._listens(), "it listens")
@@ -58,14 +58,14 @@ class QemuServer(Server):
 
 
 class QemuPlace(Place):
-    """Where a case is run against QEMU's server."""
+    """A place that runs QEMU's server."""
 
     ours = False
     server_kind = QemuServer
 
 
 def servers_end(place):
-    """How a server has ended that should not have, or None."""
+    """Return: how the first server that exited did so, or None."""
     for server in place.servers():
         try:
             status = server.popen.wait(0.5)
@@ -76,7 +76,7 @@ def servers_end(place):
 
 
 def run_case(case, place, quick):
-    """Return: whether it holds (None: it could not be run), and what was seen."""
+    """Return: whether the case passed (None: it could not be run), and the observation."""
     try:
         return True, case.run(place, **case.numbers(quick))
     except hostile.CannotRun as reason:
@@ -91,7 +91,7 @@ def run_case(case, place, quick):
 
 
 def measure(case, options):
-    """One row, as data."""
+    """Run a case. Return: its row, as data."""
     ours = Place(options.build)
     ours.server_program = options.server or ours.server_program
     holds, seen = run_case(case, ours, options.quick)
@@ -106,7 +106,7 @@ def measure(case, options):
 
 
 def markdown(rows, header):
-    """The rows under each other, the columns aligned."""
+    """Return: the rows as a Markdown table with aligned columns."""
     cells = [header] + [[row["title"], row["qemu"], row["ours"]] for row in rows]
     cells = [[cell.replace("|", "\\|") for cell in line] for line in cells]
     widths = [max(len(line[at]) for line in cells) for at in range(3)]
@@ -117,24 +117,24 @@ def markdown(rows, header):
 
 
 def existing(path):
-    """A program that is there, as the whole path: it will be started from elsewhere."""
+    """Return: the absolute path of an existing program, as it is run from another directory."""
     found = pathlib.Path(path).resolve()
     if not found.is_file():
-        raise argparse.ArgumentTypeError(f"there is no {path}")
+        raise argparse.ArgumentTypeError(f"{path} does not exist")
     return found
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--server", type=existing, help="ours (BUILD/tools/ivshmem-server)")
-    parser.add_argument("--qemu-server", type=existing, help="QEMU's, to be measured as well")
+    parser.add_argument("--qemu-server", type=existing, help="QEMU's, to measure it too")
     parser.add_argument("--build", type=pathlib.Path, default=SOURCE / "build",
                         help="the build directory (build)")
     names = [case.name for case in hostile.CASES]
     parser.add_argument("--case", action="append", choices=names, metavar="NAME",
-                        help="only this one; may be given several times: " + ", ".join(names))
-    parser.add_argument("--quick", action="store_true", help="with smaller numbers")
-    parser.add_argument("--json", action="store_true", help="data instead of a table")
+                        help="run only this case; may be given several times: " + ", ".join(names))
+    parser.add_argument("--quick", action="store_true", help="use smaller numbers")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     options.build = options.build.resolve()
     if not options.server:

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""PROTOCOL.md as the source of a manual page, so that there is one text:  protocol-man.py PROTOCOL.md
+"""Convert PROTOCOL.md to the source of a manual page:  protocol-man.py PROTOCOL.md
 
-Knows the Markdown that PROTOCOL.md uses, and refuses what it does not know: headings, paragraphs,
+Supports the Markdown that PROTOCOL.md uses, and rejects everything else: headings, paragraphs,
 tables, lists with "-", **bold**, *emphasis* and `code`.
 """
 import re
@@ -15,7 +15,7 @@ HEAD = """ivshmem-protocol(7)
 
 # NAME
 
-ivshmem-protocol - registers of the device, and what server and clients say to each other
+ivshmem-protocol - registers of the device, messages of the server, roster in the region
 
 # DESCRIPTION
 """
@@ -28,12 +28,12 @@ SPAN = re.compile(r"\*\*(.+?)\*\*|\*(.+?)\*|`([^`]+)`")
 
 
 def escape(text):
-    """What scdoc would take for markup."""
+    """Escape characters that scdoc would treat as markup."""
     return re.sub(r"([\\*_])", r"\\\1", text)
 
 
 def inline(text):
-    """Spans of a line."""
+    """Convert the spans of a line."""
     done, at = "", 0
     for match in SPAN.finditer(text):
         bold, emphasis, code = match.groups()
@@ -47,7 +47,7 @@ def inline(text):
 
 
 def table(rows):
-    """The first row is the head, the second one dashes."""
+    """Convert a table: the first row is the head, the second one dashes."""
     cells = [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in rows]
     lines = []
     last = len(cells[0]) - 1
@@ -60,7 +60,7 @@ def table(rows):
 
 
 def convert(lines):
-    """Blocks of a document, without its title."""
+    """Convert the blocks of a document, without its title."""
     out, at = [], 0
     while at < len(lines):
         line = lines[at]
@@ -75,7 +75,7 @@ def convert(lines):
             out += table(lines[at:end])
             at = end - 1
         elif re.match(r"#|>|```|\d+\. ", line):
-            sys.exit(f"protocol-man.py: line {at + 1} is Markdown that I do not know: {line!r}")
+            sys.exit(f"protocol-man.py: line {at + 1}: unsupported Markdown: {line!r}")
         elif line.startswith("- "):
             out.append("- " + inline(line[2:]))
         else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The manual pages: all that is public is in them, and groff has nothing to complain about."""
+"""Manual pages: they cover the whole public API, and groff reports no warnings."""
 import os
 import re
 import subprocess
@@ -22,7 +22,7 @@ CONSTANTS = {
 
 
 def run(*words, stdin=None):
-    """Run something. Return: what it printed, both streams."""
+    """Run a command. Return: its output, both streams."""
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "MANROFFSEQ": "", "MANWIDTH": "80"}
     done = subprocess.run([str(word) for word in words], env=environment, check=False,
                           stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -32,7 +32,7 @@ def run(*words, stdin=None):
 
 
 def page_of(function):
-    """The page that "man FUNCTION" shows."""
+    """Return: the page that "man FUNCTION" shows."""
     text = (BUILD / "man" / f"{function}.3").read_text()
     alias = ALIAS.match(text)
     return (BUILD / "man" / alias[1]).read_text() if alias else text
@@ -40,7 +40,7 @@ def page_of(function):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_no_warnings(page):
-    """Neither groff nor man has anything to warn of; tables are made by tbl."""
+    """Neither groff, with tbl for tables, nor man prints a warning."""
     assert run("groff", "-t", "-man", "-ww", "-z", BUILD / "man" / page) == ""
     with open(os.devnull, "w") as nothing:
         done = subprocess.run(["man", "--warnings", "-l", BUILD / "man" / page], check=False,
@@ -52,7 +52,7 @@ def test_no_warnings(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_sections(page):
-    """Each page says what it is about, and where to read on: pages of ours that exist."""
+    """Each page has the required sections, and every page of ours that it names exists."""
     text = (BUILD / "man" / page).read_text()
     for section in ("NAME", "DESCRIPTION", "SEE ALSO"):
         assert f".SH {section}" in text, section
@@ -62,7 +62,7 @@ def test_sections(page):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_function_has_a_page(function):
-    """man FUNCTION works, and its page has its name, its declaration and what it returns."""
+    """man FUNCTION works, and the page has its name, declaration and the required sections."""
     text = page_of(function)
     name = text.split(".SH NAME")[1].split(".SH ")[0]
     assert re.search(rf"\b{function}\b", name)
@@ -73,7 +73,7 @@ def test_function_has_a_page(function):
 
 @pytest.mark.parametrize("header", CONSTANTS)
 def test_constants_are_explained(header):
-    """Every constant of a header that programs use is in some page."""
+    """Every constant in a header that programs use is explained in a page."""
     code = (SOURCE / "include" / "ivshmem" / header).read_text()
     code = re.sub(r"/\*.*?\*/", "", code, flags=re.S)
     text = "".join((SOURCE / "man" / f"{page}.scd").read_text() for page in PAGES
@@ -85,7 +85,7 @@ def test_constants_are_explained(header):
 
 
 def test_declarations_are_those_of_the_headers():
-    """What a SYNOPSIS declares is what the header does, but for attributes."""
+    """The declarations in a SYNOPSIS equal those in the header, except for attributes."""
     def squeeze(text):
         text = re.sub(r"\b(IVS_PUBLIC|IVS_MUST_USE)\b", "", text)
         return re.sub(r"\s+", "", text)
