@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The server's roster (src/server/roster.c) with few ids and few peers, and the state that its
+ * The server's roster (src/roster/roster.c) with few ids and few peers, and the state that its
  * clients build from the messages they receive. Clients join and leave at any time, for ever, and
  * each socket may or may not take a message at any time. See README.md.
  *
