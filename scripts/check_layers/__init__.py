@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The checks of scripts/check-layers.py: one function each, from {name: text} to complaints.
+
+A check does not read files, so that a test can plant a tree. The rules and their reasons are in
+ARCHITECTURE.md and CONTRIBUTING.md.
+"""
+from check_layers import borders, circles, cites, known, language, rooms, shape
+
+#: name -> function. Each yields (where, what).
+CHECKS = {
+    "rooms": rooms.check_includes,
+    "calls": circles.check_calls,
+    "folders": rooms.check_folders,
+    "circles": circles.check,
+    "columns": shape.check_columns,
+    "budgets": shape.check_budgets,
+    "licences": shape.check_licences,
+    "pure": shape.check_pure,
+    "exits": shape.check_exits,
+    "syscalls": cites.check_syscalls,
+    "rules": cites.check_rules,
+    "enums": borders.check_enums,
+    "returns": borders.check_returns,
+    "bodies": borders.check_bodies,
+    "limits": borders.check_limits,
+    "private": borders.check_private,
+    "language": language.check,
+}
+
+
+def complaints_of(check, files):
+    """The complaints of one check about @files, as text."""
+    return [f"{where}: {what}" for where, what in CHECKS[check](files)]
+
+
+def run(files, exceptions=None, counted=None):
+    """Run all checks. Return: (complaints, {check that is only counted: number of complaints})."""
+    exceptions = known.KNOWN if exceptions is None else exceptions
+    counted = known.COUNTED if counted is None else counted
+    found = {check: complaints_of(check, files) for check in CHECKS}
+    complaints = known.without_known(found, exceptions)
+    counts = {check: len(complaints.pop(check)) for check in counted}
+    return [line for lines in complaints.values() for line in lines], counts

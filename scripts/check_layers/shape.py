@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checks of single files: length, width, licence, purity, calls that are not allowed."""
+import fnmatch
+import re
+
+from check_layers import csource
+
+COLUMNS_MAX = 100
+FILE_LINES_MAX = 600
+FUNCTION_LINES_MAX = 60
+#: Not the project's own text.
+EXEMPT = re.compile(r"(LICENSES/|fuzz/corpus/|\.gitignore$)")
+
+#: Bytes or events in, effects out: no system call, no clock, no global.
+PURE = ("src/base/bitmap.h", "src/base/bytes.h", "src/base/parse.c", "src/base/text.c", "src/pci/*",
+        "src/peer/pci_identity.c", "src/protocol/v0.c", "src/roster/*.c",
+        "src/roster_page/format.c", "src/server/observe/request.c", "src/vfio_user/codec.c")
+PURE_HEADERS = {"assert.h", "errno.h", "inttypes.h", "limits.h", "stdatomic.h", "stdbool.h",
+                "stddef.h", "stdint.h", "string.h"}
+PURE_EXCEPTIONS = {
+    ("src/roster/*.c", "stdlib.h"): "memory for its tables",
+    ("src/base/parse.c", "stdio.h"): "snprintf",
+    ("src/server/observe/request.c", "jansson.h"): "JSON, which allocates",
+    ("src/vfio_user/codec.c", "jansson.h"): "JSON, which allocates",
+}
+
+#: Only a program ends the process.
+_EXITS = re.compile(r"(?<!\w)(exit|_exit|_Exit|abort|quick_exit)\s*\(")
+
+#: The guest's driver is the kernel's: its own headers, the public ones, the kernel's.
+_KERNEL_MAY_INCLUDE = re.compile(r"<(linux|asm)/[\w/.-]+>|\"ivshmem/[\w.-]+\"|\"[\w.-]+\"")
+KERNEL_LICENCE = "SPDX-License-Identifier: GPL-2.0-only"
+
+
+def check_columns(files):
+    """No line has more than 100 columns, with tabs of 8."""
+    for name, text in files.items():
+        if EXEMPT.match(name) or not name.endswith((".c", ".h", ".py", ".sh", "meson.build")):
+            continue
+        for number, line in enumerate(text.split("\n"), 1):
+            width = len(line.expandtabs(8))
+            if width > COLUMNS_MAX:
+                yield f"{name}:{number}", f"has {width} columns, more than {COLUMNS_MAX}"
+
+
+def check_budgets(files):
+    """Files and functions are short; a function's body is between braces in the first column."""
+    for name, text in files.items():
+        if EXEMPT.match(name) or not name.endswith((".c", ".h", ".py", ".sh")):
+            continue
+        lines = text.split("\n")
+        if len(lines) > FILE_LINES_MAX + 1:
+            yield name, f"has {len(lines) - 1} lines, more than {FILE_LINES_MAX}"
+        start = None
+        for number, line in enumerate(lines if name.endswith(".c") else (), 1):
+            if line == "{":
+                start = number
+            elif line == "}" and start:
+                if number - start > FUNCTION_LINES_MAX:
+                    yield f"{name}:{start}", (f"the function has {number - start} lines, more than "
+                                              f"{FUNCTION_LINES_MAX}")
+                start = None
+
+
+def _check_kernel(name, text, files):
+    if KERNEL_LICENCE not in text.split("\n", 1)[0]:
+        yield name, "must begin with " + KERNEL_LICENCE
+    for kind, header in csource.includes_of(text):
+        shown = f"<{header}>" if kind == "<" else f'"{header}"'
+        own = kind == '"' and "/" not in header
+        if not _KERNEL_MAY_INCLUDE.fullmatch(shown) or (own and "kernel/" + header not in files):
+            yield name, f"the driver must not include {shown}"
+
+
+def check_licences(files):
+    """Each file has an SPDX line; the driver has the kernel's licence and only its own includes."""
+    for name, text in files.items():
+        if EXEMPT.match(name) or name.endswith(".md"):
+            continue
+        if not any("SPDX-License-Identifier:" in line for line in text.split("\n", 4)[:4]):
+            yield name, "has no SPDX line"
+        if name.startswith("kernel/"):
+            yield from _check_kernel(name, text, files)
+
+
+def check_exits(files):
+    """Code in src/ does not end the process."""
+    for name, text in files.items():
+        if name.startswith("src/") and name.endswith((".c", ".h")):
+            for call in sorted(set(_EXITS.findall(csource.code_of(text)))):
+                yield name, f"calls {call}(), which only tools/ may"
+
+
+def _matching(pattern, files):
+    return [name for name in files if fnmatch.fnmatchcase(name, pattern)
+            and name.endswith((".c", ".h"))]
+
+
+def check_pure(files):
+    """Pure files include no header that declares system calls, clocks or globals."""
+    unused = set(PURE_EXCEPTIONS)
+    for pattern in PURE:
+        names = _matching(pattern, files)
+        if not names:
+            yield pattern, "is said to be pure and does not exist"
+        for name in names:
+            for kind, header in csource.includes_of(files[name]):
+                if kind == '"' or header in PURE_HEADERS or header.startswith("ivshmem/"):
+                    continue
+                excused = {key for key in PURE_EXCEPTIONS
+                           if key[1] == header and fnmatch.fnmatchcase(name, key[0])}
+                unused -= excused
+                if not excused:
+                    yield name, f"is pure and includes <{header}>"
+    for pattern, header in sorted(unused):
+        yield pattern, f"no longer includes <{header}>: remove it from PURE_EXCEPTIONS"
