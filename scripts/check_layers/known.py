@@ -6,10 +6,6 @@ KNOWN = (
     ("limits", "IVS_VFU_FEATURE_INDEX is 0xffffu", "bits of a word, not a number of ids"),
 
     # Walls that are still to be moved.
-    ("rooms", 'src/device/syscalls.c: includes "region/private.h"',
-     "declares the list of region's system calls"),
-    ("rooms", 'src/server/syscalls.c: includes "region/private.h"', "the same"),
-    ("rooms", 'src/server/handover/handover.c: includes "region/private.h"', "the same"),
     ("folders", "test/library/conform/", "is in test/conform"),
     ("circles", "src/device/device src/device/server src/device/vmm: ",
      "the lower half of device.c has no file of its own"),
@@ -19,10 +15,6 @@ KNOWN = (
     ("circles", "src/server/announce src/server/service_manager: ", "an include that uses nothing"),
     ("circles", "src/vfio_user/access src/vfio_user/memory src/vfio_user/migration ",
      "session.h has a struct of memory.h and an enum of migration.h"),
-    ("circles", " tools/shared/usage: ",
-     "each program defines program_name for tools/shared; device/options.c calls device_check()"),
-    ("circles", "tools/client tools/device tools/server tools/shared: ", "the same"),
-    ("pure", "src/base/bytes.h", "each codec has its own little-endian bytes"),
     ("returns", "ivs_sandbox() returns", "passes on codes of privileges"),
     ("returns", "ivs_device_open_region() returns", "passes on codes of region"),
     ("returns", "ivs_device_loop_add() returns", "passes on codes of region and pci"),

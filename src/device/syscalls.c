@@ -12,7 +12,7 @@
 #include "daemon/stall.h"
 #include "device/loop.h"
 #include "device/private.h"
-#include "region/private.h"
+#include "region/region.h"
 
 const struct ivs_syscall *const ivs_device_syscall_lists[] = {
 	ivs_libc_syscalls,

@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/parse.h"
+#include "region/region.h"
 #include "region/private.h"
 
 /* To remove what was made. */

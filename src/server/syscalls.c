@@ -12,7 +12,7 @@
 #include "daemon/process_syscalls.h"
 #include "daemon/service.h"
 #include "daemon/stall.h"
-#include "region/private.h"
+#include "region/region.h"
 #include "server/accept.h"
 #include "server/admission.h"
 #include "server/client.h"

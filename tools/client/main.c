@@ -23,8 +23,6 @@
 #define EVENTS_MAX 1024 /* before commands get their turn again */
 #define GONE "the device was unplugged, or taken from its driver"
 
-const char program_name[] = PROGRAM;
-
 struct settings {
 	char address[4096];
 	const char *commands[COMMANDS_MAX];
@@ -486,10 +484,8 @@ int main(int argc, char **argv)
 	enum outcome outcome;
 	int status;
 
-	if (ivs_fd_fill_standard()) {
-		fprintf(stderr, PROGRAM ": cannot open /dev/null: %s\n", strerror(errno));
+	if (usage_start(PROGRAM))
 		return STATUS_FAILED;
-	}
 	status = parse_arguments(&settings, argc, argv);
 	if (status)
 		return status < 0 ? 0 : status;

@@ -12,9 +12,11 @@
 #include "daemon/log.h"
 #include "daemon/privileges.h"
 #include "daemon/service.h"
+#include "tools/device/check.h"
 #include "tools/device/confine.h"
 #include "tools/device/options.h"
 #include "tools/device/status.h"
+#include "tools/shared/usage.h"
 
 #define OWN_FILES 64
 #define DEVICE_FILES 64 /* and its doorbells and interrupts, of the other half */
@@ -178,11 +180,11 @@ int main(int argc, char **argv)
 	};
 	int status;
 
-	if (ivs_fd_fill_standard()) {
-		fprintf(stderr, PROGRAM ": cannot open /dev/null: %s\n", strerror(errno));
+	if (usage_start(PROGRAM))
 		return STATUS_FAILED;
-	}
 	status = parse_arguments(&settings, argc, argv);
+	if (!status)
+		status = device_check(&settings);
 	if (status)
 		return status < 0 ? 0 : status;
 	ivs_log_init(PROGRAM, settings.verbose);

@@ -10,10 +10,7 @@
 #include "base/parse.h"
 #include "daemon/privileges.h"
 #include "daemon/sandbox.h"
-#include "tools/device/check.h"
 #include "tools/shared/owners.h"
-
-const char program_name[] = PROGRAM;
 
 #define DEFAULT_CONTROL_MODE 0600
 
@@ -452,12 +449,9 @@ int parse_arguments(struct settings *settings, int argc, char **argv)
 {
 	static const struct usage usage = {help_text, "S:r:l:n:vVh", long_options, take_option,
 					   "there are only options, see --help"};
-	int status;
-
 	settings->filter = -1;
 	settings->control = (struct ivs_listener_options){NULL, DEFAULT_CONTROL_MODE, (uid_t)-1,
 							  (gid_t)-1};
 	begin_device(settings);
-	status = usage_parse(&usage, settings, argc, argv);
-	return status ? status : device_check(settings);
+	return usage_parse(&usage, settings, argc, argv);
 }

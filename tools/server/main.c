@@ -19,6 +19,7 @@
 #include "tools/server/options.h"
 #include "tools/server/status.h"
 #include "tools/server/upgrade.h"
+#include "tools/shared/usage.h"
 
 static sigset_t our_signals(void)
 {
@@ -300,10 +301,8 @@ int main(int argc, char **argv)
 	int status;
 	int fd;
 
-	if (ivs_fd_fill_standard()) {
-		fprintf(stderr, PROGRAM ": cannot open /dev/null: %s\n", strerror(errno));
+	if (usage_start(PROGRAM))
 		return STATUS_FAILED;
-	}
 	upgrade_init(&program.upgrade, argv);
 	status = parse_arguments(&settings, argc, argv);
 	if (status)

@@ -13,8 +13,6 @@
 #include "tools/shared/owners.h"
 #include "tools/shared/usage.h"
 
-const char program_name[] = PROGRAM;
-
 /* Defaults of QEMU's server. */
 #define DEFAULT_PIDFILE "/var/run/ivshmem-server.pid"
 #define DEFAULT_SOCKET "/tmp/ivshmem_socket"

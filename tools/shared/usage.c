@@ -1,7 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tools/shared/usage.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "base/fd.h"
+
+static const char *program_name;
+
+int usage_start(const char *program)
+{
+	program_name = program;
+	if (!ivs_fd_fill_standard())
+		return 0;
+	fprintf(stderr, "%s: cannot open /dev/null: %s\n", program, strerror(errno));
+	return STATUS_FAILED;
+}
 
 int usage_error(const char *what, const char *value, const char *fix)
 {

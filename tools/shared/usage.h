@@ -8,8 +8,13 @@
 #define STATUS_FAILED 1
 #define STATUS_USAGE 2
 
-/* Each tool's own. */
-extern const char program_name[];
+/**
+ * usage_start() - the first thing that main() does
+ * @program: its name in messages
+ *
+ * Return: 0; STATUS_FAILED if fds 0 to 2 cannot be opened, with the reason printed.
+ */
+int usage_start(const char *program);
 
 /**
  * struct usage - a command line of options alone

@@ -17,7 +17,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "daemon/log.h"
-#include "region/private.h"
+#include "region/region.h"
 
 #define MAGIC "ivshmemK"
 #define VERSION 1
