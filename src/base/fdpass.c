@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-IVS_SYSCALLS(ivs_fdpass_syscalls, {"sendmmsg"});
+IVS_SYSCALLS(ivs_fdpass_send_syscalls, {"sendmmsg"});
+IVS_SYSCALLS(ivs_fdpass_recv_syscalls, {"recvmsg"});
 
 void ivs_fdpass_attach(struct msghdr *hdr, union ivs_fdpass_control *control, int fd)
 {
@@ -35,4 +36,42 @@ int ivs_fdpass_send(int sock, struct mmsghdr *hdrs, unsigned int hdrs_n, unsigne
 		*sent_n += (unsigned int)n;
 	}
 	return 0;
+}
+
+/* All fds of a message, in however many control messages the kernel put them. */
+static void collect_fds(struct msghdr *hdr, struct ivs_fdpass_fds *fds)
+{
+	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(hdr); cmsg; cmsg = CMSG_NXTHDR(hdr, cmsg)) {
+		size_t n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+			continue;
+		memcpy(fds->fds + fds->n, CMSG_DATA(cmsg), n * sizeof(int));
+		fds->n += (unsigned int)n;
+	}
+}
+
+ssize_t ivs_fdpass_recv(int sock, void *bytes, size_t len, struct ivs_fdpass_fds *fds)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(IVS_FDPASS_MAX * sizeof(int))];
+	} control;
+	struct iovec iov = {bytes, len};
+	struct msghdr hdr = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		/* CMSG_SPACE() would round up to room for one more. */
+		.msg_controllen = CMSG_LEN(fds->max * sizeof(int)),
+	};
+	ssize_t n = recvmsg(sock, &hdr, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	fds->n = 0;
+	fds->truncated = false;
+	if (n < 0)
+		return -errno;
+	collect_fds(&hdr, fds);
+	fds->truncated = hdr.msg_flags & MSG_CTRUNC;
+	return n;
 }

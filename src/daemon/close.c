@@ -4,16 +4,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/fdpass.h"
 #include "daemon/stall.h"
 
 IVS_SYSCALLS(ivs_close_syscalls,
 	     {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_TYPE)}}, {"shutdown"},
-	     {"recvmsg"}, {"recv"}, {"recvfrom"}, {"close"}, IVS_CALL_GETFD);
+	     {"recv"}, {"recvfrom"}, {"close"}, IVS_CALL_GETFD);
 
 /*
  * Asking takes no lock. Keeping a socket from lingering would: that of the socket, which its owner can hold for
@@ -58,44 +58,19 @@ bool ivs_fd_discard(int *fd)
 	return false;
 }
 
-/* Return: whether they could be closed without waiting. */
-static bool discard_fds(struct msghdr *hdr)
-{
-	bool good = true;
-
-	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(hdr); cmsg; cmsg = CMSG_NXTHDR(hdr, cmsg)) {
-		const size_t len = cmsg->cmsg_len - CMSG_LEN(0);
-
-		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t at = 0; at + sizeof(int) <= len; at += sizeof(int)) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(cmsg) + at, sizeof(fd));
-			good &= ivs_fd_discard(&fd);
-		}
-	}
-	return good;
-}
-
 ssize_t ivs_socket_take(int sock, void *bytes, size_t len)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(IVS_RECEIVED_FDS_MAX * sizeof(int))];
-	} control;
-	struct iovec iov = {bytes, len};
-	struct msghdr hdr = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
-	const ssize_t n = recvmsg(sock, &hdr, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct ivs_fdpass_fds fds;
+	bool good = true;
+	ssize_t n;
 
-	if (n < 0 || discard_fds(&hdr))
+	fds.max = IVS_FDPASS_MAX;
+	n = ivs_fdpass_recv(sock, bytes, len, &fds);
+	for (unsigned int i = 0; i < fds.n; i++)
+		good &= ivs_fd_discard(&fds.fds[i]);
+	if (n >= 0 && good)
 		return n;
-	errno = EPROTO;
+	errno = n < 0 ? (int)-n : EPROTO;
 	return -1;
 }
 

@@ -9,9 +9,6 @@
 
 #include "base/syscalls.h"
 
-/** The most fds that the kernel lets come with one message (SCM_MAX_FD). */
-#define IVS_RECEIVED_FDS_MAX 253
-
 extern const struct ivs_syscall ivs_close_syscalls[];
 
 /*

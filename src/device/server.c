@@ -27,7 +27,7 @@
 
 IVS_SYSCALLS(ivs_device_server_syscalls,
 	     {"socket", {IVS_ARG_IS(1, AF_UNIX), IVS_ARG_HAS(2, 0xf, SOCK_STREAM)}}, {"connect"},
-	     {"recvmsg"}, {"epoll_ctl"}, {"close"}, IVS_CALL_LSTAT, {"stat"}, {"stat64"});
+	     {"epoll_ctl"}, {"close"}, IVS_CALL_LSTAT, {"stat"}, {"stat64"});
 
 #define OPEN_MS 5000
 #define REGION_MS 2000 /* a VMM waits for 5 s */

@@ -8,15 +8,6 @@
 #include "base/fd.h"
 #include "base/fdpass.h"
 
-/* A server only sends. */
-/* Room for two fds is what CMSG_SPACE of one gives on 64 bit anyway; the kernel drops the rest. */
-#define CONTROL_FDS 4
-
-union recv_control {
-	struct cmsghdr align;
-	char bytes[CMSG_SPACE(CONTROL_FDS * sizeof(int))];
-};
-
 static int send_result(int number)
 {
 	switch (number) {
@@ -57,63 +48,35 @@ int ivs_socket_send(int sock, const struct ivs_v0_message *msgs, unsigned int ms
 	return result ? send_result(-result) : 0;
 }
 
-/* All fds of a message, wherever the kernel put them: at most one is kept, in @fd. */
-static unsigned int collect_fds(struct msghdr *hdr, int *fd)
-{
-	unsigned int count = 0;
-	int received;
-
-	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(hdr); cmsg; cmsg = CMSG_NXTHDR(hdr, cmsg)) {
-		size_t len = cmsg->cmsg_len - CMSG_LEN(0);
-
-		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t at = 0; at + sizeof(int) <= len; at += sizeof(int)) {
-			memcpy(&received, CMSG_DATA(cmsg) + at, sizeof(int));
-			if (count++)
-				ivs_fd_close(&received);
-			else
-				*fd = received;
-		}
-	}
-	return count;
-}
-
 int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *fd)
 {
-	union recv_control control;
-	struct iovec iov = {buf, len};
-	struct msghdr hdr = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
-	IVS_OWNED_FD received = -1;
-	unsigned int fds_n;
+	struct ivs_fdpass_fds fds;
 	ssize_t n;
 
+	fds.max = 2; /* a message has one at most: a second one is enough to know */
 	do {
-		n = recvmsg(sock, &hdr, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0 && errno == EAGAIN)
+		n = ivs_fdpass_recv(sock, buf, len, &fds);
+	} while (n == -EINTR);
+	if (n == -EAGAIN)
 		return IVS_SOCKET_E_AGAIN;
-	if (n < 0 && errno != ECONNRESET)
-		return -errno;
+	if (n < 0 && n != -ECONNRESET)
+		return (int)n;
+	/* Several are truncated too, but that is the other side's doing, not a lack of fds here. */
+	if (fds.n == 1 && n > 0 && !fds.truncated) {
+		*fd = fds.fds[0];
+		fds.n = 0;
+	} else {
+		*fd = -1;
+	}
+	for (unsigned int i = 0; i < fds.n; i++)
+		ivs_fd_close(&fds.fds[i]);
 	if (n <= 0)
 		return IVS_SOCKET_E_GONE;
-
-	fds_n = collect_fds(&hdr, &received);
-	/*
-	 * More fds than there was room for are truncated too, but that is the other side's doing
-	 * and not a lack of fds here.
-	 */
-	if (fds_n > 1)
+	if (fds.n > 1)
 		return IVS_SOCKET_E_FDS;
-	if (hdr.msg_flags & MSG_CTRUNC)
+	if (fds.truncated)
 		return IVS_SOCKET_E_TRUNCATED;
 	*got = (size_t)n;
-	*fd = ivs_fd_take(&received);
 	return 0;
 }
 

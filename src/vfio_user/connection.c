@@ -13,12 +13,6 @@
 
 #define RECEIVES_MAX 64 /* in one go */
 
-/** union receive_control - room for the most fds that can come: the kernel is to close none for us */
-union receive_control {
-	struct cmsghdr align;
-	char bytes[CMSG_SPACE(IVS_RECEIVED_FDS_MAX * sizeof(int))];
-};
-
 /* Return: whether there was memory. */
 static bool body_make(struct ivs_vfu_body *body, size_t len)
 {
@@ -76,26 +70,17 @@ void ivs_vfu_connection_close(struct ivs_vfu_connection *connection)
 }
 
 /* All fds that came are ours, and stay or are closed. Return: whether there was room for them. */
-static bool keep_fds(struct ivs_vfu_connection *connection, struct msghdr *hdr)
+static bool keep_fds(struct ivs_vfu_connection *connection, struct ivs_fdpass_fds *fds)
 {
 	bool fit = true;
 
-	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(hdr); cmsg; cmsg = CMSG_NXTHDR(hdr, cmsg)) {
-		size_t len = cmsg->cmsg_len - CMSG_LEN(0);
-
-		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+	for (unsigned int i = 0; i < fds->n; i++) {
+		if (connection->fds_n < IVS_VFU_FDS_MAX) {
+			connection->fds[connection->fds_n++] = fds->fds[i];
 			continue;
-		for (size_t at = 0; at + sizeof(int) <= len; at += sizeof(int)) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(cmsg) + at, sizeof(int));
-			if (connection->fds_n < IVS_VFU_FDS_MAX) {
-				connection->fds[connection->fds_n++] = fd;
-				continue;
-			}
-			fit = false;
-			(void)ivs_fd_discard(&fd); /* who has sent that has to go anyway */
 		}
+		fit = false;
+		(void)ivs_fd_discard(&fds->fds[i]); /* who has sent that has to go anyway */
 	}
 	return fit;
 }
@@ -114,29 +99,21 @@ static int receive_result(const struct ivs_vfu_connection *connection, ssize_t n
 static int receive(struct ivs_vfu_connection *connection, uint8_t *to, size_t len,
 		   struct ivs_error *err)
 {
-	union receive_control control;
-	struct iovec iov = {to, len};
-	struct msghdr hdr = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
+	struct ivs_fdpass_fds fds;
 	ssize_t n;
-	bool fit;
 
+	fds.max = IVS_FDPASS_MAX; /* the kernel must not close any: that can wait */
 	do {
-		n = recvmsg(connection->sock, &hdr, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
+		n = ivs_fdpass_recv(connection->sock, to, len, &fds);
+	} while (n == -EINTR);
 	if (n <= 0)
-		return receive_result(connection, n, errno, err);
+		return receive_result(connection, n, (int)-n, err);
 	connection->have += (size_t)n;
-	fit = keep_fds(connection, &hdr);
-	if (!fit)
+	if (!keep_fds(connection, &fds))
 		return ivs_error_set(err, IVS_VFU_CONNECTION_E_FRAMING,
 				     "more than %u fds came with a message", IVS_VFU_FDS_MAX);
 	/* There are none left: nothing is wrong with the client or with its bytes. */
-	if (hdr.msg_flags & MSG_CTRUNC)
+	if (fds.truncated)
 		connection->lost_fds = true;
 	return 0;
 }

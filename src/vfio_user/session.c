@@ -40,7 +40,7 @@
 IVS_SYSCALLS(ivs_vfio_user_syscalls,
 	{"epoll_ctl"}, {"close"}, {"shutdown"},
 	/* connection.c, and info.c for the fd that goes with a reply */
-	{"recvmsg"}, {"sendmsg"}, IVS_CALL_DUPFD_CLOEXEC,
+	{"sendmsg"}, IVS_CALL_DUPFD_CLOEXEC,
 	/* base/eventfd.c, for irqs.c */
 	{"poll"}, {"ppoll"}, {"ppoll_time64"}, {"write"}, {"read"}, {"preadv2"},
 	{"readlink"}, {"readlinkat"},
