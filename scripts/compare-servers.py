@@ -21,8 +21,8 @@ SOURCE = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(SOURCE / "test"))
 
 try:
-    from support import hostile
-    from support.programs import Place, Process, Server, wait_until
+    from support.py import hostile
+    from support.py.programs import Place, Process, Server, wait_until
 except ModuleNotFoundError as missing:
     sys.exit(f"compare-servers: {missing}: run scripts/install-packages test")
 

@@ -7,10 +7,10 @@ import tempfile
 
 import pytest
 
-SOURCE = pathlib.Path(__file__).resolve().parent.parent
-BUILD = pathlib.Path(os.environ.get("IVSHMEM_BUILD", SOURCE / "build")).resolve()
-sys.path.insert(0, str(SOURCE / "scripts"))
-sys.path.insert(0, str(SOURCE / "test"))
+TEST = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(TEST), str(TEST.parent / "scripts")]
+
+from support.py.paths import BUILD  # noqa: E402 (found by what stands above)
 
 
 class TapReporter:
@@ -82,7 +82,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Tests of a device that the guests do not get (support/guest_device.py) are not there to be skipped."""
+    """Tests of a device that the guests do not get (support/py/guest_device.py) are not there to be skipped."""
     served = os.environ.get("IVSHMEM_GUEST_DEVICE", "qemu") != "qemu"
     other = "qemu_device" if served else "served_device"
     left_out = [item for item in items if item.get_closest_marker(other)]

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD, SOURCE
+from support.py.paths import BUILD, SOURCE
 
 CHECK = SOURCE / "scripts" / "check-abi"
 

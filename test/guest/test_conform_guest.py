@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The conformance suite (test/conform/) in guests, over every way in that a guest has; at its end the
-device is taken away. With QEMU's device, or that of ivshmem-device (support/guest_device.py)."""
+device is taken away. With QEMU's device, or that of ivshmem-device (support/py/guest_device.py)."""
 import pytest
 
-from conftest import BUILD
 from guestkit import driver, initramfs, kernel, machine
 from guestkit.proc import KitError
-from support import conform, guest_device
-from support.driver_guest import COMPLAINTS
-from support.programs import Place
+from support.py import conform, guest_device
+from support.py.driver_guest import COMPLAINTS
+from support.py.paths import BUILD
+from support.py.programs import Place
 
 CASES = conform.cases(BUILD)
 BOOT = 120

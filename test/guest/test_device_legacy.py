@@ -3,10 +3,10 @@
 server is there. By the registers, and with the driver."""
 import time
 
-from support import device_guest
-from support.device_guest import Device, HostRinger, Ringer, all_ring_all, pattern
-from support.programs import place  # noqa: F401 (a fixture)
-from support.wire import RawClient, ring
+from support.py import device_guest
+from support.py.device_guest import Device, HostRinger, Ringer, all_ring_all, pattern
+from support.py.programs import place  # noqa: F401 (a fixture)
+from support.py.wire import RawClient, ring
 
 MIB = 1 << 20
 VECTORS = 2

@@ -5,10 +5,10 @@ import signal
 import time
 
 from guestkit.proc import KitError
-from support import device_guest
-from support.device_guest import PORT, Device, HostRinger, Ringer, all_ring_all, pattern
-from support.programs import place  # noqa: F401 (a fixture)
-from support.wire import RawClient, ring
+from support.py import device_guest
+from support.py.device_guest import PORT, Device, HostRinger, Ringer, all_ring_all, pattern
+from support.py.programs import place  # noqa: F401 (a fixture)
+from support.py.wire import RawClient, ring
 
 MIB = 1 << 20
 VECTORS = 2

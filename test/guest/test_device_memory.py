@@ -3,9 +3,9 @@
 import os
 import signal
 
-from support import device_guest
-from support.device_guest import FIRST, Device, pattern
-from support.programs import place  # noqa: F401 (a fixture)
+from support.py import device_guest
+from support.py.device_guest import FIRST, Device, pattern
+from support.py.programs import place  # noqa: F401 (a fixture)
 
 MIB = 1 << 20
 GIB = 1 << 30

@@ -3,10 +3,10 @@
 import pytest
 
 from guestkit import machine
-from support import device_guest
-from support.device_guest import ClientRinger, Device, HostRinger, Ringer, all_ring_all, pattern
-from support.programs import place  # noqa: F401 (a fixture)
-from support.wire import RawClient
+from support.py import device_guest
+from support.py.device_guest import ClientRinger, Device, HostRinger, Ringer, all_ring_all, pattern
+from support.py.programs import place  # noqa: F401 (a fixture)
+from support.py.wire import RawClient
 
 VECTORS = 2
 SIZE = 4 << 20

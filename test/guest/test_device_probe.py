@@ -3,11 +3,11 @@
 field by field."""
 import pytest
 
-from conftest import BUILD
 from guestkit import machine
-from support import device_guest
-from support.device_guest import Device, fields
-from support.programs import Place
+from support.py import device_guest
+from support.py.device_guest import Device, fields
+from support.py.paths import BUILD
+from support.py.programs import Place
 
 MIB = 1 << 20
 #: The devices of a guest, in this order; a doorbell by its number of vectors.

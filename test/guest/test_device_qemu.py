@@ -16,7 +16,7 @@ import random
 import pytest
 
 from guestkit import machine
-from support import qtest
+from support.py import qtest
 
 PLAIN = 0
 ACCESSES = int(os.environ.get("IVS_DEVICE_ACCESSES", "3000"))

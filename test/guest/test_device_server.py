@@ -2,10 +2,10 @@
 """A guest with our device while its server is killed, comes back, and comes back with another region."""
 import signal
 
-from support import device_guest
-from support.device_guest import Device, HostRinger, Ringer, all_ring_all, pattern
-from support.programs import place  # noqa: F401 (a fixture)
-from support.wire import RawClient
+from support.py import device_guest
+from support.py.device_guest import Device, HostRinger, Ringer, all_ring_all, pattern
+from support.py.programs import place  # noqa: F401 (a fixture)
+from support.py.wire import RawClient
 
 MIB = 1 << 20
 VECTORS = 2

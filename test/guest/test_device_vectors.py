@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Our device's interrupts: what is masked stays pending wherever it is masked, and as many vectors as
 MSI-X has."""
-from support import device_guest
-from support.device_guest import FIRST, Device, HostRinger, Ringer, all_ring_all
-from support.programs import place, wait_until  # noqa: F401 (a fixture)
-from support.wire import RawClient, ring
+from support.py import device_guest
+from support.py.device_guest import FIRST, Device, HostRinger, Ringer, all_ring_all
+from support.py.programs import place, wait_until  # noqa: F401 (a fixture)
+from support.py.wire import RawClient, ring
 
 VECTORS = 2
 COMMAND, MASTER = 4, 4

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The guest's driver (kernel/) in QEMU, without the library: devices, mmap, ioctl, doorbells, users. With
-QEMU's device, or that of ivshmem-device (support/guest_device.py)."""
+QEMU's device, or that of ivshmem-device (support/py/guest_device.py)."""
 import re
 
 import pytest
 
-from support import driver_guest
-from support.driver_guest import PORT, Host
-from support.programs import place  # noqa: F401 (a fixture)
+from support.py import driver_guest
+from support.py.driver_guest import PORT, Host
+from support.py.programs import place  # noqa: F401 (a fixture)
 
 MIB = 1 << 20
 GIB = 1 << 30

@@ -4,10 +4,10 @@ pin, and one whose region has a name. A test module is the device, with all that
 ivshmem-device, as it really is."""
 import pytest
 
-from support import driver_guest, guest_device
-from support.driver_guest import Host
-from support.lingering import stopped
-from support.programs import place  # noqa: F401 (a fixture)
+from support.py import driver_guest, guest_device
+from support.py.driver_guest import Host
+from support.py.lingering import stopped
+from support.py.programs import place  # noqa: F401 (a fixture)
 
 UUID = "10111213-1415-1617-1819-1a1b1c1d1e1f"
 

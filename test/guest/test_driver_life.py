@@ -10,10 +10,10 @@ import threading
 import pytest
 
 from guestkit.proc import KitError
-from support import driver_guest, guest_device
-from support.driver_guest import PORT, Host
-from support.programs import place, wait_until  # noqa: F401 (a fixture)
-from support.wire import ring
+from support.py import driver_guest, guest_device
+from support.py.driver_guest import PORT, Host
+from support.py.programs import place, wait_until  # noqa: F401 (a fixture)
+from support.py.wire import ring
 
 SERVED = guest_device.SERVED
 UNBINDS = 12 if SERVED else 200

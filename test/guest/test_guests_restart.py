@@ -8,10 +8,10 @@ import time
 import pytest
 
 from guestkit import initramfs, kernel, machine
-from support.crowd import Storm, all_know_all, take_doorbells
-from support.manager import Manager
-from support.programs import place  # noqa: F401 (a fixture)
-from support.wire import RawClient, ring
+from support.py.crowd import Storm, all_know_all, take_doorbells
+from support.py.manager import Manager
+from support.py.programs import place  # noqa: F401 (a fixture)
+from support.py.wire import RawClient, ring
 
 BOOT = 120
 ARRIVES = 20

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from guestkit import initramfs, kernel, machine, vfio_user_qemu
-from support.newer_qemu import COMMAND as QEMU
+from support.py.newer_qemu import COMMAND as QEMU
 
 BOOT = 120
 MIB = 1 << 20

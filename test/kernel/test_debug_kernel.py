@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from guestkit import debug_kernel, driver, initramfs, machine
-from support.kernel_modules import BOOT, boot_and_insert
+from support.py.kernel_modules import BOOT, boot_and_insert
 
 MODULES = pathlib.Path(__file__).with_name("modules")
 

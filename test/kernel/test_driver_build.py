@@ -7,7 +7,7 @@ import pytest
 
 from guestkit import cache, debs, driver, kernel
 from guestkit.proc import KitError, run_tool
-from support.kernel_modules import complaints, modinfo
+from support.py.kernel_modules import complaints, modinfo
 
 #: All of it has to be read by who is to trust it. Lines of code, without comments and empty ones.
 LINES_MAX = 1130

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from guestkit import driver, initramfs, machine, stable
-from support.installed import install, version
-from support.kernel_modules import BOOT, boot_and_insert, complaints, modinfo, udev_files
+from support.py.installed import install, version
+from support.py.kernel_modules import BOOT, boot_and_insert, complaints, modinfo, udev_files
 
 try:
     KERNEL = stable.find()

@@ -4,7 +4,7 @@ import pytest
 
 from guestkit import driver
 from guestkit.proc import find_program, run_tool
-from support.installed import install, option, version
+from support.py.installed import install, option, version
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "support/fds.h"
+#include "support/c/fds.h"
 
 #define STRANGER 61234 /* and the process's id: a uid that nobody has, also no other test */
 #define MESSAGE "8 bytes."

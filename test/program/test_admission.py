@@ -6,8 +6,8 @@ import stat
 
 import pytest
 
-from support.programs import place
-from support.wire import RawClient, connect
+from support.py.programs import place
+from support.py.wire import RawClient, connect
 
 __all__ = ["place"]
 

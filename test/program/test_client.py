@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from support.programs import cpu_ticks, place, wait_until
-from support.wire import BadServer, RawClient, readable
+from support.py.programs import cpu_ticks, place, wait_until
+from support.py.wire import BadServer, RawClient, readable
 
 __all__ = ["place"]
 

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from conftest import BUILD
-from support import conform
-from support.programs import Place
+from support.py import conform
+from support.py.paths import BUILD
+from support.py.programs import Place
 
 CASES = conform.cases(BUILD)
 

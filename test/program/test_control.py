@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from support.control import STATUS, VERSION, Control, ask_once
-from support.programs import TIMEOUT, cpu_ticks, is_sanitized, place, rss_kib, wait_until
-from support.wire import RawClient, accepts, connect, read_together, ring
+from support.py.control import STATUS, VERSION, Control, ask_once
+from support.py.programs import TIMEOUT, cpu_ticks, is_sanitized, place, rss_kib, wait_until
+from support.py.wire import RawClient, accepts, connect, read_together, ring
 
 __all__ = ["place"]
 

@@ -7,12 +7,12 @@ import threading
 
 import pytest
 
-from support import vfio_user as vfu
-from support.control import ask_once
-from support.device import MIB, Devices, Guest, check_doorbells, start_device
-from support.programs import fd_count, place, wait_until
-from support.vfio_user import BAR2
-from support.wire import RawClient
+from support.py import vfio_user as vfu
+from support.py.control import ask_once
+from support.py.device import MIB, Devices, Guest, check_doorbells, start_device
+from support.py.programs import fd_count, place, wait_until
+from support.py.vfio_user import BAR2
+from support.py.wire import RawClient
 
 __all__ = ["place"]
 

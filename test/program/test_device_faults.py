@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Every system call of ivshmem-device, and every allocation, fails once at every place where it is made
-(support/faults.py; IVS_FAULT and IVS_FAULTS_ALL as in test_faults.py). What holds then:
+(support/py/faults.py; IVS_FAULT and IVS_FAULTS_ALL as in test_faults.py). What holds then:
 
 While it starts: it serves properly, or ends with status 1 and one line, and leaves nothing behind.
 While it serves: it goes on, or lets the VMM go; no fd is left over, and who comes next is served.
@@ -14,11 +14,11 @@ import time
 
 import pytest
 
-from support import vfio_user as vfu
-from support.faults import Faulty, preload, stays, tally
-from support.programs import SHM, TIMEOUT, fd_count, place
-from support.vfio_user import BAR0, BAR1, BAR2, CONFIG, DOORBELL, ERR, MSIX, Client, Gone, Refused
-from support.wire import RawClient, ring
+from support.py import vfio_user as vfu
+from support.py.faults import Faulty, preload, stays, tally
+from support.py.programs import SHM, TIMEOUT, fd_count, place
+from support.py.vfio_user import BAR0, BAR1, BAR2, CONFIG, DOORBELL, ERR, MSIX, Client, Gone, Refused
+from support.py.wire import RawClient, ring
 
 __all__ = ["place", "tally"]
 

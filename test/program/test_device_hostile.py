@@ -12,13 +12,13 @@ import time
 
 import pytest
 
-from support import vfio_user as vfu
-from support.device import Devices, Guest, connect_when_free, introduce, join, start_server
-from support.lingering import QUICK, Lingering, slowest, state_of, stopped
-from support.programs import cpu_ticks, fd_count, is_sanitized, place, wait_until
-from support.vfio_user import (BAR0, BAR2, COMMAND, CONFIG, DOORBELL, EVENTFD, FDS_MAX, MEMORY_SPACE,
+from support.py import vfio_user as vfu
+from support.py.device import Devices, Guest, connect_when_free, introduce, join, start_server
+from support.py.lingering import QUICK, Lingering, slowest, state_of, stopped
+from support.py.programs import cpu_ticks, fd_count, is_sanitized, place, wait_until
+from support.py.vfio_user import (BAR0, BAR2, COMMAND, CONFIG, DOORBELL, EVENTFD, FDS_MAX, MEMORY_SPACE,
                                MSIX, NO_REPLY, NONE, TRIGGER, Client, Gone, Refused, eventfd)
-from support.wire import RawClient, readable
+from support.py.wire import RawClient, readable
 
 __all__ = ["place"]
 

@@ -9,14 +9,14 @@ import time
 
 import pytest
 
-from support import vfio_user as vfu
-from support.control import ask_once
-from support.device import Devices, Guest, connect_when_free
-from support.fake_server import MIB, FakeServer, say
-from support.lingering import QUICK, Lingering, slowest, stopped
-from support.programs import cpu_ticks, fd_count, place, wait_until
-from support.vfio_user import BAR2, CONFIG, Client, Refused, eventfd, fired, memory_file
-from support.wire import ring
+from support.py import vfio_user as vfu
+from support.py.control import ask_once
+from support.py.device import Devices, Guest, connect_when_free
+from support.py.fake_server import MIB, FakeServer, say
+from support.py.lingering import QUICK, Lingering, slowest, stopped
+from support.py.programs import cpu_ticks, fd_count, place, wait_until
+from support.py.vfio_user import BAR2, CONFIG, Client, Refused, eventfd, fired, memory_file
+from support.py.wire import ring
 
 __all__ = ["place"]
 

@@ -5,11 +5,11 @@ import struct
 
 import pytest
 
-from support import vfio_user as vfu
-from support.control import ask_once
-from support.device import Devices
-from support.programs import place
-from support.vfio_user import BAR0, BAR1, BAR2, CONFIG, INTX, MSIX, Client
+from support.py import vfio_user as vfu
+from support.py.control import ask_once
+from support.py.device import Devices
+from support.py.programs import place
+from support.py.vfio_user import BAR0, BAR1, BAR2, CONFIG, INTX, MSIX, Client
 
 __all__ = ["place"]
 

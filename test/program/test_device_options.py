@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from conftest import SOURCE
-from support.control import ask_once
-from support.device import Devices
-from support.programs import place
+from support.py.control import ask_once
+from support.py.device import Devices
+from support.py.paths import SOURCE
+from support.py.programs import place
 
 __all__ = ["place"]
 

@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from support import vfio_user as vfu
-from support.device import (MIB, Devices, Guest, check_doorbells, connect_when_free, device_of, introduce, join,
+from support.py import vfio_user as vfu
+from support.py.device import (MIB, Devices, Guest, check_doorbells, connect_when_free, device_of, introduce, join,
                             start_device, start_server, totals_of, upstream, wait_state)
-from support.lingering import stopped
-from support.programs import fd_count, place, wait_until
-from support.vfio_user import BAR0, BAR2, CONFIG, INTR_MASK, INTR_STATUS, INTX, Client, eventfd, fired
-from support.wire import RawClient, readable, ring
+from support.py.lingering import stopped
+from support.py.programs import fd_count, place, wait_until
+from support.py.vfio_user import BAR0, BAR2, CONFIG, INTR_MASK, INTR_STATUS, INTX, Client, eventfd, fired
+from support.py.wire import RawClient, readable, ring
 
 __all__ = ["place"]
 

@@ -12,10 +12,10 @@ import time
 
 import pytest
 
-from support.device import Devices, connect_when_free, kernel_says, start_server
-from support.programs import TIMEOUT, place, wait_until
-from support.vfio_user import BAR2, Client
-from support.wire import accepts
+from support.py.device import Devices, connect_when_free, kernel_says, start_server
+from support.py.programs import TIMEOUT, place, wait_until
+from support.py.vfio_user import BAR2, Client
+from support.py.wire import accepts
 
 __all__ = ["place"]
 

@@ -12,12 +12,12 @@ import threading
 
 import pytest
 
-from support.control import Control, ask_once
-from support.device import (Devices, Guest, check_doorbells, connect_when_free, join, kernel_says,
+from support.py.control import Control, ask_once
+from support.py.device import (Devices, Guest, check_doorbells, connect_when_free, join, kernel_says,
                             start_device, start_server, wait_state)
-from support.programs import TIMEOUT, fd_count, place, wait_until
-from support.vfio_user import BAR2, FEATURE, GET, MIGRATION, Client, Refused, feature_body
-from support.wire import connect
+from support.py.programs import TIMEOUT, fd_count, place, wait_until
+from support.py.vfio_user import BAR2, FEATURE, GET, MIGRATION, Client, Refused, feature_body
+from support.py.wire import connect
 
 __all__ = ["place"]
 

@@ -14,13 +14,13 @@ import uuid
 
 import pytest
 
-from support import vfio_user as vfu
-from support.control import ask_once
-from support.device import Devices, Guest, connect_when_free
-from support.programs import fd_count, is_sanitized, place, rss_kib, wait_until
-from support.vfio_user import (BAR0, BAR1, BAR2, CONFIG, DOORBELL, ERR, INTR_MASK, INTR_STATUS, INTX,
+from support.py import vfio_user as vfu
+from support.py.control import ask_once
+from support.py.device import Devices, Guest, connect_when_free
+from support.py.programs import fd_count, is_sanitized, place, rss_kib, wait_until
+from support.py.vfio_user import (BAR0, BAR1, BAR2, CONFIG, DOORBELL, ERR, INTR_MASK, INTR_STATUS, INTX,
                                IV_POSITION, MSIX, Client, Gone, Refused)
-from support.wire import RawClient, readable, ring
+from support.py.wire import RawClient, readable, ring
 
 __all__ = ["place"]
 
@@ -225,8 +225,8 @@ def test_next_finds_it_as_after_power_on(place, vmm):
 KILLED = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
-from support.device import Guest
-from support.vfio_user import Client
+from support.py.device import Guest
+from support.py.vfio_user import Client
 client = Client(sys.argv[1])
 client.start()
 client.send_raw(b"\\1\\0\\t\\0\\x20\\0")

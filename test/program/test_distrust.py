@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from support.programs import fd_count, place, wait_until
-from support.wire import BadServer, RawClient, accepts, pack, readable
+from support.py.programs import fd_count, place, wait_until
+from support.py.wire import BadServer, RawClient, accepts, pack, readable
 
 __all__ = ["place"]
 

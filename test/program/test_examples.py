@@ -13,8 +13,8 @@ import time
 
 import pytest
 
-from support.lingering import state_of, stopped
-from support.programs import place, wait_until
+from support.py.lingering import state_of, stopped
+from support.py.programs import place, wait_until
 
 __all__ = ["place"]
 

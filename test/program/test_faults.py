@@ -3,7 +3,7 @@
 
 A scenario is played with the first call of a kind failing, then with the second, and so on until it
 was played without a failure; for each kind of call that a first playing without failures has shown.
-The errors that a call can have (support/faults.py) take turns from place to place; with
+The errors that a call can have (support/py/faults.py) take turns from place to place; with
 IVS_FAULTS_ALL=1 each place has all of them. What holds then:
 
 While it starts: it serves properly, or ends with status 1 and one line, and leaves nothing behind.
@@ -23,10 +23,10 @@ import time
 
 import pytest
 
-from support.faults import HARMLESS, NEWCOMER, Faulty, preload, stays, tally
-from support.programs import SHM, TIMEOUT, Daemon, fd_count, place
-from support.story import PEERS_MAX, VECTORS, Story
-from support.wire import RawClient
+from support.py.faults import HARMLESS, NEWCOMER, Faulty, preload, stays, tally
+from support.py.programs import SHM, TIMEOUT, Daemon, fd_count, place
+from support.py.story import PEERS_MAX, VECTORS, Story
+from support.py.wire import RawClient
 
 __all__ = ["place", "tally"]
 

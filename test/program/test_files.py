@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from support.programs import place, wait_until
-from support.wire import RawClient, accepts
+from support.py.programs import place, wait_until
+from support.py.wire import RawClient, accepts
 
 __all__ = ["place"]
 

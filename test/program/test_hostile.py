@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Hostile, slow and unlucky clients, and the table of them. The cases are in support/hostile.py.
+"""Hostile, slow and unlucky clients, and the table of them. The cases are in support/py/hostile.py.
 
 With sanitizers, which are several times slower, the numbers are smaller: `Case.short`.
 """
@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from conftest import SOURCE
-from support import hostile
-from support.programs import is_sanitized, place
+from support.py import hostile
+from support.py.paths import SOURCE
+from support.py.programs import is_sanitized, place
 
 __all__ = ["place"]
 

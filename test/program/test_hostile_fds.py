@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from support import without_passrights as old_kernel
-from support.control import VERSION, Control
-from support.lingering import QUICK, Lingering, stopped, without_passrights
-from support.programs import fd_count, place, wait_until
-from support.wire import RawClient, connect
+from support.py import without_passrights as old_kernel
+from support.py.control import VERSION, Control
+from support.py.lingering import QUICK, Lingering, stopped, without_passrights
+from support.py.programs import fd_count, place, wait_until
+from support.py.wire import RawClient, connect
 
 __all__ = ["place"]
 

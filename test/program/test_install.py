@@ -10,8 +10,8 @@ import tempfile
 
 import pytest
 
-from conftest import BUILD, SOURCE
-from support.programs import is_sanitized, place
+from support.py.paths import BUILD, SOURCE
+from support.py.programs import is_sanitized, place
 
 __all__ = ["place"]
 

@@ -13,10 +13,10 @@ import time
 
 import pytest
 
-from support.crowd import all_know_all, all_ring_all, same_memory
-from support.manager import Manager
-from support.programs import place, wait_until
-from support.wire import RawClient
+from support.py.crowd import all_know_all, all_ring_all, same_memory
+from support.py.manager import Manager
+from support.py.programs import place, wait_until
+from support.py.wire import RawClient
 
 __all__ = ["place"]
 

@@ -9,10 +9,10 @@ import struct
 
 import pytest
 
-from support.crowd import all_know_all
-from support.programs import place, wait_until
-from support.restart import OWN, VECTORS, all_gone, join, manager, name_of, one_more, parts, stored, three
-from support.wire import RawClient, connect
+from support.py.crowd import all_know_all
+from support.py.programs import place, wait_until
+from support.py.restart import OWN, VECTORS, all_gone, join, manager, name_of, one_more, parts, stored, three
+from support.py.wire import RawClient, connect
 
 __all__ = ["manager", "place"]
 

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from support.programs import place, wait_until
-from support.wire import RawClient, connect
+from support.py.programs import place, wait_until
+from support.py.wire import RawClient, connect
 
 __all__ = ["place"]
 

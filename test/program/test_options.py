@@ -11,10 +11,10 @@ import subprocess
 
 import pytest
 
-from conftest import SOURCE
-from support.huge import huge_pages
-from support.programs import place, wait_until
-from support.wire import RawClient, accepts
+from support.py.huge import huge_pages
+from support.py.paths import SOURCE
+from support.py.programs import place, wait_until
+from support.py.wire import RawClient, accepts
 
 __all__ = ["huge_pages", "place"]
 

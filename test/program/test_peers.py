@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from support.fake_server import FakeServer, say
-from support.programs import place
+from support.py.fake_server import FakeServer, say
+from support.py.programs import place
 
 __all__ = ["place"]
 

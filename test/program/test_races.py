@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from support.programs import place, wait_until
-from support.wire import RawClient
+from support.py.programs import place, wait_until
+from support.py.wire import RawClient
 
 __all__ = ["place"]
 

@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from support.control import STATUS, VERSION, Control, ask_once
-from support.programs import place
-from support.wire import RawClient
+from support.py.control import STATUS, VERSION, Control, ask_once
+from support.py.programs import place
+from support.py.wire import RawClient
 
 __all__ = ["place"]
 

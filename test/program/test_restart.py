@@ -6,11 +6,11 @@ import socket
 
 import pytest
 
-from support.crowd import Storm, all_know_all, all_ring_all, read_what_is_there
-from support.manager import Manager
-from support.programs import Daemon, fd_count, place, wait_until
-from support.restart import VECTORS, all_gone, join, manager, one_more, stored, three
-from support.wire import RawClient, accepts
+from support.py.crowd import Storm, all_know_all, all_ring_all, read_what_is_there
+from support.py.manager import Manager
+from support.py.programs import Daemon, fd_count, place, wait_until
+from support.py.restart import VECTORS, all_gone, join, manager, one_more, stored, three
+from support.py.wire import RawClient, accepts
 
 __all__ = ["manager", "place"]
 

@@ -13,8 +13,8 @@ import time
 
 import pytest
 
-from support.programs import TIMEOUT, place, wait_until
-from support.wire import RawClient
+from support.py.programs import TIMEOUT, place, wait_until
+from support.py.wire import RawClient
 
 __all__ = ["place"]
 

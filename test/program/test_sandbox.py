@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The server confines itself, and goes on working. What a process so confined cannot do is shown with
-test/support/confined.c, which confines itself by the same code.
+test/support/c/programs/confined.c, which confines itself by the same code.
 
 A build with a sanitizer has no filter of system calls, because the sanitizers' own code makes others;
 it gives up its rights as any other."""
@@ -14,8 +14,8 @@ import socket
 
 import pytest
 
-from support.programs import Daemon, Place, is_sanitized, place
-from support.wire import RawClient, accepts, readable, ring
+from support.py.programs import Daemon, Place, is_sanitized, place
+from support.py.wire import RawClient, accepts, readable, ring
 
 __all__ = ["place"]
 

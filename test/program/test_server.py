@@ -6,8 +6,8 @@ import stat
 
 import pytest
 
-from support.programs import Daemon, place, wait_until
-from support.wire import RawClient, accepts, read_together, readable, ring
+from support.py.programs import Daemon, place, wait_until
+from support.py.wire import RawClient, accepts, read_together, readable, ring
 
 __all__ = ["place"]
 

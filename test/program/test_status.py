@@ -10,9 +10,9 @@ import threading
 
 import pytest
 
-from support.control import ask_once
-from support.programs import TIMEOUT, place
-from support.wire import RawClient, read_together, ring
+from support.py.control import ask_once
+from support.py.programs import TIMEOUT, place
+from support.py.wire import RawClient, read_together, ring
 
 __all__ = ["place"]
 

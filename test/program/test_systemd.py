@@ -10,11 +10,11 @@ import subprocess
 
 import pytest
 
-from support import with_unit_filter
-from support.programs import is_sanitized, place, wait_until
-from support.systemd import Absent, UserManager, install_units
-from support.vfio_user import Client
-from support.wire import RawClient, accepts
+from support.py import with_unit_filter
+from support.py.programs import is_sanitized, place, wait_until
+from support.py.systemd import Absent, UserManager, install_units
+from support.py.vfio_user import Client
+from support.py.wire import RawClient, accepts
 
 #: "systemd-analyze security": 0 is best, 10 worst. The documentation says what it is now.
 EXPOSURE_MAX = 1.0

@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from support.crowd import Storm, all_know_all, all_ring_all, read_what_is_there, same_memory
-from support.programs import Daemon, fd_count, is_sanitized, place, rss_kib, wait_until
-from support.wire import RawClient, accepts, connect
+from support.py.crowd import Storm, all_know_all, all_ring_all, read_what_is_there, same_memory
+from support.py.programs import Daemon, fd_count, is_sanitized, place, rss_kib, wait_until
+from support.py.wire import RawClient, accepts, connect
 
 __all__ = ["place"]
 

@@ -9,9 +9,9 @@ import struct
 
 import pytest
 
-from support import vfio_user as vfu
-from support.programs import place, rss_kib
-from support.vfio_user import (BAR0, BAR2, CONFIG, EVENTFD, MSIX, TRIGGER, Device, Gone, eventfd,
+from support.py import vfio_user as vfu
+from support.py.programs import place, rss_kib
+from support.py.vfio_user import (BAR0, BAR2, CONFIG, EVENTFD, MSIX, TRIGGER, Device, Gone, eventfd,
                                fired, memory_file)
 
 __all__ = ["place"]
@@ -195,7 +195,7 @@ def test_reasons(place):
 
 def test_stalled_in_the_middle(place):
     """Half of a large message, and then nothing: no memory beyond it, no time."""
-    from support.programs import cpu_ticks
+    from support.py.programs import cpu_ticks
     device = serve(place)
     with device.client() as client:
         client.send_raw(vfu.pack(vfu.REGION_WRITE, bytes(1000), size=vfu.MESSAGE_MAX))

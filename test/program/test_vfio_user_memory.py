@@ -10,10 +10,10 @@ import sys
 
 import pytest
 
-from support import vfio_user as vfu
-from support.huge import huge_pages
-from support.programs import place
-from support.vfio_user import BAR2, MMAP, READ, WRITE, Device, memory_file
+from support.py import vfio_user as vfu
+from support.py.huge import huge_pages
+from support.py.programs import place
+from support.py.vfio_user import BAR2, MMAP, READ, WRITE, Device, memory_file
 
 __all__ = ["huge_pages", "place"]
 

@@ -10,9 +10,9 @@ import struct
 
 import pytest
 
-from support import vfio_user as vfu
-from support.programs import place
-from support.vfio_user import Device, Gone, Refused, memory_file
+from support.py import vfio_user as vfu
+from support.py.programs import place
+from support.py.vfio_user import Device, Gone, Refused, memory_file
 
 __all__ = ["place"]
 

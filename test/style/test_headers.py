@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD, SOURCE
+from support.py.paths import BUILD, SOURCE
 
 HEADERS = sorted(path.name for path in (SOURCE / "include" / "ivshmem").glob("*.h"))
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic"]

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import SOURCE
+from support.py.paths import SOURCE
 
 #: Replacements. apt-get reads its error messages from the files update and install, one line per
 #: call; it succeeds after the last line, and for an empty line.

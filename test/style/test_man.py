@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD, SOURCE
+from support.py.paths import BUILD, SOURCE
 
 PAGES = sorted(path.name[:-len(".scd")] for path in (SOURCE / "man").glob("*.scd")) + [
     "ivshmem-protocol.7"]

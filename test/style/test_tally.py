@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import SOURCE
+from support.py.paths import SOURCE
 
 
 def tally(path, tests):

@@ -6,7 +6,7 @@
  */
 #include <criterion/criterion.h>
 
-#include "support/device_rows.h"
+#include "support/c/device_rows.h"
 
 /* */
 Test(device, registers)

@@ -7,7 +7,7 @@
 #include <criterion/criterion.h>
 
 #include "pci/function.h"
-#include "support/device_rows.h"
+#include "support/c/device_rows.h"
 
 /* */
 Test(device_config, identity_of_plain)

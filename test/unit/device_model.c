@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/device_naive.h"
+#include "support/c/device_naive.h"
 
 #define BYTES_MAX 24
 #define CANARY 0x50 /* behind what is read */

@@ -20,7 +20,7 @@
 
 #include "daemon/close.h"
 #include "daemon/stall.h"
-#include "support/fds.h"
+#include "support/c/fds.h"
 
 #define TIMEOUT 20
 #define LINGER_S 60

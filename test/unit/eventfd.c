@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/eventfd.h"
-#include "support/fds.h"
+#include "support/c/fds.h"
 
 #define TIMEOUT 20
 

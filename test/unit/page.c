@@ -12,7 +12,7 @@
 
 #include "region/private.h"
 #include "roster_page/writer.h"
-#include "support/fds.h"
+#include "support/c/fds.h"
 
 #define ENTRIES_MAX 1024
 #define LEN 65536

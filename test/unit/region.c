@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "ivshmem/region.h"
-#include "support/fds.h"
+#include "support/c/fds.h"
 
 #define K UINT64_C(1024)
 #define M (K * K)

@@ -4,7 +4,7 @@
 #include <fcntl.h>
 
 #include "client/doorbells.h"
-#include "support/fds.h"
+#include "support/c/fds.h"
 
 static struct ivs_doorbells remotes;
 static unsigned int fds_before;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/roster_heard.h"
+#include "support/c/roster_heard.h"
 
 /* W-3, W-4, W-5 */
 Test(roster, greeting, .timeout = TIMEOUT)

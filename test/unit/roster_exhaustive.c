@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/roster_oracle.h"
+#include "support/c/roster_oracle.h"
 
 #define VECTORS 2
 #define DEPTH_MAX 32

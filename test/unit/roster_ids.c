@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/roster_heard.h"
+#include "support/c/roster_heard.h"
 
 Test(roster_ids, lowest_free_id, .timeout = TIMEOUT)
 {

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/roster_oracle.h"
+#include "support/c/roster_oracle.h"
 
 /*
  * One history in so many is big, so that ids cross the words of a bitmap; in half of these most

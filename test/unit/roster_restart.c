@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "roster/memory.h"
-#include "support/roster_heard.h"
+#include "support/c/roster_heard.h"
 
 TestSuite(roster_restart, .timeout = TIMEOUT);
 

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "protocol/socket.h"
-#include "support/fds.h"
+#include "support/c/fds.h"
 
 #define TIMEOUT 20
 

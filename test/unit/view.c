@@ -11,7 +11,7 @@
 #include "ivshmem/peer.h"
 #include "ivshmem/region.h"
 #include "roster_page/writer.h"
-#include "support/fds.h"
+#include "support/c/fds.h"
 
 #define LEN 65536
 #define SOON_MS 20000 /* for a loaded machine; it takes 100 */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "support/roster_heard.h"
+#include "support/c/roster_heard.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -164,7 +164,7 @@ class Qemu:
 
 
 class Model:
-    """src/device, by test/support/device_lines.c."""
+    """src/device, by test/support/c/programs/device_lines.c."""
 
     def __init__(self, program, options):
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,

@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 
-from support.wire import ProtocolError, RawClient, TIMEOUT, ring
+from support.py.wire import ProtocolError, RawClient, TIMEOUT, ring
 
 
 def all_know_all(clients):

@@ -16,7 +16,7 @@ assert CHOICE in ("qemu", PROGRAM), f"IVSHMEM_GUEST_DEVICE={CHOICE}"
 SERVED = CHOICE == PROGRAM
 
 if SERVED:
-    from support.newer_qemu import COMMAND as QEMU  # noqa: F401 (what begins QEMU's, for machine.Guest())
+    from support.py.newer_qemu import COMMAND as QEMU  # noqa: F401 (what begins QEMU's, for machine.Guest())
 else:
     QEMU = None
 

@@ -6,8 +6,8 @@ import socket
 import struct
 import threading
 
-from support.programs import wait_until
-from support.vfio_user import eventfd, memory_file
+from support.py.programs import wait_until
+from support.py.vfio_user import eventfd, memory_file
 
 MIB = 1 << 20
 

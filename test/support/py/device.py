@@ -5,10 +5,10 @@ import os
 import pathlib
 import signal
 
-from support.control import ask_once
-from support.programs import Process, wait_until
-from support.vfio_user import BAR0, DOORBELL, IV_POSITION, Client, Gone, eventfd, fired
-from support.wire import RawClient, readable, ring
+from support.py.control import ask_once
+from support.py.programs import Process, wait_until
+from support.py.vfio_user import BAR0, DOORBELL, IV_POSITION, Client, Gone, eventfd, fired
+from support.py.wire import RawClient, readable, ring
 
 MIB = 1 << 20
 

@@ -2,9 +2,9 @@
 """What tests of a server under a service manager share."""
 import pytest
 
-from support.crowd import all_know_all, all_ring_all, same_memory
-from support.manager import Manager
-from support.wire import RawClient
+from support.py.crowd import all_know_all, all_ring_all, same_memory
+from support.py.manager import Manager
+from support.py.wire import RawClient
 
 VECTORS = 2
 OWN = ["ivshmem.listener", "ivshmem.region", "ivshmem.state"]

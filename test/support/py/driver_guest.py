@@ -8,17 +8,17 @@ What happens in the guest is a script with `driver-test SUITE` (test/guest/drive
 "ask WORD ARGUMENT..." for what the host is to do meanwhile.
 """
 import os
-import pathlib
 import re
 import socket
 import threading
 import time
 
 from guestkit import driver, initramfs, kernel, machine, qmp
-from support import guest_device
-from support.wire import RawClient, readable, ring
+from support.py import guest_device
+from support.py.paths import TEST
+from support.py.wire import RawClient, readable, ring
 
-HERE = pathlib.Path(__file__).resolve().parent.parent / "guest"
+HERE = TEST / "guest"
 #: Seconds until a guest that runs its script must be through with all of it.
 TIMEOUT = int(os.environ.get("IVSHMEM_GUEST_TIMEOUT", "120"))
 MODULES = ("ivs_walk", "ivs_import", "ivs_legacy")

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "support/device_rows.h"
+#include "support/c/device_rows.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "support/device_script.h"
+#include "support/c/device_script.h"
 
 #define ROW_MAX 256
 

@@ -2,14 +2,15 @@
 """Files that make whoever closes them wait, how long others wait meanwhile, and processes that are stopped."""
 import contextlib
 import os
+import pathlib
 import signal
 import socket
 import struct
 import sys
 import time
 
-from support.programs import cpu_ticks, wait_until
-from support.vfio_user import BAR0, IV_POSITION
+from support.py.programs import cpu_ticks, wait_until
+from support.py.vfio_user import BAR0, IV_POSITION
 
 LINGER = 8  # seconds; more than a test that finds a mistake may last
 QUICK = 3  # s: what nobody else may have to wait; machines stall, too, and mistakes make it much more
@@ -91,7 +92,7 @@ def state_of(pid):
 def without_passrights(place, program):
     """A program as on a kernel that cannot keep fds from coming. Return: what to start in its stead."""
     wrapper = place.dir / f"{program.name}-of-an-old-kernel"
-    launcher = place.source / "test" / "support" / "without_passrights.py"
+    launcher = pathlib.Path(__file__).with_name("without_passrights.py")
     wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} {launcher} {program} "$@"\n')
     os.chmod(wrapper, 0o755)
     return wrapper

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from support.programs import TIMEOUT, Process, fd_count, is_sanitized
+from support.py.programs import TIMEOUT, Process, fd_count, is_sanitized
 
 ONLY = os.environ.get("IVS_FAULT", "").split()
 ALL = "IVS_FAULTS_ALL" in os.environ
@@ -139,7 +139,7 @@ def names():
 def kinds(call):
     """What may happen to clients when a call fails: the errors with which it does."""
     assert call in ERRORS, (
-        f"the server makes the system call {call}, which test/support/faults.py does not have: add "
+        f"the server makes the system call {call}, which test/support/py/faults.py does not have: add "
         f"to ERRORS what it can fail with, and whom that may harm")
     return {kind: text.split() for kind, text in ERRORS[call].items()}
 

@@ -7,8 +7,8 @@ import socket
 import struct
 import time
 
-from support.programs import TIMEOUT
-from support.wire import RawClient, readable, ring
+from support.py.programs import TIMEOUT
+from support.py.wire import RawClient, readable, ring
 
 PEERS_MAX = 4  # the server's --max-peers
 VECTORS = 2

@@ -3,7 +3,7 @@
 import json
 import socket
 
-from support.wire import TIMEOUT, connect
+from support.py.wire import TIMEOUT, connect
 
 STATUS = b'{"request":"status"}\n'
 VERSION = b'{"request":"version"}\n'

@@ -13,9 +13,9 @@ import struct
 import time
 
 from guestkit import driver, initramfs, kernel, machine
-from support import newer_qemu
-from support.driver_guest import COMPLAINTS, Console
-from support.wire import readable, ring
+from support.py import newer_qemu
+from support.py.driver_guest import COMPLAINTS, Console
+from support.py.wire import readable, ring
 
 BOOT = 120
 COMMAND = 60

@@ -16,8 +16,9 @@ import subprocess
 import sys
 from typing import Callable, NamedTuple
 
-from support.programs import TIMEOUT, cpu_ticks, is_sanitized, rss_kib, wait_until
-from support.wire import ProtocolError, RawClient, connect as connect_socket, read_together
+from support.py.paths import TEST
+from support.py.programs import TIMEOUT, cpu_ticks, is_sanitized, rss_kib, wait_until
+from support.py.wire import ProtocolError, RawClient, connect as connect_socket, read_together
 
 GROWTH_MAX_KIB = 512  # 100,000 leaks of 8 bytes would be more
 NOBODY = 65534
@@ -362,7 +363,7 @@ def all_crimes(place):
 STOPPED_CLIENT = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from support.wire import RawClient
+from support.py.wire import RawClient
 with RawClient(sys.argv[2], int(sys.argv[3]), keep=False) as client:
     client.read_until(lambda: len(client.history) == 5)
     print("stops", client.id, flush=True)
@@ -380,7 +381,7 @@ def stopped_in_greeting(place, visitors, vectors):
     clients = [join(place, vectors) for _ in range(4)]
     knows_all(clients)
     stopped = place.start(sys.executable, "-c", STOPPED_CLIENT,
-                          pathlib.Path(__file__).resolve().parent.parent, place.socket, vectors,
+                          TEST, place.socket, vectors,
                           stdin=subprocess.PIPE)
     its_id = int(stopped.out.wait("stops").split()[1])
     state = pathlib.Path(f"/proc/{stopped.pid}/stat")

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 
-from support.programs import Process, TIMEOUT, wait_until
+from support.py.programs import Process, TIMEOUT, wait_until
 
 LAUNCHER = pathlib.Path(__file__).with_name("with_fds.py")
 DATAGRAM_LEN = 4096

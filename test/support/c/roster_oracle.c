@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/roster_oracle.h"
+#include "support/c/roster_oracle.h"
 
 static const char *const type_names[] = {"VERSION", "ID", "MEMORY", "VECTOR", "LEAVE"};
 

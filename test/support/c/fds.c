@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "support/fds.h"
+#include "support/c/fds.h"
 
 /* The kernel's SCM_MAX_FD. */
 #define FDS_MAX 253

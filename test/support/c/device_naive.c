@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "support/device_naive.h"
+#include "support/c/device_naive.h"
 
 #include <string.h>
 

@@ -20,6 +20,8 @@ import uuid
 
 import pytest
 
+from support.py.paths import SOURCE
+
 TIMEOUT = 20  # seconds; for a loaded machine and sanitizers
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
@@ -282,7 +284,7 @@ class Place:
     def __init__(self, build):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ivs-"))
         self.build = pathlib.Path(build)
-        self.source = pathlib.Path(__file__).resolve().parent.parent.parent
+        self.source = SOURCE
         self.socket = self.dir / "socket"
         self.shm = "ivs-test-" + uuid.uuid4().hex[:12]
         self.shm_path = SHM / self.shm

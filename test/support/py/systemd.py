@@ -4,7 +4,7 @@ import os
 import pathlib
 import subprocess
 
-from support.programs import TIMEOUT, is_sanitized, wait_until
+from support.py.programs import TIMEOUT, is_sanitized, wait_until
 
 MANAGER = "/lib/systemd/systemd"
 CGROUPS = pathlib.Path("/sys/fs/cgroup")

@@ -14,8 +14,8 @@ import struct
 import subprocess
 import time
 
-from support.programs import Process, fd_count, is_sanitized
-from support.wire import TIMEOUT, connect
+from support.py.programs import Process, fd_count, is_sanitized
+from support.py.wire import TIMEOUT, connect
 
 HEADER = struct.Struct("<HHIII")  # id, command, size, flags, errno
 MESSAGE_MAX = 16 + 16 + (1 << 20)
@@ -348,7 +348,7 @@ def path_of(fd):
 
 
 class Device(Process):
-    """serve-device (test/support/serve_device.c), which serves one function.
+    """serve-device (test/support/c/programs/serve_device.c), which serves one function.
 
     memory: an fd, or None: nothing is behind BAR 2
     """

@@ -2,7 +2,7 @@
 /* The PCI function on standard input and output: a line in (support/device_script.h), a line out. */
 #include <stdio.h>
 
-#include "support/device_script.h"
+#include "support/c/device_script.h"
 
 int main(void)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "support/device_script.h"
+#include "support/c/device_script.h"
 
 #include <stdio.h>
 #include <stdlib.h>
