@@ -6,7 +6,7 @@ import check_layers
 import pytest
 from check_layers import known
 
-from conftest import SOURCE
+from support.py.paths import SOURCE
 
 SCRIPT = SOURCE / "scripts" / "check-layers.py"
 
