@@ -22,8 +22,8 @@ static ssize_t test_pwrite(int fd, const void *bytes, size_t len, off_t offset);
 
 #define LOAD(word) test_load(word)
 #define pwrite test_pwrite
-#include "../../src/roster_page/format.c"
-#include "../../src/roster_page/writer.c"
+#include "../../../src/roster_page/format.c"
+#include "../../../src/roster_page/writer.c"
 #undef pwrite
 
 #define REGION_LEN 8192
