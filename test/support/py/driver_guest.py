@@ -4,7 +4,7 @@
     guest = driver_guest.start(SCRIPT, devices)
     driver_guest.finish(guest, record_property, {"ring": lambda vector: ...})
 
-What happens in the guest is a script with `driver-test SUITE` (test/guest/driver/): TAP lines, and
+What happens in the guest is a script with `driver-test SUITE` (test/driver/suites/): TAP lines, and
 "ask WORD ARGUMENT..." for what the host is to do meanwhile.
 """
 import os
@@ -18,7 +18,6 @@ from support.py import guest_device
 from support.py.paths import TEST
 from support.py.wire import RawClient, readable, ring
 
-HERE = TEST / "guest"
 #: Seconds until a guest that runs its script must be through with all of it.
 TIMEOUT = int(os.environ.get("IVSHMEM_GUEST_TIMEOUT", "120"))
 MODULES = ("ivs_walk", "ivs_import", "ivs_legacy")
@@ -61,7 +60,7 @@ def start(place, script, devices, modules=("ivshmem", "ivs_walk"), programs=(), 
     initramfs.build(image, found, _RUN.format(modules=" ".join(modules), script=script, log=log),
                     programs=[(place.build / "test/driver-test", "driver-test"), *programs],
                     extra_modules=[driver.module(found),
-                                   *driver.modules(found, HERE / "modules", MODULES)])
+                                   *driver.modules(found, TEST / "driver" / "modules", MODULES)])
     options.setdefault("append", "")
     # What ends the task alone would leave the rest waiting.
     options["append"] += " oops=panic"

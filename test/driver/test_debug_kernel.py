@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The kernel that watches itself: it finds faults, and none in the driver coming and going. The
-driver's own suite on it is the test driver-debug-kernel."""
+driver's own suite on it is the test driver-device-node-debug-kernel."""
 import pathlib
 
 import pytest
