@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The suite in test/conform/: which cases there are, its partner on the host, and what it printed."""
+"""The suite in test/library/conform/: which cases there are, its partner on the host, and what it printed."""
 import re
 import signal
 import subprocess

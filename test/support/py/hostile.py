@@ -2,7 +2,7 @@
 """Hostile, slow and unlucky clients: one function for each case. It does it to a server, asserts
 what must hold, and returns in a few words what was seen.
 
-test_hostile.py runs them as tests; scripts/compare-servers.py prints them as a table, also of a
+test_hostile_clients.py runs them as tests; scripts/compare-servers.py prints them as a table, also of a
 server that is not ours: so nothing here takes from a server's log what a client can be told, and
 what is said of ours alone is asked with `place.ours`.
 """

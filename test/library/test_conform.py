@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The conformance suite (test/conform/) over every way in that a host process has."""
+"""The conformance suite (test/library/conform/) over every way in that a host process has."""
 import signal
 import time
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Every system call of ivshmem-device, and every allocation, fails once at every place where it is made
-(support/py/faults.py; IVS_FAULT and IVS_FAULTS_ALL as in test_faults.py). What holds then:
+(support/py/faults.py; IVS_FAULT and IVS_FAULTS_ALL as in server/test_fault_injection.py). What holds then:
 
 While it starts: it serves properly, or ends with status 1 and one line, and leaves nothing behind.
 While it serves: it goes on, or lets the VMM go; no fd is left over, and who comes next is served.

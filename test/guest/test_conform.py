@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The conformance suite (test/conform/) in guests, over every way in that a guest has; at its end the
+"""The conformance suite (test/library/conform/) in guests, over every way in that a guest has; at its end the
 device is taken away. With QEMU's device, or that of ivshmem-device (support/py/guest_device.py)."""
 import pytest
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The examples ping-pong, one-to-many and poll-loop: what they print, and what they say when they
-cannot go on. (meet and hello: test_peers.py.)"""
+cannot go on. (meet and hello: test_example_meet.py.)"""
 import fcntl
 import mmap
 import os
