@@ -10,15 +10,11 @@ import time
 
 import pytest
 
+from support.py.clients import join
 from support.py.programs import cpu_ticks, place, wait_until
-from support.py.wire import BadServer, RawClient, readable
+from support.py.wire import BadServer, readable
 
 __all__ = ["place"]
-
-
-def join(where, vectors=1):
-    """A client that has read its greeting."""
-    return where.add(RawClient(str(where.socket), vectors)).greeting()
 
 
 def check(done, status, out="", err=""):

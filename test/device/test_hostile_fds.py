@@ -13,12 +13,14 @@ import time
 import pytest
 
 from support.py import vfio_user as vfu
-from support.py.device import Devices, Guest, connect_when_free, introduce, join, start_server
+from support.py.clients import join
+from support.py.device import Devices, Guest, connect_when_free, introduce, start_server
 from support.py.lingering import QUICK, Lingering, slowest, state_of, stopped
 from support.py.programs import cpu_ticks, fd_count, is_sanitized, place, wait_until
-from support.py.vfio_user import (BAR0, BAR2, COMMAND, CONFIG, DOORBELL, EVENTFD, FDS_MAX, MEMORY_SPACE,
-                               MSIX, NO_REPLY, NONE, TRIGGER, Client, Gone, Refused, eventfd)
-from support.py.wire import RawClient, readable
+from support.py.vfio_user import (BAR0, BAR2, COMMAND, CONFIG, DOORBELL, EVENTFD, FDS_MAX,
+                                  MEMORY_SPACE, MSIX, NO_REPLY, NONE, TRIGGER, Client, Gone,
+                                  Refused, eventfd)
+from support.py.wire import readable
 
 __all__ = ["place"]
 
@@ -357,7 +359,7 @@ def test_share_of_fds(place, limit):
     running = Devices(place, *[word for path in paths for word in (
         "--socket", path, "--server", place.socket, "--vectors", "1")], n=4, nofile=limit)
     for _ in range(12):
-        place.add(RawClient(str(place.socket), 8)).greeting()
+        join(place, 8)
     for path in paths:
         with Client(path) as client:
             client.start()

@@ -9,11 +9,14 @@ import time
 import pytest
 
 from support.py import vfio_user as vfu
-from support.py.device import (MIB, Devices, Guest, check_doorbells, connect_when_free, device_of, introduce, join,
-                            start_device, start_server, totals_of, upstream, wait_state)
+from support.py.clients import join
+from support.py.device import (MIB, Devices, Guest, check_doorbells, connect_when_free, device_of,
+                               introduce, start_device, start_server, totals_of, upstream,
+                               wait_state)
 from support.py.lingering import stopped
 from support.py.programs import fd_count, place, wait_until
-from support.py.vfio_user import BAR0, BAR2, CONFIG, INTR_MASK, INTR_STATUS, INTX, Client, eventfd, fired
+from support.py.vfio_user import (BAR0, BAR2, CONFIG, INTR_MASK, INTR_STATUS, INTX, Client, eventfd,
+                                  fired)
 from support.py.wire import RawClient, readable, ring
 
 __all__ = ["place"]
@@ -25,7 +28,7 @@ def test_doorbells(place):
     """Both ways, to oneself, and to nobody; all of it counted."""
     start_server(place)
     start_device(place)
-    guest, peer = Guest(place, place.dir / "vmm", 2), join(place)
+    guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
     assert guest.id() == 0 and peer.id == 1
     introduce(guest, peer)
     before = totals_of(place)
@@ -45,7 +48,7 @@ def test_memory_is_the_same(place):
     """What the guest writes peers read, mapped or by message."""
     start_server(place)
     start_device(place)
-    guest, peer = Guest(place, place.dir / "vmm", 2), join(place)
+    guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
     with guest.client.map_memory() as memory:
         memory[10:14] = b"here"
         assert os.pread(peer.memory, 4, 10) == b"here"
@@ -114,7 +117,7 @@ def test_rung_without_a_vmm(place):
     """Nothing is kept for the next one, and no processor time is used up."""
     start_server(place)
     running = start_device(place)
-    peer = join(place)
+    peer = join(place, 2)
     for _ in range(100):
         ring(peer.peers[0][0])
     wait_until(lambda: totals_of(place)["doorbells_in"], "the device has heard it")
@@ -129,7 +132,7 @@ def test_many_doorbells(place):
     """As fast as they come: at least one interrupt after the last, and none lost for good."""
     start_server(place)
     start_device(place)
-    guest, peer = Guest(place, place.dir / "vmm", 2), join(place)
+    guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
     for _ in range(20):
         for _ in range(50):
             ring(peer.peers[0][0])
@@ -148,7 +151,7 @@ def test_pin(place):
     start_server(place)
     Devices(place, "-S", place.dir / "vmm", "--legacy",
             f"chardev={place.socket},size=1M,msi=off,vectors=2")
-    guest, peer = Guest(place, place.dir / "vmm", 0), join(place)
+    guest, peer = Guest(place, place.dir / "vmm", 0), join(place, 2)
     pin = eventfd()
     client = guest.client
     client.set_irqs(INTX, vfu.EVENTFD | vfu.TRIGGER, 0, 1, fds=[pin])
@@ -174,7 +177,7 @@ def test_pin_that_is_never_raised(place):
     Devices(place, "-S", place.dir / "vmm", "--legacy", f"chardev={place.socket},size=1M,msi=on,vectors=2")
     client = place.add(Client(place.dir / "vmm"))
     client.start()
-    pin, vector, peer = eventfd(), eventfd(), join(place)
+    pin, vector, peer = eventfd(), eventfd(), join(place, 2)
     client.set_irqs(INTX, vfu.EVENTFD | vfu.TRIGGER, 0, 1, fds=[pin])
     client.write32(BAR0, INTR_MASK, 0xffffffff)
     ring(peer.peers[0][0])
@@ -193,7 +196,7 @@ def test_without_the_server(place):
     """Killed: memory stays, doorbells that are known go on working both ways, for seconds."""
     server = start_server(place)
     running = start_device(place)
-    guest, peer = Guest(place, place.dir / "vmm", 2), join(place)
+    guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
     introduce(guest, peer)
     server.end()
     running.err.wait("closed the connection: its log says why; trying again")
@@ -223,7 +226,7 @@ def test_server_is_started_again(place, others):
         with stopped(running):  # it is to be the last client
             server = start_server(place)
             for _ in range(others):
-                join(place)
+                join(place, 2)
         began = time.monotonic()
         running.err.wait(f"is peer {others} of the server at {place.socket}")
         assert time.monotonic() - began < 5
@@ -231,7 +234,7 @@ def test_server_is_started_again(place, others):
         assert (told["id"], told["joins"], told["problem"]) == (others, 2, None)
         assert guest.id() == others
         assert running.err.count(f"the device's id was 0 and is {others} now") == others
-        peer = join(place)
+        peer = join(place, 2)
         check_doorbells(guest, peer, others)
         os.pwrite(peer.memory, b"same", 4)
         assert memory[:8] == b"keptsame"
@@ -250,18 +253,18 @@ def test_server_is_started_often(place):
         running.err.wait("is peer 0 of the server", times - 1)
         assert wait_state(place, "joined")["joins"] == times
     wait_until(lambda: fd_count(running.pid) == before, "it has the fds that it had")
-    check_doorbells(guest, join(place), 0)
+    check_doorbells(guest, join(place, 2), 0)
 
 
 def test_server_is_upgraded(place):
     """SIGUSR2: the connection stays, nothing is said."""
     server = start_server(place)
     running = start_device(place)
-    guest, peer = Guest(place, place.dir / "vmm", 2), join(place)
+    guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
     server.signal(signal.SIGUSR2)
     server.err.wait("going on with")
     check_doorbells(guest, peer, 0)
-    newcomer = join(place)
+    newcomer = join(place, 2)
     peer.read_until_knows([0, newcomer.id])
     wait_until(lambda: upstream(place)["peers"] == 2, "it knows the newcomer")
     check_doorbells(guest, newcomer, 0)
@@ -273,7 +276,7 @@ def test_server_stops_for_a_while(place):
     """One that is stopped is still there; nothing is lost."""
     server = start_server(place)
     start_device(place)
-    guest, peer = Guest(place, place.dir / "vmm", 2), join(place)
+    guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
     introduce(guest, peer)
     server.signal(signal.SIGSTOP)
     try:
@@ -317,7 +320,7 @@ def test_another_region_while_a_vmm_is_there(place):
         assert told["problem"] is None and told["joins"] == 2
     again = Guest(place, place.dir / "vmm", 2, client=connect_when_free(place, place.dir / "vmm"))
     with again.client.map_memory() as memory:
-        peer = join(place)
+        peer = join(place, 2)
         assert memory[:3] == bytes(3)
         os.pwrite(peer.memory, b"new", 0)
         assert memory[:3] == b"new"
@@ -354,7 +357,7 @@ def test_region_of_another_size(place, size):
     assert device_of(place)["memory"]["size"] == length
     again = Guest(place, place.dir / "vmm", 2, client=connect_when_free(place, place.dir / "vmm"))
     assert memory_bar(again.client) == length
-    peer = join(place)
+    peer = join(place, 2)
     with again.client.map_memory() as memory:
         assert len(memory) == length
         memory[length - 4:] = b"last"
@@ -380,7 +383,7 @@ def test_a_vmm_sooner_than_the_next_try(place, earlier):
     guest = Guest(place, place.dir / "vmm", 2, client=connect_when_free(place, place.dir / "vmm"))
     assert memory_bar(guest.client) == 4 * MIB
     assert upstream(place)["state"] == "joined"
-    check_doorbells(guest, join(place), guest.id())
+    check_doorbells(guest, join(place, 2), guest.id())
     running.stop()
 
 
@@ -445,7 +448,7 @@ def test_late_server(place):
     assert (told["state"], told["id"], told["joins"]) == ("lost", None, 0)
     with stopped(running):  # it is to be the second client
         start_server(place)
-        other = join(place)
+        other = join(place, 2)
     running.err.wait("is peer 1 of the server")
     assert guest.id() == 1
     assert guest.client.read(BAR2, 0, 4) == bytes(4)
@@ -514,17 +517,17 @@ FAILS = [["--name", "a b"], ["--window", "1K,4K"], ["--socket", "/nonexistent/vm
 def test_a_start_that_fails_is_no_peer(place, options):
     """Nobody is told of somebody who comes and goes, and no id is used up, however often it is started."""
     server = start_server(place)
-    peer = join(place)
+    peer = join(place, 2)
     sockets = [] if "--socket" in options else ["-S", place.dir / "vmm"]
     done = place.run_device(*sockets, "--server", place.socket, *options)
     assert done.returncode in (1, 2) and server.err.count("joined") == 1
-    assert readable([peer.sock], 0.1) == [] and join(place).id == peer.id + 1
+    assert readable([peer.sock], 0.1) == [] and join(place, 2).id == peer.id + 1
 
 
 def test_master_must_be_the_first(place):
     """Because the guest goes on with id 0."""
     start_server(place)
-    join(place)
+    join(place, 2)
     done = place.run_device("-S", place.dir / "vmm", "--server", place.socket, "--role", "master")
     assert done.returncode == 1
     assert "a master must be the first client of its server, and this one is peer 1" in done.stderr

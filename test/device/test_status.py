@@ -12,9 +12,10 @@ import threading
 
 import pytest
 
+from support.py.clients import join
 from support.py.control import Control, ask_once
-from support.py.device import (Devices, Guest, check_doorbells, connect_when_free, join, kernel_says,
-                            start_device, start_server, wait_state)
+from support.py.device import (Devices, Guest, check_doorbells, connect_when_free, kernel_says,
+                               start_device, start_server, wait_state)
 from support.py.programs import TIMEOUT, fd_count, place, wait_until
 from support.py.vfio_user import BAR2, FEATURE, GET, MIGRATION, Client, Refused, feature_body
 from support.py.wire import connect
@@ -139,7 +140,7 @@ def test_states_of_a_server(place):
     """joined, lost, greeted, foreign, and joined again: as JSON, and for a person."""
     server = start_server(place)
     start_device(place)
-    guest, _ = Guest(place, place.dir / "vmm", 2), join(place)
+    guest, _ = Guest(place, place.dir / "vmm", 2), join(place, 2)
     wait_until(lambda: status(place)["devices"][0]["server"]["peers"] == 1, "it knows the peer")
     told = wait_state(place, "joined")
     assert {**told, "since": None} == {
@@ -389,11 +390,11 @@ def test_confined(place, sandbox, kind):
     guest.client.write(BAR2, 0, b"x" * 4096)
     assert guest.client.read(BAR2, 0, 4096) == b"x" * 4096
     if kind == "server":
-        check_doorbells(guest, join(place), 0)
+        check_doorbells(guest, join(place, 2), 0)
         server.end()
         start_server(place)
         wait_state(place, "joined")
-        check_doorbells(guest, join(place), guest.id())
+        check_doorbells(guest, join(place, 2), guest.id())
     guest.client.close()
     connect_when_free(place, place.dir / "vmm").close()
     status(place)

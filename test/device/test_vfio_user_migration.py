@@ -9,8 +9,8 @@ import pytest
 
 from support.py import vfio_user as vfu
 from support.py.programs import place
-from support.py.vfio_user import (BAR0, BAR1, CONFIG, RESUMING, RUNNING, STATE_ERROR, STOP, STOP_COPY,
-                               Device, Refused, eventfd, fired, memory_file)
+from support.py.vfio_user import (BAR0, BAR1, CONFIG, RESUMING, RUNNING, STATE_ERROR, STOP,
+                                  STOP_COPY, Device, Refused, eventfd, fired, memory_file)
 
 __all__ = ["place"]
 

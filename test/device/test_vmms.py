@@ -15,11 +15,12 @@ import uuid
 import pytest
 
 from support.py import vfio_user as vfu
+from support.py.clients import join
 from support.py.control import ask_once
 from support.py.device import Devices, Guest, connect_when_free
 from support.py.programs import fd_count, is_sanitized, place, rss_kib, wait_until
-from support.py.vfio_user import (BAR0, BAR1, BAR2, CONFIG, DOORBELL, ERR, INTR_MASK, INTR_STATUS, INTX,
-                               IV_POSITION, MSIX, Client, Gone, Refused)
+from support.py.vfio_user import (BAR0, BAR1, BAR2, CONFIG, DOORBELL, ERR, INTR_MASK, INTR_STATUS,
+                                  INTX, IV_POSITION, MSIX, Client, Gone, Refused)
 from support.py.wire import RawClient, readable, ring
 
 __all__ = ["place"]
@@ -56,7 +57,7 @@ def test_models(place, vmm, model):
     """Identity, BARs, interrupts and registers of each model."""
     options, revision, vectors, intx, position = MODELS[model]
     server = place.server("-n", "3", "-l", "1M", region=["-r", "memfd:"])
-    place.add(RawClient(str(place.socket), 3)).greeting()
+    join(place, 3)
     server.err.wait("joined")
     Devices(place, "--socket", vmm, *[word.format(shm=place.shm, server=place.socket)
                                       for word in options])
@@ -343,7 +344,7 @@ def test_devices_are_independent(place, harm):
     running = Devices(place, "-S", place.dir / "a", "--server", place.socket, "-S", place.dir / "b",
                       "--server", place.socket, n=2)
     server.err.wait("joined", 2)
-    peer = place.add(RawClient(str(place.socket), 1)).greeting()
+    peer = join(place, 1)
     peer.read_until_knows([0, 1])
     bad, good = Client(place.dir / "a"), Guest(place, place.dir / "b")
     place.add(bad)

@@ -7,7 +7,6 @@ import pytest
 
 from support.py import driver_guest
 from support.py.driver_guest import PORT, Host
-from support.py.programs import place  # noqa: F401 (a fixture)
 
 MIB = 1 << 20
 GIB = 1 << 30

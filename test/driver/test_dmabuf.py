@@ -2,7 +2,6 @@
 """The guest's driver exports the region as dma-bufs, which a test module imports as a GPU's driver would."""
 from support.py import driver_guest
 from support.py.driver_guest import PORT, Host
-from support.py.programs import place  # noqa: F401 (a fixture)
 
 MIB = 1 << 20
 GIB = 1 << 30

@@ -12,7 +12,6 @@ import pytest
 from guestkit.proc import KitError
 from support.py import driver_guest, guest_device
 from support.py.driver_guest import PORT, Host
-from support.py.programs import place, wait_until  # noqa: F401 (a fixture)
 from support.py.wire import ring
 
 SERVED = guest_device.SERVED

@@ -7,7 +7,6 @@ import pytest
 from support.py import driver_guest, guest_device
 from support.py.driver_guest import Host
 from support.py.lingering import stopped
-from support.py.programs import place  # noqa: F401 (a fixture)
 
 UUID = "10111213-1415-1617-1819-1a1b1c1d1e1f"
 

@@ -7,7 +7,6 @@ import time
 from guestkit.proc import KitError
 from support.py import device_guest
 from support.py.device_guest import PORT, Device, HostRinger, Ringer, all_ring_all, pattern
-from support.py.programs import place  # noqa: F401 (a fixture)
 from support.py.wire import RawClient, ring
 
 MIB = 1 << 20

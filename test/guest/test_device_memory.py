@@ -5,7 +5,6 @@ import signal
 
 from support.py import device_guest
 from support.py.device_guest import FIRST, Device, pattern
-from support.py.programs import place  # noqa: F401 (a fixture)
 
 MIB = 1 << 20
 GIB = 1 << 30

@@ -4,7 +4,6 @@ import signal
 
 from support.py import device_guest
 from support.py.device_guest import Device, HostRinger, Ringer, all_ring_all, pattern
-from support.py.programs import place  # noqa: F401 (a fixture)
 from support.py.wire import RawClient
 
 MIB = 1 << 20

@@ -3,7 +3,7 @@
 MSI-X has."""
 from support.py import device_guest
 from support.py.device_guest import FIRST, Device, HostRinger, Ringer, all_ring_all
-from support.py.programs import place, wait_until  # noqa: F401 (a fixture)
+from support.py.programs import wait_until  # noqa: F401 (a fixture)
 from support.py.wire import RawClient, ring
 
 VECTORS = 2

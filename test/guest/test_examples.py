@@ -5,7 +5,6 @@ import os
 import pytest
 
 from guestkit import driver, initramfs, kernel, machine
-from support.py.programs import place  # noqa: F401 (a fixture)
 
 BOOT = 120
 EXAMPLES = ["hello", "one-to-many", "ping-pong", "poll-loop"]

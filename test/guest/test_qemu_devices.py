@@ -10,7 +10,6 @@ import time
 import pytest
 
 from guestkit import initramfs, kernel, machine, meeting
-from support.py.programs import place  # noqa: F401 (a fixture)
 
 BOOT = 120
 MIB = 1 << 20

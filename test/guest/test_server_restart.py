@@ -8,10 +8,10 @@ import time
 import pytest
 
 from guestkit import initramfs, kernel, machine
+from support.py.clients import join
 from support.py.crowd import Storm, all_know_all, take_doorbells
 from support.py.manager import Manager
-from support.py.programs import place  # noqa: F401 (a fixture)
-from support.py.wire import RawClient, ring
+from support.py.wire import ring
 
 BOOT = 120
 ARRIVES = 20
@@ -93,7 +93,7 @@ def quiet(guest):
 
 def host_peer(place):  # noqa: F811
     """A host process that has joined."""
-    client = place.add(RawClient(str(place.socket), VECTORS)).greeting()
+    client = join(place, VECTORS)
     return Peer(client.id, client=client)
 
 

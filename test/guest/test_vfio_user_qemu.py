@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from guestkit import initramfs, kernel, machine, vfio_user_qemu
+from guestkit import initramfs, kernel, machine
 from support.py.newer_qemu import COMMAND as QEMU
 
 BOOT = 120

@@ -6,8 +6,9 @@ import stat
 
 import pytest
 
+from support.py.clients import join
 from support.py.programs import place
-from support.py.wire import RawClient, connect
+from support.py.wire import connect
 
 __all__ = ["place"]
 
@@ -46,25 +47,25 @@ def is_served(client):
 def test_max_peers(place):
     """One more than allowed is refused with a reason, and let in when there is room."""
     server = place.server("--max-peers", "2")
-    clients = [place.add(RawClient(str(place.socket), 1)).greeting() for _ in range(2)]
+    clients = [join(place, 1) for _ in range(2)]
     assert connect(str(place.socket)).recv(8) == b""
     server.err.wait(f"refused a client (pid {os.getpid()}, uid {os.getuid()}): as many clients as "
                     "allowed are connected (--max-peers)")
     clients[0].close()
     server.err.wait("client 0 left")
-    place.add(RawClient(str(place.socket), 1)).greeting()
+    join(place, 1)
 
 
 def test_refusals_do_not_fill_the_log(place):
     """A client that connects in a loop gets 20 lines in 10 s and no more; the others are served."""
     server = place.server("--max-peers", "1")
-    first = place.add(RawClient(str(place.socket), 1)).greeting()
+    first = join(place, 1)
     for _ in range(200):
         assert connect(str(place.socket)).recv(8) == b""
     first.close()
     server.err.wait("client 0 left")
     assert server.err.count("refused a client") == 20
-    place.add(RawClient(str(place.socket), 1)).greeting()
+    join(place, 1)
 
 
 def test_max_peers_beyond_the_limit_of_fds(place):

@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
+from support.py.clients import join
 from support.py.control import STATUS, VERSION, Control, ask_once
 from support.py.programs import place
-from support.py.wire import RawClient
 
 __all__ = ["place"]
 
@@ -22,11 +22,6 @@ def serve(where):
 def open_control(where):
     """A connection to it."""
     return where.add(Control(where.dir / "control"))
-
-
-def join(where, vectors=1):
-    """A client that has read its greeting."""
-    return where.add(RawClient(str(where.socket), vectors)).greeting()
 
 
 HOW = 'send {"request":"status"} or {"request":"version"}'

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from support.py.clients import join
 from support.py.control import STATUS, VERSION, Control, ask_once
 from support.py.programs import TIMEOUT, cpu_ticks, is_sanitized, place, rss_kib, wait_until
 from support.py.wire import RawClient, accepts, connect, read_together, ring
@@ -40,11 +41,6 @@ def open_control(where):
 def status_of(where, **members):
     """What the server says."""
     return ask_once(control_of(where), **members)
-
-
-def join(where, vectors=1):
-    """A client that has read its greeting."""
-    return where.add(RawClient(str(where.socket), vectors)).greeting()
 
 
 def moment(text):

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from support.py.clients import join
 from support.py.programs import fd_count, place, wait_until
 from support.py.wire import BadServer, RawClient, accepts, pack, readable
 
@@ -18,11 +19,6 @@ __all__ = ["place"]
 
 SIZE = 1 << 20
 SO_SNDBUFFORCE = 32  # socket(7); Python has no name for it
-
-
-def join(where, vectors=1):
-    """A client that has read its greeting."""
-    return where.add(RawClient(str(where.socket), vectors)).greeting()
 
 
 def memory_fd(where):

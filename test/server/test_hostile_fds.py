@@ -7,6 +7,7 @@ import time
 import pytest
 
 from support.py import without_passrights as old_kernel
+from support.py.clients import join
 from support.py.control import VERSION, Control
 from support.py.lingering import QUICK, Lingering, stopped, without_passrights
 from support.py.programs import fd_count, place, wait_until
@@ -58,7 +59,7 @@ def test_clients(place, keeps_fds_out, when):
     lingering = place.add(Lingering(LINGERING_N))
     sock = None
     if when == "greeted":
-        client = place.add(RawClient(str(place.socket), 1)).greeting()
+        client = join(place, 1)
         sock = client.sock
     with stopped(server):
         sock = sock or connect(str(place.socket))

@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from support.py.clients import join
 from support.py.programs import place, wait_until
 from support.py.wire import RawClient, connect
 
@@ -92,11 +93,6 @@ def serve(where, *options, **keywords):
     server = where.server("--metrics", path, "--metrics-interval", "1", *options, **keywords)
     wait_until(path.exists, "the file was written")
     return server, Metrics(path, keywords.get("socket", where.socket))
-
-
-def join(where, vectors=1):
-    """A client that has read its greeting."""
-    return where.add(RawClient(str(where.socket), vectors)).greeting()
 
 
 def test_at_the_start(place):

@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 
+from support.py.clients import join
 from support.py.huge import huge_pages
 from support.py.paths import SOURCE
 from support.py.programs import place, wait_until
@@ -22,11 +23,6 @@ F_GET_SEALS = 1034
 F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW = 1, 2, 4
 MIB = 1 << 20
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-
-def join(where, vectors=1):
-    """A client that has read its greeting."""
-    return where.add(RawClient(str(where.socket), vectors)).greeting()
 
 
 def nothing_left(where):

@@ -6,10 +6,11 @@ import socket
 
 import pytest
 
+from support.py.clients import join
 from support.py.crowd import Storm, all_know_all, all_ring_all, read_what_is_there
 from support.py.manager import Manager
 from support.py.programs import Daemon, fd_count, place, wait_until
-from support.py.restart import VECTORS, all_gone, join, manager, one_more, stored, three
+from support.py.restart import VECTORS, all_gone, manager, one_more, stored, three
 from support.py.wire import RawClient, accepts
 
 __all__ = ["manager", "place"]
@@ -150,7 +151,7 @@ def test_in_a_storm(place, manager):
                 manager.server.err.wait("going on with", 2)
                 assert read_what_is_there(clients) == clients
             while len(clients) < 3:
-                clients.append(join(place))
+                clients.append(join(place, VECTORS))
         storm.wait(3)
     read_what_is_there([deaf])
     if not deaf.ended:
@@ -170,7 +171,7 @@ def test_while_it_is_dead(place, manager, number):
     """Who leaves then is told of afterwards, who speaks is dropped; who connects waits and is served;
     doorbells work."""
     manager.start()
-    clients = [*three(place), join(place), join(place)]
+    clients = [*three(place), join(place, VECTORS), join(place, VECTORS)]
     all_know_all(clients)
     manager.wait_idle()
     manager.end_service(number)

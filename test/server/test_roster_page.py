@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from support.py.clients import join
 from support.py.programs import TIMEOUT, place, wait_until
 from support.py.wire import RawClient
 
@@ -70,11 +71,6 @@ def roster(where, path=None):
     return where.add(Roster(path or where.shm_path))
 
 
-def join(where, vectors=2):
-    """A client that has read its greeting."""
-    return where.add(RawClient(str(where.socket), vectors)).greeting()
-
-
 def watch(where):
     """The client program beside the plain region: it sees the memory and nothing else."""
     client = where.start(where.client_program, "-v", "-a", f"shm:{where.shm}", stdin=subprocess.PIPE)
@@ -94,7 +90,7 @@ def test_joins_and_leaves_are_in_the_region(place):
     shown = roster(place)
     start, peers, kept, listed = shown.read()
     assert (peers, kept, listed) == (0, True, {})
-    a, b = join(place), join(place)
+    a, b = join(place, 2), join(place, 2)
     wait_until(lambda: shown.read()[1] == 2, "both are shown")
     assert shown.read() == (start + 2, 2, True, {a.id: (2, start + 1), b.id: (2, start + 2)})
     a.close()
@@ -108,7 +104,7 @@ def test_the_wire_is_as_without(place):
     """Who does not know of the roster is told the same: nothing of it goes over the wire (W-1 to W-7)."""
     def hear(*options):
         server = place.server("-n", "2", "-l", "1M", *options)
-        first, second = join(place), join(place)
+        first, second = join(place, 2), join(place, 2)
         first.read_until_knows([second.id])
         assert first.is_quiet() and second.is_quiet()
         history = first.history, second.history
@@ -342,7 +338,7 @@ def test_scribbled_upon(place):
         done.set()
         writer.join()
     client.write("dump\n")
-    stay = join(place)
+    stay = join(place, 2)
     # Clients are told first, and the region is written afterwards: until then it is as it was scribbled.
     wait_until(lambda: shown.shows([stay.id]), "the table is right again")
     client.out.wait(f"peer {stay.id} joined with 2 vectors")

@@ -6,32 +6,11 @@ import stat
 
 import pytest
 
+from support.py.clients import connect_client, join, knows_all, others
 from support.py.programs import Daemon, place, wait_until
-from support.py.wire import RawClient, accepts, read_together, readable, ring
+from support.py.wire import RawClient, accepts, readable, ring
 
 __all__ = ["place"]
-
-
-def connect(where, vectors=1, keep=True):
-    """A client that has read nothing yet."""
-    return where.add(RawClient(str(where.socket), vectors, keep))
-
-
-def join(where, vectors=1, keep=True):
-    """A client that has read its greeting."""
-    return connect(where, vectors, keep).greeting()
-
-
-def others(client, clients):
-    """The ids of all but one."""
-    return {each.id for each in clients if each is not client}
-
-
-def knows_all(clients):
-    """Every client reads until it knows exactly the others."""
-    expected = [(client, others(client, clients)) for client in clients]
-    read_together(clients, lambda: all(client.knows(ids) for client, ids in expected),
-                  "all knew each other")
 
 
 # What a client is told
@@ -169,7 +148,7 @@ def test_end_with_idle_clients(place):
     """A signal ends it also while clients do not read."""
     server = place.server("-n", "8")
     for _ in range(20):
-        connect(place)
+        connect_client(place)
     server.err.wait("joined", 20)
     server.stop()
 

@@ -9,9 +9,11 @@ import struct
 
 import pytest
 
+from support.py.clients import join
 from support.py.crowd import all_know_all
-from support.py.programs import place, wait_until
-from support.py.restart import OWN, VECTORS, all_gone, join, manager, name_of, one_more, parts, stored, three
+from support.py.programs import place
+from support.py.restart import (OWN, VECTORS, all_gone, manager, name_of, one_more, parts, stored,
+                                three)
 from support.py.wire import RawClient, connect
 
 __all__ = ["manager", "place"]
@@ -50,7 +52,7 @@ def test_slow_manager_and_a_crash(place, manager):
     clients = three(place)
     manager.settle()
     manager.stop_reading()
-    lost = [join(place) for _ in range(8)]
+    lost = [join(place, VECTORS) for _ in range(8)]
     all_know_all([*clients, *lost])
     manager.server.signal(signal.SIGKILL)
     manager.server.wait()
@@ -74,7 +76,7 @@ def test_slow_manager_and_an_upgrade(place, manager):
     clients = three(place)
     manager.settle()
     manager.stop_reading()
-    clients += [join(place) for _ in range(8)]
+    clients += [join(place, VECTORS) for _ in range(8)]
     for _ in range(3):
         clients.pop(0).close()
     all_know_all(clients)
@@ -137,7 +139,7 @@ def test_small_store(place, manager):
     kept whole is disconnected after a crash, and the others hear that it left."""
     manager.store_max = len(OWN) + 2 * (1 + VECTORS) + 2
     manager.start()
-    clients = [*three(place), join(place)]
+    clients = [*three(place), join(place, VECTORS)]
     all_know_all(clients)
     manager.settle()
     manager.crash()
@@ -309,7 +311,7 @@ def test_for_another_process(place, manager):
     manager.end_service(signal.SIGKILL)
     place.socket.unlink()
     manager.start(prefix=["/usr/bin/env", "LISTEN_PID=1"])
-    join(place)
+    join(place, VECTORS)
 
 
 def test_state_twice(place, manager):

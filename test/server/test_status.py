@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+from support.py.clients import join
 from support.py.control import ask_once
 from support.py.programs import TIMEOUT, place
 from support.py.wire import RawClient, read_together, ring
@@ -71,9 +72,9 @@ def test_table(place):
     """Head lines, then a line for each client, in columns that stand under their titles."""
     server = place.server("--control", control_of(place), "-n", "16", "-l", "2M", "--max-peers",
                           "3", "--max-peers-per-user", "9")
-    place.add(RawClient(str(place.socket), 16)).greeting().close()
+    join(place, 16).close()
     server.err.wait("client 0 left")
-    readers = [place.add(RawClient(str(place.socket), 16)).greeting() for _ in range(2)]
+    readers = [join(place, 16) for _ in range(2)]
     stalled = place.add(RawClient(str(place.socket), 16))
     server.err.wait("joined", 4)
     read_together(readers, lambda: all(
@@ -122,7 +123,7 @@ def test_table(place):
 def test_json_is_the_reply_as_it_came(place):
     """One line, doorbells included."""
     place.server("--control", control_of(place))
-    place.add(RawClient(str(place.socket), 1)).greeting()
+    join(place, 1)
     done = show(place, "--json")
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
     assert json.loads(done.stdout) == ask_once(control_of(place), doorbells=True)
@@ -131,7 +132,7 @@ def test_json_is_the_reply_as_it_came(place):
 def test_many_doorbells_are_cut_short(place):
     """Sixteen of one client, and how many more there are."""
     place.server("--control", control_of(place), "-n", "40")
-    place.add(RawClient(str(place.socket), 40)).greeting()
+    join(place, 40)
     assert show(place).stdout.splitlines()[-1].endswith(" 0" * 16 + " and 24 more")
 
 
@@ -139,7 +140,7 @@ def test_no_vectors_and_nobody(place):
     """An empty table has its titles, a client without doorbells a dash."""
     server = place.server("--control", control_of(place), "-n", "0")
     assert show(place).stdout.splitlines()[-1].split() == COLUMNS
-    place.add(RawClient(str(place.socket), 0)).greeting()
+    join(place, 0)
     server.err.wait("joined")
     assert show(place).stdout.splitlines()[-1].split()[6:] == ["0", "0", "-"]
 

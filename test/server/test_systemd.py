@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from support.py import with_unit_filter
-from support.py.programs import is_sanitized, place, wait_until
+from support.py.programs import is_sanitized, wait_until
 from support.py.systemd import Absent, UserManager, install_units
 from support.py.vfio_user import Client
 from support.py.wire import RawClient, accepts

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from support.py.clients import join
 from support.py.crowd import Storm, all_know_all, all_ring_all, read_what_is_there, same_memory
 from support.py.programs import Daemon, fd_count, is_sanitized, place, rss_kib, wait_until
 from support.py.wire import RawClient, accepts, connect
@@ -49,14 +50,14 @@ def upgrade(server, times=1):
 def three(place, *options):
     """A server and three clients that know each other."""
     server = place.server("-n", str(VECTORS), *options)
-    clients = [place.add(RawClient(str(place.socket), VECTORS)).greeting() for _ in range(3)]
+    clients = [join(place, VECTORS) for _ in range(3)]
     all_know_all(clients)
     return server, clients
 
 
 def one_more(place, clients):
     """Another client joins: everybody rings everybody, and the memory is the same."""
-    clients.append(place.add(RawClient(str(place.socket), VECTORS)).greeting())
+    clients.append(join(place, VECTORS))
     all_know_all(clients)
     all_ring_all(clients)
     same_memory(clients)
@@ -102,7 +103,7 @@ def test_what_was_there_before_stays(place):
 def test_regions_without_a_name(place, region):
     """They exist as long as somebody has them open: the next program does."""
     server = place.server("-n", str(VECTORS), region=region)
-    clients = [place.add(RawClient(str(place.socket), VECTORS)).greeting()]
+    clients = [join(place, VECTORS)]
     upgrade(server)
     one_more(place, clients)
 
@@ -186,7 +187,7 @@ def test_leave_beside_a_signal(place, program):
         clients.pop().close()
         server.signal(signal.SIGCONT)
         all_know_all(clients)
-        clients.append(place.add(RawClient(str(place.socket), VECTORS)).greeting())
+        clients.append(join(place, VECTORS))
         all_know_all(clients)
 
 
@@ -315,7 +316,7 @@ def test_in_the_background(place):
     assert done.returncode == 0, done.stderr
     pid = int(pidfile.read_text())
     daemon = place.add(Daemon(pid))
-    clients = [place.add(RawClient(str(place.socket), VECTORS)).greeting() for _ in range(3)]
+    clients = [join(place, VECTORS) for _ in range(3)]
     all_know_all(clients)
     before, ino = fd_count(pid), pidfile.stat().st_ino
     for _ in range(5):
@@ -449,7 +450,7 @@ def test_names_that_have_gone(place, change):
     server = place.server("-n", str(VECTORS), "--control", place.dir / "control", "--metrics",
                           place.dir / "metrics" / "m.prom", "--roster",
                           region=["-r", f"dir:{place.dir}/regions", "-l", "1M"])
-    clients = [place.add(RawClient(str(place.socket), VECTORS)).greeting() for _ in range(3)]
+    clients = [join(place, VECTORS) for _ in range(3)]
     all_know_all(clients)
     change(place)
     upgrade(server)

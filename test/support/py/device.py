@@ -8,7 +8,7 @@ import signal
 from support.py.control import ask_once
 from support.py.programs import Process, wait_until
 from support.py.vfio_user import BAR0, DOORBELL, IV_POSITION, Client, Gone, eventfd, fired
-from support.py.wire import RawClient, readable, ring
+from support.py.wire import readable, ring
 
 MIB = 1 << 20
 
@@ -112,11 +112,6 @@ def start_device(place, *options, vectors=2, has=None):
     if expected > 0:
         wait_until(lambda: upstream(place)["vectors"] == expected, "it has its vectors")
     return device
-
-
-def join(place, vectors=2):
-    """Another peer."""
-    return place.add(RawClient(str(place.socket), vectors)).greeting()
 
 
 def device_of(place):

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from typing import Callable, NamedTuple
 
+from support.py.clients import connect_client, join, knows_all, others
 from support.py.paths import TEST
 from support.py.programs import TIMEOUT, cpu_ticks, is_sanitized, rss_kib, wait_until
 from support.py.wire import ProtocolError, RawClient, connect as connect_socket, read_together
@@ -29,31 +30,6 @@ class CannotRun(Exception):
 
 
 # What the cases are made of
-
-def connect(place, vectors=1, keep=False, kind=RawClient):
-    """A client that has read nothing yet."""
-    try:
-        return place.add(kind(str(place.socket), vectors, keep))
-    except OSError as error:
-        raise AssertionError(f"cannot connect: {error.strerror}") from None
-
-
-def join(place, vectors=1):
-    """A client that has read its greeting."""
-    return connect(place, vectors).greeting()
-
-
-def others(client, clients):
-    """The ids of all but one."""
-    return {each.id for each in clients if each is not client}
-
-
-def knows_all(clients):
-    """Every client reads until it knows exactly the others."""
-    expected = [(client, others(client, clients)) for client in clients]
-    read_together(clients, lambda: all(client.knows(ids) for client, ids in expected),
-                  "all knew each other")
-
 
 def wait_for_fds(server, expected):
     """Until the server has as many as before."""
@@ -89,7 +65,7 @@ class Witness(RawClient):
 def connect_and_close(place, times):
     """Clients that leave at once, while one stays: no growth, and the server still serves."""
     server = place.server()
-    watcher = join(place)
+    watcher = join(place, keep=False)
 
     def open_and_close(count):
         for done in range(count):
@@ -97,7 +73,7 @@ def connect_and_close(place, times):
                 connect_socket(str(place.socket)).close()
             except OSError as error:
                 raise AssertionError(f"after {done} connections: {error.strerror}") from None
-        join(place).close()  # whoever came before has been accepted
+        join(place, keep=False).close()  # whoever came before has been accepted
         wait_for_fds(server, before)
 
     before = server.fds()
@@ -107,7 +83,7 @@ def connect_and_close(place, times):
     growth = rss_kib(server.pid) - memory
     assert is_sanitized(place.server_program) or growth < GROWTH_MAX_KIB, \
         f"{times} connections: memory {growth:+} KiB"
-    first, second = join(place), join(place)
+    first, second = join(place, keep=False), join(place, keep=False)
     knows_all([watcher, first, second])
     return f"{times} connections: fds {before} -> {before}, memory {growth:+} KiB"
 
@@ -116,7 +92,7 @@ def silent_clients(place, clients, vectors):
     """Clients that connect and do not read for a while: then it is all there, in order, and each
     fd is the vector that its place in the order says (W-6)."""
     place.server("-n", vectors)
-    silent = [connect(place, vectors, kind=Witness) for _ in range(clients)]
+    silent = [connect_client(place, vectors, keep=False, kind=Witness) for _ in range(clients)]
     silent[-1].read_until(lambda: silent[-1].memory is not None, "the last was greeted")
     wanted = 3 + clients * vectors
     try:
@@ -141,12 +117,12 @@ def idle_client(place, visitors, vectors):
     """One client has read its greeting, another not even that, while others come and go, one by
     one and in a crowd of which some stay: then both know who is there, and see no ghosts."""
     place.server("-n", vectors)
-    idle, deaf = join(place, vectors), connect(place, vectors)
-    watcher = join(place, vectors)
+    idle, deaf = join(place, vectors, keep=False), connect_client(place, vectors, keep=False)
+    watcher = join(place, vectors, keep=False)
     crowd_n = min(visitors // 2, 40)
     for _ in range(visitors - crowd_n):
-        join(place, vectors).close()
-    together = [join(place, vectors) for _ in range(crowd_n + 5)]
+        join(place, vectors, keep=False).close()
+    together = [join(place, vectors, keep=False) for _ in range(crowd_n + 5)]
     stay = together[:3] + together[-2:]
     for client in together[3:-2]:
         client.close()
@@ -175,14 +151,15 @@ def out_of_fds(place, vectors, limit):
     server = place.server("-n", vectors, nofile=limit)
     before = server.fds()
     served = []
-    while (client := connect(place, vectors)).next() is not None:
+    while (client := connect_client(place, vectors, keep=False)).next() is not None:
         served.append(client.greeting())
         knows_all(served)
         assert len(served) < limit, "more are served than there can be fds for"
     assert server.popen.poll() is None, f"at client {len(served)} it ended"
     refused = 5
     for _ in range(refused - 1):
-        assert connect(place, vectors).read_to_end() == [], "it is served beyond the limit"
+        late = connect_client(place, vectors, keep=False)
+        assert late.read_to_end() == [], "it is served beyond the limit"
     if place.ours:
         server.err.wait("refused a client", refused)
         lines = [line for line in server.err.seen if "refused a client" in line]
@@ -197,9 +174,10 @@ def out_of_fds(place, vectors, limit):
     served[2:5] = []
     for _ in range(3):
         knows_all(served)
-        served.append(join(place, vectors))
+        served.append(join(place, vectors, keep=False))
     knows_all(served)
-    assert connect(place, vectors).read_to_end() == [], "it is served beyond the limit"
+    late = connect_client(place, vectors, keep=False)
+    assert late.read_to_end() == [], "it is served beyond the limit"
     return f"{full} served, {refused} refused; 3 left, 3 more served"
 
 
@@ -236,7 +214,7 @@ def odd_size(place, size):
         assert any(size in line for line in lines), lines[0]
         assert not place.socket.exists() or not place.ours, "a socket is left behind"
         return lines[0].removeprefix("ivshmem-server: ")
-    client = join(place)
+    client = join(place, keep=False)
     given = os.fstat(client.memory).st_size
     place.end_all()
     assert given == wanted, f"a region of {given / (1 << 30):g} GiB, without a word"
@@ -252,7 +230,7 @@ def truncated_region(place, sealed):
     region = ["-r", "memfd:"] if sealed else ["-M", place.shm]
     server = place.server("-l", size, region=region)
     warning = "any client can truncate the region, which ends all that use it"
-    hostile, victim = join(place), join(place)
+    hostile, victim = join(place, keep=False), join(place, keep=False)
     try:
         os.ftruncate(hostile.memory, 0)
     except PermissionError:
@@ -263,7 +241,7 @@ def truncated_region(place, sealed):
         assert not server.err.count(warning), "it warns of what cannot be"
     elif place.ours:
         server.err.wait(warning)
-    knows_all([hostile, victim, join(place)])
+    knows_all([hostile, victim, join(place, keep=False)])
     if sealed:
         return "sealed memfd: refused by the kernel"
     assert place.ours, "the region is cut to 0 bytes: SIGBUS in every VM that touches it"
@@ -314,10 +292,10 @@ CRIMES = {crime.__name__: crime for crime in
 def crime_is_punished(place, name, greeted):
     """Whatever it does: it alone is dropped, the others are told, no fd stays behind (W-8)."""
     server = place.server()
-    clients = [join(place), join(place)]
+    clients = [join(place, keep=False), join(place, keep=False)]
     knows_all(clients)
     before = server.fds()
-    hostile = join(place) if greeted else connect(place)
+    hostile = join(place, keep=False) if greeted else connect_client(place, keep=False)
     if greeted:
         knows_all(clients + [hostile])
     hostile.sock.setblocking(True)
@@ -328,7 +306,7 @@ def crime_is_punished(place, name, greeted):
     if CRIMES[name] is not stop_reading:
         wait_for_fds(server, before)
         knows_all(clients)
-    clients.append(join(place))
+    clients.append(join(place, keep=False))
     assert clients[-1].id == 3 or not greeted or not place.ours, f"id {clients[-1].id} is given"
     wait_for_fds(server, before + 2)
     hostile.read_to_end()
@@ -378,7 +356,7 @@ def stopped_in_greeting(place, visitors, vectors):
     """A process is stopped in the middle of its greeting, of which most has not left the server:
     the others lose nothing meanwhile, and when it goes on neither does it."""
     place.server("-n", vectors)
-    clients = [join(place, vectors) for _ in range(4)]
+    clients = [join(place, vectors, keep=False) for _ in range(4)]
     knows_all(clients)
     stopped = place.start(sys.executable, "-c", STOPPED_CLIENT,
                           TEST, place.socket, vectors,
@@ -388,13 +366,13 @@ def stopped_in_greeting(place, visitors, vectors):
     wait_until(lambda: state.read_text().rsplit(")", 1)[1].split()[0] == "T", "it is stopped")
     clients.pop(1).close()
     for _ in range(visitors):
-        visitor = join(place, vectors)
+        visitor = join(place, vectors, keep=False)
         there = {its_id, visitor.id} | {client.id for client in clients}
         all_but_it = clients + [visitor]
         read_together(all_but_it, lambda: all(client.knows(there - {client.id})
                                               for client in all_but_it), "the others knew all")
         visitor.close()
-    clients.append(join(place, vectors))
+    clients.append(join(place, vectors, keep=False))
     ids = {client.id for client in clients} | {its_id}
     read_together(clients, lambda: all(client.knows(ids - {client.id}) for client in clients),
                   "the others knew each other while it was stopped")
@@ -415,7 +393,7 @@ def fds_in_flight(place, clients, limit):
     user = NOBODY if os.geteuid() == 0 else None
     place.dir.chmod(0o777)
     server = place.server(nofile=limit, user=user)
-    silent = [connect(place) for _ in range(clients)]
+    silent = [connect_client(place, keep=False) for _ in range(clients)]
     wait_until(lambda: server.fds() > 2 * clients, "all are accepted")
     before = cpu_ticks(server.pid)
     try:

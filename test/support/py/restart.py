@@ -2,9 +2,9 @@
 """What tests of a server under a service manager share."""
 import pytest
 
+from support.py.clients import join
 from support.py.crowd import all_know_all, all_ring_all, same_memory
 from support.py.manager import Manager
-from support.py.wire import RawClient
 
 VECTORS = 2
 OWN = ["ivshmem.listener", "ivshmem.region", "ivshmem.state"]
@@ -16,14 +16,9 @@ def manager(place):
     return place.add(Manager(place))
 
 
-def join(place, vectors=VECTORS):
-    """A client that has been greeted."""
-    return place.add(RawClient(str(place.socket), vectors)).greeting()
-
-
 def three(place):
     """Clients that know each other."""
-    clients = [join(place) for _ in range(3)]
+    clients = [join(place, VECTORS) for _ in range(3)]
     all_know_all(clients)
     return clients
 

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Clients of the server of a place, and what they know of each other."""
+from support.py.wire import RawClient, read_together
+
+
+def connect_client(place, vectors=1, keep=True, kind=RawClient):
+    """A client that has read nothing yet."""
+    try:
+        return place.add(kind(str(place.socket), vectors, keep))
+    except OSError as error:
+        raise AssertionError(f"cannot connect: {error.strerror}") from None
+
+
+def join(place, vectors=1, keep=True):
+    """A client that has read its greeting."""
+    return connect_client(place, vectors, keep).greeting()
+
+
+def others(client, clients):
+    """The ids of all but one."""
+    return {each.id for each in clients if each is not client}
+
+
+def knows_all(clients):
+    """Every client reads until it knows exactly the others."""
+    expected = [(client, others(client, clients)) for client in clients]
+    read_together(clients, lambda: all(client.knows(ids) for client, ids in expected),
+                  "all knew each other")
