@@ -22,7 +22,7 @@ sys.path.insert(0, str(SOURCE / "test"))
 
 try:
     from support.py import hostile
-    from support.py.programs import Place, Process, Server, wait_until
+    from support.py.programs import Place, Server, wait_until
 except ModuleNotFoundError as missing:
     sys.exit(f"compare-servers: {missing}: run scripts/install-packages test")
 

@@ -10,7 +10,12 @@ import pytest
 TEST = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(TEST), str(TEST.parent / "scripts")]
 
-from support.py.paths import BUILD  # noqa: E402 (found by what stands above)
+# pylint: disable=wrong-import-position
+from support.py import huge
+from support.py.faults import Tally
+from support.py.manager import Manager
+from support.py.paths import BUILD
+from support.py.programs import Place
 
 
 class TapReporter:
@@ -101,3 +106,32 @@ def tmp_path():
     """An empty directory. Pytest's own would stay behind."""
     with tempfile.TemporaryDirectory(prefix="ivs-") as path:
         yield pathlib.Path(path)
+
+
+@pytest.fixture
+def place(build):
+    """A place of one's own, cleaned up on every path."""
+    made = Place(build)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def tally(place, record_property):
+    """Counts the faults of a test."""
+    return Tally(place, record_property)
+
+
+@pytest.fixture
+def manager(place):
+    """A service manager that has started nothing yet."""
+    return place.add(Manager(place))
+
+
+@pytest.fixture
+def huge_pages():
+    """Two huge pages of 2 MiB."""
+    with huge.set_aside():
+        yield

@@ -11,9 +11,7 @@ import tempfile
 import pytest
 
 from support.py.paths import BUILD, SOURCE
-from support.py.programs import is_sanitized, place
-
-__all__ = ["place"]
+from support.py.programs import is_sanitized
 
 #: Where the unit of systemd looks, whatever the prefix.
 OUTSIDE = ["etc/ivshmem/device-example.conf", "etc/ivshmem/example.conf"]

@@ -11,10 +11,8 @@ import time
 import pytest
 
 from support.py.clients import join
-from support.py.programs import cpu_ticks, place, wait_until
+from support.py.programs import cpu_ticks, wait_until
 from support.py.wire import BadServer, readable
-
-__all__ = ["place"]
 
 
 def check(done, status, out="", err=""):

@@ -10,11 +10,9 @@ import pytest
 from support.py import vfio_user as vfu
 from support.py.control import ask_once
 from support.py.device import MIB, Devices, Guest, check_doorbells, start_device
-from support.py.programs import fd_count, place, wait_until
+from support.py.programs import fd_count, wait_until
 from support.py.vfio_user import BAR2
 from support.py.wire import RawClient
-
-__all__ = ["place"]
 
 
 class Crowd:

@@ -15,13 +15,11 @@ import time
 import pytest
 
 from support.py import vfio_user as vfu
-from support.py.faults import Faulty, preload, stays, tally
-from support.py.programs import SHM, TIMEOUT, fd_count, place
+from support.py.faults import Faulty, preload, stays
+from support.py.programs import SHM, TIMEOUT, fd_count
 from support.py.vfio_user import (BAR0, BAR1, BAR2, CONFIG, DOORBELL, ERR, MSIX, Client, Gone,
                                   Refused)
 from support.py.wire import RawClient, ring
-
-__all__ = ["place", "tally"]
 
 STATUS_FAILED = 1
 SIZE = 1 << 16

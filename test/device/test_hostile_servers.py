@@ -14,11 +14,9 @@ from support.py.control import ask_once
 from support.py.device import Devices, Guest, connect_when_free
 from support.py.fake_server import MIB, FakeServer, say
 from support.py.lingering import QUICK, Lingering, slowest, stopped
-from support.py.programs import cpu_ticks, fd_count, place, wait_until
+from support.py.programs import cpu_ticks, fd_count, wait_until
 from support.py.vfio_user import BAR2, CONFIG, Client, Refused, eventfd, fired, memory_file
 from support.py.wire import ring
-
-__all__ = ["place"]
 
 PEER = 7  # somebody who is there
 
@@ -183,7 +181,6 @@ def test_sockets_that_linger(place):
 
 
 # Servers of no use
-
 
 
 class Useless:

@@ -8,10 +8,7 @@ import pytest
 from support.py import vfio_user as vfu
 from support.py.control import ask_once
 from support.py.device import Devices
-from support.py.programs import place
 from support.py.vfio_user import BAR0, BAR1, BAR2, CONFIG, INTX, MSIX, Client
-
-__all__ = ["place"]
 
 MIB = 1 << 20
 

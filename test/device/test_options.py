@@ -8,9 +8,6 @@ import pytest
 from support.py.control import ask_once
 from support.py.device import Devices
 from support.py.paths import SOURCE
-from support.py.programs import place
-
-__all__ = ["place"]
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 LONG = "x" * 200

@@ -14,12 +14,10 @@ from support.py.device import (MIB, Devices, Guest, check_doorbells, connect_whe
                                introduce, start_device, start_server, totals_of, upstream,
                                wait_state)
 from support.py.lingering import stopped
-from support.py.programs import fd_count, place, wait_until
+from support.py.programs import fd_count, wait_until
 from support.py.vfio_user import (BAR0, BAR2, CONFIG, INTR_MASK, INTR_STATUS, INTX, Client, eventfd,
                                   fired)
 from support.py.wire import RawClient, readable, ring
-
-__all__ = ["place"]
 
 
 # Doorbells

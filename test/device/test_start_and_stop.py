@@ -13,11 +13,9 @@ import time
 import pytest
 
 from support.py.device import Devices, connect_when_free, kernel_says, start_server
-from support.py.programs import TIMEOUT, place, wait_until
+from support.py.programs import TIMEOUT, wait_until
 from support.py.vfio_user import BAR2, Client
 from support.py.wire import accepts
-
-__all__ = ["place"]
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
 NOBODY = pwd.getpwnam("nobody")

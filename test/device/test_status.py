@@ -16,11 +16,9 @@ from support.py.clients import join
 from support.py.control import Control, ask_once
 from support.py.device import (Devices, Guest, check_doorbells, connect_when_free, kernel_says,
                                start_device, start_server, wait_state)
-from support.py.programs import TIMEOUT, fd_count, place, wait_until
+from support.py.programs import TIMEOUT, fd_count, wait_until
 from support.py.vfio_user import BAR2, FEATURE, GET, MIGRATION, Client, Refused, feature_body
 from support.py.wire import connect
-
-__all__ = ["place"]
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
 MIB = 1 << 20

@@ -9,13 +9,11 @@ import time
 import pytest
 
 from support.py import vfio_user as vfu
-from support.py.programs import cpu_ticks, place, wait_until
+from support.py.programs import cpu_ticks, wait_until
 from support.py.vfio_user import (BAR0, BAR1, BAR2, CONFIG, ERR, EVENTFD, INTX, MASK, MMAP, MSIX,
                                   NONE, READ, TRIGGER, UNMASK, WRITE, BOOL, Device, Refused,
                                   eventfd, fired, memory_file)
 from support.py.wire import readable
-
-__all__ = ["place"]
 
 SIZE = 1 << 16
 

@@ -11,10 +11,7 @@ import struct
 import pytest
 
 from support.py import vfio_user as vfu
-from support.py.programs import place
 from support.py.vfio_user import Device, Gone, Refused, memory_file
-
-__all__ = ["place"]
 
 SIZE = 1 << 16
 VECTORS = 4

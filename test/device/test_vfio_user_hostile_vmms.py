@@ -10,11 +10,9 @@ import struct
 import pytest
 
 from support.py import vfio_user as vfu
-from support.py.programs import place, rss_kib
+from support.py.programs import rss_kib
 from support.py.vfio_user import (BAR0, BAR2, CONFIG, EVENTFD, MSIX, TRIGGER, Device, Gone, eventfd,
                                fired, memory_file)
-
-__all__ = ["place"]
 
 SIZE = 1 << 16
 

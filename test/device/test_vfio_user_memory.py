@@ -11,11 +11,7 @@ import sys
 import pytest
 
 from support.py import vfio_user as vfu
-from support.py.huge import huge_pages
-from support.py.programs import place
 from support.py.vfio_user import BAR2, MMAP, READ, WRITE, Device, memory_file
-
-__all__ = ["huge_pages", "place"]
 
 SIZE = 1 << 16
 

@@ -8,11 +8,8 @@ import struct
 import pytest
 
 from support.py import vfio_user as vfu
-from support.py.programs import place
 from support.py.vfio_user import (BAR0, BAR1, CONFIG, RESUMING, RUNNING, STATE_ERROR, STOP,
                                   STOP_COPY, Device, Refused, eventfd, fired, memory_file)
-
-__all__ = ["place"]
 
 SIZE = 1 << 16
 SUM_LEN = 16

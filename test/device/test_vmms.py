@@ -18,12 +18,10 @@ from support.py import vfio_user as vfu
 from support.py.clients import join
 from support.py.control import ask_once
 from support.py.device import Devices, Guest, connect_when_free
-from support.py.programs import fd_count, is_sanitized, place, rss_kib, wait_until
+from support.py.programs import fd_count, is_sanitized, rss_kib, wait_until
 from support.py.vfio_user import (BAR0, BAR1, BAR2, CONFIG, DOORBELL, ERR, INTR_MASK, INTR_STATUS,
                                   INTX, IV_POSITION, MSIX, Client, Gone, Refused)
 from support.py.wire import RawClient, readable, ring
-
-__all__ = ["place"]
 
 MIB = 1 << 20
 UUID = "01234567-89ab-cdef-0123-456789abcdef"

@@ -12,7 +12,7 @@ MIB = 1 << 20
 GIB = 1 << 30
 
 
-def test_devices(place, record_property):  # noqa: F811
+def test_devices(place, record_property):
     """Doorbell, plain, and two of one kind in one guest, below 4 GiB; all that can be done with them."""
     host = Host()
     second = Host()
@@ -36,7 +36,7 @@ driver-test -d 1 grid
 
 
 @pytest.mark.qemu_device("what a shell reads comes from the driver")
-def test_shell(place, record_property):  # noqa: F811
+def test_shell(place, record_property):
     """A shell reads doorbells from the node, byte by byte as it does."""
     host = Host()
     guest = driver_guest.start(place, """
@@ -56,7 +56,7 @@ echo 1..3
     assert said == ["ok vector 1 count 1", "ok vector 1 count 2", "ok vector 0 count 1"]
 
 
-def test_above_4_gib(place, record_property):  # noqa: F811
+def test_above_4_gib(place, record_property):
     """BAR 2 behind a bridge with room above 4 GiB, and 64 vectors."""
     host = Host()
     guest = driver_guest.start(place, """
@@ -67,7 +67,7 @@ driver-test mapping
     driver_guest.finish(guest, record_property, host.answers())
 
 
-def test_two_gib(place, record_property):  # noqa: F811
+def test_two_gib(place, record_property):
     """A region of 2 GiB, of which a few pages are there."""
     host = Host()
     guest = driver_guest.start(place, """
@@ -78,7 +78,7 @@ driver-test mapgrid
     driver_guest.finish(guest, record_property, host.answers())
 
 
-def test_many_vectors(place, record_property):  # noqa: F811
+def test_many_vectors(place, record_property):
     """As many vectors as the guest has interrupts, and the log says if that is not all."""
     host = Host()
     guest = driver_guest.start(place, """

@@ -8,7 +8,7 @@ GIB = 1 << 30
 MODULES = ("ivshmem", "ivs_walk", "ivs_import")
 
 
-def test_dmabuf(place, record_property):  # noqa: F811
+def test_dmabuf(place, record_property):
     """Below 4 GiB (doorbell) and above (plain): in one guest."""
     host = Host()
     devices = PORT + host.doorbell(place, 2) + host.plain(place, 64 * MIB, bus="rp0")
@@ -22,7 +22,7 @@ driver-test life modules 1
     driver_guest.finish(guest, record_property, host.answers())
 
 
-def test_more_than_a_piece(place, record_property):  # noqa: F811
+def test_more_than_a_piece(place, record_property):
     """2 GiB do not fit into one piece of a scatter list; 1 MiB is too small for struct pages."""
     host = Host()
     devices = host.plain(place, 2 * GIB, number=0) + host.plain(place, MIB, "small")

@@ -23,7 +23,7 @@ RESETS = 1 if SERVED else 2
 RINGS = 20000 if SERVED else 100000
 
 
-def test_unbind(place, record_property):  # noqa: F811
+def test_unbind(place, record_property):
     """Unbound and bound again, and the module removed and inserted: with nobody there, and with files
     open, memory mapped and written, and threads waiting."""
     host = Host()
@@ -99,7 +99,7 @@ class Plugs:
 
 
 @pytest.mark.parametrize("boot", range(BOOTS))
-def test_hot_plug(place, record_property, boot):  # noqa: F811
+def test_hot_plug(place, record_property, boot):
     """Plugged in and unplugged, in use, and in storms from the host and from the guest itself until a
     moment before: more than that QEMU does not survive. test_unbind has them all the time."""
     del boot  # the same each time
@@ -127,7 +127,7 @@ def test_hot_plug(place, record_property, boot):  # noqa: F811
         assert served.program.err.count("a VMM has connected") == UNPLUGS + 1
 
 
-def test_reset(place, record_property):  # noqa: F811
+def test_reset(place, record_property):
     """Reset with its bus, in use: mappings work on, everybody is told, interrupts come again. Also
     while the host rings."""
     host = Host()
@@ -144,7 +144,7 @@ driver-test events 0
     driver_guest.finish(guest, record_property, host.answers())
 
 
-def test_reboot(place, record_property):  # noqa: F811
+def test_reboot(place, record_property):
     """The guest reboots: the device is reset, and stays who it is to its server."""
     host = Host()
     lives = iter(["again", "done"])
@@ -198,7 +198,7 @@ class Sleep:
         self._guest.qmp().command("system_wakeup")
 
 
-def test_sleep(place, record_property):  # noqa: F811
+def test_sleep(place, record_property):
     """The machine sleeps, first with its memory alone powered (S3), then idle."""
     host = Host()
     guest = driver_guest.start(place, """
@@ -213,7 +213,7 @@ driver-test events 0
     assert set(sleep.slept) == {"mem", "freeze"}
 
 
-def test_storm(place, record_property):  # noqa: F811
+def test_storm(place, record_property):
     """As many doorbells as the host can ring, while files, eventfds and readers come and go."""
     host = Host()
     vectors = 4

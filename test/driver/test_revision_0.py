@@ -14,7 +14,7 @@ served = pytest.mark.served_device("there is no such device in QEMU")
 
 
 @pytest.mark.qemu_device("it needs none of either")
-def test_module(place, record_property):  # noqa: F811
+def test_module(place, record_property):
     """One vector by a pin that others may share (R-1, R-3), and names (R-9) that are right and wrong."""
     guest = driver_guest.start(place, "driver-test pin; rmmod ivs_legacy && rmmod ivshmem && "
                                "insmod /modules/ivshmem.ko", [],
@@ -29,7 +29,7 @@ def shell_case(number, condition, name):
 
 
 @served
-def test_names(place, record_property):  # noqa: F811
+def test_names(place, record_property):
     """A region with a name and a UUID: plain, and with doorbells."""
     host = Host()
     socket = host.serve(place, 2)
@@ -48,7 +48,7 @@ driver-test -d 1 device low 0 1048576 0 name={"x" * 63}
 
 @served
 @pytest.mark.parametrize("msi", ["on", "off"])
-def test_revision_0(place, record_property, msi):  # noqa: F811
+def test_revision_0(place, record_property, msi):
     """With MSI-X, and with the pin; the driver is bound anew, too, and has an interrupt again. With the
     pin QEMU has given up the mapping by the time that the second run of "device" looks."""
     host = Host()
@@ -68,7 +68,7 @@ driver-test events 0
 
 
 @served
-def test_revision_0_before_its_server(place, record_property):  # noqa: F811
+def test_revision_0_before_its_server(place, record_property):
     """The id is -1 and the memory all ones, until there is a server."""
     def serve():
         with stopped(device.program):  # it is to be the second client

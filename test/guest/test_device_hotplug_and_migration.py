@@ -19,7 +19,7 @@ REBOOTS = ["-action", "reboot=reset"]
 class Setting:
     """A server, a host process at it, and a doorbell device."""
 
-    def __init__(self, place):  # noqa: F811
+    def __init__(self, place):
         self._place = place
         self.server = place.server("-n", VECTORS, "-l", "1M")
         self.device = self.start_device("device")
@@ -45,7 +45,7 @@ def plug(shell, socket, ident, bus):
     shell.run(f"until [ -e {NODE} ]; do sleep 0.05; done")
 
 
-def test_hot_plug(place, record_property):  # noqa: F811
+def test_hot_plug(place, record_property):
     """A plain device is plugged in and out and in again. A doorbell is plugged in; what becomes of QEMU
     when it is unplugged is QEMU's: 11.1 aborts. The program goes on, and waits for the next VM."""
     setting = Setting(place)
@@ -84,7 +84,7 @@ def unplug_doorbell(shell):
     return "QEMU survives"
 
 
-def test_reset(place, record_property):  # noqa: F811
+def test_reset(place, record_property):
     """Reset from outside and by the guest, QEMU killed and started anew: the same device with the same
     id, and the driver works. What is rung meanwhile is not told later."""
     setting = Setting(place)
@@ -117,7 +117,7 @@ def test_reset(place, record_property):  # noqa: F811
     killed(place, setting, shell, ident, record_property)
 
 
-def killed(place, setting, shell, ident, record_property):  # noqa: F811
+def killed(place, setting, shell, ident, record_property):
     """The program is killed: the VM lives, with memory and without registers. Another program at the
     same socket, and a new VM."""
     setting.device.process.signal(signal.SIGKILL)
@@ -154,7 +154,7 @@ def migrate(source, socket):
         time.sleep(0.05)
 
 
-def test_migration(place, record_property):  # noqa: F811
+def test_migration(place, record_property):
     """QEMU 11.1 does not ask whether it may, and loses the device's state: nothing of it can be seen in
     the program, but that nobody asked, which it says when the VM begins."""
     region = ["--region", f"shm:{place.shm}", "--size", "1M"]

@@ -16,7 +16,7 @@ def bar2(shell, at):
     return f"/sys/bus/pci/devices/{shell.run(f'probe -d {at} bdf')}/resource2"
 
 
-def peek(place, *words):  # noqa: F811
+def peek(place, *words):
     """The host's side, through the library."""
     done = place.run(place.build / "test/peek", *words)
     assert done.returncode == 0, done.stdout
@@ -38,7 +38,7 @@ def found_by_name(shell, way, record_property):
     record_property("case", f"ok found by name through {way}")
 
 
-def test_plain(place, record_property):  # noqa: F811
+def test_plain(place, record_property):
     """Regions of 1 MiB, with a name, and of 1 GiB: what guest and host write the other reads, at both
     ends; and none of it goes through the program (R-2, R-9)."""
     small, big = f"{place.shm}-small", f"{place.shm}-big"
@@ -96,7 +96,7 @@ def test_plain(place, record_property):  # noqa: F811
     shell.check_log()
 
 
-def test_who_may_write(place, record_property):  # noqa: F811
+def test_who_may_write(place, record_property):
     """Windows, and memory that can only be read: a guest reads all of it. Where nothing is mapped a
     store has no effect; where it is mapped, to be read, it ends the VM. The region stays as it is."""
     content = pattern(5, 0, 4 * MIB)
@@ -147,7 +147,7 @@ def test_who_may_write(place, record_property):  # noqa: F811
     device.log.wait("the VMM has left", times=len(parts))
 
 
-def test_what_is_beside_a_window(place, record_property):  # noqa: F811
+def test_what_is_beside_a_window(place, record_property):
     """A guest that stores to physical addresses, whoever they belong to: what is not in the window stays."""
     content = pattern(5, 0, 2 * MIB)
     place.shm_path.write_bytes(content)
@@ -167,7 +167,7 @@ def test_what_is_beside_a_window(place, record_property):  # noqa: F811
     record_property("case", "ok a window: stores beside it do not reach the region")
 
 
-def test_a_window_to_be_read(place, record_property):  # noqa: F811
+def test_a_window_to_be_read(place, record_property):
     """--window ...,ro is as --read-only for this part."""
     content = pattern(5, 0, MIB)
     place.shm_path.write_bytes(content)

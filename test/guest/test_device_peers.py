@@ -14,7 +14,7 @@ PART = 64 << 10
 NODE = "/dev/ivshmem0"
 
 
-def start_server(place):  # noqa: F811
+def start_server(place):
     """A server with a region that has a name, so that the host can look at it."""
     return place.server("-n", VECTORS, "-l", SIZE)
 
@@ -24,7 +24,7 @@ def options(server):
     return ["--server", server.socket, "--vectors", VECTORS]
 
 
-def all_see_all(place, guests, record_property):  # noqa: F811
+def all_see_all(place, guests, record_property):
     """Each guest and the host write, and each guest and the host read what all have written."""
     with open(place.shm_path, "r+b", buffering=0) as region:
         region.write(pattern(0, 0, PART))
@@ -41,7 +41,7 @@ def all_see_all(place, guests, record_property):  # noqa: F811
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_two_guests_and_the_host(place, record_property, processes):  # noqa: F811
+def test_two_guests_and_the_host(place, record_property, processes):
     """Two devices in one process and in two: all ring all, and see each other's memory (R-1 to R-4, R-7)."""
     server = start_server(place)
     if processes == 1:
@@ -59,7 +59,7 @@ def test_two_guests_and_the_host(place, record_property, processes):  # noqa: F8
         shell.check_log()
 
 
-def test_beside_qemus_own_device(place, record_property):  # noqa: F811
+def test_beside_qemus_own_device(place, record_property):
     """One guest has the ivshmem-doorbell that QEMU builds in, one has ours; the host is the program
     ivshmem-client, which comes last. Then our guest goes, which is a leave like any other."""
     server = start_server(place)

@@ -106,7 +106,7 @@ def check_registers(pin, doorbells, case):
     pin.write(MASK, 0)
 
 
-def check_memory(place, shell, case):  # noqa: F811
+def check_memory(place, shell, case):
     """The server's region in both devices, though it came after the VM; and shm:NAME."""
     with open(place.shm_path, "r+b", buffering=0) as region:
         region.write(pattern(3, 0, 4096))
@@ -126,7 +126,7 @@ def check_memory(place, shell, case):  # noqa: F811
         case(f"device {at}: shm=NAME")
 
 
-def test_revision_0(place, record_property):  # noqa: F811
+def test_revision_0(place, record_property):
     """Started without a server, which then comes; registers, memory, interrupts, ids (R-1, R-3)."""
     def case(what):
         record_property("case", f"ok {what}")
@@ -173,7 +173,7 @@ def test_revision_0(place, record_property):  # noqa: F811
     next_vm(place, device, host, ids, case)
 
 
-def next_vm(place, device, host, ids, case):  # noqa: F811
+def next_vm(place, device, host, ids, case):
     """Which begins with a server, so that it has the memory mapped; with the pin until the first
     interrupt, after which QEMU 11.1 has messages for it. Then it is reset."""
     shell = device_guest.start(place, ["-action", "reboot=reset"] + device.all(),

@@ -11,7 +11,7 @@ VECTORS = 2
 NODE = "/dev/ivshmem0"
 
 
-def host_peer(place, server):  # noqa: F811
+def host_peer(place, server):
     """A host process that has joined."""
     return HostRinger(place.add(RawClient(server.socket, VECTORS).greeting()))
 
@@ -27,7 +27,7 @@ def state(device):
     return device.status()["server"]["state"]
 
 
-def test_the_server_goes_and_comes_back(place, record_property):  # noqa: F811
+def test_the_server_goes_and_comes_back(place, record_property):
     """Killed: memory and known doorbells stay. Back with the same region: a peer again, with the guest
     knowing its new id. Back with another: the guest keeps its memory, until its VM is started anew."""
     server = place.server("-n", VECTORS, "-l", "1M")
@@ -80,7 +80,7 @@ def test_the_server_goes_and_comes_back(place, record_property):  # noqa: F811
     another_vm(place, shell, device, server, record_property)
 
 
-def without_a_server(place, shell, device, record_property):  # noqa: F811
+def without_a_server(place, shell, device, record_property):
     """A VM that begins then has all that the one before had."""
     ident = shell.position()
     shell.close()
@@ -93,7 +93,7 @@ def without_a_server(place, shell, device, record_property):  # noqa: F811
     return shell
 
 
-def another_vm(place, shell, device, server, record_property):  # noqa: F811
+def another_vm(place, shell, device, server, record_property):
     """Which has the new server's region."""
     peers = device.log.count("is peer")
     shell.close()

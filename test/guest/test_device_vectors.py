@@ -3,7 +3,7 @@
 MSI-X has."""
 from support.py import device_guest
 from support.py.device_guest import FIRST, Device, HostRinger, Ringer, all_ring_all
-from support.py.programs import wait_until  # noqa: F401 (a fixture)
+from support.py.programs import wait_until
 from support.py.wire import RawClient, ring
 
 VECTORS = 2
@@ -39,7 +39,7 @@ class Masks:
         self._config(CONTROL, ENABLE, not to)
 
 
-def test_what_is_masked_is_pending(place, record_property):  # noqa: F811
+def test_what_is_masked_is_pending(place, record_property):
     """Doorbells that come while interrupts are masked are one interrupt afterwards; while MSI-X is
     disabled they are none. Each vector for itself, and again."""
     server = place.server("-n", VECTORS, "-l", "1M")
@@ -95,7 +95,7 @@ def test_what_is_masked_is_pending(place, record_property):  # noqa: F811
     shell.check_log()
 
 
-def test_as_many_vectors_as_there_can_be(place, record_property):  # noqa: F811
+def test_as_many_vectors_as_there_can_be(place, record_property):
     """The guest uses as many as it has interrupts, each for itself; those beyond go nowhere (R-6)."""
     vectors = 2048
     server = place.server("-n", vectors, "-l", "1M")

@@ -11,7 +11,7 @@ EXAMPLES = ["hello", "one-to-many", "ping-pong", "poll-loop"]
 
 
 @pytest.fixture
-def boot(build, place):  # noqa: F811
+def boot(build, place):
     """boot(way, script, devices): a guest that runs a script with the examples, through a way in."""
     guests = []
 
@@ -35,7 +35,7 @@ def boot(build, place):  # noqa: F811
 
 
 @pytest.mark.parametrize("way", ["driver", "vfio"])
-def test_examples(build, boot, place, way):  # noqa: F811
+def test_examples(build, boot, place, way):
     """Guest and host: a word, round trips, messages in both directions, and a loop of one's own."""
     server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
     address = f"unix:{server.socket}"

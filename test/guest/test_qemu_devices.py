@@ -21,7 +21,7 @@ def guest_kernel():
 
 
 @pytest.fixture
-def boot(build, guest_kernel, place):  # noqa: F811
+def boot(build, guest_kernel, place):
     """boot(script, devices, ...): a guest that runs a script with peek, meet and the client."""
     guests = []
 
@@ -49,7 +49,7 @@ def peek(build, *arguments):
                           text=True, timeout=60, check=False).stdout
 
 
-def make_region(build, place, size):  # noqa: F811
+def make_region(build, place, size):
     """A region made by the library, and the QEMU arguments that the example prints for it."""
     made = subprocess.run([build / "examples/region", f"shm:{place.shm}-plain", size], check=True,
                           capture_output=True, text=True, timeout=60)
@@ -72,7 +72,7 @@ def test_three_peers_meet(build):
     assert not os.path.exists(result.directory)
 
 
-def test_plain_on_a_region_of_the_library(build, boot, place):  # noqa: F811
+def test_plain_on_a_region_of_the_library(build, boot, place):
     """ivshmem-plain: guest and host read what the other wrote; what cannot be done is explained (R-2)."""
     devices = make_region(build, place, "1M")
     peek(build, f"shm:{place.shm}-plain", "write", 4096, "from-the-host")
@@ -87,7 +87,7 @@ def test_plain_on_a_region_of_the_library(build, boot, place):  # noqa: F811
     assert peek(build, f"shm:{place.shm}-plain", "read", 8192) == "peek: from-the-guest\n"
 
 
-def test_plain_through_vfio(build, boot, place):  # noqa: F811
+def test_plain_through_vfio(build, boot, place):
     """A device without MSI-X is fine with vfio too, and has no vectors."""
     devices = make_region(build, place, "1M")
     with boot("peek pci: id; peek pci: write 0 through-vfio; peek pci: wait 0", devices,
@@ -99,7 +99,7 @@ def test_plain_through_vfio(build, boot, place):  # noqa: F811
     assert peek(build, f"shm:{place.shm}-plain", "read", 0) == "peek: through-vfio\n"
 
 
-def test_doorbell_without_iommu(boot, place):  # noqa: F811
+def test_doorbell_without_iommu(boot, place):
     """sysfs: memory, id and ringing; waiting is refused with what to give QEMU (R-3, R-4). The region
     is a sealed memfd, which QEMU maps like any other."""
     server = place.server("-n", "2", region=["-r", "memfd:"])
@@ -117,7 +117,7 @@ def test_doorbell_without_iommu(boot, place):  # noqa: F811
             "QEMU with -device intel-iommu,intremap=on and kernel-irqchip=split") in console
 
 
-def test_a_guest_sees_who_comes_and_goes(build, boot, place):  # noqa: F811
+def test_a_guest_sees_who_comes_and_goes(build, boot, place):
     """The roster in the region tells a guest what its device cannot (R-8, P-8): through both devices
     joins and leaves of host processes, and through ivshmem-doorbell also what cannot be rung."""
     devices = make_region(build, place, "1M")
@@ -151,7 +151,7 @@ def test_a_guest_sees_who_comes_and_goes(build, boot, place):  # noqa: F811
     assert host.out.count("doorbell on vector") == 2
 
 
-def test_doorbells_and_roster_through_vfio(boot, place):  # noqa: F811
+def test_doorbells_and_roster_through_vfio(boot, place):
     """One wait for both: who joined is seen, then rings, and then leaves (P-8, W-9)."""
     server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
     with boot("sleep 600 | ivshmem-client -v -a pci:", machine.doorbell(server.socket, 2),
@@ -165,7 +165,7 @@ def test_doorbells_and_roster_through_vfio(boot, place):  # noqa: F811
         guest.wait_for(r"^peer 1 left", 30)
 
 
-def test_more_vectors_wanted_than_the_device_has(boot, place):  # noqa: F811
+def test_more_vectors_wanted_than_the_device_has(boot, place):
     """An error with the number and the fix, and the device is usable afterwards."""
     server = place.server("-n", "2")
     with boot("meet -n 2 -e 3 pci:; peek pci: id", machine.doorbell(server.socket, 2),
@@ -177,7 +177,7 @@ def test_more_vectors_wanted_than_the_device_has(boot, place):  # noqa: F811
     assert "peek: id 0 through vfio, 4194304 bytes, 2 vectors" in console
 
 
-def test_several_devices(build, boot, place):  # noqa: F811
+def test_several_devices(build, boot, place):
     """"pci:" lists them with what is known of each; an address picks one, also a short one."""
     server = place.server("-n", "1")
     with boot("peek pci: id; for d in /sys/bus/pci/devices/*; do "
@@ -209,7 +209,7 @@ def test_no_device(boot):
         assert "this machine has no ivshmem device (1af4:1110): start QEMU" in guest.text()
 
 
-def test_doorbells_survive_the_server(boot, place):  # noqa: F811
+def test_doorbells_survive_the_server(boot, place):
     """The server is never on the data path: killed, a guest and a host process still ring."""
     server = place.server("-n", "1")
     host = place.start_client()
@@ -224,7 +224,7 @@ def test_doorbells_survive_the_server(boot, place):  # noqa: F811
     host.out.wait("doorbell on vector 0")
 
 
-def test_peers_come_and_go_beside_qemu(place):  # noqa: F811
+def test_peers_come_and_go_beside_qemu(place):
     """Unmodified QEMU corrupts its heap when a peer's id comes back: so ids must not.
 
     With an allocator that notices, QEMU 7.2 does not survive the second peer that got id 1.

@@ -20,7 +20,7 @@ SCRIPT = ("ivshmem-client -v -a pci:; peek pci: read 4096; peek pci: write $OFFS
 
 
 @pytest.fixture
-def guests(build, place):  # noqa: F811
+def guests(build, place):
     """Two guests, not started; started guests end with the test."""
     started = []
 
@@ -91,13 +91,13 @@ def quiet(guest):
         time.sleep(0.3)
 
 
-def host_peer(place):  # noqa: F811
+def host_peer(place):
     """A host process that has joined."""
     client = join(place, VECTORS)
     return Peer(client.id, client=client)
 
 
-def test_restarts_beside_qemu(place, guests):  # noqa: F811
+def test_restarts_beside_qemu(place, guests):
     """Two guests and the host: upgraded and then killed in a storm of others who come, ring and go; a
     fourth joins afterwards, and everybody rings everybody."""
     manager = place.add(Manager(place))

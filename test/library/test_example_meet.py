@@ -8,9 +8,6 @@ import time
 import pytest
 
 from support.py.fake_server import FakeServer, say
-from support.py.programs import place
-
-__all__ = ["place"]
 
 MIB = 1 << 20
 

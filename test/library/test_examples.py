@@ -14,9 +14,7 @@ import time
 import pytest
 
 from support.py.lingering import state_of, stopped
-from support.py.programs import place, wait_until
-
-__all__ = ["place"]
+from support.py.programs import wait_until
 
 PLAIN = "a plain region has neither ids nor doorbells: use a server (unix:PATH"
 SLOTS = 64

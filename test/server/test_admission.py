@@ -7,10 +7,7 @@ import stat
 import pytest
 
 from support.py.clients import join
-from support.py.programs import place
 from support.py.wire import connect
-
-__all__ = ["place"]
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
 STRANGER = 61234

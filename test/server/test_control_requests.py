@@ -7,9 +7,6 @@ import pytest
 
 from support.py.clients import join
 from support.py.control import STATUS, VERSION, Control, ask_once
-from support.py.programs import place
-
-__all__ = ["place"]
 
 LINE_MAX = 4096
 

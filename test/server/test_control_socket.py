@@ -13,10 +13,8 @@ import pytest
 
 from support.py.clients import join
 from support.py.control import STATUS, VERSION, Control, ask_once
-from support.py.programs import TIMEOUT, cpu_ticks, is_sanitized, place, rss_kib, wait_until
+from support.py.programs import TIMEOUT, cpu_ticks, is_sanitized, rss_kib, wait_until
 from support.py.wire import RawClient, accepts, connect, read_together, ring
-
-__all__ = ["place"]
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
 STRANGER = 61234

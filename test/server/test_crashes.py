@@ -15,10 +15,8 @@ import pytest
 
 from support.py.crowd import all_know_all, all_ring_all, same_memory
 from support.py.manager import Manager
-from support.py.programs import place, wait_until
+from support.py.programs import wait_until
 from support.py.wire import RawClient
-
-__all__ = ["place"]
 
 pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 VECTORS = 8  # so many that a client that does not read has a full socket

@@ -12,10 +12,8 @@ import time
 import pytest
 
 from support.py.clients import join
-from support.py.programs import fd_count, place, wait_until
+from support.py.programs import fd_count, wait_until
 from support.py.wire import BadServer, RawClient, accepts, pack, readable
-
-__all__ = ["place"]
 
 SIZE = 1 << 20
 SO_SNDBUFFORCE = 32  # socket(7); Python has no name for it

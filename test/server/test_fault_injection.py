@@ -23,12 +23,10 @@ import time
 
 import pytest
 
-from support.py.faults import HARMLESS, NEWCOMER, Faulty, preload, stays, tally
-from support.py.programs import SHM, TIMEOUT, Daemon, fd_count, place
+from support.py.faults import HARMLESS, NEWCOMER, Faulty, preload, stays
+from support.py.programs import SHM, TIMEOUT, Daemon, fd_count
 from support.py.story import PEERS_MAX, VECTORS, Story
 from support.py.wire import RawClient
-
-__all__ = ["place", "tally"]
 
 REFUSALS_MAX = 15  # then a new server: beyond 20 in 10 s it leaves out lines
 SIZE = 1 << 20

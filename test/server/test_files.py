@@ -8,10 +8,8 @@ import time
 
 import pytest
 
-from support.py.programs import place, wait_until
+from support.py.programs import wait_until
 from support.py.wire import RawClient, accepts
-
-__all__ = ["place"]
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
 NOBODY = 65534

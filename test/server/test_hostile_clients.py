@@ -10,9 +10,7 @@ import pytest
 
 from support.py import hostile
 from support.py.paths import SOURCE
-from support.py.programs import is_sanitized, place
-
-__all__ = ["place"]
+from support.py.programs import is_sanitized
 
 CASES = {case.name: case for case in hostile.CASES}
 ONE_BY_ONE = {"crimes", "out-of-fds"}  # see below

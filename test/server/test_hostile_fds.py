@@ -10,10 +10,8 @@ from support.py import without_passrights as old_kernel
 from support.py.clients import join
 from support.py.control import VERSION, Control
 from support.py.lingering import QUICK, Lingering, stopped, without_passrights
-from support.py.programs import fd_count, place, wait_until
+from support.py.programs import fd_count, wait_until
 from support.py.wire import RawClient, connect
-
-__all__ = ["place"]
 
 LINGERING_N = 20
 

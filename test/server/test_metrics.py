@@ -13,10 +13,8 @@ import time
 import pytest
 
 from support.py.clients import join
-from support.py.programs import place, wait_until
+from support.py.programs import wait_until
 from support.py.wire import RawClient, connect
-
-__all__ = ["place"]
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a full file system")
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"

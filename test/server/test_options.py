@@ -12,12 +12,9 @@ import subprocess
 import pytest
 
 from support.py.clients import join
-from support.py.huge import huge_pages
 from support.py.paths import SOURCE
-from support.py.programs import place, wait_until
+from support.py.programs import wait_until
 from support.py.wire import RawClient, accepts
-
-__all__ = ["huge_pages", "place"]
 
 F_GET_SEALS = 1034
 F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW = 1, 2, 4

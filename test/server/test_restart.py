@@ -9,11 +9,9 @@ import pytest
 from support.py.clients import join
 from support.py.crowd import Storm, all_know_all, all_ring_all, read_what_is_there
 from support.py.manager import Manager
-from support.py.programs import Daemon, fd_count, place, wait_until
-from support.py.restart import VECTORS, all_gone, manager, one_more, stored, three
+from support.py.programs import Daemon, fd_count, wait_until
+from support.py.restart import VECTORS, all_gone, one_more, stored, three
 from support.py.wire import RawClient, accepts
-
-__all__ = ["manager", "place"]
 
 # The stand-in.
 

@@ -14,10 +14,8 @@ import time
 import pytest
 
 from support.py.clients import join
-from support.py.programs import TIMEOUT, place, wait_until
+from support.py.programs import TIMEOUT, wait_until
 from support.py.wire import RawClient
-
-__all__ = ["place"]
 
 PAGE = 4096
 SIZE = 1 << 20

@@ -14,10 +14,8 @@ import socket
 
 import pytest
 
-from support.py.programs import Daemon, Place, is_sanitized, place
+from support.py.programs import Daemon, Place, is_sanitized
 from support.py.wire import RawClient, accepts, readable, ring
-
-__all__ = ["place"]
 
 BUILD = pathlib.Path(os.environ.get("IVSHMEM_BUILD", "build"))
 CONFINED = BUILD / "test" / "confined"

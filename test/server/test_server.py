@@ -7,10 +7,8 @@ import stat
 import pytest
 
 from support.py.clients import connect_client, join, knows_all, others
-from support.py.programs import Daemon, place, wait_until
+from support.py.programs import Daemon, wait_until
 from support.py.wire import RawClient, accepts, readable, ring
-
-__all__ = ["place"]
 
 
 # What a client is told

@@ -11,12 +11,8 @@ import pytest
 
 from support.py.clients import join
 from support.py.crowd import all_know_all
-from support.py.programs import place
-from support.py.restart import (OWN, VECTORS, all_gone, manager, name_of, one_more, parts, stored,
-                                three)
+from support.py.restart import OWN, VECTORS, all_gone, name_of, one_more, parts, stored, three
 from support.py.wire import RawClient, connect
-
-__all__ = ["manager", "place"]
 
 NOTES_LEN = 24576  # keep.c
 MEMORY_LEN_AT, REGION_AT = 48, 60  # struct ivs_handover_notes

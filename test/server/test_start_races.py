@@ -5,10 +5,8 @@ import shutil
 
 import pytest
 
-from support.py.programs import place, wait_until
+from support.py.programs import wait_until
 from support.py.wire import RawClient
-
-__all__ = ["place"]
 
 pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 DELAY_US = 1000000  # long enough for another to start; were it too short, nothing would be shown

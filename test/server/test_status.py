@@ -12,10 +12,8 @@ import pytest
 
 from support.py.clients import join
 from support.py.control import ask_once
-from support.py.programs import TIMEOUT, place
+from support.py.programs import TIMEOUT
 from support.py.wire import RawClient, read_together, ring
-
-__all__ = ["place"]
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
 COLUMNS = ["ID", "PID", "PROGRAM", "USER", "SINCE", "STATE", "VECTORS", "BEHIND", "DOORBELLS"]

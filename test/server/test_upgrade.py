@@ -9,10 +9,8 @@ import pytest
 
 from support.py.clients import join
 from support.py.crowd import Storm, all_know_all, all_ring_all, read_what_is_there, same_memory
-from support.py.programs import Daemon, fd_count, is_sanitized, place, rss_kib, wait_until
+from support.py.programs import Daemon, fd_count, is_sanitized, rss_kib, wait_until
 from support.py.wire import RawClient, accepts, connect
-
-__all__ = ["place"]
 
 VECTORS = 2
 #: The filter that is in force must let it do what it likes.

@@ -196,14 +196,14 @@ class Host:
         self.client = None
         self.guest = None
 
-    def doorbell(self, place, vectors, size="4M", ident="ivshmem0", bus=None,  # noqa: F811
+    def doorbell(self, place, vectors, size="4M", ident="ivshmem0", bus=None,
                  number=0):
         """A server, a peer, and QEMU's arguments for its device, /dev/ivshmemNUMBER."""
         socket = self.serve(place, vectors, size, ident, number)
         self.devices[ident] = guest_device.Device(place, ident, bus).doorbell(socket, vectors)
         return self.devices[ident].arguments
 
-    def serve(self, place, vectors, size="4M", ident="ivshmem0", number=0):  # noqa: F811
+    def serve(self, place, vectors, size="4M", ident="ivshmem0", number=0):
         """The server and the peer alone; returns the server's socket."""
         socket = place.dir / ident
         place.server("-n", vectors, "-l", size, socket=socket, region=["-r", "memfd:"])
@@ -211,7 +211,7 @@ class Host:
         self.memories[number] = self.client.memory
         return socket
 
-    def plain(self, place, size, ident="plain", bus=None, number=1):  # noqa: F811
+    def plain(self, place, size, ident="plain", bus=None, number=1):
         """A sparse file as the region of QEMU's arguments."""
         path = place.dir / f"{ident}.region"
         with open(path, "wb") as region:
@@ -220,7 +220,7 @@ class Host:
         self.devices[ident] = guest_device.Device(place, ident, bus).plain(path, size)
         return self.devices[ident].arguments
 
-    def open_memory(self, place, path, number):  # noqa: F811
+    def open_memory(self, place, path, number):
         """A file is the memory of /dev/ivshmemNUMBER."""
         self.memories[number] = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         place.add(Fd(self.memories[number]))

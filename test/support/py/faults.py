@@ -313,12 +313,6 @@ class Tally:
         assert ONLY or self.counts, "nothing was made to fail"
 
 
-@pytest.fixture
-def tally(place, record_property):
-    """Counts the faults of a test."""
-    return Tally(place, record_property)
-
-
 def preload(where):
     """What makes allocations fail, too; sanitizers bring their own."""
     if is_sanitized(where.server_program):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Huge pages, if the machine lets us have some."""
+import contextlib
 import fcntl
 import pathlib
 
@@ -8,18 +9,18 @@ import pytest
 NR_HUGEPAGES = pathlib.Path("/proc/sys/vm/nr_hugepages")
 
 
-@pytest.fixture
-def huge_pages():
+@contextlib.contextmanager
+def set_aside():
     """Two huge pages of 2 MiB that nobody uses; as many as before are set aside afterwards.
 
     The number is the whole machine's: one test after the other, whoever has started them.
     """
     with open(NR_HUGEPAGES, encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield from set_aside()
+        yield from _set_aside()
 
 
-def set_aside():
+def _set_aside():
     """While nobody else changes it."""
     before = NR_HUGEPAGES.read_text()
     try:

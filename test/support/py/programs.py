@@ -18,8 +18,6 @@ import threading
 import time
 import uuid
 
-import pytest
-
 from support.py.paths import SOURCE
 
 TIMEOUT = 20  # seconds; for a loaded machine and sanitizers
@@ -431,13 +429,3 @@ class Daemon:
         except ProcessLookupError:
             pass  # it has ended
         os.close(self._pidfd)
-
-
-@pytest.fixture
-def place(build):
-    """A place of one's own, cleaned up on every path."""
-    made = Place(build)
-    try:
-        yield made
-    finally:
-        made.close()

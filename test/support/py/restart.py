@@ -1,19 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What tests of a server under a service manager share."""
-import pytest
-
 from support.py.clients import join
 from support.py.crowd import all_know_all, all_ring_all, same_memory
-from support.py.manager import Manager
 
 VECTORS = 2
 OWN = ["ivshmem.listener", "ivshmem.region", "ivshmem.state"]
-
-
-@pytest.fixture
-def manager(place):
-    """A manager that has started nothing yet."""
-    return place.add(Manager(place))
 
 
 def three(place):
