@@ -6,7 +6,6 @@ KNOWN = (
     ("limits", "IVS_VFU_FEATURE_INDEX is 0xffffu", "bits of a word, not a number of ids"),
 
     # Walls that are still to be moved.
-    ("folders", "test/library/conform/", "is in test/conform"),
     ("circles", "src/device/device src/device/server src/device/vmm: ",
      "the lower half of device.c has no file of its own"),
     ("circles", "src/pci/config src/pci/function: ", "function.c has ivs_pci_has_pin()"),
