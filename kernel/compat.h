@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What differs between the kernels that this is built for: 6.1 and later. */
-#ifndef IVS_COMPAT_H
-#define IVS_COMPAT_H
+/* Differences between the supported kernels (6.1 and later). */
+#ifndef IVSHMEM_COMPAT_H
+#define IVSHMEM_COMPAT_H
 
 #include <linux/eventfd.h>
 #include <linux/mm.h>
@@ -21,7 +21,7 @@ static inline void vm_flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
 }
 #endif
 
-static inline void ivs_eventfd_signal(struct eventfd_ctx *ctx)
+static inline void ivshmem_eventfd_signal(struct eventfd_ctx *ctx)
 {
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
 	eventfd_signal(ctx, 1);
@@ -35,9 +35,9 @@ static inline void ivs_eventfd_signal(struct eventfd_ctx *ctx)
 #endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
-#define IVS_IMPORT_DMA_BUF MODULE_IMPORT_NS(DMA_BUF)
+#define IVSHMEM_IMPORT_DMA_BUF MODULE_IMPORT_NS(DMA_BUF)
 #else
-#define IVS_IMPORT_DMA_BUF MODULE_IMPORT_NS("DMA_BUF")
+#define IVSHMEM_IMPORT_DMA_BUF MODULE_IMPORT_NS("DMA_BUF")
 #endif
 
 #endif

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * One ivshmem device and what has it open.
+ * One ivshmem device and its open files.
  *
- * Lifetime: the device lives as long as its PCI function is bound, and then until the last open
- * file, mapping (which holds its file) and dma-buf (likewise) is closed. Whoever touches the
- * hardware holds @hardware for reading and looks at @gone first; unbinding and a reset hold it for
- * writing. Interrupts are freed before anything is given back.
+ * Lifetime: a device lives while its PCI device is bound, and after that until its last open file
+ * is released. Mappings and dma-bufs hold a reference to their file. Code that accesses the
+ * hardware takes @hardware for reading and checks @gone first; unbind and reset take it for
+ * writing. Interrupts are freed before any other resource.
  *
- * Order of locks: mmap_lock, @hardware, then @files_lock or @pages_lock; @map_lock and a vector's lock
- * are innermost.
+ * Lock order: mmap_lock, @hardware, then @files_lock or @pages_lock; @map_lock and the vectors'
+ * locks are innermost.
  */
-#ifndef IVS_DEVICE_H
-#define IVS_DEVICE_H
+#ifndef IVSHMEM_DEVICE_H
+#define IVSHMEM_DEVICE_H
 
 #include <linux/cdev.h>
 #include <linux/device.h>
@@ -26,38 +26,42 @@
 #include "ivshmem/registers.h"
 
 struct dev_pagemap;
-struct ivs_pci_function;
+struct ivshmem_device;
 
 /**
- * struct ivs_vector - one interrupt
- * @lock:  guards @seats and the vector's count
- * @seats: those of open files that have an eventfd for it
+ * struct ivshmem_vector - one interrupt
+ * @lock:      protects @listeners and the vector's count
+ * @listeners: struct ivshmem_listener that have an eventfd
  */
-struct ivs_vector {
-	struct ivs_pci_function *device;
+struct ivshmem_vector {
+	struct ivshmem_device *device;
 	unsigned int number;
 	spinlock_t lock;
-	struct list_head seats;
+	struct list_head listeners;
 };
 
 /**
- * struct ivs_pci_function
- * @bdf:           PCI address; the function itself may be used only while not @gone
- * @rest:          of the page of BAR 0, claimed so that it is nobody else's
- * @mappable:      user space may map that page
- * @doorbell:      it has interrupts, even if none could be had
- * @intx:          the one vector is a pin; the interrupt registers are the driver's
- * @vectors:       as many as @vectors_n, and at least room for one
- * @rung:          readers and pollers
- * @files_lock:    guards the two below
- * @files:         open files, for finding what is mapped
- * @pages:         of the region, once there has been a dma-buf
- * @map_lock:      guards @memory_type and @mapped_n
- * @memory_type:   of the @mapped_n mappings there are
- * @zeroes:        the page that is mapped instead of everything when @gone
- * @status:        the page of IVS_MMAP_STATUS
+ * struct ivshmem_device
+ * @pdev:          must not be used once @gone is set
+ * @bdf:           PCI address
+ * @hardware:      held while the hardware is accessed: see above
+ * @gone:          the device was unbound
+ * @rest:          rest of BAR 0's page, claimed so that no other device is placed there
+ * @mappable:      user space may map BAR 0's page
+ * @doorbell:      the device has interrupts, even if none could be allocated
+ * @intx:          the only vector is INTx; the driver owns the interrupt registers
+ * @vectors:       @vectors_n entries; never NULL
+ * @rung:          wait queue of read() and poll()
+ * @files_lock:    protects @files and @files_n
+ * @files:         open files, to find their mappings
+ * @pages_lock:    protects @pages
+ * @pages:         struct pages of the region, or NULL before the first dma-buf
+ * @map_lock:      protects @memory_type and @mapped_n
+ * @memory_type:   IVS_MEMORY_* of the @mapped_n mappings
+ * @zeroes:        page mapped in place of the region and the registers once @gone is set
+ * @status:        page of IVS_MMAP_STATUS
  */
-struct ivs_pci_function {
+struct ivshmem_device {
 	struct device dev;
 	struct cdev cdev;
 	struct pci_dev *pdev;
@@ -76,7 +80,7 @@ struct ivs_pci_function {
 
 	bool doorbell;
 	bool intx;
-	struct ivs_vector *vectors;
+	struct ivshmem_vector *vectors;
 	unsigned int vectors_n;
 	wait_queue_head_t rung;
 
@@ -96,63 +100,64 @@ struct ivs_pci_function {
 };
 
 /**
- * struct ivs_seat - what one open file wants of one vector
- * @ctx:  the eventfd; NULL: none, and not in the vector's list
- * @seen: the count that read(2) has told
+ * struct ivshmem_listener - an open file's subscription to one vector
+ * @ctx:  eventfd to signal; if NULL, the listener is not in the vector's list
+ * @seen: count last reported by read()
  */
-struct ivs_seat {
+struct ivshmem_listener {
 	struct list_head node;
 	struct eventfd_ctx *ctx;
 	u64 seen;
 };
 
 /**
- * struct ivs_file - one open file
- * @read_lock: guards @text, @next and what was seen
- * @text:      what is left of a line that has not been read to its end
- * @next:      the vector to look at first, so that each gets its turn
- * @seats:     one for each vector
+ * struct ivshmem_file - one open file
+ * @read_lock: protects @text, @text_len, @next and the listeners' @seen
+ * @text:      remainder of a partly read line
+ * @next:      vector to check first; rotates so that no vector is starved
+ * @listeners: one per vector
  */
-struct ivs_file {
-	struct ivs_pci_function *device;
+struct ivshmem_file {
+	struct ivshmem_device *device;
 	struct list_head node;
 	struct file *file;
 	struct mutex read_lock;
 	char text[32];
 	unsigned int text_len;
 	unsigned int next;
-	struct ivs_seat seats[];
+	struct ivshmem_listener listeners[];
 };
 
-extern const struct file_operations ivs_file_ops;
-extern const struct attribute_group *ivs_attribute_groups[];
+extern const struct file_operations ivshmem_file_ops;
+extern const struct attribute_group *ivshmem_groups[];
 
-/* file.c: have all that is mapped fault again. Faults wait while hardware is held for writing. */
-void ivs_files_unmap(struct ivs_pci_function *device);
+/* file.c: zap all mappings. New faults block while @hardware is held for writing. */
+void ivshmem_files_unmap(struct ivshmem_device *device);
 
 /* memory.c */
-int ivs_memory_mmap(struct ivs_pci_function *device, struct vm_area_struct *vma, bool writable);
-u32 ivs_memory_type(struct ivs_pci_function *device); /* IVS_MEMORY_* */
-int ivs_memory_claim(struct ivs_pci_function *device, u32 type);
-void ivs_memory_unclaim(struct ivs_pci_function *device);
+int ivshmem_memory_mmap(struct ivshmem_device *device, struct vm_area_struct *vma, bool writable);
+/* Return: IVS_MEMORY_* of the current mappings. */
+u32 ivshmem_memory_type(struct ivshmem_device *device);
+int ivshmem_memory_claim(struct ivshmem_device *device, u32 type);
+void ivshmem_memory_unclaim(struct ivshmem_device *device);
 
 /* vectors.c */
-int ivs_vectors_init(struct ivs_pci_function *device);
-void ivs_vectors_mask(struct ivs_pci_function *device, bool masked);
-void ivs_vectors_signal_all(struct ivs_pci_function *device);
-int ivs_vector_listen(struct ivs_file *file, u32 vector, int fd);
-u64 ivs_vector_count(const struct ivs_pci_function *device, unsigned int vector);
+int ivshmem_vectors_init(struct ivshmem_device *device);
+void ivshmem_vectors_mask(struct ivshmem_device *device, bool masked);
+void ivshmem_vectors_signal_all(struct ivshmem_device *device);
+int ivshmem_vector_listen(struct ivshmem_file *file, u32 vector, int fd);
+u64 ivshmem_vector_count(const struct ivshmem_device *device, unsigned int vector);
 
-/* dmabuf.c: the new fd or -errno */
+/* dmabuf.c. ivshmem_dmabuf_export() returns the new fd or a negative errno. */
 #ifdef CONFIG_DMA_SHARED_BUFFER
-int ivs_dmabuf_export(struct ivs_file *file, const struct ivs_ioc_dmabuf *wanted);
-void ivs_dmabuf_free_pages(struct ivs_pci_function *device);
+int ivshmem_dmabuf_export(struct ivshmem_file *file, const struct ivs_ioc_dmabuf *arg);
+void ivshmem_dmabuf_free_pages(struct ivshmem_device *device);
 #else
-static inline void ivs_dmabuf_free_pages(struct ivs_pci_function *device)
+static inline void ivshmem_dmabuf_free_pages(struct ivshmem_device *device)
 {
 }
 
-static inline int ivs_dmabuf_export(struct ivs_file *file, const struct ivs_ioc_dmabuf *wanted)
+static inline int ivshmem_dmabuf_export(struct ivshmem_file *file, const struct ivs_ioc_dmabuf *arg)
 {
 	return -EOPNOTSUPP;
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A range of the region as a dma-buf, so that a GPU driver or a display server can import it.
+ * Export a range of the region as a dma-buf, for GPU drivers and display servers to import.
  *
- * Most importers want struct pages, which the memory of a device does not have. They are made when
- * the first dma-buf of a device is exported, because they cost 1.6 % of the region's size in the
- * guest's own memory, and stay, because making them is work for the whole guest. They come in steps
- * of 2 MiB.
+ * Most importers need struct pages, which device memory does not have. They are created for the
+ * whole region on the first export, because they take 1.6 % of its size in guest memory, and kept
+ * until the device is released, because memory hotplug is expensive. The granularity is 2 MiB.
  */
 #include <linux/cc_platform.h>
 #include <linux/dma-buf.h>
@@ -16,23 +15,23 @@
 #include "compat.h"
 #include "device.h"
 
-#define CHUNK SZ_1G /* an entry of a scatter list has 32 bits for its length */
+#define SEGMENT_LEN SZ_1G /* the length of a scatterlist entry has 32 bits */
 
 /**
- * struct ivs_exported - one dma-buf
- * @file:   the open file that it came from, which keeps the device
- * @device: that file's
- * @offset: where in the region it begins
- * @len:    its bytes
+ * struct ivshmem_dmabuf - one exported dma-buf
+ * @file:   file it was exported from; the reference keeps @device alive
+ * @device: device of @file
+ * @offset: byte offset in the region
+ * @len:    bytes
  */
-struct ivs_exported {
+struct ivshmem_dmabuf {
 	struct file *file;
-	struct ivs_pci_function *device;
+	struct ivshmem_device *device;
 	u64 offset;
 	u64 len;
 };
 
-static bool has_pages(phys_addr_t at)
+static bool ivshmem_dmabuf_has_pages(phys_addr_t at)
 {
 	struct dev_pagemap *map = NULL;
 
@@ -44,17 +43,17 @@ static bool has_pages(phys_addr_t at)
 	return map;
 }
 
-static int make_pages(struct ivs_pci_function *device)
+static int ivshmem_dmabuf_make_pages(struct ivshmem_device *device)
 {
 	struct dev_pagemap *map;
 	void *result = ERR_PTR(-EOPNOTSUPP);
 
-	/* An encrypted guest's pages would be mapped as private. */
+	/* In an encrypted guest the kernel would map the pages as private. */
 	if (!IS_ALIGNED(device->memory_at | device->memory_len, SZ_2M) ||
 	    cc_platform_has(CC_ATTR_MEM_ENCRYPT))
 		return -EOPNOTSUPP;
-	if (has_pages(device->memory_at))
-		return -EBUSY; /* a device that is gone was here, and its dma-bufs are still there */
+	if (ivshmem_dmabuf_has_pages(device->memory_at))
+		return -EBUSY; /* dma-bufs of an unbound device at this address are still open */
 	map = kzalloc(sizeof(*map), GFP_KERNEL);
 	if (!map)
 		return -ENOMEM;
@@ -72,26 +71,26 @@ static int make_pages(struct ivs_pci_function *device)
 	return PTR_ERR_OR_ZERO(result);
 }
 
-/* The kernel maps them, too: write-back. */
-static int need_pages(struct ivs_pci_function *device)
+/* struct pages imply a write-back mapping in the kernel, so they claim that type. */
+static int ivshmem_dmabuf_need_pages(struct ivshmem_device *device)
 {
 	int result = 0;
 
 	mutex_lock(&device->pages_lock);
 	if (!device->pages) {
-		result = ivs_memory_claim(device, IVS_MEMORY_WB);
+		result = ivshmem_memory_claim(device, IVS_MEMORY_WB);
 		if (!result) {
-			result = make_pages(device);
+			result = ivshmem_dmabuf_make_pages(device);
 			if (result)
-				ivs_memory_unclaim(device);
+				ivshmem_memory_unclaim(device);
 		}
 	}
 	mutex_unlock(&device->pages_lock);
 	return result;
 }
 
-/* When the device is released: nobody has a dma-buf of it. */
-void ivs_dmabuf_free_pages(struct ivs_pci_function *device)
+/* Called on the last release, when no dma-buf is left. */
+void ivshmem_dmabuf_free_pages(struct ivshmem_device *device)
 {
 #ifdef CONFIG_ZONE_DEVICE
 	if (device->pages)
@@ -100,19 +99,19 @@ void ivs_dmabuf_free_pages(struct ivs_pci_function *device)
 	kfree(device->pages);
 }
 
-static int fill_table(struct sg_table *table, const struct ivs_exported *exported)
+static int ivshmem_dmabuf_fill_table(struct sg_table *table, const struct ivshmem_dmabuf *dmabuf)
 {
-	unsigned long pfn = PHYS_PFN(exported->device->memory_at + exported->offset);
-	u64 left = exported->len;
+	unsigned long pfn = PHYS_PFN(dmabuf->device->memory_at + dmabuf->offset);
+	u64 left = dmabuf->len;
 	struct scatterlist *sg;
 	int result;
 	int i;
 
-	result = sg_alloc_table(table, DIV_ROUND_UP_ULL(left, CHUNK), GFP_KERNEL);
+	result = sg_alloc_table(table, DIV_ROUND_UP_ULL(left, SEGMENT_LEN), GFP_KERNEL);
 	if (result)
 		return result;
 	for_each_sgtable_sg(table, sg, i) {
-		unsigned int len = min_t(u64, left, CHUNK);
+		unsigned int len = min_t(u64, left, SEGMENT_LEN);
 
 		sg_set_page(sg, pfn_to_page(pfn), len, 0);
 		pfn += PHYS_PFN(len);
@@ -121,24 +120,25 @@ static int fill_table(struct sg_table *table, const struct ivs_exported *exporte
 	return 0;
 }
 
-/* A bounce buffer would be a copy that nobody keeps up to date. */
-static bool would_bounce(struct device *importer, const struct ivs_pci_function *device)
+/* A bounce buffer would be a copy that is never synchronised with the region. */
+static bool ivshmem_dmabuf_bounces(struct device *importer, const struct ivshmem_device *device)
 {
 	return !device_iommu_mapped(importer) &&
 	       dma_get_mask(importer) < device->memory_at + device->memory_len - 1;
 }
 
-static int fill_and_map(struct sg_table *table, const struct dma_buf_attachment *attachment,
-			enum dma_data_direction direction)
+static int ivshmem_dmabuf_map_table(struct sg_table *table,
+				    const struct dma_buf_attachment *attachment,
+				    enum dma_data_direction direction)
 {
-	const struct ivs_exported *exported = attachment->dmabuf->priv;
+	const struct ivshmem_dmabuf *dmabuf = attachment->dmabuf->priv;
 	int result;
 
-	if (exported->device->gone)
+	if (dmabuf->device->gone)
 		return -ENODEV;
-	if (would_bounce(attachment->dev, exported->device))
+	if (ivshmem_dmabuf_bounces(attachment->dev, dmabuf->device))
 		return -EOPNOTSUPP;
-	result = fill_table(table, exported);
+	result = ivshmem_dmabuf_fill_table(table, dmabuf);
 	if (result)
 		return result;
 	result = dma_map_sgtable(attachment->dev, table, direction, DMA_ATTR_SKIP_CPU_SYNC);
@@ -147,110 +147,110 @@ static int fill_and_map(struct sg_table *table, const struct dma_buf_attachment 
 	return result;
 }
 
-static struct sg_table *map(struct dma_buf_attachment *attachment, enum dma_data_direction direction)
+static struct sg_table *ivshmem_dmabuf_map(struct dma_buf_attachment *attachment,
+					   enum dma_data_direction direction)
 {
-	const struct ivs_exported *exported = attachment->dmabuf->priv;
+	const struct ivshmem_dmabuf *dmabuf = attachment->dmabuf->priv;
 	struct sg_table *table = kzalloc(sizeof(*table), GFP_KERNEL);
 	int result;
 
 	if (!table)
 		return ERR_PTR(-ENOMEM);
-	down_read(&exported->device->hardware);
-	result = fill_and_map(table, attachment, direction);
-	up_read(&exported->device->hardware);
+	down_read(&dmabuf->device->hardware);
+	result = ivshmem_dmabuf_map_table(table, attachment, direction);
+	up_read(&dmabuf->device->hardware);
 	if (!result)
 		return table;
 	kfree(table);
 	return ERR_PTR(result);
 }
 
-static void unmap(struct dma_buf_attachment *attachment, struct sg_table *table,
-		  enum dma_data_direction direction)
+static void ivshmem_dmabuf_unmap(struct dma_buf_attachment *attachment, struct sg_table *table,
+				 enum dma_data_direction direction)
 {
 	dma_unmap_sgtable(attachment->dev, table, direction, DMA_ATTR_SKIP_CPU_SYNC);
 	sg_free_table(table);
 	kfree(table);
 }
 
-static void release(struct dma_buf *buf)
+static void ivshmem_dmabuf_release(struct dma_buf *buf)
 {
-	struct ivs_exported *exported = buf->priv;
+	struct ivshmem_dmabuf *dmabuf = buf->priv;
 
-	fput(exported->file);
-	kfree(exported);
+	fput(dmabuf->file);
+	kfree(dmabuf);
 }
 
-static int mmap(struct dma_buf *buf, struct vm_area_struct *vma)
+static int ivshmem_dmabuf_mmap(struct dma_buf *buf, struct vm_area_struct *vma)
 {
-	const struct ivs_exported *exported = buf->priv;
+	const struct ivshmem_dmabuf *dmabuf = buf->priv;
 
-	vma->vm_pgoff += PHYS_PFN(exported->offset);
-	return ivs_memory_mmap(exported->device, vma, true);
+	vma->vm_pgoff += PHYS_PFN(dmabuf->offset);
+	return ivshmem_memory_mmap(dmabuf->device, vma, true);
 }
 
-static const struct dma_buf_ops ops = {
-	.map_dma_buf = map,
-	.unmap_dma_buf = unmap,
-	.release = release,
-	.mmap = mmap,
+static const struct dma_buf_ops ivshmem_dmabuf_ops = {
+	.map_dma_buf = ivshmem_dmabuf_map,
+	.unmap_dma_buf = ivshmem_dmabuf_unmap,
+	.release = ivshmem_dmabuf_release,
+	.mmap = ivshmem_dmabuf_mmap,
 };
 
-static int check(const struct ivs_file *file, const struct ivs_ioc_dmabuf *wanted)
+static int ivshmem_dmabuf_check(const struct ivshmem_file *file, const struct ivs_ioc_dmabuf *arg)
 {
 	u64 len = file->device->memory_len;
 
-	if (wanted->reserved || wanted->flags & ~O_CLOEXEC || !wanted->len ||
-	    !PAGE_ALIGNED(wanted->offset) || !PAGE_ALIGNED(wanted->len) || wanted->offset >= len ||
-	    wanted->len > len - wanted->offset)
+	if (arg->reserved || arg->flags & ~O_CLOEXEC || !arg->len || !PAGE_ALIGNED(arg->offset) ||
+	    !PAGE_ALIGNED(arg->len) || arg->offset >= len || arg->len > len - arg->offset)
 		return -EINVAL;
 	return 0;
 }
 
-static struct dma_buf *export(struct ivs_exported *exported)
+static struct dma_buf *ivshmem_dmabuf_new(struct ivshmem_dmabuf *dmabuf)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
 	struct dma_buf *buf;
 
-	info.ops = &ops;
-	info.size = exported->len;
+	info.ops = &ivshmem_dmabuf_ops;
+	info.size = dmabuf->len;
 	info.flags = O_RDWR;
-	info.priv = exported;
+	info.priv = dmabuf;
 	buf = dma_buf_export(&info);
 	if (IS_ERR(buf))
 		return buf;
-	get_file(exported->file);
-	/* So that what is mapped through it is found when the device goes. */
-	buf->file->f_mapping = exported->file->f_mapping;
+	get_file(dmabuf->file);
+	/* Lets ivshmem_files_unmap() find mappings of the dma-buf. */
+	buf->file->f_mapping = dmabuf->file->f_mapping;
 	return buf;
 }
 
-/* Called with hardware held for reading, and not gone. */
-int ivs_dmabuf_export(struct ivs_file *file, const struct ivs_ioc_dmabuf *wanted)
+/* Called with @hardware held for reading and @gone checked. */
+int ivshmem_dmabuf_export(struct ivshmem_file *file, const struct ivs_ioc_dmabuf *arg)
 {
-	struct ivs_exported *exported;
+	struct ivshmem_dmabuf *dmabuf;
 	struct dma_buf *buf;
-	int result = check(file, wanted);
+	int result = ivshmem_dmabuf_check(file, arg);
 
 	if (!result)
-		result = need_pages(file->device);
+		result = ivshmem_dmabuf_need_pages(file->device);
 	if (result)
 		return result;
-	exported = kzalloc(sizeof(*exported), GFP_KERNEL_ACCOUNT);
-	if (!exported)
+	dmabuf = kzalloc(sizeof(*dmabuf), GFP_KERNEL_ACCOUNT);
+	if (!dmabuf)
 		return -ENOMEM;
-	exported->file = file->file;
-	exported->device = file->device;
-	exported->offset = wanted->offset;
-	exported->len = wanted->len;
-	buf = export(exported);
+	dmabuf->file = file->file;
+	dmabuf->device = file->device;
+	dmabuf->offset = arg->offset;
+	dmabuf->len = arg->len;
+	buf = ivshmem_dmabuf_new(dmabuf);
 	if (IS_ERR(buf)) {
-		kfree(exported);
+		kfree(dmabuf);
 		return PTR_ERR(buf);
 	}
-	result = dma_buf_fd(buf, wanted->flags & O_CLOEXEC);
+	result = dma_buf_fd(buf, arg->flags & O_CLOEXEC);
 	if (result < 0)
 		dma_buf_put(buf);
 	return result;
 }
 
-IVS_IMPORT_DMA_BUF;
+IVSHMEM_IMPORT_DMA_BUF;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What can be done with an open /dev/ivshmemN: see ivshmem/driver.h. */
+/* File operations of /dev/ivshmemN. The interface is documented in ivshmem/driver.h. */
 #include <linux/eventfd.h>
 #include <linux/fs.h>
 #include <linux/poll.h>
@@ -9,12 +9,7 @@
 #include "compat.h"
 #include "device.h"
 
-static bool is_gone(struct ivs_pci_function *device)
-{
-	return READ_ONCE(device->gone);
-}
-
-static int add_file(struct ivs_pci_function *device, struct ivs_file *file)
+static int ivshmem_file_add(struct ivshmem_device *device, struct ivshmem_file *file)
 {
 	bool room;
 
@@ -28,24 +23,25 @@ static int add_file(struct ivs_pci_function *device, struct ivs_file *file)
 	return room ? 0 : -EMFILE;
 }
 
-static int open(struct inode *inode, struct file *filp)
+static int ivshmem_file_open(struct inode *inode, struct file *filp)
 {
-	struct ivs_pci_function *device = container_of(inode->i_cdev, struct ivs_pci_function, cdev);
-	struct ivs_file *file;
+	struct ivshmem_device *device = container_of(inode->i_cdev, struct ivshmem_device, cdev);
+	struct ivshmem_file *file;
 	unsigned int i;
 	int result;
 
-	if (is_gone(device)) /* a device node that mknod(1) made finds it all the same */
+	/* A node made with mknod(1) can be opened until the cdev is released. */
+	if (READ_ONCE(device->gone))
 		return -ENODEV;
-	file = kzalloc(struct_size(file, seats, device->vectors_n), GFP_KERNEL_ACCOUNT);
+	file = kzalloc(struct_size(file, listeners, device->vectors_n), GFP_KERNEL_ACCOUNT);
 	if (!file)
 		return -ENOMEM;
 	mutex_init(&file->read_lock);
 	for (i = 0; i < device->vectors_n; i++)
-		file->seats[i].seen = ivs_vector_count(device, i);
+		file->listeners[i].seen = ivshmem_vector_count(device, i);
 	file->device = device;
 	file->file = filp;
-	result = add_file(device, file);
+	result = ivshmem_file_add(device, file);
 	if (result) {
 		kfree(file);
 		return result;
@@ -55,14 +51,14 @@ static int open(struct inode *inode, struct file *filp)
 	return stream_open(inode, filp);
 }
 
-static int release(struct inode *inode, struct file *filp)
+static int ivshmem_file_release(struct inode *inode, struct file *filp)
 {
-	struct ivs_file *file = filp->private_data;
-	struct ivs_pci_function *device = file->device;
+	struct ivshmem_file *file = filp->private_data;
+	struct ivshmem_device *device = file->device;
 	unsigned int i;
 
 	for (i = 0; i < device->vectors_n; i++)
-		ivs_vector_listen(file, i, -1);
+		ivshmem_vector_listen(file, i, -1);
 	mutex_lock(&device->files_lock);
 	list_del(&file->node);
 	device->files_n--;
@@ -72,11 +68,11 @@ static int release(struct inode *inode, struct file *filp)
 	return 0;
 }
 
-/* By way of the files, because device nodes made by mknod(1) have page tables' lists of their own. */
-void ivs_files_unmap(struct ivs_pci_function *device)
+/* Per file, because each device node (mknod can make more) has its own address_space. */
+void ivshmem_files_unmap(struct ivshmem_device *device)
 {
 	struct address_space *last = NULL;
-	struct ivs_file *file;
+	struct ivshmem_file *file;
 
 	mutex_lock(&device->files_lock);
 	list_for_each_entry(file, &device->files, node) {
@@ -87,8 +83,8 @@ void ivs_files_unmap(struct ivs_pci_function *device)
 	mutex_unlock(&device->files_lock);
 }
 
-/* The next vector with something to tell, or vectors_n. */
-static unsigned int find_rung(const struct ivs_file *file)
+/* Return: the next vector with an unread count, or vectors_n if all have been read. */
+static unsigned int ivshmem_file_next_vector(const struct ivshmem_file *file)
 {
 	unsigned int n = file->device->vectors_n;
 	unsigned int i;
@@ -96,29 +92,31 @@ static unsigned int find_rung(const struct ivs_file *file)
 	for (i = 0; i < n; i++) {
 		unsigned int vector = (READ_ONCE(file->next) + i) % n;
 
-		if (ivs_vector_count(file->device, vector) != READ_ONCE(file->seats[vector].seen))
+		if (ivshmem_vector_count(file->device, vector) !=
+		    READ_ONCE(file->listeners[vector].seen))
 			return vector;
 	}
 	return n;
 }
 
-static bool has_something(const struct ivs_file *file)
+static bool ivshmem_file_is_readable(const struct ivshmem_file *file)
 {
-	return READ_ONCE(file->text_len) || find_rung(file) < file->device->vectors_n;
+	return READ_ONCE(file->text_len) ||
+	       ivshmem_file_next_vector(file) < file->device->vectors_n;
 }
 
-/* The line that is being read, or the next one. Return: bytes, 0 if there is nothing. */
-static ssize_t take_text(struct ivs_file *file, char __user *out, size_t out_len)
+/* Copy the rest of a partly read line, or the next one. Return: bytes; 0 if nothing is unread. */
+static ssize_t ivshmem_file_read_line(struct ivshmem_file *file, char __user *out, size_t out_len)
 {
-	unsigned int vector = find_rung(file);
+	unsigned int vector = ivshmem_file_next_vector(file);
 	u64 count;
 
 	if (!file->text_len && vector < file->device->vectors_n) {
-		count = ivs_vector_count(file->device, vector);
-		WRITE_ONCE(file->seats[vector].seen, count);
+		count = ivshmem_vector_count(file->device, vector);
+		WRITE_ONCE(file->listeners[vector].seen, count);
 		WRITE_ONCE(file->next, vector + 1);
-		WRITE_ONCE(file->text_len, scnprintf(file->text, sizeof(file->text), "%u %llu\n",
-						     vector, count));
+		WRITE_ONCE(file->text_len,
+			   scnprintf(file->text, sizeof(file->text), "%u %llu\n", vector, count));
 	}
 	out_len = min_t(size_t, out_len, file->text_len);
 	if (copy_to_user(out, file->text, out_len))
@@ -128,58 +126,57 @@ static ssize_t take_text(struct ivs_file *file, char __user *out, size_t out_len
 	return out_len;
 }
 
-static ssize_t read(struct file *filp, char __user *out, size_t out_len, loff_t *pos)
+static ssize_t ivshmem_file_read(struct file *filp, char __user *out, size_t out_len, loff_t *pos)
 {
-	struct ivs_file *file = filp->private_data;
-	struct ivs_pci_function *device = file->device;
+	struct ivshmem_file *file = filp->private_data;
+	struct ivshmem_device *device = file->device;
 	ssize_t result;
 
 	while (out_len) {
-		if (is_gone(device))
+		if (READ_ONCE(device->gone))
 			return -ENODEV;
 		result = mutex_lock_interruptible(&file->read_lock);
 		if (result)
 			return result;
-		result = take_text(file, out, out_len);
+		result = ivshmem_file_read_line(file, out, out_len);
 		mutex_unlock(&file->read_lock);
 		if (result)
 			return result;
 		if (filp->f_flags & O_NONBLOCK)
 			return -EAGAIN;
-		result = wait_event_interruptible(device->rung,
-						  is_gone(device) || has_something(file));
+		result = wait_event_interruptible(
+			device->rung, READ_ONCE(device->gone) || ivshmem_file_is_readable(file));
 		if (result)
 			return result;
 	}
 	return 0;
 }
 
-static __poll_t poll(struct file *filp, struct poll_table_struct *table)
+static __poll_t ivshmem_file_poll(struct file *filp, struct poll_table_struct *table)
 {
-	struct ivs_file *file = filp->private_data;
+	struct ivshmem_file *file = filp->private_data;
 
 	poll_wait(filp, &file->device->rung, table);
-	if (is_gone(file->device))
+	if (READ_ONCE(file->device->gone))
 		return EPOLLERR | EPOLLHUP;
-	return has_something(file) ? EPOLLIN | EPOLLRDNORM : 0;
+	return ivshmem_file_is_readable(file) ? EPOLLIN | EPOLLRDNORM : 0;
 }
 
-static int mmap(struct file *filp, struct vm_area_struct *vma)
+static int ivshmem_file_mmap(struct file *filp, struct vm_area_struct *vma)
 {
-	struct ivs_file *file = filp->private_data;
+	struct ivshmem_file *file = filp->private_data;
 
-	return ivs_memory_mmap(file->device, vma, filp->f_mode & FMODE_WRITE);
+	return ivshmem_memory_mmap(file->device, vma, filp->f_mode & FMODE_WRITE);
 }
 
-/* What a command takes or gives. */
-union argument {
+union ivshmem_ioctl_arg {
 	struct ivs_ioc_info info;
 	struct ivs_ioc_eventfd eventfd;
 	struct ivs_ioc_ring ring;
 	struct ivs_ioc_dmabuf dmabuf;
 };
 
-static int get_info(struct ivs_pci_function *device, struct ivs_ioc_info *info)
+static int ivshmem_ioctl_info(struct ivshmem_device *device, struct ivs_ioc_info *info)
 {
 	*info = (struct ivs_ioc_info){
 		.version = IVS_DRIVER_VERSION,
@@ -189,7 +186,7 @@ static int get_info(struct ivs_pci_function *device, struct ivs_ioc_info *info)
 		.revision = device->pdev->revision,
 		.position = ioread32(device->registers + IVS_REG_IV_POSITION),
 		.vectors_n = device->vectors_n,
-		.memory_type = ivs_memory_type(device),
+		.memory_type = ivshmem_memory_type(device),
 		.memory_len = device->memory_len,
 	};
 	strscpy(info->bdf, device->bdf, sizeof(info->bdf));
@@ -198,8 +195,8 @@ static int get_info(struct ivs_pci_function *device, struct ivs_ioc_info *info)
 	return 0;
 }
 
-/* A write-combining mapping's stores must be there before the doorbell is. */
-static int ring(struct ivs_pci_function *device, const struct ivs_ioc_ring *ring)
+/* Order stores to a write-combining mapping before the doorbell. */
+static int ivshmem_ioctl_ring(struct ivshmem_device *device, const struct ivs_ioc_ring *ring)
 {
 	if (ring->peer > IVS_ID_MAX || ring->vector > IVS_VECTOR_MAX)
 		return -EINVAL;
@@ -208,7 +205,8 @@ static int ring(struct ivs_pci_function *device, const struct ivs_ioc_ring *ring
 	return 0;
 }
 
-static int run(struct ivs_file *file, unsigned int command, union argument *arg)
+static int ivshmem_ioctl_run(struct ivshmem_file *file, unsigned int command,
+			     union ivshmem_ioctl_arg *arg)
 {
 	if (file->device->gone)
 		return -ENODEV;
@@ -216,21 +214,21 @@ static int run(struct ivs_file *file, unsigned int command, union argument *arg)
 		return -EBADF;
 	switch (command) {
 	case IVS_IOC_INFO:
-		return get_info(file->device, &arg->info);
+		return ivshmem_ioctl_info(file->device, &arg->info);
 	case IVS_IOC_RING:
-		return ring(file->device, &arg->ring);
+		return ivshmem_ioctl_ring(file->device, &arg->ring);
 	case IVS_IOC_EVENTFD:
-		return ivs_vector_listen(file, arg->eventfd.vector, arg->eventfd.fd);
+		return ivshmem_vector_listen(file, arg->eventfd.vector, arg->eventfd.fd);
 	default:
-		return ivs_dmabuf_export(file, &arg->dmabuf);
+		return ivshmem_dmabuf_export(file, &arg->dmabuf);
 	}
 }
 
-/* No user memory is touched while hardware is held: it may be ours, and fault. */
-static long ioctl(struct file *filp, unsigned int command, unsigned long user)
+/* User memory is not accessed under @hardware: if it is a mapping of ours, its fault takes that. */
+static long ivshmem_file_ioctl(struct file *filp, unsigned int command, unsigned long user)
 {
-	struct ivs_file *file = filp->private_data;
-	union argument arg = {};
+	struct ivshmem_file *file = filp->private_data;
+	union ivshmem_ioctl_arg arg = {};
 	int result;
 
 	if (command != IVS_IOC_INFO && command != IVS_IOC_RING && command != IVS_IOC_EVENTFD &&
@@ -240,7 +238,7 @@ static long ioctl(struct file *filp, unsigned int command, unsigned long user)
 	    copy_from_user(&arg, (void __user *)user, _IOC_SIZE(command)))
 		return -EFAULT;
 	down_read(&file->device->hardware);
-	result = run(file, command, &arg);
+	result = ivshmem_ioctl_run(file, command, &arg);
 	up_read(&file->device->hardware);
 	if (!result && _IOC_DIR(command) & _IOC_READ &&
 	    copy_to_user((void __user *)user, &arg, _IOC_SIZE(command)))
@@ -248,13 +246,13 @@ static long ioctl(struct file *filp, unsigned int command, unsigned long user)
 	return result;
 }
 
-const struct file_operations ivs_file_ops = {
+const struct file_operations ivshmem_file_ops = {
 	.owner = THIS_MODULE,
-	.open = open,
-	.release = release,
-	.read = read,
-	.poll = poll,
-	.mmap = mmap,
-	.unlocked_ioctl = ioctl,
+	.open = ivshmem_file_open,
+	.release = ivshmem_file_release,
+	.read = ivshmem_file_read,
+	.poll = ivshmem_file_poll,
+	.mmap = ivshmem_file_mmap,
+	.unlocked_ioctl = ivshmem_file_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The guest's driver for QEMU's inter-VM shared memory device: the PCI function, from bound to gone. */
+/* Guest driver for the inter-VM shared memory device (ivshmem) of QEMU: probe, remove, reset. */
 #include <linux/idr.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -7,22 +7,22 @@
 #include "compat.h"
 #include "device.h"
 
-static dev_t first_number;
-static DEFINE_IDA(numbers);
+static dev_t ivshmem_first_devt;
+static DEFINE_IDA(ivshmem_minors);
 
-#define NUMBERS_MAX 256
+#define MINORS_MAX 256
 
-static struct class ivs_class = {
+static struct class ivshmem_class = {
 	.name = "ivshmem",
-	.dev_groups = ivs_attribute_groups,
+	.dev_groups = ivshmem_groups,
 };
 
-/* After everybody has closed it. */
-static void release(struct device *dev)
+/* The device is unbound and its last file is closed. */
+static void ivshmem_device_release(struct device *dev)
 {
-	struct ivs_pci_function *device = container_of(dev, struct ivs_pci_function, dev);
+	struct ivshmem_device *device = container_of(dev, struct ivshmem_device, dev);
 
-	ivs_dmabuf_free_pages(device);
+	ivshmem_dmabuf_free_pages(device);
 	kfree(device->vectors);
 	free_page((unsigned long)device->status);
 	if (device->zeroes)
@@ -30,17 +30,17 @@ static void release(struct device *dev)
 	kfree(device);
 }
 
-static struct ivs_pci_function *new_device(struct pci_dev *pdev)
+static struct ivshmem_device *ivshmem_device_new(struct pci_dev *pdev)
 {
-	struct ivs_pci_function *device = kzalloc(sizeof(*device), GFP_KERNEL);
+	struct ivshmem_device *device = kzalloc(sizeof(*device), GFP_KERNEL);
 
 	BUILD_BUG_ON(sizeof(*device->status) > PAGE_SIZE);
 	if (!device)
 		return NULL;
 	device_initialize(&device->dev);
-	device->dev.class = &ivs_class;
+	device->dev.class = &ivshmem_class;
 	device->dev.parent = &pdev->dev;
-	device->dev.release = release;
+	device->dev.release = ivshmem_device_release;
 	device->pdev = pdev;
 	strscpy(device->bdf, pci_name(pdev), sizeof(device->bdf));
 	init_rwsem(&device->hardware);
@@ -57,8 +57,8 @@ static struct ivs_pci_function *new_device(struct pci_dev *pdev)
 	return NULL;
 }
 
-/* what is not as it should be names nothing. */
-static void read_name(struct ivs_pci_function *device)
+/* a malformed capability is ignored; the device then has no name. */
+static void ivshmem_device_read_name(struct ivshmem_device *device)
 {
 	u8 bytes[IVS_PCI_CAP_NAME_OFFSET + IVS_PCI_CAP_NAME_MAX + 1] = {};
 	u8 at = pci_find_capability(device->pdev, PCI_CAP_ID_VNDR);
@@ -69,8 +69,9 @@ static void read_name(struct ivs_pci_function *device)
 		pci_read_config_byte(device->pdev, at + i, &bytes[i]);
 	len = bytes[IVS_PCI_CAP_LEN_OFFSET];
 	if (memcmp(bytes + IVS_PCI_CAP_MAGIC_OFFSET, IVS_PCI_CAP_MAGIC, 4) ||
-	    bytes[IVS_PCI_CAP_LAYOUT_OFFSET] != IVS_PCI_CAP_LAYOUT || len < IVS_PCI_CAP_NAME_OFFSET ||
-	    len > sizeof(bytes) - 1 || at + len > PCI_CFG_SPACE_SIZE)
+	    bytes[IVS_PCI_CAP_LAYOUT_OFFSET] != IVS_PCI_CAP_LAYOUT ||
+	    len < IVS_PCI_CAP_NAME_OFFSET || len > sizeof(bytes) - 1 ||
+	    at + len > PCI_CFG_SPACE_SIZE)
 		return;
 	for (i = IVS_PCI_CAP_NAME_OFFSET; i < len; i++) {
 		pci_read_config_byte(device->pdev, at + i, &bytes[i]);
@@ -81,8 +82,8 @@ static void read_name(struct ivs_pci_function *device)
 	strscpy(device->name, bytes + IVS_PCI_CAP_NAME_OFFSET, sizeof(device->name));
 }
 
-/* Whoever may map the registers maps a page: the rest of it must be nobody else's. */
-static void claim_page(struct ivs_pci_function *device)
+/* Mapping BAR 0 maps its whole page, so no other device may use the rest of that page. */
+static void ivshmem_device_claim_page(struct ivshmem_device *device)
 {
 	const struct resource *bar = &device->pdev->resource[IVS_BAR_REGISTERS];
 
@@ -95,7 +96,7 @@ static void claim_page(struct ivs_pci_function *device)
 			   !devm_request_resource(&device->pdev->dev, bar->parent, &device->rest);
 }
 
-static int take_bars(struct ivs_pci_function *device)
+static int ivshmem_device_map_bars(struct ivshmem_device *device)
 {
 	struct pci_dev *pdev = device->pdev;
 	int result;
@@ -106,7 +107,7 @@ static int take_bars(struct ivs_pci_function *device)
 	    !PAGE_ALIGNED(device->memory_at | device->memory_len) ||
 	    device->memory_len >= 1ULL << IVS_MMAP_SHIFT)
 		return dev_err_probe(&pdev->dev, -ENODEV,
-				     "cannot use BAR 2 %pR: without an address, the bridge needs more (pref64-reserve=SIZE)\n",
+				     "cannot use BAR 2 %pR; check the bridge's pref64-reserve\n",
 				     &pdev->resource[IVS_BAR_MEMORY]);
 	if (!(pci_resource_flags(pdev, IVS_BAR_REGISTERS) & IORESOURCE_MEM) ||
 	    pci_resource_len(pdev, IVS_BAR_REGISTERS) < IVS_REG_DOORBELL + sizeof(u32))
@@ -121,163 +122,163 @@ static int take_bars(struct ivs_pci_function *device)
 	return 0;
 }
 
-/* Last of all: from here on it can be opened. */
-static int publish(struct ivs_pci_function *device)
+/* The last step of probe: from here on the device node can be opened. */
+static int ivshmem_device_register(struct ivshmem_device *device)
 {
-	int number = ida_alloc_max(&numbers, NUMBERS_MAX - 1, GFP_KERNEL);
+	int number = ida_alloc_max(&ivshmem_minors, MINORS_MAX - 1, GFP_KERNEL);
 	int result;
 
 	if (number < 0)
 		return number;
-	device->dev.devt = first_number + number;
-	cdev_init(&device->cdev, &ivs_file_ops);
+	device->dev.devt = ivshmem_first_devt + number;
+	cdev_init(&device->cdev, &ivshmem_file_ops);
 	device->cdev.owner = THIS_MODULE;
 	result = dev_set_name(&device->dev, "ivshmem%d", number);
 	if (!result)
 		result = cdev_device_add(&device->cdev, &device->dev);
 	if (result)
-		ida_free(&numbers, number);
+		ida_free(&ivshmem_minors, number);
 	return result;
 }
 
-/* Nobody touches the hardware afterwards, and whoever waits is told. */
-static void end(struct ivs_pci_function *device)
+/* Stop all accesses to the hardware and wake all waiters. */
+static void ivshmem_device_shut_down(struct ivshmem_device *device)
 {
 	down_write(&device->hardware);
-	ivs_vectors_mask(device, true);
+	ivshmem_vectors_mask(device, true);
 	WRITE_ONCE(device->gone, true);
 	WRITE_ONCE(device->status->gone, 1);
-	ivs_files_unmap(device);
+	ivshmem_files_unmap(device);
 	up_write(&device->hardware);
-	ivs_vectors_signal_all(device);
+	ivshmem_vectors_signal_all(device);
 }
 
-static void put(void *device)
+static void ivshmem_device_put(void *device)
 {
-	put_device(&((struct ivs_pci_function *)device)->dev);
+	put_device(&((struct ivshmem_device *)device)->dev);
 }
 
-/* What is taken here is given back in the opposite order after remove(), the device itself last. */
-static int probe(struct pci_dev *pdev, const struct pci_device_id *id)
+/* Resources are device-managed: released in reverse order after remove, the device last. */
+static int ivshmem_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
-	struct ivs_pci_function *device = new_device(pdev);
+	struct ivshmem_device *device = ivshmem_device_new(pdev);
 	int result;
 
 	if (!device)
 		return -ENOMEM;
-	result = devm_add_action_or_reset(&pdev->dev, put, device);
+	result = devm_add_action_or_reset(&pdev->dev, ivshmem_device_put, device);
 	if (!result)
 		result = pcim_enable_device(pdev);
 	if (!result)
-		result = take_bars(device);
+		result = ivshmem_device_map_bars(device);
 	if (result)
 		return result;
 	pci_set_master(pdev);
-	read_name(device);
-	result = ivs_vectors_init(device);
+	ivshmem_device_read_name(device);
+	result = ivshmem_vectors_init(device);
 	if (result)
 		return result;
-	claim_page(device);
+	ivshmem_device_claim_page(device);
 	pci_set_drvdata(pdev, device);
-	result = publish(device);
+	result = ivshmem_device_register(device);
 	if (result)
-		end(device); /* it may have been opened all the same */
+		ivshmem_device_shut_down(device); /* it may already have been opened */
 	else
 		dev_info(&device->dev, "%s: revision %u, %llu KiB, %u vectors\n", device->bdf,
 			 pdev->revision, device->memory_len >> 10, device->vectors_n);
 	return result;
 }
 
-static void remove(struct pci_dev *pdev)
+static void ivshmem_remove(struct pci_dev *pdev)
 {
-	struct ivs_pci_function *device = pci_get_drvdata(pdev);
+	struct ivshmem_device *device = pci_get_drvdata(pdev);
 
 	cdev_device_del(&device->cdev, &device->dev);
-	ida_free(&numbers, MINOR(device->dev.devt) - MINOR(first_number));
-	end(device);
+	ida_free(&ivshmem_minors, MINOR(device->dev.devt) - MINOR(ivshmem_first_devt));
+	ivshmem_device_shut_down(device);
 }
 
-/* From here to reset_done() nobody touches the hardware; who faults waits. */
-static void reset_prepare(struct pci_dev *pdev)
+/* Until ivshmem_reset_done() the hardware is not accessed, and faults on mappings block. */
+static void ivshmem_reset_prepare(struct pci_dev *pdev)
 {
-	struct ivs_pci_function *device = pci_get_drvdata(pdev);
+	struct ivshmem_device *device = pci_get_drvdata(pdev);
 
 	down_write(&device->hardware);
-	ivs_files_unmap(device);
+	ivshmem_files_unmap(device);
 }
 
-/* Doorbells may have been lost meanwhile. */
-static void restart(struct ivs_pci_function *device)
+/* Doorbells may have been lost during a reset or suspend, so all listeners are signalled. */
+static void ivshmem_device_restart(struct ivshmem_device *device)
 {
-	ivs_vectors_mask(device, false);
+	ivshmem_vectors_mask(device, false);
 	WRITE_ONCE(device->status->events, device->status->events + 1);
-	ivs_vectors_signal_all(device);
+	ivshmem_vectors_signal_all(device);
 }
 
-static void reset_done(struct pci_dev *pdev)
+static void ivshmem_reset_done(struct pci_dev *pdev)
 {
-	struct ivs_pci_function *device = pci_get_drvdata(pdev);
+	struct ivshmem_device *device = pci_get_drvdata(pdev);
 
-	restart(device);
+	ivshmem_device_restart(device);
 	up_write(&device->hardware);
 }
 
-static int resume(struct device *dev)
+static int ivshmem_resume(struct device *dev)
 {
-	restart(dev_get_drvdata(dev));
+	ivshmem_device_restart(dev_get_drvdata(dev));
 	return 0;
 }
 
-static DEFINE_SIMPLE_DEV_PM_OPS(pm_ops, NULL, resume);
+static DEFINE_SIMPLE_DEV_PM_OPS(ivshmem_pm_ops, NULL, ivshmem_resume);
 
-static const struct pci_error_handlers error_handlers = {
-	.reset_prepare = reset_prepare,
-	.reset_done = reset_done,
+static const struct pci_error_handlers ivshmem_error_handlers = {
+	.reset_prepare = ivshmem_reset_prepare,
+	.reset_done = ivshmem_reset_done,
 };
 
-static const struct pci_device_id ids[] = {
+static const struct pci_device_id ivshmem_ids[] = {
 	{PCI_DEVICE(IVS_PCI_VENDOR, IVS_PCI_DEVICE)},
 	{},
 };
-MODULE_DEVICE_TABLE(pci, ids);
+MODULE_DEVICE_TABLE(pci, ivshmem_ids);
 
-static struct pci_driver driver = {
+static struct pci_driver ivshmem_driver = {
 	.name = "ivshmem",
-	.id_table = ids,
-	.probe = probe,
-	.remove = remove,
-	.err_handler = &error_handlers,
-	.driver.pm = pm_sleep_ptr(&pm_ops),
+	.id_table = ivshmem_ids,
+	.probe = ivshmem_probe,
+	.remove = ivshmem_remove,
+	.err_handler = &ivshmem_error_handlers,
+	.driver.pm = pm_sleep_ptr(&ivshmem_pm_ops),
 };
 
-static int __init init(void)
+static int __init ivshmem_init(void)
 {
-	int result = alloc_chrdev_region(&first_number, 0, NUMBERS_MAX, "ivshmem");
+	int result = alloc_chrdev_region(&ivshmem_first_devt, 0, MINORS_MAX, "ivshmem");
 
 	if (result)
 		return result;
-	result = class_register(&ivs_class);
+	result = class_register(&ivshmem_class);
 	if (result)
 		goto no_class;
-	result = pci_register_driver(&driver);
+	result = pci_register_driver(&ivshmem_driver);
 	if (!result)
 		return 0;
-	class_unregister(&ivs_class);
+	class_unregister(&ivshmem_class);
 no_class:
-	unregister_chrdev_region(first_number, NUMBERS_MAX);
+	unregister_chrdev_region(ivshmem_first_devt, MINORS_MAX);
 	return result;
 }
-module_init(init);
+module_init(ivshmem_init);
 
-static void __exit leave(void)
+static void __exit ivshmem_exit(void)
 {
-	pci_unregister_driver(&driver);
-	class_unregister(&ivs_class);
-	unregister_chrdev_region(first_number, NUMBERS_MAX);
-	ida_destroy(&numbers);
+	pci_unregister_driver(&ivshmem_driver);
+	class_unregister(&ivshmem_class);
+	unregister_chrdev_region(ivshmem_first_devt, MINORS_MAX);
+	ida_destroy(&ivshmem_minors);
 }
-module_exit(leave);
+module_exit(ivshmem_exit);
 
-MODULE_DESCRIPTION("Inter-VM shared memory (ivshmem): memory and doorbells shared with other virtual machines");
+MODULE_DESCRIPTION("Inter-VM shared memory (ivshmem): memory and doorbells shared between VMs");
 MODULE_LICENSE("GPL");
 MODULE_VERSION("0.1.0");

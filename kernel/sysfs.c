@@ -1,34 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* /sys/class/ivshmem/ivshmemN/: what is known of a device, for people, scripts and udev. */
+/* Attributes in /sys/class/ivshmem/ivshmemN/, for administrators, scripts and udev. */
 #include <linux/device.h>
 #include <linux/uuid.h>
 
 #include "device.h"
 
-static struct ivs_pci_function *device_of(struct device *dev)
+static struct ivshmem_device *ivshmem_device_of(struct device *dev)
 {
-	return container_of(dev, struct ivs_pci_function, dev);
+	return container_of(dev, struct ivshmem_device, dev);
 }
 
-#define ATTRIBUTE(NAME, FORMAT, VALUE)                                                             \
-	static ssize_t NAME##_show(struct device *dev, struct device_attribute *attr, char *out)   \
+#define IVSHMEM_ATTR(NAME) static DEVICE_ATTR(NAME, 0444, ivshmem_##NAME##_show, NULL)
+
+#define IVSHMEM_VALUE_ATTR(NAME, FORMAT, VALUE)                                                    \
+	static ssize_t ivshmem_##NAME##_show(struct device *dev, struct device_attribute *attr,    \
+					     char *out)                                            \
 	{                                                                                          \
-		const struct ivs_pci_function *device = device_of(dev);                                  \
+		const struct ivshmem_device *device = ivshmem_device_of(dev);                      \
 												   \
 		return sysfs_emit(out, FORMAT "\n", VALUE);                                        \
 	}                                                                                          \
-	static DEVICE_ATTR_RO(NAME)
+	IVSHMEM_ATTR(NAME)
 
-/* They are removed, and nobody is within, before the function is no longer bound. */
-ATTRIBUTE(name, "%s", device->name);
-ATTRIBUTE(revision, "%u", device->pdev->revision);
-ATTRIBUTE(size, "%llu", device->memory_len);
-ATTRIBUTE(uuid, "%pUb", device->uuid);
-ATTRIBUTE(vectors, "%u", device->vectors_n);
+/* Safe to access pdev: sysfs removes the attributes, and waits for readers, before unbind ends. */
+IVSHMEM_VALUE_ATTR(name, "%s", device->name);
+IVSHMEM_VALUE_ATTR(revision, "%u", device->pdev->revision);
+IVSHMEM_VALUE_ATTR(size, "%llu", device->memory_len);
+IVSHMEM_VALUE_ATTR(uuid, "%pUb", device->uuid);
+IVSHMEM_VALUE_ATTR(vectors, "%u", device->vectors_n);
 
-static ssize_t position_show(struct device *dev, struct device_attribute *attr, char *out)
+static ssize_t ivshmem_position_show(struct device *dev, struct device_attribute *attr, char *out)
 {
-	struct ivs_pci_function *device = device_of(dev);
+	struct ivshmem_device *device = ivshmem_device_of(dev);
 	ssize_t result = -ENODEV;
 
 	down_read(&device->hardware);
@@ -38,9 +41,10 @@ static ssize_t position_show(struct device *dev, struct device_attribute *attr, 
 	up_read(&device->hardware);
 	return result;
 }
-static DEVICE_ATTR_RO(position);
+IVSHMEM_ATTR(position);
 
-static ssize_t memory_type_show(struct device *dev, struct device_attribute *attr, char *out)
+static ssize_t ivshmem_memory_type_show(struct device *dev, struct device_attribute *attr,
+					char *out)
 {
 	static const char *const names[] = {
 		[IVS_MEMORY_NONE] = "not mapped",
@@ -49,32 +53,32 @@ static ssize_t memory_type_show(struct device *dev, struct device_attribute *att
 		[IVS_MEMORY_UC] = "uncached",
 	};
 
-	return sysfs_emit(out, "%s\n", names[ivs_memory_type(device_of(dev))]);
+	return sysfs_emit(out, "%s\n", names[ivshmem_memory_type(ivshmem_device_of(dev))]);
 }
-static DEVICE_ATTR_RO(memory_type);
+IVSHMEM_ATTR(memory_type);
 
-static ssize_t interrupts_show(struct device *dev, struct device_attribute *attr, char *out)
+static ssize_t ivshmem_interrupts_show(struct device *dev, struct device_attribute *attr, char *out)
 {
-	struct ivs_pci_function *device = device_of(dev);
+	struct ivshmem_device *device = ivshmem_device_of(dev);
 	int len = 0;
 	int i;
 
 	for (i = 0; i < device->vectors_n; i++)
-		len += sysfs_emit_at(out, len, "%d %llu\n", i, ivs_vector_count(device, i));
+		len += sysfs_emit_at(out, len, "%d %llu\n", i, ivshmem_vector_count(device, i));
 	return len;
 }
-static DEVICE_ATTR_RO(interrupts);
+IVSHMEM_ATTR(interrupts);
 
-static struct attribute *attributes[] = {
-	&dev_attr_size.attr,	    &dev_attr_revision.attr,   &dev_attr_position.attr,
-	&dev_attr_vectors.attr,	    &dev_attr_memory_type.attr, &dev_attr_interrupts.attr,
-	&dev_attr_name.attr,	    &dev_attr_uuid.attr,	NULL,
+static struct attribute *ivshmem_attributes[] = {
+	&dev_attr_size.attr,	&dev_attr_revision.attr,    &dev_attr_position.attr,
+	&dev_attr_vectors.attr, &dev_attr_memory_type.attr, &dev_attr_interrupts.attr,
+	&dev_attr_name.attr,	&dev_attr_uuid.attr,	    NULL,
 };
 
-/* A device without a name has no such files. */
-static umode_t is_visible(struct kobject *kobj, struct attribute *attr, int index)
+/* name and uuid exist only if the device has them. */
+static umode_t ivshmem_attribute_is_visible(struct kobject *kobj, struct attribute *attr, int index)
 {
-	const struct ivs_pci_function *device = device_of(kobj_to_dev(kobj));
+	const struct ivshmem_device *device = ivshmem_device_of(kobj_to_dev(kobj));
 
 	if (attr == &dev_attr_name.attr && !*device->name)
 		return 0;
@@ -83,9 +87,9 @@ static umode_t is_visible(struct kobject *kobj, struct attribute *attr, int inde
 	return attr->mode;
 }
 
-static const struct attribute_group group = {
-	.attrs = attributes,
-	.is_visible = is_visible,
+static const struct attribute_group ivshmem_group = {
+	.attrs = ivshmem_attributes,
+	.is_visible = ivshmem_attribute_is_visible,
 };
 
-const struct attribute_group *ivs_attribute_groups[] = {&group, NULL};
+const struct attribute_group *ivshmem_groups[] = {&ivshmem_group, NULL};
