@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /*
- * The guest's device node, /dev/ivshmemN, as the driver in kernel/ makes it: ivshmem(4). Most
- * programs want ivshmem/peer.h, which uses this.
+ * The guest's device node, /dev/ivshmemN, provided by the driver in kernel/: see ivshmem(4). Most
+ * programs should use ivshmem/peer.h, which is built on this interface.
  *
- *   open(2)   O_RDWR for all of it; O_RDONLY maps readable, reads counts and asks for IVS_IOC_INFO
- *   mmap(2)   MAP_SHARED, at one of the IVS_MMAP_* offsets plus a page-aligned offset within
- *   read(2)   text, for scripts: "VECTOR COUNT\n" for a vector that was rung since this open file
- *             last told of it; waits for one unless O_NONBLOCK. COUNT is its interrupts since the
- *             driver was bound. A new open file begins with what comes from then on.
- *   poll(2)   POLLIN: read(2) has something; POLLERR | POLLHUP: the device is gone
+ *   open(2)   O_RDWR for full access; O_RDONLY for read-only mappings, read, poll and IVS_IOC_INFO
+ *   mmap(2)   MAP_SHARED, at one of the IVS_MMAP_* offsets plus a page-aligned offset
+ *   read(2)   text, for scripts: one line "VECTOR COUNT\n" for a vector rung since this open file
+ *             last reported it. Blocks until a vector is rung, unless O_NONBLOCK. COUNT is the
+ *             number of the vector's interrupts since the driver was bound. A new open file
+ *             reports only interrupts after its open().
+ *   poll(2)   POLLIN: a line can be read; POLLERR | POLLHUP: the device is gone
  *   ioctl(2)  IVS_IOC_*
  *
- * When the device is unplugged or unbound, everything returns ENODEV (poll and read wake up for
- * it), every eventfd is signalled once, and what was mapped shows a page of zeroes instead, shared
- * by all who had the device open: nobody gets SIGBUS. After a reset and after a suspend every vector is
- * signalled once, because doorbells may have been lost meanwhile.
+ * When the device is unplugged or unbound, all calls fail with ENODEV (blocked poll and read calls
+ * return), every eventfd is signalled once, and mappings of the region and the registers are
+ * replaced by one page of zeroes, which all open files of the device share; no access raises
+ * SIGBUS. After a reset or a suspend every vector is signalled once, because doorbells may have
+ * been lost.
  *
- * Thread safety: everything may be called from any thread at any time.
+ * Thread safety: all calls are safe from any thread at any time.
  */
 #ifndef IVSHMEM_DRIVER_H
 #define IVSHMEM_DRIVER_H
@@ -26,35 +28,36 @@
 
 #include "ivshmem/registers.h"
 
-/* Of this interface. It only ever grows: what an older program uses stays. */
+/* Version of this interface. Later versions only add to it, so older programs keep working. */
 #define IVS_DRIVER_VERSION 1
 
-/* As many files as may be open for one device at a time; open(2): EMFILE. */
+/* Maximum number of open files per device; beyond it open(2) fails with EMFILE. */
 #define IVS_DRIVER_FILES_MAX 256
 
 /*
- * Where mmap(2) finds what.
+ * Offsets for mmap(2).
  * MEMORY:    the region, write-back cached
- * MEMORY_WC: the region, write-combining: for who only writes. A store fence (sfence) must come
- *            before the doorbell. EBUSY while anybody has it mapped write-back, and the other way
- *            round: a processor must not see one memory in two ways.
- * REGISTERS: BAR 0, one page, writable files only. ENXIO if the page is not the device's alone or
- *            the driver needs the interrupt registers itself (IVS_INFO_REGISTERS says whether).
+ * MEMORY_WC: the region, write-combining, for programs that only write. Issue a store fence
+ *            (sfence) before ringing a doorbell. The region cannot be mapped write-back and
+ *            write-combining at the same time: the second type fails with EBUSY.
+ * REGISTERS: BAR 0, one page, only for files open for writing. ENXIO if the page is shared with
+ *            another device or the driver needs the interrupt registers itself; check
+ *            IVS_INFO_REGISTERS.
  * STATUS:    struct ivs_driver_status, one page, read-only
  */
-#define IVS_MMAP_SHIFT 42 /* so regions have less than 4 TiB */
+#define IVS_MMAP_SHIFT 42 /* limits regions to less than 4 TiB */
 #define IVS_MMAP_MEMORY 0ULL
 #define IVS_MMAP_MEMORY_WC (1ULL << IVS_MMAP_SHIFT)
 #define IVS_MMAP_REGISTERS (2ULL << IVS_MMAP_SHIFT)
 #define IVS_MMAP_STATUS (3ULL << IVS_MMAP_SHIFT)
 
 /**
- * struct ivs_driver_status - what can be known without a system call
- * @gone:   not 0: the device is gone, for good
- * @events: how often it was reset or slept
- * @counts: by vector: interrupts since the driver was bound
+ * struct ivs_driver_status - device status that is readable without a system call
+ * @gone:   not 0: the device is gone and does not come back
+ * @events: number of resets and suspends
+ * @counts: interrupts since the driver was bound, by vector
  *
- * Written by the kernel alone.
+ * Only the kernel writes to it.
  */
 struct ivs_driver_status {
 	__u32 gone;
@@ -64,34 +67,35 @@ struct ivs_driver_status {
 };
 
 /* struct ivs_ioc_info, flags */
-#define IVS_INFO_INTX (1u << 0)	     /* the one vector is a pin: revision 0 without MSI-X */
+#define IVS_INFO_INTX (1u << 0)	     /* the only vector is INTx: revision 0 without MSI-X */
 #define IVS_INFO_REGISTERS (1u << 1) /* IVS_MMAP_REGISTERS can be mapped */
 #define IVS_INFO_DOORBELL                                                                          \
-	(1u << 2) /* it has an id, rings and can be rung; without: ivshmem-plain */
+	(1u << 2) /* has an id and doorbells; not set for ivshmem-plain */
 
-/* struct ivs_ioc_info, memory_type: what is in the page tables of those who have it mapped */
-#define IVS_MEMORY_NONE 0 /* nobody has it mapped; it will be as asked for */
-#define IVS_MEMORY_WB 1	  /* write-back: cached as ordinary memory */
+/* struct ivs_ioc_info, memory_type: type of the current mappings of the region */
+#define IVS_MEMORY_NONE 0 /* not mapped; the next mapping sets the type */
+#define IVS_MEMORY_WB 1	  /* write-back: cached like ordinary memory */
 #define IVS_MEMORY_WC 2	  /* write-combining */
-#define IVS_MEMORY_UC 3	  /* uncached: write-combining was asked for and the machine has none */
+#define IVS_MEMORY_UC 3	  /* uncached: mapped as IVS_MMAP_MEMORY_WC without CPU support for it */
 
 #define IVS_NAME_LEN 64
 #define IVS_UUID_LEN 16
 #define IVS_DRIVER_BDF_LEN 24
 
 /**
- * struct ivs_ioc_info - what is known of the device
- * @version:     IVS_DRIVER_VERSION
+ * struct ivs_ioc_info - properties of the device
+ * @version:     IVS_DRIVER_VERSION of the driver
  * @flags:       IVS_INFO_*
- * @revision:    of the PCI device: 0 or 1
- * @position:    IVPosition as it is now (R-3): own id; -1 on revision 0 before memory is attached
- * @vectors_n:   0 (ivshmem-plain) to IVS_LINUX_VECTORS_MAX. Can be less than the device has, if the
- *               machine has no more interrupts.
+ * @revision:    PCI revision: 0 or 1
+ * @position:    current value of IVPosition (R-3): own id; -1 on revision 0 before the region is
+ *               attached
+ * @vectors_n:   usable vectors: 0 (ivshmem-plain) to IVS_LINUX_VECTORS_MAX. Less than the device
+ *               has if the guest ran out of interrupts.
  * @memory_type: IVS_MEMORY_*
- * @memory_len:  bytes of the region
- * @bdf:         PCI address: "0000:00:03.0"
- * @name:        of the region (R-9), "" without
- * @uuid:        of the region (R-9), zeroes without
+ * @memory_len:  size of the region in bytes
+ * @bdf:         PCI address, such as "0000:00:03.0"
+ * @name:        name of the region (R-9), or ""
+ * @uuid:        UUID of the region (R-9), or zeroes
  */
 struct ivs_ioc_info {
 	__u32 version;
@@ -107,9 +111,10 @@ struct ivs_ioc_info {
 };
 
 /**
- * struct ivs_ioc_eventfd - have an eventfd signalled when a vector is rung
- * @vector: EINVAL if there is none
- * @fd:     an eventfd; -1: no longer. One per vector and open file: another replaces it.
+ * struct ivs_ioc_eventfd - signal an eventfd when a vector is rung
+ * @vector: 0 to vectors_n - 1, else EINVAL
+ * @fd:     an eventfd, or -1 to remove it. Each open file has at most one per vector; a second
+ *          one replaces the first.
  */
 struct ivs_ioc_eventfd {
 	__u32 vector;
@@ -121,8 +126,8 @@ struct ivs_ioc_eventfd {
  * @peer:   0 to 65535, else EINVAL
  * @vector: 0 to 65535, else EINVAL
  *
- * The device ignores peers and vectors that do not exist. What was written to the region before is
- * seen by who is rung.
+ * The device ignores peers and vectors that do not exist. Stores to the region before the call are
+ * visible to the peer when it receives the doorbell.
  */
 struct ivs_ioc_ring {
 	__u32 peer;
@@ -130,16 +135,17 @@ struct ivs_ioc_ring {
 };
 
 /**
- * struct ivs_ioc_dmabuf - make a dma-buf of a range of the region; ioctl(2) returns its fd
- * @offset:   a multiple of the page size
- * @len:      likewise, not 0; EINVAL if the range is not within the region
+ * struct ivs_ioc_dmabuf - export a range of the region as a dma-buf; ioctl(2) returns its fd
+ * @offset:   bytes, a multiple of the page size
+ * @len:      bytes, a multiple of the page size and not 0; EINVAL if the range exceeds the region
  * @flags:    O_CLOEXEC or 0; else EINVAL
  * @reserved: 0; else EINVAL
  *
- * It can be read and written. The first one has the region mapped write-back for good: EBUSY while it is
- * mapped write-combining, and while there are dma-bufs of an unplugged device that had this address.
- * EOPNOTSUPP if address and size of the region are no multiples of 2 MiB, and in encrypted guests; for
- * importers that cannot reach the address, too.
+ * The dma-buf is readable and writable. The first export maps the region write-back in the kernel
+ * until the device is unbound: it fails with EBUSY while the region is mapped write-combining, or
+ * while dma-bufs of an unplugged device at the same address are still open. EOPNOTSUPP if address
+ * or size of the region is not a multiple of 2 MiB, and in encrypted guests. Importers that cannot
+ * address the region get EOPNOTSUPP when they map the dma-buf.
  */
 struct ivs_ioc_dmabuf {
 	__u64 offset;
@@ -149,9 +155,9 @@ struct ivs_ioc_dmabuf {
 };
 
 /*
- * Errors: ENODEV (the device is gone), EINVAL (as above), EBADF (the file is not open for writing:
- * RING, EVENTFD, DMABUF; or no such fd), EFAULT, ENOMEM, ENOTTY; EOPNOTSUPP (DMABUF: the
- * kernel has none), EMFILE.
+ * Errors: ENODEV (the device is gone), EINVAL (see above), EBADF (RING, EVENTFD, DMABUF: the file
+ * is not open for writing; EVENTFD: bad fd), EFAULT, ENOMEM, ENOTTY, EMFILE, EBUSY (DMABUF: see
+ * above), EOPNOTSUPP (DMABUF: see above, or the kernel has no dma-buf support).
  */
 #define IVS_IOC_INFO _IOR('v', 0xe0, struct ivs_ioc_info)
 #define IVS_IOC_EVENTFD _IOW('v', 0xe1, struct ivs_ioc_eventfd)
