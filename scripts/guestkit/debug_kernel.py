@@ -2,7 +2,7 @@
 """A small kernel that watches itself (KASAN, lockdep, debug objects), built from the distribution's
 linux-source with the configuration debug_kernel.config.
 
-    kernel = debug_kernel.find()       # a kernel.Kernel without modules; driver.module(kernel) works
+    kernel = debug_kernel.find()       # a kernel_image.Kernel without modules; driver.module(kernel) works
 
 Built once, in six minutes on two processors, and kept in the cache directory, debug-kernel/HASH/, by
 a hash of the configuration: vmlinuz, config, tree/ (what of the build tree modules need). To have it
@@ -16,7 +16,7 @@ import shutil
 import time
 
 from . import cache, debs
-from .kernel import Kernel
+from .kernel_image import Kernel
 from .proc import KitError, find_program, run_tool
 
 CONFIG = pathlib.Path(__file__).with_name("debug_kernel.config")
@@ -33,7 +33,7 @@ _MUST_HAVE = ("KASAN_VMALLOC", "PROVE_LOCKING", "DEBUG_ATOMIC_SLEEP", "DEBUG_LIS
 
 
 def find():
-    """The kernel.Kernel, built now if it is not there."""
+    """The kernel_image.Kernel, built now if it is not there."""
     name = hashlib.sha256(CONFIG.read_bytes()).hexdigest()[:8]
     where = cache.directory("debug-kernel")
     if not (where / name).is_dir():

@@ -31,7 +31,7 @@ _KEPT = 7 * 24 * 3600  # seconds
 
 
 def module(kernel, directory=None):
-    """Path of ivshmem.ko, our driver, for a kernel.Kernel. directory: where to keep it instead of in
+    """Path of ivshmem.ko, our driver, for a kernel_image.Kernel. directory: where to keep it instead of in
     the cache directory."""
     return modules(kernel, SOURCES, ["ivshmem"], directory)[0]
 

@@ -22,7 +22,7 @@ _INIT = pathlib.Path(__file__).with_name("init.sh")
 def build(path, kernel, run, programs=(), modules=(), extra_modules=(), stay=None, files=None):
     """Write an initramfs to path.
 
-    kernel         a kernel.Kernel, for its modules
+    kernel         a kernel_image.Kernel, for its modules
     run            shell script, the guest's task; its environment is the machine's env
     programs       static programs to put into /bin: paths, or (path, name in /bin)
     modules        names of modules of that kernel, inserted at boot, in order

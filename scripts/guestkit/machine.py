@@ -97,7 +97,7 @@ class Guest:
     """A running guest.
 
     name       for messages
-    kernel     a kernel.Kernel
+    kernel     a kernel_image.Kernel
     initramfs  path, see initramfs.build()
     log        path of the file for its console, written anew; QEMU's own words go to log + ".qemu"
     devices    more QEMU arguments, for instance doorbell(...)

@@ -2,7 +2,7 @@
 """Debian's current release in a folder: its kernel to boot guests with, that kernel's headers, its
 compiler and a few of its tools. This machine may be of an older release, or of a newer one.
 
-    kernel = stable.find()         # a kernel.Kernel; driver.module(kernel) builds in the folder
+    kernel = stable.find()         # a kernel_image.Kernel; driver.module(kernel) builds in the folder
     stable.folder().run(["udevadm", "verify", "/build/x.rules"], 60, build=directory)
 
 Made by mmdebstrap (half a minute, 570 MB) in the cache directory, stable/. Unavailable, with the
@@ -14,7 +14,7 @@ import pathlib
 
 from . import bootstrap, cache, debs
 from .bootstrap import Unavailable
-from .kernel import Kernel, sortable
+from .kernel_image import Kernel, sortable
 from .proc import KitError, run_tool
 
 SUITES = ("stable", "trixie")  # a mirror may lack the link
@@ -41,7 +41,7 @@ class Folder:
 
 
 def find():
-    """The kernel.Kernel of Debian's current release."""
+    """The kernel_image.Kernel of Debian's current release."""
     where = folder()
     images = sorted(where.root.glob("boot/vmlinuz-*"), key=lambda path: sortable(path.name))
     if not images:

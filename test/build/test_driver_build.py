@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from guestkit import cache, debs, driver, kernel
+from guestkit import cache, debs, distribution_kernel, driver, kernel
 from guestkit.proc import KitError, run_tool
 from support.py.kernel_modules import complaints, modinfo
 
@@ -16,7 +16,7 @@ LINES_MAX = 1130
 @pytest.fixture(scope="module")
 def distribution():
     """The distribution's kernel, whatever the guests of this run have."""
-    return kernel.of_distribution()
+    return distribution_kernel.find()
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_no_headers_to_be_had(distribution, tmp_path, monkeypatch):
     with pytest.raises(KitError) as raised:
         driver.module(unknown, tmp_path)
     assert "linux-headers-6.1.0-0-none" in str(raised.value)
-    assert str(kernel.cache_directory()) in str(raised.value)
+    assert str(distribution_kernel.cache_directory()) in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["new", "Stable"])
