@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""make demo: a server and two guests and a host program that meet in shared memory.
+"""make demo: a server, two guests and a host program that meet in shared memory.
 
     scripts/demo.py BUILD_DIR
 
@@ -20,7 +20,7 @@ from guestkit import meeting, proc  # noqa: E402
 COLOURS = {"guest-a": 32, "peer-a": 32, "guest-b": 36, "peer-b": 36, "host": 33, "peer-c": 33,
            "server": 35, "demo": 1}
 
-#: For the program that counts, not for the person who watches.
+#: Lines for meeting.py, not shown.
 HIDDEN = re.compile(r"meet: stage |meet: result |guest: exit |\[ *[0-9.]+\] reboot: Power down")
 
 
@@ -48,7 +48,7 @@ def number(value, digits=0):
 
 
 def print_table(rows, left=1):
-    """Rows of equally many cells, the first row being the head; the first `left` to the left."""
+    """Print rows of equal length, the header first. The first `left` columns are left-aligned."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         cells = [f"{cell:<{width}}" if i < left else f"{cell:>{width}}"
@@ -72,7 +72,7 @@ def print_tables(result):
                              number(trip.get("p99_us"), 1)))
     print()
     print_table(rows, left=2)
-    rows = [("MB/s", "way in", "write region", "read region", "memcpy in own memory")]
+    rows = [("MB/s", "transport", "write region", "read region", "memcpy in own memory")]
     for report in sorted(reports, key=lambda r: r["id"]):
         rows.append((names[report["id"]], str(report.get("way", "-")),
                      number(report.get("write_mbs")), number(report.get("read_mbs")),
@@ -108,7 +108,7 @@ def main():
         return 2
     mode = os.environ.get("DEMO") or "guests"
     if mode not in ("guests", "host"):
-        print(f"demo: DEMO={mode}: it is \"host\" or empty", file=sys.stderr)
+        print(f"demo: DEMO={mode} is invalid; set it to \"host\" or unset it", file=sys.stderr)
         return 2
     keep = os.environ.get("KEEP", "") not in ("", "0")
     proc.catch_signals()
@@ -116,10 +116,10 @@ def main():
         result = meeting.run(meeting.Config(build=sys.argv[1], mode=mode, keep=keep,
                                             say=Printer().say))
     except proc.Interrupted as e:
-        print(f"\ndemo: {e}: ended, nothing is left running", file=sys.stderr, flush=True)
+        print(f"\ndemo: {e}: stopped, no process is left running", file=sys.stderr, flush=True)
         proc.die_of(e.number)
         return 1
-    except BrokenPipeError:  # the reader of our output left; everything is cleaned up
+    except BrokenPipeError:  # our reader closed the pipe; everything is cleaned up
         proc.die_of(signal.SIGPIPE)
         return 1
     if result.kept:

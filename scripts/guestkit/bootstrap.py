@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Debian of a release that this machine need not be of, in a folder of the cache directory: made by
-mmdebstrap, from the mirror and through the proxies that this machine's apt has.
+"""A Debian release other than this machine's in a directory of the cache, created by mmdebstrap
+with the mirror and the proxies of this machine's apt.
 """
 
 import hashlib
@@ -14,13 +14,13 @@ from .proc import KitError, find_program, run_tool
 
 
 class Unavailable(KitError):
-    """This machine cannot have the folder, and why: what needs it is then left out."""
+    """The directory cannot be created on this machine; the caller skips whatever needs it."""
 
 
 def folder(where, recipe, what, make):
-    """Path of the folder for this recipe (a string) in the directory where, put there now if it is
-    not there: make(new, final) makes it in the new directory and renames it to final. Those of other
-    recipes are removed. what: for people."""
+    """Path of the directory for this recipe (a string) below the directory where. If it is missing,
+    make(new, final) creates it in the directory new and renames it to final, and the directories of
+    other recipes are removed. what: name for messages."""
     final = where / hashlib.sha256(recipe.encode()).hexdigest()[:8]
     if not final.is_dir():
         with cache.locked(where, what):
@@ -29,25 +29,25 @@ def folder(where, recipe, what, make):
                     shutil.rmtree(old, ignore_errors=True)
                 if not find_program("mmdebstrap"):
                     raise Unavailable("mmdebstrap is missing: install the package mmdebstrap")
-                print(f"making {what} in {where}", flush=True)
+                print(f"creating {what} in {where}", flush=True)
                 with cache.new(where) as new:
                     make(new, final)
     return final
 
 
 def debian(suites, packages, directory, options):
-    """Debian with these packages in the directory, from the suites' archives; the first is the
-    release. options: of mmdebstrap. KitError if that fails."""
+    """Install these packages in the directory from the archives of the suites, of which the first
+    is the release. options: of mmdebstrap. Raises KitError if that fails."""
     command = ["mmdebstrap", f"--include={','.join(packages)}",
                *[f"--aptopt={line}" for line in _settings()], *options, suites[0], str(directory),
                *[f"deb {mirror()} {suite} main" for suite in suites]]
     if os.geteuid() == 0:
-        # In a mount namespace of its own: whatever ends it, no mount is left in the directory.
+        # In its own mount namespace, so that no mount remains even if it is killed.
         command = ["unshare", "--mount", *command]
     begin = time.monotonic()
 
     def so_far():
-        return f"making a folder with Debian {suites[-1]}: {time.monotonic() - begin:.0f} s so far"
+        return f"installing Debian {suites[-1]}: {time.monotonic() - begin:.0f} s so far"
 
     def attempt():
         shutil.rmtree(directory, ignore_errors=True)
@@ -57,21 +57,20 @@ def debian(suites, packages, directory, options):
 
 
 def mirror():
-    """Where this machine gets Debian from."""
+    """The Debian mirror in this machine's apt sources."""
     try:
         listed = run_tool(["apt-get", "indextargets", "--format", "$(REPO_URI)",
                            "Created-By: Packages"], 60).splitlines()
     except KitError as e:
-        raise Unavailable("no apt-get here to ask for a mirror of Debian") from e
+        raise Unavailable("apt-get, which knows the Debian mirror, is missing") from e
     for uri in listed:
         if re.search(r"/debian/*$", uri):
             return uri
-    raise Unavailable("apt has no mirror of Debian in its sources")
+    raise Unavailable("apt's sources have no Debian mirror")
 
 
 def _settings():
-    """For the folder's apt, as lines of a configuration: the way out is that of this machine's apt, and so is
-    how old a mirror may be."""
+    """Configuration lines for the new apt: proxies and maximum mirror age of this machine's apt."""
     dumped = run_tool(["apt-config", "dump"], 60).splitlines()
     wanted = re.compile(r"Acquire::(https?::Proxy\S*|Check-\S+|Max-\S+) \"[^\"]+\"")
     return [f"{debs.NO_DELAYS} \"false\"", *filter(wanted.match, dumped)]

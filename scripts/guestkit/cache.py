@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is downloaded or built once: ${XDG_CACHE_HOME:-~/.cache}/ivshmem/, outside the repository.
+"""Files that are downloaded or built once: ${XDG_CACHE_HOME:-~/.cache}/ivshmem/.
 
-An entry is put there by a rename, so it is complete or absent. To have it made anew remove it.
+Entries are renamed into place, so each is complete or absent. Remove an entry to have it recreated.
 """
 
 import contextlib
@@ -14,21 +14,22 @@ from .proc import KitError, wait_until
 
 
 def directory(*names):
-    """The cache directory, or one in it. Not made."""
+    """Path of the cache directory, or of a subdirectory; neither is created."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return pathlib.Path(base, "ivshmem", *names)
 
 
 @contextlib.contextmanager
 def locked(where, what, timeout=900):
-    """Only one makes what is in this directory; whoever waited finds it there. The kernel drops
-    the lock of who dies, so whatever new() left there is then nobody's."""
+    """Lock this directory while creating an entry; a process that waited finds the entry complete.
+    The kernel drops the lock of a process that dies, so directories left by new() are safe to
+    remove."""
     try:
         pathlib.Path(where).mkdir(parents=True, exist_ok=True)
         lock = open(pathlib.Path(where, ".lock"), "w")
     except OSError as e:
         raise KitError(f"cannot use the cache directory {where}: {e.strerror}; set XDG_CACHE_HOME "
-                       "to a directory that you can write to") from e
+                       "to a writable directory") from e
 
     def taken():
         try:
@@ -39,9 +40,9 @@ def locked(where, what, timeout=900):
 
     with lock:
         if not taken():
-            print(f"waiting for another process that makes {what} ...", flush=True)
+            print(f"waiting for another process that creates {what} ...", flush=True)
             if not wait_until(taken, timeout):
-                raise KitError(f"another process holds {where}/.lock for {timeout // 60} minutes")
+                raise KitError(f"another process has held {where}/.lock for {timeout // 60} min")
         for left_over in pathlib.Path(where).glob(".new-*"):
             shutil.rmtree(left_over, ignore_errors=True)
         yield
@@ -49,12 +50,13 @@ def locked(where, what, timeout=900):
 
 @contextlib.contextmanager
 def new(where):
-    """An empty directory beside the entries, for who has the lock; rename out of it what is done."""
+    """A temporary directory beside the entries, for the holder of the lock; rename finished entries
+    out of it."""
     path = pathlib.Path(where, f".new-{os.getpid()}")
     try:
         path.mkdir()
         yield path
     except OSError as e:
-        raise KitError(f"cannot make anything in the cache directory {where}: {e}") from e
+        raise KitError(f"cannot write to the cache directory {where}: {e}") from e
     finally:
         shutil.rmtree(path, ignore_errors=True)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Write a cpio archive in the newc format, which is what the kernel unpacks as an initramfs.
+"""Write a cpio archive in the newc format, which the kernel unpacks as an initramfs.
 
-By hand instead of with cpio(1): that would need root for the device node and a staging directory.
+cpio(1) would need a staging directory, and root for the device node.
 """
 
 import stat
@@ -14,7 +14,7 @@ class Archive:
         self._inode = 0
 
     def directory(self, name):
-        """Add a directory and those above it."""
+        """Add a directory and its parents."""
         name = name.strip("/")
         if not name or name in self._names:
             return
@@ -44,7 +44,7 @@ class Archive:
 
     def _add(self, name, mode, data=b"", device=(0, 0)):
         if name in self._names:
-            raise ValueError(f"{name} is twice in the archive")
+            raise ValueError(f"{name} is already in the archive")
         self._names.add(name)
         self._inode += 1
         self._parts.append(_entry(self._inode, name, mode, data, device))

@@ -1,58 +1,58 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The distribution's packages as files: downloaded and unpacked somewhere, never installed."""
+"""The distribution's packages as files: downloaded and unpacked, never installed."""
 
 import os
 import re
 
 from .proc import KitError, find_program, run_tool, wait_until
 
-#: Seconds before what could not be had is asked for again.
+#: Seconds to wait before each retry.
 PAUSES = (3, 15, 45)
 
-#: With delays of its own between tries "update" was seen to wait for ever (apt 2.6).
+#: apt 2.6 has been seen to hang in "update" with its own delays between retries.
 NO_DELAYS = "Acquire::Retries::Delay"
 
 _APT = ["apt-get", "-q", "-o", f"{NO_DELAYS}=false"]
 
 
 def why_not(error):
-    """The line of a KitError that says what was wrong: of apt's errors the first, else the last."""
+    """The line of a KitError with the reason: apt's first error, otherwise the last line."""
     lines = [line.strip() for line in str(error).splitlines()]
     return next((line for line in lines if line.startswith("E: ")), lines[-1])
 
 
 def patiently(attempt, pauses):
-    """attempt(), and after each pause again if it ends with a KitError: a mirror may have been too busy, or
-    another apt-get have locked the lists. apt itself repeats only what got no answer."""
+    """Call attempt(), and retry after each pause if it raises KitError: the mirror may be busy, or
+    another apt-get may hold the lock. apt itself retries only requests without a reply."""
     for seconds in pauses:
         try:
             return attempt()
         except KitError as e:
-            print(f"{why_not(e)}; again in {seconds} s", flush=True)
+            print(f"{why_not(e)}; retrying in {seconds} s", flush=True)
             wait_until(lambda: False, seconds)
     return attempt()
 
 
 def need_apt(otherwise):
-    """KitError, with what to do otherwise, where packages cannot be had."""
+    """Raise KitError if packages cannot be downloaded. otherwise: what to do instead."""
     if not find_program("apt-get") or not find_program("dpkg-deb"):
-        raise KitError(f"no apt-get here to download packages with: {otherwise}")
+        raise KitError(f"apt-get is missing, so no package can be downloaded: {otherwise}")
 
 
 def parts_of(package, pattern):
-    """Names of the packages that a package depends on and that the regex matches wholly."""
+    """Names of the packages that a package depends on and that match the whole regex."""
     try:
         shown = run_tool(["apt-cache", "show", "--no-all-versions", package], 60)
     except KitError:
         return []
     depends = " ".join(re.findall(r"^(?:Pre-)?Depends: (.*)$", shown, re.M))
-    # Of alternatives (signed | unsigned) the first is the usual one.
+    # The first of alternatives (signed | unsigned) is the default.
     firsts = [entry.split("|")[0].split() for entry in depends.split(",")]
     return [words[0] for words in firsts if words and re.fullmatch(pattern, words[0])]
 
 
 def all_parts_of(package, pattern):
-    """The same, with the parts of the parts."""
+    """parts_of(), recursively."""
     found, more = [], parts_of(package, pattern)
     while more:
         found += more
@@ -61,7 +61,7 @@ def all_parts_of(package, pattern):
 
 
 def is_known(package):
-    """Whether apt's lists have it."""
+    """Whether apt's lists have the package."""
     try:
         return bool(run_tool(["apt-cache", "show", "--no-all-versions", package], 60))
     except KitError:
@@ -69,7 +69,7 @@ def is_known(package):
 
 
 def update_lists(why):
-    """apt-get update, for root; for others a KitError that asks for it."""
+    """Run apt-get update as root; raise KitError with the command to run for other users."""
     if os.geteuid() != 0:
         raise KitError(f"{why}. Run this once: sudo apt-get update")
 
@@ -79,13 +79,13 @@ def update_lists(why):
     try:
         patiently(lambda: update("-o", "APT::Update::Error-Mode=any"), PAUSES)
     except KitError:
-        update()  # without the lists that cannot be had; the others may do
+        update()  # tolerate lists that cannot be fetched; the others may suffice
 
 
 def download(packages, into, what):
-    """Put packages' files into a directory. packages is a function: after an update there may be
-    others. what: for people."""
-    # As root apt would drop to its own user, who cannot write into somebody's cache directory.
+    """Download packages into a directory. packages: a function that returns their names, because an
+    update may change them. what: name for messages."""
+    # Run by root, apt would switch to its own user, which cannot write to the cache directory.
     command = [*_APT, "-o", "APT::Sandbox::User=root", "download"]
 
     def so_far():
@@ -93,14 +93,14 @@ def download(packages, into, what):
         return f"downloading {what}: {size / 1e6:.0f} MB so far"
 
     def attempt():
-        for other in into.glob("*.deb"):  # perhaps of another version
+        for other in into.glob("*.deb"):  # may be of an older version
             other.unlink()
         run_tool(command + packages(), 900, so_far, cwd=into)
 
     try:
         patiently(attempt, PAUSES[:1])
     except KitError as e:
-        # Perhaps a new version has replaced the one that the lists name.
+        # The mirror may have replaced the version that the lists name.
         update_lists(str(e))
         patiently(attempt, PAUSES)
 

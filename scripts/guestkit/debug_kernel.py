@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A small kernel that watches itself (KASAN, lockdep, debug objects), built from the distribution's
+"""A small kernel with runtime checks (KASAN, lockdep, debug objects), built from the distribution's
 linux-source with the configuration debug_kernel.config.
 
-    kernel = debug_kernel.find()       # a kernel_image.Kernel without modules; driver.module(kernel) works
+    kernel = debug_kernel.find()   # a kernel_image.Kernel without modules, for driver.module()
 
-Built once, in six minutes on two processors, and kept in the cache directory, debug-kernel/HASH/, by
-a hash of the configuration: vmlinuz, config, tree/ (what of the build tree modules need). To have it
-made of a newer linux-source remove the directory.
+Built once, in six minutes on two CPUs, and stored in the cache, debug-kernel/HASH/, by a hash of
+the configuration: vmlinuz, config, tree/ (the part of the build tree that module builds need). To
+build it from a newer linux-source, remove the directory.
 """
 
 import hashlib
@@ -20,20 +20,22 @@ from .kernel_image import Kernel
 from .proc import KitError, find_program, run_tool
 
 CONFIG = pathlib.Path(__file__).with_name("debug_kernel.config")
-TOOLS = {"make": "make", "gcc": "gcc", "flex": "flex", "bison": "bison", "bc": "bc", "xz": "xz-utils"}
+#: Program -> its package.
+TOOLS = {"make": "make", "gcc": "gcc", "flex": "flex", "bison": "bison", "bc": "bc",
+         "xz": "xz-utils"}
 
-#: Of the build tree: what modules are not built with is a gigabyte.
+#: The part of the build tree that module builds need; the rest takes a gigabyte.
 _KEPT = {"Kbuild", "Kconfig", "Makefile", "Module.symvers", ".config", "arch", "include", "scripts",
          "tools"}
 _KEPT_ARCH = {"x86", "Kconfig"}
 
-#: What the configuration must have become; a misspelt or refused option vanishes without a word.
+#: Options that must be set in the result; Kconfig silently drops misspelt or unavailable ones.
 _MUST_HAVE = ("KASAN_VMALLOC", "PROVE_LOCKING", "DEBUG_ATOMIC_SLEEP", "DEBUG_LIST",
               "DEBUG_OBJECTS_WORK", "MODULES", "PCI_MSI", "DMA_SHARED_BUFFER", "SUSPEND")
 
 
 def find():
-    """The kernel_image.Kernel, built now if it is not there."""
+    """The kernel_image.Kernel; builds it if it is missing."""
     name = hashlib.sha256(CONFIG.read_bytes()).hexdigest()[:8]
     where = cache.directory("debug-kernel")
     if not (where / name).is_dir():
@@ -46,10 +48,10 @@ def find():
 
 
 def _make(where, name):
-    debs.need_apt("a debug kernel is made from the package linux-source")
+    debs.need_apt("a debug kernel is built from the package linux-source")
     missing = [package for program, package in TOOLS.items() if not find_program(program)]
     if missing:
-        raise KitError(f"a debug kernel cannot be built without the packages {' '.join(missing)}")
+        raise KitError(f"a debug kernel cannot be built: install the packages {' '.join(missing)}")
     for old in where.glob("[!.]*"):
         shutil.rmtree(old, ignore_errors=True)
     with cache.new(where) as new:
@@ -68,17 +70,17 @@ def _source(new):
     def packages():
         found = debs.parts_of("linux-source", r"linux-source-\d\S*")
         if not found:
-            raise KitError("apt knows no package linux-source")
+            raise KitError("apt does not know the package linux-source")
         return found[:1]
 
     if not debs.is_known("linux-source"):
-        debs.update_lists("no package list knows linux-source")
+        debs.update_lists("apt does not know the package linux-source")
     print(f"downloading {packages()[0]} into {new.parent}", flush=True)
     debs.download(packages, new, "the kernel's source")
     debs.unpack(new, new / "raw")
     archives = sorted(new.glob("raw/usr/src/**/linux-source-*.tar.*"))
     if not archives:
-        raise KitError("the package linux-source has no archive of the kernel's source")
+        raise KitError("the package linux-source has no source archive")
     (new / "source").mkdir()
     run_tool(["tar", "-x", "-C", str(new / "source"), "-f", str(archives[0])], 900,
              "unpacking the kernel's source ...")
@@ -95,11 +97,10 @@ def _build(tree):
     has = (tree / ".config").read_text()
     absent = [option for option in _MUST_HAVE if f"\nCONFIG_{option}=y\n" not in has]
     if absent:
-        raise KitError(f"this kernel's source does not take {', '.join(absent)} as {CONFIG.name} "
-                       "has it")
+        raise KitError(f"this kernel's Kconfig drops {', '.join(absent)}; adapt {CONFIG.name}")
 
     def note():
-        return ("building a debug kernel, which takes some minutes: "
+        return ("building a debug kernel, which takes several minutes: "
                 f"{time.monotonic() - begin:.0f} s so far")
 
     run_tool(["make", "-s", f"-j{os.cpu_count() or 1}", "bzImage", "modules"], 7200, note, cwd=tree,
@@ -107,7 +108,7 @@ def _build(tree):
 
 
 def _strip(tree):
-    """Leave of the tree what modules are built with."""
+    """Remove everything from the tree that module builds do not need."""
     unwanted = [path for path in tree.iterdir() if path.name not in _KEPT]
     unwanted += [path for path in (tree / "arch").iterdir() if path.name not in _KEPT_ARCH]
     unwanted += [path for path in (tree / "tools").iterdir() if path.name != "objtool"]

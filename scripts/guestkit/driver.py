@@ -3,11 +3,11 @@
 
     path = driver.module(kernel.find())    # .../ivshmem.ko
 
-What was built is kept in the cache directory, module/VERSION/NAME-HASH/, by a hash of all that goes
-into it; what nobody has asked for in a week is removed.
+Built modules are stored in the cache, module/VERSION/NAME-HASH/, by a hash of all inputs; entries
+that have not been used for a week are removed.
 
 Headers: of the kernel (Kernel.headers), installed ones (linux-headers-VERSION), or those packages
-downloaded and unpacked into the cache directory, headers/VERSION/.
+downloaded and unpacked into the cache, headers/VERSION/.
 """
 
 import hashlib
@@ -24,21 +24,21 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "kernel"
 PUBLIC_HEADERS = ROOT / "include" / "ivshmem"
 
-#: What belongs to a module's source directory.
+#: Source files of a module.
 _SOURCE_NAMES = ("Kbuild", "*.c", "*.h")
 _HEADERS_PART = r"linux-(?:headers|kbuild)-\d\S*"
 _KEPT = 7 * 24 * 3600  # seconds
 
 
 def module(kernel, directory=None):
-    """Path of ivshmem.ko, our driver, for a kernel_image.Kernel. directory: where to keep it instead of in
-    the cache directory."""
+    """Path of ivshmem.ko, our driver, for a kernel_image.Kernel. directory: where to store it,
+    instead of the cache."""
     return modules(kernel, SOURCES, ["ivshmem"], directory)[0]
 
 
 def modules(kernel, source_dir, names, directory=None):
-    """Paths of NAME.ko, built from a directory with NAME.c for each (or a Kbuild). They may include
-    "ivshmem/*.h" of the public headers."""
+    """Paths of NAME.ko, built from a directory with a NAME.c for each, or with a Kbuild. The
+    sources can include the public headers "ivshmem/driver.h" and "ivshmem/registers.h"."""
     source_dir = pathlib.Path(source_dir)
     where = pathlib.Path(directory or cache.directory("module")) / kernel.version
     entry = where / f"{names[0]}-{_hash(kernel, source_dir, names)}"
@@ -68,7 +68,7 @@ def _prune(where):
 
 
 def _hash(kernel, source_dir, names):
-    """Of everything that decides how the modules come out."""
+    """Hash of all inputs of the build."""
     digest = hashlib.sha256(repr((kernel.version, str(kernel.folder), str(kernel.headers),
                                   list(names))).encode())
     for path in _sources(source_dir) + _public_headers():
@@ -79,7 +79,7 @@ def _hash(kernel, source_dir, names):
 def _sources(source_dir):
     found = sorted(path for name in _SOURCE_NAMES for path in source_dir.glob(name))
     if not found:
-        raise KitError(f"{source_dir} has no sources of a kernel module")
+        raise KitError(f"{source_dir} has no kernel module sources")
     return found
 
 
@@ -94,12 +94,12 @@ def _build(kernel, source_dir, names, new):
         try:
             os.rename(new / "work" / "kernel" / f"{name}.ko", new / "done" / f"{name}.ko")
         except FileNotFoundError as e:
-            raise KitError(f"{source_dir} was built and made no {name}.ko: see its Kbuild") from e
+            raise KitError(f"building {source_dir} created no {name}.ko: check its Kbuild") from e
 
 
 def compile_modules(kernel, source_dir, names, work, arguments=()):
-    """Build in the new directory work, which gets kernel/ (the sources, the modules) and include/.
-    Returns what make said, warnings too; arguments: more of make's, like W=1."""
+    """Build in the new directory work: kernel/ (sources and modules) and include/. Returns the
+    output of make, including warnings. arguments: more arguments for make, such as W=1."""
     work = pathlib.Path(work)
     (work / "kernel").mkdir(parents=True)
     (work / "include" / "ivshmem").mkdir(parents=True)
@@ -115,16 +115,16 @@ def compile_modules(kernel, source_dir, names, work, arguments=()):
 
 
 def make(kernel, work, arguments):
-    """make with the kernel's build directory, for the modules in work/kernel/; returns what it said,
-    errors and warnings in place."""
+    """Run make in the kernel's build directory for the modules in work/kernel/; returns its output,
+    with errors and warnings in order."""
     if not kernel.folder:
         _need_compiler()
     inside = "/build" if kernel.folder else str(work)
-    # Not with what a make above has handed down: its -j would come as a warning.
+    # Without the MAKEFLAGS of a parent make: its -j would cause a warning.
     command = ["env", "-u", "MAKEFLAGS", "make", "-C", str(headers(kernel)), f"M={inside}/kernel",
                f"-j{os.cpu_count() or 1}", "--no-print-directory", *arguments]
     note = f"building {arguments[0]} for Linux {kernel.version} ..."
-    # Through a shell, so that warnings stay beside the file that they are about.
+    # A shell merges stderr into stdout, so that warnings stay next to the file they are about.
     if kernel.folder:
         return kernel.folder.run(command, 600, note, build=work)
     return run_tool(["sh", "-c", 'exec "$@" 2>&1', "sh", *command], 600, note, lines=20)
@@ -133,17 +133,17 @@ def make(kernel, work, arguments):
 def _need_compiler():
     for program in ("make", "gcc"):
         if not find_program(program):
-            raise KitError(f"{program} is missing, so no kernel module can be built: "
+            raise KitError(f"{program} is missing, but needed to build kernel modules: "
                            f"install the package {program}")
 
 
 def headers(kernel):
-    """The build directory of a kernel: its own, an installed one, or one downloaded now."""
+    """The build directory of a kernel: its own, an installed one, or a downloaded one."""
     return kernel.headers or installed_headers(kernel.version) or downloaded_headers(kernel.version)
 
 
 def installed_headers(version):
-    """The build directory that the package of this machine has brought, or None."""
+    """The build directory that an installed package provides, or None."""
     for path in (f"/lib/modules/{version}/build", f"/usr/src/linux-headers-{version}"):
         if os.path.exists(f"{path}/Makefile"):
             return pathlib.Path(path)
@@ -151,7 +151,7 @@ def installed_headers(version):
 
 
 def downloaded_headers(version):
-    """A build directory in the cache, put there now if it is not there yet."""
+    """The build directory in the cache; downloads it if it is missing."""
     where = cache.directory("headers")
     path = where / version / "usr" / "src" / f"linux-headers-{version}"
     if not path.is_dir():
@@ -167,10 +167,11 @@ def _fetch_headers(version, where):
     debs.need_apt(otherwise)
 
     if not debs.is_known(package):
-        debs.update_lists(f"apt knows no package {package}")
+        debs.update_lists(f"apt does not know the package {package}")
     if not debs.is_known(package):
-        raise KitError(f"apt knows no package {package}. If the kernel in {cache.directory('kernel')} "
-                       f"has become old, remove it: a new one is downloaded. Or {otherwise}")
+        raise KitError(f"apt does not know the package {package}. If the kernel in "
+                       f"{cache.directory('kernel')} is outdated, remove it to download a newer "
+                       f"one; or {otherwise}")
 
     def packages():
         return [package] + debs.all_parts_of(package, _HEADERS_PART)
@@ -185,7 +186,7 @@ def _fetch_headers(version, where):
 
 
 def relocate(root, final):
-    """Headers expect to be in /usr/src: let makefiles and links lead to where they will be."""
+    """The packages expect to be in /usr/src: make their makefiles and links point to final."""
     for makefile in [*root.glob("usr/src/*/Makefile"), *root.glob("usr/src/*/.kernelvariables")]:
         text = makefile.read_text()
         makefile.write_text(re.sub(r"(?<![\w/])/usr/(src|lib)/linux-", rf"{final}/usr/\1/linux-",

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Run a command in a folder (stable.py), in mount and pid namespaces of its own:
+# Run a command in a root directory (stable.py), in new mount and pid namespaces:
 #   folder.sh FOLDER BUILD_DIRECTORY_OR_"" COMMAND...
-# Whatever is written goes to memory, but for /build; all mounts end with the process.
+# All writes go to a tmpfs, except those to /build. The mounts vanish with the process.
 set -e
-exec 2>&1 # errors stay beside what they are about
+exec 2>&1 # keep errors in order with the output
 cd "$1"
 mount -t tmpfs tmpfs mnt
 mkdir mnt/upper mnt/work mnt/root

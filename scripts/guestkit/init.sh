@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# /init of a test guest. Unknown words NAME=VALUE of the kernel command line are its environment:
+# /init of a test guest. The kernel passes unknown NAME=VALUE parameters as environment:
 #   GUEST_BIND=DRIVER  bind every ivshmem device to this driver before /run
-#   GUEST_STAY=1       after /run go on with /stay (if there is one), never power off
-# The console line "guest: exit STATUS" says that /run has ended.
+#   GUEST_STAY=1       after /run, run /stay if it exists, and never power off
+# The console line "guest: exit STATUS" reports that /run has ended.
 
 export PATH=/bin:/sbin HOME=/ TERM=dumb
 mount -t proc proc /proc
@@ -12,7 +12,7 @@ mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/shm /tmp
 mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /tmp
-# Kernel messages would tear the lines of the programs apart. Panics still come through.
+# Kernel messages would interrupt the programs' lines. Panics are still shown.
 dmesg -n 1
 
 while read -r module; do
@@ -21,27 +21,28 @@ done </modules/order
 
 if [ -n "$GUEST_BIND" ]; then
 	for device in /sys/bus/pci/devices/*; do
-		[ "$(cat "$device/vendor" "$device/device" | tr '\n' ' ')" = "0x1af4 0x1110 " ] || continue
+		ids=$(cat "$device/vendor" "$device/device" | tr '\n' ' ')
+		[ "$ids" = "0x1af4 0x1110 " ] || continue
 		echo "$GUEST_BIND" >"$device/driver_override"
 		if [ -e "$device/driver" ]; then
 			echo "${device##*/}" >"$device/driver/unbind"
 		fi
 		echo "${device##*/}" >/sys/bus/pci/drivers_probe
 		[ -e "$device/driver" ] ||
-			echo "guest: $GUEST_BIND does not take ${device##*/}: $(dmesg | tail -n 1)"
+			echo "guest: cannot bind ${device##*/} to $GUEST_BIND: $(dmesg | tail -n 1)"
 	done
 fi
 
-# Those that maxcpus=1 has left, see machine.py.
+# Start the CPUs that maxcpus=1 left offline: see machine.py.
 for online in /sys/devices/system/cpu/cpu*/online; do
-	[ -e "$online" ] || continue # there is but one
-	[ "$(cat "$online")" = 1 ] || echo 1 >"$online" || echo "guest: $online: no such processor starts"
+	[ -e "$online" ] || continue # no match: one CPU only
+	[ "$(cat "$online")" = 1 ] || echo 1 >"$online" || echo "guest: cannot start a CPU: $online"
 done
 
 echo "guest: up $(cut -d ' ' -f 1 /proc/uptime)"
 sh /run
 status=$?
-# Warnings and worse, in case the kernel knows why.
+# On failure show the kernel's warnings and errors.
 [ "$status" = 0 ] || dmesg -r | sed -n 's/^<[0-4]>//p' | tail -n 10
 echo "guest: exit $status"
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Make an initramfs: busybox, static programs, kernel modules with what they depend on, an /init.
+"""Create an initramfs: busybox, static programs, kernel modules with dependencies, and /init.
 
-What the guest does is a shell script, /run; see init.sh for what is around it.
+The guest's task is a shell script, /run, which init.sh runs.
 """
 
 import gzip
@@ -13,7 +13,7 @@ import subprocess
 from . import cpio
 from .proc import KitError, find_program, run_tool
 
-#: Modules for interrupts in user space. The list names what nothing else pulls in.
+#: Modules for interrupts in user space that no other module depends on.
 VFIO = ("vfio_iommu_type1", "vfio-pci")
 
 _INIT = pathlib.Path(__file__).with_name("init.sh")
@@ -23,12 +23,12 @@ def build(path, kernel, run, programs=(), modules=(), extra_modules=(), stay=Non
     """Write an initramfs to path.
 
     kernel         a kernel_image.Kernel, for its modules
-    run            shell script, the guest's task; its environment is the machine's env
-    programs       static programs to put into /bin: paths, or (path, name in /bin)
-    modules        names of modules of that kernel, inserted at boot, in order
-    extra_modules  paths of .ko files (a driver under test), in /modules/NAME.ko, not inserted
-                   (the script does that); what they depend on is inserted
-    stay           shell script that runs after run in a guest with stay=True
+    run            shell script, the guest's task; env of the Guest is its environment
+    programs       static programs to install in /bin: paths, or (path, name in /bin)
+    modules        names of modules of that kernel to insert at boot, in order
+    extra_modules  paths of .ko files (a driver under test) to install as /modules/NAME.ko; only
+                   their dependencies are inserted at boot, the script inserts them
+    stay           shell script to run after run in a guest with stay=True
     files          more files: {path in the guest: bytes}
     """
     archive = cpio.Archive()
@@ -47,7 +47,7 @@ def build(path, kernel, run, programs=(), modules=(), extra_modules=(), stay=Non
     _add_modules(archive, kernel, modules, extra_modules)
     for name, data in (files or {}).items():
         archive.file(name, data, 0o755)
-    # Not compressed: QEMU hands it over faster than an emulated CPU unpacks it.
+    # Not compressed: QEMU loads it faster than an emulated CPU unpacks it.
     pathlib.Path(path).write_bytes(archive.bytes())
     return path
 
@@ -57,7 +57,7 @@ def _static(path):
         data = pathlib.Path(path).read_bytes()
     except OSError as e:
         raise KitError(f"cannot read {path} for the guest: {e.strerror}") from e
-    # A program that needs a loader fails in the guest with a misleading "not found".
+    # In the guest a dynamic program would fail with a misleading "not found".
     if data[:4] == b"\x7fELF" and b"/ld-linux" in data[:4096]:
         raise KitError(f"{path} is not statically linked: the guest has no libraries")
     return data
@@ -88,7 +88,7 @@ def _add_modules(archive, kernel, modules, extra_modules):
 
 
 def _depends_of(path):
-    """The modules that a .ko file names in its modinfo section."""
+    """The dependencies of a .ko file, from its modinfo section."""
     data = pathlib.Path(path).read_bytes()
     begin = data.find(b"\0depends=")
     if begin < 0:

@@ -4,8 +4,7 @@
     with Guest("a", kernel.find(), "a.img", "a.log", env={"role": "x"}) as guest:
         status = int(guest.wait_for(r"^guest: exit (\\d+)", 60).group(1))
 
-Environment: IVSHMEM_ACCEL, kvm or tcg, overrules the choice of the accelerator; IVSHMEM_QEMU the
-program.
+Environment: IVSHMEM_ACCEL (kvm or tcg) overrides the accelerator, IVSHMEM_QEMU the program.
 """
 
 import contextlib
@@ -19,34 +18,35 @@ import threading
 from . import qmp as qmp_module
 from .proc import KitError, Process, find_program, tail_of, wait_for_text
 
-#: Interrupts in user space need a virtual IOMMU; interrupt remapping needs the split irqchip. With a
-#: vfio-user device and without caching mode QEMU aborts when the guest switches the IOMMU on.
+#: Interrupts in user space need a virtual IOMMU; interrupt remapping needs the split irqchip. With
+#: a vfio-user device QEMU aborts when the guest enables an IOMMU without caching mode.
 IOMMU_MACHINE = "q35,kernel-irqchip=split"
 IOMMU_DEVICE = "intel-iommu,intremap=on,caching-mode=on"
 
-#: Without cmpxchg16b: with QEMU 7.2 Linux 6.12 was seen to die in kmalloc(), right behind that instruction,
-#: with half of RAX in its flags. Linux does without it.
+#: Without cmpxchg16b: under QEMU 7.2, Linux 6.12 has been seen to crash in kmalloc() right after
+#: that instruction, with half of RAX in the flags. Linux works without it.
 _EMULATED = "max,-cx16"
 
-#: Linux boots on one processor, and init.sh starts the others. Linux patches its own code as it boots, behind
-#: a breakpoint; where another processor runs meanwhile, QEMU 7.2's emulation (not 11.1's) can keep the
-#: breakpoint that is gone, and Linux returns to it for ever: one boot in some hundreds, often without a word.
+#: Boot on one CPU and let init.sh start the others. During boot, Linux patches its code by way of a
+#: breakpoint. If another CPU runs at that time, QEMU 7.2's emulation (not 11.1's) can keep a stale
+#: breakpoint, which Linux then hits forever: in about one of several hundred boots, often silently.
 _ONE_AFTER_THE_OTHER = "maxcpus=1"
 
-#: Words that only cut the boot short: no probing for what the machine does not have.
+#: Kernel parameters that shorten the boot: no probing for absent hardware.
 _FAST_BOOT = "no_timer_check tsc=reliable i8042.noaux=1 i8042.nokbd=1 8250.nr_uarts=1 " \
              "cryptomgr.notests"
 
 
 def accelerator():
-    """kvm where it really works, else tcg.
+    """kvm if it is usable, otherwise tcg.
 
-    A nested /dev/kvm without vmx or svm in /proc/cpuinfo opens, but a guest hangs in its firmware.
+    Without vmx or svm in /proc/cpuinfo a nested /dev/kvm can be opened, but guests hang in the
+    firmware.
     """
     forced = os.environ.get("IVSHMEM_ACCEL")
     if forced:
         if forced not in ("kvm", "tcg"):
-            raise KitError(f"IVSHMEM_ACCEL={forced}: it is kvm or tcg")
+            raise KitError(f"IVSHMEM_ACCEL={forced} is invalid; use kvm or tcg")
         return forced
     with open("/proc/cpuinfo") as f:
         if not re.search(r"^flags\s*:.*\b(vmx|svm)\b", f.read(), re.M):
@@ -66,19 +66,19 @@ def qemu_program():
 
 
 def escaped(path):
-    """A path as the value of a QEMU option."""
+    """A path, escaped as a value in a QEMU option."""
     return str(path).replace(",", ",,")
 
 
 def doorbell(socket_path, vectors, ident="ivshmem0", bus=None):
-    """QEMU arguments for one ivshmem-doorbell device at a server's socket."""
+    """QEMU arguments for one ivshmem-doorbell device that connects to a server's socket."""
     place = f",bus={bus}" if bus else ""
     return ["-chardev", f"socket,id=c-{ident},path={escaped(socket_path)}",
             "-device", f"ivshmem-doorbell,id={ident},chardev=c-{ident},vectors={vectors}{place}"]
 
 
 def plain(path, size, ident="ivshmem0", bus=None):
-    """QEMU arguments for one ivshmem-plain device: a file (also in /dev/shm) as the region."""
+    """QEMU arguments for one ivshmem-plain device whose region is a file, such as /dev/shm/NAME."""
     place = f",bus={bus}" if bus else ""
     return ["-object", f"memory-backend-file,id=m-{ident},share=on,mem-path={escaped(path)},"
                        f"size={size}",
@@ -86,8 +86,8 @@ def plain(path, size, ident="ivshmem0", bus=None):
 
 
 def vfio_user(socket_path, ident="ivshmem0", bus=None):
-    """QEMU arguments for one device that a program serves at a socket (vfio-user); QEMU is then
-    that of vfio_user_qemu.find()."""
+    """QEMU arguments for one vfio-user device that a program serves at a socket; needs the QEMU of
+    vfio_user_qemu.find()."""
     device = {"driver": "vfio-user-pci", "id": ident,
               "socket": {"type": "unix", "path": str(socket_path)}}
     return ["-device", json.dumps(device | ({"bus": bus} if bus else {}))]
@@ -99,18 +99,18 @@ class Guest:
     name       for messages
     kernel     a kernel_image.Kernel
     initramfs  path, see initramfs.build()
-    log        path of the file for its console, written anew; QEMU's own words go to log + ".qemu"
+    log        path of the console log, truncated; QEMU's own output goes to log + ".qemu"
     devices    more QEMU arguments, for instance doorbell(...)
-    qemu       the words that begin QEMU's command line; None: qemu_program() alone
-    iommu      with a virtual IOMMU, for interrupts in user space
-    bind       driver for the ivshmem devices, "vfio-pci" needs iommu=True; None: left alone
-    env        environment of the guest's /run: words without spaces and quotes
-    append     more words for the kernel command line
+    qemu       first words of QEMU's command line; None: qemu_program()
+    iommu      add a virtual IOMMU, for interrupts in user space
+    bind       driver to bind the ivshmem devices to ("vfio-pci" needs iommu=True), or None
+    env        environment of the guest's /run; values without spaces and quotes
+    append     more kernel parameters
     memory     MiB
     stay       do not power off after /run
-    qmp        path of a control socket; guest.qmp() then connects to it
-    serial     path of a socket for typing to the console with guest.send()
-    await_serial  the guest does not begin before somebody has connected there, and so misses nothing
+    qmp        path of a control socket for guest.qmp()
+    serial     path of a socket for the console, for guest.send()
+    await_serial  delay the boot until a client is connected to serial, so that it misses no output
     keep       it may outlive this process; see proc.Process
     """
 
@@ -147,49 +147,49 @@ class Guest:
             return f.read().decode("utf-8", "replace").replace("\r", "")
 
     def tail(self, lines=15):
-        """The console's last lines, and QEMU's own if it had any."""
+        """The last lines of the console, and of QEMU's own output."""
         said = tail_of(self.log + ".qemu", 5)
         return tail_of(self.log, lines) + [f"qemu: {line}" for line in said]
 
     def wait_for(self, regex, timeout, start=0):
-        """Wait until the console has the regex (re.M) at or after start; returns the match.
+        """Wait until the console matches the regex (re.M) at or after start; returns the match.
 
-        match.end() is a start for what comes later. KitError with the console's end when it did
-        not come in time or QEMU ended without.
+        Pass match.end() as start to wait for later output. Raises KitError with the last lines of
+        the console on a timeout, or if QEMU ends first.
         """
         return wait_for_text(self, regex, timeout, start)
 
     def wait(self, timeout):
-        """Wait for QEMU's end; its status, or None if it still runs."""
+        """Wait until QEMU ends; returns its status, or None if it still runs."""
         return self._process.wait(timeout)
 
     def describe_end(self):
         return self._process.describe_end()
 
     def qmp(self):
-        """The control connection, made at the first call."""
+        """The control connection; the first call connects."""
         if not self._qmp:
             self._qmp = qmp_module.Qmp(self.qmp_path)
         return self._qmp
 
     def send(self, line):
-        """Type a line on the console; the guest's /run or /stay has to read it."""
+        """Send a line to the console, for the guest's /run or /stay to read."""
         if not self._serial:
             self._serial = qmp_module.connect(self.serial_path, 20)
             threading.Thread(target=_drain, args=(self._serial,), daemon=True).start()
         self._serial.sendall(line.encode() + b"\n")
 
     def command_line(self):
-        """The QEMU command, for people."""
+        """The QEMU command, for messages."""
         return shlex.join(self.argv)
 
     def stop(self):
-        """End QEMU at once; there is nothing in such a guest worth saving. Never raises."""
+        """Kill QEMU: the guest has no state worth saving. Never raises."""
         if self._qmp:
             self._qmp.close()
         if self._serial:
             with contextlib.suppress(OSError):
-                self._serial.shutdown(socket.SHUT_RDWR)  # ends _drain(), too
+                self._serial.shutdown(socket.SHUT_RDWR)  # also ends _drain()
             self._serial.close()
         self._qmp = self._serial = None
         self._process.stop(grace=3)
@@ -205,8 +205,8 @@ class Guest:
 
 
 def _drain(connection):
-    """The console comes to the socket as well as to the log; unread, it would stop the guest
-    after some 300 characters (each is a message of its own in the socket's buffer)."""
+    """Discard the console output on the socket; it is in the log, too. Otherwise the guest would
+    block after about 300 characters, because each occupies its own buffer in the socket."""
     try:
         while connection.recv(65536):
             pass
@@ -217,7 +217,7 @@ def _drain(connection):
 def _words(env):
     for name, value in env.items():
         if not re.fullmatch(r"[A-Za-z_]\w*", name) or re.search(r"[\s\"']", str(value)):
-            raise ValueError(f"{name}={value!r} cannot go through a kernel command line")
+            raise ValueError(f"{name}={value!r} cannot be passed on a kernel command line")
     return " ".join(f"{name}={value}" for name, value in env.items())
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A server and three peers that meet: the demo without its printing.
+"""A server and three peers that meet: the demo without its output.
 
     result = meeting.run(meeting.Config(build="build"))
     assert result.ok, result.problems
 
-Everything runs in a private directory and ends with run(), whatever happens, unless keep is asked.
+Unless keep is set, all processes and the private directory are gone when run() returns or raises.
 """
 
 import json
@@ -21,19 +21,19 @@ from dataclasses import dataclass, field
 from . import initramfs, keep, kernel, machine
 from .proc import TICK, KitError, Lines, Process, pause
 
-#: How far the example program got, in order; it says so itself.
+#: Stages that the example program reports, in order.
 STAGES = ("opened", "met", "written", "read", "rung", "measured", "done")
 
-#: sun_path has 108 bytes, one for the NUL.
+#: sun_path has 108 bytes, including the NUL.
 SOCKET_PATH_MAX = 107
 
-#: Once one peer has failed, the others get this long to say what they know.
+#: Seconds for the other peers to report after one has failed.
 AFTERMATH = 5
 
 _TASK = """meet --name "$peer" --peers "$peers" --vectors "$vectors" --timeout "$timeout" pci:
 """
 
-#: With KEEP=1. The client ends at the end of its input, so its input never ends.
+#: With KEEP=1. The client exits at the end of its input, so its input must not end.
 _STAY = """echo "guest: waiting for doorbells"
 tail -f /dev/null | ivshmem-client -v -a pci:
 """
@@ -41,7 +41,7 @@ tail -f /dev/null | ivshmem-client -v -a pci:
 
 @dataclass
 class Config:
-    """build: the build directory; mode: "guests" or "host"; say(who, line) gets all output"""
+    """build: the build directory; mode: "guests" or "host"; say(who, line) receives all output"""
 
     build: str
     mode: str = "guests"
@@ -54,7 +54,7 @@ class Config:
 
 @dataclass
 class Peer:
-    """One of the peers: what runs it, what it said, its result (the JSON) or None."""
+    """One peer: its program, its output, and its result (the JSON) or None."""
 
     name: str
     program: object = None
@@ -68,7 +68,7 @@ class Peer:
 
 @dataclass
 class Result:
-    """peers in the order of their ids; problems: for people, empty if all is well."""
+    """peers: in the order of their ids; problems: messages, empty on success."""
 
     peers: list = field(default_factory=list)
     vectors: int = 0
@@ -80,18 +80,18 @@ class Result:
         return [peer.result for peer in self.peers if peer.result]
 
     def expected(self):
-        """The doorbells to come, as (from, to, vector): every ordered pair, every vector."""
+        """The expected doorbells, as (from, to, vector): every ordered pair, every vector."""
         ids = range(len(self.peers))
         return {(a, b, v) for a in ids for b in ids if a != b for v in range(self.vectors)}
 
     def arrived(self):
-        """Those of them that the rung peers say arrived."""
+        """The expected doorbells whose arrival the rung peers report."""
         said = {(ring["from"], report["id"], ring["vector"]) for report in self.reports()
                 for ring in report["rings"] if ring["arrived"] is True}
         return said & self.expected()
 
     def unread(self):
-        """The (reader, writer) ids of which no "correct" is known."""
+        """The (reader, writer) ids for which no correct read was reported."""
         ids = [report["id"] for report in self.reports()]
         good = {(report["id"], read["id"]) for report in self.reports()
                 for read in report["read"] if read["correct"] is True}
@@ -108,7 +108,7 @@ class Result:
 
 
 class Meeting:
-    """The state of one run; run() below is the way in."""
+    """The state of one run; started by run()."""
 
     def __init__(self, config):
         self.config = config
@@ -123,8 +123,8 @@ class Meeting:
     def build_path(self, name):
         path = pathlib.Path(self.config.build, name)
         if not os.access(path, os.X_OK):
-            raise KitError(f"{path} is missing: build it first (make, or ninja -C "
-                           f"{self.config.build})")
+            raise KitError(f"{path} is missing: build it with make or ninja -C "
+                           f"{self.config.build}")
         return str(path.resolve())
 
     def path(self, name):
@@ -147,7 +147,7 @@ class Meeting:
             self.pump()
             if self.server.status() is not None or time.monotonic() > end:
                 raise KitError("\n".join(
-                    [f"the server made no socket ({self.server.describe_end()}); its output:"]
+                    [f"the server created no socket ({self.server.describe_end()}); its output:"]
                     + [f"    {line}" for line in self.server.tail()]))
 
     def add_guest(self, name, guest_kernel, image):
@@ -169,7 +169,7 @@ class Meeting:
         self._add(Peer(name, program, Lines(program.log)))
 
     def _add(self, peer):
-        """Wait until the server has seen it, so that ids follow the order of the peers."""
+        """Wait until the peer has joined, so that ids are in the order of the peers."""
         peer.stage = "started"
         number = len(self.result.peers)
         self.result.peers.append(peer)
@@ -178,11 +178,11 @@ class Meeting:
             self.pump()
             if peer.program.status() is not None or self.server.status() is not None \
                     or time.monotonic() > end:
-                raise KitError(f"{peer.name} did not reach the server as client {number}")
+                raise KitError(f"{peer.name} did not join the server as client {number}")
         self.pump()
 
     def pump(self):
-        """Pass on and take in what has been said since; a short pause."""
+        """Process new output of the server and the peers, then pause."""
         for line in self._server_lines.take():
             self.config.say("server", line)
         for peer in self.result.peers:
@@ -202,7 +202,7 @@ class Meeting:
             if ended and peer.status is None:
                 peer.status = int(ended.group(1))
         if peer.status is None and status is not None:
-            # A guest whose QEMU is gone has failed even if QEMU says 0: no exit line came.
+            # QEMU ended without an exit line of the guest: a failure, even with status 0.
             peer.status = status if not peer.exit_regex else f"QEMU {peer.program.describe_end()}"
 
     def wait_all(self):
@@ -234,7 +234,7 @@ class Meeting:
 
 
 def run(config):
-    """Hold the meeting; returns a Result. Only signals (proc.Interrupted) and bugs raise."""
+    """Run the meeting; returns a Result. Raises only on signals (proc.Interrupted) and bugs."""
     meeting = Meeting(config)
     kept = False
     try:
@@ -288,12 +288,12 @@ def _image(meeting, guest_kernel):
 
 
 def _directory():
-    """A private directory with a path short enough for sockets."""
+    """Create a private directory whose path is short enough for sockets."""
     for parent in (os.environ.get("XDG_RUNTIME_DIR"), "/tmp"):
         if parent and os.access(parent, os.W_OK | os.X_OK) and \
                 len(parent) + len("/ivshmem-XXXXXXXX/ivshmem.sock") <= SOCKET_PATH_MAX:
             return tempfile.mkdtemp(prefix="ivshmem-", dir=parent)  # mode 0700
-    raise KitError("neither $XDG_RUNTIME_DIR nor /tmp can be written to")
+    raise KitError("neither $XDG_RUNTIME_DIR nor /tmp is writable")
 
 
 def _is_socket(path):
@@ -304,7 +304,7 @@ def _is_socket(path):
 
 
 def _parsed(text):
-    """A peer's result; None if it is not what was agreed (a torn line, for instance)."""
+    """A peer's result; None if it is malformed (a truncated line, for instance)."""
     try:
         report = json.loads(text)
         for key in ("name", "id", "vectors", "memory", "roster", "rings", "read"):
@@ -315,35 +315,35 @@ def _parsed(text):
 
 
 def judge(result):
-    """What is wrong with the results, as sentences; empty if everything is as it should be."""
+    """Problems in the results, as messages; empty on success."""
     problems = []
     for number, peer in enumerate(result.peers):
         report = peer.result
         if peer.status is None or (peer.status != 0 and not report):
-            continue  # the post mortem tells about it
+            continue  # reported by _post_mortem()
         if not report:
-            problems.append(f"{peer.name} gave no result")
+            problems.append(f"{peer.name} reported no result")
         elif (report["id"], report["name"]) != (number, peer.name):
-            problems.append(f"{peer.name} should be peer {number}, but says it is "
+            problems.append(f"{peer.name} should be peer {number}, but reports "
                             f"{report['id']} {report['name']}")
     if problems or not all(peer.result and peer.status == 0 for peer in result.peers):
-        return problems + [f"{len(result.reports())} of {len(result.peers)} peers gave a result"
-                           f", {sum(p.status == 0 for p in result.peers)} ended well"]
+        return problems + [f"{len(result.reports())} of {len(result.peers)} peers reported a result"
+                           f", {sum(p.status == 0 for p in result.peers)} ended with status 0"]
     roster = [(number, peer.name) for number, peer in enumerate(result.peers)]
     for report in result.reports():
-        if sorted((one["id"], one["name"]) for one in report["roster"]) != roster:
-            problems.append(f"{report['name']} met others than {roster}")
+        if sorted((entry["id"], entry["name"]) for entry in report["roster"]) != roster:
+            problems.append(f"{report['name']} did not meet exactly {roster}")
     if len({report["memory"] for report in result.reports()}) != 1:
-        problems.append("the peers do not see the same size of the region")
+        problems.append("the peers report different sizes of the region")
     for a, b, vector in sorted(result.expected() - result.arrived()):
-        problems.append(f"{roster[a][1]} rang vector {vector} of {roster[b][1]} in vain")
+        problems.append(f"{roster[b][1]} did not receive vector {vector} from {roster[a][1]}")
     for reader, writer in result.unread():
-        problems.append(f"{roster[reader][1]} did not read what {roster[writer][1]} wrote")
+        problems.append(f"{roster[reader][1]} did not read the data of {roster[writer][1]}")
     return problems
 
 
 def _post_mortem(meeting):
-    """Who did not get how far, and the end of what they said."""
+    """For each peer that failed: the stage it reached, and its last output."""
     said = []
     for peer in meeting.result.peers:
         if peer.status == 0 and peer.result:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Host programs with a guaranteed end, signals that cannot come at a bad moment, bounded waits.
+"""Host processes that are always ended, signals at safe points only, bounded waits.
 
-Everything a program prints goes to a log file, never to a pipe: nobody has to read it, it is there
-after a failure, and a program that is left running (KEEP=1) does not lose its standard output.
+All output of a process goes to a log file, never to a pipe: it need not be drained, it is available
+after a failure, and a process that is left running (KEEP=1) does not lose its standard output.
 
-Signals: after catch_signals() an INT, TERM or HUP only sets a flag; pause(), which every wait in
-this package goes through, raises Interrupted. So no signal can hit between the start of a program
-and the moment somebody is responsible for ending it.
+Signals: after catch_signals(), INT, TERM and HUP only set a flag. pause(), which every wait in this
+package uses, raises Interrupted. So no signal can strike between the start of a process and the
+point at which an object owns it.
 """
 
 import ctypes
@@ -27,11 +27,11 @@ _caught = []
 
 
 class KitError(Exception):
-    """What went wrong and what to do about it, for people."""
+    """An error message that includes the cure."""
 
 
 class Interrupted(BaseException):
-    """A signal asked for the end. Not an Exception: nothing but the top should catch it."""
+    """A termination signal. Not an Exception: only the top level catches it."""
 
     def __init__(self, number):
         super().__init__(signal.Signals(number).name)
@@ -39,15 +39,15 @@ class Interrupted(BaseException):
 
 
 def catch_signals():
-    """From now on INT, TERM and HUP end the next pause() with Interrupted."""
+    """From now on, INT, TERM and HUP make the next pause() raise Interrupted."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # An ignored HUP is nohup and means it; an ignored INT is only the shell's "&".
+        # Leave HUP ignored: that is nohup. An ignored INT only means that a shell used "&".
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda got, _frame: _caught.append(got))
 
 
 def die_of(number):
-    """End this process by that signal, so that make and the shell see what happened."""
+    """Terminate this process with the signal, so that make and the shell see it."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
@@ -61,7 +61,7 @@ def pause(seconds=TICK):
 
 
 def wait_until(condition, timeout):
-    """Return the first true value of condition(), or its last false value after the timeout."""
+    """Poll condition(); returns its first true value, or its last false value after the timeout."""
     end = time.monotonic() + timeout
     while True:
         value = condition()
@@ -71,7 +71,7 @@ def wait_until(condition, timeout):
 
 
 def find_program(*names):
-    """Path of the first of these programs that exists; also looks where only root's PATH leads."""
+    """Path of the first of these programs that exists, or None; searches sbin directories, too."""
     path = os.environ.get("PATH", os.defpath) + os.pathsep + os.pathsep.join(SBIN)
     for name in names:
         found = shutil.which(name, path=path)
@@ -81,7 +81,7 @@ def find_program(*names):
 
 
 def tail_of(path, lines=15):
-    """The last lines of a text file, as a list; empty if there is none."""
+    """The last lines of a text file, as a list; empty if the file does not exist."""
     try:
         with open(path, "rb") as f:
             f.seek(max(0, os.fstat(f.fileno()).st_size - 64 * 1024))
@@ -97,7 +97,7 @@ def clean(line):
 
 
 class Lines:
-    """The lines of a growing file: take() gives those completed since the last call."""
+    """The lines of a growing file: take() returns those completed since the last call."""
 
     def __init__(self, path):
         self.path = path
@@ -117,14 +117,14 @@ class Lines:
 
 
 class Process:
-    """A program of ours: started here, ended here, by its pid.
+    """A child process, owned by this object.
 
     name      for messages
     argv      the command
-    log       path of the file for its output (standard error too); appended to
-    keep      False: it ends with this process, even if that is killed with signal 9.
-              True: it may outlive this process; detach() then gives it away.
-    on_death  the signal it then gets; SIGTERM for who must tidy up
+    log       path of the file for its output and errors; appended to
+    keep      False: it ends with this process, even if that gets SIGKILL.
+              True: it can outlive this process after detach().
+    on_death  the signal it gets when this process dies; SIGTERM if it has to clean up
     """
 
     def __init__(self, name, argv, log, keep=False, on_death=signal.SIGKILL, env=None):
@@ -134,7 +134,7 @@ class Process:
         parent = os.getpid()
 
         def prepare():
-            # Own session (below): a Ctrl-C reaches only the demo, which ends all in good order.
+            # Because of start_new_session, Ctrl-C reaches only the demo, which stops its children.
             if not keep:
                 _libc.prctl(PR_SET_PDEATHSIG, int(on_death), 0, 0, 0)
                 if os.getppid() != parent:
@@ -150,11 +150,11 @@ class Process:
         self.pid = self._popen.pid
 
     def status(self):
-        """None while it runs, then the exit status; negative: the signal that ended it."""
+        """None while it runs, then the exit status; negative: minus the signal that killed it."""
         return self._popen.poll()
 
     def wait(self, timeout):
-        """Wait for its end; the status, or None if it still runs after the timeout."""
+        """Wait until it ends; returns its status, or None after the timeout."""
         wait_until(lambda: self.status() is not None, timeout)
         return self.status()
 
@@ -167,9 +167,9 @@ class Process:
         return tail_of(self.log, lines)
 
     def wait_for(self, regex, timeout, start=0):
-        """Wait until its output has the regex (re.M) at or after start; returns the match.
+        """Wait until its output matches the regex (re.M) at or after start; returns the match.
 
-        KitError when it did not come in time, or the program ended without.
+        Raises KitError on a timeout, or if the process ends first.
         """
         return wait_for_text(self, regex, timeout, start)
 
@@ -182,10 +182,10 @@ class Process:
         return f"ended with status {status}"
 
     def stop(self, grace=5.0, first=signal.SIGTERM):
-        """End it: a polite signal, after the grace SIGKILL. Never raises, may be called again."""
+        """Send it the signal first, and SIGKILL after grace seconds. Never raises; idempotent."""
         if self.status() is not None:
             return
-        # No pause() here: the clean-up has to be finished after a signal, too.
+        # No pause() here: after a signal, too, the clean-up has to complete.
         self._popen.send_signal(first)
         try:
             self._popen.wait(grace)
@@ -194,10 +194,10 @@ class Process:
             try:
                 self._popen.wait(10)
             except subprocess.TimeoutExpired:
-                pass  # in the kernel, uninterruptible: the kernel ends it when it can
+                pass  # uninterruptible; the kernel kills it when it can
 
     def detach(self):
-        """Let it go on after this process. Only for keep=True."""
+        """Leave it running after this process. Only for keep=True."""
         self._popen.returncode = 0  # no "still running" warning when this object is dropped
 
     def __enter__(self):
@@ -208,31 +208,32 @@ class Process:
 
 
 def wait_for_text(program, regex, timeout, start=0):
-    """Process.wait_for() for all that has name, log, text(), status(), tail(), describe_end()."""
+    """Process.wait_for() for any object with name, log, text(), status(), tail(),
+    describe_end()."""
     pattern = re.compile(regex, re.M)
     end = time.monotonic() + timeout
     while True:
-        ended = program.status() is not None  # asked first: what it printed last is seen below
+        ended = program.status() is not None  # checked first, so text() has all its output
         match = pattern.search(program.text(), start)
         if match:
             return match
         if ended:
-            why = f"{program.describe_end()} without saying /{regex}/"
+            why = f"{program.describe_end()} without printing /{regex}/"
         elif time.monotonic() >= end:
-            why = f"did not say /{regex}/ within {timeout:g} s"
+            why = f"did not print /{regex}/ within {timeout:g} s"
         else:
             pause()
             continue
-        raise KitError("\n".join([f"{program.name} {why}; the end of {program.log}:"]
+        raise KitError("\n".join([f"{program.name} {why}; last lines of {program.log}:"]
                                  + [f"    {line}" for line in program.tail()]))
 
 
 def run_tool(argv, timeout, note=None, cwd=None, lines=8, every=2):
-    """Run a helper program to its end and return its standard output.
+    """Run a helper program until it ends; returns its standard output.
 
-    note: a text that is shown when it takes more than two seconds, or a function that gives one then
-    and again whenever so many seconds (every) have gone by. KitError with the last lines of its
-    output when it fails or takes too long.
+    note: a text to print once it has run for two seconds, or a function that returns the text,
+    which is then printed again every so many seconds. Raises KitError with its last lines of output
+    if it fails or exceeds the timeout.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:
@@ -256,7 +257,7 @@ def run_tool(argv, timeout, note=None, cwd=None, lines=8, every=2):
         finally:
             late = tool.poll() is None
             if late:
-                os.killpg(tool.pid, signal.SIGKILL)  # its helpers, too: it leads its own session
+                os.killpg(tool.pid, signal.SIGKILL)  # its children, too: it is a session leader
                 tool.wait()
         out.seek(0)
         text = out.read().decode("utf-8", "replace")

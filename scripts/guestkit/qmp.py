@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""QEMU's control socket (QMP), as much of it as a test needs."""
+"""QEMU's control socket (QMP): the part that tests need."""
 
 import json
 import socket
@@ -9,7 +9,7 @@ from .proc import KitError, pause
 
 
 def connect(path, timeout):
-    """A stream socket connected to path, as soon as somebody listens there."""
+    """A stream socket connected to path; waits until a process listens there."""
     end = time.monotonic() + timeout
     while True:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -19,12 +19,12 @@ def connect(path, timeout):
         except OSError as e:
             connection.close()
             if time.monotonic() >= end:
-                raise KitError(f"nobody listens at {path}: {e.strerror}") from e
+                raise KitError(f"cannot connect to {path}: {e.strerror}") from e
         pause()
 
 
 class Qmp:
-    """One connection. command() returns what QEMU returns; events collect in self.events."""
+    """One connection. command() returns QEMU's reply; events are collected in self.events."""
 
     def __init__(self, path, timeout=20):
         self.events = []
@@ -44,14 +44,14 @@ class Qmp:
             if "event" in message:
                 self.events.append(message)
             elif "error" in message:
-                raise KitError(f"QEMU refuses {name}: {message['error']['desc']}")
+                raise KitError(f"QEMU rejected {name}: {message['error']['desc']}")
             else:
                 return message["return"]
 
     def unplug(self, ident, timeout=20):
-        """Ask the guest to let go of a device. QEMU refuses that while the slot's power indicator blinks,
-        and the guest lets it blink until it has done all that belongs to plugging in: a moment longer than
-        until its programs see the device."""
+        """Request the unplug of a device. QEMU rejects it while the power indicator of the device's
+        port blinks. The guest lets it blink until hot-plug is complete, which is shortly after its
+        programs see the device: so retry."""
         end = time.monotonic() + timeout
         while True:
             try:
@@ -62,7 +62,7 @@ class Qmp:
             pause()
 
     def wait_event(self, name, timeout=20):
-        """The first event of that name, those before the call included; it is taken."""
+        """Remove and return the first event of that name; it may have arrived before the call."""
         end = time.monotonic() + timeout
         while True:
             for event in self.events:
@@ -80,7 +80,7 @@ class Qmp:
         end = time.monotonic() + timeout
         while b"\n" not in self._data:
             if time.monotonic() >= end:
-                raise KitError("QEMU's monitor is silent")
+                raise KitError("QEMU's monitor does not reply")
             pause(0)
             try:
                 got = self._socket.recv(65536)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Debian's current release in a folder: its kernel to boot guests with, that kernel's headers, its
-compiler and a few of its tools. This machine may be of an older release, or of a newer one.
+"""Debian's current release in a directory: a kernel for guests, its headers, the compiler and some
+tools. This machine may run an older or a newer release.
 
-    kernel = stable.find()         # a kernel_image.Kernel; driver.module(kernel) builds in the folder
+    kernel = stable.find()   # a kernel_image.Kernel; driver.module(kernel) builds in the directory
     stable.folder().run(["udevadm", "verify", "/build/x.rules"], 60, build=directory)
 
-Made by mmdebstrap (half a minute, 570 MB) in the cache directory, stable/. Unavailable, with the
-reason, where that cannot be done: what needs it is then left out.
+Created by mmdebstrap (half a minute, 570 MB) in the cache, stable/. Raises Unavailable, with the
+reason, if that is not possible; the caller skips whatever needs it.
 """
 
 import os
@@ -17,15 +17,16 @@ from .bootstrap import Unavailable
 from .kernel_image import Kernel, sortable
 from .proc import KitError, run_tool
 
-SUITES = ("stable", "trixie")  # a mirror may lack the link
+SUITES = ("stable", "trixie")  # some mirrors lack the "stable" link
 PACKAGES = ("dkms", "gcc", "kmod", "linux-headers-cloud-amd64", "linux-image-cloud-amd64", "make",
             "sparse", "udev")
 
 _INSIDE = pathlib.Path(__file__).with_name("folder.sh")
+_WHAT = "a root directory with Debian's current release"
 
 
 class Folder:
-    """A root directory that commands run in."""
+    """A root directory to run commands in."""
 
     def __init__(self, root):
         self.root = pathlib.Path(root)
@@ -34,10 +35,11 @@ class Folder:
         return str(self.root)
 
     def run(self, command, timeout, note=None, build="", lines=20):
-        """Run a command in the folder; returns what it said, errors in place. What it writes is
-        forgotten, but for what it writes to /build, which is the directory build."""
-        return run_tool(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", str(_INSIDE),
-                         str(self.root), str(build), *map(str, command)], timeout, note, lines=lines)
+        """Run a command in the root directory; returns its output, with errors in order. Its writes
+        are discarded, except those to /build, which is the directory build."""
+        inside = ["sh", str(_INSIDE), str(self.root), str(build), *map(str, command)]
+        return run_tool(["unshare", "--mount", "--pid", "--fork", "--kill-child", *inside],
+                        timeout, note, lines=lines)
 
 
 def find():
@@ -45,25 +47,25 @@ def find():
     where = folder()
     images = sorted(where.root.glob("boot/vmlinuz-*"), key=lambda path: sortable(path.name))
     if not images:
-        raise KitError(f"{where} has no kernel: remove it, and it is made anew")
+        raise KitError(f"{where} has no kernel: remove the directory to recreate it")
     version = images[-1].name.removeprefix("vmlinuz-")
     return Kernel(version, images[-1], where.root / "usr" / "lib" / "modules" / version,
                   headers=f"/usr/src/linux-headers-{version}", folder=where)
 
 
 def folder():
-    """The Folder, made now if it is not there."""
+    """The Folder; creates it if it is missing."""
     if os.geteuid() != 0:
-        raise Unavailable("only root can work in a folder with Debian's current release")
-    return _usable(Folder(bootstrap.folder(cache.directory("stable"), " ".join(PACKAGES),
-                                           "a folder with Debian's current release", _make)))
+        raise Unavailable(f"only root can run commands in {_WHAT}")
+    where = bootstrap.folder(cache.directory("stable"), " ".join(PACKAGES), _WHAT, _make)
+    return _usable(Folder(where))
 
 
 def _usable(made):
     try:
         made.run(["true"], 60)
     except KitError as e:
-        raise Unavailable(f"commands cannot run in {made}: {debs.why_not(e)}") from e
+        raise Unavailable(f"cannot run commands in {made}: {debs.why_not(e)}") from e
     return made
 
 
@@ -78,5 +80,5 @@ def _make(new, final):
             continue
         os.rename(new / suite, final)
         return
-    raise Unavailable("mmdebstrap cannot make Debian's current release: "
+    raise Unavailable("mmdebstrap cannot install Debian's current release: "
                       + debs.why_not(why)) from why
