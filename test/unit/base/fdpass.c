@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Against base/fdpass.h: fds arrive as they were sent, and none beyond what the caller accepts. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/fdpass.h"
+#include "support/c/fds.h"
+
+#define SENT_N 5
+
+static int pair[2];
+static int sent[SENT_N];
+static unsigned int before;
+
+static void setup(void)
+{
+	before = test_fds_open();
+	test_fds_pair(pair);
+	for (unsigned int i = 0; i < SENT_N; i++)
+		sent[i] = test_fds_make();
+}
+
+static void teardown(void)
+{
+	close(pair[0]);
+	close(pair[1]);
+	for (unsigned int i = 0; i < SENT_N; i++)
+		close(sent[i]);
+	test_fds_check(before);
+}
+
+TestSuite(fdpass, .init = setup, .fini = teardown);
+
+/* Receive with room for @max fds; check that the first @n that were sent came. */
+static void expect(unsigned int max, unsigned int n, bool truncated)
+{
+	struct ivs_fdpass_fds fds;
+	char byte;
+
+	fds.max = max;
+	cr_assert_eq(ivs_fdpass_recv(pair[1], &byte, 1, &fds), 1);
+	cr_expect_eq(fds.n, n, "%u fds came with room for %u", fds.n, max);
+	cr_expect_eq(fds.truncated, truncated);
+	for (unsigned int i = 0; i < fds.n; i++) {
+		cr_expect(test_fds_same(fds.fds[i], sent[i]));
+		cr_expect(test_fds_cloexec(fds.fds[i]));
+		close(fds.fds[i]);
+	}
+}
+
+Test(fdpass, all_fds_of_a_message_arrive)
+{
+	test_fds_send(pair[0], "x", 1, sent, SENT_N);
+	expect(IVS_FDPASS_MAX, SENT_N, false);
+}
+
+Test(fdpass, no_fd_beyond_the_room_is_received)
+{
+	for (unsigned int max = 1; max < SENT_N; max++) {
+		test_fds_send(pair[0], "x", 1, sent, SENT_N);
+		expect(max, max, true);
+	}
+}
+
+Test(fdpass, a_message_without_fds_has_none)
+{
+	test_fds_send(pair[0], "x", 1, NULL, 0);
+	expect(IVS_FDPASS_MAX, 0, false);
+}
+
+Test(fdpass, running_out_of_fds_is_reported)
+{
+	struct ivs_fdpass_fds fds;
+	char byte;
+
+	test_fds_send(pair[0], "x", 1, sent, SENT_N);
+	test_fds_exhaust(2);
+	fds.max = IVS_FDPASS_MAX;
+	cr_assert_eq(ivs_fdpass_recv(pair[1], &byte, 1, &fds), 1);
+	cr_expect_eq(fds.n, 2);
+	cr_expect(fds.truncated);
+	for (unsigned int i = 0; i < fds.n; i++)
+		close(fds.fds[i]);
+}
+
+Test(fdpass, an_empty_socket_does_not_block)
+{
+	struct ivs_fdpass_fds fds;
+	char byte;
+
+	fds.max = 1;
+	cr_expect_eq(ivs_fdpass_recv(pair[1], &byte, 1, &fds), -EAGAIN);
+	cr_expect_eq(fds.n, 0);
+	shutdown(pair[0], SHUT_WR);
+	cr_expect_eq(ivs_fdpass_recv(pair[1], &byte, 1, &fds), 0);
+}
