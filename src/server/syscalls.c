@@ -9,6 +9,7 @@
 #include "daemon/close.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
+#include "daemon/loop.h"
 #include "daemon/process_syscalls.h"
 #include "daemon/service.h"
 #include "daemon/stall.h"
@@ -37,5 +38,6 @@ const struct ivs_syscall *const ivs_server_syscall_lists[] = {
 	ivs_service_syscalls,
 	ivs_close_syscalls,
 	ivs_stall_syscalls,
+	ivs_loop_syscalls,
 	NULL,
 };
