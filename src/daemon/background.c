@@ -11,24 +11,12 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "daemon/log.h"
 
 /* To be ready, and at the end to remove the pidfile. */
 IVS_SYSCALLS(ivs_background_syscalls, IVS_CALL_DUP2, {"write"}, {"close"}, IVS_CALL_FSTAT,
 	     IVS_CALL_LSTAT, IVS_CALL_UNLINK);
-
-/* Whether @path still names the file that @fd is: 1, 0, or -errno if that cannot be told. */
-static int is_same_file(int fd, const char *path)
-{
-	struct stat ours;
-	struct stat there;
-
-	if (fstat(fd, &ours))
-		return -errno;
-	if (lstat(path, &there))
-		return errno == ENOENT ? 0 : -errno;
-	return ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
-}
 
 /* An empty file, or one with a number: 1, 0, or -errno if that cannot be told. */
 static int looks_like_pidfile(int fd)
@@ -96,7 +84,7 @@ int ivs_pidfile_open(struct ivs_pidfile *file, const char *path, struct ivs_erro
 			return ivs_error_errno(err, errno, "cannot open the pidfile %s", path);
 		result = lock_pidfile(fd, path, err);
 		/* Its owner may have removed it at the end, between our open and our lock. */
-		same = is_same_file(fd, path);
+		same = ivs_path_is_fd(path, fd);
 		if (!result && same < 0)
 			result = ivs_error_errno(err, -same, "cannot look at the pidfile %s", path);
 		if (result < 0 && made && same)
@@ -129,7 +117,7 @@ void ivs_pidfile_close(struct ivs_pidfile *file)
 
 	if (file->fd < 0)
 		return;
-	result = file->ours ? is_same_file(file->fd, file->path) : 0;
+	result = file->ours ? ivs_path_is_fd(file->path, file->fd) : 0;
 	if (result > 0)
 		result = unlink(file->path) ? -errno : 0;
 	if (result && result != -ENOENT)

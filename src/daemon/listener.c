@@ -9,10 +9,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/parse.h"
 #include "daemon/close.h"
 #include "daemon/log.h"
@@ -25,18 +25,15 @@
 IVS_SYSCALLS(ivs_listener_syscalls, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"},
 	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_PASSRIGHTS)}});
 
-#define LOCK_TRIES 50
-#define LOCK_PAUSE_NS 100000000 /* so 5 s in all */
-
 /*
  * Two servers that start at the same time must not both find the same dead socket: the second would
  * remove what the first has just made. The directory is a lock that needs no file of its own.
  */
 static int lock_directory(const char *path, int *lock, struct ivs_error *err)
 {
-	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
 	char copy[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	const char *dir;
+	int result;
 
 	snprintf(copy, sizeof(copy), "%s", path);
 	dir = dirname(copy);
@@ -44,15 +41,13 @@ static int lock_directory(const char *path, int *lock, struct ivs_error *err)
 	if (*lock < 0)
 		return ivs_error_errno(err, errno, "cannot open %s, where the socket is to be",
 				       dir);
-	for (int i = 0; i < LOCK_TRIES; i++) {
-		if (!flock(*lock, LOCK_EX | LOCK_NB))
-			return 0;
-		if (errno != EWOULDBLOCK)
-			return ivs_error_errno(err, errno, "cannot lock %s", dir);
-		nanosleep(&pause, NULL);
-	}
-	return ivs_error_set(err, IVS_LISTENER_E_BUSY,
-			     "another process keeps the directory %s locked", dir);
+	result = ivs_file_lock(*lock, LOCK_EX);
+	if (result == IVS_FILE_E_BUSY)
+		return ivs_error_set(err, IVS_LISTENER_E_BUSY,
+				     "another process keeps the directory %s locked", dir);
+	if (result)
+		return ivs_error_errno(err, -result, "cannot lock %s", dir);
+	return 0;
 }
 
 /*
@@ -168,16 +163,6 @@ int ivs_listener_open(struct ivs_listener *listener, const struct ivs_listener_o
 	return 0;
 }
 
-/* Whether its name still is what it was when it was made: 1, 0, or -errno if that cannot be told. */
-static int is_there(const struct ivs_listener *listener)
-{
-	struct stat there;
-
-	if (lstat(listener->path, &there))
-		return errno == ENOENT ? 0 : -errno;
-	return there.st_dev == listener->ours.st_dev && there.st_ino == listener->ours.st_ino;
-}
-
 int ivs_listener_adopt(struct ivs_listener *listener, int *fd, const struct stat *ours)
 {
 	struct sockaddr_un addr = {0};
@@ -191,7 +176,7 @@ int ivs_listener_adopt(struct ivs_listener *listener, int *fd, const struct stat
 	memset(&listener->ours, 0, sizeof(listener->ours));
 	if (ours) {
 		listener->ours = *ours;
-		if (is_there(listener) <= 0)
+		if (ivs_path_is(listener->path, ours) <= 0)
 			return IVS_LISTENER_E_PATH;
 	}
 	listener->fd = ivs_fd_take(fd);
@@ -211,7 +196,7 @@ void ivs_listener_close(struct ivs_listener *listener)
 
 	if (listener->fd < 0)
 		return;
-	result = listener->ours.st_ino ? is_there(listener) : 0;
+	result = listener->ours.st_ino ? ivs_path_is(listener->path, &listener->ours) : 0;
 	if (result > 0)
 		result = unlink(listener->path) ? -errno : 0;
 	if (result && result != -ENOENT)

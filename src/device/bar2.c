@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/parse.h"
 #include "device/private.h"
 
@@ -161,8 +162,8 @@ bool ivs_device_bar2_is(const struct ivs_device *device, int fd)
 {
 	struct stat st;
 
-	return device->memory.fd >= 0 && !fstat(fd, &st) && st.st_dev == device->memory.st.st_dev &&
-	       st.st_ino == device->memory.st.st_ino;
+	return device->memory.fd >= 0 && !fstat(fd, &st) &&
+	       ivs_stat_same(&st, &device->memory.st);
 }
 
 void ivs_device_bar2_close(struct ivs_device *device)

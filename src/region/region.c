@@ -14,11 +14,11 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/parse.h"
 #include "region/region.h"
 #include "region/private.h"
@@ -27,8 +27,6 @@
 IVS_SYSCALLS(ivs_region_syscalls, IVS_CALL_FSTAT, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"});
 
 #define SIZE_MIN 4096 /* a page, where they are small */
-#define LOCK_TRIES 50
-#define LOCK_PAUSE_NS 100000000 /* so 5 s in all */
 
 static const struct ivs_region_backend *const backends[] = {
 	&ivs_region_shm,
@@ -227,17 +225,14 @@ static int settle(struct ivs_region *region, const struct ivs_region_options *op
  */
 static int lock(const struct ivs_region *region, struct ivs_error *err)
 {
-	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
-	const int kind = region->read_only ? LOCK_SH : LOCK_EX; /* NFS: as the fd can do it */
+	/* On NFS an exclusive lock needs an fd that can write. */
+	int result = ivs_file_lock(region->fd, region->read_only ? LOCK_SH : LOCK_EX);
 	struct stat st;
 
-	for (int i = 0; i < LOCK_TRIES; i++) {
-		if (!flock(region->fd, kind | LOCK_NB))
-			return 0;
-		if (errno != EWOULDBLOCK)
-			return ivs_error_errno(err, errno, "cannot lock the region");
-		nanosleep(&pause, NULL);
-	}
+	if (result < 0)
+		return ivs_error_errno(err, -result, "cannot lock the region");
+	if (!result)
+		return 0;
 	/* Whoever can read it can hold the lock. What has its size already is not changed anyway. */
 	if (!fstat(region->fd, &st) && st.st_size)
 		return 0;
@@ -381,14 +376,7 @@ void ivs_region_close(struct ivs_region *region)
 
 int ivs_region_has_name(const struct ivs_region *region)
 {
-	struct stat ours;
-	struct stat there;
-
-	if (fstat(region->fd, &ours))
-		return -errno;
-	if (lstat(region->path, &there))
-		return errno == ENOENT ? 0 : -errno;
-	return ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+	return ivs_path_is_fd(region->path, region->fd);
 }
 
 int ivs_region_remove(struct ivs_region *region)

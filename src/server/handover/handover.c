@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "daemon/log.h"
 #include "region/region.h"
 
@@ -326,8 +327,7 @@ int ivs_handover_listener(struct ivs_handover *handover, const char *path, struc
 	if (handover->resumed && !notes->socket_ino)
 		return fd; /* the manager's, after an upgrade */
 	if (is_listener(fd) && is_named(fd, path, &there) &&
-	    (!handover->resumed ||
-	     (there.st_dev == ours->st_dev && there.st_ino == ours->st_ino))) {
+	    (!handover->resumed || ivs_stat_same(&there, ours))) {
 		*ours = there;
 		return fd;
 	}

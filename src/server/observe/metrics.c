@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "server/announce.h"
 #include "server/observe/status.h"
@@ -359,7 +360,7 @@ void ivs_metrics_close(struct ivs_server *server)
 		return;
 	if (metrics->ours.st_nlink &&
 	    !fstatat(metrics->dir, metrics->name, &there, AT_SYMLINK_NOFOLLOW) &&
-	    there.st_dev == metrics->ours.st_dev && there.st_ino == metrics->ours.st_ino)
+	    ivs_stat_same(&there, &metrics->ours))
 		unlinkat(metrics->dir, metrics->name, 0);
 	ivs_fd_close(&metrics->dir);
 	free(metrics->text);

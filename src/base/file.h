@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Identity and locks of files. */
+#ifndef IVS_BASE_FILE_H
+#define IVS_BASE_FILE_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "ivshmem/api.h"
+
+enum ivs_file_error {
+	IVS_FILE_E_BUSY = 1, /* another process held the lock for 5 s */
+};
+
+/** ivs_stat_same() - do @a and @b describe the same file? */
+static inline bool ivs_stat_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/**
+ * ivs_path_is() - does @path, which may be a symbolic link itself, still name @file?
+ *
+ * Return: 1, 0 (also if @path does not exist) or -errno.
+ */
+IVS_MUST_USE static inline int ivs_path_is(const char *path, const struct stat *file)
+{
+	struct stat st;
+
+	if (lstat(path, &st))
+		return errno == ENOENT ? 0 : -errno;
+	return ivs_stat_same(&st, file);
+}
+
+/**
+ * ivs_path_is_fd() - does @path still name the file that is open as @fd?
+ *
+ * Return: 1, 0 (also if @path does not exist) or -errno.
+ */
+IVS_MUST_USE static inline int ivs_path_is_fd(const char *path, int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) ? -errno : ivs_path_is(path, &st);
+}
+
+/**
+ * ivs_file_lock() - flock(2) that waits at most 5 s
+ * @kind: LOCK_SH or LOCK_EX
+ *
+ * Return: 0, IVS_FILE_E_BUSY, -errno.
+ */
+IVS_MUST_USE int ivs_file_lock(int fd, int kind);
+
+#endif
