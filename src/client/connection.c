@@ -5,24 +5,21 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include "base/error.h"
 #include "base/eventfd.h"
 #include "base/fd.h"
+#include "base/unix_address.h"
 #include "protocol/socket.h"
 
 int ivs_connection_connect(struct ivs_connection *connection, const char *path,
 			   struct ivs_error *err)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct sockaddr_un addr;
 	struct stat st;
 
-	if (!*path || strlen(path) >= sizeof(addr.sun_path))
-		return ivs_error_set(err, IVS_PEER_E_ADDRESS,
-				     "the socket's path has %zu bytes; 1 to %zu are possible",
-				     strlen(path), sizeof(addr.sun_path) - 1);
-	strcpy(addr.sun_path, path);
+	if (!ivs_unix_address(path, &addr, err))
+		return IVS_PEER_E_ADDRESS;
 	if (connection->sock < 0)
 		connection->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (connection->sock < 0)

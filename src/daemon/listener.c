@@ -31,7 +31,7 @@ IVS_SYSCALLS(ivs_listener_syscalls, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"},
  */
 static int lock_directory(const char *path, int *lock, struct ivs_error *err)
 {
-	char copy[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char copy[IVS_UNIX_PATH_LEN];
 	const char *dir;
 	int result;
 
@@ -136,15 +136,12 @@ int ivs_listener_open(struct ivs_listener *listener, const struct ivs_listener_o
 		      struct ivs_error *err)
 {
 	const char *path = opts->path;
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct sockaddr_un addr;
 	IVS_OWNED_FD fd = -1;
 	int result;
 
-	if (!*path || strlen(path) >= sizeof(addr.sun_path))
-		return ivs_error_set(err, IVS_LISTENER_E_PATH,
-				     "the socket's path has %zu bytes; 1 to %zu are possible: %s",
-				     strlen(path), sizeof(addr.sun_path) - 1, path);
-	strcpy(addr.sun_path, path);
+	if (!ivs_unix_address(path, &addr, err))
+		return IVS_LISTENER_E_PATH;
 	strcpy(listener->path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)

@@ -4,9 +4,9 @@
 #define IVS_DAEMON_LISTENER_H
 
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include "base/syscalls.h"
+#include "base/unix_address.h"
 #include "ivshmem/api.h"
 
 extern const struct ivs_syscall ivs_listener_syscalls[];
@@ -20,7 +20,7 @@ extern const struct ivs_syscall ivs_listener_syscalls[];
  */
 struct ivs_listener {
 	int fd;
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char path[IVS_UNIX_PATH_LEN];
 	struct stat ours;
 };
 

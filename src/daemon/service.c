@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/fdpass.h"
 #include "base/parse.h"
+#include "base/unix_address.h"
 
 #define TEXT_LEN (IVS_NAMED_FD_LEN + 64)
 
@@ -37,22 +37,19 @@ static int64_t watchdog_of_environment(void)
 int ivs_service_open(struct ivs_service *service, struct ivs_error *err)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct sockaddr_un addr;
 	IVS_OWNED_FD sock = -1;
-	size_t len;
 
 	*service = (struct ivs_service){.sock = -1};
 	if (!path || !*path)
 		return 0;
-	len = strlen(path);
-	if (len >= sizeof(addr.sun_path) || (*path != '/' && *path != '@'))
+	if ((*path != '/' && *path != '@') || !ivs_unix_address(path, &addr, NULL))
 		return ivs_error_errno(err, EINVAL, "NOTIFY_SOCKET=%s cannot be used", path);
-	memcpy(addr.sun_path, path, len);
 	if (*path == '@')
 		addr.sun_path[0] = '\0'; /* an abstract address */
 	sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (sock < 0 || connect(sock, (const struct sockaddr *)&addr,
-				(socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)))
+				(socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path))))
 		return ivs_error_errno(err, errno, "cannot reach the service manager at %s", path);
 	service->sock = ivs_fd_take(&sock);
 	service->watchdog_ns = watchdog_of_environment();

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/text.h"
+#include "base/unix_address.h"
 
 #define TIMEOUT_S 5
 #define REPLY_MAX (64u << 20)
@@ -59,15 +59,12 @@ static int cannot_connect(const struct ask *ask, struct ivs_error *err)
 static int connect_to(const struct ask *ask, int *out, struct ivs_error *err)
 {
 	const struct timeval timeout = {.tv_sec = TIMEOUT_S};
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct sockaddr_un addr;
 	const char *path = ask->path;
 	IVS_OWNED_FD fd = -1;
 
-	if (!*path || strlen(path) >= sizeof(addr.sun_path))
-		return ivs_error_set(err, ASK_E_FAILED,
-				     "the socket's path has %zu bytes; 1 to %zu are possible: %s",
-				     strlen(path), sizeof(addr.sun_path) - 1, path);
-	strcpy(addr.sun_path, path);
+	if (!ivs_unix_address(path, &addr, err))
+		return ASK_E_FAILED;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)))
 		return ivs_error_errno(err, errno, "cannot make a socket");
