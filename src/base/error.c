@@ -17,7 +17,7 @@ int ivs_error_set(struct ivs_error *err, int result, const char *format, ...)
 	return result;
 }
 
-int ivs_error_errno(struct ivs_error *err, int number, const char *format, ...)
+int ivs_error_errno(struct ivs_error *err, int errnum, const char *format, ...)
 {
 	char reason[128];
 	va_list args;
@@ -29,7 +29,7 @@ int ivs_error_errno(struct ivs_error *err, int number, const char *format, ...)
 		va_end(args);
 		len = strlen(err->text);
 		snprintf(err->text + len, sizeof(err->text) - len, ": %s",
-			 strerror_r(number, reason, sizeof(reason)));
+			 strerror_r(errnum, reason, sizeof(reason)));
 	}
-	return -number;
+	return -errnum;
 }

@@ -12,7 +12,7 @@
  */
 int ivs_error_set(struct ivs_error *err, int result, const char *format, ...) IVS_PRINTF(3, 4);
 
-/** ivs_error_errno() - the same; ": " and the text of errno @number follow. Returns -@number. */
-int ivs_error_errno(struct ivs_error *err, int number, const char *format, ...) IVS_PRINTF(3, 4);
+/** ivs_error_errno() - the same; ": " and the text of errno @errnum follow. Returns -@errnum. */
+int ivs_error_errno(struct ivs_error *err, int errnum, const char *format, ...) IVS_PRINTF(3, 4);
 
 #endif

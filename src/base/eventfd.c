@@ -33,7 +33,7 @@ bool ivs_eventfd_is(int fd)
 int ivs_eventfd_signal(int fd)
 {
 	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
-	const uint64_t one = 1;
+	uint64_t one = 1;
 
 	while (poll(&pfd, 1, 0) < 0) {
 		if (errno != EINTR)

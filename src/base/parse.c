@@ -76,8 +76,8 @@ const char *ivs_size_text(uint64_t size, char out[IVS_SIZE_TEXT_LEN])
 
 const char *ivs_owner_text(uid_t uid, gid_t gid, char out[IVS_OWNER_TEXT_LEN])
 {
-	const bool has_uid = uid != (uid_t)-1;
-	const bool has_gid = gid != (gid_t)-1;
+	bool has_uid = uid != (uid_t)-1;
+	bool has_gid = gid != (gid_t)-1;
 	int len = 0;
 
 	out[0] = '\0';

@@ -13,7 +13,7 @@
 /* Where shm_open(3) keeps its objects on Linux. */
 #define SHM_DIR "/dev/shm/"
 
-static int check_shm(struct ivs_region *region, const char *name, struct ivs_error *err)
+static int shm_check(struct ivs_region *region, const char *name, struct ivs_error *err)
 {
 	const char *base = name + strspn(name, "/");
 
@@ -30,7 +30,7 @@ static int check_shm(struct ivs_region *region, const char *name, struct ivs_err
 	return 0;
 }
 
-static int check_file(struct ivs_region *region, const char *name, struct ivs_error *err)
+static int file_check(struct ivs_region *region, const char *name, struct ivs_error *err)
 {
 	if (!*name)
 		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
@@ -50,8 +50,8 @@ static int check_file(struct ivs_region *region, const char *name, struct ivs_er
  */
 int ivs_region_open_path(struct ivs_region *region, bool make, struct ivs_error *err)
 {
-	const int flags = (region->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW |
-			  O_NONBLOCK | O_NOCTTY;
+	int flags = (region->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK |
+		    O_NOCTTY;
 
 	for (int round = 0; round < 10; round++) {
 		if (make) {
@@ -95,7 +95,7 @@ int ivs_region_open_path(struct ivs_region *region, bool make, struct ivs_error 
 	return ivs_error_errno(err, errno, "cannot open %s", region->path);
 }
 
-static int open_named(struct ivs_region *region, const char *name, bool make, struct ivs_error *err)
+static int named_open(struct ivs_region *region, const char *name, bool make, struct ivs_error *err)
 {
 	(void)name; /* check() has made region->path of it */
 	return ivs_region_open_path(region, make, err);
@@ -103,12 +103,12 @@ static int open_named(struct ivs_region *region, const char *name, bool make, st
 
 const struct ivs_region_backend ivs_region_shm = {
 	.prefix = "shm:",
-	.check = check_shm,
-	.open = open_named,
+	.check = shm_check,
+	.open = named_open,
 };
 
 const struct ivs_region_backend ivs_region_file = {
 	.prefix = "file:",
-	.check = check_file,
-	.open = open_named,
+	.check = file_check,
+	.open = named_open,
 };

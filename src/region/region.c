@@ -35,7 +35,7 @@ static const struct ivs_region_backend *const backends[] = {
 	&ivs_region_memfd,
 };
 
-static const struct ivs_region_backend *find_backend(const char *address, const char **name)
+static const struct ivs_region_backend *region_find_backend(const char *address, const char **name)
 {
 	for (size_t i = 0; i < sizeof(backends) / sizeof(*backends); i++) {
 		size_t len = strlen(backends[i]->prefix);
@@ -48,7 +48,7 @@ static const struct ivs_region_backend *find_backend(const char *address, const 
 	return NULL;
 }
 
-static int check_power_of_two(uint64_t size, struct ivs_error *err)
+static int region_check_power_of_two(uint64_t size, struct ivs_error *err)
 {
 	char given[IVS_SIZE_TEXT_LEN];
 	char below[IVS_SIZE_TEXT_LEN];
@@ -72,7 +72,7 @@ static int check_power_of_two(uint64_t size, struct ivs_error *err)
 			     ivs_size_text(lower * 2, above));
 }
 
-static int check_page(const struct ivs_region *region, uint64_t size, struct ivs_error *err)
+static int region_check_page(const struct ivs_region *region, uint64_t size, struct ivs_error *err)
 {
 	char given[IVS_SIZE_TEXT_LEN];
 	char page[IVS_SIZE_TEXT_LEN];
@@ -85,7 +85,7 @@ static int check_page(const struct ivs_region *region, uint64_t size, struct ivs
 }
 
 /* Must be memory, and its pages must be known before its size can be judged. */
-static int inspect(struct ivs_region *region, struct stat *st, struct ivs_error *err)
+static int region_inspect(struct ivs_region *region, struct stat *st, struct ivs_error *err)
 {
 	struct statfs fs;
 
@@ -100,56 +100,57 @@ static int inspect(struct ivs_region *region, struct stat *st, struct ivs_error 
 }
 
 /* Of what exists, and cannot be a region at any size that one asks for. */
-static int odd_size(const struct ivs_region *region, uint64_t has, struct ivs_error *err)
+static int region_error_odd_size(const struct ivs_region *region, uint64_t actual,
+				 struct ivs_error *err)
 {
-	char is[IVS_SIZE_TEXT_LEN];
+	char actual_text[IVS_SIZE_TEXT_LEN];
 
 	return ivs_error_set(err, IVS_REGION_E_SIZE,
 			     "%s exists with size %s, which is not a power of two: use another "
 			     "name, or remove it if it is a region that nobody uses",
-			     region->path, ivs_size_text(has, is));
+			     region->path, ivs_size_text(actual, actual_text));
 }
 
-static int other_size(const struct ivs_region *region, uint64_t has, uint64_t wanted,
-		      struct ivs_error *err)
+static int region_error_other_size(const struct ivs_region *region, uint64_t actual,
+				   uint64_t wanted, struct ivs_error *err)
 {
-	char is[IVS_SIZE_TEXT_LEN];
-	char not [IVS_SIZE_TEXT_LEN];
+	char actual_text[IVS_SIZE_TEXT_LEN];
+	char wanted_text[IVS_SIZE_TEXT_LEN];
 
-	if (!ivs_is_power_of_two(has))
-		return odd_size(region, has, err);
+	if (!ivs_is_power_of_two(actual))
+		return region_error_odd_size(region, actual, err);
 	return ivs_error_set(
 		err, IVS_REGION_E_OTHER_SIZE,
 		"%s exists with size %s, not %s: ask for size %s, or remove it (rm %s) "
 		"when nobody uses it",
-		region->path, ivs_size_text(has, is), ivs_size_text(wanted, not ), is,
-		region->path);
+		region->path, ivs_size_text(actual, actual_text),
+		ivs_size_text(wanted, wanted_text), actual_text, region->path);
 }
 
 /* fallocate(2): what glibc does in its stead writes into pages that others are using. */
-static int allocate(int fd, uint64_t size, bool in_use)
+static int file_allocate(int fd, uint64_t size, bool in_use)
 {
-	int number;
+	int errnum;
 
 	do {
-		number = fallocate(fd, 0, 0, (off_t)size) ? errno : 0;
-	} while (number == EINTR);
-	if (number != EOPNOTSUPP)
-		return number;
+		errnum = fallocate(fd, 0, 0, (off_t)size) ? errno : 0;
+	} while (errnum == EINTR);
+	if (errnum != EOPNOTSUPP)
+		return errnum;
 	return in_use ? 0 : posix_fallocate(fd, 0, (off_t)size);
 }
 
 /* Every page now, so that running out of memory is our error and not everybody's SIGBUS. */
-static int reserve(const struct ivs_region *region, uint64_t size, bool in_use,
-		   struct ivs_error *err)
+static int region_reserve(const struct ivs_region *region, uint64_t size, bool in_use,
+			  struct ivs_error *err)
 {
 	char text[IVS_SIZE_TEXT_LEN];
-	int number = allocate(region->fd, size, in_use);
+	int errnum = file_allocate(region->fd, size, in_use);
 
-	if (!number)
+	if (!errnum)
 		return 0;
 	ivs_size_text(size, text);
-	if (number == ENOSPC || number == ENOMEM || number == EFBIG || number == EDQUOT) {
+	if (errnum == ENOSPC || errnum == ENOMEM || errnum == EFBIG || errnum == EDQUOT) {
 		if (region->page_size > (uint64_t)sysconf(_SC_PAGESIZE))
 			return ivs_error_set(
 				err, IVS_REGION_E_FULL,
@@ -161,11 +162,11 @@ static int reserve(const struct ivs_region *region, uint64_t size, bool in_use,
 				     "system larger (df shows it)",
 				     text, *region->path ? " at " : "", region->path);
 	}
-	return ivs_error_errno(err, number, "cannot reserve %s of memory", text);
+	return ivs_error_errno(err, errnum, "cannot reserve %s of memory", text);
 }
 
-static int set_owner(const struct ivs_region *region, const struct ivs_region_options *opts,
-		     struct ivs_error *err)
+static int region_set_owner(const struct ivs_region *region, const struct ivs_region_options *opts,
+			    struct ivs_error *err)
 {
 	char owner[IVS_OWNER_TEXT_LEN];
 
@@ -183,11 +184,11 @@ static int set_owner(const struct ivs_region *region, const struct ivs_region_op
 }
 
 /* A new or empty object gets its size; of any other the size must be right already. */
-static int settle(struct ivs_region *region, const struct ivs_region_options *opts,
-		  const struct stat *st, struct ivs_error *err)
+static int region_settle(struct ivs_region *region, const struct ivs_region_options *opts,
+			 const struct stat *st, struct ivs_error *err)
 {
-	uint64_t has = (uint64_t)st->st_size;
-	uint64_t wanted = opts->size ? opts->size : has;
+	uint64_t actual = (uint64_t)st->st_size;
+	uint64_t wanted = opts->size ? opts->size : actual;
 	char text[IVS_SIZE_TEXT_LEN];
 	int result;
 
@@ -196,34 +197,34 @@ static int settle(struct ivs_region *region, const struct ivs_region_options *op
 				     "%s is empty: start what fills it first, or give a size",
 				     region->path);
 	if (!opts->size && !ivs_is_power_of_two(wanted))
-		return odd_size(region, wanted, err);
-	result = check_page(region, wanted, err);
+		return region_error_odd_size(region, wanted, err);
+	result = region_check_page(region, wanted, err);
 	if (result)
 		return result;
-	if (has && has != wanted) {
+	if (actual && actual != wanted) {
 		/* If we made the name, somebody else has locked it first and uses it now. */
 		region->created = false;
-		return other_size(region, has, wanted, err);
+		return region_error_other_size(region, actual, wanted, err);
 	}
-	if (!has && ftruncate(region->fd, (off_t)wanted))
+	if (!actual && ftruncate(region->fd, (off_t)wanted))
 		return ivs_error_errno(err, errno, "cannot give %s a size of %s%s",
 				       *region->path ? region->path : "the region",
 				       ivs_size_text(wanted, text),
 				       errno == EFBIG ? " (see ulimit -f)" : "");
-	result = region->read_only ? 0 : reserve(region, wanted, has, err);
-	if (result && !has && ftruncate(region->fd, 0))
+	result = region->read_only ? 0 : region_reserve(region, wanted, actual, err);
+	if (result && !actual && ftruncate(region->fd, 0))
 		return ivs_error_errno(err, errno, "cannot cut the region back");
 	if (result)
 		return result;
 	region->size = wanted;
-	return region->created ? set_owner(region, opts, err) : 0;
+	return region->created ? region_set_owner(region, opts, err) : 0;
 }
 
 /*
  * Several may open the same object at a time, with different sizes: one after the other, so that the
  * second sees what the first has made of it.
  */
-static int lock(const struct ivs_region *region, struct ivs_error *err)
+static int region_lock(const struct ivs_region *region, struct ivs_error *err)
 {
 	/* On NFS an exclusive lock needs an fd that can write. */
 	int result = ivs_file_lock(region->fd, region->read_only ? LOCK_SH : LOCK_EX);
@@ -239,43 +240,44 @@ static int lock(const struct ivs_region *region, struct ivs_error *err)
 	return ivs_error_errno(err, ETIMEDOUT, "another process keeps %s locked", region->path);
 }
 
-static int check_still_there(const struct ivs_region *region, const struct stat *st,
-			     struct ivs_error *err)
+static int region_check_linked(const struct ivs_region *region, const struct stat *st,
+			       struct ivs_error *err)
 {
 	if (st->st_nlink || !*region->path)
 		return 0;
 	return ivs_error_errno(err, EAGAIN, "%s was removed while it was opened", region->path);
 }
 
-static int inspect_and_settle(struct ivs_region *region, const struct ivs_region_options *opts,
-			      struct ivs_error *err)
+static int region_inspect_and_settle(struct ivs_region *region,
+				     const struct ivs_region_options *opts, struct ivs_error *err)
 {
 	struct stat st;
 	int result;
 
-	result = inspect(region, &st, err);
+	result = region_inspect(region, &st, err);
 	if (!result)
-		result = check_still_there(region, &st, err);
+		result = region_check_linked(region, &st, err);
 	if (!result)
-		result = settle(region, opts, &st, err);
+		result = region_settle(region, opts, &st, err);
 	return result;
 }
 
-static int open_with(struct ivs_region *region, const struct ivs_region_backend *backend,
-		     const char *name, const struct ivs_region_options *opts, struct ivs_error *err)
+static int region_open_backend(struct ivs_region *region, const struct ivs_region_backend *backend,
+			       const char *name, const struct ivs_region_options *opts,
+			       struct ivs_error *err)
 {
 	int result;
 
-	result = opts->size ? check_power_of_two(opts->size, err) : 0;
+	result = opts->size ? region_check_power_of_two(opts->size, err) : 0;
 	if (!result)
 		result = backend->check(region, name, err);
 	if (!result)
 		result = backend->open(region, name, opts->size, err);
 	if (result)
 		return result;
-	result = lock(region, err);
+	result = region_lock(region, err);
 	if (!result)
-		result = inspect_and_settle(region, opts, err);
+		result = region_inspect_and_settle(region, opts, err);
 	if (!result && backend->seal)
 		result = backend->seal(region, err);
 	/* Under the lock, so that nobody begins to use what is about to go. */
@@ -288,10 +290,10 @@ static int open_with(struct ivs_region *region, const struct ivs_region_backend 
 	return result;
 }
 
-static int new_region(const char *address, const struct ivs_region_backend **backend,
+static int region_new(const char *address, const struct ivs_region_backend **backend,
 		      const char **name, struct ivs_region **out, struct ivs_error *err)
 {
-	*backend = find_backend(address, name);
+	*backend = region_find_backend(address, name);
 	if (!*backend)
 		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
 				     "\"%s\" is no address of a region: use shm:NAME, file:PATH, "
@@ -304,19 +306,19 @@ static int new_region(const char *address, const struct ivs_region_backend **bac
 	return 0;
 }
 
-static int open_address(const char *address, const struct ivs_region_options *opts, bool read_only,
-			struct ivs_region **out, struct ivs_error *err)
+static int region_open_address(const char *address, const struct ivs_region_options *opts,
+			       bool read_only, struct ivs_region **out, struct ivs_error *err)
 {
 	const struct ivs_region_backend *backend;
 	struct ivs_region *region;
 	const char *name;
 	int result;
 
-	result = new_region(address, &backend, &name, &region, err);
+	result = region_new(address, &backend, &name, &region, err);
 	if (result)
 		return result;
 	region->read_only = read_only;
-	result = open_with(region, backend, name, opts, err);
+	result = region_open_backend(region, backend, name, opts, err);
 	if (result) {
 		ivs_region_close(region);
 		return result;
@@ -330,12 +332,12 @@ static const struct ivs_region_options must_exist = IVS_REGION_OPTIONS_INIT;
 int ivs_region_open(const char *address, const struct ivs_region_options *opts,
 		    struct ivs_region **out, struct ivs_error *err)
 {
-	return open_address(address, opts ? opts : &must_exist, false, out, err);
+	return region_open_address(address, opts ? opts : &must_exist, false, out, err);
 }
 
 int ivs_region_open_read_only(const char *address, struct ivs_region **out, struct ivs_error *err)
 {
-	return open_address(address, &must_exist, true, out, err);
+	return region_open_address(address, &must_exist, true, out, err);
 }
 
 int ivs_region_adopt(const char *address, int *fd, const struct ivs_region_former *former,
@@ -347,7 +349,7 @@ int ivs_region_adopt(const char *address, int *fd, const struct ivs_region_forme
 	struct stat st;
 	int result;
 
-	result = new_region(address, &backend, &name, &region, err);
+	result = region_new(address, &backend, &name, &region, err);
 	if (result)
 		return result;
 	region->fd = ivs_fd_take(fd);
@@ -357,7 +359,7 @@ int ivs_region_adopt(const char *address, int *fd, const struct ivs_region_forme
 	/* For its path; what may be missing by now does not matter to who has it open. */
 	if (backend->check(region, name, err))
 		region->path[0] = '\0';
-	result = inspect(region, &st, err);
+	result = region_inspect(region, &st, err);
 	if (result) {
 		ivs_region_close(region);
 		return result;

@@ -18,7 +18,7 @@
 #define MFD_NOEXEC_SEAL 0x0008U /* memory is not to be executed; vm.memfd_noexec may insist */
 #endif
 
-static int open_dir(struct ivs_region *region, const char *name, bool make, struct ivs_error *err)
+static int dir_open(struct ivs_region *region, const char *name, bool make, struct ivs_error *err)
 {
 	char path[4096];
 	int len;
@@ -42,7 +42,7 @@ static int open_dir(struct ivs_region *region, const char *name, bool make, stru
 	return 0;
 }
 
-static int check_dir(struct ivs_region *region, const char *name, struct ivs_error *err)
+static int dir_check(struct ivs_region *region, const char *name, struct ivs_error *err)
 {
 	struct stat st;
 
@@ -75,7 +75,7 @@ static bool memfd_flags(const char *name, unsigned int *flags)
 	return true;
 }
 
-static int check_memfd(struct ivs_region *region, const char *name, struct ivs_error *err)
+static int memfd_check(struct ivs_region *region, const char *name, struct ivs_error *err)
 {
 	unsigned int flags;
 
@@ -89,7 +89,7 @@ static int check_memfd(struct ivs_region *region, const char *name, struct ivs_e
 	return 0;
 }
 
-static int open_memfd(struct ivs_region *region, const char *name, bool make, struct ivs_error *err)
+static int memfd_open(struct ivs_region *region, const char *name, bool make, struct ivs_error *err)
 {
 	unsigned int flags;
 
@@ -112,7 +112,7 @@ static int open_memfd(struct ivs_region *region, const char *name, bool make, st
 	return 0;
 }
 
-static int seal_memfd(struct ivs_region *region, struct ivs_error *err)
+static int memfd_seal(struct ivs_region *region, struct ivs_error *err)
 {
 	if (fcntl(region->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
 		return ivs_error_errno(err, errno, "cannot seal the memory");
@@ -122,13 +122,13 @@ static int seal_memfd(struct ivs_region *region, struct ivs_error *err)
 
 const struct ivs_region_backend ivs_region_dir = {
 	.prefix = "dir:",
-	.check = check_dir,
-	.open = open_dir,
+	.check = dir_check,
+	.open = dir_open,
 };
 
 const struct ivs_region_backend ivs_region_memfd = {
 	.prefix = "memfd:",
-	.check = check_memfd,
-	.open = open_memfd,
-	.seal = seal_memfd,
+	.check = memfd_check,
+	.open = memfd_open,
+	.seal = memfd_seal,
 };
