@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "interrupt.h"
 #include "protocol/socket.h"
 
 #define SILENCE_MS 5000 /* a server that says nothing for so long has nothing more to say */

@@ -67,7 +67,4 @@ struct bench_latency bench_clients_latency(const struct bench_clients *clients);
 /** bench_connect() - to the stream socket at @path. Return: the fd or -errno. */
 IVS_MUST_USE int bench_connect(const char *path);
 
-/** bench_interrupted() - whether SIGINT or SIGTERM came; everything then ends early */
-bool bench_interrupted(void);
-
 #endif

@@ -30,7 +30,6 @@
  */
 #include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +38,7 @@
 
 #include "base/clock.h"
 #include "base/parse.h"
+#include "interrupt.h"
 #include "report.h"
 
 #define STORMS_MAX 16
@@ -46,19 +46,6 @@
 #define PROGRESS_NS (2 * IVS_NS_PER_S)
 #define SPARE_FDS 64
 #define OUR_ARGS "-F -S {socket} -r memfd: -l 1M -n {vectors}"
-
-static volatile sig_atomic_t interrupted;
-
-bool bench_interrupted(void)
-{
-	return interrupted;
-}
-
-static void on_signal(int number)
-{
-	(void)number;
-	interrupted = 1;
-}
 
 /**
  * struct options - from the command line
@@ -250,7 +237,7 @@ static void measure(const struct bench_server *server, struct bench_result *resu
 		else
 			bench_storm_floor(server->dir, &shape, kind == BENCH_SENDMSG ? 1 : 32,
 					  storm);
-		if (interrupted)
+		if (bench_interrupted())
 			return;
 	}
 }
@@ -269,7 +256,7 @@ static void measure_all(const struct options *opts, const struct bench_server *s
 		rounds_n = opts->rounds_n ? opts->rounds_n : default_rounds(&result->shape);
 		if (!has_fds(result))
 			continue;
-		for (unsigned int round = 0; round < rounds_n && !interrupted; round++) {
+		for (unsigned int round = 0; round < rounds_n && !bench_interrupted(); round++) {
 			if (ivs_clock_ns() - said > PROGRESS_NS) {
 				fprintf(stderr, "join: %ux%u, round %u of %u\n",
 					result->shape.clients_n, result->shape.vectors_n, round + 1,
@@ -290,15 +277,6 @@ static void raise_fd_limit(void)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-static void watch_signals(void)
-{
-	const struct sigaction action = {.sa_handler = on_signal};
-
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	signal(SIGPIPE, SIG_IGN);
 }
 
 int main(int argc, char **argv)
@@ -323,14 +301,14 @@ int main(int argc, char **argv)
 			strerrordesc_np(errno));
 		return 1;
 	}
-	watch_signals();
+	bench_watch_signals();
 	raise_fd_limit();
 	bench_pin(false);
 	server = (struct bench_server){.path = opts.server, .args = opts.args, .dir = dir};
 	measure_all(&opts, &server, results);
 	bench_remove_files(dir);
 	rmdir(dir);
-	if (interrupted)
+	if (bench_interrupted())
 		return 130;
 	if (opts.json)
 		bench_report_json(results, opts.shapes_n, opts.server);

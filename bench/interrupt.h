@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* SIGINT and SIGTERM end a measurement early. */
+#ifndef BENCH_INTERRUPT_H
+#define BENCH_INTERRUPT_H
+
+#include <stdbool.h>
+
+/** bench_watch_signals() - from now on, note SIGINT and SIGTERM, and ignore SIGPIPE */
+void bench_watch_signals(void);
+
+/** bench_interrupted() - has SIGINT or SIGTERM arrived? */
+bool bench_interrupted(void);
+
+#endif
