@@ -4,13 +4,16 @@
 With sanitizers, which are several times slower, the numbers are smaller: `Case.short`.
 """
 import json
+import socket
 import sys
 
 import pytest
 
 from support.py import hostile
+from support.py.clients import join
 from support.py.paths import SOURCE
-from support.py.programs import is_sanitized
+from support.py.programs import is_sanitized, wait_until
+from support.py.wire import RawClient
 
 CASES = {case.name: case for case in hostile.CASES}
 ONE_BY_ONE = {"crimes", "out-of-fds"}  # see below
@@ -104,3 +107,38 @@ def test_table_of_a_server_that_fails(place):
     row, = json.loads(done.stdout)["rows"]
     assert (row["case"], row["holds"], row["qemu_holds"]) == ("connect-and-close", False, None)
     assert row["ours"].startswith("FAILED: the server ended with status 3: after ")
+
+
+def oob_is_supported():
+    """Whether the kernel has out-of-band data on such sockets (since Linux 5.15, an option)."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        try:
+            ours.send(b"x", socket.MSG_OOB)
+        except OSError:
+            return False
+    return True
+
+
+@pytest.mark.skipif(not oob_is_supported(), reason="the kernel has no MSG_OOB on UNIX sockets")
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("greeted", [True, False], ids=["greeted", "at-once"])
+def test_out_of_band_byte(place, greeted, times):
+    """A byte that read() does not see is a byte all the same: the client is dropped (W-8)."""
+    server = place.server()
+    watcher = join(place)
+    before = server.fds()
+    hostile = place.add(RawClient(str(place.socket), 1))
+    if greeted:
+        hostile.greeting()
+        watcher.read_until_knows({1})
+    for _ in range(times):
+        try:
+            hostile.sock.send(b"x", socket.MSG_OOB)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it was dropped at the first
+    server.err.wait("client 1 left", timeout=5)
+    hostile.read_to_end()
+    watcher.read_until_knows(set())
+    wait_until(lambda: server.fds() == before, "the server has as many fds as before")
+    assert join(place).id in (1, 2)

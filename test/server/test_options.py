@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The options of both programs: what each does, and what is said when a value is no good."""
+"""The options of ivshmem-server: what each does, and what is said when a value is no good."""
 import errno
 import fcntl
 import mmap
@@ -12,7 +12,7 @@ import subprocess
 import pytest
 
 from support.py.clients import join
-from support.py.paths import SOURCE
+from support.py.options import check_help, check_help_and_man_page, check_refused, check_version
 from support.py.programs import wait_until
 from support.py.wire import RawClient, accepts
 
@@ -27,64 +27,27 @@ def nothing_left(where):
     return os.listdir(where.dir) == [] and not where.shm_path.exists()
 
 
-# What is wrong, for both programs
-
-@pytest.mark.parametrize("program", ["ivshmem-server", "ivshmem-client"])
 @pytest.mark.parametrize("option", ["-h", "--help"])
-def test_help(place, program, option):
+def test_help(place, option):
     """The help has the usage, every option and an example, and is no error."""
-    done = place.run(place.build / "tools" / program, option)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"usage: {program} ")
-    assert "\nExample" in done.stdout
-    assert f"\n  {program} -" in done.stdout[done.stdout.index("\nExample"):]
-    for line in ["-S, --socket", "-v, --verbose", "-V, --version", "-h, --help"]:
-        assert f"\n  {line} " in done.stdout
-    assert max(len(line) for line in done.stdout.splitlines()) <= 100
+    check_help(place, "ivshmem-server", option)
 
 
-def options_of_help(text):
-    """What stands in the left column: such as "-S, --socket PATH"."""
-    lines = text[:text.index("\nExample")].splitlines()
-    return [re.split(" {2,}", line.strip())[0] for line in lines if re.match(" +-", line)]
+def test_help_and_man_page_agree(place):
+    """Every option of the help is in the man page and the other way round."""
+    check_help_and_man_page(place, "ivshmem-server")
 
 
-def options_of_page(text):
-    """What the man page's options begin with, without its marks."""
-    section = text[text.index("\n# OPTIONS\n"):]
-    section = section[:section.index("\n# ", 1)]
-    return [re.sub("[*_]", "", line) for line in section.splitlines() if line.startswith("*-")]
-
-
-@pytest.mark.parametrize("program", ["ivshmem-server", "ivshmem-client"])
-def test_help_and_man_page_agree(place, program):
-    """Every option of the help is in the man page and the other way round, with the same names,
-    the same argument and in the same order."""
-    done = place.run(place.build / "tools" / program, "--help")
-    page = (SOURCE / "man" / f"{program}.1.scd").read_text(encoding="utf-8")
-    helped, described = options_of_help(done.stdout), options_of_page(page)
-    assert len(helped) > 5
-    assert helped == described
-
-
-@pytest.mark.parametrize("program", ["ivshmem-server", "ivshmem-client"])
 @pytest.mark.parametrize("option", ["-V", "--version"])
-def test_version(place, program, option):
+def test_version(place, option):
     """One line with the program's name and a version."""
-    done = place.run(place.build / "tools" / program, option)
-    name, version = done.stdout.split()
-    assert (done.returncode, done.stderr, name) == (0, "", program)
-    assert version[0].isdigit() and "." in version
+    check_version(place, "ivshmem-server", option)
 
 
-@pytest.mark.parametrize("program", ["ivshmem-server", "ivshmem-client"])
 @pytest.mark.parametrize("option", ["-Z", "--nonsense", "-S", "--socket", "--help=yes"])
-def test_unknown_or_incomplete_option(place, program, option):
+def test_unknown_or_incomplete_option(place, option):
     """Status 2, the option named, and where to look."""
-    done = place.run(place.build / "tools" / program, option)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert option.strip("-").split("=")[0] in done.stderr
-    assert f'Try "{program} --help".' in done.stderr
+    check_refused(place, "ivshmem-server", option)
 
 
 @pytest.mark.parametrize("options, status, message", [
@@ -141,33 +104,6 @@ def test_bad_value_for_the_server(place, options, status, message):
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
     assert nothing_left(place)
-
-
-@pytest.mark.parametrize("options, status, message", [
-    (["surplus"], 2, 'surplus argument "surplus": commands go behind -c'),
-    (["-c", "dump"] * 65, 2, "more than 64 commands: use standard input"),
-    (["-S", "x" * 5000], 2, "the address has 5005 bytes; at most 4095 fit"),
-    (["-a", "x" * 5000], 2, "the address has 5000 bytes; at most 4095 fit"),
-    (["-S", "x" * 200], 1, "the socket's path has 200 bytes; 1 to 107 are possible"),
-    (["-S", ""], 1, "the socket's path has 0 bytes"),
-    (["-a", "foo:bar"], 1, '"foo:bar" is no address of a way in: use unix:PATH, shm:NAME'),
-    (["-a", ""], 1, '"" is no address of a way in'),
-    (["--address", "shm:"], 1, '"" is no name for POSIX shared memory'),
-    (["-a", "shm:a/b"], 1, '"a/b" is no name for POSIX shared memory'),
-    (["-a", "shm:ivs-no-such"], 1, "/dev/shm/ivs-no-such does not exist"),
-    (["-a", "file:/nonexistent/x"], 1, "/nonexistent/x does not exist"),
-    (["-a", "file:/tmp"], 1, "/tmp is not a file"),
-    (["-a", "pci:nonsense"], 1, "ivshmem device"),
-    (["-a", "pci:ffff:ff:1f.7"], 1, "ivshmem device"),
-])
-def test_bad_value_for_the_client(place, options, status, message):
-    """The value is named with the reason and the way out."""
-    done = place.run(place.client_program, *options)
-    assert done.returncode == status
-    assert message in done.stderr
-    assert done.stderr.startswith("ivshmem-client: ")
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stdout == ""
 
 
 # What the server's options do

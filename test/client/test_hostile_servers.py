@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Programs whose other side means harm, or goes away: hostile servers and clients, logs that
-nobody reads, limits that are lowered."""
+"""ivshmem-client and servers that mean harm: doorbells that are something else, a greeting
+without end."""
 import itertools
 import os
-import resource
-import signal
 import socket
 import subprocess
 import time
 
 import pytest
 
-from support.py.clients import join
-from support.py.programs import fd_count, wait_until
-from support.py.wire import BadServer, RawClient, accepts, pack, readable
+from support.py.programs import wait_until
+from support.py.wire import BadServer, pack
 
 SIZE = 1 << 20
 SO_SNDBUFFORCE = 32  # socket(7); Python has no name for it
@@ -71,8 +68,6 @@ def victim_is_untouched(where):
     path = where.dir / "victim"
     return not path.exists() or path.read_bytes() == b"precious"
 
-
-# Servers
 
 @pytest.mark.parametrize("kind", BAD_VECTORS)
 def test_vector_of_a_peer_that_is_no_eventfd(place, kind):
@@ -160,91 +155,3 @@ def test_own_vector_that_comes_late(place):
     assert not [line for line in client.out.seen[begin:] if "no wait" in line]
     client.write("int 0 0\n")
     client.out.wait("doorbell on vector 0")
-
-
-# Clients
-
-def oob_is_supported():
-    """Whether the kernel has out-of-band data on such sockets (since Linux 5.15, an option)."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        try:
-            ours.send(b"x", socket.MSG_OOB)
-        except OSError:
-            return False
-    return True
-
-
-@pytest.mark.skipif(not oob_is_supported(), reason="the kernel has no MSG_OOB on UNIX sockets")
-@pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.parametrize("greeted", [True, False], ids=["greeted", "at-once"])
-def test_out_of_band_byte(place, greeted, times):
-    """A byte that read() does not see is a byte all the same: the client is dropped (W-8)."""
-    server = place.server()
-    watcher = join(place)
-    before = server.fds()
-    hostile = place.add(RawClient(str(place.socket), 1))
-    if greeted:
-        hostile.greeting()
-        watcher.read_until_knows({1})
-    for _ in range(times):
-        try:
-            hostile.sock.send(b"x", socket.MSG_OOB)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it was dropped at the first
-    server.err.wait("client 1 left", timeout=5)
-    hostile.read_to_end()
-    watcher.read_until_knows(set())
-    wait_until(lambda: server.fds() == before, "the server has as many fds as before")
-    assert join(place).id in (1, 2)
-
-
-# What surrounds the server
-
-def test_log_that_nobody_reads(place):
-    """The reader of the log has ended: the server goes on, and ends as it should."""
-    log = place.dir / "log"
-    os.mkfifo(log)
-    reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        server = place.start("sh", "-c", 'exec "$@" 2>"$0"', log, place.server_program, "-F", "-v",
-                             "-S", place.socket, "-M", place.shm)
-        wait_until(lambda: accepts(place.socket), "the server accepts")
-        assert readable([reader], 20) and os.read(reader, 4096)
-    finally:
-        os.close(reader)
-    first, second = join(place), join(place)
-    first.read_until_knows({second.id})
-    second.close()
-    first.read_until_knows(set())
-    assert server.popen.poll() is None
-    server.signal(signal.SIGTERM)
-    assert server.wait() == 0
-    assert first.read_to_end() == []
-    assert not place.socket.exists() and not place.shm_path.exists()
-
-
-def set_nofile(pid, limit):
-    """Change the soft limit of the fds of a process. Return: what it was."""
-    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, hard))
-    return soft
-
-
-def test_leave_is_told_without_any_fd(place):
-    """Not one fd can be opened, not even to refuse a client: those who are there are told what
-    happens, and when there are fds again, who had to wait is served."""
-    server = place.server()
-    remaining, leaving = join(place), join(place)
-    remaining.read_until_knows({leaving.id})
-    before = fd_count(server.pid)
-    limit = set_nofile(server.pid, 3)
-    waiting = place.add(RawClient(str(place.socket), 1))
-    assert waiting.is_quiet(0.3)
-    leaving.close()
-    assert remaining.next(3) == (leaving.id, False)
-    assert remaining.is_quiet()
-    assert fd_count(server.pid) < before
-    set_nofile(server.pid, limit)
-    waiting.greeting()
-    remaining.read_until_knows({waiting.id})

@@ -1,128 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-server as its clients see it: what it tells them, whatever they do."""
+"""ivshmem-server from its start to its end: signals, sockets and pidfiles that are there before, the
+background."""
 import os
 import signal
 import stat
 
 import pytest
 
-from support.py.clients import connect_client, join, knows_all, others
+from support.py.clients import connect_client, join, knows_all
 from support.py.programs import Daemon, wait_until
-from support.py.wire import RawClient, accepts, readable, ring
-
-
-# What a client is told
-
-def test_greeting_in_order(place):
-    """Version 0, own id, -1 with the memory, the others in ascending order, at last oneself (W-3 to W-6)."""
-    place.server("-n", "2")
-    first, second = join(place, 2), join(place, 2)
-    assert first.history == [(0, False), (0, False), (-1, True), (0, True), (0, True)]
-    assert second.history[:3] == [(0, False), (1, False), (-1, True)]
-    assert second.history[3:] == [(0, True)] * 2 + [(1, True)] * 2
-    third = join(place, 2)
-    assert third.history[3:] == [(0, True)] * 2 + [(1, True)] * 2 + [(2, True)] * 2
-    assert third.is_quiet()
-
-
-def test_ids_come_back_when_nobody_remembers_them(place):
-    """A client gets the lowest id of which nobody who is connected has ever heard (W-10)."""
-    server = place.server()
-    clients = [join(place) for _ in range(5)]
-    assert [client.id for client in clients] == [0, 1, 2, 3, 4]
-    knows_all(clients)
-    left = {clients[1], clients[3]}
-    for client in left:
-        client.close()
-    knows_all([client for client in clients if client not in left])
-    clients += [join(place) for _ in range(3)]
-    assert [client.id for client in clients[5:]] == [5, 6, 7]
-    for client in clients:
-        client.close()
-    server.err.wait("0 connected")
-    assert [join(place).id for _ in range(2)] == [0, 1]
-
-
-def test_everybody_is_told_of_joins_and_leaves(place):
-    """A join is one fd per vector to all others, a leave one message without fd."""
-    place.server("-n", "3")
-    clients = [join(place, 3) for _ in range(4)]
-    knows_all(clients)
-    told = [len(client.history) for client in clients]
-    last = join(place, 3)
-    for client, before in zip(clients, told):
-        client.read_until_knows(others(client, clients + [last]))
-        assert client.history[before:] == [(last.id, True)] * 3
-    last.close()
-    for client, before in zip(clients, told):
-        client.read_until_knows(others(client, clients))
-        assert client.history[before + 3:] == [(last.id, False)]
-        assert client.is_quiet()
-
-
-@pytest.mark.parametrize("vectors", [0, 1, 256, 2048])
-def test_number_of_vectors(place, vectors):
-    """As many eventfds for each client as asked for, also none and many."""
-    place.server("-n", vectors)
-    first = join(place, vectors, keep=False)
-    second = join(place, vectors, keep=False)
-    assert len(first.own) == len(second.own) == vectors
-    if vectors:
-        knows_all([first, second])
-        assert len(first.peers[second.id]) == len(second.peers[first.id]) == vectors
-    assert first.is_quiet() and second.is_quiet()
-
-
-def test_doorbell_reaches_exactly_one_vector(place):
-    """What A got for vector v of B is B's own vector v, and nobody else's (W-6, W-9)."""
-    place.server("-n", "4")
-    clients = [join(place, 4) for _ in range(3)]
-    knows_all(clients)
-    for sender in clients:
-        for receiver in clients:
-            for vector in range(4):
-                fds = receiver.own if sender is receiver else sender.peers[receiver.id]
-                ring(fds[vector])
-                for client in clients:
-                    expected = [vector] if client is receiver else []
-                    assert readable(client.own) == expected
-                assert os.read(receiver.own[vector], 8) == b"\x01" + bytes(7)
-
-
-def test_memory_is_one_object(place):
-    """All get the same memory, of the size asked for; a write of one is read by the other (W-1, W-5)."""
-    place.server("-l", "2M")
-    clients = [join(place) for _ in range(3)]
-    stats = [os.fstat(client.memory) for client in clients]
-    assert {(st.st_dev, st.st_ino) for st in stats} == {(stats[0].st_dev, stats[0].st_ino)}
-    assert {st.st_size for st in stats} == {2 << 20}
-    assert os.pwrite(clients[0].memory, b"here", (2 << 20) - 4) == 4
-    assert os.pread(clients[2].memory, 4, (2 << 20) - 4) == b"here"
-
-
-# Clients that misbehave
-
-def test_stopped_client_delays_nobody(place):
-    """A client process that is stopped: the others go on, and it catches up."""
-    place.server()
-    stopped = place.start_client()
-    watcher = join(place)
-    stopped.signal(signal.SIGSTOP)
-    for _ in range(50):
-        with RawClient(str(place.socket), 1) as visitor:
-            visitor.greeting()
-    last = join(place)
-    watcher.read_until_knows({0, last.id})
-    stopped.signal(signal.SIGCONT)
-    stopped.out.wait(f"peer {last.id} joined with 1 vectors")
-    before = stopped.out.count("(this one)")
-    stopped.write("dump\nhelp\n")
-    stopped.out.wait("int all")
-    assert stopped.out.count("(this one)") == before + 1
-    begin = max(at for at, line in enumerate(stopped.out.seen) if line.startswith("way in"))
-    dump = [line for line in stopped.out.seen[begin:] if line.startswith("peer  ")]
-    peers = {line.split()[1] for line in dump if line.endswith("  1 vectors")}
-    assert peers == {str(watcher.id), str(last.id)}
+from support.py.wire import accepts, readable, ring
 
 
 # Start and end

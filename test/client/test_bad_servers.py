@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ivshmem-client and servers that are none: silent, closing, speaking something else."""
+import os
+import socket
+import tempfile
+import time
+
+import pytest
+
+from support.py.programs import wait_until
+from support.py.wire import BadServer
+
+
+def check(done, message):
+    """It has failed, and says this."""
+    assert done.returncode == 1, done.stderr
+    assert message in done.stderr
+
+
+def memory_fd(where, size=1 << 20):
+    """A memory object, another one each time: whoever has mapped one has it still."""
+    file = where.add(tempfile.TemporaryFile(dir=where.dir))
+    file.truncate(size)
+    return file.fileno()
+
+
+def pipe_fd(where):
+    """The end of a pipe whose other end is closed: readable for ever."""
+    out, into = os.pipe()
+    os.close(into)
+    return where.add(os.fdopen(out, "rb")).fileno()
+
+
+GREETING = [(0, []), (0, []), (-1, ["memory"]), (0, ["eventfd"])]
+BAD_SERVERS = {
+    "version 1": ([(1, [])], "the protocol version is not 0"),
+    "version -1": ([(-1, [])], "the protocol version is not 0"),
+    "version with fd": ([(0, ["memory"])], "an fd came with the protocol version"),
+    "text": ([(b"HTTP/1.1 400 Bad Request\r\n", [])], "is no ivshmem-server of protocol 0"),
+    "id -1": ([(0, []), (-1, [])], "the second message is not an id from 0 to 65535"),
+    "id 65536": ([(0, []), (65536, [])], "the second message is not an id"),
+    "id with fd": ([(0, []), (0, ["memory"])], "an fd came with the own id"),
+    "memory without fd": (GREETING[:2] + [(-1, [])], "not the memory with its fd"),
+    "vector before memory": (GREETING[:2] + [(0, ["eventfd"])], "not the memory with its fd"),
+    "two fds": (GREETING[:2] + [(-1, ["memory", "memory"])], "several fds came with one message"),
+    "100 fds": (GREETING[:2] + [(-1, ["memory"] * 100)], "several fds came with one message"),
+    "fd in the middle": ([(b"\0\0\0", []), (b"\0\0\0\0\0", ["memory"])], "an fd came"),
+    "empty memory": (GREETING[:2] + [(-1, ["empty"])], "cannot map a region of 0 bytes"),
+    "memory is an eventfd": (GREETING[:2] + [(-1, ["eventfd"])], "cannot map"),
+    "memory is a pipe": (GREETING[:2] + [(-1, ["pipe"])], "cannot map"),
+    "second memory": (GREETING[:3] + [(-1, ["memory"])], "names no id"),
+    "own leave": (GREETING[:3] + [(0, [])], "it says that we ourselves left"),
+    "vector is a file": (GREETING[:3] + [(0, ["memory"])], "vector"),
+}
+CUT_SERVERS = {f"after {n}": GREETING[:n] for n in range(4)}
+CUT_SERVERS.update({f"in {n}": GREETING[:n] + [(b"\0\0\0", [])] for n in range(4)})
+
+
+def real_fds(where, messages):
+    """The messages with the fds that are meant."""
+    kinds = {"memory": memory_fd(where), "pipe": pipe_fd(where)}
+    with open(where.dir / "empty", "w+b") as empty:
+        kinds["empty"] = where.add(os.fdopen(os.dup(empty.fileno()), "rb")).fileno()
+    kinds["eventfd"] = where.add(os.fdopen(os.eventfd(0, os.EFD_NONBLOCK), "rb")).fileno()
+    return [(value, [kinds[fd] for fd in fds]) for value, fds in messages]
+
+
+def bad_server(where, messages, closes=False, path=None):
+    """A bad server at the place's socket."""
+    return where.add(BadServer(str(path or where.socket), real_fds(where, messages), closes))
+
+
+@pytest.mark.parametrize("name", BAD_SERVERS)
+def test_bad_server(place, name):
+    """Whatever is wrong with a server: status 1, one line that says what, at once."""
+    messages, message = BAD_SERVERS[name]
+    bad_server(place, messages)
+    begin = time.monotonic()
+    done = place.run_client("-c", "dump")
+    check(done, message)
+    assert done.stderr.startswith("ivshmem-client: ") and len(done.stderr.splitlines()) == 1
+    assert time.monotonic() - begin < 4
+
+
+@pytest.mark.parametrize("name", CUT_SERVERS)
+def test_server_that_closes(place, name):
+    """A server that closes during the greeting, between messages or within one."""
+    bad_server(place, CUT_SERVERS[name], closes=True)
+    message = f"the server at {place.socket} closed the connection"
+    check(place.run_client("-c", "dump"), message)
+
+
+def test_servers_that_stall(place):
+    """A server that says nothing more before the memory came: status 1 after a few seconds."""
+    stalls = [name for name in CUT_SERVERS if name not in ("after 3", "in 3")]
+    clients = []
+    for name in stalls:
+        path = place.dir / name
+        bad_server(place, CUT_SERVERS[name], path=path)
+        clients.append((path, place.start(place.client_program, "-S", path, "-c", "dump")))
+    for path, client in clients:
+        assert client.wait() == 1
+        message = f"the server at {path} accepted the connection and is silent"
+        assert client.err.text() == f"ivshmem-client: {message}"
+
+
+def test_server_that_does_not_accept(place):
+    """A socket whose backlog is full: status 1 after a few seconds."""
+    with socket.socket(socket.AF_UNIX) as deaf, socket.socket(socket.AF_UNIX) as first:
+        deaf.bind(str(place.socket))
+        deaf.listen(0)
+        first.connect(str(place.socket))
+        check(place.run_client(), f"{place.socket} does not accept connections")
+
+
+@pytest.mark.parametrize("garbage", [
+    (-1, []), (65536, []), (0, []), (b"\xff" * 8, []), (1, ["eventfd", "eventfd"]),
+    (1, ["memory"] * 50)], ids=str)
+def test_garbage_after_the_greeting(place, garbage):
+    """A server that goes mad later is as good as gone; everything else goes on."""
+    server = bad_server(place, GREETING)
+    client = place.start_client()
+    (value, fds), = real_fds(place, [garbage])
+    server.send(value, fds)
+    client.err.wait("the server is gone; doorbells go on working")
+    client.write("int 0 0\n")
+    client.out.wait("doorbell on vector 0")
+    client.popen.stdin.close()
+    assert client.wait() == 0
+
+
+def test_leave_of_an_unknown_peer(place):
+    """QEMU's own server sends such; it means nothing."""
+    server = bad_server(place, GREETING + [(7, [])])
+    client = place.start_client()
+    server.send(9)
+    client.write("dump\n")
+    client.out.wait("(this one)", 2)
+    client.popen.stdin.close()
+    assert (client.wait(), client.err.text()) == (0, "")
+
+
+@pytest.mark.parametrize("own", ["pipe", "memory"])
+def test_vector_that_is_no_eventfd(place, own):
+    """An own vector that is readable for ever does not keep the client from ending."""
+    bad_server(place, GREETING[:3] + [(0, [own])])
+    client = place.start(place.client_program, "-S", place.socket)
+    assert client.wait(8) in (0, 1)
+
+
+def test_client_frees_what_it_was_sent(place):
+    """When it gives up, the server sees it go."""
+    server = bad_server(place, GREETING[:3] + [(-1, [])])
+    check(place.run_client(), "names no id")
+    wait_until(server.closed_by_client.is_set, "the client has closed")

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The options of ivshmem-client: what is said of each, and when a value is no good."""
+import pytest
+
+from support.py.options import check_help, check_help_and_man_page, check_refused, check_version
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help(place, option):
+    """The help has the usage, every option and an example, and is no error."""
+    check_help(place, "ivshmem-client", option)
+
+
+def test_help_and_man_page_agree(place):
+    """Every option of the help is in the man page and the other way round."""
+    check_help_and_man_page(place, "ivshmem-client")
+
+
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_version(place, option):
+    """One line with the program's name and a version."""
+    check_version(place, "ivshmem-client", option)
+
+
+@pytest.mark.parametrize("option", ["-Z", "--nonsense", "-S", "--socket", "--help=yes"])
+def test_unknown_or_incomplete_option(place, option):
+    """Status 2, the option named, and where to look."""
+    check_refused(place, "ivshmem-client", option)
+
+
+@pytest.mark.parametrize("options, status, message", [
+    (["surplus"], 2, 'surplus argument "surplus": commands go behind -c'),
+    (["-c", "dump"] * 65, 2, "more than 64 commands: use standard input"),
+    (["-S", "x" * 5000], 2, "the address has 5005 bytes; at most 4095 fit"),
+    (["-a", "x" * 5000], 2, "the address has 5000 bytes; at most 4095 fit"),
+    (["-S", "x" * 200], 1, "the socket's path has 200 bytes; 1 to 107 are possible"),
+    (["-S", ""], 1, "the socket's path has 0 bytes"),
+    (["-a", "foo:bar"], 1, '"foo:bar" is no address of a way in: use unix:PATH, shm:NAME'),
+    (["-a", ""], 1, '"" is no address of a way in'),
+    (["--address", "shm:"], 1, '"" is no name for POSIX shared memory'),
+    (["-a", "shm:a/b"], 1, '"a/b" is no name for POSIX shared memory'),
+    (["-a", "shm:ivs-no-such"], 1, "/dev/shm/ivs-no-such does not exist"),
+    (["-a", "file:/nonexistent/x"], 1, "/nonexistent/x does not exist"),
+    (["-a", "file:/tmp"], 1, "/tmp is not a file"),
+    (["-a", "pci:nonsense"], 1, "ivshmem device"),
+    (["-a", "pci:ffff:ff:1f.7"], 1, "ivshmem device"),
+])
+def test_bad_value_for_the_client(place, options, status, message):
+    """The value is named with the reason and the way out."""
+    done = place.run(place.client_program, *options)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert done.stderr.startswith("ivshmem-client: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""

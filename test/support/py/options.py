@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the options of every program have in common. @program is the name of one in tools/."""
+import re
+
+
+def run(place, program, option):
+    """Run it with this option alone."""
+    return place.run(place.build / "tools" / program, option)
+
+
+def options_of_help(text):
+    """What stands in the left column: such as "-S, --socket PATH"."""
+    lines = text[:text.index("\nExample")].splitlines()
+    return [re.split(" {2,}", line.strip())[0] for line in lines if re.match(" +-", line)]
+
+
+def options_of_page(text):
+    """What the man page's options begin with, without its marks."""
+    section = text[text.index("\n# OPTIONS\n"):]
+    section = section[:section.index("\n# ", 1)]
+    return [re.sub("[*_]", "", line) for line in section.splitlines() if line.startswith("*-")]
+
+
+def check_help(place, program, option):
+    """The help has the usage, every option and an example, and is no error."""
+    done = run(place, program, option)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {program} ")
+    assert "\nExample" in done.stdout
+    assert f"\n  {program} -" in done.stdout[done.stdout.index("\nExample"):]
+    for line in ["-S, --socket", "-v, --verbose", "-V, --version", "-h, --help"]:
+        assert f"\n  {line} " in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines()) <= 100
+
+
+def check_help_and_man_page(place, program):
+    """Every option of the help is in the man page and the other way round, with the same names,
+    the same argument and in the same order."""
+    page = (place.source / "man" / f"{program}.1.scd").read_text(encoding="utf-8")
+    helped = options_of_help(run(place, program, "--help").stdout)
+    assert len(helped) > 5
+    assert helped == options_of_page(page)
+
+
+def check_version(place, program, option):
+    """One line with the program's name and a version."""
+    done = run(place, program, option)
+    name, version = done.stdout.split()
+    assert (done.returncode, done.stderr, name) == (0, "", program)
+    assert version[0].isdigit() and "." in version
+
+
+def check_refused(place, program, option):
+    """Status 2, the option named, and where to look."""
+    done = run(place, program, option)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert option.strip("-").split("=")[0] in done.stderr
+    assert f'Try "{program} --help".' in done.stderr
