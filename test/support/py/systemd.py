@@ -2,10 +2,16 @@
 """A real systemd of our own: a user manager in a private directory, with our units and no others started."""
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 
+import pytest
+
+from support.py import with_unit_filter
 from support.py.programs import TIMEOUT, is_sanitized, wait_until
 
+WITH_UNIT_FILTER = pathlib.Path(with_unit_filter.__file__)
 MANAGER = "/lib/systemd/systemd"
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 
@@ -96,3 +102,16 @@ def install_units(place, manager_dir, changes):
         (manager_dir / path.name).write_text("\n".join(lines) + "\n")
     (manager_dir / "ivshmem@.service.d").mkdir()
     (manager_dir / "ivshmem@.service.d" / "test.conf").write_text("[Service]\n" + changes)
+
+
+def needs(program):
+    """Skip, unless it is installed."""
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+
+
+def exec_start(place, more=""):
+    """The command of the service, with the program where it is."""
+    service = (place.build / "packaging" / "ivshmem@.service").read_text()
+    command = re.search(r"^ExecStart=\S+(.*)$", service, re.MULTILINE)[1]
+    return f"{place.server_program} {more}{command}"

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The units as systemd's own tools judge them, and the filter that tests make of one."""
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from support.py.systemd import WITH_UNIT_FILTER, exec_start, needs
+
+#: "systemd-analyze security": 0 is best, 10 worst. The documentation says what it is now.
+EXPOSURE_MAX = 1.0
+
+
+@pytest.fixture
+def unit_files(place):
+    """Our units in a directory, with the program where it is."""
+    directory = place.dir / "units"
+    directory.mkdir()
+    service = (place.build / "packaging" / "ivshmem@.service").read_text()
+    (directory / "ivshmem@.service").write_text(
+        re.sub("^ExecStart=.*$", f"ExecStart={exec_start(place)}", service, flags=re.MULTILINE))
+    shutil.copy(place.source / "packaging" / "systemd" / "ivshmem@.socket", directory)
+    device = (place.build / "packaging" / "ivshmem-device@.service").read_text()
+    (directory / "ivshmem-device@.service").write_text(
+        re.sub(r"^ExecStart=\S+", f"ExecStart={place.build / 'tools/ivshmem-device'}", device,
+               flags=re.MULTILINE))
+    return directory
+
+
+def test_units_verify(unit_files, place):
+    needs("systemd-analyze")
+    done = place.run("systemd-analyze", "verify", "--man=no", unit_files / "ivshmem@demo.service",
+                     unit_files / "ivshmem@demo.socket",
+                     unit_files / "ivshmem-device@vm1.service")
+    complaints = [line for line in done.stderr.splitlines() if "ivshmem" in line]
+    assert done.returncode == 0 and not complaints, done.stderr
+
+
+@pytest.mark.parametrize("unit", ["ivshmem@.service", "ivshmem-device@.service"])
+def test_exposure_is_low_and_as_documented(unit_files, place, unit):
+    needs("systemd-analyze")
+    done = place.run("systemd-analyze", "security", "--offline=true", "--no-pager",
+                     unit_files / unit)
+    exposure = float(re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)[1])
+    assert exposure <= EXPOSURE_MAX, done.stdout
+    documented = re.search(r"exposure ([0-9.]+)", (place.source / "SECURITY.md").read_text())
+    assert documented and float(documented[1]) == exposure, f"SECURITY.md does not say {exposure}"
+
+
+@pytest.mark.parametrize("call, status", [("os.getpid()", 0), ("os.chown('.', -1, -1)", -signal.SIGSYS)])
+def test_a_unit_that_lets_it_do_too_little(place, call, status):
+    """That the filter of a unit is in force then."""
+    needs("systemd-analyze")
+    unit = place.dir / "unit"
+    unit.write_text("[Service]\nSystemCallFilter=@system-service\nSystemCallFilter=~@privileged\n")
+    done = subprocess.run(["/usr/bin/python3", WITH_UNIT_FILTER, unit, "/usr/bin/python3", "-c", f"import os; {call}"],
+                          capture_output=True, timeout=60, check=False)
+    assert done.returncode == status, done.stderr
