@@ -87,7 +87,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Tests of a device that the guests do not get (support/py/guest_device.py) are not there to be skipped."""
+    """Deselect the tests of a device that the guests do not have (support/py/guest_device.py)."""
     served = os.environ.get("IVSHMEM_GUEST_DEVICE", "qemu") != "qemu"
     other = "qemu_device" if served else "served_device"
     left_out = [item for item in items if item.get_closest_marker(other)]

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Registers, MSI-X, interrupts and reset against the specifications, a row each: the PCI Local Bus Specification
- * 3.0 and PROTOCOL.md. A row is a line of support/device_script.h and, behind "=", what has to come of
- * it. Each table begins with a device after power on.
+ * 3.0 and PROTOCOL.md. A row is a line of support/c/device_script.h and, behind "=", what has to
+ * come of it. Each table begins with a device after power on.
  */
 #include <criterion/criterion.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Random accesses to the PCI function and to the naive one (support/device_naive.h), for many kinds
- * of device: both have to give the same. Now and then the function moves into another one by its
+ * Random accesses to the PCI function and to the naive one (support/c/device_naive.h), for many
+ * kinds of device: both have to give the same. Now and then the function moves into another one by its
  * state, and is offered a damaged state, which it must refuse or survive.
  *
  * Each device's accesses depend on the seed and its number only.

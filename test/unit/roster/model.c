@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Random histories: peers come and go, read a little, stop reading, read again. Every message is
- * judged by the naive world in support/roster_oracle.h, and when in the end everybody reads
+ * judged by the naive world in support/c/roster_oracle.h, and when in the end everybody reads
  * everything, each of them must know exactly who is there. With --resume now and then another
  * process goes on with nothing but a copy of the roster's memory.
  *
