@@ -2,8 +2,8 @@
 /*
  * What one way in costs, as one line of JSON; bench/guest runs it in guests and on the host.
  *
- *   ways ADDRESS          measure; with an echo beside it also round trips
- *   ways --echo ADDRESS   ring back whoever rings vector 0, until standard input ends
+ *   transports ADDRESS          measure; with an echo beside it also round trips
+ *   transports --echo ADDRESS   ring back whoever rings vector 0, until standard input ends
  *
  * Everything is beside a floor of the same run: a copy of the same size in private memory, and an
  * eventfd between two threads without any of ours. Under emulation the times say little, the ratios
@@ -175,7 +175,7 @@ static void measure(struct ivs_peer *peer, struct mailbox *mailbox)
 {
 	uint32_t echo = mailbox->echo;
 
-	printf("ways: {\"way\":\"%s\",\"what\":\"%s\"", ivs_peer_transport(peer),
+	printf("transports: {\"transport\":\"%s\",\"what\":\"%s\"", ivs_peer_transport(peer),
 	       ivs_peer_describe(peer));
 	measure_memory(peer);
 	measure_floor_trips();
@@ -196,7 +196,7 @@ static int run_echo(struct ivs_peer *peer, struct mailbox *mailbox)
 				{.fd = ivs_peer_vector_fd(peer, 0), .events = POLLIN}};
 
 	mailbox->echo = (uint32_t)ivs_peer_id(peer) + 1;
-	printf("ways: echo is peer %d\n", ivs_peer_id(peer));
+	printf("transports: echo is peer %d\n", ivs_peer_id(peer));
 	fflush(stdout);
 	while (poll(pfds, 2, -1) > 0 && !pfds[0].revents) {
 		if (!ivs_peer_wait(peer, 0, 0) && ivs_peer_ring(peer, mailbox->asker, 0) < 0)
@@ -214,11 +214,11 @@ int main(int argc, char **argv)
 	int status = 0;
 
 	if (argc != 2 + echo) {
-		fprintf(stderr, "usage: ways [--echo] ADDRESS\n");
+		fprintf(stderr, "usage: transports [--echo] ADDRESS\n");
 		return 2;
 	}
 	if (ivs_peer_open(argv[1 + echo], NULL, &peer, &err)) {
-		fprintf(stderr, "ways: %s\n", err.text);
+		fprintf(stderr, "transports: %s\n", err.text);
 		return 1;
 	}
 	mailbox = ivs_peer_memory(peer, NULL);
