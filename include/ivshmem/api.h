@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What every public header needs: attributes, and the text of an error.
+ * Attributes and the error text, used by all public headers.
  *
- * Results of every function that can fail:
- *   0         done
- *   positive  IVS_*_E_*: documented at the function; the caller must treat it
- *   negative  -errno: the fault is ours or the kernel's; hand it up unchanged
+ * Every function that can fail returns:
+ *   0         success
+ *   positive  IVS_*_E_*, documented at the function; the caller must handle it
+ *   negative  -errno: a failure of the library or the kernel; pass it up unchanged
  */
 #ifndef IVSHMEM_API_H
 #define IVSHMEM_API_H
@@ -23,10 +23,10 @@ extern "C" {
 #define IVS_ERROR_LEN 512
 
 /**
- * struct ivs_error - one sentence for a person: what was wrong, with the value, and the fix
- * @text: NUL-terminated, no newline; empty until something failed
+ * struct ivs_error - a message for the user: what was wrong, with the value, and how to fix it
+ * @text: NUL-terminated, without a newline; only set by a call that fails
  *
- * The caller owns it. Functions that take a pointer to one accept NULL.
+ * Owned by the caller. Functions that take a pointer to it accept NULL.
  */
 struct ivs_error {
 	char text[IVS_ERROR_LEN];

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A region: the memory that peers share. Named by an address:
+ * A region: the memory that peers share, named by an address:
  *
  *   shm:NAME    POSIX shared memory, /dev/shm/NAME
- *   file:PATH   a file; on hugetlbfs it is made of that file system's pages
- *   dir:PATH    an unnamed file in a directory: hugetlbfs, tmpfs or any other
- *   memfd:      anonymous memory, sealed against shrinking and growing: for peers one does not
- *               trust
- *   memfd:2M    the same of huge pages of 2 MiB (or 1G, if the kernel has them)
+ *   file:PATH   a file; on hugetlbfs it consists of huge pages
+ *   dir:PATH    an unnamed file in a directory on hugetlbfs, tmpfs or any other file system
+ *   memfd:      anonymous memory, sealed against shrinking and growing; for untrusted peers
+ *   memfd:2M    the same in huge pages of 2 MiB (or 1G, if the kernel supports them)
  *
- * A size is a power of two (QEMU aborts otherwise) and a multiple of the backend's page.
- * All memory is reserved at creation: a full /dev/shm is an error here and not a SIGBUS later.
+ * A size is a power of two (QEMU aborts otherwise) and at least one page of the backend. All
+ * memory is reserved when the region is created, so a full /dev/shm is an error at that point and
+ * not a SIGBUS later.
  *
- * Thread safety: functions may be called from any thread, for one region by one thread at a time.
+ * Thread safety: functions may be called from any thread; calls for the same region must not
+ * overlap.
  */
 #ifndef IVSHMEM_REGION_H
 #define IVSHMEM_REGION_H
@@ -30,14 +31,14 @@ extern "C" {
 #define IVS_REGION_KEEP_ID ((unsigned int)-1)
 
 /**
- * struct ivs_region_options - how to open a region; all zero but uid and gid is a good start
- * @size:   bytes; 0: the region must exist, and is taken at the size it has
- * @mode:   permission bits of a region that is made here; 0: 0600. Not subject to the umask.
- * @uid:    owner of a region that is made here, or IVS_REGION_KEEP_ID
- * @gid:    group, likewise
+ * struct ivs_region_options - how to open a region; start from IVS_REGION_OPTIONS_INIT
+ * @size:   bytes; 0: the region must exist, and its size is used
+ * @mode:   permission bits of a new region, not subject to the umask; 0: 0600
+ * @uid:    owner of a new region, or IVS_REGION_KEEP_ID
+ * @gid:    group of a new region, or IVS_REGION_KEEP_ID
  *
- * A region that exists keeps its owner and mode, also when it was empty and is grown here (which
- * is what a tmpfiles.d line leaves behind).
+ * An existing region keeps its owner and mode. This includes an empty file, such as tmpfiles.d
+ * creates, which is extended to @size.
  */
 struct ivs_region_options {
 	uint64_t size;
@@ -54,22 +55,22 @@ struct ivs_region_options {
 enum ivs_region_error {
 	IVS_REGION_E_ADDRESS = 1, /* the address cannot be parsed */
 	IVS_REGION_E_SIZE,	  /* not a power of two, or less than a page */
-	IVS_REGION_E_ABSENT,	  /* it does not exist, and no size was given to make it */
+	IVS_REGION_E_ABSENT,	  /* it does not exist, and no size was given to create it */
 	IVS_REGION_E_OTHER_SIZE,  /* it exists with another size */
-	IVS_REGION_E_KIND,	  /* what is there is not memory (a directory, a socket, ...) */
-	IVS_REGION_E_FULL,	  /* the memory cannot be reserved: no room */
+	IVS_REGION_E_KIND,	  /* the path is not a file but a directory, a socket, ... */
+	IVS_REGION_E_FULL,	  /* not enough memory to reserve */
 };
 
 struct ivs_region;
 
 /**
- * ivs_region_open() - open a region, or make it
+ * ivs_region_open() - open a region, or create it
  * @address: see the top of this file
  * @opts:    NULL: the region must exist
  * @out:     the region; unchanged unless 0 is returned
- * @err:     the reason in words, or NULL
+ * @err:     set to the reason on failure; may be NULL
  *
- * If it fails, nothing was made and nothing that existed was changed.
+ * A call that fails leaves no new region behind and does not change an existing one.
  *
  * Return: 0, IVS_REGION_E_*, or -errno (-EACCES, -EMFILE, ...).
  */
@@ -78,46 +79,46 @@ IVS_PUBLIC IVS_MUST_USE int ivs_region_open(const char *address,
 					    struct ivs_region **out, struct ivs_error *err);
 
 /**
- * ivs_region_open_read_only() - open a region that exists, and that one may read
+ * ivs_region_open_read_only() - open an existing region for reading; write permission is not needed
  * @address: shm:NAME or file:PATH
  * @out:     the region; unchanged unless 0 is returned
- * @err:     the reason in words, or NULL
+ * @err:     set to the reason on failure; may be NULL
  *
- * Its fd can be mapped to be read only. Nothing is reserved: that is for who made it.
+ * The fd allows read-only mappings. No memory is reserved; that is the creator's job.
  *
  * Return: as ivs_region_open().
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_region_open_read_only(const char *address, struct ivs_region **out,
 						      struct ivs_error *err);
 
-/** ivs_region_close() - give back the fd and the handle; the memory itself stays. NULL is fine. */
+/** ivs_region_close() - close the fd and free the handle; the memory remains. NULL is fine. */
 IVS_PUBLIC void ivs_region_close(struct ivs_region *region);
 
 /**
- * ivs_region_remove() - remove the name, if this handle made it and it is still the same object
+ * ivs_region_remove() - remove the name if this handle created it and it still names this region
  *
- * Whoever has the memory mapped keeps it. Regions without a name, and NULL: nothing to do, 0.
+ * Existing mappings remain valid. Does nothing for NULL and for a region without a name.
  *
  * Return: 0 or -errno.
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_region_remove(struct ivs_region *region);
 
-/** ivs_region_fd() - the fd, owned by @region; to be passed on or mapped with MAP_SHARED. */
+/** ivs_region_fd() - the fd, to pass on or to map with MAP_SHARED; owned by @region */
 IVS_PUBLIC int ivs_region_fd(const struct ivs_region *region);
 
-/** ivs_region_size() - bytes. */
+/** ivs_region_size() - in bytes */
 IVS_PUBLIC uint64_t ivs_region_size(const struct ivs_region *region);
 
-/** ivs_region_page_size() - bytes in one page of the backend. */
+/** ivs_region_page_size() - in bytes; on hugetlbfs that of a huge page */
 IVS_PUBLIC uint64_t ivs_region_page_size(const struct ivs_region *region);
 
-/** ivs_region_created() - whether this handle made the region. */
+/** ivs_region_created() - did this handle create the region? */
 IVS_PUBLIC bool ivs_region_created(const struct ivs_region *region);
 
-/** ivs_region_sealed() - whether the kernel keeps every peer from shrinking it under the others. */
+/** ivs_region_sealed() - is the region sealed, so that no peer can shrink it? */
 IVS_PUBLIC bool ivs_region_sealed(const struct ivs_region *region);
 
-/** ivs_region_path() - where it can be seen in the file system, or "" if it has no name. */
+/** ivs_region_path() - its path in the file system, or ""; valid until ivs_region_close() */
 IVS_PUBLIC const char *ivs_region_path(const struct ivs_region *region);
 
 #ifdef __cplusplus

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /*
- * The PCI device as a guest sees it: numbers only, no code, so that the kernel driver can include
- * it too. Rule numbers (R-1 ...) refer to PROTOCOL.md, whose source is QEMU's "Device Specification
- * for Inter-VM shared memory device" (docs/specs/ivshmem-spec).
+ * The PCI device as a guest sees it. Constants only, so that the kernel driver can include this
+ * file. Rule numbers (R-1 ...) refer to PROTOCOL.md, which follows QEMU's "Device Specification for
+ * Inter-VM shared memory device" (docs/specs/ivshmem-spec).
  */
 #ifndef IVSHMEM_REGISTERS_H
 #define IVSHMEM_REGISTERS_H
@@ -10,13 +10,13 @@
 /* R-1: identity in configuration space. */
 #define IVS_PCI_VENDOR 0x1af4
 #define IVS_PCI_DEVICE 0x1110
-#define IVS_PCI_REVISION 1	  /* the device of today */
+#define IVS_PCI_REVISION 1	  /* the current device */
 #define IVS_PCI_REVISION_LEGACY 0 /* before QEMU 2.6, and the old "-device ivshmem" */
 
 /* R-2: base address registers. */
 #define IVS_BAR_REGISTERS 0 /* 256 bytes */
-#define IVS_BAR_MSIX 1	    /* MSI-X table and PBA; only a device with interrupts has it */
-#define IVS_BAR_MEMORY 2    /* the shared memory: 64 bit, prefetchable, a power of two */
+#define IVS_BAR_MSIX 1	    /* MSI-X table and PBA; absent without interrupts */
+#define IVS_BAR_MEMORY 2    /* window of the region: 64 bit, prefetchable */
 #define IVS_REGISTERS_LEN 256
 
 /* R-3: registers in BAR 0, each 32 bits wide, little-endian. */
@@ -25,7 +25,7 @@
 #define IVS_REG_IV_POSITION 0x08 /* read-only: own id; 0 without a server */
 #define IVS_REG_DOORBELL 0x0c	 /* write-only: peer id in bits 16-31, vector in bits 0-15 */
 
-/* R-4: what is written to IVS_REG_DOORBELL. */
+/* R-4: value to write to IVS_REG_DOORBELL. */
 #define IVS_DOORBELL(peer, vector) (((unsigned int)(peer) << 16) | ((unsigned int)(vector)&0xffffu))
 
 /* R-5: ids and vectors are 16 bits wide. */
@@ -35,19 +35,18 @@
 /* R-6: MSI-X has at most 2048 vectors (PCI Local Bus Specification 3.0, 6.8.2.3). */
 #define IVS_MSIX_VECTORS_MAX 2048
 
-/* What the Linux driver takes of them: ivshmem(4). */
+/* The most vectors that the Linux driver uses: ivshmem(4). */
 #define IVS_LINUX_VECTORS_MAX 256
 
-/* R-9: a vendor-specific capability (PCI 3.0, 6.7 and appendix H) may name the region. Offsets in it. */
+/* R-9: a vendor-specific capability (PCI 3.0, 6.7, appendix H) may name the region. Offsets: */
 #define IVS_PCI_CAP_ID_OFFSET 0	    /* 0x09 */
-#define IVS_PCI_CAP_LEN_OFFSET 2    /* all of it: 24 and the bytes of the name */
+#define IVS_PCI_CAP_LEN_OFFSET 2    /* total length: 24 plus the length of the name */
 #define IVS_PCI_CAP_LAYOUT_OFFSET 3 /* 1 */
 #define IVS_PCI_CAP_MAGIC_OFFSET 4  /* IVS_PCI_CAP_MAGIC */
-#define IVS_PCI_CAP_UUID_OFFSET                                                                    \
-	8 /* 16 bytes in the order in which they are written; zeroes: none */
-#define IVS_PCI_CAP_NAME_OFFSET 24 /* up to the end: letters, digits and "._-" */
+#define IVS_PCI_CAP_UUID_OFFSET 8   /* 16 bytes in text order; all zero: none */
+#define IVS_PCI_CAP_NAME_OFFSET 24  /* up to the end: letters, digits and "._-" */
 #define IVS_PCI_CAP_LAYOUT 1
-#define IVS_PCI_CAP_MAGIC "IVSN" /* without a zero at the end */
+#define IVS_PCI_CAP_MAGIC "IVSN" /* 4 bytes, without a NUL */
 #define IVS_PCI_CAP_NAME_MAX 63
 #define IVS_PCI_CAP_NAME_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
