@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For tests: look at the region and change it, through any way in.
+ * For tests: read and write the region, through any transport.
  *
- *   peek ADDRESS id                 own id and the way in
- *   peek ADDRESS read OFFSET        the text there
+ *   peek ADDRESS id                 print own id and transport
+ *   peek ADDRESS read OFFSET        print the text at the offset
  *   peek ADDRESS write OFFSET TEXT
  *   peek ADDRESS ring PEER VECTOR
- *   peek ADDRESS wait VECTOR        until it is rung, 30 s at most; or why that cannot be
+ *   peek ADDRESS wait VECTOR        wait up to 30 s until it is rung, or print why it cannot wait
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,7 +57,7 @@ static int run(struct ivs_peer *peer, int argc, char **argv)
 		return result(ivs_peer_wait(peer, (unsigned int)number(argv[3]), 30000),
 			      ivs_peer_cap_reason(peer, IVS_CAP_WAIT));
 	}
-	printf("peek: what?\n");
+	printf("peek: unknown command\n");
 	return 2;
 }
 

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For tests: a device as a guest sees it with nothing but sysfs, so that two of them can be compared.
+ * For tests: a device as a guest sees it through sysfs, to compare two implementations.
  *
- *   probe [-d N] report                       all of it, a line "NAME VALUE" for each field
- *   probe [-d N] read BAR OFFSET LENGTH       one access
+ *   probe [-d N] report                       all fields, one line "NAME VALUE" per field
+ *   probe [-d N] read BAR OFFSET LENGTH       a single access
  *   probe [-d N] write BAR OFFSET LENGTH VALUE
  *   probe [-d N] config OFFSET LENGTH [VALUE]
- *   probe [-d N] bdf                          where it is on the bus
- *   probe fill PATH OFFSET LENGTH SEED        a pattern, into what can be mapped
- *   probe check PATH OFFSET LENGTH SEED [BASE]  whether it is there, if what is mapped began at BASE
- *   probe poke PATH OFFSET VALUE              four bytes
+ *   probe [-d N] bdf                          the PCI address
+ *   probe fill PATH OFFSET LENGTH SEED        map the file and write a pattern
+ *   probe check PATH OFFSET LENGTH SEED [BASE]  compare with the pattern; file offset 0 is BASE
+ *   probe poke PATH OFFSET VALUE              write four bytes
  *
- * N: of the ivshmem devices, in the order of their addresses. For accesses no driver may have it, or the
- * kernel has to be told iomem=relaxed.
+ * N: index of the ivshmem device, in the order of PCI addresses. BAR accesses require that no driver
+ * is bound to the device, or the kernel parameter iomem=relaxed.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -39,7 +39,7 @@
 #define MSIX_ENABLE 0x8000
 #define MSIX_MASK 0x4000
 #define ENTRY_LEN 16
-/* For a doorbell to come back through the host. */
+/* Time for a doorbell to arrive through the host. */
 #define WAIT_US 200000
 
 static char device[512];
@@ -70,7 +70,7 @@ static unsigned long read_number(const char *dir, const char *name)
 	return number;
 }
 
-/* Names in the order in which they are sorted, which is that of the bus. */
+/* Sorting the names sorts by PCI address. */
 static void find_device(int wanted)
 {
 	struct dirent **names;
@@ -98,7 +98,7 @@ static int open_file(const char *name, int flags)
 	return fd;
 }
 
-/* What has a driver is enabled. */
+/* A bound device is already enabled: EBUSY. */
 static void enable(void)
 {
 	int fd = open_file("enable", O_WRONLY);
@@ -150,7 +150,7 @@ static struct bar bar_of(unsigned int number)
 	return bar;
 }
 
-/* A small BAR may lie anywhere in its page. */
+/* A small BAR need not start at a page boundary. */
 static volatile uint8_t *map_bar(unsigned int number)
 {
 	const struct bar bar = bar_of(number);
@@ -200,7 +200,7 @@ static void put(volatile uint8_t *at, unsigned int len, uint64_t value)
 	}
 }
 
-/* Of the header (type 0); addresses in BARs are not the device's. */
+/* The type 0 header. The addresses in BARs are masked: firmware assigns them. */
 static void report_header(void)
 {
 	static const struct {
@@ -274,7 +274,7 @@ static void report_rest(void)
 		printf("config.%02x %08" PRIx64 "\n", at, config_read(at, 4));
 }
 
-/* Which bits can be written, which is how BARs are sized; with memory switched off meanwhile. */
+/* The writable bits, with memory decoding disabled because this also moves BARs. */
 static void report_writable(void)
 {
 	const uint64_t command = config_read(COMMAND, 2);
@@ -313,7 +313,7 @@ static void report_reads(volatile uint8_t *registers, unsigned int offset)
 	}
 }
 
-/* Nobody is rung: there are not so many peers. */
+/* The values address peers that do not exist, so no doorbell is delivered. */
 static void report_writes(volatile uint8_t *registers, unsigned int offset)
 {
 	uint64_t mask;
@@ -371,7 +371,7 @@ static void report_table(volatile uint8_t *table, unsigned int vectors_n)
 		put(table + i * ENTRY_LEN + 12, 4, 1);
 }
 
-/* With MSI-X masked as a whole, what comes stays pending, where it can be seen. */
+/* While MSI-X is masked as a whole, interrupts stay visible in the pending bits. */
 static void report_pending(volatile uint8_t *registers, volatile uint8_t *pba, unsigned int control,
 			   unsigned int vectors_n)
 {
@@ -474,7 +474,7 @@ static volatile uint64_t *map_file(const char *path, uint64_t len, bool writable
 	return memory;
 }
 
-/* Each word says where it is. */
+/* Each word contains its offset. */
 static uint64_t word_at(uint64_t seed, uint64_t offset)
 {
 	return seed << 40 | offset;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* For tests: a device that imports a dma-buf and reads and writes at the addresses that it is given. */
+/* For tests: a device that imports a dma-buf, and reads and writes at its DMA addresses. */
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
 #include <linux/io.h>
@@ -85,7 +85,7 @@ static int attach(struct state *state, struct ivs_import *asked)
 
 	if (state->buf)
 		return -EBUSY;
-	state->buf = dma_buf_get(asked->fd);
+	state->buf = dma_buf_get(asked->dmabuf_fd);
 	if (IS_ERR(state->buf)) {
 		result = PTR_ERR(state->buf);
 		state->buf = NULL;
@@ -106,7 +106,7 @@ static int attach(struct state *state, struct ivs_import *asked)
 	return result;
 }
 
-/* Where a device would read and write. */
+/* Access the DMA address that a device would use. */
 static int word(const struct state *state, struct ivs_import_word *asked, bool writes)
 {
 	u64 offset = asked->offset;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* For tests: a PCI device of revision 0 that no QEMU has any more. See ivs_legacy.h. */
+/* For tests: a PCI device of revision 0, which QEMU no longer has. See ivs_legacy.h. */
 #include <linux/interrupt.h>
 #include <linux/io.h>
 #include <linux/irq.h>
@@ -21,7 +21,7 @@
 static DEFINE_MUTEX(lock);
 static u8 config[PCI_CFG_SPACE_SIZE];
 static struct pci_sysdata sysdata = {.domain = DOMAIN_NUMBER, .node = NUMA_NO_NODE};
-/* Less than what is reserved, so that it lies in that, and nothing in it. */
+/* Smaller than the reserved range, so that it becomes its child and not its parent. */
 static struct resource window =
 	DEFINE_RES_MEM_NAMED(REGISTERS_AT, IVS_LEGACY_LEN - SZ_1M, "ivs-legacy window");
 static struct resource bus_numbers = {.name = "ivs-legacy bus", .flags = IORESOURCE_BUS};
@@ -45,7 +45,7 @@ static void make_config(const struct ivs_legacy *wanted)
 	put16(PCI_SUBSYSTEM_VENDOR_ID, IVS_PCI_VENDOR);
 	put16(PCI_SUBSYSTEM_ID, 0x1100);
 	config[PCI_INTERRUPT_PIN] = 1;
-	/* As a firmware has placed them: the kernel places nothing into what is reserved. */
+	/* Like BARs assigned by firmware: the kernel itself assigns nothing in reserved ranges. */
 	put16(PCI_BASE_ADDRESS_0 + 2, REGISTERS_AT >> 16);
 	put16(PCI_BASE_ADDRESS_2, PCI_BASE_ADDRESS_MEM_PREFETCH);
 	put16(PCI_BASE_ADDRESS_2 + 2, MEMORY_AT >> 16);
@@ -89,8 +89,9 @@ static int write(struct pci_bus *to, unsigned int devfn, int where, int size, u3
 	if (where >= PCI_BASE_ADDRESS_0 && where < PCI_CARDBUS_CIS && size == 4) {
 		value &= bar_mask(where);
 		value |= where == PCI_BASE_ADDRESS_2 ? PCI_BASE_ADDRESS_MEM_PREFETCH : 0;
-	} else if (where != PCI_COMMAND && where != PCI_INTERRUPT_LINE && where != PCI_CACHE_LINE_SIZE) {
-		return PCIBIOS_SUCCESSFUL; /* what cannot be written */
+	} else if (where != PCI_COMMAND && where != PCI_INTERRUPT_LINE &&
+		   where != PCI_CACHE_LINE_SIZE) {
+		return PCIBIOS_SUCCESSFUL; /* read-only */
 	}
 	for (i = 0; i < size; i++)
 		config[where + i] = value >> (8 * i);
@@ -149,7 +150,7 @@ static int put(const struct ivs_legacy *wanted)
 	pci_bus_claim_resources(bus);
 	list_for_each_entry(device, &bus->devices, bus_list) {
 		device->irq = pin;
-		device->irq_managed = 1; /* so that nobody looks for a route */
+		device->irq_managed = 1; /* prevents a lookup of the IRQ routing */
 	}
 	set_registers(wanted->position);
 	pci_bus_add_devices(bus);
@@ -157,7 +158,7 @@ static int put(const struct ivs_legacy *wanted)
 	return 0;
 }
 
-/* The kernel counts what nobody felt meant by only to switch it off some day. */
+/* The kernel counts unhandled interrupts in order to disable the line: count and reset. */
 static void flow(struct irq_desc *desc)
 {
 	unsigned int before = desc->irqs_unhandled;

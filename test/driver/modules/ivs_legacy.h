@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
- * /dev/ivs-legacy is a PCI bus with one device as QEMU had it before 2.6: 1af4:1110, revision 0, one
- * interrupt pin, without MSI-X. Its memory, and what lies behind BAR 0, is ordinary memory that the
- * kernel was told to leave alone: memmap=16M$0x8000000.
+ * /dev/ivs-legacy is a PCI bus with one device like that of QEMU before 2.6: 1af4:1110, revision 0,
+ * INTx, without MSI-X. BAR 0 and BAR 2 are RAM that the kernel does not use because it is reserved
+ * with memmap=16M$0x8000000.
  */
 #ifndef IVS_LEGACY_H
 #define IVS_LEGACY_H
@@ -10,15 +10,15 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define IVS_LEGACY_AT 0x8000000 /* 16 MiB; BAR 0 and BAR 2 come to lie in it */
+#define IVS_LEGACY_AT 0x8000000 /* 16 MiB that contain BAR 0 and BAR 2 */
 #define IVS_LEGACY_LEN 0x1000000
 #define IVS_LEGACY_MEMORY_LEN 0x400000
 
 /**
- * struct ivs_legacy - put in the device, the one before is taken out
- * @position: what IVPosition reads
- * @cap_len:  bytes of @cap that are put into its configuration space; 0: no capability
- * @cap:      a vendor's capability (R-9), without the byte that leads to the next
+ * struct ivs_legacy - add the device, after removing the previous one
+ * @position: value of IVPosition
+ * @cap_len:  bytes of @cap to place in configuration space; 0: no capability
+ * @cap:      a vendor-specific capability (R-9); the pointer to the next one is ignored
  */
 struct ivs_legacy {
 	__s32 position;
@@ -27,10 +27,10 @@ struct ivs_legacy {
 };
 
 /**
- * struct ivs_legacy_pin - set the status register, raise the pin, and clear the status as a read does
- * @status:    0: somebody else raised it
- * @mask:      out: what is in the mask register
- * @unhandled: out: how often nobody has felt meant, so far
+ * struct ivs_legacy_pin - set the status register, assert INTx, and clear the status as a read does
+ * @status:    value of the status register; 0: another device asserted INTx
+ * @mask:      out: value of the mask register
+ * @unhandled: out: interrupts so far that no handler claimed
  */
 struct ivs_legacy_pin {
 	__u32 status;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* For tests: which type of cache the page tables of who asks have for one of its addresses. */
+/* For tests: the memory type of an address in the caller's page tables. */
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -9,7 +9,7 @@
 
 #include "ivs_walk.h"
 
-/* By what the processor makes of it, not by what the kernel believes. */
+/* Decoded from the CPU's PAT register, not from the kernel's tables. */
 static const char *type_of(pgprot_t prot)
 {
 	static const char *const names[8] = {"UC", "WC", "?", "?", "WT", "WP", "WB", "UC-"};
@@ -85,5 +85,5 @@ static struct miscdevice device = {
 };
 module_misc_device(device);
 
-MODULE_DESCRIPTION("For tests: types of cache in page tables");
+MODULE_DESCRIPTION("For tests: memory types in page tables");
 MODULE_LICENSE("GPL");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
-/* /dev/ivs-walk tells what the page tables of who asks have for an address. */
+/* /dev/ivs-walk looks up an address in the caller's page tables. */
 #ifndef IVS_WALK_H
 #define IVS_WALK_H
 
@@ -8,9 +8,9 @@
 
 /**
  * struct ivs_walk
- * @addr:     an address of the caller's
- * @physical: where it leads; 0: nowhere (yet)
- * @type:     "WB", "WC", "UC-", "UC", "WT", "WP"; "" if nowhere
+ * @addr:     in: a virtual address
+ * @physical: out: its physical address; 0: not present
+ * @type:     out: memory type "WB", "WC", "UC-", "UC", "WT" or "WP"; "" if not present
  */
 struct ivs_walk {
 	__u64 addr;

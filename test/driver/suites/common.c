@@ -7,80 +7,6 @@
 #include "../modules/ivs_walk.h"
 
 int device_number;
-static const char *suite_name = "";
-
-/* Shared with the processes of a suite, so that their cases are counted, too. */
-static struct {
-	int cases_n;
-	int failed_n;
-} * tally;
-
-static void case_line(bool ok, const char *suffix, const char *format, va_list args)
-{
-	char name[256];
-
-	vsnprintf(name, sizeof(name), format, args);
-	tally->cases_n++;
-	tally->failed_n += !ok;
-	printf("%sok %d - %s: %s%s\n", ok ? "" : "not ", tally->cases_n, suite_name, name, suffix);
-}
-
-bool check(bool ok, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	case_line(ok, "", format, args);
-	va_end(args);
-	return ok;
-}
-
-bool check_errno(int expected, long result, const char *format, ...)
-{
-	int got = result < 0 ? errno : 0;
-	char suffix[80] = "";
-	va_list args;
-
-	if (got != expected)
-		snprintf(suffix, sizeof(suffix), " (not %s but %s)", strerror(expected),
-			 strerror(got));
-	va_start(args, format);
-	case_line(got == expected, suffix, format, args);
-	va_end(args);
-	return got == expected;
-}
-
-static int end(void)
-{
-	printf("1..%d\n", tally->cases_n);
-	return tally->failed_n ? 1 : 0;
-}
-
-void need(bool ok, const char *format, ...)
-{
-	int why = errno;
-	va_list args;
-
-	if (ok)
-		return;
-	va_start(args, format);
-	case_line(false, " (and the rest cannot be tried)", format, args);
-	va_end(args);
-	note("errno %d: %s", why, strerror(why));
-	end();
-	exit(1);
-}
-
-void note(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	printf("# ");
-	vprintf(format, args);
-	printf("\n");
-	va_end(args);
-}
 
 void ask(const char *format, ...)
 {
@@ -92,10 +18,10 @@ void ask(const char *format, ...)
 	vprintf(format, args);
 	printf("\n");
 	va_end(args);
-	/* An empty line is what wakes up a machine that sleeps. */
+	/* Skip empty lines: the host sends them to wake a suspended guest. */
 	while (*answer == '\n' || !*answer)
 		need(fgets(answer, sizeof(answer), stdin), "the host answers");
-	need(!strcmp(answer, "done\n"), "the host answers \"done\" and not \"%s\"", answer);
+	need(!strcmp(answer, "done\n"), "the host answers \"done\", not \"%s\"", answer);
 }
 
 int64_t now_ms(void)
@@ -247,7 +173,7 @@ static struct ivs_walk walk(const void *addr)
 
 	if (fd < 0)
 		fd = open("/dev/ivs-walk", O_RDONLY | O_CLOEXEC);
-	need(fd >= 0 && !ioctl(fd, IVS_WALK, &asked), "the page tables can be looked at");
+	need(fd >= 0 && !ioctl(fd, IVS_WALK, &asked), "the page tables can be read");
 	return asked;
 }
 
@@ -263,40 +189,6 @@ const char *cache_type(const void *addr)
 uint64_t physical(const void *addr)
 {
 	return walk(addr).physical;
-}
-
-static const struct suite {
-	const char *name;
-	int (*run)(int argc, char **argv);
-} suites[] = {
-	{"device", suite_device},   {"events", suite_events},	{"grid", suite_grid},
-	{"mapgrid", suite_mapgrid}, {"mapping", suite_mapping}, {"user", suite_user},
-	{"life", suite_life},	    {"load", suite_load},	{"storm", suite_storm},
-	{"dmabuf", suite_dmabuf},   {"pin", suite_pin},
-};
-
-int main(int argc, char **argv)
-{
-	size_t i;
-
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	tally = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (tally == MAP_FAILED)
-		return 2;
-	if (argc > 2 && !strcmp(argv[1], "-d")) {
-		device_number = atoi(argv[2]);
-		argv += 2;
-		argc -= 2;
-	}
-	for (i = 0; argc > 1 && i < sizeof(suites) / sizeof(*suites); i++) {
-		if (strcmp(suites[i].name, argv[1]))
-			continue;
-		suite_name = suites[i].name;
-		need(!suites[i].run(argc - 1, argv + 1), "the suite's arguments");
-		return end();
-	}
-	fprintf(stderr, "usage: driver-test [-d DEVICE] SUITE [ARGUMENT]...\n");
-	return 2;
 }
 
 bool is_there(void *unused)

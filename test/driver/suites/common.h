@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For the programs that try the guest's driver: TAP, the host, the device. One program, "driver-test
- * SUITE [ARGUMENT]...", so that there is one static program in the guest.
+ * Helpers for the tests of the guest driver: requests to the host, and the device. All suites are
+ * in one static program, driver-test (main.c), to keep the initramfs small.
  */
 #ifndef DRIVER_TEST_COMMON_H
 #define DRIVER_TEST_COMMON_H
@@ -23,34 +23,23 @@
 
 #include "ivshmem/driver.h"
 #include "ivshmem/registers.h"
+#include "tap.h"
 
 #define PAGE 4096UL
-/* For what must come, on a loaded machine without KVM and a kernel with checks; and what must not. */
+/* Wait for an expected event, on a loaded machine without KVM and with a debug kernel. */
 #define TIMEOUT_MS 20000
+/* Wait to see that an event does not occur. */
 #define QUIET_MS 50
 
-/* One case: a TAP line. Return: @ok */
-bool check(bool ok, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* A case for a result that is 0, and has errno in its name if it is not so. */
-bool check_errno(int expected, long result, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-/* What must be so for the rest to make sense: else the program ends as failed. */
-void need(bool ok, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* A line that is no case. */
-void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-/* Have the host do something, and wait until it has. */
+/* Send a request to the host (driver_guest.py), and wait until it is done. */
 void ask(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Look again and again, for TIMEOUT_MS. */
+/* Poll @is_so until it returns true. Return: false after TIMEOUT_MS */
 bool eventually(bool (*is_so)(void *data), void *data);
 
 int64_t now_ms(void);
 
-/* The device that is used if a function takes none: /dev/ivshmem0, or what "-d N" has said. */
+/* Number of the device node that all functions below use, unless they take a number. */
 extern int device_number;
 
 int open_device(int flags);
@@ -59,23 +48,23 @@ struct ivs_ioc_info info_of(int fd);
 void *map(int fd, uint64_t offset, size_t len, int prot);
 const struct ivs_driver_status *map_status(int fd);
 
-/* The text of a file in /sys/class/ivshmem/ivshmemN/, without the newline at its end. */
+/* An attribute in /sys/class/ivshmem/ivshmemN/, without the newline; "(none)" if absent. */
 const char *attribute(const char *name);
-/* A file of sysfs, written to; 0 or -errno. */
+/* Write to a file. Return: 0 or -errno */
 int write_file(const char *text, const char *path_format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-uint64_t count_of(unsigned int vector); /* in sysfs' interrupts */
+uint64_t count_of(unsigned int vector); /* from the attribute interrupts */
 int listen_to(int fd, unsigned int vector, int event);
 int ring(int fd, unsigned int peer, unsigned int vector);
-/* Whether it is readable within a time; its count is then taken. */
+/* Wait until the eventfd is readable, and read it. Return: its count, 0 on timeout */
 uint64_t take_event(int event, int timeout_ms);
 
-/* What the page tables say: see modules/ivs_walk.h. */
+/* From the page tables: see modules/ivs_walk.h. */
 const char *cache_type(const void *addr);
-uint64_t physical(const void *addr); /* 0: nothing there */
+uint64_t physical(const void *addr); /* 0: not present */
 
-/* The suites: 0, or what is wrong with the arguments. */
+/* The suites. Return: 0; not 0: invalid arguments */
 int suite_device(int argc, char **argv);
 int suite_events(int argc, char **argv);
 int suite_grid(int argc, char **argv);
@@ -88,7 +77,7 @@ int suite_storm(int argc, char **argv);
 int suite_dmabuf(int argc, char **argv);
 int suite_pin(int argc, char **argv);
 
-/* Whether the device can be opened; for often(). */
+/* Whether the device can be opened; for eventually(). */
 bool is_there(void *unused);
 
 #endif

@@ -2,28 +2,27 @@
 #include "crew.h"
 
 #include "common.h"
-#include "often.h"
 
 void crew_open(struct crew *crew)
 {
 	struct ivs_ioc_info info;
 
 	memset(crew, 0, sizeof(*crew));
-	crew->fd = open_device(O_RDWR);
-	info = info_of(crew->fd);
+	crew->device_fd = open_device(O_RDWR);
+	info = info_of(crew->device_fd);
 	crew->len = info.memory_len;
 	crew->self = (unsigned int)info.position;
 	crew->vectors_n = info.vectors_n;
-	crew->memory = map(crew->fd, IVS_MMAP_MEMORY, crew->len, PROT_READ | PROT_WRITE);
-	crew->status = map_status(crew->fd);
-	crew->registers = map(crew->fd, IVS_MMAP_REGISTERS, PAGE, PROT_READ | PROT_WRITE);
-	crew->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	need(crew->memory, "the memory can be mapped");
+	crew->memory = map(crew->device_fd, IVS_MMAP_MEMORY, crew->len, PROT_READ | PROT_WRITE);
+	crew->status = map_status(crew->device_fd);
+	crew->registers = map(crew->device_fd, IVS_MMAP_REGISTERS, PAGE, PROT_READ | PROT_WRITE);
+	crew->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	need(crew->memory, "the region can be mapped");
 	if (crew->vectors_n)
-		need(!listen_to(crew->fd, 0, crew->event), "vector 0 can be listened to");
+		need(!listen_to(crew->device_fd, 0, crew->event_fd), "listen to vector 0");
 }
 
-/* Wherever it is, and whatever lies behind it: without a signal. */
+/* Must not raise a signal, also once the device is gone. */
 static void *write_memory(void *data)
 {
 	struct crew *crew = data;
@@ -44,11 +43,11 @@ static void *ring_ourselves(void *data)
 	struct crew *crew = data;
 
 	while (!crew->stop && !crew->hush &&
-	       !ring(crew->fd, crew->self, crew->rings % crew->vectors_n))
+	       !ring(crew->device_fd, crew->self, crew->rings % crew->vectors_n))
 		crew->rings++;
 	while (!crew->stop && !crew->status->gone)
 		usleep(100);
-	/* What is left to do when it has gone: writing to nobody. */
+	/* The device is gone: these writes go to the page of zeroes. */
 	while (!crew->stop && crew->registers) {
 		crew->registers[IVS_REG_DOORBELL / 4] = IVS_DOORBELL(crew->self, 0);
 		usleep(100);
@@ -56,7 +55,7 @@ static void *ring_ourselves(void *data)
 	return NULL;
 }
 
-/* On a file of its own, so that it waits in the kernel when nobody rings. */
+/* With its own open file, so that it blocks in the kernel until a doorbell arrives. */
 static void *read_doorbells(void *data)
 {
 	struct crew *crew = data;
@@ -97,7 +96,7 @@ static void *wait_for_event(void *data)
 {
 	struct crew *crew = data;
 
-	while (take_event(crew->event, TIMEOUT_MS) && !crew->stop && !crew->status->gone)
+	while (take_event(crew->event_fd, TIMEOUT_MS) && !crew->stop && !crew->status->gone)
 		;
 	crew->event_result = 1;
 	return NULL;
@@ -105,7 +104,7 @@ static void *wait_for_event(void *data)
 
 static void add(struct crew *crew, void *(*run)(void *data))
 {
-	need(!pthread_create(&crew->threads[crew->threads_n], NULL, run, crew), "a thread");
+	need(!pthread_create(&crew->threads[crew->threads_n], NULL, run, crew), "start a thread");
 	crew->threads_n++;
 }
 
@@ -129,11 +128,11 @@ void crew_start(struct crew *crew, bool load, bool waits)
 		add(crew, poll_device);
 		if (crew->vectors_n)
 			add(crew, wait_for_event);
-		need(eventually(are_ready, crew), "those who wait have opened the device");
+		need(eventually(are_ready, crew), "the waiting threads have opened the device");
 	}
 }
 
-static bool all_told(void *data)
+static bool have_all_ended(void *data)
 {
 	struct crew *crew = data;
 
@@ -143,26 +142,31 @@ static bool all_told(void *data)
 void crew_check_gone(struct crew *crew)
 {
 	struct ivs_ioc_dmabuf wanted = {.len = PAGE};
-	struct pollfd poller = {.fd = crew->fd, .events = POLLIN};
+	struct pollfd poller = {.fd = crew->device_fd, .events = POLLIN};
 	struct ivs_ioc_info info;
 	char path[40];
 	char text[8];
 	int fd;
 
-	often(crew->status->gone == 1, "status: gone");
-	often(ioctl(crew->fd, IVS_IOC_INFO, &info) && errno == ENODEV, "gone: IVS_IOC_INFO");
-	often(ring(crew->fd, 0, 0) && errno == ENODEV, "gone: IVS_IOC_RING");
-	often(listen_to(crew->fd, 0, -1) && errno == ENODEV, "gone: IVS_IOC_EVENTFD");
-	often(ioctl(crew->fd, IVS_IOC_DMABUF, &wanted) < 0 && errno == ENODEV,
-	      "gone: IVS_IOC_DMABUF");
-	often(read(crew->fd, text, sizeof(text)) < 0 && errno == ENODEV, "gone: read");
-	often(poll(&poller, 1, 0) == 1 && poller.revents == (POLLERR | POLLHUP), "gone: poll");
-	often(!map(crew->fd, IVS_MMAP_MEMORY, PAGE, PROT_READ) && errno == ENODEV, "gone: mmap");
-	often(!map(crew->fd, IVS_MMAP_STATUS, PAGE, PROT_READ) && errno == ENODEV,
-	      "gone: mmap of the status");
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", crew->fd);
+	check_repeated(crew->status->gone == 1, "gone: status page");
+	check_repeated(ioctl(crew->device_fd, IVS_IOC_INFO, &info) && errno == ENODEV,
+		       "gone: IVS_IOC_INFO");
+	check_repeated(ring(crew->device_fd, 0, 0) && errno == ENODEV, "gone: IVS_IOC_RING");
+	check_repeated(listen_to(crew->device_fd, 0, -1) && errno == ENODEV,
+		       "gone: IVS_IOC_EVENTFD");
+	check_repeated(ioctl(crew->device_fd, IVS_IOC_DMABUF, &wanted) < 0 && errno == ENODEV,
+		       "gone: IVS_IOC_DMABUF");
+	check_repeated(read(crew->device_fd, text, sizeof(text)) < 0 && errno == ENODEV,
+		       "gone: read");
+	check_repeated(poll(&poller, 1, 0) == 1 && poller.revents == (POLLERR | POLLHUP),
+		       "gone: poll");
+	check_repeated(!map(crew->device_fd, IVS_MMAP_MEMORY, PAGE, PROT_READ) && errno == ENODEV,
+		       "gone: mmap");
+	check_repeated(!map(crew->device_fd, IVS_MMAP_STATUS, PAGE, PROT_READ) && errno == ENODEV,
+		       "gone: mmap of the status page");
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", crew->device_fd);
 	fd = open(path, O_RDWR | O_CLOEXEC);
-	often(fd < 0 && (errno == ENODEV || errno == ENXIO), "gone: opened once more");
+	check_repeated(fd < 0 && (errno == ENODEV || errno == ENXIO), "gone: open");
 	if (fd >= 0)
 		close(fd);
 }
@@ -172,16 +176,17 @@ void crew_stop(struct crew *crew)
 	bool waits = crew->threads_n > CREW_WRITERS + 1;
 
 	if (crew->status->gone && waits)
-		often(eventually(all_told, crew), "gone: all who wait are told");
+		check_repeated(eventually(have_all_ended, crew),
+			       "gone: all waiting threads wake up");
 	crew->stop = true;
 	for (unsigned int i = 0; !crew->status->gone && waits && i < 3; i++)
 		for (unsigned int vector = 0; vector < crew->vectors_n; vector++)
-			ring(crew->fd, crew->self, vector);
+			ring(crew->device_fd, crew->self, vector);
 	for (unsigned int i = 0; i < crew->threads_n; i++)
 		pthread_join(crew->threads[i], NULL);
 	if (crew->status->gone && waits) {
-		often(crew->read_result == ENODEV, "gone: who reads gets ENODEV");
-		often(crew->poll_result & POLLHUP, "gone: who polls gets POLLHUP");
+		check_repeated(crew->read_result == ENODEV, "gone: a blocked read gets ENODEV");
+		check_repeated(crew->poll_result & POLLHUP, "gone: a blocked poll gets POLLHUP");
 	}
 	crew->threads_n = 0;
 }
@@ -192,6 +197,6 @@ void crew_close(struct crew *crew)
 	munmap((void *)crew->status, PAGE);
 	if (crew->registers)
 		munmap((void *)crew->registers, PAGE);
-	close(crew->event);
-	close(crew->fd);
+	close(crew->event_fd);
+	close(crew->device_fd);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Threads that use the device in all ways while something happens to it. */
+/* Threads that access the device while it is unbound, reset or suspended. */
 #ifndef DRIVER_TEST_CREW_H
 #define DRIVER_TEST_CREW_H
 
@@ -12,16 +12,22 @@
 
 /**
  * struct crew
- * @fd, @memory, @status, @registers: of the device; @registers may be NULL
- * @event:   of vector 0
- * @hush:    nobody rings until the device has gone
- * @ready_n: how many of those that wait have opened the device
- * @rings:   how often one of them has rung its own device
- * @result of each that waits: what ended its waiting, 0 before
+ * @device_fd:    the device node, O_RDWR
+ * @event_fd:     eventfd of vector 0
+ * @memory:       mapping of the region, @len bytes
+ * @registers:    mapping of the registers, or NULL
+ * @status:       mapping of the status page
+ * @self:         own id
+ * @hush:         stop ringing until the device is gone
+ * @ready_n:      waiting threads that have opened the device
+ * @rings:        doorbells rung so far
+ * @read_result:  errno that ended the reading thread; 0 while it runs
+ * @poll_result:  events that ended the polling thread; 0 while it runs
+ * @event_result: 1 once the thread that reads the eventfd has ended
  */
 struct crew {
-	int fd;
-	int event;
+	int device_fd;
+	int event_fd;
 	size_t len;
 	volatile uint32_t *memory;
 	volatile uint32_t *registers;
@@ -39,16 +45,16 @@ struct crew {
 	pthread_t threads[8];
 };
 
-/* Open the device and map all of it. */
+/* Open the device, and map the region, the registers and the status page. */
 void crew_open(struct crew *crew);
 
-/* Some threads that write and ring, if @load; and some that wait. */
+/* Start threads that write and ring (@load), and threads that wait for doorbells (@waits). */
 void crew_start(struct crew *crew, bool load, bool waits);
 
-/* The device has gone: look at everything that must now be so, but do not close it. */
+/* Check that all calls on the open file behave as for a device that is gone. */
 void crew_check_gone(struct crew *crew);
 
-/* End the threads; those who wait end by themselves when the device has gone, or here. */
+/* Stop and join the threads. */
 void crew_stop(struct crew *crew);
 void crew_close(struct crew *crew);
 

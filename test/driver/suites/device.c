@@ -2,9 +2,9 @@
 /*
  * driver-test device PLACE VECTORS BYTES POSITION [revision=0] [pin] [name=NAME] [uuid=UUID]
  *
- * What the driver says of a device, the memory from both sides, and the types in the page tables.
- * PLACE is low or high: where, with regard to 4 GiB, BAR 2 is meant to lie. The rest is what is not
- * so with most: an old device, one that has a pin instead of MSI-X, or a region that has a name.
+ * The properties that the driver reports, access to the region from guest and host, and the memory
+ * types in the page tables. PLACE: low or high, whether BAR 2 is expected below or above 4 GiB. The
+ * optional arguments: a device of revision 0, INTx instead of MSI-X, a region with a name or UUID.
  */
 #include "common.h"
 
@@ -53,7 +53,7 @@ static void check_name(const struct ivs_ioc_info *info)
 
 	check(!strcmp(info->name, wanted.name), "name \"%s\"", info->name);
 	check(has_uuid == !!*wanted.uuid, "%s a UUID", has_uuid ? "with" : "without");
-	/* There is a file only if there is something to read. */
+	/* The attributes exist only if they have a value. */
 	check(!strcmp(attribute("name"), *wanted.name ? wanted.name : "(none)"), "sysfs: name %s",
 	      attribute("name"));
 	check(!strcmp(attribute("uuid"), *wanted.uuid ? wanted.uuid : "(none)"), "sysfs: UUID %s",
@@ -67,9 +67,10 @@ static void check_info(int fd, unsigned int vectors_n, uint64_t len, int positio
 
 	check(info.version == IVS_DRIVER_VERSION, "version %u", info.version);
 	check(info.revision == wanted.revision, "revision %u", info.revision);
-	check(!(info.flags & IVS_INFO_INTX) == !wanted.pin, "flags %#x: %s pin", info.flags,
-	      wanted.pin ? "a" : "no");
-	check(!(info.flags & IVS_INFO_DOORBELL) == !vectors_n, "flags: whether it has a doorbell");
+	check(!(info.flags & IVS_INFO_INTX) == !wanted.pin, "flags %#x: %s INTx", info.flags,
+	      wanted.pin ? "with" : "without");
+	check(!(info.flags & IVS_INFO_DOORBELL) == !vectors_n, "flags %#x: IVS_INFO_DOORBELL",
+	      info.flags);
 	check(!(info.flags & ~(IVS_INFO_INTX | IVS_INFO_REGISTERS | IVS_INFO_DOORBELL)),
 	      "no other flags");
 	check(info.vectors_n == vectors_n, "vectors %u", info.vectors_n);
@@ -98,20 +99,20 @@ static void check_type(int fd, uint64_t kind, size_t len, const char *type, uint
 	const char *found;
 	volatile char *memory = map(fd, kind, len, PROT_READ | PROT_WRITE);
 
-	need(memory, "%s: the memory can be mapped", type);
+	need(memory, "%s: the region can be mapped", type);
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
 		memory[places[i]] = 1;
 		found = cache_type((void *)(memory + places[i]));
-		check(!strcmp(found, type), "at %zu: %s in the page tables, for %s", places[i],
-		      found, type);
+		check(!strcmp(found, type), "at %zu: memory type %s in the page tables, for %s",
+		      places[i], found, type);
 		check(physical((void *)(memory + places[i])) == begin + places[i],
-		      "at %zu: it is there that the page table leads to", places[i]);
+		      "at %zu: physical address", places[i]);
 	}
 	check(info_of(fd).memory_type == memory_type, "%s: IVS_IOC_INFO", type);
-	check(!strcmp(attribute("memory_type"), in_sysfs), "sysfs: memory is %s",
+	check(!strcmp(attribute("memory_type"), in_sysfs), "sysfs: memory type is %s",
 	      attribute("memory_type"));
 	munmap((void *)memory, len);
-	check(info_of(fd).memory_type == IVS_MEMORY_NONE, "%s: none when unmapped", type);
+	check(info_of(fd).memory_type == IVS_MEMORY_NONE, "%s: type none after unmapping", type);
 	check(!strcmp(attribute("memory_type"), "not mapped"), "sysfs: not mapped");
 }
 
@@ -120,16 +121,17 @@ static void check_registers(int fd)
 	volatile uint32_t *registers = map(fd, IVS_MMAP_REGISTERS, PAGE, PROT_READ | PROT_WRITE);
 
 	if (!(info_of(fd).flags & IVS_INFO_REGISTERS)) {
-		check(!registers && errno == ENXIO, "registers that are not mappable");
+		check(!registers && errno == ENXIO, "registers: ENXIO without IVS_INFO_REGISTERS");
 		return;
 	}
-	need(registers, "registers that are mappable");
+	need(registers, "registers: can be mapped");
 	check((int32_t)registers[IVS_REG_IV_POSITION / 4] == info_of(fd).position,
-	      "IVPosition in the registers");
+	      "registers: IVPosition");
 	check(!strcmp(cache_type((void *)registers), "UC-") ||
 		      !strcmp(cache_type((void *)registers), "UC"),
-	      "registers: %s in the page tables", cache_type((void *)registers));
-	check(physical((void *)registers) == bar(IVS_BAR_REGISTERS), "registers: BAR 0");
+	      "registers: memory type %s in the page tables", cache_type((void *)registers));
+	check(physical((void *)registers) == bar(IVS_BAR_REGISTERS),
+	      "registers: physical address of BAR 0");
 	munmap((void *)registers, PAGE);
 }
 
@@ -143,11 +145,11 @@ static void check_status(int fd)
 	check(!status->gone, "status: not gone");
 	for (i = 0; i < vectors_n; i++)
 		same_n += status->counts[i] == count_of(i);
-	check(same_n == vectors_n, "status: the counts of %u vectors are those of sysfs", same_n);
+	check(same_n == vectors_n, "status: the counts of %u vectors match sysfs", same_n);
 	for (; i < IVS_LINUX_VECTORS_MAX; i++)
 		same_n += !status->counts[i];
-	check(same_n == IVS_LINUX_VECTORS_MAX, "status: others are 0");
-	check(!strcmp(cache_type(status), "WB"), "status: ordinary memory");
+	check(same_n == IVS_LINUX_VECTORS_MAX, "status: all other counts are 0");
+	check(!strcmp(cache_type(status), "WB"), "status: memory type write-back");
 	munmap((void *)status, PAGE);
 }
 
@@ -155,13 +157,14 @@ static void check_memory(int fd, size_t len)
 {
 	char *memory = map(fd, IVS_MMAP_MEMORY, len, PROT_READ | PROT_WRITE);
 
-	need(memory, "the memory can be mapped");
+	need(memory, "the region can be mapped");
 	snprintf(memory + len - 64, 64, "guest %d", device_number);
 	snprintf(memory + len / 2, 64, "middle %d", device_number);
 	ask("look %d %zu guest %d", device_number, len - 64, device_number);
 	ask("look %d %zu middle %d", device_number, len / 2, device_number);
 	ask("write %d %d from the host", device_number, 128);
-	check(!strcmp(memory + 128, "from the host"), "the host's words: %.20s", memory + 128);
+	check(!strcmp(memory + 128, "from the host"), "the guest reads the host's text: %.20s",
+	      memory + 128);
 	munmap(memory, len);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * driver-test dmabuf pages    a region whose memory can have struct pages: everything
- * driver-test dmabuf none     one that cannot, or a kernel that does not make them
+ * driver-test dmabuf pages    all tests, for a region that can have struct pages
+ * driver-test dmabuf none     a region or a kernel that cannot have them: the export fails
  */
 #include "common.h"
 
@@ -29,10 +29,10 @@ static int open_importer(void)
 	return importer;
 }
 
-static int import(int importer, int buf, bool peer, struct ivs_import *told)
+static int import(int importer, int buf, bool peer, struct ivs_import *result)
 {
-	*told = (struct ivs_import){.fd = buf, .peer = peer};
-	return ioctl(importer, IVS_IMPORT_ATTACH, told);
+	*result = (struct ivs_import){.dmabuf_fd = buf, .peer = peer};
+	return ioctl(importer, IVS_IMPORT_ATTACH, result);
 }
 
 static void open_all(void)
@@ -51,50 +51,50 @@ static void close_all(void)
 	close(fd);
 }
 
-/* As a device sees it. */
+/* Access through the importing device. */
 static void check_imported(uint64_t offset, uint64_t len, bool peer)
 {
 	struct ivs_import_word word = {.offset = len - 4};
 	int importer = open_importer();
-	struct ivs_import told;
+	struct ivs_import imported;
 	uint64_t sum = 0;
 	bool in_a_row = true;
 	int buf = export(offset, len);
 
 	need(buf >= 0, "%#lx bytes at %#lx can be exported", len, offset);
-	check(lseek(buf, 0, SEEK_END) == (off_t)len, "%#lx bytes at %#lx: its size", len, offset);
-	if (!check_errno(0, import(importer, buf, peer, &told), "imported%s",
-			 peer ? " by a peer" : ""))
+	check(lseek(buf, 0, SEEK_END) == (off_t)len, "%#lx bytes at %#lx: size", len, offset);
+	if (!check_errno(0, import(importer, buf, peer, &imported), "import%s",
+			 peer ? " with peer-to-peer DMA" : ""))
 		return;
-	for (uint32_t i = 0; i < told.pieces_n && i < IVS_IMPORT_PIECES_MAX; i++) {
-		in_a_row = in_a_row && told.at[i] == memory_at + offset + sum;
-		sum += told.len[i];
+	for (uint32_t i = 0; i < imported.pieces_n && i < IVS_IMPORT_PIECES_MAX; i++) {
+		in_a_row = in_a_row && imported.at[i] == memory_at + offset + sum;
+		sum += imported.len[i];
 	}
-	check(in_a_row, "its %u pieces lie at BAR 2 and the offset", told.pieces_n);
-	check(sum == len, "they are all of it");
-	check(told.pages_n == told.pieces_n, "and have struct pages");
+	check(in_a_row, "import: addresses of the %u pieces", imported.pieces_n);
+	check(sum == len, "import: total length of the pieces");
+	check(imported.pages_n == imported.pieces_n, "import: all pieces have struct pages");
 	memory[(offset + len) / 4 - 1] = 0xabcd;
 	check(!ioctl(importer, IVS_IMPORT_READ, &word) && word.value == 0xabcd,
-	      "the device reads what we wrote");
+	      "the importing device reads our data");
 	word = (struct ivs_import_word){.offset = 0, .value = 0xef01};
 	check(!ioctl(importer, IVS_IMPORT_WRITE, &word) && memory[offset / 4] == 0xef01,
-	      "and we read what it wrote");
+	      "we read the data of the importing device");
 	close(buf);
 	word.value = 0;
 	check(!ioctl(importer, IVS_IMPORT_READ, &word) && word.value == 0xef01,
-	      "also when its descriptor is closed");
+	      "the import works after the fd is closed");
 	close(importer);
 }
 
-/* Before there was any. */
+/* Must run before the first export, which claims write-back. */
 static void test_write_combining(void)
 {
 	void *at;
 
 	munmap((void *)memory, info.memory_len);
 	at = map(fd, IVS_MMAP_MEMORY_WC, PAGE, PROT_READ);
-	need(at, "write-combining");
-	check_errno(EBUSY, export(0, PAGE), "none while it is mapped write-combining");
+	need(at, "map write-combining");
+	check_errno(EBUSY, export(0, PAGE), "no export while mapped write-combining");
 	munmap(at, PAGE);
 	memory = map(fd, IVS_MMAP_MEMORY, info.memory_len, PROT_READ | PROT_WRITE);
 	need(memory, "the memory can be mapped");
@@ -108,29 +108,31 @@ static void test_mmap(void)
 
 	need(at != MAP_FAILED, "a dma-buf can be mapped");
 	memory[offset / 4] = 0x1357;
-	check(at[0] == 0x1357, "it is that part of the region");
+	check(at[0] == 0x1357, "dma-buf mapping: first word");
 	at[PAGE / 2 - 1] = 0x2468;
-	check(memory[(offset + 2 * PAGE) / 4 - 1] == 0x2468, "up to its end");
-	check(!strcmp(cache_type((void *)at), "WB"), "write-back");
-	check(physical((void *)at) == memory_at + offset, "in the page tables");
-	check(mmap(NULL, 3 * PAGE, PROT_READ, MAP_SHARED, buf, 0) == MAP_FAILED, "and no more");
+	check(memory[(offset + 2 * PAGE) / 4 - 1] == 0x2468, "dma-buf mapping: last word");
+	check(!strcmp(cache_type((void *)at), "WB"), "dma-buf mapping: write-back");
+	check(physical((void *)at) == memory_at + offset, "dma-buf mapping: physical address");
+	check(mmap(NULL, 3 * PAGE, PROT_READ, MAP_SHARED, buf, 0) == MAP_FAILED,
+	      "a dma-buf cannot be mapped beyond its length");
 	check(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, buf, 2 * PAGE) == MAP_FAILED,
-	      "nor what is behind it");
+	      "a dma-buf cannot be mapped from its end");
 	check(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, buf, (off_t)IVS_MMAP_REGISTERS) == MAP_FAILED,
-	      "nor the registers");
-	check(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, buf, 0) == MAP_FAILED, "not privately");
+	      "the registers cannot be mapped through a dma-buf");
+	check(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, buf, 0) == MAP_FAILED,
+	      "a dma-buf cannot be mapped MAP_PRIVATE");
 	munmap((void *)memory, info.memory_len);
-	check(info_of(fd).memory_type == IVS_MEMORY_WB, "it counts as mapped");
+	check(info_of(fd).memory_type == IVS_MEMORY_WB, "a dma-buf mapping has a memory type");
 	check(!map(fd, IVS_MMAP_MEMORY_WC, PAGE, PROT_READ) && errno == EBUSY,
-	      "nothing else than write-back meanwhile");
+	      "no write-combining while a dma-buf is mapped");
 	munmap((void *)at, 2 * PAGE);
 	at = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, buf, PAGE);
-	check(at != MAP_FAILED && at[PAGE / 4 - 1] == 0x2468, "a part of it");
+	check(at != MAP_FAILED && at[PAGE / 4 - 1] == 0x2468, "a part of a dma-buf can be mapped");
 	close(buf);
-	check(at[PAGE / 4 - 1] == 0x2468, "a mapping outlives its descriptor");
+	check(at[PAGE / 4 - 1] == 0x2468, "a mapping outlives its fd");
 	munmap((void *)at, PAGE);
 	check(info_of(fd).memory_type == IVS_MEMORY_WB,
-	      "the kernel has it mapped write-back for good");
+	      "the kernel keeps the region mapped write-back");
 	memory = map(fd, IVS_MMAP_MEMORY, info.memory_len, PROT_READ | PROT_WRITE);
 	need(memory, "the memory can be mapped");
 }
@@ -184,7 +186,7 @@ static void export_often(int times)
 		failed_n += buf < 0;
 		close(buf);
 	}
-	check(!failed_n, "%d dma-bufs, one after the other", times);
+	check(!failed_n, "%d consecutive exports", times);
 }
 
 static void test_many(void)
@@ -195,8 +197,8 @@ static void test_many(void)
 	usleep(QUIET_MS * 1000);
 	before = (struct rest){references(), number_in("/proc/meminfo", "MemFree")};
 	export_often(MANY);
-	check(eventually(nothing_left, &before), "nothing is left of them: %ld references, %ld KiB",
-	      references(), number_in("/proc/meminfo", "MemFree") - before.free_kib);
+	check(eventually(nothing_left, &before), "no leak: %ld references, %ld KiB", references(),
+	      number_in("/proc/meminfo", "MemFree") - before.free_kib);
 }
 
 static bool can_export(void *unused)
@@ -209,38 +211,40 @@ static bool can_export(void *unused)
 	return buf >= 0;
 }
 
-/* The device goes, and another comes at the same place, while a dma-buf is imported. */
+/* The device is unbound and bound again at the same address while a dma-buf is imported. */
 static void test_unbind(void)
 {
 	struct ivs_import_word word = {};
 	int importer = open_importer();
 	int another = open_importer();
-	struct ivs_import told;
+	struct ivs_import imported;
 	int buf = export(0, 2 * PAGE);
 	volatile uint32_t *at = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, buf, 0);
 
-	need(at != MAP_FAILED && !import(importer, buf, false, &told), "a dma-buf in use");
+	need(at != MAP_FAILED && !import(importer, buf, false, &imported),
+	     "map and import a dma-buf");
 	at[0] = 0x9999;
 	close_all();
-	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/unbind"), "unbound");
-	check(!at[0], "unbound: what is mapped reads as zeroes");
-	check_errno(ENODEV, import(another, buf, false, &told), "unbound: it cannot be imported");
+	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/unbind"), "unbind");
+	check(!at[0], "unbound: the mapping reads as zeroes");
+	check_errno(ENODEV, import(another, buf, false, &imported), "unbound: import fails");
 	check(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, buf, 0) == MAP_FAILED && errno == ENODEV,
-	      "unbound: nor mapped");
-	check(!ioctl(importer, IVS_IMPORT_READ, &word), "who has it reads the addresses it got");
+	      "unbound: mmap fails");
+	check(!ioctl(importer, IVS_IMPORT_READ, &word),
+	      "unbound: an existing import can access its addresses");
 	ioctl(importer, IVS_IMPORT_UNMAP);
-	check_errno(ENODEV, ioctl(importer, IVS_IMPORT_MAP), "and does not get them again");
-	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/bind"), "bound");
-	need(eventually(is_there, NULL), "there is a new one");
+	check_errno(ENODEV, ioctl(importer, IVS_IMPORT_MAP), "unbound: it cannot map them again");
+	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/bind"), "bind");
+	need(eventually(is_there, NULL), "the new device appears");
 	open_all();
 	memory[0] = 0x7777;
-	check(!at[0], "the old one stays as it is");
-	check_errno(EBUSY, export(0, PAGE), "no dma-buf while there are some of before");
+	check(!at[0], "the old mapping stays zero");
+	check_errno(EBUSY, export(0, PAGE), "no export while dma-bufs of the old device are open");
 	munmap((void *)at, PAGE);
 	close(buf);
 	close(importer);
 	close(another);
-	check(eventually(can_export, NULL), "but when they are gone");
+	check(eventually(can_export, NULL), "export works once they are closed");
 }
 
 static void test_all(void)
@@ -267,8 +271,8 @@ int suite_dmabuf(int argc, char **argv)
 	if (!strcmp(argv[1], "pages")) {
 		test_all();
 	} else {
-		check_errno(EOPNOTSUPP, export(0, PAGE), "none of this region");
-		check_errno(EINVAL, export(1, PAGE), "but what is wrong is wrong");
+		check_errno(EOPNOTSUPP, export(0, PAGE), "this region cannot be exported");
+		check_errno(EINVAL, export(1, PAGE), "invalid arguments are reported first");
 	}
 	close_all();
 	return 0;

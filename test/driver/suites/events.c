@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* driver-test events HOST: doorbells, eventfds and read(2). HOST is the id of a peer on the host. */
+/* driver-test events HOST: doorbells, eventfds and read(2). HOST: id of a peer on the host. */
 #include "common.h"
 
 #include <sys/resource.h>
@@ -13,12 +13,12 @@ static const struct ivs_driver_status *status;
 
 static bool count_has_grown(void *before)
 {
-	uint64_t *was = before; /* [0]: which vector, [1]: its count then */
+	uint64_t *was = before; /* [0]: vector, [1]: its count before */
 
 	return status->counts[was[0]] > was[1];
 }
 
-/* Ring ourselves, and wait until the driver has counted it. */
+/* Ring our own vector, and wait until the driver has counted the interrupt. */
 static void ring_self(int fd, unsigned int vector)
 {
 	uint64_t was[2] = {vector, status->counts[vector]};
@@ -31,7 +31,7 @@ static int new_event(void)
 {
 	int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 
-	need(event >= 0, "an eventfd");
+	need(event >= 0, "create an eventfd");
 	return event;
 }
 
@@ -42,7 +42,7 @@ static void test_each(int fd)
 
 	for (unsigned int i = 0; i < vectors_n; i++) {
 		events[i] = new_event();
-		need(!listen_to(fd, i, events[i]), "vector %u can be listened to", i);
+		need(!listen_to(fd, i, events[i]), "listen to vector %u", i);
 	}
 	for (unsigned int i = 0; i < vectors_n; i++) {
 		uint64_t before = count_of(i);
@@ -50,16 +50,16 @@ static void test_each(int fd)
 		ask("ring %u", i);
 		check(take_event(events[i], TIMEOUT_MS), "the host rings vector %u", i);
 		check(count_of(i) > before && count_of(i) == status->counts[i],
-		      "vector %u: counted, in sysfs and in the status page", i);
+		      "vector %u: counted in sysfs and in the status page", i);
 		for (unsigned int other = 0; other < vectors_n; other++)
 			wrong_n += take_event(events[other], 0) != 0;
 	}
-	check(!wrong_n, "%u others were signalled", wrong_n);
+	check(!wrong_n, "%u eventfds of other vectors were signalled", wrong_n);
 	for (unsigned int i = 0; i < vectors_n; i++) {
 		ring_self(fd, i);
-		check(take_event(events[i], TIMEOUT_MS), "we ring our vector %u", i);
+		check(take_event(events[i], TIMEOUT_MS), "we ring our own vector %u", i);
 		close(events[i]);
-		check(!listen_to(fd, i, -1), "vector %u: no longer", i);
+		check(!listen_to(fd, i, -1), "vector %u: remove the eventfd", i);
 	}
 }
 
@@ -70,7 +70,7 @@ static void test_host(int fd)
 	for (unsigned int i = 0; i < vectors_n && i < 4; i++) {
 		check(!ring(fd, host, i), "ring the host's vector %u", i);
 		ask("rung %u", i);
-		check(true, "the host's vector %u is rung", i);
+		check(true, "the host receives the doorbell on vector %u", i);
 	}
 	registers = map(fd, IVS_MMAP_REGISTERS, PAGE, PROT_READ | PROT_WRITE);
 	if (!registers) {
@@ -79,7 +79,7 @@ static void test_host(int fd)
 	}
 	registers[IVS_REG_DOORBELL / 4] = IVS_DOORBELL(host, 0);
 	ask("rung 0");
-	check(true, "the host is rung by a register");
+	check(true, "the host receives a doorbell that was rung through the registers");
 	registers[IVS_REG_DOORBELL / 4] = IVS_DOORBELL(host, 60000);
 	registers[IVS_REG_DOORBELL / 4] = IVS_DOORBELL(60000, 0);
 	munmap((void *)registers, PAGE);
@@ -92,38 +92,39 @@ static void test_change(int fd)
 	int both;
 
 	listen_to(fd, 0, first);
-	check(!listen_to(fd, 0, second), "another eventfd");
+	check(!listen_to(fd, 0, second), "set a second eventfd");
 	ring_self(fd, 0);
-	check(take_event(second, TIMEOUT_MS), "replaces the first");
-	check(!take_event(first, QUIET_MS), "which is not signalled");
-	check(!listen_to(fd, 0, -1), "no eventfd");
-	check(!listen_to(fd, 0, -1), "twice");
+	check(take_event(second, TIMEOUT_MS), "the second eventfd is signalled");
+	check(!take_event(first, QUIET_MS), "the replaced eventfd is not signalled");
+	check(!listen_to(fd, 0, -1), "remove the eventfd");
+	check(!listen_to(fd, 0, -1), "remove the eventfd again");
 	ring_self(fd, 0);
-	check(!take_event(second, QUIET_MS), "nobody is signalled");
-	check(!listen_to(fd, 0, second) && !listen_to(fd, 0, second), "the same twice");
+	check(!take_event(second, QUIET_MS), "the removed eventfd is not signalled");
+	check(!listen_to(fd, 0, second) && !listen_to(fd, 0, second), "set an eventfd twice");
 	if (vectors_n > 1)
-		check(!listen_to(fd, 1, second), "and for another vector");
+		check(!listen_to(fd, 1, second), "set it for another vector, too");
 	ring_self(fd, 0);
-	check(take_event(second, TIMEOUT_MS) == 1, "one for one ring");
+	check(take_event(second, TIMEOUT_MS) == 1, "signalled once for one doorbell");
 	if (vectors_n > 1) {
 		ring_self(fd, 1);
-		check(take_event(second, TIMEOUT_MS) == 1, "one for the other vector");
+		check(take_event(second, TIMEOUT_MS) == 1, "signalled once for the other vector");
 	}
 	both = open_device(O_RDWR);
 	listen_to(both, 0, first);
 	ring_self(fd, 0);
-	check(take_event(first, TIMEOUT_MS) && take_event(second, TIMEOUT_MS), "two open files");
+	check(take_event(first, TIMEOUT_MS) && take_event(second, TIMEOUT_MS),
+	      "the eventfds of two open files are signalled");
 	close(both);
 	ring_self(fd, 0);
 	check(take_event(second, TIMEOUT_MS) && !take_event(first, QUIET_MS),
 	      "a closed file's eventfd is not signalled");
 	close(second);
 	ring_self(fd, 0);
-	check(true, "a closed eventfd harms nobody");
+	check(true, "a doorbell for a closed eventfd is harmless");
 	close(first);
 }
 
-/* An eventfd that is full, and one that makes its readers wait. */
+/* The counter of the eventfd is at its maximum, where write(2) would block. */
 static void test_full(int fd)
 {
 	int event = new_event();
@@ -133,7 +134,7 @@ static void test_full(int fd)
 	listen_to(fd, 0, event);
 	ring_self(fd, 0);
 	ring_self(fd, 0);
-	check(true, "a full eventfd blocks nobody");
+	check(true, "a full eventfd does not block the driver");
 	listen_to(fd, 0, -1);
 	close(event);
 }
@@ -145,7 +146,7 @@ static void test_processes(int fd)
 	char answer = 0;
 	pid_t pid;
 
-	need(!pipe2(said, O_CLOEXEC), "a pipe");
+	need(!pipe2(said, O_CLOEXEC), "create a pipe");
 	pid = fork();
 	need(pid >= 0, "fork");
 	if (!pid) {
@@ -159,10 +160,10 @@ static void test_processes(int fd)
 		_exit(0);
 	}
 	listen_to(fd, 0, event);
-	check(read(said[0], &answer, 1) == 1 && answer == 'r', "another process listens, too");
+	check(read(said[0], &answer, 1) == 1 && answer == 'r', "a second process listens");
 	ask("ring 0");
-	check(take_event(event, TIMEOUT_MS), "one process is told");
-	check(read(said[0], &answer, 1) == 1 && answer == 'y', "and the other");
+	check(take_event(event, TIMEOUT_MS), "the first process is signalled");
+	check(read(said[0], &answer, 1) == 1 && answer == 'y', "the second process is signalled");
 	waitpid(pid, NULL, 0);
 	close(said[0]);
 	close(said[1]);
@@ -177,7 +178,7 @@ static short polled(int fd)
 	return poll(&poller, 1, 0) < 0 ? -1 : poller.revents;
 }
 
-/* Everything there is to read from a file. */
+/* Read from the file until EAGAIN. */
 static const char *read_all(int fd)
 {
 	static char text[VECTORS_MAX * 32];
@@ -200,35 +201,35 @@ static void test_read(int fd)
 	char bytes[64];
 	size_t len = 0;
 
-	check_errno(EAGAIN, read(first, bytes, sizeof(bytes)), "nothing for who has just opened");
-	check(!polled(first), "and poll says so");
-	check(!read(first, bytes, 0), "nothing wanted, nothing read");
+	check_errno(EAGAIN, read(first, bytes, sizeof(bytes)), "read: EAGAIN after open");
+	check(!polled(first), "poll: not readable after open");
+	check(!read(first, bytes, 0), "read: 0 bytes requested");
 	ring_self(fd, last);
-	check(polled(first) == POLLIN && polled(second) == POLLIN, "poll: both can read");
+	check(polled(first) == POLLIN && polled(second) == POLLIN, "poll: both files are readable");
 	snprintf(expected, sizeof(expected), "%u %lu\n", last, count_of(last));
-	check(!strcmp(read_all(first), expected), "one reads \"VECTOR COUNT\"");
-	check(!strcmp(read_all(second), expected), "and the other the same");
-	check(!polled(first) && !polled(second), "then there is nothing");
+	check(!strcmp(read_all(first), expected), "read: \"VECTOR COUNT\" from the first file");
+	check(!strcmp(read_all(second), expected), "read: the same from the second file");
+	check(!polled(first) && !polled(second), "poll: neither file is readable afterwards");
 	ring_self(fd, 0);
 	ring_self(fd, 0);
 	snprintf(expected, sizeof(expected), "0 %lu\n", count_of(0));
-	check(!strcmp(read_all(first), expected), "two rings, one line");
+	check(!strcmp(read_all(first), expected), "read: one line for two doorbells");
 	while (len < sizeof(bytes) && read(second, bytes + len, 1) == 1) {
 		len++;
 		if (len == 1)
-			check(polled(second) == POLLIN, "the rest of a line can be read");
+			check(polled(second) == POLLIN, "poll: readable with half a line left");
 	}
-	check(len == strlen(expected) && !memcmp(bytes, expected, len), "byte by byte");
+	check(len == strlen(expected) && !memcmp(bytes, expected, len), "read: byte by byte");
 	ring_self(fd, 0);
-	check_errno(EFAULT, read(first, nowhere, 8), "bad address");
+	check_errno(EFAULT, read(first, nowhere, 8), "read: bad address");
 	snprintf(expected, sizeof(expected), "0 %lu\n", count_of(0));
-	check(!strcmp(read_all(first), expected), "the line is not lost by it");
+	check(!strcmp(read_all(first), expected), "read: the line is still there after EFAULT");
 	for (unsigned int i = 0; i < vectors_n; i++)
 		ring_self(fd, i);
-	check(read(first, bytes, sizeof(bytes)) > 0 && strchr(bytes, '\n'), "one line a call");
+	check(read(first, bytes, sizeof(bytes)) > 0 && strchr(bytes, '\n'), "read: one line");
 	for (len = 1; len < vectors_n; len++)
-		check(read(first, bytes, sizeof(bytes)) > 0, "a line for each vector: %zu", len);
-	check_errno(EAGAIN, read(first, bytes, sizeof(bytes)), "and no more");
+		check(read(first, bytes, sizeof(bytes)) > 0, "read: the line of vector %zu", len);
+	check_errno(EAGAIN, read(first, bytes, sizeof(bytes)), "read: EAGAIN after all lines");
 	close(first);
 	close(second);
 }
@@ -240,12 +241,12 @@ static void test_blocking(int fd)
 	char expected[64];
 
 	ask("ring-soon 0");
-	check(read(waits, text, sizeof(text) - 1) > 0, "read waits for the doorbell");
+	check(read(waits, text, sizeof(text) - 1) > 0, "read: blocks until a doorbell arrives");
 	snprintf(expected, sizeof(expected), "0 %lu\n", count_of(0));
-	check(!strcmp(text, expected), "and says what came");
+	check(!strcmp(text, expected), "read: its vector and count");
 	ask("ring-soon 0");
 	check(poll(&(struct pollfd){.fd = waits, .events = POLLIN}, 1, TIMEOUT_MS) == 1,
-	      "poll waits for it");
+	      "poll: blocks until a doorbell arrives");
 	close(waits);
 	(void)fd;
 }
@@ -256,17 +257,17 @@ static void test_open_files(void)
 	int fds[IVS_DRIVER_FILES_MAX + 1];
 	int count = 0;
 
-	need(!setrlimit(RLIMIT_NOFILE, &limit), "as many descriptors");
+	need(!setrlimit(RLIMIT_NOFILE, &limit), "raise RLIMIT_NOFILE");
 	while (count <= IVS_DRIVER_FILES_MAX &&
 	       (fds[count] = open_number(device_number, O_RDONLY)) >= 0)
 		count++;
-	/* One is open already. */
-	check(count == IVS_DRIVER_FILES_MAX - 1, "%d files more can be open", count);
-	check(count <= IVS_DRIVER_FILES_MAX && errno == EMFILE, "then it is EMFILE");
+	/* The suite has one open already. */
+	check(count == IVS_DRIVER_FILES_MAX - 1, "%d more files can be opened", count);
+	check(count <= IVS_DRIVER_FILES_MAX && errno == EMFILE, "the next open fails with EMFILE");
 	while (count)
 		close(fds[--count]);
 	close(open_device(O_RDONLY));
-	check(true, "and then one can be opened again");
+	check(true, "after closing them, a file can be opened");
 }
 
 int suite_events(int argc, char **argv)

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * driver-test grid: every ioctl with values at and beyond their limits, from files open for reading
- * and for writing, with good and bad pointers. What must come out follows from ivshmem/driver.h: of
- * a row that is wrong in several ways each of the errors is right.
+ * driver-test grid: every ioctl with values at and beyond their limits, on read-only and writable
+ * files, with valid and invalid pointers. The expected results follow from ivshmem/driver.h. If
+ * several errors apply to a row, each of them is accepted.
  */
 #include "common.h"
 
 #define N(ARRAY) (sizeof(ARRAY) / sizeof(*(ARRAY)))
 #define ERRORS_MAX 4
 
-/* What is right: success if there are none. */
+/* The accepted errors; if there are none, the call must succeed. */
 struct expected {
 	int errors[ERRORS_MAX];
 	unsigned int errors_n;
@@ -24,23 +24,23 @@ static void may_fail(struct expected *expected, bool fails, int with)
 static const struct mode {
 	const char *name;
 	int flags;
-	int fd;
+	int device_fd;
 } modes_template[] = {{"O_RDONLY", O_RDONLY, -1}, {"O_RDWR", O_RDWR, -1}};
 static struct mode modes[N(modes_template)];
 
-/* Where an argument may lie. */
+/* Where the argument is. */
 enum place { GOOD, ONLY_READABLE, NULL_POINTER, KERNEL, NOT_CANONICAL, HALF_MAPPED, FORBIDDEN };
 static const char *const place_names[] = {"good",	   "read-only page", "NULL",	 "kernel",
 					  "not canonical", "half mapped",    "PROT_NONE"};
 
-static char *pages; /* two that can be used, one that can be read, one that cannot */
+static char *pages; /* writable, a hole, read-only, writable, PROT_NONE, writable */
 
 static void make_pages(void)
 {
 	pages = mmap(NULL, 6 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	need(pages != MAP_FAILED, "memory");
-	need(!munmap(pages + PAGE, PAGE), "a hole");
-	need(!mprotect(pages + 4 * PAGE, PAGE, PROT_NONE), "a page that cannot be read");
+	need(pages != MAP_FAILED, "allocate pages");
+	need(!munmap(pages + PAGE, PAGE), "unmap a page");
+	need(!mprotect(pages + 4 * PAGE, PAGE, PROT_NONE), "protect a page");
 }
 
 static void *put(enum place place, const void *argument, size_t len)
@@ -56,7 +56,7 @@ static void *put(enum place place, const void *argument, size_t len)
 		return (void *)0x8000000000000000;
 	case FORBIDDEN:
 		return pages + 4 * PAGE;
-	case HALF_MAPPED: /* the last byte of a page, and a hole */
+	case HALF_MAPPED: /* the first half at the end of a page, the second half in the hole */
 		at = pages + PAGE - len / 2;
 		memcpy(at, argument, len / 2);
 		return at;
@@ -84,7 +84,7 @@ static void row(const struct mode *mode, unsigned long command, const void *argu
 	bool right = false;
 
 	may_fail(&expected, is_bad(place, command), EFAULT);
-	result = ioctl(mode->fd, command, put(place, argument, len));
+	result = ioctl(mode->device_fd, command, put(place, argument, len));
 	error = result < 0 ? errno : 0;
 	for (unsigned int i = 0; i < expected.errors_n; i++)
 		right = right || error == expected.errors[i];
@@ -94,7 +94,7 @@ static void row(const struct mode *mode, unsigned long command, const void *argu
 	if (result >= 0 && command == IVS_IOC_DMABUF)
 		close(result);
 	if (result >= 0 && command != IVS_IOC_DMABUF && result)
-		check(false, "and it is 0, not %d", result);
+		check(false, "the result is 0, not %d", result);
 }
 
 static void grid_info(void)
@@ -147,9 +147,9 @@ static void grid_eventfd(uint32_t vectors_n)
 	char text[80];
 
 	close(closed);
-	need(!pipe2(pipes, O_CLOEXEC), "a pipe");
-	const int fds[] = {event,  -1,	 -2,	   INT32_MIN,  INT32_MAX,
-			   closed, 1024, pipes[0], modes[1].fd};
+	need(!pipe2(pipes, O_CLOEXEC), "create a pipe");
+	const int fds[] = {event,  -1,	 -2,	   INT32_MIN,	      INT32_MAX,
+			   closed, 1024, pipes[0], modes[1].device_fd};
 
 	for (size_t i = 0; i < N(vectors) * N(fds) * N(modes); i++) {
 		const struct mode *mode = &modes[i / (N(vectors) * N(fds))];
@@ -157,7 +157,8 @@ static void grid_eventfd(uint32_t vectors_n)
 		struct expected expected = {};
 
 		may_fail(&expected, wanted.vector >= vectors_n, EINVAL);
-		may_fail(&expected, wanted.fd == pipes[0] || wanted.fd == modes[1].fd, EINVAL);
+		may_fail(&expected, wanted.fd == pipes[0] || wanted.fd == modes[1].device_fd,
+			 EINVAL);
 		may_fail(&expected, wanted.fd < -1, EINVAL); /* neither an eventfd nor -1 */
 		may_fail(&expected,
 			 mode->flags == O_RDONLY || wanted.fd < -1 || wanted.fd == closed ||
@@ -186,7 +187,7 @@ static bool is_range(const struct ivs_ioc_dmabuf *wanted, uint64_t len)
 	       wanted->offset < len && wanted->len <= len - wanted->offset;
 }
 
-/* The kernel can make struct pages for it. */
+/* Whether the region can have struct pages. */
 static bool has_pages(const struct ivs_ioc_info *info)
 {
 	char path[96];
@@ -300,11 +301,11 @@ int suite_grid(int argc, char **argv)
 	(void)argv;
 	for (size_t m = 0; m < N(modes); m++) {
 		modes[m] = modes_template[m];
-		modes[m].fd = open_device(modes[m].flags);
+		modes[m].device_fd = open_device(modes[m].flags);
 	}
-	info = info_of(modes[0].fd);
+	info = info_of(modes[0].device_fd);
 	no_dmabuf = !has_pages(&info);
-	note("dma-bufs can be made: %d", !no_dmabuf);
+	note("dma-bufs can be exported: %s", no_dmabuf ? "no" : "yes");
 	make_pages();
 	grid_info();
 	grid_ring();
@@ -312,6 +313,6 @@ int suite_grid(int argc, char **argv)
 	grid_dmabuf(info.memory_len);
 	grid_unknown();
 	for (size_t m = 0; m < N(modes); m++)
-		close(modes[m].fd);
+		close(modes[m].device_fd);
 	return argc != 1;
 }

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * driver-test life unbind ROUNDS    unbound and bound again, used in all ways meanwhile
- * driver-test life modules ROUNDS   the module comes and goes, but not while it is in use
+ * driver-test life unbind ROUNDS    unbind and bind the device while it is in use
+ * driver-test life modules ROUNDS   remove and insert the module; removal must fail while in use
  */
 #include "common.h"
 
 #include <sys/syscall.h>
 
 #include "crew.h"
-#include "often.h"
 
-#define KEPT 3 /* files of earlier lives that stay open */
+#define CREWS 3 /* files that stay open after the device was unbound */
 
 static char bdf[IVS_DRIVER_BDF_LEN];
 
@@ -18,13 +17,13 @@ static void check_zeroes(const struct crew *crew)
 {
 	size_t words = crew->len / 4;
 
-	often(!crew->memory[0] && !crew->memory[words / 2] && !crew->memory[words - 1],
-	      "gone: the memory reads as zeroes");
+	check_repeated(!crew->memory[0] && !crew->memory[words / 2] && !crew->memory[words - 1],
+		       "gone: the region reads as zeroes");
 	if (crew->registers)
-		often(!crew->registers[2], "gone: the registers read as zeroes");
+		check_repeated(!crew->registers[2], "gone: the registers read as zeroes");
 }
 
-/* One life of the device. */
+/* Open the device, use it, unbind it, and bind it again. */
 static void one_life(struct crew *crew, int number)
 {
 	bool load = number % 2;
@@ -33,26 +32,26 @@ static void one_life(struct crew *crew, int number)
 	crew->memory[0] = 0x600d;
 	crew_start(crew, load, number % 4 < 2);
 	if (crew->vectors_n && !load)
-		often(!ring(crew->fd, crew->self, 0), "rings");
-	often(!write_file(bdf, "/sys/bus/pci/drivers/ivshmem/unbind"), "unbound");
+		check_repeated(!ring(crew->device_fd, crew->self, 0), "ring");
+	check_repeated(!write_file(bdf, "/sys/bus/pci/drivers/ivshmem/unbind"), "unbind");
 	if (!load)
 		check_zeroes(crew);
 	crew_check_gone(crew);
 	crew_stop(crew);
-	often(access("/dev/ivshmem0", F_OK), "the node is gone");
-	often(!write_file(bdf, "/sys/bus/pci/drivers/ivshmem/bind"), "bound");
-	often(eventually(is_there, NULL), "there is a new one");
+	check_repeated(access("/dev/ivshmem0", F_OK), "the node is gone");
+	check_repeated(!write_file(bdf, "/sys/bus/pci/drivers/ivshmem/bind"), "bind");
+	check_repeated(eventually(is_there, NULL), "the new node appears");
 }
 
 static void unbind(int rounds)
 {
-	static struct crew crews[KEPT];
+	static struct crew crews[CREWS];
 	int fd;
 
 	for (int i = 0; i < rounds; i++) {
-		struct crew *crew = &crews[i % KEPT];
+		struct crew *crew = &crews[i % CREWS];
 
-		if (i >= KEPT) {
+		if (i >= CREWS) {
 			crew_check_gone(crew);
 			crew_close(crew);
 		}
@@ -60,10 +59,10 @@ static void unbind(int rounds)
 	}
 	fd = open_device(O_RDWR);
 	check(*(volatile uint32_t *)map(fd, IVS_MMAP_MEMORY, PAGE, PROT_READ) == 0x600d,
-	      "the region is as it was");
-	for (int i = 0; i < KEPT; i++)
+	      "the region is unchanged");
+	for (int i = 0; i < CREWS; i++)
 		crew_close(&crews[i]);
-	often_report();
+	check_repeated_report();
 }
 
 static int remove_module(void)
@@ -80,7 +79,7 @@ static int insert_module(void)
 	return result;
 }
 
-/* Being waited for: the last reference goes a moment after the file. */
+/* For eventually(): the last reference to the module is dropped shortly after close(). */
 static bool is_removed(void *unused)
 {
 	(void)unused;
@@ -89,13 +88,13 @@ static bool is_removed(void *unused)
 
 static void check_in_use(const char *what)
 {
-	check(remove_module() < 0 && (errno == EBUSY || errno == EAGAIN), "not removed with %s",
-	      what);
+	check(remove_module() < 0 && (errno == EBUSY || errno == EAGAIN),
+	      "the module cannot be removed with %s", what);
 	check(info_of(open_number(device_number, O_RDONLY)).version == IVS_DRIVER_VERSION,
-	      "and it goes on working");
+	      "the device still works");
 }
 
-/* In a process of its own: what it has opened is closed in the end. */
+/* In a child process, whose exit drops all references. */
 static void hold(int (*take)(int fd), const char *what)
 {
 	int status;
@@ -105,14 +104,14 @@ static void hold(int (*take)(int fd), const char *what)
 	if (!pid) {
 		int fd = open_device(O_RDWR);
 
-		need(!take(fd), "take %s", what);
+		need(!take(fd), "create %s", what);
 		check_in_use(what);
 		_exit(0);
 	}
 	need(waitpid(pid, &status, 0) == pid && !status, "hold %s", what);
-	check(eventually(is_removed, NULL), "removed without");
-	check(!insert_module(), "and inserted again");
-	need(eventually(is_there, NULL), "the device is there");
+	check(eventually(is_removed, NULL), "the module can be removed without %s", what);
+	check(!insert_module(), "insert the module");
+	need(eventually(is_there, NULL), "the device node appears");
 }
 
 static int take_file(int fd)
@@ -139,23 +138,23 @@ static int take_dmabuf(int fd)
 	int buf = ioctl(fd, IVS_IOC_DMABUF, &wanted);
 
 	if (buf < 0)
-		note("no dma-buf here: errno %d", errno);
+		note("this region cannot be exported: errno %d", errno);
 	return buf < 0 ? 0 : close(fd);
 }
 
 static void modules(int rounds)
 {
-	hold(take_file, "a file");
-	hold(take_mapping, "a mapping");
-	hold(take_status, "the status page mapped");
+	hold(take_file, "an open file");
+	hold(take_mapping, "a mapping of the region");
+	hold(take_status, "a mapping of the status page");
 	hold(take_dmabuf, "a dma-buf");
 	for (int i = 0; i < rounds; i++) {
-		often(eventually(is_removed, NULL), "removed");
-		often(access("/sys/class/ivshmem", F_OK), "its class is gone");
-		often(!insert_module(), "inserted");
-		often(eventually(is_there, NULL), "the device is there");
+		check_repeated(eventually(is_removed, NULL), "remove the module");
+		check_repeated(access("/sys/class/ivshmem", F_OK), "its class is gone");
+		check_repeated(!insert_module(), "insert the module");
+		check_repeated(eventually(is_there, NULL), "the device node appears");
 	}
-	often_report();
+	check_repeated_report();
 }
 
 int suite_life(int argc, char **argv)
@@ -163,7 +162,7 @@ int suite_life(int argc, char **argv)
 	if (argc != 3)
 		return -1;
 	strcpy(bdf, info_of(open_number(device_number, O_RDONLY)).bdf);
-	/* The file that told it must not be in the way. */
+	/* Close the file opened above. */
 	close_range(3, ~0U, 0);
 	if (!strcmp(argv[1], "unbind"))
 		unbind(atoi(argv[2]));

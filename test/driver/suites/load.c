@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * Something happens to the device while it is used in all ways:
+ * The device is unplugged, reset or suspended while it is in use:
  *
- * driver-test load unplug ROUNDS   the host brings one, takes it away and brings another
- * driver-test load reset ROUNDS    it is reset
- * driver-test load sleep STATE     the machine sleeps: mem, freeze
+ * driver-test load unplug ROUNDS   the host plugs devices in and unplugs them
+ * driver-test load reset ROUNDS    the device is reset
+ * driver-test load sleep STATE     the guest suspends; STATE: mem or freeze
  */
 #include "common.h"
 
 #include "crew.h"
-#include "often.h"
 
 static struct ivs_ioc_info info;
 
@@ -26,24 +25,24 @@ static void unplug(int rounds)
 
 	ask("plug");
 	for (int i = 0; i < rounds; i++) {
-		need(eventually(is_there, NULL), "device %d is there", i);
+		need(eventually(is_there, NULL), "device %d appears", i);
 		crew_open(&crew);
 		crew_start(&crew, true, true);
-		often(eventually(has_rung, &crew), "it is used");
+		check_repeated(eventually(has_rung, &crew), "the device is in use");
 		/*
-		 * QEMU 7.2 without KVM leaves its handlers of a device's vectors behind, and dies when
-		 * one of them is rung while the device goes.
+		 * QEMU 7.2 without KVM does not remove its handlers of the device's vectors, and
+		 * crashes if a vector is rung during the unplug.
 		 */
 		crew.hush = true;
 		ask("unplug");
-		often(crew.status->gone, "unplugged");
+		check_repeated(crew.status->gone, "unplugged");
 		crew_check_gone(&crew);
 		crew_stop(&crew);
 		crew_close(&crew);
 		ask("plug");
 	}
-	need(eventually(is_there, NULL), "the last device is there");
-	often_report();
+	need(eventually(is_there, NULL), "the last device appears");
+	check_repeated_report();
 }
 
 static bool is_counted(void *data)
@@ -53,7 +52,7 @@ static bool is_counted(void *data)
 	return *(const volatile uint64_t *)was[0] > was[1];
 }
 
-/* The crew stopped, everything works. */
+/* All functions of the device still work. */
 static void check_works(struct crew *crew)
 {
 	uint64_t was[2];
@@ -63,22 +62,25 @@ static void check_works(struct crew *crew)
 
 		was[0] = (uintptr_t)&crew->status->counts[i];
 		was[1] = crew->status->counts[i];
-		need(!listen_to(crew->fd, i, event), "listen");
-		often(!ring(crew->fd, crew->self, i), "then: rings");
-		often(take_event(event, TIMEOUT_MS), "then: the eventfd is signalled");
-		often(eventually(is_counted, was), "then: counted");
+		need(!listen_to(crew->device_fd, i, event), "listen to vector %u", i);
+		check_repeated(!ring(crew->device_fd, crew->self, i), "afterwards: ring");
+		check_repeated(take_event(event, TIMEOUT_MS),
+			       "afterwards: the eventfd is signalled");
+		check_repeated(eventually(is_counted, was), "afterwards: the interrupt is counted");
 		close(event);
-		listen_to(crew->fd, i, -1);
+		listen_to(crew->device_fd, i, -1);
 	}
 	crew->memory[0] = 0x5a5a;
 	crew->memory[crew->len / 4 - 1] = 0x5a5a;
-	often(crew->memory[crew->len / 4 - 1] == 0x5a5a, "then: the memory works");
-	often(!strcmp(cache_type((void *)crew->memory), "WB"), "then: write-back");
-	often(physical((void *)crew->memory), "then: mapped");
-	often(info_of(crew->fd).position == (int)crew->self, "then: the same id");
+	check_repeated(crew->memory[crew->len / 4 - 1] == 0x5a5a,
+		       "afterwards: the region is writable");
+	check_repeated(!strcmp(cache_type((void *)crew->memory), "WB"), "afterwards: write-back");
+	check_repeated(physical((void *)crew->memory), "afterwards: the region is mapped");
+	check_repeated(info_of(crew->device_fd).position == (int)crew->self,
+		       "afterwards: the same id");
 }
 
-/* What happens, between two looks at a quiet device. */
+/* Run @happen on an idle device, and on one in use. */
 static void with_and_without_load(int (*happen)(void))
 {
 	for (int load = 0; load < 2; load++) {
@@ -90,20 +92,20 @@ static void with_and_without_load(int (*happen)(void))
 		crew.memory[2] = 0x2222;
 		quiet = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		if (crew.vectors_n)
-			listen_to(crew.fd, crew.vectors_n - 1, quiet);
+			listen_to(crew.device_fd, crew.vectors_n - 1, quiet);
 		events_n = crew.status->events;
 		if (load) {
 			crew_start(&crew, true, true);
-			often(eventually(has_rung, &crew), "it is used");
+			check_repeated(eventually(has_rung, &crew), "the device is in use");
 		}
-		often(!happen(), "it happens");
-		often(crew.status->events > events_n, "status: it is told");
-		often(!crew.status->gone, "status: it is not gone");
+		check_repeated(!happen(), "reset or suspend succeeds");
+		check_repeated(crew.status->events > events_n, "status: events is incremented");
+		check_repeated(!crew.status->gone, "status: not gone");
 		if (crew.vectors_n)
-			often(take_event(quiet, TIMEOUT_MS), "every eventfd is signalled");
+			check_repeated(take_event(quiet, TIMEOUT_MS), "every eventfd is signalled");
 		crew_stop(&crew);
 		if (!load)
-			often(crew.memory[2] == 0x2222, "the memory is as it was");
+			check_repeated(crew.memory[2] == 0x2222, "the region is unchanged");
 		check_works(&crew);
 		crew_close(&crew);
 		close(quiet);
@@ -117,7 +119,7 @@ static int reset(void)
 
 static const char *state;
 
-/* Woken by the host. Something else may wake it up before it sleeps: then once more. */
+/* The host wakes us. Another wakeup event can abort the suspend with EBUSY: retry. */
 static int sleep_now(void)
 {
 	int result = -EBUSY;
@@ -142,6 +144,6 @@ int suite_load(int argc, char **argv)
 	state = argv[2];
 	for (int i = 0; i < (strcmp(argv[1], "reset") ? 1 : atoi(argv[2])); i++)
 		with_and_without_load(strcmp(argv[1], "reset") ? sleep_now : reset);
-	often_report();
+	check_repeated_report();
 	return 0;
 }

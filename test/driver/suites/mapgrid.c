@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * driver-test mapgrid: mmap(2) with each kind of thing to map, places, lengths, protections and flags.
- * A case is a kind, a place, a length and a mode; it tries all protections and flags. What must come
- * out follows from ivshmem/driver.h and mmap(2): of what is wrong in several ways each error is right.
+ * driver-test mapgrid: mmap(2) of each kind of object with different offsets, lengths, protections
+ * and flags. A case is a kind, an offset, a length and an open mode, and tries all protections and
+ * flags. The expected results follow from ivshmem/driver.h and mmap(2). If several errors apply,
+ * each of them is accepted.
  */
 #include "common.h"
 
@@ -35,7 +36,7 @@ static const struct {
 static const struct {
 	const char *name;
 	int flags;
-} ways[] = {
+} flag_sets[] = {
 	{"shared", MAP_SHARED},
 	{"private", MAP_PRIVATE},
 	{"validate", MAP_SHARED_VALIDATE},
@@ -44,7 +45,7 @@ static const struct {
 	{"locked", MAP_SHARED | MAP_LOCKED},
 };
 
-/* One call. */
+/* Arguments of one call. */
 struct
 try {
 	size_t kind;
@@ -77,7 +78,7 @@ static bool is_private(int flags)
 	return (flags & MAP_TYPE) == MAP_PRIVATE;
 }
 
-/* Whether this result is one of those that are right for it. */
+/* Whether the result is correct: one of the applicable errors, or success if none applies. */
 static bool is_right(const struct try *try, int error)
 {
 	uint64_t len = (try->len + PAGE - 1) / PAGE * PAGE;
@@ -94,7 +95,7 @@ static bool is_right(const struct try *try, int error)
 		{!bytes || try->offset >= 1ULL << 42, ENXIO},
 		{try->offset >= bytes || len > bytes - try->offset, EINVAL},
 		{is_private(try->flags), EINVAL},
-		{is_private(try->flags) && writes, ENOMEM}, /* more than there is */
+		{is_private(try->flags) && writes, ENOMEM}, /* exceeds the commit limit */
 		{writes && !is_private(try->flags) && try->mode == O_RDONLY, EACCES},
 		{kinds[try->kind].at == IVS_MMAP_REGISTERS && try->mode == O_RDONLY, EACCES},
 		{kinds[try->kind].at == IVS_MMAP_STATUS && writes, EACCES},
@@ -112,7 +113,7 @@ static bool is_right(const struct try *try, int error)
 	return succeeds && !error;
 }
 
-/* The system call itself: the library's looks at the offset. Return: errno, or 0. */
+/* The raw system call, because libc's mmap() checks the offset. Return: errno, or 0 */
 static int call(const struct try *try, int fd)
 {
 	long at = syscall(SYS_mmap, NULL, try->len, try->prot, try->flags, fd,
@@ -120,7 +121,7 @@ static int call(const struct try *try, int fd)
 
 	if (at == -1)
 		return errno;
-	/* Not the doorbell, nor what reading changes; and what cannot be read is not read. */
+	/* Touch the page, but not the registers: reading them has side effects. */
 	if (try->prot & PROT_READ && kinds[try->kind].at != IVS_MMAP_REGISTERS)
 		(void)*(volatile char *)at;
 	munmap((void *)at, try->len);
@@ -132,17 +133,17 @@ static void try_all(struct try try, int fd, const char *offset, const char *len)
 	unsigned int calls_n = 0;
 	unsigned int wrong_n = 0;
 
-	for (size_t i = 0; i < N(prots) * N(ways); i++) {
+	for (size_t i = 0; i < N(prots) * N(flag_sets); i++) {
 		int error;
 
-		try.prot = prots[i / N(ways)].prot;
-		try.flags = ways[i % N(ways)].flags;
+		try.prot = prots[i / N(flag_sets)].prot;
+		try.flags = flag_sets[i % N(flag_sets)].flags;
 		error = call(&try, fd);
 		calls_n++;
 		if (is_right(&try, error))
 			continue;
 		wrong_n++;
-		note("%s %s: %s", prots[i / N(ways)].name, ways[i % N(ways)].name,
+		note("%s %s: %s", prots[i / N(flag_sets)].name, flag_sets[i % N(flag_sets)].name,
 		     error ? strerror(error) : "success");
 	}
 	check(!wrong_n, "%s, offset %s, length %s, %s: %u calls", kinds[try.kind].name, offset, len,
@@ -188,7 +189,7 @@ int suite_mapgrid(int argc, char **argv)
 					     .mode = modes[m]},
 				fd, offsets[o].name, lens[l].name);
 		}
-		check(info_of(fd).memory_type == IVS_MEMORY_NONE, "nothing stays mapped");
+		check(info_of(fd).memory_type == IVS_MEMORY_NONE, "no mapping is left");
 		close(fd);
 	}
 	return argc != 1;

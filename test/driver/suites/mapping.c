@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* driver-test mapping: what can be done with mappings once there are some, and between processes. */
+/* driver-test mapping: operations on existing mappings, and mappings in several processes. */
 #include "common.h"
 
 #include <sys/uio.h>
 
-static size_t len; /* of the region */
+static size_t len; /* size of the region */
 static int fd;	   /* O_RDWR */
 
 static volatile uint32_t *map_memory(void)
 {
 	volatile uint32_t *memory = map(fd, IVS_MMAP_MEMORY, len, PROT_READ | PROT_WRITE);
 
-	need(memory, "the memory can be mapped");
+	need(memory, "the region can be mapped");
 	return memory;
 }
 
@@ -20,7 +20,7 @@ static uint32_t type_now(void)
 	return info_of(fd).memory_type;
 }
 
-/* Run in another process. Return: its status, or 1000 + the signal that ended it. */
+/* Run in a child process. Return: its exit status, or 1000 + the signal that killed it. */
 static int in_child(int (*run)(volatile uint32_t *memory), volatile uint32_t *memory)
 {
 	pid_t pid = fork();
@@ -38,22 +38,23 @@ static void test_two_types(void)
 	void *memory = map(fd, IVS_MMAP_MEMORY, PAGE, PROT_READ);
 	void *other;
 
-	check(memory, "a page write-back");
+	check(memory, "map a page write-back");
 	other = map(fd, IVS_MMAP_MEMORY_WC, PAGE, PROT_READ);
-	check_errno(EBUSY, other ? 0 : -1, "write-combining while write-back is mapped");
+	check_errno(EBUSY, other ? 0 : -1, "no write-combining while mapped write-back");
 	other = map(fd, IVS_MMAP_MEMORY_WC + len - PAGE, PAGE, PROT_READ);
-	check_errno(EBUSY, other ? 0 : -1, "also another page");
+	check_errno(EBUSY, other ? 0 : -1, "no write-combining of another page");
 	other = map(fd, IVS_MMAP_MEMORY, len, PROT_READ);
-	check(other, "write-back once more");
+	check(other, "map the region write-back");
 	munmap(memory, PAGE);
-	check(type_now() == IVS_MEMORY_WB, "it is write-back as long as one is left");
+	check(type_now() == IVS_MEMORY_WB, "write-back while one mapping is left");
 	munmap(other, len);
-	check(type_now() == IVS_MEMORY_NONE, "then nothing is mapped");
+	check(type_now() == IVS_MEMORY_NONE, "not mapped after the last munmap");
 	memory = map(fd, IVS_MMAP_MEMORY_WC, PAGE, PROT_READ);
-	check(memory, "write-combining");
+	check(memory, "map a page write-combining");
 	other = map(fd, IVS_MMAP_MEMORY, PAGE, PROT_READ);
-	check_errno(EBUSY, other ? 0 : -1, "write-back while write-combining is mapped");
-	check(map(fd, IVS_MMAP_STATUS, PAGE, PROT_READ), "but the status page, which stays mapped");
+	check_errno(EBUSY, other ? 0 : -1, "no write-back while mapped write-combining");
+	/* It stays mapped. */
+	check(map(fd, IVS_MMAP_STATUS, PAGE, PROT_READ), "map the status page");
 	munmap(memory, PAGE);
 }
 
@@ -78,16 +79,17 @@ static void test_fork(void)
 	volatile uint32_t *memory = map_memory();
 
 	memory[8] = 0x8888;
-	check(!in_child(child_writes, memory), "a child reads what its parent wrote");
-	check(memory[7] == 0x7777, "and the other way round");
-	check(!in_child(child_unmaps, memory), "a child unmaps its copy");
-	check(memory[7] == 0x7777, "the parent's stays");
-	check(type_now() == IVS_MEMORY_WB, "and counts");
-	check(!madvise((void *)memory, len, MADV_DONTFORK), "MADV_DONTFORK");
-	check(in_child(child_touches, memory) == 1000 + SIGSEGV, "then a child does not have it");
-	check(type_now() == IVS_MEMORY_WB, "the parent still has it");
+	check(!in_child(child_writes, memory), "fork: the child reads the parent's data");
+	check(memory[7] == 0x7777, "fork: the parent reads the child's data");
+	check(!in_child(child_unmaps, memory), "fork: the child unmaps its copy");
+	check(memory[7] == 0x7777, "fork: the parent's mapping is unaffected");
+	check(type_now() == IVS_MEMORY_WB, "fork: the parent's mapping is still accounted");
+	check(!madvise((void *)memory, len, MADV_DONTFORK), "MADV_DONTFORK succeeds");
+	check(in_child(child_touches, memory) == 1000 + SIGSEGV,
+	      "MADV_DONTFORK: the child has no mapping");
+	check(type_now() == IVS_MEMORY_WB, "MADV_DONTFORK: the parent's mapping is accounted");
 	munmap((void *)memory, len);
-	check(type_now() == IVS_MEMORY_NONE, "all copies are counted");
+	check(type_now() == IVS_MEMORY_NONE, "fork: no mapping is left in the accounting");
 }
 
 static void test_parts(void)
@@ -98,24 +100,26 @@ static void test_parts(void)
 	memory[0] = 1;
 	memory[len / 4 - 1] = 2;
 	check(!munmap(bytes + PAGE, len - 2 * PAGE),
-	      "all but the first and the last page unmapped");
-	check(memory[0] == 1 && memory[len / 4 - 1] == 2, "both are there");
-	check(physical(bytes + len - PAGE) == physical(bytes) + len - PAGE, "where they were");
-	check(type_now() == IVS_MEMORY_WB, "and count");
+	      "split: unmap all but the first and the last page");
+	check(memory[0] == 1 && memory[len / 4 - 1] == 2, "split: both pages are mapped");
+	check(physical(bytes + len - PAGE) == physical(bytes) + len - PAGE,
+	      "split: both pages have their physical address");
+	check(type_now() == IVS_MEMORY_WB, "split: accounted");
 	munmap(bytes, PAGE);
-	check(type_now() == IVS_MEMORY_WB, "one left");
+	check(type_now() == IVS_MEMORY_WB, "split: one page is left");
 	munmap(bytes + len - PAGE, PAGE);
-	check(type_now() == IVS_MEMORY_NONE, "none left");
-	/* A page in the middle that is touched first: its neighbours are put in with it. */
+	check(type_now() == IVS_MEMORY_NONE, "split: no page is left");
+	/* A fault on a page in the middle also inserts its neighbours. */
 	bytes = map(fd, IVS_MMAP_MEMORY + 3 * PAGE, 5 * PAGE, PROT_READ | PROT_WRITE);
-	need(bytes, "a part can be mapped");
+	need(bytes, "a part of the region can be mapped");
 	bytes[2 * PAGE] = 5;
 	bytes[0] = 3;
-	check(physical(bytes + 2 * PAGE) - physical(bytes) == 2 * PAGE, "a part of the region");
+	check(physical(bytes + 2 * PAGE) - physical(bytes) == 2 * PAGE,
+	      "part: pages are contiguous");
 	munmap(bytes, 5 * PAGE);
 	memory = map_memory();
 	bytes = (char *)memory;
-	check(bytes[5 * PAGE] == 5 && bytes[3 * PAGE] == 3, "it was pages 3 to 7");
+	check(bytes[5 * PAGE] == 5 && bytes[3 * PAGE] == 3, "part: pages 3 to 7 were mapped");
 	munmap(bytes, len);
 }
 
@@ -127,20 +131,20 @@ static void test_mremap(void)
 
 	memory[1] = 0x1111;
 	check_errno(EFAULT, mremap(bytes, len, 2 * len, MREMAP_MAYMOVE) == MAP_FAILED ? -1 : 0,
-		    "it cannot grow");
+		    "mremap: cannot grow");
 	moved = mremap(bytes, len, len / 2, 0);
-	check(moved == bytes, "it can shrink");
+	check(moved == bytes, "mremap: can shrink");
 	moved = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	need(moved != MAP_FAILED, "room");
+	need(moved != MAP_FAILED, "reserve address space");
 	moved = mremap(bytes, len / 2, len / 2, MREMAP_MAYMOVE | MREMAP_FIXED, moved);
-	if (check(moved != MAP_FAILED, "it can move")) {
-		check(((volatile uint32_t *)moved)[1] == 0x1111, "the memory comes along");
+	if (check(moved != MAP_FAILED, "mremap: can move")) {
+		check(((volatile uint32_t *)moved)[1] == 0x1111, "mremap: same contents");
 		moved[len / 2 - 1] = 9;
-		check(!strcmp(cache_type(moved), "WB"), "write-back");
-		check(type_now() == IVS_MEMORY_WB, "counted");
+		check(!strcmp(cache_type(moved), "WB"), "mremap: write-back");
+		check(type_now() == IVS_MEMORY_WB, "mremap: accounted");
 		munmap(moved, len);
 	}
-	check(type_now() == IVS_MEMORY_NONE, "counted once");
+	check(type_now() == IVS_MEMORY_NONE, "mremap: accounted once");
 }
 
 static int child_writes_first(volatile uint32_t *memory)
@@ -157,46 +161,49 @@ static void test_protection(void)
 	void *at;
 
 	memory[0] = 0x12345678;
-	check(!mprotect((void *)memory, len, PROT_READ), "mprotect to read-only");
-	check(in_child(child_writes_first, memory) == 1000 + SIGSEGV, "writing is SIGSEGV");
-	check(!mprotect((void *)memory, len, PROT_READ | PROT_WRITE), "and back");
-	check(!in_child(child_writes_first, memory), "writing works");
-	check(!mprotect((void *)memory, len, PROT_NONE), "to nothing");
-	check(in_child(child_touches, memory) == 1000 + SIGSEGV, "reading is SIGSEGV");
+	check(!mprotect((void *)memory, len, PROT_READ), "mprotect: PROT_READ");
+	check(in_child(child_writes_first, memory) == 1000 + SIGSEGV,
+	      "mprotect: a write raises SIGSEGV");
+	check(!mprotect((void *)memory, len, PROT_READ | PROT_WRITE),
+	      "mprotect: PROT_READ | PROT_WRITE");
+	check(!in_child(child_writes_first, memory), "mprotect: a write succeeds");
+	check(!mprotect((void *)memory, len, PROT_NONE), "mprotect: PROT_NONE");
+	check(in_child(child_touches, memory) == 1000 + SIGSEGV, "mprotect: a read raises SIGSEGV");
 	check(!mprotect((void *)memory, PAGE, PROT_READ | PROT_EXEC),
-	      "and back, a part, executable");
-	check(memory[0] == 1 && !strcmp(cache_type((void *)memory), "WB"), "reading works");
+	      "mprotect: PROT_READ | PROT_EXEC on a part");
+	check(memory[0] == 1 && !strcmp(cache_type((void *)memory), "WB"),
+	      "mprotect: a read succeeds");
 	munmap((void *)memory, len);
 
 	at = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, only_readable, IVS_MMAP_MEMORY);
-	check_errno(EINVAL, at == MAP_FAILED ? -1 : 0, "MAP_PRIVATE of an O_RDONLY file");
+	check_errno(EINVAL, at == MAP_FAILED ? -1 : 0, "O_RDONLY: MAP_PRIVATE");
 	readable = map(only_readable, IVS_MMAP_MEMORY, len, PROT_READ);
-	need(readable, "an O_RDONLY file can be mapped readable");
-	check(readable[0] == 1, "and be read");
+	need(readable, "O_RDONLY: can be mapped PROT_READ");
+	check(readable[0] == 1, "O_RDONLY: the mapping is readable");
 	check_errno(EACCES, mprotect((void *)readable, len, PROT_READ | PROT_WRITE),
-		    "and not be made writable");
+		    "O_RDONLY: mprotect cannot make it writable");
 	munmap((void *)readable, len);
 	close(only_readable);
 
 	at = map(fd, IVS_MMAP_STATUS, PAGE, PROT_READ);
-	need(at, "the status page");
+	need(at, "the status page can be mapped");
 	check_errno(EACCES, mprotect(at, PAGE, PROT_READ | PROT_WRITE),
-		    "the status page cannot be made writable");
+		    "status page: mprotect cannot make it writable");
 	munmap(at, PAGE);
 }
 
-/* After this the kernel makes pages read-only to see who writes. */
+/* clear_refs makes the kernel write-protect pages to track writes. */
 static void test_soft_dirty(void)
 {
 	volatile uint32_t *memory = map_memory();
 
 	memory[0] = 1;
 	if (write_file("4", "/proc/self/clear_refs"))
-		note("no clear_refs here");
+		note("this kernel has no clear_refs");
 	memory[0] = 2;
 	memory[len / 4 - 1] = 3;
-	check(memory[0] == 2 && memory[len / 4 - 1] == 3, "writable after clear_refs");
-	check(!strcmp(cache_type((void *)memory), "WB"), "and write-back");
+	check(memory[0] == 2 && memory[len / 4 - 1] == 3, "clear_refs: the region is writable");
+	check(!strcmp(cache_type((void *)memory), "WB"), "clear_refs: write-back");
 	munmap((void *)memory, len);
 }
 
@@ -211,21 +218,20 @@ static void test_advice(void)
 	check(!mlock((void *)memory, len), "mlock");
 	check(!munlock((void *)memory, len), "munlock");
 	check_errno(EINVAL, madvise((void *)memory, len, MADV_DONTNEED), "MADV_DONTNEED");
-	check(madvise((void *)memory, len, MADV_REMOVE), "MADV_REMOVE is refused");
-	check(process_vm_readv(getpid(), &ours, 1, &theirs, 1, 0) < 0,
-	      "not through another process");
-	need(!pipe2(pipes, O_CLOEXEC), "a pipe");
-	check(write(pipes[1], (void *)memory, 8) == 8, "write(2) out of it");
-	check(read(pipes[0], (void *)(memory + PAGE), 8) == 8, "read(2) into it");
-	check(memory[PAGE] == 0x4444, "with the right bytes");
-	check(vmsplice(pipes[1], &theirs, 1, 0) < 0, "its pages cannot be given to a pipe");
-	check(memory[0] == 0x4444, "all is as it was");
+	check(madvise((void *)memory, len, MADV_REMOVE), "MADV_REMOVE fails");
+	check(process_vm_readv(getpid(), &ours, 1, &theirs, 1, 0) < 0, "process_vm_readv fails");
+	need(!pipe2(pipes, O_CLOEXEC), "create a pipe");
+	check(write(pipes[1], (void *)memory, 8) == 8, "write(2) from the mapping");
+	check(read(pipes[0], (void *)(memory + PAGE), 8) == 8, "read(2) into the mapping");
+	check(memory[PAGE] == 0x4444, "read(2) and write(2) copy the data");
+	check(vmsplice(pipes[1], &theirs, 1, 0) < 0, "vmsplice fails");
+	check(memory[0] == 0x4444, "the region is unchanged");
 	close(pipes[0]);
 	close(pipes[1]);
 	munmap((void *)memory, len);
 }
 
-/* Arguments and results in the region itself, in pages that have not been touched yet. */
+/* Arguments and results of system calls in pages of the region that have not been faulted in. */
 static void test_arguments_there(void)
 {
 	volatile uint32_t *memory = map_memory();
@@ -234,52 +240,53 @@ static void test_arguments_there(void)
 	int other = open_device(O_RDWR | O_NONBLOCK);
 
 	check(!ioctl(other, IVS_IOC_INFO, info) && info->memory_len == len,
-	      "what is told lies in it");
+	      "IVS_IOC_INFO writes to the region");
 	munmap((void *)memory, len);
 	memory = map_memory();
 	doorbell = (void *)memory;
-	check(ioctl(other, IVS_IOC_RING, doorbell) <= 0, "what is asked lies in it");
+	check(ioctl(other, IVS_IOC_RING, doorbell) <= 0, "IVS_IOC_RING reads from the region");
 	munmap((void *)memory, len);
 	memory = map_memory();
 	if (info_of(fd).vectors_n && !ring(fd, (unsigned int)info_of(fd).position, 0))
 		check(poll(&(struct pollfd){.fd = other, .events = POLLIN}, 1, TIMEOUT_MS) == 1 &&
 			      read(other, (void *)memory, 32) > 0,
-		      "what is read lies in it");
+		      "read(2) writes to the region");
 	close(other);
 	munmap((void *)memory, len);
 }
 
-/* What is mapped keeps the device's file, and is found when it has no descriptor any more. */
+/* A mapping keeps the open file alive after its fd is closed. */
 static void test_close(void)
 {
 	volatile uint32_t *memory;
 	int other = open_device(O_RDWR);
 
 	memory = map(other, IVS_MMAP_MEMORY, len, PROT_READ | PROT_WRITE);
-	need(memory, "the memory can be mapped");
+	need(memory, "the region can be mapped");
 	close(other);
 	memory[3] = 0x3333;
-	check(memory[3] == 0x3333, "a mapping outlives its descriptor");
-	check(type_now() == IVS_MEMORY_WB, "and counts");
+	check(memory[3] == 0x3333, "close: the mapping outlives its fd");
+	check(type_now() == IVS_MEMORY_WB, "close: accounted");
 	munmap((void *)memory, len);
-	check(type_now() == IVS_MEMORY_NONE, "until it is unmapped");
+	check(type_now() == IVS_MEMORY_NONE, "close: not accounted after munmap");
 }
 
-/* What is behind the region must not be reached, whatever is tried. */
+/* Memory after the region must not be reachable. */
 static void test_overreach(void)
 {
 	char *at = map(fd, IVS_MMAP_MEMORY + len - PAGE, PAGE, PROT_READ | PROT_WRITE);
 
-	need(at, "the last page");
+	need(at, "the last page can be mapped");
 	check_errno(EFAULT, mremap(at, PAGE, 2 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED ? -1 : 0,
 		    "the last page cannot grow");
-	check(remap_file_pages(at, PAGE, 0, len / PAGE, 0), "remap_file_pages cannot lead behind");
+	check(remap_file_pages(at, PAGE, 0, len / PAGE, 0),
+	      "remap_file_pages cannot map beyond the region");
 	munmap(at, PAGE);
-	check(pread(fd, (char[8]){}, 8, 0) < 0, "no pread");
-	check(pwrite(fd, "12345678", 8, 0) < 0, "no pwrite");
-	check(write(fd, "12345678", 8) < 0, "no write");
-	check(lseek(fd, 0, SEEK_SET) <= 0, "no seeking beyond");
-	check(ftruncate(fd, 1), "no ftruncate");
+	check(pread(fd, (char[8]){}, 8, 0) < 0, "pread fails");
+	check(pwrite(fd, "12345678", 8, 0) < 0, "pwrite fails");
+	check(write(fd, "12345678", 8) < 0, "write fails");
+	check(lseek(fd, 0, SEEK_SET) <= 0, "lseek does not move");
+	check(ftruncate(fd, 1), "ftruncate fails");
 }
 
 int suite_mapping(int argc, char **argv)

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* driver-test pin: a device of revision 0, and the region's name, by ivs_legacy.ko. */
+/*
+ * driver-test pin: a device of revision 0 with INTx (R-1, R-3), and the region's name (R-9). The
+ * device is emulated by ivs_legacy.ko.
+ */
 #include "common.h"
 
 #include "../modules/ivs_legacy.h"
@@ -11,8 +14,8 @@ static struct ivs_ioc_info put(const struct ivs_legacy *wanted)
 	struct ivs_ioc_info info;
 	int fd;
 
-	need(!ioctl(legacy, IVS_LEGACY_PUT, wanted), "a device is put in");
-	need(eventually(is_there, NULL), "the driver takes it");
+	need(!ioctl(legacy, IVS_LEGACY_PUT, wanted), "add a device");
+	need(eventually(is_there, NULL), "the driver binds it");
 	fd = open_device(O_RDWR);
 	info = info_of(fd);
 	close(fd);
@@ -23,7 +26,7 @@ static struct ivs_legacy_pin raise_pin(uint32_t status)
 {
 	struct ivs_legacy_pin pin = {.status = status};
 
-	need(!ioctl(legacy, IVS_LEGACY_PIN, &pin), "the pin is raised");
+	need(!ioctl(legacy, IVS_LEGACY_PIN, &pin), "assert INTx");
 	return pin;
 }
 
@@ -34,19 +37,19 @@ static void test_info(void)
 	int fd = open_device(O_RDWR);
 
 	check(info.revision == 0, "revision 0");
-	check(info.flags == (IVS_INFO_INTX | IVS_INFO_DOORBELL), "flags %#x: a pin", info.flags);
+	check(info.flags == (IVS_INFO_INTX | IVS_INFO_DOORBELL), "flags %#x: INTx", info.flags);
 	check(info.vectors_n == 1, "one vector");
-	check(info.position == -1, "position -1: the memory is not attached");
+	check(info.position == -1, "position -1: no region attached");
 	check(!strcmp(attribute("position"), "-1"), "sysfs: position %s", attribute("position"));
 	check(!strcmp(attribute("revision"), "0"), "sysfs: revision");
 	check(info.memory_len == IVS_LEGACY_MEMORY_LEN, "%llu bytes", info.memory_len);
 	check(!map(fd, IVS_MMAP_REGISTERS, PAGE, PROT_READ | PROT_WRITE) && errno == ENXIO,
-	      "the registers are the driver's");
+	      "the registers cannot be mapped");
 	memory = map(fd, IVS_MMAP_MEMORY, info.memory_len, PROT_READ | PROT_WRITE);
-	need(memory, "the memory can be mapped");
+	need(memory, "the region can be mapped");
 	memory[info.memory_len / 4 - 1] = 0x1234;
-	check(memory[info.memory_len / 4 - 1] == 0x1234, "the memory works");
-	check(!ring(fd, 3, 0), "it rings");
+	check(memory[info.memory_len / 4 - 1] == 0x1234, "the region is writable");
+	check(!ring(fd, 3, 0), "ring");
 	munmap((void *)memory, info.memory_len);
 	close(fd);
 	info = put(&(struct ivs_legacy){.position = 5});
@@ -62,36 +65,37 @@ static void test_interrupts(void)
 	struct ivs_legacy_pin after;
 	char text[32] = "";
 
-	need(!listen_to(fd, 0, event), "its vector can be listened to");
+	need(!listen_to(fd, 0, event), "listen to the vector");
 	before = raise_pin(0);
-	check(before.mask == 1, "the mask lets interrupts through");
+	check(before.mask == 1, "the interrupt is unmasked");
 	after = raise_pin(1);
 	check(take_event(event, TIMEOUT_MS) == 1, "status 1: the eventfd is signalled");
-	check(count_of(0) == 1, "and it is counted");
-	check(after.unhandled == before.unhandled, "and was for us");
-	check(read(fd, text, sizeof(text) - 1) == 4 && !strcmp(text, "0 1\n"), "and read");
+	check(count_of(0) == 1, "status 1: counted");
+	check(after.unhandled == before.unhandled, "status 1: handled");
+	check(read(fd, text, sizeof(text) - 1) == 4 && !strcmp(text, "0 1\n"), "status 1: read");
 	before = after;
 	after = raise_pin(0);
-	check(!take_event(event, 0) && count_of(0) == 1, "status 0: nothing");
-	check(after.unhandled == before.unhandled + 1, "it was for another device");
+	check(!take_event(event, 0) && count_of(0) == 1, "status 0: not counted");
+	check(after.unhandled == before.unhandled + 1, "status 0: not handled");
 	before = after;
 	after = raise_pin(0xffffffff);
-	check(!take_event(event, 0) && count_of(0) == 1, "all ones: the device is not there");
-	check(after.unhandled == before.unhandled + 1, "and it was not for us");
+	check(!take_event(event, 0) && count_of(0) == 1, "status all ones: not counted");
+	check(after.unhandled == before.unhandled + 1, "status all ones: not handled");
 	for (int i = 0; i < 1000; i++)
 		raise_pin(1);
-	check(count_of(0) == 1001 && take_event(event, TIMEOUT_MS) == 1000, "a thousand");
-	check_errno(EINVAL, listen_to(fd, 1, event), "no other vector");
-	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/unbind"), "unbound");
+	check(count_of(0) == 1001 && take_event(event, TIMEOUT_MS) == 1000,
+	      "1000 interrupts are counted");
+	check_errno(EINVAL, listen_to(fd, 1, event), "no second vector");
+	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/unbind"), "unbind");
 	check(raise_pin(0).mask == 0, "unbound: masked");
 	check(take_event(event, TIMEOUT_MS) == 1, "unbound: the eventfd is signalled");
-	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/bind"), "bound");
+	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/bind"), "bind");
 	check(eventually(is_there, NULL) && raise_pin(1).mask == 1, "bound: unmasked");
 	close(fd);
 	close(event);
 }
 
-/* A capability as R-9 has it; what is wrong with it is changed in it afterwards. */
+/* A valid capability. */
 static struct ivs_legacy named(const char *name, bool has_uuid)
 {
 	struct ivs_legacy wanted = {.cap_len = (uint32_t)(IVS_PCI_CAP_NAME_OFFSET + strlen(name))};
@@ -112,7 +116,8 @@ static void check_named(const char *name, bool has_uuid)
 	struct ivs_ioc_info info = put(&wanted);
 
 	check(!strcmp(info.name, name), "name \"%s\"", info.name);
-	check(!memcmp(info.uuid, wanted.cap + IVS_PCI_CAP_UUID_OFFSET, IVS_UUID_LEN), "its UUID");
+	check(!memcmp(info.uuid, wanted.cap + IVS_PCI_CAP_UUID_OFFSET, IVS_UUID_LEN),
+	      "UUID of \"%s\"", name);
 	check(!strcmp(attribute("name"), *name ? name : "(none)"), "sysfs: name %s",
 	      attribute("name"));
 	check(!strcmp(attribute("uuid"),
@@ -128,8 +133,8 @@ static void check_nameless(struct ivs_legacy wanted, unsigned int at, uint8_t va
 	wanted.cap[at] = value;
 	info = put(&wanted);
 	check(!*info.name && !memcmp(info.uuid, (char[IVS_UUID_LEN]){}, IVS_UUID_LEN),
-	      "%s: names nothing (\"%s\")", what, info.name);
-	check(*attribute("name") == '(' && *attribute("uuid") == '(', "%s: no files", what);
+	      "%s: ignored, name \"%s\"", what, info.name);
+	check(*attribute("name") == '(' && *attribute("uuid") == '(', "%s: no attributes", what);
 }
 
 static void test_names(void)
@@ -175,8 +180,8 @@ int suite_pin(int argc, char **argv)
 	test_info();
 	test_interrupts();
 	test_names();
-	check(!ioctl(legacy, IVS_LEGACY_TAKE), "and is taken out");
-	check(open_number(device_number, O_RDWR) < 0, "then there is none");
+	check(!ioctl(legacy, IVS_LEGACY_TAKE), "remove the device");
+	check(open_number(device_number, O_RDWR) < 0, "the device node is gone");
 	close(legacy);
 	return argc != 1;
 }

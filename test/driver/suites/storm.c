@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * driver-test storm RINGS: the host rings as fast as it can, all vectors in turn, and writes before
- * each ring the number of it into the region: 8 bytes for each vector at its beginning. Files,
- * eventfds and readers come and go meanwhile. Who stays must have seen the last number of each vector.
+ * driver-test storm RINGS: the host rings all vectors in turn as fast as it can. Before each
+ * doorbell it writes a sequence number to the start of the region, 8 bytes per vector. Meanwhile
+ * files and eventfds are opened and closed. Two permanent listeners must see the last number of
+ * each vector.
  */
 #include "common.h"
 
@@ -10,7 +11,7 @@
 #include <stdatomic.h>
 
 #define VECTORS_MAX IVS_LINUX_VECTORS_MAX
-#define STEADY 2 /* who stay: one with eventfds, one who reads */
+#define STEADY 2 /* permanent listeners: one with eventfds, one with read(2) */
 
 static atomic_bool stop;
 static atomic_ulong turns[3];
@@ -31,14 +32,14 @@ static void *come_and_go(void *unused)
 			listen_to(fd, i, event);
 		for (int i = 0; i < 10; i++)
 			(void)!read(fd, text, sizeof(text));
-		file_first = turns[0]++ % 2; /* asked once: the other thread counts, too */
+		file_first = turns[0]++ % 2; /* evaluate once: two threads increment it */
 		close(file_first ? fd : event);
 		close(file_first ? event : fd);
 	}
 	return NULL;
 }
 
-/* Two of these share a file: they replace each other's eventfds. */
+/* Two such threads share a file and replace each other's eventfds. */
 static void *replace(void *data)
 {
 	int fd = *(int *)data;
@@ -65,7 +66,7 @@ static void *stay_with_events(void *unused)
 	for (unsigned int i = 0; i < vectors_n; i++) {
 		pollers[i].fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		pollers[i].events = POLLIN;
-		need(!listen_to(fd, i, pollers[i].fd), "listen");
+		need(!listen_to(fd, i, pollers[i].fd), "listen to vector %u", i);
 	}
 	turns[2]++;
 	while (!stop) {
@@ -122,7 +123,7 @@ static bool all_seen(void *data)
 	return true;
 }
 
-/* The last doorbells may be on their way still when what they tell of has been seen. */
+/* Doorbells may still be in flight when their numbers have already been read. */
 static bool is_quiet(void *unused)
 {
 	uint64_t count = count_of(0);
@@ -146,25 +147,25 @@ int suite_storm(int argc, char **argv)
 		return -1;
 	vectors_n = info_of(fd).vectors_n;
 	numbers = map(fd, IVS_MMAP_MEMORY, PAGE, PROT_READ);
-	need(numbers, "the memory");
+	need(numbers, "the region can be mapped");
 	for (size_t i = 0; i < 6; i++)
-		need(!pthread_create(&threads[i], NULL, runs[i], &fd), "a thread");
-	need(eventually(is_ready, NULL), "all are at work");
+		need(!pthread_create(&threads[i], NULL, runs[i], &fd), "start a thread");
+	need(eventually(is_ready, NULL), "all threads are running");
 	turns_before = turns[0];
 	count = count_of(0);
 	ask("storm %s", argv[1]);
-	check(turns[0] > turns_before, "files came and went in the storm: %lu",
+	check(turns[0] > turns_before, "%lu files were opened and closed during the storm",
 	      turns[0] - turns_before);
-	check(eventually(all_seen, last[0]), "eventfds: the last of each vector is seen");
-	check(eventually(all_seen, last[1]), "read: the last of each vector is seen");
+	check(eventually(all_seen, last[0]), "eventfds: the last number of each vector is seen");
+	check(eventually(all_seen, last[1]), "read: the last number of each vector is seen");
 	now = count_of(0);
 	check(now > count && now != UINT64_MAX, "vector 0: %lu interrupts", now - count);
-	check(numbers[0] > 0 && numbers[vectors_n - 1] > 0, "of %lu doorbells in all",
+	check(numbers[0] > 0 && numbers[vectors_n - 1] > 0, "all vectors: %lu doorbells",
 	      numbers[vectors_n - 1]);
 	stop = true;
 	for (size_t i = 0; i < 6; i++)
 		pthread_join(threads[i], NULL);
-	check(eventually(is_quiet, NULL), "and then it is quiet");
+	check(eventually(is_quiet, NULL), "no interrupts after the storm");
 	close(fd);
 	return 0;
 }

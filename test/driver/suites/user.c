@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * driver-test user GROUP: what users may do when the device node belongs to a group, mode 0660; and
- * what a group that may only read can do (mode 0640).
+ * driver-test user GROUP: access to the device node for members of its group and for others, with
+ * mode 0660, and with mode 0640, where the group can only read.
  */
 #include "common.h"
 
@@ -24,47 +24,50 @@ static void member(void)
 	int event = eventfd(0, EFD_CLOEXEC);
 	char *memory = map(fd, IVS_MMAP_MEMORY, info.memory_len, PROT_READ | PROT_WRITE);
 
-	check(memory, "a member maps the memory");
+	check(memory, "member: maps the region");
 	memory[0] = 1;
-	check(!mlock(memory, PAGE) || errno == EPERM || errno == ENOMEM, "mlock is as limits are");
+	check(!mlock(memory, PAGE) || errno == EPERM || errno == ENOMEM,
+	      "member: mlock succeeds or fails with the limit's error");
 	munmap(memory, info.memory_len);
 	memory = map(fd, IVS_MMAP_MEMORY_WC, info.memory_len, PROT_READ | PROT_WRITE);
-	check(memory, "write-combining");
+	check(memory, "member: maps the region write-combining");
 	munmap(memory, info.memory_len);
 	if (info.flags & IVS_INFO_REGISTERS)
-		check(map(fd, IVS_MMAP_REGISTERS, PAGE, PROT_READ | PROT_WRITE), "the registers");
-	check(map(fd, IVS_MMAP_STATUS, PAGE, PROT_READ), "the status page");
-	check(!listen_to(fd, 0, event), "listens");
-	check(!ring(fd, (unsigned int)info.position, 0), "rings");
-	check(take_event(event, TIMEOUT_MS), "hears");
+		check(map(fd, IVS_MMAP_REGISTERS, PAGE, PROT_READ | PROT_WRITE),
+		      "member: maps the registers");
+	check(map(fd, IVS_MMAP_STATUS, PAGE, PROT_READ), "member: maps the status page");
+	check(!listen_to(fd, 0, event), "member: sets an eventfd");
+	check(!ring(fd, (unsigned int)info.position, 0), "member: rings");
+	check(take_event(event, TIMEOUT_MS), "member: receives the doorbell");
 	fd = ioctl(fd, IVS_IOC_DMABUF, &wanted);
-	check(fd >= 0 || errno == EOPNOTSUPP, "makes a dma-buf, if that can be");
-	check(*attribute("size") != '(', "reads sysfs");
+	check(fd >= 0 || errno == EOPNOTSUPP, "member: exports a dma-buf, if supported");
+	check(*attribute("size") != '(', "member: reads sysfs");
 }
 
 static void reader(void)
 {
 	int fd = open_number(device_number, O_RDWR);
 
-	check_errno(EACCES, fd, "who may only read cannot open for writing");
+	check_errno(EACCES, fd, "reader: cannot open for writing");
 	fd = open_device(O_RDONLY);
-	check(map(fd, IVS_MMAP_MEMORY, PAGE, PROT_READ), "maps readable");
-	check(!map(fd, IVS_MMAP_MEMORY, PAGE, PROT_READ | PROT_WRITE), "and not writable");
-	check(!map(fd, IVS_MMAP_REGISTERS, PAGE, PROT_READ), "nor the registers");
-	check_errno(EBADF, ring(fd, 0, 0), "does not ring");
-	check_errno(EBADF, listen_to(fd, 0, -1), "does not listen");
+	check(map(fd, IVS_MMAP_MEMORY, PAGE, PROT_READ), "reader: maps the region read-only");
+	check(!map(fd, IVS_MMAP_MEMORY, PAGE, PROT_READ | PROT_WRITE),
+	      "reader: cannot map the region writable");
+	check(!map(fd, IVS_MMAP_REGISTERS, PAGE, PROT_READ), "reader: cannot map the registers");
+	check_errno(EBADF, ring(fd, 0, 0), "reader: cannot ring");
+	check_errno(EBADF, listen_to(fd, 0, -1), "reader: cannot set an eventfd");
 	check_errno(EBADF, ioctl(fd, IVS_IOC_DMABUF, &(struct ivs_ioc_dmabuf){.len = PAGE}),
-		    "makes no dma-buf");
+		    "reader: cannot export a dma-buf");
 	close(fd);
 }
 
 static void other(void)
 {
-	check_errno(EACCES, open_number(device_number, O_RDONLY), "others cannot open for reading");
-	check_errno(EACCES, open_number(device_number, O_RDWR), "nor for writing");
+	check_errno(EACCES, open_number(device_number, O_RDONLY), "other: cannot open for reading");
+	check_errno(EACCES, open_number(device_number, O_RDWR), "other: cannot open for writing");
 }
 
-/* In a process of its own, whose cases go on where ours are. */
+/* In a child process, whose cases continue our numbering. */
 static void as_user(uid_t user, gid_t group, void (*run)(void))
 {
 	int status;
@@ -89,13 +92,13 @@ int suite_user(int argc, char **argv)
 		return -1;
 	group = (gid_t)atoi(argv[1]);
 	snprintf(path, sizeof(path), "/dev/ivshmem%d", device_number);
-	need(!chown(path, 0, group) && !chmod(path, 0660), "give the node to a group");
+	need(!chown(path, 0, group) && !chmod(path, 0660), "set the node's group, mode 0660");
 	as_user(MEMBER, group, member);
 	as_user(OTHER, OTHER, other);
-	need(!chmod(path, 0640), "who may only read");
+	need(!chmod(path, 0640), "set mode 0640");
 	as_user(MEMBER, group, reader);
 	as_user(OTHER, OTHER, other);
-	need(!chown(path, 0, 0) && !chmod(path, 0600), "as it was");
+	need(!chown(path, 0, 0) && !chmod(path, 0600), "restore the node's owner and mode");
 	as_user(MEMBER, group, other);
 	return 0;
 }
