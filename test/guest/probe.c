@@ -11,8 +11,8 @@
  *   probe check PATH OFFSET LENGTH SEED [BASE]  compare with the pattern; file offset 0 is BASE
  *   probe poke PATH OFFSET VALUE              write four bytes
  *
- * N: index of the ivshmem device, in the order of PCI addresses. BAR accesses require that no driver
- * is bound to the device, or the kernel parameter iomem=relaxed.
+ * N: index of the ivshmem device, in the order of PCI addresses. BAR accesses require that the
+ * device has no driver, or the kernel parameter iomem=relaxed.
  */
 #include <dirent.h>
 #include <errno.h>

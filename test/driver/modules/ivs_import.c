@@ -21,16 +21,16 @@ struct state {
 	struct sg_table *table;
 };
 
-static void moved(struct dma_buf_attachment *attachment)
+static void ivs_import_move_notify(struct dma_buf_attachment *attachment)
 {
 }
 
 static const struct dma_buf_attach_ops peer_ops = {
 	.allow_peer2peer = true,
-	.move_notify = moved,
+	.move_notify = ivs_import_move_notify,
 };
 
-static int map(struct state *state)
+static int ivs_import_map(struct state *state)
 {
 	struct sg_table *table;
 
@@ -43,7 +43,7 @@ static int map(struct state *state)
 	return 0;
 }
 
-static void unmap(struct state *state)
+static void ivs_import_unmap(struct state *state)
 {
 	if (state->table)
 		dma_buf_unmap_attachment_unlocked(state->attachment, state->table,
@@ -51,9 +51,9 @@ static void unmap(struct state *state)
 	state->table = NULL;
 }
 
-static void detach(struct state *state)
+static void ivs_import_detach(struct state *state)
 {
-	unmap(state);
+	ivs_import_unmap(state);
 	if (state->attachment)
 		dma_buf_detach(state->buf, state->attachment);
 	if (state->buf)
@@ -62,7 +62,7 @@ static void detach(struct state *state)
 	state->buf = NULL;
 }
 
-static void tell(const struct state *state, struct ivs_import *asked)
+static void ivs_import_report(const struct state *state, struct ivs_import *asked)
 {
 	struct scatterlist *sg;
 	int i;
@@ -78,7 +78,7 @@ static void tell(const struct state *state, struct ivs_import *asked)
 	}
 }
 
-static int attach(struct state *state, struct ivs_import *asked)
+static int ivs_import_attach(struct state *state, struct ivs_import *asked)
 {
 	struct dma_buf_attachment *attachment;
 	int result;
@@ -97,17 +97,17 @@ static int attach(struct state *state, struct ivs_import *asked)
 	result = PTR_ERR_OR_ZERO(attachment);
 	if (!result) {
 		state->attachment = attachment;
-		result = map(state);
+		result = ivs_import_map(state);
 	}
 	if (result)
-		detach(state);
+		ivs_import_detach(state);
 	else
-		tell(state, asked);
+		ivs_import_report(state, asked);
 	return result;
 }
 
 /* Access the DMA address that a device would use. */
-static int word(const struct state *state, struct ivs_import_word *asked, bool writes)
+static int ivs_import_access(const struct state *state, struct ivs_import_word *asked, bool writes)
 {
 	u64 offset = asked->offset;
 	struct scatterlist *sg;
@@ -134,29 +134,29 @@ static int word(const struct state *state, struct ivs_import_word *asked, bool w
 	return -ERANGE;
 }
 
-static int run(struct state *state, unsigned int command, void *argument)
+static int ivs_import_run(struct state *state, unsigned int command, void *argument)
 {
 	switch (command) {
 	case IVS_IMPORT_ATTACH:
-		return attach(state, argument);
+		return ivs_import_attach(state, argument);
 	case IVS_IMPORT_READ:
-		return word(state, argument, false);
+		return ivs_import_access(state, argument, false);
 	case IVS_IMPORT_WRITE:
-		return word(state, argument, true);
+		return ivs_import_access(state, argument, true);
 	case IVS_IMPORT_MAP:
-		return map(state);
+		return ivs_import_map(state);
 	case IVS_IMPORT_UNMAP:
-		unmap(state);
+		ivs_import_unmap(state);
 		return 0;
 	case IVS_IMPORT_DETACH:
-		detach(state);
+		ivs_import_detach(state);
 		return 0;
 	default:
 		return -ENOTTY;
 	}
 }
 
-static long ioctl(struct file *file, unsigned int command, unsigned long user)
+static long ivs_import_ioctl(struct file *file, unsigned int command, unsigned long user)
 {
 	struct state *state = file->private_data;
 	union {
@@ -169,14 +169,14 @@ static long ioctl(struct file *file, unsigned int command, unsigned long user)
 	    copy_from_user(&argument, (void __user *)user, _IOC_SIZE(command)))
 		return -EFAULT;
 	mutex_lock(&state->lock);
-	result = run(state, command, &argument);
+	result = ivs_import_run(state, command, &argument);
 	mutex_unlock(&state->lock);
 	if (copy_to_user((void __user *)user, &argument, _IOC_SIZE(command)))
 		return -EFAULT;
 	return result;
 }
 
-static int open(struct inode *inode, struct file *file)
+static int ivs_import_open(struct inode *inode, struct file *file)
 {
 	struct state *state = kzalloc(sizeof(*state), GFP_KERNEL);
 
@@ -187,18 +187,18 @@ static int open(struct inode *inode, struct file *file)
 	return 0;
 }
 
-static int release(struct inode *inode, struct file *file)
+static int ivs_import_release(struct inode *inode, struct file *file)
 {
-	detach(file->private_data);
+	ivs_import_detach(file->private_data);
 	kfree(file->private_data);
 	return 0;
 }
 
 static const struct file_operations ops = {
 	.owner = THIS_MODULE,
-	.open = open,
-	.release = release,
-	.unlocked_ioctl = ioctl,
+	.open = ivs_import_open,
+	.release = ivs_import_release,
+	.unlocked_ioctl = ivs_import_ioctl,
 };
 
 static struct miscdevice device = {
@@ -207,7 +207,7 @@ static struct miscdevice device = {
 	.fops = &ops,
 };
 
-static int __init init(void)
+static int __init ivs_import_init(void)
 {
 	int result;
 
@@ -221,14 +221,14 @@ static int __init init(void)
 		platform_device_unregister(importer);
 	return result;
 }
-module_init(init);
+module_init(ivs_import_init);
 
-static void __exit leave(void)
+static void __exit ivs_import_exit(void)
 {
 	misc_deregister(&device);
 	platform_device_unregister(importer);
 }
-module_exit(leave);
+module_exit(ivs_import_exit);
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
 MODULE_IMPORT_NS(DMA_BUF);

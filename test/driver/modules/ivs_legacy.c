@@ -29,36 +29,36 @@ static struct pci_bus *bus;
 static int pin;
 static unsigned int unhandled_n;
 
-static void put16(unsigned int at, u16 value)
+static void ivs_legacy_put16(unsigned int at, u16 value)
 {
 	config[at] = value;
 	config[at + 1] = value >> 8;
 }
 
-static void make_config(const struct ivs_legacy *wanted)
+static void ivs_legacy_config_init(const struct ivs_legacy *wanted)
 {
 	memset(config, 0, sizeof(config));
-	put16(PCI_VENDOR_ID, IVS_PCI_VENDOR);
-	put16(PCI_DEVICE_ID, IVS_PCI_DEVICE);
+	ivs_legacy_put16(PCI_VENDOR_ID, IVS_PCI_VENDOR);
+	ivs_legacy_put16(PCI_DEVICE_ID, IVS_PCI_DEVICE);
 	config[PCI_REVISION_ID] = IVS_PCI_REVISION_LEGACY;
-	put16(PCI_CLASS_DEVICE, PCI_CLASS_MEMORY_RAM);
-	put16(PCI_SUBSYSTEM_VENDOR_ID, IVS_PCI_VENDOR);
-	put16(PCI_SUBSYSTEM_ID, 0x1100);
+	ivs_legacy_put16(PCI_CLASS_DEVICE, PCI_CLASS_MEMORY_RAM);
+	ivs_legacy_put16(PCI_SUBSYSTEM_VENDOR_ID, IVS_PCI_VENDOR);
+	ivs_legacy_put16(PCI_SUBSYSTEM_ID, 0x1100);
 	config[PCI_INTERRUPT_PIN] = 1;
 	/* Like BARs assigned by firmware: the kernel itself assigns nothing in reserved ranges. */
-	put16(PCI_BASE_ADDRESS_0 + 2, REGISTERS_AT >> 16);
-	put16(PCI_BASE_ADDRESS_2, PCI_BASE_ADDRESS_MEM_PREFETCH);
-	put16(PCI_BASE_ADDRESS_2 + 2, MEMORY_AT >> 16);
-	put16(PCI_COMMAND, PCI_COMMAND_MEMORY);
+	ivs_legacy_put16(PCI_BASE_ADDRESS_0 + 2, REGISTERS_AT >> 16);
+	ivs_legacy_put16(PCI_BASE_ADDRESS_2, PCI_BASE_ADDRESS_MEM_PREFETCH);
+	ivs_legacy_put16(PCI_BASE_ADDRESS_2 + 2, MEMORY_AT >> 16);
+	ivs_legacy_put16(PCI_COMMAND, PCI_COMMAND_MEMORY);
 	if (!wanted->cap_len)
 		return;
-	put16(PCI_STATUS, PCI_STATUS_CAP_LIST);
+	ivs_legacy_put16(PCI_STATUS, PCI_STATUS_CAP_LIST);
 	config[PCI_CAPABILITY_LIST] = CAP_AT;
 	memcpy(config + CAP_AT, wanted->cap, wanted->cap_len);
 	config[CAP_AT + PCI_CAP_LIST_NEXT] = 0;
 }
 
-static u32 bar_mask(int where)
+static u32 ivs_legacy_bar_mask(int where)
 {
 	switch (where) {
 	case PCI_BASE_ADDRESS_0:
@@ -70,7 +70,8 @@ static u32 bar_mask(int where)
 	}
 }
 
-static int read(struct pci_bus *from, unsigned int devfn, int where, int size, u32 *value)
+static int ivs_legacy_config_read(struct pci_bus *from, unsigned int devfn, int where, int size,
+				  u32 *value)
 {
 	int i;
 
@@ -80,14 +81,15 @@ static int read(struct pci_bus *from, unsigned int devfn, int where, int size, u
 	return PCIBIOS_SUCCESSFUL;
 }
 
-static int write(struct pci_bus *to, unsigned int devfn, int where, int size, u32 value)
+static int ivs_legacy_config_write(struct pci_bus *to, unsigned int devfn, int where, int size,
+				   u32 value)
 {
 	int i;
 
 	if (devfn)
 		return PCIBIOS_SUCCESSFUL;
 	if (where >= PCI_BASE_ADDRESS_0 && where < PCI_CARDBUS_CIS && size == 4) {
-		value &= bar_mask(where);
+		value &= ivs_legacy_bar_mask(where);
 		value |= where == PCI_BASE_ADDRESS_2 ? PCI_BASE_ADDRESS_MEM_PREFETCH : 0;
 	} else if (where != PCI_COMMAND && where != PCI_INTERRUPT_LINE &&
 		   where != PCI_CACHE_LINE_SIZE) {
@@ -98,9 +100,12 @@ static int write(struct pci_bus *to, unsigned int devfn, int where, int size, u3
 	return PCIBIOS_SUCCESSFUL;
 }
 
-static struct pci_ops config_ops = {.read = read, .write = write};
+static struct pci_ops config_ops = {
+	.read = ivs_legacy_config_read,
+	.write = ivs_legacy_config_write,
+};
 
-static void take(void)
+static void ivs_legacy_remove(void)
 {
 	pci_lock_rescan_remove();
 	if (bus) {
@@ -111,14 +116,14 @@ static void take(void)
 	pci_unlock_rescan_remove();
 }
 
-static u32 __iomem *registers(void)
+static u32 __iomem *ivs_legacy_map_registers(void)
 {
 	return ioremap(REGISTERS_AT, REGISTERS_LEN);
 }
 
-static void set_registers(s32 position)
+static void ivs_legacy_set_position(s32 position)
 {
-	u32 __iomem *at = registers();
+	u32 __iomem *at = ivs_legacy_map_registers();
 
 	if (!at)
 		return;
@@ -127,15 +132,15 @@ static void set_registers(s32 position)
 	iounmap(at);
 }
 
-static int put(const struct ivs_legacy *wanted)
+static int ivs_legacy_add(const struct ivs_legacy *wanted)
 {
 	struct pci_dev *device;
 	LIST_HEAD(resources);
 
 	if (wanted->cap_len > sizeof(wanted->cap))
 		return -EINVAL;
-	take();
-	make_config(wanted);
+	ivs_legacy_remove();
+	ivs_legacy_config_init(wanted);
 	bus_numbers.start = 0;
 	bus_numbers.end = 0;
 	pci_add_resource(&resources, &window);
@@ -152,14 +157,14 @@ static int put(const struct ivs_legacy *wanted)
 		device->irq = pin;
 		device->irq_managed = 1; /* prevents a lookup of the IRQ routing */
 	}
-	set_registers(wanted->position);
+	ivs_legacy_set_position(wanted->position);
 	pci_bus_add_devices(bus);
 	pci_unlock_rescan_remove();
 	return 0;
 }
 
 /* The kernel counts unhandled interrupts in order to disable the line: count and reset. */
-static void flow(struct irq_desc *desc)
+static void ivs_legacy_handle_irq(struct irq_desc *desc)
 {
 	unsigned int before = desc->irqs_unhandled;
 
@@ -168,9 +173,9 @@ static void flow(struct irq_desc *desc)
 	desc->irqs_unhandled = 0;
 }
 
-static int raise(struct ivs_legacy_pin *asked)
+static int ivs_legacy_raise(struct ivs_legacy_pin *asked)
 {
-	u32 __iomem *at = registers();
+	u32 __iomem *at = ivs_legacy_map_registers();
 	int result;
 
 	if (!at)
@@ -184,10 +189,10 @@ static int raise(struct ivs_legacy_pin *asked)
 	return result;
 }
 
-static long ioctl(struct file *file, unsigned int command, unsigned long user)
+static long ivs_legacy_ioctl(struct file *file, unsigned int command, unsigned long user)
 {
 	union {
-		struct ivs_legacy put;
+		struct ivs_legacy add;
 		struct ivs_legacy_pin pin;
 	} argument = {};
 	int result = 0;
@@ -196,12 +201,12 @@ static long ioctl(struct file *file, unsigned int command, unsigned long user)
 	    copy_from_user(&argument, (void __user *)user, _IOC_SIZE(command)))
 		return -EFAULT;
 	mutex_lock(&lock);
-	if (command == IVS_LEGACY_PUT)
-		result = put(&argument.put);
+	if (command == IVS_LEGACY_ADD)
+		result = ivs_legacy_add(&argument.add);
 	else if (command == IVS_LEGACY_PIN)
-		result = raise(&argument.pin);
+		result = ivs_legacy_raise(&argument.pin);
 	else
-		take();
+		ivs_legacy_remove();
 	mutex_unlock(&lock);
 	if (command == IVS_LEGACY_PIN &&
 	    copy_to_user((void __user *)user, &argument, _IOC_SIZE(command)))
@@ -211,7 +216,7 @@ static long ioctl(struct file *file, unsigned int command, unsigned long user)
 
 static const struct file_operations ops = {
 	.owner = THIS_MODULE,
-	.unlocked_ioctl = ioctl,
+	.unlocked_ioctl = ivs_legacy_ioctl,
 };
 
 static struct miscdevice device = {
@@ -220,14 +225,14 @@ static struct miscdevice device = {
 	.fops = &ops,
 };
 
-static int __init init(void)
+static int __init ivs_legacy_init(void)
 {
 	int result;
 
 	pin = irq_alloc_desc(NUMA_NO_NODE);
 	if (pin < 0)
 		return pin;
-	irq_set_chip_and_handler_name(pin, &dummy_irq_chip, flow, "ivs-legacy");
+	irq_set_chip_and_handler_name(pin, &dummy_irq_chip, ivs_legacy_handle_irq, "ivs-legacy");
 	result = insert_resource(&iomem_resource, &window);
 	if (!result)
 		result = misc_register(&device);
@@ -235,16 +240,16 @@ static int __init init(void)
 		irq_free_desc(pin);
 	return result;
 }
-module_init(init);
+module_init(ivs_legacy_init);
 
-static void __exit leave(void)
+static void __exit ivs_legacy_exit(void)
 {
 	misc_deregister(&device);
-	take();
+	ivs_legacy_remove();
 	remove_resource(&window);
 	irq_free_desc(pin);
 }
-module_exit(leave);
+module_exit(ivs_legacy_exit);
 
 MODULE_DESCRIPTION("For tests: an ivshmem device of revision 0");
 MODULE_LICENSE("GPL");

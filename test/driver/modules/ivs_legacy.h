@@ -39,8 +39,8 @@ struct ivs_legacy_pin {
 	__u32 reserved;
 };
 
-#define IVS_LEGACY_PUT _IOW('l', 1, struct ivs_legacy)
+#define IVS_LEGACY_ADD _IOW('l', 1, struct ivs_legacy)
 #define IVS_LEGACY_PIN _IOWR('l', 2, struct ivs_legacy_pin)
-#define IVS_LEGACY_TAKE _IO('l', 3)
+#define IVS_LEGACY_REMOVE _IO('l', 3)
 
 #endif

@@ -10,7 +10,7 @@
 #include "ivs_walk.h"
 
 /* Decoded from the CPU's PAT register, not from the kernel's tables. */
-static const char *type_of(pgprot_t prot)
+static const char *ivs_walk_type(pgprot_t prot)
 {
 	static const char *const names[8] = {"UC", "WC", "?", "?", "WT", "WP", "WB", "UC-"};
 	unsigned int at = !!(pgprot_val(prot) & _PAGE_PWT) | !!(pgprot_val(prot) & _PAGE_PCD) << 1 |
@@ -21,20 +21,20 @@ static const char *type_of(pgprot_t prot)
 	return names[(pat >> (8 * at)) & 7];
 }
 
-static void tell(struct ivs_walk *asked, unsigned long pfn, pgprot_t prot)
+static void ivs_walk_report(struct ivs_walk *asked, unsigned long pfn, pgprot_t prot)
 {
 	asked->physical = ((u64)pfn << PAGE_SHIFT) + (asked->addr & ~PAGE_MASK);
-	strscpy(asked->type, type_of(prot), sizeof(asked->type));
+	strscpy(asked->type, ivs_walk_type(prot), sizeof(asked->type));
 }
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
-static void look(struct vm_area_struct *vma, struct ivs_walk *asked)
+static void ivs_walk_find(struct vm_area_struct *vma, struct ivs_walk *asked)
 {
 	struct follow_pfnmap_args args = {.vma = vma, .address = asked->addr};
 
 	if (follow_pfnmap_start(&args))
 		return;
-	tell(asked, args.pfn, args.pgprot);
+	ivs_walk_report(asked, args.pfn, args.pgprot);
 	follow_pfnmap_end(&args);
 }
 #else
@@ -44,19 +44,19 @@ static void look(struct vm_area_struct *vma, struct ivs_walk *asked)
 #define follow(vma, addr, pte, lock) follow_pte((vma)->vm_mm, addr, pte, lock)
 #endif
 
-static void look(struct vm_area_struct *vma, struct ivs_walk *asked)
+static void ivs_walk_find(struct vm_area_struct *vma, struct ivs_walk *asked)
 {
 	spinlock_t *lock;
 	pte_t *pte;
 
 	if (follow(vma, asked->addr, &pte, &lock))
 		return;
-	tell(asked, pte_pfn(*pte), pte_pgprot(*pte));
+	ivs_walk_report(asked, pte_pfn(*pte), pte_pgprot(*pte));
 	pte_unmap_unlock(pte, lock);
 }
 #endif
 
-static long ioctl(struct file *file, unsigned int command, unsigned long user)
+static long ivs_walk_ioctl(struct file *file, unsigned int command, unsigned long user)
 {
 	struct vm_area_struct *vma;
 	struct ivs_walk asked;
@@ -68,14 +68,14 @@ static long ioctl(struct file *file, unsigned int command, unsigned long user)
 	mmap_read_lock(current->mm);
 	vma = vma_lookup(current->mm, asked.addr);
 	if (vma)
-		look(vma, &asked);
+		ivs_walk_find(vma, &asked);
 	mmap_read_unlock(current->mm);
 	return copy_to_user((void __user *)user, &asked, sizeof(asked)) ? -EFAULT : 0;
 }
 
 static const struct file_operations ops = {
 	.owner = THIS_MODULE,
-	.unlocked_ioctl = ioctl,
+	.unlocked_ioctl = ivs_walk_ioctl,
 };
 
 static struct miscdevice device = {

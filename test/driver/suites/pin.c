@@ -9,12 +9,12 @@
 
 static int legacy;
 
-static struct ivs_ioc_info put(const struct ivs_legacy *wanted)
+static struct ivs_ioc_info add_device(const struct ivs_legacy *wanted)
 {
 	struct ivs_ioc_info info;
 	int fd;
 
-	need(!ioctl(legacy, IVS_LEGACY_PUT, wanted), "add a device");
+	need(!ioctl(legacy, IVS_LEGACY_ADD, wanted), "add a device");
 	need(eventually(is_there, NULL), "the driver binds it");
 	fd = open_device(O_RDWR);
 	info = info_of(fd);
@@ -22,7 +22,7 @@ static struct ivs_ioc_info put(const struct ivs_legacy *wanted)
 	return info;
 }
 
-static struct ivs_legacy_pin raise_pin(uint32_t status)
+static struct ivs_legacy_pin assert_intx(uint32_t status)
 {
 	struct ivs_legacy_pin pin = {.status = status};
 
@@ -32,7 +32,7 @@ static struct ivs_legacy_pin raise_pin(uint32_t status)
 
 static void test_info(void)
 {
-	struct ivs_ioc_info info = put(&(struct ivs_legacy){.position = -1});
+	struct ivs_ioc_info info = add_device(&(struct ivs_legacy){.position = -1});
 	volatile uint32_t *memory;
 	int fd = open_device(O_RDWR);
 
@@ -52,13 +52,13 @@ static void test_info(void)
 	check(!ring(fd, 3, 0), "ring");
 	munmap((void *)memory, info.memory_len);
 	close(fd);
-	info = put(&(struct ivs_legacy){.position = 5});
+	info = add_device(&(struct ivs_legacy){.position = 5});
 	check(info.position == 5, "position 5");
 }
 
 static void test_interrupts(void)
 {
-	struct ivs_ioc_info info = put(&(struct ivs_legacy){.position = 1});
+	struct ivs_ioc_info info = add_device(&(struct ivs_legacy){.position = 1});
 	int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	int fd = open_device(O_RDWR | O_NONBLOCK);
 	struct ivs_legacy_pin before;
@@ -66,31 +66,31 @@ static void test_interrupts(void)
 	char text[32] = "";
 
 	need(!listen_to(fd, 0, event), "listen to the vector");
-	before = raise_pin(0);
+	before = assert_intx(0);
 	check(before.mask == 1, "the interrupt is unmasked");
-	after = raise_pin(1);
+	after = assert_intx(1);
 	check(take_event(event, TIMEOUT_MS) == 1, "status 1: the eventfd is signalled");
 	check(count_of(0) == 1, "status 1: counted");
 	check(after.unhandled == before.unhandled, "status 1: handled");
 	check(read(fd, text, sizeof(text) - 1) == 4 && !strcmp(text, "0 1\n"), "status 1: read");
 	before = after;
-	after = raise_pin(0);
+	after = assert_intx(0);
 	check(!take_event(event, 0) && count_of(0) == 1, "status 0: not counted");
 	check(after.unhandled == before.unhandled + 1, "status 0: not handled");
 	before = after;
-	after = raise_pin(0xffffffff);
+	after = assert_intx(0xffffffff);
 	check(!take_event(event, 0) && count_of(0) == 1, "status all ones: not counted");
 	check(after.unhandled == before.unhandled + 1, "status all ones: not handled");
 	for (int i = 0; i < 1000; i++)
-		raise_pin(1);
+		assert_intx(1);
 	check(count_of(0) == 1001 && take_event(event, TIMEOUT_MS) == 1000,
 	      "1000 interrupts are counted");
 	check_errno(EINVAL, listen_to(fd, 1, event), "no second vector");
 	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/unbind"), "unbind");
-	check(raise_pin(0).mask == 0, "unbound: masked");
+	check(assert_intx(0).mask == 0, "unbound: masked");
 	check(take_event(event, TIMEOUT_MS) == 1, "unbound: the eventfd is signalled");
 	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/bind"), "bind");
-	check(eventually(is_there, NULL) && raise_pin(1).mask == 1, "bound: unmasked");
+	check(eventually(is_there, NULL) && assert_intx(1).mask == 1, "bound: unmasked");
 	close(fd);
 	close(event);
 }
@@ -113,7 +113,7 @@ static struct ivs_legacy named(const char *name, bool has_uuid)
 static void check_named(const char *name, bool has_uuid)
 {
 	struct ivs_legacy wanted = named(name, has_uuid);
-	struct ivs_ioc_info info = put(&wanted);
+	struct ivs_ioc_info info = add_device(&wanted);
 
 	check(!strcmp(info.name, name), "name \"%s\"", info.name);
 	check(!memcmp(info.uuid, wanted.cap + IVS_PCI_CAP_UUID_OFFSET, IVS_UUID_LEN),
@@ -131,7 +131,7 @@ static void check_nameless(struct ivs_legacy wanted, unsigned int at, uint8_t va
 	struct ivs_ioc_info info;
 
 	wanted.cap[at] = value;
-	info = put(&wanted);
+	info = add_device(&wanted);
 	check(!*info.name && !memcmp(info.uuid, (char[IVS_UUID_LEN]){}, IVS_UUID_LEN),
 	      "%s: ignored, name \"%s\"", what, info.name);
 	check(*attribute("name") == '(' && *attribute("uuid") == '(', "%s: no attributes", what);
@@ -180,7 +180,7 @@ int suite_pin(int argc, char **argv)
 	test_info();
 	test_interrupts();
 	test_names();
-	check(!ioctl(legacy, IVS_LEGACY_TAKE), "remove the device");
+	check(!ioctl(legacy, IVS_LEGACY_REMOVE), "remove the device");
 	check(open_number(device_number, O_RDWR) < 0, "the device node is gone");
 	close(legacy);
 	return argc != 1;
