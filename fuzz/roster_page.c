@@ -72,7 +72,7 @@ static void check_again(const struct ivs_roster_page_header *header, uint64_t le
 static void check_events(struct ivs_roster_page_entry *entries, uint32_t entries_n)
 {
 	struct ivs_roster_page_reader members = {.own_id = 1};
-	struct ivs_event event;
+	struct ivs_peer_change change;
 	uint32_t joins_n = 0;
 	uint32_t leaves_n = 0;
 	uint32_t n = ivs_roster_page_reader_sort(entries, entries_n);
@@ -87,12 +87,12 @@ static void check_events(struct ivs_roster_page_entry *entries, uint32_t entries
 	if (n && entries[n - 1].id > 1000 && entries[n - 1].since % 64)
 		return;
 	CHECK(!ivs_roster_page_reader_set(&members, entries, n));
-	for (; ivs_roster_page_reader_report(&members, &event); joins_n++)
-		CHECK(event.type == IVS_EVENT_JOIN && event.id <= IVS_ID_MAX &&
-		      event.vectors_n <= (IVS_VECTOR_MAX + 1));
+	for (; ivs_roster_page_reader_report(&members, &change); joins_n++)
+		CHECK(change.joined && change.id <= IVS_ID_MAX &&
+		      change.vectors_n <= (IVS_VECTOR_MAX + 1));
 	CHECK(!ivs_roster_page_reader_set(&members, NULL, 0));
-	for (; ivs_roster_page_reader_report(&members, &event); leaves_n++)
-		CHECK(event.type == IVS_EVENT_LEAVE);
+	for (; ivs_roster_page_reader_report(&members, &change); leaves_n++)
+		CHECK(!change.joined);
 	CHECK(joins_n == n - own && leaves_n == joins_n);
 	ivs_roster_page_reader_deinit(&members);
 }

@@ -14,7 +14,7 @@
  *
  * Results: see ivshmem/api.h. A peer, whatever it does, never causes a negative result.
  *
- * Thread safety: ivs_peer_ring(), ivs_peer_wait() on different vectors, ivs_peer_next(),
+ * Thread safety: ivs_peer_ring(), ivs_doorbell_ring(), ivs_peer_wait() on different vectors, ivs_peer_next(),
  * ivs_peer_read_roster() and the getters may run at the same time in different threads.
  * ivs_peer_stop() may run at any time, also in a signal handler. ivs_peer_open() and ivs_peer_close()
  * of one peer exclude everything else: to end threads that wait, stop the peer, join them, close it.
@@ -33,6 +33,7 @@ extern "C" {
 #endif
 
 struct ivs_peer;
+struct ivs_doorbell;
 
 enum ivs_peer_error {
 	IVS_PEER_E_ADDRESS = 1, /* the address cannot be parsed */
@@ -166,6 +167,35 @@ IVS_PUBLIC unsigned int ivs_peer_vectors(const struct ivs_peer *peer);
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_ring(struct ivs_peer *peer, unsigned int id,
 					  unsigned int vector);
+
+/**
+ * ivs_doorbell_new() - look up @vector of peer @id once, to ring it often
+ * @out: the doorbell; unchanged unless 0 is returned
+ *
+ * On the host a doorbell is bound to the peer that has @id now: it never rings another peer that is
+ * given the same id later. In a guest it is bound to the id and the vector, and whether these exist
+ * is not looked at. Free all doorbells of a peer before you close it.
+ *
+ * Return: 0, IVS_PEER_E_ABSENT, _VECTOR, _UNSUPPORTED, _DEVICE_GONE; -errno (-ENOMEM).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_doorbell_new(struct ivs_peer *peer, unsigned int id,
+					     unsigned int vector, struct ivs_doorbell **out);
+
+/**
+ * ivs_doorbell_ring() - ring it
+ *
+ * As ivs_peer_ring(), but for these: it takes no lock and does not receive what the server has sent,
+ * so that a program that only rings has to call ivs_peer_next() now and then; IVS_PEER_E_ABSENT is
+ * returned once ivs_peer_next() or ivs_peer_ring() has seen the peer leave. Costs one write(2) on
+ * the host, and a poll(2) before it that keeps a full counter from blocking; in a guest one store to
+ * a register.
+ *
+ * Return: 0, IVS_PEER_E_ABSENT, _DEVICE_GONE; -errno.
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_doorbell_ring(const struct ivs_doorbell *doorbell);
+
+/** ivs_doorbell_free() - NULL is fine */
+IVS_PUBLIC void ivs_doorbell_free(struct ivs_doorbell *doorbell);
 
 /**
  * ivs_peer_wait() - wait until one's own @vector is rung

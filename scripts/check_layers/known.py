@@ -9,8 +9,6 @@ KNOWN = (
     ("circles", "src/device/device src/device/server src/device/vmm: ",
      "the lower half of device.c has no file of its own"),
     ("circles", "src/pci/config src/pci/function: ", "function.c has ivs_pci_has_pin()"),
-    ("circles", " src/peer/peer src/peer/plain ",
-     "the lower half of peer.c has no file of its own"),
     ("circles", "src/server/announce src/server/service_manager: ", "an include that uses nothing"),
     ("circles", "src/vfio_user/access src/vfio_user/memory src/vfio_user/migration ",
      "session.h has a struct of memory.h and an enum of migration.h"),
@@ -20,7 +18,6 @@ KNOWN = (
     ("returns", "ivs_device_start() returns", "the same"),
     ("returns", ": this returns codes of 2 enums: IVS_DEVICE_E_*, IVS_REGION_E_*", "bar2.c, too"),
     ("returns", "ivs_server_new() returns", "passes on codes of listener, metrics and roster page"),
-    ("private", "src/peer/pci_drivers.h: ", "to be in private.h"),
 )
 
 #: Checks whose complaints are counted and do not fail. `check-layers.py --only CHECK` lists them.

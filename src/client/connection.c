@@ -12,46 +12,53 @@
 #include "base/unix_address.h"
 #include "protocol/socket.h"
 
+static int connect_error(const char *path, int errnum, struct ivs_error *err)
+{
+	struct stat st;
+
+	if (errnum == ECONNREFUSED && !stat(path, &st) && !S_ISSOCK(st.st_mode))
+		return ivs_error_set(err, IVS_CONNECTION_E_ABSENT, "%s is not a socket", path);
+	if (errnum == ENOENT || errnum == ECONNREFUSED)
+		return ivs_error_set(err, IVS_CONNECTION_E_ABSENT,
+				     "no server listens at %s: start it with ivshmem-server -S %s",
+				     path, path);
+	if (errnum == EAGAIN || errnum == EINTR)
+		return ivs_error_set(err, IVS_CONNECTION_E_BUSY,
+				     "the server at %s does not accept connections", path);
+	if (errnum == EACCES)
+		return ivs_error_set(err, -EACCES,
+				     "cannot connect to %s: Permission denied: connecting needs "
+				     "write permission (ivshmem-server --socket-mode, "
+				     "--socket-group)",
+				     path);
+	return ivs_error_errno(err, errnum, "cannot connect to %s", path);
+}
+
 int ivs_connection_connect(struct ivs_connection *connection, const char *path,
 			   struct ivs_error *err)
 {
-	struct sockaddr_un addr;
-	struct stat st;
+	struct sockaddr_un *addr = &connection->addr;
 
-	if (!ivs_unix_address(path, &addr, err))
-		return IVS_PEER_E_ADDRESS;
+	if (!ivs_unix_address(path, addr, err))
+		return IVS_CONNECTION_E_ADDRESS;
 	if (connection->sock < 0)
 		connection->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (connection->sock < 0)
 		return ivs_error_errno(err, errno, "cannot make a socket");
-	if (!connect(connection->sock, (const struct sockaddr *)&addr, sizeof(addr)))
+	if (!connect(connection->sock, (const struct sockaddr *)addr, sizeof(*addr)))
 		return 0;
-	if (errno == ECONNREFUSED && !stat(path, &st) && !S_ISSOCK(st.st_mode))
-		return ivs_error_set(err, IVS_PEER_E_ABSENT, "%s is no socket", path);
-	if (errno == ENOENT || errno == ECONNREFUSED)
-		return ivs_error_set(err, IVS_PEER_E_ABSENT,
-				     "no server listens at %s: start it with ivshmem-server -S %s",
-				     path, path);
-	if (errno == EAGAIN || errno == EINTR)
-		return ivs_error_set(err, IVS_PEER_E_TIMEOUT,
-				     "the server at %s does not accept connections", path);
-	if (errno == EACCES)
-		return ivs_error_set(err, -EACCES,
-				     "cannot connect to %s: Permission denied: who may write to it "
-				     "may connect (ivshmem-server --socket-mode, --socket-group)",
-				     path);
-	return ivs_error_errno(err, errno, "cannot connect to %s", path);
+	return connect_error(path, errno, err);
 }
 
-/* Why a message could not be had. */
-static int refuse(const struct ivs_connection *connection, int result, const char *path,
-		  struct ivs_error *err)
+static int receive_error(const struct ivs_connection *connection, int result, struct ivs_error *err)
 {
+	const char *path = connection->addr.sun_path;
+
 	switch (result) {
 	case IVS_SOCKET_E_AGAIN:
-		return IVS_PEER_E_TIMEOUT;
+		return IVS_CONNECTION_E_AGAIN;
 	case IVS_SOCKET_E_GONE:
-		return ivs_error_set(err, IVS_PEER_E_SERVER_LOST,
+		return ivs_error_set(err, IVS_CONNECTION_E_LOST,
 				     "the server at %s closed the connection: its log says why",
 				     path);
 	case IVS_SOCKET_E_TRUNCATED:
@@ -59,55 +66,78 @@ static int refuse(const struct ivs_connection *connection, int result, const cha
 				     "out of file descriptors: each vector of each peer needs one; "
 				     "raise the limit (ulimit -n)");
 	case IVS_SOCKET_E_FDS:
-		return ivs_error_set(
-			err, IVS_PEER_E_PROTOCOL,
-			"what listens at %s is no ivshmem-server: several fds came with "
-			"one message",
-			path);
+		return ivs_error_set(err, IVS_CONNECTION_E_PROTOCOL,
+				     "the process that listens at %s is not an ivshmem-server: "
+				     "several fds came with one message",
+				     path);
 	case IVS_SOCKET_E_GARBAGE:
-		return ivs_error_set(err, IVS_PEER_E_PROTOCOL,
-				     "what listens at %s is no ivshmem-server of protocol 0: %s",
+		return ivs_error_set(err, IVS_CONNECTION_E_PROTOCOL,
+				     "the process that listens at %s is not an ivshmem-server of "
+				     "protocol 0: %s",
 				     path, ivs_v0_why(&connection->decoder));
 	default:
-		return ivs_error_errno(err, -result, "cannot hear the server at %s", path);
+		return ivs_error_errno(err, -result, "cannot receive from the server at %s", path);
 	}
 }
 
-/* Somebody's next doorbell; one's own go to the caller. */
-static int take_vector(struct ivs_connection *connection, struct ivs_v0_message *msg,
+/* Another peer's next doorbell is stored; an own one goes to the caller. */
+static int take_vector(struct ivs_connection *connection, struct ivs_connection_event *event,
 		       struct ivs_error *err)
 {
 	int result;
 
-	if (!ivs_eventfd_is(msg->fd))
-		return ivs_error_set(err, IVS_PEER_E_PROTOCOL,
-				     "what listens is no ivshmem-server: vector of peer %u "
-				     "is no eventfd",
-				     msg->id);
-	if (msg->id == (unsigned int)connection->id)
+	if (!ivs_eventfd_is(event->fd))
+		return ivs_error_set(err, IVS_CONNECTION_E_PROTOCOL,
+				     "the process that listens at %s is not an ivshmem-server: a "
+				     "vector of peer %u is not an eventfd",
+				     connection->addr.sun_path, event->id);
+	if (event->id == (unsigned int)connection->id) {
+		event->type = IVS_CONNECTION_VECTOR;
 		return 0;
-	result = ivs_doorbells_add(&connection->doorbells, msg->id, &msg->fd);
+	}
+	result = ivs_doorbells_add(&connection->doorbells, event->id, &event->fd);
 	if (result)
-		ivs_error_errno(err, -result, "cannot take a vector of peer %u", msg->id);
+		ivs_error_errno(err, -result, "cannot store a vector of peer %u", event->id);
 	return result;
 }
 
-int ivs_connection_next(struct ivs_connection *connection, const char *path,
-			struct ivs_v0_message *msg, struct ivs_error *err)
+static int take_message(struct ivs_connection *connection, const struct ivs_v0_message *msg,
+			struct ivs_connection_event *event, struct ivs_error *err)
 {
+	*event = (struct ivs_connection_event){IVS_CONNECTION_PEER, msg->id, msg->fd};
+	switch (msg->type) {
+	case IVS_V0_VERSION:
+		break; /* 0, or the decoder had refused it */
+	case IVS_V0_ID:
+		connection->id = (int)msg->id;
+		event->type = IVS_CONNECTION_ID;
+		break;
+	case IVS_V0_MEMORY:
+		event->type = IVS_CONNECTION_REGION;
+		break;
+	case IVS_V0_LEAVE:
+		ivs_doorbells_remove(&connection->doorbells, msg->id);
+		break;
+	case IVS_V0_VECTOR:
+		return take_vector(connection, event, err);
+	}
+	return 0;
+}
+
+int ivs_connection_next(struct ivs_connection *connection, struct ivs_connection_event *event,
+			struct ivs_error *err)
+{
+	struct ivs_v0_message msg;
 	int result;
 
-	result = ivs_socket_recv_message(connection->sock, &connection->decoder, msg);
+	do {
+		result = ivs_socket_recv_message(connection->sock, &connection->decoder, &msg);
+	} while (!result && msg.type == IVS_V0_VERSION);
 	if (result)
-		return refuse(connection, result, path, err);
-	if (msg->type == IVS_V0_ID)
-		connection->id = (int)msg->id;
-	else if (msg->type == IVS_V0_LEAVE)
-		ivs_doorbells_remove(&connection->doorbells, msg->id);
-	else if (msg->type == IVS_V0_VECTOR)
-		result = take_vector(connection, msg, err);
+		return receive_error(connection, result, err);
+	result = take_message(connection, &msg, event, err);
 	if (result)
-		ivs_fd_close(&msg->fd);
+		ivs_fd_close(&event->fd);
 	return result;
 }
 

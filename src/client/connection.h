@@ -1,26 +1,64 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The connection to an ivshmem-server as a client has it: what it has been told so far, and the
- * doorbells of the others (PROTOCOL.md, W-1 to W-14). Nothing here waits, and nothing locks.
+ * A client's connection to an ivshmem-server: what it has been told, and the doorbells of the other
+ * peers (PROTOCOL.md, W-1 to W-14). Nothing here waits, and nothing locks.
  */
 #ifndef IVS_CLIENT_CONNECTION_H
 #define IVS_CLIENT_CONNECTION_H
 
+#include <sys/un.h>
+
 #include "client/doorbells.h"
-#include "ivshmem/peer.h"
 #include "protocol/v0.h"
+
+enum ivs_connection_error {
+	IVS_CONNECTION_E_ADDRESS = 1, /* the path cannot be that of a socket */
+	IVS_CONNECTION_E_ABSENT,      /* no server listens there */
+	IVS_CONNECTION_E_BUSY,	   /* its queue of connections is full; no event tells when not */
+	IVS_CONNECTION_E_AGAIN,	   /* nothing more for now */
+	IVS_CONNECTION_E_TIMEOUT,  /* the greeting was not complete in time */
+	IVS_CONNECTION_E_LOST,	   /* the server closed the connection */
+	IVS_CONNECTION_E_PROTOCOL, /* it sent something that is against the protocol */
+};
+
+/**
+ * enum ivs_connection_event_type - what the server has said
+ * @IVS_CONNECTION_ID:     the own id
+ * @IVS_CONNECTION_REGION: @fd is the region
+ * @IVS_CONNECTION_VECTOR: @fd is the next own vector
+ * @IVS_CONNECTION_PEER:   something about peer @id, which is in the connection's doorbells already
+ */
+enum ivs_connection_event_type {
+	IVS_CONNECTION_ID,
+	IVS_CONNECTION_REGION,
+	IVS_CONNECTION_VECTOR,
+	IVS_CONNECTION_PEER,
+};
+
+/**
+ * struct ivs_connection_event - one event
+ * @id: ID, PEER
+ * @fd: REGION, VECTOR: the caller's; else -1
+ */
+struct ivs_connection_event {
+	enum ivs_connection_event_type type;
+	unsigned int id;
+	int fd;
+};
 
 /**
  * struct ivs_connection - one connection, or none
- * @sock:    -1: none, or lost
- * @id:      own; -1: not told yet
- * @doorbells: the others; these outlive the connection, because their doorbells go on working
+ * @sock:      -1: none, or lost
+ * @id:        own; -1: not known yet
+ * @doorbells: those of the other peers; they outlive the connection, because they continue to work
+ * @addr:      of the server, also for messages
  */
 struct ivs_connection {
 	int sock;
 	int id;
 	struct ivs_v0_decoder decoder;
 	struct ivs_doorbells doorbells;
+	struct sockaddr_un addr;
 };
 
 #define IVS_CONNECTION_INIT                                                                        \
@@ -29,30 +67,27 @@ struct ivs_connection {
 	}
 
 /**
- * ivs_connection_connect() - one try; everything else comes with ivs_connection_next()
+ * ivs_connection_connect() - try once; everything else comes with ivs_connection_next()
  *
- * Return: 0; IVS_PEER_E_ADDRESS; _ABSENT: nobody listens; _TIMEOUT: it has too many who want to
- * connect, and no event tells when it has not; -errno.
+ * Return: 0, IVS_CONNECTION_E_ADDRESS, _ABSENT, _BUSY; -errno.
  */
 IVS_MUST_USE int ivs_connection_connect(struct ivs_connection *connection, const char *path,
 					struct ivs_error *err);
 
 /**
- * ivs_connection_next() - take in the next thing that the server has said
- * @path: of the server, for @err
- * @msg:  what it was. The fd of the memory, and of one's own vectors, is the caller's; others' are kept
- *        here, and then it is -1.
+ * ivs_connection_next() - receive the next event
  *
- * Return: 0; IVS_PEER_E_TIMEOUT: nothing more for now. Or the server is lost, and ivs_connection_close() is
- * due: IVS_PEER_E_SERVER_LOST, _PROTOCOL; -errno.
+ * With another result than 0 and AGAIN the server is lost, and ivs_connection_close() is due.
+ *
+ * Return: 0, IVS_CONNECTION_E_AGAIN, _LOST, _PROTOCOL; -errno.
  */
-IVS_MUST_USE int ivs_connection_next(struct ivs_connection *connection, const char *path,
-				     struct ivs_v0_message *msg, struct ivs_error *err);
+IVS_MUST_USE int ivs_connection_next(struct ivs_connection *connection,
+				     struct ivs_connection_event *event, struct ivs_error *err);
 
-/** ivs_connection_close() - the connection only */
+/** ivs_connection_close() - disconnect; the doorbells stay */
 void ivs_connection_close(struct ivs_connection *connection);
 
-/** ivs_connection_deinit() - the connection, and all doorbells of others */
+/** ivs_connection_deinit() - disconnect, and close all doorbells */
 void ivs_connection_deinit(struct ivs_connection *connection);
 
 #endif

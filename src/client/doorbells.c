@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "client/doorbells.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/fd.h"
 #include "ivshmem/registers.h"
-#include "protocol/v0.h"
 
 #define FIRST_ROOM 16
 
@@ -107,6 +107,7 @@ bool ivs_doorbells_remove(struct ivs_doorbells *doorbells, unsigned int id)
 		return false;
 	entry = &doorbells->entries[id];
 	doorbells->fds_n -= entry->set->fds_n;
+	__atomic_store_n(&entry->set->left, true, __ATOMIC_RELEASE);
 	ivs_doorbell_set_put(entry->set);
 	entry->set = NULL;
 	entry->replaced = true;
@@ -115,7 +116,8 @@ bool ivs_doorbells_remove(struct ivs_doorbells *doorbells, unsigned int id)
 }
 
 /* Whether there is something to report of @id. */
-static bool report_one(struct ivs_doorbells_entry *entry, unsigned int id, struct ivs_event *event)
+static bool report_one(struct ivs_doorbells_entry *entry, unsigned int id,
+		       struct ivs_peer_change *change)
 {
 	unsigned int vectors_n = entry->set ? entry->set->fds_n : 0;
 	bool left = entry->reported_n && entry->replaced;
@@ -123,21 +125,21 @@ static bool report_one(struct ivs_doorbells_entry *entry, unsigned int id, struc
 	entry->replaced = false;
 	if (left) {
 		entry->reported_n = 0;
-		*event = (struct ivs_event){.type = IVS_EVENT_LEAVE, .id = id};
+		*change = (struct ivs_peer_change){.id = id};
 		return true;
 	}
 	if (vectors_n == entry->reported_n)
 		return false;
 	entry->reported_n = vectors_n;
-	*event = (struct ivs_event){.type = IVS_EVENT_JOIN, .id = id, .vectors_n = vectors_n};
+	*change = (struct ivs_peer_change){.joined = true, .id = id, .vectors_n = vectors_n};
 	return true;
 }
 
-bool ivs_doorbells_report(struct ivs_doorbells *doorbells, struct ivs_event *event)
+bool ivs_doorbells_report(struct ivs_doorbells *doorbells, struct ivs_peer_change *change)
 {
 	for (unsigned int id = doorbells->dirty_from; id < doorbells->ids_n; id++) {
 		doorbells->dirty_from = id; /* a leave may be followed by a join */
-		if (report_one(&doorbells->entries[id], id, event))
+		if (report_one(&doorbells->entries[id], id, change))
 			return true;
 	}
 	doorbells->dirty_from = doorbells->ids_n;

@@ -10,13 +10,16 @@
 
 #include <stdbool.h>
 
-#include "ivshmem/peer.h"
+#include "base/peer_change.h"
+#include "ivshmem/api.h"
 
 /**
- * struct ivs_doorbell_set - the eventfds of one peer; lives on while somebody is about to ring one
+ * struct ivs_doorbell_set - the eventfds of one peer; freed with the last reference
+ * @left: the peer has left; read and set atomically, because who rings holds no lock
  */
 struct ivs_doorbell_set {
 	unsigned int refs;
+	bool left;
 	unsigned int fds_n;
 	unsigned int fds_max;
 	int *fds;
@@ -57,15 +60,28 @@ IVS_MUST_USE int ivs_doorbells_add(struct ivs_doorbells *doorbells, unsigned int
 bool ivs_doorbells_remove(struct ivs_doorbells *doorbells, unsigned int id);
 
 /** ivs_doorbells_report() - the next join or leave that has not been reported. Return: whether. */
-IVS_MUST_USE bool ivs_doorbells_report(struct ivs_doorbells *doorbells, struct ivs_event *event);
+IVS_MUST_USE bool ivs_doorbells_report(struct ivs_doorbells *doorbells,
+				       struct ivs_peer_change *change);
 
 /** ivs_doorbells_vectors() - how many vectors of @id are known; 0: it is not there */
 unsigned int ivs_doorbells_vectors(const struct ivs_doorbells *doorbells, unsigned int id);
 
-/** ivs_doorbells_get() - the set of @id, to be put back; NULL: it is not there */
+/** ivs_doorbells_is_reported() - whether it has been reported that @id, any id, is there */
+static inline bool ivs_doorbells_is_reported(const struct ivs_doorbells *doorbells, unsigned int id)
+{
+	return id < doorbells->ids_n && doorbells->entries[id].reported_n;
+}
+
+/** ivs_doorbells_get() - a reference to the set of @id; NULL: it is not there */
 struct ivs_doorbell_set *ivs_doorbells_get(struct ivs_doorbells *doorbells, unsigned int id);
 
-/** ivs_doorbell_set_put() - done with them */
+/** ivs_doorbell_set_has_left() - whether its peer has left; needs no lock, only a reference */
+static inline bool ivs_doorbell_set_has_left(const struct ivs_doorbell_set *set)
+{
+	return __atomic_load_n(&set->left, __ATOMIC_ACQUIRE);
+}
+
+/** ivs_doorbell_set_put() - give a reference back; NULL is fine */
 void ivs_doorbell_set_put(struct ivs_doorbell_set *set);
 
 #endif

@@ -162,8 +162,7 @@ bool ivs_device_bar2_is(const struct ivs_device *device, int fd)
 {
 	struct stat st;
 
-	return device->memory.fd >= 0 && !fstat(fd, &st) &&
-	       ivs_stat_same(&st, &device->memory.st);
+	return device->memory.fd >= 0 && !fstat(fd, &st) && ivs_stat_same(&st, &device->memory.st);
 }
 
 void ivs_device_bar2_close(struct ivs_device *device)

@@ -19,6 +19,8 @@
 enum ivs_device_error {
 	IVS_DEVICE_E_OPTIONS = 1, /* they make no device; or they do not fit the region */
 	IVS_DEVICE_E_SERVER,	  /* the server is not there, or not what was expected */
+	IVS_DEVICE_E_AGAIN,	  /* inside: the server has nothing more for now */
+	IVS_DEVICE_E_LOST,	  /* inside: its connection is lost */
 };
 
 /**

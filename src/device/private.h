@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
-#include "client/connection.h"
+#include "client/greeting.h"
 #include "daemon/log.h"
 #include "device/device.h"
 #include "protocol/v0.h"
@@ -42,12 +42,11 @@ enum ivs_device_server_state {
  * @connection:        the present connection, or the last one
  * @fresh:       GREETED: the one that may follow it
  * @vectors:     one's own, in order
- * @offered_n:   how many the server gives each peer
  * @retry_ns:    when to try again, or to give up waiting; ivs_clock_ns() time
  * @pause_ms:    before the next try
  * @has_hurried: a VMM that came has been one try more since the last other one
  * @useful_ns:   JOINED: a server that is there for so long is of use
- * @quiet_ns:    JOINED: what has come by then of one's own vectors is all
+ * @greeting:    of @fresh, and then of @connection
  * @since_ms:    when the state was entered, ms since 1970
  * @joins:       how often it became a peer
  * @last_id:     the id that it had last; -1: none yet
@@ -58,14 +57,13 @@ struct ivs_device_server {
 	enum ivs_device_server_state state;
 	struct ivs_connection connection;
 	struct ivs_connection fresh;
+	struct ivs_greeting greeting;
 	int vectors[IVS_MSIX_VECTORS_MAX];
 	unsigned int vectors_n;
-	unsigned int offered_n;
 	int64_t retry_ns;
 	unsigned int pause_ms;
 	bool has_hurried;
 	int64_t useful_ns;
-	int64_t quiet_ns;
 	int64_t since_ms;
 	uint64_t joins;
 	int last_id;

@@ -16,7 +16,6 @@
  * between two of the other tries once, so that VMMs that come and go use up no more than twice the ids.
  */
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -34,8 +33,6 @@ IVS_SYSCALLS(ivs_device_server_syscalls,
 #define RETRY_MS 1000
 #define RETRY_MAX_MS 300000
 #define USEFUL_MS 2000
-#define QUIET_MS 100 /* no message says that one's own vectors are complete */
-#define CONNECT_PAUSE_MS 10
 /* At a time, so that others are served too: some messages, or one that takes long. */
 #define HEAR_MAX 256
 #define HEAR_MS 10
@@ -45,7 +42,6 @@ static void enter(struct ivs_device_server *up, enum ivs_device_server_state sta
 	up->state = state;
 	up->since_ms = ivs_clock_wall_ms();
 	up->useful_ns = ivs_clock_deadline(USEFUL_MS);
-	up->quiet_ns = ivs_clock_deadline(QUIET_MS);
 	up->retry_ns = IVS_CLOCK_NEVER;
 	if (state == SERVER_LOST)
 		up->retry_ns = ivs_clock_deadline((int)up->pause_ms);
@@ -66,7 +62,7 @@ static void close_vectors(struct ivs_device *device)
 			(void)epoll_ctl(device->epoll_fd, EPOLL_CTL_DEL, up->vectors[i], NULL);
 		ivs_fd_close(&up->vectors[i]);
 	}
-	up->vectors_n = up->offered_n = 0;
+	up->vectors_n = 0;
 }
 
 static void limit_doorbells(const struct ivs_device *device, struct ivs_connection *connection)
@@ -80,8 +76,6 @@ static int take_vector(struct ivs_device *device, int *fd)
 	struct ivs_device_server *up = &device->server;
 	int result = 0;
 
-	up->offered_n++;
-	up->quiet_ns = ivs_clock_deadline(QUIET_MS);
 	if (up->vectors_n == device->opts.doorbells_n)
 		return 0;
 	if (device->epoll_fd >= 0)
@@ -157,28 +151,50 @@ static int take_memory(struct ivs_device *device, int *fd, struct ivs_error *err
 	return result;
 }
 
-/* Return: 0, IVS_PEER_E_TIMEOUT: no more for now; else the server is of no use, with the reason. */
-static int hear_one(struct ivs_device *device, struct ivs_error *err)
+/* The codes of a connection are not those of a device. */
+static int connection_result(int result)
+{
+	switch (result) {
+	case IVS_CONNECTION_E_ADDRESS:
+		return IVS_DEVICE_E_OPTIONS;
+	case IVS_CONNECTION_E_AGAIN:
+		return IVS_DEVICE_E_AGAIN;
+	default:
+		return result > 0 ? IVS_DEVICE_E_LOST : result;
+	}
+}
+
+/* Return: 0; else the server is of no use, with the reason. */
+static int take_event(struct ivs_device *device, struct ivs_connection_event *event,
+		      struct ivs_error *err)
+{
+	IVS_OWNED_FD fd = event->fd;
+	int result;
+
+	if (event->type == IVS_CONNECTION_REGION)
+		return take_memory(device, &fd, err);
+	if (event->type != IVS_CONNECTION_VECTOR)
+		return 0;
+	result = take_vector(device, &fd);
+	return result ? ivs_error_errno(err, -result, "cannot take a doorbell") : 0;
+}
+
+/* Return: 0, IVS_DEVICE_E_AGAIN: no more for now; else the server is of no use, with the reason. */
+static int receive_one(struct ivs_device *device, struct ivs_error *err)
 {
 	struct ivs_device_server *up = &device->server;
 	struct ivs_connection *connection = up->state == SERVER_CONNECTED ? &up->fresh
 									  : &up->connection;
-	struct ivs_v0_message msg;
-	IVS_OWNED_FD fd = -1;
+	struct ivs_connection_event event;
 	int result;
 
 	if (connection->sock < 0) /* an event of one that is gone */
-		return IVS_PEER_E_TIMEOUT;
-	result = ivs_connection_next(connection, device->opts.server, &msg, err);
+		return IVS_DEVICE_E_AGAIN;
+	result = connection_result(ivs_connection_next(connection, &event, err));
 	if (result)
 		return result;
-	fd = msg.fd;
-	if (msg.type == IVS_V0_MEMORY)
-		return take_memory(device, &fd, err);
-	if (fd < 0)
-		return 0;
-	result = take_vector(device, &fd);
-	return result ? ivs_error_errno(err, -result, "cannot take a doorbell") : 0;
+	ivs_greeting_note(&up->greeting, connection, &event);
+	return take_event(device, &event, err);
 }
 
 static bool is_of_no_use(const struct ivs_device_server *up)
@@ -225,11 +241,11 @@ void ivs_device_server_receive(struct ivs_device *device)
 	int result = 0;
 
 	for (unsigned int i = 0; i < HEAR_MAX && !result && ivs_clock_ns() < until; i++)
-		result = hear_one(device, &err);
+		result = receive_one(device, &err);
 	if (joins != up->joins && ivs_log_allows(&up->limit))
 		ivs_log(IVS_LOG_WARNING, "%s: is peer %d of the server at %s", device->name,
 			up->connection.id, device->opts.server);
-	if (result && result != IVS_PEER_E_TIMEOUT)
+	if (result && result != IVS_DEVICE_E_AGAIN)
 		lose(device, result == IVS_DEVICE_E_SERVER ? SERVER_OTHER_REGION : SERVER_LOST,
 		     &err);
 }
@@ -241,6 +257,7 @@ static void connect_again(struct ivs_device *device)
 	int result;
 
 	limit_doorbells(device, &up->fresh);
+	up->greeting = (struct ivs_greeting){.region_only = true};
 	result = ivs_connection_connect(&up->fresh, device->opts.server, &err);
 	if (!result) {
 		result = ivs_device_watch(device, up->fresh.sock, DEVICE_LINK);
@@ -264,9 +281,7 @@ void ivs_device_server_retry(struct ivs_device *device)
 		connect_again(device);
 		return;
 	}
-	ivs_error_set(&err, IVS_PEER_E_TIMEOUT,
-		      "the server at %s accepted the connection and is silent",
-		      device->opts.server);
+	ivs_greeting_timeout(&device->server.greeting, &device->server.fresh, &err);
 	lose(device, SERVER_LOST, &err);
 }
 
@@ -300,7 +315,7 @@ bool ivs_device_server_has_vectors(const struct ivs_device *device)
 {
 	const struct ivs_device_server *up = &device->server;
 
-	return up->state == SERVER_JOINED && !ivs_clock_left_ms(up->quiet_ns);
+	return up->state == SERVER_JOINED && ivs_greeting_is_over(&up->greeting);
 }
 
 bool ivs_device_server_is_greeted(const struct ivs_device *device)
@@ -379,32 +394,25 @@ void ivs_device_server_ring(struct ivs_device *device, unsigned int peer, unsign
 }
 
 /* At the start: until the region has come, which comes in one burst with the id. */
-static int await_greeting(struct ivs_device *device, int64_t deadline, struct ivs_error *err)
+static int await_region(struct ivs_device *device, struct ivs_error *err)
 {
 	struct ivs_device_server *up = &device->server;
-	struct pollfd pfd = {.events = POLLIN};
+	struct ivs_connection_event event;
 	int result;
 
-	do {
-		result = ivs_connection_connect(&up->fresh, device->opts.server, err);
-		if (result == IVS_PEER_E_TIMEOUT)
-			poll(NULL, 0, CONNECT_PAUSE_MS);
-	} while (result == IVS_PEER_E_TIMEOUT && ivs_clock_left_ms(deadline));
+	up->greeting = (struct ivs_greeting){
+		.region_only = true,
+		.deadline_ns = ivs_clock_deadline(OPEN_MS),
+	};
+	result = ivs_greeting_connect(&up->greeting, &up->fresh, device->opts.server, err);
 	if (!result)
 		enter(up, SERVER_CONNECTED);
+	result = connection_result(result);
 	while (!result && up->state == SERVER_CONNECTED) {
-		result = hear_one(device, err);
-		if (result != IVS_PEER_E_TIMEOUT)
-			continue;
-		pfd.fd = up->fresh.sock;
-		result = poll(&pfd, 1, ivs_clock_left_ms(deadline));
-		if (result == 0)
-			result = ivs_error_set(err, IVS_PEER_E_TIMEOUT,
-					       "the server at %s accepted the connection and is "
-					       "silent",
-					       device->opts.server);
-		else
-			result = result < 0 && errno != EINTR ? -errno : 0;
+		result = connection_result(
+			ivs_greeting_next(&up->greeting, &up->fresh, &event, err));
+		if (!result)
+			result = take_event(device, &event, err);
 	}
 	return result;
 }
@@ -426,7 +434,7 @@ int ivs_device_server_open(struct ivs_device *device, struct ivs_error *err)
 	if (!device->opts.server)
 		return 0;
 	limit_doorbells(device, &up->fresh);
-	result = await_greeting(device, ivs_clock_deadline(OPEN_MS), err);
+	result = await_region(device, err);
 	if (result && device->opts.late && result != IVS_DEVICE_E_OPTIONS) {
 		lose(device, SERVER_LOST, err);
 		return 0;

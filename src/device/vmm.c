@@ -64,11 +64,11 @@ static void count_vectors(struct ivs_device *device)
 	if (device->counted || !ivs_device_server_has_vectors(device))
 		return;
 	device->counted = true;
-	if (up->offered_n != device->opts.doorbells_n && ivs_log_allows(&device->limit))
+	if (up->greeting.vectors_n != device->opts.doorbells_n && ivs_log_allows(&device->limit))
 		ivs_log(IVS_LOG_WARNING,
 			"%s: of vectors the server gives each peer %u and the device has %u: only "
 			"those that both have are of use",
-			device->name, up->offered_n, device->opts.doorbells_n);
+			device->name, up->greeting.vectors_n, device->opts.doorbells_n);
 }
 
 /*

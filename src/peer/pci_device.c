@@ -3,7 +3,6 @@
 
 #include <ctype.h>
 #include <dirent.h>
-#include <endian.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -228,40 +227,4 @@ int ivs_pci_device_find(const char *name, struct ivs_pci_device *out, struct ivs
 	return ivs_error_set(err, IVS_PEER_E_ABSENT,
 			     "this machine has no ivshmem device (1af4:1110): start QEMU with "
 			     "-device ivshmem-doorbell or ivshmem-plain");
-}
-
-uint32_t ivs_pci_registers_id(const struct ivs_peer *peer)
-{
-	return le32toh(peer->registers[IVS_REG_IV_POSITION / sizeof(uint32_t)]);
-}
-
-void ivs_pci_registers_ring(const struct ivs_peer *peer, unsigned int id, unsigned int vector)
-{
-	peer->registers[IVS_REG_DOORBELL / sizeof(uint32_t)] = htole32(IVS_DOORBELL(id, vector));
-}
-
-int ivs_pci_registers_open(struct ivs_peer *peer, const char *bdf, bool has_doorbell,
-			   uint32_t position, struct ivs_error *err)
-{
-	ivs_peer_deny(
-		peer, IVS_CAP_ROSTER,
-		"the device does not tell a guest who else is connected: start the server with "
-		"--roster");
-	if (!has_doorbell) {
-		const char *why = "ivshmem-plain has neither ids nor doorbells: give the VM "
-				  "ivshmem-doorbell and a server";
-
-		ivs_peer_deny(peer, IVS_CAP_ID, why);
-		ivs_peer_deny(peer, IVS_CAP_RING, why);
-		ivs_peer_deny(peer, IVS_CAP_WAIT, why);
-		return 0;
-	}
-	if (position > IVS_ID_MAX)
-		return ivs_error_set(err, IVS_PEER_E_TIMEOUT,
-				     "the device at %s has no id yet: its memory is not attached",
-				     bdf);
-	peer->id = (int)position;
-	ivs_peer_allow(peer, IVS_CAP_ID);
-	ivs_peer_allow(peer, IVS_CAP_RING);
-	return 0;
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The device in a guest: finding it, and what its registers alone can do. */
+/* The device in a guest: finding it in sysfs. */
 #ifndef IVS_PEER_PCI_DEVICE_H
 #define IVS_PEER_PCI_DEVICE_H
 
-#include "ivshmem/driver.h"
 #include "peer/private.h"
 
 /* "0000:00:03.0" and the longest domain that Linux prints. */
@@ -43,20 +42,5 @@ void ivs_pci_device_path(const struct ivs_pci_device *device, const char *file, 
  */
 IVS_MUST_USE int ivs_pci_device_find(const char *name, struct ivs_pci_device *out,
 				     struct ivs_error *err);
-
-/**
- * ivs_pci_registers_open() - what can be done with registers alone
- * @bdf:         for messages
- * @has_doorbell: false: ivshmem-plain
- * @position:    IVPosition
- */
-IVS_MUST_USE int ivs_pci_registers_open(struct ivs_peer *peer, const char *bdf, bool has_doorbell,
-					uint32_t position, struct ivs_error *err);
-
-/** ivs_pci_registers_ring() - R-3, R-4: one 32-bit write, when BAR 0 is mapped */
-void ivs_pci_registers_ring(const struct ivs_peer *peer, unsigned int id, unsigned int vector);
-
-/** ivs_pci_registers_id() - IVPosition, when BAR 0 is mapped */
-uint32_t ivs_pci_registers_id(const struct ivs_peer *peer);
 
 #endif

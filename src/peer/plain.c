@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The ways in for a host process beside a VM with ivshmem-plain: the memory and nothing else. */
+/* The transports of a host process beside a VM with ivshmem-plain: the memory and nothing else. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -11,7 +11,7 @@
 	"a plain region has neither ids nor doorbells: use a server (unix:PATH, and "              \
 	"ivshmem-doorbell in QEMU)"
 
-static int region_result(int result)
+static int plain_result(int result)
 {
 	switch (result) {
 	case IVS_REGION_E_ABSENT:
@@ -23,21 +23,31 @@ static int region_result(int result)
 	}
 }
 
-static int open_plain(struct ivs_peer *peer, const char *kind, const char *name,
+static void plain_close(struct ivs_peer *peer)
+{
+	(void)peer; /* the mapping is closed with the peer */
+}
+
+static const struct ivs_transport_ops shm_ops = {.name = "shm", .close = plain_close};
+static const struct ivs_transport_ops file_ops = {.name = "file", .close = plain_close};
+
+static int plain_open(struct ivs_peer *peer, const struct ivs_transport_ops *ops, const char *name,
 		      const struct ivs_peer_options *opts, struct ivs_error *err)
 {
 	struct ivs_region *region = NULL;
 	char address[4096 + 8];
 	int result;
 
-	peer->name = kind;
+	result = ivs_peer_set_transport(peer, ops, err);
+	if (result)
+		return result;
 	if (opts->vectors_n)
 		return ivs_error_set(err, IVS_PEER_E_VECTOR, WHY_NOT "; %u vectors are wanted",
 				     opts->vectors_n);
-	snprintf(address, sizeof(address), "%s:%s", kind, name);
+	snprintf(address, sizeof(address), "%s:%s", ops->name, name);
 	result = ivs_region_open(address, NULL, &region, err);
 	if (result)
-		return region_result(result);
+		return plain_result(result);
 	result = ivs_peer_map(peer, ivs_region_fd(region), 0, ivs_region_size(region), err);
 	ivs_region_close(region);
 	ivs_peer_allow(peer, IVS_CAP_CACHED);
@@ -48,22 +58,14 @@ static int open_plain(struct ivs_peer *peer, const char *kind, const char *name,
 	return result;
 }
 
-static int open_shm(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
-		    struct ivs_error *err)
+int ivs_shm_open(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
+		 struct ivs_error *err)
 {
-	return open_plain(peer, "shm", name, opts, err);
+	return plain_open(peer, &shm_ops, name, opts, err);
 }
 
-static int open_file(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
-		     struct ivs_error *err)
+int ivs_file_open(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
+		  struct ivs_error *err)
 {
-	return open_plain(peer, "file", name, opts, err);
+	return plain_open(peer, &file_ops, name, opts, err);
 }
-
-static void close_plain(struct ivs_peer *peer)
-{
-	(void)peer; /* the mapping is closed for every way */
-}
-
-const struct ivs_transport_ops ivs_transport_shm = {.open = open_shm, .close = close_plain};
-const struct ivs_transport_ops ivs_transport_file = {.open = open_file, .close = close_plain};

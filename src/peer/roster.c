@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -72,10 +71,10 @@ static void set_kept(struct ivs_peer *peer, bool maintained)
 	struct ivs_peer_roster *roster = &peer->roster;
 
 	if (roster->maintained && !maintained) {
-		peer->lost = true;
+		peer->server_lost = true;
 		ivs_peer_deny(peer, IVS_CAP_ROSTER, WHY_ENDED);
 	} else if (maintained && !roster->maintained) {
-		peer->lost = false;
+		peer->server_lost = false;
 		ivs_peer_allow(peer, IVS_CAP_ROSTER);
 	}
 	roster->maintained = maintained;
@@ -104,7 +103,7 @@ static int look(struct ivs_peer *peer)
 	set_kept(peer, snapshot.header.maintained);
 	roster->sequence = snapshot.header.sequence;
 	roster->taken = true;
-	return ivs_eventfd_signal(peer->pending);
+	return ivs_eventfd_signal(peer->pending_fd);
 }
 
 int ivs_peer_roster_update(struct ivs_peer *peer)
@@ -119,15 +118,14 @@ int ivs_peer_roster_update(struct ivs_peer *peer)
 	return result;
 }
 
-static int start_timer(struct ivs_peer *peer)
+static int watch_timer(struct ivs_peer *peer)
 {
 	const struct itimerspec every = {{0, LOOK_NS}, {0, LOOK_NS}};
 
-	peer->roster.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-	if (peer->roster.timer < 0 || timerfd_settime(peer->roster.timer, 0, &every, NULL))
+	peer->roster.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (peer->roster.timer_fd < 0 || timerfd_settime(peer->roster.timer_fd, 0, &every, NULL))
 		return -errno;
-	peer->pending = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
-	return peer->pending < 0 ? -errno : 0;
+	return ivs_peer_watch(peer, peer->roster.timer_fd, EPOLLIN, IVS_TAG_TIMER);
 }
 
 int ivs_peer_roster_open(struct ivs_peer *peer, struct ivs_error *err)
@@ -140,11 +138,9 @@ int ivs_peer_roster_open(struct ivs_peer *peer, struct ivs_error *err)
 	peer->roster.reserved_len = header.reserved_len;
 	peer->roster.reader.own_id = peer->id;
 	ivs_peer_deny(peer, IVS_CAP_ROSTER, WHY_ENDED);
-	result = start_timer(peer);
+	result = ivs_peer_watch_changes(peer);
 	if (!result)
-		result = ivs_peer_watch(peer, peer->pending, EPOLLIN, IVS_TAG_PENDING);
-	if (!result)
-		result = ivs_peer_watch(peer, peer->roster.timer, EPOLLIN, IVS_TAG_TIMER);
+		result = watch_timer(peer);
 	if (!result)
 		result = look(peer);
 	if (result)
@@ -155,8 +151,7 @@ int ivs_peer_roster_open(struct ivs_peer *peer, struct ivs_error *err)
 
 void ivs_peer_roster_close(struct ivs_peer *peer)
 {
-	ivs_fd_close(&peer->roster.timer);
-	ivs_fd_close(&peer->pending);
+	ivs_fd_close(&peer->roster.timer_fd);
 	ivs_roster_page_reader_deinit(&peer->roster.reader);
 	free(peer->roster.entries);
 }
@@ -183,11 +178,6 @@ int ivs_peer_roster_check(struct ivs_peer *peer, unsigned int id, unsigned int v
 		result = judge(&peer->roster, id, vector);
 	pthread_mutex_unlock(&peer->lock);
 	return result;
-}
-
-size_t ivs_peer_usable_len(const struct ivs_peer *peer)
-{
-	return peer->memory_len - (size_t)peer->roster.reserved_len;
 }
 
 /* One look. Return: 0, IVS_ROSTER_PAGE_E_*, -errno. */

@@ -14,7 +14,7 @@ struct ivs_peer;
  * struct ivs_peer_roster - what has been taken in
  * @reserved_len: bytes at the end of the region, as they were at opening; 0: no roster there
  * @watched:      joins and leaves come from here
- * @timer:        a timerfd; -1 unless @watched
+ * @timer_fd:     a timerfd; -1 unless @watched
  * @taken:        @sequence is of the snapshot that has been taken in
  * @maintained:  a server keeps it, as far as has been taken in
  * @complete:     everybody has an entry
@@ -23,7 +23,7 @@ struct ivs_peer;
 struct ivs_peer_roster {
 	uint64_t reserved_len;
 	bool watched;
-	int timer;
+	int timer_fd;
 	bool taken;
 	bool maintained;
 	bool complete;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The way in that needs no driver: the BARs as files in sysfs. Memory and ringing, no interrupts.
- */
+/* The transport that needs no driver: the BARs as files in sysfs. No interrupts. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,45 +9,55 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "ivshmem/registers.h"
-#include "peer/pci_drivers.h"
+#include "peer/pci_device.h"
+#include "peer/bar0.h"
 
-static int explain(const struct ivs_pci_device *device, const char *file, struct ivs_error *err)
+/** struct sysfs_state - of this transport */
+struct sysfs_state {
+	struct ivs_bar0 bar0;
+};
+
+static struct sysfs_state *sysfs_state(const struct ivs_peer *peer)
 {
-	int number = errno;
+	return peer->state;
+}
 
-	if (number == EINVAL && *device->driver)
-		return ivs_error_set(err, -number,
+static int sysfs_error(const struct ivs_pci_device *device, const char *file, struct ivs_error *err)
+{
+	int errnum = errno;
+
+	if (errnum == EINVAL && *device->driver)
+		return ivs_error_set(err, -errnum,
 				     "the driver %s holds the device at %s: unbind it (echo %s > "
 				     "/sys/bus/pci/devices/%s/driver/unbind)",
 				     device->driver, device->bdf, device->bdf, device->bdf);
-	if (number == EPERM)
-		return ivs_error_set(err, -number,
+	if (errnum == EPERM)
+		return ivs_error_set(err, -errnum,
 				     "the kernel is locked down (Secure Boot) and does not map %s: "
 				     "bind the device to vfio-pci",
 				     file);
-	if (number == EACCES)
+	if (errnum == EACCES)
 		return ivs_error_set(
-			err, -number,
+			err, -errnum,
 			"%s of the device at %s is for root alone: run as root, or give "
 			"it to your group with a udev rule",
 			file, device->bdf);
-	return ivs_error_errno(err, number, "cannot map %s of the device at %s", file, device->bdf);
+	return ivs_error_errno(err, errnum, "cannot map %s of the device at %s", file, device->bdf);
 }
 
-static int open_resource(const struct ivs_pci_device *device, const char *file,
-			 struct ivs_error *err)
+static int sysfs_open_resource(const struct ivs_pci_device *device, const char *file,
+			       struct ivs_error *err)
 {
 	char path[128];
 	int fd;
 
 	ivs_pci_device_path(device, file, path, sizeof(path));
 	fd = open(path, O_RDWR | O_CLOEXEC);
-	return fd < 0 ? explain(device, file, err) : fd;
+	return fd < 0 ? sysfs_error(device, file, err) : fd;
 }
 
 /* A hot-plugged device answers only when it has been enabled. */
-static void enable(const struct ivs_pci_device *device)
+static void sysfs_enable(const struct ivs_pci_device *device)
 {
 	IVS_OWNED_FD fd = -1;
 	char path[128];
@@ -59,44 +68,59 @@ static void enable(const struct ivs_pci_device *device)
 		return; /* then mapping tells the reason */
 }
 
-static int map_registers(struct ivs_peer *peer, const struct ivs_pci_device *device,
-			 struct ivs_error *err)
+static int sysfs_map_registers(struct ivs_peer *peer, const struct ivs_pci_device *device,
+			       struct ivs_error *err)
 {
-	IVS_OWNED_FD fd = open_resource(device, "resource0", err);
-	void *registers;
+	IVS_OWNED_FD fd = sysfs_open_resource(device, "resource0", err);
 
 	if (fd < 0)
 		return fd;
-	peer->registers_len = (size_t)sysconf(_SC_PAGESIZE);
-	registers = mmap(NULL, peer->registers_len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (registers == MAP_FAILED)
-		return explain(device, "resource0", err);
-	peer->registers = registers;
+	if (ivs_bar0_map(&sysfs_state(peer)->bar0, fd, 0))
+		return sysfs_error(device, "resource0", err);
 	return 0;
 }
 
-static int map_memory(struct ivs_peer *peer, const struct ivs_pci_device *device,
-		      struct ivs_error *err)
+static int sysfs_map_memory(struct ivs_peer *peer, const struct ivs_pci_device *device,
+			    struct ivs_error *err)
 {
-	IVS_OWNED_FD fd = open_resource(device, "resource2", err);
+	IVS_OWNED_FD fd = sysfs_open_resource(device, "resource2", err);
 	void *memory;
 
 	if (fd < 0)
 		return fd;
 	memory = mmap(NULL, device->memory_len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (memory == MAP_FAILED)
-		return explain(device, "resource2", err);
+		return sysfs_error(device, "resource2", err);
 	peer->memory = memory;
 	peer->memory_len = device->memory_len;
 	return 0;
 }
 
+static void sysfs_close(struct ivs_peer *peer)
+{
+	ivs_bar0_unmap(&sysfs_state(peer)->bar0);
+}
+
+static int sysfs_doorbell(struct ivs_peer *peer, struct ivs_doorbell *out)
+{
+	ivs_bar0_doorbell(&sysfs_state(peer)->bar0, out);
+	return 0;
+}
+
+static const struct ivs_transport_ops sysfs_ops = {
+	.name = "sysfs",
+	.state_len = sizeof(struct sysfs_state),
+	.close = sysfs_close,
+	.doorbell = sysfs_doorbell,
+};
+
 int ivs_sysfs_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 		   const struct ivs_peer_options *opts, struct ivs_error *err)
 {
-	int result;
+	int result = ivs_peer_set_transport(peer, &sysfs_ops, err);
 
-	peer->name = "sysfs";
+	if (result)
+		return result;
 	if (opts->vectors_n)
 		return ivs_error_set(
 			err, IVS_PEER_E_VECTOR,
@@ -116,12 +140,12 @@ int ivs_sysfs_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 		peer, IVS_CAP_CACHED,
 		"sysfs maps the memory uncached, which some machines obey (AMD; Intel with an "
 		"assigned GPU) and are 20 times slower: load our driver (modprobe ivshmem)");
-	enable(device);
-	result = map_registers(peer, device, err);
+	sysfs_enable(device);
+	result = sysfs_map_registers(peer, device, err);
 	if (!result)
-		result = map_memory(peer, device, err);
+		result = sysfs_map_memory(peer, device, err);
 	if (!result)
-		result = ivs_pci_registers_open(peer, device->bdf, device->has_msix,
-						ivs_pci_registers_id(peer), err);
+		result = ivs_bar0_allow(peer, device->bdf, device->has_msix,
+					ivs_bar0_id(&sysfs_state(peer)->bar0), err);
 	return result;
 }

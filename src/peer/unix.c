@@ -1,50 +1,55 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The way in for a host process: the socket of an ivshmem-server. */
+/* The transport of a host process: the socket of an ivshmem-server. */
 #include <errno.h>
-#include <poll.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/eventfd.h"
 #include "base/fd.h"
+#include "client/greeting.h"
 #include "peer/private.h"
 
-/* A server does not say when it has told everything: it has when it says nothing for so long. */
-#define QUIET_MS 100
+/* So that one call does not last as long as a server sends. */
+#define RECEIVE_MAX 4096
 
-/* So that one call does not go on as long as a server talks. */
-#define HEAR_MAX 4096
-
-#define CONNECT_PAUSE_NS 10000000
-
-/* What is known of the greeting while ivs_peer_open() waits for its end. */
-struct greeting {
-	const char *path;
-	unsigned int wanted_n; /* own vectors; 0: all */
-	unsigned int others_n; /* the most vectors that another peer has */
-	int64_t deadline;
+/**
+ * struct unix_state - of this transport
+ * @connection: its socket and its doorbells are used with the peer's lock held
+ * @wanted_n:   how many own vectors to take; 0: all
+ */
+struct unix_state {
+	struct ivs_connection connection;
+	unsigned int wanted_n;
 };
 
-/* Until the server accepts: no event tells when it does. */
-static int connect_server(struct ivs_peer *peer, const struct greeting *greeting,
-			  struct ivs_error *err)
+static struct unix_state *unix_state(const struct ivs_peer *peer)
 {
-	const struct timespec pause = {.tv_nsec = CONNECT_PAUSE_NS};
-	int result;
+	return peer->state;
+}
 
-	for (;;) {
-		result = ivs_connection_connect(&peer->connection, greeting->path, err);
-		if (result != IVS_PEER_E_TIMEOUT || !ivs_clock_left_ms(greeting->deadline))
-			return result;
-		nanosleep(&pause, NULL);
+/* The codes of a connection as those of a peer. */
+static int unix_result(int result)
+{
+	switch (result) {
+	case IVS_CONNECTION_E_ADDRESS:
+		return IVS_PEER_E_ADDRESS;
+	case IVS_CONNECTION_E_ABSENT:
+		return IVS_PEER_E_ABSENT;
+	case IVS_CONNECTION_E_BUSY:
+	case IVS_CONNECTION_E_TIMEOUT:
+		return IVS_PEER_E_TIMEOUT;
+	case IVS_CONNECTION_E_LOST:
+		return IVS_PEER_E_SERVER_LOST;
+	case IVS_CONNECTION_E_PROTOCOL:
+		return IVS_PEER_E_PROTOCOL;
+	default: /* 0, -errno; AGAIN ends a greeting well */
+		return result < 0 ? result : 0;
 	}
 }
 
-static int take_memory(struct ivs_peer *peer, int fd, struct ivs_error *err)
+static int unix_take_region(struct ivs_peer *peer, int fd, struct ivs_error *err)
 {
 	struct stat st;
 
@@ -54,158 +59,173 @@ static int take_memory(struct ivs_peer *peer, int fd, struct ivs_error *err)
 	return ivs_peer_map(peer, fd, 0, (uint64_t)st.st_size, err);
 }
 
-/* An own vector, of which there may be more than the caller wants. */
-static int take_vector(struct ivs_peer *peer, unsigned int wanted_n, int *fd, struct ivs_error *err)
+/* The server may have more own vectors for us than the caller wants. */
+static int unix_take_vector(struct ivs_peer *peer, int *fd, struct ivs_error *err)
 {
+	unsigned int wanted_n = unix_state(peer)->wanted_n;
 	int result;
 
 	if (wanted_n && peer->vectors_n == wanted_n)
 		return 0;
 	result = ivs_peer_add_vector(peer, fd);
 	if (result)
-		return ivs_error_errno(err, -result, "cannot take a vector of one's own");
+		return ivs_error_errno(err, -result, "cannot take an own vector");
 	ivs_peer_allow(peer, IVS_CAP_WAIT);
 	return 0;
 }
 
-/* One message, greeting or later. Return: as ivs_connection_next(). */
-static int hear_one(struct ivs_peer *peer, struct ivs_v0_message *msg,
-		    const struct greeting *greeting, struct ivs_error *err)
+/* Return: 0 or -errno. */
+static int unix_take_event(struct ivs_peer *peer, const struct ivs_connection_event *event,
+			   struct ivs_error *err)
 {
-	IVS_OWNED_FD fd = -1;
-	int result;
+	IVS_OWNED_FD fd = event->fd;
 
-	result = ivs_connection_next(&peer->connection, greeting->path, msg, err);
-	if (result)
-		return result;
-	fd = msg->fd;
-	if (msg->type == IVS_V0_ID)
-		peer->id = (int)msg->id;
-	if (msg->type == IVS_V0_MEMORY)
-		return take_memory(peer, fd, err);
-	return fd < 0 ? 0 : take_vector(peer, greeting->wanted_n, &fd, err);
-}
-
-static bool is_complete(const struct ivs_peer *peer, const struct greeting *greeting)
-{
-	if (!peer->memory)
-		return false;
-	if (greeting->wanted_n)
-		return peer->vectors_n == greeting->wanted_n;
-	return peer->vectors_n && peer->vectors_n == greeting->others_n;
-}
-
-static int greeting_timeout(const struct ivs_peer *peer, const struct greeting *greeting,
-			    struct ivs_error *err)
-{
-	if (!peer->memory)
-		return ivs_error_set(err, IVS_PEER_E_TIMEOUT,
-				     "the server at %s accepted the connection and is silent",
-				     greeting->path);
-	return ivs_error_set(err, IVS_PEER_E_TIMEOUT,
-			     "the server at %s gave %u vectors, not %u: start it with -n %u",
-			     greeting->path, peer->vectors_n, greeting->wanted_n,
-			     greeting->wanted_n);
-}
-
-/* Whether what may still come can be done without. */
-static bool is_enough(const struct ivs_peer *peer, const struct greeting *greeting)
-{
-	return peer->memory && !greeting->wanted_n;
-}
-
-/* Wait for more. Return: 0 to go on, 1 when the greeting is over, else as ivs_peer_open(). */
-static int await_message(const struct ivs_peer *peer, const struct greeting *greeting,
-			 struct ivs_error *err)
-{
-	struct pollfd pfd = {.fd = peer->connection.sock, .events = POLLIN};
-	bool enough = is_enough(peer, greeting);
-	int left_ms = ivs_clock_left_ms(greeting->deadline);
-	int n;
-
-	if (enough && left_ms > QUIET_MS)
-		left_ms = QUIET_MS;
-	n = poll(&pfd, 1, left_ms);
-	if (n < 0)
-		return errno == EINTR ? 0 : ivs_error_errno(err, errno, "cannot poll");
-	if (n)
+	switch (event->type) {
+	case IVS_CONNECTION_ID:
+		peer->id = (int)event->id;
 		return 0;
-	return enough ? 1 : -ETIMEDOUT;
-}
-
-static int receive_greeting(struct ivs_peer *peer, struct greeting *greeting, struct ivs_error *err)
-{
-	struct ivs_v0_message msg;
-	unsigned int vectors_n;
-	int result;
-
-	while (!is_complete(peer, greeting)) {
-		/* A server that talks without pause has no more time than a silent one. */
-		if (!ivs_clock_left_ms(greeting->deadline))
-			return is_enough(peer, greeting) ? 0
-							 : greeting_timeout(peer, greeting, err);
-		result = hear_one(peer, &msg, greeting, err);
-		if (result == IVS_PEER_E_TIMEOUT) {
-			result = await_message(peer, greeting, err);
-			if (result == -ETIMEDOUT)
-				return greeting_timeout(peer, greeting, err);
-			if (result)
-				return result < 0 ? result : 0;
-			continue;
-		}
-		if (result)
-			return result;
-		vectors_n = ivs_doorbells_vectors(&peer->connection.doorbells, msg.id);
-		if (msg.type == IVS_V0_VECTOR && vectors_n > greeting->others_n)
-			greeting->others_n = vectors_n;
+	case IVS_CONNECTION_REGION:
+		return unix_take_region(peer, fd, err);
+	case IVS_CONNECTION_VECTOR:
+		return unix_take_vector(peer, &fd, err);
+	case IVS_CONNECTION_PEER:
+		break;
 	}
 	return 0;
 }
 
-static void lose_server(struct ivs_peer *peer)
+static int unix_greet(struct ivs_peer *peer, const char *path, const struct ivs_peer_options *opts,
+		      struct ivs_error *err)
 {
-	ivs_connection_close(&peer->connection); /* and with it goes its place in the epoll */
-	peer->lost = true;
+	struct ivs_connection *connection = &unix_state(peer)->connection;
+	unsigned int timeout_ms = opts->timeout_ms < INT_MAX ? opts->timeout_ms : INT_MAX;
+	struct ivs_greeting greeting = {
+		.wanted_n = opts->vectors_n,
+		.deadline_ns = ivs_clock_deadline((int)timeout_ms),
+	};
+	struct ivs_connection_event event;
+	int result;
+
+	result = ivs_greeting_connect(&greeting, connection, path, err);
+	while (!result) {
+		result = ivs_greeting_next(&greeting, connection, &event, err);
+		if (!result)
+			result = unix_take_event(peer, &event, err);
+	}
+	return unix_result(result);
+}
+
+static void unix_lose_server(struct ivs_peer *peer)
+{
+	ivs_connection_close(&unix_state(peer)->connection); /* and so the epoll forgets it */
+	peer->server_lost = true;
 	ivs_peer_deny(peer, IVS_CAP_ROSTER, "the server is gone");
 }
 
-static int hear_unix(struct ivs_peer *peer)
+static int unix_receive(struct ivs_peer *peer)
 {
-	const struct greeting known = {.path = "", .wanted_n = peer->wanted_n};
-	struct ivs_v0_message msg;
+	struct ivs_connection *connection = &unix_state(peer)->connection;
+	struct ivs_connection_event event;
+	unsigned int n = 0;
 	int result = 0;
 
-	for (unsigned int i = 0; i < HEAR_MAX && !result; i++)
-		result = hear_one(peer, &msg, &known, NULL);
-	if (result && result != IVS_PEER_E_TIMEOUT)
-		lose_server(peer);
-	return ivs_eventfd_signal(peer->pending);
+	if (connection->sock < 0)
+		return 0;
+	while (n < RECEIVE_MAX && !result) {
+		result = ivs_connection_next(connection, &event, NULL);
+		if (!result)
+			result = unix_take_event(peer, &event, NULL);
+		n++;
+	}
+	if (n == 1 && result == IVS_CONNECTION_E_AGAIN)
+		return 0;
+	if (result && result != IVS_CONNECTION_E_AGAIN)
+		unix_lose_server(peer);
+	return ivs_eventfd_signal(peer->pending_fd);
 }
 
-static int open_unix(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
-		     struct ivs_error *err)
+static bool unix_next_change(struct ivs_peer *peer, struct ivs_peer_change *change)
 {
-	struct greeting greeting = {
-		.path = name,
-		.wanted_n = opts->vectors_n,
-		.deadline = ivs_clock_deadline(opts->timeout_ms < INT_MAX ? (int)opts->timeout_ms
-									  : INT_MAX),
-	};
-	int result;
+	return ivs_doorbells_report(&unix_state(peer)->connection.doorbells, change);
+}
 
-	peer->name = "unix";
-	peer->wanted_n = opts->vectors_n;
-	result = connect_server(peer, &greeting, err);
-	if (!result)
-		result = receive_greeting(peer, &greeting, err);
+static bool unix_is_reported(const struct ivs_peer *peer, unsigned int id)
+{
+	return ivs_doorbells_is_reported(&unix_state(peer)->connection.doorbells, id);
+}
+
+static unsigned int unix_vectors_of(const struct ivs_peer *peer, unsigned int id)
+{
+	return ivs_doorbells_vectors(&unix_state(peer)->connection.doorbells, id);
+}
+
+/* No lock is held: if an untrusted peer manages to make the write wait, only this thread waits. */
+static int unix_ring(const struct ivs_doorbell *doorbell)
+{
+	if (doorbell->set && ivs_doorbell_set_has_left(doorbell->set))
+		return IVS_PEER_E_ABSENT;
+	return ivs_eventfd_signal(doorbell->fd);
+}
+
+static int unix_doorbell(struct ivs_peer *peer, struct ivs_doorbell *out)
+{
+	out->ring = unix_ring;
+	if ((int)out->id == peer->id) {
+		out->fd = ivs_peer_vector_fd(peer, out->vector);
+		return out->fd < 0 ? IVS_PEER_E_VECTOR : 0;
+	}
+	pthread_mutex_lock(&peer->lock);
+	out->set = ivs_doorbells_get(&unix_state(peer)->connection.doorbells, out->id);
+	if (out->set && out->vector < out->set->fds_n)
+		out->fd = out->set->fds[out->vector];
+	if (out->fd < 0)
+		ivs_doorbell_set_put(out->set);
+	pthread_mutex_unlock(&peer->lock);
+	if (!out->set)
+		return IVS_PEER_E_ABSENT;
+	return out->fd < 0 ? IVS_PEER_E_VECTOR : 0;
+}
+
+static void unix_release(struct ivs_peer *peer, struct ivs_doorbell *doorbell)
+{
+	pthread_mutex_lock(&peer->lock);
+	ivs_doorbell_set_put(doorbell->set);
+	pthread_mutex_unlock(&peer->lock);
+}
+
+static void unix_close(struct ivs_peer *peer)
+{
+	ivs_connection_deinit(&unix_state(peer)->connection);
+}
+
+static const struct ivs_transport_ops unix_ops = {
+	.name = "unix",
+	.state_len = sizeof(struct unix_state),
+	.close = unix_close,
+	.doorbell = unix_doorbell,
+	.release = unix_release,
+	.receive = unix_receive,
+	.next_change = unix_next_change,
+	.is_reported = unix_is_reported,
+	.vectors_of = unix_vectors_of,
+};
+
+int ivs_unix_open(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
+		  struct ivs_error *err)
+{
+	int result = ivs_peer_set_transport(peer, &unix_ops, err);
+
 	if (result)
 		return result;
-	peer->pending = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (peer->pending < 0)
-		return ivs_error_errno(err, errno, "cannot make an eventfd");
-	result = ivs_peer_watch(peer, peer->pending, EPOLLIN, IVS_TAG_PENDING);
+	unix_state(peer)->connection = (struct ivs_connection)IVS_CONNECTION_INIT;
+	unix_state(peer)->wanted_n = opts->vectors_n;
+	result = unix_greet(peer, name, opts, err);
+	if (result)
+		return result;
+	result = ivs_peer_watch_changes(peer);
 	if (!result)
-		result = ivs_peer_watch(peer, peer->connection.sock, EPOLLIN, IVS_TAG_SERVER);
+		result = ivs_peer_watch(peer, unix_state(peer)->connection.sock, EPOLLIN,
+					IVS_TAG_SERVER);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot watch the server");
 	ivs_peer_allow(peer, IVS_CAP_CACHED);
@@ -214,84 +234,6 @@ static int open_unix(struct ivs_peer *peer, const char *name, const struct ivs_p
 	ivs_peer_allow(peer, IVS_CAP_ROSTER);
 	if (!peer->vectors_n)
 		ivs_peer_deny(peer, IVS_CAP_WAIT,
-			      "the server gives no vectors: start it with -n 1 or more");
+			      "the server assigns no vectors: start it with -n 1 or more");
 	return 0;
 }
-
-static void close_unix(struct ivs_peer *peer)
-{
-	ivs_fd_close(&peer->pending);
-	ivs_connection_deinit(&peer->connection);
-}
-
-/* What is rung by one call of ivs_peer_ring(). */
-struct target {
-	struct ivs_doorbell_set *doorbells;
-	int fd; /* -1: there is no such vector */
-};
-
-static struct target get_target(struct ivs_peer *peer, unsigned int id, unsigned int vector)
-{
-	struct target target = {.fd = -1};
-
-	pthread_mutex_lock(&peer->lock);
-	target.doorbells = ivs_doorbells_get(&peer->connection.doorbells, id);
-	if (target.doorbells && vector < target.doorbells->fds_n)
-		target.fd = target.doorbells->fds[vector];
-	pthread_mutex_unlock(&peer->lock);
-	return target;
-}
-
-static void put_target(struct ivs_peer *peer, const struct target *target)
-{
-	pthread_mutex_lock(&peer->lock);
-	ivs_doorbell_set_put(target->doorbells);
-	pthread_mutex_unlock(&peer->lock);
-}
-
-/* Take in what the server has said, if anything. Return: 1 if there was something, 0, -errno. */
-static int catch_up(struct ivs_peer *peer)
-{
-	struct pollfd pfd = {.events = POLLIN};
-	int result;
-
-	pthread_mutex_lock(&peer->lock);
-	pfd.fd = peer->connection.sock;
-	result = poll(&pfd, 1, 0) == 1 && peer->connection.sock >= 0;
-	if (result && hear_unix(peer) < 0)
-		result = -EIO;
-	pthread_mutex_unlock(&peer->lock);
-	return result;
-}
-
-/*
- * The server's news first: the id may belong to somebody else by now. The write is not under the
- * lock: should a stranger manage to make it wait, then it is this thread alone that does.
- */
-static int ring_unix(struct ivs_peer *peer, unsigned int id, unsigned int vector)
-{
-	struct target target;
-	int result;
-
-	if (id == (unsigned int)peer->id) {
-		int fd = ivs_peer_vector_fd(peer, vector);
-
-		return fd < 0 ? IVS_PEER_E_VECTOR : ivs_eventfd_signal(fd);
-	}
-	result = catch_up(peer);
-	if (result < 0)
-		return result;
-	target = get_target(peer, id, vector);
-	if (!target.doorbells)
-		return IVS_PEER_E_ABSENT;
-	result = target.fd < 0 ? IVS_PEER_E_VECTOR : ivs_eventfd_signal(target.fd);
-	put_target(peer, &target);
-	return result;
-}
-
-const struct ivs_transport_ops ivs_transport_unix = {
-	.open = open_unix,
-	.close = close_unix,
-	.ring = ring_unix,
-	.hear = hear_unix,
-};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The way in through vfio-pci: memory, registers and interrupts, each MSI-X vector an eventfd.
+ * The transport through vfio-pci: memory, registers and interrupts, each MSI-X vector an eventfd.
  * Linux: Documentation/driver-api/vfio.rst, include/uapi/linux/vfio.h.
  */
 #include <errno.h>
@@ -18,11 +18,25 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "ivshmem/registers.h"
-#include "peer/pci_drivers.h"
+#include "peer/pci_device.h"
+#include "peer/bar0.h"
 
-static int open_group(struct ivs_peer *peer, const struct ivs_pci_device *device,
-		      struct ivs_error *err)
+/** struct vfio_state - of this transport; @request_fd: readable when the device is to be given up */
+struct vfio_state {
+	int container_fd;
+	int group_fd;
+	int device_fd;
+	int request_fd;
+	struct ivs_bar0 bar0;
+};
+
+static struct vfio_state *vfio_state(const struct ivs_peer *peer)
+{
+	return peer->state;
+}
+
+static int vfio_open_group(struct ivs_peer *peer, const struct ivs_pci_device *device,
+			   struct ivs_error *err)
 {
 	struct vfio_group_status status = {.argsz = sizeof(status)};
 	char target[256];
@@ -36,13 +50,13 @@ static int open_group(struct ivs_peer *peer, const struct ivs_pci_device *device
 				       device->bdf);
 	target[n] = 0;
 	snprintf(path, sizeof(path), "/dev/vfio%s", strrchr(target, '/'));
-	peer->vfio.group = open(path, O_RDWR | O_CLOEXEC);
-	if (peer->vfio.group < 0 && errno == EBUSY)
+	vfio_state(peer)->group_fd = open(path, O_RDWR | O_CLOEXEC);
+	if (vfio_state(peer)->group_fd < 0 && errno == EBUSY)
 		return ivs_error_set(err, -EBUSY, "another process has the device at %s open",
 				     device->bdf);
-	if (peer->vfio.group < 0)
+	if (vfio_state(peer)->group_fd < 0)
 		return ivs_error_errno(err, errno, "cannot open %s", path);
-	if (ioctl(peer->vfio.group, VFIO_GROUP_GET_STATUS, &status))
+	if (ioctl(vfio_state(peer)->group_fd, VFIO_GROUP_GET_STATUS, &status))
 		return ivs_error_errno(err, errno, "cannot ask %s", path);
 	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE))
 		return ivs_error_set(
@@ -53,90 +67,86 @@ static int open_group(struct ivs_peer *peer, const struct ivs_pci_device *device
 	return 0;
 }
 
-static int open_device(struct ivs_peer *peer, const struct ivs_pci_device *device,
-		       struct ivs_error *err)
+static int vfio_open_device(struct ivs_peer *peer, const struct ivs_pci_device *device,
+			    struct ivs_error *err)
 {
 	int result;
 
-	peer->vfio.container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
-	if (peer->vfio.container < 0)
+	vfio_state(peer)->container_fd = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+	if (vfio_state(peer)->container_fd < 0)
 		return ivs_error_errno(err, errno, "cannot open /dev/vfio/vfio");
-	if (ioctl(peer->vfio.container, VFIO_GET_API_VERSION) != VFIO_API_VERSION)
+	if (ioctl(vfio_state(peer)->container_fd, VFIO_GET_API_VERSION) != VFIO_API_VERSION)
 		return ivs_error_set(err, -ENOTSUP, "the kernel's vfio has another version");
-	result = open_group(peer, device, err);
+	result = vfio_open_group(peer, device, err);
 	if (result)
 		return result;
-	if (ioctl(peer->vfio.group, VFIO_GROUP_SET_CONTAINER, &peer->vfio.container))
+	if (ioctl(vfio_state(peer)->group_fd, VFIO_GROUP_SET_CONTAINER,
+		  &vfio_state(peer)->container_fd))
 		return ivs_error_errno(err, errno, "cannot use the IOMMU group of %s", device->bdf);
-	if (ioctl(peer->vfio.container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+	if (ioctl(vfio_state(peer)->container_fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
 		return ivs_error_errno(err, errno,
 				       "cannot use the IOMMU (is vfio_iommu_type1 loaded?)");
-	peer->vfio.device = ioctl(peer->vfio.group, VFIO_GROUP_GET_DEVICE_FD, device->bdf);
-	if (peer->vfio.device < 0)
+	vfio_state(peer)->device_fd = ioctl(vfio_state(peer)->group_fd, VFIO_GROUP_GET_DEVICE_FD,
+					    device->bdf);
+	if (vfio_state(peer)->device_fd < 0)
 		return ivs_error_errno(err, errno, "cannot open the device at %s", device->bdf);
 	return 0;
 }
 
-static int get_region(const struct ivs_peer *peer, uint32_t index, struct vfio_region_info *info,
-		      struct ivs_error *err)
+static int vfio_get_bar(const struct ivs_peer *peer, uint32_t index, struct vfio_region_info *info,
+			struct ivs_error *err)
 {
 	*info = (struct vfio_region_info){.argsz = sizeof(*info), .index = index};
-	if (ioctl(peer->vfio.device, VFIO_DEVICE_GET_REGION_INFO, info))
+	if (ioctl(vfio_state(peer)->device_fd, VFIO_DEVICE_GET_REGION_INFO, info))
 		return ivs_error_errno(err, errno, "cannot ask the device for its region %u",
 				       index);
 	return 0;
 }
 
-static int map_registers(struct ivs_peer *peer, struct ivs_error *err)
+static int vfio_map_registers(struct ivs_peer *peer, struct ivs_error *err)
 {
 	struct vfio_region_info info;
-	void *registers;
 	int result;
 
-	result = get_region(peer, VFIO_PCI_BAR0_REGION_INDEX, &info, err);
+	result = vfio_get_bar(peer, VFIO_PCI_BAR0_REGION_INDEX, &info, err);
 	if (result)
 		return result;
-	peer->registers_len = (size_t)sysconf(_SC_PAGESIZE);
-	registers = mmap(NULL, peer->registers_len, PROT_READ | PROT_WRITE, MAP_SHARED,
-			 peer->vfio.device, (off_t)info.offset);
-	if (registers == MAP_FAILED)
-		return ivs_error_errno(err, errno, "cannot map the device's registers");
-	peer->registers = registers;
-	return 0;
+	result = ivs_bar0_map(&vfio_state(peer)->bar0, vfio_state(peer)->device_fd, info.offset);
+	return result ? ivs_error_errno(err, -result, "cannot map the device's registers") : 0;
 }
 
-static int map_memory(struct ivs_peer *peer, struct ivs_error *err)
+static int vfio_map_memory(struct ivs_peer *peer, struct ivs_error *err)
 {
 	struct vfio_region_info info;
 	int result;
 
-	result = get_region(peer, VFIO_PCI_BAR2_REGION_INDEX, &info, err);
+	result = vfio_get_bar(peer, VFIO_PCI_BAR2_REGION_INDEX, &info, err);
 	if (result)
 		return result;
-	return ivs_peer_map(peer, peer->vfio.device, info.offset, info.size, err);
+	return ivs_peer_map(peer, vfio_state(peer)->device_fd, info.offset, info.size, err);
 }
 
 /* MSI-X messages are memory writes by the device: without bus mastering no interrupt arrives. */
-static int set_bus_master(const struct ivs_peer *peer, struct ivs_error *err)
+static int vfio_set_bus_master(const struct ivs_peer *peer, struct ivs_error *err)
 {
 	struct vfio_region_info info;
 	uint16_t command;
 	int result;
 
-	result = get_region(peer, VFIO_PCI_CONFIG_REGION_INDEX, &info, err);
+	result = vfio_get_bar(peer, VFIO_PCI_CONFIG_REGION_INDEX, &info, err);
 	if (result)
 		return result;
-	if (pread(peer->vfio.device, &command, sizeof(command), (off_t)info.offset + PCI_COMMAND) !=
-	    sizeof(command))
+	if (pread(vfio_state(peer)->device_fd, &command, sizeof(command),
+		  (off_t)info.offset + PCI_COMMAND) != sizeof(command))
 		return ivs_error_errno(err, errno, "cannot read the device's command register");
 	command |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
-	if (pwrite(peer->vfio.device, &command, sizeof(command),
+	if (pwrite(vfio_state(peer)->device_fd, &command, sizeof(command),
 		   (off_t)info.offset + PCI_COMMAND) != sizeof(command))
 		return ivs_error_errno(err, errno, "cannot write the device's command register");
 	return 0;
 }
 
-static int add_eventfds(struct ivs_peer *peer, unsigned int n, struct ivs_error *err)
+static int vfio_add_vectors(struct ivs_peer *peer, unsigned int n, struct ivs_error *err)
 {
 	for (unsigned int i = 0; i < n; i++) {
 		IVS_OWNED_FD fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -151,7 +161,7 @@ static int add_eventfds(struct ivs_peer *peer, unsigned int n, struct ivs_error 
 	return 0;
 }
 
-static int give_eventfds(const struct ivs_peer *peer, uint32_t index, const int *fds,
+static int vfio_set_irqs(const struct ivs_peer *peer, uint32_t index, const int *fds,
 			 unsigned int fds_n)
 {
 	size_t fds_len = fds_n * sizeof(int);
@@ -165,37 +175,37 @@ static int give_eventfds(const struct ivs_peer *peer, uint32_t index, const int 
 	set->index = index;
 	set->count = fds_n;
 	memcpy(set->data, fds, fds_len);
-	if (ioctl(peer->vfio.device, VFIO_DEVICE_SET_IRQS, set))
+	if (ioctl(vfio_state(peer)->device_fd, VFIO_DEVICE_SET_IRQS, set))
 		result = -errno;
 	free(set);
 	return result;
 }
 
 /* The kernel cannot take an unplugged device away from us; it asks. Older ones do not. */
-static int listen_for_request(struct ivs_peer *peer, struct ivs_error *err)
+static int vfio_watch_request(struct ivs_peer *peer, struct ivs_error *err)
 {
 	struct vfio_irq_info info = {.argsz = sizeof(info), .index = VFIO_PCI_REQ_IRQ_INDEX};
 	int result;
 
-	if (ioctl(peer->vfio.device, VFIO_DEVICE_GET_IRQ_INFO, &info) || !info.count)
+	if (ioctl(vfio_state(peer)->device_fd, VFIO_DEVICE_GET_IRQ_INFO, &info) || !info.count)
 		return 0;
-	peer->vfio.request = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (peer->vfio.request < 0)
+	vfio_state(peer)->request_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (vfio_state(peer)->request_fd < 0)
 		return ivs_error_errno(err, errno, "cannot make an eventfd");
-	result = give_eventfds(peer, VFIO_PCI_REQ_IRQ_INDEX, &peer->vfio.request, 1);
+	result = vfio_set_irqs(peer, VFIO_PCI_REQ_IRQ_INDEX, &vfio_state(peer)->request_fd, 1);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot listen for the device's end");
-	peer->gone_fd = peer->vfio.request;
+	peer->gone_fd = vfio_state(peer)->request_fd;
 	peer->gone_events = POLLIN;
 	return 0;
 }
 
-static int set_vectors(struct ivs_peer *peer, unsigned int wanted_n, struct ivs_error *err)
+static int vfio_set_vectors(struct ivs_peer *peer, unsigned int wanted_n, struct ivs_error *err)
 {
 	struct vfio_irq_info info = {.argsz = sizeof(info), .index = VFIO_PCI_MSIX_IRQ_INDEX};
 	int result;
 
-	if (ioctl(peer->vfio.device, VFIO_DEVICE_GET_IRQ_INFO, &info))
+	if (ioctl(vfio_state(peer)->device_fd, VFIO_DEVICE_GET_IRQ_INFO, &info))
 		return ivs_error_errno(err, errno, "cannot ask the device for its interrupts");
 	if (wanted_n > info.count)
 		return ivs_error_set(err, IVS_PEER_E_VECTOR,
@@ -204,12 +214,12 @@ static int set_vectors(struct ivs_peer *peer, unsigned int wanted_n, struct ivs_
 				     info.count, wanted_n, wanted_n);
 	if (!info.count)
 		return 0; /* ivshmem-plain */
-	result = set_bus_master(peer, err);
+	result = vfio_set_bus_master(peer, err);
 	if (!result)
-		result = add_eventfds(peer, wanted_n ? wanted_n : info.count, err);
+		result = vfio_add_vectors(peer, wanted_n ? wanted_n : info.count, err);
 	if (result)
 		return result;
-	result = give_eventfds(peer, VFIO_PCI_MSIX_IRQ_INDEX, peer->vectors, peer->vectors_n);
+	result = vfio_set_irqs(peer, VFIO_PCI_MSIX_IRQ_INDEX, peer->vectors, peer->vectors_n);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot set the device's %u interrupts",
 				       peer->vectors_n);
@@ -217,27 +227,53 @@ static int set_vectors(struct ivs_peer *peer, unsigned int wanted_n, struct ivs_
 	return 0;
 }
 
+static void vfio_close(struct ivs_peer *peer)
+{
+	struct vfio_state *state = vfio_state(peer);
+
+	ivs_bar0_unmap(&state->bar0);
+	ivs_fd_close(&state->device_fd);
+	ivs_fd_close(&state->group_fd);
+	ivs_fd_close(&state->container_fd);
+	ivs_fd_close(&state->request_fd);
+}
+
+static int vfio_doorbell(struct ivs_peer *peer, struct ivs_doorbell *out)
+{
+	ivs_bar0_doorbell(&vfio_state(peer)->bar0, out);
+	return 0;
+}
+
+static const struct ivs_transport_ops vfio_ops = {
+	.name = "vfio",
+	.state_len = sizeof(struct vfio_state),
+	.close = vfio_close,
+	.doorbell = vfio_doorbell,
+};
+
 int ivs_vfio_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 		  const struct ivs_peer_options *opts, struct ivs_error *err)
 {
-	int result;
+	int result = ivs_peer_set_transport(peer, &vfio_ops, err);
 
-	peer->name = "vfio";
+	if (result)
+		return result;
+	*vfio_state(peer) = (struct vfio_state){-1, -1, -1, -1, {0}};
 	ivs_peer_deny(peer, IVS_CAP_CACHED,
 		      "vfio maps the memory uncached, which some machines obey (AMD; Intel with an "
 		      "assigned GPU) and are 20 times slower: bind the device to our driver "
 		      "(ivshmem)");
-	result = open_device(peer, device, err);
+	result = vfio_open_device(peer, device, err);
 	if (!result)
-		result = map_registers(peer, err);
+		result = vfio_map_registers(peer, err);
 	if (!result)
-		result = map_memory(peer, err);
+		result = vfio_map_memory(peer, err);
 	if (!result)
-		result = ivs_pci_registers_open(peer, device->bdf, device->has_msix,
-						ivs_pci_registers_id(peer), err);
+		result = ivs_bar0_allow(peer, device->bdf, device->has_msix,
+					ivs_bar0_id(&vfio_state(peer)->bar0), err);
 	if (!result)
-		result = set_vectors(peer, opts->vectors_n, err);
+		result = vfio_set_vectors(peer, opts->vectors_n, err);
 	if (!result)
-		result = listen_for_request(peer, err);
+		result = vfio_watch_request(peer, err);
 	return result;
 }

@@ -16,12 +16,6 @@
  */
 #define LATE_ROUNDS_MAX 8
 
-bool ivs_peer_is_gone(const struct ivs_peer *peer)
-{
-	return __atomic_load_n(&peer->gone, __ATOMIC_ACQUIRE) ||
-	       (peer->transport->gone && peer->transport->gone(peer));
-}
-
 /* Where nothing can come at all, there is nothing to stop either. */
 int ivs_peer_open_wait(struct ivs_peer *peer)
 {
@@ -29,19 +23,19 @@ int ivs_peer_open_wait(struct ivs_peer *peer)
 
 	if (peer->gone_fd >= 0)
 		result = ivs_peer_watch(peer, peer->gone_fd, peer->gone_events, IVS_TAG_GONE);
-	if (result || peer->epoll < 0)
+	if (result || peer->epoll_fd < 0)
 		return result;
-	peer->stop = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (peer->stop < 0)
+	peer->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (peer->stop_fd < 0)
 		return -errno;
-	return ivs_peer_watch(peer, peer->stop, EPOLLIN, IVS_TAG_STOP);
+	return ivs_peer_watch(peer, peer->stop_fd, EPOLLIN, IVS_TAG_STOP);
 }
 
 void ivs_peer_stop(struct ivs_peer *peer)
 {
 	__atomic_store_n(&peer->stopped, true, __ATOMIC_RELEASE);
-	if (peer->stop >= 0)
-		eventfd_write(peer->stop, 1); /* fails only if it is as full as can be */
+	if (peer->stop_fd >= 0)
+		eventfd_write(peer->stop_fd, 1); /* fails only if it is as full as can be */
 }
 
 static bool is_stopped(const struct ivs_peer *peer)
@@ -52,7 +46,7 @@ static bool is_stopped(const struct ivs_peer *peer)
 /* The eventfd is shared with the other process after a fork(2), which may be the one that stops. */
 static int see_stop(const struct ivs_peer *peer)
 {
-	return is_stopped(peer) ? IVS_PEER_E_STOPPED : ivs_eventfd_take(peer->stop);
+	return is_stopped(peer) ? IVS_PEER_E_STOPPED : ivs_eventfd_take(peer->stop_fd);
 }
 
 /* The device's end first: it rings everybody so that they look. */
@@ -72,7 +66,7 @@ static int wait_for(struct ivs_peer *peer, int fd, int timeout_ms)
 	int64_t deadline = ivs_clock_deadline(timeout_ms);
 	struct pollfd pfds[] = {
 		{.fd = fd, .events = POLLIN},
-		{.fd = peer->stop, .events = POLLIN},
+		{.fd = peer->stop_fd, .events = POLLIN},
 		{.fd = peer->gone_fd, .events = (short)peer->gone_events},
 	};
 	int left_ms = 1;
@@ -109,15 +103,30 @@ int ivs_peer_wait(struct ivs_peer *peer, unsigned int vector, int timeout_ms)
 	return fd < 0 ? IVS_PEER_E_VECTOR : wait_for(peer, fd, timeout_ms);
 }
 
-/* Joins, leaves, and in the end the loss of the server. Called with the lock held. */
-static bool report(struct ivs_peer *peer, struct ivs_event *event)
+/* Called with the lock held. */
+static bool next_change(struct ivs_peer *peer, struct ivs_peer_change *change)
 {
-	if (ivs_doorbells_report(&peer->connection.doorbells, event) ||
-	    ivs_roster_page_reader_report(&peer->roster.reader, event))
+	if (peer->transport->next_change)
+		return peer->transport->next_change(peer, change);
+	return ivs_roster_page_reader_report(&peer->roster.reader, change);
+}
+
+/* Joins, leaves, and in the end the loss of the server. Called with the lock held. */
+static bool report_change(struct ivs_peer *peer, struct ivs_event *event)
+{
+	struct ivs_peer_change change;
+
+	if (next_change(peer, &change)) {
+		*event = (struct ivs_event){
+			.type = change.joined ? IVS_EVENT_JOIN : IVS_EVENT_LEAVE,
+			.id = change.id,
+			.vectors_n = change.vectors_n,
+		};
 		return true;
-	if (!peer->lost)
+	}
+	if (!peer->server_lost)
 		return false;
-	peer->lost = false;
+	peer->server_lost = false;
 	*event = (struct ivs_event){.type = IVS_EVENT_SERVER_LOST};
 	return true;
 }
@@ -129,7 +138,7 @@ static int handle(struct ivs_peer *peer, uint32_t tag, struct ivs_event *event)
 
 	if (tag == IVS_TAG_TIMER) {
 		/* Its count is read only so that it is no longer readable. */
-		result = ivs_eventfd_take(peer->roster.timer);
+		result = ivs_eventfd_take(peer->roster.timer_fd);
 		return result < 0 ? result : ivs_peer_roster_update(peer);
 	}
 	if (tag == IVS_TAG_STOP)
@@ -139,12 +148,12 @@ static int handle(struct ivs_peer *peer, uint32_t tag, struct ivs_event *event)
 		return ivs_eventfd_take(ivs_peer_vector_fd(peer, tag));
 	}
 	pthread_mutex_lock(&peer->lock);
-	if (tag == IVS_TAG_SERVER && peer->connection.sock >= 0)
-		result = peer->transport->hear(peer);
+	if (tag == IVS_TAG_SERVER)
+		result = peer->transport->receive(peer);
 	if (!result && tag == IVS_TAG_PENDING) {
-		result = report(peer, event);
+		result = report_change(peer, event);
 		if (!result)
-			result = ivs_eventfd_take(peer->pending) < 0 ? -EIO : 0;
+			result = ivs_eventfd_take(peer->pending_fd) < 0 ? -EIO : 0;
 	}
 	pthread_mutex_unlock(&peer->lock);
 	return result;
@@ -158,7 +167,7 @@ int ivs_peer_next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event
 	int left_ms;
 	int result;
 
-	if (peer->epoll < 0)
+	if (peer->epoll_fd < 0)
 		return IVS_PEER_E_UNSUPPORTED;
 	if (is_stopped(peer))
 		return IVS_PEER_E_STOPPED;
@@ -168,7 +177,7 @@ int ivs_peer_next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event
 	do {
 		/* One at a time: then the kernel takes turns among those that are ready. */
 		left_ms = ivs_clock_left_ms(deadline);
-		result = epoll_wait(peer->epoll, &ready, 1, left_ms);
+		result = epoll_wait(peer->epoll_fd, &ready, 1, left_ms);
 		if (result < 0)
 			return -errno;
 		if (!result)

@@ -70,26 +70,28 @@ int ivs_roster_page_reader_set(struct ivs_roster_page_reader *reader,
 }
 
 /* Whether there is something to report of @id. */
-static bool report_one(struct ivs_roster_page_peer *peer, unsigned int id, struct ivs_event *event)
+static bool report_one(struct ivs_roster_page_peer *peer, unsigned int id,
+		       struct ivs_peer_change *change)
 {
 	if (peer->reported_since && peer->reported_since != peer->since) {
 		peer->reported_since = 0;
-		*event = (struct ivs_event){.type = IVS_EVENT_LEAVE, .id = id};
+		*change = (struct ivs_peer_change){.id = id};
 		return true;
 	}
 	if (!peer->since || (peer->reported_since && peer->reported_n == peer->vectors_n))
 		return false;
 	peer->reported_since = peer->since;
 	peer->reported_n = peer->vectors_n;
-	*event = (struct ivs_event){.type = IVS_EVENT_JOIN, .id = id, .vectors_n = peer->vectors_n};
+	*change = (struct ivs_peer_change){.joined = true, .id = id, .vectors_n = peer->vectors_n};
 	return true;
 }
 
-bool ivs_roster_page_reader_report(struct ivs_roster_page_reader *reader, struct ivs_event *event)
+bool ivs_roster_page_reader_report(struct ivs_roster_page_reader *reader,
+				   struct ivs_peer_change *change)
 {
 	for (unsigned int id = reader->dirty_from; id < reader->ids_n; id++) {
 		reader->dirty_from = id; /* a leave may be followed by a join */
-		if ((int)id != reader->own_id && report_one(&reader->peers[id], id, event))
+		if ((int)id != reader->own_id && report_one(&reader->peers[id], id, change))
 			return true;
 	}
 	reader->dirty_from = reader->ids_n;

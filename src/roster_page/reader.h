@@ -10,7 +10,8 @@
 
 #include <stdbool.h>
 
-#include "ivshmem/peer.h"
+#include "base/peer_change.h"
+#include "ivshmem/api.h"
 #include "roster_page/format.h"
 
 /**
@@ -55,10 +56,17 @@ IVS_MUST_USE int ivs_roster_page_reader_set(struct ivs_roster_page_reader *reade
 
 /** ivs_roster_page_reader_report() - the next join or leave that has not been reported. Return: whether. */
 IVS_MUST_USE bool ivs_roster_page_reader_report(struct ivs_roster_page_reader *reader,
-						struct ivs_event *event);
+						struct ivs_peer_change *change);
 
 /** ivs_roster_page_reader_get() - NULL: @id, any id, is not there */
 const struct ivs_roster_page_peer *
 ivs_roster_page_reader_get(const struct ivs_roster_page_reader *reader, unsigned int id);
+
+/** ivs_roster_page_reader_is_reported() - whether it has been reported that @id, any id, is there */
+static inline bool
+ivs_roster_page_reader_is_reported(const struct ivs_roster_page_reader *reader, unsigned int id)
+{
+	return id < reader->ids_n && reader->peers[id].reported_since;
+}
 
 #endif

@@ -73,6 +73,7 @@ extern const struct conform_case error_cases[];
 extern const struct conform_case about_cases[];
 extern const struct conform_case memory_cases[];
 extern const struct conform_case ring_cases[];
+extern const struct conform_case doorbell_cases[];
 extern const struct conform_case wait_cases[];
 extern const struct conform_case event_cases[];
 extern const struct conform_case process_cases[];

@@ -32,28 +32,31 @@ static void add(unsigned int id, unsigned int n)
 	}
 }
 
-static void expect(enum ivs_event_type type, unsigned int id, unsigned int vectors_n)
-{
-	struct ivs_event event = {0};
+#define JOINED true
+#define LEFT false
 
-	cr_assert(ivs_doorbells_report(&remotes, &event));
-	cr_expect_eq(event.type, type);
-	cr_expect_eq(event.id, id);
-	cr_expect_eq(event.vectors_n, vectors_n);
+static void expect(bool joined, unsigned int id, unsigned int vectors_n)
+{
+	struct ivs_peer_change change = {0};
+
+	cr_assert(ivs_doorbells_report(&remotes, &change));
+	cr_expect_eq(change.joined, joined);
+	cr_expect_eq(change.id, id);
+	cr_expect_eq(change.vectors_n, vectors_n);
 }
 
 static void expect_nothing(void)
 {
-	struct ivs_event event;
+	struct ivs_peer_change change;
 
-	cr_expect_not(ivs_doorbells_report(&remotes, &event));
+	cr_expect_not(ivs_doorbells_report(&remotes, &change));
 }
 
 Test(remotes, a_join_is_reported_with_all_vectors_known)
 {
 	expect_nothing();
 	add(7, 3);
-	expect(IVS_EVENT_JOIN, 7, 3);
+	expect(JOINED, 7, 3);
 	expect_nothing();
 	cr_expect_eq(ivs_doorbells_vectors(&remotes, 7), 3);
 	cr_expect_eq(ivs_doorbells_vectors(&remotes, 6), 0);
@@ -63,19 +66,19 @@ Test(remotes, a_join_is_reported_with_all_vectors_known)
 Test(remotes, a_join_is_reported_again_when_more_vectors_come)
 {
 	add(1, 1);
-	expect(IVS_EVENT_JOIN, 1, 1);
+	expect(JOINED, 1, 1);
 	add(1, 2);
-	expect(IVS_EVENT_JOIN, 1, 3);
+	expect(JOINED, 1, 3);
 	expect_nothing();
 }
 
 Test(remotes, a_leave_is_reported_once)
 {
 	add(1, 1);
-	expect(IVS_EVENT_JOIN, 1, 1);
+	expect(JOINED, 1, 1);
 	cr_expect(ivs_doorbells_remove(&remotes, 1));
 	cr_expect_not(ivs_doorbells_remove(&remotes, 1));
-	expect(IVS_EVENT_LEAVE, 1, 0);
+	expect(LEFT, 1, 0);
 	expect_nothing();
 }
 
@@ -90,22 +93,22 @@ Test(remotes, who_came_and_went_unseen_is_not_reported)
 Test(remotes, another_with_the_same_id_is_a_leave_and_a_join)
 {
 	add(1, 2);
-	expect(IVS_EVENT_JOIN, 1, 2);
+	expect(JOINED, 1, 2);
 	ivs_doorbells_remove(&remotes, 1);
 	add(1, 2);
-	expect(IVS_EVENT_LEAVE, 1, 0);
-	expect(IVS_EVENT_JOIN, 1, 2);
+	expect(LEFT, 1, 0);
+	expect(JOINED, 1, 2);
 	expect_nothing();
 }
 
 Test(remotes, an_earlier_id_is_reported_though_later_ones_were)
 {
 	add(40, 1);
-	expect(IVS_EVENT_JOIN, 40, 1);
+	expect(JOINED, 40, 1);
 	add(2, 1);
 	add(65535, 1);
-	expect(IVS_EVENT_JOIN, 2, 1);
-	expect(IVS_EVENT_JOIN, 65535, 1);
+	expect(JOINED, 2, 1);
+	expect(JOINED, 65535, 1);
 	expect_nothing();
 }
 

@@ -22,30 +22,33 @@ TestSuite(members, .fini = teardown);
 		cr_assert_eq(ivs_roster_page_reader_set(&members, entries, n), 0);                 \
 	} while (0)
 
-static void expect(enum ivs_event_type type, unsigned int id, unsigned int vectors_n)
-{
-	struct ivs_event event = {0};
+#define JOINED true
+#define LEFT false
 
-	cr_assert(ivs_roster_page_reader_report(&members, &event));
-	cr_expect_eq(event.type, type);
-	cr_expect_eq(event.id, id);
-	cr_expect_eq(event.vectors_n, vectors_n);
+static void expect(bool joined, unsigned int id, unsigned int vectors_n)
+{
+	struct ivs_peer_change change = {0};
+
+	cr_assert(ivs_roster_page_reader_report(&members, &change));
+	cr_expect_eq(change.joined, joined);
+	cr_expect_eq(change.id, id);
+	cr_expect_eq(change.vectors_n, vectors_n);
 }
 
 static void expect_nothing(void)
 {
-	struct ivs_event event;
+	struct ivs_peer_change change;
 
-	cr_expect_not(ivs_roster_page_reader_report(&members, &event));
+	cr_expect_not(ivs_roster_page_reader_report(&members, &change));
 }
 
 Test(members, joins_in_the_order_of_ids)
 {
 	expect_nothing();
 	SET({65535, 1, 9}, {0, 0, 4}, {7, 2048, 3});
-	expect(IVS_EVENT_JOIN, 0, 0);
-	expect(IVS_EVENT_JOIN, 7, 2048);
-	expect(IVS_EVENT_JOIN, 65535, 1);
+	expect(JOINED, 0, 0);
+	expect(JOINED, 7, 2048);
+	expect(JOINED, 65535, 1);
 	expect_nothing();
 	SET({7, 2048, 3}, {0, 0, 4}, {65535, 1, 9});
 	expect_nothing();
@@ -54,23 +57,23 @@ Test(members, joins_in_the_order_of_ids)
 Test(members, a_leave_is_reported_once)
 {
 	SET({1, 1, 1}, {2, 1, 2});
-	expect(IVS_EVENT_JOIN, 1, 1);
-	expect(IVS_EVENT_JOIN, 2, 1);
+	expect(JOINED, 1, 1);
+	expect(JOINED, 2, 1);
 	SET({2, 1, 2});
-	expect(IVS_EVENT_LEAVE, 1, 0);
+	expect(LEFT, 1, 0);
 	expect_nothing();
 	cr_assert_eq(ivs_roster_page_reader_set(&members, NULL, 0), 0);
-	expect(IVS_EVENT_LEAVE, 2, 0);
+	expect(LEFT, 2, 0);
 	expect_nothing();
 }
 
 Test(members, another_generation_is_another_peer)
 {
 	SET({1, 2, 5});
-	expect(IVS_EVENT_JOIN, 1, 2);
+	expect(JOINED, 1, 2);
 	SET({1, 2, 7});
-	expect(IVS_EVENT_LEAVE, 1, 0);
-	expect(IVS_EVENT_JOIN, 1, 2);
+	expect(LEFT, 1, 0);
+	expect(JOINED, 1, 2);
 	expect_nothing();
 }
 
@@ -82,7 +85,7 @@ Test(members, who_came_and_went_unseen_is_not_reported)
 	SET({1, 1, 3});
 	cr_assert_eq(ivs_roster_page_reader_set(&members, NULL, 0), 0);
 	SET({1, 4, 5});
-	expect(IVS_EVENT_JOIN, 1, 4);
+	expect(JOINED, 1, 4);
 	expect_nothing();
 }
 
@@ -90,9 +93,9 @@ Test(members, who_came_and_went_unseen_is_not_reported)
 Test(members, another_number_of_vectors_is_reported)
 {
 	SET({1, 2, 5});
-	expect(IVS_EVENT_JOIN, 1, 2);
+	expect(JOINED, 1, 2);
 	SET({1, 1, 5});
-	expect(IVS_EVENT_JOIN, 1, 1);
+	expect(JOINED, 1, 1);
 	expect_nothing();
 }
 
@@ -100,7 +103,7 @@ Test(members, oneself_is_known_and_not_reported)
 {
 	members.own_id = 3;
 	SET({3, 2, 5}, {4, 2, 6});
-	expect(IVS_EVENT_JOIN, 4, 2);
+	expect(JOINED, 4, 2);
 	expect_nothing();
 	cr_assert_not_null(ivs_roster_page_reader_get(&members, 3));
 	cr_expect_eq(ivs_roster_page_reader_get(&members, 3)->vectors_n, 2);

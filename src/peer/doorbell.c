@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Ringing other peers: by a handle that is looked up once, or by id and vector. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "peer/private.h"
+
+/* Return: 0, IVS_PEER_E_ABSENT, _VECTOR, _UNSUPPORTED, _DEVICE_GONE; -errno. */
+static int doorbell_init(struct ivs_doorbell *doorbell, struct ivs_peer *peer, unsigned int id,
+			 unsigned int vector)
+{
+	if (!(ivs_peer_caps(peer) & IVS_CAP_RING))
+		return IVS_PEER_E_UNSUPPORTED;
+	if (ivs_peer_is_gone(peer))
+		return IVS_PEER_E_DEVICE_GONE;
+	if (id > IVS_ID_MAX)
+		return IVS_PEER_E_ABSENT;
+	if (vector > IVS_VECTOR_MAX)
+		return IVS_PEER_E_VECTOR;
+	*doorbell = (struct ivs_doorbell){.peer = peer, .id = id, .vector = vector, .fd = -1};
+	return peer->transport->doorbell(peer, doorbell);
+}
+
+static void doorbell_deinit(struct ivs_doorbell *doorbell)
+{
+	if (doorbell->peer->transport->release)
+		doorbell->peer->transport->release(doorbell->peer, doorbell);
+}
+
+/* The region's contents must be there before the doorbell is. */
+static int doorbell_ring(const struct ivs_doorbell *doorbell)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return doorbell->ring(doorbell);
+}
+
+int ivs_doorbell_new(struct ivs_peer *peer, unsigned int id, unsigned int vector,
+		     struct ivs_doorbell **out)
+{
+	struct ivs_doorbell *doorbell = malloc(sizeof(*doorbell));
+	int result = doorbell ? doorbell_init(doorbell, peer, id, vector) : -ENOMEM;
+
+	if (result) {
+		free(doorbell);
+		return result;
+	}
+	*out = doorbell;
+	return 0;
+}
+
+void ivs_doorbell_free(struct ivs_doorbell *doorbell)
+{
+	if (!doorbell)
+		return;
+	doorbell_deinit(doorbell);
+	free(doorbell);
+}
+
+int ivs_doorbell_ring(const struct ivs_doorbell *doorbell)
+{
+	if (ivs_peer_is_gone(doorbell->peer))
+		return IVS_PEER_E_DEVICE_GONE;
+	return doorbell_ring(doorbell);
+}
+
+/* What the server has sent comes first: the id may belong to another peer now. */
+static int receive_changes(struct ivs_peer *peer)
+{
+	int result;
+
+	if (!peer->transport->receive)
+		return 0;
+	pthread_mutex_lock(&peer->lock);
+	result = peer->transport->receive(peer);
+	pthread_mutex_unlock(&peer->lock);
+	return result;
+}
+
+/*
+ * In a guest the device ignores ids and vectors that do not exist. The roster page may know; it may
+ * also be wrong, and so the doorbell is rung in any case (P-9).
+ */
+int ivs_peer_ring(struct ivs_peer *peer, unsigned int id, unsigned int vector)
+{
+	struct ivs_doorbell doorbell;
+	int expected;
+	int result;
+
+	if (!(ivs_peer_caps(peer) & IVS_CAP_RING))
+		return IVS_PEER_E_UNSUPPORTED;
+	if ((int)id != peer->id) {
+		result = receive_changes(peer);
+		if (result)
+			return result;
+	}
+	result = doorbell_init(&doorbell, peer, id, vector);
+	if (result)
+		return result;
+	expected = ivs_peer_roster_check(peer, id, vector);
+	result = doorbell_ring(&doorbell);
+	doorbell_deinit(&doorbell);
+	return result ? result : expected;
+}
