@@ -36,7 +36,7 @@ BAD_SERVERS = {
     "version 1": ([(1, [])], "the protocol version is not 0"),
     "version -1": ([(-1, [])], "the protocol version is not 0"),
     "version with fd": ([(0, ["memory"])], "an fd came with the protocol version"),
-    "text": ([(b"HTTP/1.1 400 Bad Request\r\n", [])], "is no ivshmem-server of protocol 0"),
+    "text": ([(b"HTTP/1.1 400 Bad Request\r\n", [])], "is not an ivshmem-server of protocol 0"),
     "id -1": ([(0, []), (-1, [])], "the second message is not an id from 0 to 65535"),
     "id 65536": ([(0, []), (65536, [])], "the second message is not an id"),
     "id with fd": ([(0, []), (0, ["memory"])], "an fd came with the own id"),

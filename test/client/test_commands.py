@@ -247,7 +247,7 @@ def test_unix_address(place):
 def test_no_vectors(place):
     """A server without vectors: dump says why one cannot wait."""
     place.server("-n", "0")
-    check(place.run_client("-c", "dump"), 0, "no wait: the server gives no vectors: start it with")
+    check(place.run_client("-c", "dump"), 0, "no wait: the server assigns no vectors: start it with")
 
 
 def test_no_server(place):

@@ -83,15 +83,15 @@ BAD_SERVERS = {
     "silent": (lambda sock, _: False, "greeted", None),
     "closes": (lambda sock, _: True, "lost", "closed the connection"),
     "garbage": (lambda sock, _: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "lost",
-                "is no ivshmem-server"),
-    "other version": (lambda sock, _: send(sock, 1), "lost", "is no ivshmem-server of protocol 0"),
+                "is not an ivshmem-server"),
+    "other version": (lambda sock, _: send(sock, 1), "lost", "is not an ivshmem-server of protocol 0"),
     "bad id": (lambda sock, _: (send(sock, 0), send(sock, 70000)) and False, "lost", "no ivshmem-server"),
     "no memory": (lambda sock, _: (send(sock, 0), send(sock, 0), send(sock, -1)) and False, "lost",
-                  "is no ivshmem-server"),
+                  "is not an ivshmem-server"),
     "half a message": (lambda sock, _: not sock.sendall(b"\0\0\0"), "lost", None),
     "two fds": (lambda sock, memory: greet(sock, memory, (0, NULL, NULL)), "lost", "several fds came"),
-    "no eventfd": (lambda sock, memory: greet(sock, memory, (0, NULL)), "lost", "is no eventfd"),
-    "a pipe": (lambda sock, memory: greet(sock, memory, (3, PIPE)), "lost", "is no eventfd"),
+    "no eventfd": (lambda sock, memory: greet(sock, memory, (0, NULL)), "lost", "is not an eventfd"),
+    "a pipe": (lambda sock, memory: greet(sock, memory, (3, PIPE)), "lost", "is not an eventfd"),
     "a pipe as memory": (lambda sock, _: greet(sock, PIPE), "lost", "is no file"),
     "a folder as memory": (lambda sock, _: greet(sock, FOLDER), "lost", "is no file"),
     "greets and closes": (lambda sock, memory: greet(sock, memory) or True, "lost", "closed the connection"),
@@ -207,8 +207,8 @@ def test_bad_servers_in_the_place_of_good_ones(place, record_property):
 
 
 @pytest.mark.parametrize("name, message", [
-    ("closes", "closed the connection"), ("garbage", "is no ivshmem-server"), ("two fds", None),
-    ("no memory", "is no ivshmem-server"), ("a pipe as memory", "is no file"),
+    ("closes", "closed the connection"), ("garbage", "is not an ivshmem-server"), ("two fds", None),
+    ("no memory", "is not an ivshmem-server"), ("a pipe as memory", "is no file"),
     ("a folder as memory", "is no file"), ("silent", "accepted the connection and is silent")])
 def test_bad_server_at_the_start(place, name, message):
     """It does not start, says why, and nothing is left."""

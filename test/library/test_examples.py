@@ -84,7 +84,7 @@ def test_no_vectors(place, name, words):
     place.server("-n", "0")
     done = place.run(example(place, name), *words, address(place))
     assert done.returncode == 1
-    assert done.stderr == f"{name}: the server gives no vectors: start it with -n 1 or more\n"
+    assert done.stderr == f"{name}: the server assigns no vectors: start it with -n 1 or more\n"
 
 
 @pytest.mark.parametrize("name, words", [
