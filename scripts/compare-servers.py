@@ -1,14 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Measure how hostile, slow and unlucky clients affect a server, and print a table in Markdown.
+"""Measure how hostile, slow and unlucky clients affect a server, and print a list in Markdown.
 
     scripts/compare-servers.py [--server PATH] [--qemu-server PATH] [--build DIR] [--case NAME]...
                                [--quick] [--json]
 
 Each case is run against ivshmem-server (the one in the build directory, or --server) and, if given,
 against QEMU's server of the same name (--qemu-server; no Debian package has it). Otherwise the
-table shows recorded results of QEMU 7.2's server. --quick uses smaller numbers. The status is 1 if
-our server fails a case. Needs the packages that `make check` needs.
+list shows recorded results of QEMU 7.2's server. docs/comparison.md has such a list. --quick uses
+smaller numbers. The status is 1 if our server fails a case. Needs the packages that `make check`
+needs.
 """
 import argparse
 import json
@@ -26,20 +27,20 @@ try:
 except ModuleNotFoundError as missing:
     sys.exit(f"compare-servers: {missing}: run scripts/install-packages test")
 
-#: Results of this script with the unmodified server of QEMU 7.2.0.
+#: Results of this script with the unmodified server of QEMU 7.2.0; docs/comparison.md has them too.
 RECORDED = {
-    "connect-and-close": "ends after 11 connections",
-    "silent": "a client is told 278 of 331 messages; a lost one shifts its vector numbers for good",
-    "idle-34": "13 ghosts, 2 of those who are there missing",
+    "connect-and-close": "terminates after 11 connections",
+    "silent": "a client gets 278 of 331 messages; a lost one shifts its vector numbers for good",
+    "idle-34": "13 ghosts, 2 connected peers missing",
     "idle-1000": "a newcomer's greeting is cut short",
-    "out-of-fds": "ends",
-    "crowd": "ends by SIGABRT",
-    "size": "a region of 1 GiB, without a word",
-    "truncate-sealed": "has none",
+    "out-of-fds": "terminates",
+    "crowd": "aborts (SIGABRT)",
+    "size": "a region of 1 GiB, without a warning",
+    "truncate-sealed": "does not have such regions",
     "truncate-named": "possible: SIGBUS in every VM and process",
-    "crimes": "never notices who stops reading",
-    "stopped": "afterwards it still waits for what it was not told",
-    "in-flight": "ends",
+    "crimes": "never notices that a client has stopped reading",
+    "stopped": "afterwards the client still waits for messages that it was not sent",
+    "in-flight": "terminates",
 }
 LISTENS = 0x10000  # the flag of a listening socket in /proc/net/unix
 
@@ -91,7 +92,7 @@ def run_case(case, place, quick):
 
 
 def measure(case, options):
-    """Run a case. Return: its row, as data."""
+    """Run a case. Return: its results, as data."""
     ours = Place(options.build)
     ours.server_program = options.server or ours.server_program
     holds, seen = run_case(case, ours, options.quick)
@@ -105,15 +106,12 @@ def measure(case, options):
     return row
 
 
-def markdown(rows, header):
-    """Return: the rows as a Markdown table with aligned columns."""
-    cells = [header] + [[row["title"], row["qemu"], row["ours"]] for row in rows]
-    cells = [[cell.replace("|", "\\|") for cell in line] for line in cells]
-    widths = [max(len(line[at]) for line in cells) for at in range(3)]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |"
-             for line in cells]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|"]
-                     + lines[1:])
+def markdown(rows, qemu):
+    """Return: the rows as a list in Markdown; @qemu says where the results of QEMU's are from."""
+    lines = [f"QEMU's server ({qemu}) and ours (measured now):", ""]
+    for row in rows:
+        lines += [f"- **{row['title']}**", f"  - QEMU's: {row['qemu']}", f"  - ours: {row['ours']}"]
+    return "\n".join(lines)
 
 
 def existing(path):
@@ -134,7 +132,7 @@ def main():
     parser.add_argument("--case", action="append", choices=names, metavar="NAME",
                         help="run only this case; may be given several times: " + ", ".join(names))
     parser.add_argument("--quick", action="store_true", help="use smaller numbers")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
     options = parser.parse_args()
     options.build = options.build.resolve()
     if not options.server:
@@ -149,8 +147,7 @@ def main():
                           "rows": rows}, indent=2))
     else:
         qemu = "measured now" if options.qemu_server else "recorded: QEMU 7.2"
-        print(markdown(rows, ["what clients do", f"QEMU's server ({qemu})",
-                              "ours (measured now)"]))
+        print(markdown(rows, qemu))
     return 1 if any(row["holds"] is False for row in rows) else 0
 
 

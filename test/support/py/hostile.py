@@ -2,7 +2,7 @@
 """Hostile, slow and unlucky clients: one function for each case. It does it to a server, asserts
 what must hold, and returns in a few words what was seen.
 
-test_hostile_clients.py runs them as tests; scripts/compare-servers.py prints them as a table, also of a
+test_hostile_clients.py runs them as tests; scripts/compare-servers.py prints the results, also of a
 server that is not ours: so nothing here takes from a server's log what a client can be told, and
 what is said of ours alone is asked with `place.ours`.
 """
@@ -110,7 +110,7 @@ def silent_clients(place, clients, vectors):
             assert client.names[other.id] == other.names[other.id], \
                 f"client {client.id} has other vectors of {other.id}, or in another order"
     assert all(client.is_quiet(0) for client in silent), "more is told than there is"
-    return f"each was told all {wanted} messages, in order"
+    return f"each client received all {wanted} messages, in order"
 
 
 def idle_client(place, visitors, vectors):
@@ -137,12 +137,12 @@ def idle_client(place, visitors, vectors):
         views = [(set(client.peers), others(client, there)) for client in there]
         ghosts = max(len(knows - true) for knows, true in views)
         missing = max(len(true - knows) for knows, true in views)
-        raise AssertionError(f"{visitors} came and went: {ghosts} ghosts, {missing} of those who "
-                             "are there missing") from None
+        raise AssertionError(f"{visitors} came and went: {ghosts} ghosts, {missing} connected "
+                             "peers missing") from None
     deaf.greeting()
     assert all(client.is_quiet() for client in there[:3]), "it is told more than there is"
     heard = {value for value, has_fd in idle.history[told:] if has_fd} - others(idle, there)
-    return f"{visitors} came and went: 0 ghosts, told of {len(heard)} of them"
+    return f"0 ghosts; {len(heard)} of {visitors} visitors was announced to it"
 
 
 def out_of_fds(place, vectors, limit):
@@ -178,7 +178,7 @@ def out_of_fds(place, vectors, limit):
     knows_all(served)
     late = connect_client(place, vectors, keep=False)
     assert late.read_to_end() == [], "it is served beyond the limit"
-    return f"{full} served, {refused} refused; 3 left, 3 more served"
+    return f"{full} served, {refused} refused; after 3 have left, 3 more served"
 
 
 def crowd(place, clients, vectors):
@@ -197,7 +197,7 @@ def crowd(place, clients, vectors):
     done = place.run(program, place.socket, clients, vectors, limit, timeout=10 * TIMEOUT)
     assert done.returncode == 0, done.stderr.strip()
     wait_for_fds(server, before)
-    return done.stdout.strip().replace("crowd: ", "each view complete: ")
+    return done.stdout.strip().replace("crowd: ", "every client knew all others: ")
 
 
 def odd_size(place, size):
@@ -217,7 +217,7 @@ def odd_size(place, size):
     client = join(place, keep=False)
     given = os.fstat(client.memory).st_size
     place.end_all()
-    assert given == wanted, f"a region of {given / (1 << 30):g} GiB, without a word"
+    assert given == wanted, f"a region of {given / (1 << 30):g} GiB, without a warning"
     return f"a region of {size}"
 
 
@@ -245,7 +245,7 @@ def truncated_region(place, sealed):
     if sealed:
         return "sealed memfd: refused by the kernel"
     assert place.ours, "the region is cut to 0 bytes: SIGBUS in every VM that touches it"
-    return "POSIX name: possible, and said at start"
+    return "POSIX name: possible; the server warns at start"
 
 
 # Clients that do what they must not
@@ -335,7 +335,8 @@ def all_crimes(place):
             except AssertionError as error:
                 raise AssertionError(f"{name.replace('_', ' ')}: {error}") from None
             place.end_all()
-    return f"{2 * len(CRIMES)} tries: it alone is dropped, the others are told, no fd stays"
+    return (f"{2 * len(CRIMES)} tries: only that client is dropped, the others are notified, "
+            "no fd leaks")
 
 
 STOPPED_CLIENT = """
@@ -381,10 +382,10 @@ def stopped_in_greeting(place, visitors, vectors):
     try:
         assert stopped.wait() == 0, stopped.err.text().splitlines()[-1:]
     except subprocess.TimeoutExpired:
-        raise AssertionError("it still waits for what it was not told") from None
+        raise AssertionError("it still waits for messages that it was not sent") from None
     assert stopped.out.count("knows all")
     knows_all(clients)
-    return f"{visitors} came and went meanwhile: nobody lost anything, nor did it"
+    return f"{visitors} came and went meanwhile: no client lost a message, nor did this one"
 
 
 def fds_in_flight(place, clients, limit):
@@ -408,11 +409,12 @@ def fds_in_flight(place, clients, limit):
     read_together(late, lambda: all(client.knows(ids - {client.id}) and len(client.own) == 1
                                     for client in late), "all who read knew all")
     never.read_until_knows(ids - {0})
-    return f"{limit} fds in flight at most: nobody dropped, no spin, all told to who reads"
+    return (f"{limit} fds in flight at most: no client dropped, no busy loop, clients that read "
+            "receive everything")
 
 
 class Case(NamedTuple):
-    """One row of the table.
+    """One case of the comparison.
 
     title: what clients do, with the numbers in it
     full, short: the numbers of a normal run and of a quick one (also for sanitizers, which make
@@ -430,27 +432,27 @@ class Case(NamedTuple):
 
 
 CASES = [
-    Case("connect-and-close", "connect and close in a loop", connect_and_close,
+    Case("connect-and-close", "clients connect and close in a loop", connect_and_close,
          {"times": 100000}, {"times": 3000}),
-    Case("silent", "{clients} clients, {vectors} vectors, that do not read at first",
+    Case("silent", "{clients} clients with {vectors} vectors do not read at first",
          silent_clients, {"clients": 41, "vectors": 8}, {"clients": 41, "vectors": 8}),
-    Case("idle-34", "one idle client while {visitors} come and go", idle_client,
+    Case("idle-34", "one client idles while {visitors} come and go", idle_client,
          {"visitors": 34, "vectors": 8}, {"visitors": 34, "vectors": 8}),
-    Case("idle-1000", "one idle client while {visitors} come and go", idle_client,
+    Case("idle-1000", "one client idles while {visitors} come and go", idle_client,
          {"visitors": 1000, "vectors": 8}, {"visitors": 100, "vectors": 8}),
-    Case("out-of-fds", "out of file descriptors ({limit})", out_of_fds,
+    Case("out-of-fds", "the server runs out of file descriptors ({limit})", out_of_fds,
          {"vectors": 1, "limit": 64}, {"vectors": 1, "limit": 64}),
-    Case("crowd", "{clients} clients, {vectors} vectors, all at once", crowd,
+    Case("crowd", "{clients} clients with {vectors} vectors connect at once", crowd,
          {"clients": 1000, "vectors": 4}, {"clients": 150, "vectors": 4}),
-    Case("size", "a size that is no power of two: -l {size}", odd_size,
+    Case("size", "the size is not a power of two: -l {size}", odd_size,
          {"size": "5G"}, {"size": "5G"}),
     Case("truncate-sealed", "a client truncates a memfd region", truncated_region,
          {"sealed": True}, {"sealed": True}),
     Case("truncate-named", "a client truncates a region with a name", truncated_region,
          {"sealed": False}, {"sealed": False}),
-    Case("crimes", "a client sends bytes or fds, closes one direction", all_crimes, {}, {}),
-    Case("stopped", "a client is stopped within its greeting", stopped_in_greeting,
+    Case("crimes", "a client sends bytes or fds, or closes one direction", all_crimes, {}, {}),
+    Case("stopped", "a client is stopped during its greeting", stopped_in_greeting,
          {"visitors": 30, "vectors": 8}, {"visitors": 30, "vectors": 8}),
-    Case("in-flight", "{clients} clients do not read, one never; the server is not root",
+    Case("in-flight", "{clients} clients do not read, one of them never; the server is not root",
          fds_in_flight, {"clients": 20, "limit": 64}, {"clients": 20, "limit": 64}),
 ]
