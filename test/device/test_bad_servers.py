@@ -85,7 +85,7 @@ BAD_SERVERS = {
     "garbage": (lambda sock, _: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "lost",
                 "is not an ivshmem-server"),
     "other version": (lambda sock, _: send(sock, 1), "lost", "is not an ivshmem-server of protocol 0"),
-    "bad id": (lambda sock, _: (send(sock, 0), send(sock, 70000)) and False, "lost", "no ivshmem-server"),
+    "bad id": (lambda sock, _: (send(sock, 0), send(sock, 70000)) and False, "lost", "not an ivshmem-server"),
     "no memory": (lambda sock, _: (send(sock, 0), send(sock, 0), send(sock, -1)) and False, "lost",
                   "is not an ivshmem-server"),
     "half a message": (lambda sock, _: not sock.sendall(b"\0\0\0"), "lost", None),
