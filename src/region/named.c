@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Regions with a name: POSIX shared memory and files. To the kernel they are the same. */
+/* Regions with a name: POSIX shared memory and files, which are the same to the kernel. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -19,8 +19,8 @@ static int shm_check(struct ivs_region *region, const char *name, struct ivs_err
 
 	if (!*base || strchr(base, '/') || !strcmp(base, ".") || !strcmp(base, ".."))
 		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
-				     "\"%s\" is no name for POSIX shared memory: use one word "
-				     "without slashes, such as shm:ivshmem",
+				     "\"%s\" is not a valid name for POSIX shared memory: use one "
+				     "word without slashes, such as shm:ivshmem",
 				     name);
 	if (strlen(base) > NAME_MAX)
 		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
@@ -45,16 +45,16 @@ static int file_check(struct ivs_region *region, const char *name, struct ivs_er
 }
 
 /*
- * O_EXCL first: only then it is certain who made the object. Between the two attempts it can come
- * and go; whoever plays such games gets an error after a few rounds.
+ * O_EXCL first, to know whether the object is ours. Between the two attempts it can appear or
+ * disappear; give up if that repeats.
  */
-int ivs_region_open_path(struct ivs_region *region, bool make, struct ivs_error *err)
+int ivs_region_open_path(struct ivs_region *region, bool create, struct ivs_error *err)
 {
 	int flags = (region->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK |
 		    O_NOCTTY;
 
 	for (int round = 0; round < 10; round++) {
-		if (make) {
+		if (create) {
 			region->fd = open(region->path, flags | O_CREAT | O_EXCL, 0600);
 			region->created = region->fd >= 0;
 			if (region->fd >= 0)
@@ -65,13 +65,13 @@ int ivs_region_open_path(struct ivs_region *region, bool make, struct ivs_error 
 		region->fd = open(region->path, flags);
 		if (region->fd >= 0)
 			return 0;
-		if (errno != ENOENT || !make)
+		if (errno != ENOENT || !create)
 			break;
 	}
-	if (errno == ENOENT && !make)
+	if (errno == ENOENT && !create)
 		return ivs_error_set(err, IVS_REGION_E_ABSENT,
-				     "%s does not exist: start what makes it first, or give a size "
-				     "to make it",
+				     "%s does not exist: start the program that creates it first, "
+				     "or give a size to create it",
 				     region->path);
 	if (errno == EISDIR || errno == ENXIO)
 		return ivs_error_set(err, IVS_REGION_E_KIND,
@@ -84,21 +84,22 @@ int ivs_region_open_path(struct ivs_region *region, bool make, struct ivs_error 
 	if (errno == EACCES)
 		return ivs_error_set(
 			err, -EACCES,
-			"cannot open %s: Permission denied for user %d: its owner, group "
-			"and mode say who may, and those of its directory",
+			"cannot open %s: Permission denied for user %d: check owner, group and "
+			"mode of the file and of its directory",
 			region->path, (int)geteuid());
 	if (errno == ENOENT)
 		return ivs_error_set(err, -ENOENT,
-				     "cannot open %s: No such file or directory: make its "
+				     "cannot open %s: No such file or directory: create its "
 				     "directory first",
 				     region->path);
 	return ivs_error_errno(err, errno, "cannot open %s", region->path);
 }
 
-static int named_open(struct ivs_region *region, const char *name, bool make, struct ivs_error *err)
+static int named_open(struct ivs_region *region, const char *name, bool create,
+		      struct ivs_error *err)
 {
-	(void)name; /* check() has made region->path of it */
-	return ivs_region_open_path(region, make, err);
+	(void)name; /* region->path has been set by check() */
+	return ivs_region_open_path(region, create, err);
 }
 
 const struct ivs_region_backend ivs_region_shm = {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a backend of regions must be able to do. One file per backend, one table in region.c. */
+/* Interface between region.c and the backends in named.c and unnamed.c. */
 #ifndef IVS_REGION_PRIVATE_H
 #define IVS_REGION_PRIVATE_H
 
@@ -8,11 +8,11 @@
 /**
  * struct ivs_region - one open region
  * @fd:        the memory
- * @size:      bytes
- * @page_size: of the backend
- * @created:   made by this handle
+ * @size:      in bytes
+ * @page_size: of the backend, in bytes
+ * @created:   by this handle
  * @sealed:    cannot shrink or grow
- * @read_only: it was asked for only to be read
+ * @read_only: opened for reading only
  * @path:      in the file system; "" without a name
  */
 struct ivs_region {
@@ -27,16 +27,17 @@ struct ivs_region {
 
 /**
  * struct ivs_region_backend - one kind of memory
- * @prefix: how its addresses begin
- * @check:  whether what follows the prefix makes sense; may set @region->path
- * @open:   sets fd and created; the size is not looked at yet. An object made here is empty, and
- *          for -ENOENT to be meant, @make is false.
- * @seal:   after the size has been set; NULL: nothing to do
+ * @prefix: of its addresses
+ * @check:  is @name, which followed the prefix, valid? May set @region->path.
+ * @open:   set fd and created, ignoring the size. A new object is empty. Unless @create, the object
+ *          must exist.
+ * @seal:   called when the size has been set; may be NULL
  */
 struct ivs_region_backend {
 	const char *prefix;
 	int (*check)(struct ivs_region *region, const char *name, struct ivs_error *err);
-	int (*open)(struct ivs_region *region, const char *name, bool make, struct ivs_error *err);
+	int (*open)(struct ivs_region *region, const char *name, bool create,
+		    struct ivs_error *err);
 	int (*seal)(struct ivs_region *region, struct ivs_error *err);
 };
 
@@ -45,7 +46,8 @@ extern const struct ivs_region_backend ivs_region_file;
 extern const struct ivs_region_backend ivs_region_dir;
 extern const struct ivs_region_backend ivs_region_memfd;
 
-/** ivs_region_open_path() - open or make the file @region->path, which is no symbolic link */
-IVS_MUST_USE int ivs_region_open_path(struct ivs_region *region, bool make, struct ivs_error *err);
+/** ivs_region_open_path() - open or create the file @region->path; symbolic links are refused */
+IVS_MUST_USE int ivs_region_open_path(struct ivs_region *region, bool create,
+				      struct ivs_error *err);
 
 #endif

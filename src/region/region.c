@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What all backends share: the size is checked before anything is touched, an object is opened or
- * made, given its size, owner and mode, and its memory reserved. If a step fails, what was made is
- * removed again and what was grown is cut back.
+ * Common to all backends: check the size before anything is touched, open or create the object, set
+ * its size, reserve its memory, set owner and mode. If a step fails, a new object is removed and
+ * one that was extended is truncated again.
  */
 #include "ivshmem/region.h"
 
@@ -23,10 +23,10 @@
 #include "region/region.h"
 #include "region/private.h"
 
-/* To remove what was made. */
+/* To remove the name of a region. */
 IVS_SYSCALLS(ivs_region_syscalls, IVS_CALL_FSTAT, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"});
 
-#define SIZE_MIN 4096 /* a page, where they are small */
+#define SIZE_MIN 4096 /* the smallest page of any machine */
 
 static const struct ivs_region_backend *const backends[] = {
 	&ivs_region_shm,
@@ -57,7 +57,7 @@ static int region_check_power_of_two(uint64_t size, struct ivs_error *err)
 
 	if (size > INT64_MAX)
 		return ivs_error_set(err, IVS_REGION_E_SIZE,
-				     "region size %s is beyond what a file can have",
+				     "region size %s exceeds the largest size of a file",
 				     ivs_size_text(size, given));
 	if (ivs_is_power_of_two(size))
 		return 0;
@@ -84,13 +84,13 @@ static int region_check_page(const struct ivs_region *region, uint64_t size, str
 			     ivs_size_text(size, given), ivs_size_text(region->page_size, page));
 }
 
-/* Must be memory, and its pages must be known before its size can be judged. */
+/* The page size must be known before the region's size can be checked. */
 static int region_inspect(struct ivs_region *region, struct stat *st, struct ivs_error *err)
 {
 	struct statfs fs;
 
 	if (fstat(region->fd, st) || fstatfs(region->fd, &fs))
-		return ivs_error_errno(err, errno, "cannot look at the region");
+		return ivs_error_errno(err, errno, "cannot stat the region");
 	if (!S_ISREG(st->st_mode))
 		return ivs_error_set(err, IVS_REGION_E_KIND, "%s is not a file", region->path);
 	region->page_size = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -99,7 +99,7 @@ static int region_inspect(struct ivs_region *region, struct stat *st, struct ivs
 	return 0;
 }
 
-/* Of what exists, and cannot be a region at any size that one asks for. */
+/* The object exists, and no region can have its size. */
 static int region_error_odd_size(const struct ivs_region *region, uint64_t actual,
 				 struct ivs_error *err)
 {
@@ -107,7 +107,7 @@ static int region_error_odd_size(const struct ivs_region *region, uint64_t actua
 
 	return ivs_error_set(err, IVS_REGION_E_SIZE,
 			     "%s exists with size %s, which is not a power of two: use another "
-			     "name, or remove it if it is a region that nobody uses",
+			     "name, or remove it if it is an unused region",
 			     region->path, ivs_size_text(actual, actual_text));
 }
 
@@ -122,12 +122,12 @@ static int region_error_other_size(const struct ivs_region *region, uint64_t act
 	return ivs_error_set(
 		err, IVS_REGION_E_OTHER_SIZE,
 		"%s exists with size %s, not %s: ask for size %s, or remove it (rm %s) "
-		"when nobody uses it",
+		"when it is no longer used",
 		region->path, ivs_size_text(actual, actual_text),
 		ivs_size_text(wanted, wanted_text), actual_text, region->path);
 }
 
-/* fallocate(2): what glibc does in its stead writes into pages that others are using. */
+/* glibc's replacement for fallocate(2) writes to pages, which may be in use already. */
 static int file_allocate(int fd, uint64_t size, bool in_use)
 {
 	int errnum;
@@ -140,7 +140,7 @@ static int file_allocate(int fd, uint64_t size, bool in_use)
 	return in_use ? 0 : posix_fallocate(fd, 0, (off_t)size);
 }
 
-/* Every page now, so that running out of memory is our error and not everybody's SIGBUS. */
+/* Allocate all pages now: a lack of memory is an error here, and a SIGBUS in every peer later. */
 static int region_reserve(const struct ivs_region *region, uint64_t size, bool in_use,
 			  struct ivs_error *err)
 {
@@ -158,8 +158,8 @@ static int region_reserve(const struct ivs_region *region, uint64_t size, bool i
 				"(see /proc/meminfo, set vm.nr_hugepages)",
 				text);
 		return ivs_error_set(err, IVS_REGION_E_FULL,
-				     "no room for a region of %s%s%s: free some, or make that file "
-				     "system larger (df shows it)",
+				     "no room for a region of %s%s%s: free some memory, or enlarge "
+				     "the file system (see df)",
 				     text, *region->path ? " at " : "", region->path);
 	}
 	return ivs_error_errno(err, errnum, "cannot reserve %s of memory", text);
@@ -170,20 +170,20 @@ static int region_set_owner(const struct ivs_region *region, const struct ivs_re
 {
 	char owner[IVS_OWNER_TEXT_LEN];
 
-	/* First the owner: fchown() may clear bits of the mode. */
+	/* The owner first: fchown() may clear bits of the mode. */
 	if ((opts->uid != IVS_REGION_KEEP_ID || opts->gid != IVS_REGION_KEEP_ID) &&
 	    fchown(region->fd, opts->uid, opts->gid))
 		return ivs_error_set(
 			err, -errno, "cannot give %s to %s: %s%s",
 			*region->path ? region->path : "the region",
 			ivs_owner_text(opts->uid, opts->gid, owner), strerrordesc_np(errno),
-			errno == EPERM ? ": only root can, or a member to a group" : "");
+			errno == EPERM ? ": this needs root, or membership of the group" : "");
 	if (fchmod(region->fd, opts->mode ? opts->mode : 0600))
 		return ivs_error_errno(err, errno, "cannot set the region's mode");
 	return 0;
 }
 
-/* A new or empty object gets its size; of any other the size must be right already. */
+/* Set the size of a new or empty object; check that of any other. */
 static int region_settle(struct ivs_region *region, const struct ivs_region_options *opts,
 			 const struct stat *st, struct ivs_error *err)
 {
@@ -193,27 +193,29 @@ static int region_settle(struct ivs_region *region, const struct ivs_region_opti
 	int result;
 
 	if (!wanted)
-		return ivs_error_set(err, IVS_REGION_E_SIZE,
-				     "%s is empty: start what fills it first, or give a size",
-				     region->path);
+		return ivs_error_set(
+			err, IVS_REGION_E_SIZE,
+			"%s is empty: start the program that sets its size first, or give "
+			"a size",
+			region->path);
 	if (!opts->size && !ivs_is_power_of_two(wanted))
 		return region_error_odd_size(region, wanted, err);
 	result = region_check_page(region, wanted, err);
 	if (result)
 		return result;
 	if (actual && actual != wanted) {
-		/* If we made the name, somebody else has locked it first and uses it now. */
+		/* If we created the name, another process has locked it first and now uses it. */
 		region->created = false;
 		return region_error_other_size(region, actual, wanted, err);
 	}
 	if (!actual && ftruncate(region->fd, (off_t)wanted))
-		return ivs_error_errno(err, errno, "cannot give %s a size of %s%s",
+		return ivs_error_errno(err, errno, "cannot set the size of %s to %s%s",
 				       *region->path ? region->path : "the region",
 				       ivs_size_text(wanted, text),
 				       errno == EFBIG ? " (see ulimit -f)" : "");
 	result = region->read_only ? 0 : region_reserve(region, wanted, actual, err);
 	if (result && !actual && ftruncate(region->fd, 0))
-		return ivs_error_errno(err, errno, "cannot cut the region back");
+		return ivs_error_errno(err, errno, "cannot truncate the region again");
 	if (result)
 		return result;
 	region->size = wanted;
@@ -221,12 +223,12 @@ static int region_settle(struct ivs_region *region, const struct ivs_region_opti
 }
 
 /*
- * Several may open the same object at a time, with different sizes: one after the other, so that the
- * second sees what the first has made of it.
+ * Several processes may open the same object at a time, with different sizes: one after the other,
+ * so that the second sees the size that the first has set.
  */
 static int region_lock(const struct ivs_region *region, struct ivs_error *err)
 {
-	/* On NFS an exclusive lock needs an fd that can write. */
+	/* On NFS an exclusive lock needs a writable fd. */
 	int result = ivs_file_lock(region->fd, region->read_only ? LOCK_SH : LOCK_EX);
 	struct stat st;
 
@@ -234,10 +236,10 @@ static int region_lock(const struct ivs_region *region, struct ivs_error *err)
 		return ivs_error_errno(err, -result, "cannot lock the region");
 	if (!result)
 		return 0;
-	/* Whoever can read it can hold the lock. What has its size already is not changed anyway. */
+	/* Any reader can hold the lock. A region that has its size is not changed anyway. */
 	if (!fstat(region->fd, &st) && st.st_size)
 		return 0;
-	return ivs_error_errno(err, ETIMEDOUT, "another process keeps %s locked", region->path);
+	return ivs_error_errno(err, ETIMEDOUT, "another process holds a lock on %s", region->path);
 }
 
 static int region_check_linked(const struct ivs_region *region, const struct stat *st,
@@ -245,7 +247,8 @@ static int region_check_linked(const struct ivs_region *region, const struct sta
 {
 	if (st->st_nlink || !*region->path)
 		return 0;
-	return ivs_error_errno(err, EAGAIN, "%s was removed while it was opened", region->path);
+	return ivs_error_errno(err, EAGAIN, "%s was removed while it was being opened",
+			       region->path);
 }
 
 static int region_inspect_and_settle(struct ivs_region *region,
@@ -280,11 +283,11 @@ static int region_open_backend(struct ivs_region *region, const struct ivs_regio
 		result = region_inspect_and_settle(region, opts, err);
 	if (!result && backend->seal)
 		result = backend->seal(region, err);
-	/* Under the lock, so that nobody begins to use what is about to go. */
+	/* Under the lock, so that no other process starts to use a region about to be removed. */
 	if (result) {
 		int removed = ivs_region_remove(region);
 
-		(void)removed; /* the first error is the one to tell */
+		(void)removed; /* report the first error */
 	}
 	flock(region->fd, LOCK_UN);
 	return result;
@@ -295,10 +298,11 @@ static int region_new(const char *address, const struct ivs_region_backend **bac
 {
 	*backend = region_find_backend(address, name);
 	if (!*backend)
-		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
-				     "\"%s\" is no address of a region: use shm:NAME, file:PATH, "
-				     "dir:PATH or memfd:",
-				     address);
+		return ivs_error_set(
+			err, IVS_REGION_E_ADDRESS,
+			"\"%s\" is not a valid region address: use shm:NAME, file:PATH, "
+			"dir:PATH or memfd:",
+			address);
 	*out = calloc(1, sizeof(**out));
 	if (!*out)
 		return ivs_error_errno(err, ENOMEM, "cannot open %s", address);
@@ -356,7 +360,7 @@ int ivs_region_adopt(const char *address, int *fd, const struct ivs_region_forme
 	region->created = former->created;
 	region->size = former->size;
 	region->sealed = backend->seal;
-	/* For its path; what may be missing by now does not matter to who has it open. */
+	/* Only for the path: the region is open, so a directory that is missing does not matter. */
 	if (backend->check(region, name, err))
 		region->path[0] = '\0';
 	result = region_inspect(region, &st, err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Regions without a name: sealed memfd, and a file in a directory that is unlinked at once. */
+/* Regions without a name: a sealed memfd, or a file that is unlinked at once. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -15,27 +15,27 @@
 #include "region/private.h"
 
 #ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U /* memory is not to be executed; vm.memfd_noexec may insist */
+#define MFD_NOEXEC_SEAL 0x0008U /* not executable; vm.memfd_noexec may require it */
 #endif
 
-static int dir_open(struct ivs_region *region, const char *name, bool make, struct ivs_error *err)
+static int dir_open(struct ivs_region *region, const char *name, bool create, struct ivs_error *err)
 {
 	char path[4096];
 	int len;
 
-	if (!make)
+	if (!create)
 		return ivs_error_set(err, IVS_REGION_E_ABSENT,
-				     "dir:%s makes a new region each time: give its size", name);
-	/* O_TMPFILE would do without a name, but hugetlbfs does not have it. */
+				     "dir:%s always creates a new region: give its size", name);
+	/* hugetlbfs does not support O_TMPFILE. */
 	len = snprintf(path, sizeof(path), "%s/ivshmem.XXXXXX", name);
 	if (len >= (int)sizeof(path))
 		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
-				     "the path has %zu bytes; at most "
-				     "%zu fit",
-				     strlen(name), sizeof(path) - 16);
+				     "the path has %zu bytes; at most %zu fit", strlen(name),
+				     sizeof(path) - 16);
 	region->fd = mkostemp(path, O_CLOEXEC);
 	if (region->fd < 0)
-		return ivs_error_errno(err, errno, "cannot make a file in the directory %s", name);
+		return ivs_error_errno(err, errno, "cannot create a file in the directory %s",
+				       name);
 	region->created = true;
 	if (unlink(path))
 		return ivs_error_errno(err, errno, "cannot unlink %s", path);
@@ -52,7 +52,7 @@ static int dir_check(struct ivs_region *region, const char *name, struct ivs_err
 			err, IVS_REGION_E_ADDRESS,
 			"a directory must follow \"dir:\", such as dir:/dev/hugepages");
 	if (stat(name, &st))
-		return ivs_error_errno(err, errno, "cannot look at the directory %s", name);
+		return ivs_error_errno(err, errno, "cannot access the directory %s", name);
 	if (!S_ISDIR(st.st_mode))
 		return ivs_error_set(err, IVS_REGION_E_KIND,
 				     "%s is not a directory; for a region with that name use "
@@ -61,7 +61,7 @@ static int dir_check(struct ivs_region *region, const char *name, struct ivs_err
 	return 0;
 }
 
-/* "": ordinary pages; "2M": huge pages of that size, whose logarithm is part of the flags. */
+/* "": ordinary pages; "2M": huge pages of that size, encoded in the flags as a logarithm. */
 static bool memfd_flags(const char *name, unsigned int *flags)
 {
 	uint64_t page;
@@ -83,19 +83,20 @@ static int memfd_check(struct ivs_region *region, const char *name, struct ivs_e
 	if (!memfd_flags(name, &flags))
 		return ivs_error_set(
 			err, IVS_REGION_E_ADDRESS,
-			"\"%s\" is no size of huge pages: use memfd:2M or memfd:1G, or "
+			"\"%s\" is not a valid size of huge pages: use memfd:2M or memfd:1G, or "
 			"memfd: for ordinary pages",
 			name);
 	return 0;
 }
 
-static int memfd_open(struct ivs_region *region, const char *name, bool make, struct ivs_error *err)
+static int memfd_open(struct ivs_region *region, const char *name, bool create,
+		      struct ivs_error *err)
 {
 	unsigned int flags;
 
-	if (!make)
+	if (!create)
 		return ivs_error_set(err, IVS_REGION_E_ABSENT,
-				     "memfd: makes a new region each time: give its size");
+				     "memfd: always creates a new region: give its size");
 	if (!memfd_flags(name, &flags))
 		return -EINVAL;
 	region->fd = memfd_create("ivshmem", flags | MFD_NOEXEC_SEAL);
@@ -103,11 +104,11 @@ static int memfd_open(struct ivs_region *region, const char *name, bool make, st
 		region->fd = memfd_create("ivshmem", flags);
 	if (region->fd < 0 && (errno == ENODEV || errno == EINVAL) && *name)
 		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
-				     "the kernel has no huge pages of %s: see "
+				     "the kernel does not support huge pages of %s: see "
 				     "/sys/kernel/mm/hugepages",
 				     name);
 	if (region->fd < 0)
-		return ivs_error_errno(err, errno, "cannot make a memfd");
+		return ivs_error_errno(err, errno, "cannot create a memfd");
 	region->created = true;
 	return 0;
 }

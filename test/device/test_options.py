@@ -256,15 +256,15 @@ def test_wrong_usage(place, options, message):
 
 
 FAILURES = [
-    ("{S} --region shm:{shm}", "/{shm} does not exist: start what makes it first, or give a size"),
+    ("{S} --region shm:{shm}", "/{shm} does not exist: start the program that creates it first, or give a size"),
     ("{S} {R} --size 3M", "region size 3M is not a power of two; use 2M or 4M"),
     ("{S} {R} --size 2K", "region size 2K is less than one page; use 4K or more"),
-    ("{S} {R} --size 8388608T", "is beyond what a file can have"),
+    ("{S} {R} --size 8388608T", "exceeds the largest size of a file"),
     ("{S} {R} --size 4194304T", "no room for a region of 4194304T"),
-    ("{S} --region shm:a/b", '"a/b" is no name for POSIX shared memory'),
+    ("{S} --region shm:a/b", '"a/b" is not a valid name for POSIX shared memory'),
     ("{S} --region file:", 'a path must follow "file:"'),
     ("{S} --region file:/dev/null", "/dev/null is not a file"),
-    ("{S} --region file:/nonexistent/x --size 1M", "cannot open /nonexistent/x: No such file or directory: make"),
+    ("{S} --region file:/nonexistent/x --size 1M", "cannot open /nonexistent/x: No such file or directory: create"),
     ("{S} --region dir:/nonexistent --size 1M", "/nonexistent"),
     ("{S} {R} --window 0,2M", "cannot show 2M from offset 0 of a region of 1M: the region ends"),
     ("{S} {R} --window 1M,4K", "cannot show 4K from offset 1048576 of a region of 1M: the region ends"),

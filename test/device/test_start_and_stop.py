@@ -216,7 +216,7 @@ def test_empty_region_is_grown(place):
     (3 * MIB, ["--size", "1M"], "exists with size 3M, which is not a power of two: use another name"),
     (3 * MIB, [], "a power of two"),
     (2048, [], "4K"),
-    (0, [], "is empty: start what fills it first, or give a size"),
+    (0, [], "is empty: start the program that sets its size first, or give a size"),
     (MIB, ["--window", "0,2M"], "the region ends before that"),
     (0, ["--size", "1M", "--socket", "/nonexistent/b", "--region", "shm:x"], "cannot make the socket /nonexistent/b"),
     (0, ["--size", "1M", "--control", "/nonexistent/c"], "cannot make the socket /nonexistent/c"),

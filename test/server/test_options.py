@@ -67,7 +67,7 @@ def test_unknown_or_incomplete_option(place, option):
     (["-l", "4097"], 1, "region size 4097 is not a power of two; use 4K or 8K"),
     (["-l", "2K"], 1, "region size 2K is less than one page; use 4K or more"),
     (["-l", "1"], 1, "region size 1 is less than one page"),
-    (["-l", "8388608T"], 1, "is beyond what a file can have"),
+    (["-l", "8388608T"], 1, "exceeds the largest size of a file"),
     (["-l", "4194304T"], 1, "no room for a region of 4194304T"),
     (["-n", "-1"], 2, 'no number of vectors "-1": use 0 to 2048'),
     (["-n", "2049"], 2, 'no number of vectors "2049": use 0 to 2048'),
@@ -75,19 +75,19 @@ def test_unknown_or_incomplete_option(place, option):
     (["-n", ""], 2, 'no number of vectors ""'),
     (["surplus"], 2, 'surplus argument "surplus"'),
     (["-F", "--", "-F"], 2, 'surplus argument "-F"'),
-    (["-r", "foo:bar"], 1, '"foo:bar" is no address of a region: use shm:NAME, file:PATH'),
-    (["-r", ""], 1, '"" is no address of a region'),
-    (["-r", "shm:"], 1, '"" is no name for POSIX shared memory'),
-    (["-M", "a/b"], 1, '"a/b" is no name for POSIX shared memory'),
-    (["-M", ".."], 1, '".." is no name for POSIX shared memory'),
+    (["-r", "foo:bar"], 1, '"foo:bar" is not a valid region address: use shm:NAME, file:PATH'),
+    (["-r", ""], 1, '"" is not a valid region address'),
+    (["-r", "shm:"], 1, '"" is not a valid name for POSIX shared memory'),
+    (["-M", "a/b"], 1, '"a/b" is not a valid name for POSIX shared memory'),
+    (["-M", ".."], 1, '".." is not a valid name for POSIX shared memory'),
     (["-M", "x" * 256], 1, "256 bytes; at most 255 fit"),
     (["-r", "file:"], 1, 'a path must follow "file:"'),
     (["-r", "file:/tmp"], 1, "/tmp is not a file; for an unnamed region in a directory use dir:"),
     (["-r", "file:/dev/null"], 1, "/dev/null is not a file"),
     (["-r", "dir:/nonexistent"], 1, "the directory /nonexistent"),
     (["-r", "dir:/dev/null"], 1, "/dev/null is not a directory"),
-    (["-r", "memfd:3M"], 1, '"3M" is no size of huge pages: use memfd:2M or memfd:1G'),
-    (["-r", "memfd:4K"], 1, "the kernel has no huge pages of 4K"),
+    (["-r", "memfd:3M"], 1, '"3M" is not a valid size of huge pages: use memfd:2M or memfd:1G'),
+    (["-r", "memfd:4K"], 1, "the kernel does not support huge pages of 4K"),
     (["-S", ""], 1, "the socket's path has 0 bytes; 1 to 107 are possible"),
     (["-S", "/tmp/" + "x" * 103], 1, "the socket's path has 108 bytes; 1 to 107 are possible"),
     (["-S", "/nonexistent/socket"], 1, "cannot make the socket /nonexistent/socket: No such file or directory"),
@@ -244,7 +244,7 @@ def test_existing_memory_of_an_odd_size(place):
         done = place.run_server("-F", "-S", place.socket, "-M", place.shm, *size)
         assert done.returncode == 1
         assert f"{place.shm_path} exists with size 3M, which is not a power of two: use another name, or " \
-               "remove it if it is a region that nobody uses" in done.stderr
+               "remove it if it is an unused region" in done.stderr
     assert place.shm_path.stat().st_size == before.st_size == 3 * MIB
 
 

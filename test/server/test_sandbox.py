@@ -474,9 +474,9 @@ def test_forbidden_calls_kill(place, lists, more, call):
     (["--help"], 0, "usage: ivshmem-server"),
     (["--no-such-option"], 2, "Try"),
     (["-F", "--user", "nobody", "--allow-user", "daemon", "--allow-group", "nogroup", "-r", "foo:"],
-     1, "is no address of a region"),
-    (["-F", "-r", "memfd:3M"], 1, "no size of huge pages"),
-    (["-F", "-r", "dir:/nonexistent"], 1, "cannot look at the directory"),
+     1, "is not a valid region address"),
+    (["-F", "-r", "memfd:3M"], 1, "not a valid size of huge pages"),
+    (["-F", "-r", "dir:/nonexistent"], 1, "cannot access the directory"),
 ])
 def test_a_start_under_the_filter(place, options, status, text):
     """The filter that is in force lets this program be started again, up to what it would make:

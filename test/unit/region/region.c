@@ -128,7 +128,7 @@ Test(region, bad_sizes)
 		{5 * G, "region size 5G is not a power of two; use 4G or 8G"},
 		{4097, "region size 4097 is not a power of two; use 4K or 8K"},
 		{4095, "region size 4095 is not a power of two; use 4K or more"},
-		{UINT64_MAX, "beyond what a file can have"},
+		{UINT64_MAX, "exceeds the largest size of a file"},
 		{2 * K, "region size 2K is less than one page; use 4K or more"},
 		{1, "region size 1 is less than one page; use 4K or more"},
 	};
@@ -151,7 +151,7 @@ Test(region, bad_addresses)
 	refuse("shm:a/b", 4 * M, IVS_REGION_E_ADDRESS, "one word without slashes");
 	refuse("shm:..", 4 * M, IVS_REGION_E_ADDRESS, "one word without slashes");
 	refuse("file:", 4 * M, IVS_REGION_E_ADDRESS, "a path must follow");
-	refuse("file:/nonexistent/x", 4 * M, -ENOENT, "make its directory first");
+	refuse("file:/nonexistent/x", 4 * M, -ENOENT, "create its directory first");
 	refuse("dir:", 4 * M, IVS_REGION_E_ADDRESS, "a directory must follow");
 	refuse("dir:/nonexistent", 4 * M, -ENOENT, "/nonexistent");
 	refuse("dir:/dev/null", 4 * M, IVS_REGION_E_KIND, "file:/dev/null");
