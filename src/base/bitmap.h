@@ -24,11 +24,10 @@ static inline void ivs_bitmap_remove(uint64_t *map, unsigned int bit)
 }
 
 /**
- * ivs_bitmap_next_andnot() - the first number from @from to below @end that is in @in and not in
- * @out
- * @out: NULL: nothing is in it
+ * ivs_bitmap_next_andnot() - the first number in @from to @end - 1 that is in @in and not in @out
+ * @out: NULL: the empty set
  *
- * Return: the number, or @end if there is none.
+ * Return: the number, or @end if no number qualifies.
  */
 static inline unsigned int ivs_bitmap_next_andnot(const uint64_t *in, const uint64_t *out,
 						  unsigned int from, unsigned int end)

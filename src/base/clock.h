@@ -19,7 +19,7 @@ static inline int64_t ivs_clock_ns(void)
 	return now.tv_sec * IVS_NS_PER_S + now.tv_nsec;
 }
 
-/** ivs_clock_cpu_ns() - how long this thread has had a processor; a system call */
+/** ivs_clock_cpu_ns() - CPU time that this thread has used; always a system call */
 static inline int64_t ivs_clock_cpu_ns(void)
 {
 	struct timespec now;
@@ -28,7 +28,7 @@ static inline int64_t ivs_clock_cpu_ns(void)
 	return now.tv_sec * IVS_NS_PER_S + now.tv_nsec;
 }
 
-/** ivs_clock_wall_ms() - ms since 1970 (UTC), to be shown to people */
+/** ivs_clock_wall_ms() - ms since 1970 (UTC), for display only */
 static inline int64_t ivs_clock_wall_ms(void)
 {
 	struct timespec now;
@@ -42,7 +42,7 @@ static inline int64_t ivs_clock_wall_ms(void)
 /** ivs_clock_wall_text() - "2024-05-31T12:34:56.789Z"; opens /etc/localtime once, see tzset(3) */
 const char *ivs_clock_wall_text(int64_t wall_ms, char out[IVS_CLOCK_TEXT_LEN]);
 
-/** ivs_clock_deadline() - when @timeout_ms from now will have passed; negative: never */
+/** ivs_clock_deadline() - the time @timeout_ms from now; negative: IVS_CLOCK_NEVER */
 static inline int64_t ivs_clock_deadline(int timeout_ms)
 {
 	if (timeout_ms < 0)
@@ -50,7 +50,7 @@ static inline int64_t ivs_clock_deadline(int timeout_ms)
 	return ivs_clock_ns() + (int64_t)timeout_ms * IVS_NS_PER_MS;
 }
 
-/** ivs_clock_left_ms() - for poll(2): rounded up; 0 if it has passed, -1 if it never does */
+/** ivs_clock_left_ms() - ms until @deadline_ns, rounded up; 0: it has passed; -1: never */
 static inline int ivs_clock_left_ms(int64_t deadline_ns)
 {
 	int64_t left_ms;

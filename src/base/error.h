@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The text of an error: see struct ivs_error. */
+/* Setting the text of a struct ivs_error. */
 #ifndef IVS_BASE_ERROR_H
 #define IVS_BASE_ERROR_H
 
 #include "ivshmem/api.h"
 
 /**
- * ivs_error_set() - say in one sentence what was wrong
- * @err: NULL is fine
- * @result: handed back, so that a failing function ends in one line
+ * ivs_error_set() - set the text of an error: what was wrong, with the value, and how to fix it
+ * @err:    may be NULL
+ * @result: returned, so that a function can fail with a single return statement
  */
 int ivs_error_set(struct ivs_error *err, int result, const char *format, ...) IVS_PRINTF(3, 4);
 
-/** ivs_error_errno() - the same; ": " and the text of errno @errnum follow. Returns -@errnum. */
+/** ivs_error_errno() - the same, followed by ": " and the text of @errnum. Returns -@errnum. */
 int ivs_error_errno(struct ivs_error *err, int errnum, const char *format, ...) IVS_PRINTF(3, 4);
 
 #endif

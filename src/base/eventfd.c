@@ -27,8 +27,8 @@ bool ivs_eventfd_is(int fd)
 }
 
 /*
- * The eventfd is shared with strangers: one may have cleared O_NONBLOCK, which belongs to the open
- * file, and filled the counter. A full counter is a signal that was sent already.
+ * Another process may have cleared O_NONBLOCK, which all holders share, and filled the counter. A
+ * full counter is a signal that is pending already.
  */
 int ivs_eventfd_signal(int fd)
 {
@@ -41,14 +41,14 @@ int ivs_eventfd_signal(int fd)
 	}
 	if (fd < 0 || pfd.revents & POLLNVAL)
 		return -EBADF;
-	if (!(pfd.revents & POLLOUT)) /* POLLERR too is a full counter, filled by the kernel */
+	if (!(pfd.revents & POLLOUT)) /* POLLERR: the kernel has filled the counter */
 		return 0;
 	if (write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		return -errno;
 	return 0;
 }
 
-/* RWF_NOWAIT: a stranger may have emptied it since it was seen readable, and cleared O_NONBLOCK. */
+/* RWF_NOWAIT: another process may have cleared O_NONBLOCK and emptied the counter. */
 int ivs_eventfd_take(int fd)
 {
 	uint64_t count;
@@ -57,7 +57,7 @@ int ivs_eventfd_take(int fd)
 	struct pollfd pfd = {.fd = fd, .events = POLLIN};
 	ssize_t n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
 
-	/* Linux before 5.8 cannot do that with an eventfd: then asking first has to do. */
+	/* Linux before 5.8 does not support this for an eventfd: poll first. */
 	if (n < 0 && errno == EOPNOTSUPP) {
 		if (poll(&pfd, 1, 0) != 1)
 			return 0;
@@ -67,5 +67,5 @@ int ivs_eventfd_take(int fd)
 		return 1;
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
-	return -EIO; /* no eventfd */
+	return -EIO; /* not an eventfd */
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Eventfds that strangers hold, too: written and read without ever waiting. */
+/* Non-blocking access to eventfds that untrusted processes hold, too. */
 #ifndef IVS_BASE_EVENTFD_H
 #define IVS_BASE_EVENTFD_H
 
@@ -11,21 +11,22 @@
 extern const struct ivs_syscall ivs_eventfd_syscalls[];
 
 /**
- * ivs_eventfd_is() - whether @fd is an eventfd
+ * ivs_eventfd_is() - is @fd an eventfd?
  *
- * Of what strangers hand over: writing to a pipe could kill us, to a file would change it, to a
- * socket could wait. Where there is no /proc to ask, they are believed.
+ * For fds from untrusted processes: a write to a pipe could raise SIGPIPE, to a file would change
+ * it, to a socket could block. Without /proc the answer is true.
  */
 IVS_MUST_USE bool ivs_eventfd_is(int fd);
 
 /**
- * ivs_eventfd_signal() - add 1; a full counter is left as it is
+ * ivs_eventfd_signal() - add 1, unless the counter is full
  *
- * Return: 0 or -errno; -EINTR: who has it, too, made the call wait until a signal came (daemon/stall.h).
+ * Return: 0 or -errno; -EINTR: another process made the call block, and a signal interrupted it
+ * (daemon/stall.h).
  */
 IVS_MUST_USE int ivs_eventfd_signal(int fd);
 
-/** ivs_eventfd_take() - make it 0. Return: 1 if it was not, 0, -errno. */
+/** ivs_eventfd_take() - reset the counter. Return: 1, 0 (it was 0 already), -errno. */
 IVS_MUST_USE int ivs_eventfd_take(int fd);
 
 #endif

@@ -9,12 +9,12 @@ int ivs_fd_fill_standard(void)
 {
 	int fd = STDIN_FILENO;
 
-	/* Usually all are there, and nothing is opened, which a filter might not allow. */
+	/* Usually all are open. The sandbox may not allow open(2). */
 	while (fd <= STDERR_FILENO && fcntl(fd, F_GETFD) >= 0)
 		fd++;
 	if (fd > STDERR_FILENO)
 		return 0;
-	/* Not close-on-exec: these are meant to be inherited. */
+	/* Not close-on-exec: child processes inherit them. */
 	do {
 		fd = open("/dev/null", O_RDWR);
 	} while (fd >= 0 && fd <= STDERR_FILENO);

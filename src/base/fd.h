@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Who owns an fd: a variable that is -1 when it owns none. */
+/* Ownership of fds: an owning variable is -1 while it has none. */
 #ifndef IVS_BASE_FD_H
 #define IVS_BASE_FD_H
 
@@ -10,10 +10,10 @@
 
 extern const struct ivs_syscall ivs_fd_syscalls[];
 
-/** IVS_OWNED_FD - a local that closes what it owns when it goes out of scope */
+/** IVS_OWNED_FD - a local variable whose fd is closed when it goes out of scope */
 #define IVS_OWNED_FD __attribute__((cleanup(ivs_fd_close))) int
 
-/** ivs_fd_close() - close if it owns one; errno is kept */
+/** ivs_fd_close() - close the fd, if any, and preserve errno */
 static inline void ivs_fd_close(int *fd)
 {
 	int saved = errno;
@@ -25,16 +25,16 @@ static inline void ivs_fd_close(int *fd)
 }
 
 /**
- * ivs_fd_fill_standard() - have fds 0 to 2, if only of /dev/null; the first thing a program does
+ * ivs_fd_fill_standard() - open /dev/null as each of fds 0 to 2 that is closed; call it first
  *
- * Else, started with one of them closed, the next thing opened gets its number, and what is printed
- * goes there: into the shared memory, for instance.
+ * Otherwise the next file to be opened would get such a number, and output would go there: into the
+ * region, for example.
  *
  * Return: 0 or -errno.
  */
 __attribute__((warn_unused_result)) int ivs_fd_fill_standard(void);
 
-/** ivs_fd_take() - the fd, which now is the caller's */
+/** ivs_fd_take() - move ownership to the caller. Return: the fd. */
 static inline int ivs_fd_take(int *fd)
 {
 	int taken = *fd;

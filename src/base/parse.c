@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The digits at the start of @text; where they end, or NULL if there are none or too many. */
+/* Parse the digits at the start of @text. Return: their end; NULL: no digits, or an overflow. */
 static const char *parse_digits(const char *text, uint64_t *out)
 {
 	const char *end = text;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Text to numbers and back, strictly: all of the text is the number, or it is an error. */
+/* Numbers to text and back. Parsing is strict: the whole text must be the number. */
 #ifndef IVS_BASE_PARSE_H
 #define IVS_BASE_PARSE_H
 
@@ -10,20 +10,20 @@
 
 #include "ivshmem/api.h"
 
-/** ivs_parse_uint() - decimal, @min to @max. Return: whether it was. */
+/** ivs_parse_uint() - parse a decimal number, @min to @max. Return: whether it is valid. */
 IVS_MUST_USE bool ivs_parse_uint(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
-/** ivs_parse_size() - bytes: decimal, with K, M, G or T (of 1024; also lower case) or without. */
+/** ivs_parse_size() - parse bytes: decimal, with an optional suffix K, M, G, T or k, m, g, t */
 IVS_MUST_USE bool ivs_parse_size(const char *text, uint64_t *out);
 
 #define IVS_SIZE_TEXT_LEN 32
 
-/** ivs_size_text() - "4M": with the largest suffix that is exact */
+/** ivs_size_text() - such as "4M", with the largest suffix that is exact */
 const char *ivs_size_text(uint64_t size, char out[IVS_SIZE_TEXT_LEN]);
 
 #define IVS_OWNER_TEXT_LEN 40
 
-/** ivs_owner_text() - "uid 5, gid 7", or only what is not -1 */
+/** ivs_owner_text() - such as "uid 5, gid 7"; an id of -1 is left out */
 const char *ivs_owner_text(uid_t uid, gid_t gid, char out[IVS_OWNER_TEXT_LEN]);
 
 static inline bool ivs_is_power_of_two(uint64_t n)

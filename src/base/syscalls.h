@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What code asks of the kernel, as data beside that code. Whoever confines the process joins these
- * lists (isolate.c); the files that have them know nothing of filters.
+ * Lists of system calls, each beside the code that makes them. daemon/sandbox.c builds the seccomp
+ * filter from them.
  *
- * A list names the calls that its own file makes while a server serves: not those of the functions
- * of ours that it calls, which have lists of their own, nor those of opening and starting, which is
- * done before. C libraries differ in which call they make for a function, so where there are
- * siblings all of them are named (IVS_CALL_*): a call that is missing ends the server.
+ * A list has the calls that its own file makes after the program has started. Not in it are those
+ * of our functions that the file calls, which have their own lists, and those made during start,
+ * before the filter is loaded. C libraries implement a function with different calls, so a list has
+ * all variants (IVS_CALL_*): a call that is missing ends the process.
  */
 #ifndef IVS_BASE_SYSCALLS_H
 #define IVS_BASE_SYSCALLS_H
@@ -18,10 +18,10 @@
 
 /**
  * struct ivs_syscall - one system call
- * @name:  as in the kernel's table; one that this machine does not have is fine
- * @args:  what must be true of its arguments, all of it: (argument & mask) == value. @number counts
- *         from 1, and 0 ends them. Several entries with the same name: one of them must fit.
- * @error: not 0: the call is refused with this error number, instead of ending the process
+ * @name:  as in the kernel's table; names that this architecture does not have are ignored
+ * @args:  conditions on the arguments, all of which must hold: (argument & mask) == value. @number
+ *         counts from 1; 0 ends the list. If several entries have the same name, one must match.
+ * @error: not 0: the call fails with this errno, and does not end the process
  */
 struct ivs_syscall {
 	const char *name;
@@ -38,18 +38,18 @@ struct ivs_syscall {
 
 /* clang-format off */
 
-/* Conditions. Of an int only the lower half of the register means something. */
+/* Conditions. For an int only the lower half of the register counts. */
 #define IVS_ARG_HAS(number, mask, value) {number, mask, value}
 #define IVS_ARG_LACKS(number, bits) {number, bits, 0}
 #define IVS_ARG_IS(number, value) {number, 0xffffffff, value}
 #define IVS_ARG_NULL(number) {number, UINT64_MAX, 0}
-/* That of the process that loads the filter: no bits to compare is what no other condition has. */
+/* The pid of the process that loads the filter; marked by an empty mask. */
 #define IVS_ARG_OWN_PID(number) {number, 0, 0}
 
-/* Flags of open(2) that write or make something. O_TMPFILE has O_DIRECTORY in it, which does not. */
+/* Flags of open(2) that write or create. O_TMPFILE includes O_DIRECTORY, which does neither. */
 #define IVS_OPEN_WRITES (O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND | (O_TMPFILE & ~O_DIRECTORY))
 
-/* What C libraries make of a function, on one machine or another. */
+/* The calls that C libraries make for a function, on any architecture. */
 #define IVS_CALL_FSTAT {"fstat"}, {"fstat64"}, {"newfstatat"}, {"fstatat64"}, {"statx"}
 #define IVS_CALL_LSTAT {"lstat"}, {"lstat64"}, {"newfstatat"}, {"fstatat64"}, {"statx"}
 #define IVS_CALL_UNLINK {"unlink"}, {"unlinkat", {IVS_ARG_IS(3, 0)}}
@@ -59,9 +59,11 @@ struct ivs_syscall {
 #define IVS_CALL_GETFD {"fcntl", {IVS_ARG_IS(2, F_GETFD)}}, {"fcntl64", {IVS_ARG_IS(2, F_GETFD)}}
 #define IVS_CALL_GETFL {"fcntl", {IVS_ARG_IS(2, F_GETFL)}}, {"fcntl64", {IVS_ARG_IS(2, F_GETFL)}}
 #define IVS_CALL_EPOLL_WAIT {"epoll_wait"}, {"epoll_pwait"}
-#define IVS_CALL_GETRLIMIT {"prlimit64", {IVS_ARG_IS(1, 0), IVS_ARG_NULL(3)}}, {"getrlimit"}, {"ugetrlimit"}
+#define IVS_CALL_GETRLIMIT \
+	{"prlimit64", {IVS_ARG_IS(1, 0), IVS_ARG_NULL(3)}}, {"getrlimit"}, {"ugetrlimit"}
 #define IVS_CALL_OPEN_TO_READ \
-	{"openat", {IVS_ARG_LACKS(3, IVS_OPEN_WRITES)}}, {"open", {IVS_ARG_LACKS(2, IVS_OPEN_WRITES)}}
+	{"openat", {IVS_ARG_LACKS(3, IVS_OPEN_WRITES)}}, \
+	{"open", {IVS_ARG_LACKS(2, IVS_OPEN_WRITES)}}
 
 /* clang-format on */
 

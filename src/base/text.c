@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* What the first byte of a character says: how many there are, and its bits of the code. */
+/* Decode the first byte of a character. Return: the number of its bytes; 0: invalid. */
 static size_t utf8_first(uint8_t byte, uint32_t *code)
 {
 	if (byte < 0x80) {
@@ -49,7 +49,7 @@ size_t ivs_text_char(const char *text)
 	return utf8_char(text, &code);
 }
 
-/* Those of ASCII and of Latin-1, and the ones that turn the order of a line around. */
+/* Control characters of ASCII and Latin-1, line separators and bidirectional overrides. */
 static bool utf8_is_control(uint32_t code)
 {
 	return code < 0x20 || (code >= 0x7f && code < 0xa0) || (code >= 0x2028 && code <= 0x202e) ||

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Text that others made, such as paths and names of programs: made fit to be shown. */
+/* Sanitising untrusted text, such as paths and program names, for display. UTF-8. */
 #ifndef IVS_BASE_TEXT_H
 #define IVS_BASE_TEXT_H
 
 #include <stddef.h>
 
-/** ivs_text_char() - bytes of the UTF-8 character at the start of @text; 0 if there is none. Of "": 0. */
+/** ivs_text_char() - length in bytes of the character at @text; 0 if it is not valid, or for "" */
 size_t ivs_text_char(const char *text);
 
 /**
- * ivs_text_valid() - @in as UTF-8: a "?" for each byte that is none
- * @out_len: room, at least 1; what does not fit is left out, in whole characters
+ * ivs_text_valid() - copy @in, with a "?" for each byte that is not valid UTF-8
+ * @out_len: at least 1; the text is truncated to fit, at the end of a character
  *
  * Return: @out.
  */
 const char *ivs_text_valid(const char *in, char *out, size_t out_len);
 
-/** ivs_text_shown() - the same, for a terminal: also a "?" for each control character */
+/** ivs_text_shown() - the same for a terminal: also a "?" for each control character */
 const char *ivs_text_shown(const char *in, char *out, size_t out_len);
 
-/** ivs_text_columns() - how many characters @text, which is valid, has */
+/** ivs_text_columns() - the number of characters of @text, which must be valid */
 size_t ivs_text_columns(const char *text);
 
 #endif
