@@ -46,10 +46,11 @@ int ivs_privileges_find_user(const char *user, uid_t *out, struct ivs_error *err
 	const struct passwd *entry = find_user(user);
 
 	if (!entry)
-		return ivs_error_set(err, IVS_PRIVILEGES_E_USER,
-				     "no user \"%s\": use a name, or the number of a user that has "
-				     "one, because its groups are needed too",
-				     user);
+		return ivs_error_set(
+			err, IVS_PRIVILEGES_E_USER,
+			"no such user \"%s\": use a name, or the number of a user that has "
+			"one, because its groups are needed too",
+			user);
 	*out = entry->pw_uid;
 	return 0;
 }

@@ -242,7 +242,7 @@ def test_not_allowed(place):
     process = place.start(shutil.copy(place.device_program, place.dir), "--status",
                           control_of(place), user=61234)
     assert process.wait() == 1
-    assert f"not allowed to ask at {control_of(place)}: its permissions" in process.err.text()
+    assert f"no permission to connect to {control_of(place)}: see --control-mode" in process.err.text()
 
 
 @pytest.mark.parametrize("line", [
@@ -306,10 +306,10 @@ class Liar:
 
 
 @pytest.mark.parametrize("data, message", [
-    (b"", "ended the connection without a reply: is it the control socket"),
-    (b'{"devices":[', "ended the connection before its reply was complete"),
-    (b"{}\n", "answers something else"), (b"[]\n", "answers something else"),
-    (b'{"devices":{}}\n', "answers something else"), (b"nonsense\n", "answers something else"),
+    (b"", "closed the connection without a reply: is it the control socket"),
+    (b'{"devices":[', "closed the connection before its reply was complete"),
+    (b"{}\n", "sent an unexpected reply"), (b"[]\n", "sent an unexpected reply"),
+    (b'{"devices":{}}\n', "sent an unexpected reply"), (b"nonsense\n", "sent an unexpected reply"),
     (b'{"error":"no \\u001b[31m"}\n', "says: no ?[31m"),
 ])
 def test_other_programs(place, data, message):
@@ -324,14 +324,14 @@ def test_a_server_is_asked(place):
     """The control socket of an ivshmem-server is none of these."""
     place.server("--control", control_of(place))
     done = place.run_device("--status", control_of(place))
-    assert done.returncode == 1 and "answers something else" in done.stderr
+    assert done.returncode == 1 and "sent an unexpected reply" in done.stderr
 
 
 def test_nobody_is_there(place):
     """A killed program's socket."""
     plain(place).end()
     done = place.run_device("--status", control_of(place))
-    assert done.returncode == 1 and f"nobody listens at {control_of(place)}" in done.stderr
+    assert done.returncode == 1 and f"no process listens at {control_of(place)}" in done.stderr
 
 
 def test_nothing_dangerous_is_printed(place):

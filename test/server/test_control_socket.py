@@ -422,9 +422,9 @@ def test_no_control_socket_unless_asked_for(place):
 
 
 @pytest.mark.parametrize("option, value, message", [
-    ("--control-mode", "0", "no mode"), ("--control-mode", "1777", "no mode"),
-    ("--control-owner", "nobody-of-this-name", "no user"),
-    ("--control-group", "nobody-of-this-name", "no group"),
+    ("--control-mode", "0", "invalid mode"), ("--control-mode", "1777", "invalid mode"),
+    ("--control-owner", "nobody-of-this-name", "no such user"),
+    ("--control-group", "nobody-of-this-name", "no such group"),
 ])
 def test_bad_option(place, option, value, message):
     """Status 2, and what was wrong."""

@@ -182,9 +182,9 @@ def test_needs_root(place, options, message):
 
 
 @pytest.mark.parametrize("options, message", [
-    (["--user", "no-such-user"], 'no user "no-such-user": use a name, or the number of a user'),
-    (["--user", "4294967294"], 'no user "4294967294"'),
-    (["--user", ""], 'no user ""'),
+    (["--user", "no-such-user"], 'no such user "no-such-user": use a name, or the number of a user'),
+    (["--user", "4294967294"], 'no such user "4294967294"'),
+    (["--user", ""], 'no such user ""'),
     (["--chroot", "/nonexistent"], 'no directory "/nonexistent": make it first, or use another'),
     (["--chroot", "/dev/null"], 'no directory "/dev/null"'),
     (["--sandbox", "maybe"], 'no kind of sandbox "maybe": use on, strict or off'),

@@ -170,13 +170,13 @@ def test_no_such_socket(place):
 def test_nobody_listens(place):
     """A killed server's socket."""
     place.server("--control", control_of(place)).end()
-    fails(place, f"nobody listens at {control_of(place)}: the server has ended")
+    fails(place, f"no process listens at {control_of(place)}: the server has ended")
 
 
 def test_a_file(place):
     """Is no socket."""
     control_of(place).write_text("")
-    fails(place, "or it is no socket")
+    fails(place, "or it is not a socket")
 
 
 def test_long_path(place):
@@ -192,25 +192,25 @@ def test_not_allowed(place):
     process = place.start(shutil.copy(place.server_program, place.dir), "--status",
                           control_of(place), user=61234)
     assert process.wait() == 1
-    assert f"not allowed to ask at {control_of(place)}: its permissions" in process.err.text()
+    assert f"no permission to connect to {control_of(place)}: see --control-mode" in process.err.text()
 
 
 def test_the_socket_of_clients(place):
     """It is said that it is the other one; the server loses a client and nothing else."""
     server = place.server("--control", control_of(place))
-    fails(place, "answers something else: is it the control socket", path=place.socket)
+    fails(place, "sent an unexpected reply: is it the control socket", path=place.socket)
     server.err.wait("left")
     assert show(place).returncode == 0
 
 
 @pytest.mark.parametrize("data, stays, message", [
-    (b"", True, "did not answer in 5 s: is it the control socket"),
-    (b'{"version":"1"', True, "did not answer in 5 s: is it the control socket"),
-    (b"", False, "ended the connection without a reply: is it the control socket"),
-    (b'{"version":"1"', False, "ended the connection before its reply was complete"),
-    (b"HTTP/1.1 400 Bad Request\r\n\r\n", False, "answers something else"),
-    (b"{}\n", False, "answers something else"),
-    (b"{nonsense}\n", False, "answers something else"),
+    (b"", True, "did not answer within 5 s: is it the control socket"),
+    (b'{"version":"1"', True, "did not answer within 5 s: is it the control socket"),
+    (b"", False, "closed the connection without a reply: is it the control socket"),
+    (b'{"version":"1"', False, "closed the connection before its reply was complete"),
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n", False, "sent an unexpected reply"),
+    (b"{}\n", False, "sent an unexpected reply"),
+    (b"{nonsense}\n", False, "sent an unexpected reply"),
     (b'{"error":"there is no \\u001b[31mstatus\\n"}\n', False,
      "says: there is no ?[31mstatus?\n"),
 ], ids=["silent", "stops", "ends", "ends in the middle", "other protocol", "other JSON",

@@ -126,7 +126,7 @@ int show_status(const char *path, bool json)
 
 	result = ask_request(&ask, IVS_DEVICE_STATUS_REQUEST "\n", &reply, &err);
 	if (!result && !json_is_array(json_object_get(reply.json, "devices")))
-		result = ask_doubt(&ask, "answers something else", &err);
+		result = ask_doubt(&ask, "sent an unexpected reply", &err);
 	if (!result && json)
 		puts(reply.text);
 	else if (!result)

@@ -264,7 +264,7 @@ static int print_reply(const struct ask *ask, const struct reply *reply, bool js
 	int result;
 
 	if (!json_is_array(json_object_get(reply->json, "peers")))
-		result = ask_doubt(ask, "answers something else", err);
+		result = ask_doubt(ask, "sent an unexpected reply", err);
 	else if (json)
 		result = puts(reply->text) < 0 ? -errno : 0;
 	else

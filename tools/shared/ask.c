@@ -25,8 +25,8 @@ int ask_doubt(const struct ask *ask, const char *does, struct ivs_error *err)
 			     ask->path, does, ask->program, ask->others);
 }
 
-/* After connect(2), whose errno is as it left it. */
-static int cannot_connect(const struct ask *ask, struct ivs_error *err)
+/* Explain the errno of connect(2). */
+static int ask_connect_error(const struct ask *ask, struct ivs_error *err)
 {
 	const char *path = ask->path;
 
@@ -38,17 +38,17 @@ static int cannot_connect(const struct ask *ask, struct ivs_error *err)
 				     path, ask->what, path);
 	case ECONNREFUSED:
 		return ivs_error_set(err, ASK_E_FAILED,
-				     "nobody listens at %s: the %s has ended without removing "
-				     "it, or it is no socket",
+				     "no process listens at %s: the %s has ended without "
+				     "removing it, or it is not a socket",
 				     path, ask->what);
 	case EACCES:
 	case EPERM:
 		return ivs_error_set(err, ASK_E_FAILED,
-				     "not allowed to ask at %s: its permissions say who is "
-				     "(--control-mode, --control-group of the %s)",
+				     "no permission to connect to %s: see --control-mode and "
+				     "--control-group of the %s",
 				     path, ask->what);
 	case EAGAIN:
-		return ask_doubt(ask, "does not accept a connection in 5 s", err);
+		return ask_doubt(ask, "did not accept a connection within 5 s", err);
 	case EPROTOTYPE:
 		return ask_doubt(ask, "is a socket of another type", err);
 	default:
@@ -56,7 +56,7 @@ static int cannot_connect(const struct ask *ask, struct ivs_error *err)
 	}
 }
 
-static int connect_to(const struct ask *ask, int *out, struct ivs_error *err)
+static int ask_connect(const struct ask *ask, int *out, struct ivs_error *err)
 {
 	const struct timeval timeout = {.tv_sec = TIMEOUT_S};
 	struct sockaddr_un addr;
@@ -69,13 +69,13 @@ static int connect_to(const struct ask *ask, int *out, struct ivs_error *err)
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)))
 		return ivs_error_errno(err, errno, "cannot make a socket");
 	if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)))
-		return cannot_connect(ask, err);
+		return ask_connect_error(ask, err);
 	*out = ivs_fd_take(&fd);
 	return 0;
 }
 
-/* For more, and a NUL. Return: whether there is. */
-static bool make_room(struct reply *reply, size_t *room)
+/* Make room for more text and a NUL. Return: whether there is. */
+static bool reply_make_room(struct reply *reply, size_t *room)
 {
 	size_t more = *room ? *room * 2 : 65536;
 	char *bigger;
@@ -90,8 +90,8 @@ static bool make_room(struct reply *reply, size_t *room)
 	return true;
 }
 
-/* Until the newline, which is cut off. */
-static int receive(const struct ask *ask, int fd, struct reply *reply, struct ivs_error *err)
+/* Receive up to the newline, which is removed. */
+static int ask_receive(const struct ask *ask, int fd, struct reply *reply, struct ivs_error *err)
 {
 	int64_t deadline = ivs_clock_deadline(TIMEOUT_S * 1000);
 	struct pollfd wait = {.fd = fd, .events = POLLIN};
@@ -102,24 +102,24 @@ static int receive(const struct ask *ask, int fd, struct reply *reply, struct iv
 		ssize_t n;
 
 		if (poll(&wait, 1, ivs_clock_left_ms(deadline)) == 0)
-			return ask_doubt(ask, "did not answer in 5 s", err);
-		if (!make_room(reply, &room))
-			return ask_doubt(ask, "answers without an end", err);
+			return ask_doubt(ask, "did not answer within 5 s", err);
+		if (!reply_make_room(reply, &room))
+			return ask_doubt(ask, "sent an endless reply", err);
 		n = recv(fd, reply->text + reply->len, room - reply->len - 1, MSG_DONTWAIT);
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (n <= 0 && !reply->len)
-			return ask_doubt(ask, "ended the connection without a reply", err);
+			return ask_doubt(ask, "closed the connection without a reply", err);
 		if (n <= 0)
 			return ivs_error_set(err, ASK_E_FAILED,
-					     "the %s at %s ended the connection before its "
+					     "the %s at %s closed the connection before its "
 					     "reply was complete",
 					     ask->what, ask->path);
 		end = memchr(reply->text + reply->len, '\n', (size_t)n);
 		reply->len += (size_t)n;
 		reply->text[reply->len] = '\0';
 		if (*reply->text != '{')
-			return ask_doubt(ask, "answers something else", err);
+			return ask_doubt(ask, "sent an unexpected reply", err);
 		if (end) {
 			*end = '\0';
 			reply->len = (size_t)(end - reply->text);
@@ -128,14 +128,14 @@ static int receive(const struct ask *ask, int fd, struct reply *reply, struct iv
 	}
 }
 
-static int parse(const struct ask *ask, struct reply *reply, struct ivs_error *err)
+static int ask_parse_reply(const struct ask *ask, struct reply *reply, struct ivs_error *err)
 {
 	const char *reason;
 	char text[256];
 
 	reply->json = json_loadb(reply->text, reply->len, 0, NULL);
 	if (!reply->json)
-		return ask_doubt(ask, "answers something else", err);
+		return ask_doubt(ask, "sent an unexpected reply", err);
 	reason = json_string_value(json_object_get(reply->json, "error"));
 	if (!reason)
 		return 0;
@@ -150,15 +150,15 @@ int ask_request(const struct ask *ask, const char *request, struct reply *reply,
 	int result;
 
 	*reply = (struct reply){0};
-	result = connect_to(ask, &fd, err);
+	result = ask_connect(ask, &fd, err);
 	if (result)
 		return result;
-	/* Whoever closes at once may have said why: that is read first. */
+	/* If the program has closed the connection already, its reply may say why. */
 	if (send(fd, request, strlen(request), MSG_NOSIGNAL) < 0 && errno != EPIPE &&
 	    errno != ECONNRESET)
-		return ivs_error_errno(err, errno, "cannot ask at %s", ask->path);
-	result = receive(ask, fd, reply, err);
-	return result ? result : parse(ask, reply, err);
+		return ivs_error_errno(err, errno, "cannot send a request to %s", ask->path);
+	result = ask_receive(ask, fd, reply, err);
+	return result ? result : ask_parse_reply(ask, reply, err);
 }
 
 void reply_deinit(struct reply *reply)

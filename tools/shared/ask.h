@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Asking a program at its control socket: one request, one line of JSON, and errors in words. */
+/* Client of a program's control socket: one request, one line of JSON as the reply. */
 #ifndef TOOLS_SHARED_ASK_H
 #define TOOLS_SHARED_ASK_H
 
@@ -13,11 +13,11 @@ enum ask_error {
 };
 
 /**
- * struct ask - who is asked, in words for errors
+ * struct ask - the program to ask; the names are for error messages
  * @path:    the control socket
  * @program: with its article: "an ivshmem-server"
- * @what:    what it is: "server"
- * @others:  whom its other socket is for: "clients"
+ * @what:    kind of program: "server"
+ * @others:  those that its other socket is for: "clients"
  */
 struct ask {
 	const char *path;
@@ -27,9 +27,9 @@ struct ask {
 };
 
 /**
- * struct reply - what was answered
- * @text: as it came, without the newline
- * @json: an object: the same
+ * struct reply - the reply of a program
+ * @text: as received, without the newline; @len bytes and a NUL
+ * @json: the same, parsed: an object
  */
 struct reply {
 	char *text;
@@ -40,9 +40,9 @@ struct reply {
 /**
  * ask_request() - connect, send, and wait for the reply
  * @request: one line with its newline
- * @reply:   not to be trusted; to be freed with reply_deinit(), also on failure
+ * @reply:   untrusted; free it with reply_deinit(), also on failure
  *
- * What is no JSON object is an error, and so is a reply that says "error".
+ * Fails if the reply is not a JSON object or has a member "error".
  *
  * Return: 0, ASK_E_FAILED, -errno.
  */
@@ -51,7 +51,12 @@ IVS_MUST_USE int ask_request(const struct ask *ask, const char *request, struct 
 
 void reply_deinit(struct reply *reply);
 
-/** ask_doubt() - it is another program: "PATH answers something else: is it ...". Return: ASK_E_FAILED. */
+/**
+ * ask_doubt() - set @err: "PATH DOES: is it the control socket ...?"
+ * @does: what another program would do, such as "sent an unexpected reply"
+ *
+ * Return: ASK_E_FAILED.
+ */
 int ask_doubt(const struct ask *ask, const char *does, struct ivs_error *err);
 
 #endif

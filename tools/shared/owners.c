@@ -15,12 +15,13 @@ int take_mode(const char *value, mode_t *out)
 	unsigned long mode = strtoul(value, &end, 8);
 
 	if (*value < '0' || *value > '7' || *end || !mode || mode > 0777)
-		return usage_error("no mode", value, "use permission bits in octal, such as 0660");
+		return usage_error("invalid mode", value,
+				   "use permission bits in octal, such as 0660");
 	*out = (mode_t)mode;
 	return 0;
 }
 
-/* A name, or a number. */
+/* By name or by number. */
 int take_user(const char *value, uid_t *out)
 {
 	const struct passwd *user = getpwnam(value);
@@ -31,7 +32,7 @@ int take_user(const char *value, uid_t *out)
 	else if (ivs_parse_uint(value, 0, UINT32_MAX - 1, &number))
 		*out = (uid_t)number;
 	else
-		return usage_error("no user", value, "use a name that exists or a number");
+		return usage_error("no such user", value, "use an existing name or a number");
 	return 0;
 }
 
@@ -45,6 +46,6 @@ int take_group(const char *value, gid_t *out)
 	else if (ivs_parse_uint(value, 0, UINT32_MAX - 1, &number))
 		*out = (gid_t)number;
 	else
-		return usage_error("no group", value, "use a name that exists or a number");
+		return usage_error("no such group", value, "use an existing name or a number");
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Values of options that say whose a file is, and who may use it. */
+/* Option values for owner, group and mode of a file. */
 #ifndef TOOLS_SHARED_OWNERS_H
 #define TOOLS_SHARED_OWNERS_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the tools' command lines have in common, and what is wrong with them. */
+/* Parsing of command lines, and errors in them. */
 #ifndef TOOLS_SHARED_USAGE_H
 #define TOOLS_SHARED_USAGE_H
 
@@ -9,21 +9,21 @@
 #define STATUS_USAGE 2
 
 /**
- * usage_start() - the first thing that main() does
- * @program: its name in messages
+ * usage_start() - call this first in main()
+ * @program: its name, for messages
  *
- * Return: 0; STATUS_FAILED if fds 0 to 2 cannot be opened, with the reason printed.
+ * Return: 0; STATUS_FAILED if fds 0 to 2 cannot be opened, after printing why.
  */
 int usage_start(const char *program);
 
 /**
- * struct usage - a command line of options alone
- * @help:    is printed for -h; -V prints the version. Both have to be in @letters and @options
- * @letters: as getopt(3) has them
- * @options: as getopt_long(3) has them
- * @take:    one option; "?" is one that there is not, of which getopt has told already.
- *           Return: 0 or an exit status, with the reason printed.
- * @surplus: what to do instead of giving an argument that is no option
+ * struct usage - a command line that consists of options
+ * @help:    printed for -h; -V prints the version. Both must be in @letters and @options
+ * @letters: for getopt(3)
+ * @options: for getopt_long(3)
+ * @take:    handle one option; '?' is an invalid one, which getopt has reported already.
+ *           Return: 0, or an exit status after printing why.
+ * @surplus: advice if there is an argument that is not an option
  */
 struct usage {
 	const char *help;
@@ -33,10 +33,14 @@ struct usage {
 	const char *surplus;
 };
 
-/** usage_error() - PROGRAM: WHAT "VALUE": FIX. Return: STATUS_USAGE. */
+/** usage_error() - print 'PROGRAM: WHAT "VALUE": FIX'. Return: STATUS_USAGE. */
 int usage_error(const char *what, const char *value, const char *fix);
 
-/** usage_parse() - all of it. Return: 0; -1 if everything asked for is done (--help); an exit status. */
+/**
+ * usage_parse() - parse the whole command line into @settings
+ *
+ * Return: 0; -1 after --help or --version; an exit status after printing why.
+ */
 int usage_parse(const struct usage *usage, void *settings, int argc, char **argv);
 
 #endif
