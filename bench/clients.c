@@ -16,17 +16,17 @@
 #include "interrupt.h"
 #include "protocol/socket.h"
 
-#define SILENCE_MS 5000 /* a server that says nothing for so long has nothing more to say */
+#define SILENCE_MS 5000 /* a server that sends nothing for so long has finished */
 #define EVENTS_MAX 64
-#define READS_MAX 64 /* of one client before the next one's turn */
+#define READS_MAX 64 /* messages of a client before the next client's turn */
 #define CONNECT_TRIES 500
 
 /**
- * struct client - one of them
- * @vectors_n: of others and itself, so far
- * @leaves_n:  likewise
- * @own_n:     own vectors
- * @view:      by id: vectors told; 0 again after a leave
+ * struct client - one client of the storm
+ * @vectors_n: vectors received so far, of all peers
+ * @leaves_n:  leaves received so far
+ * @own_n:     own vectors received so far
+ * @view:      by id: vectors of that peer; 0 again after its leave
  */
 struct client {
 	int sock;
@@ -40,10 +40,10 @@ struct client {
 };
 
 /**
- * struct bench_clients - all of them
- * @ids_end:  ids of a server that never had more than peers_n clients are below it
- * @leaves_n: leaves that each who stays must hear
- * @done_n:   how many have everything
+ * struct bench_clients - all clients of the storm
+ * @ids_end:  all ids are below it
+ * @leaves_n: leaves that each remaining client must receive
+ * @done_n:   clients that have received everything
  */
 struct bench_clients {
 	unsigned int clients_n;
@@ -82,7 +82,7 @@ struct bench_clients *bench_clients_new(unsigned int clients_n, unsigned int pee
 	all->clients_n = clients_n;
 	all->peers_n = peers_n;
 	all->vectors_n = vectors_n;
-	all->ids_end = peers_n + 64; /* some servers never give an id twice */
+	all->ids_end = peers_n + 64; /* some servers never assign an id twice */
 	all->epoll = epoll_create1(EPOLL_CLOEXEC);
 	all->views = calloc((size_t)clients_n * all->ids_end, sizeof(*all->views));
 	for (unsigned int i = 0; i < clients_n; i++) {
@@ -119,10 +119,10 @@ void bench_clients_free(struct bench_clients *all)
 	free(all);
 }
 
-/* A listener whose queue is full, or that is not there yet, is worth another try. */
-static bool is_worth_another_try(int number)
+/* The queue of the listener is full, or it does not listen yet: retry. */
+static bool is_temporary(int errnum)
 {
-	return number == EAGAIN || number == ECONNREFUSED || number == ENOENT || number == EINTR;
+	return errnum == EAGAIN || errnum == ECONNREFUSED || errnum == ENOENT || errnum == EINTR;
 }
 
 int bench_connect(const char *path)
@@ -137,7 +137,7 @@ int bench_connect(const char *path)
 	for (unsigned int i = 0; i < CONNECT_TRIES && !bench_interrupted(); i++) {
 		if (!connect(sock, (const struct sockaddr *)&addr, sizeof(addr)))
 			return ivs_fd_take(&sock);
-		if (!is_worth_another_try(errno))
+		if (!is_temporary(errno))
 			return -errno;
 		nanosleep(&pause, NULL);
 	}
@@ -171,7 +171,7 @@ static bool is_complete(const struct bench_clients *all, const struct client *cl
 static bool take_vector(struct bench_clients *all, struct client *client, unsigned int id)
 {
 	if (client->view[id] == all->vectors_n)
-		return fail(all, "a client was told more than %u vectors of peer %u",
+		return fail(all, "a client received more than %u vectors of peer %u",
 			    all->vectors_n, id);
 	client->view[id]++;
 	client->vectors_n++;
@@ -186,10 +186,10 @@ static bool take_vector(struct bench_clients *all, struct client *client, unsign
 static bool take_leave(struct bench_clients *all, struct client *client, unsigned int id)
 {
 	if (!client->view[id])
-		return fail(all, "a client was told that peer %u left, of which it had not heard",
-			    id);
+		return fail(all, "a client received a leave of peer %u, which it did not know", id);
 	if (!all->leaves_n)
-		return fail(all, "a client was told that peer %u left, and nobody has", id);
+		return fail(all, "a client received a leave of peer %u, but no client has left",
+			    id);
 	client->view[id] = 0;
 	client->leaves_n++;
 	return true;
@@ -200,8 +200,7 @@ static bool take(struct bench_clients *all, struct client *client, struct ivs_v0
 	ivs_fd_close(&msg->fd);
 	all->messages_n++;
 	if (msg->id >= all->ids_end)
-		return fail(all, "a client was told of peer %u, and there are %u", msg->id,
-			    all->peers_n);
+		return fail(all, "a client received peer %u of %u", msg->id, all->peers_n);
 	if (msg->type == IVS_V0_VECTOR)
 		return take_vector(all, client, msg->id);
 	if (msg->type == IVS_V0_LEAVE)
@@ -246,12 +245,12 @@ static bool report_silence(struct bench_clients *all)
 		const struct client *client = &all->clients[i];
 
 		if (client->sock >= 0 && !is_complete(all, client))
-			return lost(all, client, "nothing came for 5 s");
+			return lost(all, client, "no message within 5 s");
 	}
-	return fail(all, "nothing came for 5 s");
+	return fail(all, "no message within 5 s");
 }
 
-/* Each peer with all vectors, or gone: as many as the counts say. */
+/* Every remaining peer must have all its vectors, and every other peer none. */
 static bool check_views(struct bench_clients *all)
 {
 	for (unsigned int i = 0; i < all->clients_n; i++) {

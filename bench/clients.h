@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The clients of a storm, all in one process with one epoll. They connect as fast as they can, read
- * everything with the real decoder, close each fd at once, and know in the end whether each of them
- * was told everything: every peer with every vector, and every leave once.
+ * all messages with the library's decoder, close each fd at once, and check that each client
+ * received everything: every peer with every vector, and every leave once.
  */
 #ifndef BENCH_CLIENTS_H
 #define BENCH_CLIENTS_H
@@ -19,41 +19,41 @@
 struct bench_clients;
 
 /**
- * bench_clients_new() - none is connected yet
- * @clients_n: how many
- * @peers_n:   of how many peers each is to hear, itself included
- * @vectors_n: with how many vectors each
+ * bench_clients_new() - allocate clients, not connected yet
+ * @clients_n: number of clients
+ * @peers_n:   number of peers that each must receive, including itself
+ * @vectors_n: vectors per peer
  *
- * Return: the clients, or NULL without memory or fds.
+ * Return: the clients, or NULL if memory or fds are exhausted.
  */
 struct bench_clients *bench_clients_new(unsigned int clients_n, unsigned int peers_n,
 					unsigned int vectors_n);
 
-/** bench_clients_free() - closes all connections; NULL is fine */
+/** bench_clients_free() - close all connections; NULL is fine */
 void bench_clients_free(struct bench_clients *clients);
 
-/** bench_clients_connect() - all, one right after the other. Return: whether all have connected. */
+/** bench_clients_connect() - connect all, one by one. Return: whether all are connected. */
 IVS_MUST_USE bool bench_clients_connect(struct bench_clients *clients, const char *path);
 
 /**
- * bench_clients_read() - until each has as many messages as it must get
+ * bench_clients_read() - read until each client has all messages
  *
- * Return: whether they came, and are the right ones.
+ * Return: whether each has received exactly what it must.
  */
 IVS_MUST_USE bool bench_clients_read(struct bench_clients *clients);
 
-/** bench_clients_leave() - every second one closes its connection; the others are to hear it */
+/** bench_clients_leave() - disconnect every second client; the others must receive that */
 void bench_clients_leave(struct bench_clients *clients);
 
-/** bench_clients_why() - what was wrong when one of the above returned false */
+/** bench_clients_why() - the error, after one of the above has returned false */
 const char *bench_clients_why(const struct bench_clients *clients);
 
-/** bench_clients_messages() - how many have been received so far, by all */
+/** bench_clients_messages() - the number of messages that all have received so far */
 uint64_t bench_clients_messages(const struct bench_clients *clients);
 
 /**
- * struct bench_latency - from connect() to a client's own last vector, which comes after all who
- * were there when it was greeted
+ * struct bench_latency - from connect() to a client's own last vector, which follows all peers that
+ * were present when the client was greeted
  */
 struct bench_latency {
 	int64_t p50_ns;
@@ -61,10 +61,10 @@ struct bench_latency {
 	int64_t max_ns;
 };
 
-/** bench_clients_latency() - of those who have been told their own vectors */
+/** bench_clients_latency() - of the clients that have received their own vectors */
 struct bench_latency bench_clients_latency(const struct bench_clients *clients);
 
-/** bench_connect() - to the stream socket at @path. Return: the fd or -errno. */
+/** bench_connect() - connect to the stream socket at @path. Return: the fd or -errno. */
 IVS_MUST_USE int bench_connect(const char *path);
 
 #endif

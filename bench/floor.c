@@ -24,7 +24,7 @@
 #define WAIT_MS 5000
 #define NUMBER_LEN 8
 
-/* What a message is sent from: one per place in a batch, filled anew for each. */
+/* Storage of a message: one per place in a batch, filled for each message. */
 struct slot {
 	uint64_t number;
 	struct iovec iov;
@@ -35,11 +35,11 @@ struct slot {
 };
 
 /**
- * struct sender - the floor's process
- * @next:     by client: the next message in the order of the wire
+ * struct sender - state of the floor's process
+ * @next:     by client: the index of the next message
  * @socks:    by client
  * @eventfds: by client and vector
- * @left:     whether clients 0, 2, 4 ... have left, and the others are told that
+ * @left:     clients 0, 2, 4 ... have left, and the messages are their leaves
  */
 struct sender {
 	unsigned int clients_n;
@@ -101,7 +101,7 @@ static unsigned int messages_n(const struct sender *self)
 	return BENCH_GREETING_LEN + self->clients_n * self->vectors_n;
 }
 
-/* Message @at of client @id: the greeting, the others with their vectors, its own. */
+/* Message @at to client @id: the greeting, other peers' vectors, then its own. */
 static void fill_message(struct sender *self, unsigned int place, unsigned int id, unsigned int at)
 {
 	unsigned int peer;
@@ -127,7 +127,7 @@ static void fill_message(struct sender *self, unsigned int place, unsigned int i
 	fill(self, place, peer, self->eventfds[peer * self->vectors_n + vector]);
 }
 
-/* As much as the socket takes. Return: 0 or -errno. */
+/* Send until the socket is full. Return: 0 or -errno. */
 static int send_to(struct sender *self, unsigned int id)
 {
 	unsigned int end = messages_n(self);
@@ -157,7 +157,7 @@ static int send_to(struct sender *self, unsigned int id)
 	return 0;
 }
 
-/* To one client after another, then to those whose sockets have room again. */
+/* Send to each client in turn, then to those whose sockets have room again. */
 static int send_all(struct sender *self)
 {
 	struct epoll_event events[EVENTS_MAX];
@@ -338,7 +338,7 @@ int bench_floor_start(const char *path, unsigned int clients_n, unsigned int vec
 		if (!result && write(pair[1], &cost, sizeof(cost)) != sizeof(cost))
 			result = -EPIPE;
 		if (!result)
-			result = wait_readable(pair[1]); /* until all has been read */
+			result = wait_readable(pair[1]); /* until everything has been read */
 		_exit(result ? 1 : 0);
 	}
 	close(pair[1]);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The floor: what the kernel takes for the messages of a storm, and nothing else. See join.c for
- * what makes it fair.
+ * The floor: a process that only sends the messages of a storm. join.c explains why the comparison
+ * with it is fair.
  */
 #ifndef BENCH_FLOOR_H
 #define BENCH_FLOOR_H
@@ -12,10 +12,10 @@
 
 /**
  * struct bench_floor_cost - CPU time of the sending process
- * @accept_ns: to accept the clients, make their eventfds and watch them
- * @join_ns:   to send what they are told when all have joined
- * @close_ns:  to close the sockets and eventfds of those who left
- * @leave_ns:  to tell the others
+ * @accept_ns: to accept the clients, create their eventfds and watch their sockets
+ * @join_ns:   to send the greetings and the joins
+ * @close_ns:  to close the sockets and eventfds of clients that left
+ * @leave_ns:  to send the leaves
  */
 struct bench_floor_cost {
 	int64_t accept_ns;
@@ -25,8 +25,8 @@ struct bench_floor_cost {
 };
 
 /**
- * struct bench_floor - a floor that runs
- * @control: a byte written to it starts the leaves; the cost is read from it
+ * struct bench_floor - a running floor
+ * @control: write a byte to start the leaves; then read the cost
  */
 struct bench_floor {
 	struct bench_sender sender;
@@ -42,10 +42,10 @@ struct bench_floor {
 IVS_MUST_USE int bench_floor_start(const char *path, unsigned int clients_n, unsigned int vectors_n,
 				   unsigned int batch, struct bench_floor *out);
 
-/** bench_floor_leave() - clients 0, 2, 4 ... have left: tell the others. Return: 0 or -errno. */
+/** bench_floor_leave() - send the leaves of clients 0, 2, 4 ... Return: 0 or -errno. */
 IVS_MUST_USE int bench_floor_leave(struct bench_floor *floor);
 
-/** bench_floor_cost() - after all has been read. Return: 0 or -errno. */
+/** bench_floor_cost() - call it after everything has been read. Return: 0 or -errno. */
 IVS_MUST_USE int bench_floor_cost(struct bench_floor *floor, struct bench_floor_cost *out);
 
 /** bench_floor_stop() */

@@ -1,32 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What joining a server costs, as a ratio to what the kernel takes for the same messages.
+ * The cost of joining a server, as a ratio to what the kernel needs for the same messages.
  *
- * A storm: N clients connect as fast as one process can, and read all that they are told; when all
- * know all, every second one closes its connection, and the others are told that. The server is
- * another process; its CPU time is read from its clock, in nanoseconds, before the storm and after
- * it has come to rest.
+ * A storm: N clients connect as fast as one process can, and read all messages. When every client
+ * knows all others, every second client disconnects, and the rest read the leaves. The CPU time of
+ * the server, another process, is read from its clock before the storm and when it is idle again.
  *
- * The floor is a process of ours in place of the server. What makes it fair:
+ * The floor is a process of this program in place of the server. Why the comparison is fair:
  *
- *   - Its clients are the same code. What it costs to wake them is part of its CPU time, as it is
- *     of the server's; what they do themselves is part of neither.
- *   - It sends the same messages in the order of the wire: the greeting, every other peer's vectors,
- *     the own ones; an fd with the same ones, of as many different eventfds. (The same fd again and
- *     again would be cheaper: its count stays in one CPU's cache.)
- *   - Sockets have the server's send buffer (8192 bytes, about 22 messages), so both are stopped by
- *     full sockets as often, and both wait for room in an edge-triggered epoll.
- *   - It sends to one client as much as goes in, then to the next, as a server must that serves
- *     all. It knows in advance who comes: it first accepts all, and then sends batches that
- *     are as long as possible, which no server can that tells early clients early.
- *   - It does nothing else: no roster, no log, and a message costs two stores in a prepared batch.
- *     When fewer messages left than were given it knows that the socket is full.
- *   - Accepting, making eventfds and closing is measured beside and not in it: it is of the
- *     connections and not of the messages. The server's time has it; in small storms that shows. The
- *     table therefore also has the ratio to both together.
+ *   - The clients run the same code. The cost of waking them is part of the CPU time of server and
+ *     floor alike; their own work is part of neither.
+ *   - The floor sends the same messages in the same order: the greeting, the vectors of every other
+ *     peer, the client's own. Each has an fd where the server's has one, of as many different
+ *     eventfds: sending one fd again and again would keep its count in the cache of one CPU.
+ *   - Its sockets have the server's send buffer (8192 bytes, about 22 messages), so both find a
+ *     socket full equally often, and both wait for room with an edge-triggered epoll.
+ *   - It fills the socket of one client, then that of the next, as a server must that serves all.
+ *     Since it knows the clients in advance, it accepts all of them first and then sends batches of
+ *     the greatest length. A server that informs early clients early cannot do that.
+ *   - It has no roster and no log. A message costs two stores in a prepared batch, and a short
+ *     count tells it that the socket is full.
+ *   - Accepting, creating eventfds and closing is measured separately, because it depends on the
+ *     number of connections and not of messages. The server's time includes it, which shows in
+ *     small storms, so the table also has the ratio to the sum of both.
  *
- * Servers and floors run by turns, round after round, on the same CPU (the first that we may use;
- * the clients on the last one), and a ratio is of neighbours: what slows the machine down slows both.
+ * Servers and floors run in turn, round after round, on the same CPU (the first one available; the
+ * clients use the last one). A ratio is of neighbours, so that whatever slows the machine affects
+ * both.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -48,8 +48,8 @@
 #define OUR_ARGS "-F -S {socket} -r memfd: -l 1M -n {vectors}"
 
 /**
- * struct options - from the command line
- * @rounds_n: 0: as many as the size of a storm makes sensible
+ * struct options - the command line
+ * @rounds_n: 0: depends on the size of the storm
  */
 struct options {
 	const char *server;
@@ -65,28 +65,26 @@ static void print_help(void)
 {
 	printf("usage: join [OPTION]... SERVER\n"
 	       "\n"
-	       "Start SERVER (ivshmem-server), let many clients join and leave at once, and print "
-	       "what\n"
-	       "that costs the server, as a ratio to what the kernel takes for the same messages.\n"
+	       "Start SERVER (ivshmem-server), let many clients join and leave at once, and print\n"
+	       "the server's cost as a ratio to what the kernel needs for the same messages.\n"
 	       "\n"
 	       "  -s, --storm NxV         N clients with V vectors; may be given several times\n"
 	       "                          (default: 64x1 64x4 256x1 480x1 1000x4)\n"
-	       "  -r, --rounds N          measure everything N times, up to %u (default: 25 for "
-	       "small\n"
-	       "                          storms, 3 for the largest)\n"
-	       "  -t, --stalled N         clients beside that never read (default: %u)\n"
+	       "  -r, --rounds N          measure everything N times, up to %u (default: 25 for\n"
+	       "                          small storms, 3 for the largest)\n"
+	       "  -t, --stalled N         additional clients that never read (default: %u)\n"
 	       "      --server PATH       another server instead of SERVER\n"
 	       "      --server-args ARGS  its options; {socket}, {dir} and {vectors} are replaced\n"
 	       "                          (default: %s)\n"
-	       "      --no-pin            do not keep server and clients on one CPU each\n"
-	       "  -j, --json              for scripts\n"
+	       "      --no-pin            do not bind server and clients to one CPU each\n"
+	       "  -j, --json              print JSON\n"
 	       "  -h, --help\n"
 	       "\n"
-	       "Exit status: 0; 1 if a client was not told everything or the server took too much "
+	       "Exit status: 0; 1 if a client missed a message or the server used too much "
 	       "memory;\n"
-	       "2 for wrong options. Never because of a time.\n"
+	       "2 for invalid options. Times have no influence.\n"
 	       "\n"
-	       "Example, and the same for QEMU's server, which survives small storms only:\n"
+	       "Example, and the same for QEMU's server, which handles small storms only:\n"
 	       "  build/bench/join build/tools/ivshmem-server\n"
 	       "  build/bench/join --storm 16x1 --stalled 0 --server ./ivshmem-server \\\n"
 	       "      --server-args '-F -p {dir}/pid -S {socket} -m {dir} -l 1M -n {vectors}'\n",
@@ -124,7 +122,7 @@ static bool parse_number(const char *name, const char *text, unsigned int max, u
 	return true;
 }
 
-/* Return: whether to go on; if not, @status is the exit status. */
+/* Return: whether to continue; if not, @status is the exit status. */
 static bool parse_options(int argc, char **argv, struct options *opts, int *status)
 {
 	static const struct option names[] = {
@@ -176,8 +174,8 @@ static bool parse_options(int argc, char **argv, struct options *opts, int *stat
 	if (fine && !opts->server && optind < argc)
 		opts->server = argv[optind];
 	if (fine && !opts->server)
-		fprintf(stderr, "join: which server? Give its path, such as "
-				"build/tools/ivshmem-server; --help says more\n");
+		fprintf(stderr, "join: the server is missing: give its path, such as "
+				"build/tools/ivshmem-server (see --help)\n");
 	return fine && opts->server;
 }
 
@@ -190,7 +188,7 @@ static void add_default_storms(struct options *opts)
 			return;
 }
 
-/* A storm of a few milliseconds must be measured often. */
+/* Storms of a few milliseconds need many rounds. */
 static unsigned int default_rounds(const struct bench_shape *shape)
 {
 	uint64_t messages = (uint64_t)shape->clients_n * shape->clients_n * shape->vectors_n;
@@ -200,7 +198,7 @@ static unsigned int default_rounds(const struct bench_shape *shape)
 	return messages < 1000000 ? 11 : 3;
 }
 
-/* Whether there are fds for server and clients, of which each process has its own. */
+/* Are there enough fds? Server and clients need as many each, in their own processes. */
 static bool has_fds(struct bench_result *result)
 {
 	const struct bench_shape *shape = &result->shape;
@@ -212,7 +210,7 @@ static bool has_fds(struct bench_result *result)
 	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_max >= need)
 		return true;
 	snprintf(result->why, sizeof(result->why),
-		 "left out: the server needs %llu file descriptors, and %llu are allowed "
+		 "skipped: the server needs %llu file descriptors, and the limit is %llu "
 		 "(ulimit -Hn)",
 		 need, (unsigned long long)limit.rlim_max);
 	return false;
@@ -221,7 +219,7 @@ static bool has_fds(struct bench_result *result)
 static void measure(const struct bench_server *server, struct bench_result *result,
 		    unsigned int round)
 {
-	/* Both floors beside the server alone; odd rounds the other way around. */
+	/* Both floors beside the server without stalled clients; odd rounds in reverse. */
 	static const enum bench_kind order[BENCH_KINDS] = {BENCH_SENDMSG, BENCH_ALONE,
 							   BENCH_SENDMMSG, BENCH_STALLED};
 

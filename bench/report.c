@@ -6,11 +6,11 @@
 #include <string.h>
 
 #define CPU_TARGET 1.15	    /* times the sendmmsg floor */
-#define STALLED_TARGET 1.05 /* times the same without; what is above 1 is noise, or a defect */
+#define STALLED_TARGET 1.05 /* times the same without; above 1 is noise, or a defect */
 #define RSS_BASE_KIB 4096
-#define RSS_PAIR_LEN 4 /* bytes for each peer that each peer knows */
+#define RSS_PAIR_LEN 4 /* bytes per pair of peers */
 
-/* Half of the rounds are between @low and @high; all of them, if there are fewer than four. */
+/* The middle half of the rounds is in @low to @high; with fewer than four, all are. */
 struct spread {
 	double min;
 	double low;
@@ -19,7 +19,7 @@ struct spread {
 	double max;
 };
 
-/* A number of one round: of a server's storm and of the floor's next to it. */
+/* A number from one round: of the server's storm, and of the floor's beside it. */
 typedef double measure_fn(const struct bench_result *result, enum bench_kind kind,
 			  unsigned int round);
 
@@ -111,7 +111,7 @@ static double leave_to_batch(const struct bench_result *result, enum bench_kind 
 	return leave_us(result, kind, round) / leave_us(result, BENCH_SENDMMSG, round);
 }
 
-/* To the floor with what it takes to accept (to close) as many clients. */
+/* Ratio to the floor including the time to accept or close as many clients. */
 static double join_to_whole(const struct bench_result *result, enum bench_kind kind,
 			    unsigned int round)
 {
@@ -134,7 +134,7 @@ static double leave_to_whole(const struct bench_result *result, enum bench_kind 
 	       (floor_ns * (double)storm->leave.messages_n + (double)floor->close_ns);
 }
 
-/* What the stalled cost the others. */
+/* The cost of stalled clients. */
 static double join_to_alone(const struct bench_result *result, enum bench_kind kind,
 			    unsigned int round)
 {
@@ -178,7 +178,7 @@ static double rss_limit_kib(const struct bench_result *result, enum bench_kind k
 	return RSS_BASE_KIB + RSS_PAIR_LEN * peers * peers / 1024;
 }
 
-/* Why a row of this kind has no numbers; NULL if it has. */
+/* Why a row of this kind has no numbers, or NULL. */
 static const char *why_not(const struct bench_result *result, enum bench_kind kind)
 {
 	static const enum bench_kind floors[] = {BENCH_SENDMSG, BENCH_SENDMMSG};
@@ -207,7 +207,7 @@ static const char *name_of(const struct bench_result *result, char out[32])
 	return out;
 }
 
-/* The start of each row. Return: whether there are numbers to go on with. */
+/* Print the start of a row. Return: whether it has numbers. */
 static bool print_head(const struct bench_result *result, enum bench_kind kind, const char *what)
 {
 	const char *why = why_not(result, kind);
@@ -259,10 +259,11 @@ static void print_rest(const struct bench_result *result, enum bench_kind kind)
 
 void bench_report_table(const struct bench_result *results, unsigned int results_n)
 {
-	printf("CPU time of the server, in us per message, beside that of the two floors; medians. "
+	printf("CPU time in us per message, of the server and of the two floors; medians. "
 	       "Target: at most %.2f x sendmmsg.\n"
-	       "The spread is that of the middle half of the rounds; \"x+conn\" is to sendmmsg and "
-	       "accepting or closing the connections.\n\n",
+	       "The spread is of the middle half of the rounds; \"x+conn\" is the ratio to "
+	       "sendmmsg "
+	       "including accepting or closing connections.\n\n",
 	       CPU_TARGET);
 	printf("%-8s %7s %-6s %9s %10s %7s %8s %9s %8s %9s %-11s %8s   %s\n", "storm", "stalled",
 	       "part", "messages", "messages/s", "server", "sendmsg", "sendmmsg", "xsendmsg",
@@ -274,9 +275,9 @@ void bench_report_table(const struct bench_result *results, unsigned int results
 		print_cpu(&results[i], BENCH_STALLED, false);
 	}
 	printf("\nLatency in ms from connect() to the last own vector, medians of the rounds; "
-	       "memory (VmHWM) in KiB, the most of all rounds.\n"
-	       "Target: at most %u KiB + %u bytes x peers^2. Every client was told everything, "
-	       "where a row has numbers.\n\n",
+	       "memory (VmHWM) in KiB, maximum of the rounds.\n"
+	       "Target: at most %u KiB + %u bytes x peers^2. In rows with numbers, "
+	       "every client received everything.\n\n",
 	       RSS_BASE_KIB, RSS_PAIR_LEN);
 	printf("%-8s %7s %-6s %8s %8s %8s %9s %9s %9s   %s\n", "storm", "stalled", "part", "p50",
 	       "p99", "max", "idle KiB", "peak KiB", "limit", "target");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* From many storms to a table for people, or to JSON. */
+/* Output of the results: a table, or JSON. */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
 
@@ -7,7 +7,7 @@
 
 #define BENCH_ROUNDS_MAX 100
 
-/* Of the server without and with stalled clients beside, of the floor by sendmsg and by sendmmsg. */
+/* The server without and with stalled clients, and the floors with sendmsg() and sendmmsg(). */
 enum bench_kind {
 	BENCH_ALONE,
 	BENCH_STALLED,
@@ -17,9 +17,9 @@ enum bench_kind {
 };
 
 /**
- * struct bench_result - everything about storms of one shape
- * @shape:    its stalled_n is that of BENCH_STALLED
- * @rounds_n: how many are there of each kind
+ * struct bench_result - all storms of one shape
+ * @shape:    stalled_n is for BENCH_STALLED only
+ * @rounds_n: storms of each kind
  * @why:      "", or why there are none
  */
 struct bench_result {
@@ -29,14 +29,14 @@ struct bench_result {
 	struct bench_storm storms[BENCH_KINDS][BENCH_ROUNDS_MAX];
 };
 
-/** bench_report_table() - to standard output */
+/** bench_report_table() - print a table to standard output */
 void bench_report_table(const struct bench_result *results, unsigned int results_n);
 
-/** bench_report_json() - the same, to standard output */
+/** bench_report_json() - print the same as JSON */
 void bench_report_json(const struct bench_result *results, unsigned int results_n,
 		       const char *server);
 
-/** bench_report_fine() - whether every client was told everything, and memory is within the target */
+/** bench_report_fine() - did all clients receive everything, and is memory within the target? */
 bool bench_report_fine(const struct bench_result *results, unsigned int results_n);
 
 #endif

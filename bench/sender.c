@@ -58,7 +58,7 @@ static void pause_ms(int ms)
 	nanosleep(&pause, NULL);
 }
 
-/* @from with what stands for the socket, the directory and the number in it. */
+/* Copy @from, with {socket}, {dir} and {vectors} replaced. */
 static void expand(const char *from, const struct bench_server *server, unsigned int vectors_n,
 		   char out[ARG_LEN])
 {
@@ -181,10 +181,10 @@ long bench_sender_rss_kib(const struct bench_sender *sender)
 static void describe(int status, char *how, size_t how_len)
 {
 	if (WIFSIGNALED(status))
-		snprintf(how, how_len, "the server was ended by signal %d (%s)", WTERMSIG(status),
+		snprintf(how, how_len, "the server was killed by signal %d (%s)", WTERMSIG(status),
 			 sigdescr_np(WTERMSIG(status)));
 	else if (WEXITSTATUS(status) == 127)
-		snprintf(how, how_len, "the server cannot be run");
+		snprintf(how, how_len, "the server cannot be executed");
 	else
 		snprintf(how, how_len, "the server exited with status %d", WEXITSTATUS(status));
 }

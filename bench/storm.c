@@ -32,7 +32,7 @@ void bench_remove_files(const char *dir)
 	closedir(list);
 }
 
-/* Also sees to it that the server is up, and has run through its code once. */
+/* Wait until the server is up, and has run its code once. */
 static bool probe(const char *path, unsigned int vectors_n, struct bench_storm *out)
 {
 	struct bench_clients *one = bench_clients_new(1, 1, vectors_n);
@@ -57,7 +57,7 @@ static int *connect_stalled(const char *path, unsigned int stalled_n, struct ben
 	for (unsigned int i = 0; socks && i < stalled_n; i++) {
 		socks[i] = bench_connect(path);
 		if (socks[i] < 0)
-			fail(out, "a client that is to be stalled cannot connect");
+			fail(out, "a stalled client cannot connect");
 	}
 	return socks;
 }
@@ -92,7 +92,7 @@ static bool measure_leave(struct bench_clients *clients, struct bench_part *part
 	return fine;
 }
 
-/* CPU time is read when the server has come to rest, so that nothing it did later is left out. */
+/* Read the CPU time when the server is idle, to include work after the last message. */
 static bool run_storm(const struct bench_sender *sender, struct bench_clients *clients,
 		      const char *path, struct bench_storm *out)
 {
@@ -142,7 +142,7 @@ void bench_storm_server(const struct bench_server *server, const struct bench_sh
 		out->rss_kib = bench_sender_rss_kib(&sender);
 	}
 	if (out->why[0])
-		bench_sender_settle(&sender); /* dying takes longer than closing sockets */
+		bench_sender_settle(&sender); /* a process closes its sockets before it is gone */
 	bench_sender_stop(&sender, how, sizeof(how));
 	if (how[0]) {
 		char what[BENCH_WHY_LEN];
@@ -173,7 +173,7 @@ static bool run_floor(struct bench_floor *floor, struct bench_clients *clients, 
 		return false;
 	}
 	if (bench_floor_cost(floor, &cost)) {
-		fail(out, "the floor's process did not say what it cost");
+		fail(out, "the floor's process did not report its cost");
 		return false;
 	}
 	out->join.cpu_ns = cost.join_ns;

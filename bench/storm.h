@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One storm: joins, then leaves, of a server under test or of the floor. */
+/* One storm: joins, then leaves, with a server under test or with the floor. */
 #ifndef BENCH_STORM_H
 #define BENCH_STORM_H
 
@@ -8,7 +8,7 @@
 #include "sender.h"
 
 /**
- * struct bench_shape - how large
+ * struct bench_shape - size of a storm
  * @stalled_n: clients that connected before and never read
  */
 struct bench_shape {
@@ -20,7 +20,7 @@ struct bench_shape {
 /**
  * struct bench_part - the joins, or the leaves
  * @cpu_ns:  CPU time of the sender
- * @wall_ns: from the first to the last message, as the clients see it
+ * @wall_ns: from the first to the last message, measured in the clients
  */
 struct bench_part {
 	uint64_t messages_n;
@@ -29,9 +29,10 @@ struct bench_part {
 };
 
 /**
- * struct bench_storm - what was measured
- * @why:     "", or what went wrong; then only what was measured before is set
- * @rss_kib: the most memory that the server had; with @idle_kib, what it had with one client
+ * struct bench_storm - measurements of one storm
+ * @why:      "", or an error; then only fields measured before it are set
+ * @rss_kib:  peak memory of the server
+ * @idle_kib: its memory after a single client
  */
 struct bench_storm {
 	char why[2 * BENCH_WHY_LEN + 4];
@@ -44,15 +45,15 @@ struct bench_storm {
 	int64_t close_ns;
 };
 
-/** bench_storm_server() - of @server, started and ended here */
+/** bench_storm_server() - start @server, measure a storm, and stop it */
 void bench_storm_server(const struct bench_server *server, const struct bench_shape *shape,
 			struct bench_storm *out);
 
-/** bench_storm_floor() - the same messages, @batch at a time, to the same clients */
+/** bench_storm_floor() - the same messages to the same clients from the floor, @batch per call */
 void bench_storm_floor(const char *dir, const struct bench_shape *shape, unsigned int batch,
 		       struct bench_storm *out);
 
-/** bench_remove_files() - all that is in @dir */
+/** bench_remove_files() - remove all files in @dir */
 void bench_remove_files(const char *dir);
 
 #endif

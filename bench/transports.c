@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What one way in costs, as one line of JSON; bench/guest runs it in guests and on the host.
+ * Measure one transport and print a line of JSON; bench/guest runs it in guests and on the host.
  *
- *   transports ADDRESS          measure; with an echo beside it also round trips
- *   transports --echo ADDRESS   ring back whoever rings vector 0, until standard input ends
+ *   transports ADDRESS          measure; with an echo running, also round trips to it
+ *   transports --echo ADDRESS   answer doorbells to vector 0, until standard input ends
  *
- * Everything is beside a floor of the same run: a copy of the same size in private memory, and an
- * eventfd between two threads without any of ours. Under emulation the times say little, the ratios
- * something.
+ * Each run also measures a floor: a copy of the same size in private memory, and an eventfd round
+ * trip between two threads. Under emulation only the ratios to it are meaningful.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -27,12 +26,12 @@
 #define COPIES 8
 #define TIMEOUT_MS 2000
 #define COPY_LEN ((size_t)1 << 20)
-#define SKEW 20544 /* else source and target share places in an emulated TLB */
+#define SKEW 20544 /* so that source and target do not share entries of an emulated TLB */
 
-/* At the beginning of the region; the rest of the first page is nobody's. */
+/* At the start of the region; the rest of the first page is unused. */
 struct mailbox {
-	_Atomic uint32_t echo;	/* id + 1 of the echo; 0: there is none */
-	_Atomic uint32_t asker; /* id of who measures */
+	_Atomic uint32_t echo;	/* id + 1 of the echo; 0: none */
+	_Atomic uint32_t asker; /* id of the peer that measures */
 };
 
 static double now_us(void)
@@ -58,7 +57,7 @@ static void print_times(const char *name, double *times, size_t n)
 	       times[n * 90 / 100], times[n * 99 / 100]);
 }
 
-/* Doorbells to @to, which rings back, or is oneself: to be awake again, and the ringing alone. */
+/* Ring @to, which rings back or is this peer: time of the call, and until we are awake again. */
 static void measure_trips(struct ivs_peer *peer, unsigned int to, const char *name)
 {
 	double times[ROUNDS];
@@ -81,7 +80,7 @@ static void measure_trips(struct ivs_peer *peer, unsigned int to, const char *na
 	print_times(ring, rings, ROUNDS);
 }
 
-/* An id that nobody has: what ringing takes, and not what being rung does. */
+/* Ring an id that no peer has: the cost of ringing without that of delivery. */
 static void measure_ring(struct ivs_peer *peer)
 {
 	double begin = now_us();
@@ -109,7 +108,7 @@ static void *answer(void *data)
 	return NULL;
 }
 
-/* Both on one processor: what a sleeping one takes to wake up varies more than all the rest. */
+/* Both on one processor: the time to wake an idle one varies more than everything else. */
 static void measure_floor_trips(void)
 {
 	cpu_set_t first;
