@@ -2,9 +2,9 @@
 /*
  * Fuzz target for ivs_v0_feed().
  *
- * Input: records. The low half of a record's first byte says how many bytes the chunk has, 0 to 15,
- * which follow; FD says that an fd travels with the first of them. The same bytes are decoded a
- * second time in other chunks, and the messages must be the same.
+ * Input: records. The low half of a record's first byte is the length of its chunk, 0 to 15 bytes,
+ * which follow. If FD is set, an fd arrives with the first of them. The same bytes are decoded
+ * again in other chunks and must yield the same messages.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define LEN_MASK 0x0f
 #define FD 0x10
 #define BYTES_MAX 4096
-/* The fd that travels with byte i has the number FD_FIRST + i; nothing is really open. */
+/* The fd that arrives with byte i is FD_FIRST + i; none is really open. */
 #define FD_FIRST 100
 
 #define CHECK(condition)                                                                           \
@@ -28,9 +28,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 	} while (0)
 
 /**
- * struct stream - what goes over the wire
- * @starts: a chunk of the input begins here
- * @fds:    an fd travels with this byte
+ * struct stream - the bytes on the socket
+ * @starts: a chunk of the input starts here
+ * @fds:    an fd arrives with this byte
  */
 struct stream {
 	uint8_t bytes[BYTES_MAX];
@@ -40,8 +40,8 @@ struct stream {
 };
 
 /**
- * struct result - what one decoding gave
- * @garbage: it ended with garbage, after msgs_n messages
+ * struct result - of decoding the stream once
+ * @garbage: invalid data followed the messages
  */
 struct result {
 	struct ivs_v0_message msgs[BYTES_MAX / IVS_V0_LEN];
@@ -61,7 +61,7 @@ static void parse(struct stream *s, const uint8_t *data, size_t size)
 		if (len > size)
 			len = size;
 		if (len == 0)
-			continue; /* nothing, and no byte for an fd to travel with */
+			continue; /* no byte for an fd to arrive with */
 		if (len > BYTES_MAX - s->len)
 			return;
 		s->starts[s->len] = true;
@@ -73,7 +73,7 @@ static void parse(struct stream *s, const uint8_t *data, size_t size)
 	}
 }
 
-/* Ranges, and which fields each type has. */
+/* Check ranges, and the fields of each type. */
 static void check_message(const struct ivs_v0_message *msg, size_t index)
 {
 	CHECK(msg->vector == 0);
@@ -89,7 +89,7 @@ static void check_message(const struct ivs_v0_message *msg, size_t index)
 		CHECK(msg->id == 0);
 }
 
-/* The bytes that make @msg must be the ones that it came from. */
+/* Encoding @msg must yield the bytes that it was decoded from. */
 static void check_bytes(const struct ivs_v0_message *msg, const uint8_t *bytes)
 {
 	uint8_t again[IVS_V0_LEN];
@@ -98,7 +98,7 @@ static void check_bytes(const struct ivs_v0_message *msg, const uint8_t *bytes)
 	CHECK(memcmp(again, bytes, IVS_V0_LEN) == 0);
 }
 
-/* Feed one chunk. @held is the fd that the decoder has taken and not given back, or -1. */
+/* Feed one chunk. @held is the fd that the decoder owns, or -1. */
 static void feed_chunk(struct ivs_v0_decoder *dec, const struct stream *s, size_t from, size_t to,
 		       int *held, struct result *result)
 {
@@ -116,7 +116,7 @@ static void feed_chunk(struct ivs_v0_decoder *dec, const struct stream *s, size_
 		CHECK(in_len <= len_before && in == in_before + (len_before - in_len));
 		CHECK(fd == fd_before || fd == -1);
 		if (fd != fd_before) {
-			CHECK(*held == -1); /* else one of the two is lost */
+			CHECK(*held == -1); /* else it would leak */
 			*held = fd_before;
 		}
 		CHECK(!result->garbage || rc == IVS_V0_E_GARBAGE);
@@ -142,8 +142,8 @@ static void feed_chunk(struct ivs_v0_decoder *dec, const struct stream *s, size_
 }
 
 /*
- * Decode everything; chunks begin where an fd travels, and besides that every @step bytes, or where
- * the input says if @step is 0. A chunk must not have more than one fd.
+ * Decode everything. A chunk starts at each byte with an fd, because a chunk has at most one, and
+ * every @step bytes; or, if @step is 0, where the input says.
  */
 static void decode(const struct stream *s, size_t step, struct result *result)
 {

@@ -2,8 +2,8 @@
 /*
  * Fuzz target for ivs_request_parse().
  *
- * Input: a line as it comes from the control socket. Whatever it is, there is a request or a reason;
- * and a request that was understood is the same when it is written in the shortest way.
+ * Input: a line from the control socket. The result is a request or an error message. A request
+ * must survive being written in its shortest form and parsed again.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 			__builtin_trap();                                                          \
 	} while (0)
 
-/* What no parser would write, to see that nothing is written without need. */
+/* No parser sets this: detects a request that was set although parsing failed. */
 #define UNTOUCHED ((enum ivs_request_type)77)
 
 static struct ivs_request parse(const char *line, size_t len, int *result)
@@ -37,7 +37,7 @@ static struct ivs_request parse(const char *line, size_t len, int *result)
 	return request;
 }
 
-/* In the shortest way. Return: how long. */
+/* Write the shortest form. Return: its length. */
 static size_t write_request(const struct ivs_request *request, char *out, size_t out_len)
 {
 	return (size_t)snprintf(out, out_len, "{\"request\":\"%s\"%s}",
@@ -58,7 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(first.type == IVS_REQUEST_STATUS || !first.doorbells);
 	again = parse(text, write_request(&first, text, sizeof(text)), &result);
 	CHECK(result == 0 && again.type == first.type && again.doorbells == first.doorbells);
-	/* One byte less is no request. */
+	/* One byte less is not a request. */
 	parse(text, strlen(text) - 1, &result);
 	CHECK(result == IVS_REQUEST_E_BAD);
 	return 0;

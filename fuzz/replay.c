@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Run a fuzz target without a fuzzer, so that any compiler will do: over files and directories, or
- * with --random N [SEED] over made-up inputs. The latter know the form of the codec's input, unless
- * the target makes its own, and are mostly good sessions with something wrong in them; pure noise
- * never gets past the greeting.
+ * Run a fuzz target without a fuzzer, and so with any compiler: over files and directories, or with
+ * --random N [SEED] over generated inputs. Unless the target generates its own, these have the form
+ * of the codec's input: mostly valid sessions with a defect, because pure noise never gets past the
+ * greeting.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -16,7 +16,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/** fuzz_make_input() - a target may have its own: up to @max bytes that depend on @seed alone */
+/** fuzz_make_input() - optional: up to @max bytes, determined by @seed. Return: the length. */
 __attribute__((weak)) size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max);
 
 #define INPUT_MAX 4096
@@ -39,7 +39,7 @@ static unsigned int rng_below(uint64_t *rng, unsigned int n)
 	return (unsigned int)((rng_next(rng) >> 32) * n >> 32);
 }
 
-/* One number, whole or in pieces, as records. Return: how many bytes. */
+/* Write a number as records, whole or in pieces. Return: the length. */
 static size_t put_number(uint64_t *rng, uint8_t *out, int64_t value, bool fd)
 {
 	size_t len = 0, cut = rng_below(rng, 4) ? 8 : 1 + rng_below(rng, 7);
@@ -47,7 +47,7 @@ static size_t put_number(uint64_t *rng, uint8_t *out, int64_t value, bool fd)
 	out[len++] = (uint8_t)(cut | (fd ? FD : 0));
 	for (unsigned int i = 0; i < 8; i++) {
 		if (i == cut) {
-			/* Rarely an fd where none may be. */
+			/* Rarely an fd where none is allowed. */
 			out[len++] = (uint8_t)((8 - cut) | (rng_below(rng, 40) ? 0 : FD));
 		}
 		out[len++] = (uint8_t)((uint64_t)value >> (8 * i));
@@ -81,7 +81,7 @@ static size_t make_input(uint64_t *rng, uint8_t out[INPUT_MAX])
 			  rng_below(rng, 50) != 0);
 	for (unsigned int i = 0; i < messages_n; i++)
 		len += put_number(rng, out + len, pick_number(rng), rng_below(rng, 3) != 0);
-	/* Sometimes one byte is other than it was, or the end is missing. */
+	/* Sometimes change one byte, or cut off the end. */
 	if (rng_below(rng, 3) == 0)
 		out[rng_below(rng, (unsigned int)len)] = (uint8_t)rng_next(rng);
 	if (rng_below(rng, 3) == 0)
@@ -91,13 +91,13 @@ static size_t make_input(uint64_t *rng, uint8_t out[INPUT_MAX])
 
 static void run_random(unsigned long n, uint64_t seed)
 {
-	/* Each input depends on the seed and its number; in a debugger i says which it was. */
+	/* Each input depends on the seed and on its number, i. */
 	for (unsigned long i = 0; i < n; i++, inputs_n++) {
 		static uint8_t input[INPUT_MAX];
 		uint64_t rng = seed * 0x9e3779b97f4a7c15u ^ i * 0xd1342543de82ef95u;
 		size_t len = fuzz_make_input ? fuzz_make_input(rng, input, INPUT_MAX)
 					     : make_input(&rng, input);
-		/* A copy of exactly this size: reading past it shows with ASan and valgrind. */
+		/* A copy of exactly this size, so that ASan and valgrind detect reads beyond it. */
 		uint8_t *exact = malloc(len ? len : 1);
 
 		if (!exact)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Fuzz target for ivs_roster_resume(): memory that another process left, or that only looks like it.
+ * Fuzz target for ivs_roster_resume(): damaged memory of another process.
  *
- * Input: how many bytes of the memory are missing at its end (two bytes); what kind (a byte: MANY,
- * CUT, else the former does not count); then records of four bytes: where (two bytes), what it is changed to, and how many times. What is changed is the
- * memory of a small roster in which all kinds of things are under way. Whatever can be gone on with
- * is used: what is to be told must be possible, and nothing is touched outside (sanitizers).
+ * Input: the number of bytes missing at the end of the memory (two bytes, only used with CUT); a
+ * byte of flags (MANY, CUT); then records of four bytes: offset (two bytes), new value, length.
+ * They change the memory of a small roster with joins and leaves in every stage of announcement.
+ * If it can be resumed, it is used: messages must be valid, and accesses within the memory
+ * (sanitizers).
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MANY 1
 #define CUT 2
-#define IDS_N 70 /* one level is not enough for them */
+#define IDS_N 70 /* more than one word of a bitmap holds */
 #define BATCH 16
 #define MESSAGES_MAX 400
 
@@ -30,8 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 			__builtin_trap();                                                          \
 	} while (0)
 
-/* Tell @id up to @n messages. */
-static void tell(struct ivs_roster *roster, unsigned int id, unsigned int n)
+/* Send @id up to @n messages. */
+static void send_messages(struct ivs_roster *roster, unsigned int id, unsigned int n)
 {
 	struct ivs_v0_message msgs[BATCH];
 
@@ -46,7 +47,7 @@ static void tell(struct ivs_roster *roster, unsigned int id, unsigned int n)
 			CHECK(msgs[i].type != IVS_V0_LEAVE || msgs[i].id != id);
 			if (msgs[i].type != IVS_V0_VECTOR)
 				continue;
-			/* The server takes the fd from there. */
+			/* The server has the fd. */
 			CHECK(ivs_roster_present(roster, msgs[i].id));
 			CHECK(msgs[i].vector < ivs_roster_vectors(roster, msgs[i].id));
 		}
@@ -66,7 +67,7 @@ static void make(struct ivs_roster_memory *memory, unsigned int ids_n)
 	CHECK(!ivs_roster_new(65536, memory, &roster));
 	for (unsigned int i = 0; i < ids_n; i++) {
 		CHECK(!ivs_roster_join(roster, i % 4, &id));
-		tell(roster, id, i * 7 % 23);
+		send_messages(roster, id, i * 7 % 23);
 		if (i % 7 == 6)
 			ivs_roster_telling(roster, id);
 		if (i % 5 == 4 && ivs_roster_present(roster, i / 2 + 1))
@@ -77,20 +78,20 @@ static void make(struct ivs_roster_memory *memory, unsigned int ids_n)
 
 static void use(struct ivs_roster *roster)
 {
-	unsigned int there_n = 0;
+	unsigned int present_n = 0;
 	unsigned int id;
 
 	for (unsigned int i = 0; i < 65536; i++)
-		there_n += ivs_roster_present(roster, i);
-	CHECK(there_n == ivs_roster_peers(roster));
-	CHECK(ivs_roster_unheard(roster) <= 65536 - there_n);
+		present_n += ivs_roster_present(roster, i);
+	CHECK(present_n == ivs_roster_peers(roster));
+	CHECK(ivs_roster_unheard(roster) <= 65536 - present_n);
 	for (unsigned int i = 0; i < 512; i++) {
 		if (ivs_roster_present(roster, i))
-			tell(roster, i, MESSAGES_MAX);
+			send_messages(roster, i, MESSAGES_MAX);
 	}
 	for (unsigned int i = 0; i < 4; i++) {
 		if (!ivs_roster_join(roster, 2, &id))
-			tell(roster, id, MESSAGES_MAX);
+			send_messages(roster, id, MESSAGES_MAX);
 	}
 	for (unsigned int i = 0; i < 512; i += 3) {
 		if (ivs_roster_present(roster, i))
@@ -98,14 +99,14 @@ static void use(struct ivs_roster *roster)
 	}
 	for (unsigned int i = 0; i < 512; i++) {
 		if (ivs_roster_present(roster, i))
-			tell(roster, i, MESSAGES_MAX);
+			send_messages(roster, i, MESSAGES_MAX);
 	}
 }
 
 static void change(struct ivs_roster_memory *memory, const uint8_t *data, size_t size)
 {
 	for (; size >= 4; data += 4, size -= 4) {
-		/* Most zeros are not to hit what makes all the rest worthless: magic and version. */
+		/* Offset 0 is frequent; keep it away from magic and version. */
 		size_t at = (size_t)((data[0] | data[1] << 8) + 16) % memory->len;
 		size_t n = 1 + data[3] % 16;
 
@@ -115,7 +116,7 @@ static void change(struct ivs_roster_memory *memory, const uint8_t *data, size_t
 	}
 }
 
-/* Exactly as long as the input says, so that a sanitizer sees what is touched behind it. */
+/* Reallocate to the exact length, so that a sanitizer detects accesses beyond it. */
 static bool cut(struct ivs_roster_memory *memory, size_t missing)
 {
 	size_t len = memory->len - missing % (memory->len + 1);
@@ -143,7 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    !ivs_roster_resume(65536, &memory, &roster)) {
 		use(roster);
 		ivs_roster_free(roster);
-		/* What was made of it can be gone on with. */
+		/* The resulting state can be resumed again. */
 		CHECK(!ivs_roster_resume(65536, &memory, &roster));
 		ivs_roster_free(roster);
 	}

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Fuzz target for ivs_roster_page_read(): a whole region as a stranger may leave it.
+ * Fuzz target for ivs_roster_page_read(): a region that an untrusted peer has written.
  *
- * Input: the first byte says how many pages the region has. Up to 4096 bytes that follow are its last
- * page (the sequence made even if the first byte says so), and the rest is what stands before that.
- * The region ends where its memory ends, so that a sanitizer sees a step beyond it. What was read is
- * held against what the rules promise (P-9), and so are the events that are made of it.
+ * Input: the first byte has the number of pages of the region, and flags. Up to 4096 bytes after it
+ * are the last page (with EVEN the sequence is made even), the rest goes right before that page.
+ * The region ends where its allocation ends, so that a sanitizer detects accesses beyond it. The
+ * result, and the events derived from it, must comply with rule P-9.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -54,7 +54,7 @@ static void check_header(const struct ivs_roster_page_header *header, uint64_t l
 	CHECK(header->peers_n <= (IVS_ID_MAX + 1));
 }
 
-/* What is written again is the same. */
+/* Encoding the header and decoding it again changes nothing. */
 static void check_again(const struct ivs_roster_page_header *header, uint64_t len)
 {
 	uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN];
@@ -68,7 +68,7 @@ static void check_again(const struct ivs_roster_page_header *header, uint64_t le
 	CHECK(again.peers_n == header->peers_n);
 }
 
-/* Every one joins once, and everybody leaves when nobody is there any more. */
+/* Every peer joins once, and leaves when the roster becomes empty. */
 static void check_events(struct ivs_roster_page_entry *entries, uint32_t entries_n)
 {
 	struct ivs_roster_page_reader members = {.own_id = 1};
@@ -83,7 +83,7 @@ static void check_events(struct ivs_roster_page_entry *entries, uint32_t entries
 		CHECK(!i || entries[i].id > entries[i - 1].id);
 		own |= entries[i].id == 1;
 	}
-	/* A table of all ids is slow: rarely. */
+	/* High ids are slow: test them rarely. */
 	if (n && entries[n - 1].id > 1000 && entries[n - 1].since % 64)
 		return;
 	CHECK(!ivs_roster_page_reader_set(&members, entries, n));
@@ -140,7 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		CHECK(!result);
 		check_snapshot(&snapshot, len);
 		break;
-	case IVS_ROSTER_PAGE_E_BUSY: /* nobody else writes */
+	case IVS_ROSTER_PAGE_E_BUSY: /* no one writes, so the sequence must be odd */
 		CHECK(!result && header.sequence % 2);
 		break;
 	default:
@@ -150,7 +150,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* splitmix64, below @n */
+/* A random number below @n, by splitmix64. */
 static uint64_t pick(uint64_t *rng, uint64_t n)
 {
 	uint64_t z = (*rng += 0x9e3779b97f4a7c15u);
@@ -160,7 +160,7 @@ static uint64_t pick(uint64_t *rng, uint64_t n)
 	return (z ^ (z >> 31)) % n;
 }
 
-/* For the replayer: a good roster, mostly with one thing wrong. */
+/* For the replayer: a valid roster, usually with one defect. */
 size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max)
 {
 	uint64_t rng = seed;
