@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# The short names of what one does most; meson and scripts/ do the work.
+# Shortcuts for common tasks; meson and scripts/ do the work.
 BUILD ?= build
 
 KERNEL ?= $(shell uname -r)
@@ -10,18 +10,18 @@ all:
 	@scripts/install-packages build
 	@scripts/build $(BUILD)
 
-# The guest's driver, for the running kernel or KERNEL=VERSION; needs its headers (linux-headers-VERSION).
+# The guest driver, for the running kernel or KERNEL=VERSION; needs linux-headers-VERSION.
 driver:
 	@test -d /lib/modules/$(KERNEL)/build || { \
-		echo "driver: Linux $(KERNEL) has no headers here: install linux-headers-$(KERNEL)," \
-			"or name another kernel: make driver KERNEL=VERSION" >&2; exit 1; }
+		echo "driver: no headers for Linux $(KERNEL): install linux-headers-$(KERNEL)," \
+			"or choose another kernel: make driver KERNEL=VERSION" >&2; exit 1; }
 	@mkdir -p $(BUILD)/driver/kernel $(BUILD)/driver/include
 	@cp kernel/* $(BUILD)/driver/kernel && cp -r include/ivshmem $(BUILD)/driver/include
 	@$(MAKE) -C /lib/modules/$(KERNEL)/build M=$(abspath $(BUILD))/driver/kernel modules
 	@cp $(BUILD)/driver/kernel/ivshmem.ko $(BUILD)/driver
 	@echo "driver: $(BUILD)/driver/ivshmem.ko for Linux $(KERNEL)"
 
-# Two guests and the host talk. DEMO=host: three processes, no VM. KEEP=1: leave the guests running.
+# Two guests and the host communicate. DEMO=host: three processes, no VM. KEEP=1: keep the guests.
 demo:
 	@scripts/install-packages build $(if $(filter host,$(DEMO)),,demo)
 	@scripts/build $(BUILD)
@@ -32,14 +32,14 @@ check:
 	@scripts/install-packages build demo test
 	@scripts/check $(BUILD)
 
-# What joining costs, as ratios to what the kernel takes for it. BENCH="--storm 64x1 --json": options.
+# The cost of joining a server, as ratios to a floor. Options: BENCH="--storm 64x1 --json".
 bench:
 	@scripts/install-packages build
 	@scripts/build $(BUILD)
 	@$(BUILD)/bench/join $(BENCH) $(BUILD)/tools/ivshmem-server
 
-# More of the same for minutes: more random histories, larger models, the driver on a kernel that
-# watches itself. Not part of check.
+# Tests that take minutes, not part of check: more random histories, larger models, the driver on
+# debug kernels.
 check-slow:
 	@scripts/install-packages build demo test slow
 	@scripts/check-slow $(BUILD)
