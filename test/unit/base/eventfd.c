@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Against base/eventfd.h: eventfds that a stranger has filled, emptied, made blocking, or
- * that are none. A call which would block shows as a timeout.
+ * Against base/eventfd.h: eventfds that another process has filled, emptied or made blocking, and
+ * other files. A call that blocks shows as a timeout.
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -41,7 +41,7 @@ static short events_of(int fd)
 	return pfd.revents;
 }
 
-/* A read of one byte, at whose end the kernel signals @fd. */
+/* Have the kernel signal @fd, on completion of an asynchronous read. */
 static void signal_by_kernel(int fd)
 {
 	char byte = 0;
@@ -68,7 +68,7 @@ static void signal_by_kernel(int fd)
 	close(file);
 }
 
-Test(eventfd, rings_and_is_taken_once, .timeout = TIMEOUT)
+Test(eventfd, two_signals_are_taken_once, .timeout = TIMEOUT)
 {
 	for (int nonblocking = 0; nonblocking < 2; nonblocking++) {
 		int fd = make_eventfd(0, nonblocking);
@@ -84,8 +84,8 @@ Test(eventfd, rings_and_is_taken_once, .timeout = TIMEOUT)
 	}
 }
 
-/* It has been rung and not been taken: there is nothing to do, and nothing to wait for. */
-Test(eventfd, full_one_is_rung_already, .timeout = TIMEOUT)
+/* A signal is pending already, so there is nothing to write and nothing to wait for. */
+Test(eventfd, a_full_counter_is_a_pending_signal, .timeout = TIMEOUT)
 {
 	for (int nonblocking = 0; nonblocking < 2; nonblocking++) {
 		int fd = make_eventfd(FULL, nonblocking);
@@ -98,8 +98,8 @@ Test(eventfd, full_one_is_rung_already, .timeout = TIMEOUT)
 	}
 }
 
-/* With ULLONG_MAX in it the kernel reports POLLERR; the next read makes it a doorbell again. */
-Test(eventfd, overflown_one_is_rung_already, .timeout = TIMEOUT)
+/* With a counter of ULLONG_MAX the kernel reports POLLERR; the next read resets it. */
+Test(eventfd, an_overflown_counter_is_a_pending_signal, .timeout = TIMEOUT)
 {
 	for (int nonblocking = 0; nonblocking < 2; nonblocking++) {
 		int fd = make_eventfd(FULL, nonblocking);
@@ -115,7 +115,7 @@ Test(eventfd, overflown_one_is_rung_already, .timeout = TIMEOUT)
 	}
 }
 
-Test(eventfd, closed_fd_is_an_error, .timeout = TIMEOUT)
+Test(eventfd, a_closed_fd_is_an_error, .timeout = TIMEOUT)
 {
 	int fd = make_eventfd(0, true);
 
@@ -126,8 +126,8 @@ Test(eventfd, closed_fd_is_an_error, .timeout = TIMEOUT)
 	cr_assert_lt(ivs_eventfd_take(-1), 0);
 }
 
-/* Readable for ever, and nothing in it: who took that for a doorbell would spin. */
-Test(eventfd, take_from_a_pipe_at_its_end_is_an_error, .timeout = TIMEOUT)
+/* Always readable and always empty: a caller that took this for a doorbell would spin. */
+Test(eventfd, a_pipe_at_end_of_file_is_an_error, .timeout = TIMEOUT)
 {
 	int ends[2];
 

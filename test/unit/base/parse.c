@@ -47,7 +47,7 @@ Test(parse, sizes)
 	}
 }
 
-Test(parse, numbers_keep_to_their_range)
+Test(parse, numbers_must_be_in_range)
 {
 	uint64_t n = 77;
 
@@ -64,7 +64,7 @@ Test(parse, numbers_keep_to_their_range)
 	cr_expect_eq(n, 77);
 }
 
-Test(parse, sizes_are_shown_with_the_largest_suffix_that_is_exact)
+Test(parse, sizes_are_printed_with_the_largest_exact_suffix)
 {
 	char text[IVS_SIZE_TEXT_LEN];
 

@@ -17,15 +17,15 @@ static const struct {
 	{"\xe2\x82\xac\xf0\x9f\x99\x82", "\xe2\x82\xac\xf0\x9f\x99\x82",
 	 "\xe2\x82\xac\xf0\x9f\x99\x82"},
 	{"\xff\xfe", "??", "??"},
-	{"\xc3", "?", "?"},					      /* cut off */
-	{"\xe2\x82", "??", "??"},				      /* cut off */
-	{"\xc3(", "?(", "?("},					      /* not followed */
-	{"\xc0\xaf", "??", "??"},				      /* longer than needed */
-	{"\xe0\x80\xaf", "???", "???"},				      /* longer than needed */
-	{"\xf0\x80\x80\xaf", "????", "????"},			      /* longer than needed */
-	{"\xed\xa0\x80", "???", "???"},				      /* half of a pair */
-	{"\xf4\x90\x80\x80", "????", "????"},			      /* beyond the last */
-	{"\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf"}, /* the last */
+	{"\xc3", "?", "?"},		      /* truncated */
+	{"\xe2\x82", "??", "??"},	      /* truncated */
+	{"\xc3(", "?(", "?("},		      /* no continuation */
+	{"\xc0\xaf", "??", "??"},	      /* overlong */
+	{"\xe0\x80\xaf", "???", "???"},	      /* overlong */
+	{"\xf0\x80\x80\xaf", "????", "????"}, /* overlong */
+	{"\xed\xa0\x80", "???", "???"},	      /* a surrogate */
+	{"\xf4\x90\x80\x80", "????", "????"}, /* beyond the last code point */
+	{"\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf"}, /* the last code point */
 	{"\xc2\x9b"
 	 "2J",
 	 "\xc2\x9b"
@@ -35,10 +35,10 @@ static const struct {
 	 "b",
 	 "a\xe2\x80\xae"
 	 "b",
-	 "a?b"}, /* right to left from here */
+	 "a?b"}, /* right-to-left override */
 };
 
-Test(text, table)
+Test(text, invalid_and_control_characters_are_replaced)
 {
 	char out[64];
 
@@ -50,7 +50,7 @@ Test(text, table)
 	}
 }
 
-Test(text, whole_characters_or_none)
+Test(text, truncation_keeps_characters_whole)
 {
 	char out[8];
 

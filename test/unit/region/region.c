@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Rows: what exists before, what is asked for, what comes of it. */
+/* Against ivshmem/region.h: sizes, addresses, existing objects, lack of memory. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -81,7 +81,7 @@ static off_t size_of(const char *path)
 	return stat(path, &st) ? -1 : st.st_size;
 }
 
-/* Open with a size, expect @result and a message that contains @part. */
+/* Open with a size; expect @result and a message that contains @part. */
 static void refuse(const char *address, uint64_t size, int result, const char *part)
 {
 	struct ivs_region_options opts = IVS_REGION_OPTIONS_INIT;
@@ -160,7 +160,7 @@ Test(region, bad_addresses)
 	refuse("memfd:8K", 4 * M, IVS_REGION_E_ADDRESS, "/sys/kernel/mm/hugepages");
 }
 
-Test(region, is_made_reserved_and_removed)
+Test(region, is_created_reserved_and_removed)
 {
 	const char *addresses[] = {shm_address(), in_dir("file:", "r")};
 
@@ -178,12 +178,12 @@ Test(region, is_made_reserved_and_removed)
 		cr_expect_eq(st.st_mode & 07777, 0600);
 		cr_expect_eq(ivs_region_remove(region), 0);
 		cr_expect_eq(size_of(ivs_region_path(region)), -1);
-		cr_expect_eq(ivs_region_remove(region), 0, "twice does no harm");
+		cr_expect_eq(ivs_region_remove(region), 0, "a second call does nothing");
 		ivs_region_close(region);
 	}
 }
 
-Test(region, mode_and_owner_are_as_asked_whatever_the_umask)
+Test(region, mode_and_owner_do_not_depend_on_the_umask)
 {
 	struct ivs_region_options opts = {M, 0660, 12345, 54321};
 	struct ivs_region *region;
@@ -202,7 +202,7 @@ Test(region, mode_and_owner_are_as_asked_whatever_the_umask)
 	ivs_region_close(region);
 }
 
-Test(region, an_existing_one_is_used_and_left)
+Test(region, an_existing_region_is_used_and_not_removed)
 {
 	struct ivs_region *first = make(shm_address(), M);
 	struct ivs_region *second = make(shm_address(), M);
@@ -211,13 +211,14 @@ Test(region, an_existing_one_is_used_and_left)
 	cr_expect_not(ivs_region_created(second));
 	cr_expect_eq(ivs_region_size(third), M);
 	cr_expect_eq(ivs_region_remove(second), 0);
-	cr_expect_eq(size_of(ivs_region_path(first)), (off_t)M, "it was another's to remove");
+	cr_expect_eq(size_of(ivs_region_path(first)), (off_t)M,
+		     "only the handle that created it may remove it");
 	ivs_region_close(first);
 	ivs_region_close(second);
 	ivs_region_close(third);
 }
 
-Test(region, one_of_another_size_is_refused_and_untouched)
+Test(region, another_size_is_refused_and_nothing_changes)
 {
 	make_file(in_dir("", "r"), 8 * M, 0640);
 	refuse(in_dir("file:", "r"), 4 * M, IVS_REGION_E_OTHER_SIZE,
@@ -225,7 +226,7 @@ Test(region, one_of_another_size_is_refused_and_untouched)
 	cr_expect_eq(size_of(in_dir("", "r")), (off_t)(8 * M));
 }
 
-Test(region, an_empty_one_is_grown_and_keeps_mode_and_owner)
+Test(region, an_empty_file_is_extended_and_keeps_mode_and_owner)
 {
 	struct ivs_region *region;
 	struct stat st;
@@ -239,7 +240,7 @@ Test(region, an_empty_one_is_grown_and_keeps_mode_and_owner)
 	ivs_region_close(region);
 }
 
-Test(region, without_a_size_it_must_exist_and_be_fit)
+Test(region, without_a_size_it_must_exist_with_a_valid_one)
 {
 	refuse(in_dir("file:", "none"), 0, IVS_REGION_E_ABSENT, "does not exist");
 	refuse(shm_address(), 0, IVS_REGION_E_ABSENT, "does not exist");
@@ -251,7 +252,7 @@ Test(region, without_a_size_it_must_exist_and_be_fit)
 	refuse(in_dir("file:", "odd"), 0, IVS_REGION_E_SIZE, "not a power of two");
 }
 
-Test(region, what_is_no_file_is_refused)
+Test(region, only_files_are_accepted)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -269,7 +270,7 @@ Test(region, what_is_no_file_is_refused)
 	cr_expect_eq(size_of(in_dir("", "elsewhere")), -1, "the link was followed");
 }
 
-Test(region, in_a_directory_it_has_no_name)
+Test(region, dir_creates_an_unnamed_file)
 {
 	char address[80];
 	struct ivs_region *region;
@@ -288,7 +289,7 @@ Test(region, in_a_directory_it_has_no_name)
 	ivs_region_close(region);
 }
 
-Test(region, a_memfd_cannot_shrink_grow_or_be_opened_by_others)
+Test(region, a_memfd_is_sealed_and_private)
 {
 	struct ivs_region *region = make("memfd:", M);
 	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL; /* beside others */
@@ -306,18 +307,18 @@ Test(region, a_memfd_cannot_shrink_grow_or_be_opened_by_others)
 	ivs_region_close(region);
 }
 
-/* A file system of 1 MiB, in a mount namespace of this test alone. */
+/* Mount a small file system on dir, in a mount namespace of this test. */
 static void mount_small(const char *type, const char *options)
 {
 	if (getuid())
 		cr_skip_test("mounting a small file system needs root");
 	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
-		cr_skip_test("no mount namespace to be had here: %s", strerror(errno));
+		cr_skip_test("cannot create a mount namespace: %s", strerror(errno));
 	if (mount("none", dir, type, 0, options))
 		cr_skip_test("cannot mount %s: %s", type, strerror(errno));
 }
 
-Test(region, only_to_be_read)
+Test(region, read_only)
 {
 	const char *address = in_dir("file:", "r");
 	const char *path = address + strlen("file:");
@@ -344,7 +345,7 @@ Test(region, only_to_be_read)
 	cr_expect_eq(ivs_region_open_read_only(address, &region, &err), IVS_REGION_E_SIZE);
 }
 
-Test(region, no_room_is_an_error_and_leaves_nothing)
+Test(region, lack_of_memory_is_an_error_and_leaves_nothing_behind)
 {
 	struct statvfs before;
 	struct statvfs after;
@@ -356,20 +357,20 @@ Test(region, no_room_is_an_error_and_leaves_nothing)
 	refuse(in_dir("dir:", "."), 4 * M, IVS_REGION_E_FULL, "no room for a region of 4M");
 	make_file(in_dir("", "empty"), 0, 0600);
 	refuse(in_dir("file:", "empty"), 4 * M, IVS_REGION_E_FULL, "no room");
-	cr_expect_eq(size_of(in_dir("", "empty")), 0, "it was not cut back");
+	cr_expect_eq(size_of(in_dir("", "empty")), 0, "it was not truncated again");
 	unlink(in_dir("", "empty"));
 	cr_assert_eq(statvfs(dir, &after), 0);
 	cr_expect_eq(before.f_bfree, after.f_bfree, "memory was left reserved");
 	umount(dir);
 }
 
-Test(region, on_hugetlbfs_the_page_is_the_file_systems)
+Test(region, hugetlbfs_determines_the_page_size)
 {
 	mount_small("hugetlbfs", "pagesize=2M");
 	refuse(in_dir("file:", "r"), M, IVS_REGION_E_SIZE,
 	       "region size 1M is less than one page; use 2M or more");
 	cr_expect_eq(size_of(in_dir("", "r")), -1);
-	/* More than any machine that runs this has set aside. */
+	/* More huge pages than any machine has reserved. */
 	refuse(in_dir("file:", "r"), UINT64_C(1) << 46, IVS_REGION_E_FULL, "vm.nr_hugepages");
 	cr_expect_eq(size_of(in_dir("", "r")), -1);
 	umount(dir);
