@@ -26,7 +26,7 @@
  * @vectors_n: vectors received so far, of all peers
  * @leaves_n:  leaves received so far
  * @own_n:     own vectors received so far
- * @view:      by id: vectors of that peer; 0 again after its leave
+ * @known:     by id: vectors of that peer; 0 again after its leave
  */
 struct client {
 	int sock;
@@ -36,7 +36,7 @@ struct client {
 	unsigned int own_n;
 	int64_t connect_ns;
 	int64_t latency_ns;
-	uint16_t *view;
+	uint16_t *known;
 };
 
 /**
@@ -53,16 +53,16 @@ struct bench_clients {
 	unsigned int leaves_n;
 	unsigned int connected_n;
 	unsigned int done_n;
-	int epoll;
+	int epoll_fd;
 	uint64_t messages_n;
 	char why[BENCH_WHY_LEN];
-	uint16_t *views;
+	uint16_t *known;
 	struct client clients[];
 };
 
-static bool fail(struct bench_clients *all, const char *format, ...) IVS_PRINTF(2, 3);
+static bool clients_fail(struct bench_clients *all, const char *format, ...) IVS_PRINTF(2, 3);
 
-static bool fail(struct bench_clients *all, const char *format, ...)
+static bool clients_fail(struct bench_clients *all, const char *format, ...)
 {
 	va_list args;
 
@@ -83,22 +83,22 @@ struct bench_clients *bench_clients_new(unsigned int clients_n, unsigned int pee
 	all->peers_n = peers_n;
 	all->vectors_n = vectors_n;
 	all->ids_end = peers_n + 64; /* some servers never assign an id twice */
-	all->epoll = epoll_create1(EPOLL_CLOEXEC);
-	all->views = calloc((size_t)clients_n * all->ids_end, sizeof(*all->views));
+	all->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	all->known = calloc((size_t)clients_n * all->ids_end, sizeof(*all->known));
 	for (unsigned int i = 0; i < clients_n; i++) {
 		all->clients[i].sock = -1;
 		all->clients[i].decoder = (struct ivs_v0_decoder)IVS_V0_DECODER_INIT;
 		all->clients[i].latency_ns = -1;
-		if (all->views)
-			all->clients[i].view = all->views + (size_t)i * all->ids_end;
+		if (all->known)
+			all->clients[i].known = all->known + (size_t)i * all->ids_end;
 	}
-	if (all->views && all->epoll >= 0)
+	if (all->known && all->epoll_fd >= 0)
 		return all;
 	bench_clients_free(all);
 	return NULL;
 }
 
-static void close_client(struct bench_clients *all, struct client *client)
+static void client_close(struct bench_clients *all, struct client *client)
 {
 	int fd = ivs_v0_release(&client->decoder);
 
@@ -113,9 +113,9 @@ void bench_clients_free(struct bench_clients *all)
 	if (!all)
 		return;
 	for (unsigned int i = 0; i < all->clients_n; i++)
-		close_client(all, &all->clients[i]);
-	ivs_fd_close(&all->epoll);
-	free(all->views);
+		client_close(all, &all->clients[i]);
+	ivs_fd_close(&all->epoll_fd);
+	free(all->known);
 	free(all);
 }
 
@@ -153,27 +153,27 @@ bool bench_clients_connect(struct bench_clients *all, const char *path)
 		client->connect_ns = ivs_clock_ns();
 		client->sock = bench_connect(path);
 		if (client->sock < 0)
-			return fail(all, "client %u of %u cannot connect: %s", i + 1,
-				    all->clients_n, strerrordesc_np(-client->sock));
+			return clients_fail(all, "client %u of %u cannot connect: %s", i + 1,
+					    all->clients_n, strerrordesc_np(-client->sock));
 		all->connected_n++;
-		if (epoll_ctl(all->epoll, EPOLL_CTL_ADD, client->sock, &event))
-			return fail(all, "epoll_ctl: %s", strerrordesc_np(errno));
+		if (epoll_ctl(all->epoll_fd, EPOLL_CTL_ADD, client->sock, &event))
+			return clients_fail(all, "epoll_ctl: %s", strerrordesc_np(errno));
 	}
 	return true;
 }
 
-static bool is_complete(const struct bench_clients *all, const struct client *client)
+static bool client_is_complete(const struct bench_clients *all, const struct client *client)
 {
 	return client->vectors_n == all->peers_n * all->vectors_n &&
 	       client->leaves_n == all->leaves_n;
 }
 
-static bool take_vector(struct bench_clients *all, struct client *client, unsigned int id)
+static bool client_take_vector(struct bench_clients *all, struct client *client, unsigned int id)
 {
-	if (client->view[id] == all->vectors_n)
-		return fail(all, "a client received more than %u vectors of peer %u",
-			    all->vectors_n, id);
-	client->view[id]++;
+	if (client->known[id] == all->vectors_n)
+		return clients_fail(all, "a client received more than %u vectors of peer %u",
+				    all->vectors_n, id);
+	client->known[id]++;
 	client->vectors_n++;
 	if (id != client->decoder.own_id)
 		return true;
@@ -183,41 +183,44 @@ static bool take_vector(struct bench_clients *all, struct client *client, unsign
 	return true;
 }
 
-static bool take_leave(struct bench_clients *all, struct client *client, unsigned int id)
+static bool client_take_leave(struct bench_clients *all, struct client *client, unsigned int id)
 {
-	if (!client->view[id])
-		return fail(all, "a client received a leave of peer %u, which it did not know", id);
+	if (!client->known[id])
+		return clients_fail(
+			all, "a client received a leave of peer %u, which it did not know", id);
 	if (!all->leaves_n)
-		return fail(all, "a client received a leave of peer %u, but no client has left",
-			    id);
-	client->view[id] = 0;
+		return clients_fail(
+			all, "a client received a leave of peer %u, but no client has left", id);
+	client->known[id] = 0;
 	client->leaves_n++;
 	return true;
 }
 
-static bool take(struct bench_clients *all, struct client *client, struct ivs_v0_message *msg)
+static bool client_take(struct bench_clients *all, struct client *client,
+			struct ivs_v0_message *msg)
 {
 	ivs_fd_close(&msg->fd);
 	all->messages_n++;
 	if (msg->id >= all->ids_end)
-		return fail(all, "a client received peer %u of %u", msg->id, all->peers_n);
+		return clients_fail(all, "a client received peer %u, but there are %u peers",
+				    msg->id, all->peers_n);
 	if (msg->type == IVS_V0_VECTOR)
-		return take_vector(all, client, msg->id);
+		return client_take_vector(all, client, msg->id);
 	if (msg->type == IVS_V0_LEAVE)
-		return take_leave(all, client, msg->id);
+		return client_take_leave(all, client, msg->id);
 	return true;
 }
 
-static bool lost(struct bench_clients *all, const struct client *client, const char *what)
+static bool client_fail(struct bench_clients *all, const struct client *client, const char *what)
 {
-	return fail(all, "%s: client %u had %u of %u vectors and %u of %u leaves", what,
-		    (unsigned int)(client - all->clients), client->vectors_n,
-		    all->peers_n * all->vectors_n, client->leaves_n, all->leaves_n);
+	return clients_fail(all, "%s: client %u had %u of %u vectors and %u of %u leaves", what,
+			    (unsigned int)(client - all->clients), client->vectors_n,
+			    all->peers_n * all->vectors_n, client->leaves_n, all->leaves_n);
 }
 
-static bool read_client(struct bench_clients *all, struct client *client)
+static bool client_read(struct bench_clients *all, struct client *client)
 {
-	bool was_complete = is_complete(all, client);
+	bool was_complete = client_is_complete(all, client);
 
 	for (unsigned int i = 0; i < READS_MAX; i++) {
 		struct ivs_v0_message msg;
@@ -226,32 +229,32 @@ static bool read_client(struct bench_clients *all, struct client *client)
 		if (result == IVS_SOCKET_E_AGAIN)
 			break;
 		if (result == IVS_SOCKET_E_GARBAGE)
-			return lost(all, client, ivs_v0_why(&client->decoder));
+			return client_fail(all, client, ivs_v0_why(&client->decoder));
 		if (result == IVS_SOCKET_E_GONE)
-			return lost(all, client, "the server closed a connection");
+			return client_fail(all, client, "the server closed a connection");
 		if (result)
-			return lost(all, client, "a client lost a message");
-		if (!take(all, client, &msg))
+			return client_fail(all, client, "a client lost a message");
+		if (!client_take(all, client, &msg))
 			return false;
 	}
-	if (is_complete(all, client) != was_complete)
+	if (client_is_complete(all, client) != was_complete)
 		all->done_n++;
 	return true;
 }
 
-static bool report_silence(struct bench_clients *all)
+static bool clients_report_silence(struct bench_clients *all)
 {
 	for (unsigned int i = 0; i < all->clients_n; i++) {
 		const struct client *client = &all->clients[i];
 
-		if (client->sock >= 0 && !is_complete(all, client))
-			return lost(all, client, "no message within 5 s");
+		if (client->sock >= 0 && !client_is_complete(all, client))
+			return client_fail(all, client, "no message within 5 s");
 	}
-	return fail(all, "no message within 5 s");
+	return clients_fail(all, "no message within 5 s");
 }
 
 /* Every remaining peer must have all its vectors, and every other peer none. */
-static bool check_views(struct bench_clients *all)
+static bool clients_check(struct bench_clients *all)
 {
 	for (unsigned int i = 0; i < all->clients_n; i++) {
 		const struct client *client = &all->clients[i];
@@ -261,14 +264,15 @@ static bool check_views(struct bench_clients *all)
 		if (client->sock < 0)
 			continue;
 		for (unsigned int id = 0; id < all->ids_end; id++) {
-			whole_n += client->view[id] == all->vectors_n;
-			part_n += client->view[id] && client->view[id] != all->vectors_n;
+			whole_n += client->known[id] == all->vectors_n;
+			part_n += client->known[id] && client->known[id] != all->vectors_n;
 		}
 		if (part_n || whole_n != all->peers_n - all->leaves_n)
-			return fail(all,
-				    "client %u sees %u of %u peers, %u of them without all "
-				    "vectors",
-				    i, whole_n + part_n, all->peers_n - all->leaves_n, part_n);
+			return clients_fail(all,
+					    "client %u sees %u of %u peers, %u of them without all "
+					    "vectors",
+					    i, whole_n + part_n, all->peers_n - all->leaves_n,
+					    part_n);
 	}
 	return true;
 }
@@ -278,26 +282,26 @@ bool bench_clients_read(struct bench_clients *all)
 	struct epoll_event events[EVENTS_MAX];
 
 	while (all->done_n < all->connected_n) {
-		int n = epoll_wait(all->epoll, events, EVENTS_MAX, SILENCE_MS);
+		int n = epoll_wait(all->epoll_fd, events, EVENTS_MAX, SILENCE_MS);
 
 		if (bench_interrupted())
-			return fail(all, "interrupted");
+			return clients_fail(all, "interrupted");
 		if (n < 0 && errno != EINTR)
-			return fail(all, "epoll_wait: %s", strerrordesc_np(errno));
+			return clients_fail(all, "epoll_wait: %s", strerrordesc_np(errno));
 		if (!n)
-			return report_silence(all);
+			return clients_report_silence(all);
 		for (int i = 0; i < n; i++) {
-			if (!read_client(all, &all->clients[events[i].data.u32]))
+			if (!client_read(all, &all->clients[events[i].data.u32]))
 				return false;
 		}
 	}
-	return check_views(all);
+	return clients_check(all);
 }
 
 void bench_clients_leave(struct bench_clients *all)
 {
 	for (unsigned int i = 0; i < all->clients_n; i += 2) {
-		close_client(all, &all->clients[i]);
+		client_close(all, &all->clients[i]);
 		all->leaves_n++;
 	}
 	all->done_n = 0;
@@ -313,7 +317,7 @@ uint64_t bench_clients_messages(const struct bench_clients *all)
 	return all->messages_n;
 }
 
-static int compare(const void *a, const void *b)
+static int compare_times(const void *a, const void *b)
 {
 	int64_t left = *(const int64_t *)a;
 	int64_t right = *(const int64_t *)b;
@@ -334,7 +338,7 @@ struct bench_latency bench_clients_latency(const struct bench_clients *all)
 			sorted[n++] = all->clients[i].latency_ns;
 	}
 	if (n) {
-		qsort(sorted, n, sizeof(*sorted), compare);
+		qsort(sorted, n, sizeof(*sorted), compare_times);
 		latency = (struct bench_latency){sorted[n / 2], sorted[(n * 99 - 1) / 100],
 						 sorted[n - 1]};
 	}

@@ -25,7 +25,7 @@
 #define NUMBER_LEN 8
 
 /* Storage of a message: one per place in a batch, filled for each message. */
-struct slot {
+struct message {
 	uint64_t number;
 	struct iovec iov;
 	union {
@@ -46,13 +46,13 @@ struct sender {
 	unsigned int vectors_n;
 	unsigned int batch;
 	bool left;
-	int listener;
-	int memory;
-	int epoll;
+	int listener_fd;
+	int memory_fd;
+	int epoll_fd;
 	int *socks;
 	int *eventfds;
 	unsigned int *next;
-	struct slot slots[BATCH_MAX];
+	struct message messages[BATCH_MAX];
 	struct mmsghdr hdrs[BATCH_MAX];
 };
 
@@ -64,17 +64,17 @@ static int64_t cpu_ns(void)
 	return now.tv_sec * IVS_NS_PER_S + now.tv_nsec;
 }
 
-static void prepare(struct sender *self)
+static void sender_prepare(struct sender *self)
 {
 	for (unsigned int i = 0; i < BATCH_MAX; i++) {
-		struct slot *slot = &self->slots[i];
+		struct message *msg = &self->messages[i];
 		struct msghdr *hdr = &self->hdrs[i].msg_hdr;
 		struct cmsghdr *cmsg;
 
-		slot->iov = (struct iovec){&slot->number, NUMBER_LEN};
-		*hdr = (struct msghdr){.msg_iov = &slot->iov, .msg_iovlen = 1};
-		hdr->msg_control = slot->control.bytes;
-		hdr->msg_controllen = sizeof(slot->control.bytes);
+		msg->iov = (struct iovec){&msg->number, NUMBER_LEN};
+		*hdr = (struct msghdr){.msg_iov = &msg->iov, .msg_iovlen = 1};
+		hdr->msg_control = msg->control.bytes;
+		hdr->msg_controllen = sizeof(msg->control.bytes);
 		cmsg = CMSG_FIRSTHDR(hdr);
 		cmsg->cmsg_level = SOL_SOCKET;
 		cmsg->cmsg_type = SCM_RIGHTS;
@@ -82,19 +82,19 @@ static void prepare(struct sender *self)
 	}
 }
 
-static void fill(struct sender *self, unsigned int place, uint64_t number, int fd)
+static void sender_fill(struct sender *self, unsigned int place, uint64_t number, int fd)
 {
-	struct slot *slot = &self->slots[place];
+	struct message *msg = &self->messages[place];
 	struct msghdr *hdr = &self->hdrs[place].msg_hdr;
 
-	slot->number = number;
-	hdr->msg_control = fd < 0 ? NULL : slot->control.bytes;
-	hdr->msg_controllen = fd < 0 ? 0 : sizeof(slot->control.bytes);
+	msg->number = number;
+	hdr->msg_control = fd < 0 ? NULL : msg->control.bytes;
+	hdr->msg_controllen = fd < 0 ? 0 : sizeof(msg->control.bytes);
 	if (fd >= 0)
-		memcpy(CMSG_DATA(&slot->control.align), &fd, sizeof(fd));
+		memcpy(CMSG_DATA(&msg->control.align), &fd, sizeof(fd));
 }
 
-static unsigned int messages_n(const struct sender *self)
+static unsigned int sender_messages_n(const struct sender *self)
 {
 	if (self->left)
 		return (self->clients_n + 1) / 2;
@@ -102,19 +102,20 @@ static unsigned int messages_n(const struct sender *self)
 }
 
 /* Message @at to client @id: the greeting, other peers' vectors, then its own. */
-static void fill_message(struct sender *self, unsigned int place, unsigned int id, unsigned int at)
+static void sender_fill_message(struct sender *self, unsigned int place, unsigned int id,
+				unsigned int at)
 {
 	unsigned int peer;
 	unsigned int vector;
 
 	if (self->left) {
-		fill(self, place, 2 * at, -1);
+		sender_fill(self, place, 2 * at, -1);
 		return;
 	}
 	if (at < BENCH_GREETING_LEN) {
 		const uint64_t numbers[BENCH_GREETING_LEN] = {0, id, UINT64_MAX};
 
-		fill(self, place, numbers[at], at == 2 ? self->memory : -1);
+		sender_fill(self, place, numbers[at], at == 2 ? self->memory_fd : -1);
 		return;
 	}
 	at -= BENCH_GREETING_LEN;
@@ -124,13 +125,13 @@ static void fill_message(struct sender *self, unsigned int place, unsigned int i
 		peer = id;
 	else if (peer >= id)
 		peer++;
-	fill(self, place, peer, self->eventfds[peer * self->vectors_n + vector]);
+	sender_fill(self, place, peer, self->eventfds[peer * self->vectors_n + vector]);
 }
 
 /* Send until the socket is full. Return: 0 or -errno. */
-static int send_to(struct sender *self, unsigned int id)
+static int sender_send_to(struct sender *self, unsigned int id)
 {
-	unsigned int end = messages_n(self);
+	unsigned int end = sender_messages_n(self);
 
 	while (self->next[id] < end) {
 		unsigned int n = end - self->next[id];
@@ -138,7 +139,7 @@ static int send_to(struct sender *self, unsigned int id)
 
 		n = n < self->batch ? n : self->batch;
 		for (unsigned int i = 0; i < n; i++)
-			fill_message(self, i, id, self->next[id] + i);
+			sender_fill_message(self, i, id, self->next[id] + i);
 		if (self->batch == 1) {
 			sent = sendmsg(self->socks[id], &self->hdrs[0].msg_hdr,
 				       MSG_DONTWAIT | MSG_NOSIGNAL) == NUMBER_LEN
@@ -158,10 +159,10 @@ static int send_to(struct sender *self, unsigned int id)
 }
 
 /* Send to each client in turn, then to those whose sockets have room again. */
-static int send_all(struct sender *self)
+static int sender_send_all(struct sender *self)
 {
 	struct epoll_event events[EVENTS_MAX];
-	unsigned int end = messages_n(self);
+	unsigned int end = sender_messages_n(self);
 	unsigned int first = self->left;
 	unsigned int step = 1 + self->left;
 	unsigned int done_n = 0;
@@ -170,14 +171,14 @@ static int send_all(struct sender *self)
 
 	for (unsigned int id = first; id < self->clients_n; id += step) {
 		self->next[id] = 0;
-		result = send_to(self, id);
+		result = sender_send_to(self, id);
 		if (result)
 			return result;
 		want_n++;
 		done_n += self->next[id] == end;
 	}
 	while (done_n < want_n) {
-		int n = epoll_wait(self->epoll, events, EVENTS_MAX, WAIT_MS);
+		int n = epoll_wait(self->epoll_fd, events, EVENTS_MAX, WAIT_MS);
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
@@ -188,7 +189,7 @@ static int send_all(struct sender *self)
 
 			if (self->next[id] == end)
 				continue;
-			result = send_to(self, id);
+			result = sender_send_to(self, id);
 			if (result)
 				return result;
 			done_n += self->next[id] == end;
@@ -197,11 +198,11 @@ static int send_all(struct sender *self)
 	return 0;
 }
 
-static int accept_client(struct sender *self, unsigned int id)
+static int sender_accept(struct sender *self, unsigned int id)
 {
-	const int buffer_len = SEND_BUFFER_LEN;
+	int buffer_len = SEND_BUFFER_LEN;
 	struct epoll_event event = {.events = EPOLLOUT | EPOLLET, .data.u32 = id};
-	int sock = accept4(self->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int sock = accept4(self->listener_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (sock < 0)
 		return -errno;
@@ -215,10 +216,10 @@ static int accept_client(struct sender *self, unsigned int id)
 			return -errno;
 		self->eventfds[id * self->vectors_n + i] = fd;
 	}
-	return epoll_ctl(self->epoll, EPOLL_CTL_ADD, sock, &event) ? -errno : 0;
+	return epoll_ctl(self->epoll_fd, EPOLL_CTL_ADD, sock, &event) ? -errno : 0;
 }
 
-static void close_client(struct sender *self, unsigned int id)
+static void sender_close(struct sender *self, unsigned int id)
 {
 	ivs_fd_close(&self->socks[id]);
 	for (unsigned int i = 0; i < self->vectors_n; i++)
@@ -233,23 +234,23 @@ static int wait_readable(int fd)
 	return n < 0 ? -errno : n ? 0 : -ETIMEDOUT;
 }
 
-static int run(struct sender *self, int control, struct bench_floor_cost *cost)
+static int sender_run(struct sender *self, int control, struct bench_floor_cost *cost)
 {
 	int64_t since = cpu_ns();
 	char byte;
 	int result;
 
 	for (unsigned int id = 0; id < self->clients_n; id++) {
-		result = wait_readable(self->listener);
+		result = wait_readable(self->listener_fd);
 		if (!result)
-			result = accept_client(self, id);
+			result = sender_accept(self, id);
 		if (result)
 			return result;
 	}
 	cost->accept_ns = cpu_ns() - since;
 
 	since = cpu_ns();
-	result = send_all(self);
+	result = sender_send_all(self);
 	cost->join_ns = cpu_ns() - since;
 	if (result)
 		return result;
@@ -261,32 +262,32 @@ static int run(struct sender *self, int control, struct bench_floor_cost *cost)
 		return -EPIPE;
 	since = cpu_ns();
 	for (unsigned int id = 0; id < self->clients_n; id += 2)
-		close_client(self, id);
+		sender_close(self, id);
 	cost->close_ns = cpu_ns() - since;
 
 	self->left = true;
 	since = cpu_ns();
-	result = send_all(self);
+	result = sender_send_all(self);
 	cost->leave_ns = cpu_ns() - since;
 	return result;
 }
 
-static int init(struct sender *self)
+static int sender_init(struct sender *self)
 {
 	unsigned int eventfds_n = self->clients_n * self->vectors_n;
 
 	self->socks = malloc(self->clients_n * sizeof(int));
 	self->eventfds = malloc(eventfds_n * sizeof(int));
 	self->next = calloc(self->clients_n, sizeof(*self->next));
-	self->memory = memfd_create("bench-floor", MFD_CLOEXEC);
-	self->epoll = epoll_create1(EPOLL_CLOEXEC);
+	self->memory_fd = memfd_create("bench-floor", MFD_CLOEXEC);
+	self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (!self->socks || !self->eventfds || !self->next)
 		return -ENOMEM;
-	if (self->memory < 0 || self->epoll < 0)
+	if (self->memory_fd < 0 || self->epoll_fd < 0)
 		return -errno;
 	memset(self->socks, 0xff, self->clients_n * sizeof(int));
 	memset(self->eventfds, 0xff, eventfds_n * sizeof(int));
-	prepare(self);
+	sender_prepare(self);
 	return 0;
 }
 
@@ -321,7 +322,7 @@ int bench_floor_start(const char *path, unsigned int clients_n, unsigned int vec
 	self = (struct sender){.clients_n = clients_n,
 			       .vectors_n = vectors_n,
 			       .batch = batch,
-			       .listener = listener};
+			       .listener_fd = listener};
 	out->sender.pid = fork();
 	if (out->sender.pid < 0) {
 		result = -errno;
@@ -332,9 +333,9 @@ int bench_floor_start(const char *path, unsigned int clients_n, unsigned int vec
 	if (!out->sender.pid) {
 		bench_sender_become(parent);
 		close(pair[0]);
-		result = init(&self);
+		result = sender_init(&self);
 		if (!result)
-			result = run(&self, pair[1], &cost);
+			result = sender_run(&self, pair[1], &cost);
 		if (!result && write(pair[1], &cost, sizeof(cost)) != sizeof(cost))
 			result = -EPIPE;
 		if (!result)
@@ -342,28 +343,28 @@ int bench_floor_start(const char *path, unsigned int clients_n, unsigned int vec
 		_exit(result ? 1 : 0);
 	}
 	close(pair[1]);
-	out->control = pair[0];
+	out->control_fd = pair[0];
 	return 0;
 }
 
 int bench_floor_leave(struct bench_floor *floor)
 {
-	return send(floor->control, "", 1, MSG_NOSIGNAL) == 1 ? 0 : -errno;
+	return send(floor->control_fd, "", 1, MSG_NOSIGNAL) == 1 ? 0 : -errno;
 }
 
 int bench_floor_cost(struct bench_floor *floor, struct bench_floor_cost *out)
 {
-	int result = wait_readable(floor->control);
+	int result = wait_readable(floor->control_fd);
 
 	if (result)
 		return result;
-	return read(floor->control, out, sizeof(*out)) == sizeof(*out) ? 0 : -EPIPE;
+	return read(floor->control_fd, out, sizeof(*out)) == sizeof(*out) ? 0 : -EPIPE;
 }
 
 void bench_floor_stop(struct bench_floor *floor)
 {
 	char how[BENCH_WHY_LEN];
 
-	ivs_fd_close(&floor->control);
+	ivs_fd_close(&floor->control_fd);
 	bench_sender_stop(&floor->sender, how, sizeof(how));
 }

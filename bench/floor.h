@@ -26,11 +26,11 @@ struct bench_floor_cost {
 
 /**
  * struct bench_floor - a running floor
- * @control: write a byte to start the leaves; then read the cost
+ * @control_fd: write a byte to start the leaves; then read the cost
  */
 struct bench_floor {
 	struct bench_sender sender;
-	int control;
+	int control_fd;
 };
 
 /**

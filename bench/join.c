@@ -216,8 +216,8 @@ static bool has_fds(struct bench_result *result)
 	return false;
 }
 
-static void measure(const struct bench_server *server, struct bench_result *result,
-		    unsigned int round)
+static void measure_round(const struct bench_server *server, struct bench_result *result,
+			  unsigned int round)
 {
 	/* Both floors beside the server without stalled clients; odd rounds in reverse. */
 	static const enum bench_kind order[BENCH_KINDS] = {BENCH_SENDMSG, BENCH_ALONE,
@@ -261,7 +261,7 @@ static void measure_all(const struct options *opts, const struct bench_server *s
 					rounds_n);
 				said = ivs_clock_ns();
 			}
-			measure(server, result, round);
+			measure_round(server, result, round);
 			result->rounds_n = round + 1;
 		}
 	}

@@ -23,7 +23,7 @@ struct spread {
 typedef double measure_fn(const struct bench_result *result, enum bench_kind kind,
 			  unsigned int round);
 
-static int compare(const void *a, const void *b)
+static int compare_doubles(const void *a, const void *b)
 {
 	double left = *(const double *)a;
 	double right = *(const double *)b;
@@ -39,7 +39,7 @@ static struct spread spread_of(const struct bench_result *result, enum bench_kin
 
 	for (unsigned int i = 0; i < n; i++)
 		values[i] = measure(result, kind, i);
-	qsort(values, n, sizeof(values[0]), compare);
+	qsort(values, n, sizeof(values[0]), compare_doubles);
 	return (struct spread){
 		.min = values[0],
 		.low = values[n / 4],
@@ -49,7 +49,8 @@ static struct spread spread_of(const struct bench_result *result, enum bench_kin
 	};
 }
 
-static double median(const struct bench_result *result, enum bench_kind kind, measure_fn *measure)
+static double median_of(const struct bench_result *result, enum bench_kind kind,
+			measure_fn *measure)
 {
 	return spread_of(result, kind, measure).median;
 }
@@ -231,14 +232,14 @@ static void print_cpu(const struct bench_result *result, enum bench_kind kind, b
 	to_batch = spread_of(result, kind, join ? join_to_batch : leave_to_batch);
 	printf(" %9llu %10.0f %7.2f %8.2f %9.2f %8.2f %9.2f (%.2f-%.2f) %8.2f   %s",
 	       (unsigned long long)(join ? first->join.messages_n : first->leave.messages_n),
-	       median(result, kind, join ? join_rate : leave_rate), median(result, kind, us),
-	       median(result, BENCH_SENDMSG, us), median(result, BENCH_SENDMMSG, us),
-	       median(result, kind, join ? join_to_one : leave_to_one), to_batch.median,
+	       median_of(result, kind, join ? join_rate : leave_rate), median_of(result, kind, us),
+	       median_of(result, BENCH_SENDMSG, us), median_of(result, BENCH_SENDMMSG, us),
+	       median_of(result, kind, join ? join_to_one : leave_to_one), to_batch.median,
 	       to_batch.low, to_batch.high,
-	       median(result, kind, join ? join_to_whole : leave_to_whole),
+	       median_of(result, kind, join ? join_to_whole : leave_to_whole),
 	       verdict(to_batch.median <= CPU_TARGET));
 	if (join && kind == BENCH_STALLED && !why_not(result, BENCH_ALONE)) {
-		alone = median(result, kind, join_to_alone);
+		alone = median_of(result, kind, join_to_alone);
 		printf("; %.2f x without stalled: %s", alone, verdict(alone <= STALLED_TARGET));
 	}
 	printf("\n");
@@ -252,9 +253,9 @@ static void print_rest(const struct bench_result *result, enum bench_kind kind)
 	if (!print_head(result, kind, "join"))
 		return;
 	rss = spread_of(result, kind, rss_kib);
-	printf(" %8.1f %8.1f %8.1f %9.0f %9.0f %9.0f   %s\n", median(result, kind, p50_ms),
-	       median(result, kind, p99_ms), median(result, kind, max_ms),
-	       median(result, kind, idle_kib), rss.max, limit, verdict(rss.max <= limit));
+	printf(" %8.1f %8.1f %8.1f %9.0f %9.0f %9.0f   %s\n", median_of(result, kind, p50_ms),
+	       median_of(result, kind, p99_ms), median_of(result, kind, max_ms),
+	       median_of(result, kind, idle_kib), rss.max, limit, verdict(rss.max <= limit));
 }
 
 void bench_report_table(const struct bench_result *results, unsigned int results_n)

@@ -59,8 +59,8 @@ static void pause_ms(int ms)
 }
 
 /* Copy @from, with {socket}, {dir} and {vectors} replaced. */
-static void expand(const char *from, const struct bench_server *server, unsigned int vectors_n,
-		   char out[ARG_LEN])
+static void expand_arg(const char *from, const struct bench_server *server, unsigned int vectors_n,
+		       char out[ARG_LEN])
 {
 	size_t len = 0;
 
@@ -109,7 +109,7 @@ static void exec_server(const struct bench_server *server, unsigned int vectors_
 	if (!words)
 		return;
 	for (char *word = strtok(words, " "); word && n < ARGS_MAX; word = strtok(NULL, " ")) {
-		expand(word, server, vectors_n, texts[n]);
+		expand_arg(word, server, vectors_n, texts[n]);
 		argv[n + 1] = texts[n];
 		n++;
 	}
@@ -178,7 +178,7 @@ long bench_sender_rss_kib(const struct bench_sender *sender)
 	return kib;
 }
 
-static void describe(int status, char *how, size_t how_len)
+static void describe_status(int status, char *how, size_t how_len)
 {
 	if (WIFSIGNALED(status))
 		snprintf(how, how_len, "the server was killed by signal %d (%s)", WTERMSIG(status),
@@ -197,7 +197,7 @@ void bench_sender_stop(struct bench_sender *sender, char *how, size_t how_len)
 	if (sender->pid <= 0)
 		return;
 	if (waitpid(sender->pid, &status, WNOHANG) == sender->pid) {
-		describe(status, how, how_len);
+		describe_status(status, how, how_len);
 		sender->pid = -1;
 		return;
 	}

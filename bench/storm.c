@@ -13,7 +13,7 @@
 
 #define PATH_LEN 108
 
-static void fail(struct bench_storm *storm, const char *what)
+static void storm_fail(struct bench_storm *storm, const char *what)
 {
 	if (!storm->why[0])
 		snprintf(storm->why, sizeof(storm->why), "%s", what);
@@ -33,18 +33,18 @@ void bench_remove_files(const char *dir)
 }
 
 /* Wait until the server is up, and has run its code once. */
-static bool probe(const char *path, unsigned int vectors_n, struct bench_storm *out)
+static bool server_probe(const char *path, unsigned int vectors_n, struct bench_storm *out)
 {
 	struct bench_clients *one = bench_clients_new(1, 1, vectors_n);
 	bool fine = false;
 
 	if (!one) {
-		fail(out, "no memory or file descriptors for the clients");
+		storm_fail(out, "no memory or file descriptors for the clients");
 		return false;
 	}
 	fine = bench_clients_connect(one, path) && bench_clients_read(one);
 	if (!fine)
-		fail(out, bench_clients_why(one));
+		storm_fail(out, bench_clients_why(one));
 	bench_clients_free(one);
 	return fine;
 }
@@ -57,7 +57,7 @@ static int *connect_stalled(const char *path, unsigned int stalled_n, struct ben
 	for (unsigned int i = 0; socks && i < stalled_n; i++) {
 		socks[i] = bench_connect(path);
 		if (socks[i] < 0)
-			fail(out, "a stalled client cannot connect");
+			storm_fail(out, "a stalled client cannot connect");
 	}
 	return socks;
 }
@@ -130,15 +130,15 @@ void bench_storm_server(const struct bench_server *server, const struct bench_sh
 	snprintf(path, sizeof(path), "%s/sock", server->dir);
 	bench_remove_files(server->dir);
 	if (!clients)
-		fail(out, "no memory or file descriptors for the clients");
+		storm_fail(out, "no memory or file descriptors for the clients");
 	else if (bench_sender_start(server, shape->vectors_n, &sender))
-		fail(out, "the server cannot be started");
-	else if (probe(path, shape->vectors_n, out)) {
+		storm_fail(out, "the server cannot be started");
+	else if (server_probe(path, shape->vectors_n, out)) {
 		bench_sender_settle(&sender);
 		out->idle_kib = bench_sender_rss_kib(&sender);
 		stalled = connect_stalled(path, shape->stalled_n, out);
 		if (!out->why[0] && !run_storm(&sender, clients, path, out))
-			fail(out, bench_clients_why(clients));
+			storm_fail(out, bench_clients_why(clients));
 		out->rss_kib = bench_sender_rss_kib(&sender);
 	}
 	if (out->why[0])
@@ -161,19 +161,19 @@ static bool run_floor(struct bench_floor *floor, struct bench_clients *clients, 
 	struct bench_floor_cost cost = {0};
 
 	if (!measure_join(clients, path, &out->join)) {
-		fail(out, bench_clients_why(clients));
+		storm_fail(out, bench_clients_why(clients));
 		return false;
 	}
 	if (bench_floor_leave(floor)) {
-		fail(out, "the floor's process has ended");
+		storm_fail(out, "the floor's process has ended");
 		return false;
 	}
 	if (!measure_leave(clients, &out->leave)) {
-		fail(out, bench_clients_why(clients));
+		storm_fail(out, bench_clients_why(clients));
 		return false;
 	}
 	if (bench_floor_cost(floor, &cost)) {
-		fail(out, "the floor's process did not report its cost");
+		storm_fail(out, "the floor's process did not report its cost");
 		return false;
 	}
 	out->join.cpu_ns = cost.join_ns;
@@ -195,12 +195,12 @@ void bench_storm_floor(const char *dir, const struct bench_shape *shape, unsigne
 	*out = (struct bench_storm){.rss_kib = -1, .idle_kib = -1};
 	snprintf(path, sizeof(path), "%s/floor", dir);
 	if (!clients) {
-		fail(out, "no memory or file descriptors for the clients");
+		storm_fail(out, "no memory or file descriptors for the clients");
 		return;
 	}
 	result = bench_floor_start(path, shape->clients_n, shape->vectors_n, batch, &floor);
 	if (result) {
-		fail(out, "the floor cannot be started");
+		storm_fail(out, "the floor cannot be started");
 	} else {
 		run_floor(&floor, clients, path, out);
 		bench_floor_stop(&floor);

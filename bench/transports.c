@@ -42,7 +42,7 @@ static double now_us(void)
 	return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
 }
 
-static int compare(const void *a, const void *b)
+static int compare_times(const void *a, const void *b)
 {
 	double left = *(const double *)a;
 	double right = *(const double *)b;
@@ -52,7 +52,7 @@ static int compare(const void *a, const void *b)
 
 static void print_times(const char *name, double *times, size_t n)
 {
-	qsort(times, n, sizeof(*times), compare);
+	qsort(times, n, sizeof(*times), compare_times);
 	printf(",\"%s\":{\"p50_us\":%.2f,\"p90_us\":%.2f,\"p99_us\":%.2f}", name, times[n / 2],
 	       times[n * 90 / 100], times[n * 99 / 100]);
 }
@@ -96,7 +96,7 @@ struct pair {
 	int answer;
 };
 
-static void *answer(void *data)
+static void *answer_eventfd(void *data)
 {
 	const struct pair *pair = data;
 	eventfd_t count;
@@ -122,7 +122,7 @@ static void measure_floor_trips(void)
 	CPU_SET(0, &first);
 	sched_getaffinity(0, sizeof(all), &all);
 	sched_setaffinity(0, sizeof(first), &first);
-	if (pthread_create(&thread, NULL, answer, &pair))
+	if (pthread_create(&thread, NULL, answer_eventfd, &pair))
 		return;
 	for (size_t i = 0; i < ROUNDS; i++) {
 		double begin = now_us();
@@ -170,7 +170,7 @@ static void measure_memory(const struct ivs_peer *peer)
 	free(own);
 }
 
-static void measure(struct ivs_peer *peer, struct mailbox *mailbox)
+static void measure_peer(struct ivs_peer *peer, struct mailbox *mailbox)
 {
 	uint32_t echo = mailbox->echo;
 
@@ -224,7 +224,7 @@ int main(int argc, char **argv)
 	if (echo)
 		status = run_echo(peer, mailbox);
 	else
-		measure(peer, mailbox);
+		measure_peer(peer, mailbox);
 	ivs_peer_close(peer);
 	return status;
 }

@@ -30,7 +30,7 @@ size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max);
 			__builtin_trap();                                                          \
 	} while (0)
 
-static void fill(uint8_t *memory, size_t len, const uint8_t *data, size_t size, bool even)
+static void region_fill(uint8_t *memory, size_t len, const uint8_t *data, size_t size, bool even)
 {
 	uint8_t *header = memory + len - IVS_ROSTER_PAGE_LEN;
 	size_t n = size < IVS_ROSTER_PAGE_LEN ? size : IVS_ROSTER_PAGE_LEN;
@@ -71,7 +71,7 @@ static void check_again(const struct ivs_roster_page_header *header, uint64_t le
 /* Every peer joins once, and leaves when the roster becomes empty. */
 static void check_events(struct ivs_roster_page_entry *entries, uint32_t entries_n)
 {
-	struct ivs_roster_page_reader members = {.own_id = 1};
+	struct ivs_roster_page_reader reader = {.own_id = 1};
 	struct ivs_peer_change change;
 	uint32_t joins_n = 0;
 	uint32_t leaves_n = 0;
@@ -86,15 +86,15 @@ static void check_events(struct ivs_roster_page_entry *entries, uint32_t entries
 	/* High ids are slow: test them rarely. */
 	if (n && entries[n - 1].id > 1000 && entries[n - 1].since % 64)
 		return;
-	CHECK(!ivs_roster_page_reader_set(&members, entries, n));
-	for (; ivs_roster_page_reader_report(&members, &change); joins_n++)
+	CHECK(!ivs_roster_page_reader_set(&reader, entries, n));
+	for (; ivs_roster_page_reader_report(&reader, &change); joins_n++)
 		CHECK(change.joined && change.id <= IVS_ID_MAX &&
 		      change.vectors_n <= (IVS_VECTOR_MAX + 1));
-	CHECK(!ivs_roster_page_reader_set(&members, NULL, 0));
-	for (; ivs_roster_page_reader_report(&members, &change); leaves_n++)
+	CHECK(!ivs_roster_page_reader_set(&reader, NULL, 0));
+	for (; ivs_roster_page_reader_report(&reader, &change); leaves_n++)
 		CHECK(!change.joined);
 	CHECK(joins_n == n - own && leaves_n == joins_n);
-	ivs_roster_page_reader_deinit(&members);
+	ivs_roster_page_reader_deinit(&reader);
 }
 
 static void check_snapshot(struct ivs_roster_page_snapshot *snapshot, uint64_t len)
@@ -128,7 +128,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	len = (data[0] % PAGES_MAX + 1) * (size_t)IVS_ROSTER_PAGE_LEN;
 	memory = malloc(len);
 	CHECK(memory);
-	fill(memory, len, data + 1, size - 1, data[0] & EVEN);
+	region_fill(memory, len, data + 1, size - 1, data[0] & EVEN);
 	result = ivs_roster_page_read_header(memory, len, &header);
 	CHECK(result == 0 || result == IVS_ROSTER_PAGE_E_ABSENT);
 	if (!result)
