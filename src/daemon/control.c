@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. A connection either listens or answers, and the epoll watches for that alone:
+ * Theory of operation. A connection either listens or answers, and is watched for that alone:
  *
- *   listening  EPOLLIN: bytes are taken until they hold a line
- *   answering  EPOLLOUT: the reply to that line leaves; then the next line is answered if it is
- *              there already, in the next round; else it listens, or is gone at the end of input
+ *   listening  EPOLLIN: bytes are received until they hold a line
+ *   answering  EPOLLOUT: the reply to that line is sent. If the next line is there already, it is
+ *              answered in the next round; else the connection listens, or is closed at the end of
+ *              input
  *
- * So a connection that does not read costs one reply, and no system call until it does. A slot keeps
- * a file descriptor while nobody is connected: when others have taken all that there are, an
- * operator can still ask why.
+ * So a connection that does not read costs one reply, and no system call until it does. Events are
+ * noted, and served by a step at the end of the round. An unused connection holds a file
+ * descriptor in reserve: when all others are in use, an operator can still ask why.
  */
 #include "daemon/control.h"
 
@@ -17,7 +18,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -25,26 +25,27 @@
 #include "base/fd.h"
 #include "daemon/close.h"
 
-IVS_SYSCALLS(ivs_control_syscalls, {"accept4"}, {"sendto"}, {"send"}, {"epoll_ctl"}, {"close"},
+IVS_SYSCALLS(ivs_control_syscalls, {"accept4"}, {"sendto"}, {"send"}, {"close"},
 	     IVS_CALL_DUPFD_CLOEXEC);
 
-/* When the kernel lacks something, and no event will tell when it no longer does. */
+/* After a failure that the kernel does not report the end of. */
 #define RETRY_MS 50
 
 /**
- * struct control_peer - one connection, or the room for it
+ * struct control_connection - a connection, or the room for one
  * @fd:        the connection's; else one in reserve, or -1
  * @connected: which of the two
- * @events:    of this round
- * @watched:   what the epoll watches for
- * @used:      the higher, the later something moved here
+ * @events:    noted in this round
+ * @watched:   events that it is watched for
+ * @used:      higher means that bytes were sent or received later
  * @ended:     no more input will come
- * @skipping:  in a line that was too long, which has been answered
- * @line_len:  bytes taken and not yet answered: a part of a line, or several
+ * @skipping:  in a line that was too long and has been answered
+ * @line_len:  bytes received and not yet answered: a part of a line, or several
  * @reply:     or NULL
- * @sent:      bytes of it that have left
+ * @sent:      bytes of it that have been sent
  */
-struct control_peer {
+struct control_connection {
+	struct ivs_loop_source source;
 	int fd;
 	bool connected;
 	uint32_t events;
@@ -61,236 +62,232 @@ struct control_peer {
 
 /**
  * struct ivs_control - the socket and its connections
- * @epoll_fd:    the owner's; so are @tag, of the listener, @answer and @context
- * @deadline: when to accept again; IVS_CLOCK_NEVER: accepting
- * @pending:  somebody may wait to be accepted
- * @clock:    what the next to move gets as @used
+ * @retry:   to accept again; not set: the listener is watched
+ * @pending: a connection may wait to be accepted
+ * @clock:   the next @used
  */
 struct ivs_control {
 	struct ivs_listener listener;
-	int epoll_fd;
-	uint32_t tag;
+	struct ivs_loop *loop;
+	struct ivs_loop_source source;
+	struct ivs_loop_timer retry;
+	struct ivs_loop_step step;
 	int (*answer)(void *context, const char *line, size_t len, char **text, size_t *text_len);
 	void *context;
-	int64_t deadline;
 	bool pending;
 	uint64_t clock;
-	struct control_peer peers[IVS_CONTROL_PEERS_MAX];
+	struct control_connection connections[IVS_CONTROL_CONNECTIONS_MAX];
 };
 
-/* The epoll's own fd once more: that can be had without a path. */
-static void keep_fd(struct ivs_control *control, struct control_peer *peer)
+static void connection_note(struct ivs_loop_source *source, uint32_t events)
 {
-	peer->fd = fcntl(control->epoll_fd, F_DUPFD_CLOEXEC, 0);
+	IVS_CONTAINER_OF(source, struct control_connection, source)->events = events;
 }
 
-/* Nobody and nothing is in it afterwards. */
-static void clear(struct control_peer *peer)
+/* A copy of the loop's epoll fd: it needs no path. */
+static void connection_reserve(struct ivs_control *control, struct control_connection *connection)
 {
-	free(peer->reply);
-	if (peer->connected)
-		ivs_socket_discard(&peer->fd);
-	ivs_fd_close(&peer->fd); /* nobody else has it, so that its events end */
-	*peer = (struct control_peer){.fd = -1};
+	connection->fd = fcntl(control->loop->epoll_fd, F_DUPFD_CLOEXEC, 0);
 }
 
-/* Return: whether a line is here, or as much as a line may have. */
-static bool has_line(const struct control_peer *peer)
+static void connection_close(struct control_connection *connection)
 {
-	return peer->line_len > IVS_CONTROL_LINE_MAX || (peer->line_len && peer->ended) ||
-	       memchr(peer->line, '\n', peer->line_len);
+	ivs_loop_remove(&connection->source);
+	free(connection->reply);
+	if (connection->connected)
+		ivs_socket_discard(&connection->fd);
+	ivs_fd_close(&connection->fd);
+	*connection = (struct control_connection){.source.handle = connection_note, .fd = -1};
+}
+
+/* Return: whether a line has been received, or as many bytes as a line may have. */
+static bool has_line(const struct control_connection *connection)
+{
+	return connection->line_len > IVS_CONTROL_LINE_MAX ||
+	       (connection->line_len && connection->ended) ||
+	       memchr(connection->line, '\n', connection->line_len);
 }
 
 /* The functions below return whether the connection is still good. */
 
-static bool receive(struct ivs_control *control, struct control_peer *peer)
+static bool receive_bytes(struct ivs_control *control, struct control_connection *connection)
 {
-	ssize_t n = ivs_socket_take(peer->fd, peer->line + peer->line_len,
-				    sizeof(peer->line) - peer->line_len);
+	ssize_t n = ivs_socket_take(connection->fd, connection->line + connection->line_len,
+				    sizeof(connection->line) - connection->line_len);
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
-	peer->used = ++control->clock;
-	peer->ended = n == 0;
-	peer->line_len += (size_t)n;
+	connection->used = ++control->clock;
+	connection->ended = n == 0;
+	connection->line_len += (size_t)n;
 	return true;
 }
 
-/* Of one line, of which there may be only a part: it is the last, or it is too long. */
-static bool take_line(struct ivs_control *control, struct control_peer *peer)
+/* Without a newline it is the last line, or too long. */
+static bool answer_line(struct ivs_control *control, struct control_connection *connection)
 {
-	const char *end = memchr(peer->line, '\n', peer->line_len);
-	size_t len = end ? (size_t)(end - peer->line) : peer->line_len;
-	bool good = peer->skipping || !control->answer(control->context, peer->line, len,
-						       &peer->reply, &peer->reply_len);
+	const char *end = memchr(connection->line, '\n', connection->line_len);
+	size_t len = end ? (size_t)(end - connection->line) : connection->line_len;
+	bool good = connection->skipping ||
+		    !control->answer(control->context, connection->line, len, &connection->reply,
+				     &connection->reply_len);
 
-	peer->skipping = !end;
+	connection->skipping = !end;
 	len += end ? 1 : 0;
-	peer->line_len -= len;
-	memmove(peer->line, peer->line + len, peer->line_len);
+	connection->line_len -= len;
+	memmove(connection->line, connection->line + len, connection->line_len);
 	return good;
 }
 
-static bool send_reply(struct ivs_control *control, struct control_peer *peer)
+static bool send_reply(struct ivs_control *control, struct control_connection *connection)
 {
-	ssize_t n = send(peer->fd, peer->reply + peer->sent, peer->reply_len - peer->sent,
-			 MSG_DONTWAIT | MSG_NOSIGNAL);
+	ssize_t n = send(connection->fd, connection->reply + connection->sent,
+			 connection->reply_len - connection->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
-	peer->used = ++control->clock;
-	peer->sent += (size_t)n;
-	if (peer->sent < peer->reply_len)
+	connection->used = ++control->clock;
+	connection->sent += (size_t)n;
+	if (connection->sent < connection->reply_len)
 		return true;
-	free(peer->reply);
-	peer->reply = NULL;
-	peer->reply_len = peer->sent = 0;
+	free(connection->reply);
+	connection->reply = NULL;
+	connection->reply_len = connection->sent = 0;
 	return true;
 }
 
-/* What to wait for now. */
-static bool watch(struct ivs_control *control, struct control_peer *peer)
+static bool connection_watch(struct ivs_control *control, struct control_connection *connection)
 {
-	uint32_t events = peer->reply || has_line(peer) ? EPOLLOUT : EPOLLIN;
-	struct epoll_event event = {
-		.events = events,
-		.data.u32 = control->tag + 1 + (uint32_t)(peer - control->peers),
-	};
+	uint32_t events = connection->reply || has_line(connection) ? EPOLLOUT : EPOLLIN;
+	int result = 0;
 
-	if (events == EPOLLIN && peer->ended)
-		return false; /* everything asked for is done */
-	if (events == peer->watched)
-		return true;
-	if (epoll_ctl(control->epoll_fd, peer->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, peer->fd,
-		      &event))
-		return false;
-	peer->watched = events;
-	return true;
+	if (events == EPOLLIN && connection->ended)
+		return false; /* all requests have been answered */
+	if (!connection->watched)
+		result = ivs_loop_add(control->loop, &connection->source, connection->fd, events);
+	else if (events != connection->watched)
+		result = ivs_loop_modify(&connection->source, events);
+	connection->watched = events;
+	return !result;
 }
 
-static bool serve_peer(struct ivs_control *control, struct control_peer *peer)
+static bool connection_serve(struct ivs_control *control, struct control_connection *connection)
 {
 	bool good;
 
-	if (peer->events & (EPOLLHUP | EPOLLERR)) /* nobody is there to read a reply */
+	if (connection->events & (EPOLLHUP | EPOLLERR)) /* no process will read a reply */
 		return false;
-	if (peer->reply) {
-		good = send_reply(control, peer);
+	if (connection->reply) {
+		good = send_reply(control, connection);
 	} else {
-		good = has_line(peer) || receive(control, peer);
-		if (good && has_line(peer))
-			good = take_line(control, peer);
+		good = has_line(connection) || receive_bytes(control, connection);
+		if (good && has_line(connection))
+			good = answer_line(control, connection);
 	}
-	return good && watch(control, peer);
+	return good && connection_watch(control, connection);
 }
 
-/* A free slot, or the one where nothing has moved for longest. */
-static struct control_peer *find_slot(struct ivs_control *control)
+/* One that is not in use, or that has been idle for longest. */
+static struct control_connection *find_connection(struct ivs_control *control)
 {
-	struct control_peer *oldest = &control->peers[0];
+	struct control_connection *oldest = &control->connections[0];
 
-	for (unsigned int i = 0; i < IVS_CONTROL_PEERS_MAX; i++) {
-		struct control_peer *peer = &control->peers[i];
+	for (unsigned int i = 0; i < IVS_CONTROL_CONNECTIONS_MAX; i++) {
+		struct control_connection *connection = &control->connections[i];
 
-		if (!peer->connected)
-			return peer;
-		if (peer->used < oldest->used)
-			oldest = peer;
+		if (!connection->connected)
+			return connection;
+		if (connection->used < oldest->used)
+			oldest = connection;
 	}
 	return oldest;
 }
 
-/* The kernel lacks something, and no event will tell when it no longer does. */
-static void accept_later(struct ivs_control *control)
+static void pause_accepting(struct ivs_control *control)
 {
-	if (!epoll_ctl(control->epoll_fd, EPOLL_CTL_DEL, control->listener.fd, NULL))
-		control->deadline = ivs_clock_deadline(RETRY_MS);
+	ivs_loop_remove(&control->source);
+	ivs_loop_set_timer(control->loop, &control->retry, ivs_clock_deadline(RETRY_MS));
 }
 
-/* One, if need be with the fd of the slot that it gets. */
+/* If there is no other fd, with the one that the connection has in reserve. */
 static void accept_one(struct ivs_control *control)
 {
 	const int flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
-	struct control_peer *peer = find_slot(control);
+	struct control_connection *connection = find_connection(control);
 	int fd = accept4(control->listener.fd, NULL, NULL, flags);
 
 	if (fd >= 0 || errno == EMFILE || errno == ENFILE)
-		clear(peer);
+		connection_close(connection);
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
 		fd = accept4(control->listener.fd, NULL, NULL, flags);
 	if (fd < 0) {
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			accept_later(control);
-		if (peer->fd < 0)
-			keep_fd(control, peer);
+			pause_accepting(control);
+		if (connection->fd < 0)
+			connection_reserve(control, connection);
 		return;
 	}
-	peer->fd = fd;
-	peer->connected = true;
-	peer->used = ++control->clock;
-	if (!watch(control, peer)) {
-		clear(peer);
-		keep_fd(control, peer);
+	connection->fd = fd;
+	connection->connected = true;
+	connection->used = ++control->clock;
+	if (!connection_watch(control, connection)) {
+		connection_close(connection);
+		connection_reserve(control, connection);
 	}
 }
 
-static int watch_listener(const struct ivs_control *control)
+static void note_pending(struct ivs_loop_source *source, uint32_t events)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.u32 = control->tag};
-
-	return epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, control->listener.fd, &event) ? -errno
-											 : 0;
+	(void)events;
+	IVS_CONTAINER_OF(source, struct ivs_control, source)->pending = true;
 }
 
-int64_t ivs_control_deadline(const struct ivs_control *control)
+static int watch_listener(struct ivs_control *control)
 {
-	return control->deadline;
+	return ivs_loop_add(control->loop, &control->source, control->listener.fd, EPOLLIN);
 }
 
-void ivs_control_accept_again(struct ivs_control *control)
+static void resume_accepting(struct ivs_loop_timer *timer)
 {
-	control->deadline = IVS_CLOCK_NEVER;
+	struct ivs_control *control = IVS_CONTAINER_OF(timer, struct ivs_control, retry);
+
 	if (watch_listener(control))
-		control->deadline = ivs_clock_deadline(RETRY_MS);
+		pause_accepting(control);
 }
 
-void ivs_control_note(struct ivs_control *control, uint32_t tag, uint32_t events)
+static void serve_noted(struct ivs_loop_step *step)
 {
-	if (tag == control->tag)
-		control->pending = true;
-	else
-		control->peers[tag - control->tag - 1].events |= events;
-}
+	struct ivs_control *control = IVS_CONTAINER_OF(step, struct ivs_control, step);
 
-void ivs_control_serve(struct ivs_control *control)
-{
-	for (unsigned int i = 0; i < IVS_CONTROL_PEERS_MAX; i++) {
-		struct control_peer *peer = &control->peers[i];
+	for (unsigned int i = 0; i < IVS_CONTROL_CONNECTIONS_MAX; i++) {
+		struct control_connection *connection = &control->connections[i];
 
-		if (!peer->events)
+		if (!connection->events)
 			continue;
-		if (!serve_peer(control, peer)) {
-			clear(peer);
-			keep_fd(control, peer);
+		if (!connection_serve(control, connection)) {
+			connection_close(connection);
+			connection_reserve(control, connection);
 		}
-		peer->events = 0;
+		connection->events = 0;
 	}
 	if (control->pending)
 		accept_one(control);
 	control->pending = false;
 }
 
-/* Where a former program in this process has listened, no other has to. */
+/* A socket at which a former program of this process listened is preferred. */
 static int open_listener(struct ivs_listener *listener, const struct ivs_control_options *opts,
 			 struct ivs_error *err)
 {
-	int *fd = opts->inherited;
+	int *fd = opts->inherited_fd;
+	int result;
 
 	if (fd && *fd >= 0 &&
 	    (!ivs_listener_adopt(listener, fd, opts->name) ||
 	     !ivs_listener_adopt(listener, fd, NULL)))
 		return 0;
-	return ivs_listener_open(listener, opts->listener, err);
+	result = ivs_listener_open(listener, opts->listener, err);
+	return result > 0 ? IVS_CONTROL_E_SOCKET : result;
 }
 
 static int open_control(struct ivs_control *control, const struct ivs_control_options *opts,
@@ -298,8 +295,8 @@ static int open_control(struct ivs_control *control, const struct ivs_control_op
 {
 	int result;
 
-	for (unsigned int i = 0; i < IVS_CONTROL_PEERS_MAX; i++)
-		keep_fd(control, &control->peers[i]);
+	for (unsigned int i = 0; i < IVS_CONTROL_CONNECTIONS_MAX; i++)
+		connection_reserve(control, &control->connections[i]);
 	result = open_listener(&control->listener, opts, err);
 	if (result)
 		return result;
@@ -317,11 +314,15 @@ int ivs_control_open(const struct ivs_control_options *opts, struct ivs_control 
 	if (!control)
 		return ivs_error_errno(err, ENOMEM, "cannot make the control socket");
 	control->listener.fd = -1;
-	control->epoll_fd = opts->epoll_fd;
-	control->tag = opts->tag;
+	control->loop = opts->loop;
+	control->source.handle = note_pending;
+	control->retry.handle = resume_accepting;
+	control->step.run = serve_noted;
 	control->answer = opts->answer;
 	control->context = opts->context;
-	control->deadline = IVS_CLOCK_NEVER;
+	for (unsigned int i = 0; i < IVS_CONTROL_CONNECTIONS_MAX; i++)
+		control->connections[i].source.handle = connection_note;
+	ivs_loop_add_step(control->loop, &control->step);
 	result = open_control(control, opts, err);
 	if (result)
 		ivs_control_close(control);
@@ -339,8 +340,11 @@ void ivs_control_close(struct ivs_control *control)
 {
 	if (!control)
 		return;
-	for (unsigned int i = 0; i < IVS_CONTROL_PEERS_MAX; i++)
-		clear(&control->peers[i]);
+	for (unsigned int i = 0; i < IVS_CONTROL_CONNECTIONS_MAX; i++)
+		connection_close(&control->connections[i]);
+	ivs_loop_remove_step(control->loop, &control->step);
+	ivs_loop_cancel_timer(&control->retry);
+	ivs_loop_remove(&control->source);
 	ivs_listener_close(&control->listener);
 	free(control);
 }

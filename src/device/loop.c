@@ -19,13 +19,13 @@ IVS_SYSCALLS(ivs_device_loop_syscalls, IVS_CALL_EPOLL_WAIT, {"epoll_ctl"}, {"rea
 
 enum {
 	TAG_SIGNAL = DEVICE_TAGS * IVS_DEVICES_MAX,
-	TAG_CONTROL, /* and those above it */
+	TAG_CONTROL, /* the loop of the control socket */
 };
 
 /**
  * struct ivs_device_loop - the devices, and what they wait on
  * @signo:   that came; 0: none yet
- * @control: the control socket, or NULL
+ * @control: the control socket, or NULL, and its loop, watched with TAG_CONTROL
  */
 struct ivs_device_loop {
 	struct ivs_device_loop_options opts;
@@ -34,6 +34,8 @@ struct ivs_device_loop {
 	int epoll_fd;
 	int signo;
 	struct ivs_control *control;
+	struct ivs_loop control_loop;
+	bool control_ready;
 };
 
 static int watch_signals(struct ivs_device_loop *loop)
@@ -50,18 +52,32 @@ static int answer(void *context, const char *line, size_t len, char **text, size
 	return ivs_device_answer(loop->devices, loop->devices_n, line, len, text, text_len);
 }
 
+static int watch_control(struct ivs_device_loop *loop, struct ivs_error *err)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u32 = TAG_CONTROL};
+	int result = ivs_loop_open(&loop->control_loop);
+
+	if (!result &&
+	    epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->control_loop.epoll_fd, &event))
+		result = -errno;
+	return result ? ivs_error_errno(err, -result, "cannot watch the control socket") : 0;
+}
+
 static int open_control(struct ivs_device_loop *loop, struct ivs_error *err)
 {
 	const struct ivs_control_options opts = {
 		.listener = &loop->opts.control,
-		.epoll_fd = loop->epoll_fd,
-		.tag = TAG_CONTROL,
+		.loop = &loop->control_loop,
 		.answer = answer,
 		.context = loop,
 	};
+	int result;
 
 	tzset(); /* now, because it reads a file */
-	return loop->opts.control.path ? ivs_control_open(&opts, &loop->control, err) : 0;
+	if (!loop->opts.control.path)
+		return 0;
+	result = watch_control(loop, err);
+	return result ? result : ivs_control_open(&opts, &loop->control, err);
 }
 
 int ivs_device_loop_new(const struct ivs_device_loop_options *opts, struct ivs_device_loop **out,
@@ -73,6 +89,7 @@ int ivs_device_loop_new(const struct ivs_device_loop_options *opts, struct ivs_d
 	if (!loop)
 		return ivs_error_errno(err, ENOMEM, "cannot serve");
 	loop->opts = *opts;
+	loop->control_loop.epoll_fd = -1;
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	result = loop->epoll_fd < 0 ? -errno : watch_signals(loop);
 	ivs_stall_open();
@@ -107,6 +124,7 @@ void ivs_device_loop_free(struct ivs_device_loop *loop)
 	if (!loop)
 		return;
 	ivs_control_close(loop->control);
+	ivs_loop_close(&loop->control_loop);
 	ivs_fd_close(&loop->epoll_fd);
 	free(loop);
 }
@@ -125,8 +143,8 @@ static void handle(struct ivs_device_loop *loop, const struct epoll_event *event
 
 	if (tag == TAG_SIGNAL)
 		take_signal(loop);
-	else if (tag >= TAG_CONTROL)
-		ivs_control_note(loop->control, tag, event->events);
+	else if (tag == TAG_CONTROL)
+		loop->control_ready = true;
 	else
 		ivs_device_handle(loop->devices[tag / DEVICE_TAGS], tag % DEVICE_TAGS);
 }
@@ -143,7 +161,7 @@ static bool has_work(const struct ivs_device_loop *loop)
 
 static int64_t next_deadline(const struct ivs_device_loop *loop)
 {
-	int64_t next = loop->control ? ivs_control_deadline(loop->control) : IVS_CLOCK_NEVER;
+	int64_t next = ivs_loop_deadline(&loop->control_loop);
 
 	for (unsigned int i = 0; i < loop->devices_n; i++) {
 		const int64_t its = ivs_device_deadline(loop->devices[i]);
@@ -159,11 +177,11 @@ static void finish_round(struct ivs_device_loop *loop)
 {
 	for (unsigned int i = 0; i < loop->devices_n; i++)
 		ivs_device_tick(loop->devices[i]);
-	if (!loop->control)
+	if (!loop->control_ready && ivs_clock_left_ms(ivs_loop_deadline(&loop->control_loop)))
 		return;
-	if (!ivs_clock_left_ms(ivs_control_deadline(loop->control)))
-		ivs_control_accept_again(loop->control);
-	ivs_control_serve(loop->control);
+	loop->control_ready = false;
+	if (!ivs_loop_wait(&loop->control_loop)) /* returns at once */
+		ivs_loop_dispatch(&loop->control_loop);
 }
 
 int ivs_device_loop_run(struct ivs_device_loop *loop, int *signo)

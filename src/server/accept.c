@@ -4,15 +4,15 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 
 #include "base/fd.h"
 #include "daemon/close.h"
+#include "server/announce.h"
 
 IVS_SYSCALLS(ivs_accept_syscalls, {"accept4"}, {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET)}},
-	     {"epoll_ctl"}, {"eventfd2"}, {"close"}, IVS_CALL_GETRLIMIT);
+	     {"eventfd2"}, {"close"}, IVS_CALL_GETRLIMIT);
 
 #define ACCEPTS_MAX 64 /* per round, so that those who are there are not forgotten */
 
@@ -124,9 +124,11 @@ static void refuse(struct ivs_server *server, enum ivs_refusal why, int result,
 
 int ivs_server_add(struct ivs_server *server, struct ivs_client *client)
 {
-	int result = ivs_server_watch(server, client->sock, client->id,
-				      EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	int result;
 
+	client->source.handle = ivs_server_handle_client;
+	result = ivs_loop_add(&server->loop, &client->source, client->sock,
+			      EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 	if (result) {
 		ivs_client_free(client);
 		return result;
@@ -199,8 +201,8 @@ static void admit(struct ivs_server *server, int *sock)
 
 static void pause_accepting(struct ivs_server *server)
 {
-	if (!epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, server->listener.fd, NULL))
-		server->timers[TIMER_ACCEPT] = ivs_clock_deadline(RETRY_MS);
+	ivs_loop_remove(&server->listener_source);
+	ivs_loop_set_timer(&server->loop, &server->accept_timer, ivs_clock_deadline(RETRY_MS));
 }
 
 /* Without room for one more fd a connection can still be ended, at the price of the spare one. */
@@ -222,13 +224,25 @@ static bool refuse_with_spare(struct ivs_server *server, int number)
 	return false;
 }
 
-void ivs_server_accept_again(struct ivs_server *server)
+static void note_pending(struct ivs_loop_source *source, uint32_t events)
 {
+	(void)events;
+	IVS_CONTAINER_OF(source, struct ivs_server, listener_source)->pending = true;
+}
+
+int ivs_server_watch_listener(struct ivs_server *server)
+{
+	server->listener_source.handle = note_pending;
+	return ivs_loop_add(&server->loop, &server->listener_source, server->listener.fd, EPOLLIN);
+}
+
+void ivs_server_accept_again(struct ivs_loop_timer *timer)
+{
+	struct ivs_server *server = IVS_CONTAINER_OF(timer, struct ivs_server, accept_timer);
+
 	if ((server->spare_fd < 0 && ivs_server_open_spare(server)) ||
-	    ivs_server_watch(server, server->listener.fd, TAG_LISTENER, EPOLLIN))
-		server->timers[TIMER_ACCEPT] = ivs_clock_deadline(RETRY_MS);
-	else
-		server->timers[TIMER_ACCEPT] = IVS_CLOCK_NEVER;
+	    ivs_server_watch_listener(server))
+		pause_accepting(server);
 }
 
 /* Whether there may be more connections to accept. */
@@ -259,6 +273,9 @@ static bool accept_one(struct ivs_server *server)
 
 void ivs_server_accept(struct ivs_server *server)
 {
+	if (!server->pending)
+		return;
+	server->pending = false;
 	for (unsigned int i = 0; i < ACCEPTS_MAX && accept_one(server); i++)
 		;
 }

@@ -17,7 +17,10 @@ IVS_MUST_USE int ivs_server_add(struct ivs_server *server, struct ivs_client *cl
 /** ivs_server_accept() - those who wait at the listener, up to a number */
 void ivs_server_accept(struct ivs_server *server);
 
-/** ivs_server_accept_again() - after TIMER_ACCEPT: listen again, or try later */
-void ivs_server_accept_again(struct ivs_server *server);
+/** ivs_server_watch_listener() - start to accept. Return: 0 or -errno. */
+IVS_MUST_USE int ivs_server_watch_listener(struct ivs_server *server);
+
+/** ivs_server_accept_again() - after a pause: accept, or retry later */
+void ivs_server_accept_again(struct ivs_loop_timer *timer);
 
 #endif

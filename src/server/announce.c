@@ -17,8 +17,7 @@ void ivs_server_drop(struct ivs_server *server, unsigned int id, enum ivs_drop w
 	struct ivs_client *client = server->clients[id];
 	enum ivs_log_level level = why == DROP_CLOSED ? IVS_LOG_INFO : IVS_LOG_WARNING;
 
-	/* Its socket may live on for a moment, at the service manager, and so would its events. */
-	epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, client->sock, NULL);
+	ivs_loop_remove(&client->source);
 	server->clients[id] = NULL;
 	while (server->ids_end && !server->clients[server->ids_end - 1])
 		server->ids_end--;
@@ -37,7 +36,7 @@ void ivs_server_drop(struct ivs_server *server, unsigned int id, enum ivs_drop w
 /* Whether the kernel refuses to take messages; then all wait for the timer. */
 bool ivs_server_is_waiting(const struct ivs_server *server)
 {
-	return server->timers[TIMER_ANNOUNCE] != IVS_CLOCK_NEVER;
+	return ivs_loop_timer_is_set(&server->announce_timer);
 }
 
 static void tell_later(struct ivs_server *server)
@@ -45,7 +44,7 @@ static void tell_later(struct ivs_server *server)
 	if (ivs_server_is_waiting(server))
 		return;
 	server->totals.waits++;
-	server->timers[TIMER_ANNOUNCE] = ivs_clock_deadline(RETRY_MS);
+	ivs_loop_set_timer(&server->loop, &server->announce_timer, ivs_clock_deadline(RETRY_MS));
 	if (server->announce_since == IVS_CLOCK_NEVER)
 		server->announce_since = ivs_clock_ns();
 }
@@ -112,6 +111,34 @@ void ivs_server_announce_to(struct ivs_server *server, unsigned int id)
 		;
 }
 
+void ivs_server_handle_client(struct ivs_loop_source *source, uint32_t events)
+{
+	struct ivs_server *server = IVS_CONTAINER_OF(source->loop, struct ivs_server, loop);
+	unsigned int id = IVS_CONTAINER_OF(source, struct ivs_client, source)->id;
+	int result;
+
+	if (events & EPOLLPRI) {
+		ivs_server_drop(server, id, DROP_SPOKE);
+		return;
+	}
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+		result = ivs_client_check(server->clients[id]);
+		if (result) {
+			ivs_server_drop(server, id,
+					result == IVS_CLIENT_E_CLOSED  ? DROP_CLOSED
+					: result == IVS_CLIENT_E_SPOKE ? DROP_SPOKE
+								       : DROP_FAILED);
+			return;
+		}
+	}
+	if (events & EPOLLOUT) {
+		server->clients[id]->blocked = false;
+		/* A message that the kernel refused makes such an event too: that way lies a spin. */
+		if (!ivs_server_is_waiting(server))
+			ivs_server_announce_to(server, id);
+	}
+}
+
 /* A client that has been greeted, or that left, is news for all. */
 void ivs_server_announce(struct ivs_server *server)
 {
@@ -159,11 +186,11 @@ static void log_waiting(const struct ivs_server *server)
 		(int)server->clients[first]->cred.uid);
 }
 
-void ivs_server_announce_again(struct ivs_server *server)
+void ivs_server_announce_again(struct ivs_loop_timer *timer)
 {
+	struct ivs_server *server = IVS_CONTAINER_OF(timer, struct ivs_server, announce_timer);
 	int64_t now = ivs_clock_ns();
 
-	server->timers[TIMER_ANNOUNCE] = IVS_CLOCK_NEVER;
 	server->changed = true;
 	ivs_server_announce(server);
 	if (!ivs_server_is_waiting(server)) {

@@ -7,12 +7,14 @@
 #include <sys/socket.h>
 
 #include "base/syscalls.h"
+#include "daemon/loop.h"
 #include "protocol/socket.h"
 
 extern const struct ivs_syscall ivs_client_syscalls[];
 
 /**
  * struct ivs_client - one connection
+ * @source:    its events
  * @sock:      non-blocking
  * @blocked:   the socket was full when last tried; an event will tell when it no longer is
  * @cred:      who connected, as the kernel says
@@ -23,6 +25,7 @@ extern const struct ivs_syscall ivs_client_syscalls[];
  * @eventfds:  what others ring it by
  */
 struct ivs_client {
+	struct ivs_loop_source source;
 	int sock;
 	bool blocked;
 	unsigned int id;

@@ -5,10 +5,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/epoll.h>
 
 #include "base/clock.h"
+#include "daemon/control.h"
 #include "daemon/log.h"
+#include "daemon/loop.h"
 #include "roster/roster.h"
 #include "roster_page/writer.h"
 #include "server/client.h"
@@ -16,25 +17,6 @@
 
 /* When the kernel lacks something, and no event will tell when it no longer does. */
 #define RETRY_MS 50
-
-/* What an epoll event is about: a client's id, or one of these. */
-enum ivs_server_tag {
-	TAG_LISTENER = (IVS_ID_MAX + 1),
-	TAG_SIGNAL,
-	TAG_CONTROL, /* the last, because there are IVS_CONTROL_TAGS of it */
-};
-
-/* What is to be done at some time: @timers of the server has when, IVS_CLOCK_NEVER: not. */
-enum ivs_server_timer {
-	TIMER_ANNOUNCE, /* tell again what the kernel had no room for */
-	TIMER_ACCEPT,	/* accept again; not set: accepting */
-	TIMER_STORE,	/* have the service manager keep or forget what it had no room for */
-	TIMER_NOTIFY,	/* let the service manager know that we are alive, and how we are */
-	TIMER_CONTROL,	/* likewise at the control socket */
-	TIMER_METRICS,	/* look whether they have changed */
-	TIMER_PUBLISH,	/* publish again; not set: that succeeded */
-	TIMERS_N,
-};
 
 /* What the roster keeps with a client for us. */
 enum ivs_server_note {
@@ -87,10 +69,16 @@ struct ivs_server_totals {
  * @ids_end:    all ids in use are below it
  * @changed:    the roster has changed: everybody may have something to be told
  * @page:       the roster that is published in the region; NULL: none is
- * @timers:     by enum ivs_server_timer
+ * @listener_source: not in the loop while accepting is paused; connections wait if @pending
+ * @signo:      a signal that arrived; 0: none
+ * @announce_timer: set while the kernel takes no messages
  * @announce_next:  with whom to go on telling
  * @announce_since: since when the kernel has had no room
+ * @accept_timer: set while accepting is paused
+ * @store_timer: set while the service manager has no room for fds or names
  * @store_since: since when the service manager has not read
+ * @notify_timer: next message to the service manager
+ * @publish_timer: set while publishing fails
  * @ready:      the service manager knows that we serve
  * @refusals:   whoever connects in a loop must not fill the log
  * @drops:      nor whoever speaks in one
@@ -103,8 +91,12 @@ struct ivs_server {
 	struct ivs_admission admission;
 	unsigned int vectors_n;
 	struct ivs_roster *roster;
-	int epoll_fd;
-	int signal_fd;
+	struct ivs_loop loop;
+	struct ivs_loop_step step;
+	struct ivs_loop_source listener_source;
+	bool pending;
+	struct ivs_loop_source signal_source;
+	int signo;
 	int spare_fd;
 	int reserve_fd;
 	int proc_self_fd;
@@ -115,10 +107,15 @@ struct ivs_server {
 	unsigned int ids_end;
 	bool changed;
 	struct ivs_roster_page_writer *page;
-	int64_t timers[TIMERS_N];
+	struct ivs_loop_timer announce_timer;
 	unsigned int announce_next;
 	int64_t announce_since;
+	struct ivs_loop_timer accept_timer;
+	struct ivs_loop_timer store_timer;
 	int64_t store_since;
+	struct ivs_loop_timer notify_timer;
+	struct ivs_loop_timer publish_timer;
+	bool publish_failed;
 	bool ready;
 	struct ivs_log_limit refusals;
 	struct ivs_log_limit drops;
@@ -129,16 +126,7 @@ struct ivs_server {
 static inline void ivs_server_reserve(struct ivs_server *server)
 {
 	if (server->reserve_fd < 0)
-		server->reserve_fd = fcntl(server->epoll_fd, F_DUPFD_CLOEXEC, 0);
-}
-
-/** ivs_server_watch() - have the epoll watch @fd. Return: 0 or -errno. */
-IVS_MUST_USE static inline int ivs_server_watch(struct ivs_server *server, int fd, uint32_t tag,
-						uint32_t events)
-{
-	struct epoll_event event = {.events = events, .data.u32 = tag};
-
-	return epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+		server->reserve_fd = fcntl(server->loop.epoll_fd, F_DUPFD_CLOEXEC, 0);
 }
 
 #endif

@@ -59,9 +59,12 @@ void ivs_server_close_roster_page(struct ivs_server *server)
 /* Nobody is refused or dropped because the region cannot be written to. */
 void ivs_server_publish(struct ivs_server *server)
 {
-	bool failed_before = server->timers[TIMER_PUBLISH] != IVS_CLOCK_NEVER;
-	int result = server->page ? ivs_roster_page_writer_flush(server->page) : 0;
+	bool failed_before = server->publish_failed;
+	int result;
 
+	if (!server->page || ivs_loop_timer_is_set(&server->publish_timer))
+		return;
+	result = ivs_roster_page_writer_flush(server->page);
 	if (result && !failed_before)
 		ivs_log(IVS_LOG_WARNING,
 			"cannot publish the roster in the region, and try again once a second: %s",
@@ -69,6 +72,13 @@ void ivs_server_publish(struct ivs_server *server)
 							       : strerrordesc_np(-result));
 	if (!result && failed_before)
 		ivs_log(IVS_LOG_WARNING, "the roster is published again");
-	server->timers[TIMER_PUBLISH] = result ? ivs_clock_deadline(PUBLISH_AGAIN_MS)
-					       : IVS_CLOCK_NEVER;
+	server->publish_failed = result;
+	if (result)
+		ivs_loop_set_timer(&server->loop, &server->publish_timer,
+				   ivs_clock_deadline(PUBLISH_AGAIN_MS));
+}
+
+void ivs_server_publish_again(struct ivs_loop_timer *timer)
+{
+	ivs_server_publish(IVS_CONTAINER_OF(timer, struct ivs_server, publish_timer));
 }

@@ -22,7 +22,10 @@ void ivs_server_close_roster_page(struct ivs_server *server);
 /** ivs_server_list_client() - @id has been greeted: the others may know of it (P-6) */
 void ivs_server_list_client(struct ivs_server *server, unsigned int id);
 
-/** ivs_server_publish() - what has changed, if anything; also after TIMER_PUBLISH */
+/** ivs_server_publish() - what has changed, if anything, unless it failed less than 1 s ago */
 void ivs_server_publish(struct ivs_server *server);
+
+/** ivs_server_publish_again() - after a failure */
+void ivs_server_publish_again(struct ivs_loop_timer *timer);
 
 #endif

@@ -17,7 +17,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -35,12 +34,31 @@
 #include "server/publish.h"
 #include "server/service_manager.h"
 
-/* Waiting, and taking a signal from its fd. */
-IVS_SYSCALLS(ivs_server_syscalls, IVS_CALL_EPOLL_WAIT, {"epoll_ctl"}, {"read"}, {"close"});
+/* Taking a signal from its fd. */
+IVS_SYSCALLS(ivs_server_syscalls, {"read"}, {"close"});
 
-#define EVENTS_MAX 64
 #define OWN_FDS 16u /* besides those of clients, and a few to spare */
 #define SELF_FDS 3u /* /proc/self, the directory of metrics, and one to look or write with */
+
+static void finish_round(struct ivs_loop_step *step)
+{
+	struct ivs_server *server = IVS_CONTAINER_OF(step, struct ivs_server, step);
+
+	ivs_server_accept(server);
+	if (!ivs_server_is_waiting(server))
+		ivs_server_announce(server);
+	ivs_server_publish(server);
+}
+
+static void take_signal(struct ivs_loop_source *source, uint32_t events)
+{
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(source->fd, &info, sizeof(info)) == sizeof(info))
+		IVS_CONTAINER_OF(source, struct ivs_server, signal_source)->signo =
+			(int)info.ssi_signo;
+}
 
 static unsigned int count_own_fds(const struct ivs_server_options *opts)
 {
@@ -163,9 +181,10 @@ static int open_all(struct ivs_server *server, const struct ivs_server_options *
 	result = check_fd_limit(opts, err);
 	if (result)
 		return result;
-	server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (server->epoll_fd < 0)
-		return ivs_error_errno(err, errno, "cannot make an epoll");
+	result = ivs_loop_open(&server->loop);
+	if (result)
+		return ivs_error_errno(err, -result, "cannot make an epoll");
+	ivs_loop_add_step(&server->loop, &server->step);
 	result = open_roster(server);
 	if (result)
 		return ivs_error_errno(err, result < 0 ? -result : EINVAL, "cannot start");
@@ -179,7 +198,7 @@ static int open_all(struct ivs_server *server, const struct ivs_server_options *
 		result = open_control(server, opts, err);
 	if (result)
 		return result;
-	result = ivs_server_watch(server, server->listener.fd, TAG_LISTENER, EPOLLIN);
+	result = ivs_server_watch_listener(server);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot watch sockets");
 	ivs_server_resume(server);
@@ -197,9 +216,15 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	if (!server)
 		return ivs_error_errno(err, ENOMEM, "cannot start");
 	server->listener.fd = -1;
-	server->epoll_fd = server->spare_fd = server->reserve_fd = server->proc_self_fd = -1;
-	for (unsigned int i = 0; i < TIMERS_N; i++)
-		server->timers[i] = IVS_CLOCK_NEVER;
+	server->loop.epoll_fd = -1;
+	server->spare_fd = server->reserve_fd = server->proc_self_fd = -1;
+	server->step.run = finish_round;
+	server->signal_source.handle = take_signal;
+	server->announce_timer.handle = ivs_server_announce_again;
+	server->accept_timer.handle = ivs_server_accept_again;
+	server->store_timer.handle = ivs_server_store_again;
+	server->notify_timer.handle = ivs_server_notify_manager;
+	server->publish_timer.handle = ivs_server_publish_again;
 	server->announce_since = IVS_CLOCK_NEVER;
 	server->store_since = IVS_CLOCK_NEVER;
 	server->region = opts->region;
@@ -240,7 +265,7 @@ void ivs_server_free(struct ivs_server *server)
 	for (unsigned int id = 0; id < server->ids_end; id++)
 		ivs_client_free(server->clients[id]);
 	ivs_roster_free(server->roster);
-	ivs_fd_close(&server->epoll_fd);
+	ivs_loop_close(&server->loop);
 	ivs_fd_close(&server->spare_fd);
 	ivs_fd_close(&server->reserve_fd);
 	ivs_fd_close(&server->proc_self_fd);
@@ -275,131 +300,24 @@ const char *ivs_server_path(const struct ivs_server *server)
 	return server->listener.path;
 }
 
-static void handle_client(struct ivs_server *server, unsigned int id, uint32_t events)
-{
-	int result;
-
-	if (!server->clients[id])
-		return;
-	if (events & EPOLLPRI) {
-		ivs_server_drop(server, id, DROP_SPOKE);
-		return;
-	}
-	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
-		result = ivs_client_check(server->clients[id]);
-		if (result) {
-			ivs_server_drop(server, id,
-					result == IVS_CLIENT_E_CLOSED  ? DROP_CLOSED
-					: result == IVS_CLIENT_E_SPOKE ? DROP_SPOKE
-								       : DROP_FAILED);
-			return;
-		}
-	}
-	if (events & EPOLLOUT) {
-		server->clients[id]->blocked = false;
-		/* A message that the kernel refused makes such an event too: that way lies a spin. */
-		if (!ivs_server_is_waiting(server))
-			ivs_server_announce_to(server, id);
-	}
-}
-
-static void run_timers(struct ivs_server *server)
-{
-	static void (*const handlers[TIMERS_N])(struct ivs_server *) = {
-		[TIMER_ANNOUNCE] = ivs_server_announce_again,
-		[TIMER_ACCEPT] = ivs_server_accept_again,
-		[TIMER_STORE] = ivs_server_store_again,
-		[TIMER_NOTIFY] = ivs_server_notify_manager,
-		[TIMER_CONTROL] = ivs_server_accept_control_again,
-		[TIMER_METRICS] = ivs_metrics_update,
-		[TIMER_PUBLISH] = ivs_server_publish,
-	};
-	int64_t now = ivs_clock_ns();
-
-	for (unsigned int i = 0; i < TIMERS_N; i++) {
-		if (now >= server->timers[i])
-			handlers[i](server);
-	}
-}
-
-static int64_t next_timer(const struct ivs_server *server)
-{
-	int64_t next = IVS_CLOCK_NEVER;
-
-	/* A round that ended in a signal has told nobody yet. */
-	if (server->changed && !ivs_server_is_waiting(server))
-		return 0;
-	for (unsigned int i = 0; i < TIMERS_N; i++) {
-		if (server->timers[i] < next)
-			next = server->timers[i];
-	}
-	return next;
-}
-
-/* One round. Return: 0, 1 if there is a signal, -errno. */
-static int serve_round(struct ivs_server *server)
-{
-	struct epoll_event events[EVENTS_MAX];
-	bool connections = false;
-	bool signalled = false;
-	int n;
-
-	n = epoll_wait(server->epoll_fd, events, EVENTS_MAX, ivs_clock_left_ms(next_timer(server)));
-	if (n < 0)
-		return errno == EINTR ? 0 : -errno;
-	run_timers(server);
-	for (int i = 0; i < n; i++) {
-		uint32_t tag = events[i].data.u32;
-
-		if (tag == TAG_SIGNAL)
-			signalled = true;
-		else if (tag == TAG_LISTENER)
-			connections = true;
-		else if (tag >= TAG_CONTROL)
-			ivs_control_note(server->control, tag, events[i].events);
-		else
-			handle_client(server, tag, events[i].events);
-	}
-	if (signalled)
-		return 1;
-	if (connections && server->timers[TIMER_ACCEPT] == IVS_CLOCK_NEVER)
-		ivs_server_accept(server);
-	if (!ivs_server_is_waiting(server))
-		ivs_server_announce(server);
-	if (server->timers[TIMER_PUBLISH] == IVS_CLOCK_NEVER)
-		ivs_server_publish(server);
-	ivs_server_serve_control(server);
-	return 0;
-}
-
-/* Return: whether there was one. */
-static bool take_signal(int signal_fd, int *signo)
-{
-	struct signalfd_siginfo info;
-
-	if (read(signal_fd, &info, sizeof(info)) != sizeof(info))
-		return false;
-	*signo = (int)info.ssi_signo;
-	return true;
-}
-
 int ivs_server_watch_signals(struct ivs_server *server, int signal_fd, struct ivs_error *err)
 {
-	int result = ivs_server_watch(server, signal_fd, TAG_SIGNAL, EPOLLIN);
+	int result = ivs_loop_add(&server->loop, &server->signal_source, signal_fd, EPOLLIN);
 
-	server->signal_fd = signal_fd;
 	return result ? ivs_error_errno(err, -result, "cannot watch for signals") : 0;
 }
 
 int ivs_server_run(struct ivs_server *server, int *signo)
 {
-	int result;
+	int result = 0;
 
-	ivs_server_notify_manager(server);
-	do {
-		result = serve_round(server);
-		if (result > 0 && !take_signal(server->signal_fd, signo))
-			result = 0;
-	} while (!result);
-	return result < 0 ? result : 0;
+	server->signo = 0;
+	ivs_server_notify_manager(&server->notify_timer);
+	while (!result && !server->signo) {
+		result = ivs_loop_wait(&server->loop);
+		if (!result)
+			ivs_loop_dispatch(&server->loop);
+	}
+	*signo = server->signo;
+	return result;
 }

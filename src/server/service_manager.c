@@ -24,9 +24,10 @@ static void keep_later(struct ivs_server *server)
 {
 	if (server->store_since == IVS_CLOCK_NEVER)
 		server->store_since = ivs_clock_ns();
-	if (server->timers[TIMER_STORE] == IVS_CLOCK_NEVER)
-		server->timers[TIMER_STORE] = ivs_clock_deadline(
-			is_deaf(server) ? KEEP_RETRY_SLOW_MS : KEEP_RETRY_MS);
+	if (!ivs_loop_timer_is_set(&server->store_timer))
+		ivs_loop_set_timer(
+			&server->loop, &server->store_timer,
+			ivs_clock_deadline(is_deaf(server) ? KEEP_RETRY_SLOW_MS : KEEP_RETRY_MS));
 }
 
 bool ivs_server_store_client(struct ivs_server *server, unsigned int id)
@@ -97,23 +98,23 @@ void ivs_server_forget_client(struct ivs_server *server, struct ivs_client *clie
 	catch_up(server);
 }
 
-void ivs_server_store_again(struct ivs_server *server)
+void ivs_server_store_again(struct ivs_loop_timer *timer)
 {
-	server->timers[TIMER_STORE] = IVS_CLOCK_NEVER;
+	struct ivs_server *server = IVS_CONTAINER_OF(timer, struct ivs_server, store_timer);
+
 	catch_up(server);
 	server->changed = true; /* those who are kept now may be told */
 }
 
-void ivs_server_notify_manager(struct ivs_server *server)
+void ivs_server_notify_manager(struct ivs_loop_timer *timer)
 {
+	struct ivs_server *server = IVS_CONTAINER_OF(timer, struct ivs_server, notify_timer);
 	const struct ivs_service *service = &server->handover->service;
 	int64_t every = REPORT_NS;
 	char text[128];
 
-	if (!ivs_service_exists(service)) {
-		server->timers[TIMER_NOTIFY] = IVS_CLOCK_NEVER;
+	if (!ivs_service_exists(service))
 		return;
-	}
 	/* Twice as often as it wants, as sd_watchdog_enabled(3) recommends. */
 	if (service->watchdog_ns && service->watchdog_ns / 2 < every)
 		every = service->watchdog_ns / 2;
@@ -122,9 +123,9 @@ void ivs_server_notify_manager(struct ivs_server *server)
 		 ivs_roster_peers(server->roster), server->totals.joined);
 	if (ivs_service_say(service, text) > 0) {
 		/* It gives up on a service of which it does not hear. */
-		server->timers[TIMER_NOTIFY] = ivs_clock_deadline(REPORT_RETRY_MS);
+		ivs_loop_set_timer(&server->loop, timer, ivs_clock_deadline(REPORT_RETRY_MS));
 		return;
 	}
 	server->ready = true;
-	server->timers[TIMER_NOTIFY] = ivs_clock_ns() + every;
+	ivs_loop_set_timer(&server->loop, timer, ivs_clock_ns() + every);
 }

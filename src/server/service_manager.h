@@ -16,10 +16,10 @@ bool ivs_server_store_client(struct ivs_server *server, unsigned int id);
 /** ivs_server_forget_client() - @client, who is none any more: close and free it */
 void ivs_server_forget_client(struct ivs_server *server, struct ivs_client *client);
 
-/** ivs_server_store_again() - after TIMER_STORE: what the manager had no room for */
-void ivs_server_store_again(struct ivs_server *server);
+/** ivs_server_store_again() - what the manager had no room for */
+void ivs_server_store_again(struct ivs_loop_timer *timer);
 
-/** ivs_server_notify_manager() - after TIMER_NOTIFY, and at the start */
-void ivs_server_notify_manager(struct ivs_server *server);
+/** ivs_server_notify_manager() - that we are alive, and how we are; sets @timer again */
+void ivs_server_notify_manager(struct ivs_loop_timer *timer);
 
 #endif

@@ -30,10 +30,9 @@ int ivs_server_open_control(struct ivs_server *server, const struct ivs_listener
 	int result;
 	const struct ivs_control_options control_opts = {
 		.listener = opts,
-		.inherited = &fd,
+		.inherited_fd = &fd,
 		.name = &name,
-		.epoll_fd = server->epoll_fd,
-		.tag = TAG_CONTROL,
+		.loop = &server->loop,
 		.answer = answer,
 		.context = server,
 	};
@@ -46,18 +45,4 @@ int ivs_server_open_control(struct ivs_server *server, const struct ivs_listener
 		ivs_handover_note_control(server->handover,
 					  &ivs_control_listener(server->control)->ours);
 	return 0;
-}
-
-void ivs_server_serve_control(struct ivs_server *server)
-{
-	if (!server->control)
-		return;
-	ivs_control_serve(server->control);
-	server->timers[TIMER_CONTROL] = ivs_control_deadline(server->control);
-}
-
-void ivs_server_accept_control_again(struct ivs_server *server)
-{
-	ivs_control_accept_again(server->control);
-	server->timers[TIMER_CONTROL] = ivs_control_deadline(server->control);
 }

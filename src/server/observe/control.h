@@ -9,16 +9,10 @@
 /**
  * ivs_server_open_control() - listen
  *
- * Return: 0, IVS_LISTENER_E_*, -errno.
+ * Return: 0, IVS_CONTROL_E_SOCKET, -errno.
  */
 IVS_MUST_USE int ivs_server_open_control(struct ivs_server *server,
 					 const struct ivs_listener_options *opts,
 					 struct ivs_error *err);
-
-/** ivs_server_serve_control() - the last thing in a round; also of a server without a control socket */
-void ivs_server_serve_control(struct ivs_server *server);
-
-/** ivs_server_accept_control_again() - after TIMER_CONTROL */
-void ivs_server_accept_control_again(struct ivs_server *server);
 
 #endif

@@ -48,6 +48,7 @@ IVS_SYSCALLS(ivs_metrics_syscalls, OPENS_NEW, IVS_CALL_OPEN_TO_READ, IVS_CALL_FS
  * @text:       what it has, or NULL
  * @written_ns: since when
  * @failing:    it could not be written the last time, and that has been said
+ * @timer:      the next update, which @step makes when it is @due, so that the round is complete
  * @ours:       the file that we wrote last; st_nlink is 0 if there is none
  */
 struct ivs_metrics {
@@ -60,6 +61,10 @@ struct ivs_metrics {
 	int64_t written_ns;
 	bool failing;
 	struct stat ours;
+	struct ivs_loop_timer timer;
+	struct ivs_loop_step step;
+	struct ivs_server *server;
+	bool due;
 };
 
 /* A label's value: UTF-8, with backslashes before what would end it. */
@@ -307,7 +312,21 @@ void ivs_metrics_update(struct ivs_server *server)
 	ivs_fd_close(&server->reserve_fd);
 	update(metrics, print(server));
 	ivs_server_reserve(server);
-	server->timers[TIMER_METRICS] = ivs_clock_ns() + metrics->interval_ns;
+	ivs_loop_set_timer(&server->loop, &metrics->timer, ivs_clock_ns() + metrics->interval_ns);
+}
+
+static void note_due(struct ivs_loop_timer *timer)
+{
+	IVS_CONTAINER_OF(timer, struct ivs_metrics, timer)->due = true;
+}
+
+static void update_due(struct ivs_loop_step *step)
+{
+	struct ivs_metrics *metrics = IVS_CONTAINER_OF(step, struct ivs_metrics, step);
+
+	if (metrics->due)
+		ivs_metrics_update(metrics->server);
+	metrics->due = false;
 }
 
 /* Where @path is; a device or a socket there must not be replaced. */
@@ -347,6 +366,10 @@ int ivs_metrics_open(struct ivs_server *server, const char *path, unsigned int i
 	metrics->dir = -1;
 	metrics->path = path;
 	metrics->interval_ns = (int64_t)interval_ms * IVS_NS_PER_MS;
+	metrics->timer.handle = note_due;
+	metrics->step.run = update_due;
+	metrics->server = server;
+	ivs_loop_add_step(&server->loop, &metrics->step);
 	server->metrics = metrics;
 	return open_place(metrics, path, err);
 }
@@ -362,6 +385,8 @@ void ivs_metrics_close(struct ivs_server *server)
 	    !fstatat(metrics->dir, metrics->name, &there, AT_SYMLINK_NOFOLLOW) &&
 	    ivs_stat_same(&there, &metrics->ours))
 		unlinkat(metrics->dir, metrics->name, 0);
+	ivs_loop_cancel_timer(&metrics->timer);
+	ivs_loop_remove_step(&server->loop, &metrics->step);
 	ivs_fd_close(&metrics->dir);
 	free(metrics->text);
 	free(metrics);

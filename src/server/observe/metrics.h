@@ -24,7 +24,7 @@ IVS_MUST_USE int ivs_metrics_open(struct ivs_server *server, const char *path,
 /** ivs_metrics_close() - remove the file if it still is ours; also of a server without one */
 void ivs_metrics_close(struct ivs_server *server);
 
-/** ivs_metrics_update() - after TIMER_METRICS, and at the start: write what has changed */
+/** ivs_metrics_update() - write what has changed; then again at each interval */
 void ivs_metrics_update(struct ivs_server *server);
 
 #endif
