@@ -51,8 +51,8 @@ static void send_messages(struct ivs_roster *roster, unsigned int id, unsigned i
 			CHECK(ivs_roster_present(roster, msgs[i].id));
 			CHECK(msgs[i].vector < ivs_roster_vectors(roster, msgs[i].id));
 		}
-		ivs_roster_telling(roster, id);
-		ivs_roster_told(roster, id, msgs, got);
+		ivs_roster_begin_send(roster, id);
+		ivs_roster_end_send(roster, id, msgs, got);
 		n -= ask;
 		if (!got)
 			return;
@@ -69,7 +69,7 @@ static void make(struct ivs_roster_memory *memory, unsigned int ids_n)
 		CHECK(!ivs_roster_join(roster, i % 4, &id));
 		send_messages(roster, id, i * 7 % 23);
 		if (i % 7 == 6)
-			ivs_roster_telling(roster, id);
+			ivs_roster_begin_send(roster, id);
 		if (i % 5 == 4 && ivs_roster_present(roster, i / 2 + 1))
 			ivs_roster_leave(roster, i / 2 + 1);
 	}

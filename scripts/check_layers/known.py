@@ -9,7 +9,6 @@ KNOWN = (
     ("circles", "src/device/device src/device/server src/device/vmm: ",
      "the lower half of device.c has no file of its own"),
     ("circles", "src/pci/config src/pci/function: ", "function.c has ivs_pci_has_pin()"),
-    ("circles", "src/server/announce src/server/service_manager: ", "an include that uses nothing"),
     ("circles", "src/vfio_user/access src/vfio_user/memory src/vfio_user/migration ",
      "session.h has a struct of memory.h and an enum of migration.h"),
     ("returns", "ivs_sandbox() returns", "passes on codes of privileges"),

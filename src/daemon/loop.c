@@ -43,8 +43,8 @@ void ivs_loop_remove(struct ivs_loop_source *source)
 
 	if (!loop)
 		return;
-	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
-	source->loop = NULL;
+	if (!epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL))
+		source->loop = NULL;
 	for (unsigned int i = loop->handled_n; i < loop->events_n; i++) {
 		if (loop->events[i].data.ptr == source)
 			loop->events[i].data.ptr = NULL;

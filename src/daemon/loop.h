@@ -112,7 +112,8 @@ IVS_MUST_USE int ivs_loop_modify(struct ivs_loop_source *source, uint32_t events
  * ivs_loop_remove() - stop watching, before the fd is closed
  *
  * Closing alone is not enough: while another process has a copy of the fd, the kernel continues to
- * report its events. No-op if @source is not in a loop.
+ * report its events. No-op if @source is not in a loop. If the kernel refuses, which Linux does
+ * not, the source stays in the loop and this can be called again.
  */
 void ivs_loop_remove(struct ivs_loop_source *source);
 

@@ -298,8 +298,8 @@ static void told_leave(struct ivs_roster *roster, struct ivs_roster_seat *self, 
 	forget(roster, id, &roster->ids[id].known_n);
 }
 
-void ivs_roster_told(struct ivs_roster *roster, unsigned int id, const struct ivs_v0_message *msgs,
-		     unsigned int msgs_n)
+void ivs_roster_end_send(struct ivs_roster *roster, unsigned int id,
+			 const struct ivs_v0_message *msgs, unsigned int msgs_n)
 {
 	struct ivs_roster_seat *self = ivs_roster_seat_of(roster, id);
 
@@ -324,7 +324,7 @@ void ivs_roster_told(struct ivs_roster *roster, unsigned int id, const struct iv
 	self->in_doubt = false;
 }
 
-void ivs_roster_telling(struct ivs_roster *roster, unsigned int id)
+void ivs_roster_begin_send(struct ivs_roster *roster, unsigned int id)
 {
 	ivs_roster_seat_of(roster, id)->in_doubt = true;
 	atomic_signal_fence(memory_order_seq_cst);

@@ -58,7 +58,7 @@ void ivs_roster_number_from(struct ivs_roster *roster, uint64_t serial);
 /**
  * ivs_roster_resume() - go on where another roster in @memory, maybe of a dead process, stopped
  *
- * Those whose messages were on their way then (ivs_roster_telling()) are not there any more: what
+ * Those whose messages were on their way then (ivs_roster_begin_send()) are not there any more: what
  * they have been told is not known. The others will be told that these left.
  *
  * Return: 0, IVS_ROSTER_E_MEMORY, -ENOMEM.
@@ -88,7 +88,7 @@ void ivs_roster_leave(struct ivs_roster *roster, unsigned int id);
  * in
  *
  * Changes nothing. Fewer than @out_n does not mean that this is all: ask again after
- * ivs_roster_told().
+ * ivs_roster_end_send().
  *
  * Return: how many; 0: it knows everything.
  */
@@ -96,24 +96,24 @@ IVS_MUST_USE unsigned int ivs_roster_due(const struct ivs_roster *roster, unsign
 					 struct ivs_v0_message *out, unsigned int out_n);
 
 /**
- * ivs_roster_telling() - messages for @id, who is there, are about to leave
+ * ivs_roster_begin_send() - messages for @id, who is there, are about to leave
  *
- * Until ivs_roster_told(), which must follow, also of none. Whoever dies in between leaves it in doubt.
+ * Until ivs_roster_end_send(), which must follow, also of none. Whoever dies in between leaves it in doubt.
  */
-void ivs_roster_telling(struct ivs_roster *roster, unsigned int id);
+void ivs_roster_begin_send(struct ivs_roster *roster, unsigned int id);
 
 /**
- * ivs_roster_told() - the first @msgs_n messages of the last ivs_roster_due() for @id have left
+ * ivs_roster_end_send() - the first @msgs_n messages of the last ivs_roster_due() for @id have left
  *
  * Nothing else may have been done with the roster in between.
  */
-void ivs_roster_told(struct ivs_roster *roster, unsigned int id, const struct ivs_v0_message *msgs,
-		     unsigned int msgs_n);
+void ivs_roster_end_send(struct ivs_roster *roster, unsigned int id,
+			 const struct ivs_v0_message *msgs, unsigned int msgs_n);
 
 /**
  * ivs_roster_behind() - how many messages @id, who is there, has still to be told
  *
- * If nobody comes or goes meanwhile: what ivs_roster_due() and ivs_roster_told() in turns will give.
+ * If nobody comes or goes meanwhile: what ivs_roster_due() and ivs_roster_end_send() in turns will give.
  */
 IVS_MUST_USE uint64_t ivs_roster_behind(const struct ivs_roster *roster, unsigned int id);
 

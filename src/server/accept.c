@@ -9,7 +9,7 @@
 
 #include "base/fd.h"
 #include "daemon/close.h"
-#include "server/announce.h"
+#include "server/clients.h"
 
 IVS_SYSCALLS(ivs_accept_syscalls, {"accept4"}, {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET)}},
 	     {"eventfd2"}, {"close"}, IVS_CALL_GETRLIMIT);
@@ -120,23 +120,6 @@ static void refuse(struct ivs_server *server, enum ivs_refusal why, int result,
 			(int)cred->uid, reason);
 	else
 		ivs_log(IVS_LOG_WARNING, "refused a client: %s", reason);
-}
-
-int ivs_server_add(struct ivs_server *server, struct ivs_client *client)
-{
-	int result;
-
-	client->source.handle = ivs_server_handle_client;
-	result = ivs_loop_add(&server->loop, &client->source, client->sock,
-			      EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET);
-	if (result) {
-		ivs_client_free(client);
-		return result;
-	}
-	server->clients[client->id] = client;
-	if (client->id >= server->ids_end)
-		server->ids_end = client->id + 1;
-	return 0;
 }
 
 /* A client of what has been accepted. Return: 0, IVS_ROSTER_E_FULL, -errno. */

@@ -11,9 +11,6 @@ extern const struct ivs_syscall ivs_accept_syscalls[];
 /** ivs_server_open_spare() - the fd to give up in need. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_server_open_spare(struct ivs_server *server);
 
-/** ivs_server_add() - have the epoll watch @client, who is in the roster. Return: 0 or -errno (then it is freed). */
-IVS_MUST_USE int ivs_server_add(struct ivs_server *server, struct ivs_client *client);
-
 /** ivs_server_accept() - those who wait at the listener, up to a number */
 void ivs_server_accept(struct ivs_server *server);
 

@@ -2,54 +2,23 @@
 #include "server/announce.h"
 
 #include "protocol/socket.h"
-#include "server/publish.h"
-#include "server/service_manager.h"
 
 #define WAITING_LOG_NS (2 * IVS_NS_PER_S)
 
-void ivs_server_drop(struct ivs_server *server, unsigned int id, enum ivs_drop why)
-{
-	static const char *const reasons[DROPS_N] = {
-		[DROP_CLOSED] = "it closed the connection",
-		[DROP_SPOKE] = "it sent data, which clients must not",
-		[DROP_FAILED] = "its socket failed",
-	};
-	struct ivs_client *client = server->clients[id];
-	enum ivs_log_level level = why == DROP_CLOSED ? IVS_LOG_INFO : IVS_LOG_WARNING;
-
-	ivs_loop_remove(&client->source);
-	server->clients[id] = NULL;
-	while (server->ids_end && !server->clients[server->ids_end - 1])
-		server->ids_end--;
-	ivs_roster_leave(server->roster, id);
-	if (server->page)
-		ivs_roster_page_writer_leave(server->page, id);
-	server->changed = true;
-	if (level == IVS_LOG_INFO || ivs_log_allows(&server->drops))
-		ivs_log(level, "client %u left (pid %d, uid %d): %s; %u connected", id,
-			(int)client->cred.pid, (int)client->cred.uid, reasons[why],
-			ivs_roster_peers(server->roster));
-	server->totals.left[why]++;
-	ivs_server_forget_client(server, client);
-}
-
-/* Whether the kernel refuses to take messages; then all wait for the timer. */
 bool ivs_server_is_waiting(const struct ivs_server *server)
 {
 	return ivs_loop_timer_is_set(&server->announce_timer);
 }
 
-static void tell_later(struct ivs_server *server)
+static void wait_for_kernel(struct ivs_server *server)
 {
-	if (ivs_server_is_waiting(server))
-		return;
 	server->totals.waits++;
 	ivs_loop_set_timer(&server->loop, &server->announce_timer, ivs_clock_deadline(RETRY_MS));
 	if (server->announce_since == IVS_CLOCK_NEVER)
 		server->announce_since = ivs_clock_ns();
 }
 
-static int message_fd(const struct ivs_server *server, const struct ivs_v0_message *msg)
+static int fd_of_message(const struct ivs_server *server, const struct ivs_v0_message *msg)
 {
 	switch (msg->type) {
 	case IVS_V0_MEMORY:
@@ -61,30 +30,36 @@ static int message_fd(const struct ivs_server *server, const struct ivs_v0_messa
 	}
 }
 
-/* One batch of what @id does not know yet. Whether to go on. */
-static bool tell_batch(struct ivs_server *server, unsigned int id)
+/* Return: of ivs_socket_send(). */
+static int send_batch(struct ivs_server *server, struct ivs_client *client,
+		      struct ivs_v0_message *msgs, unsigned int msgs_n)
 {
-	struct ivs_v0_message msgs[IVS_SOCKET_BATCH];
-	struct ivs_client *client = server->clients[id];
-	bool greeted = ivs_roster_greeted(server->roster, id);
-	unsigned int msgs_n;
+	bool greeted = ivs_roster_greeted(server->roster, client->id);
 	unsigned int sent_n;
 	int result;
 
-	msgs_n = ivs_roster_due(server->roster, id, msgs, IVS_SOCKET_BATCH);
+	for (unsigned int i = 0; i < msgs_n; i++)
+		msgs[i].fd = fd_of_message(server, &msgs[i]);
+	ivs_roster_begin_send(server->roster, client->id);
+	result = ivs_socket_send(client->sock_fd, msgs, msgs_n, &sent_n);
+	ivs_roster_end_send(server->roster, client->id, msgs, sent_n);
+	server->totals.messages += sent_n;
+	/* Now it is visible to all others. */
+	if (!greeted && ivs_roster_greeted(server->roster, client->id))
+		server->changed = server->greeted = true;
+	return result;
+}
+
+/* Return: whether the client may have more to be sent, and room for it. */
+static bool announce_batch(struct ivs_server *server, struct ivs_client *client)
+{
+	struct ivs_v0_message msgs[IVS_SOCKET_BATCH];
+	unsigned int msgs_n = ivs_roster_due(server->roster, client->id, msgs, IVS_SOCKET_BATCH);
+	int result;
+
 	if (!msgs_n)
 		return false;
-	for (unsigned int i = 0; i < msgs_n; i++)
-		msgs[i].fd = message_fd(server, &msgs[i]);
-	ivs_roster_telling(server->roster, id);
-	result = ivs_socket_send(client->sock, msgs, msgs_n, &sent_n);
-	ivs_roster_told(server->roster, id, msgs, sent_n);
-	server->totals.messages += sent_n;
-	if (!greeted && ivs_roster_greeted(server->roster, id)) {
-		server->changed = true;
-		ivs_server_list_client(server, id);
-	}
-
+	result = send_batch(server, client, msgs, msgs_n);
 	switch (result) {
 	case 0:
 		return true;
@@ -92,74 +67,43 @@ static bool tell_batch(struct ivs_server *server, unsigned int id)
 		client->blocked = true;
 		return false;
 	case IVS_SOCKET_E_LATER:
-		tell_later(server);
-		return false;
-	case IVS_SOCKET_E_GONE:
-		ivs_server_drop(server, id, DROP_CLOSED);
+		wait_for_kernel(server);
 		return false;
 	default:
-		ivs_server_drop(server, id, DROP_FAILED);
+		client->send_result = result;
+		server->lost_n++;
 		return false;
 	}
 }
 
-void ivs_server_announce_to(struct ivs_server *server, unsigned int id)
+void ivs_server_announce_to(struct ivs_server *server, struct ivs_client *client)
 {
-	if (!ivs_server_store_client(server, id))
+	if (!ivs_client_is_stored(client) && !client->unawaited)
 		return;
-	while (!server->clients[id]->blocked && tell_batch(server, id))
+	if (client->send_result || ivs_server_is_waiting(server))
+		return;
+	while (!client->blocked && announce_batch(server, client))
 		;
 }
 
-void ivs_server_handle_client(struct ivs_loop_source *source, uint32_t events)
+/* Return: false if the kernel refuses messages; it does not depend on the client. */
+static bool announce_to_all(struct ivs_server *server)
 {
-	struct ivs_server *server = IVS_CONTAINER_OF(source->loop, struct ivs_server, loop);
-	unsigned int id = IVS_CONTAINER_OF(source, struct ivs_client, source)->id;
-	int result;
+	for (unsigned int n = server->ids_end; n; n--) {
+		unsigned int id;
 
-	if (events & EPOLLPRI) {
-		ivs_server_drop(server, id, DROP_SPOKE);
-		return;
+		if (server->announce_next >= server->ids_end)
+			server->announce_next = 0;
+		id = server->announce_next++;
+		if (server->clients[id])
+			ivs_server_announce_to(server, server->clients[id]);
+		if (ivs_server_is_waiting(server))
+			return false;
 	}
-	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
-		result = ivs_client_check(server->clients[id]);
-		if (result) {
-			ivs_server_drop(server, id,
-					result == IVS_CLIENT_E_CLOSED  ? DROP_CLOSED
-					: result == IVS_CLIENT_E_SPOKE ? DROP_SPOKE
-								       : DROP_FAILED);
-			return;
-		}
-	}
-	if (events & EPOLLOUT) {
-		server->clients[id]->blocked = false;
-		/* A message that the kernel refused makes such an event too: that way lies a spin. */
-		if (!ivs_server_is_waiting(server))
-			ivs_server_announce_to(server, id);
-	}
+	return true;
 }
 
-/* A client that has been greeted, or that left, is news for all. */
-void ivs_server_announce(struct ivs_server *server)
-{
-	while (server->changed) {
-		server->changed = false;
-		for (unsigned int n = server->ids_end; n; n--) {
-			unsigned int id;
-
-			if (server->announce_next >= server->ids_end)
-				server->announce_next = 0;
-			id = server->announce_next++;
-			if (server->clients[id])
-				ivs_server_announce_to(server, id);
-			/* What the kernel refuses to one it refuses to all; later from here on. */
-			if (ivs_server_is_waiting(server))
-				return;
-		}
-	}
-}
-
-/* The client that has not read for lack of whose reading others wait: as good a guess as any. */
+/* Name one client that does not drain its socket, if any; any of them may be the cause. */
 static void log_waiting(const struct ivs_server *server)
 {
 	unsigned int blocked_n = 0;
@@ -172,31 +116,45 @@ static void log_waiting(const struct ivs_server *server)
 		}
 	}
 	if (!blocked_n) {
-		/* The kernel counts by user, and root without capabilities is no exception. */
+		/* The kernel counts by user, and root without capabilities is not exempt. */
 		ivs_log(IVS_LOG_WARNING,
 			"clients wait for doorbells because other processes of this server's user "
-			"have too many file descriptors on their way: give the server a user of "
-			"its own (--user), or raise the limit (LimitNOFILE=)");
+			"have too many file descriptors in flight: give the server a user of its "
+			"own (--user), or raise the limit (LimitNOFILE=)");
 		return;
 	}
 	ivs_log(IVS_LOG_WARNING,
-		"clients wait for doorbells because too many are on their way to %u that do not "
-		"read, such as client %u (pid %d, uid %d)",
+		"clients wait for doorbells because too many are in flight to %u that do not read, "
+		"such as client %u (pid %d, uid %d)",
 		blocked_n, first, (int)server->clients[first]->cred.pid,
 		(int)server->clients[first]->cred.uid);
 }
 
+static void log_long_wait(struct ivs_server *server)
+{
+	int64_t now_ns = ivs_clock_ns();
+
+	if (now_ns - server->announce_since <= WAITING_LOG_NS)
+		return;
+	log_waiting(server);
+	server->announce_since = now_ns;
+}
+
+void ivs_server_announce(struct ivs_server *server)
+{
+	if (!server->changed || ivs_server_is_waiting(server))
+		return;
+	while (server->changed) {
+		server->changed = false;
+		if (!announce_to_all(server)) {
+			log_long_wait(server);
+			return;
+		}
+	}
+	server->announce_since = IVS_CLOCK_NEVER;
+}
+
 void ivs_server_announce_again(struct ivs_loop_timer *timer)
 {
-	struct ivs_server *server = IVS_CONTAINER_OF(timer, struct ivs_server, announce_timer);
-	int64_t now = ivs_clock_ns();
-
-	server->changed = true;
-	ivs_server_announce(server);
-	if (!ivs_server_is_waiting(server)) {
-		server->announce_since = IVS_CLOCK_NEVER;
-	} else if (now - server->announce_since > WAITING_LOG_NS) {
-		log_waiting(server);
-		server->announce_since = now;
-	}
+	IVS_CONTAINER_OF(timer, struct ivs_server, announce_timer)->changed = true;
 }

@@ -15,7 +15,7 @@ IVS_SYSCALLS(ivs_client_syscalls,
 
 /*
  * A full socket holds about 22 messages of 768 bytes (the kernel's count for 8 bytes and an fd).
- * This is each client's quota of fds in flight: what does not fit stays in the roster.
+ * This is each client's quota of fds in flight; messages that do not fit stay in the roster.
  */
 #define SEND_BUFFER_LEN 8192
 
@@ -24,21 +24,21 @@ static struct ivs_client *alloc_client(unsigned int vectors_n)
 	struct ivs_client *client = malloc(sizeof(*client) + vectors_n * sizeof(int));
 
 	if (client)
-		*client = (struct ivs_client){.sock = -1, .since_ms = ivs_clock_wall_ms()};
+		*client = (struct ivs_client){.sock_fd = -1, .since_ms = ivs_clock_wall_ms()};
 	return client;
 }
 
-int ivs_client_new(int *sock, const struct ucred *cred, unsigned int vectors_n,
+int ivs_client_new(int *sock_fd, const struct ucred *cred, unsigned int vectors_n,
 		   struct ivs_client **out)
 {
 	struct ivs_client *client = alloc_client(vectors_n);
 	const int buffer_len = SEND_BUFFER_LEN;
-	int number;
+	int errnum;
 
 	if (!client)
 		return -ENOMEM;
 	client->cred = *cred;
-	if (setsockopt(*sock, SOL_SOCKET, SO_SNDBUF, &buffer_len, sizeof(buffer_len)))
+	if (setsockopt(*sock_fd, SOL_SOCKET, SO_SNDBUF, &buffer_len, sizeof(buffer_len)))
 		goto fail;
 	for (; client->vectors_n < vectors_n; client->vectors_n++) {
 		int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -47,30 +47,30 @@ int ivs_client_new(int *sock, const struct ucred *cred, unsigned int vectors_n,
 			goto fail;
 		client->eventfds[client->vectors_n] = fd;
 	}
-	client->sock = ivs_fd_take(sock);
+	client->sock_fd = ivs_fd_take(sock_fd);
 	*out = client;
 	return 0;
 
 fail:
-	number = errno;
+	errnum = errno;
 	ivs_client_free(client);
-	return -number;
+	return -errnum;
 }
 
-int ivs_client_adopt(int *sock, int *eventfds, unsigned int vectors_n, struct ivs_client **out)
+int ivs_client_adopt(int *sock_fd, int *eventfds, unsigned int vectors_n, struct ivs_client **out)
 {
 	struct ivs_client *client = alloc_client(vectors_n);
 	socklen_t cred_len = sizeof(client->cred);
 
 	if (!client)
 		return -ENOMEM;
-	if (getsockopt(*sock, SOL_SOCKET, SO_PEERCRED, &client->cred, &cred_len)) {
-		int number = errno;
+	if (getsockopt(*sock_fd, SOL_SOCKET, SO_PEERCRED, &client->cred, &cred_len)) {
+		int errnum = errno;
 
 		ivs_client_free(client);
-		return -number;
+		return -errnum;
 	}
-	client->sock = ivs_fd_take(sock);
+	client->sock_fd = ivs_fd_take(sock_fd);
 	for (; client->vectors_n < vectors_n; client->vectors_n++)
 		client->eventfds[client->vectors_n] = ivs_fd_take(&eventfds[client->vectors_n]);
 	*out = client;
@@ -79,7 +79,7 @@ int ivs_client_adopt(int *sock, int *eventfds, unsigned int vectors_n, struct iv
 
 void ivs_client_close(struct ivs_client *client)
 {
-	ivs_socket_discard(&client->sock);
+	ivs_socket_discard(&client->sock_fd);
 	for (unsigned int i = 0; i < client->vectors_n; i++)
 		ivs_fd_close(&client->eventfds[i]);
 }
@@ -88,7 +88,7 @@ void ivs_client_free(struct ivs_client *client)
 {
 	if (!client)
 		return;
-	ivs_socket_close(&client->sock); /* the next server may go on with it */
+	ivs_socket_close(&client->sock_fd); /* the next server may resume it */
 	for (unsigned int i = 0; i < client->vectors_n; i++)
 		ivs_fd_close(&client->eventfds[i]);
 	free(client);
@@ -99,9 +99,9 @@ int ivs_client_check(const struct ivs_client *client)
 	char byte;
 	ssize_t n;
 
-	/* Only looked at: reading it would close the fds that come with it, see ivs_socket_discard(). */
+	/* Only peek: receiving would close the fds that came with it, see ivs_socket_discard(). */
 	do {
-		n = recv(client->sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+		n = recv(client->sock_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
 	if (n > 0)
 		return IVS_CLIENT_E_SPOKE;

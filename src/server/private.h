@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The inside of a server, for the files that make it: accept.c, tell.c and server.c, which runs them. */
+/* The state of a server, for the files of this room. */
 #ifndef IVS_SERVER_PRIVATE_H
 #define IVS_SERVER_PRIVATE_H
 
@@ -15,27 +15,27 @@
 #include "server/client.h"
 #include "server/server.h"
 
-/* When the kernel lacks something, and no event will tell when it no longer does. */
+/* After a failure that the kernel does not report the end of. */
 #define RETRY_MS 50
 
-/* What the roster keeps with a client for us. */
+/* Numbers that the roster keeps with a client for us. */
 enum ivs_server_note {
-	NOTE_SINCE,	 /* when it came, in ms since 1970 */
-	NOTE_GENERATION, /* at which it came into the roster in the region; 0: it has not */
+	NOTE_SINCE,	 /* when it joined, in ms since 1970 */
+	NOTE_GENERATION, /* at which it was listed in the roster page; 0: it has not been */
 };
 
-/* Why somebody who connected did not become a client. */
+/* Why a connection did not become a client. */
 enum ivs_refusal {
 	REFUSED_NOT_ALLOWED,
 	REFUSED_MAX_PEERS,
 	REFUSED_MAX_PEERS_PER_USER,
 	REFUSED_NO_ID,
 	REFUSED_NO_FD,
-	REFUSED_FAILED, /* the kernel lacked something else */
+	REFUSED_FAILED, /* another error of the kernel */
 	REFUSALS_N,
 };
 
-/* Why a client is none any more. */
+/* Why a client was dropped. */
 enum ivs_drop {
 	DROP_CLOSED,
 	DROP_SPOKE,
@@ -44,9 +44,9 @@ enum ivs_drop {
 };
 
 /**
- * struct ivs_server_totals - since the server began
- * @messages: that have left
- * @waits:    how often the kernel refused to take more fds in flight
+ * struct ivs_server_totals - since the server started
+ * @messages: sent
+ * @waits:    how often the kernel refused more fds in flight
  */
 struct ivs_server_totals {
 	uint64_t joined;
@@ -57,72 +57,79 @@ struct ivs_server_totals {
 };
 
 /**
- * struct ivs_server - everything that a server has
- * @spare_fd:      an fd to give up when there are none left, so that a connection can be accepted and
- *              closed: a client that is kept waiting hangs (QEMU does, with its whole VM)
- * @reserve_fd:    another, for looking at oneself when clients have taken all; -1: nobody looks
- * @proc_self_fd:       /proc/self, or -1
- * @since_ms:   when it began to serve, in ms since 1970
+ * struct ivs_server - the state of a server
+ * @spare_fd:   released when there are no other fds, to accept and close a connection: a client that
+ *              is not accepted hangs (QEMU does, with its whole VM)
+ * @reserve_fd: the same for status and metrics, when clients have taken all others; -1: not used
+ * @proc_self_fd: /proc/self, or -1
+ * @since_ms:   when it started to serve, in ms since 1970
  * @control:    the control socket, or NULL
- * @metrics:    the file of metrics, or NULL
+ * @metrics:    the metrics file, or NULL
  * @clients:    by id
  * @ids_end:    all ids in use are below it
- * @changed:    the roster has changed: everybody may have something to be told
- * @page:       the roster that is published in the region; NULL: none is
- * @listener_source: not in the loop while accepting is paused; connections wait if @pending
+ * @unstored_n: clients whose fds the service manager does not have yet
+ * @lost_n:     clients with a @send_result, to be dropped in this round
+ * @changed:    the roster has changed: clients may have something to be sent
+ * @greeted:    in this round a client was sent the last message of its greeting
+ * @page:       the roster page; NULL: none
+ * @listener_source: not in the loop while accepting is paused
+ * @pending:    connections may wait to be accepted
  * @signo:      a signal that arrived; 0: none
- * @announce_timer: set while the kernel takes no messages
- * @announce_next:  with whom to go on telling
- * @announce_since: since when the kernel has had no room
- * @accept_timer: set while accepting is paused
- * @store_timer: set while the service manager has no room for fds or names
- * @store_since: since when the service manager has not read
- * @notify_timer: next message to the service manager
- * @publish_timer: set while publishing fails
+ * @announce_timer: set while the kernel refuses messages
+ * @announce_next:  the id to continue with
+ * @announce_since: since when the kernel has refused messages
+ * @accept_timer:   set while accepting is paused
+ * @store_timer:    set while the service manager's socket is full
+ * @store_since:    since when it has been full
+ * @notify_timer:   next status report to the service manager
+ * @publish_timer:  set after publishing failed
  * @ready:      the service manager knows that we serve
- * @refusals:   whoever connects in a loop must not fill the log
- * @drops:      nor whoever speaks in one
+ * @refusals:   limits log lines that clients can cause by connecting
+ * @drops:      the same for being dropped
  */
 struct ivs_server {
+	struct ivs_loop loop;
+	struct ivs_loop_step step;
+	struct ivs_loop_source signal_source;
+	int signo;
 	struct ivs_listener listener;
+	struct ivs_loop_source listener_source;
+	struct ivs_loop_timer accept_timer;
+	bool pending;
+	int spare_fd;
+	int reserve_fd;
+	int proc_self_fd;
 	const struct ivs_region *region;
 	struct ivs_handover *handover;
 	const char *region_address;
 	struct ivs_admission admission;
 	unsigned int vectors_n;
-	struct ivs_roster *roster;
-	struct ivs_loop loop;
-	struct ivs_loop_step step;
-	struct ivs_loop_source listener_source;
-	bool pending;
-	struct ivs_loop_source signal_source;
-	int signo;
-	int spare_fd;
-	int reserve_fd;
-	int proc_self_fd;
 	int64_t since_ms;
 	struct ivs_control *control;
 	struct ivs_metrics *metrics;
-	struct ivs_client *clients[(IVS_ID_MAX + 1)];
+	struct ivs_roster *roster;
+	struct ivs_client *clients[IVS_ID_MAX + 1];
 	unsigned int ids_end;
+	unsigned int unstored_n;
+	unsigned int lost_n;
 	bool changed;
-	struct ivs_roster_page_writer *page;
+	bool greeted;
 	struct ivs_loop_timer announce_timer;
 	unsigned int announce_next;
 	int64_t announce_since;
-	struct ivs_loop_timer accept_timer;
 	struct ivs_loop_timer store_timer;
 	int64_t store_since;
 	struct ivs_loop_timer notify_timer;
+	bool ready;
+	struct ivs_roster_page_writer *page;
 	struct ivs_loop_timer publish_timer;
 	bool publish_failed;
-	bool ready;
 	struct ivs_log_limit refusals;
 	struct ivs_log_limit drops;
 	struct ivs_server_totals totals;
 };
 
-/** ivs_server_reserve() - have @reserve again; without room for it one goes on without */
+/** ivs_server_reserve() - open @reserve_fd again, if there is an fd for it */
 static inline void ivs_server_reserve(struct ivs_server *server)
 {
 	if (server->reserve_fd < 0)

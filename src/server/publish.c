@@ -7,16 +7,31 @@
 
 #define PUBLISH_AGAIN_MS 1000
 
-void ivs_server_list_client(struct ivs_server *server, unsigned int id)
+static void list_client(struct ivs_server *server, const struct ivs_client *client)
 {
-	uint64_t since;
+	uint64_t since = ivs_roster_note(server->roster, client->id, NOTE_GENERATION);
 
-	if (!server->page)
-		return;
-	since = ivs_roster_note(server->roster, id, NOTE_GENERATION);
-	ivs_roster_page_writer_join(server->page, id, server->clients[id]->vectors_n, since);
-	since = ivs_roster_page_writer_since(server->page, id);
-	ivs_roster_set_note(server->roster, id, NOTE_GENERATION, since);
+	ivs_roster_page_writer_join(server->page, client->id, client->vectors_n, since);
+	since = ivs_roster_page_writer_since(server->page, client->id);
+	ivs_roster_set_note(server->roster, client->id, NOTE_GENERATION, since);
+}
+
+/* Clients of a former process keep the generation at which they joined. */
+static void list_greeted(struct ivs_server *server)
+{
+	for (unsigned int id = 0; id < server->ids_end; id++) {
+		if (server->clients[id] && ivs_roster_greeted(server->roster, id) &&
+		    !ivs_roster_page_writer_since(server->page, id))
+			list_client(server, server->clients[id]);
+	}
+}
+
+static int report_failure(int result, struct ivs_error *err)
+{
+	if (result == IVS_ROSTER_PAGE_WRITER_E_CUT)
+		return ivs_error_set(err, IVS_PUBLISH_E_REGION,
+				     "another process truncates the region");
+	return ivs_error_errno(err, -result, "cannot write the roster into the region");
 }
 
 int ivs_server_open_roster_page(struct ivs_server *server, uint32_t entries_n,
@@ -28,21 +43,15 @@ int ivs_server_open_roster_page(struct ivs_server *server, uint32_t entries_n,
 		return 0;
 	result = ivs_roster_page_writer_new(server->region, entries_n, &server->page, err);
 	if (result)
-		return result;
-	/* Clients of a former process are there, at the generation at which they joined. */
-	for (unsigned int id = 0; id < server->ids_end; id++) {
-		if (server->clients[id] && ivs_roster_greeted(server->roster, id))
-			ivs_server_list_client(server, id);
-	}
+		return result < 0 ? result : IVS_PUBLISH_E_REGION;
+	list_greeted(server);
 	result = ivs_roster_page_writer_flush(server->page);
 	if (!result)
 		return 0;
-	/* It is not in the region, so it does not end there either. */
+	/* The region does not show it, so there is nothing to mark as not maintained. */
 	ivs_roster_page_writer_free(server->page);
 	server->page = NULL;
-	if (result == IVS_ROSTER_PAGE_WRITER_E_CUT)
-		return ivs_error_set(err, result, "somebody truncates the region");
-	return ivs_error_errno(err, -result, "cannot write the roster into the region");
+	return report_failure(result, err);
 }
 
 void ivs_server_close_roster_page(struct ivs_server *server)
@@ -51,28 +60,38 @@ void ivs_server_close_roster_page(struct ivs_server *server)
 		return;
 	ivs_roster_page_writer_finish(server->page);
 	if (ivs_roster_page_writer_flush(server->page))
-		ivs_log(IVS_LOG_WARNING, "cannot say in the region that its roster ends");
+		ivs_log(IVS_LOG_WARNING,
+			"cannot mark the roster in the region as not maintained any more");
 	ivs_roster_page_writer_free(server->page);
 	server->page = NULL;
 }
 
-/* Nobody is refused or dropped because the region cannot be written to. */
-void ivs_server_publish(struct ivs_server *server)
+static void log_change(struct ivs_server *server, int result)
 {
-	bool failed_before = server->publish_failed;
-	int result;
-
-	if (!server->page || ivs_loop_timer_is_set(&server->publish_timer))
-		return;
-	result = ivs_roster_page_writer_flush(server->page);
-	if (result && !failed_before)
+	if (result && !server->publish_failed)
 		ivs_log(IVS_LOG_WARNING,
-			"cannot publish the roster in the region, and try again once a second: %s",
+			"cannot publish the roster in the region, retrying once a second: %s",
 			result == IVS_ROSTER_PAGE_WRITER_E_CUT ? "a client has truncated the region"
 							       : strerrordesc_np(-result));
-	if (!result && failed_before)
+	if (!result && server->publish_failed)
 		ivs_log(IVS_LOG_WARNING, "the roster is published again");
 	server->publish_failed = result;
+}
+
+/* P-6: a client is listed once it has been greeted. No client is dropped because this fails. */
+void ivs_server_publish(struct ivs_server *server)
+{
+	int result;
+
+	if (!server->page)
+		return;
+	if (server->greeted)
+		list_greeted(server);
+	server->greeted = false;
+	if (ivs_loop_timer_is_set(&server->publish_timer))
+		return;
+	result = ivs_roster_page_writer_flush(server->page);
+	log_change(server, result);
 	if (result)
 		ivs_loop_set_timer(&server->loop, &server->publish_timer,
 				   ivs_clock_deadline(PUBLISH_AGAIN_MS));

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. One thread, one epoll. In each round, in this order:
+ * Theory of operation. One thread, one loop (daemon/loop.h). In each round, in this order:
  *
- *   1. clients that closed, spoke or can be written to again
- *   2. new connections: after step 1, so that an event of a client that left can never be taken for
- *      one of another that got its id
- *   3. telling: as long as the roster changes, every client whose socket is not full is told what
- *      it does not know. What does not fit waits in the roster.
- *   4. with --roster, publishing: what has changed in this round, at once
- *   5. the control socket: replies are about a server that has done what it could
+ *   1. events of clients: those that closed or sent something are dropped, those whose socket has
+ *      room again are sent what they have not seen
+ *   2. accept new clients
+ *   3. store the fds of new clients at the service manager, if there is one (clients.c and
+ *      service_manager.c)
+ *   4. announce: as long as the roster changes, send every client that is stored what it has not
+ *      seen, until its socket is full. What does not fit stays in the roster
+ *   5. reap: drop the clients to which sending failed, and return to step 3
+ *   6. publish the changes in the roster page (--roster)
+ *   7. metrics and the control socket: replies show a server that has done what it could
  *
- * Client sockets are edge-triggered: a full one costs nothing until it is not full any more.
+ * Stored before announced: so no client knows of another that would be lost in a crash. Client
+ * sockets are edge-triggered: a full one costs nothing until it has room.
  */
 #include "server/server.h"
 
@@ -28,6 +32,7 @@
 #include "daemon/privileges.h"
 #include "server/accept.h"
 #include "server/announce.h"
+#include "server/clients.h"
 #include "server/handover/resume.h"
 #include "server/observe/control.h"
 #include "server/observe/metrics.h"
@@ -45,8 +50,10 @@ static void finish_round(struct ivs_loop_step *step)
 	struct ivs_server *server = IVS_CONTAINER_OF(step, struct ivs_server, step);
 
 	ivs_server_accept(server);
-	if (!ivs_server_is_waiting(server))
+	do {
+		ivs_server_store_clients(server);
 		ivs_server_announce(server);
+	} while (ivs_server_reap(server)); /* the others are sent its leave in this round */
 	ivs_server_publish(server);
 }
 

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The service manager: what it keeps of clients, and what it hears of us. */
+/* The service manager: storing the fds of clients there, and status reports. */
 #ifndef IVS_SERVER_SERVICE_MANAGER_H
 #define IVS_SERVER_SERVICE_MANAGER_H
 
 #include "server/private.h"
 
 /**
- * ivs_server_store_client() - whether client @id may be told anything
+ * ivs_server_store_clients() - store the fds of new clients, so that they survive a crash
  *
- * It may when it would be there after a crash; or when the service manager cannot be told of it, or
- * has not read for so long that waiting does more harm.
+ * A client that is not stored is not announced, unless the service manager has not read for so long
+ * that waiting for it would do more harm than losing the client in a crash.
  */
-bool ivs_server_store_client(struct ivs_server *server, unsigned int id);
+void ivs_server_store_clients(struct ivs_server *server);
 
-/** ivs_server_forget_client() - @client, who is none any more: close and free it */
+/** ivs_server_forget_client() - close and free @client, and have the service manager drop its fds */
 void ivs_server_forget_client(struct ivs_server *server, struct ivs_client *client);
 
-/** ivs_server_store_again() - what the manager had no room for */
+/** ivs_server_store_again() - retry what the service manager had no room for */
 void ivs_server_store_again(struct ivs_loop_timer *timer);
 
-/** ivs_server_notify_manager() - that we are alive, and how we are; sets @timer again */
+/** ivs_server_notify_manager() - report that we are alive, and our status; sets @timer again */
 void ivs_server_notify_manager(struct ivs_loop_timer *timer);
 
 #endif

@@ -324,7 +324,7 @@ def test_fds_in_flight_of_others(place):
         assert place.run("true", preexec_fn=send).returncode == 0
         client = place.add(RawClient(str(place.socket), 1))
         server.err.wait("because other processes of this server's user have too many file "
-                        "descriptors on their way: give the server a user of its own (--user)")
+                        "descriptors in flight: give the server a user of its own (--user)")
         assert client.memory is None
         for fd in socket.recv_fds(theirs, 1, 200)[1]:
             os.close(fd)

@@ -69,7 +69,7 @@ int ivs_handover_take_client(struct ivs_handover *handover, unsigned int id, uin
 	if (!result) {
 		(*out)->id = id;
 		(*out)->serial = serial;
-		(*out)->kept_n = kept_n;
+		(*out)->stored_n = kept_n;
 	}
 	for (unsigned int i = 0; i <= vectors_n; i++) {
 		struct ivs_named_fd key;
@@ -96,7 +96,7 @@ void ivs_handover_drop_rest(struct ivs_handover *handover)
 
 static int fd_of(const struct ivs_client *client, unsigned int i)
 {
-	return i ? client->eventfds[i - 1] : client->sock;
+	return i ? client->eventfds[i - 1] : client->sock_fd;
 }
 
 /* The next of a client's fds, by name. Return: how many. */
@@ -119,12 +119,12 @@ int ivs_handover_store_client(const struct ivs_handover *handover, struct ivs_cl
 	int result = 0;
 
 	if (!ivs_service_exists(&handover->service))
-		client->kept_n = 1 + client->vectors_n;
-	while (!result && client->kept_n < 1 + client->vectors_n) {
-		unsigned int n = name_fds(client, client->kept_n, 1 + client->vectors_n, fds);
+		client->stored_n = 1 + client->vectors_n;
+	while (!result && client->stored_n < 1 + client->vectors_n) {
+		unsigned int n = name_fds(client, client->stored_n, 1 + client->vectors_n, fds);
 
 		result = ivs_service_store(&handover->service, fds, n, &done_n);
-		client->kept_n += done_n;
+		client->stored_n += done_n;
 	}
 	return result;
 }
@@ -135,7 +135,7 @@ void ivs_handover_forget_client(struct ivs_handover *handover, const struct ivs_
 
 	if (!ivs_service_exists(&handover->service))
 		return;
-	for (unsigned int i = 0; i < client->kept_n; i++) {
+	for (unsigned int i = 0; i < client->stored_n; i++) {
 		name_fd(&named, client->id, client->serial, (int)i - 1);
 		if (ivs_inherited_add(&handover->forget, IVS_NAMED_FD_NONE, named.name)) {
 			ivs_log(IVS_LOG_WARNING, "out of memory: the service manager keeps %s",
@@ -153,7 +153,7 @@ static int list_client(const struct ivs_client *client, struct ivs_inherited *ou
 	for (unsigned int i = 0; !result && i <= client->vectors_n; i++) {
 		name_fd(&named, client->id, client->serial, (int)i - 1);
 		result = ivs_handover_list_fd(out, fd_of(client, i), named.name,
-					      i < client->kept_n);
+					      i < client->stored_n);
 	}
 	return result;
 }

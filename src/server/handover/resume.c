@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "server/accept.h"
+#include "server/clients.h"
 #include "server/service_manager.h"
 
 /* Return: 0, IVS_HANDOVER_E_ABSENT, -errno. */

@@ -66,7 +66,7 @@ const char *hear_by(struct ivs_roster *roster, unsigned int id, unsigned int mos
 			n = most;
 		for (unsigned int i = 0; i < n; i++)
 			text_add(text, &msgs[i]);
-		ivs_roster_told(roster, id, msgs, n);
+		ivs_roster_end_send(roster, id, msgs, n);
 		most -= n;
 	}
 	return text;

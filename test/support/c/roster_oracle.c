@@ -201,7 +201,7 @@ bool oracle_resume(struct oracle *o, unsigned int in_doubt)
 	if (o->trace)
 		fprintf(o->trace, "another goes on, %u in doubt\n", in_doubt);
 	if (in_doubt < ORACLE_IDS)
-		ivs_roster_telling(o->roster, in_doubt);
+		ivs_roster_begin_send(o->roster, in_doubt);
 	copy.base = malloc(copy.len);
 	if (!copy.base)
 		abort();
@@ -413,7 +413,7 @@ static bool tell_twin(struct oracle *o, unsigned int id, const struct ivs_v0_mes
 
 		if (ivs_roster_due(o->twin, id, &one, 1) != 1 || !same_messages(&one, &msgs[i], 1))
 			return wrong(o, "asked one by one, message %u for %u differs", i, id);
-		ivs_roster_told(o->twin, id, &one, 1);
+		ivs_roster_end_send(o->twin, id, &one, 1);
 	}
 	return true;
 }
@@ -444,7 +444,7 @@ bool oracle_tell(struct oracle *o, unsigned int id, unsigned int ask, unsigned i
 		take = msgs_n;
 	if (o->trace)
 		fprintf(o->trace, "%u is told %u of %u, %u asked\n", id, take, msgs_n, ask);
-	ivs_roster_told(o->roster, id, msgs, take);
+	ivs_roster_end_send(o->roster, id, msgs, take);
 	for (unsigned int i = 0; i < take; i++) {
 		hear(o, id, &msgs[i]);
 		list_add(&o->view[id], &msgs[i]);

@@ -156,7 +156,7 @@ Test(roster_ids, no_id_is_free, .timeout = TIMEOUT)
 				break;
 			if (ivs_roster_due(r, crowd[crowd_n], msgs, 3) != 3)
 				cr_assert_fail("greeting");
-			ivs_roster_told(r, crowd[crowd_n], msgs, 3);
+			ivs_roster_end_send(r, crowd[crowd_n], msgs, 3);
 		}
 		hear(r, reader, CROWD);
 		lowest = crowd[0];

@@ -139,7 +139,7 @@ Test(roster_restart, in_doubt)
 	greeted(roster, 2);
 	hear(roster, 0, 2); /* 1.0, 1.1 or itself first */
 	hear(roster, 0, ALL);
-	ivs_roster_telling(roster, 1);
+	ivs_roster_begin_send(roster, 1);
 	ivs_roster_free(roster);
 	next = resume(&memory);
 	cr_assert(!ivs_roster_present(next, 1));
@@ -150,8 +150,8 @@ Test(roster_restart, in_doubt)
 	/* What was taken back is not in doubt. */
 	next = resume(&memory);
 	cr_assert_eq(ivs_roster_due(next, 2, msgs, 32), 4);
-	ivs_roster_telling(next, 2);
-	ivs_roster_told(next, 2, msgs, 0);
+	ivs_roster_begin_send(next, 2);
+	ivs_roster_end_send(next, 2, msgs, 0);
 	ivs_roster_free(next);
 	next = resume(&memory);
 	HEARS(next, 2, ALL, "V I2 M 0.0 2.0");
@@ -205,11 +205,11 @@ Test(roster_restart, who_has_gone_costs_no_memory)
 
 		cr_assert_eq(ivs_roster_join(roster, 1, &id), 0);
 		n = ivs_roster_due(roster, id, msgs, 3);
-		ivs_roster_telling(roster, id);
-		ivs_roster_told(roster, id, msgs, n);
+		ivs_roster_begin_send(roster, id);
+		ivs_roster_end_send(roster, id, msgs, n);
 		while ((n = ivs_roster_due(roster, stays, msgs, 8))) {
-			ivs_roster_telling(roster, stays);
-			ivs_roster_told(roster, stays, msgs, n);
+			ivs_roster_begin_send(roster, stays);
+			ivs_roster_end_send(roster, stays, msgs, n);
 		}
 		ivs_roster_leave(roster, id);
 	}

@@ -236,7 +236,7 @@ Test(roster, vectors_0_to_65536, .timeout = TIMEOUT)
 			if (msgs[i].id != 1 || msgs[i].vector != next)
 				cr_assert_fail("at vector %u", next);
 		}
-		ivs_roster_told(r, 0, msgs, n);
+		ivs_roster_end_send(r, 0, msgs, n);
 	}
 	cr_assert_eq(next, 65536);
 	ivs_roster_leave(r, 1);
@@ -267,7 +267,7 @@ Test(roster, due_changes_nothing, .timeout = TIMEOUT)
 		}
 		if (n == 0)
 			break;
-		ivs_roster_told(r, 0, a, 1);
+		ivs_roster_end_send(r, 0, a, 1);
 	}
 	ivs_roster_free(r);
 }
@@ -301,10 +301,10 @@ Test(roster, told_may_be_less_than_due, .timeout = TIMEOUT)
 
 	join(r, 2);
 	cr_assert_geq(ivs_roster_due(r, 0, msgs, 32), 1);
-	ivs_roster_told(r, 0, msgs, 0);
+	ivs_roster_end_send(r, 0, msgs, 0);
 	HEARS(r, 0, 1, "V");
 	cr_assert_geq(ivs_roster_due(r, 0, msgs, 32), 1);
-	ivs_roster_told(r, 0, msgs, 1);
+	ivs_roster_end_send(r, 0, msgs, 1);
 	HEARS(r, 0, ALL, "M 0.0 0.1");
 	ivs_roster_free(r);
 }
@@ -352,7 +352,7 @@ Test(roster, behind_is_what_is_told, .timeout = TIMEOUT)
 		ivs_roster_leave(r, 6);
 		greeted(r, 2);
 		for (behind = ivs_roster_behind(r, 3); ivs_roster_due(r, 3, &msg, 1); told++)
-			ivs_roster_told(r, 3, &msg, 1);
+			ivs_roster_end_send(r, 3, &msg, 1);
 		cr_assert_eq(told, behind, "after %u", after);
 		ivs_roster_free(r);
 	}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/clients.h"
+
+#include "server/announce.h"
+#include "server/service_manager.h"
+
+static void drop_client(struct ivs_server *server, struct ivs_client *client, enum ivs_drop why)
+{
+	static const char *const reasons[DROPS_N] = {
+		[DROP_CLOSED] = "it closed the connection",
+		[DROP_SPOKE] = "it sent data, which clients must not",
+		[DROP_FAILED] = "its socket failed",
+	};
+	enum ivs_log_level level = why == DROP_CLOSED ? IVS_LOG_INFO : IVS_LOG_WARNING;
+
+	ivs_loop_remove(&client->source);
+	server->clients[client->id] = NULL;
+	while (server->ids_end && !server->clients[server->ids_end - 1])
+		server->ids_end--;
+	server->unstored_n -= !ivs_client_is_stored(client);
+	ivs_roster_leave(server->roster, client->id);
+	if (server->page)
+		ivs_roster_page_writer_leave(server->page, client->id);
+	server->changed = true;
+	server->totals.left[why]++;
+	if (level == IVS_LOG_INFO || ivs_log_allows(&server->drops))
+		ivs_log(level, "client %u left (pid %d, uid %d): %s; %u connected", client->id,
+			(int)client->cred.pid, (int)client->cred.uid, reasons[why],
+			ivs_roster_peers(server->roster));
+	ivs_server_forget_client(server, client);
+}
+
+static void check_client(struct ivs_server *server, struct ivs_client *client)
+{
+	int result = ivs_client_check(client);
+
+	if (result == IVS_CLIENT_E_CLOSED)
+		drop_client(server, client, DROP_CLOSED);
+	else if (result == IVS_CLIENT_E_SPOKE)
+		drop_client(server, client, DROP_SPOKE);
+	else if (result)
+		drop_client(server, client, DROP_FAILED);
+}
+
+static void handle_client(struct ivs_loop_source *source, uint32_t events)
+{
+	struct ivs_server *server = IVS_CONTAINER_OF(source->loop, struct ivs_server, loop);
+	struct ivs_client *client = IVS_CONTAINER_OF(source, struct ivs_client, source);
+	unsigned int id = client->id;
+
+	if (events & EPOLLPRI)
+		drop_client(server, client, DROP_SPOKE);
+	else if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		check_client(server, client);
+	if (!server->clients[id] || !(events & EPOLLOUT))
+		return;
+	client->blocked = false;
+	/* While the kernel refuses messages this is a no-op: each of them raises EPOLLOUT, too. */
+	ivs_server_announce_to(server, client);
+}
+
+int ivs_server_add(struct ivs_server *server, struct ivs_client *client)
+{
+	int result;
+
+	client->source.handle = handle_client;
+	result = ivs_loop_add(&server->loop, &client->source, client->sock_fd,
+			      EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	if (result) {
+		ivs_client_free(client);
+		return result;
+	}
+	server->clients[client->id] = client;
+	if (client->id >= server->ids_end)
+		server->ids_end = client->id + 1;
+	server->unstored_n += !ivs_client_is_stored(client);
+	return 0;
+}
+
+bool ivs_server_reap(struct ivs_server *server)
+{
+	if (!server->lost_n)
+		return false;
+	server->lost_n = 0;
+	for (unsigned int id = server->ids_end; id--;) {
+		struct ivs_client *client = server->clients[id];
+
+		if (client && client->send_result)
+			drop_client(server, client,
+				    client->send_result == IVS_SOCKET_E_GONE ? DROP_CLOSED
+									     : DROP_FAILED);
+	}
+	return true;
+}
