@@ -11,12 +11,10 @@ KNOWN = (
     ("circles", "src/pci/config src/pci/function: ", "function.c has ivs_pci_has_pin()"),
     ("circles", "src/vfio_user/access src/vfio_user/memory src/vfio_user/migration ",
      "session.h has a struct of memory.h and an enum of migration.h"),
-    ("returns", "ivs_sandbox() returns", "passes on codes of privileges"),
     ("returns", "ivs_device_open_region() returns", "passes on codes of region"),
     ("returns", "ivs_device_loop_add() returns", "passes on codes of region and pci"),
     ("returns", "ivs_device_start() returns", "the same"),
     ("returns", ": this returns codes of 2 enums: IVS_DEVICE_E_*, IVS_REGION_E_*", "bar2.c, too"),
-    ("returns", "ivs_server_new() returns", "passes on codes of listener, metrics and roster page"),
 )
 
 #: Checks whose complaints are counted and do not fail. `check-layers.py --only CHECK` lists them.

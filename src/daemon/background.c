@@ -126,7 +126,7 @@ void ivs_pidfile_close(struct ivs_pidfile *file)
 	ivs_fd_close(&file->fd);
 }
 
-/* In the parent: 0 if the child was ready, 1 if it ended before. */
+/* Return: 0 or IVS_BACKGROUND_E_CHILD. */
 static int wait_until_ready(int fd)
 {
 	char byte;
@@ -135,7 +135,7 @@ static int wait_until_ready(int fd)
 	do {
 		n = read(fd, &byte, 1);
 	} while (n < 0 && errno == EINTR);
-	return n == 1 ? 0 : 1;
+	return n == 1 ? 0 : IVS_BACKGROUND_E_CHILD;
 }
 
 int ivs_background_fork(struct ivs_background *daemon, bool *parent, struct ivs_error *err)

@@ -61,14 +61,18 @@ struct ivs_background {
 		-1, -1                                                                             \
 	}
 
+enum ivs_background_error {
+	IVS_BACKGROUND_E_CHILD = 1, /* the child ended before it was ready */
+};
+
 /**
- * ivs_background_fork() - go on in a child with a session of its own
+ * ivs_background_fork() - continue in a child with a session of its own
  * @daemon: in the child: for ivs_background_ready()
- * @parent: whether this is the parent, which has by then waited until the child was ready
+ * @parent: whether this is the parent, which has waited until the child was ready
  *
  * The child keeps the working directory, so that relative paths keep their meaning.
  *
- * Return: 0; in the parent 1 if the child ended without being ready; -errno.
+ * Return: 0, IVS_BACKGROUND_E_CHILD (in the parent), -errno.
  */
 IVS_MUST_USE int ivs_background_fork(struct ivs_background *daemon, bool *parent,
 				     struct ivs_error *err);

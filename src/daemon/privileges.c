@@ -154,9 +154,9 @@ int ivs_privileges_may_remove(const char *path)
 	parent = dirname(copy);
 	if (lstat(path, &file) || stat(parent, &dir) ||
 	    faccessat(AT_FDCWD, parent, W_OK | X_OK, AT_EACCESS))
-		return errno;
+		return -errno;
 	if (dir.st_mode & S_ISVTX && file.st_uid != geteuid() && dir.st_uid != geteuid())
-		return EPERM;
+		return -EPERM;
 	return 0;
 }
 

@@ -12,7 +12,11 @@ enum ivs_privileges_error {
 	IVS_PRIVILEGES_E_USER = 1, /* there is no such user */
 };
 
-/** ivs_privileges_find_user() - the user id of a name, or of a number that is some user's */
+/**
+ * ivs_privileges_find_user() - the user id of a name, or of the number of an existing user
+ *
+ * Return: 0 or IVS_PRIVILEGES_E_USER.
+ */
 IVS_MUST_USE int ivs_privileges_find_user(const char *user, uid_t *out, struct ivs_error *err);
 
 /**
@@ -31,9 +35,9 @@ IVS_MUST_USE int ivs_privileges_drop(const char *root, const char *user, struct 
 void ivs_privileges_raise_files(void);
 
 /**
- * ivs_privileges_may_remove() - whether this process, as it is now, can unlink @path
+ * ivs_privileges_may_remove() - check that this process, as it is now, can unlink @path
  *
- * Return: 0, or the errno that says why not; ENOENT: it cannot even be seen from here.
+ * Return: 0, or -errno that says why not; -ENOENT: it is not visible from here.
  */
 IVS_MUST_USE int ivs_privileges_may_remove(const char *path);
 

@@ -212,57 +212,58 @@ static int load_filter(const struct joined *joined, struct ivs_error *err)
 }
 #endif
 
-/* Whether exactly the wanted filter is in force since before execve(2). Return: 1, 0, E_MORE, -errno. */
-static int is_in_force(const struct joined *joined, const char *in_force, struct ivs_error *err)
+/* @same: exactly this filter was loaded before execve(2). Return: 0, IVS_SANDBOX_E_MORE, -errno. */
+static int compare_filter(const struct joined *joined, const char *in_force, bool *same,
+			  struct ivs_error *err)
 {
 	char *needed;
 	int result;
 
+	*same = false;
 	if (!*in_force || prctl(PR_GET_SECCOMP) != 2) /* SECCOMP_MODE_FILTER */
 		return 0;
 	result = print_joined(joined, &needed);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot compare system call filters");
 	result = ivs_sandbox_suffices(in_force, needed, err);
-	if (!result)
-		result = !strcmp(in_force, needed);
+	*same = !strcmp(in_force, needed);
 	free(needed);
 	return result;
 }
 
-static int filter(const struct ivs_sandbox_options *opts, struct ivs_error *err)
+static int apply_filter(const struct ivs_sandbox_options *opts, struct ivs_error *err)
 {
 	struct joined joined;
+	bool same = false;
 	int result;
 
 	result = join(&joined, opts->always, opts->lists);
 	if (result)
 		return ivs_error_errno(err, -result, "too many system calls to allow");
-	if (opts->in_force) {
-		result = is_in_force(&joined, opts->in_force, err);
-		if (result)
-			return result == 1 ? 0 : result;
-	}
+	if (opts->in_force)
+		result = compare_filter(&joined, opts->in_force, &same, err);
+	if (result || same)
+		return result;
 	return load_filter(&joined, err);
 }
 
 static void warn_of_remains(const struct ivs_sandbox_options *opts)
 {
 	for (unsigned int i = 0; opts->names[i]; i++) {
-		int number = ivs_privileges_may_remove(opts->names[i]);
+		int result = ivs_privileges_may_remove(opts->names[i]);
 
-		if (number == ENOENT && opts->root)
+		if (result == -ENOENT && opts->root)
 			ivs_log(IVS_LOG_WARNING,
 				"%s will be left there at the end, because it is outside of %s: "
 				"use a name in that directory",
 				opts->names[i], opts->root);
-		else if (number && number != ENOENT)
+		else if (result && result != -ENOENT)
 			ivs_log(IVS_LOG_WARNING,
 				"%s will be left there at the end, because user %d cannot remove "
 				"it "
 				"(%s): use a directory of that user's, such as one made by "
 				"install -d -o %d /run/ivshmem",
-				opts->names[i], (int)geteuid(), strerrordesc_np(number),
+				opts->names[i], (int)geteuid(), strerrordesc_np(-result),
 				(int)geteuid());
 	}
 }
@@ -274,9 +275,7 @@ int ivs_sandbox(const struct ivs_sandbox_options *opts, struct ivs_error *err)
 	result = ivs_privileges_drop(opts->in_force ? NULL : opts->root,
 				     opts->in_force ? NULL : opts->user, err);
 	if (result)
-		return result;
+		return result == IVS_PRIVILEGES_E_USER ? IVS_SANDBOX_E_USER : result;
 	warn_of_remains(opts);
-	if (opts->filter)
-		return filter(opts, err);
-	return 0;
+	return opts->filter ? apply_filter(opts, err) : 0;
 }

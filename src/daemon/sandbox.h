@@ -18,8 +18,9 @@
 #define IVS_SANDBOX_NAMES_MAX 65
 
 enum ivs_sandbox_error {
-	IVS_SANDBOX_E_LACKS = 200, /* this build has no filter */
-	IVS_SANDBOX_E_MORE,	   /* the filter in force allows less than is needed */
+	IVS_SANDBOX_E_LACKS = 1, /* this build has no filter */
+	IVS_SANDBOX_E_MORE,	 /* the filter in force allows less than is needed */
+	IVS_SANDBOX_E_USER,	 /* there is no such user */
 };
 
 /**
@@ -47,7 +48,7 @@ struct ivs_sandbox_options {
 /**
  * ivs_sandbox() - give up rights and load the filter; there is no way back
  *
- * Return: 0, IVS_PRIVILEGES_E_*, IVS_SANDBOX_E_*, -errno.
+ * Return: 0, IVS_SANDBOX_E_LACKS, _MORE, _USER, -errno.
  */
 IVS_MUST_USE int ivs_sandbox(const struct ivs_sandbox_options *opts, struct ivs_error *err);
 

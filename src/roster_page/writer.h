@@ -16,7 +16,7 @@
 extern const struct ivs_syscall ivs_roster_page_writer_syscalls[];
 
 enum ivs_roster_page_writer_error {
-	IVS_ROSTER_PAGE_WRITER_E_SIZE = 101, /* the region is too small for so many entries */
+	IVS_ROSTER_PAGE_WRITER_E_SIZE = 1,   /* the region is too small for so many entries */
 	IVS_ROSTER_PAGE_WRITER_E_UNWRITABLE, /* the region's memory does not take write(2) */
 	IVS_ROSTER_PAGE_WRITER_E_CUT,	     /* a client has truncated the region */
 };

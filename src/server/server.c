@@ -131,16 +131,20 @@ static int open_listener(struct ivs_server *server, const struct ivs_listener_op
 {
 	struct stat name;
 	IVS_OWNED_FD fd = ivs_handover_listener(server->handover, opts->path, &name);
-	int result = IVS_LISTENER_E_PATH;
+	bool adopted = false;
+	int result;
 
-	if (fd >= 0)
+	if (fd >= 0) {
 		result = ivs_listener_adopt(&server->listener, &fd, name.st_ino ? &name : NULL);
-	if (result < 0)
-		return ivs_error_errno(err, -result, "cannot listen at the socket that was left");
-	if (result) {
+		if (result < 0)
+			return ivs_error_errno(err, -result,
+					       "cannot listen on the socket of the former server");
+		adopted = !result;
+	}
+	if (!adopted) {
 		result = ivs_listener_open(&server->listener, opts, err);
 		if (result)
-			return result;
+			return result < 0 ? result : IVS_SERVER_E_SOCKET;
 		ivs_handover_new_listener(server->handover, server->listener.fd,
 					  &server->listener.ours);
 	}
@@ -148,12 +152,18 @@ static int open_listener(struct ivs_server *server, const struct ivs_listener_op
 	return 0;
 }
 
-/* Once there are clients, in the middle of an upgrade, nothing but they counts. Return: @result or 0. */
-static int do_without(const struct ivs_server *server, int result, const struct ivs_error *err)
+/*
+ * In an upgrade the clients come first: without the other things the server starts all the same.
+ * @code: returned for any positive @result.
+ */
+static int require_first_start(const struct ivs_server *server, int result, int code,
+			       const struct ivs_error *err)
 {
-	if (!result || !server->handover->in_place)
-		return result;
-	ivs_log(IVS_LOG_WARNING, "going on without: %s", err->text);
+	if (!result)
+		return 0;
+	if (!server->handover->in_place)
+		return result < 0 ? result : code;
+	ivs_log(IVS_LOG_WARNING, "continuing without: %s", err->text);
 	return 0;
 }
 
@@ -166,7 +176,7 @@ static int open_metrics(struct ivs_server *server, const struct ivs_server_optio
 		result = ivs_metrics_open(server, opts->metrics, opts->metrics_interval_ms, err);
 	if (result && server->handover->in_place)
 		ivs_metrics_close(server);
-	return do_without(server, result, err);
+	return require_first_start(server, result, IVS_SERVER_E_METRICS, err);
 }
 
 static int open_control(struct ivs_server *server, const struct ivs_server_options *opts,
@@ -176,10 +186,19 @@ static int open_control(struct ivs_server *server, const struct ivs_server_optio
 
 	if (opts->control.path)
 		result = ivs_server_open_control(server, &opts->control, err);
-	return do_without(server, result, err);
+	return require_first_start(server, result, IVS_SERVER_E_CONTROL, err);
 }
 
-/* What can fail because of what was asked for. Return: 0, positive, -errno. */
+/* Not before it is certain that no other server runs here and maintains the roster page. */
+static int open_roster_page(struct ivs_server *server, const struct ivs_server_options *opts,
+			    struct ivs_error *err)
+{
+	int result = ivs_server_open_roster_page(server, opts->roster_peers, err);
+
+	return require_first_start(server, result, IVS_SERVER_E_ROSTER, err);
+}
+
+/* The steps that can fail because of the options. */
 static int open_all(struct ivs_server *server, const struct ivs_server_options *opts,
 		    struct ivs_error *err)
 {
@@ -209,9 +228,7 @@ static int open_all(struct ivs_server *server, const struct ivs_server_options *
 	if (result)
 		return ivs_error_errno(err, -result, "cannot watch sockets");
 	ivs_server_resume(server);
-	/* Not before it is certain that no other server is alive here and keeps the roster. */
-	return do_without(server, ivs_server_open_roster_page(server, opts->roster_peers, err),
-			  err);
+	return open_roster_page(server, opts, err);
 }
 
 int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **out,

@@ -44,15 +44,20 @@ struct ivs_server_options {
 
 struct ivs_server;
 
-#define IVS_SERVER_E_LIMIT                                                                         \
-	100 /* more clients are to be allowed than there are file descriptors for */
+enum ivs_server_error {
+	IVS_SERVER_E_LIMIT = 1, /* more clients are allowed than there are file descriptors for */
+	IVS_SERVER_E_SOCKET,	/* the server's socket cannot be at that path */
+	IVS_SERVER_E_CONTROL,	/* the control socket cannot */
+	IVS_SERVER_E_METRICS,	/* the metrics file cannot */
+	IVS_SERVER_E_ROSTER,	/* the roster page cannot be in that region */
+};
 
 /**
  * ivs_server_new() - listen
  *
  * Raises the soft limit of file descriptors to the hard one: each client needs 1 + vectors.
  *
- * Return: 0, IVS_LISTENER_E_*, IVS_METRICS_E_PATH, IVS_ROSTER_PAGE_WRITER_E_*, IVS_SERVER_E_LIMIT, -errno.
+ * Return: 0, IVS_SERVER_E_*, -errno.
  */
 IVS_MUST_USE int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **out,
 				struct ivs_error *err);

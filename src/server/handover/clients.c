@@ -126,7 +126,7 @@ int ivs_handover_store_client(const struct ivs_handover *handover, struct ivs_cl
 		result = ivs_service_store(&handover->service, fds, n, &done_n);
 		client->stored_n += done_n;
 	}
-	return result;
+	return result > 0 ? IVS_HANDOVER_E_LATER : result;
 }
 
 void ivs_handover_forget_client(struct ivs_handover *handover, const struct ivs_client *client)

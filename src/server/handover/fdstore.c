@@ -69,8 +69,9 @@ int ivs_handover_retry_store(struct ivs_handover *handover)
 		if (!result)
 			result = forget_names(handover);
 	}
-	if (result <= 0)
-		owe_nothing(handover);
+	if (result > 0)
+		return IVS_HANDOVER_E_LATER;
+	owe_nothing(handover);
 	return result;
 }
 

@@ -97,6 +97,7 @@ extern const struct ivs_syscall ivs_handover_syscalls[];
 enum ivs_handover_error {
 	IVS_HANDOVER_E_ABSENT = 1,
 	IVS_HANDOVER_E_OTHER, /* left by a program that kept it otherwise */
+	IVS_HANDOVER_E_LATER, /* the manager has not read what it was sent before */
 };
 
 /**
@@ -163,7 +164,7 @@ IVS_MUST_USE int ivs_handover_take_client(struct ivs_handover *handover, unsigne
 /** ivs_handover_drop_rest() - close what nobody has taken, and have the manager do so at ivs_handover_retry_store() */
 void ivs_handover_drop_rest(struct ivs_handover *handover);
 
-/** ivs_handover_store_client() - have the manager keep @client. Return: 0, IVS_SERVICE_E_LATER, -errno. */
+/** ivs_handover_store_client() - have the manager keep @client. Return: 0, IVS_HANDOVER_E_LATER, -errno. */
 IVS_MUST_USE int ivs_handover_store_client(const struct ivs_handover *handover,
 					   struct ivs_client *client);
 
@@ -173,7 +174,7 @@ void ivs_handover_forget_client(struct ivs_handover *handover, const struct ivs_
 /**
  * ivs_handover_retry_store() - tell the manager what it had no room for before
  *
- * Return: 0, IVS_SERVICE_E_LATER if it still has none, -errno if it cannot be told at all.
+ * Return: 0, IVS_HANDOVER_E_LATER if it still has none, -errno if it cannot be told at all.
  */
 IVS_MUST_USE int ivs_handover_retry_store(struct ivs_handover *handover);
 
