@@ -164,23 +164,23 @@ int ivs_background_fork(struct ivs_background *daemon, bool *parent, struct ivs_
 		return result;
 	}
 	close(ends[0]);
-	daemon->ready = ends[1];
-	daemon->null = ivs_fd_take(&null);
+	daemon->ready_fd = ends[1];
+	daemon->null_fd = ivs_fd_take(&null);
 	setsid(); /* cannot fail: a new child leads no process group */
 	return 0;
 }
 
 int ivs_background_ready(struct ivs_background *daemon, struct ivs_error *err)
 {
-	if (dup2(daemon->null, STDIN_FILENO) < 0 || dup2(daemon->null, STDOUT_FILENO) < 0)
+	if (dup2(daemon->null_fd, STDIN_FILENO) < 0 || dup2(daemon->null_fd, STDOUT_FILENO) < 0)
 		return ivs_error_errno(err, errno, "cannot leave the terminal");
-	if (write(daemon->ready, "", 1) != 1)
+	if (write(daemon->ready_fd, "", 1) != 1)
 		return ivs_error_errno(err, errno, "cannot tell the parent");
-	ivs_fd_close(&daemon->ready);
+	ivs_fd_close(&daemon->ready_fd);
 	/* At last what errors are printed to: from here on there is none that would end us. */
-	if (dup2(daemon->null, STDERR_FILENO) < 0)
+	if (dup2(daemon->null_fd, STDERR_FILENO) < 0)
 		ivs_log(IVS_LOG_WARNING, "cannot leave the terminal's standard error: %s",
 			strerrordesc_np(errno));
-	ivs_fd_close(&daemon->null);
+	ivs_fd_close(&daemon->null_fd);
 	return 0;
 }

@@ -48,12 +48,12 @@ void ivs_pidfile_close(struct ivs_pidfile *file);
 
 /**
  * struct ivs_background - a process on its way into the background; each fd is -1 if there is none
- * @ready: by which its parent is told
- * @null:  /dev/null, opened while it can be
+ * @ready_fd: by which its parent is told
+ * @null_fd: /dev/null, opened while it can be
  */
 struct ivs_background {
-	int ready;
-	int null;
+	int ready_fd;
+	int null_fd;
 };
 
 #define IVS_BACKGROUND_INIT                                                                        \

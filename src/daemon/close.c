@@ -34,10 +34,10 @@ static bool is_socket(int fd)
  */
 static void close_in_a_hurry(int *fd)
 {
-	const int number = ivs_fd_take(fd);
+	int taken_fd = ivs_fd_take(fd);
 
 	ivs_stall_hurry(true);
-	while (close(number) && errno == EINTR && fcntl(number, F_GETFD) >= 0)
+	while (close(taken_fd) && errno == EINTR && fcntl(taken_fd, F_GETFD) >= 0)
 		;
 	ivs_stall_hurry(false);
 }

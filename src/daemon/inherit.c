@@ -40,7 +40,7 @@ int ivs_inherited_add(struct ivs_inherited *inherited, int fd, const char *name)
 	return 0;
 }
 
-static int compare(const void *left, const void *right)
+static int compare_names(const void *left, const void *right)
 {
 	const struct ivs_named_fd *a = left;
 	const struct ivs_named_fd *b = right;
@@ -51,7 +51,7 @@ static int compare(const void *left, const void *right)
 void ivs_inherited_sort(struct ivs_inherited *inherited)
 {
 	if (inherited->n)
-		qsort(inherited->fds, inherited->n, sizeof(*inherited->fds), compare);
+		qsort(inherited->fds, inherited->n, sizeof(*inherited->fds), compare_names);
 }
 
 int ivs_inherited_take(struct ivs_inherited *inherited, const char *name)
@@ -62,7 +62,7 @@ int ivs_inherited_take(struct ivs_inherited *inherited, const char *name)
 	snprintf(key.name, sizeof(key.name), "%s", name);
 	if (!inherited->n)
 		return -1;
-	found = bsearch(&key, inherited->fds, inherited->n, sizeof(key), compare);
+	found = bsearch(&key, inherited->fds, inherited->n, sizeof(key), compare_names);
 	return found ? ivs_fd_take(&found->fd) : -1;
 }
 
@@ -91,7 +91,7 @@ static bool was_handed(int fd)
 }
 
 /* Ours from now on. */
-static int inherit(struct ivs_inherited *inherited, int fd, const char *name)
+static int inherit_fd(struct ivs_inherited *inherited, int fd, const char *name)
 {
 	return fcntl(fd, F_SETFD, FD_CLOEXEC) ? -errno : ivs_inherited_add(inherited, fd, name);
 }
@@ -108,7 +108,7 @@ static int take_listed(struct ivs_inherited *inherited, unsigned int fds_n, cons
 		snprintf(name, sizeof(name), "%.*s", (int)len, names);
 		names += len + (names[len] == ':');
 		if (was_handed(FIRST_FD + (int)i))
-			result = inherit(inherited, FIRST_FD + (int)i, name);
+			result = inherit_fd(inherited, FIRST_FD + (int)i, name);
 		else
 			absent_n++;
 	}

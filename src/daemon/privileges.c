@@ -55,7 +55,7 @@ int ivs_privileges_find_user(const char *user, uid_t *out, struct ivs_error *err
 	return 0;
 }
 
-static int look_up(const char *user, struct identity *out, struct ivs_error *err)
+static int look_up_user(const char *user, struct identity *out, struct ivs_error *err)
 {
 	const struct passwd *entry;
 	int room = 64;
@@ -91,7 +91,7 @@ static int drop_bounding_set(struct ivs_error *err)
 	return 0;
 }
 
-static int become(const struct identity *who, struct ivs_error *err)
+static int become_user(const struct identity *who, struct ivs_error *err)
 {
 	uid_t real;
 	uid_t effective;
@@ -129,14 +129,14 @@ int ivs_privileges_drop(const char *root, const char *user, struct ivs_error *er
 	int result = 0;
 
 	if (user)
-		result = look_up(user, &who, err);
+		result = look_up_user(user, &who, err);
 	if (!result && root && (chroot(root) || chdir("/")))
 		result = ivs_error_errno(err, errno, "cannot make %s the root directory%s", root,
 					 geteuid() ? ", which only root can" : "");
 	if (!result)
 		result = drop_bounding_set(err);
 	if (!result && user)
-		result = become(&who, err);
+		result = become_user(&who, err);
 	if (!result)
 		result = drop_capabilities(err);
 	free(who.groups);

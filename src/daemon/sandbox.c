@@ -63,8 +63,8 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* Return: 0, or -E2BIG if there are too many. */
-static int join(struct joined *joined, const struct ivs_syscall *const *always,
-		const struct ivs_syscall *const *lists)
+static int join_lists(struct joined *joined, const struct ivs_syscall *const *always,
+		      const struct ivs_syscall *const *lists)
 {
 	joined->entries_n = 0;
 	for (int unconditional = 1; unconditional >= 0; unconditional--) {
@@ -114,7 +114,7 @@ int ivs_sandbox_list(const struct ivs_syscall *const *always,
 	struct joined joined;
 	int result;
 
-	result = join(&joined, always, lists);
+	result = join_lists(&joined, always, lists);
 	return result ? result : print_joined(&joined, text);
 }
 
@@ -166,7 +166,7 @@ const char *ivs_sandbox_lacks(void)
 	return NULL;
 }
 
-static struct scmp_arg_cmp condition(const struct ivs_syscall_arg *arg)
+static struct scmp_arg_cmp condition_of(const struct ivs_syscall_arg *arg)
 {
 	if (!arg->mask)
 		return (struct scmp_arg_cmp){arg->number - 1, SCMP_CMP_MASKED_EQ, 0xffffffff,
@@ -184,7 +184,7 @@ static int add_rule(scmp_filter_ctx filter, const struct ivs_syscall *call)
 	if (number < 0)
 		return 0;
 	for (; args_n < IVS_SYSCALL_ARGS_MAX && call->args[args_n].number; args_n++)
-		args[args_n] = condition(&call->args[args_n]);
+		args[args_n] = condition_of(&call->args[args_n]);
 	return seccomp_rule_add_array(
 		filter, call->error ? SCMP_ACT_ERRNO((uint16_t)call->error) : SCMP_ACT_ALLOW,
 		number, args_n, args);
@@ -237,7 +237,7 @@ static int apply_filter(const struct ivs_sandbox_options *opts, struct ivs_error
 	bool same = false;
 	int result;
 
-	result = join(&joined, opts->always, opts->lists);
+	result = join_lists(&joined, opts->always, opts->lists);
 	if (result)
 		return ivs_error_errno(err, -result, "too many system calls to allow");
 	if (opts->in_force)

@@ -40,7 +40,7 @@ int ivs_service_open(struct ivs_service *service, struct ivs_error *err)
 	struct sockaddr_un addr;
 	IVS_OWNED_FD sock = -1;
 
-	*service = (struct ivs_service){.sock = -1};
+	*service = (struct ivs_service){.sock_fd = -1};
 	if (!path || !*path)
 		return 0;
 	if ((*path != '/' && *path != '@') || !ivs_unix_address(path, &addr, NULL))
@@ -51,7 +51,7 @@ int ivs_service_open(struct ivs_service *service, struct ivs_error *err)
 	if (sock < 0 || connect(sock, (const struct sockaddr *)&addr,
 				(socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path))))
 		return ivs_error_errno(err, errno, "cannot reach the service manager at %s", path);
-	service->sock = ivs_fd_take(&sock);
+	service->sock_fd = ivs_fd_take(&sock);
 	service->watchdog_ns = watchdog_of_environment();
 	return 0;
 }
@@ -63,19 +63,19 @@ void ivs_service_adopt(struct ivs_service *service, int sock)
 
 void ivs_service_close(struct ivs_service *service)
 {
-	ivs_fd_close(&service->sock);
+	ivs_fd_close(&service->sock_fd);
 }
 
-static int send_result(int number)
+static int send_result(int errnum)
 {
-	switch (number) {
+	switch (errnum) {
 	case EAGAIN:
 	case ETOOMANYREFS:
 	case ENOBUFS:
 	case ENOMEM:
 		return IVS_SERVICE_E_LATER;
 	default:
-		return -number;
+		return -errnum;
 	}
 }
 
@@ -83,7 +83,7 @@ int ivs_service_say(const struct ivs_service *service, const char *text)
 {
 	if (!ivs_service_exists(service))
 		return 0;
-	return send(service->sock, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) < 0
+	return send(service->sock_fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) < 0
 		       ? send_result(errno)
 		       : 0;
 }
@@ -111,7 +111,7 @@ static int send_all(const struct ivs_service *service, const struct ivs_named_fd
 		if (store)
 			ivs_fdpass_attach(&hdrs[i].msg_hdr, &control[i], fds[i].fd);
 	}
-	result = ivs_fdpass_send(service->sock, hdrs, fds_n, sent_n);
+	result = ivs_fdpass_send(service->sock_fd, hdrs, fds_n, sent_n);
 	return result ? send_result(-result) : 0;
 }
 

@@ -20,11 +20,11 @@
 
 /**
  * struct ivs_service - the way to the manager
- * @sock:        -1: there is no manager
+ * @sock_fd:        -1: there is no manager
  * @watchdog_ns: how often it wants to hear of us; 0: never
  */
 struct ivs_service {
-	int sock;
+	int sock_fd;
 	int64_t watchdog_ns;
 };
 
@@ -48,7 +48,7 @@ void ivs_service_close(struct ivs_service *service);
 /** ivs_service_exists() - whether there is a manager */
 static inline bool ivs_service_exists(const struct ivs_service *service)
 {
-	return service->sock >= 0;
+	return service->sock_fd >= 0;
 }
 
 /**

@@ -4,7 +4,7 @@
 
 /**
  * struct plan - a walk through what is due, which changes nothing but itself
- * @self: a copy of the seat, advanced as if the messages so far had left
+ * @self: a copy of the record, advanced as if the messages so far had left
  * @known, @heard: its sets, as they are
  * @leave_from: ids below it have been looked through for leaves
  * @cut:        who left in the middle of its vectors: that leave came before all others
@@ -20,7 +20,7 @@ struct plan {
 	unsigned int cut;
 	bool wrapped;
 	unsigned int join_end;
-	struct ivs_roster_seat self; /* without its sets: last, because it has room for none */
+	struct ivs_roster_record self; /* without its sets: last, because it has room for none */
 };
 
 static bool plan_greeting(struct plan *plan, struct ivs_v0_message *out)
@@ -43,11 +43,11 @@ static bool plan_vector(struct plan *plan, struct ivs_v0_message *out)
 {
 	unsigned int id = plan->self.at_id;
 
-	if (id == NOBODY || !ivs_bitmap_has(plan->roster->visible, id))
+	if (id == NO_ID || !ivs_bitmap_has(plan->roster->visible, id))
 		return false;
 	*out = (struct ivs_v0_message){IVS_V0_VECTOR, id, plan->self.at_vector++, -1};
-	if (plan->self.at_vector == ivs_roster_seat_of(plan->roster, id)->vectors_n)
-		plan->self.at_id = NOBODY;
+	if (plan->self.at_vector == ivs_roster_record_of(plan->roster, id)->vectors_n)
+		plan->self.at_id = NO_ID;
 	return true;
 }
 
@@ -63,8 +63,8 @@ static bool plan_leave(struct plan *plan, struct ivs_v0_message *out)
 	unsigned int id = plan->self.at_id;
 
 	/* Instead of the rest of its vectors. */
-	if (id != NOBODY) {
-		plan->self.at_id = NOBODY;
+	if (id != NO_ID) {
+		plan->self.at_id = NO_ID;
 		plan->cut = id;
 	} else {
 		id = next_leave(plan, plan->leave_from);
@@ -92,7 +92,7 @@ static unsigned int next_join(const struct plan *plan, unsigned int from, unsign
 
 static bool plan_join(struct plan *plan, struct ivs_v0_message *out)
 {
-	struct ivs_roster_seat *self = &plan->self;
+	struct ivs_roster_record *self = &plan->self;
 	unsigned int id = next_join(plan, self->cursor, plan->join_end);
 
 	if (!self->knows_self && id >= self->self_after) {
@@ -102,7 +102,7 @@ static bool plan_join(struct plan *plan, struct ivs_v0_message *out)
 		self->cursor = id + 1;
 	} else if (!plan->wrapped) {
 		plan->wrapped = true;
-		plan->join_end = ivs_roster_seat_of(plan->roster, plan->id)->cursor;
+		plan->join_end = ivs_roster_record_of(plan->roster, plan->id)->cursor;
 		self->cursor = 0;
 		return plan_join(plan, out);
 	} else {
@@ -116,14 +116,14 @@ static bool plan_join(struct plan *plan, struct ivs_v0_message *out)
 unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
 			    struct ivs_v0_message *out, unsigned int out_n)
 {
-	struct ivs_roster_seat *seat = ivs_roster_seat_of(roster, id);
+	struct ivs_roster_record *record = ivs_roster_record_of(roster, id);
 	struct plan plan = {
 		.roster = roster,
 		.id = id,
-		.self = *seat,
-		.known = ivs_roster_known(seat),
-		.heard = ivs_roster_heard(roster, seat),
-		.cut = NOBODY,
+		.self = *record,
+		.known = ivs_roster_known(record),
+		.heard = ivs_roster_heard(roster, record),
+		.cut = NO_ID,
 		.join_end = roster->ids_n,
 	};
 	unsigned int n;
@@ -140,20 +140,20 @@ unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
 /* The rest of the peer in whose vectors it is, the leaves, the joins, and itself. */
 uint64_t ivs_roster_behind(const struct ivs_roster *roster, unsigned int id)
 {
-	struct ivs_roster_seat *self = ivs_roster_seat_of(roster, id);
+	struct ivs_roster_record *self = ivs_roster_record_of(roster, id);
 	const uint64_t *known = ivs_roster_known(self);
 	const uint64_t *heard = ivs_roster_heard(roster, self);
 	const uint64_t *visible = roster->visible;
 	unsigned int end = roster->ids_n;
 	uint64_t n = GREETING_LEN - self->greeting;
 
-	if (self->at_id != NOBODY && ivs_bitmap_has(visible, self->at_id))
-		n += ivs_roster_seat_of(roster, self->at_id)->vectors_n - self->at_vector;
+	if (self->at_id != NO_ID && ivs_bitmap_has(visible, self->at_id))
+		n += ivs_roster_record_of(roster, self->at_id)->vectors_n - self->at_vector;
 	for (unsigned int other = 0;
 	     (other = ivs_bitmap_next_andnot(known, visible, other, end)) < end; other++)
 		n++;
 	for (unsigned int other = 0;
 	     (other = ivs_bitmap_next_andnot(visible, heard, other, end)) < end; other++)
-		n += other == id ? 0 : ivs_roster_seat_of(roster, other)->vectors_n;
+		n += other == id ? 0 : ivs_roster_record_of(roster, other)->vectors_n;
 	return n + (self->knows_self ? 0 : self->vectors_n);
 }

@@ -10,10 +10,10 @@
 #define MAGIC "ivshmemR"
 #define VERSION 1
 #define IDS_FIRST 64
-#define SEATS_FIRST 8
+#define RECORDS_FIRST 8
 
 static_assert(sizeof(struct ivs_roster_memory_header) == 56, "it is kept over an upgrade");
-static_assert(offsetof(struct ivs_roster_seat, sets) == 64, "it is kept over an upgrade");
+static_assert(offsetof(struct ivs_roster_record, sets) == 64, "it is kept over an upgrade");
 
 int ivs_roster_heap_grow(struct ivs_roster_memory *memory, size_t len)
 {
@@ -29,21 +29,21 @@ int ivs_roster_heap_grow(struct ivs_roster_memory *memory, size_t len)
 
 static uint64_t area_len(const struct ivs_roster_area *area)
 {
-	return area->seats_n * ivs_roster_seat_len(area->ids_n);
+	return area->records_n * ivs_roster_record_len(area->ids_n);
 }
 
-static struct ivs_roster_seat *seat_at(const struct ivs_roster_memory *memory,
-				       const struct ivs_roster_area *area, unsigned int n)
+static struct ivs_roster_record *record_at(const struct ivs_roster_memory *memory,
+					   const struct ivs_roster_area *area, unsigned int n)
 {
 	uint8_t *start = memory->base + area->offset;
 
-	return (struct ivs_roster_seat *)(void *)(start + n * ivs_roster_seat_len(area->ids_n));
+	return (struct ivs_roster_record *)(void *)(start + n * ivs_roster_record_len(area->ids_n));
 }
 
 int ivs_roster_memory_init(struct ivs_roster_memory *memory)
 {
 	const struct ivs_roster_area area = {sizeof(struct ivs_roster_memory_header), IDS_FIRST,
-					     SEATS_FIRST};
+					     RECORDS_FIRST};
 	struct ivs_roster_memory_header *header;
 	int result = memory->grow(memory, area.offset + area_len(&area));
 
@@ -59,7 +59,7 @@ int ivs_roster_memory_init(struct ivs_roster_memory *memory)
 static bool is_sound(const struct ivs_roster_area *area, size_t memory_len)
 {
 	return area->ids_n && area->ids_n <= (IVS_ID_MAX + 1) && !(area->ids_n % 64) &&
-	       area->seats_n && area->seats_n <= (IVS_ID_MAX + 1) &&
+	       area->records_n && area->records_n <= (IVS_ID_MAX + 1) &&
 	       area->offset >= sizeof(struct ivs_roster_memory_header) && !(area->offset % 8) &&
 	       area->offset <= memory_len && area_len(area) <= memory_len - area->offset;
 }
@@ -77,20 +77,20 @@ bool ivs_roster_memory_check(const struct ivs_roster_memory *memory)
 	       ivs_roster_memory_header_check(ivs_roster_memory_header(memory), memory->len);
 }
 
-static void copy_seat(const struct ivs_roster_memory *memory, const struct ivs_roster_area *from,
-		      const struct ivs_roster_area *to, unsigned int n)
+static void copy_record(const struct ivs_roster_memory *memory, const struct ivs_roster_area *from,
+			const struct ivs_roster_area *to, unsigned int n)
 {
-	const struct ivs_roster_seat *former = seat_at(memory, from, n);
-	struct ivs_roster_seat *seat = seat_at(memory, to, n);
+	const struct ivs_roster_record *former = record_at(memory, from, n);
+	struct ivs_roster_record *record = record_at(memory, to, n);
 	unsigned int words_n = from->ids_n / 64;
 
-	*seat = *former;
-	memcpy(seat->sets, former->sets, words_n * sizeof(uint64_t));
-	memcpy(seat->sets + to->ids_n / 64, former->sets + words_n, words_n * sizeof(uint64_t));
+	*record = *former;
+	memcpy(record->sets, former->sets, words_n * sizeof(uint64_t));
+	memcpy(record->sets + to->ids_n / 64, former->sets + words_n, words_n * sizeof(uint64_t));
 }
 
 /* Before the present area if there is room, else behind it: so there never are more than these two. */
-static void place(const struct ivs_roster_area *present, struct ivs_roster_area *area)
+static void place_area(const struct ivs_roster_area *present, struct ivs_roster_area *area)
 {
 	area->offset = sizeof(struct ivs_roster_memory_header);
 	if (area->offset + area_len(area) > present->offset)
@@ -98,14 +98,14 @@ static void place(const struct ivs_roster_area *present, struct ivs_roster_area 
 }
 
 int ivs_roster_memory_grow(struct ivs_roster_memory *memory, unsigned int ids_n,
-			   unsigned int seats_n)
+			   unsigned int records_n)
 {
 	struct ivs_roster_memory_header *header = ivs_roster_memory_header(memory);
 	struct ivs_roster_area from = header->areas[header->current];
-	struct ivs_roster_area to = {.ids_n = ids_n, .seats_n = seats_n};
+	struct ivs_roster_area to = {.ids_n = ids_n, .records_n = records_n};
 	int result;
 
-	place(&from, &to);
+	place_area(&from, &to);
 	if (memory->len < to.offset + area_len(&to)) {
 		result = memory->grow(memory, to.offset + area_len(&to));
 		if (result)
@@ -113,9 +113,9 @@ int ivs_roster_memory_grow(struct ivs_roster_memory *memory, unsigned int ids_n,
 		header = ivs_roster_memory_header(memory);
 	}
 	memset(memory->base + to.offset, 0, area_len(&to));
-	for (unsigned int n = 0; n < from.seats_n; n++) {
-		if (seat_at(memory, &from, n)->present)
-			copy_seat(memory, &from, &to, n);
+	for (unsigned int n = 0; n < from.records_n; n++) {
+		if (record_at(memory, &from, n)->present)
+			copy_record(memory, &from, &to, n);
 	}
 	header->areas[!header->current] = to;
 	atomic_signal_fence(memory_order_seq_cst);

@@ -3,11 +3,11 @@
  * Where a roster keeps what it has told whom: memory without a pointer in it, so that it can outlive
  * the process, and another one can go on with it after an upgrade or a crash.
  *
- * A header, then an area: numbered seats for so many clients, with sets of so many ids. When more of either are needed the seats are copied to another area, and only then
+ * A header, then an area: numbered records for so many clients, with sets of so many ids. When more of either are needed the records are copied to another area, and only then
  * does the header say so: whoever dies in the middle leaves the former area, which is whole.
  *
- * A seat is changed in a few steps. Which ones are safe to be the last:
- *   join   the seat is filled, then @present is set
+ * A record is changed in a few steps. Which ones are safe to be the last:
+ *   join   the record is filled, then @present is set
  *   tell   @in_doubt is set, messages are sent, what has been told is written, @in_doubt is cleared.
  *          With @in_doubt set nobody can know what that client has heard: it must go
  *   leave  @present is cleared
@@ -40,15 +40,15 @@ struct ivs_roster_memory {
 IVS_MUST_USE int ivs_roster_heap_grow(struct ivs_roster_memory *memory, size_t len);
 
 /**
- * struct ivs_roster_area - where the seats are
+ * struct ivs_roster_area - where the records are
  * @offset:  from the beginning of the memory, in bytes
  * @ids_n:   ids in each set, a multiple of 64
- * @seats_n: how many seats
+ * @records_n: how many records
  */
 struct ivs_roster_area {
 	uint64_t offset;
 	uint32_t ids_n;
-	uint32_t seats_n;
+	uint32_t records_n;
 };
 
 /**
@@ -68,13 +68,13 @@ struct ivs_roster_memory_header {
 #define IVS_ROSTER_NOTES_N 2
 
 /**
- * struct ivs_roster_seat - somebody who is there
+ * struct ivs_roster_record - somebody who is there
  * @present:    else nothing here means anything
  * @in_doubt:   messages are on their way
  * @id:         its own
  * @vectors_n:  how many vectors it has
  * @greeting:   how many messages of the greeting it has been told
- * @at_id:      in the middle of whose vectors it is, or IVS_ROSTER_NOBODY
+ * @at_id:      in the middle of whose vectors it is, or IVS_ROSTER_NO_ID
  * @at_vector:  which one is next
  * @cursor:     from which id upwards to look for joins
  * @knows_self: its own vectors have been told, or it has none
@@ -83,7 +83,7 @@ struct ivs_roster_memory_header {
  * @notes:      for the caller: ivs_roster_set_note()
  * @sets:       known, then heard: see roster.c
  */
-struct ivs_roster_seat {
+struct ivs_roster_record {
 	uint32_t present;
 	uint32_t in_doubt;
 	uint32_t id;
@@ -99,7 +99,7 @@ struct ivs_roster_seat {
 	uint64_t sets[];
 };
 
-#define IVS_ROSTER_NOBODY (IVS_ID_MAX + 1)
+#define IVS_ROSTER_NO_ID (IVS_ID_MAX + 1)
 
 /** ivs_roster_memory_init() - make the header and a small area. Return: 0 or -ENOMEM. */
 IVS_MUST_USE int ivs_roster_memory_init(struct ivs_roster_memory *memory);
@@ -112,12 +112,12 @@ bool ivs_roster_memory_header_check(const struct ivs_roster_memory_header *heade
 bool ivs_roster_memory_check(const struct ivs_roster_memory *memory);
 
 /**
- * ivs_roster_memory_grow() - have room for as many ids and seats, neither less than now
+ * ivs_roster_memory_grow() - have room for as many ids and records, neither less than now
  *
  * Return: 0 or -errno; then nothing has changed.
  */
 IVS_MUST_USE int ivs_roster_memory_grow(struct ivs_roster_memory *memory, unsigned int ids_n,
-					unsigned int seats_n);
+					unsigned int records_n);
 
 static inline struct ivs_roster_memory_header *
 ivs_roster_memory_header(const struct ivs_roster_memory *memory)
@@ -133,10 +133,10 @@ static inline const struct ivs_roster_area *ivs_roster_area(const struct ivs_ros
 	return &header->areas[header->current];
 }
 
-/** ivs_roster_seat_len() - bytes of a seat with sets of so many ids */
-static inline size_t ivs_roster_seat_len(unsigned int ids_n)
+/** ivs_roster_record_len() - bytes of a record with sets of so many ids */
+static inline size_t ivs_roster_record_len(unsigned int ids_n)
 {
-	return sizeof(struct ivs_roster_seat) + 2 * (ids_n / 64) * sizeof(uint64_t);
+	return sizeof(struct ivs_roster_record) + 2 * (ids_n / 64) * sizeof(uint64_t);
 }
 
 #endif

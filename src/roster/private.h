@@ -7,30 +7,30 @@
 #include "roster/memory.h"
 #include "roster/roster.h"
 
-#define NOBODY IVS_ROSTER_NOBODY
+#define NO_ID IVS_ROSTER_NO_ID
 #define GREETING_LEN 3 /* version, id, memory */
 
-#define NO_SEAT UINT32_MAX
+#define NO_RECORD UINT32_MAX
 
 /**
  * struct ivs_roster_id - what is known of one id
- * @seat:      of its client; NO_SEAT: nobody has it
+ * @record:      of its client; NO_RECORD: nobody has it
  * @known_n:   to how many clients it is known
  * @heard_n:   how many clients have heard of it
  */
 struct ivs_roster_id {
-	uint32_t seat;
+	uint32_t record;
 	unsigned int known_n;
 	unsigned int heard_n;
 };
 
 /**
- * struct ivs_roster - what can be computed anew from the seats, and where these are
- * @memory:  of the seats; @heap if the caller gave none
+ * struct ivs_roster - what can be computed anew from the records, and where these are
+ * @memory:  of the records; @heap if the caller gave none
  * @ids_n:   ids for which there is room, a multiple of a bitmap's word
  * @words_n: words in a bitmap
- * @seats_at, @seat_len: where the seats are, from the beginning of the memory, and length of one
- * @taken_seats: bitmap of those that are taken, of @seats_n
+ * @records_offset, @record_len: where the records are, from the beginning of the memory, and length of one
+ * @used_records: bitmap of those that are taken, of @records_n
  * @stale_n: ids in @stale
  */
 struct ivs_roster {
@@ -40,10 +40,10 @@ struct ivs_roster {
 	unsigned int peers_n;
 	unsigned int ids_n;
 	unsigned int words_n;
-	size_t seats_at;
-	size_t seat_len;
-	uint64_t *taken_seats;
-	unsigned int seats_n;
+	size_t records_offset;
+	size_t record_len;
+	uint64_t *used_records;
+	unsigned int records_n;
 	unsigned int stale_n;
 	struct ivs_roster_id *ids;
 	uint64_t *visible;
@@ -51,30 +51,30 @@ struct ivs_roster {
 	uint64_t *stale;
 };
 
-static inline struct ivs_roster_seat *ivs_roster_seat_at(const struct ivs_roster *roster,
-							 unsigned int n)
+static inline struct ivs_roster_record *ivs_roster_record_at(const struct ivs_roster *roster,
+							     unsigned int n)
 {
-	uint8_t *seat = roster->memory->base + roster->seats_at + n * roster->seat_len;
+	uint8_t *record = roster->memory->base + roster->records_offset + n * roster->record_len;
 
-	return (struct ivs_roster_seat *)(void *)seat;
+	return (struct ivs_roster_record *)(void *)record;
 }
 
 /* Of somebody who is there. */
-static inline struct ivs_roster_seat *ivs_roster_seat_of(const struct ivs_roster *roster,
-							 unsigned int id)
+static inline struct ivs_roster_record *ivs_roster_record_of(const struct ivs_roster *roster,
+							     unsigned int id)
 {
-	return ivs_roster_seat_at(roster, roster->ids[id].seat);
+	return ivs_roster_record_at(roster, roster->ids[id].record);
 }
 
-static inline uint64_t *ivs_roster_known(struct ivs_roster_seat *seat)
+static inline uint64_t *ivs_roster_known(struct ivs_roster_record *record)
 {
-	return seat->sets;
+	return record->sets;
 }
 
 static inline uint64_t *ivs_roster_heard(const struct ivs_roster *roster,
-					 struct ivs_roster_seat *seat)
+					 struct ivs_roster_record *record)
 {
-	return seat->sets + roster->words_n;
+	return record->sets + roster->words_n;
 }
 
 /* Past the highest id that is visible. */
@@ -94,13 +94,13 @@ IVS_MUST_USE int ivs_roster_alloc(unsigned int peers_max, struct ivs_roster_memo
 
 /** ivs_roster_grow_tables() - room for as many. What has grown when there is no memory stays so. */
 IVS_MUST_USE int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int ids_n,
-					unsigned int seats_n);
+					unsigned int records_n);
 
 /** ivs_roster_follow_memory() - to another area, for which there is room in the tables */
 void ivs_roster_follow_memory(struct ivs_roster *roster);
 
-/** ivs_roster_occupy() - @id is there, and sits on @seat */
-void ivs_roster_occupy(struct ivs_roster *roster, unsigned int id, unsigned int seat);
+/** ivs_roster_occupy() - @id is there, and sits on @record */
+void ivs_roster_occupy(struct ivs_roster *roster, unsigned int id, unsigned int record);
 
 /** ivs_roster_update_id() - after something about @id has changed */
 void ivs_roster_update_id(struct ivs_roster *roster, unsigned int id);

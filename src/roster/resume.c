@@ -1,32 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* All that can be computed from the seats, after another process had them. */
+/* All that can be computed from the records, after another process had them. */
 #include "roster/private.h"
 
-/* Whether the numbers in a seat are such as can be. */
-static bool is_sound(const struct ivs_roster *roster, struct ivs_roster_seat *seat)
+/* Whether the numbers in a record are such as can be. */
+static bool is_sound(const struct ivs_roster *roster, struct ivs_roster_record *record)
 {
-	const uint64_t *known = ivs_roster_known(seat);
-	const uint64_t *heard = ivs_roster_heard(roster, seat);
+	const uint64_t *known = ivs_roster_known(record);
+	const uint64_t *heard = ivs_roster_heard(roster, record);
 
-	return !seat->in_doubt && seat->id < roster->ids_n &&
-	       roster->ids[seat->id].seat == NO_SEAT && seat->vectors_n <= IVS_VECTOR_MAX + 1 &&
-	       seat->greeting <= GREETING_LEN && seat->at_id <= NOBODY &&
-	       seat->cursor <= roster->ids_n && seat->self_after <= roster->ids_n &&
-	       !ivs_bitmap_has(heard, seat->id) &&
+	return !record->in_doubt && record->id < roster->ids_n &&
+	       roster->ids[record->id].record == NO_RECORD &&
+	       record->vectors_n <= IVS_VECTOR_MAX + 1 && record->greeting <= GREETING_LEN &&
+	       record->at_id <= NO_ID && record->cursor <= roster->ids_n &&
+	       record->self_after <= roster->ids_n && !ivs_bitmap_has(heard, record->id) &&
 	       ivs_bitmap_next_andnot(known, heard, 0, roster->ids_n) == roster->ids_n;
 }
 
-static void count_seat(struct ivs_roster *roster, struct ivs_roster_seat *seat)
+static void count_record(struct ivs_roster *roster, struct ivs_roster_record *record)
 {
-	const uint64_t *heard = ivs_roster_heard(roster, seat);
+	const uint64_t *heard = ivs_roster_heard(roster, record);
 	unsigned int end = roster->ids_n;
 
-	if (seat->vectors_n && seat->greeting == GREETING_LEN)
-		ivs_bitmap_add(roster->visible, seat->id);
+	if (record->vectors_n && record->greeting == GREETING_LEN)
+		ivs_bitmap_add(roster->visible, record->id);
 	for (unsigned int other = 0;
 	     (other = ivs_bitmap_next_andnot(heard, NULL, other, end)) < end; other++) {
 		roster->ids[other].heard_n++;
-		roster->ids[other].known_n += ivs_bitmap_has(ivs_roster_known(seat), other);
+		roster->ids[other].known_n += ivs_bitmap_has(ivs_roster_known(record), other);
 	}
 }
 
@@ -36,18 +36,18 @@ static void count_seat(struct ivs_roster *roster, struct ivs_roster_seat *seat)
  */
 static void mend_position(struct ivs_roster *roster, unsigned int id)
 {
-	struct ivs_roster_seat *seat = ivs_roster_seat_of(roster, id);
-	unsigned int at = seat->at_id;
+	struct ivs_roster_record *record = ivs_roster_record_of(roster, id);
+	unsigned int at = record->at_id;
 	bool possible = at < roster->ids_n;
 
 	if (possible && ivs_roster_present(roster, at))
-		possible = seat->at_vector < ivs_roster_seat_of(roster, at)->vectors_n;
+		possible = record->at_vector < ivs_roster_record_of(roster, at)->vectors_n;
 	if (possible && at == id)
 		possible = ivs_bitmap_has(roster->visible, id);
 	else if (possible)
-		possible = ivs_bitmap_has(ivs_roster_known(seat), at);
+		possible = ivs_bitmap_has(ivs_roster_known(record), at);
 	if (!possible)
-		seat->at_id = NOBODY;
+		record->at_id = NO_ID;
 }
 
 int ivs_roster_resume(unsigned int peers_max, struct ivs_roster_memory *memory,
@@ -63,20 +63,20 @@ int ivs_roster_resume(unsigned int peers_max, struct ivs_roster_memory *memory,
 	if (result)
 		return result;
 	area = ivs_roster_area(memory);
-	result = ivs_roster_grow_tables(roster, area->ids_n, area->seats_n);
+	result = ivs_roster_grow_tables(roster, area->ids_n, area->records_n);
 	if (result) {
 		ivs_roster_free(roster);
 		return result;
 	}
 	ivs_roster_follow_memory(roster);
-	for (unsigned int n = 0; n < roster->seats_n; n++) {
-		struct ivs_roster_seat *seat = ivs_roster_seat_at(roster, n);
+	for (unsigned int n = 0; n < roster->records_n; n++) {
+		struct ivs_roster_record *record = ivs_roster_record_at(roster, n);
 
-		seat->present = seat->present && is_sound(roster, seat);
-		if (!seat->present)
+		record->present = record->present && is_sound(roster, record);
+		if (!record->present)
 			continue;
-		ivs_roster_occupy(roster, seat->id, n);
-		count_seat(roster, seat);
+		ivs_roster_occupy(roster, record->id, n);
+		count_record(roster, record);
 	}
 	for (unsigned int id = 0; id < roster->ids_n; id++) {
 		if (ivs_roster_present(roster, id))

@@ -10,7 +10,7 @@
  *
  * What a client must be told is known minus visible (leaves) and visible minus heard (joins). Both
  * are found by looking through words, so a join costs every other client a few instructions and no
- * memory. What is kept of a client is in a seat of the roster's memory (roster_memory.h), from
+ * memory. What is kept of a client is in a record of the roster's memory (roster_memory.h), from
  * which all the rest can be computed. A client in the middle of a peer's vectors remembers whose and
  * which (at_id, at_vector).
  * Joins are told in the order of ids from a cursor upwards, once around; when the cursor has passed
@@ -40,7 +40,7 @@ static unsigned int words_for(unsigned int n)
 	return (n + IVS_BITMAP_BITS - 1) / IVS_BITMAP_BITS;
 }
 
-int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int ids_n, unsigned int seats_n)
+int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int ids_n, unsigned int records_n)
 {
 	unsigned int to_n = words_for(ids_n);
 	unsigned int from_n = roster->words_n;
@@ -49,13 +49,13 @@ int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int ids_n, unsign
 	if (grow_bitmap(&roster->visible, from_n, to_n) ||
 	    grow_bitmap(&roster->taken, from_n, to_n) ||
 	    grow_bitmap(&roster->stale, from_n, to_n) ||
-	    grow_bitmap(&roster->taken_seats, words_for(roster->seats_n), words_for(seats_n)))
+	    grow_bitmap(&roster->used_records, words_for(roster->records_n), words_for(records_n)))
 		return -ENOMEM;
 	ids = reallocarray(roster->ids, ids_n, sizeof(*ids));
 	if (!ids)
 		return -ENOMEM;
 	for (unsigned int id = roster->ids_n; id < ids_n; id++)
-		ids[id] = (struct ivs_roster_id){.seat = NO_SEAT};
+		ids[id] = (struct ivs_roster_id){.record = NO_RECORD};
 	roster->ids = ids;
 	return 0;
 }
@@ -66,18 +66,18 @@ void ivs_roster_follow_memory(struct ivs_roster *roster)
 
 	roster->ids_n = area->ids_n;
 	roster->words_n = words_for(area->ids_n);
-	roster->seats_n = area->seats_n;
-	roster->seats_at = area->offset;
-	roster->seat_len = ivs_roster_seat_len(area->ids_n);
+	roster->records_n = area->records_n;
+	roster->records_offset = area->offset;
+	roster->record_len = ivs_roster_record_len(area->ids_n);
 }
 
-static int grow(struct ivs_roster *roster, unsigned int ids_n, unsigned int seats_n)
+static int grow_roster(struct ivs_roster *roster, unsigned int ids_n, unsigned int records_n)
 {
 	int result;
 
-	result = ivs_roster_grow_tables(roster, ids_n, seats_n);
+	result = ivs_roster_grow_tables(roster, ids_n, records_n);
 	if (!result)
-		result = ivs_roster_memory_grow(roster->memory, ids_n, seats_n);
+		result = ivs_roster_memory_grow(roster->memory, ids_n, records_n);
 	if (!result)
 		ivs_roster_follow_memory(roster);
 	return result;
@@ -109,7 +109,7 @@ int ivs_roster_new(unsigned int peers_max, struct ivs_roster_memory *memory,
 	result = ivs_roster_memory_init(roster->memory);
 	if (!result)
 		result = ivs_roster_grow_tables(roster, ivs_roster_area(roster->memory)->ids_n,
-						ivs_roster_area(roster->memory)->seats_n);
+						ivs_roster_area(roster->memory)->records_n);
 	if (result) {
 		ivs_roster_free(roster);
 		return result;
@@ -130,7 +130,7 @@ void ivs_roster_free(struct ivs_roster *roster)
 		return;
 	free(roster->heap.base);
 	free(roster->ids);
-	free(roster->taken_seats);
+	free(roster->used_records);
 	free(roster->visible);
 	free(roster->taken);
 	free(roster->stale);
@@ -138,7 +138,7 @@ void ivs_roster_free(struct ivs_roster *roster)
 }
 
 /* The lowest number below @end that is not in @map; @end if all are. */
-static unsigned int lowest_absent(const uint64_t *map, unsigned int end)
+static unsigned int bitmap_first_clear(const uint64_t *map, unsigned int end)
 {
 	for (unsigned int word = 0; word < words_for(end); word++) {
 		unsigned int bit;
@@ -167,24 +167,26 @@ static bool least_heard(const struct ivs_roster *roster, unsigned int *out)
 
 static int choose_id(struct ivs_roster *roster, unsigned int *id)
 {
-	*id = lowest_absent(roster->stale, roster->ids_n);
+	*id = bitmap_first_clear(roster->stale, roster->ids_n);
 	if (*id < roster->ids_n)
 		return 0;
 	if (roster->ids_n < (IVS_ID_MAX + 1))
-		return grow(roster, roster->ids_n * 2, roster->seats_n);
+		return grow_roster(roster, roster->ids_n * 2, roster->records_n);
 	return least_heard(roster, id) ? 0 : IVS_ROSTER_E_FULL;
 }
 
-static int choose_seat(struct ivs_roster *roster, unsigned int *seat)
+static int choose_record(struct ivs_roster *roster, unsigned int *record)
 {
-	*seat = lowest_absent(roster->taken_seats, roster->seats_n);
-	return *seat < roster->seats_n ? 0 : grow(roster, roster->ids_n, roster->seats_n * 2);
+	*record = bitmap_first_clear(roster->used_records, roster->records_n);
+	return *record < roster->records_n
+		       ? 0
+		       : grow_roster(roster, roster->ids_n, roster->records_n * 2);
 }
 
 void ivs_roster_update_id(struct ivs_roster *roster, unsigned int id)
 {
 	const struct ivs_roster_id *entry = &roster->ids[id];
-	bool present = entry->seat != NO_SEAT;
+	bool present = entry->record != NO_RECORD;
 
 	roster->stale_n -= ivs_bitmap_has(roster->stale, id);
 	if (present || entry->known_n)
@@ -199,50 +201,50 @@ void ivs_roster_update_id(struct ivs_roster *roster, unsigned int id)
 }
 
 /* The order is what whoever finds this memory later relies on: see roster_memory.h. */
-static void fill_seat(struct ivs_roster *roster, struct ivs_roster_seat *seat, unsigned int id,
-		      unsigned int vectors_n)
+static void fill_record(struct ivs_roster *roster, struct ivs_roster_record *record,
+			unsigned int id, unsigned int vectors_n)
 {
-	memset(seat->sets, 0, 2 * roster->words_n * sizeof(uint64_t));
-	*seat = (struct ivs_roster_seat){
+	memset(record->sets, 0, 2 * roster->words_n * sizeof(uint64_t));
+	*record = (struct ivs_roster_record){
 		.id = id,
 		.vectors_n = vectors_n,
-		.at_id = NOBODY,
+		.at_id = NO_ID,
 		.knows_self = !vectors_n,
 		.serial = ++ivs_roster_memory_header(roster->memory)->serial,
 	};
 	atomic_signal_fence(memory_order_seq_cst);
-	seat->present = true;
+	record->present = true;
 }
 
-void ivs_roster_occupy(struct ivs_roster *roster, unsigned int id, unsigned int seat)
+void ivs_roster_occupy(struct ivs_roster *roster, unsigned int id, unsigned int record)
 {
-	roster->ids[id].seat = seat;
-	ivs_bitmap_add(roster->taken_seats, seat);
+	roster->ids[id].record = record;
+	ivs_bitmap_add(roster->used_records, record);
 	roster->peers_n++;
 }
 
 int ivs_roster_join(struct ivs_roster *roster, unsigned int vectors_n, unsigned int *id)
 {
 	unsigned int chosen;
-	unsigned int seat;
+	unsigned int record;
 	int result;
 
 	if (roster->peers_n == roster->peers_max)
 		return IVS_ROSTER_E_FULL;
 	result = choose_id(roster, &chosen);
 	if (!result)
-		result = choose_seat(roster, &seat);
+		result = choose_record(roster, &record);
 	if (result)
 		return result;
-	fill_seat(roster, ivs_roster_seat_at(roster, seat), chosen, vectors_n);
-	ivs_roster_occupy(roster, chosen, seat);
+	fill_record(roster, ivs_roster_record_at(roster, record), chosen, vectors_n);
+	ivs_roster_occupy(roster, chosen, record);
 	ivs_roster_update_id(roster, chosen);
 	*id = chosen;
 	return 0;
 }
 
 /* @id is not known to one client more, or has not been heard of by one. */
-static void forget(struct ivs_roster *roster, unsigned int id, unsigned int *count)
+static void forget_id(struct ivs_roster *roster, unsigned int id, unsigned int *count)
 {
 	--*count;
 	ivs_roster_update_id(roster, id);
@@ -250,22 +252,22 @@ static void forget(struct ivs_roster *roster, unsigned int id, unsigned int *cou
 
 void ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 {
-	struct ivs_roster_seat *seat = ivs_roster_seat_of(roster, id);
+	struct ivs_roster_record *record = ivs_roster_record_of(roster, id);
 	unsigned int end = roster->ids_n;
-	const uint64_t *known = ivs_roster_known(seat);
-	const uint64_t *heard = ivs_roster_heard(roster, seat);
+	const uint64_t *known = ivs_roster_known(record);
+	const uint64_t *heard = ivs_roster_heard(roster, record);
 
-	seat->present = false;
-	ivs_bitmap_remove(roster->taken_seats, roster->ids[id].seat);
-	roster->ids[id].seat = NO_SEAT;
+	record->present = false;
+	ivs_bitmap_remove(roster->used_records, roster->ids[id].record);
+	roster->ids[id].record = NO_RECORD;
 	ivs_bitmap_remove(roster->visible, id);
 	roster->peers_n--;
 	for (unsigned int other = 0;
 	     (other = ivs_bitmap_next_andnot(known, NULL, other, end)) < end; other++)
-		forget(roster, other, &roster->ids[other].known_n);
+		forget_id(roster, other, &roster->ids[other].known_n);
 	for (unsigned int other = 0;
 	     (other = ivs_bitmap_next_andnot(heard, NULL, other, end)) < end; other++)
-		forget(roster, other, &roster->ids[other].heard_n);
+		forget_id(roster, other, &roster->ids[other].heard_n);
 	ivs_roster_update_id(roster, id);
 }
 
@@ -273,7 +275,7 @@ void ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 static void told_vector(struct ivs_roster *roster, unsigned int viewer,
 			const struct ivs_v0_message *msg)
 {
-	struct ivs_roster_seat *self = ivs_roster_seat_of(roster, viewer);
+	struct ivs_roster_record *self = ivs_roster_record_of(roster, viewer);
 	struct ivs_roster_id *entry = &roster->ids[msg->id];
 
 	if (!msg->vector && msg->id != viewer) {
@@ -287,21 +289,21 @@ static void told_vector(struct ivs_roster *roster, unsigned int viewer,
 	}
 	self->at_id = msg->id;
 	self->at_vector = msg->vector + 1;
-	if (self->at_vector == ivs_roster_seat_of(roster, msg->id)->vectors_n)
-		self->at_id = NOBODY;
+	if (self->at_vector == ivs_roster_record_of(roster, msg->id)->vectors_n)
+		self->at_id = NO_ID;
 }
 
-static void told_leave(struct ivs_roster *roster, struct ivs_roster_seat *self, unsigned int id)
+static void told_leave(struct ivs_roster *roster, struct ivs_roster_record *self, unsigned int id)
 {
-	self->at_id = NOBODY;
+	self->at_id = NO_ID;
 	ivs_bitmap_remove(ivs_roster_known(self), id);
-	forget(roster, id, &roster->ids[id].known_n);
+	forget_id(roster, id, &roster->ids[id].known_n);
 }
 
 void ivs_roster_end_send(struct ivs_roster *roster, unsigned int id,
 			 const struct ivs_v0_message *msgs, unsigned int msgs_n)
 {
-	struct ivs_roster_seat *self = ivs_roster_seat_of(roster, id);
+	struct ivs_roster_record *self = ivs_roster_record_of(roster, id);
 
 	for (unsigned int i = 0; i < msgs_n; i++) {
 		switch (msgs[i].type) {
@@ -326,39 +328,39 @@ void ivs_roster_end_send(struct ivs_roster *roster, unsigned int id,
 
 void ivs_roster_begin_send(struct ivs_roster *roster, unsigned int id)
 {
-	ivs_roster_seat_of(roster, id)->in_doubt = true;
+	ivs_roster_record_of(roster, id)->in_doubt = true;
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
 bool ivs_roster_greeted(const struct ivs_roster *roster, unsigned int id)
 {
-	return ivs_roster_seat_of(roster, id)->greeting == GREETING_LEN;
+	return ivs_roster_record_of(roster, id)->greeting == GREETING_LEN;
 }
 
 bool ivs_roster_present(const struct ivs_roster *roster, unsigned int id)
 {
-	return id < roster->ids_n && roster->ids[id].seat != NO_SEAT;
+	return id < roster->ids_n && roster->ids[id].record != NO_RECORD;
 }
 
 uint64_t ivs_roster_serial(const struct ivs_roster *roster, unsigned int id)
 {
-	return ivs_roster_seat_of(roster, id)->serial;
+	return ivs_roster_record_of(roster, id)->serial;
 }
 
 void ivs_roster_set_note(struct ivs_roster *roster, unsigned int id, unsigned int which,
 			 uint64_t note)
 {
-	ivs_roster_seat_of(roster, id)->notes[which] = note;
+	ivs_roster_record_of(roster, id)->notes[which] = note;
 }
 
 uint64_t ivs_roster_note(const struct ivs_roster *roster, unsigned int id, unsigned int which)
 {
-	return ivs_roster_seat_of(roster, id)->notes[which];
+	return ivs_roster_record_of(roster, id)->notes[which];
 }
 
 unsigned int ivs_roster_vectors(const struct ivs_roster *roster, unsigned int id)
 {
-	return ivs_roster_seat_of(roster, id)->vectors_n;
+	return ivs_roster_record_of(roster, id)->vectors_n;
 }
 
 unsigned int ivs_roster_unheard(const struct ivs_roster *roster)

@@ -11,7 +11,7 @@ void ivs_roster_page_reader_deinit(struct ivs_roster_page_reader *reader)
 	reader->ids_n = 0;
 }
 
-static int compare(const void *left, const void *right)
+static int compare_entries(const void *left, const void *right)
 {
 	const struct ivs_roster_page_entry *a = left;
 	const struct ivs_roster_page_entry *b = right;
@@ -26,7 +26,7 @@ uint32_t ivs_roster_page_reader_sort(struct ivs_roster_page_entry *entries, uint
 	uint32_t n = 0;
 
 	if (entries_n)
-		qsort(entries, entries_n, sizeof(*entries), compare);
+		qsort(entries, entries_n, sizeof(*entries), compare_entries);
 	for (uint32_t i = 0; i < entries_n; i++) {
 		if (!n || entries[n - 1].id != entries[i].id)
 			entries[n++] = entries[i];

@@ -15,12 +15,12 @@ IVS_SYSCALLS(ivs_roster_page_writer_syscalls, {"pwrite64"}, IVS_CALL_FSTAT);
 #define ENTRIES_A_PAGE (IVS_ROSTER_PAGE_LEN / IVS_ROSTER_PAGE_ENTRY_LEN)
 #define WORDS(bits) (((bits) + IVS_BITMAP_BITS - 1) / IVS_BITMAP_BITS)
 
-static int too_small(uint64_t region_len, uint32_t entries_n, uint64_t reserved_len,
-		     struct ivs_error *err)
+static int report_too_small(uint64_t region_len, uint32_t entries_n, uint64_t reserved_len,
+			    struct ivs_error *err)
 {
 	char reserved[IVS_SIZE_TEXT_LEN];
 	char least[IVS_SIZE_TEXT_LEN];
-	char is[IVS_SIZE_TEXT_LEN];
+	char actual[IVS_SIZE_TEXT_LEN];
 	uint64_t wanted = region_len;
 
 	while (wanted < 2 * reserved_len)
@@ -29,7 +29,7 @@ static int too_small(uint64_t region_len, uint32_t entries_n, uint64_t reserved_
 			     "the roster of %u peers needs %s, and a region of %s has at most half "
 			     "of that for it: use --size %s or more, or a lower --roster-peers",
 			     entries_n, ivs_size_text(reserved_len, reserved),
-			     ivs_size_text(region_len, is), ivs_size_text(wanted, least));
+			     ivs_size_text(region_len, actual), ivs_size_text(wanted, least));
 }
 
 /*
@@ -69,7 +69,7 @@ static void mark_all(struct ivs_roster_page_writer *writer)
 	writer->changed = true;
 }
 
-static int allocate(struct ivs_roster_page_writer *writer)
+static int allocate_tables(struct ivs_roster_page_writer *writer)
 {
 	writer->peers = calloc((IVS_ID_MAX + 1), sizeof(*writer->peers));
 	writer->table = calloc(writer->header.entries_n, IVS_ROSTER_PAGE_ENTRY_LEN);
@@ -93,8 +93,9 @@ int ivs_roster_page_writer_new(const struct ivs_region *region, uint32_t entries
 	writer->region_len = ivs_region_size(region);
 	writer->header.maintained = true;
 	if (ivs_roster_page_layout(writer->region_len, entries_n, &writer->header))
-		result = too_small(writer->region_len, entries_n, writer->header.reserved_len, err);
-	else if (allocate(writer))
+		result = report_too_small(writer->region_len, entries_n,
+					  writer->header.reserved_len, err);
+	else if (allocate_tables(writer))
 		result = ivs_error_errno(err, ENOMEM, "cannot keep a roster");
 	if (result) {
 		ivs_roster_page_writer_free(writer);

@@ -82,7 +82,7 @@ static enum ivs_refusal refusal_of(int result)
 }
 
 /* A sentence for people; @result is what stood in the way, if anything did. */
-static const char *describe(enum ivs_refusal why, int result, char *text, size_t text_len)
+static const char *refusal_text(enum ivs_refusal why, int result, char *text, size_t text_len)
 {
 	static const char *const reasons[REFUSALS_N] = {
 		[REFUSED_NOT_ALLOWED] = "neither its user nor any of its groups is allowed",
@@ -106,11 +106,11 @@ static const char *describe(enum ivs_refusal why, int result, char *text, size_t
 }
 
 /* @cred: NULL if it is not known who it was */
-static void refuse(struct ivs_server *server, enum ivs_refusal why, int result,
-		   const struct ucred *cred)
+static void refuse_client(struct ivs_server *server, enum ivs_refusal why, int result,
+			  const struct ucred *cred)
 {
 	char text[128];
-	const char *reason = describe(why, result, text, sizeof(text));
+	const char *reason = refusal_text(why, result, text, sizeof(text));
 
 	server->totals.refused[why]++;
 	if (!ivs_log_allows(&server->refusals))
@@ -123,7 +123,7 @@ static void refuse(struct ivs_server *server, enum ivs_refusal why, int result,
 }
 
 /* A client of what has been accepted. Return: 0, IVS_ROSTER_E_FULL, -errno. */
-static int join(struct ivs_server *server, int *sock, const struct ucred *cred)
+static int join_client(struct ivs_server *server, int *sock, const struct ucred *cred)
 {
 	struct ivs_client *client;
 	unsigned int id;
@@ -162,7 +162,7 @@ static int get_cred(int sock, struct ucred *cred)
 }
 
 /* A connection that has been accepted: it becomes a client, or is refused. */
-static void admit(struct ivs_server *server, int *sock)
+static void admit_client(struct ivs_server *server, int *sock)
 {
 	struct ucred cred;
 	enum ivs_refusal why;
@@ -170,16 +170,16 @@ static void admit(struct ivs_server *server, int *sock)
 
 	result = get_cred(*sock, &cred);
 	if (result) {
-		refuse(server, REFUSED_FAILED, result, NULL);
+		refuse_client(server, REFUSED_FAILED, result, NULL);
 		return;
 	}
 	if (!may_join(server, *sock, &cred, &why)) {
-		refuse(server, why, 0, &cred);
+		refuse_client(server, why, 0, &cred);
 		return;
 	}
-	result = join(server, sock, &cred);
+	result = join_client(server, sock, &cred);
 	if (result)
-		refuse(server, refusal_of(result), result, &cred);
+		refuse_client(server, refusal_of(result), result, &cred);
 }
 
 static void pause_accepting(struct ivs_server *server)
@@ -189,7 +189,7 @@ static void pause_accepting(struct ivs_server *server)
 }
 
 /* Without room for one more fd a connection can still be ended, at the price of the spare one. */
-static bool refuse_with_spare(struct ivs_server *server, int number)
+static bool refuse_with_spare(struct ivs_server *server, int errnum)
 {
 	IVS_OWNED_FD sock = -1;
 	struct ucred cred;
@@ -199,7 +199,7 @@ static bool refuse_with_spare(struct ivs_server *server, int number)
 	sock = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	refused = sock >= 0; /* the kernel looks for an fd before it looks for a connection */
 	if (refused)
-		refuse(server, REFUSED_NO_FD, -number, get_cred(sock, &cred) ? NULL : &cred);
+		refuse_client(server, REFUSED_NO_FD, -errnum, get_cred(sock, &cred) ? NULL : &cred);
 	ivs_socket_discard(&sock);
 	if (!ivs_server_open_spare(server))
 		return refused;
@@ -234,7 +234,7 @@ static bool accept_one(struct ivs_server *server)
 	IVS_OWNED_FD sock = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (sock >= 0) {
-		admit(server, &sock);
+		admit_client(server, &sock);
 		ivs_socket_discard(&sock);
 		return true;
 	}
@@ -248,7 +248,7 @@ static bool accept_one(struct ivs_server *server)
 	case ENFILE:
 		return refuse_with_spare(server, errno);
 	default:
-		refuse(server, REFUSED_FAILED, -errno, NULL);
+		refuse_client(server, REFUSED_FAILED, -errno, NULL);
 		pause_accepting(server);
 		return false;
 	}

@@ -130,7 +130,7 @@ static int open_listener(struct ivs_server *server, const struct ivs_listener_op
 			 struct ivs_error *err)
 {
 	struct stat name;
-	IVS_OWNED_FD fd = ivs_handover_listener(server->handover, opts->path, &name);
+	IVS_OWNED_FD fd = ivs_handover_take_listener(server->handover, opts->path, &name);
 	bool adopted = false;
 	int result;
 
@@ -145,8 +145,8 @@ static int open_listener(struct ivs_server *server, const struct ivs_listener_op
 		result = ivs_listener_open(&server->listener, opts, err);
 		if (result)
 			return result < 0 ? result : IVS_SERVER_E_SOCKET;
-		ivs_handover_new_listener(server->handover, server->listener.fd,
-					  &server->listener.ours);
+		ivs_handover_store_listener(server->handover, server->listener.fd,
+					    &server->listener.ours);
 	}
 	ivs_listener_refuse_fds(&server->listener);
 	return 0;
@@ -296,7 +296,7 @@ void ivs_server_free(struct ivs_server *server)
 	free(server);
 }
 
-int ivs_server_list(const struct ivs_server *server, struct ivs_inherited *out)
+int ivs_server_list_fds(const struct ivs_server *server, struct ivs_inherited *out)
 {
 	const struct ivs_control *control = server->control;
 	const struct ivs_handover_fds fds = {
@@ -305,7 +305,7 @@ int ivs_server_list(const struct ivs_server *server, struct ivs_inherited *out)
 		.control = control ? ivs_control_listener(control)->fd : -1,
 	};
 
-	return ivs_handover_list(server->handover, &fds, server->clients, server->ids_end, out);
+	return ivs_handover_list_fds(server->handover, &fds, server->clients, server->ids_end, out);
 }
 
 void ivs_server_keep_socket_file(struct ivs_server *server)

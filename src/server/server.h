@@ -86,8 +86,8 @@ void ivs_server_start(struct ivs_server *server);
  */
 IVS_MUST_USE int ivs_server_run(struct ivs_server *server, int *signo);
 
-/** ivs_server_list() - every fd that another program needs to go on with all clients */
-IVS_MUST_USE int ivs_server_list(const struct ivs_server *server, struct ivs_inherited *out);
+/** ivs_server_list_fds() - every fd that another program needs to go on with all clients */
+IVS_MUST_USE int ivs_server_list_fds(const struct ivs_server *server, struct ivs_inherited *out);
 
 /** ivs_server_peers() - how many clients are connected */
 unsigned int ivs_server_peers(const struct ivs_server *server);

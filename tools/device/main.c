@@ -175,7 +175,7 @@ int main(int argc, char **argv)
 	static struct settings settings;
 	static struct program program = {
 		.settings = &settings,
-		.service = {.sock = -1},
+		.service = {.sock_fd = -1},
 		.signal_fd = -1,
 	};
 	int status;

@@ -126,14 +126,15 @@ static int serve_until_end(struct program *program)
 }
 
 /* Everything is open: say so, also in a file, and give up all other rights. */
-static int settle(struct program *program, struct ivs_background *daemon, struct ivs_error *err)
+static int finish_start(struct program *program, struct ivs_background *daemon,
+			struct ivs_error *err)
 {
 	int result = 0;
 
 	if (program->pidfile.fd >= 0 && !program->handover.in_place)
 		result = ivs_pidfile_write(&program->pidfile, err);
 	warn_of_others(program->region);
-	if (daemon->ready >= 0)
+	if (daemon->ready_fd >= 0)
 		ivs_log_open_syslog();
 	if (!result)
 		ivs_server_start(program->server);
@@ -143,7 +144,7 @@ static int settle(struct program *program, struct ivs_background *daemon, struct
 	if (result)
 		return result;
 	log_start(program->settings, program->server, program->region);
-	if (daemon->ready >= 0) {
+	if (daemon->ready_fd >= 0) {
 		result = ivs_background_ready(daemon, err);
 		if (!result)
 			ivs_log_to_syslog();
@@ -152,7 +153,7 @@ static int settle(struct program *program, struct ivs_background *daemon, struct
 }
 
 /* From here on in the child, if there is one. Return: an exit status. */
-static int serve(struct program *program, struct ivs_background *daemon)
+static int serve_clients(struct program *program, struct ivs_background *daemon)
 {
 	struct ivs_error err = {0};
 	IVS_OWNED_FD signal_fd = open_signal_fd(&err);
@@ -161,7 +162,7 @@ static int serve(struct program *program, struct ivs_background *daemon)
 	if (!result)
 		result = ivs_server_watch_signals(program->server, signal_fd, &err);
 	if (!result)
-		result = settle(program, daemon, &err);
+		result = finish_start(program, daemon, &err);
 	if (!result) {
 		result = serve_until_end(program); /* which says that we are ready */
 		(void)ivs_service_say(&program->handover.service, "STOPPING=1");
@@ -187,7 +188,7 @@ static int detach_and_serve(struct program *program, bool *parent)
 		if (result || *parent)
 			return result ? STATUS_FAILED : 0;
 	}
-	return serve(program, &daemon);
+	return serve_clients(program, &daemon);
 }
 
 static int open_pidfile(struct program *program, struct ivs_error *err)
@@ -214,8 +215,8 @@ static int open_all(struct program *program, int list_fd, struct ivs_error *err)
 	if (!result)
 		result = open_pidfile(program, err);
 	if (!result)
-		result = ivs_handover_region(&program->handover, program->names.region,
-					     &settings->region_opts, &program->region, err);
+		result = ivs_handover_open_region(&program->handover, program->names.region,
+						  &settings->region_opts, &program->region, err);
 	if (result)
 		return result;
 	opts.region = program->region;
@@ -239,7 +240,7 @@ static void close_all(struct program *program)
 	if (kept)
 		ivs_server_keep_socket_file(program->server);
 	else
-		ivs_handover_abandon(&program->handover);
+		ivs_handover_forget_own(&program->handover);
 	ivs_server_free(program->server);
 	if (!kept && program->region && ivs_region_remove(program->region))
 		ivs_log(IVS_LOG_WARNING, "cannot remove %s", ivs_region_path(program->region));
@@ -257,7 +258,7 @@ static void log_as_before(const struct settings *settings)
 	ivs_log_to_syslog();
 }
 
-static int run(struct program *program)
+static int run_program(struct program *program)
 {
 	struct ivs_error err = {0};
 	int list_fd = upgrade_list_fd();
@@ -278,13 +279,14 @@ static int run(struct program *program)
 }
 
 /* A child of a running server: could we go on in its place? */
-static int try_out(const struct settings *settings, int fd)
+static int run_trial(const struct settings *settings, int fd)
 {
 	struct ivs_handover_notes notes;
 	struct ivs_error err = {0};
 
 	log_as_before(settings);
-	if (!ivs_handover_read(fd, &notes, &err) && !confine_suffices(settings, notes.filter, &err))
+	if (!ivs_handover_read_notes(fd, &notes, &err) &&
+	    !confine_suffices(settings, notes.filter, &err))
 		return UPGRADE_FITS;
 	ivs_log(IVS_LOG_ERROR, "%s", err.text);
 	return STATUS_FAILED;
@@ -309,6 +311,7 @@ int main(int argc, char **argv)
 		return status < 0 ? 0 : status;
 	ivs_log_init(PROGRAM, settings.verbose);
 	if (upgrade_is_trial(&fd))
-		return try_out(&settings, fd);
-	return settings.status ? show_status(settings.status, settings.json) : run(&program);
+		return run_trial(&settings, fd);
+	return settings.status ? show_status(settings.status, settings.json)
+			       : run_program(&program);
 }

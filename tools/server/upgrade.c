@@ -108,7 +108,7 @@ void upgrade_try(struct upgrade *upgrade, const struct settings *settings,
 	server = getpid();
 	pid = fork();
 	if (!pid)
-		try_program(upgrade, handover->fd, server);
+		try_program(upgrade, handover->state_fd, server);
 	if (pid < 0)
 		ivs_log(IVS_LOG_ERROR, "no upgrade: cannot fork: %s", strerrordesc_np(errno));
 	else
@@ -137,7 +137,7 @@ bool upgrade_may_go(struct upgrade *upgrade)
 static int list_all(const struct ivs_server *server, const struct ivs_pidfile *pidfile,
 		    struct ivs_inherited *list)
 {
-	int result = ivs_server_list(server, list);
+	int result = ivs_server_list_fds(server, list);
 
 	if (!result && pidfile->fd >= 0)
 		result = ivs_inherited_add(list, pidfile->fd, PIDFILE_FD_NAME);

@@ -23,7 +23,7 @@ static void name_fd(struct ivs_named_fd *named, unsigned int id, uint64_t serial
 }
 
 /* Copies elsewhere must not keep a connection alive that nobody serves. */
-static void let_go(struct ivs_handover *handover, int *fd, const char *name)
+static void release_fd(struct ivs_handover *handover, int *fd, const char *name)
 {
 	shutdown(*fd, SHUT_RDWR);
 	ivs_fd_close(fd);
@@ -76,25 +76,25 @@ int ivs_handover_take_client(struct ivs_handover *handover, unsigned int id, uin
 
 		name_fd(&key, id, serial, (int)i - 1);
 		if (fds[i] >= 0)
-			let_go(handover, &fds[i], key.name);
+			release_fd(handover, &fds[i], key.name);
 	}
 	free(fds);
 	return result;
 }
 
-void ivs_handover_drop_rest(struct ivs_handover *handover)
+void ivs_handover_close_rest(struct ivs_handover *handover)
 {
 	for (size_t i = 0; i < handover->inherited.n; i++) {
 		struct ivs_named_fd *entry = &handover->inherited.fds[i];
 
 		/* Of the rest one is in use, perhaps another by the same name. */
 		if (entry->fd != -1 && !strncmp(entry->name, NAME_CLIENT, strlen(NAME_CLIENT)))
-			let_go(handover, &entry->fd, entry->name);
+			release_fd(handover, &entry->fd, entry->name);
 	}
 	ivs_inherited_close(&handover->inherited);
 }
 
-static int fd_of(const struct ivs_client *client, unsigned int i)
+static int fd_of_client(const struct ivs_client *client, unsigned int i)
 {
 	return i ? client->eventfds[i - 1] : client->sock_fd;
 }
@@ -107,7 +107,7 @@ static unsigned int name_fds(const struct ivs_client *client, unsigned int from,
 
 	for (n = 0; n < IVS_SERVICE_BATCH && from + n < end; n++) {
 		name_fd(&fds[n], client->id, client->serial, (int)(from + n) - 1);
-		fds[n].fd = fd_of(client, from + n);
+		fds[n].fd = fd_of_client(client, from + n);
 	}
 	return n;
 }
@@ -152,22 +152,22 @@ static int list_client(const struct ivs_client *client, struct ivs_inherited *ou
 
 	for (unsigned int i = 0; !result && i <= client->vectors_n; i++) {
 		name_fd(&named, client->id, client->serial, (int)i - 1);
-		result = ivs_handover_list_fd(out, fd_of(client, i), named.name,
-					      i < client->stored_n);
+		result = ivs_handover_list_named(out, fd_of_client(client, i), named.name,
+						 i < client->stored_n);
 	}
 	return result;
 }
 
-int ivs_handover_list(const struct ivs_handover *handover, const struct ivs_handover_fds *fds,
-		      struct ivs_client *const *clients, unsigned int ids_end,
-		      struct ivs_inherited *out)
+int ivs_handover_list_fds(const struct ivs_handover *handover, const struct ivs_handover_fds *fds,
+			  struct ivs_client *const *clients, unsigned int ids_end,
+			  struct ivs_inherited *out)
 {
 	int result = ivs_handover_list_own(handover, fds, out);
 
 	if (!result && fds->control >= 0)
 		result = ivs_inherited_add(out, fds->control, NAME_CONTROL);
 	if (!result && ivs_service_exists(&handover->service))
-		result = ivs_inherited_add(out, handover->service.sock, NAME_MANAGER);
+		result = ivs_inherited_add(out, handover->service.sock_fd, NAME_MANAGER);
 	for (unsigned int id = 0; !result && id < ids_end; id++) {
 		if (clients[id])
 			result = list_client(clients[id], out);

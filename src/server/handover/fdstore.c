@@ -17,19 +17,19 @@ static const char *const own_names[IVS_HANDOVER_OWN_N] = {
 /* One step; what was said before must not be said again. */
 static int store_one(struct ivs_handover *handover, enum ivs_handover_own own)
 {
-	struct ivs_named_fd named = {.fd = handover->own[own]};
+	struct ivs_named_fd named = {.fd = handover->unstored_fds[own]};
 	unsigned int done_n;
 	int result = 0;
 
 	snprintf(named.name, sizeof(named.name), "%s", own_names[own]);
-	if (handover->own_old[own])
+	if (handover->has_former[own])
 		result = ivs_service_forget(&handover->service, &named, 1, &done_n);
 	if (result)
 		return result;
-	handover->own_old[own] = false;
+	handover->has_former[own] = false;
 	result = ivs_service_store(&handover->service, &named, 1, &done_n);
 	if (!result)
-		handover->own[own] = -1;
+		handover->unstored_fds[own] = -1;
 	return result;
 }
 
@@ -50,11 +50,11 @@ static int forget_names(struct ivs_handover *handover)
 	return result;
 }
 
-static void owe_nothing(struct ivs_handover *handover)
+static void clear_unstored(struct ivs_handover *handover)
 {
 	ivs_inherited_free(&handover->forget);
 	for (unsigned int own = 0; own < IVS_HANDOVER_OWN_N; own++)
-		handover->own[own] = -1;
+		handover->unstored_fds[own] = -1;
 }
 
 int ivs_handover_retry_store(struct ivs_handover *handover)
@@ -63,7 +63,7 @@ int ivs_handover_retry_store(struct ivs_handover *handover)
 
 	if (ivs_service_exists(&handover->service)) {
 		for (unsigned int own = 0; !result && own < IVS_HANDOVER_OWN_N; own++) {
-			if (handover->own[own] >= 0)
+			if (handover->unstored_fds[own] >= 0)
 				result = store_one(handover, own);
 		}
 		if (!result)
@@ -71,7 +71,7 @@ int ivs_handover_retry_store(struct ivs_handover *handover)
 	}
 	if (result > 0)
 		return IVS_HANDOVER_E_LATER;
-	owe_nothing(handover);
+	clear_unstored(handover);
 	return result;
 }
 
@@ -79,8 +79,8 @@ void ivs_handover_store_own(struct ivs_handover *handover, enum ivs_handover_own
 {
 	int result;
 
-	handover->own[own] = fd;
-	handover->own_old[own] = true;
+	handover->unstored_fds[own] = fd;
+	handover->has_former[own] = true;
 	result = ivs_handover_retry_store(handover);
 	if (result < 0)
 		ivs_log(IVS_LOG_WARNING,
@@ -107,13 +107,13 @@ int ivs_handover_take_own(struct ivs_handover *handover, enum ivs_handover_own o
 	int fd = ivs_handover_take_named(handover, own_names[own], &kept);
 
 	if (fd >= 0 && !kept) {
-		handover->own[own] = fd;
-		handover->own_old[own] = true;
+		handover->unstored_fds[own] = fd;
+		handover->has_former[own] = true;
 	}
 	return fd;
 }
 
-int ivs_handover_list_fd(struct ivs_inherited *out, int fd, const char *name, bool kept)
+int ivs_handover_list_named(struct ivs_inherited *out, int fd, const char *name, bool kept)
 {
 	char text[IVS_NAMED_FD_LEN + 1];
 
@@ -125,21 +125,21 @@ int ivs_handover_list_own(const struct ivs_handover *handover, const struct ivs_
 			  struct ivs_inherited *out)
 {
 	const int all[IVS_HANDOVER_OWN_N] = {
-		[IVS_HANDOVER_STATE] = handover->fd,
+		[IVS_HANDOVER_STATE] = handover->state_fd,
 		[IVS_HANDOVER_REGION] = fds->region,
 		[IVS_HANDOVER_LISTENER] = fds->listener,
 	};
 	int result = 0;
 
 	for (unsigned int own = 0; !result && own < IVS_HANDOVER_OWN_N; own++)
-		result = ivs_handover_list_fd(out, all[own], own_names[own],
-					      handover->own[own] < 0);
+		result = ivs_handover_list_named(out, all[own], own_names[own],
+						 handover->unstored_fds[own] < 0);
 	for (size_t i = 0; !result && i < handover->forget.n; i++)
 		result = ivs_inherited_add(out, IVS_NAMED_FD_NONE, handover->forget.fds[i].name);
 	return result;
 }
 
-void ivs_handover_abandon(struct ivs_handover *handover)
+void ivs_handover_forget_own(struct ivs_handover *handover)
 {
 	struct ivs_named_fd named[IVS_HANDOVER_OWN_N];
 	unsigned int done_n;

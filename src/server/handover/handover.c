@@ -40,16 +40,16 @@ struct ivs_handover_notes *ivs_handover_notes(const struct ivs_handover *handove
 	return (struct ivs_handover_notes *)(void *)(handover->memory.base - NOTES_LEN);
 }
 
-static struct ivs_handover *keep_of(struct ivs_roster_memory *memory)
+static struct ivs_handover *handover_of(struct ivs_roster_memory *memory)
 {
 	return (struct ivs_handover *)(void *)((char *)memory -
 					       offsetof(struct ivs_handover, memory));
 }
 
 /* What has never been written is 0. */
-static int grow(struct ivs_roster_memory *memory, size_t len)
+static int grow_memory(struct ivs_roster_memory *memory, size_t len)
 {
-	struct ivs_handover *handover = keep_of(memory);
+	struct ivs_handover *handover = handover_of(memory);
 	void *map;
 
 	if (NOTES_LEN + len > handover->file_len)
@@ -66,12 +66,12 @@ static int grow(struct ivs_roster_memory *memory, size_t len)
 
 static int map_memory(struct ivs_handover *handover, size_t len)
 {
-	void *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, handover->fd, 0);
+	void *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, handover->state_fd, 0);
 
 	if (map == MAP_FAILED)
 		return -errno;
 	handover->memory = (struct ivs_roster_memory){(uint8_t *)map + NOTES_LEN, len - NOTES_LEN,
-						      grow};
+						      grow_memory};
 	return 0;
 }
 
@@ -82,33 +82,33 @@ static void unmap_memory(struct ivs_handover *handover)
 	handover->memory.base = NULL;
 }
 
-static int other(struct ivs_error *err)
+static int refuse_format(struct ivs_error *err)
 {
 	return ivs_error_set(err, IVS_HANDOVER_E_OTHER,
 			     "the running server keeps what it knows in another way");
 }
 
-int ivs_handover_read(int fd, struct ivs_handover_notes *notes, struct ivs_error *err)
+int ivs_handover_read_notes(int fd, struct ivs_handover_notes *notes, struct ivs_error *err)
 {
 	struct ivs_roster_memory_header header;
 	struct stat st;
 
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
-		return other(err);
+		return refuse_format(err);
 	if (pread(fd, notes, sizeof(*notes), 0) != sizeof(*notes) ||
 	    pread(fd, &header, sizeof(header), NOTES_LEN) != sizeof(header))
-		return other(err);
+		return refuse_format(err);
 	if (memcmp(notes->magic, MAGIC, sizeof(notes->magic)) || notes->version != VERSION ||
 	    !memchr(notes->region, 0, sizeof(notes->region)) ||
 	    !memchr(notes->filter, 0, sizeof(notes->filter)) ||
 	    notes->memory_len > (uint64_t)st.st_size - NOTES_LEN ||
 	    !ivs_roster_memory_header_check(&header, notes->memory_len))
-		return other(err);
+		return refuse_format(err);
 	return 0;
 }
 
 /* Copies of it, which the manager may still have, must not be taken for those of what comes now. */
-static void spoil(int fd)
+static void discard_state(int fd)
 {
 	const char nothing[sizeof(((struct ivs_handover_notes *)0)->magic)] = {0};
 
@@ -118,25 +118,26 @@ static void spoil(int fd)
 }
 
 /* Whether there is something to go on with. */
-static bool resume(struct ivs_handover *handover)
+static bool resume_state(struct ivs_handover *handover)
 {
 	struct ivs_handover_notes notes;
 	struct ivs_error err;
 	struct stat st;
 
-	handover->fd = ivs_handover_take_own(handover, IVS_HANDOVER_STATE);
-	if (handover->fd < 0)
+	handover->state_fd = ivs_handover_take_own(handover, IVS_HANDOVER_STATE);
+	if (handover->state_fd < 0)
 		return false;
-	if (!ivs_handover_read(handover->fd, &notes, &err) && !fstat(handover->fd, &st)) {
+	if (!ivs_handover_read_notes(handover->state_fd, &notes, &err) &&
+	    !fstat(handover->state_fd, &st)) {
 		handover->file_len = (uint64_t)st.st_size;
 		if (!map_memory(handover, NOTES_LEN + notes.memory_len))
 			return true;
-		spoil(handover->fd);
+		discard_state(handover->state_fd);
 	}
 	ivs_log(IVS_LOG_WARNING, "cannot go on where the former server stopped: its clients are "
 				 "disconnected");
-	ivs_fd_close(&handover->fd);
-	handover->own[IVS_HANDOVER_STATE] = -1;
+	ivs_fd_close(&handover->state_fd);
+	handover->unstored_fds[IVS_HANDOVER_STATE] = -1;
 	return false;
 }
 
@@ -151,15 +152,15 @@ static uint64_t file_len(void)
 }
 
 /* Nothing to go on with. */
-static int begin(struct ivs_handover *handover, struct ivs_error *err)
+static int begin_state(struct ivs_handover *handover, struct ivs_error *err)
 {
 	struct ivs_handover_notes *notes;
 	int result;
 
 	handover->resumed = false;
-	handover->fd = memfd_create("ivshmem-state", MFD_CLOEXEC);
+	handover->state_fd = memfd_create("ivshmem-state", MFD_CLOEXEC);
 	handover->file_len = file_len();
-	if (handover->fd < 0 || ftruncate(handover->fd, (off_t)handover->file_len))
+	if (handover->state_fd < 0 || ftruncate(handover->state_fd, (off_t)handover->file_len))
 		return ivs_error_errno(err, errno, "cannot make a memfd");
 	result = map_memory(handover, NOTES_LEN);
 	if (result)
@@ -167,7 +168,7 @@ static int begin(struct ivs_handover *handover, struct ivs_error *err)
 	notes = ivs_handover_notes(handover);
 	notes->version = VERSION;
 	memcpy(notes->magic, MAGIC, sizeof(notes->magic));
-	ivs_handover_store_own(handover, IVS_HANDOVER_STATE, handover->fd);
+	ivs_handover_store_own(handover, IVS_HANDOVER_STATE, handover->state_fd);
 	return 0;
 }
 
@@ -193,14 +194,14 @@ int ivs_handover_open(struct ivs_handover *handover, int list_fd, struct ivs_err
 				  ivs_inherited_take(&handover->inherited, NAME_MANAGER));
 	else if (ivs_service_open(&handover->service, err))
 		ivs_log(IVS_LOG_WARNING, "%s: going on without it", err->text);
-	handover->resumed = resume(handover);
-	return handover->resumed ? 0 : begin(handover, err);
+	handover->resumed = resume_state(handover);
+	return handover->resumed ? 0 : begin_state(handover, err);
 }
 
 void ivs_handover_close(struct ivs_handover *handover)
 {
 	unmap_memory(handover);
-	ivs_fd_close(&handover->fd);
+	ivs_fd_close(&handover->state_fd);
 	ivs_inherited_close(&handover->inherited);
 	ivs_inherited_free(&handover->forget);
 	ivs_service_close(&handover->service);
@@ -239,21 +240,21 @@ static int adopt_region(const struct ivs_handover *handover, const char *address
 }
 
 /* With another region nobody can be gone on with. */
-static int begin_again(struct ivs_handover *handover, struct ivs_error *err)
+static int restart_state(struct ivs_handover *handover, struct ivs_error *err)
 {
 	ivs_log(IVS_LOG_WARNING,
 		"the region is not the same as before (%s): those who were connected are "
 		"disconnected",
 		ivs_handover_notes(handover)->region);
-	spoil(handover->fd);
+	discard_state(handover->state_fd);
 	unmap_memory(handover);
-	ivs_fd_close(&handover->fd);
-	return begin(handover, err);
+	ivs_fd_close(&handover->state_fd);
+	return begin_state(handover, err);
 }
 
-int ivs_handover_region(struct ivs_handover *handover, const char *address,
-			const struct ivs_region_options *opts, struct ivs_region **out,
-			struct ivs_error *err)
+int ivs_handover_open_region(struct ivs_handover *handover, const char *address,
+			     const struct ivs_region_options *opts, struct ivs_region **out,
+			     struct ivs_error *err)
 {
 	IVS_OWNED_FD fd = ivs_handover_take_own(handover, IVS_HANDOVER_REGION);
 	struct ivs_handover_notes *notes = ivs_handover_notes(handover);
@@ -263,11 +264,11 @@ int ivs_handover_region(struct ivs_handover *handover, const char *address,
 		notes->resumed_n++;
 		return adopt_region(handover, address, &fd, out, err);
 	}
-	handover->own[IVS_HANDOVER_REGION] = -1;
+	handover->unstored_fds[IVS_HANDOVER_REGION] = -1;
 	/* First this: if it fails, the next start may still go on. */
 	result = ivs_region_open(address, opts, out, err);
 	if (!result && handover->resumed)
-		result = begin_again(handover, err);
+		result = restart_state(handover, err);
 	if (result)
 		return result;
 	notes = ivs_handover_notes(handover);
@@ -291,7 +292,7 @@ static bool is_listener(int fd)
 }
 
 /* The manager's own sockets have names that its configuration gives them. */
-static int take_managers_listener(struct ivs_handover *handover)
+static int take_activated_listener(struct ivs_handover *handover)
 {
 	for (size_t i = 0; i < handover->inherited.n; i++) {
 		struct ivs_named_fd *entry = &handover->inherited.fds[i];
@@ -313,7 +314,7 @@ static bool is_named(int fd, const char *path, struct stat *there)
 	       !lstat(path, there) && S_ISSOCK(there->st_mode);
 }
 
-int ivs_handover_listener(struct ivs_handover *handover, const char *path, struct stat *ours)
+int ivs_handover_take_listener(struct ivs_handover *handover, const char *path, struct stat *ours)
 {
 	const struct ivs_handover_notes *notes = ivs_handover_notes(handover);
 	struct stat there;
@@ -322,7 +323,7 @@ int ivs_handover_listener(struct ivs_handover *handover, const char *path, struc
 	*ours = (struct stat){.st_dev = notes->socket_dev, .st_ino = notes->socket_ino};
 	if (fd < 0) {
 		*ours = (struct stat){0};
-		return take_managers_listener(handover);
+		return take_activated_listener(handover);
 	}
 	if (handover->resumed && !notes->socket_ino)
 		return fd; /* the manager's, after an upgrade */
@@ -339,12 +340,12 @@ int ivs_handover_listener(struct ivs_handover *handover, const char *path, struc
 	}
 	ivs_log(IVS_LOG_WARNING,
 		"the former server did not listen at %s, or that is gone: making it anew", path);
-	handover->own[IVS_HANDOVER_LISTENER] = -1;
+	handover->unstored_fds[IVS_HANDOVER_LISTENER] = -1;
 	ivs_fd_close(&fd);
-	return take_managers_listener(handover);
+	return take_activated_listener(handover);
 }
 
-void ivs_handover_new_listener(struct ivs_handover *handover, int sock, const struct stat *name)
+void ivs_handover_store_listener(struct ivs_handover *handover, int sock, const struct stat *name)
 {
 	struct ivs_handover_notes *notes = ivs_handover_notes(handover);
 
@@ -353,7 +354,7 @@ void ivs_handover_new_listener(struct ivs_handover *handover, int sock, const st
 	ivs_handover_store_own(handover, IVS_HANDOVER_LISTENER, sock);
 }
 
-int ivs_handover_control(struct ivs_handover *handover, struct stat *name)
+int ivs_handover_take_control(struct ivs_handover *handover, struct stat *name)
 {
 	const struct ivs_handover_notes *notes = ivs_handover_notes(handover);
 

@@ -75,21 +75,21 @@ enum ivs_handover_own {
  * @forget:    names that the manager still has to forget
  */
 struct ivs_handover {
-	int fd;
+	int state_fd;
 	uint64_t file_len;
 	struct ivs_roster_memory memory;
 	struct ivs_service service;
 	struct ivs_inherited inherited;
 	bool resumed;
 	bool in_place;
-	int own[IVS_HANDOVER_OWN_N];
-	bool own_old[IVS_HANDOVER_OWN_N];
+	int unstored_fds[IVS_HANDOVER_OWN_N];
+	bool has_former[IVS_HANDOVER_OWN_N];
 	struct ivs_inherited forget;
 };
 
 #define IVS_HANDOVER_INIT                                                                          \
 	{                                                                                          \
-		.fd = -1, .service.sock = -1, .own = {-1, -1, -1},                                 \
+		.state_fd = -1, .service.sock_fd = -1, .unstored_fds = {-1, -1, -1},               \
 	}
 
 extern const struct ivs_syscall ivs_handover_syscalls[];
@@ -111,43 +111,44 @@ enum ivs_handover_error {
 IVS_MUST_USE int ivs_handover_open(struct ivs_handover *handover, int list_fd,
 				   struct ivs_error *err);
 
-/** ivs_handover_abandon() - have the manager forget what is ours: nothing is to be gone on with */
-void ivs_handover_abandon(struct ivs_handover *handover);
+/** ivs_handover_forget_own() - have the manager forget what is ours: nothing is to be gone on with */
+void ivs_handover_forget_own(struct ivs_handover *handover);
 
 /** ivs_handover_close() - what the manager has it keeps */
 void ivs_handover_close(struct ivs_handover *handover);
 
 /**
- * ivs_handover_read() - the notes in @fd, a memfd of another, if this program could go on with it
+ * ivs_handover_read_notes() - the notes in @fd, a memfd of another, if this program could go on with it
  *
  * Return: 0, IVS_HANDOVER_E_OTHER, -errno.
  */
-IVS_MUST_USE int ivs_handover_read(int fd, struct ivs_handover_notes *notes, struct ivs_error *err);
+IVS_MUST_USE int ivs_handover_read_notes(int fd, struct ivs_handover_notes *notes,
+					 struct ivs_error *err);
 
 /** ivs_handover_notes() - valid until the roster's memory grows */
 struct ivs_handover_notes *ivs_handover_notes(const struct ivs_handover *handover);
 
 /**
- * ivs_handover_region() - the region of before, or ivs_region_open()
+ * ivs_handover_open_region() - the region of before, or ivs_region_open()
  *
  * If it was another, nothing of before is gone on with.
  */
-IVS_MUST_USE int ivs_handover_region(struct ivs_handover *handover, const char *address,
-				     const struct ivs_region_options *opts, struct ivs_region **out,
-				     struct ivs_error *err);
+IVS_MUST_USE int ivs_handover_open_region(struct ivs_handover *handover, const char *address,
+					  const struct ivs_region_options *opts,
+					  struct ivs_region **out, struct ivs_error *err);
 
 /**
- * ivs_handover_listener() - the listening socket of before, or the manager's; -1 if there is none
+ * ivs_handover_take_listener() - the listening socket of before, or the manager's; -1 if there is none
  * @path: where to listen; one of before elsewhere is let go of
  * @ours: its name in the file system, if that is for us to remove, else all 0
  */
-int ivs_handover_listener(struct ivs_handover *handover, const char *path, struct stat *ours);
+int ivs_handover_take_listener(struct ivs_handover *handover, const char *path, struct stat *ours);
 
-/** ivs_handover_new_listener() - @sock is new and ours */
-void ivs_handover_new_listener(struct ivs_handover *handover, int sock, const struct stat *name);
+/** ivs_handover_store_listener() - @sock is new and ours */
+void ivs_handover_store_listener(struct ivs_handover *handover, int sock, const struct stat *name);
 
-/** ivs_handover_control() - the control socket of a former program in this process; -1 if there is none */
-int ivs_handover_control(struct ivs_handover *handover, struct stat *name);
+/** ivs_handover_take_control() - the control socket of a former program in this process; -1 if there is none */
+int ivs_handover_take_control(struct ivs_handover *handover, struct stat *name);
 
 /** ivs_handover_note_control() - it is new */
 void ivs_handover_note_control(struct ivs_handover *handover, const struct stat *name);
@@ -161,8 +162,8 @@ IVS_MUST_USE int ivs_handover_take_client(struct ivs_handover *handover, unsigne
 					  uint64_t serial, unsigned int vectors_n,
 					  struct ivs_client **out);
 
-/** ivs_handover_drop_rest() - close what nobody has taken, and have the manager do so at ivs_handover_retry_store() */
-void ivs_handover_drop_rest(struct ivs_handover *handover);
+/** ivs_handover_close_rest() - close what nobody has taken, and have the manager do so at ivs_handover_retry_store() */
+void ivs_handover_close_rest(struct ivs_handover *handover);
 
 /** ivs_handover_store_client() - have the manager keep @client. Return: 0, IVS_HANDOVER_E_LATER, -errno. */
 IVS_MUST_USE int ivs_handover_store_client(const struct ivs_handover *handover,
@@ -188,10 +189,10 @@ struct ivs_handover_fds {
 	int control;
 };
 
-/** ivs_handover_list() - every fd that the next program in this process needs. Return: 0 or -errno. */
-IVS_MUST_USE int ivs_handover_list(const struct ivs_handover *handover,
-				   const struct ivs_handover_fds *fds,
-				   struct ivs_client *const *clients, unsigned int ids_end,
-				   struct ivs_inherited *out);
+/** ivs_handover_list_fds() - every fd that the next program in this process needs. Return: 0 or -errno. */
+IVS_MUST_USE int ivs_handover_list_fds(const struct ivs_handover *handover,
+				       const struct ivs_handover_fds *fds,
+				       struct ivs_client *const *clients, unsigned int ids_end,
+				       struct ivs_inherited *out);
 
 #endif

@@ -35,8 +35,8 @@ IVS_MUST_USE int ivs_handover_list_own(const struct ivs_handover *handover,
 /** ivs_handover_take_named() - by its name; @kept: whether the manager has a copy */
 int ivs_handover_take_named(struct ivs_handover *handover, const char *name, bool *kept);
 
-/** ivs_handover_list_fd() - the reverse. Return: 0 or -errno. */
-IVS_MUST_USE int ivs_handover_list_fd(struct ivs_inherited *out, int fd, const char *name,
-				      bool kept);
+/** ivs_handover_list_named() - the reverse. Return: 0 or -errno. */
+IVS_MUST_USE int ivs_handover_list_named(struct ivs_inherited *out, int fd, const char *name,
+					 bool kept);
 
 #endif

@@ -37,7 +37,7 @@ void ivs_server_resume(struct ivs_server *server)
 		if (result)
 			ivs_roster_leave(server->roster, id);
 	}
-	ivs_handover_drop_rest(server->handover);
+	ivs_handover_close_rest(server->handover);
 	ivs_server_store_again(&server->store_timer);
 	if (server->handover->resumed)
 		ivs_log(IVS_LOG_INFO, "going on with %u clients of %u",

@@ -11,7 +11,8 @@
 static_assert(IVS_REQUEST_LINE_MAX == IVS_CONTROL_LINE_MAX,
 	      "a line that is too long is no request");
 
-static int answer(void *context, const char *line, size_t len, char **text, size_t *text_len)
+static int answer_request(void *context, const char *line, size_t len, char **text,
+			  size_t *text_len)
 {
 	struct ivs_request request;
 	struct ivs_error err;
@@ -25,7 +26,7 @@ int ivs_server_open_control(struct ivs_server *server, const struct ivs_listener
 			    struct ivs_error *err)
 {
 	struct stat name;
-	IVS_OWNED_FD fd = ivs_handover_control(server->handover, &name);
+	IVS_OWNED_FD fd = ivs_handover_take_control(server->handover, &name);
 	bool is_new = fd < 0;
 	int result;
 	const struct ivs_control_options control_opts = {
@@ -33,7 +34,7 @@ int ivs_server_open_control(struct ivs_server *server, const struct ivs_listener
 		.inherited_fd = &fd,
 		.name = &name,
 		.loop = &server->loop,
-		.answer = answer,
+		.answer = answer_request,
 		.context = server,
 	};
 

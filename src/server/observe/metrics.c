@@ -42,7 +42,7 @@ IVS_SYSCALLS(ivs_metrics_syscalls, OPENS_NEW, IVS_CALL_OPEN_TO_READ, IVS_CALL_FS
 
 /**
  * struct ivs_metrics - the file
- * @dir:        its directory
+ * @dir_fd:        its directory
  * @name:       its name there
  * @tmp:        what it is called until it is complete
  * @text:       what it has, or NULL
@@ -54,7 +54,7 @@ IVS_SYSCALLS(ivs_metrics_syscalls, OPENS_NEW, IVS_CALL_OPEN_TO_READ, IVS_CALL_FS
 struct ivs_metrics {
 	const char *path;
 	int64_t interval_ns;
-	int dir;
+	int dir_fd;
 	char name[NAME_LEN];
 	char tmp[NAME_LEN + 8];
 	char *text;
@@ -68,7 +68,7 @@ struct ivs_metrics {
 };
 
 /* A label's value: UTF-8, with backslashes before what would end it. */
-static const char *label(const char *text, char out[LABEL_LEN])
+static const char *escape_label(const char *text, char out[LABEL_LEN])
 {
 	char valid[LABEL_LEN / 2];
 	size_t at = 0;
@@ -106,7 +106,7 @@ static void put_numbers(const struct ivs_server *server, uint64_t open_fds, FILE
 		blocked_n += server->clients[id] && server->clients[id]->blocked;
 	}
 	getrlimit(RLIMIT_NOFILE, &limit);
-	label(server->listener.path, socket);
+	escape_label(server->listener.path, socket);
 
 	const struct {
 		const char *name;
@@ -151,10 +151,10 @@ static void put_labelled(const struct ivs_server *server, FILE *out)
 	char socket[LABEL_LEN];
 	char region[LABEL_LEN];
 
-	label(server->listener.path, socket);
+	escape_label(server->listener.path, socket);
 	put_head(out, "info", "gauge", "What the server is; always 1.");
 	fprintf(out, "ivshmem_server_info{socket=\"%s\",version=\"%s\",region=\"%s\"} 1\n", socket,
-		IVS_VERSION, label(server->region_address, region));
+		IVS_VERSION, escape_label(server->region_address, region));
 	put_head(out, "start_time_seconds", "gauge",
 		 "When the server began, in seconds since 1970.");
 	fprintf(out, "ivshmem_server_start_time_seconds{socket=\"%s\"} %" PRId64 ".%03d\n", socket,
@@ -195,7 +195,7 @@ static uint64_t count_fds(const struct ivs_server *server)
 }
 
 /* Return: the text, or NULL without memory. */
-static char *print(const struct ivs_server *server)
+static char *print_metrics(const struct ivs_server *server)
 {
 	uint64_t open_fds = count_fds(server);
 	char *text = NULL;
@@ -232,7 +232,7 @@ static int write_all(int fd, const char *text)
 }
 
 /* Return: 0 or -errno. */
-static int fill(struct ivs_metrics *metrics, int fd, const char *text)
+static int write_file(struct ivs_metrics *metrics, int fd, const char *text)
 {
 	int result = fchmod(fd, 0644) ? -errno : 0;
 
@@ -244,26 +244,26 @@ static int fill(struct ivs_metrics *metrics, int fd, const char *text)
 }
 
 /* Return: 0 or -errno; then the old file is still there. */
-static int replace(struct ivs_metrics *metrics, const char *text)
+static int replace_file(struct ivs_metrics *metrics, const char *text)
 {
 	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
 	struct stat before = metrics->ours;
 	int result;
 	int fd;
 
-	unlinkat(metrics->dir, metrics->tmp, 0); /* of one that was killed at the wrong moment */
-	fd = openat(metrics->dir, metrics->tmp, flags, 0600);
+	unlinkat(metrics->dir_fd, metrics->tmp, 0); /* of one that was killed at the wrong moment */
+	fd = openat(metrics->dir_fd, metrics->tmp, flags, 0600);
 	if (fd < 0)
 		return -errno;
-	result = fill(metrics, fd, text);
+	result = write_file(metrics, fd, text);
 	if (close(fd) && !result) /* on some file systems only now it is known to be full */
 		result = -errno;
-	if (!result && renameat(metrics->dir, metrics->tmp, metrics->dir, metrics->name))
+	if (!result && renameat(metrics->dir_fd, metrics->tmp, metrics->dir_fd, metrics->name))
 		result = -errno;
 	if (!result)
 		return 0;
 	metrics->ours = before;
-	unlinkat(metrics->dir, metrics->tmp, 0);
+	unlinkat(metrics->dir_fd, metrics->tmp, 0);
 	return result;
 }
 
@@ -280,7 +280,7 @@ static void log_change(struct ivs_metrics *metrics, int result)
 }
 
 /* Takes @text. */
-static void update(struct ivs_metrics *metrics, char *text)
+static void update_file(struct ivs_metrics *metrics, char *text)
 {
 	int64_t now = ivs_clock_ns();
 	bool old = now - metrics->written_ns >= OLD_INTERVALS * metrics->interval_ns;
@@ -291,7 +291,7 @@ static void update(struct ivs_metrics *metrics, char *text)
 		return;
 	}
 	if (text)
-		result = replace(metrics, text);
+		result = replace_file(metrics, text);
 	log_change(metrics, result);
 	if (result) {
 		free(text);
@@ -310,7 +310,7 @@ void ivs_metrics_update(struct ivs_server *server)
 		return;
 	/* Clients may have taken all fds; this one is needed to write. */
 	ivs_fd_close(&server->reserve_fd);
-	update(metrics, print(server));
+	update_file(metrics, print_metrics(server));
 	ivs_server_reserve(server);
 	ivs_loop_set_timer(&server->loop, &metrics->timer, ivs_clock_ns() + metrics->interval_ns);
 }
@@ -330,7 +330,7 @@ static void update_due(struct ivs_loop_step *step)
 }
 
 /* Where @path is; a device or a socket there must not be replaced. */
-static int open_place(struct ivs_metrics *metrics, const char *path, struct ivs_error *err)
+static int open_dir(struct ivs_metrics *metrics, const char *path, struct ivs_error *err)
 {
 	const char *slash = strrchr(path, '/');
 	const char *name = slash ? slash + 1 : path;
@@ -345,11 +345,11 @@ static int open_place(struct ivs_metrics *metrics, const char *path, struct ivs_
 	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(name - path) : 1, slash ? path : ".");
 	snprintf(metrics->name, sizeof(metrics->name), "%s", name);
 	snprintf(metrics->tmp, sizeof(metrics->tmp), ".%s.tmp", name);
-	metrics->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (metrics->dir < 0)
+	metrics->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (metrics->dir_fd < 0)
 		return ivs_error_errno(err, errno, "cannot open %s, where the metrics are to be",
 				       dir);
-	if (!fstatat(metrics->dir, name, &st, AT_SYMLINK_NOFOLLOW) && !S_ISREG(st.st_mode))
+	if (!fstatat(metrics->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) && !S_ISREG(st.st_mode))
 		return ivs_error_set(err, IVS_METRICS_E_PATH,
 				     "%s exists and is no file: use another path for the metrics",
 				     path);
@@ -363,7 +363,7 @@ int ivs_metrics_open(struct ivs_server *server, const char *path, unsigned int i
 
 	if (!metrics)
 		return ivs_error_errno(err, ENOMEM, "cannot keep metrics");
-	metrics->dir = -1;
+	metrics->dir_fd = -1;
 	metrics->path = path;
 	metrics->interval_ns = (int64_t)interval_ms * IVS_NS_PER_MS;
 	metrics->timer.handle = note_due;
@@ -371,7 +371,7 @@ int ivs_metrics_open(struct ivs_server *server, const char *path, unsigned int i
 	metrics->server = server;
 	ivs_loop_add_step(&server->loop, &metrics->step);
 	server->metrics = metrics;
-	return open_place(metrics, path, err);
+	return open_dir(metrics, path, err);
 }
 
 void ivs_metrics_close(struct ivs_server *server)
@@ -382,12 +382,12 @@ void ivs_metrics_close(struct ivs_server *server)
 	if (!metrics)
 		return;
 	if (metrics->ours.st_nlink &&
-	    !fstatat(metrics->dir, metrics->name, &there, AT_SYMLINK_NOFOLLOW) &&
+	    !fstatat(metrics->dir_fd, metrics->name, &there, AT_SYMLINK_NOFOLLOW) &&
 	    ivs_stat_same(&there, &metrics->ours))
-		unlinkat(metrics->dir, metrics->name, 0);
+		unlinkat(metrics->dir_fd, metrics->name, 0);
 	ivs_loop_cancel_timer(&metrics->timer);
 	ivs_loop_remove_step(&server->loop, &metrics->step);
-	ivs_fd_close(&metrics->dir);
+	ivs_fd_close(&metrics->dir_fd);
 	free(metrics->text);
 	free(metrics);
 	server->metrics = NULL;

@@ -242,7 +242,7 @@ static bool put_status(struct ivs_server *server, bool doorbells, FILE *out)
 }
 
 /* The text is complete; on failure there is none. */
-static int finish(FILE *out, bool good, char **text, size_t *len)
+static int finish_text(FILE *out, bool good, char **text, size_t *len)
 {
 	fputs("\n", out);
 	good = !ferror(out) && good;
@@ -268,7 +268,7 @@ int ivs_status_reply(struct ivs_server *server, const struct ivs_request *reques
 		good = put_value(
 			out, json_pack("{s:s, s:i}", "version", IVS_VERSION, "pid", (int)getpid()),
 			0);
-	return finish(out, good, text, len);
+	return finish_text(out, good, text, len);
 }
 
 int ivs_status_error(const char *reason, char **text, size_t *len)
@@ -277,6 +277,6 @@ int ivs_status_error(const char *reason, char **text, size_t *len)
 
 	if (!out)
 		return -ENOMEM;
-	return finish(out, put_value(out, json_pack("{s:o}", "error", text_of(reason)), 0), text,
-		      len);
+	return finish_text(out, put_value(out, json_pack("{s:o}", "error", text_of(reason)), 0),
+			   text, len);
 }

@@ -189,7 +189,7 @@ Test(roster_restart, no_memory_of_a_roster)
 		cr_assert_eq(ivs_roster_resume(8, &memory, &roster), IVS_ROSTER_E_MEMORY);
 }
 
-/* One stays, and others come and go until there are no ids left: that costs bits, not seats. */
+/* One stays, and others come and go until there are no ids left: that costs bits, not records. */
 Test(roster_restart, who_has_gone_costs_no_memory)
 {
 	struct ivs_roster_memory memory = {.grow = ivs_roster_heap_grow};
