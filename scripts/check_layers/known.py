@@ -6,15 +6,9 @@ KNOWN = (
     ("limits", "IVS_VFU_FEATURE_INDEX is 0xffffu", "bits of a word, not a number of ids"),
 
     # Walls that are still to be moved.
-    ("circles", "src/device/device src/device/server src/device/vmm: ",
-     "the lower half of device.c has no file of its own"),
     ("circles", "src/pci/config src/pci/function: ", "function.c has ivs_pci_has_pin()"),
     ("circles", "src/vfio_user/access src/vfio_user/memory src/vfio_user/migration ",
      "session.h has a struct of memory.h and an enum of migration.h"),
-    ("returns", "ivs_device_open_region() returns", "passes on codes of region"),
-    ("returns", "ivs_device_loop_add() returns", "passes on codes of region and pci"),
-    ("returns", "ivs_device_start() returns", "the same"),
-    ("returns", ": this returns codes of 2 enums: IVS_DEVICE_E_*, IVS_REGION_E_*", "bar2.c, too"),
 )
 
 #: Checks whose complaints are counted and do not fail. `check-layers.py --only CHECK` lists them.

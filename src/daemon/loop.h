@@ -150,6 +150,9 @@ int64_t ivs_loop_deadline(const struct ivs_loop *loop);
  */
 IVS_MUST_USE int ivs_loop_wait(struct ivs_loop *loop);
 
+/** ivs_loop_has_work() - whether the wait has found events or expired timers, and not only a signal */
+bool ivs_loop_has_work(const struct ivs_loop *loop);
+
 /** ivs_loop_dispatch() - the second half: run handlers and steps */
 void ivs_loop_dispatch(struct ivs_loop *loop);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The devices of one process, side by side: one epoll, no threads. */
+/* The devices of one process on one event loop; no threads. */
 #ifndef IVS_DEVICE_LOOP_H
 #define IVS_DEVICE_LOOP_H
 
@@ -12,8 +12,8 @@ extern const struct ivs_syscall ivs_device_loop_syscalls[];
 
 /**
  * struct ivs_device_loop_options - what there is besides the devices
- * @signal_fd: a signalfd(2): whatever comes there ends the loop
- * @control:   where to be asked (device/status.h); path NULL: nowhere
+ * @signal_fd: a signalfd(2): any signal ends the loop
+ * @control:   the control socket (device/status.h); path NULL: none
  */
 struct ivs_device_loop_options {
 	int signal_fd;
@@ -22,24 +22,23 @@ struct ivs_device_loop_options {
 
 struct ivs_device_loop;
 
-/** ivs_device_loop_new() - Return: 0, IVS_LISTENER_E_*, -errno. */
+/** ivs_device_loop_new() - Return: 0, IVS_DEVICE_E_SOCKET, -errno. */
 IVS_MUST_USE int ivs_device_loop_new(const struct ivs_device_loop_options *opts,
 				     struct ivs_device_loop **out, struct ivs_error *err);
 
-/** ivs_device_loop_free() - the devices stay the caller's, who closes them afterwards */
+/** ivs_device_loop_free() - after its devices have been closed */
 void ivs_device_loop_free(struct ivs_device_loop *loop);
 
 /**
  * ivs_device_loop_add() - join the device's server, which may take 5 s, and serve it from now on
  *
- * Return: 0, IVS_DEVICE_E_SERVER, IVS_DEVICE_E_OPTIONS, IVS_PCI_E_OPTIONS, IVS_REGION_E_*, -errno; what it
- * is about is in @err.
+ * Return: 0, IVS_DEVICE_E_SERVER, _OPTIONS, -errno; @err names the subject.
  */
 IVS_MUST_USE int ivs_device_loop_add(struct ivs_device_loop *loop, struct ivs_device *device,
 				     struct ivs_error *err);
 
 /**
- * ivs_device_loop_run() - until a signal comes, or nobody can come any more
+ * ivs_device_loop_run() - until a signal comes, or no VMM can connect any more
  * @signo: the signal, or 0
  *
  * Return: 0 or -errno.

@@ -56,19 +56,19 @@ static unsigned int count_peers(const struct ivs_doorbells *doorbells)
 
 static json_t *server_of(const struct ivs_device *device)
 {
-	const struct ivs_device_server *up = &device->server;
-	const bool joined = up->state == SERVER_JOINED;
+	const struct ivs_device_server *server = &device->server;
+	bool joined = server->state == SERVER_JOINED;
 
-	if (up->state == SERVER_NONE)
+	if (server->state == SERVER_NONE)
 		return json_null();
-	return json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "socket",
-			 text_of(device->opts.server), "state", state_name(up->state), "since",
-			 time_of(up->since_ms), "id",
-			 up->last_id >= 0 ? json_integer(up->last_id) : json_null(), "vectors",
-			 number_of(up->vectors_n), "peers",
-			 joined ? number_of(count_peers(&up->connection.doorbells)) : json_null(),
-			 "joins", number_of(up->joins), "problem",
-			 *up->problem.text ? text_of(up->problem.text) : json_null());
+	return json_pack(
+		"{s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "socket", text_of(device->opts.server),
+		"state", state_name(server->state), "since", time_of(server->since_ms), "id",
+		server->last_id >= 0 ? json_integer(server->last_id) : json_null(), "vectors",
+		number_of(server->vectors_n), "peers",
+		joined ? number_of(count_peers(&server->connection.doorbells)) : json_null(),
+		"joins", number_of(server->joins_n), "problem",
+		*server->problem.text ? text_of(server->problem.text) : json_null());
 }
 
 static json_t *memory_of(const struct ivs_device *device)

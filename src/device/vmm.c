@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The VMM in a device: one at a time, as long as it is there and says something. */
+/* The VMM of a device: one at a time, accepted and served. */
 #include <errno.h>
 #include <linux/pci_regs.h>
 #include <string.h>
@@ -9,9 +9,9 @@
 #include "daemon/close.h"
 #include "device/private.h"
 
-IVS_SYSCALLS(ivs_device_syscalls, {"accept4"}, {"accept"}, {"epoll_ctl"}, {"close"});
+IVS_SYSCALLS(ivs_device_syscalls, {"accept4"}, {"accept"}, {"close"});
 
-#define ACCEPT_MAX 16 /* at a time, so that others are served too */
+#define ACCEPT_MAX 16 /* in a round, so that other devices are served too */
 #define ACCEPT_RETRY_MS 50
 #define GREET_MS 5000
 
@@ -24,67 +24,65 @@ void ivs_device_vmm_set_migration(struct ivs_device *device)
 
 static void pause_accepting(struct ivs_device *device, int ms)
 {
-	if (!epoll_ctl(device->epoll_fd, EPOLL_CTL_DEL, device->listener.fd, NULL))
-		device->accept_ns = ivs_clock_deadline(ms);
+	ivs_loop_remove(&device->listener_source);
+	ivs_loop_set_timer(device->loop, &device->accept_timer, ivs_clock_deadline(ms));
 }
 
-/* The kernel lacks something, and no event will tell when it no longer does. */
-static void accept_later(struct ivs_device *device, int number)
+/* The kernel lacks something, and no event tells when it has it again. */
+static void accept_later(struct ivs_device *device, int errnum)
 {
 	if (ivs_log_allows(&device->limit))
 		ivs_log(IVS_LOG_WARNING, "%s: cannot accept a VMM: %s", device->name,
-			strerrordesc_np(number));
+			strerrordesc_np(errnum));
 	pause_accepting(device, ACCEPT_RETRY_MS);
 }
 
-/* One VMM at a time; others are told at once that there is nothing for them. */
+/* One VMM at a time; others are disconnected at once. */
 static void take_vmm(struct ivs_device *device, int *fd)
 {
 	int result = ivs_vfio_user_connect(device->session, fd);
 
 	if (!result) {
 		ivs_device_vmm_set_migration(device);
-		device->greet_ns = ivs_clock_deadline(GREET_MS);
-		if (ivs_log_allows(&device->news))
+		ivs_loop_set_timer(device->loop, &device->greet_timer,
+				   ivs_clock_deadline(GREET_MS));
+		if (ivs_log_allows(&device->info_limit))
 			ivs_log(IVS_LOG_INFO, "%s: a VMM has connected", device->name);
 		return;
 	}
 	device->totals.turned++;
 	ivs_socket_discard(fd);
 	if (ivs_log_allows(&device->limit))
-		ivs_log(IVS_LOG_WARNING, "%s: turned somebody away: %s", device->name,
+		ivs_log(IVS_LOG_WARNING, "%s: turned a connection away: %s", device->name,
 			result < 0 ? strerrordesc_np(-result) : "a VMM is connected already");
 }
 
-/* The guest uses the device. */
-static void count_vectors(struct ivs_device *device)
+static void check_vectors(struct ivs_device *device)
 {
-	const struct ivs_device_server *up = &device->server;
+	unsigned int assigned_n = device->server.greeting.vectors_n;
 
-	if (device->counted || !ivs_device_server_has_vectors(device))
+	if (device->vectors_checked || !ivs_device_server_has_vectors(device))
 		return;
-	device->counted = true;
-	if (up->greeting.vectors_n != device->opts.doorbells_n && ivs_log_allows(&device->limit))
+	device->vectors_checked = true;
+	if (assigned_n != device->opts.doorbells_n && ivs_log_allows(&device->limit))
 		ivs_log(IVS_LOG_WARNING,
-			"%s: of vectors the server gives each peer %u and the device has %u: only "
-			"those that both have are of use",
-			device->name, up->greeting.vectors_n, device->opts.doorbells_n);
+			"%s: the server assigns %u vectors per peer but the device has %u; the "
+			"surplus is unused",
+			device->name, assigned_n, device->opts.doorbells_n);
 }
 
 /*
- * Once the guest uses the device, its VMM has asked what it wants to know. One that has not asked about
- * migration migrates without the state, and nobody would notice here.
+ * When the guest uses the device, its VMM has asked what it wants to know. A VMM that has not asked
+ * about migration migrates without the state, and nothing else would show that here.
  */
-static void judge_vmm(struct ivs_device *device)
+static void check_vmm(struct ivs_device *device)
 {
-	const bool used = device->function.config[PCI_COMMAND] & PCI_COMMAND_MEMORY;
-
-	if (!used)
+	if (!(device->function.config[PCI_COMMAND] & PCI_COMMAND_MEMORY))
 		return;
-	count_vectors(device);
-	if (device->judged)
+	check_vectors(device);
+	if (device->vmm_checked)
 		return;
-	device->judged = true;
+	device->vmm_checked = true;
 	if (!ivs_vfio_user_counts(device->session).asked_migration &&
 	    ivs_log_allows(&device->limit))
 		ivs_log(IVS_LOG_WARNING,
@@ -95,38 +93,44 @@ static void judge_vmm(struct ivs_device *device)
 
 static void lose_vmm(struct ivs_device *device)
 {
-	device->judged = device->counted = false;
-	device->greet_ns = IVS_CLOCK_NEVER;
+	device->vmm_checked = device->vectors_checked = false;
+	ivs_loop_cancel_timer(&device->greet_timer);
 	device->ended = device->listener.fd < 0;
-	ivs_device_server_vmm_gone(device);
+	ivs_device_server_vmm_left(device);
 }
 
-void ivs_device_vmm_serve(struct ivs_device *device)
+static void serve_vmm(struct ivs_device *device)
 {
 	struct ivs_error err = {0};
 	int result = ivs_vfio_user_serve(device->session, &err);
 
 	if (!result) {
 		if (ivs_vfio_user_is_greeted(device->session))
-			device->greet_ns = IVS_CLOCK_NEVER;
-		judge_vmm(device);
+			ivs_loop_cancel_timer(&device->greet_timer);
+		check_vmm(device);
 		return;
 	}
-	if (result == IVS_VFIO_USER_E_GONE && ivs_log_allows(&device->news))
+	if (result == IVS_VFIO_USER_E_GONE && ivs_log_allows(&device->info_limit))
 		ivs_log(IVS_LOG_INFO, "%s: the VMM has left", device->name);
 	else if (result != IVS_VFIO_USER_E_GONE && ivs_log_allows(&device->limit))
 		ivs_log(IVS_LOG_WARNING, "%s: %s", device->name, err.text);
 	lose_vmm(device);
 }
 
-/* Return: whether the VMM that was there is gone, but for what it has left to be done. */
+static void handle_session(struct ivs_loop_source *source, uint32_t events)
+{
+	(void)events;
+	serve_vmm(IVS_CONTAINER_OF(source, struct ivs_device, session_source));
+}
+
+/* Return: whether the connected VMM has hung up, and its last requests are still to be served. */
 static bool has_left(const struct ivs_device *device)
 {
 	return ivs_vfio_user_is_connected(device->session) &&
 	       ivs_vfio_user_has_hung_up(device->session);
 }
 
-/* Return: whether the next VMM has to wait for the region of a server: it would be given the old one. */
+/* Return: whether the next VMM has to wait for a server's region: it would be given the old one. */
 static bool awaits_region(struct ivs_device *device)
 {
 	int ms = 0;
@@ -139,17 +143,17 @@ static bool awaits_region(struct ivs_device *device)
 }
 
 /*
- * Who comes after a VMM that has left waits until all that it has left is done, which may take several
- * rounds: other devices are served in between.
+ * The next VMM waits until the last requests of one that has left are served. This may take several
+ * rounds, between which other devices are served.
  */
-void ivs_device_vmm_accept(struct ivs_device *device)
+static void accept_vmms(struct ivs_device *device)
 {
 	if (has_left(device))
-		ivs_device_vmm_serve(device);
+		serve_vmm(device);
 	if (awaits_region(device))
 		return;
-	for (unsigned int i = 0; i < ACCEPT_MAX && device->accept_ns == IVS_CLOCK_NEVER; i++) {
-		if (has_left(device)) /* also who took the place just now */
+	for (unsigned int i = 0; i < ACCEPT_MAX && device->listener_source.loop; i++) {
+		if (has_left(device)) /* one that was accepted just now */
 			return;
 		IVS_OWNED_FD fd = accept4(device->listener.fd, NULL, NULL,
 					  SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -163,38 +167,67 @@ void ivs_device_vmm_accept(struct ivs_device *device)
 	}
 }
 
-/* Who connects and says nothing must not keep the place from a VMM. */
-static void check_greeting(struct ivs_device *device)
+static void handle_listener(struct ivs_loop_source *source, uint32_t events)
 {
-	device->greet_ns = IVS_CLOCK_NEVER;
+	(void)events;
+	accept_vmms(IVS_CONTAINER_OF(source, struct ivs_device, listener_source));
+}
+
+static void accept_again(struct ivs_loop_timer *timer)
+{
+	struct ivs_device *device = IVS_CONTAINER_OF(timer, struct ivs_device, accept_timer);
+
+	if (ivs_loop_add(device->loop, &device->listener_source, device->listener.fd, EPOLLIN))
+		ivs_loop_set_timer(device->loop, timer, ivs_clock_deadline(ACCEPT_RETRY_MS));
+}
+
+/* A client that connects and sends nothing must not keep VMMs away. */
+static void end_silent_vmm(struct ivs_loop_timer *timer)
+{
+	struct ivs_device *device = IVS_CONTAINER_OF(timer, struct ivs_device, greet_timer);
+
 	if (!ivs_vfio_user_is_connected(device->session) ||
 	    ivs_vfio_user_is_greeted(device->session))
 		return;
 	if (ivs_log_allows(&device->limit))
-		ivs_log(IVS_LOG_WARNING, "%s: the VMM has said nothing for %d s, and is sent away",
+		ivs_log(IVS_LOG_WARNING, "%s: the VMM has sent nothing for %d s; disconnecting it",
 			device->name, GREET_MS / 1000);
 	ivs_vfio_user_disconnect(device->session);
 	lose_vmm(device);
 }
 
-int64_t ivs_device_vmm_deadline(const struct ivs_device *device)
-{
-	return device->accept_ns < device->greet_ns ? device->accept_ns : device->greet_ns;
-}
-
-void ivs_device_vmm_tick(struct ivs_device *device)
-{
-	if (!ivs_clock_left_ms(device->greet_ns))
-		check_greeting(device);
-	if (ivs_clock_left_ms(device->accept_ns))
-		return;
-	device->accept_ns = IVS_CLOCK_NEVER;
-	if (ivs_device_watch(device, device->listener.fd, DEVICE_LISTENER))
-		device->accept_ns = ivs_clock_deadline(ACCEPT_RETRY_MS);
-}
-
 void ivs_device_vmm_may_come(struct ivs_device *device)
 {
-	if (device->accept_ns != IVS_CLOCK_NEVER && !ivs_device_server_is_greeted(device))
-		device->accept_ns = 0;
+	if (ivs_loop_timer_is_set(&device->accept_timer) && !ivs_device_server_is_greeted(device))
+		ivs_loop_set_timer(device->loop, &device->accept_timer, 0);
+}
+
+void ivs_device_vmm_init(struct ivs_device *device)
+{
+	device->listener_source.handle = handle_listener;
+	device->session_source.handle = handle_session;
+	device->accept_timer.handle = accept_again;
+	device->greet_timer.handle = end_silent_vmm;
+}
+
+int ivs_device_vmm_start(struct ivs_device *device)
+{
+	int result = ivs_loop_add(device->loop, &device->session_source,
+				  ivs_vfio_user_fd(device->session), EPOLLIN);
+
+	if (result)
+		return result;
+	if (device->listener.fd >= 0)
+		return ivs_loop_add(device->loop, &device->listener_source, device->listener.fd,
+				    EPOLLIN);
+	result = ivs_vfio_user_connect(device->session, &device->opts.socket_fd);
+	return result > 0 ? -EBUSY : result; /* no other can be connected yet */
+}
+
+void ivs_device_vmm_stop(struct ivs_device *device)
+{
+	ivs_loop_remove(&device->listener_source);
+	ivs_loop_remove(&device->session_source);
+	ivs_loop_cancel_timer(&device->accept_timer);
+	ivs_loop_cancel_timer(&device->greet_timer);
 }

@@ -144,7 +144,7 @@ def test_region_with_a_lease(place):
             server.wait_for_another(came)
             assert slowest(neighbour) < QUICK
             wait_state(place, "lost")
-            assert "cannot open the region to be only read" in told(place)["problem"]
+            assert "cannot open the region read-only" in told(place)["problem"]
             with Client(one) as client:
                 assert len(client.map_memory(writable=False)) == MIB
                 client.write(CONFIG, 0x18, b"\xff" * 8)

@@ -84,7 +84,7 @@ def test_number_of_vectors_is_said(place, has, wants, said):
     for times in (1, 2):
         guest = Guest(place, place.dir / "vmm", wants, client=connect_when_free(place, place.dir / "vmm"))
         check_doorbells(guest, join(place, has), 0, 1)
-        text = f"of vectors the server gives each peer {has} and the device has {wants}: only those"
+        text = f"the server assigns {has} vectors per peer but the device has {wants}; the surplus"
         until = time.monotonic() + 0.2
         wait_until(lambda: guest.id() == 0 and time.monotonic() > until and running.err.count(text) == said * times,
                    "it is said, or not")
@@ -197,7 +197,7 @@ def test_without_the_server(place):
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
     introduce(guest, peer)
     server.end()
-    running.err.wait("closed the connection: its log says why; trying again")
+    running.err.wait("closed the connection: its log says why; retrying")
     until = time.monotonic() + 2.2
     while time.monotonic() < until:
         check_doorbells(guest, peer, 0)
@@ -206,7 +206,7 @@ def test_without_the_server(place):
     wait_until(lambda: "no server listens" in upstream(place)["problem"], "it has tried again")
     told = upstream(place)
     assert told["state"] == "lost" and told["id"] == 0 and told["peers"] is None
-    assert running.err.count("trying again") == 2, "each reason once"
+    assert running.err.count("retrying") == 2, "each reason once"
     assert [os.pread(peer.memory, 4, 0), guest.client.read(BAR2, 0, 4)] == [bytes(4)] * 2
 
 
@@ -308,7 +308,7 @@ def test_another_region_while_a_vmm_is_there(place):
         server = start_server(place, region=["-r", "memfd:"])
         told = wait_state(place, "foreign")
         assert "has another region than the VM" in told["problem"]
-        running.err.wait("until then it is no peer there")
+        running.err.wait("not a peer until then")
         assert guest.client.read(BAR2, 0, 3) == b"old" and guest.id() == 0
         guest.ring(1, 0)
         time.sleep(1.3)
@@ -503,7 +503,7 @@ def test_old_master_that_is_late(place):
     with stopped(running):
         start_server(place, vectors=1)
         join(place, 1)
-    running.err.wait("is to be a master, which must be its server's first client, and is peer 1: it cannot be migrated")
+    running.err.wait("a master must be its server's first client, and the device is peer 1: it cannot be migrated")
     assert device_of(place)["role"] == "peer"
 
 

@@ -373,7 +373,7 @@ def test_inherited_fd_that_is_no_such_socket(place, kind):
                           "1M", fds=passed)
     os.close(fd)
     assert process.wait() == (2 if kind == "closed" else 1)
-    message = f'no inherited socket "{fd}"' if kind == "closed" else f"cannot use fd {fd}, which is to be a socket"
+    message = f'no inherited socket "{fd}"' if kind == "closed" else f"cannot use fd {fd} as a socket for VMMs"
     assert message in process.err.text()
     assert not place.shm_path.exists()
 

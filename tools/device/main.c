@@ -128,13 +128,13 @@ static int open_all(struct program *program, struct ivs_error *err)
 
 static void close_all(struct program *program)
 {
-	ivs_device_loop_free(program->loop);
 	for (unsigned int i = 0; i < program->devices_n; i++) {
 		if (program->serves)
 			ivs_device_close(program->devices[i]);
 		else
 			ivs_device_discard(program->devices[i]);
 	}
+	ivs_device_loop_free(program->loop);
 	ivs_service_close(&program->service);
 	ivs_fd_close(&program->signal_fd);
 }
