@@ -17,7 +17,7 @@ from support.py.clients import join
 from support.py.device import Devices, Guest, connect_when_free, introduce, start_server
 from support.py.lingering import QUICK, Lingering, slowest, state_of, stopped
 from support.py.programs import cpu_ticks, fd_count, is_sanitized, wait_until
-from support.py.vfio_user import (BAR0, BAR2, COMMAND, CONFIG, DOORBELL, EVENTFD, FDS_MAX, Gone,
+from support.py.vfio_user import (BAR0, BAR2, COMMAND, CONFIG, DOORBELL, EVENTFD, FDS_MAX,
                                   MEMORY_SPACE, MSIX, NO_REPLY, NONE, TRIGGER, Client, Gone,
                                   Refused, eventfd)
 from support.py.wire import readable
