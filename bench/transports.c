@@ -20,9 +20,11 @@
 #include <unistd.h>
 
 #include <ivshmem/peer.h>
+#include <ivshmem/registers.h>
 
 #define ROUNDS 500
-#define RINGS 2000
+#define BATCHES 20
+#define BATCH_LEN 100
 #define COPIES 8
 #define TIMEOUT_MS 2000
 #define COPY_LEN ((size_t)1 << 20)
@@ -80,15 +82,48 @@ static void measure_trips(struct ivs_peer *peer, unsigned int to, const char *na
 	print_times(ring, rings, ROUNDS);
 }
 
-/* Ring an id that no peer has: the cost of ringing without that of delivery. */
+/* Time of one doorbell in the best of some batches, by @doorbell or else by @id; -1: it failed. */
+static double best_ring_us(struct ivs_peer *peer, unsigned int id,
+			   const struct ivs_doorbell *doorbell)
+{
+	double best = -1;
+
+	for (unsigned int batch = 0; batch < BATCHES; batch++) {
+		double begin = now_us();
+		double us;
+
+		for (unsigned int i = 0; i < BATCH_LEN; i++) {
+			int result = doorbell ? ivs_doorbell_ring(doorbell)
+					      : ivs_peer_ring(peer, id, 0);
+
+			if (result < 0)
+				return -1;
+		}
+		us = (now_us() - begin) / BATCH_LEN;
+		best = best < 0 || us < best ? us : best;
+	}
+	return best;
+}
+
+/*
+ * The cost of ringing without that of delivery: ring an id that no peer has. On the host a doorbell
+ * needs a peer, so ring our own vector, which is not waited for.
+ */
 static void measure_ring(struct ivs_peer *peer)
 {
-	double begin = now_us();
-	int result = 0;
+	struct ivs_doorbell *doorbell;
+	unsigned int id = IVS_ID_MAX;
 
-	for (unsigned int i = 0; i < RINGS; i++)
-		result |= ivs_peer_ring(peer, 65535, 0) < 0;
-	printf(",\"ring_us\":%.3f", result ? -1.0 : (now_us() - begin) / RINGS);
+	if (ivs_doorbell_new(peer, id, 0, &doorbell)) {
+		id = (unsigned int)ivs_peer_id(peer);
+		if (ivs_doorbell_new(peer, id, 0, &doorbell))
+			return;
+	}
+	printf(",\"ring_us\":%.3f", best_ring_us(peer, id, NULL));
+	printf(",\"doorbell_us\":%.3f", best_ring_us(peer, id, doorbell));
+	ivs_doorbell_free(doorbell);
+	if (ivs_peer_caps(peer) & IVS_CAP_WAIT)
+		(void)!ivs_peer_wait(peer, 0, 0);
 }
 
 struct pair {
