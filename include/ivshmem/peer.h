@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A peer: one who has the region mapped, has an id, can ring others and be rung.
- * The same program is a peer on the host and in a guest; only the address differs:
+ * A peer: a process or guest that maps the region, has an id, and can send and receive doorbells.
+ * The same program runs on the host and in a guest; only the address differs:
  *
- *   unix:PATH   a host process: the socket of an ivshmem-server
- *   shm:NAME    a host process: a plain region (also file:PATH); no ids, no doorbells
- *   pci:BDF     a guest: the device at that PCI address ("pci:0000:00:03.0"); "pci:" if there is
- *               only one. Through what the device is bound to: our driver (ivshmem(4)), vfio-pci
- *               (interrupts, but uncached memory, and one process at a time), else sysfs (uncached
- *               memory and ringing, no waiting, for root). "pci:name=NAME": the device that says that its
- *               region is NAME (ivshmem-device --name)
- *   /dev/ivshmemN  a guest: our driver's device node
+ *   unix:PATH      host process: the socket of an ivshmem-server
+ *   shm:NAME       host process: a plain region (also file:PATH); no ids, no doorbells
+ *   pci:BDF        guest: the device at that PCI address ("pci:0000:00:03.0")
+ *   pci:name=NAME  guest: the device whose region is called NAME (ivshmem-device --name)
+ *   pci:           guest: the only device
+ *   /dev/ivshmemN  guest: the device node of our driver, ivshmem(4)
  *
- * Results: see ivshmem/api.h. A peer, whatever it does, never causes a negative result.
+ * With pci: the transport depends on what the device is bound to: our driver; vfio-pci (interrupts,
+ * but uncached memory, and one process at a time); else sysfs (for root: uncached memory and
+ * ringing, but no waiting).
  *
- * Thread safety: ivs_peer_ring(), ivs_doorbell_ring(), ivs_peer_wait() on different vectors, ivs_peer_next(),
- * ivs_peer_read_roster() and the getters may run at the same time in different threads.
- * ivs_peer_stop() may run at any time, also in a signal handler. ivs_peer_open() and ivs_peer_close()
- * of one peer exclude everything else: to end threads that wait, stop the peer, join them, close it.
- * After fork() only one of the two processes may use a peer.
+ * Results: see ivshmem/api.h. Another peer, whatever it does, never causes a negative result.
+ *
+ * Thread safety: ivs_peer_ring(), ivs_doorbell_ring(), ivs_peer_wait() on different vectors,
+ * ivs_peer_next(), ivs_peer_read_roster() and the getters may run at the same time in different
+ * threads. ivs_peer_stop() may run at any time, also in a signal handler. Nothing else may run
+ * beside ivs_peer_open() and ivs_peer_close() of the same peer: if threads wait, stop the peer and
+ * join them before you close it. After fork() only one of the two processes may use a peer.
  */
 #ifndef IVSHMEM_PEER_H
 #define IVSHMEM_PEER_H
@@ -40,25 +42,25 @@ enum ivs_peer_error {
 	IVS_PEER_E_ABSENT,	/* no such peer, device, server or region */
 	IVS_PEER_E_AMBIGUOUS,	/* "pci:" and several devices */
 	IVS_PEER_E_VECTOR,	/* that peer has no such vector */
-	IVS_PEER_E_TIMEOUT,	/* nothing came in time */
-	IVS_PEER_E_UNSUPPORTED, /* this way in cannot do that: ivs_peer_cap_reason() says why */
-	IVS_PEER_E_PROTOCOL,	/* the server speaks garbage or another version */
-	IVS_PEER_E_SERVER_LOST, /* the server is gone; memory and known doorbells go on working */
-	IVS_PEER_E_BUSY,	/* what was to be read changed all the time, or is half-written */
-	IVS_PEER_E_DEVICE_GONE, /* the device is unplugged or unbound, for good: close the peer */
+	IVS_PEER_E_TIMEOUT,	/* the time is over */
+	IVS_PEER_E_UNSUPPORTED, /* the transport cannot do that: ivs_peer_cap_reason() says why */
+	IVS_PEER_E_PROTOCOL,	/* the server violates the protocol, or has another version */
+	IVS_PEER_E_SERVER_LOST, /* the server closed the connection */
+	IVS_PEER_E_BUSY,	/* the roster page changes too often, or is half-written */
+	IVS_PEER_E_DEVICE_GONE, /* the device was unplugged or unbound: close the peer */
 	IVS_PEER_E_STOPPED,	/* ivs_peer_stop() was called */
 };
 
 /**
- * enum ivs_peer_cap - what a way in can do
- * @IVS_CAP_ID:     has an id
- * @IVS_CAP_RING:   can ring others
- * @IVS_CAP_WAIT:   can be rung: has vectors to wait for
- * @IVS_CAP_ROSTER: sees others join and leave
- * @IVS_CAP_CACHED: the memory is mapped write-back cached, as ordinary memory is
+ * enum ivs_peer_cap - capabilities: what a transport can do
+ * @IVS_CAP_ID:     the peer has an id
+ * @IVS_CAP_RING:   it can ring other peers
+ * @IVS_CAP_WAIT:   it can be rung: it has vectors of its own
+ * @IVS_CAP_ROSTER: joins and leaves of other peers are reported
+ * @IVS_CAP_CACHED: the region is mapped write-back cached, like ordinary memory
  *
- * Memory is what every way in has. ROSTER comes with a server (unix:). Elsewhere it is there if a
- * server publishes the roster in the region (ivshmem-server --roster) when the peer is opened.
+ * Every transport maps the region. With unix:, ROSTER comes from the server; otherwise it is set if
+ * a server publishes a roster page in the region (ivshmem-server --roster) when the peer is opened.
  */
 enum ivs_peer_cap {
 	IVS_CAP_ID = 1 << 0,
@@ -69,12 +71,13 @@ enum ivs_peer_cap {
 };
 
 /**
- * struct ivs_peer_options - all zero is a good start
- * @vectors_n:  how many vectors to use. 0: all that the server or device has (a server does not
- *              say how many that are: they have all come when it is silent for 100 ms).
- *              Fewer than there are: the surplus is ignored. More: IVS_PEER_E_TIMEOUT from a server,
- *              IVS_PEER_E_VECTOR on a device and a plain region.
- * @timeout_ms: for the whole of ivs_peer_open(); 0: 5000
+ * struct ivs_peer_options - all zero means the defaults
+ * @vectors_n:  how many own vectors to use. 0: all that the server or device has; a server does
+ *              not announce their number: they are complete when there are as many as another peer
+ *              has, or when the server has been silent for 100 ms. If there are more than
+ *              @vectors_n, the surplus is ignored; if there are fewer, the result is
+ *              IVS_PEER_E_TIMEOUT with a server, IVS_PEER_E_VECTOR with a device or plain region.
+ * @timeout_ms: time limit of ivs_peer_open(); 0: 5000
  */
 struct ivs_peer_options {
 	unsigned int vectors_n;
@@ -82,99 +85,105 @@ struct ivs_peer_options {
 };
 
 /**
- * ivs_peer_open() - become a peer
+ * ivs_peer_open() - join a region as a peer
  * @address: see the top of this file
  * @opts:    NULL: the defaults
  * @out:     the peer; unchanged unless 0 is returned
- * @err:     the reason in words, or NULL
+ * @err:     set to an error message, or to "" if 0 is returned; may be NULL
  *
- * Return: 0, IVS_PEER_E_ADDRESS, _ABSENT, _AMBIGUOUS, _VECTOR, _TIMEOUT, _PROTOCOL, _LOST, _GONE, or
- * -errno.
+ * Return: 0, IVS_PEER_E_ADDRESS, _ABSENT, _AMBIGUOUS, _VECTOR, _TIMEOUT, _PROTOCOL, _SERVER_LOST,
+ * _DEVICE_GONE; -errno.
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_open(const char *address, const struct ivs_peer_options *opts,
 					  struct ivs_peer **out, struct ivs_error *err);
 
-/** ivs_peer_close() - leave: unmap the memory, close every fd. NULL is fine. */
+/** ivs_peer_close() - leave: unmap the region, close all fds, free the peer. NULL is ignored. */
 IVS_PUBLIC void ivs_peer_close(struct ivs_peer *peer);
 
 /**
  * ivs_peer_caps() - enum ivs_peer_cap values, or-ed
  *
- * They can change: WAIT comes with one's first vector, ROSTER goes with the server. Where ROSTER is
- * from the region, it comes back when another server publishes there; and it does not go when the
- * server was killed, because then nobody says so.
+ * They can change: WAIT is set when the first own vector arrives, ROSTER is cleared when the server
+ * ends. Where ROSTER comes from a roster page, it is set again when another server publishes one,
+ * and it is not cleared if the server was killed: a killed server cannot mark the page.
  */
 IVS_PUBLIC unsigned int ivs_peer_caps(const struct ivs_peer *peer);
 
 /**
- * ivs_peer_cap_reason() - one sentence on why this way in cannot do @cap, and what to do about it
+ * ivs_peer_cap_reason() - why the peer does not have @cap, and how to get it: a message for users
+ * @cap: a single value
  *
- * Return: a string that lives as long as @peer; NULL if it can.
+ * Return: a string that is valid until ivs_peer_close(); NULL if the peer has @cap.
  */
 IVS_PUBLIC const char *ivs_peer_cap_reason(const struct ivs_peer *peer, enum ivs_peer_cap cap);
 
-/** ivs_peer_transport() - the way in, for people: "unix", "shm", "file", "driver", "vfio", "sysfs". */
+/** ivs_peer_transport() - its name: "unix", "shm", "file", "driver", "vfio", "sysfs" */
 IVS_PUBLIC const char *ivs_peer_transport(const struct ivs_peer *peer);
 
 /**
- * ivs_peer_describe() - the way in and what it costs, for people: "sysfs: uncached memory, no
- * interrupts", "driver: cached memory, 2 vectors, region demo" (the name only if the device says one)
+ * ivs_peer_describe() - describe transport, memory and vectors in a message for users
  *
- * As it was when the peer was opened. Return: a string that lives as long as @peer.
+ * For example "sysfs: uncached memory, no interrupts" or "driver: cached memory, 2 vectors, region
+ * demo", with the region's name if the device has it. Describes the peer as it was when opened.
+ *
+ * Return: a string that is valid until ivs_peer_close().
  */
 IVS_PUBLIC const char *ivs_peer_describe(const struct ivs_peer *peer);
 
-/** ivs_peer_id() - own id, 0 to 65535; -1 without IVS_CAP_ID. */
+/** ivs_peer_id() - own id, 0 to 65535; -1 without IVS_CAP_ID */
 IVS_PUBLIC int ivs_peer_id(const struct ivs_peer *peer);
 
 /**
- * ivs_peer_memory() - the region, mapped readable and writable
- * @len: its bytes; NULL is fine
+ * ivs_peer_memory() - the region, mapped for reading and writing
+ * @len: set to its size in bytes; may be NULL
  *
  * Other peers may write anything into it at any time: read each word once, check it, then use it.
- * Not all of it is yours to write if a roster is published there: see ivs_peer_usable_len().
- * When the device has been unplugged: through our driver a page of zeroes is everywhere, which all who
- * had the device open share; through vfio it stays until the peer is closed; through sysfs nobody is
- * told, and what is at its addresses may by then be another device's.
+ * The end of the region may be reserved for a roster page: see ivs_peer_usable_len().
+ *
+ * After the device was unplugged: with our driver every page is replaced by one page of zeroes,
+ * which all processes that had the device open share; with vfio the memory stays until the peer is
+ * closed; with sysfs the removal cannot be detected, and another device may reuse the addresses.
  */
 IVS_PUBLIC void *ivs_peer_memory(const struct ivs_peer *peer, size_t *len);
 
 /**
- * ivs_peer_usable_len() - how many bytes at the beginning of the region are the applications'
+ * ivs_peer_usable_len() - how many bytes at the beginning of the region applications may use
  *
- * The rest belongs to the roster that a server publishes (ivshmem-server --roster); without one, it
- * is all. As it was when the peer was opened.
+ * The rest is reserved for the roster page (ivshmem-server --roster); without one, the whole region
+ * is usable. Does not change while the peer is open.
  */
 IVS_PUBLIC size_t ivs_peer_usable_len(const struct ivs_peer *peer);
 
-/** ivs_peer_vectors() - how many vectors one can be rung on; they are numbered from 0. */
+/** ivs_peer_vectors() - number of own vectors, which are numbered from 0 */
 IVS_PUBLIC unsigned int ivs_peer_vectors(const struct ivs_peer *peer);
 
 /**
- * ivs_peer_ring() - ring @vector of peer @id, which may be one's own id
+ * ivs_peer_ring() - ring @vector of peer @id, which may be the own id
  *
- * Whatever was written to the region before is visible to the peer when it wakes. Doorbells that
- * come faster than they are taken become one: a doorbell says "look", it does not count. A counter
- * that a peer has filled counts as rung and is not waited for. (On the host, a peer that switches
- * O_NONBLOCK off and fills the counter between our looking and our writing can make this call wait,
- * and this thread alone, until somebody reads the counter; eventfds offer no way around it.)
- * Takes in what the server has said about joins and leaves by now; ivs_peer_next() still reports
- * it. In a guest the device ignores ids and vectors that do not exist, and this returns 0; with
- * IVS_CAP_ROSTER it has rung all the same, and returns IVS_PEER_E_ABSENT or _VECTOR if the roster
- * says so.
+ * Data written to the region before the call is visible to the peer when it wakes. Doorbells
+ * coalesce: a doorbell is a hint to look into the region, and carries neither sender nor count. A
+ * full counter counts as rung, and the call does not wait for it. (On the host, a peer that clears
+ * O_NONBLOCK and fills the counter between the library's poll(2) and write(2) can make this call
+ * wait, in this thread only, until the counter is read; with eventfds this cannot be avoided.)
  *
- * Return: 0, IVS_PEER_E_ABSENT, _VECTOR, _UNABLE, _GONE; -errno.
+ * Joins and leaves that the server has sent are received first, so that an id that was assigned
+ * again is not mistaken for its previous owner; ivs_peer_next() still reports them. In a guest the
+ * device ignores ids and vectors that do not exist, and the result is 0. If the region has a roster
+ * page, the doorbell is rung in any case, and the result is what the page says.
+ *
+ * Return: 0, IVS_PEER_E_ABSENT, _VECTOR, _UNSUPPORTED, _DEVICE_GONE; -errno.
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_ring(struct ivs_peer *peer, unsigned int id,
 					  unsigned int vector);
 
 /**
  * ivs_doorbell_new() - look up @vector of peer @id once, to ring it often
+ * @id:  may be the own id
  * @out: the doorbell; unchanged unless 0 is returned
  *
- * On the host a doorbell is bound to the peer that has @id now: it never rings another peer that is
- * given the same id later. In a guest it is bound to the id and the vector, and whether these exist
- * is not looked at. Free all doorbells of a peer before you close it.
+ * On the host a doorbell is bound to the peer that has @id now, and never rings another peer that
+ * is assigned the same id later. In a guest it is bound to @id and @vector, and whether they exist
+ * is not checked. Free all doorbells of a peer before you close it.
  *
  * Return: 0, IVS_PEER_E_ABSENT, _VECTOR, _UNSUPPORTED, _DEVICE_GONE; -errno (-ENOMEM).
  */
@@ -184,49 +193,52 @@ IVS_PUBLIC IVS_MUST_USE int ivs_doorbell_new(struct ivs_peer *peer, unsigned int
 /**
  * ivs_doorbell_ring() - ring it
  *
- * As ivs_peer_ring(), but for these: it takes no lock and does not receive what the server has sent,
- * so that a program that only rings has to call ivs_peer_next() now and then; IVS_PEER_E_ABSENT is
- * returned once ivs_peer_next() or ivs_peer_ring() has seen the peer leave. Costs one write(2) on
- * the host, and a poll(2) before it that keeps a full counter from blocking; in a guest one store to
- * a register.
+ * Like ivs_peer_ring(), with the same guarantees for memory, coalescing and full counters, but it
+ * takes no lock and receives nothing from the server: IVS_PEER_E_ABSENT is returned once
+ * ivs_peer_next() or ivs_peer_ring() has received the leave. A program that only rings has to call
+ * ivs_peer_next() now and then. Several threads may ring the same doorbell.
+ *
+ * Costs one write(2) on the host, and a poll(2) before it that detects a full counter; in a guest
+ * one store to a register, or one ioctl(2) if the registers cannot be mapped.
  *
  * Return: 0, IVS_PEER_E_ABSENT, _DEVICE_GONE; -errno.
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_doorbell_ring(const struct ivs_doorbell *doorbell);
 
-/** ivs_doorbell_free() - NULL is fine */
+/** ivs_doorbell_free() - free it, before its peer is closed. NULL is ignored. */
 IVS_PUBLIC void ivs_doorbell_free(struct ivs_doorbell *doorbell);
 
 /**
- * ivs_peer_wait() - wait until one's own @vector is rung
- * @timeout_ms: 0: only look; -1: no limit
+ * ivs_peer_wait() - wait until the own @vector is rung, and consume the doorbell
+ * @timeout_ms: 0: do not wait; -1: no limit
  *
- * A doorbell that came before the call counts, and is taken. Does not take in joins and leaves:
- * that is ivs_peer_next(), which takes doorbells of all vectors too.
+ * A doorbell that arrived before the call counts. Joins and leaves are not processed: use
+ * ivs_peer_next(), which also consumes doorbells of all vectors.
  *
- * Return: 0, IVS_PEER_E_TIMEOUT, _VECTOR, _UNABLE, _GONE, _STOPPED; -errno (-EINTR: a signal came,
- * or the process was stopped and continues).
+ * Return: 0, IVS_PEER_E_TIMEOUT, _VECTOR, _UNSUPPORTED, _DEVICE_GONE, _STOPPED; -errno (-EINTR: a
+ * signal arrived, or the process was stopped and continued).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_wait(struct ivs_peer *peer, unsigned int vector,
 					  int timeout_ms);
 
 /**
- * ivs_peer_stop() - have all waiting end, for good
+ * ivs_peer_stop() - wake all waiters and make further waits fail
  *
- * From now on ivs_peer_wait() and ivs_peer_next() return IVS_PEER_E_STOPPED, also those that are waiting
- * now, and ivs_peer_fd() is readable. Everything else goes on.
+ * From now on ivs_peer_wait() and ivs_peer_next() return IVS_PEER_E_STOPPED, also in threads that
+ * are waiting, and ivs_peer_fd() is readable. All other functions continue to work.
  */
 IVS_PUBLIC void ivs_peer_stop(struct ivs_peer *peer);
 
 /**
  * enum ivs_event_type - what ivs_peer_next() reports
- * @IVS_EVENT_DOORBELL: @vector was rung, once or more
- * @IVS_EVENT_JOIN:     peer @id is there and can be rung on @vectors_n vectors. Comes again for the
- *                      same id, with more, when the rest of its vectors became known later.
- *                      Those who were there first are reported after opening.
- * @IVS_EVENT_LEAVE:    peer @id left
- * @IVS_EVENT_SERVER_LOST:     the server is gone: no more joins and leaves; everything else goes on.
- *                      Reported once; in a guest again, if another server came in between.
+ * @IVS_EVENT_DOORBELL:    the own @vector was rung, once or more
+ * @IVS_EVENT_JOIN:        peer @id has @vectors_n vectors and can be rung. Peers that joined before
+ *                         this one are reported after opening. Repeated for the same id, with a
+ *                         larger number, if more of its vectors become known later.
+ * @IVS_EVENT_LEAVE:       peer @id left
+ * @IVS_EVENT_SERVER_LOST: the server has ended: no more joins and leaves. The memory and the known
+ *                         doorbells continue to work. Reported once; with a roster page, once for
+ *                         each server that ends.
  */
 enum ivs_event_type {
 	IVS_EVENT_DOORBELL = 1,
@@ -244,63 +256,66 @@ struct ivs_event {
 
 /**
  * ivs_peer_next() - wait for the next event of any kind
- * @timeout_ms: 0: only look; -1: no limit
- * @event:      valid when 0 is returned
+ * @timeout_ms: 0: do not wait; -1: no limit
+ * @event:      set when 0 is returned
  *
- * Leaves come before the join of the next peer with the same id; one who came and went between two
- * calls is not reported. Without a server to tell of them (pci:, shm:, file:), joins and leaves come
- * from the roster in the region, if there is one. No doorbell says that it has changed: it is looked
- * at when this is called, and every 100 ms while it waits. There a peer without vectors joins with
- * @vectors_n 0; of a server's clients nobody hears of it.
+ * A leave is reported before the join of the next peer with the same id. A peer that joins and
+ * leaves between two calls is not reported.
  *
- * Return: 0, IVS_PEER_E_TIMEOUT, _UNABLE (neither doorbells nor joins, nor a device that can be
- * unplugged), _GONE, _STOPPED; -errno (-EINTR: a signal came).
+ * Without a connection to a server (pci:, shm:, file:), joins and leaves come from the roster page,
+ * if the region has one. Its changes ring no doorbell: it is read when this is called, and every
+ * 100 ms while it waits. There a peer without vectors is reported with @vectors_n 0; a server
+ * announces such a peer to no client.
+ *
+ * Return: 0, IVS_PEER_E_TIMEOUT, _UNSUPPORTED (the transport has neither vectors nor joins nor a
+ * device that can be unplugged), _DEVICE_GONE, _STOPPED; -errno (-EINTR: a signal arrived).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_next(struct ivs_peer *peer, int timeout_ms,
 					  struct ivs_event *event);
 
 /**
- * ivs_peer_fd() - an fd for poll(2) and its like: readable when ivs_peer_next() has something
+ * ivs_peer_fd() - an fd for poll(2) and the like: readable when ivs_peer_next() has an event
  *
- * Owned by @peer. After it became readable, call ivs_peer_next() with timeout 0 until it returns
- * IVS_PEER_E_TIMEOUT. Where joins and leaves come from the roster in the region, it becomes readable
- * every 100 ms, and there may be nothing.
+ * Owned by @peer. When it is readable, call ivs_peer_next() with timeout 0 until it returns
+ * IVS_PEER_E_TIMEOUT, which may be the first result. Where joins and leaves come from a roster
+ * page, the fd becomes readable every 100 ms.
  *
  * Return: the fd; -1 where ivs_peer_next() returns IVS_PEER_E_UNSUPPORTED.
  */
 IVS_PUBLIC int ivs_peer_fd(const struct ivs_peer *peer);
 
 /**
- * ivs_peer_vector_fd() - the eventfd of one of one's own vectors
+ * ivs_peer_vector_fd() - the eventfd of an own vector
  *
- * Owned by @peer. Readable when the vector was rung; reading takes the doorbell.
+ * Owned by @peer. Readable when the vector was rung; reading consumes the doorbell. Use preadv2(2)
+ * with RWF_NOWAIT: an untrusted peer may have consumed the doorbell and made the fd blocking.
  *
  * Return: the fd; -1 if there is no such vector.
  */
 IVS_PUBLIC int ivs_peer_vector_fd(const struct ivs_peer *peer, unsigned int vector);
 
 /**
- * ivs_peer_roster() - who is there, without oneself, as far as ivs_peer_next() has reported it
- * @ids: room for @ids_n ids, ascending
+ * ivs_peer_roster() - the other peers, as far as ivs_peer_next() has reported joins and leaves
+ * @ids:   set to their ids, ascending
+ * @ids_n: room in @ids
  *
- * Return: how many there are, which may be more than @ids_n. 0 without IVS_CAP_ROSTER.
+ * Return: the number of peers, which may exceed @ids_n; 0 without IVS_CAP_ROSTER.
  */
 IVS_PUBLIC unsigned int ivs_peer_roster(struct ivs_peer *peer, unsigned int *ids,
 					unsigned int ids_n);
 
 /**
- * ivs_peer_vectors_of() - how many vectors peer @id can be rung on, as far as known; 0 if absent
+ * ivs_peer_vectors_of() - number of vectors of peer @id, as far as known; 0: no such peer
  */
 IVS_PUBLIC unsigned int ivs_peer_vectors_of(struct ivs_peer *peer, unsigned int id);
 
 /**
- * struct ivs_roster_info - the roster that a server publishes in the region
- * @generation: grows by one with each join and leave
- * @peers_n:    how many are connected
- * @listed_n:   of how many there is more to know: not of all, if they are more than the roster has
- *              room for
- * @maintained:a server keeps it; false: that has ended, and it is as it was then. A server that was
- *              killed could not say so.
+ * struct ivs_roster_info - the roster page at the end of the region
+ * @generation: counts joins and leaves
+ * @peers_n:    how many peers are connected
+ * @listed_n:   how many of them have an entry: fewer than @peers_n if the page has too little room
+ * @maintained: a server maintains the page. False: the server has ended, and the page shows its
+ *              last state. A killed server leaves true.
  */
 struct ivs_roster_info {
 	uint64_t generation;
@@ -310,10 +325,10 @@ struct ivs_roster_info {
 };
 
 /**
- * struct ivs_roster_entry - one of them, oneself too
- * @vectors_n: how many it can be rung on, 0 to 65536
- * @since:     the generation at which it joined, above 0: the same id with another one is another
- *             peer
+ * struct ivs_roster_entry - one peer; the own entry is included
+ * @vectors_n: number of its vectors, 0 to 65536
+ * @since:     the generation at which it joined, above 0. The same id with another @since is
+ *             another peer.
  */
 struct ivs_roster_entry {
 	unsigned int id;
@@ -322,14 +337,15 @@ struct ivs_roster_entry {
 };
 
 /**
- * ivs_peer_read_roster() - read the roster in the region as it is now, on any way in
- * @peers: room for @peers_n, ascending by id; NULL is fine if that is 0
+ * ivs_peer_read_roster() - read the roster page; works with every transport
+ * @peers:   set to the entries, ascending by id; may be NULL if @peers_n is 0
+ * @peers_n: room in @peers
  *
- * A consistent copy of one moment, within bounds. But any peer can write anything there: it is a
- * hint. Takes no events; some 50 ms at most.
+ * The result is a consistent snapshot, with all values in their ranges; but any peer can write
+ * anything there, so it is a hint. Consumes no events. Takes about 50 ms at most.
  *
- * Return: 0, IVS_PEER_E_ABSENT (there is none, or it is damaged), IVS_PEER_E_BUSY (the server
- * writes all the time, or ended in the middle); -errno (-ENOMEM).
+ * Return: 0, IVS_PEER_E_ABSENT (there is no page, or it is damaged), _BUSY (it changed during every
+ * attempt, or the server ended while writing it); -errno (-ENOMEM).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_read_roster(struct ivs_peer *peer, struct ivs_roster_info *out,
 						 struct ivs_roster_entry *peers,
