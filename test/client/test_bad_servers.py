@@ -18,7 +18,7 @@ def check(done, message):
 
 
 def memory_fd(where, size=1 << 20):
-    """A memory object, another one each time: whoever has mapped one has it still."""
+    """A new memory object each time: a process that mapped an earlier one still has it."""
     file = where.add(tempfile.TemporaryFile(dir=where.dir))
     file.truncate(size)
     return file.fileno()
@@ -122,7 +122,7 @@ def test_garbage_after_the_greeting(place, garbage):
     client = place.start_client()
     (value, fds), = real_fds(place, [garbage])
     server.send(value, fds)
-    client.err.wait("the server is gone; doorbells go on working")
+    client.err.wait("the server is gone; known doorbells continue to work")
     client.write("int 0 0\n")
     client.out.wait("doorbell on vector 0")
     client.popen.stdin.close()

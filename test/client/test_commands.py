@@ -24,13 +24,13 @@ def check(done, status, out="", err=""):
 # Commands
 
 def test_dump(place):
-    """dump: the way in, the region's size, oneself and the others with their vectors."""
+    """dump: the transport, the region's size, the own peer and the others with their vectors."""
     place.server("-n", "3", "-l", "2M")
     clients = [join(place, 3), join(place, 3)]
     done = place.run_client("-c", "dump")
     check(done, 0)
     assert [line.split() for line in done.stdout.splitlines()] == [
-        ["way", "in", "unix:", "cached", "memory,", "3", "vectors"], ["region", "2M"],
+        ["transport", "unix:", "cached", "memory,", "3", "vectors"], ["region", "2M"],
         ["peer", "2", "3", "vectors", "(this", "one)"],
         ["peer", "0", "3", "vectors"], ["peer", "1", "3", "vectors"]]
     for client in clients:
@@ -39,7 +39,7 @@ def test_dump(place):
 
 @pytest.mark.parametrize("vectors", [0, 1, 2, 64])
 def test_dump_alone(place, vectors):
-    """The first client has all its vectors, though nobody says how many there are."""
+    """The first client gets all its vectors, although their number is not announced."""
     place.server("-n", vectors)
     check(place.run_client("-c", "dump"), 0, f"peer     0  {vectors} vectors (this one)")
 
@@ -58,7 +58,7 @@ def test_command_that_fails_ends_it(place):
     """After a -c that failed the others are not done."""
     place.server()
     done = place.run_client("-c", "nonsense", "-c", "dump")
-    check(done, 1, "", "ivshmem-client: nonsense: no such command: try help")
+    check(done, 1, "", "ivshmem-client: nonsense: unknown command: try help")
     assert done.stdout == ""
 
 
@@ -77,16 +77,16 @@ def test_int(place, command, expected):
 
 
 @pytest.mark.parametrize("command, message", [
-    ("nonsense", "nonsense: no such command: try help"),
-    ("INT 0 0", "INT: no such command: try help"),
+    ("nonsense", "nonsense: unknown command: try help"),
+    ("INT 0 0", "INT: unknown command: try help"),
     ("int", "int: use int PEER VECTOR, int PEER all or int all"),
     ("int 0", "int: use int PEER VECTOR, int PEER all or int all"),
     ("int 0 0 0", "int: use int PEER VECTOR, int PEER all or int all"),
-    ("int x 0", "x: no id of a peer: use 0 to 65535"),
-    ("int -1 0", "-1: no id of a peer: use 0 to 65535"),
-    ("int 65536 0", "65536: no id of a peer: use 0 to 65535"),
-    ("int 0 x", "x: no number of a vector: use 0 to 65535, or all"),
-    ("int 0 65536", "65536: no number of a vector: use 0 to 65535, or all"),
+    ("int x 0", "x: not the id of a peer: use 0 to 65535"),
+    ("int -1 0", "-1: not the id of a peer: use 0 to 65535"),
+    ("int 65536 0", "65536: not the id of a peer: use 0 to 65535"),
+    ("int 0 x", "x: not the number of a vector: use 0 to 65535, or all"),
+    ("int 0 65536", "65536: not the number of a vector: use 0 to 65535, or all"),
     ("int 7 0", "cannot ring peer 7 vector 0: no such peer is connected (see dump)"),
     ("int 7 all", "cannot ring peer 7 vector 0: no such peer is connected (see dump)"),
     ("int 0 1", "cannot ring peer 0 vector 1: the peer has no such vector (see dump)"),
@@ -106,7 +106,7 @@ def test_bad_command(place, command, message):
 
 
 def test_own_vector_that_is_not_there(place):
-    """One's own id is no exception."""
+    """This includes the own id."""
     place.server()
     check(place.run_client("-c", "int 0 1"), 1, "",
           "ivshmem-client: cannot ring peer 0 vector 1: the peer has no such vector (see dump)\n")
@@ -117,7 +117,7 @@ def test_script(place):
     place.server()
     client = join(place)
     done = place.run_client("-v", text="# a script\n\nint 0 0\ndump")
-    check(done, 0, "rang peer 0 vector 0\nway in  unix: cached memory, ")
+    check(done, 0, "rang peer 0 vector 0\ntransport   unix: cached memory, ")
     assert readable(client.own) == [0]
     check(place.run_client(text="help\nquit\nnonsense\n"), 0, "quit ")
 
@@ -152,7 +152,7 @@ def test_idle_client_does_not_spin(place):
 
 
 def test_two_clients(place):
-    """They see each other join and leave, and hear the doorbells that the other rings."""
+    """Two clients see each other join and leave, and receive each other's doorbells."""
     place.server("-n", "2")
     first, second = place.start_client(), place.start_client()
     first.out.wait("peer 1 joined with 2 vectors")
@@ -172,14 +172,14 @@ def test_two_clients(place):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_server_dies(place, number):
-    """It is said once; doorbells among those who know each other go on; dump says what does not."""
+    """Reported once; known doorbells continue to work; dump lists the capabilities that are lost."""
     server = place.server()
     clients = [place.start_client(), place.start_client()]
     clients[0].out.wait("peer 1 joined")
     server.signal(number)
     server.wait()
     for client in clients:
-        client.err.wait("ivshmem-client: the server is gone; doorbells go on working")
+        client.err.wait("ivshmem-client: the server is gone; known doorbells continue to work")
     clients[0].write("int 1 0\n")
     clients[1].out.wait("doorbell on vector 0")
     clients[1].write("int 0 0\ndump\n")
@@ -226,7 +226,7 @@ def test_plain_region(place, way, option):
         file.truncate(1 << 20)
     name = place.shm if way == "shm" else place.shm_path
     done = place.run(place.client_program, option, f"{way}:{name}", "-c", "dump")
-    check(done, 0, f"way in  {way}: cached memory, no interrupts\nregion  1M\n")
+    check(done, 0, f"transport   {way}: cached memory, no interrupts\nregion      1M\n")
     reasons = done.stdout.splitlines()[2:]
     assert [line.split(":")[0] for line in reasons] == ["no id", "no ring", "no wait", "no roster"]
     assert all("a plain region has neither ids nor doorbells: use a server" in line
@@ -241,7 +241,7 @@ def test_unix_address(place):
     """-a unix:PATH is what -S PATH is."""
     place.server()
     done = place.run(place.client_program, "-a", f"unix:{place.socket}", "-c", "dump")
-    check(done, 0, "way in  unix")
+    check(done, 0, "transport   unix")
 
 
 def test_no_vectors(place):

@@ -29,7 +29,7 @@ def eventfd(where):
 
 
 def broken_pipe_fd(where):
-    """The end of a pipe that nobody reads: to write to it is to die of SIGPIPE."""
+    """The end of a pipe without a reader: writing to it raises SIGPIPE."""
     out, into = os.pipe()
     os.close(out)
     return where.add(os.fdopen(into, "wb")).fileno()
@@ -71,8 +71,8 @@ def victim_is_untouched(where):
 
 @pytest.mark.parametrize("kind", BAD_VECTORS)
 def test_vector_of_a_peer_that_is_no_eventfd(place, kind):
-    """Ringing writes to what the server has sent: so it is looked at first. No SIGPIPE, and not a
-    byte into somebody's file."""
+    """Ringing writes to an fd from the server, so its type is checked first: no SIGPIPE, and not a
+    byte into another file."""
     bad = kind(place)
     bad_server(place, greeting(place) + [(7, [bad]), (0, [eventfd(place)])])
     done = place.run_client("-c", "int 7 0")
@@ -99,10 +99,10 @@ def test_peer_that_joins_later_without_eventfd(place, kind):
 
 
 class Chatterer(BadServer):
-    """A server that after the greeting tells of leaves of ever other peers without pause or end.
+    """A server that sends leaves of ever other peers after the greeting, without pause or end.
 
     In small portions and with a large buffer: the kernel then wakes it while much is still unread,
-    so that the client does not find nothing to read just because nobody let the server run.
+    so that the client does not run out of input only because the server was not scheduled.
     """
 
     stops_client = False
@@ -137,21 +137,20 @@ def test_server_that_never_stops_talking(place):
 
 
 def test_own_vector_that_comes_late(place):
-    """A server may be slow: who had no vector when it was asked has one when it has come, and then
-    nothing says that one cannot wait."""
+    """A vector that arrives after opening can be waited for, and dump no longer says otherwise."""
     server = bad_server(place, greeting(place))
     client = place.start_client()
     assert client.out.count("0 vectors (this one)") == 1
     server.send(0, [eventfd(place)])
 
     def has_vector():
-        before = client.out.count("ring all vectors of all others")
+        before = client.out.count("ring all vectors of all other peers")
         client.write("dump\nhelp\n")
-        client.out.wait("ring all vectors of all others", before + 1)
+        client.out.wait("ring all vectors of all other peers", before + 1)
         return client.out.count("1 vectors (this one)")
 
     wait_until(has_vector, "dump shows the vector")
-    begin = max(at for at, line in enumerate(client.out.seen) if line.startswith("way in"))
+    begin = max(at for at, line in enumerate(client.out.seen) if line.startswith("transport"))
     assert not [line for line in client.out.seen[begin:] if "no wait" in line]
     client.write("int 0 0\n")
     client.out.wait("doorbell on vector 0")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The options of ivshmem-client: what is said of each, and when a value is no good."""
+"""The options of ivshmem-client: --help, and values that are refused."""
 import pytest
 
 from support.py.options import check_help, check_help_and_man_page, check_refused, check_version
@@ -7,7 +7,7 @@ from support.py.options import check_help, check_help_and_man_page, check_refuse
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help(place, option):
-    """The help has the usage, every option and an example, and is no error."""
+    """The help has the usage, every option and an example; the status is 0."""
     check_help(place, "ivshmem-client", option)
 
 
@@ -29,7 +29,7 @@ def test_unknown_or_incomplete_option(place, option):
 
 
 @pytest.mark.parametrize("options, status, message", [
-    (["surplus"], 2, 'surplus argument "surplus": commands go behind -c'),
+    (["surplus"], 2, 'surplus argument "surplus": put commands after -c'),
     (["-c", "dump"] * 65, 2, "more than 64 commands: use standard input"),
     (["-S", "x" * 5000], 2, "the address has 5005 bytes; at most 4095 fit"),
     (["-a", "x" * 5000], 2, "the address has 5000 bytes; at most 4095 fit"),

@@ -117,7 +117,7 @@ def test_stopped_client_delays_nobody(place):
     stopped.write("dump\nhelp\n")
     stopped.out.wait("int all")
     assert stopped.out.count("(this one)") == before + 1
-    begin = max(at for at, line in enumerate(stopped.out.seen) if line.startswith("way in"))
+    begin = max(at for at, line in enumerate(stopped.out.seen) if line.startswith("transport"))
     dump = [line for line in stopped.out.seen[begin:] if line.startswith("peer  ")]
     peers = {line.split()[1] for line in dump if line.endswith("  1 vectors")}
     assert peers == {str(watcher.id), str(last.id)}

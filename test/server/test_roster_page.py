@@ -158,8 +158,8 @@ def test_a_process_beside_the_region_sees_who_comes_and_goes(place):
     client.out.wait("peer 0 left")
     client.write("dump\n")
     client.out.wait("peer     1  2 vectors")
-    client.out.wait("roster  in the region: generation 4, 1 connected, 1 listed")
-    assert "region  4M, of which the last 4 KiB are reserved" in client.out.seen
+    client.out.wait("roster      page in the region: generation 4, 1 connected, 1 listed")
+    assert "region      4M, of which the last 4 KiB are reserved" in client.out.seen
     assert not client.out.count("no roster")
     server.stop()
     client.err.wait("the server is gone")
@@ -184,7 +184,7 @@ def test_another_server_goes_on(place):
     place.start_client()
     client.out.wait("peer 0 joined with 3 vectors")
     client.write("dump\n")
-    client.out.wait("roster  in the region")
+    client.out.wait("roster      page in the region")
     assert not client.out.count("no roster")
 
 
@@ -355,7 +355,7 @@ def test_half_written(place):
     shown.map[shown.at + 16] |= 1
     done = place.run(place.client_program, "-a", f"shm:{place.shm}", "-c", "dump")
     assert done.returncode == 0
-    assert "roster  in the region, half-written" in done.stdout
+    assert "roster      page in the region, half-written" in done.stdout
     assert "the last 4 KiB are reserved" in done.stdout
     place.server("-n", "1", "--roster", "-l", "1M")
     assert shown.read()[1:] == (0, True, {})
@@ -368,5 +368,5 @@ def test_nobody_takes_other_contents_for_a_roster(place):
         file.seek(SIZE - PAGE)
         file.write(b"IVSROSTR" + b"\x01\0\0\0" * 30)
     done = place.run(place.client_program, "-a", f"shm:{place.shm}", "-c", "dump")
-    assert re.search(r"^region  1M$", done.stdout, re.MULTILINE)
+    assert re.search(r"^region      1M$", done.stdout, re.MULTILINE)
     assert "no roster: a plain region" in done.stdout

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A peer by hand: shows who is there and who rings, and rings others. Options as QEMU's client. */
+/* A peer on the command line: prints doorbells, joins and leaves; rings. Options as QEMU's. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -20,8 +20,8 @@
 #define COMMANDS_MAX 64
 #define WORDS_MAX 4
 #define LINE_LEN 256
-#define EVENTS_MAX 1024 /* before commands get their turn again */
-#define GONE "the device was unplugged, or taken from its driver"
+#define EVENTS_MAX 1024 /* per turn, so that commands get theirs */
+#define GONE "the device was unplugged, or unbound from its driver"
 
 struct settings {
 	char address[4096];
@@ -33,40 +33,41 @@ struct settings {
 static const char help_text[] =
 	"usage: " PROGRAM " [OPTION]...\n"
 	"\n"
-	"Joins a region as a peer, prints the doorbells it receives, and rings others.\n"
+	"Joins a region as a peer, prints the doorbells it receives, and rings other peers.\n"
 	"\n"
 	"  -S, --socket PATH      the server's socket (/tmp/ivshmem_socket)\n"
-	"  -a, --address ADDRESS  another way in: unix:PATH, shm:NAME, file:PATH, pci:BDF,\n"
+	"  -a, --address ADDRESS  another transport: unix:PATH, shm:NAME, file:PATH, pci:BDF,\n"
 	"                         /dev/ivshmemN\n"
-	"  -c, --command COMMAND  do this and end; may be given several times\n"
-	"  -v, --verbose          say also who we are, who joins and leaves, and every ring\n"
-	"  -V, --version          print the version and end\n"
-	"  -h, --help             print this and end\n"
+	"  -c, --command COMMAND  run the command and exit; may be repeated\n"
+	"  -v, --verbose          also print the own id, joins, leaves, and doorbells sent\n"
+	"  -V, --version          print the version and exit\n"
+	"  -h, --help             print this help and exit\n"
 	"\n"
 	"Without -c, commands are read from standard input; \"help\" lists them.\n"
 	"\n"
 	"Example: ring vector 1 of peer 0\n"
 	"  " PROGRAM " -S /run/ivshmem.sock -c 'int 0 1'\n";
 
-static const char commands_text[] = "help               print this\n"
-				    "dump               who is there, and what this way in can do\n"
-				    "int PEER VECTOR    ring one vector of a peer\n"
-				    "int PEER all       ring all vectors of a peer\n"
-				    "int all            ring all vectors of all others\n"
-				    "quit               end\n";
+static const char commands_text[] =
+	"help               print this list\n"
+	"dump               print the transport, its capabilities, the region and the peers\n"
+	"int PEER VECTOR    ring one vector of a peer\n"
+	"int PEER all       ring all vectors of a peer\n"
+	"int all            ring all vectors of all other peers\n"
+	"quit               exit\n";
 
-/* What a command or an event says about going on. */
+/* The result of a command or of taking events; FAILED and QUIT end the program. */
 enum outcome { OUTCOME_OK, OUTCOME_FAILED, OUTCOME_QUIT };
 
-static enum outcome fail(const char *what, const char *why)
+static enum outcome report_failure(const char *what, const char *why)
 {
 	fflush(stdout);
 	fprintf(stderr, PROGRAM ": %s: %s\n", what, why);
 	return OUTCOME_FAILED;
 }
 
-static enum outcome ring(struct ivs_peer *peer, const struct settings *settings, unsigned int id,
-			 unsigned int vector)
+static enum outcome ring_vector(struct ivs_peer *peer, const struct settings *settings,
+				unsigned int id, unsigned int vector)
 {
 	char what[64];
 	int result = ivs_peer_ring(peer, id, vector);
@@ -78,21 +79,21 @@ static enum outcome ring(struct ivs_peer *peer, const struct settings *settings,
 			printf("rang peer %u vector %u\n", id, vector);
 		return OUTCOME_OK;
 	case IVS_PEER_E_ABSENT:
-		return fail(what, "no such peer is connected (see dump)");
+		return report_failure(what, "no such peer is connected (see dump)");
 	case IVS_PEER_E_VECTOR:
-		return fail(what, "the peer has no such vector (see dump)");
+		return report_failure(what, "the peer has no such vector (see dump)");
 	case IVS_PEER_E_UNSUPPORTED:
-		return fail(what, ivs_peer_cap_reason(peer, IVS_CAP_RING));
+		return report_failure(what, ivs_peer_cap_reason(peer, IVS_CAP_RING));
 	case IVS_PEER_E_DEVICE_GONE:
-		return fail(what, GONE);
+		return report_failure(what, GONE);
 	default:
-		return fail(what, strerror(-result));
+		return report_failure(what, strerror(-result));
 	}
 }
 
-/* In a guest nobody tells how many vectors a peer has: as many as we have, then. */
-static enum outcome ring_vectors(struct ivs_peer *peer, const struct settings *settings,
-				 unsigned int id)
+/* Without a roster the number of vectors of a peer is unknown: assume as many as our own. */
+static enum outcome ring_all_vectors(struct ivs_peer *peer, const struct settings *settings,
+				     unsigned int id)
 {
 	unsigned int n = ivs_peer_vectors_of(peer, id);
 	enum outcome outcome = OUTCOME_OK;
@@ -100,42 +101,44 @@ static enum outcome ring_vectors(struct ivs_peer *peer, const struct settings *s
 	if (!(ivs_peer_caps(peer) & IVS_CAP_ROSTER))
 		n = ivs_peer_vectors(peer) ? ivs_peer_vectors(peer) : 1;
 	if (!n)
-		return ring(peer, settings, id, 0);
+		return ring_vector(peer, settings, id, 0);
 	for (unsigned int vector = 0; vector < n && outcome == OUTCOME_OK; vector++)
-		outcome = ring(peer, settings, id, vector);
+		outcome = ring_vector(peer, settings, id, vector);
 	return outcome;
 }
 
-static enum outcome ring_everybody(struct ivs_peer *peer, const struct settings *settings)
+static enum outcome ring_all_peers(struct ivs_peer *peer, const struct settings *settings)
 {
 	static unsigned int ids[IVS_ID_MAX + 1];
 	unsigned int n = ivs_peer_roster(peer, ids, IVS_ID_MAX + 1);
 	enum outcome outcome = OUTCOME_OK;
 
 	if (!(ivs_peer_caps(peer) & IVS_CAP_ROSTER))
-		return fail("cannot ring all peers", ivs_peer_cap_reason(peer, IVS_CAP_ROSTER));
+		return report_failure("cannot ring all peers",
+				      ivs_peer_cap_reason(peer, IVS_CAP_ROSTER));
 	for (unsigned int i = 0; i < n && outcome == OUTCOME_OK; i++)
-		outcome = ring_vectors(peer, settings, ids[i]);
+		outcome = ring_all_vectors(peer, settings, ids[i]);
 	return outcome;
 }
 
-static enum outcome do_int(struct ivs_peer *peer, const struct settings *settings, char **words,
-			   unsigned int words_n)
+static enum outcome command_int(struct ivs_peer *peer, const struct settings *settings,
+				char **words, unsigned int words_n)
 {
 	uint64_t vector;
 	uint64_t id;
 
 	if (words_n == 2 && !strcmp(words[1], "all"))
-		return ring_everybody(peer, settings);
+		return ring_all_peers(peer, settings);
 	if (words_n != 3)
-		return fail("int", "use int PEER VECTOR, int PEER all or int all");
+		return report_failure("int", "use int PEER VECTOR, int PEER all or int all");
 	if (!ivs_parse_uint(words[1], 0, IVS_ID_MAX, &id))
-		return fail(words[1], "no id of a peer: use 0 to 65535");
+		return report_failure(words[1], "not the id of a peer: use 0 to 65535");
 	if (!strcmp(words[2], "all"))
-		return ring_vectors(peer, settings, (unsigned int)id);
+		return ring_all_vectors(peer, settings, (unsigned int)id);
 	if (!ivs_parse_uint(words[2], 0, IVS_VECTOR_MAX, &vector))
-		return fail(words[2], "no number of a vector: use 0 to 65535, or all");
-	return ring(peer, settings, (unsigned int)id, (unsigned int)vector);
+		return report_failure(words[2],
+				      "not the number of a vector: use 0 to 65535, or all");
+	return ring_vector(peer, settings, (unsigned int)id, (unsigned int)vector);
 }
 
 static void dump_caps(const struct ivs_peer *peer)
@@ -159,22 +162,23 @@ static void dump_caps(const struct ivs_peer *peer)
 	}
 }
 
-/* What the region says of the roster as a whole; the others are listed as on every way in. */
-static void dump_published(struct ivs_peer *peer)
+/* The header of the roster page; the peers are printed as with every transport. */
+static void dump_roster_page(struct ivs_peer *peer)
 {
-	struct ivs_roster_info published;
-	int result = ivs_peer_read_roster(peer, &published, NULL, 0);
+	struct ivs_roster_info page;
+	int result = ivs_peer_read_roster(peer, &page, NULL, 0);
 
 	if (result == IVS_PEER_E_BUSY)
-		printf("roster  in the region, half-written: the server that kept it was killed\n");
+		printf("roster      page in the region, half-written: its server was killed\n");
 	if (result)
 		return;
-	printf("roster  in the region: generation %" PRIu64 ", %u connected, %u listed%s\n",
-	       published.generation, published.peers_n, published.listed_n,
-	       published.maintained ? "" : "; its server has ended");
+	printf("roster      page in the region: generation %" PRIu64
+	       ", %u connected, %u listed%s\n",
+	       page.generation, page.peers_n, page.listed_n,
+	       page.maintained ? "" : "; its server has ended");
 }
 
-static enum outcome dump(struct ivs_peer *peer)
+static enum outcome command_dump(struct ivs_peer *peer)
 {
 	static unsigned int ids[IVS_ID_MAX + 1];
 	unsigned int n = ivs_peer_roster(peer, ids, IVS_ID_MAX + 1);
@@ -182,48 +186,48 @@ static enum outcome dump(struct ivs_peer *peer)
 	size_t len;
 
 	ivs_peer_memory(peer, &len);
-	printf("way in  %s\n", ivs_peer_describe(peer));
+	printf("transport   %s\n", ivs_peer_describe(peer));
 	if (ivs_peer_usable_len(peer) < len)
-		printf("region  %s, of which the last %zu KiB are reserved\n",
+		printf("region      %s, of which the last %zu KiB are reserved\n",
 		       ivs_size_text(len, size), (len - ivs_peer_usable_len(peer)) / 1024);
 	else
-		printf("region  %s\n", ivs_size_text(len, size));
+		printf("region      %s\n", ivs_size_text(len, size));
 	if (ivs_peer_id(peer) >= 0)
 		printf("peer %5d  %u vectors (this one)\n", ivs_peer_id(peer),
 		       ivs_peer_vectors(peer));
 	for (unsigned int i = 0; i < n; i++)
 		printf("peer %5u  %u vectors\n", ids[i], ivs_peer_vectors_of(peer, ids[i]));
-	dump_published(peer);
+	dump_roster_page(peer);
 	dump_caps(peer);
 	return OUTCOME_OK;
 }
 
-static enum outcome help(struct ivs_peer *peer)
+static enum outcome command_help(struct ivs_peer *peer)
 {
 	(void)peer;
 	fputs(commands_text, stdout);
 	return OUTCOME_OK;
 }
 
-static enum outcome quit(struct ivs_peer *peer)
+static enum outcome command_quit(struct ivs_peer *peer)
 {
 	(void)peer;
 	return OUTCOME_QUIT;
 }
 
-/* Those without arguments. */
+/* The commands without arguments. */
 static const struct {
 	const char *name;
 	enum outcome (*run)(struct ivs_peer *peer);
 } commands[] = {
-	{"help", help},
-	{"?", help},
-	{"dump", dump},
-	{"quit", quit},
+	{"help", command_help},
+	{"?", command_help},
+	{"dump", command_dump},
+	{"quit", command_quit},
 };
 
-static enum outcome do_command(struct ivs_peer *peer, const struct settings *settings,
-			       const char *text)
+static enum outcome run_command(struct ivs_peer *peer, const struct settings *settings,
+				const char *text)
 {
 	char *words[WORDS_MAX] = {0};
 	unsigned int words_n = 0;
@@ -232,7 +236,7 @@ static enum outcome do_command(struct ivs_peer *peer, const struct settings *set
 	char *word;
 
 	if (strlen(text) >= sizeof(line))
-		return fail("command", "too long");
+		return report_failure("command", "too long");
 	strcpy(line, text);
 	while (words_n < WORDS_MAX && (word = strsep(&rest, " \t\r\n")))
 		if (*word)
@@ -240,15 +244,15 @@ static enum outcome do_command(struct ivs_peer *peer, const struct settings *set
 	if (!words_n || *words[0] == '#')
 		return OUTCOME_OK;
 	if (!strcmp(words[0], "int"))
-		return do_int(peer, settings, words, words_n);
+		return command_int(peer, settings, words, words_n);
 	for (unsigned int i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
 		if (strcmp(words[0], commands[i].name) != 0)
 			continue;
 		if (words_n > 1)
-			return fail(words[0], "takes no arguments");
+			return report_failure(words[0], "takes no arguments");
 		return commands[i].run(peer);
 	}
-	return fail(words[0], "no such command: try help");
+	return report_failure(words[0], "unknown command: try help");
 }
 
 static void print_event(const struct settings *settings, const struct ivs_event *event)
@@ -266,12 +270,12 @@ static void print_event(const struct settings *settings, const struct ivs_event 
 			printf("peer %u left\n", event->id);
 		break;
 	case IVS_EVENT_SERVER_LOST:
-		fprintf(stderr, PROGRAM ": the server is gone; doorbells go on working\n");
+		fprintf(stderr, PROGRAM ": the server is gone; known doorbells continue to work\n");
 		break;
 	}
 }
 
-/* Everything that has happened by now. */
+/* Take all events that are pending. */
 static enum outcome take_events(struct ivs_peer *peer, const struct settings *settings)
 {
 	struct ivs_event event;
@@ -285,9 +289,9 @@ static enum outcome take_events(struct ivs_peer *peer, const struct settings *se
 			print_event(settings, &event);
 	}
 	if (result == IVS_PEER_E_DEVICE_GONE)
-		return fail(settings->address, GONE);
+		return report_failure(settings->address, GONE);
 	if (result < 0 && result != -EINTR)
-		return fail("cannot take events", strerror(-result));
+		return report_failure("cannot take events", strerror(-result));
 	return OUTCOME_OK;
 }
 
@@ -296,30 +300,30 @@ static enum outcome run_commands(struct ivs_peer *peer, const struct settings *s
 	enum outcome outcome = take_events(peer, settings);
 
 	for (unsigned int i = 0; i < settings->commands_n && outcome == OUTCOME_OK; i++)
-		outcome = do_command(peer, settings, settings->commands[i]);
+		outcome = run_command(peer, settings, settings->commands[i]);
 	return outcome;
 }
 
-static void prompt(void)
+static void print_prompt(void)
 {
 	if (isatty(STDIN_FILENO))
 		fputs("cmd> ", stdout);
 }
 
 /*
- * Lines of standard input, with a buffer of our own: poll(2) does not see what stdio has read
- * ahead. A line that does not fit is one mistake, not several commands.
+ * Lines of standard input. Not stdio: poll(2) does not see what that has buffered. A line that does
+ * not fit is one error, not several commands.
  */
 struct input {
 	char bytes[LINE_LEN];
 	size_t len;
 	bool ended;
-	bool skipping; /* the rest of a line that did not fit */
+	bool skipping; /* until the end of a line that did not fit */
 };
 
 enum line { LINE_NONE, LINE_TAKEN, LINE_TOO_LONG };
 
-static void fill(struct input *input)
+static void input_fill(struct input *input)
 {
 	ssize_t n = read(STDIN_FILENO, input->bytes + input->len,
 			 sizeof(input->bytes) - 1 - input->len);
@@ -330,22 +334,22 @@ static void fill(struct input *input)
 		input->ended = true;
 }
 
-static void drop_bytes(struct input *input, size_t n)
+static void input_drop(struct input *input, size_t n)
 {
 	input->len -= n;
 	memmove(input->bytes, input->bytes + n, input->len);
 }
 
-/* The next whole line, or at the end what is left. */
-static enum line take_line(struct input *input, char out[LINE_LEN])
+/* The next complete line; after the end of input also an incomplete one. */
+static enum line input_take_line(struct input *input, char out[LINE_LEN])
 {
 	char *newline = memchr(input->bytes, '\n', input->len);
 	size_t len = newline ? (size_t)(newline - input->bytes) : input->len;
 
 	if (input->skipping && newline) {
 		input->skipping = false;
-		drop_bytes(input, len + 1);
-		return take_line(input, out);
+		input_drop(input, len + 1);
+		return input_take_line(input, out);
 	}
 	if (input->skipping || (!newline && input->len == sizeof(input->bytes) - 1)) {
 		bool first = !input->skipping;
@@ -358,7 +362,7 @@ static enum line take_line(struct input *input, char out[LINE_LEN])
 		return LINE_NONE;
 	memcpy(out, input->bytes, len);
 	out[len] = 0;
-	drop_bytes(input, newline ? len + 1 : len);
+	input_drop(input, newline ? len + 1 : len);
 	return LINE_TAKEN;
 }
 
@@ -369,17 +373,17 @@ static enum outcome run_input(struct ivs_peer *peer, const struct settings *sett
 	enum outcome outcome;
 	enum line line;
 
-	fill(input);
-	/* First the joins that have come by now, so that a command sees who is there. */
+	input_fill(input);
+	/* Take joins first, so that commands know the peers. */
 	outcome = take_events(peer, settings);
-	while (outcome == OUTCOME_OK && (line = take_line(input, text)) != LINE_NONE) {
-		outcome = line == LINE_TAKEN ? do_command(peer, settings, text)
-					     : fail("command", "too long");
+	while (outcome == OUTCOME_OK && (line = input_take_line(input, text)) != LINE_NONE) {
+		outcome = line == LINE_TAKEN ? run_command(peer, settings, text)
+					     : report_failure("command", "too long");
 		if (outcome == OUTCOME_FAILED) {
 			*failed = true;
 			outcome = OUTCOME_OK;
 		}
-		prompt();
+		print_prompt();
 	}
 	return outcome;
 }
@@ -394,17 +398,17 @@ static enum outcome run_interactive(struct ivs_peer *peer, const struct settings
 	enum outcome outcome = OUTCOME_OK;
 	bool failed = false;
 
-	prompt();
+	print_prompt();
 	while (outcome == OUTCOME_OK && !input.ended) {
 		fflush(stdout);
 		if (poll(pfds, 2, -1) < 0 && errno != EINTR)
-			return fail("cannot poll", strerror(errno));
+			return report_failure("cannot poll", strerror(errno));
 		if (pfds[1].revents)
 			outcome = take_events(peer, settings);
 		if (outcome == OUTCOME_OK && pfds[0].revents)
 			outcome = run_input(peer, settings, &input, &failed);
 	}
-	/* By hand a mistake is no failure; a script wants to know. */
+	/* A failed command fails a script, but not an interactive session. */
 	return outcome == OUTCOME_FAILED || (failed && !isatty(STDIN_FILENO)) ? OUTCOME_FAILED
 									      : OUTCOME_OK;
 }
@@ -447,7 +451,7 @@ static int take_option(void *context, int option, const char *value)
 	}
 }
 
-/* Return: 0; -1 if everything asked for is done; an exit status. */
+/* Return: 0; -1 after --help and --version; an exit status. */
 static int parse_arguments(struct settings *settings, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -460,12 +464,12 @@ static int parse_arguments(struct settings *settings, int argc, char **argv)
 		{0},
 	};
 	static const struct usage usage = {help_text, "S:a:c:vVh", options, take_option,
-					   "commands go behind -c"};
+					   "put commands after -c"};
 
 	return usage_parse(&usage, settings, argc, argv);
 }
 
-/* From here on doorbells are heard. */
+/* After this line doorbells are received. */
 static void print_opened(const struct ivs_peer *peer)
 {
 	char size[IVS_SIZE_TEXT_LEN];
