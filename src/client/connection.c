@@ -2,7 +2,6 @@
 #include "client/connection.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -12,7 +11,7 @@
 #include "base/unix_address.h"
 #include "protocol/socket.h"
 
-static int connect_error(const char *path, int errnum, struct ivs_error *err)
+static int connection_connect_error(const char *path, int errnum, struct ivs_error *err)
 {
 	struct stat st;
 
@@ -47,10 +46,11 @@ int ivs_connection_connect(struct ivs_connection *connection, const char *path,
 		return ivs_error_errno(err, errno, "cannot make a socket");
 	if (!connect(connection->sock, (const struct sockaddr *)addr, sizeof(*addr)))
 		return 0;
-	return connect_error(path, errno, err);
+	return connection_connect_error(path, errno, err);
 }
 
-static int receive_error(const struct ivs_connection *connection, int result, struct ivs_error *err)
+static int connection_receive_error(const struct ivs_connection *connection, int result,
+				    struct ivs_error *err)
 {
 	const char *path = connection->addr.sun_path;
 
@@ -80,9 +80,9 @@ static int receive_error(const struct ivs_connection *connection, int result, st
 	}
 }
 
-/* Another peer's next doorbell is stored; an own one goes to the caller. */
-static int take_vector(struct ivs_connection *connection, struct ivs_connection_event *event,
-		       struct ivs_error *err)
+/* Store the next doorbell of another peer; pass an own one to the caller. */
+static int connection_take_vector(struct ivs_connection *connection,
+				  struct ivs_connection_event *event, struct ivs_error *err)
 {
 	int result;
 
@@ -101,13 +101,14 @@ static int take_vector(struct ivs_connection *connection, struct ivs_connection_
 	return result;
 }
 
-static int take_message(struct ivs_connection *connection, const struct ivs_v0_message *msg,
-			struct ivs_connection_event *event, struct ivs_error *err)
+static int connection_take_message(struct ivs_connection *connection,
+				   const struct ivs_v0_message *msg,
+				   struct ivs_connection_event *event, struct ivs_error *err)
 {
 	*event = (struct ivs_connection_event){IVS_CONNECTION_PEER, msg->id, msg->fd};
 	switch (msg->type) {
 	case IVS_V0_VERSION:
-		break; /* 0, or the decoder had refused it */
+		break; /* checked by the decoder */
 	case IVS_V0_ID:
 		connection->id = (int)msg->id;
 		event->type = IVS_CONNECTION_ID;
@@ -119,7 +120,7 @@ static int take_message(struct ivs_connection *connection, const struct ivs_v0_m
 		ivs_doorbells_remove(&connection->doorbells, msg->id);
 		break;
 	case IVS_V0_VECTOR:
-		return take_vector(connection, event, err);
+		return connection_take_vector(connection, event, err);
 	}
 	return 0;
 }
@@ -134,8 +135,8 @@ int ivs_connection_next(struct ivs_connection *connection, struct ivs_connection
 		result = ivs_socket_recv_message(connection->sock, &connection->decoder, &msg);
 	} while (!result && msg.type == IVS_V0_VERSION);
 	if (result)
-		return receive_error(connection, result, err);
-	result = take_message(connection, &msg, event, err);
+		return connection_receive_error(connection, result, err);
+	result = connection_take_message(connection, &msg, event, err);
 	if (result)
 		ivs_fd_close(&event->fd);
 	return result;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A client's connection to an ivshmem-server: what it has been told, and the doorbells of the other
- * peers (PROTOCOL.md, W-1 to W-14). Nothing here waits, and nothing locks.
+ * A client's connection to an ivshmem-server: receives its messages, and stores the doorbells of the
+ * other peers (PROTOCOL.md, W-1 to W-14). Never waits, never locks. The events do not depend on the
+ * version of the protocol.
  */
 #ifndef IVS_CLIENT_CONNECTION_H
 #define IVS_CLIENT_CONNECTION_H
@@ -14,19 +15,19 @@
 enum ivs_connection_error {
 	IVS_CONNECTION_E_ADDRESS = 1, /* the path cannot be that of a socket */
 	IVS_CONNECTION_E_ABSENT,      /* no server listens there */
-	IVS_CONNECTION_E_BUSY,	   /* its queue of connections is full; no event tells when not */
-	IVS_CONNECTION_E_AGAIN,	   /* nothing more for now */
-	IVS_CONNECTION_E_TIMEOUT,  /* the greeting was not complete in time */
-	IVS_CONNECTION_E_LOST,	   /* the server closed the connection */
-	IVS_CONNECTION_E_PROTOCOL, /* it sent something that is against the protocol */
+	IVS_CONNECTION_E_BUSY,	      /* its listen queue is full; no event tells when it is not */
+	IVS_CONNECTION_E_AGAIN,	      /* nothing more to receive now */
+	IVS_CONNECTION_E_TIMEOUT,     /* the greeting was not complete in time */
+	IVS_CONNECTION_E_LOST,	      /* the server closed the connection */
+	IVS_CONNECTION_E_PROTOCOL,    /* it violated the protocol */
 };
 
 /**
- * enum ivs_connection_event_type - what the server has said
+ * enum ivs_connection_event_type - what the server has sent
  * @IVS_CONNECTION_ID:     the own id
  * @IVS_CONNECTION_REGION: @fd is the region
  * @IVS_CONNECTION_VECTOR: @fd is the next own vector
- * @IVS_CONNECTION_PEER:   something about peer @id, which is in the connection's doorbells already
+ * @IVS_CONNECTION_PEER:   peer @id has another vector, or left; the doorbells are up to date
  */
 enum ivs_connection_event_type {
 	IVS_CONNECTION_ID,
@@ -36,9 +37,9 @@ enum ivs_connection_event_type {
 };
 
 /**
- * struct ivs_connection_event - one event
+ * struct ivs_connection_event - an event
  * @id: ID, PEER
- * @fd: REGION, VECTOR: the caller's; else -1
+ * @fd: REGION, VECTOR: owned by the caller; otherwise -1
  */
 struct ivs_connection_event {
 	enum ivs_connection_event_type type;
@@ -47,10 +48,10 @@ struct ivs_connection_event {
 };
 
 /**
- * struct ivs_connection - one connection, or none
- * @sock:      -1: none, or lost
- * @id:        own; -1: not known yet
- * @doorbells: those of the other peers; they outlive the connection, because they continue to work
+ * struct ivs_connection - a connection
+ * @sock:      -1: not connected
+ * @id:        own id; -1: not received yet
+ * @doorbells: of the other peers; kept after a disconnect, because they continue to work
  * @addr:      of the server, also for messages
  */
 struct ivs_connection {
@@ -67,7 +68,7 @@ struct ivs_connection {
 	}
 
 /**
- * ivs_connection_connect() - try once; everything else comes with ivs_connection_next()
+ * ivs_connection_connect() - try to connect, once
  *
  * Return: 0, IVS_CONNECTION_E_ADDRESS, _ABSENT, _BUSY; -errno.
  */
@@ -77,7 +78,7 @@ IVS_MUST_USE int ivs_connection_connect(struct ivs_connection *connection, const
 /**
  * ivs_connection_next() - receive the next event
  *
- * With another result than 0 and AGAIN the server is lost, and ivs_connection_close() is due.
+ * After any other result than 0 and AGAIN the connection is unusable: call ivs_connection_close().
  *
  * Return: 0, IVS_CONNECTION_E_AGAIN, _LOST, _PROTOCOL; -errno.
  */

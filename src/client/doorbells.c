@@ -27,7 +27,7 @@ void ivs_doorbells_deinit(struct ivs_doorbells *doorbells)
 	*doorbells = (struct ivs_doorbells){0};
 }
 
-static int make_room(struct ivs_doorbells *doorbells, unsigned int id)
+static int doorbells_make_room(struct ivs_doorbells *doorbells, unsigned int id)
 {
 	unsigned int ids_n = doorbells->ids_n ? doorbells->ids_n : FIRST_ROOM;
 	struct ivs_doorbells_entry *more;
@@ -46,7 +46,7 @@ static int make_room(struct ivs_doorbells *doorbells, unsigned int id)
 	return 0;
 }
 
-static int add_doorbell(struct ivs_doorbell_set *set, int *fd)
+static int doorbell_set_add(struct ivs_doorbell_set *set, int *fd)
 {
 	unsigned int max = set->fds_max ? set->fds_max * 2 : 1;
 	int *more;
@@ -62,7 +62,7 @@ static int add_doorbell(struct ivs_doorbell_set *set, int *fd)
 	return 0;
 }
 
-static void mark_dirty(struct ivs_doorbells *doorbells, unsigned int id)
+static void doorbells_mark_dirty(struct ivs_doorbells *doorbells, unsigned int id)
 {
 	if (id < doorbells->dirty_from)
 		doorbells->dirty_from = id;
@@ -77,7 +77,7 @@ int ivs_doorbells_add(struct ivs_doorbells *doorbells, unsigned int id, int *fd)
 		ivs_fd_close(fd);
 		return 0;
 	}
-	result = make_room(doorbells, id);
+	result = doorbells_make_room(doorbells, id);
 	if (result)
 		return result;
 	set = doorbells->entries[id].set;
@@ -88,13 +88,13 @@ int ivs_doorbells_add(struct ivs_doorbells *doorbells, unsigned int id, int *fd)
 		set->refs = 1;
 		doorbells->entries[id].set = set;
 	}
-	/* Vectors are 16 bits wide: what comes beyond them could never be rung. */
+	/* Numbers of vectors have 16 bits: doorbells beyond cannot be rung. */
 	if (set->fds_n == IVS_VECTOR_MAX + 1) {
 		ivs_fd_close(fd);
 		return 0;
 	}
-	mark_dirty(doorbells, id);
-	result = add_doorbell(set, fd);
+	doorbells_mark_dirty(doorbells, id);
+	result = doorbell_set_add(set, fd);
 	doorbells->fds_n += !result;
 	return result;
 }
@@ -111,13 +111,13 @@ bool ivs_doorbells_remove(struct ivs_doorbells *doorbells, unsigned int id)
 	ivs_doorbell_set_put(entry->set);
 	entry->set = NULL;
 	entry->replaced = true;
-	mark_dirty(doorbells, id);
+	doorbells_mark_dirty(doorbells, id);
 	return true;
 }
 
-/* Whether there is something to report of @id. */
-static bool report_one(struct ivs_doorbells_entry *entry, unsigned int id,
-		       struct ivs_peer_change *change)
+/* Return: whether there is something to report of @id. */
+static bool doorbells_report_entry(struct ivs_doorbells_entry *entry, unsigned int id,
+				   struct ivs_peer_change *change)
 {
 	unsigned int vectors_n = entry->set ? entry->set->fds_n : 0;
 	bool left = entry->reported_n && entry->replaced;
@@ -139,7 +139,7 @@ bool ivs_doorbells_report(struct ivs_doorbells *doorbells, struct ivs_peer_chang
 {
 	for (unsigned int id = doorbells->dirty_from; id < doorbells->ids_n; id++) {
 		doorbells->dirty_from = id; /* a leave may be followed by a join */
-		if (report_one(&doorbells->entries[id], id, change))
+		if (doorbells_report_entry(&doorbells->entries[id], id, change))
 			return true;
 	}
 	doorbells->dirty_from = doorbells->ids_n;

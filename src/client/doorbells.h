@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The other peers as a client of the server knows them, and how much of that has been reported.
+ * The doorbells of the other peers, and which joins and leaves have been reported.
  *
- * As in the server, the state is kept and not the history: a report is the difference between what
- * is and what was reported, so memory is bounded by the number of ids. No locking: the owner does.
+ * As in the server, the state is stored and not its history: a report is the difference between the
+ * present state and the last report, so memory is bounded by the number of ids. The owner locks.
  */
 #ifndef IVS_CLIENT_DOORBELLS_H
 #define IVS_CLIENT_DOORBELLS_H
@@ -15,7 +15,7 @@
 
 /**
  * struct ivs_doorbell_set - the eventfds of one peer; freed with the last reference
- * @left: the peer has left; read and set atomically, because who rings holds no lock
+ * @left: the peer has left; accessed atomically, because ringing takes no lock
  */
 struct ivs_doorbell_set {
 	unsigned int refs;
@@ -26,10 +26,10 @@ struct ivs_doorbell_set {
 };
 
 /**
- * struct ivs_doorbells_entry - one id
- * @set:        NULL: nobody is there
- * @reported_n: how many vectors have been reported; 0: it is not known to be there
- * @replaced:   the one that was reported left, and this is another
+ * struct ivs_doorbells_entry - an id
+ * @set:        NULL: no peer has this id
+ * @reported_n: number of vectors last reported; 0: no join has been reported
+ * @replaced:   the peer that was reported has left since
  */
 struct ivs_doorbells_entry {
 	struct ivs_doorbell_set *set;
@@ -38,10 +38,11 @@ struct ivs_doorbells_entry {
 };
 
 /**
- * struct ivs_doorbells - by id
- * @dirty_from: all ids below have been reported as they are
- * @fds_n:      how many doorbells there are
- * @fds_limit:  how many there may be: what comes beyond is as if it had not; 0: any number
+ * struct ivs_doorbells - all doorbells
+ * @entries:    by id
+ * @dirty_from: nothing is left to report of ids below
+ * @fds_n:      number of doorbells
+ * @fds_limit:  doorbells beyond this number are ignored; 0: no limit
  */
 struct ivs_doorbells {
 	struct ivs_doorbells_entry *entries;
@@ -53,35 +54,35 @@ struct ivs_doorbells {
 
 void ivs_doorbells_deinit(struct ivs_doorbells *doorbells);
 
-/** ivs_doorbells_add() - the next vector of @id; @fd is set to -1 if taken. Return: 0 or -errno. */
+/** ivs_doorbells_add() - add the next vector of @id; @fd is set to -1 if taken. Return: 0, -errno. */
 IVS_MUST_USE int ivs_doorbells_add(struct ivs_doorbells *doorbells, unsigned int id, int *fd);
 
-/** ivs_doorbells_remove() - @id left. Return: whether it was there. */
+/** ivs_doorbells_remove() - peer @id left. Return: whether there was one. */
 bool ivs_doorbells_remove(struct ivs_doorbells *doorbells, unsigned int id);
 
-/** ivs_doorbells_report() - the next join or leave that has not been reported. Return: whether. */
+/** ivs_doorbells_report() - the next join or leave to report. Return: whether there is one. */
 IVS_MUST_USE bool ivs_doorbells_report(struct ivs_doorbells *doorbells,
 				       struct ivs_peer_change *change);
 
-/** ivs_doorbells_vectors() - how many vectors of @id are known; 0: it is not there */
+/** ivs_doorbells_vectors() - number of vectors of peer @id; 0: no such peer */
 unsigned int ivs_doorbells_vectors(const struct ivs_doorbells *doorbells, unsigned int id);
 
-/** ivs_doorbells_is_reported() - whether it has been reported that @id, any id, is there */
+/** ivs_doorbells_is_reported() - whether the join of peer @id has been reported, and no leave */
 static inline bool ivs_doorbells_is_reported(const struct ivs_doorbells *doorbells, unsigned int id)
 {
 	return id < doorbells->ids_n && doorbells->entries[id].reported_n;
 }
 
-/** ivs_doorbells_get() - a reference to the set of @id; NULL: it is not there */
+/** ivs_doorbells_get() - take a reference to the doorbells of peer @id; NULL: no such peer */
 struct ivs_doorbell_set *ivs_doorbells_get(struct ivs_doorbells *doorbells, unsigned int id);
 
-/** ivs_doorbell_set_has_left() - whether its peer has left; needs no lock, only a reference */
+/** ivs_doorbell_set_has_left() - whether the peer has left; needs a reference, but no lock */
 static inline bool ivs_doorbell_set_has_left(const struct ivs_doorbell_set *set)
 {
 	return __atomic_load_n(&set->left, __ATOMIC_ACQUIRE);
 }
 
-/** ivs_doorbell_set_put() - give a reference back; NULL is fine */
+/** ivs_doorbell_set_put() - drop a reference; NULL is ignored */
 void ivs_doorbell_set_put(struct ivs_doorbell_set *set);
 
 #endif

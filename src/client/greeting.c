@@ -63,11 +63,11 @@ int ivs_greeting_timeout(const struct ivs_greeting *greeting,
 				     "the server at %s accepted the connection and is silent",
 				     path);
 	return ivs_error_set(err, IVS_CONNECTION_E_TIMEOUT,
-			     "the server at %s gave %u vectors, not %u: start it with -n %u", path,
-			     greeting->vectors_n, greeting->wanted_n, greeting->wanted_n);
+			     "the server at %s assigned %u vectors, not %u: start it with -n %u",
+			     path, greeting->vectors_n, greeting->wanted_n, greeting->wanted_n);
 }
 
-/* Whether nothing more has to come. */
+/* Whether nothing more has to arrive. */
 static bool greeting_is_complete(const struct ivs_greeting *greeting)
 {
 	if (!greeting->has_region)
@@ -79,13 +79,13 @@ static bool greeting_is_complete(const struct ivs_greeting *greeting)
 	return greeting->vectors_n && greeting->vectors_n == greeting->others_n;
 }
 
-/* Whether the client can start if nothing more comes. */
+/* Whether the client can start if nothing more arrives. */
 static bool greeting_is_enough(const struct ivs_greeting *greeting)
 {
 	return greeting->has_region && !greeting->wanted_n;
 }
 
-/* Nothing more will come, or not in time. */
+/* Nothing more arrives, or not in time. */
 static int greeting_end(const struct ivs_greeting *greeting,
 			const struct ivs_connection *connection, struct ivs_error *err)
 {
@@ -102,7 +102,7 @@ static int greeting_wait(const struct ivs_greeting *greeting,
 	int left_ms = ivs_clock_left_ms(greeting->deadline_ns);
 	int n;
 
-	if (greeting_is_enough(greeting) && left_ms > IVS_GREETING_QUIET_MS)
+	if (greeting_is_enough(greeting) && (left_ms < 0 || left_ms > IVS_GREETING_QUIET_MS))
 		left_ms = IVS_GREETING_QUIET_MS;
 	n = poll(&pfd, 1, left_ms);
 	if (n < 0)

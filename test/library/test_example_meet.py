@@ -79,7 +79,7 @@ def test_meet_wants_more_vectors_than_there_are(place):
     place.server("-n", "1", "-l", "1M")
     process = start_meet(place, 2, 3, "greedy", "-t", "1")
     assert process.wait() == 1
-    process.err.wait(f"the server at {place.socket} gave 1 vectors, not 3: start it with -n 3")
+    process.err.wait(f"the server at {place.socket} assigned 1 vectors, not 3: start it with -n 3")
 
 
 def test_meet_is_told_late(place):
