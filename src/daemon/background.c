@@ -14,11 +14,11 @@
 #include "base/file.h"
 #include "daemon/log.h"
 
-/* To be ready, and at the end to remove the pidfile. */
+/* Reporting that the child is ready, and removing the pidfile at the end. */
 IVS_SYSCALLS(ivs_background_syscalls, IVS_CALL_DUP2, {"write"}, {"close"}, IVS_CALL_FSTAT,
 	     IVS_CALL_LSTAT, IVS_CALL_UNLINK);
 
-/* An empty file, or one with a number: 1, 0, or -errno if that cannot be told. */
+/* Return: 1: the file is empty or holds a number; 0: it does not; -errno. */
 static int looks_like_pidfile(int fd)
 {
 	char text[32] = "";
@@ -44,7 +44,7 @@ static int lock_pidfile(int fd, const char *path, struct ivs_error *err)
 	int looks = looks_like_pidfile(fd);
 
 	if (looks < 0)
-		return ivs_error_errno(err, -looks, "cannot look at the pidfile %s", path);
+		return ivs_error_errno(err, -looks, "cannot read the pidfile %s", path);
 	if (!looks)
 		return ivs_error_set(err, IVS_PIDFILE_E_FOREIGN,
 				     "%s does not look like a pidfile: remove it or use another "
@@ -60,7 +60,7 @@ static int lock_pidfile(int fd, const char *path, struct ivs_error *err)
 			     path);
 }
 
-/* An existing file first, so that it is known whether we made it. */
+/* Try an existing file first, to know whether we created it. */
 static int open_pidfile(const char *path, bool *made)
 {
 	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
@@ -83,12 +83,12 @@ int ivs_pidfile_open(struct ivs_pidfile *file, const char *path, struct ivs_erro
 		if (fd < 0)
 			return ivs_error_errno(err, errno, "cannot open the pidfile %s", path);
 		result = lock_pidfile(fd, path, err);
-		/* Its owner may have removed it at the end, between our open and our lock. */
+		/* Its owner may have removed it between our open() and our lock. */
 		same = ivs_path_is_fd(path, fd);
 		if (!result && same < 0)
-			result = ivs_error_errno(err, -same, "cannot look at the pidfile %s", path);
+			result = ivs_error_errno(err, -same, "cannot check the pidfile %s", path);
 		if (result < 0 && made && same)
-			unlink(path); /* nobody else has begun to use it, as far as can be told */
+			unlink(path); /* no other process has locked it */
 		if (result)
 			return result;
 		if (!same)
@@ -173,13 +173,13 @@ int ivs_background_fork(struct ivs_background *daemon, bool *parent, struct ivs_
 int ivs_background_ready(struct ivs_background *daemon, struct ivs_error *err)
 {
 	if (dup2(daemon->null_fd, STDIN_FILENO) < 0 || dup2(daemon->null_fd, STDOUT_FILENO) < 0)
-		return ivs_error_errno(err, errno, "cannot leave the terminal");
+		return ivs_error_errno(err, errno, "cannot detach from the terminal");
 	if (write(daemon->ready_fd, "", 1) != 1)
-		return ivs_error_errno(err, errno, "cannot tell the parent");
+		return ivs_error_errno(err, errno, "cannot notify the parent process");
 	ivs_fd_close(&daemon->ready_fd);
-	/* At last what errors are printed to: from here on there is none that would end us. */
+	/* Standard error last: no error after this point ends the program. */
 	if (dup2(daemon->null_fd, STDERR_FILENO) < 0)
-		ivs_log(IVS_LOG_WARNING, "cannot leave the terminal's standard error: %s",
+		ivs_log(IVS_LOG_WARNING, "cannot detach standard error from the terminal: %s",
 			strerrordesc_np(errno));
 	ivs_fd_close(&daemon->null_fd);
 	return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Going into the background, and the file that says who is there. */
+/* Daemonizing, and the pidfile. */
 #ifndef IVS_DAEMON_BACKGROUND_H
 #define IVS_DAEMON_BACKGROUND_H
 
@@ -11,9 +11,9 @@
 extern const struct ivs_syscall ivs_background_syscalls[];
 
 /**
- * struct ivs_pidfile - a file with our process id, locked as long as we live
+ * struct ivs_pidfile - a file with our process id, locked while the process runs
  * @fd:   -1: none
- * @ours: we made it or wrote into it, so that it is ours to remove
+ * @ours: we created or wrote it, and remove it at the end
  * @path: must outlive it
  */
 struct ivs_pidfile {
@@ -23,33 +23,33 @@ struct ivs_pidfile {
 };
 
 enum ivs_pidfile_error {
-	IVS_PIDFILE_E_BUSY = 1, /* a living process holds it */
-	IVS_PIDFILE_E_FOREIGN,	/* what is there is no pidfile */
+	IVS_PIDFILE_E_BUSY = 1, /* a running process holds its lock */
+	IVS_PIDFILE_E_FOREIGN,	/* the file is not a pidfile */
 };
 
 /**
- * ivs_pidfile_open() - claim @path; nothing is written yet
+ * ivs_pidfile_open() - lock @path, without writing to it
  *
- * A file that is not empty and has anything but a number in it is not touched.
+ * A file that holds anything but a number is refused.
  *
  * Return: 0, IVS_PIDFILE_E_*, -errno.
  */
 IVS_MUST_USE int ivs_pidfile_open(struct ivs_pidfile *file, const char *path,
 				  struct ivs_error *err);
 
-/** ivs_pidfile_adopt() - @fd is that of a former program of this process: open, locked, written */
+/** ivs_pidfile_adopt() - take over @fd, locked and written by a former program of this process */
 void ivs_pidfile_adopt(struct ivs_pidfile *file, int fd, const char *path);
 
-/** ivs_pidfile_write() - the id of the calling process. Return: 0 or -errno. */
+/** ivs_pidfile_write() - write the id of the calling process. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_pidfile_write(struct ivs_pidfile *file, struct ivs_error *err);
 
-/** ivs_pidfile_close() - unlock it; remove it if it is ours and still there */
+/** ivs_pidfile_close() - unlock it, and remove it if it is ours and has not been replaced */
 void ivs_pidfile_close(struct ivs_pidfile *file);
 
 /**
- * struct ivs_background - a process on its way into the background; each fd is -1 if there is none
- * @ready_fd: by which its parent is told
- * @null_fd: /dev/null, opened while it can be
+ * struct ivs_background - a process that is to become a daemon; fds are -1 if it is not
+ * @ready_fd: written to when it is ready; the parent waits for that
+ * @null_fd:  /dev/null, opened before the process is confined
  */
 struct ivs_background {
 	int ready_fd;
@@ -77,7 +77,11 @@ enum ivs_background_error {
 IVS_MUST_USE int ivs_background_fork(struct ivs_background *daemon, bool *parent,
 				     struct ivs_error *err);
 
-/** ivs_background_ready() - let the parent end, and let go of its terminal. Return: 0 or -errno. */
+/**
+ * ivs_background_ready() - let the parent end, and detach from the terminal.
+ *
+ * Return: 0 or -errno.
+ */
 IVS_MUST_USE int ivs_background_ready(struct ivs_background *daemon, struct ivs_error *err);
 
 #endif

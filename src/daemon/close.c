@@ -16,9 +16,9 @@ IVS_SYSCALLS(ivs_close_syscalls,
 	     {"recv"}, {"recvfrom"}, {"close"}, IVS_CALL_GETFD);
 
 /*
- * Asking takes no lock. Keeping a socket from lingering would: that of the socket, which its owner can hold for
- * as long as he likes, in a send(2) of memory that does not come, and no signal ends that wait. Closing does
- * not wait for that one: who is in the middle of a call holds the open file.
+ * SO_TYPE takes no lock. Switching off SO_LINGER would take the socket's, which another process can
+ * hold as long as it likes (in send(2) from memory that does not fault in), and no signal ends that
+ * wait. close(2) does not wait for it: a process in send(2) holds the open file.
  */
 static bool is_socket(int fd)
 {
@@ -29,8 +29,8 @@ static bool is_socket(int fd)
 }
 
 /*
- * A close(2) that was interrupted has closed. Not so where somebody stands between us and the kernel
- * (seccomp_unotify(2)) and it has not got there: then the fd is ours still, and no one else's.
+ * An interrupted close(2) has closed the fd. Only under a supervisor (seccomp_unotify(2)) it may
+ * not have reached the kernel: then the fd is still open, and still ours.
  */
 static void close_in_a_hurry(int *fd)
 {
@@ -82,8 +82,8 @@ static bool has_unread(int sock)
 }
 
 /*
- * The kernel closes what has come and was not read, all of it before a signal is handled: so one signal ends
- * all waits. Nothing more can come after the shutdown.
+ * The kernel closes all unread fds before it handles a signal, so one signal ends all waits. No
+ * more can arrive after the shutdown.
  */
 void ivs_socket_discard(int *sock)
 {

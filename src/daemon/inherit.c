@@ -16,7 +16,7 @@
 #include "base/parse.h"
 #include "daemon/log.h"
 
-#define FIRST_FD 3 /* of a manager's: SD_LISTEN_FDS_START */
+#define FIRST_FD 3 /* SD_LISTEN_FDS_START */
 #define FDS_MAX (1 << 20)
 #define LIST_MAGIC "ivshmem-list 1\n"
 
@@ -80,8 +80,8 @@ void ivs_inherited_close(struct ivs_inherited *inherited)
 }
 
 /*
- * Whether @fd has been handed to this process: it is open, and has come through execve(2). What we
- * have opened ourselves, or taken already, closes on exec.
+ * Whether this process inherited @fd: it is open and came through execve(2). Fds that we opened
+ * ourselves, or have taken already, are close-on-exec.
  */
 static bool was_handed(int fd)
 {
@@ -90,7 +90,6 @@ static bool was_handed(int fd)
 	return flags >= 0 && !(flags & FD_CLOEXEC);
 }
 
-/* Ours from now on. */
 static int inherit_fd(struct ivs_inherited *inherited, int fd, const char *name)
 {
 	return fcntl(fd, F_SETFD, FD_CLOEXEC) ? -errno : ivs_inherited_add(inherited, fd, name);
@@ -113,7 +112,7 @@ static int take_listed(struct ivs_inherited *inherited, unsigned int fds_n, cons
 			absent_n++;
 	}
 	if (absent_n)
-		ivs_log(IVS_LOG_WARNING, "LISTEN_FDS=%u names %u that are not there", fds_n,
+		ivs_log(IVS_LOG_WARNING, "LISTEN_FDS=%u: %u of these fds are not open", fds_n,
 			absent_n);
 	return result;
 }
@@ -130,7 +129,7 @@ int ivs_inherited_from_manager(struct ivs_inherited *inherited, struct ivs_error
 	if (pid && count && ivs_parse_uint(pid, 1, INT32_MAX, &number) &&
 	    (pid_t)number == getpid()) {
 		if (!ivs_parse_uint(count, 0, FDS_MAX, &fds_n))
-			ivs_log(IVS_LOG_WARNING, "LISTEN_FDS=%s is no number of fds", count);
+			ivs_log(IVS_LOG_WARNING, "LISTEN_FDS=%s is not a number of fds", count);
 		result = take_listed(inherited, (unsigned int)fds_n, names ? names : "");
 		if (result)
 			ivs_error_errno(err, -result, "cannot take the service manager's fds");
@@ -147,13 +146,13 @@ bool ivs_inherited_is_list(int fd)
 	char magic[sizeof(LIST_MAGIC) - 1];
 	struct stat st;
 
-	/* Reading from anything else might wait. */
+	/* Reading from another type of file might block. */
 	return fd > STDERR_FILENO && was_handed(fd) && !fstat(fd, &st) && S_ISREG(st.st_mode) &&
 	       pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
 	       !memcmp(magic, LIST_MAGIC, sizeof(magic));
 }
 
-/* "FD NAME", one a line. Nothing is taken yet. */
+/* One "FD NAME" per line. Takes none of the fds yet. */
 static int read_list(struct ivs_inherited *inherited, FILE *list)
 {
 	char line[IVS_NAMED_FD_LEN + 32];
@@ -179,7 +178,7 @@ static int take_all(struct ivs_inherited *inherited)
 		if (entry->fd < 0)
 			continue;
 		if (!was_handed(entry->fd) || fcntl(entry->fd, F_SETFD, FD_CLOEXEC))
-			return -EINVAL; /* it is there twice */
+			return -EINVAL; /* listed twice */
 	}
 	return 0;
 }

@@ -21,13 +21,13 @@
 #define SO_PASSRIGHTS 83 /* Linux 6.16 */
 #endif
 
-/* To remove the socket at the end; and what one that takes the place of another does at its start. */
+/* Removing the socket at the end, and adopting that of a former program. */
 IVS_SYSCALLS(ivs_listener_syscalls, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"},
 	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_PASSRIGHTS)}});
 
 /*
- * Two servers that start at the same time must not both find the same dead socket: the second would
- * remove what the first has just made. The directory is a lock that needs no file of its own.
+ * Two servers that start at the same time must not both find the same stale socket: the second
+ * would remove the one that the first has just made. Locking the directory needs no lock file.
  */
 static int lock_directory(const char *path, int *lock, struct ivs_error *err)
 {
@@ -39,7 +39,7 @@ static int lock_directory(const char *path, int *lock, struct ivs_error *err)
 	dir = dirname(copy);
 	*lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (*lock < 0)
-		return ivs_error_errno(err, errno, "cannot open %s, where the socket is to be",
+		return ivs_error_errno(err, errno, "cannot open %s, the directory of the socket",
 				       dir);
 	result = ivs_file_lock(*lock, LOCK_EX);
 	if (result == IVS_FILE_E_BUSY)
@@ -51,10 +51,10 @@ static int lock_directory(const char *path, int *lock, struct ivs_error *err)
 }
 
 /*
- * Remove a socket that no living process has. A datagram socket asks: it is refused either way, by a
- * living stream socket for its type, and so a running server and its clients notice nothing.
+ * Remove a socket that no process listens on. It is probed with a datagram socket, which a stream
+ * socket in use refuses because of its type: a running server and its clients do not notice.
  */
-static int remove_dead(const struct sockaddr_un *addr, struct ivs_error *err)
+static int remove_stale(const struct sockaddr_un *addr, struct ivs_error *err)
 {
 	const char *path = addr->sun_path;
 	IVS_OWNED_FD probe = -1;
@@ -62,30 +62,29 @@ static int remove_dead(const struct sockaddr_un *addr, struct ivs_error *err)
 
 	if (lstat(path, &st)) {
 		if (errno == ENOENT)
-			return 0; /* gone by itself; what comes there now is not ours to remove */
-		return ivs_error_errno(err, errno, "cannot look at %s", path);
+			return 0; /* gone meanwhile; a new one is not ours to remove */
+		return ivs_error_errno(err, errno, "cannot check %s", path);
 	}
 	if (!S_ISSOCK(st.st_mode))
 		return ivs_error_set(err, IVS_LISTENER_E_PATH,
-				     "%s exists and is no socket: remove it or use another path",
+				     "%s exists and is not a socket: remove it or use another path",
 				     path);
 	probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (probe < 0)
 		return ivs_error_errno(err, errno, "cannot make a socket");
 	if (!connect(probe, (const struct sockaddr *)addr, sizeof(*addr)) || errno == EPROTOTYPE)
 		return ivs_error_set(err, IVS_LISTENER_E_BUSY,
-				     "somebody is already listening at %s: stop that, or use "
+				     "another process is already listening at %s: stop it, or use "
 				     "another path",
 				     path);
 	if (errno != ECONNREFUSED)
-		return ivs_error_errno(err, errno, "cannot tell whether %s is in use", path);
+		return ivs_error_errno(err, errno, "cannot find out whether %s is in use", path);
 	if (unlink(path))
-		return ivs_error_errno(err, errno, "cannot remove the dead socket %s", path);
+		return ivs_error_errno(err, errno, "cannot remove the stale socket %s", path);
 	return 0;
 }
 
-/* Something is there already. */
-static int replace_dead(int fd, const struct sockaddr_un *addr, struct ivs_error *err)
+static int replace_stale(int fd, const struct sockaddr_un *addr, struct ivs_error *err)
 {
 	IVS_OWNED_FD lock = -1;
 	int result;
@@ -93,7 +92,7 @@ static int replace_dead(int fd, const struct sockaddr_un *addr, struct ivs_error
 	result = lock_directory(addr->sun_path, &lock, err);
 	if (result)
 		return result;
-	result = remove_dead(addr, err);
+	result = remove_stale(addr, err);
 	if (result)
 		return result;
 	if (bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
@@ -101,13 +100,13 @@ static int replace_dead(int fd, const struct sockaddr_un *addr, struct ivs_error
 	return 0;
 }
 
-/* Without a lock if possible: in a directory such as /tmp anybody can hold that. */
+/* Without a lock if possible: in a directory such as /tmp any user can hold it. */
 static int bind_or_replace(int fd, const struct sockaddr_un *addr, struct ivs_error *err)
 {
 	if (!bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
 		return 0;
 	if (errno == EADDRINUSE)
-		return replace_dead(fd, addr, err);
+		return replace_stale(fd, addr, err);
 	return ivs_error_set(err, -errno, "cannot make the socket %s: %s%s", addr->sun_path,
 			     strerrordesc_np(errno),
 			     errno == ENOENT ? ": make its directory first"
@@ -116,7 +115,7 @@ static int bind_or_replace(int fd, const struct sockaddr_un *addr, struct ivs_er
 				     : "");
 }
 
-/* Before listen(): until then connecting is refused. */
+/* Call before listen(): until then connections are refused. */
 static int set_owner(const struct ivs_listener_options *opts, struct ivs_error *err)
 {
 	char owner[IVS_OWNER_TEXT_LEN];
@@ -124,9 +123,10 @@ static int set_owner(const struct ivs_listener_options *opts, struct ivs_error *
 	if ((opts->uid != (uid_t)-1 || opts->gid != (gid_t)-1) &&
 	    lchown(opts->path, opts->uid, opts->gid))
 		return ivs_error_set(
-			err, -errno, "cannot give the socket %s to %s: %s%s", opts->path,
-			ivs_owner_text(opts->uid, opts->gid, owner), strerrordesc_np(errno),
-			errno == EPERM ? ": only root can, or a member to a group" : "");
+			err, -errno, "cannot change the owner of the socket %s to %s: %s%s",
+			opts->path, ivs_owner_text(opts->uid, opts->gid, owner),
+			strerrordesc_np(errno),
+			errno == EPERM ? ": only root can, or a member of that group" : "");
 	if (opts->mode && chmod(opts->path, opts->mode))
 		return ivs_error_errno(err, errno, "cannot set the mode of %s", opts->path);
 	return 0;
@@ -199,5 +199,5 @@ void ivs_listener_close(struct ivs_listener *listener)
 	if (result && result != -ENOENT)
 		ivs_log(IVS_LOG_WARNING, "cannot remove the socket %s: %s", listener->path,
 			strerrordesc_np(-result));
-	ivs_socket_close(&listener->fd); /* with those who have connected meanwhile */
+	ivs_socket_close(&listener->fd); /* with connections that were not accepted */
 }

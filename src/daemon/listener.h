@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A listening socket in the file system: claimed from the dead, never from the living. */
+/* A listening UNIX socket. It replaces a stale socket file, never one in use. */
 #ifndef IVS_DAEMON_LISTENER_H
 #define IVS_DAEMON_LISTENER_H
 
@@ -14,9 +14,9 @@ extern const struct ivs_syscall ivs_listener_syscalls[];
 /**
  * struct ivs_listener - a listening UNIX stream socket
  * @fd:   non-blocking; -1: none
- * @path: its name
- * @ours: the name's inode when it was made, to know at the end whether it still is ours; all 0: it
- *        was made by somebody else
+ * @path: of the socket file
+ * @ours: that file when we made it: it is removed at the end if it still is the same; all 0:
+ *        another process made it
  */
 struct ivs_listener {
 	int fd;
@@ -30,14 +30,14 @@ struct ivs_listener {
 	}
 
 enum ivs_listener_error {
-	IVS_LISTENER_E_PATH = 1, /* too long, empty, or something that is no socket is there */
-	IVS_LISTENER_E_BUSY,	 /* a living process listens there */
+	IVS_LISTENER_E_PATH = 1, /* too long, empty, or a file that is not a socket exists */
+	IVS_LISTENER_E_BUSY,	 /* another process listens there */
 };
 
 /**
  * struct ivs_listener_options - the socket in the file system
  * @path: where; at most 107 bytes
- * @mode: permission bits, of which "write" lets connect; 0: as the umask has it
+ * @mode: permission bits; "write" permits to connect; 0: from the umask
  * @uid:  owner, or (uid_t)-1 to leave it
  * @gid:  group, or (gid_t)-1
  */
@@ -49,9 +49,9 @@ struct ivs_listener_options {
 };
 
 /**
- * ivs_listener_open() - listen; a socket that a dead server left there is replaced
+ * ivs_listener_open() - listen, replacing a stale socket file
  *
- * Nobody can connect before owner and mode are what they should be.
+ * No process can connect before owner and mode are set.
  *
  * Return: 0, IVS_LISTENER_E_*, -errno.
  */
@@ -59,24 +59,24 @@ IVS_MUST_USE int ivs_listener_open(struct ivs_listener *listener,
 				   const struct ivs_listener_options *opts, struct ivs_error *err);
 
 /**
- * ivs_listener_adopt() - listen at a socket that another process opened
+ * ivs_listener_adopt() - listen on a socket that another process opened
  * @fd:   set to -1 when taken
- * @ours: its name as it was made, if that is for us to remove; else NULL
+ * @ours: the socket file when it was made, if we are to remove it; else NULL
  *
- * Return: 0, IVS_LISTENER_E_PATH if the name is gone (only with @ours), -errno.
+ * Return: 0; IVS_LISTENER_E_PATH: the file is gone (only with @ours); -errno.
  */
 IVS_MUST_USE int ivs_listener_adopt(struct ivs_listener *listener, int *fd,
 				    const struct stat *ours);
 
 /**
- * ivs_listener_refuse_fds() - whoever connects from now on cannot send fds, if the kernel knows how to
- * keep them from it (Linux 6.16: SO_PASSRIGHTS)
+ * ivs_listener_refuse_fds() - new connections cannot send fds, if the kernel can prevent it
+ * (SO_PASSRIGHTS, Linux 6.16)
  *
- * For who has no use for them: an fd that nobody takes is closed by us, and closing can be made to wait.
+ * For servers that never accept fds: closing an unwanted one may block.
  */
 void ivs_listener_refuse_fds(const struct ivs_listener *listener);
 
-/** ivs_listener_close() - stop listening; remove the name if it is still ours */
+/** ivs_listener_close() - stop listening, and remove the socket file if it is still ours */
 void ivs_listener_close(struct ivs_listener *listener);
 
 #endif

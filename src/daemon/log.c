@@ -13,8 +13,8 @@
 IVS_SYSCALLS(ivs_log_syscalls, {"write"}, {"writev"});
 
 /*
- * When syslogd was restarted syslog(3) connects again, first by datagrams. A stream, by which more
- * than a log can be reached, is refused: then lines are lost.
+ * After a restart of syslogd, syslog(3) connects again, first with a datagram socket. A stream
+ * socket could reach more than a log and is refused: then lines are lost.
  */
 IVS_SYSCALLS(ivs_log_syslog_syscalls,
 	     {"socket", {IVS_ARG_IS(1, AF_UNIX), IVS_ARG_HAS(2, 0xf, SOCK_DGRAM)}},
@@ -82,7 +82,8 @@ bool ivs_log_allows(struct ivs_log_limit *limit)
 		return false;
 	}
 	if (limit->hidden_n)
-		ivs_log(IVS_LOG_WARNING, "%u lines like the next were left out", limit->hidden_n);
+		ivs_log(IVS_LOG_WARNING, "%u lines like the next one were suppressed",
+			limit->hidden_n);
 	limit->hidden_n = 0;
 	limit->shown_n++;
 	return true;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Lines for whoever runs the program: to standard error, or to syslog once it is a daemon. */
+/* The log of a program: standard error, or syslog once it is a daemon. */
 #ifndef IVS_DAEMON_LOG_H
 #define IVS_DAEMON_LOG_H
 
@@ -13,28 +13,28 @@ extern const struct ivs_syscall ivs_log_syscalls[];
 extern const struct ivs_syscall ivs_log_syslog_syscalls[];
 
 enum ivs_log_level {
-	IVS_LOG_ERROR,	 /* something asked for was not done */
-	IVS_LOG_WARNING, /* it was done, but one should know */
-	IVS_LOG_INFO,	 /* what goes on; shown only when asked for */
+	IVS_LOG_ERROR,	 /* a request or option could not be carried out */
+	IVS_LOG_WARNING, /* the operator should know */
+	IVS_LOG_INFO,	 /* progress messages; shown with -v only */
 };
 
-/** ivs_log_init() - @program: stands before each line; must live as long as the process */
+/** ivs_log_init() - @program: prefix of each line; must live as long as the process */
 void ivs_log_init(const char *program, bool verbose);
 
-/** ivs_log_open_syslog() - connect to it and learn the time zone, while files can be opened */
+/** ivs_log_open_syslog() - connect to syslogd and read the time zone, while files can be opened */
 void ivs_log_open_syslog(void);
 
-/** ivs_log_to_syslog() - from now on, after ivs_log_open_syslog() */
+/** ivs_log_to_syslog() - log there from now on; call ivs_log_open_syslog() first */
 void ivs_log_to_syslog(void);
 
 /** ivs_log() - one line, without the newline */
 void ivs_log(enum ivs_log_level level, const char *format, ...) IVS_PRINTF(2, 3);
 
 /**
- * struct ivs_log_limit - for lines that strangers can cause; all zero at first
- * @since_ns: when the present window began
+ * struct ivs_log_limit - for lines that untrusted processes can cause; all zero at first
+ * @since_ns: start of the present window
  * @shown_n:  lines in it
- * @hidden_n: lines that were left out and not told of yet
+ * @hidden_n: suppressed lines that have not been reported yet
  */
 struct ivs_log_limit {
 	int64_t since_ns;
@@ -43,9 +43,9 @@ struct ivs_log_limit {
 };
 
 /**
- * ivs_log_allows() - whether one more line may be shown now: 20 in 10 s
+ * ivs_log_allows() - whether another line may be logged: 20 in 10 s
  *
- * After lines were left out, says how many when the next one is allowed.
+ * If lines have been suppressed, logs how many before the next one.
  */
 IVS_MUST_USE bool ivs_log_allows(struct ivs_log_limit *limit);
 

@@ -21,8 +21,8 @@
 #include "daemon/log.h"
 
 /**
- * struct identity - a user, as looked up while /etc is still there
- * @groups: all of them, the first one too
+ * struct identity - a user, looked up while /etc can be read
+ * @groups: all of them, also the primary group
  */
 struct identity {
 	uid_t uid;
@@ -81,7 +81,7 @@ static int look_up_user(const char *user, struct identity *out, struct ivs_error
 	return ivs_error_errno(err, ENOMEM, "cannot look up the groups of user %s", user);
 }
 
-/* Only root can give it away; while it still can, so before anything else. */
+/* Only root can drop it, so do this before changing the user. */
 static int drop_bounding_set(struct ivs_error *err)
 {
 	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++) {
@@ -97,7 +97,7 @@ static int become_user(const struct identity *who, struct ivs_error *err)
 	uid_t effective;
 	uid_t saved;
 
-	/* Who is that user already has its groups, and may not set them. */
+	/* A process of that user has its groups already, and is not permitted to set them. */
 	if (!getresuid(&real, &effective, &saved) && geteuid() && real == who->uid &&
 	    effective == who->uid && saved == who->uid)
 		return 0;
@@ -108,7 +108,7 @@ static int become_user(const struct identity *who, struct ivs_error *err)
 	return 0;
 }
 
-/* By the system call itself: for "none at all" libcap is not needed. */
+/* capset(2) itself: dropping all of them does not need libcap. */
 static int drop_capabilities(struct ivs_error *err)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};

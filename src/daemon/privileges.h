@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a process may do, given up for good: the file system, its user, all capabilities. */
+/* Dropping privileges for good: root directory, user, capabilities. */
 #ifndef IVS_DAEMON_PRIVILEGES_H
 #define IVS_DAEMON_PRIVILEGES_H
 
@@ -9,7 +9,7 @@
 #include "ivshmem/api.h"
 
 enum ivs_privileges_error {
-	IVS_PRIVILEGES_E_USER = 1, /* there is no such user */
+	IVS_PRIVILEGES_E_USER = 1, /* there is no user of that name or number */
 };
 
 /**
@@ -20,18 +20,21 @@ enum ivs_privileges_error {
 IVS_MUST_USE int ivs_privileges_find_user(const char *user, uid_t *out, struct ivs_error *err);
 
 /**
- * ivs_privileges_drop() - give up what is not needed; there is no way back
- * @root: directory that is to be the root, and the working directory; NULL: no change
+ * ivs_privileges_drop() - drop all privileges
+ * @root: new root and working directory; NULL: no change
  * @user: name or number of the user to become, with its groups; NULL: no change
  *
- * Then all capabilities are dropped, from the bounding set too if that is allowed, and
- * PR_SET_NO_NEW_PRIVS is set, so that no execve(2) brings any back.
+ * Drops all capabilities, also from the bounding set if permitted, and sets PR_SET_NO_NEW_PRIVS, so
+ * that execve(2) does not bring any back.
  *
- * Return: 0, IVS_PRIVILEGES_E_USER, -errno; if not 0, some of it may have been done.
+ * Return: 0, IVS_PRIVILEGES_E_USER, -errno; if not 0, some of this may have been done.
  */
 IVS_MUST_USE int ivs_privileges_drop(const char *root, const char *user, struct ivs_error *err);
 
-/** ivs_privileges_raise_files() - as many open files, and fds in flight, as the hard limit allows */
+/**
+ * ivs_privileges_raise_files() - raise the soft limit of open files, and fds in flight, to the hard
+ * one
+ */
 void ivs_privileges_raise_files(void);
 
 /**

@@ -11,29 +11,29 @@
 /* clang-format off */
 
 /*
- * Memory is anonymous and never executable: whoever takes over the server can neither map the
- * region nor bring code in. There is nothing for aborting: then the filter ends the process instead.
+ * Memory is anonymous and never executable: an attacker who controls the server can neither map the
+ * region nor add code. abort(3) has no entry: the filter ends the process instead.
  */
 #define MAPS_MEMORY {IVS_ARG_LACKS(3, PROT_EXEC), IVS_ARG_HAS(4, MAP_ANONYMOUS, MAP_ANONYMOUS)}
 
 IVS_SYSCALLS(ivs_libc_syscalls,
-	/* malloc(3), and the secret that it asks for with the first block */
+	/* malloc(3), with the random key that it reads at the first block */
 	{"brk"}, {"munmap"}, {"mremap"}, {"madvise"}, {"getrandom"},
 	{"mmap", MAPS_MEMORY}, {"mmap2", MAPS_MEMORY},
 	{"mprotect", {IVS_ARG_LACKS(3, PROT_EXEC)}},
-	/* clocks that cannot be read without the kernel */
+	/* clocks that are not in the vDSO */
 	{"clock_gettime"}, {"clock_gettime64"}, {"gettimeofday"},
-	/* what was interrupted by SIGSTOP and SIGCONT or by a tracer */
+	/* calls interrupted by SIGSTOP and SIGCONT or by a tracer */
 	{"restart_syscall"}, {"rt_sigreturn"}, {"sigreturn"},
 	{"exit_group"}, {"exit"});
 
-/* Executable is only what comes from a file and cannot be written to. */
+/* Only private mappings of files can be executable, and these are not writable. */
 #define MAPS_CODE {IVS_ARG_HAS(3, PROT_EXEC | PROT_WRITE, PROT_EXEC), \
 		   IVS_ARG_HAS(4, MAP_ANONYMOUS | MAP_TYPE, MAP_PRIVATE)}
 #define MAPS_DATA {IVS_ARG_LACKS(3, PROT_EXEC), IVS_ARG_HAS(4, MAP_TYPE, MAP_PRIVATE)}
-/* what the former program has noted (server/handover/handover.c); so the region, too, can be mapped */
+/* the notes of the former program (handover.c); this permits to map the region, too */
 #define MAPS_NOTES {IVS_ARG_LACKS(3, PROT_EXEC), IVS_ARG_HAS(4, MAP_TYPE, MAP_SHARED)}
-/* fork(3), and nothing that makes a thread or a namespace */
+/* fork(3), without threads and namespaces */
 #define FORKS {IVS_ARG_HAS(1, 0xffffffff & ~(CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID), SIGCHLD)}
 #define FCNTLS(call) \
 	{call, {IVS_ARG_IS(2, F_GETFD)}}, {call, {IVS_ARG_IS(2, F_SETFD)}}, \
@@ -41,42 +41,45 @@ IVS_SYSCALLS(ivs_libc_syscalls,
 	{call, {IVS_ARG_IS(2, F_DUPFD_CLOEXEC)}}, {call, {IVS_ARG_IS(2, F_ADD_SEALS)}}
 
 /*
- * Found with strace -f: starts with regions of each kind, in the foreground and not, with users and
- * groups to look up, and a filter to load; test_sandbox.py starts it so. Not here, and killed:
+ * Found with strace -f: starts with each kind of region, in the foreground and as a daemon, with
+ * users and groups to look up, and a filter to load; test_sandbox.py does the same. Not listed, so
+ * fatal:
  *
- *   open() to write or make    a region and a pidfile are handed over as fds, not opened again
+ *   open() to write or create  region and pidfile are passed as fds, not opened again
  *   bind(), listen()           so is the socket
- *   chdir(), chroot()          the root stays as it is; what it was called outside is of no use
- *   fchown(), fchmod()         what was made has its owner and mode
- *   connect()                  in a start, only asks a cache for users; socket() is refused instead,
- *                              and the C library goes on with the files in /etc
+ *   chdir(), chroot()          the root stays; its path outside is not valid inside
+ *   fchown(), fchmod()         owner and mode are set already
+ *   connect()                  a start only asks a cache for users; socket() is refused instead,
+ *                              and the C library falls back to the files in /etc
  */
 IVS_SYSCALLS(ivs_start_syscalls,
-	/* the old program: an area of memory for what the new one is told, fork, exec, the outcome */
+	/* the old program: a memfd for the new one to read, fork, exec, the result */
 	{"memfd_create"}, {"ftruncate"}, FCNTLS("fcntl"), FCNTLS("fcntl64"), {"dup"}, IVS_CALL_DUP2,
-	{"pipe2"}, {"write"}, {"clone", FORKS}, {"fork"}, {"wait4"}, {"waitid"}, {"alarm"}, {"setitimer"},
+	{"pipe2"}, {"write"}, {"clone", FORKS}, {"fork"}, {"wait4"}, {"waitid"},
+	{"alarm"}, {"setitimer"},
 	{"prctl", {IVS_ARG_IS(1, PR_SET_PDEATHSIG)}},
-	{"clone3", .error = ENOSYS}, /* what it does stands in memory, out of the filter's reach */
+	{"clone3", .error = ENOSYS}, /* its arguments are in memory, out of the filter's reach */
 	{"execve"}, {"execveat"},
-	/* ld.so: finds and maps the libraries */
+	/* ld.so finds and maps the libraries */
 	IVS_CALL_OPEN_TO_READ, {"read"}, {"pread64"}, {"close"}, {"lseek"}, {"_llseek"},
 	IVS_CALL_FSTAT, IVS_CALL_LSTAT, {"stat"}, {"stat64"},
 	{"access"}, {"faccessat"}, {"faccessat2"}, {"readlink"}, {"readlinkat"},
 	{"mmap", MAPS_CODE}, {"mmap", MAPS_DATA}, {"mmap", MAPS_NOTES}, 
 	{"mmap2", MAPS_CODE}, {"mmap2", MAPS_DATA}, {"mmap2", MAPS_NOTES},
 	{"mprotect", {IVS_ARG_LACKS(3, PROT_EXEC)}},
-	/* the C library begins */
+	/* the C library starts */
 	{"arch_prctl"}, {"set_tid_address"}, {"set_thread_area"}, {"set_robust_list"}, {"rseq"},
-	{"uname"}, {"sysinfo"}, {"prlimit64", {IVS_ARG_IS(1, 0)}}, {"getrlimit"}, {"ugetrlimit"}, {"setrlimit"},
+	{"uname"}, {"sysinfo"},
+	{"prlimit64", {IVS_ARG_IS(1, 0)}}, {"getrlimit"}, {"ugetrlimit"}, {"setrlimit"},
 	{"getpid"}, {"gettid"}, {"getppid"}, {"getuid"}, {"geteuid"}, {"getgid"}, {"getegid"},
 	{"getuid32"}, {"geteuid32"}, {"getgid32"}, {"getegid32"},
 	{"futex"}, {"sched_getaffinity"}, {"rt_sigaction"}, {"rt_sigprocmask"}, {"getcwd"},
 	/* users and groups by name */
 	{"socket", {IVS_ARG_IS(1, AF_UNIX), IVS_ARG_HAS(2, 0xf, SOCK_STREAM)}, .error = EACCES},
-	/* the server: what it waits with, and what it makes sure of about what it was handed */
+	/* the server: its event loop, and checks of the fds that were passed to it */
 	{"epoll_create1"}, {"epoll_create"}, {"eventfd2"}, {"signalfd4"}, {"epoll_ctl"},
 	{"getsockopt"}, {"getsockname"}, {"fstatfs"}, {"fstatfs64"}, {"flock"},
-	/* confining once more (isolate.c): each of these only takes away */
+	/* confining again (sandbox.c): each of these only drops privileges */
 	{"prctl", {IVS_ARG_IS(1, PR_SET_NO_NEW_PRIVS)}}, {"prctl", {IVS_ARG_IS(1, PR_GET_SECCOMP)}},
 	{"prctl", {IVS_ARG_IS(1, PR_CAPBSET_READ)}}, {"prctl", {IVS_ARG_IS(1, PR_CAPBSET_DROP)}},
 	{"prctl", {IVS_ARG_IS(1, PR_CAP_AMBIENT), IVS_ARG_IS(2, PR_CAP_AMBIENT_CLEAR_ALL)}},

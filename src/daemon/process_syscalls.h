@@ -5,10 +5,10 @@
 
 #include "base/syscalls.h"
 
-/* The C library's own: memory, the time, and the end of a process. */
+/* Those of the C library itself: memory, time, the end of the process. */
 extern const struct ivs_syscall ivs_libc_syscalls[];
 
-/* Starting this program, from fork(2) and execve(2) on, under a filter that is already in force. */
+/* Starting this program with fork(2) and execve(2) under a filter that is already loaded. */
 extern const struct ivs_syscall ivs_start_syscalls[];
 
 #endif

@@ -19,7 +19,7 @@
 #define ENTRIES_MAX 512
 #define LINE_LEN 160
 
-/* The lists joined: no entry twice, none with conditions beside the same call without. */
+/* The lists joined: no duplicates, and no conditions on a call that is also allowed without. */
 struct joined {
 	const struct ivs_syscall *entries[ENTRIES_MAX];
 	unsigned int entries_n;
@@ -44,7 +44,7 @@ static bool is_covered(const struct joined *joined, const struct ivs_syscall *ca
 	return false;
 }
 
-/* Two passes: what is allowed without conditions makes those of others moot. */
+/* Two passes: an entry without conditions makes those with conditions redundant. */
 static void join_list(struct joined *joined, const struct ivs_syscall *list, bool unconditional)
 {
 	for (; list->name; list++) {
@@ -100,7 +100,7 @@ static int print_joined(const struct joined *joined, char **text)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < joined->entries_n; i++)
 		print_entry(file, joined->entries[i]);
-	/* Without memory glibc closes it well, and there is no text. */
+	/* Out of memory, glibc reports success and leaves no text. */
 	if (!fclose(file) && *text)
 		return 0;
 	free(*text);
@@ -136,7 +136,7 @@ int ivs_sandbox_suffices(const char *in_force, const char *needed, struct ivs_er
 	while (*needed) {
 		size_t len = strcspn(needed, "\n");
 
-		/* The call itself without conditions is enough for any of them. */
+		/* An entry without conditions permits all that have some. */
 		if (!has_line(in_force, needed, len) &&
 		    !has_line(in_force, needed, strcspn(needed, " \n")))
 			return ivs_error_set(err, IVS_SANDBOX_E_MORE,
@@ -174,7 +174,7 @@ static struct scmp_arg_cmp condition_of(const struct ivs_syscall_arg *arg)
 	return (struct scmp_arg_cmp){arg->number - 1, SCMP_CMP_MASKED_EQ, arg->mask, arg->value};
 }
 
-/* Return: 0 or -errno. A call that this libseccomp or this machine does not know is left out. */
+/* Skips calls that this libseccomp or machine does not have. Return: 0 or -errno. */
 static int add_rule(scmp_filter_ctx filter, const struct ivs_syscall *call)
 {
 	int number = seccomp_syscall_resolve_name(call->name);
@@ -205,8 +205,9 @@ static int load_filter(const struct joined *joined, struct ivs_error *err)
 	else
 		result = seccomp_load(filter);
 	if (result)
-		ivs_error_errno(err, -result,
-				"cannot load the system call filter; without it: --sandbox off");
+		ivs_error_errno(
+			err, -result,
+			"cannot load the system call filter; use --sandbox off to do without");
 	seccomp_release(filter);
 	return result;
 }
@@ -254,14 +255,13 @@ static void warn_of_remains(const struct ivs_sandbox_options *opts)
 
 		if (result == -ENOENT && opts->root)
 			ivs_log(IVS_LOG_WARNING,
-				"%s will be left there at the end, because it is outside of %s: "
-				"use a name in that directory",
+				"%s will not be removed at the end, because it is outside of %s: "
+				"use a path in that directory",
 				opts->names[i], opts->root);
 		else if (result && result != -ENOENT)
 			ivs_log(IVS_LOG_WARNING,
-				"%s will be left there at the end, because user %d cannot remove "
-				"it "
-				"(%s): use a directory of that user's, such as one made by "
+				"%s will not be removed at the end, because user %d cannot remove "
+				"it (%s): use a directory of that user, such as one made by "
 				"install -d -o %d /run/ivshmem",
 				opts->names[i], (int)geteuid(), strerrordesc_np(-result),
 				(int)geteuid());

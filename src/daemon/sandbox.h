@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A program confines itself: once everything is open it keeps its fds, and hardly any right.
+ * Confining a program: once everything is open it drops its privileges and loads a system call
+ * filter.
  *
- * The filter allows what the lists say that stand beside the code (base/syscalls.h): those of each
- * file whose code always runs, and those that the caller adds for what it was asked for.
- * Any other system call ends the process.
+ * The filter allows the system calls that source files list (base/syscalls.h): the lists of all
+ * files whose code always runs, and those that the caller adds depending on options. Any other
+ * system call ends the process.
  */
 #ifndef IVS_DAEMON_SANDBOX_H
 #define IVS_DAEMON_SANDBOX_H
@@ -24,16 +25,17 @@ enum ivs_sandbox_error {
 };
 
 /**
- * struct ivs_sandbox_options - how far
+ * struct ivs_sandbox_options - how to confine the program
  * @root:     new root directory; NULL: no change
  * @user:     user to become; NULL: no change
  * @filter:   whether to load the filter
- * @always:   calls that are always made, NULL at the end
- * @lists:    calls that depend on options, NULL at the end
- * @names:    files to be removed at the end, NULL at the end: a warning for each that cannot be
- * @in_force: what ivs_sandbox_list() said in the process that exec'd us and loaded a filter. Then root
- *            and user are as they should be, and the same filter is not loaded twice: the kernel
- *            counts them all, and refuses when they become too many. NULL: there is none
+ * @always:   system calls that are always needed, NULL at the end
+ * @lists:    system calls that depend on options, NULL at the end
+ * @names:    files to be removed when the program ends, NULL at the end: logs a warning for each
+ *            that it will not be able to remove
+ * @in_force: text of ivs_sandbox_list() in the program that loaded a filter and executed this one.
+ *            Root and user are set then, and the same filter is not loaded twice, because the
+ *            kernel limits their total length. NULL: no filter is loaded
  */
 struct ivs_sandbox_options {
 	const char *root;
@@ -46,21 +48,21 @@ struct ivs_sandbox_options {
 };
 
 /**
- * ivs_sandbox() - give up rights and load the filter; there is no way back
+ * ivs_sandbox() - drop privileges and load the filter, for good
  *
  * Return: 0, IVS_SANDBOX_E_LACKS, _MORE, _USER, -errno.
  */
 IVS_MUST_USE int ivs_sandbox(const struct ivs_sandbox_options *opts, struct ivs_error *err);
 
-/** ivs_sandbox_lacks() - why this build has no filter, in words; NULL: it has */
+/** ivs_sandbox_lacks() - why this build has no filter, as text; NULL: it has one */
 const char *ivs_sandbox_lacks(void);
 
 /**
- * ivs_sandbox_list() - what the filter allows, one line for each call and set of conditions
+ * ivs_sandbox_list() - list what the filter allows, one line per system call and set of conditions
  * @always, @lists: as in struct ivs_sandbox_options
  * @text: to be freed
  *
- * The same in each process of the same build, whether or not it has a filter.
+ * All processes of one build have the same list, with and without a filter.
  *
  * Return: 0 or -ENOMEM.
  */
@@ -68,11 +70,11 @@ IVS_MUST_USE int ivs_sandbox_list(const struct ivs_syscall *const *always,
 				  const struct ivs_syscall *const *lists, char **text);
 
 /**
- * ivs_sandbox_suffices() - whether a filter that allows @in_force is enough for @needed
+ * ivs_sandbox_suffices() - check that a filter that allows @in_force permits @needed
  *
  * Both are texts of ivs_sandbox_list().
  *
- * Return: 0; IVS_SANDBOX_E_MORE, with the first line that it does not allow.
+ * Return: 0; IVS_SANDBOX_E_MORE, and @err names the first line that is not allowed.
  */
 IVS_MUST_USE int ivs_sandbox_suffices(const char *in_force, const char *needed,
 				      struct ivs_error *err);

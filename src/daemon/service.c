@@ -19,7 +19,7 @@
 
 IVS_SYSCALLS(ivs_service_syscalls, {"sendto"}, {"send"}, {"close"});
 
-/* WATCHDOG_PID says whom it is meant for: not for the child of a program that did not clean up. */
+/* WATCHDOG_PID: a child of a program that left WATCHDOG_USEC in the environment must ignore it. */
 static int64_t watchdog_of_environment(void)
 {
 	const char *pid = getenv("WATCHDOG_PID");
@@ -88,11 +88,11 @@ int ivs_service_say(const struct ivs_service *service, const char *text)
 		       : 0;
 }
 
-/* One datagram for each fd, so that each has a name. */
+/* One datagram per fd, so that each fd has a name. */
 static int send_all(const struct ivs_service *service, const struct ivs_named_fd *fds,
 		    unsigned int fds_n, bool store, unsigned int *sent_n)
 {
-	/* FDPOLL=0: else the manager lets go of a socket that is closed, and of nothing else. */
+	/* FDPOLL=0: the manager must not drop the socket of a client that closed its end. */
 	const char *format = store ? "FDSTORE=1\nFDPOLL=0\nFDNAME=%s"
 				   : "FDSTOREREMOVE=1\nFDNAME=%s";
 	char texts[IVS_SERVICE_BATCH][TEXT_LEN];

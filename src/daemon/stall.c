@@ -12,7 +12,7 @@ IVS_SYSCALLS(ivs_stall_syscalls, {"setitimer"}, {"rt_sigreturn"}, {"sigreturn"},
 #define HURRY_MS 1
 
 static volatile sig_atomic_t idle = true;
-static volatile sig_atomic_t runs; /* the timer */
+static volatile sig_atomic_t timer_runs;
 static volatile sig_atomic_t hurries;
 static bool is_open;
 
@@ -21,11 +21,11 @@ static void set_timer(int ms)
 	const struct timeval period = {.tv_usec = ms * 1000};
 	const struct itimerval timer = {period, period};
 
-	runs = ms > 0;
-	(void)setitimer(ITIMER_REAL, &timer, NULL); /* fails for bad values only */
+	timer_runs = ms > 0;
+	(void)setitimer(ITIMER_REAL, &timer, NULL); /* fails for invalid values only */
 }
 
-/* That it came is all: what waits has ended by now. */
+/* The signal itself ends the wait. */
 static void handle_alarm(int signo)
 {
 	const int saved = errno;
@@ -36,7 +36,7 @@ static void handle_alarm(int signo)
 	errno = saved;
 }
 
-/* Whoever started us may have blocked it: that is handed down. */
+/* The signal mask is inherited: the parent process may have blocked SIGALRM. */
 void ivs_stall_open(void)
 {
 	const struct sigaction action = {.sa_handler = handle_alarm}; /* without SA_RESTART */
@@ -44,16 +44,16 @@ void ivs_stall_open(void)
 
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGALRM);
-	(void)sigaction(SIGALRM, &action, NULL); /* fails for signals that there are not only */
+	(void)sigaction(SIGALRM, &action, NULL); /* fails for invalid signals only */
 	(void)sigprocmask(SIG_UNBLOCK, &signals, NULL);
 	is_open = true;
 }
 
-/* In this order: a signal in between finds it busy, and lets the timer run. */
+/* In this order: a signal in between finds it busy, and leaves the timer running. */
 void ivs_stall_busy(void)
 {
 	idle = false;
-	if (!runs)
+	if (!timer_runs)
 		set_timer(IVS_STALL_PERIOD_MS);
 }
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A guard for a loop that must not wait for strangers. Some system calls can be made to wait by who
- * handed over the fd: write(2) to an eventfd whose O_NONBLOCK was switched off and whose counter was
- * filled at just that moment, close(2) of a socket that lingers, open(2) of a file that is leased. A
- * timer's signal ends them with EINTR, within two periods. A loop that is idle costs nothing, one
- * that is busy five signals a second.
+ * A guard for an event loop that must not block on fds of untrusted processes. The process that
+ * sent an fd can make some system calls block: write(2) to an eventfd, by clearing O_NONBLOCK and
+ * filling the counter at that moment; close(2) of a socket that lingers; open(2) of a file with a
+ * lease. A timer's signal ends them with EINTR, within two periods. An idle loop costs nothing, a
+ * busy one five signals per second.
  *
- * One in a process; for the thread that made it, which must be the only one that takes SIGALRM.
+ * One per process, for the thread that opened it, which must be the only one with SIGALRM
+ * unblocked.
  */
 #ifndef IVS_DAEMON_STALL_H
 #define IVS_DAEMON_STALL_H
@@ -19,20 +20,20 @@ extern const struct ivs_syscall ivs_stall_syscalls[];
 
 #define IVS_STALL_PERIOD_MS 200
 
-/** ivs_stall_open() - have the signal handled */
+/** ivs_stall_open() - install the signal handler */
 void ivs_stall_open(void);
 
-/** ivs_stall_busy() - something is about to be done */
+/** ivs_stall_busy() - events are about to be handled */
 void ivs_stall_busy(void);
 
 /**
- * ivs_stall_hurry() - what is done until it is switched off again ends within some ms, if a signal ends it
+ * ivs_stall_hurry() - until disabled, blocking calls are interrupted after about 1 ms
  *
- * Before ivs_stall_open() nothing happens.
+ * No-op before ivs_stall_open().
  */
 void ivs_stall_hurry(bool on);
 
-/** ivs_stall_idle() - about to wait for events, as long as it takes */
+/** ivs_stall_idle() - the loop is about to wait for events */
 void ivs_stall_idle(void);
 
 #endif

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What is to be told next: a walk through the sets that changes nothing. */
+/* The messages that are due: a walk through the sets that changes nothing. */
 #include "roster/private.h"
 
 /**
- * struct plan - a walk through what is due, which changes nothing but itself
- * @self: a copy of the record, advanced as if the messages so far had left
- * @known, @heard: its sets, as they are
- * @leave_from: ids below it have been looked through for leaves
- * @cut:        who left in the middle of its vectors: that leave came before all others
- * @wrapped:    the cursor has gone around
- * @join_end:   where it stops: after going around, at the ids already in this plan
+ * struct plan - state of the walk
+ * @self: a copy of the record, advanced as if the messages so far had been sent
+ * @known, @heard: its sets, unchanged
+ * @leave_from: ids below it have been searched for leaves
+ * @cut:        a peer that left when a part of its vectors had been sent: its leave came first
+ * @wrapped:    the cursor has wrapped around
+ * @join_end:   where the cursor stops: after wrapping, at the ids already in this plan
  */
 struct plan {
 	const struct ivs_roster *roster;
@@ -20,7 +20,7 @@ struct plan {
 	unsigned int cut;
 	bool wrapped;
 	unsigned int join_end;
-	struct ivs_roster_record self; /* without its sets: last, because it has room for none */
+	struct ivs_roster_record self; /* without its sets; last, because it has a flexible array */
 };
 
 static bool plan_greeting(struct plan *plan, struct ivs_v0_message *out)
@@ -38,7 +38,7 @@ static bool plan_greeting(struct plan *plan, struct ivs_v0_message *out)
 	return true;
 }
 
-/* The next vector of the peer whose turn it is, if that is still there. */
+/* The next vector of the peer whose vectors were sent in part, if it is still visible. */
 static bool plan_vector(struct plan *plan, struct ivs_v0_message *out)
 {
 	unsigned int id = plan->self.at_id;
@@ -51,7 +51,7 @@ static bool plan_vector(struct plan *plan, struct ivs_v0_message *out)
 	return true;
 }
 
-/* The next who is known and not there any more. */
+/* The next peer that is known and not visible any more. */
 static unsigned int next_leave(const struct plan *plan, unsigned int from)
 {
 	return ivs_bitmap_next_andnot(plan->known, plan->roster->visible, from,
@@ -62,7 +62,7 @@ static bool plan_leave(struct plan *plan, struct ivs_v0_message *out)
 {
 	unsigned int id = plan->self.at_id;
 
-	/* Instead of the rest of its vectors. */
+	/* In place of the rest of its vectors. */
 	if (id != NO_ID) {
 		plan->self.at_id = NO_ID;
 		plan->cut = id;
@@ -78,7 +78,7 @@ static bool plan_leave(struct plan *plan, struct ivs_v0_message *out)
 	return true;
 }
 
-/* The next peer of whom the client has not heard, but not itself. */
+/* The next peer of which the client has not heard, except itself. */
 static unsigned int next_join(const struct plan *plan, unsigned int from, unsigned int end)
 {
 	const struct ivs_roster *roster = plan->roster;
@@ -137,7 +137,7 @@ unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
 	return n;
 }
 
-/* The rest of the peer in whose vectors it is, the leaves, the joins, and itself. */
+/* The rest of a peer sent in part, the leaves, the joins, and the client itself. */
 uint64_t ivs_roster_behind(const struct ivs_roster *roster, unsigned int id)
 {
 	struct ivs_roster_record *self = ivs_roster_record_of(roster, id);

@@ -12,8 +12,8 @@
 #define IDS_FIRST 64
 #define RECORDS_FIRST 8
 
-static_assert(sizeof(struct ivs_roster_memory_header) == 56, "it is kept over an upgrade");
-static_assert(offsetof(struct ivs_roster_record, sets) == 64, "it is kept over an upgrade");
+static_assert(sizeof(struct ivs_roster_memory_header) == 56, "it survives an upgrade");
+static_assert(offsetof(struct ivs_roster_record, sets) == 64, "it survives an upgrade");
 
 int ivs_roster_heap_grow(struct ivs_roster_memory *memory, size_t len)
 {
@@ -89,7 +89,7 @@ static void copy_record(const struct ivs_roster_memory *memory, const struct ivs
 	memcpy(record->sets + to->ids_n / 64, former->sets + words_n, words_n * sizeof(uint64_t));
 }
 
-/* Before the present area if there is room, else behind it: so there never are more than these two. */
+/* Before the present area if it fits, else behind it: two places are enough. */
 static void place_area(const struct ivs_roster_area *present, struct ivs_roster_area *area)
 {
 	area->offset = sizeof(struct ivs_roster_memory_header);

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where a roster keeps what it has told whom: memory without a pointer in it, so that it can outlive
- * the process, and another one can go on with it after an upgrade or a crash.
+ * The memory of a roster: what each client has been told. It has no pointers, so that it can
+ * outlive the process, and another process can resume from it after an upgrade or a crash.
  *
- * A header, then an area: numbered records for so many clients, with sets of so many ids. When more of either are needed the records are copied to another area, and only then
- * does the header say so: whoever dies in the middle leaves the former area, which is whole.
+ * It has a header and an area: numbered records for clients, with sets of ids. To grow, the records
+ * are copied to a second area, and then the header is switched to it: a crash in between leaves the
+ * former area, which is complete.
  *
- * A record is changed in a few steps. Which ones are safe to be the last:
+ * Crash consistency: the stores to a record, in order.
  *   join   the record is filled, then @present is set
- *   tell   @in_doubt is set, messages are sent, what has been told is written, @in_doubt is cleared.
- *          With @in_doubt set nobody can know what that client has heard: it must go
+ *   send   @in_doubt is set, messages are sent, the sets are updated, @in_doubt is cleared. If it
+ *          is still set it is not known what that client has been sent: it must be dropped
  *   leave  @present is cleared
  *
  * Pure: no system call but memory allocation.
@@ -28,7 +29,7 @@
  * struct ivs_roster_memory - bytes that only grow
  * @base: may move when they grow
  * @len:  how many
- * @grow: to @len bytes, of which the new ones are 0. Return: 0 or -errno; then nothing has changed.
+ * @grow: grow to @len bytes; the new ones are 0. Return: 0 or -errno; then nothing has changed.
  */
 struct ivs_roster_memory {
 	uint8_t *base;
@@ -36,7 +37,7 @@ struct ivs_roster_memory {
 	int (*grow)(struct ivs_roster_memory *memory, size_t len);
 };
 
-/** ivs_roster_heap_grow() - a @grow for memory that is to live as long as the process; free(base) */
+/** ivs_roster_heap_grow() - a @grow that uses realloc(3); the owner has to free(base) */
 IVS_MUST_USE int ivs_roster_heap_grow(struct ivs_roster_memory *memory, size_t len);
 
 /**
@@ -53,9 +54,9 @@ struct ivs_roster_area {
 
 /**
  * struct ivs_roster_memory_header - the beginning of the memory
- * @magic, @version: whoever does not know these cannot go on with it
+ * @magic, @version: others cannot be resumed
  * @current: which of @areas is in use
- * @serial:  of the last one who joined
+ * @serial:  of the last join
  */
 struct ivs_roster_memory_header {
 	char magic[8];
@@ -68,18 +69,18 @@ struct ivs_roster_memory_header {
 #define IVS_ROSTER_NOTES_N 2
 
 /**
- * struct ivs_roster_record - somebody who is there
- * @present:    else nothing here means anything
- * @in_doubt:   messages are on their way
- * @id:         its own
+ * struct ivs_roster_record - a client
+ * @present:    the other members are valid
+ * @in_doubt:   messages are being sent
+ * @id:         of the client
  * @vectors_n:  how many vectors it has
- * @greeting:   how many messages of the greeting it has been told
- * @at_id:      in the middle of whose vectors it is, or IVS_ROSTER_NO_ID
- * @at_vector:  which one is next
- * @cursor:     from which id upwards to look for joins
- * @knows_self: its own vectors have been told, or it has none
- * @self_after: the ids below which there was somebody to be told of before itself
- * @serial:     no other has ever had it
+ * @greeting:   how many messages of its greeting it has been sent
+ * @at_id:      the peer whose vectors it has been sent in part, or IVS_ROSTER_NO_ID
+ * @at_vector:  the next vector of that peer
+ * @cursor:     the id from which to search for joins upwards
+ * @knows_self: its own vectors have been sent, or it has none
+ * @self_after: peers with ids below this are sent before the client itself
+ * @serial:     unique among all joins
  * @notes:      for the caller: ivs_roster_set_note()
  * @sets:       known, then heard: see roster.c
  */
@@ -101,18 +102,18 @@ struct ivs_roster_record {
 
 #define IVS_ROSTER_NO_ID (IVS_ID_MAX + 1)
 
-/** ivs_roster_memory_init() - make the header and a small area. Return: 0 or -ENOMEM. */
+/** ivs_roster_memory_init() - write a header and a small area. Return: 0 or -ENOMEM. */
 IVS_MUST_USE int ivs_roster_memory_init(struct ivs_roster_memory *memory);
 
-/** ivs_roster_memory_header_check() - the same of a header alone, before @memory_len bytes are mapped */
+/** ivs_roster_memory_header_check() - check a header before its @memory_len bytes are mapped */
 bool ivs_roster_memory_header_check(const struct ivs_roster_memory_header *header,
 				    size_t memory_len);
 
-/** ivs_roster_memory_check() - whether what is there can be gone on with */
+/** ivs_roster_memory_check() - whether a roster can be resumed from it */
 bool ivs_roster_memory_check(const struct ivs_roster_memory *memory);
 
 /**
- * ivs_roster_memory_grow() - have room for as many ids and records, neither less than now
+ * ivs_roster_memory_grow() - make room for more ids or records; neither becomes less
  *
  * Return: 0 or -errno; then nothing has changed.
  */
@@ -125,7 +126,7 @@ ivs_roster_memory_header(const struct ivs_roster_memory *memory)
 	return (struct ivs_roster_memory_header *)(void *)memory->base;
 }
 
-/** ivs_roster_area() - the one in use */
+/** ivs_roster_area() - the area in use */
 static inline const struct ivs_roster_area *ivs_roster_area(const struct ivs_roster_memory *memory)
 {
 	const struct ivs_roster_memory_header *header = ivs_roster_memory_header(memory);
@@ -133,7 +134,7 @@ static inline const struct ivs_roster_area *ivs_roster_area(const struct ivs_ros
 	return &header->areas[header->current];
 }
 
-/** ivs_roster_record_len() - bytes of a record with sets of so many ids */
+/** ivs_roster_record_len() - bytes of a record with sets of @ids_n ids */
 static inline size_t ivs_roster_record_len(unsigned int ids_n)
 {
 	return sizeof(struct ivs_roster_record) + 2 * (ids_n / 64) * sizeof(uint64_t);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The inside of a roster, for the files that make it: roster.c, roster_due.c and roster_resume.c. */
+/* The state of a roster, for the files of this room. */
 #ifndef IVS_ROSTER_PRIVATE_H
 #define IVS_ROSTER_PRIVATE_H
 
@@ -13,10 +13,10 @@
 #define NO_RECORD UINT32_MAX
 
 /**
- * struct ivs_roster_id - what is known of one id
- * @record:      of its client; NO_RECORD: nobody has it
- * @known_n:   to how many clients it is known
- * @heard_n:   how many clients have heard of it
+ * struct ivs_roster_id - one id
+ * @record:  of its client; NO_RECORD: no client has it
+ * @known_n: how many clients know it
+ * @heard_n: how many clients have heard of it
  */
 struct ivs_roster_id {
 	uint32_t record;
@@ -25,12 +25,12 @@ struct ivs_roster_id {
 };
 
 /**
- * struct ivs_roster - what can be computed anew from the records, and where these are
- * @memory:  of the records; @heap if the caller gave none
- * @ids_n:   ids for which there is room, a multiple of a bitmap's word
+ * struct ivs_roster - where the records are, and state that is computed from them
+ * @memory:  of the records; @heap if the caller passed none
+ * @ids_n:   room for ids, a multiple of a bitmap's word
  * @words_n: words in a bitmap
- * @records_offset, @record_len: where the records are, from the beginning of the memory, and length of one
- * @used_records: bitmap of those that are taken, of @records_n
+ * @records_offset, @record_len: place of the records in the memory, and length of one
+ * @used_records: bitmap of the records in use, of @records_n
  * @stale_n: ids in @stale
  */
 struct ivs_roster {
@@ -59,7 +59,7 @@ static inline struct ivs_roster_record *ivs_roster_record_at(const struct ivs_ro
 	return (struct ivs_roster_record *)(void *)record;
 }
 
-/* Of somebody who is there. */
+/* @id must be present. */
 static inline struct ivs_roster_record *ivs_roster_record_of(const struct ivs_roster *roster,
 							     unsigned int id)
 {
@@ -77,7 +77,7 @@ static inline uint64_t *ivs_roster_heard(const struct ivs_roster *roster,
 	return record->sets + roster->words_n;
 }
 
-/* Past the highest id that is visible. */
+/* The highest visible id, plus 1. */
 static inline unsigned int ivs_roster_visible_end(const struct ivs_roster *roster)
 {
 	for (unsigned int word = roster->words_n; word--;) {
@@ -92,17 +92,17 @@ static inline unsigned int ivs_roster_visible_end(const struct ivs_roster *roste
 IVS_MUST_USE int ivs_roster_alloc(unsigned int peers_max, struct ivs_roster_memory *memory,
 				  struct ivs_roster **out);
 
-/** ivs_roster_grow_tables() - room for as many. What has grown when there is no memory stays so. */
+/** ivs_roster_grow_tables() - make room. Tables that have grown before memory ran out stay so. */
 IVS_MUST_USE int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int ids_n,
 					unsigned int records_n);
 
-/** ivs_roster_follow_memory() - to another area, for which there is room in the tables */
+/** ivs_roster_follow_memory() - switch to the area in use, for which the tables have room */
 void ivs_roster_follow_memory(struct ivs_roster *roster);
 
-/** ivs_roster_occupy() - @id is there, and sits on @record */
+/** ivs_roster_occupy() - @id is present, and has this record */
 void ivs_roster_occupy(struct ivs_roster *roster, unsigned int id, unsigned int record);
 
-/** ivs_roster_update_id() - after something about @id has changed */
+/** ivs_roster_update_id() - update the bitmaps after @id has changed */
 void ivs_roster_update_id(struct ivs_roster *roster, unsigned int id);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* All that can be computed from the records, after another process had them. */
+/* Computing the state of a roster from the records that another process left. */
 #include "roster/private.h"
 
-/* Whether the numbers in a record are such as can be. */
+/* Whether a record is consistent. */
 static bool is_sound(const struct ivs_roster *roster, struct ivs_roster_record *record)
 {
 	const uint64_t *known = ivs_roster_known(record);
@@ -31,8 +31,8 @@ static void count_record(struct ivs_roster *roster, struct ivs_roster_record *re
 }
 
 /*
- * In the middle of a peer's vectors one can be only while it is known, and has that many. It may have
- * gone by now: then its leave comes first.
+ * A client can have been sent a part of a peer's vectors only if it knows the peer, and if that has
+ * as many. If the peer has left, its leave is sent first.
  */
 static void mend_position(struct ivs_roster *roster, unsigned int id)
 {

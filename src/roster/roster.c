@@ -2,19 +2,19 @@
 /*
  * Theory of operation. Sets of ids, as bitmaps:
  *
- *   visible  those whom others are to know: there, greeted, with at least one vector
- *   known    per client: whom it takes to be there, having been told at least one vector
- *   heard    per client: whom it has ever known, under that id
- *   taken    ids of those who are there, or still known to somebody
- *   stale    ids that are taken, or of which somebody has heard
+ *   visible  peers that others are to know: present, greeted, with at least one vector
+ *   known    per client: peers of which it was sent a vector and no leave
+ *   heard    per client: ids of all peers it has ever known
+ *   taken    ids of clients that are present, or that a client still knows
+ *   stale    ids that are taken, or of which a client has heard
  *
- * What a client must be told is known minus visible (leaves) and visible minus heard (joins). Both
- * are found by looking through words, so a join costs every other client a few instructions and no
- * memory. What is kept of a client is in a record of the roster's memory (roster_memory.h), from
- * which all the rest can be computed. A client in the middle of a peer's vectors remembers whose and
- * which (at_id, at_vector).
- * Joins are told in the order of ids from a cursor upwards, once around; when the cursor has passed
- * those who were visible when the client's greeting was complete, it is the client's own turn.
+ * A client has to be sent known minus visible (leaves) and visible minus heard (joins). Both are
+ * found a word at a time, so a join costs every other client a few instructions and no memory. The
+ * state of a client is in its record in the roster's memory (memory.h), from which the rest can be
+ * computed. A client that was sent a part of a peer's vectors remembers whose and the next one
+ * (at_id, at_vector).
+ * Joins are sent in the order of ids from a cursor upwards, once around; when the cursor has passed
+ * the peers that were visible when the client's greeting was complete, the client itself follows.
  */
 #include "roster/private.h"
 
@@ -137,7 +137,7 @@ void ivs_roster_free(struct ivs_roster *roster)
 	free(roster);
 }
 
-/* The lowest number below @end that is not in @map; @end if all are. */
+/* The lowest number below @end that is not in @map, or @end. */
 static unsigned int bitmap_first_clear(const uint64_t *map, unsigned int end)
 {
 	for (unsigned int word = 0; word < words_for(end); word++) {
@@ -151,7 +151,7 @@ static unsigned int bitmap_first_clear(const uint64_t *map, unsigned int end)
 	return end;
 }
 
-/* Of the ids that are not taken the one of which the fewest have heard. Return: whether there is one. */
+/* The id that is not taken and of which the fewest have heard. Return: whether there is one. */
 static bool least_heard(const struct ivs_roster *roster, unsigned int *out)
 {
 	unsigned int fewest = UINT_MAX;
@@ -200,7 +200,7 @@ void ivs_roster_update_id(struct ivs_roster *roster, unsigned int id)
 	roster->stale_n += ivs_bitmap_has(roster->stale, id);
 }
 
-/* The order is what whoever finds this memory later relies on: see roster_memory.h. */
+/* Resuming relies on the order of these stores: see memory.h. */
 static void fill_record(struct ivs_roster *roster, struct ivs_roster_record *record,
 			unsigned int id, unsigned int vectors_n)
 {
@@ -243,7 +243,7 @@ int ivs_roster_join(struct ivs_roster *roster, unsigned int vectors_n, unsigned 
 	return 0;
 }
 
-/* @id is not known to one client more, or has not been heard of by one. */
+/* One client less knows @id, or has heard of it. */
 static void forget_id(struct ivs_roster *roster, unsigned int id, unsigned int *count)
 {
 	--*count;
@@ -271,7 +271,7 @@ void ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 	ivs_roster_update_id(roster, id);
 }
 
-/* The same steps as in a plan, for good. */
+/* The same steps as plan_vector() and plan_join(), for good. */
 static void told_vector(struct ivs_roster *roster, unsigned int viewer,
 			const struct ivs_v0_message *msg)
 {

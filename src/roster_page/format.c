@@ -74,7 +74,7 @@ void ivs_roster_page_put_entry(const struct ivs_roster_page_entry *entry,
 	ivs_put_le(entry->since, out + 8, 8);
 }
 
-/* P-9. All sums stay below 2^64: what is added has been bounded before. */
+/* P-9. No sum overflows: all summands have been checked before. */
 static bool is_placed(const struct ivs_roster_page_header *header, uint64_t header_len,
 		      uint64_t region_len)
 {
@@ -91,7 +91,7 @@ static bool is_placed(const struct ivs_roster_page_header *header, uint64_t head
 	return begin + len <= page || begin >= page + header_len;
 }
 
-/* The header's words are a copy by now. */
+/* @words: a copy of the header. */
 static int check_header(const uint64_t words[WORDS_N], uint64_t region_len,
 			struct ivs_roster_page_header *out)
 {
@@ -145,7 +145,7 @@ uint64_t ivs_roster_page_read_sequence(const void *memory, uint64_t len)
 	return load_le64(header_words(memory, len) + SEQUENCE_WORD);
 }
 
-/* One entry: whether it is used, and not nonsense. */
+/* Return: whether the entry is in use and valid. */
 static bool read_entry(const uint64_t *words, uint64_t generation,
 		       struct ivs_roster_page_entry *out)
 {
@@ -176,7 +176,7 @@ static void read_entries(const void *memory, struct ivs_roster_page_snapshot *ou
 	}
 }
 
-/* The sequence first: what is loaded after it is as young or younger. */
+/* The sequence first: later loads see values that are as new or newer. */
 static int read_header(const uint64_t *header, uint64_t len, struct ivs_roster_page_header *out)
 {
 	uint64_t words[WORDS_N];

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The roster that a server publishes at the end of the region: bytes to numbers and back. Rules P-1
- * ... in PROTOCOL.md.
+ * The format of the roster page, which a server publishes at the end of the region: bytes to
+ * numbers and back. Rules P-1 ... in PROTOCOL.md.
  *
- * Whoever reads has the region mapped, and strangers write into it meanwhile: each word is loaded
- * once, and checked before it is used. Pure: no system call, no allocation, no clock.
+ * A reader has the region mapped while untrusted peers write to it: each word is loaded once, and
+ * checked before it is used. Pure: no system call, no allocation, no clock.
  */
 #ifndef IVS_ROSTER_PAGE_FORMAT_H
 #define IVS_ROSTER_PAGE_FORMAT_H
@@ -22,27 +22,27 @@
 #define IVS_ROSTER_PAGE_SEQUENCE_AT 16u /* in the header */
 #define IVS_ROSTER_PAGE_SEQUENCE_LEN 8u
 #define IVS_ROSTER_PAGE_ENTRY_LEN 16u
-/* P-9: what a number that is to grow may be at start. */
+/* P-9: the limit for a count at the start. */
 #define IVS_ROSTER_PAGE_COUNT_MAX (UINT64_C(1) << 62)
 
-/* P-3: as many as fit behind the header. */
+/* P-3: as many as fit after the header. */
 #define IVS_ROSTER_PAGE_ENTRIES_DEFAULT                                                            \
 	((IVS_ROSTER_PAGE_LEN - IVS_ROSTER_PAGE_HEADER_LEN) / IVS_ROSTER_PAGE_ENTRY_LEN)
 
 enum ivs_roster_page_error {
-	IVS_ROSTER_PAGE_E_ABSENT = 1, /* there is no roster, or it is damaged */
-	IVS_ROSTER_PAGE_E_BUSY,	      /* somebody is writing it, each time that we looked */
+	IVS_ROSTER_PAGE_E_ABSENT = 1, /* there is no roster page, or it is damaged */
+	IVS_ROSTER_PAGE_E_BUSY,	      /* it was being written at each attempt */
 };
 
 /**
  * struct ivs_roster_page_header - P-1
- * @sequence:     odd while it is written
- * @generation:   changes so far
- * @table_offset: where entries begin, from the start of the region
- * @reserved_len: bytes at the end of the region that belong to the roster
- * @entries_n:      in the table, free ones too
- * @peers_n:      who are connected, also without an entry
- * @maintained:  a server keeps it
+ * @sequence:     odd while it is being written
+ * @generation:   joins and leaves so far
+ * @table_offset: of the entries, from the start of the region
+ * @reserved_len: bytes at the end of the region that the roster page takes
+ * @entries_n:    in the table, also unused ones
+ * @peers_n:      connected peers, also those without an entry
+ * @maintained:   a server updates it
  */
 struct ivs_roster_page_header {
 	uint64_t sequence;
@@ -56,7 +56,7 @@ struct ivs_roster_page_header {
 
 /**
  * struct ivs_roster_page_entry - P-2
- * @since: the generation at which it joined; 0: nobody
+ * @since: the generation at which the peer joined; 0: the entry is unused
  */
 struct ivs_roster_page_entry {
 	uint32_t id;
@@ -65,29 +65,29 @@ struct ivs_roster_page_entry {
 };
 
 /**
- * ivs_roster_page_layout() - where things are in a region of @region_len bytes
- * @entries_n: 1 to (IVS_ID_MAX + 1)
- * @out:     table_offset, reserved_len and entries_n are set; with an error, only reserved_len
+ * ivs_roster_page_layout() - compute the offsets in a region of @region_len bytes
+ * @entries_n: 1 to 65536
+ * @out:       sets table_offset, reserved_len and entries_n; on error only reserved_len
  *
- * Return: 0, IVS_ROSTER_PAGE_E_ABSENT if more than half of the region would be reserved.
+ * Return: 0; IVS_ROSTER_PAGE_E_ABSENT: more than half of the region would be reserved.
  */
 IVS_MUST_USE int ivs_roster_page_layout(uint64_t region_len, uint32_t entries_n,
 					struct ivs_roster_page_header *out);
 
-/** ivs_roster_page_put_header() - its bytes */
+/** ivs_roster_page_put_header() - write the bytes of a header */
 void ivs_roster_page_put_header(const struct ivs_roster_page_header *header,
 				uint8_t out[IVS_ROSTER_PAGE_HEADER_LEN]);
 
-/** ivs_roster_page_put_sequence() - the bytes of that field alone */
+/** ivs_roster_page_put_sequence() - write the bytes of that field alone */
 void ivs_roster_page_put_sequence(uint64_t sequence, uint8_t out[IVS_ROSTER_PAGE_SEQUENCE_LEN]);
 
-/** ivs_roster_page_put_entry() - its bytes */
+/** ivs_roster_page_put_entry() - write the bytes of an entry */
 void ivs_roster_page_put_entry(const struct ivs_roster_page_entry *entry,
 			       uint8_t out[IVS_ROSTER_PAGE_ENTRY_LEN]);
 
 /**
- * ivs_roster_page_get_header() - of bytes that nobody else writes
- * @region_len: of the region that they come from; what they name must be in it
+ * ivs_roster_page_get_header() - parse a copy of the header, which does not change
+ * @region_len: of the region that it is from, in which its offsets must be
  *
  * Return: 0, IVS_ROSTER_PAGE_E_ABSENT.
  */
@@ -96,11 +96,11 @@ IVS_MUST_USE int ivs_roster_page_get_header(const uint8_t bytes[IVS_ROSTER_PAGE_
 					    struct ivs_roster_page_header *out);
 
 /**
- * ivs_roster_page_read_header() - from a region that is mapped, also while it is written
+ * ivs_roster_page_read_header() - read the header from a mapped region, also while it is written
  * @memory: aligned to 8 bytes
  *
- * Where things are does not change as long as one server keeps the roster; the rest may be of two
- * moments.
+ * Offsets and lengths do not change while one server maintains the page; the other fields may be
+ * from different moments.
  *
  * Return: 0, IVS_ROSTER_PAGE_E_ABSENT.
  */
@@ -108,10 +108,10 @@ IVS_MUST_USE int ivs_roster_page_read_header(const void *memory, uint64_t len,
 					     struct ivs_roster_page_header *out);
 
 /**
- * struct ivs_roster_page_snapshot - what was there at one moment
- * @entries:     room of the caller
- * @entries_max: for so many
- * @used_n:    how many are used; may be more than @entries_max, then the first are in @entries
+ * struct ivs_roster_page_snapshot - a consistent copy
+ * @entries:     the caller's
+ * @entries_max: room in @entries
+ * @used_n:      entries in use; if more than @entries_max, @entries has the first of them
  */
 struct ivs_roster_page_snapshot {
 	struct ivs_roster_page_header header;
@@ -121,16 +121,18 @@ struct ivs_roster_page_snapshot {
 };
 
 /**
- * ivs_roster_page_read() - from a region that is mapped
+ * ivs_roster_page_read() - read the page from a mapped region
  * @memory: aligned to 8 bytes
- * @tries:  how often to look, at least 1
+ * @tries:  attempts, at least 1
  *
- * Return: 0, IVS_ROSTER_PAGE_E_*; if not 0, what is in @out has no meaning.
+ * Return: 0, IVS_ROSTER_PAGE_E_*; if not 0, @out is not valid.
  */
 IVS_MUST_USE int ivs_roster_page_read(const void *memory, uint64_t len, unsigned int tries,
 				      struct ivs_roster_page_snapshot *out);
 
-/** ivs_roster_page_read_sequence() - of a region in which a roster was found: does it differ? */
+/**
+ * ivs_roster_page_read_sequence() - of a region in which a roster page was found, to see changes
+ */
 uint64_t ivs_roster_page_read_sequence(const void *memory, uint64_t len);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The other peers as the roster in the region shows them, and how much of that has been reported.
+ * The other peers as the roster page shows them, and events for the joins and leaves among them.
  *
- * As in remotes.h a report is the difference between what is and what was reported. No locking: the
- * owner does.
+ * As in client/doorbells.h events are the difference between the present state and what has been
+ * reported. No locking: that is up to the owner.
  */
 #ifndef IVS_ROSTER_PAGE_READER_H
 #define IVS_ROSTER_PAGE_READER_H
@@ -16,10 +16,10 @@
 
 /**
  * struct ivs_roster_page_peer - one id
- * @since:          the generation at which it joined; 0: it is not there
- * @vectors_n:      that it can be rung on
- * @reported_since: the same as last reported; 0: it is not known to be there
- * @reported_n:     likewise
+ * @since:          the generation at which it joined; 0: it is not connected
+ * @vectors_n:      how many vectors it has
+ * @reported_since: @since as last reported; 0: no join has been reported
+ * @reported_n:     @vectors_n as last reported
  */
 struct ivs_roster_page_peer {
 	uint64_t since;
@@ -29,9 +29,9 @@ struct ivs_roster_page_peer {
 };
 
 /**
- * struct ivs_roster_page_reader - by id
- * @own_id:     is never reported; -1: none
- * @dirty_from: all ids below have been reported as they are
+ * struct ivs_roster_page_reader - peers by id
+ * @own_id:     never reported; -1: none
+ * @dirty_from: all changes of ids below it have been reported
  */
 struct ivs_roster_page_reader {
 	struct ivs_roster_page_peer *peers;
@@ -43,22 +43,28 @@ struct ivs_roster_page_reader {
 void ivs_roster_page_reader_deinit(struct ivs_roster_page_reader *reader);
 
 /**
- * ivs_roster_page_reader_sort() - by id; of several with the same id, which no server writes, the newest stays
+ * ivs_roster_page_reader_sort() - sort by id, and drop all but the newest entry of an id
+ *
+ * A server writes one entry per id; other peers may have written more.
  *
  * Return: how many are left.
  */
 uint32_t ivs_roster_page_reader_sort(struct ivs_roster_page_entry *entries, uint32_t entries_n);
 
-/** ivs_roster_page_reader_set() - these are there now, sorted, and nobody else. Return: 0 or -errno. */
+/** ivs_roster_page_reader_set() - replace all peers; @entries are sorted. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_roster_page_reader_set(struct ivs_roster_page_reader *reader,
 					    const struct ivs_roster_page_entry *entries,
 					    uint32_t entries_n);
 
-/** ivs_roster_page_reader_report() - the next join or leave that has not been reported. Return: whether. */
+/**
+ * ivs_roster_page_reader_report() - the next join or leave that has not been reported
+ *
+ * Return: whether there is one.
+ */
 IVS_MUST_USE bool ivs_roster_page_reader_report(struct ivs_roster_page_reader *reader,
 						struct ivs_peer_change *change);
 
-/** ivs_roster_page_reader_get() - NULL: @id, any id, is not there */
+/** ivs_roster_page_reader_get() - a peer; NULL: @id, which may be any id, is not connected */
 const struct ivs_roster_page_peer *
 ivs_roster_page_reader_get(const struct ivs_roster_page_reader *reader, unsigned int id);
 

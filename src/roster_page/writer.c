@@ -26,27 +26,27 @@ static int report_too_small(uint64_t region_len, uint32_t entries_n, uint64_t re
 	while (wanted < 2 * reserved_len)
 		wanted *= 2;
 	return ivs_error_set(err, IVS_ROSTER_PAGE_WRITER_E_SIZE,
-			     "the roster of %u peers needs %s, and a region of %s has at most half "
-			     "of that for it: use --size %s or more, or a lower --roster-peers",
+			     "the roster of %u peers needs %s, more than half of a region of %s: "
+			     "use --size %s or more, or a lower --roster-peers",
 			     entries_n, ivs_size_text(reserved_len, reserved),
 			     ivs_size_text(region_len, actual), ivs_size_text(wanted, least));
 }
 
 /*
- * hugetlbfs does not take write(2). To map it in the server instead would put the server at the
- * mercy of any client that punches a hole, also in a sealed memfd (P-10).
+ * hugetlbfs does not support write(2). If the server mapped the region, any client could kill it
+ * with a hole, also in a sealed memfd (P-10).
  */
 static int check_writable(const struct ivs_region *region, struct ivs_error *err)
 {
 	if (ivs_region_page_size(region) == (uint64_t)sysconf(_SC_PAGESIZE))
 		return 0;
 	return ivs_error_set(err, IVS_ROSTER_PAGE_WRITER_E_UNWRITABLE,
-			     "--roster needs memory of ordinary pages, because a server writes to "
-			     "the region and does not map it, and huge pages cannot be written to: "
-			     "use shm:NAME or memfd:, or leave --roster out");
+			     "--roster needs a region of ordinary pages: the server does not map "
+			     "it, and files of huge pages do not support write(2): use shm:NAME or "
+			     "memfd:, or leave --roster out");
 }
 
-/* P-5, P-9: from whoever kept it before; what makes no sense is not believed. */
+/* P-5, P-9: continue the counts of a former server, if they are valid. */
 static void take_over(struct ivs_roster_page_writer *writer)
 {
 	uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN];
@@ -88,7 +88,7 @@ int ivs_roster_page_writer_new(const struct ivs_region *region, uint32_t entries
 		return result;
 	writer = calloc(1, sizeof(*writer));
 	if (!writer)
-		return ivs_error_errno(err, ENOMEM, "cannot keep a roster");
+		return ivs_error_errno(err, ENOMEM, "cannot maintain a roster");
 	writer->fd = ivs_region_fd(region);
 	writer->region_len = ivs_region_size(region);
 	writer->header.maintained = true;
@@ -96,7 +96,7 @@ int ivs_roster_page_writer_new(const struct ivs_region *region, uint32_t entries
 		result = report_too_small(writer->region_len, entries_n,
 					  writer->header.reserved_len, err);
 	else if (allocate_tables(writer))
-		result = ivs_error_errno(err, ENOMEM, "cannot keep a roster");
+		result = ivs_error_errno(err, ENOMEM, "cannot maintain a roster");
 	if (result) {
 		ivs_roster_page_writer_free(writer);
 		return result;
@@ -104,7 +104,7 @@ int ivs_roster_page_writer_new(const struct ivs_region *region, uint32_t entries
 	for (uint32_t entry = 0; entry < entries_n; entry++)
 		ivs_bitmap_add(writer->free, entry);
 	take_over(writer);
-	writer->header.generation++; /* those who were there before are not any more */
+	writer->header.generation++; /* the peers of the former server have left */
 	mark_all(writer);
 	*out = writer;
 	return 0;
@@ -186,7 +186,7 @@ void ivs_roster_page_writer_leave(struct ivs_roster_page_writer *writer, unsigne
 	}
 	ivs_bitmap_add(writer->free, entry);
 	write_entry(writer, entry, &(struct ivs_roster_page_entry){0});
-	/* P-2: somebody may have waited for it. */
+	/* P-2: another peer may be waiting for an entry. */
 	next = ivs_bitmap_next_andnot(writer->unlisted, NULL, 0, (IVS_ID_MAX + 1));
 	if (next < (IVS_ID_MAX + 1))
 		list_peer(writer, next);
@@ -207,7 +207,7 @@ void ivs_roster_page_writer_finish(struct ivs_roster_page_writer *writer)
 static int write_bytes(const struct ivs_roster_page_writer *writer, const uint8_t *bytes,
 		       size_t len, uint64_t offset)
 {
-	/* P-4: on machines that reorder, too. */
+	/* P-4: also on machines that reorder stores. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	while (len) {
 		ssize_t n = pwrite(writer->fd, bytes, len, (off_t)offset);
@@ -232,7 +232,7 @@ static int write_sequence(const struct ivs_roster_page_writer *writer)
 			   writer->region_len - IVS_ROSTER_PAGE_LEN + IVS_ROSTER_PAGE_SEQUENCE_AT);
 }
 
-/* P-9: whole pages, so that what strangers have done to other entries there does not last. */
+/* P-9: whole pages, to undo what other peers have written to entries near by. */
 static int write_table(const struct ivs_roster_page_writer *writer)
 {
 	uint32_t from = writer->dirty_from / ENTRIES_A_PAGE * ENTRIES_A_PAGE;
@@ -256,7 +256,7 @@ static int write_header(const struct ivs_roster_page_writer *writer)
 	return write_bytes(writer, bytes, sizeof(bytes), writer->region_len - IVS_ROSTER_PAGE_LEN);
 }
 
-/* Writing would make a region longer again that a client has cut. */
+/* Writing to a region that a client has truncated would extend it again. */
 static int check_length(const struct ivs_roster_page_writer *writer)
 {
 	struct stat st;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The roster at the end of the region, as the server keeps it there: for guests and others whom
- * nobody tells who is connected. Rules P-1 ... in PROTOCOL.md. Written with pwrite(2): the server
- * never maps the region.
+ * Writes the roster page at the end of the region, for guests and others that are not clients of
+ * the server. Rules P-1 ... in PROTOCOL.md. Uses pwrite(2): the server never maps the region.
  */
 #ifndef IVS_ROSTER_PAGE_WRITER_H
 #define IVS_ROSTER_PAGE_WRITER_H
@@ -16,15 +15,15 @@
 extern const struct ivs_syscall ivs_roster_page_writer_syscalls[];
 
 enum ivs_roster_page_writer_error {
-	IVS_ROSTER_PAGE_WRITER_E_SIZE = 1,   /* the region is too small for so many entries */
-	IVS_ROSTER_PAGE_WRITER_E_UNWRITABLE, /* the region's memory does not take write(2) */
+	IVS_ROSTER_PAGE_WRITER_E_SIZE = 1,   /* the region is too small for @entries_n */
+	IVS_ROSTER_PAGE_WRITER_E_UNWRITABLE, /* the region does not support write(2) */
 	IVS_ROSTER_PAGE_WRITER_E_CUT,	     /* a client has truncated the region */
 };
 
 /**
  * struct ivs_roster_page_writer_peer - one id
- * @since: the generation at which it joined; 0: nobody
- * @entry:  in the table, or IVS_ROSTER_PAGE_WRITER_UNLISTED
+ * @since: the generation at which it joined; 0: it is not connected
+ * @entry: in the table, or IVS_ROSTER_PAGE_WRITER_UNLISTED
  */
 struct ivs_roster_page_writer_peer {
 	uint64_t since;
@@ -35,15 +34,15 @@ struct ivs_roster_page_writer_peer {
 #define IVS_ROSTER_PAGE_WRITER_UNLISTED UINT32_MAX
 
 /**
- * struct ivs_roster_page_writer - what is to be in the region, and what of it is not there yet
- * @header:     as it will be; odd sequence: a write has failed half-way
- * @peers:    by id
+ * struct ivs_roster_page_writer - the page as it should be, and which parts have to be written
+ * @header:     odd sequence: a write has failed half-way
+ * @peers:      by id
  * @table:      the bytes of all entries
- * @free:       the entries that are
- * @unlisted:   the ids of those who have no entry
- * @dirty_from: entries that the region does not show yet: from here ...
- * @dirty_end:  ... to below here
- * @changed:    something has changed, if only the header
+ * @free:       bitmap of unused entries
+ * @unlisted:   bitmap of the ids of peers without an entry
+ * @dirty_from: first entry that has to be written
+ * @dirty_end:  the last one, plus 1
+ * @changed:    something has to be written, if only the header
  */
 struct ivs_roster_page_writer {
 	int fd;
@@ -59,9 +58,10 @@ struct ivs_roster_page_writer {
 };
 
 /**
- * ivs_roster_page_writer_new() - an empty roster, with the generation of the one that is in the region, if any
- * @region:  must outlive it
- * @entries_n: for how many peers, 1 to (IVS_ID_MAX + 1)
+ * ivs_roster_page_writer_new() - an empty roster that continues the generation in the region, if
+ * any
+ * @region:    must outlive it
+ * @entries_n: room for peers, 1 to 65536
  *
  * Writes nothing yet.
  *
@@ -75,25 +75,25 @@ IVS_MUST_USE int ivs_roster_page_writer_new(const struct ivs_region *region, uin
 void ivs_roster_page_writer_free(struct ivs_roster_page_writer *writer);
 
 /**
- * ivs_roster_page_writer_join() - @id is there; of one who is there already nothing changes
- * @since: the generation at which it joined, if it did so before; 0: it joins now
+ * ivs_roster_page_writer_join() - add @id; no-op if it is present
+ * @since: the generation at which it joined under a former server; 0: it joins now
  */
 void ivs_roster_page_writer_join(struct ivs_roster_page_writer *writer, unsigned int id,
 				 uint32_t vectors_n, uint64_t since);
 
-/** ivs_roster_page_writer_leave() - @id is not there; any id */
+/** ivs_roster_page_writer_leave() - remove @id; no-op if it is not present */
 void ivs_roster_page_writer_leave(struct ivs_roster_page_writer *writer, unsigned int id);
 
-/** ivs_roster_page_writer_since() - the generation at which @id joined; 0: it is not there */
+/** ivs_roster_page_writer_since() - the generation at which @id joined; 0: it is not present */
 uint64_t ivs_roster_page_writer_since(const struct ivs_roster_page_writer *writer, unsigned int id);
 
-/** ivs_roster_page_writer_finish() - with the next flush the roster says that nobody keeps it any more (P-7) */
+/** ivs_roster_page_writer_finish() - the next flush marks the page as not maintained (P-7) */
 void ivs_roster_page_writer_finish(struct ivs_roster_page_writer *writer);
 
 /**
- * ivs_roster_page_writer_flush() - write what has changed, if anything
+ * ivs_roster_page_writer_flush() - write the changes, if any
  *
- * If it fails, the next one writes everything.
+ * After a failure the next flush writes everything.
  *
  * Return: 0, IVS_ROSTER_PAGE_WRITER_E_CUT, -errno.
  */

@@ -93,7 +93,7 @@ def test_living_socket_is_not_taken(place, kind):
         listener.listen()
     before = path.stat()
     done = place.run_device(*plain(place))
-    assert done.returncode == 1 and f"already listening at {path}: stop that, or use" in done.stderr
+    assert done.returncode == 1 and f"already listening at {path}: stop it, or use" in done.stderr
     assert path.stat().st_ino == before.st_ino and accepts(path)
 
 
@@ -103,7 +103,7 @@ def test_what_is_no_socket_is_left_alone(place, make):
     path = place.dir / "vmm"
     make(path)
     done = place.run_device(*plain(place))
-    assert done.returncode == 1 and f"{path} exists and is no socket" in done.stderr
+    assert done.returncode == 1 and f"{path} exists and is not a socket" in done.stderr
     assert path.exists() and not place.shm_path.exists()
 
 

@@ -160,6 +160,6 @@ def test_socket_that_cannot_be_given_away(place):
     process = place.start(program, "-F", "-S", place.socket, "-M", place.shm, "--socket-owner",
                           "root", user=STRANGER)
     assert process.wait() == 1
-    assert (f"cannot give the socket {place.socket} to uid 0: Operation not permitted: only root can, or a "
-            "member to a group") in process.err.text()
+    assert (f"cannot change the owner of the socket {place.socket} to uid 0: Operation not "
+            "permitted: only root can, or a member of that group") in process.err.text()
     assert not place.socket.exists() and not place.shm_path.exists()

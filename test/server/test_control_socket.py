@@ -388,7 +388,7 @@ def test_server_is_killed_and_comes_again(place):
 def test_control_socket_cannot_be_made(place, what):
     """It is an error at the start, and nothing is left behind."""
     path = control_of(place)
-    message = "somebody is already listening"
+    message = "another process is already listening"
     if what == "the other socket":
         path = place.socket
     elif what == "living":
@@ -397,7 +397,7 @@ def test_control_socket_cannot_be_made(place, what):
         listening.listen()
     elif what == "file":
         path.write_text("precious")
-        message = "exists and is no socket"
+        message = "exists and is not a socket"
     elif what == "no directory":
         path = place.dir / "no" / "such"
         message = "No such file or directory"

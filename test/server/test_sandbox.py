@@ -126,7 +126,7 @@ def test_user(place, user):
     check_confined(server.pid)
     assert place.socket.stat().st_uid == place.shm_path.stat().st_uid == entry.pw_uid
     assert pidfile.stat().st_uid == 0  # or the user could name another process in it
-    assert server.err.count("will be left there") == 0
+    assert server.err.count("will not be removed") == 0
     check_works(place.socket)
     server.stop()
     assert os.listdir(place.dir) == [] and not place.shm_path.exists()
@@ -230,7 +230,7 @@ def test_regions(place, kind, how):
     for _ in range(3):
         check_works(place.socket)
     out_of_reach = kind == "shm" and "chroot" in how
-    assert server.err.count("will be left there") == out_of_reach
+    assert server.err.count("will not be removed") == out_of_reach
     server.stop()
     assert os.listdir(place.dir) == []
     assert place.shm_path.exists() == out_of_reach
@@ -245,8 +245,8 @@ def test_chroot_by_relative_names(place, monkeypatch):
                           socket="root/sub/../socket")
     assert os.readlink(f"/proc/{server.pid}/root") == str(place.dir / "root")
     check_works(place.dir / "root" / "socket", 1)
-    server.err.wait(f"{place.dir}/pid will be left there at the end, because it is outside of "
-                    f"{place.dir}/root: use a name in that directory")
+    server.err.wait(f"{place.dir}/pid will not be removed at the end, because it is outside of "
+                    f"{place.dir}/root: use a path in that directory")
     server.stop()
     assert os.listdir(place.dir / "root") == ["sub"]
     assert os.listdir(place.dir / "root" / "sub") == []
@@ -257,7 +257,7 @@ def test_chroot_by_relative_names(place, monkeypatch):
 def test_chroot_to_the_root(place):
     """/ is a directory like any other."""
     server = place.server("--chroot", "/", "-p", place.dir / "pid")
-    assert server.err.count("will be left there") == 0
+    assert server.err.count("will not be removed") == 0
     server.stop()
     assert os.listdir(place.dir) == [] and not place.shm_path.exists()
 
@@ -284,7 +284,7 @@ def test_remains_are_warned_of(place, options, uid, owner):
     place.dir.chmod(0o755)
     server = place.server("-p", place.dir / "pid", *options)
     for name in ["socket", "pid"]:
-        line = server.err.wait(f"{place.dir}/{name} will be left there at the end, because user "
+        line = server.err.wait(f"{place.dir}/{name} will not be removed at the end, because user "
                                f"{uid} cannot remove it (Permission denied)")
         assert f"install -d -o {uid} /run/ivshmem" in line
     server.stop()
@@ -299,9 +299,9 @@ def test_remains_in_a_sticky_directory(place):
     place.dir.chmod(0o1777)
     os.chown(place.dir, 1, -1)
     server = place.server("--user", "nobody", "-p", place.dir / "pid")
-    server.err.wait("pid will be left there at the end, because user 65534 cannot remove it "
+    server.err.wait("pid will not be removed at the end, because user 65534 cannot remove it "
                     "(Operation not permitted)")
-    assert server.err.count("will be left there") == 1
+    assert server.err.count("will not be removed") == 1
     server.stop()
     assert os.listdir(place.dir) == ["pid"]
 

@@ -323,6 +323,6 @@ Test(page, huge_pages_are_refused)
 
 	cr_expect_eq(ivs_roster_page_writer_new(&huge, 252, &page, &err),
 		     IVS_ROSTER_PAGE_WRITER_E_UNWRITABLE);
-	cr_expect_not_null(strstr(err.text, "huge pages cannot be written to"), "%s", err.text);
+	cr_expect_not_null(strstr(err.text, "huge pages do not support write(2)"), "%s", err.text);
 	cr_expect_null(page);
 }
