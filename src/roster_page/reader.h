@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The other peers as the roster page shows them, and events for the joins and leaves among them.
+ * The other peers as the roster page shows them, and the changes among them.
  *
- * As in client/doorbells.h events are the difference between the present state and what has been
+ * As in client/doorbells.h changes are the difference between the present state and what has been
  * reported. No locking: that is up to the owner.
  */
 #ifndef IVS_ROSTER_PAGE_READER_H

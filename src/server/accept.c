@@ -14,11 +14,11 @@
 IVS_SYSCALLS(ivs_accept_syscalls, {"accept4"}, {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET)}},
 	     {"eventfd2"}, {"close"}, IVS_CALL_GETRLIMIT);
 
-#define ACCEPTS_MAX 64 /* per round, so that those who are there are not forgotten */
+#define ACCEPTS_MAX 64 /* per round, so that connected clients are served in between */
 
 int ivs_server_open_spare(struct ivs_server *server)
 {
-	/* No file: that would have to be found again, wherever our root directory is by then. */
+	/* Not a file, which could not be opened again after chroot(2). */
 	server->spare_fd = eventfd(0, EFD_CLOEXEC);
 	return server->spare_fd < 0 ? -errno : 0;
 }
@@ -30,13 +30,13 @@ static void log_ids(const struct ivs_server *server, unsigned int id)
 
 	if (!left)
 		ivs_log(IVS_LOG_WARNING,
-			"client %u is not seen by those who were here before all ids had been "
-			"used; restart these, the oldest first",
+			"client %u is not announced to clients that joined before all ids had been "
+			"used; restart those, the oldest first",
 			id);
 	else if (left == (IVS_ID_MAX + 1) / 2 || left == (IVS_ID_MAX + 1) / 10)
 		ivs_log(IVS_LOG_WARNING,
-			"%u of %u ids are left for clients to come, as long as those who have "
-			"been here longest stay",
+			"%u of %u ids are left for new clients while the oldest clients stay "
+			"connected",
 			left, (IVS_ID_MAX + 1));
 }
 
@@ -49,7 +49,7 @@ static unsigned int count_user(const struct ivs_server *server, uid_t uid)
 	return n;
 }
 
-/* Whether who is at the other end may be a client; if not, @why. */
+/* Whether the connecting process is admitted; if not, sets @why. */
 static bool may_join(const struct ivs_server *server, int sock, const struct ucred *cred,
 		     enum ivs_refusal *why)
 {
@@ -67,7 +67,7 @@ static bool may_join(const struct ivs_server *server, int sock, const struct ucr
 	return false;
 }
 
-/* What joining ran into, as a reason to refuse. */
+/* @result: of join_client() */
 static enum ivs_refusal refusal_of(int result)
 {
 	switch (result) {
@@ -81,7 +81,7 @@ static enum ivs_refusal refusal_of(int result)
 	}
 }
 
-/* A sentence for people; @result is what stood in the way, if anything did. */
+/* For the log; @result is the error that caused it, if any. */
 static const char *refusal_text(enum ivs_refusal why, int result, char *text, size_t text_len)
 {
 	static const char *const reasons[REFUSALS_N] = {
@@ -105,7 +105,7 @@ static const char *refusal_text(enum ivs_refusal why, int result, char *text, si
 	return text;
 }
 
-/* @cred: NULL if it is not known who it was */
+/* @cred: of the process that connected, or NULL if unknown */
 static void refuse_client(struct ivs_server *server, enum ivs_refusal why, int result,
 			  const struct ucred *cred)
 {
@@ -122,7 +122,7 @@ static void refuse_client(struct ivs_server *server, enum ivs_refusal why, int r
 		ivs_log(IVS_LOG_WARNING, "refused a client: %s", reason);
 }
 
-/* A client of what has been accepted. Return: 0, IVS_ROSTER_E_FULL, -errno. */
+/* Return: 0, IVS_ROSTER_E_FULL, -errno. */
 static int join_client(struct ivs_server *server, int *sock, const struct ucred *cred)
 {
 	struct ivs_client *client;
@@ -146,14 +146,13 @@ static int join_client(struct ivs_server *server, int *sock, const struct ucred 
 		return result;
 	}
 	server->totals.joined++;
-	server->changed = true; /* in this round it is told its greeting */
+	server->changed = true; /* its greeting is sent in this round */
 	ivs_log(IVS_LOG_INFO, "client %u joined (pid %d, uid %d), %u connected", id,
 		(int)client->cred.pid, (int)client->cred.uid, ivs_roster_peers(server->roster));
 	log_ids(server, id);
 	return 0;
 }
 
-/* Who is at the other end, as the kernel says. Return: 0 or -errno. */
 static int get_cred(int sock, struct ucred *cred)
 {
 	socklen_t cred_len = sizeof(*cred);
@@ -161,7 +160,7 @@ static int get_cred(int sock, struct ucred *cred)
 	return getsockopt(sock, SOL_SOCKET, SO_PEERCRED, cred, &cred_len) ? -errno : 0;
 }
 
-/* A connection that has been accepted: it becomes a client, or is refused. */
+/* Make a client of an accepted connection, or refuse it. */
 static void admit_client(struct ivs_server *server, int *sock)
 {
 	struct ucred cred;
@@ -188,7 +187,7 @@ static void pause_accepting(struct ivs_server *server)
 	ivs_loop_set_timer(&server->loop, &server->accept_timer, ivs_clock_deadline(RETRY_MS));
 }
 
-/* Without room for one more fd a connection can still be ended, at the price of the spare one. */
+/* Without other fds, use the spare one to accept a connection and close it. */
 static bool refuse_with_spare(struct ivs_server *server, int errnum)
 {
 	IVS_OWNED_FD sock = -1;
@@ -197,7 +196,7 @@ static bool refuse_with_spare(struct ivs_server *server, int errnum)
 
 	ivs_fd_close(&server->spare_fd);
 	sock = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	refused = sock >= 0; /* the kernel looks for an fd before it looks for a connection */
+	refused = sock >= 0; /* accept4() reports EMFILE also if no connection is waiting */
 	if (refused)
 		refuse_client(server, REFUSED_NO_FD, -errnum, get_cred(sock, &cred) ? NULL : &cred);
 	ivs_socket_discard(&sock);
@@ -228,7 +227,7 @@ void ivs_server_accept_again(struct ivs_loop_timer *timer)
 		pause_accepting(server);
 }
 
-/* Whether there may be more connections to accept. */
+/* Return: whether more connections may be waiting. */
 static bool accept_one(struct ivs_server *server)
 {
 	IVS_OWNED_FD sock = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);

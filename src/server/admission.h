@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Who may be a client, and how many of them. */
+/* Who may become a client, and how many. */
 #ifndef IVS_SERVER_ADMISSION_H
 #define IVS_SERVER_ADMISSION_H
 
@@ -14,11 +14,12 @@ extern const struct ivs_syscall ivs_admission_syscalls[];
 #define IVS_ADMISSION_NAMES_MAX 32
 
 /**
- * struct ivs_admission - the rules; all zero: everybody, as many as there are ids
+ * struct ivs_admission - the rules; all zero: all processes, as many as there are ids
  * @peers_max:      clients at a time; 0: no limit
- * @user_peers_max: of them with the same uid; 0: no limit
- * @users:          who may connect; if neither users nor groups are named, everybody
- * @groups:         who has one of these as a primary or supplementary group may, too
+ * @user_peers_max: clients with the same uid at a time; 0: no limit
+ * @users:          processes of these users are admitted
+ * @groups:         so are those with one of these as a primary or supplementary group; with neither
+ *                  users nor groups all are admitted
  */
 struct ivs_admission {
 	unsigned int peers_max;
@@ -29,7 +30,10 @@ struct ivs_admission {
 	unsigned int groups_n;
 };
 
-/** ivs_admission_allows() - whether who is at the other end of @sock may be a client at all */
+/**
+ * ivs_admission_allows() - whether the process at the other end of @sock is admitted by user or
+ * group
+ */
 bool ivs_admission_allows(const struct ivs_admission *admission, int sock,
 			  const struct ucred *cred);
 

@@ -5,7 +5,9 @@
 
 #include "server/private.h"
 
-/** ivs_server_is_waiting() - whether the kernel refuses messages, so that all clients have to wait */
+/**
+ * ivs_server_is_waiting() - whether the kernel refuses messages, so that all clients have to wait
+ */
 bool ivs_server_is_waiting(const struct ivs_server *server);
 
 /**

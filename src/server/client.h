@@ -71,7 +71,9 @@ IVS_MUST_USE int ivs_client_adopt(int *sock_fd, int *eventfds, unsigned int vect
 /** ivs_client_close() - close its fds, and shut the socket down for processes that have copies */
 void ivs_client_close(struct ivs_client *client);
 
-/** ivs_client_free() - close the fds that are still open, but leave copies as they are; NULL is fine */
+/**
+ * ivs_client_free() - close the fds that are still open, but leave copies as they are; NULL is fine
+ */
 void ivs_client_free(struct ivs_client *client);
 
 enum ivs_client_error {

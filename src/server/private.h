@@ -58,8 +58,8 @@ struct ivs_server_totals {
 
 /**
  * struct ivs_server - the state of a server
- * @spare_fd:   released when there are no other fds, to accept and close a connection: a client that
- *              is not accepted hangs (QEMU does, with its whole VM)
+ * @spare_fd:   released when there are no other fds, to accept and close a connection: a client
+ *              that is not accepted hangs (QEMU does, with its whole VM)
  * @reserve_fd: the same for status and metrics, when clients have taken all others; -1: not used
  * @proc_self_fd: /proc/self, or -1
  * @since_ms:   when it started to serve, in ms since 1970

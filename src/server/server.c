@@ -39,11 +39,11 @@
 #include "server/publish.h"
 #include "server/service_manager.h"
 
-/* Taking a signal from its fd. */
+/* Reading a signal. */
 IVS_SYSCALLS(ivs_server_syscalls, {"read"}, {"close"});
 
-#define OWN_FDS 16u /* besides those of clients, and a few to spare */
-#define SELF_FDS 3u /* /proc/self, the directory of metrics, and one to look or write with */
+#define OWN_FDS 16u /* besides those of clients, with a few to spare */
+#define SELF_FDS 3u /* /proc/self, the directory of metrics, and one to read or write with */
 
 static void finish_round(struct ivs_loop_step *step)
 {
@@ -78,7 +78,7 @@ static unsigned int count_own_fds(const struct ivs_server_options *opts)
 	return n;
 }
 
-/* If the clients that may come all come, there must be fds for them. */
+/* Check that there are enough fds for the maximum number of clients. */
 static int check_fd_limit(const struct ivs_server_options *opts, struct ivs_error *err)
 {
 	unsigned long long peers = opts->admission.peers_max;
@@ -100,8 +100,8 @@ static int check_fd_limit(const struct ivs_server_options *opts, struct ivs_erro
 }
 
 /*
- * Serial numbers are in the names of the fds that a service manager keeps, where some of a server of
- * before may be left: they must not be given again.
+ * Serial numbers are in the names of fds that the service manager stores. Fds of a former server
+ * may be left there, so their numbers must not be used again.
  */
 static uint64_t first_serial(void)
 {
@@ -125,7 +125,7 @@ static int open_roster(struct ivs_server *server)
 	return result;
 }
 
-/* Another process may have listened before us, or the service manager does. */
+/* A former server or the service manager may have left a listening socket. */
 static int open_listener(struct ivs_server *server, const struct ivs_listener_options *opts,
 			 struct ivs_error *err)
 {
@@ -153,8 +153,9 @@ static int open_listener(struct ivs_server *server, const struct ivs_listener_op
 }
 
 /*
- * In an upgrade the clients come first: without the other things the server starts all the same.
- * @code: returned for any positive @result.
+ * An upgrade must not cost the clients their connections: then this failure is logged and ignored.
+ *
+ * Return: 0, @code for any positive @result, -errno.
  */
 static int require_first_start(const struct ivs_server *server, int result, int code,
 			       const struct ivs_error *err)
@@ -189,7 +190,7 @@ static int open_control(struct ivs_server *server, const struct ivs_server_optio
 	return require_first_start(server, result, IVS_SERVER_E_CONTROL, err);
 }
 
-/* Not before it is certain that no other server runs here and maintains the roster page. */
+/* After open_listener(): no other server runs here and maintains the roster page. */
 static int open_roster_page(struct ivs_server *server, const struct ivs_server_options *opts,
 			    struct ivs_error *err)
 {
@@ -272,7 +273,7 @@ void ivs_server_start(struct ivs_server *server)
 	server->since_ms = ivs_clock_wall_ms();
 	if (!server->control && !server->metrics)
 		return;
-	tzset(); /* now, because it reads a file */
+	tzset(); /* reads a file, so do it before the root changes */
 	server->proc_self_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	ivs_server_reserve(server);
 	ivs_metrics_update(server);

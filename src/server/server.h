@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The server: accepts clients, tells each who is there, and passes on fds. It is never on the data
- * path, never maps the region and never rings anybody.
+ * The server: accepts clients, announces them to each other, and passes fds. It is not on the data
+ * path, never maps the region and never rings a doorbell.
  */
 #ifndef IVS_SERVER_SERVER_H
 #define IVS_SERVER_SERVER_H
@@ -15,19 +15,17 @@
 extern const struct ivs_syscall ivs_server_syscalls[];
 
 /**
- * struct ivs_server_options - what a server is to be
+ * struct ivs_server_options - how to serve
  * @socket:    where to listen
- * @admission: who may be a client
- * @control:   the control socket; without a path there is none
- * @metrics:   a file to be kept up to date, or NULL; must outlive the server
- * @metrics_interval_ms: how often
- * @region:    what to hand out; must outlive the server
- * @handover:      what outlives the process; if it has something of another process, the server goes on
- *             with that; must outlive the server
- * @region_address: as it was asked for, to be shown; must outlive the server
+ * @control:   the control socket; path NULL: none
+ * @metrics:   path of the metrics file, or NULL; must outlive the server
+ * @metrics_interval_ms: how often to update it
+ * @admission: who may become a client
+ * @region:    passed to clients; must outlive the server
+ * @handover:  state of a former process, which is resumed, if any; must outlive the server
+ * @region_address: from the command line, to be shown; must outlive the server
  * @vectors_n: doorbells per client, 0 to IVS_MSIX_VECTORS_MAX
- * @roster_peers: publish who is connected at the end of the region, with room for so many, up to
- *             65536; 0: do not
+ * @roster_peers: entries in the roster page, up to 65536; 0: no roster page
  */
 struct ivs_server_options {
 	struct ivs_listener_options socket;
@@ -46,14 +44,14 @@ struct ivs_server;
 
 enum ivs_server_error {
 	IVS_SERVER_E_LIMIT = 1, /* more clients are allowed than there are file descriptors for */
-	IVS_SERVER_E_SOCKET,	/* the server's socket cannot be at that path */
-	IVS_SERVER_E_CONTROL,	/* the control socket cannot */
-	IVS_SERVER_E_METRICS,	/* the metrics file cannot */
+	IVS_SERVER_E_SOCKET,	/* the path of the socket is not usable, or in use */
+	IVS_SERVER_E_CONTROL,	/* that of the control socket is not */
+	IVS_SERVER_E_METRICS,	/* that of the metrics file is not */
 	IVS_SERVER_E_ROSTER,	/* the roster page cannot be in that region */
 };
 
 /**
- * ivs_server_new() - listen
+ * ivs_server_new() - open everything, resume clients if there are any, and listen
  *
  * Raises the soft limit of file descriptors to the hard one: each client needs 1 + vectors.
  *
@@ -63,8 +61,8 @@ IVS_MUST_USE int ivs_server_new(const struct ivs_server_options *opts, struct iv
 				struct ivs_error *err);
 
 /**
- * ivs_server_watch_signals() - what ends ivs_server_run(): once, before that
- * @signal_fd: a non-blocking signalfd, by the process that will run the server
+ * ivs_server_watch_signals() - have signals end ivs_server_run(); call it once before
+ * @signal_fd: a non-blocking signalfd, opened by the process that will run the server
  *
  * Return: 0 or -errno.
  */
@@ -72,37 +70,41 @@ IVS_MUST_USE int ivs_server_watch_signals(struct ivs_server *server, int signal_
 					  struct ivs_error *err);
 
 /**
- * ivs_server_start() - what must be done once in the process that serves, before ivs_server_run()
+ * ivs_server_start() - prepare the process that will serve; call it once, before ivs_server_run()
  *
- * Opens all that is later needed by path, so that the process may then be shut in (chroot(2)).
+ * Opens everything that needs a path, so that the process may then call chroot(2).
  */
 void ivs_server_start(struct ivs_server *server);
 
 /**
  * ivs_server_run() - serve until a signal arrives; may be called again afterwards
- * @signo: which one it was
+ * @signo: that signal
  *
  * Return: 0 or -errno.
  */
 IVS_MUST_USE int ivs_server_run(struct ivs_server *server, int *signo);
 
-/** ivs_server_list_fds() - every fd that another program needs to go on with all clients */
+/**
+ * ivs_server_list_fds() - list the fds that another program needs to resume all clients
+ *
+ * Return: 0 or -ENOMEM.
+ */
 IVS_MUST_USE int ivs_server_list_fds(const struct ivs_server *server, struct ivs_inherited *out);
 
-/** ivs_server_peers() - how many clients are connected */
+/** ivs_server_peers() - the number of connected clients */
 unsigned int ivs_server_peers(const struct ivs_server *server);
 
-/** ivs_server_path() - where it listens */
+/** ivs_server_path() - the path of its socket */
 const char *ivs_server_path(const struct ivs_server *server);
 
-/** ivs_server_keep_socket_file() - ivs_server_free() is not to remove the socket from the file system */
+/** ivs_server_keep_socket_file() - have ivs_server_free() leave the socket file */
 void ivs_server_keep_socket_file(struct ivs_server *server);
 
 /**
- * ivs_server_free() - stop listening and close every connection; NULL is fine
+ * ivs_server_free() - stop listening and close all connections; NULL is fine
  *
- * Nobody is told that the others left: they have not, and their doorbells go on working. What the
- * service manager has copies of stays open.
+ * No leaves are announced: the peers are still there, and their doorbells continue to work. Fds
+ * that the service manager has stored stay open there.
  */
 void ivs_server_free(struct ivs_server *server);
 

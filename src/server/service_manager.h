@@ -13,7 +13,9 @@
  */
 void ivs_server_store_clients(struct ivs_server *server);
 
-/** ivs_server_forget_client() - close and free @client, and have the service manager drop its fds */
+/**
+ * ivs_server_forget_client() - close and free @client, and have the service manager drop its fds
+ */
 void ivs_server_forget_client(struct ivs_server *server, struct ivs_client *client);
 
 /** ivs_server_store_again() - retry what the service manager had no room for */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What every server asks of the kernel, for the filter (daemon/sandbox.h). */
+/* System calls that every server makes; input to the sandbox (daemon/sandbox.h). */
 #ifndef IVS_SERVER_SYSCALLS_H
 #define IVS_SERVER_SYSCALLS_H
 

@@ -260,7 +260,7 @@ def test_server_is_upgraded(place):
     running = start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
     server.signal(signal.SIGUSR2)
-    server.err.wait("going on with")
+    server.err.wait("resumed")
     check_doorbells(guest, peer, 0)
     newcomer = join(place, 2)
     peer.read_until_knows([0, newcomer.id])

@@ -109,7 +109,7 @@ def test_restarts_beside_qemu(place, guests):
     with Storm(place.socket, VECTORS, lossy=True) as storm:
         storm.wait(5)
         server.signal(signal.SIGUSR2)
-        server.err.wait("going on with")
+        server.err.wait("resumed")
         storm.wait(10)
         # Not in the middle of a message: the one client that may be lost must not be QEMU.
         storm.stop()

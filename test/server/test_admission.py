@@ -130,9 +130,9 @@ def test_socket_of_mode_0600_keeps_others_out(place):
 
 
 @pytest.mark.parametrize("option,value,message", [
-    ("--max-peers", "0", "no number of clients"),
-    ("--max-peers", "65537", "no number of clients"),
-    ("--max-peers-per-user", "x", "no number of clients"),
+    ("--max-peers", "0", "invalid number of clients"),
+    ("--max-peers", "65537", "invalid number of clients"),
+    ("--max-peers-per-user", "x", "invalid number of clients"),
     ("--socket-mode", "", "invalid mode"),
     ("--socket-mode", "0", "invalid mode"),
     ("--socket-mode", "678", "invalid mode"),

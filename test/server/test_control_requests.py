@@ -25,14 +25,14 @@ HOW = 'send {"request":"status"} or {"request":"version"}'
 BAD = {
     "empty": (b"", "the request is empty: " + HOW),
     "blanks": (b" \t\r", "the request is empty: " + HOW),
-    "no JSON": (b"status", "the request is no JSON ("),
-    "half": (b'{"request":"status"', "the request is no JSON ("),
-    "two": (b'{"request":"status"} {}', "the request is no JSON ("),
-    "array": (b'["status"]', "the request is an array and no object: " + HOW),
-    "string": (b'"status"', "the request is a string and no object: " + HOW),
-    "null": (b"null", "the request is null and no object: " + HOW),
-    "number": (b"7", "the request is a number and no object: " + HOW),
-    "nothing in it": (b"{}", "the request does not say which it is: " + HOW),
+    "no JSON": (b"status", "the request is not JSON ("),
+    "half": (b'{"request":"status"', "the request is not JSON ("),
+    "two": (b'{"request":"status"} {}', "the request is not JSON ("),
+    "array": (b'["status"]', "the request is an array and not an object: " + HOW),
+    "string": (b'"status"', "the request is a string and not an object: " + HOW),
+    "null": (b"null", "the request is null and not an object: " + HOW),
+    "number": (b"7", "the request is a number and not an object: " + HOW),
+    "nothing in it": (b"{}", 'the request has no member "request": ' + HOW),
     "number as request": (b'{"request":1}', '"request" is a number: ' + HOW),
     "object as request": (b'{"request":{}}', '"request" is an object: ' + HOW),
     "unknown": (b'{"request":"stop"}',
@@ -50,16 +50,16 @@ BAD = {
     "twice": (b'{"request":"status","request":"status"}', "duplicate object key"),
     "twice another": (b'{"request":"status","doorbells":true,"doorbells":false}',
                       "duplicate object key"),
-    "NUL": (b'{"request":"sta\0tus"}', "the request is no JSON ("),
-    "NUL as text": (b'{"request":"status\\u0000"}', "the request is no JSON ("),
-    "NUL at the end": (b'{"request":"status"}\0', "the request is no JSON ("),
-    "only NUL": (b"\0", "the request is no JSON ("),
-    "no UTF-8": (b'{"request":"\xff"}', "the request is no JSON ("),
-    "deep": (b"[" * LINE_MAX, "the request is no JSON ("),
-    "deep objects": (b'{"a":' * 800, "the request is no JSON ("),
+    "NUL": (b'{"request":"sta\0tus"}', "the request is not JSON ("),
+    "NUL as text": (b'{"request":"status\\u0000"}', "the request is not JSON ("),
+    "NUL at the end": (b'{"request":"status"}\0', "the request is not JSON ("),
+    "only NUL": (b"\0", "the request is not JSON ("),
+    "no UTF-8": (b'{"request":"\xff"}', "the request is not JSON ("),
+    "deep": (b"[" * LINE_MAX, "the request is not JSON ("),
+    "deep objects": (b'{"a":' * 800, "the request is not JSON ("),
     "huge integer": (b'{"request":' + b"9" * 4000 + b"}", "too big integer"),
     "huge real": (b'{"request":1e999999999}', "real number overflow"),
-    "longest": (b"[" + b" " * (LINE_MAX - 1), "the request is no JSON ("),
+    "longest": (b"[" + b" " * (LINE_MAX - 1), "the request is not JSON ("),
     "too long": (b" " * (LINE_MAX + 1), "the request has more than 4096 bytes: " + HOW),
     "much too long": (b'{"request":"status"}' * 10000, "the request has more than 4096 bytes"),
 }
@@ -101,7 +101,7 @@ def test_many_requests_in_one_write(place):
     for _ in range(500):
         assert control.reply() == {"version": version, "pid": server.pid}
         assert control.reply()["peers"] == []
-        assert "no JSON" in control.reply()["error"]
+        assert "not JSON" in control.reply()["error"]
         assert "empty" in control.reply()["error"]
 
 

@@ -42,7 +42,7 @@ FATAL = {("epoll_wait", "EBADF"): "cannot wait for clients"}
 class Starting:
     """A server that is started for one playing, and what it makes.
 
-    before: what was there before it
+    before: what existed before it
     """
 
     def __init__(self, where, options, foreground=True):

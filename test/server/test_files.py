@@ -105,7 +105,7 @@ def test_pidfile_of_old_is_taken_over(place, content):
     (["-l", "3M"], "not a power of two")], ids=["socket", "region", "size"])
 @pytest.mark.parametrize("content", ["", "4194999\n"], ids=["empty", "stale"])
 def test_failed_start_leaves_the_pidfile(place, content, options, message):
-    """Who could not start has nothing to remove: the pidfile was there before."""
+    """Who could not start has nothing to remove: the pidfile existed before."""
     pidfile = place.dir / "pid"
     pidfile.write_text(content)
     before = identity(pidfile)
@@ -227,7 +227,7 @@ def test_region_of_somebody_else(place):
 def test_region_for_everybody(place, mode):
     """A region that everybody can write to is used, and told of."""
     make_region(place, mode)
-    check_warns(start_silent(place), place.shm_path, "is writable by everybody")
+    check_warns(start_silent(place), place.shm_path, "is writable by all users")
     assert stat.S_IMODE(place.shm_path.stat().st_mode) == mode
 
 

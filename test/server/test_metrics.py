@@ -245,7 +245,7 @@ def test_full_and_not_full_again(place):
                 while True:
                     ballast.write(bytes(4096))
         join(place)
-        server.err.wait(f"cannot write the metrics {path}: No space left on device; trying again")
+        server.err.wait(f"cannot write the metrics {path}: No space left on device; retrying")
         time.sleep(2.5)
         assert server.err.count("cannot write the metrics") == 1
         assert metrics.get("peers") == 0, "the old file is not there any more"
@@ -286,11 +286,11 @@ def test_clients_have_taken_all_fds(place):
 
 
 @pytest.mark.parametrize("path, message", [
-    ("/dev/null", "/dev/null exists and is no file"),
-    ("/no/such/place/m.prom", "cannot open /no/such/place/, where the metrics are to be"),
-    ("dir/", "is no name for the file of metrics"),
-    ("", "is no name for the file of metrics"),
-    ("/dev", "/dev exists and is no file"),
+    ("/dev/null", "/dev/null exists and is not a file"),
+    ("/no/such/place/m.prom", "cannot open /no/such/place/, the directory of the metrics"),
+    ("dir/", "is not a name for the metrics file"),
+    ("", "is not a name for the metrics file"),
+    ("/dev", "/dev exists and is not a file"),
 ])
 def test_no_place_for_a_file(place, path, message):
     """An error at the start; nothing is left behind, and no device replaced."""
@@ -305,7 +305,7 @@ def test_bad_interval(place, value):
     """Status 2 and what is possible."""
     done = place.run_server("-F", "--metrics-interval", value)
     assert done.returncode == 2
-    assert f'no interval "{value}": use 1 to 3600 seconds' in done.stderr
+    assert f'invalid interval "{value}": use 1 to 3600 seconds' in done.stderr
 
 
 @pytest.mark.parametrize("data", [

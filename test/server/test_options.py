@@ -51,17 +51,17 @@ def test_unknown_or_incomplete_option(place, option):
 
 
 @pytest.mark.parametrize("options, status, message", [
-    (["-l", "0"], 2, 'no size of a region "0": use a number with K, M, G or T, such as 4M'),
-    (["-l", "abc"], 2, 'no size of a region "abc"'),
-    (["-l", "4X"], 2, 'no size of a region "4X"'),
-    (["-l", "4MB"], 2, 'no size of a region "4MB"'),
-    (["-l", "-1"], 2, 'no size of a region "-1"'),
-    (["-l", "+4M"], 2, 'no size of a region "+4M"'),
-    (["-l", " 4M"], 2, 'no size of a region " 4M"'),
-    (["-l", "0x1000"], 2, 'no size of a region "0x1000"'),
-    (["-l", ""], 2, 'no size of a region ""'),
-    (["-l", "99999999999999999999"], 2, 'no size of a region "99999999999999999999"'),
-    (["--size", "16777216T"], 2, 'no size of a region "16777216T"'),
+    (["-l", "0"], 2, 'invalid size of the region "0": use a number with K, M, G or T, such as 4M'),
+    (["-l", "abc"], 2, 'invalid size of the region "abc"'),
+    (["-l", "4X"], 2, 'invalid size of the region "4X"'),
+    (["-l", "4MB"], 2, 'invalid size of the region "4MB"'),
+    (["-l", "-1"], 2, 'invalid size of the region "-1"'),
+    (["-l", "+4M"], 2, 'invalid size of the region "+4M"'),
+    (["-l", " 4M"], 2, 'invalid size of the region " 4M"'),
+    (["-l", "0x1000"], 2, 'invalid size of the region "0x1000"'),
+    (["-l", ""], 2, 'invalid size of the region ""'),
+    (["-l", "99999999999999999999"], 2, 'invalid size of the region "99999999999999999999"'),
+    (["--size", "16777216T"], 2, 'invalid size of the region "16777216T"'),
     (["-l", "3M"], 1, "region size 3M is not a power of two; use 2M or 4M"),
     (["-l", "5G"], 1, "region size 5G is not a power of two; use 4G or 8G"),
     (["-l", "4097"], 1, "region size 4097 is not a power of two; use 4K or 8K"),
@@ -69,10 +69,10 @@ def test_unknown_or_incomplete_option(place, option):
     (["-l", "1"], 1, "region size 1 is less than one page"),
     (["-l", "8388608T"], 1, "exceeds the largest size of a file"),
     (["-l", "4194304T"], 1, "no room for a region of 4194304T"),
-    (["-n", "-1"], 2, 'no number of vectors "-1": use 0 to 2048'),
-    (["-n", "2049"], 2, 'no number of vectors "2049": use 0 to 2048'),
-    (["--vectors", "x"], 2, 'no number of vectors "x"'),
-    (["-n", ""], 2, 'no number of vectors ""'),
+    (["-n", "-1"], 2, 'invalid number of vectors "-1": use 0 to 2048'),
+    (["-n", "2049"], 2, 'invalid number of vectors "2049": use 0 to 2048'),
+    (["--vectors", "x"], 2, 'invalid number of vectors "x"'),
+    (["-n", ""], 2, 'invalid number of vectors ""'),
     (["surplus"], 2, 'surplus argument "surplus"'),
     (["-F", "--", "-F"], 2, 'surplus argument "-F"'),
     (["-r", "foo:bar"], 1, '"foo:bar" is not a valid region address: use shm:NAME, file:PATH'),
@@ -215,7 +215,7 @@ def test_unsealed_memory_is_warned_of(place):
 
 
 def make_shm(place, size, mode=0o600):
-    """An object that was there before."""
+    """An object that existed before."""
     place.shm_path.touch()
     os.truncate(place.shm_path, size)
     place.shm_path.chmod(mode)
@@ -228,7 +228,7 @@ def test_existing_memory_of_the_same_size(place):
     with open(place.shm_path, "r+b") as file:
         file.write(b"kept")
     server = place.server("-l", "1M")
-    server.err.wait("was there before and will be left there")
+    server.err.wait("existed before and will not be removed")
     client = join(place)
     assert os.fstat(client.memory).st_ino == before.st_ino
     assert os.pread(client.memory, 4, 0) == b"kept"

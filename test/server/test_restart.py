@@ -114,7 +114,7 @@ def test_nobody_notices(place, manager, how):
         stored(manager, clients)
         heard = [list(client.history) for client in clients]
         getattr(manager, how)()
-        manager.server.err.wait(f"going on with {len(clients)} clients of {len(clients)}")
+        manager.server.err.wait(f"resumed {len(clients)} clients of {len(clients)}")
         assert all(client.is_quiet(0.05) for client in clients)
         assert [client.history for client in clients] == heard
         one_more(place, clients)
@@ -146,7 +146,7 @@ def test_in_a_storm(place, manager):
                 assert read_what_is_there(clients) == clients
             else:
                 manager.server.signal(signal.SIGUSR2)
-                manager.server.err.wait("going on with", 2)
+                manager.server.err.wait("resumed", 2)
                 assert read_what_is_there(clients) == clients
             while len(clients) < 3:
                 clients.append(join(place, VECTORS))
@@ -283,7 +283,7 @@ def test_socket_activation(place):
             how()
             one_more(place, clients)
         manager.server.signal(signal.SIGUSR2)
-        manager.server.err.wait("going on with", 2)
+        manager.server.err.wait("resumed", 2)
         one_more(place, clients)
         manager.crash()
         one_more(place, clients)

@@ -268,8 +268,8 @@ def test_meet_leaves_the_roster_alone(place):
      "the roster of 252 peers needs 4K, more than half of a region of 4K: use "
      "--size 8K or more, or a lower --roster-peers"),
     (["--roster-peers", "65536"], 1, "--size 4M or more"),
-    (["--roster-peers", "0"], 2, 'no number of clients "0": use 1 to 65536'),
-    (["--roster-peers", "65537"], 2, 'no number of clients "65537"'),
+    (["--roster-peers", "0"], 2, 'invalid number of clients "0": use 1 to 65536'),
+    (["--roster-peers", "65537"], 2, 'invalid number of clients "65537"'),
     (["--roster=7"], 2, "--roster"),
 ])
 def test_what_cannot_be(place, options, status, message):

@@ -98,7 +98,7 @@ def test_sandbox_on(place):
     else:
         done = place.run_server("-F", "-S", place.socket, "-r", "memfd:", "--sandbox", "on")
         assert done.returncode == 2
-        assert 'cannot turn the sandbox "on": built with' in done.stderr
+        assert 'cannot set the sandbox to "on": built with' in done.stderr
 
 
 @pytest.mark.skipif(HAS_FILTER, reason="this build has a filter")
@@ -185,10 +185,10 @@ def test_needs_root(place, options, message):
     (["--user", "no-such-user"], 'no such user "no-such-user": use a name, or the number of a user'),
     (["--user", "4294967294"], 'no such user "4294967294"'),
     (["--user", ""], 'no such user ""'),
-    (["--chroot", "/nonexistent"], 'no directory "/nonexistent": make it first, or use another'),
-    (["--chroot", "/dev/null"], 'no directory "/dev/null"'),
-    (["--sandbox", "maybe"], 'no kind of sandbox "maybe": use on, strict or off'),
-    (["--sandbox", ""], 'no kind of sandbox ""'),
+    (["--chroot", "/nonexistent"], 'not a directory "/nonexistent": create it, or use another'),
+    (["--chroot", "/dev/null"], 'not a directory "/dev/null"'),
+    (["--sandbox", "maybe"], 'invalid kind of sandbox "maybe": use on, strict or off'),
+    (["--sandbox", ""], 'invalid kind of sandbox ""'),
 ])
 def test_bad_values(place, options, message):
     """One line, status 2, nothing made."""

@@ -77,7 +77,7 @@ def test_slow_manager_and_an_upgrade(place, manager):
         clients.pop(0).close()
     all_know_all(clients)
     manager.server.signal(signal.SIGUSR2)
-    manager.server.err.wait("going on with")
+    manager.server.err.wait("resumed")
     manager.go_on_reading()
     stored(manager, clients)
     manager.crash()
@@ -112,7 +112,7 @@ def test_manager_is_gone(place, manager):
     clients.pop(0).close()
     all_know_all(clients)
     manager.server.signal(signal.SIGUSR2)
-    manager.server.err.wait("going on with")
+    manager.server.err.wait("resumed")
     one_more(place, clients)
 
 
@@ -240,7 +240,7 @@ def test_state_that_cannot_be_used(place, manager, spoil):
     manager.end_service(signal.SIGKILL)
     spoil(manager.fd("ivshmem.state"))
     manager.start()
-    manager.server.err.wait("cannot go on where the former server stopped")
+    manager.server.err.wait("cannot resume the state of the former server")
     all_gone(clients)
     clients = three(place)
     stored(manager, clients)

@@ -95,7 +95,7 @@ def test_table(place):
                         lines[3])
     assert lines[4] == "clients  3 now, 4 joined, 1 left (closed 1)"
     assert lines[5] == "refused  1 connections (max_peers 1)"
-    assert re.fullmatch(r"told     \d+ messages, 0 waits for the kernel", lines[6])
+    assert re.fullmatch(r"sent     \d+ messages, 0 waits for the kernel", lines[6])
     rows = table.splitlines()
     assert rows[0].split() == COLUMNS and len(rows) == 4
     ends = [rows[0].index(title) + len(title) for title in COLUMNS]

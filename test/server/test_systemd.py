@@ -100,9 +100,9 @@ def restart(manager, pid):
 def upgrade(manager, pid):
     """In place: the process stays."""
     log = manager.dir / "server.log"
-    before = log.read_text().count("going on with 2 clients of 2")
+    before = log.read_text().count("resumed 2 clients of 2")
     manager.run("reload", manager.unit)
-    wait_until(lambda: log.read_text().count("going on with 2 clients of 2") > before, "it goes on")
+    wait_until(lambda: log.read_text().count("resumed 2 clients of 2") > before, "it goes on")
     assert manager.pid(manager.unit) == pid
     return pid
 

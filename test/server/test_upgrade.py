@@ -15,7 +15,7 @@ from support.py.wire import RawClient, accepts, connect
 VECTORS = 2
 #: The filter that is in force must let it do what it likes.
 ANY_PROGRAM = ("--sandbox", "off")
-GOING_ON = "going on with"
+RESUMED = "resumed"
 
 
 @pytest.fixture
@@ -39,10 +39,10 @@ def replace(program, content, mode=0o755):
 
 def upgrade(server, times=1):
     """SIGUSR2, and wait until the new program goes on."""
-    before = server.err.count(GOING_ON)
+    before = server.err.count(RESUMED)
     for at in range(times):
         server.signal(signal.SIGUSR2)
-        server.err.wait(GOING_ON, times=before + at + 1)
+        server.err.wait(RESUMED, times=before + at + 1)
 
 
 def three(place, *options):
@@ -157,7 +157,7 @@ def test_backlog(place):
     waiting = [place.add(RawClient(str(place.socket), VECTORS)) for _ in range(3)]
     server.signal(signal.SIGUSR2)
     server.signal(signal.SIGCONT)
-    server.err.wait(GOING_ON)
+    server.err.wait(RESUMED)
     all_know_all(clients + [client.greeting() for client in waiting])
 
 
@@ -194,7 +194,7 @@ def test_twice_quickly(place):
     server, clients = three(place)
     for _ in range(20):
         server.signal(signal.SIGUSR2)
-    server.err.wait(GOING_ON)
+    server.err.wait(RESUMED)
     one_more(place, clients)
     upgrade(server)
     all_ring_all(clients)
@@ -247,7 +247,7 @@ def test_a_program_that_cannot(place, program, content, mode, said):
     fds = server.fds()
     server.signal(signal.SIGUSR2)
     assert said in server.err.wait("no upgrade: ")
-    assert not server.err.count(GOING_ON)
+    assert not server.err.count(RESUMED)
     one_more(place, clients)
     wait_until(lambda: server.fds() == fds + 1 + VECTORS, "nothing is left open")
     replace(program, kept)

@@ -19,7 +19,7 @@
 #include "server/observe/status.h"
 #include "server/syscalls.h"
 
-/* Whether @path is @root or in it; both are absolute. Then @rest is relative to @root. */
+/* Whether @path is @root or below; both are absolute. @rest: relative to @root. */
 static bool is_below(const char *path, const char *root, const char **rest)
 {
 	size_t len = strcmp(root, "/") ? strlen(root) : 0;
@@ -30,7 +30,7 @@ static bool is_below(const char *path, const char *root, const char **rest)
 	return true;
 }
 
-/* The file itself need not be there, but its directory. */
+/* The directory of the file must exist, the file need not. */
 static int name_file(const char *path, const char *root, char *out, size_t out_len)
 {
 	char copy[PATH_MAX];
@@ -42,7 +42,7 @@ static int name_file(const char *path, const char *root, char *out, size_t out_l
 	snprintf(copy, sizeof(copy), "%s", path);
 	base = base ? base + 1 : path;
 	if (!realpath(dirname(copy), dir))
-		len = snprintf(out, out_len, "%s", path); /* opening it will tell what is wrong */
+		len = snprintf(out, out_len, "%s", path); /* opening it will report the error */
 	else if (is_below(dir, root, &rest))
 		len = snprintf(out, out_len, "%s%s%s", rest, *rest ? "/" : "", base);
 	else
@@ -50,7 +50,7 @@ static int name_file(const char *path, const char *root, char *out, size_t out_l
 	return len < (int)out_len ? 0 : -ENAMETOOLONG;
 }
 
-/* @name: NULL if there is no such file */
+/* @name: NULL: there is no such file */
 static int rename_file(const char **name, const char *root, char *out, size_t out_len)
 {
 	int result = *name ? name_file(*name, root, out, out_len) : 0;
@@ -60,7 +60,7 @@ static int rename_file(const char **name, const char *root, char *out, size_t ou
 	return result;
 }
 
-/* shm: is outside of any other root; dir: has no name to be removed. */
+/* shm: is outside of a new root; dir: has no file to be removed. */
 static int name_region(const char *address, const char *root, char *out, size_t out_len)
 {
 	char dir[PATH_MAX];
@@ -105,7 +105,7 @@ bool may_upgrade(const struct settings *settings)
 	return !*settings->root && settings->sandbox != SANDBOX_STRICT;
 }
 
-/* What not every server asks of the kernel. */
+/* System calls that depend on options. */
 static void choose_lists(const struct settings *settings, const struct ivs_syscall **lists)
 {
 	unsigned int n = 0;
@@ -132,7 +132,7 @@ static void log_filter(const struct settings *settings, const char *lacks)
 		ivs_log(IVS_LOG_INFO, "no system call filter: --sandbox off");
 }
 
-/* For the next program, which has to live with it. */
+/* For the program after an upgrade, for which this filter stays in force. */
 static int note_filter(const struct ivs_sandbox_options *opts, struct ivs_handover_notes *notes,
 		       struct ivs_error *err)
 {

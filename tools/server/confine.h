@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The server gives up rights: which, and what its files are called once its root is another. */
+/* Confining the server, and the paths of its files after chroot(2). */
 #ifndef TOOLS_SERVER_CONFINE_H
 #define TOOLS_SERVER_CONFINE_H
 
 #include "tools/server/options.h"
 
 /**
- * struct names - of the server's files, such that they are the same before chroot(2) and after
+ * struct names - paths of the server's files that are valid before and after chroot(2)
  *
- * That is: relative to the directory that becomes the root if they are in it, else absolute.
+ * They are relative to the new root directory if they are in it, else absolute.
  */
 struct names {
 	const char *socket;
@@ -20,25 +20,32 @@ struct names {
 };
 
 /**
- * enter_root() - find @names, and go to the directory that is to be the root
+ * enter_root() - set @names, and change to the new root directory
  *
- * Without --chroot the names are those that were given, and nothing else happens. Return: 0 or -errno.
+ * Without --chroot the names are those of the command line.
+ *
+ * Return: 0 or -errno.
  */
 int enter_root(const struct settings *settings, struct names *names, struct ivs_error *err);
 
-/** may_upgrade() - whether the filter lets the program file be executed again */
+/** may_upgrade() - whether the program can be executed again when it is confined */
 bool may_upgrade(const struct settings *settings);
 
 /**
- * confine() - everything is open: give up all other rights, and note in @keep which are left
+ * confine() - drop privileges, load the filter, and note it in @handover; everything is open by
+ * then
  *
- * Return: 0 or as ivs_sandbox().
+ * Return: 0, IVS_SANDBOX_E_*, -errno.
  */
 int confine(const struct settings *settings, const struct names *names,
 	    const struct ivs_region *region, const struct ivs_handover *handover,
 	    struct ivs_error *err);
 
-/** confine_suffices() - whether we could serve with the filter @in_force. Return: 0, IVS_SANDBOX_E_MORE, -errno. */
+/**
+ * confine_suffices() - check that the filter @in_force permits what this program needs
+ *
+ * Return: 0, IVS_SANDBOX_E_MORE, -errno.
+ */
 int confine_suffices(const struct settings *settings, const char *in_force, struct ivs_error *err);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The server as a program: what it makes, in which order, and that it all goes away again. */
+/* ivshmem-server: opens everything in order, serves, and cleans up. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,15 +34,15 @@ static sigset_t our_signals(void)
 	return signals;
 }
 
-/* From the start, so that none of them leaves behind what has been made by then. */
+/* Block them first of all, so that files made by then are cleaned up. */
 static void hold_signals(void)
 {
 	const sigset_t signals = our_signals();
 
 	sigprocmask(SIG_BLOCK, &signals, NULL);
-	signal(SIGPIPE, SIG_IGN); /* whoever read our log may go */
-	signal(SIGXFSZ, SIG_IGN); /* a region beyond "ulimit -f" is an error to tell, not our end */
-	ivs_stall_open();	  /* closing what clients have sent must not wait */
+	signal(SIGPIPE, SIG_IGN); /* the reader of our log may exit */
+	signal(SIGXFSZ, SIG_IGN); /* a region beyond "ulimit -f" is an error to report */
+	ivs_stall_open();	  /* closing fds of clients must not block */
 }
 
 static int open_signal_fd(struct ivs_error *err)
@@ -53,7 +53,7 @@ static int open_signal_fd(struct ivs_error *err)
 	return fd < 0 ? ivs_error_errno(err, errno, "cannot make a signalfd") : fd;
 }
 
-/* In /dev/shm, or any directory where others may make files, somebody may have been there first. */
+/* In /dev/shm and other shared directories another user may have created the file first. */
 static void warn_of_others(const struct ivs_region *region)
 {
 	struct stat st;
@@ -62,11 +62,11 @@ static void warn_of_others(const struct ivs_region *region)
 		return;
 	if (st.st_uid && st.st_uid != geteuid())
 		ivs_log(IVS_LOG_WARNING,
-			"%s was there before and is owned by uid %d, who can read and change all "
-			"that is in it",
+			"%s existed before and is owned by uid %d, who can read and change its "
+			"contents",
 			ivs_region_path(region), (int)st.st_uid);
 	if (st.st_mode & S_IWOTH)
-		ivs_log(IVS_LOG_WARNING, "%s was there before and is writable by everybody",
+		ivs_log(IVS_LOG_WARNING, "%s existed before and is writable by all users",
 			ivs_region_path(region));
 }
 
@@ -80,21 +80,20 @@ static void log_start(const struct settings *settings, const struct ivs_server *
 		settings->region, size, ivs_region_created(region) ? "new" : "existing",
 		settings->server_opts.vectors_n);
 	if (settings->server_opts.roster_peers)
-		ivs_log(IVS_LOG_INFO,
-			"the end of the region shows who is connected, up to %u peers",
+		ivs_log(IVS_LOG_INFO, "the end of the region shows the connected peers, up to %u",
 			settings->server_opts.roster_peers);
 	if (!ivs_region_sealed(region))
 		ivs_log(IVS_LOG_INFO,
-			"any client can truncate the region, which ends all that use it with "
+			"any client can truncate the region, which kills all that use it with "
 			"SIGBUS; if you do not trust them, use --region memfd:");
 	if (!ivs_region_created(region) && *ivs_region_path(region))
-		ivs_log(IVS_LOG_INFO, "%s was there before and will be left there",
+		ivs_log(IVS_LOG_INFO, "%s existed before and will not be removed",
 			ivs_region_path(region));
 }
 
 /**
- * struct program - everything that there is, in the order in which it is made
- * @names: of the server's files
+ * struct program - everything, in the order in which it is opened
+ * @names: paths of the server's files
  */
 struct program {
 	const struct settings *settings;
@@ -106,7 +105,7 @@ struct program {
 	struct ivs_server *server;
 };
 
-/* Until a signal that means the end. Return: 0 or -errno. */
+/* Serve until a signal ends the program. Return: 0 or -errno. */
 static int serve_until_end(struct program *program)
 {
 	int signo;
@@ -125,7 +124,7 @@ static int serve_until_end(struct program *program)
 	}
 }
 
-/* Everything is open: say so, also in a file, and give up all other rights. */
+/* Everything is open: write the pidfile, confine the process, and report that it is ready. */
 static int finish_start(struct program *program, struct ivs_background *daemon,
 			struct ivs_error *err)
 {
@@ -152,7 +151,7 @@ static int finish_start(struct program *program, struct ivs_background *daemon,
 	return result;
 }
 
-/* From here on in the child, if there is one. Return: an exit status. */
+/* Runs in the child, if there is one. Return: an exit status. */
 static int serve_clients(struct program *program, struct ivs_background *daemon)
 {
 	struct ivs_error err = {0};
@@ -164,7 +163,7 @@ static int serve_clients(struct program *program, struct ivs_background *daemon)
 	if (!result)
 		result = finish_start(program, daemon, &err);
 	if (!result) {
-		result = serve_until_end(program); /* which says that we are ready */
+		result = serve_until_end(program); /* reports READY=1 */
 		(void)ivs_service_say(&program->handover.service, "STOPPING=1");
 		if (result)
 			ivs_error_errno(&err, -result, "cannot wait for clients");
@@ -174,7 +173,7 @@ static int serve_clients(struct program *program, struct ivs_background *daemon)
 	return result ? STATUS_FAILED : 0;
 }
 
-/* The server and its pidfile exist: go into the background and serve. */
+/* Become a daemon, and serve. */
 static int detach_and_serve(struct program *program, bool *parent)
 {
 	struct ivs_background daemon = IVS_BACKGROUND_INIT;
@@ -229,27 +228,27 @@ static int open_all(struct program *program, int list_fd, struct ivs_error *err)
 }
 
 /*
- * With copies at the service manager the next start goes on; what has a name must be there then. Only a
- * first start that has failed leaves nothing.
+ * If the service manager has copies of the fds, the next start resumes from them: leave the files
+ * it needs. A first start that has failed leaves nothing.
  */
 static void close_all(struct program *program)
 {
-	bool kept = ivs_service_exists(&program->handover.service) &&
-		    (program->server || program->handover.resumed);
+	bool resumable = ivs_service_exists(&program->handover.service) &&
+			 (program->server || program->handover.resumed);
 
-	if (kept)
+	if (resumable)
 		ivs_server_keep_socket_file(program->server);
 	else
 		ivs_handover_forget_own(&program->handover);
 	ivs_server_free(program->server);
-	if (!kept && program->region && ivs_region_remove(program->region))
+	if (!resumable && program->region && ivs_region_remove(program->region))
 		ivs_log(IVS_LOG_WARNING, "cannot remove %s", ivs_region_path(program->region));
 	ivs_region_close(program->region);
 	ivs_pidfile_close(&program->pidfile);
 	ivs_handover_close(&program->handover);
 }
 
-/* In the place of a program that has had, or has, no terminal any more. */
+/* After an upgrade, or in a trial, of a daemon. */
 static void log_as_before(const struct settings *settings)
 {
 	if (settings->foreground)
@@ -273,12 +272,12 @@ static int run_program(struct program *program)
 	else
 		status = detach_and_serve(program, &parent);
 	if (parent && !status)
-		_exit(0); /* everything belongs to the child now, so nothing is tidied up */
+		_exit(0); /* everything belongs to the child now, so nothing is cleaned up */
 	close_all(program);
 	return status;
 }
 
-/* A child of a running server: could we go on in its place? */
+/* In a child of a running server: check that this program could replace it. */
 static int run_trial(const struct settings *settings, int fd)
 {
 	struct ivs_handover_notes notes;

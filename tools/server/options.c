@@ -19,7 +19,7 @@
 #define DEFAULT_REGION "shm:ivshmem"
 #define DEFAULT_SIZE (UINT64_C(4) << 20)
 #define DEFAULT_VECTORS 1
-/* Of the socket, which is QEMU's, the umask decides. */
+/* The mode of the server's socket follows the umask, as with QEMU's server. */
 #define DEFAULT_CONTROL_MODE 0600
 #define DEFAULT_METRICS_INTERVAL_MS 15000
 
@@ -54,53 +54,53 @@ static const char help_text[] =
 	"usage: " PROGRAM " [OPTION]...\n"
 	"       " PROGRAM " --status PATH [--json]\n"
 	"\n"
-	"Hands a region of shared memory and doorbells to virtual machines and host processes.\n"
+	"Serves a region of shared memory and doorbells to virtual machines and host processes.\n"
 	"\n"
 	"  -S, --socket PATH     where to listen (" DEFAULT_SOCKET ")\n"
 	"  -l, --size SIZE       bytes of the region, a power of two; K, M, G, T (4M)\n"
 	"  -n, --vectors N       doorbells per client, 0 to 2048 (1)\n"
 	"  -M, --shm NAME        the region is POSIX shared memory of this name (ivshmem)\n"
 	"  -m, --memory DIR      the region is an unnamed file in this directory, such as\n"
-	"                        /dev/hugepages; a word that is no directory is taken as by -M\n"
+	"                        /dev/hugepages; if it is not a directory, the same as -M\n"
 	"  -r, --region ADDRESS  the region is shm:NAME, file:PATH, dir:PATH, memfd: (sealed: no\n"
 	"                        client can shrink it), or memfd:2M (the same of huge pages)\n"
 	"      --region-mode MODE, --region-owner USER, --region-group GROUP\n"
-	"                        of a region that is made (0600, and who runs this)\n"
+	"                        of a new region (0600, those of the process)\n"
 	"      --socket-mode MODE, --socket-owner USER, --socket-group GROUP\n"
-	"                        of the socket: who may write to it may connect\n"
+	"                        of the socket: write permission permits to connect\n"
 	"      --allow-user USER, --allow-group GROUP\n"
-	"                        nobody else may connect; may be given several times\n"
+	"                        admit only these; may be given several times\n"
 	"      --max-peers N     clients at a time (as many as there are ids, 65536)\n"
 	"      --max-peers-per-user N\n"
-	"                        of them with the same user\n"
-	"      --user USER       become this user before anybody is served (as root)\n"
+	"                        clients of the same user at a time (no limit)\n"
+	"      --user USER       become this user before serving clients (as root)\n"
 	"      --chroot DIR      make this directory the root before that (as root)\n"
-	"      --sandbox KIND    end the server at any system call that it has no need of (on);\n"
-	"                        strict: also without executing it again (SIGUSR2); or off\n"
-	"      --control PATH    a socket at which to ask how the server is\n"
+	"      --sandbox KIND    on: end the server at any system call that it does not need "
+	"(on);\n"
+	"                        strict: do not permit upgrades (SIGUSR2) either; off\n"
+	"      --control PATH    a socket that reports the status of the server\n"
 	"      --control-mode MODE, --control-owner USER, --control-group GROUP\n"
-	"                        of this socket (0600, and who runs this)\n"
-	"      --metrics PATH    keep a file for Prometheus there; its name must end in .prom\n"
+	"                        of this socket (0600, those of the process)\n"
+	"      --metrics PATH    maintain a file for Prometheus; node_exporter wants *.prom\n"
 	"      --metrics-interval SECONDS\n"
-	"                        how often to look whether something has changed (15)\n"
-	"      --status PATH     show what the server with this control socket says, and end\n"
-	"      --json            with --status: as JSON, as it came\n"
-	"      --roster          show who is connected at the end of the region, which is "
-	"reserved\n"
-	"                        for that: guests see no other way who joins and leaves\n"
-	"      --roster-peers N  the same, with room for more than 252 or fewer\n"
+	"                        how often to update it (15)\n"
+	"      --status PATH     show the status of the server with this control socket, and exit\n"
+	"      --json            with --status: the reply as it is, in JSON\n"
+	"      --roster          publish the connected peers at the end of the region, which is\n"
+	"                        reserved for it: the only way for guests to see joins and leaves\n"
+	"      --roster-peers N  the same, with room for N peers (252)\n"
 	"  -F, --foreground      stay in the foreground\n"
 	"  -p, --pidfile PATH    in the background, or if given (" DEFAULT_PIDFILE ")\n"
-	"  -v, --verbose         log every client that joins or leaves\n"
-	"  -V, --version         print the version and end\n"
-	"  -h, --help            print this and end\n"
+	"  -v, --verbose         log each client that joins or leaves\n"
+	"  -V, --version         print the version and exit\n"
+	"  -h, --help            print this and exit\n"
 	"\n"
-	"Example: a server for two virtual machines, and one of them\n"
+	"Example: a server, and a virtual machine that uses it\n"
 	"  " PROGRAM " -F -v -S /run/ivshmem.sock -r memfd: -l 4M -n 2\n"
 	"  qemu-system-x86_64 ... -chardev socket,path=/run/ivshmem.sock,id=iv \\\n"
 	"      -device ivshmem-doorbell,chardev=iv,vectors=2\n";
 
-/* QEMU's program takes a directory with -m, its documentation a name: what exists decides. */
+/* QEMU's server takes a directory with -m, by its documentation a name: accept both. */
 static void set_memory(struct settings *settings, const char *text)
 {
 	struct stat st;
@@ -111,7 +111,7 @@ static void set_memory(struct settings *settings, const char *text)
 
 static int bad_count(const char *value)
 {
-	return usage_error("no number of clients", value, "use 1 to 65536");
+	return usage_error("invalid number of clients", value, "use 1 to 65536");
 }
 
 static int take_interval(struct settings *settings, const char *value)
@@ -119,7 +119,7 @@ static int take_interval(struct settings *settings, const char *value)
 	uint64_t seconds;
 
 	if (!ivs_parse_uint(value, 1, 3600, &seconds))
-		return usage_error("no interval", value, "use 1 to 3600 seconds");
+		return usage_error("invalid interval", value, "use 1 to 3600 seconds");
 	settings->server_opts.metrics_interval_ms = (unsigned int)seconds * 1000;
 	return 0;
 }
@@ -133,7 +133,7 @@ static bool parse_count(const char *text, unsigned int *out)
 	return good;
 }
 
-/* Those that are about the roster in the region. Return: 0 or an exit status. */
+/* Options of the roster page. Return: 0 or an exit status. */
 static int take_roster_option(struct settings *settings, int option, const char *value)
 {
 	unsigned int *peers = &settings->server_opts.roster_peers;
@@ -148,18 +148,18 @@ static int take_roster_option(struct settings *settings, int option, const char 
 static int allow_user(struct ivs_admission *admission, const char *value)
 {
 	if (admission->users_n == IVS_ADMISSION_NAMES_MAX)
-		return usage_error("one user too many", value, "name a group instead");
+		return usage_error("too many users, at", value, "name a group instead");
 	return take_user(value, &admission->users[admission->users_n++]);
 }
 
 static int allow_group(struct ivs_admission *admission, const char *value)
 {
 	if (admission->groups_n == IVS_ADMISSION_NAMES_MAX)
-		return usage_error("one group too many", value, "make one group for all");
+		return usage_error("too many groups, at", value, "make one group for all");
 	return take_group(value, &admission->groups[admission->groups_n++]);
 }
 
-/* How the server is seen from outside. Return: 0 or an exit status. */
+/* Options of the control socket and metrics. Return: 0 or an exit status. */
 static int take_outside_option(struct settings *settings, int option, const char *value)
 {
 	struct ivs_listener_options *control = &settings->server_opts.control;
@@ -210,7 +210,7 @@ static int take_root(struct settings *settings, const char *value)
 	struct stat st;
 
 	if (!realpath(value, settings->root) || stat(settings->root, &st) || !S_ISDIR(st.st_mode))
-		return usage_error("no directory", value, "make it first, or use another");
+		return usage_error("not a directory", value, "create it, or use another");
 	return 0;
 }
 
@@ -223,13 +223,13 @@ static int take_sandbox(struct settings *settings, const char *value)
 	else if (!strcmp(value, "off"))
 		settings->sandbox = SANDBOX_OFF;
 	else
-		return usage_error("no kind of sandbox", value, "use on, strict or off");
+		return usage_error("invalid kind of sandbox", value, "use on, strict or off");
 	if (settings->sandbox != SANDBOX_OFF && ivs_sandbox_lacks())
-		return usage_error("cannot turn the sandbox", value, ivs_sandbox_lacks());
+		return usage_error("cannot set the sandbox to", value, ivs_sandbox_lacks());
 	return 0;
 }
 
-/* Those that say what the server itself may do. Return: 0 or an exit status. */
+/* Options that confine the server. Return: 0 or an exit status. */
 static int take_isolation_option(struct settings *settings, int option, const char *value)
 {
 	switch (option) {
@@ -244,7 +244,7 @@ static int take_isolation_option(struct settings *settings, int option, const ch
 	}
 }
 
-/* Those that say who may do what. Return: 0 or an exit status. */
+/* Options of permissions and admission. Return: 0 or an exit status. */
 static int take_access_option(struct settings *settings, int option, const char *value)
 {
 	struct ivs_admission *admission = &settings->server_opts.admission;
@@ -311,12 +311,12 @@ static int take_option(void *context, int option, const char *value)
 	case 'l':
 		if (!ivs_parse_size(value, &settings->region_opts.size) ||
 		    !settings->region_opts.size)
-			return usage_error("no size of a region", value,
+			return usage_error("invalid size of the region", value,
 					   "use a number with K, M, G or T, such as 4M");
 		return 0;
 	case 'n':
 		if (!ivs_parse_uint(value, 0, IVS_MSIX_VECTORS_MAX, &number))
-			return usage_error("no number of vectors", value, "use 0 to 2048");
+			return usage_error("invalid number of vectors", value, "use 0 to 2048");
 		settings->server_opts.vectors_n = (unsigned int)number;
 		return 0;
 	default:
@@ -340,8 +340,8 @@ static void set_defaults(struct settings *settings)
 	settings->region_opts.size = DEFAULT_SIZE;
 }
 
-/* So that it can remove them, also where others have files too, such as /tmp. */
-static void give_to_user(struct settings *settings)
+/* So that the user can remove them, also from sticky directories such as /tmp. */
+static void set_owners(struct settings *settings)
 {
 	if (settings->region_opts.uid == IVS_REGION_KEEP_ID)
 		settings->region_opts.uid = settings->uid;
@@ -392,17 +392,17 @@ static const struct option long_options[] = {
 int parse_arguments(struct settings *settings, int argc, char **argv)
 {
 	static const struct usage usage = {help_text, "S:l:n:M:m:r:Fp:vVh", long_options,
-					   take_option, "there are only options, see --help"};
+					   take_option, "use options only, see --help"};
 	int status;
 
 	set_defaults(settings);
 	status = usage_parse(&usage, settings, argc, argv);
 	if (!status && settings->json && !settings->status)
-		return usage_error("option without its other half", "--json",
-				   "it goes with --status PATH");
+		return usage_error("option without --status", "--json",
+				   "use it with --status PATH");
 	if (!status && !settings->foreground && !settings->pidfile)
 		settings->pidfile = DEFAULT_PIDFILE;
 	if (!status && settings->user)
-		give_to_user(settings);
+		set_owners(settings);
 	return status;
 }

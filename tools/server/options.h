@@ -11,22 +11,22 @@
 #define PIDFILE_FD_NAME "ivshmem.pidfile"
 
 enum sandbox {
-	SANDBOX_DEFAULT, /* as ON, if this build can */
+	SANDBOX_DEFAULT, /* as ON, if this build has a filter */
 	SANDBOX_ON,
-	SANDBOX_STRICT, /* without executing the program again */
+	SANDBOX_STRICT, /* without upgrades */
 	SANDBOX_OFF,
 };
 
 /**
- * struct settings - what was asked for
+ * struct settings - the command line
  * @pidfile: NULL: none
  * @region:  address of the region
- * @root:    directory to become the root, absolute and without links; "": no change
+ * @root:    new root directory, absolute and without links; "": no change
  * @user:    to become; NULL: no change
  * @uid:     of that user
  * @sandbox: the system call filter
- * @status:  the control socket of a server to be asked, or NULL: be a server
- * @json:    show the reply as it came
+ * @status:  control socket of a server whose status to show; NULL: run a server
+ * @json:    show the reply as JSON
  */
 struct settings {
 	bool foreground;
@@ -46,7 +46,7 @@ struct settings {
 /**
  * parse_arguments() - fill in @settings, defaults first
  *
- * Return: 0; -1 if everything asked for is done (--help); an exit status, with the reason printed.
+ * Return: 0; -1: there is nothing left to do (--help); an exit status, with the reason printed.
  */
 int parse_arguments(struct settings *settings, int argc, char **argv);
 

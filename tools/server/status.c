@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Asks once, reads one line, and prints. The reply is not trusted: what it lacks is shown as "-", and
- * nothing in it reaches the terminal but characters that can be seen.
+ * Sends one request, reads one line, and prints it. The reply is not trusted: missing members are
+ * shown as "-", and only printable characters reach the terminal.
  */
 #include "tools/server/status.h"
 
@@ -21,7 +21,6 @@
 
 #define DOORBELLS_SHOWN 16 /* of one client */
 
-/* What is asked; old servers may not know a newer request, and say so. */
 static const char request_text[] = "{\"request\":\"status\",\"doorbells\":true}\n";
 
 enum column {
@@ -33,7 +32,7 @@ enum column {
 	COLUMN_STATE,
 	COLUMN_VECTORS,
 	COLUMN_BEHIND,
-	COLUMN_DOORBELLS, /* the last: need not be filled up */
+	COLUMN_DOORBELLS, /* the last column is not padded */
 	COLUMNS_N,
 };
 
@@ -52,7 +51,7 @@ static const struct {
 	[COLUMN_DOORBELLS] = {"DOORBELLS", false},
 };
 
-/* One line of the table. The doorbells of one client may be many: they have room of their own. */
+/* One line of the table. A client may have many doorbells, so they have a buffer of their own. */
 struct row {
 	char cells[COLUMN_DOORBELLS][CELL_LEN];
 	char doorbells[DOORBELLS_SHOWN * 21 + 32];
@@ -171,7 +170,7 @@ static json_int_t sum_of(json_t *reasons)
 	return sum;
 }
 
-/* "3 (closed 2, spoke 1)"; reasons that did not happen are left out */
+/* "3 (closed 2, spoke 1)", without reasons that did not occur */
 static void print_reasons(const char *what, json_t *reasons)
 {
 	const char *gap = " (";
@@ -235,7 +234,7 @@ static void print_totals(const json_t *status)
 	print_reasons("left", json_object_get(totals, "left"));
 	fputs("\nrefused  ", stdout);
 	print_reasons("connections", json_object_get(totals, "refused"));
-	printf("\ntold     %s messages, %s waits for the kernel%s\n\n",
+	printf("\nsent     %s messages, %s waits for the kernel%s\n\n",
 	       show(totals, "messages", messages, CELL_LEN), show(totals, "waits", waits, CELL_LEN),
 	       json_is_true(json_object_get(status, "waiting")) ? ", waiting now" : "");
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ivshmem-server --status: ask a running server how it is. */
+/* ivshmem-server --status: show the status of a running server. */
 #ifndef TOOLS_SERVER_STATUS_H
 #define TOOLS_SERVER_STATUS_H
 
 #include <stdbool.h>
 
 /**
- * show_status() - print what the server at the control socket @path says
- * @json: as it came; else as a table
+ * show_status() - print the status of the server with the control socket @path
+ * @json: the reply as it is; else a table
  *
  * Return: an exit status, with the reason printed.
  */

@@ -17,10 +17,10 @@
 #include "tools/server/confine.h"
 #include "tools/server/options.h"
 
-#define LIST_VARIABLE "IVSHMEM_SERVER_LIST"   /* number of an fd: we go on */
-#define TRIAL_VARIABLE "IVSHMEM_SERVER_TRIAL" /* number of an fd: could we go on? */
+#define LIST_VARIABLE "IVSHMEM_SERVER_LIST"   /* an fd: resume from it */
+#define TRIAL_VARIABLE "IVSHMEM_SERVER_TRIAL" /* an fd: check that we could */
 #define TRIAL_S 10
-#define NOT_STARTED 127 /* as a shell has it */
+#define NOT_STARTED 127 /* as in a shell */
 
 void upgrade_init(struct upgrade *upgrade, char **argv)
 {
@@ -31,7 +31,7 @@ void upgrade_init(struct upgrade *upgrade, char **argv)
 	upgrade->trial = 0;
 }
 
-/* Return: the fd that @variable, which goes away, names; -1 if there is none. */
+/* Unsets @variable. Return: its fd, or -1. */
 static int fd_of_environment(const char *variable)
 {
 	const char *text = getenv(variable);
@@ -57,8 +57,8 @@ int upgrade_list_fd(void)
 
 	if (!named || ivs_inherited_is_list(fd))
 		return fd;
-	ivs_log(IVS_LOG_WARNING, LIST_VARIABLE " in the environment names nothing that another "
-					       "server has left; it is not for users to set");
+	ivs_log(IVS_LOG_WARNING, LIST_VARIABLE " in the environment is not from another "
+					       "server: do not set it");
 	return -1;
 }
 
@@ -70,14 +70,14 @@ static int set_fd_variable(const char *variable, int fd)
 	return setenv(variable, text, 1) ? -errno : 0;
 }
 
-/* In the child. Does not return. */
+/* Runs in the child, and does not return. */
 static void try_program(const struct upgrade *upgrade, int fd, pid_t server)
 {
 	int copy = dup(fd);
 
 	signal(SIGALRM, SIG_DFL);
 	alarm(TRIAL_S);
-	/* Not to be left behind when the server ends, or has done so already. */
+	/* End with the server, also if it has ended already. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != server)
 		_exit(NOT_STARTED);
@@ -93,7 +93,7 @@ void upgrade_try(struct upgrade *upgrade, const struct settings *settings,
 	pid_t pid;
 
 	if (upgrade->trial)
-		return; /* one is at it */
+		return; /* one is running */
 	if (!may_upgrade(settings)) {
 		ivs_log(IVS_LOG_ERROR,
 			"no upgrade: with --chroot or --sandbox strict no program can be executed: "
@@ -101,8 +101,8 @@ void upgrade_try(struct upgrade *upgrade, const struct settings *settings,
 		return;
 	}
 	if (!*upgrade->program) {
-		ivs_log(IVS_LOG_ERROR, "no upgrade: /proc is not mounted, so that it is not known "
-				       "which file this program is");
+		ivs_log(IVS_LOG_ERROR, "no upgrade: /proc is not mounted, so the file of this "
+				       "program is not known");
 		return;
 	}
 	server = getpid();
@@ -128,7 +128,7 @@ bool upgrade_may_go(struct upgrade *upgrade)
 		ivs_log(IVS_LOG_ERROR, "no upgrade: cannot execute %s", upgrade->program);
 	else
 		ivs_log(IVS_LOG_ERROR,
-			"no upgrade: %s cannot go on where this program is (it ended with %s %d)",
+			"no upgrade: %s cannot resume from this program (it ended with %s %d)",
 			upgrade->program, WIFEXITED(status) ? "status" : "signal",
 			WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 	return false;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Upgrading the server while it runs: SIGUSR2 executes its program file anew, in the same process, with
- * the same arguments. Before that, a child tries out whether the new program starts at all and knows
- * what the present one keeps: if not, the present one goes on.
+ * Upgrading a running server: SIGUSR2 executes its program file again, in the same process and with
+ * the same arguments. Before that, a child executes it as a trial, to check that it starts and can
+ * resume the state of the present one. If it cannot, the present one continues.
  */
 #ifndef TOOLS_SERVER_UPGRADE_H
 #define TOOLS_SERVER_UPGRADE_H
@@ -14,14 +14,14 @@
 #include "server/server.h"
 #include "tools/server/options.h"
 
-/* How a child ends that could go on: no other program ends in this way by chance. */
+/* Exit status of a successful trial; other programs do not use it. */
 #define UPGRADE_FITS 93
 
 /**
- * struct upgrade - what is needed for it
- * @program: absolute path, found at the start: later the file may be another; "" if unknown
- * @argv:    as main() had it
- * @trial:   the child that tries, or 0
+ * struct upgrade - what an upgrade needs
+ * @program: absolute path, read at the start, before the file is replaced; "": unknown
+ * @argv:    of main()
+ * @trial:   process id of the trial, or 0
  */
 struct upgrade {
 	char program[4096];
@@ -31,20 +31,20 @@ struct upgrade {
 
 void upgrade_init(struct upgrade *upgrade, char **argv);
 
-/** upgrade_is_trial() - whether this process is such a child; @fd: what to look at */
+/** upgrade_is_trial() - whether this process is a trial; @fd: the state to check */
 bool upgrade_is_trial(int *fd);
 
-/** upgrade_list_fd() - what the former program left in this process, for ivs_handover_open(); or -1 */
+/** upgrade_list_fd() - the list of fds of the former program, for ivs_handover_open(); or -1 */
 int upgrade_list_fd(void);
 
-/** upgrade_try() - start the child; SIGCHLD tells when it is done */
+/** upgrade_try() - start a trial; SIGCHLD reports its end */
 void upgrade_try(struct upgrade *upgrade, const struct settings *settings,
 		 const struct ivs_handover *handover);
 
-/** upgrade_may_go() - after SIGCHLD: whether the child was content */
+/** upgrade_may_go() - after SIGCHLD: whether the trial has succeeded */
 bool upgrade_may_go(struct upgrade *upgrade);
 
-/** upgrade_go() - become the new program; returns only if that is impossible */
+/** upgrade_go() - execute the new program; returns only on failure */
 void upgrade_go(const struct upgrade *upgrade, const struct ivs_server *server,
 		const struct ivs_pidfile *pidfile);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Clients, as what outlives the process: each of their fds has a name. */
+/* The fds of clients in the handover: each has a name. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "daemon/log.h"
 #include "server/handover/private.h"
 
-#define SOCKET (-1) /* instead of a vector */
+#define SOCKET (-1) /* in place of a vector */
 
 static void name_fd(struct ivs_named_fd *named, unsigned int id, uint64_t serial, int vector)
 {
@@ -22,34 +22,35 @@ static void name_fd(struct ivs_named_fd *named, unsigned int id, uint64_t serial
 		snprintf(named->name + len, sizeof(named->name) - (size_t)len, "%d", vector);
 }
 
-/* Copies elsewhere must not keep a connection alive that nobody serves. */
+/* shutdown(2): a copy elsewhere must not keep a connection open that no server serves. */
 static void release_fd(struct ivs_handover *handover, int *fd, const char *name)
 {
 	shutdown(*fd, SHUT_RDWR);
 	ivs_fd_close(fd);
 	if (ivs_service_exists(&handover->service) &&
 	    ivs_inherited_add(&handover->forget, IVS_NAMED_FD_NONE, name))
-		ivs_log(IVS_LOG_WARNING, "out of memory: the service manager keeps %s", name);
+		ivs_log(IVS_LOG_WARNING, "out of memory: the service manager will not drop %s",
+			name);
 }
 
-/* All of a client's fds, the socket first, and how many of them the manager has. Return: whether all are there. */
+/* The fds of a client, the socket first. Return: whether all are there. */
 static bool take_fds(struct ivs_handover *handover, unsigned int id, uint64_t serial,
-		     unsigned int vectors_n, int *fds, unsigned int *kept_n)
+		     unsigned int vectors_n, int *fds, unsigned int *stored_n)
 {
 	struct ivs_named_fd key;
 	unsigned int n;
-	bool all_kept = true;
+	bool all_stored = true;
 
-	*kept_n = 0;
+	*stored_n = 0;
 	for (n = 0; n <= vectors_n; n++) {
-		bool kept;
+		bool stored;
 
 		name_fd(&key, id, serial, (int)n - 1);
-		fds[n] = ivs_handover_take_named(handover, key.name, &kept);
+		fds[n] = ivs_handover_take_named(handover, key.name, &stored);
 		if (fds[n] < 0)
 			break;
-		all_kept = all_kept && kept;
-		*kept_n += all_kept;
+		all_stored = all_stored && stored;
+		*stored_n += all_stored;
 	}
 	return n == vectors_n + 1;
 }
@@ -58,18 +59,18 @@ int ivs_handover_take_client(struct ivs_handover *handover, unsigned int id, uin
 			     unsigned int vectors_n, struct ivs_client **out)
 {
 	int *fds = reallocarray(NULL, vectors_n + 1, sizeof(int));
-	unsigned int kept_n;
+	unsigned int stored_n;
 	int result = IVS_HANDOVER_E_ABSENT;
 
 	if (!fds)
 		return -ENOMEM;
 	memset(fds, -1, (vectors_n + 1) * sizeof(int));
-	if (take_fds(handover, id, serial, vectors_n, fds, &kept_n))
+	if (take_fds(handover, id, serial, vectors_n, fds, &stored_n))
 		result = ivs_client_adopt(&fds[0], &fds[1], vectors_n, out);
 	if (!result) {
 		(*out)->id = id;
 		(*out)->serial = serial;
-		(*out)->stored_n = kept_n;
+		(*out)->stored_n = stored_n;
 	}
 	for (unsigned int i = 0; i <= vectors_n; i++) {
 		struct ivs_named_fd key;
@@ -87,7 +88,6 @@ void ivs_handover_close_rest(struct ivs_handover *handover)
 	for (size_t i = 0; i < handover->inherited.n; i++) {
 		struct ivs_named_fd *entry = &handover->inherited.fds[i];
 
-		/* Of the rest one is in use, perhaps another by the same name. */
 		if (entry->fd != -1 && !strncmp(entry->name, NAME_CLIENT, strlen(NAME_CLIENT)))
 			release_fd(handover, &entry->fd, entry->name);
 	}
@@ -99,7 +99,7 @@ static int fd_of_client(const struct ivs_client *client, unsigned int i)
 	return i ? client->eventfds[i - 1] : client->sock_fd;
 }
 
-/* The next of a client's fds, by name. Return: how many. */
+/* The next fds of a client with their names. Return: how many. */
 static unsigned int name_fds(const struct ivs_client *client, unsigned int from, unsigned int end,
 			     struct ivs_named_fd *fds)
 {
@@ -138,8 +138,8 @@ void ivs_handover_forget_client(struct ivs_handover *handover, const struct ivs_
 	for (unsigned int i = 0; i < client->stored_n; i++) {
 		name_fd(&named, client->id, client->serial, (int)i - 1);
 		if (ivs_inherited_add(&handover->forget, IVS_NAMED_FD_NONE, named.name)) {
-			ivs_log(IVS_LOG_WARNING, "out of memory: the service manager keeps %s",
-				named.name);
+			ivs_log(IVS_LOG_WARNING,
+				"out of memory: the service manager will not drop %s", named.name);
 			return;
 		}
 	}

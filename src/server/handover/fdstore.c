@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the service manager is owed: fds that it has no copy of yet, and names that it is to forget. */
+/* Updates that the service manager has not accepted yet: fds to store, and names to drop. */
 #include <errno.h>
 #include <stdio.h>
 
 #include "daemon/log.h"
 #include "server/handover/private.h"
 
-#define NOT_KEPT '+' /* after a name in the list for the next program: the manager has no copy */
+#define NOT_STORED '+' /* after a name in the list for the next program: the manager has no copy */
 
 static const char *const own_names[IVS_HANDOVER_OWN_N] = {
 	[IVS_HANDOVER_STATE] = NAME_STATE,
@@ -14,7 +14,9 @@ static const char *const own_names[IVS_HANDOVER_OWN_N] = {
 	[IVS_HANDOVER_LISTENER] = NAME_LISTENER,
 };
 
-/* One step; what was said before must not be said again. */
+/*
+ * A message that was sent is not sent again: what is left to do is in @unstored_fds, @has_former.
+ */
 static int store_one(struct ivs_handover *handover, enum ivs_handover_own own)
 {
 	struct ivs_named_fd named = {.fd = handover->unstored_fds[own]};
@@ -84,40 +86,40 @@ void ivs_handover_store_own(struct ivs_handover *handover, enum ivs_handover_own
 	result = ivs_handover_retry_store(handover);
 	if (result < 0)
 		ivs_log(IVS_LOG_WARNING,
-			"the service manager does not take fds: a crash will cost all clients "
+			"the service manager does not store fds: a crash will cost all clients "
 			"their connections: %s",
 			strerrordesc_np(-result));
 }
 
-int ivs_handover_take_named(struct ivs_handover *handover, const char *name, bool *kept)
+int ivs_handover_take_named(struct ivs_handover *handover, const char *name, bool *stored)
 {
 	char other_name[IVS_NAMED_FD_LEN + 1];
 	int fd = ivs_inherited_take(&handover->inherited, name);
 
-	*kept = fd >= 0;
+	*stored = fd >= 0;
 	if (fd >= 0)
 		return fd;
-	snprintf(other_name, sizeof(other_name), "%s%c", name, NOT_KEPT);
+	snprintf(other_name, sizeof(other_name), "%s%c", name, NOT_STORED);
 	return ivs_inherited_take(&handover->inherited, other_name);
 }
 
 int ivs_handover_take_own(struct ivs_handover *handover, enum ivs_handover_own own)
 {
-	bool kept;
-	int fd = ivs_handover_take_named(handover, own_names[own], &kept);
+	bool stored;
+	int fd = ivs_handover_take_named(handover, own_names[own], &stored);
 
-	if (fd >= 0 && !kept) {
+	if (fd >= 0 && !stored) {
 		handover->unstored_fds[own] = fd;
 		handover->has_former[own] = true;
 	}
 	return fd;
 }
 
-int ivs_handover_list_named(struct ivs_inherited *out, int fd, const char *name, bool kept)
+int ivs_handover_list_named(struct ivs_inherited *out, int fd, const char *name, bool stored)
 {
 	char text[IVS_NAMED_FD_LEN + 1];
 
-	snprintf(text, sizeof(text), kept ? "%s" : "%s%c", name, NOT_KEPT);
+	snprintf(text, sizeof(text), stored ? "%s" : "%s%c", name, NOT_STORED);
 	return ivs_inherited_add(out, fd, text);
 }
 
@@ -149,5 +151,6 @@ void ivs_handover_forget_own(struct ivs_handover *handover)
 	for (unsigned int own = 0; own < IVS_HANDOVER_OWN_N; own++)
 		snprintf(named[own].name, sizeof(named[own].name), "%s", own_names[own]);
 	if (ivs_service_forget(&handover->service, named, IVS_HANDOVER_OWN_N, &done_n))
-		ivs_log(IVS_LOG_WARNING, "the service manager keeps what a failed start has left");
+		ivs_log(IVS_LOG_WARNING,
+			"cannot have the service manager drop the fds of this failed start");
 }

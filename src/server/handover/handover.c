@@ -25,8 +25,8 @@
 #define NOTES_LEN 24576 /* whole pages */
 
 /*
- * The file is as long as the roster's memory can become, so that nobody needs to change its size later.
- * It is sparse: what has not been written costs nothing.
+ * The file is as long as the roster's memory can become, so that its size never has to change. It
+ * is sparse: pages that have not been written cost nothing.
  */
 #define FILE_LEN (INT64_C(8) << 30)
 
@@ -46,7 +46,7 @@ static struct ivs_handover *handover_of(struct ivs_roster_memory *memory)
 					       offsetof(struct ivs_handover, memory));
 }
 
-/* What has never been written is 0. */
+/* Bytes that have never been written are 0. */
 static int grow_memory(struct ivs_roster_memory *memory, size_t len)
 {
 	struct ivs_handover *handover = handover_of(memory);
@@ -85,7 +85,7 @@ static void unmap_memory(struct ivs_handover *handover)
 static int refuse_format(struct ivs_error *err)
 {
 	return ivs_error_set(err, IVS_HANDOVER_E_OTHER,
-			     "the running server keeps what it knows in another way");
+			     "the running server uses a different state format");
 }
 
 int ivs_handover_read_notes(int fd, struct ivs_handover_notes *notes, struct ivs_error *err)
@@ -107,17 +107,17 @@ int ivs_handover_read_notes(int fd, struct ivs_handover_notes *notes, struct ivs
 	return 0;
 }
 
-/* Copies of it, which the manager may still have, must not be taken for those of what comes now. */
+/* The manager may still have copies of it, which must not be resumed later. */
 static void discard_state(int fd)
 {
 	const char nothing[sizeof(((struct ivs_handover_notes *)0)->magic)] = {0};
 
 	if (pwrite(fd, nothing, sizeof(nothing), 0) < 0)
-		ivs_log(IVS_LOG_WARNING, "cannot discard what the former server left: %s",
+		ivs_log(IVS_LOG_WARNING, "cannot discard the state of the former server: %s",
 			strerrordesc_np(errno));
 }
 
-/* Whether there is something to go on with. */
+/* Return: whether there is state to resume. */
 static bool resume_state(struct ivs_handover *handover)
 {
 	struct ivs_handover_notes notes;
@@ -134,14 +134,14 @@ static bool resume_state(struct ivs_handover *handover)
 			return true;
 		discard_state(handover->state_fd);
 	}
-	ivs_log(IVS_LOG_WARNING, "cannot go on where the former server stopped: its clients are "
+	ivs_log(IVS_LOG_WARNING, "cannot resume the state of the former server: its clients are "
 				 "disconnected");
 	ivs_fd_close(&handover->state_fd);
 	handover->unstored_fds[IVS_HANDOVER_STATE] = -1;
 	return false;
 }
 
-/* As much as may be needed, or as is allowed. */
+/* FILE_LEN, or what "ulimit -f" permits. */
 static uint64_t file_len(void)
 {
 	struct rlimit limit;
@@ -151,7 +151,7 @@ static uint64_t file_len(void)
 	return limit.rlim_cur > NOTES_LEN ? limit.rlim_cur : NOTES_LEN;
 }
 
-/* Nothing to go on with. */
+/* Start without former state. */
 static int begin_state(struct ivs_handover *handover, struct ivs_error *err)
 {
 	struct ivs_handover_notes *notes;
@@ -183,17 +183,17 @@ int ivs_handover_open(struct ivs_handover *handover, int list_fd, struct ivs_err
 	else
 		result = ivs_inherited_from_manager(&handover->inherited, err);
 	if (result == -EINVAL) {
-		ivs_log(IVS_LOG_WARNING, "%s: nothing is gone on with", err->text);
+		ivs_log(IVS_LOG_WARNING, "%s: starting with no saved state", err->text);
 		result = 0;
 	}
 	if (result)
 		return result;
-	/* Clients matter more than what a crash may cost. */
+	/* Without the manager, serve the clients all the same. */
 	if (handover->in_place)
 		ivs_service_adopt(&handover->service,
 				  ivs_inherited_take(&handover->inherited, NAME_MANAGER));
 	else if (ivs_service_open(&handover->service, err))
-		ivs_log(IVS_LOG_WARNING, "%s: going on without it", err->text);
+		ivs_log(IVS_LOG_WARNING, "%s: continuing without it", err->text);
 	handover->resumed = resume_state(handover);
 	return handover->resumed ? 0 : begin_state(handover, err);
 }
@@ -207,7 +207,7 @@ void ivs_handover_close(struct ivs_handover *handover)
 	ivs_service_close(&handover->service);
 }
 
-/* What was asked for is what there was, whatever size clients have given the file since. */
+/* The address and size are those of before, whatever size clients have given the file since. */
 static bool is_same_region(const struct ivs_handover *handover, const char *address,
 			   const struct ivs_region_options *opts, int fd)
 {
@@ -233,17 +233,17 @@ static int adopt_region(const struct ivs_handover *handover, const char *address
 		ivs_log(IVS_LOG_WARNING, "a client has changed the size of the region %s", address);
 	if (*ivs_region_path(*out) && !ivs_region_has_name(*out))
 		ivs_log(IVS_LOG_WARNING,
-			"%s has been removed: those who were connected go on with the memory, and "
-			"nobody else finds it by that name",
+			"%s has been removed: connected clients continue to use the memory, but it "
+			"cannot be opened by that name",
 			ivs_region_path(*out));
 	return 0;
 }
 
-/* With another region nobody can be gone on with. */
+/* With another region, no client can be resumed. */
 static int restart_state(struct ivs_handover *handover, struct ivs_error *err)
 {
 	ivs_log(IVS_LOG_WARNING,
-		"the region is not the same as before (%s): those who were connected are "
+		"the region is not the same as before (%s): the clients of the former server are "
 		"disconnected",
 		ivs_handover_notes(handover)->region);
 	discard_state(handover->state_fd);
@@ -265,7 +265,7 @@ int ivs_handover_open_region(struct ivs_handover *handover, const char *address,
 		return adopt_region(handover, address, &fd, out, err);
 	}
 	handover->unstored_fds[IVS_HANDOVER_REGION] = -1;
-	/* First this: if it fails, the next start may still go on. */
+	/* First of all: if it fails, the next start can still resume the former state. */
 	result = ivs_region_open(address, opts, out, err);
 	if (!result && handover->resumed)
 		result = restart_state(handover, err);
@@ -291,7 +291,7 @@ static bool is_listener(int fd)
 	return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &len) && value;
 }
 
-/* The manager's own sockets have names that its configuration gives them. */
+/* Sockets of the manager have names from its configuration. */
 static int take_activated_listener(struct ivs_handover *handover)
 {
 	for (size_t i = 0; i < handover->inherited.n; i++) {
@@ -304,7 +304,7 @@ static int take_activated_listener(struct ivs_handover *handover)
 	return -1;
 }
 
-/* Whether @fd listens at @path and its name is there; where that is, @there. */
+/* Whether @fd listens on the socket file @path; @there: that file. */
 static bool is_named(int fd, const char *path, struct stat *there)
 {
 	struct sockaddr_un addr = {0};
@@ -326,7 +326,7 @@ int ivs_handover_take_listener(struct ivs_handover *handover, const char *path, 
 		return take_activated_listener(handover);
 	}
 	if (handover->resumed && !notes->socket_ino)
-		return fd; /* the manager's, after an upgrade */
+		return fd; /* a socket of the manager, after an upgrade */
 	if (is_listener(fd) && is_named(fd, path, &there) &&
 	    (!handover->resumed || ivs_stat_same(&there, ours))) {
 		*ours = there;
@@ -334,24 +334,26 @@ int ivs_handover_take_listener(struct ivs_handover *handover, const char *path, 
 	}
 	*ours = (struct stat){0};
 	if (handover->in_place && is_listener(fd)) {
-		ivs_log(IVS_LOG_WARNING, "the socket %s has been removed: nobody else can connect",
-			path);
-		return fd; /* under the filter another cannot be made */
+		ivs_log(IVS_LOG_WARNING,
+			"the socket %s has been removed: no other client can connect", path);
+		return fd; /* the filter does not permit to make another */
 	}
 	ivs_log(IVS_LOG_WARNING,
-		"the former server did not listen at %s, or that is gone: making it anew", path);
+		"the former server did not listen at %s, or the socket is gone: making a new one",
+		path);
 	handover->unstored_fds[IVS_HANDOVER_LISTENER] = -1;
 	ivs_fd_close(&fd);
 	return take_activated_listener(handover);
 }
 
-void ivs_handover_store_listener(struct ivs_handover *handover, int sock, const struct stat *name)
+void ivs_handover_store_listener(struct ivs_handover *handover, int sock_fd,
+				 const struct stat *name)
 {
 	struct ivs_handover_notes *notes = ivs_handover_notes(handover);
 
 	notes->socket_dev = name->st_dev;
 	notes->socket_ino = name->st_ino;
-	ivs_handover_store_own(handover, IVS_HANDOVER_LISTENER, sock);
+	ivs_handover_store_own(handover, IVS_HANDOVER_LISTENER, sock_fd);
 }
 
 int ivs_handover_take_control(struct ivs_handover *handover, struct stat *name)

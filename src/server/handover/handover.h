@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What outlives the process: so that an upgrade, a restart or a crash costs no client anything.
+ * The handover: what outlives the process, so that an upgrade, a restart or a crash does not cost
+ * the clients their connections.
  *
- * A memfd with notes and the roster's memory says who is there and what each has been told; every
- * other thing is an open fd with a name (the region, the listening socket, each client's socket and
- * eventfds). Whoever holds these can go on: the next program in this process (SIGUSR2), or the next
- * process of a service, whose manager keeps copies of the fds (its "file descriptor store").
+ * A memfd has notes and the roster's memory: who is connected, and what each client has been told.
+ * The rest are open fds with names: the region, the listening socket, and the socket and eventfds
+ * of each client. The next program in this process resumes from these (SIGUSR2), or the next
+ * process of the service, whose manager stores copies of the fds (its "file descriptor store").
  *
- * The manager is given a client's fds before the client is told anything, so that nobody has heard of
- * a client that would not be there after a crash.
+ * The fds of a client are stored before the client is sent anything. So no client knows of another
+ * that would be lost in a crash.
  */
 #ifndef IVS_SERVER_HANDOVER_HANDOVER_H
 #define IVS_SERVER_HANDOVER_HANDOVER_H
@@ -28,15 +29,15 @@
 
 /**
  * struct ivs_handover_notes - the beginning of the memfd
- * @magic, @version: whoever does not know these cannot go on
- * @resumed_n:  how often another process has gone on
- * @socket_dev, @socket_ino: the listening socket's name when it was made; 0: it is not ours
- * @control_dev, @control_ino: likewise of the control socket
- * @region_created: the region was made by a server, to be removed by the last
- * @memory_len: of the roster's memory, which follows, in bytes
- * @region_len: its bytes
+ * @magic, @version: others cannot be resumed
+ * @resumed_n:  how many processes have resumed from it
+ * @socket_dev, @socket_ino: the socket file when it was made; 0: another process made it
+ * @control_dev, @control_ino: the same for the control socket
+ * @region_created: a server created the region; the last one removes it
+ * @memory_len: bytes of the roster's memory, which follows
+ * @region_len: bytes of the region
  * @region:     address of the region
- * @filter:     the system call filter in force, as ivs_sandbox_list() has it; "" if there is none
+ * @filter:     the system call filter that is loaded, as of ivs_sandbox_list(); "": none
  */
 struct ivs_handover_notes {
 	char magic[8];
@@ -53,7 +54,7 @@ struct ivs_handover_notes {
 	char filter[IVS_HANDOVER_FILTER_LEN];
 };
 
-/* What there is once, besides clients. */
+/* Fds that are not a client's. */
 enum ivs_handover_own {
 	IVS_HANDOVER_STATE,
 	IVS_HANDOVER_REGION,
@@ -62,17 +63,17 @@ enum ivs_handover_own {
 };
 
 /**
- * struct ivs_handover - all that is kept
- * @fd:        the memfd; -1: nothing is kept
+ * struct ivs_handover - the handover
+ * @state_fd:  the memfd, or -1
  * @file_len:  its bytes
  * @memory:    the roster's part of it
- * @service:   the manager, if any
- * @inherited: what this process began with and nobody has taken yet
- * @resumed:   there was another before us, to go on from
+ * @service:   the service manager, if any
+ * @inherited: fds that this process started with and that have not been taken yet
+ * @resumed:   there is state of a former server
  * @in_place:  that was a program in this process
- * @own:       what the manager is still to be given a copy of; -1: nothing
- * @own_old:   the manager may have one of before under the same name, which must go first
- * @forget:    names that the manager still has to forget
+ * @unstored_fds: fds that have to be stored at the manager; -1: stored
+ * @has_former:   the manager may have an older one of that name, which has to be dropped first
+ * @forget:    names of fds that the manager has to drop
  */
 struct ivs_handover {
 	int state_fd;
@@ -95,32 +96,32 @@ struct ivs_handover {
 extern const struct ivs_syscall ivs_handover_syscalls[];
 
 enum ivs_handover_error {
-	IVS_HANDOVER_E_ABSENT = 1,
-	IVS_HANDOVER_E_OTHER, /* left by a program that kept it otherwise */
-	IVS_HANDOVER_E_LATER, /* the manager has not read what it was sent before */
+	IVS_HANDOVER_E_ABSENT = 1, /* fds of the client are missing */
+	IVS_HANDOVER_E_OTHER,	   /* of another format */
+	IVS_HANDOVER_E_LATER,	   /* the service manager has not read earlier messages */
 };
 
 /**
- * ivs_handover_open() - take what another process left, or begin
- * @list_fd: of ivs_handover_pass(), or -1
+ * ivs_handover_open() - take what a former process left, or start without
+ * @list_fd: of ivs_inherited_pass(), or -1
  *
- * What cannot be gone on with is closed, with a line in the log.
+ * State that cannot be resumed is closed and logged.
  *
  * Return: 0 or -errno.
  */
 IVS_MUST_USE int ivs_handover_open(struct ivs_handover *handover, int list_fd,
 				   struct ivs_error *err);
 
-/** ivs_handover_forget_own() - have the manager forget what is ours: nothing is to be gone on with */
+/** ivs_handover_forget_own() - have the manager drop our fds: there will be nothing to resume */
 void ivs_handover_forget_own(struct ivs_handover *handover);
 
-/** ivs_handover_close() - what the manager has it keeps */
+/** ivs_handover_close() - leaves the fds at the manager as they are */
 void ivs_handover_close(struct ivs_handover *handover);
 
 /**
- * ivs_handover_read_notes() - the notes in @fd, a memfd of another, if this program could go on with it
+ * ivs_handover_read_notes() - read the notes in @fd, the memfd of another process
  *
- * Return: 0, IVS_HANDOVER_E_OTHER, -errno.
+ * Return: 0; IVS_HANDOVER_E_OTHER: this program could not resume from it; -errno.
  */
 IVS_MUST_USE int ivs_handover_read_notes(int fd, struct ivs_handover_notes *notes,
 					 struct ivs_error *err);
@@ -129,58 +130,67 @@ IVS_MUST_USE int ivs_handover_read_notes(int fd, struct ivs_handover_notes *note
 struct ivs_handover_notes *ivs_handover_notes(const struct ivs_handover *handover);
 
 /**
- * ivs_handover_open_region() - the region of before, or ivs_region_open()
+ * ivs_handover_open_region() - resume the region, or open it
  *
- * If it was another, nothing of before is gone on with.
+ * If the address or size differs, the former state is discarded.
+ *
+ * Return: 0, IVS_REGION_E_*, -errno.
  */
 IVS_MUST_USE int ivs_handover_open_region(struct ivs_handover *handover, const char *address,
 					  const struct ivs_region_options *opts,
 					  struct ivs_region **out, struct ivs_error *err);
 
 /**
- * ivs_handover_take_listener() - the listening socket of before, or the manager's; -1 if there is none
- * @path: where to listen; one of before elsewhere is let go of
- * @ours: its name in the file system, if that is for us to remove, else all 0
+ * ivs_handover_take_listener() - a former listening socket, or the manager's; -1: none
+ * @path: where to listen; a former socket elsewhere is closed
+ * @ours: the socket file if we are to remove it, else all 0
  */
 int ivs_handover_take_listener(struct ivs_handover *handover, const char *path, struct stat *ours);
 
-/** ivs_handover_store_listener() - @sock is new and ours */
-void ivs_handover_store_listener(struct ivs_handover *handover, int sock, const struct stat *name);
+/** ivs_handover_store_listener() - note and store a new listening socket; @name: of its file */
+void ivs_handover_store_listener(struct ivs_handover *handover, int sock_fd,
+				 const struct stat *name);
 
-/** ivs_handover_take_control() - the control socket of a former program in this process; -1 if there is none */
+/**
+ * ivs_handover_take_control() - the control socket of a former program of this process; -1: none
+ */
 int ivs_handover_take_control(struct ivs_handover *handover, struct stat *name);
 
-/** ivs_handover_note_control() - it is new */
+/** ivs_handover_note_control() - note the file of a new control socket */
 void ivs_handover_note_control(struct ivs_handover *handover, const struct stat *name);
 
 /**
- * ivs_handover_take_client() - client @id of before
+ * ivs_handover_take_client() - take the fds of a former client
  *
- * Return: 0, IVS_HANDOVER_E_ABSENT if not all of its fds are there, -errno.
+ * Return: 0, IVS_HANDOVER_E_ABSENT, -errno.
  */
 IVS_MUST_USE int ivs_handover_take_client(struct ivs_handover *handover, unsigned int id,
 					  uint64_t serial, unsigned int vectors_n,
 					  struct ivs_client **out);
 
-/** ivs_handover_close_rest() - close what nobody has taken, and have the manager do so at ivs_handover_retry_store() */
+/**
+ * ivs_handover_close_rest() - close the fds that have not been taken
+ *
+ * The manager drops its copies at ivs_handover_retry_store().
+ */
 void ivs_handover_close_rest(struct ivs_handover *handover);
 
-/** ivs_handover_store_client() - have the manager keep @client. Return: 0, IVS_HANDOVER_E_LATER, -errno. */
+/** ivs_handover_store_client() - store its fds. Return: 0, IVS_HANDOVER_E_LATER, -errno. */
 IVS_MUST_USE int ivs_handover_store_client(const struct ivs_handover *handover,
 					   struct ivs_client *client);
 
-/** ivs_handover_forget_client() - have the manager forget @client, now or at ivs_handover_retry_store() */
+/** ivs_handover_forget_client() - have the manager drop its fds at ivs_handover_retry_store() */
 void ivs_handover_forget_client(struct ivs_handover *handover, const struct ivs_client *client);
 
 /**
- * ivs_handover_retry_store() - tell the manager what it had no room for before
+ * ivs_handover_retry_store() - send the updates that the manager has not accepted yet
  *
- * Return: 0, IVS_HANDOVER_E_LATER if it still has none, -errno if it cannot be told at all.
+ * Return: 0; IVS_HANDOVER_E_LATER: its socket is full; -errno: they cannot be sent at all.
  */
 IVS_MUST_USE int ivs_handover_retry_store(struct ivs_handover *handover);
 
 /**
- * struct ivs_handover_fds - what a server has besides its clients
+ * struct ivs_handover_fds - fds of a server that are not a client's
  * @control: -1: none
  */
 struct ivs_handover_fds {
@@ -189,7 +199,11 @@ struct ivs_handover_fds {
 	int control;
 };
 
-/** ivs_handover_list_fds() - every fd that the next program in this process needs. Return: 0 or -errno. */
+/**
+ * ivs_handover_list_fds() - list all fds for the next program in this process.
+ *
+ * Return: 0 or -errno.
+ */
 IVS_MUST_USE int ivs_handover_list_fds(const struct ivs_handover *handover,
 				       const struct ivs_handover_fds *fds,
 				       struct ivs_client *const *clients, unsigned int ids_end,

@@ -32,7 +32,7 @@ void ivs_server_resume(struct ivs_server *server)
 			continue;
 		result = resume_client(server, id);
 		if (result < 0)
-			ivs_log(IVS_LOG_WARNING, "cannot go on with client %u: %s", id,
+			ivs_log(IVS_LOG_WARNING, "cannot resume client %u: %s", id,
 				strerrordesc_np(-result));
 		if (result)
 			ivs_roster_leave(server->roster, id);
@@ -40,6 +40,6 @@ void ivs_server_resume(struct ivs_server *server)
 	ivs_handover_close_rest(server->handover);
 	ivs_server_store_again(&server->store_timer);
 	if (server->handover->resumed)
-		ivs_log(IVS_LOG_INFO, "going on with %u clients of %u",
-			ivs_roster_peers(server->roster), before_n);
+		ivs_log(IVS_LOG_INFO, "resumed %u clients of %u", ivs_roster_peers(server->roster),
+			before_n);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Going on with the clients of another process. */
+/* Resuming the clients of a former process. */
 #ifndef IVS_SERVER_HANDOVER_RESUME_H
 #define IVS_SERVER_HANDOVER_RESUME_H
 
 #include "server/private.h"
 
-/** ivs_server_resume() - have all clients that the roster knows and that are kept; the others leave */
+/** ivs_server_resume() - resume the clients in the roster whose fds are there; the others leave */
 void ivs_server_resume(struct ivs_server *server);
 
 #endif

@@ -9,7 +9,7 @@
 #include "server/observe/status.h"
 
 static_assert(IVS_REQUEST_LINE_MAX == IVS_CONTROL_LINE_MAX,
-	      "a line that is too long is no request");
+	      "a line that is too long is not a request");
 
 static int answer_request(void *context, const char *line, size_t len, char **text,
 			  size_t *text_len)
@@ -38,7 +38,7 @@ int ivs_server_open_control(struct ivs_server *server, const struct ivs_listener
 		.context = server,
 	};
 
-	json_object_seed(0); /* now, because it reads a file */
+	json_object_seed(0); /* reads a file, so do it before the root changes */
 	result = ivs_control_open(&control_opts, &server->control, err);
 	if (result)
 		return result;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The server's control socket (daemon/control.h), with its status as the answer. See ivshmem-control(7). */
+/*
+ * The server's control socket (daemon/control.h); replies with its status. See ivshmem-control(7).
+ */
 #ifndef IVS_SERVER_OBSERVE_CONTROL_H
 #define IVS_SERVER_OBSERVE_CONTROL_H
 

@@ -22,7 +22,7 @@
 #include "server/announce.h"
 #include "server/observe/status.h"
 
-/* Made with O_EXCL: what is there already cannot be written to. */
+/* With O_EXCL, so that no existing file can be written to. */
 #define OPENS_NEW                                                                                  \
 	{                                                                                          \
 		"openat",                                                                          \
@@ -36,12 +36,12 @@ IVS_SYSCALLS(ivs_metrics_syscalls, OPENS_NEW, IVS_CALL_OPEN_TO_READ, IVS_CALL_FS
 	     {"renameat"}, {"renameat2", {IVS_ARG_IS(5, 0)}}, IVS_CALL_GETRLIMIT, {"close"},
 	     {"lseek"}, IVS_CALL_GETFL, IVS_CALL_DUPFD_CLOEXEC);
 
-#define OLD_INTERVALS 4 /* of 15 s: a minute */
+#define OLD_INTERVALS 4 /* after these, write it even if nothing has changed */
 #define NAME_LEN 256
 #define LABEL_LEN 512
 
 /**
- * struct ivs_metrics - the file
+ * struct ivs_metrics - the metrics file
  * @dir_fd:        its directory
  * @name:       its name there
  * @tmp:        what it is called until it is complete
@@ -67,7 +67,7 @@ struct ivs_metrics {
 	bool due;
 };
 
-/* A label's value: UTF-8, with backslashes before what would end it. */
+/* The value of a label: UTF-8, with special characters escaped. */
 static const char *escape_label(const char *text, char out[LABEL_LEN])
 {
 	char valid[LABEL_LEN / 2];
@@ -89,7 +89,7 @@ static void put_head(FILE *out, const char *name, const char *type, const char *
 		type);
 }
 
-/* What has one value. */
+/* Metrics with one value. */
 static void put_numbers(const struct ivs_server *server, uint64_t open_fds, FILE *out)
 {
 	uint64_t behind = 0;
@@ -118,24 +118,23 @@ static void put_numbers(const struct ivs_server *server, uint64_t open_fds, FILE
 		{"vectors", "gauge", server->vectors_n, "Doorbells of each client."},
 		{"region_bytes", "gauge", ivs_region_size(server->region), "Size of the region."},
 		{"peers", "gauge", ivs_roster_peers(server->roster), "Clients that are connected."},
-		{"peers_blocked", "gauge", blocked_n,
-		 "Clients that do not read what they are told."},
+		{"peers_blocked", "gauge", blocked_n, "Clients that do not read their messages."},
 		{"behind_messages", "gauge", behind,
-		 "Messages that all clients together have still to be told."},
+		 "Messages that have still to be sent to all clients together."},
 		{"behind_messages_max", "gauge", behind_max,
-		 "Messages that the one furthest behind has still to be told."},
+		 "Messages that have still to be sent to the client furthest behind."},
 		{"waiting", "gauge", ivs_server_is_waiting(server),
-		 "1 while the kernel takes no more file descriptors in flight."},
+		 "1 while the kernel refuses more file descriptors in flight."},
 		{"ids_left", "gauge", ivs_roster_unheard(server->roster),
-		 "Ids of which nobody who is connected has ever heard."},
+		 "Ids of which no connected client has ever heard."},
 		{"open_fds", "gauge", open_fds, "File descriptors that the server has open."},
 		{"max_fds", "gauge", limit.rlim_cur,
 		 "File descriptors that the server may have open."},
 		{"joined_total", "counter", server->totals.joined, "Clients that have joined."},
 		{"messages_total", "counter", server->totals.messages,
-		 "Messages that clients have been told."},
+		 "Messages that have been sent to clients."},
 		{"waits_total", "counter", server->totals.waits,
-		 "How often the kernel took no more file descriptors in flight."},
+		 "How often the kernel refused more file descriptors in flight."},
 	};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
@@ -145,18 +144,18 @@ static void put_numbers(const struct ivs_server *server, uint64_t open_fds, FILE
 	}
 }
 
-/* What has a label of its own. */
+/* Metrics with further labels. */
 static void put_labelled(const struct ivs_server *server, FILE *out)
 {
 	char socket[LABEL_LEN];
 	char region[LABEL_LEN];
 
 	escape_label(server->listener.path, socket);
-	put_head(out, "info", "gauge", "What the server is; always 1.");
+	put_head(out, "info", "gauge", "Version and region of the server; always 1.");
 	fprintf(out, "ivshmem_server_info{socket=\"%s\",version=\"%s\",region=\"%s\"} 1\n", socket,
 		IVS_VERSION, escape_label(server->region_address, region));
 	put_head(out, "start_time_seconds", "gauge",
-		 "When the server began, in seconds since 1970.");
+		 "When the server started, in seconds since 1970.");
 	fprintf(out, "ivshmem_server_start_time_seconds{socket=\"%s\"} %" PRId64 ".%03d\n", socket,
 		server->since_ms / 1000, (int)(server->since_ms % 1000));
 	put_head(out, "left_total", "counter", "Clients that have left, by reason.");
@@ -170,7 +169,7 @@ static void put_labelled(const struct ivs_server *server, FILE *out)
 			socket, ivs_refusal_name(why), server->totals.refused[why]);
 }
 
-/* Linux says it since 6.2 as the directory's size; before that they have to be counted. 0: unknown */
+/* Since Linux 6.2 the size of the directory is their number. Return: 0 if unknown. */
 static uint64_t count_fds(const struct ivs_server *server)
 {
 	uint64_t n = 0;
@@ -194,7 +193,7 @@ static uint64_t count_fds(const struct ivs_server *server)
 	return n;
 }
 
-/* Return: the text, or NULL without memory. */
+/* Return: the text; NULL: out of memory. */
 static char *print_metrics(const struct ivs_server *server)
 {
 	uint64_t open_fds = count_fds(server);
@@ -243,7 +242,7 @@ static int write_file(struct ivs_metrics *metrics, int fd, const char *text)
 	return result;
 }
 
-/* Return: 0 or -errno; then the old file is still there. */
+/* Return: 0 or -errno; then the old file is unchanged. */
 static int replace_file(struct ivs_metrics *metrics, const char *text)
 {
 	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
@@ -251,12 +250,12 @@ static int replace_file(struct ivs_metrics *metrics, const char *text)
 	int result;
 	int fd;
 
-	unlinkat(metrics->dir_fd, metrics->tmp, 0); /* of one that was killed at the wrong moment */
+	unlinkat(metrics->dir_fd, metrics->tmp, 0); /* left by a server that was killed */
 	fd = openat(metrics->dir_fd, metrics->tmp, flags, 0600);
 	if (fd < 0)
 		return -errno;
 	result = write_file(metrics, fd, text);
-	if (close(fd) && !result) /* on some file systems only now it is known to be full */
+	if (close(fd) && !result) /* some file systems report ENOSPC only now */
 		result = -errno;
 	if (!result && renameat(metrics->dir_fd, metrics->tmp, metrics->dir_fd, metrics->name))
 		result = -errno;
@@ -267,12 +266,12 @@ static int replace_file(struct ivs_metrics *metrics, const char *text)
 	return result;
 }
 
-/* Once when it begins and once when it ends, however long it takes. */
+/* Log the first failure, and the next success. */
 static void log_change(struct ivs_metrics *metrics, int result)
 {
 	if (result && !metrics->failing)
 		ivs_log(IVS_LOG_WARNING,
-			"cannot write the metrics %s: %s; trying again until it works",
+			"cannot write the metrics %s: %s; retrying until it succeeds",
 			metrics->path, strerrordesc_np(-result));
 	else if (!result && metrics->failing)
 		ivs_log(IVS_LOG_WARNING, "the metrics %s can be written again", metrics->path);
@@ -308,7 +307,7 @@ void ivs_metrics_update(struct ivs_server *server)
 
 	if (!metrics)
 		return;
-	/* Clients may have taken all fds; this one is needed to write. */
+	/* Release the reserve: clients may have taken all other fds. */
 	ivs_fd_close(&server->reserve_fd);
 	update_file(metrics, print_metrics(server));
 	ivs_server_reserve(server);
@@ -329,7 +328,7 @@ static void update_due(struct ivs_loop_step *step)
 	metrics->due = false;
 }
 
-/* Where @path is; a device or a socket there must not be replaced. */
+/* The directory of @path. A device or socket must not be replaced. */
 static int open_dir(struct ivs_metrics *metrics, const char *path, struct ivs_error *err)
 {
 	const char *slash = strrchr(path, '/');
@@ -339,7 +338,7 @@ static int open_dir(struct ivs_metrics *metrics, const char *path, struct ivs_er
 
 	if (!*name || strlen(name) >= sizeof(metrics->name) || strlen(path) >= sizeof(dir))
 		return ivs_error_set(err, IVS_METRICS_E_PATH,
-				     "\"%s\" is no name for the file of metrics: use a path such "
+				     "\"%s\" is not a name for the metrics file: use a path such "
 				     "as /run/ivshmem.prom",
 				     path);
 	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(name - path) : 1, slash ? path : ".");
@@ -347,12 +346,12 @@ static int open_dir(struct ivs_metrics *metrics, const char *path, struct ivs_er
 	snprintf(metrics->tmp, sizeof(metrics->tmp), ".%s.tmp", name);
 	metrics->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (metrics->dir_fd < 0)
-		return ivs_error_errno(err, errno, "cannot open %s, where the metrics are to be",
+		return ivs_error_errno(err, errno, "cannot open %s, the directory of the metrics",
 				       dir);
 	if (!fstatat(metrics->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) && !S_ISREG(st.st_mode))
-		return ivs_error_set(err, IVS_METRICS_E_PATH,
-				     "%s exists and is no file: use another path for the metrics",
-				     path);
+		return ivs_error_set(
+			err, IVS_METRICS_E_PATH,
+			"%s exists and is not a file: use another path for the metrics", path);
 	return 0;
 }
 
@@ -362,7 +361,7 @@ int ivs_metrics_open(struct ivs_server *server, const char *path, unsigned int i
 	struct ivs_metrics *metrics = calloc(1, sizeof(*metrics));
 
 	if (!metrics)
-		return ivs_error_errno(err, ENOMEM, "cannot keep metrics");
+		return ivs_error_errno(err, ENOMEM, "cannot provide metrics");
 	metrics->dir_fd = -1;
 	metrics->path = path;
 	metrics->interval_ns = (int64_t)interval_ms * IVS_NS_PER_MS;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Numbers for Prometheus: a file as node_exporter's textfile collector reads it. */
+/* Metrics for Prometheus: a file for node_exporter's textfile collector. */
 #ifndef IVS_SERVER_OBSERVE_METRICS_H
 #define IVS_SERVER_OBSERVE_METRICS_H
 
@@ -9,22 +9,22 @@
 extern const struct ivs_syscall ivs_metrics_syscalls[];
 
 enum ivs_metrics_error {
-	IVS_METRICS_E_PATH = 1, /* no name of a file, or something that is no file is there */
+	IVS_METRICS_E_PATH = 1, /* not the name of a file, or another kind of file exists */
 };
 
 /**
- * ivs_metrics_open() - @path, which must outlive the server; nothing is written yet
- * @interval_ms: how often to look whether something has changed
+ * ivs_metrics_open() - prepare to write metrics to @path, which must outlive the server
+ * @interval_ms: how often to update it
  *
  * Return: 0, IVS_METRICS_E_PATH, -errno.
  */
 IVS_MUST_USE int ivs_metrics_open(struct ivs_server *server, const char *path,
 				  unsigned int interval_ms, struct ivs_error *err);
 
-/** ivs_metrics_close() - remove the file if it still is ours; also of a server without one */
+/** ivs_metrics_close() - remove the file if it is still ours; no-op without metrics */
 void ivs_metrics_close(struct ivs_server *server);
 
-/** ivs_metrics_update() - write what has changed; then again at each interval */
+/** ivs_metrics_update() - write the file if something has changed, now and at each interval */
 void ivs_metrics_update(struct ivs_server *server);
 
 #endif

@@ -28,14 +28,13 @@ static bool is_blank(const char *line, size_t len)
 	return true;
 }
 
-/* Which request it is. */
 static int take_name(const json_t *value, struct ivs_request *request, struct ivs_error *err)
 {
 	const char *name = json_string_value(value);
 
 	if (!value)
 		return ivs_error_set(err, IVS_REQUEST_E_BAD,
-				     "the request does not say which it is: send " EXAMPLES);
+				     "the request has no member \"request\": send " EXAMPLES);
 	if (!name)
 		return ivs_error_set(err, IVS_REQUEST_E_BAD, "\"request\" is %s: send " EXAMPLES,
 				     kind_of(value));
@@ -51,7 +50,7 @@ static int take_name(const json_t *value, struct ivs_request *request, struct iv
 	return 0;
 }
 
-/* Everything else in it. What is not known is an error: it may be one letter wrong. */
+/* The other members. An unknown one is an error: it may be a typo. */
 static int take_members(json_t *object, struct ivs_request *request, struct ivs_error *err)
 {
 	bool is_status = request->type == IVS_REQUEST_STATUS;
@@ -83,7 +82,7 @@ static int take_request(json_t *value, struct ivs_request *out, struct ivs_error
 
 	if (!json_is_object(value))
 		return ivs_error_set(err, IVS_REQUEST_E_BAD,
-				     "the request is %s and no object: send " EXAMPLES,
+				     "the request is %s and not an object: send " EXAMPLES,
 				     kind_of(value));
 	result = take_name(json_object_get(value, "request"), &request, err);
 	if (!result)
@@ -109,7 +108,7 @@ int ivs_request_parse(const char *line, size_t len, struct ivs_request *out, str
 	value = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
 	if (!value)
 		return ivs_error_set(err, IVS_REQUEST_E_BAD,
-				     "the request is no JSON (%.160s, at byte %d): send " EXAMPLES,
+				     "the request is not JSON (%.160s, at byte %d): send " EXAMPLES,
 				     why.text, why.position);
 	result = take_request(value, out, err);
 	json_decref(value);

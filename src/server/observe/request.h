@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What is asked at the control socket: one line, one JSON object. See ivshmem-control(7). Pure. */
+/* Parses requests at the control socket: JSON objects of one line. See ivshmem-control(7). Pure. */
 #ifndef IVS_SERVER_OBSERVE_REQUEST_H
 #define IVS_SERVER_OBSERVE_REQUEST_H
 
@@ -11,7 +11,7 @@
 #define IVS_REQUEST_LINE_MAX 4096 /* bytes, without the newline */
 
 enum ivs_request_error {
-	IVS_REQUEST_E_BAD = 1, /* not one of the requests that there are */
+	IVS_REQUEST_E_BAD = 1, /* not a valid request */
 };
 
 enum ivs_request_type {
@@ -20,8 +20,8 @@ enum ivs_request_type {
 };
 
 /**
- * struct ivs_request - what was asked for
- * @doorbells: with how often each doorbell was rung and not looked at yet
+ * struct ivs_request - a request
+ * @doorbells: also report the count of each doorbell
  */
 struct ivs_request {
 	enum ivs_request_type type;
@@ -29,11 +29,11 @@ struct ivs_request {
 };
 
 /**
- * ivs_request_parse() - one line
- * @len: bytes in it, without the newline; any bytes
+ * ivs_request_parse() - parse one line
+ * @len: without the newline; any bytes
  * @out: unchanged unless 0 is returned
  *
- * Return: 0 or IVS_REQUEST_E_BAD, with the reason and what there is.
+ * Return: 0; IVS_REQUEST_E_BAD: @err has the reason and the valid requests.
  */
 IVS_MUST_USE int ivs_request_parse(const char *line, size_t len, struct ivs_request *out,
 				   struct ivs_error *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The reply is made piece by piece: what is one value, then one client after the other. So a reply
- * about many clients costs the memory of its text and not that of all its values at a time.
+ * The reply is made piece by piece: first single values, then one client after the other. So a
+ * reply about many clients needs memory for its text, but not for all JSON values at a time.
  */
 #include "server/observe/status.h"
 
@@ -25,7 +25,7 @@ IVS_SYSCALLS(ivs_status_syscalls, {"getpid"}, IVS_CALL_GETRLIMIT, IVS_CALL_OPEN_
 	     {"close"}, {"fcntl", {IVS_ARG_IS(2, F_GET_SEALS)}},
 	     {"fcntl64", {IVS_ARG_IS(2, F_GET_SEALS)}}, IVS_CALL_DUPFD_CLOEXEC);
 
-#define TEXT_MAX 4352 /* a path and a prefix, or a struct ivs_error */
+#define TEXT_MAX 4352 /* a prefix and a path, or the text of struct ivs_error */
 
 const char *ivs_refusal_name(enum ivs_refusal why)
 {
@@ -52,7 +52,7 @@ const char *ivs_drop_name(enum ivs_drop why)
 	return names[why];
 }
 
-/* Paths may be any bytes, JSON only UTF-8. */
+/* Paths may have any bytes, JSON has UTF-8 only. */
 static json_t *text_of(const char *text)
 {
 	char valid[TEXT_MAX];
@@ -88,7 +88,7 @@ static json_t *seals_of(int fd)
 	json_t *names = json_array();
 	int has = fcntl(fd, F_GET_SEALS);
 
-	if (has < 0) /* a file that cannot have any */
+	if (has < 0) /* not a memfd */
 		has = 0;
 	for (size_t i = 0; i < sizeof(seals) / sizeof(*seals); i++) {
 		if (has & seals[i].seal)
@@ -141,7 +141,7 @@ static json_t *totals_of(const struct ivs_server *server)
 			 "waits", (json_int_t)totals->waits);
 }
 
-/* Everything but the clients. */
+/* All but the clients. */
 static json_t *head_of(const struct ivs_server *server)
 {
 	return json_pack("{s:s, s:i, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:b}", "version",
@@ -153,7 +153,7 @@ static json_t *head_of(const struct ivs_server *server)
 			 ivs_server_is_waiting(server));
 }
 
-/* How often @fd, an eventfd, was rung and not looked at; reading it would take that away. */
+/* The count of an eventfd; read(2) would reset it. Return: NULL if unknown. */
 static json_t *count_of(int self, int fd)
 {
 	static const char key[] = "eventfd-count:";
@@ -173,7 +173,7 @@ static json_t *count_of(int self, int fd)
 	return at ? json_integer((json_int_t)strtoull(at + sizeof(key) - 1, NULL, 16)) : NULL;
 }
 
-/* null if the kernel does not tell. */
+/* Return: null if the kernel does not report counts. */
 static json_t *doorbells_of(const struct ivs_server *server, const struct ivs_client *client)
 {
 	json_t *counts = json_array();
@@ -224,7 +224,7 @@ static bool put_status(struct ivs_server *server, bool doorbells, FILE *out)
 	const char *gap = "";
 	bool good;
 
-	/* Clients may have taken all fds; this one is needed to look at their doorbells. */
+	/* Release the reserve for reading fdinfo: clients may have taken all other fds. */
 	ivs_fd_close(&server->reserve_fd);
 	fputs("{", out);
 	good = put_value(out, head_of(server), JSON_EMBED);
@@ -241,7 +241,7 @@ static bool put_status(struct ivs_server *server, bool doorbells, FILE *out)
 	return good;
 }
 
-/* The text is complete; on failure there is none. */
+/* Complete the text, or free it on failure. */
 static int finish_text(FILE *out, bool good, char **text, size_t *len)
 {
 	fputs("\n", out);
