@@ -6,7 +6,6 @@ KNOWN = (
     ("limits", "IVS_VFU_FEATURE_INDEX is 0xffffu", "bits of a word, not a number of ids"),
 
     # Walls that are still to be moved.
-    ("circles", "src/pci/config src/pci/function: ", "function.c has ivs_pci_has_pin()"),
     ("circles", "src/vfio_user/access src/vfio_user/memory src/vfio_user/migration ",
      "session.h has a struct of memory.h and an enum of migration.h"),
 )

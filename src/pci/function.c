@@ -206,11 +206,6 @@ void ivs_pci_doorbell(struct ivs_pci_function *function, unsigned int vector)
 	ivs_msix_doorbell(function, vector);
 }
 
-bool ivs_pci_has_pin(const struct ivs_pci_function *function)
-{
-	return function->options.revision == IVS_PCI_REVISION_LEGACY;
-}
-
 bool ivs_pci_intx(const struct ivs_pci_function *function)
 {
 	return ivs_registers_interrupt(function) &&

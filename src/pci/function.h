@@ -154,8 +154,11 @@ void ivs_pci_route(struct ivs_pci_function *function, unsigned int vector, bool 
  */
 IVS_MUST_USE bool ivs_pci_next_vector(struct ivs_pci_function *function, unsigned int *vector);
 
-/** ivs_pci_has_pin() - whether it says that it has one, as revision 0 always does; see @intx */
-bool ivs_pci_has_pin(const struct ivs_pci_function *function);
+/** ivs_pci_has_pin() - whether configuration space shows an interrupt pin; @intx: whether it is used */
+static inline bool ivs_pci_has_pin(const struct ivs_pci_function *function)
+{
+	return function->options.revision == IVS_PCI_REVISION_LEGACY;
+}
 
 /** ivs_pci_intx() - whether the pin is raised: Status & Mask, and command does not disable it */
 bool ivs_pci_intx(const struct ivs_pci_function *function);

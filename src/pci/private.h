@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The inside of the PCI function, for the files that make it; device.c calls the others. */
+/* Shared by the files of the PCI function; function.c calls the others. */
 #ifndef IVS_PCI_PRIVATE_H
 #define IVS_PCI_PRIVATE_H
 
