@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A client's connection to an ivshmem-server: receives its messages, and stores the doorbells of the
- * other peers (PROTOCOL.md, W-1 to W-14). Never waits, never locks. The events do not depend on the
- * version of the protocol.
+ * A client's connection to an ivshmem-server: receives messages, and stores the doorbells of other
+ * peers (PROTOCOL.md, W-1 to W-14). Never waits, never locks. Its events are independent of the
+ * protocol's version.
  */
 #ifndef IVS_CLIENT_CONNECTION_H
 #define IVS_CLIENT_CONNECTION_H

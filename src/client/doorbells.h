@@ -54,7 +54,7 @@ struct ivs_doorbells {
 
 void ivs_doorbells_deinit(struct ivs_doorbells *doorbells);
 
-/** ivs_doorbells_add() - add the next vector of @id; @fd is set to -1 if taken. Return: 0, -errno. */
+/** ivs_doorbells_add() - next vector of @id; @fd is set to -1 if taken. Return: 0, -errno. */
 IVS_MUST_USE int ivs_doorbells_add(struct ivs_doorbells *doorbells, unsigned int id, int *fd);
 
 /** ivs_doorbells_remove() - peer @id left. Return: whether there was one. */

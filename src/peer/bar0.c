@@ -50,7 +50,7 @@ int ivs_bar0_allow(struct ivs_peer *peer, const char *bdf, bool has_doorbell, ui
 {
 	ivs_peer_deny(
 		peer, IVS_CAP_ROSTER,
-		"the device does not tell a guest who else is connected: start the server with "
+		"the device does not report joins and leaves to a guest: start the server with "
 		"--roster");
 	if (!has_doorbell) {
 		const char *why = "ivshmem-plain has neither ids nor doorbells: give the VM "

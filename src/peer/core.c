@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What all transports share: capabilities, the mapped region, own vectors and what is watched. */
+/* Shared by all transports: capabilities, the mapped region, own vectors, the epoll. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -10,7 +10,7 @@
 #include "base/fd.h"
 #include "peer/private.h"
 
-static unsigned int cap_number(enum ivs_peer_cap cap)
+static unsigned int cap_bit(enum ivs_peer_cap cap)
 {
 	return (unsigned int)__builtin_ctz((unsigned int)cap);
 }
@@ -28,12 +28,12 @@ int ivs_peer_set_transport(struct ivs_peer *peer, const struct ivs_transport_ops
 void ivs_peer_allow(struct ivs_peer *peer, enum ivs_peer_cap cap)
 {
 	__atomic_fetch_or(&peer->caps, (unsigned int)cap, __ATOMIC_RELEASE);
-	__atomic_store_n(&peer->why_not[cap_number(cap)], NULL, __ATOMIC_RELEASE);
+	__atomic_store_n(&peer->why_not[cap_bit(cap)], NULL, __ATOMIC_RELEASE);
 }
 
 void ivs_peer_deny(struct ivs_peer *peer, enum ivs_peer_cap cap, const char *why)
 {
-	__atomic_store_n(&peer->why_not[cap_number(cap)], why, __ATOMIC_RELEASE);
+	__atomic_store_n(&peer->why_not[cap_bit(cap)], why, __ATOMIC_RELEASE);
 	__atomic_fetch_and(&peer->caps, ~(unsigned int)cap, __ATOMIC_RELEASE);
 }
 
@@ -44,7 +44,7 @@ unsigned int ivs_peer_caps(const struct ivs_peer *peer)
 
 const char *ivs_peer_cap_reason(const struct ivs_peer *peer, enum ivs_peer_cap cap)
 {
-	unsigned int number = cap ? cap_number(cap) : IVS_CAPS_N;
+	unsigned int number = cap ? cap_bit(cap) : IVS_CAPS_N;
 
 	return number < IVS_CAPS_N ? __atomic_load_n(&peer->why_not[number], __ATOMIC_ACQUIRE)
 				   : NULL;

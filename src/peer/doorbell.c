@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Ringing other peers: by a handle that is looked up once, or by id and vector. */
+/* Ringing: with a handle that is looked up once, or by id and vector. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -63,8 +63,8 @@ int ivs_doorbell_ring(const struct ivs_doorbell *doorbell)
 	return doorbell_ring(doorbell);
 }
 
-/* What the server has sent comes first: the id may belong to another peer now. */
-static int receive_changes(struct ivs_peer *peer)
+/* Receive what the server has sent first: the id may have been assigned again. */
+static int peer_receive(struct ivs_peer *peer)
 {
 	int result;
 
@@ -77,8 +77,8 @@ static int receive_changes(struct ivs_peer *peer)
 }
 
 /*
- * In a guest the device ignores ids and vectors that do not exist. The roster page may know; it may
- * also be wrong, and so the doorbell is rung in any case (P-9).
+ * In a guest the device ignores ids and vectors that do not exist. The roster page says which
+ * exist, but it may be wrong, so the doorbell is rung in any case (P-9).
  */
 int ivs_peer_ring(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 {
@@ -89,7 +89,7 @@ int ivs_peer_ring(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 	if (!(ivs_peer_caps(peer) & IVS_CAP_RING))
 		return IVS_PEER_E_UNSUPPORTED;
 	if ((int)id != peer->id) {
-		result = receive_changes(peer);
+		result = peer_receive(peer);
 		if (result)
 			return result;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The transport through our own driver, by its device node: everything that a guest can have. */
+/* The transport of a guest with our driver, through its device node. All capabilities. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,15 +11,15 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "peer/pci_device.h"
 #include "peer/bar0.h"
 
 #define PREFIX "/dev/ivshmem"
 
 /**
- * struct driver_state - of this transport
- * @status:    the driver's page of counts
- * @bar0: not mapped: the driver rings for us
+ * struct driver_state - private data of the transport
+ * @fd:     the device node
+ * @status: the driver's status page
+ * @bar0:   if not mapped, the driver rings by ioctl(2)
  */
 struct driver_state {
 	int fd;
@@ -40,16 +40,15 @@ static int driver_open_error(const char *path, struct ivs_error *err)
 	case ENOENT:
 	case ENXIO:
 	case ENODEV:
-		return ivs_error_set(
-			err, IVS_PEER_E_ABSENT,
-			"there is no device %s: load the driver (modprobe ivshmem), and "
-			"see ls /sys/class/ivshmem for those that there are",
-			path);
+		return ivs_error_set(err, IVS_PEER_E_ABSENT,
+				     "there is no device %s: load the driver (modprobe ivshmem); "
+				     "ls /sys/class/ivshmem lists the devices",
+				     path);
 	case EACCES:
 		return ivs_error_set(
 			err, -errnum,
-			"you may not open %s: become a member of its group (usermod -aG "
-			"ivshmem USER, then log in anew)",
+			"no permission to open %s: add the user to its group (usermod -aG "
+			"ivshmem USER, then log in again)",
 			path);
 	case EMFILE:
 		return ivs_error_set(err, -errnum,
@@ -74,12 +73,11 @@ static int driver_info(const struct ivs_peer *peer, const char *path, struct ivs
 	if (errno == ENODEV)
 		return driver_gone_error(path, err);
 	if (errno == ENOTTY)
-		return ivs_error_set(
-			err, IVS_PEER_E_ADDRESS,
-			"%s is no device of the driver; if something made a file of that "
-			"name before the driver was loaded, remove it",
-			path);
-	return ivs_error_errno(err, errno, "cannot ask %s", path);
+		return ivs_error_set(err, IVS_PEER_E_ADDRESS,
+				     "%s is not a device of the driver; if a file of that name was "
+				     "created before the driver was loaded, remove it",
+				     path);
+	return ivs_error_errno(err, errno, "cannot query %s", path);
 }
 
 static void *driver_map_page(const struct ivs_peer *peer, uint64_t offset, int protection)
@@ -101,8 +99,8 @@ static int driver_map(struct ivs_peer *peer, const struct ivs_ioc_info *info, st
 	result = ivs_peer_map(peer, driver_state(peer)->fd, IVS_MMAP_MEMORY, info->memory_len, err);
 	if (result == -EBUSY)
 		return ivs_error_set(err, result,
-				     "somebody has the region of %s mapped write-combining, and it "
-				     "cannot be mapped cached at the same time",
+				     "another process has the region of %s mapped write-combining; "
+				     "it cannot be mapped cached at the same time",
 				     info->bdf);
 	if (result)
 		return result == -ENODEV ? driver_gone_error(info->bdf, err) : result;

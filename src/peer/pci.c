@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A guest's device by its PCI address: chooses the transport by what the device is bound to. */
+/* A guest's device by its PCI address: the driver it is bound to decides the transport. */
 #include <stdio.h>
 #include <string.h>
 

@@ -17,7 +17,7 @@
 
 #define SYSFS_DEVICES "/sys/bus/pci/devices"
 #define BY_NAME "name="
-#define DEVICES_MAX 32 /* as many as a list is still of use for */
+#define DEVICES_MAX 32 /* more would not fit into an error message anyway */
 
 void ivs_pci_device_path(const struct ivs_pci_device *device, const char *file, char *out,
 			 size_t out_len)
@@ -25,9 +25,9 @@ void ivs_pci_device_path(const struct ivs_pci_device *device, const char *file, 
 	snprintf(out, out_len, SYSFS_DEVICES "/%s/%s", device->bdf, file);
 }
 
-/* The whole of a small file. Return: whether there was one. */
-static bool read_file(const struct ivs_pci_device *device, const char *file, char *out,
-		      size_t out_len)
+/* Read a small file. Return: whether it exists and is not empty. */
+static bool pci_device_read(const struct ivs_pci_device *device, const char *file, char *out,
+			    size_t out_len)
 {
 	IVS_OWNED_FD fd = -1;
 	char path[128];
@@ -42,22 +42,22 @@ static bool read_file(const struct ivs_pci_device *device, const char *file, cha
 	return n > 0;
 }
 
-static unsigned long read_number(const struct ivs_pci_device *device, const char *file)
+static unsigned long pci_device_read_number(const struct ivs_pci_device *device, const char *file)
 {
 	char text[32];
 
-	return read_file(device, file, text, sizeof(text)) ? strtoul(text, NULL, 0) : ~0UL;
+	return pci_device_read(device, file, text, sizeof(text)) ? strtoul(text, NULL, 0) : ~0UL;
 }
 
-/* Line @bar of "resource": first and last address, flags; zeroes if there is no such BAR. */
-static uint64_t read_bar_len(const struct ivs_pci_device *device, unsigned int bar)
+/* Line @bar of "resource": first and last address, flags; zeroes without such a BAR. */
+static uint64_t pci_device_read_bar_len(const struct ivs_pci_device *device, unsigned int bar)
 {
 	unsigned long long first = 0;
 	unsigned long long last = 0;
 	char text[2048];
 	char *line = text;
 
-	if (!read_file(device, "resource", text, sizeof(text)))
+	if (!pci_device_read(device, "resource", text, sizeof(text)))
 		return 0;
 	while (bar-- && line) {
 		line = strchr(line, '\n');
@@ -68,8 +68,8 @@ static uint64_t read_bar_len(const struct ivs_pci_device *device, unsigned int b
 	return last - first + 1;
 }
 
-static void read_link_name(const struct ivs_pci_device *device, const char *file, char *out,
-			   size_t out_len)
+static void pci_device_read_link(const struct ivs_pci_device *device, const char *file, char *out,
+				 size_t out_len)
 {
 	char target[256];
 	char path[128];
@@ -83,8 +83,8 @@ static void read_link_name(const struct ivs_pci_device *device, const char *file
 	snprintf(out, out_len, "%s", name ? name + 1 : "");
 }
 
-/* The one entry of the directory "ivshmem", where our driver has the device. */
-static void read_node(struct ivs_pci_device *device)
+/* The only entry of the directory "ivshmem", which exists with our driver. */
+static void pci_device_read_node(struct ivs_pci_device *device)
 {
 	const struct dirent *entry;
 	char path[128];
@@ -100,12 +100,12 @@ static void read_node(struct ivs_pci_device *device)
 	if (dir)
 		closedir(dir);
 	snprintf(path, sizeof(path), "ivshmem/%s/name", device->node);
-	if (read_file(device, path, device->name, sizeof(device->name)))
+	if (pci_device_read(device, path, device->name, sizeof(device->name)))
 		device->name[strcspn(device->name, "\n")] = 0;
 }
 
-/* Without our driver: what the device says itself, of which root alone sees all. */
-static void read_identity(struct ivs_pci_device *device)
+/* Without our driver, from configuration space, which only root can read completely. */
+static void pci_device_read_identity(struct ivs_pci_device *device)
 {
 	IVS_OWNED_FD fd = -1;
 	uint8_t config[256];
@@ -119,22 +119,22 @@ static void read_identity(struct ivs_pci_device *device)
 		(void)ivs_pci_identity(config, (size_t)n, device->name);
 }
 
-static bool inspect(struct ivs_pci_device *device)
+static bool pci_device_inspect(struct ivs_pci_device *device)
 {
 	char group[32];
 
-	if (read_number(device, "vendor") != IVS_PCI_VENDOR ||
-	    read_number(device, "device") != IVS_PCI_DEVICE)
+	if (pci_device_read_number(device, "vendor") != IVS_PCI_VENDOR ||
+	    pci_device_read_number(device, "device") != IVS_PCI_DEVICE)
 		return false;
-	device->revision = (unsigned int)read_number(device, "revision");
-	device->memory_len = read_bar_len(device, IVS_BAR_MEMORY);
-	device->has_msix = read_bar_len(device, IVS_BAR_MSIX) != 0;
-	read_link_name(device, "driver", device->driver, sizeof(device->driver));
-	read_link_name(device, "iommu_group", group, sizeof(group));
+	device->revision = (unsigned int)pci_device_read_number(device, "revision");
+	device->memory_len = pci_device_read_bar_len(device, IVS_BAR_MEMORY);
+	device->has_msix = pci_device_read_bar_len(device, IVS_BAR_MSIX) != 0;
+	pci_device_read_link(device, "driver", device->driver, sizeof(device->driver));
+	pci_device_read_link(device, "iommu_group", group, sizeof(group));
 	device->has_iommu = *group;
-	read_node(device);
+	pci_device_read_node(device);
 	if (!*device->node)
-		read_identity(device);
+		pci_device_read_identity(device);
 	return true;
 }
 
@@ -147,21 +147,21 @@ static int compare_bdf(const void *a, const void *b)
 }
 
 /* "00:03.0" is short for "0000:00:03.0". */
-static bool same_bdf(const char *bdf, const char *name)
+static bool bdf_matches(const char *bdf, const char *name)
 {
 	return !strcmp(bdf, name) || (!strncmp(bdf, "0000:", 5) && !strcmp(bdf + 5, name));
 }
 
-/* Whether @device is the one that is wanted: any, by its address, or by its region's name. */
-static bool is_wanted(const struct ivs_pci_device *device, const char *name)
+/* Whether @name means @device: see ivs_pci_device_find(). */
+static bool pci_device_matches(const struct ivs_pci_device *device, const char *name)
 {
 	if (!strncmp(name, BY_NAME, sizeof(BY_NAME) - 1))
 		return !strcmp(device->name, name + sizeof(BY_NAME) - 1);
-	return !*name || same_bdf(device->bdf, name);
+	return !*name || bdf_matches(device->bdf, name);
 }
 
-/* All, or those that are wanted. */
-static unsigned int find_devices(const char *name, struct ivs_pci_device devices[DEVICES_MAX])
+/* Return: the number of devices that @name means. */
+static unsigned int pci_devices_find(const char *name, struct ivs_pci_device devices[DEVICES_MAX])
 {
 	DIR *dir = opendir(SYSFS_DEVICES);
 	const struct dirent *entry;
@@ -174,8 +174,8 @@ static unsigned int find_devices(const char *name, struct ivs_pci_device devices
 		if (strlen(entry->d_name) >= sizeof(device->bdf))
 			continue;
 		strcpy(device->bdf, entry->d_name);
-		n += isxdigit((unsigned char)*device->bdf) && inspect(device) &&
-		     is_wanted(device, name);
+		n += isxdigit((unsigned char)*device->bdf) && pci_device_inspect(device) &&
+		     pci_device_matches(device, name);
 	}
 	if (dir)
 		closedir(dir);
@@ -183,7 +183,7 @@ static unsigned int find_devices(const char *name, struct ivs_pci_device devices
 	return n;
 }
 
-static void describe(const struct ivs_pci_device *device, char *out, size_t out_len)
+static void pci_device_describe(const struct ivs_pci_device *device, char *out, size_t out_len)
 {
 	char size[IVS_SIZE_TEXT_LEN];
 
@@ -193,7 +193,8 @@ static void describe(const struct ivs_pci_device *device, char *out, size_t out_
 		 device->driver, *device->node ? ": /dev/" : "", device->node);
 }
 
-static int several(const struct ivs_pci_device *devices, unsigned int n, struct ivs_error *err)
+static int pci_device_ambiguous(const struct ivs_pci_device *devices, unsigned int n,
+				struct ivs_error *err)
 {
 	char list[IVS_ERROR_LEN] = "";
 	size_t len = 0;
@@ -201,25 +202,25 @@ static int several(const struct ivs_pci_device *devices, unsigned int n, struct 
 	for (unsigned int i = 0; i < n && len < sizeof(list); i++) {
 		char one[320];
 
-		describe(&devices[i], one, sizeof(one));
+		pci_device_describe(&devices[i], one, sizeof(one));
 		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "", one);
 	}
 	return ivs_error_set(err, IVS_PEER_E_AMBIGUOUS,
-			     "there are %u ivshmem devices, name one: %s", n, list);
+			     "there are %u ivshmem devices, choose one: %s", n, list);
 }
 
 int ivs_pci_device_find(const char *name, struct ivs_pci_device *out, struct ivs_error *err)
 {
 	struct ivs_pci_device devices[DEVICES_MAX];
-	unsigned int n = find_devices(name, devices);
+	unsigned int n = pci_devices_find(name, devices);
 
 	if (n == 1) {
 		*out = devices[0];
 		return 0;
 	}
 	if (n)
-		return several(devices, n, err);
-	if (*name && find_devices("", devices))
+		return pci_device_ambiguous(devices, n, err);
+	if (*name && pci_devices_find("", devices))
 		return ivs_error_set(err, IVS_PEER_E_ABSENT,
 				     "no ivshmem device at %s; the first one is pci:%s%s%s", name,
 				     devices[0].bdf, *devices[0].name ? ", name " : "",

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The device in a guest: finding it in sysfs. */
+/* Finding the device of a guest in sysfs. */
 #ifndef IVS_PEER_PCI_DEVICE_H
 #define IVS_PEER_PCI_DEVICE_H
 
 #include "peer/private.h"
 
-/* "0000:00:03.0" and the longest domain that Linux prints. */
+/* "0000:00:03.0", or with the longest domain that Linux prints. */
 #define IVS_BDF_LEN 24
 
 /**
- * struct ivs_pci_device - one ivshmem device as sysfs shows it
- * @bdf:       its address
+ * struct ivs_pci_device - an ivshmem device as sysfs shows it
+ * @bdf:       PCI address
  * @driver:    the driver it is bound to; "" if none
  * @revision:  0 or 1
  * @memory_len: bytes of BAR 2
- * @has_msix:  it has BAR 1, and so interrupts (doorbell)
+ * @has_msix:  it has BAR 1, and so interrupts (ivshmem-doorbell)
  * @has_iommu: it is in an IOMMU group, which vfio needs
- * @node:      our driver's: "ivshmem0"; "" if that is not its driver
- * @name:      of the region (R-9), as our driver knows it or the device says; "" if none
+ * @node:      device node of our driver: "ivshmem0"; "" if it is bound to another
+ * @name:      of the region (R-9), from our driver or from configuration space; "" if none
  */
 struct ivs_pci_device {
 	char bdf[IVS_BDF_LEN];
@@ -35,8 +35,8 @@ void ivs_pci_device_path(const struct ivs_pci_device *device, const char *file, 
 			 size_t out_len);
 
 /**
- * ivs_pci_device_find() - the device with that address, with that region ("name=NAME"), or the only one if @name
- * is empty
+ * ivs_pci_device_find() - find a device
+ * @name: its PCI address; "name=NAME": its region has that name; "": the only device
  *
  * Return: 0, IVS_PEER_E_ABSENT, IVS_PEER_E_AMBIGUOUS.
  */

@@ -8,13 +8,13 @@
 #define STATUS_CAPABILITIES 0x10
 #define CAPABILITIES 0x34
 #define CAPABILITIES_BEGIN 0x40
-#define CAPABILITIES_MAX 48 /* of 4 bytes each have room: more are a ring */
+#define CAPABILITIES_MAX 48 /* of 4 bytes each fit: a longer list is a loop */
 #define CAP_NEXT 1
 #define CAP_VENDOR 0x09
 
-/* Whether the capability at @at is ours, whole and right. */
-static bool take(const uint8_t *config, size_t config_len, size_t at,
-		 char name[IVS_PCI_CAP_NAME_MAX + 1])
+/* Whether the capability at @at is ours, complete and valid; then set @name. */
+static bool identity_take(const uint8_t *config, size_t config_len, size_t at,
+			  char name[IVS_PCI_CAP_NAME_MAX + 1])
 {
 	const uint8_t *cap = config + at;
 	size_t len;
@@ -47,7 +47,7 @@ bool ivs_pci_identity(const uint8_t *config, size_t len, char name[IVS_PCI_CAP_N
 	for (unsigned int i = 0; i < CAPABILITIES_MAX; i++) {
 		if (at < CAPABILITIES_BEGIN || at + CAP_NEXT >= len)
 			return false;
-		if (take(config, len, at, name))
+		if (identity_take(config, len, at, name))
 			return true;
 		at = config[at + CAP_NEXT] & ~3U;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Which region a device says that it has: R-9, read from configuration space. Pure. */
+/* The region's name in a device's configuration space. Pure. */
 #ifndef IVS_PEER_PCI_IDENTITY_H
 #define IVS_PEER_PCI_IDENTITY_H
 
@@ -10,12 +10,12 @@
 #include "ivshmem/registers.h"
 
 /**
- * ivs_pci_identity() - find the capability, and the name in it
- * @config: any bytes; from the beginning of configuration space
- * @len:    of them there are so many: who is not root gets 64
- * @name:   "" if there is none
+ * ivs_pci_identity() - find the capability with the region's name
+ * @config: the beginning of configuration space; any bytes
+ * @len:    bytes of @config; without root permissions Linux returns 64
+ * @name:   set to the name; "" if there is none
  *
- * Return: whether there is such a capability, as it has to be.
+ * Return: whether there is a valid capability.
  */
 bool ivs_pci_identity(const uint8_t *config, size_t len, char name[IVS_PCI_CAP_NAME_MAX + 1]);
 

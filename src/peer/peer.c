@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The public API: opening by address, and what a peer is. */
+/* The public API: opening by address, closing, and the getters. */
 #include "ivshmem/peer.h"
 
 #include <errno.h>
@@ -51,8 +51,8 @@ static void peer_describe(struct ivs_peer *peer)
 		 peer->region);
 }
 
-/* Return: the index of the transport of @address, or that after the last. */
-static size_t find_transport(const char *address)
+/* Return: the index of the transport of @address; the number of transports if there is none. */
+static size_t transport_find(const char *address)
 {
 	size_t i = 0;
 
@@ -66,7 +66,7 @@ int ivs_peer_open(const char *address, const struct ivs_peer_options *opts, stru
 		  struct ivs_error *err)
 {
 	struct ivs_peer_options used = opts ? *opts : (struct ivs_peer_options){0};
-	size_t i = find_transport(address);
+	size_t i = transport_find(address);
 	struct ivs_peer *peer;
 	int result;
 
@@ -152,7 +152,7 @@ int ivs_peer_fd(const struct ivs_peer *peer)
 }
 
 /* Called with the lock held. */
-static bool is_reported(const struct ivs_peer *peer, unsigned int id)
+static bool peer_is_reported(const struct ivs_peer *peer, unsigned int id)
 {
 	if (peer->transport->is_reported)
 		return peer->transport->is_reported(peer, id);
@@ -165,7 +165,7 @@ unsigned int ivs_peer_roster(struct ivs_peer *peer, unsigned int *ids, unsigned 
 
 	pthread_mutex_lock(&peer->lock);
 	for (unsigned int id = 0; id <= IVS_ID_MAX; id++) {
-		if (!is_reported(peer, id))
+		if (!peer_is_reported(peer, id))
 			continue;
 		if (n < ids_n)
 			ids[n] = id;
@@ -176,7 +176,7 @@ unsigned int ivs_peer_roster(struct ivs_peer *peer, unsigned int *ids, unsigned 
 }
 
 /* Called with the lock held. */
-static unsigned int vectors_of(const struct ivs_peer *peer, unsigned int id)
+static unsigned int peer_vectors_of(const struct ivs_peer *peer, unsigned int id)
 {
 	const struct ivs_roster_page_peer *other;
 
@@ -193,7 +193,7 @@ unsigned int ivs_peer_vectors_of(struct ivs_peer *peer, unsigned int id)
 	unsigned int n;
 
 	pthread_mutex_lock(&peer->lock);
-	n = vectors_of(peer, id);
+	n = peer_vectors_of(peer, id);
 	pthread_mutex_unlock(&peer->lock);
 	return n;
 }

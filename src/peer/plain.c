@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The transports of a host process beside a VM with ivshmem-plain: the memory and nothing else. */
+/* The transports of a host process for a plain region, as of ivshmem-plain: only the memory. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -25,7 +25,7 @@ static int plain_result(int result)
 
 static void plain_close(struct ivs_peer *peer)
 {
-	(void)peer; /* the mapping is closed with the peer */
+	(void)peer; /* ivs_peer_close() unmaps the memory */
 }
 
 static const struct ivs_transport_ops shm_ops = {.name = "shm", .close = plain_close};

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The inside of a peer. Calls go one way:
+ * Internals of a peer. A file calls only files below it:
  *
- *   peer.c (opening, getters), doorbell.c (ringing), wait.c (waiting)
- *   pci.c                      chooses one of the transports of a guest
- *   unix.c plain.c driver.c vfio.c sysfs.c   one transport each, with a state of its own
- *   roster.c                   joins and leaves from the roster page
- *   bar0.c                BAR 0 of a guest's device
- *   core.c                     what all of these share
+ *   peer.c doorbell.c wait.c                 the public API: opening and getters, ringing, waiting
+ *   pci.c                                    selects a transport of a guest
+ *   unix.c plain.c driver.c vfio.c sysfs.c   a transport each, with private data
+ *   roster.c                                 joins and leaves from the roster page
+ *   bar0.c pci_device.c                      the device of a guest
+ *   core.c                                   shared by all of these
  */
 #ifndef IVS_PEER_PRIVATE_H
 #define IVS_PEER_PRIVATE_H
@@ -25,8 +25,8 @@
 #define IVS_DESCRIPTION_LEN 160
 
 /*
- * What an event of the peer's epoll is about: an own vector, or one of these. It is not a loop of
- * daemon/: the application owns the waiting, and takes one event at a time.
+ * Tags of the peer's epoll: the number of an own vector, or one of these. It is not a loop of
+ * daemon/, because the application waits, and takes one event at a time.
  */
 enum ivs_peer_tag {
 	IVS_TAG_SERVER = IVS_VECTOR_MAX + 1,
@@ -37,19 +37,20 @@ enum ivs_peer_tag {
 };
 
 /**
- * struct ivs_transport_ops - one transport
- * @name:        for people
- * @state_len:   bytes of its state; zeroed when the transport is chosen
- * @close:       gives back what opening took, also if that failed half-way
- * @doorbell:    set @out->ring and what it needs; NULL without IVS_CAP_RING
- * @release:     give back what @doorbell took; NULL: nothing
- * @receive:     take in what the server has sent, if anything; NULL without a server. Called with
- *               the lock held. Return: 0 or -errno.
- * @next_change: the next join or leave to report. Called with the lock held, as the next two.
- *               NULL: these come from the roster page.
- * @is_reported: whether it has been reported that peer @id is there
- * @vectors_of:  how many vectors peer @id has
- * @is_gone:     whether the device is gone, without a system call; NULL: only @gone_fd says so
+ * struct ivs_transport_ops - a transport
+ * @name:        for messages
+ * @state_len:   bytes of its private data, which are zeroed when the transport is set
+ * @close:       release what opening has acquired, also if opening failed half-way
+ * @doorbell:    set @out->ring and the fields it uses; NULL without IVS_CAP_RING.
+ *               Return: 0, IVS_PEER_E_ABSENT, _VECTOR; -errno.
+ * @release:     release what @doorbell has acquired; NULL: nothing
+ * @receive:     receive what the server has sent, if anything; NULL without a connection to one.
+ *               Called with the lock held. Return: 0 or -errno.
+ * @next_change: the next join or leave to report; NULL: they come from the roster page. Called with
+ *               the lock held, like the next two.
+ * @is_reported: whether the join of peer @id has been reported, and no leave
+ * @vectors_of:  number of vectors of peer @id
+ * @is_gone:     whether the device is gone, without a system call; NULL: only @gone_fd tells
  */
 struct ivs_transport_ops {
 	const char *name;
@@ -65,22 +66,22 @@ struct ivs_transport_ops {
 };
 
 /**
- * struct ivs_peer - one peer
- * @transport:   NULL until it is chosen
- * @state:       the transport's own
- * @why_not:     by bit number of enum ivs_peer_cap: a static string, NULL if it can
- * @id:          own id or -1
- * @vectors:     own doorbells: eventfds, closed by peer.c; only ever grows
- * @epoll_fd:    watches what enum ivs_peer_tag says; -1: nothing
- * @pending_fd:  an eventfd, readable while there are joins and leaves to report; -1: there are none
+ * struct ivs_peer - a peer
+ * @transport:   NULL until it is set
+ * @state:       private data of the transport
+ * @why_not:     by bit number of enum ivs_peer_cap: a static string; NULL: the peer has it
+ * @id:          own id; -1: none
+ * @vectors:     eventfds of the own vectors; only ever grows
+ * @epoll_fd:    watches what enum ivs_peer_tag lists; -1: nothing to watch
+ * @pending_fd:  an eventfd, readable while joins or leaves are to be reported; -1: never
  * @stop_fd:     an eventfd, readable when @stopped; -1 without @epoll_fd
- * @gone_fd:     has one of @gone_events when the device is gone; -1: it cannot go. The transport's.
- * @gone:        it has been seen to be gone
+ * @gone_fd:     has one of @gone_events when the device is gone; -1: unsupported. Owned by the
+ *               transport.
+ * @gone:        the device has gone
  * @stopped:     ivs_peer_stop() was called
- * @region:      name of the region, "" without (R-9)
- * @lock:        guards vectors, the transport's connection, roster, server_lost
- * @roster:      the others, as the roster page shows them
- * @server_lost: that is still to be reported
+ * @lock:        guards @vectors, the transport's connection, @roster, @server_lost
+ * @region:      name of the region (R-9); "": none
+ * @server_lost: the loss of the server is to be reported
  */
 struct ivs_peer {
 	const struct ivs_transport_ops *transport;
@@ -109,10 +110,12 @@ struct ivs_peer {
 
 /**
  * struct ivs_doorbell - a vector of a peer, ready to be rung
+ * @peer:  the peer that rings
  * @ring:  Return: as ivs_doorbell_ring()
- * @set:   unix: the doorbells of its peer, referenced; NULL: an own one
- * @fd:    unix: one of these; driver without bar0: the device file
- * @value: in a guest: for the register Doorbell
+ * @set:   unix: a reference to the doorbells of the peer that is rung; NULL: an own vector
+ * @fd:    unix: the eventfd; driver, if BAR 0 is not mapped: the device node
+ * @reg:   in a guest, if BAR 0 is mapped: the register Doorbell
+ * @value: for @reg
  */
 struct ivs_doorbell {
 	struct ivs_peer *peer;
@@ -127,11 +130,11 @@ struct ivs_doorbell {
 
 /* core.c */
 
-/** ivs_peer_set_transport() - choose it, and allocate its state. Return: 0 or -ENOMEM. */
+/** ivs_peer_set_transport() - and allocate its private data. Return: 0 or -ENOMEM. */
 IVS_MUST_USE int ivs_peer_set_transport(struct ivs_peer *peer, const struct ivs_transport_ops *ops,
 					struct ivs_error *err);
 
-/** ivs_peer_allow() - @peer can do @cap; ivs_peer_deny() - it cannot, and why */
+/** ivs_peer_allow() - set @cap; ivs_peer_deny() - clear it, with the reason as a static string */
 void ivs_peer_allow(struct ivs_peer *peer, enum ivs_peer_cap cap);
 void ivs_peer_deny(struct ivs_peer *peer, enum ivs_peer_cap cap, const char *why);
 
@@ -139,13 +142,13 @@ void ivs_peer_deny(struct ivs_peer *peer, enum ivs_peer_cap cap, const char *why
 IVS_MUST_USE int ivs_peer_map(struct ivs_peer *peer, int fd, uint64_t offset, uint64_t len,
 			      struct ivs_error *err);
 
-/** ivs_peer_add_vector() - one more own doorbell; @fd is set to -1 if taken. Return: 0, -errno. */
+/** ivs_peer_add_vector() - add an own vector; @fd is set to -1 if taken. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_add_vector(struct ivs_peer *peer, int *fd);
 
-/** ivs_peer_watch() - watch @fd; makes the epoll with the first one. Return: 0, -errno. */
+/** ivs_peer_watch() - add @fd to the epoll, which the first call creates. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_watch(struct ivs_peer *peer, int fd, uint32_t events, uint32_t tag);
 
-/** ivs_peer_watch_changes() - make and watch @pending_fd, which is readable at first. Return: 0, -errno. */
+/** ivs_peer_watch_changes() - create and watch @pending_fd, readable. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_watch_changes(struct ivs_peer *peer);
 
 /** ivs_peer_is_gone() - whether the device is known to be gone; without a system call */
@@ -153,10 +156,10 @@ bool ivs_peer_is_gone(const struct ivs_peer *peer);
 
 /* wait.c */
 
-/** ivs_peer_open_wait() - at the end of opening: what ends all waiting. Return: 0, -errno. */
+/** ivs_peer_open_wait() - at the end of opening: watch what ends waiting. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_open_wait(struct ivs_peer *peer);
 
-/* The transports: each chooses itself and opens. Return: as ivs_peer_open(). */
+/* The transports: set the transport of @peer and open it. Return: as ivs_peer_open(). */
 
 typedef int ivs_transport_open(struct ivs_peer *peer, const char *name,
 			       const struct ivs_peer_options *opts, struct ivs_error *err);
@@ -169,15 +172,15 @@ ivs_transport_open ivs_node_open;
 
 struct ivs_pci_device;
 
-/** ivs_driver_open() - through our driver's node at @path, of the device at @bdf or (NULL) of any */
+/** ivs_driver_open() - our driver's node at @path, of the device at @bdf, or of any if NULL */
 IVS_MUST_USE int ivs_driver_open(struct ivs_peer *peer, const char *path, const char *bdf,
 				 const struct ivs_peer_options *opts, struct ivs_error *err);
 
-/** ivs_vfio_open() - through vfio-pci, to which the device is bound */
+/** ivs_vfio_open() - a device that is bound to vfio-pci */
 IVS_MUST_USE int ivs_vfio_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 			       const struct ivs_peer_options *opts, struct ivs_error *err);
 
-/** ivs_sysfs_open() - through the resource files, which need no driver */
+/** ivs_sysfs_open() - through the resource files, without a driver */
 IVS_MUST_USE int ivs_sysfs_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 				const struct ivs_peer_options *opts, struct ivs_error *err);
 

@@ -16,13 +16,13 @@
 
 #define LOOK_NS (100 * (long)IVS_NS_PER_MS) /* P-8 */
 
-/* A write of the server takes microseconds, unless it has to wait for a processor in the middle. */
+/* A server writes for microseconds, unless it is preempted in the middle. */
 #define TRIES_AT_ONCE 16
-#define ROUNDS 3 /* a stranger may have the table grow before our eyes */
+#define ROUNDS 3 /* an untrusted peer may let the table grow at any time */
 #define TRIES 50
 #define PAUSE_NS IVS_NS_PER_MS
 
-#define WHY_ENDED "the server that kept the roster in the region has ended"
+#define WHY_ENDED "the server that maintained the roster page in the region has ended"
 
 void ivs_peer_roster_note(struct ivs_peer *peer, int fd, uint64_t len)
 {
@@ -36,8 +36,8 @@ void ivs_peer_roster_note(struct ivs_peer *peer, int fd, uint64_t len)
 		peer->roster.reserved_len = header.reserved_len;
 }
 
-/* Into @peer's room, which is made larger at need. Called with the lock held. */
-static int take_snapshot(struct ivs_peer *peer, struct ivs_roster_page_snapshot *out)
+/* Uses and enlarges the buffer in @peer. Called with the lock held. */
+static int roster_take_snapshot(struct ivs_peer *peer, struct ivs_roster_page_snapshot *out)
 {
 	struct ivs_peer_roster *roster = &peer->roster;
 	struct ivs_roster_page_entry *more;
@@ -65,8 +65,8 @@ static int take_snapshot(struct ivs_peer *peer, struct ivs_roster_page_snapshot 
 	return result;
 }
 
-/* P-7: the others stay known, their doorbells go on working. */
-static void set_kept(struct ivs_peer *peer, bool maintained)
+/* P-7: the other peers stay known, and their doorbells continue to work. */
+static void roster_set_maintained(struct ivs_peer *peer, bool maintained)
 {
 	struct ivs_peer_roster *roster = &peer->roster;
 
@@ -81,7 +81,7 @@ static void set_kept(struct ivs_peer *peer, bool maintained)
 }
 
 /* Called with the lock held. */
-static int look(struct ivs_peer *peer)
+static int roster_look(struct ivs_peer *peer)
 {
 	struct ivs_roster_page_snapshot snapshot;
 	struct ivs_peer_roster *roster = &peer->roster;
@@ -90,9 +90,9 @@ static int look(struct ivs_peer *peer)
 	if (roster->taken &&
 	    ivs_roster_page_read_sequence(peer->memory, peer->memory_len) == roster->sequence)
 		return 0;
-	result = take_snapshot(peer, &snapshot);
+	result = roster_take_snapshot(peer, &snapshot);
 	if (result)
-		return result < 0 ? result : 0; /* later, then */
+		return result < 0 ? result : 0; /* try again later */
 	if (snapshot.header.maintained) {
 		result = ivs_roster_page_reader_set(&roster->reader, snapshot.entries,
 						    snapshot.used_n);
@@ -100,7 +100,7 @@ static int look(struct ivs_peer *peer)
 			return result;
 		roster->complete = snapshot.header.peers_n <= snapshot.used_n;
 	}
-	set_kept(peer, snapshot.header.maintained);
+	roster_set_maintained(peer, snapshot.header.maintained);
 	roster->sequence = snapshot.header.sequence;
 	roster->taken = true;
 	return ivs_eventfd_signal(peer->pending_fd);
@@ -113,12 +113,12 @@ int ivs_peer_roster_update(struct ivs_peer *peer)
 	if (!peer->roster.watched)
 		return 0;
 	pthread_mutex_lock(&peer->lock);
-	result = look(peer);
+	result = roster_look(peer);
 	pthread_mutex_unlock(&peer->lock);
 	return result;
 }
 
-static int watch_timer(struct ivs_peer *peer)
+static int roster_watch_timer(struct ivs_peer *peer)
 {
 	const struct itimerspec every = {{0, LOOK_NS}, {0, LOOK_NS}};
 
@@ -140,11 +140,11 @@ int ivs_peer_roster_open(struct ivs_peer *peer, struct ivs_error *err)
 	ivs_peer_deny(peer, IVS_CAP_ROSTER, WHY_ENDED);
 	result = ivs_peer_watch_changes(peer);
 	if (!result)
-		result = watch_timer(peer);
+		result = roster_watch_timer(peer);
 	if (!result)
-		result = look(peer);
+		result = roster_look(peer);
 	if (result)
-		return ivs_error_errno(err, -result, "cannot watch the roster in the region");
+		return ivs_error_errno(err, -result, "cannot watch the roster page in the region");
 	peer->roster.watched = true;
 	return 0;
 }
@@ -156,8 +156,8 @@ void ivs_peer_roster_close(struct ivs_peer *peer)
 	free(peer->roster.entries);
 }
 
-/* P-9: what the roster does not list may be there all the same, unless it lists all. */
-static int judge(const struct ivs_peer_roster *roster, unsigned int id, unsigned int vector)
+/* P-9: a peer without an entry may exist, unless the page lists all. */
+static int roster_judge(const struct ivs_peer_roster *roster, unsigned int id, unsigned int vector)
 {
 	const struct ivs_roster_page_peer *member = ivs_roster_page_reader_get(&roster->reader, id);
 
@@ -173,22 +173,22 @@ int ivs_peer_roster_check(struct ivs_peer *peer, unsigned int id, unsigned int v
 	if (!peer->roster.watched || (int)id == peer->id)
 		return 0;
 	pthread_mutex_lock(&peer->lock);
-	result = look(peer);
+	result = roster_look(peer);
 	if (!result)
-		result = judge(&peer->roster, id, vector);
+		result = roster_judge(&peer->roster, id, vector);
 	pthread_mutex_unlock(&peer->lock);
 	return result;
 }
 
-/* One look. Return: 0, IVS_ROSTER_PAGE_E_*, -errno. */
-static int copy_out(struct ivs_peer *peer, struct ivs_roster_info *out,
-		    struct ivs_roster_entry *peers, unsigned int peers_n)
+/* Read the page once. Return: 0, IVS_ROSTER_PAGE_E_*, -errno. */
+static int roster_copy(struct ivs_peer *peer, struct ivs_roster_info *out,
+		       struct ivs_roster_entry *peers, unsigned int peers_n)
 {
 	struct ivs_roster_page_snapshot snapshot;
 	int result;
 
 	pthread_mutex_lock(&peer->lock);
-	result = take_snapshot(peer, &snapshot);
+	result = roster_take_snapshot(peer, &snapshot);
 	if (!result) {
 		*out = (struct ivs_roster_info){
 			.generation = snapshot.header.generation,
@@ -211,11 +211,11 @@ int ivs_peer_read_roster(struct ivs_peer *peer, struct ivs_roster_info *out,
 			 struct ivs_roster_entry *peers, unsigned int peers_n)
 {
 	const struct timespec pause = {.tv_nsec = PAUSE_NS};
-	int result = copy_out(peer, out, peers, peers_n);
+	int result = roster_copy(peer, out, peers, peers_n);
 
 	for (int i = 0; i < TRIES && result == IVS_ROSTER_PAGE_E_BUSY; i++) {
 		nanosleep(&pause, NULL);
-		result = copy_out(peer, out, peers, peers_n);
+		result = roster_copy(peer, out, peers, peers_n);
 	}
 	if (result == IVS_ROSTER_PAGE_E_BUSY)
 		return IVS_PEER_E_BUSY;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The transport that needs no driver: the BARs as files in sysfs. No interrupts. */
+/* The transport of a guest without a driver: the BARs as files in sysfs. No interrupts. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,10 +9,10 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "peer/pci_device.h"
 #include "peer/bar0.h"
+#include "peer/pci_device.h"
 
-/** struct sysfs_state - of this transport */
+/** struct sysfs_state - private data of the transport */
 struct sysfs_state {
 	struct ivs_bar0 bar0;
 };
@@ -39,8 +39,8 @@ static int sysfs_error(const struct ivs_pci_device *device, const char *file, st
 	if (errnum == EACCES)
 		return ivs_error_set(
 			err, -errnum,
-			"%s of the device at %s is for root alone: run as root, or give "
-			"it to your group with a udev rule",
+			"only root may open %s of the device at %s: run as root, or let a udev "
+			"rule change its group",
 			file, device->bdf);
 	return ivs_error_errno(err, errnum, "cannot map %s of the device at %s", file, device->bdf);
 }
@@ -56,7 +56,7 @@ static int sysfs_open_resource(const struct ivs_pci_device *device, const char *
 	return fd < 0 ? sysfs_error(device, file, err) : fd;
 }
 
-/* A hot-plugged device answers only when it has been enabled. */
+/* A hot-plugged device does not respond until it is enabled. */
 static void sysfs_enable(const struct ivs_pci_device *device)
 {
 	IVS_OWNED_FD fd = -1;
@@ -65,7 +65,7 @@ static void sysfs_enable(const struct ivs_pci_device *device)
 	ivs_pci_device_path(device, "enable", path, sizeof(path));
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd >= 0 && write(fd, "1", 1) != 1)
-		return; /* then mapping tells the reason */
+		return; /* mapping fails, too, with a message */
 }
 
 static int sysfs_map_registers(struct ivs_peer *peer, const struct ivs_pci_device *device,
@@ -138,8 +138,8 @@ int ivs_sysfs_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 			  "intel-iommu,intremap=on and kernel-irqchip=split");
 	ivs_peer_deny(
 		peer, IVS_CAP_CACHED,
-		"sysfs maps the memory uncached, which some machines obey (AMD; Intel with an "
-		"assigned GPU) and are 20 times slower: load our driver (modprobe ivshmem)");
+		"sysfs maps the memory uncached, which is 20 times slower on machines that honour "
+		"it (AMD; Intel with an assigned GPU): load our driver (modprobe ivshmem)");
 	sysfs_enable(device);
 	result = sysfs_map_registers(peer, device, err);
 	if (!result)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The transport of a host process: the socket of an ivshmem-server. */
+/* The transport of a host process: a connection to an ivshmem-server. */
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
@@ -11,12 +11,12 @@
 #include "client/greeting.h"
 #include "peer/private.h"
 
-/* So that one call does not last as long as a server sends. */
+/* Bounds a call while the server keeps sending. */
 #define RECEIVE_MAX 4096
 
 /**
- * struct unix_state - of this transport
- * @connection: its socket and its doorbells are used with the peer's lock held
+ * struct unix_state - private data of the transport
+ * @connection: guarded by the peer's lock
  * @wanted_n:   how many own vectors to take; 0: all
  */
 struct unix_state {
@@ -29,7 +29,7 @@ static struct unix_state *unix_state(const struct ivs_peer *peer)
 	return peer->state;
 }
 
-/* The codes of a connection as those of a peer. */
+/* Translate a result of client/. */
 static int unix_result(int result)
 {
 	switch (result) {
@@ -44,7 +44,7 @@ static int unix_result(int result)
 		return IVS_PEER_E_SERVER_LOST;
 	case IVS_CONNECTION_E_PROTOCOL:
 		return IVS_PEER_E_PROTOCOL;
-	default: /* 0, -errno; AGAIN ends a greeting well */
+	default: /* 0, -errno; AGAIN: the greeting is complete */
 		return result < 0 ? result : 0;
 	}
 }
@@ -54,12 +54,12 @@ static int unix_take_region(struct ivs_peer *peer, int fd, struct ivs_error *err
 	struct stat st;
 
 	if (fstat(fd, &st))
-		return ivs_error_errno(err, errno, "cannot look at the region");
+		return ivs_error_errno(err, errno, "cannot query the size of the region");
 	ivs_peer_roster_note(peer, fd, (uint64_t)st.st_size);
 	return ivs_peer_map(peer, fd, 0, (uint64_t)st.st_size, err);
 }
 
-/* The server may have more own vectors for us than the caller wants. */
+/* The server may assign more own vectors than the caller wants. */
 static int unix_take_vector(struct ivs_peer *peer, int *fd, struct ivs_error *err)
 {
 	unsigned int wanted_n = unix_state(peer)->wanted_n;
@@ -117,7 +117,7 @@ static int unix_greet(struct ivs_peer *peer, const char *path, const struct ivs_
 
 static void unix_lose_server(struct ivs_peer *peer)
 {
-	ivs_connection_close(&unix_state(peer)->connection); /* and so the epoll forgets it */
+	ivs_connection_close(&unix_state(peer)->connection); /* also removes it from the epoll */
 	peer->server_lost = true;
 	ivs_peer_deny(peer, IVS_CAP_ROSTER, "the server is gone");
 }
@@ -159,7 +159,7 @@ static unsigned int unix_vectors_of(const struct ivs_peer *peer, unsigned int id
 	return ivs_doorbells_vectors(&unix_state(peer)->connection.doorbells, id);
 }
 
-/* No lock is held: if an untrusted peer manages to make the write wait, only this thread waits. */
+/* Takes no lock: if an untrusted peer makes the write wait, only this thread waits. */
 static int unix_ring(const struct ivs_doorbell *doorbell)
 {
 	if (doorbell->set && ivs_doorbell_set_has_left(doorbell->set))

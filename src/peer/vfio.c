@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The transport through vfio-pci: memory, registers and interrupts, each MSI-X vector an eventfd.
+ * The transport of a guest with vfio-pci: memory, registers, and an eventfd for each MSI-X vector.
  * Linux: Documentation/driver-api/vfio.rst, include/uapi/linux/vfio.h.
  */
 #include <errno.h>
@@ -18,10 +18,13 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "peer/pci_device.h"
 #include "peer/bar0.h"
+#include "peer/pci_device.h"
 
-/** struct vfio_state - of this transport; @request_fd: readable when the device is to be given up */
+/**
+ * struct vfio_state - private data of the transport
+ * @request_fd: an eventfd, readable when the kernel requests the device back; -1: unsupported
+ */
 struct vfio_state {
 	int container_fd;
 	int group_fd;
@@ -57,7 +60,7 @@ static int vfio_open_group(struct ivs_peer *peer, const struct ivs_pci_device *d
 	if (vfio_state(peer)->group_fd < 0)
 		return ivs_error_errno(err, errno, "cannot open %s", path);
 	if (ioctl(vfio_state(peer)->group_fd, VFIO_GROUP_GET_STATUS, &status))
-		return ivs_error_errno(err, errno, "cannot ask %s", path);
+		return ivs_error_errno(err, errno, "cannot query %s", path);
 	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE))
 		return ivs_error_set(
 			err, -EBUSY,
@@ -98,8 +101,7 @@ static int vfio_get_bar(const struct ivs_peer *peer, uint32_t index, struct vfio
 {
 	*info = (struct vfio_region_info){.argsz = sizeof(*info), .index = index};
 	if (ioctl(vfio_state(peer)->device_fd, VFIO_DEVICE_GET_REGION_INFO, info))
-		return ivs_error_errno(err, errno, "cannot ask the device for its region %u",
-				       index);
+		return ivs_error_errno(err, errno, "cannot query region %u of the device", index);
 	return 0;
 }
 
@@ -126,7 +128,7 @@ static int vfio_map_memory(struct ivs_peer *peer, struct ivs_error *err)
 	return ivs_peer_map(peer, vfio_state(peer)->device_fd, info.offset, info.size, err);
 }
 
-/* MSI-X messages are memory writes by the device: without bus mastering no interrupt arrives. */
+/* MSI-X messages are memory writes of the device: without bus mastering none arrives. */
 static int vfio_set_bus_master(const struct ivs_peer *peer, struct ivs_error *err)
 {
 	struct vfio_region_info info;
@@ -181,7 +183,7 @@ static int vfio_set_irqs(const struct ivs_peer *peer, uint32_t index, const int 
 	return result;
 }
 
-/* The kernel cannot take an unplugged device away from us; it asks. Older ones do not. */
+/* The kernel cannot revoke an unplugged device: it requests it back. Older kernels do not. */
 static int vfio_watch_request(struct ivs_peer *peer, struct ivs_error *err)
 {
 	struct vfio_irq_info info = {.argsz = sizeof(info), .index = VFIO_PCI_REQ_IRQ_INDEX};
@@ -194,7 +196,7 @@ static int vfio_watch_request(struct ivs_peer *peer, struct ivs_error *err)
 		return ivs_error_errno(err, errno, "cannot make an eventfd");
 	result = vfio_set_irqs(peer, VFIO_PCI_REQ_IRQ_INDEX, &vfio_state(peer)->request_fd, 1);
 	if (result)
-		return ivs_error_errno(err, -result, "cannot listen for the device's end");
+		return ivs_error_errno(err, -result, "cannot watch for the removal of the device");
 	peer->gone_fd = vfio_state(peer)->request_fd;
 	peer->gone_events = POLLIN;
 	return 0;
@@ -206,7 +208,7 @@ static int vfio_set_vectors(struct ivs_peer *peer, unsigned int wanted_n, struct
 	int result;
 
 	if (ioctl(vfio_state(peer)->device_fd, VFIO_DEVICE_GET_IRQ_INFO, &info))
-		return ivs_error_errno(err, errno, "cannot ask the device for its interrupts");
+		return ivs_error_errno(err, errno, "cannot query the interrupts of the device");
 	if (wanted_n > info.count)
 		return ivs_error_set(err, IVS_PEER_E_VECTOR,
 				     "the device has %u vectors, not %u: start QEMU with "
@@ -260,8 +262,8 @@ int ivs_vfio_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 		return result;
 	*vfio_state(peer) = (struct vfio_state){-1, -1, -1, -1, {0}};
 	ivs_peer_deny(peer, IVS_CAP_CACHED,
-		      "vfio maps the memory uncached, which some machines obey (AMD; Intel with an "
-		      "assigned GPU) and are 20 times slower: bind the device to our driver "
+		      "vfio maps the memory uncached, which is 20 times slower on machines that "
+		      "honour it (AMD; Intel with an assigned GPU): bind the device to our driver "
 		      "(ivshmem)");
 	result = vfio_open_device(peer, device, err);
 	if (!result)

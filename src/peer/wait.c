@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Waiting: for a doorbell, for the next event of any kind, and what makes that end. */
+/* Waiting for a doorbell or for the next event of any kind, and what ends the waiting. */
 #include <errno.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -10,13 +10,13 @@
 #include "peer/private.h"
 
 /*
- * How often ivs_peer_next() looks on when its time is over but the epoll shows something that turns
- * out to be no event: hearing the server takes a round of its own, and a stranger may take back
- * each doorbell before we do.
+ * How often ivs_peer_next() retries after its timeout while the epoll is readable without an event:
+ * receiving from the server is a round of its own, and an untrusted peer may consume each doorbell
+ * first.
  */
 #define LATE_ROUNDS_MAX 8
 
-/* Where nothing can come at all, there is nothing to stop either. */
+/* Without anything to wait for, there is nothing to stop either. */
 int ivs_peer_open_wait(struct ivs_peer *peer)
 {
 	int result = 0;
@@ -35,33 +35,33 @@ void ivs_peer_stop(struct ivs_peer *peer)
 {
 	__atomic_store_n(&peer->stopped, true, __ATOMIC_RELEASE);
 	if (peer->stop_fd >= 0)
-		eventfd_write(peer->stop_fd, 1); /* fails only if it is as full as can be */
+		eventfd_write(peer->stop_fd, 1); /* fails only if the counter is full */
 }
 
-static bool is_stopped(const struct ivs_peer *peer)
+static bool peer_is_stopped(const struct ivs_peer *peer)
 {
 	return __atomic_load_n(&peer->stopped, __ATOMIC_ACQUIRE);
 }
 
-/* The eventfd is shared with the other process after a fork(2), which may be the one that stops. */
-static int see_stop(const struct ivs_peer *peer)
+/* After a fork(2) the eventfd is shared: the other process may have stopped its peer. */
+static int peer_check_stop(const struct ivs_peer *peer)
 {
-	return is_stopped(peer) ? IVS_PEER_E_STOPPED : ivs_eventfd_take(peer->stop_fd);
+	return peer_is_stopped(peer) ? IVS_PEER_E_STOPPED : ivs_eventfd_take(peer->stop_fd);
 }
 
-/* The device's end first: it rings everybody so that they look. */
-static int taken(const struct ivs_peer *peer)
+/* The driver rings all vectors when the device goes: then that is the result. */
+static int peer_taken(const struct ivs_peer *peer)
 {
 	return ivs_peer_is_gone(peer) ? IVS_PEER_E_DEVICE_GONE : 0;
 }
 
-static int see_gone(struct ivs_peer *peer)
+static int peer_set_gone(struct ivs_peer *peer)
 {
 	__atomic_store_n(&peer->gone, true, __ATOMIC_RELEASE);
 	return IVS_PEER_E_DEVICE_GONE;
 }
 
-static int wait_for(struct ivs_peer *peer, int fd, int timeout_ms)
+static int peer_wait_fd(struct ivs_peer *peer, int fd, int timeout_ms)
 {
 	int64_t deadline = ivs_clock_deadline(timeout_ms);
 	struct pollfd pfds[] = {
@@ -72,21 +72,21 @@ static int wait_for(struct ivs_peer *peer, int fd, int timeout_ms)
 	int left_ms = 1;
 	int result;
 
-	while (!is_stopped(peer)) {
+	while (!peer_is_stopped(peer)) {
 		result = ivs_eventfd_take(fd);
 		if (result)
-			return result < 0 ? result : taken(peer);
-		/* A stranger who empties it all the time must not keep us beyond our time. */
+			return result < 0 ? result : peer_taken(peer);
+		/* A peer that keeps draining the counter must not extend the timeout. */
 		if (!left_ms)
 			return IVS_PEER_E_TIMEOUT;
 		left_ms = ivs_clock_left_ms(deadline);
 		result = poll(pfds, 3, left_ms);
 		if (result < 0)
 			return -errno;
-		if (pfds[1].revents && see_stop(peer) == IVS_PEER_E_STOPPED)
+		if (pfds[1].revents && peer_check_stop(peer) == IVS_PEER_E_STOPPED)
 			break;
 		if (pfds[2].revents)
-			return see_gone(peer);
+			return peer_set_gone(peer);
 		if (!result)
 			return IVS_PEER_E_TIMEOUT;
 	}
@@ -100,23 +100,23 @@ int ivs_peer_wait(struct ivs_peer *peer, unsigned int vector, int timeout_ms)
 	if (!(ivs_peer_caps(peer) & IVS_CAP_WAIT))
 		return IVS_PEER_E_UNSUPPORTED;
 	fd = ivs_peer_vector_fd(peer, vector);
-	return fd < 0 ? IVS_PEER_E_VECTOR : wait_for(peer, fd, timeout_ms);
+	return fd < 0 ? IVS_PEER_E_VECTOR : peer_wait_fd(peer, fd, timeout_ms);
 }
 
 /* Called with the lock held. */
-static bool next_change(struct ivs_peer *peer, struct ivs_peer_change *change)
+static bool peer_next_change(struct ivs_peer *peer, struct ivs_peer_change *change)
 {
 	if (peer->transport->next_change)
 		return peer->transport->next_change(peer, change);
 	return ivs_roster_page_reader_report(&peer->roster.reader, change);
 }
 
-/* Joins, leaves, and in the end the loss of the server. Called with the lock held. */
-static bool report_change(struct ivs_peer *peer, struct ivs_event *event)
+/* Joins and leaves, then the loss of the server. Called with the lock held. */
+static bool peer_report_change(struct ivs_peer *peer, struct ivs_event *event)
 {
 	struct ivs_peer_change change;
 
-	if (next_change(peer, &change)) {
+	if (peer_next_change(peer, &change)) {
 		*event = (struct ivs_event){
 			.type = change.joined ? IVS_EVENT_JOIN : IVS_EVENT_LEAVE,
 			.id = change.id,
@@ -131,13 +131,13 @@ static bool report_change(struct ivs_peer *peer, struct ivs_event *event)
 	return true;
 }
 
-/* What the epoll has shown. Return: 1 with an event, 0 without, -errno. */
-static int handle(struct ivs_peer *peer, uint32_t tag, struct ivs_event *event)
+/* Handle what the epoll has reported. Return: 1: @event is set, 0: no event, -errno. */
+static int peer_handle_event(struct ivs_peer *peer, uint32_t tag, struct ivs_event *event)
 {
 	int result = 0;
 
 	if (tag == IVS_TAG_TIMER) {
-		/* Its count is read only so that it is no longer readable. */
+		/* Read the timer's count, so that it is no longer readable. */
 		result = ivs_eventfd_take(peer->roster.timer_fd);
 		return result < 0 ? result : ivs_peer_roster_update(peer);
 	}
@@ -151,7 +151,7 @@ static int handle(struct ivs_peer *peer, uint32_t tag, struct ivs_event *event)
 	if (tag == IVS_TAG_SERVER)
 		result = peer->transport->receive(peer);
 	if (!result && tag == IVS_TAG_PENDING) {
-		result = report_change(peer, event);
+		result = peer_report_change(peer, event);
 		if (!result)
 			result = ivs_eventfd_take(peer->pending_fd) < 0 ? -EIO : 0;
 	}
@@ -169,26 +169,26 @@ int ivs_peer_next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event
 
 	if (peer->epoll_fd < 0)
 		return IVS_PEER_E_UNSUPPORTED;
-	if (is_stopped(peer))
+	if (peer_is_stopped(peer))
 		return IVS_PEER_E_STOPPED;
 	result = ivs_peer_roster_update(peer);
 	if (result)
 		return result;
 	do {
-		/* One at a time: then the kernel takes turns among those that are ready. */
+		/* One at a time: then the kernel takes turns among all that are ready. */
 		left_ms = ivs_clock_left_ms(deadline);
 		result = epoll_wait(peer->epoll_fd, &ready, 1, left_ms);
 		if (result < 0)
 			return -errno;
 		if (!result)
 			return IVS_PEER_E_TIMEOUT;
-		if (ready.data.u32 == IVS_TAG_STOP && see_stop(peer) == IVS_PEER_E_STOPPED)
+		if (ready.data.u32 == IVS_TAG_STOP && peer_check_stop(peer) == IVS_PEER_E_STOPPED)
 			return IVS_PEER_E_STOPPED;
 		if (ready.data.u32 == IVS_TAG_GONE)
-			return see_gone(peer);
-		result = handle(peer, ready.data.u32, event);
+			return peer_set_gone(peer);
+		result = peer_handle_event(peer, ready.data.u32, event);
 		if (result)
-			return result < 0 ? result : taken(peer);
+			return result < 0 ? result : peer_taken(peer);
 		late_rounds += !left_ms;
 	} while (late_rounds < LATE_ROUNDS_MAX);
 	return IVS_PEER_E_TIMEOUT;

@@ -164,7 +164,7 @@ def test_a_process_beside_the_region_sees_who_comes_and_goes(place):
     server.stop()
     client.err.wait("the server is gone")
     client.write("dump\n")
-    client.out.wait("no roster: the server that kept the roster in the region has ended")
+    client.out.wait("no roster: the server that maintained the roster page in the region has ended")
     assert client.out.count("peer     1  2 vectors") == 2
     assert not client.out.count("peer 1 left")
     second.write("quit\n")
