@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Count the tests of some `meson test` runs.
 
-Prints each skip on a line of its own with its reason, then each failure with the end of its output,
-and a closing line, so that the failures are at the end of a long log.
+Prints each skip on a line of its own with its reason, then the slowest tests, then each failure with
+the end of its output, and a closing line, so that the failures are at the end of a long log.
 
     scripts/tally.py BUILD_DIR...
 
@@ -19,6 +19,7 @@ TAP_LINE = re.compile(r"^(?P<bad>not )?ok\b[ \d]*(?:- )?(?P<name>.*?)"
                       r"(?:\s+# (?P<skip>SKIP)\S*\s*(?P<reason>.*))?$")
 
 LINES_MAX = 12  # of each failure
+SLOWEST_MAX = 10
 
 
 def gist(lines):
@@ -33,6 +34,7 @@ class Tally:
     def __init__(self):
         self.passed = self.skipped = 0
         self.failures = []  # (name, lines of output)
+        self.durations = []  # (seconds, name, build directory)
 
     @property
     def failed(self):
@@ -85,12 +87,22 @@ class Tally:
             self.fail(f"{path}: no test ran")
         for test in tests:
             self.add(test)
+            if "duration" in test:
+                self.durations.append((test["duration"], test["name"], str(path.parents[1])))
+
+    def slowest(self):
+        """Return: lines about the tests that took longest, the longest first."""
+        return [f"{seconds:7.1f} s  {name.rpartition(' / ')[2]} ({directory})"
+                for seconds, name, directory in
+                sorted(self.durations, reverse=True)[:SLOWEST_MAX]]
 
 
 def main():
     tally = Tally()
     for directory in sys.argv[1:]:
         tally.add_log(pathlib.Path(directory, "meson-logs", "testlog.json"))
+    if tally.durations:
+        print("slowest:", *tally.slowest(), sep="\n")
     for name, lines in tally.failures:
         print(f"failed: {name}")
         for line in lines:

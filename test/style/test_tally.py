@@ -58,6 +58,20 @@ def test_programs(tmp_path):
             "1 passed, 1 failed, 1 skipped"])
 
 
+def test_slowest(tmp_path):
+    """The ten tests that took longest, the longest first; failures and the closing line follow."""
+    tests = [{"name": f"ivshmem:unit / unit-{number}", "result": "OK", "duration": number / 4}
+             for number in range(12)]
+    tests.append({"name": "bad", "result": "FAIL", "stdout": "broken\n", "duration": 100.04})
+    assert tally(tmp_path, tests) == (1, [
+        "slowest:",
+        f"  100.0 s  bad ({tmp_path})",
+        *[f"    {number / 4:.1f} s  unit-{number} ({tmp_path})" for number in range(11, 2, -1)],
+        "failed: bad (FAIL)",
+        "    broken",
+        "12 passed, 1 failed"])
+
+
 @pytest.mark.parametrize("result", ["TIMEOUT", "ERROR"])
 def test_failure_after_the_last_case(tmp_path, result):
     status, lines = tally(tmp_path, [{"name": "tap", "result": result, "stdout": "ok 1 - first\n"}])
