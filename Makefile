@@ -4,7 +4,7 @@ BUILD ?= build
 
 KERNEL ?= $(shell uname -r)
 
-.PHONY: all driver demo check check-slow bench install clean
+.PHONY: all driver demo check check-quick check-slow bench install clean
 
 all:
 	@scripts/install-packages build
@@ -32,14 +32,19 @@ check:
 	@scripts/install-packages build demo test
 	@scripts/check $(BUILD)
 
+# The tests of a minute or two, for every commit.
+check-quick:
+	@scripts/install-packages build test
+	@scripts/check-quick $(BUILD)
+
 # The cost of joining a server, as ratios to a floor. Options: BENCH="--storm 64x1 --json".
 bench:
 	@scripts/install-packages build
 	@scripts/build $(BUILD)
 	@$(BUILD)/bench/join $(BENCH) $(BUILD)/tools/ivshmem-server
 
-# Tests that take minutes, not part of check: more random histories, larger models, the driver on
-# debug kernels.
+# Tests that take minutes, not part of check: more random histories, larger models, longer fuzzing,
+# the driver on debug kernels.
 check-slow:
 	@scripts/install-packages build demo test slow
 	@scripts/check-slow $(BUILD)
