@@ -114,11 +114,6 @@ int ivs_loop_wait(struct ivs_loop *loop)
 	return n < 0 && errno != EINTR ? -errno : 0;
 }
 
-bool ivs_loop_has_work(const struct ivs_loop *loop)
-{
-	return loop->events_n || (loop->timers && loop->timers->at_ns <= ivs_clock_ns());
-}
-
 static void dispatch_events(struct ivs_loop *loop)
 {
 	while (loop->handled_n < loop->events_n) {

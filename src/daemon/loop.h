@@ -150,8 +150,11 @@ int64_t ivs_loop_deadline(const struct ivs_loop *loop);
  */
 IVS_MUST_USE int ivs_loop_wait(struct ivs_loop *loop);
 
-/** ivs_loop_has_work() - whether the wait has found events or expired timers, and not only a signal */
-bool ivs_loop_has_work(const struct ivs_loop *loop);
+/** ivs_loop_is_due() - after ivs_loop_wait(): whether the round has an event or an expired timer */
+static inline bool ivs_loop_is_due(const struct ivs_loop *loop)
+{
+	return loop->events_n > loop->handled_n || !ivs_clock_left_ms(ivs_loop_deadline(loop));
+}
 
 /** ivs_loop_dispatch() - the second half: run handlers and steps */
 void ivs_loop_dispatch(struct ivs_loop *loop);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The memory that BAR 2 shows: a region or a window of it, writable or read-only. */
+/* BAR 2: a region or a window of it, read-write or read-only. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,13 +14,13 @@
 #include "base/parse.h"
 #include "device/private.h"
 
-/* A server may send a region at any time. */
+/* Only with a server, whose region can come at any time. */
 IVS_SYSCALLS(ivs_device_bar2_syscalls, IVS_CALL_FSTAT, {"fstatfs"}, {"fstatfs64"}, {"close"});
 IVS_SYSCALLS(ivs_device_bar2_ro_syscalls, IVS_CALL_OPEN_TO_READ);
 
-#define BAR2_LEN_MIN 4096
+#define PAGE_LEN 4096 /* the smallest BAR 2 */
 
-/* Offset and length of a mapping are multiples of it. */
+/* Offset and length of a mapping are multiples of this. */
 static uint64_t page_len_of(int fd)
 {
 	struct statfs fs;
@@ -30,107 +30,114 @@ static uint64_t page_len_of(int fd)
 	return (uint64_t)fs.f_bsize;
 }
 
-/* Return: why a VMM cannot map @len bytes of @fd as BAR 2; NULL if it can. */
-static const char *bar2_obstacle(const struct ivs_device *device, int fd, uint64_t len,
-				 uint64_t region_len)
+/* Can a VMM map @len bytes at the window's offset in @fd? Return: NULL, or why not. */
+static const char *window_problem(const struct ivs_device *device, int fd, uint64_t len,
+				  uint64_t region_len)
 {
 	uint64_t offset = device->opts.window.offset;
 
-	if (!ivs_is_power_of_two(len) || len < BAR2_LEN_MIN)
+	if (!ivs_is_power_of_two(len) || len < PAGE_LEN)
 		return device->opts.window.len
 			       ? "the LENGTH of --window must be a power of two of at least 4K"
-			       : "BAR 2 is a power of two of at least 4K: choose a part of the "
-				 "region with --window";
+			       : "BAR 2 must be a power of two of at least 4K: choose a part of "
+				 "the region with --window";
 	if (len > region_len || offset > region_len - len)
 		return device->opts.function.memory_len && !device->opts.window.len
-			       ? "ask for less with size="
-			       : "the region ends before that";
+			       ? "choose a smaller size="
+			       : "that is beyond the end of the region";
 	if ((offset | len) % page_len_of(fd))
 		return "offset and length must be multiples of the region's pages";
 	return NULL;
 }
 
-/* The length of BAR 2 with this region. Return: 0, IVS_DEVICE_E_OPTIONS. */
-static int bar2_measure(const struct ivs_device *device, int fd, uint64_t region_len, uint64_t *out,
-			struct ivs_error *err)
+/* The length of BAR 2 with this region. */
+static int window_len(const struct ivs_device *device, int fd, uint64_t region_len, uint64_t *out,
+		      struct ivs_error *err)
 {
 	uint64_t len = device->opts.function.memory_len;
 	char shown[IVS_SIZE_TEXT_LEN];
 	char all[IVS_SIZE_TEXT_LEN];
-	const char *why;
+	const char *problem;
 
 	if (!len)
 		len = device->opts.window.len ? device->opts.window.len : region_len;
-	why = bar2_obstacle(device, fd, len, region_len);
-	if (why)
+	problem = window_problem(device, fd, len, region_len);
+	if (problem)
 		return ivs_error_set(err, IVS_DEVICE_E_OPTIONS,
 				     "cannot show %s from offset %" PRIu64 " of a region of %s: %s",
 				     ivs_size_text(len, shown), device->opts.window.offset,
-				     ivs_size_text(region_len, all), why);
+				     ivs_size_text(region_len, all), problem);
 	*out = len;
 	return 0;
 }
 
-/* The VMM must not be able to map it writable. */
+/* An fd that its receiver cannot map writable. Return: the fd or -errno. */
 static int reopen_read_only(int fd, struct ivs_error *err)
 {
 	char path[40];
-	int again;
+	int reopened_fd;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	again = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a lease must not make it wait */
-	return again < 0 ? ivs_error_errno(err, errno, "cannot open the region read-only") : again;
+	/* Not to wait for a process that has a lease on the file. */
+	reopened_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (reopened_fd < 0)
+		return ivs_error_errno(err, errno, "cannot open the region read-only");
+	return reopened_fd;
 }
 
-/* Return: 0, -errno. */
-static int bar2_limit_access(const struct ivs_device *device, int *fd, struct ivs_error *err)
+/* A function that has been served changes its BAR 2 all or nothing. */
+static int set_function_len(struct ivs_device *device, uint64_t len, struct ivs_error *err)
 {
-	int again;
+	if (!device->session || len == device->function.options.memory_len)
+		return 0;
+	return ivs_pci_set_memory_len(&device->function, len, err) ? IVS_DEVICE_E_OPTIONS : 0;
+}
+
+/* Replace the fd by a read-only one, if the VM may only read. */
+static int restrict_access(const struct ivs_device *device, int *fd, struct ivs_error *err)
+{
+	int reopened_fd;
 
 	if (device->opts.access == IVS_DEVICE_WRITES)
 		return 0;
-	again = reopen_read_only(*fd, err);
-	if (again < 0)
-		return again;
+	reopened_fd = reopen_read_only(*fd, err);
+	if (reopened_fd < 0)
+		return reopened_fd;
 	ivs_fd_close(fd);
-	*fd = again;
+	*fd = reopened_fd;
 	return 0;
 }
 
-/* There is no VMM, or it has no memory yet and learns the length now. */
-int ivs_device_bar2_take(struct ivs_device *device, int *fd, struct ivs_error *err)
+int ivs_device_bar2_replace(struct ivs_device *device, int *fd, struct ivs_error *err)
 {
-	struct stat st;
 	uint64_t len = 0;
+	struct stat st;
 	int result;
 
 	if (fstat(*fd, &st))
-		return ivs_error_errno(err, errno, "cannot look at the region");
+		return ivs_error_errno(err, errno, "cannot stat the region");
 	if (!S_ISREG(st.st_mode))
 		return ivs_error_set(err, IVS_DEVICE_E_OPTIONS,
-				     "the fd that came as the region is not a file: it cannot be "
-				     "mapped");
-	result = bar2_measure(device, *fd, (uint64_t)st.st_size, &len, err);
+				     "the region is not a regular file, so it cannot be mapped");
+	result = window_len(device, *fd, (uint64_t)st.st_size, &len, err);
 	if (!result)
-		result = bar2_limit_access(device, fd, err);
+		result = restrict_access(device, fd, err);
+	if (!result)
+		result = set_function_len(device, len, err);
 	if (result)
 		return result;
-	/* Length and memory are set together, or neither. */
-	if (device->session && len != device->function.options.memory_len &&
-	    ivs_pci_set_memory_len(&device->function, len, err))
-		return IVS_DEVICE_E_OPTIONS;
-	ivs_fd_close(&device->memory.fd);
-	device->memory.fd = ivs_fd_take(fd);
-	device->memory.len = len;
-	device->memory.st = st;
+	ivs_fd_close(&device->bar2.fd);
+	device->bar2.fd = ivs_fd_take(fd);
+	device->bar2.len = len;
+	device->bar2.st = st;
 	return 0;
 }
 
-static int open_existing(struct ivs_device *device, struct ivs_error *err)
+static int open_existing_region(struct ivs_device *device, struct ivs_error *err)
 {
 	if (device->opts.access != IVS_DEVICE_WRITES)
-		return ivs_region_open_read_only(device->opts.region, &device->memory.region, err);
-	return ivs_region_open(device->opts.region, NULL, &device->memory.region, err);
+		return ivs_region_open_read_only(device->opts.region, &device->bar2.region, err);
+	return ivs_region_open(device->opts.region, NULL, &device->bar2.region, err);
 }
 
 static int open_region(struct ivs_device *device, struct ivs_error *err)
@@ -138,12 +145,12 @@ static int open_region(struct ivs_device *device, struct ivs_error *err)
 	int result;
 
 	if (!device->opts.region_opts.size)
-		return open_existing(device, err);
+		return open_existing_region(device, err);
 	result = ivs_region_open(device->opts.region, &device->opts.region_opts,
-				 &device->memory.region, err);
-	/* A revision 0 device shows as many bytes as it was told to, of a region of any size. */
+				 &device->bar2.region, err);
+	/* QEMU's old device maps size= bytes of an existing region, whatever its length. */
 	if (result == IVS_REGION_E_OTHER_SIZE && device->opts.function.memory_len)
-		result = open_existing(device, err);
+		result = open_existing_region(device, err);
 	return result;
 }
 
@@ -154,30 +161,30 @@ int ivs_device_bar2_open(struct ivs_device *device, struct ivs_error *err)
 
 	if (result)
 		return result > 0 ? IVS_DEVICE_E_REGION : result;
-	fd = fcntl(ivs_region_fd(device->memory.region), F_DUPFD_CLOEXEC, 0);
+	fd = fcntl(ivs_region_fd(device->bar2.region), F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
-		return ivs_error_errno(err, errno, "cannot keep the region open");
-	return ivs_device_bar2_take(device, &fd, err);
+		return ivs_error_errno(err, errno, "cannot duplicate the fd of the region");
+	return ivs_device_bar2_replace(device, &fd, err);
 }
 
-bool ivs_device_bar2_is(const struct ivs_device *device, int fd)
+bool ivs_device_bar2_shows(const struct ivs_device *device, int fd)
 {
 	struct stat st;
 
-	return device->memory.fd >= 0 && !fstat(fd, &st) && ivs_stat_same(&st, &device->memory.st);
+	return device->bar2.fd >= 0 && !fstat(fd, &st) && ivs_stat_same(&st, &device->bar2.st);
 }
 
 void ivs_device_bar2_close(struct ivs_device *device)
 {
-	ivs_fd_close(&device->memory.fd);
-	ivs_region_close(device->memory.region);
-	device->memory.region = NULL;
+	ivs_fd_close(&device->bar2.fd);
+	ivs_region_close(device->bar2.region);
+	device->bar2.region = NULL;
 }
 
 struct ivs_vfio_user_memory ivs_device_bar2_memory(const struct ivs_device *device)
 {
 	return (struct ivs_vfio_user_memory){
-		.fd = device->memory.fd,
+		.fd = device->bar2.fd,
 		.offset = device->opts.window.offset,
 		.writable = device->opts.access == IVS_DEVICE_WRITES,
 		.trapped = device->opts.access == IVS_DEVICE_READS_TRAPPED,

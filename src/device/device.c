@@ -17,7 +17,7 @@ static void ring_peer(void *context, unsigned int peer, unsigned int vector)
 	ivs_device_server_ring(context, peer, vector);
 }
 
-/* Return: 0, IVS_DEVICE_E_SERVER. */
+/* The server decides with the id whether the device is a master. */
 static int check_role(const struct ivs_device *device, struct ivs_error *err)
 {
 	if (device->opts.role != IVS_DEVICE_MASTER || !device->opts.server ||
@@ -29,8 +29,22 @@ static int check_role(const struct ivs_device *device, struct ivs_error *err)
 			     device->server.last_id);
 }
 
-/* The last step: region and server are known. Return: 0, IVS_DEVICE_E_*, -errno. */
-static int open_function(struct ivs_device *device, struct ivs_error *err)
+static int init_function(struct ivs_device *device, struct ivs_error *err)
+{
+	struct ivs_pci_function_options opts = device->opts.function;
+
+	if (device->bar2.len)
+		opts.memory_len = device->bar2.len;
+	if (ivs_pci_init(&device->function, &opts, err))
+		return IVS_DEVICE_E_OPTIONS;
+	if (device->server.last_id >= 0)
+		ivs_pci_set_id(&device->function, device->server.last_id);
+	else
+		ivs_pci_set_id(&device->function, device->opts.server ? -1 : 0);
+	return 0;
+}
+
+static int open_session(struct ivs_device *device, struct ivs_error *err)
 {
 	struct ivs_vfio_user_options opts = {
 		.function = &device->function,
@@ -41,23 +55,11 @@ static int open_function(struct ivs_device *device, struct ivs_error *err)
 		.ring = ring_peer,
 		.context = device,
 	};
-	struct ivs_pci_function_options function = device->opts.function;
-	int result = check_role(device, err);
 
-	if (result)
-		return result;
-	if (device->memory.len)
-		function.memory_len = device->memory.len;
-	if (ivs_pci_init(&device->function, &function, err))
-		return IVS_DEVICE_E_OPTIONS;
-	if (device->server.last_id >= 0)
-		ivs_pci_set_id(&device->function, device->server.last_id);
-	else
-		ivs_pci_set_id(&device->function, device->opts.server ? -1 : 0);
 	return ivs_vfio_user_new(&opts, &device->session, err);
 }
 
-/* Return: 1 if @fd listens, 0 if it is connected; -errno: it is not such a socket. */
+/* Return: 1: @fd listens, 0: it is connected; -errno: it is not a socket for this. */
 static int is_listening(int fd)
 {
 	struct sockaddr_un peer;
@@ -71,7 +73,7 @@ static int is_listening(int fd)
 	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) ||
 	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len))
 		return -errno;
-	if (domain != AF_UNIX) /* others pass no fds, and no permissions guard them */
+	if (domain != AF_UNIX) /* no fd could be passed, and no permissions guard it */
 		return -EAFNOSUPPORT;
 	if (type != SOCK_STREAM)
 		return -EPROTOTYPE;
@@ -80,18 +82,38 @@ static int is_listening(int fd)
 	return !!listening;
 }
 
-/* An inherited socket. A connected one is used when the device is complete. */
-static int take_socket(struct ivs_device *device, struct ivs_error *err)
+/* An inherited connection stays in opts.socket_fd until the session exists. */
+static int adopt_socket(struct ivs_device *device, struct ivs_error *err)
 {
-	int number = device->opts.socket_fd;
-	int result = is_listening(number);
+	int fd = device->opts.socket_fd;
+	int result = is_listening(fd);
 
 	if (result > 0)
 		result = ivs_listener_adopt(&device->listener, &device->opts.socket_fd, NULL);
 	if (result < 0)
-		return ivs_error_errno(err, -result, "cannot use fd %d as a socket for VMMs",
-				       number);
-	return result;
+		return ivs_error_errno(err, -result, "cannot use fd %d as a socket", fd);
+	return result ? IVS_DEVICE_E_SOCKET : 0;
+}
+
+static int open_socket(struct ivs_device *device, struct ivs_error *err)
+{
+	int result;
+
+	if (!device->opts.socket.path)
+		return adopt_socket(device, err);
+	result = ivs_listener_open(&device->listener, &device->opts.socket, err);
+	return result > 0 ? IVS_DEVICE_E_SOCKET : result;
+}
+
+/* The server's region and id have changed what VMMs may do. */
+static void handle_server(struct ivs_loop_source *source, uint32_t events)
+{
+	struct ivs_device *device = IVS_CONTAINER_OF(source, struct ivs_device, server.source);
+
+	(void)events;
+	if (ivs_device_server_receive(device))
+		ivs_device_vmm_update_migration(device);
+	ivs_device_vmm_resume_accepting(device);
 }
 
 int ivs_device_open(const struct ivs_device_options *opts, struct ivs_device **out,
@@ -101,22 +123,17 @@ int ivs_device_open(const struct ivs_device_options *opts, struct ivs_device **o
 	int result;
 
 	if (!device)
-		return ivs_error_errno(err, ENOMEM, "cannot make a device");
+		return ivs_error_errno(err, ENOMEM, "cannot allocate a device");
 	device->opts = *opts;
-	device->memory.fd = -1;
+	device->bar2.fd = -1;
 	device->listener = (struct ivs_listener)IVS_LISTENER_INIT;
 	if (opts->socket.path)
 		snprintf(device->name, sizeof(device->name), "%s", opts->socket.path);
 	else
 		snprintf(device->name, sizeof(device->name), "fd %d", opts->socket_fd);
-	ivs_device_server_init(device);
 	ivs_device_vmm_init(device);
-	if (opts->socket.path)
-		result = ivs_listener_open(&device->listener, &opts->socket, err);
-	else
-		result = take_socket(device, err);
-	if (result > 0)
-		result = IVS_DEVICE_E_SOCKET;
+	ivs_device_server_init(device, handle_server);
+	result = open_socket(device, err);
 	if (result) {
 		ivs_device_discard(device);
 		return result;
@@ -134,9 +151,7 @@ void ivs_device_close(struct ivs_device *device)
 {
 	if (!device)
 		return;
-	ivs_device_vmm_stop(device);
-	ivs_listener_close(&device->listener);
-	ivs_vfio_user_free(device->session);
+	ivs_device_vmm_close(device);
 	ivs_device_server_close(device);
 	ivs_device_bar2_close(device);
 	ivs_fd_close(&device->opts.socket_fd);
@@ -145,11 +160,11 @@ void ivs_device_close(struct ivs_device *device)
 
 void ivs_device_discard(struct ivs_device *device)
 {
-	int result = device ? ivs_region_remove(device->memory.region) : 0;
+	int result = device ? ivs_region_remove(device->bar2.region) : 0;
 
 	if (result)
 		ivs_log(IVS_LOG_WARNING, "cannot remove %s: %s",
-			ivs_region_path(device->memory.region), strerrordesc_np(-result));
+			ivs_region_path(device->bar2.region), strerrordesc_np(-result));
 	ivs_device_close(device);
 }
 
@@ -158,30 +173,18 @@ const char *ivs_device_name(const struct ivs_device *device)
 	return device->name;
 }
 
-const struct ivs_device_options *ivs_device_options(const struct ivs_device *device)
-{
-	return &device->opts;
-}
-
-static void handle_server(struct ivs_loop_source *source, uint32_t events)
-{
-	struct ivs_device *device = IVS_CONTAINER_OF(source, struct ivs_device, server.source);
-
-	(void)events;
-	if (ivs_device_server_receive(device))
-		ivs_device_vmm_set_migration(device);
-	ivs_device_vmm_may_come(device);
-}
-
 int ivs_device_start(struct ivs_device *device, struct ivs_loop *loop, struct ivs_error *err)
 {
 	int result;
 
 	device->loop = loop;
-	device->server.source.handle = handle_server;
 	result = ivs_device_server_open(device, err);
 	if (!result)
-		result = open_function(device, err);
+		result = check_role(device, err);
+	if (!result)
+		result = init_function(device, err);
+	if (!result)
+		result = open_session(device, err);
 	if (result)
 		return result;
 	result = ivs_device_vmm_start(device);

@@ -5,36 +5,36 @@
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "daemon/control.h"
 #include "daemon/stall.h"
 #include "device/private.h"
 #include "device/status.h"
 
-IVS_SYSCALLS(ivs_device_loop_syscalls, {"read"}, {"close"});
+IVS_SYSCALLS(ivs_device_loop_syscalls, {"read"});
 
 /**
- * struct ivs_device_loop - several devices on one event loop
- * @signal:  the signalfd
- * @signo:   that came; 0: none yet
- * @control: the control socket, or NULL. Added to the loop before the devices, it answers in a step
- *           at the end of a round: VMMs come first.
+ * struct ivs_device_loop - the event loop and its devices
+ * @signal_source: of opts.signal_fd
+ * @signo:         the signal that arrived; 0: none yet
+ * @control:       the control socket, or NULL
  */
 struct ivs_device_loop {
 	struct ivs_device_loop_options opts;
+	struct ivs_loop loop;
 	struct ivs_device *devices[IVS_DEVICES_MAX];
 	unsigned int devices_n;
-	struct ivs_loop loop;
-	struct ivs_loop_source signal;
+	struct ivs_loop_source signal_source;
 	int signo;
 	struct ivs_control *control;
 };
 
-static void take_signal(struct ivs_loop_source *source, uint32_t events)
+static void handle_signal(struct ivs_loop_source *source, uint32_t events)
 {
-	struct ivs_device_loop *loop = IVS_CONTAINER_OF(source, struct ivs_device_loop, signal);
+	struct ivs_device_loop *loop = IVS_CONTAINER_OF(source, struct ivs_device_loop,
+							signal_source);
 	struct signalfd_siginfo info;
 
 	(void)events;
@@ -50,10 +50,9 @@ static int answer_request(void *context, const char *line, size_t len, char **te
 	return ivs_device_answer(loop->devices, loop->devices_n, line, len, text, text_len);
 }
 
-/* Return: 0, IVS_DEVICE_E_SOCKET, -errno. */
 static int open_control(struct ivs_device_loop *loop, struct ivs_error *err)
 {
-	const struct ivs_control_options opts = {
+	struct ivs_control_options opts = {
 		.listener = &loop->opts.control,
 		.loop = &loop->loop,
 		.answer = answer_request,
@@ -61,11 +60,21 @@ static int open_control(struct ivs_device_loop *loop, struct ivs_error *err)
 	};
 	int result;
 
-	tzset(); /* now, because it reads a file */
+	tzset(); /* reads a file, which the sandbox forbids later */
 	if (!loop->opts.control.path)
 		return 0;
 	result = ivs_control_open(&opts, &loop->control, err);
 	return result > 0 ? IVS_DEVICE_E_SOCKET : result;
+}
+
+static int open_loop(struct ivs_device_loop *loop, struct ivs_error *err)
+{
+	int result = ivs_loop_open(&loop->loop);
+
+	if (!result)
+		result = ivs_loop_add(&loop->loop, &loop->signal_source, loop->opts.signal_fd,
+				      EPOLLIN);
+	return result ? ivs_error_errno(err, -result, "cannot wait for signals") : 0;
 }
 
 int ivs_device_loop_new(const struct ivs_device_loop_options *opts, struct ivs_device_loop **out,
@@ -75,17 +84,12 @@ int ivs_device_loop_new(const struct ivs_device_loop_options *opts, struct ivs_d
 	int result;
 
 	if (!loop)
-		return ivs_error_errno(err, ENOMEM, "cannot serve");
+		return ivs_error_errno(err, ENOMEM, "cannot allocate an event loop");
 	loop->opts = *opts;
-	loop->loop = (struct ivs_loop)IVS_LOOP_INIT;
-	loop->signal.handle = take_signal;
-	result = ivs_loop_open(&loop->loop);
-	if (!result)
-		result = ivs_loop_add(&loop->loop, &loop->signal, opts->signal_fd, EPOLLIN);
+	loop->signal_source.handle = handle_signal;
 	ivs_stall_open();
-	if (result)
-		ivs_error_errno(err, -result, "cannot wait for signals");
-	else
+	result = open_loop(loop, err);
+	if (!result)
 		result = open_control(loop, err);
 	if (result) {
 		ivs_device_loop_free(loop);
@@ -101,7 +105,7 @@ int ivs_device_loop_add(struct ivs_device_loop *loop, struct ivs_device *device,
 	int result;
 
 	if (loop->devices_n == IVS_DEVICES_MAX)
-		return ivs_error_errno(err, ENOSPC, "a loop has %d devices at most",
+		return ivs_error_errno(err, ENOSPC, "cannot serve more than %d devices",
 				       IVS_DEVICES_MAX);
 	result = ivs_device_start(device, &loop->loop, err);
 	if (!result)
@@ -114,12 +118,12 @@ void ivs_device_loop_free(struct ivs_device_loop *loop)
 	if (!loop)
 		return;
 	ivs_control_close(loop->control);
-	ivs_loop_remove(&loop->signal);
+	ivs_loop_remove(&loop->signal_source);
 	ivs_loop_close(&loop->loop);
 	free(loop);
 }
 
-/* Return: whether a VMM is connected, or can still connect. */
+/* Whether a VMM is connected to any device, or can still connect. */
 static bool has_work(const struct ivs_device_loop *loop)
 {
 	for (unsigned int i = 0; i < loop->devices_n; i++) {
@@ -131,16 +135,19 @@ static bool has_work(const struct ivs_device_loop *loop)
 
 int ivs_device_loop_run(struct ivs_device_loop *loop, int *signo)
 {
-	int result = 0;
+	int result;
 
-	while (!result && !loop->signo && has_work(loop)) {
+	while (!loop->signo && has_work(loop)) {
 		ivs_stall_idle();
 		result = ivs_loop_wait(&loop->loop);
-		if (result || !ivs_loop_has_work(&loop->loop)) /* the guard's signal */
+		if (result)
+			return result;
+		/* Only the guard's own signal: it must not be started again by it. */
+		if (!ivs_loop_is_due(&loop->loop))
 			continue;
 		ivs_stall_busy();
 		ivs_loop_dispatch(&loop->loop);
 	}
 	*signo = loop->signo;
-	return result;
+	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The devices of one process on one event loop; no threads. */
+/* The devices of one process: one event loop, no threads. */
 #ifndef IVS_DEVICE_LOOP_H
 #define IVS_DEVICE_LOOP_H
 
@@ -11,8 +11,8 @@ extern const struct ivs_syscall ivs_device_loop_syscalls[];
 #define IVS_DEVICES_MAX 64
 
 /**
- * struct ivs_device_loop_options - what there is besides the devices
- * @signal_fd: a signalfd(2): any signal ends the loop
+ * struct ivs_device_loop_options - what the loop serves besides the devices
+ * @signal_fd: a signalfd(2): any signal read from it ends the loop
  * @control:   the control socket (device/status.h); path NULL: none
  */
 struct ivs_device_loop_options {
@@ -22,23 +22,25 @@ struct ivs_device_loop_options {
 
 struct ivs_device_loop;
 
-/** ivs_device_loop_new() - Return: 0, IVS_DEVICE_E_SOCKET, -errno. */
+/** ivs_device_loop_new() - Return: 0, IVS_DEVICE_E_SOCKET: the control socket; -errno. */
 IVS_MUST_USE int ivs_device_loop_new(const struct ivs_device_loop_options *opts,
 				     struct ivs_device_loop **out, struct ivs_error *err);
 
-/** ivs_device_loop_free() - after its devices have been closed */
+/** ivs_device_loop_free() - the caller closes the devices before; @loop may be NULL */
 void ivs_device_loop_free(struct ivs_device_loop *loop);
 
 /**
- * ivs_device_loop_add() - join the device's server, which may take 5 s, and serve it from now on
+ * ivs_device_loop_add() - join the device's server, which can take 5 s, and serve the device
  *
- * Return: 0, IVS_DEVICE_E_SERVER, _OPTIONS, -errno; @err names the subject.
+ * Also after an error the caller closes the device.
+ *
+ * Return: 0, IVS_DEVICE_E_SERVER, IVS_DEVICE_E_OPTIONS, -errno.
  */
 IVS_MUST_USE int ivs_device_loop_add(struct ivs_device_loop *loop, struct ivs_device *device,
 				     struct ivs_error *err);
 
 /**
- * ivs_device_loop_run() - until a signal comes, or no VMM can connect any more
+ * ivs_device_loop_run() - until a signal arrives, or no VMM can connect any more
  * @signo: the signal, or 0
  *
  * Return: 0 or -errno.

@@ -1,15 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The inside of a device. Calls go one way:
- *
- *   loop.c     several devices and a control socket on one event loop
- *   device.c   making a device of all that follows
- *   vmm.c      the VMM: accept it, serve it
- *   server.c   being the client of an ivshmem-server, again and again
- *   bar2.c     the memory that BAR 2 shows
- *
- * What server.c finds out and others have to act on, they see afterwards: a new region in
- * ivs_device_server_receive()'s result, a region to come in ivs_device_server_is_greeted().
+ * Shared by the files of a device. Calls go one way: loop.c -> device.c -> vmm.c -> server.c ->
+ * bar2.c; status.c reads only.
  */
 #ifndef IVS_DEVICE_PRIVATE_H
 #define IVS_DEVICE_PRIVATE_H
@@ -24,10 +16,10 @@
 
 /**
  * enum ivs_device_server_state - the device and its server
- * @SERVER_NONE:         there is no server: a plain region
- * @SERVER_LOST:         not connected; retried
- * @SERVER_CONNECTED:    connected; the region has not come yet
- * @SERVER_JOINED:       a peer of this server
+ * @SERVER_NONE:         no server: a plain region
+ * @SERVER_LOST:         not connected; connecting is retried
+ * @SERVER_CONNECTED:    connected; the region has not been received yet
+ * @SERVER_JOINED:       the device is a peer
  * @SERVER_OTHER_REGION: the server has another region than the VM; retried when the VMM has left
  */
 enum ivs_device_server_state {
@@ -38,55 +30,55 @@ enum ivs_device_server_state {
 	SERVER_OTHER_REGION,
 };
 
-/** struct ivs_device_vector - an own vector, as the server has assigned it */
+/** struct ivs_device_vector - one of the device's own vectors: its eventfd */
 struct ivs_device_vector {
-	struct ivs_loop_source source;
 	struct ivs_device *device;
+	struct ivs_loop_source source;
 	int fd;
 };
 
 /**
  * struct ivs_device_server - the server of which the device is a client
- * @connection:    the present connection, or the last one
+ * @connection:    the present connection, or the last one, whose doorbells continue to work
  * @pending:       CONNECTED: the connection that may replace it
+ * @source:        the socket of the connection that is open; only one is
  * @greeting:      of @pending, and then of @connection
- * @source:        the socket of @connection or @pending; its handler is set by device.c
- * @vectors:       own vectors, in order
- * @retry:         connect again, or give up a silent server
- * @pause_ms:      before the next try
- * @retried_early: a VMM has caused one more try since the last scheduled one
- * @useful_ns:     JOINED: a connection that lasts until then counts as successful
+ * @vectors:       own, in order
+ * @retry_timer:   when to connect again, or to stop waiting for the region
+ * @pause_ms:      before the next attempt
+ * @retried_early: one attempt was made for a VMM since the last attempt by @retry_timer
+ * @stable_ns:     JOINED: a connection that lasts until then counts as successful
  * @since_ms:      when the state was entered, ms since 1970
- * @joins_n:       how often the device has joined
- * @last_id:       its id after the last join; -1: none yet
+ * @joins:         how often the device became a peer
+ * @last_id:       the last id that it was assigned; -1: none yet
  * @problem:       why it is not a peer
- * @limit:         of log lines: a server can come and go in a loop
+ * @limit:         of log lines: a server that restarts all the time must not fill the log
  */
 struct ivs_device_server {
 	enum ivs_device_server_state state;
 	struct ivs_connection connection;
 	struct ivs_connection pending;
-	struct ivs_greeting greeting;
 	struct ivs_loop_source source;
+	struct ivs_greeting greeting;
 	struct ivs_device_vector vectors[IVS_MSIX_VECTORS_MAX];
 	unsigned int vectors_n;
-	struct ivs_loop_timer retry;
+	struct ivs_loop_timer retry_timer;
 	unsigned int pause_ms;
 	bool retried_early;
-	int64_t useful_ns;
+	int64_t stable_ns;
 	int64_t since_ms;
-	uint64_t joins_n;
+	uint64_t joins;
 	int last_id;
 	struct ivs_error problem;
 	struct ivs_log_limit limit;
 };
 
 /**
- * struct ivs_device_bar2 - what BAR 2 shows
- * @len:    of BAR 2; 0: not known yet
- * @fd:     of the region, read-only if the VM may only read; -1: none yet
- * @region: the region, if this process opened it
- * @st:     which file it is
+ * struct ivs_device_bar2 - the memory that BAR 2 shows
+ * @len:    bytes of BAR 2; 0: not known yet
+ * @fd:     the region, read-only if the VM may only read it; -1: none yet
+ * @region: if the device opened the region itself
+ * @st:     identifies the file
  */
 struct ivs_device_bar2 {
 	uint64_t len;
@@ -97,27 +89,26 @@ struct ivs_device_bar2 {
 
 /**
  * struct ivs_device_totals - since the device was opened
- * @rung:    doorbells that peers rang here
- * @lost:    doorbells of the guest to a peer or vector that does not exist
- * @turned:  VMMs turned away, because one was connected already
+ * @rung:        doorbells received
+ * @lost:        doorbells of the guest to peers or vectors that do not exist
+ * @turned_away: connections refused because a VMM was connected already
  */
 struct ivs_device_totals {
 	uint64_t rung;
 	uint64_t lost;
-	uint64_t turned;
+	uint64_t turned_away;
 };
 
 /**
  * struct ivs_device - one device
- * @loop:            NULL: not started
- * @listener_source: @listener, while VMMs are accepted
- * @session_source:  @session
- * @accept_timer:    set: accept again then
- * @greet_timer:     set: disconnect a VMM that has sent nothing until then
- * @limit:           of warnings, and @info_limit of progress messages: VMMs must not fill the log
- * @vmm_checked:     the log says what has to be said about the VMM
- * @vectors_checked: likewise about its vectors
- * @ended:           the VMM on an inherited connection has left, and no other can come
+ * @loop:            NULL: not in one yet
+ * @listener_source: not in the loop while accepting is paused
+ * @accept_timer:    set: when to accept again
+ * @greet_timer:     set: until when the VMM has to send its first message
+ * @limit:           of warnings, and @info_limit of other lines: untrusted processes cause them
+ * @vmm_checked:     the log has what there is to warn about the connected VMM
+ * @vectors_checked: the log has what there is to warn about the number of vectors
+ * @ended:           the VMM on an inherited connection has left: no other can come
  */
 struct ivs_device {
 	struct ivs_device_options opts;
@@ -130,7 +121,7 @@ struct ivs_device {
 	struct ivs_loop_timer greet_timer;
 	struct ivs_pci_function function;
 	struct ivs_vfio_user *session;
-	struct ivs_device_bar2 memory;
+	struct ivs_device_bar2 bar2;
 	struct ivs_device_server server;
 	struct ivs_device_totals totals;
 	struct ivs_log_limit limit;
@@ -145,43 +136,76 @@ extern const struct ivs_syscall ivs_device_bar2_syscalls[];
 extern const struct ivs_syscall ivs_device_bar2_ro_syscalls[];
 extern const struct ivs_syscall ivs_device_server_syscalls[];
 
-/**
- * ivs_device_is_master() - whether a VMM may migrate the device with its memory
- *
- * After migration the guest expects id 0 on the destination.
- */
-static inline bool ivs_device_is_master(const struct ivs_device *device)
-{
-	int id = device->server.last_id;
-
-	if (device->opts.role == IVS_DEVICE_PEER || id > 0 ||
-	    device->opts.access != IVS_DEVICE_WRITES)
-		return false;
-	return device->opts.role == IVS_DEVICE_MASTER || !device->opts.server || id == 0;
-}
-
 /* device.c */
 
-/** ivs_device_start() - join the server, if there is one, and wait for a VMM in @loop */
+/**
+ * ivs_device_start() - join the server, make the PCI function and serve it in @loop
+ *
+ * Return: 0, IVS_DEVICE_E_SERVER, IVS_DEVICE_E_OPTIONS, -errno.
+ */
 IVS_MUST_USE int ivs_device_start(struct ivs_device *device, struct ivs_loop *loop,
 				  struct ivs_error *err);
 
 /* vmm.c */
 
-/** ivs_device_vmm_init() - before the device is started */
+/** ivs_device_vmm_init() - nothing is watched yet */
 void ivs_device_vmm_init(struct ivs_device *device);
 
-/** ivs_device_vmm_start() - wait for a VMM, or serve the inherited one. Return: 0 or -errno. */
+/** ivs_device_vmm_start() - accept VMMs, or serve the inherited one. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_device_vmm_start(struct ivs_device *device);
 
-/** ivs_device_vmm_set_migration() - tell the VMM from now on whether the device can be migrated */
-void ivs_device_vmm_set_migration(struct ivs_device *device);
+/** ivs_device_vmm_update_migration() - decide again whether the device can be migrated */
+void ivs_device_vmm_update_migration(struct ivs_device *device);
 
-/** ivs_device_vmm_may_come() - accept a VMM that had to wait for a server's region */
-void ivs_device_vmm_may_come(struct ivs_device *device);
+/** ivs_device_vmm_resume_accepting() - unless a server is about to send its region */
+void ivs_device_vmm_resume_accepting(struct ivs_device *device);
 
-/** ivs_device_vmm_stop() - leave the loop */
-void ivs_device_vmm_stop(struct ivs_device *device);
+void ivs_device_vmm_close(struct ivs_device *device);
+
+/* server.c */
+
+/** ivs_device_is_master() - whether a VMM may migrate the device */
+bool ivs_device_is_master(const struct ivs_device *device);
+
+/** ivs_device_server_init() - @handle: the handler of server.source */
+void ivs_device_server_init(struct ivs_device *device,
+			    void (*handle)(struct ivs_loop_source *source, uint32_t events));
+
+/**
+ * ivs_device_server_open() - join the server, within 5 s
+ *
+ * Return: 0, also if options.late and there is no server yet; IVS_DEVICE_E_SERVER;
+ * IVS_DEVICE_E_OPTIONS; -errno.
+ */
+IVS_MUST_USE int ivs_device_server_open(struct ivs_device *device, struct ivs_error *err);
+
+/**
+ * ivs_device_server_receive() - process a bounded number of messages of the server
+ *
+ * Return: whether the device joined the server.
+ */
+bool ivs_device_server_receive(struct ivs_device *device);
+
+/** ivs_device_server_ring() - the guest rings */
+void ivs_device_server_ring(struct ivs_device *device, unsigned int peer, unsigned int vector);
+
+/** ivs_device_server_vmm_gone() - no VMM has the memory mapped any more */
+void ivs_device_server_vmm_gone(struct ivs_device *device);
+
+/** ivs_device_server_has_vectors() - whether the device is a peer and has all its own vectors */
+bool ivs_device_server_has_vectors(const struct ivs_device *device);
+
+/**
+ * ivs_device_server_region_due_ms() - a VMM is about to get the memory; connect once if necessary
+ *
+ * Return: how long the VMM should wait for the server's region, at most 2000 ms; 0: not at all.
+ */
+int ivs_device_server_region_due_ms(struct ivs_device *device);
+
+/** ivs_device_server_is_connected() - whether the server is about to send its region */
+bool ivs_device_server_is_connected(const struct ivs_device *device);
+
+void ivs_device_server_close(struct ivs_device *device);
 
 /* bar2.c */
 
@@ -189,53 +213,19 @@ void ivs_device_vmm_stop(struct ivs_device *device);
 IVS_MUST_USE int ivs_device_bar2_open(struct ivs_device *device, struct ivs_error *err);
 
 /**
- * ivs_device_bar2_take() - show a server's region in place of any other
+ * ivs_device_bar2_replace() - show the region of a server from now on
  * @fd: set to -1 if taken
  *
- * Return: 0, IVS_DEVICE_E_OPTIONS, -errno.
+ * Return: 0; IVS_DEVICE_E_OPTIONS: it does not fit the options; -errno.
  */
-IVS_MUST_USE int ivs_device_bar2_take(struct ivs_device *device, int *fd, struct ivs_error *err);
+IVS_MUST_USE int ivs_device_bar2_replace(struct ivs_device *device, int *fd, struct ivs_error *err);
 
-/** ivs_device_bar2_is() - whether @fd is the file that BAR 2 shows already */
-bool ivs_device_bar2_is(const struct ivs_device *device, int fd);
+/** ivs_device_bar2_shows() - whether @fd is the file that BAR 2 shows */
+bool ivs_device_bar2_shows(const struct ivs_device *device, int fd);
 
 void ivs_device_bar2_close(struct ivs_device *device);
 
-/** ivs_device_bar2_memory() - for the session */
+/** ivs_device_bar2_memory() - BAR 2 in the form that the session takes */
 struct ivs_vfio_user_memory ivs_device_bar2_memory(const struct ivs_device *device);
-
-/* server.c */
-
-/** ivs_device_server_init() - before the device is started */
-void ivs_device_server_init(struct ivs_device *device);
-
-/** ivs_device_server_open() - join, within 5 s. Return: 0, IVS_DEVICE_E_*, -errno. */
-IVS_MUST_USE int ivs_device_server_open(struct ivs_device *device, struct ivs_error *err);
-
-/** ivs_device_server_receive() - take what the server has sent. Return: whether the device has joined. */
-bool ivs_device_server_receive(struct ivs_device *device);
-
-/** ivs_device_server_ring() - the guest rings @vector of @peer */
-void ivs_device_server_ring(struct ivs_device *device, unsigned int peer, unsigned int vector);
-
-/** ivs_device_server_vmm_left() - no VMM has the memory mapped */
-void ivs_device_server_vmm_left(struct ivs_device *device);
-
-/** ivs_device_server_has_vectors() - whether the device has joined and all own vectors have come */
-bool ivs_device_server_has_vectors(const struct ivs_device *device);
-
-/**
- * ivs_device_server_region_due_ms() - a VMM is about to be given the memory: retry, if that is due
- *
- * Return: for how long it should wait for a region that a server is about to send, at most 2000 ms;
- * 0: for none.
- */
-int ivs_device_server_region_due_ms(struct ivs_device *device);
-
-/** ivs_device_server_is_greeted() - whether a server is about to send its region */
-bool ivs_device_server_is_greeted(const struct ivs_device *device);
-
-/** ivs_device_server_close() - leave the loop and the server */
-void ivs_device_server_close(struct ivs_device *device);
 
 #endif

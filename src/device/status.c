@@ -13,21 +13,21 @@
 #define TEXT_MAX 4352 /* a path and a prefix, or a struct ivs_error */
 
 /* Paths may be any bytes, JSON only UTF-8. */
-static json_t *text_of(const char *text)
+static json_t *text_json(const char *text)
 {
 	char valid[TEXT_MAX];
 
 	return text ? json_string(ivs_text_valid(text, valid, sizeof(valid))) : json_null();
 }
 
-static json_t *time_of(int64_t wall_ms)
+static json_t *time_json(int64_t wall_ms)
 {
 	char text[IVS_CLOCK_TEXT_LEN];
 
 	return json_string(ivs_clock_wall_text(wall_ms, text));
 }
 
-static json_t *number_of(uint64_t n)
+static json_t *number_json(uint64_t n)
 {
 	return json_integer((json_int_t)n);
 }
@@ -54,33 +54,34 @@ static unsigned int count_peers(const struct ivs_doorbells *doorbells)
 	return n;
 }
 
-static json_t *server_of(const struct ivs_device *device)
+static json_t *server_json(const struct ivs_device *device)
 {
 	const struct ivs_device_server *server = &device->server;
 	bool joined = server->state == SERVER_JOINED;
 
 	if (server->state == SERVER_NONE)
 		return json_null();
-	return json_pack(
-		"{s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "socket", text_of(device->opts.server),
-		"state", state_name(server->state), "since", time_of(server->since_ms), "id",
-		server->last_id >= 0 ? json_integer(server->last_id) : json_null(), "vectors",
-		number_of(server->vectors_n), "peers",
-		joined ? number_of(count_peers(&server->connection.doorbells)) : json_null(),
-		"joins", number_of(server->joins_n), "problem",
-		*server->problem.text ? text_of(server->problem.text) : json_null());
+	return json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "socket",
+			 text_json(device->opts.server), "state", state_name(server->state),
+			 "since", time_json(server->since_ms), "id",
+			 server->last_id >= 0 ? json_integer(server->last_id) : json_null(),
+			 "vectors", number_json(server->vectors_n), "peers",
+			 joined ? number_json(count_peers(&server->connection.doorbells))
+				: json_null(),
+			 "joins", number_json(server->joins), "problem",
+			 *server->problem.text ? text_json(server->problem.text) : json_null());
 }
 
-static json_t *memory_of(const struct ivs_device *device)
+static json_t *memory_json(const struct ivs_device *device)
 {
-	return json_pack("{s:o, s:o, s:o, s:b, s:b}", "region", text_of(device->opts.region),
-			 "offset", number_of(device->opts.window.offset), "size",
-			 number_of(device->function.options.memory_len), "read_only",
+	return json_pack("{s:o, s:o, s:o, s:b, s:b}", "region", text_json(device->opts.region),
+			 "offset", number_json(device->opts.window.offset), "size",
+			 number_json(device->function.options.memory_len), "read_only",
 			 device->opts.access != IVS_DEVICE_WRITES, "attached",
-			 device->memory.fd >= 0);
+			 device->bar2.fd >= 0);
 }
 
-static json_t *vmm_of(const struct ivs_device *device, const struct ivs_vfio_user_counts *counts)
+static json_t *vmm_json(const struct ivs_device *device, const struct ivs_vfio_user_counts *counts)
 {
 	if (!ivs_vfio_user_is_connected(device->session))
 		return json_null();
@@ -88,19 +89,21 @@ static json_t *vmm_of(const struct ivs_device *device, const struct ivs_vfio_use
 			 counts->asked_migration);
 }
 
-static json_t *totals_of(const struct ivs_device *device, const struct ivs_vfio_user_counts *counts)
+static json_t *totals_json(const struct ivs_device *device,
+			   const struct ivs_vfio_user_counts *counts)
 {
 	return json_pack(
 		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "vmms",
-		number_of(counts->clients), "turned_away", number_of(device->totals.turned),
-		"messages", number_of(counts->messages), "refused", number_of(counts->refused),
-		"memory_reads", number_of(counts->memory_reads), "memory_writes",
-		number_of(counts->memory_writes), "doorbells_out", number_of(counts->doorbells),
-		"doorbells_to_nobody", number_of(device->totals.lost), "doorbells_in",
-		number_of(device->totals.rung), "interrupts", number_of(counts->interrupts));
+		number_json(counts->clients), "turned_away",
+		number_json(device->totals.turned_away), "messages", number_json(counts->messages),
+		"refused", number_json(counts->refused), "memory_reads",
+		number_json(counts->memory_reads), "memory_writes",
+		number_json(counts->memory_writes), "doorbells_out", number_json(counts->doorbells),
+		"doorbells_to_nobody", number_json(device->totals.lost), "doorbells_in",
+		number_json(device->totals.rung), "interrupts", number_json(counts->interrupts));
 }
 
-static const char *model_of(const struct ivs_device *device)
+static const char *model_name(const struct ivs_device *device)
 {
 	return device->opts.server ? "doorbell" : "plain";
 }
@@ -111,15 +114,16 @@ static json_t *device_json(const struct ivs_device *device)
 	const struct ivs_pci_function_options *function = &device->opts.function;
 
 	return json_pack("{s:o, s:s, s:o, s:o, s:b, s:o, s:s, s:o, s:o, s:o, s:o}", "socket",
-			 text_of(device->name), "model", model_of(device), "revision",
-			 number_of(function->revision), "vectors", number_of(function->vectors_n),
-			 "intx", function->intx, "name", text_of(function->name), "role",
+			 text_json(device->name), "model", model_name(device), "revision",
+			 number_json(function->revision), "vectors",
+			 number_json(function->vectors_n), "intx", function->intx, "name",
+			 text_json(function->name), "role",
 			 ivs_device_is_master(device) ? "master" : "peer", "memory",
-			 memory_of(device), "server", server_of(device), "vmm",
-			 vmm_of(device, &counts), "totals", totals_of(device, &counts));
+			 memory_json(device), "server", server_json(device), "vmm",
+			 vmm_json(device, &counts), "totals", totals_json(device, &counts));
 }
 
-static json_t *all_of(struct ivs_device *const *devices, unsigned int devices_n)
+static json_t *reply_json(struct ivs_device *const *devices, unsigned int devices_n)
 {
 	json_t *list = json_array();
 
@@ -133,26 +137,26 @@ static json_t *all_of(struct ivs_device *const *devices, unsigned int devices_n)
 			 "devices", list);
 }
 
-/* One of the requests there are. */
-static bool is_status(const char *line, size_t line_len)
+/* The only request. */
+static bool is_status_request(const char *line, size_t line_len)
 {
 	json_t *request = json_loadb(line, line_len, JSON_REJECT_DUPLICATES, NULL);
 	const char *what = json_string_value(json_object_get(request, "request"));
-	const bool good = what && !strcmp(what, "status");
+	bool is_valid = what && !strcmp(what, "status");
 
 	json_decref(request);
-	return good;
+	return is_valid;
 }
 
 int ivs_device_answer(struct ivs_device *const *devices, unsigned int devices_n, const char *line,
 		      size_t line_len, char **text, size_t *len)
 {
-	json_t *reply = is_status(line, line_len)
-				? all_of(devices, devices_n)
+	json_t *reply = is_status_request(line, line_len)
+				? reply_json(devices, devices_n)
 				: json_pack("{s:s}", "error",
 					    "there is one request: " IVS_DEVICE_STATUS_REQUEST);
 	char *dumped = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
-	const int n = dumped ? asprintf(text, "%s\n", dumped) : -1;
+	int n = dumped ? asprintf(text, "%s\n", dumped) : -1;
 
 	json_decref(reply);
 	free(dumped);

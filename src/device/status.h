@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the devices of a process say of themselves, as JSON: see ivshmem-device(1), STATUS. */
+/* The status of all devices of a process, as JSON: see STATUS in ivshmem-device(1). */
 #ifndef IVS_DEVICE_STATUS_H
 #define IVS_DEVICE_STATUS_H
 
 #include "device/device.h"
 
-/** What is asked for, as one line. */
+/** The request, without its newline. */
 #define IVS_DEVICE_STATUS_REQUEST "{\"request\":\"status\"}"
 
 /**
- * ivs_device_answer() - the answer to one line at the control socket
+ * ivs_device_answer() - make the reply to one line from the control socket
  * @line: any bytes, without the newline
- * @text: the caller's to free(); one line with its newline
+ * @text: one line with its newline; to be freed by the caller
  *
  * Return: 0 or -ENOMEM.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What devices ask of the kernel, for the filter (daemon/sandbox.h). */
+/* System calls that devices make; input to the sandbox (daemon/sandbox.h). */
 #ifndef IVS_DEVICE_SYSCALLS_H
 #define IVS_DEVICE_SYSCALLS_H
 
@@ -8,10 +8,15 @@
 
 #define IVS_DEVICE_SYSCALL_LISTS_MAX 8
 
-/** ivs_device_syscall_lists - what all ask for; NULL at the end */
+/** ivs_device_syscall_lists - of every device; NULL at the end */
 extern const struct ivs_syscall *const ivs_device_syscall_lists[];
 
-/** ivs_device_syscall_lists_of() - add what these options need to @lists, of which @n are taken. Return: n. */
+/**
+ * ivs_device_syscall_lists_of() - append the lists that these options need to @lists
+ * @n: entries that @lists already has
+ *
+ * Return: the new @n.
+ */
 unsigned int ivs_device_syscall_lists_of(const struct ivs_device_options *opts,
 					 const struct ivs_syscall **lists, unsigned int n);
 

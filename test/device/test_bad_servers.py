@@ -92,8 +92,8 @@ BAD_SERVERS = {
     "two fds": (lambda sock, memory: greet(sock, memory, (0, NULL, NULL)), "lost", "several fds came"),
     "no eventfd": (lambda sock, memory: greet(sock, memory, (0, NULL)), "lost", "is not an eventfd"),
     "a pipe": (lambda sock, memory: greet(sock, memory, (3, PIPE)), "lost", "is not an eventfd"),
-    "a pipe as memory": (lambda sock, _: greet(sock, PIPE), "lost", "is not a file"),
-    "a folder as memory": (lambda sock, _: greet(sock, FOLDER), "lost", "is not a file"),
+    "a pipe as memory": (lambda sock, _: greet(sock, PIPE), "lost", "is not a regular file"),
+    "a folder as memory": (lambda sock, _: greet(sock, FOLDER), "lost", "is not a regular file"),
     "greets and closes": (lambda sock, memory: greet(sock, memory) or True, "lost", "closed the connection"),
 }
 
@@ -208,8 +208,8 @@ def test_bad_servers_in_the_place_of_good_ones(place, record_property):
 
 @pytest.mark.parametrize("name, message", [
     ("closes", "closed the connection"), ("garbage", "is not an ivshmem-server"), ("two fds", None),
-    ("no memory", "is not an ivshmem-server"), ("a pipe as memory", "is not a file"),
-    ("a folder as memory", "is not a file"), ("silent", "accepted the connection and is silent")])
+    ("no memory", "is not an ivshmem-server"), ("a pipe as memory", "is not a regular file"),
+    ("a folder as memory", "is not a regular file"), ("silent", "accepted the connection and is silent")])
 def test_bad_server_at_the_start(place, name, message):
     """It does not start, says why, and nothing is left."""
     behave = BAD_SERVERS[name][0]

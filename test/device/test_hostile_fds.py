@@ -180,7 +180,7 @@ def test_doorbell_that_is_filled(place):
     introduce(guest, good)
     burst = vfu.pack(vfu.REGION_WRITE, vfu.access_body(BAR0, DOORBELL, 4, struct.pack(
         "<I", bad.id << 16)), flags=NO_REPLY) * 6000  # for longer than the process takes to wake up
-    text = "a peer has filled a doorbell and made it blocking; it is not rung any more"
+    text = "a peer filled a doorbell and made it blocking; it is not rung any more"
     assert catch_in_between(running, lambda: guest.client.send_raw(burst), bad.own[0], text), \
         "it was never caught"
     assert slowest(neighbour) < QUICK

@@ -192,7 +192,7 @@ def test_with_memory_that_is_larger(place, more):
     running.stop()
     assert place.shm_path.stat().st_size == 2 * MIB
     done = place.run_device("-S", place.dir / "vmm", "--legacy", f"size=4,shm={place.shm}")
-    assert done.returncode == 1 and "cannot show 4M from offset 0 of a region of 2M: ask for less" in done.stderr
+    assert done.returncode == 1 and "cannot show 4M from offset 0 of a region of 2M: choose a smaller size=" in done.stderr
     assert place.shm_path.stat().st_size == 2 * MIB
 
 

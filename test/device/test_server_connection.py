@@ -84,7 +84,7 @@ def test_number_of_vectors_is_said(place, has, wants, said):
     for times in (1, 2):
         guest = Guest(place, place.dir / "vmm", wants, client=connect_when_free(place, place.dir / "vmm"))
         check_doorbells(guest, join(place, has), 0, 1)
-        text = f"the server assigns {has} vectors per peer but the device has {wants}; the surplus"
+        text = f"the server assigns {has} vectors to each peer and the device has {wants}; the surplus"
         until = time.monotonic() + 0.2
         wait_until(lambda: guest.id() == 0 and time.monotonic() > until and running.err.count(text) == said * times,
                    "it is said, or not")
@@ -231,7 +231,7 @@ def test_server_is_started_again(place, others):
         told = wait_state(place, "joined")
         assert (told["id"], told["joins"], told["problem"]) == (others, 2, None)
         assert guest.id() == others
-        assert running.err.count(f"the device's id was 0 and is {others} now") == others
+        assert running.err.count(f"the id of the device changed from 0 to {others}") == others
         peer = join(place, 2)
         check_doorbells(guest, peer, others)
         os.pwrite(peer.memory, b"same", 4)
@@ -308,7 +308,7 @@ def test_another_region_while_a_vmm_is_there(place):
         server = start_server(place, region=["-r", "memfd:"])
         told = wait_state(place, "foreign")
         assert "has another region than the VM" in told["problem"]
-        running.err.wait("not a peer until then")
+        running.err.wait("until then the device is not a peer")
         assert guest.client.read(BAR2, 0, 3) == b"old" and guest.id() == 0
         guest.ring(1, 0)
         time.sleep(1.3)
@@ -414,7 +414,7 @@ def test_the_same_file_with_another_size(place):
 
 
 @pytest.mark.parametrize("size, options, problem", [
-    ("64K", ["--window", "64K,64K"], "cannot show 64K from offset 65536 of a region of 64K: the region ends before that"),
+    ("64K", ["--window", "64K,64K"], "cannot show 64K from offset 65536 of a region of 64K: that is beyond the end of the region"),
     ("64K", ["--window", "0,64K"], None), ("4M", ["--window", "0,64K"], None)])
 def test_window_of_a_region_of_another_size(place, size, options, problem):
     """A window stays what it is; where there is none, the device is no peer."""
@@ -503,7 +503,7 @@ def test_old_master_that_is_late(place):
     with stopped(running):
         start_server(place, vectors=1)
         join(place, 1)
-    running.err.wait("a master must be its server's first client, and the device is peer 1: it cannot be migrated")
+    running.err.wait("cannot be migrated: a master must be the first client of its server, and this device is peer 1")
     assert device_of(place)["role"] == "peer"
 
 

@@ -217,7 +217,7 @@ def test_empty_region_is_grown(place):
     (3 * MIB, [], "a power of two"),
     (2048, [], "4K"),
     (0, [], "is empty: start the program that sets its size first, or give a size"),
-    (MIB, ["--window", "0,2M"], "the region ends before that"),
+    (MIB, ["--window", "0,2M"], "that is beyond the end of the region"),
     (0, ["--size", "1M", "--socket", "/nonexistent/b", "--region", "shm:x"], "cannot make the socket /nonexistent/b"),
     (0, ["--size", "1M", "--control", "/nonexistent/c"], "cannot make the socket /nonexistent/c"),
 ])
@@ -263,7 +263,7 @@ def test_limit_of_file_size(place):
 
 @pytest.mark.parametrize("second, message", [
     (["--region", "shm:{shm}-none"], "does not exist"),
-    (["--region", "shm:{shm}-b", "--size", "1M", "--window", "0,2M"], "the region ends"),
+    (["--region", "shm:{shm}-b", "--size", "1M", "--window", "0,2M"], "that is beyond"),
     (["--server", "{dir}/none"], "no server listens"),
     (["--region", "shm:{shm}", "--size", "2M"], "exists with size 1M, not 2M"),
 ])
@@ -373,7 +373,7 @@ def test_inherited_fd_that_is_no_such_socket(place, kind):
                           "1M", fds=passed)
     os.close(fd)
     assert process.wait() == (2 if kind == "closed" else 1)
-    message = f'no inherited socket "{fd}"' if kind == "closed" else f"cannot use fd {fd} as a socket for VMMs"
+    message = f'no inherited socket "{fd}"' if kind == "closed" else f"cannot use fd {fd} as a socket"
     assert message in process.err.text()
     assert not place.shm_path.exists()
 

@@ -190,7 +190,7 @@ def test_second_is_turned_away(place, vmm):
     running.err.wait("the VMM has left")
     client = connect_when_free(place, vmm)
     assert client.read(CONFIG, 4, 2) == b"\0\0", "it is not as after power on"
-    assert running.err.count("turned a connection away: a VMM is connected already") == 3
+    assert running.err.count("refused a connection: a VMM is connected already") == 3
     totals = ask_once(place.dir / "control")["devices"][0]["totals"]
     assert (totals["vmms"], totals["turned_away"]) == (2, 3)
 
