@@ -4,10 +4,6 @@
 #: (check, part of the complaint, reason). An entry that matches nothing is a complaint.
 KNOWN = (
     ("limits", "IVS_VFU_FEATURE_INDEX is 0xffffu", "bits of a word, not a number of ids"),
-
-    # Walls that are still to be moved.
-    ("circles", "src/vfio_user/access src/vfio_user/memory src/vfio_user/migration ",
-     "session.h has a struct of memory.h and an enum of migration.h"),
 )
 
 #: Checks whose complaints are counted and do not fail. `check-layers.py --only CHECK` lists them.

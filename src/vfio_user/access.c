@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reads and writes of regions, and the reset.
+ * Reads and writes of VFIO regions, and the reset.
  *
- * What is not within a region is answered, not refused: reads are zeroes, writes are ignored. Cloud
- * Hypervisor does not look whether a reply says that there was an error, and waits for the bytes that
- * it asked for.
+ * Accesses outside a VFIO region are not refused: reads return zeroes, writes are ignored. Cloud
+ * Hypervisor does not check replies for errors, and waits for the bytes that it asked for.
  */
 #include <string.h>
 
@@ -28,7 +27,7 @@ static bool is_within(const struct ivs_vfio_user *session, const struct ivs_vfu_
 	return access->count <= len && access->offset <= len - access->count;
 }
 
-/* Of a reply: where it was. Its data follow. */
+/* The reply repeats the request up to its data. */
 static uint8_t *reply_access(struct ivs_vfio_user *session, size_t data_len)
 {
 	uint8_t *out = ivs_vfu_reply(session, IVS_VFU_ACCESS_LEN + data_len);
@@ -45,7 +44,7 @@ int ivs_vfu_region_read(struct ivs_vfio_user *session)
 
 	if (!access.count || access.count > IVS_VFU_DATA_MAX)
 		return EINVAL;
-	/* Who wants no reply wants what reading does: nothing, but in the device. */
+	/* Without a reply a read only has side effects, and only registers have any. */
 	if (session->connection.header.flags & IVS_VFU_NO_REPLY &&
 	    (access.region == IVS_VFU_REGION_MEMORY || !is_within(session, &access)))
 		return 0;
@@ -65,9 +64,9 @@ int ivs_vfu_region_read(struct ivs_vfio_user *session)
 	return 0;
 }
 
-/* Its peer hears it before the guest goes on. A device that is stopped rings nobody. */
-static void write_device(struct ivs_vfio_user *session, const struct ivs_vfu_access *access,
-			 const uint8_t *data)
+/* The peer is rung before the guest continues. A stopped device does not ring. */
+static void write_function(struct ivs_vfio_user *session, const struct ivs_vfu_access *access,
+			   const uint8_t *data)
 {
 	struct ivs_pci_ring ring = {0};
 
@@ -94,10 +93,10 @@ int ivs_vfu_region_write(struct ivs_vfio_user *session)
 		return 0;
 	if (access.region == IVS_VFU_REGION_MEMORY) {
 		session->counts.memory_writes++;
-		/* One that fails is as one to a place where nothing is. */
+		/* A failed write is lost, as one that no device claims. */
 		(void)ivs_vfu_memory_write(&session->memory, access.offset, data, access.count);
 	} else {
-		write_device(session, &access, data);
+		write_function(session, &access, data);
 	}
 	return 0;
 }

@@ -18,10 +18,10 @@ int ivs_vfu_get_header(const uint8_t in[IVS_VFU_HEADER_LEN], struct ivs_vfu_head
 	};
 	if ((out->flags & IVS_VFU_TYPE_MASK) != IVS_VFU_TYPE_COMMAND)
 		return ivs_error_set(err, IVS_VFU_E_FRAMING,
-				     "a message is no request: its flags are 0x%x", out->flags);
+				     "a message is not a request: its flags are 0x%x", out->flags);
 	if (out->size < IVS_VFU_HEADER_LEN || out->size > IVS_VFU_MESSAGE_MAX)
 		return ivs_error_set(err, IVS_VFU_E_FRAMING,
-				     "a message says that it has %u bytes, not %u to %u", out->size,
+				     "a message has the size %u, not %u to %u bytes", out->size,
 				     IVS_VFU_HEADER_LEN, IVS_VFU_MESSAGE_MAX);
 	return 0;
 }
@@ -81,7 +81,7 @@ bool ivs_vfu_disables_all(const struct ivs_vfu_set_irqs *set)
 	return set->flags == (IVS_VFU_SET_NONE | IVS_VFU_SET_TRIGGER) && !set->start && !set->count;
 }
 
-/* Of its capabilities one matters to us. Return: whether they are what they should be. */
+/* Only max_msg_fds matters. Return: whether the capabilities are valid. */
 static bool get_capabilities(const json_t *root, uint64_t *fds_max)
 {
 	const json_t *capabilities = json_object_get(root, "capabilities");
@@ -103,7 +103,7 @@ int ivs_vfu_get_version(const uint8_t *in, size_t len, uint64_t *fds_max, struct
 	const char *text = (const char *)in + IVS_VFU_VERSION_LEN;
 	size_t text_len = len - IVS_VFU_VERSION_LEN;
 	json_t *root;
-	bool good;
+	bool is_valid;
 
 	*fds_max = 1;
 	if (major)
@@ -115,9 +115,9 @@ int ivs_vfu_get_version(const uint8_t *in, size_t len, uint64_t *fds_max, struct
 		return ivs_error_set(err, IVS_VFU_E_VERSION,
 				     "the client's VERSION does not end with a NUL");
 	root = json_loadb(text, text_len - 1, 0, NULL);
-	good = root && get_capabilities(root, fds_max);
+	is_valid = root && get_capabilities(root, fds_max);
 	json_decref(root);
-	return good ? 0
-		    : ivs_error_set(err, IVS_VFU_E_VERSION,
-				    "the client's VERSION has no capabilities in JSON");
+	return is_valid ? 0
+			: ivs_error_set(err, IVS_VFU_E_VERSION,
+					"the client's VERSION has no valid capabilities in JSON");
 }

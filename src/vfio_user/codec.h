@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * vfio-user, version 0.0: bytes to numbers and back. Source: QEMU's docs/interop/vfio-user, whose
- * structures are VFIO's (linux/vfio.h), and what QEMU and Cloud Hypervisor really send.
+ * vfio-user, version 0.0: encoding and decoding. Source: QEMU's docs/interop/vfio-user, whose
+ * structures are VFIO's (linux/vfio.h), and the messages that QEMU and Cloud Hypervisor send.
  *
- * The specification says "endianness of the host"; both sides are on one, and all hosts that have a
+ * The specification says "endianness of the host". Both sides are on one host, and all hosts with a
  * client are little-endian. Pure: no system call, no clock; parsing JSON allocates.
  */
 #ifndef IVS_VFIO_USER_CODEC_H
@@ -19,7 +19,7 @@
 /* Header: u16 id, u16 command, u32 size with the header, u32 flags, u32 errno. */
 #define IVS_VFU_HEADER_LEN 16
 #define IVS_VFU_DATA_MAX (1u << 20) /* bytes in one read or write: max_data_xfer_size */
-/* The largest request: a write of as much as is allowed. */
+/* The largest request: a write of the maximum length. */
 #define IVS_VFU_MESSAGE_MAX (IVS_VFU_HEADER_LEN + IVS_VFU_ACCESS_LEN + IVS_VFU_DATA_MAX)
 #define IVS_VFU_FDS_MAX 16 /* with one message: max_msg_fds */
 
@@ -46,7 +46,7 @@ enum ivs_vfu_command {
 	IVS_VFU_MIG_WRITE = 18,
 };
 
-/* Bodies, without what may follow. */
+/* Lengths of bodies, without a variable part. */
 #define IVS_VFU_VERSION_LEN 4	   /* u16 major, u16 minor; then JSON and NUL */
 #define IVS_VFU_DMA_MAP_LEN 32	   /* u32 argsz, flags, u64 offset, address, size */
 #define IVS_VFU_DMA_UNMAP_LEN 24   /* u32 argsz, flags, u64 address, size */
@@ -100,7 +100,7 @@ enum ivs_vfu_command {
 #define IVS_VFU_FEATURE_MIG_STATE_LEN 8u /* u32 state, u32 an fd that is not used */
 #define IVS_VFU_MIGRATION_STOP_COPY 1u
 
-/** struct ivs_vfu_header - of a message */
+/** struct ivs_vfu_header - the header of a message */
 struct ivs_vfu_header {
 	uint16_t id;
 	uint16_t command;
@@ -109,7 +109,7 @@ struct ivs_vfu_header {
 	uint32_t error;
 };
 
-/** struct ivs_vfu_access - of a region: REGION_READ, REGION_WRITE */
+/** struct ivs_vfu_access - REGION_READ, REGION_WRITE */
 struct ivs_vfu_access {
 	uint64_t offset;
 	uint32_t region;
@@ -126,21 +126,22 @@ struct ivs_vfu_set_irqs {
 };
 
 enum ivs_vfu_error {
-	IVS_VFU_E_FRAMING = 1, /* where the next message begins is not known: drop the connection */
-	IVS_VFU_E_VERSION,     /* it does not speak this version: likewise */
+	/* In both cases drop the connection. */
+	IVS_VFU_E_FRAMING = 1, /* the beginning of the next message is unknown */
+	IVS_VFU_E_VERSION,     /* the client does not speak this version */
 };
 
 /**
- * ivs_vfu_get_header() - of a request
+ * ivs_vfu_get_header() - the header of a request
  *
- * Return: 0, IVS_VFU_E_FRAMING: no request, or of a size that no message has.
+ * Return: 0; IVS_VFU_E_FRAMING: it is not a request, or its size is invalid.
  */
 IVS_MUST_USE int ivs_vfu_get_header(const uint8_t in[IVS_VFU_HEADER_LEN],
 				    struct ivs_vfu_header *out, struct ivs_error *err);
 
 /**
  * ivs_vfu_put_reply() - the header of the reply to a request
- * @body_len: what follows
+ * @body_len: bytes that follow the header
  * @error:    an errno, or 0
  */
 void ivs_vfu_put_reply(const struct ivs_vfu_header *request, size_t body_len, uint32_t error,
@@ -153,30 +154,30 @@ struct ivs_vfu_access ivs_vfu_get_access(const uint8_t *in);
 struct ivs_vfu_set_irqs ivs_vfu_get_set_irqs(const uint8_t *in);
 
 /**
- * ivs_vfu_check_set_irqs() - what is true whatever the device does with it
+ * ivs_vfu_check_set_irqs() - whether a SET_IRQS is well-formed
  * @body_len: of the request
- * @fds_n:    that came with it
- * @irqs_n:   that the index has
+ * @fds_n:    fds that came with it
+ * @irqs_n:   interrupts of the index
  *
- * Return: whether its range is within the index, it has one kind of data and one of action, the
- * booleans are there, and the fds are none or enough.
+ * Return: whether its range is within the index, it has exactly one kind of data and one action,
+ * all booleans are present, and there are no fds or enough.
  */
 bool ivs_vfu_check_set_irqs(const struct ivs_vfu_set_irqs *set, size_t body_len, unsigned int fds_n,
 			    unsigned int irqs_n);
 
-/** ivs_vfu_disables_all() - whether it is VFIO's way to say that: no data, nothing, TRIGGER */
+/** ivs_vfu_disables_all() - whether it disables the index: TRIGGER, no data, no interrupts */
 bool ivs_vfu_disables_all(const struct ivs_vfu_set_irqs *set);
 
 /**
  * ivs_vfu_get_version() - the body of VERSION
- * @fds_max: how many fds the client takes with one message; 1 unless it says otherwise
+ * @fds_max: how many fds the client accepts with one message; by default 1
  *
  * Return: 0, IVS_VFU_E_VERSION.
  */
 IVS_MUST_USE int ivs_vfu_get_version(const uint8_t *in, size_t len, uint64_t *fds_max,
 				     struct ivs_error *err);
 
-/** IVS_VFU_VERSION_JSON - what the reply to VERSION says of us, with its NUL */
+/** IVS_VFU_VERSION_JSON - our capabilities in the reply to VERSION, NUL-terminated */
 #define IVS_VFU_VERSION_JSON                                                                       \
 	"{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576}}"
 

@@ -11,10 +11,10 @@
 #include "base/fdpass.h"
 #include "daemon/close.h"
 
-#define RECEIVES_MAX 64 /* in one go */
+#define RECEIVES_MAX 64 /* in one call */
 
 /* Return: whether there was memory. */
-static bool body_make(struct ivs_vfu_body *body, size_t len)
+static bool body_alloc(struct ivs_vfu_body *body, size_t len)
 {
 	body->bytes = body->small;
 	body->room = sizeof(body->small);
@@ -37,7 +37,7 @@ static void body_free(struct ivs_vfu_body *body)
 void ivs_vfu_connection_init(struct ivs_vfu_connection *connection)
 {
 	memset(connection, 0, sizeof(*connection));
-	connection->sock = connection->out_fd = -1;
+	connection->sock_fd = connection->out_fd = -1;
 }
 
 void ivs_vfu_connection_drop_fds(struct ivs_vfu_connection *connection, unsigned int keep_n)
@@ -65,11 +65,11 @@ void ivs_vfu_connection_close(struct ivs_vfu_connection *connection)
 {
 	ivs_vfu_connection_finish(connection);
 	ivs_vfu_connection_drop_reply(connection);
-	ivs_socket_discard(&connection->sock);
+	ivs_socket_discard(&connection->sock_fd);
 	connection->bad_fds = false;
 }
 
-/* All fds that came are ours, and stay or are closed. Return: whether there was room for them. */
+/* Take ownership of all fds. Return: false: there were too many, and the surplus is closed. */
 static bool keep_fds(struct ivs_vfu_connection *connection, struct ivs_fdpass_fds *fds)
 {
 	bool fit = true;
@@ -80,73 +80,74 @@ static bool keep_fds(struct ivs_vfu_connection *connection, struct ivs_fdpass_fd
 			continue;
 		}
 		fit = false;
-		(void)ivs_fd_discard(&fds->fds[i]); /* who has sent that has to go anyway */
+		(void)ivs_fd_discard(&fds->fds[i]); /* the client is disconnected anyway */
 	}
 	return fit;
 }
 
-static int receive_result(const struct ivs_vfu_connection *connection, ssize_t n, int number,
+static int receive_result(const struct ivs_vfu_connection *connection, ssize_t n, int errnum,
 			  struct ivs_error *err)
 {
-	if (n < 0 && number == EAGAIN)
+	if (n < 0 && errnum == EAGAIN)
 		return IVS_VFU_CONNECTION_E_AGAIN;
-	if (n < 0 && number != ECONNRESET)
-		return ivs_error_errno(err, number, "cannot hear the client");
+	if (n < 0 && errnum != ECONNRESET)
+		return ivs_error_errno(err, errnum, "cannot receive from the client");
 	return connection->have ? IVS_VFU_CONNECTION_E_CUT : IVS_VFU_CONNECTION_E_GONE;
 }
 
-/* At most @len bytes of the present message to @to, and the fds that came with them. */
-static int receive(struct ivs_vfu_connection *connection, uint8_t *to, size_t len,
-		   struct ivs_error *err)
+/* Receive up to @len bytes of the present message, and the fds that came with them. */
+static int receive_bytes(struct ivs_vfu_connection *connection, uint8_t *to, size_t len,
+			 struct ivs_error *err)
 {
 	struct ivs_fdpass_fds fds;
 	ssize_t n;
 
-	fds.max = IVS_FDPASS_MAX; /* the kernel must not close any: that can wait */
+	fds.max = IVS_FDPASS_MAX; /* the kernel must not close any, because that can block */
 	do {
-		n = ivs_fdpass_recv(connection->sock, to, len, &fds);
+		n = ivs_fdpass_recv(connection->sock_fd, to, len, &fds);
 	} while (n == -EINTR);
 	if (n <= 0)
 		return receive_result(connection, n, (int)-n, err);
 	connection->have += (size_t)n;
 	if (!keep_fds(connection, &fds))
 		return ivs_error_set(err, IVS_VFU_CONNECTION_E_FRAMING,
-				     "more than %u fds came with a message", IVS_VFU_FDS_MAX);
-	/* There are none left: nothing is wrong with the client or with its bytes. */
+				     "the client passed more than %u fds with a message",
+				     IVS_VFU_FDS_MAX);
+	/* This process has no free fds: the client and its message are valid. */
 	if (fds.truncated)
 		connection->lost_fds = true;
 	return 0;
 }
 
-/* The header has come: see what it says, and make room for the body. */
+/* The header is complete: decode it and allocate the body. */
 static int begin_body(struct ivs_vfu_connection *connection, struct ivs_error *err)
 {
 	int result = ivs_vfu_get_header(connection->raw, &connection->header, err);
 
 	if (result)
 		return IVS_VFU_CONNECTION_E_FRAMING;
-	if (!body_make(&connection->in, connection->header.size - IVS_VFU_HEADER_LEN))
-		return ivs_error_errno(err, ENOMEM, "cannot take a message of %u bytes",
+	if (!body_alloc(&connection->in, connection->header.size - IVS_VFU_HEADER_LEN))
+		return ivs_error_errno(err, ENOMEM, "cannot receive a message of %u bytes",
 				       connection->header.size);
 	return 0;
 }
 
-/* The header, and the body: what is still lacking of the one that is coming. */
+/* Receive the missing part of the header or, if that is complete, of the body. */
 static int receive_more(struct ivs_vfu_connection *connection, struct ivs_error *err)
 {
 	size_t have = connection->have;
 	int result;
 
 	if (have >= IVS_VFU_HEADER_LEN)
-		return receive(connection, connection->in.bytes + have - IVS_VFU_HEADER_LEN,
-			       connection->header.size - have, err);
-	result = receive(connection, connection->raw + have, IVS_VFU_HEADER_LEN - have, err);
+		return receive_bytes(connection, connection->in.bytes + have - IVS_VFU_HEADER_LEN,
+				     connection->header.size - have, err);
+	result = receive_bytes(connection, connection->raw + have, IVS_VFU_HEADER_LEN - have, err);
 	if (!result && connection->have == IVS_VFU_HEADER_LEN)
 		result = begin_body(connection, err);
 	return result;
 }
 
-static bool is_whole(const struct ivs_vfu_connection *connection)
+static bool is_complete(const struct ivs_vfu_connection *connection)
 {
 	return connection->have >= IVS_VFU_HEADER_LEN &&
 	       connection->have == connection->header.size;
@@ -154,13 +155,13 @@ static bool is_whole(const struct ivs_vfu_connection *connection)
 
 int ivs_vfu_connection_receive(struct ivs_vfu_connection *connection, struct ivs_error *err)
 {
-	/* Who sends byte by byte, as fast as we read, is met again in the next round. */
+	/* A client that sends byte by byte, as fast as we read, must not hold up others. */
 	for (unsigned int i = 0; i < RECEIVES_MAX; i++) {
 		int result = receive_more(connection, err);
 
 		if (result)
 			return result;
-		if (is_whole(connection))
+		if (is_complete(connection))
 			return 0;
 	}
 	return IVS_VFU_CONNECTION_E_AGAIN;
@@ -169,14 +170,14 @@ int ivs_vfu_connection_receive(struct ivs_vfu_connection *connection, struct ivs
 uint8_t *ivs_vfu_connection_reply(struct ivs_vfu_connection *connection, size_t body_len,
 				  uint32_t error)
 {
-	if (!body_make(&connection->out, IVS_VFU_HEADER_LEN + body_len))
+	if (!body_alloc(&connection->out, IVS_VFU_HEADER_LEN + body_len))
 		return NULL;
 	ivs_vfu_put_reply(&connection->header, body_len, error, connection->out.bytes);
 	memset(connection->out.bytes + IVS_VFU_HEADER_LEN, 0, body_len);
 	return connection->out.bytes + IVS_VFU_HEADER_LEN;
 }
 
-/* The fd goes with the first byte. */
+/* The fd is sent with the first byte. */
 int ivs_vfu_connection_send(struct ivs_vfu_connection *connection, struct ivs_error *err)
 {
 	struct iovec iov = {connection->out.bytes + connection->sent,
@@ -188,7 +189,7 @@ int ivs_vfu_connection_send(struct ivs_vfu_connection *connection, struct ivs_er
 	if (connection->out_fd >= 0)
 		ivs_fdpass_attach(&hdr, &control, connection->out_fd);
 	do {
-		n = sendmsg(connection->sock, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = sendmsg(connection->sock_fd, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN)
 		return IVS_VFU_CONNECTION_E_AGAIN;

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A client's socket: messages with their fds in, replies out. Nothing waits.
+ * A client's socket: receives messages with their fds, sends replies. Nothing blocks.
  *
- * A request is read to its end and not one byte further, so that fds stay with their message. While
- * a reply has not left no further request is read; so there is one body at a time, and it is bounded.
+ * A request is read exactly to its end, so that fds stay with their message. No request is read
+ * until the reply to the last one has been sent, so memory is bounded by one request and one reply.
  */
 #ifndef IVS_VFIO_USER_CONNECTION_H
 #define IVS_VFIO_USER_CONNECTION_H
 
 #include "vfio_user/codec.h"
 
-#define IVS_VFU_SMALL_LEN 256 /* bodies up to that need no allocation */
+#define IVS_VFU_SMALL_LEN 256 /* bodies up to this length are not allocated */
 
 /**
  * struct ivs_vfu_body - of a request or a reply
- * @bytes: @small, or memory of its own
- * @room:  bytes that are at @bytes
+ * @bytes: @small, or allocated
+ * @room:  size of @bytes
  */
 struct ivs_vfu_body {
 	uint8_t *bytes;
@@ -26,20 +26,20 @@ struct ivs_vfu_body {
 
 /**
  * struct ivs_vfu_connection - one client
- * @sock:   -1: none
- * @have:   bytes of the present request that came, its header included
- * @header: of the present request, once it is here
- * @raw:    the same, as it comes
- * @fds:    that came with the present request; whoever uses one sets it to -1
- * @lost_fds: more came, for which this process has no room
- * @bad_fds: a socket was among those of a former request, see ivs_fd_discard()
- * @in:     its body
- * @out:    the reply, with its header; empty: there is none
- * @sent:   bytes of it that have left
- * @out_fd: goes with it, and is closed then; -1: none
+ * @sock_fd:  -1: none
+ * @have:     received bytes of the present request, including its header
+ * @header:   of the present request, once @raw is complete
+ * @raw:      the bytes of @header
+ * @fds:      of the present request; set to -1 by the handler that takes one
+ * @lost_fds: more fds came than this process could open
+ * @bad_fds:  a former request had a socket among its fds, see ivs_fd_discard()
+ * @in:       the body of the present request
+ * @out:      the reply, with its header; empty: none
+ * @sent:     bytes of @out that have been sent
+ * @out_fd:   sent with @out and then closed; -1: none
  */
 struct ivs_vfu_connection {
-	int sock;
+	int sock_fd;
 	size_t have;
 	struct ivs_vfu_header header;
 	uint8_t raw[IVS_VFU_HEADER_LEN];
@@ -54,34 +54,34 @@ struct ivs_vfu_connection {
 };
 
 enum ivs_vfu_connection_error {
-	IVS_VFU_CONNECTION_E_AGAIN = 1, /* nothing there, or the socket is full */
-	IVS_VFU_CONNECTION_E_GONE,	/* it closed between two messages */
-	IVS_VFU_CONNECTION_E_CUT,	/* in the middle of one */
-	IVS_VFU_CONNECTION_E_FRAMING,	/* against the protocol */
+	IVS_VFU_CONNECTION_E_AGAIN = 1, /* nothing to receive, or the socket is full */
+	IVS_VFU_CONNECTION_E_GONE,	/* the client closed between two messages */
+	IVS_VFU_CONNECTION_E_CUT,	/* it closed in the middle of a message */
+	IVS_VFU_CONNECTION_E_FRAMING,	/* it violated the protocol */
 };
 
 /** ivs_vfu_connection_init() - without a client */
 void ivs_vfu_connection_init(struct ivs_vfu_connection *connection);
 
-/** ivs_vfu_connection_close() - and every fd; also without a client */
+/** ivs_vfu_connection_close() - close it and all fds; no-op without a client */
 void ivs_vfu_connection_close(struct ivs_vfu_connection *connection);
 
 /**
- * ivs_vfu_connection_receive() - the next whole request: @header, @in, @fds
+ * ivs_vfu_connection_receive() - the next complete request: @header, @in, @fds
  *
- * Return: 0; IVS_VFU_CONNECTION_E_*, with the reason if it is _FRAMING; -errno.
+ * Return: 0; IVS_VFU_CONNECTION_E_*, with a text in @err only for _FRAMING; -errno.
  */
 IVS_MUST_USE int ivs_vfu_connection_receive(struct ivs_vfu_connection *connection,
 					    struct ivs_error *err);
 
-/** ivs_vfu_connection_drop_fds() - of the fds of the request only the first @keep_n stay */
+/** ivs_vfu_connection_drop_fds() - close all fds of the request except the first @keep_n */
 void ivs_vfu_connection_drop_fds(struct ivs_vfu_connection *connection, unsigned int keep_n);
 
-/** ivs_vfu_connection_finish() - the request is done with: its body and the fds that nobody took go */
+/** ivs_vfu_connection_finish() - free the request and close the fds that no handler took */
 void ivs_vfu_connection_finish(struct ivs_vfu_connection *connection);
 
 /**
- * ivs_vfu_connection_reply() - make the reply to the present request, all zero, to be filled
+ * ivs_vfu_connection_reply() - allocate the reply to the present request, with a body of zeroes
  * @error: an errno, or 0
  *
  * Return: its body; NULL: no memory.
@@ -89,16 +89,20 @@ void ivs_vfu_connection_finish(struct ivs_vfu_connection *connection);
 uint8_t *ivs_vfu_connection_reply(struct ivs_vfu_connection *connection, size_t body_len,
 				  uint32_t error);
 
-/** ivs_vfu_connection_is_pending() - whether a reply has not left */
+/** ivs_vfu_connection_is_pending() - whether a reply has still to be sent */
 static inline bool ivs_vfu_connection_is_pending(const struct ivs_vfu_connection *connection)
 {
 	return connection->out.len > 0;
 }
 
-/** ivs_vfu_connection_drop_reply() - nobody wants it */
+/** ivs_vfu_connection_drop_reply() - free the reply without sending it */
 void ivs_vfu_connection_drop_reply(struct ivs_vfu_connection *connection);
 
-/** ivs_vfu_connection_send() - the reply. Return: 0, IVS_VFU_CONNECTION_E_AGAIN, _CUT, -errno. */
+/**
+ * ivs_vfu_connection_send() - send the reply
+ *
+ * Return: 0, IVS_VFU_CONNECTION_E_AGAIN, _CUT, -errno.
+ */
 IVS_MUST_USE int ivs_vfu_connection_send(struct ivs_vfu_connection *connection,
 					 struct ivs_error *err);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the device is: VERSION, GET_INFO, GET_REGION_INFO, GET_IRQ_INFO; and DMA, of which it does none. */
+/* VERSION and the GET_*_INFO commands; and the DMA commands, which have no effect. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -19,14 +19,14 @@ int ivs_vfu_version(struct ivs_vfio_user *session)
 	out = ivs_vfu_reply(session, IVS_VFU_VERSION_LEN + sizeof(IVS_VFU_VERSION_JSON));
 	if (!out)
 		return ENOMEM;
-	/* Version 0.0: the minor one must not be larger than the client's. */
+	/* Version 0.0: our minor version must not be larger than the client's. */
 	memcpy(out + IVS_VFU_VERSION_LEN, IVS_VFU_VERSION_JSON, sizeof(IVS_VFU_VERSION_JSON));
 	session->takes_fds = fds_max > 0;
 	session->greeted = true;
 	return 0;
 }
 
-/* The guest's memory is of no use to us, but without an answer QEMU waits for seconds. */
+/* The device does no DMA, but without a reply QEMU waits for seconds. */
 int ivs_vfu_dma_map(struct ivs_vfio_user *session)
 {
 	return ivs_vfu_reply_empty(session);
@@ -42,7 +42,7 @@ int ivs_vfu_dma_unmap(struct ivs_vfio_user *session)
 	return 0;
 }
 
-/* A reply of @len bytes that begin with their number. NULL, and why: the client has no room, or we. */
+/* A reply of @len bytes that starts with argsz. Return: NULL, with an errno in @error. */
 static uint8_t *reply_info(struct ivs_vfio_user *session, uint32_t len, int *error)
 {
 	uint8_t *out = NULL;
@@ -71,8 +71,8 @@ int ivs_vfu_info(struct ivs_vfio_user *session)
 }
 
 /*
- * With the fd, if there is one and the client takes it; else it can only ask for each access. Not because we are
- * out of fds: a VM that is slow for ever is worse than one that does not start.
+ * With the fd, if there is one and the client accepts it; otherwise each access is a message. Fail
+ * if there are no free fds: a VM that does not start is better than one that is always slow.
  */
 static int describe_memory(struct ivs_vfio_user *session, uint8_t *out)
 {
@@ -82,7 +82,7 @@ static int describe_memory(struct ivs_vfio_user *session, uint8_t *out)
 	if (file->fd >= 0 && !file->writable)
 		flags = IVS_VFU_REGION_R;
 	ivs_put_le64(out + 16, session->memory.len);
-	/* A copy, because the reply may leave later, when the memory is another. */
+	/* A copy: the memory may be replaced before the reply has been sent. */
 	if (file->fd >= 0 && session->takes_fds && !file->trapped) {
 		session->connection.out_fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
 		if (session->connection.out_fd < 0)

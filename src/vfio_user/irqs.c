@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Interrupts as VFIO has them. An eventfd for a vector is its route; without one it stays pending in
- * the device. INTx is level-triggered on an edge-triggered eventfd: it is masked when it is sent, and
- * sent again when the client unmasks and the pin is still raised.
+ * Interrupts as VFIO has them. The eventfd of a vector is its route; without one the vector stays
+ * pending in the function. INTx is level-triggered on an edge-triggered eventfd: it is masked when
+ * it is sent, and sent again when the client unmasks it while the pin is still raised.
  *
- * More lenient than VFIO in one thing: what is asked to fire and has no eventfd is passed over, whether
- * or not another of its kind has one.
+ * More lenient than VFIO in one point: TRIGGER skips interrupts without an eventfd, whether or not
+ * another of the same index has one.
  */
 #include <errno.h>
 #include <sys/epoll.h>
@@ -16,14 +16,15 @@
 #include "base/fd.h"
 #include "vfio_user/private.h"
 
-#define TAKES_MAX 64 /* of an eventfd that is a semaphore; any other is empty after one */
+#define TAKES_MAX 64 /* reads of an eventfd that is a semaphore; one read empties any other */
 #define BUDGET_MS 100
 
 void ivs_vfu_irqs_init(struct ivs_vfu_irqs *irqs)
 {
-	*irqs = (struct ivs_vfu_irqs){.intx = {.eventfd = -1, .resample = -1}, .error = -1};
+	*irqs = (struct ivs_vfu_irqs){.intx = {.trigger_fd = -1, .resample_fd = -1},
+				      .error_fd = -1};
 	for (unsigned int i = 0; i < IVS_MSIX_VECTORS_MAX; i++)
-		irqs->msix[i] = -1;
+		irqs->msix_fds[i] = -1;
 }
 
 unsigned int ivs_vfu_irqs_count(const struct ivs_vfio_user *session, uint32_t index)
@@ -40,28 +41,28 @@ unsigned int ivs_vfu_irqs_count(const struct ivs_vfio_user *session, uint32_t in
 	}
 }
 
-/* Out of the epoll first: the client has the open file, too, so that closing is not enough. */
+/* Closing is not enough for epoll, because the client has the same open file. */
 static void drop_resample(struct ivs_vfio_user *session)
 {
-	int *fd = &session->irqs.intx.resample;
+	int *fd = &session->irqs.intx.resample_fd;
 
 	if (*fd >= 0)
-		(void)epoll_ctl(session->epoll, EPOLL_CTL_DEL, *fd, NULL);
+		(void)epoll_ctl(session->epoll_fd, EPOLL_CTL_DEL, *fd, NULL);
 	ivs_fd_close(fd);
 }
 
 static void drop_intx(struct ivs_vfio_user *session)
 {
 	drop_resample(session);
-	ivs_fd_close(&session->irqs.intx.eventfd);
+	ivs_fd_close(&session->irqs.intx.trigger_fd);
 	session->irqs.intx.masked = false;
 }
 
 static void set_vector(struct ivs_vfio_user *session, unsigned int vector, int *fd)
 {
-	ivs_fd_close(&session->irqs.msix[vector]);
-	session->irqs.msix[vector] = ivs_fd_take(fd);
-	ivs_pci_route(session->function, vector, session->irqs.msix[vector] >= 0);
+	ivs_fd_close(&session->irqs.msix_fds[vector]);
+	session->irqs.msix_fds[vector] = ivs_fd_take(fd);
+	ivs_pci_route(session->function, vector, session->irqs.msix_fds[vector] >= 0);
 }
 
 static void drop_vectors(struct ivs_vfio_user *session)
@@ -76,70 +77,70 @@ void ivs_vfu_irqs_drop(struct ivs_vfio_user *session)
 {
 	drop_intx(session);
 	drop_vectors(session);
-	ivs_fd_close(&session->irqs.error);
+	ivs_fd_close(&session->irqs.error_fd);
 }
 
-static void disable(struct ivs_vfio_user *session, uint32_t index)
+static void disable_index(struct ivs_vfio_user *session, uint32_t index)
 {
 	if (index == IVS_VFU_IRQ_INTX)
 		drop_intx(session);
 	else if (index == IVS_VFU_IRQ_MSIX)
 		drop_vectors(session);
 	else if (index == IVS_VFU_IRQ_ERR)
-		ivs_fd_close(&session->irqs.error);
+		ivs_fd_close(&session->irqs.error_fd);
 }
 
-/* The end of its connection is found by ivs_vfio_user_serve(), which does nothing more for it. */
-static void send_away(struct ivs_vfio_user *session, const char *reason)
+/* ivs_vfio_user_serve() finds the connection closed, and processes nothing more of the client. */
+static void drop_client(struct ivs_vfio_user *session, const char *reason)
 {
-	session->leaving = true;
-	(void)shutdown(session->connection.sock, SHUT_RDWR);
+	session->dropped = true;
+	(void)shutdown(session->connection.sock_fd, SHUT_RDWR);
 	if (ivs_log_allows(&session->log))
-		ivs_log(IVS_LOG_WARNING, "%s: the client %s, and is sent away", session->name,
+		ivs_log(IVS_LOG_WARNING, "%s: the client %s; disconnecting it", session->name,
 			reason);
 }
 
 /*
- * A client whose eventfd cannot be written to loses its interrupts, and nothing else. One that made us
- * wait has to go, before it does so again.
+ * If an eventfd cannot be written to, the client only loses the interrupt. A client that made us
+ * block is disconnected before it does so again.
  *
- * Return: whether it is to stay.
+ * Return: false: it is disconnected.
  */
-static bool fire(struct ivs_vfio_user *session, int fd)
+static bool send_interrupt(struct ivs_vfio_user *session, int fd)
 {
-	const int result = fd >= 0 ? ivs_eventfd_signal(fd) : -EBADF;
+	int result = fd >= 0 ? ivs_eventfd_signal(fd) : -EBADF;
 
 	if (!result)
 		session->counts.interrupts++;
 	if (result == -EINTR)
-		send_away(session, "has filled an eventfd of its and made it blocking");
+		drop_client(session, "filled one of its eventfds and made it blocking");
 	return result != -EINTR;
 }
 
 /*
- * Writing to an eventfd takes as long as it is watched by many: with some 100,000 epolls tens of ms, and no
- * signal ends it. So all interrupts of one go have this much of the processor, which is a hundred times what
- * they need; a machine that is busy with something else does not count.
+ * Writing to an eventfd takes longer the more epolls watch it: tens of ms with some 100,000, and no
+ * signal interrupts it. So the interrupts of one turn may use this much processor time, a hundred
+ * times what they need. Time that the processor spends elsewhere does not count.
  */
 struct budget {
 	int64_t began_ns;
 	int64_t began_cpu_ns;
 };
 
-static struct budget begin(void)
+static struct budget budget_start(void)
 {
 	return (struct budget){ivs_clock_ns(), ivs_clock_cpu_ns()};
 }
 
-/* The clock that needs no system call first. */
-static bool is_spent(struct ivs_vfio_user *session, const struct budget *budget)
+/* Look first at the clock that needs no system call. Return: true: the client is disconnected. */
+static bool budget_is_spent(struct ivs_vfio_user *session, const struct budget *budget)
 {
-	const int64_t limit_ns = (int64_t)BUDGET_MS * IVS_NS_PER_MS;
+	int64_t limit_ns = (int64_t)BUDGET_MS * IVS_NS_PER_MS;
 
 	if (ivs_clock_ns() - budget->began_ns < limit_ns ||
 	    ivs_clock_cpu_ns() - budget->began_cpu_ns < limit_ns)
 		return false;
-	send_away(session, "has eventfds that take too long to write to");
+	drop_client(session, "has eventfds that take too long to write to");
 	return true;
 }
 
@@ -147,10 +148,10 @@ static void deliver_intx(struct ivs_vfio_user *session)
 {
 	struct ivs_vfu_intx *intx = &session->irqs.intx;
 
-	if (intx->eventfd < 0 || intx->masked || !ivs_pci_intx(session->function))
+	if (intx->trigger_fd < 0 || intx->masked || !ivs_pci_intx(session->function))
 		return;
 	intx->masked = true;
-	(void)fire(session, intx->eventfd);
+	(void)send_interrupt(session, intx->trigger_fd);
 }
 
 void ivs_vfu_irqs_deliver(struct ivs_vfio_user *session)
@@ -158,12 +159,13 @@ void ivs_vfu_irqs_deliver(struct ivs_vfio_user *session)
 	struct budget budget;
 	unsigned int vector;
 
-	if (session->migration.state != IVS_VFU_RUNNING || session->leaving)
+	if (session->migration.state != IVS_VFU_RUNNING || session->dropped)
 		return;
 	for (unsigned int n = 0; ivs_pci_next_vector(session->function, &vector); n++) {
-		if (n == 1) /* one alone is what it mostly is */
-			budget = begin();
-		if (!fire(session, session->irqs.msix[vector]) || (n && is_spent(session, &budget)))
+		if (n == 1) /* mostly there is only one, which needs no budget */
+			budget = budget_start();
+		if (!send_interrupt(session, session->irqs.msix_fds[vector]) ||
+		    (n && budget_is_spent(session, &budget)))
 			return;
 	}
 	deliver_intx(session);
@@ -174,19 +176,20 @@ void ivs_vfu_irqs_resample(struct ivs_vfio_user *session)
 	struct ivs_vfu_intx *intx = &session->irqs.intx;
 	unsigned int taken = 0;
 
-	while (taken < TAKES_MAX && intx->resample >= 0 && ivs_eventfd_take(intx->resample) == 1)
+	while (taken < TAKES_MAX && intx->resample_fd >= 0 &&
+	       ivs_eventfd_take(intx->resample_fd) == 1)
 		taken++;
 	if (!taken)
 		return;
 	if (taken == TAKES_MAX)
-		send_away(session, "has a resample eventfd that cannot be emptied");
+		drop_client(session, "has a resample eventfd that cannot be emptied");
 	intx->masked = false;
 	ivs_vfu_irqs_deliver(session);
 }
 
 /*
- * The fds of the request, of which there are none or enough, for @set->count interrupts. An eventfd,
- * because anything else could make us wait or be killed.
+ * The request has no fds or enough for @count interrupts. Only eventfds are accepted, because any
+ * other file could block us or get us killed.
  */
 static bool are_eventfds(const struct ivs_vfio_user *session, unsigned int count)
 {
@@ -199,8 +202,8 @@ static bool are_eventfds(const struct ivs_vfio_user *session, unsigned int count
 	return true;
 }
 
-/* The fd for the how-many-th interrupt of the request; NULL: its eventfd is taken away. */
-static int *given_fd(struct ivs_vfio_user *session, unsigned int i)
+/* The fd for the i-th interrupt of the request; NULL: remove its eventfd. */
+static int *request_fd(struct ivs_vfio_user *session, unsigned int i)
 {
 	return i < session->connection.fds_n ? &session->connection.fds[i] : NULL;
 }
@@ -208,21 +211,22 @@ static int *given_fd(struct ivs_vfio_user *session, unsigned int i)
 static int set_resample(struct ivs_vfio_user *session)
 {
 	struct epoll_event event = {.events = EPOLLIN};
-	int *fd = given_fd(session, 0);
+	int *fd = request_fd(session, 0);
 
 	drop_resample(session);
 	if (!fd)
 		return 0;
-	if (epoll_ctl(session->epoll, EPOLL_CTL_ADD, *fd, &event))
+	if (epoll_ctl(session->epoll_fd, EPOLL_CTL_ADD, *fd, &event))
 		return errno;
-	session->irqs.intx.resample = ivs_fd_take(fd);
+	session->irqs.intx.resample_fd = ivs_fd_take(fd);
 	return 0;
 }
 
-/* What the resample eventfd and the mask are stays, as with VFIO, until all is disabled. */
+/* As in VFIO, the resample eventfd and the mask stay until the index is disabled. */
 static void set_eventfd(struct ivs_vfio_user *session, uint32_t index, unsigned int number, int *fd)
 {
-	int *ours = index == IVS_VFU_IRQ_INTX ? &session->irqs.intx.eventfd : &session->irqs.error;
+	int *ours = index == IVS_VFU_IRQ_INTX ? &session->irqs.intx.trigger_fd
+					      : &session->irqs.error_fd;
 
 	if (index == IVS_VFU_IRQ_MSIX) {
 		set_vector(session, number, fd);
@@ -239,7 +243,7 @@ static int set_eventfds(struct ivs_vfio_user *session, const struct ivs_vfu_set_
 	if (!are_eventfds(session, set->count))
 		return EINVAL;
 	for (unsigned int i = 0; i < set->count; i++) {
-		int *fd = given_fd(session, i);
+		int *fd = request_fd(session, i);
 
 		set_eventfd(session, set->index, set->start + i, fd ? fd : &none);
 	}
@@ -249,28 +253,28 @@ static int set_eventfds(struct ivs_vfio_user *session, const struct ivs_vfu_set_
 static int eventfd_of(const struct ivs_vfio_user *session, uint32_t index, unsigned int number)
 {
 	if (index == IVS_VFU_IRQ_MSIX)
-		return session->irqs.msix[number];
-	return index == IVS_VFU_IRQ_INTX ? session->irqs.intx.eventfd : session->irqs.error;
+		return session->irqs.msix_fds[number];
+	return index == IVS_VFU_IRQ_INTX ? session->irqs.intx.trigger_fd : session->irqs.error_fd;
 }
 
-/* VFIO's loopback: as if the device had. Only where the request's boolean is true, if it has any. */
-static int trigger(struct ivs_vfio_user *session, const struct ivs_vfu_set_irqs *set)
+/* VFIO's loopback: send interrupts. With booleans, only those whose boolean is true. */
+static int trigger_irqs(struct ivs_vfio_user *session, const struct ivs_vfu_set_irqs *set)
 {
 	const uint8_t *wanted = session->connection.in.bytes + IVS_VFU_SET_IRQS_LEN;
-	const struct budget budget = begin();
+	struct budget budget = budget_start();
 
 	for (unsigned int i = 0; i < set->count; i++) {
 		if (set->flags & IVS_VFU_SET_BOOL && !wanted[i])
 			continue;
-		if (!fire(session, eventfd_of(session, set->index, set->start + i)) ||
-		    is_spent(session, &budget))
+		if (!send_interrupt(session, eventfd_of(session, set->index, set->start + i)) ||
+		    budget_is_spent(session, &budget))
 			break;
 	}
 	return 0;
 }
 
-/* MASK and UNMASK: only INTx has them, and only unmasking can be done by an eventfd. */
-static int mask(struct ivs_vfio_user *session, const struct ivs_vfu_set_irqs *set)
+/* MASK and UNMASK: only INTx has them, and an eventfd can only unmask. */
+static int mask_irq(struct ivs_vfio_user *session, const struct ivs_vfu_set_irqs *set)
 {
 	bool masks = set->flags & IVS_VFU_SET_MASK;
 
@@ -287,29 +291,29 @@ static int mask(struct ivs_vfio_user *session, const struct ivs_vfu_set_irqs *se
 	return 0;
 }
 
-static int change(struct ivs_vfio_user *session, const struct ivs_vfu_set_irqs *set)
+static int apply_set_irqs(struct ivs_vfio_user *session, const struct ivs_vfu_set_irqs *set)
 {
 	unsigned int irqs_n = ivs_vfu_irqs_count(session, set->index);
 
 	if (set->argsz < IVS_VFU_SET_IRQS_LEN || set->index >= IVS_VFU_IRQS_N)
 		return EINVAL;
 	if (ivs_vfu_disables_all(set)) {
-		disable(session, set->index);
+		disable_index(session, set->index);
 		return 0;
 	}
 	if (!ivs_vfu_check_set_irqs(set, session->connection.in.len, session->connection.fds_n,
 				    irqs_n))
 		return EINVAL;
 	if (!(set->flags & IVS_VFU_SET_TRIGGER))
-		return mask(session, set);
+		return mask_irq(session, set);
 	return set->flags & IVS_VFU_SET_EVENTFD ? set_eventfds(session, set)
-						: trigger(session, set);
+						: trigger_irqs(session, set);
 }
 
 int ivs_vfu_set_irqs(struct ivs_vfio_user *session)
 {
 	const struct ivs_vfu_set_irqs set = ivs_vfu_get_set_irqs(session->connection.in.bytes);
-	int error = change(session, &set);
+	int error = apply_set_irqs(session, &set);
 
 	return error ? error : ivs_vfu_reply_empty(session);
 }

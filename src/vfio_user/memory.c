@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. Two kinds of files, told apart when one is given:
+ * Theory of operation. Two kinds of files, distinguished when the memory is opened:
  *
- *   sealed against shrinking   small aligned accesses are loads and stores in a mapping; no page of it
- *   (memfd)                    can be lost, so that there is no SIGBUS
- *   others                     the mapping is never touched: pread(2) reads, and the kernel writes into
- *                              the mapping for us and says EFAULT where a page is lost
+ *   sealed against shrinking   small aligned accesses are loads and stores in a mapping; no page
+ *   (memfd)                    can be lost, so there is no SIGBUS
+ *   others                     the mapping is never accessed directly: pread(2) reads, and for
+ *                              writes the kernel accesses the mapping and returns EFAULT for a
+ *                              lost page
  *
- * Not pwrite(2): strangers share the open file, and with O_APPEND on it would make it grow; and hugetlbfs
- * has none. Large accesses of the first kind are as those of the second: reading a hole through a
- * mapping would fill it.
+ * pwrite(2) is not used: untrusted processes share the open file, and if they set O_APPEND it would
+ * make the file grow; and hugetlbfs has no write. Large accesses to the first kind are made as for
+ * the second, because reading a hole through a mapping would fill it.
  */
 #include "vfio_user/memory.h"
 
@@ -25,7 +26,7 @@
 
 #define WORD 8
 
-/* Without it nothing can be written. */
+/* Without a mapping the memory cannot be written. */
 static uint8_t *map_window(const struct ivs_vfu_memory *memory)
 {
 	int prot = PROT_READ | (memory->file.writable ? PROT_WRITE : 0);
@@ -35,8 +36,8 @@ static uint8_t *map_window(const struct ivs_vfu_memory *memory)
 	return map == MAP_FAILED ? NULL : map;
 }
 
-/* Whether the window is there up to @end, now. */
-static bool reaches(const struct ivs_vfu_memory *memory, uint64_t end)
+/* Whether the file has the window up to @end at present. */
+static bool window_reaches(const struct ivs_vfu_memory *memory, uint64_t end)
 {
 	struct stat st;
 
@@ -44,12 +45,12 @@ static bool reaches(const struct ivs_vfu_memory *memory, uint64_t end)
 	       (uint64_t)st.st_size - end >= memory->file.offset;
 }
 
-/* Whether all of it is there, and always will be. */
+/* Whether the file has the whole window, for ever. */
 static bool cannot_shrink(const struct ivs_vfu_memory *memory)
 {
 	int seals = fcntl(memory->file.fd, F_GET_SEALS);
 
-	return seals >= 0 && seals & F_SEAL_SHRINK && reaches(memory, memory->len);
+	return seals >= 0 && seals & F_SEAL_SHRINK && window_reaches(memory, memory->len);
 }
 
 void ivs_vfu_memory_open(struct ivs_vfu_memory *memory, const struct ivs_vfio_user_memory *file,
@@ -62,7 +63,7 @@ void ivs_vfu_memory_open(struct ivs_vfu_memory *memory, const struct ivs_vfio_us
 	if (file->fd < 0)
 		return;
 	is_huge = !fstatfs(file->fd, &fs) && fs.f_type == HUGETLBFS_MAGIC;
-	/* A hole in huge pages may find no other page. */
+	/* For a hole in huge pages there may be no free page. */
 	memory->is_safe = !is_huge && cannot_shrink(memory);
 	if (memory->is_safe || file->writable)
 		memory->map = map_window(memory);
@@ -88,8 +89,8 @@ union word {
 	uint64_t u64;
 };
 
-/* One load, whatever its size; @from is aligned. */
-static void load(const void *from, uint8_t *out, size_t len)
+/* A single load of any size; @from is aligned. */
+static void load_word(const void *from, uint8_t *out, size_t len)
 {
 	union word value;
 
@@ -104,7 +105,7 @@ static void load(const void *from, uint8_t *out, size_t len)
 	memcpy(out, &value, len);
 }
 
-static void store(void *to, const uint8_t *in, size_t len)
+static void store_word(void *to, const uint8_t *in, size_t len)
 {
 	union word value;
 
@@ -119,7 +120,7 @@ static void store(void *to, const uint8_t *in, size_t len)
 		*(volatile uint64_t *)to = value.u64;
 }
 
-/* As much as there is. */
+/* Up to the end of the file. */
 static size_t read_file(const struct ivs_vfu_memory *memory, uint64_t offset, uint8_t *out,
 			size_t len)
 {
@@ -138,7 +139,7 @@ static size_t read_file(const struct ivs_vfu_memory *memory, uint64_t offset, ui
 	return done;
 }
 
-/* Under a supervisor (seccomp_unotify(2)) a signal interrupts even this, and the filter takes no other. */
+/* Under a supervisor (seccomp_unotify(2)) signals interrupt even this system call. */
 static pid_t own_pid(void)
 {
 	pid_t pid;
@@ -149,7 +150,7 @@ static pid_t own_pid(void)
 	return pid;
 }
 
-/* The kernel writes to our own memory as if it were another's: EFAULT, not SIGBUS. */
+/* The kernel writes to our memory as to that of another process: EFAULT, not SIGBUS. */
 static bool write_map(const struct ivs_vfu_memory *memory, uint64_t offset, const uint8_t *in,
 		      size_t len)
 {
@@ -160,8 +161,8 @@ static bool write_map(const struct ivs_vfu_memory *memory, uint64_t offset, cons
 }
 
 /*
- * The kernel copies an aligned word at once, but less than one byte by byte (x86: copy_to_user() of
- * less than 8 bytes), so the word that has it is read.
+ * The kernel copies an aligned word at once, but less than a word byte by byte (x86: copy_to_user()
+ * of less than 8 bytes). So read the word that contains the bytes.
  */
 static bool read_word(const struct ivs_vfu_memory *memory, uint64_t offset, uint8_t *out,
 		      size_t len)
@@ -179,7 +180,7 @@ size_t ivs_vfu_memory_read(struct ivs_vfu_memory *memory, uint64_t offset, uint8
 	size_t got = 0;
 
 	if (memory->is_safe && is_small(offset, len)) {
-		load(memory->map + offset, out, len);
+		load_word(memory->map + offset, out, len);
 		return len;
 	}
 	if (memory->file.fd >= 0 && is_small(offset, len) && read_word(memory, offset, out, len))
@@ -196,7 +197,7 @@ bool ivs_vfu_memory_write(struct ivs_vfu_memory *memory, uint64_t offset, const 
 	if (!memory->map || !memory->file.writable)
 		return false;
 	if (memory->is_safe && is_small(offset, len)) {
-		store(memory->map + offset, in, len);
+		store_word(memory->map + offset, in, len);
 		return true;
 	}
 	return write_map(memory, offset, in, len);

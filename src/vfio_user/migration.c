@@ -23,7 +23,7 @@ static uint64_t memory_len(const struct ivs_vfio_user *session)
 	return session->migration.mode == IVS_VFIO_USER_MIGRATE_MEMORY ? session->memory.len : 0;
 }
 
-/* The arcs of VFIO's machine: from any state to STOP, and from STOP to any. Return: 0 or an errno. */
+/* Transitions of VFIO's state machine, to STOP and from STOP. Return: 0 or an errno. */
 
 static int to_stop(struct ivs_vfio_user *session)
 {
@@ -46,7 +46,7 @@ static int from_stop(struct ivs_vfio_user *session, enum ivs_vfu_migration_state
 		return ENOTTY;
 	if (len && session->memory.file.fd < 0 && to != IVS_VFU_RUNNING) {
 		ivs_error_set(&session->why, 0,
-			      "there is no memory whose content could be migrated");
+			      "the device has no memory yet that could be migrated");
 		return ENODEV;
 	}
 	if (to == IVS_VFU_STOP_COPY &&
@@ -59,8 +59,8 @@ static int from_stop(struct ivs_vfio_user *session, enum ivs_vfu_migration_state
 	return 0;
 }
 
-/* All paths lead by STOP, so the shortest one is at most two arcs long. */
-static int go(struct ivs_vfio_user *session, uint32_t to)
+/* All paths lead through STOP, so the shortest has at most two transitions. */
+static int change_state(struct ivs_vfio_user *session, uint32_t to)
 {
 	const struct ivs_vfu_migration *migration = &session->migration;
 	int error = 0;
@@ -89,8 +89,8 @@ static int reply_feature(struct ivs_vfio_user *session, size_t data_len, uint64_
 	return 0;
 }
 
-/* The reply to PROBE and SET is the request's body. */
-static int reply_same(struct ivs_vfio_user *session)
+/* The reply to PROBE and SET repeats the body of the request. */
+static int reply_body(struct ivs_vfio_user *session)
 {
 	const struct ivs_vfu_body *in = &session->connection.in;
 	uint8_t *out = ivs_vfu_reply(session, in->len);
@@ -118,11 +118,11 @@ static int set_state(struct ivs_vfio_user *session)
 
 	if (in->len != IVS_VFU_FEATURE_LEN + IVS_VFU_FEATURE_MIG_STATE_LEN)
 		return EINVAL;
-	error = go(session, ivs_get_le32(in->bytes + IVS_VFU_FEATURE_LEN));
-	return error ? error : reply_same(session);
+	error = change_state(session, ivs_get_le32(in->bytes + IVS_VFU_FEATURE_LEN));
+	return error ? error : reply_body(session);
 }
 
-/* In the order in which VFIO decides (vfio_check_feature()), so that it refuses alike. */
+/* Checks in the order of vfio_check_feature(), so that the errors are the same. */
 int ivs_vfu_feature(struct ivs_vfio_user *session)
 {
 	const uint8_t *in = session->connection.in.bytes;
@@ -137,14 +137,14 @@ int ivs_vfu_feature(struct ivs_vfio_user *session)
 		return EINVAL;
 	if (is_known)
 		session->counts.asked_migration = true;
-	/* One that has begun can be ended, so that the device runs again. */
+	/* A migration that has begun can be ended, so that the device runs again. */
 	if (!is_known || (session->migration.mode == IVS_VFIO_USER_MIGRATE_NOT &&
 			  session->migration.state == IVS_VFU_RUNNING))
 		return ENOTTY;
 	if (methods & IVS_VFU_FEATURE_SET && feature == IVS_VFU_FEATURE_MIGRATION)
 		return EINVAL;
 	if (flags & IVS_VFU_FEATURE_PROBE)
-		return reply_same(session);
+		return reply_body(session);
 	if (methods == IVS_VFU_FEATURE_GET)
 		return get_feature(session, feature);
 	return methods == IVS_VFU_FEATURE_SET ? set_state(session) : EINVAL;
@@ -168,7 +168,7 @@ int ivs_vfu_mig_read(struct ivs_vfio_user *session)
 	ivs_put_le32(out + 4, len);
 	if (ivs_vfu_save_read(save, &session->memory, out + IVS_VFU_MIG_LEN, len))
 		return 0;
-	ivs_error_set(&session->why, 0, "the memory cannot be read: has it been truncated?");
+	ivs_error_set(&session->why, 0, "cannot read the memory: has its file been truncated?");
 	return EIO;
 }
 

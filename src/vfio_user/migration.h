@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Migration as VFIO defines it (linux/vfio.h, version 2), in the states that stopping and copying
- * needs: no PRE_COPY, no P2P. Source: QEMU's docs/interop/vfio-user, "Device Features".
+ * Migration as VFIO defines it (linux/vfio.h, version 2), with the states for stop-and-copy: no
+ * PRE_COPY, no P2P. Source: QEMU's docs/interop/vfio-user, "Device Features".
  */
 #ifndef IVS_VFIO_USER_MIGRATION_H
 #define IVS_VFIO_USER_MIGRATION_H
 
-#include "vfio_user/session.h"
+#include "vfio_user/options.h"
 #include "vfio_user/stream.h"
 
 /**
- * enum ivs_vfu_migration_state - by VFIO's numbers
- * @IVS_VFU_ERROR_STATE: what was to be loaded was no state. -> RUNNING by a reset
+ * enum ivs_vfu_migration_state - with VFIO's numbers
+ * @IVS_VFU_ERROR_STATE: the state to load was invalid. -> RUNNING by a reset
  * @IVS_VFU_STOP:        neither rings nor interrupts. -> RUNNING, STOP_COPY, RESUMING
  * @IVS_VFU_RUNNING:     -> STOP
- * @IVS_VFU_STOP_COPY:   stopped, and its state can be read. -> STOP
- * @IVS_VFU_RESUMING:    stopped, and a state can be written. -> STOP, by which it is taken over; ERROR
+ * @IVS_VFU_STOP_COPY:   stopped; its state can be read. -> STOP
+ * @IVS_VFU_RESUMING:    stopped; a state can be written. -> STOP, which loads it; ERROR
  *
- * What is asked for in one go is done by way of STOP.
+ * Any other transition goes through STOP.
  */
 enum ivs_vfu_migration_state {
 	IVS_VFU_ERROR_STATE = 0,
@@ -28,9 +28,9 @@ enum ivs_vfu_migration_state {
 };
 
 /**
- * struct ivs_vfu_migration - where it is
- * @mode:   what is migrated
- * @saving: in STOP_COPY
+ * struct ivs_vfu_migration - of a session
+ * @mode:    what can be migrated
+ * @saving:  in STOP_COPY
  * @loading: in RESUMING
  */
 struct ivs_vfu_migration {
@@ -40,7 +40,7 @@ struct ivs_vfu_migration {
 	struct ivs_vfu_load loading;
 };
 
-/** ivs_vfu_migration_reset() - RUNNING, and what was under way is forgotten */
+/** ivs_vfu_migration_reset() - to RUNNING; a transfer is aborted */
 void ivs_vfu_migration_reset(struct ivs_vfu_migration *migration);
 
 #endif

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the files of this folder share. A request comes in by connection.c, is looked up and checked
- * in table.c, and is answered by a handler: info.c, access.c, irqs.c, migration.c.
+ * Shared by the files of this folder. connection.c receives a request, table.c finds and checks its
+ * command, and a handler in info.c, access.c, irqs.c or migration.c answers it.
+ *
+ * Two prefixes: ivs_vfio_user_* (session.h, options.h) is for other rooms, ivs_vfu_* only for files
+ * of this one.
  */
 #ifndef IVS_VFIO_USER_PRIVATE_H
 #define IVS_VFIO_USER_PRIVATE_H
@@ -15,47 +18,47 @@
 #include "vfio_user/session.h"
 
 /**
- * struct ivs_vfu_intx - the pin's interrupt
- * @eventfd:  raised, it is written to; -1: none
- * @resample: readable, the client unmasks; -1: none
- * @masked:   by the client, or because it was sent and not yet unmasked
+ * struct ivs_vfu_intx - the interrupt of the pin
+ * @trigger_fd:  an eventfd, written to when the pin is raised; -1: none
+ * @resample_fd: an eventfd by which the client unmasks; -1: none
+ * @masked:      by the client, or because it was sent and has not been unmasked since
  */
 struct ivs_vfu_intx {
-	int eventfd;
-	int resample;
+	int trigger_fd;
+	int resample_fd;
 	bool masked;
 };
 
 /**
- * struct ivs_vfu_irqs - the eventfds that the client gave; -1: none
- * @error: kept because clients insist on giving it; never written to unless they ask
+ * struct ivs_vfu_irqs - the client's eventfds; -1: none
+ * @error_fd: accepted because clients insist on passing it; written to only if they ask for it
  */
 struct ivs_vfu_irqs {
 	struct ivs_vfu_intx intx;
-	int error;
-	int msix[IVS_MSIX_VECTORS_MAX];
+	int error_fd;
+	int msix_fds[IVS_MSIX_VECTORS_MAX];
 };
 
 /**
  * struct ivs_vfio_user - the session
- * @epoll:     has the client's socket and the resample eventfd in it
- * @watched:   what it watches the socket for
- * @greeted:   VERSION is done
- * @takes_fds: the client can be sent one
- * @leaving:   the client is sent away: nothing more is done for it, whatever it has sent by now
- * @why:       a handler's reason to refuse, for the log; empty: the error's name has to do
+ * @epoll_fd:  watches the client's socket and the resample eventfd
+ * @watched:   the events that the socket is watched for
+ * @greeted:   a valid VERSION has been received
+ * @takes_fds: the client can receive fds
+ * @dropped:   the client is being disconnected: nothing that it has sent is processed any more
+ * @why:       a handler's reason to refuse, for the log; empty: log the errno instead
  */
 struct ivs_vfio_user {
 	struct ivs_pci_function *function;
 	const char *name;
 	void (*ring)(void *context, unsigned int peer, unsigned int vector);
 	void *context;
-	int epoll;
+	int epoll_fd;
 	uint32_t watched;
 	struct ivs_vfu_connection connection;
 	bool greeted;
 	bool takes_fds;
-	bool leaving;
+	bool dropped;
 	struct ivs_vfu_memory memory;
 	struct ivs_vfu_irqs irqs;
 	struct ivs_vfu_migration migration;
@@ -67,23 +70,23 @@ struct ivs_vfio_user {
 /**
  * Handlers answer connection.header and connection.in.
  *
- * Return: 0, and it has made the reply; a positive errno that the client is to be told; or
- * IVS_VFU_HANGUP: there is no going on with it, session->why says why.
+ * Return: 0, with the reply made; a positive errno for the reply; or IVS_VFU_HANGUP: disconnect the
+ * client, for the reason in session->why.
  */
 #define IVS_VFU_HANGUP 4096 /* no errno is that large */
 
-/** struct ivs_vfu_entry - one command, and what must be true of a request before its handler sees it */
+/** struct ivs_vfu_entry - a command, and what table.c checks before it calls the handler */
 struct ivs_vfu_entry {
 	uint16_t command;
 	uint32_t body_min;
 	uint32_t body_max;
-	unsigned int fds_max; /* that the handler may take; the others are closed before */
-	unsigned int states;  /* in which it is allowed: bits, by enum ivs_vfu_migration_state */
+	unsigned int fds_max; /* for the handler; surplus fds are closed before */
+	unsigned int states;  /* in which it is allowed: 1 << enum ivs_vfu_migration_state */
 	int (*handle)(struct ivs_vfio_user *session);
 };
 
 /**
- * ivs_vfu_handle() - the request that has come (table.c): checks, and then its handler
+ * ivs_vfu_handle() - check the present request and call its handler (table.c)
  *
  * Return: as a handler.
  */
@@ -104,13 +107,13 @@ int ivs_vfu_feature(struct ivs_vfio_user *session);
 int ivs_vfu_mig_read(struct ivs_vfio_user *session);
 int ivs_vfu_mig_write(struct ivs_vfio_user *session);
 
-/** ivs_vfu_reply() - make the reply of the present request; NULL: no memory, say ENOMEM */
+/** ivs_vfu_reply() - allocate the reply. Return: its body; NULL: no memory. */
 static inline uint8_t *ivs_vfu_reply(struct ivs_vfio_user *session, size_t body_len)
 {
 	return ivs_vfu_connection_reply(&session->connection, body_len, 0);
 }
 
-/** ivs_vfu_reply_empty() - a handler's last line where the reply has no body */
+/** ivs_vfu_reply_empty() - a reply without a body. Return: 0 or ENOMEM, for a handler to return. */
 static inline int ivs_vfu_reply_empty(struct ivs_vfio_user *session)
 {
 	return ivs_vfu_reply(session, 0) ? 0 : ENOMEM;
@@ -119,16 +122,16 @@ static inline int ivs_vfu_reply_empty(struct ivs_vfio_user *session)
 /** ivs_vfu_irqs_init() - no eventfds */
 void ivs_vfu_irqs_init(struct ivs_vfu_irqs *irqs);
 
-/** ivs_vfu_irqs_drop() - close all eventfds, and the device has no routes */
+/** ivs_vfu_irqs_drop() - close all eventfds and remove all routes */
 void ivs_vfu_irqs_drop(struct ivs_vfio_user *session);
 
-/** ivs_vfu_irqs_count() - how many interrupts this device has at @index */
+/** ivs_vfu_irqs_count() - the number of interrupts at @index */
 unsigned int ivs_vfu_irqs_count(const struct ivs_vfio_user *session, uint32_t index);
 
-/** ivs_vfu_irqs_resample() - see whether the client has unmasked by eventfd */
+/** ivs_vfu_irqs_resample() - unmask INTx if the client has written to the resample eventfd */
 void ivs_vfu_irqs_resample(struct ivs_vfio_user *session);
 
-/** ivs_vfu_irqs_deliver() - send what is due */
+/** ivs_vfu_irqs_deliver() - send due interrupts */
 void ivs_vfu_irqs_deliver(struct ivs_vfio_user *session);
 
 #endif

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. A client is either listened to or answered:
+ * Theory of operation. A session is in one of two states:
  *
- *   listening  EPOLLIN: a request is read to its end and done; its reply leaves at once, if it can
- *   answering  EPOLLOUT: nothing is read, so that who does not read costs one reply
+ *   listening  EPOLLIN: a request is read to its end and processed; its reply is sent at once, or
+ *              the session is answering
+ *   answering  EPOLLOUT: nothing is read, so a client that does not read costs one reply
  *
- * Of each request: what it does to others (a doorbell, an interrupt) comes before its reply, and the
- * log after it. A client that is gone leaves nothing behind: the device is reset.
+ * A doorbell or an interrupt that a request causes precedes its reply, log lines follow it. When a
+ * client leaves, the device is reset, so it leaves nothing behind.
  */
 #include "vfio_user/session.h"
 
@@ -23,7 +24,7 @@
 #include "base/fd.h"
 #include "vfio_user/private.h"
 
-/* In one go, so that other devices are served, too: some messages, or one that takes long. */
+/* Limits of one turn, so that other devices are served too. */
 #define MESSAGES_MAX 32
 #define ROUND_MS 10
 
@@ -46,7 +47,7 @@ IVS_SYSCALLS(ivs_vfio_user_syscalls,
 	{"readlink"}, {"readlinkat"},
 	/* memory.c */
 	{"pread64"}, {"process_vm_writev", {IVS_ARG_OWN_PID(1)}}, {"getpid"}, IVS_CALL_FSTAT,
-	/* the same, when it is given another memory */
+	/* memory.c, when the memory is replaced */
 	{"mmap", MAPS_MEMORY}, {"mmap2", MAPS_MEMORY}, {"munmap"}, {"fstatfs"}, {"fstatfs64"},
 	{"fcntl", GETS_SEALS}, {"fcntl64", GETS_SEALS});
 /* clang-format on */
@@ -57,17 +58,17 @@ int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_
 	struct ivs_vfio_user *session = calloc(1, sizeof(*session));
 
 	if (!session)
-		return ivs_error_errno(err, ENOMEM, "cannot make a device");
-	json_object_seed(0); /* now, because it reads a file */
+		return ivs_error_errno(err, ENOMEM, "cannot allocate a session");
+	json_object_seed(0); /* reads a file, which the sandbox forbids later */
 	session->function = opts->function;
 	session->name = opts->name;
 	session->ring = opts->ring;
 	session->context = opts->context;
 	session->migration.mode = opts->migration;
-	session->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (session->epoll < 0) {
+	session->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (session->epoll_fd < 0) {
 		free(session);
-		return ivs_error_errno(err, errno, "cannot make an epoll for a device");
+		return ivs_error_errno(err, errno, "cannot create an epoll for a device");
 	}
 	ivs_vfu_connection_init(&session->connection);
 	ivs_vfu_irqs_init(&session->irqs);
@@ -78,19 +79,20 @@ int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_
 }
 
 /*
- * What a client was, and what it did to the device, is gone. Out of the epoll first: whoever handed the
- * socket down to us may have it, too.
+ * Remove all traces of the client. Closing is not enough for epoll, because the process that handed
+ * the socket down may have it too.
  */
-static void disconnect(struct ivs_vfio_user *session)
+static void disconnect_client(struct ivs_vfio_user *session)
 {
 	if (session->watched)
-		(void)epoll_ctl(session->epoll, EPOLL_CTL_DEL, session->connection.sock, NULL);
+		(void)epoll_ctl(session->epoll_fd, EPOLL_CTL_DEL, session->connection.sock_fd,
+				NULL);
 	ivs_vfu_irqs_drop(session);
 	ivs_vfu_migration_reset(&session->migration);
 	ivs_vfu_connection_close(&session->connection);
 	ivs_pci_reset(session->function);
 	session->watched = 0;
-	session->greeted = session->takes_fds = session->leaving = false;
+	session->greeted = session->takes_fds = session->dropped = false;
 	session->counts.mapped = session->counts.asked_migration = false;
 }
 
@@ -98,22 +100,22 @@ void ivs_vfio_user_free(struct ivs_vfio_user *session)
 {
 	if (!session)
 		return;
-	disconnect(session);
+	disconnect_client(session);
 	ivs_vfu_memory_close(&session->memory);
-	ivs_fd_close(&session->epoll);
+	ivs_fd_close(&session->epoll_fd);
 	free(session);
 }
 
-/* Wait for what is needed now. Return: 0 or -errno. */
-static int watch(struct ivs_vfio_user *session)
+/* For the event that the state needs. Return: 0 or -errno. */
+static int watch_client(struct ivs_vfio_user *session)
 {
 	bool pending = ivs_vfu_connection_is_pending(&session->connection);
 	struct epoll_event event = {.events = pending ? EPOLLOUT : EPOLLIN};
 
 	if (event.events == session->watched)
 		return 0;
-	if (epoll_ctl(session->epoll, session->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD,
-		      session->connection.sock, &event))
+	if (epoll_ctl(session->epoll_fd, session->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD,
+		      session->connection.sock_fd, &event))
 		return -errno;
 	session->watched = event.events;
 	return 0;
@@ -125,12 +127,12 @@ int ivs_vfio_user_connect(struct ivs_vfio_user *session, int *sock)
 
 	if (ivs_vfio_user_is_connected(session))
 		return IVS_VFIO_USER_E_BUSY;
-	/* A doorbell may have come in since the last one left. */
-	disconnect(session);
-	session->connection.sock = *sock;
-	result = watch(session);
+	/* A doorbell may have been received since the last client left. */
+	disconnect_client(session);
+	session->connection.sock_fd = *sock;
+	result = watch_client(session);
 	if (result) {
-		session->connection.sock = -1;
+		session->connection.sock_fd = -1;
 		return result;
 	}
 	*sock = -1;
@@ -140,7 +142,7 @@ int ivs_vfio_user_connect(struct ivs_vfio_user *session, int *sock)
 
 bool ivs_vfio_user_is_connected(const struct ivs_vfio_user *session)
 {
-	return session->connection.sock >= 0;
+	return session->connection.sock_fd >= 0;
 }
 
 bool ivs_vfio_user_is_greeted(const struct ivs_vfio_user *session)
@@ -150,14 +152,14 @@ bool ivs_vfio_user_is_greeted(const struct ivs_vfio_user *session)
 
 bool ivs_vfio_user_has_hung_up(const struct ivs_vfio_user *session)
 {
-	struct pollfd pfd = {.fd = session->connection.sock};
+	struct pollfd pfd = {.fd = session->connection.sock_fd};
 
 	return poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLHUP | POLLERR);
 }
 
 void ivs_vfio_user_disconnect(struct ivs_vfio_user *session)
 {
-	disconnect(session);
+	disconnect_client(session);
 }
 
 void ivs_vfio_user_set_migration(struct ivs_vfio_user *session,
@@ -168,32 +170,31 @@ void ivs_vfio_user_set_migration(struct ivs_vfio_user *session,
 
 int ivs_vfio_user_fd(const struct ivs_vfio_user *session)
 {
-	return session->epoll;
+	return session->epoll_fd;
 }
 
-/* Strangers can cause any number of these. Who asks for what does not exist has asked, no more. */
+/* Clients can cause any number of these. Unknown commands are not logged: probing is normal. */
 static void log_refused(struct ivs_vfio_user *session, uint16_t command, int error)
 {
 	char reason[128];
 
 	if (error == ENOTTY || !ivs_log_allows(&session->log))
 		return;
-	ivs_log(IVS_LOG_WARNING, "%s: command %u of the client is refused: %s", session->name,
-		command,
+	ivs_log(IVS_LOG_WARNING, "%s: refused command %u of the client: %s", session->name, command,
 		*session->why.text ? session->why.text : strerror_r(error, reason, sizeof(reason)));
 }
 
-/* A handler has refused: whatever reply it has begun, this is the reply. */
-static void refuse(struct ivs_vfio_user *session, int error)
+/* A handler has failed: replace the reply that it may have begun. */
+static void refuse_request(struct ivs_vfio_user *session, int error)
 {
 	session->counts.refused++;
 	ivs_vfu_connection_drop_reply(&session->connection);
 	(void)ivs_vfu_connection_reply(&session->connection, 0,
-				       (uint32_t)error); /* small: no memory */
+				       (uint32_t)error); /* small: not allocated, cannot fail */
 }
 
-/* The request has come. Return: 0, IVS_VFU_CONNECTION_E_*, -errno. */
-static int handle(struct ivs_vfio_user *session, struct ivs_error *err)
+/* Return: 0, IVS_VFU_CONNECTION_E_*, -errno. */
+static int handle_request(struct ivs_vfio_user *session, struct ivs_error *err)
 {
 	struct ivs_vfu_connection *connection = &session->connection;
 	int error, result = 0;
@@ -204,13 +205,13 @@ static int handle(struct ivs_vfio_user *session, struct ivs_error *err)
 	if (error == IVS_VFU_HANGUP)
 		return ivs_error_set(err, IVS_VFU_CONNECTION_E_FRAMING, "%s", session->why.text);
 	if (error)
-		refuse(session, error);
+		refuse_request(session, error);
 	if (connection->header.flags & IVS_VFU_NO_REPLY)
 		ivs_vfu_connection_drop_reply(connection);
 	ivs_vfu_connection_finish(connection);
 	if (connection->bad_fds)
 		return ivs_error_set(err, IVS_VFU_CONNECTION_E_FRAMING,
-				     "a socket came, of which there is no use");
+				     "the client passed a socket, which no command takes");
 	ivs_vfu_irqs_deliver(session);
 	if (ivs_vfu_connection_is_pending(connection))
 		result = ivs_vfu_connection_send(connection, err);
@@ -219,24 +220,24 @@ static int handle(struct ivs_vfio_user *session, struct ivs_error *err)
 	return result;
 }
 
-/* The next thing to do. Return: 0, there may be more; IVS_VFU_CONNECTION_E_*, -errno. */
+/* Send the reply or process the next request. Return: 0, IVS_VFU_CONNECTION_E_*, -errno. */
 static int serve_one(struct ivs_vfio_user *session, struct ivs_error *err)
 {
 	struct ivs_vfu_connection *connection = &session->connection;
 	int result;
 
-	if (session->leaving)
+	if (session->dropped)
 		return IVS_VFU_CONNECTION_E_GONE;
 	if (ivs_vfu_connection_is_pending(connection))
 		return ivs_vfu_connection_send(connection, err);
 	result = ivs_vfu_connection_receive(connection, err);
-	return result ? result : handle(session, err);
+	return result ? result : handle_request(session, err);
 }
 
-/* The client is gone, or has to go. Return: what ivs_vfio_user_serve() does. */
-static int end(struct ivs_vfio_user *session, int result, struct ivs_error *err)
+/* The client is gone, or has to be disconnected. Return: as ivs_vfio_user_serve(). */
+static int end_client(struct ivs_vfio_user *session, int result, struct ivs_error *err)
 {
-	disconnect(session);
+	disconnect_client(session);
 	switch (result) {
 	case IVS_VFU_CONNECTION_E_GONE:
 		return ivs_error_set(err, IVS_VFIO_USER_E_GONE, "the client closed the connection");
@@ -252,7 +253,7 @@ static int end(struct ivs_vfio_user *session, int result, struct ivs_error *err)
 
 int ivs_vfio_user_serve(struct ivs_vfio_user *session, struct ivs_error *err)
 {
-	const int64_t until = ivs_clock_deadline(ROUND_MS);
+	int64_t until_ns = ivs_clock_deadline(ROUND_MS);
 	int result = 0;
 
 	if (!ivs_vfio_user_is_connected(session))
@@ -260,17 +261,17 @@ int ivs_vfio_user_serve(struct ivs_vfio_user *session, struct ivs_error *err)
 	ivs_vfu_irqs_resample(session);
 	for (unsigned int i = 0; i < MESSAGES_MAX && !result; i++) {
 		result = serve_one(session, err);
-		if (ivs_clock_ns() > until)
+		if (ivs_clock_ns() > until_ns)
 			break;
 	}
 	if (result == IVS_VFU_CONNECTION_E_AGAIN)
 		result = 0;
 	if (!result) {
-		result = watch(session);
+		result = watch_client(session);
 		if (result)
 			ivs_error_errno(err, -result, "cannot watch the client's socket");
 	}
-	return result ? end(session, result, err) : 0;
+	return result ? end_client(session, result, err) : 0;
 }
 
 void ivs_vfio_user_deliver(struct ivs_vfio_user *session)

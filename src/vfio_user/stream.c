@@ -84,11 +84,11 @@ static size_t smaller(uint64_t a, size_t b)
 	return a < b ? (size_t)a : b;
 }
 
-/* As much of one part as is wanted. Return: its bytes; 0: BAR 2 could not be read. */
+/* Up to @len bytes of one part. Return: how many; 0: BAR 2 could not be read. */
 static size_t save_part(struct ivs_vfu_save *save, struct ivs_vfu_memory *memory, uint8_t *out,
 			size_t len)
 {
-	uint64_t in_memory = save->at - save->head_len; /* if it is beyond the head */
+	uint64_t in_memory = save->at - save->head_len; /* if beyond the head */
 	uint8_t sum[IVS_VFU_STREAM_SUM_LEN];
 	size_t n;
 
@@ -146,19 +146,19 @@ void ivs_vfu_load_end(struct ivs_vfu_load *load)
 	*load = (struct ivs_vfu_load){0};
 }
 
-/* All of it is known: what else stands there is for another device. */
+/* All bytes of the header are known in advance. */
 static bool check_header(const struct ivs_vfu_load *load, struct ivs_error *err)
 {
 	uint8_t header[IVS_VFU_STREAM_HEADER_LEN];
 
 	put_header(header, load->head_len - IVS_VFU_STREAM_HEADER_LEN, load->memory_len);
 	if (memcmp(load->head, header, 8))
-		ivs_error_set(err, 0, "what is to be loaded is no state of a device of ours");
+		ivs_error_set(err, 0, "the data to load are not a state of an ivshmem device");
 	else if (memcmp(load->head, header, sizeof(header)))
 		ivs_error_set(
 			err, 0,
-			"the state to be loaded is of version %u, %u bytes and %llu of memory, not "
-			"of version %u, %u bytes and %llu of memory",
+			"the state to load has version %u, %u bytes and %llu bytes of memory, but "
+			"this device has version %u, %u bytes and %llu bytes of memory",
 			ivs_get_le32(load->head + 8), ivs_get_le32(load->head + 12),
 			(unsigned long long)ivs_get_le64(load->head + 16), ivs_get_le32(header + 8),
 			ivs_get_le32(header + 12), (unsigned long long)ivs_get_le64(header + 16));
@@ -167,16 +167,16 @@ static bool check_header(const struct ivs_vfu_load *load, struct ivs_error *err)
 	return false;
 }
 
-/* As much of one part as is there. Return: its bytes; 0: they are no good. */
+/* Up to @len bytes of one part. Return: how many; 0: the stream is invalid. */
 static size_t load_part(struct ivs_vfu_load *load, struct ivs_vfu_memory *memory, const uint8_t *in,
 			size_t len, struct ivs_error *err)
 {
-	uint64_t in_memory = load->at - load->head_len; /* if it is beyond the head */
+	uint64_t in_memory = load->at - load->head_len; /* if beyond the head */
 	uint64_t in_tail = in_memory - load->memory_len;
 	size_t n;
 
 	if (load->at < load->head_len) {
-		/* The header before all else, so that nothing is done for a stranger's. */
+		/* Check the header alone first, before anything is done with the rest. */
 		n = load->at < IVS_VFU_STREAM_HEADER_LEN ? IVS_VFU_STREAM_HEADER_LEN
 							 : load->head_len;
 		n = smaller(n - load->at, len);
@@ -186,12 +186,12 @@ static size_t load_part(struct ivs_vfu_load *load, struct ivs_vfu_memory *memory
 	} else if (in_memory < load->memory_len) {
 		n = smaller(load->memory_len - in_memory, len);
 		if (!ivs_vfu_memory_write(memory, in_memory, in, n))
-			return (size_t)ivs_error_set(err, 0, "the memory cannot be written to");
+			return (size_t)ivs_error_set(err, 0, "cannot write to the memory");
 	} else {
 		n = smaller(sizeof(load->tail) - in_tail, len);
 		memcpy(load->tail + in_tail, in, n);
 		if (!n)
-			ivs_error_set(err, 0, "there is more than the state to be loaded");
+			ivs_error_set(err, 0, "the state to load is followed by more data");
 		return n;
 	}
 	ivs_vfu_sum_add(&load->sum, in, n);
@@ -219,14 +219,13 @@ bool ivs_vfu_load_finish(struct ivs_vfu_load *load, struct ivs_pci_function *dev
 	uint8_t sum[IVS_VFU_STREAM_SUM_LEN];
 
 	if (load->bad)
-		return ivs_error_set(err, 0, "what was written before was no good");
+		return ivs_error_set(err, 0, "the state to load was invalid before");
 	if (load->at != end)
 		return ivs_error_set(err, 0, "%llu of %llu bytes of the state were written",
 				     (unsigned long long)load->at, (unsigned long long)end);
 	ivs_vfu_sum_put(&load->sum, sum);
 	if (memcmp(sum, load->tail, sizeof(sum)))
-		return ivs_error_set(err, 0,
-				     "the state to be loaded was damaged: its sum is wrong");
+		return ivs_error_set(err, 0, "the state to load is damaged: its checksum is wrong");
 	return !ivs_pci_load(device, load->head + IVS_VFU_STREAM_HEADER_LEN,
 			     load->head_len - IVS_VFU_STREAM_HEADER_LEN, err);
 }

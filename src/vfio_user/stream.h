@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What is migrated, as bytes: a header, the device's state, the content of BAR 2 or not, and a sum
- * over all of that. They are made and taken in pieces of any size; of BAR 2, whose size has no limit,
- * nothing is kept.
+ * The migration stream: a header, the device's state, optionally the content of BAR 2, and a
+ * checksum of all that. It is produced and consumed in pieces of any size. The content of BAR 2,
+ * whose size has no limit, is not buffered.
  *
  * Numbers are little-endian. Header: 8 letters, u32 version, u32 length of the device's state, u64
- * length of the content of BAR 2 (0: without), u64 zero. Sum: two u64 over the words of 8 bytes, the
- * last one filled up with zeroes: the sum of the words, and the sum of these sums. It finds what got
- * lost or changed on the way, not what somebody forged: the device checks its state itself.
+ * length of the content of BAR 2 (0: without), u64 zero. Checksum over words of 8 bytes, the last
+ * one padded with zeroes: u64 sum of the words, u64 sum of the running sums. It detects lost and
+ * changed bytes, not forgery; the function checks its state itself.
  */
 #ifndef IVS_VFIO_USER_STREAM_H
 #define IVS_VFIO_USER_STREAM_H
@@ -26,8 +26,8 @@
 #define IVS_VFU_STREAM_SUM_LEN 16u
 
 /**
- * struct ivs_vfu_sum - over bytes in pieces
- * @word: the bytes of an incomplete one
+ * struct ivs_vfu_sum - the checksum so far
+ * @word: bytes of an incomplete word
  */
 struct ivs_vfu_sum {
 	uint64_t a;
@@ -38,9 +38,9 @@ struct ivs_vfu_sum {
 
 /**
  * struct ivs_vfu_save - a stream that is being read
- * @head:       header and device's state, as they were when it began; NULL: nothing is
- * @memory_len: of the content of BAR 2; 0: without
- * @at:         bytes that were read
+ * @head:       header and device's state when saving began; NULL: not saving
+ * @memory_len: bytes of BAR 2; 0: without
+ * @at:         bytes read so far
  */
 struct ivs_vfu_save {
 	uint8_t *head;
@@ -52,10 +52,10 @@ struct ivs_vfu_save {
 
 /**
  * struct ivs_vfu_load - a stream that is being written
- * @head: room for header and device's state; NULL: nothing is
- * @at:   bytes that were written
- * @tail: the sum, as it comes
- * @bad:  something was wrong
+ * @head: room for header and device's state; NULL: not loading
+ * @at:   bytes written so far
+ * @tail: the checksum in the stream
+ * @bad:  the stream is invalid
  */
 struct ivs_vfu_load {
 	uint8_t *head;
@@ -67,14 +67,14 @@ struct ivs_vfu_load {
 	bool bad;
 };
 
-/** ivs_vfu_sum_add() - some more bytes */
+/** ivs_vfu_sum_add() - add the next bytes */
 void ivs_vfu_sum_add(struct ivs_vfu_sum *sum, const uint8_t *in, size_t len);
 
-/** ivs_vfu_sum_put() - of all bytes that were added */
+/** ivs_vfu_sum_put() - the checksum of all bytes added */
 void ivs_vfu_sum_put(const struct ivs_vfu_sum *sum, uint8_t out[IVS_VFU_STREAM_SUM_LEN]);
 
 /**
- * ivs_vfu_save_begin() - the device's state is taken now
+ * ivs_vfu_save_begin() - take a snapshot of the device's state
  * @memory_len: 0: without the content of BAR 2
  *
  * Return: whether there was memory.
@@ -84,35 +84,39 @@ IVS_MUST_USE bool ivs_vfu_save_begin(struct ivs_vfu_save *save,
 
 void ivs_vfu_save_end(struct ivs_vfu_save *save);
 
-/** ivs_vfu_save_left() - bytes that have not been read */
+/** ivs_vfu_save_left() - bytes not read yet */
 uint64_t ivs_vfu_save_left(const struct ivs_vfu_save *save);
 
 /**
- * ivs_vfu_save_read() - the next @len bytes, at most as many as are left
+ * ivs_vfu_save_read() - read the next @len bytes, at most ivs_vfu_save_left()
  *
- * Return: whether BAR 2 could be read; if not, the stream is at its beginning.
+ * Return: false: BAR 2 could not be read, and the stream is at its beginning again.
  */
 IVS_MUST_USE bool ivs_vfu_save_read(struct ivs_vfu_save *save, struct ivs_vfu_memory *memory,
 				    uint8_t *out, size_t len);
 
-/** ivs_vfu_load_begin() - of a stream that a device like @device saved. Return: whether there was memory. */
+/**
+ * ivs_vfu_load_begin() - expect a stream of a device like @device
+ *
+ * Return: whether there was memory.
+ */
 IVS_MUST_USE bool ivs_vfu_load_begin(struct ivs_vfu_load *load,
 				     const struct ivs_pci_function *device, uint64_t memory_len);
 
 void ivs_vfu_load_end(struct ivs_vfu_load *load);
 
 /**
- * ivs_vfu_load_write() - the next bytes; the content of BAR 2 is written to it
+ * ivs_vfu_load_write() - write the next bytes; the content of BAR 2 is copied there
  *
- * Return: whether they are good so far, which stays so.
+ * Return: false: the stream is invalid, and stays so.
  */
 IVS_MUST_USE bool ivs_vfu_load_write(struct ivs_vfu_load *load, struct ivs_vfu_memory *memory,
 				     const uint8_t *in, size_t len, struct ivs_error *err);
 
 /**
- * ivs_vfu_load_finish() - no more comes: the device takes its state over
+ * ivs_vfu_load_finish() - the end of the stream: load the state into @device
  *
- * Return: whether all of it came and is good; if not, the device is as it was.
+ * Return: false: the stream is incomplete or invalid, and @device is unchanged.
  */
 IVS_MUST_USE bool ivs_vfu_load_finish(struct ivs_vfu_load *load, struct ivs_pci_function *device,
 				      struct ivs_error *err);

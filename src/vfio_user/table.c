@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every command, and what is true of a request before its handler sees it; looked at here, and nowhere
- * else. Lengths are of bodies, without the header.
+ * All commands, and what is checked before a handler is called; checked here and nowhere else.
+ * Lengths are those of bodies, without the header.
  */
 #include "base/error.h"
 #include "vfio_user/private.h"
@@ -9,15 +9,15 @@
 #define IN(state) (1u << (state))
 #define ALWAYS (~0u)
 
-/* VERSION's is shorter than jansson could be made to use up memory with. */
-static const struct ivs_vfu_entry table[] = {
+/* The limit of VERSION keeps jansson from allocating much. */
+static const struct ivs_vfu_entry commands[] = {
 	{IVS_VFU_VERSION, IVS_VFU_VERSION_LEN, IVS_VFU_VERSION_LEN + IVS_VFU_JSON_MAX, 0, ALWAYS,
 	 ivs_vfu_version},
 	{IVS_VFU_DMA_MAP, IVS_VFU_DMA_MAP_LEN, IVS_VFU_DMA_MAP_LEN, 0, ALWAYS, ivs_vfu_dma_map},
-	/* with a bitmap, which nobody needs to be filled */
+	/* with a dirty bitmap, which is not filled */
 	{IVS_VFU_DMA_UNMAP, IVS_VFU_DMA_UNMAP_LEN, IVS_VFU_DMA_UNMAP_LEN + 16, 0, ALWAYS,
 	 ivs_vfu_dma_unmap},
-	/* QEMU's structure has grown */
+	/* QEMU's structure has a new member */
 	{IVS_VFU_GET_INFO, IVS_VFU_INFO_LEN, IVS_VFU_INFO_LEN + 4, 0, ALWAYS, ivs_vfu_info},
 	{IVS_VFU_GET_REGION_INFO, IVS_VFU_REGION_INFO_LEN, IVS_VFU_REGION_INFO_LEN, 0, ALWAYS,
 	 ivs_vfu_region_info},
@@ -38,11 +38,11 @@ static const struct ivs_vfu_entry table[] = {
 	 IN(IVS_VFU_RESUMING), ivs_vfu_mig_write},
 };
 
-static const struct ivs_vfu_entry *find(uint16_t command)
+static const struct ivs_vfu_entry *find_command(uint16_t command)
 {
-	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
-		if (table[i].command == command)
-			return &table[i];
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
+		if (commands[i].command == command)
+			return &commands[i];
 	}
 	return NULL;
 }
@@ -50,20 +50,20 @@ static const struct ivs_vfu_entry *find(uint16_t command)
 int ivs_vfu_handle(struct ivs_vfio_user *session)
 {
 	struct ivs_vfu_connection *connection = &session->connection;
-	const struct ivs_vfu_entry *entry = find(connection->header.command);
+	const struct ivs_vfu_entry *entry = find_command(connection->header.command);
 	bool fits = entry && connection->in.len >= entry->body_min &&
 		    connection->in.len <= entry->body_max;
 
-	/* Nobody is to find one there that it did not ask for. */
+	/* No handler may find fds that its command does not take. */
 	ivs_vfu_connection_drop_fds(connection, entry ? entry->fds_max : 0);
 	if (!session->greeted && (connection->header.command != IVS_VFU_VERSION || !fits))
 		return ivs_error_set(
 			&session->why, IVS_VFU_HANGUP,
-			"the client does not begin with a VERSION: command %u, %u bytes",
+			"the client did not begin with VERSION but with command %u of %u bytes",
 			connection->header.command, connection->header.size);
 	if (connection->lost_fds)
 		return EMFILE;
-	/* As VFIO says of an ioctl(2) that it does not know. */
+	/* As VFIO replies to an unknown ioctl(2). */
 	if (!entry)
 		return ENOTTY;
 	if (!fits || !(entry->states & IN(session->migration.state)))

@@ -153,7 +153,7 @@ def test_interrupt_that_is_filled(place):
     fd = eventfd()
     for at in range(0, 256, FDS_MAX):
         client.set_irqs(MSIX, EVENTFD | TRIGGER, at, FDS_MAX, fds=[fd] * FDS_MAX)
-    text = "has filled an eventfd of its and made it blocking, and is sent away"
+    text = "filled one of its eventfds and made it blocking; disconnecting it"
 
     def trigger_often():  # for longer than the process takes to wake up
         with contextlib.suppress(Gone):
@@ -248,7 +248,7 @@ def test_interrupts_that_take_long(place, way):
         way(client, vectors)
         assert slowest(neighbour) < QUICK
         assert client.is_gone()
-    text = "the client has eventfds that take too long to write to, and is sent away"
+    text = "the client has eventfds that take too long to write to; disconnecting it"
     running.err.wait(text)
     client.close()
     connect_when_free(place, one).close()
