@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Configuration space. Two arrays say everything: what a byte reads, and which of its bits a write
- * changes. All bits that can be written are 0 after a reset, so that a reset needs no list either.
+ * Configuration space: one array has the content of each byte, another the bits that a write
+ * changes. All writable bits are 0 after a reset, so a reset needs no table of values.
  *
- * One bit is in neither, because it is not the guest's and changes without it: Interrupt Status.
+ * Interrupt Status is in neither: it follows from the registers.
  */
 #include "pci/private.h"
 
@@ -24,7 +24,7 @@
 #define CLASS_RAM 0x050000
 #define QEMU_SUBSYSTEM 0x1100
 #define PIN_A 1
-/* I/O and memory space, bus master, SERR, INTx disable: what QEMU lets a guest write. */
+/* I/O and memory space, bus master, SERR, INTx disable: as in QEMU. */
 #define COMMAND_WRITABLE 0x0507
 #define BAR_64BIT 0x4
 #define BAR_PREFETCHABLE 0x8
@@ -32,7 +32,7 @@
 #define CAP_MSIX 0x11
 #define CAP_VENDOR 0x09
 
-static void put(struct ivs_pci_function *function, size_t offset, uint64_t value, size_t len)
+static void put_bytes(struct ivs_pci_function *function, size_t offset, uint64_t value, size_t len)
 {
 	ivs_put_le(value, function->config + offset, len);
 }
@@ -43,13 +43,13 @@ static void make_writable(struct ivs_pci_function *function, size_t offset, uint
 	ivs_put_le(bits, function->writable + offset, len);
 }
 
-/* The bits below a size, a power of two, are fixed: that is how software finds it (6.2.5.1). */
+/* The bits below the size, a power of two, are read-only: software finds it by that (6.2.5.1). */
 static void put_bar(struct ivs_pci_function *function, unsigned int n, uint64_t flags,
 		    uint64_t size)
 {
 	size_t len = flags & BAR_64BIT ? 8 : 4;
 
-	put(function, BAR(n), flags, len);
+	put_bytes(function, BAR(n), flags, len);
 	make_writable(function, BAR(n), ~(size - 1), len);
 }
 
@@ -70,10 +70,10 @@ static void put_bars(struct ivs_pci_function *function)
 
 static void put_msix(struct ivs_pci_function *function)
 {
-	put(function, IVS_MSIX_CAP, CAP_MSIX, 1);
-	put(function, IVS_MSIX_CONTROL, function->options.vectors_n - 1, 2);
-	put(function, IVS_MSIX_CAP + 4, IVS_BAR_MSIX, 4);
-	put(function, IVS_MSIX_CAP + 8, function->pba | IVS_BAR_MSIX, 4);
+	put_bytes(function, IVS_MSIX_CAP, CAP_MSIX, 1);
+	put_bytes(function, IVS_MSIX_CONTROL, function->options.vectors_n - 1, 2);
+	put_bytes(function, IVS_MSIX_CAP + 4, IVS_BAR_MSIX, 4);
+	put_bytes(function, IVS_MSIX_CAP + 8, function->pba | IVS_BAR_MSIX, 4);
 	make_writable(function, IVS_MSIX_CONTROL, IVS_MSIX_CONTROL_ENABLE | IVS_MSIX_CONTROL_MASKED,
 		      2);
 }
@@ -103,12 +103,12 @@ static void put_capabilities(struct ivs_pci_function *function,
 
 	if (!options->vectors_n && !identity)
 		return;
-	put(function, IVS_PCI_STATUS, IVS_PCI_STATUS_CAPABILITIES, 2);
-	put(function, CAPABILITIES, IVS_MSIX_CAP, 1);
+	put_bytes(function, IVS_PCI_STATUS, IVS_PCI_STATUS_CAPABILITIES, 2);
+	put_bytes(function, CAPABILITIES, IVS_MSIX_CAP, 1);
 	if (options->vectors_n) {
 		put_msix(function);
 		next += IVS_MSIX_CAP_LEN;
-		put(function, IVS_MSIX_CAP + 1, identity ? next : 0, 1);
+		put_bytes(function, IVS_MSIX_CAP + 1, identity ? next : 0, 1);
 	}
 	if (identity)
 		put_identity(function, options, next);
@@ -117,14 +117,14 @@ static void put_capabilities(struct ivs_pci_function *function,
 void ivs_config_init(struct ivs_pci_function *function,
 		     const struct ivs_pci_function_options *options)
 {
-	put(function, VENDOR, IVS_PCI_VENDOR, 2);
-	put(function, DEVICE, IVS_PCI_DEVICE, 2);
-	put(function, REVISION, options->revision, 1);
-	put(function, CLASS, CLASS_RAM, 3);
-	put(function, SUBSYSTEM_VENDOR, IVS_PCI_VENDOR, 2);
-	put(function, SUBSYSTEM, QEMU_SUBSYSTEM, 2);
-	/* Revision 0 always had one; with MSI-X, or without a server, it is never raised. */
-	put(function, INTERRUPT_PIN, ivs_pci_has_pin(function) ? PIN_A : 0, 1);
+	put_bytes(function, VENDOR, IVS_PCI_VENDOR, 2);
+	put_bytes(function, DEVICE, IVS_PCI_DEVICE, 2);
+	put_bytes(function, REVISION, options->revision, 1);
+	put_bytes(function, CLASS, CLASS_RAM, 3);
+	put_bytes(function, SUBSYSTEM_VENDOR, IVS_PCI_VENDOR, 2);
+	put_bytes(function, SUBSYSTEM, QEMU_SUBSYSTEM, 2);
+	/* Revision 0 always has a pin; with MSI-X or without a server it is never raised. */
+	put_bytes(function, INTERRUPT_PIN, ivs_pci_has_pin(function) ? PIN_A : 0, 1);
 	make_writable(function, IVS_PCI_COMMAND, COMMAND_WRITABLE, 2);
 	make_writable(function, CACHE_LINE, 0xff, 1);
 	make_writable(function, INTERRUPT_LINE, 0xff, 1);

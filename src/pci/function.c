@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The PCI function: what it may be, and who treats an access.
+ * The PCI function: checks its options, and dispatches accesses.
  *
- * A guest's accesses are whole and aligned, but who serves the function to a VMM takes any offset and
- * length from it. In the BARs these are accesses to pieces of 1, 2 or 4 bytes, each at a
- * multiple of its length, in rising order; 8 aligned bytes are two of 4. In configuration space each
- * byte is on its own.
+ * A guest's accesses are aligned, but a VMM may send any offset and length. In BARs such an access
+ * is split into naturally aligned pieces of 1, 2 or 4 bytes, in rising order; 8 aligned bytes are
+ * two pieces. In configuration space each byte is a piece.
  */
 #include "pci/private.h"
 
@@ -17,26 +16,26 @@
 #include "base/text.h"
 
 #define MEMORY_LEN_MIN 4096u
-#define MEMORY_LEN_MAX_32BIT (UINT64_C(1) << 31) /* of powers of two below 2^32 */
+#define MEMORY_LEN_MAX_32BIT (UINT64_C(1) << 31) /* the largest power of two below 2^32 */
 
 static int check_kind(const struct ivs_pci_function_options *options, struct ivs_error *err)
 {
 	if (options->revision > IVS_PCI_REVISION)
 		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
-				     "there is no revision %u of the device: it is 0 or 1",
+				     "the device has no revision %u: use 0 or 1",
 				     options->revision);
 	if (options->vectors_n > IVS_MSIX_VECTORS_MAX)
 		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
-				     "%u vectors are more than MSI-X has: at most %d",
+				     "%u vectors are more than MSI-X supports: use at most %d",
 				     options->vectors_n, IVS_MSIX_VECTORS_MAX);
 	if (options->intx && options->revision != IVS_PCI_REVISION_LEGACY)
 		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
-				     "a device of revision %u has no INTx: take revision 0",
+				     "a device of revision %u has no INTx: use revision 0",
 				     options->revision);
 	if (options->intx && options->vectors_n)
 		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
 				     "INTx is for a device without vectors, and this one has %u: "
-				     "take one of the two",
+				     "use one of the two",
 				     options->vectors_n);
 	return 0;
 }
@@ -45,13 +44,13 @@ static int check_memory(const struct ivs_pci_function_options *options, struct i
 {
 	if (!ivs_is_power_of_two(options->memory_len) || options->memory_len < MEMORY_LEN_MIN)
 		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
-				     "a region of %" PRIu64 " bytes cannot be BAR 2: its size has "
-				     "to be a power of two of at least %u",
+				     "a region of %" PRIu64 " bytes cannot be BAR 2: its size "
+				     "must be a power of two of at least %u",
 				     options->memory_len, MEMORY_LEN_MIN);
 	if (options->bar2_32bit && options->memory_len > MEMORY_LEN_MAX_32BIT)
 		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
 				     "a region of %" PRIu64 " bytes is too large for a BAR 2 of 32 "
-				     "bits: at most %" PRIu64 ", or take one of 64 bits",
+				     "bits: use at most %" PRIu64 ", or a BAR 2 of 64 bits",
 				     options->memory_len, MEMORY_LEN_MAX_32BIT);
 	return 0;
 }
@@ -66,7 +65,7 @@ int ivs_pci_check_name(const char *name, struct ivs_error *err)
 	ivs_text_shown(name, shown, sizeof(shown));
 	if (len > IVS_PCI_CAP_NAME_MAX)
 		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
-				     "the name %s... of the region has %zu bytes: at most %d",
+				     "the name %s... of the region has %zu bytes: use at most %d",
 				     shown, len, IVS_PCI_CAP_NAME_MAX);
 	if (good < len)
 		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
@@ -105,9 +104,9 @@ void ivs_pci_reset(struct ivs_pci_function *function)
 	ivs_msix_reset(function);
 }
 
-size_t ivs_pci_space_len(const struct ivs_pci_function *function, unsigned int region)
+size_t ivs_pci_space_len(const struct ivs_pci_function *function, unsigned int space)
 {
-	switch (region) {
+	switch (space) {
 	case IVS_PCI_BAR0:
 		return IVS_REGISTERS_LEN;
 	case IVS_PCI_BAR1:
@@ -119,15 +118,15 @@ size_t ivs_pci_space_len(const struct ivs_pci_function *function, unsigned int r
 	}
 }
 
-static bool is_within(const struct ivs_pci_function *function, unsigned int region, size_t offset,
+static bool is_within(const struct ivs_pci_function *function, unsigned int space, size_t offset,
 		      size_t len)
 {
-	size_t region_len = ivs_pci_space_len(function, region);
+	size_t space_len = ivs_pci_space_len(function, space);
 
-	return offset <= region_len && len <= region_len - offset;
+	return offset <= space_len && len <= space_len - offset;
 }
 
-/* The largest piece that begins at @offset. */
+/* The length of the largest aligned piece at @offset. */
 static size_t piece_len(size_t offset, size_t len)
 {
 	size_t piece = 4;
@@ -137,43 +136,43 @@ static size_t piece_len(size_t offset, size_t len)
 	return piece;
 }
 
-void ivs_pci_read(struct ivs_pci_function *function, enum ivs_pci_space region, size_t offset,
+void ivs_pci_read(struct ivs_pci_function *function, enum ivs_pci_space space, size_t offset,
 		  void *out, size_t len)
 {
 	uint8_t *bytes = out;
 
-	if (!is_within(function, region, offset, len)) {
+	if (!is_within(function, space, offset, len)) {
 		memset(out, 0, len);
 		return;
 	}
-	if (region == IVS_PCI_CONFIG) {
+	if (space == IVS_PCI_CONFIG) {
 		ivs_config_read(function, offset, bytes, len);
 		return;
 	}
 	for (size_t piece; len; offset += piece, bytes += piece, len -= piece) {
 		piece = piece_len(offset, len);
-		if (region == IVS_PCI_BAR0)
+		if (space == IVS_PCI_BAR0)
 			ivs_put_le(ivs_registers_read(function, offset), bytes, piece);
 		else
 			ivs_msix_read(function, offset, bytes, piece);
 	}
 }
 
-void ivs_pci_write(struct ivs_pci_function *function, enum ivs_pci_space region, size_t offset,
+void ivs_pci_write(struct ivs_pci_function *function, enum ivs_pci_space space, size_t offset,
 		   const void *in, size_t len, struct ivs_pci_ring *ring)
 {
 	const uint8_t *bytes = in;
 
 	*ring = (struct ivs_pci_ring){0};
-	if (!is_within(function, region, offset, len))
+	if (!is_within(function, space, offset, len))
 		return;
-	if (region == IVS_PCI_CONFIG) {
+	if (space == IVS_PCI_CONFIG) {
 		ivs_config_write(function, offset, bytes, len);
 		return;
 	}
 	for (size_t piece; len; offset += piece, bytes += piece, len -= piece) {
 		piece = piece_len(offset, len);
-		if (region == IVS_PCI_BAR0)
+		if (space == IVS_PCI_BAR0)
 			ivs_registers_write(function, offset, (uint32_t)ivs_get_le(bytes, piece),
 					    ring);
 		else

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * MSI-X (PCI Local Bus Specification 3.0, 6.8.2). BAR 1 is laid out as QEMU does it: the table at its
- * beginning, the pending bits in its second half, or behind the table when that is longer.
+ * MSI-X (PCI Local Bus Specification 3.0, 6.8.2). BAR 1 has QEMU's layout: the table at its
+ * beginning, the pending bits in its second half, or after the table if that is longer.
  */
 #include "pci/private.h"
 
@@ -37,7 +37,7 @@ void ivs_msix_reset(struct ivs_pci_function *function)
 void ivs_msix_read(const struct ivs_pci_function *function, size_t offset, uint8_t *out, size_t len)
 {
 	memset(out, 0, len);
-	/* Software must use 4 or 8 bytes; nothing is there for others, as with QEMU. */
+	/* Software must use 4 or 8 bytes; other accesses read as zeroes, as in QEMU. */
 	if (len != 4)
 		return;
 	if (offset < ivs_msix_table_len(function))
@@ -53,23 +53,23 @@ void ivs_msix_write(struct ivs_pci_function *function, size_t offset, const uint
 		memcpy(function->table + offset, in, len);
 }
 
-static bool is_enabled(const struct ivs_pci_function *function)
+static bool msix_is_enabled(const struct ivs_pci_function *function)
 {
 	return function->options.vectors_n &&
 	       (ivs_config_get16(function, IVS_MSIX_CONTROL) & IVS_MSIX_CONTROL_ENABLE);
 }
 
 /* */
-static bool may_send(const struct ivs_pci_function *function)
+static bool msix_may_send(const struct ivs_pci_function *function)
 {
-	return is_enabled(function) &&
+	return msix_is_enabled(function) &&
 	       !(ivs_config_get16(function, IVS_MSIX_CONTROL) & IVS_MSIX_CONTROL_MASKED) &&
 	       (ivs_config_get16(function, IVS_PCI_COMMAND) & IVS_PCI_COMMAND_MASTER);
 }
 
 void ivs_msix_doorbell(struct ivs_pci_function *function, unsigned int vector)
 {
-	if (is_enabled(function) && vector < function->options.vectors_n)
+	if (msix_is_enabled(function) && vector < function->options.vectors_n)
 		ivs_bitmap_add(function->pending, vector);
 }
 
@@ -85,7 +85,7 @@ void ivs_pci_route(struct ivs_pci_function *function, unsigned int vector, bool 
 
 bool ivs_pci_next_vector(struct ivs_pci_function *function, unsigned int *vector)
 {
-	if (!may_send(function))
+	if (!msix_may_send(function))
 		return false;
 	for (unsigned int i = 0; i < ivs_msix_words_n(function); i++) {
 		uint64_t ready = function->pending[i] & function->routed[i];

@@ -14,7 +14,7 @@
 #define IVS_PCI_STATUS_INTX 0x08u
 #define IVS_PCI_STATUS_CAPABILITIES 0x10u
 
-/* MSI-X (6.8.2): where its capability is here, as with QEMU, and the offset of message control. */
+/* MSI-X (6.8.2): its capability, at the same offset as in QEMU, and message control. */
 #define IVS_MSIX_CAP 0x40
 #define IVS_MSIX_CAP_LEN 12
 #define IVS_MSIX_CONTROL (IVS_MSIX_CAP + 2)
@@ -38,7 +38,7 @@ static inline size_t ivs_msix_words_n(const struct ivs_pci_function *function)
 	return (function->options.vectors_n + 63u) / 64;
 }
 
-/* config.c: @options are those of the caller, with the pointers, and have been checked. */
+/* config.c: @options are those of the caller, with the pointers; they have been checked. */
 void ivs_config_init(struct ivs_pci_function *function,
 		     const struct ivs_pci_function_options *options);
 void ivs_config_put_memory_bar(struct ivs_pci_function *function);
@@ -48,7 +48,7 @@ void ivs_config_read(const struct ivs_pci_function *function, size_t offset, uin
 void ivs_config_write(struct ivs_pci_function *function, size_t offset, const uint8_t *in,
 		      size_t len);
 
-/* registers.c: BAR 0 in pieces of 1, 2 or 4 bytes, each at a multiple of its length */
+/* registers.c: BAR 0, in naturally aligned pieces of 1, 2 or 4 bytes */
 uint32_t ivs_registers_read(struct ivs_pci_function *function, size_t offset);
 void ivs_registers_write(struct ivs_pci_function *function, size_t offset, uint32_t value,
 			 struct ivs_pci_ring *ring);
@@ -56,7 +56,7 @@ void ivs_registers_reset(struct ivs_pci_function *function);
 void ivs_registers_doorbell(struct ivs_pci_function *function);
 bool ivs_registers_interrupt(const struct ivs_pci_function *function);
 
-/* msix.c: BAR 1 in pieces likewise */
+/* msix.c: BAR 1, in the same pieces */
 void ivs_msix_init(struct ivs_pci_function *function);
 void ivs_msix_reset(struct ivs_pci_function *function);
 void ivs_msix_read(const struct ivs_pci_function *function, size_t offset, uint8_t *out,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The registers in BAR 0 (R-3, R-4), as QEMU's devices have them. Two of their habits are no rule but
- * can be seen by a guest: Mask and Status are there on each revision, only that nothing comes of
- * them on revision 1; and a register is read at its own offset alone, but written at each of its
- * four, where the bytes that were written are the low ones of the value.
+ * The registers in BAR 0 (R-3, R-4), as in QEMU's devices. No rule requires two properties that a
+ * guest can see: Mask and Status exist in each revision, but have no effect in revision 1; and a
+ * register is read at its own offset only, but written at each of its four, where the written bytes
+ * are the low bytes of the value.
  */
 #include "pci/private.h"
 

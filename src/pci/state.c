@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The state as bytes; all numbers are little-endian:
+ * The saved state; all numbers are little-endian:
  *
  *     0  8    the letters IVSDEVST
  *     8  4    version of this layout: 1
@@ -14,8 +14,8 @@
  *    288      the MSI-X table, 16 bytes for each vector
  *             the pending bits, 64 vectors in 8 bytes
  *
- * What a guest cannot change is in it to be compared: a state is only of use to the same device. The
- * name and UUID of the region (R-9) are part of configuration space and thereby of that.
+ * It contains also values that a guest cannot change, to be compared: a state can only be loaded by
+ * the same kind of device. Name and UUID of the region (R-9) are part of configuration space.
  */
 #include "pci/private.h"
 
@@ -69,15 +69,15 @@ void ivs_pci_save(const struct ivs_pci_function *function, uint8_t *out)
 		ivs_put_le(function->pending[i], pending + 8 * i, 8);
 }
 
-static int refuse(struct ivs_error *err, const char *what, uint64_t theirs, uint64_t ours)
+static int refuse_state(struct ivs_error *err, const char *what, uint64_t theirs, uint64_t ours)
 {
 	return ivs_error_set(err, IVS_PCI_E_STATE,
-			     "the state is of a device with %s %" PRIu64
-			     ", and this one has %" PRIu64 ": give both the same",
+			     "the saved device has %s %" PRIu64 " and this one has %" PRIu64
+			     ": configure both the same",
 			     what, theirs, ours);
 }
 
-/* That these are bytes of a state, and that it is of such a device. */
+/* Is it a state, and of the same kind of device? */
 static int check_header(const struct ivs_pci_function *function, const uint8_t *in, size_t len,
 			struct ivs_error *err)
 {
@@ -86,30 +86,28 @@ static int check_header(const struct ivs_pci_function *function, const uint8_t *
 	if (len < TABLE_AT || memcmp(in, MAGIC, strlen(MAGIC)) != 0)
 		return ivs_error_set(
 			err, IVS_PCI_E_STATE,
-			"these %zu bytes are no state of a device: they do not begin with " MAGIC,
-			len);
+			"these %zu bytes are not a state: they do not begin with " MAGIC, len);
 	version = ivs_get_le(in + VERSION_AT, 4);
 	if (version != VERSION)
 		return ivs_error_set(err, IVS_PCI_E_STATE,
-				     "the state has version %" PRIu64
-				     ", and known is only %u: save "
-				     "it with the same version of this program",
+				     "the state has version %" PRIu64 ", but only %u is supported: "
+				     "save it with the same version of this program",
 				     version, VERSION);
 	theirs = ivs_get_le(in + VECTORS_AT, 2);
 	if (theirs != function->options.vectors_n)
-		return refuse(err, "vectors", theirs, function->options.vectors_n);
+		return refuse_state(err, "vectors", theirs, function->options.vectors_n);
 	if (in[REVISION_AT] != function->options.revision)
-		return refuse(err, "revision", in[REVISION_AT], function->options.revision);
+		return refuse_state(err, "revision", in[REVISION_AT], function->options.revision);
 	if (in[FLAGS_AT] != flags_of(function))
-		return refuse(err, "flags (1: INTx, 2: BAR 2 of 32 bits)", in[FLAGS_AT],
-			      flags_of(function));
+		return refuse_state(err, "flags (1: INTx, 2: BAR 2 of 32 bits)", in[FLAGS_AT],
+				    flags_of(function));
 	theirs = ivs_get_le(in + MEMORY_AT, 8);
 	if (theirs != function->options.memory_len)
-		return refuse(err, "a BAR 2 of bytes", theirs, function->options.memory_len);
+		return refuse_state(err, "bytes of BAR 2:", theirs, function->options.memory_len);
 	if (len != ivs_pci_state_len(function))
 		return ivs_error_set(err, IVS_PCI_E_STATE,
-				     "the state has %zu bytes instead of %zu: it was cut off, or "
-				     "something was added",
+				     "the state has %zu bytes instead of %zu: it was truncated or "
+				     "extended",
 				     len, ivs_pci_state_len(function));
 	return 0;
 }
@@ -120,9 +118,9 @@ static int check_config(const struct ivs_pci_function *function, const uint8_t *
 	for (size_t i = 0; i < IVS_PCI_CONFIG_LEN; i++) {
 		if ((config[i] ^ function->config[i]) & ~function->writable[i])
 			return ivs_error_set(err, IVS_PCI_E_STATE,
-					     "the state has 0x%02x at 0x%02zx of configuration "
-					     "space, where no guest can change 0x%02x: give both "
-					     "devices the same name and UUID",
+					     "the state has 0x%02x at offset 0x%02zx of "
+					     "configuration space, where no guest can change "
+					     "0x%02x: give both devices the same name and UUID",
 					     config[i], i, function->config[i]);
 	}
 	return 0;
@@ -135,13 +133,13 @@ static int check_pending(const struct ivs_pci_function *function, const uint8_t 
 
 	if (used && ivs_get_le(pending + 8 * (ivs_msix_words_n(function) - 1), 8) >> used)
 		return ivs_error_set(err, IVS_PCI_E_STATE,
-				     "in the state a vector is pending beyond the last of %u: it "
-				     "has been damaged",
+				     "the state is damaged: a vector is pending beyond the last of "
+				     "%u",
 				     function->options.vectors_n);
 	return 0;
 }
 
-static void take_over(struct ivs_pci_function *function, const uint8_t *in)
+static void load_state(struct ivs_pci_function *function, const uint8_t *in)
 {
 	const uint8_t *pending = in + TABLE_AT + ivs_msix_table_len(function);
 
@@ -163,6 +161,6 @@ int ivs_pci_load(struct ivs_pci_function *function, const uint8_t *in, size_t le
 	if (!result)
 		result = check_pending(function, in + TABLE_AT + ivs_msix_table_len(function), err);
 	if (!result)
-		take_over(function, in);
+		load_state(function, in);
 	return result;
 }

@@ -207,7 +207,7 @@ USAGE = [
     ("{S} {R} --sandbox=", 'no kind of sandbox ""'),
     ("{S} {R} --name a~b", "a b of the region has a byte 0x20: only letters"),
     ("{S} {R} --name a/b", "a/b of the region has a byte 0x2f"),
-    ("{S} {R} --name " + "n" * 64, "of the region has 64 bytes: at most 63"),
+    ("{S} {R} --name " + "n" * 64, "of the region has 64 bytes: use at most 63"),
     ("{S} {R} --name \x1b[2J", "of the region has a byte 0x1b"),
     ("{S} {R} --window 0,3K", 'no LENGTH of --window "3K": use a power of two of at least 4K'),
     ("{S} {R} --window 0,12K", 'no LENGTH of --window "12K": use a power of two of at least 4K'),

@@ -275,24 +275,25 @@ Test(device_config, capability_of_the_region)
 Test(device_config, options_that_make_no_device)
 {
 	device_rows_run(
-		"device revision=2 = there is no revision 2 of the device: it is 0 or 1\n"
-		"device vectors=2049 = 2049 vectors are more than MSI-X has: at most 2048\n"
-		"device intx = a device of revision 1 has no INTx: take revision 0\n"
+		"device revision=2 = the device has no revision 2: use 0 or 1\n"
+		"device vectors=2049 = 2049 vectors are more than MSI-X supports: use at most "
+		"2048\n"
+		"device intx = a device of revision 1 has no INTx: use revision 0\n"
 		"device legacy intx vectors=2 = INTx is for a device without vectors, and this one "
-		"has 2: take one of the two\n"
-		"device memory=2048 = a region of 2048 bytes cannot be BAR 2: its size has to be a "
+		"has 2: use one of the two\n"
+		"device memory=2048 = a region of 2048 bytes cannot be BAR 2: its size must be a "
 		"power of two of at least 4096\n"
-		"device memory=12288 = a region of 12288 bytes cannot be BAR 2: its size has to be "
+		"device memory=12288 = a region of 12288 bytes cannot be BAR 2: its size must be "
 		"a power of two of at least 4096\n"
-		"device memory=0 = a region of 0 bytes cannot be BAR 2: its size has to be a power "
+		"device memory=0 = a region of 0 bytes cannot be BAR 2: its size must be a power "
 		"of two of at least 4096\n"
 		"device 32bit memory=0x100000000 = a region of 4294967296 bytes is too large for a "
-		"BAR 2 of 32 bits: at most 2147483648, or take one of 64 bits\n"
+		"BAR 2 of 32 bits: use at most 2147483648, or a BAR 2 of 64 bits\n"
 		"device name=a/b = the name a/b of the region has a byte 0x2f: only letters, "
 		"digits and \"._-\" are allowed\n"
 		"device name=0123456789012345678901234567890123456789012345678901234567890123 = "
 		"the name 012345678901234567890123456789012345678901234567890123456789012... of "
-		"the region has 64 bytes: at most 63\n");
+		"the region has 64 bytes: use at most 63\n");
 }
 
 /* A device that gets another length is in nothing other than one that had it from the start. */
