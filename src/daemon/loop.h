@@ -9,9 +9,9 @@
  *   3. all steps, in the order in which they were added
  *
  * Sources, timers and steps are embedded in the objects of their owners, so that nothing is
- * allocated; a handler finds its object by IVS_CONTAINER_OF(). To be added they need nothing but
- * the function, with zeroes elsewhere. Handlers and steps may add and remove any source or timer,
- * their own too, and free the object around it; steps are added and removed between rounds.
+ * allocated; a handler finds its object by IVS_CONTAINER_OF(). Before they are added they must be
+ * zero except for the function. Handlers and steps may add and remove any source or timer, also
+ * their own, and free the object that embeds it. Steps are added and removed between rounds only.
  *
  * ivs_loop_remove() also discards the events of a source that the present round has not handled
  * yet. Therefore no event reaches a source that was removed, nor the next owner of its memory or of

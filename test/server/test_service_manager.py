@@ -14,9 +14,9 @@ from support.py.crowd import all_know_all
 from support.py.restart import OWN, VECTORS, all_gone, name_of, one_more, parts, stored, three
 from support.py.wire import RawClient, connect
 
-NOTES_LEN = 24576  # keep.c
+NOTES_LEN = 24576  # handover.c
 MEMORY_LEN_AT, REGION_AT = 48, 60  # struct ivs_handover_notes
-ROSTER_HEADER_LEN = 56  # roster_memory.h
+ROSTER_HEADER_LEN = 56  # roster/memory.h
 CURRENT_AT, AREA_AT = NOTES_LEN + 12, NOTES_LEN + 24  # struct ivs_roster_memory_header
 
 
@@ -226,7 +226,7 @@ STATES = {
     "area-at-the-end": put(AREA_AT, struct.pack("=Q", 1 << 63)),
     "area-at-odd-place": put(AREA_AT, struct.pack("=Q", 57)),
     "odd-number-of-ids": put(AREA_AT + 8, struct.pack("=I", 65)),
-    "all-seats": put(AREA_AT + 12, struct.pack("=I", 0xffffffff)),
+    "all-records": put(AREA_AT + 12, struct.pack("=I", 0xffffffff)),
     "random": lambda fd: os.pwrite(fd, os.urandom(1 << 16), 0),
 }
 

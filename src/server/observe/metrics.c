@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. All numbers are printed at each interval, and written if they differ from
- * what the file has, or if it has become old: its age tells that the server lives. A new file takes
- * the old one's name, so that no reader ever sees half of it. The directory is held open, so that
- * the name can be found from wherever the process is shut in later.
+ * Theory of operation. At each interval the metrics are formatted, and written if they differ from
+ * the file or if the file is old: its age shows that the server is alive. A new file is renamed
+ * over the old one, so that no reader sees half of it. The directory is held open, to reach the
+ * file after chroot(2).
  */
 #include "server/observe/metrics.h"
 
@@ -42,14 +42,14 @@ IVS_SYSCALLS(ivs_metrics_syscalls, OPENS_NEW, IVS_CALL_OPEN_TO_READ, IVS_CALL_FS
 
 /**
  * struct ivs_metrics - the metrics file
- * @dir_fd:        its directory
+ * @dir_fd:     its directory
  * @name:       its name there
- * @tmp:        what it is called until it is complete
- * @text:       what it has, or NULL
- * @written_ns: since when
- * @failing:    it could not be written the last time, and that has been said
- * @timer:      the next update, which @step makes when it is @due, so that the round is complete
+ * @tmp:        its name until it is complete
+ * @text:       its contents, or NULL
+ * @written_ns: when it was written
+ * @failing:    the last attempt failed, and has been logged
  * @ours:       the file that we wrote last; st_nlink is 0 if there is none
+ * @timer:      when to update it; sets @due, and @step writes it at the end of that round
  */
 struct ivs_metrics {
 	const char *path;
