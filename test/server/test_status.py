@@ -256,7 +256,7 @@ def test_nowhere_to_print(place):
 def test_json_alone(place):
     """Goes with --status only."""
     done = place.run_server("--json")
-    assert done.returncode == 2 and "it goes with --status PATH" in done.stderr
+    assert done.returncode == 2 and "use it with --status PATH" in done.stderr
 
 
 def test_many_clients(place):
