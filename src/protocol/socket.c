@@ -8,9 +8,9 @@
 #include "base/fd.h"
 #include "base/fdpass.h"
 
-static int send_result(int number)
+static int socket_send_result(int errnum)
 {
-	switch (number) {
+	switch (errnum) {
 	case EAGAIN:
 		return IVS_SOCKET_E_AGAIN;
 	case EPIPE:
@@ -21,7 +21,7 @@ static int send_result(int number)
 	case ENOMEM:
 		return IVS_SOCKET_E_LATER;
 	default:
-		return -number;
+		return -errnum;
 	}
 }
 
@@ -45,7 +45,7 @@ int ivs_socket_send(int sock, const struct ivs_v0_message *msgs, unsigned int ms
 			ivs_fdpass_attach(&hdrs[i].msg_hdr, &control[i], msgs[i].fd);
 	}
 	result = ivs_fdpass_send(sock, hdrs, msgs_n, sent_n);
-	return result ? send_result(-result) : 0;
+	return result ? socket_send_result(-result) : 0;
 }
 
 int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *fd)
@@ -53,7 +53,7 @@ int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *
 	struct ivs_fdpass_fds fds;
 	ssize_t n;
 
-	fds.max = 2; /* a message has one at most: a second one is enough to know */
+	fds.max = 2; /* a message has at most one: a second fd is received only to be detected */
 	do {
 		n = ivs_fdpass_recv(sock, buf, len, &fds);
 	} while (n == -EINTR);
@@ -61,7 +61,7 @@ int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *
 		return IVS_SOCKET_E_AGAIN;
 	if (n < 0 && n != -ECONNRESET)
 		return (int)n;
-	/* Several are truncated too, but that is the other side's doing, not a lack of fds here. */
+	/* Several fds may be truncated, too, but then this process need not be out of fds. */
 	if (fds.n == 1 && n > 0 && !fds.truncated) {
 		*fd = fds.fds[0];
 		fds.n = 0;

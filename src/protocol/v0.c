@@ -19,51 +19,51 @@ void ivs_v0_put(const struct ivs_v0_message *msg, uint8_t out[IVS_V0_LEN])
 	ivs_put_le64(out, n);
 }
 
-static int garbage(struct ivs_v0_decoder *dec, const char *why)
+static int v0_garbage(struct ivs_v0_decoder *dec, const char *why)
 {
 	dec->why = why;
 	return IVS_V0_E_GARBAGE;
 }
 
 /* The greeting's messages: W-3, W-4, W-5. */
-static int parse_greeting(struct ivs_v0_decoder *dec, int64_t value, struct ivs_v0_message *out)
+static int v0_parse_greeting(struct ivs_v0_decoder *dec, int64_t value, struct ivs_v0_message *out)
 {
 	bool has_fd = dec->fd >= 0;
 
 	switch (dec->stage) {
 	case 0:
 		if (value != IVS_V0_VERSION_NUMBER)
-			return garbage(dec, "the protocol version is not 0");
+			return v0_garbage(dec, "the protocol version is not 0");
 		if (has_fd)
-			return garbage(dec, "an fd came with the protocol version");
+			return v0_garbage(dec, "the message with the protocol version has an fd");
 		out->type = IVS_V0_VERSION;
 		break;
 	case 1:
 		if (value < 0 || value > IVS_ID_MAX)
-			return garbage(dec, "the second message is not an id from 0 to 65535");
+			return v0_garbage(dec, "the second message is not an id from 0 to 65535");
 		if (has_fd)
-			return garbage(dec, "an fd came with the own id");
+			return v0_garbage(dec, "the message with the own id has an fd");
 		out->type = IVS_V0_ID;
 		out->id = dec->own_id = (unsigned int)value;
 		break;
 	default:
 		if (value != -1 || !has_fd)
-			return garbage(dec, "the third message is not the memory with its fd");
+			return v0_garbage(dec, "the third message is not the region with its fd");
 		out->type = IVS_V0_MEMORY;
 	}
 	dec->stage++;
 	return 0;
 }
 
-/* What comes after the greeting: W-6, W-7. */
-static int parse_steady(struct ivs_v0_decoder *dec, int64_t value, struct ivs_v0_message *out)
+/* Messages after the greeting: W-6, W-7. */
+static int v0_parse_steady(struct ivs_v0_decoder *dec, int64_t value, struct ivs_v0_message *out)
 {
 	if (value < 0 || value > IVS_ID_MAX)
-		return garbage(dec, "a message names no id from 0 to 65535");
+		return v0_garbage(dec, "a message has an id that is not from 0 to 65535");
 	out->id = (unsigned int)value;
 	out->type = dec->fd >= 0 ? IVS_V0_VECTOR : IVS_V0_LEAVE;
 	if (out->type == IVS_V0_LEAVE && out->id == dec->own_id)
-		return garbage(dec, "it says that we ourselves left");
+		return v0_garbage(dec, "it announces the leave of this client");
 	return 0;
 }
 
@@ -79,7 +79,7 @@ int ivs_v0_feed(struct ivs_v0_decoder *dec, const uint8_t **in, size_t *in_len, 
 		return IVS_V0_E_GARBAGE;
 	if (*fd >= 0 && *in_len) {
 		if (dec->have)
-			return garbage(dec, "an fd came in the middle of a message");
+			return v0_garbage(dec, "an fd arrived in the middle of a message");
 		dec->fd = *fd;
 		*fd = -1;
 	}
@@ -94,8 +94,8 @@ int ivs_v0_feed(struct ivs_v0_decoder *dec, const uint8_t **in, size_t *in_len, 
 	dec->have = 0;
 	value = (int64_t)ivs_get_le64(dec->bytes);
 	*out = (struct ivs_v0_message){.fd = -1};
-	result = dec->stage < STAGE_STEADY ? parse_greeting(dec, value, out)
-					   : parse_steady(dec, value, out);
+	result = dec->stage < STAGE_STEADY ? v0_parse_greeting(dec, value, out)
+					   : v0_parse_steady(dec, value, out);
 	if (result)
 		return result;
 	out->fd = dec->fd;

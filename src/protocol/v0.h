@@ -2,9 +2,9 @@
 /*
  * Protocol version 0 between ivshmem-server and its clients: bytes to messages and back.
  *
- * The server only talks, a client only listens. A message is an 8-byte little-endian signed number
- * with at most one fd. What it means depends on the number, on whether an fd came with it and on
- * what came before; rules W-1 ... in PROTOCOL.md.
+ * Only the server sends. A message is an 8-byte little-endian signed number with at most one fd. Its
+ * meaning depends on the number, on whether it has an fd, and on the messages before it: see W-1 to
+ * W-14 in PROTOCOL.md.
  *
  * Pure: no system call, no allocation, no clock.
  */
@@ -22,15 +22,15 @@
 
 enum ivs_v0_error {
 	IVS_V0_E_MORE = 1, /* incomplete: feed more bytes */
-	IVS_V0_E_GARBAGE,  /* against the protocol: drop the connection; ivs_v0_why() says why */
+	IVS_V0_E_GARBAGE,  /* violates the protocol: disconnect; ivs_v0_why() says why */
 };
 
 /**
- * enum ivs_v0_type - what a message says
+ * enum ivs_v0_type - types of messages
  * @IVS_V0_VERSION: the protocol is version 0. First message.
- * @IVS_V0_ID:      you are @id. Second message.
- * @IVS_V0_MEMORY:  @fd is the region. Third message; never again.
- * @IVS_V0_VECTOR:  @fd rings the next vector of peer @id (which may be you)
+ * @IVS_V0_ID:      the client's own id is @id. Second message.
+ * @IVS_V0_MEMORY:  @fd is the region. Third message; never repeated.
+ * @IVS_V0_VECTOR:  @fd rings the next vector of peer @id, which may be the client itself
  * @IVS_V0_LEAVE:   peer @id left
  */
 enum ivs_v0_type {
@@ -42,11 +42,11 @@ enum ivs_v0_type {
 };
 
 /**
- * struct ivs_v0_message - one message
- * @id:     0 to 65535; ID, VECTOR, LEAVE; else 0
- * @vector: VECTOR: which one. Not on the wire: the how-many-th VECTOR message about @id it is. Set
- *          by whoever sends; the decoder leaves it 0.
- * @fd:     MEMORY, VECTOR; else -1. Decoded: belongs to whoever takes the message.
+ * struct ivs_v0_message - a message
+ * @id:     ID, VECTOR, LEAVE: 0 to 65535; otherwise 0
+ * @vector: VECTOR: the number of the vector. Not sent: the n-th VECTOR message about @id is vector n.
+ *          Set by the sender; the decoder sets 0.
+ * @fd:     MEMORY, VECTOR; otherwise -1. A decoded fd belongs to the caller of the decoder.
  */
 struct ivs_v0_message {
 	enum ivs_v0_type type;
@@ -55,17 +55,17 @@ struct ivs_v0_message {
 	int fd;
 };
 
-/** ivs_v0_put() - the bytes of @msg; its fd travels beside them */
+/** ivs_v0_put() - encode @msg without its fd, which is sent beside the bytes */
 void ivs_v0_put(const struct ivs_v0_message *msg, uint8_t out[IVS_V0_LEN]);
 
 /**
- * struct ivs_v0_decoder - one connection's state; all zero but @fd is not valid, use _INIT
- * @bytes: the message that is not complete yet
- * @have:  how many bytes of it
- * @fd:    the fd that came with its first byte, or -1
- * @stage: how many messages of the greeting came: 0 to 3
+ * struct ivs_v0_decoder - state of a connection; initialise with IVS_V0_DECODER_INIT
+ * @bytes:  the incomplete message
+ * @have:   number of its bytes
+ * @fd:     the fd that arrived with its first byte; -1: none
+ * @stage:  number of greeting messages that have arrived: 0 to 3
  * @own_id: from the ID message
- * @why:   set by IVS_V0_E_GARBAGE, which is for good
+ * @why:    why the stream violates the protocol, which is permanent; NULL: it does not
  */
 struct ivs_v0_decoder {
 	uint8_t bytes[IVS_V0_LEN];
@@ -82,17 +82,17 @@ struct ivs_v0_decoder {
 	}
 
 /**
- * ivs_v0_feed() - take bytes received from a server and yield one message
+ * ivs_v0_feed() - decode bytes received from a server into a message
  * @dec:    decoder of this connection
- * @in:     bytes as they came; advanced past what was taken
- * @in_len: how many; reduced by what was taken
- * @fd:     fd that came with the first byte of @in, or -1; set to -1 if taken
- * @out:    the message, valid when 0 is returned
+ * @in:     received bytes; advanced past the bytes consumed
+ * @in_len: number of bytes; reduced by the number consumed
+ * @fd:     fd that arrived with the first byte of @in, or -1; set to -1 if taken
+ * @out:    the message, set when 0 is returned
  *
- * The same bytes in any chunking give the same messages, as long as an fd comes with the chunk that
- * its message begins with. An fd with a later byte of a message is garbage.
+ * The result does not depend on how the bytes are split, as long as an fd is passed with the first
+ * byte of its message. An fd with a later byte violates the protocol.
  *
- * Return: 0, IVS_V0_E_MORE (all of @in was taken), IVS_V0_E_GARBAGE (sticky). Never negative.
+ * Return: 0, IVS_V0_E_MORE (all of @in was consumed), IVS_V0_E_GARBAGE (permanent). Never negative.
  */
 IVS_MUST_USE int ivs_v0_feed(struct ivs_v0_decoder *dec, const uint8_t **in, size_t *in_len,
 			     int *fd, struct ivs_v0_message *out);
@@ -100,11 +100,11 @@ IVS_MUST_USE int ivs_v0_feed(struct ivs_v0_decoder *dec, const uint8_t **in, siz
 /**
  * ivs_v0_release() - end decoding
  *
- * Return: the fd of an incomplete or refused message, to be closed, or -1.
+ * Return: the fd of an incomplete or refused message, owned by the caller, or -1.
  */
 IVS_MUST_USE int ivs_v0_release(struct ivs_v0_decoder *dec);
 
-/** ivs_v0_why() - why the last feed said garbage; "" if it did not */
+/** ivs_v0_why() - why ivs_v0_feed() returned IVS_V0_E_GARBAGE; "" if it did not */
 const char *ivs_v0_why(const struct ivs_v0_decoder *dec);
 
 #endif

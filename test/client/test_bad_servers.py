@@ -35,21 +35,21 @@ GREETING = [(0, []), (0, []), (-1, ["memory"]), (0, ["eventfd"])]
 BAD_SERVERS = {
     "version 1": ([(1, [])], "the protocol version is not 0"),
     "version -1": ([(-1, [])], "the protocol version is not 0"),
-    "version with fd": ([(0, ["memory"])], "an fd came with the protocol version"),
+    "version with fd": ([(0, ["memory"])], "the message with the protocol version has an fd"),
     "text": ([(b"HTTP/1.1 400 Bad Request\r\n", [])], "is not an ivshmem-server of protocol 0"),
     "id -1": ([(0, []), (-1, [])], "the second message is not an id from 0 to 65535"),
     "id 65536": ([(0, []), (65536, [])], "the second message is not an id"),
-    "id with fd": ([(0, []), (0, ["memory"])], "an fd came with the own id"),
-    "memory without fd": (GREETING[:2] + [(-1, [])], "not the memory with its fd"),
-    "vector before memory": (GREETING[:2] + [(0, ["eventfd"])], "not the memory with its fd"),
+    "id with fd": ([(0, []), (0, ["memory"])], "the message with the own id has an fd"),
+    "memory without fd": (GREETING[:2] + [(-1, [])], "not the region with its fd"),
+    "vector before memory": (GREETING[:2] + [(0, ["eventfd"])], "not the region with its fd"),
     "two fds": (GREETING[:2] + [(-1, ["memory", "memory"])], "several fds came with one message"),
     "100 fds": (GREETING[:2] + [(-1, ["memory"] * 100)], "several fds came with one message"),
-    "fd in the middle": ([(b"\0\0\0", []), (b"\0\0\0\0\0", ["memory"])], "an fd came"),
+    "fd in the middle": ([(b"\0\0\0", []), (b"\0\0\0\0\0", ["memory"])], "the message with the protocol version has an fd"),
     "empty memory": (GREETING[:2] + [(-1, ["empty"])], "cannot map a region of 0 bytes"),
     "memory is an eventfd": (GREETING[:2] + [(-1, ["eventfd"])], "cannot map"),
     "memory is a pipe": (GREETING[:2] + [(-1, ["pipe"])], "cannot map"),
-    "second memory": (GREETING[:3] + [(-1, ["memory"])], "names no id"),
-    "own leave": (GREETING[:3] + [(0, [])], "it says that we ourselves left"),
+    "second memory": (GREETING[:3] + [(-1, ["memory"])], "has an id that is not from 0 to 65535"),
+    "own leave": (GREETING[:3] + [(0, [])], "it announces the leave of this client"),
     "vector is a file": (GREETING[:3] + [(0, ["memory"])], "vector"),
 }
 CUT_SERVERS = {f"after {n}": GREETING[:n] for n in range(4)}
@@ -151,5 +151,5 @@ def test_vector_that_is_no_eventfd(place, own):
 def test_client_frees_what_it_was_sent(place):
     """When it gives up, the server sees it go."""
     server = bad_server(place, GREETING[:3] + [(-1, [])])
-    check(place.run_client(), "names no id")
+    check(place.run_client(), "has an id that is not from 0 to 65535")
     wait_until(server.closed_by_client.is_set, "the client has closed")

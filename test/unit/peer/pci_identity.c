@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* R-9 as a guest without our driver reads it, from devices that say what is so, and others. */
+/* R-9 as a guest without our driver reads it, from valid and invalid configuration spaces. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "pci/function.h"
 #include "peer/pci_identity.h"
 
-/* Configuration space of a device of ours. */
+/* The configuration space of a device of ivshmem-device. */
 static void make(uint8_t config[256], const char *name, unsigned int vectors_n)
 {
 	const struct ivs_pci_function_options options = {
@@ -37,7 +37,7 @@ Test(pci_identity, name_is_found)
 	}
 }
 
-Test(pci_identity, without)
+Test(pci_identity, no_capability)
 {
 	uint8_t config[256];
 	char name[IVS_PCI_CAP_NAME_MAX + 1] = "x";
@@ -49,7 +49,7 @@ Test(pci_identity, without)
 	cr_expect_not(ivs_pci_identity(config, 256, name));
 }
 
-/* Who is not root is given 64 bytes; anybody may get fewer than there are. */
+/* Without root permissions Linux returns 64 bytes; any read may return fewer than exist. */
 Test(pci_identity, cut_off)
 {
 	uint8_t config[256];
@@ -57,7 +57,7 @@ Test(pci_identity, cut_off)
 
 	make(config, "demo", 1);
 	for (size_t len = 0; len <= 256; len++) {
-		uint8_t *exact = malloc(len ? len : 1); /* what is behind it is noticed */
+		uint8_t *exact = malloc(len ? len : 1); /* sanitizers notice reads beyond it */
 		const bool whole = len >= 0x4c + IVS_PCI_CAP_NAME_OFFSET + 4;
 
 		memcpy(exact, config, len);
@@ -66,7 +66,7 @@ Test(pci_identity, cut_off)
 	}
 }
 
-/* Each byte of it wrong in turn: the name is one of R-9's, or there is none. */
+/* Each byte with each wrong value: the name has only the characters of R-9, or is empty. */
 Test(pci_identity, wrong_bytes)
 {
 	uint8_t config[256];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A peer that learns of the others from the region alone: events, capabilities, what is left of it. */
+/* A peer that gets joins and leaves from the roster page: events, capabilities, usable length. */
 #include <criterion/criterion.h>
 #include <poll.h>
 #include <stdio.h>
@@ -151,7 +151,7 @@ Test(view, another_with_the_same_id_is_a_leave_and_a_join)
 	expect_nothing();
 }
 
-/* P-8: who waits in one long call, or in poll(2), is woken though nobody rings. */
+/* P-8: a change ends one long call, and poll(2), although no peer rings. */
 Test(view, a_change_is_seen_while_waiting)
 {
 	pid_t pid;

@@ -524,12 +524,12 @@ Test(socket, receiver_out_of_fds_half_way, .timeout = TIMEOUT)
 }
 
 /*
- * In a child without privilege, under a uid that nobody else uses: the limit on fds in flight is
+ * In an unprivileged child, under a uid without other processes: the limit on fds in flight is
  * per uid and does not hold for root. Return: 0, or which step went wrong.
  */
 static int in_flight(const int pair[2], int fd)
 {
-	const uid_t stranger = 61234 + (uid_t)getpid();
+	const uid_t unused_uid = 61234 + (uid_t)getpid();
 	struct rlimit limit = {.rlim_cur = 24, .rlim_max = 24};
 	struct ivs_v0_message msgs[IVS_SOCKET_BATCH];
 	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
@@ -537,7 +537,7 @@ static int in_flight(const int pair[2], int fd)
 	unsigned int sent = 99, first;
 
 	/* Fds in flight are counted by user: one that no other test is. */
-	if (geteuid() == 0 && setresuid(stranger, stranger, stranger) != 0)
+	if (geteuid() == 0 && setresuid(unused_uid, unused_uid, unused_uid) != 0)
 		return 1;
 	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return 2;

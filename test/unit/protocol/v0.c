@@ -59,7 +59,7 @@ static bool same_message(const struct ivs_v0_message *a, const struct ivs_v0_mes
 
 /*
  * A long good session. Plain messages stand next to each other at the start and in the middle, so
- * that chunks with several messages occur; extreme ids; one's own id with fds; an id that comes
+ * that chunks with several messages occur; extreme ids; the own id with fds; an id that comes
  * back; leaves of ids that never had a vector (a server may say so).
  */
 static const struct step long_session[] = {
