@@ -44,7 +44,7 @@ BAD_SERVERS = {
     "vector before memory": (GREETING[:2] + [(0, ["eventfd"])], "not the region with its fd"),
     "two fds": (GREETING[:2] + [(-1, ["memory", "memory"])], "several fds came with one message"),
     "100 fds": (GREETING[:2] + [(-1, ["memory"] * 100)], "several fds came with one message"),
-    "fd in the middle": ([(b"\0\0\0", []), (b"\0\0\0\0\0", ["memory"])], "the message with the protocol version has an fd"),
+    "fd in the middle": ([(b"\0\0\0", []), (b"\0\0\0\0\0", ["memory"])], "version has an fd"),
     "empty memory": (GREETING[:2] + [(-1, ["empty"])], "cannot map a region of 0 bytes"),
     "memory is an eventfd": (GREETING[:2] + [(-1, ["eventfd"])], "cannot map"),
     "memory is a pipe": (GREETING[:2] + [(-1, ["pipe"])], "cannot map"),

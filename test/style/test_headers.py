@@ -61,9 +61,14 @@ int use(struct ivs_peer *peer);
 int use(struct ivs_peer *peer)
 {
 	struct ivs_region_options opts = IVS_REGION_OPTIONS_INIT;
+	struct ivs_doorbell *doorbell = NULL;
 	struct ivs_event event;
+	int result = ivs_doorbell_new(peer, 1, 2, &doorbell);
 
-	return ivs_peer_next(peer, 0, &event) + (int)opts.size + (int)IVS_DOORBELL(1, 2);
+	if (!result)
+		result = ivs_doorbell_ring(doorbell);
+	ivs_doorbell_free(doorbell);
+	return result + ivs_peer_next(peer, 0, &event) + (int)opts.size + (int)IVS_DOORBELL(1, 2);
 }
 """, kind, standard) == ""
 

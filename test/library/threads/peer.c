@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What ivshmem/peer.h says about threads, for the thread sanitizer: one peer is rung, rings, waits
- * on one vector, takes events and is asked questions in different threads at the same time, while
- * others join and leave all the time. A plain program: Criterion does not run under that sanitizer.
+ * What ivshmem/peer.h promises about threads, for the thread sanitizer: a peer is rung, rings by id
+ * and by handle, waits on a vector, takes events and calls getters in different threads at the same
+ * time, while other peers join and leave. A plain program: Criterion does not run under it.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -19,7 +19,7 @@
 #define ROUNDS 300
 #define ROUNDS_MAX 100000
 #define VECTORS 2
-#define THREADS 5
+#define THREADS 6
 
 static char socket_path[64];
 static char address[80];
@@ -28,7 +28,8 @@ static _Atomic unsigned int failures;
 static _Atomic unsigned int doorbells;
 static _Atomic unsigned int joins;
 static _Atomic unsigned int leaves;
-static _Atomic unsigned int newest; /* the id of who came last */
+static _Atomic unsigned int newest; /* the id of the peer that joined last */
+static struct ivs_doorbell *shared; /* own vector 1, rung by two threads */
 
 static void fail(const char *what, int result)
 {
@@ -81,7 +82,7 @@ static void *wait_one(void *arg)
 	return NULL;
 }
 
-/* Rings itself, and those who are just coming or going. */
+/* Rings itself, and peers that are joining or leaving. */
 static void *ring_all(void *arg)
 {
 	unsigned int own = (unsigned int)ivs_peer_id(arg);
@@ -94,11 +95,35 @@ static void *ring_all(void *arg)
 		result = ivs_peer_ring(arg, own, i % VECTORS);
 		if (result)
 			fail("ring itself", result);
+		result = ivs_doorbell_ring(shared);
+		if (result)
+			fail("ring the shared handle", result);
 	}
 	return NULL;
 }
 
-static void *ask(void *arg)
+/* Looks up peers that are joining or leaving, and rings them until they have left. */
+static void *ring_handles(void *arg)
+{
+	for (unsigned int i = 0; !done; i++) {
+		struct ivs_doorbell *doorbell = NULL;
+		int result = ivs_doorbell_new(arg, newest + i % 3, i % VECTORS, &doorbell);
+
+		if (result && result != IVS_PEER_E_ABSENT && result != IVS_PEER_E_VECTOR)
+			fail("new handle", result);
+		for (unsigned int times = 0; times < 10 && !result; times++)
+			result = ivs_doorbell_ring(doorbell);
+		if (result < 0)
+			fail("ring a handle", result);
+		ivs_doorbell_free(doorbell);
+		result = ivs_doorbell_ring(shared);
+		if (result)
+			fail("ring the shared handle, too", result);
+	}
+	return NULL;
+}
+
+static void *call_getters(void *arg)
 {
 	unsigned int ids[64];
 
@@ -117,7 +142,7 @@ static void *come_and_go(void *arg)
 {
 	unsigned int id = (unsigned int)ivs_peer_id(arg);
 
-	/* And on until the others have had their turn, on a machine that has other things to do. */
+	/* Continue until the other threads have been scheduled, on a busy machine. */
 	for (unsigned int i = 0; i < ROUNDS || (i < ROUNDS_MAX && !(doorbells && joins && leaves));
 	     i++) {
 		struct ivs_peer *other = open_peer();
@@ -205,7 +230,7 @@ static void *take_for_ever(void *arg)
 	return NULL;
 }
 
-/* Threads that wait end, whether they wait just then or are about to. */
+/* Ends threads that wait, or are about to. */
 static void stop_waiting(struct ivs_peer *peer)
 {
 	struct ivs_event event;
@@ -223,7 +248,8 @@ static void stop_waiting(struct ivs_peer *peer)
 
 int main(void)
 {
-	void *(*const runs[THREADS])(void *) = {take_events, wait_one, ring_all, ask, come_and_go};
+	void *(*const runs[THREADS])(void *) = {take_events,  wait_one,	    ring_all,
+						ring_handles, call_getters, come_and_go};
 	pthread_t threads[THREADS];
 	struct ivs_region *region;
 	struct ivs_peer *peer;
@@ -232,10 +258,13 @@ int main(void)
 	start_server(&region);
 	pthread_create(&server_thread, NULL, serve, NULL);
 	peer = open_peer();
+	if (ivs_doorbell_new(peer, (unsigned int)ivs_peer_id(peer), 1, &shared))
+		abort();
 	for (unsigned int i = 0; i < THREADS; i++)
 		pthread_create(&threads[i], NULL, runs[i], peer);
 	for (unsigned int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
+	ivs_doorbell_free(shared);
 	stop_waiting(peer);
 	ivs_peer_close(peer);
 	kill(getpid(), SIGTERM);
