@@ -197,7 +197,7 @@ def test_without_the_server(place):
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
     introduce(guest, peer)
     server.end()
-    running.err.wait("closed the connection: its log says why; retrying")
+    running.err.wait("closed the connection: its log says why; ; trying again")
     until = time.monotonic() + 2.2
     while time.monotonic() < until:
         check_doorbells(guest, peer, 0)
@@ -206,7 +206,7 @@ def test_without_the_server(place):
     wait_until(lambda: "no server listens" in upstream(place)["problem"], "it has tried again")
     told = upstream(place)
     assert told["state"] == "lost" and told["id"] == 0 and told["peers"] is None
-    assert running.err.count("retrying") == 2, "each reason once"
+    assert running.err.count("trying again") == 2, "each reason once"
     assert [os.pread(peer.memory, 4, 0), guest.client.read(BAR2, 0, 4)] == [bytes(4)] * 2
 
 
