@@ -197,7 +197,7 @@ def test_without_the_server(place):
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
     introduce(guest, peer)
     server.end()
-    running.err.wait("closed the connection: its log says why; ; trying again")
+    running.err.wait("closed the connection: its log says why; trying again")
     until = time.monotonic() + 2.2
     while time.monotonic() < until:
         check_doorbells(guest, peer, 0)
