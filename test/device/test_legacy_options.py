@@ -15,22 +15,22 @@ MIB = 1 << 20
 BAD = [
     ("", "it needs shm=NAME, or chardev=PATH of a server's socket"),
     ("ivshmem,", "it needs shm=NAME"),
-    ("ivshmem", "there is no option ivshmem: there are size, shm, chardev"),
+    ("ivshmem", "unknown option ivshmem: use size, shm, chardev"),
     ("size=4M", "it needs shm=NAME"),
     ("msi=on,ioeventfd=on,vectors=2", "it needs shm=NAME"),
-    ("shm={shm},chardev={dir}/s", "it has both shm={shm} and chardev={dir}/s: choose one"),
-    ("chardev={dir}/s,shm={shm}", "it has both shm={shm} and chardev={dir}/s: choose one"),
+    ("shm={shm},chardev={dir}/s", "it has both shm={shm} and chardev={dir}/s: use one of them"),
+    ("chardev={dir}/s,shm={shm}", "it has both shm={shm} and chardev={dir}/s: use one of them"),
     ("shm=", "shm=: it is empty or too long"),
     ("chardev=", "chardev=: it is empty or too long"),
     ("size=4M,shm", "shm has no value: use shm=NAME or chardev=PATH"),
-    ("chardev=unix:/run/s", 'chardev=unix:/run/s: leave out "unix:"'),
-    ("chardev=unix:./s", 'chardev=unix:./s: leave out "unix:"'),
+    ("chardev=unix:/run/s", 'chardev=unix:/run/s: omit "unix:"'),
+    ("chardev=unix:./s", 'chardev=unix:./s: omit "unix:"'),
     ("chardev,vectors=2", "chardev has no value: use shm=NAME or chardev=PATH"),
     ("shm=" + "n" * 256, "it is empty or too long"),
-    ("shm=" + "n" * 300, 'what begins with "shm=nnnnnnnnnnnnnnnn" is too long'),
-    ("chardev=iv,vectors=2", "chardev=iv: here it is the path of a server's socket; use ./iv if that is meant"),
+    ("shm=" + "n" * 300, 'the option "shm=nnnnnnnnnnnnnnnn..." is too long'),
+    ("chardev=iv,vectors=2", "chardev=iv: here it is the path of a server's socket; if this is one, use ./iv"),
     ("chardev=/" + "p" * 107, "it is empty or too long"),
-    ("shm={shm},size=0", "size=0: use a power of two with K, M, G or T, such as 4M (a number alone is MiB)"),
+    ("shm={shm},size=0", "size=0: use a power of two with K, M, G or T, such as 4M (a plain number is in MiB)"),
     ("shm={shm},size=3", "size=3: use a power of two"),
     ("shm={shm},size=3M", "size=3M: use a power of two"),
     ("shm={shm},size=", "size=: use a power of two"),
@@ -57,21 +57,21 @@ BAD = [
     ("shm={shm},role=slave", "role=slave: use peer or master"),
     ("shm={shm},role=", "role=: use peer or master"),
     ("shm={shm},role", "role=on: use peer or master"),
-    ("shm={shm},id=iv0", "id=iv0 is said to the VMM, where it plugs the device in"),
-    ("id=iv0,shm={shm}", "id=iv0 is said to the VMM"),
-    ("shm={shm},bus=pci.0", "bus=pci.0 is said to the VMM"),
-    ("shm={shm},addr=05.0", "addr=05.0 is said to the VMM"),
-    ("shm={shm},multifunction=on", "multifunction=on is said to the VMM"),
+    ("shm={shm},id=iv0", "id=iv0 is an option of the VMM: pass it to the VMM"),
+    ("id=iv0,shm={shm}", "id=iv0 is an option of the VMM"),
+    ("shm={shm},bus=pci.0", "bus=pci.0 is an option of the VMM"),
+    ("shm={shm},addr=05.0", "addr=05.0 is an option of the VMM"),
+    ("shm={shm},multifunction=on", "multifunction=on is an option of the VMM"),
     ("x-memdev=mem0", "x-memdev=mem0 names an object in QEMU: use --region file:PATH"),
-    ("shm={shm},nonsense", "there is no option nonsense: there are size, shm, chardev, vectors, msi, "
-     "ioeventfd, use64 and role"),
-    ("shm={shm},nonsense=1", "there is no option nonsense: "),
-    ("shm={shm},Size=4", "there is no option Size: "),
-    ("shm={shm}, size=4", 'there is no option " size": leave out the spaces'),
-    (",shm={shm}", "there is no option : "),
-    ("ivshmem,ivshmem,shm={shm}", "there is no option ivshmem: "),
-    ("ivshmem-plain,shm={shm}", "there is no option ivshmem-plain: "),
-    ("shm={shm},=1", "there is no option : "),
+    ("shm={shm},nonsense", "unknown option nonsense: use size, shm, chardev, vectors, msi, "
+     "ioeventfd, use64 or role"),
+    ("shm={shm},nonsense=1", "unknown option nonsense: "),
+    ("shm={shm},Size=4", "unknown option Size: "),
+    ("shm={shm}, size=4", 'unknown option " size": omit the spaces'),
+    (",shm={shm}", "unknown option : "),
+    ("ivshmem,ivshmem,shm={shm}", "unknown option ivshmem: "),
+    ("ivshmem-plain,shm={shm}", "unknown option ivshmem-plain: "),
+    ("shm={shm},=1", "unknown option : "),
     ("shm={shm},,size=4M,msi=maybe", "msi=maybe: use on or off"),
 ]
 
@@ -83,7 +83,7 @@ def test_refused(place, options, message):
     options = options.format(**names)
     done = place.run_device("--socket", place.dir / "vmm", "--legacy", options)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f'ivshmem-device: no options of the old device "{options}": ')
+    assert done.stderr.startswith(f'ivshmem-device: invalid --legacy "{options}": ')
     assert message.format(**names) in done.stderr and done.stderr.count("\n") == 1
     assert os.listdir(place.dir) == [] and not place.shm_path.exists()
 

@@ -373,7 +373,7 @@ def test_inherited_fd_that_is_no_such_socket(place, kind):
                           "1M", fds=passed)
     os.close(fd)
     assert process.wait() == (2 if kind == "closed" else 1)
-    message = f'no inherited socket "{fd}"' if kind == "closed" else f"cannot use fd {fd} as a socket"
+    message = f'not an inherited socket "{fd}"' if kind == "closed" else f"cannot use fd {fd} as a socket"
     assert message in process.err.text()
     assert not place.shm_path.exists()
 
@@ -387,14 +387,14 @@ def test_inherited_fd_for_two_devices(place):
         number = listener.fileno()
         process = place.start(place.device_program, "--fd", number, *region, "--fd", number, *region, fds=(number,))
         assert process.wait() == 2
-        assert f'one socket for two devices "{number}": give each its own' in process.err.text()
+        assert f'two devices have the socket "{number}": use one for each' in process.err.text()
         process = place.start(place.device_program, "--fd", number, "--socket", place.dir / "b", *region,
                               fds=(number,))
         assert process.wait() == 2
         assert f'ivshmem-device: --fd {number}: a device without "--region"' in process.err.text()
     start_server(place)
     process = place.start(place.device_program, "--fd", 4, "--server", place.socket)
-    assert process.wait() == 2 and 'no inherited socket "4"' in process.err.text()
+    assert process.wait() == 2 and 'not an inherited socket "4"' in process.err.text()
 
 
 # The service manager

@@ -98,8 +98,8 @@ def test_plain(place):
     assert shown(place) == [
         f"device   {place.dir}/vmm: plain of revision 1, peer, named frames",
         f"memory   64K from offset 65536 of shm:{place.shm}, read-only",
-        "vmm      none; 0 have come, 0 were turned away",
-        "rung     0 by the guest (0 to nobody), 0 by peers, 0 interrupts"]
+        "vmm      none; 0 connected so far, 0 refused",
+        "rung     0 by the guest (0 to no peer), 0 by peers, 0 interrupts"]
 
 
 def test_vmm(place):
@@ -121,7 +121,7 @@ def test_vmm(place):
         assert one["totals"] == {**dict.fromkeys(TOTALS, 0), "vmms": 1, "messages": 7, "refused": 1,
                                  "memory_reads": 1, "memory_writes": 2}
         assert shown(place)[1] == f"memory   1M of shm:{place.shm}, mapped by the VMM"
-        assert shown(place)[2] == "vmm      connected; 1 have come, 0 were turned away"
+        assert shown(place)[2] == "vmm      connected; 1 connected so far, 0 refused"
     wait_until(lambda: status(place)["devices"][0]["vmm"] is None, "the VMM has left")
 
 
@@ -370,7 +370,7 @@ def test_confined(place, sandbox, kind):
     """A filter, no capability, none to come; and everything works, with and without it."""
     if sandbox == ["--sandbox", "on"] and not has_filter(place):
         done = place.run_device("-S", place.dir / "vmm", "--region", f"shm:{place.shm}", *sandbox)
-        assert done.returncode == 2 and 'cannot turn the sandbox "on": built with' in done.stderr
+        assert done.returncode == 2 and 'cannot set the sandbox to "on": built with' in done.stderr
         return
     if kind == "plain":
         running = plain(place, *sandbox)

@@ -7,13 +7,14 @@
 #include "base/error.h"
 #include "base/parse.h"
 
-/* QEMU's, of "-device ivshmem-doorbell". */
+/* As QEMU's "-device ivshmem-doorbell". */
 #define DEFAULT_VECTORS 1
 
-#define PAGE_LEN 4096 /* the least that a BAR's mapping is a multiple of */
+#define PAGE_LEN 4096 /* mappings of a BAR are multiples of this */
 
 /* Return: STATUS_USAGE. */
-static int wrong(const char *what, const char *option, const char *fix, struct ivs_error *err)
+static int option_error(const char *what, const char *option, const char *fix,
+			struct ivs_error *err)
 {
 	return ivs_error_set(err, STATUS_USAGE, "%s \"%s\": %s", what, option, fix);
 }
@@ -21,10 +22,11 @@ static int wrong(const char *what, const char *option, const char *fix, struct i
 static int check_address(const char *region, struct ivs_error *err)
 {
 	if (!strncmp(region, "memfd:", 6))
-		return wrong("nobody else could share", region, "use shm:NAME or file:PATH", err);
+		return option_error("no other process could share", region,
+				    "use shm:NAME or file:PATH", err);
 	if (strncmp(region, "shm:", 4) && strncmp(region, "file:", 5) && strncmp(region, "dir:", 4))
-		return wrong("no address of a region", region,
-			     "use shm:NAME, file:PATH or dir:PATH", err);
+		return option_error("not the address of a region", region,
+				    "use shm:NAME, file:PATH or dir:PATH", err);
 	return 0;
 }
 
@@ -33,19 +35,20 @@ static int check_plain(const struct device_settings *device, struct ivs_error *e
 	const struct ivs_device_options *opts = &device->opts;
 
 	if (!opts->region && !device->has_model)
-		return wrong("a device without", "--region",
-			     "say which memory it shows, such as --region shm:NAME, or --server "
-			     "PATH, or --legacy OPTIONS",
-			     err);
+		return option_error("a device without", "--region",
+				    "name its memory, such as --region shm:NAME, --server PATH or "
+				    "--legacy OPTIONS",
+				    err);
 	if (!opts->region)
-		return wrong("a plain device without", "--region",
-			     "say which memory it shows, such as --region shm:NAME", err);
+		return option_error("a plain device without", "--region",
+				    "name its memory, such as --region shm:NAME", err);
 	if (opts->server)
-		return wrong("a plain device with", "--server",
-			     "it has no doorbells: use --model doorbell, without --region", err);
+		return option_error("a plain device with", "--server",
+				    "it has no doorbells: use --model doorbell, without --region",
+				    err);
 	if (device->has_vectors)
-		return wrong("a plain device with", "--vectors",
-			     "it has no interrupts: use --server instead of --region", err);
+		return option_error("a plain device with", "--vectors",
+				    "it has no interrupts: use --server instead of --region", err);
 	return check_address(opts->region, err);
 }
 
@@ -54,35 +57,35 @@ static int check_doorbell(struct device_settings *device, struct ivs_error *err)
 	struct ivs_device_options *opts = &device->opts;
 
 	if (!opts->server)
-		return wrong("a doorbell device without", "--server",
-			     "say at which socket the ivshmem-server listens", err);
+		return option_error("a doorbell device without", "--server",
+				    "name the socket of the ivshmem-server", err);
 	if (opts->region || device->has_size)
-		return wrong("a doorbell device with", opts->region ? "--region" : "--size",
-			     "its memory is the server's: leave that out", err);
+		return option_error("a doorbell device with", opts->region ? "--region" : "--size",
+				    "its memory is the server's: omit this option", err);
 	if (!device->has_vectors)
 		opts->function.vectors_n = DEFAULT_VECTORS;
 	opts->doorbells_n = opts->function.vectors_n;
 	return 0;
 }
 
-/* What the option string says, too, must not be said beside it. */
+/* The string of --legacy has its own names for these options. */
 static int check_legacy(const struct device_settings *device, struct ivs_error *err)
 {
-	static const char what[] = "surplus beside --legacy";
+	static const char what[] = "not allowed with --legacy:";
 	const struct ivs_device_options *opts = &device->opts;
 
 	if (opts->region || opts->server)
-		return wrong(what, opts->region ? "--region" : "--server",
-			     "say it within: shm=NAME or chardev=PATH", err);
+		return option_error(what, opts->region ? "--region" : "--server",
+				    "use --legacy shm=NAME or chardev=PATH", err);
 	if (device->has_vectors)
-		return wrong(what, "--vectors", "say it within: --legacy ...,vectors=N", err);
+		return option_error(what, "--vectors", "use --legacy ...,vectors=N", err);
 	if (device->has_model)
-		return wrong(what, "--model",
-			     "it is plain with shm=NAME, doorbell with chardev=PATH", err);
+		return option_error(what, "--model",
+				    "shm=NAME makes it plain, chardev=PATH doorbell", err);
 	if (device->has_size)
-		return wrong(what, "--size", "say it within: --legacy ...,size=SIZE", err);
+		return option_error(what, "--size", "use --legacy ...,size=SIZE", err);
 	if (opts->window.len && opts->window.len != device->legacy.size)
-		return wrong(what, "--window", "its length must be that of size=", err);
+		return option_error(what, "--window", "its length must be that of size=", err);
 	return 0;
 }
 
@@ -123,18 +126,19 @@ static int check_kind(struct device_settings *device, struct ivs_error *err)
 					    : check_doorbell(device, err);
 }
 
-/* What no region could have. */
+/* Independent of the region. */
 static int check_window(const struct ivs_device_options *opts, struct ivs_error *err)
 {
-	const uint64_t len = opts->window.len;
+	uint64_t len = opts->window.len;
 	char text[IVS_SIZE_TEXT_LEN];
 
 	if (len && (!ivs_is_power_of_two(len) || len < PAGE_LEN))
-		return wrong("no LENGTH of --window", ivs_size_text(len, text),
-			     "use a power of two of at least 4K", err);
+		return option_error("invalid LENGTH of --window:", ivs_size_text(len, text),
+				    "use a power of two of at least 4K", err);
 	if (opts->window.offset % PAGE_LEN)
-		return wrong("no OFFSET of --window", ivs_size_text(opts->window.offset, text),
-			     "use a multiple of 4K", err);
+		return option_error(
+			"invalid OFFSET of --window:", ivs_size_text(opts->window.offset, text),
+			"use a multiple of 4K", err);
 	return 0;
 }
 
@@ -149,46 +153,48 @@ static int check_one(struct device_settings *device, struct ivs_error *err)
 	int status;
 
 	if (!opts->socket.path && opts->socket_fd < 0)
-		return wrong("a device without", "--socket",
-			     "say where the VMM connects; see --help", err);
+		return option_error("a device without", "--socket",
+				    "name the socket where the VMM connects; see --help", err);
 	if (opts->socket.path && opts->socket_fd >= 0)
-		return wrong("a device with --fd and", "--socket", "choose one", err);
+		return option_error("a device with --fd and", "--socket", "use one of them", err);
 	if (device->is_legacy && !device->has_role)
 		opts->role = device->legacy.role;
 	if (opts->role == IVS_DEVICE_MASTER && opts->access != IVS_DEVICE_WRITES)
-		return wrong("a device that is only to be read, with", "--role master",
-			     "its memory could not be loaded where the VM goes: leave one "
-			     "of the two out",
-			     err);
+		return option_error("a read-only device with", "--role master",
+				    "its memory could not be loaded at the destination: use one of "
+				    "the two",
+				    err);
 	status = check_window(opts, err);
 	if (!status)
 		status = check_identity(&opts->function, err);
 	return status ? status : check_kind(device, err);
 }
 
-/* So many paths that the user may have mistaken one for another. */
+/* With so many paths users may confuse them. */
 static int check_paths(const struct settings *settings, unsigned int at, struct ivs_error *err)
 {
 	const char *path = settings->devices[at].opts.socket.path;
 
 	if (path && settings->control.path && !strcmp(path, settings->control.path))
-		return wrong("one path for --socket and --control", path, "give each its own", err);
+		return option_error("the same path for --socket and --control:", path, "use two",
+				    err);
 	if (path && settings->devices[at].opts.server &&
 	    !strcmp(path, settings->devices[at].opts.server))
-		return wrong("one path for --socket and --server", path,
-			     "--server is the socket of an ivshmem-server", err);
+		return option_error("the same path for --socket and --server:", path,
+				    "--server is the socket of an ivshmem-server", err);
 	for (unsigned int i = 0; path && i < at; i++) {
 		const char *other = settings->devices[i].opts.socket.path;
 
 		if (other && !strcmp(path, other))
-			return wrong("one socket for two devices", path, "give each its own", err);
+			return option_error("two devices have the socket", path, "use one for each",
+					    err);
 	}
 	return 0;
 }
 
-/* Which device is meant stands before what is wrong, if there are several. */
-static void tell(const struct settings *settings, const struct ivs_device_options *opts,
-		 const struct ivs_error *err)
+/* With several devices the message names the device. */
+static void print_error(const struct settings *settings, const struct ivs_device_options *opts,
+			const struct ivs_error *err)
 {
 	if (settings->devices_n == 1)
 		fprintf(stderr, PROGRAM ": %s\n", err->text);
@@ -203,18 +209,17 @@ int device_check(struct settings *settings)
 	struct ivs_error err = {0};
 
 	if (settings->json && !settings->status)
-		return usage_error("option without its other half", "--json",
-				   "it goes with --status PATH");
+		return usage_error("option without --status", "--json", "use --status PATH --json");
 	if (settings->status)
 		return 0;
 	for (unsigned int i = 0; i < settings->devices_n; i++) {
 		struct ivs_device_options *opts = &settings->devices[i].opts;
 
 		if (check_one(&settings->devices[i], &err) || check_paths(settings, i, &err)) {
-			tell(settings, opts, &err);
+			print_error(settings, opts, &err);
 			return STATUS_USAGE;
 		}
-		/* So that it can remove them, also where others have files, too. */
+		/* Then it can remove them, also from directories with the sticky bit. */
 		if (settings->user && opts->socket.uid == (uid_t)-1)
 			opts->socket.uid = settings->uid;
 	}

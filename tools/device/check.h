@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What options of ivshmem-device do not go together, and what follows from those that do. */
+/* Options of ivshmem-device that exclude or imply each other. */
 #ifndef TOOLS_DEVICE_CHECK_H
 #define TOOLS_DEVICE_CHECK_H
 
 #include "tools/device/options.h"
 
-/** device_check() - of all devices, and complete them. Return: 0 or an exit status, with the reason printed. */
+/**
+ * device_check() - check the options of all devices, and set those that follow from others
+ *
+ * Return: 0; an exit status after printing why.
+ */
 int device_check(struct settings *settings);
 
 #endif

@@ -6,8 +6,8 @@
 #include "daemon/sandbox.h"
 #include "device/syscalls.h"
 
-/* A list may be named by several devices. */
-static void add_once(const struct ivs_syscall **lists, unsigned int *n,
+/* Several devices may need the same list. */
+static void add_list(const struct ivs_syscall **lists, unsigned int *n,
 		     const struct ivs_syscall *list)
 {
 	for (unsigned int i = 0; i < *n; i++) {
@@ -19,17 +19,17 @@ static void add_once(const struct ivs_syscall **lists, unsigned int *n,
 
 static void choose_lists(const struct settings *settings, const struct ivs_syscall **lists)
 {
-	const struct ivs_syscall *its[IVS_DEVICE_SYSCALL_LISTS_MAX];
+	const struct ivs_syscall *device_lists[IVS_DEVICE_SYSCALL_LISTS_MAX];
 	unsigned int n = 0;
 
 	if (settings->control.path)
 		lists[n++] = ivs_control_syscalls;
 	for (unsigned int i = 0; i < settings->devices_n; i++) {
-		unsigned int its_n = ivs_device_syscall_lists_of(&settings->devices[i].opts, its,
-								 0);
+		unsigned int device_lists_n = ivs_device_syscall_lists_of(
+			&settings->devices[i].opts, device_lists, 0);
 
-		for (unsigned int j = 0; j < its_n; j++)
-			add_once(lists, &n, its[j]);
+		for (unsigned int j = 0; j < device_lists_n; j++)
+			add_list(lists, &n, device_lists[j]);
 	}
 }
 

@@ -16,7 +16,7 @@ static int bad_value(const char *key, const char *value, const char *fix, struct
 	return ivs_error_set(err, 1, "%s=%s: %s", key, value, fix);
 }
 
-/* As QEMU did: a number alone is MiB. */
+/* As in QEMU, a plain number is in MiB. */
 static int take_size(struct legacy *legacy, const char *value, struct ivs_error *err)
 {
 	uint64_t size;
@@ -27,8 +27,8 @@ static int take_size(struct legacy *legacy, const char *value, struct ivs_error 
 		size = 0;
 	if (!ivs_is_power_of_two(size))
 		return bad_value("size", value,
-				 "use a power of two with K, M, G or T, such as 4M (a number alone "
-				 "is MiB)",
+				 "use a power of two with K, M, G or T, such as 4M (a plain number "
+				 "is in MiB)",
 				 err);
 	legacy->size = size;
 	return 0;
@@ -101,19 +101,17 @@ static int take_pair(struct legacy *legacy, const char *key, const char *value,
 				     value);
 	if (!strcmp(key, "id") || !strcmp(key, "bus") || !strcmp(key, "addr") ||
 	    !strcmp(key, "multifunction"))
-		return ivs_error_set(err, 1,
-				     "%s=%s is said to the VMM, where it plugs the device in", key,
-				     value);
+		return ivs_error_set(err, 1, "%s=%s is an option of the VMM: pass it to the VMM",
+				     key, value);
 	if (strchr(key, ' '))
-		return ivs_error_set(err, 1, "there is no option \"%s\": leave out the spaces",
-				     key);
+		return ivs_error_set(err, 1, "unknown option \"%s\": omit the spaces", key);
 	return ivs_error_set(err, 1,
-			     "there is no option %s: there are size, shm, chardev, vectors, msi, "
-			     "ioeventfd, use64 and role",
+			     "unknown option %s: use size, shm, chardev, vectors, msi, ioeventfd, "
+			     "use64 or role",
 			     key);
 }
 
-/* KEY=VALUE, or KEY alone, which is KEY=on; but nobody means a region of that name. */
+/* KEY=VALUE, or KEY alone for KEY=on, except where a value "on" makes no sense. */
 static int take_word(struct legacy *legacy, char *word, struct ivs_error *err)
 {
 	char *equals = strchr(word, '=');
@@ -128,21 +126,22 @@ static int take_word(struct legacy *legacy, char *word, struct ivs_error *err)
 	return take_pair(legacy, word, equals + 1, err);
 }
 
-static int check(const struct legacy *legacy, struct ivs_error *err)
+static int check_legacy(const struct legacy *legacy, struct ivs_error *err)
 {
 	if (!*legacy->shm && !*legacy->chardev)
 		return ivs_error_set(err, 1,
 				     "it needs shm=NAME, or chardev=PATH of a server's "
 				     "socket");
 	if (*legacy->chardev && !strchr(legacy->chardev, '/'))
-		return ivs_error_set(err, 1,
-				     "chardev=%s: here it is the path of a server's socket; use "
-				     "./%s if that is meant",
-				     legacy->chardev, legacy->chardev);
+		return ivs_error_set(
+			err, 1,
+			"chardev=%s: here it is the path of a server's socket; if this "
+			"is one, use ./%s",
+			legacy->chardev, legacy->chardev);
 	if (!strncmp(legacy->chardev, "unix:", 5))
-		return ivs_error_set(err, 1, "chardev=%s: leave out \"unix:\"", legacy->chardev);
+		return ivs_error_set(err, 1, "chardev=%s: omit \"unix:\"", legacy->chardev);
 	if (*legacy->shm && *legacy->chardev)
-		return ivs_error_set(err, 1, "it has both shm=%s and chardev=%s: choose one",
+		return ivs_error_set(err, 1, "it has both shm=%s and chardev=%s: use one of them",
 				     legacy->shm, legacy->chardev);
 	if (legacy->ioeventfd && !legacy->msi)
 		return ivs_error_set(err, 1, "ioeventfd=on needs msi=on");
@@ -151,7 +150,7 @@ static int check(const struct legacy *legacy, struct ivs_error *err)
 	return 0;
 }
 
-/* Words end at a comma; two are one that does not end it, as everywhere in QEMU's options. */
+/* A word ends at a comma; two commas stand for one in the word, as in all options of QEMU. */
 static const char *next_word(const char *text, char word[WORD_MAX], struct ivs_error *err)
 {
 	size_t len = 0;
@@ -159,7 +158,7 @@ static const char *next_word(const char *text, char word[WORD_MAX], struct ivs_e
 	for (; *text && (*text != ',' || text[1] == ','); text++) {
 		text += *text == ',';
 		if (len == WORD_MAX - 1) {
-			ivs_error_set(err, 1, "what begins with \"%.20s\" is too long", word);
+			ivs_error_set(err, 1, "the option \"%.20s...\" is too long", word);
 			return NULL;
 		}
 		word[len++] = *text;
@@ -190,5 +189,5 @@ int legacy_parse(const char *text, struct legacy *out, struct ivs_error *err)
 		if (result)
 			return result;
 	}
-	return check(out, err);
+	return check_legacy(out, err);
 }

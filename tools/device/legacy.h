@@ -10,13 +10,13 @@
 #define LEGACY_SHM_MAX 256 /* with its zero */
 
 /**
- * struct legacy - what such an option string says
+ * struct legacy - a parsed option string
  * @size:    bytes
  * @shm:     name of POSIX shared memory; "": none
- * @chardev: path of a server's socket; "": none. (In QEMU it was the name of a chardev for that.)
- * @msi:     MSI-X, else the pin
+ * @chardev: path of a server's socket; "": none. In QEMU it named a chardev
+ * @msi:     MSI-X instead of the pin
  * @use64:   BAR 2 has 64 bits
- * @role:    IVS_DEVICE_AUTO: not said
+ * @role:    by default IVS_DEVICE_AUTO
  */
 struct legacy {
 	uint64_t size;
@@ -30,9 +30,9 @@ struct legacy {
 };
 
 /**
- * legacy_parse() - read it; "ivshmem," may stand before
+ * legacy_parse() - parse an option string, with or without "ivshmem," before it
  *
- * Return: 0; 1 with the reason.
+ * Return: 0 or 1.
  */
 int legacy_parse(const char *text, struct legacy *out, struct ivs_error *err);
 

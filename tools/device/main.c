@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The device as a program: what it makes, in which order, and that it all goes away again. */
+/* ivshmem-device: opens and closes everything, in the right order. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,11 +19,11 @@
 #include "tools/shared/usage.h"
 
 #define OWN_FILES 64
-#define DEVICE_FILES 64 /* and its doorbells and interrupts, of the other half */
+#define DEVICE_FILES 64 /* without doorbells and interrupts, which come from the other half */
 
 /**
- * struct program - everything that there is, in the order in which it is made
- * @serves: VMMs may have come by now
+ * struct program - everything that is opened, in this order
+ * @serves: VMMs may have connected
  */
 struct program {
 	const struct settings *settings;
@@ -35,8 +35,8 @@ struct program {
 	bool serves;
 };
 
-/* From the start, so that none of them leaves behind what has been made by then. */
-static int hold_signals(struct program *program, struct ivs_error *err)
+/* From the start, so that no signal leaves created files behind. */
+static int block_signals(struct program *program, struct ivs_error *err)
 {
 	sigset_t signals;
 
@@ -45,30 +45,30 @@ static int hold_signals(struct program *program, struct ivs_error *err)
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGHUP);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
-	signal(SIGPIPE, SIG_IGN); /* whoever read our log may go */
-	signal(SIGXFSZ, SIG_IGN); /* a region beyond "ulimit -f" is an error to tell, not our end */
+	signal(SIGPIPE, SIG_IGN); /* the reader of our log may exit */
+	signal(SIGXFSZ, SIG_IGN); /* report a region beyond "ulimit -f" as an error */
 	program->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-	return program->signal_fd < 0 ? ivs_error_errno(err, errno, "cannot make a signalfd") : 0;
+	return program->signal_fd < 0 ? ivs_error_errno(err, errno, "cannot create a signalfd") : 0;
 }
 
-/* One server must not take all files, so that the others' VMMs have none left. */
-static unsigned int share_of_files(const struct settings *settings)
+/* One server must not use up the fds that VMMs of other devices need. */
+static unsigned int doorbells_limit(const struct settings *settings)
 {
-	const uint64_t own = OWN_FILES + (uint64_t)settings->devices_n * DEVICE_FILES;
+	uint64_t own = OWN_FILES + (uint64_t)settings->devices_n * DEVICE_FILES;
 	struct rlimit limit;
 	uint64_t share = 0;
 
 	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur > own)
 		share = (limit.rlim_cur - own) / 2 / settings->devices_n;
-	return share ? (unsigned int)share : 1; /* 0 would be any number */
+	return share ? (unsigned int)share : 1; /* 0 would mean no limit */
 }
 
-/* Which device is meant stands before the reason, if there are several. */
-static int name_error(const struct program *program, unsigned int at, int result,
-		      struct ivs_error *err)
+/* With several devices the message names the device. */
+static int add_name(const struct program *program, unsigned int at, int result,
+		    struct ivs_error *err)
 {
 	const char *path = program->settings->devices[at].opts.socket.path;
-	const struct ivs_error why = *err;
+	struct ivs_error why = *err;
 
 	if (result && program->settings->devices_n > 1 && path)
 		ivs_error_set(err, result, "%s: %s", path, why.text);
@@ -80,22 +80,22 @@ static int open_device(struct program *program, unsigned int at, struct ivs_erro
 	struct ivs_device_options opts = program->settings->devices[at].opts;
 	int result;
 
-	opts.remote_fds_limit = share_of_files(program->settings);
+	opts.remote_fds_limit = doorbells_limit(program->settings);
 	result = ivs_device_open(&opts, &program->devices[at], err);
 	if (!result)
 		program->devices_n++;
-	return name_error(program, at, result, err);
+	return add_name(program, at, result, err);
 }
 
 static int open_region(struct program *program, unsigned int at, struct ivs_error *err)
 {
-	return name_error(program, at, ivs_device_open_region(program->devices[at], err), err);
+	return add_name(program, at, ivs_device_open_region(program->devices[at], err), err);
 }
 
 static int add_device(struct program *program, unsigned int at, struct ivs_error *err)
 {
-	return name_error(program, at,
-			  ivs_device_loop_add(program->loop, program->devices[at], err), err);
+	return add_name(program, at, ivs_device_loop_add(program->loop, program->devices[at], err),
+			err);
 }
 
 static int open_devices(struct program *program, struct ivs_error *err)
@@ -116,8 +116,8 @@ static int open_all(struct program *program, struct ivs_error *err)
 	struct ivs_device_loop_options opts = {.control = program->settings->control};
 	int result;
 
-	ivs_privileges_raise_files(); /* each doorbell of each peer is one */
-	result = hold_signals(program, err);
+	ivs_privileges_raise_files(); /* each doorbell of each peer is an fd */
+	result = block_signals(program, err);
 	if (!result)
 		result = ivs_service_open(&program->service, err);
 	opts.signal_fd = program->signal_fd;

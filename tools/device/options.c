@@ -14,7 +14,7 @@
 
 #define DEFAULT_CONTROL_MODE 0600
 
-/* Options without a letter. */
+/* Options without a short form. */
 enum {
 	OPTION_FD = 256,
 	OPTION_MODEL,
@@ -48,44 +48,47 @@ static const char help_text[] =
 	"\n"
 	"Serves the ivshmem PCI device to a virtual machine monitor, over vfio-user.\n"
 	"\n"
-	"Of a device; the next --socket begins the next one:\n"
+	"Options of a device; each further --socket begins another device:\n"
 	"  -S, --socket PATH     where the VMM connects (also --socket-path)\n"
-	"      --fd N            instead: a socket that was inherited, listening or connected\n"
-	"      --model MODEL     plain (memory) or doorbell (memory and interrupts); may be left "
-	"out\n"
+	"      --fd N            instead: an inherited socket, listening or connected\n"
+	"      --model MODEL     plain (memory) or doorbell (memory and interrupts); optional\n"
 	"  -r, --region ADDRESS  plain: the region is shm:NAME, file:PATH or dir:PATH\n"
-	"  -l, --size SIZE       make the region if it is not there; K, M, G, T\n"
+	"  -l, --size SIZE       create the region if it does not exist; K, M, G, T\n"
 	"      --server PATH     doorbell: the socket of the ivshmem-server\n"
 	"  -n, --vectors N       interrupts of the device, 1 to 2048 (1)\n"
-	"      --legacy OPTIONS  the device of revision 0, by the options of QEMU's old one:\n"
+	"      --legacy OPTIONS  the device of revision 0, with the options of QEMU's old device:\n"
 	"                        size=4M,shm=NAME or chardev=PATH,vectors=N,msi=on|off,\n"
 	"                        ioeventfd=on|off,role=peer|master,use64=0|1\n"
-	"      --read-only[=HOW] the VM can read the memory, not write it; HOW: map (a guest that\n"
-	"                        writes ends its VM), trap (slow, a write is ignored)\n"
+	"      --read-only[=HOW] the VM can read the memory, not write it; HOW: map (a write of "
+	"the\n"
+	"                        guest ends its VM), trap (slow; writes are ignored)\n"
 	"      --window OFFSET,LENGTH[,ro]\n"
-	"                        the VM gets this part of the region\n"
-	"      --role ROLE       peer: a VMM that asks is told not to migrate it (default);\n"
-	"                        master: it is migrated, with the memory\n"
+	"                        show only this part of the region to the VM\n"
+	"      --role ROLE       peer: the device cannot be migrated (default);\n"
+	"                        master: it can, and takes the memory along\n"
 	"      --name NAME, --uuid UUID\n"
-	"                        tell the guest which region it is\n"
+	"                        show the guest which region this is\n"
 	"      --socket-mode MODE, --socket-owner USER, --socket-group GROUP\n"
-	"                        who may write to the socket may connect\n"
+	"                        of the socket: write permission permits to connect\n"
 	"      --region-mode MODE, --region-owner USER, --region-group GROUP\n"
-	"                        of a region that is made (0600, and who runs this)\n"
+	"                        of a new region (0600, those of the process)\n"
 	"\n"
-	"Of the program:\n"
-	"      --user USER       become this user before anybody is served (as root)\n"
-	"      --sandbox KIND    end at any system call that there is no need of: on or off (on)\n"
-	"      --control PATH    a socket at which to ask how the devices are\n"
+	"Options of the program:\n"
+	"      --user USER       become this user before serving VMMs (as root)\n"
+	"      --sandbox KIND    on: end the program at any system call that it does not need "
+	"(on);\n"
+	"                        off\n"
+	"      --control PATH    a socket that reports the status of the devices\n"
 	"      --control-mode MODE, --control-owner USER, --control-group GROUP\n"
-	"                        of this socket (0600, and who runs this)\n"
-	"      --status PATH     show what the program with this control socket says, and end\n"
-	"      --json            with --status: as JSON, as it came\n"
-	"  -v, --verbose         log every VMM that comes or goes\n"
-	"  -V, --version         print the version and end\n"
-	"  -h, --help            print this and end\n"
+	"                        of this socket (0600, those of the process)\n"
+	"      --status PATH     show the status of the program with this control socket, and "
+	"exit\n"
+	"      --json            with --status: the reply as it is, in JSON\n"
+	"  -v, --verbose         log each VMM that connects or leaves\n"
+	"  -V, --version         print the version and exit\n"
+	"  -h, --help            print this and exit\n"
 	"\n"
-	"Example: the device for a virtual machine with Looking Glass, and that machine\n"
+	"Example: the device for Looking Glass, and a virtual machine that uses it\n"
 	"  " PROGRAM " --socket /run/vm1.sock --region shm:looking-glass --size 32M \\\n"
 	"      --region-mode 0660 --region-group kvm\n"
 	"  qemu-system-x86_64 ... -device \\\n"
@@ -93,8 +96,8 @@ static const char help_text[] =
 	"'{\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"/run/"
 	"vm1.sock\"}}'\n";
 
-/* What follows is about this device. */
-static struct device_settings *current(struct settings *settings)
+/* The device that the next options are about. */
+static struct device_settings *current_device(struct settings *settings)
 {
 	return &settings->devices[settings->devices_n - 1];
 }
@@ -114,16 +117,16 @@ static void begin_device(struct settings *settings)
 	};
 }
 
-/* The first socket belongs to what was said before it, if anything was. */
+/* The first socket belongs to the options before it. */
 static int next_device(struct settings *settings, const char *value)
 {
-	const struct ivs_device_options *opts = &current(settings)->opts;
+	const struct ivs_device_options *opts = &current_device(settings)->opts;
 
 	if (!opts->socket.path && opts->socket_fd < 0)
 		return 0;
 	if (settings->devices_n == IVS_DEVICES_MAX)
-		return usage_error("one device too many", value,
-				   "64 are possible in one process: start another");
+		return usage_error("too many devices, at", value,
+				   "one process serves up to 64: start another");
 	begin_device(settings);
 	return 0;
 }
@@ -133,26 +136,26 @@ static int take_fd(struct settings *settings, const char *value)
 	uint64_t fd;
 	int status;
 
-	/* Nothing of ours is open yet, so that it cannot be taken for theirs. */
+	/* This process has not opened anything yet, so an open fd is inherited. */
 	if (!ivs_parse_uint(value, 3, INT_MAX, &fd) || fcntl((int)fd, F_GETFD) < 0)
-		return usage_error("no inherited socket", value,
+		return usage_error("not an inherited socket", value,
 				   "use the number of an open fd, 3 or more");
 	for (unsigned int i = 0; i < settings->devices_n; i++) {
 		if (settings->devices[i].opts.socket_fd == (int)fd)
-			return usage_error("one socket for two devices", value,
-					   "give each its own");
+			return usage_error("two devices have the socket", value,
+					   "use one for each");
 	}
 	status = next_device(settings, value);
-	current(settings)->opts.socket_fd = (int)fd;
+	current_device(settings)->opts.socket_fd = (int)fd;
 	return status;
 }
 
-/* The library's addresses begin with it, and a path that does is hardly meant. */
+/* Addresses of libivshmem begin with "unix:"; a path hardly does. */
 static int check_path(const char *value)
 {
 	if (strncmp(value, "unix:", 5))
 		return 0;
-	return usage_error("no path of a socket", value, "leave out \"unix:\"");
+	return usage_error("not the path of a socket", value, "omit \"unix:\"");
 }
 
 static int take_socket(struct settings *settings, const char *value)
@@ -161,7 +164,7 @@ static int take_socket(struct settings *settings, const char *value)
 
 	if (!status)
 		status = next_device(settings, value);
-	current(settings)->opts.socket.path = value;
+	current_device(settings)->opts.socket.path = value;
 	return status;
 }
 
@@ -173,9 +176,9 @@ static int take_model(struct device_settings *device, const char *value)
 	else if (!strcmp(value, "doorbell"))
 		device->model = MODEL_DOORBELL;
 	else
-		return usage_error("no model", value,
-				   "use plain or doorbell; for the device of "
-				   "revision 0 there is --legacy");
+		return usage_error("invalid model", value,
+				   "use plain or doorbell, or --legacy for the "
+				   "device of revision 0");
 	return 0;
 }
 
@@ -184,7 +187,7 @@ static int take_vectors(struct device_settings *device, const char *value)
 	uint64_t n;
 
 	if (!ivs_parse_uint(value, 1, IVS_MSIX_VECTORS_MAX, &n))
-		return usage_error("no number of vectors", value, "use 1 to 2048");
+		return usage_error("invalid number of vectors", value, "use 1 to 2048");
 	device->opts.function.vectors_n = (unsigned int)n;
 	device->has_vectors = true;
 	return 0;
@@ -195,7 +198,7 @@ static int take_size(struct device_settings *device, const char *value)
 	uint64_t *size = &device->opts.region_opts.size;
 
 	if (!ivs_parse_size(value, size) || !*size)
-		return usage_error("no size of a region", value,
+		return usage_error("invalid size of a region", value,
 				   "use a number with K, M, G or T, such as 4M");
 	device->has_size = true;
 	return 0;
@@ -206,13 +209,13 @@ static int take_window(struct device_settings *device, const char *value)
 	char offset[64];
 	char len[64];
 	int used = 0;
-	bool good = sscanf(value, "%63[^,],%63[^,]%n", offset, len, &used) == 2;
-	bool read_only = good && !strcmp(value + used, ",ro");
+	bool is_valid = sscanf(value, "%63[^,],%63[^,]%n", offset, len, &used) == 2;
+	bool read_only = is_valid && !strcmp(value + used, ",ro");
 
-	if (!good || (value[used] && !read_only) ||
+	if (!is_valid || (value[used] && !read_only) ||
 	    !ivs_parse_size(offset, &device->opts.window.offset) ||
 	    !ivs_parse_size(len, &device->opts.window.len) || !device->opts.window.len)
-		return usage_error("no window", value,
+		return usage_error("invalid window", value,
 				   "use OFFSET,LENGTH or OFFSET,LENGTH,ro, such as 4M,1M");
 	if (read_only && device->opts.access == IVS_DEVICE_WRITES)
 		device->opts.access = IVS_DEVICE_READS;
@@ -227,7 +230,7 @@ static int take_read_only(struct device_settings *device, const char *value)
 	else if (!strcmp(value, "trap"))
 		device->opts.access = IVS_DEVICE_READS_TRAPPED;
 	else
-		return usage_error("no kind of --read-only", value, "use map or trap");
+		return usage_error("invalid kind of --read-only", value, "use map or trap");
 	return 0;
 }
 
@@ -238,7 +241,7 @@ static int take_role(struct device_settings *device, const char *value)
 	else if (!strcmp(value, "peer"))
 		device->opts.role = IVS_DEVICE_PEER;
 	else
-		return usage_error("no role", value, "use peer or master");
+		return usage_error("invalid role", value, "use peer or master");
 	device->has_role = true;
 	return 0;
 }
@@ -248,22 +251,22 @@ static int take_uuid(struct device_settings *device, const char *value)
 {
 	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
 	unsigned int n = 0;
-	bool good = strlen(value) == sizeof(form) - 1;
+	bool is_valid = strlen(value) == sizeof(form) - 1;
 
-	for (size_t i = 0; good && form[i]; i++) {
+	for (size_t i = 0; is_valid && form[i]; i++) {
 		const char *digits = "0123456789abcdefABCDEF";
 		const char *digit = strchr(digits, value[i]);
 		uint8_t *byte = &device->uuid[n / 2];
 
-		good = form[i] == '-' ? value[i] == '-' : digit != NULL;
-		if (form[i] == '-' || !good)
+		is_valid = form[i] == '-' ? value[i] == '-' : digit != NULL;
+		if (form[i] == '-' || !is_valid)
 			continue;
 		*byte = (uint8_t)(*byte << 4 |
 				  (digit - digits < 16 ? digit - digits : digit - digits - 6));
 		n++;
 	}
-	if (!good)
-		return usage_error("no UUID", value,
+	if (!is_valid)
+		return usage_error("invalid UUID", value,
 				   "use the form "
 				   "01234567-89ab-cdef-0123-456789abcdef");
 	device->opts.function.uuid = device->uuid;
@@ -275,7 +278,7 @@ static int take_legacy(struct device_settings *device, const char *value)
 	struct ivs_error err;
 
 	if (legacy_parse(value, &device->legacy, &err))
-		return usage_error("no options of the old device", value, err.text);
+		return usage_error("invalid --legacy", value, err.text);
 	device->is_legacy = true;
 	return 0;
 }
@@ -299,13 +302,13 @@ static int take_sandbox(struct settings *settings, const char *value)
 	else if (!strcmp(value, "off"))
 		settings->filter = false;
 	else
-		return usage_error("no kind of sandbox", value, "use on or off");
+		return usage_error("invalid kind of sandbox", value, "use on or off");
 	if (settings->filter && ivs_sandbox_lacks())
-		return usage_error("cannot turn the sandbox", value, ivs_sandbox_lacks());
+		return usage_error("cannot set the sandbox to", value, ivs_sandbox_lacks());
 	return 0;
 }
 
-/* Of the program. Return: 0 or an exit status. */
+/* Options of the program. Return: 0 or an exit status. */
 static int take_program_option(struct settings *settings, int option, const char *value)
 {
 	switch (option) {
@@ -337,7 +340,7 @@ static int take_program_option(struct settings *settings, int option, const char
 	}
 }
 
-/* Who may do what with a device. Return: 0, an exit status, or -1: it is none of these. */
+/* Permissions of a device. Return: 0 or an exit status; -1: it is another option. */
 static int take_access_option(struct device_settings *device, int option, const char *value)
 {
 	struct ivs_device_options *opts = &device->opts;
@@ -366,7 +369,7 @@ static int take_access_option(struct device_settings *device, int option, const 
 	}
 }
 
-/* Which device it is. The same. */
+/* Options of a device. Return: as take_access_option(). */
 static int take_device_option(struct device_settings *device, int option, const char *value)
 {
 	struct ivs_device_options *opts = &device->opts;
@@ -406,13 +409,14 @@ static int take_option(void *context, int option, const char *value)
 		return take_socket(settings, value);
 	if (option == OPTION_FD)
 		return take_fd(settings, value);
-	status = take_device_option(current(settings), option, value);
+	status = take_device_option(current_device(settings), option, value);
 	return status < 0 ? take_program_option(settings, option, value) : status;
 }
 
 static const struct option long_options[] = {
 	{"socket", required_argument, NULL, 'S'},
-	{"socket-path", required_argument, NULL, 'S'}, /* of the conventions for such programs */
+	{"socket-path", required_argument, NULL,
+	 'S'}, /* the conventional name in vfio-user servers */
 	{"fd", required_argument, NULL, OPTION_FD},
 	{"model", required_argument, NULL, OPTION_MODEL},
 	{"region", required_argument, NULL, 'r'},
@@ -448,7 +452,7 @@ static const struct option long_options[] = {
 int parse_arguments(struct settings *settings, int argc, char **argv)
 {
 	static const struct usage usage = {help_text, "S:r:l:n:vVh", long_options, take_option,
-					   "there are only options, see --help"};
+					   "use options only, see --help"};
 	settings->filter = -1;
 	settings->control = (struct ivs_listener_options){NULL, DEFAULT_CONTROL_MODE, (uid_t)-1,
 							  (gid_t)-1};

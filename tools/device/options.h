@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The command line of ivshmem-device: one device after the other. */
+/* The command line of ivshmem-device, with the options of one device after another. */
 #ifndef TOOLS_DEVICE_OPTIONS_H
 #define TOOLS_DEVICE_OPTIONS_H
 
@@ -19,9 +19,9 @@ enum model {
 
 /**
  * struct device_settings - one device
- * @has_...: this has been said
- * @legacy: with is_legacy
- * @region: room for the address in @opts, of the memory that @legacy names
+ * @has_...: the option was given
+ * @legacy:  with is_legacy
+ * @region:  room for opts.region, if it follows from @legacy
  */
 struct device_settings {
 	enum model model;
@@ -37,12 +37,12 @@ struct device_settings {
 };
 
 /**
- * struct settings - what was asked for
+ * struct settings - the command line
  * @user:    to become; NULL: no change
- * @filter:  whether to load the filter of system calls; -1: if this build has one
- * @control: where to be asked; path NULL: nowhere
- * @status:  the control socket of a program to be asked, or NULL: serve
- * @json:    show the reply as it came
+ * @filter:  whether to load the system call filter; -1: if this build has one
+ * @control: the control socket; path NULL: none
+ * @status:  the control socket whose status to show; NULL: serve
+ * @json:    show the reply as it is
  */
 struct settings {
 	bool verbose;
@@ -57,9 +57,9 @@ struct settings {
 };
 
 /**
- * parse_arguments() - fill in @settings, defaults first
+ * parse_arguments() - parse the command line into @settings, after setting defaults
  *
- * Return: 0; -1 if everything asked for is done (--help); an exit status, with the reason printed.
+ * Return: 0; -1 after --help or --version; an exit status after printing why.
  */
 int parse_arguments(struct settings *settings, int argc, char **argv);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The reply is not trusted: what it lacks is shown as "-", and nothing else reaches the terminal. */
+/* The reply is not trusted: missing values are "-", control characters are not printed. */
 #include "tools/device/status.h"
 
 #include <errno.h>
@@ -89,11 +89,11 @@ static void print_totals(const json_t *device)
 	const json_t *totals = json_object_get(device, "totals");
 	char cells[7][CELL_LEN];
 
-	printf("vmm      %s; %s have come, %s were turned away\n",
+	printf("vmm      %s; %s connected so far, %s refused\n",
 	       json_is_object(json_object_get(device, "vmm")) ? "connected" : "none",
 	       show(totals, "vmms", cells[0], sizeof(cells[0])),
 	       show(totals, "turned_away", cells[1], sizeof(cells[1])));
-	printf("rung     %s by the guest (%s to nobody), %s by peers, %s interrupts\n",
+	printf("rung     %s by the guest (%s to no peer), %s by peers, %s interrupts\n",
 	       show(totals, "doorbells_out", cells[2], sizeof(cells[2])),
 	       show(totals, "doorbells_to_nobody", cells[3], sizeof(cells[3])),
 	       show(totals, "doorbells_in", cells[4], sizeof(cells[4])),
