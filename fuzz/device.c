@@ -2,10 +2,10 @@
 /*
  * Fuzz target for the PCI function.
  *
- * Input: three bytes say which device (what() below); then records, of which the first byte is what
- * happens and 4 more say where and how much: accesses of any offset and length, doorbells, routes,
- * resets, and states that are damaged before they are loaded. Whatever happens, what a guest cannot
- * change has not changed, and only vectors that exist are pending or sent.
+ * Input: three bytes choose the device (init_device()), then records of 5 bytes follow: an
+ * operation and its arguments. Operations are accesses of any offset and length, doorbells, routes,
+ * resets, and loading a damaged state. After each record everything that a guest cannot change must
+ * be unchanged, and only vectors that exist may be pending or sent.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,7 +29,7 @@ size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max);
 
 static struct ivs_pci_function device, fresh;
 
-static bool what(const uint8_t *data, struct ivs_pci_function_options *out)
+static bool init_device(const uint8_t *data, struct ivs_pci_function_options *out)
 {
 	static const uint8_t uuid[IVS_PCI_UUID_LEN] = {1, 2, 3};
 	static const char *const names[] = {NULL, "", "db-1", "no/name"};
@@ -49,7 +49,7 @@ static bool what(const uint8_t *data, struct ivs_pci_function_options *out)
 	return result == 0;
 }
 
-static void check(void)
+static void check_device(void)
 {
 	for (size_t i = 0; i < IVS_PCI_CONFIG_LEN; i++) {
 		CHECK(device.writable[i] == fresh.writable[i]);
@@ -70,7 +70,7 @@ static size_t offset_of(const uint8_t *record)
 	return record[3] & 0x80 ? SIZE_MAX - at : at;
 }
 
-/* In memory of exactly that size. */
+/* In a buffer of exactly that size. */
 static void access_region(const uint8_t *record, bool write)
 {
 	size_t len = record[3] % ACCESS_MAX;
@@ -90,7 +90,7 @@ static void access_region(const uint8_t *record, bool write)
 	free(bytes);
 }
 
-static void send(unsigned int n)
+static void send_vectors(unsigned int n)
 {
 	unsigned int vector = 0, last = 0;
 
@@ -124,7 +124,7 @@ static void load_damaged(const uint8_t *record)
 	free(again);
 }
 
-static void run(const uint8_t *record)
+static void run_record(const uint8_t *record)
 {
 	unsigned int number = (unsigned int)record[1] | (unsigned int)record[2] << 8;
 
@@ -148,7 +148,7 @@ static void run(const uint8_t *record)
 		ivs_pci_route(&device, number, record[3] & 1);
 		break;
 	case 10:
-		send(record[1]);
+		send_vectors(record[1]);
 		break;
 	case 11:
 		load_damaged(record);
@@ -168,19 +168,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct ivs_pci_function_options options;
 
-	if (size < 3 || !what(data, &options))
+	if (size < 3 || !init_device(data, &options))
 		return 0;
 	fresh = device;
 	data += 3;
 	size -= 3;
 	for (unsigned int i = 0; size >= RECORD_LEN && i < RECORDS_MAX; i++) {
-		run(data);
-		check();
+		run_record(data);
+		check_device();
 		data += RECORD_LEN;
 		size -= RECORD_LEN;
 	}
 	ivs_pci_reset(&device);
-	check();
+	check_device();
 	CHECK(memcmp(device.config, fresh.config, sizeof(device.config)) == 0);
 	CHECK(memcmp(device.table, fresh.table, sizeof(device.table)) == 0);
 	return 0;
@@ -196,7 +196,7 @@ static uint64_t rng_next(uint64_t *rng)
 	return z ^ (z >> 31);
 }
 
-/* A device that there can be, and accesses that are mostly within it. */
+/* A valid device, and accesses that are mostly within it. */
 size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max)
 {
 	uint64_t rng = seed;

@@ -2,8 +2,8 @@
 /*
  * Fuzz target for legacy_parse().
  *
- * Input: an option string as --legacy takes it. Whatever it is, there is a reason, or a device that can
- * be; and that one is the same when it is written with every option said.
+ * Input: an option string for --legacy. The result must be an error with a text, or a valid device;
+ * and that device must be the same if all its options are written out and parsed again.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -25,7 +25,7 @@ size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max);
 #define INPUT_MAX 8192
 #define TEXT_MAX 1024
 
-static int parse(const char *text, struct legacy *legacy)
+static int parse_text(const char *text, struct legacy *legacy)
 {
 	struct ivs_error err = {0};
 	int result = legacy_parse(text, legacy, &err);
@@ -47,7 +47,7 @@ static void check_good(const struct legacy *legacy)
 	CHECK(legacy->msi || !legacy->ioeventfd);
 }
 
-/* Commas doubled. */
+/* With doubled commas. */
 static void write_name(const char *name, char *out)
 {
 	for (; *name; name++) {
@@ -91,14 +91,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(input, device, sizeof(device) - 1);
 	memcpy(text, data, size);
 	text[size] = '\0';
-	if (parse(text, &first))
+	if (parse_text(text, &first))
 		return 0;
 	check_good(&first);
 	write_all(&first, written);
-	CHECK(!parse(written, &again) && is_same(&first, &again));
-	/* It may begin with the device's name, once. */
+	CHECK(!parse_text(written, &again) && is_same(&first, &again));
+	/* The name of the device may precede the options once. */
 	if (strncmp(text, device, sizeof(device) - 1))
-		CHECK(!parse(input, &again) && is_same(&first, &again));
+		CHECK(!parse_text(input, &again) && is_same(&first, &again));
 	return 0;
 }
 

@@ -2,9 +2,9 @@
 /*
  * Fuzz target for src/vfio_user/: whole sessions over a socket pair, with fds.
  *
- * Input: a byte that says which device (OPTION_*), then records of an operation (OP_*, and in its high
- * half how many fds go with it), a length and so many bytes. Whatever comes, each reply is one, nothing
- * waits, and at the end no fd is left.
+ * Input: a byte chooses the device (OPTION_*), then records follow: an operation (OP_*, with the
+ * number of fds in its high half), a length and that many bytes. Each reply must be valid, nothing
+ * may block, and at the end no fd may be open.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,19 +39,19 @@ size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max);
 #define OPTION_MODE(option) ((option) >> 4 & 3)
 
 enum op {
-	OP_MESSAGE,   /* command, flags, body: a header is put before it */
-	OP_STATE,     /* to a state of migration */
+	OP_MESSAGE,   /* command, flags, body; sent with a header */
+	OP_STATE,     /* set the migration state */
 	OP_LOAD,      /* a MIG_WRITE of the bytes */
-	OP_LOAD_SUM,  /* a MIG_WRITE of the sum of all of these */
-	OP_RAW,	      /* bytes as they are */
+	OP_LOAD_SUM,  /* a MIG_WRITE of the checksum of all OP_LOAD */
+	OP_RAW,	      /* the bytes themselves */
 	OP_DOORBELL,  /* a peer rings */
-	OP_MEMORY,    /* other memory, or none */
-	OP_RECONNECT, /* the client goes, and another comes */
+	OP_MEMORY,    /* replace or remove the memory */
+	OP_RECONNECT, /* the client leaves and another connects */
 };
 
 /**
  * struct world - both sides
- * @client: its end; -1: gone
+ * @client: the client's socket; -1: closed
  * @given:  fds that the client sends
  */
 struct world {
@@ -63,13 +63,13 @@ struct world {
 	int given[3];
 };
 
-static void rings(void *context, unsigned int peer, unsigned int vector)
+static void count_ring(void *context, unsigned int peer, unsigned int vector)
 {
 	(void)context;
 	CHECK(peer <= 65535 && vector <= 65535);
 }
 
-/* What the client reads: whole replies. Their fds go with them. */
+/* The client reads complete replies and closes their fds. */
 static void read_replies(struct world *world)
 {
 	static uint8_t bytes[IVS_VFU_MESSAGE_MAX];
@@ -100,7 +100,7 @@ static void read_replies(struct world *world)
 			struct ivs_error err;
 			ssize_t n = recv(world->client, bytes, left, MSG_DONTWAIT);
 
-			if (n < 0) /* it is in pieces: the rest is still over there */
+			if (n < 0) /* the device has still to send the rest */
 				CHECK(!ivs_vfio_user_serve(world->session, &err));
 			else
 				left -= (size_t)n;
@@ -108,7 +108,7 @@ static void read_replies(struct world *world)
 	}
 }
 
-/* Until neither side has anything to do. */
+/* Run both sides until neither has anything to do. */
 static void settle(struct world *world)
 {
 	for (unsigned int i = 0; i < 40 && world->client >= 0; i++) {
@@ -149,7 +149,7 @@ static void send_bytes(struct world *world, const uint8_t *bytes, size_t len, un
 		cmsg->cmsg_level = SOL_SOCKET;
 		cmsg->cmsg_type = SCM_RIGHTS;
 		cmsg->cmsg_len = CMSG_LEN(fds_n * sizeof(int));
-		/* Mostly eventfds, which get further. */
+		/* Mostly eventfds, which are accepted. */
 		for (unsigned int i = 0; i < fds_n; i++)
 			memcpy(CMSG_DATA(cmsg) + i * sizeof(int),
 			       &world->given[len % 5 ? 0 : (i + len) % 3], sizeof(int));
@@ -254,7 +254,7 @@ static void run_record(struct world *world, unsigned int op, const uint8_t *data
 	}
 }
 
-static void make(struct world *world, unsigned int option)
+static void make_world(struct world *world, unsigned int option)
 {
 	struct ivs_pci_function_options device = {
 		.revision = option & OPTION_PIN ? 0 : 1,
@@ -267,7 +267,7 @@ static void make(struct world *world, unsigned int option)
 		.name = "fuzz",
 		.memory = {.fd = -1},
 		.migration = (enum ivs_vfio_user_migration)(OPTION_MODE(option) % 3),
-		.ring = rings,
+		.ring = count_ring,
 	};
 	int pipes[2];
 
@@ -286,7 +286,7 @@ static void make(struct world *world, unsigned int option)
 	connect_client(world, option & OPTION_GREETED);
 }
 
-static void end(struct world *world)
+static void end_world(struct world *world)
 {
 	ivs_vfio_user_free(world->session);
 	if (world->client >= 0)
@@ -296,7 +296,7 @@ static void end(struct world *world)
 		close(world->given[i]);
 }
 
-/* The lowest number that is free. */
+/* The lowest free fd. */
 static int next_fd(void)
 {
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -314,14 +314,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!size)
 		return 0;
-	/* Each session may log a few lines; whoever runs the target has its own way to say things. */
+	/* Sessions log a few lines, which must not mix with the output of the fuzzer. */
 	if (!nowhere) {
 		nowhere = fopen("/dev/null", "w");
 		CHECK(nowhere);
 		stderr = nowhere;
 	}
 	before = next_fd();
-	make(&world, data[0]);
+	make_world(&world, data[0]);
 	for (size_t at = 1; at + 2 <= size;) {
 		size_t len = data[at + 1];
 
@@ -330,12 +330,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		run_record(&world, data[at], data + at + 2, len);
 		at += 2 + len;
 	}
-	end(&world);
+	end_world(&world);
 	CHECK(next_fd() == before);
 	return 0;
 }
 
-/* Made-up inputs: sessions in which much is right. */
+/* Generated inputs: sessions that are mostly valid. */
 
 static unsigned int rng_below(uint64_t *rng, unsigned int n)
 {

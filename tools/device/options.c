@@ -65,7 +65,7 @@ static const char help_text[] =
 	"      --window OFFSET,LENGTH[,ro]\n"
 	"                        show only this part of the region to the VM\n"
 	"      --role ROLE       peer: the device cannot be migrated (default);\n"
-	"                        master: it can, and takes the memory along\n"
+	"                        master: it can be migrated, with the memory\n"
 	"      --name NAME, --uuid UUID\n"
 	"                        show the guest which region this is\n"
 	"      --socket-mode MODE, --socket-owner USER, --socket-group GROUP\n"

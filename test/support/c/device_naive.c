@@ -35,7 +35,7 @@ static size_t pba_at(const struct naive *n)
 	return n->o.vectors_n > 128 ? n->o.vectors_n * (size_t)16 : 2048;
 }
 
-/* The last of the pending bits are in the last of 8 bytes, and a BAR is a power of two. */
+/* Pending bits are in units of 8 bytes, and the length of a BAR is a power of two. */
 size_t naive_bar1_len(const struct naive *n)
 {
 	size_t end = pba_at(n);
@@ -171,7 +171,7 @@ static uint8_t config_byte(const struct naive *n, size_t at)
 	}
 }
 
-/* The address with one byte changed, and then a multiple of the size again. */
+/* Change one byte of the address, and align the result to the size. */
 static uint64_t put_address(uint64_t address, size_t i, uint8_t byte, uint64_t size)
 {
 	uint64_t old = (uint64_t)byte_of(address, i) << (8 * i);

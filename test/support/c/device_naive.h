@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The PCI function once more, as simply as possible and otherwise than src/device: what it knows are
- * the values that the specifications speak of, a bool for each vector, and what a byte reads is
- * made of these anew each time.
+ * A second model of the PCI function, as simple as possible and different from src/pci: it stores
+ * the values named by the specifications and a bool per vector, and computes each byte from them
+ * whenever it is read.
  */
 #ifndef DEVICE_NAIVE_H
 #define DEVICE_NAIVE_H
@@ -11,7 +11,7 @@
 
 /**
  * struct naive - one function
- * @command ... @entry: what a guest can change
+ * @command ... @entry: values that a guest can change
  * @pending, @routed:   by vector
  */
 struct naive {

@@ -8,7 +8,7 @@
 
 #define ROW_MAX 256
 
-/* One row, of @len bytes. */
+/* A row of @len bytes. */
 static void run_row(struct device_script *script, const char *row, size_t len)
 {
 	char line[ROW_MAX], got[DEVICE_SCRIPT_OUT];

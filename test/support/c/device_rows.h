@@ -3,8 +3,9 @@
 #define DEVICE_ROWS_H
 
 /**
- * device_rows_run() - lines of support/device_script.h, each ended by a newline; behind " = " stands
- * what has to come of one, or nothing of it
+ * device_rows_run() - run lines of device_script.h, each ended by a newline, and compare
+ *
+ * The text after " = " is the expected output; without it no output is expected.
  */
 void device_rows_run(const char *rows);
 

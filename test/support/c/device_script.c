@@ -9,15 +9,15 @@
 
 #define LINE_MAX_LEN 512
 #define WORDS_MAX 12
-#define CANARY 0x50 /* behind what is read */
+#define CANARY 0x50 /* after the bytes that are read */
 
-/* The words of a line; the line is cut into them. */
+/* The words of a line, which is split in place. */
 struct words {
 	char *word[WORDS_MAX];
 	size_t n;
 };
 
-static void cut(char *line, struct words *words)
+static void split_words(char *line, struct words *words)
 {
 	char *rest = NULL;
 
@@ -27,7 +27,7 @@ static void cut(char *line, struct words *words)
 		words->word[words->n++] = word;
 }
 
-static uint64_t number(const struct words *words, size_t i)
+static uint64_t word_number(const struct words *words, size_t i)
 {
 	return i < words->n ? strtoull(words->word[i], NULL, 0) : 0;
 }
@@ -92,12 +92,12 @@ static bool do_read(struct device_script *s, const struct words *words, char *ou
 {
 	uint8_t bytes[256] = {0};
 	enum ivs_pci_space region;
-	size_t len = number(words, 3);
+	size_t len = word_number(words, 3);
 
 	if (words->n != 4 || !get_region(words, &region) || len >= sizeof(bytes))
 		return false;
 	bytes[len] = CANARY;
-	ivs_pci_read(&s->device, region, number(words, 2), bytes, len);
+	ivs_pci_read(&s->device, region, word_number(words, 2), bytes, len);
 	if (bytes[len] != CANARY)
 		abort();
 	for (size_t i = len; i-- > 0; out += 2)
@@ -110,19 +110,19 @@ static bool do_write(struct device_script *s, const struct words *words, char *o
 	uint8_t bytes[256] = {0};
 	enum ivs_pci_space region;
 	struct ivs_pci_ring ring;
-	size_t len = number(words, 3);
+	size_t len = word_number(words, 3);
 
 	if (words->n != 5 || !get_region(words, &region) || len > sizeof(bytes))
 		return false;
-	ivs_put_le(number(words, 4), bytes, len < 8 ? len : 8);
-	ivs_pci_write(&s->device, region, number(words, 2), bytes, len, &ring);
+	ivs_put_le(word_number(words, 4), bytes, len < 8 ? len : 8);
+	ivs_pci_write(&s->device, region, word_number(words, 2), bytes, len, &ring);
 	if (ring.rung)
 		sprintf(out, "ring %u %u", ring.peer, ring.vector);
 	return true;
 }
 
-/* All of it, so that nothing of the first device is left in the second. */
-static void move(struct device_script *s, char *out)
+/* Overwrite the whole struct, so that only the saved state is carried over. */
+static void move_device(struct device_script *s, char *out)
 {
 	size_t len = ivs_pci_state_len(&s->device);
 	uint8_t *state = malloc(len);
@@ -154,13 +154,13 @@ static bool do_other(struct device_script *s, const struct words *words, char *o
 	if (strcmp(verb, "len") == 0 && get_region(words, &region))
 		sprintf(out, "%zu", ivs_pci_space_len(&s->device, region));
 	else if (strcmp(verb, "id") == 0)
-		ivs_pci_set_id(&s->device, (int)number(words, 1));
+		ivs_pci_set_id(&s->device, (int)word_number(words, 1));
 	else if (strcmp(verb, "reset") == 0)
 		ivs_pci_reset(&s->device);
 	else if (strcmp(verb, "doorbell") == 0)
-		ivs_pci_doorbell(&s->device, (unsigned int)number(words, 1));
+		ivs_pci_doorbell(&s->device, (unsigned int)word_number(words, 1));
 	else if (strcmp(verb, "route") == 0 || strcmp(verb, "unroute") == 0)
-		ivs_pci_route(&s->device, (unsigned int)number(words, 1), *verb == 'r');
+		ivs_pci_route(&s->device, (unsigned int)word_number(words, 1), *verb == 'r');
 	else if (strcmp(verb, "next") == 0 && ivs_pci_next_vector(&s->device, &vector))
 		sprintf(out, "%u", vector);
 	else if (strcmp(verb, "next") == 0)
@@ -168,7 +168,7 @@ static bool do_other(struct device_script *s, const struct words *words, char *o
 	else if (strcmp(verb, "intx") == 0)
 		strcpy(out, ivs_pci_intx(&s->device) ? "up" : "down");
 	else if (strcmp(verb, "move") == 0)
-		move(s, out);
+		move_device(s, out);
 	else
 		return false;
 	return true;
@@ -182,7 +182,7 @@ bool device_script_line(struct device_script *s, const char *line, char out[DEVI
 	*out = '\0';
 	if ((size_t)snprintf(copy, sizeof(copy), "%s", line) >= sizeof(copy))
 		return false;
-	cut(copy, &words);
+	split_words(copy, &words);
 	if (!words.n)
 		return false;
 	if (strcmp(words.word[0], "device") == 0)

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The PCI function (pci/function.h), driven by lines of text: for tables in tests, and for the
- * comparison with QEMU. Numbers as in C; what a line gives is text, too:
+ * Drives the PCI function (pci/function.h) with lines of text, for tables in tests and for the
+ * comparison with QEMU. Numbers are as in C. The output of each line is text:
  *
  *     device plain|doorbell|legacy [vectors=N] [intx] [32bit] [memory=N] [revision=N] [name=TEXT]
- *            [uuid]                    "ok", or the error; without it the uuid is none
- *     read config|bar0|bar1 OFFSET LEN the number in hexadecimal, as many digits as there are bytes
+ *            [uuid]                    "ok" or the error; without "uuid" it has no UUID
+ *     read config|bar0|bar1 OFFSET LEN the bytes in hexadecimal
  *     write REGION OFFSET LEN VALUE    "", or "ring PEER VECTOR"
  *     len REGION                       bytes
  *     id N, reset                      ""
  *     doorbell VECTOR                  "", a peer rings
  *     route VECTOR, unroute VECTOR     ""
- *     next                             "VECTOR" that is sent now, or "none"
+ *     next                             the "VECTOR" that is sent, or "none"
  *     intx                             "up" or "down"
- *     move                             "ok": save, another device with the same options, load
+ *     move                             "ok": save, load into another device of the same kind
  */
 #ifndef DEVICE_SCRIPT_H
 #define DEVICE_SCRIPT_H
@@ -24,8 +24,8 @@
 #define DEVICE_SCRIPT_UUID "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10"
 
 /**
- * struct device_script - what the lines are about
- * @options: of the device that there is
+ * struct device_script - the device and its options
+ * @options: of the present device
  * @name:    of its region
  */
 struct device_script {
@@ -34,7 +34,7 @@ struct device_script {
 	char name[256];
 };
 
-/** device_script_line() - run @line. Return: false if it is none; @out says what came of it. */
+/** device_script_line() - run @line, with its output in @out. Return: false: it is not valid. */
 bool device_script_line(struct device_script *script, const char *line,
 			char out[DEVICE_SCRIPT_OUT]);
 

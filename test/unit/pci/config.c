@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Configuration space against the specifications, a row each: the PCI Local Bus Specification
- * 3.0 and PROTOCOL.md. A row is a line of support/c/device_script.h and, behind "=", what has to
- * come of it. Each table begins with a device after power on.
+ * Configuration space against the specifications, row by row: the PCI Local Bus
+ * Specification 3.0 and PROTOCOL.md. A row is a line of support/c/device_script.h with its expected
+ * output after "=". Each table begins with a device after power-on.
  */
 #include <criterion/criterion.h>
 
@@ -94,7 +94,7 @@ Test(device_config, scratch_of_the_header)
 			"read config 0x3b 3 = 005a00\n");
 }
 
-/* 6.2.5.1: write all ones, read back; what cannot be written is 0, or says the kind */
+/* 6.2.5.1: write all ones and read back; read-only bits are 0, or tell the kind of BAR */
 Test(device_config, sizing)
 {
 	device_rows_run("device doorbell memory=0x400000 = ok\n"
@@ -272,7 +272,7 @@ Test(device_config, capability_of_the_region)
 		"read config 0xa1 3 = 005a5f\n");
 }
 
-Test(device_config, options_that_make_no_device)
+Test(device_config, invalid_options)
 {
 	device_rows_run(
 		"device revision=2 = the device has no revision 2: use 0 or 1\n"
@@ -296,8 +296,8 @@ Test(device_config, options_that_make_no_device)
 		"the region has 64 bytes: use at most 63\n");
 }
 
-/* A device that gets another length is in nothing other than one that had it from the start. */
-Test(device_config, another_length)
+/* A device whose length is changed equals one that had it from the start. */
+Test(device_config, changed_length)
 {
 	static const uint64_t lens[] = {4096, 1 << 20, UINT64_C(1) << 31, UINT64_C(1) << 40};
 	static const uint64_t bad[] = {0, 2048, 4097, 3 << 20, UINT64_MAX};
@@ -320,7 +320,7 @@ Test(device_config, another_length)
 	}
 }
 
-Test(device_config, another_length_of_32_bits)
+Test(device_config, changed_length_of_32_bits)
 {
 	struct ivs_pci_function_options options = {
 		.revision = IVS_PCI_REVISION_LEGACY, .bar2_32bit = true, .memory_len = 1 << 20};

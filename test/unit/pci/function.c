@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Registers, MSI-X, interrupts and reset against the specifications, a row each: the PCI Local Bus Specification
- * 3.0 and PROTOCOL.md. A row is a line of support/c/device_script.h and, behind "=", what has to
- * come of it. Each table begins with a device after power on.
+ * Registers, MSI-X, interrupts and reset against the specifications, row by row: the PCI Local Bus
+ * Specification 3.0 and PROTOCOL.md. A row is a line of support/c/device_script.h with its expected
+ * output after "=". Each table begins with a device after power-on.
  */
 #include <criterion/criterion.h>
 
@@ -239,7 +239,7 @@ Test(device, many_vectors)
 			"read bar1 0x8000 8 = 0000000000000001\n");
 }
 
-/* 6.8.2.6: it begins masked; BAR 1 takes accesses of 4 and 8 bytes */
+/* 6.8.2.6: entries are masked after a reset; BAR 1 supports accesses of 4 and 8 bytes */
 Test(device, table)
 {
 	device_rows_run("device doorbell vectors=2 = ok\n"
@@ -333,7 +333,7 @@ Test(device, revision_0)
 			"read bar0 0x04 4 = 00000000\n");
 }
 
-/* the pin follows Status and Mask; Interrupt Status too, but it does not mind INTx disable */
+/* the pin follows Status and Mask; so does Interrupt Status, even with INTx disabled */
 Test(device, intx)
 {
 	device_rows_run("device legacy intx = ok\n"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Random accesses to the PCI function and to the naive one (support/c/device_naive.h), for many
- * kinds of device: both have to give the same. Now and then the function moves into another one by its
- * state, and is offered a damaged state, which it must refuse or survive.
+ * kinds of device: the results must be the same. Sometimes the state is loaded into another
+ * function, and sometimes a damaged state is loaded, which must be refused or do no harm.
  *
- * Each device's accesses depend on the seed and its number only.
+ * The accesses depend only on the seed and the number of the device.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #include "support/c/device_naive.h"
 
 #define BYTES_MAX 24
-#define CANARY 0x50 /* behind what is read */
+#define CANARY 0x50 /* after the bytes that are read */
 #define MEG (UINT64_C(1) << 20)
 
 static const uint8_t uuid[IVS_PCI_UUID_LEN] = {1, 2, 3,	 4,  5,	 6,  7,	 8,
@@ -42,10 +42,10 @@ static const struct ivs_pci_function_options kinds[] = {
 
 /**
  * struct run - one device
- * @rng:   what comes next
- * @step:  how many steps there were
- * @wrong: what was not the same, or NULL
- * @trace: say what happens
+ * @rng:   state of the random generator
+ * @step:  steps so far
+ * @wrong: the first difference, or NULL
+ * @trace: print each step
  */
 struct run {
 	struct ivs_pci_function device, other;
@@ -112,7 +112,7 @@ static void fill(struct run *run, uint8_t *bytes, int region, size_t at)
 
 	for (size_t i = 0; i < BYTES_MAX; i++)
 		bytes[i] = kind == 0 ? 0xff : kind == 1 ? 0 : (uint8_t)rng_next(&run->rng);
-	/* Else interrupts would hardly ever be allowed. */
+	/* Otherwise interrupts would hardly ever be enabled. */
 	if (region == 7 && at == 4 && kind > 3)
 		bytes[0] |= 4;
 	if (region == 7 && (at == 0x42 || at == 0x43) && kind > 3)
@@ -208,7 +208,7 @@ static void do_id(struct run *run)
 	run->naive.id = (uint32_t)id;
 }
 
-/* Into a device with the same options that was used before; routes and id are not moved. */
+/* Load into a used device with the same options; routes and id are not part of the state. */
 static void do_move(struct run *run)
 {
 	size_t len = ivs_pci_state_len(&run->device);
@@ -224,7 +224,7 @@ static void do_move(struct run *run)
 		run->wrong = "after a move it is another";
 }
 
-/* Refused, and nothing has changed; or it is as if a guest had done that. */
+/* Either refused without any change, or as if a guest had made the change. */
 static void do_damage(struct run *run)
 {
 	size_t len = ivs_pci_state_len(&run->device);

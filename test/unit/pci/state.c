@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The state of the PCI function: its bytes, and that no other bytes are taken for one. */
+/* The saved state of the PCI function: its format, and that invalid ones are refused. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 
 static const uint8_t uuid[IVS_PCI_UUID_LEN] = {9, 8, 7};
 
-/* No two of them take each other's state. */
+/* None of them loads the state of another. */
 static const struct ivs_pci_function_options kinds[] = {
 	{.revision = 1, .memory_len = MEG},
 	{.revision = 1, .memory_len = 2 * MEG},
@@ -32,7 +32,7 @@ static const struct ivs_pci_function_options kinds[] = {
 
 #define KINDS_N (sizeof(kinds) / sizeof(kinds[0]))
 
-/* Bits of configuration space that a guest changes; BAR 2 as in 1 MiB and 64 bits, 128 vectors. */
+/* Bits of configuration space that a guest can change; BAR 2 of 1 MiB and 64 bits, 128 vectors. */
 static const struct {
 	size_t at;
 	uint8_t bits;
@@ -57,7 +57,7 @@ static void make(struct ivs_pci_function *device, const struct ivs_pci_function_
 	cr_assert_eq(ivs_pci_init(device, options, NULL), 0);
 }
 
-/* Nothing is as it was after power on. */
+/* Change everything from its value after power-on. */
 static void use(struct ivs_pci_function *device)
 {
 	write_le(device, IVS_PCI_CONFIG, 0x04, 0x0503);
@@ -77,7 +77,7 @@ static void use(struct ivs_pci_function *device)
 	ivs_pci_doorbell(device, device->options.vectors_n - 1);
 }
 
-/* In memory of exactly that size, so that a sanitizer sees what is beyond. */
+/* In a buffer of exactly that size, so that a sanitizer detects accesses beyond it. */
 static uint8_t *save(const struct ivs_pci_function *device, size_t *len)
 {
 	uint8_t *state;
@@ -89,7 +89,7 @@ static uint8_t *save(const struct ivs_pci_function *device, size_t *len)
 	return state;
 }
 
-Test(device_state, comes_back_as_it_was)
+Test(device_state, save_and_load)
 {
 	static struct ivs_pci_function device, other;
 
@@ -152,7 +152,7 @@ Test(device_state, interrupt_status_follows_from_the_registers)
 	free(state);
 }
 
-Test(device_state, of_any_other_length_is_refused)
+Test(device_state, other_lengths_are_refused)
 {
 	static struct ivs_pci_function device, before;
 	struct ivs_error err;
@@ -195,7 +195,7 @@ static bool may_change(const struct ivs_pci_function *device, size_t at, uint8_t
 	return (at - pending_at) * 8 + (size_t)__builtin_ctz(bit) < device->options.vectors_n;
 }
 
-/* What a guest could have done is taken over to the bit; nothing else is, and then not in part. */
+/* A bit that a guest could have changed is loaded; any other makes the whole state invalid. */
 static void flip(const struct ivs_pci_function *original, uint8_t *state, size_t len, size_t at,
 		 uint8_t bit)
 {
@@ -239,7 +239,7 @@ Test(device_state, each_bit)
 	}
 }
 
-Test(device_state, of_another_device_is_refused)
+Test(device_state, other_devices_are_refused)
 {
 	static struct ivs_pci_function device, other, before;
 
@@ -277,7 +277,7 @@ static void expect_error(size_t kind, size_t at, uint8_t byte, const char *text)
 	free(state);
 }
 
-Test(device_state, says_what_is_wrong)
+Test(device_state, error_messages)
 {
 	expect_error(0, 0, 'X', "these 288 bytes are not a state: they do not begin with IVSDEVST");
 	expect_error(0, 8, 2,

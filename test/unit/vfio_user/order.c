@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A doorbell is rung before the reply to it leaves: seen from within the ring. */
+/* A doorbell is rung before the reply is sent: checked in the ring callback. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -42,7 +42,7 @@ static void send_request(int sock, uint16_t command, const void *body, size_t bo
 		     (ssize_t)(IVS_VFU_HEADER_LEN + body_len));
 }
 
-/* Return: whether there was a reply. */
+/* Return: whether a reply has been sent. */
 static bool take_reply(int sock)
 {
 	uint8_t bytes[1024];
