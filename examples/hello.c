@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The smallest program worth having: leave a word in shared memory, ring whoever is named, and wait
- * to be rung. The same on the host and in a guest:
+ * The smallest useful program: write a word into the region and ring a peer, or wait to be rung.
+ * The same on the host and in a guest:
  *
- *   hello unix:/tmp/ivshmem_socket         waits for a doorbell, then prints what is in the region
+ *   hello unix:/tmp/ivshmem_socket         waits for a doorbell, then prints the word in the region
  *   hello unix:/tmp/ivshmem_socket 0 hi    writes "hi" into the region and rings peer 0
  *   hello pci: 0 hi                        the same from a guest
  */
@@ -16,7 +16,7 @@
 
 #define WORD_LEN 64
 
-static int say(struct ivs_peer *peer, unsigned int to, const char *word)
+static int send_word(struct ivs_peer *peer, unsigned int to, const char *word)
 {
 	char *memory = ivs_peer_memory(peer, NULL);
 	int result;
@@ -31,7 +31,7 @@ static int say(struct ivs_peer *peer, unsigned int to, const char *word)
 	return 0;
 }
 
-static int listen_once(struct ivs_peer *peer)
+static int receive_word(struct ivs_peer *peer)
 {
 	const char *memory = ivs_peer_memory(peer, NULL);
 	char word[WORD_LEN];
@@ -41,14 +41,14 @@ static int listen_once(struct ivs_peer *peer)
 	fflush(stdout);
 	do {
 		result = ivs_peer_wait(peer, 0, -1);
-	} while (result == -EINTR); /* stopped by Ctrl-Z, and continued */
+	} while (result == -EINTR); /* stopped and continued: Ctrl-Z, fg */
 	if (result) {
 		const char *why = ivs_peer_cap_reason(peer, IVS_CAP_WAIT);
 
 		fprintf(stderr, "hello: cannot wait: %s\n", why ? why : strerror(abs(result)));
 		return 1;
 	}
-	/* Copy, then check, then use: the other may write at any time. */
+	/* Copy, then check, then use: other peers may write at any time. */
 	memcpy(word, memory, WORD_LEN);
 	word[WORD_LEN - 1] = 0;
 	printf("hello: peer %d was told: %s\n", ivs_peer_id(peer), word);
@@ -69,8 +69,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "hello: %s\n", err.text);
 		return 1;
 	}
-	status = argc == 4 ? say(peer, (unsigned int)strtoul(argv[2], NULL, 10), argv[3])
-			   : listen_once(peer);
+	status = argc == 4 ? send_word(peer, (unsigned int)strtoul(argv[2], NULL, 10), argv[3])
+			   : receive_word(peer);
 	ivs_peer_close(peer);
 	return status;
 }

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One writes messages into the region and rings everybody; all others print them.
+ * A writer puts messages into the region and rings all readers, which print them.
  *
- *   one-to-many read unix:/tmp/ivshmem_socket          as many readers as you like
+ *   one-to-many read unix:/tmp/ivshmem_socket          any number of readers
  *   date | one-to-many write unix:/tmp/ivshmem_socket  each line is a message
  *   one-to-many read pci:                              in a guest
- *   date | one-to-many write pci: 0 1 2                in a guest, whom to ring has to be said
+ *   date | one-to-many write pci: 0 1 2                in a guest, with the ids of the readers,
  *                                                      unless ivshmem-server has --roster
  *
- * The writer waits for nobody. A reader who comes late or sleeps prints the last 64 messages, and how
- * many it has missed. There must be one writer at a time.
+ * The writer never waits. A reader that starts late or is slow prints the last 64 messages, and how
+ * many it has missed. There must be only one writer at a time.
  *
- * Readers trust nothing in the region: they never use a number from there before they have copied and
- * checked it, and look at 64 slots at most before they wait again. So a hostile peer can make them
- * print nonsense, but not read elsewhere nor hang.
+ * Readers do not trust the region: they copy and check each number before they use it, and read at
+ * most 64 cells before they wait again. So a hostile peer can make them print nonsense, but cannot
+ * make them read elsewhere, or hang.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -24,21 +24,21 @@
 
 #include <ivshmem/peer.h>
 
-#define SLOTS_N 64
+#define CELLS_N 64
 #define WORDS_N 30
 #define TEXT_LEN (WORDS_N * sizeof(uint64_t))
-#define LOOK_MS 1000 /* doorbells can get lost: a stranger can take them */
+#define LOOK_MS 1000 /* doorbells can get lost: an untrusted peer can consume them */
 
 /*
- * A message has a number, from 1, and belongs to a generation, which is one run of a writer. Both
- * are in one word, so that they are always seen together: that is its stamp.
+ * A message has a number, from 1, and belongs to a generation: a run of a writer. Both are in one
+ * word, the stamp, so that they are read and written together.
  */
 #define STAMP(generation, number) ((uint64_t)(generation) << 32 | (uint32_t)(number))
 #define GENERATION(stamp) ((uint32_t)((stamp) >> 32))
 #define NUMBER(stamp) ((uint32_t)(stamp))
 
-/* A seqlock: the text belongs to the stamp if that was there before and after it was copied. */
-struct slot {
+/* A seqlock: the text belongs to the stamp if that is the same before and after copying. */
+struct cell {
 	_Atomic uint64_t stamp; /* 0: being written */
 	_Atomic uint64_t len;
 	_Atomic uint64_t words[WORDS_N];
@@ -46,9 +46,9 @@ struct slot {
 
 struct board {
 	_Atomic uint64_t latest;		  /* the stamp of the last message */
-	_Alignas(256) struct slot slots[SLOTS_N]; /* a message is in slot number % SLOTS_N */
+	_Alignas(256) struct cell cells[CELLS_N]; /* a message is in cell number % CELLS_N */
 };
-_Static_assert(sizeof(struct slot) == 256, "the layout is the same for every peer");
+_Static_assert(sizeof(struct cell) == 256, "the layout is the same for every peer");
 
 static int fail(const char *what)
 {
@@ -56,36 +56,37 @@ static int fail(const char *what)
 	return 1;
 }
 
-static void put(struct board *board, uint64_t stamp, const char *text)
+static void board_put(struct board *board, uint64_t stamp, const char *text)
 {
-	struct slot *slot = &board->slots[NUMBER(stamp) % SLOTS_N];
+	struct cell *cell = &board->cells[NUMBER(stamp) % CELLS_N];
 	uint64_t words[WORDS_N] = {0};
 	size_t len = strnlen(text, TEXT_LEN);
 
 	memcpy(words, text, len);
-	atomic_store_explicit(&slot->stamp, 0, memory_order_relaxed);
-	atomic_thread_fence(memory_order_release); /* 0 is seen before any of what follows */
+	atomic_store_explicit(&cell->stamp, 0, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release); /* 0 is visible before the stores below */
 	for (size_t i = 0; i < WORDS_N; i++)
-		atomic_store_explicit(&slot->words[i], words[i], memory_order_relaxed);
-	atomic_store_explicit(&slot->len, len, memory_order_relaxed);
-	atomic_store_explicit(&slot->stamp, stamp, memory_order_release);
+		atomic_store_explicit(&cell->words[i], words[i], memory_order_relaxed);
+	atomic_store_explicit(&cell->len, len, memory_order_relaxed);
+	atomic_store_explicit(&cell->stamp, stamp, memory_order_release);
 	atomic_store_explicit(&board->latest, stamp, memory_order_release);
 }
 
 /* Return: whether @text, of TEXT_LEN + 1 bytes, is the message with this stamp. */
-static bool get(struct board *board, uint64_t stamp, char *text)
+static bool board_get(struct board *board, uint64_t stamp, char *text)
 {
-	struct slot *slot = &board->slots[NUMBER(stamp) % SLOTS_N];
+	struct cell *cell = &board->cells[NUMBER(stamp) % CELLS_N];
 	uint64_t words[WORDS_N];
 	uint64_t len;
 
-	if (atomic_load_explicit(&slot->stamp, memory_order_acquire) != stamp)
+	if (atomic_load_explicit(&cell->stamp, memory_order_acquire) != stamp)
 		return false;
 	for (size_t i = 0; i < WORDS_N; i++)
-		words[i] = atomic_load_explicit(&slot->words[i], memory_order_relaxed);
-	len = atomic_load_explicit(&slot->len, memory_order_relaxed);
-	atomic_thread_fence(memory_order_acquire); /* the stamp is looked at after all of that */
-	if (atomic_load_explicit(&slot->stamp, memory_order_relaxed) != stamp || len > TEXT_LEN)
+		words[i] = atomic_load_explicit(&cell->words[i], memory_order_relaxed);
+	len = atomic_load_explicit(&cell->len, memory_order_relaxed);
+	atomic_thread_fence(
+		memory_order_acquire); /* the stamp is read again after the loads above */
+	if (atomic_load_explicit(&cell->stamp, memory_order_relaxed) != stamp || len > TEXT_LEN)
 		return false;
 	memcpy(text, words, len);
 	text[len] = 0;
@@ -94,8 +95,8 @@ static bool get(struct board *board, uint64_t stamp, char *text)
 	return true;
 }
 
-/* Take in who joined and left, then ring those who are there, or those who were named. */
-static int ring(struct ivs_peer *peer, char **names)
+/* Receive joins and leaves, then ring the peers that are named, or else all. */
+static int ring_readers(struct ivs_peer *peer, char **names)
 {
 	static unsigned int ids[65536];
 	struct ivs_event event;
@@ -110,13 +111,13 @@ static int ring(struct ivs_peer *peer, char **names)
 		ids[ids_n++] = (unsigned int)strtoul(*names, NULL, 10);
 	if (!ids_n)
 		ids_n = ivs_peer_roster(peer, ids, 65536);
-	/* Whoever has left meanwhile, or has no vectors, is not our concern. */
+	/* Ignore peers that have left by then, or have no vectors. */
 	for (unsigned int i = 0; i < ids_n && result >= 0; i++)
 		result = ivs_peer_ring(peer, ids[i], 0);
 	return result < 0 ? fail(strerror(-result)) : 0;
 }
 
-static int write_all(struct ivs_peer *peer, struct board *board, char **names)
+static int write_messages(struct ivs_peer *peer, struct board *board, char **names)
 {
 	uint32_t generation = GENERATION(atomic_load(&board->latest)) + 1, number = 0;
 	char line[TEXT_LEN + 1];
@@ -124,19 +125,19 @@ static int write_all(struct ivs_peer *peer, struct board *board, char **names)
 	if (ivs_peer_cap_reason(peer, IVS_CAP_RING))
 		return fail(ivs_peer_cap_reason(peer, IVS_CAP_RING));
 	if (!*names && ivs_peer_cap_reason(peer, IVS_CAP_ROSTER))
-		return fail("name the peers to ring: nobody tells who is here");
+		return fail("name the peers to ring: without a roster they are unknown");
 	while (fgets(line, sizeof(line), stdin)) {
 		line[strcspn(line, "\n")] = 0;
-		put(board, STAMP(generation, ++number), line);
-		if (ring(peer, names))
+		board_put(board, STAMP(generation, ++number), line);
+		if (ring_readers(peer, names))
 			return 1;
 	}
 	printf("one-to-many: wrote %u messages\n", number);
 	return 0;
 }
 
-/* Print what came after *@seen. */
-static void print_new(struct board *board, uint64_t *seen)
+/* Print the messages after *@seen. */
+static void print_messages(struct board *board, uint64_t *seen)
 {
 	uint64_t latest = atomic_load_explicit(&board->latest, memory_order_acquire);
 	uint32_t number = GENERATION(latest) == GENERATION(*seen) ? NUMBER(*seen) : 0;
@@ -144,22 +145,22 @@ static void print_new(struct board *board, uint64_t *seen)
 	char text[TEXT_LEN + 1];
 
 	if (NUMBER(latest) < number)
-		number = 0; /* no honest writer goes back */
-	if (NUMBER(latest) - number > SLOTS_N)
-		lost = NUMBER(latest) - number - SLOTS_N;
+		number = 0; /* a correct writer never goes back */
+	if (NUMBER(latest) - number > CELLS_N)
+		lost = NUMBER(latest) - number - CELLS_N;
 	number += lost;
 	while (number != NUMBER(latest)) {
-		if (get(board, STAMP(GENERATION(latest), ++number), text))
+		if (board_get(board, STAMP(GENERATION(latest), ++number), text))
 			printf("%u: %s\n", number, text);
 		else
-			lost++; /* overwritten meanwhile */
+			lost++; /* overwritten */
 	}
 	if (lost)
 		printf("one-to-many: missed %u messages\n", lost);
 	*seen = latest;
 }
 
-static int read_all(struct ivs_peer *peer, struct board *board)
+static int read_messages(struct ivs_peer *peer, struct board *board)
 {
 	uint64_t seen = 0;
 	int result;
@@ -167,7 +168,7 @@ static int read_all(struct ivs_peer *peer, struct board *board)
 	if (ivs_peer_cap_reason(peer, IVS_CAP_WAIT))
 		return fail(ivs_peer_cap_reason(peer, IVS_CAP_WAIT));
 	do {
-		print_new(board, &seen);
+		print_messages(board, &seen);
 		result = ivs_peer_wait(peer, 0, LOOK_MS);
 	} while (!result || result == IVS_PEER_E_TIMEOUT || result == -EINTR);
 	return fail(result < 0 ? strerror(-result) : "the device is gone");
@@ -192,9 +193,9 @@ int main(int argc, char **argv)
 	if (ivs_peer_usable_len(peer) < sizeof(struct board))
 		status = fail("the region is too small");
 	else if (reads)
-		status = read_all(peer, ivs_peer_memory(peer, NULL));
+		status = read_messages(peer, ivs_peer_memory(peer, NULL));
 	else
-		status = write_all(peer, ivs_peer_memory(peer, NULL), argv + 3);
+		status = write_messages(peer, ivs_peer_memory(peer, NULL), argv + 3);
 	ivs_peer_close(peer);
 	return status;
 }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How long does a doorbell take, there and back? Two peers find out. On the host, in two terminals:
+ * Two peers measure the round trip of a doorbell. On the host, in two terminals:
  *
- *   ping-pong unix:/tmp/ivshmem_socket           in both; each finds the other by the roster, if
- *                                                nobody else stays there
+ *   ping-pong unix:/tmp/ivshmem_socket           in both; they find each other by the roster, if no
+ *                                                other peer stays connected
  *
- * In a guest, where one has to be told of the other (or start ivshmem-server with --roster):
+ * In a guest, with the id of the other peer (or with ivshmem-server --roster):
  *
- *   ping-pong pci: 1 10000                       here; 1 is the id over there
- *   ping-pong /dev/ivshmem0 0 10000              there; 0 is the id here
+ *   ping-pong pci: 1 10000                       here; 1 is the id of the other peer
+ *   ping-pong /dev/ivshmem0 0 10000              there; 0 is the id of this peer
  *
- * Who has the lower id measures, the other answers. A doorbell says "look" and nothing else: anybody
- * can ring, and several may become one. So a number in the region says what is asked and answered.
+ * The peer with the lower id measures, the other answers. A doorbell is only a hint: any peer can
+ * ring, and doorbells coalesce. So numbers in the region say what is asked and answered.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -23,13 +23,13 @@
 #include <ivshmem/peer.h>
 
 #define MEETING_MS 30000 /* to find each other */
-#define AGAIN_MS 100	 /* ring again so often while the other may not be there yet, or left */
+#define AGAIN_MS 100	 /* ring again at this interval: the other may not have joined, or left */
 #define ANSWER_MS 5000
 
-/* What a peer says to the other: in the region, at its id, in a cache line of its own. */
+/* The message of a peer to the other: in the region, at its id, in a cache line of its own. */
 struct cell {
-	_Atomic uint64_t ping; /* "answer this"; 0: that was all */
-	_Atomic uint64_t pong; /* "I was asked this" */
+	_Atomic uint64_t ping; /* the number to answer; 0: the end */
+	_Atomic uint64_t pong; /* the last number answered */
 	char pad[48];
 };
 
@@ -38,11 +38,11 @@ struct game {
 	struct cell *mine;
 	struct cell *other;
 	unsigned int other_id;
-	bool named; /* else the other is one of the roster, who may be about to leave */
+	bool named; /* otherwise the other is from the roster, and may be about to leave */
 	unsigned int rounds;
 };
 
-enum outcome { DONE, FAILED, LEFT /* before it has played */ };
+enum outcome { DONE, FAILED, LEFT /* the other left before the first answer */ };
 
 static uint64_t now_ns(void)
 {
@@ -59,15 +59,15 @@ static enum outcome fail(const char *what, int result)
 	return FAILED;
 }
 
-/* Has the other left who was found by the roster? @result: of ringing it. */
+/* Whether the other was found by the roster, and has left. @result: of ringing it. */
 static bool has_left(const struct game *game, int result)
 {
 	return !game->named && result == IVS_PEER_E_ABSENT;
 }
 
 /*
- * Ring until there is the answer; again after a while, because the other may not be there yet, and
- * a stranger may have taken the doorbell.
+ * Ring until the answer arrives; repeat it, because the other may not have joined yet, and an
+ * untrusted peer may have consumed the doorbell.
  */
 static enum outcome ping(const struct game *game, uint64_t number, bool met)
 {
@@ -103,7 +103,7 @@ static enum outcome measure(const struct game *game)
 	unsigned int n = game->rounds;
 	size_t p50 = n / 2, p99 = n * 99ull / 100;
 	uint64_t *ns = calloc(n, sizeof(*ns));
-	uint64_t number = now_ns(); /* an earlier game, whose cells are still there, had others */
+	uint64_t number = now_ns(); /* cells of an earlier game have other numbers */
 	enum outcome outcome = ns ? ping(game, number, false) : fail("no memory", 0);
 	int result;
 
@@ -121,9 +121,9 @@ static enum outcome measure(const struct game *game)
 		       n, game->other_id, (double)ns[0] / 1e3, (double)ns[p50] / 1e3,
 		       (double)ns[p99] / 1e3);
 		result = ivs_peer_ring(game->peer, game->other_id, 0);
-		/* A doorbell more than was needed may have told it already, and it has left. */
+		/* A surplus doorbell may have ended it already. */
 		if (result && result != IVS_PEER_E_ABSENT)
-			outcome = fail("cannot tell the other peer that this was all", result);
+			outcome = fail("cannot end the game of the other peer", result);
 	}
 	free(ns);
 	return outcome;
@@ -154,7 +154,7 @@ static enum outcome answer(const struct game *game)
 		result = ivs_peer_ring(game->peer, game->other_id, 0);
 		if (!answers_n && has_left(game, result))
 			return LEFT;
-		/* This answer may be one more than it has waited for. */
+		/* The other may have ended without waiting for this answer. */
 		if (result == IVS_PEER_E_ABSENT && answers_n && !atomic_load(&game->other->ping))
 			break;
 		if (result)
@@ -165,7 +165,7 @@ static enum outcome answer(const struct game *game)
 	return DONE;
 }
 
-/* The next who is there or joins. Return: its id, or -1. */
+/* Return: the id of the next peer that is connected or joins; -1 on failure. */
 static int find_other(struct ivs_peer *peer)
 {
 	struct ivs_event event;
@@ -176,7 +176,7 @@ static int find_other(struct ivs_peer *peer)
 		if (!result && event.type == IVS_EVENT_JOIN && event.vectors_n)
 			return (int)event.id;
 	} while (!result || result == -EINTR);
-	fail("nobody else joined", result);
+	fail("no other peer joined", result);
 	return -1;
 }
 
@@ -193,12 +193,13 @@ static enum outcome play(struct ivs_peer *peer, int other_id, unsigned int round
 		return fail(ivs_peer_cap_reason(peer, IVS_CAP_WAIT), 0);
 	printf("ping-pong: I am peer %d (%s)\n", id, ivs_peer_transport(peer));
 	if (!game.named && ivs_peer_cap_reason(peer, IVS_CAP_ROSTER))
-		return fail("name the other PEER: nobody tells who is here", 0);
+		return fail("name the other PEER: without a roster it is unknown", 0);
 	do {
 		if (!game.named && (other_id = find_other(peer)) < 0)
 			return FAILED;
 		if (other_id == id || id >= cells_n || other_id >= cells_n)
-			return fail("PEER is oneself, or the region too small for such an id", 0);
+			return fail("PEER is the own id, or the region is too small for the ids",
+				    0);
 		game.mine = &cells[id];
 		game.other = &cells[other_id];
 		game.other_id = (unsigned int)other_id;
@@ -207,7 +208,7 @@ static enum outcome play(struct ivs_peer *peer, int other_id, unsigned int round
 	return outcome;
 }
 
-/* Return: the number, or -1 if @text is none from 0 to @max. */
+/* Return: the number; -1 if @text is not a number from 0 to @max. */
 static long parse(const char *text, long max)
 {
 	char *end;

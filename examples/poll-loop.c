@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A program with a loop of its own, as most have, that is also a peer: it waits for its standard
- * input, a timer and doorbells at once. On the host or in a guest:
+ * A peer in a program with an event loop: waits for standard input, a timer and doorbells at the
+ * same time. On the host or in a guest:
  *
- *   poll-loop unix:/tmp/ivshmem_socket      type "ring 0 1" for vector 1 of peer 0, "quit" to end
- *   poll-loop pci: 60                       says every 60 seconds how it is
+ *   poll-loop unix:/tmp/ivshmem_socket      "ring 0 1" rings vector 1 of peer 0, "quit" exits
+ *   poll-loop pci: 60                       prints its status every 60 seconds
  *
- * Joins and leaves are shown where this way in can see them: on the host, and in a guest if
- * ivshmem-server has --roster.
+ * Joins and leaves are printed on the host, and in a guest if ivshmem-server has --roster.
  */
 #include <poll.h>
 #include <stdbool.h>
@@ -24,7 +23,7 @@ enum { INPUT, TIMER, PEER, FDS_N };
 struct loop {
 	struct ivs_peer *peer;
 	unsigned long doorbells_n;
-	char line[80]; /* of the input, as far as it has come */
+	char line[80]; /* the input's incomplete line */
 	size_t line_len;
 	bool ends;
 };
@@ -49,12 +48,12 @@ static void show(struct loop *loop, const struct ivs_event *event)
 		printf("peer %u left\n", event->id);
 		break;
 	case IVS_EVENT_SERVER_LOST:
-		printf("the server is gone; doorbells go on working\n");
+		printf("the server is gone; known doorbells continue to work\n");
 		break;
 	}
 }
 
-/* Until nothing is left: the fd may be readable for several events, or for none. */
+/* Take all events: the fd may be readable for several, or for none. */
 static int take_events(struct loop *loop)
 {
 	struct ivs_event event;
@@ -78,7 +77,7 @@ static int take_timer(struct loop *loop, int timer)
 	return 0;
 }
 
-static void obey(struct loop *loop, const char *command)
+static void run_command(struct loop *loop, const char *command)
 {
 	unsigned int id;
 	unsigned int vector;
@@ -91,7 +90,7 @@ static void obey(struct loop *loop, const char *command)
 		printf("peer %u has no vector %u\n", id, vector);
 }
 
-/* read(2), not fgets(): what stdio has in its buffer, poll(2) does not see. */
+/* read(2), not fgets(): poll(2) does not see what stdio has buffered. */
 static int take_input(struct loop *loop)
 {
 	char bytes[256];
@@ -102,14 +101,14 @@ static int take_input(struct loop *loop)
 	loop->ends = !n;
 	for (ssize_t i = 0; i < n && !loop->ends; i++) {
 		if (bytes[i] != '\n') {
-			/* What a line has too much is left out. */
+			/* The end of a long line is dropped. */
 			if (loop->line_len < sizeof(loop->line) - 1)
 				loop->line[loop->line_len++] = bytes[i];
 			continue;
 		}
 		loop->line[loop->line_len] = 0;
 		loop->line_len = 0;
-		obey(loop, loop->line);
+		run_command(loop, loop->line);
 	}
 	return 0;
 }
@@ -158,7 +157,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
 	if (timer < 0 || timerfd_settime(timer, 0, &every, NULL))
-		return fail("cannot make a timer");
+		return fail("cannot create a timer");
 	if (ivs_peer_open(argv[1], NULL, &loop.peer, &err)) {
 		close(timer);
 		return fail(err.text);

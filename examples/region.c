@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Make a region for VMs with ivshmem-plain (Looking Glass, for instance): of the right size, with
- * the right owner and mode, and with its memory reserved. Prints what to tell QEMU.
+ * Create a region for VMs with ivshmem-plain (Looking Glass, for instance), with size, owner and
+ * mode, and with its memory reserved. Prints the options for QEMU.
  *
- *   region shm:looking-glass 32M                     mode 0600, owned by who runs this
+ *   region shm:looking-glass 32M                     mode 0600, owned by the caller
  *   region shm:looking-glass 32M 0660 $(id -u) $(getent group kvm | cut -d: -f3)
  *
- * If it exists with that size, nothing happens; with another, it says what to do.
+ * A region that exists with that size is left as it is; with another size, it is an error.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 
 #include <ivshmem/region.h>
 
-/* "32M": bytes, with K, M or G. What is no size becomes 0, which is refused. */
+/* "32M": bytes, with K, M or G. Return: 0 if @text is not a size. */
 static uint64_t parse_size(const char *text)
 {
 	static const char suffixes[] = "KMG";
@@ -39,7 +39,7 @@ int main(int argc, char **argv)
 	}
 	opts.size = parse_size(argv[2]);
 	if (!opts.size) {
-		fprintf(stderr, "region: \"%s\" is no size: use a number with K, M or G\n",
+		fprintf(stderr, "region: \"%s\" is not a size: use a number with K, M or G\n",
 			argv[2]);
 		return 2;
 	}

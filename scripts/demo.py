@@ -74,7 +74,7 @@ def print_tables(result):
     print_table(rows, left=2)
     rows = [("MB/s", "transport", "write region", "read region", "memcpy in own memory")]
     for report in sorted(reports, key=lambda r: r["id"]):
-        rows.append((names[report["id"]], str(report.get("way", "-")),
+        rows.append((names[report["id"]], str(report.get("transport", "-")),
                      number(report.get("write_mbs")), number(report.get("read_mbs")),
                      number(report.get("floor_mbs"))))
     print()

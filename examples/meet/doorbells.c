@@ -9,8 +9,8 @@
 #define LOOK_MS 100
 
 /*
- * A doorbell carries no data, not even who rang. So whoever rings says in its slot what it is about
- * to do, and whoever is rung says that it heard: then it is certain who rang whom.
+ * A doorbell carries no data, not even the sender. So a peer writes into its cell which doorbell it
+ * is about to ring, and the peer that is rung acknowledges it in its own.
  */
 static uint64_t pack_ring(unsigned int to, unsigned int vector, unsigned int number)
 {
@@ -22,18 +22,18 @@ static bool ring_one(struct meet *meet, unsigned int to, unsigned int vector, un
 	uint64_t ring = pack_ring(to, vector, number);
 	char what[96];
 
-	meet->slots[meet->id].ring = ring;
+	meet->cells[meet->id].ring = ring;
 	if (ivs_peer_ring(meet->peer, to, vector))
 		return meet_fail("cannot ring peer %u %s, vector %u", to, meet->names[to], vector);
 	snprintf(what, sizeof(what), "peer %u %s hears its vector %u", to, meet->names[to], vector);
-	return meet_await_value(meet, &meet->slots[to].heard[meet->id], ring, what);
+	return meet_await_value(meet, &meet->cells[to].heard[meet->id], ring, what);
 }
 
 /* Vector @vector has been rung: was it @from? */
-static void hear_from(struct meet *meet, unsigned int from, unsigned int vector)
+static void take_ring_of(struct meet *meet, unsigned int from, unsigned int vector)
 {
-	struct slot *mine = &meet->slots[meet->id];
-	uint64_t ring = meet->slots[from].ring;
+	struct cell *mine = &meet->cells[meet->id];
+	uint64_t ring = meet->cells[from].ring;
 
 	if (ring >> 32 != meet->id || (ring >> 16 & 0xffff) != vector || ring <= mine->heard[from])
 		return;
@@ -45,23 +45,23 @@ static void hear_from(struct meet *meet, unsigned int from, unsigned int vector)
 	mine->heard[from] = ring;
 }
 
-/* Anybody: the next peer's turn may have begun before we saw the end of the one before. */
-static void hear(struct meet *meet, unsigned int vector)
+/* From any peer: the next turn may have begun before we saw the end of this one. */
+static void take_ring(struct meet *meet, unsigned int vector)
 {
 	for (unsigned int from = 0; from < meet->peers_n; from++) {
 		if (from != meet->id)
-			hear_from(meet, from, vector);
+			take_ring_of(meet, from, vector);
 	}
 }
 
-/* Take in one event; without one, the time that it took is taken off @left_ms. */
+/* Take one event; without one, subtract the waiting time from @left_ms. */
 static bool take_event(struct meet *meet, int *left_ms)
 {
 	struct ivs_event event;
 	int result = ivs_peer_next(meet->peer, LOOK_MS, &event);
 
 	if (!result && event.type == IVS_EVENT_DOORBELL)
-		hear(meet, event.vector);
+		take_ring(meet, event.vector);
 	if (result == IVS_PEER_E_TIMEOUT)
 		*left_ms -= LOOK_MS;
 	return !result || result == IVS_PEER_E_TIMEOUT || result == -EINTR ||
@@ -69,8 +69,8 @@ static bool take_event(struct meet *meet, int *left_ms)
 }
 
 /*
- * We have met in memory, and that may be quicker than whoever tells of the others' doorbells. Where
- * nobody does there is nothing to wait for.
+ * The peers have met in memory, perhaps before the server has announced their doorbells. Without a
+ * roster nothing is announced.
  */
 static bool await_doorbells_of(struct meet *meet, unsigned int to)
 {
@@ -81,13 +81,13 @@ static bool await_doorbells_of(struct meet *meet, unsigned int to)
 		if (!take_event(meet, &left_ms))
 			return false;
 		if (left_ms <= 0)
-			return meet_fail("gave up waiting to be told of peer %u %s", to,
+			return meet_fail("gave up waiting for the doorbells of peer %u %s", to,
 					 meet->names[to]);
 	}
 	return true;
 }
 
-/* The turn of this peer: every vector of every other, one after the other. */
+/* The turn of this peer: ring each vector of each other peer, one after the other. */
 static bool ring_all(struct meet *meet)
 {
 	unsigned int number = 0;
@@ -102,12 +102,12 @@ static bool ring_all(struct meet *meet)
 	return all;
 }
 
-/* The turn of another peer: listen until it is done. */
+/* The turn of another peer: take its doorbells until it is done. */
 static bool listen_to(struct meet *meet, unsigned int from)
 {
 	int left_ms = meet->timeout_ms;
 
-	while (meet->slots[from].stage < STAGE_RUNG) {
+	while (meet->cells[from].stage < STAGE_RUNG) {
 		if (!take_event(meet, &left_ms))
 			return false;
 		if (left_ms <= 0)
@@ -159,7 +159,7 @@ static int compare_times(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
-/* Whoever is stopped and continued waits anew. */
+/* Waits again after the process was stopped and continued. */
 static int wait_for_ring(struct meet *meet)
 {
 	int result;
@@ -176,7 +176,7 @@ static bool ping(struct meet *meet, unsigned int with, double *times)
 		double start = now_us();
 
 		if (ivs_peer_ring(meet->peer, with, 0) || wait_for_ring(meet))
-			return meet_fail("round trip %u with peer %u %s did not come back", i, with,
+			return meet_fail("round trip %u with peer %u %s was not answered", i, with,
 					 meet->names[with]);
 		times[i] = now_us() - start;
 	}
@@ -187,7 +187,7 @@ static bool pong(struct meet *meet, unsigned int with)
 {
 	for (unsigned int i = 0; i < meet->rounds; i++) {
 		if (wait_for_ring(meet) || ivs_peer_ring(meet->peer, with, 0))
-			return meet_fail("round trip %u of peer %u %s did not come", i, with,
+			return meet_fail("round trip %u of peer %u %s did not arrive", i, with,
 					 meet->names[with]);
 	}
 	return true;
@@ -218,11 +218,11 @@ static bool measure_with(struct meet *meet, unsigned int with)
 /* Pair number @pair (from 1): @from rings and measures, @to answers, the others wait. */
 static bool measure_pair(struct meet *meet, unsigned int from, unsigned int to, uint64_t pair)
 {
-	struct slot *mine = &meet->slots[meet->id];
+	struct cell *mine = &meet->cells[meet->id];
 	bool ok = true;
 
 	if (meet->id == from) {
-		ok = meet_await_value(meet, &meet->slots[to].ready, pair,
+		ok = meet_await_value(meet, &meet->cells[to].ready, pair,
 				      "the other is ready for round trips") &&
 		     measure_with(meet, to);
 	} else if (meet->id == to) {
@@ -231,7 +231,7 @@ static bool measure_pair(struct meet *meet, unsigned int from, unsigned int to, 
 	}
 	if (ok && meet->id == from)
 		mine->pairs_done = pair;
-	return ok && meet_await_value(meet, &meet->slots[from].pairs_done, pair,
+	return ok && meet_await_value(meet, &meet->cells[from].pairs_done, pair,
 				      "the others have measured their round trips");
 }
 

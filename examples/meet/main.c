@@ -12,22 +12,22 @@ static const char help_text[] =
 	"Peers meet in shared memory: they write, read, ring each other and measure.\n"
 	"ADDRESS is unix:PATH on the host, pci: in a guest.\n"
 	"\n"
-	"  -n, --peers N      how many meet, 2 to 8 (2)\n"
-	"  -a, --name NAME    what to call this one (peer)\n"
-	"  -e, --vectors N    doorbells of each, 1 to 64 (1)\n"
-	"  -t, --timeout S    how many seconds to wait for another peer (30)\n"
+	"  -n, --peers N      number of peers, 2 to 8 (2)\n"
+	"  -a, --name NAME    name of this peer (peer)\n"
+	"  -e, --vectors N    vectors of each peer, 1 to 64 (1)\n"
+	"  -t, --timeout S    seconds to wait for another peer (30)\n"
 	"  -r, --rounds N     round trips to measure, 1 to 100000 (200)\n"
-	"  -h, --help         print this and end\n"
+	"  -h, --help         print this help and exit\n"
 	"\n"
 	"Example: two processes on the host\n"
 	"  ivshmem-server -F -S /tmp/iv.sock & meet unix:/tmp/iv.sock & meet unix:/tmp/iv.sock\n";
 
-/* A last line for scripts. Names were checked when they were read, so nothing needs escaping. */
+/* A line for scripts. Names were checked when they were read, so nothing needs escaping. */
 static void print_result(const struct meet *meet)
 {
 	const char *comma = "";
 
-	printf("meet: result {\"name\":\"%s\",\"id\":%u,\"way\":\"%s\",\"vectors\":%u,"
+	printf("meet: result {\"name\":\"%s\",\"id\":%u,\"transport\":\"%s\",\"vectors\":%u,"
 	       "\"memory\":%zu,\"roster\":[",
 	       meet->names[meet->id], meet->id, ivs_peer_transport(meet->peer),
 	       ivs_peer_vectors(meet->peer), meet->memory_len);
@@ -63,7 +63,7 @@ static bool measure(struct meet *meet)
 	if (!meet_measure_doorbells(meet))
 		return false;
 	for (unsigned int id = 0; id < meet->id; id++) {
-		if (!meet_await_value(meet, &meet->slots[id].stage, STAGE_MEASURED,
+		if (!meet_await_value(meet, &meet->cells[id].stage, STAGE_MEASURED,
 				      "the others have measured their memory"))
 			return false;
 	}
@@ -92,7 +92,7 @@ static bool meet_all(struct meet *meet, const char *address)
 	if (!measure(meet))
 		return false;
 	meet_enter(meet, STAGE_DONE);
-	return meet_await(meet, STAGE_DONE); /* nobody leaves while another still looks */
+	return meet_await(meet, STAGE_DONE); /* no peer leaves while another still reads */
 }
 
 static bool parse_number(const char *text, long min, long max, long *out)
@@ -134,7 +134,7 @@ static bool take_option(struct meet *meet, int option, const char *value)
 	default:
 		return false;
 	}
-	return ok || meet_fail("\"%s\" is no value for option -%c: see --help", value, option);
+	return ok || meet_fail("\"%s\" is not a value for option -%c: see --help", value, option);
 }
 
 int main(int argc, char **argv)
@@ -172,7 +172,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	ok = meet_all(&meet, argv[optind]);
-	if (meet.slots)
+	if (meet.cells)
 		print_result(&meet);
 	ivs_peer_close(meet.peer);
 	return ok ? 0 : 1;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * meet: a fixed number of peers, on the host or in guests, meet in the region, write into it, read
- * what the others wrote, ring each other and measure.
+ * meet: a fixed number of peers, on the host or in guests, find each other in the region, write
+ * into it, read each other's data, ring each other and measure.
  *
- * A guest cannot see who else is connected (the device does not tell), so the peers find each other
- * in memory. Every peer writes only to its own slot and its own area. What another wrote is read
- * once, checked and then used.
+ * The device does not report other peers to a guest, so the peers find each other in memory. Each
+ * peer writes only to its own cell and its own area. Data of other peers is read once, checked,
+ * and then used.
  */
 #ifndef MEET_H
 #define MEET_H
@@ -19,7 +19,7 @@
 #define VECTORS_MAX 64
 #define NAME_LEN 32
 
-/* How far a peer is. A stage is entered when all that belongs to those before it is done. */
+/* The progress of a peer. A stage is entered when everything before it is done. */
 enum stage {
 	STAGE_NONE,
 	STAGE_OPENED,
@@ -32,17 +32,16 @@ enum stage {
 };
 
 /**
- * struct slot - what one peer says to the others; in the region, at its id
- * @nonce:      a random number that is not 0; new in every run, so that what an earlier run left
- *              behind is not taken for somebody who is there
- * @saw:        by id: the nonce that this peer has seen there
+ * struct cell - the messages of a peer to the others; in the region, at its id
+ * @nonce:      a random number that is not 0, new in each run: tells cells of earlier runs apart
+ * @saw:        by id: the nonce that this peer has read there
  * @stage:      enum stage
- * @ring:       the doorbell that it rings just now: peer << 32 | vector << 16 | number
- * @heard:      by id: the last @ring of that peer which reached this one
- * @pairs_done: how many pairs it knows to have been measured
+ * @ring:       the doorbell that it is about to ring: peer << 32 | vector << 16 | number
+ * @heard:      by id: the last @ring of that peer that has arrived
+ * @pairs_done: number of pairs that have been measured
  * @ready:      the pair, from 1, for which it is ready to be rung
  */
-struct slot {
+struct cell {
 	_Atomic uint64_t nonce;
 	_Atomic uint64_t saw[PEERS_MAX];
 	_Atomic uint64_t stage;
@@ -53,7 +52,7 @@ struct slot {
 	char name[NAME_LEN];
 	char pad[512 - 8 * (5 + 2 * PEERS_MAX) - NAME_LEN];
 };
-_Static_assert(sizeof(struct slot) == 512, "the layout is the same for every peer");
+_Static_assert(sizeof(struct cell) == 512, "the layout is the same for every peer");
 
 struct ring_record {
 	unsigned int from;
@@ -75,9 +74,9 @@ struct speeds {
 };
 
 /**
- * struct meet - one peer's view
- * @peers_n:  how many are to meet, this one included; their ids are 0 to peers_n - 1
- * @area_len: bytes of each peer's area; area 0 holds the slots, area id + 1 is the peer's own
+ * struct meet - the state of this peer
+ * @peers_n:  number of peers, with this one; their ids are 0 to peers_n - 1
+ * @area_len: bytes of an area; area 0 holds the cells, area id + 1 belongs to peer id
  */
 struct meet {
 	const char *name;
@@ -90,7 +89,7 @@ struct meet {
 	char *memory;
 	size_t memory_len;
 	size_t area_len;
-	struct slot *slots;
+	struct cell *cells;
 	uint64_t nonces[PEERS_MAX];
 	char names[PEERS_MAX][NAME_LEN];
 
@@ -102,7 +101,7 @@ struct meet {
 	struct speeds speeds;
 };
 
-/* table.c: finding each other, and waiting for each other. Return: whether it went well. */
+/* table.c: finding each other, and waiting for each other. Return: whether it succeeded. */
 bool meet_open(struct meet *meet, const char *address);
 bool meet_others(struct meet *meet);
 void meet_enter(struct meet *meet, enum stage stage);

@@ -15,7 +15,7 @@ static char *area(const struct meet *meet, unsigned int id)
 	return meet->memory + (id + 1) * meet->area_len;
 }
 
-/* xorshift64: the same numbers from the same nonce, for whoever writes and whoever checks. */
+/* xorshift64: the writer and the reader get the same numbers from the same nonce. */
 static uint64_t next_random(uint64_t *state)
 {
 	*state ^= *state << 13;
@@ -78,14 +78,17 @@ static double copy_speed(void *to, const void *from, size_t len)
 
 	do {
 		memcpy(to, from, len);
-		__asm__ volatile("" : : "r"(to) : "memory"); /* so that no copy is left out */
+		__asm__ volatile(""
+				 :
+				 : "r"(to)
+				 : "memory"); /* keeps the compiler from dropping a copy */
 		copies++;
 		seconds = now_s() - start;
 	} while (seconds < MEASURE_S);
 	return (double)len * (double)copies / seconds / 1e6;
 }
 
-/* One after the other, so that nobody measures the others' load. */
+/* One peer after the other, so that none measures the load of another. */
 void meet_measure_memory(struct meet *meet)
 {
 	size_t len = meet->area_len;

@@ -8,7 +8,7 @@
 
 #include "meet.h"
 
-#define PAUSE_NS 2000000 /* between two looks into memory */
+#define PAUSE_NS 2000000 /* between two reads of the memory */
 #define MIB (1 << 20)
 
 bool meet_fail(const char *format, ...)
@@ -31,13 +31,13 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void pause_a_little(void)
+static void pause_briefly(void)
 {
 	nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
 }
 
-/* Areas are a power of two long, so that they begin at pages: one for the slots, one per peer. */
-static bool lay_out(struct meet *meet)
+/* The length of areas is a power of two, so that they begin at pages. */
+static bool meet_lay_out(struct meet *meet)
 {
 	unsigned int areas_n = 1;
 
@@ -45,10 +45,10 @@ static bool lay_out(struct meet *meet)
 		areas_n *= 2;
 	meet->memory = ivs_peer_memory(meet->peer, &meet->memory_len);
 	meet->area_len = ivs_peer_usable_len(meet->peer) / areas_n;
-	if (meet->area_len < PEERS_MAX * sizeof(struct slot))
+	if (meet->area_len < PEERS_MAX * sizeof(struct cell))
 		return meet_fail("a region of %zu bytes is too small for %u peers; use 1M or more",
 				 meet->memory_len, meet->peers_n);
-	meet->slots = (struct slot *)meet->memory;
+	meet->cells = (struct cell *)meet->memory;
 	return true;
 }
 
@@ -70,11 +70,11 @@ bool meet_open(struct meet *meet, const char *address)
 		return meet_fail("%s", ivs_peer_cap_reason(meet->peer, IVS_CAP_WAIT));
 	if ((unsigned int)id >= meet->peers_n)
 		return meet_fail(
-			"my id is %d, but %u peers must have the ids 0 to %u: start with a "
+			"the own id is %d, but %u peers must have the ids 0 to %u: start a "
 			"new server",
 			id, meet->peers_n, meet->peers_n - 1);
 	meet->id = (unsigned int)id;
-	if (!lay_out(meet))
+	if (!meet_lay_out(meet))
 		return false;
 	printf("meet: I am peer %u of %u through %s: %u vectors, region %zu MiB\n", meet->id,
 	       meet->peers_n, ivs_peer_transport(meet->peer), ivs_peer_vectors(meet->peer),
@@ -82,10 +82,10 @@ bool meet_open(struct meet *meet, const char *address)
 	return true;
 }
 
-/* A name that somebody else wrote: copied first, then made harmless. */
-static void take_name(char out[NAME_LEN], const struct slot *slot)
+/* A name that another peer wrote: copy it, then replace unsafe characters. */
+static void cell_take_name(char out[NAME_LEN], const struct cell *cell)
 {
-	memcpy(out, slot->name, NAME_LEN);
+	memcpy(out, cell->name, NAME_LEN);
 	out[NAME_LEN - 1] = 0;
 	for (char *c = out; *c; c++) {
 		if (!isalnum((unsigned char)*c) && *c != '-' && *c != '.')
@@ -93,11 +93,11 @@ static void take_name(char out[NAME_LEN], const struct slot *slot)
 	}
 }
 
-/* Whether @other is there: it has a nonce, and has seen ours. */
-static bool look_for(struct meet *meet, unsigned int other)
+/* Whether @other has joined: it has a nonce, and has seen ours. */
+static bool meet_look_for(struct meet *meet, unsigned int other)
 {
-	struct slot *mine = &meet->slots[meet->id];
-	struct slot *theirs = &meet->slots[other];
+	struct cell *mine = &meet->cells[meet->id];
+	struct cell *theirs = &meet->cells[other];
 	uint64_t nonce = theirs->nonce;
 
 	if (!nonce)
@@ -106,13 +106,13 @@ static bool look_for(struct meet *meet, unsigned int other)
 	if (theirs->saw[meet->id] != mine->nonce)
 		return false;
 	meet->nonces[other] = nonce;
-	take_name(meet->names[other], theirs);
+	cell_take_name(meet->names[other], theirs);
 	return true;
 }
 
 bool meet_others(struct meet *meet)
 {
-	struct slot *mine = &meet->slots[meet->id];
+	struct cell *mine = &meet->cells[meet->id];
 	int64_t deadline = now_ms() + meet->timeout_ms;
 	uint64_t nonce = 0;
 
@@ -128,14 +128,14 @@ bool meet_others(struct meet *meet)
 	mine->nonce = meet->nonces[meet->id] = nonce;
 
 	for (unsigned int other = 0; other < meet->peers_n; other++) {
-		while (other != meet->id && !look_for(meet, other)) {
+		while (other != meet->id && !meet_look_for(meet, other)) {
 			if (now_ms() > deadline)
 				return meet_fail("peer %u did not appear", other);
-			pause_a_little();
-			/* Those who came early must see that they were seen. */
+			pause_briefly();
+			/* Peers that joined earlier must see that they were seen. */
 			for (unsigned int id = 0; id < meet->peers_n; id++)
 				if (id != meet->id)
-					look_for(meet, id);
+					meet_look_for(meet, id);
 		}
 		if (other != meet->id)
 			printf("meet: met %u %s\n", other, meet->names[other]);
@@ -150,7 +150,7 @@ void meet_enter(struct meet *meet, enum stage stage)
 
 	printf("meet: stage %s\n", names[stage]);
 	if (stage > STAGE_OPENED)
-		meet->slots[meet->id].stage = stage;
+		meet->cells[meet->id].stage = stage;
 }
 
 bool meet_await_value(struct meet *meet, const _Atomic uint64_t *value, uint64_t at_least,
@@ -161,7 +161,7 @@ bool meet_await_value(struct meet *meet, const _Atomic uint64_t *value, uint64_t
 	while (*value < at_least) {
 		if (now_ms() > deadline)
 			return meet_fail("gave up waiting until %s", what);
-		pause_a_little();
+		pause_briefly();
 	}
 	return true;
 }
@@ -173,7 +173,7 @@ bool meet_await(struct meet *meet, enum stage stage)
 	for (unsigned int id = 0; id < meet->peers_n; id++) {
 		snprintf(what, sizeof(what), "peer %u %s gets to stage %d", id, meet->names[id],
 			 stage);
-		if (!meet_await_value(meet, &meet->slots[id].stage, stage, what))
+		if (!meet_await_value(meet, &meet->cells[id].stage, stage, what))
 			return false;
 	}
 	return true;

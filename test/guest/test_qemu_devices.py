@@ -63,7 +63,7 @@ def test_three_peers_meet(build):
     assert len(result.arrived()) == 12
     assert result.unread() == []
     assert {report["memory"] for report in result.reports()} == {4 * MIB}
-    assert [report["way"] for report in result.reports()] == ["vfio", "vfio", "unix"]
+    assert [report["transport"] for report in result.reports()] == ["vfio", "vfio", "unix"]
     assert set(result.round_trips()) == {(a, b) for a in range(3) for b in range(3) if a != b}
     assert ("server", "ivshmem-server: client 2 joined") in [
         (who, line.split(" (")[0]) for who, line in said]

@@ -40,7 +40,7 @@ def test_meet(place, peers, vectors):
     roster = [{"id": result["id"], "name": result["name"]} for result in results]
     for result in results:
         others = [each for each in range(peers) if each != result["id"]]
-        assert (result["way"], result["vectors"], result["memory"]) == ("unix", vectors, MIB)
+        assert (result["transport"], result["vectors"], result["memory"]) == ("unix", vectors, MIB)
         assert result["roster"] == sorted(roster, key=lambda each: each["id"])
         assert result["rings"] == [{"from": other, "vector": vector, "arrived": True}
                                    for other in others for vector in range(vectors)]
@@ -121,7 +121,7 @@ def test_meet_with_one_too_many(place):
     second.out.wait("stage opened")
     extra = start_meet(place, 2, 1, "extra")
     assert extra.wait() == 1
-    extra.err.wait("my id is 2, but 2 peers must have the ids 0 to 1")
+    extra.err.wait("the own id is 2, but 2 peers must have the ids 0 to 1")
     first.signal(signal.SIGCONT)
     assert [process.wait() for process in (first, second)] == [0, 0]
 
@@ -160,12 +160,12 @@ def test_no_server(place, program):
 
 @pytest.mark.parametrize("options, message", [
     ([], "one ADDRESS is needed"), (["a", "b"], "one ADDRESS is needed"),
-    (["-n", "1", "unix:x"], '"1" is no value for option -n'),
-    (["-n", "9", "unix:x"], '"9" is no value for option -n'),
-    (["-e", "0", "unix:x"], '"0" is no value for option -e'),
-    (["-t", "x", "unix:x"], '"x" is no value for option -t'),
-    (["-r", "", "unix:x"], '"" is no value for option -r'),
-    (["-a", 'quo"te', "unix:x"], "is no value for option -a"),
+    (["-n", "1", "unix:x"], '"1" is not a value for option -n'),
+    (["-n", "9", "unix:x"], '"9" is not a value for option -n'),
+    (["-e", "0", "unix:x"], '"0" is not a value for option -e'),
+    (["-t", "x", "unix:x"], '"x" is not a value for option -t'),
+    (["-r", "", "unix:x"], '"" is not a value for option -r'),
+    (["-a", 'quo"te', "unix:x"], "is not a value for option -a"),
     (["-Z"], "Z"),
 ])
 def test_meet_bad_options(place, options, message):

@@ -199,7 +199,7 @@ def test_ping_pong_with_oneself(place):
     for other in ("0", "64"):
         done = place.run(example(place, "ping-pong"), address(place), other)
         assert done.returncode == 1
-        assert "PEER is oneself, or the region too small" in done.stderr
+        assert "PEER is the own id, or the region is too small" in done.stderr
 
 
 # one-to-many
@@ -353,7 +353,7 @@ def test_poll_loop(place):
     first.out.wait("peer 1 left")
     first.out.wait("0 others, 2 doorbells so far")
     place.servers()[-1].stop()
-    first.out.wait("the server is gone; doorbells go on working")
+    first.out.wait("the server is gone; known doorbells continue to work")
     first.write("ring 0 1\n")
     first.out.wait("doorbell on vector 1", 2)
     first.popen.stdin.close()
