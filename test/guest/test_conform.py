@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The conformance suite (test/library/conform/) in guests, over every way in that a guest has; at its end the
-device is taken away. With QEMU's device, or that of ivshmem-device (support/py/guest_device.py)."""
+"""The conformance suite (test/library/conform/) in guests, over every transport of a guest; at its
+end the device is removed. With QEMU's device, or that of ivshmem-device (guest_device.py)."""
 import pytest
 
 from guestkit import driver, initramfs, kernel, machine
@@ -15,13 +15,13 @@ BOOT = 120
 #: Devices can be unplugged from a port of their own, not from the root bus.
 PORT = ["-device", "pcie-root-port,id=slot1,chassis=1,slot=1"]
 ID = "device"
-#: The status is the program's, unless the kernel has complained since it runs us.
+#: The status is the program's, unless the kernel has complained.
 AFTER = f"""
 status=$?
 dmesg | sed '1,/Run .init as init process/d' | grep -E '{"|".join(COMPLAINTS)}' && exit 99
 exit $status"""
-#: Runs the suite, and has the kernel take the device away. Not waited for: with vfio-pci that lasts until
-#: the suite has let go of it.
+#: Runs the suite, and lets the kernel remove the device, without waiting: with vfio-pci that takes
+#: until the suite has closed it.
 REMOVE = f"""
 take_away() {{
 	while IFS= read -r line; do
@@ -53,20 +53,19 @@ class InGuest:
         device = guest_device.Device(place, ID, bus="slot1")
         self.devices = PORT + (device.plain(place.shm_path, conform.SIZE) if plain else
                                device.doorbell(server.socket, conform.VECTORS)).arguments
-        #: No QEMU survives for sure that a device with doorbells is unplugged: 7.2 frees the table of a
-        #: peer that has left once more, and leaves handlers of fds behind; 11.1 aborts when it was a
-        #: vfio-user device with MSI-X. So the guest's kernel takes it away, which is the same to all in
-        #: the guest.
+        #: QEMU may crash when a device with doorbells is unplugged: 7.2 frees the table of a peer
+        #: that has left twice, and leaves handlers of fds behind; 11.1 aborts for a vfio-user
+        #: device with MSI-X. So the guest's kernel removes it, which is the same for programs.
         self.removed_inside = not plain
 
-    def run(self, way, address="pci:", module=False, **options):
-        """All cases, in a guest of its own."""
-        words = ["conform", "--way", way, "--vectors", conform.VECTORS, "--size", conform.SIZE,
-                 *self.arguments, address]
-        return conform.Report(*self._boot(way, " ".join(map(str, words)), module, options))
+    def run(self, transport, address="pci:", module=False, **options):
+        """Run all cases in a new guest."""
+        words = ["conform", "--transport", transport, "--vectors", conform.VECTORS,
+                 "--size", conform.SIZE, *self.arguments, address]
+        return conform.Report(*self._boot(transport, " ".join(map(str, words)), module, options))
 
     def _boot(self, name, command, module, options):
-        """Run a command in a guest; the device goes when it asks for that."""
+        """Run a command in a guest; remove the device when it asks for that."""
         guest_kernel = kernel.find()
         image = self.place.dir / "guest.img"
         before = "insmod /modules/ivshmem.ko && " if module else ""
@@ -76,12 +75,13 @@ class InGuest:
                         programs=[(BUILD / "test/conform-static", "conform")],
                         modules=initramfs.VFIO if options.get("iommu") else (),
                         extra_modules=[driver.module(guest_kernel)] if module else [])
-        # With one processor TCG does not make atomic operations atomic for anybody else.
-        with machine.Guest(name, guest_kernel, image, f"{image}.log", devices=self.devices, cpus=2,
-                           qmp=str(self.place.dir / "qmp"), qemu=guest_device.QEMU, **options) as guest:
+        # With one processor TCG's atomic operations are not atomic for other processes.
+        with machine.Guest(name, guest_kernel, image, f"{image}.log", devices=self.devices,
+                           cpus=2, qmp=str(self.place.dir / "qmp"), qemu=guest_device.QEMU,
+                           **options) as guest:
             try:
                 status = self._follow(guest)
-            except KitError as error:  # what it has said until then counts
+            except KitError as error:  # the output until then counts
                 return f"{guest.text()}\n{error}\n", None
             return guest.text(), status
 
@@ -95,7 +95,7 @@ class InGuest:
 
 
 def sysfs(place, **region):
-    """No driver at all."""
+    """No driver."""
     return InGuest(place, **region).run("sysfs")
 
 
@@ -109,7 +109,7 @@ def ours(place, address="pci:", **region):
     return InGuest(place, **region).run("driver", address, module=True)
 
 
-WAYS = {
+TRANSPORTS = {
     "sysfs-doorbell": sysfs,
     "sysfs-doorbell-roster": lambda place: sysfs(place, roster=True),
     "sysfs-plain": lambda place: sysfs(place, plain=True),
@@ -122,34 +122,34 @@ WAYS = {
     "driver-doorbell-node": lambda place: ours(place, "/dev/ivshmem0"),
     "driver-plain": lambda place: ours(place, plain=True),
 }
-#: With the device of ivshmem-device: each way in, with doorbells and without, and twice with the roster,
-#: which is bytes in the region to any device.
-SERVED_WAYS = ("sysfs-doorbell", "sysfs-plain", "vfio-doorbell", "vfio-plain-roster",
-               "driver-doorbell-roster", "driver-plain")
+#: With the device of ivshmem-device: each transport, with doorbells and without, and twice with the
+#: roster page, which is only memory to a device.
+SERVED_TRANSPORTS = ("sysfs-doorbell", "sysfs-plain", "vfio-doorbell", "vfio-plain-roster",
+                     "driver-doorbell-roster", "driver-plain")
 
 
-@pytest.fixture(scope="module", params=SERVED_WAYS if guest_device.SERVED else WAYS)
+@pytest.fixture(scope="module", params=SERVED_TRANSPORTS if guest_device.SERVED else TRANSPORTS)
 def report(request):
-    """One run over one way in."""
+    """A run over a transport."""
     place = Place(BUILD)
     try:
-        made = WAYS[request.param](place)
+        made = TRANSPORTS[request.param](place)
     finally:
         place.close()
     yield made
 
 
 def test_there_are_enough_cases():
-    """A program that lists nothing tests nothing."""
+    """The program lists its cases."""
     assert len(CASES) >= 60
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_case(report, case):
-    """What the program said of this case."""
+    """The program's result of this case."""
     report.check(case, CASES)
 
 
 def test_the_end(report):
-    """It ran to its end."""
+    """It has run to its end."""
     report.check_end(CASES)

@@ -12,12 +12,12 @@ EXAMPLES = ["hello", "one-to-many", "ping-pong", "poll-loop"]
 
 @pytest.fixture
 def boot(build, place):
-    """boot(way, script, devices): a guest that runs a script with the examples, through a way in."""
+    """boot(transport, script, devices): a guest that runs a script with the examples."""
     guests = []
 
-    def start(way, script, devices):
+    def start(transport, script, devices):
         guest_kernel = kernel.find()
-        vfio = way == "vfio"
+        vfio = transport == "vfio"
         if not vfio:
             script = "insmod /modules/ivshmem.ko; " + script
         image = os.path.join(place.dir, "guest.img")
@@ -34,16 +34,16 @@ def boot(build, place):
         guest.stop()
 
 
-@pytest.mark.parametrize("way", ["driver", "vfio"])
-def test_examples(build, boot, place, way):
-    """Guest and host: a word, round trips, messages in both directions, and a loop of one's own."""
+@pytest.mark.parametrize("transport", ["driver", "vfio"])
+def test_examples(build, boot, place, transport):
+    """Guest and host: a word, round trips, messages in both directions, and an event loop."""
     server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
     address = f"unix:{server.socket}"
 
     def host(name, *words):
         return place.start(build / "examples" / name, *words)
 
-    with boot(way, "hello pci:; echo ready; ping-pong pci:; "
+    with boot(transport, "hello pci:; echo ready; ping-pong pci:; "
               "echo from-the-guest | one-to-many write pci:; "
               "echo ring 0 1 | poll-loop pci:; one-to-many read pci:",
               machine.doorbell(server.socket, 2)) as guest:
@@ -58,7 +58,7 @@ def test_examples(build, boot, place, way):
         assert answering.wait() == stranger.wait() == 0
         reading = host("one-to-many", "read", address)
         reading.out.wait("1: from-the-guest", timeout=BOOT)
-        guest.wait_for(rf"^I am peer 0 \({way}\), 2 vectors", BOOT)
+        guest.wait_for(rf"^I am peer 0 \({transport}\), 2 vectors", BOOT)
         writing = place.run(build / "examples" / "one-to-many", "write", address, "0",
                             text="from-the-host\n")
         assert writing.returncode == 0, writing.stderr

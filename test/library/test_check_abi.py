@@ -63,7 +63,8 @@ BREAKS = {
     "field widened": ("unsigned int timeout_ms", "unsigned long timeout_ms", "type size changed"),
     "argument added": ("ivs_thing_kind(const struct ivs_thing *thing",
                        "ivs_thing_kind(const struct ivs_thing *thing, int which", "parameter 2"),
-    "result changed": ("enum ivs_kind ivs_thing_kind", "long ivs_thing_kind", "return type changed"),
+    "result changed": ("enum ivs_kind ivs_thing_kind", "long ivs_thing_kind",
+                       "return type changed"),
     "enumerator changed": ("IVS_KIND_ONE = 1", "IVS_KIND_ONE = 5", "IVS_KIND_ONE"),
     "enumerator before others": ("IVS_KIND_TWO", "IVS_KIND_NEW, IVS_KIND_TWO", "IVS_KIND_TWO"),
 }
@@ -75,7 +76,8 @@ def test_break_is_reported(tmp_path, what):
     before, after, message = BREAKS[what]
     code = CODE.replace(before, after)
     if what == "function removed":
-        code = CODE.replace("void ivs_thing_free", "static __attribute__((used)) void ivs_thing_free")
+        code = CODE.replace("void ivs_thing_free",
+                            "static __attribute__((used)) void ivs_thing_free")
     status, text = check(make_library(tmp_path, "old"),
                          make_library(tmp_path, "new", HEADER.replace(before, after), code))
     assert status == 8, text
@@ -86,7 +88,8 @@ def test_break_is_reported(tmp_path, what):
 KEEPS = {
     "nothing": ("", ""),
     "function added": ("void ivs_thing_free(struct ivs_thing *thing)",
-                       "void ivs_thing_more(void){0}\nvoid ivs_thing_free(struct ivs_thing *thing)"),
+                       "void ivs_thing_more(void){0}\n"
+                       "void ivs_thing_free(struct ivs_thing *thing)"),
     "enumerator at the end": ("IVS_KIND_TWO", "IVS_KIND_TWO, IVS_KIND_THREE"),
     "private field": ("int a; enum", "long more; int a; enum"),
 }
@@ -156,7 +159,8 @@ def test_own_library(tmp_path):
         assert before in text
         path.write_text(text.replace(before, after))
     loader = importlib.machinery.SourceFileLoader("check_abi", str(CHECK))
-    check_abi = importlib.util.module_from_spec(importlib.util.spec_from_loader("check_abi", loader))
+    spec = importlib.util.spec_from_loader("check_abi", loader)
+    check_abi = importlib.util.module_from_spec(spec)
     loader.exec_module(check_abi)
     new = check_abi.build_library(tmp_path / "source", tmp_path / "build")
     status, text = check((BUILD / "src" / "libivshmem.so", SOURCE / "include" / "ivshmem"),

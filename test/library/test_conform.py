@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The conformance suite (test/library/conform/) over every way in that a host process has."""
+"""The conformance suite (test/library/conform/) over every transport of a host process."""
 import signal
 import time
 
@@ -13,7 +13,7 @@ CASES = conform.cases(BUILD)
 
 
 class Host:
-    """A run on the host: where the region is, who serves it, and how that is taken away."""
+    """A run on the host: its region, its server, and how these are removed."""
 
     def __init__(self, place):
         self.place = place
@@ -66,28 +66,28 @@ class Host:
 def over_unix(host, *options, arguments=()):
     """A server's client."""
     address = host.serve(*options)
-    return host.run(address, "--way", "unix", *arguments, address)
+    return host.run(address, "--transport", "unix", *arguments, address)
 
 
 def killed(host):
-    """A server that has no time to say that it ends."""
+    """A server that is killed, and so announces no end."""
     address = host.serve(region=["-r", "memfd:"])
     host.take_away = lambda: (host.server.signal(signal.SIGKILL), host.server.wait())
-    return host.run(address, "--way", "unix", address)
+    return host.run(address, "--transport", "unix", address)
 
 
 def beside_server(host, kind, path, region):
-    """The region that a server publishes the roster in, without asking the server."""
+    """A region with a roster page, without a connection to its server."""
     socket = host.serve("--roster", region=region)
-    return host.run(socket, "--way", kind, "--roster", f"{kind}:{path}")
+    return host.run(socket, "--transport", kind, "--roster", f"{kind}:{path}")
 
 
 def alone(host, address):
-    """No server at all."""
-    return host.run(address, "--way", address.split(":")[0], address)
+    """No server."""
+    return host.run(address, "--transport", address.split(":")[0], address)
 
 
-WAYS = {
+TRANSPORTS = {
     "unix": over_unix,
     "unix-roster": lambda host: over_unix(host, "--roster", arguments=["--roster"]),
     "unix-memfd-killed": killed,
@@ -100,29 +100,29 @@ WAYS = {
 }
 
 
-@pytest.fixture(scope="module", params=WAYS)
+@pytest.fixture(scope="module", params=TRANSPORTS)
 def report(request):
-    """One run over one way in."""
+    """A run over a transport."""
     place = Place(BUILD)
     try:
-        made = WAYS[request.param](Host(place))
+        made = TRANSPORTS[request.param](Host(place))
     finally:
         place.close()
     yield made
 
 
 def test_there_are_enough_cases():
-    """A program that lists nothing tests nothing."""
+    """The program lists its cases."""
     assert len(CASES) >= 60
     assert len(set(CASES)) == len(CASES)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_case(report, case):
-    """What the program said of this case."""
+    """The program's result of this case."""
     report.check(case, CASES)
 
 
 def test_the_end(report):
-    """It ran to its end."""
+    """It has run to its end."""
     report.check_end(CASES)

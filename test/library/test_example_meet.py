@@ -52,7 +52,7 @@ def test_meet(place, peers, vectors):
 
 
 def test_meet_again(place):
-    """What an earlier meeting left in the region is not taken for somebody who is there."""
+    """Data of an earlier meeting in the region is not mistaken for a peer."""
     with open(place.shm_path, "wb") as file:
         file.truncate(MIB)
     for _ in range(2):
@@ -83,7 +83,7 @@ def test_meet_wants_more_vectors_than_there_are(place):
 
 
 def test_meet_is_told_late(place):
-    """A peer that has been met in memory is rung when the server has told of it, too."""
+    """A peer that was met in memory is rung after the server has announced it, too."""
     server = FakeServer(place, place.socket)
     first = start_meet(place, 2, 1, "first")
     first.out.wait("stage opened")
@@ -99,7 +99,7 @@ def test_meet_is_told_late(place):
 
 @pytest.mark.parametrize("present, missing", [(1, 1), (2, 2)])
 def test_meet_with_one_who_never_comes(place, present, missing):
-    """Everybody who is there ends with status 1 in the given time and names the one missing."""
+    """The peers end with status 1 in the given time and name the missing peer."""
     place.server("-l", "1M")
     begin = time.monotonic()
     meeting = [start_meet(place, present + 1, 1, f"peer-{n}", "--timeout", "3")
@@ -112,7 +112,7 @@ def test_meet_with_one_who_never_comes(place, present, missing):
 
 
 def test_meet_with_one_too_many(place):
-    """Whose id is too high for the meeting is told so at once."""
+    """A peer whose id is too high for the meeting fails at once."""
     place.server("-l", "1M")
     first = start_meet(place, 2, 1, "first")
     first.out.wait("stage opened")
@@ -139,13 +139,13 @@ def test_meet_one_dies(place):
 
 
 @pytest.mark.parametrize("program, options", [("meet", []), ("hello", [])])
-@pytest.mark.parametrize("way", ["shm", "file"])
-def test_plain_region(place, program, options, way):
-    """A plain region has memory only: the reason is given, with the way out."""
+@pytest.mark.parametrize("transport", ["shm", "file"])
+def test_plain_region(place, program, options, transport):
+    """A plain region has memory only: the message has the reason and the cure."""
     with open(place.shm_path, "wb") as file:
         file.truncate(MIB)
-    name = place.shm if way == "shm" else place.shm_path
-    done = place.run(place.build / "examples" / program, *options, f"{way}:{name}")
+    name = place.shm if transport == "shm" else place.shm_path
+    done = place.run(place.build / "examples" / program, *options, f"{transport}:{name}")
     assert done.returncode == 1
     assert "a plain region has neither ids nor doorbells: use a server (unix:PATH" in done.stderr
 
@@ -182,7 +182,7 @@ def test_meet_help(place):
 
 
 def test_hello(place):
-    """One waits and is told; the other tells."""
+    """One waits, the other rings it."""
     place.server()
     hello = place.build / "examples" / "hello"
     waiting = place.start(hello, f"unix:{place.socket}")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The examples ping-pong, one-to-many and poll-loop: what they print, and what they say when they
-cannot go on. (meet and hello: test_example_meet.py.)"""
+"""The examples ping-pong, one-to-many and poll-loop: their output and errors. (meet and hello:
+test_example_meet.py.)"""
 import fcntl
 import mmap
 import os
@@ -49,11 +49,12 @@ def test_usage(place, name):
 
 
 @pytest.mark.parametrize("name, words", [
-    ("ping-pong", ["x"]), ("ping-pong", ["-1"]), ("ping-pong", ["65536"]), ("ping-pong", ["1", "0"]),
-    ("ping-pong", ["1", ""]), ("ping-pong", ["1", "1", "1"]), ("poll-loop", ["0"]),
-    ("poll-loop", ["1", "1"]), ("one-to-many", []), ("one-to-many", ["1"])], ids=str)
+    ("ping-pong", ["x"]), ("ping-pong", ["-1"]), ("ping-pong", ["65536"]),
+    ("ping-pong", ["1", "0"]), ("ping-pong", ["1", ""]), ("ping-pong", ["1", "1", "1"]),
+    ("poll-loop", ["0"]), ("poll-loop", ["1", "1"]), ("one-to-many", []),
+    ("one-to-many", ["1"])], ids=str)
 def test_mistakes(place, name, words):
-    """Numbers that are none, and words too many: status 2, before anything is opened."""
+    """Invalid numbers and surplus arguments: status 2, before anything is opened."""
     done = place.run(example(place, name), "unix:/nonexistent", *words)
     assert done.returncode == 2
     assert done.stderr.startswith(f"usage: {name} ")
@@ -80,7 +81,7 @@ def test_plain_region(place, name, words):
 
 @pytest.mark.parametrize("name, words", [("ping-pong", []), ("one-to-many", ["read"])])
 def test_no_vectors(place, name, words):
-    """Who cannot be rung is told what the server lacks. (poll-loop still shows who is there.)"""
+    """A peer without vectors says what the server lacks. (poll-loop still prints joins.)"""
     place.server("-n", "0")
     done = place.run(example(place, name), *words, address(place))
     assert done.returncode == 1
@@ -88,8 +89,8 @@ def test_no_vectors(place, name, words):
 
 
 @pytest.mark.parametrize("name, words", [
-    ("hello", []), ("ping-pong", []), ("ping-pong", ["1"]), ("one-to-many", ["read"]), ("poll-loop", [])],
-    ids=str)
+    ("hello", []), ("ping-pong", []), ("ping-pong", ["1"]), ("one-to-many", ["read"]),
+    ("poll-loop", [])], ids=str)
 def test_stopped_and_continued(place, name, words):
     """As by Ctrl-Z and fg, which end system calls that wait: it waits again."""
     place.server()
@@ -109,7 +110,8 @@ def test_stopped_and_continued(place, name, words):
 def test_a_meeting_stopped_and_continued(place):
     """Again and again, whatever it waits for."""
     place.server("-n", "2")
-    both = [place.start(example(place, "meet"), "-n", "2", "-r", "20000", address(place)) for _ in range(2)]
+    both = [place.start(example(place, "meet"), "-n", "2", "-r", "20000", address(place))
+            for _ in range(2)]
     both[0].out.wait("meet: I am peer")
     while both[0].popen.poll() is None:
         time.sleep(0.01)
@@ -145,14 +147,14 @@ def check_game(first, second, rounds):
 
 
 def test_ping_pong_by_roster(place):
-    """Two who were told of nobody find each other."""
+    """Two peers find each other without ids on the command line."""
     place.server("-n", "2")
     check_game(ping_pong(place), ping_pong(place), 1000)
 
 
 @pytest.mark.parametrize("before", [0, 1])
 def test_ping_pong_and_a_stranger(place, before):
-    """Who leaves as soon as it is rung was not the other: they go on looking."""
+    """A peer that leaves as soon as it is rung was not the other: they continue to search."""
     place.server("-n", "2")
     players = [ping_pong(place) for _ in range(before)]
     for process in players:
@@ -180,7 +182,7 @@ def test_ping_pong_by_id(place):
 
 
 def test_ping_pong_other_dies(place):
-    """The one who answers is killed: the other ends with status 1."""
+    """The peer that answers is killed: the other ends with status 1."""
     place.server()
     memory = board(place)
     first = ping_pong(place, "1", "10000000")
@@ -194,7 +196,7 @@ def test_ping_pong_other_dies(place):
 
 
 def test_ping_pong_with_oneself(place):
-    """One's own id is no partner, nor one that has no room in the region."""
+    """The own id is refused, and an id whose cell is not in the region."""
     place.server("-l", "4K")
     for other in ("0", "64"):
         done = place.run(example(place, "ping-pong"), address(place), other)
@@ -221,13 +223,13 @@ def write_lines(where, lines, *words):
 
 
 def board(where):
-    """The region of the place's server, as a stranger sees it."""
+    """The region of the place's server, as an untrusted peer sees it."""
     with open(where.shm_path, "r+b") as file:
         return where.add(mmap.mmap(file.fileno(), 0))
 
 
 def put(memory, number, text, generation=7, length=None, stamp=None):
-    """A message, as a stranger may write it."""
+    """A message, as an untrusted peer may write it."""
     at = DEVICE_LEN * (1 + number % SLOTS)
     stamp = generation << 32 | number if stamp is None else stamp
     memory[at + 16:at + 16 + TEXT_LEN] = text.ljust(TEXT_LEN, b"\0")
@@ -257,7 +259,7 @@ def test_only_whom_it_names(place):
 
 
 def test_late_reader(place):
-    """Who comes late prints the last 64, and says how many it has missed."""
+    """A late reader prints the last 64 messages, and how many it has missed."""
     place.server()
     write_lines(place, map(str, range(1, 101)))
     reader = read_all(place)
@@ -267,7 +269,7 @@ def test_late_reader(place):
 
 
 def test_reader_that_sleeps(place):
-    """Who does not look while more is written than there is room for: none is invented or torn."""
+    """A reader that is stopped while messages are overwritten: none is invented or torn."""
     place.server()
     reader = read_all(place)
     reader.signal(signal.SIGSTOP)
@@ -291,7 +293,7 @@ def test_long_lines(place):
 
 @pytest.mark.parametrize("what", ["length", "stamp", "half", "back", "far", "noise"])
 def test_hostile_writer(place, what):
-    """Whatever a stranger writes: the reader goes on, and prints what an honest writer says next."""
+    """Whatever an untrusted peer writes, the reader prints the next message of a correct writer."""
     server = place.server()
     memory = board(place)
     reader = read_all(place)

@@ -1,39 +1,38 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a peer says about itself: way, capabilities and reasons, id, vectors. */
+/* The getters: transport, capabilities and reasons, description, id, vectors. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "conform.h"
 
-static void way(struct conform *c)
+static void transport(struct conform *c)
 {
-	EXPECT(c, !strcmp(ivs_peer_transport(c->peer), c->way), "expected %s, came %s", c->way,
-	       ivs_peer_transport(c->peer));
+	EXPECT(c, !strcmp(ivs_peer_transport(c->peer), c->transport), "expected %s, got %s",
+	       c->transport, ivs_peer_transport(c->peer));
 }
 
 static void caps(struct conform *c)
 {
-	EXPECT(c, ivs_peer_caps(c->peer) == c->expected, "expected 0x%x, came 0x%x", c->expected,
+	EXPECT(c, ivs_peer_caps(c->peer) == c->expected, "expected 0x%x, got 0x%x", c->expected,
 	       ivs_peer_caps(c->peer));
 }
 
 /*
- * A reason is a sentence for a person: with what is so, and what to do about it after a colon or a
- * semicolon.
+ * A reason is a message for users: the cause, and after a colon or a semicolon the cure.
  */
 static void reason(struct conform *c, enum ivs_peer_cap cap)
 {
 	const char *why = ivs_peer_cap_reason(c->peer, cap);
 
 	if (can(c, cap)) {
-		EXPECT(c, !why, "it can, and there is a reason why not: %s", why);
+		EXPECT(c, !why, "it has the capability, and a reason against it: %s", why);
 		return;
 	}
-	EXPECT(c, why, "it cannot, and there is no reason");
-	EXPECT(c, strlen(why) > 20 && strchr(why, ' '), "no sentence: %s", why);
+	EXPECT(c, why, "it lacks the capability, without a reason");
+	EXPECT(c, strlen(why) > 20 && strchr(why, ' '), "not a sentence: %s", why);
 	EXPECT(c, !strchr(why, '\n'), "not one line: %s", why);
-	EXPECT(c, strpbrk(why, ":;"), "nothing to do about it: %s", why);
+	EXPECT(c, strpbrk(why, ":;"), "no cure: %s", why);
 }
 
 static void reason_id(struct conform *c)
@@ -74,11 +73,11 @@ static void reason_stays(struct conform *c)
 static void describe(struct conform *c)
 {
 	const char *text = ivs_peer_describe(c->peer);
-	size_t len = strlen(c->way);
+	size_t len = strlen(c->transport);
 
 	EXPECT(c, text, "NULL");
-	EXPECT(c, !strncmp(text, c->way, len) && !strncmp(text + len, ": ", 2),
-	       "does not begin with \"%s: \": %s", c->way, text);
+	EXPECT(c, !strncmp(text, c->transport, len) && !strncmp(text + len, ": ", 2),
+	       "does not begin with \"%s: \": %s", c->transport, text);
 	EXPECT(c, !strchr(text, '\n'), "not one line: %s", text);
 }
 
@@ -100,7 +99,7 @@ static void describe_vectors(struct conform *c)
 	if (can(c, IVS_CAP_WAIT))
 		EXPECT(c, strstr(text, wanted), "no \"%s\": %s", wanted, text);
 	else
-		EXPECT(c, !strstr(text, "vectors"), "vectors that it has not: %s", text);
+		EXPECT(c, !strstr(text, "vectors"), "vectors that it does not have: %s", text);
 }
 
 static void describe_stays(struct conform *c)
@@ -120,9 +119,9 @@ static void id_range(struct conform *c)
 	int id = ivs_peer_id(c->peer);
 
 	if (can(c, IVS_CAP_ID))
-		EXPECT(c, id >= 0 && id <= 65535, "expected 0 to 65535, came %d", id);
+		EXPECT(c, id >= 0 && id <= 65535, "expected 0 to 65535, got %d", id);
 	else
-		EXPECT(c, id == -1, "expected -1, came %d", id);
+		EXPECT(c, id == -1, "expected -1, got %d", id);
 }
 
 static void id_known(struct conform *c)
@@ -130,7 +129,7 @@ static void id_known(struct conform *c)
 	int id = ivs_peer_id(c->peer);
 
 	if (!can(c, IVS_CAP_ID)) {
-		EXPECT(c, id == -1, "expected -1, came %d", id);
+		EXPECT(c, id == -1, "expected -1, got %d", id);
 		return;
 	}
 	EXPECT_OK(ASK(c, ASK_KNOWS, {(uint64_t)id, c->vectors_n}));
@@ -146,7 +145,7 @@ static void id_of_one(struct conform *c)
 	if (can(c, IVS_CAP_ID))
 		EXPECT(c, id != c->partner, "the partner has the same id, %d", id);
 	else
-		EXPECT(c, id == -1, "expected -1, came %d", id);
+		EXPECT(c, id == -1, "expected -1, got %d", id);
 }
 
 static void vectors(struct conform *c)
@@ -154,7 +153,7 @@ static void vectors(struct conform *c)
 	unsigned int wanted = can(c, IVS_CAP_WAIT) ? c->vectors_n : 0;
 	unsigned int n = ivs_peer_vectors(c->peer);
 
-	EXPECT(c, n == wanted, "expected %u, came %u", wanted, n);
+	EXPECT(c, n == wanted, "expected %u, got %u", wanted, n);
 }
 
 static void vectors_of_own(struct conform *c)
@@ -164,30 +163,30 @@ static void vectors_of_own(struct conform *c)
 
 	if (!can(c, IVS_CAP_ID)) {
 		n = ivs_peer_vectors_of(c->peer, 65535);
-		EXPECT(c, !n, "expected 0 of a peer that is not there, came %u", n);
+		EXPECT(c, !n, "expected 0 of a peer that does not exist, got %u", n);
 		return;
 	}
 	n = ivs_peer_vectors_of(c->peer, (unsigned int)ivs_peer_id(c->peer));
-	EXPECT(c, n == wanted, "expected %u, came %u", wanted, n);
+	EXPECT(c, n == wanted, "expected %u, got %u", wanted, n);
 }
 
 const struct conform_case about_cases[] = {
-	{"about: the way in has its name", way},
-	{"about: it can do what this way in must, and no more", caps},
+	{"about: the name of the transport", transport},
+	{"about: exactly the capabilities of this transport", caps},
 	{"about: why it has no id", reason_id},
 	{"about: why it cannot ring", reason_ring},
 	{"about: why it cannot wait", reason_wait},
-	{"about: why it sees nobody join", reason_roster},
+	{"about: why it has no roster", reason_roster},
 	{"about: why its memory is not cached", reason_cached},
-	{"about: a reason stays the same string", reason_stays},
-	{"about: described beginning with the way in", describe},
-	{"about: described with the kind of memory", describe_memory},
-	{"about: described with as many vectors as it has", describe_vectors},
-	{"about: the description stays", describe_stays},
+	{"about: a reason is always the same string", reason_stays},
+	{"about: the description begins with the transport", describe},
+	{"about: the description has the kind of memory", describe_memory},
+	{"about: the description has the number of vectors", describe_vectors},
+	{"about: the description does not change", describe_stays},
 	{"about: an id is 0 to 65535, or -1", id_range},
 	{"about: the partner knows the id with all vectors", id_known},
-	{"about: an id belongs to one alone", id_of_one},
-	{"about: as many vectors as there are, or none", vectors},
-	{"about: vectors of one's own id", vectors_of_own},
+	{"about: the partner has another id", id_of_one},
+	{"about: the number of own vectors", vectors},
+	{"about: the number of vectors of the own id", vectors_of_own},
 	{0},
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One suite for every way in. A case is a function that ends at its first failure. What a way in
- * must be able to do stands in a table here, not in the library: one that denies too much fails. A
- * case that a way cannot do runs all the same and insists on the documented error.
+ * One suite for all transports. A case is a function that ends at its first failure. A table here,
+ * and not the library, says which capabilities a transport has, so that one that denies too much
+ * fails. A case that a transport does not support expects the documented error.
  */
 #ifndef CONFORM_CONFORM_H
 #define CONFORM_CONFORM_H
@@ -17,33 +17,33 @@
 
 #define EXTRAS_MAX 32
 #define WHY_LEN 512
-#define LONG_MS 10000  /* for what must come: generous, machines are slow */
-#define QUIET_MS 100   /* for what must not come: a doorbell takes less than 1 ms to a guest */
-#define SHORT_MS 50    /* how long a wait in vain lasts at least */
+#define LONG_MS 10000  /* for what must arrive: machines may be slow */
+#define QUIET_MS 100   /* for what must not arrive: a doorbell to a guest takes less than 1 ms */
+#define SHORT_MS 50    /* the shortest timeout that is measured */
 #define CAPS_ALL 0x1fu /* IVS_CAP_* */
 
 /**
- * struct conform - what a case gets
- * @address:   of the way in under test
- * @way:       what ivs_peer_transport() must say
- * @expected:  IVS_CAP_*: what it must be able to do
- * @vectors_n: of each peer that has a server; of this one, if it can wait
+ * struct conform - the argument of a case
+ * @address:   of the peer under test
+ * @transport: name of the transport
+ * @expected:  IVS_CAP_* that it must have
+ * @vectors_n: of each peer with a server; of this one, if it can wait
  * @size:      of the region
- * @roster:    a server publishes the roster in the region
- * @device:    it is a PCI device, this is a guest
+ * @roster:    a server publishes the roster page
+ * @device:    the transport uses a PCI device: this is a guest
  * @dir:       for files and sockets of the cases
  * @peer:      open when a case begins, unless @gone. A case may close it and set it to NULL.
- * @mailbox:   in its memory
- * @memory:    its memory
- * @partner:   the partner's id; -1: it has none
- * @extra:     peers that end with the case: conform_open()
- * @noisy:     set by a case that leaves doorbells on their way
- * @gone:      the device or server was taken away
- * @why:       of the failure
+ * @mailbox:   in the memory of @peer
+ * @memory:    of @peer
+ * @partner:   the partner's id; -1: none
+ * @extra:     peers that are closed after the case: conform_open()
+ * @noisy:     set by a case after which doorbells may still arrive
+ * @gone:      the device, server or name was removed
+ * @why:       reason of the failure
  */
 struct conform {
 	const char *address;
-	const char *way;
+	const char *transport;
 	unsigned int expected;
 	unsigned int vectors_n;
 	size_t size;
@@ -67,7 +67,7 @@ struct conform_case {
 	void (*run)(struct conform *c);
 };
 
-/* Each ends with a case without a name. */
+/* Each array ends with a case without a name. */
 extern const struct conform_case open_cases[];
 extern const struct conform_case error_cases[];
 extern const struct conform_case about_cases[];
@@ -86,22 +86,22 @@ static inline bool can(const struct conform *c, unsigned int caps)
 	return (c->expected & caps) == caps;
 }
 
-static inline bool is_way(const struct conform *c, const char *way)
+static inline bool is_transport(const struct conform *c, const char *transport)
 {
-	return !__builtin_strcmp(c->way, way);
+	return !__builtin_strcmp(c->transport, transport);
 }
 
-/* Whether there is anything that ivs_peer_next() may wait for: also the end of a device that says so. */
+/* Whether ivs_peer_next() can wait: for vectors, joins, or the removal of the device. */
 static inline bool has_events(const struct conform *c)
 {
-	return can(c, IVS_CAP_WAIT) || can(c, IVS_CAP_ROSTER) || is_way(c, "driver") ||
-	       is_way(c, "vfio");
+	return can(c, IVS_CAP_WAIT) || can(c, IVS_CAP_ROSTER) || is_transport(c, "driver") ||
+	       is_transport(c, "vfio");
 }
 
-/* The first failure of a case counts. */
+/* Fail the case; only the first failure counts. */
 void conform_fail(struct conform *c, const char *format, ...) IVS_PRINTF(2, 3);
 
-/* A result in words; of one's last eight. */
+/* A result as text, valid for the next seven calls. */
 const char *conform_result(int result);
 
 #define EXPECT(c, holds, ...)                                                                      \
@@ -117,11 +117,11 @@ const char *conform_result(int result);
 		int came_ = (call);                                                                \
 		int wanted_ = (wanted);                                                            \
                                                                                                    \
-		EXPECT(c, came_ == wanted_, "%s: expected %s, came %s", #call,                     \
+		EXPECT(c, came_ == wanted_, "%s: expected %s, got %s", #call,                      \
 		       conform_result(wanted_), conform_result(came_));                            \
 	} while (0)
 
-/* For helpers that have failed the case if they return false. */
+/* For helpers that return false after they have failed the case. */
 #define EXPECT_OK(helper)                                                                          \
 	do {                                                                                       \
 		if (!(helper))                                                                     \
@@ -130,31 +130,31 @@ const char *conform_result(int result);
 
 /* --- peers: peers.c --- */
 
-/* Open another one, which ends with the case. Return: the result. */
+/* Open another peer, which is closed after the case. Return: as ivs_peer_open(). */
 int conform_open(struct conform *c, const char *address, const struct ivs_peer_options *opts,
 		 struct ivs_peer **out, struct ivs_error *err);
 
-/* The peer under test, closed, and opened again with options. */
+/* Close the peer under test, and open it again with options. */
 bool conform_reopen(struct conform *c, const struct ivs_peer_options *opts);
 void conform_close(struct conform *c);
 void conform_close_extras(struct conform *c);
 
-/* It must have said UNABLE, and say why: a sentence for a person, with what to do about it. */
+/* Expect @result to be UNSUPPORTED, with a reason. */
 bool conform_unable(struct conform *c, int result, enum ivs_peer_cap cap);
 
-/* Take all events until there are none for @ms; false if that does not end. */
+/* Take all events until none arrives for @ms; false if that does not end. */
 bool conform_drain(struct conform *c, struct ivs_peer *peer, int ms);
 
-/* Wait for an event of a type, about @number (id or vector); others are dropped. */
+/* Wait for an event of a type, about @number (id or vector); drop others. */
 bool conform_await(struct conform *c, struct ivs_peer *peer, enum ivs_event_type type,
 		   unsigned int number, struct ivs_event *out);
 
-/* How many fds this process has. */
+/* Number of open fds of this process. */
 unsigned int conform_fds(void);
 
 int64_t conform_now_ms(void);
 
-/* Run a part of a case in a child; its failure is the case's. Return: the signal that ended it. */
+/* Run a part of a case in a child, which may fail it. Return: the signal that ended it. */
 int conform_in_child(struct conform *c, void (*run)(struct conform *c));
 
 /* Wait until a thread of this process sleeps in the kernel. */
@@ -167,23 +167,23 @@ struct ask {
 	uint64_t args[ARGS_N];
 };
 
-/* Say what is wanted, and later wait for it: in between there is time for something else. */
+/* Send a request, and later wait for the answer. */
 void ask_begin(struct conform *c, const struct ask *ask);
 bool ask_end(struct conform *c);
 
 #define ASK(c, ...) (ask_begin(c, &(const struct ask){__VA_ARGS__}), ask_end(c))
 
-/* What came of the last one. */
+/* The result of the last request. */
 int64_t ask_result(const struct conform *c, unsigned int i);
 
-/* The partner rings our vector so often. */
+/* The partner rings our vector @times times. */
 bool ask_ring(struct conform *c, unsigned int vector, unsigned int times);
 
-/* The partner was rung on this vector; or was not. */
+/* Whether the partner was rung on this vector; or was not. */
 bool ask_rung(struct conform *c, unsigned int vector);
 bool ask_not_rung(struct conform *c, unsigned int vector);
 
-/* Somebody joins; returns the id, -1 with a failure. */
+/* Another peer joins. Return: its id; -1 after failing the case. */
 int ask_join(struct conform *c, unsigned int slot);
 
 #endif

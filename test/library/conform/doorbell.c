@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Doorbell handles: looked up once, rung often. Where a transport cannot ring, there is no handle,
- * and the reason is given.
+ * Doorbell handles: looked up once, rung often. A transport that cannot ring refuses to make one,
+ * with a reason.
  */
 #include "conform.h"
 
@@ -89,7 +89,7 @@ static void own_vectors(struct conform *c)
 	}
 }
 
-/* Only a server says which peers there are; a device is not asked. */
+/* Only a server reports which peers exist; a device does not. */
 static void absent_peer(struct conform *c)
 {
 	struct ivs_doorbell *doorbell = NULL;
@@ -112,7 +112,7 @@ static void absent_vector(struct conform *c)
 	EXPECT_RESULT(c, new_doorbell(c, 65536, &doorbell), IVS_PEER_E_VECTOR);
 }
 
-/* A handle never rings the next peer, which may have the same id; a device knows ids alone. */
+/* A handle never rings the next peer with the same id; a device knows only ids. */
 static void peer_that_left(struct conform *c)
 {
 	struct ivs_doorbell *doorbell;
@@ -148,7 +148,7 @@ const struct conform_case doorbell_cases[] = {
 	{"doorbell: one handle rung often", often},
 	{"doorbell: one of two handles freed", several_handles},
 	{"doorbell: own vectors", own_vectors},
-	{"doorbell: a peer that is not there", absent_peer},
+	{"doorbell: a peer that does not exist", absent_peer},
 	{"doorbell: a vector that the partner does not have", absent_vector},
 	{"doorbell: a peer that has left", peer_that_left},
 	{"doorbell: no file descriptor is left open", no_fd_is_left},

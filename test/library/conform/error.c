@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What cannot be opened, whatever this way in is: each address gets its documented error, and a text
- * that mentions it. The same on the host and in a guest.
+ * Addresses that cannot be opened: each gets its documented error, and a message that mentions it.
+ * Independent of the transport; the same on the host and in a guest.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 
 #define GREETING_MS 100
 
-/* It is refused with this error, a text with @mention in it, and nothing has changed. */
+/* Expect one of @errors, a message with @mention, and no other effect. */
 static void refused(struct conform *c, const char *address, unsigned int errors,
 		    const char *mention)
 {
@@ -32,12 +32,12 @@ static void refused(struct conform *c, const char *address, unsigned int errors,
 	if (!result)
 		ivs_peer_close(out);
 	EXPECT(c, result > 0 && result < 32 && errors & 1U << result,
-	       "\"%s\": expected one of 0x%x, came %s: %s", address, errors, conform_result(result),
+	       "\"%s\": expected one of 0x%x, got %s: %s", address, errors, conform_result(result),
 	       err.text);
 	EXPECT(c, out == untouched, "\"%s\": the peer was changed", address);
 	EXPECT(c, strlen(err.text) > 10, "\"%s\": no reason: \"%s\"", address, err.text);
 	EXPECT(c, !strchr(err.text, '\n'), "\"%s\": not one line: %s", address, err.text);
-	EXPECT(c, strstr(err.text, mention), "\"%s\": no word of %s: %s", address, mention,
+	EXPECT(c, strstr(err.text, mention), "\"%s\": %s is not mentioned: %s", address, mention,
 	       err.text);
 	EXPECT(c, conform_fds() == fds, "\"%s\": %u fds before, %u after", address, fds,
 	       conform_fds());
@@ -85,7 +85,7 @@ static void unix_absent(struct conform *c)
 	refused(c, "unix:/nowhere/at/all", ABSENT, "/nowhere/at/all");
 }
 
-/* A socket of the test's own, in its directory. Return: the fd; its address is in @address. */
+/* Bind a socket in the test's directory, set @address to its address. Return: the fd. */
 static int bind_socket(struct conform *c, const char *name, char *address, size_t address_len)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -109,7 +109,7 @@ static void unix_dead(struct conform *c)
 	unlink(address + 5);
 }
 
-/* It listens and never accepts: the kernel connects all the same. */
+/* It listens and never accepts: the kernel completes the connection anyway. */
 static void unix_silent(struct conform *c)
 {
 	char address[160];
@@ -121,10 +121,10 @@ static void unix_silent(struct conform *c)
 	begin = conform_now_ms() - begin;
 	close(fd);
 	unlink(address + 5);
-	EXPECT(c, begin >= GREETING_MS - 1, "expected %d ms, came %d", GREETING_MS, (int)begin);
+	EXPECT(c, begin >= GREETING_MS - 1, "expected %d ms, got %d", GREETING_MS, (int)begin);
 }
 
-/* What listens, says something and hangs up. */
+/* A listener that sends a text and closes the connection. */
 struct impostor {
 	int fd;
 	const void *text;
@@ -140,14 +140,14 @@ static void *pose(void *arg)
 	if (poll(&pfd, 1, LONG_MS) != 1)
 		return NULL;
 	fd = accept4(impostor->fd, NULL, NULL, SOCK_CLOEXEC);
-	/* Short, so it is all there before the other side notices the end. */
+	/* Short, so that it has arrived completely before the end of the connection. */
 	if (impostor->len && send(fd, impostor->text, impostor->len, MSG_NOSIGNAL) < 0)
 		perror("conform: impostor");
 	close(fd);
 	return NULL;
 }
 
-/* The fds are counted, so the impostor's are closed before and after alike. */
+/* The caller counts fds, so those of the impostor are closed at the end. */
 static void meets(struct conform *c, const char *name, const void *text, size_t len, int wanted)
 {
 	const struct ivs_peer_options opts = {.timeout_ms = LONG_MS};
@@ -166,10 +166,10 @@ static void meets(struct conform *c, const char *name, const void *text, size_t 
 	}
 	close(impostor.fd);
 	unlink(address + 5);
-	EXPECT(c, result == wanted, "expected %s, came %s: %s", conform_result(wanted),
+	EXPECT(c, result == wanted, "expected %s, got %s: %s", conform_result(wanted),
 	       conform_result(result), err.text);
 	EXPECT(c, !peer, "refused, and there is a peer");
-	EXPECT(c, strstr(err.text, address + 5), "no word of %s: %s", address + 5, err.text);
+	EXPECT(c, strstr(err.text, address + 5), "%s is not mentioned: %s", address + 5, err.text);
 }
 
 static void unix_hangs_up(struct conform *c)
@@ -236,7 +236,7 @@ static void file_too_small(struct conform *c)
 
 static void pci_garbage(struct conform *c)
 {
-	/* peer.h leaves open whether that is no address or no device. */
+	/* peer.h does not say whether that is a wrong address or an absent device. */
 	refused(c, "pci:zz", ADDRESS | ABSENT, c->device ? "zz" : "ivshmem");
 }
 
@@ -270,28 +270,28 @@ static void error_not_wanted(struct conform *c)
 }
 
 const struct conform_case error_cases[] = {
-	{"error: no such way in", unknown_prefix},
+	{"error: an unknown prefix", unknown_prefix},
 	{"error: an empty address", empty},
-	{"error: the text says which ways in there are", says_what_there_is},
+	{"error: the message lists the prefixes", says_what_there_is},
 	{"error: unix: without a path", unix_empty},
 	{"error: unix: with a path that is too long", unix_long},
-	{"error: unix: where nothing is", unix_absent},
+	{"error: unix: without a target", unix_absent},
 	{"error: unix: a socket whose server is dead", unix_dead},
 	{"error: unix: a server that is silent", unix_silent},
-	{"error: unix: a server that hangs up", unix_hangs_up},
-	{"error: unix: a server of something else", unix_garbage},
-	{"error: unix: a server of another version", unix_version},
+	{"error: unix: a server that disconnects", unix_hangs_up},
+	{"error: unix: another protocol", unix_garbage},
+	{"error: unix: another version of the protocol", unix_version},
 	{"error: shm: without a name", shm_empty},
 	{"error: shm: with a slash in the name", shm_slash},
-	{"error: shm: where nothing is", shm_absent},
+	{"error: shm: without a target", shm_absent},
 	{"error: file: without a path", file_empty},
-	{"error: file: where nothing is", file_absent},
+	{"error: file: without a target", file_absent},
 	{"error: file: a directory", file_directory},
 	{"error: file: less than a page", file_too_small},
 	{"error: pci: no PCI address", pci_garbage},
 	{"error: pci: an address without the device", pci_absent},
-	{"error: a device node that is not there", node_absent},
+	{"error: a device node that does not exist", node_absent},
 	{"error: a device node without a number", node_garbage},
-	{"error: nobody has to take it", error_not_wanted},
+	{"error: err may be NULL", error_not_wanted},
 	{0},
 };

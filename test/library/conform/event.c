@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Waiting for anything: ivs_peer_next(), and the fd for a poll loop. Joins and leaves: roster.c. */
+/* ivs_peer_next(), and the fd for event loops. Joins and leaves: roster.c. */
 #include <poll.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -8,7 +8,7 @@
 
 #define TIMES 50
 
-/* Without doorbells and joins there is nothing to wait for; without doorbells none comes. */
+/* Without vectors and roster waiting is refused; without vectors no doorbell is reported. */
 static bool may_hear(struct conform *c)
 {
 	struct ivs_event event;
@@ -32,14 +32,14 @@ static void each_vector(struct conform *c)
 	for (unsigned int vector = 0; vector < c->vectors_n; vector++) {
 		EXPECT_OK(ask_ring(c, vector, 1));
 		EXPECT_RESULT(c, ivs_peer_next(c->peer, LONG_MS, &event), 0);
-		EXPECT(c, event.type == IVS_EVENT_DOORBELL, "expected a doorbell, came type %d",
+		EXPECT(c, event.type == IVS_EVENT_DOORBELL, "expected a doorbell, got type %d",
 		       event.type);
-		EXPECT(c, event.vector == vector, "expected vector %u, came %u", vector,
+		EXPECT(c, event.vector == vector, "expected vector %u, got %u", vector,
 		       event.vector);
 	}
 }
 
-/* Rung all at once, each is reported. */
+/* All are rung at once, and each is reported. */
 static bool take_all(struct conform *c, bool by_poll)
 {
 	struct pollfd pfd = {.fd = ivs_peer_fd(c->peer), .events = POLLIN};
@@ -57,7 +57,7 @@ static bool take_all(struct conform *c, bool by_poll)
 		}
 	}
 	if (seen != all)
-		conform_fail(c, "expected vectors 0x%x, came 0x%x", all, seen);
+		conform_fail(c, "expected vectors 0x%x, got 0x%x", all, seen);
 	return seen == all;
 }
 
@@ -83,11 +83,11 @@ static void many(struct conform *c)
 		n++;
 	} while (!result && n <= TIMES);
 	EXPECT(c, n <= TIMES, "rung %d times, %u doorbells", TIMES, n);
-	EXPECT(c, result == IVS_PEER_E_TIMEOUT, "expected TIMEOUT in the end, came %s",
+	EXPECT(c, result == IVS_PEER_E_TIMEOUT, "expected TIMEOUT in the end, got %s",
 	       conform_result(result));
 }
 
-/* One doorbell is told of once, by whichever call is first. */
+/* A doorbell is reported once, by the first call. */
 static void once(struct conform *c)
 {
 	struct ivs_event event;
@@ -126,7 +126,7 @@ static void in_vain(struct conform *c)
 	begin = conform_now_ms();
 	EXPECT_RESULT(c, ivs_peer_next(c->peer, SHORT_MS, &event), IVS_PEER_E_TIMEOUT);
 	begin = conform_now_ms() - begin;
-	EXPECT(c, begin >= SHORT_MS - 1 && begin < LONG_MS, "expected %d ms, came %d", SHORT_MS,
+	EXPECT(c, begin >= SHORT_MS - 1 && begin < LONG_MS, "expected %d ms, got %d", SHORT_MS,
 	       (int)begin);
 }
 
@@ -135,23 +135,23 @@ static void fd(struct conform *c)
 	int number = ivs_peer_fd(c->peer);
 
 	if (has_events(c))
-		EXPECT(c, number >= 0, "expected an fd, came %d", number);
+		EXPECT(c, number >= 0, "expected an fd, got %d", number);
 	else
-		EXPECT(c, number == -1, "expected -1, came %d", number);
+		EXPECT(c, number == -1, "expected -1, got %d", number);
 	EXPECT(c, number == ivs_peer_fd(c->peer), "another fd each time");
 }
 
-/* A roster in the region makes it readable now and then; a server's word and a doorbell do not. */
+/* With a roster page it is readable now and then; otherwise only with an event. */
 static void fd_quiet(struct conform *c)
 {
 	struct pollfd pfd = {.fd = ivs_peer_fd(c->peer), .events = POLLIN};
 
 	if (!has_events(c)) {
-		EXPECT(c, pfd.fd == -1, "expected -1, came %d", pfd.fd);
+		EXPECT(c, pfd.fd == -1, "expected -1, got %d", pfd.fd);
 		return;
 	}
 	EXPECT_OK(conform_drain(c, c->peer, 0));
-	if (!c->roster || is_way(c, "unix"))
+	if (!c->roster || is_transport(c, "unix"))
 		EXPECT(c, !poll(&pfd, 1, SHORT_MS), "readable, and there is nothing");
 }
 
@@ -166,7 +166,7 @@ static void poll_loop(struct conform *c)
 	c->noisy = true;
 }
 
-/* It can itself be watched by an epoll, as event loops do. */
+/* The fd can be watched by an epoll. */
 static void epoll_loop(struct conform *c)
 {
 	struct epoll_event event = {.events = EPOLLIN};
@@ -190,11 +190,11 @@ const struct conform_case event_cases[] = {
 	{"event: all vectors were rung, each is reported", all_vectors},
 	{"event: rung often, reported once or more, not more often", many},
 	{"event: a doorbell is reported once", once},
-	{"event: with timeout 0 only looks", only_look},
-	{"event: in vain as long as was said", in_vain},
+	{"event: timeout 0 does not wait", only_look},
+	{"event: the timeout is kept", in_vain},
 	{"event: an fd for poll(2), or -1", fd},
-	{"event: the fd is quiet when there is nothing", fd_quiet},
-	{"event: a loop of poll(2) hears all vectors", poll_loop},
-	{"event: an epoll of one's own hears it", epoll_loop},
+	{"event: the fd is not readable without an event", fd_quiet},
+	{"event: a loop with poll(2) gets all vectors", poll_loop},
+	{"event: an epoll of the application", epoll_loop},
 	{0},
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The last cases: the device is unplugged, or the server ended, or the region's name removed. They
- * come in this order, and no peer is opened for them any more.
+ * The last cases: the device is unplugged, or the server ended, or the region's name removed. Their
+ * order matters, and no peer is opened for them.
  */
 #include <dirent.h>
 #include <poll.h>
@@ -14,7 +14,7 @@
 
 #define UNPLUG_MS 30000
 
-/* Threads that wait when it happens: one for a vector, one for any event. */
+/* Threads that wait at that time: one for a vector, one for any event. */
 struct waiter {
 	struct conform *c;
 	pthread_t thread;
@@ -44,7 +44,7 @@ static bool is_ivshmem(const char *bdf)
 	return !strcmp(text, "0x1110\n");
 }
 
-/* No event tells it of a device that nobody listens to. */
+/* No event reports the removal of a device that is not watched. */
 static bool device_is_there(void)
 {
 	DIR *dir = opendir("/sys/bus/pci/devices");
@@ -79,21 +79,21 @@ static void await_taken(struct conform *c)
 }
 
 /*
- * Through sysfs nobody says that the device is gone, and Linux (6.1) leaves the mappings as they
- * are: what is at these addresses by now may be somebody else's, or nothing. So they are not touched.
+ * With sysfs the removal cannot be detected, and Linux (6.1) leaves the mappings in place, although
+ * the addresses may belong to another device, or to none. So they are not accessed.
  */
 static bool is_untouchable(const struct conform *c)
 {
-	return is_way(c, "sysfs");
+	return is_transport(c, "sysfs");
 }
 
-/* vfio keeps the device until it is closed; the others lose it at once. */
+/* With vfio the device stays until it is closed; with the others it is lost at once. */
 static bool is_lost(const struct conform *c)
 {
-	return is_way(c, "driver") || is_way(c, "sysfs");
+	return is_transport(c, "driver") || is_transport(c, "sysfs");
 }
 
-/* Joins, leaves and doorbells may come before it, the device's end again and again. */
+/* Joins, leaves and doorbells may come first; then the removal is reported each time. */
 static int next_but(struct conform *c, int timeout_ms, struct ivs_event *event)
 {
 	int result;
@@ -143,7 +143,7 @@ static void take_away(struct conform *c)
 		await_taken(c);
 }
 
-/* On the host everything but joins and leaves goes on, so nobody is disturbed. */
+/* On the host everything but joins and leaves continues, so no wait ends. */
 static void waited(struct conform *c)
 {
 	if (!c->device || !can(c, IVS_CAP_WAIT)) {
@@ -154,7 +154,7 @@ static void waited(struct conform *c)
 	for (size_t i = 0; i < WAITERS_N; i++) {
 		EXPECT(c, waiters[i].started, "it did not wait");
 		pthread_join(waiters[i].thread, NULL);
-		EXPECT(c, waiters[i].result == IVS_PEER_E_DEVICE_GONE, "%s: expected GONE, came %s",
+		EXPECT(c, waiters[i].result == IVS_PEER_E_DEVICE_GONE, "%s: expected GONE, got %s",
 		       i ? "ivs_peer_next()" : "ivs_peer_wait()",
 		       conform_result(waiters[i].result));
 	}
@@ -189,7 +189,7 @@ static void events(struct conform *c)
 		return;
 	}
 	if (c->device)
-		return; /* looking at the roster would be touching the memory */
+		return; /* reading the roster page would access the memory */
 	EXPECT_RESULT(c, next_but(c, LONG_MS, &event), 0);
 	EXPECT_RESULT(c, next_but(c, QUIET_MS, &event), IVS_PEER_E_TIMEOUT);
 	EXPECT(c, !(ivs_peer_caps(c->peer) & IVS_CAP_ROSTER), "still sees others join");
@@ -201,7 +201,7 @@ static void poll_fd(struct conform *c)
 	struct pollfd pfd = {.fd = ivs_peer_fd(c->peer), .events = POLLIN};
 
 	if (!has_events(c)) {
-		EXPECT(c, pfd.fd == -1, "expected -1, came %d", pfd.fd);
+		EXPECT(c, pfd.fd == -1, "expected -1, got %d", pfd.fd);
 		return;
 	}
 	EXPECT(c, pfd.fd >= 0, "no fd");
@@ -215,16 +215,16 @@ static void ring_partner(struct conform *c)
 	int result = ivs_peer_ring(c->peer, id, 0);
 
 	if (!can(c, IVS_CAP_RING)) {
-		EXPECT(c, result == IVS_PEER_E_UNSUPPORTED, "expected UNABLE, came %s",
+		EXPECT(c, result == IVS_PEER_E_UNSUPPORTED, "expected UNABLE, got %s",
 		       conform_result(result));
 		return;
 	}
 	if (is_lost(c)) {
-		EXPECT(c, result == IVS_PEER_E_DEVICE_GONE, "expected GONE, came %s",
+		EXPECT(c, result == IVS_PEER_E_DEVICE_GONE, "expected GONE, got %s",
 		       conform_result(result));
 		return;
 	}
-	/* vfio: it is asked to let go, and still there. */
+	/* vfio: the device was requested back, and is still there. */
 	EXPECT(c, !result || (c->device && result == IVS_PEER_E_DEVICE_GONE), "came %s",
 	       conform_result(result));
 	if (!c->device)
@@ -256,12 +256,12 @@ static void memory(struct conform *c)
 
 	if (is_untouchable(c))
 		return;
-	/* One page is what all the others show by now, so nothing is written before. */
-	for (size_t i = 0; i < c->size && is_way(c, "driver"); i++)
-		EXPECT(c, !c->memory[i], "expected 0 at %zu, came %u", i, c->memory[i]);
+	/* All pages are the same one now: write only after checking them. */
+	for (size_t i = 0; i < c->size && is_transport(c, "driver"); i++)
+		EXPECT(c, !c->memory[i], "expected 0 at %zu, got %u", i, c->memory[i]);
 	number = conform_in_child(c, touch);
 	EXPECT(c, !number, "the child was ended by %s", strsignal(number));
-	if (is_way(c, "driver"))
+	if (is_transport(c, "driver"))
 		return;
 	EXPECT_OK(ASK(c, ASK_WRITE, {LARGE_AT, MIB, 70}));
 	EXPECT(c, !pattern_check(c->memory + LARGE_AT, MIB, 70, &first), "not what was written");
@@ -274,7 +274,7 @@ static void stays(struct conform *c)
 
 	EXPECT(c, ivs_peer_memory(c->peer, &len) == c->memory && len == c->size, "other memory");
 	EXPECT(c, (id >= 0) == can(c, IVS_CAP_ID), "the id is %d", id);
-	EXPECT(c, !strcmp(ivs_peer_transport(c->peer), c->way), "another way in");
+	EXPECT(c, !strcmp(ivs_peer_transport(c->peer), c->transport), "another transport");
 	EXPECT(c, ivs_peer_describe(c->peer), "no description");
 }
 
@@ -293,20 +293,20 @@ static void open_again(struct conform *c)
 	struct ivs_error err = {""};
 	int result = conform_open(c, c->address, &opts, NULL, &err);
 
-	EXPECT(c, result == IVS_PEER_E_ABSENT, "expected ABSENT, came %s: %s",
+	EXPECT(c, result == IVS_PEER_E_ABSENT, "expected ABSENT, got %s: %s",
 	       conform_result(result), err.text);
 	EXPECT(c, *err.text, "no reason");
 }
 
 const struct conform_case gone_cases[] = {
-	{"gone: what it came from is taken away", take_away},
-	{"gone: who was waiting when it happened", waited},
+	{"gone: the device, the server or the name is removed", take_away},
+	{"gone: threads that were waiting", waited},
 	{"gone: waiting for a vector", waits},
 	{"gone: waiting for any event", events},
 	{"gone: the fd for poll(2)", poll_fd},
 	{"gone: ringing", ring},
 	{"gone: the memory", memory},
-	{"gone: what the peer says about itself", stays},
+	{"gone: the getters", stays},
 	{"gone: closed", closed},
 	{"gone: opened again", open_again},
 	{0},

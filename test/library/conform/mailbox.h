@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How the suite and its partner talk: a page in the region itself, because memory is what every way
- * in has. One side asks, the other answers; each number is written before the sequence that says so.
+ * How the suite and its partner communicate: a page in the region, which every transport has. One
+ * side requests, the other answers; all fields are written before the counter.
  */
 #ifndef CONFORM_MAILBOX_H
 #define CONFORM_MAILBOX_H
@@ -12,7 +12,7 @@
 #define PAGE 4096UL
 #define MIB (1UL << 20)
 
-/* Who may write where. The first page and the last usable one are for the cases about them. */
+/* Who writes where. The first page and the last usable one belong to the cases about them. */
 #define MAILBOX_AT (64UL << 10)
 #define SCRATCH_AT (128UL << 10) /* one page and more */
 #define WORDS_AT (256UL << 10)	 /* counters, never patterns */
@@ -23,11 +23,11 @@
 #define ARGS_N 5
 #define RESULTS_N 3
 
-/* More vectors than any test gives. */
+/* More vectors than any test uses. */
 #define VECTORS_MAX 16
 
 /**
- * enum request - what the partner can be asked for
+ * enum request - requests to the partner
  * @ASK_HELLO: results: its id (-1: it has none), its vectors, bytes of the region
  * @ASK_WRITE: a pattern. args: offset, bytes, seed
  * @ASK_CHECK: the same; results: how many bytes are wrong, the first of them
@@ -36,10 +36,10 @@
  * @ASK_TAKE:  args: slot, vector, timeout in ms, offset; results: of ivs_peer_wait(), the counter
  * @ASK_JOIN:  args: slot; results: of ivs_peer_open(), id, vectors
  * @ASK_LEAVE: args: slot
- * @ASK_KNOWS: args: id, vectors; result: how many vectors that peer has for it, which are waited for
+ * @ASK_KNOWS: wait until it knows a peer. args: id, vectors; result: vectors that it knows
  * @ASK_QUIT:  the end
  *
- * A slot is a peer of the partner: 0 is always there.
+ * A slot is a peer of the partner; number 0 always exists.
  */
 enum request {
 	ASK_HELLO = 1,
@@ -56,10 +56,10 @@ enum request {
 
 /**
  * struct mailbox
- * @ready:    MAILBOX_READY: the partner listens
- * @taken:    not 0: who runs the suite has done what was asked for with "take it away"
- * @asked:    grows with each request
- * @answered: the last request that was done
+ * @ready:    MAILBOX_READY: the partner serves requests
+ * @taken:    not 0: the caller has removed the device, server or name
+ * @asked:    counts requests
+ * @answered: the last request that was served
  */
 struct mailbox {
 	_Atomic uint32_t ready;
@@ -83,7 +83,7 @@ void pattern_write(volatile uint8_t *at, uint64_t len, uint64_t seed);
 /* Return: how many bytes are wrong; *first is the first of them. */
 uint64_t pattern_check(const volatile uint8_t *at, uint64_t len, uint64_t seed, uint64_t *first);
 
-/* For what no event tells: look again and again. */
+/* For polling, where no event is available. */
 void take_a_breath(void);
 
 int partner_run(const char *address);

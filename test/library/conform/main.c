@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Run the suite over one way in; prints TAP.
+ * Run the suite over a transport; prints TAP.
  *
  *   conform --list                          the names of the cases
  *   conform --partner ADDRESS               be the partner: unix:PATH, or shm:NAME, file:PATH
- *   conform --way WAY [--vectors N] [--size BYTES] [--plain] [--roster] [--dir PATH]
+ *   conform --transport NAME [--vectors N] [--size BYTES] [--plain] [--roster] [--dir PATH]
  *           [--only GROUP | --but GROUP] ADDRESS
  *
- * A group is what the names of its cases begin with; PATH (/tmp) is where they may make files.
- * WAY is what ivs_peer_transport() must say; --plain: a device without doorbells; --roster: a server
- * publishes the roster in the region. Before the last cases it prints "conform: take it away": whoever
- * runs it then unplugs the device, or ends the server, or removes the region's name, and sends
- * SIGUSR1 to the partner.
+ * A group is the beginning of the names of its cases; in PATH (/tmp) the cases create files. NAME
+ * is the transport; --plain: a device without doorbells; --roster: the region has a roster page.
+ * Before the last cases the program prints "conform: take it away". Then its caller unplugs the
+ * device, ends the server or removes the region's name, and sends SIGUSR1 to the partner.
  */
 #include <getopt.h>
 #include <signal.h>
@@ -26,10 +25,10 @@
 #define CASE_S 60
 
 static const struct {
-	const char *way;
+	const char *transport;
 	unsigned int caps;
 	bool device;
-} ways[] = {
+} transports[] = {
 	{"unix", IVS_CAP_ID | IVS_CAP_RING | IVS_CAP_WAIT | IVS_CAP_ROSTER | IVS_CAP_CACHED, false},
 	{"shm", IVS_CAP_CACHED, false},
 	{"file", IVS_CAP_CACHED, false},
@@ -45,11 +44,11 @@ static const struct conform_case *const groups[] = {
 
 #define GROUPS_N (sizeof(groups) / sizeof(*groups))
 
-/* What belongs to the program and not to a case. */
+/* State of the program, not of a case. */
 static struct {
 	const char *only;
 	const char *but;
-	const char *running; /* for who has to tell that it hangs */
+	const char *running; /* the case that hangs if SIGALRM arrives */
 } suite;
 
 static void on_alarm(int number)
@@ -88,13 +87,13 @@ static int list(void)
 static int usage(void)
 {
 	fprintf(stderr,
-		"usage: conform --list | --partner ADDRESS | --way WAY [--vectors N] "
+		"usage: conform --list | --partner ADDRESS | --transport NAME [--vectors N] "
 		"[--size BYTES] [--plain] [--roster] [--dir PATH] [--only GROUP | --but GROUP] "
 		"ADDRESS\n");
 	return 2;
 }
 
-/* Everything that one case may have left is gone before the next. */
+/* Remove what a case may have left. */
 static void clean_up(struct conform *c)
 {
 	conform_close_extras(c);
@@ -118,7 +117,7 @@ static bool run_case(struct conform *c, const struct conform_case *one, unsigned
 	else
 		printf("ok %u - %s\n", number, one->name);
 	if (c->failed && !c->gone)
-		conform_close(c); /* the next case gets one that nothing has happened to */
+		conform_close(c); /* the next case gets a new peer */
 	return !c->failed;
 }
 
@@ -130,7 +129,7 @@ static bool meet_partner(struct conform *c)
 		return false;
 	while (c->mailbox->ready != MAILBOX_READY) {
 		if (conform_now_ms() > end) {
-			conform_fail(c, "there is no partner in the region");
+			conform_fail(c, "no partner is in the region");
 			return false;
 		}
 		take_a_breath();
@@ -161,13 +160,13 @@ static int run_all(struct conform *c)
 	return failed != 0;
 }
 
-static bool set_way(struct conform *c, bool plain)
+static bool set_transport(struct conform *c, bool plain)
 {
-	for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
-		if (!is_way(c, ways[i].way))
+	for (size_t i = 0; i < sizeof(transports) / sizeof(*transports); i++) {
+		if (!is_transport(c, transports[i].transport))
 			continue;
-		c->expected = ways[i].caps;
-		c->device = ways[i].device;
+		c->expected = transports[i].caps;
+		c->device = transports[i].device;
 		if (plain)
 			c->expected &= ~(unsigned int)(IVS_CAP_ID | IVS_CAP_RING | IVS_CAP_WAIT);
 		if (c->roster)
@@ -188,7 +187,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{"list", no_argument, NULL, 'l'},
 		{"partner", required_argument, NULL, 'p'},
-		{"way", required_argument, NULL, 'w'},
+		{"transport", required_argument, NULL, 'w'},
 		{"vectors", required_argument, NULL, 'n'},
 		{"size", required_argument, NULL, 's'},
 		{"plain", no_argument, NULL, 'P'},
@@ -198,7 +197,7 @@ int main(int argc, char **argv)
 		{"but", required_argument, NULL, 'b'},
 		{0},
 	};
-	struct conform c = {.way = "", .dir = "/tmp", .size = REGION_MIN, .vectors_n = 1};
+	struct conform c = {.transport = "", .dir = "/tmp", .size = REGION_MIN, .vectors_n = 1};
 	bool plain = false;
 	int option;
 
@@ -209,7 +208,7 @@ int main(int argc, char **argv)
 		if (option == 'p')
 			return partner_run(optarg);
 		if (option == 'w')
-			c.way = optarg;
+			c.transport = optarg;
 		else if (option == 'n')
 			c.vectors_n = (unsigned int)strtoul(optarg, NULL, 10);
 		else if (option == 's')
@@ -227,7 +226,7 @@ int main(int argc, char **argv)
 		else
 			return usage();
 	}
-	if (optind + 1 != argc || !set_way(&c, plain) || c.vectors_n > VECTORS_MAX)
+	if (optind + 1 != argc || !set_transport(&c, plain) || c.vectors_n > VECTORS_MAX)
 		return usage();
 	c.address = argv[optind];
 	return run(&c);

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The region: its size, and that what one writes the other reads, everywhere in it. */
+/* The region: its size, and that two peers see the same data everywhere in it. */
 #include <errno.h>
 #include <string.h>
 
 #include "conform.h"
 
 #define COUNTS 20000
-#define LENGTH 3000 /* no multiple of anything */
+#define LENGTH 3000 /* not a multiple of a power of two */
 
 static void size(struct conform *c)
 {
 	size_t len = 0;
 
 	ivs_peer_memory(c->peer, &len);
-	EXPECT(c, len == c->size, "expected %zu bytes, came %zu", c->size, len);
+	EXPECT(c, len == c->size, "expected %zu bytes, got %zu", c->size, len);
 }
 
 static void size_of_partner(struct conform *c)
@@ -41,12 +41,12 @@ static void usable(struct conform *c)
 	size_t len = ivs_peer_usable_len(c->peer);
 
 	if (!c->roster) {
-		EXPECT(c, len == c->size, "expected all %zu bytes, came %zu", c->size, len);
+		EXPECT(c, len == c->size, "expected all %zu bytes, got %zu", c->size, len);
 		return;
 	}
-	EXPECT(c, len < c->size && len >= c->size / 2, "expected half to all of %zu, came %zu",
+	EXPECT(c, len < c->size && len >= c->size / 2, "expected half to all of %zu, got %zu",
 	       c->size, len);
-	EXPECT(c, !(len % PAGE), "%zu is no whole number of pages (P-3)", len);
+	EXPECT(c, !(len % PAGE), "%zu is not a multiple of the page size (P-3)", len);
 }
 
 static bool from_partner(struct conform *c, uint64_t at, uint64_t len, uint64_t seed)
@@ -128,7 +128,7 @@ static void mib_to_partner(struct conform *c)
 	EXPECT_OK(to_partner(c, LARGE_AT, MIB, 8));
 }
 
-/* A pattern is not where it was not written: every page is one of its own. */
+/* A pattern is only where it was written: no page is mapped twice. */
 static void pages_apart(struct conform *c)
 {
 	for (uint64_t page = 0; page < 4; page++)
@@ -139,7 +139,7 @@ static void pages_apart(struct conform *c)
 	}
 }
 
-/* Atomic operations are atomic between the two. */
+/* Atomic operations of two peers are atomic. */
 static void counted_by_both(struct conform *c)
 {
 	_Atomic uint64_t *counter = (_Atomic uint64_t *)(void *)(c->memory + WORDS_AT);
@@ -149,11 +149,11 @@ static void counted_by_both(struct conform *c)
 	for (unsigned int i = 0; i < COUNTS; i++)
 		(*counter)++;
 	EXPECT_OK(ask_end(c));
-	EXPECT(c, *counter == 2 * COUNTS, "expected %u, came %llu", 2 * COUNTS,
+	EXPECT(c, *counter == 2 * COUNTS, "expected %u, got %llu", 2 * COUNTS,
 	       (unsigned long long)*counter);
 }
 
-/* Loads and stores of each width do what they do in ordinary memory. */
+/* Loads and stores of each width work as in ordinary memory. */
 static void widths(struct conform *c)
 {
 	volatile uint8_t *at = c->memory + SCRATCH_AT;
@@ -169,7 +169,7 @@ static void widths(struct conform *c)
 	EXPECT(c, *(volatile uint16_t *)(volatile void *)(at + 2) == 0x5566, "a load of 2");
 }
 
-/* As it was filled by memcpy(), which may use any instruction there is. */
+/* memcpy() may use any instruction. */
 static void copied(struct conform *c)
 {
 	static uint8_t there[MIB];
@@ -202,8 +202,8 @@ static void two_mappings(struct conform *c)
 	uint8_t *memory;
 	int result = conform_open(c, c->address, NULL, &other, &err);
 
-	if (is_way(c, "vfio")) {
-		EXPECT(c, result == -EBUSY, "expected -EBUSY, came %s", conform_result(result));
+	if (is_transport(c, "vfio")) {
+		EXPECT(c, result == -EBUSY, "expected -EBUSY, got %s", conform_result(result));
 		return;
 	}
 	EXPECT(c, !result, "opening once more: %s: %s", conform_result(result), err.text);
@@ -217,19 +217,19 @@ static void two_mappings(struct conform *c)
 const struct conform_case memory_cases[] = {
 	{"memory: as large as the region is", size},
 	{"memory: as large as the partner's", size_of_partner},
-	{"memory: nobody has to ask for the length", without_len},
+	{"memory: len may be NULL", without_len},
 	{"memory: begins at a page", aligned},
-	{"memory: usable but for what a roster takes", usable},
-	{"memory: what the partner writes is read", read_partner},
-	{"memory: what is written the partner reads", read_by_partner},
+	{"memory: usable except for the roster page", usable},
+	{"memory: data of the partner is read", read_partner},
+	{"memory: the partner reads data", read_by_partner},
 	{"memory: the first page, both ways", first_page},
 	{"memory: the last usable page, both ways", last_page},
 	{"memory: the first byte, both ways", first_byte},
 	{"memory: the last usable byte, both ways", last_byte},
 	{"memory: 1 MiB from the partner", mib_from_partner},
 	{"memory: 1 MiB to the partner", mib_to_partner},
-	{"memory: each page is another one", pages_apart},
-	{"memory: both count in one word", counted_by_both},
+	{"memory: no page is mapped twice", pages_apart},
+	{"memory: both count in the same word", counted_by_both},
 	{"memory: loads and stores of 1, 2, 4 and 8 bytes", widths},
 	{"memory: 1 MiB with memcpy() there and back", copied},
 	{"memory: stays when the peer is closed", stays_when_closed},

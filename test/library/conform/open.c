@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Opening this way in: options, once more, again, and what is left when it is closed. */
+/* Opening: options, several peers, opening again, and what is left after closing. */
 #include <errno.h>
 #include <string.h>
 
@@ -12,7 +12,7 @@ static void no_options(struct conform *c)
 	const struct ivs_peer_options zero = {0};
 
 	EXPECT_OK(conform_reopen(c, &zero));
-	EXPECT(c, ivs_peer_caps(c->peer) == c->expected, "expected 0x%x, came 0x%x", c->expected,
+	EXPECT(c, ivs_peer_caps(c->peer) == c->expected, "expected 0x%x, got 0x%x", c->expected,
 	       ivs_peer_caps(c->peer));
 }
 
@@ -39,7 +39,7 @@ static void error_not_wanted(struct conform *c)
 	EXPECT_OK(conform_reopen(c, NULL));
 }
 
-/* Ways that have no vectors have none to give. */
+/* A transport without vectors refuses any number of them. */
 static void fewer_vectors(struct conform *c)
 {
 	const struct ivs_peer_options one = {.vectors_n = 1};
@@ -54,12 +54,12 @@ static void fewer_vectors(struct conform *c)
 		return;
 	}
 	EXPECT_OK(conform_reopen(c, &one));
-	EXPECT(c, ivs_peer_vectors(c->peer) == 1, "expected 1 vector, came %u",
+	EXPECT(c, ivs_peer_vectors(c->peer) == 1, "expected 1 vector, got %u",
 	       ivs_peer_vectors(c->peer));
 	EXPECT_OK(ask_ring(c, 0, 1));
 	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), 0);
 	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 1, 0), IVS_PEER_E_VECTOR);
-	/* The partner may ring the others; nobody hears it. */
+	/* The partner may ring the surplus vectors; nothing is reported. */
 	EXPECT_OK(ask_ring(c, c->vectors_n - 1, 1));
 	while (!(result = ivs_peer_next(c->peer, QUIET_MS, &event)))
 		EXPECT(c, event.type != IVS_EVENT_DOORBELL, "a doorbell on vector %u",
@@ -74,15 +74,15 @@ static void as_many_vectors(struct conform *c)
 	if (!can(c, IVS_CAP_WAIT))
 		all.vectors_n = 0;
 	EXPECT_OK(conform_reopen(c, &all));
-	EXPECT(c, ivs_peer_vectors(c->peer) == all.vectors_n, "expected %u vectors, came %u",
+	EXPECT(c, ivs_peer_vectors(c->peer) == all.vectors_n, "expected %u vectors, got %u",
 	       all.vectors_n, ivs_peer_vectors(c->peer));
 }
 
-/* A server does not say how many it will give; a device does. */
+/* A server does not announce the number of vectors; a device does. */
 static void more_vectors(struct conform *c)
 {
 	const struct ivs_peer_options more = {.vectors_n = c->vectors_n + 1, .timeout_ms = 1000};
-	int wanted = is_way(c, "unix") ? IVS_PEER_E_TIMEOUT : IVS_PEER_E_VECTOR;
+	int wanted = is_transport(c, "unix") ? IVS_PEER_E_TIMEOUT : IVS_PEER_E_VECTOR;
 	struct ivs_peer *peer = NULL;
 	struct ivs_error err = {""};
 	int result;
@@ -94,7 +94,7 @@ static void more_vectors(struct conform *c)
 	EXPECT(c, strstr(err.text, "vectors"), "not a word about vectors: %s", err.text);
 }
 
-/* vfio is for one process, and one peer in it, at a time. */
+/* vfio allows only one peer at a time. */
 static void twice(struct conform *c)
 {
 	unsigned int fds = conform_fds();
@@ -102,8 +102,8 @@ static void twice(struct conform *c)
 	struct ivs_error err;
 	int result = conform_open(c, c->address, NULL, &other, &err);
 
-	if (is_way(c, "vfio")) {
-		EXPECT(c, result == -EBUSY, "expected -EBUSY, came %s", conform_result(result));
+	if (is_transport(c, "vfio")) {
+		EXPECT(c, result == -EBUSY, "expected -EBUSY, got %s", conform_result(result));
 		EXPECT(c, *err.text, "there is no reason");
 		EXPECT(c, conform_fds() == fds, "%u fds before, %u after", fds, conform_fds());
 		return;
@@ -111,22 +111,22 @@ static void twice(struct conform *c)
 	EXPECT(c, !result, "%s: %s", conform_result(result), err.text);
 	EXPECT(c, other != c->peer, "the same peer twice");
 	conform_close_extras(c);
-	/* The first one goes on. */
+	/* The first peer continues to work. */
 	EXPECT_OK(ASK(c, ASK_HELLO));
 	EXPECT(c, ivs_peer_id(c->peer) == -1 || ivs_peer_id(c->peer) != c->partner, "its id");
 }
 
-/* Two peers of one process ring each other, where they are two. */
+/* Two peers of one process ring each other, if they have different ids. */
 static void two_ring(struct conform *c)
 {
 	struct ivs_peer *other = NULL;
 	struct ivs_error err;
 	int result;
 
-	if (!is_way(c, "unix")) {
+	if (!is_transport(c, "unix")) {
 		result = conform_open(c, c->address, NULL, &other, &err);
-		if (is_way(c, "vfio"))
-			EXPECT(c, result == -EBUSY, "expected -EBUSY, came %s",
+		if (is_transport(c, "vfio"))
+			EXPECT(c, result == -EBUSY, "expected -EBUSY, got %s",
 			       conform_result(result));
 		else
 			EXPECT(c, !result && ivs_peer_id(other) == ivs_peer_id(c->peer),
@@ -143,7 +143,7 @@ static void two_ring(struct conform *c)
 	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), 0);
 }
 
-/* One device opened twice: each hears each doorbell; they do not take them from each other. */
+/* A device opened twice: both get each doorbell, and do not consume that of the other. */
 static void two_hear(struct conform *c)
 {
 	struct ivs_peer *other = NULL;
@@ -151,8 +151,8 @@ static void two_hear(struct conform *c)
 	int result;
 
 	result = conform_open(c, c->address, NULL, &other, &err);
-	if (is_way(c, "vfio")) {
-		EXPECT(c, result == -EBUSY, "expected -EBUSY, came %s", conform_result(result));
+	if (is_transport(c, "vfio")) {
+		EXPECT(c, result == -EBUSY, "expected -EBUSY, got %s", conform_result(result));
 		return;
 	}
 	EXPECT(c, !result, "%s: %s", conform_result(result), err.text);
@@ -162,8 +162,8 @@ static void two_hear(struct conform *c)
 	}
 	EXPECT_OK(ask_ring(c, 0, 1));
 	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), 0);
-	EXPECT_RESULT(c, ivs_peer_wait(other, 0, is_way(c, "unix") ? 0 : LONG_MS),
-		      is_way(c, "unix") ? IVS_PEER_E_TIMEOUT : 0);
+	EXPECT_RESULT(c, ivs_peer_wait(other, 0, is_transport(c, "unix") ? 0 : LONG_MS),
+		      is_transport(c, "unix") ? IVS_PEER_E_TIMEOUT : 0);
 }
 
 static void fds_returned(struct conform *c)
@@ -198,7 +198,7 @@ static void again(struct conform *c)
 	}
 }
 
-/* What was rung before it was opened is not for this one. */
+/* Doorbells rung before opening are not reported. */
 static void old_doorbells(struct conform *c)
 {
 	EXPECT_OK(conform_reopen(c, NULL));
@@ -221,7 +221,7 @@ static void close_nothing(struct conform *c)
 const struct conform_case open_cases[] = {
 	{"open: options of zero are the defaults", no_options},
 	{"open: leaves no error behind", no_error},
-	{"open: nobody has to take the error", error_not_wanted},
+	{"open: err may be NULL", error_not_wanted},
 	{"open: with fewer vectors than there are", fewer_vectors},
 	{"open: with as many vectors as there are", as_many_vectors},
 	{"open: with more vectors than there are", more_vectors},

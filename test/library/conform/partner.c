@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The suite's partner, on the host: does what the mailbox asks. It is a peer of its own, and has
- * others join and leave. Where there is no server its peers are the memory and nothing else.
+ * The suite's partner, on the host: serves the requests in the mailbox. It is a peer, and lets more
+ * peers join and leave. Without a server its peers have only the memory.
  */
 #include <errno.h>
 #include <signal.h>
@@ -16,11 +16,11 @@
 #define SLOTS_MAX 8
 #define KNOWS_MS 10000
 #define LOOK_MS 20
-#define LIFE_S 300 /* whoever started it is gone by then */
+#define LIFE_S 300 /* the suite has ended by then */
 
 struct slot {
 	struct ivs_peer *peer;
-	bool rung[VECTORS_MAX]; /* doorbells that came while it looked for joins and leaves */
+	bool rung[VECTORS_MAX]; /* doorbells that arrived while it took joins and leaves */
 };
 
 struct partner {
@@ -71,7 +71,7 @@ static void sleep_ms(uint64_t ms)
 	nanosleep(&time, NULL);
 }
 
-/* Take in joins and leaves; doorbells that come meanwhile are kept. */
+/* Take joins and leaves; remember doorbells that arrive meanwhile. */
 static void look_around(struct slot *slot, int timeout_ms)
 {
 	struct ivs_event event;
@@ -216,7 +216,7 @@ static bool answer(struct partner *partner)
 	return true;
 }
 
-/* A server that ends would tell nothing more to who has not read for long. */
+/* Keep reading: a server that ends sends nothing more to a client with a full socket. */
 static void idle(struct partner *partner)
 {
 	for (unsigned int i = 0; i < SLOTS_MAX; i++) {

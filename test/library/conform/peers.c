@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What several cases do with peers. */
+/* Helpers of several cases. */
 #include "conform.h"
 
 #include <dirent.h>
@@ -119,7 +119,7 @@ bool conform_unable(struct conform *c, int result, enum ivs_peer_cap cap)
 	const char *why = ivs_peer_cap_reason(c->peer, cap);
 
 	if (result != IVS_PEER_E_UNSUPPORTED)
-		conform_fail(c, "expected UNABLE, came %s", conform_result(result));
+		conform_fail(c, "expected UNABLE, got %s", conform_result(result));
 	else if (!why)
 		conform_fail(c, "UNABLE, and ivs_peer_cap_reason(0x%x) is NULL", cap);
 	return !c->failed;
@@ -134,7 +134,7 @@ bool conform_drain(struct conform *c, struct ivs_peer *peer, int ms)
 		result = ivs_peer_next(peer, ms, &event);
 	if (result == IVS_PEER_E_TIMEOUT || result == IVS_PEER_E_UNSUPPORTED)
 		return true;
-	conform_fail(c, "taking all events: expected TIMEOUT, came %s", conform_result(result));
+	conform_fail(c, "taking all events: expected TIMEOUT, got %s", conform_result(result));
 	return false;
 }
 
@@ -162,7 +162,7 @@ bool conform_await(struct conform *c, struct ivs_peer *peer, enum ivs_event_type
 			return true;
 		}
 	}
-	conform_fail(c, "an event of type %d about %u did not come: %s", type, number,
+	conform_fail(c, "an event of type %d about %u did not arrive: %s", type, number,
 		     conform_result(result));
 	return false;
 }

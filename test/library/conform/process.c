@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Threads and processes: who may use a peer when, and stopping it while others wait. */
+/* Threads and processes that use a peer, and stopping it while threads wait. */
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@
 #define TIMES 50
 
 /**
- * struct worker - a thread, what it does with the peer, and what came of it
+ * struct worker - a thread, its call, and the result
  * @number: a vector; NEXT: any event
  */
 struct worker {
@@ -18,7 +18,7 @@ struct worker {
 	struct ivs_peer *peer;
 	unsigned int number;
 	unsigned int target;
-	atomic_int tid; /* not 0: it is about to do it */
+	atomic_int tid; /* not 0: the thread is about to call */
 	int result;
 };
 
@@ -71,7 +71,7 @@ static void *ask_it(void *arg)
 	return NULL;
 }
 
-/* Return: how many were started; the case has failed if that is not all. */
+/* Return: number of threads started; the case has failed if some are missing. */
 static unsigned int start(struct conform *c, struct worker *workers, unsigned int n,
 			  void *(*run)(void *))
 {
@@ -90,11 +90,11 @@ static void join(struct conform *c, struct worker *workers, unsigned int n, int 
 	for (unsigned int i = 0; i < n; i++)
 		pthread_join(workers[i].thread, NULL);
 	for (unsigned int i = 0; i < n; i++)
-		EXPECT(c, workers[i].result == wanted, "thread %u: expected %s, came %s", i,
+		EXPECT(c, workers[i].result == wanted, "thread %u: expected %s, got %s", i,
 		       conform_result(wanted), conform_result(workers[i].result));
 }
 
-/* Until each of them is within the call. */
+/* Wait until each of them is within the call. */
 static bool await_waiting(struct conform *c, const struct worker *workers, unsigned int n)
 {
 	int64_t end = conform_now_ms() + LONG_MS;
@@ -108,7 +108,7 @@ static bool await_waiting(struct conform *c, const struct worker *workers, unsig
 	return true;
 }
 
-/* Each waits for a vector of its own, and is woken by that one. */
+/* Each waits for another vector, and is woken by that one. */
 static void wait_in_threads(struct conform *c)
 {
 	struct worker workers[THREADS] = {{0}};
@@ -159,13 +159,13 @@ static void ring_and_wait(struct conform *c)
 		EXPECT(c, start(c, &waiter, 1, wait_for_it) == 1, "no thread");
 		rung = ivs_peer_ring(c->peer, (unsigned int)ivs_peer_id(c->peer), 0);
 		join(c, &waiter, 1, 0);
-		EXPECT(c, !rung, "ringing: expected 0, came %s", conform_result(rung));
+		EXPECT(c, !rung, "ringing: expected 0, got %s", conform_result(rung));
 		if (c->failed)
 			return;
 	}
 }
 
-/* One waits for a vector, another for any event: what comes is heard by one of them. */
+/* One waits for a vector, another for any event: one of them gets the doorbell. */
 static void wait_and_next(struct conform *c)
 {
 	struct worker workers[2] = {{.number = 0}, {.number = NEXT}};
@@ -178,7 +178,7 @@ static void wait_and_next(struct conform *c)
 	EXPECT(c, c->vectors_n > 1, "needs two vectors");
 	n = start(c, workers, n, wait_for_it);
 	if (await_waiting(c, workers, n)) {
-		/* The second is for whoever is left. */
+		/* The second doorbell is for the thread that is left. */
 		ask_ring(c, 1, 1);
 		pthread_join(workers[1].thread, NULL);
 		ask_ring(c, 0, 1);
@@ -196,7 +196,7 @@ static void ask_in_threads(struct conform *c)
 	join(c, workers, n, 0);
 }
 
-/* Threads that wait are told, and then it can be closed. */
+/* Threads that wait are woken; then the peer can be closed. */
 static void stop_with(struct conform *c, struct worker *workers, unsigned int n)
 {
 	n = start(c, workers, n, wait_for_it);
@@ -277,7 +277,7 @@ static void doorbells_of_child(struct conform *c)
 		      can(c, IVS_CAP_WAIT) ? 0 : IVS_PEER_E_UNSUPPORTED);
 }
 
-/* The child is the one that uses it; the parent only gives its copy back afterwards. */
+/* Only the child uses the peer; the parent closes its copy afterwards. */
 static void fork_doorbells(struct conform *c)
 {
 	int number = conform_in_child(c, doorbells_of_child);
@@ -291,7 +291,7 @@ static void close_of_child(struct conform *c)
 	conform_close(c);
 }
 
-/* What the child closes, the parent still has: the memory, and its vectors. */
+/* What the child closes stays open in the parent: memory and vectors. */
 static void fork_close(struct conform *c)
 {
 	int number = conform_in_child(c, close_of_child);
@@ -302,11 +302,11 @@ static void fork_close(struct conform *c)
 }
 
 const struct conform_case process_cases[] = {
-	{"thread: each waits for a vector of its own", wait_in_threads},
+	{"thread: each waits for another vector", wait_in_threads},
 	{"thread: all ring at once", ring_in_threads},
 	{"thread: one rings, one waits", ring_and_wait},
 	{"thread: one waits for a vector, one for any event", wait_and_next},
-	{"thread: questions at any time", ask_in_threads},
+	{"thread: getters at any time", ask_in_threads},
 	{"thread: stopped while one waits for a vector", stop_in_wait},
 	{"thread: stopped while one waits for any event", stop_in_next},
 	{"thread: stopped while several wait", stop_in_many},

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ringing: the partner tells on which vectors it was rung. Where there is no server there is nobody
- * to ring, and everything is UNABLE, whatever the numbers are.
+ * Ringing: the partner reports on which vectors it was rung. Without a server ringing is refused as
+ * UNSUPPORTED, whatever the numbers are.
  */
 #include "conform.h"
 
@@ -9,7 +9,7 @@
 #define ROUNDS 10
 #define NOBODY 60000
 
-/* A vector of the partner's, or of somebody who is not there. */
+/* Ring a vector of the partner, or of a peer that does not exist. */
 static int ring(const struct conform *c, unsigned int vector)
 {
 	unsigned int id = c->partner >= 0 ? (unsigned int)c->partner : 0;
@@ -17,7 +17,7 @@ static int ring(const struct conform *c, unsigned int vector)
 	return ivs_peer_ring(c->peer, id, vector);
 }
 
-/* Where it cannot ring, it says so and why, and the partner hears nothing. */
+/* A transport that cannot ring refuses with a reason, and the partner is not rung. */
 static bool may_ring(struct conform *c)
 {
 	if (can(c, IVS_CAP_RING))
@@ -56,7 +56,7 @@ static void all_vectors(struct conform *c)
 		EXPECT_OK(ask_rung(c, vector));
 }
 
-/* Doorbells on one vector become one or more, up to as many. */
+/* Doorbells on one vector coalesce, or not. */
 static void many(struct conform *c)
 {
 	unsigned int n = 0;
@@ -72,7 +72,7 @@ static void many(struct conform *c)
 	EXPECT(c, n <= TIMES, "rung %d times, the partner was woken %u times", TIMES, n);
 }
 
-/* Whoever is woken reads what was written before. */
+/* The peer that is woken reads what was written before. */
 static void memory_first(struct conform *c)
 {
 	_Atomic uint64_t *word = (_Atomic uint64_t *)(void *)(c->memory + WORDS_AT);
@@ -102,7 +102,7 @@ static void oneself(struct conform *c)
 	}
 }
 
-/* A device ignores it, and the roster knows better if there is one. */
+/* A device ignores it; a roster page, if any, reports it. */
 static void nobody(struct conform *c)
 {
 	EXPECT_OK(may_ring(c));
@@ -127,10 +127,10 @@ static void no_vector_of_oneself(struct conform *c)
 	id = (unsigned int)ivs_peer_id(c->peer);
 	result = ivs_peer_ring(c->peer, id, c->vectors_n);
 	EXPECT(c, result == IVS_PEER_E_VECTOR || (c->device && !result),
-	       "expected VECTOR%s, came %s", c->device ? " or 0" : "", conform_result(result));
+	       "expected VECTOR%s, got %s", c->device ? " or 0" : "", conform_result(result));
 }
 
-/* 16 bits, and what is beyond them does not become something else. */
+/* 16 bits; larger numbers are refused, not truncated. */
 static void id_too_large(struct conform *c)
 {
 	unsigned int beyond = 65536 + (unsigned int)(c->partner >= 0 ? c->partner : 0);
@@ -159,7 +159,7 @@ static void newcomer(struct conform *c)
 		return;
 	if (can(c, IVS_CAP_ROSTER))
 		EXPECT_OK(conform_await(c, c->peer, IVS_EVENT_JOIN, (unsigned int)id, NULL));
-	/* A device rings who it does not see, too; it may take a moment to have heard of it. */
+	/* A device rings peers without knowing of them; the join may take a moment to arrive. */
 	for (unsigned int i = 0; i < LONG_MS / SHORT_MS; i++) {
 		EXPECT_RESULT(c, ivs_peer_ring(c->peer, (unsigned int)id, 0), 0);
 		EXPECT_OK(ASK(c, ASK_TAKE, {1, 0, SHORT_MS, WORDS_AT}));
@@ -193,13 +193,13 @@ const struct conform_case ring_cases[] = {
 	{"ring: all vectors, then all were rung", all_vectors},
 	{"ring: often; the partner wakes once or more, not more often", many},
 	{"ring: what was written before is read", memory_first},
-	{"ring: oneself", oneself},
-	{"ring: nobody", nobody},
-	{"ring: a vector that the partner has not", no_vector},
-	{"ring: a vector that one has not oneself", no_vector_of_oneself},
+	{"ring: the own id", oneself},
+	{"ring: a peer that does not exist", nobody},
+	{"ring: a vector that the partner does not have", no_vector},
+	{"ring: an own vector that does not exist", no_vector_of_oneself},
 	{"ring: an id above 65535", id_too_large},
 	{"ring: a vector above 65535", vector_too_large},
-	{"ring: somebody who has just joined", newcomer},
-	{"ring: somebody who has left", who_left},
+	{"ring: a peer that has just joined", newcomer},
+	{"ring: a peer that has left", who_left},
 	{0},
 };

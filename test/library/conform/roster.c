@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Joins, leaves and who is there, where that can be seen: told by a server, or published in the
- * region. Elsewhere there is nobody, and the text says why.
+ * Joins, leaves and the list of peers, from a server or from the roster page. Otherwise the list is
+ * empty, with a reason.
  */
 #include <errno.h>
 
@@ -10,7 +10,7 @@
 #define ROOM 16
 #define NEWCOMERS 3
 
-/* Without it: nobody is there, and nobody ever joins. */
+/* Without a roster: the list is empty, and no join is reported. */
 static bool may_see(struct conform *c)
 {
 	unsigned int ids[ROOM];
@@ -40,7 +40,7 @@ static bool lists(struct conform *c, struct ivs_peer *peer, unsigned int id)
 	return false;
 }
 
-/* Who was there first is reported after opening, with all its vectors. */
+/* Peers that joined earlier are reported after opening, with all their vectors. */
 static void there_first(struct conform *c)
 {
 	struct ivs_event event;
@@ -75,12 +75,12 @@ static void vectors_of_partner(struct conform *c)
 
 	if (!can(c, IVS_CAP_ROSTER)) {
 		n = ivs_peer_vectors_of(c->peer, c->partner >= 0 ? (unsigned int)c->partner : 0);
-		EXPECT(c, !n, "expected 0, came %u", n);
+		EXPECT(c, !n, "expected 0, got %u", n);
 		return;
 	}
 	EXPECT_OK(conform_drain(c, c->peer, QUIET_MS));
 	n = ivs_peer_vectors_of(c->peer, (unsigned int)c->partner);
-	EXPECT(c, n == c->vectors_n, "expected %u, came %u", c->vectors_n, n);
+	EXPECT(c, n == c->vectors_n, "expected %u, got %u", c->vectors_n, n);
 }
 
 static void vectors_of_nobody(struct conform *c)
@@ -90,7 +90,7 @@ static void vectors_of_nobody(struct conform *c)
 	for (unsigned int i = 0; i < sizeof(nobody) / sizeof(*nobody); i++) {
 		unsigned int n = ivs_peer_vectors_of(c->peer, nobody[i]);
 
-		EXPECT(c, !n, "expected 0 of %u, came %u", nobody[i], n);
+		EXPECT(c, !n, "expected 0 of %u, got %u", nobody[i], n);
 	}
 }
 
@@ -118,7 +118,7 @@ static void join_and_leave(struct conform *c)
 	       ivs_peer_vectors_of(c->peer, id));
 }
 
-/* As far as it was reported, and no further. */
+/* The list has exactly what was reported. */
 static void listed_when_reported(struct conform *c)
 {
 	struct ivs_event event;
@@ -136,7 +136,7 @@ static void listed_when_reported(struct conform *c)
 	EXPECT_OK(conform_await(c, c->peer, IVS_EVENT_LEAVE, (unsigned int)id, NULL));
 }
 
-/* Each join of somebody has its leave; who came and went meanwhile may be left out. */
+/* Each join has its leave; a peer that joins and leaves between calls may be left out. */
 static void in_pairs(struct conform *c)
 {
 	unsigned int joined[2] = {0};
@@ -178,7 +178,7 @@ static void several(struct conform *c)
 	}
 	EXPECT_OK(conform_drain(c, c->peer, QUIET_MS));
 	n = ivs_peer_roster(c->peer, ids, ROOM);
-	EXPECT(c, n == NEWCOMERS + 1, "expected %d, came %u", NEWCOMERS + 1, n);
+	EXPECT(c, n == NEWCOMERS + 1, "expected %d, got %u", NEWCOMERS + 1, n);
 	for (unsigned int i = 1; i < n; i++)
 		EXPECT(c, ids[i - 1] < ids[i], "not ascending: %u before %u", ids[i - 1], ids[i]);
 	for (unsigned int i = 0; i < NEWCOMERS; i++)
@@ -200,13 +200,13 @@ static void little_room(struct conform *c)
 	EXPECT_OK(may_see(c));
 	EXPECT_OK(conform_drain(c, c->peer, QUIET_MS));
 	n = ivs_peer_roster(c->peer, NULL, 0);
-	EXPECT(c, n == 1, "expected the partner alone, came %u", n);
+	EXPECT(c, n == 1, "expected the partner alone, got %u", n);
 	n = ivs_peer_roster(c->peer, ids, 1);
 	EXPECT(c, n == 1 && ids[0] == (unsigned int)c->partner && ids[1] == 88888, "%u, %u and %u",
 	       n, ids[0], ids[1]);
 }
 
-/* Return: whether a server publishes it, as it must if this is expected. */
+/* Return: whether there is a roster page; its absence fails the case if one is expected. */
 static bool published(struct conform *c, struct ivs_roster_info *out,
 		      struct ivs_roster_entry *peers, unsigned int peers_n)
 {
@@ -214,18 +214,18 @@ static bool published(struct conform *c, struct ivs_roster_info *out,
 	int wanted = c->roster ? 0 : IVS_PEER_E_ABSENT;
 
 	if (result != wanted)
-		conform_fail(c, "ivs_peer_read_roster(): expected %s, came %s",
+		conform_fail(c, "ivs_peer_read_roster(): expected %s, got %s",
 			     conform_result(wanted), conform_result(result));
 	return !result && !c->failed;
 }
 
-/* Of a guest's device the server knows as a client, of a plain one and of a mapping it does not. */
+/* The device of a guest is a client of the server; a plain device or a mapping is not. */
 static unsigned int expected_n(const struct conform *c)
 {
 	return can(c, IVS_CAP_ID) ? 2 : 1;
 }
 
-/* Until it lists the partner and this one, and nobody who is leaving. */
+/* Wait until it lists the partner and this peer, and no peer that is leaving. */
 static bool settled(struct conform *c, struct ivs_roster_info *out, struct ivs_roster_entry *peers)
 {
 	int64_t end = conform_now_ms() + LONG_MS;
@@ -241,7 +241,7 @@ static bool settled(struct conform *c, struct ivs_roster_info *out, struct ivs_r
 			return true;
 		take_a_breath();
 	}
-	conform_fail(c, "expected %u peers, came %u", expected_n(c), out->peers_n);
+	conform_fail(c, "expected %u peers, got %u", expected_n(c), out->peers_n);
 	return false;
 }
 
@@ -276,7 +276,7 @@ static void published_without_room(struct conform *c)
 	       out.peers_n);
 }
 
-/* Wait until the generation is another one. */
+/* Wait until the generation changes. */
 static bool await_generation(struct conform *c, uint64_t old, struct ivs_roster_info *out,
 			     struct ivs_roster_entry *peers)
 {
@@ -317,12 +317,12 @@ static void generation(struct conform *c)
 }
 
 const struct conform_case roster_cases[] = {
-	{"roster: who was there first is reported", there_first},
-	{"roster: oneself is not in it", not_oneself},
+	{"roster: peers that joined earlier are reported", there_first},
+	{"roster: the own id is not in it", not_oneself},
 	{"roster: how many vectors the partner has", vectors_of_partner},
-	{"roster: nobody has no vectors", vectors_of_nobody},
-	{"roster: somebody joins and leaves", join_and_leave},
-	{"roster: lists who was reported, as long as that is so", listed_when_reported},
+	{"roster: a peer that does not exist has no vectors", vectors_of_nobody},
+	{"roster: a peer joins and leaves", join_and_leave},
+	{"roster: lists peers that were reported, as long as that is so", listed_when_reported},
 	{"roster: joins and leaves come in pairs", in_pairs},
 	{"roster: several, ascending", several},
 	{"roster: with room for fewer, and none", little_room},

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A peer that is stopped: what ends, and what goes on. With other threads in it: process.c. */
+/* A peer that is stopped: what ends, and what continues. With other threads: process.c. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 
 #include "conform.h"
 
-/* What waiting says from now on, where it can be done at all. */
+/* Waiting returns STOPPED, if the transport can wait at all. */
 static void expect_stopped(struct conform *c)
 {
 	struct ivs_event event;
@@ -44,7 +44,7 @@ static void at_once(struct conform *c)
 	       ivs_peer_caps(c->peer));
 }
 
-/* Also when there is something to hear. */
+/* Also when a doorbell is pending. */
 static void rung(struct conform *c)
 {
 	if (can(c, IVS_CAP_WAIT))
@@ -63,8 +63,8 @@ static void fd_readable(struct conform *c)
 	ivs_peer_stop(c->peer);
 	for (unsigned int i = 0; i < 2; i++) {
 		n = poll(&pfd, 1, has_events(c) ? LONG_MS : 0);
-		EXPECT(c, n == has_events(c), "expected %d, came %d", has_events(c), n);
-		expect_stopped(c); /* and it stays readable */
+		EXPECT(c, n == has_events(c), "expected %d, got %d", has_events(c), n);
+		expect_stopped(c); /* and the fd stays readable */
 	}
 	conform_close(c);
 }
@@ -111,7 +111,7 @@ static void on_signal(int number)
 	ivs_peer_stop(to_stop);
 }
 
-/* As a program does that ends at SIGTERM: wherever the signal comes, waiting is over. */
+/* As in a program that ends at SIGTERM: waiting ends whenever the signal arrives. */
 static void in_handler(struct conform *c)
 {
 	const struct sigaction stop = {.sa_handler = on_signal};
@@ -132,14 +132,14 @@ static void in_handler(struct conform *c)
 }
 
 const struct conform_case stop_cases[] = {
-	{"stop: for good", for_good},
+	{"stop: is permanent", for_good},
 	{"stop: more than once", twice},
 	{"stop: closed at once, and opened again", at_once},
 	{"stop: also when it was rung", rung},
 	{"stop: the fd for poll(2) is readable, and stays so", fd_readable},
-	{"stop: the memory goes on", memory_goes_on},
-	{"stop: ringing goes on", ringing_goes_on},
-	{"stop: what the peer says about itself", says_the_same},
+	{"stop: the memory stays", memory_goes_on},
+	{"stop: ringing still works", ringing_goes_on},
+	{"stop: the getters", says_the_same},
 	{"stop: in a signal handler", in_handler},
 	{0},
 };

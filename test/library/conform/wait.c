@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Waiting for one vector, and the eventfd of a vector. */
+/* Waiting for a vector, and the eventfd of a vector. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -11,7 +11,7 @@
 #define TIMES 50
 #define LATER_MS 20
 
-/* Where nobody can be rung it says so and why, at once, whatever the timeout. */
+/* A transport without vectors refuses at once, whatever the timeout, with a reason. */
 static bool may_wait(struct conform *c)
 {
 	if (can(c, IVS_CAP_WAIT))
@@ -58,7 +58,7 @@ static void taken(struct conform *c)
 	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, QUIET_MS), IVS_PEER_E_TIMEOUT);
 }
 
-/* The doorbell comes while it waits, not before. */
+/* The doorbell arrives while it waits, not before. */
 static void later(struct conform *c)
 {
 	uint64_t id = (uint64_t)ivs_peer_id(c->peer);
@@ -83,7 +83,7 @@ static void many(struct conform *c)
 		result = ivs_peer_wait(c->peer, 0, QUIET_MS);
 		n++;
 	} while (!result && n <= TIMES);
-	EXPECT(c, result == IVS_PEER_E_TIMEOUT, "expected TIMEOUT in the end, came %s",
+	EXPECT(c, result == IVS_PEER_E_TIMEOUT, "expected TIMEOUT in the end, got %s",
 	       conform_result(result));
 	EXPECT(c, n <= TIMES, "rung %d times, woken %u times", TIMES, n);
 }
@@ -102,7 +102,7 @@ static void in_vain(struct conform *c)
 	EXPECT_OK(may_wait(c));
 	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, SHORT_MS), IVS_PEER_E_TIMEOUT);
 	begin = conform_now_ms() - begin;
-	EXPECT(c, begin >= SHORT_MS - 1 && begin < LONG_MS, "expected %d ms, came %d", SHORT_MS,
+	EXPECT(c, begin >= SHORT_MS - 1 && begin < LONG_MS, "expected %d ms, got %d", SHORT_MS,
 	       (int)begin);
 }
 
@@ -130,7 +130,7 @@ static void on_signal(int number)
 	(void)number;
 }
 
-/* Again and again: one may come before it waits. */
+/* Repeatedly: a signal may arrive before it waits. */
 static void *disturb(void *arg)
 {
 	struct disturber *disturber = arg;
@@ -156,7 +156,7 @@ static void interrupted_with(struct conform *c, bool next)
 		      : ivs_peer_wait(c->peer, 0, LONG_MS);
 	disturber.enough = true;
 	pthread_join(thread, NULL);
-	EXPECT(c, result == -EINTR, "expected -EINTR, came %s", conform_result(result));
+	EXPECT(c, result == -EINTR, "expected -EINTR, got %s", conform_result(result));
 }
 
 static void interrupted(struct conform *c)
@@ -177,7 +177,7 @@ static void next_interrupted(struct conform *c)
 	interrupted_with(c, true);
 }
 
-/* Where there are no vectors there are no fds of them. */
+/* Without vectors there are no fds. */
 static bool has_fds(struct conform *c)
 {
 	if (can(c, IVS_CAP_WAIT))
@@ -249,18 +249,18 @@ const struct conform_case wait_cases[] = {
 	{"wait: each vector", each_vector},
 	{"wait: that vector was rung and no other", no_other},
 	{"wait: what was rung before counts, in any order", any_order},
-	{"wait: takes the doorbell", taken},
+	{"wait: consumes the doorbell", taken},
 	{"wait: until it is rung, with a limit and without", later},
 	{"wait: rung often, it wakes once or more, not more often", many},
-	{"wait: with timeout 0 only looks", only_look},
-	{"wait: in vain as long as was said", in_vain},
-	{"wait: for a vector that one has not", no_vector},
+	{"wait: timeout 0 does not wait", only_look},
+	{"wait: the timeout is kept", in_vain},
+	{"wait: for a vector that does not exist", no_vector},
 	{"wait: for a vector above 65535", vector_too_large},
-	{"wait: ends when a signal comes", interrupted},
-	{"wait: for any event ends when a signal comes", next_interrupted},
+	{"wait: ends when a signal arrives", interrupted},
+	{"wait: for any event ends when a signal arrives", next_interrupted},
 	{"wait: a vector's fd is readable when it was rung", fd_readable},
-	{"wait: reading a vector's fd takes the doorbell", fd_read},
-	{"wait: there is no fd of a vector that one has not", fd_absent},
-	{"wait: each vector has an fd of its own", fd_of_each},
+	{"wait: reading a vector's fd consumes the doorbell", fd_read},
+	{"wait: a vector that does not exist has no fd", fd_absent},
+	{"wait: each vector has another fd", fd_of_each},
 	{0},
 };

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The suite in test/library/conform/: which cases there are, its partner on the host, and what it printed."""
+"""The suite in test/library/conform/: its cases, its partner on the host, and its output."""
 import re
 import signal
 import subprocess
@@ -14,7 +14,7 @@ LIMIT = 120  # seconds for a whole run; it takes some ten
 
 
 def cases(build):
-    """The names of the cases; none if it is not built, which one test then says."""
+    """The names of the cases; none if it is not built, for which a test fails."""
     try:
         return subprocess.run([build / "test/conform", "--list"], capture_output=True, text=True,
                               check=True, timeout=60).stdout.splitlines()
@@ -23,7 +23,7 @@ def cases(build):
 
 
 def make_file(path):
-    """A region without a server: nothing but a file of that size."""
+    """A region without a server: a file of that size."""
     with open(path, "wb") as file:
         file.truncate(SIZE)
 
@@ -36,12 +36,12 @@ def start_partner(place, address):
 
 
 def tell(partner):
-    """That what the suite asked for has been done."""
+    """Report that the device, server or name has been removed."""
     partner.signal(signal.SIGUSR1)
 
 
 class Report:
-    """What one run printed: a verdict for each case, and how it ended."""
+    """The output of a run: a result for each case, and how it ended."""
 
     def __init__(self, text, status):
         self.text = text.replace("\r", "")
@@ -49,7 +49,7 @@ class Report:
         self.verdicts = {}
 
     def check(self, name, names):
-        """One case, as a result of its own."""
+        """The result of a case."""
         if not self.verdicts:
             self._read(names)
         assert name in self.verdicts, "it did not run:\n" + self.text[-3000:]
@@ -58,7 +58,7 @@ class Report:
             pytest.fail(failure, pytrace=False)
 
     def _read(self, names):
-        """A failure's line is the name, a colon, and why; names have colons too."""
+        """The line of a failure is name, colon, reason; names have colons, too."""
         for match in filter(None, map(TAP.match, self.text.splitlines())):
             name = next((name for name in names if match["text"] == name
                          or match["bad"] and match["text"].startswith(name + ": ")), None)
@@ -66,7 +66,7 @@ class Report:
                 self.verdicts[name] = match["text"][len(name) + 2:] if match["bad"] else None
 
     def check_end(self, names):
-        """Each case ran once, and the status says what the lines say."""
+        """Each case ran once, and the status agrees with the lines."""
         plans = re.findall(r"^1\.\.(\d+)$", self.text, re.MULTILINE)
         assert sum(map(int, plans)) == len(names), self.text[-3000:]
         bad = re.findall(r"^not ok ", self.text, re.MULTILINE)
