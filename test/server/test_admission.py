@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Who may connect, how many, and what the socket and the region look like to others."""
+"""Limits and permissions: which clients are admitted, and the mode and owner of socket and
+region."""
 import os
 import shutil
 import stat
@@ -15,7 +16,7 @@ OTHER = 61235
 
 
 def start_as(where, uid, groups=()):
-    """The client program as somebody else, which stays until it is ended."""
+    """Run the client program as another user; it stays until it is ended."""
     program = where.dir / where.client_program.name
     if not program.exists():
         shutil.copy(where.client_program, program)
@@ -26,13 +27,13 @@ def start_as(where, uid, groups=()):
 
 
 def open_to_all(where, *options):
-    """A server in a directory that everybody may enter, with a socket that all may write to."""
+    """A server in a directory that all users may enter, with a socket that all may write to."""
     where.dir.chmod(0o777)
     return where.server("--socket-mode", "0666", *options)
 
 
 def is_served(client):
-    """Whether it became a peer; else it has ended with status 1."""
+    """Whether the client became a peer; otherwise it has ended with status 1."""
     try:
         client.out.wait("peer ")
         return True
@@ -41,8 +42,8 @@ def is_served(client):
         return False
 
 
-def test_max_peers(place):
-    """One more than allowed is refused with a reason, and let in when there is room."""
+def test_client_beyond_max_peers_is_refused(place):
+    """The refusal has a reason; the client is admitted when a peer has left."""
     server = place.server("--max-peers", "2")
     clients = [join(place, 1) for _ in range(2)]
     assert connect(str(place.socket)).recv(8) == b""
@@ -54,7 +55,7 @@ def test_max_peers(place):
 
 
 def test_refusals_do_not_fill_the_log(place):
-    """A client that connects in a loop gets 20 lines in 10 s and no more; the others are served."""
+    """A client that connects in a loop causes at most 20 lines in 10 s; the others are served."""
     server = place.server("--max-peers", "1")
     first = join(place, 1)
     for _ in range(200):
@@ -65,8 +66,8 @@ def test_refusals_do_not_fill_the_log(place):
     join(place, 1)
 
 
-def test_max_peers_beyond_the_limit_of_fds(place):
-    """It is said at start with the arithmetic, and nothing is made."""
+def test_max_peers_beyond_the_limit_of_fds_is_an_error(place):
+    """The message shows the calculation, and nothing is created."""
     process = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm, "-n",
                           "4", "--max-peers", "100", nofile=256)
     assert process.wait() == 1
@@ -77,8 +78,8 @@ def test_max_peers_beyond_the_limit_of_fds(place):
 
 
 @NEEDS_ROOT
-def test_max_peers_per_user(place):
-    """One user cannot take what others need."""
+def test_max_peers_per_user_limits_each_user(place):
+    """One user cannot use up the peers of all."""
     server = open_to_all(place, "--max-peers-per-user", "1")
     first = start_as(place, STRANGER)
     assert is_served(first)
@@ -99,8 +100,8 @@ def test_max_peers_per_user(place):
     (["--allow-user", "root", "--allow-group", "4242"], STRANGER, [4242], True),
     (["--allow-group", "daemon"], STRANGER, [1], True),
 ], ids=lambda value: "-".join(map(str, value)) if isinstance(value, list) else str(value))
-def test_allowed_users_and_groups(place, options, uid, groups, served):
-    """By name or number, users or groups, also supplementary ones; refusals say who it was."""
+def test_only_allowed_users_and_groups_are_admitted(place, options, uid, groups, served):
+    """By name or number, also by supplementary group; refusals name the process and the user."""
     server = open_to_all(place, *options)
     assert is_served(start_as(place, uid, groups)) == served
     if not served:
@@ -108,8 +109,8 @@ def test_allowed_users_and_groups(place, options, uid, groups, served):
 
 
 @NEEDS_ROOT
-def test_socket_and_region_for_others(place):
-    """Mode, owner and group of both, whatever the umask."""
+def test_socket_and_region_have_the_given_mode_and_owner(place):
+    """Mode, owner and group of both are as given, whatever the umask."""
     place.server("--socket-mode", "0620", "--socket-owner", str(STRANGER), "--socket-group", "4242",
                  "--region-mode", "0664", "--region-owner", str(OTHER), "--region-group", "daemon")
     for path, mode, uid, gid in [(place.socket, 0o620, STRANGER, 4242),
@@ -119,8 +120,8 @@ def test_socket_and_region_for_others(place):
 
 
 @NEEDS_ROOT
-def test_socket_of_mode_0600_keeps_others_out(place):
-    """The kernel refuses, and the server never hears of it."""
+def test_socket_of_mode_0600_is_closed_to_other_users(place):
+    """The kernel refuses the connection; the server does not see it."""
     place.dir.chmod(0o777)
     server = place.server("--socket-mode", "0600")
     client = start_as(place, STRANGER)
@@ -146,15 +147,15 @@ def test_socket_of_mode_0600_keeps_others_out(place):
     ("--allow-group", "", "no such group"),
 ])
 def test_bad_value(place, option, value, message):
-    """Status 2, and what was wrong with which value."""
+    """Status 2, and the message has the value and what is wrong with it."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, option, value)
     assert done.returncode == 2
     assert f"ivshmem-server: {message} \"{value}\": use " in done.stderr
 
 
 @NEEDS_ROOT
-def test_socket_that_cannot_be_given_away(place):
-    """A user without privileges cannot, which is an error and leaves nothing."""
+def test_socket_owner_that_cannot_be_set_is_an_error(place):
+    """A user without privileges cannot change the owner: an error, and no files are left."""
     place.dir.chmod(0o777)
     program = shutil.copy(place.server_program, place.dir)
     process = place.start(program, "-F", "-S", place.socket, "-M", place.shm, "--socket-owner",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-server as its clients see it: what it tells them, whatever they do."""
+"""Messages of ivshmem-server to its clients: greetings, joins and leaves."""
 import os
 import signal
 
@@ -9,10 +9,11 @@ from support.py.clients import join, knows_all, others
 from support.py.wire import RawClient, readable, ring
 
 
-# What a client is told
+# Greeting and announcements
 
 def test_greeting_in_order(place):
-    """Version 0, own id, -1 with the memory, the others in ascending order, at last oneself (W-3 to W-6)."""
+    """Version 0, own id, -1 with the memory, the other peers in ascending order, then the client's
+    own doorbells (W-3 to W-6)."""
     place.server("-n", "2")
     first, second = join(place, 2), join(place, 2)
     assert first.history == [(0, False), (0, False), (-1, True), (0, True), (0, True)]
@@ -23,8 +24,8 @@ def test_greeting_in_order(place):
     assert third.is_quiet()
 
 
-def test_ids_come_back_when_nobody_remembers_them(place):
-    """A client gets the lowest id of which nobody who is connected has ever heard (W-10)."""
+def test_id_is_reused_when_no_client_knows_it(place):
+    """A client gets the lowest id that no connected client has been told of (W-10)."""
     server = place.server()
     clients = [join(place) for _ in range(5)]
     assert [client.id for client in clients] == [0, 1, 2, 3, 4]
@@ -41,8 +42,9 @@ def test_ids_come_back_when_nobody_remembers_them(place):
     assert [join(place).id for _ in range(2)] == [0, 1]
 
 
-def test_everybody_is_told_of_joins_and_leaves(place):
-    """A join is one fd per vector to all others, a leave one message without fd."""
+def test_joins_and_leaves_are_announced_to_all(place):
+    """A join is one message with an fd per vector to each other client, a leave one message without
+    an fd."""
     place.server("-n", "3")
     clients = [join(place, 3) for _ in range(4)]
     knows_all(clients)
@@ -59,8 +61,8 @@ def test_everybody_is_told_of_joins_and_leaves(place):
 
 
 @pytest.mark.parametrize("vectors", [0, 1, 256, 2048])
-def test_number_of_vectors(place, vectors):
-    """As many eventfds for each client as asked for, also none and many."""
+def test_client_gets_the_configured_number_of_vectors(place, vectors):
+    """Each client gets as many eventfds as configured, also none and many."""
     place.server("-n", vectors)
     first = join(place, vectors, keep=False)
     second = join(place, vectors, keep=False)
@@ -72,7 +74,7 @@ def test_number_of_vectors(place, vectors):
 
 
 def test_doorbell_reaches_exactly_one_vector(place):
-    """What A got for vector v of B is B's own vector v, and nobody else's (W-6, W-9)."""
+    """The fd that A received for vector v of B rings vector v of B and no other (W-6, W-9)."""
     place.server("-n", "4")
     clients = [join(place, 4) for _ in range(3)]
     knows_all(clients)
@@ -87,8 +89,8 @@ def test_doorbell_reaches_exactly_one_vector(place):
                 assert os.read(receiver.own[vector], 8) == b"\x01" + bytes(7)
 
 
-def test_memory_is_one_object(place):
-    """All get the same memory, of the size asked for; a write of one is read by the other (W-1, W-5)."""
+def test_all_clients_get_the_same_memory(place):
+    """It has the configured size, and each client sees what another writes (W-1, W-5)."""
     place.server("-l", "2M")
     clients = [join(place) for _ in range(3)]
     stats = [os.fstat(client.memory) for client in clients]
@@ -100,8 +102,8 @@ def test_memory_is_one_object(place):
 
 # Clients that misbehave
 
-def test_stopped_client_delays_nobody(place):
-    """A client process that is stopped: the others go on, and it catches up."""
+def test_stopped_client_does_not_delay_others(place):
+    """A client process is stopped: the others are served, and it catches up later."""
     place.server()
     stopped = place.start_client()
     watcher = join(place)

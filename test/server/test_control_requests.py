@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Requests at the control socket: good ones, bad ones, and however they come."""
+"""Requests at the control socket: valid, invalid, split and combined."""
 import json
 import socket
 
@@ -17,7 +17,7 @@ def serve(where):
 
 
 def open_control(where):
-    """A connection to it."""
+    """A connection to the control socket."""
     return where.add(Control(where.dir / "control"))
 
 
@@ -66,8 +66,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("line, message", BAD.values(), ids=BAD.keys())
-def test_bad_request(place, line, message):
-    """It gets a reason, and the next request on the same connection its reply."""
+def test_bad_request_is_answered_with_a_reason(place, line, message):
+    """The next request on the same connection gets its reply."""
     server = serve(place)
     client = join(place)
     control = open_control(place)
@@ -86,14 +86,14 @@ GOOD = {
 
 
 @pytest.mark.parametrize("line", GOOD.values(), ids=GOOD.keys())
-def test_good_request(place, line):
-    """What JSON allows is allowed, up to 4096 bytes."""
+def test_any_valid_json_is_accepted(place, line):
+    """Whatever JSON allows is allowed, up to 4096 bytes."""
     server = serve(place)
     assert open_control(place).ask(line)["pid"] == server.pid
 
 
-def test_many_requests_in_one_write(place):
-    """Each gets its reply, in order; also bad ones in between."""
+def test_many_requests_in_one_write_are_answered_in_order(place):
+    """Each gets its reply, also invalid ones in between."""
     server = serve(place)
     control = open_control(place)
     version = place.run_server("-V").stdout.split()[1]
@@ -105,14 +105,14 @@ def test_many_requests_in_one_write(place):
         assert "empty" in control.reply()["error"]
 
 
-def test_request_byte_by_byte(place):
-    """A request may come in as many pieces as it has bytes."""
+def test_request_may_arrive_byte_by_byte(place):
+    """A request may be split anywhere."""
     server = serve(place)
     control = open_control(place)
     for at in range(len(VERSION)):
         control.send(VERSION[at:at + 1])
         if at % 5 == 0:
-            ask_once(place.dir / "control")  # so that the server has seen the piece
+            ask_once(place.dir / "control")  # so that the server has read the byte
     assert control.reply()["pid"] == server.pid
 
 
@@ -120,8 +120,9 @@ def test_request_byte_by_byte(place):
     (VERSION, 1), (VERSION.rstrip(b"\n"), 1), (VERSION * 3, 3), (VERSION * 2 + b"x", 3), (b"", 0),
     (b"\n", 1), (b" " * 5000, 1), (b" " * 9000 + b"\n" + VERSION, 2),
 ], ids=["line", "no newline", "three", "rest", "nothing", "newline", "too long", "too long, line"])
-def test_half_closed_after_the_request(place, data, replies):
-    """Who says that it will ask nothing more still gets every reply, then the end."""
+def test_requests_before_a_half_close_are_answered(place, data, replies):
+    """A client that shuts down its sending side still gets every reply, then the end of the
+    stream."""
     serve(place)
     control = open_control(place)
     control.send(data)
@@ -131,8 +132,8 @@ def test_half_closed_after_the_request(place, data, replies):
     assert control.line() is None
 
 
-def test_fds_sent_to_the_control_socket(place):
-    """They are thrown away."""
+def test_fds_sent_to_the_control_socket_are_closed(place):
+    """The server does not keep fds that come with requests."""
     server = serve(place)
     control = open_control(place)
     control.ask(VERSION)
@@ -140,14 +141,14 @@ def test_fds_sent_to_the_control_socket(place):
     for _ in range(10):
         try:
             socket.send_fds(control.sock, [VERSION], [0, 1, 2])
-        except PermissionError:  # Linux 6.16: it does not let them come
+        except PermissionError:  # Linux 6.16: the kernel does not pass them on
             control.send(VERSION)
         assert control.reply()["pid"] == server.pid
     assert server.fds() == before
 
 
 def test_reply_is_one_line_of_json(place):
-    """No newline in it but the last, and no member twice."""
+    """The only newline is the last byte, and no member occurs twice."""
     serve(place)
     join(place)
     control = open_control(place)
@@ -159,4 +160,4 @@ def test_reply_is_one_line_of_json(place):
 
     line = control.line()
     assert json.loads(line, object_pairs_hook=once)["peers"][0]["id"] == 0
-    control.ask(VERSION)  # what comes next is the next reply
+    control.ask(VERSION)  # so the next bytes are the next reply

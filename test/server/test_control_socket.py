@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The control socket: every field of a status, and connections that do not behave."""
+"""The control socket: every field of a status, and connections that misbehave."""
 import datetime
 import os
 import pathlib
@@ -22,7 +22,7 @@ PEERS_MAX = 8
 
 
 def control_of(where):
-    """Where its control socket is."""
+    """Path of the control socket."""
     return where.dir / "control"
 
 
@@ -32,12 +32,12 @@ def serve(where, *options, **keywords):
 
 
 def open_control(where):
-    """A connection to it."""
+    """A connection to the control socket."""
     return where.add(Control(control_of(where)))
 
 
 def status_of(where, **members):
-    """What the server says."""
+    """Request a status and return it."""
     return ask_once(control_of(where), **members)
 
 
@@ -49,10 +49,10 @@ def moment(text):
     return parsed.replace(tzinfo=datetime.timezone.utc).timestamp()
 
 
-# What a status says
+# Fields of a status
 
-def test_status_of_nobody(place):
-    """A server without clients: every field, with the values that it was started with."""
+def test_status_without_clients(place):
+    """Every field is there, with the values that the server was started with."""
     began = time.time()
     server = serve(place, "-n", "3", "-l", "1M", nofile=200)
     status = status_of(place)
@@ -74,7 +74,7 @@ def test_status_of_nobody(place):
 
 
 def test_status_of_a_sealed_region(place):
-    """A memfd has no path and three seals; a region that was there was not created."""
+    """A memfd has no path and three seals; an existing region counts as not created."""
     serve(place, "--max-peers", "5", "--max-peers-per-user", "4", region=["-r", "memfd:"])
     status = status_of(place)
     assert status["region"]["path"] is None
@@ -85,7 +85,7 @@ def test_status_of_a_sealed_region(place):
 
 
 def test_status_of_an_existing_file(place):
-    """It was not created; a path that is no UTF-8 is shown with a question mark."""
+    """It counts as not created; a byte of its path that is not UTF-8 becomes a question mark."""
     path = os.fsencode(place.dir) + b"/region-\xff"
     with open(path, "wb") as file:
         file.truncate(1 << 20)
@@ -96,10 +96,10 @@ def test_status_of_an_existing_file(place):
     assert region["address"] == f"file:{place.dir}/region-?"
 
 
-def test_status_of_a_scene(place):
-    """Two clients that read and one that does not, doorbells rung, one that left, one that spoke,
-    and one too many: every number is what it must be."""
-    vectors, whole = 16, 3 + 3 * 16  # messages for one who knows everything
+def test_every_number_of_a_status_is_exact(place):
+    """Two clients that read and one that does not, doorbells rung, one client that left, one that
+    sent data, and one too many."""
+    vectors, whole = 16, 3 + 3 * 16  # messages to a client that knows all peers
     began = time.time()
     server = serve(place, "-n", str(vectors), "--max-peers", "3")
     gone = join(place, vectors)
@@ -116,7 +116,7 @@ def test_status_of_a_scene(place):
     read_together(readers, lambda: all(
         c.knows(set(range(3)) - {c.id}) for c in readers), "they knew the third")
     assert connect(str(place.socket)).recv(8) == b""
-    for _ in range(20):  # in hexadecimal, as the kernel has it, it would be another number
+    for _ in range(20):  # in hexadecimal, as in /proc, it would be another number
         ring(readers[0].peers[readers[1].id][3])
     ring(readers[1].peers[readers[0].id][15])
 
@@ -128,7 +128,8 @@ def test_status_of_a_scene(place):
     assert status["totals"]["left"] == {"closed": 1, "spoke": 1, "failed": 0}
     assert status["totals"]["refused"]["max_peers"] == 1
     assert sum(status["totals"]["refused"].values()) == 1
-    assert 0 <= told_to_rude <= 3 + vectors  # it may have been dropped before it was told
+    # it may have been dropped before the leave was announced to it
+    assert 0 <= told_to_rude <= 3 + vectors
     assert status["ids_left"] == 65536 - 3 and status["waiting"] is False
     assert 0 < behind < whole - 3
     assert peers[2]["blocked"] is True and peers[2]["greeted"] is True
@@ -154,7 +155,7 @@ def test_status_of_a_scene(place):
 
 
 def test_messages_are_counted(place):
-    """Without anybody who leaves early the sum is exact: told and behind are all that there is."""
+    """If no client leaves early the sum is exact: announced plus pending is all that was due."""
     server = serve(place, "-n", "8")
     clients = [place.add(RawClient(str(place.socket), 8)) for _ in range(5)]
     server.err.wait("joined", 5)
@@ -175,9 +176,9 @@ def test_messages_are_counted(place):
     ("max_peers_per_user", ["--max-peers-per-user", "1"], None),
     ("no_fd", ["-n", "16"], 64),
 ])
-def test_refusals_by_reason(place, reason, options, nofile):
-    """Each is counted under its own name, and the control socket goes on answering.
-    (no_id takes 65536 clients at a time, failed a kernel out of memory: neither can be had here.)"""
+def test_refusals_are_counted_by_reason(place, reason, options, nofile):
+    """Each has a counter of its own, and the control socket continues to answer. (no_id takes 65536
+    clients at a time, failed a kernel out of memory: neither can be caused here.)"""
     serve(place, *options, nofile=nofile)
     vectors = 16 if reason == "no_fd" else 1
     served = 0
@@ -191,15 +192,16 @@ def test_refusals_by_reason(place, reason, options, nofile):
     assert len(status_of(place)["peers"]) == served
 
 
-def test_version(place):
-    """Version and process."""
+def test_status_has_version_and_process(place):
+    """The version of the program, and its process id."""
     server = serve(place)
     version = place.run_server("--version").stdout.split()[1]
     assert open_control(place).ask(VERSION) == {"version": version, "pid": server.pid}
 
 
-def test_server_in_the_background(place):
-    """The status is of the process that serves, doorbells too, and nothing is left at the end."""
+def test_status_of_a_server_in_the_background(place):
+    """The process id is that of the process that serves; doorbells are counted; no files are
+    left."""
     pidfile = place.dir / "pid"
     done = place.run_server("-S", place.socket, "-M", place.shm, "-p", pidfile, "--control",
                             control_of(place))
@@ -214,8 +216,8 @@ def test_server_in_the_background(place):
 
 
 @NEEDS_ROOT
-def test_doorbells_without_proc(place):
-    """Where there is no /proc the counts are null, and everything else is there."""
+def test_doorbells_are_null_without_proc(place):
+    """Without /proc the counts are null, and everything else is there."""
     server = place.start("unshare", "-m", "sh", "-c", 'umount -l /proc && exec "$@"', "sh",
                          place.server_program, "-F", "-v", "-S", place.socket, "-M", place.shm,
                          "--control", control_of(place))
@@ -228,11 +230,11 @@ def test_doorbells_without_proc(place):
     assert peer["doorbells"] is None and peer["behind"] == 0
 
 
-# Connections that do not behave
+# Connections that misbehave
 
-def test_one_that_never_reads(place):
-    """It costs one reply: no request of it is taken before the last reply has left, nobody else
-    waits for it, and the server does not spin."""
+def test_connection_that_does_not_read_costs_one_reply(place):
+    """Its requests are not read until the last reply has been sent; other connections do not wait
+    for it, and the server does not spin."""
     server = serve(place, "-n", "64")
     clients = [join(place, 64) for _ in range(20)]
     silent = open_control(place)
@@ -262,14 +264,14 @@ def test_one_that_never_reads(place):
 
 
 def is_ready(control, events):
-    """Whether its socket can be read or written now; fds here may be too high for select()."""
+    """Whether the fd is readable or writable now; fds here may be too high for select()."""
     poller = select.poll()
     poller.register(control.sock, events)
     return bool(poller.poll(0))
 
 
-def test_nine_connections(place):
-    """The ninth takes the place of the one that has been idle for longest."""
+def test_ninth_connection_replaces_the_longest_idle(place):
+    """At most eight connections are served; a ninth takes the place of the one idle for longest."""
     serve(place)
     controls = [open_control(place) for _ in range(PEERS_MAX)]
     for control in controls:
@@ -285,8 +287,8 @@ def test_nine_connections(place):
     assert controls[0].line() is None
 
 
-def test_a_hundred_connections_at_once(place):
-    """The last eight are served, the others see the end, and the fds are as before."""
+def test_last_eight_of_a_hundred_connections_are_served(place):
+    """The others see the end of the stream, and the server has as many fds as before."""
     server = serve(place)
     open_control(place).ask(VERSION)
     before = server.fds()
@@ -301,8 +303,8 @@ def control_is_open(control):
     return not is_ready(control, select.POLLIN)
 
 
-def test_connections_that_go_away(place):
-    """In the middle of a line, of a reply, at once: the server has as many fds as before."""
+def test_closed_connections_leave_no_fds(place):
+    """Closed in the middle of a line, of a reply, and at once."""
     server = serve(place)
     client = join(place)
     open_control(place).ask()
@@ -317,8 +319,8 @@ def test_connections_that_go_away(place):
     assert server.err.count("left") == 0
 
 
-def test_clients_have_taken_all_fds(place):
-    """Then of all times one can ask, also for doorbells; all eight connections."""
+def test_control_socket_answers_when_clients_use_all_fds(place):
+    """All eight connections are answered, also with counts of doorbells."""
     serve(place, "-n", "4", nofile=64)
     clients = []
     while True:
@@ -339,8 +341,8 @@ def test_clients_have_taken_all_fds(place):
 
 # The socket itself
 
-def test_mode_and_end(place):
-    """0600 whatever the umask; removed at the end."""
+def test_control_socket_has_mode_0600_and_is_removed(place):
+    """The mode does not depend on the umask; the socket is removed at the end."""
     server = serve(place)
     assert stat.S_IMODE(control_of(place).stat().st_mode) == 0o600
     server.stop()
@@ -348,8 +350,8 @@ def test_mode_and_end(place):
 
 
 @NEEDS_ROOT
-def test_permissions_decide(place):
-    """Who may not open it cannot ask; a mode, an owner and a group let others."""
+def test_permissions_of_the_control_socket_are_enforced(place):
+    """Users that may not open it get no reply; mode, owner and group can admit them."""
     place.dir.chmod(0o777)
     server = serve(place)
     assert can_ask_as(place, STRANGER) is False
@@ -363,7 +365,7 @@ def test_permissions_decide(place):
 
 
 def can_ask_as(where, uid):
-    """Whether somebody else gets a reply."""
+    """Whether another user gets a reply."""
     code = ("import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
             "s.sendall(b'{\"request\":\"version\"}\\n'); print(s.recv(4096))")
     done = where.run("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups",
@@ -372,8 +374,8 @@ def can_ask_as(where, uid):
     return done.returncode == 0
 
 
-def test_server_is_killed_and_comes_again(place):
-    """The socket that a killed server left behind is replaced; its connections see the end."""
+def test_control_socket_of_a_killed_server_is_replaced(place):
+    """Connections to the killed server see the end of the stream."""
     server = serve(place)
     control = open_control(place)
     first = control.ask(VERSION)["pid"]
@@ -385,8 +387,8 @@ def test_server_is_killed_and_comes_again(place):
 
 
 @pytest.mark.parametrize("what", ["the other socket", "living", "file", "no directory", "long"])
-def test_control_socket_cannot_be_made(place, what):
-    """It is an error at the start, and nothing is left behind."""
+def test_control_socket_that_cannot_be_created_is_an_error(place, what):
+    """The start fails, and no files are left."""
     path = control_of(place)
     message = "another process is already listening"
     if what == "the other socket":
@@ -411,13 +413,13 @@ def test_control_socket_cannot_be_made(place, what):
         assert path.read_text() == "precious"
 
 
-def test_no_control_socket_unless_asked_for(place):
-    """Without the option there is none, and no fds for it."""
+def test_no_control_socket_by_default(place):
+    """Without the option there is no socket, and no fds are reserved for it."""
     server = place.server()
     without = server.fds()
     server.stop()
     server = serve(place)
-    status_of(place)  # so that it has begun
+    status_of(place)  # so that it is in its loop
     wait_until(lambda: server.fds() == without + 1 + PEERS_MAX + 2, "it had these and no more")
 
 
@@ -426,14 +428,14 @@ def test_no_control_socket_unless_asked_for(place):
     ("--control-owner", "nobody-of-this-name", "no such user"),
     ("--control-group", "nobody-of-this-name", "no such group"),
 ])
-def test_bad_option(place, option, value, message):
-    """Status 2, and what was wrong."""
+def test_bad_option_of_the_control_socket(place, option, value, message):
+    """Status 2, and the message says what is wrong."""
     done = place.run_server("-F", option, value)
     assert done.returncode == 2 and f'{message} "{value}": use ' in done.stderr
 
 
-def test_limit_of_fds_counts_the_control_socket(place):
-    """Its connections are part of the arithmetic at the start."""
+def test_limit_of_fds_includes_the_control_socket(place):
+    """The calculation at the start includes its connections."""
     done = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm, "-n", "1",
                        "--max-peers", "20", "--control", control_of(place), nofile=64)
     assert done.wait() == 1
@@ -442,12 +444,13 @@ def test_limit_of_fds_counts_the_control_socket(place):
 
 # The log
 
-def test_who_spoke_is_a_warning(place):
-    """Without -v too: id, process, user and reason; 20 in 10 s. A normal close is not shown."""
+def test_client_that_sends_data_is_logged_as_a_warning(place):
+    """Also without -v: id, process, user and reason, at most 20 in 10 s. A normal close is not
+    logged."""
     server = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm,
                          "--control", control_of(place))
     wait_until(lambda: accepts(control_of(place)), "it listens")
-    assert status_of(place)["peers"] == []  # who answers listens to clients, too
+    assert status_of(place)["peers"] == []  # a reply shows that clients are read, too
     join(place).close()
     wait_until(lambda: status_of(place)["totals"]["left"]["closed"] == 1, "it is gone")
     for n in range(30):
@@ -462,8 +465,8 @@ def test_who_spoke_is_a_warning(place):
 
 
 @pytest.mark.parametrize("vectors", [0, 16], ids=["for the socket", "for doorbells"])
-def test_refused_for_want_of_fds_says_who(place, vectors):
-    """Also then the process and the user are named."""
+def test_client_refused_for_lack_of_fds_is_named(place, vectors):
+    """The log has its process and user."""
     server = serve(place, "-n", str(vectors), nofile=64)
     while place.add(RawClient(str(place.socket), vectors)).next() is not None:
         pass

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Killed at every system call that it makes while it serves: the next start goes on.
+"""Kill the server at every system call that it makes while serving: the next start must resume.
 
-Lost may be the one client to whom something was being sent at that moment, and those who had been
-told nothing yet; nobody hears anything untrue. Also killed behind each message, before it is written
-down that it has been sent.
+The server may lose only the client to which it was sending at that moment, and clients that had
+been sent nothing yet; the others learn nothing that is not true. It is also killed after each
+message is sent, before it has recorded that.
 """
 import pathlib
 import re
@@ -19,20 +19,21 @@ from support.py.programs import wait_until
 from support.py.wire import RawClient
 
 pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
-VECTORS = 8  # so many that a client that does not read has a full socket
-BUDGET = 50  # seconds; then what is left is left out
+VECTORS = 8  # enough that the socket of a client that does not read is full
+BUDGET = 50  # seconds; places not reached until then are skipped
 KILLS_MIN = 12
-HOLD_US = 200000  # long enough to be seen; were it too short, nobody would be killed
-NO_LEAK_CHECK = {"ASAN_OPTIONS": "detect_leaks=0"}  # that too would trace it
+# long enough for the test to notice the delay; otherwise the server would not be killed
+HOLD_US = 200000
+NO_LEAK_CHECK = {"ASAN_OPTIONS": "detect_leaks=0"}  # vfork() would be traced, too
 
 
 class Dead(Exception):
-    """The server is dead, or held up to be killed."""
+    """The server is dead, or held up so that it can be killed."""
 
 
 class Scenario:
-    """One server that is to die in the middle of: three clients, one of which does not read; another
-    joins; one leaves."""
+    """A server to be killed during: three clients, one of which does not read; a fourth joins; one
+    leaves."""
 
     def __init__(self, place, inject, held=False):
         self.place = place
@@ -48,13 +49,13 @@ class Scenario:
         self._stops = 0
 
     def close(self):
-        """Everything that it has."""
+        """All state of the server."""
         self.manager.close()
         for client in self.clients:
             client.close()
 
     def look(self):
-        """Complain if the server is dead, or stopped before our eyes for a while."""
+        """Fail if the server is dead, or has been stopped for a while."""
         if self.server.popen.poll() is not None:
             raise Dead
         if self.held:
@@ -72,12 +73,12 @@ class Scenario:
             client.next(0.004)
             self.look()
             if client.ended:
-                self.server.wait()  # or it had no reason to
+                self.server.wait()  # or it had nothing to send
                 raise Dead
             assert time.monotonic() < deadline, client.history
 
     def join(self, reads=True):
-        """Another client, which is greeted."""
+        """Connect another client and read its greeting."""
         client = RawClient(str(self.place.socket), VECTORS)
         self.clients.append(client)
         if reads:
@@ -107,8 +108,8 @@ class Scenario:
         return False
 
     def go_on(self):
-        """The next start, and another client. Return: how many clients were lost that had been told
-        something."""
+        """Start the server again and connect a client. Return: how many clients were lost that had
+        been told something."""
         self.manager.settle()
         self.manager.start(environment=NO_LEAK_CHECK)
         new = RawClient(str(self.place.socket), VECTORS)
@@ -128,8 +129,8 @@ class Scenario:
 
 
 def record(place):
-    """The system calls of a server that is not killed, each with how often it has been called by
-    then: those after it was ready."""
+    """The system calls of a server that is not killed, with how often each was called when it
+    became ready and at the end."""
     scenario = Scenario(place, None)
     try:
         assert not scenario.run()
@@ -147,13 +148,13 @@ def record(place):
 
 
 def spread(things):
-    """All of them, in an order in which any beginning has some of everywhere."""
+    """All of them, in an order in which any prefix has some of each kind."""
     return [thing for start in range(7) for thing in things[start::7]]
 
 
 @pytest.mark.parametrize("where", ["before each call", "behind each message"])
-def test_killed_everywhere(place, where, capsys):
-    """See above."""
+def test_server_resumes_after_a_crash_at_any_system_call(place, where, capsys):
+    """As the module's docstring says."""
     calls = record(place)
     if where == "behind each message":
         calls = [call for call in calls if call[0] in ("sendmsg", "sendmmsg")]

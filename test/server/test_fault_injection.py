@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every system call of ivshmem-server fails once at every place where it is made.
+"""Let every system call of ivshmem-server fail once at every place where it is made.
 
-A scenario is played with the first call of a kind failing, then with the second, and so on until it
-was played without a failure; for each kind of call that a first playing without failures has shown.
-The errors that a call can have (support/py/faults.py) take turns from place to place; with
-IVS_FAULTS_ALL=1 each place has all of them. What holds then:
+A scenario is repeated with the first call of a kind failing, then the second, until it runs without
+a failure; for each kind of call that a first run without failures made. The errors that a call can
+have (support/py/faults.py) alternate between places; with IVS_FAULTS_ALL=1 each place gets all of
+them. Assertions:
 
-While it starts: it serves properly, or ends with status 1 and one line, and leaves nothing behind.
-While it serves: it goes on; all but the one client concerned learn the truth; no fd is left over; who
-comes next is served.
-While it ends: it ends, and says what could not be removed.
+During the start: it serves properly, or ends with status 1 and one line, and leaves no files. While
+serving: it continues; all clients but the one concerned get correct announcements; no fd leaks; the
+next client is served. During the end: it ends, and reports files that it could not remove.
 
-IVS_FAULT="CALL NTH ERROR" plays only that one (with IVS_FAULTS_ALL=1, if it is from such a run).
+IVS_FAULT="CALL NTH ERROR" runs only that one (with IVS_FAULTS_ALL=1, if it is from such a run).
 """
 import contextlib
 import functools
@@ -28,21 +27,21 @@ from support.py.programs import SHM, TIMEOUT, Daemon, fd_count
 from support.py.story import PEERS_MAX, VECTORS, Story
 from support.py.wire import RawClient
 
-REFUSALS_MAX = 15  # then a new server: beyond 20 in 10 s it leaves out lines
+REFUSALS_MAX = 15  # then a new server: beyond 20 in 10 s it suppresses lines
 SIZE = 1 << 20
 STATUS_FAILED = 1
 
-#: After these the server may end, saying this. Without epoll_wait() there is no serving; the kernel
-#: has no other errors of it than EINTR and those that are the server's own fault.
+#: After these the server may end with this message. It cannot serve without epoll_wait(), whose
+#: only errors are EINTR and those that are the server's own fault.
 FATAL = {("epoll_wait", "EBADF"): "cannot wait for clients"}
 
-#: Names of users and groups are not looked up in any scenario: what libc does for that is up to the
+#: No scenario looks up names of users and groups: libc's system calls for that depend on the
 #: machine's nsswitch.conf.
 
 class Starting:
-    """A server that is started for one playing, and what it makes.
+    """A server started for one run, and the files that it creates.
 
-    before: what existed before it
+    before: the files that existed before it
     """
 
     def __init__(self, where, options, foreground=True):
@@ -54,12 +53,12 @@ class Starting:
         self.before = self.there()
 
     def there(self):
-        """What is there now: path and inode."""
+        """The files that exist now: path and inode."""
         paths = [*self.where.dir.iterdir(), *SHM.glob(self.where.shm + "*")]
         return {(str(path), path.lstat().st_ino) for path in paths if not path.is_dir()}
 
     def _serves(self, server):
-        """It must be as good as any other, and leave nothing behind at the end."""
+        """It must serve like any other, and leave no files at the end."""
         with RawClient(str(self.where.socket), 1) as client:
             client.greeting()
             assert os.fstat(client.memory).st_size == SIZE
@@ -77,7 +76,8 @@ class Starting:
         assert not left, f"it served, and left behind {left}"
 
     def _failed(self, server, status, call):
-        """It must say so in one line, and have touched nothing. What cannot be removed is named."""
+        """It must report the error in one line, and have changed no files, except those that it
+        names."""
         assert status == STATUS_FAILED, f"it ended with {status}: {server.err.seen}"
         server.close()
         lines = server.err.text().splitlines()
@@ -91,7 +91,7 @@ class Starting:
             "the region of others is gone"
 
     def once(self, call, nth, error):
-        """Start it with this fault. Return: what has been."""
+        """Start it with this fault. Return: its outcome."""
         with Faulty(self.where.build, self.arguments, ("start", call, nth, error),
                     preload(self.where)) as server:
             try:
@@ -109,11 +109,11 @@ class Starting:
 
 
 def prepare_nothing(_):
-    """It is the first."""
+    """No files exist before the start."""
 
 
 def prepare_remains(where):
-    """Others were there before: a region in use, a socket and a pidfile of the dead."""
+    """Files exist before the start: a region in use, a socket and a pidfile of a dead server."""
     where.shm_path.write_bytes(bytes(SIZE))
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(where.socket))
@@ -130,8 +130,8 @@ STARTS = {
 
 
 @pytest.mark.parametrize("name", STARTS)
-def test_while_it_starts(place, tally, name):
-    """It serves properly, or ends with status 1 and one line, and leaves nothing behind."""
+def test_faults_during_the_start(place, tally, name):
+    """It serves properly, or ends with status 1 and one line, and leaves no files."""
     prepare, options, foreground = STARTS[name]
 
     def once(_kind=None, call=None, nth=0, error=None):
@@ -145,7 +145,7 @@ def test_while_it_starts(place, tally, name):
 
 
 def end_once(where, _kind=None, call=None, nth=0, error=None):
-    """Start it, have a client join, and end it with this fault. Return: what has been."""
+    """Start it, let a client join, and end it with this fault. Return: its outcome."""
     starting = Starting(where, ["-M", where.shm])
     with Faulty(where.build, starting.arguments) as server:
         assert server.wait_serving(), server.err.seen
@@ -163,8 +163,8 @@ def end_once(where, _kind=None, call=None, nth=0, error=None):
     return seen
 
 
-def test_while_it_ends(place, tally):
-    """It ends, and what could not be removed is named."""
+def test_faults_during_the_end(place, tally):
+    """It ends, and reports files that it could not remove."""
     if tally.sanitized:
         pytest.skip("the search for leaks at the end makes system calls of its own")
     tally.play(end_once(place).counts, functools.partial(end_once, place))
@@ -173,8 +173,9 @@ def test_while_it_ends(place, tally):
 
 @pytest.mark.parametrize("nth", [1, 5])
 @pytest.mark.parametrize("call,error", FATAL)
-def test_fatal(place, call, error, nth):
-    """What it cannot go on after: it says so, ends with status 1, and leaves nothing behind."""
+def test_fatal_faults(place, call, error, nth):
+    """Errors that the server cannot survive: it reports them, ends with status 1, and leaves no
+    files."""
     starting = Starting(place, ["-M", place.shm])
     with Faulty(place.build, starting.arguments) as server:
         assert server.wait_serving(), server.err.seen
@@ -193,7 +194,7 @@ def test_fatal(place, call, error, nth):
 
 
 class Serving:
-    """A server that serves, for many playings."""
+    """A server that serves, for many runs."""
 
     def __init__(self, where, *options):
         self.path = str(where.socket)
@@ -209,11 +210,11 @@ class Serving:
             raise
 
     def wait_fds(self, call=None):
-        """Until it has as many fds as without clients. Return: what has been till then."""
+        """Wait until it has as many fds as without clients. Return: the log until then."""
         deadline = time.monotonic() + TIMEOUT
         while True:
             seen = self.server.ask()
-            # See faults.c. Interrupted, it may have been tried again: see daemon/close.c.
+            # See faults.c. An interrupted call may have been repeated: see daemon/close.c.
             expected = {self.fds, self.fds + 1} if call == "close" and seen.failed else {self.fds}
             try:
                 fds = fd_count(self.pid)
@@ -227,18 +228,18 @@ class Serving:
             time.sleep(0.0005)
 
     def refusals(self):
-        """How many lines about refused clients there are."""
+        """Number of lines about refused clients."""
         return self.server.err.count("refused a client")
 
     def newcomer(self):
-        """Who comes to the empty server is served as the first."""
+        """A client that connects to the empty server is served like the first."""
         with RawClient(self.path) as client:
             client.read_until(lambda: len(client.history) == 4, "the greeting")
             assert client.history == [(0, False), (0, False), (-1, True), (0, True)]
         self.wait_fds()
 
     def stop(self):
-        """End it; with sanitizers that is when leaks are found."""
+        """End it; builds with sanitizers report leaks at that moment."""
         self.server.arm()
         self.server.signal(signal.SIGTERM)
         status = self.server.wait_end()
@@ -246,17 +247,17 @@ class Serving:
 
 
 def speak(client):
-    """What no client must do."""
+    """A client sends data, which is not allowed."""
     client.sock.send(b"x")
 
 
 def half_close(client):
-    """Nor this."""
+    """A client half-closes, which is not allowed, either."""
     client.sock.shutdown(socket.SHUT_WR)
 
 
 def play_manners(story):
-    """Clients join and leave, one speaks, one half-closes, one is one too many."""
+    """Clients join and leave, one sends data, one half-closes, one is one too many."""
     first, second, third = story.join(), story.join(), story.join()
     story.ring_all()
     story.leave(second)
@@ -271,7 +272,7 @@ def play_manners(story):
 
 
 def play_sleeper(story):
-    """One does not read while others come and go, until its socket has long been full."""
+    """A client does not read while others come and go, until its socket is full."""
     sleeper = story.fall_asleep()
     watcher = story.join()
     for _ in range(7):
@@ -284,7 +285,7 @@ def play_sleeper(story):
 
 
 def play_shortage(story):
-    """For a while the server can open nothing: those who are there are served, others wait."""
+    """For a while the server cannot open any fd: connected clients are served, others wait."""
     story.join()
     leaving = story.join()
     pid = story.serving.pid
@@ -300,14 +301,14 @@ def play_shortage(story):
 
 
 def play_stranger(story):
-    """One comes whose groups are looked at, and who is not let in."""
+    """A client connects whose groups are looked up, and which is not admitted."""
     client = story.connect()
     assert client.next() is None and client.ended, "a stranger was let in"
     story.refusals += 1
 
 
 def check_lost(story, kind, seen, refusals_before):
-    """Whether only the right one suffered, and there is a line about it."""
+    """Whether only the client concerned was lost, and a line reports it."""
     log = story.serving.server.err
     assert len(story.lost) <= (kind != HARMLESS), f"{len(story.lost)} clients were lost"
     for client in story.lost:
@@ -327,9 +328,9 @@ def check_lost(story, kind, seen, refusals_before):
 
 
 class Theatre:
-    """Plays a scenario again and again, on a server that is replaced when there is a reason."""
+    """Runs a scenario again and again, on a server that is replaced when necessary."""
 
-    #: What only a new server does.
+    #: Calls that only a new server makes.
     FRESH = ("malloc", "mmap", "brk")
 
     def __init__(self, where, play, options):
@@ -346,13 +347,13 @@ class Theatre:
             self.serving = Serving(self.where, *self.options)
 
     def close(self):
-        """Without a word."""
+        """End the server without checks."""
         if self.serving:
             self.serving.server.close()
         self.serving = None
 
     def once(self, kind=None, call=None, nth=0, error=None):
-        """Play with this fault. Return: what has been."""
+        """Run with this fault. Return: its outcome."""
         self._open(call)
         serving = self.serving
         try:
@@ -372,7 +373,7 @@ class Theatre:
         return seen
 
     def stop(self):
-        """The last one ends as it should."""
+        """The last server ends properly."""
         if self.serving:
             self.serving.stop()
         self.close()
@@ -387,8 +388,8 @@ SCENARIOS = {
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_while_it_serves(place, tally, name):
-    """The server goes on, nobody else loses anything, nothing is left over."""
+def test_faults_while_serving(place, tally, name):
+    """The server continues, no other client loses anything, and no fd leaks."""
     play, options = SCENARIOS[name]
     theatre = Theatre(place, play, ["-n", VECTORS, *options])
     try:

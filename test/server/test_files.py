@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What ivshmem-server does to the file system, which others use too: pidfile, region, socket."""
+"""Files of ivshmem-server that others use, too: pidfile, region, socket."""
 import fcntl
 import os
 import signal
@@ -16,20 +16,20 @@ NOBODY = 65534
 
 
 def start_daemon(where, pidfile, *options):
-    """Start a server in the background: the command ends, whether it works or not. What it leaves
-    running is found by the place, as the socket is in its directory."""
+    """Start a server in the background: the command ends, whether it works or not. A server that it
+    leaves running is found by its working directory, in which the socket is."""
     return where.run_server("-S", where.socket, "-M", where.shm, "-p", pidfile, *options)
 
 
 def check_refused(where, done, message):
-    """It did not start, says why, and left neither socket nor region."""
+    """The start failed with a reason, and left neither socket nor region."""
     assert done.returncode == 1
     assert message in done.stderr
     assert not where.socket.exists() and not where.shm_path.exists()
 
 
 def identity(path):
-    """What of a file must not change when it is nobody's to touch."""
+    """Attributes of a file that must not change if the server must not touch it."""
     there = path.lstat()
     return there.st_dev, there.st_ino, there.st_mode, there.st_nlink, there.st_size
 
@@ -42,12 +42,12 @@ def make_directory(path):
 
 
 def make_fifo(path):
-    """A FIFO: no bytes to cut off, and no end to write to."""
+    """A FIFO: it cannot be truncated, and a write to it blocks."""
     os.mkfifo(path)
 
 
 def make_device(path):
-    """A character device, /dev/zero: what -p /dev/null would meet."""
+    """A character device, /dev/zero: like -p /dev/null."""
     try:
         os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
     except PermissionError as error:
@@ -55,7 +55,7 @@ def make_device(path):
 
 
 def make_link(path):
-    """A symbolic link to a file that would be a fine pidfile."""
+    """A symbolic link to a file that would be a valid pidfile."""
     target = path.with_name("target")
     target.write_text("4194999\n")
     path.symlink_to(target)
@@ -63,8 +63,8 @@ def make_link(path):
 
 @pytest.mark.parametrize("mode", [[], ["-F"]], ids=["background", "foreground"])
 @pytest.mark.parametrize("make", [make_directory, make_fifo, make_device, make_link])
-def test_pidfile_that_is_no_file(place, make, mode):
-    """What is no regular file is no pidfile: refused with its name, and still there."""
+def test_pidfile_that_is_not_a_regular_file_is_refused(place, make, mode):
+    """The message has its name, and the file is unchanged."""
     pidfile = place.dir / "pid"
     make(pidfile)
     before = identity(pidfile)
@@ -77,8 +77,8 @@ def test_pidfile_that_is_no_file(place, make, mode):
 @pytest.mark.parametrize("content", [
     b"precious\n", b"-5\n", b"12 34\n", b"12abc\n", b"1\n2\n", b"\x00\x01\x02", b"1" + bytes(9),
     b"precious\n" * 10000], ids=lambda content: repr(content[:10]))
-def test_pidfile_with_other_content(place, content):
-    """A file in which somebody keeps something else is not overwritten, nor removed."""
+def test_pidfile_with_other_content_is_refused(place, content):
+    """A file with other data is neither overwritten nor removed."""
     pidfile = place.dir / "pid"
     pidfile.write_bytes(content)
     before = identity(pidfile)
@@ -90,8 +90,8 @@ def test_pidfile_with_other_content(place, content):
 
 
 @pytest.mark.parametrize("content", ["", "4194999\n", "4194999", "1\n"], ids=repr)
-def test_pidfile_of_old_is_taken_over(place, content):
-    """Empty, or the number of somebody who is gone, or of another program: it is a pidfile."""
+def test_stale_pidfile_is_taken_over(place, content):
+    """Empty, or with the number of a process that has ended or is another program."""
     pidfile = place.dir / "pid"
     pidfile.write_text(content)
     server = place.server("-p", pidfile)
@@ -104,8 +104,8 @@ def test_pidfile_of_old_is_taken_over(place, content):
     (["-S", "missing/socket"], "missing"), (["-r", "dir:missing"], "missing"),
     (["-l", "3M"], "not a power of two")], ids=["socket", "region", "size"])
 @pytest.mark.parametrize("content", ["", "4194999\n"], ids=["empty", "stale"])
-def test_failed_start_leaves_the_pidfile(place, content, options, message):
-    """Who could not start has nothing to remove: the pidfile existed before."""
+def test_failed_start_keeps_an_existing_pidfile(place, content, options, message):
+    """A server that could not start does not remove a pidfile that existed before."""
     pidfile = place.dir / "pid"
     pidfile.write_text(content)
     before = identity(pidfile)
@@ -115,8 +115,8 @@ def test_failed_start_leaves_the_pidfile(place, content, options, message):
     assert identity(pidfile) == before
 
 
-def test_replaced_pidfile_stays(place):
-    """At its end a server removes the file that it made, and not another of the same name."""
+def test_replaced_pidfile_is_not_removed(place):
+    """At its end a server removes the file that it created, and not another of the same name."""
     pidfile = place.dir / "pid"
     server = place.server("-p", pidfile)
     assert pidfile.read_text() == f"{server.pid}\n"
@@ -127,8 +127,8 @@ def test_replaced_pidfile_stays(place):
     assert pidfile.exists() and pidfile.read_text() == "1\n"
 
 
-def test_removed_pidfile(place):
-    """Somebody has removed it already: no reason to fail."""
+def test_missing_pidfile_is_not_an_error(place):
+    """The pidfile has been removed while the server ran."""
     pidfile = place.dir / "pid"
     server = place.server("-p", pidfile)
     pidfile.unlink()
@@ -139,14 +139,14 @@ def test_removed_pidfile(place):
 # The region
 
 def start_together(where, commands):
-    """Start programs as nearly at once as can be: all wait for the same FIFO to be opened."""
+    """Start programs at nearly the same time: all wait for the same FIFO to be opened."""
     gate = where.dir / "gate"
     os.mkfifo(gate)
     started = [where.start("sh", "-c", 'echo ready >&2; read go <"$0"; exec "$@"', gate, *command)
                for command in commands]
     for process in started:
         process.err.wait("ready")
-        # Its own fd tells nothing before the open is over; in the kernel it waits for a writer.
+        # Its own fd does not show whether open() has returned; in the kernel it waits for a writer.
         wait_until(lambda pid=process.pid: is_waiting_for_writer(pid), "it waits at the gate")
     with open(gate, "w", encoding="ascii") as opened:
         opened.write("go\n" * len(started))
@@ -155,19 +155,19 @@ def start_together(where, commands):
 
 
 def is_waiting_for_writer(pid):
-    """Whether a process sleeps, with nothing left to do but to open the gate."""
+    """Whether a process sleeps in open() of the FIFO."""
     with open(f"/proc/{pid}/stat", encoding="ascii") as status:
         return status.read().rsplit(")", 1)[1].split()[0] == "S"
 
 
 def is_decided(server):
-    """Whether a server has either started or given up."""
+    """Whether a server has started or failed."""
     return server.err.count("ivshmem-server: listening at") or server.popen.poll() is not None
 
 
-def test_two_servers_make_one_region(place):
-    """Two servers that want a region of one name with different sizes: one gets it, the other
-    says that it has another size, and nothing is cut or grown under who uses it."""
+def test_two_servers_create_one_region(place):
+    """Two servers start with one name and different sizes: one creates the region, the other
+    reports that it has another size, and the region is not resized while in use."""
     sizes = {"4M": 4 << 20, "1M": 1 << 20}
     for _ in range(20):
         servers = start_together(place, [
@@ -188,7 +188,7 @@ def test_two_servers_make_one_region(place):
 
 
 def make_region(where, mode=0o600, uid=-1):
-    """A region that is there before the server."""
+    """A region that exists before the server."""
     with open(where.shm_path, "xb") as file:
         file.truncate(4 << 20)
         os.fchown(file.fileno(), uid, -1)
@@ -196,7 +196,7 @@ def make_region(where, mode=0o600, uid=-1):
 
 
 def start_silent(where):
-    """Start a server without -v on the region that is there. Return: it, serving."""
+    """Start a server without -v with the existing region. Return: it, serving."""
     server = where.start(where.server_program, "-F", "-S", where.socket, "-M", where.shm)
     wait_until(lambda: accepts(where.socket) or server.popen.poll() is not None,
                "the server accepts")
@@ -206,7 +206,7 @@ def start_silent(where):
 
 
 def check_warns(server, path, text):
-    """It runs, and has said so in one line that names the region."""
+    """The server runs, and has logged exactly one line, which names the region."""
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
     lines = [line for line in server.err.text().splitlines() if text in line]
@@ -216,24 +216,24 @@ def check_warns(server, path, text):
 
 
 @needs_root
-def test_region_of_somebody_else(place):
-    """A region that another user has put there is used, but its owner can do what he likes."""
+def test_region_of_another_user_is_a_warning(place):
+    """The region is used, but its owner can change it."""
     make_region(place, uid=NOBODY)
     check_warns(start_silent(place), place.shm_path, f"is owned by uid {NOBODY}")
     assert place.shm_path.stat().st_uid == NOBODY
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o602, 0o777], ids=oct)
-def test_region_for_everybody(place, mode):
-    """A region that everybody can write to is used, and told of."""
+def test_world_writable_region_is_a_warning(place, mode):
+    """The region is used, and a line warns that all users can write to it."""
     make_region(place, mode)
     check_warns(start_silent(place), place.shm_path, "is writable by all users")
     assert stat.S_IMODE(place.shm_path.stat().st_mode) == mode
 
 
 @pytest.mark.parametrize("mode", [None, 0o600, 0o660, 0o644], ids=str)
-def test_region_without_reproach(place, mode):
-    """A new region, and one of our own, are not worth a word."""
+def test_own_region_causes_no_warning(place, mode):
+    """Neither a new region nor an existing one of the same user."""
     if mode is not None:
         make_region(place, mode)
     server = start_silent(place)
@@ -244,8 +244,8 @@ def test_region_without_reproach(place, mode):
 
 # The socket
 
-def test_locked_directory(place):
-    """Whoever may read a directory can lock it: that does not keep a server from starting."""
+def test_locked_directory_does_not_prevent_the_start(place):
+    """A user that may read a directory can lock it."""
     directory = os.open(place.dir, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)

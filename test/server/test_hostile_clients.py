@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Hostile, slow and unlucky clients, and the comparison of servers. The cases are in support/py/hostile.py.
+"""Hostile and slow clients, and the comparison of servers. The cases are in support/py/hostile.py.
 
 With sanitizers, which are several times slower, the numbers are smaller: `Case.short`.
 """
@@ -29,27 +29,28 @@ def run(case, where, **numbers):
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ONE_BY_ONE])
-def test_case(place, name):
-    """What a server must survive; the assertions are the case's own."""
+def test_server_survives(place, name):
+    """The assertions are those of the case."""
     case = CASES[name]
     assert run(case.run, place, **case.numbers(is_sanitized(place.server_program)))
 
 
 @pytest.mark.parametrize("greeted", [True, False], ids=["greeted", "at-once"])
 @pytest.mark.parametrize("name", hostile.CRIMES)
-def test_crime(place, name, greeted):
-    """Who does what clients must not is dropped (W-8)."""
+def test_client_that_breaks_the_protocol_is_dropped(place, name, greeted):
+    """A client that does what clients must not do is dropped (W-8)."""
     hostile.crime_is_punished(place, name, greeted)
 
 
-def test_many_fds(place):
-    """10,000 fds thrown at the server."""
+def test_many_fds_from_a_client(place):
+    """A client sends 10,000 fds."""
     hostile.many_fds(place, 20)
 
 
 @pytest.mark.parametrize("vectors", [1, 5])
-def test_out_of_fds(place, vectors):
-    """Refusing costs nobody who is there, with few fds for each client and with more."""
+def test_server_out_of_fds_keeps_its_clients(place, vectors):
+    """Refusing newcomers does not affect connected clients, with few fds for each client and with
+    more."""
     assert run(hostile.out_of_fds, place, vectors=vectors, limit=64)
 
 
@@ -80,8 +81,8 @@ def compare(where, *options):
                      where.build, "--quick", *options, timeout=200)
 
 
-def test_comparison(place):
-    """Each case has a result of QEMU's server, marked as recorded, and one of ours."""
+def test_comparison_has_a_result_for_each_case(place):
+    """One of QEMU's server, marked as recorded, and one of ours."""
     done = compare(place)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     first, empty, *lines = done.stdout.splitlines()
@@ -93,7 +94,8 @@ def test_comparison(place):
 
 
 def test_comparison_of_a_server_that_fails(place):
-    """A server that takes ten clients and ends: the row says so; if it is ours, the status too."""
+    """A server that accepts ten clients and ends: the row shows it; for our server also the
+    status."""
     bad = place.dir / "bad-server"
     bad.write_text(BAD_SERVER)
     bad.chmod(0o755)
@@ -122,8 +124,8 @@ def oob_is_supported():
 @pytest.mark.skipif(not oob_is_supported(), reason="the kernel has no MSG_OOB on UNIX sockets")
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("greeted", [True, False], ids=["greeted", "at-once"])
-def test_out_of_band_byte(place, greeted, times):
-    """A byte that read() does not see is a byte all the same: the client is dropped (W-8)."""
+def test_client_that_sends_out_of_band_data_is_dropped(place, greeted, times):
+    """A byte that read() does not return is data all the same (W-8)."""
     server = place.server()
     watcher = join(place)
     before = server.fds()

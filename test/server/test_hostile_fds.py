@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Clients that send an ivshmem-server fds which make whoever closes them wait. A kernel that can keep them from
-coming does (Linux 6.16, SO_PASSRIGHTS); the program is also run as on one that cannot."""
+"""Clients that send fds whose close() blocks. A kernel with SO_PASSRIGHTS (Linux 6.16) can reject
+them; the program is also run as on a kernel without it."""
 import socket
 import time
 
@@ -18,7 +18,7 @@ LINGERING_N = 20
 
 @pytest.fixture(params=["this-kernel", "old-kernel"])
 def keeps_fds_out(request, place):
-    """Whether the server may keep fds from coming. If not, they come."""
+    """Whether the server may let the kernel reject fds. If not, they are received."""
     if request.param == "this-kernel":
         return True
     if not old_kernel.is_possible():
@@ -28,7 +28,8 @@ def keeps_fds_out(request, place):
 
 
 def send(sock, data, fds, keeps_fds_out):
-    """With fds, unless the kernel keeps them from coming, which only it may do. Return: how many went."""
+    """Send bytes with fds, unless the kernel rejects them, which only it may do. Return: how many
+    were sent."""
     for at, fd in enumerate(fds):
         try:
             socket.send_fds(sock, [data], [fd])
@@ -50,8 +51,8 @@ def check_newcomer(place):
 
 
 @pytest.mark.parametrize("when", ["greeted", "unread", "not yet accepted"])
-def test_clients(place, keeps_fds_out, when):
-    """Who speaks is dropped, with all that it has sent."""
+def test_client_that_sends_fds_does_not_block_the_server(place, keeps_fds_out, when):
+    """The client is dropped, and all fds that it sent are closed."""
     server = place.server("-n", "1", "-l", "1M", region=["-r", "memfd:"])
     before = fd_count(server.pid)
     lingering = place.add(Lingering(LINGERING_N))
@@ -72,8 +73,8 @@ def test_clients(place, keeps_fds_out, when):
 
 
 @pytest.mark.parametrize("when", ["with requests", "with half a line", "unread"])
-def test_control_socket(place, keeps_fds_out, when):
-    """The same. Where no fds come, nothing is wrong with requests."""
+def test_fds_at_the_control_socket_do_not_block_the_server(place, keeps_fds_out, when):
+    """If the kernel rejects fds, requests are answered."""
     path = place.dir / "control"
     server = place.server("-n", "1", "-l", "1M", "--control", path, region=["-r", "memfd:"])
     before = fd_count(server.pid)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a running ivshmem-server may lose: the reader of its log, and its fds."""
+"""Resources that a running ivshmem-server may lose: the reader of its log, and its fds."""
 import os
 import resource
 import signal
@@ -9,8 +9,8 @@ from support.py.programs import fd_count, wait_until
 from support.py.wire import RawClient, accepts, readable
 
 
-def test_log_that_nobody_reads(place):
-    """The reader of the log has ended: the server goes on, and ends as it should."""
+def test_server_survives_the_reader_of_its_log(place):
+    """The reader of the log has ended: the server continues, and ends properly."""
     log = place.dir / "log"
     os.mkfifo(log)
     reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
@@ -39,9 +39,9 @@ def set_nofile(pid, limit):
     return soft
 
 
-def test_leave_is_told_without_any_fd(place):
-    """Not one fd can be opened, not even to refuse a client: those who are there are told what
-    happens, and when there are fds again, who had to wait is served."""
+def test_leave_is_announced_without_free_fds(place):
+    """Not one fd can be opened, not even to refuse a client: connected clients get all
+    announcements, and when fds are free again, waiting clients are served."""
     server = place.server()
     remaining, leaving = join(place), join(place)
     remaining.read_until_knows({leaving.id})

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The file of metrics: what is in it, judged by a parser of the text format made from its
-specification, and how it comes and goes."""
+"""The metrics file: its contents, checked by a parser written from the specification of the text
+format, and when it is written and removed."""
 import math
 import os
 import pathlib
@@ -36,9 +36,9 @@ def parse_labels(text):
 
 
 def parse(data):
-    """The text exposition format (prometheus.io/docs/instrumenting/exposition_formats): each
-    metric's HELP and TYPE once and before its samples, which stand together.
-    Return: {(name, frozenset of labels): value}, {name: type}."""
+    """Parse the text exposition format (prometheus.io/docs/instrumenting/exposition_formats): each
+    metric's HELP and TYPE once and before its samples, which are adjacent. Return: {(name,
+    frozenset of labels): value}, {name: type}."""
     text = data.decode("utf-8")
     assert text.endswith("\n")
     samples, types, helps, current = {}, {}, set(), None
@@ -68,33 +68,33 @@ def parse(data):
 
 
 class Metrics:
-    """A file of metrics."""
+    """Path of the metrics file."""
 
     def __init__(self, path, socket):
         self.path = pathlib.Path(path)
         self.socket = str(socket)
 
     def get(self, name, **labels):
-        """One value."""
+        """Value of one metric."""
         samples, _ = parse(self.path.read_bytes())
         return samples["ivshmem_server_" + name,
                        frozenset({"socket": self.socket, **labels}.items())]
 
     def wait(self, value, name, **labels):
-        """Until it has this value."""
+        """Wait until the metric has this value."""
         wait_until(lambda: self.get(name, **labels) == value, f"{name} was {value}")
 
 
 def serve(where, *options, **keywords):
-    """A server that looks each second whether something has changed. Return: it, and its file."""
+    """A server that checks each second whether something has changed. Return: it, and its file."""
     path = where.dir / "ivshmem.prom"
     server = where.server("--metrics", path, "--metrics-interval", "1", *options, **keywords)
     wait_until(path.exists, "the file was written")
     return server, Metrics(path, keywords.get("socket", where.socket))
 
 
-def test_at_the_start(place):
-    """Everything is there from the start, zeros too, so that a rate can be seen from the first."""
+def test_all_metrics_exist_from_the_start(place):
+    """Also those that are zero, so that a rate can be computed from the first sample."""
     began = time.time()
     server, metrics = serve(place, "-n", "3", "-l", "1M", nofile=200)
     samples, types = parse(metrics.path.read_bytes())
@@ -117,8 +117,8 @@ def test_at_the_start(place):
     assert stat.S_IMODE(metrics.path.stat().st_mode) == 0o644
 
 
-def test_what_clients_do(place):
-    """They join, leave, speak, are refused, and one does not read."""
+def test_metrics_count_what_clients_do(place):
+    """They join, leave, send data, are refused, and one does not read."""
     _, metrics = serve(place, "-n", "16", "--max-peers", "2")
     reader = join(place, 16)
     metrics.wait(1, "peers")
@@ -143,7 +143,7 @@ def test_what_clients_do(place):
 
 
 def test_labels_are_escaped(place):
-    """Quotes, backslashes and newlines in a path; a byte that is no UTF-8 becomes a "?"."""
+    """Quotes, backslashes and newlines in a path; a byte that is not UTF-8 becomes a "?"."""
     name = os.fsencode(place.dir) + b'/a "\\ \n\xff\xc3\xbc'
     metrics = place.dir / "m.prom"
     place.server("--metrics", metrics, socket=os.fsdecode(name))
@@ -152,11 +152,12 @@ def test_labels_are_escaped(place):
     assert Metrics(metrics, shown).get("up") == 1
 
 
-def test_unchanged_and_changed(place):
-    """What has not changed is not written at each interval, but sometimes, for its age."""
+def test_unchanged_metrics_are_rarely_written(place):
+    """Unchanged metrics are not written at each interval, but now and then, to keep the file's time
+    fresh."""
     _, metrics = serve(place)
-    # The first file may differ from the second by an fd of the start. Then three intervals of
-    # four pass without a change of the file.
+    # The first file may differ from the second by an fd that is open during the start. Then three
+    # intervals of four pass without a change of the file.
     seen = [metrics.path.stat().st_ino]
     times = [time.monotonic()]
     while len(seen) < 4:
@@ -168,8 +169,9 @@ def test_unchanged_and_changed(place):
     metrics.wait(1, "peers")
 
 
-def test_readers_never_see_half(place):
-    """Whoever opens it at any time has a whole file, and there is never another that ends so."""
+def test_readers_never_see_half_a_file(place):
+    """A reader that opens it at any time gets a complete file, and no temporary file has its
+    suffix."""
     _, metrics = serve(place)
     end = time.monotonic() + 2.5
     clients = 0
@@ -183,20 +185,20 @@ def test_readers_never_see_half(place):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_removed_at_the_end(place, number):
-    """So that nobody takes old numbers for new ones."""
+def test_file_is_removed_at_the_end(place, number):
+    """So that old numbers are not taken for new ones."""
     server, metrics = serve(place)
     server.stop(number)
     assert not metrics.path.exists()
     assert os.listdir(place.dir) == []
 
 
-def test_not_removed_if_it_is_another(place):
-    """What somebody else put in its place stays."""
+def test_replaced_file_is_not_removed(place):
+    """A file of another process in its place is kept."""
     server, metrics = serve(place)
     other = place.dir / "other"
     other.write_text("of somebody else\n")
-    server.signal(signal.SIGSTOP)  # so that it does not write in between
+    server.signal(signal.SIGSTOP)  # so that it does not write in the meantime
     other.rename(metrics.path)
     server.signal(signal.SIGTERM)
     server.signal(signal.SIGCONT)
@@ -204,8 +206,8 @@ def test_not_removed_if_it_is_another(place):
     assert metrics.path.read_text() == "of somebody else\n"
 
 
-def test_killed_and_started_again(place):
-    """What a killed server left, also a half-written file, is replaced."""
+def test_file_of_a_killed_server_is_replaced(place):
+    """Also its half-written temporary file."""
     server, metrics = serve(place)
     server.end()
     half = place.dir / ".ivshmem.prom.tmp"
@@ -219,7 +221,7 @@ def test_killed_and_started_again(place):
 
 
 def test_links_are_not_followed(place):
-    """Neither under the file's name nor under the temporary one."""
+    """Neither under the file's name nor under that of the temporary file."""
     victim = place.dir / "victim"
     victim.write_text("precious")
     (place.dir / ".ivshmem.prom.tmp").symlink_to(victim)
@@ -228,8 +230,8 @@ def test_links_are_not_followed(place):
 
 
 @NEEDS_ROOT
-def test_full_and_not_full_again(place):
-    """It is said once, the server goes on, and when there is room again that is said too."""
+def test_full_disk_is_logged_once(place):
+    """The server continues, and logs when it can write again."""
     disk = place.dir / "disk"
     disk.mkdir()
     done = place.run("mount", "-t", "tmpfs", "-o", "size=16k", "none", disk)
@@ -262,8 +264,8 @@ def test_full_and_not_full_again(place):
 
 
 @NEEDS_ROOT
-def test_directory_that_may_not_be_written_to(place):
-    """The same for a user without rights; it works when they are given."""
+def test_unwritable_directory_is_logged_once(place):
+    """The same for a user without write permission; it works when permission is granted."""
     place.dir.chmod(0o777)
     there = place.dir / "there"
     there.mkdir(mode=0o755)
@@ -276,8 +278,8 @@ def test_directory_that_may_not_be_written_to(place):
     assert Metrics(there / "m.prom", place.socket).get("up") == 1
 
 
-def test_clients_have_taken_all_fds(place):
-    """The file is written also then."""
+def test_file_is_written_when_clients_use_all_fds(place):
+    """No fd is free for clients."""
     _, metrics = serve(place, "-n", "0", nofile=64)  # each client costs one, so none is left
     while place.add(RawClient(str(place.socket), 0)).next() is not None:
         pass
@@ -292,8 +294,8 @@ def test_clients_have_taken_all_fds(place):
     ("", "is not a name for the metrics file"),
     ("/dev", "/dev exists and is not a file"),
 ])
-def test_no_place_for_a_file(place, path, message):
-    """An error at the start; nothing is left behind, and no device replaced."""
+def test_path_that_cannot_be_written_is_an_error(place, path, message):
+    """An error at the start; no files are left, and no device is replaced."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "--metrics", path)
     assert done.returncode == 1 and message in done.stderr
     assert not place.socket.exists() and not place.shm_path.exists()
@@ -302,7 +304,7 @@ def test_no_place_for_a_file(place, path, message):
 
 @pytest.mark.parametrize("value", ["0", "3601", "x", "", "-1", "1.5"])
 def test_bad_interval(place, value):
-    """Status 2 and what is possible."""
+    """Status 2 and the allowed range."""
     done = place.run_server("-F", "--metrics-interval", value)
     assert done.returncode == 2
     assert f'invalid interval "{value}": use 1 to 3600 seconds' in done.stderr
@@ -316,7 +318,7 @@ def test_bad_interval(place, value):
     b"# HELP ivshmem_server_a b\n# TYPE ivshmem_server_a gauge\nivshmem_server_a 1",
     b"# HELP ivshmem_server_a b\n# TYPE ivshmem_server_a gauge\n",
 ], ids=range(7))
-def test_the_parser_itself(data):
-    """It refuses what is against the format."""
+def test_parser_rejects_bad_files(data):
+    """The parser of this test rejects files that violate the format."""
     with pytest.raises(AssertionError):
         parse(data)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The options of ivshmem-server: what each does, and what is said when a value is no good."""
+"""The options of ivshmem-server: their effects, and the messages about bad values."""
 import errno
 import fcntl
 import mmap
@@ -23,30 +23,30 @@ NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def nothing_left(where):
-    """Whether there is neither a socket nor a region."""
+    """Whether neither a socket nor a region exists."""
     return os.listdir(where.dir) == [] and not where.shm_path.exists()
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-def test_help(place, option):
-    """The help has the usage, every option and an example, and is no error."""
+def test_help_succeeds(place, option):
+    """The help has the usage, every option and an example; status 0."""
     check_help(place, "ivshmem-server", option)
 
 
 def test_help_and_man_page_agree(place):
-    """Every option of the help is in the man page and the other way round."""
+    """Every option of the help is in the man page and vice versa."""
     check_help_and_man_page(place, "ivshmem-server")
 
 
 @pytest.mark.parametrize("option", ["-V", "--version"])
-def test_version(place, option):
-    """One line with the program's name and a version."""
+def test_version_is_one_line(place, option):
+    """It has the program's name and a version."""
     check_version(place, "ivshmem-server", option)
 
 
 @pytest.mark.parametrize("option", ["-Z", "--nonsense", "-S", "--socket", "--help=yes"])
 def test_unknown_or_incomplete_option(place, option):
-    """Status 2, the option named, and where to look."""
+    """Status 2, the option's name, and a hint at the help."""
     check_refused(place, "ivshmem-server", option)
 
 
@@ -96,7 +96,7 @@ def test_unknown_or_incomplete_option(place, option):
     (["-F", "-p", "/tmp"], 1, "cannot open the pidfile /tmp"),
 ])
 def test_bad_value_for_the_server(place, options, status, message):
-    """The value is named with the reason and the way out; nothing is left behind."""
+    """The message has the value, the reason and the cure; no files are left."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, *options)
     assert done.returncode == status
     assert message in done.stderr
@@ -106,14 +106,14 @@ def test_bad_value_for_the_server(place, options, status, message):
     assert nothing_left(place)
 
 
-# What the server's options do
+# Effects of the options
 
 @pytest.mark.parametrize("names", [
     ["-S", "-l", "-n", "-M", "-F", "-p", "-v"],
     ["--socket", "--size", "--vectors", "--shm", "--foreground", "--pidfile", "--verbose"],
 ], ids=["short", "long"])
-def test_every_option(place, names):
-    """Short and long options mean the same."""
+def test_short_and_long_options_are_equivalent(place, names):
+    """Short and long options have the same effect."""
     pidfile = place.dir / "pid"
     path, size, vectors, shm, foreground, pid, verbose = names
     server = place.start(place.server_program, path, place.socket, size, "1M", vectors, "3", shm,
@@ -130,8 +130,8 @@ def test_every_option(place, names):
     assert nothing_left(place)
 
 
-def test_quiet_without_verbose(place):
-    """Without -v nothing is said when all is well."""
+def test_server_is_quiet_without_verbose(place):
+    """Without -v nothing is logged as long as nothing fails."""
     pidfile = place.dir / "pid"
     server = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm,
                          "-p", pidfile)
@@ -147,8 +147,8 @@ def test_quiet_without_verbose(place):
     ("4096", 4096), ("64K", 64 << 10), ("64k", 64 << 10), ("2M", 2 * MIB), ("2m", 2 * MIB),
     ("1048576", MIB), ("0004K", 4096),
 ])
-def test_sizes(place, text, size):
-    """Numbers with and without suffix, of either case; the memory is there in full."""
+def test_sizes_with_and_without_suffix(place, text, size):
+    """Suffixes in either case; the whole memory is usable."""
     place.server("-l", text)
     st = os.fstat(join(place).memory)
     assert st.st_size == size
@@ -156,8 +156,8 @@ def test_sizes(place, text, size):
 
 
 @pytest.mark.parametrize("option", ["-m", "--memory", "-r"])
-def test_memory_in_a_directory(place, option):
-    """An existing directory: the region is a file in it, which has no name any more."""
+def test_memory_in_a_directory_has_no_name(place, option):
+    """-m with an existing directory: the region is an unlinked file in it."""
     directory = place.shm_path
     directory.mkdir()
     prefix = "dir:" if option == "-r" else ""
@@ -173,8 +173,8 @@ def test_memory_in_a_directory(place, option):
 
 @pytest.mark.parametrize("region", [["-m", ""], ["-M", ""], ["-M", "/"], ["--shm", ""],
                                     ["-r", "shm:"], ["--region", "shm:"]])
-def test_memory_by_name(place, region):
-    """-m with a word that is no directory means what -M means; the name goes at the end."""
+def test_memory_by_name_is_removed_at_the_end(place, region):
+    """-m with a word that is not a directory means the same as -M."""
     option, prefix = region
     server = place.server("-l", "1M", region=[option, prefix + place.shm])
     st = os.fstat(join(place).memory)
@@ -185,8 +185,8 @@ def test_memory_by_name(place, region):
     assert nothing_left(place)
 
 
-def test_memory_in_a_file(place):
-    """-r file:PATH makes the file, and removes it at the end."""
+def test_memory_in_a_file_is_removed_at_the_end(place):
+    """-r file:PATH creates the file."""
     path = place.dir / "region"
     server = place.server("-l", "1M", region=["-r", f"file:{path}"])
     assert os.path.samestat(os.fstat(join(place).memory), path.stat())
@@ -194,8 +194,8 @@ def test_memory_in_a_file(place):
     assert nothing_left(place)
 
 
-def test_sealed_memory(place):
-    """-r memfd: no client can shrink or grow the region, or add seals, or take them away."""
+def test_sealed_memory_cannot_be_resized(place):
+    """-r memfd: no client can shrink or grow the region, or add or remove seals."""
     server = place.server("-l", "1M", region=["-r", "memfd:"])
     assert server.err.count("truncate") == 0
     client = join(place)
@@ -208,22 +208,22 @@ def test_sealed_memory(place):
     assert os.fstat(client.memory).st_size == MIB
 
 
-def test_unsealed_memory_is_warned_of(place):
-    """With -v the log says what a named region lets clients do."""
+def test_unsealed_memory_is_logged(place):
+    """With -v the log says what clients can do to a named region."""
     server = place.server()
     server.err.wait("any client can truncate the region")
 
 
 def make_shm(place, size, mode=0o600):
-    """An object that existed before."""
+    """An object that exists before the server."""
     place.shm_path.touch()
     os.truncate(place.shm_path, size)
     place.shm_path.chmod(mode)
     return place.shm_path.stat()
 
 
-def test_existing_memory_of_the_same_size(place):
-    """It is used with what is in it, and left at the end as it was."""
+def test_existing_memory_of_the_same_size_is_used(place):
+    """It keeps its contents, and is not removed at the end."""
     before = make_shm(place, MIB, 0o640)
     with open(place.shm_path, "r+b") as file:
         file.write(b"kept")
@@ -237,8 +237,8 @@ def test_existing_memory_of_the_same_size(place):
     assert (after.st_ino, after.st_size, after.st_mode) == (before.st_ino, MIB, before.st_mode)
 
 
-def test_existing_memory_of_an_odd_size(place):
-    """No size that one could ask for fits it."""
+def test_existing_memory_of_an_unsupported_size_is_an_error(place):
+    """No valid size matches it."""
     before = make_shm(place, 3 * MIB)
     for size in (["-l", "1M"], ["-l", "4M"]):
         done = place.run_server("-F", "-S", place.socket, "-M", place.shm, *size)
@@ -249,8 +249,8 @@ def test_existing_memory_of_an_odd_size(place):
 
 
 @pytest.mark.parametrize("has, text", [(2 * MIB, "2M"), (4096, "4K")])
-def test_existing_memory_of_another_size(place, has, text):
-    """It is left alone, and the message says both ways out."""
+def test_existing_memory_of_another_size_is_an_error(place, has, text):
+    """It is unchanged, and the message has both cures."""
     before = make_shm(place, has)
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "-l", "1M")
     assert done.returncode == 1
@@ -262,7 +262,7 @@ def test_existing_memory_of_another_size(place, has, text):
 
 
 def test_empty_memory_is_grown(place):
-    """What a tmpfiles.d line leaves behind: grown, and mode and owner kept."""
+    """As created by a line in tmpfiles.d: it is grown, and keeps mode and owner."""
     make_shm(place, 0, 0o660)
     if os.geteuid() == 0:
         os.chown(place.shm_path, 1, 2)
@@ -277,7 +277,7 @@ def test_empty_memory_is_grown(place):
 
 
 def test_symbolic_link_is_not_followed(place):
-    """A link in the world-writable /dev/shm may be somebody's trap."""
+    """A link in the world-writable /dev/shm may be an attack by another user."""
     target = place.dir / "target"
     target.write_text("precious")
     place.shm_path.symlink_to(target)
@@ -306,8 +306,8 @@ def small_tmpfs(place):
 
 @NEEDS_ROOT
 @pytest.mark.parametrize("address", ["-m {}", "-r dir:{}", "-r file:{}/region"])
-def test_no_room(place, small_tmpfs, address):
-    """Too little memory is an error at the start; nothing is left behind."""
+def test_too_little_memory_is_an_error(place, small_tmpfs, address):
+    """The start fails, and no files are left."""
     region = address.format(small_tmpfs).split()
     done = place.run_server("-F", "-S", place.socket, *region, "-l", "4M")
     assert done.returncode == 1
@@ -318,8 +318,8 @@ def test_no_room(place, small_tmpfs, address):
 
 
 @NEEDS_ROOT
-def test_no_room_to_grow(place, small_tmpfs):
-    """An empty object that cannot be grown is empty again, and still there."""
+def test_empty_memory_that_cannot_grow_stays_empty(place, small_tmpfs):
+    """An existing object without room to grow is empty again, and not removed."""
     path = small_tmpfs / "region"
     path.touch()
     done = place.run_server("-F", "-S", place.socket, "-r", f"file:{path}", "-l", "4M")
@@ -329,14 +329,14 @@ def test_no_room_to_grow(place, small_tmpfs):
 
 
 @NEEDS_ROOT
-def test_exactly_enough_room(place, small_tmpfs):
-    """A region that fits exactly is fine."""
+def test_memory_that_fits_exactly(place, small_tmpfs):
+    """A region that takes all the room works."""
     place.server("-l", "1M", region=["-m", str(small_tmpfs)])
     assert os.fstat(join(place).memory).st_size == MIB
 
 
 def test_longest_socket_path(place):
-    """107 bytes are the most that a socket's path can have."""
+    """The path of a socket has at most 107 bytes."""
     path = place.dir / ("s" * (107 - len(str(place.dir)) - 1))
     server = place.server(socket=path)
     with RawClient(str(path), 1) as client:
@@ -355,7 +355,7 @@ def test_huge_memfd(place):
     size = os.fstat(client.memory).st_size
     seals = fcntl.fcntl(client.memory, F_GET_SEALS)
     with mmap.mmap(client.memory, size) as memory:
-        memory[size - 1] = 1  # reserved: this is no SIGBUS
+        memory[size - 1] = 1  # reserved: no SIGBUS
         smaps = pathlib.Path("/proc/self/smaps").read_text()
     server.stop()
     assert size == 4 * MIB
@@ -368,8 +368,8 @@ def test_huge_memfd(place):
 
 
 @pytest.mark.usefixtures("huge_pages")
-def test_too_few_huge_pages(place):
-    """More than there are: an error at start, and nothing left."""
+def test_too_few_huge_pages_is_an_error(place):
+    """The start fails, and no files are left."""
     done = place.run_server("-F", "-S", place.socket, "-r", "memfd:2M", "-l", "1024G")
     assert done.returncode == 1
     assert "too few huge pages are free" in done.stderr

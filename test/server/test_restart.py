@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""With a service manager that keeps copies of its fds, the server may be killed at any time."""
+"""With a service manager that stores copies of its fds, the server may be killed at any time."""
 import os
 import signal
 import socket
@@ -13,10 +13,10 @@ from support.py.programs import Daemon, fd_count, wait_until
 from support.py.restart import VECTORS, all_gone, one_more, stored, three
 from support.py.wire import RawClient, accepts
 
-# The stand-in.
+# The stand-in for the service manager.
 
-def test_the_manager(place, manager):
-    """It keeps fds by name, several under one, forgets them by name, and has a limit."""
+def test_manager_stores_fds_by_name(place, manager):
+    """Of this test: it stores several fds under one name, removes them by name, and has a limit."""
     manager.store_max = 3
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.connect(manager.path)
@@ -48,7 +48,7 @@ def test_the_manager(place, manager):
         manager.settle()
 
 
-def test_the_launcher(place, manager):
+def test_manager_passes_fds_in_order(place, manager):
     """The fds are at 3 and above, in order and no others, and the variables name them."""
     paths = []
     for at in range(3):
@@ -60,7 +60,7 @@ def test_the_launcher(place, manager):
     script = place.dir / "show"
     script.write_text("#!/bin/sh\nreadlink /proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5\n"
                       "echo $LISTEN_FDS $LISTEN_FDNAMES $((LISTEN_PID - $$))\n"
-                      "ls /proc/$$/fd\n")  # not into a pipe, whose ends the shell has, too
+                      "ls /proc/$$/fd\n")  # not into a pipe, whose ends the shell would have, too
     script.chmod(0o755)
     shown = manager.start(prefix=["/bin/sh", script], ready=False)
     assert shown.wait() == 0, shown.err.text()
@@ -71,10 +71,10 @@ def test_the_launcher(place, manager):
     assert {int(fd) for fd in lines[4:]} - {10} == set(range(6))
 
 
-# What must be in the store.
+# Contents of the fd store.
 
-def test_the_store(place, manager):
-    """Copies of everything, and of nobody who has gone."""
+def test_fd_store_has_copies_of_all_state(place, manager):
+    """Copies of all fds, and none of clients that left."""
     manager.start()
     stored(manager, [])
     clients = three(place)
@@ -93,8 +93,8 @@ def test_the_store(place, manager):
     assert place.socket.exists() and place.shm_path.exists(), "the next start needs their names"
 
 
-def test_watchdog(place, manager):
-    """It says that it is alive, twice as often as it must; with WATCHDOG_PID of another, never."""
+def test_watchdog_is_notified(place, manager):
+    """Twice as often as required; never if WATCHDOG_PID is another process."""
     manager.start(environment={"WATCHDOG_USEC": "100000", "WATCHDOG_PID": None})
     manager.wait_said("WATCHDOG=1", 5)
     manager.restart(environment={"WATCHDOG_USEC": "100000", "WATCHDOG_PID": "1"})
@@ -103,11 +103,11 @@ def test_watchdog(place, manager):
     assert not any("WATCHDOG" in text for text in manager.said[said_n:])
 
 
-# Going on.
+# Resuming.
 
 @pytest.mark.parametrize("how", ["crash", "restart"])
-def test_nobody_notices(place, manager, how):
-    """Not a word to anybody; then another joins. Twice."""
+def test_clients_do_not_notice_a_restart(place, manager, how):
+    """They receive no message; then another client joins. Twice."""
     manager.start()
     clients = three(place)
     for _ in range(2):
@@ -123,14 +123,15 @@ def test_nobody_notices(place, manager, how):
 
 
 def after_a_crash(clients):
-    """At most one may be lost: to whom something was being sent. Return: the others."""
+    """At most one client may be lost: the one to which a message was being sent. Return: the
+    others."""
     left = read_what_is_there(clients)
     assert len(left) >= len(clients) - 1, f"more than one was lost: {clients}"
     return left
 
 
-def test_in_a_storm(place, manager):
-    """Killed, restarted and upgraded while others come, ring and go."""
+def test_restarts_while_clients_join_and_leave(place, manager):
+    """Killed, restarted and upgraded while clients join, ring and leave."""
     manager.start()
     clients = three(place)
     deaf = place.add(RawClient(str(place.socket), VECTORS, keep=False))
@@ -165,9 +166,9 @@ def test_in_a_storm(place, manager):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_while_it_is_dead(place, manager, number):
-    """Who leaves then is told of afterwards, who speaks is dropped; who connects waits and is served;
-    doorbells work."""
+def test_changes_while_the_server_is_dead(place, manager, number):
+    """Leaves are announced afterwards; a client that sent data is dropped; a client that connected
+    waits and is served; doorbells work."""
     manager.start()
     clients = [*three(place), join(place, VECTORS), join(place, VECTORS)]
     all_know_all(clients)
@@ -185,8 +186,9 @@ def test_while_it_is_dead(place, manager, number):
     stored(manager, clients)
 
 
-def test_deaf_clients(place, manager):
-    """Who does not read over several crashes gets a complete view afterwards, of the state."""
+def test_clients_that_do_not_read_during_crashes(place, manager):
+    """A client that does not read during several crashes then receives the complete, current
+    state."""
     manager.start("-F", "-v", "-n", "20", "-S", place.socket)
     clients = [place.add(RawClient(str(place.socket), 20)) for _ in range(3)]
     for _ in range(3):
@@ -198,8 +200,8 @@ def test_deaf_clients(place, manager):
     one_more(place, clients, vectors=20)
 
 
-def test_other_vectors(place, manager):
-    """-n is for those who come: old clients keep theirs."""
+def test_number_of_vectors_may_change(place, manager):
+    """-n applies to new clients: connected clients keep their vectors."""
     manager.start()
     clients = three(place)
     for client in clients:
@@ -217,8 +219,9 @@ def test_other_vectors(place, manager):
 
 
 @pytest.mark.parametrize("other", [("-M", "{}2"), ("-r", "memfd:"), ("-l", "1M", "-r", "memfd:")])
-def test_another_region(place, manager, other):
-    """Nobody can go on with other memory: they are disconnected, with a line that says why."""
+def test_another_region_disconnects_all(place, manager, other):
+    """Clients cannot continue with other memory: they are disconnected, with a line that says
+    why."""
     first = ("-r", "memfd:") if "-l" in other else None
     manager.start(region=first)
     clients = three(place)
@@ -232,8 +235,8 @@ def test_another_region(place, manager, other):
     one_more(place, clients)
 
 
-def test_another_region_that_cannot_be(place, manager):
-    """The start fails; when the configuration is right again, all are still there."""
+def test_another_region_that_cannot_be_opened(place, manager):
+    """The start fails; when the configuration is corrected, no client has been lost."""
     manager.start()
     clients = three(place)
     manager.end_service(signal.SIGTERM)
@@ -243,8 +246,8 @@ def test_another_region_that_cannot_be(place, manager):
     one_more(place, clients)
 
 
-def test_another_socket(place, manager):
-    """-S of the new start counts: it listens there, and old clients stay."""
+def test_socket_path_may_change(place, manager):
+    """-S of the new start is used: it listens there, and connected clients stay."""
     manager.start()
     clients = three(place)
     old, place.socket = place.socket, place.dir / "elsewhere"
@@ -256,8 +259,9 @@ def test_another_socket(place, manager):
     one_more(place, clients)
 
 
-def test_socket_was_removed(place, manager):
-    """Somebody has removed the socket's name: the next start makes one at which it can be reached."""
+def test_removed_socket_is_created_again(place, manager):
+    """The socket's path has been removed: the next start creates it, and new clients can
+    connect."""
     manager.start()
     clients = three(place)
     manager.wait_idle()
@@ -268,8 +272,8 @@ def test_socket_was_removed(place, manager):
     stored(manager, clients)
 
 
-def test_socket_activation(place):
-    """The manager's own listening socket, by whatever name, is used and not removed."""
+def test_listening_socket_of_the_service_manager_is_used(place):
+    """Under any name; it is not removed."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.bind(str(place.socket))
         sock.listen()
@@ -291,8 +295,8 @@ def test_socket_activation(place):
         assert place.socket.exists() and not (place.dir / "unused").exists()
 
 
-def test_socket_activation_without_manager(place):
-    """LISTEN_FDS alone, as of a program such as systemd-socket-activate."""
+def test_socket_activation_without_fd_store(place):
+    """LISTEN_FDS alone, as from a program such as systemd-socket-activate."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.bind(str(place.socket))
         sock.listen()
@@ -304,8 +308,8 @@ def test_socket_activation_without_manager(place):
         assert place.socket.exists() and not place.shm_path.exists()
 
 
-def test_many_restarts(place, manager):
-    """Neither the server's fds nor the store grow."""
+def test_many_restarts_leak_no_fds(place, manager):
+    """Neither in the server nor in the fd store."""
     manager.start()
     clients = three(place)
     stored(manager, clients)
@@ -321,9 +325,9 @@ def test_many_restarts(place, manager):
     one_more(place, clients)
 
 
-def test_in_the_background(place, manager):
-    """A service that goes into the background (Type=forking): the manager follows its pidfile, and
-    the next start goes on."""
+def test_restart_in_the_background(place, manager):
+    """A service of Type=forking: the service manager follows its pidfile, and the next start
+    resumes."""
     options = ("-v", "-n", "2", "-S", place.socket, "-p", place.dir / "pid")
     clients = []
     for _ in range(2):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-server --roster: who is connected, read from the end of the region by a reader of our own
-(rules P-1 to P-9) and by the client program on a way in that has no server."""
+"""ivshmem-server --roster: the connected peers, read from the end of the region by an independent
+reader (rules P-1 to P-9) and by the client program over a transport without a server."""
 import mmap
 import os
 import random
@@ -23,7 +23,7 @@ PAUSE = 0.0005  # s
 
 
 class Roster:
-    """The roster in a region, by the rules and without any code of the project."""
+    """The roster page of a region, read by the rules and without any code of the project."""
 
     def __init__(self, path):
         with open(path, "r+b") as file:
@@ -47,18 +47,18 @@ class Roster:
         return generation, peers, bool(flags & 1), listed
 
     def read(self):
-        """(generation, peers, kept, {id: (vectors, since)}) of one moment."""
+        """Return (generation, peers, kept, {id: (vectors, since)}) of one moment."""
         deadline = time.monotonic() + TIMEOUT
         while not (found := self._read()):
             assert time.monotonic() < deadline, "the server writes all the time"
-            time.sleep(PAUSE)  # it may have been stopped in the middle
+            time.sleep(PAUSE)  # the server may have been stopped while writing
         return found
 
     def ids(self):
         return sorted(self.read()[3])
 
     def shows(self, ids):
-        """Whether it is a roster by the rules, which it need not be yet, with exactly these."""
+        """Whether the page is valid and has exactly these entries; it need not be valid yet."""
         try:
             return self.ids() == ids
         except AssertionError:
@@ -77,13 +77,13 @@ def watch(where):
 
 
 def make_region(where, size=SIZE):
-    """A region that is there before and after the server."""
+    """A region that exists before and after the server."""
     with open(where.shm_path, "wb") as file:
         file.truncate(size)
 
 
 def test_joins_and_leaves_are_in_the_region(place):
-    """P-1, P-2, P-5, P-6: everybody with id, vectors and generation; each change counts one."""
+    """P-1, P-2, P-5, P-6: each peer with id, vectors and generation; each change counts as one."""
     server = place.server("-n", "2", "--roster", "-l", "1M")
     shown = roster(place)
     start, peers, kept, listed = shown.read()
@@ -98,8 +98,8 @@ def test_joins_and_leaves_are_in_the_region(place):
     assert shown.read() == (start + 3, 1, False, {b.id: (2, start + 2)})  # P-7
 
 
-def test_the_wire_is_as_without(place):
-    """Who does not know of the roster is told the same: nothing of it goes over the wire (W-1 to W-7)."""
+def test_messages_are_the_same_with_a_roster_page(place):
+    """Clients that do not know the roster page get the same messages (W-1 to W-7)."""
     def hear(*options):
         server = place.server("-n", "2", "-l", "1M", *options)
         first, second = join(place, 2), join(place, 2)
@@ -114,8 +114,8 @@ def test_the_wire_is_as_without(place):
     assert hear() == hear("--roster")
 
 
-def test_a_storm(place):
-    """P-4: whatever moment is read, it is one of a roster that there was; at the end it is right."""
+def test_page_is_consistent_during_a_storm(place):
+    """P-4: at any moment the page shows a roster that existed; at the end the current one."""
     place.server("-n", "1", "--roster", "-l", "1M")
     shown = roster(place)
     done = threading.Event()
@@ -146,8 +146,8 @@ def test_a_storm(place):
     assert shown.ids() == [stay.id]
 
 
-def test_a_process_beside_the_region_sees_who_comes_and_goes(place):
-    """P-8: the same events as a client of the server has; the region is all that it sees."""
+def test_process_beside_the_region_sees_joins_and_leaves(place):
+    """P-8: the same events as a client of the server gets; the region is all that it sees."""
     server = place.server("-n", "2", "--roster")
     client = watch(place)
     first = place.start_client()
@@ -170,8 +170,8 @@ def test_a_process_beside_the_region_sees_who_comes_and_goes(place):
     second.write("quit\n")
 
 
-def test_another_server_goes_on(place):
-    """P-5, P-7: whoever watches the region hears that all left, and who is there now."""
+def test_another_server_continues_the_page(place):
+    """P-5, P-7: readers of the page see that all peers left, and which are there now."""
     make_region(place)
     server = place.server("-n", "1", "--roster", "-l", "1M")
     client = watch(place)
@@ -188,8 +188,9 @@ def test_another_server_goes_on(place):
     assert not client.out.count("no roster")
 
 
-def test_a_killed_server_leaves_the_generation(place):
-    """P-7: a killed server says nothing; the next one on that region goes on from there."""
+def test_killed_server_leaves_the_generation(place):
+    """P-7: a killed server changes nothing; the next one on that region continues its
+    generation."""
     make_region(place)
     server = place.server("-n", "1", "--roster", "-l", "1M")
     shown = roster(place)
@@ -203,7 +204,7 @@ def test_a_killed_server_leaves_the_generation(place):
     assert shown.read() == (before[0] + 1, 0, True, {})
 
 
-def test_a_second_server_by_mistake_changes_nothing(place):
+def test_second_server_by_mistake_changes_nothing(place):
     """It ends because the first is alive, before it has written to the region."""
     make_region(place)
     place.server("-n", "1", "--roster", "-l", "1M")
@@ -217,7 +218,7 @@ def test_a_second_server_by_mistake_changes_nothing(place):
 
 
 def test_peers_without_vectors_are_shown(place):
-    """P-6: on the wire nobody hears of them (W-12)."""
+    """P-6: messages to clients do not mention them (W-12)."""
     place.server("-n", "0", "--roster")
     client = watch(place)
     with RawClient(str(place.socket)) as peer:
@@ -226,8 +227,8 @@ def test_peers_without_vectors_are_shown(place):
     client.out.wait("peer 0 left")
 
 
-def test_more_peers_than_slots(place):
-    """P-2: those without a slot are counted, and get one when it is free."""
+def test_more_peers_than_entries(place):
+    """P-2: peers without an entry are counted, and get an entry when it is free."""
     place.server("-n", "1", "--roster-peers", "2", "-l", "1M")
     shown = roster(place)
     peers = [join(place, 1) for _ in range(4)]
@@ -242,8 +243,8 @@ def test_more_peers_than_slots(place):
     assert shown.ids() == [1, 2]
 
 
-def test_a_large_table(place):
-    """P-3: in the pages before; the library says how much is left."""
+def test_large_page(place):
+    """P-3: it begins in the pages before; the library reports the usable size."""
     place.server("-n", "1", "--roster-peers", "65536", "-l", "4M")
     shown = roster(place)
     peer = join(place, 1)
@@ -251,8 +252,8 @@ def test_a_large_table(place):
     assert place.run_client("-c", "dump").stdout.count("the last 1028 KiB are reserved") == 1
 
 
-def test_meet_leaves_the_roster_alone(place):
-    """The example divides the bytes that are left, and nobody writes upon the roster."""
+def test_example_meet_does_not_touch_the_roster_page(place):
+    """The example divides the remaining bytes, and none of its processes writes to the page."""
     place.server("-n", "1", "-l", "1M", "--roster")
     shown = roster(place)
     meeting = [place.start(place.build / "examples" / "meet", "-n", "2", "-a", f"peer-{n}", "-r",
@@ -272,16 +273,16 @@ def test_meet_leaves_the_roster_alone(place):
     (["--roster-peers", "65537"], 2, 'invalid number of clients "65537"'),
     (["--roster=7"], 2, "--roster"),
 ])
-def test_what_cannot_be(place, options, status, message):
-    """Said at the start, with numbers; nothing is left behind."""
+def test_impossible_sizes_are_errors(place, options, status, message):
+    """The start fails with the numbers, and no files are left."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "-l", "1M", *options)
     assert done.returncode == status
     assert message in done.stderr
     assert not place.shm_path.exists() and not place.socket.exists()
 
 
-def test_file_size_limit(place):
-    """A region beyond "ulimit -f" cannot be written to: an error, and not SIGXFSZ."""
+def test_file_size_limit_is_an_error(place):
+    """A region beyond "ulimit -f" cannot be written to: an error instead of SIGXFSZ."""
     make_region(place)
     done = place.run("prlimit", "--fsize=65536", place.server_program, "-F", "-S", place.socket,
                      "-M", place.shm, "-l", "1M", "--roster")
@@ -289,8 +290,9 @@ def test_file_size_limit(place):
     assert "cannot write the roster into the region: File too large" in done.stderr
 
 
-def test_a_client_truncates_the_region(place):
-    """P-9: the server goes on, says so once, does not make it longer, and writes all when it is."""
+def test_client_truncates_the_region(place):
+    """P-9: the server continues, reports it once, does not grow the region, and writes everything
+    when the region has been grown."""
     server = place.server("-n", "1", "--roster", "-l", "1M")
     stay = join(place, 1)
     before = roster(place)
@@ -309,8 +311,9 @@ def test_a_client_truncates_the_region(place):
     server.stop()
 
 
-def test_scribbled_upon(place):
-    """P-9: whatever strangers write there, server and watchers live; the next change puts it right."""
+def test_client_writes_garbage_to_the_page(place):
+    """P-9: whatever other processes write there, server and readers survive; the next change
+    repairs it."""
     server = place.server("-n", "2", "--roster")
     shown = roster(place)
     client = watch(place)
@@ -337,16 +340,17 @@ def test_scribbled_upon(place):
         writer.join()
     client.write("dump\n")
     stay = join(place, 2)
-    # Clients are told first, and the region is written afterwards: until then it is as it was scribbled.
+    # Clients are sent their messages first, and the page is written afterwards: until then it has
+    # the garbage.
     wait_until(lambda: shown.shows([stay.id]), "the table is right again")
     client.out.wait(f"peer {stay.id} joined with 2 vectors")
     client.write("quit\n")
-    assert client.wait() in (0, 1)  # a ring is refused beside a plain region
+    assert client.wait() in (0, 1)  # ringing is refused beside a plain region
     server.stop()
 
 
-def test_half_written(place):
-    """P-4: a server that was killed in the middle. The reader gives up in time and says so."""
+def test_half_written_page_is_reported(place):
+    """P-4: a server was killed while writing. The reader gives up in time and reports it."""
     make_region(place)
     server = place.server("-n", "1", "--roster", "-l", "1M")
     shown = roster(place)
@@ -361,8 +365,8 @@ def test_half_written(place):
     assert shown.read()[1:] == (0, True, {})
 
 
-def test_nobody_takes_other_contents_for_a_roster(place):
-    """A region without one is as it always was, whatever is in its last page."""
+def test_other_contents_are_not_taken_for_a_roster(place):
+    """A region without a roster page is used as always, whatever its last page has."""
     make_region(place)
     with open(place.shm_path, "r+b") as file:
         file.seek(SIZE - PAGE)

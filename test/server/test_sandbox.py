@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The server confines itself, and goes on working. What a process so confined cannot do is shown with
+"""The server confines itself, and still works. What a confined process cannot do is shown with
 test/support/c/programs/confined.c, which confines itself by the same code.
 
-A build with a sanitizer has no filter of system calls, because the sanitizers' own code makes others;
-it gives up its rights as any other."""
+A build with a sanitizer has no system call filter, because the sanitizers' own code makes other
+calls; it drops its privileges like any other.
+"""
 import errno
 import os
 import pathlib
@@ -30,19 +31,19 @@ CAPABILITIES = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]
 
 @pytest.fixture(autouse=True)
 def no_leak_checker(monkeypatch):
-    """It looks into /proc at the end, where a process cannot that has another root or became another
-    user. Other tests end the same server with it."""
+    """The sanitizer reads /proc at the end, which fails in a process with another root or user.
+    Other tests end the same server with it."""
     monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")
 
 
 def status_of(pid):
-    """What the kernel says of a process."""
+    """The kernel's view of a process."""
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.split() for name, value in (line.split(":", 1) for line in lines)}
 
 
 def check_confined(pid, has_filter=HAS_FILTER):
-    """No capability, none to come, and a filter."""
+    """No capability, none to gain, and a filter."""
     status = status_of(pid)
     for name in CAPABILITIES:
         if name != "CapBnd" or os.geteuid() == 0:
@@ -52,7 +53,7 @@ def check_confined(pid, has_filter=HAS_FILTER):
 
 
 def check_works(path, vectors=2):
-    """Two join, ring each other, and one hears that the other left."""
+    """Two clients join, ring each other, and one receives that the other left."""
     with RawClient(str(path), vectors) as first:
         first.greeting()
         with RawClient(str(path), vectors) as second:
@@ -65,15 +66,15 @@ def check_works(path, vectors=2):
 
 
 def most_groups():
-    """The user with the most groups, among those who are not root."""
+    """The user with the most groups, except root."""
     return max((user for user in pwd.getpwall() if user.pw_uid),
                key=lambda user: len(os.getgrouplist(user.pw_name, user.pw_gid)))
 
 
-# What is given up
+# Privileges
 
-def test_everything_is_dropped(place):
-    """By default: all capabilities, for good, and whatever system call is not needed."""
+def test_all_privileges_are_dropped_by_default(place):
+    """All capabilities, permanently, and all system calls that are not needed."""
     server = place.server("-n", "2")
     check_confined(server.pid)
     check_works(place.socket)
@@ -81,16 +82,16 @@ def test_everything_is_dropped(place):
     assert not place.socket.exists() and not place.shm_path.exists()
 
 
-def test_sandbox_off(place):
-    """No filter; but what gives up rights stays."""
+def test_sandbox_off_has_no_filter(place):
+    """Privileges are dropped all the same."""
     server = place.server("--sandbox", "off")
     server.err.wait("no system call filter: --sandbox off")
     check_confined(server.pid, has_filter=False)
     server.stop()
 
 
-def test_sandbox_on(place):
-    """Asked for, it is there or there is no server."""
+def test_sandbox_on_requires_a_filter(place):
+    """Without a filter the server does not start."""
     if HAS_FILTER:
         server = place.server("--sandbox", "on")
         check_confined(server.pid)
@@ -102,8 +103,8 @@ def test_sandbox_on(place):
 
 
 @pytest.mark.skipif(HAS_FILTER, reason="this build has a filter")
-def test_lack_of_a_filter_is_told(place):
-    """With -v, why there is none."""
+def test_missing_filter_is_logged(place):
+    """With -v, and with the reason."""
     server = place.server()
     server.err.wait("no system call filter: built with")
     server.stop()
@@ -111,8 +112,8 @@ def test_lack_of_a_filter_is_told(place):
 
 @NEEDS_ROOT
 @pytest.mark.parametrize("user", ["name", "number", "many groups"])
-def test_user(place, user):
-    """Its uid, its gid and all of its groups, and no others."""
+def test_user_is_changed(place, user):
+    """The process has its uid, its gid and all of its groups, and no others."""
     entry = most_groups() if user == "many groups" else NOBODY
     os.chown(place.dir, entry.pw_uid, -1)
     pidfile = place.dir / "pid"
@@ -125,7 +126,7 @@ def test_user(place, user):
         os.getgrouplist(entry.pw_name, entry.pw_gid))
     check_confined(server.pid)
     assert place.socket.stat().st_uid == place.shm_path.stat().st_uid == entry.pw_uid
-    assert pidfile.stat().st_uid == 0  # or the user could name another process in it
+    assert pidfile.stat().st_uid == 0  # or the user could give another process's id in it
     assert server.err.count("will not be removed") == 0
     check_works(place.socket)
     server.stop()
@@ -133,8 +134,8 @@ def test_user(place, user):
 
 
 @NEEDS_ROOT
-def test_owners_that_are_named_stay(place):
-    """--user gives away only what nobody else was meant to have."""
+def test_named_owners_are_kept(place):
+    """--user changes only owners for which no option was given."""
     server = place.server("--user", "nobody", "--socket-owner", "1", "--region-owner", "2")
     assert (place.socket.stat().st_uid, place.shm_path.stat().st_uid) == (1, 2)
     server.stop()
@@ -142,12 +143,12 @@ def test_owners_that_are_named_stay(place):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may become anybody")
 def test_own_user_without_root(place):
-    """Who one is already, one may be."""
+    """--user with the current user needs no privileges."""
     place.server("--user", os.getuid()).stop()
 
 
 def as_nobody(where, *options):
-    """A start by a user without privileges."""
+    """Start the server as a user without privileges."""
     os.chown(where.dir, NOBODY.pw_uid, NOBODY.pw_gid)
     program = shutil.copy(where.server_program, where.dir)
     return where.start(program, "-F", "-v", "-S", where.socket, "-r", "memfd:", *options,
@@ -155,8 +156,8 @@ def as_nobody(where, *options):
 
 
 @NEEDS_ROOT
-def test_without_privileges(place):
-    """Who is nobody already: the filter, and nothing else to drop."""
+def test_start_without_privileges(place):
+    """The filter is loaded; there is nothing else to drop."""
     server = as_nobody(place, "--user", "nobody")
     server.err.wait("listening at")
     status = status_of(server.pid)
@@ -173,9 +174,9 @@ def test_without_privileges(place):
     (["--chroot", "/tmp"], "cannot make /tmp the root directory, which only root can: "
                            "Operation not permitted"),
 ])
-def test_needs_root(place, options, message):
-    """What only root can do, said so."""
-    server = as_nobody(place, *options)  # who may not give files away either
+def test_options_that_need_root(place, options, message):
+    """The message says so."""
+    server = as_nobody(place, *options)  # which may not change the owner of files, either
     assert server.wait() == 1
     assert server.err.seen[-1] == "ivshmem-server: " + message
     assert not place.socket.exists()
@@ -191,7 +192,7 @@ def test_needs_root(place, options, message):
     (["--sandbox", ""], 'invalid kind of sandbox ""'),
 ])
 def test_bad_values(place, options, message):
-    """One line, status 2, nothing made."""
+    """One line, status 2, no files created."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, *options)
     assert done.returncode == 2
     assert done.stderr.startswith(f"ivshmem-server: {message}")
@@ -199,7 +200,7 @@ def test_bad_values(place, options, message):
     assert os.listdir(place.dir) == [] and not place.shm_path.exists()
 
 
-# Everything works, in all combinations
+# All combinations work
 
 REGIONS = {
     "shm": lambda where: ["-M", where.shm],
@@ -212,8 +213,8 @@ REGIONS = {
 @NEEDS_ROOT
 @pytest.mark.parametrize("kind", REGIONS)
 @pytest.mark.parametrize("how", ["as root", "user", "chroot", "user chroot"])
-def test_regions(place, kind, how):
-    """Clients come and go, and at the end nothing is left that could be removed from where it is."""
+def test_regions_are_removed_when_confined(place, kind, how):
+    """Clients come and go, and at the end no file is left that a confined process can remove."""
     options = ["-n", "2", "-p", place.dir / "pid"]
     if "user" in how:
         options += ["--user", "nobody"]
@@ -237,8 +238,8 @@ def test_regions(place, kind, how):
 
 
 @NEEDS_ROOT
-def test_chroot_by_relative_names(place, monkeypatch):
-    """Names are those of before; a directory below, and one elsewhere."""
+def test_chroot_with_relative_paths(place, monkeypatch):
+    """Paths are those before chroot(): one in a directory below, and one elsewhere."""
     (place.dir / "root" / "sub").mkdir(parents=True)
     monkeypatch.chdir(place.dir)
     server = place.server("--chroot", "root", "-p", "pid", region=["-r", "file:root/sub/region"],
@@ -263,8 +264,8 @@ def test_chroot_to_the_root(place):
 
 
 @NEEDS_ROOT
-def test_chroot_does_not_remove_what_has_the_same_name(place):
-    """Another file that has within the new root the name that ours has outside."""
+def test_chroot_keeps_other_files_of_the_same_name(place):
+    """Another file has the same path within the new root as ours outside."""
     root = place.dir / "root"
     inside = root / str(place.dir).lstrip("/")
     inside.mkdir(parents=True)
@@ -275,11 +276,11 @@ def test_chroot_does_not_remove_what_has_the_same_name(place):
 
 @NEEDS_ROOT
 @pytest.mark.parametrize("options, uid, owner", [
-    (["--user", "nobody"], NOBODY.pw_uid, 0),  # the user in a directory of root's
-    ([], 0, NOBODY.pw_uid),  # root without capabilities in a directory of somebody's
+    (["--user", "nobody"], NOBODY.pw_uid, 0),  # the user in a directory of root
+    ([], 0, NOBODY.pw_uid),  # root without capabilities in a directory of another user
 ])
-def test_remains_are_warned_of(place, options, uid, owner):
-    """At the start, with the way out; at the end all that can go is gone."""
+def test_files_that_cannot_be_removed_are_a_warning(place, options, uid, owner):
+    """At the start, with the cure; at the end all files that can be removed are."""
     os.chown(place.dir, owner, -1)
     place.dir.chmod(0o755)
     server = place.server("-p", place.dir / "pid", *options)
@@ -290,12 +291,13 @@ def test_remains_are_warned_of(place, options, uid, owner):
     server.stop()
     assert sorted(os.listdir(place.dir)) == ["pid", "socket"]
     assert not place.shm_path.exists()
-    place.server("-p", place.dir / "pid2").stop()  # what is left is in nobody's way
+    # the remaining files do not prevent the next start
+    place.server("-p", place.dir / "pid2").stop()
 
 
 @NEEDS_ROOT
-def test_remains_in_a_sticky_directory(place):
-    """As in /tmp: what is not one's own cannot be removed there."""
+def test_files_in_a_sticky_directory_are_a_warning(place):
+    """As in /tmp: files of another user cannot be removed there."""
     place.dir.chmod(0o1777)
     os.chown(place.dir, 1, -1)
     server = place.server("--user", "nobody", "-p", place.dir / "pid")
@@ -309,10 +311,10 @@ def test_remains_in_a_sticky_directory(place):
 # Root without capabilities is a user like others
 
 @NEEDS_ROOT
-def test_fds_in_flight_of_others(place):
+def test_fds_in_flight_of_other_processes(place):
     """The kernel counts fds in flight by user: those of other processes can stop the server, which
-    then says so, and goes on when they have been read."""
-    user = 300000 + os.getpid()  # not root: tests beside this one would be stopped too
+    then reports it, and continues when they have been received."""
+    user = 300000 + os.getpid()  # not root: other tests would be stopped, too
     place.dir.chmod(0o777)
     server = place.server(nofile=64, user=user)
     ours, theirs = socket.socketpair()
@@ -335,7 +337,7 @@ def test_fds_in_flight_of_others(place):
 # In the background, with syslog
 
 class Syslog:
-    """A directory that can be a server's /dev, with a log in it that we read."""
+    """A directory to serve as a server's /dev, with a log socket that the test reads."""
 
     def __init__(self, where):
         self.path = where.dir / "log"
@@ -344,7 +346,7 @@ class Syslog:
         where.add(self)
 
     def listen(self, kind):
-        """Be there, as a syslogd that has just been started."""
+        """Listen, like a syslogd that has just been started."""
         self.close()
         self.path.unlink(missing_ok=True)
         self.sock = socket.socket(socket.AF_UNIX, kind)
@@ -354,7 +356,7 @@ class Syslog:
         self.path.chmod(0o666)
 
     def wait(self, text):
-        """The next line that has this text."""
+        """Return the next line that has this text."""
         self.sock.settimeout(20)
         while True:
             line = self.sock.recv(4096).decode()
@@ -362,7 +364,7 @@ class Syslog:
                 return line
 
     def close(self):
-        """Be gone."""
+        """Stop listening."""
         if self.sock:
             self.sock.close()
 
@@ -375,9 +377,9 @@ ln -s "$0/log" "$0/dev/log" && mount --rbind "$0/dev" /dev && exec "$@"
 
 @NEEDS_ROOT
 @pytest.mark.parametrize("how", ["plain", "user", "chroot"])
-def test_background(place, how):
-    """The parent ends when the child is confined; the log is syslog, also a new one, and its loss is
-    no reason to end."""
+def test_confined_server_in_the_background(place, how):
+    """The parent ends when the child is confined; the log is syslog, also after syslogd was
+    restarted, and losing it does not end the server."""
     log = Syslog(place)
     root = place.dir / "root"
     root.mkdir()
@@ -395,13 +397,13 @@ def test_background(place, how):
     check_works(root / "socket", 1)
     line = log.wait("client 0 left")
     assert f"ivshmem-server[{daemon.pid}]: client 0 left" in line
-    # syslogd is started again: the next line is lost, or the first to be sent anew
+    # syslogd is restarted: the next line is lost, or the first to be sent again
     log.listen(socket.SOCK_DGRAM)
     for _ in range(2):
         check_works(root / "socket", 1)
     if how != "chroot":
         log.wait("client 0 left")
-    # and again, but as one that the filter lets nobody talk to; and then there is none
+    # and again, with a socket type that the filter forbids; and then without a socket
     log.listen(socket.SOCK_STREAM)
     for _ in range(2):
         check_works(root / "socket", 1)
@@ -416,8 +418,8 @@ def test_background(place, how):
 
 
 @NEEDS_ROOT
-def test_failure_in_the_background(place):
-    """Nothing has been let go of by then: the terminal learns why there is no server."""
+def test_failure_in_the_background_is_reported(place):
+    """The terminal is still open at that time, and shows why the start failed."""
     program = shutil.copy(place.server_program, place.dir)
     os.chown(place.dir, NOBODY.pw_uid, NOBODY.pw_gid)
     process = place.start(program, "-S", place.socket, "-p", place.dir / "pid", "-r", "memfd:",
@@ -427,7 +429,7 @@ def test_failure_in_the_background(place):
     assert os.listdir(place.dir) == ["ivshmem-server"]
 
 
-# What the filter does
+# Effects of the filter
 
 ALLOWED = {"nothing": errno.EFAULT, "close": errno.EBADF, "map memory": 0}
 SYSLOG = {"socket unix datagram": 0, "socket unix stream": errno.EACCES, "connect": errno.ENOTSOCK}
@@ -455,7 +457,7 @@ def all_calls():
 @pytest.mark.parametrize("lists, more", [("-", {}), ("l", SYSLOG), ("s", STARTING)],
                          ids=["serving", "syslog", "starting"])
 def test_forbidden_calls_kill(place, lists, more, call):
-    """Whatever is not in the lists ends the process, at once."""
+    """A call that is not listed ends the process at once."""
     done = place.run(CONFINED, lists, "call", call)
     place.pardon_violators()
     allowed = ALLOWED | more
@@ -478,35 +480,36 @@ def test_forbidden_calls_kill(place, lists, more, call):
     (["-F", "-r", "memfd:3M"], 1, "not a valid size of huge pages"),
     (["-F", "-r", "dir:/nonexistent"], 1, "cannot access the directory"),
 ])
-def test_a_start_under_the_filter(place, options, status, text):
-    """The filter that is in force lets this program be started again, up to what it would make:
-    that is handed over to it and not made again."""
+def test_restart_under_the_filter(place, options, status, text):
+    """The active filter lets the program be executed again, up to the creation of resources: those
+    are handed over and not created again."""
     done = place.run(CONFINED, "ls", "run", place.server_program, *options)
     assert done.returncode == status, done
     assert text in done.stdout + done.stderr
 
 
 @NEEDS_FILTER
-def test_no_start_without_the_list(place):
-    """Without the list for it, not even exec."""
+def test_no_restart_without_permission(place):
+    """Without its list of calls, even exec() is forbidden."""
     done = place.run(CONFINED, "-", "run", place.server_program, "--version")
     assert place.pardon_violators()
     assert done.returncode == -signal.SIGSYS
 
 
 @NEEDS_FILTER
-def test_starting_again_and_again(place):
-    """A filter that is in force is not loaded once more: the kernel takes only so many."""
+def test_filter_is_loaded_once(place):
+    """An active filter is not loaded again by each restart: the kernel limits their number."""
     done = place.run(CONFINED, "s", "again", "300")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "confined\n" * 301
 
 
-# The tests notice
+# The tests detect violations
 
 @NEEDS_FILTER
-def test_that_a_violation_fails_a_test(build):
-    """A program that its filter ended, and that nobody looked at, fails the test."""
+def test_violation_fails_a_test(build):
+    """A program killed by its filter fails the test that started it, even if the test does not
+    check."""
     made = Place(build)
     process = made.start(CONFINED, "-", "call", "ptrace")
     process.wait()

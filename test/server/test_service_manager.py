@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A service manager that is slow, gone, or keeps what it should not: nobody waits for it, nothing
-crashes, and the next start is a good one."""
+"""A service manager that is slow, gone, or stores wrong fds: the server does not wait for it and
+does not crash, and the next start works."""
 import os
 import shutil
 import signal
@@ -20,11 +20,11 @@ ROSTER_HEADER_LEN = 56  # roster/memory.h
 CURRENT_AT, AREA_AT = NOTES_LEN + 12, NOTES_LEN + 24  # struct ivs_roster_memory_header
 
 
-# A manager that is not as it should be.
+# A service manager that misbehaves.
 
-def test_slow_manager(place, manager):
-    """While it does not read, newcomers are served all the same, and nobody else waits; later it gets
-    what it missed."""
+def test_slow_manager_delays_no_client(place, manager):
+    """While it does not read, new clients are served, and no other waits; later it gets what it
+    missed."""
     manager.start()
     clients = three(place)
     manager.settle()
@@ -42,8 +42,9 @@ def test_slow_manager(place, manager):
     stored(manager, clients)
 
 
-def test_slow_manager_and_a_crash(place, manager):
-    """Whom it has not got is lost, and closed: also who was half stored. The others hear of it."""
+def test_clients_that_are_not_stored_are_lost(place, manager):
+    """After a crash, clients whose fds the slow manager has not received, or only in part, are
+    disconnected. Their leaves are announced."""
     manager.start()
     clients = three(place)
     manager.settle()
@@ -66,8 +67,8 @@ def test_slow_manager_and_a_crash(place, manager):
     stored(manager, clients)
 
 
-def test_slow_manager_and_an_upgrade(place, manager):
-    """What it has not been told yet the next program tells it."""
+def test_upgrade_during_a_slow_manager(place, manager):
+    """The next program sends what the previous one could not."""
     manager.start()
     clients = three(place)
     manager.settle()
@@ -84,8 +85,8 @@ def test_slow_manager_and_an_upgrade(place, manager):
     one_more(place, clients)
 
 
-def test_manager_reads_late(place, manager):
-    """It does not read at the start, with its queue full: then everything is late, not lost."""
+def test_manager_that_reads_late(place, manager):
+    """It does not read during the start, and its queue is full: messages are late, not lost."""
     manager.stop_reading()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.connect(manager.path)
@@ -103,8 +104,8 @@ def test_manager_reads_late(place, manager):
     one_more(place, clients)
 
 
-def test_manager_is_gone(place, manager):
-    """Nobody hears it any more, which is no reason to serve nobody."""
+def test_manager_that_has_ended(place, manager):
+    """Clients are served all the same."""
     manager.start()
     clients = three(place)
     manager.vanish()
@@ -117,8 +118,8 @@ def test_manager_is_gone(place, manager):
 
 
 @pytest.mark.parametrize("path", ["/no/such/socket", "relative", "@ivs-nobody", "/" + "x" * 200])
-def test_manager_is_not_there(place, path):
-    """A warning, and it serves."""
+def test_manager_that_does_not_exist(place, path):
+    """The server logs a warning, and serves."""
     server = place.start(place.server_program, "-F", "-v", "-n", "2", "-S", place.socket, "-M",
                          place.shm, environment={"NOTIFY_SOCKET": path})
     server.err.wait("NOTIFY_SOCKET" if len(path) > 100 or path[0] == "r" else "service manager")
@@ -130,9 +131,10 @@ def test_manager_is_not_there(place, path):
     assert not place.socket.exists() and not place.shm_path.exists()
 
 
-def test_small_store(place, manager):
-    """The manager keeps less than it is given (FileDescriptorStoreMax) and says nothing: who is not
-    kept whole is disconnected after a crash, and the others hear that it left."""
+def test_small_fd_store(place, manager):
+    """The manager stores fewer fds than sent (FileDescriptorStoreMax) without an error: clients
+    that are not stored completely are disconnected after a crash, and the others receive their
+    leaves."""
     manager.store_max = len(OWN) + 2 * (1 + VECTORS) + 2
     manager.start()
     clients = [*three(place), join(place, VECTORS)]
@@ -145,10 +147,10 @@ def test_small_store(place, manager):
     stored(manager, clients)
 
 
-# A store with what should not be in it.
+# An fd store with wrong contents.
 
-def test_leftovers(place, manager):
-    """What no client has: it is closed, and the manager forgets it."""
+def test_leftover_fds_are_closed(place, manager):
+    """Fds that belong to no client are closed and removed from the fd store."""
     manager.start()
     clients = three(place)
     manager.wait_idle()
@@ -168,8 +170,9 @@ def test_leftovers(place, manager):
 
 
 @pytest.mark.parametrize("missing", ["socket", "0", "1"])
-def test_client_without_an_fd(place, manager, missing):
-    """Who is not whole cannot be served: its connection is closed, and the others hear that it left."""
+def test_client_without_an_fd_is_lost(place, manager, missing):
+    """An incomplete client cannot be served: its connection is closed, and the others receive its
+    leave."""
     manager.start()
     clients = three(place)
     manager.wait_idle()
@@ -187,8 +190,8 @@ def test_client_without_an_fd(place, manager, missing):
     stored(manager, clients)
 
 
-def test_client_that_is_no_socket(place, manager):
-    """An fd of something else under a client's name: that client is lost, and no other."""
+def test_client_whose_fd_is_not_a_socket_is_lost(place, manager):
+    """Another kind of fd under a client's name: that client is lost, and no other."""
     manager.start()
     clients = three(place)
     manager.wait_idle()
@@ -202,7 +205,7 @@ def test_client_that_is_no_socket(place, manager):
 
 
 def put(offset, content):
-    """A way to change the state: bytes at a place."""
+    """Change the state: bytes at an offset."""
     return lambda fd: os.pwrite(fd, content, offset)
 
 
@@ -232,8 +235,8 @@ STATES = {
 
 
 @pytest.mark.parametrize("spoil", STATES.values(), ids=STATES.keys())
-def test_state_that_cannot_be_used(place, manager, spoil):
-    """Everybody is disconnected, a line says so, and it begins anew, to be gone on with."""
+def test_unusable_state_disconnects_all(place, manager, spoil):
+    """A line reports it, and the server starts with new state, which the next start can resume."""
     manager.start()
     clients = three(place)
     manager.wait_idle()
@@ -249,9 +252,8 @@ def test_state_that_cannot_be_used(place, manager, spoil):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_state_with_random_slots(place, manager, seed):
-    """Numbers that mean nothing in what was told whom: whatever becomes of those clients, the server
-    serves those who come."""
+def test_state_with_random_records(place, manager, seed):
+    """Random bytes in the records: the clients may be lost, but the server serves new ones."""
     manager.start()
     three(place)
     manager.wait_idle()
@@ -269,8 +271,8 @@ def test_state_with_random_slots(place, manager, seed):
 
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("what", ["/dev/null", "/", "pipe"])
-def test_own_fd_that_is_something_else(place, manager, name, what):
-    """A store that somebody has mixed up: never a crash, and never a start that fails for ever."""
+def test_own_fd_of_another_kind(place, manager, name, what):
+    """The names in the fd store are mixed up: no crash, and the start does not fail forever."""
     manager.start()
     three(place)
     manager.wait_idle()
@@ -285,22 +287,22 @@ def test_own_fd_that_is_something_else(place, manager, name, what):
 
 
 @pytest.mark.parametrize("count", ["1", "2", "100", "x", "", "-1", "0", "99999999999"])
-def test_wrong_count(place, manager, count):
-    """LISTEN_FDS does not say how many there are: it serves, with those that it got."""
+def test_wrong_number_of_fds(place, manager, count):
+    """LISTEN_FDS is not the number of fds: the server serves with those that it got."""
     manager.start()
     three(place)
     manager.wait_idle()
     manager.end_service(signal.SIGKILL)
     if count in ("1", "2", "x", "", "-1", "0", "99999999999"):
-        # What is not named stays open in the process, the socket too: as if another server had it.
+        # Fds without a name stay open in the process, also the socket: as if another server had it.
         place.socket.unlink()
     manager.start(count=count)
     with RawClient(str(place.socket), VECTORS) as client:
         client.greeting()
 
 
-def test_for_another_process(place, manager):
-    """LISTEN_PID is not ours: the fds are not, either."""
+def test_fds_for_another_process(place, manager):
+    """LISTEN_PID is another process: the fds are ignored."""
     manager.start()
     three(place)
     manager.wait_idle()
@@ -310,8 +312,8 @@ def test_for_another_process(place, manager):
     join(place, VECTORS)
 
 
-def test_state_twice(place, manager):
-    """Two fds under one name: one is used, and still kept afterwards."""
+def test_two_fds_of_one_name(place, manager):
+    """One of them is used, and still stored afterwards."""
     manager.start()
     clients = three(place)
     manager.wait_idle()
@@ -325,8 +327,8 @@ def test_state_twice(place, manager):
         manager.end_service(signal.SIGKILL)
 
 
-def test_start_that_fails_after_a_crash(place, manager):
-    """What clients use keeps its names, so that the next start goes on with them."""
+def test_failed_start_after_a_crash_keeps_files(place, manager):
+    """Files in use by clients are not removed, so that the next start resumes."""
     (place.dir / "metrics").mkdir()
     options = ("-F", "-v", "-n", "2", "-S", place.socket, "--metrics",
                place.dir / "metrics" / "m.prom")
@@ -344,8 +346,8 @@ def test_start_that_fails_after_a_crash(place, manager):
     one_more(place, clients)
 
 
-def test_first_start_that_fails(place, manager):
-    """It leaves nothing, neither names nor at the manager."""
+def test_failed_first_start_leaves_nothing(place, manager):
+    """Neither files nor fds in the fd store."""
     manager.start("-F", "-n", "2", "-S", place.socket, "--metrics", place.dir / "no" / "m.prom",
                   ready=False)
     assert manager.server.wait() == 1
@@ -355,8 +357,9 @@ def test_first_start_that_fails(place, manager):
     one_more(place, three(place))
 
 
-def test_misdeed_of_who_had_the_id_before(place, manager):
-    """While the manager has not let go of a socket, its events are not another client's."""
+def test_old_client_of_an_id_does_not_affect_the_next(place, manager):
+    """While a closed client's socket is still in the fd store, its events do not concern the next
+    client with that id."""
     manager.start()
     manager.settle()
     for times in range(1, 6):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-server from its start to its end: signals, sockets and pidfiles that are there before, the
+"""ivshmem-server from its start to its end: signals, existing sockets and pidfiles, the
 background."""
 import os
 import signal
@@ -16,7 +16,8 @@ from support.py.wire import accepts, readable, ring
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_end_by_signal(place, number):
-    """Clients hear the connection end and no leave; socket and memory are removed; status 0 (W-13)."""
+    """Clients see the end of the connection and no leave; socket and memory are removed; status 0
+    (W-13)."""
     server = place.server()
     clients = [join(place) for _ in range(3)]
     knows_all(clients)
@@ -30,7 +31,7 @@ def test_end_by_signal(place, number):
 
 
 def test_end_with_idle_clients(place):
-    """A signal ends it also while clients do not read."""
+    """A signal ends the server also while clients do not read."""
     server = place.server("-n", "8")
     for _ in range(20):
         connect_client(place)
@@ -39,7 +40,7 @@ def test_end_with_idle_clients(place):
 
 
 def test_dead_socket_is_taken_over(place):
-    """What a killed server left behind does not keep the next one from starting."""
+    """The socket of a killed server does not prevent the next start."""
     killed = place.server()
     client = join(place)
     killed.signal(signal.SIGKILL)
@@ -51,7 +52,7 @@ def test_dead_socket_is_taken_over(place):
 
 
 def test_living_socket_is_not_taken(place):
-    """A second server fails, says why, and neither the first nor its clients notice."""
+    """A second server fails with the reason, and neither the first nor its clients are affected."""
     server = place.server()
     clients = [join(place), join(place)]
     knows_all(clients)
@@ -68,7 +69,7 @@ def test_living_socket_is_not_taken(place):
 
 
 def test_file_in_place_of_the_socket(place):
-    """A file that is no socket is not ours to remove."""
+    """A file that is not a socket is not removed."""
     place.socket.write_text("precious")
     before = place.socket.stat()
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm)
@@ -80,7 +81,7 @@ def test_file_in_place_of_the_socket(place):
 
 
 def test_two_servers_start_on_one_dead_socket(place):
-    """However many start at once, exactly one gets the socket, and it is not removed again."""
+    """Of any number that start at once, exactly one gets the socket, which is not removed again."""
     killed = place.server()
     killed.signal(signal.SIGKILL)
     killed.wait()
@@ -104,8 +105,8 @@ def start_daemon(place, *options):
     return place.add(Daemon(int(pidfile.read_text()))), pidfile
 
 
-def test_daemon(place):
-    """When the command returns, clients can connect; SIGTERM removes everything it made."""
+def test_daemon_serves_when_the_command_returns(place):
+    """Clients can connect at once; SIGTERM removes all files that it created."""
     daemon, pidfile = start_daemon(place)
     client = join(place)
     assert os.readlink(f"/proc/{daemon.pid}/exe") == str(place.server_program)
@@ -124,8 +125,8 @@ def test_daemon(place):
     (["-p", "/nonexistent/pid"], "cannot open the pidfile /nonexistent/pid"),
     (["-r", "dir:/nonexistent"], "/nonexistent"),
 ])
-def test_daemon_that_cannot_start(place, options, message):
-    """The command that was typed fails and says why; nothing stays."""
+def test_daemon_that_cannot_start_reports_it(place, options, message):
+    """The command fails with the reason; no files are left."""
     pidfile = place.dir / "pid"
     done = place.run_server("-S", place.socket, "-M", place.shm, "-p", pidfile, *options)
     assert done.returncode == 1
@@ -135,8 +136,8 @@ def test_daemon_that_cannot_start(place, options, message):
 
 
 @pytest.mark.parametrize("mode", [[], ["-F"]], ids=["background", "foreground"])
-def test_locked_pidfile(place, mode):
-    """A pidfile of a living server is not taken, and stays that server's."""
+def test_pidfile_of_a_living_server_is_not_taken(place, mode):
+    """The second server fails, and the pidfile still names the first."""
     daemon, pidfile = start_daemon(place)
     done = place.run_server("-S", place.dir / "other", "-r", "memfd:", "-p", pidfile, *mode)
     assert done.returncode == 1
@@ -147,7 +148,7 @@ def test_locked_pidfile(place, mode):
 
 
 def test_stale_pidfile_is_taken_over(place):
-    """A pidfile that a killed daemon left behind is no obstacle."""
+    """A pidfile of a killed daemon does not prevent the start."""
     daemon, _ = start_daemon(place)
     daemon.signal(signal.SIGKILL)
     daemon.wait()
@@ -158,7 +159,7 @@ def test_stale_pidfile_is_taken_over(place):
 
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
 def test_daemon_without_standard_fds(place, closed):
-    """Started with closed standard fds it works, and nothing of it takes their place."""
+    """The daemon works, and none of its files takes the numbers of the standard fds."""
     pidfile = place.dir / "pid"
     done = place.run("sh", "-c", f'"$@" {closed}', "sh", place.server_program, "-v", "-S",
                      place.socket, "-M", place.shm, "-p", pidfile)
@@ -172,7 +173,7 @@ def test_daemon_without_standard_fds(place, closed):
 
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
 def test_server_without_standard_fds(place, closed):
-    """In the foreground with closed standard fds its log does not go into the shared memory."""
+    """In the foreground, without standard fds, the log is not written into the shared memory."""
     place.start("sh", "-c", f'exec "$@" {closed}', "sh", place.server_program, "-F", "-v", "-S",
                 place.socket, "-M", place.shm)
     wait_until(lambda: accepts(place.socket), "the server accepts")

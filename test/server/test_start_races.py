@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Two servers in the unhappiest order: one is held up in the middle of its start, at a system call
-of the test's choice, while the other does all of its own."""
+"""Two servers in the worst order: one is held up during its start, at a given system call, while
+the other starts completely."""
 import shutil
 
 import pytest
@@ -9,25 +9,26 @@ from support.py.programs import wait_until
 from support.py.wire import RawClient
 
 pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
-DELAY_US = 1000000  # long enough for another to start; were it too short, nothing would be shown
+DELAY_US = 1000000  # long enough for another to start; otherwise the test would not show anything
 
 
 def start_server(where, socket, *options):
-    """Start a server, of which nothing is expected yet."""
+    """Start a server without waiting for it."""
     return where.start(where.server_program, "-F", "-v", "-S", socket, *options)
 
 
 def start_held_up(where, call, socket, *options):
-    """Start a server that stops for a while before its first such system call."""
+    """Start a server that is held up before its first system call of that name."""
     return where.start(
-        "env", "ASAN_OPTIONS=detect_leaks=0",  # that too would trace it
+        "env", "ASAN_OPTIONS=detect_leaks=0",  # vfork() would be traced, too
         "strace", "-D", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
         f"inject={call}:delay_enter={DELAY_US}:when=1", where.server_program, "-F", "-v",
         "-S", socket, *options)
 
 
 def identity(path):
-    """What no other file has, also one that takes its place and inode; None while there is none."""
+    """Identity of a file: inode and time, so that a replacement differs; None if it does not
+    exist."""
     try:
         there = path.lstat()
     except FileNotFoundError:
@@ -36,7 +37,7 @@ def identity(path):
 
 
 def the_one_that_runs(servers):
-    """Wait until each has started or given up. Return: the only one that runs, and the other."""
+    """Wait until each has started or failed. Return: the only one that runs, and the other."""
     wait_until(lambda: all(server.err.count("ivshmem-server: listening at") or server.popen.poll() is not None
                            for server in servers), "all are decided")
     living = [server for server in servers if server.popen.poll() is None]
@@ -46,9 +47,9 @@ def the_one_that_runs(servers):
     return living[0], failed
 
 
-def test_region_is_not_removed_under_another(place):
-    """A server has made an object and is held up before it locks it; another gives it a size and
-    runs. The first fails, and must not remove what the other is using."""
+def test_region_in_use_is_not_removed(place):
+    """A server has created an object and is held up before it locks it; another sets its size and
+    runs. The first fails, and must not remove the object in use."""
     first = start_held_up(place, "flock", place.dir / "first", "-M", place.shm, "-l", "4M")
     wait_until(place.shm_path.exists, "the object is made")
     made = place.shm_path.stat().st_ino
@@ -65,8 +66,8 @@ def test_region_is_not_removed_under_another(place):
 
 @pytest.mark.parametrize("there", ["nothing", "dead"])
 def test_socket_is_not_taken_before_it_listens(place, there):
-    """A server has bound its socket and is held up before it listens: nobody answers there yet, but
-    it is not dead, and another must not replace it."""
+    """A server has bound its socket and is held up before it listens: connecting fails, but the
+    socket is not dead, and another server must not replace it."""
     before = None
     if there == "dead":
         killed = place.server()

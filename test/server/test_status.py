@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-server --status: the table, the errors, and what a lying server can make it print."""
+"""ivshmem-server --status: the table, the errors, and the output for a hostile server."""
 import json
 import os
 import pwd
@@ -20,7 +20,7 @@ COLUMNS = ["ID", "PID", "PROGRAM", "USER", "SINCE", "STATE", "VECTORS", "BEHIND"
 
 
 def control_of(where):
-    """Where its control socket is."""
+    """Path of the control socket."""
     return where.dir / "control"
 
 
@@ -30,7 +30,7 @@ def show(where, *options, path=None):
 
 
 def fails(where, message, path=None):
-    """It ends with status 1, says why in one line, and prints nothing else."""
+    """The tool ends with status 1 and one line with the reason, and prints nothing else."""
     done = show(where, path=path)
     assert (done.returncode, done.stdout) == (1, ""), done
     assert done.stderr.startswith("ivshmem-server: ") and done.stderr.count("\n") == 1
@@ -38,7 +38,7 @@ def fails(where, message, path=None):
 
 
 class Liar:
-    """Something that listens there and is no server: sends bytes and stays, or closes."""
+    """A listener that is not a server: sends bytes and stays, or closes."""
 
     def __init__(self, path, data, stays=False):
         self._sock = socket.socket(socket.AF_UNIX)
@@ -58,7 +58,7 @@ class Liar:
                 if stays:
                     there.recv(1)
         except OSError:
-            pass  # the tool ended first
+            pass  # the tool has ended first
 
     def close(self):
         """Stop listening."""
@@ -66,8 +66,8 @@ class Liar:
         self._sock.close()
 
 
-def test_table(place):
-    """Head lines, then a line for each client, in columns that stand under their titles."""
+def test_status_is_a_table(place):
+    """Head lines, then a line for each client, in columns below their titles."""
     server = place.server("--control", control_of(place), "-n", "16", "-l", "2M", "--max-peers",
                           "3", "--max-peers-per-user", "9")
     join(place, 16).close()
@@ -118,8 +118,8 @@ def test_table(place):
     assert stalled.next() is not None
 
 
-def test_json_is_the_reply_as_it_came(place):
-    """One line, doorbells included."""
+def test_json_is_the_reply_unchanged(place):
+    """One line, with doorbells."""
     place.server("--control", control_of(place))
     join(place, 1)
     done = show(place, "--json")
@@ -127,14 +127,14 @@ def test_json_is_the_reply_as_it_came(place):
     assert json.loads(done.stdout) == ask_once(control_of(place), doorbells=True)
 
 
-def test_many_doorbells_are_cut_short(place):
-    """Sixteen of one client, and how many more there are."""
+def test_many_doorbells_are_abbreviated(place):
+    """Sixteen of a client, and the number of further ones."""
     place.server("--control", control_of(place), "-n", "40")
     join(place, 40)
     assert show(place).stdout.splitlines()[-1].endswith(" 0" * 16 + " and 24 more")
 
 
-def test_no_vectors_and_nobody(place):
+def test_table_without_clients_or_vectors(place):
     """An empty table has its titles, a client without doorbells a dash."""
     server = place.server("--control", control_of(place), "-n", "0")
     assert show(place).stdout.splitlines()[-1].split() == COLUMNS
@@ -144,8 +144,8 @@ def test_no_vectors_and_nobody(place):
 
 
 @NEEDS_ROOT
-def test_a_program_that_is_gone(place):
-    """Its name is not known; a user without a name is a number."""
+def test_client_whose_program_has_ended(place):
+    """Its name is unknown; a user without a name is shown as a number."""
     place.dir.chmod(0o777)
     place.server("--control", control_of(place), "--socket-mode", "0666")
     code = ("import os,socket,sys,time; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
@@ -160,33 +160,33 @@ def test_a_program_that_is_gone(place):
     assert row[:4] == ["0", str(parent.pid), "-", "61234"]
 
 
-# What goes wrong
+# Errors
 
-def test_no_such_socket(place):
-    """With what to look for."""
+def test_missing_socket(place):
+    """The message has a hint."""
     fails(place, f"there is no socket {control_of(place)}: is the server running, with --control")
 
 
-def test_nobody_listens(place):
-    """A killed server's socket."""
+def test_socket_without_a_listener(place):
+    """The socket of a killed server."""
     place.server("--control", control_of(place)).end()
     fails(place, f"no process listens at {control_of(place)}: the server has ended")
 
 
-def test_a_file(place):
-    """Is no socket."""
+def test_file_that_is_not_a_socket(place):
+    """The message says so."""
     control_of(place).write_text("")
     fails(place, "or it is not a socket")
 
 
-def test_long_path(place):
-    """As of all sockets."""
+def test_too_long_path(place):
+    """The message is that for all sockets."""
     fails(place, "the socket's path has 200 bytes; 1 to 107 are possible", path="x" * 200)
 
 
 @NEEDS_ROOT
-def test_not_allowed(place):
-    """The permissions are named."""
+def test_missing_permission_is_reported(place):
+    """The message has the permissions of the socket."""
     place.dir.chmod(0o777)
     place.server("--control", control_of(place))
     process = place.start(shutil.copy(place.server_program, place.dir), "--status",
@@ -195,8 +195,8 @@ def test_not_allowed(place):
     assert f"no permission to connect to {control_of(place)}: see --control-mode" in process.err.text()
 
 
-def test_the_socket_of_clients(place):
-    """It is said that it is the other one; the server loses a client and nothing else."""
+def test_socket_for_clients_is_recognized(place):
+    """The message says that it is the other socket; the server is not affected."""
     server = place.server("--control", control_of(place))
     fails(place, "sent an unexpected reply: is it the control socket", path=place.socket)
     server.err.wait("left")
@@ -215,8 +215,8 @@ def test_the_socket_of_clients(place):
      "says: there is no ?[31mstatus?\n"),
 ], ids=["silent", "stops", "ends", "ends in the middle", "other protocol", "other JSON",
         "no JSON", "error"])
-def test_other_servers(place, data, stays, message):
-    """Nothing is waited for longer than 5 s, and the reason is given."""
+def test_other_servers_at_the_socket(place, data, stays, message):
+    """The tool waits at most 5 s, and gives the reason."""
     place.add(Liar(control_of(place), data, stays))
     fails(place, message)
 
@@ -228,8 +228,8 @@ def test_datagram_socket(place):
     fails(place, "is a socket of another type")
 
 
-def test_nothing_dangerous_is_printed(place):
-    """A reply full of control characters, and of types that nobody expects."""
+def test_control_characters_are_not_printed(place):
+    """A reply full of control characters, and of unexpected types."""
     evil = "\x1b]0;x\x07\r\n\x7f\u009b2J\u202e"
     place.add(Liar(control_of(place), json.dumps({
         "version": evil, "pid": evil, "since": evil, "socket": evil, "vectors": evil,
@@ -244,7 +244,7 @@ def test_nothing_dangerous_is_printed(place):
     assert len(done.stdout.splitlines()) == 7 + 1 + 5
 
 
-def test_nowhere_to_print(place):
+def test_full_disk_is_an_error(place):
     """A full disk is an error."""
     place.server("--control", control_of(place))
     for option in ["", "--json"]:
@@ -253,14 +253,14 @@ def test_nowhere_to_print(place):
         assert done.returncode == 1 and "No space left on device" in done.stderr
 
 
-def test_json_alone(place):
-    """Goes with --status only."""
+def test_json_without_status_is_refused(place):
+    """--json needs --status."""
     done = place.run_server("--json")
     assert done.returncode == 2 and "use it with --status PATH" in done.stderr
 
 
-def test_many_clients(place):
-    """A reply that comes in many pieces."""
+def test_status_of_many_clients(place):
+    """A reply that arrives in many pieces."""
     server = place.server("--control", control_of(place), "-n", "1")
     for _ in range(400):
         place.add(RawClient(str(place.socket), 1, keep=False))

@@ -12,8 +12,8 @@ from support.py.systemd import (WITH_UNIT_FILTER, Absent, UserManager, exec_star
 from support.py.wire import RawClient, accepts
 
 
-def test_the_unit_lets_the_server_do_what_it_has_to(place):
-    """Its filter of system calls allows what its own command needs, and a group for the region."""
+def test_the_unit_allows_all_needed_system_calls(place):
+    """The unit's filter permits what its own command needs, and a group for the region."""
     needs("systemd-socket-activate")
     if is_sanitized(place.server_program):
         pytest.skip("built with a sanitizer, whose code makes system calls of its own")
@@ -54,7 +54,7 @@ def manager(place):
         started = UserManager(place)
     except Absent as reason:
         pytest.skip(str(reason))
-    # The unit's own command, but for where the program is and what a build with sanitizers lacks.
+    # The unit's command, except the program's path and what a build with sanitizers lacks.
     command = exec_start(place, "--verbose").replace(" --sandbox strict", "")
     install_units(place, started.units, f"""
 StandardError=append:{started.dir}/server.log
@@ -80,25 +80,25 @@ def restarted(manager, former):
 
 
 def crash(manager, pid):
-    """As a bug would."""
+    """Crash, as a bug would cause it."""
     manager.run("kill", "--signal=KILL", manager.unit)
     return restarted(manager, pid)
 
 
 def hang(manager, pid):
-    """The watchdog ends it."""
+    """The watchdog ends the server."""
     manager.run("kill", "--signal=STOP", manager.unit)
     return restarted(manager, pid)
 
 
 def restart(manager, pid):
-    """As an administrator does, or the installation of a package."""
+    """As an administrator or the installation of a package does."""
     manager.run("restart", manager.unit)
     return restarted(manager, pid)
 
 
 def upgrade(manager, pid):
-    """In place: the process stays."""
+    """The program is replaced, the process stays."""
     log = manager.dir / "server.log"
     before = log.read_text().count("resumed 2 clients of 2")
     manager.run("reload", manager.unit)
@@ -127,8 +127,8 @@ def test_clients_do_not_notice(manager, how):
                    "the status is up to date")
 
 
-def test_strict(place, manager):
-    """The command as it is: nothing can be executed, and a restart is an upgrade all the same."""
+def test_strict_unit_upgrades_on_restart(place, manager):
+    """The unmodified command: exec() is forbidden, and a restart still keeps all clients."""
     if is_sanitized(place.server_program):
         pytest.skip("a build with sanitizers has no filter")
     change = manager.units / "ivshmem@.service.d" / "strict.conf"
@@ -145,7 +145,7 @@ def test_strict(place, manager):
         assert "1 now" in shown.stdout, shown.stdout + shown.stderr
 
 
-def test_a_stop_is_the_end(manager):
+def test_stop_disconnects_all(manager):
     with RawClient(manager.socket, vectors=2) as client:
         client.greeting()
         manager.run("stop", "ivshmem@demo.socket", manager.unit)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""SIGUSR2: the server becomes another program in the same process, and nobody notices."""
+"""SIGUSR2: the server executes another program in the same process, and clients do not notice."""
 import os
 import shutil
 import signal
@@ -13,7 +13,7 @@ from support.py.programs import Daemon, fd_count, is_sanitized, rss_kib, wait_un
 from support.py.wire import RawClient, accepts, connect
 
 VECTORS = 2
-#: The filter that is in force must let it do what it likes.
+#: The active filter must allow what it does.
 ANY_PROGRAM = ("--sandbox", "off")
 RESUMED = "resumed"
 
@@ -26,7 +26,7 @@ def program(place):
 
 
 def replace(program, content, mode=0o755):
-    """Another file in the place of the program: never written over, it is running."""
+    """Replace the program by another file; it is not overwritten, because it is running."""
     new = f"{program}.new"
     if isinstance(content, str):
         with open(new, "w", encoding="ascii") as file:
@@ -38,7 +38,7 @@ def replace(program, content, mode=0o755):
 
 
 def upgrade(server, times=1):
-    """SIGUSR2, and wait until the new program goes on."""
+    """Send SIGUSR2, and wait until the new program has resumed."""
     before = server.err.count(RESUMED)
     for at in range(times):
         server.signal(signal.SIGUSR2)
@@ -54,7 +54,7 @@ def three(place, *options):
 
 
 def one_more(place, clients):
-    """Another client joins: everybody rings everybody, and the memory is the same."""
+    """Another client joins: all clients ring each other, and the memory is the same."""
     clients.append(join(place, VECTORS))
     all_know_all(clients)
     all_ring_all(clients)
@@ -62,8 +62,8 @@ def one_more(place, clients):
     assert all(client.is_quiet(0.02) for client in clients)
 
 
-def test_nobody_notices(place):
-    """The same process, the same ids, not a word to anybody; then another joins."""
+def test_clients_do_not_notice_an_upgrade(place):
+    """The same process, the same ids, no message to any client; then another joins."""
     server, clients = three(place)
     heard = [list(client.history) for client in clients]
     inode = place.socket.lstat().st_ino
@@ -78,8 +78,8 @@ def test_nobody_notices(place):
     all_know_all(clients)
 
 
-def test_end_after_upgrades(place):
-    """What the first program made the last removes; doorbells go on working (W-13)."""
+def test_end_after_upgrades_removes_all_files(place):
+    """The last program removes what the first created; doorbells still work (W-13)."""
     server, clients = three(place)
     upgrade(server, 2)
     server.stop()
@@ -88,8 +88,8 @@ def test_end_after_upgrades(place):
     all_ring_all(clients)
 
 
-def test_what_was_there_before_stays(place):
-    """A region that the server did not make is left there, also after an upgrade."""
+def test_existing_region_is_kept_after_an_upgrade(place):
+    """A region that the server did not create is not removed at the end."""
     place.shm_path.write_bytes(bytes(1 << 20))
     server = place.server("-l", "1M")
     upgrade(server)
@@ -98,16 +98,16 @@ def test_what_was_there_before_stays(place):
 
 
 @pytest.mark.parametrize("region", [["-r", "memfd:"], ["-m", "/dev/shm"]], ids=["memfd", "dir"])
-def test_regions_without_a_name(place, region):
-    """They exist as long as somebody has them open: the next program does."""
+def test_upgrade_with_an_unnamed_region(place, region):
+    """The next program inherits the open region."""
     server = place.server("-n", str(VECTORS), region=region)
     clients = [join(place, VECTORS)]
     upgrade(server)
     one_more(place, clients)
 
 
-def test_in_a_storm(place):
-    """Upgrades while others come, ring and go: nobody is lost, and all views are right."""
+def test_upgrades_while_clients_join_and_leave(place):
+    """No client is lost, and all of them have the correct peers."""
     server, clients = three(place)
     deaf = place.add(RawClient(str(place.socket), VECTORS, keep=False))
     with Storm(place.socket, VECTORS) as storm:
@@ -123,12 +123,12 @@ def test_in_a_storm(place):
     one_more(place, clients)
 
 
-def test_many_upgrades(place):
+def test_many_upgrades_leak_nothing(place):
     """Neither fds nor memory grow, and the process stays."""
     server, clients = three(place)
     upgrade(server, 3)
     all_know_all(clients)
-    with RawClient(str(place.socket), VECTORS) as client:  # so that it serves
+    with RawClient(str(place.socket), VECTORS) as client:  # so that it is in its loop
         client.greeting()
     clients[0].read_until(lambda: clients[0].history[-1] == (3, False))
     fds, rss = server.fds(), rss_kib(server.pid)
@@ -138,8 +138,8 @@ def test_many_upgrades(place):
     one_more(place, clients)
 
 
-def test_in_the_middle_of_a_greeting(place):
-    """A client with so many vectors that its socket is full before it knows its own: it gets the rest
+def test_upgrade_during_a_greeting(place):
+    """A client with so many vectors that its socket is full before it has its own: it gets the rest
     from the next program."""
     server = place.server("-n", "40")
     clients = [place.add(RawClient(str(place.socket), 40)) for _ in range(3)]
@@ -150,8 +150,8 @@ def test_in_the_middle_of_a_greeting(place):
     all_know_all([client.greeting() for client in clients])
 
 
-def test_backlog(place):
-    """Who connects while no program looks is served by the next."""
+def test_client_that_connects_during_an_upgrade(place):
+    """It waits in the backlog, and the next program serves it."""
     server, clients = three(place)
     server.signal(signal.SIGSTOP)
     waiting = [place.add(RawClient(str(place.socket), VECTORS)) for _ in range(3)]
@@ -161,8 +161,8 @@ def test_backlog(place):
     all_know_all(clients + [client.greeting() for client in waiting])
 
 
-def test_leaving_meanwhile(place):
-    """Who leaves in the moment of the upgrade is told of."""
+def test_leave_during_an_upgrade_is_announced(place):
+    """A client leaves at the moment of the upgrade."""
     server, clients = three(place)
     for _ in range(10):
         server.signal(signal.SIGSTOP)
@@ -175,8 +175,8 @@ def test_leaving_meanwhile(place):
         wait_until(lambda: fd_count(server.pid) < 40, "nothing is left")
 
 
-def test_leave_beside_a_signal(place, program):
-    """A signal that changes nothing must not delay what there is to be told."""
+def test_other_signal_does_not_delay_announcements(place, program):
+    """A signal without effect arrives together with a leave."""
     server, clients = three(place, *ANY_PROGRAM)
     replace(program, "#!/bin/sh\nexit 1\n")
     for _ in range(10):
@@ -189,8 +189,8 @@ def test_leave_beside_a_signal(place, program):
         all_know_all(clients)
 
 
-def test_twice_quickly(place):
-    """Signals in quick succession are one upgrade or several, but no harm."""
+def test_signals_in_quick_succession(place):
+    """They cause one upgrade or several, and no client is lost."""
     server, clients = three(place)
     for _ in range(20):
         server.signal(signal.SIGUSR2)
@@ -207,8 +207,9 @@ def children(pid):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_end_at_once(place, program, number):
-    """The end comes before the upgrade: everything goes away, also the child that was trying."""
+def test_end_during_an_upgrade(place, program, number):
+    """SIGTERM comes before the upgrade: all files are removed, and the child that checks the
+    program has ended."""
     server, _ = three(place, *ANY_PROGRAM)
     os.mkfifo(f"{program}.fifo")
     replace(program, f"#!/bin/sh\nread -r _ < {program}.fifo\n")
@@ -235,8 +236,8 @@ def test_end_at_once(place, program, number):
     ("#!/no/such/interpreter\n", 0o755, "cannot execute"),
 ], ids=["deleted", "fails", "something-else", "crashes", "not-executable", "no-program", "empty",
         "no-interpreter"])
-def test_a_program_that_cannot(place, program, content, mode, said):
-    """It is noticed before, and the present one goes on; a good one is used the next time."""
+def test_program_that_cannot_serve_is_not_used(place, program, content, mode, said):
+    """The server detects it and continues; a good program is used the next time."""
     server, clients = three(place, *ANY_PROGRAM)
     kept = shutil.copy(program, place.dir / "good")
     if content is None:
@@ -255,8 +256,8 @@ def test_a_program_that_cannot(place, program, content, mode, said):
     all_ring_all(clients)
 
 
-def test_a_program_that_the_filter_ends(place, program):
-    """Another program than ours cannot do what it wants to, which is noticed, too."""
+def test_program_killed_by_the_filter_is_not_used(place, program):
+    """Another program makes other system calls, which the server detects, too."""
     if is_sanitized(program):
         pytest.skip("a build with sanitizers has no filter")
     server, clients = three(place)
@@ -265,14 +266,14 @@ def test_a_program_that_the_filter_ends(place, program):
     server.signal(signal.SIGUSR2)
     assert f"signal {int(signal.SIGSYS)}" in server.err.wait("no upgrade: ")
     one_more(place, clients)
-    assert place.pardon_violators() == []  # the server itself is none
+    assert place.pardon_violators() == []  # the server is not one
     replace(program, kept)
     upgrade(server)
     one_more(place, clients)
 
 
-def test_strict(place):
-    """With a filter that lets nothing be executed there is no upgrade, and no harm in asking."""
+def test_no_upgrade_with_a_strict_filter(place):
+    """The filter forbids exec(): the signal has no effect."""
     if is_sanitized(place.server_program):
         pytest.skip("a build with sanitizers has no filter")
     server, clients = three(place, "--sandbox", "strict")
@@ -281,8 +282,8 @@ def test_strict(place):
     one_more(place, clients)
 
 
-def test_a_program_that_hangs(place, program):
-    """It has 10 s; meanwhile everybody is served."""
+def test_program_that_hangs_is_not_used(place, program):
+    """It has 10 s; meanwhile clients are served."""
     server, clients = three(place, *ANY_PROGRAM)
     os.mkfifo(f"{program}.fifo")
     replace(program, f"#!/bin/sh\nread -r _ < {program}.fifo\n")
@@ -293,8 +294,8 @@ def test_a_program_that_hangs(place, program):
     assert not children(server.pid)
 
 
-def test_replaced_by_another_build(place, program):
-    """The file may have been replaced by then, which is the purpose."""
+def test_upgrade_to_another_build(place, program):
+    """The file has been replaced, which is the purpose."""
     server, clients = three(place)
     old = os.stat(program).st_ino
     replace(program, program)
@@ -307,8 +308,8 @@ def test_replaced_by_another_build(place, program):
     one_more(place, clients)
 
 
-def test_in_the_background(place):
-    """The process and its pidfile stay; the parent has gone long ago."""
+def test_upgrade_in_the_background(place):
+    """The process and its pidfile stay; the parent has ended long ago."""
     pidfile = place.dir / "pid"
     done = place.run_server("-S", place.socket, "-M", place.shm, "-n", VECTORS, "-p", pidfile)
     assert done.returncode == 0, done.stderr
@@ -333,7 +334,7 @@ def test_in_the_background(place):
     assert not pidfile.exists() and not place.socket.exists() and not place.shm_path.exists()
 
 
-def test_while_somebody_is_accepted(place):
+def test_upgrades_while_clients_connect(place):
     """Upgrades and connections at the same time, in every order."""
     server, clients = three(place)
     done = threading.Event()
@@ -356,7 +357,7 @@ def test_while_somebody_is_accepted(place):
 
 
 def garbage_fd(place, content):
-    """An fd of a file with this content."""
+    """An fd of a file with these contents."""
     path = place.dir / "garbage"
     path.write_bytes(content)
     fd = os.open(path, os.O_RDWR)
@@ -365,8 +366,8 @@ def garbage_fd(place, content):
 
 
 @pytest.mark.parametrize("value", ["999", "x", "", "-1", "0", "2", "99999999999999999999"])
-def test_environment_with_garbage(place, value):
-    """IVSHMEM_SERVER_LIST is none of the user's business, but a wrong one must do no harm."""
+def test_garbage_in_the_environment_is_ignored(place, value):
+    """IVSHMEM_SERVER_LIST is not for users, but a wrong value must not do harm."""
     server = place.start(place.server_program, "-F", "-v", "-S", place.socket, "-M", place.shm,
                          environment={"IVSHMEM_SERVER_LIST": value})
     server.err.wait("listening at")
@@ -385,8 +386,8 @@ def test_environment_with_garbage(place, value):
     b"4 " + b"y" * 200, b"-2 ivshmem.state\n", b"-2 ivshmem.region\n-2 ivshmem.listener\n",
 ], ids=range(15))
 @pytest.mark.parametrize("magic", [b"", b"ivshmem-list 1\n"], ids=["no-list", "list"])
-def test_list_of_garbage(place, magic, content):
-    """A list that names what is not there, or what it must not name."""
+def test_bad_list_of_fds(place, magic, content):
+    """A list with fds that do not exist, or that it must not have."""
     fd = garbage_fd(place, b"")
     os.pwrite(fd, magic + content.replace(b"LIST", str(fd).encode()), 0)
     try:
@@ -403,8 +404,8 @@ def test_list_of_garbage(place, magic, content):
     assert "ivshmem-server: " in server.err.text()
 
 
-def test_list_that_never_ends(place):
-    """An fd of something that is no list, such as a pipe: it is not waited for."""
+def test_list_without_an_end(place):
+    """An fd that is not a list, such as a pipe: the server does not wait for it."""
     reads, writes = os.pipe()
     try:
         server = place.start(place.server_program, "-F", "-v", "-S", place.socket, "-M", place.shm,
@@ -441,8 +442,8 @@ def remove_sockets(place):
 
 @pytest.mark.parametrize("change", [remove_region_directory, remove_metrics_directory,
                                     occupy_metrics, remove_control, remove_sockets])
-def test_names_that_have_gone(place, change):
-    """Nobody loses anything because a name has changed since the start."""
+def test_files_renamed_since_the_start(place, change):
+    """Clients lose nothing when a path has changed since the start."""
     (place.dir / "regions").mkdir()
     (place.dir / "metrics").mkdir()
     server = place.server("-n", str(VECTORS), "--control", place.dir / "control", "--metrics",
@@ -461,8 +462,9 @@ def test_names_that_have_gone(place, change):
 
 
 @pytest.mark.parametrize("size", [(1 << 22) + 1, 4096])
-def test_region_of_another_size(place, size):
-    """A client can change the size of a region with a name: that ends no server, now or later."""
+def test_region_resized_by_a_client(place, size):
+    """A client can change the size of a named region: that does not end the server, also after an
+    upgrade."""
     server, clients = three(place)
     os.truncate(place.shm_path, size)
     upgrade(server)
