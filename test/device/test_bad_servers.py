@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device and servers that are none: silent, closing, speaking something else."""
+"""ivshmem-device with programs in place of its server that are silent, close, or send other
+data."""
 import os
 import socket
 import struct
@@ -16,7 +17,7 @@ from support.py.wire import RawClient
 
 
 class Crowd:
-    """Listens where a server should, and has its way with everybody who comes.
+    """Listens in place of a server, and handles each connection as a test wants.
 
     behave: called with each connection, which is closed afterwards if it returns true
     """
@@ -43,10 +44,10 @@ class Crowd:
                 if self._behave(there):
                     there.close()
             except OSError:
-                pass  # the other side was first
+                pass  # the other side has closed first
 
     def close(self):
-        """Let everybody go."""
+        """Close all connections."""
         self._sock.shutdown(socket.SHUT_RDWR)
         self._thread.join(5)
         self._sock.close()
@@ -55,12 +56,12 @@ class Crowd:
 
 
 def send(sock, value, *fds):
-    """A message of the server's."""
+    """A message as a server sends it."""
     socket.send_fds(sock, [struct.pack("<q", value)], fds)
 
 
 def greet(sock, memory, *rest):
-    """As a server: version, id, memory, and what a test wants."""
+    """Send version, id, memory, and what a test wants, as a server does."""
     send(sock, 0)
     send(sock, 0)
     send(sock, -1, memory)
@@ -69,7 +70,7 @@ def greet(sock, memory, *rest):
 
 
 def pipe_end():
-    """An fd that is neither memory nor a doorbell."""
+    """An fd that is neither memory nor an eventfd."""
     reader, writer = os.pipe()
     os.close(writer)
     return reader
@@ -99,9 +100,9 @@ BAD_SERVERS = {
 
 
 class Neighbour:
-    """One device of several, with a server of its own that becomes a bad one.
+    """One device of several, with its own server, which is replaced by a bad one.
 
-    guest: None where other memory is offered, which is looked at only while no VMM is there
+    guest: None if other memory is offered, which is only considered without a VMM
     """
 
     def __init__(self, place, name):
@@ -115,23 +116,23 @@ class Neighbour:
         self.region.write_bytes(bytes(MIB))
         self.memory = os.open(self.region, os.O_RDWR)
         self.crowd = self.guest = self.server = None
-        self.came = 0  # how often the device was at the bad one
+        self.came = 0  # number of the device's connections to the bad one
         self.start_server()
         place.add(self)
 
     def start_server(self):
-        """The good one."""
+        """Start the good server."""
         self.server = self.place.server("-n", "2", "-l", "1M", socket=self.path,
                                         region=["-M", self.region.name])
 
     def turn_bad(self):
-        """The good one is killed, and this is in its place."""
+        """Kill the good server, and start the bad one in its place."""
         self.server.end()
         os.unlink(self.path)
         self.crowd = Crowd(self.path, lambda sock: self.behave(sock, self.memory))
 
     def turn_good(self):
-        """The other way round."""
+        """Replace the bad server by the good one."""
         self.crowd.close()
         self.came = self.crowd.came
         self.crowd = None
@@ -139,17 +140,18 @@ class Neighbour:
         self.start_server()
 
     def close(self):
-        """What is open still."""
+        """Close all fds."""
         if self.crowd:
             self.crowd.close()
         os.close(self.memory)
 
     def told(self, devices):
-        """Which of the devices is ours, and what it says of its server."""
+        """Index of the device, and its status of the server."""
         return next(one["server"] for one in devices if one["socket"] == str(self.vmm))
 
     def check_bad(self, control):
-        """It says so, and why, and the guest has what it had. A moment later it may try again."""
+        """The status reports the server as bad, with the reason, and the guest has the same memory
+        and doorbells. A moment later the device may try again."""
         told = {}
 
         def is_bad():
@@ -163,7 +165,7 @@ class Neighbour:
             assert self.guest.client.read(BAR2, 0, 4) == bytes(4) and self.guest.id() == 0
 
     def check_good(self):
-        """A peer like others."""
+        """Connect a peer."""
         if not self.guest:
             self.guest = Guest(self.place, self.vmm, 2)
         peer = self.place.add(RawClient(str(self.path), 2)).greeting()
@@ -171,9 +173,9 @@ class Neighbour:
         check_doorbells(self.guest, peer, self.guest.id())
 
 
-def test_bad_servers_in_the_place_of_good_ones(place, record_property):
-    """The devices serve on, say why they are no peers, not often, and are peers when the good servers
-    are back; each in one process with the others."""
+def test_bad_servers_in_place_of_good_ones(place, record_property):
+    """The devices continue to serve, log sometimes why they are not peers, and are peers when the
+    good servers are back; all in one process."""
     control = place.dir / "control"
     those = [Neighbour(place, name) for name in BAD_SERVERS]
     running = Devices(place, "--control", control, *[
@@ -201,7 +203,7 @@ def test_bad_servers_in_the_place_of_good_ones(place, record_property):
         greets = one.name in ("two fds", "no eventfd", "a pipe", "greets and closes")
         assert len(about) <= 5 + (2 * one.came if greets else 0), about
         record_property("case", f"ok {one.name}")
-    # The VMMs' connections and eventfds, and the doorbells of a peer each.
+    # The VMMs' connections and eventfds, and a peer's doorbells for each.
     assert fd_count(running.pid) <= fds + len(those) * (1 + 2 + 2)
     running.stop()
 
@@ -210,14 +212,14 @@ def test_bad_servers_in_the_place_of_good_ones(place, record_property):
     ("closes", "closed the connection"), ("garbage", "is not an ivshmem-server"), ("two fds", None),
     ("no memory", "is not an ivshmem-server"), ("a pipe as memory", "is not a regular file"),
     ("a folder as memory", "is not a regular file"), ("silent", "accepted the connection and is silent")])
-def test_bad_server_at_the_start(place, name, message):
-    """It does not start, says why, and nothing is left."""
+def test_bad_server_at_the_start_is_an_error(place, name, message):
+    """The start fails with the reason, and no files are left."""
     behave = BAD_SERVERS[name][0]
     memory = vfu.memory_file(MIB)
     crowd = Crowd(place.socket, lambda sock: behave(sock, memory))
     try:
         if message is None:
-            # What comes behind the memory is heard later.
+            # Messages after the memory are read later.
             running = start_device(place, has=-1)
             running.err.wait("several fds came")
             running.stop()

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every system call of ivshmem-device, and every allocation, fails once at every place where it is made
-(support/py/faults.py; IVS_FAULT and IVS_FAULTS_ALL as in server/test_fault_injection.py). What holds then:
+"""Let every system call of ivshmem-device, and every allocation, fail once at every place where it
+is made (support/py/faults.py; IVS_FAULT and IVS_FAULTS_ALL as in server/test_fault_injection.py).
+Assertions:
 
-While it starts: it serves properly, or ends with status 1 and one line, and leaves nothing behind.
-While it serves: it goes on, or lets the VMM go; no fd is left over, and who comes next is served.
+During the start: it serves properly, or ends with status 1 and one line, and leaves no files. While
+serving: it continues, or drops the VMM; no fd leaks, and the next VMM is served.
 """
 import contextlib
 import functools
@@ -27,7 +28,7 @@ VECTORS = 2
 
 
 class Session:
-    """A VMM's that does a little of everything, and goes on when a request is refused."""
+    """A VMM that uses a little of everything, and continues when a request is refused."""
 
     def __init__(self, path, vectors):
         self.vectors = vectors
@@ -36,13 +37,13 @@ class Session:
         self.eventfds = [vfu.eventfd() for _ in range(vectors + 1)]
 
     def close(self):
-        """Leave."""
+        """Disconnect."""
         self.client.close()
         while self.eventfds:
             os.close(self.eventfds.pop())
 
     def take_memory(self):
-        """All regions; BAR 2 is mapped if it is given."""
+        """Query all regions; map BAR 2 if the device passes its fd."""
         for index in range(9):
             fd = self.client.region_info(index)[3]
             if fd is not None:
@@ -50,7 +51,7 @@ class Session:
                 os.close(fd)
 
     def take_interrupts(self):
-        """An eventfd for each."""
+        """Pass an eventfd for each vector."""
         self.client.set_irqs(ERR, vfu.EVENTFD | vfu.TRIGGER, 0, 1, fds=self.eventfds[-1:])
         if self.vectors:
             self.client.enable_msix()
@@ -58,22 +59,22 @@ class Session:
                                  fds=self.eventfds[:-1])
 
     def use_memory(self):
-        """By messages, small and large."""
+        """Access memory with messages, small and large."""
         for length in (1, 8, 65536):
             self.client.write(BAR2, 0, b"x" * length)
             self.client.read(BAR2, 0, length)
 
     def ring(self):
-        """Oneself, and who is not there."""
+        """Ring the own id, and one that does not exist."""
         for peer in (0, 1, 77):
             self.client.write32(BAR0, DOORBELL, peer << 16)
 
     def migrate(self):
-        """Out, and in again."""
+        """Disable MSI-X and enable it again."""
         self.client.load(self.client.save())
 
     def steps(self):
-        """In order."""
+        """The requests in order."""
         yield self.client.start
         yield self.client.info
         yield self.take_memory
@@ -88,13 +89,13 @@ class Session:
         yield lambda: self.client.read(CONFIG, 0, 256)
 
     def play(self):
-        """All of it. What is refused is counted; Gone if the device lets us go."""
+        """Run all of them. Refused requests are counted; Gone if the device disconnects."""
         for step in self.steps():
             try:
                 step()
             except Refused:
                 self.refused += 1
-            except AssertionError as error:  # a long reply leaves in pieces
+            except AssertionError as error:  # a long reply is sent in pieces
                 if "closed within a message" not in str(error):
                     raise
                 raise Gone from error
@@ -102,7 +103,7 @@ class Session:
 
 @contextlib.contextmanager
 def session(path, vectors):
-    """One of them."""
+    """Run one request."""
     opened = Session(path, vectors)
     try:
         yield opened
@@ -111,7 +112,7 @@ def session(path, vectors):
 
 
 def check_serves(path, vectors, briefly=False):
-    """A VMM is served as it should be; the one before may not be gone yet."""
+    """The device serves a VMM; the one before may not have been closed yet."""
     deadline = time.monotonic() + TIMEOUT
     while True:
         try:
@@ -121,7 +122,7 @@ def check_serves(path, vectors, briefly=False):
                     good.take_interrupts()
                 else:
                     good.play()
-                # A device with a role of peer refuses to be migrated, and nothing else.
+                # A device with role peer refuses to be migrated, and nothing else.
                 assert good.refused <= 1
                 return
         except (Gone, FileNotFoundError, ConnectionRefusedError):
@@ -129,7 +130,7 @@ def check_serves(path, vectors, briefly=False):
             time.sleep(0.001)
 
 
-# While it starts
+# During the start
 
 KINDS = {
     "plain": (["--region", "shm:{shm}", "--size", SIZE, "--role", "master"], 0),
@@ -141,7 +142,7 @@ KINDS = {
 
 
 class Starts:
-    """One kind of device, which is started again and again."""
+    """A kind of device, which is started again and again."""
 
     def __init__(self, where, kind):
         self.where = where
@@ -154,12 +155,13 @@ class Starts:
             str(word).format(shm=where.shm, dir=where.dir, server=where.socket) for word in options]]
 
     def there(self):
-        """What is there now."""
+        """The files that exist now."""
         return {path for path in [*self.where.dir.iterdir(), *SHM.glob(self.where.shm + "*")]
                 if path != self.where.socket}
 
     def prepare(self):
-        """Nothing is there but, for one kind, memory that others use and the socket of the dead."""
+        """Remove all files; for one kind, create a region in use and the socket of a dead
+        process."""
         for path in self.there():
             path.unlink()
         if self.kind == "remains":
@@ -168,7 +170,7 @@ class Starts:
                 dead.bind(str(self.path))
 
     def check_failed(self, device, status, call):
-        """One line, and nothing is left of what was made."""
+        """The error is one line, and no file that was created is left."""
         assert status == STATUS_FAILED, f"it ended with {status}: {device.err.seen}"
         device.close()
         lines = device.err.text().splitlines()
@@ -181,7 +183,7 @@ class Starts:
             assert self.where.shm_path.stat().st_size == SIZE, "the memory of others is gone"
 
     def check_served(self, device, call):
-        """As any other; it ends as it should."""
+        """It serves like any other, and ends properly."""
         if not self.kind == "read-only":
             check_serves(self.path, self.vectors)
         device.signal(signal.SIGTERM)
@@ -190,7 +192,7 @@ class Starts:
         assert not left or call in ("unlink", "newfstatat"), f"it left behind {left}"
 
     def once(self, _kind=None, call=None, nth=0, error=None):
-        """Start it with this fault. Return: what has been."""
+        """Start it with this fault. Return: its outcome."""
         self.prepare()
         with Faulty(self.where.build, self.arguments, ("start", call, nth, error),
                     preload(self.where)) as device:
@@ -204,21 +206,21 @@ class Starts:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_while_it_starts(place, tally, kind):
-    """It serves properly, or ends with status 1 and one line, and leaves nothing behind."""
+def test_faults_during_the_start(place, tally, kind):
+    """It serves properly, or ends with status 1 and one line, and leaves no files."""
     starts = Starts(place, kind)
     tally.play(starts.once().counts, starts.once)
     tally.end()
 
 
-# While it serves
+# While serving
 
-#: Seconds until a device takes its server for one of use, and does not wait longer the next time it loses it.
+#: Seconds until a device considers its server good, and does not wait longer after the next loss.
 USEFUL = 2.2
 
 
 class Serving:
-    """A device that serves VMMs, for many playings; replaced after a failure."""
+    """A device that serves VMMs, for many runs; replaced after a failure."""
 
     def __init__(self, where, kind):
         self.where = where
@@ -230,7 +232,7 @@ class Serving:
         self.peer = None
 
     def open(self):
-        """Start it, unless it runs."""
+        """Start it unless it runs."""
         if self.device:
             return
         self.starts.prepare()
@@ -240,18 +242,19 @@ class Serving:
         self.fds = self.wait_fds(None)
 
     def close(self):
-        """However it is doing."""
+        """End it without checks."""
         if self.device:
             self.device.close()
         self.device = None
 
     def wait_fds(self, wanted, call=None):
-        """Until it has so many fds, or without a number until they stay the same. Return: how many."""
+        """Wait until it has so many fds, or without a number until their number is stable. Return:
+        how many."""
         deadline = time.monotonic() + TIMEOUT
         before = None
         while True:
             seen = self.device.ask()
-            # See faults.c. Interrupted, it may have been tried again: see daemon/close.c.
+            # See faults.c. An interrupted call may have been repeated: see daemon/close.c.
             extra = [0, 1] if call == "close" and seen.failed else [0]
             try:
                 now = fd_count(self.device.pid)
@@ -266,7 +269,8 @@ class Serving:
             time.sleep(0.05 if wanted is None else 0.0005)
 
     def play(self):
-        """A VMM, and for a device with doorbells a peer that rings it. Gone, Refused: it was not let in."""
+        """A VMM, and for a device with doorbells a peer that rings it. Gone, Refused: not
+        admitted."""
         with session(self.path, self.vectors) as one:
             if self.vectors:
                 with RawClient(str(self.where.socket), VECTORS) as peer:
@@ -278,7 +282,7 @@ class Serving:
             one.play()
 
     def once(self, _kind=None, call=None, nth=0, error=None):
-        """Play with this fault, and then without. Return: what has been."""
+        """Run with this fault, and then without. Return: its outcome."""
         self.open()
         try:
             self.device.arm(call, nth, error)
@@ -296,11 +300,11 @@ class Serving:
             self.close()
             raise
         if call in ("malloc", "mmap", "brk"):
-            self.close()  # what is allocated once is allocated again by a new one only
+            self.close()  # memory that is allocated once is allocated again only by a new process
         return seen
 
     def stop(self):
-        """It ends as it should."""
+        """The device ends properly."""
         if self.device:
             self.device.arm()
             self.device.signal(signal.SIGTERM)
@@ -309,8 +313,8 @@ class Serving:
 
 
 @pytest.mark.parametrize("kind", ["plain", "doorbell"])
-def test_while_it_serves(place, tally, kind):
-    """It goes on, or lets the VMM go; nothing is left over, and the next is served."""
+def test_faults_while_serving(place, tally, kind):
+    """It continues, or drops the VMM; nothing leaks, and the next VMM is served."""
     serving = Serving(place, kind)
     try:
         tally.play(serving.once().counts, serving.once, concerned=True)
@@ -321,7 +325,7 @@ def test_while_it_serves(place, tally, kind):
 
 
 def end_once(starts, _kind=None, call=None, nth=0, error=None):
-    """Start it, have a VMM connect, and end it with this fault. Return: what has been."""
+    """Start it, connect a VMM, and end it with this fault. Return: its outcome."""
     starts.prepare()
     with Faulty(starts.where.build, starts.arguments) as device:
         assert device.wait_serving(), device.err.seen
@@ -339,8 +343,8 @@ def end_once(starts, _kind=None, call=None, nth=0, error=None):
     return seen
 
 
-def test_while_it_ends(place, tally):
-    """It ends, and what could not be removed is named."""
+def test_faults_during_the_end(place, tally):
+    """It ends, and reports files that it could not remove."""
     if tally.sanitized:
         pytest.skip("the search for leaks at the end makes system calls of its own")
     starts = Starts(place, "plain")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device against VMMs that hand over fds which can make it wait, or leave in a bad way: the
-other devices of the process, and the next VMM, notice nothing."""
+"""VMMs that pass fds which can block ivshmem-device, or that disconnect in an unusual way, do not
+affect the other devices of the process, and the next VMM."""
 import contextlib
 import errno
 import os
@@ -22,8 +22,8 @@ from support.py.vfio_user import (BAR0, BAR2, COMMAND, CONFIG, DOORBELL, EVENTFD
                                   Refused, eventfd)
 from support.py.wire import readable
 
-FULL = 2 ** 64 - 2  # the most that an eventfd holds
-TRIES = 200  # at a race of which half the tries succeed
+FULL = 2 ** 64 - 2  # the maximum of an eventfd
+TRIES = 200  # tries at a race of which half succeed
 WRITE = {"x86_64": "1", "aarch64": "64"}.get(os.uname().machine)  # the system call's number
 
 
@@ -39,36 +39,36 @@ def serve_two(place, *options, **keywords):
 # Sockets that linger
 
 def with_a_request(client, _path, fds):
-    """With requests that take none."""
+    """Send them with requests that take no fds."""
     for fd in fds:
         client.send(vfu.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096), [fd])
 
 
 def as_interrupts(client, _path, fds):
-    """In the place of eventfds."""
+    """Send them in place of eventfds."""
     client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, EVENTFD | TRIGGER, 0, 1), fds)
 
 
 def too_many(client, _path, fds):
-    """More than may come with a message."""
+    """Send more of them than a message may have."""
     client.send(vfu.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096), fds)
 
 
 def unread(client, _path, fds):
-    """Behind what ends the connection, so that nobody reads them."""
+    """Send them after a message that ends the connection, so that they are not received."""
     client.send_raw(vfu.pack(vfu.RESET, size=1))
     for fd in fds:
         client.send_raw(b"x", [fd])
 
 
 def in_the_middle(client, _path, fds):
-    """With a part of a message that never ends."""
+    """Send them with an incomplete message."""
     client.send_raw(vfu.pack(vfu.DMA_MAP, bytes(8))[:20], fds)
     client.sock.shutdown(socket.SHUT_WR)
 
 
 def turned_away(_client, path, fds):
-    """By a second client, which is not let in."""
+    """Send them from a second client, which is not admitted."""
     second = Client(path, greet=False)
     for fd in fds:
         second.send_raw(vfu.pack(vfu.RESET), [fd])
@@ -78,9 +78,9 @@ def turned_away(_client, path, fds):
 @pytest.mark.parametrize("way, times", [
     (with_a_request, 20), (as_interrupts, FDS_MAX), (too_many, FDS_MAX + 4), (unread, 20),
     (in_the_middle, FDS_MAX), (turned_away, 20)], ids=lambda value: getattr(value, "__name__", value))
-def test_sockets_that_linger(place, way, times):
-    """Closing them would wait. The VMM of another device is answered at once nevertheless, nothing of them
-    is kept, and who has sent them is sent away."""
+def test_lingering_sockets_do_not_block_the_device(place, way, times):
+    """close() of them blocks. The VMM of another device is answered at once, none of them is kept,
+    and their sender is dropped."""
     running, one, other = serve_two(place)
     before = fd_count(running.pid)
     lingering = place.add(Lingering(times))
@@ -101,7 +101,7 @@ def test_sockets_that_linger(place, way, times):
 # Eventfds that are filled and made blocking at the worst moment
 
 def fill(fd):
-    """So that one more write(2) would wait. Only while nobody else writes."""
+    """Fill an eventfd so that the next write(2) blocks. Only if no other process writes to it."""
     os.set_blocking(fd, False)
     with contextlib.suppress(BlockingIOError):
         os.eventfd_read(fd)
@@ -110,16 +110,17 @@ def fill(fd):
 
 
 def unfill(fd):
-    """As it was."""
+    """Drain it."""
     os.set_blocking(fd, False)
     os.eventfd_read(fd)
 
 
 def catch_in_between(running, send, fd, text):
-    """Between looking whether a write would wait, and writing: the process is stopped while it does that
-    again and again, and fd filled. Return: whether it was caught once, which its log says.
+    """Between the check whether a write would block, and the write: stop the process again and
+    again while it does that, and fill the fd. Return: whether the moment was hit, which the log
+    shows.
 
-    send: have it write to fd often
+    send: makes the process write to fd often
     """
     for at in range(TRIES):
         send()
@@ -137,7 +138,7 @@ def catch_in_between(running, send, fd, text):
 
 
 def is_caught(running, text):
-    """Whether it waits in write(2), or has waited and says so."""
+    """Whether the process blocks in write(2), or has logged that it did."""
     with contextlib.suppress(OSError):
         with open(f"/proc/{running.pid}/syscall", encoding="ascii") as file:
             if file.read().split()[0] == WRITE:
@@ -145,9 +146,8 @@ def is_caught(running, text):
     return bool(running.err.count(text))
 
 
-def test_interrupt_that_is_filled(place):
-    """The VMM that does it to its own eventfd is sent away; meanwhile others are answered, and SIGTERM
-    is heard."""
+def test_vmm_that_fills_its_interrupt_is_dropped(place):
+    """Meanwhile other VMMs are answered, and SIGTERM works."""
     running, one, other = serve_two(place, "--legacy", f"chardev={place.socket},size=1M,msi=on,vectors=256")
     neighbour, client = place.add(Client(other)), place.add(Client(one))
     fd = eventfd()
@@ -155,7 +155,7 @@ def test_interrupt_that_is_filled(place):
         client.set_irqs(MSIX, EVENTFD | TRIGGER, at, FDS_MAX, fds=[fd] * FDS_MAX)
     text = "filled one of its eventfds and made it blocking; disconnecting it"
 
-    def trigger_often():  # for longer than the process takes to wake up
+    def trigger_often():  # longer than the process takes to wake up
         with contextlib.suppress(Gone):
             for _ in range(60):
                 client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, NONE | TRIGGER, 0, 256), flags=NO_REPLY)
@@ -169,9 +169,9 @@ def test_interrupt_that_is_filled(place):
     running.stop()
 
 
-def test_doorbell_that_is_filled(place):
-    """The same by a peer, with the doorbell that the guest rings: that one is not rung any more, all else
-    goes on."""
+def test_peer_that_fills_its_doorbell_is_skipped(place):
+    """A peer fills the doorbell that the guest rings: the device does not ring it any more, and
+    everything else works."""
     start_server(place, vectors=1)
     running, one, other = serve_two(place, "--server", place.socket, "--vectors", "1")
     neighbour, guest = place.add(Client(other)), Guest(place, one, 1)
@@ -179,7 +179,7 @@ def test_doorbell_that_is_filled(place):
     introduce(guest, bad)
     introduce(guest, good)
     burst = vfu.pack(vfu.REGION_WRITE, vfu.access_body(BAR0, DOORBELL, 4, struct.pack(
-        "<I", bad.id << 16)), flags=NO_REPLY) * 6000  # for longer than the process takes to wake up
+        "<I", bad.id << 16)), flags=NO_REPLY) * 6000  # longer than the process takes to wake up
     text = "a peer filled a doorbell and made it blocking; it is not rung any more"
     assert catch_in_between(running, lambda: guest.client.send_raw(burst), bad.own[0], text), \
         "it was never caught"
@@ -192,12 +192,12 @@ def test_doorbell_that_is_filled(place):
     running.stop()
 
 
-# VMMs that leave
+# VMMs that disconnect
 
-# Eventfds that are watched by very many
+# Eventfds with very many watchers
 
 class Watched:
-    """An eventfd that takes some ten ms to write to: each watch is called."""
+    """An eventfd whose write(2) takes some ten ms: each watcher is called."""
 
     def __init__(self, times=400):
         self.fd = eventfd()
@@ -208,7 +208,7 @@ class Watched:
                 epoll.register(copy, select.EPOLLIN | select.EPOLLET)
 
     def close(self):
-        """With all that watches it."""
+        """Close it and its watchers."""
         for epoll in self._epolls:
             epoll.close()
         for fd in (self.fd, *self._copies):
@@ -216,13 +216,13 @@ class Watched:
 
 
 def trigger_all(client, vectors):
-    """VFIO's loopback, again and again."""
+    """Request VFIO's loopback again and again."""
     for _ in range(20):
         client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, NONE | TRIGGER, 0, vectors), flags=NO_REPLY)
 
 
 def unmask_all(client, vectors):
-    """What has become pending while the function was masked."""
+    """Unmask interrupts that are pending."""
     control = client.find_capability(0x11) + 2
     client.enable_msix(0xc000)
     own = client.read32(BAR0, vfu.IV_POSITION)
@@ -232,9 +232,9 @@ def unmask_all(client, vectors):
 
 
 @pytest.mark.parametrize("way", [trigger_all, unmask_all])
-def test_interrupts_that_take_long(place, way):
-    """No signal ends such a write. Who has many of them sent is sent away, and what he has sent with it is
-    not done any more; the other devices are served."""
+def test_vmm_with_slow_interrupts_is_dropped(place, way):
+    """No signal ends such a write. A VMM that has many of them sent is dropped, and its remaining
+    requests are discarded; the other devices are served."""
     vectors = 64
     start_server(place, vectors=vectors)
     running, one, other = serve_two(place, "--server", place.socket, "--vectors", vectors)
@@ -256,8 +256,9 @@ def test_interrupts_that_take_long(place, way):
     assert running.err.count(text) == 1
 
 
-def test_inherited_connection(place):
-    """Of which whoever started the process has a copy: when the VMM has left, nothing is kept busy by that."""
+def test_copy_of_a_closed_connection_keeps_nothing_busy(place):
+    """The process that started the device has a copy of the connection: when the VMM has left, the
+    device is idle."""
     ours, its = socket.socketpair()
     path = place.dir / "vmm"
     running = Devices(place, "--fd", its.fileno(), "--region", f"shm:{place.shm}", "--size", "1M",
@@ -276,8 +277,8 @@ def test_inherited_connection(place):
     running.stop()
 
 
-def test_many_unread_messages(place):
-    """Posted writes are all done, and who connects at once after them is not turned away."""
+def test_posted_writes_of_a_closed_connection_are_done(place):
+    """All of them, and a VMM that connects right afterwards is admitted."""
     running, one, _ = serve_two(place)
     messages = b"".join(vfu.pack(vfu.REGION_WRITE, vfu.access_body(
         BAR2, 8 * at, 8, struct.pack("<Q", at + 1)), flags=NO_REPLY) for at in range(500))
@@ -292,14 +293,14 @@ def test_many_unread_messages(place):
     running.stop()
 
 
-def test_nothing_is_said(place):
-    """Whoever connects and says nothing is sent away after 5 s, and the next one is served."""
+def test_silent_vmm_is_dropped(place):
+    """A client that sends nothing is dropped after 5 s, and the next one is served."""
     running, one, _ = serve_two(place)
     began = time.monotonic()
     with Client(one, greet=False) as mute:
         with pytest.raises(Gone):
             Client(one)
-        mute.send_raw(b"\0")  # half a header is nothing either
+        mute.send_raw(b"\0")  # half a header does not count
         assert mute.is_gone(15) and 4.5 < time.monotonic() - began < 15
     with Client(one) as client:
         assert client.info()
@@ -308,7 +309,7 @@ def test_nothing_is_said(place):
 
 
 def flood(path, reads):
-    """Connect, leave as many requests as fit, and go."""
+    """Connect, send as many requests as fit, and disconnect."""
     sock = socket.socket(socket.AF_UNIX)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     sock.connect(str(path))
@@ -319,9 +320,9 @@ def flood(path, reads):
 
 
 @pytest.mark.parametrize("region", [BAR2, CONFIG, BAR0])
-def test_much_is_left_behind(place, region):
-    """By clients who want no replies and are gone: what they have asked for is done bit by bit, and others are
-    answered in between."""
+def test_requests_of_closed_connections_do_not_block_others(place, region):
+    """Clients want no replies and disconnect: their requests are executed bit by bit, and others
+    are answered in between."""
     running, one, other = serve_two(place)
     count = 1 << 20 if region == BAR2 else 256
     reads = vfu.pack(vfu.REGION_READ, vfu.access_body(region, 0, count), flags=NO_REPLY) * 12000
@@ -329,13 +330,14 @@ def test_much_is_left_behind(place, region):
         with stopped(running):
             for _ in range(8):
                 flood(one, reads)
-        assert slowest(neighbour, pid=running.pid) < 1  # to do all of it at once can take less than QUICK
+        # executing all at once can take less than QUICK
+        assert slowest(neighbour, pid=running.pid) < 1
     connect_when_free(place, one).close()
     running.stop()
 
 
-def test_out_of_fds_for_the_memory(place):
-    """A VMM is refused rather than given memory that it reaches by messages alone, for good."""
+def test_vmm_is_refused_without_an_fd_for_the_memory(place):
+    """Otherwise it would have to access its memory with messages, permanently."""
     running, one, other = serve_two(place)
     with Client(one) as client, Client(other) as neighbour:
         now = fd_count(running.pid)
@@ -350,8 +352,8 @@ def test_out_of_fds_for_the_memory(place):
 
 
 def maps_memory(path, running):
-    """Connect and map. False if the kernel refused to pass the fd: other tests of this user have as many
-    in flight as this device may have open."""
+    """Connect and map. False if the kernel refused to pass the fd: other tests of this user may
+    have as many in flight as this device may have open."""
     try:
         with Client(path) as client:
             client.start()
@@ -362,8 +364,8 @@ def maps_memory(path, running):
 
 
 @pytest.mark.parametrize("limit", [300, 320, 324, 325, 326, 327, 328, 400])
-def test_share_of_fds(place, limit):
-    """Whatever the limit, peers do not use up what VMMs need."""
+def test_peers_do_not_use_up_the_fds_of_vmms(place, limit):
+    """Whatever the limit of fds."""
     place.server("-n", "8", "-l", "1M", region=["-r", "memfd:"])
     paths = [place.dir / f"vmm{at}" for at in range(4)]
     running = Devices(place, *[word for path in paths for word in (
@@ -376,8 +378,8 @@ def test_share_of_fds(place, limit):
     running.stop()
 
 
-def test_out_of_fds(place):
-    """A request with more fds than the process has room for is refused, and its client stays."""
+def test_request_with_too_many_fds_is_refused(place):
+    """The process has no room for its fds; the client stays connected."""
     running, one, other = serve_two(place, "--legacy", f"chardev={place.socket},size=1M,vectors=16")
     with Client(one) as client, Client(other) as neighbour:
         now = fd_count(running.pid)
@@ -397,8 +399,8 @@ def test_out_of_fds(place):
 
 
 @pytest.mark.parametrize("role", ["master", "peer"])
-def test_vmms_that_come_and_go(place, role):
-    """However often: the log does not grow with it."""
+def test_connects_and_disconnects_do_not_fill_the_log(place, role):
+    """The log does not grow with the number of VMMs."""
     running, one, _ = serve_two(place, "--region", f"shm:{place.shm}", "--size", "1M", "--role", role)
     began = time.monotonic()
     for _ in range(150):
@@ -407,5 +409,5 @@ def test_vmms_that_come_and_go(place, role):
         client.close()
     windows = 2 + int((time.monotonic() - began) / 10)
     running.stop()
-    # Twenty in 10 s of what goes on, and of warnings; and how many were left out.
+    # Twenty lines of information in 10 s, twenty warnings, and the number of suppressed lines.
     assert len(running.err.seen) <= 2 * 21 * windows + 5, len(running.err.seen)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device and servers that mean harm, or have gone wrong: a connection that is lost and comes back
-with something else. The guest keeps what it had as long as it is of use, and other devices notice nothing."""
+"""ivshmem-device and servers that are hostile or faulty: the connection is lost, and the next
+server has something else. The guest keeps its memory and doorbells as long as they are usable, and
+other devices are not affected."""
 import contextlib
 import fcntl
 import os
@@ -18,21 +19,21 @@ from support.py.programs import cpu_ticks, fd_count, wait_until
 from support.py.vfio_user import BAR2, CONFIG, Client, Refused, eventfd, fired, memory_file
 from support.py.wire import ring
 
-PEER = 7  # somebody who is there
+PEER = 7  # a peer that exists
 
 
 def told(place, at=0):
-    """What the device says of its server."""
+    """The device's status of the server."""
     return ask_once(place.dir / "control")["devices"][at]["server"]
 
 
 def wait_state(place, state, at=0):
-    """Until it says that."""
+    """Wait until the status has this."""
     wait_until(lambda: told(place, at)["state"] == state, f"the state is {state}")
 
 
 def serve(place, server, *options, vectors=1, **keywords):
-    """A device of that server, and another one beside it. Return: it, and the sockets."""
+    """A device of that server, and another beside it. Return: it, and the sockets."""
     paths = [place.dir / "one", place.dir / "other"]
     running = Devices(place, "--control", place.dir / "control", "--socket", paths[0], "--server", server.path,
                       "--vectors", vectors, *options, "--socket", paths[1], "--region",
@@ -41,7 +42,7 @@ def serve(place, server, *options, vectors=1, **keywords):
 
 
 def come_back(place, server, at=0):
-    """The server loses its client, which is a peer again."""
+    """The server drops the device, which becomes a peer again."""
     joins = told(place, at)["joins"]
     server.drop()
     wait_until(lambda: told(place, at)["joins"] == joins + 1, "it is a peer again")
@@ -49,8 +50,9 @@ def come_back(place, server, at=0):
 
 # Old doorbells
 
-def test_old_doorbells_are_rung(place):
-    """Whoever has them still can ring them: that keeps nothing busy, and interrupts nobody."""
+def test_old_doorbells_cause_no_interrupts(place):
+    """Peers that still have them can ring them: that interrupts no guest, and uses no processor
+    time."""
     server = FakeServer(place, place.socket, vectors=2)
     running, one, _ = serve(place, server, vectors=2)
     guest = Guest(place, one, 2)
@@ -69,8 +71,8 @@ def test_old_doorbells_are_rung(place):
     running.stop()
 
 
-def test_doorbell_at_the_moment_of_the_change(place):
-    """What was rung on an old doorbell before the new ones came is delivered."""
+def test_doorbell_during_the_change_is_delivered(place):
+    """A ring of an old doorbell before the new ones came is delivered."""
     server = FakeServer(place, place.socket, vectors=2)
     running, one, _ = serve(place, server, vectors=2)
     guest = Guest(place, one, 2)
@@ -82,7 +84,7 @@ def test_doorbell_at_the_moment_of_the_change(place):
     wait_state(place, "greeted")
     running.signal(signal.SIGSTOP)
     try:
-        # In this order: so the process finds the new ones before it finds that an old one was rung.
+        # In this order: the process finds the new doorbells before the ring of the old one.
         server.welcome(server.sock)
         ring(old[1])
     finally:
@@ -98,10 +100,10 @@ def test_doorbell_at_the_moment_of_the_change(place):
 # Another region
 
 @pytest.mark.parametrize("says", ["at once", "late"])
-def test_the_next_vmm_has_the_new_region(place, says):
-    """While a VMM is there the server comes back with another region. When it leaves, and the next one
-    connects at once, that one has the new region; if the server does not say in 2 s which it has, the
-    old one."""
+def test_next_vmm_gets_the_new_region(place, says):
+    """While a VMM is connected the server returns with another region. A VMM that connects right
+    after the first has left gets the new region, or the old one if the server does not send its
+    region within 2 s."""
     server = FakeServer(place, place.socket)
     running, one, _ = serve(place, server)
     guest = Guest(place, one)
@@ -127,8 +129,9 @@ def test_the_next_vmm_has_the_new_region(place, says):
     running.stop()
 
 
-def test_region_with_a_lease(place):
-    """Opening it anew, to be only read, would wait. Other devices are answered. Its length is not taken, either."""
+def test_region_with_a_lease_does_not_block_the_device(place):
+    """Opening it again read-only would block. Other devices are answered. A changed length is not
+    taken, either."""
     server = FakeServer(place, place.socket)
     running, one, other = serve(place, server, "--read-only")
     before = signal.signal(signal.SIGIO, signal.SIG_IGN)
@@ -155,8 +158,9 @@ def test_region_with_a_lease(place):
     running.stop()
 
 
-def test_sockets_that_linger(place):
-    """In the place of the region, and behind what ends the connection: refused without waiting for long."""
+def test_lingering_sockets_from_a_server(place):
+    """In place of the region, and after a message that ends the connection: refused without a long
+    wait."""
     server = FakeServer(place, place.socket)
     running, _, other = serve(place, server)
     lingering = place.add(Lingering(20))
@@ -180,15 +184,14 @@ def test_sockets_that_linger(place):
     running.stop()
 
 
-# Servers of no use
+# Bad servers
 
 
 class Useless:
-    """A device whose server has become one of no use.
+    """A device whose server has been replaced by a bad one.
 
-    change: makes it that
-    keeps:  the device keeps the doorbells that it had
-    used:   by a guest; a region of one that is used cannot be another one
+    change: replaces it keeps:  the device keeps the doorbells that it had used:   by a guest; a
+    region in use cannot be replaced
     """
 
     def __init__(self, place, name, change, keeps, used=True):
@@ -203,7 +206,7 @@ class Useless:
         self.came = 0
 
     def begin(self, place):
-        """From here on it is useless."""
+        """Replace the server."""
         if self.used:
             self.guest = Guest(place, self.path)
         self.old = self.server.renew()
@@ -216,7 +219,7 @@ class Useless:
         if not self.used:
             return
         self.guest.ring(PEER)
-        # A server that is joined again has to tell of the peer again.
+        # A server to which the device reconnects has to announce the peer again.
         wait_until(lambda: fired(self.server.others[PEER][0]) or not self.keeps and self.guest.ring(PEER),
                    f"{self.name}: the peer is rung")
         if self.keeps:
@@ -224,7 +227,7 @@ class Useless:
             self.guest.wait_interrupt()
 
     def become_good(self):
-        """With the region that it had."""
+        """Offer the region that the device had."""
         if self.server.memory != self.memory:
             os.close(self.server.memory)
             self.server.memory = self.memory
@@ -232,28 +235,28 @@ class Useless:
 
 
 def be_small(server):
-    """The region has half its size."""
+    """Offer a region of half the size."""
     server.memory = memory_file(MIB // 2)
 
 
 def be_silent(server):
-    """It accepts."""
+    """Accept."""
     server.greet = server.silent
 
 
 def be_curt(server):
-    """It greets and closes."""
+    """Send a greeting and close."""
     server.greet = server.curt
 
 
 def be_garbled(server):
-    """It says what no server says."""
+    """Send data that no server sends."""
     server.greet = lambda sock: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
-def test_servers_of_no_use(place):
-    """Each try costs a server an id: they are tried less and less often. Doorbells that are known go on
-    working meanwhile, the log does not fill, and when the server is good again the device is a peer."""
+def test_bad_servers_are_tried_less_and_less_often(place):
+    """Each attempt takes an id of a server. Known doorbells work meanwhile, the log does not fill,
+    and when the server is good again the device is a peer."""
     those = [Useless(place, "small", be_small, True, False), Useless(place, "silent", be_silent, True),
              Useless(place, "curt", be_curt, False), Useless(place, "garbled", be_garbled, True)]
     running = Devices(place, "--control", place.dir / "control", *[
@@ -280,13 +283,15 @@ def test_servers_of_no_use(place):
     running.stop()
 
 
-def test_vmms_that_come_and_go_beside_one(place):
-    """Each VMM has the device ask the server at once, but a server that is of no use not again and again."""
+def test_vmms_do_not_cause_attempts_at_a_bad_server(place):
+    """The device connects to its server at once for each VMM, but not to a bad server again and
+    again."""
     server = FakeServer(place, place.socket)
     running, one, _ = serve(place, server)
     server.greet = server.curt
     came = server.came
-    until = time.monotonic() + 3  # from before the loss: of four tries 1 and 2 s apart the last is later
+    # from before the loss: of four attempts 1 and 2 s apart the last is later
+    until = time.monotonic() + 3
     server.drop()
     wait_state(place, "lost")
     while time.monotonic() < until:
@@ -296,7 +301,7 @@ def test_vmms_that_come_and_go_beside_one(place):
 
 
 def test_server_with_thousands_of_doorbells(place):
-    """It cannot use up what the process has to have for the VMMs of other devices."""
+    """It cannot use up the fds that the process needs for the VMMs of other devices."""
     limit = 512
     server = FakeServer(place, place.socket)
     running, _, other = serve(place, server, nofile=limit)
@@ -317,7 +322,7 @@ def test_server_with_thousands_of_doorbells(place):
 # Migration
 
 def is_migratable(client):
-    """Whether it says so."""
+    """Whether the device supports migration."""
     with contextlib.suppress(Refused):
         client.transact(vfu.FEATURE, vfu.feature_body(vfu.GET | vfu.MIGRATION, bytes(8), 24))
         return True
@@ -325,10 +330,10 @@ def is_migratable(client):
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["master", "first-of-its-server"])
-def test_migration_follows_the_id(place, late):
-    """A guest that goes on elsewhere has id 0 there: only who has it here can be migrated (the old device
-    without being told that it is a master). So it is for
-    the VMM that was there before, and for the next one."""
+def test_migration_depends_on_the_id(place, late):
+    """A migrated guest resumes with id 0: only a device with id 0 can be migrated (the legacy
+    device without being configured as master). This applies to the VMM that was connected before,
+    and to the next one."""
     path = place.dir / "vmm"
     server = FakeServer(place, place.socket)
     server.next_id = 5 if late else 0

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The options of QEMU's old device, which --legacy takes: each string, and what it makes."""
+"""The options of QEMU's legacy device, which --legacy takes: each string, and the resulting
+device."""
 import os
 import struct
 
@@ -77,7 +78,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("options, message", BAD, ids=range(len(BAD)))
-def test_refused(place, options, message):
+def test_bad_strings_are_refused(place, options, message):
     """Status 2, one line with the string and what is wrong in it."""
     names = {"dir": place.dir, "shm": place.shm}
     options = options.format(**names)
@@ -88,7 +89,7 @@ def test_refused(place, options, message):
     assert os.listdir(place.dir) == [] and not place.shm_path.exists()
 
 
-# (string, what is other than by default)
+# (string, differences from the defaults)
 SHM = [
     ("shm={shm}", {}),
     ("ivshmem,shm={shm}", {}),
@@ -134,7 +135,7 @@ CHARDEV = [
 
 
 def check(place, options, expected):
-    """What the VMM and the control socket are told."""
+    """The device as its VMM and its status show it."""
     control = place.dir / "control"
     running = Devices(place, "--control", control, "--socket", place.dir / "vmm", "--legacy",
                       options.format(dir=place.dir, shm=place.shm))
@@ -165,8 +166,8 @@ def check(place, options, expected):
 
 
 @pytest.mark.parametrize("options, differs", SHM, ids=range(len(SHM)))
-def test_with_memory(place, options, differs):
-    """shm=: there is memory, no interrupt, and the device is a master unless it is said."""
+def test_legacy_device_with_memory(place, options, differs):
+    """shm=: memory, no interrupts, and a master unless configured otherwise."""
     suffix = differs.get("suffix", "")
     check(place, options, {"size": 4 * MIB, "vectors": 0, "intx": False, "wide": True,
                            "role": "master", "position": 0, "attached": True, **differs})
@@ -175,15 +176,16 @@ def test_with_memory(place, options, differs):
 
 
 @pytest.mark.parametrize("options, differs", CHARDEV, ids=range(len(CHARDEV)))
-def test_with_a_server_that_is_late(place, options, differs):
-    """chardev=: the device is there before the server, with IVPosition -1."""
+def test_legacy_device_before_its_server(place, options, differs):
+    """chardev=: the device exists before the server, with IVPosition -1."""
     check(place, options, {"size": 4 * MIB, "vectors": 1, "intx": False, "wide": True,
                            "role": "peer", "position": 0xffffffff, "attached": False, **differs})
 
 
 @pytest.mark.parametrize("more", [[], ["--read-only"], ["--window", "1M,1M"]])
-def test_with_memory_that_is_larger(place, more):
-    """As QEMU's: what is there may be larger than size=, and is not changed; nor may it be smaller."""
+def test_legacy_memory_may_be_larger_than_size(place, more):
+    """As in QEMU: existing memory may be larger than size=, and is not changed; it may not be
+    smaller."""
     place.shm_path.write_bytes(bytes(MIB) + b"first" + bytes(MIB - 5))
     running = Devices(place, "-S", place.dir / "vmm", "--legacy", f"size=1,shm={place.shm}", *more)
     with Client(place.dir / "vmm") as client:
@@ -196,8 +198,8 @@ def test_with_memory_that_is_larger(place, more):
     assert place.shm_path.stat().st_size == 2 * MIB
 
 
-def test_role_from_both(place):
-    """--role says more than role=, in either order."""
+def test_role_option_overrides_the_string(place):
+    """--role has precedence over role=, in either order."""
     for options in (["--role", "peer", "--legacy", f"shm={place.shm},role=master"],
                     ["--legacy", f"shm={place.shm},role=master", "--role", "peer"]):
         running = Devices(place, "--control", place.dir / "c", "-S", place.dir / "vmm", *options)
@@ -205,8 +207,8 @@ def test_role_from_both(place):
         running.stop()
 
 
-def test_bar_of_32_bits_that_is_too_large(place):
-    """Refused before memory is taken for it."""
+def test_too_large_32_bit_bar_is_refused(place):
+    """Before its memory is allocated."""
     done = place.run_device("-S", place.dir / "vmm", "--legacy", f"shm={place.shm},use64=0,size=4G")
     assert done.returncode == 2
     assert "use64=0" in done.stderr and "2G" in done.stderr

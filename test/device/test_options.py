@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The options of ivshmem-device: which devices they make, and what is said when they make none."""
+"""The options of ivshmem-device: the resulting devices, and the messages about bad values."""
 import os
 import re
 
@@ -25,12 +25,12 @@ def words(place, text, **more):
 
 
 def nothing_left(place):
-    """Whether there is neither a socket nor a region."""
+    """Whether neither a socket nor a region exists."""
     return os.listdir(place.dir) == [] and not list(place.shm_path.parent.glob(place.shm + "*"))
 
 
 def check_refused(place, options, status, message):
-    """The status, one line with the reason, and nothing left behind."""
+    """The status, one line with the reason, and no files left."""
     done = place.run_device(*options)
     assert (done.returncode, done.stdout) == (status, ""), done
     assert message in done.stderr
@@ -39,8 +39,8 @@ def check_refused(place, options, status, message):
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-def test_help(place, option):
-    """The help has the usage, every option and an example, and is no error."""
+def test_help_succeeds(place, option):
+    """The help has the usage, every option and an example; status 0."""
     done = place.run_device(option)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: ivshmem-device ")
@@ -49,8 +49,8 @@ def test_help(place, option):
 
 
 @pytest.mark.parametrize("option", ["-V", "--version"])
-def test_version(place, option):
-    """One line with the program's name and the version of all of them."""
+def test_version_is_one_line(place, option):
+    """The program's name, and the version that all programs have."""
     done = place.run_device(option)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == ["ivshmem-device",
@@ -58,12 +58,12 @@ def test_version(place, option):
 
 
 def option_names(text):
-    """Every long option that is named in a text."""
+    """Every long option that a text mentions."""
     return set(re.findall(r"--[a-z][a-z-]*", text))
 
 
 def test_help_and_man_page_agree(place):
-    """Every option of the help is described in the man page, and the other way round."""
+    """Every option of the help is in the man page and vice versa."""
     helped = option_names(place.run_device("--help").stdout)
     page = (SOURCE / "man" / "ivshmem-device.1.scd").read_text(encoding="utf-8")
     begin, end = page.index("# OPTIONS OF A DEVICE"), page.index("# CONNECTION TO A SERVER")
@@ -79,7 +79,7 @@ def test_help_and_man_page_agree(place):
     "--socket-mode", "--region-owner", "--user", "--sandbox", "--control", "--status",
     "--help=yes", "--json=1"])
 def test_unknown_or_incomplete_option(place, option):
-    """Status 2, the option named, and where to look."""
+    """Status 2, the option's name, and a hint at the help."""
     done = place.run_device(option)
     assert (done.returncode, done.stdout) == (2, "")
     assert option.strip("-").split("=")[0] in done.stderr
@@ -250,7 +250,7 @@ USAGE = [
 
 @pytest.mark.parametrize("options, message", USAGE, ids=range(len(USAGE)))
 def test_wrong_usage(place, options, message):
-    """Status 2, and one line with the value and the fix."""
+    """Status 2, and one line with the value and the cure."""
     check_refused(place, words(place, options), 2, message.replace("{dir}", str(place.dir)))
 
 
@@ -288,15 +288,15 @@ FAILURES = [
 
 
 @pytest.mark.parametrize("options, message", FAILURES, ids=range(len(FAILURES)))
-def test_what_cannot_be_opened(place, options, message):
-    """Status 1, one line that says what and why, and nothing is left of what was made before."""
+def test_resource_that_cannot_be_opened(place, options, message):
+    """Status 1, one line with what and why, and no files created before are left."""
     check_refused(place, words(place, options), 1, message.format(dir=place.dir, shm=place.shm))
 
 
-# What is said in any order, and more than once
+# Options in any order, and repeated
 
 def status_of(place, options):
-    """Start it and ask it how its devices are."""
+    """Start it and return the status of its devices."""
     options = words(place, options)
     n = max(1, sum(word in ("-S", "--socket", "--socket-path") for word in options))
     running = Devices(place, "--control", place.dir / "control", *options, n=n)
@@ -340,8 +340,8 @@ GOOD = [
 
 
 @pytest.mark.parametrize("options, differs", GOOD, ids=range(len(GOOD)))
-def test_what_makes_a_device(place, options, differs):
-    """One plain device, and what is other than by default."""
+def test_device_has_the_configured_properties(place, options, differs):
+    """One plain device, and its differences from the defaults."""
     one, = status_of(place, options)
     memory = one.pop("memory")
     for key in ("totals", "vmm", "server"):
@@ -356,8 +356,8 @@ def test_what_makes_a_device(place, options, differs):
     assert one["name"] in (differs.get("name"), "" if "--name=" in options else None)
 
 
-def test_several(place):
-    """Each has what stands behind its socket; the first also what stands before it."""
+def test_several_devices(place):
+    """Each has the options after its socket; the first also those before it."""
     devices = status_of(place, "--name one {R} --socket {dir}/1 --role master --socket {dir}/2 --name two "
                                "--region shm:{shm} --window 4K,4K,ro --socket-path {dir}/3 "
                                "--legacy shm={shm}-3,size=1M --sandbox off -S {dir}/4 {R}")
@@ -369,7 +369,7 @@ def test_several(place):
         (f"{place.dir}/4", None, "peer", 1, 1 << 20, False)]
 
 
-def test_as_many_as_there_can_be(place):
+def test_maximum_number_of_devices(place):
     """64 in one process."""
     devices = status_of(place, "{R} " + " ".join(
         f"--socket {{dir}}/{at} --region shm:{{shm}}" for at in range(64)))

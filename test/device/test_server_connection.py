@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device as a server's client: doorbells both ways, and servers that go, come back, and are
-others."""
+"""ivshmem-device as a client: doorbells in both directions, and servers that end, return, and
+change."""
 import os
 import signal
 import struct
@@ -22,8 +22,8 @@ from support.py.wire import RawClient, readable, ring
 
 # Doorbells
 
-def test_doorbells(place):
-    """Both ways, to oneself, and to nobody; all of it counted."""
+def test_doorbells_in_both_directions(place):
+    """Also to the own id, and to an id that does not exist; all are counted."""
     start_server(place)
     start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -42,8 +42,8 @@ def test_doorbells(place):
         "doorbells_out", "doorbells_to_nobody", "doorbells_in", "interrupts")] == [10, 5, 4, 4]
 
 
-def test_memory_is_the_same(place):
-    """What the guest writes peers read, mapped or by message."""
+def test_guest_and_peers_share_the_memory(place):
+    """What the guest writes peers read, mapped or with messages."""
     start_server(place)
     start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -55,8 +55,8 @@ def test_memory_is_the_same(place):
 
 
 @pytest.mark.parametrize("has, wants", [(1, 4), (4, 1), (4, 4), (0, 2), (16, 2), (2, 16)])
-def test_other_number_of_vectors(place, has, wants):
-    """What is missing is never rung, what is surplus is ignored."""
+def test_server_with_another_number_of_vectors(place, has, wants):
+    """Missing vectors are never rung, surplus ones are ignored."""
     start_server(place, vectors=has)
     running = start_device(place, vectors=wants, has=has)
     guest, peer = Guest(place, place.dir / "vmm", wants), join(place, has)
@@ -77,8 +77,8 @@ def test_other_number_of_vectors(place, has, wants):
 
 
 @pytest.mark.parametrize("has, wants, said", [(2, 2, False), (1, 4, True), (4, 1, True)])
-def test_number_of_vectors_is_said(place, has, wants, said):
-    """If the two differ, when a guest uses the device: once for a VMM."""
+def test_other_number_of_vectors_is_logged(place, has, wants, said):
+    """If the numbers differ, when a guest uses the device: once for a VMM."""
     start_server(place, vectors=has)
     running = start_device(place, vectors=wants, has=has)
     for times in (1, 2):
@@ -91,8 +91,8 @@ def test_number_of_vectors_is_said(place, has, wants, said):
         guest.client.close()
 
 
-def test_peers_come_and_go(place):
-    """Their doorbells are known while they are there; nothing is left of them afterwards."""
+def test_doorbells_of_peers_that_left_are_closed(place):
+    """Doorbells of peers are known while they are connected."""
     start_server(place)
     running = start_device(place)
     guest = Guest(place, place.dir / "vmm", 2)
@@ -111,8 +111,8 @@ def test_peers_come_and_go(place):
     assert guest.interrupts() == [0, 0]
 
 
-def test_rung_without_a_vmm(place):
-    """Nothing is kept for the next one, and no processor time is used up."""
+def test_doorbells_without_a_vmm_are_discarded(place):
+    """The next VMM gets no interrupt, and the device is idle."""
     start_server(place)
     running = start_device(place)
     peer = join(place, 2)
@@ -126,8 +126,8 @@ def test_rung_without_a_vmm(place):
     running.stop()
 
 
-def test_many_doorbells(place):
-    """As fast as they come: at least one interrupt after the last, and none lost for good."""
+def test_many_doorbells_are_not_lost(place):
+    """At full speed: at least one interrupt after the last ring, and none lost for good."""
     start_server(place)
     start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -144,8 +144,9 @@ def test_many_doorbells(place):
     assert sum(os.eventfd_read(fd) for fd in peer.own) == 200
 
 
-def test_pin(place):
-    """The old device without MSI-X: Status is set, the pin raised as Mask lets it, a read clears."""
+def test_pin_is_raised_and_cleared(place):
+    """The legacy device without MSI-X: Status is set, the pin raised as Mask permits, a read clears
+    it."""
     start_server(place)
     Devices(place, "-S", place.dir / "vmm", "--legacy",
             f"chardev={place.socket},size=1M,msi=off,vectors=2")
@@ -167,10 +168,11 @@ def test_pin(place):
     os.close(pin)
 
 
-# The server goes, and comes back
+# The server ends, and returns
 
-def test_pin_that_is_never_raised(place):
-    """The old device with MSI-X says that it has one, and does not use it, before MSI-X is on or after."""
+def test_pin_is_never_raised_with_msix(place):
+    """The legacy device with MSI-X has a pin, and does not use it, before MSI-X is enabled or
+    after."""
     start_server(place)
     Devices(place, "-S", place.dir / "vmm", "--legacy", f"chardev={place.socket},size=1M,msi=on,vectors=2")
     client = place.add(Client(place.dir / "vmm"))
@@ -190,8 +192,8 @@ def test_pin_that_is_never_raised(place):
     os.close(vector)
 
 
-def test_without_the_server(place):
-    """Killed: memory stays, doorbells that are known go on working both ways, for seconds."""
+def test_guest_keeps_its_memory_without_the_server(place):
+    """Killed: memory stays, known doorbells work in both directions, for seconds."""
     server = start_server(place)
     running = start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -211,8 +213,8 @@ def test_without_the_server(place):
 
 
 @pytest.mark.parametrize("others", [0, 1])
-def test_server_is_started_again(place, others):
-    """With the same region: the device is a peer again soon, with the id it now has."""
+def test_device_reconnects_to_a_restarted_server(place, others):
+    """With the same region: the device is a peer again soon, with its new id."""
     server = start_server(place)
     running = start_device(place)
     guest = Guest(place, place.dir / "vmm", 2)
@@ -221,7 +223,7 @@ def test_server_is_started_again(place, others):
         assert guest.id() == 0
         server.end()
         wait_state(place, "lost")
-        with stopped(running):  # it is to be the last client
+        with stopped(running):  # it must be the last client
             server = start_server(place)
             for _ in range(others):
                 join(place, 2)
@@ -239,8 +241,8 @@ def test_server_is_started_again(place, others):
     running.stop()
 
 
-def test_server_is_started_often(place):
-    """With a client at the device: nothing piles up."""
+def test_many_restarts_leak_nothing(place):
+    """With a client at the device."""
     server = start_server(place)
     running = start_device(place)
     guest = Guest(place, place.dir / "vmm", 2)
@@ -254,8 +256,8 @@ def test_server_is_started_often(place):
     check_doorbells(guest, join(place, 2), 0)
 
 
-def test_server_is_upgraded(place):
-    """SIGUSR2: the connection stays, nothing is said."""
+def test_upgrade_of_the_server_is_not_noticed(place):
+    """SIGUSR2: the connection stays, and nothing is logged."""
     server = start_server(place)
     running = start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -270,8 +272,8 @@ def test_server_is_upgraded(place):
     assert upstream(place)["joins"] == 1
 
 
-def test_server_stops_for_a_while(place):
-    """One that is stopped is still there; nothing is lost."""
+def test_stopped_server_loses_no_device(place):
+    """The connection stays, and nothing is lost."""
     server = start_server(place)
     start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -286,7 +288,7 @@ def test_server_stops_for_a_while(place):
 
 
 def memory_bar(client):
-    """How long BAR 2 is, as a guest finds it out, and as its VMM is told."""
+    """The length of BAR 2 as a guest probes it, and as its VMM is told."""
     before = client.read(CONFIG, 0x18, 8)
     client.write(CONFIG, 0x18, b"\xff" * 8)
     bits = struct.unpack("<Q", client.read(CONFIG, 0x18, 8))[0] & ~0xf
@@ -297,7 +299,7 @@ def memory_bar(client):
     return size
 
 
-def test_another_region_while_a_vmm_is_there(place):
+def test_other_region_is_not_taken_during_a_vmm(place):
     """The guest keeps its memory and has no doorbells; when its VMM is gone the device joins."""
     server = start_server(place)
     running = start_device(place)
@@ -325,8 +327,8 @@ def test_another_region_while_a_vmm_is_there(place):
         check_doorbells(again, peer, again.id())
 
 
-def test_another_region_while_nobody_is_there(place):
-    """Then it is simply taken."""
+def test_other_region_is_taken_without_a_vmm(place):
+    """The device joins at once."""
     server = start_server(place)
     running = start_device(place)
     server.end()
@@ -340,7 +342,8 @@ def test_another_region_while_nobody_is_there(place):
 
 @pytest.mark.parametrize("size", ["64K", "4M"])
 def test_region_of_another_size(place, size):
-    """The next VMM has all of it: another BAR 2, and memory that is the new server's to its last byte."""
+    """The next VMM gets all of it: another size of BAR 2, and the new server's memory to its last
+    byte."""
     length = {"64K": 1 << 16, "4M": 4 * MIB}[size]
     server = start_server(place)
     running = start_device(place)
@@ -365,8 +368,8 @@ def test_region_of_another_size(place, size):
 
 
 @pytest.mark.parametrize("earlier", ["nobody", "a VMM", "a VMM that stays until then"])
-def test_a_vmm_sooner_than_the_next_try(place, earlier):
-    """Server and VM are started anew together: the VM has the new server's region, not the one that is gone."""
+def test_vmm_before_the_next_attempt_gets_the_new_region(place, earlier):
+    """Server and VM are restarted together: the VM gets the new server's region."""
     server = start_server(place)
     running = start_device(place)
     first = Guest(place, place.dir / "vmm", 2) if earlier != "nobody" else None
@@ -385,8 +388,8 @@ def test_a_vmm_sooner_than_the_next_try(place, earlier):
     running.stop()
 
 
-def test_a_vmm_between_two_tries_that_are_far_apart(place):
-    """A server that went several times, soon after it came, is tried less often; a VMM does not wait for that."""
+def test_vmm_does_not_wait_for_the_next_attempt(place):
+    """A server that ended several times soon after its start is tried less often."""
     server = start_server(place)
     running = start_device(place)
     for joins in (2, 3):
@@ -401,8 +404,8 @@ def test_a_vmm_between_two_tries_that_are_far_apart(place):
     running.stop()
 
 
-def test_the_same_file_with_another_size(place):
-    """A server that makes its old file larger has another region, too."""
+def test_grown_file_is_another_region(place):
+    """A server that grows its old file has another region, too."""
     server = start_server(place)
     start_device(place)
     server.end()
@@ -417,7 +420,7 @@ def test_the_same_file_with_another_size(place):
     ("64K", ["--window", "64K,64K"], "cannot show 64K from offset 65536 of a region of 64K: that is beyond the end of the region"),
     ("64K", ["--window", "0,64K"], None), ("4M", ["--window", "0,64K"], None)])
 def test_window_of_a_region_of_another_size(place, size, options, problem):
-    """A window stays what it is; where there is none, the device is no peer."""
+    """A window keeps its place; if the region does not reach that far, the device is not a peer."""
     server = start_server(place)
     start_device(place, *options)
     server.end()
@@ -431,10 +434,10 @@ def test_window_of_a_region_of_another_size(place, size, options, problem):
     assert memory_bar(guest.client) == 1 << 16
 
 
-# The old device, whose server may be late
+# The legacy device, whose server may start later
 
-def test_late_server(place):
-    """IVPosition reads -1 and memory all ones; then the server comes."""
+def test_legacy_device_before_its_server(place):
+    """IVPosition reads -1 and memory all ones; then the server starts."""
     running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control", "--legacy",
                       f"chardev={place.socket},size=1M,vectors=2")
     guest = Guest(place, place.dir / "vmm", 2)
@@ -444,7 +447,7 @@ def test_late_server(place):
     guest.ring(0, 0)
     told = upstream(place)
     assert (told["state"], told["id"], told["joins"]) == ("lost", None, 0)
-    with stopped(running):  # it is to be the second client
+    with stopped(running):  # it must be the second client
         start_server(place)
         other = join(place, 2)
     running.err.wait("is peer 1 of the server")
@@ -460,8 +463,8 @@ def test_late_server(place):
         assert memory[:4] == b"now!"
 
 
-def test_old_device_shows_a_part(place):
-    """size= less than the server's region: its beginning, as QEMU had it."""
+def test_legacy_device_shows_a_part_of_the_region(place):
+    """size= less than the server's region: its beginning, as in QEMU."""
     start_server(place)
     Devices(place, "-S", place.dir / "vmm", "--legacy", f"chardev={place.socket},size=64K")
     with Client(place.dir / "vmm") as client:
@@ -470,8 +473,8 @@ def test_old_device_shows_a_part(place):
         os.close(fd)
 
 
-def test_late_server_and_a_vmm_that_comes_sooner(place):
-    """The server is there before the next try: the VMM has the memory from its start."""
+def test_vmm_before_the_next_attempt_has_memory_at_once(place):
+    """The server starts before the next attempt: the VMM has the memory from its start."""
     running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control", "--legacy",
                       f"chardev={place.socket},size=1M,vectors=2")
     with stopped(running):
@@ -483,8 +486,8 @@ def test_late_server_and_a_vmm_that_comes_sooner(place):
     running.stop()
 
 
-def test_late_server_and_what_the_guest_has_set(place):
-    """Memory comes to where the guest has put BAR 2."""
+def test_late_memory_appears_at_the_address_of_bar_2(place):
+    """The guest has set the address before the server starts."""
     running = Devices(place, "-S", place.dir / "vmm", "--legacy", f"chardev={place.socket},size=1M")
     client = place.add(Client(place.dir / "vmm"))
     client.write(CONFIG, 0x18, struct.pack("<Q", 0x123400000))
@@ -496,8 +499,8 @@ def test_late_server_and_what_the_guest_has_set(place):
 
 # Masters
 
-def test_old_master_that_is_late(place):
-    """It has asked to be one, and cannot be: that is said."""
+def test_legacy_master_with_another_id_is_logged(place):
+    """It is configured as master, but the server has assigned another id than 0."""
     running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control", "--legacy",
                       f"chardev={place.socket},size=1M,role=master")
     with stopped(running):
@@ -512,8 +515,8 @@ FAILS = [["--name", "a b"], ["--window", "1K,4K"], ["--socket", "/nonexistent/vm
 
 
 @pytest.mark.parametrize("options", FAILS, ids=range(len(FAILS)))
-def test_a_start_that_fails_is_no_peer(place, options):
-    """Nobody is told of somebody who comes and goes, and no id is used up, however often it is started."""
+def test_failed_start_joins_no_server(place, options):
+    """No peer sees a join and a leave, and no id is used up, however often it is started."""
     server = start_server(place)
     peer = join(place, 2)
     sockets = [] if "--socket" in options else ["-S", place.dir / "vmm"]
@@ -522,8 +525,8 @@ def test_a_start_that_fails_is_no_peer(place, options):
     assert readable([peer.sock], 0.1) == [] and join(place, 2).id == peer.id + 1
 
 
-def test_master_must_be_the_first(place):
-    """Because the guest goes on with id 0."""
+def test_master_must_have_id_0(place):
+    """Because the migrated guest resumes with id 0."""
     start_server(place)
     join(place, 2)
     done = place.run_device("-S", place.dir / "vmm", "--server", place.socket, "--role", "master")

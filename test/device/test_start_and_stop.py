@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device from its start to its end: sockets, regions, inherited fds, the service manager."""
+"""ivshmem-device from its start to its end: sockets, regions, inherited fds, the service
+manager."""
 import os
 import pwd
 import resource
@@ -37,8 +38,8 @@ def plain(place, name="vmm"):
      (0o640, 54321, 12345)),
     (["--socket-owner", "nobody"], (None, NOBODY.pw_uid, os.getgid())),
 ])
-def test_rights_of_the_socket(place, options, expected):
-    """They are in force before anybody can connect, each time."""
+def test_permissions_of_the_socket(place, options, expected):
+    """They are set before any client can connect, at each start."""
     if os.geteuid() and len(options) > 2:
         pytest.skip("needs root, to give the socket away")
     path = place.dir / "vmm"
@@ -71,7 +72,7 @@ def test_rights_of_the_socket(place, options, expected):
 
 
 def test_dead_socket_is_replaced(place):
-    """What a killed process left is no obstacle, not even to itself."""
+    """The socket of a killed process does not prevent the next start."""
     Devices(place, *plain(place)).end()
     assert (place.dir / "vmm").exists()
     Devices(place, *plain(place))
@@ -81,7 +82,7 @@ def test_dead_socket_is_replaced(place):
 
 @pytest.mark.parametrize("kind", ["device", "server", "listener"])
 def test_living_socket_is_not_taken(place, kind):
-    """Whoever it is notices nothing."""
+    """The other process is not affected."""
     path = place.dir / "vmm"
     if kind == "device":
         Devices(place, *plain(place))
@@ -98,7 +99,7 @@ def test_living_socket_is_not_taken(place, kind):
 
 
 @pytest.mark.parametrize("make", [lambda path: path.write_text("precious"), os.mkdir, os.mkfifo])
-def test_what_is_no_socket_is_left_alone(place, make):
+def test_file_that_is_not_a_socket_is_kept(place, make):
     """A file, a directory, a FIFO."""
     path = place.dir / "vmm"
     make(path)
@@ -107,8 +108,8 @@ def test_what_is_no_socket_is_left_alone(place, make):
     assert path.exists() and not place.shm_path.exists()
 
 
-def test_longest_path(place):
-    """107 bytes are the most that a socket's path can have."""
+def test_longest_socket_path(place):
+    """The path of a socket has at most 107 bytes."""
     path = place.dir / ("s" * (107 - len(str(place.dir)) - 1))
     Devices(place, *plain(place, path.name)).stop()
     assert os.listdir(place.dir) == []
@@ -118,8 +119,8 @@ def test_longest_path(place):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("state", ["alone", "connected", "half a message"])
-def test_end(place, number, state):
-    """Status 0, sockets removed, the VMM let go, the region there still."""
+def test_end_by_signal(place, number, state):
+    """Status 0, sockets removed, the VMM disconnected, the region not removed."""
     running = Devices(place, *plain(place), "--control", place.dir / "control",
                       *plain(place, "other"), n=2)
     client = None if state == "alone" else place.add(Client(place.dir / "vmm"))
@@ -131,8 +132,8 @@ def test_end(place, number, state):
     assert place.shm_path.stat().st_size == MIB
 
 
-def test_memory_outlives_it(place):
-    """What a VM has mapped it keeps, and the next device shows the same."""
+def test_memory_outlives_the_device(place):
+    """A VM keeps its mapping, and the next device shows the same memory."""
     running = Devices(place, *plain(place))
     with Client(place.dir / "vmm") as client, client.map_memory() as memory:
         memory[:4] = b"kept"
@@ -143,8 +144,8 @@ def test_memory_outlives_it(place):
         assert memory[:8] == b"keptmore"
 
 
-def test_socket_of_another_is_not_removed(place):
-    """Somebody has put another one there meanwhile."""
+def test_socket_of_another_process_is_not_removed(place):
+    """Another process has replaced it in the meantime."""
     path = place.dir / "vmm"
     running = Devices(place, *plain(place))
     path.unlink()
@@ -154,8 +155,8 @@ def test_socket_of_another_is_not_removed(place):
     assert path.exists()
 
 
-def test_nobody_reads_the_log(place):
-    """A pipe that is closed ends nothing."""
+def test_closed_log_does_not_end_the_device(place):
+    """The log is a pipe whose reader has ended."""
     reader, writer = os.pipe()
     running = place.start("bash", "-c", f'exec "$@" 2>&{writer} {writer}>&-', "bash", place.device_program, "-v",
                           *plain(place), fds=(writer,))
@@ -176,8 +177,8 @@ def test_nobody_reads_the_log(place):
     (["--region-mode", "0660", "--region-owner", "54321", "--region-group", "12345"],
      (0o660, 54321, 12345)),
 ])
-def test_region_that_is_made(place, options, expected):
-    """All of its memory is there, with these rights whatever the umask, and it stays."""
+def test_new_region(place, options, expected):
+    """All of its memory is allocated, with this mode whatever the umask, and it is not removed."""
     if os.geteuid() and len(options) > 2:
         pytest.skip("needs root, to give the region away")
     running = Devices(place, *plain(place), *options)
@@ -189,8 +190,8 @@ def test_region_that_is_made(place, options, expected):
 
 
 @pytest.mark.parametrize("size", [[], ["--size", "1M"]])
-def test_region_that_is_there(place, size):
-    """It is used with its content and its rights, with or without its size."""
+def test_existing_region_is_used(place, size):
+    """With its contents and its mode, with or without its size given."""
     place.shm_path.write_bytes(b"old" + bytes(MIB - 3))
     place.shm_path.chmod(0o644)
     before = place.shm_path.stat()
@@ -204,7 +205,7 @@ def test_region_that_is_there(place, size):
 
 
 def test_empty_region_is_grown(place):
-    """As a tmpfiles.d line leaves it."""
+    """As created by a line in tmpfiles.d."""
     place.shm_path.touch(0o640)
     Devices(place, *plain(place)).stop()
     assert place.shm_path.stat().st_size == MIB
@@ -221,8 +222,8 @@ def test_empty_region_is_grown(place):
     (0, ["--size", "1M", "--socket", "/nonexistent/b", "--region", "shm:x"], "cannot make the socket /nonexistent/b"),
     (0, ["--size", "1M", "--control", "/nonexistent/c"], "cannot make the socket /nonexistent/c"),
 ])
-def test_region_that_does_not_fit(place, has, options, message):
-    """A failed start leaves what was there as it was."""
+def test_region_of_another_size_is_an_error(place, has, options, message):
+    """A failed start does not change existing files."""
     place.shm_path.touch()
     os.truncate(place.shm_path, has)
     before = place.shm_path.stat()
@@ -234,7 +235,7 @@ def test_region_that_does_not_fit(place, has, options, message):
 
 
 def test_symbolic_link_is_not_followed(place):
-    """A link in the world-writable /dev/shm may be somebody's trap."""
+    """A link in the world-writable /dev/shm may be an attack by another user."""
     target = place.dir / "target"
     target.write_bytes(bytes(MIB))
     place.shm_path.symlink_to(target)
@@ -243,7 +244,7 @@ def test_symbolic_link_is_not_followed(place):
 
 
 def test_unnamed_region(place):
-    """dir: has no name, and goes with the last who has it."""
+    """dir: has no name, and is freed with its last user."""
     Devices(place, "--socket", place.dir / "vmm", "--region", f"dir:{place.dir}", "--size", "64K")
     assert sorted(os.listdir(place.dir)) == ["vmm"]
     with Client(place.dir / "vmm") as client:
@@ -252,8 +253,8 @@ def test_unnamed_region(place):
         os.close(fd)
 
 
-def test_limit_of_file_size(place):
-    """ulimit -f is an error to tell."""
+def test_file_size_limit_is_an_error(place):
+    """A region beyond "ulimit -f" is an error instead of SIGXFSZ."""
     done = place.run(place.device_program, *plain(place), preexec_fn=lambda: resource.setrlimit(
         resource.RLIMIT_FSIZE, (65536, 65536)))
     assert done.returncode == 1 and done.stderr.count("\n") == 1
@@ -268,7 +269,8 @@ def test_limit_of_file_size(place):
     (["--region", "shm:{shm}", "--size", "2M"], "exists with size 1M, not 2M"),
 ])
 def test_second_device_fails(place, second, message):
-    """Its socket is named, and nothing of the first is left: the region that was made neither."""
+    """The message names its socket, and no files of the first device are left, nor its new
+    region."""
     second = [word.format(shm=place.shm, dir=place.dir) for word in second]
     done = place.run_device(*plain(place), "--socket", place.dir / "second", *second)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
@@ -277,10 +279,10 @@ def test_second_device_fails(place, second, message):
     assert not list(place.shm_path.parent.glob(place.shm + "*"))
 
 
-# Sockets that were there before
+# Inherited sockets
 
 def test_inherited_listener(place):
-    """VMMs come one after the other; its name is left alone."""
+    """VMMs connect one after the other; the socket's path is not removed."""
     path = place.dir / "theirs"
     listener = place.add(socket.socket(socket.AF_UNIX))
     listener.bind(str(path))
@@ -308,7 +310,7 @@ def connected(place, n, **keywords):
 
 
 def from_socket(sock):
-    """A client on a connection that there is."""
+    """A client on an existing connection."""
     client = Client.__new__(Client)
     sock.settimeout(TIMEOUT)
     client.sock = sock
@@ -331,7 +333,7 @@ def test_inherited_connections(place, n):
 
 
 def test_inherited_connection_beside_a_socket(place):
-    """Then somebody can come still: it stays."""
+    """The program continues, because further clients can connect."""
     ours, theirs = socket.socketpair()
     running = Devices(place, *plain(place), "--fd", theirs.fileno(), "--region", f"shm:{place.shm}",
                       n=2, fds=(theirs.fileno(),))
@@ -343,8 +345,8 @@ def test_inherited_connection_beside_a_socket(place):
     running.stop()
 
 
-def test_inherited_connection_that_is_ended_already(place):
-    """Nobody can come any more: it ends."""
+def test_inherited_connection_that_is_closed(place):
+    """No client can connect: it ends."""
     ours, theirs = socket.socketpair()
     ours.close()
     running = Devices(place, "--fd", theirs.fileno(), "--region", f"shm:{place.shm}", "--size", "1M",
@@ -354,8 +356,8 @@ def test_inherited_connection_that_is_ended_already(place):
 
 
 @pytest.mark.parametrize("kind", ["file", "pipe", "closed", "datagram", "TCP", "unconnected"])
-def test_inherited_fd_that_is_no_such_socket(place, kind):
-    """Named, with the reason; nothing is left."""
+def test_inherited_fd_that_is_not_a_stream_socket(place, kind):
+    """The message names it, with the reason; no files are left."""
     if kind == "file":
         fd = os.open("/dev/null", os.O_RDWR)
     elif kind == "pipe":
@@ -363,7 +365,7 @@ def test_inherited_fd_that_is_no_such_socket(place, kind):
         os.close(other)
     elif kind == "datagram":
         fd = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].detach()
-    elif kind == "TCP":  # whoever reached it would be a VMM, and could be given no memory
+    elif kind == "TCP":  # any client would be a VMM, and could not be passed memory
         listener = socket.create_server(("127.0.0.1", 0))
         fd = listener.detach()
     else:
@@ -379,7 +381,7 @@ def test_inherited_fd_that_is_no_such_socket(place, kind):
 
 
 def test_inherited_fd_for_two_devices(place):
-    """Each has its own. What the program opens itself is nobody's."""
+    """Each has its own. An fd that the program opens itself is not taken for an inherited one."""
     region = ["--region", f"shm:{place.shm}", "--size", "1M"]
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(place.dir / "theirs"))
@@ -400,7 +402,7 @@ def test_inherited_fd_for_two_devices(place):
 # The service manager
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
-def test_service_manager_is_told(place, kind):
+def test_service_manager_is_notified(place, kind):
     """READY=1 when VMMs can connect, STOPPING=1 at the end, and nothing else."""
     manager = place.add(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
     manager.settimeout(TIMEOUT)
@@ -417,8 +419,8 @@ def test_service_manager_is_told(place, kind):
         manager.recv(100)
 
 
-def test_service_manager_is_not_told_of_a_failure(place):
-    """No READY=1 from who cannot start."""
+def test_failed_start_is_not_ready(place):
+    """A device that cannot start sends no READY=1."""
     manager = place.add(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
     manager.bind(str(place.dir / "notify"))
     process = place.start(place.device_program, *plain(place), "--window", "0,2M", environment={
@@ -430,8 +432,8 @@ def test_service_manager_is_not_told_of_a_failure(place):
 
 
 @pytest.mark.parametrize("address", ["relative", "/nonexistent/notify", "/" + "x" * 200])
-def test_service_manager_that_cannot_be_reached(place, address):
-    """An error, before anything is made."""
+def test_unreachable_service_manager_is_an_error(place, address):
+    """Before any file is created."""
     process = place.start(place.device_program, *plain(place), environment={"NOTIFY_SOCKET": address})
     assert process.wait() == 1
     assert address in process.err.text()
@@ -445,15 +447,16 @@ CAPABILITIES = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]
 
 @pytest.fixture
 def no_leak_checker(monkeypatch):
-    """It looks into /proc at the end, where a process cannot that became another user."""
+    """The sanitizer reads /proc at the end, which fails in a process that became another user."""
     monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")
 
 
 @NEEDS_ROOT
 @pytest.mark.usefixtures("no_leak_checker")
 @pytest.mark.parametrize("user", ["nobody", str(NOBODY.pw_uid)])
-def test_user(place, user):
-    """Its ids and no capability; the sockets are its own, so that it can remove them."""
+def test_user_is_changed(place, user):
+    """The process has the user's ids and no capability; it owns its sockets, so that it can remove
+    them."""
     os.chown(place.dir, NOBODY.pw_uid, -1)
     running = Devices(place, *plain(place), "--control", place.dir / "control", "--user", user)
     kernel = kernel_says(running.pid)
@@ -470,8 +473,9 @@ def test_user(place, user):
 
 @NEEDS_ROOT
 @pytest.mark.usefixtures("no_leak_checker")
-def test_owner_that_is_named_stays(place):
-    """--user gives away only what nobody else was meant to have; what cannot be removed is said."""
+def test_named_owner_is_kept(place):
+    """--user changes only owners for which no option was given; files that cannot be removed are
+    logged."""
     running = Devices(place, *plain(place), "--socket-owner", "12345", "--user", "nobody")
     assert (place.dir / "vmm").stat().st_uid == 12345
     assert "vmm" in "\n".join(running.err.seen)
@@ -482,8 +486,8 @@ def test_owner_that_is_named_stays(place):
 @NEEDS_ROOT
 @pytest.mark.usefixtures("no_leak_checker")
 @pytest.mark.parametrize("allowed", [True, False])
-def test_user_and_the_server(place, allowed):
-    """Who may not connect any more says so once; who may is a peer again."""
+def test_user_without_access_to_the_server(place, allowed):
+    """A device that may not connect any more logs it once; when it may, it is a peer again."""
     place.dir.chmod(0o777)
     place.shm_path.write_bytes(bytes(MIB))
     options = ["-l", "1M", "--socket-mode", "0666" if allowed else "0600"]
@@ -503,8 +507,8 @@ def test_user_and_the_server(place, allowed):
 
 
 @pytest.mark.parametrize("how", [["--read-only"], ["--read-only=trap"], ["--window", f"{MIB // 2},4K,ro"]])
-def test_region_that_may_only_be_read(place, how):
-    """To show it to be read it is enough to be allowed to read it."""
+def test_read_only_region_of_a_user(place, how):
+    """A read-only device needs read permission only."""
     if os.geteuid():
         pytest.skip("becoming somebody else needs root")
     place.shm_path.write_bytes(bytes(MIB // 2) + b"here" + bytes(MIB // 2 - 4))
@@ -525,8 +529,8 @@ def test_region_that_may_only_be_read(place, how):
     assert running.wait() == 0
 
 
-def test_user_without_being_root(place):
-    """It cannot be done, and is said."""
+def test_user_needs_root(place):
+    """The message says so."""
     if os.geteuid() == 0:
         program = shutil.copy(place.device_program, place.dir)
         place.dir.chmod(0o777)

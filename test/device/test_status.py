@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What ivshmem-device says of itself, at its control socket and with --status; and how it is confined
-while it says it."""
+"""The status of ivshmem-device at its control socket and with --status, and its sandbox
+meanwhile."""
 import json
 import os
 import re
@@ -26,7 +26,7 @@ TOTALS = {"vmms", "turned_away", "messages", "refused", "memory_reads", "memory_
           "doorbells_out", "doorbells_to_nobody", "doorbells_in", "interrupts"}
 NUMBER, TEXT = int, str
 OR_NULL = type(None)
-#: Which type each member has, of the manual page: an object's members, or what a value may be.
+#: The type of each member, from the man page: an object's members, or the allowed values.
 SCHEMA = {
     "program": TEXT, "version": TEXT, "devices": [{
         "socket": TEXT, "model": TEXT, "revision": NUMBER, "vectors": NUMBER, "intx": bool,
@@ -58,19 +58,19 @@ def check_schema(value, schema, where="status"):
 
 
 def control_of(place):
-    """Where it is asked."""
+    """Path of the control socket."""
     return place.dir / "control"
 
 
 def status(place):
-    """What it says; of the form that is documented."""
+    """Return the status, in the documented form."""
     said = ask_once(control_of(place))
     check_schema(said, SCHEMA)
     return said
 
 
 def shown(place, *options):
-    """What --status prints: as lines."""
+    """The output of --status, as lines."""
     done = place.run_device("--status", control_of(place), *options)
     assert (done.returncode, done.stderr) == (0, ""), done
     return done.stdout.splitlines()
@@ -82,10 +82,10 @@ def plain(place, *options):
                    "1M", "--control", control_of(place), *options)
 
 
-# What it says
+# Contents of the status
 
-def test_plain(place):
-    """Every field of a device that nobody has connected to."""
+def test_status_of_a_plain_device(place):
+    """Every field of a device without a VMM."""
     plain(place, "--name", "frames", "--window", "64K,64K,ro")
     assert status(place) == {
         "program": "ivshmem-device", "version": place.run_device("-V").stdout.split()[1],
@@ -102,8 +102,8 @@ def test_plain(place):
         "rung     0 by the guest (0 to no peer), 0 by peers, 0 interrupts"]
 
 
-def test_vmm(place):
-    """Whether it maps the memory, whether it asked for migration, and what it did."""
+def test_status_of_a_vmm(place):
+    """Whether it maps the memory, whether it asked for migration, and its accesses."""
     plain(place)
     with Client(place.dir / "vmm") as client:
         client.start()
@@ -126,7 +126,7 @@ def test_vmm(place):
 
 
 def server_line(place):
-    """What --status says of the server, without the time."""
+    """What --status prints about the server, without the time."""
     text = "\n".join(shown(place))
     found = re.search(r"^server   (.*): (\w+) since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ(.*\n         .*|.*)",
                       text, re.MULTILINE)
@@ -135,7 +135,7 @@ def server_line(place):
 
 
 def test_states_of_a_server(place):
-    """joined, lost, greeted, foreign, and joined again: as JSON, and for a person."""
+    """joined, lost, greeted, foreign, and joined again: as JSON and as text."""
     server = start_server(place)
     start_device(place)
     guest, _ = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -173,8 +173,8 @@ def test_states_of_a_server(place):
     status(place)
 
 
-def test_late(place):
-    """The old device before its server is there, with a pin."""
+def test_status_before_the_server_starts(place):
+    """A legacy device with a pin."""
     Devices(place, "--socket", place.dir / "vmm", "--control", control_of(place), "--legacy",
             f"chardev={place.socket},msi=off")
     one, = status(place)["devices"]
@@ -186,7 +186,7 @@ def test_late(place):
     assert server_line(place).startswith("lost\n         no server listens at")
 
 
-def test_several(place):
+def test_status_of_several_devices(place):
     """In the order of the command line; an empty line between two."""
     Devices(place, "--control", control_of(place), *[
         word for at in range(64) for word in ("--socket", place.dir / str(at), "--region",
@@ -199,7 +199,7 @@ def test_several(place):
         f"{place.dir}/{at}:" for at in range(64)]
 
 
-def test_json_is_the_reply_as_it_came(place):
+def test_json_is_the_reply_unchanged(place):
     """One line."""
     plain(place)
     lines = shown(place, "--json")
@@ -207,8 +207,8 @@ def test_json_is_the_reply_as_it_came(place):
     check_schema(json.loads(lines[0]), SCHEMA)
 
 
-def test_names_that_are_no_text(place):
-    """Paths may be any bytes, JSON only UTF-8; nothing else reaches a terminal."""
+def test_paths_that_are_not_utf_8(place):
+    """Paths may have any bytes, JSON only UTF-8; control characters are not printed."""
     name = os.fsdecode(os.fsencode(place.dir) + b"/\xff\x1b[2J")
     Devices(place, "--socket", name, "--region", f"shm:{place.shm}", "--size", "1M", "--control",
             control_of(place))
@@ -225,8 +225,8 @@ def test_names_that_are_no_text(place):
     (["--control-mode", "0660", "--control-owner", "54321", "--control-group", "12345"],
      (0o660, 54321, 12345)),
 ])
-def test_rights_of_the_control_socket(place, options, expected):
-    """0600 unless said otherwise, whatever the umask is."""
+def test_permissions_of_the_control_socket(place, options, expected):
+    """0600 by default, whatever the umask."""
     if os.geteuid() and len(options) > 2:
         pytest.skip("needs root, to give the socket away")
     plain(place, *options)
@@ -235,8 +235,8 @@ def test_rights_of_the_control_socket(place, options, expected):
 
 
 @NEEDS_ROOT
-def test_not_allowed(place):
-    """The permissions are named."""
+def test_missing_permission_is_reported(place):
+    """The message has the permissions of the socket."""
     place.dir.chmod(0o777)
     plain(place)
     process = place.start(shutil.copy(place.device_program, place.dir), "--status",
@@ -248,16 +248,16 @@ def test_not_allowed(place):
 @pytest.mark.parametrize("line", [
     b"\n", b"status\n", b"{}\n", b"[]\n", b'{"request":"stop"}\n', b'{"request":1}\n',
     b'{"request":"status","request":"status"}\n', b"\xff\xfe\n", b'{"request":"status"\n'])
-def test_other_requests(place, line):
-    """There is one request, and that is said."""
+def test_unknown_requests_are_refused(place, line):
+    """The reply names the only valid request."""
     plain(place)
     control = place.add(Control(control_of(place)))
     assert control.ask(line) == {"error": 'there is one request: {"request":"status"}'}
     check_schema(control.ask(), SCHEMA)
 
 
-def test_those_who_ask_and_do_not_listen(place):
-    """They cost nobody anything: VMMs are served, and others are answered."""
+def test_connections_that_do_not_read_block_nobody(place):
+    """VMMs are served, and other requests are answered."""
     running = plain(place)
     fds = fd_count(running.pid)
     idle = [place.add(connect(str(control_of(place)))) for _ in range(20)]
@@ -277,10 +277,10 @@ def test_those_who_ask_and_do_not_listen(place):
     running.stop()
 
 
-# What goes wrong with --status
+# Errors of --status
 
 class Liar:
-    """Something that listens there and is none of ours: sends bytes, and closes."""
+    """A listener that is not one of our programs: sends bytes, and closes."""
 
     def __init__(self, path, data):
         self._sock = socket.socket(socket.AF_UNIX)
@@ -297,7 +297,7 @@ class Liar:
                 there.recv(4096)
                 there.sendall(data)
         except OSError:
-            pass  # the tool ended first
+            pass  # the tool has ended first
 
     def close(self):
         """Stop listening."""
@@ -312,7 +312,7 @@ class Liar:
     (b'{"devices":{}}\n', "sent an unexpected reply"), (b"nonsense\n", "sent an unexpected reply"),
     (b'{"error":"no \\u001b[31m"}\n', "says: no ?[31m"),
 ])
-def test_other_programs(place, data, message):
+def test_other_program_at_the_socket(place, data, message):
     """The reason, in one line."""
     place.add(Liar(control_of(place), data))
     done = place.run_device("--status", control_of(place))
@@ -320,22 +320,22 @@ def test_other_programs(place, data, message):
     assert message in done.stderr
 
 
-def test_a_server_is_asked(place):
-    """The control socket of an ivshmem-server is none of these."""
+def test_control_socket_of_a_server(place):
+    """The control socket of an ivshmem-server is recognized."""
     place.server("--control", control_of(place))
     done = place.run_device("--status", control_of(place))
     assert done.returncode == 1 and "sent an unexpected reply" in done.stderr
 
 
-def test_nobody_is_there(place):
-    """A killed program's socket."""
+def test_socket_without_a_listener(place):
+    """The socket of a killed program."""
     plain(place).end()
     done = place.run_device("--status", control_of(place))
     assert done.returncode == 1 and f"no process listens at {control_of(place)}" in done.stderr
 
 
-def test_nothing_dangerous_is_printed(place):
-    """A reply full of control characters, and of types that nobody expects."""
+def test_control_characters_are_not_printed(place):
+    """A reply full of control characters, and of unexpected types."""
     evil = "\x1b]0;x\x07\r\n\x7f\u009b2J\u202e"
     device = {key: evil for key in SCHEMA["devices"][0]}
     nested = {"socket": evil, "model": [], "revision": {}, "vectors": -1, "name": evil,
@@ -349,7 +349,7 @@ def test_nothing_dangerous_is_printed(place):
 
 
 @pytest.mark.parametrize("option", ["", "--json"])
-def test_nowhere_to_print(place, option):
+def test_full_disk_is_an_error(place, option):
     """A full disk is an error."""
     plain(place)
     done = place.run("sh", "-c", f'exec "$0" --status "$1" {option} >/dev/full',
@@ -360,14 +360,14 @@ def test_nowhere_to_print(place, option):
 # The sandbox
 
 def has_filter(place):
-    """Whether this build has one: one with a sanitizer has not."""
+    """Whether this build has a sandbox: a build with a sanitizer does not."""
     return b"seccomp_load" in place.device_program.read_bytes()
 
 
 @pytest.mark.parametrize("sandbox", [[], ["--sandbox", "on"], ["--sandbox", "off"]])
 @pytest.mark.parametrize("kind", ["plain", "server"])
-def test_confined(place, sandbox, kind):
-    """A filter, no capability, none to come; and everything works, with and without it."""
+def test_device_is_confined(place, sandbox, kind):
+    """A filter, no capability, none to gain; everything works, with and without it."""
     if sandbox == ["--sandbox", "on"] and not has_filter(place):
         done = place.run_device("-S", place.dir / "vmm", "--region", f"shm:{place.shm}", *sandbox)
         assert done.returncode == 2 and 'cannot set the sandbox to "on": built with' in done.stderr
@@ -408,7 +408,7 @@ FEATURES = [
 @pytest.mark.parametrize("region", ["shm:{shm}", "file:{dir}/region", "dir:{dir}"])
 @pytest.mark.parametrize("options", FEATURES, ids=" ".join)
 def test_features_within_the_sandbox(place, region, options):
-    """Each way to have memory with each way to show it: no system call is missing in the filter."""
+    """Each kind of region with each way to access it: the filter allows all system calls."""
     running = Devices(place, "--socket", place.dir / "vmm", "--region", region.format(
         shm=place.shm, dir=place.dir), "--size", "1M", "--control", control_of(place), *options)
     use(Client(place.dir / "vmm"))
@@ -417,7 +417,8 @@ def test_features_within_the_sandbox(place, region, options):
 
 
 def test_features_with_a_server_within_the_sandbox(place, record_property):
-    """The same with a server's memory, of either kind, and when it comes back with other memory."""
+    """The same with a server's memory, of either kind, and when the server returns with other
+    memory."""
     names = [(kind, at) for kind in ("shm", "sealed") for at in range(len(FEATURES))]
 
     def serve(kind, at, region):
@@ -444,7 +445,7 @@ def test_features_with_a_server_within_the_sandbox(place, record_property):
 
 
 def use(client):
-    """All of it, by mapping and by messages of any size."""
+    """Access all of it, mapped and with messages of any size."""
     with client:
         client.start()
         flags, size, _, fd = client.region_info(BAR2)
@@ -458,5 +459,5 @@ def use(client):
         try:
             client.save()
         except Refused:
-            pass  # it is no master
+            pass  # it is not a master
         client.reset()

@@ -14,7 +14,8 @@ from support.py.wire import accepts
 
 
 def run_device_unit(place, *prefix):
-    """Its own command, with the example's settings, but for directories and groups of the machine."""
+    """The unit's command, with the example's settings, except directories and groups of the
+    machine."""
     unit = (place.build / "packaging" / "ivshmem-device@.service").read_text()
     command = re.search(r"^ExecStart=\S+(.*)$", unit, re.MULTILINE)[1]
     example = (place.source / "packaging" / "systemd" / "device-example.conf").read_text()
@@ -41,8 +42,8 @@ def test_the_device_unit_serves(place):
     run_device_unit(place)
 
 
-def test_the_device_unit_lets_it_do_what_it_has_to(place):
-    """Its filter of system calls allows what its own command needs."""
+def test_the_device_unit_allows_all_needed_system_calls(place):
+    """The unit's filter of system calls permits what its own command needs."""
     needs("systemd-analyze")
     if is_sanitized(place.device_program):
         pytest.skip("built with a sanitizer, whose code makes system calls of its own")

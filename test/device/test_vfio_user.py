@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""vfio-user as a VMM speaks it: what the device is, its interrupts, and one client after another."""
+"""vfio-user as a VMM uses it: regions, interrupts, and one client after another."""
 import errno
 import os
 import struct
@@ -19,7 +19,7 @@ SIZE = 1 << 16
 
 
 def serve(place, memory=None, **options):
-    """A device, and a client of it that has begun as a guest's driver does."""
+    """A device, and a client of it that has started like a guest's driver."""
     device = place.add(Device(place, memory, **{"size": SIZE, **options}))
     client = place.add(device.client())
     client.start()
@@ -37,7 +37,7 @@ def serve_msix(place, vectors=4, **options):
 
 
 def serve_intx(place):
-    """A device of revision 0 with a pin, its eventfd given and unmasked by the guest."""
+    """A device of revision 0 with a pin, whose eventfd is set and which the guest has unmasked."""
     device, client = serve(place, revision=0, vectors=0, intx=1)
     fd = eventfd()
     client.set_irqs(INTX, EVENTFD | TRIGGER, 0, 1, fds=[fd])
@@ -45,11 +45,11 @@ def serve_intx(place):
     return device, client, fd
 
 
-# What it is
+# Regions and interrupts
 
 
 def test_version(place):
-    """The reply is of version 0.0, with what we can take, and without write_multiple."""
+    """The reply is version 0.0, with our limits, and without write_multiple."""
     device = place.add(Device(place))
     for text in ('{"capabilities":{"max_msg_fds":8}}', "{}", '{"capabilities":{}}', None,
                  '{"capabilities":{"max_msg_fds":1,"twin_socket":{"supported":true}},"other":[1,2]}'):
@@ -65,8 +65,8 @@ def test_version(place):
     vfu.version_body(text='{"capabilities":{"max_msg_fds":"8"}}'),
     vfu.version_body(text='{"capabilities":{"max_msg_fds":-1}}'),
     vfu.version_body(text="{}\0"), vfu.version_body()[:-1], vfu.version_body(text="[" * 4000)])
-def test_version_refused(place, body):
-    """Who speaks no version 0 is let go, with the reason; the next is served."""
+def test_other_version_is_refused(place, body):
+    """A client without version 0 is dropped, with the reason; the next is served."""
     device = place.add(Device(place))
     with device.client(greet=False) as client:
         client.send(vfu.VERSION, body)
@@ -77,7 +77,7 @@ def test_version_refused(place, body):
         assert client.info() == (3, 9, 5)
 
 
-def test_version_twice(place):
+def test_second_version_is_refused(place):
     """A second VERSION is refused and changes nothing."""
     _, client = serve(place)
     with pytest.raises(Refused) as refused:
@@ -87,7 +87,7 @@ def test_version_twice(place):
 
 
 def test_regions(place):
-    """Nine regions; those that there are can be read and written, and only BAR 2 mapped."""
+    """Nine regions; those that exist can be read and written, and only BAR 2 mapped."""
     memory = memory_file(SIZE)
     _, client = serve(place, memory, vectors=4)
     rw = READ | WRITE
@@ -104,22 +104,22 @@ def test_regions(place):
 
 
 def test_regions_without_vectors(place):
-    """No vectors: no BAR 1, no MSI-X."""
+    """Without vectors: no BAR 1, no MSI-X."""
     _, client = serve(place, vectors=0)
     assert client.region_info(BAR1)[:2] == (0, 0)
     assert [client.irq_info(index) for index in range(5)] == [(0, 0), (0, 0), (0, 0), (1, 1), (0, 0)]
 
 
 def test_irqs(place):
-    """MSI-X has its vectors, ERR is there so that nobody asks why not."""
+    """MSI-X has its vectors; ERR exists because VMMs log its absence."""
     _, client = serve(place, vectors=7)
     assert [client.irq_info(index) for index in range(5)] == [(0, 0), (0, 0), (1, 7), (1, 1), (0, 0)]
     with pytest.raises(Refused):
         client.irq_info(5)
 
 
-def test_irqs_of_a_pin(place):
-    """INTx can be given an eventfd and masked, and masks itself."""
+def test_irq_of_a_pin(place):
+    """INTx can have an eventfd and be masked, and masks itself."""
     _, client = serve(place, revision=0, vectors=0, intx=1)
     assert client.irq_info(INTX) == (1 | 2 | 4, 1)
 
@@ -129,16 +129,17 @@ def test_irqs_of_a_pin(place):
     (vfu.GET_REGION_INFO, struct.pack("<IIIIQQ", 31, 0, 2, 0, 0, 0)),
     (vfu.GET_IRQ_INFO, struct.pack("<IIII", 15, 0, 2, 0)),
     (vfu.SET_IRQS, struct.pack("<IIIII", 19, 0x21, 2, 0, 0))])
-def test_argsz_too_small(place, command, body):
-    """Who has no room for the reply gets none of it."""
+def test_too_small_argsz(place, command, body):
+    """A client without room for the reply gets none of it."""
     _, client = serve(place, memory_file(SIZE))
     with pytest.raises(Refused) as refused:
         client.transact(command, body)
     assert refused.value.errno == errno.EINVAL
 
 
-def test_dma_is_answered(place):
-    """The guest's memory is taken and closed: the device does no DMA, but QEMU waits for the answer."""
+def test_dma_requests_are_answered(place):
+    """The guest's memory is accepted and closed: the device does no DMA, but QEMU waits for the
+    reply."""
     device, client = serve(place)
     before = device.fds()
     memory = memory_file(4096)
@@ -150,8 +151,8 @@ def test_dma_is_answered(place):
     assert device.fds() == before
 
 
-def test_client_that_takes_no_fds(place):
-    """It is given none, and told that it cannot map."""
+def test_client_that_takes_no_fds_cannot_map(place):
+    """It is passed no fds, and the reply says that it cannot map."""
     memory = memory_file(SIZE)
     device = place.add(Device(place, memory, size=SIZE))
     with device.client(text='{"capabilities":{"max_msg_fds":0}}') as client:
@@ -159,7 +160,7 @@ def test_client_that_takes_no_fds(place):
         assert device.counts()["mapped"] == 0
 
 
-def test_configuration(place):
+def test_configuration_space(place):
     """Identity, a real BAR size, and reset; whole and in pieces."""
     _, client = serve(place, memory_file(SIZE), vectors=4)
     config = client.read(CONFIG, 0, 256)
@@ -177,8 +178,9 @@ def test_configuration(place):
     (BAR0, 256, 4), (BAR0, 252, 8), (BAR0, 0, 257), (BAR0, 2**64 - 4, 4), (BAR0, 2**64 - 1, 1 << 20),
     (BAR1, 4096, 1), (BAR2, SIZE - 1, 2), (BAR2, SIZE, 1), (BAR2, 0, 1 << 20), (CONFIG, 255, 2),
     (3, 0, 4), (6, 0, 4), (8, 0, 4), (9, 0, 4), (0xffffffff, 0, 4)])
-def test_beyond_a_region(place, region, offset, count):
-    """Answered in full size, because Cloud Hypervisor waits for that: zeroes; a write does nothing."""
+def test_access_beyond_a_region(place, region, offset, count):
+    """The reply has the full size, because Cloud Hypervisor waits for that: zeroes; a write does
+    nothing."""
     memory = memory_file(SIZE)
     os.pwrite(memory, b"\xaa" * SIZE, 0)
     device, client = serve(place, memory, vectors=4)
@@ -191,8 +193,8 @@ def test_beyond_a_region(place, region, offset, count):
 @pytest.mark.parametrize("body", [
     vfu.access_body(BAR2, 0, 0), vfu.access_body(BAR2, 0, (1 << 20) + 1),
     vfu.access_body(BAR2, 0, 0xffffffff)])
-def test_access_of_no_length(place, body):
-    """Nothing, or more than was agreed on."""
+def test_access_of_invalid_length(place, body):
+    """Zero, or more than negotiated."""
     _, client = serve(place, memory_file(SIZE))
     for command in (vfu.REGION_READ, vfu.REGION_WRITE):
         with pytest.raises(Refused) as refused:
@@ -203,8 +205,8 @@ def test_access_of_no_length(place, body):
 # Doorbells and interrupts
 
 
-def test_doorbell_leaves_before_its_reply(place):
-    """When the guest goes on, its peer has been rung."""
+def test_doorbell_is_rung_before_its_reply(place):
+    """When the guest continues, its peer has been rung."""
     device, client = serve(place)
     for peer, vector in ((0, 0), (1, 2), (65535, 65535)):
         client.write32(BAR0, vfu.DOORBELL, peer << 16 | vector)
@@ -212,8 +214,8 @@ def test_doorbell_leaves_before_its_reply(place):
     assert device.counts()["doorbells"] == 3
 
 
-def test_vectors(place):
-    """Each vector to its own eventfd, once."""
+def test_each_vector_has_its_eventfd(place):
+    """Each interrupt is written to its own eventfd, once."""
     device, _, fds = serve_msix(place, vectors=40)
     for vector in (0, 39, 7):
         device.doorbell(vector)
@@ -224,7 +226,7 @@ def test_vectors(place):
 
 
 def test_2048_vectors_16_at_a_time(place):
-    """As many as MSI-X has, in messages with as many fds as are allowed."""
+    """As many as MSI-X allows, in messages with as many fds as allowed."""
     device, client = serve(place, vectors=2048)
     client.enable_msix()
     before = device.fds()
@@ -240,7 +242,7 @@ def test_2048_vectors_16_at_a_time(place):
 
 
 def test_vector_without_eventfd_stays_pending(place):
-    """It is shown as pending and comes when it can."""
+    """It is shown as pending, and sent when it has an eventfd."""
     device, client, fds = serve_msix(place)
     client.set_vector(2, None)
     device.doorbell(2)
@@ -252,8 +254,8 @@ def test_vector_without_eventfd_stays_pending(place):
     assert client.read32(BAR1, pba & ~7) == 0
 
 
-def test_vector_while_masked_as_a_whole(place):
-    """Function mask and bus master: pending until both allow it, and then at once."""
+def test_vectors_masked_by_the_function(place):
+    """Function mask and bus master: pending until both allow it, and then sent at once."""
     device, client, fds = serve_msix(place)
     client.enable_msix(0xc000)
     device.doorbell(1)
@@ -276,8 +278,8 @@ def test_replaced_eventfd(place):
     assert (fired(fds[0]), fired(other)) == (0, 1)
 
 
-def test_range_taken_away(place):
-    """EVENTFD without fds takes away that range and nothing else."""
+def test_eventfds_of_a_range_are_removed(place):
+    """EVENTFD without fds removes those of that range and no others."""
     device, client, fds = serve_msix(place)
     before = device.fds()
     client.set_irqs(MSIX, EVENTFD | TRIGGER, 1, 2)
@@ -288,7 +290,7 @@ def test_range_taken_away(place):
 
 
 def test_surplus_fds_are_closed(place):
-    """More eventfds than interrupts: the first ones count."""
+    """More eventfds than interrupts: the first ones are used."""
     device, client, _ = serve_msix(place)
     before = device.fds()
     fds = [eventfd() for _ in range(8)]
@@ -299,8 +301,8 @@ def test_surplus_fds_are_closed(place):
     assert [fired(fd) for fd in fds] == [1, 1] + [0] * 6
 
 
-def test_no_eventfd_is_refused(place):
-    """A pipe or a file could make the device wait or end; none of the message is used."""
+def test_fd_that_is_not_an_eventfd_is_refused(place):
+    """A pipe or a file could block or end the device; nothing of the message is used."""
     device, client, fds = serve_msix(place)
     before = device.fds()
     reading, writing = os.pipe()
@@ -317,7 +319,7 @@ def test_no_eventfd_is_refused(place):
 
 
 def test_full_eventfd_does_not_block(place):
-    """A client fills its own, and lets writers wait: the device does not."""
+    """A client fills its own eventfd, and makes it blocking: the device does not wait."""
     device, client, fds = serve_msix(place)
     os.set_blocking(fds[0], True)
     os.eventfd_write(fds[0], 2**64 - 2)
@@ -327,8 +329,8 @@ def test_full_eventfd_does_not_block(place):
     assert os.eventfd_read(fds[0]) == 2**64 - 2
 
 
-def test_loopback(place):
-    """A client triggers its own vectors: all of a range, or those with a true."""
+def test_client_triggers_its_own_vectors(place):
+    """All of a range, or those whose boolean is true."""
     _, client, fds = serve_msix(place)
     client.set_irqs(MSIX, NONE | TRIGGER, 1, 2)
     assert [fired(fd) for fd in fds] == [0, 1, 1, 0]
@@ -342,7 +344,7 @@ def test_loopback(place):
 
 
 def test_reset_drops_eventfds(place):
-    """A reset: no eventfd, nothing pending, the registers as after power on."""
+    """After a reset: no eventfd, nothing pending, the registers as after power on."""
     device, client, fds = serve_msix(place)
     with_all = device.fds()
     client.write32(BAR0, vfu.INTR_MASK, 1)
@@ -359,7 +361,7 @@ def test_reset_drops_eventfds(place):
 
 
 def test_intx_masks_itself(place):
-    """One edge for a raised pin, until it is unmasked; then one more if it is still raised."""
+    """One interrupt for a raised pin, until it is unmasked; then another if it is still raised."""
     device, client, fd = serve_intx(place)
     device.doorbell(0)
     assert fired(fd) == 1
@@ -411,8 +413,8 @@ def test_intx_unmasked_by_eventfd(place):
 
 
 def test_resample_eventfd_that_is_always_ready(place):
-    """A client that could keep the device busy with it, without doing anything itself, is sent away; one whose
-    semaphore is soon empty is not."""
+    """A client that could keep the device busy with it, without doing anything itself, is dropped;
+    a client whose semaphore is soon empty is not."""
     device, client, _ = serve_intx(place)
     soon = os.eventfd(3, os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
     client.set_irqs(INTX, EVENTFD | UNMASK, 0, 1, fds=[soon])
@@ -428,7 +430,7 @@ def test_resample_eventfd_that_is_always_ready(place):
 
 
 def test_intx_disabled_by_the_guest(place):
-    """The bit in the command register holds it back, and lets it go."""
+    """The bit in the command register suppresses the interrupt until it is cleared."""
     device, client, fd = serve_intx(place)
     client.start(vfu.MEMORY_SPACE | vfu.INTX_DISABLE)
     device.doorbell(0)
@@ -437,8 +439,8 @@ def test_intx_disabled_by_the_guest(place):
     assert fired(fd) == 1
 
 
-def test_intx_replaced_eventfd(place):
-    """A new eventfd keeps what was masked; disabling all forgets it."""
+def test_intx_with_a_replaced_eventfd(place):
+    """A new eventfd stays masked; disabling all forgets the mask."""
     device, client, fd = serve_intx(place)
     device.doorbell(0)
     other = eventfd()
@@ -449,11 +451,11 @@ def test_intx_replaced_eventfd(place):
     assert fired(other) == 1
 
 
-# Several at once, and none
+# Several clients
 
 
 def test_one_client_at_a_time(place):
-    """A second one is let go at once; the first does not notice."""
+    """A second client is dropped at once; the first is not affected."""
     device, client = serve(place)
     other = vfu.Client(device.path, greet=False)
     assert other.is_gone()
@@ -461,8 +463,8 @@ def test_one_client_at_a_time(place):
     assert client.info() == (3, 9, 5)
 
 
-def test_next_client_finds_the_device_as_new(place):
-    """Registers, configuration, what was pending: gone with the client."""
+def test_next_client_finds_a_new_device(place):
+    """Registers, configuration and pending interrupts are reset when the client leaves."""
     device, client, fds = serve_msix(place, memory=memory_file(SIZE))
     client.map_memory()
     client.set_vector(0, None)
@@ -487,8 +489,8 @@ def test_requests_in_a_row(place):
     assert [client.receive().id for _ in ids] == ids
 
 
-def test_requests_in_one_piece(place):
-    """Several in one send, with fds in the middle: each to its own."""
+def test_requests_in_one_send(place):
+    """Several requests, with fds in the middle: each gets its own fds."""
     device, client, fds = serve_msix(place)
     before = device.fds()
     body = vfu.set_irqs_body(MSIX, EVENTFD | TRIGGER, 0, 1)
@@ -501,9 +503,9 @@ def test_requests_in_one_piece(place):
     assert device.fds() == before
 
 
-def test_client_that_does_not_read(place):
-    """It costs one reply: nothing more is taken in, the device does not grow, and the others of the
-    process are served. When it reads, everything is answered."""
+def test_client_that_does_not_read_costs_one_reply(place):
+    """No further request is read, the device does not grow, and the others of the process are
+    served. When the client reads, all requests are answered."""
     device, client = serve(place, memory_file(SIZE))
     request = vfu.pack(vfu.REGION_READ, vfu.access_body(BAR2, 0, SIZE), 9)
     client.sock.setblocking(False)
@@ -513,7 +515,7 @@ def test_client_that_does_not_read(place):
         try:
             sent += client.sock.send(request)
         except BlockingIOError:
-            time.sleep(0.02)  # it may take in one more
+            time.sleep(0.02)  # one more may be read
             try:
                 sent += client.sock.send(request)
             except BlockingIOError:
@@ -531,8 +533,8 @@ def test_client_that_does_not_read(place):
     assert client.info() == (3, 9, 5)
 
 
-def test_counts(place):
-    """What is shown of it."""
+def test_counters_of_a_client(place):
+    """As the status shows them."""
     device, client, _ = serve_msix(place, memory=memory_file(SIZE))
     with pytest.raises(Refused):
         client.irq_info(9)
@@ -546,8 +548,8 @@ def test_counts(place):
         assert device.counts()["clients"] == 2
 
 
-def test_log_is_bounded(place):
-    """A client that is refused all the time gets few lines."""
+def test_refusals_do_not_fill_the_log(place):
+    """A client that is refused all the time causes few lines."""
     device, client = serve(place)
     for _ in range(500):
         client.send(vfu.GET_INFO, b"")

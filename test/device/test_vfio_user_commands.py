@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""vfio-user, row by row: every command in every state, with bodies of every length and fds or none.
+"""vfio-user commands in a table: every command in every state, with bodies of every length, with
+and without fds.
 
-What is expected is computed from the rules (the specification's, and those of src/vfio_user/table.c as
-its comments state them), never from what came out before.
+Expected results are computed from the rules (the specification's, and those of
+src/vfio_user/table.c as its comments state them), never from earlier output.
 """
 import errno
 import os
@@ -40,7 +41,8 @@ HUGE = vfu.MESSAGE_MAX - 16
 
 
 def good_body(command):
-    """A body that every device of these tests has to accept, in the states in which it is allowed."""
+    """A body that every device of these tests has to accept, in the states in which it is
+    allowed."""
     return {
         vfu.VERSION: vfu.version_body(),
         vfu.DMA_MAP: struct.pack("<IIQQQ", 32, 3, 0, 0, 4096),
@@ -59,7 +61,7 @@ def good_body(command):
 
 
 def make_body(command, kind):
-    """A body of that kind; a message of more than is allowed at all is only announced."""
+    """A body of that kind; of a message above the maximum only the header is sent."""
     least, most = LENGTHS.get(command, (0, 0))
     length = {"short": least - 1, "least": least, "most": most, "long": most + 1, "huge": HUGE,
               "over": HUGE + 1}.get(kind)
@@ -82,8 +84,8 @@ def good_reply(command, state):
 
 
 def is_good_content(command, body):
-    """Whether a body of an allowed length says something sensible."""
-    if command == vfu.VERSION:  # zeroes within JSON are none
+    """Whether a body of an allowed length has valid contents."""
+    if command == vfu.VERSION:  # zeroes are not JSON
         return body in (good_body(command), body[:4])
     if command == vfu.REGION_WRITE:
         return len(body) == 16 + struct.unpack_from("<I", body, 12)[0]
@@ -93,7 +95,7 @@ def is_good_content(command, body):
 
 
 def expect(command, body, fds, state):
-    """"gone", an errno, or what good_reply() says."""
+    """"gone", an errno, or the result of good_reply()."""
     if fds > vfu.FDS_MAX or len(body) > HUGE:
         return "gone"
     least, most = LENGTHS.get(command, (0, -1))
@@ -124,7 +126,7 @@ def enter(client, state):
 
 
 def state_after(state, command, outcome):
-    """The number of the state of migration after a request that was not the last."""
+    """The number of the migration state after a request that was not the last."""
     numbers = {"stop": vfu.STOP, "stop_copy": vfu.STOP_COPY, "resuming": vfu.RESUMING,
                "error": vfu.STATE_ERROR}
     if command == vfu.RESET and isinstance(outcome, tuple):
@@ -133,7 +135,7 @@ def state_after(state, command, outcome):
 
 
 def outcome_of(client, command, body, fds):
-    """What comes of it, in the words of expect()."""
+    """The outcome, in the words of expect()."""
     try:
         number = client.send(command, body, fds) if len(body) <= HUGE else client.send_raw(
             vfu.pack(command, size=16 + len(body)), fds)
@@ -181,9 +183,9 @@ def rows_of(state):
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_rows(place, record_property, state):
-    """Every command, in one state, with bodies and fds of all kinds: answered as the rules say, and
-    neither an fd nor the device is lost."""
+def test_every_command_in_a_state(place, record_property, state):
+    """With bodies and fds of all kinds: the replies follow the rules, no fd leaks, and the device
+    survives."""
     memory = memory_file(SIZE)
     device = place.add(Device(place, None if state == "absent" else memory, vectors=VECTORS, size=SIZE,
                               writable=state != "readonly",
@@ -206,17 +208,17 @@ def test_rows(place, record_property, state):
 
 
 @pytest.mark.parametrize("command", LENGTHS)
-def test_no_reply_is_wanted(place, command):
-    """A request that says so is done, and not answered, whether it is refused or not."""
+def test_request_without_reply_is_executed(place, command):
+    """A request with that flag is executed and not answered, also if it is refused."""
     device = place.add(Device(place, memory_file(SIZE), vectors=VECTORS, size=SIZE, migration="device"))
     with device.client(greet=command != vfu.VERSION) as client:
         client.send(command, good_body(command), flags=vfu.NO_REPLY)
         if command != vfu.RESET:
-            client.send(command, b"\1", flags=vfu.NO_REPLY)  # of no command's length
+            client.send(command, b"\1", flags=vfu.NO_REPLY)  # the length of no command
         assert client.info() == (3, vfu.REGIONS_N, vfu.IRQS_N), "something else was answered"
 
 
-# SET_IRQS: everything that can be said in its fields.
+# SET_IRQS: all values of its fields.
 
 RANGES = [(0, 0), (0, 1), (0, VECTORS), (VECTORS - 1, 1), (VECTORS - 1, 2), (VECTORS, 1), (VECTORS, 0),
           (0, VECTORS + 1), (1, 0), (1, 2), (0xffffffff, 1), (1, 0xffffffff), (0xffffffff, 0xffffffff),
@@ -244,7 +246,7 @@ def expect_irqs(counts, index, flags, span, data_len, fds):
 
 
 @pytest.mark.parametrize("kind", ["msix", "intx", "plain"])
-def test_set_irqs_rows(place, record_property, kind):
+def test_every_combination_of_set_irqs(place, record_property, kind):
     """Every index with every combination of flags, over ranges within, at the edge and beyond."""
     options = {"msix": {"vectors": VECTORS}, "intx": {"vectors": 0, "intx": 1, "revision": 0},
                "plain": {"vectors": 0}}[kind]

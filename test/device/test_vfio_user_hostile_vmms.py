@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""vfio-user against a client that means harm: the device lives, keeps nothing, and serves the next."""
+"""vfio-user against a hostile client: the device survives, leaks nothing, and serves the next."""
 import errno
 import os
 import random
@@ -45,20 +45,21 @@ def serve(place, **options):
 
 
 def assert_alive(device):
-    """Somebody else is served, and well."""
+    """Another client is served properly."""
     with device.client() as client:
         assert client.info() == (3, vfu.REGIONS_N, vfu.IRQS_N) and client.get_state() == vfu.RUNNING
         assert client.read(CONFIG, 4, 2) == b"\0\0"
 
 
 def assert_nothing_left(device, before):
-    """Alive, and no fd more than before."""
+    """The device is alive, and has no more fds than before."""
     with device.client():
         assert device.fds() == before + 1
 
 
 def play(client, messages, end):
-    """Send the first `end` bytes of a session; fds go with the first bytes of their messages."""
+    """Send the first `end` bytes of a session; fds are sent with the first bytes of their
+    messages."""
     for data, fds in messages:
         if end <= 0:
             return
@@ -67,9 +68,9 @@ def play(client, messages, end):
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "shut"])
-def test_gone_at_every_byte(place, record_property, how):
-    """A client disappears in the middle of everything: closed, closed with unread replies, or only its
-    sending half."""
+def test_disconnect_at_every_byte(place, record_property, how):
+    """A client disconnects during a session: closes, closes with unread replies, or shuts down its
+    sending side."""
     device = serve(place)
     messages = session()
     total = sum(len(data) for data, _ in messages)
@@ -97,8 +98,8 @@ def test_gone_at_every_byte(place, record_property, how):
     device.stop()
 
 
-def test_in_single_bytes(place):
-    """A whole session byte by byte is answered as one in whole messages."""
+def test_session_in_single_bytes(place):
+    """A whole session byte by byte gets the same replies as one in whole messages."""
     device = serve(place)
     with device.client(greet=False) as client:
         for data, fds in session():
@@ -110,7 +111,7 @@ def test_in_single_bytes(place):
 
 
 def test_fds_with_any_byte(place):
-    """Fds that come late, or in several parts, belong to the message that they come in."""
+    """Fds that come late, or in several parts, belong to the message with whose bytes they come."""
     device = serve(place)
     with device.client() as client:
         before = device.fds()
@@ -127,7 +128,7 @@ def test_fds_with_any_byte(place):
         assert [fired(fd) for fd in fds] == [0, 1]
 
 
-def test_more_fds_than_allowed_in_parts(place):
+def test_too_many_fds_in_parts(place):
     """Ten and ten are more than sixteen."""
     device = serve(place)
     before = device.fds()
@@ -144,8 +145,9 @@ def test_more_fds_than_allowed_in_parts(place):
     assert_nothing_left(device, before)
 
 
-def test_more_fds_than_allowed_at_once(place):
-    """Seventeen: the kernel keeps back the last one, and that is the client's fault, not a lack of ours."""
+def test_too_many_fds_at_once(place):
+    """Seventeen: the kernel truncates the last one, which is the client's fault, not a lack of
+    fds."""
     device = serve(place)
     before = device.fds()
     with device.client() as client:
@@ -162,8 +164,8 @@ def test_more_fds_than_allowed_at_once(place):
     struct.pack("<HHIII", 1, vfu.GET_INFO, 32, 1, 0), struct.pack("<HHIII", 1, vfu.GET_INFO, 32, 2, 0),
     struct.pack("<HHIII", 1, vfu.GET_INFO, 32, 0xf, 0)])
 @pytest.mark.parametrize("greet", [True, False])
-def test_framing(place, header, greet):
-    """No request, or of no size: where the next message begins is not known."""
+def test_invalid_headers(place, header, greet):
+    """No request, or an invalid size: the start of the next message is unknown."""
     device = serve(place)
     before = device.fds()
     with device.client(greet=greet) as client:
@@ -174,8 +176,8 @@ def test_framing(place, header, greet):
     assert_nothing_left(device, before)
 
 
-def test_reasons(place):
-    """Gone between two messages, in the middle of one, and after nothing."""
+def test_reasons_of_disconnects(place):
+    """Disconnected between two messages, within one, and before the first."""
     device = serve(place)
     device.client().close()
     assert device.wait_gone(1)[0] == 1
@@ -191,8 +193,8 @@ def test_reasons(place):
     assert device.wait_gone(4)[0] == 1
 
 
-def test_stalled_in_the_middle(place):
-    """Half of a large message, and then nothing: no memory beyond it, no time."""
+def test_incomplete_message(place):
+    """Half of a large message, and then nothing: no memory beyond it, no processor time."""
     from support.py.programs import cpu_ticks
     device = serve(place)
     with device.client() as client:
@@ -205,7 +207,7 @@ def test_stalled_in_the_middle(place):
         assert client.receive().flags & vfu.ERROR
 
 
-def test_fds_that_are_anything(place):
+def test_fds_of_any_kind(place):
     """Pipes, directories, its own memory: closed, in every message."""
     device = serve(place)
     reading, writing = os.pipe()
@@ -230,8 +232,8 @@ def test_fds_that_are_anything(place):
 
 
 @pytest.mark.parametrize("command", range(1, 20))
-def test_sockets(place, command):
-    """There is no use of them, and closing them can be made to take long: who sends one is sent away."""
+def test_client_that_sends_a_socket_is_dropped(place, command):
+    """The device needs no sockets, and close() of a socket can block for a long time."""
     device = serve(place)
     before = device.fds()
     for itself in (False, True):
@@ -243,9 +245,9 @@ def test_sockets(place, command):
     device.stop()
 
 
-def test_out_of_fds(place):
-    """A process that has no fds left says so. Its client, who has broken no rule, goes on: a VMM would not
-    connect again."""
+def test_process_without_free_fds(place):
+    """A process without free fds logs it. The client, which has broken no rule, stays connected: a
+    VMM would not reconnect."""
     import resource
     device = serve(place)
     now = device.fds()
@@ -275,7 +277,7 @@ def test_memory_is_bounded(place):
 
 
 def random_bytes(rng):
-    """Mostly messages, some of them with something wrong."""
+    """Mostly valid messages, and some with an error."""
     data = b""
     for _ in range(rng.randrange(1, 12)):
         command = rng.choice([*range(1, 19), rng.randrange(65536)])
@@ -291,8 +293,8 @@ def random_bytes(rng):
     return data
 
 
-def test_noise(place, record_property):
-    """Whatever is sent, with whatever fds, in whatever pieces."""
+def test_random_messages(place, record_property):
+    """Any bytes, with any fds, in any pieces."""
     device = serve(place)
     before = device.fds()
     event = eventfd()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""BAR 2 over vfio-user: mapped, by message, absent, read-only, truncated, of huge pages."""
+"""BAR 2 over vfio-user: mapped, with messages, absent, read-only, truncated, of huge pages."""
 import fcntl
 import mmap
 import os
@@ -17,15 +17,15 @@ SIZE = 1 << 16
 
 
 def serve(place, memory=None, **options):
-    """A device, and a client of it that has begun as a guest's driver does."""
+    """A device, and a client of it that has started like a guest's driver."""
     device = place.add(Device(place, memory, **{"size": SIZE, **options}))
     client = place.add(device.client())
     client.start()
     return device, client
 
 
-def test_memory_mapped(place):
-    """What one side writes the other sees; no message is needed."""
+def test_mapped_memory(place):
+    """Each side sees what the other writes; no message is needed."""
     memory = memory_file(SIZE)
     device, client = serve(place, memory)
     mapped = client.map_memory()
@@ -37,8 +37,8 @@ def test_memory_mapped(place):
 
 @pytest.mark.parametrize("seals", [True, False])
 @pytest.mark.parametrize("offset", [0, 1 << 14])
-def test_memory_by_message(place, seals, offset):
-    """Of every length and alignment, and no byte beyond."""
+def test_memory_with_messages(place, seals, offset):
+    """With every length and alignment, and no byte beyond."""
     memory = memory_file(SIZE + offset + 4096, seals)
     device, client = serve(place, memory, offset=offset)
     mirror = bytearray(os.urandom(SIZE))
@@ -57,8 +57,8 @@ def test_memory_by_message(place, seals, offset):
     assert counts["memory_reads"] == 96 and counts["memory_writes"] == 96
 
 
-def test_window_is_told(place):
-    """The offset at which to map."""
+def test_offset_of_the_window(place):
+    """The reply has the offset at which to map."""
     memory = memory_file(4 * SIZE)
     _, client = serve(place, memory, offset=SIZE)
     os.pwrite(memory, b"window", SIZE)
@@ -66,8 +66,9 @@ def test_window_is_told(place):
     assert mapped[:6] == b"window" and len(mapped) == SIZE
 
 
-def test_memory_absent(place):
-    """Reads are ones, writes are ignored, it cannot be mapped; when it comes it is there by message."""
+def test_absent_memory(place):
+    """Reads are ones, writes are ignored, it cannot be mapped; when it appears messages reach
+    it."""
     device, client = serve(place)
     assert client.region_info(BAR2) == (READ | WRITE, SIZE, 0, None)
     assert client.read(BAR2, 0, 9) == b"\xff" * 9
@@ -83,11 +84,12 @@ def test_memory_absent(place):
 
 
 def test_memory_replaced_while_a_reply_waits(place):
-    """The fd that was promised is the one that is sent, however late that is."""
+    """The fd that was announced is the one that is sent, however late that is."""
     first, second = memory_file(SIZE), memory_file(SIZE)
     device, client = serve(place, first)
     reads = 0
-    while select.select([], [client.sock], [], 0.05)[1]:  # until it waits for us to read
+    # until the device waits for the client to read
+    while select.select([], [client.sock], [], 0.05)[1]:
         client.send(vfu.GET_REGION_INFO, struct.pack("<IIIIQQ", 32, 0, BAR2, 0, 0, 0))
         reads += 1
     device.set_memory(second)
@@ -101,7 +103,7 @@ def test_memory_replaced_while_a_reply_waits(place):
     assert client.info() == (3, 9, 5)
 
 
-def test_memory_read_only(place):
+def test_read_only_memory(place):
     """It can be read and mapped; a write is answered and changes nothing."""
     memory = memory_file(SIZE)
     os.pwrite(memory, b"fixed", 0)
@@ -118,9 +120,9 @@ def test_memory_read_only(place):
 
 
 @pytest.mark.parametrize("left", [0, 4096, 4099])
-def test_memory_truncated(place, left):
-    """A peer takes pages away: what is not there reads as ones, writes are ignored, nobody dies, and the
-    file does not grow again."""
+def test_truncated_memory(place, left):
+    """A peer truncates the file: missing pages read as ones, writes are ignored, the device
+    survives, and the file does not grow again."""
     memory = memory_file(SIZE, seals=False)
     os.pwrite(memory, b"\xaa" * SIZE, 0)
     device, client = serve(place, memory)
@@ -141,7 +143,8 @@ def test_memory_truncated(place, left):
 
 @pytest.mark.usefixtures("huge_pages")
 def test_memory_of_huge_pages(place):
-    """It has no write(2); and a hole that a peer punches, with no page left to fill it, kills nobody."""
+    """It has no write(2); and a hole that a peer punches, with no page left to fill it, does not
+    kill the device."""
     size = 2 << 20
     memory = os.memfd_create("huge", os.MFD_CLOEXEC | os.MFD_HUGETLB)
     os.ftruncate(memory, size)
@@ -158,7 +161,7 @@ def test_memory_of_huge_pages(place):
     os.close(memory)
 
 
-#: A peer that changes one place between two values, and looks at another, until its input ends.
+#: A peer that changes one place between two values, and reads another, until its input ends.
 FLIP = """
 import mmap, select, sys
 fd, size, kind = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -179,8 +182,8 @@ print(*seen)
 
 @pytest.mark.parametrize("count", [2, 4, 8])
 @pytest.mark.parametrize("seals", [True, False])
-def test_memory_does_not_tear(place, count, seals):
-    """An aligned access is seen whole by who has the memory mapped, and sees others' whole."""
+def test_aligned_accesses_do_not_tear(place, count, seals):
+    """A process that maps the memory sees an aligned access as a whole, and vice versa."""
     memory = memory_file(SIZE, seals)
     _, client = serve(place, memory)
     values = [0, 256**count - 1]

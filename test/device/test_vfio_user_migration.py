@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Migration over vfio-user: VFIO's states, a stream that is made and taken in pieces, and bad ones."""
+"""Migration over vfio-user: VFIO's states, a stream written and read in pieces, and bad streams."""
 import errno
 import os
 import random
@@ -23,19 +23,20 @@ def serve(place, memory=None, name="source", **options):
 
 
 def refused(function, *arguments):
-    """The errno with which it is."""
+    """The errno with which it is refused."""
     with pytest.raises(Refused) as caught:
         function(*arguments)
     return caught.value.errno
 
 
 def feature(client, flags, data=b"", argsz=16):
-    """DEVICE_FEATURE as it is."""
+    """Send DEVICE_FEATURE with these bytes."""
     return client.transact(vfu.FEATURE, vfu.feature_body(flags, data, argsz)).body
 
 
 def use(client):
-    """What a guest can change, in places that a state has to have. Return: what can be read of it."""
+    """Change what a guest can change, in places that a state must include. Return: what can be read
+    of it."""
     client.start()
     client.enable_msix()
     client.write32(BAR0, vfu.INTR_MASK, 0x12345678)
@@ -51,11 +52,11 @@ def seen(client):
             client.read(CONFIG, 0, 256))
 
 
-# What VFIO's own rules say of the features and states
+# VFIO's own rules for the features and states
 
 
 def test_features(place):
-    """Two features: what can be migrated, and the state. Refused as VFIO refuses."""
+    """Two features: what can be migrated, and the state. Errors are those of VFIO."""
     device, client = serve(place)
     assert device.counts()["asked_migration"] == 0
     assert feature(client, vfu.GET | vfu.MIGRATION) == struct.pack("<IIQ", 16, vfu.GET | 1, 1)
@@ -75,8 +76,8 @@ def test_features(place):
     assert refused(feature, client, vfu.PROBE | vfu.MIGRATION, b"", 7) == errno.EINVAL
 
 
-def test_not_to_be_migrated(place):
-    """Who asks is told that there is no such feature, and that it was asked can be seen."""
+def test_device_that_cannot_be_migrated(place):
+    """The feature does not exist, and the status shows that it was requested."""
     device, client = serve(place, migration="not")
     assert device.counts()["asked_migration"] == 0
     for flags in (vfu.GET | vfu.MIGRATION, vfu.PROBE | vfu.GET | vfu.MIGRATION, vfu.GET | vfu.MIG_STATE):
@@ -91,7 +92,7 @@ STATES = [STATE_ERROR, STOP, RUNNING, STOP_COPY, RESUMING]
 
 @pytest.mark.parametrize("start", STATES)
 def test_transitions(place, record_property, start):
-    """From every state to every state: by way of STOP, and ERROR is left by a reset alone."""
+    """From every state to every state: through STOP, and only a reset leaves ERROR."""
     _, client = serve(place)
     failed = []
     for to in [*STATES, 5, 6, 7, 8, 0xffffffff]:
@@ -101,7 +102,7 @@ def test_transitions(place, record_property, start):
             assert refused(client.set_state, STOP) == errno.EINVAL
         else:
             client.set_state(start)
-        # Nothing was loaded: out of RESUMING leads into ERROR.
+        # Nothing was loaded: leaving RESUMING leads to ERROR.
         good = start != STATE_ERROR and to in STATES[1:] and (start != RESUMING or to == RESUMING)
         after = to if good else start
         if start == RESUMING and to in (STOP, RUNNING, STOP_COPY):
@@ -120,15 +121,15 @@ def test_transitions(place, record_property, start):
 
 
 def test_set_state_of_other_lengths(place):
-    """The state without the fd that is not used, or with more."""
+    """The state without the fd, which is not used, or with more."""
     _, client = serve(place)
     for data in (b"", bytes(4), bytes(7), bytes(9), bytes(16)):
         assert refused(feature, client, vfu.SET | vfu.MIG_STATE, data) == errno.EINVAL
     assert client.get_state() == RUNNING
 
 
-def test_stopped(place):
-    """A device that is stopped neither interrupts nor rings; when it runs, what is pending comes."""
+def test_stopped_device(place):
+    """It neither interrupts nor rings; when it runs, pending interrupts are sent."""
     device, client = serve(place, vectors=4)
     client.start()
     client.enable_msix()
@@ -153,8 +154,8 @@ def test_stopped(place):
 
 
 @pytest.mark.parametrize("piece", [1 << 20, 4096, 1000, 7, 1])
-def test_device_moves(place, piece):
-    """What a guest has set is there, what was pending comes, and BAR 2 is not touched."""
+def test_state_moves(place, piece):
+    """The guest's settings are there, pending interrupts are sent, and BAR 2 is not touched."""
     memories = [memory_file(SIZE), memory_file(SIZE)]
     os.pwrite(memories[0], b"source", 0)
     source, client = serve(place, memories[0], vectors=4)
@@ -176,7 +177,7 @@ def test_device_moves(place, piece):
 @pytest.mark.parametrize("seals", [True, False])
 @pytest.mark.parametrize("offset", [0, 4096])
 def test_memory_moves(place, seals, offset):
-    """With the content of BAR 2, of a window too."""
+    """With the contents of BAR 2, also of a window."""
     memories = [memory_file(SIZE + offset, seals), memory_file(SIZE + offset, seals)]
     content = os.urandom(SIZE)
     os.pwrite(memories[0], content, offset)
@@ -205,8 +206,8 @@ def test_pin_moves(place):
     assert fired(fd) == 1 and other.read32(BAR0, vfu.INTR_STATUS) == 1
 
 
-def test_twice(place):
-    """The stream can be had again, and a second one can be loaded over the first."""
+def test_saving_and_loading_twice(place):
+    """The stream can be read again, and a second one can be loaded over the first."""
     _, client = serve(place)
     _, other = serve(place, name="destination")
     use(client)
@@ -221,8 +222,8 @@ def test_twice(place):
     assert other.read32(BAR0, vfu.INTR_MASK) == 0xaa
 
 
-def test_what_is_written_while_it_is_saved(place):
-    """The stream is of the moment at which the saving began."""
+def test_stream_is_a_snapshot(place):
+    """The stream has the state of the moment at which saving began."""
     _, client = serve(place)
     use(client)
     first = client.save()
@@ -233,7 +234,7 @@ def test_what_is_written_while_it_is_saved(place):
 
 
 def test_end_of_the_stream(place):
-    """Less than was asked for, then nothing; argsz must have room for what is asked for."""
+    """Less than requested, then nothing; argsz must have room for what is requested."""
     _, client = serve(place)
     length = len(client.save())
     client.set_state(STOP_COPY)
@@ -249,7 +250,7 @@ def test_end_of_the_stream(place):
 
 
 def try_load(client, data, piece=4096):
-    """Return: whether it was refused, at one point or another; then the device is in ERROR."""
+    """Return: whether it was refused at any point; then the device is in ERROR."""
     client.set_state(RESUMING)
     try:
         for at in range(0, len(data), piece):
@@ -265,7 +266,7 @@ def try_load(client, data, piece=4096):
 
 
 def check_refused(place, record_property, streams):
-    """Each of the streams, which are (name, bytes), is refused, and leaves the device as it was."""
+    """Each of the streams, which are (name, bytes), is refused, and does not change the device."""
     _, client = serve(place, name="destination")
     before = None
     failed = []
@@ -282,20 +283,20 @@ def check_refused(place, record_property, streams):
 
 
 def good_stream(place, **options):
-    """What a device in use saved."""
+    """The stream of a device in use."""
     _, client = serve(place, **options)
     use(client)
     return client.save()
 
 
-def test_every_truncation(place, record_property):
-    """Whatever is missing at the end."""
+def test_every_truncation_is_refused(place, record_property):
+    """Any number of bytes is missing at the end."""
     data = good_stream(place)
     check_refused(place, record_property, ((f"{n} of {len(data)} bytes", data[:n]) for n in range(len(data))))
 
 
-def test_every_byte_changed(place, record_property):
-    """Any byte of it, in one bit or in all."""
+def test_every_changed_byte_is_refused(place, record_property):
+    """Any byte, with one bit or all bits inverted."""
     data = good_stream(place)
 
     def streams():
@@ -306,8 +307,8 @@ def test_every_byte_changed(place, record_property):
     check_refused(place, record_property, streams())
 
 
-def test_other_streams(place, record_property):
-    """More than there should be, words exchanged, other devices', noise."""
+def test_other_streams_are_refused(place, record_property):
+    """Surplus bytes, exchanged words, streams of other devices, random bytes."""
     data = good_stream(place)
     rng = random.Random(1)
     memory = memory_file(SIZE)
@@ -322,13 +323,13 @@ def test_other_streams(place, record_property):
 
 
 def good_stream_of_a_pin(place):
-    """Of a device with INTx."""
+    """The stream of a device with INTx."""
     _, client = serve(place, name="pin", revision=0, vectors=0, intx=1)
     return client.save()
 
 
 def stream_sum(data):
-    """As src/vfio_user/stream.h describes it."""
+    """Build a stream as src/vfio_user/stream.h describes it."""
     total = running = 0
     padded = data + bytes(-len(data) % 8)
     for word, in struct.iter_unpack("<Q", padded):
@@ -338,8 +339,8 @@ def stream_sum(data):
 
 
 def test_forged_streams(place, record_property):
-    """The sum is right, and what the device is told is not always possible: it never dies of it, and
-    what it takes over it can be asked."""
+    """The checksum is right, but the state may be impossible: the device survives, and the status
+    of a state that it accepts can be read."""
     data = good_stream(place)
     assert stream_sum(data[:-SUM_LEN]) == data[-SUM_LEN:]
     _, client = serve(place, name="destination")
@@ -359,7 +360,7 @@ def test_forged_streams(place, record_property):
 
 
 def test_header_is_checked_first(place):
-    """A stream with memory for another device does not reach the memory."""
+    """A stream with memory for another device does not change the memory."""
     memory = memory_file(2 * SIZE)
     data = good_stream(place, memory=memory, migration="memory", size=SIZE)
     target = memory_file(2 * SIZE)
@@ -368,11 +369,11 @@ def test_header_is_checked_first(place):
     assert os.pread(target, 2 * SIZE, 0) == bytes(2 * SIZE)
 
 
-# The memory, and its lack
+# Memory, present and absent
 
 
-def test_without_memory(place):
-    """There is nothing to migrate, or nowhere to: the VMM is told in time."""
+def test_migration_without_memory(place):
+    """Source or destination has no memory: the VMM gets an error in time."""
     device, client = serve(place, migration="memory")
     for state in (STOP_COPY, RESUMING):
         assert refused(client.set_state, state) == errno.ENODEV
@@ -383,16 +384,16 @@ def test_without_memory(place):
     client.save()
 
 
-def test_memory_that_cannot_be_written(place):
-    """A state with memory does not go into a read-only one."""
+def test_migration_into_read_only_memory(place):
+    """A state with memory is not loaded into a read-only region."""
     memory = memory_file(SIZE)
     data = good_stream(place, memory=memory, migration="memory")
     _, client = serve(place, memory, name="destination", migration="memory", writable=False)
     assert try_load(client, data)
 
 
-def test_memory_truncated_while_it_is_read(place):
-    """Half of the memory is gone: no state comes of that."""
+def test_memory_truncated_during_the_migration(place):
+    """Half of the memory is gone: the migration fails."""
     memory = memory_file(SIZE, seals=False)
     _, client = serve(place, memory, migration="memory")
     client.set_state(STOP_COPY)
@@ -402,7 +403,7 @@ def test_memory_truncated_while_it_is_read(place):
     client.set_state(STOP)
 
 
-def test_a_gigabyte(place):
+def test_migration_of_a_gigabyte(place):
     """In pieces, while neither side grows."""
     size = 1 << 30
     memories = [memory_file(size), memory_file(size)]
@@ -427,14 +428,15 @@ def test_a_gigabyte(place):
 
 
 def private_kib(pid):
-    """Resident memory of a process without what it shares: the region is not its own."""
+    """Resident memory of a process without shared pages, such as the region."""
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         fields = dict(line.split(":", 1) for line in file)
     return int(fields["RssAnon"].split()[0])
 
 
-def test_disconnected_in_the_middle(place):
-    """A client that leaves while it saves or loads: nothing of it is left, the next begins anew."""
+def test_disconnect_during_the_migration(place):
+    """A client disconnects while it saves or loads: no state of it is left, and the next one starts
+    from the beginning."""
     device, client = serve(place)
     before = device.fds() - 1
     data = client.save()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device as VMMs have it: each model's registers, its memory, several devices in one process,
-and VMMs that come, go, and mean harm."""
+"""ivshmem-device as VMMs use it: each model's registers, its memory, several devices in one
+process, and VMMs that connect, disconnect, and are hostile."""
 import errno
 import fcntl
 import mmap
@@ -29,7 +29,7 @@ UUID = "01234567-89ab-cdef-0123-456789abcdef"
 
 @pytest.fixture
 def vmm(place):
-    """Where VMMs connect."""
+    """Path of the socket for VMMs."""
     return place.dir / "vmm"
 
 
@@ -39,7 +39,7 @@ def serve_plain(place, *options):
                    "1M", *options)
 
 
-# What it is
+# Models
 
 MODELS = {
     "plain": (["--region", "shm:{shm}", "--size", "1M"], 1, 0, 0, 0),
@@ -51,8 +51,8 @@ MODELS = {
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_models(place, vmm, model):
-    """Identity, BARs, interrupts and registers of each model."""
+def test_registers_of_each_model(place, vmm, model):
+    """Identity, BARs, interrupts and registers."""
     options, revision, vectors, intx, position = MODELS[model]
     server = place.server("-n", "3", "-l", "1M", region=["-r", "memfd:"])
     join(place, 3)
@@ -80,7 +80,7 @@ def test_models(place, vmm, model):
         assert client.read32(BAR0, INTR_STATUS) == 0
         assert client.read(BAR0, 16, 240) in (bytes(240), b"\xff" * 240)
         if not vectors:
-            client.write32(BAR0, DOORBELL, 0)  # rings nobody, does no harm
+            client.write32(BAR0, DOORBELL, 0)  # no such peer: no effect
         assert client.read32(BAR0, IV_POSITION) == position
 
 
@@ -94,14 +94,14 @@ def test_name_and_uuid(place, vmm):
         assert b"frames" in found and uuid.UUID(UUID).bytes in found
 
 
-def test_no_name(place, vmm):
-    """Then there is no such capability."""
+def test_no_name_and_no_uuid(place, vmm):
+    """The capability does not exist."""
     serve_plain(place)
     with Client(vmm) as client:
         assert client.find_capability(9) is None
 
 
-# Its memory
+# Memory
 
 WINDOWS = [(0, MIB), (0, 4096), (4096, 4096), (1 << 19, 1 << 19), (MIB - 4096, 4096), (12288, 65536)]
 
@@ -109,7 +109,8 @@ WINDOWS = [(0, MIB), (0, 4096), (4096, 4096), (1 << 19, 1 << 19), (MIB - 4096, 4
 @pytest.mark.parametrize("offset, size", WINDOWS)
 @pytest.mark.parametrize("kind", ["rw", "ro", "map", "trap"])
 def test_window(place, vmm, offset, size, kind):
-    """BAR 2 is exactly that part, by mapping and by messages, and what is beside it is not reached."""
+    """BAR 2 is exactly that part, mapped and with messages, and the rest of the region cannot be
+    reached."""
     content = b"".join(struct.pack("<I", at) for at in range(0, MIB, 4))
     place.shm_path.write_bytes(content)
     window = f"{offset},{size}" + (",ro" if kind == "ro" else "")
@@ -142,7 +143,7 @@ def test_window(place, vmm, offset, size, kind):
 
 
 def check_cannot_write(fd, size, offset):
-    """Not by mapping, not by writing, not by cutting it off."""
+    """It cannot be changed by mapping, writing or truncating."""
     with pytest.raises(PermissionError):
         mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=offset)
     for call, arguments in ((os.pwrite, (b"x", offset)), (os.ftruncate, (0,)),
@@ -163,8 +164,8 @@ def test_server_region_read_only(place, vmm):
     os.close(fd)
 
 
-def test_region_is_cut_off_by_others(place, vmm):
-    """Reads of what is lost are all ones, and nobody dies."""
+def test_region_truncated_by_a_peer(place, vmm):
+    """Reads of missing pages are all ones, and the device survives."""
     running = serve_plain(place)
     with Client(vmm) as client:
         client.start()
@@ -176,10 +177,10 @@ def test_region_is_cut_off_by_others(place, vmm):
     running.stop()
 
 
-# One at a time
+# One VMM at a time
 
-def test_second_is_turned_away(place, vmm):
-    """At once, without a word; the first notices nothing; later another may come."""
+def test_second_vmm_is_dropped(place, vmm):
+    """At once, and without a line; the first is not affected; later another may connect."""
     running = serve_plain(place, "--control", place.dir / "control")
     with Client(vmm) as first:
         first.start()
@@ -195,8 +196,8 @@ def test_second_is_turned_away(place, vmm):
     assert (totals["vmms"], totals["turned_away"]) == (2, 3)
 
 
-def test_next_finds_it_as_after_power_on(place, vmm):
-    """Nothing of what the one before did to it is left, but the memory."""
+def test_next_vmm_finds_the_device_as_after_power_on(place, vmm):
+    """Nothing of the previous VMM is left, except the memory."""
     server = place.server("-n", "2", "-l", "1M", region=["-r", "memfd:"])
     running = Devices(place, "--socket", vmm, "--server", place.socket, "--vectors", "2")
     server.err.wait("joined")
@@ -234,8 +235,8 @@ sys.stdin.read()
 """
 
 
-def test_killed(place, vmm):
-    """A VMM that is killed in the middle of a message makes room for the next."""
+def test_killed_vmm(place, vmm):
+    """A VMM that is killed within a message makes room for the next."""
     running = serve_plain(place)
     before = fd_count(running.pid)
     for times in range(1, 4):
@@ -250,7 +251,7 @@ def test_killed(place, vmm):
 
 
 def come_and_go(vmm, running, n):
-    """Clients that do a little of everything, and leave in different ways."""
+    """Clients that use a little of everything, and disconnect in different ways."""
     eventfd = vfu.eventfd()
     for at in range(n):
         try:
@@ -267,13 +268,13 @@ def come_and_go(vmm, running, n):
                     for _ in range(20):
                         client.send(vfu.REGION_READ, vfu.access_body(BAR2, 0, 65536))
         except (Gone, BrokenPipeError, ConnectionResetError):
-            pass  # the one before had not been noticed to be gone, or it spoke garbage
+            pass  # the previous one had not been seen to disconnect, or this one sent garbage
     os.close(eventfd)
     wait_until(lambda: running.popen.poll() is None, "it runs")
 
 
-def test_a_thousand(place, vmm):
-    """They cost nothing that stays: no fd, no memory, and few lines in the log."""
+def test_a_thousand_vmms_leak_nothing(place, vmm):
+    """No fd, no memory, and few lines in the log."""
     running = serve_plain(place, "--control", place.dir / "control")
     fds = fd_count(running.pid)
     n = 200 if is_sanitized(place.device_program) else 500
@@ -295,20 +296,20 @@ def test_a_thousand(place, vmm):
     running.stop()
 
 
-# Several in one process
+# Several devices in one process
 
 def stall(client):
-    """Half a message."""
+    """Send half a message."""
     client.send_raw(vfu.pack(vfu.REGION_WRITE, vfu.access_body(BAR2, 0, 4096), size=16 + 16 + 4096))
 
 
 def speak_garbage(client):
-    """No message at all."""
+    """Send bytes that are not a message."""
     client.send_raw(b"\xff" * 4096)
 
 
 def read_nothing(client):
-    """Requests whose replies it does not take in."""
+    """Send requests and do not read the replies."""
     client.sock.setblocking(False)
     message = vfu.pack(vfu.REGION_READ, vfu.access_body(BAR2, 0, 65536))
     try:
@@ -319,7 +320,7 @@ def read_nothing(client):
 
 
 class Flood:
-    """Doorbells without end, whose replies are thrown away."""
+    """Send doorbells continuously and discard the replies."""
 
     def __init__(self, client):
         self.client = client
@@ -328,7 +329,7 @@ class Flood:
         self.data = vfu.pack(vfu.REGION_WRITE, body, flags=vfu.NO_REPLY) * 500
 
     def more(self):
-        """As many as fit."""
+        """As many connections as fit."""
         try:
             self.client.sock.send(self.data)
         except BlockingIOError:
@@ -337,7 +338,7 @@ class Flood:
 
 @pytest.mark.parametrize("harm", ["stall", "garbage", "read nothing", "flood", "hang up", "too many"])
 def test_devices_are_independent(place, harm):
-    """What the VMM of one does, the VMM of the other does not notice: replies and doorbells go on."""
+    """The VMM of one device does not affect the VMM of another: replies and doorbells arrive."""
     server = place.server("-n", "1", "-l", "1M", region=["-r", "memfd:"])
     running = Devices(place, "-S", place.dir / "a", "--server", place.socket, "-S", place.dir / "b",
                       "--server", place.socket, n=2)
@@ -383,7 +384,8 @@ def test_two_guests_of_one_process(place):
         totals = devices()[at]["totals"]
         return totals["doorbells_out"] > totals["doorbells_to_nobody"]
 
-    for at, sender in enumerate(guests):  # told in order of each other's: who knows the last knows all
+    # joins are announced in order: a peer that knows the last knows all
+    for at, sender in enumerate(guests):
         wait_until(lambda at=at, sender=sender: sender.ring(1 - at, 1) or has_rung(at), "the other is known")
         guests[1 - at].wait_interrupt(1)
     for sender in guests:
@@ -395,7 +397,7 @@ def test_two_guests_of_one_process(place):
 
 
 def test_refused_commands_are_counted(place, vmm):
-    """And answered with an error; the VMM stays."""
+    """They are answered with an error; the VMM stays connected."""
     serve_plain(place, "--control", place.dir / "control")
     with Client(vmm) as client:
         for command in (vfu.DMA_READ, vfu.DIRTY_PAGES, vfu.WRITE_MULTI, 99):
@@ -407,7 +409,7 @@ def test_refused_commands_are_counted(place, vmm):
 
 @pytest.mark.parametrize("role, number", [("master", None), ("peer", errno.ENOTTY), (None, errno.ENOTTY)])
 def test_role(place, vmm, role, number):
-    """Who may not be migrated says so; a master's state goes with its memory."""
+    """A device that may not be migrated says so; a master's state includes its memory."""
     serve_plain(place, *(["--role", role] if role else []))
     with Client(vmm) as client:
         client.start()
@@ -421,8 +423,9 @@ def test_role(place, vmm, role, number):
         assert b"moved" in client.save()
 
 
-def test_connection_without_a_word(place, vmm):
-    """Someone who says nothing is a VMM all the same; when it goes the next is let in."""
+def test_silent_connection_is_a_vmm(place, vmm):
+    """A client that sends nothing is the VMM all the same; when it disconnects the next is
+    admitted."""
     serve_plain(place)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(vmm))
@@ -432,13 +435,13 @@ def test_connection_without_a_word(place, vmm):
 
 
 def wakeups(pid):
-    """How often a process has waited for something."""
+    """How often a process has waited."""
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         return int(next(line.split()[1] for line in status if line.startswith("voluntary_ctxt_switches")))
 
 
-def test_nobody_wakes_an_idle_process(place, vmm):
-    """Neither while a VMM has nothing to do, nor when there is none."""
+def test_idle_process_does_not_wake_up(place, vmm):
+    """Neither while a VMM is idle, nor without a VMM."""
     running = serve_plain(place)
     with Client(vmm) as client:
         client.start()
@@ -453,8 +456,8 @@ def test_nobody_wakes_an_idle_process(place, vmm):
     assert wakeups(running.pid) == before
 
 
-def test_append_makes_no_file_grow(place, vmm):
-    """The VMM has the same open file, and can have what is written to it go to its end."""
+def test_append_does_not_grow_the_file(place, vmm):
+    """The VMM has the same open file, and can set O_APPEND."""
     serve_plain(place)
     with Client(vmm) as client:
         client.start()
