@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is fetched for guests, from mirrors that are busy or have moved on. Nothing is fetched here."""
+"""Downloads for guests, from mirrors that are busy or have newer versions. Nothing is downloaded
+here."""
 import os
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from guestkit import bootstrap, debs
 from guestkit.proc import KitError
 
-#: Stands in for apt-get and mmdebstrap. A line of "answers" for each call: "good", or what went wrong.
+#: Replacement for apt-get and mmdebstrap. A line of "answers" for each call: "good", or an error.
 TOOL = """#!/bin/sh
 for word; do case $word in update|download) action=$word ;; esac; done
 echo "${action:-$0}" | sed 's,.*/,,' >>$WHERE/calls
@@ -23,7 +24,7 @@ exit 100
 
 @pytest.fixture
 def answers(tmp_path, monkeypatch):
-    """answers([...]) sets them; returns a function for what has been called."""
+    """answers([...]) sets them; returns a function that returns the calls."""
     for name in ("apt-get", "mmdebstrap"):
         (tmp_path / name).write_text(TOOL)
         (tmp_path / name).chmod(0o755)
@@ -52,22 +53,22 @@ def download(tmp_path):
     (["503", "503", "good", "503", "503"], ["download", "download", "update", "download", "download",
                                             "download"]),
 ])
-def test_what_fails_for_a_moment(answers, tmp_path, said, calls):
+def test_temporary_errors_are_retried(answers, tmp_path, said, calls):
     called = answers(said + ["good"] * 2)
     download(tmp_path)
     assert called() == calls
     assert len(list((tmp_path / "into").iterdir())) == 1, "nothing is left of what was broken off"
 
 
-def test_what_fails_for_good(answers, tmp_path):
+def test_permanent_errors_are_not_retried(answers, tmp_path):
     called = answers(["503"] * 99)
     with pytest.raises(KitError, match="503"):
         download(tmp_path)
     assert len(called()) < 12
 
 
-def test_lists_of_root(answers, tmp_path, monkeypatch):
-    """Others cannot renew them and are told so."""
+def test_outdated_lists_of_root(answers, tmp_path, monkeypatch):
+    """Other users cannot renew them; the message says so."""
     called = answers(["404"] * 99)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(KitError, match="404[^$]*sudo apt-get update"):
@@ -76,7 +77,7 @@ def test_lists_of_root(answers, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("failures", [0, 2, 3])
-def test_a_folder(answers, tmp_path, monkeypatch, failures):
+def test_download_of_a_folder(answers, tmp_path, monkeypatch, failures):
     called = answers(["503"] * failures + ["good"] * 2)
     monkeypatch.setattr(bootstrap, "mirror", lambda: "http://localhost/debian")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -88,7 +89,7 @@ def test_a_folder(answers, tmp_path, monkeypatch, failures):
     assert called() == ["mmdebstrap"] * min(failures + 1, 3)
 
 
-def test_settings_of_this_machine(tmp_path, monkeypatch):
+def test_settings_of_this_machine_are_ignored(tmp_path, monkeypatch):
     """The folder's apt reads none of its files."""
     (tmp_path / "apt.conf").write_text(f'Dir::Etc::parts "{tmp_path}";\nDir::Etc::main "none";\n'
                                        'Acquire::http::Proxy "http://localhost:1/";\n'

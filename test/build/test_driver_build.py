@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guest's driver as sources: what it is built from, and with this machine's kernel headers."""
+"""The guest driver's sources: licence and size, and building them with kernel headers."""
 import os
 import re
 
@@ -9,13 +9,13 @@ from guestkit import cache, debs, distribution_kernel, driver, kernel
 from guestkit.proc import KitError, run_tool
 from support.py.kernel_modules import complaints, modinfo
 
-#: All of it has to be read by who is to trust it. Lines of code, without comments and empty ones.
+#: Reviewers have to read all of it. Lines of code, without comments and empty lines.
 LINES_MAX = 1130
 
 
 @pytest.fixture(scope="module")
 def distribution():
-    """The distribution's kernel, whatever the guests of this run have."""
+    """The distribution's kernel, whatever kernel the guests of this run have."""
     return distribution_kernel.find()
 
 
@@ -31,33 +31,33 @@ def sources(tmp_path):
     return directory
 
 
-def test_licence():
-    """Of the driver, all of it, and nothing else: what a kernel requires."""
+def test_licence_of_the_driver():
+    """All files of the driver, and no others, have the licence that the kernel requires."""
     for path in driver.SOURCES.iterdir():
         assert "SPDX-License-Identifier: GPL-2.0-only" in path.read_text().split("\n", 1)[0], path
 
 
 def code_lines(text):
-    """How many lines are code."""
+    """Number of lines of code."""
     code = re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL)
     return sum(1 for line in code.splitlines() if line.strip())
 
 
-def test_it_is_short(record_property):
+def test_driver_is_short(record_property):
     lines = {path.name: code_lines(path.read_text())
              for path in sorted(driver.SOURCES.glob("*.[ch]"))}
     record_property("lines", f"{sum(lines.values())} ({lines})")
     assert sum(lines.values()) <= LINES_MAX, lines
 
 
-def test_no_warning(distribution, tmp_path, monkeypatch):
-    """Not with W=1, which the kernel's own build does not ask for, and not of sparse. Nor of the make of "make
-    -j2 check", which is not to be seen here."""
+def test_driver_builds_without_warnings(distribution, tmp_path, monkeypatch):
+    """Also with W=1, which the kernel's own build does not set, and with sparse. The variables of
+    "make -j2 check" must not reach the build."""
     monkeypatch.setenv("MAKEFLAGS", " -j2 --jobserver-auth=3,4")
     assert complaints(distribution, tmp_path / "work") == []
 
 
-def test_what_it_says_of_itself(distribution):
+def test_information_of_the_module(distribution):
     """Udev loads it by its alias: any subsystem, revision and class of the device (R-1)."""
     said = modinfo(driver.module(distribution))
     assert said["license"] == ["GPL"]
@@ -69,7 +69,7 @@ def test_what_it_says_of_itself(distribution):
 
 
 def test_make_driver(distribution, tmp_path):
-    """What README says, for a kernel whose headers are installed."""
+    """As README says, for a kernel whose headers are installed."""
     if not driver.installed_headers(distribution.version):
         pytest.skip(f"linux-headers-{distribution.version} is not installed")
     run_tool(["make", "-C", str(driver.ROOT), "driver", f"BUILD={tmp_path}/b",
@@ -77,13 +77,13 @@ def test_make_driver(distribution, tmp_path):
     assert "ivshmem" in modinfo(tmp_path / "b/driver/ivshmem.ko")["name"]
 
 
-def test_modules_of_tests(distribution, sources, tmp_path):
+def test_modules_of_tests_build_without_warnings(distribution, sources, tmp_path):
     paths = driver.modules(distribution, sources, ["one", "two"], tmp_path / "built")
     assert [modinfo(path)["description"] for path in paths] == [["one"], ["two"]]
 
 
 def test_headers_need_not_be_installed(distribution, sources, tmp_path):
-    """Downloaded and unpacked somewhere, they do as well."""
+    """Headers that were downloaded and unpacked elsewhere work as well."""
     headers = driver.downloaded_headers(distribution.version)
     assert headers.is_relative_to(cache.directory("headers"))
     other = kernel.Kernel(distribution.version, distribution.image, distribution.modules,
@@ -92,8 +92,8 @@ def test_headers_need_not_be_installed(distribution, sources, tmp_path):
     assert modinfo(path)["vermagic"][0].split()[0] == distribution.version
 
 
-def test_headers_lead_to_where_they_are(tmp_path):
-    """What the packages have with absolute paths is changed, or installed headers would be used."""
+def test_unpacked_headers_refer_to_themselves(tmp_path):
+    """Absolute paths in the packages are changed, or installed headers would be used."""
     here = tmp_path / "usr/src/linux-headers-1-a"
     (tmp_path / "usr/lib/linux-kbuild-1").mkdir(parents=True)
     here.mkdir(parents=True)
@@ -107,8 +107,9 @@ def test_headers_lead_to_where_they_are(tmp_path):
     assert os.readlink(here / "tools") == "../../lib/linux-kbuild-1"
 
 
-def test_built_once(distribution, sources, tmp_path):
-    """It is built anew when a source has changed, not when it is asked for again; never in place."""
+def test_driver_is_built_once(distribution, sources, tmp_path):
+    """It is built again when a source has changed, not at each request; never in the source
+    directory."""
     before = sorted(path.name for path in sources.iterdir())
 
     def built():
@@ -126,8 +127,8 @@ def test_built_once(distribution, sources, tmp_path):
     assert not list((tmp_path / "built").rglob(".new-*"))
 
 
-def test_two_at_once(distribution, sources, tmp_path):
-    """Whoever comes second waits for the first and gets the same."""
+def test_two_builds_at_once(distribution, sources, tmp_path):
+    """The second one waits for the first and gets its result."""
     children = []
     for _ in range(2):
         pid = os.fork()
@@ -144,7 +145,7 @@ def test_two_at_once(distribution, sources, tmp_path):
     assert len(built) == 1, built
 
 
-def test_an_error_is_shown(distribution, sources, tmp_path):
+def test_build_error_is_shown(distribution, sources, tmp_path):
     with open(sources / "one.c", "a") as source:
         source.write("int broken(void) { return nonsense; }\n")
     with pytest.raises(KitError, match="nonsense"):
@@ -152,8 +153,8 @@ def test_an_error_is_shown(distribution, sources, tmp_path):
     assert not list((tmp_path / "built").rglob("one*"))
 
 
-def test_no_headers_to_be_had(distribution, tmp_path, monkeypatch):
-    """A kernel that apt does not know: what to install, and what to remove."""
+def test_missing_headers(distribution, tmp_path, monkeypatch):
+    """A kernel that apt does not know: the message says what to install, and what to remove."""
     monkeypatch.setattr(debs, "update_lists", lambda why: None)
     unknown = kernel.Kernel("6.1.0-0-none", distribution.image, None)
     with pytest.raises(KitError) as raised:
@@ -163,7 +164,7 @@ def test_no_headers_to_be_had(distribution, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["new", "Stable"])
-def test_a_kernel_that_is_not_offered(name, monkeypatch):
+def test_kernel_that_is_not_offered(name, monkeypatch):
     monkeypatch.setenv("IVSHMEM_GUEST_KERNEL", name)
     with pytest.raises(KitError, match="debug, default, stable"):
         kernel.find()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is installed for the guest's driver, and as systemd's tools see it."""
+"""Installed files of the guest driver, checked with systemd's tools."""
 import pytest
 
 from guestkit import driver
@@ -14,7 +14,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def installed(build, root):
-    """All installed files; without the option driver there is nothing to look at."""
+    """All installed files; skipped without the option driver."""
     if not option(build, "driver"):
         pytest.skip("this build is without the driver (-Ddriver=false)")
     return install(build, root)
@@ -31,19 +31,19 @@ def test_all_sources_are_installed(build, installed):
     assert there == kernel | headers | licences | {f"{tree}/dkms.conf"}
 
 
-def test_nothing_is_compiled(installed):
+def test_no_binary_is_installed(installed):
     assert not [path for path in installed if path.endswith((".ko", ".o"))]
 
 
-def test_what_goes_beside_it(build, installed):
+def test_udev_rule_and_configuration_are_installed(build, installed):
     prefix = option(build, "prefix")
     for path in ("udev/rules.d/60-ivshmem.rules", "modules-load.d/ivshmem.conf",
                  "sysusers.d/ivshmem.conf"):
         assert f"{prefix}/lib/{path}" in installed
 
 
-def test_the_group(build, installed, tmp_path, root):
-    """Who is in it may use the device; the rule names the same group."""
+def test_group_of_the_device_node(build, installed, tmp_path, root):
+    """Members of the group may use the device; the rule names the same group."""
     sysusers = find_program("systemd-sysusers")
     if not sysusers:
         pytest.skip("systemd-sysusers is not installed")
@@ -59,8 +59,8 @@ def test_the_group(build, installed, tmp_path, root):
     assert 'GROUP="ivshmem", MODE="0660"' in rule
 
 
-def test_nothing_is_loaded_by_force(build, installed, root):
-    """udev loads it by its alias; the snippet is only for who has no udev."""
+def test_driver_is_not_loaded_unconditionally(build, installed, root):
+    """udev loads it by its alias; the snippet is only for systems without udev."""
     path = root / option(build, "prefix").lstrip("/") / "lib/modules-load.d/ivshmem.conf"
     lines = path.read_text().splitlines()
     assert lines and all(line.startswith("#") for line in lines)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guest's driver and its packaging with Debian's current release, which this machine may not be."""
+"""The guest driver and its packaging with Debian's current release, which this machine may not
+have."""
 import re
 
 import pytest
@@ -17,13 +18,13 @@ FOLDER = KERNEL.folder
 RULES = driver.ROOT / "packaging" / "udev" / "60-ivshmem.rules"
 
 
-def test_no_warning(tmp_path):
-    """Not with W=1, and not of sparse."""
+def test_driver_builds_without_warnings(tmp_path):
+    """Also with W=1 and sparse."""
     assert complaints(KERNEL, tmp_path / "work") == []
 
 
-def test_a_guest_takes_it(tmp_path):
-    """Bound by its alias's numbers, seen, and removed again."""
+def test_guest_loads_the_driver(tmp_path):
+    """It is bound by its alias, used, and removed again."""
     region = tmp_path / "region"
     region.write_bytes(bytes(1 << 20))
     console = boot_and_insert(KERNEL, driver.module(KERNEL), region, tmp_path)
@@ -31,8 +32,8 @@ def test_a_guest_takes_it(tmp_path):
     assert f"{1 << 20}" in console
 
 
-def test_dkms(build, tmp_path):
-    """What `make install` has put there is all that DKMS needs."""
+def test_dkms_builds_the_driver(build, tmp_path):
+    """DKMS needs only the files from `make install`."""
     install(build, tmp_path / "dest")
     tree = f"ivshmem-{version(build)}"
     script = ("set -e; exec </dev/null; dkms add /build/tree/$1; dkms build $2 -k $3; "
@@ -52,22 +53,22 @@ def test_dkms(build, tmp_path):
     assert not (FOLDER.root / "usr" / "src" / tree).exists(), "the folder is as it was"
 
 
-def test_udev_takes_the_rules(tmp_path):
-    """Each line of them, by udev's own judgement."""
+def test_udev_accepts_the_rules(tmp_path):
+    """Each line, verified by udev itself."""
     (tmp_path / RULES.name).write_bytes(RULES.read_bytes())
     said = FOLDER.run(["sh", "-c", "echo ivshmem:x:999: >>/etc/group; udevadm verify /build/*.rules"],
                       60, build=tmp_path)
     assert "Success: 1" in said and "Fail:    0" in said, said
 
 
-def test_udev_loads_it_and_names_it(tmp_path):
-    """A real udevd in a guest: the driver comes by its alias, the group may use the node, and the link
-    says where it is."""
+def test_udev_loads_the_driver_and_creates_the_link(tmp_path):
+    """A real udevd in a guest loads the driver by its alias, gives the group access to the node,
+    and creates a link with the PCI address."""
     region = tmp_path / "region"
     region.write_bytes(bytes(1 << 20))
     image = initramfs.build(
         tmp_path / "guest.img", KERNEL, "[ ! -e /dev/ivshmem0 ] || exit 1; "
-        "rm /run; mkdir /run; PATH=$PATH:/usr/bin; "  # this very script is /run
+        "rm /run; mkdir /run; PATH=$PATH:/usr/bin; "  # this script itself is in /run
         "/usr/lib/systemd/systemd-udevd --daemon; udevadm trigger --action=add; udevadm settle; "
         "ls -ln /dev/ivshmem0; ls -l /dev/ivshmem/*; cd /sys/class/ivshmem/ivshmem0/device; pwd -P",
         files=udev_files(KERNEL, driver.module(KERNEL), RULES, tmp_path / "files"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What `make install` puts where, and whether programs can be built and run with it alone."""
+"""Files from `make install`, and programs built and run with nothing else."""
 import json
 import os
 import pathlib
@@ -13,12 +13,12 @@ import pytest
 from support.py.paths import BUILD, SOURCE
 from support.py.programs import is_sanitized
 
-#: Where the unit of systemd looks, whatever the prefix.
+#: Where systemd looks for units, whatever the prefix.
 OUTSIDE = ["etc/ivshmem/device-example.conf", "etc/ivshmem/example.conf"]
 
 
 class Installed:
-    """The build under test, installed below a directory of its own."""
+    """The build under test, installed below a temporary directory."""
 
     def __init__(self, root):
         self.root = root
@@ -32,7 +32,7 @@ class Installed:
         self.programs = self.prefix / options["bindir"]
 
     def run(self, *words, **environment):
-        """Run something that must succeed. Return: what it printed."""
+        """Run a command that must succeed. Return: its output."""
         done = subprocess.run([str(word) for word in words], capture_output=True, text=True,
                               env={**os.environ, **environment}, cwd=self.root, timeout=120,
                               check=False)
@@ -40,13 +40,13 @@ class Installed:
         return done.stdout
 
     def pkg_config(self, *words):
-        """What pkg-config says of the library, and of nothing else on this machine."""
+        """Output of pkg-config for the installed library only."""
         return self.run("pkg-config", *words, "libivshmem",
                         PKG_CONFIG_LIBDIR=str(self.libraries / "pkgconfig"),
                         PKG_CONFIG_SYSROOT_DIR=str(self.root)).split()
 
     def build(self, name, *options):
-        """Build an example, of which nothing but its own file is there. Return: the program."""
+        """Build an example from a copy of its file. Return: the program."""
         shutil.copy(SOURCE / "examples" / f"{name}.c", self.root)
         program = self.root / f"{name}{''.join(options)}"
         static = ["--static"] if "-static" in options else []
@@ -62,23 +62,23 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed():
-    """Installed once for all."""
+    """Installed once for all tests."""
     with tempfile.TemporaryDirectory(prefix="ivs-install-") as root:
         yield Installed(pathlib.Path(root))
 
 
 def version():
-    """What meson.build says."""
+    """The functions listed in meson.build."""
     return re.search(r"^  version: '(.*)'", (SOURCE / "meson.build").read_text(), re.M)[1]
 
 
 def exported():
-    """What src/libivshmem.map names."""
+    """The functions listed in src/libivshmem.map."""
     return set(re.findall(r"^\t(ivs_\w+);", (SOURCE / "src" / "libivshmem.map").read_text(), re.M))
 
 
-def test_places(installed):
-    """Everything is below the prefix, but for the one file that has its place."""
+def test_all_files_are_below_the_prefix(installed):
+    """Except the one file that has a fixed place."""
     prefix = str(installed.prefix.relative_to(installed.root)) + "/"
     assert [name for name in installed.files() if not name.startswith(prefix)] == OUTSIDE
     for path in (installed.programs / "ivshmem-server", installed.programs / "ivshmem-client",
@@ -89,8 +89,8 @@ def test_places(installed):
         path.name for path in (SOURCE / "include" / "ivshmem").glob("*.h")}
 
 
-def test_version(installed):
-    """One version everywhere, and links that lead to it."""
+def test_one_version_everywhere(installed):
+    """And the library's links lead to it."""
     assert installed.pkg_config("--modversion") == [version()]
     library = (installed.libraries / "libivshmem.so").resolve()
     assert library.name == f"libivshmem.so.{version()}"
@@ -102,8 +102,8 @@ def test_version(installed):
         assert version() in installed.run(installed.programs / "ivshmem-client", "--version")
 
 
-def test_exports(installed):
-    """The library exports exactly what its map names."""
+def test_library_exports_what_its_map_lists(installed):
+    """Exactly those functions."""
     lines = installed.run("nm", "-D", "--defined-only", "-f", "posix",
                           installed.libraries / "libivshmem.so").splitlines()
     symbols = {line.split()[0].split("@")[0]: line.split()[1] for line in lines}
@@ -113,23 +113,23 @@ def test_exports(installed):
 
 
 def test_headers_declare_what_is_exported(installed):
-    """Each function that is declared public is exported, and the other way round."""
+    """Each function declared public is exported, and vice versa."""
     text = "".join(path.read_text() for path in sorted(installed.headers.iterdir()))
     declared = re.findall(r"^IVS_PUBLIC[^;(]*?\b(ivs_\w+)\(", text, re.M)
     assert len(declared) == len(set(declared))
     assert set(declared) == exported()
 
 
-def test_manual(installed):
-    """man finds every function."""
+def test_every_function_has_a_man_page(installed):
+    """man finds it."""
     for function in sorted(exported()):
         text = installed.run("man", "-M", installed.manual, "3", function, MANWIDTH="500",
                              LC_ALL="C.UTF-8")
         assert f" {function}" in text.split("SYNOPSIS")[0], function
 
 
-def test_no_paths_of_the_build(installed):
-    """Nothing that is read by people or programs names the directories that it was built in."""
+def test_no_path_of_the_build_is_installed(installed):
+    """No installed text or program has the directories of the build."""
     for name in installed.files():
         path = installed.root / name
         if path.suffix in (".pc", ".h", ".conf", ".service", ".socket") or "/man/" in name:
@@ -139,14 +139,14 @@ def test_no_paths_of_the_build(installed):
 
 @pytest.mark.parametrize("name", ["hello", "one-to-many", "ping-pong", "poll-loop", "region"])
 def test_examples_compile(installed, name):
-    """Each example is one file that compiles anywhere, without a warning."""
+    """Each example is one file that compiles on its own, without a warning."""
     shutil.copy(SOURCE / "examples" / f"{name}.c", installed.root)
     installed.run("gcc", "-Wall", "-Wextra", "-Werror", "-c", "-o", os.devnull, f"{name}.c",
                   *installed.pkg_config("--cflags"))
 
 
-def test_cxx_program(installed):
-    """C++ programs find the functions, which have C linkage."""
+def test_cxx_program_links(installed):
+    """The functions have C linkage in C++ programs."""
     if is_sanitized(installed.libraries / "libivshmem.so"):
         pytest.skip("a library built with a sanitizer needs programs built with it")
     (installed.root / "open.cc").write_text("""
@@ -168,8 +168,8 @@ int main()
 
 
 @pytest.mark.parametrize("linked", ["shared", "static"])
-def test_program(installed, place, linked):
-    """hello, built with what pkg-config says, talks to the server that was installed."""
+def test_installed_program_works(installed, place, linked):
+    """hello, built with the flags from pkg-config, connects to the installed server."""
     if is_sanitized(installed.libraries / "libivshmem.so"):
         pytest.skip("a library built with a sanitizer needs programs built with it")
     place.server_program = installed.programs / "ivshmem-server"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The units as systemd's own tools judge them, and the filter that tests make of one."""
+"""The systemd units, checked by systemd's own tools, and the filter that tests derive from a
+unit."""
 import re
 import shutil
 import signal
@@ -9,13 +10,13 @@ import pytest
 
 from support.py.systemd import WITH_UNIT_FILTER, exec_start, needs
 
-#: "systemd-analyze security": 0 is best, 10 worst. The documentation says what it is now.
+#: "systemd-analyze security": 0 is best, 10 worst. The documentation has the current value.
 EXPOSURE_MAX = 1.0
 
 
 @pytest.fixture
 def unit_files(place):
-    """Our units in a directory, with the program where it is."""
+    """Our units in a directory, with the actual path of the program."""
     directory = place.dir / "units"
     directory.mkdir()
     service = (place.build / "packaging" / "ivshmem@.service").read_text()
@@ -50,8 +51,8 @@ def test_exposure_is_low_and_as_documented(unit_files, place, unit):
 
 
 @pytest.mark.parametrize("call, status", [("os.getpid()", 0), ("os.chown('.', -1, -1)", -signal.SIGSYS)])
-def test_a_unit_that_lets_it_do_too_little(place, call, status):
-    """That the filter of a unit is in force then."""
+def test_filter_of_a_unit_is_enforced(place, call, status):
+    """A call that the unit does not allow ends the process."""
     needs("systemd-analyze")
     unit = place.dir / "unit"
     unit.write_text("[Service]\nSystemCallFilter=@system-service\nSystemCallFilter=~@privileged\n")
