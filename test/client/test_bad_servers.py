@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-client and servers that are none: silent, closing, speaking something else."""
+"""ivshmem-client with programs in place of a server that are silent, close, or send other data."""
 import os
 import socket
 import tempfile
@@ -12,7 +12,7 @@ from support.py.wire import BadServer
 
 
 def check(done, message):
-    """It has failed, and says this."""
+    """It has failed with this message."""
     assert done.returncode == 1, done.stderr
     assert message in done.stderr
 
@@ -25,7 +25,7 @@ def memory_fd(where, size=1 << 20):
 
 
 def pipe_fd(where):
-    """The end of a pipe whose other end is closed: readable for ever."""
+    """The end of a pipe whose other end is closed: always readable."""
     out, into = os.pipe()
     os.close(into)
     return where.add(os.fdopen(out, "rb")).fileno()
@@ -57,7 +57,7 @@ CUT_SERVERS.update({f"in {n}": GREETING[:n] + [(b"\0\0\0", [])] for n in range(4
 
 
 def real_fds(where, messages):
-    """The messages with the fds that are meant."""
+    """The messages with their fds."""
     kinds = {"memory": memory_fd(where), "pipe": pipe_fd(where)}
     with open(where.dir / "empty", "w+b") as empty:
         kinds["empty"] = where.add(os.fdopen(os.dup(empty.fileno()), "rb")).fileno()
@@ -72,7 +72,7 @@ def bad_server(where, messages, closes=False, path=None):
 
 @pytest.mark.parametrize("name", BAD_SERVERS)
 def test_bad_server(place, name):
-    """Whatever is wrong with a server: status 1, one line that says what, at once."""
+    """Status 1 at once, and one line that says what is wrong with the server."""
     messages, message = BAD_SERVERS[name]
     bad_server(place, messages)
     begin = time.monotonic()
@@ -84,14 +84,14 @@ def test_bad_server(place, name):
 
 @pytest.mark.parametrize("name", CUT_SERVERS)
 def test_server_that_closes(place, name):
-    """A server that closes during the greeting, between messages or within one."""
+    """A server closes during the greeting, between messages or within one."""
     bad_server(place, CUT_SERVERS[name], closes=True)
     message = f"the server at {place.socket} closed the connection"
     check(place.run_client("-c", "dump"), message)
 
 
-def test_servers_that_stall(place):
-    """A server that says nothing more before the memory came: status 1 after a few seconds."""
+def test_server_that_stalls_during_the_greeting(place):
+    """A server sends nothing more before the memory: status 1 after a few seconds."""
     stalls = [name for name in CUT_SERVERS if name not in ("after 3", "in 3")]
     clients = []
     for name in stalls:
@@ -105,7 +105,7 @@ def test_servers_that_stall(place):
 
 
 def test_server_that_does_not_accept(place):
-    """A socket whose backlog is full: status 1 after a few seconds."""
+    """The socket's backlog is full: status 1 after a few seconds."""
     with socket.socket(socket.AF_UNIX) as deaf, socket.socket(socket.AF_UNIX) as first:
         deaf.bind(str(place.socket))
         deaf.listen(0)
@@ -117,7 +117,7 @@ def test_server_that_does_not_accept(place):
     (-1, []), (65536, []), (0, []), (b"\xff" * 8, []), (1, ["eventfd", "eventfd"]),
     (1, ["memory"] * 50)], ids=str)
 def test_garbage_after_the_greeting(place, garbage):
-    """A server that goes mad later is as good as gone; everything else goes on."""
+    """A server that sends garbage later counts as lost; everything else works."""
     server = bad_server(place, GREETING)
     client = place.start_client()
     (value, fds), = real_fds(place, [garbage])
@@ -129,8 +129,8 @@ def test_garbage_after_the_greeting(place, garbage):
     assert client.wait() == 0
 
 
-def test_leave_of_an_unknown_peer(place):
-    """QEMU's own server sends such; it means nothing."""
+def test_leave_of_an_unknown_peer_is_ignored(place):
+    """QEMU's own server sends such messages."""
     server = bad_server(place, GREETING + [(7, [])])
     client = place.start_client()
     server.send(9)
@@ -141,15 +141,15 @@ def test_leave_of_an_unknown_peer(place):
 
 
 @pytest.mark.parametrize("own", ["pipe", "memory"])
-def test_vector_that_is_no_eventfd(place, own):
-    """An own vector that is readable for ever does not keep the client from ending."""
+def test_vector_that_is_not_an_eventfd(place, own):
+    """An own vector that is always readable does not prevent the client from ending."""
     bad_server(place, GREETING[:3] + [(0, [own])])
     client = place.start(place.client_program, "-S", place.socket)
     assert client.wait(8) in (0, 1)
 
 
-def test_client_frees_what_it_was_sent(place):
-    """When it gives up, the server sees it go."""
+def test_client_that_fails_closes_its_connection(place):
+    """The server sees the end of the stream."""
     server = bad_server(place, GREETING[:3] + [(-1, [])])
     check(place.run_client(), "has an id that is not from 0 to 65535")
     wait_until(server.closed_by_client.is_set, "the client has closed")

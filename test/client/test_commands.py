@@ -14,7 +14,7 @@ from support.py.wire import readable
 
 
 def check(done, status, out="", err=""):
-    """How a program ended, and what its output must contain."""
+    """Check the status of a program, and what its output must contain."""
     assert done.returncode == status, done.stderr
     assert out in done.stdout
     assert err in done.stderr
@@ -23,8 +23,8 @@ def check(done, status, out="", err=""):
 
 # Commands
 
-def test_dump(place):
-    """dump: the transport, the region's size, the own peer and the others with their vectors."""
+def test_dump_shows_transport_region_and_peers(place):
+    """The transport, the region's size, the own peer and the others with their vectors."""
     place.server("-n", "3", "-l", "2M")
     clients = [join(place, 3), join(place, 3)]
     done = place.run_client("-c", "dump")
@@ -38,15 +38,15 @@ def test_dump(place):
 
 
 @pytest.mark.parametrize("vectors", [0, 1, 2, 64])
-def test_dump_alone(place, vectors):
+def test_dump_of_the_only_client(place, vectors):
     """The first client gets all its vectors, although their number is not announced."""
     place.server("-n", vectors)
     check(place.run_client("-c", "dump"), 0, f"peer     0  {vectors} vectors (this one)")
 
 
 @pytest.mark.parametrize("option", ["-c", "--command"])
-def test_commands_in_order(place, option):
-    """Several -c are done in order, and then it ends."""
+def test_commands_run_in_order(place, option):
+    """Several -c run in order, and then the client ends."""
     place.server("-n", "2")
     client = join(place, 2)
     done = place.run_client("-v", option, "int 0 1", option, "int 0 0", option, "help")
@@ -54,8 +54,8 @@ def test_commands_in_order(place, option):
     assert readable(client.own) == [0, 1]
 
 
-def test_command_that_fails_ends_it(place):
-    """After a -c that failed the others are not done."""
+def test_failed_command_ends_the_client(place):
+    """Further -c are not executed."""
     place.server()
     done = place.run_client("-c", "nonsense", "-c", "dump")
     check(done, 1, "", "ivshmem-client: nonsense: unknown command: try help")
@@ -68,8 +68,8 @@ def test_command_that_fails_ends_it(place):
     ("help", [[], []]), ("?", [[], []]), ("quit", [[], []]), ("", [[], []]),
     pytest.param("# int all", [[], []], id="comment"),
 ])
-def test_int(place, command, expected):
-    """Exactly the vectors that a command names are rung."""
+def test_int_rings_the_named_vectors(place, command, expected):
+    """Exactly those, and no others."""
     place.server("-n", "3")
     clients = [join(place, 3), join(place, 3)]
     check(place.run_client("-c", command), 0)
@@ -93,8 +93,8 @@ def test_int(place, command, expected):
     ("dump all", "dump: takes no arguments"),
     ("x" * 300, "command: too long"),
 ], ids=lambda text: text[:20])
-def test_bad_command(place, command, message):
-    """A command that cannot be done: status 1 and why, as an option and in a script alike."""
+def test_bad_command_is_an_error(place, command, message):
+    """Status 1 and the reason, both as an option and in a script."""
     place.server()
     client = join(place)
     check(place.run_client("-c", command), 1, "", f"ivshmem-client: {message}\n")
@@ -105,15 +105,15 @@ def test_bad_command(place, command, message):
     assert readable(client.own) == []
 
 
-def test_own_vector_that_is_not_there(place):
-    """This includes the own id."""
+def test_ringing_a_missing_own_vector_is_an_error(place):
+    """A missing vector is an error for the own id, too."""
     place.server()
     check(place.run_client("-c", "int 0 1"), 1, "",
           "ivshmem-client: cannot ring peer 0 vector 1: the peer has no such vector (see dump)\n")
 
 
-def test_script(place):
-    """Without -c, commands come from standard input, and its end is the end."""
+def test_commands_from_standard_input(place):
+    """Without -c the client reads commands, and ends at the end of the input."""
     place.server()
     client = join(place)
     done = place.run_client("-v", text="# a script\n\nint 0 0\ndump")
@@ -123,7 +123,7 @@ def test_script(place):
 
 
 def test_long_line_is_one_command(place):
-    """What follows in a line that is too long is not a command of its own."""
+    """The end of a line that is too long is not taken for a command."""
     place.server()
     client = join(place)
     done = place.run_client(text="#".ljust(255) + "int all\nhelp\n")
@@ -132,8 +132,8 @@ def test_long_line_is_one_command(place):
 
 
 @pytest.mark.parametrize("given", ["</dev/null", "<&-", "</", "<pipe"])
-def test_end_of_input(place, given):
-    """No input at all is the end at once, and no reason to spin."""
+def test_empty_input_ends_the_client(place, given):
+    """At once, and without spinning."""
     place.server()
     script = f'exec "$@" {given}' if given != "<pipe" else 'true | "$@"'
     done = place.run("sh", "-c", script, "sh", place.client_program, "-S", place.socket,
@@ -151,8 +151,8 @@ def test_idle_client_does_not_spin(place):
     assert cpu_ticks(client.pid) - before <= 5
 
 
-def test_two_clients(place):
-    """Two clients see each other join and leave, and receive each other's doorbells."""
+def test_two_clients_see_and_ring_each_other(place):
+    """Each sees the other join and leave, and receives its doorbells."""
     place.server("-n", "2")
     first, second = place.start_client(), place.start_client()
     first.out.wait("peer 1 joined with 2 vectors")
@@ -171,8 +171,8 @@ def test_two_clients(place):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_server_dies(place, number):
-    """Reported once; known doorbells continue to work; dump lists the capabilities that are lost."""
+def test_death_of_the_server_is_reported_once(place, number):
+    """Known doorbells continue to work; dump lists the capabilities that are lost."""
     server = place.server()
     clients = [place.start_client(), place.start_client()]
     clients[0].out.wait("peer 1 joined")
@@ -192,8 +192,8 @@ def test_server_dies(place, number):
         assert client.err.count("the server is gone") == 1
 
 
-def test_full_doorbell(place):
-    """A peer that fills its own doorbell and makes it block does not make others hang."""
+def test_full_doorbell_does_not_block_others(place):
+    """A peer fills its own doorbell and makes it blocking."""
     place.server()
     client = join(place)
     os.set_blocking(client.own[0], True)
@@ -204,8 +204,8 @@ def test_full_doorbell(place):
 RING_FOR_EVER = "import os\nwhile True: os.eventfd_write(0, 1)"
 
 
-def test_endless_doorbells(place):
-    """A peer that rings all the time does not keep the client from its commands."""
+def test_continuous_doorbells_do_not_block_commands(place):
+    """A peer rings all the time, and the client still executes its commands."""
     place.server()
     rung = place.start_client()
     hostile = join(place)
@@ -216,12 +216,12 @@ def test_endless_doorbells(place):
     assert rung.wait(8) == 0
 
 
-# Other ways in
+# Other transports
 
 @pytest.mark.parametrize("way", ["shm", "file"])
 @pytest.mark.parametrize("option", ["-a", "--address"])
 def test_plain_region(place, way, option):
-    """Only memory: dump says why there is nothing else."""
+    """Memory only: dump has the reasons for the missing capabilities."""
     with open(place.shm_path, "wb") as file:
         file.truncate(1 << 20)
     name = place.shm if way == "shm" else place.shm_path
@@ -238,20 +238,20 @@ def test_plain_region(place, way, option):
 
 
 def test_unix_address(place):
-    """-a unix:PATH is what -S PATH is."""
+    """-a unix:PATH is the same as -S PATH."""
     place.server()
     done = place.run(place.client_program, "-a", f"unix:{place.socket}", "-c", "dump")
     check(done, 0, "transport   unix")
 
 
-def test_no_vectors(place):
-    """A server without vectors: dump says why one cannot wait."""
+def test_server_without_vectors(place):
+    """dump says why waiting is not possible."""
     place.server("-n", "0")
     check(place.run_client("-c", "dump"), 0, "no wait: the server assigns no vectors: start it with")
 
 
 def test_no_server(place):
-    """No socket, and a dead one: the message names the path and what to do."""
+    """No socket, and a dead socket: the message has the path and the cure."""
     message = f"no server listens at {place.socket}: start it with ivshmem-server -S {place.socket}"
     check(place.run_client(), 1, "", message)
     with socket.socket(socket.AF_UNIX) as dead:
@@ -260,6 +260,6 @@ def test_no_server(place):
 
 
 def test_socket_is_a_file(place):
-    """A file in place of the socket: the message names it."""
+    """A file in place of the socket: the message has its path."""
     place.socket.touch()
     check(place.run_client(), 1, "", str(place.socket))

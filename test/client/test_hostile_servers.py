@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-client and servers that mean harm: doorbells that are something else, a greeting
-without end."""
+"""ivshmem-client and hostile servers: fds that are not doorbells, a greeting without end."""
 import itertools
 import os
 import socket
@@ -24,7 +23,7 @@ def memory_fd(where):
 
 
 def eventfd(where):
-    """A doorbell as it should be."""
+    """A valid doorbell."""
     return where.add(os.fdopen(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), "rb")).fileno()
 
 
@@ -36,7 +35,7 @@ def broken_pipe_fd(where):
 
 
 def victim_fd(where):
-    """A file that its owner would not like eight bytes to be written into."""
+    """A file that must not be written to."""
     file = where.add(open(where.dir / "victim", "w+b"))
     file.write(b"precious")
     file.seek(0)
@@ -54,25 +53,25 @@ BAD_VECTORS = [broken_pipe_fd, victim_fd, unread_socket_fd]
 
 
 def greeting(where):
-    """Version, id 0, memory: what a server says before the vectors."""
+    """Version, id 0, memory: the messages before the vectors."""
     return [(0, []), (0, []), (-1, [memory_fd(where)])]
 
 
 def bad_server(where, messages):
-    """A server that is not ours, at the place's socket."""
+    """A hostile server at the place's socket."""
     return where.add(BadServer(str(where.socket), messages))
 
 
 def victim_is_untouched(where):
-    """Whether nothing was written into the file that was given as a doorbell."""
+    """Whether nothing was written into the file that was sent as a doorbell."""
     path = where.dir / "victim"
     return not path.exists() or path.read_bytes() == b"precious"
 
 
 @pytest.mark.parametrize("kind", BAD_VECTORS)
-def test_vector_of_a_peer_that_is_no_eventfd(place, kind):
-    """Ringing writes to an fd from the server, so its type is checked first: no SIGPIPE, and not a
-    byte into another file."""
+def test_vector_of_a_peer_that_is_not_an_eventfd(place, kind):
+    """Ringing writes to an fd from the server, so its type is checked first: no SIGPIPE, and no
+    byte is written into another file."""
     bad = kind(place)
     bad_server(place, greeting(place) + [(7, [bad]), (0, [eventfd(place)])])
     done = place.run_client("-c", "int 7 0")
@@ -83,8 +82,8 @@ def test_vector_of_a_peer_that_is_no_eventfd(place, kind):
 
 
 @pytest.mark.parametrize("kind", BAD_VECTORS)
-def test_peer_that_joins_later_without_eventfd(place, kind):
-    """The same of a peer that comes when the client is long there."""
+def test_peer_that_joins_later_without_an_eventfd(place, kind):
+    """The same for a peer that joins after the greeting."""
     bad = kind(place)
     server = bad_server(place, greeting(place) + [(0, [eventfd(place)])])
     client = place.start_client()
@@ -99,7 +98,7 @@ def test_peer_that_joins_later_without_eventfd(place, kind):
 
 
 class Chatterer(BadServer):
-    """A server that sends leaves of ever other peers after the greeting, without pause or end.
+    """A server that sends leaves of other peers after the greeting, without pause or end.
 
     In small portions and with a large buffer: the kernel then wakes it while much is still unread,
     so that the client does not run out of input only because the server was not scheduled.
@@ -122,8 +121,8 @@ class Chatterer(BadServer):
         super().send(value, fds)
 
 
-def test_server_that_never_stops_talking(place):
-    """A greeting without end is over when the time of the client is: 5 seconds."""
+def test_greeting_without_end_times_out(place):
+    """The client fails after 5 seconds."""
     server = place.add(Chatterer(str(place.socket), greeting(place)))
     begin = time.monotonic()
     try:
@@ -136,8 +135,8 @@ def test_server_that_never_stops_talking(place):
     wait_until(server.closed_by_client.is_set, "the client has closed")
 
 
-def test_own_vector_that_comes_late(place):
-    """A vector that arrives after opening can be waited for, and dump no longer says otherwise."""
+def test_own_vector_that_comes_late_is_usable(place):
+    """The client can wait for a vector that arrives after opening, and dump shows it."""
     server = bad_server(place, greeting(place))
     client = place.start_client()
     assert client.out.count("0 vectors (this one)") == 1

@@ -6,25 +6,25 @@ from support.py.options import check_help, check_help_and_man_page, check_refuse
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-def test_help(place, option):
-    """The help has the usage, every option and an example; the status is 0."""
+def test_help_succeeds(place, option):
+    """The help has the usage, every option and an example; status 0."""
     check_help(place, "ivshmem-client", option)
 
 
 def test_help_and_man_page_agree(place):
-    """Every option of the help is in the man page and the other way round."""
+    """Every option of the help is in the man page and vice versa."""
     check_help_and_man_page(place, "ivshmem-client")
 
 
 @pytest.mark.parametrize("option", ["-V", "--version"])
-def test_version(place, option):
-    """One line with the program's name and a version."""
+def test_version_is_one_line(place, option):
+    """It has the program's name and a version."""
     check_version(place, "ivshmem-client", option)
 
 
 @pytest.mark.parametrize("option", ["-Z", "--nonsense", "-S", "--socket", "--help=yes"])
 def test_unknown_or_incomplete_option(place, option):
-    """Status 2, the option named, and where to look."""
+    """Status 2, the option's name, and a hint at the help."""
     check_refused(place, "ivshmem-client", option)
 
 
@@ -46,7 +46,7 @@ def test_unknown_or_incomplete_option(place, option):
     (["-a", "pci:ffff:ff:1f.7"], 1, "ivshmem device"),
 ])
 def test_bad_value_for_the_client(place, options, status, message):
-    """The value is named with the reason and the way out."""
+    """The message has the value, the reason and the cure."""
     done = place.run(place.client_program, *options)
     assert done.returncode == status
     assert message in done.stderr
