@@ -19,7 +19,7 @@ from support.py.programs import Place
 
 
 class TapReporter:
-    """One TAP line for each test, so that meson sees each of them and not only each file."""
+    """One TAP line for each test, so that meson counts tests and not files."""
 
     def __init__(self, stream):
         self.stream = stream
@@ -62,13 +62,13 @@ class TapReporter:
             self.result("not ok", report.nodeid + " (collection)")
             for text in str(report.longrepr).splitlines():
                 self.line("# " + text)
-        elif report.skipped:  # the whole file: one line for all that it would have tested
+        elif report.skipped:  # the whole file: one line for all tests in it
             self.result("ok", report.nodeid,
                         " # SKIP " + report.longrepr[2].replace("Skipped: ", ""))
 
     def pytest_sessionfinish(self, session):
         if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self.count:
-            session.exitstatus = pytest.ExitCode.OK  # each file has said why
+            session.exitstatus = pytest.ExitCode.OK  # each file has its reason
         self.line(f"1..{self.count}")
 
 
@@ -87,7 +87,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Deselect the tests of a device that the guests do not have (support/py/guest_device.py)."""
+    """Deselect tests that need another device than the guests have (support/py/guest_device.py)."""
     served = os.environ.get("IVSHMEM_GUEST_DEVICE", "qemu") != "qemu"
     other = "qemu_device" if served else "served_device"
     left_out = [item for item in items if item.get_closest_marker(other)]
@@ -103,14 +103,14 @@ def build():
 
 @pytest.fixture
 def tmp_path():
-    """An empty directory. Pytest's own would stay behind."""
+    """An empty directory. Pytest's own would not be removed."""
     with tempfile.TemporaryDirectory(prefix="ivs-") as path:
         yield pathlib.Path(path)
 
 
 @pytest.fixture
 def place(build):
-    """A place of one's own, cleaned up on every path."""
+    """A place of its own, cleaned up on every path."""
     made = Place(build)
     try:
         yield made
@@ -126,7 +126,7 @@ def tally(place, record_property):
 
 @pytest.fixture
 def manager(place):
-    """A service manager that has started nothing yet."""
+    """A service manager that has not started anything yet."""
     return place.add(Manager(place))
 
 

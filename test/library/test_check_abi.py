@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""scripts/check-abi can fail: what breaks programs is reported, what does not is not."""
+"""scripts/check-abi fails if a change breaks programs, and passes otherwise."""
 import importlib.machinery
 import importlib.util
 import shutil
@@ -46,7 +46,7 @@ def make_library(where, name, header=HEADER, code=CODE, options=("-g",), soname=
 
 
 def check(old, new):
-    """Compare two. Return: the status and what was said."""
+    """Compare two. Return: the status and the output."""
     done = subprocess.run([str(word) for word in (CHECK, "--old", *old, "--new", *new)],
                           capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
@@ -72,7 +72,7 @@ BREAKS = {
 
 @pytest.mark.parametrize("what", BREAKS)
 def test_break_is_reported(tmp_path, what):
-    """Status 8, and the name of what was broken."""
+    """Status 8, and the name of the function or type."""
     before, after, message = BREAKS[what]
     code = CODE.replace(before, after)
     if what == "function removed":
@@ -108,8 +108,8 @@ def test_addition_is_compatible(tmp_path, what):
         assert "ivs_thing_more" in text
 
 
-def test_other_soname(tmp_path):
-    """With another soname old programs do not even start with it: everything may change."""
+def test_other_soname_is_not_compared(tmp_path):
+    """With another soname old programs do not start with it: everything may change."""
     before, after, _ = BREAKS["field moved"]
     status, text = check(make_library(tmp_path, "old"), make_library(
         tmp_path, "new", HEADER.replace(before, after), soname="libthing.so.1"))
@@ -117,23 +117,23 @@ def test_other_soname(tmp_path):
     assert "libthing.so.1 replaces libthing.so.0" in text
 
 
-def test_without_debug_information(tmp_path):
-    """Then nothing could be seen: skipped, with what to do."""
+def test_missing_debug_information_is_a_skip(tmp_path):
+    """Nothing could be compared: skipped, with the cure."""
     status, text = check(make_library(tmp_path, "old"),
                          make_library(tmp_path, "new", options=()))
     assert status == 0
     assert "# SKIP" in text and "has no debug information" in text
 
 
-def test_no_library(tmp_path):
-    """What cannot be read is a failure, not a pass."""
+def test_unreadable_library_is_a_failure(tmp_path):
+    """A library that cannot be read fails the check."""
     status, text = check(make_library(tmp_path, "old"), (tmp_path / "absent", tmp_path))
     assert status == 1
     assert "not ok 1 - abi: cannot compare" in text
 
 
-def test_no_baseline(tmp_path):
-    """Without git, and in a clone that does not reach back to it: skipped, with the reason."""
+def test_missing_baseline_is_a_skip(tmp_path):
+    """Without git, and in a clone that does not include the baseline: skipped, with the reason."""
     for name in ("scripts/check-abi", "src/libivshmem.baseline"):
         (tmp_path / name).parent.mkdir()
         shutil.copy(SOURCE / name, tmp_path / name)
@@ -146,8 +146,8 @@ def test_no_baseline(tmp_path):
         subprocess.run(["git", "-C", tmp_path, "init", "-q"], check=True)
 
 
-def test_own_library(tmp_path):
-    """Our own, with a function less and two fields exchanged: both are named."""
+def test_breaks_of_our_library_are_reported(tmp_path):
+    """With a function removed and two fields exchanged: the output names both."""
     shutil.copytree(SOURCE, tmp_path / "source", symlinks=True, ignore=shutil.ignore_patterns(
         ".git", "build*", "test", "__pycache__"))
     for name, before, after in (

@@ -52,13 +52,13 @@ class Host:
         while not suite.out.count(conform.TAKE_AWAY) and suite.popen.poll() is None:
             time.sleep(0.005)
             if time.monotonic() > end:
-                suite.signal(signal.SIGKILL)  # what it has said until then counts
+                suite.signal(signal.SIGKILL)  # output until then counts
         self.take_away()
         if suite.popen.poll() is None and partner.popen.poll() is None:
             conform.tell(partner)
         status = suite.wait(conform.LIMIT)
         text = suite.out.text() + "\n" + suite.err.text()
-        if status in (0, 1) and partner.wait():  # it was told to end
+        if status in (0, 1) and partner.wait():  # SIGTERM was sent to it
             return conform.Report(text + "\nthe partner: " + partner.err.text(), None)
         return conform.Report(text, status)
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The example programs, which are also the test of the library: what one peer writes and rings, the
-others read and hear."""
+"""The examples meet and hello, which also test the library: each peer reads what the others write,
+and receives their doorbells."""
 import json
 import signal
 import time
@@ -13,7 +13,7 @@ MIB = 1 << 20
 
 
 def start_meet(where, peers, vectors, name, *options):
-    """One peer of a meeting at the place's server."""
+    """A peer of a meeting at the place's server."""
     return where.start(where.build / "examples" / "meet", "-n", peers, "-e", vectors, "-a", name,
                        "-r", "50", "-t", "8", *options, f"unix:{where.socket}")
 
@@ -28,8 +28,8 @@ def result_of(process):
 
 @pytest.mark.parametrize("vectors", [1, 2, 4])
 @pytest.mark.parametrize("peers", [2, 3, 5])
-def test_meet(place, peers, vectors):
-    """All that is written is read, all that is rung arrives, from everybody to everybody."""
+def test_peers_meet(place, peers, vectors):
+    """All peers read what each has written, and every doorbell arrives."""
     place.server("-n", vectors, "-l", "1M", region=["-r", "memfd:"])
     meeting = [start_meet(place, peers, vectors, f"peer-{n}") for n in range(peers)]
     for process in meeting:
@@ -66,16 +66,16 @@ def test_meet_again(place):
     alone.err.wait("meet: peer 1 did not appear")
 
 
-def test_meet_uses_fewer_vectors_than_there_are(place):
-    """A program that wants two of four vectors gets two."""
+def test_meet_may_use_fewer_vectors_than_the_server_has(place):
+    """A program that requests two of four vectors gets two."""
     place.server("-n", "4", "-l", "1M")
     meeting = [start_meet(place, 2, 2, f"peer-{n}") for n in range(2)]
     assert [process.wait() for process in meeting] == [0, 0]
     assert [result_of(process)["vectors"] for process in meeting] == [2, 2]
 
 
-def test_meet_wants_more_vectors_than_there_are(place):
-    """It ends in time, and says how to start the server."""
+def test_meet_with_too_few_vectors_is_an_error(place):
+    """It ends in time, and the message says how to start the server."""
     place.server("-n", "1", "-l", "1M")
     process = start_meet(place, 2, 3, "greedy", "-t", "1")
     assert process.wait() == 1
@@ -116,7 +116,7 @@ def test_meet_with_one_too_many(place):
     place.server("-l", "1M")
     first = start_meet(place, 2, 1, "first")
     first.out.wait("stage opened")
-    first.signal(signal.SIGSTOP)  # so that they are still there when one more comes
+    first.signal(signal.SIGSTOP)  # so that they are still connected when another joins
     second = start_meet(place, 2, 1, "second")
     second.out.wait("stage opened")
     extra = start_meet(place, 2, 1, "extra")
@@ -126,8 +126,8 @@ def test_meet_with_one_too_many(place):
     assert [process.wait() for process in (first, second)] == [0, 0]
 
 
-def test_meet_one_dies(place):
-    """A peer that is killed in the middle: the other gives up in time and names it."""
+def test_killed_peer_is_reported(place):
+    """The other peer gives up in time and names it."""
     place.server("-l", "1M")
     doomed = start_meet(place, 2, 1, "doomed", "-r", "100000")
     doomed.out.wait("stage opened")
@@ -151,8 +151,8 @@ def test_plain_region(place, program, options, transport):
 
 
 @pytest.mark.parametrize("program", ["meet", "hello"])
-def test_no_server(place, program):
-    """Without a server: status 1 and how to start one."""
+def test_missing_server_is_an_error(place, program):
+    """Status 1, and how to start a server."""
     done = place.run(place.build / "examples" / program, f"unix:{place.socket}")
     assert done.returncode == 1
     assert f"start it with ivshmem-server -S {place.socket}" in done.stderr
@@ -168,14 +168,14 @@ def test_no_server(place, program):
     (["-a", 'quo"te', "unix:x"], "is not a value for option -a"),
     (["-Z"], "Z"),
 ])
-def test_meet_bad_options(place, options, message):
-    """Status 2 and the value that is wrong."""
+def test_bad_options_of_meet(place, options, message):
+    """Status 2 and the invalid value."""
     done = place.run(place.build / "examples" / "meet", *options)
     assert done.returncode == 2
     assert message in done.stderr
 
 
-def test_meet_help(place):
+def test_help_of_meet(place):
     """The help has an example."""
     done = place.run(place.build / "examples" / "meet", "--help")
     assert done.returncode == 0 and "\nExample" in done.stdout
@@ -194,8 +194,8 @@ def test_hello(place):
     assert waiting.out.text().splitlines()[-1] == "hello: peer 0 was told: good morning"
 
 
-def test_hello_to_nobody(place):
-    """A peer that is not there: status 1."""
+def test_hello_to_a_missing_peer(place):
+    """No peer has that id: status 1."""
     place.server()
     hello = place.build / "examples" / "hello"
     done = place.run(hello, f"unix:{place.socket}", "5", "word")

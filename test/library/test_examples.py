@@ -32,14 +32,14 @@ def address(where):
     return f"unix:{where.socket}"
 
 
-# All of them
+# All examples
 
 EXAMPLES = {"ping-pong": [[]], "poll-loop": [[]], "one-to-many": [["read"], ["write"]]}
 CALLS = [(name, words) for name, calls in EXAMPLES.items() for words in calls]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_usage(place, name):
+def test_usage_of_each_example(place, name):
     """--help: status 0; a mistake: status 2 and the same text."""
     done = place.run(example(place, name), "--help")
     assert (done.returncode, done.stderr) == (0, "")
@@ -61,8 +61,8 @@ def test_mistakes(place, name, words):
 
 
 @pytest.mark.parametrize("name, words", CALLS)
-def test_no_server(place, name, words):
-    """Status 1, and how to start one."""
+def test_missing_server_is_an_error(place, name, words):
+    """Status 1, and how to start a server."""
     done = place.run(example(place, name), *words, address(place))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (f"{name}: no server listens at {place.socket}: start it with "
@@ -70,8 +70,8 @@ def test_no_server(place, name, words):
 
 
 @pytest.mark.parametrize("name, words", CALLS)
-def test_plain_region(place, name, words):
-    """shm: has neither doorbells nor ids: the library's sentence, with the way out."""
+def test_plain_region_is_an_error(place, name, words):
+    """shm: has neither doorbells nor ids: the library's message, with the cure."""
     with open(place.shm_path, "wb") as file:
         file.truncate(1 << 20)
     done = place.run(example(place, name), *words, f"shm:{place.shm}")
@@ -107,8 +107,8 @@ def test_stopped_and_continued(place, name, words):
     assert not process.err.seen
 
 
-def test_a_meeting_stopped_and_continued(place):
-    """Again and again, whatever it waits for."""
+def test_meet_continues_after_a_stop(place):
+    """Repeatedly, whatever it waits for."""
     place.server("-n", "2")
     both = [place.start(example(place, "meet"), "-n", "2", "-r", "20000", address(place))
             for _ in range(2)]
@@ -128,12 +128,12 @@ RESULT = re.compile(r"ping-pong: (\d+) round trips with peer (\d+): min ([\d.]+)
 
 
 def ping_pong(where, *words):
-    """One of two."""
+    """One of two peers."""
     return where.start(example(where, "ping-pong"), address(where), *words)
 
 
 def check_game(first, second, rounds):
-    """Peer 0 measured and peer 1 answered; each said so and ended well."""
+    """Peer 0 measured and peer 1 answered; both printed it and ended with status 0."""
     for process in (first, second):
         assert process.wait() == 0, process.err.text()
         assert process.err.text() == ""
@@ -170,8 +170,8 @@ def test_ping_pong_and_a_stranger(place, before):
     assert re.search(f"answered peer {1 - before} ", said), said
 
 
-def test_ping_pong_by_id(place):
-    """With ids, and twice: the cells of the first game do not matter to the second."""
+def test_ping_pong_with_given_ids(place):
+    """Twice: the cells of the first game do not affect the second."""
     place.server()
     for _ in range(2):
         first = ping_pong(place, "1", "100")
@@ -215,7 +215,7 @@ def read_all(where):
 
 
 def write_lines(where, lines, *words):
-    """A writer, run to its end."""
+    """Run a writer to its end."""
     done = where.run(example(where, "one-to-many"), "write", address(where), *words,
                      text="".join(line + "\n" for line in lines))
     assert (done.returncode, done.stderr) == (0, "")
@@ -237,8 +237,8 @@ def put(memory, number, text, generation=7, length=None, stamp=None):
     memory[:8] = struct.pack("<Q", generation << 32 | number)
 
 
-def test_one_to_many(place):
-    """Each reader prints each message, in order; a second writer begins a generation of its own."""
+def test_readers_print_each_message_in_order(place):
+    """A second writer starts a new generation."""
     place.server()
     readers = [read_all(place) for _ in range(3)]
     assert write_lines(place, ["good morning", "to all"]) == "one-to-many: wrote 2 messages\n"
@@ -250,8 +250,8 @@ def test_one_to_many(place):
         assert reader.out.seen == ["1: good morning", "2: to all", "1: again"]
 
 
-def test_only_whom_it_names(place):
-    """Peers can be named: this one is rung."""
+def test_only_named_peers_are_rung(place):
+    """Peers can be named: only this one is rung."""
     place.server()
     reader = read_all(place)
     write_lines(place, ["you"], "0", "40000")
@@ -282,8 +282,8 @@ def test_reader_that_sleeps(place):
         assert set(line.split(": ")[1].split()) == {number}
 
 
-def test_long_lines(place):
-    """A line longer than a message is several; bytes that terminals obey are not printed."""
+def test_long_lines_are_split(place):
+    """A line longer than a message becomes several; control characters are not printed."""
     place.server()
     reader = read_all(place)
     write_lines(place, ["x" * 300, "\33[2J\x07bell"])
@@ -320,8 +320,8 @@ def test_hostile_writer(place, what):
     assert reader.popen.poll() is None and server.popen.poll() is None
 
 
-def test_region_too_small(place):
-    """4K does not hold a board."""
+def test_too_small_region_is_an_error(place):
+    """4K is too small for a board."""
     place.server("-l", "4K")
     for words in ("read", "write"):
         done = place.run(example(place, "one-to-many"), words, address(place))
@@ -331,11 +331,11 @@ def test_region_too_small(place):
 # poll-loop
 
 def poll_loop(where, *words):
-    """One with a standard input to write to."""
+    """A poll-loop with a standard input to write to."""
     return where.start(example(where, "poll-loop"), address(where), *words, stdin=subprocess.PIPE)
 
 
-def test_poll_loop(place):
+def test_poll_loop_handles_all_events(place):
     """Joins, doorbells, leaves, the timer and commands, in one loop."""
     place.server("-n", "2")
     first = poll_loop(place, "1")
@@ -362,8 +362,8 @@ def test_poll_loop(place):
     assert (first.wait(), first.err.text()) == (0, "")
 
 
-def test_poll_loop_input_in_pieces(place):
-    """A line may come in pieces; one too long is cut and obeyed as it is: no command."""
+def test_poll_loop_reads_input_in_pieces(place):
+    """A line may arrive in pieces; a line that is too long is truncated, and is not a command."""
     place.server()
     loop = poll_loop(place)
     loop.write("rin")
@@ -379,7 +379,7 @@ def test_poll_loop_input_in_pieces(place):
 
 
 def has_input(process):
-    """Whether something lies in the pipe to its standard input."""
+    """Whether the pipe to its standard input has unread bytes."""
     count = bytearray(4)
     fcntl.ioctl(process.popen.stdin, termios.FIONREAD, count)
     return any(count)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The public headers compile alone, in C and C++, and so does what the manual shows."""
+"""The public headers and the program in the manual compile in C and C++."""
 import shutil
 import subprocess
 
@@ -15,7 +15,7 @@ COMPILERS = {("gcc", "c"): "gcc", ("gcc", "c++"): "g++",
 
 
 def compile_text(text, kind, standard, *options):
-    """Compile what stands in @text. Return: what the compiler says, "" if it is content."""
+    """Compile @text. Return: the compiler's messages, "" on success."""
     language = LANGUAGES[standard]
     program = COMPILERS[kind, language]
     assert shutil.which(program), f"{program} is missing: scripts/install-packages test"
@@ -29,30 +29,30 @@ def compile_text(text, kind, standard, *options):
 @pytest.mark.parametrize("standard", LANGUAGES)
 @pytest.mark.parametrize("kind", ["gcc", "clang"])
 @pytest.mark.parametrize("header", HEADERS)
-def test_alone(header, kind, standard):
-    """Each header needs no other before it, may be included twice, and gives no warning."""
+def test_header_compiles_alone(header, kind, standard):
+    """Each header needs no other before it, may be included twice, and causes no warning."""
     text = f"#include <ivshmem/{header}>\n" * 2 + "extern int something;\n"
     assert compile_text(text, kind, standard) == ""
 
 
 @pytest.mark.parametrize("standard", LANGUAGES)
 @pytest.mark.parametrize("kind", ["gcc", "clang"])
-def test_all_together(kind, standard):
-    """All in one, in both orders: no name has two meanings."""
+def test_headers_compile_together(kind, standard):
+    """All in one file, in both orders: no name is defined twice."""
     for order in (HEADERS, HEADERS[::-1]):
         assert compile_text("".join(f"#include <ivshmem/{name}>\n" for name in order), kind,
                             standard) == ""
 
 
-def test_a_mistake_is_found():
-    """The check itself: what needs another header is complained of."""
+def test_missing_include_is_found():
+    """The check itself: a header that needs another one is reported."""
     assert "size_t" in compile_text("size_t ivs_broken(void);\n", "gcc", "c11")
 
 
 @pytest.mark.parametrize("kind", ["gcc", "clang"])
 @pytest.mark.parametrize("standard", ["c11", "c++11"])
-def test_used(kind, standard):
-    """Options as initialisers, and calls, as programs in both languages have them."""
+def test_typical_use_compiles(kind, standard):
+    """Options as initialisers, and calls, as used by programs in both languages."""
     assert compile_text("""
 #include <ivshmem/peer.h>
 #include <ivshmem/region.h>
@@ -73,8 +73,8 @@ int use(struct ivs_peer *peer)
 """, kind, standard) == ""
 
 
-def test_program_of_the_manual(tmp_path):
-    """The whole program of libivshmem(3) compiles, is linked, and says how to use it."""
+def test_program_of_the_manual_compiles(tmp_path):
+    """The whole program of libivshmem(3) compiles, is linked, and prints its usage."""
     text = (SOURCE / "man" / "libivshmem.3.scd").read_text()
     code = text.split("# EXAMPLE")[1].split("```")[1].replace("\\\\", "\\")
     program, libraries = tmp_path / "program", BUILD / "src"
