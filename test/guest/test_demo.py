@@ -20,7 +20,7 @@ def run_demo(build, **environment):
 
 
 def read_until(demo, regex, seconds=60):
-    """Lines up to the one that matches."""
+    """Read lines up to the one that matches."""
     end = time.monotonic() + seconds
     lines = []
     for line in demo.stdout:
@@ -32,7 +32,7 @@ def read_until(demo, regex, seconds=60):
 
 
 def joined(demo, number):
-    """The process of that client, as soon as the server has it."""
+    """The process of that client, when the server has admitted it."""
     line = read_until(demo, rf"client {number} joined")[-1]
     return int(re.search(r"\(pid (\d+)", line).group(1))
 
@@ -56,8 +56,8 @@ def gone(pid):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_demo_interrupted(build, number):
-    """Nothing is left: no process, no socket, nothing in /dev/shm."""
+def test_interrupted_demo_leaves_nothing(build, number):
+    """No process, no socket, nothing in /dev/shm."""
     demo = run_demo(build)
     lines = read_until(demo, r"client 1 joined")
     text = "".join(lines)
@@ -73,10 +73,10 @@ def test_demo_interrupted(build, number):
 
 
 def test_demo_with_a_guest_that_dies(build):
-    """Status 1, who did not get how far, and the end of that guest's console."""
+    """Status 1, the step that each peer reached, and the end of that guest's console."""
     demo = run_demo(build)
     waits = joined(demo, 0)
-    # Without it nobody gets further than to the meeting, however late we are.
+    # Without it no peer gets further than to the meeting, however late the signal is.
     os.kill(waits, signal.SIGSTOP)
     try:
         dies = joined(demo, 1)
@@ -91,7 +91,7 @@ def test_demo_with_a_guest_that_dies(build):
     assert "12 of 12" not in output
 
 
-def test_demo_kept(build):
+def test_demo_that_keeps_its_guests(build):
     """KEEP=1 leaves the guests running; the printed commands ring them and end everything."""
     demo = run_demo(build, KEEP="1")
     output, _ = demo.communicate(timeout=180)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Our device beside those that QEMU builds in: the same probe in guests, and what it reports compared
-field by field."""
+"""Our device beside QEMU's own: the same probe in guests, and its reports compared field by
+field."""
 import pytest
 
 from guestkit import machine
@@ -20,23 +20,23 @@ PIECES = "QEMU 7.2 cuts accesses that are not aligned in another way; it is not 
 
 
 def scratch(begin):
-    """From there on configuration space has no meaning."""
+    """Configuration space beyond this offset is not compared."""
     return {f"writable.{at:02x}": (SCRATCH, "ffffffff", "00000000") for at in range(begin, 256, 4)}
 
 
 def eight_bits(pending):
-    """A ring of 256 and the last vector; the last one itself is rung afterwards."""
+    """A ring of vector 256 and the last vector; the last one itself is rung afterwards."""
     return {"pending.1": (EIGHT_BITS, f"{pending}, status 0", "00000000, status 0")}
 
 
-#: What may be, and must be, other than with QEMU: {field: (reason, QEMU's, ours)}.
+#: Fields that may, and must, differ from QEMU: {field: (reason, QEMU's, ours)}.
 DIFFERENCES = {
     "plain": scratch(0x40),
     "doorbell-1": scratch(0x4c) | eight_bits("00000001"),
     "doorbell-4": scratch(0x4c) | eight_bits("00000008"),
 }
 
-#: And with QEMU 7.2 moreover.
+#: Further ones with QEMU 7.2.
 UNALIGNED = {field: (PIECES, *values) for field, values in {
     "read.01.2": ("33, then status 55667788", "0, then status 55667788"),
     "read.01.4": ("88112233, then status 0", "88000000, then status 0"),
@@ -82,14 +82,14 @@ def built_in(place, name):
 
 
 def ours(place):
-    """The same as a program."""
+    """The same devices, served by ivshmem-device."""
     return Device(place, ["--region", f"file:{region(place, 'ours')}"],
                   *[["--server", socket, "--vectors", n]
                     for n, socket in zip(VECTORS, servers(place, "ours"))])
 
 
 def probe(shell, first):
-    """The reports of a guest's devices from that one on: {model: {field: value}}."""
+    """The reports about a guest's devices from that one on: {model: {field: value}}."""
     return {model: fields(shell.run(f"probe -d {first + at} report"))
             for at, model in enumerate(MODELS)}
 
@@ -110,7 +110,7 @@ def all_reports():
 
 
 def compare(theirs, mine, allowed, record_property):
-    """All fields, and nothing but the differences that are known; a case for each kind of field."""
+    """All fields are equal, except the known differences; a case for each kind of field."""
     assert theirs.keys() == mine.keys()
     assert allowed.keys() <= mine.keys()
     wrong = {}
@@ -128,13 +128,13 @@ def compare(theirs, mine, allowed, record_property):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_as_in_the_same_qemu(reports, model, record_property):
-    """The QEMU that has both: what is other is the device."""
+def test_reports_equal_those_of_the_same_qemu(reports, model, record_property):
+    """The QEMU that has both: a difference is the device's."""
     compare(reports["new"][model], reports["ours"][model], DIFFERENCES[model], record_property)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_as_in_this_machines_qemu(reports, model, record_property):
+def test_reports_equal_those_of_this_machines_qemu(reports, model, record_property):
     """An older QEMU, if this machine's is one."""
     if reports["old"][model] == reports["new"][model]:
         allowed = DIFFERENCES[model]
@@ -144,8 +144,8 @@ def test_as_in_this_machines_qemu(reports, model, record_property):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_what_the_specification_says(reports, model):
-    """Not only as QEMU's (R-1 to R-3, R-6)."""
+def test_reports_follow_the_specification(reports, model):
+    """Independent of QEMU (R-1 to R-3, R-6)."""
     report = reports["ours"][model]
     vectors = 0 if model == "plain" else int(model.split("-")[1])
     assert report["config.vendor"] == "1af4"

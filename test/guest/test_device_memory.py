@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Our device's memory: the host's region, mapped; and who may write to it."""
+"""The memory of our device: the host's region, mapped, and its protection against writes."""
 import os
 import signal
 
@@ -17,20 +17,20 @@ def bar2(shell, at):
 
 
 def peek(place, *words):
-    """The host's side, through the library."""
+    """The region on the host, through the library."""
     done = place.run(place.build / "test/peek", *words)
     assert done.returncode == 0, done.stdout
     return done.stdout.strip()
 
 
 def messages(device, at):
-    """Accesses to memory that did not go through a mapping."""
+    """Accesses to memory with messages instead of a mapping."""
     totals = device.status(at)["totals"]
     return totals["memory_reads"], totals["memory_writes"]
 
 
 def found_by_name(shell, way, record_property):
-    """The library takes the device with that region, and no other (R-9)."""
+    """The library opens the device with that region, and no other (R-9)."""
     for name, size in (("frames.0", MIB), ("only-a-name", GIB)):
         assert f"through {way}, {size} bytes" in shell.run(f"peek pci:name={name} id")
     assert "no ivshmem device at name=frames" in shell.ask("peek pci:name=frames id 2>&1")[1]
@@ -38,9 +38,9 @@ def found_by_name(shell, way, record_property):
     record_property("case", f"ok found by name through {way}")
 
 
-def test_plain(place, record_property):
-    """Regions of 1 MiB, with a name, and of 1 GiB: what guest and host write the other reads, at both
-    ends; and none of it goes through the program (R-2, R-9)."""
+def test_guest_and_host_share_the_region(place, record_property):
+    """Regions of 1 MiB, with a name, and of 1 GiB: guest and host read what the other wrote, at
+    both ends; no access goes through the program (R-2, R-9)."""
     small, big = f"{place.shm}-small", f"{place.shm}-big"
     device = Device(place,
                     ["--region", f"shm:{small}", "--size", "1M", "--name", "frames.0", "--uuid", UUID],
@@ -96,9 +96,9 @@ def test_plain(place, record_property):
     shell.check_log()
 
 
-def test_who_may_write(place, record_property):
-    """Windows, and memory that can only be read: a guest reads all of it. Where nothing is mapped a
-    store has no effect; where it is mapped, to be read, it ends the VM. The region stays as it is."""
+def test_read_only_memory(place, record_property):
+    """Windows, and read-only memory: a guest reads all of it. Without a mapping a store has no
+    effect; with a read-only mapping it ends the VM. The region is unchanged."""
     content = pattern(5, 0, 4 * MIB)
     place.shm_path.write_bytes(content)
     region = ["--region", f"shm:{place.shm}"]
@@ -114,7 +114,7 @@ def test_who_may_write(place, record_property):
     paths = [bar2(shell, at) for at in range(len(parts))]
     for at, (path, (offset, length)) in enumerate(zip(paths, parts)):
         assert shell.number(f"stat -c %s {path}") == length
-        step = 8192 if at in (0, 3) else 0  # each access there is a message
+        step = 8192 if at in (0, 3) else 0  # each access is a message there
         for begin in {0, length - (step or length)}:
             assert shell.run(f"probe check {path} {begin} {step or length} 5 {offset}") \
                 == "probe: as expected"
@@ -147,8 +147,8 @@ def test_who_may_write(place, record_property):
     device.log.wait("the VMM has left", times=len(parts))
 
 
-def test_what_is_beside_a_window(place, record_property):
-    """A guest that stores to physical addresses, whoever they belong to: what is not in the window stays."""
+def test_memory_beside_a_window_is_unreachable(place, record_property):
+    """A guest stores to any physical address: the region outside the window is unchanged."""
     content = pattern(5, 0, 2 * MIB)
     place.shm_path.write_bytes(content)
     device = Device(place, ["--region", f"shm:{place.shm}", "--window", "512K,512K"])
@@ -167,8 +167,8 @@ def test_what_is_beside_a_window(place, record_property):
     record_property("case", "ok a window: stores beside it do not reach the region")
 
 
-def test_a_window_to_be_read(place, record_property):
-    """--window ...,ro is as --read-only for this part."""
+def test_read_only_window(place, record_property):
+    """--window ...,ro has the effect of --read-only for this part."""
     content = pattern(5, 0, MIB)
     place.shm_path.write_bytes(content)
     device = Device(place, ["--region", f"shm:{place.shm}", "--window", "256K,256K,ro", "--name", "x"])

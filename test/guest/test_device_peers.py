@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Guests with our device at one server: with each other, with a guest that has QEMU's own, with the host."""
+"""Guests with our device at one server: with each other, with a guest that has QEMU's own, with the
+host."""
 import pytest
 
 from guestkit import machine
@@ -9,18 +10,18 @@ from support.py.wire import RawClient
 
 VECTORS = 2
 SIZE = 4 << 20
-#: What each peer writes, one behind the other.
+#: The strings that the peers write, one after the other.
 PART = 64 << 10
 NODE = "/dev/ivshmem0"
 
 
 def start_server(place):
-    """A server with a region that has a name, so that the host can look at it."""
+    """A server with a named region, so that the host can read it."""
     return place.server("-n", VECTORS, "-l", SIZE)
 
 
 def options(server):
-    """Of one device."""
+    """Options of one device."""
     return ["--server", server.socket, "--vectors", VECTORS]
 
 
@@ -42,7 +43,8 @@ def all_see_all(place, guests, record_property):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_two_guests_and_the_host(place, record_property, processes):
-    """Two devices in one process and in two: all ring all, and see each other's memory (R-1 to R-4, R-7)."""
+    """Two devices in one process and in two: all peers ring all, and share the memory (R-1 to R-4,
+    R-7)."""
     server = start_server(place)
     if processes == 1:
         device = Device(place, options(server), options(server))
@@ -60,8 +62,8 @@ def test_two_guests_and_the_host(place, record_property, processes):
 
 
 def test_beside_qemus_own_device(place, record_property):
-    """One guest has the ivshmem-doorbell that QEMU builds in, one has ours; the host is the program
-    ivshmem-client, which comes last. Then our guest goes, which is a leave like any other."""
+    """One guest has QEMU's own ivshmem-doorbell, one has ours; the host runs ivshmem-client, which
+    joins last. Then our guest ends, which is a leave like any other."""
     server = start_server(place)
     device = Device(place, options(server))
     ours = device_guest.launch(place, device.vmm(0))

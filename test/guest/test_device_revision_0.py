@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The device of revision 0, which QEMU has had no more since 4.0: with an interrupt pin, and before its
-server is there. By the registers, and with the driver."""
+"""The device of revision 0, which QEMU does not have since 4.0: with an interrupt pin, and started
+before its server. Without and with the driver."""
 import time
 
 from support.py import device_guest
@@ -25,11 +25,11 @@ class Registers:
         self._at = at
 
     def read(self, offset):
-        """A register."""
+        """Read a register."""
         return self._shell.number(f"probe -d {self._at} read 0 {offset} 4")
 
     def write(self, offset, value):
-        """A register."""
+        """Write a register."""
         self._shell.run(f"probe -d {self._at} write 0 {offset} 4 {value}")
 
     def memory(self, offset):
@@ -37,7 +37,7 @@ class Registers:
         return self._shell.number(f"probe -d {self._at} read 2 {offset} 8")
 
     def config(self, offset, length):
-        """Of configuration space."""
+        """Read configuration space."""
         return self._shell.number(f"probe -d {self._at} config {offset} {length}")
 
     def await_status(self):
@@ -48,14 +48,14 @@ class Registers:
         return found
 
     def await_interrupt(self):
-        """Configuration space says that the pin is raised."""
+        """Configuration space shows that the pin is raised."""
         deadline = time.monotonic() + 20
         while not self.config(PCI_STATUS, 2) & PCI_STATUS_INTX:
             assert time.monotonic() < deadline, "no interrupt"
 
 
 def check_kinds(devices, case):
-    """What configuration space says of each."""
+    """Identity of each device in configuration space."""
     for device in devices:
         assert device.config(0, 4) == 0x11101af4
         assert device.config(8, 1) == 0
@@ -66,7 +66,7 @@ def check_kinds(devices, case):
 
 
 def check_unattached(devices, case):
-    """No server: -1 and all ones, and writes vanish. Those without a server have no id."""
+    """No server: -1 and all ones, and writes are ignored. Devices without a server have no id."""
     for at in (PIN, MSIX):
         assert devices[at].read(POSITION) == ONES
         assert devices[at].memory(0) == devices[at].memory(MIB - 8) == (1 << 64) - 1
@@ -77,7 +77,8 @@ def check_unattached(devices, case):
 
 
 def check_registers(pin, doorbells, case):
-    """Mask and Status without a driver: whoever reads Status clears it, Mask alone decides of the pin."""
+    """Mask and Status without a driver: each read of Status clears it, only Mask enables the
+    pin."""
     pin.write(MASK, 0)
     for vector, fd in enumerate(doorbells):
         ring(fd)
@@ -107,14 +108,15 @@ def check_registers(pin, doorbells, case):
 
 
 def check_memory(place, shell, case):
-    """The server's region in both devices, though it came after the VM; and shm:NAME."""
+    """The server's region in both devices, although it came after the VM; and shm:NAME."""
     with open(place.shm_path, "r+b", buffering=0) as region:
         region.write(pattern(3, 0, 4096))
         for at in (PIN, MSIX):
             path = f"/sys/bus/pci/devices/{shell.run(f'probe -d {at} bdf')}/resource2"
             shell.run(f"probe check {path} 0 4096 3")
             shell.run(f"probe fill {path} {at * 4096} 4096 {at}")
-            shell.run(f"probe check {path} {at * 4096} 4096 {at}")  # stores are on their way; a read is behind them
+            # stores are posted; a read flushes them
+            shell.run(f"probe check {path} {at * 4096} 4096 {at}")
             region.seek(at * 4096)
             assert region.read(4096) == pattern(at, at * 4096, 4096)
             case(f"device {at}: memory that came later, both ways")
@@ -127,7 +129,8 @@ def check_memory(place, shell, case):
 
 
 def test_revision_0(place, record_property):
-    """Started without a server, which then comes; registers, memory, interrupts, ids (R-1, R-3)."""
+    """Started without a server, which starts later; registers, memory, interrupts, ids (R-1,
+    R-3)."""
     def case(what):
         record_property("case", f"ok {what}")
 
@@ -158,7 +161,7 @@ def test_revision_0(place, record_property):
 
     shell.insert()
     assert [shell.position(at) for at in range(5)] == [0, *ids, 0, 0]
-    # A pin that is never raised cannot be told from one that is.
+    # A pin that is never raised looks like one that is.
     assert shell.run("cat /sys/class/ivshmem/*/vectors") == "1\n1\n2\n1\n1"
     assert shell.run("cat /sys/class/ivshmem/*/revision") == "0\n0\n0\n0\n0"
     case("the driver takes them all, the pin as one vector")
@@ -174,8 +177,8 @@ def test_revision_0(place, record_property):
 
 
 def next_vm(place, device, host, ids, case):
-    """Which begins with a server, so that it has the memory mapped; with the pin until the first
-    interrupt, after which QEMU 11.1 has messages for it. Then it is reset."""
+    """It starts with a server, so that it has the memory mapped; with the pin until the first
+    interrupt, after which QEMU 11.1 uses messages for it. Then it is reset."""
     shell = device_guest.start(place, ["-action", "reboot=reset"] + device.all(),
                                qmp=str(place.dir / "qmp")).insert()
     before = device.status(PIN)["totals"]["memory_writes"]
@@ -201,7 +204,7 @@ def next_vm(place, device, host, ids, case):
 
 
 def check_interrupts(shell, host, ids, case):
-    """With the driver: the pin, whichever vector it is, counts as vector 0; MSI-X as on revision 1."""
+    """With the driver: any vector counts as vector 0 with the pin; MSI-X as on revision 1."""
     for n in range(1, 11):
         ring(host.peers[ids[0]][n % VECTORS])
         shell.wait_counts([n], PIN)

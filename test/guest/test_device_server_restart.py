@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A guest with our device while its server is killed, comes back, and comes back with another region."""
+"""A guest with our device while its server is killed, returns, and returns with another region."""
 import signal
 
 from support.py import device_guest
@@ -17,19 +17,20 @@ def host_peer(place, server):
 
 
 def die(server):
-    """It does not even say goodbye."""
+    """Kill the server, which sends no leaves."""
     server.signal(signal.SIGKILL)
     server.wait()
 
 
 def state(device):
-    """Of the device at its server."""
+    """The device's status of its server."""
     return device.status()["server"]["state"]
 
 
-def test_the_server_goes_and_comes_back(place, record_property):
-    """Killed: memory and known doorbells stay. Back with the same region: a peer again, with the guest
-    knowing its new id. Back with another: the guest keeps its memory, until its VM is started anew."""
+def test_server_ends_and_returns(place, record_property):
+    """Killed: memory and known doorbells stay. Restarted with the same region: the device is a peer
+    again, and the guest knows its new id. With another region: the guest keeps its memory until its
+    VM is restarted."""
     server = place.server("-n", VECTORS, "-l", "1M")
     device = Device(place, ["--server", server.socket, "--vectors", VECTORS],
                     options=["--control", place.dir / "device.control"])
@@ -48,7 +49,7 @@ def test_the_server_goes_and_comes_back(place, record_property):
     all_ring_all([Ringer(shell), first], VECTORS)
 
     server = place.server("-n", VECTORS, "-l", "1M")
-    early = host_peer(place, server)  # so that the ids are other than before, as a rule
+    early = host_peer(place, server)  # so that the ids normally differ from those before
     device.log.wait("is peer")
     assert state(device) == "joined" and device.status()["server"]["joins"] == 2
     late = host_peer(place, server)
@@ -81,7 +82,7 @@ def test_the_server_goes_and_comes_back(place, record_property):
 
 
 def without_a_server(place, shell, device, record_property):
-    """A VM that begins then has all that the one before had."""
+    """A VM that starts now has the same as the previous one."""
     ident = shell.position()
     shell.close()
     device.log.wait("the VMM has left")

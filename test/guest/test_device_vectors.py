@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Our device's interrupts: what is masked stays pending wherever it is masked, and as many vectors as
-MSI-X has."""
+"""Interrupts of our device: masked vectors stay pending wherever they are masked, and the maximum
+number of vectors."""
 from support.py import device_guest
 from support.py.device_guest import FIRST, Device, HostRinger, Ringer, all_ring_all
 from support.py.programs import wait_until
@@ -13,7 +13,7 @@ ENTRY, VECTOR_CONTROL = 16, 12
 
 
 class Masks:
-    """What can keep an interrupt back, changed behind the driver's back."""
+    """Registers that mask interrupts, changed without the driver."""
 
     def __init__(self, shell):
         self._shell = shell
@@ -31,17 +31,17 @@ class Masks:
         self._config(CONTROL, MASKED, to)
 
     def master(self, to):
-        """No bus master: it cannot write to memory, which an interrupt is (R-7)."""
+        """Not a bus master: it cannot write to memory, and an interrupt is such a write (R-7)."""
         self._config(COMMAND, MASTER, not to)
 
     def msix(self, to):
-        """No MSI-X at all."""
+        """MSI-X disabled."""
         self._config(CONTROL, ENABLE, not to)
 
 
-def test_what_is_masked_is_pending(place, record_property):
-    """Doorbells that come while interrupts are masked are one interrupt afterwards; while MSI-X is
-    disabled they are none. Each vector for itself, and again."""
+def test_masked_vectors_stay_pending(place, record_property):
+    """Doorbells that arrive while interrupts are masked cause one interrupt afterwards, and none if
+    MSI-X was disabled. Each vector on its own, and again."""
     server = place.server("-n", VECTORS, "-l", "1M")
     device = Device(place, ["--server", server.socket, "--vectors", VECTORS])
     shell = device_guest.start(place, device.vmm()).insert()
@@ -52,7 +52,8 @@ def test_what_is_masked_is_pending(place, record_property):
     doorbells = host.client.peers[guest.ident]
 
     def rung(times=1, vectors=range(VECTORS)):
-        """All, and it has been seen by the program: what the guest rings comes back behind it."""
+        """Ring all vectors, and wait until the program has handled them: a ring of the guest
+        follows them."""
         for _ in range(times):
             for vector in vectors:
                 ring(doorbells[vector])
@@ -95,8 +96,9 @@ def test_what_is_masked_is_pending(place, record_property):
     shell.check_log()
 
 
-def test_as_many_vectors_as_there_can_be(place, record_property):
-    """The guest uses as many as it has interrupts, each for itself; those beyond go nowhere (R-6)."""
+def test_maximum_number_of_vectors(place, record_property):
+    """The guest uses as many vectors as it has interrupts, each on its own; further ones have no
+    effect (R-6)."""
     vectors = 2048
     server = place.server("-n", vectors, "-l", "1M")
     device = Device(place, ["--server", server.socket, "--vectors", vectors])
@@ -111,7 +113,7 @@ def test_as_many_vectors_as_there_can_be(place, record_property):
         for _ in range(vector % 3):
             ring(doorbells[vector])
     ring(doorbells[0])
-    # What the guest rings comes back behind it; and then its processors take all that has come: before
+    # A ring of the guest follows the others; then its processors handle all interrupts before
     # either of them runs a program.
     shell.ring(client.id, 0)
     HostRinger(client).expect(0)

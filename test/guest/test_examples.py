@@ -48,7 +48,7 @@ def test_examples(build, boot, place, transport):
               "echo ring 0 1 | poll-loop pci:; one-to-many read pci:",
               machine.doorbell(server.socket, 2)) as guest:
         guest.wait_for(r"^hello: I am peer 0 and wait", BOOT)
-        stranger = host("hello", address)  # not the other one: leaves as soon as it is rung
+        stranger = host("hello", address)  # not the partner: leaves as soon as it is rung
         stranger.out.wait("I am peer 1 and wait")
         assert host("hello", address, "0", "good morning").wait() == 0
         guest.wait_for(r"^hello: peer 0 was told: good morning", BOOT)

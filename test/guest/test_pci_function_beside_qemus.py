@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The PCI function beside QEMU's own ivshmem-plain and ivshmem-doorbell, access by access.
 
-Where they may differ, and why; each has a test of its own that shows it:
+Permitted differences, and the reasons; each has a test of its own that shows it:
 
 - Configuration space behind the capabilities: QEMU lets a guest keep bytes there. PCI 3.0, 6.1: what is
   reserved reads 0, and writes to it are ignored.
-- The vector of a doorbell: QEMU looks at 8 bits of it where it has no ioeventfd. R-4 says 16.
+- The vector of a doorbell: QEMU looks at 8 bits of it without ioeventfd. R-4 says 16.
 - A vector that is rung while the function is no bus master: QEMU sends its message into nothing. Here
   it is pending until it can be sent (R-7).
 - The capability of R-9, which QEMU's devices do not have, and revision 0, which QEMU no longer has.
@@ -27,7 +27,7 @@ ENABLED, MASKED = 0x8000, 0x4000
 
 
 class Pair:
-    """QEMU's device and ours: whatever is done is done to both, and has to give the same."""
+    """QEMU's device and ours: each operation is done to both, and must have the same result."""
 
     def __init__(self, qemu, model, vectors):
         self.qemu, self.model, self.vectors = qemu, model, vectors
@@ -43,7 +43,7 @@ class Pair:
         assert qemu == model, f"{what}: QEMU {qemu}, here {model}"
 
     def map(self):
-        """BARs where qtest looks for them."""
+        """Map the BARs where qtest accesses them."""
         if not self.mapped:
             self.mapped = True
             for offset, value in ((0x10, qtest.BAR0), (0x14, qtest.BAR1), (0x18, qtest.BAR2),
@@ -60,7 +60,7 @@ class Pair:
         return value
 
     def put(self, region, offset, size, value):
-        """A write, and what comes of it."""
+        """Write, and return the effects."""
         if region != "config":
             self.map()
         elif offset < 0x20:
@@ -75,7 +75,7 @@ class Pair:
         self.after(what, ring)
 
     def route(self, vector):
-        """A VMM gives a route to a vector that the guest has unmasked in the table."""
+        """Like a VMM, set a route for a vector that the guest has unmasked in the table."""
         if vector >= self.vectors:
             return
         masked = self.model.read("bar1", 16 * vector + 12, 4) & 1
@@ -84,7 +84,7 @@ class Pair:
             self.routed ^= {vector}
 
     def after(self, what, ring=None):
-        """Who has been rung, and which messages were sent."""
+        """Doorbells rung, and messages sent."""
         if not self.vectors:
             return
         peer, vector = ring or (None, None)
@@ -149,7 +149,7 @@ def pair(build, tmp_path):
 
 
 @pytest.mark.parametrize("vectors", [PLAIN, 1, 2, 127, 128, 129, 254, 255, 2048])
-def test_configuration_space(pair, vectors):
+def test_configuration_space_is_equal(pair, vectors):
     both = pair(vectors)
     for size in (1, 2, 4):
         for offset in range(0, 256, size):
@@ -157,7 +157,7 @@ def test_configuration_space(pair, vectors):
 
 
 @pytest.mark.parametrize("vectors", [PLAIN, 1, 255, 2048])
-def test_what_can_be_written_in_configuration_space(pair, vectors):
+def test_writable_bits_of_configuration_space_are_equal(pair, vectors):
     both = pair(vectors)
     for size in (1, 2, 4):
         for value in (0xffffffff, 0x55555555, 0xaaaaaaaa, 0):
@@ -168,7 +168,7 @@ def test_what_can_be_written_in_configuration_space(pair, vectors):
 
 
 @pytest.mark.parametrize("vectors", [PLAIN, 2])
-def test_registers_at_every_offset_and_size(pair, vectors):
+def test_registers_at_every_offset_and_size_are_equal(pair, vectors):
     both = pair(vectors)
     for size in SIZES:
         for offset in range(25):
@@ -185,7 +185,7 @@ def test_registers_at_every_offset_and_size(pair, vectors):
 
 
 @pytest.mark.parametrize("vectors", [1, 2, 129, 2048])
-def test_bar1_at_every_size(pair, vectors):
+def test_bar1_at_every_size_is_equal(pair, vectors):
     both = pair(vectors)
     pba = both.read("config", 0x48, 4) & ~7
     end = 2 * pba if vectors > 254 else 4096
@@ -199,7 +199,7 @@ def test_bar1_at_every_size(pair, vectors):
                 both.read("bar1", place & ~7, 8)
 
 
-def test_interrupts_one_after_the_other(pair):
+def test_interrupts_are_equal_one_after_the_other(pair):
     both = pair(3)
     for vector in range(3):
         both.set_vector(vector, 0x4100 + vector)
@@ -229,7 +229,7 @@ def test_interrupts_one_after_the_other(pair):
 
 
 def random_vector(both, rng):
-    """Mostly one of a few, or with many vectors hardly one would ever be rung and unmasked."""
+    """Mostly one of a few: with many vectors hardly one would ever be both rung and unmasked."""
     few = [vector for vector in (0, 1, 63, 64, both.vectors - 1) if vector < both.vectors]
     return rng.choice(few) if rng.random() < 0.9 else rng.randrange(both.vectors)
 
@@ -241,7 +241,7 @@ def random_config(both, rng):
     offset -= offset % size
     value = rng.choice((0xffffffff, 0, rng.getrandbits(32), 0x8000, 0xc000, 0x80))
     if offset == COMMAND:
-        value |= 4  # what QEMU does without is a difference
+        value |= 4  # without it QEMU behaves differently
     if offset + size > both.config_len:
         return
     if rng.random() < 0.5:
@@ -255,7 +255,7 @@ def random_bar0(both, rng):
     offset = rng.randrange(0, 24 if rng.random() < 0.9 else 248, size)
     if rng.random() < 0.3:
         offset, size = 12, 4
-    # Small vectors, for QEMU looks at 8 bits of them.
+    # Small vectors, because QEMU uses only 8 bits of them.
     value = rng.choice((qtest.PEER, qtest.PEER, qtest.OWN, rng.getrandbits(8))) << 16
     value |= rng.randrange(both.vectors + 2) & 0xff if rng.random() < 0.8 else rng.getrandbits(8)
     if rng.random() < 0.7:
@@ -284,7 +284,7 @@ def random_bar1(both, rng):
 
 @pytest.mark.parametrize("vectors,ioeventfd", [(PLAIN, "off"), (1, "off"), (2, "on"), (65, "off"),
                                                (129, "on")])
-def test_random_accesses(pair, record_property, vectors, ioeventfd):
+def test_random_accesses_are_equal(pair, record_property, vectors, ioeventfd):
     both = pair(vectors, ioeventfd)
     seed = int(os.environ.get("IVS_DEVICE_SEED", "1"))
     rng = random.Random(seed * 1000 + vectors)
@@ -297,7 +297,7 @@ def test_random_accesses(pair, record_property, vectors, ioeventfd):
         elif choice < 0.75:
             random_bar1(both, rng)
         elif choice < 0.96:
-            both.map()  # and with that bus master
+            both.map()  # and with it bus master
             both.doorbell(random_vector(both, rng))
         elif choice < 0.965:
             both.reset()
@@ -310,7 +310,7 @@ def test_random_accesses(pair, record_property, vectors, ioeventfd):
 
 
 def test_difference_bytes_behind_the_capabilities(pair):
-    """QEMU lets a guest keep bytes there; reserved ones read 0 (PCI 3.0, 6.1)."""
+    """QEMU lets a guest store bytes there; reserved ones read 0 (PCI 3.0, 6.1)."""
     for vectors in (PLAIN, 1):
         both = pair(vectors)
         for offset in range(both.config_len, 256):
@@ -321,7 +321,7 @@ def test_difference_bytes_behind_the_capabilities(pair):
 
 
 def test_difference_vectors_beyond_255(pair):
-    """QEMU without ioeventfd looks at 8 bits of a vector, and we at 16 (R-4)."""
+    """QEMU without ioeventfd uses 8 bits of a vector, and we 16 (R-4)."""
     both = pair(2)
     both.map()
     value = qtest.PEER << 16 | 0x0101
@@ -331,7 +331,7 @@ def test_difference_vectors_beyond_255(pair):
 
 
 def test_difference_no_bus_master(pair):
-    """QEMU's message is lost, and ours is sent when it can be (R-7)."""
+    """QEMU's message is lost, and ours is sent when the function is a bus master again (R-7)."""
     both = pair(1)
     both.set_vector(0, 0x4142)
     both.put("config", MSIX_CONTROL, 2, ENABLED)

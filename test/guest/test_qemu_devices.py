@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Unmodified QEMU with its own ivshmem devices, and our server, regions and library around them."""
+"""Unmodified QEMU with its own ivshmem devices, and our server, regions and library."""
 import os
 import re
 import signal
@@ -42,7 +42,7 @@ def boot(build, guest_kernel, place):
 
 
 def peek(build, *arguments):
-    """The host's side: what peek printed."""
+    """Lines that peek printed on the host."""
     return subprocess.run([build / "test/peek", *map(str, arguments)], capture_output=True,
                           text=True, timeout=60, check=False).stdout
 
@@ -55,7 +55,8 @@ def make_region(build, place, size):
 
 
 def test_three_peers_meet(build):
-    """The demo: two guests with ivshmem-doorbell and the host, every pair and every vector (R-1 to R-4, R-7, R-8)."""
+    """The demo: two guests with ivshmem-doorbell and the host, every pair and every vector (R-1 to
+    R-4, R-7, R-8)."""
     said = []
     result = meeting.run(meeting.Config(build=str(build), say=lambda *line: said.append(line)))
     assert result.ok, "\n".join(result.problems)
@@ -70,8 +71,9 @@ def test_three_peers_meet(build):
     assert not os.path.exists(result.directory)
 
 
-def test_plain_on_a_region_of_the_library(build, boot, place):
-    """ivshmem-plain: guest and host read what the other wrote; what cannot be done is explained (R-2)."""
+def test_plain_device_shares_the_region(build, boot, place):
+    """ivshmem-plain: guest and host read what the other wrote; missing capabilities have reasons
+    (R-2)."""
     devices = make_region(build, place, "1M")
     peek(build, f"shm:{place.shm}-plain", "write", 4096, "from-the-host")
     with boot("peek pci: id; peek pci: read 4096; peek pci: write 8192 from-the-guest; "
@@ -85,8 +87,8 @@ def test_plain_on_a_region_of_the_library(build, boot, place):
     assert peek(build, f"shm:{place.shm}-plain", "read", 8192) == "peek: from-the-guest\n"
 
 
-def test_plain_through_vfio(build, boot, place):
-    """A device without MSI-X is fine with vfio too, and has no vectors."""
+def test_plain_device_through_vfio(build, boot, place):
+    """A device without MSI-X works with vfio, too, and has no vectors."""
     devices = make_region(build, place, "1M")
     with boot("peek pci: id; peek pci: write 0 through-vfio; peek pci: wait 0", devices,
               iommu=True, bind="vfio-pci") as guest:
@@ -98,8 +100,8 @@ def test_plain_through_vfio(build, boot, place):
 
 
 def test_doorbell_without_iommu(boot, place):
-    """sysfs: memory, id and ringing; waiting is refused with what to give QEMU (R-3, R-4). The region
-    is a sealed memfd, which QEMU maps like any other."""
+    """sysfs: memory, id and ringing; waiting is refused with the QEMU options that it needs (R-3,
+    R-4). The region is a sealed memfd, which QEMU maps like any other."""
     server = place.server("-n", "2", region=["-r", "memfd:"])
     host = place.start_client()
     with boot("peek pci: id; peek pci: write 0 hello-host; peek pci: ring 0 1; "
@@ -115,9 +117,10 @@ def test_doorbell_without_iommu(boot, place):
             "QEMU with -device intel-iommu,intremap=on and kernel-irqchip=split") in console
 
 
-def test_a_guest_sees_who_comes_and_goes(build, boot, place):
-    """The roster in the region tells a guest what its device cannot (R-8, P-8): through both devices
-    joins and leaves of host processes, and through ivshmem-doorbell also what cannot be rung."""
+def test_guest_sees_joins_and_leaves(build, boot, place):
+    """The roster page shows a guest the peers, which its device cannot (R-8, P-8): through both
+    devices joins and leaves of host processes, and through ivshmem-doorbell also peers that cannot
+    be rung."""
     devices = make_region(build, place, "1M")
     server = place.server("-n", "2", "-l", "1M", "--roster", region=["-M", f"{place.shm}-plain"])
     host = place.start_client()
@@ -145,12 +148,12 @@ def test_a_guest_sees_who_comes_and_goes(build, boot, place):
     assert "peer     0  2 vectors\r\n" in console or "peer     0  2 vectors\n" in console
     assert "cannot ring peer 0 vector 2: the peer has no such vector" in console
     assert "cannot ring peer 77 vector 0: no such peer is connected" in console
-    assert not re.search(r"^peer 1 (joined|left)", console, re.MULTILINE)  # which is itself
+    assert not re.search(r"^peer 1 (joined|left)", console, re.MULTILINE)  # the guest's own peer
     assert host.out.count("doorbell on vector") == 2
 
 
 def test_doorbells_and_roster_through_vfio(boot, place):
-    """One wait for both: who joined is seen, then rings, and then leaves (P-8, W-9)."""
+    """One wait for both: a peer joins, rings, and leaves (P-8, W-9)."""
     server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
     with boot("sleep 600 | ivshmem-client -v -a pci:", machine.doorbell(server.socket, 2),
               iommu=True, bind="vfio-pci") as guest:
@@ -163,8 +166,8 @@ def test_doorbells_and_roster_through_vfio(boot, place):
         guest.wait_for(r"^peer 1 left", 30)
 
 
-def test_more_vectors_wanted_than_the_device_has(boot, place):
-    """An error with the number and the fix, and the device is usable afterwards."""
+def test_too_many_vectors_requested(boot, place):
+    """An error with the number and the cure, and the device is usable afterwards."""
     server = place.server("-n", "2")
     with boot("meet -n 2 -e 3 pci:; peek pci: id", machine.doorbell(server.socket, 2),
               iommu=True, bind="vfio-pci") as guest:
@@ -176,7 +179,7 @@ def test_more_vectors_wanted_than_the_device_has(boot, place):
 
 
 def test_several_devices(build, boot, place):
-    """"pci:" lists them with what is known of each; an address picks one, also a short one."""
+    """"pci:" lists them with their properties; an address, also a short one, selects a device."""
     server = place.server("-n", "1")
     with boot("peek pci: id; for d in /sys/bus/pci/devices/*; do "
               "grep -q 0x1110 $d/device || continue; peek pci:${d##*/} id; "
@@ -193,22 +196,24 @@ def test_several_devices(build, boot, place):
 
 
 def test_processors_start_one_after_the_other(boot):
-    """A boot on several hangs now and then, see machine.py; the programs have them all."""
+    """A boot on several processors hangs now and then, see machine.py; the programs have all of
+    them."""
     guest = boot("nproc; dmesg | grep 'smp: Brought up'", [], cpus=2)
     assert guest.wait_for(r"^guest: exit (\d+)", BOOT).group(1) == "0"
     assert re.search(r"^2$", guest.text(), re.M), guest.text()
     assert "Brought up 1 node, 1 CPU" in guest.text()
 
 
-def test_no_device(boot):
-    """A guest without the device is told what to start QEMU with."""
+def test_guest_without_a_device(boot):
+    """The message says which QEMU options add a device."""
     with boot("peek pci: id", []) as guest:
         guest.wait_for(r"^guest: exit 1", BOOT)
         assert "this machine has no ivshmem device (1af4:1110): start QEMU" in guest.text()
 
 
 def test_doorbells_survive_the_server(boot, place):
-    """The server is never on the data path: killed, a guest and a host process still ring."""
+    """The server is not part of the data path: after it is killed, a guest and a host process still
+    ring."""
     server = place.server("-n", "1")
     host = place.start_client()
     with boot("peek pci: wait 0 && peek pci: ring 0 0",
@@ -222,10 +227,10 @@ def test_doorbells_survive_the_server(boot, place):
     host.out.wait("doorbell on vector 0")
 
 
-def test_peers_come_and_go_beside_qemu(place):
-    """Unmodified QEMU corrupts its heap when a peer's id comes back: so ids must not.
+def test_ids_are_not_reused_while_qemu_knows_them(place):
+    """Unmodified QEMU corrupts its heap when a peer's id is reused.
 
-    With an allocator that notices, QEMU 7.2 does not survive the second peer that got id 1.
+    With an allocator that detects this, QEMU 7.2 does not survive the second peer that got id 1.
     """
     server = place.server("-n", "2")
     qemu = place.start(

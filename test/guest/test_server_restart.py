@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Unmodified QEMU at a server that is upgraded and killed: guests do not notice."""
+"""Unmodified QEMU with a server that is upgraded and killed: guests do not notice."""
 import os
 import select
 import signal
@@ -43,7 +43,7 @@ def guests(build, place):
 
 
 class Peer:
-    """A guest or a host process: it rings others by id, and says what has rung it."""
+    """A guest or a host process: it rings others by id, and reports its doorbells."""
 
     def __init__(self, ident, guest=None, client=None):
         self.ident = ident
@@ -58,7 +58,7 @@ class Peer:
             ring(self.client.peers[other.ident][vector])
 
     def prepare(self):
-        """Forget what has arrived by now."""
+        """Forget the doorbells received so far."""
         if self.guest:
             return len(self.guest.text())
         take_doorbells(self.client)
@@ -73,7 +73,7 @@ class Peer:
 
 
 def all_ring_all(peers):
-    """Everybody, everybody else, each vector."""
+    """All peers ring all others on each vector."""
     for rings in peers:
         for rung in peers:
             for vector in range(VECTORS if rings is not rung else 0):
@@ -83,7 +83,7 @@ def all_ring_all(peers):
 
 
 def quiet(guest):
-    """Wait until a guest has said all of the storm that it has heard."""
+    """Wait until a guest has printed all doorbells of the storm that it received."""
     deadline = time.monotonic() + ARRIVES
     before = None
     while before != (before := len(guest.text())):
@@ -98,8 +98,8 @@ def host_peer(place):
 
 
 def test_restarts_beside_qemu(place, guests):
-    """Two guests and the host: upgraded and then killed in a storm of others who come, ring and go; a
-    fourth joins afterwards, and everybody rings everybody."""
+    """Two guests and the host: the server is upgraded and then killed while others join, ring and
+    leave; a fourth peer joins afterwards, and all peers ring each other."""
     manager = place.add(Manager(place))
     server = manager.start("-F", "-v", "-n", VECTORS, "-S", place.socket)
     machines = guests(place.socket)
@@ -111,7 +111,7 @@ def test_restarts_beside_qemu(place, guests):
         server.signal(signal.SIGUSR2)
         server.err.wait("resumed")
         storm.wait(10)
-        # Not in the middle of a message: the one client that may be lost must not be QEMU.
+        # Not during a message: the one client that may be lost must not be QEMU.
         storm.stop()
         manager.crash()
     with Storm(place.socket, VECTORS) as storm:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The QEMU that is a vfio-user client, beside this machine's own: that tests can have guests of both."""
+"""The QEMU that is a vfio-user client, beside this machine's own: tests can have guests of both."""
 import os
 
 import pytest
@@ -28,8 +28,8 @@ def boot(build, tmp_path):
         guest.stop()
 
 
-def test_guests_of_both_share_a_region(boot, tmp_path):
-    """With a device that both have. It is QEMU itself that the kit starts and ends."""
+def test_guests_of_both_qemus_share_a_region(boot, tmp_path):
+    """With a device that both have. QEMU itself is started and ended by the kit."""
     region = tmp_path / "region"
     region.write_bytes(bytes(MIB))
     devices = machine.plain(region, MIB)
@@ -42,8 +42,8 @@ def test_guests_of_both_share_a_region(boot, tmp_path):
     assert not os.path.exists(f"/proc/{client.pid}")
 
 
-def test_a_device_that_nobody_serves(boot, tmp_path):
-    """QEMU knows the device, and what it says is with the guest's console."""
+def test_device_without_a_server(boot, tmp_path):
+    """QEMU knows the device, and its error is in the guest's console log."""
     guest = boot("alone", "true", machine.vfio_user(tmp_path / "nobody.sock"), qemu=QEMU)
     assert guest.wait(BOOT) == 1
     assert any("nobody.sock" in line for line in guest.tail()), guest.tail()
