@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Clients of the server of a place, and what they know of each other."""
+"""Clients of a place's server, and which peers they know."""
 from support.py.wire import RawClient, read_together
 
 
@@ -17,7 +17,7 @@ def join(place, vectors=1, keep=True):
 
 
 def others(client, clients):
-    """The ids of all but one."""
+    """The ids of all clients except one."""
     return {each.id for each in clients if each is not client}
 
 

@@ -29,7 +29,7 @@ def make_file(path):
 
 
 def start_partner(place, address):
-    """The other side, on the host; it has joined."""
+    """The partner on the host; it has joined."""
     partner = place.start(place.build / "test/conform", "--partner", address)
     partner.out.wait("partner: ready")
     return partner

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The control socket from outside: lines there, lines back."""
+"""A client of the control socket: sends and receives lines."""
 import json
 import socket
 
@@ -22,15 +22,16 @@ class Control:
         self.sock.close()
 
     def send(self, data):
-        """Bytes as they are."""
+        """Send bytes unchanged."""
         self.sock.sendall(data)
 
     def no_more(self):
-        """Nothing more will be asked."""
+        """Shut down the sending side."""
         self.sock.shutdown(socket.SHUT_WR)
 
     def line(self):
-        """One line of the server's, without the newline; None: it closed the connection."""
+        """Return the next line of the server, without the newline; None: it closed the
+        connection."""
         while b"\n" not in self._bytes:
             try:
                 more = self.sock.recv(65536)
@@ -44,19 +45,19 @@ class Control:
         return line
 
     def reply(self):
-        """One reply as a dict."""
+        """Return the next reply as a dict."""
         line = self.line()
         assert line is not None, "the server closed the control connection"
         return json.loads(line)
 
     def ask(self, data=STATUS):
-        """Send a request and take in the reply."""
+        """Send a request and return its reply."""
         self.send(data)
         return self.reply()
 
 
 def ask_once(path, **members):
-    """One status with a connection of its own."""
+    """Return a status, with a connection of its own."""
     control = Control(path)
     try:
         return control.ask(json.dumps({"request": "status", **members}).encode() + b"\n")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Many clients at a time: what all of them must know, all doorbells between them, and a storm of
-others who come, ring and go meanwhile."""
+"""Many clients at a time: checks of what all of them must know, all doorbells between them, and a
+storm of clients that join, ring and leave meanwhile."""
 import os
 import select
 import struct
@@ -11,7 +11,7 @@ from support.py.wire import ProtocolError, RawClient, TIMEOUT, ring
 
 
 def all_know_all(clients):
-    """Everybody reads until each knows exactly the others, with all vectors, and all its own."""
+    """All read until each knows exactly the others, with all vectors, and all its own."""
     ids = {client.id for client in clients}
     deadline = time.monotonic() + TIMEOUT
     for client in clients:
@@ -23,7 +23,7 @@ def all_know_all(clients):
 
 
 def read_what_is_there(clients):
-    """Everybody reads what has come. Return: those who are still connected."""
+    """All read the messages that have arrived. Return: those that are still connected."""
     for client in clients:
         while client.next(0):
             pass
@@ -41,7 +41,7 @@ def take_doorbells(client):
 
 
 def all_ring_all(clients):
-    """Everybody rings everybody on each vector, and exactly that one arrives."""
+    """All ring all others on each vector, and exactly that vector is rung."""
     for client in clients:
         take_doorbells(client)
     for rings in clients:
@@ -56,7 +56,7 @@ def all_ring_all(clients):
 
 
 def same_memory(clients):
-    """All of them were given the same region."""
+    """All of them were sent the same region."""
     for at, client in enumerate(clients):
         os.pwrite(client.memory, struct.pack("=Q", 77 + at), 0)
         assert all(os.pread(other.memory, 8, 0) == struct.pack("=Q", 77 + at)
@@ -64,10 +64,10 @@ def same_memory(clients):
 
 
 class Storm:
-    """Threads in each of which one client after the other comes, rings all whom it knows, and goes.
+    """Threads in which one client after the other joins, rings all known peers, and leaves.
 
     lossy: the server may die meanwhile: a client that has not been greeted may be lost, and so may
-           one whose message was on its way
+           one to which a message was being sent
     """
 
     def __init__(self, path, vectors, threads=2, lossy=False):
@@ -92,7 +92,7 @@ class Storm:
         with RawClient(self.path, self.vectors) as client:
             try:
                 client.greeting()
-                # Some read a little, some do not, some leave with words unread.
+                # Some read a little, some do not, some leave with unread messages.
                 for _ in range((self.joined_n + at) % 7):
                     client.next(0.001)
             except ProtocolError:
@@ -114,7 +114,7 @@ class Storm:
             self.wrong.append(error)
 
     def wait(self, joins):
-        """Wait until so many more have come."""
+        """Wait until so many more have joined."""
         wanted = self.joined_n + joins
         deadline = time.monotonic() + TIMEOUT
         while self.joined_n < wanted and not self.wrong:
@@ -122,7 +122,7 @@ class Storm:
             time.sleep(0.002)
 
     def stop(self):
-        """Let the last ones finish; nobody may have met anything wrong."""
+        """Let the last ones finish; none may have seen an error."""
         self._stop.set()
         for thread in self._threads:
             thread.join(TIMEOUT * 2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device as a process, and what tests ask of it."""
+"""ivshmem-device as a process, and checks that tests make with it."""
 import contextlib
 import os
 import pathlib
@@ -16,7 +16,7 @@ MIB = 1 << 20
 class Devices(Process):
     """An ivshmem-device that waits for VMMs; it ends with its place.
 
-    n: how many devices it is told to be
+    n: number of configured devices
     """
 
     def __init__(self, place, *options, n=1, **keywords):
@@ -25,20 +25,20 @@ class Devices(Process):
         self.err.wait("waiting for a VMM", n)
 
     def stop(self, number=signal.SIGTERM):
-        """End it as an administrator does, and insist on status 0."""
+        """End it with SIGTERM, and check for status 0."""
         self.signal(number)
         status = self.wait()
         assert status == 0, f"it ended with {status}: {self.err.text()}"
 
 
 def kernel_says(pid):
-    """What /proc/PID/status says of a process."""
+    """Value of a field in /proc/PID/status."""
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.split() for name, value in (line.split(":", 1) for line in lines)}
 
 
 def connect_when_free(place, path, **keywords):
-    """A client, once the device has noticed that the one before has left."""
+    """A client, after the device has noticed that the previous one has left."""
     found = []
 
     def tries():
@@ -51,7 +51,8 @@ def connect_when_free(place, path, **keywords):
 
 
 class Guest:
-    """A client that has done what a guest with a driver does first: MSI-X on, an eventfd a vector."""
+    """A client that has started like a guest with a driver: MSI-X on, an eventfd for each
+    vector."""
 
     def __init__(self, place, path, vectors=1, client=None):
         self.client = client or place.add(Client(path))
@@ -64,12 +65,12 @@ class Guest:
         place.add(self)
 
     def close(self):
-        """Its eventfds; the client ends on its own."""
+        """Close its eventfds; the client ends on its own."""
         while self.fds:
             os.close(self.fds.pop())
 
     def id(self):
-        """What IVPosition reads."""
+        """Read IVPosition."""
         return self.client.read32(BAR0, IV_POSITION)
 
     def ring(self, peer, vector=0):
@@ -77,7 +78,7 @@ class Guest:
         self.client.write32(BAR0, DOORBELL, peer << 16 | vector)
 
     def ring_until_heard(self, peer):
-        """The device may not have been told of a peer that has just come."""
+        """Ring until it works: a join may not have been announced to the device yet."""
         def heard():
             self.ring(peer.id)
             return readable([peer.own[0]], 0.1)
@@ -86,25 +87,25 @@ class Guest:
         os.eventfd_read(peer.own[0])
 
     def wait_interrupt(self, vector=0):
-        """Until that vector has fired."""
+        """Wait until that vector has interrupted."""
         wait_until(lambda: fired(self.fds[vector]), f"vector {vector} has interrupted")
 
     def interrupts(self):
-        """How often each has fired since this was asked."""
+        """Number of interrupts of each vector since the last call."""
         return [fired(fd) for fd in self.fds]
 
 
 def start_server(place, vectors=2, size="1M", region=None):
-    """A server; without region it leaves its region there for the next one."""
+    """Start a server; without region it uses the region of the previous one."""
     if region is None and not place.shm_path.exists():
         place.shm_path.write_bytes(bytes(MIB))
     return place.server("-n", str(vectors), "-l", size, region=region)
 
 
 def start_device(place, *options, vectors=2, has=None):
-    """A doorbell device that has joined, and has been given its vectors, which come later.
+    """A doorbell device that has joined, and has received its vectors, which come later.
 
-    has: how many the server gives, if not as many; -1: one never knows
+    has: number of vectors that the server assigns, if not as many; -1: unknown
     """
     device = Devices(place, "--socket", place.dir / "vmm", "--server", place.socket, "--vectors",
                      vectors, "--control", place.dir / "control", *options)
@@ -115,35 +116,35 @@ def start_device(place, *options, vectors=2, has=None):
 
 
 def device_of(place):
-    """What the device says of itself."""
+    """The device's status."""
     return ask_once(place.dir / "control")["devices"][0]
 
 
 def upstream(place):
-    """What it says of its server."""
+    """The device's status of its server."""
     return device_of(place)["server"]
 
 
 def totals_of(place):
-    """What it has counted."""
+    """The device's counters."""
     return device_of(place)["totals"]
 
 
 def wait_state(place, state):
-    """Until it says that. Return: all that it says of its server."""
+    """Wait until its status of the server has these values. Return: that status."""
     wait_until(lambda: upstream(place)["state"] == state, f"the state is {state}")
     return upstream(place)
 
 
 def introduce(guest, peer):
-    """Until the device has been told of all of this peer's doorbells: it is told in order."""
+    """Wait until the device knows all of this peer's doorbells: they are announced in order."""
     last = len(peer.own) - 1
     wait_until(lambda: guest.ring(peer.id, last) or readable([peer.own[last]]), "the peer is known")
     os.eventfd_read(peer.own[last])
 
 
 def check_doorbells(guest, peer, device_id, vectors=2):
-    """Every vector, both ways, once and alone."""
+    """Ring every vector in both directions, once and on its own."""
     introduce(guest, peer)
     for vector in range(vectors):
         guest.ring(peer.id, vector)

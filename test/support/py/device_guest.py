@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Guests whose device is a program of ours, ivshmem-device; and a shell in them, so that one boot is
-enough for many cases.
+"""Guests with a device of ivshmem-device, and a shell in them, so that one boot is enough for many
+cases.
 
     device = device_guest.Device(place, ["--region", f"shm:{place.shm}", "--size", "1M"])
     shell = device_guest.start(place, device.vmm(0))
@@ -19,11 +19,11 @@ from support.py.wire import readable, ring
 
 BOOT = 120
 COMMAND = 60
-#: A place for a device to be plugged in later, above 4 GiB.
+#: A port for a device that is plugged in later, above 4 GiB.
 PORT = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,pref64-reserve=1G"]
 FIRST = "/sys/class/ivshmem/ivshmem0"
 
-#: Reads commands from the console. What a command reads itself must not be the next one.
+#: Reads commands from the console. A command must not read the next one as its input.
 _SHELL = r"""
 stty -echo
 echo "shell: ready"
@@ -37,7 +37,7 @@ done
 class Device:
     """The program with one or more devices.
 
-    devices: the options of each, but for its socket
+    devices: the options of each, except its socket
     """
 
     def __init__(self, place, *devices, options=(), name="device"):
@@ -53,12 +53,12 @@ class Device:
 
     @property
     def program(self):
-        """Its path."""
+        """Path of its socket."""
         return self._place.build / "tools/ivshmem-device"
 
     @property
     def log(self):
-        """Its lines."""
+        """Lines of its log."""
         return self.process.err
 
     def vmm(self, at=0, ident=None, bus=None):
@@ -70,19 +70,19 @@ class Device:
         return [word for at in range(len(self.sockets)) for word in self.vmm(at)]
 
     def status(self, at=0):
-        """What the program says of a device, if it was started with control_options()."""
+        """Status of a device, if the program was started with control_options()."""
         done = self._place.run(self.program, "--status", self.control, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)["devices"][at]
 
     def end(self):
-        """End it as an administrator does."""
+        """End it with SIGTERM."""
         self.process.popen.terminate()
         assert self.process.wait() == 0, self.log.text()
 
 
 class Shell:
-    """A guest that does what it is told."""
+    """A guest that executes commands."""
 
     def __init__(self, guest):
         self.guest = guest
@@ -90,12 +90,12 @@ class Shell:
         self._said = []
 
     def open(self):
-        """Listen to it from the start."""
+        """Read its console from the start."""
         self.console = Console(self.guest)
         return self
 
     def await_ready(self):
-        """It has booted."""
+        """Wait until it has booted."""
         self._until("shell: ready", BOOT)
         return self
 
@@ -119,11 +119,11 @@ class Shell:
         return text
 
     def send(self, command):
-        """Run a command from which nothing comes back."""
+        """Run a command without waiting for output."""
         self.console.send(command)
 
     def insert(self):
-        """Have the driver in kernel/ take the devices."""
+        """Bind the devices to the driver in kernel/."""
         self.run("insmod /modules/ivshmem.ko")
         return self
 
@@ -132,16 +132,16 @@ class Shell:
         return int(self.run(command), 0)
 
     def position(self, at=0):
-        """The driver's idea of the device's id."""
+        """The device's id according to the driver."""
         return self.number(f"cat /sys/class/ivshmem/ivshmem{at}/position")
 
     def counts(self, at=0):
-        """How often each vector has interrupted."""
+        """Number of interrupts of each vector."""
         lines = self.run(f"cat /sys/class/ivshmem/ivshmem{at}/interrupts").split("\n")
         return [int(line.split()[1]) for line in lines if line]
 
     def wait_counts(self, wanted, at=0):
-        """Until the vectors have interrupted so often, and no other has."""
+        """Wait until the vectors have interrupted so often, and no other has."""
         deadline = time.monotonic() + 20
         while (found := self.counts(at)) != wanted:
             assert time.monotonic() < deadline, f"the counts are {found}, not {wanted}"
@@ -151,7 +151,7 @@ class Shell:
         self.run(f"ivshmem-client -a /dev/ivshmem{at} -c 'int {peer} {vector}'")
 
     def check_log(self):
-        """Its kernel has not complained since it runs us."""
+        """Its kernel has not complained since it runs our script."""
         complaints = "|".join(COMPLAINTS)
         status, text = self.ask("dmesg | sed '1,/Run .init as init process/d' | "
                                 f"grep -A 30 -E '{complaints}'")
@@ -177,8 +177,8 @@ def image_of(place):
 
 
 def launch(place, devices, own=False, may_crash=False, **options):
-    """Start a guest; it has to be waited for. own: with this machine's QEMU, whatever that can do;
-    may_crash: QEMU leaves no core behind."""
+    """Start a guest, without waiting for it. own: with this machine's QEMU, whatever that supports;
+    may_crash: QEMU leaves no core dump."""
     number = len(list(place.dir.glob("shell*.log")))
     options.setdefault("append", "iomem=relaxed")
     if not own:
@@ -196,7 +196,7 @@ def start(place, devices, **options):
 
 
 def start_all(place, *all_devices, **options):
-    """Several guests, which boot at the same time."""
+    """Start several guests, which boot at the same time."""
     shells = [launch(place, devices, **options) for devices in all_devices]
     return [shell.await_ready() for shell in shells]
 
@@ -225,7 +225,7 @@ class Ringer:
         self.shell.wait_counts(self._counts, self._at)
 
     def is_quiet(self):
-        """Nothing came that was not expected."""
+        """No unexpected doorbell arrived."""
         return self.shell.counts(self._at) == self._counts
 
 
@@ -256,12 +256,12 @@ class HostRinger:
         return found
 
     def is_quiet(self):
-        """Nothing came that was not expected."""
+        """No unexpected doorbell arrived."""
         return not self._take()
 
 
 def all_ring_all(peers, vectors, record_property=None):
-    """Everybody, everybody else, each vector: each is a case."""
+    """All ring all others on each vector: each is a case."""
     for rings in peers:
         for rung in peers:
             for vector in range(vectors if rings is not rung else 0):
@@ -293,17 +293,17 @@ class ClientRinger:
         assert self.is_quiet()
 
     def is_quiet(self):
-        """Nothing came that was not expected."""
+        """No unexpected doorbell arrived."""
         return self._client.out.count("doorbell on vector") == sum(self._heard.values())
 
 
 def pattern(seed, offset, length):
-    """What `probe fill` writes."""
+    """The bytes that `probe fill` writes."""
     return b"".join(struct.pack("<Q", seed << 40 | at) for at in range(offset, offset + length, 8))
 
 
 def fields(report):
-    """What `probe report` has printed: {name: value}."""
+    """Output of `probe report`: {name: value}."""
     found = dict(re.match(r"(\S+) ?(.*)", line).groups() for line in report.split("\n"))
     assert found.pop("end", None) == "", "the report is not complete:\n" + report
     return found

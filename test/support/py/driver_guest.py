@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A guest with our driver in it: what its programs say becomes cases, and its kernel must not complain.
+"""A guest with our driver: the output of its programs becomes cases, and its kernel must not
+complain.
 
     guest = driver_guest.start(SCRIPT, devices)
     driver_guest.finish(guest, record_property, {"ring": lambda vector: ...})
 
-What happens in the guest is a script with `driver-test SUITE` (test/driver/suites/): TAP lines, and
-"ask WORD ARGUMENT..." for what the host is to do meanwhile.
+The guest runs a script with `driver-test SUITE` (test/driver/suites/), which prints TAP lines, and
+"ask WORD ARGUMENT..." for actions of the host.
 """
 import os
 import re
@@ -18,14 +19,14 @@ from support.py import guest_device
 from support.py.paths import TEST
 from support.py.wire import RawClient, readable, ring
 
-#: Seconds until a guest that runs its script must be through with all of it.
+#: Seconds until a guest must have finished its script.
 TIMEOUT = int(os.environ.get("IVSHMEM_GUEST_TIMEOUT", "120"))
 MODULES = ("ivs_walk", "ivs_import", "ivs_legacy")
 
-#: A place above 4 GiB.
+#: A port above 4 GiB.
 PORT = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,pref64-reserve=4G"]
 
-#: In a kernel's log: something is wrong.
+#: Lines in a kernel's log that are errors.
 COMPLAINTS = ("BUG", "WARNING", "Oops", "possible circular", "possible recursive", "KASAN", "lockdep",
               "INFO: task", "scheduling while atomic", "sleeping function", "refcount_t", "Call Trace",
               "INFO: rcu", "soft lockup", "inconsistent lock", "nobody cared", "general protection")
@@ -62,7 +63,7 @@ def start(place, script, devices, modules=("ivshmem", "ivs_walk"), programs=(), 
                     extra_modules=[driver.module(found),
                                    *driver.modules(found, TEST / "driver" / "modules", MODULES)])
     options.setdefault("append", "")
-    # What ends the task alone would leave the rest waiting.
+    # An oops that ends only the task would leave the others waiting.
     options["append"] += " oops=panic"
     options.setdefault("qemu", guest_device.QEMU)
     guest = machine.Guest(name, found, image, image + ".log", devices=devices,
@@ -74,7 +75,7 @@ def start(place, script, devices, modules=("ivshmem", "ivs_walk"), programs=(), 
 
 
 class Console:
-    """What a guest says, line by line, and what it is told. Through the socket and not from the log,
+    """The guest's console, line by line, and its input. Through the socket and not from the log,
     into which QEMU writes a character twice when the socket was full for a moment."""
 
     def __init__(self, guest):
@@ -114,7 +115,7 @@ class Console:
         self._socket.sendall(line.encode() + b"\n")
 
     def close(self):
-        """Listen no more."""
+        """Close the connection."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -124,9 +125,9 @@ class Console:
 
 
 def finish(guest, record_property, answers=None, timeout=None):
-    """Answer what the guest asks ("done", or the text that the answer returns) until it has ended; each
-    of its TAP lines becomes a case. Fails if one is "not ok", if a program did not get to its end or if
-    the kernel complained. Return: how many cases there were."""
+    """Answer the guest's requests ("done", or the text that the function returns) until it has
+    ended; each of its TAP lines becomes a case. Fails if one is "not ok", if a program did not get
+    to its end or if the kernel complained. Return: how many cases there were."""
     console = guest.console
     deadline = time.monotonic() + (timeout or TIMEOUT)
     result = Result()
@@ -145,7 +146,7 @@ def finish(guest, record_property, answers=None, timeout=None):
 
 
 class Result:
-    """What has become of the cases of one guest."""
+    """Results of the cases of one guest."""
 
     def __init__(self):
         self.cases = 0
@@ -156,7 +157,7 @@ class Result:
         self._notes = []
 
     def take(self, line, record_property):
-        """One line."""
+        """Read one line."""
         found = re.match(r"(not )?ok \d+ - (.*)", line)
         if found:
             record_property("case", f"{'not ok' if found[1] else 'ok'} {found[2]}")
@@ -178,7 +179,7 @@ class Result:
             self._wrong.append(line)
 
     def check(self, guest):
-        """All was well."""
+        """Check that nothing failed."""
         if self._since_plan:
             self._wrong.append(f"a program ended early, after {self._since_plan} cases")
         assert not self._wrong, "\n".join(self._wrong) + "\n" + "\n".join(guest.tail(10))
@@ -188,7 +189,8 @@ class Result:
 
 
 class Host:
-    """What the host does for a guest: memory to look at, a peer to ring and to be rung by."""
+    """The host's side of a guest: memory to read and write, and a peer to ring and to be rung
+    by."""
 
     def __init__(self):
         self.memories = {}
@@ -221,26 +223,26 @@ class Host:
         return self.devices[ident].arguments
 
     def open_memory(self, place, path, number):
-        """A file is the memory of /dev/ivshmemNUMBER."""
+        """Map a file that is the memory of /dev/ivshmemNUMBER."""
         self.memories[number] = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         place.add(Fd(self.memories[number]))
 
     def answers(self):
-        """For driver_guest.finish()."""
+        """Answers for driver_guest.finish()."""
         return {"look": self.look, "write": self.write, "ring": self.ring, "rung": self.rung,
                 "ring-soon": self.ring}
 
     def look(self, number, offset, *words):
-        """What the guest wrote is there."""
+        """Check the data that the guest wrote."""
         expected = " ".join(words).encode()
         assert os.pread(self.memories[int(number)], len(expected), int(offset)) == expected
 
     def write(self, number, offset, *words):
-        """Something for the guest."""
+        """Write data for the guest."""
         os.pwrite(self.memories[int(number)], " ".join(words).encode() + b"\0", int(offset))
 
     def peer(self):
-        """The guest's vectors."""
+        """Number of the guest's vectors."""
         if not self.guest:
             self.client.read_until(
                 lambda: any(len(known) == self.client.vectors
@@ -249,21 +251,21 @@ class Host:
         return self.client.peers[self.guest]
 
     def ring(self, vector):
-        """The guest."""
+        """Ring the guest."""
         ring(self.peer()[int(vector)])
 
     def rung(self, vector):
-        """This vector of ours has been rung by the guest, and no other."""
+        """The guest has rung this vector of the host's peer, and no other."""
         assert readable(self.client.own, timeout=20) == [int(vector)]
         os.read(self.client.own[int(vector)], 8)
 
 
 class Fd:
-    """To be closed."""
+    """Close this at the end."""
 
     def __init__(self, fd):
         self._fd = fd
 
     def close(self):
-        """Close it."""
+        """Close everything."""
         os.close(self._fd)

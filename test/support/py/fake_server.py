@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a device takes for its ivshmem-server: it does what a test wants, and can change its ways."""
+"""A replacement for an ivshmem-server of a device, whose behaviour a test controls."""
 import contextlib
 import os
 import socket
@@ -13,19 +13,19 @@ MIB = 1 << 20
 
 
 def say(sock, value, *fds):
-    """A message of a server's."""
+    """A message as a server sends it."""
     socket.send_fds(sock, [struct.pack("<q", value)], fds)
 
 
 class FakeServer:
-    """Listens, and greets everybody who comes, as long as greet is what it is at first.
+    """Listens, and sends each client a greeting, unless greet has been replaced.
 
     memory:  the region's fd
-    own:     the vectors of who comes: eventfds
-    others:  {id: eventfds} of peers that are there
+    own:     the eventfds of each new client's vectors
+    others:  {id: eventfds} of peers that are connected
     greet:   called with each connection in a thread; returns true if it is to be closed
-    next_id: that the next one gets
-    came:    how many connections there were
+    next_id: id of the next client
+    came:    number of connections so far
     """
 
     def __init__(self, place, path, memory=None, vectors=1, others=None):
@@ -55,13 +55,13 @@ class FakeServer:
             self._kept.append(there)
             self.sock = there
             self.came += 1
-            with contextlib.suppress(OSError):  # the other side was first
+            with contextlib.suppress(OSError):  # the other side has closed first
                 if self.greet(there):
                     there.close()
             self._greeted += 1
 
     def welcome(self, sock):
-        """As a server does: version, id, memory, the others, and its own vectors."""
+        """Send version, id, memory, the others, and the own vectors, as a server does."""
         given = self.next_id
         self.next_id += 1
         say(sock, 0)
@@ -74,15 +74,15 @@ class FakeServer:
             say(sock, given, fd)
 
     def silent(self, _sock):
-        """Accept, and say nothing."""
+        """Accept, and send nothing."""
 
     def curt(self, sock):
-        """Greet, and close."""
+        """Send a greeting, and close."""
         self.welcome(sock)
         return True
 
     def settle(self):
-        """Until everything has been said to those who have come."""
+        """Wait until all connections have been served."""
         wait_until(lambda: self._greeted == self.came, "all are greeted")
 
     def drop(self):
@@ -91,17 +91,18 @@ class FakeServer:
         self.sock.close()
 
     def wait_for_another(self, came):
-        """Until more have come than that."""
+        """Wait until there have been more connections than that."""
         wait_until(lambda: self.came > came, "it is tried again")
 
     def renew(self, vectors=1):
-        """Other eventfds, as each connection has. Return: those before, which are the caller's now."""
+        """Other eventfds for each further connection. Return: the previous ones, which the caller
+        closes."""
         self.settle()
         before, self.own = self.own, [eventfd() for _ in range(vectors)]
         return before
 
     def close(self):
-        """Let everybody go."""
+        """Close all connections."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join(5)
         self._listener.close()

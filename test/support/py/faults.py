@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""System calls that fail when a test wants it: which errors each of them can have, and a server under
-the program faults.c, which does it."""
+"""System calls that fail when a test wants it: the possible errors of each, and a server under the
+program faults.c, which makes them fail."""
 import errno
 import functools
 import os
@@ -16,30 +16,29 @@ from support.py.programs import TIMEOUT, Process, fd_count, is_sanitized
 
 ONLY = os.environ.get("IVS_FAULT", "").split()
 ALL = "IVS_FAULTS_ALL" in os.environ
-FAILURES_MAX = 5  # after so many the rest is not of interest
+FAILURES_MAX = 5  # later calls do not matter
 PLACES_MAX = 1000
 SKIPPED = 77
 MALLOC = 100000  # FAULTS_MALLOC_NR
 
-#: What happens to clients when a call fails with one of these while the server serves:
-#: HARMLESS: nobody notices, but for a delay.
-#: NEWCOMER: who is just connecting may be refused.
-#: CONCERNED: the client whose socket it was may be dropped; what else has such a call has not these.
+#: Effects on clients when a call fails with one of these while the server serves: HARMLESS: none,
+#: except a delay. NEWCOMER: a client that is just connecting may be refused. CONCERNED: the client
+#: whose socket it was may be dropped; other calls do not have these errors.
 HARMLESS, NEWCOMER, CONCERNED = "harmless", "newcomer", "concerned"
 
-#: The same for every call that the kernel can make fail for lack of something.
+#: The same for every call for which the kernel can lack resources.
 _FDS = "EMFILE ENFILE ENOMEM"
 
-#: call -> {what it may do to clients: the errors that this call can really have}. A call without
-#: errors cannot fail as it is used here. What only happens at start and end has no clients to harm.
+#: call -> {effect on clients: the errors that this call can really have}. A call without errors
+#: cannot fail as it is used here. Calls of start and end do not affect clients.
 #:
-#: EAGAIN of sendmmsg() is not here: the kernel says it of a full socket only, and then an event comes
-#: when it no longer is. The scenario with the client that does not read has it from the kernel.
+#: EAGAIN of sendmmsg() is missing: the kernel returns it only for a full socket, and later an event
+#: follows. The scenario with a client that does not read includes it.
 ERRORS = {
     "accept4": {HARMLESS: "EINTR EAGAIN ECONNABORTED ENOBUFS ENOMEM EPERM",
                 NEWCOMER: "EMFILE ENFILE"},
     "bind": {HARMLESS: "EADDRINUSE EACCES ENOMEM ENOSPC EROFS"},
-    "brk": {},  # the call itself has no error: when it cannot, it answers what was before
+    "brk": {},  # the call has no errors: if it fails, it returns the previous value
     "capset": {HARMLESS: "EPERM"},
     "chmod": {HARMLESS: "EPERM EIO EROFS"},
     "clock_nanosleep": {HARMLESS: "EINTR"},
@@ -119,7 +118,7 @@ ERRORS = {
 
 @functools.cache
 def numbers():
-    """The number of every system call of this machine, by name: the compiler knows them."""
+    """The number of every system call of this machine, by name, from the compiler."""
     for compiler in ("cc", "gcc", "clang"):
         try:
             text = subprocess.run([compiler, "-E", "-dM", "-include", "sys/syscall.h", "-xc",
@@ -137,7 +136,7 @@ def names():
 
 
 def kinds(call):
-    """What may happen to clients when a call fails: the errors with which it does."""
+    """Effect on clients when a call fails: its errors."""
     assert call in ERRORS, (
         f"the server makes the system call {call}, which test/support/py/faults.py does not have: add "
         f"to ERRORS what it can fail with, and whom that may harm")
@@ -145,12 +144,12 @@ def kinds(call):
 
 
 class Seen:
-    """What has been since a fault was armed.
+    """The outcome since a fault was armed.
 
-    fired: whether the call was reached
+    fired:  whether the call was reached
     failed: whether it failed, which is not possible for each close(); see faults.c
-    link: which file the call that failed was about, as in /proc/PID/fd
-    counts: how many calls there were, by name
+    link:   the file of the call that failed, as in /proc/PID/fd
+    counts: number of calls, by name
     """
 
     def __init__(self, text):
@@ -162,9 +161,9 @@ class Seen:
 
 
 class Faulty:
-    """A program of which system calls can fail.
+    """A program whose system calls can be made to fail.
 
-    arm: (from when, call, n-th, error) of a call that is to fail, as arm() takes them
+    arm:     (from when, call, n-th, error) of a call that is to fail, as arm() takes them
     preload: a library; None: none
     """
 
@@ -196,7 +195,7 @@ class Faulty:
         self.close()
 
     def close(self):
-        """However it is doing: afterwards it is gone."""
+        """End it without checks."""
         if self._pidfd is not None:
             self.signal(signal.SIGKILL)
             os.close(self._pidfd)
@@ -205,7 +204,7 @@ class Faulty:
         self.process.end()
 
     def _take(self, word):
-        """What follows this word in the next message that begins with it."""
+        """The text after this word in the next message that begins with it."""
         while True:
             for at, text in enumerate(self._waiting):
                 if text.split()[0] == word:
@@ -221,17 +220,17 @@ class Faulty:
         self._socket.send(f"arm {when} {number} {nth} {code}".encode())
 
     def arm(self, call=None, nth=0, error=None):
-        """From now on the n-th such call is to fail; without a call, none."""
+        """From now on the n-th such call fails; without a call, none."""
         self._send_arm("now", call, nth, error)
         self._take("armed")
 
     def ask(self):
-        """What has been since."""
+        """The outcome since then."""
         self._socket.send(b"ask")
         return Seen(self._take("asked"))
 
     def wait_serving(self):
-        """Whether it got as far as waiting for events; if not, it has ended."""
+        """Whether it reached its event loop; if not, it has ended."""
         while True:
             if any(text == "waits" for text in self._waiting):
                 return True
@@ -251,13 +250,13 @@ class Faulty:
             pass
 
 
-#: The sanitizers map memory and allocate in ways of their own, and end when they cannot. They also make
-#: calls that the program does not; without them, a call that is not in ERRORS is a failure.
+#: The sanitizers map memory and allocate differently, and end when that fails. They also make calls
+#: that the program does not; without them, a call that is not in ERRORS is a failure.
 NOT_UNDER_SANITIZERS = {"brk", "malloc", "mmap", "mprotect", "munmap"}
 
 
 def stays(pid, fds):
-    """Whether it has that many fds still, a moment later, and not only in the middle of something."""
+    """Whether it still has that many fds a moment later, and not only while handling something."""
     time.sleep(0.1)
     try:
         return fd_count(pid) == fds
@@ -266,7 +265,7 @@ def stays(pid, fds):
 
 
 class Tally:
-    """How many faults there were, and what went wrong."""
+    """Number of faults, and failures of the test."""
 
     def __init__(self, place, record_property):
         self.sanitized = is_sanitized(place.server_program)
@@ -275,10 +274,10 @@ class Tally:
         self._record = record_property
 
     def play(self, counts, once, concerned=False):
-        """Play with every place failing at which there are such calls: once(kind, call, nth, error)
-        does it, and returns what has been.
+        """Repeat with each call failing: once(kind, call, nth, error) runs it, and returns the
+        outcome.
 
-        concerned: also with what can only befall a socket of a client
+        concerned: also with errors that only a client's socket can have
         """
         for call in sorted(counts):
             if self.sanitized and (call in NOT_UNDER_SANITIZERS or call not in ERRORS):
@@ -289,7 +288,7 @@ class Tally:
                         self._play(kind, call, variant, once)
 
     def _play(self, kind, call, errors, once):
-        """The first, the second, and so on, until there was no such call."""
+        """The first, the second, and so on, until no such call was made."""
         nth = 1
         fired = True
         while fired and len(self.failures) < FAILURES_MAX:
@@ -305,7 +304,7 @@ class Tally:
             fired = fired and nth < PLACES_MAX
 
     def end(self):
-        """Say how many there were, and fail if one was not endured."""
+        """Print their number, and fail if the program did not handle one."""
         each = ", ".join(f"{call} {count}" for call, count in sorted(self.counts.items()))
         self._record("faults injected", f"{sum(self.counts.values())}: {each}")
         if self.failures:
@@ -314,7 +313,7 @@ class Tally:
 
 
 def preload(where):
-    """What makes allocations fail, too; sanitizers bring their own."""
+    """The library that makes allocations fail, too; sanitizers have their own."""
     if is_sanitized(where.server_program):
         return None
     return where.build / "test" / "libfaults-malloc.so"

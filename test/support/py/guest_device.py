@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Whose device the guests of a test get: QEMU's own, or with IVSHMEM_GUEST_DEVICE=ivshmem-device that of
-the program, with a QEMU that is its client.
+"""The device of a test's guests: QEMU's own, or with IVSHMEM_GUEST_DEVICE=ivshmem-device that of
+the program, with a QEMU that is a vfio-user client.
 
-The tests are the same. What is not for both has the mark qemu_device or served_device, with the reason, and
-is left out where it does not belong.
+The tests are the same. A test for only one of them has the mark qemu_device or served_device, with
+the reason, and is deselected with the other.
 """
 import os
 
@@ -12,7 +12,7 @@ from guestkit import machine
 PROGRAM = "ivshmem-device"
 CHOICE = os.environ.get("IVSHMEM_GUEST_DEVICE", "qemu")
 assert CHOICE in ("qemu", PROGRAM), f"IVSHMEM_GUEST_DEVICE={CHOICE}"
-#: Whether it is the program's.
+#: Whether the device is the program's.
 SERVED = CHOICE == PROGRAM
 
 if SERVED:
@@ -44,7 +44,7 @@ class Device:
         return self.serve("--server", server_socket, "--vectors", vectors)
 
     def plain(self, path, size):
-        """A device without: a file is its memory."""
+        """A device without doorbells: a file is its memory."""
         if not SERVED:
             self.arguments = machine.plain(path, size, self._ident, self._bus)
             return self

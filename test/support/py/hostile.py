@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Hostile, slow and unlucky clients: one function for each case. It does it to a server, asserts
-what must hold, and returns in a few words what was seen.
+"""Hostile and slow clients: one function for each case. It runs the case with a server, asserts
+what must hold, and returns a summary in a few words.
 
-test_hostile_clients.py runs them as tests; scripts/compare-servers.py prints the results, also of a
-server that is not ours: so nothing here takes from a server's log what a client can be told, and
-what is said of ours alone is asked with `place.ours`.
+test_hostile_clients.py runs them as tests; scripts/compare-servers.py prints the results, also of
+another project's server: so no case relies on the server's log for what a client can observe, and
+assertions about our server alone check `place.ours`.
 """
 import array
 import os
@@ -26,13 +26,13 @@ NOBODY = 65534
 
 
 class CannotRun(Exception):
-    """This machine has not what the case needs; the reason is the text."""
+    """This machine lacks something that the case needs; the reason is the text."""
 
 
-# What the cases are made of
+# Parts of cases
 
 def wait_for_fds(server, expected):
-    """Until the server has as many as before."""
+    """Wait until the server has as many fds as before."""
     try:
         wait_until(lambda: server.fds() == expected, "the server has as many fds as before")
     except AssertionError:
@@ -40,7 +40,8 @@ def wait_for_fds(server, expected):
 
 
 def doorbell_name(fd):
-    """Which eventfd it is, whoever holds it; None if the kernel does not say (before 5.2)."""
+    """Identity of an eventfd, whichever process has it; None if the kernel does not show it (before
+    5.2)."""
     for line in pathlib.Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
         if line.startswith("eventfd-id:"):
             return line.split()[1]
@@ -48,7 +49,7 @@ def doorbell_name(fd):
 
 
 class Witness(RawClient):
-    """A client that remembers which doorbells it got for whom, but does not keep them."""
+    """A client that records which doorbells it received for which peer, but does not keep them."""
 
     def __init__(self, path, vectors, keep):
         self.names = {}
@@ -60,7 +61,7 @@ class Witness(RawClient):
         super()._apply(value, fd)
 
 
-# The cases
+# Cases
 
 def connect_and_close(place, times):
     """Clients that leave at once, while one stays: no growth, and the server still serves."""
@@ -73,11 +74,11 @@ def connect_and_close(place, times):
                 connect_socket(str(place.socket)).close()
             except OSError as error:
                 raise AssertionError(f"after {done} connections: {error.strerror}") from None
-        join(place, keep=False).close()  # whoever came before has been accepted
+        join(place, keep=False).close()  # all earlier clients have been accepted
         wait_for_fds(server, before)
 
     before = server.fds()
-    open_and_close(min(times, 1000))  # what it allocates once
+    open_and_close(min(times, 1000))  # allocations that are made once
     memory = rss_kib(server.pid)
     open_and_close(times)
     growth = rss_kib(server.pid) - memory
@@ -89,8 +90,8 @@ def connect_and_close(place, times):
 
 
 def silent_clients(place, clients, vectors):
-    """Clients that connect and do not read for a while: then it is all there, in order, and each
-    fd is the vector that its place in the order says (W-6)."""
+    """Clients that connect and do not read for a while: then all messages are there, in order, and
+    each fd is the vector that its position says (W-6)."""
     place.server("-n", vectors)
     silent = [connect_client(place, vectors, keep=False, kind=Witness) for _ in range(clients)]
     silent[-1].read_until(lambda: silent[-1].memory is not None, "the last was greeted")
@@ -114,8 +115,8 @@ def silent_clients(place, clients, vectors):
 
 
 def idle_client(place, visitors, vectors):
-    """One client has read its greeting, another not even that, while others come and go, one by
-    one and in a crowd of which some stay: then both know who is there, and see no ghosts."""
+    """One client has read its greeting, another has not, while others join and leave, one by one
+    and in a crowd of which some stay: then both know exactly the connected peers."""
     place.server("-n", vectors)
     idle, deaf = join(place, vectors, keep=False), connect_client(place, vectors, keep=False)
     watcher = join(place, vectors, keep=False)
@@ -146,8 +147,8 @@ def idle_client(place, visitors, vectors):
 
 
 def out_of_fds(place, vectors, limit):
-    """At the limit new clients are refused with a line each; those who are there go on, and when
-    some leave there is room again."""
+    """At the limit new clients are refused with a line each; connected clients stay, and when some
+    leave new clients are admitted."""
     server = place.server("-n", vectors, nofile=limit)
     before = server.fds()
     served = []
@@ -182,7 +183,7 @@ def out_of_fds(place, vectors, limit):
 
 
 def crowd(place, clients, vectors):
-    """Very many connect at once and then read: every view is complete (crowd.c checks each)."""
+    """Very many connect at once and then read: each knows all peers (crowd.c checks each)."""
     needed = clients * (1 + vectors) + 64
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < needed:
@@ -201,13 +202,13 @@ def crowd(place, clients, vectors):
 
 
 def odd_size(place, size):
-    """A size that is no power of two: exactly that, or an error that names it."""
+    """A size that is not a power of two: exactly that, or an error that names it."""
     region = ["-r", "memfd:"] if place.ours else ["-M", place.shm]
     assert size[-1] == "G"
     wanted = int(size[:-1]) << 30
     try:
         place.server("-l", size, region=region)
-    except AssertionError:  # it has ended, which is what the next line sees the status of
+    except AssertionError:  # it has ended, and the next line sees the status of that
         done = place.run(place.server_program, "-F", "-S", place.socket, *region, "-l", size)
         lines = done.stderr.strip().splitlines()
         assert done.returncode > 0 and lines, f"status {done.returncode} and no word"
@@ -222,8 +223,9 @@ def odd_size(place, size):
 
 
 def truncated_region(place, sealed):
-    """A client truncates the region: a sealed one it cannot; of another the server has said so at
-    start, and serves on itself, for it never touches the region."""
+    """A client truncates the region: a sealed region cannot be truncated; for another kind the
+    server has logged a warning at the start, and continues to serve, because it never accesses the
+    region."""
     if sealed and not place.ours:
         raise CannotRun("it has no sealed regions")
     size = 1 << 20
@@ -248,38 +250,38 @@ def truncated_region(place, sealed):
     return "POSIX name: possible; the server warns at start"
 
 
-# Clients that do what they must not
+# Clients that break the protocol
 
 def half_close(sock):
-    """It will say no more, but wants to read on."""
+    """Shut down the sending side, and continue to read."""
     sock.shutdown(socket.SHUT_WR)
 
 
 def stop_reading(sock):
-    """It wants to hear no more. The server notices when there is something to tell it."""
+    """Shut down the receiving side. The server notices when it has something to send."""
     sock.shutdown(socket.SHUT_RD)
 
 
 def send_byte(sock):
-    """Clients have nothing to say."""
+    """Send data, which is not allowed."""
     sock.send(b"x")
 
 
 def send_messages(sock):
-    """As if it were the server."""
+    """Send a message of the server."""
     sock.send(bytes(8 * 1000))
 
 
 def send_fds(sock):
-    """500 fds for the server to choke on."""
+    """Send 500 fds."""
     null = os.open("/dev/null", os.O_RDONLY)
     fds = array.array("i", [null] * 250)
     try:
         for _ in range(2):
             sock.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
     except (BrokenPipeError, ConnectionResetError):
-        pass  # it was dropped in the middle
-    except PermissionError:  # Linux 6.16: the server does not let fds come
+        pass  # it was dropped meanwhile
+    except PermissionError:  # Linux 6.16: the kernel rejects fds for the server
         sock.send(b"x")
     finally:
         os.close(null)
@@ -290,7 +292,8 @@ CRIMES = {crime.__name__: crime for crime in
 
 
 def crime_is_punished(place, name, greeted):
-    """Whatever it does: it alone is dropped, the others are told, no fd stays behind (W-8)."""
+    """Whatever the client does: only this client is dropped, its leave is announced, no fd leaks
+    (W-8)."""
     server = place.server()
     clients = [join(place, keep=False), join(place, keep=False)]
     knows_all(clients)
@@ -302,7 +305,7 @@ def crime_is_punished(place, name, greeted):
     CRIMES[name](hostile.sock)
     hostile.sock.setblocking(False)
     if place.ours:
-        server.err.wait("client 2 joined")  # else there is nothing yet that could be closed
+        server.err.wait("client 2 joined")  # otherwise there is nothing yet to close
     if CRIMES[name] is not stop_reading:
         wait_for_fds(server, before)
         knows_all(clients)
@@ -314,7 +317,7 @@ def crime_is_punished(place, name, greeted):
 
 
 def many_fds(place, times):
-    """So many clients throw 500 fds each at the server: none stays."""
+    """Many clients send 500 fds each to the server: no fd leaks."""
     server = place.server()
     before = server.fds()
     for _ in range(times):
@@ -326,7 +329,7 @@ def many_fds(place, times):
 
 
 def all_crimes(place):
-    """Each of them, by a client that has been greeted and by one that does it at once."""
+    """Each of them, by a client that has been greeted and by a client right after it connected."""
     for name in CRIMES:
         for greeted in (True, False):
             place.socket = place.dir / f"{name}-{greeted}"
@@ -354,8 +357,8 @@ with RawClient(sys.argv[2], int(sys.argv[3]), keep=False) as client:
 
 
 def stopped_in_greeting(place, visitors, vectors):
-    """A process is stopped in the middle of its greeting, of which most has not left the server:
-    the others lose nothing meanwhile, and when it goes on neither does it."""
+    """A process is stopped during its greeting, most of which the server has not sent: the others
+    lose nothing meanwhile, and after it continues it does not, either."""
     place.server("-n", vectors)
     clients = [join(place, vectors, keep=False) for _ in range(4)]
     knows_all(clients)
@@ -389,8 +392,9 @@ def stopped_in_greeting(place, visitors, vectors):
 
 
 def fds_in_flight(place, clients, limit):
-    """A server that the kernel lets have few fds in flight: one client never reads, the others do
-    so late. It waits without spinning; nobody is dropped; who reads learns everything."""
+    """A server to which the kernel permits few fds in flight: one client never reads, the others
+    read late. It waits without spinning; no client is dropped; clients that read receive
+    everything."""
     user = NOBODY if os.geteuid() == 0 else None
     place.dir.chmod(0o777)
     server = place.server(nofile=limit, user=user)
@@ -416,9 +420,9 @@ def fds_in_flight(place, clients, limit):
 class Case(NamedTuple):
     """One case of the comparison.
 
-    title: what clients do, with the numbers in it
+    title:       what clients do, with the numbers in it
     full, short: the numbers of a normal run and of a quick one (also for sanitizers, which make
-    everything several times slower)
+                 everything several times slower)
     """
     name: str
     title: str
@@ -427,7 +431,7 @@ class Case(NamedTuple):
     short: dict
 
     def numbers(self, quick):
-        """What to run it with."""
+        """Arguments to run it with."""
         return self.short if quick else self.full
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Huge pages, if the machine lets us have some."""
+"""Huge pages, if the machine permits them."""
 import contextlib
 import fcntl
 import pathlib
@@ -11,9 +11,9 @@ NR_HUGEPAGES = pathlib.Path("/proc/sys/vm/nr_hugepages")
 
 @contextlib.contextmanager
 def set_aside():
-    """Two huge pages of 2 MiB that nobody uses; as many as before are set aside afterwards.
+    """Two unused huge pages of 2 MiB; afterwards their number is as before.
 
-    The number is the whole machine's: one test after the other, whoever has started them.
+    The number is that of the whole machine: one test after the other, whichever run they belong to.
     """
     with open(NR_HUGEPAGES, encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -21,7 +21,7 @@ def set_aside():
 
 
 def _set_aside():
-    """While nobody else changes it."""
+    """Hold a lock, so that no other test changes the number."""
     before = NR_HUGEPAGES.read_text()
     try:
         NR_HUGEPAGES.write_text(str(int(before) + 2))

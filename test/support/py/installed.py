@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What `meson install` puts where."""
+"""Files from `meson install`, and where they are."""
 import json
 import pathlib
 import shutil
@@ -24,5 +24,5 @@ def version(build):
 
 
 def option(build, name):
-    """A meson option's value."""
+    """Value of a meson option."""
     return next(entry["value"] for entry in _intro(build, "buildoptions") if entry["name"] == name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is to be true of the driver's build, whichever kernel it is for."""
+"""Checks of the driver's build, for any kernel."""
 import re
 
 from guestkit import driver, initramfs, machine
@@ -7,13 +7,13 @@ from guestkit.proc import KitError, find_program, run_tool
 
 BOOT = 120
 
-#: What a build of ours must never say. Sparse's complaints are warnings or errors.
+#: Messages that a build of ours must never print. Sparse's complaints are warnings or errors.
 COMPLAINT = re.compile(r"warning:|WARNING:|error:|ERROR:")
 
 
 def complaints(kernel, work):
-    """What compiler, modpost and sparse (pointers to user space and to devices, byte orders, locks)
-    have against the driver."""
+    """Complaints of compiler, modpost and sparse (pointers to user space and to devices, byte
+    orders, locks) about the driver."""
     if not kernel.folder and not find_program("sparse"):
         raise KitError("sparse is missing: install the package sparse")
     said = driver.compile_modules(kernel, driver.SOURCES, ["ivshmem"], work,
@@ -23,7 +23,7 @@ def complaints(kernel, work):
 
 
 def modinfo(path):
-    """What a module says of itself: {field: [values]}."""
+    """Information in a module: {field: [values]}."""
     fields = {}
     for line in run_tool([find_program("modinfo"), str(path)], 60).splitlines():
         name, _, value = line.partition(":")
@@ -32,8 +32,8 @@ def modinfo(path):
 
 
 def boot_and_insert(kernel, module, region, directory):
-    """The console of a guest that inserts the driver, looks at ivshmem-plain's device node, and removes
-    the driver again. Fails if the kernel complained."""
+    """The console of a guest that inserts the driver, reads ivshmem-plain's device node, and
+    removes the driver again. Fails if the kernel complained."""
     image = directory / "guest.img"
     initramfs.build(image, kernel, "insmod /modules/ivshmem.ko && ls -l /dev/ivshmem0 && "
                     "cat /sys/class/ivshmem/ivshmem0/size && rmmod ivshmem && [ ! -e /dev/ivshmem0 ] && "
@@ -45,8 +45,8 @@ def boot_and_insert(kernel, module, region, directory):
 
 
 def udev_files(kernel, module, rules, directory):
-    """What a guest needs to run a real udevd, with the driver where udev finds it by its alias:
-    {path in the guest: bytes}."""
+    """Files that a guest needs to run a real udevd, with the driver where udev finds it by its
+    alias: {path in the guest: bytes}."""
     programs = ["/usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm"]
     libraries = kernel.folder.run(["sh", "-c", "ldd /usr/bin/udevadm /usr/lib/*/libkmod.so.2"], 60)
     paths = set(programs + re.findall(r"(?<!\S)/[^\s:]+\.so[^\s:]*", libraries))
@@ -54,7 +54,7 @@ def udev_files(kernel, module, rules, directory):
     modules = directory / "lib" / "modules" / kernel.version
     modules.mkdir(parents=True)
     (directory / "usr").mkdir()
-    (directory / "usr" / "lib").symlink_to("../lib")  # wherever depmod looks
+    (directory / "usr" / "lib").symlink_to("../lib")  # in each place where depmod searches
     (modules / module.name).write_bytes(module.read_bytes())
     run_tool([find_program("depmod"), "-b", str(directory), kernel.version], 60)
     files |= {f"/lib/modules/{kernel.version}/{path.name}": path.read_bytes()

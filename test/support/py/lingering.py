@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files that make whoever closes them wait, how long others wait meanwhile, and processes that are stopped."""
+"""Files whose close() blocks, the time that other processes wait meanwhile, and stopped
+processes."""
 import contextlib
 import os
 import pathlib
@@ -12,12 +13,12 @@ import time
 from support.py.programs import cpu_ticks, wait_until
 from support.py.vfio_user import BAR0, IV_POSITION
 
-LINGER = 8  # seconds; more than a test that finds a mistake may last
-QUICK = 3  # s: what nobody else may have to wait; machines stall, too, and mistakes make it much more
+LINGER = 8  # seconds; longer than a failing test may last
+QUICK = 3  # s: limit for other processes; machines stall, too, and a fault takes much longer
 
 
 class Lingering:
-    """Connected TCP sockets with data that nobody takes: the last close(2) of each waits."""
+    """Connected TCP sockets with unread data: the last close(2) of each blocks."""
 
     def __init__(self, times=1):
         self._listener = socket.socket()
@@ -40,27 +41,27 @@ class Lingering:
         return sock
 
     def fds(self):
-        """Of those that are still ours."""
+        """Number of those that have not been sent."""
         return [sock.fileno() for sock in self._socks]
 
     def hand_over(self, sent=None):
-        """We have sent them, or so many: whoever has taken them is the last to close them. Our own close()
-        does not wait then, because it is not the last."""
+        """Close our copies, all or so many: the receiver is then the last to close them. Our own
+        close() does not block, because it is not the last."""
         for sock in self._socks[len(self._socks) if sent is None else sent:]:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
         while self._socks:
             self._socks.pop().close()
 
     def close(self):
-        """However it went: nobody waits any more, because the other ends are gone."""
+        """Close the other ends, so that no close() blocks any more."""
         for sock in self._others + [self._listener]:
             sock.close()
         self.hand_over()
 
 
 def slowest(client, seconds=0.6, pid=None):
-    """Read a register again and again for a while. Return: how long the slowest answer took; with @pid how
-    much processor time that process has used for it, which is no more where machines stall."""
+    """Read a register again and again for a while. Return: the slowest reply's time; with @pid the
+    processor time that process used for it, which does not grow when the machine stalls."""
     now = time.monotonic if pid is None else lambda: cpu_ticks(pid) / 100
     until = time.monotonic() + seconds
     worst = 0
@@ -74,7 +75,7 @@ def slowest(client, seconds=0.6, pid=None):
 
 @contextlib.contextmanager
 def stopped(process):
-    """What is done in here the process finds all at once."""
+    """Stop a process, so that it finds everything done meanwhile at once."""
     process.signal(signal.SIGSTOP)
     try:
         wait_until(lambda: "T" in state_of(process.pid), "it has stopped")
@@ -84,13 +85,13 @@ def stopped(process):
 
 
 def state_of(pid):
-    """One letter."""
+    """State letter."""
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
         return file.read().rsplit(")", 1)[1].split()[0]
 
 
 def without_passrights(place, program):
-    """A program as on a kernel that cannot keep fds from coming. Return: what to start in its stead."""
+    """A program as on a kernel that cannot reject fds. Return: the command to start instead."""
     wrapper = place.dir / f"{program.name}-of-an-old-kernel"
     launcher = pathlib.Path(__file__).with_name("without_passrights.py")
     wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} {launcher} {program} "$@"\n')

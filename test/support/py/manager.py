@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A stand-in for the service manager: it hears what a service says, keeps fds for it, and starts it
-with them. Only what is documented in sd_notify(3), sd_listen_fds(3) and systemd.service(5)."""
+"""A stand-in for the service manager: it receives a service's notifications, stores its fds, and
+starts it with them. Only what is documented in sd_notify(3), sd_listen_fds(3) and
+systemd.service(5)."""
 import array
 import os
 import pathlib
@@ -16,9 +17,9 @@ DATAGRAM_LEN = 4096
 
 
 class Manager:
-    """One service, and a store of fds by name; several may have the same one.
+    """One service, and a store of fds by name; several may have the same name.
 
-    store_max: more fds than that are not kept, and the service is not told (FileDescriptorStoreMax)
+    store_max:  further fds are not stored, without an error to the service (FileDescriptorStoreMax)
     activation: (name, fd) of a socket of the manager's own, which every start gets first
     """
 
@@ -43,14 +44,14 @@ class Manager:
         self._thread.start()
 
     def close(self):
-        """End the service, and let go of everything."""
+        """End the service, and close everything."""
         if self.server:
             self.server.end()
         self.vanish()
         self.forget_all()
 
     def vanish(self):
-        """The manager is gone: nobody hears the service any more."""
+        """The manager ends: the service's notifications get lost."""
         if not self._sock:
             return
         self._may_read.set()
@@ -62,7 +63,7 @@ class Manager:
         os.unlink(self.path)
 
     def come_back(self):
-        """After vanish(): under the same address, with all that it kept."""
+        """After vanish(): at the same address, with everything that it stored."""
         self._open()
 
     def _send(self, text):
@@ -81,7 +82,7 @@ class Manager:
             for level, kind, content in control:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                     fds.frombytes(content)
-            self._may_read.wait()  # it may have been taken away while there was nothing
+            self._may_read.wait()  # may have been unset in the meantime
             with self._changed:
                 self._take(data.decode(), list(fds))
                 self._changed.notify_all()
@@ -104,7 +105,7 @@ class Manager:
             os.close(fd)
 
     def forget_all(self):
-        """The store is empty, as after `systemctl stop`."""
+        """Empty the store, as after `systemctl stop`."""
         with self._changed:
             while self.store:
                 os.close(self.store.pop()[1])
@@ -112,20 +113,20 @@ class Manager:
     def stop_reading(self):
         """From now on it does not read, and its queue (net.unix.max_dgram_qlen) fills."""
         self._may_read.clear()
-        self._send("STOP=1")  # which the reader may have been waiting for
+        self._send("STOP=1")  # for which the reader may have been waiting
 
     def go_on_reading(self):
-        """The reverse."""
+        """Read again."""
         self._may_read.set()
 
     def settle(self):
-        """Wait until everything that has been said so far has been heard."""
+        """Wait until all notifications sent so far have been received."""
         barrier = f"BARRIER={len(self.said)}"
         self._send(barrier)
         self.wait(lambda: barrier in self.said, "the barrier")
 
     def wait(self, condition, what):
-        """Wait until condition() is true; it is looked at again whenever something was heard."""
+        """Wait until condition() is true; it is checked after each notification."""
         with self._changed:
             assert self._changed.wait_for(condition, TIMEOUT), \
                 f"waited in vain for {what}; it said {self.said[-5:]}, keeps {self.names()}"
@@ -139,7 +140,7 @@ class Manager:
         return [name for name, _ in self.store]
 
     def replace(self, name, fd):
-        """Keep a copy of another fd under this name."""
+        """Store a copy of another fd under this name."""
         with self._changed:
             for at, (known, old) in enumerate(self.store):
                 if known == name:
@@ -149,12 +150,12 @@ class Manager:
             self.store.append((name, os.dup(fd)))
 
     def fd(self, name):
-        """The fd of this name, which stays the store's."""
+        """The fd of this name, which the store keeps."""
         return dict(self.store)[name]
 
     def start(self, *options, region=None, count="-", prefix=(), environment=None, ready=True):
-        """Start the service, with what is in the store. options, region: of the first start if not
-        given; count: what to say as LISTEN_FDS; prefix: a program that runs it."""
+        """Start the service, with the fds in the store. options, region: of the first start if not
+        given; count: value of LISTEN_FDS; prefix: a program that runs it."""
         assert not self.server or self.server.popen.poll() is not None
         if options or region or not self.server:
             self._options = options or ("-F", "-v", "-n", "2", "-S", self.place.socket)
@@ -177,7 +178,7 @@ class Manager:
         return self.server
 
     def end_service(self, number):
-        """End it by a signal, and hear everything that it had said. Return: its status."""
+        """End it by a signal, and receive all its notifications. Return: its status."""
         self.server.signal(number)
         status = self.server.wait()
         if self._sock and self._may_read.is_set():
@@ -185,7 +186,7 @@ class Manager:
         return status
 
     def wait_idle(self):
-        """Wait until the service waits: it has done all that there was to do."""
+        """Wait until the service is idle."""
         status = pathlib.Path(f"/proc/{self.server.pid}/status")
         looks = []
 
@@ -197,7 +198,8 @@ class Manager:
         wait_until(waits, "the service waits")
 
     def crash(self, idle=True, **start):
-        """kill -9, and the next start. idle: not in the middle of a message, so that none is lost"""
+        """kill -9, and the next start. idle: not while a message is being sent, so that none is
+        lost"""
         if idle:
             self.wait_idle()
         assert self.end_service(signal.SIGKILL) == -signal.SIGKILL

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A QEMU that is a vfio-user client. Where there is none, whoever imports this is one skip, with the reason,
-and not one for each of its tests."""
+"""A QEMU that is a vfio-user client. Without it, importing this module is one skip with the reason,
+instead of one for each test."""
 import pytest
 
 from guestkit import vfio_user_qemu
 
 try:
-    #: What begins its command line, for machine.Guest().
+    #: Start of its command line, for machine.Guest().
     COMMAND = vfio_user_qemu.find()
 except vfio_user_qemu.Unavailable as why:
     pytest.skip(str(why), allow_module_level=True)

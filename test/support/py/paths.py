@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where the sources and the build under test are."""
+"""Directories of the sources and of the build under test."""
 import os
 import pathlib
 

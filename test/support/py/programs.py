@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The project's programs as processes: started, listened to, and ended on every path."""
+"""The project's programs as processes: started, their output read, and ended on every path."""
 import contextlib
 import ctypes
 import fcntl
@@ -27,7 +27,7 @@ SHM = pathlib.Path("/dev/shm")
 
 
 def wait_until(condition, what, timeout=TIMEOUT):
-    """For states that no event tells: look again and again."""
+    """For states without an event: check again and again."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"waited {timeout} s in vain until {what}"
@@ -43,13 +43,13 @@ def _schedule(pid):
 
 
 def fd_count(pid, patience=1):
-    """How many fds a process has open when it waits for something, and not in the middle of its work,
-    where it may have one more or one less. Of one that does not wait for @patience seconds: now."""
+    """Number of open fds while a process waits; while it works it may have one more or less. If it
+    does not wait for @patience seconds: the current number."""
     deadline = time.monotonic() + patience
     while True:
         before = _schedule(pid)
         count = len(os.listdir(f"/proc/{pid}/fd"))
-        # Sleeping or stopped: who waits for a disk or for memory ("D") is in the middle of something.
+        # Sleeping or stopped: a process that waits for a disk or for memory ("D") is working.
         waits = before == _schedule(pid) and before[0][0] in "ST"
         if waits or time.monotonic() >= deadline:
             return count
@@ -57,8 +57,8 @@ def fd_count(pid, patience=1):
 
 
 def rss_kib(pid):
-    """Resident memory of a process, but for that of files: how much of its program is there is up to the
-    kernel, and to which of its code has ever run."""
+    """Resident memory of a process, except that of files: how much of a program is resident depends
+    on the kernel, and on the code that has run."""
     fields = dict(line.split(":", 1) for line in
                   pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
     assert "RssAnon" in fields, f"process {pid} has no memory"
@@ -72,12 +72,13 @@ def cpu_ticks(pid):
 
 
 def is_sanitized(program):
-    """Whether a program was built with AddressSanitizer, which holds on to freed memory."""
+    """Whether a program was built with AddressSanitizer, which does not reuse freed memory at
+    once."""
     return b"__asan_init" in pathlib.Path(program).read_bytes()
 
 
 class KernelLog:
-    """What the kernel says from now on of processes that its filter ended, if we may read it."""
+    """The kernel's records, from now on, of processes that a filter ended, if we may read them."""
 
     def __init__(self):
         try:
@@ -103,19 +104,19 @@ class KernelLog:
         return self._seen
 
     def close(self):
-        """Read no more."""
+        """Close it."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
 
 class Lines:
-    """What a process prints, collected by a thread so that the process never waits for us."""
+    """The output of a process, read by a thread so that the process never blocks."""
 
     def __init__(self, stream):
         self.ended = False
         self._seen = []
-        self._part = b""  # of a line, whose end has not come yet
+        self._part = b""  # of a line without its end
         self._fd = stream.fileno()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._collect, daemon=True)
@@ -138,12 +139,12 @@ class Lines:
         self._seen += [line.decode(errors="replace") for line in whole]
 
     def _unread(self):
-        """How many bytes it has printed that nobody has taken in."""
+        """Number of bytes that have not been read from the pipe."""
         return not self.ended and struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))[0]
 
     @property
     def seen(self):
-        """All lines that it had printed when this was asked."""
+        """All lines printed so far."""
         with self._changed:
             self._changed.wait_for(lambda: not self._unread(), TIMEOUT)
             return list(self._seen)
@@ -172,7 +173,7 @@ class Lines:
 
 
 def changed_environment(changes):
-    """Our environment with some changes; a value of None takes a variable away."""
+    """Our environment with some changes; None removes a variable."""
     changed = {**os.environ, **(changes or {})}
     return {name: str(value) for name, value in changed.items() if value is not None}
 
@@ -180,8 +181,8 @@ def changed_environment(changes):
 class Process:
     """A running program.
 
-    environment: what is other than in ours; None as a value: not there
-    fds: which of ours it has, under the same numbers
+    environment: changes to ours; None as a value removes a variable
+    fds:         our fds that it inherits, with the same numbers
     """
 
     def __init__(self, arguments, nofile=None, user=None, stdin=subprocess.DEVNULL,
@@ -191,7 +192,7 @@ class Process:
                 os.setgroups([])
                 os.setgid(user)
                 os.setuid(user)
-            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # should the tests be killed
+            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # if the tests are killed
             if nofile:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
 
@@ -220,7 +221,7 @@ class Process:
         self.popen.send_signal(number)
 
     def end(self):
-        """However it is doing: afterwards it is gone."""
+        """End it without checks."""
         if self.popen.poll() is None:
             self.popen.kill()
         self.popen.wait()
@@ -231,7 +232,7 @@ class Process:
                 try:
                     stream.close()
                 except BrokenPipeError:
-                    pass  # it ended without reading what we wrote
+                    pass  # it ended without reading the input
 
 
 class Server(Process):
@@ -242,10 +243,11 @@ class Server(Process):
         region = region or ["-M", place.shm]
         program = place.server_program
         if nofile and not user and os.geteuid() == 0:
-            # The kernel counts fds in flight by user: not those of tests that run beside this one.
+            # The kernel counts fds in flight by user: exclude those of tests that run at the same
+            # time.
             user = 200000 + os.getpid()
             place.dir.chmod(0o777)
-        if user:  # who may not be allowed to enter the directory that we are built in
+        if user:  # the user may not be allowed to enter the build directory
             program = shutil.copy(program, place.dir)
         super().__init__([program, "-F", "-v", "-S", self.socket, *region, *options],
                          nofile=nofile, user=user)
@@ -256,7 +258,7 @@ class Server(Process):
             raise
 
     def wait_until_it_listens(self):
-        """Wait for the line that says so."""
+        """Wait for the line that reports it."""
         self.err.wait("ivshmem-server: listening at")
 
     def fds(self):
@@ -264,7 +266,7 @@ class Server(Process):
         return fd_count(self.pid)
 
     def stop(self, number=signal.SIGTERM):
-        """End it as an administrator does, and insist on status 0."""
+        """End it with SIGTERM, and check for status 0."""
         self.signal(number)
         status = self.wait()
         assert status == 0, f"the server ended with {status}: {self.err.text()}"
@@ -295,7 +297,7 @@ class Place:
         self._violators = []
 
     def add(self, thing):
-        """Something to close() at the end; the last first."""
+        """Close this at the end, in reverse order."""
         self._closers.append(thing)
         return thing
 
@@ -306,12 +308,12 @@ class Place:
         return server
 
     def adopt(self, process):
-        """End a process with those that were started here."""
+        """End a process and those that it was started with."""
         self._processes.append(process)
         return process
 
     def servers(self):
-        """Those that server() has started."""
+        """Servers started by server()."""
         return [process for process in self._processes if isinstance(process, Server)]
 
     def start(self, *arguments, **keywords):
@@ -362,12 +364,13 @@ class Place:
         self.end_strays()
 
     def pardon_violators(self):
-        """For tests that have programs make system calls that are not allowed. Return: who did."""
+        """For tests of programs that make forbidden system calls. Return: the processes."""
         pardoned, self._violators = self._violators, []
         return pardoned
 
     def _check_violators(self):
-        """No program of a test may be ended by its filter, also one that the test does not watch."""
+        """No program of a test may have been ended by its filter, also if the test does not watch
+        it."""
         killed = [(pid, call) for pid, exe, call in self._kernel_log.killed()
                   if exe in (str(self.server_program), str(self.device_program))
                   or exe.startswith(f"{self.dir}/")]
@@ -377,7 +380,7 @@ class Place:
             f"number of the call): {killed}")
 
     def strays(self):
-        """Servers in the background that a test does not know of: they name our directory."""
+        """Servers in the background, found by our directory in their command line."""
         found = []
         for entry in pathlib.Path("/proc").glob("[0-9]*"):
             try:
@@ -389,7 +392,7 @@ class Place:
         return found
 
     def end_strays(self):
-        """All of them; some may end by themselves meanwhile."""
+        """End all of them; some may end meanwhile."""
         for pid in self.strays():
             with contextlib.suppress(ProcessLookupError):
                 Daemon(pid).close()
@@ -407,14 +410,15 @@ class Place:
 
 
 class Daemon:
-    """A process in the background, known by its id; a pidfd, so that nobody else can be meant."""
+    """A process in the background, known by its id; a pidfd, so that no other process can be
+    meant."""
 
     def __init__(self, pid):
         self.pid = pid
         self._pidfd = os.pidfd_open(pid)
 
     def signal(self, number):
-        """Send it a signal."""
+        """Send a signal to it."""
         signal.pidfd_send_signal(self._pidfd, number)
 
     def wait(self, timeout=TIMEOUT):
@@ -422,7 +426,7 @@ class Daemon:
         assert select.select([self._pidfd], [], [], timeout)[0], "the daemon did not end"
 
     def close(self):
-        """However it is doing: afterwards it is gone."""
+        """End it without checks."""
         try:
             self.signal(signal.SIGKILL)
             self.wait()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""QEMU without a guest: its own ivshmem devices, driven access by access over its qtest socket, and
-the server and the other peer of an ivshmem-doorbell."""
+"""QEMU without a guest: its own ivshmem devices, accessed over its qtest socket, and the server and
+the other peer of an ivshmem-doorbell."""
 import array
 import fcntl
 import os
@@ -13,15 +13,15 @@ import termios
 TIMEOUT = 30  # seconds, for a loaded machine
 SLOT = 5  # on the first bus
 MEMORY = 1 << 20
-OWN, PEER = 5, 3  # ids of QEMU, and of the other
+OWN, PEER = 5, 3  # ids of QEMU and of the other peer
 BAR0, BAR1, BAR2 = 0xfe000000, 0xfd000000, 0x1000000000
 LETTERS = {1: "b", 2: "w", 4: "l", 8: "q"}
-#: In RAM, which nothing else uses: where MSI-X messages go, 4 bytes for each vector.
+#: In RAM that nothing else uses: destination of MSI-X messages, 4 bytes for each vector.
 MESSAGES = 0x100000
 
 
 class Doorbells:
-    """What an ivshmem-doorbell connects to: a server that says the least, and a peer's doorbells."""
+    """A minimal server for an ivshmem-doorbell, and a peer's doorbells."""
 
     def __init__(self, path, vectors):
         self.listener = socket.socket(socket.AF_UNIX)
@@ -51,7 +51,8 @@ class Doorbells:
                 self.send(peer, fd)
 
     def heard(self):
-        """Whether QEMU has read everything: it takes what follows the memory when it comes to it."""
+        """Whether QEMU has read all messages: it takes what follows the memory when it gets
+        there."""
         unread = fcntl.ioctl(self.connection, termios.TIOCOUTQ, b"\0" * 4)
         return struct.unpack("i", unread) == (0,)
 
@@ -78,7 +79,7 @@ class Doorbells:
 
 
 class Qemu:
-    """One QEMU with one device, paused for ever. vectors: 0 is ivshmem-plain."""
+    """A QEMU with one device, paused. vectors: 0 is ivshmem-plain."""
 
     def __init__(self, program, directory, vectors, ioeventfd="off"):
         self.doorbells = None
@@ -118,7 +119,7 @@ class Qemu:
         return answer[1] if len(answer) > 1 else None
 
     def settle(self):
-        """What has come to QEMU before is done when this ends: its loop has gone round."""
+        """QEMU has handled all earlier events when this returns: its loop has completed a round."""
         self.command("readb 0x0")
         self.command("readb 0x0")
 
@@ -140,7 +141,7 @@ class Qemu:
             self.command(f"write{LETTERS[size]} {base + offset:#x} {value:#x}")
 
     def messages(self, vectors):
-        """MSI-X messages since the last call, by vector; 0 cannot be seen."""
+        """MSI-X messages since the last call, by vector; the value 0 cannot be detected."""
         size = 4 * vectors
         data = bytes.fromhex(self.command(f"read {MESSAGES:#x} {size:#x}")[2:])
         found = {vector: word for vector, (word,) in enumerate(struct.iter_unpack("<I", data))
@@ -150,7 +151,7 @@ class Qemu:
         return found
 
     def reset(self):
-        """The whole machine, by q35's reset register."""
+        """Reset the machine with q35's reset register."""
         self.command("outb 0xcf9 0x6")
         self.settle()
 
@@ -164,7 +165,7 @@ class Qemu:
 
 
 class Model:
-    """src/device, by test/support/c/programs/device_lines.c."""
+    """Our PCI function, in test/support/c/programs/device_lines.c."""
 
     def __init__(self, program, options):
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -182,7 +183,7 @@ class Model:
         return int(self.line(f"read {region} {offset} {size}"), 16)
 
     def write(self, region, offset, size, value):
-        """The doorbell that it was, (peer, vector), or None."""
+        """The doorbell that was rung, (peer, vector), or None."""
         answer = self.line(f"write {region} {offset} {size} {value}")
         return tuple(map(int, answer.split()[1:])) if answer else None
 

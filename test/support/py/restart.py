@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What tests of a server under a service manager share."""
+"""Helpers for tests of a server under a service manager."""
 from support.py.clients import join
 from support.py.crowd import all_know_all, all_ring_all, same_memory
 
@@ -15,7 +15,8 @@ def three(place):
 
 
 def one_more(place, clients, vectors=VECTORS):
-    """Another joins: everybody rings everybody, the memory is the same, and all is said."""
+    """Another client joins: all clients ring each other, the memory is the same, and no message is
+    missing."""
     clients.append(join(place, vectors))
     all_know_all(clients)
     all_ring_all(clients)
@@ -24,21 +25,21 @@ def one_more(place, clients, vectors=VECTORS):
 
 
 def parts(manager):
-    """(id, which fd) of all clients' fds in the store, and the names of the rest."""
+    """(id, kind of fd) of all clients' fds in the store, and the other names."""
     names = [name for name in manager.names() if not name.startswith("ivshmem.client-")]
     return sorted(names + [(*name.split("-")[1::2],) for name in manager.names()
                            if name not in names], key=str)
 
 
 def stored(manager, clients):
-    """Wait until the store has exactly what it should have for these clients."""
+    """Wait until the store has exactly the fds of these clients."""
     wanted = sorted(OWN + [(str(client.id), which) for client in clients
                            for which in ["socket", *map(str, range(client.vectors))]], key=str)
     manager.wait(lambda: parts(manager) == wanted, "the right fds")
 
 
 def name_of(manager, client_id, which):
-    """The name of a client's fd in the store, whatever its serial number is."""
+    """The name of a client's fd in the store, with any serial number."""
     found = [name for name in manager.names()
              if name.split("-")[1::2] == [str(client_id), which]]
     assert len(found) == 1, manager.names()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Clients of one server that come and go, and the truth about who is there, which all must learn."""
+"""Clients of one server that come and go, and the correct list of peers, which all must receive."""
 import contextlib
 import os
 import select
@@ -15,7 +15,8 @@ VECTORS = 2
 
 
 def peer_inode(sock):
-    """The inode of the socket at the other end of a UNIX socket; None if the kernel does not tell."""
+    """The inode of the socket at the other end of a UNIX socket; None if the kernel does not show
+    it."""
     netlink_sock_diag, by_family, show_peer, peer = 4, 20, 4, 2
     request = struct.pack("=BBHIII2I", socket.AF_UNIX, 0, 0, 0xffffffff,
                           os.fstat(sock.fileno()).st_ino, show_peer, 0xffffffff, 0xffffffff)
@@ -26,7 +27,7 @@ def peer_inode(sock):
             data = diag.recv(8192)
     except OSError:
         return None
-    at = 16 + 16  # past the headers of netlink and of the answer
+    at = 16 + 16  # after the headers of netlink and of the answer
     while struct.unpack_from("=H", data, 4)[0] == by_family and at + 4 <= len(data):
         length, kind = struct.unpack_from("=HH", data, at)
         if kind == peer:
@@ -36,13 +37,13 @@ def peer_inode(sock):
 
 
 class Story:
-    """Clients that come and go, and the truth about who is there.
+    """Clients that come and go, and the correct list of peers.
 
-    clients: those who are there and read
-    asleep: those who are there and do not, with their ids
-    greeted: all who have ever been there, with the inodes of the server's sockets
-    lost: those who were refused or dropped though they did nothing wrong
-    refusals: how many were refused as they should
+    clients:  connected clients that read
+    asleep:   connected clients that do not, with their ids
+    greeted:  all clients so far, with the inodes of the server's sockets
+    lost:     clients refused or dropped without a reason
+    refusals: number of correctly refused clients
     """
 
     def __init__(self, serving):
@@ -65,7 +66,7 @@ class Story:
         return self._made.enter_context(RawClient(self.serving.path, VECTORS))
 
     def join(self, client=None):
-        """A client comes, or the last that is allowed is there already; all learn of it."""
+        """A client joins, unless the maximum is reached; all receive its join."""
         if not client and len(self.clients) + len(self.asleep) == PEERS_MAX:
             self.one_too_many()
             return None
@@ -75,7 +76,7 @@ class Story:
         return client
 
     def fall_asleep(self):
-        """A client comes and does not read; all learn of it."""
+        """A client joins and does not read; all others receive its join."""
         client = self.connect()
         data = b""
         poller = select.poll()
@@ -91,7 +92,7 @@ class Story:
         return client
 
     def wake(self, client):
-        """A client reads at last all that there is."""
+        """A client finally reads everything."""
         if self.asleep.pop(client, None) is not None:
             self.join(client)
 
@@ -137,7 +138,8 @@ class Story:
                 self.greeted[client] = peer_inode(client.sock)
 
     def leave(self, client, how=RawClient.close):
-        """A client closes, or does what it is dropped for; the others learn of it."""
+        """A client closes, or does something for which it is dropped; the others receive its
+        leave."""
         if client not in self.clients:
             return  # it was lost before
         self.clients.remove(client)
@@ -147,7 +149,7 @@ class Story:
         self.settle()
 
     def one_too_many(self):
-        """One more than allowed comes, unless somebody was lost, so that there is room."""
+        """A client beyond the maximum connects, unless a client was lost, so that there is room."""
         client = self.connect()
         if len(self.clients) + len(self.asleep) < PEERS_MAX:
             self.join(client)
@@ -157,7 +159,7 @@ class Story:
         self.settle()
 
     def ring_all(self):
-        """What each has of each vector of each is the right doorbell."""
+        """Each client's doorbell of each vector of each other is correct."""
         for sender in self.clients:
             for receiver in self.clients:
                 fds = receiver.own if receiver is sender else sender.peers[receiver.id]

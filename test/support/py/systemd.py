@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A real systemd of our own: a user manager in a private directory, with our units and no others started."""
+"""A private instance of systemd: a user manager in its own directory, with our units and no
+others."""
 import os
 import pathlib
 import re
@@ -17,17 +18,17 @@ CGROUPS = pathlib.Path("/sys/fs/cgroup")
 
 
 def cgroup_directories():
-    """The top levels of all hierarchies: what is there."""
+    """The existing top levels of all hierarchies."""
     tops = [CGROUPS, *CGROUPS.glob("*/")]
     return {path for top in tops for path in top.glob("*/")}
 
 
 class Absent(Exception):
-    """This machine cannot run one, and why."""
+    """This machine cannot run one, with the reason."""
 
 
 class UserManager:
-    """Started, and ended with everything that it has started."""
+    """Started, and ended with all its processes."""
 
     def __init__(self, place):
         if not os.path.exists(MANAGER):
@@ -48,16 +49,16 @@ class UserManager:
             wait_until(lambda: self.popen.poll() is not None or
                        (self.dir / "systemd" / "private").exists(), "it listens")
         except AssertionError:
-            pass  # judged below
+            pass  # checked below
         if self.run("is-system-running", check=False).stdout.strip() in ("", "offline"):
             raise Absent(f"systemd --user does not start here: {self.text()[-200:]!r}")
 
     def text(self):
-        """What it has logged."""
+        """Its log."""
         return (self.dir / "log").read_text(errors="replace")
 
     def run(self, *arguments, check=True):
-        """systemctl."""
+        """Run systemctl."""
         done = subprocess.run(["systemctl", "--user", "--no-pager", *arguments], env=self.env,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=TIMEOUT, check=False)
@@ -69,11 +70,11 @@ class UserManager:
         return self.run("show", "-p", name, "--value", unit).stdout.strip()
 
     def pid(self, unit):
-        """The main process of a unit that is running, 0 if it is not."""
+        """The main process of a running unit, or 0."""
         return int(self.show(unit, "MainPID"))
 
     def close(self):
-        """End it, and remove the cgroups that it has made."""
+        """End it, and remove its cgroups."""
         self.popen.terminate()
         try:
             self.popen.wait(TIMEOUT)
@@ -86,15 +87,15 @@ class UserManager:
                 try:
                     os.rmdir(path)
                 except OSError:
-                    pass  # somebody else's by now
+                    pass  # another process's by now
 
 
 def install_units(place, manager_dir, changes):
-    """Our units as installed, but for what a user manager cannot do."""
+    """Our units as installed, except what a user manager cannot do."""
     unable = ("User=", "Group=", "SocketGroup=", "AmbientCapabilities=",
               "CapabilityBoundingSet=", "DevicePolicy=", "IPAddressDeny=", "Private", "Proc",
               "Protect")
-    if is_sanitized(place.server_program):  # at its end it is traced
+    if is_sanitized(place.server_program):  # a tracer is attached at its end
         unable += ("SystemCallFilter=", "MemoryDenyWriteExecute=")
     source = place.source / "packaging" / "systemd"
     for path in [source / "ivshmem@.socket", place.build / "packaging" / "ivshmem@.service"]:
@@ -105,13 +106,13 @@ def install_units(place, manager_dir, changes):
 
 
 def needs(program):
-    """Skip, unless it is installed."""
+    """Skip unless it is installed."""
     if not shutil.which(program):
         pytest.skip(f"{program} is not installed")
 
 
 def exec_start(place, more=""):
-    """The command of the service, with the program where it is."""
+    """The command of the service, with the actual path of the program."""
     service = (place.build / "packaging" / "ivshmem@.service").read_text()
     command = re.search(r"^ExecStart=\S+(.*)$", service, re.MULTILINE)[1]
     return f"{place.server_program} {more}{command}"

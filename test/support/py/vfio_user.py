@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""vfio-user from outside, without any code of the project: a client, and a device to talk to.
+"""A vfio-user client without any code of the project, and a device for it.
 
 Numbers: QEMU's docs/interop/vfio-user and linux/vfio.h.
 """
@@ -43,7 +43,7 @@ MEMORY_SPACE, BUS_MASTER, INTX_DISABLE = 2, 4, 0x400
 
 
 class Refused(Exception):
-    """A reply that says that there was an error."""
+    """A reply with the error flag."""
 
     def __init__(self, number):
         super().__init__(errno.errorcode.get(number, number))
@@ -89,7 +89,7 @@ class Reply:
         self.fds = fds
 
     def close(self):
-        """Close what came with it."""
+        """Close its fds."""
         while self.fds:
             os.close(self.fds.pop())
 
@@ -97,7 +97,7 @@ class Reply:
 class Client:
     """A VMM's side of the socket.
 
-    greet: begin with VERSION, as everybody does
+    greet: begin with VERSION, as every VMM does
     """
 
     def __init__(self, path, greet=True, **version):
@@ -114,13 +114,13 @@ class Client:
         self.close()
 
     def close(self):
-        """Leave without a goodbye, as everybody does."""
+        """Disconnect, as VMMs do without a message."""
         self.sock.close()
 
     # Messages
 
     def send_raw(self, data, fds=()):
-        """Bytes as they are, and fds with the first of them."""
+        """Send bytes unchanged, and fds with the first of them."""
         control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             sent = self.sock.sendmsg([data], control)
@@ -130,7 +130,7 @@ class Client:
             raise Gone from error
 
     def send(self, command, body=b"", fds=(), flags=0):
-        """A request. Return: its id."""
+        """Send a request. Return: its id."""
         self._next_id = (self._next_id + 1) & 0xffff
         self.send_raw(pack(command, body, self._next_id, flags), fds)
         return self._next_id
@@ -154,7 +154,7 @@ class Client:
         return data
 
     def receive(self):
-        """The next reply. Gone if there is none."""
+        """The next reply. Gone if the connection ended."""
         fds = array.array("i")
         header = HEADER.unpack(self._receive(HEADER.size, fds))
         assert header[3] & 0xf == REPLY, f"no reply: {header}"
@@ -164,7 +164,7 @@ class Client:
         return Reply(header, body, list(fds))
 
     def transact(self, command, body=b"", fds=(), flags=0):
-        """A request and its reply; Refused if that says so."""
+        """Send a request and return its reply; Refused if it has an error."""
         number = self.send(command, body, fds, flags)
         reply = self.receive()
         assert (reply.id, reply.command) == (number, command), "a reply to something else"
@@ -174,7 +174,7 @@ class Client:
         return reply
 
     def is_gone(self, timeout=TIMEOUT):
-        """Whether the device closes the connection and says nothing more."""
+        """Whether the device closes the connection without further messages."""
         assert select.select([self.sock], [], [], timeout)[0], "the device neither closes nor answers"
         try:
             return self.sock.recv(1) == b""
@@ -182,7 +182,7 @@ class Client:
             return True
 
     def is_quiet(self, seconds=0.05):
-        """Whether nothing comes for a while."""
+        """Whether no message arrives for a while."""
         return not select.select([self.sock], [], [], seconds)[0]
 
     # Commands
@@ -219,7 +219,7 @@ class Client:
         assert self.transact(SET_IRQS, set_irqs_body(index, flags, start, count, data), fds).body == b""
 
     def set_vector(self, vector, fd):
-        """Give a vector an eventfd, or with None take it away."""
+        """Set a vector's eventfd, or with None remove it."""
         self.set_irqs(MSIX, EVENTFD | TRIGGER, vector, 1, fds=() if fd is None else (fd,))
 
     def read(self, region, offset, count):
@@ -234,11 +234,11 @@ class Client:
         assert body == access_body(region, offset, len(data))
 
     def read32(self, region, offset):
-        """A register."""
+        """Read a register."""
         return struct.unpack("<I", self.read(region, offset, 4))[0]
 
     def write32(self, region, offset, value):
-        """A register."""
+        """Write a register."""
         self.write(region, offset, struct.pack("<I", value))
 
     def reset(self):
@@ -246,11 +246,11 @@ class Client:
         assert self.transact(RESET).body == b""
 
     def start(self, command=MEMORY_SPACE | BUS_MASTER):
-        """What a guest's driver does first."""
+        """Start like a guest's driver."""
         self.write(CONFIG, COMMAND, struct.pack("<H", command))
 
     def find_capability(self, wanted):
-        """Where a capability is in configuration space; None: there is none."""
+        """Offset of a capability in configuration space, or None."""
         config = self.read(CONFIG, 0, 256)
         at = config[0x34] if config[6] & 0x10 else 0
         while at:
@@ -260,13 +260,13 @@ class Client:
         return None
 
     def enable_msix(self, control=0x8000):
-        """MSI-X as a whole: 0x8000 enabled, 0x4000 masked."""
+        """Message control of MSI-X: 0x8000 enabled, 0x4000 masked."""
         at = self.find_capability(0x11)
         now = struct.unpack("<H", self.read(CONFIG, at + 2, 2))[0]
         self.write(CONFIG, at + 2, struct.pack("<H", (now & 0x7ff) | control))
 
     def map_memory(self, writable=True):
-        """BAR 2 as a guest sees it, or None if it cannot be mapped."""
+        """BAR 2 mapped as for a guest, or None if it cannot be mapped."""
         flags, size, offset, fd = self.region_info(BAR2)
         if fd is None:
             return None
@@ -280,28 +280,28 @@ class Client:
     # Migration
 
     def get_state(self):
-        """The state of migration."""
+        """The migration state."""
         body = self.transact(FEATURE, feature_body(GET | MIG_STATE)).body
         return struct.unpack("<IIII", body)[2]
 
     def set_state(self, state):
-        """To another state."""
+        """Change the migration state."""
         sent = feature_body(SET | MIG_STATE, struct.pack("<II", state, 0))
         assert self.transact(FEATURE, sent).body == sent
 
     def read_data(self, size):
-        """A piece of the stream."""
+        """Read a piece of the stream."""
         body = self.transact(MIG_READ, struct.pack("<II", 8 + size, size)).body
         argsz, got = struct.unpack_from("<II", body)
         assert argsz == len(body) == 8 + got and got <= size
         return body[8:]
 
     def write_data(self, data):
-        """A piece of the stream."""
+        """Write a piece of the stream."""
         assert self.transact(MIG_WRITE, struct.pack("<II", 8 + len(data), len(data)) + data).body == b""
 
     def save(self, piece=DATA_MAX):
-        """All of the stream, from RUNNING or STOP; afterwards it is in STOP."""
+        """Read the whole stream, from RUNNING or STOP; afterwards the device is in STOP."""
         self.set_state(STOP_COPY)
         data = b""
         while True:
@@ -312,7 +312,7 @@ class Client:
                 return data
 
     def load(self, data, piece=DATA_MAX, state=RUNNING):
-        """The same, to the other side."""
+        """Write the whole stream."""
         self.set_state(RESUMING)
         for at in range(0, len(data), piece):
             self.write_data(data[at:at + piece])
@@ -320,12 +320,12 @@ class Client:
 
 
 def eventfd():
-    """A new one, which does not wait."""
+    """A new, non-blocking eventfd."""
     return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
 
 def fired(fd):
-    """How often it was written to since it was asked before."""
+    """Number of writes to it since the last call."""
     try:
         return os.eventfd_read(fd)
     except BlockingIOError:
@@ -343,14 +343,14 @@ def memory_file(size, seals=True):
 
 
 def path_of(fd):
-    """A name under which others can open what we have open."""
+    """A path under which other processes can open this fd."""
     return "-" if fd is None else f"/proc/{os.getpid()}/fd/{fd}"
 
 
 class Device(Process):
     """serve-device (test/support/c/programs/serve_device.c), which serves one function.
 
-    memory: an fd, or None: nothing is behind BAR 2
+    memory: an fd, or None: BAR 2 has no memory
     """
 
     def __init__(self, place, memory=None, offset=0, writable=True, name="vfio.sock", **options):
@@ -367,7 +367,7 @@ class Device(Process):
             raise
 
     def ask(self, line):
-        """A line to its standard input. Return: the answer."""
+        """Send a line to its standard input. Return: the answer."""
         answered = ("done", "clients=", "rung", "unknown")
         self.write(line + "\n")
         self._answers += 1
@@ -382,28 +382,29 @@ class Device(Process):
         raise AssertionError(f"no answer to {line!r}: {self.out.seen[-5:]} {self.err.seen[-5:]}")
 
     def counts(self):
-        """What it has counted."""
+        """Its counters."""
         return {name: int(value) for name, value in
                 (word.split("=") for word in self.ask("counts").split())}
 
     def rung(self):
-        """(peer, vector) of the doorbells that the guest rang since it was asked before."""
+        """(peer, vector) of the doorbells that the guest rang since the last call."""
         return [tuple(map(int, word.split(":"))) for word in self.ask("rung").split()[1:]]
 
     def doorbell(self, vector):
-        """A peer rings."""
+        """Ring a vector, as a peer does."""
         self.ask(f"doorbell {vector}")
 
     def set_memory(self, memory=None, offset=0, writable=True):
-        """Other memory behind BAR 2."""
+        """Replace the memory of BAR 2."""
         self.ask(f"memory {path_of(memory)} {offset} {int(writable)}")
 
     def fds(self):
-        """How many fds it has open."""
+        """Number of its open fds."""
         return fd_count(self.pid)
 
     def grows_kib(self):
-        """What it may grow by: two messages and a little; more where freed memory is held on to."""
+        """Permitted growth: two messages and a little; more if freed memory is not reused at
+        once."""
         return 400 << 10 if is_sanitized(self.popen.args[0]) else 8 << 10
 
     def client(self, *arguments, **keywords):
@@ -411,17 +412,17 @@ class Device(Process):
         return Client(self.path, *arguments, **keywords)
 
     def wait_gone(self, times):
-        """Wait until it has said so often that a client is gone. Return: (result, reason)."""
+        """Wait until it has reported so many disconnects. Return: (result, reason)."""
         _, result, reason = self.out.wait("gone ", times).split(" ", 2)
         return int(result), reason
 
     def close(self):
-        """However it is doing: afterwards it is gone. A sanitizer must have had nothing to say."""
+        """End it without checks, except that a sanitizer must not have reported anything."""
         self.end()
         assert not self.err.count("runtime error:"), self.err.text()
 
     def stop(self):
-        """End it in good order; no sanitizer may have anything to say."""
+        """End it properly; a sanitizer must not report anything."""
         self.popen.stdin.close()
         status = self.wait()
         assert status == 0, f"serve-device ended with {status}: {self.err.text()}"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The wire protocol from both sides, without any code of the project: a client that checks every
-rule while it reads, and a server that breaks them."""
+"""The wire protocol without any code of the project: a client that checks every rule while it
+reads, and a server that breaks them."""
 import array
 import contextlib
 import os
@@ -39,7 +39,7 @@ def connect(path):
 
 
 def accepts(path):
-    """Whether somebody listens at a socket."""
+    """Whether a process listens at a socket."""
     try:
         connect(str(path)).close()
     except (FileNotFoundError, ConnectionRefusedError):
@@ -48,10 +48,10 @@ def accepts(path):
 
 
 class RawClient:
-    """A client that believes exactly what it is told, and complains when it cannot be true.
+    """A client that records the messages, and fails if they cannot be true.
 
     vectors: how many each client of this server has; None: unknown, and less is checked
-    keep: keep the fds of others; if not, only their number is kept (as many None)
+    keep:    keep the fds of others; if not, only their number is kept (as many None)
     """
 
     def __init__(self, path, vectors=None, keep=True):
@@ -66,7 +66,7 @@ class RawClient:
         self.ended = False
         self._half = b""
         self._half_fds = []
-        self._incomplete = None  # the id whose vectors are being told
+        self._incomplete = None  # the id whose vectors are being received
         self.sock.setblocking(False)
 
     def __enter__(self):
@@ -76,7 +76,7 @@ class RawClient:
         self.close()
 
     def close(self):
-        """Leave, and close every fd."""
+        """Disconnect, and close every fd."""
         self.sock.close()
         fds = self.own + self._half_fds + [fd for known in self.peers.values() for fd in known]
         for fd in fds + [self.memory]:
@@ -85,7 +85,7 @@ class RawClient:
         self.own, self._half_fds, self.peers, self.memory = [], [], {}, None
 
     def _receive(self):
-        """More bytes of the current message. False: none are there yet."""
+        """Receive more bytes of the current message. False: none are available."""
         fds = array.array("i")
         try:
             data, control, flags, _ = self.sock.recvmsg(
@@ -109,7 +109,7 @@ class RawClient:
         return True
 
     def next(self, timeout=TIMEOUT):
-        """Take in one message. Return: (value, whether there was an fd); None at the end of the
+        """Receive one message. Return: (value, whether there was an fd); None at the end of the
         connection and when no message came in time (`ended` tells which)."""
         deadline = time.monotonic() + timeout
         poller = select.poll()
@@ -169,7 +169,7 @@ class RawClient:
             self._incomplete = value if len(known) < self.vectors else None
 
     def read_until(self, condition, what="what was awaited"):
-        """Take in messages until condition() is true."""
+        """Receive messages until condition() is true."""
         deadline = time.monotonic() + TIMEOUT
         while not condition():
             if self.next(max(deadline - time.monotonic(), 0)) is None:
@@ -178,21 +178,21 @@ class RawClient:
                                      f"{sorted(self.peers)}, last {self.history[-5:]}")
 
     def greeting(self):
-        """Take in version, id, memory, the others, and the own vectors (`vectors` of them)."""
+        """Receive version, id, memory, the others, and the own vectors (`vectors` of them)."""
         self.read_until(lambda: len(self.history) >= 3 and len(self.own) >= (self.vectors or 0),
                         "the end of the greeting")
         return self
 
     def knows(self, ids):
-        """Whether it believes that exactly these are there, each with all vectors."""
+        """Whether it knows exactly these peers, each with all vectors."""
         return set(self.peers) == set(ids) and self._incomplete is None
 
     def read_until_knows(self, ids):
-        """Take in messages until exactly these are there."""
+        """Receive messages until it knows exactly these peers."""
         self.read_until(lambda: self.knows(ids), f"it knew {sorted(ids)}")
 
     def is_quiet(self, seconds=0.1):
-        """Whether nothing more comes for a while."""
+        """Whether no message arrives for a while."""
         return self.next(seconds) is None and not self.ended
 
     def read_to_end(self):
@@ -205,7 +205,7 @@ class RawClient:
 
 
 def read_together(clients, condition, what):
-    """All of them read whatever comes, in turns, until condition() is true."""
+    """All of them read messages, in turns, until condition() is true."""
     deadline = time.monotonic() + TIMEOUT
     poller = select.poll()
     for client in clients:
@@ -222,7 +222,7 @@ def read_together(clients, condition, what):
 
 
 def readable(fds, timeout=0):
-    """The positions of those fds that can be read; with a timeout, waits for the first."""
+    """The positions of the readable fds; with a timeout, waits for the first."""
     poller = select.poll()
     for fd in fds:
         poller.register(fd, select.POLLIN)
@@ -238,10 +238,10 @@ def ring(fd):
 class BadServer:
     """A server that sends what a test wants, and then stalls or closes.
 
-    messages: (value or bytes, list of fds) each; the fds stay the caller's
-    closes: close the connection afterwards; if not, it stays open until this is closed
+    messages: (value or bytes, list of fds) each; the caller closes the fds
+    closes:   close the connection afterwards; if not, it stays open until this is closed
 
-    The client, another process, is stopped meanwhile: else it could take a pause in between for the end.
+    The client, another process, is stopped meanwhile: otherwise it could take a pause for the end.
     """
 
     stops_client = True
@@ -294,7 +294,7 @@ class BadServer:
             os.close(pidfd)
 
     def send(self, value, fds=()):
-        """One more message; bytes are sent as they are."""
+        """Send another message; bytes are sent unchanged."""
         data = value if isinstance(value, bytes) else pack(value)
         control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         self._accepted.sendmsg([data], control)

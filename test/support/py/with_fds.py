@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""As a service manager starts a service: move fds to 3, 4, ... and name them in the environment.
+"""Like a service manager: move fds to 3, 4, ... and name them in the environment.
 
 usage: with_fds.py LISTEN_FDS|- FDNAMES FD,FD,... PROGRAM [ARGUMENT]...
 
-LISTEN_FDS: "-" for how many there are; anything else is said as it is
+LISTEN_FDS: "-" for their number; anything else is used unchanged
 """
 import fcntl
 import os
@@ -14,7 +14,7 @@ FIRST = 3  # SD_LISTEN_FDS_START
 
 def main(count, names, listed, program, *arguments):
     fds = [int(fd) for fd in listed.split(",") if fd]
-    # Out of the way first: one of them may have the number that another is to have.
+    # Move them away first: one of them may have the number that another is to get.
     moved = [fcntl.fcntl(fd, fcntl.F_DUPFD, FIRST + len(fds)) for fd in fds]
     for fd in fds:
         os.close(fd)

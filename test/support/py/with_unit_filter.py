@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Run a program under the filter of system calls of a systemd unit, as systemd would: what the unit's
-SystemCallFilter= lines leave is allowed, and anything else ends the program with SIGSYS.
+"""Run a program under the filter of system calls of a systemd unit, as systemd would: calls that
+the unit's SystemCallFilter= allows, and anything else ends the program with SIGSYS.
 
 usage: with_unit_filter.py UNIT PROGRAM [ARGUMENT]...
 """
@@ -12,11 +12,11 @@ import sys
 
 PR_SET_NO_NEW_PRIVS = 38
 KILL_PROCESS, ALLOW = 0x80000000, 0x7fff0000
-UNKNOWN = -1  # to this architecture, or to libseccomp
+UNKNOWN = -1  # unknown to this architecture, or to libseccomp
 
 
 def members(name):
-    """The system calls of a set such as @chown; of another name that alone."""
+    """The system calls of a set such as @chown; for another name only that name."""
     if not name.startswith("@"):
         return {name}
     done = subprocess.run(["systemd-analyze", "--no-pager", "syscall-filter", name],
@@ -27,7 +27,7 @@ def members(name):
 
 def allowed(unit):
     """The names that a unit allows (systemd.exec(5), SystemCallFilter=)."""
-    names = members("@default") | {"execve"}  # without which nothing starts
+    names = members("@default") | {"execve"}  # needed to start anything
     for line in pathlib.Path(unit).read_text().splitlines():
         key, _, value = line.partition("=")
         if key != "SystemCallFilter":
@@ -38,7 +38,7 @@ def allowed(unit):
 
 
 def install(names):
-    """The filter; it stays, over execve(2), too."""
+    """Load the filter, which stays over execve(2)."""
     seccomp = ctypes.CDLL("libseccomp.so.2")
     seccomp.seccomp_init.restype = ctypes.c_void_p
     context = ctypes.c_void_p(seccomp.seccomp_init(ctypes.c_uint32(KILL_PROCESS)))

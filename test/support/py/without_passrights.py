@@ -19,12 +19,12 @@ NUMBER_AT, OPTION_AT = 0, 16 + 2 * 8  # in struct seccomp_data
 
 
 def is_possible():
-    """Whether the number of the call is known here."""
+    """Whether this machine's number of the call is known here."""
     return platform.machine() in SETSOCKOPT
 
 
 def install():
-    """The filter; it stays, over execve(2), too."""
+    """Load the filter, which stays over execve(2)."""
     code = [(LOAD, 0, 0, NUMBER_AT), (EQUAL, 0, 3, SETSOCKOPT[platform.machine()]),
             (LOAD, 0, 0, OPTION_AT), (EQUAL, 0, 1, SO_PASSRIGHTS),
             (RETURN, 0, 0, ERRNO | errno.ENOPROTOOPT), (RETURN, 0, 0, ALLOW)]
