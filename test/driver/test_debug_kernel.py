@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The kernel that watches itself: it finds faults, and none in the driver coming and going. The
+"""The debug kernel detects faults, and finds none when the driver is inserted and removed. The
 driver's own suite on it is the test driver-device-node-debug-kernel."""
 import pathlib
 
@@ -20,7 +20,7 @@ def kernel():
     return debug_kernel.find()
 
 
-def test_the_driver_comes_and_goes(kernel, tmp_path):
+def test_driver_is_inserted_and_removed(kernel, tmp_path):
     region = tmp_path / "region"
     region.write_bytes(bytes(1 << 20))
     console = boot_and_insert(kernel, driver.module(kernel), region, tmp_path)
@@ -28,7 +28,7 @@ def test_the_driver_comes_and_goes(kernel, tmp_path):
 
 
 @pytest.mark.parametrize(("fault", "report"), FAULTS)
-def test_a_fault_is_found(kernel, tmp_path, fault, report):
+def test_fault_is_detected(kernel, tmp_path, fault, report):
     module = driver.modules(kernel, MODULES, ["faulty"])[0]
     image = initramfs.build(tmp_path / "guest.img", kernel,
                             f"insmod /modules/faulty.ko what={fault}; "

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guest's driver (kernel/) in QEMU, without the library: devices, mmap, ioctl, doorbells, users. With
-QEMU's device, or that of ivshmem-device (support/py/guest_device.py)."""
+"""The guest driver (kernel/) in QEMU, without the library: devices, mmap, ioctl, doorbells, users.
+With QEMU's device, or that of ivshmem-device (support/py/guest_device.py)."""
 import re
 
 import pytest
@@ -13,7 +13,7 @@ GIB = 1 << 30
 
 
 def test_devices(place, record_property):
-    """Doorbell, plain, and two of one kind in one guest, below 4 GiB; all that can be done with them."""
+    """Doorbell, plain, and two of one kind in one guest, below 4 GiB; all operations."""
     host = Host()
     second = Host()
     devices = host.doorbell(place, 2) + host.plain(place, MIB)
@@ -36,8 +36,8 @@ driver-test -d 1 grid
 
 
 @pytest.mark.qemu_device("what a shell reads comes from the driver")
-def test_shell(place, record_property):
-    """A shell reads doorbells from the node, byte by byte as it does."""
+def test_shell_reads_doorbells(place, record_property):
+    """A shell reads doorbells from the node, byte by byte."""
     host = Host()
     guest = driver_guest.start(place, """
 exec 3</dev/ivshmem0
@@ -68,7 +68,7 @@ driver-test mapping
 
 
 def test_two_gib(place, record_property):
-    """A region of 2 GiB, of which a few pages are there."""
+    """A region of 2 GiB with few allocated pages."""
     host = Host()
     guest = driver_guest.start(place, """
 driver-test device high 0 2147483648 0
@@ -79,7 +79,7 @@ driver-test mapgrid
 
 
 def test_many_vectors(place, record_property):
-    """As many vectors as the guest has interrupts, and the log says if that is not all."""
+    """As many vectors as the guest has interrupts; the log reports if the device has more."""
     host = Host()
     guest = driver_guest.start(place, """
 n=$(cat /sys/class/ivshmem/ivshmem0/vectors)

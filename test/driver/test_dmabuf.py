@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guest's driver exports the region as dma-bufs, which a test module imports as a GPU's driver would."""
+"""The guest driver exports the region as dma-bufs, which a test module imports as a GPU's driver
+would."""
 from support.py import driver_guest
 from support.py.driver_guest import PORT, Host
 
@@ -9,7 +10,7 @@ MODULES = ("ivshmem", "ivs_walk", "ivs_import")
 
 
 def test_dmabuf(place, record_property):
-    """Below 4 GiB (doorbell) and above (plain): in one guest."""
+    """Below 4 GiB (doorbell) and above (plain), in one guest."""
     host = Host()
     devices = PORT + host.doorbell(place, 2) + host.plain(place, 64 * MIB, bus="rp0")
     guest = driver_guest.start(place, """
@@ -22,8 +23,8 @@ driver-test life modules 1
     driver_guest.finish(guest, record_property, host.answers())
 
 
-def test_more_than_a_piece(place, record_property):
-    """2 GiB do not fit into one piece of a scatter list; 1 MiB is too small for struct pages."""
+def test_more_than_one_scatter_list_entry(place, record_property):
+    """2 GiB do not fit into one entry of a scatter list; 1 MiB is too small for struct pages."""
     host = Host()
     devices = host.plain(place, 2 * GIB, number=0) + host.plain(place, MIB, "small")
     guest = driver_guest.start(place, """

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guest's driver while devices come, go, are reset and sleep, and in storms of doorbells.
+"""The guest driver while devices are plugged, unplugged, reset and suspended, and in storms of
+doorbells.
 
-With the device of ivshmem-device the rounds are fewer: what it does in one it does in each, and what may
-go wrong within the driver in one of hundreds is looked for with QEMU's."""
+With the device of ivshmem-device the rounds are fewer: each exercises it in the same way, and
+faults within the driver that show in one round of hundreds are found with QEMU's.
+"""
 import mmap
 import struct
 import threading
@@ -24,8 +26,8 @@ RINGS = 20000 if SERVED else 100000
 
 
 def test_unbind(place, record_property):
-    """Unbound and bound again, and the module removed and inserted: with nobody there, and with files
-    open, memory mapped and written, and threads waiting."""
+    """Unbound and bound again, and the module removed and inserted: idle, and with files open,
+    memory mapped and written, and threads waiting."""
     host = Host()
     guest = driver_guest.start(place, f"""
 driver-test life unbind {UNBINDS}
@@ -36,7 +38,7 @@ driver-test life modules {INSERTS}
 
 
 class Storm:
-    """Rings all vectors of all guests of a server, until closed; and not while it is held."""
+    """Rings all vectors of all guests of a server, until closed; paused while it is held."""
 
     def __init__(self, client):
         self._client = client
@@ -55,20 +57,21 @@ class Storm:
                         ring(fd)
 
     def close(self):
-        """No more."""
+        """Stop."""
         self._stop.set()
         self._thread.join(20)
 
 
 class Plugs:
-    """Brings devices by QMP and takes them away: a doorbell first, and after it only plain ones.
+    """Plugs devices in and out by QMP: a doorbell first, and after it only plain ones.
 
-    QEMU 7.2 without KVM leaves its handlers of a doorbell's fds behind, and dies when one of these numbers
-    is an fd again that can be read: so nobody rings it while it goes, and nothing is opened afterwards.
+    QEMU 7.2 without KVM does not remove its handlers of a doorbell's fds, and dies when one of
+    these numbers is reused for a readable fd: so its vectors are not rung while it is unplugged,
+    and no fd is opened afterwards.
 
     QEMU 11.1 aborts when a vfio-user device with MSI-X is unplugged (memory_region_del_subregion:
-    Assertion), whoever serves it. So with ivshmem-device all are plain, and they are one: each plug is the
-    next connection to it. What has doorbells is unbound in test_unbind.
+    Assertion), whichever program serves it. So with ivshmem-device all are plain, and they are one:
+    each plug is the next connection to it. Devices with doorbells are unbound in test_unbind.
     """
 
     def __init__(self, guest, storm, served):
@@ -86,13 +89,13 @@ class Plugs:
         return {"driver": "ivshmem-plain", "memdev": f"m-{self._number}"}
 
     def plug(self):
-        """The next one."""
+        """Plug the next one in."""
         self._number += 1
         kind = self._kind()
         self._guest.qmp().command("device_add", bus="rp0", id=f"d{self._number}", **kind)
 
     def unplug(self):
-        """The one that is there."""
+        """Unplug the current one."""
         with self._storm.held:
             self._guest.qmp().unplug(f"d{self._number}")
             self._guest.qmp().wait_event("DEVICE_DELETED", 30)
@@ -100,16 +103,16 @@ class Plugs:
 
 @pytest.mark.parametrize("boot", range(BOOTS))
 def test_hot_plug(place, record_property, boot):
-    """Plugged in and unplugged, in use, and in storms from the host and from the guest itself until a
-    moment before: more than that QEMU does not survive. test_unbind has them all the time."""
-    del boot  # the same each time
+    """Plugged and unplugged, in use, and in storms from the host and from the guest itself that end
+    a moment before: QEMU does not survive more. test_unbind has storms all the time."""
+    del boot  # the same in each run
     host = Host()
     served = None
-    # What the devices need is there, they come later; each memory is one device's.
+    # The backends exist, the devices come later; each memory belongs to one device.
     port = PORT
     if SERVED:
-        # Above 4 GiB the firmware of QEMU 11.1 gives the port addresses that Linux takes to be an AMD
-        # processor's, and then it has none for what is plugged in later.
+        # Above 4 GiB the firmware of QEMU 11.1 assigns addresses to the port that Linux takes for
+        # an AMD processor's, and then it has none for devices plugged in later.
         port = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,pref64-reserve=64M"]
         needed = []
         host.serve(place, 2)
@@ -128,8 +131,8 @@ def test_hot_plug(place, record_property, boot):
 
 
 def test_reset(place, record_property):
-    """Reset with its bus, in use: mappings work on, everybody is told, interrupts come again. Also
-    while the host rings."""
+    """Reset with its bus, in use: mappings still work, all users are notified, interrupts arrive
+    again. Also while the host rings."""
     host = Host()
     other = Host()
     devices = PORT + host.doorbell(place, 2, bus="rp0")
@@ -145,7 +148,7 @@ driver-test events 0
 
 
 def test_reboot(place, record_property):
-    """The guest reboots: the device is reset, and stays who it is to its server."""
+    """The guest reboots: the device is reset, and keeps its id."""
     host = Host()
     lives = iter(["again", "done"])
     guest = driver_guest.start(place, """
@@ -161,7 +164,7 @@ echo "ask life"; read -r answer
 
 
 class Sleep:
-    """Wakes a guest that sleeps."""
+    """Wakes a suspended guest."""
 
     def __init__(self, guest):
         self._guest = guest
@@ -171,13 +174,13 @@ class Sleep:
         self.slept = []
 
     def sleep(self, state):
-        """It is about to."""
+        """Wait until it is about to suspend."""
         self._awake.clear()
         self._thread = threading.Thread(target=self._wake, args=(state,), daemon=True)
         self._thread.start()
 
     def awake(self):
-        """It is again."""
+        """Wait until it runs again."""
         self._awake.set()
         self._thread.join(30)
 
@@ -185,7 +188,7 @@ class Sleep:
         while not self._awake.wait(0.3):
             if state == "mem":
                 self._wake_up()
-            else:  # no event tells of the idle sleep; a key ends it
+            else:  # no event reports suspend-to-idle; a key ends it
                 self._guest.console.send("")
                 self.slept.append(state)
 
@@ -198,8 +201,8 @@ class Sleep:
         self._guest.qmp().command("system_wakeup")
 
 
-def test_sleep(place, record_property):
-    """The machine sleeps, first with its memory alone powered (S3), then idle."""
+def test_suspend(place, record_property):
+    """The machine suspends, first to RAM (S3), then to idle."""
     host = Host()
     guest = driver_guest.start(place, """
 echo enabled >/sys/class/tty/ttyS0/power/wakeup
@@ -214,7 +217,8 @@ driver-test events 0
 
 
 def test_storm(place, record_property):
-    """As many doorbells as the host can ring, while files, eventfds and readers come and go."""
+    """As many doorbells as the host can ring, while files, eventfds and readers are opened and
+    closed."""
     host = Host()
     vectors = 4
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guest's driver and what no QEMU has any more, or not yet: a device of revision 0 with an interrupt
-pin, and one whose region has a name. A test module is the device, with all that can be wrong with it; or
-ivshmem-device, as it really is."""
+"""The guest driver with devices that QEMU does not have any more, or not yet: a device of revision
+0 with an interrupt pin, and a device whose region has a name. A test module is the device, with all
+possible faults; or ivshmem-device, as it really is."""
 import pytest
 
 from support.py import driver_guest, guest_device
@@ -15,7 +15,7 @@ served = pytest.mark.served_device("there is no such device in QEMU")
 
 @pytest.mark.qemu_device("it needs none of either")
 def test_module(place, record_property):
-    """One vector by a pin that others may share (R-1, R-3), and names (R-9) that are right and wrong."""
+    """A vector by a shared interrupt pin (R-1, R-3), and valid and invalid names (R-9)."""
     guest = driver_guest.start(place, "driver-test pin; rmmod ivs_legacy && rmmod ivshmem && "
                                "insmod /modules/ivshmem.ko", [],
                                modules=("ivshmem", "ivs_walk", "ivs_legacy"),
@@ -49,8 +49,8 @@ driver-test -d 1 device low 0 1048576 0 name={"x" * 63}
 @served
 @pytest.mark.parametrize("msi", ["on", "off"])
 def test_revision_0(place, record_property, msi):
-    """With MSI-X, and with the pin; the driver is bound anew, too, and has an interrupt again. With the
-    pin QEMU has given up the mapping by the time that the second run of "device" looks."""
+    """With MSI-X, and with the pin; the driver is also bound again, and gets an interrupt again.
+    With the pin QEMU has dropped the mapping before the second run of "device" checks."""
     host = Host()
     vectors = 2 if msi == "on" else 1
     socket = host.serve(place, vectors)
@@ -69,9 +69,9 @@ driver-test events 0
 
 @served
 def test_revision_0_before_its_server(place, record_property):
-    """The id is -1 and the memory all ones, until there is a server."""
+    """The id is -1 and the memory all ones, until the server starts."""
     def serve():
-        with stopped(device.program):  # it is to be the second client
+        with stopped(device.program):  # it must be the second client
             host.serve(place, 1, ident="late")
 
     host = Host()
