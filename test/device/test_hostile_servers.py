@@ -190,8 +190,9 @@ def test_lingering_sockets_from_a_server(place):
 class Useless:
     """A device whose server has been replaced by a bad one.
 
-    change: replaces it keeps:  the device keeps the doorbells that it had used:   by a guest; a
-    region in use cannot be replaced
+    change: replaces it
+    keeps:  the device keeps the doorbells that it had
+    used:   by a guest; a region in use cannot be replaced
     """
 
     def __init__(self, place, name, change, keeps, used=True):

@@ -3,11 +3,11 @@
 
 Permitted differences, and the reasons; each has a test of its own that shows it:
 
-- Configuration space behind the capabilities: QEMU lets a guest keep bytes there. PCI 3.0, 6.1: what is
-  reserved reads 0, and writes to it are ignored.
-- The vector of a doorbell: QEMU looks at 8 bits of it without ioeventfd. R-4 says 16.
-- A vector that is rung while the function is no bus master: QEMU sends its message into nothing. Here
-  it is pending until it can be sent (R-7).
+- Configuration space behind the capabilities: QEMU lets a guest store bytes there. PCI 3.0, 6.1:
+  reserved bytes read 0, and writes to them are ignored.
+- The vector of a doorbell: without ioeventfd QEMU uses 8 bits of it. R-4 says 16.
+- A vector that is rung while the function is not a bus master: QEMU loses its message. Here it
+  is pending until it can be sent (R-7).
 - The capability of R-9, which QEMU's devices do not have, and revision 0, which QEMU no longer has.
 """
 import os
