@@ -7,25 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
+#include "daemon/json.h"
 #include "device/private.h"
-
-#define TEXT_MAX 4352 /* a path and a prefix, or a struct ivs_error */
-
-/* Paths may be any bytes, JSON only UTF-8. */
-static json_t *text_json(const char *text)
-{
-	char valid[TEXT_MAX];
-
-	return text ? json_string(ivs_text_valid(text, valid, sizeof(valid))) : json_null();
-}
-
-static json_t *time_json(int64_t wall_ms)
-{
-	char text[IVS_CLOCK_TEXT_LEN];
-
-	return json_string(ivs_clock_wall_text(wall_ms, text));
-}
 
 static json_t *number_json(uint64_t n)
 {
@@ -62,19 +45,19 @@ static json_t *server_json(const struct ivs_device *device)
 	if (server->state == SERVER_NONE)
 		return json_null();
 	return json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "socket",
-			 text_json(device->opts.server), "state", state_name(server->state),
-			 "since", time_json(server->since_ms), "id",
+			 ivs_json_text(device->opts.server), "state", state_name(server->state),
+			 "since", ivs_json_time(server->since_ms), "id",
 			 server->last_id >= 0 ? json_integer(server->last_id) : json_null(),
 			 "vectors", number_json(server->vectors_n), "peers",
 			 joined ? number_json(count_peers(&server->connection.doorbells))
 				: json_null(),
 			 "joins", number_json(server->joins), "problem",
-			 *server->problem.text ? text_json(server->problem.text) : json_null());
+			 *server->problem.text ? ivs_json_text(server->problem.text) : json_null());
 }
 
 static json_t *memory_json(const struct ivs_device *device)
 {
-	return json_pack("{s:o, s:o, s:o, s:b, s:b}", "region", text_json(device->opts.region),
+	return json_pack("{s:o, s:o, s:o, s:b, s:b}", "region", ivs_json_text(device->opts.region),
 			 "offset", number_json(device->opts.window.offset), "size",
 			 number_json(device->function.options.memory_len), "read_only",
 			 device->opts.access != IVS_DEVICE_WRITES, "attached",
@@ -114,10 +97,10 @@ static json_t *device_json(const struct ivs_device *device)
 	const struct ivs_pci_function_options *function = &device->opts.function;
 
 	return json_pack("{s:o, s:s, s:o, s:o, s:b, s:o, s:s, s:o, s:o, s:o, s:o}", "socket",
-			 text_json(device->name), "model", model_name(device), "revision",
+			 ivs_json_text(device->name), "model", model_name(device), "revision",
 			 number_json(function->revision), "vectors",
 			 number_json(function->vectors_n), "intx", function->intx, "name",
-			 text_json(function->name), "role",
+			 ivs_json_text(function->name), "role",
 			 ivs_device_is_master(device) ? "master" : "peer", "memory",
 			 memory_json(device), "server", server_json(device), "vmm",
 			 vmm_json(device, &counts), "totals", totals_json(device, &counts));

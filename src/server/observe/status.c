@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/text.h"
+#include "daemon/json.h"
 #include "server/announce.h"
 
 #ifndef F_SEAL_EXEC
@@ -24,8 +24,6 @@
 IVS_SYSCALLS(ivs_status_syscalls, {"getpid"}, IVS_CALL_GETRLIMIT, IVS_CALL_OPEN_TO_READ, {"read"},
 	     {"close"}, {"fcntl", {IVS_ARG_IS(2, F_GET_SEALS)}},
 	     {"fcntl64", {IVS_ARG_IS(2, F_GET_SEALS)}}, IVS_CALL_DUPFD_CLOEXEC);
-
-#define TEXT_MAX 4352 /* a prefix and a path, or the text of struct ivs_error */
 
 const char *ivs_refusal_name(enum ivs_refusal why)
 {
@@ -50,21 +48,6 @@ const char *ivs_drop_name(enum ivs_drop why)
 	};
 
 	return names[why];
-}
-
-/* Paths may have any bytes, JSON has UTF-8 only. */
-static json_t *text_of(const char *text)
-{
-	char valid[TEXT_MAX];
-
-	return json_string(ivs_text_valid(text, valid, sizeof(valid)));
-}
-
-static json_t *time_of(int64_t wall_ms)
-{
-	char text[IVS_CLOCK_TEXT_LEN];
-
-	return json_string(ivs_clock_wall_text(wall_ms, text));
 }
 
 static json_t *number_or_null(uint64_t n)
@@ -101,12 +84,12 @@ static json_t *region_of(const struct ivs_server *server)
 {
 	const struct ivs_region *region = server->region;
 	const char *path = ivs_region_path(region);
-	json_t *address = text_of(server->region_address);
+	json_t *address = ivs_json_text(server->region_address);
 	json_t *backend = json_stringn(server->region_address,
 				       strcspn(server->region_address, ":"));
 
 	return json_pack("{s:o, s:o, s:o, s:I, s:I, s:b, s:o, s:b}", "address", address, "backend",
-			 backend, "path", *path ? text_of(path) : json_null(), "size",
+			 backend, "path", *path ? ivs_json_text(path) : json_null(), "size",
 			 (json_int_t)ivs_region_size(region), "page_size",
 			 (json_int_t)ivs_region_page_size(region), "sealed",
 			 ivs_region_sealed(region), "seals", seals_of(ivs_region_fd(region)),
@@ -144,13 +127,13 @@ static json_t *totals_of(const struct ivs_server *server)
 /* All but the clients. */
 static json_t *head_of(const struct ivs_server *server)
 {
-	return json_pack("{s:s, s:i, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:b}", "version",
-			 IVS_VERSION, "pid", (int)getpid(), "since", time_of(server->since_ms),
-			 "socket", text_of(server->listener.path), "region", region_of(server),
-			 "vectors", (json_int_t)server->vectors_n, "limits", limits_of(server),
-			 "totals", totals_of(server), "ids_left",
-			 (json_int_t)ivs_roster_unheard(server->roster), "waiting",
-			 ivs_server_is_waiting(server));
+	return json_pack(
+		"{s:s, s:i, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:b}", "version", IVS_VERSION, "pid",
+		(int)getpid(), "since", ivs_json_time(server->since_ms), "socket",
+		ivs_json_text(server->listener.path), "region", region_of(server), "vectors",
+		(json_int_t)server->vectors_n, "limits", limits_of(server), "totals",
+		totals_of(server), "ids_left", (json_int_t)ivs_roster_unheard(server->roster),
+		"waiting", ivs_server_is_waiting(server));
 }
 
 /* The count of an eventfd; read(2) would reset it. Return: NULL if unknown. */
@@ -198,10 +181,11 @@ static json_t *peer_of(const struct ivs_server *server, unsigned int id, bool do
 
 	peer = json_pack("{s:I, s:I, s:I, s:I, s:o, s:I, s:b, s:b, s:I}", "id", (json_int_t)id,
 			 "pid", (json_int_t)client->cred.pid, "uid", (json_int_t)client->cred.uid,
-			 "gid", (json_int_t)client->cred.gid, "since", time_of(client->since_ms),
-			 "vectors", (json_int_t)client->vectors_n, "greeted",
-			 ivs_roster_greeted(server->roster, id), "blocked", client->blocked,
-			 "behind", (json_int_t)ivs_roster_behind(server->roster, id));
+			 "gid", (json_int_t)client->cred.gid, "since",
+			 ivs_json_time(client->since_ms), "vectors", (json_int_t)client->vectors_n,
+			 "greeted", ivs_roster_greeted(server->roster, id), "blocked",
+			 client->blocked, "behind",
+			 (json_int_t)ivs_roster_behind(server->roster, id));
 	if (peer && doorbells &&
 	    json_object_set_new(peer, "doorbells", doorbells_of(server, client))) {
 		json_decref(peer);
@@ -277,6 +261,7 @@ int ivs_status_error(const char *reason, char **text, size_t *len)
 
 	if (!out)
 		return -ENOMEM;
-	return finish_text(out, put_value(out, json_pack("{s:o}", "error", text_of(reason)), 0),
+	return finish_text(out,
+			   put_value(out, json_pack("{s:o}", "error", ivs_json_text(reason)), 0),
 			   text, len);
 }

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/json.h"
+
+#include "base/clock.h"
+#include "base/text.h"
+
+#define TEXT_MAX 4352 /* a prefix and a path, or the text of struct ivs_error */
+
+/* Paths may have any bytes, JSON has UTF-8 only. */
+json_t *ivs_json_text(const char *text)
+{
+	char valid[TEXT_MAX];
+
+	return text ? json_string(ivs_text_valid(text, valid, sizeof(valid))) : json_null();
+}
+
+json_t *ivs_json_time(int64_t wall_ms)
+{
+	char text[IVS_CLOCK_TEXT_LEN];
+
+	return json_string(ivs_clock_wall_text(wall_ms, text));
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* JSON values for replies at the control socket. */
+#ifndef IVS_DAEMON_JSON_H
+#define IVS_DAEMON_JSON_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+/** ivs_json_text() - a path, or the text of a struct ivs_error; NULL becomes null */
+json_t *ivs_json_text(const char *text);
+
+/** ivs_json_time() - a time in ms since 1970, as ivs_clock_wall_text() writes it */
+json_t *ivs_json_time(int64_t wall_ms);
+
+#endif
