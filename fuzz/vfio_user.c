@@ -109,7 +109,7 @@ static void read_replies(struct world *world)
 }
 
 /* Run both sides until neither has anything to do. */
-static void settle(struct world *world)
+static void run_both_sides(struct world *world)
 {
 	for (unsigned int i = 0; i < 40 && world->client >= 0; i++) {
 		struct ivs_error err = {0};
@@ -155,7 +155,7 @@ static void send_bytes(struct world *world, const uint8_t *bytes, size_t len, un
 			       &world->given[len % 5 ? 0 : (i + len) % 3], sizeof(int));
 	}
 	CHECK(sendmsg(world->client, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len);
-	settle(world);
+	run_both_sides(world);
 }
 
 static void send_message(struct world *world, uint16_t command, uint32_t flags, const uint8_t *body,

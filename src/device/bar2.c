@@ -85,7 +85,7 @@ static int reopen_read_only(int fd, struct ivs_error *err)
 	return reopened_fd;
 }
 
-/* A function that has been served changes its BAR 2 all or nothing. */
+/* Fails without a change, so that BAR 2 always has the length of the memory behind it. */
 static int set_function_len(struct ivs_device *device, uint64_t len, struct ivs_error *err)
 {
 	if (!device->session || len == device->function.options.memory_len)

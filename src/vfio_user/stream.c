@@ -79,7 +79,7 @@ uint64_t ivs_vfu_save_left(const struct ivs_vfu_save *save)
 	return save->head_len + save->memory_len + IVS_VFU_STREAM_SUM_LEN - save->at;
 }
 
-static size_t smaller(uint64_t a, size_t b)
+static size_t min_len(uint64_t a, size_t b)
 {
 	return a < b ? (size_t)a : b;
 }
@@ -93,15 +93,15 @@ static size_t save_part(struct ivs_vfu_save *save, struct ivs_vfu_memory *memory
 	size_t n;
 
 	if (save->at < save->head_len) {
-		n = smaller(save->head_len - save->at, len);
+		n = min_len(save->head_len - save->at, len);
 		memcpy(out, save->head + save->at, n);
 	} else if (in_memory < save->memory_len) {
-		n = smaller(save->memory_len - in_memory, len);
+		n = min_len(save->memory_len - in_memory, len);
 		if (ivs_vfu_memory_read(memory, in_memory, out, n) < n)
 			return 0;
 	} else {
 		ivs_vfu_sum_put(&save->sum, sum);
-		n = smaller(save->memory_len + sizeof(sum) - in_memory, len);
+		n = min_len(save->memory_len + sizeof(sum) - in_memory, len);
 		memcpy(out, sum + (in_memory - save->memory_len), n);
 		return n;
 	}
@@ -179,16 +179,16 @@ static size_t load_part(struct ivs_vfu_load *load, struct ivs_vfu_memory *memory
 		/* Check the header alone first, before anything is done with the rest. */
 		n = load->at < IVS_VFU_STREAM_HEADER_LEN ? IVS_VFU_STREAM_HEADER_LEN
 							 : load->head_len;
-		n = smaller(n - load->at, len);
+		n = min_len(n - load->at, len);
 		memcpy(load->head + load->at, in, n);
 		if (load->at + n == IVS_VFU_STREAM_HEADER_LEN && !check_header(load, err))
 			return 0;
 	} else if (in_memory < load->memory_len) {
-		n = smaller(load->memory_len - in_memory, len);
+		n = min_len(load->memory_len - in_memory, len);
 		if (!ivs_vfu_memory_write(memory, in_memory, in, n))
 			return (size_t)ivs_error_set(err, 0, "cannot write to the memory");
 	} else {
-		n = smaller(sizeof(load->tail) - in_tail, len);
+		n = min_len(sizeof(load->tail) - in_tail, len);
 		memcpy(load->tail + in_tail, in, n);
 		if (!n)
 			ivs_error_set(err, 0, "the state to load is followed by more data");

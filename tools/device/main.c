@@ -139,7 +139,7 @@ static void close_all(struct program *program)
 	ivs_fd_close(&program->signal_fd);
 }
 
-static int serve(struct program *program, struct ivs_error *err)
+static int serve_vmms(struct program *program, struct ivs_error *err)
 {
 	int result = confine(program->settings, err);
 	int signo;
@@ -156,14 +156,14 @@ static int serve(struct program *program, struct ivs_error *err)
 	return result ? ivs_error_errno(err, -result, "cannot wait for VMMs") : 0;
 }
 
-static int run(struct program *program)
+static int run_program(struct program *program)
 {
 	struct ivs_error err = {0};
 	int result;
 
 	result = open_all(program, &err);
 	if (!result)
-		result = serve(program, &err);
+		result = serve_vmms(program, &err);
 	if (result)
 		ivs_log(IVS_LOG_ERROR, "%s", err.text);
 	close_all(program);
@@ -188,5 +188,6 @@ int main(int argc, char **argv)
 	if (status)
 		return status < 0 ? 0 : status;
 	ivs_log_init(PROGRAM, settings.verbose);
-	return settings.status ? show_status(settings.status, settings.json) : run(&program);
+	return settings.status ? show_status(settings.status, settings.json)
+			       : run_program(&program);
 }

@@ -14,7 +14,7 @@
 
 #define TEXT_LEN 512 /* for paths and reasons */
 
-static json_int_t number(const json_t *object, const char *key)
+static json_int_t get_number(const json_t *object, const char *key)
 {
 	return json_integer_value(json_object_get(object, key));
 }
@@ -32,9 +32,9 @@ static void print_device(const json_t *device)
 	       show(device, "socket", cells[0], sizeof(cells[0])),
 	       show(device, "model", cells[1], sizeof(cells[1])),
 	       show(device, "revision", cells[2], sizeof(cells[2])));
-	if (number(device, "vectors"))
-		printf("%" JSON_INTEGER_FORMAT " vector%s, ", number(device, "vectors"),
-		       number(device, "vectors") == 1 ? "" : "s");
+	if (get_number(device, "vectors"))
+		printf("%" JSON_INTEGER_FORMAT " vector%s, ", get_number(device, "vectors"),
+		       get_number(device, "vectors") == 1 ? "" : "s");
 	else if (is_true(device, "intx"))
 		printf("pin A, ");
 	printf("%s", show(device, "role", cells[3], sizeof(cells[3])));
@@ -49,8 +49,8 @@ static void print_memory(const json_t *memory, const json_t *vmm)
 	char region[TEXT_LEN];
 
 	printf("memory   %s", show_size(memory, "size", size));
-	if (number(memory, "offset"))
-		printf(" from offset %" JSON_INTEGER_FORMAT, number(memory, "offset"));
+	if (get_number(memory, "offset"))
+		printf(" from offset %" JSON_INTEGER_FORMAT, get_number(memory, "offset"));
 	if (json_is_string(json_object_get(memory, "region")))
 		printf(" of %s", show(memory, "region", region, sizeof(region)));
 	else
@@ -76,9 +76,9 @@ static void print_server(const json_t *server)
 	       show(server, "state", cells[1], sizeof(cells[1])),
 	       show_time(server, "since", since));
 	if (json_is_integer(json_object_get(server, "id")))
-		printf(", peer %" JSON_INTEGER_FORMAT, number(server, "id"));
+		printf(", peer %" JSON_INTEGER_FORMAT, get_number(server, "id"));
 	if (json_is_integer(json_object_get(server, "peers")))
-		printf(", others %" JSON_INTEGER_FORMAT, number(server, "peers"));
+		printf(", others %" JSON_INTEGER_FORMAT, get_number(server, "peers"));
 	if (json_is_string(json_object_get(server, "problem")))
 		printf("\n         %s", show(server, "problem", cells[3], sizeof(cells[3])));
 	putchar('\n');

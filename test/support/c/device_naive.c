@@ -240,7 +240,7 @@ static uint32_t bar1_read(const struct naive *n, size_t at)
 	return value;
 }
 
-static size_t piece(size_t at, size_t len)
+static size_t piece_len(size_t at, size_t len)
 {
 	if (at % 4 == 0 && len >= 4)
 		return 4;
@@ -260,7 +260,7 @@ void naive_read(struct naive *n, int region, size_t at, uint8_t *out, size_t len
 	if (is_outside(n, region, at, len))
 		return;
 	for (size_t end = at + len; at < end;) {
-		size_t size = region == 7 ? 1 : piece(at, end - at);
+		size_t size = region == 7 ? 1 : piece_len(at, end - at);
 		uint32_t value = region == 7 ? config_byte(n, at)
 				 : region    ? (size == 4 ? bar1_read(n, at) : 0)
 					     : bar0_read(n, at);
@@ -278,7 +278,7 @@ struct ivs_pci_ring naive_write(struct naive *n, int region, size_t at, const ui
 	if (is_outside(n, region, at, len))
 		return ring;
 	for (size_t end = at + len; at < end;) {
-		size_t size = region == 7 ? 1 : piece(at, end - at);
+		size_t size = region == 7 ? 1 : piece_len(at, end - at);
 		uint32_t value = 0;
 
 		for (size_t i = size; i > 0; i--)

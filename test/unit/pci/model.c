@@ -68,7 +68,7 @@ static uint64_t rng_next(uint64_t *rng)
 }
 
 /* 0 to @n - 1 */
-static unsigned int below(struct run *run, unsigned int n)
+static unsigned int random_below(struct run *run, unsigned int n)
 {
 	return (unsigned int)((rng_next(&run->rng) >> 32) * n >> 32);
 }
@@ -77,38 +77,40 @@ static int pick_region(struct run *run)
 {
 	static const int regions[] = {0, 0, 0, 1, 1, 1, 7, 7, 7, 7};
 
-	return below(run, 500) ? regions[below(run, 10)] : (int)below(run, 9);
+	return random_below(run, 500) ? regions[random_below(run, 10)] : (int)random_below(run, 9);
 }
 
 static size_t pick_offset(struct run *run, int region)
 {
 	static const size_t config[] = {0x04, 0x04, 0x06, 0x10, 0x14, 0x18, 0x1c, 0x3c, 0x42, 0x43};
 	size_t bar1_len = run->device.bar1_len;
-	unsigned int shift = below(run, 64);
+	unsigned int shift = random_below(run, 64);
 
-	if (below(run, 400) == 0)
+	if (random_below(run, 400) == 0)
 		return rng_next(&run->rng) >> shift;
 	if (region == 0)
-		return below(run, 8) ? below(run, 17) : below(run, 260);
+		return random_below(run, 8) ? random_below(run, 17) : random_below(run, 260);
 	if (region == 7)
-		return below(run, 3) ? config[below(run, 10)] : below(run, 260);
-	if (below(run, 3) == 0)
-		return run->device.pba + 4 * below(run, 2 + run->naive.o.vectors_n / 32);
-	if (below(run, 8) == 0)
-		return below(run, (unsigned int)bar1_len + 8);
-	return 4 * (size_t)below(run, 4 * run->naive.o.vectors_n + 1);
+		return random_below(run, 3) ? config[random_below(run, 10)]
+					    : random_below(run, 260);
+	if (random_below(run, 3) == 0)
+		return run->device.pba + 4 * random_below(run, 2 + run->naive.o.vectors_n / 32);
+	if (random_below(run, 8) == 0)
+		return random_below(run, (unsigned int)bar1_len + 8);
+	return 4 * (size_t)random_below(run, 4 * run->naive.o.vectors_n + 1);
 }
 
 static size_t pick_len(struct run *run)
 {
 	static const size_t lens[] = {1, 2, 2, 4, 4, 4, 8, 8};
 
-	return below(run, 10) ? lens[below(run, 8)] : below(run, BYTES_MAX + 1);
+	return random_below(run, 10) ? lens[random_below(run, 8)]
+				     : random_below(run, BYTES_MAX + 1);
 }
 
-static void fill(struct run *run, uint8_t *bytes, int region, size_t at)
+static void fill_random(struct run *run, uint8_t *bytes, int region, size_t at)
 {
-	unsigned int kind = below(run, 8);
+	unsigned int kind = random_below(run, 8);
 
 	for (size_t i = 0; i < BYTES_MAX; i++)
 		bytes[i] = kind == 0 ? 0xff : kind == 1 ? 0 : (uint8_t)rng_next(&run->rng);
@@ -141,7 +143,7 @@ static void do_write(struct run *run)
 	size_t at = pick_offset(run, region), len = pick_len(run);
 	struct ivs_pci_ring got, want;
 
-	fill(run, bytes, region, at);
+	fill_random(run, bytes, region, at);
 	ivs_pci_write(&run->device, (enum ivs_pci_space)region, at, bytes, len, &got);
 	want = naive_write(&run->naive, region, at, bytes, len);
 	if (run->trace)
@@ -154,7 +156,8 @@ static void do_write(struct run *run)
 
 static unsigned int pick_vector(struct run *run)
 {
-	return below(run, 20) ? below(run, run->naive.o.vectors_n + 1) : below(run, 70000);
+	return random_below(run, 20) ? random_below(run, run->naive.o.vectors_n + 1)
+				     : random_below(run, 70000);
 }
 
 static void do_doorbell(struct run *run)
@@ -170,7 +173,7 @@ static void do_doorbell(struct run *run)
 static void do_route(struct run *run)
 {
 	unsigned int vector = pick_vector(run);
-	bool routed = below(run, 3);
+	bool routed = random_below(run, 3);
 
 	if (run->trace)
 		printf("route %u %d\n", vector, routed);
@@ -202,7 +205,7 @@ static void do_reset(struct run *run)
 
 static void do_id(struct run *run)
 {
-	int id = (int)below(run, 65537) - 1;
+	int id = (int)random_below(run, 65537) - 1;
 
 	ivs_pci_set_id(&run->device, id);
 	run->naive.id = (uint32_t)id;
@@ -229,11 +232,11 @@ static void do_damage(struct run *run)
 {
 	size_t len = ivs_pci_state_len(&run->device);
 	uint8_t *state = run->state;
-	size_t at = below(run, (unsigned int)len);
+	size_t at = random_below(run, (unsigned int)len);
 
 	ivs_pci_save(&run->device, state);
 	run->other = run->device;
-	state[at] ^= (uint8_t)(1 + below(run, 255));
+	state[at] ^= (uint8_t)(1 + random_below(run, 255));
 	if (ivs_pci_load(&run->device, state, len, NULL)) {
 		run->refused_n++;
 		if (memcmp(&run->other, &run->device, sizeof(run->device)) != 0)
@@ -242,9 +245,9 @@ static void do_damage(struct run *run)
 	run->device = run->other;
 }
 
-static void step(struct run *run)
+static void run_step(struct run *run)
 {
-	unsigned int chance = below(run, 1000);
+	unsigned int chance = random_below(run, 1000);
 
 	if (chance < 350)
 		do_read(run);
@@ -279,11 +282,11 @@ static bool run_kind(struct run *run, size_t kind, uint64_t seed, unsigned long 
 	else if (ivs_pci_space_len(&run->device, 1) != naive_bar1_len(&run->naive))
 		run->wrong = "the length of BAR 1";
 	for (run->step = 0; run->step < steps && !run->wrong; run->step++)
-		step(run);
+		run_step(run);
 	return !run->wrong;
 }
 
-static unsigned long argument(int argc, char **argv, const char *name, unsigned long otherwise)
+static unsigned long get_argument(int argc, char **argv, const char *name, unsigned long otherwise)
 {
 	for (int i = 1; i + 1 < argc; i += 2) {
 		if (strcmp(argv[i], name) == 0)
@@ -296,9 +299,9 @@ static unsigned long argument(int argc, char **argv, const char *name, unsigned 
 int main(int argc, char **argv)
 {
 	static struct run run;
-	unsigned long seed = argument(argc, argv, "--seed", 20240607);
-	unsigned long steps = argument(argc, argv, "--steps", 100000);
-	unsigned long only = argument(argc, argv, "--trace", KINDS_N);
+	unsigned long seed = get_argument(argc, argv, "--seed", 20240607);
+	unsigned long steps = get_argument(argc, argv, "--steps", 100000);
+	unsigned long only = get_argument(argc, argv, "--trace", KINDS_N);
 	size_t kind = only < KINDS_N ? only : 0;
 	size_t end = only < KINDS_N ? only + 1 : KINDS_N;
 

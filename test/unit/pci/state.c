@@ -52,13 +52,14 @@ static void write_le(struct ivs_pci_function *device, enum ivs_pci_space region,
 	ivs_pci_write(device, region, at, bytes, sizeof(bytes), &ring);
 }
 
-static void make(struct ivs_pci_function *device, const struct ivs_pci_function_options *options)
+static void make_device(struct ivs_pci_function *device,
+			const struct ivs_pci_function_options *options)
 {
 	cr_assert_eq(ivs_pci_init(device, options, NULL), 0);
 }
 
 /* Change everything from its value after power-on. */
-static void use(struct ivs_pci_function *device)
+static void use_device(struct ivs_pci_function *device)
 {
 	write_le(device, IVS_PCI_CONFIG, 0x04, 0x0503);
 	write_le(device, IVS_PCI_CONFIG, 0x10, 0xfebf0000);
@@ -78,7 +79,7 @@ static void use(struct ivs_pci_function *device)
 }
 
 /* In a buffer of exactly that size, so that a sanitizer detects accesses beyond it. */
-static uint8_t *save(const struct ivs_pci_function *device, size_t *len)
+static uint8_t *save_device(const struct ivs_pci_function *device, size_t *len)
 {
 	uint8_t *state;
 
@@ -97,12 +98,12 @@ Test(device_state, save_and_load)
 		uint8_t *state, *again;
 		size_t len;
 
-		make(&device, &kinds[kind]);
-		make(&other, &kinds[kind]);
-		use(&device);
-		state = save(&device, &len);
+		make_device(&device, &kinds[kind]);
+		make_device(&other, &kinds[kind]);
+		use_device(&device);
+		state = save_device(&device, &len);
 		cr_assert_eq(ivs_pci_load(&other, state, len, NULL), 0);
-		again = save(&other, &len);
+		again = save_device(&other, &len);
 		cr_expect_eq(memcmp(state, again, len), 0, "kind %zu", kind);
 		cr_expect_eq(memcmp(&device, &other, sizeof(device)), 0, "kind %zu", kind);
 		free(state);
@@ -122,10 +123,10 @@ Test(device_state, bytes)
 	uint8_t *state;
 	size_t len;
 
-	make(&device, &kinds[7]);
-	use(&device);
+	make_device(&device, &kinds[7]);
+	use_device(&device);
 	ivs_pci_read(&device, IVS_PCI_CONFIG, 0, config, sizeof(config));
-	state = save(&device, &len);
+	state = save_device(&device, &len);
 	cr_assert_eq(len, TABLE_AT + 16 + 8);
 	cr_expect_eq(memcmp(state, header, sizeof(header)), 0);
 	cr_expect_eq(memcmp(state + CONFIG_AT, config, sizeof(config)), 0);
@@ -139,12 +140,12 @@ Test(device_state, interrupt_status_follows_from_the_registers)
 	uint8_t *state, status;
 	size_t len;
 
-	make(&device, &kinds[11]);
+	make_device(&device, &kinds[11]);
 	write_le(&device, IVS_PCI_BAR0, 0, 1);
 	ivs_pci_doorbell(&device, 0);
-	state = save(&device, &len);
+	state = save_device(&device, &len);
 	cr_expect_eq(state[CONFIG_AT + 6], 0);
-	make(&device, &kinds[11]);
+	make_device(&device, &kinds[11]);
 	cr_assert_eq(ivs_pci_load(&device, state, len, NULL), 0);
 	ivs_pci_read(&device, IVS_PCI_CONFIG, 6, &status, 1);
 	cr_expect_eq(status, 8);
@@ -159,10 +160,10 @@ Test(device_state, other_lengths_are_refused)
 	uint8_t *state;
 	size_t len;
 
-	make(&device, &kinds[8]);
-	use(&device);
+	make_device(&device, &kinds[8]);
+	use_device(&device);
 	before = device;
-	state = save(&device, &len);
+	state = save_device(&device, &len);
 	for (size_t n = 0; n <= len + 9; n++) {
 		uint8_t *cut = calloc(1, n ? n : 1);
 
@@ -196,8 +197,8 @@ static bool may_change(const struct ivs_pci_function *device, size_t at, uint8_t
 }
 
 /* A bit that a guest could have changed is loaded; any other makes the whole state invalid. */
-static void flip(const struct ivs_pci_function *original, uint8_t *state, size_t len, size_t at,
-		 uint8_t bit)
+static void flip_bit(const struct ivs_pci_function *original, uint8_t *state, size_t len, size_t at,
+		     uint8_t bit)
 {
 	static struct ivs_pci_function device;
 	uint8_t *again;
@@ -206,7 +207,7 @@ static void flip(const struct ivs_pci_function *original, uint8_t *state, size_t
 	state[at] ^= bit;
 	if (may_change(original, at, bit)) {
 		cr_expect_eq(ivs_pci_load(&device, state, len, NULL), 0, "at %zu: %02x", at, bit);
-		again = save(&device, &len);
+		again = save_device(&device, &len);
 		cr_expect_eq(memcmp(state, again, len), 0, "at %zu: %02x", at, bit);
 		free(again);
 	} else {
@@ -228,12 +229,12 @@ Test(device_state, each_bit)
 		uint8_t *state;
 		size_t len;
 
-		make(&device, &options);
-		use(&device);
-		state = save(&device, &len);
+		make_device(&device, &options);
+		use_device(&device);
+		state = save_device(&device, &len);
 		for (size_t at = 0; at < len; at++) {
 			for (unsigned int bit = 1; bit < 256; bit *= 2)
-				flip(&device, state, len, at, (uint8_t)bit);
+				flip_bit(&device, state, len, at, (uint8_t)bit);
 		}
 		free(state);
 	}
@@ -249,10 +250,10 @@ Test(device_state, other_devices_are_refused)
 			uint8_t *state;
 			size_t len;
 
-			make(&device, &kinds[kind]);
-			make(&other, &kinds[i]);
+			make_device(&device, &kinds[kind]);
+			make_device(&other, &kinds[i]);
 			before = other;
-			state = save(&device, &len);
+			state = save_device(&device, &len);
 			cr_expect_eq(ivs_pci_load(&other, state, len, &err),
 				     i == kind ? 0 : IVS_PCI_E_STATE, "%zu to %zu", kind, i);
 			cr_expect_eq(*err.text == '\0', i == kind);
@@ -269,8 +270,8 @@ static void expect_error(size_t kind, size_t at, uint8_t byte, const char *text)
 	uint8_t *state;
 	size_t len;
 
-	make(&device, &kinds[kind]);
-	state = save(&device, &len);
+	make_device(&device, &kinds[kind]);
+	state = save_device(&device, &len);
 	state[at] = byte;
 	cr_expect_eq(ivs_pci_load(&device, state, len, &err), IVS_PCI_E_STATE);
 	cr_expect_str_eq(err.text, text);

@@ -8,7 +8,7 @@
 #include "vfio_user/stream.h"
 
 /* Independent of base/bytes.h, which the codec uses. */
-static void put(uint8_t *out, size_t len, uint64_t value)
+static void put_number(uint8_t *out, size_t len, uint64_t value)
 {
 	for (size_t i = 0; i < len; i++)
 		out[i] = (uint8_t)(value >> (8 * i));
@@ -18,7 +18,7 @@ Test(vfio_user_codec, numbers)
 {
 	uint8_t bytes[9] = {0};
 
-	put(bytes + 1, 8, UINT64_C(0x8877665544332291));
+	put_number(bytes + 1, 8, UINT64_C(0x8877665544332291));
 	cr_assert_eq(ivs_get_le16(bytes + 1), 0x2291);
 	cr_assert_eq(ivs_get_le32(bytes + 1), 0x44332291);
 	cr_assert_eq(ivs_get_le64(bytes + 1), UINT64_C(0x8877665544332291));
@@ -41,11 +41,11 @@ static int get_header(uint32_t size, uint32_t flags, struct ivs_vfu_header *out)
 	struct ivs_error err = {0};
 	int result;
 
-	put(bytes, 2, 0x1234);
-	put(bytes + 2, 2, 0x5678);
-	put(bytes + 4, 4, size);
-	put(bytes + 8, 4, flags);
-	put(bytes + 12, 4, 0x9abcdef0);
+	put_number(bytes, 2, 0x1234);
+	put_number(bytes + 2, 2, 0x5678);
+	put_number(bytes + 4, 4, size);
+	put_number(bytes + 8, 4, flags);
+	put_number(bytes + 12, 4, 0x9abcdef0);
 	result = ivs_vfu_get_header(bytes, out, &err);
 	cr_assert_eq(!result, !*err.text, "a reason is there if and only if it is refused");
 	return result;
@@ -101,16 +101,16 @@ Test(vfio_user_codec, replies)
 	const struct ivs_vfu_header request = {0x1234, 8, 36, 0x10, 99};
 	uint8_t bytes[IVS_VFU_HEADER_LEN], expected[IVS_VFU_HEADER_LEN];
 
-	put(expected, 2, 0x1234);
-	put(expected + 2, 2, 8);
-	put(expected + 4, 4, 16 + 5);
-	put(expected + 8, 4, 1);
-	put(expected + 12, 4, 0);
+	put_number(expected, 2, 0x1234);
+	put_number(expected + 2, 2, 8);
+	put_number(expected + 4, 4, 16 + 5);
+	put_number(expected + 8, 4, 1);
+	put_number(expected + 12, 4, 0);
 	ivs_vfu_put_reply(&request, 5, 0, bytes);
 	cr_assert_arr_eq(bytes, expected, sizeof(bytes));
-	put(expected + 4, 4, 16);
-	put(expected + 8, 4, 0x21);
-	put(expected + 12, 4, EINVAL);
+	put_number(expected + 4, 4, 16);
+	put_number(expected + 8, 4, 0x21);
+	put_number(expected + 12, 4, EINVAL);
 	ivs_vfu_put_reply(&request, 0, EINVAL, bytes);
 	cr_assert_arr_eq(bytes, expected, sizeof(bytes));
 }
@@ -233,8 +233,8 @@ Test(vfio_user_codec, version)
 		uint64_t fds_max;
 		int result;
 
-		put(bytes, 2, versions[i].major);
-		put(bytes + 2, 2, i);
+		put_number(bytes, 2, versions[i].major);
+		put_number(bytes + 2, 2, i);
 		if (json)
 			memcpy(bytes + IVS_VFU_VERSION_LEN, json, strlen(json));
 		result = ivs_vfu_get_version(bytes, len, &fds_max, &err);
@@ -267,8 +267,8 @@ static void naive_sum(const uint8_t *bytes, size_t len, uint8_t out[IVS_VFU_STRE
 		a += word;
 		b += a;
 	}
-	put(out, 8, a);
-	put(out + 8, 8, b);
+	put_number(out, 8, a);
+	put_number(out + 8, 8, b);
 }
 
 Test(vfio_user_codec, sum_in_any_pieces)
