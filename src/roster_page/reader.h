@@ -69,8 +69,8 @@ const struct ivs_roster_page_peer *
 ivs_roster_page_reader_get(const struct ivs_roster_page_reader *reader, unsigned int id);
 
 /** ivs_roster_page_reader_is_reported() - whether it has been reported that @id, any id, is there */
-static inline bool
-ivs_roster_page_reader_is_reported(const struct ivs_roster_page_reader *reader, unsigned int id)
+static inline bool ivs_roster_page_reader_is_reported(const struct ivs_roster_page_reader *reader,
+						      unsigned int id)
 {
 	return id < reader->ids_n && reader->peers[id].reported_since;
 }
