@@ -128,8 +128,18 @@ static void start_waiters(struct conform *c)
 	}
 }
 
+/* A vector of the partner, looked up before the removal. */
+static struct ivs_doorbell *handle;
+
+static unsigned int partner_id(const struct conform *c)
+{
+	return c->partner >= 0 ? (unsigned int)c->partner : 0;
+}
+
 static void take_away(struct conform *c)
 {
+	if (can(c, IVS_CAP_RING))
+		EXPECT_RESULT(c, ivs_doorbell_new(c->peer, partner_id(c), 0, &handle), 0);
 	if (has_events(c))
 		EXPECT_OK(conform_drain(c, c->peer, QUIET_MS));
 	if (c->device && can(c, IVS_CAP_WAIT))
@@ -209,16 +219,9 @@ static void poll_fd(struct conform *c)
 		EXPECT(c, poll(&pfd, 1, LONG_MS) == 1, "poll(2) does not wake");
 }
 
-static void ring_partner(struct conform *c)
+/* @result: of ringing the partner, which the transport can. */
+static void check_ring(struct conform *c, int result)
 {
-	unsigned int id = c->partner >= 0 ? (unsigned int)c->partner : 0;
-	int result = ivs_peer_ring(c->peer, id, 0);
-
-	if (!can(c, IVS_CAP_RING)) {
-		EXPECT(c, result == IVS_PEER_E_UNSUPPORTED, "expected UNABLE, got %s",
-		       conform_result(result));
-		return;
-	}
 	if (is_lost(c)) {
 		EXPECT(c, result == IVS_PEER_E_DEVICE_GONE, "expected GONE, got %s",
 		       conform_result(result));
@@ -231,14 +234,43 @@ static void ring_partner(struct conform *c)
 		EXPECT_OK(ask_rung(c, 0));
 }
 
-static void ring(struct conform *c)
+static void ring_partner(struct conform *c)
+{
+	int result = ivs_peer_ring(c->peer, partner_id(c), 0);
+
+	if (can(c, IVS_CAP_RING))
+		check_ring(c, result);
+	else
+		EXPECT_RESULT(c, result, IVS_PEER_E_UNSUPPORTED);
+}
+
+static void ring_handle(struct conform *c)
+{
+	if (can(c, IVS_CAP_RING))
+		check_ring(c, ivs_doorbell_ring(handle));
+	else
+		EXPECT(c, !handle, "there is a handle");
+}
+
+static void ring_in_child(struct conform *c, void (*ring)(struct conform *c))
 {
 	int number;
 
 	if (is_untouchable(c) && can(c, IVS_CAP_RING))
 		return;
-	number = conform_in_child(c, ring_partner);
+	number = conform_in_child(c, ring);
 	EXPECT(c, !number, "the child was ended by %s", strsignal(number));
+}
+
+static void ring(struct conform *c)
+{
+	ring_in_child(c, ring_partner);
+}
+
+static void ring_earlier_handle(struct conform *c)
+{
+	ring_in_child(c, ring_handle);
+	ivs_doorbell_free(handle);
 }
 
 static void touch(struct conform *c)
@@ -305,6 +337,7 @@ const struct conform_case gone_cases[] = {
 	{"gone: waiting for any event", events},
 	{"gone: the fd for poll(2)", poll_fd},
 	{"gone: ringing", ring},
+	{"gone: ringing by a handle from before", ring_earlier_handle},
 	{"gone: the memory", memory},
 	{"gone: the getters", stays},
 	{"gone: closed", closed},
