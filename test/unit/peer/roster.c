@@ -28,7 +28,7 @@ static void setup(void)
 
 	fds_before = test_fds_open();
 	opts.size = LEN;
-	snprintf(address, sizeof(address), "shm:ivs-test-view-%d", (int)getpid());
+	snprintf(address, sizeof(address), "shm:ivs-test-peer-roster-%d", (int)getpid());
 	cr_assert_eq(ivs_region_open(address, &opts, &region, NULL), 0);
 }
 
@@ -42,7 +42,7 @@ static void teardown(void)
 	test_fds_check(fds_before);
 }
 
-TestSuite(view, .init = setup, .fini = teardown);
+TestSuite(peer_roster, .init = setup, .fini = teardown);
 
 static void open_page(uint32_t entries_n)
 {
@@ -86,9 +86,9 @@ static void expect_nothing(void)
 	cr_expect_eq(ivs_peer_next(peer, 0, &event), IVS_PEER_E_TIMEOUT);
 }
 
-Test(view, without_a_roster_nothing_is_as_if_there_were_one)
+Test(peer_roster, without_a_page_there_is_no_roster)
 {
-	struct ivs_roster_info published;
+	struct ivs_roster_info info;
 	struct ivs_event event;
 
 	open_peer();
@@ -96,11 +96,11 @@ Test(view, without_a_roster_nothing_is_as_if_there_were_one)
 	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED);
 	cr_expect_eq(ivs_peer_fd(peer), -1);
 	cr_expect_eq(ivs_peer_next(peer, 0, &event), IVS_PEER_E_UNSUPPORTED);
-	cr_expect_eq(ivs_peer_read_roster(peer, &published, NULL, 0), IVS_PEER_E_ABSENT);
+	cr_expect_eq(ivs_peer_read_roster(peer, &info, NULL, 0), IVS_PEER_E_ABSENT);
 	cr_expect_eq(ivs_peer_roster(peer, NULL, 0), 0);
 }
 
-Test(view, what_is_reserved_is_not_usable)
+Test(peer_roster, the_page_is_not_usable)
 {
 	open_page(252);
 	open_peer();
@@ -111,7 +111,7 @@ Test(view, what_is_reserved_is_not_usable)
 	cr_expect_eq(ivs_peer_usable_len(peer), LEN - 3 * 4096);
 }
 
-Test(view, those_who_were_there_first_and_those_who_come)
+Test(peer_roster, peers_that_joined_earlier_and_later)
 {
 	unsigned int ids[4];
 
@@ -138,7 +138,7 @@ Test(view, those_who_were_there_first_and_those_who_come)
 	cr_expect_eq(ivs_peer_roster(peer, ids, 1), 2);
 }
 
-Test(view, another_with_the_same_id_is_a_leave_and_a_join)
+Test(peer_roster, another_peer_with_the_same_id_is_a_leave_and_a_join)
 {
 	open_page(252);
 	join(3, 2);
@@ -152,7 +152,7 @@ Test(view, another_with_the_same_id_is_a_leave_and_a_join)
 }
 
 /* P-8: a change ends one long call, and poll(2), although no peer rings. */
-Test(view, a_change_is_seen_while_waiting)
+Test(peer_roster, a_change_ends_waiting)
 {
 	pid_t pid;
 
@@ -170,7 +170,7 @@ Test(view, a_change_is_seen_while_waiting)
 	cr_assert_eq(waitpid(pid, NULL, 0), pid);
 }
 
-Test(view, the_fd_becomes_readable_by_itself)
+Test(peer_roster, a_change_makes_the_fd_readable)
 {
 	struct pollfd pfd = {.events = POLLIN};
 
@@ -184,7 +184,7 @@ Test(view, the_fd_becomes_readable_by_itself)
 }
 
 /* P-7 */
-Test(view, the_end_is_reported_and_another_server_too)
+Test(peer_roster, the_end_of_a_server_and_the_next_server)
 {
 	open_page(252);
 	join(3, 2);
@@ -205,9 +205,9 @@ Test(view, the_end_is_reported_and_another_server_too)
 	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_ROSTER | IVS_CAP_CACHED);
 }
 
-Test(view, who_was_there_when_the_last_server_ended_is_not_reported)
+Test(peer_roster, peers_of_a_server_that_has_ended_are_not_reported)
 {
-	struct ivs_roster_info published;
+	struct ivs_roster_info info;
 	struct ivs_roster_entry one;
 
 	open_page(252);
@@ -218,26 +218,26 @@ Test(view, who_was_there_when_the_last_server_ended_is_not_reported)
 	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED);
 	expect_nothing();
 	cr_expect_eq(ivs_peer_usable_len(peer), LEN - 4096);
-	cr_assert_eq(ivs_peer_read_roster(peer, &published, &one, 1), 0);
-	cr_expect_not(published.maintained);
-	cr_expect_eq(published.listed_n, 1);
+	cr_assert_eq(ivs_peer_read_roster(peer, &info, &one, 1), 0);
+	cr_expect_not(info.maintained);
+	cr_expect_eq(info.listed_n, 1);
 	cr_expect_eq(one.id, 3);
 }
 
-Test(view, published_is_sorted_and_bounded)
+Test(peer_roster, reading_is_sorted_and_bounded)
 {
 	struct ivs_roster_entry peers[3] = {[2] = {.id = 77}};
-	struct ivs_roster_info published;
+	struct ivs_roster_info info;
 
 	open_page(4);
 	for (unsigned int id = 6; id; id--)
 		join(id, id);
 	open_peer();
-	cr_assert_eq(ivs_peer_read_roster(peer, &published, peers, 2), 0);
-	cr_expect_eq(published.peers_n, 6);
-	cr_expect_eq(published.listed_n, 4);
-	cr_expect_eq(published.generation, 7);
-	cr_expect(published.maintained);
+	cr_assert_eq(ivs_peer_read_roster(peer, &info, peers, 2), 0);
+	cr_expect_eq(info.peers_n, 6);
+	cr_expect_eq(info.listed_n, 4);
+	cr_expect_eq(info.generation, 7);
+	cr_expect(info.maintained);
 	cr_expect_eq(peers[0].id, 3);
 	cr_expect_eq(peers[0].vectors_n, 3);
 	cr_expect_eq(peers[0].since, 5);
@@ -245,10 +245,10 @@ Test(view, published_is_sorted_and_bounded)
 	cr_expect_eq(peers[2].id, 77);
 }
 
-/* P-4, P-9: half-written is tried again and again, and then said; damaged is as if it were absent. */
-Test(view, half_written_or_damaged)
+/* P-4, P-9: a half-written page is retried, then reported; a damaged one counts as absent. */
+Test(peer_roster, half_written_or_damaged)
 {
-	struct ivs_roster_info published;
+	struct ivs_roster_info info;
 	uint8_t *header;
 
 	open_page(252);
@@ -257,10 +257,10 @@ Test(view, half_written_or_damaged)
 	expect(0, IVS_EVENT_JOIN, 3);
 	header = (uint8_t *)ivs_peer_memory(peer, NULL) + LEN - 4096;
 	header[IVS_ROSTER_PAGE_SEQUENCE_AT] |= 1;
-	cr_expect_eq(ivs_peer_read_roster(peer, &published, NULL, 0), IVS_PEER_E_BUSY);
+	cr_expect_eq(ivs_peer_read_roster(peer, &info, NULL, 0), IVS_PEER_E_BUSY);
 	expect_nothing();
 	header[0] = 'X';
-	cr_expect_eq(ivs_peer_read_roster(peer, &published, NULL, 0), IVS_PEER_E_ABSENT);
+	cr_expect_eq(ivs_peer_read_roster(peer, &info, NULL, 0), IVS_PEER_E_ABSENT);
 	expect_nothing();
 	cr_expect_eq(ivs_peer_usable_len(peer), LEN - 4096, "as when it was opened");
 	join(4, 2);
