@@ -2,9 +2,9 @@
 /*
  * Protocol version 0 between ivshmem-server and its clients: bytes to messages and back.
  *
- * Only the server sends. A message is an 8-byte little-endian signed number with at most one fd. Its
- * meaning depends on the number, on whether it has an fd, and on the messages before it: see W-1 to
- * W-14 in PROTOCOL.md.
+ * Only the server sends. A message is an 8-byte little-endian signed number with at most one fd.
+ * Its meaning depends on the number, on whether it has an fd, and on the messages before it: see
+ * W-1 to W-14 in PROTOCOL.md.
  *
  * Pure: no system call, no allocation, no clock.
  */
@@ -44,8 +44,8 @@ enum ivs_v0_type {
 /**
  * struct ivs_v0_message - a message
  * @id:     ID, VECTOR, LEAVE: 0 to 65535; otherwise 0
- * @vector: VECTOR: the number of the vector. Not sent: the n-th VECTOR message about @id is vector n.
- *          Set by the sender; the decoder sets 0.
+ * @vector: VECTOR: its number, from 0. Not sent, because vectors of @id are sent in this order. Set
+ *          by the sender; the decoder sets 0.
  * @fd:     MEMORY, VECTOR; otherwise -1. A decoded fd belongs to the caller of the decoder.
  */
 struct ivs_v0_message {
