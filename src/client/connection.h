@@ -15,7 +15,7 @@
 enum ivs_connection_error {
 	IVS_CONNECTION_E_ADDRESS = 1, /* the path cannot be that of a socket */
 	IVS_CONNECTION_E_ABSENT,      /* no server listens there */
-	IVS_CONNECTION_E_BUSY,	      /* its listen queue is full; no event tells when it is not */
+	IVS_CONNECTION_E_BUSY,	      /* its listen queue is full; no event reports when not */
 	IVS_CONNECTION_E_AGAIN,	      /* nothing more to receive now */
 	IVS_CONNECTION_E_TIMEOUT,     /* the greeting was not complete in time */
 	IVS_CONNECTION_E_LOST,	      /* the server closed the connection */

@@ -44,10 +44,9 @@ unsigned int ivs_peer_caps(const struct ivs_peer *peer)
 
 const char *ivs_peer_cap_reason(const struct ivs_peer *peer, enum ivs_peer_cap cap)
 {
-	unsigned int number = cap ? cap_bit(cap) : IVS_CAPS_N;
+	unsigned int bit = cap ? cap_bit(cap) : IVS_CAPS_N;
 
-	return number < IVS_CAPS_N ? __atomic_load_n(&peer->why_not[number], __ATOMIC_ACQUIRE)
-				   : NULL;
+	return bit < IVS_CAPS_N ? __atomic_load_n(&peer->why_not[bit], __ATOMIC_ACQUIRE) : NULL;
 }
 
 int ivs_peer_map(struct ivs_peer *peer, int fd, uint64_t offset, uint64_t len,

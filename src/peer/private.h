@@ -50,7 +50,7 @@ enum ivs_peer_tag {
  *               the lock held, like the next two.
  * @is_reported: whether the join of peer @id has been reported, and no leave
  * @vectors_of:  number of vectors of peer @id
- * @is_gone:     whether the device is gone, without a system call; NULL: only @gone_fd tells
+ * @is_gone:     whether the device is gone, without a system call; NULL: see @gone_fd of the peer
  */
 struct ivs_transport_ops {
 	const char *name;
