@@ -22,7 +22,7 @@ def others(client, clients):
 
 
 def knows_all(clients):
-    """Every client reads until it knows exactly the others."""
+    """Every client reads messages until it knows exactly the other clients."""
     expected = [(client, others(client, clients)) for client in clients]
     read_together(clients, lambda: all(client.knows(ids) for client, ids in expected),
-                  "all knew each other")
+                  "all clients know each other")

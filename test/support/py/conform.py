@@ -10,7 +10,7 @@ TAP = re.compile(r"^(?P<bad>not )?ok \d+ - (?P<text>.*)$")
 TAKE_AWAY = "conform: take it away"
 VECTORS = 4
 SIZE = 4 << 20
-LIMIT = 120  # seconds for a whole run; it takes some ten
+LIMIT = 120  # seconds for a whole run; normally about ten
 
 
 def cases(build):
@@ -52,7 +52,7 @@ class Report:
         """The result of a case."""
         if not self.verdicts:
             self._read(names)
-        assert name in self.verdicts, "it did not run:\n" + self.text[-3000:]
+        assert name in self.verdicts, "the case did not run:\n" + self.text[-3000:]
         failure = self.verdicts[name]
         if failure is not None:
             pytest.fail(failure, pytrace=False)

@@ -18,7 +18,7 @@ class Control:
         self._bytes = b""
 
     def close(self):
-        """End the connection."""
+        """Close the connection."""
         self.sock.close()
 
     def send(self, data):

@@ -18,8 +18,8 @@ def all_know_all(clients):
         while not (client.knows(ids - {client.id}) and len(client.own) == client.vectors):
             left = max(deadline - time.monotonic(), 0)
             assert client.next(left) is not None, \
-                f"{client.id} knows {sorted(client.peers)} and not {ids}, " \
-                f"{'ended' if client.ended else 'nothing more came'}"
+                f"{client.id} knows {sorted(client.peers)} instead of {ids}, " \
+                f"{'ended' if client.ended else 'no more messages'}"
 
 
 def read_what_is_there(clients):

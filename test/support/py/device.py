@@ -28,7 +28,7 @@ class Devices(Process):
         """End it with SIGTERM, and check for status 0."""
         self.signal(number)
         status = self.wait()
-        assert status == 0, f"it ended with {status}: {self.err.text()}"
+        assert status == 0, f"ivshmem-device ended with {status}: {self.err.text()}"
 
 
 def kernel_says(pid):
@@ -46,7 +46,7 @@ def connect_when_free(place, path, **keywords):
             found.append(Client(path, **keywords))
         return found
 
-    wait_until(tries, "a VMM is let in")
+    wait_until(tries, "the device accepts a VMM")
     return place.add(found[0])
 
 
@@ -74,7 +74,7 @@ class Guest:
         return self.client.read32(BAR0, IV_POSITION)
 
     def ring(self, peer, vector=0):
-        """Write the register Doorbell."""
+        """Write to the register Doorbell."""
         self.client.write32(BAR0, DOORBELL, peer << 16 | vector)
 
     def ring_until_heard(self, peer):
@@ -111,7 +111,7 @@ def start_device(place, *options, vectors=2, has=None):
                      vectors, "--control", place.dir / "control", *options)
     expected = vectors if has is None else min(vectors, has)
     if expected > 0:
-        wait_until(lambda: upstream(place)["vectors"] == expected, "it has its vectors")
+        wait_until(lambda: upstream(place)["vectors"] == expected, "the device has its vectors")
     return device
 
 
@@ -139,7 +139,8 @@ def wait_state(place, state):
 def introduce(guest, peer):
     """Wait until the device knows all of this peer's doorbells: they are announced in order."""
     last = len(peer.own) - 1
-    wait_until(lambda: guest.ring(peer.id, last) or readable([peer.own[last]]), "the peer is known")
+    wait_until(lambda: guest.ring(peer.id, last) or readable([peer.own[last]]),
+               "the device knows the peer")
     os.eventfd_read(peer.own[last])
 
 

@@ -66,7 +66,7 @@ class Device:
         return machine.vfio_user(self.sockets[at], ident or f"ivshmem{at}", bus)
 
     def all(self):
-        """QEMU's arguments for all of them, in their order."""
+        """QEMU's arguments for all devices, in order."""
         return [word for at in range(len(self.sockets)) for word in self.vmm(at)]
 
     def status(self, at=0):
@@ -113,7 +113,7 @@ class Shell:
         return int(end.split()[-1]), "\n".join(lines)
 
     def run(self, command, timeout=COMMAND):
-        """Run a command that must not fail. Return: its output."""
+        """Run a command that must succeed. Return: its output."""
         status, text = self.ask(command, timeout)
         assert status == 0, f"{command}: status {status}: {text}"
         return text
@@ -147,7 +147,7 @@ class Shell:
             assert time.monotonic() < deadline, f"the counts are {found}, not {wanted}"
 
     def ring(self, peer, vector, at=0):
-        """Ring another."""
+        """Ring another peer."""
         self.run(f"ivshmem-client -a /dev/ivshmem{at} -c 'int {peer} {vector}'")
 
     def check_log(self):
@@ -158,7 +158,7 @@ class Shell:
         assert status == 1, text
 
     def close(self):
-        """End it."""
+        """Stop it."""
         if self.console:
             self.console.close()
         self.guest.stop()
@@ -202,7 +202,7 @@ def start_all(place, *all_devices, **options):
 
 
 class Ringer:
-    """A peer in a guest, with the driver."""
+    """A peer in a guest that has the driver."""
 
     def __init__(self, shell, at=0):
         self.shell = shell
@@ -215,12 +215,12 @@ class Ringer:
         self.shell.ring(ident, vector, self._at)
 
     def expect(self, vector):
-        """This vector, and no other, was rung once."""
+        """Require that this vector was rung once, and no other."""
         self._counts[vector] += 1
         self.shell.wait_counts(self._counts, self._at)
 
     def expect_all(self):
-        """Each vector was rung once."""
+        """Require that each vector was rung once."""
         self._counts = [count + 1 for count in self._counts]
         self.shell.wait_counts(self._counts, self._at)
 
@@ -243,7 +243,7 @@ class HostRinger:
         ring(self.client.peers[ident][vector])
 
     def expect(self, vector):
-        """This vector, and no other, was rung."""
+        """Require that this vector was rung, and no other."""
         deadline = time.monotonic() + 20
         while not (found := self._take()):
             assert time.monotonic() < deadline, f"vector {vector} was not rung"
@@ -287,7 +287,7 @@ class ClientRinger:
         self._client.out.wait(f"rang peer {ident} vector {vector}")
 
     def expect(self, vector):
-        """This vector, and no other, was rung once."""
+        """Require that this vector was rung once, and no other."""
         self._heard[vector] = self._heard.get(vector, 0) + 1
         self._client.out.wait(f"doorbell on vector {vector}", times=self._heard[vector])
         assert self.is_quiet()

@@ -32,19 +32,22 @@ COMPLAINTS = ("BUG", "WARNING", "Oops", "possible circular", "possible recursive
               "INFO: rcu", "soft lockup", "inconsistent lock", "nobody cared", "general protection")
 _LOG = r"""
 dmesg -r >/tmp/all
-# What a kernel says before it runs us is not about us.
+# Ignore messages from before the start of init.
 sed -n '/Run \/init as init process/,$p' /tmp/all >/tmp/log
 [ -s /tmp/log ] || cp /tmp/all /tmp/log
 grep -E '{complaints}' /tmp/log >/tmp/complaints
 if [ -s /tmp/complaints ]; then
-	grep -n -A 60 -E "$(sed -n 's/[][().*+?^$|{{}}\\]/./g;s/^<[0-9]*>//;1p' /tmp/complaints)" /tmp/log | head -n 160 | sed 's/^/log: /'
+	first=$(sed -n 's/[][().*+?^$|{{}}\\]/./g;s/^<[0-9]*>//;1p' /tmp/complaints)
+	grep -n -A 60 -E "$first" /tmp/log | head -n 160 | sed 's/^/log: /'
 fi
 echo "log: $(wc -l </tmp/log) lines, $(wc -l </tmp/complaints) complaints"
 """
 
 _RUN = r"""
 stty -echo
-for name in {modules}; do insmod /modules/$name.ko || echo "not ok 0 - insmod $name: $(dmesg | tail -n 1)"; done
+for name in {modules}; do
+	insmod /modules/$name.ko || echo "not ok 0 - insmod $name: $(dmesg | tail -n 1)"
+done
 (
 {script}
 )
@@ -100,12 +103,12 @@ class Console:
             self._changed.notify_all()
 
     def next(self, deadline):
-        """The next line, without its end."""
+        """The next line, without its newline."""
         with self._changed:
             while b"\n" not in self._text:
                 assert not self._ended, "the guest ended: " + "\n".join(self._guest.tail(40))
                 left = deadline - time.monotonic()
-                assert left > 0, "the guest is late:\n" + "\n".join(self._guest.tail(40))
+                assert left > 0, "the guest is too slow:\n" + "\n".join(self._guest.tail(40))
                 self._changed.wait(min(left, 1))
             line, self._text = self._text.split(b"\n", 1)
             return line.decode("utf-8", "replace").replace("\r", "")
@@ -170,7 +173,7 @@ class Result:
             self._notes.append(line)
         elif re.match(r"1\.\.\d+$", line):
             if self._since_plan != int(line[3:]):
-                self._wrong.append(f"{self._since_plan} cases were seen of a program that says {line}")
+                self._wrong.append(f"{self._since_plan} cases were seen, the plan was {line}")
             self._since_plan = 0
         elif line.startswith("log: "):
             self._log.append(line[5:])
@@ -200,13 +203,13 @@ class Host:
 
     def doorbell(self, place, vectors, size="4M", ident="ivshmem0", bus=None,
                  number=0):
-        """A server, a peer, and QEMU's arguments for its device, /dev/ivshmemNUMBER."""
+        """A server, a peer, and QEMU's arguments for the guest's device, /dev/ivshmemNUMBER."""
         socket = self.serve(place, vectors, size, ident, number)
         self.devices[ident] = guest_device.Device(place, ident, bus).doorbell(socket, vectors)
         return self.devices[ident].arguments
 
     def serve(self, place, vectors, size="4M", ident="ivshmem0", number=0):
-        """The server and the peer alone; returns the server's socket."""
+        """Start only the server and the peer. Return: the server's socket."""
         socket = place.dir / ident
         place.server("-n", vectors, "-l", size, socket=socket, region=["-r", "memfd:"])
         self.client = place.add(RawClient(str(socket), vectors).greeting())
@@ -214,7 +217,7 @@ class Host:
         return socket
 
     def plain(self, place, size, ident="plain", bus=None, number=1):
-        """A sparse file as the region of QEMU's arguments."""
+        """A sparse file as the region in QEMU's arguments."""
         path = place.dir / f"{ident}.region"
         with open(path, "wb") as region:
             region.truncate(size)
@@ -246,7 +249,7 @@ class Host:
         if not self.guest:
             self.client.read_until(
                 lambda: any(len(known) == self.client.vectors
-                            for known in self.client.peers.values()), "the guest had joined")
+                            for known in self.client.peers.values()), "the guest has joined")
             self.guest, = self.client.peers
         return self.client.peers[self.guest]
 

@@ -127,7 +127,7 @@ def numbers():
             continue
         found = re.findall(r"^#define __NR_(\w+) (\d+)$", text, re.MULTILINE)
         return {"malloc": MALLOC, **{name: int(number) for name, number in found}}
-    pytest.skip("needs a C compiler, to know the numbers of system calls")
+    pytest.skip("needs a C compiler for the numbers of system calls")
 
 
 def names():
@@ -138,8 +138,8 @@ def names():
 def kinds(call):
     """Effect on clients when a call fails: its errors."""
     assert call in ERRORS, (
-        f"the server makes the system call {call}, which test/support/py/faults.py does not have: add "
-        f"to ERRORS what it can fail with, and whom that may harm")
+        f"the server makes the system call {call}, which is missing in test/support/py/faults.py: "
+        f"add its possible errors, and the clients that they may harm, to ERRORS")
     return {kind: text.split() for kind, text in ERRORS[call].items()}
 
 
@@ -184,7 +184,7 @@ class Faulty:
             status = self.process.wait()
             self.close()
             if status == SKIPPED:
-                pytest.skip("the kernel does not hand over system calls (seccomp, Linux 5.9)")
+                pytest.skip("the kernel has no seccomp notification (Linux 5.9)")
             raise
         self._pidfd = os.pidfd_open(self.pid)
 
@@ -211,7 +211,7 @@ class Faulty:
                     return self._waiting.pop(at)[len(word):].strip()
             text = self._socket.recv(8192).decode()
             if not text:
-                raise ConnectionError(f"faults ended before it said {word!r}")
+                raise ConnectionError(f"faults ended before it sent {word!r}")
             self._waiting.append(text)
 
     def _send_arm(self, when, call, nth, error):
@@ -260,7 +260,7 @@ def stays(pid, fds):
     time.sleep(0.1)
     try:
         return fd_count(pid) == fds
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return False
 
 
@@ -309,7 +309,7 @@ class Tally:
         self._record("faults injected", f"{sum(self.counts.values())}: {each}")
         if self.failures:
             pytest.fail("\n".join(self.failures), pytrace=False)
-        assert ONLY or self.counts, "nothing was made to fail"
+        assert ONLY or self.counts, "no call was made to fail"
 
 
 def preload(where):

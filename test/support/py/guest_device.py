@@ -16,16 +16,16 @@ assert CHOICE in ("qemu", PROGRAM), f"IVSHMEM_GUEST_DEVICE={CHOICE}"
 SERVED = CHOICE == PROGRAM
 
 if SERVED:
-    from support.py.newer_qemu import COMMAND as QEMU  # noqa: F401 (what begins QEMU's, for machine.Guest())
+    from support.py.newer_qemu import COMMAND as QEMU  # noqa: F401 (for machine.Guest())
 else:
     QEMU = None
 
 
 class Device:
-    """One device, whoever makes it: .arguments are QEMU's.
+    """One device of QEMU or of the program; .arguments are QEMU's arguments for it.
 
-    place: has the program run, if it is that
-    socket: where the program is to be reached; there may be no more than one VM at a time
+    place: runs the program, if that serves the device
+    socket: the path of the program's socket; at most one VM may use it at a time
     """
 
     def __init__(self, place, ident, bus=None):
@@ -37,7 +37,7 @@ class Device:
         self.arguments = None
 
     def doorbell(self, server_socket, vectors):
-        """A device with doorbells, of a server."""
+        """A device with doorbells, connected to a server."""
         if not SERVED:
             self.arguments = machine.doorbell(server_socket, vectors, self._ident, self._bus)
             return self
@@ -51,8 +51,9 @@ class Device:
         return self.serve("--region", f"file:{path}")
 
     def serve(self, *options):
-        """A device of the program with these options, in any case."""
-        self.program = self._place.start(self._place.build / "tools/ivshmem-device", "-v", "--socket",
+        """A device of the program with these options, whatever IVSHMEM_GUEST_DEVICE says."""
+        self.program = self._place.start(self._place.build / "tools/ivshmem-device", "-v",
+                                         "--socket",
                                          self.socket, *options)
         self.program.err.wait("waiting for a VMM")
         self.arguments = machine.vfio_user(self.socket, self._ident, self._bus)

@@ -36,7 +36,7 @@ def wait_for_fds(server, expected):
     try:
         wait_until(lambda: server.fds() == expected, "the server has as many fds as before")
     except AssertionError:
-        raise AssertionError(f"the server has {server.fds()} fds and not {expected}") from None
+        raise AssertionError(f"the server has {server.fds()} fds instead of {expected}") from None
 
 
 def doorbell_name(fd):
@@ -64,7 +64,7 @@ class Witness(RawClient):
 # Cases
 
 def connect_and_close(place, times):
-    """Clients that leave at once, while one stays: no growth, and the server still serves."""
+    """Clients that leave at once while one stays: no memory growth, and the server still serves."""
     server = place.server()
     watcher = join(place, keep=False)
 
@@ -94,7 +94,7 @@ def silent_clients(place, clients, vectors):
     each fd is the vector that its position says (W-6)."""
     place.server("-n", vectors)
     silent = [connect_client(place, vectors, keep=False, kind=Witness) for _ in range(clients)]
-    silent[-1].read_until(lambda: silent[-1].memory is not None, "the last was greeted")
+    silent[-1].read_until(lambda: silent[-1].memory is not None, "the last client has its greeting")
     wanted = 3 + clients * vectors
     try:
         read_together(silent, lambda: all(len(each.history) >= wanted for each in silent),
@@ -110,7 +110,7 @@ def silent_clients(place, clients, vectors):
         for other in silent:
             assert client.names[other.id] == other.names[other.id], \
                 f"client {client.id} has other vectors of {other.id}, or in another order"
-    assert all(client.is_quiet(0) for client in silent), "more is told than there is"
+    assert all(client.is_quiet(0) for client in silent), "there are surplus messages"
     return f"each client received all {wanted} messages, in order"
 
 
@@ -141,9 +141,9 @@ def idle_client(place, visitors, vectors):
         raise AssertionError(f"{visitors} came and went: {ghosts} ghosts, {missing} connected "
                              "peers missing") from None
     deaf.greeting()
-    assert all(client.is_quiet() for client in there[:3]), "it is told more than there is"
+    assert all(client.is_quiet() for client in there[:3]), "there are surplus messages"
     heard = {value for value, has_fd in idle.history[told:] if has_fd} - others(idle, there)
-    return f"0 ghosts; {len(heard)} of {visitors} visitors was announced to it"
+    return f"0 ghosts; {len(heard)} of {visitors} visitors were announced to it"
 
 
 def out_of_fds(place, vectors, limit):
@@ -155,12 +155,12 @@ def out_of_fds(place, vectors, limit):
     while (client := connect_client(place, vectors, keep=False)).next() is not None:
         served.append(client.greeting())
         knows_all(served)
-        assert len(served) < limit, "more are served than there can be fds for"
-    assert server.popen.poll() is None, f"at client {len(served)} it ended"
+        assert len(served) < limit, "more clients are served than the limit of fds allows"
+    assert server.popen.poll() is None, f"the server ended at client {len(served)}"
     refused = 5
     for _ in range(refused - 1):
         late = connect_client(place, vectors, keep=False)
-        assert late.read_to_end() == [], "it is served beyond the limit"
+        assert late.read_to_end() == [], "a client is served beyond the limit"
     if place.ours:
         server.err.wait("refused a client", refused)
         lines = [line for line in server.err.seen if "refused a client" in line]
@@ -168,7 +168,7 @@ def out_of_fds(place, vectors, limit):
         assert all(str(limit) in line and "file descriptors" in line for line in lines)
     assert len(served) >= (limit - before) // (1 + vectors) - 1, f"only {len(served)} served"
     knows_all(served)
-    assert all(client.is_quiet(0) for client in served), "the others are told of the refused"
+    assert all(client.is_quiet(0) for client in served), "refused clients are announced"
     full = len(served)
     for client in served[2:5]:
         client.close()
@@ -178,7 +178,7 @@ def out_of_fds(place, vectors, limit):
         served.append(join(place, vectors, keep=False))
     knows_all(served)
     late = connect_client(place, vectors, keep=False)
-    assert late.read_to_end() == [], "it is served beyond the limit"
+    assert late.read_to_end() == [], "a client is served beyond the limit"
     return f"{full} served, {refused} refused; after 3 have left, 3 more served"
 
 
@@ -191,7 +191,7 @@ def crowd(place, clients, vectors):
                         f"files, and {hard} are allowed: raise it (ulimit -Hn)")
     program = place.build / "test" / "crowd"
     if not program.exists():
-        raise CannotRun(f"{program} has not been built: meson setup -Dtests=enabled")
+        raise CannotRun(f"{program} is not built: meson setup -Dtests=enabled")
     limit = max(needed, min(hard, clients * 32))
     server = place.server("-n", vectors, nofile=limit)
     before = server.fds()
@@ -211,7 +211,7 @@ def odd_size(place, size):
     except AssertionError:  # it has ended, and the next line sees the status of that
         done = place.run(place.server_program, "-F", "-S", place.socket, *region, "-l", size)
         lines = done.stderr.strip().splitlines()
-        assert done.returncode > 0 and lines, f"status {done.returncode} and no word"
+        assert done.returncode > 0 and lines, f"status {done.returncode} and no message"
         assert any(size in line for line in lines), lines[0]
         assert not place.socket.exists() or not place.ours, "a socket is left behind"
         return lines[0].removeprefix("ivshmem-server: ")
@@ -227,7 +227,7 @@ def truncated_region(place, sealed):
     server has logged a warning at the start, and continues to serve, because it never accesses the
     region."""
     if sealed and not place.ours:
-        raise CannotRun("it has no sealed regions")
+        raise CannotRun("the server has no sealed regions")
     size = 1 << 20
     region = ["-r", "memfd:"] if sealed else ["-M", place.shm]
     server = place.server("-l", size, region=region)
@@ -240,13 +240,13 @@ def truncated_region(place, sealed):
     now = os.fstat(victim.memory).st_size
     assert now == (size if sealed else 0), f"the region has {now} bytes"
     if sealed:
-        assert not server.err.count(warning), "it warns of what cannot be"
+        assert not server.err.count(warning), "it warns although the region is sealed"
     elif place.ours:
         server.err.wait(warning)
     knows_all([hostile, victim, join(place, keep=False)])
     if sealed:
         return "sealed memfd: refused by the kernel"
-    assert place.ours, "the region is cut to 0 bytes: SIGBUS in every VM that touches it"
+    assert place.ours, "the region is truncated to 0 bytes: SIGBUS in every VM that touches it"
     return "POSIX name: possible; the server warns at start"
 
 
@@ -310,7 +310,7 @@ def crime_is_punished(place, name, greeted):
         wait_for_fds(server, before)
         knows_all(clients)
     clients.append(join(place, keep=False))
-    assert clients[-1].id == 3 or not greeted or not place.ours, f"id {clients[-1].id} is given"
+    assert clients[-1].id == 3 or not greeted or not place.ours, f"id {clients[-1].id} is reused"
     wait_for_fds(server, before + 2)
     hostile.read_to_end()
     knows_all(clients)
@@ -374,18 +374,19 @@ def stopped_in_greeting(place, visitors, vectors):
         there = {its_id, visitor.id} | {client.id for client in clients}
         all_but_it = clients + [visitor]
         read_together(all_but_it, lambda: all(client.knows(there - {client.id})
-                                              for client in all_but_it), "the others knew all")
+                                              for client in all_but_it),
+                      "the other clients know all")
         visitor.close()
     clients.append(join(place, vectors, keep=False))
     ids = {client.id for client in clients} | {its_id}
     read_together(clients, lambda: all(client.knows(ids - {client.id}) for client in clients),
-                  "the others knew each other while it was stopped")
+                  "the others know each other while one client is stopped")
     stopped.write(" ".join(str(each) for each in ids - {its_id}) + "\n")
     stopped.signal(signal.SIGCONT)
     try:
         assert stopped.wait() == 0, stopped.err.text().splitlines()[-1:]
     except subprocess.TimeoutExpired:
-        raise AssertionError("it still waits for messages that it was not sent") from None
+        raise AssertionError("the client still waits for messages") from None
     assert stopped.out.count("knows all")
     knows_all(clients)
     return f"{visitors} came and went meanwhile: no client lost a message, nor did this one"
@@ -405,13 +406,13 @@ def fds_in_flight(place, clients, limit):
         server.popen.wait(1)
     except subprocess.TimeoutExpired:
         pass
-    assert server.popen.poll() is None, "it has ended"
+    assert server.popen.poll() is None, "the server has ended"
     used = cpu_ticks(server.pid) - before
-    assert used <= 20, f"it spins: {used} of 100 ticks"
+    assert used <= 20, f"the server spins: {used} of 100 ticks"
     never, late = silent[0], silent[1:]
     ids = set(range(clients))
     read_together(late, lambda: all(client.knows(ids - {client.id}) and len(client.own) == 1
-                                    for client in late), "all who read knew all")
+                                    for client in late), "all clients that read know all")
     never.read_until_knows(ids - {0})
     return (f"{limit} fds in flight at most: no client dropped, no busy loop, clients that read "
             "receive everything")

@@ -26,14 +26,14 @@ def _set_aside():
     try:
         NR_HUGEPAGES.write_text(str(int(before) + 2))
     except OSError as error:
-        pytest.skip(f"huge pages cannot be set aside here: {error}")
+        pytest.skip(f"cannot reserve huge pages: {error}")
     try:
         meminfo = dict(line.split(":") for line in
                        pathlib.Path("/proc/meminfo").read_text().splitlines())
         if meminfo["Hugepagesize"].split() != ["2048", "kB"]:
             pytest.skip(f"the huge pages of this machine are of {meminfo['Hugepagesize'].strip()}")
         if int(meminfo["HugePages_Free"]) < 2:
-            pytest.skip("the kernel finds no room for two huge pages")
+            pytest.skip("the kernel cannot allocate two huge pages")
         yield
     finally:
         NR_HUGEPAGES.write_text(before)

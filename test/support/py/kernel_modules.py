@@ -36,7 +36,8 @@ def boot_and_insert(kernel, module, region, directory):
     removes the driver again. Fails if the kernel complained."""
     image = directory / "guest.img"
     initramfs.build(image, kernel, "insmod /modules/ivshmem.ko && ls -l /dev/ivshmem0 && "
-                    "cat /sys/class/ivshmem/ivshmem0/size && rmmod ivshmem && [ ! -e /dev/ivshmem0 ] && "
+                    "cat /sys/class/ivshmem/ivshmem0/size && rmmod ivshmem && "
+                    "[ ! -e /dev/ivshmem0 ] && "
                     "! dmesg | grep -E 'BUG:|WARNING:|KASAN|Call Trace'", extra_modules=[module])
     with machine.Guest("guest", kernel, image, directory / "guest.log", memory=512,
                        devices=machine.plain(region, "1M")) as guest:

@@ -26,7 +26,7 @@ class Manager:
     def __init__(self, place, store_max=4096, activation=None):
         self.place = place
         self.path = str(place.dir / "notify")
-        self.said = []  # texts of all datagrams, in order
+        self.said = []  # the texts of all datagrams, in order
         self.store = []  # (name, fd)
         self.store_max = store_max
         self.activation = activation
@@ -111,7 +111,7 @@ class Manager:
                 os.close(self.store.pop()[1])
 
     def stop_reading(self):
-        """From now on it does not read, and its queue (net.unix.max_dgram_qlen) fills."""
+        """Stop reading, so that the queue (net.unix.max_dgram_qlen) fills."""
         self._may_read.clear()
         self._send("STOP=1")  # for which the reader may have been waiting
 
@@ -129,10 +129,10 @@ class Manager:
         """Wait until condition() is true; it is checked after each notification."""
         with self._changed:
             assert self._changed.wait_for(condition, TIMEOUT), \
-                f"waited in vain for {what}; it said {self.said[-5:]}, keeps {self.names()}"
+                f"timeout: {what}; the service sent {self.said[-5:]}, the store has {self.names()}"
 
     def wait_said(self, line, times=1):
-        """Wait until so many datagrams have this line."""
+        """Wait until this many datagrams contain this line."""
         self.wait(lambda: sum(line in text.splitlines() for text in self.said) >= times, line)
 
     def names(self):
@@ -206,7 +206,7 @@ class Manager:
         return self.start(**start)
 
     def restart(self, *options, **start):
-        """As `systemctl restart` does."""
+        """Restart it like `systemctl restart`."""
         status = self.end_service(signal.SIGTERM)
         assert status == 0, self.server.err.text()
         return self.start(*options, **start)

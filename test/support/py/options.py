@@ -4,7 +4,7 @@ import re
 
 
 def run(place, program, option):
-    """Run it with this option alone."""
+    """Run the program with this option alone."""
     return place.run(place.build / "tools" / program, option)
 
 

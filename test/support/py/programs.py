@@ -30,7 +30,7 @@ def wait_until(condition, what, timeout=TIMEOUT):
     """For states without an event: check again and again."""
     deadline = time.monotonic() + timeout
     while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout} s in vain until {what}"
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
         time.sleep(0.005)
 
 
@@ -66,7 +66,7 @@ def rss_kib(pid):
 
 
 def cpu_ticks(pid):
-    """How much processor time a process has used, in hundredths of a second."""
+    """The processor time that a process has used, in hundredths of a second."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return int(fields[11]) + int(fields[12])
 
@@ -96,7 +96,7 @@ class KernelLog:
             except BlockingIOError:
                 break
             except OSError:
-                continue  # lines were overwritten before they were read
+                continue  # lines were overwritten before they could be read
             found = re.search(r'type=1326 .* pid=(\d+) .* exe="([^"]*)" sig=31 .* syscall=(\d+)',
                               line)
             if found:
@@ -154,8 +154,8 @@ class Lines:
         return sum(text in line for line in self.seen)
 
     def wait(self, text, times=1, timeout=TIMEOUT):
-        """Wait until so many lines contain this text. Return: the last of them."""
-        assert times > 0, "nothing would be waited for"
+        """Wait until this many lines contain this text. Return: the last of them."""
+        assert times > 0, "times must be positive"
 
         def found():
             return [line for line in self._seen if text in line]
@@ -167,7 +167,7 @@ class Lines:
             return lines[times - 1]
 
     def text(self):
-        """Everything, after the process has ended."""
+        """The whole output, after the process has ended."""
         self._thread.join(TIMEOUT)
         return "\n".join(self._seen)
 
@@ -262,7 +262,7 @@ class Server(Process):
         self.err.wait("ivshmem-server: listening at")
 
     def fds(self):
-        """How many fds it has open."""
+        """The number of its open fds."""
         return fd_count(self.pid)
 
     def stop(self, number=signal.SIGTERM):
@@ -323,7 +323,7 @@ class Place:
         return process
 
     def run(self, *arguments, timeout=TIMEOUT, text=None, preexec_fn=None):
-        """Run any program to its end. Return: with returncode, stdout, stderr."""
+        """Run any program until it ends. Return: with returncode, stdout, stderr."""
         given = {"stdin": subprocess.DEVNULL} if text is None else {"input": text}
         given["preexec_fn"] = preexec_fn
         done = subprocess.run([str(word) for word in arguments], capture_output=True, text=True,
@@ -341,11 +341,12 @@ class Place:
         return self.run(self.device_program, *options, **keywords)
 
     def run_client(self, *options, **keywords):
-        """Run the client program against this place's socket."""
+        """Run the client program with this place's socket."""
         return self.run(self.client_program, "-S", self.socket, *options, **keywords)
 
     def start_client(self, *options):
-        """Start the client program with a standard input to write() to; it has joined."""
+        """Start the client program with a standard input to write() to, and wait until it has
+        joined."""
         client = self.start(self.client_program, "-v", "-S", self.socket, *options,
                             stdin=subprocess.PIPE)
         client.write("dump\n")
@@ -388,7 +389,7 @@ class Place:
                         f"{self.dir}/".encode() in (entry / "cmdline").read_bytes():
                     found.append(int(entry.name))
             except OSError:
-                pass  # it has ended, or is not ours
+                pass  # it has ended, or belongs to another user
         return found
 
     def end_strays(self):

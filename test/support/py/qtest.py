@@ -57,11 +57,11 @@ class Doorbells:
         return struct.unpack("i", unread) == (0,)
 
     def ring(self, vector):
-        """The peer rings QEMU's device."""
+        """Ring QEMU's device as the peer."""
         os.eventfd_write(self.fds[OWN][vector], 1)
 
     def take(self):
-        """Vectors of the peer that the device has rung since the last call."""
+        """The vectors of the peer that the device has rung since the last call."""
         found = sorted(self.fds[PEER].index(fd) for fd, _ in self.rung.poll(0, len(self.fds[PEER])))
         for vector in found:
             os.eventfd_read(self.fds[PEER][vector])

@@ -47,6 +47,6 @@ def name_of(manager, client_id, which):
 
 
 def all_gone(clients):
-    """Their connections have been closed."""
+    """The server has closed the connections of these clients."""
     for client in clients:
         client.read_to_end()

@@ -62,7 +62,7 @@ class Story:
         self._made.close()
 
     def connect(self):
-        """A client that has not read anything."""
+        """A client that has read nothing yet."""
         return self._made.enter_context(RawClient(self.serving.path, VECTORS))
 
     def join(self, client=None):
@@ -119,7 +119,7 @@ class Story:
             client.knows(others | set(self.asleep.values()))
 
     def settle(self):
-        """All read until each knows exactly the others."""
+        """All clients read until each knows exactly the others."""
         deadline = time.monotonic() + TIMEOUT
         while True:
             self._read()
@@ -131,7 +131,7 @@ class Story:
             for client in self.asleep:
                 poller.register(client.sock, select.POLLRDHUP)
             left = deadline - time.monotonic()
-            assert left > 0 and poller.poll(left * 1000), "nothing more came, and they know " + str(
+            assert left > 0 and poller.poll(left * 1000), "no more messages; they know " + str(
                 {client.id: sorted(client.peers) for client in self.clients})
         for client in [*self.clients, *self.asleep]:
             if client not in self.greeted:
@@ -154,7 +154,7 @@ class Story:
         if len(self.clients) + len(self.asleep) < PEERS_MAX:
             self.join(client)
             return
-        assert client.next() is None and client.ended, "it was let in beyond --max-peers"
+        assert client.next() is None and client.ended, "accepted beyond --max-peers"
         self.refusals += 1
         self.settle()
 
@@ -171,6 +171,6 @@ class Story:
                     os.read(receiver.own[vector], 8)
 
     def end(self):
-        """All leave, one by one."""
+        """All clients leave, one by one."""
         while self.clients:
             self.leave(self.clients[-1])

@@ -23,7 +23,8 @@ DATA_MAX = 1 << 20
 FDS_MAX = 16
 REPLY, NO_REPLY, ERROR = 1, 0x10, 0x20
 
-VERSION, DMA_MAP, DMA_UNMAP, GET_INFO, GET_REGION_INFO, GET_REGION_IO_FDS, GET_IRQ_INFO = range(1, 8)
+(VERSION, DMA_MAP, DMA_UNMAP, GET_INFO, GET_REGION_INFO, GET_REGION_IO_FDS,
+ GET_IRQ_INFO) = range(1, 8)
 SET_IRQS, REGION_READ, REGION_WRITE, DMA_READ, DMA_WRITE, RESET = range(8, 14)
 DIRTY_PAGES, WRITE_MULTI, FEATURE, MIG_READ, MIG_WRITE = range(14, 19)
 
@@ -55,7 +56,7 @@ class Gone(Exception):
 
 
 def pack(command, body=b"", number=1, flags=0, size=None):
-    """A message's bytes."""
+    """Pack a message."""
     size = HEADER.size + len(body) if size is None else size
     return HEADER.pack(number, command, size, flags, 0) + body
 
@@ -95,7 +96,7 @@ class Reply:
 
 
 class Client:
-    """A VMM's side of the socket.
+    """The VMM's end of the socket.
 
     greet: begin with VERSION, as every VMM does
     """
@@ -157,17 +158,18 @@ class Client:
         """The next reply. Gone if the connection ended."""
         fds = array.array("i")
         header = HEADER.unpack(self._receive(HEADER.size, fds))
-        assert header[3] & 0xf == REPLY, f"no reply: {header}"
-        assert HEADER.size <= header[2] <= MESSAGE_MAX, f"of a size that is none: {header}"
+        assert header[3] & 0xf == REPLY, f"not a reply: {header}"
+        assert HEADER.size <= header[2] <= MESSAGE_MAX, f"invalid size: {header}"
         body = self._receive(header[2] - HEADER.size, fds) if header[2] > HEADER.size else b""
-        assert not header[3] & ERROR or (not body and not fds and header[4]), "an error with more"
+        assert not header[3] & ERROR or (not body and not fds and header[4]), (
+            "an error reply with a body or fds")
         return Reply(header, body, list(fds))
 
     def transact(self, command, body=b"", fds=(), flags=0):
         """Send a request and return its reply; Refused if it has an error."""
         number = self.send(command, body, fds, flags)
         reply = self.receive()
-        assert (reply.id, reply.command) == (number, command), "a reply to something else"
+        assert (reply.id, reply.command) == (number, command), "a reply to another request"
         if reply.flags & ERROR:
             raise Refused(reply.errno)
         assert reply.flags == REPLY and reply.errno == 0
@@ -195,12 +197,13 @@ class Client:
 
     def info(self):
         """(flags, regions, irqs)"""
-        argsz, *rest = struct.unpack("<IIII", self.transact(GET_INFO, struct.pack("<IIII", 16, 0, 0, 0)).body)
+        reply = self.transact(GET_INFO, struct.pack("<IIII", 16, 0, 0, 0))
+        argsz, *rest = struct.unpack("<IIII", reply.body)
         assert argsz == 16
         return tuple(rest)
 
     def region_info(self, index):
-        """(flags, size, offset, fd or None); the fd is the caller's"""
+        """(flags, size, offset, fd or None); the caller owns the fd"""
         reply = self.transact(GET_REGION_INFO, struct.pack("<IIIIQQ", 32, 0, index, 0, 0, 0))
         argsz, flags, same, _, size, offset = struct.unpack("<IIIIQQ", reply.body)
         assert (argsz, same) == (32, index)
@@ -216,7 +219,8 @@ class Client:
 
     def set_irqs(self, index, flags, start, count, data=b"", fds=()):
         """SET_IRQS"""
-        assert self.transact(SET_IRQS, set_irqs_body(index, flags, start, count, data), fds).body == b""
+        assert self.transact(SET_IRQS, set_irqs_body(index, flags, start, count, data),
+                             fds).body == b""
 
     def set_vector(self, vector, fd):
         """Set a vector's eventfd, or with None remove it."""
@@ -408,7 +412,7 @@ class Device(Process):
         return 400 << 10 if is_sanitized(self.popen.args[0]) else 8 << 10
 
     def client(self, *arguments, **keywords):
-        """A client of it."""
+        """A client of this device."""
         return Client(self.path, *arguments, **keywords)
 
     def wait_gone(self, times):

@@ -28,7 +28,7 @@ def connect(path):
     """A connected stream socket."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # Not settimeout(): with that, connecting to a listener whose queue is full fails at once.
+        # Not settimeout(): connecting to a listener with a full queue would then fail at once.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", TIMEOUT, 0))
         sock.connect(path)
         sock.settimeout(TIMEOUT)
@@ -145,12 +145,12 @@ class RawClient:
 
     def _apply_steady(self, value, fd):
         if not 0 <= value <= 65535:
-            raise ProtocolError(f"{value} is no id")
+            raise ProtocolError(f"{value} is not an id")
         if self._incomplete not in (None, value):
             raise ProtocolError(f"{value} came among the vectors of {self._incomplete}")
         if fd is None:
             if value == self.id:
-                raise ProtocolError("it says that we ourselves left")
+                raise ProtocolError("a leave with the client's own id")
             if value not in self.peers:
                 raise ProtocolError(f"{value} left and had never joined")
             self._incomplete = None
@@ -196,7 +196,7 @@ class RawClient:
         return self.next(seconds) is None and not self.ended
 
     def read_to_end(self):
-        """The messages until the server closes."""
+        """All messages until the server closes the connection."""
         messages = []
         while (message := self.next()) is not None:
             messages.append(message)
@@ -217,7 +217,7 @@ def read_together(clients, condition, what):
         if condition():
             return
         left = deadline - time.monotonic()
-        assert left > 0 and poller.poll(left * 1000), f"nothing more came before {what}: " + str(
+        assert left > 0 and poller.poll(left * 1000), f"no more messages before {what}: " + str(
             {client.id: sorted(client.peers) for client in clients})
 
 
@@ -236,7 +236,7 @@ def ring(fd):
 
 
 class BadServer:
-    """A server that sends what a test wants, and then stalls or closes.
+    """A server that sends the messages of a test, and then stalls or closes.
 
     messages: (value or bytes, list of fds) each; the caller closes the fds
     closes:   close the connection afterwards; if not, it stays open until this is closed
@@ -282,9 +282,10 @@ class BadServer:
         if not self.stops_client:
             yield
             return
-        credentials = self._accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        credentials = self._accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED,
+                                                struct.calcsize("3i"))
         pid = struct.unpack("3i", credentials)[0]
-        assert pid != os.getpid(), "we would stop ourselves"
+        assert pid != os.getpid(), "the client must be another process"
         pidfd = os.pidfd_open(pid)
         signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
         try:
