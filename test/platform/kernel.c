@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the server and the library take for granted of the kernel, one fact a test: a kernel that
+ * Properties of the kernel that the server and the library rely on, one per test: a kernel that
  * differs fails here by name, and not in production.
  */
 #include <criterion/criterion.h>
@@ -23,7 +23,8 @@
 
 #include "support/c/fds.h"
 
-#define STRANGER 61234 /* and the process's id: a uid that nobody has, also no other test */
+/* and the process's id: a uid that no other process has, also no other test */
+#define STRANGER 61234
 #define MESSAGE "8 bytes."
 #define MESSAGE_LEN 8
 #define TIMEOUT 30
@@ -50,7 +51,8 @@ static ssize_t send_fds(int sock, const int *fds, size_t fds_n)
 	return sendmsg(sock, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* In a child as somebody without privileges, if we have any. Return: its exit status. */
+/* Run a function in a child without privileges, if this process has any. Return: its exit
+ * status. */
 static int as_stranger(int (*run)(int), int argument)
 {
 	pid_t pid = fork();
@@ -68,7 +70,7 @@ static int as_stranger(int (*run)(int), int argument)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 100;
 }
 
-/* client.c: the size of a socket's buffer is a quota of messages, and so of fds in flight. */
+/* client.c: the size of a socket's buffer limits messages, and so fds in flight. */
 Test(kernel, a_message_costs_768_bytes_of_buffer_with_or_without_fd, .timeout = TIMEOUT)
 {
 	const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -83,7 +85,7 @@ Test(kernel, a_message_costs_768_bytes_of_buffer_with_or_without_fd, .timeout = 
 		while (send_fds(ends[0], &null, fds_n) == MESSAGE_LEN)
 			sent++;
 		cr_expect_eq(errno, EAGAIN);
-		/* The greeting's three messages fit with room to spare; nobody holds a hundred. */
+		/* The three messages of the greeting fit easily; a hundred messages do not. */
 		cr_expect(sent >= 8 && sent <= 64, "%d messages of %zu fds", sent, fds_n);
 		close(ends[0]);
 		close(ends[1]);
@@ -119,13 +121,13 @@ static int refused_send_makes_an_edge(int unused)
 	return epoll_wait(epoll, &event, 1, 0) == 1 ? 0 : 7;
 }
 
-/* server.c: so what was refused is tried again by the clock and not at that event. */
-Test(kernel, a_send_refused_for_fds_in_flight_makes_an_edge_of_its_own, .timeout = TIMEOUT)
+/* server.c: so a send that was refused is retried after a time and not at that event. */
+Test(kernel, a_send_refused_for_fds_in_flight_causes_an_event_of_its_own, .timeout = TIMEOUT)
 {
 	cr_expect_eq(as_stranger(refused_send_makes_an_edge, 0), 0);
 }
 
-/* socket.c asks for no more bytes than its message lacks. */
+/* socket.c requests no more bytes than its message lacks. */
 Test(kernel, bytes_without_fd_are_glued_to_those_with_one, .timeout = TIMEOUT)
 {
 	char bytes[4 * MESSAGE_LEN];
@@ -167,7 +169,7 @@ Test(kernel, without_room_for_an_fd_the_bytes_arrive_alone, .timeout = TIMEOUT)
 	cr_expect_null(CMSG_FIRSTHDR(&hdr));
 }
 
-/* client.c: fds that a client throws at the server are gone when it reads the byte. */
+/* client.c: fds that a client sends are discarded when the server reads the bytes. */
 Test(kernel, read_discards_fds, .timeout = TIMEOUT)
 {
 	int fds[200];
@@ -199,8 +201,8 @@ Test(kernel, a_message_has_room_for_253_fds, .timeout = TIMEOUT)
 	cr_expect_eq(errno, EINVAL);
 }
 
-/* peer.c: why an eventfd is asked before it is written to, and read with RWF_NOWAIT. */
-Test(kernel, a_stranger_can_fill_an_eventfd_and_make_it_block, .timeout = TIMEOUT)
+/* peer.c: why an eventfd is polled before it is written to, and read with RWF_NOWAIT. */
+Test(kernel, another_process_can_fill_an_eventfd_and_make_it_blocking, .timeout = TIMEOUT)
 {
 	int ours = eventfd(0, EFD_NONBLOCK);
 	int theirs = dup(ours);
@@ -228,7 +230,7 @@ static int reopen(int fd)
 }
 
 /* unnamed.c: sealing and the mode of a memfd. */
-Test(kernel, a_sealed_memfd_of_mode_0600_cannot_be_cut_or_reopened, .timeout = TIMEOUT)
+Test(kernel, a_sealed_memfd_of_mode_0600_cannot_be_truncated_or_reopened, .timeout = TIMEOUT)
 {
 	int fd = memfd_create("test", MFD_ALLOW_SEALING);
 
@@ -239,7 +241,7 @@ Test(kernel, a_sealed_memfd_of_mode_0600_cannot_be_cut_or_reopened, .timeout = T
 	cr_expect_eq(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), 0,
 		     "a hole can be punched all the same: zeroes appear, nobody dies");
 	if (getuid())
-		return; /* whoever made it may always reopen it */
+		return; /* the process that created it may always reopen it */
 	cr_assert_eq(fchmod(fd, 0777), 0);
 	cr_expect_eq(as_stranger(reopen, fd), 0);
 	cr_assert_eq(fchmod(fd, 0600), 0);
@@ -255,8 +257,8 @@ static int probe(const struct sockaddr_un *addr)
 	return result;
 }
 
-/* listener.c: a datagram socket tells a living server from a dead one, and neither notices. */
-Test(kernel, a_datagram_socket_tells_the_living_from_the_dead, .timeout = TIMEOUT)
+/* listener.c: a datagram socket shows whether a server is alive, without an effect on it. */
+Test(kernel, a_datagram_socket_shows_whether_a_listener_is_alive, .timeout = TIMEOUT)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	char dir[] = "/tmp/ivshmem-test-XXXXXX";
@@ -276,7 +278,7 @@ Test(kernel, a_datagram_socket_tells_the_living_from_the_dead, .timeout = TIMEOU
 	rmdir(dir);
 }
 
-/* page.c: the roster is written with pwrite(2), which huge pages do not take (P-10). */
+/* writer.c: the roster page is written with pwrite(2), which huge pages do not support (P-10). */
 Test(kernel, huge_pages_cannot_be_written_to_but_ordinary_memory_can, .timeout = TIMEOUT)
 {
 	const unsigned int flags[] = {MFD_CLOEXEC, MFD_CLOEXEC | MFD_HUGETLB};

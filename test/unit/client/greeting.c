@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The end of a greeting: by number of vectors, by silence, with the region, and by the deadline. */
+/* The end of a greeting: by the number of vectors, by silence, with the region, and by the
+ * deadline. */
 #include <criterion/criterion.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -86,7 +87,7 @@ Test(greeting, as_many_as_another_peer_has_are_all)
 	send_region();
 	send_vectors(OTHER, 2);
 	send_vectors(OWN, 2);
-	send_vectors(OWN, 1); /* not received: the greeting is over */
+	send_vectors(OWN, 1); /* not received: the greeting has ended */
 	cr_expect_eq(receive(&greeting, NULL), IVS_CONNECTION_E_AGAIN);
 	cr_expect_eq(greeting.vectors_n, 2);
 	cr_expect_eq(greeting.others_n, 2);
@@ -94,7 +95,7 @@ Test(greeting, as_many_as_another_peer_has_are_all)
 	cr_expect_eq(ivs_doorbells_vectors(&connection.doorbells, OTHER), 2);
 }
 
-Test(greeting, what_came_before_silence_is_all)
+Test(greeting, vectors_before_silence_are_all)
 {
 	struct ivs_greeting greeting = greeting_of(0, -1);
 	int64_t begin = ivs_clock_ns();
@@ -106,7 +107,7 @@ Test(greeting, what_came_before_silence_is_all)
 	cr_expect_geq(ivs_clock_ns() - begin, IVS_GREETING_QUIET_MS * (int64_t)IVS_NS_PER_MS);
 }
 
-Test(greeting, no_vectors_are_a_greeting_too)
+Test(greeting, a_greeting_may_have_no_vectors)
 {
 	struct ivs_greeting greeting = greeting_of(0, -1);
 
@@ -115,7 +116,7 @@ Test(greeting, no_vectors_are_a_greeting_too)
 	cr_expect_eq(greeting.vectors_n, 0);
 }
 
-Test(greeting, wanted_vectors_end_it_without_silence)
+Test(greeting, requested_vectors_end_it_without_silence)
 {
 	struct ivs_greeting greeting = greeting_of(2, -1);
 
@@ -125,7 +126,7 @@ Test(greeting, wanted_vectors_end_it_without_silence)
 	cr_expect_eq(greeting.vectors_n, 2);
 }
 
-Test(greeting, region_only)
+Test(greeting, region_only_ends_with_the_memory)
 {
 	struct ivs_greeting greeting = greeting_of(0, -1);
 
@@ -136,7 +137,7 @@ Test(greeting, region_only)
 	cr_expect_eq(greeting.vectors_n, 0);
 }
 
-Test(greeting, silent_server)
+Test(greeting, silent_server_times_out)
 {
 	struct ivs_greeting greeting = greeting_of(0, 20);
 	struct ivs_error err;
@@ -146,7 +147,7 @@ Test(greeting, silent_server)
 	cr_expect_not_null(strstr(err.text, "accepted the connection and is silent"));
 }
 
-Test(greeting, fewer_vectors_than_wanted)
+Test(greeting, fewer_vectors_than_requested_are_an_error)
 {
 	struct ivs_greeting greeting = greeting_of(3, 20);
 	struct ivs_error err;
@@ -157,7 +158,7 @@ Test(greeting, fewer_vectors_than_wanted)
 	cr_expect_not_null(strstr(err.text, "assigned 1 vectors, not 3"));
 }
 
-Test(greeting, server_that_leaves)
+Test(greeting, server_that_closes_is_an_error)
 {
 	struct ivs_greeting greeting = greeting_of(0, -1);
 	struct ivs_error err;
@@ -167,7 +168,7 @@ Test(greeting, server_that_leaves)
 	cr_expect_eq(receive(&greeting, &err), IVS_CONNECTION_E_LOST);
 }
 
-Test(greeting, server_that_violates_the_protocol)
+Test(greeting, server_that_violates_the_protocol_is_an_error)
 {
 	struct ivs_greeting greeting = greeting_of(0, -1);
 	struct ivs_error err;
@@ -177,7 +178,7 @@ Test(greeting, server_that_violates_the_protocol)
 	cr_expect_not_null(strstr(err.text, "is not an ivshmem-server of protocol 0"));
 }
 
-/* As a client that must not wait does it. */
+/* As a client does that must not wait. */
 Test(greeting, noted_event_by_event)
 {
 	struct ivs_greeting greeting = {0};

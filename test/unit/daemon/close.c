@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Against daemon/close.h: what came with fds is got rid of. Waiting shows as a timeout. */
+/* Against daemon/close.h: fds that came with messages are closed. Waiting shows as a timeout. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -26,7 +26,7 @@
 #define LINGER_S 60
 #define PAGE_LEN 4096
 
-/* A connected TCP socket that lingers, with data that nobody takes. @other: its other end */
+/* A connected TCP socket that lingers, with data that nobody reads. @other: its other end */
 static int make_lingering(int *other)
 {
 	const struct linger linger = {1, LINGER_S};
@@ -50,7 +50,7 @@ static int make_lingering(int *other)
 	return sock;
 }
 
-Test(discard, of_one_that_lingers, .timeout = TIMEOUT)
+Test(discard, a_lingering_socket_does_not_block, .timeout = TIMEOUT)
 {
 	int other;
 	int sock = make_lingering(&other);
@@ -66,7 +66,7 @@ Test(discard, of_one_that_lingers, .timeout = TIMEOUT)
 	cr_expect(ivs_fd_discard(&none));
 }
 
-/* The timer has ended, so that a program that takes our place is not met by its signal. */
+/* The timer has ended, so that its signal does not affect a program that is executed next. */
 Test(discard, no_signal_comes_later, .timeout = TIMEOUT)
 {
 	struct itimerval timer;
@@ -82,7 +82,7 @@ Test(discard, no_signal_comes_later, .timeout = TIMEOUT)
 }
 
 /* Three that linger, in a socket in a socket. */
-Test(discard, of_one_with_others_in_it, .timeout = TIMEOUT)
+Test(discard, lingering_sockets_within_a_socket_do_not_block, .timeout = TIMEOUT)
 {
 	unsigned int before = test_fds_open();
 	int inner[2];
@@ -111,8 +111,8 @@ Test(discard, of_one_with_others_in_it, .timeout = TIMEOUT)
 	test_fds_check(before);
 }
 
-/* One that was sent to a listener, and never accepted. */
-Test(discard, of_a_listener, .timeout = TIMEOUT)
+/* A lingering socket that was sent to a listener, whose connection was never accepted. */
+Test(discard, lingering_sockets_within_a_listener_do_not_block, .timeout = TIMEOUT)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	unsigned int before = test_fds_open();
@@ -146,7 +146,7 @@ static void *send_page(void *context)
 	return NULL;
 }
 
-/* A page that does not come until the userfaultfd is closed. */
+/* A page that cannot be read until the userfaultfd is closed. */
 static void *make_missing_page(int *faults)
 {
 	struct uffdio_api api = {.api = UFFD_API};
@@ -164,8 +164,8 @@ static void *make_missing_page(int *faults)
 	return page;
 }
 
-/* Its sender is in the middle of send(2), and holds its lock for as long as he likes. */
-Test(discard, of_one_that_is_locked, .timeout = TIMEOUT)
+/* Its sender is in send(2), and can hold the socket's lock as long as it likes. */
+Test(discard, a_locked_socket_does_not_block, .timeout = TIMEOUT)
 {
 	struct pollfd pfd = {.events = POLLIN};
 	int faults;
@@ -197,7 +197,7 @@ Test(discard, of_one_that_is_locked, .timeout = TIMEOUT)
 	close(pair[0]);
 }
 
-Test(discard, unread_fds_go_with_the_socket, .timeout = TIMEOUT)
+Test(discard, unread_fds_are_closed_with_the_socket, .timeout = TIMEOUT)
 {
 	unsigned int before = test_fds_open();
 	int pair[2];
@@ -220,7 +220,7 @@ Test(discard, unread_fds_go_with_the_socket, .timeout = TIMEOUT)
 	test_fds_check(before);
 }
 
-Test(discard, bytes_come_and_fds_do_not, .timeout = TIMEOUT)
+Test(discard, bytes_arrive_and_fds_do_not, .timeout = TIMEOUT)
 {
 	unsigned int before = test_fds_open();
 	char bytes[8];
@@ -248,7 +248,7 @@ Test(discard, bytes_come_and_fds_do_not, .timeout = TIMEOUT)
 	test_fds_check(before);
 }
 
-/* Whoever is at the other end finds the connection at its end, also if a copy of the socket stays. */
+/* The other end sees the end of the connection, also if a copy of the socket stays open. */
 Test(discard, the_connection_ends, .timeout = TIMEOUT)
 {
 	int pair[2];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Against daemon/loop.h: the order within a round, and what is removed in the middle of one. */
+/* Against daemon/loop.h: the order within a round, and removal during a round. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #define ITEMS 4
 #define LETTERS "abcd"
 
-/* An object with one of each. */
+/* An object with a source, a timer and a step. */
 struct item {
 	struct ivs_loop_source source;
 	struct ivs_loop_timer timer;
@@ -125,7 +125,7 @@ Test(loop, a_round_runs_events_then_timers_then_steps)
 	cr_assert_str_eq(run_round(), "a@b");
 }
 
-Test(loop, a_source_is_watched_for_what_was_asked)
+Test(loop, a_source_is_watched_for_the_requested_events)
 {
 	add_ready(EPOLLOUT | EPOLLET);
 	cr_assert_str_eq(run_round(), LETTERS);
@@ -136,7 +136,7 @@ Test(loop, a_source_is_watched_for_what_was_asked)
 	cr_assert_eq(items[1]->events, EPOLLIN);
 }
 
-Test(loop, errors_leave_a_source_out)
+Test(loop, an_error_disables_a_source)
 {
 	cr_assert_eq(ivs_loop_add(&loop, &items[0]->source, -1, EPOLLIN), -EBADF);
 	cr_assert_null(items[0]->source.loop);
@@ -196,7 +196,7 @@ static void replace_second(struct item *item)
 	(void)item;
 }
 
-Test(loop, an_event_is_not_taken_for_one_of_the_next_owner)
+Test(loop, an_event_does_not_reach_the_next_owner_of_an_fd)
 {
 	add_ready(EPOLLIN);
 	hook = replace_second;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The lists of system calls as text. What the filter does with them: test_sandbox.py. */
+/* The lists of system calls as text. Effects of the filter: test_sandbox.py. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -67,7 +67,7 @@ Test(isolate, lists_are_added)
 	free(text);
 }
 
-Test(isolate, no_line_twice)
+Test(isolate, no_line_occurs_twice)
 {
 	const struct ivs_syscall *const lists[] = {ivs_log_syslog_syscalls, ivs_start_syscalls,
 						   ivs_start_syscalls, NULL};
@@ -79,7 +79,7 @@ Test(isolate, no_line_twice)
 	free(text);
 }
 
-Test(isolate, unconditional_makes_conditions_moot)
+Test(isolate, an_unconditional_line_overrides_conditions)
 {
 	static IVS_SYSCALLS(some, {"dup", {IVS_ARG_IS(1, 3)}});
 	static IVS_SYSCALLS(all, {"dup"});
@@ -91,7 +91,7 @@ Test(isolate, unconditional_makes_conditions_moot)
 	free(text);
 }
 
-Test(isolate, too_many)
+Test(isolate, too_many_lines_are_an_error)
 {
 	static char names[600][8];
 	static struct ivs_syscall many[601];
@@ -105,7 +105,7 @@ Test(isolate, too_many)
 	cr_expect_eq(ivs_sandbox_list(ivs_server_syscall_lists, lists, &text), -E2BIG);
 }
 
-Test(isolate, suffices)
+Test(isolate, a_superset_suffices)
 {
 	struct ivs_error err = {0};
 
@@ -123,13 +123,13 @@ Test(isolate, suffices)
 	cr_expect_eq(ivs_sandbox_suffices("read 1&0x3=0x1\n", "write\nread\n", &err),
 		     IVS_SANDBOX_E_MORE);
 	cr_expect_not_null(strstr(err.text, "\"write\""));
-	/* What is refused is not allowed. */
+	/* Rejected text allows nothing. */
 	cr_expect_eq(ivs_sandbox_suffices("clone3 error 38\n", "clone3\n", &err),
 		     IVS_SANDBOX_E_MORE);
 }
 
 #ifdef HAVE_SECCOMP
-/* One byte into a process, confined to itself. Return: its wait(2) status; 0: it could. */
+/* Write a byte in a confined child. Return: its wait(2) status; 0: it was allowed. */
 static int write_confined(bool to_itself)
 {
 	static IVS_SYSCALLS(writes, {"process_vm_writev", {IVS_ARG_OWN_PID(1)}});
@@ -155,7 +155,7 @@ static int write_confined(bool to_itself)
 	return status;
 }
 
-Test(isolate, own_pid_is_nobody_elses, .timeout = 10)
+Test(isolate, own_pid_is_no_other_pid, .timeout = 10)
 {
 	int status;
 
@@ -167,8 +167,9 @@ Test(isolate, own_pid_is_nobody_elses, .timeout = 10)
 		  (unsigned int)status);
 }
 
-/* A misprint would be left out of the filter without a word. (libseccomp knows those of all machines.) */
-Test(isolate, names_are_known)
+/* A misspelt name would silently be missing in the filter. (libseccomp knows those of all
+ * machines.) */
+Test(isolate, names_are_known_to_libseccomp)
 {
 	const struct ivs_syscall *const lists[] = {ivs_log_syslog_syscalls, ivs_start_syscalls,
 						   NULL};
@@ -177,7 +178,7 @@ Test(isolate, names_are_known)
 	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
 		line[strcspn(line, " ")] = '\0';
 		cr_expect_neq(seccomp_syscall_resolve_name(line), __NR_SCMP_ERROR,
-			      "\"%s\" is no system call", line);
+			      "\"%s\" is not a system call", line);
 	}
 	free(text);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Against daemon/stall.h: what waits is ended, and who is idle is left alone. */
+/* Against daemon/stall.h: calls that block are interrupted, and an idle process gets no signals. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <signal.h>
@@ -22,7 +22,7 @@ static bool timer_runs(void)
 	return timer.it_interval.tv_usec || timer.it_value.tv_usec;
 }
 
-Test(stall, a_write_that_waits_is_ended, .timeout = TIMEOUT)
+Test(stall, a_write_that_blocks_is_interrupted, .timeout = TIMEOUT)
 {
 	const uint64_t full = FULL, one = 1;
 	int fd = eventfd(0, EFD_CLOEXEC);
@@ -38,7 +38,7 @@ Test(stall, a_write_that_waits_is_ended, .timeout = TIMEOUT)
 	close(fd);
 }
 
-/* Whoever started the process may have left it blocked. */
+/* The parent process may have left it blocked. */
 Test(stall, a_blocked_signal_is_unblocked, .timeout = TIMEOUT)
 {
 	sigset_t signals;
@@ -51,8 +51,8 @@ Test(stall, a_blocked_signal_is_unblocked, .timeout = TIMEOUT)
 	cr_assert_not(sigismember(&signals, SIGALRM));
 }
 
-/* The timer outlives being busy by one signal, and then there are none. */
-Test(stall, idle_costs_nothing, .timeout = TIMEOUT)
+/* After the work the timer sends one more signal, and then none. */
+Test(stall, an_idle_process_gets_no_signals, .timeout = TIMEOUT)
 {
 	ivs_stall_open();
 	cr_assert_not(timer_runs());

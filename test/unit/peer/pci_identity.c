@@ -50,7 +50,7 @@ Test(pci_identity, no_capability)
 }
 
 /* Without root permissions Linux returns 64 bytes; any read may return fewer than exist. */
-Test(pci_identity, cut_off)
+Test(pci_identity, truncated_configuration_space)
 {
 	uint8_t config[256];
 	char name[IVS_PCI_CAP_NAME_MAX + 1];
@@ -67,7 +67,7 @@ Test(pci_identity, cut_off)
 }
 
 /* Each byte with each wrong value: the name has only the characters of R-9, or is empty. */
-Test(pci_identity, wrong_bytes)
+Test(pci_identity, wrong_bytes_are_refused)
 {
 	uint8_t config[256];
 	char name[IVS_PCI_CAP_NAME_MAX + 1];
@@ -84,7 +84,7 @@ Test(pci_identity, wrong_bytes)
 	}
 }
 
-Test(pci_identity, ring_of_capabilities)
+Test(pci_identity, circular_list_of_capabilities)
 {
 	uint8_t config[256] = {0};
 	char name[IVS_PCI_CAP_NAME_MAX + 1];

@@ -19,7 +19,7 @@
 
 #define TIMEOUT 20
 
-/* A number as eight bytes, by hand: the tests do not lean on ivs_v0_put(). */
+/* A number as eight bytes, without ivs_v0_put(), which is under test. */
 struct number {
 	uint8_t bytes[IVS_V0_LEN];
 };
@@ -163,8 +163,7 @@ Test(socket, largest_batch_of_fds, .timeout = TIMEOUT)
 	cr_assert_eq(test_fds_open(), before);
 }
 
-/* Send ids 0 ... @total - 1 as vectors or leaves until the socket is full. Return: how many left.
- */
+/* Send ids 0 ... @total - 1 as vectors or leaves until the socket is full. Return: number sent. */
 static unsigned int fill(int sock, unsigned int from, unsigned int total, int fd)
 {
 	unsigned int done = from;
@@ -175,7 +174,7 @@ static unsigned int fill(int sock, unsigned int from, unsigned int total, int fd
 		int rc;
 
 		for (n = 0; n < IVS_SOCKET_BATCH && done + n < total; n++) {
-			/* Odd ones without fd: a mixture in each batch. */
+			/* Odd ids without an fd: a mixture in each batch. */
 			msgs[n] = (struct ivs_v0_message){IVS_V0_VECTOR, done + n, 0, fd};
 			if ((done + n) % 2) {
 				msgs[n].type = IVS_V0_LEAVE;
@@ -290,7 +289,7 @@ Test(socket, receive_after_reset_is_gone, .timeout = TIMEOUT)
 	cr_assert_eq(ivs_socket_recv_message(pair[1], &dec, &msg), IVS_SOCKET_E_GONE);
 }
 
-Test(socket, gone_in_the_middle_of_a_message_keeps_the_fd, .timeout = TIMEOUT)
+Test(socket, closed_within_a_message_keeps_the_fd, .timeout = TIMEOUT)
 {
 	unsigned int before = test_fds_open();
 	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
@@ -342,7 +341,8 @@ Test(socket, byte_by_byte_with_the_fd_kept, .timeout = TIMEOUT)
 
 Test(socket, pieces_glued_by_the_kernel, .timeout = TIMEOUT)
 {
-	/* Everything is sent before anything is read: plain messages stand in front of fds. */
+	/* Everything is sent before anything is read: messages without fds precede those with
+	 * fds. */
 	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
 	int pair[2], fds[2] = {test_fds_make(), test_fds_make()};
 	struct number a = number(3), b = number(4);
@@ -384,7 +384,7 @@ Test(socket, recv_hands_out_pieces, .timeout = TIMEOUT)
 	cr_assert_arr_eq(buf, n.bytes, 8);
 }
 
-/* @fds_n fds with one message: refused, and none stays open. Also over recv alone. */
+/* @fds_n fds with one message: refused, and none stays open. Also with recv alone. */
 static void several_fds(size_t fds_n)
 {
 	unsigned int before = test_fds_open();
@@ -496,7 +496,7 @@ Test(socket, receiver_out_of_fds_is_truncated, .timeout = TIMEOUT)
 	raw(pair[0], 3, -1);
 	open = test_fds_open();
 	test_fds_exhaust(0);
-	/* Taken for what it looks like, this would be "2 left". */
+	/* Interpreted without the lost fd, this would be "2 left". */
 	cr_assert_eq(ivs_socket_recv_message(pair[1], &dec, &msg), IVS_SOCKET_E_TRUNCATED);
 	cr_assert_eq(ivs_socket_recv_bytes(pair[1], buf, 8, &got, &came), IVS_SOCKET_E_TRUNCATED);
 	cr_assert_eq(ivs_v0_release(&dec), -1);
@@ -507,7 +507,7 @@ Test(socket, receiver_out_of_fds_is_truncated, .timeout = TIMEOUT)
 
 Test(socket, receiver_out_of_fds_half_way, .timeout = TIMEOUT)
 {
-	/* Two fds come and there is room for one: that one must not stay open. */
+	/* Two fds arrive and there is room for one: it must not stay open. */
 	struct number n = number(3);
 	unsigned int before;
 	uint8_t buf[8];
@@ -536,7 +536,7 @@ static int in_flight(const int pair[2], int fd)
 	struct ivs_v0_message msg;
 	unsigned int sent = 99, first;
 
-	/* Fds in flight are counted by user: one that no other test is. */
+	/* Fds in flight are counted by user: use one that no other test has. */
 	if (geteuid() == 0 && setresuid(unused_uid, unused_uid, unused_uid) != 0)
 		return 1;
 	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
@@ -549,7 +549,7 @@ static int in_flight(const int pair[2], int fd)
 	msgs[2] = (struct ivs_v0_message){IVS_V0_MEMORY, 0, 0, fd};
 	if (ivs_socket_send(pair[0], msgs, IVS_SOCKET_BATCH, &sent) != IVS_SOCKET_E_LATER)
 		return 3;
-	/* Two plain ones, and then fds until more than 24 are in flight. */
+	/* Two without fds, and then fds until more than 24 are in flight. */
 	if (sent < 24 || sent > 28)
 		return 4;
 	first = sent;
@@ -581,7 +581,7 @@ Test(socket, too_many_fds_in_flight, .timeout = TIMEOUT)
 	cr_assert_eq(WEXITSTATUS(status), 0, "step %d", WEXITSTATUS(status));
 }
 
-Test(socket, not_a_socket_is_our_fault, .timeout = TIMEOUT)
+Test(socket, an_fd_that_is_not_a_socket_is_our_fault, .timeout = TIMEOUT)
 {
 	struct ivs_v0_message msg = {IVS_V0_VERSION, 0, 0, -1};
 	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;

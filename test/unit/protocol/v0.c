@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The codec against protocol/v0.h: encoding, decoding in every chunking, and what must be refused.
+ * The codec against protocol/v0.h: encoding, decoding in every chunking, and invalid messages.
  *
  * The codec is pure, so the fds here are plain integers and need not be open.
  */
@@ -22,7 +22,7 @@ struct step {
 	int fd_at; /* with which byte, 0 to 7, or NO_FD */
 };
 
-/* What goes over the wire: bytes, and for each byte the fd that travels with it or -1. */
+/* The stream: bytes, and for each byte the fd that travels with it or -1. */
 struct stream {
 	uint8_t bytes[STREAM_MAX];
 	int fds[STREAM_MAX];
@@ -35,7 +35,7 @@ static int fd_of_step(size_t step)
 	return 1000 + (int)step;
 }
 
-/* Not with ivs_v0_put(): the test of the decoder must not lean on the encoder. */
+/* Not with ivs_v0_put(): the test of the decoder must not depend on the encoder. */
 static void stream_add(struct stream *s, const struct step *step, size_t index)
 {
 	for (int i = 0; i < IVS_V0_LEN; i++) {
@@ -58,9 +58,9 @@ static bool same_message(const struct ivs_v0_message *a, const struct ivs_v0_mes
 }
 
 /*
- * A long good session. Plain messages stand next to each other at the start and in the middle, so
- * that chunks with several messages occur; extreme ids; the own id with fds; an id that comes
- * back; leaves of ids that never had a vector (a server may say so).
+ * A long valid session. Plain messages are adjacent at the start and in the middle, so that chunks
+ * with several messages occur; extreme ids; the own id with fds; an id that is reused; leaves of
+ * ids that never had a vector (which a server may send).
  */
 static const struct step long_session[] = {
 	{0, NO_FD}, {7, NO_FD}, {-1, 0},	{0, 0},		{0, 0},	      {65535, 0},
@@ -219,7 +219,7 @@ Test(codec, one_chunk_of_messages_without_fds)
 	cr_assert_eq(ivs_v0_release(&dec), -1);
 }
 
-Test(codec, decoder_says_zero_for_what_a_message_has_not)
+Test(codec, decoder_returns_zero_for_missing_fields)
 {
 	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
 	struct stream s;
@@ -238,7 +238,7 @@ Test(codec, decoder_says_zero_for_what_a_message_has_not)
 	}
 }
 
-/* The rest of this file: what must be refused. The last step of each row is the bad one. */
+/* The rest of this file: invalid messages. The last step of each row is invalid. */
 struct bad_session {
 	const char *name;
 	struct step steps[8];
@@ -308,8 +308,8 @@ static const struct bad_session bad_sessions[] = {
 #define BAD_N (sizeof(bad_sessions) / sizeof(bad_sessions[0]))
 
 /*
- * After garbage: nothing is good any more, and an fd is either with the caller or can be had back.
- * @held: the fd that the decoder has taken and not yielded, or -1
+ * After an invalid message the decoder refuses everything, and an fd is either with the caller or
+ * can be released. @held: the fd that the decoder has taken and not yielded, or -1
  */
 static const char *after_garbage(struct ivs_v0_decoder *dec, int held)
 {
@@ -343,8 +343,8 @@ static const char *after_garbage(struct ivs_v0_decoder *dec, int held)
 }
 
 /*
- * Feed a bad session in chunks of at most @chunk bytes, or whole where @chunk is 0; a chunk begins
- * wherever an fd travels. Garbage must come with a byte of the last message.
+ * Feed an invalid session in chunks of at most @chunk bytes, or whole if @chunk is 0; a chunk
+ * begins wherever an fd travels. The error must come with a byte of the last message.
  */
 static const char *refuse(const struct bad_session *bad, size_t chunk)
 {
@@ -391,8 +391,8 @@ static const char *refuse(const struct bad_session *bad, size_t chunk)
 	return "garbage was not reported with the last byte";
 }
 
-/* W-2 to W-7: everything that is against one of them */
-Test(codec, bad_sessions)
+/* W-2 to W-7: every violation of them */
+Test(codec, invalid_sessions_are_refused)
 {
 	for (size_t i = 0; i < BAD_N; i++) {
 		for (size_t chunk = 0; chunk <= 9; chunk++) {
@@ -404,9 +404,10 @@ Test(codec, bad_sessions)
 	}
 }
 
-Test(codec, good_beginnings_of_bad_sessions_are_good)
+Test(codec, valid_beginnings_of_invalid_sessions_are_accepted)
 {
-	/* Without this a decoder that refuses everything at the first byte of a message passes. */
+	/* Without this a decoder that refuses everything at the first byte of a message would
+	 * pass. */
 	for (size_t i = 0; i < BAD_N; i++) {
 		struct bad_session prefix = bad_sessions[i];
 
@@ -445,7 +446,7 @@ Test(codec, fd_in_the_middle_while_one_is_held)
 	cr_assert_eq(ivs_v0_release(&dec), -1);
 }
 
-Test(codec, release_gives_back_the_fd_of_an_incomplete_message)
+Test(codec, release_returns_the_fd_of_an_incomplete_message)
 {
 	for (size_t cut = 1; cut < IVS_V0_LEN; cut++) {
 		static const struct step steps[] = {GREETING, {9, 0}};
@@ -473,7 +474,7 @@ Test(codec, release_gives_back_the_fd_of_an_incomplete_message)
 	}
 }
 
-Test(codec, fd_zero_is_an_fd)
+Test(codec, fd_zero_is_a_valid_fd)
 {
 	static const struct step steps[] = {GREETING};
 	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
@@ -520,7 +521,7 @@ static const struct encoding encodings[] = {
 Test(codec, encoding_is_these_bytes)
 {
 	for (size_t i = 0; i < sizeof(encodings) / sizeof(encodings[0]); i++) {
-		/* One byte more, so that a write past the end shows. */
+		/* One more byte, to detect a write past the end. */
 		uint8_t out[IVS_V0_LEN + 1];
 
 		memset(out, 0xa5, sizeof(out));
@@ -530,7 +531,7 @@ Test(codec, encoding_is_these_bytes)
 	}
 }
 
-/* Put @msg, feed it, and see that it is the same, but for @vector, which is not on the wire. */
+/* Put @msg, feed it, and check that it is the same, except @vector, which is not on the wire. */
 static bool comes_back(struct ivs_v0_decoder *dec, struct ivs_v0_message msg)
 {
 	uint8_t bytes[IVS_V0_LEN];

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * All histories of a small world: three places, peers of one or two vectors, and three things that
- * can happen: somebody joins, somebody leaves, somebody is told one message.
+ * All histories of a small world: three places, peers of one or two vectors, and three events: a
+ * client joins, a client leaves, a client is sent one message.
  *
  * The roster has no copy function, so each history is replayed from its beginning. At the end of
- * every history everybody reads everything and must know the truth.
+ * every history all clients read everything and must know exactly the peers.
  *
  * First every sequence up to a small depth. Then deeper, breadth first, leaving out histories that
- * end in a state that was reached before. The roster may hold more state than can be seen, so "the
- * same state" is: the same truth, the same views, and the same answers to everybody who asks for
- * everything from here.
+ * end in a state that was reached before. The roster may have more state than is visible, so "the
+ * same state" is: the same peers, the same knowledge of each client, and the same messages if all
+ * are requested from here.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,12 +19,12 @@
 
 #define VECTORS 2
 #define DEPTH_MAX 32
-/* Ids can pass the number of places while somebody knows one who left; 15 fit into an op. */
+/* Ids can exceed the number of places while a client knows a peer that left; 15 fit into an op. */
 #define IDS 15
 
 enum op_kind {
-	OP_JOIN = 0x00,	 /* low bits: how many vectors */
-	OP_LEAVE = 0x10, /* low bits: id, counted from the first that is not a filler's */
+	OP_JOIN = 0x00,	 /* low bits: number of vectors */
+	OP_LEAVE = 0x10, /* low bits: id, relative to the first that is not a filler's */
 	OP_TELL = 0x20,
 };
 
@@ -121,7 +121,7 @@ static bool apply(struct oracle *o, uint8_t op)
 	abort();
 }
 
-/* What runs now, for when it crashes. */
+/* The current history, for the message after a crash. */
 static const struct run *now_run;
 static const struct path *now_path;
 
@@ -159,7 +159,7 @@ static bool replay(const struct run *run, const struct path *path)
 	return true;
 }
 
-/* What can happen in the world as it is now. Return: how many ops. */
+/* The events that are possible in the current state. Return: how many ops. */
 static unsigned int ops_now(const struct oracle *o, uint8_t ops[VECTORS + 2 * IDS])
 {
 	unsigned int n = 0;
@@ -199,8 +199,8 @@ static void mix_message(const struct ivs_v0_message *msg, uint64_t *hash)
 }
 
 /*
- * Let everybody read to the end and check that; *@hash becomes that of the state before, as far as
- * it can be seen.
+ * Let all clients read to the end and check that; *@hash becomes that of the state before, as far
+ * as it is visible.
  */
 static bool finish(struct oracle *o, uint64_t *hash)
 {
@@ -217,7 +217,7 @@ static bool finish(struct oracle *o, uint64_t *hash)
 			mix_message(&msgs[i], hash);
 		had[id - o->fillers] = o->view[id].list_n;
 	}
-	/* What all get at once must be right too, wherever it is cut. */
+	/* All messages requested at once must be valid, too, wherever they are cut. */
 	for (unsigned int id = o->fillers; id < o->ids_end; id++) {
 		if (o->present[id] && !oracle_tell(o, id, 32, 0))
 			return false;
@@ -302,7 +302,7 @@ static bool every_state(struct run *run, unsigned int depth, struct path *failed
 	return good;
 }
 
-/* A failure again, with every event on stdout. */
+/* Run a failed history again, with every event on stdout. */
 static void show(const struct run *run, const struct path *path)
 {
 	uint64_t hash;
@@ -329,11 +329,11 @@ static unsigned int number_of(const char *text, unsigned long most)
 }
 
 /**
- * struct world - what to run through
- * @all:     how deep with every sequence
- * @deep:    how deep with those that reach new states
- * @places:  for how many peers, at a time
- * @fillers: silent peers who hold the lowest ids
+ * struct world - the histories to run
+ * @all:     depth with every sequence
+ * @deep:    depth with those that reach new states
+ * @places:  maximum number of peers at a time
+ * @fillers: silent peers that have the lowest ids
  */
 struct world {
 	unsigned int all, deep, places, fillers;
@@ -363,7 +363,7 @@ static bool explore(const struct world *world)
 
 int main(int argc, char **argv)
 {
-	/* The second has its peers on both sides of id 64, where words of bits meet. */
+	/* The second has its peers on both sides of id 64, the border between words of bits. */
 	static const struct world worlds[] = {{8, 24, 3, 0}, {5, 14, 3, 62}};
 	bool good = true;
 

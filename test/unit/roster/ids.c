@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Sentence by sentence of roster/roster.h, by hand: who gets which id (W-10). */
+/* Each sentence of roster/roster.h about ids, without a model (W-10). */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 
 #include "support/c/roster_heard.h"
 
-Test(roster_ids, lowest_free_id, .timeout = TIMEOUT)
+Test(roster_ids, newcomer_gets_the_lowest_free_id, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(16);
 
@@ -23,15 +23,15 @@ Test(roster_ids, lowest_free_id, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* QEMU writes into freed memory when an id comes back that it has known. */
-Test(roster_ids, id_is_not_given_again_while_somebody_is_there_who_heard_of_it, .timeout = TIMEOUT)
+/* QEMU writes into freed memory when an id that it has known is reused. */
+Test(roster_ids, id_is_not_reused_while_a_client_knows_it, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(16);
 
 	greeted(r, 0);
 	greeted(r, 0);
 	greeted(r, 2);
-	HEARS(r, 0, 1, "2.0"); /* one vector is enough to know it */
+	HEARS(r, 0, 1, "2.0"); /* a client that received one vector knows the id */
 	HEARS(r, 1, ALL, "2.0 2.1");
 	ivs_roster_leave(r, 2);
 	cr_assert_eq(join(r, 0), 3);
@@ -48,7 +48,7 @@ Test(roster_ids, id_is_not_given_again_while_somebody_is_there_who_heard_of_it, 
 	ivs_roster_free(r);
 }
 
-Test(roster_ids, id_is_free_when_who_knows_it_left, .timeout = TIMEOUT)
+Test(roster_ids, id_is_free_when_the_client_that_knew_it_left, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(16);
 
@@ -79,7 +79,7 @@ Test(roster_ids, own_vectors_do_not_keep_an_id, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-Test(roster_ids, peers_max, .timeout = TIMEOUT)
+Test(roster_ids, no_more_than_peers_max_are_admitted, .timeout = TIMEOUT)
 {
 	for (unsigned int max = 1; max <= 130; max++) {
 		struct ivs_roster *r = make(max);
@@ -114,8 +114,8 @@ Test(roster_ids, present_of_any_id, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* As many as there can be. They read nothing: the roster has to be cheap for those. */
-Test(roster_ids, all_65536_ids, .timeout = TIMEOUT)
+/* The maximum number of peers. They read nothing: the roster must be cheap for those. */
+Test(roster_ids, all_65536_ids_can_be_used, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(65536);
 	unsigned int id = 0;
@@ -135,10 +135,10 @@ Test(roster_ids, all_65536_ids, .timeout = TIMEOUT)
 }
 
 /*
- * Readers who stop reading, one after the other, each with 300 peers in mind who are gone: then no
- * id is free though there is room for peers.
+ * Clients stop reading, one after the other, each of them knowing 300 peers that left: then no id
+ * is free, although there is room for peers.
  */
-Test(roster_ids, no_id_is_free, .timeout = TIMEOUT)
+Test(roster_ids, no_id_is_free_while_all_are_known, .timeout = TIMEOUT)
 {
 	enum { CROWD = 300, READERS = 230 };
 	struct ivs_roster *r = make(CROWD + READERS);
@@ -169,7 +169,7 @@ Test(roster_ids, no_id_is_free, .timeout = TIMEOUT)
 	for (unsigned int i = 0; i < crowd_n; i++)
 		ivs_roster_leave(r, crowd[i]);
 	cr_assert_gt(lowest, 60000);
-	ivs_roster_leave(r, 0); /* and with it goes what it knew: the first crowd's ids */
+	ivs_roster_leave(r, 0); /* and with it its knowledge: the first crowd's ids */
 	cr_assert_eq(join(r, 1), 0);
 	cr_assert_eq(join(r, 1), READERS);
 	cr_assert_eq(join(r, 1), READERS + 1);
@@ -178,10 +178,10 @@ Test(roster_ids, no_id_is_free, .timeout = TIMEOUT)
 }
 
 /*
- * One who stays while 65535 others come and go, and hears of each: then ids come again, and of
- * their new owners it is told nothing; others are.
+ * A client stays while 65535 others join and leave, and receives each: then ids are reused, and
+ * their new owners are not announced to this client, but to others.
  */
-Test(roster_ids, ids_come_again_when_all_have_been_used, .timeout = TIMEOUT)
+Test(roster_ids, ids_are_reused_when_all_have_been_used, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
 
@@ -224,8 +224,9 @@ Test(roster_ids, newcomer_with_the_lowest_id_after_the_highest, .timeout = TIMEO
 	ivs_roster_free(r);
 }
 
-/* Two peers who talk, with ids on either side of every boundary that a bitmap may have. */
-Test(roster_ids, any_pair_of_ids, .timeout = TIMEOUT)
+/* Two peers that ring each other, with ids on either side of every boundary that a bitmap may
+ * have. */
+Test(roster_ids, any_pair_of_ids_works, .timeout = TIMEOUT)
 {
 	for (unsigned int silent = 0; silent < 140; silent++) {
 		struct ivs_roster *r = make(256);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Random histories: peers come and go, read a little, stop reading, read again. Every message is
- * judged by the naive world in support/c/roster_oracle.h, and when in the end everybody reads
- * everything, each of them must know exactly who is there. With --resume now and then another
- * process goes on with nothing but a copy of the roster's memory.
+ * Random histories: peers join and leave, read a little, stop reading, read again. Every message is
+ * checked by the naive world in support/c/roster_oracle.h, and when at the end all clients read
+ * everything, each of them must know exactly the peers. With --resume now and then another process
+ * resumes with only a copy of the roster's memory.
  *
- * Each history depends on the seed and its own number only, so that one can be run again alone, and
- * so can its beginning: of one that fails the shortest that does is looked for.
+ * Each history depends on the seed and its own number only, so that it can be run again alone, and
+ * so can its beginning: when a history fails, the shortest beginning that fails is searched for.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,27 +16,28 @@
 
 /*
  * One history in so many is big, so that ids cross the words of a bitmap; in half of these most
- * peers are silent, so that those who are not have wide gaps between them.
+ * peers are silent, so that the ids of the others are far apart.
  */
 #define BIG_EVERY 400
 #define BIG_CLIENTS 200
 #define BIG_EVENTS 1200
-/* One in so many has its peers about id 64, behind fillers: words meet there, tables grow. */
+/* One in so many has its peers about id 64, after fillers: a border between words, where tables
+ * grow. */
 #define FILLED_EVERY 25
 /* One in so many has a twin. */
 #define TWIN_EVERY 8
 
 struct plan {
 	unsigned long histories, events, clients, seed;
-	unsigned long resume; /* chance in 1000, at each event, that another process goes on */
-	long only;	      /* run this history alone, and say what happens; or -1 */
-	long prefix; /* only so many of its events, then everybody reads everything; or -1 */
+	unsigned long resume; /* chance in 1000, at each event, that another process resumes */
+	long only;	      /* run this history alone, and print its events; or -1 */
+	long prefix; /* only so many of its events, then all clients read everything; or -1 */
 };
 
 /**
- * struct progress - what runs now, for whoever wants to see it again, and what ran
+ * struct progress - the current history, to run it again, and the total
  * @history: its number
- * @events:  of this history, with the one that happens now
+ * @events:  events of this history, including the current one
  * @events_all, @most: in all histories; the most clients at a time
  */
 struct progress {
@@ -68,7 +69,7 @@ static unsigned int rng_below(uint64_t *rng, unsigned int n)
 	return (unsigned int)((rng_next(rng) >> 32) * n >> 32);
 }
 
-/* Somebody who is there and no filler, or ORACLE_IDS if nobody is. */
+/* A peer that is not a filler, or ORACLE_IDS. */
 static unsigned int pick(const struct oracle *o, uint64_t *rng)
 {
 	unsigned int nth;
@@ -83,11 +84,11 @@ static unsigned int pick(const struct oracle *o, uint64_t *rng)
 }
 
 /**
- * struct mood - what one history is like
- * @join, @leave: chances in 100; the rest are told something, or change their mind about reading
+ * struct mood - properties of a history
+ * @join, @leave: chances in 100; otherwise a client is sent messages, or stops or resumes reading
  * @vectors_max:  of one peer
  * @silent:       chance in 100 that a peer has none
- * @refuses:      by id: its socket takes nothing now; it may have taken a part before
+ * @refuses:      by id: its socket is full now; it may have taken a part before
  */
 struct mood {
 	unsigned int join, leave, vectors_max, silent;
@@ -104,7 +105,7 @@ static bool tell(struct oracle *o, uint64_t *rng, unsigned int id)
 	return oracle_tell(o, id, ask, take);
 }
 
-/* Half of them while something is being sent to somebody. */
+/* Half of them while a message is being sent. */
 static bool resume(struct oracle *o, uint64_t *rng)
 {
 	return oracle_resume(o, rng_below(rng, 2) ? pick(o, rng) : ORACLE_IDS);
@@ -127,7 +128,7 @@ static bool event(struct oracle *o, uint64_t *rng, struct mood *mood)
 	return mood->refuses[id] || tell(o, rng, id);
 }
 
-/* From now on another part of those who are there, and of those to come, does not read. */
+/* From now on other clients, present and future, do not read. */
 static void change_readers(uint64_t *rng, struct mood *mood)
 {
 	static const unsigned int parts[] = {0, 10, 50, 90, 100};
@@ -137,7 +138,7 @@ static void change_readers(uint64_t *rng, struct mood *mood)
 		mood->refuses[id] = rng_below(rng, 100) < part;
 }
 
-/* Now and then the mood changes: many come, many go, many read. */
+/* Now and then the mood changes: many join, many leave, many read. */
 static void change_mood(uint64_t *rng, struct mood *mood)
 {
 	mood->join = 5 + rng_below(rng, 40);
@@ -163,7 +164,7 @@ static bool history(struct oracle *o, const struct plan *p, unsigned long number
 	oracle_begin(o, fillers + room, number % TWIN_EVERY == 0);
 	if (!oracle_fill(o, fillers))
 		return false;
-	/* Half of them begin with many who come, or their rooms would seldom be full. */
+	/* Half of them begin with many joins, or their rooms would seldom be full. */
 	crowd = big ? BIG_CLIENTS : rng_below(&rng, 2) ? room : 0;
 	if (p->prefix >= 0 && (unsigned long)p->prefix < events)
 		events = (unsigned long)p->prefix;
@@ -237,8 +238,8 @@ static void say_how_to_repeat(void)
 		now.events);
 }
 
-/* Of the history that has failed, the shortest beginning that does: what is told in the end may show
- * it long before the event that did. */
+/* The shortest beginning of the failed history that fails, too: messages sent at its end may
+ * show the fault long before the event that did. */
 static void shorten(struct oracle *o)
 {
 	unsigned long failed_at = now.events;
@@ -262,7 +263,7 @@ static bool run(struct oracle *o)
 		now.history = (unsigned long)plan.only;
 		to = now.history + 1;
 		o->trace = stdout;
-		setvbuf(stdout, NULL, _IOLBF, 0); /* it may end in a crash */
+		setvbuf(stdout, NULL, _IOLBF, 0); /* it may crash */
 	}
 	for (; now.history < to; now.history++) {
 		bool good = history(o, &plan, now.history);

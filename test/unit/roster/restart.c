@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A roster's memory in another process: what a process that dies in the middle leaves, and what only
- * looks like it. Random histories with restarts are in roster_model.c (--resume).
+ * A roster's memory in another process: memory left by a process that died at any point, and memory
+ * that only looks valid. Random histories with restarts are in model.c (--resume).
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 
 TestSuite(roster_restart, .timeout = TIMEOUT);
 
-static struct ivs_roster_memory at_growth; /* as it was when it was last asked to grow */
+static struct ivs_roster_memory at_growth; /* contents when it was last requested to grow */
 
 static void keep_copy(struct ivs_roster_memory *copy, const struct ivs_roster_memory *memory)
 {
@@ -25,7 +25,7 @@ static void keep_copy(struct ivs_roster_memory *copy, const struct ivs_roster_me
 	copy->grow = ivs_roster_heap_grow;
 }
 
-/* The next level's area is there, with something in it, and the header does not say so yet. */
+/* The next level's area exists, with contents, and the header does not refer to it yet. */
 static int grow_and_keep(struct ivs_roster_memory *memory, size_t len)
 {
 	size_t before = memory->len;
@@ -46,7 +46,7 @@ static struct ivs_roster *resume(struct ivs_roster_memory *memory)
 	return roster;
 }
 
-/* The same is due for everybody. */
+/* All clients are due the same messages. */
 static void same_due(const struct ivs_roster *a, const struct ivs_roster *b, unsigned int ids_n)
 {
 	struct ivs_v0_message one[32], other[32];
@@ -66,7 +66,7 @@ static void same_due(const struct ivs_roster *a, const struct ivs_roster *b, uns
 	cr_assert_eq(ivs_roster_unheard(a), ivs_roster_unheard(b));
 }
 
-Test(roster_restart, dies_while_it_grows)
+Test(roster_restart, process_dies_while_the_memory_grows)
 {
 	struct ivs_roster_memory memory = {.grow = grow_and_keep};
 	struct ivs_roster_memory before = {0};
@@ -79,7 +79,7 @@ Test(roster_restart, dies_while_it_grows)
 		while (ivs_roster_peers(roster) < room) {
 			unsigned int id = join(roster, ivs_roster_peers(roster) % 3);
 
-			/* Some know all, some something, some nothing. */
+			/* Some know all, some know a part, some know nothing. */
 			hear(roster, id, id % 5 ? id % 40 : ALL);
 		}
 		keep_copy(&before, &memory);
@@ -88,7 +88,7 @@ Test(roster_restart, dies_while_it_grows)
 		then = resume(&before);
 		after = resume(&at_growth);
 		same_due(then, after, room);
-		/* It grows again, over what was half done there. */
+		/* It grows again, over the half-finished level. */
 		cr_assert_eq(join(after, 2), room);
 		cr_assert_eq(join(then, 2), room);
 		same_due(then, after, room + 1);
@@ -128,7 +128,7 @@ Test(roster_restart, nothing_is_lost_or_repeated_at_any_message)
 	}
 }
 
-Test(roster_restart, in_doubt)
+Test(roster_restart, client_in_doubt_is_lost)
 {
 	struct ivs_roster_memory memory = {.grow = ivs_roster_heap_grow};
 	struct ivs_roster *roster, *next;
@@ -147,7 +147,7 @@ Test(roster_restart, in_doubt)
 	HEARS(next, 0, ALL, "-1");
 	cr_assert_eq(join(next, 1), 2, "somebody has heard of 1");
 	ivs_roster_free(next);
-	/* What was taken back is not in doubt. */
+	/* Messages that were taken back are not in doubt. */
 	next = resume(&memory);
 	cr_assert_eq(ivs_roster_due(next, 2, msgs, 32), 4);
 	ivs_roster_begin_send(next, 2);
@@ -159,7 +159,7 @@ Test(roster_restart, in_doubt)
 	free(memory.base);
 }
 
-Test(roster_restart, serial_numbers_go_on)
+Test(roster_restart, serial_numbers_continue)
 {
 	struct ivs_roster_memory memory = {.grow = ivs_roster_heap_grow};
 	struct ivs_roster *roster;
@@ -179,7 +179,7 @@ Test(roster_restart, serial_numbers_go_on)
 	free(memory.base);
 }
 
-Test(roster_restart, no_memory_of_a_roster)
+Test(roster_restart, other_memory_is_refused)
 {
 	uint64_t bytes[512] = {0};
 	struct ivs_roster_memory memory = {(uint8_t *)bytes, 0, ivs_roster_heap_grow};
@@ -189,8 +189,9 @@ Test(roster_restart, no_memory_of_a_roster)
 		cr_assert_eq(ivs_roster_resume(8, &memory, &roster), IVS_ROSTER_E_MEMORY);
 }
 
-/* One stays, and others come and go until there are no ids left: that costs bits, not records. */
-Test(roster_restart, who_has_gone_costs_no_memory)
+/* A client stays, and others join and leave until there are no ids left: that costs bits, not
+ * records. */
+Test(roster_restart, peers_that_left_cost_no_memory)
 {
 	struct ivs_roster_memory memory = {.grow = ivs_roster_heap_grow};
 	struct ivs_v0_message msgs[8];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Sentence by sentence of roster/roster.h, by hand: who is told what, and in which order. */
+/* Each sentence of roster/roster.h about messages and their order, without a model. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include "support/c/roster_heard.h"
 
 /* W-3, W-4, W-5 */
-Test(roster, greeting, .timeout = TIMEOUT)
+Test(roster, greeting_comes_first, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(4);
 
@@ -38,7 +38,7 @@ Test(roster, others_before_self, .timeout = TIMEOUT)
 	HEARS(r, 1, ALL, "0.0 1.0 1.1");
 	cr_assert_eq(join(r, 1), 2);
 	HEARS(r, 2, 3, "V I2 M");
-	/* Whichever of the two others is first, self is last. */
+	/* Whichever of the two others is first, the own vectors are last. */
 	hear(r, 2, 3);
 	HEARS(r, 2, ALL, "2.0");
 	HEARS(r, 0, ALL, "2.0");
@@ -52,14 +52,14 @@ Test(roster, self_after_others_also_with_the_lowest_id, .timeout = TIMEOUT)
 
 	greeted(r, 1);
 	greeted(r, 1);
-	ivs_roster_leave(r, 0); /* nobody heard of it */
+	ivs_roster_leave(r, 0); /* no client received it */
 	cr_assert_eq(join(r, 3), 0);
 	HEARS(r, 0, ALL, "V I0 M 1.0 0.0 0.1 0.2");
 	ivs_roster_free(r);
 }
 
 /* W-11 */
-Test(roster, visible_when_greeted, .timeout = TIMEOUT)
+Test(roster, peers_are_visible_when_greeted, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
 
@@ -74,7 +74,7 @@ Test(roster, visible_when_greeted, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-Test(roster, invisible_to_the_end_is_never_heard_of, .timeout = TIMEOUT)
+Test(roster, peer_that_was_never_visible_is_not_announced, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
 
@@ -87,11 +87,11 @@ Test(roster, invisible_to_the_end_is_never_heard_of, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-Test(roster, own_vectors_of_one_who_is_alone_are_not_put_off_for_ever, .timeout = TIMEOUT)
+Test(roster, own_vectors_of_a_lone_peer_are_not_delayed_forever, .timeout = TIMEOUT)
 {
 	/*
-	 * Nobody was visible when its greeting was complete, so its own vectors are due; newcomers
-	 * may slip in, but not endlessly.
+	 * No peer was visible when its greeting was complete, so its own vectors are due; newcomers
+	 * may come first, but not endlessly.
 	 */
 	struct ivs_roster *r = make(8);
 	bool own = false;
@@ -109,7 +109,7 @@ Test(roster, own_vectors_of_one_who_is_alone_are_not_put_off_for_ever, .timeout 
 }
 
 /* W-12 */
-Test(roster, silent_peers, .timeout = TIMEOUT)
+Test(roster, silent_peers_are_not_announced, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
 
@@ -125,7 +125,7 @@ Test(roster, silent_peers, .timeout = TIMEOUT)
 }
 
 /* W-7 */
-Test(roster, leave_is_for_those_who_heard, .timeout = TIMEOUT)
+Test(roster, leave_is_sent_to_those_that_know_the_peer, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
 
@@ -140,7 +140,7 @@ Test(roster, leave_is_for_those_who_heard, .timeout = TIMEOUT)
 }
 
 /* W-11 */
-Test(roster, leave_in_the_middle_of_vectors, .timeout = TIMEOUT)
+Test(roster, leave_between_vectors, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
 
@@ -153,7 +153,7 @@ Test(roster, leave_in_the_middle_of_vectors, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-Test(roster, nothing_between_vectors, .timeout = TIMEOUT)
+Test(roster, nothing_is_sent_between_vectors, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
 
@@ -163,14 +163,14 @@ Test(roster, nothing_between_vectors, .timeout = TIMEOUT)
 	hear(r, 0, ALL);
 	greeted(r, 3);
 	HEARS(r, 0, 1, "3.0");
-	/* A leave and a join with lower ids come up; both wait. */
+	/* A leave and a join with lower ids become due; both wait. */
 	ivs_roster_leave(r, 1);
 	cr_assert_eq(greeted(r, 1), 4, "0 still knows 1");
 	HEARS(r, 0, ALL, "3.1 3.2 -1 4.0");
 	ivs_roster_free(r);
 }
 
-Test(roster, nothing_between_own_vectors, .timeout = TIMEOUT)
+Test(roster, nothing_is_sent_between_own_vectors, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
 
@@ -201,7 +201,7 @@ Test(roster, leaves_before_joins, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-Test(roster, who_does_not_read_hears_of_the_state_and_not_of_the_history, .timeout = TIMEOUT)
+Test(roster, client_that_does_not_read_gets_the_state_and_not_the_history, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
 
@@ -223,7 +223,7 @@ Test(roster, who_does_not_read_hears_of_the_state_and_not_of_the_history, .timeo
 	ivs_roster_free(r);
 }
 
-Test(roster, vectors_0_to_65536, .timeout = TIMEOUT)
+Test(roster, peers_with_0_to_65536_vectors, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(2);
 	struct ivs_v0_message msgs[32];
@@ -272,8 +272,8 @@ Test(roster, due_changes_nothing, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* The same history twice, asked in different amounts. */
-Test(roster, however_many_are_asked_for, .timeout = TIMEOUT)
+/* The same history twice, with requests for different amounts. */
+Test(roster, messages_do_not_depend_on_the_amount_requested, .timeout = TIMEOUT)
 {
 	static char want[TEXT_LEN];
 
@@ -282,7 +282,7 @@ Test(roster, however_many_are_asked_for, .timeout = TIMEOUT)
 
 		for (unsigned int i = 0; i < 9; i++)
 			greeted(r, i % 4);
-		hear_by(r, 3, 9, 1); /* in the middle of something */
+		hear_by(r, 3, 9, 1); /* between two vectors */
 		ivs_roster_leave(r, 1);
 		ivs_roster_leave(r, 6);
 		greeted(r, 2);
@@ -294,7 +294,7 @@ Test(roster, however_many_are_asked_for, .timeout = TIMEOUT)
 	}
 }
 
-Test(roster, told_may_be_less_than_due, .timeout = TIMEOUT)
+Test(roster, fewer_may_be_sent_than_are_due, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
 	struct ivs_v0_message msgs[32];
@@ -310,7 +310,7 @@ Test(roster, told_may_be_less_than_due, .timeout = TIMEOUT)
 }
 
 /* Counted by hand: the greeting, the rest of a peer, leaves, joins and itself. */
-Test(roster, behind, .timeout = TIMEOUT)
+Test(roster, number_of_messages_behind, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(200);
 	unsigned int last = 0;
@@ -322,11 +322,11 @@ Test(roster, behind, .timeout = TIMEOUT)
 	hear(r, 0, ALL);
 	cr_assert_eq(ivs_roster_behind(r, 0), 0);
 	greeted(r, 3);
-	join(r, 5); /* nobody sees it */
+	join(r, 5); /* it is not visible */
 	cr_assert_eq(ivs_roster_behind(r, 0), 3);
 	HEARS(r, 0, 2, "1.0 1.1");
 	cr_assert_eq(ivs_roster_behind(r, 0), 1);
-	ivs_roster_leave(r, 1); /* a leave instead of the rest */
+	ivs_roster_leave(r, 1); /* a leave instead of the remaining vectors */
 	cr_assert_eq(ivs_roster_behind(r, 0), 1);
 	for (unsigned int i = 0; i < 100; i++)
 		last = greeted(r, 4);
@@ -337,8 +337,8 @@ Test(roster, behind, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* However far it has come: as many as it is then told. */
-Test(roster, behind_is_what_is_told, .timeout = TIMEOUT)
+/* At any point: as many as are sent afterwards. */
+Test(roster, number_behind_is_the_number_sent_later, .timeout = TIMEOUT)
 {
 	for (unsigned int after = 0; after < 40; after++) {
 		struct ivs_roster *r = make(16);

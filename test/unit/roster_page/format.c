@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The roster in the region: its bytes, and what is not believed of them (P-1 to P-4, P-9). */
+/* The format of the roster page: its bytes, and validation of untrusted ones (P-1 to P-4, P-9). */
 #include <criterion/criterion.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,7 +9,7 @@
 #define GUARD 4096u
 #define ENTRIES_MAX 1024
 
-/* A region with nothing mapped before and after it, so that a step beyond it ends the test. */
+/* A region with nothing mapped before and after it, so that an access outside ends the test. */
 struct world {
 	uint8_t *mapping;
 	uint8_t *memory;
@@ -84,7 +84,7 @@ Test(roster_page, the_header_has_these_bytes)
 }
 
 /* P-2 */
-Test(roster_page, a_slot_has_these_bytes)
+Test(roster_page, an_entry_has_these_bytes)
 {
 	static const uint8_t wanted[IVS_ROSTER_PAGE_ENTRY_LEN] = {0xff, 0xff, 0, 0, 0, 8, 0, 0,
 								  0x89, 0x67, 0, 0, 0, 0, 0, 1};
@@ -96,7 +96,7 @@ Test(roster_page, a_slot_has_these_bytes)
 }
 
 /* P-3: entries, region, reserved bytes (0: refused), offset of the table from the end. */
-Test(roster_page, where_things_are)
+Test(roster_page, table_is_placed_before_the_end)
 {
 	static const struct {
 		uint32_t entries_n;
@@ -128,21 +128,22 @@ Test(roster_page, where_things_are)
 		cr_expect_eq(header.reserved_len, rows[i].reserved_len, "%zu", i);
 		cr_expect_eq(header.table_offset, rows[i].region_len - rows[i].from_end, "%zu", i);
 		cr_expect_eq(header.entries_n, rows[i].entries_n);
-		/* And what is laid out is also accepted. */
+		/* A layout that is created is also accepted. */
 		ivs_roster_page_put_header(&header, bytes);
 		cr_expect_eq(ivs_roster_page_get_header(bytes, rows[i].region_len, &header), 0,
 			     "%zu", i);
 	}
 }
 
-/* What PROTOCOL.md says of a header, once more and with numbers that cannot overflow. */
+/* The rules of PROTOCOL.md for a header, written again with numbers that cannot overflow. */
 static bool is_good(const uint8_t *bytes, uint64_t region_len)
 {
 	typedef unsigned __int128 wide;
 	uint64_t words[8];
 	wide table, table_end, reserved, header, header_len, entries_n;
 
-	memcpy(words, bytes, sizeof(words)); /* as all of this, on little-endian machines */
+	/* all of this as one word, on little-endian machines */
+	memcpy(words, bytes, sizeof(words));
 	header_len = words[1] >> 32;
 	entries_n = words[5] & UINT32_MAX;
 	reserved = words[6];
@@ -156,8 +157,8 @@ static bool is_good(const uint8_t *bytes, uint64_t region_len)
 	       table_end <= region_len && (table_end <= header || table >= header + header_len);
 }
 
-/* One field of a good header is another number; then it is as good as the rules say, and reading
- * never leaves the region. Return: whether it is still good. */
+/* Set one field of a valid header; then it is valid if the rules say so, and reading never
+ * leaves the region. Return: whether it is still valid. */
 static bool try_field(const struct world *world, const struct ivs_roster_page_header *base,
 		      unsigned int at, unsigned int len, uint64_t value)
 {
@@ -260,8 +261,8 @@ Test(roster_page, a_region_of_odd_size_has_none)
 	end_world(&world);
 }
 
-/* P-2, P-9: the good ones in the order of the table, and no other. */
-Test(roster_page, slots_that_are_wrong_count_as_free)
+/* P-2, P-9: the valid ones in the order of the table, and no others. */
+Test(roster_page, invalid_entries_count_as_free)
 {
 	static const struct {
 		struct ivs_roster_page_entry entry;
@@ -296,7 +297,7 @@ Test(roster_page, slots_that_are_wrong_count_as_free)
 	end_world(&world);
 }
 
-Test(roster_page, more_than_there_is_room_for_is_counted)
+Test(roster_page, peers_without_an_entry_are_counted)
 {
 	struct world world = make_world(8192);
 	struct ivs_roster_page_header header = make_header(world.len, 5);
@@ -313,7 +314,7 @@ Test(roster_page, more_than_there_is_room_for_is_counted)
 	end_world(&world);
 }
 
-/* P-4: an odd sequence is not a moment at which it can be read; the header says where things are. */
+/* P-4: with an odd sequence the page cannot be read now; the header is still valid. */
 Test(roster_page, half_written_is_busy)
 {
 	struct world world = make_world(8192);

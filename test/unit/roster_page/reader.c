@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What is reported of the others when all that is known are snapshots of a roster (P-5, P-9). */
+/* Joins and leaves reported from snapshots of a roster page alone (P-5, P-9). */
 #include <criterion/criterion.h>
 
 #include "roster_page/reader.h"
@@ -77,7 +77,7 @@ Test(members, another_generation_is_another_peer)
 	expect_nothing();
 }
 
-Test(members, who_came_and_went_unseen_is_not_reported)
+Test(members, a_peer_that_came_and_went_unseen_is_not_reported)
 {
 	SET({1, 1, 1});
 	cr_assert_eq(ivs_roster_page_reader_set(&members, NULL, 0), 0);
@@ -89,7 +89,7 @@ Test(members, who_came_and_went_unseen_is_not_reported)
 	expect_nothing();
 }
 
-/* No server does that; somebody who scribbles may. */
+/* No server does that; another process that writes to the page may. */
 Test(members, another_number_of_vectors_is_reported)
 {
 	SET({1, 2, 5});
@@ -99,7 +99,7 @@ Test(members, another_number_of_vectors_is_reported)
 	expect_nothing();
 }
 
-Test(members, oneself_is_known_and_not_reported)
+Test(members, own_peer_is_known_and_not_reported)
 {
 	members.own_id = 3;
 	SET({3, 2, 5}, {4, 2, 6});

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The roster in the region, read while the server writes it: every way in which the steps of the two
- * can follow each other, in a small world (P-4).
+ * The roster page, read while the server writes it: every order of the steps of the two, in a small
+ * world (P-4).
  *
- * The server's own code writes; its pwrite(2) is replaced by one that notes each write as words, the
- * sequence as single bytes, in an order that a copy may have. The reader is the library's own code;
- * before each of its loads the writer can do any number of steps. Loads of words that never change
- * are no such occasion. A plain program: it counts, and fails with the choices that led there.
+ * The server's own code writes; its pwrite(2) is replaced by a function that records each write as
+ * words, the sequence as single bytes, in an order that a copy may have. The reader is the
+ * library's own code; before each of its loads the writer can do any number of steps. Loads of
+ * words that never change are not such points. A plain program: it counts, and fails with the
+ * choices that led there.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -41,7 +42,7 @@ struct step {
 	uint8_t bytes[8];
 };
 
-/* What a reader may see: the roster as it was after one of the flushes. */
+/* Permitted results of a reader: the roster after each of the flushes. */
 struct moment {
 	uint64_t generation;
 	uint32_t peers_n;
@@ -137,7 +138,7 @@ static uint64_t test_load(const uint64_t *word)
 	return *word;
 }
 
-/* The next run: the last choice that can be greater is, and those after it begin anew. */
+/* The next run: the last choice that can be incremented is, and those after it start from 0. */
 static bool next_run(void)
 {
 	while (choices_n && choices[choices_n - 1] == options[choices_n - 1])
@@ -185,8 +186,8 @@ static void check(const struct ivs_roster_page_snapshot *snapshot)
 }
 
 /*
- * A history: what happens, "+N" joins id N, "-N" leaves, "!" ends; a blank is a flush. What stands
- * before the first blank has happened before.
+ * A history: "+N" joins id N, "-N" leaves, "!" ends; a blank is a flush. Events before the first
+ * blank have happened before.
  */
 static void note_history(struct ivs_roster_page_writer *page, const char *text)
 {
@@ -230,7 +231,7 @@ static unsigned long run_all(const char *history, unsigned int tries)
 	    ivs_roster_page_writer_new(region, ENTRIES_N, &page, NULL))
 		abort();
 	memset(image, 0, sizeof(image));
-	page->header.sequence = 0xf8; /* so that it carries into the next byte on the way */
+	page->header.sequence = 0xf8; /* so that it carries into the next byte meanwhile */
 	note_history(page, history);
 	choices_n = 0;
 	do {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The roster as the server writes it into a region. */
+/* The roster page as the server writes it into a region. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -121,7 +121,7 @@ Test(page, the_sequence_grows_with_each_write)
 }
 
 /* P-2 */
-Test(page, who_found_no_slot_gets_one_when_it_is_free)
+Test(page, a_peer_without_an_entry_gets_one_when_it_is_free)
 {
 	open_page(2);
 	for (unsigned int id = 0; id < 5; id++)
@@ -129,7 +129,7 @@ Test(page, who_found_no_slot_gets_one_when_it_is_free)
 	flush_and_look();
 	cr_expect_eq(seen.header.peers_n, 5);
 	cr_expect_eq(seen.used_n, 2);
-	ivs_roster_page_writer_leave(page, 3); /* who had none */
+	ivs_roster_page_writer_leave(page, 3); /* the one without an entry */
 	ivs_roster_page_writer_leave(page, 0);
 	flush_and_look();
 	cr_expect_eq(seen.header.peers_n, 3);
@@ -167,7 +167,7 @@ Test(page, a_table_of_several_pages)
 }
 
 /* P-5 */
-Test(page, the_next_server_goes_on_from_there)
+Test(page, the_next_server_continues_the_page)
 {
 	uint64_t generation;
 	uint64_t sequence;
@@ -187,7 +187,7 @@ Test(page, the_next_server_goes_on_from_there)
 	cr_expect_eq(seen.header.sequence, sequence + 2);
 }
 
-/* Somebody who was handed over by another server keeps its generation. */
+/* A peer that another server handed over keeps its generation. */
 Test(page, a_peer_that_stays_keeps_its_generation)
 {
 	open_page(252);
@@ -207,8 +207,8 @@ Test(page, a_peer_that_stays_keeps_its_generation)
 	}
 }
 
-/* P-9: what a stranger wrote as a generation is not believed when it could not grow any more. */
-Test(page, nonsense_is_not_taken_over)
+/* P-9: a generation written by another process is ignored if it could not grow any more. */
+Test(page, invalid_generations_are_ignored)
 {
 	static const struct {
 		uint64_t generation;
@@ -238,8 +238,8 @@ Test(page, nonsense_is_not_taken_over)
 	}
 }
 
-/* P-9: the next change of anybody in the same page puts right what a stranger has written. */
-Test(page, scribbles_do_not_last)
+/* P-9: the next change of any peer in the same page repairs what another process has written. */
+Test(page, other_writes_are_repaired)
 {
 	open_page(252);
 	ivs_roster_page_writer_join(page, 0, 2, 0);
@@ -253,7 +253,7 @@ Test(page, scribbles_do_not_last)
 }
 
 /* P-7 */
-Test(page, the_end_is_said_and_the_table_stays)
+Test(page, the_end_is_shown_and_the_table_stays)
 {
 	open_page(252);
 	ivs_roster_page_writer_join(page, 0, 2, 0);
@@ -264,7 +264,8 @@ Test(page, the_end_is_said_and_the_table_stays)
 	cr_expect_eq(seen.used_n, 1);
 }
 
-/* A region that a client has cut is not made longer; when it is long again, all is written. */
+/* A region that a client has truncated is not grown; when it is long again, everything is
+ * written. */
 Test(page, a_truncated_region_is_left_alone)
 {
 	struct stat st;
@@ -283,7 +284,7 @@ Test(page, a_truncated_region_is_left_alone)
 	cr_expect_eq(seen.used_n, 601);
 }
 
-Test(page, a_write_that_failed_is_done_again_whole)
+Test(page, a_failed_write_is_repeated_completely)
 {
 	int fd;
 
@@ -315,7 +316,7 @@ Test(page, a_region_that_is_too_small_is_refused_with_numbers)
 	cr_expect_null(page);
 }
 
-/* P-10: no huge pages are needed to see that. */
+/* P-10: no huge pages are needed to check that. */
 Test(page, huge_pages_are_refused)
 {
 	struct ivs_region huge = {.fd = -1, .size = 4 << 20, .page_size = 2 << 20};
