@@ -101,7 +101,8 @@ void test_fds_exhaust(unsigned int spare)
 	struct rlimit limit;
 	int top = 0, fd;
 
-	/* The limit is on the number of an fd, not on how many there are: no holes below it. */
+	/* The limit applies to the number of an fd, not to how many are open: there must be no
+	 * unused numbers below it. */
 	for (fd = 0; fd < 1024; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0)
 			top = fd;

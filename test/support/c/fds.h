@@ -10,10 +10,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/** test_fds_open() - how many fds this process has open */
+/** test_fds_open() - number of open fds of this process */
 unsigned int test_fds_open(void);
 
-/** test_fds_check() - end the test if another number is open: Criterion forgives what .fini expects */
+/** test_fds_check() - fail if another number is open: Criterion ignores failures in .fini */
 void test_fds_check(unsigned int before);
 
 /** test_fds_make() - a new fd, with an inode of its own */

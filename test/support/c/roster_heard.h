@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For tests of the roster by hand. What a client hears is written as text: "V I0 M" is the
- * greeting, "3.1" the vector 1 of peer 3, "-3" its leave. Whatever must not happen fails the test.
+ * For tests of the roster by hand. Messages to a client are written as text: "V I0 M" is the
+ * greeting, "3.1" the vector 1 of peer 3, "-3" its leave. Anything unexpected fails the test.
  */
 #ifndef TEST_SUPPORT_ROSTER_HEARD_H
 #define TEST_SUPPORT_ROSTER_HEARD_H
@@ -16,13 +16,13 @@
 /** make() - an empty roster */
 struct ivs_roster *make(unsigned int peers_max);
 
-/** join() - the id that a newcomer gets */
+/** join() - add a peer; returns its id */
 unsigned int join(struct ivs_roster *roster, unsigned int vectors_n);
 
-/** greeted() - comes with @vectors_n vectors and reads its greeting only; its id */
+/** greeted() - add a peer with @vectors_n vectors that reads its greeting only; returns its id */
 unsigned int greeted(struct ivs_roster *roster, unsigned int vectors_n);
 
-/** hear_by() - tell @id at most @most messages, asking for @ask at a time; what it heard */
+/** hear_by() - send @id at most @most messages, @ask at a time; returns them as text */
 const char *hear_by(struct ivs_roster *roster, unsigned int id, unsigned int most,
 		    unsigned int ask);
 

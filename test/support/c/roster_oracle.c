@@ -14,10 +14,10 @@ static const int faults[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
 static struct sigaction fault_before[FAULTS_N];
 static void (*crash_say)(void);
 
-/* There in a build with a sanitizer, which also ends processes without a signal. */
+/* Exists in a build with a sanitizer, which also ends processes without a signal. */
 void __sanitizer_set_death_callback(void (*say)(void)) __attribute__((weak));
 
-/* Returns into the fault, which then is dealt with as if nobody had looked. */
+/* Returns to the faulting instruction, which then has its default effect. */
 static void on_fault(int number)
 {
 	for (size_t i = 0; i < FAULTS_N; i++)
@@ -108,12 +108,12 @@ void oracle_begin(struct oracle *o, unsigned int peers_max, bool twin)
 		fprintf(o->trace, "history: room for %u\n", peers_max);
 }
 
-/* Ids and numbers of peers, seen through the roster's questions, are the truth. */
+/* Ids and numbers of peers, as the roster reports them, are correct. */
 static bool same_world(struct oracle *o)
 {
 	if (ivs_roster_peers(o->roster) != o->peers_n)
 		return wrong(o, "%u peers, should be %u", ivs_roster_peers(o->roster), o->peers_n);
-	/* One past the end too: nobody is there. */
+	/* One past the end, too: no peer. */
 	for (unsigned int id = 0; id <= o->ids_end; id++) {
 		if (ivs_roster_present(o->roster, id) != o->present[id])
 			return wrong(o, "present(%u) is not %d", id, o->present[id]);
@@ -123,7 +123,7 @@ static bool same_world(struct oracle *o)
 	return true;
 }
 
-/* "The lowest of which nobody who is there has ever heard." */
+/* "The lowest id that no connected client has ever been told." */
 static bool is_free(const struct oracle *o, unsigned int id)
 {
 	if (o->present[id])
@@ -212,14 +212,14 @@ bool oracle_resume(struct oracle *o, unsigned int in_doubt)
 	rc = ivs_roster_resume(o->peers_max, &o->memory, &o->roster);
 	if (rc) {
 		o->roster = NULL;
-		return wrong(o, "cannot be gone on with: %d", rc);
+		return wrong(o, "cannot resume: %d", rc);
 	}
 	if (in_doubt < ORACLE_IDS)
 		has_left(o, in_doubt);
 	return same_world(o);
 }
 
-/* Whether @client may be told of @peer at all: it is there, and visible to others. */
+/* Whether @peer may be announced to @client at all: it is connected, and visible to others. */
 static bool is_news(const struct oracle *o, unsigned int client, unsigned int peer)
 {
 	return o->present[peer] && (peer == client || o->view[peer].stage == 3);
@@ -240,7 +240,7 @@ bool oracle_pending(const struct oracle *o, unsigned int id)
 	return false;
 }
 
-/* Return: NULL, or which sentence about the greeting @msg offends. */
+/* Return: NULL, or the sentence about the greeting that @msg violates. */
 static const char *judge_greeting(unsigned int client, unsigned int stage,
 				  const struct ivs_v0_message *msg)
 {
@@ -259,7 +259,7 @@ static const char *judge_vector(const struct oracle *o, unsigned int client,
 	const struct oracle_view *view = &o->view[client];
 
 	if (!is_news(o, client, msg->id))
-		return "a vector of somebody who is not there or not visible";
+		return "a vector of a peer that is not connected or not visible";
 	if (view->heard[msg->id] >= o->vectors[msg->id])
 		return "a vector too many";
 	if (msg->vector != view->heard[msg->id])
@@ -273,7 +273,7 @@ static const char *judge_vector(const struct oracle *o, unsigned int client,
 	return NULL;
 }
 
-/* Return: NULL, or which sentence of roster.h is offended if @client hears @msg now. */
+/* Return: NULL, or the sentence of roster.h that is violated if @msg is sent to @client now. */
 static const char *judge(const struct oracle *o, unsigned int client,
 			 const struct ivs_v0_message *msg)
 {
@@ -304,10 +304,10 @@ static const char *judge(const struct oracle *o, unsigned int client,
 		return "never that it left itself";
 	if (view->heard[msg->id] == 0)
 		return "a leave exactly for those of which it has heard a vector";
-	return o->present[msg->id] ? "a leave of somebody who is there" : NULL;
+	return o->present[msg->id] ? "a leave of a connected peer" : NULL;
 }
 
-/* @client hears @msg, which was judged. */
+/* Record that @msg, which has been checked, was sent to @client. */
 static void hear(struct oracle *o, unsigned int client, const struct ivs_v0_message *msg)
 {
 	struct oracle_view *view = &o->view[client];
@@ -338,7 +338,7 @@ static bool same_messages(const struct ivs_v0_message *a, const struct ivs_v0_me
 	return true;
 }
 
-/* Ask for @ask messages, twice: due() changes nothing. Also nothing is written past @ask. */
+/* Ask for @ask messages, twice: due() changes nothing, and writes nothing past @ask. */
 static bool due(struct oracle *o, unsigned int id, unsigned int ask, struct ivs_v0_message *msgs,
 		unsigned int *msgs_n)
 {
@@ -358,8 +358,8 @@ static bool due(struct oracle *o, unsigned int id, unsigned int ask, struct ivs_
 }
 
 /*
- * Judge the @msgs_n messages as if all of them left, then take them back: what is told may be less,
- * but all of it has to be right.
+ * Check the @msgs_n messages as if all were sent, then undo that: fewer may be sent, but all of
+ * them have to be valid.
  */
 static bool judge_all(struct oracle *o, unsigned int id, const struct ivs_v0_message *msgs,
 		      unsigned int msgs_n)
@@ -404,7 +404,7 @@ static void list_add(struct oracle_view *view, const struct ivs_v0_message *msg)
 	view->list[view->list_n++] = *msg;
 }
 
-/* The twin is asked for one message at a time: the sequence must be the same. */
+/* The twin is read one message at a time: the sequence must be the same. */
 static bool tell_twin(struct oracle *o, unsigned int id, const struct ivs_v0_message *msgs,
 		      unsigned int msgs_n)
 {
@@ -418,7 +418,7 @@ static bool tell_twin(struct oracle *o, unsigned int id, const struct ivs_v0_mes
 	return true;
 }
 
-/* Each message that leaves is one less, and none is left exactly when nothing is due. */
+/* Each message that is sent is one less, and none is left exactly when nothing is due. */
 static bool judge_behind(struct oracle *o, unsigned int id, uint64_t before, unsigned int told)
 {
 	uint64_t now = ivs_roster_behind(o->roster, id);
@@ -457,7 +457,7 @@ bool oracle_tell(struct oracle *o, unsigned int id, unsigned int ask, unsigned i
 	return same_world(o);
 }
 
-/* Replay the literal list of @id from nothing, the way a peer program does, and compare. */
+/* Replay the literal list of @id from the start, as a client does, and compare. */
 static bool view_is_truth(struct oracle *o, unsigned int id)
 {
 	const struct oracle_view *view = &o->view[id];
@@ -483,7 +483,8 @@ bool oracle_drain(struct oracle *o, unsigned int ask)
 {
 	bool again = true;
 
-	/* More than one round: by completing its greeting one client gives news to the others. */
+	/* More than one round: a client that completes its greeting causes messages to the
+	 * others. */
 	while (again) {
 		again = false;
 		for (unsigned int id = o->fillers; id < o->ids_end; id++) {

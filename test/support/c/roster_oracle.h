@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A naive world beside a real roster, to judge what the roster says.
+ * A naive model beside a real roster, to check the roster's messages.
  *
- * It knows who is there, keeps for every client the literal list of messages that it was told, and
- * checks each message against the sentences of roster/roster.h at the moment it is told. It is slow
- * and obvious on purpose: flat tables, linear scans, nothing taken from the roster but its answers.
+ * It knows all peers, keeps for every client the literal list of messages that it was sent, and
+ * checks each message against the sentences of roster/roster.h when it is sent. It is slow and
+ * obvious on purpose: flat tables, linear scans, and no data of the roster except its messages.
  */
 #ifndef TEST_SUPPORT_ROSTER_ORACLE_H
 #define TEST_SUPPORT_ROSTER_ORACLE_H
@@ -18,17 +18,17 @@
 
 /* More ids than any history here can use: ids grow past peers_max while clients do not read. */
 #define ORACLE_IDS 1024
-/* The most messages asked for at a time. */
+/* The maximum number of messages read at a time. */
 #define ORACLE_ASK 40
 #define ORACLE_WRONG_LEN 256
 
 /**
- * struct oracle_view - what one client heard
+ * struct oracle_view - messages to one client
  * @stage:    messages of the greeting, 0 to 3
- * @heard:    how many vectors of each id since it was last announced; 0 after its leave
- * @ever:     of whom it has ever heard
- * @awaited:  who was visible when the greeting was complete, and has not left since
- * @list:     every message it was told, in order
+ * @heard:    number of vectors of each id since its last join; 0 after its leave
+ * @ever:     ids that it has ever received
+ * @awaited:  peers that were visible when the greeting was complete, and have not left since
+ * @list:     every message it was sent, in order
  */
 struct oracle_view {
 	unsigned int stage;
@@ -40,17 +40,17 @@ struct oracle_view {
 };
 
 /**
- * struct oracle - the roster under test and the truth
+ * struct oracle - the roster under test and its model
  * @roster:   under test
  * @memory:   of the roster
- * @twin:     if not NULL: a second roster with the same history but asked for one message at a time
- * @ids_end:  the highest id that was ever given, plus one
- * @fillers:  ids below this are only there to make others' ids higher: oracle_drain() skips them
+ * @twin:     if not NULL: a second roster with the same history, read one message at a time
+ * @ids_end:  the highest id that was ever assigned, plus one
+ * @fillers:  peers with ids below this only make others' ids higher: oracle_drain() skips them
  * @present, @vectors: by id
- * @view:     by id; of those who are there
- * @messages: how many were told, in all histories
+ * @view:     by id; of connected clients
+ * @messages: number of messages sent, in all histories
  * @trace:    if not NULL: print every event
- * @wrong:    what the roster did wrong first, or empty
+ * @wrong:    the roster's first mistake, or empty
  */
 struct oracle {
 	struct ivs_roster *roster, *twin;
@@ -64,35 +64,36 @@ struct oracle {
 	char wrong[ORACLE_WRONG_LEN];
 };
 
-/** oracle_new() - ends the process without memory */
+/** oracle_new() - ends the process if memory is exhausted */
 struct oracle *oracle_new(void);
 void oracle_free(struct oracle *o);
 
-/** oracle_begin() - a new history with an empty roster; @twin: keep a twin */
+/** oracle_begin() - start a new history with an empty roster; @twin: keep a twin */
 void oracle_begin(struct oracle *o, unsigned int peers_max, bool twin);
 
-/** oracle_fill() - @n fillers join the empty roster; false when the roster is wrong */
+/** oracle_fill() - @n fillers join the empty roster; false if the roster is wrong */
 bool oracle_fill(struct oracle *o, unsigned int n);
 
-/* Each of the following does one thing to the roster, judges it, and returns false when wrong. */
+/* Each of the following performs one action on the roster, checks it, and returns false if it is
+ * wrong. */
 
-/** oracle_join() - somebody comes, also when there is no room: that must be refused */
+/** oracle_join() - a peer joins; if there is no room it must be refused */
 bool oracle_join(struct oracle *o, unsigned int vectors_n);
 bool oracle_leave(struct oracle *o, unsigned int id);
-/** oracle_tell() - ask for @ask messages for @id and let at most @take of them leave */
+/** oracle_tell() - read @ask messages for @id and let at most @take of them be sent */
 bool oracle_tell(struct oracle *o, unsigned int id, unsigned int ask, unsigned int take);
 /**
- * oracle_resume() - another process goes on, with a copy of the memory and nothing else
- * @in_doubt: to whom something was being sent at that moment: it is lost; or ORACLE_IDS
+ * oracle_resume() - another process resumes with only a copy of the memory
+ * @in_doubt: client to which a message was being sent, which is lost; or ORACLE_IDS
  */
 bool oracle_resume(struct oracle *o, unsigned int in_doubt);
-/** oracle_drain() - everybody reads everything, @ask at a time; every view must be the truth */
+/** oracle_drain() - all read everything, @ask at a time; each must know exactly the peers */
 bool oracle_drain(struct oracle *o, unsigned int ask);
 
 /** oracle_on_crash() - call @say before this process dies of a fault, also of a full stack */
 void oracle_on_crash(void (*say)(void));
 
-/** oracle_pending() - whether @id has anything to hear, by the oracle's own opinion */
+/** oracle_pending() - whether messages are due for @id according to the model */
 bool oracle_pending(const struct oracle *o, unsigned int id);
 
 #endif

@@ -27,8 +27,10 @@ MODULES = ("ivs_walk", "ivs_import", "ivs_legacy")
 PORT = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,pref64-reserve=4G"]
 
 #: Lines in a kernel's log that are errors.
-COMPLAINTS = ("BUG", "WARNING", "Oops", "possible circular", "possible recursive", "KASAN", "lockdep",
-              "INFO: task", "scheduling while atomic", "sleeping function", "refcount_t", "Call Trace",
+COMPLAINTS = ("BUG", "WARNING", "Oops", "possible circular", "possible recursive", "KASAN",
+              "lockdep",
+              "INFO: task", "scheduling while atomic", "sleeping function", "refcount_t",
+              "Call Trace",
               "INFO: rcu", "soft lockup", "inconsistent lock", "nobody cared", "general protection")
 _LOG = r"""
 dmesg -r >/tmp/all

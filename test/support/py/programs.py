@@ -140,7 +140,8 @@ class Lines:
 
     def _unread(self):
         """Number of bytes that have not been read from the pipe."""
-        return not self.ended and struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))[0]
+        return not self.ended and struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD,
+                                                                 bytes(4)))[0]
 
     @property
     def seen(self):

@@ -87,7 +87,7 @@ class UserManager:
                 try:
                     os.rmdir(path)
                 except OSError:
-                    pass  # another process's by now
+                    pass  # used by another process
 
 
 def install_units(place, manager_dir, changes):

@@ -177,7 +177,8 @@ class Client:
 
     def is_gone(self, timeout=TIMEOUT):
         """Whether the device closes the connection without further messages."""
-        assert select.select([self.sock], [], [], timeout)[0], "the device neither closes nor answers"
+        assert select.select([self.sock], [], [], timeout)[0], \
+            "the device neither closes nor answers"
         try:
             return self.sock.recv(1) == b""
         except ConnectionResetError:
@@ -302,7 +303,8 @@ class Client:
 
     def write_data(self, data):
         """Write a piece of the stream."""
-        assert self.transact(MIG_WRITE, struct.pack("<II", 8 + len(data), len(data)) + data).body == b""
+        assert self.transact(MIG_WRITE, struct.pack("<II", 8 + len(data), len(data)) + data).body \
+            == b""
 
     def save(self, piece=DATA_MAX):
         """Read the whole stream, from RUNNING or STOP; afterwards the device is in STOP."""

@@ -33,7 +33,7 @@
 #include "server/syscalls.h"
 
 #define STATUS_BROKEN 99 /* the test itself failed */
-#define IN_FORCE 9	 /* fd by which the next program is told what is allowed */
+#define IN_FORCE 9	 /* fd with the list of allowed calls for the next program */
 #define OUR_FILE (-1000) /* stands for an fd that was opened before */
 
 static const char somewhere[4096] __attribute__((aligned(4096))) = "";
@@ -45,7 +45,7 @@ static const struct call {
 	long number;
 	long args[6];
 } calls[] = {
-	/* allowed, to see that not everything is killed */
+	/* allowed, to check that not every call is killed */
 	{"nothing", SYS_getrandom, {NAME(""), 0, 0}},
 	{"close", SYS_close, {-1}},
 	{"map memory", SYS_mmap, {0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0}},
@@ -68,7 +68,7 @@ static const struct call {
 	{"chdir", SYS_chdir, {NAME("/nonexistent")}},
 	{"chroot", SYS_chroot, {NAME("/nonexistent")}},
 	{"mount", SYS_mount, {NAME("a"), NAME("/nonexistent"), NAME("tmpfs")}},
-	/* the region: read(2) and write(2) cannot be forbidden, all of this can */
+	/* the region: read(2) and write(2) cannot be forbidden, all of these can */
 	{"map the region", SYS_mmap, {0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, OUR_FILE}},
 	{"pread the region", SYS_pread64, {OUR_FILE, 0, 0, 0}},
 	{"pwrite the region", SYS_pwrite64, {OUR_FILE, 0, 0, 0}},
@@ -108,7 +108,7 @@ static const struct call {
 	{"prctl dumpable", SYS_prctl, {PR_SET_DUMPABLE, 1}},
 	{"prctl keep capabilities", SYS_prctl, {PR_SET_KEEPCAPS, 1}},
 	{"signal to an owner", SYS_fcntl, {OUR_FILE, F_SETOWN, 1}},
-	/* what exploits begin with */
+	/* calls that exploits make first */
 	{"ioctl", SYS_ioctl, {0, TIOCSTI, NAME("x")}},
 	{"bpf", SYS_bpf, {0, 0, 0}},
 	{"perf_event_open", SYS_perf_event_open, {0, 0, -1, -1, 0}},
@@ -130,7 +130,7 @@ static void read_in_force(struct ivs_sandbox_options *opts)
 		opts->in_force = text;
 }
 
-/* For the program that is exec'd next. */
+/* For the program that is executed next. */
 static void tell_in_force(const struct ivs_sandbox_options *opts)
 {
 	int fd = memfd_create("in-force", 0);
@@ -220,7 +220,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "confined: %s\n", err.text);
 		return STATUS_BROKEN;
 	}
-	if (write(STDOUT_FILENO, "confined\n", 9) != 9) /* so that what ends us comes after this */
+	/* so that the process is killed after this */
+	if (write(STDOUT_FILENO, "confined\n", 9) != 9)
 		return STATUS_BROKEN;
 
 	if (!strcmp(argv[2], "call") && argc == 4)

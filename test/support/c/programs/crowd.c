@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Many clients of one server in one process, which all connect before any of them reads; then all
- * read at once and believe nothing:  crowd SOCKET CLIENTS VECTORS [LIMIT]
+ * read at once and check every message:  crowd SOCKET CLIENTS VECTORS [LIMIT]
  *
- * LIMIT: how many fds the server's user may have in flight. If that is enough, each is greeted in its
- * turn, and knows its own vectors after those of all who came before.
+ * LIMIT: maximum of fds in flight for the server's user. If that is enough, each is greeted in its
+ * turn, and receives its own vectors after those of all that connected before.
  *
  * A million doorbells are too many for Python. No code of the project, as in wire.py. For a server
- * that nobody else uses, so that ids are 0 to CLIENTS - 1 and nobody leaves.
+ * without other clients, so that ids are 0 to CLIENTS - 1 and no peer leaves.
  */
 #include <endian.h>
 #include <errno.h>
@@ -35,10 +35,10 @@ union control {
 
 /**
  * struct member - one client
- * @id:      -1: not told yet
+ * @id:      -1: not received yet
  * @told_n:  messages so far
- * @at:      in the middle of whose vectors it is; -1: of nobody's
- * @vectors: how many of each id it has been told
+ * @at:      id of the peer whose vectors it is receiving; -1: none
+ * @vectors: number of vectors received of each id
  */
 struct member {
 	int sock;
@@ -74,7 +74,7 @@ static unsigned int parse_number(const char *text, unsigned int max)
 	unsigned long number = strtoul(text, &end, 10);
 
 	if (!*text || *end || !number || number > max)
-		fail("\"%s\" is no number from 1 to %u", text, max);
+		fail("\"%s\" is not a number from 1 to %u", text, max);
 	return number;
 }
 
@@ -123,7 +123,8 @@ static void check_greeting(struct member *member, int64_t value, bool has_fd)
 		break;
 	case 1:
 		if (value < 0 || value >= clients_n || has_fd)
-			fail("the second message is no id of a new client: %lld", (long long)value);
+			fail("the second message is not the id of a new client: %lld",
+			     (long long)value);
 		member->id = value;
 		break;
 	default:
@@ -133,7 +134,8 @@ static void check_greeting(struct member *member, int64_t value, bool has_fd)
 	}
 }
 
-/* Those with lower ids were there when it was greeted: its own vectors come after theirs (W-6). */
+/* Peers with lower ids were connected when it was greeted: its own vectors come after theirs
+ * (W-6). */
 static void check_others_came_first(const struct member *member)
 {
 	for (int64_t id = 0; in_turn && id < member->id; id++) {
@@ -180,7 +182,7 @@ static void take_message(struct member *member, struct msghdr *hdr, int64_t valu
 	member->told_n++;
 }
 
-/* What has come for one of them, up to a batch. Return: how many messages. */
+/* Read the messages of a client, up to a batch. Return: how many. */
 static unsigned int take_batch(struct member *member)
 {
 	struct mmsghdr msgs[BATCH] = {0};
@@ -230,7 +232,7 @@ static unsigned long long read_all(void)
 		fail("out of memory");
 	for (unsigned int i = 0; i < clients_n; i++)
 		polls[i] = (struct pollfd){.fd = members[i].sock, .events = POLLIN};
-	/* When all has come, what still can be read is too much. */
+	/* When all messages have come, further readable bytes are an error. */
 	while (poll(polls, clients_n, told_n < wanted_n ? SILENCE_MS : 0) > 0) {
 		for (unsigned int i = 0; i < clients_n; i++) {
 			if (polls[i].revents)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The PCI function on standard input and output: a line in (support/device_script.h), a line out. */
+/* The PCI function on standard input and output: a line in (support/device_script.h), a line
+ * out. */
 #include <stdio.h>
 
 #include "support/c/device_script.h"

@@ -4,22 +4,22 @@
  *
  *   faults PRELOAD|- PROGRAM [ARGUMENT]...
  *
- * A seccomp filter hands every call of the program and its children to this process, which counts it
- * and lets the kernel go on with it or answers in the kernel's stead. So what counts are the calls
- * that are really made, by whatever code, and the program runs as it would otherwise.
+ * A seccomp filter passes every call of the program and its children to this process, which counts
+ * it, and lets the kernel continue with it or returns an error instead. So all calls are counted,
+ * whichever code makes them, and the program runs unmodified.
  *
  * Standard input is a SOCK_SEQPACKET socket. To us, one message each:
  *
  *   arm start|now NUMBER NTH ERRNO   from now on, or from the start of main() until it first waits
  *                                    (the program is started at the first such message)
- *   ask                              what has been since
+ *   ask                              request the outcome
  *
  * From us:
  *
  *   pid NUMBER            it was started
  *   armed                 all but the first time
  *   waits                 it waits for events for the first time
- *   asked OUTCOME FD NUMBER:COUNT... what became of the fault; which file the call was about, or "-"
+ *   asked OUTCOME FD NUMBER:COUNT... outcome of the fault; the file of the call's fd, or "-"
  *   ended STATUS          its exit status, or minus the signal that ended it
  */
 #include <errno.h>
@@ -43,7 +43,7 @@
 
 #include "faults.h"
 
-/* Linux 6.6: hand over on the same processor, which is much faster. Older kernels refuse it. */
+/* Linux 6.6: switch on the same processor, which is much faster. Older kernels refuse it. */
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP 1UL
@@ -55,7 +55,7 @@
 #define LISTENER_TRIES 5000
 #define LISTENER_PAUSE_US 1000
 
-/* In which part of its life the program is; nothing counts before main(). */
+/* Phases of the program; nothing counts before main(). */
 enum phase {
 	PHASE_LOADING,
 	PHASE_STARTING,
@@ -69,13 +69,13 @@ enum outcome {
 };
 
 /**
- * struct faults - what is to fail, and what was seen
+ * struct faults - the fault to cause, and its outcome
  * @only_start: count only in PHASE_STARTING
- * @number:     which call; FAULTS_MALLOC_NR is one; -1: none
- * @nth:        which of them, from 1
+ * @number:     number of the call, or FAULTS_MALLOC_NR; -1: none
+ * @nth:        which of its calls, from 1
  * @error:      its errno
  * @counts:     by number; the last one is for allocations
- * @link:       what the fd of the call that failed was
+ * @link:       the file of the failed call's fd
  */
 struct faults {
 	pid_t child;
@@ -108,7 +108,7 @@ static void say(const char *format, ...)
 		fail("cannot answer the test");
 }
 
-/* In the child: as a filter is there to stay, this must be the last thing before the program. */
+/* In the child: because a filter is permanent, this must be the last step before the program. */
 static int install_filter(void)
 {
 	struct sock_filter code[] = {
@@ -132,7 +132,7 @@ static _Noreturn void run_program(const char *preload, char **argv, int to_paren
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || close(null))
 		fail("/dev/null");
-	/* The number that the listener will have: afterwards not one call is possible to tell it. */
+	/* The number that the listener will have: afterwards no call is possible to send it. */
 	next = dup(STDIN_FILENO);
 	if (next < 0 || close(next) || write(to_parent, &next, sizeof(next)) != sizeof(next))
 		fail("cannot tell the parent");
@@ -142,7 +142,7 @@ static _Noreturn void run_program(const char *preload, char **argv, int to_paren
 	_exit(SKIPPED + 1);
 }
 
-/* The child's fd, as soon as it is there. */
+/* The child's fd, when it exists. */
 static int take_listener(pid_t child, int number)
 {
 	int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
@@ -212,7 +212,7 @@ static void answer(const struct faults *faults)
 	say("%s", text);
 }
 
-/* One message of the test's. Whether to go on. */
+/* Handle a message of the test. Return: whether to continue. */
 static bool obey(struct faults *faults, char **argv)
 {
 	char text[256] = "";
@@ -247,13 +247,13 @@ static bool is_wait(long number)
 	return number == SYS_epoll_pwait;
 }
 
-/* The first thing in main() is ivs_fd_fill_standard(); nobody asks that before. */
+/* The first call in main() is ivs_fd_fill_standard(), whose system call nothing makes before. */
 static bool is_first_of_main(const struct seccomp_data *call)
 {
 	return call->nr == SYS_fcntl && call->args[0] == STDIN_FILENO && call->args[1] == F_GETFD;
 }
 
-/* The fd that a call is about, for the test to know whom its failure may concern. */
+/* The file of a call's fd, from which the test sees which client its failure may concern. */
 static void note_fd(struct faults *faults, const struct seccomp_notif *notif)
 {
 	unsigned int arg = notif->data.nr == SYS_epoll_ctl ? 2 : 0;
@@ -268,8 +268,8 @@ static void note_fd(struct faults *faults, const struct seccomp_notif *notif)
 }
 
 /*
- * close() frees the fd also when it fails. The closest to that from outside: another file takes its
- * place, and so the program appears to have one fd more afterwards. If its limit of fds has been
+ * close() frees the fd also when it fails. The nearest effect from outside: another file takes its
+ * place, so that the program appears to have another fd afterwards. If its limit of fds has been
  * lowered meanwhile, that is not possible.
  */
 static bool close_all_the_same(const struct faults *faults, const struct seccomp_notif *notif)
@@ -329,8 +329,9 @@ static bool count(struct faults *faults, const struct seccomp_notif *notif)
 }
 
 /*
- * A timer's signal would end a call that waits for us with EINTR, also one that never waits otherwise: a
- * close() that has not closed, a readlink(), a sanitizer's mmap(). So no timer is set, and that is no error.
+ * A timer's signal would interrupt a call that waits for this process with EINTR, also a call that
+ * otherwise never waits: a close() that has not closed, a readlink(), a sanitizer's mmap(). So no
+ * timer is set, and that is not an error.
  */
 static bool is_timer(const struct seccomp_notif *notif)
 {
@@ -341,7 +342,7 @@ static void judge(struct faults *faults)
 {
 	union {
 		struct seccomp_notif notif;
-		char room[512]; /* kernels to come may write more */
+		char room[512]; /* later kernels may write more */
 	} in = {0};
 	union {
 		struct seccomp_notif_resp resp;
@@ -350,7 +351,7 @@ static void judge(struct faults *faults)
 
 	if (ioctl(faults->listener, SECCOMP_IOCTL_NOTIF_RECV, &in)) {
 		if (errno == ENOENT || errno == EINTR)
-			return; /* who called is gone */
+			return; /* the caller has ended */
 		fail("cannot hear of a system call");
 	}
 	out.resp.id = in.notif.id;
@@ -365,7 +366,7 @@ static void judge(struct faults *faults)
 		fail("cannot answer a system call");
 }
 
-/* It has ended; children of it may go on. Its id stays taken, so that it means nobody else. */
+/* It has ended; its children may still run. It stays a zombie, so that its id is not reused. */
 static void tell_end(const struct faults *faults)
 {
 	siginfo_t info = {0};
@@ -389,7 +390,8 @@ int main(int argc, char **argv)
 			fail("poll");
 		if (fds[1].revents & POLLIN) {
 			judge(&faults);
-			continue; /* the calls before the commands, so that these count them all */
+			/* the calls before the messages, so that these count all of them */
+			continue;
 		}
 		if (fds[1].revents & POLLHUP)
 			fds[1].fd = -1;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What faults.c and faults_malloc.c have agreed on. */
+/* Interface between faults.c and faults_malloc.c. */
 #ifndef TEST_SUPPORT_FAULTS_H
 #define TEST_SUPPORT_FAULTS_H
 
 /*
- * To ask whether it shall fail, an allocation "writes" to this fd: a system call that any sandbox
- * lets through and that does nothing.
+ * To ask whether it must fail, an allocation "writes" to this fd: a system call that every sandbox
+ * allows and that has no effect.
  */
 #define FAULTS_MALLOC_FD (-7007)
 
-/* And so it is one more system call, with this number. */
+/* This is counted as one more system call, with this number. */
 #define FAULTS_MALLOC_NR 100000
 
 #endif

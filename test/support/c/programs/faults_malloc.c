@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* To be preloaded under faults.c: allocations that fail when they are told to. */
+/* To be preloaded under faults.c: allocations that fail on request. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* glibc's own, under the names that it keeps for this. */
+/* glibc's own functions, under their internal names. */
 void *__libc_malloc(size_t len);
 void *__libc_calloc(size_t n, size_t len);
 void *__libc_realloc(void *old, size_t len);
@@ -22,8 +22,8 @@ EXPORT void *realloc(void *old, size_t len);
 EXPORT void *reallocarray(void *old, size_t n, size_t len);
 
 /*
- * libseccomp (2.5.4) loses rules without a word when it gets no memory, and the server is then ended by
- * its own filter. That is safe, and not ours to mend.
+ * libseccomp (2.5.4) silently loses rules when an allocation fails, and the server is then killed
+ * by its own filter. That is safe, and not a fault of the server.
  */
 static int is_spared(const void *caller)
 {

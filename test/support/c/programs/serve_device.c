@@ -83,7 +83,7 @@ static bool set_number(struct served *served, const char *name, const char *text
 	return true;
 }
 
-/* The former one is closed, once the session does not use it any more. */
+/* Closes the previous one when the session does not use it any more. */
 static void open_memory(struct served *served, const char *path)
 {
 	struct ivs_vfio_user_memory *memory = &served->options.memory;
@@ -165,7 +165,7 @@ static void obey(struct served *served, const char *line)
 	}
 }
 
-/* Return: whether there is more to come. */
+/* Return: whether more input may follow. */
 static bool read_lines(struct served *served)
 {
 	ssize_t n = read(STDIN_FILENO, served->line + served->line_len,
