@@ -49,8 +49,10 @@ def download(tmp_path):
     (["good"], ["download"]),
     (["503"], ["download"] * 2),
     (["404"] * 2, ["download", "download", "update", "download"]),
-    (["503"] * 6, ["download", "download", "update", "update", "update", "update", "update", "download"]),
-    (["503", "503", "good", "503", "503"], ["download", "download", "update", "download", "download",
+    (["503"] * 6, ["download", "download", "update", "update", "update", "update", "update",
+                   "download"]),
+    (["503", "503", "good", "503", "503"], ["download", "download", "update", "download",
+                                            "download",
                                             "download"]),
 ])
 def test_temporary_errors_are_retried(answers, tmp_path, said, calls):

@@ -26,7 +26,8 @@ def sources(tmp_path):
     directory.mkdir()
     for name in ("one", "two"):
         (directory / f"{name}.c").write_text(
-            '#include <linux/module.h>\n#include "ivshmem/registers.h"\n#include "ivshmem/driver.h"\n'
+            '#include <linux/module.h>\n#include "ivshmem/registers.h"\n'
+            '#include "ivshmem/driver.h"\n'
             f'MODULE_LICENSE("GPL");\nMODULE_DESCRIPTION("{name}");\n')
     return directory
 

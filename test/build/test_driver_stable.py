@@ -43,7 +43,8 @@ def test_dkms_builds_the_driver(build, tmp_path):
     assert len(found) == 1
     (tmp_path / "work").mkdir()
     found[0].parent.rename(tmp_path / "work" / "tree")
-    said = FOLDER.run(["bash", "-c", script, "sh", tree, f"ivshmem/{version(build)}", KERNEL.version],
+    said = FOLDER.run(["bash", "-c", script, "sh", tree, f"ivshmem/{version(build)}",
+                       KERNEL.version],
                       300, build=tmp_path / "work")
     assert f"ivshmem/{version(build)}, {KERNEL.version}, x86_64: installed" in said, said
     assert "eprecated" not in said and "rror!" not in said, said
@@ -56,7 +57,8 @@ def test_dkms_builds_the_driver(build, tmp_path):
 def test_udev_accepts_the_rules(tmp_path):
     """Each line, verified by udev itself."""
     (tmp_path / RULES.name).write_bytes(RULES.read_bytes())
-    said = FOLDER.run(["sh", "-c", "echo ivshmem:x:999: >>/etc/group; udevadm verify /build/*.rules"],
+    said = FOLDER.run(["sh", "-c",
+                       "echo ivshmem:x:999: >>/etc/group; udevadm verify /build/*.rules"],
                       60, build=tmp_path)
     assert "Success: 1" in said and "Fail:    0" in said, said
 

@@ -50,12 +50,14 @@ def test_exposure_is_low_and_as_documented(unit_files, place, unit):
     assert documented and float(documented[1]) == exposure, f"SECURITY.md does not say {exposure}"
 
 
-@pytest.mark.parametrize("call, status", [("os.getpid()", 0), ("os.chown('.', -1, -1)", -signal.SIGSYS)])
+@pytest.mark.parametrize("call, status", [("os.getpid()", 0),
+                                          ("os.chown('.', -1, -1)", -signal.SIGSYS)])
 def test_filter_of_a_unit_is_enforced(place, call, status):
     """A call that the unit does not allow ends the process."""
     needs("systemd-analyze")
     unit = place.dir / "unit"
     unit.write_text("[Service]\nSystemCallFilter=@system-service\nSystemCallFilter=~@privileged\n")
-    done = subprocess.run(["/usr/bin/python3", WITH_UNIT_FILTER, unit, "/usr/bin/python3", "-c", f"import os; {call}"],
+    done = subprocess.run(["/usr/bin/python3", WITH_UNIT_FILTER, unit, "/usr/bin/python3", "-c",
+                           f"import os; {call}"],
                           capture_output=True, timeout=60, check=False)
     assert done.returncode == status, done.stderr

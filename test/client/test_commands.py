@@ -247,7 +247,8 @@ def test_unix_address(place):
 def test_server_without_vectors(place):
     """dump says why waiting is not possible."""
     place.server("-n", "0")
-    check(place.run_client("-c", "dump"), 0, "no wait: the server assigns no vectors: start it with")
+    check(place.run_client("-c", "dump"), 0,
+          "no wait: the server assigns no vectors: start it with")
 
 
 def test_no_server(place):

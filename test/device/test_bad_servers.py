@@ -85,17 +85,22 @@ BAD_SERVERS = {
     "closes": (lambda sock, _: True, "lost", "closed the connection"),
     "garbage": (lambda sock, _: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "lost",
                 "is not an ivshmem-server"),
-    "other version": (lambda sock, _: send(sock, 1), "lost", "is not an ivshmem-server of protocol 0"),
-    "bad id": (lambda sock, _: (send(sock, 0), send(sock, 70000)) and False, "lost", "not an ivshmem-server"),
+    "other version": (lambda sock, _: send(sock, 1), "lost",
+                      "is not an ivshmem-server of protocol 0"),
+    "bad id": (lambda sock, _: (send(sock, 0), send(sock, 70000)) and False, "lost",
+               "not an ivshmem-server"),
     "no memory": (lambda sock, _: (send(sock, 0), send(sock, 0), send(sock, -1)) and False, "lost",
                   "is not an ivshmem-server"),
     "half a message": (lambda sock, _: not sock.sendall(b"\0\0\0"), "lost", None),
-    "two fds": (lambda sock, memory: greet(sock, memory, (0, NULL, NULL)), "lost", "several fds came"),
-    "no eventfd": (lambda sock, memory: greet(sock, memory, (0, NULL)), "lost", "is not an eventfd"),
+    "two fds": (lambda sock, memory: greet(sock, memory, (0, NULL, NULL)), "lost",
+                "several fds came"),
+    "no eventfd": (lambda sock, memory: greet(sock, memory, (0, NULL)), "lost",
+                   "is not an eventfd"),
     "a pipe": (lambda sock, memory: greet(sock, memory, (3, PIPE)), "lost", "is not an eventfd"),
     "a pipe as memory": (lambda sock, _: greet(sock, PIPE), "lost", "is not a regular file"),
     "a folder as memory": (lambda sock, _: greet(sock, FOLDER), "lost", "is not a regular file"),
-    "greets and closes": (lambda sock, memory: greet(sock, memory) or True, "lost", "closed the connection"),
+    "greets and closes": (lambda sock, memory: greet(sock, memory) or True, "lost",
+                          "closed the connection"),
 }
 
 
@@ -211,7 +216,8 @@ def test_bad_servers_in_place_of_good_ones(place, record_property):
 @pytest.mark.parametrize("name, message", [
     ("closes", "closed the connection"), ("garbage", "is not an ivshmem-server"), ("two fds", None),
     ("no memory", "is not an ivshmem-server"), ("a pipe as memory", "is not a regular file"),
-    ("a folder as memory", "is not a regular file"), ("silent", "accepted the connection and is silent")])
+    ("a folder as memory", "is not a regular file"),
+    ("silent", "accepted the connection and is silent")])
 def test_bad_server_at_the_start_is_an_error(place, name, message):
     """The start fails with the reason, and no files are left."""
     behave = BAD_SERVERS[name][0]

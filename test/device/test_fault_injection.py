@@ -137,7 +137,8 @@ KINDS = {
     "read-only": (["--region", "shm:{shm}", "--size", SIZE, "--window", f"0,{SIZE},ro",
                    "--control", "{dir}/control"], 0),
     "remains": (["--region", "shm:{shm}", "--socket-mode", "0600"], 0),
-    "doorbell": (["--server", "{server}", "--vectors", VECTORS, "--control", "{dir}/control"], VECTORS),
+    "doorbell": (["--server", "{server}", "--vectors", VECTORS, "--control", "{dir}/control"],
+                 VECTORS),
 }
 
 
@@ -152,7 +153,8 @@ class Starts:
         if self.vectors:
             where.server("-n", VECTORS, "-l", SIZE, region=["-r", "memfd:"])
         self.arguments = [where.device_program, "--socket", self.path, *[
-            str(word).format(shm=where.shm, dir=where.dir, server=where.socket) for word in options]]
+            str(word).format(shm=where.shm, dir=where.dir, server=where.socket)
+            for word in options]]
 
     def there(self):
         """The files that exist now."""

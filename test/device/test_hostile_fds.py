@@ -77,7 +77,8 @@ def turned_away(_client, path, fds):
 
 @pytest.mark.parametrize("way, times", [
     (with_a_request, 20), (as_interrupts, FDS_MAX), (too_many, FDS_MAX + 4), (unread, 20),
-    (in_the_middle, FDS_MAX), (turned_away, 20)], ids=lambda value: getattr(value, "__name__", value))
+    (in_the_middle, FDS_MAX), (turned_away, 20)],
+    ids=lambda value: getattr(value, "__name__", value))
 def test_lingering_sockets_do_not_block_the_device(place, way, times):
     """close() of them blocks. The VMM of another device is answered at once, none of them is kept,
     and their sender is dropped."""
@@ -148,7 +149,8 @@ def is_caught(running, text):
 
 def test_vmm_that_fills_its_interrupt_is_dropped(place):
     """Meanwhile other VMMs are answered, and SIGTERM works."""
-    running, one, other = serve_two(place, "--legacy", f"chardev={place.socket},size=1M,msi=on,vectors=256")
+    running, one, other = serve_two(place, "--legacy",
+                                    f"chardev={place.socket},size=1M,msi=on,vectors=256")
     neighbour, client = place.add(Client(other)), place.add(Client(one))
     fd = eventfd()
     for at in range(0, 256, FDS_MAX):
@@ -158,7 +160,8 @@ def test_vmm_that_fills_its_interrupt_is_dropped(place):
     def trigger_often():  # longer than the process takes to wake up
         with contextlib.suppress(Gone):
             for _ in range(60):
-                client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, NONE | TRIGGER, 0, 256), flags=NO_REPLY)
+                client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, NONE | TRIGGER, 0, 256),
+                            flags=NO_REPLY)
 
     assert catch_in_between(running, trigger_often, fd, text), "it was never caught"
     assert slowest(neighbour) < QUICK
@@ -218,7 +221,8 @@ class Watched:
 def trigger_all(client, vectors):
     """Request VFIO's loopback again and again."""
     for _ in range(20):
-        client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, NONE | TRIGGER, 0, vectors), flags=NO_REPLY)
+        client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, NONE | TRIGGER, 0, vectors),
+                    flags=NO_REPLY)
 
 
 def unmask_all(client, vectors):
@@ -228,7 +232,8 @@ def unmask_all(client, vectors):
     own = client.read32(BAR0, vfu.IV_POSITION)
     for vector in range(vectors):
         client.write32(BAR0, DOORBELL, own << 16 | vector)
-    client.send(vfu.REGION_WRITE, vfu.access_body(CONFIG, control, 2, struct.pack("<H", 0x8000 | vectors - 1)))
+    client.send(vfu.REGION_WRITE, vfu.access_body(CONFIG, control, 2,
+                                                  struct.pack("<H", 0x8000 | vectors - 1)))
 
 
 @pytest.mark.parametrize("way", [trigger_all, unmask_all])
@@ -401,7 +406,8 @@ def test_request_with_too_many_fds_is_refused(place):
 @pytest.mark.parametrize("role", ["master", "peer"])
 def test_connects_and_disconnects_do_not_fill_the_log(place, role):
     """The log does not grow with the number of VMMs."""
-    running, one, _ = serve_two(place, "--region", f"shm:{place.shm}", "--size", "1M", "--role", role)
+    running, one, _ = serve_two(place, "--region", f"shm:{place.shm}", "--size", "1M", "--role",
+                                role)
     began = time.monotonic()
     for _ in range(150):
         client = connect_when_free(place, one)

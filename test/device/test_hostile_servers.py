@@ -35,7 +35,8 @@ def wait_state(place, state, at=0):
 def serve(place, server, *options, vectors=1, **keywords):
     """A device of that server, and another beside it. Return: it, and the sockets."""
     paths = [place.dir / "one", place.dir / "other"]
-    running = Devices(place, "--control", place.dir / "control", "--socket", paths[0], "--server", server.path,
+    running = Devices(place, "--control", place.dir / "control", "--socket", paths[0], "--server",
+                      server.path,
                       "--vectors", vectors, *options, "--socket", paths[1], "--region",
                       f"shm:{place.shm}", "--size", "1M", n=2, **keywords)
     return running, *paths
@@ -221,7 +222,8 @@ class Useless:
             return
         self.guest.ring(PEER)
         # A server to which the device reconnects has to announce the peer again.
-        wait_until(lambda: fired(self.server.others[PEER][0]) or not self.keeps and self.guest.ring(PEER),
+        wait_until(lambda: fired(self.server.others[PEER][0]) or not self.keeps
+                   and self.guest.ring(PEER),
                    f"{self.name}: the peer is rung")
         if self.keeps:
             ring(self.old[0])
@@ -258,10 +260,12 @@ def be_garbled(server):
 def test_bad_servers_are_tried_less_and_less_often(place):
     """Each attempt takes an id of a server. Known doorbells work meanwhile, the log does not fill,
     and when the server is good again the device is a peer."""
-    those = [Useless(place, "small", be_small, True, False), Useless(place, "silent", be_silent, True),
+    those = [Useless(place, "small", be_small, True, False),
+             Useless(place, "silent", be_silent, True),
              Useless(place, "curt", be_curt, False), Useless(place, "garbled", be_garbled, True)]
     running = Devices(place, "--control", place.dir / "control", *[
-        word for one in those for word in ("--socket", one.path, "--server", one.server.path)], n=len(those))
+        word for one in those for word in ("--socket", one.path, "--server", one.server.path)],
+        n=len(those))
     for one in those:
         one.begin(place)
     until = time.monotonic() + 5.5
@@ -274,7 +278,8 @@ def test_bad_servers_are_tried_less_and_less_often(place):
         lines = [line for line in running.err.seen if f"{one.path}: " in line and "VMM" not in line]
         assert len(lines) <= 3 * 3, lines
         one.become_good()
-    wait_until(lambda: all(told(place, at)["state"] == "joined" for at in range(len(those))), "all are peers")
+    wait_until(lambda: all(told(place, at)["state"] == "joined" for at in range(len(those))),
+               "all are peers")
     for one in those:
         guest = one.guest or Guest(place, one.path)
         ring(one.server.own[0])

@@ -29,9 +29,11 @@ BAD = [
     ("chardev,vectors=2", "chardev has no value: use shm=NAME or chardev=PATH"),
     ("shm=" + "n" * 256, "it is empty or too long"),
     ("shm=" + "n" * 300, 'the option "shm=nnnnnnnnnnnnnnnn..." is too long'),
-    ("chardev=iv,vectors=2", "chardev=iv: here it is the path of a server's socket; if this is one, use ./iv"),
+    ("chardev=iv,vectors=2",
+     "chardev=iv: here it is the path of a server's socket; if this is one, use ./iv"),
     ("chardev=/" + "p" * 107, "it is empty or too long"),
-    ("shm={shm},size=0", "size=0: use a power of two with K, M, G or T, such as 4M (a plain number is in MiB)"),
+    ("shm={shm},size=0",
+     "size=0: use a power of two with K, M, G or T, such as 4M (a plain number is in MiB)"),
     ("shm={shm},size=3", "size=3: use a power of two"),
     ("shm={shm},size=3M", "size=3M: use a power of two"),
     ("shm={shm},size=", "size=: use a power of two"),
@@ -194,7 +196,8 @@ def test_legacy_memory_may_be_larger_than_size(place, more):
     running.stop()
     assert place.shm_path.stat().st_size == 2 * MIB
     done = place.run_device("-S", place.dir / "vmm", "--legacy", f"size=4,shm={place.shm}")
-    assert done.returncode == 1 and "cannot show 4M from offset 0 of a region of 2M: choose a smaller size=" in done.stderr
+    assert done.returncode == 1 \
+        and "cannot show 4M from offset 0 of a region of 2M: choose a smaller size=" in done.stderr
     assert place.shm_path.stat().st_size == 2 * MIB
 
 

@@ -74,7 +74,8 @@ def test_help_and_man_page_agree(place):
 
 
 @pytest.mark.parametrize("option", [
-    "-Z", "--nonsense", "-S", "--socket", "--socket-path", "--fd", "--model", "-r", "--region", "-l",
+    "-Z", "--nonsense", "-S", "--socket", "--socket-path", "--fd", "--model", "-r", "--region",
+    "-l",
     "--size", "--server", "-n", "--vectors", "--legacy", "--window", "--role", "--name", "--uuid",
     "--socket-mode", "--region-owner", "--user", "--sandbox", "--control", "--status",
     "--help=yes", "--json=1"])
@@ -100,7 +101,8 @@ USAGE = [
     ("{S}", 'a device without "--region": name its memory, such as --region shm:NAME, --server'),
     ("{S} --model plain", 'a plain device without "--region"'),
     ("{S} --size 1M", 'a device without "--region"'),
-    ("{S} --region nonsense", 'not the address of a region "nonsense": use shm:NAME, file:PATH or dir:PATH'),
+    ("{S} --region nonsense",
+     'not the address of a region "nonsense": use shm:NAME, file:PATH or dir:PATH'),
     ("{S} --region=", 'not the address of a region ""'),
     ("{S} --region unix:/x", 'not the address of a region "unix:/x"'),
     ("{S} --server unix:/x", 'not the path of a socket "unix:/x": omit "unix:"'),
@@ -120,14 +122,16 @@ USAGE = [
     # Values
     ("{S} --model ivshmem", 'invalid model "ivshmem": use plain or doorbell'),
     ("{S} --model Plain", 'invalid model "Plain"'),
-    ("{S} --model legacy", 'invalid model "legacy": use plain or doorbell, or --legacy for the device of revision 0'),
+    ("{S} --model legacy",
+     'invalid model "legacy": use plain or doorbell, or --legacy for the device of revision 0'),
     ("{S} {D} --vectors 0", 'invalid number of vectors "0": use 1 to 2048'),
     ("{S} {D} --vectors 2049", 'invalid number of vectors "2049": use 1 to 2048'),
     ("{S} {D} --vectors -1", 'invalid number of vectors "-1"'),
     ("{S} {D} --vectors 1k", 'invalid number of vectors "1k"'),
     ("{S} {D} --vectors=", 'invalid number of vectors ""'),
     ("{S} {D} --vectors 18446744073709551617", 'invalid number of vectors "18446744073709551617"'),
-    ("{S} {R} --size 0", 'invalid size of a region "0": use a number with K, M, G or T, such as 4M'),
+    ("{S} {R} --size 0",
+     'invalid size of a region "0": use a number with K, M, G or T, such as 4M'),
     ("{S} {R} --size=", 'invalid size of a region ""'),
     ("{S} {R} --size 4X", 'invalid size of a region "4X"'),
     ("{S} {R} --size 4MiB", 'invalid size of a region "4MiB"'),
@@ -148,7 +152,8 @@ USAGE = [
     ("--fd 2147483648 {R}", 'not an inherited socket "2147483648"'),
     ("--fd=", 'not an inherited socket ""'),
     # Windows
-    ("{S} {R} --window 0", 'invalid window "0": use OFFSET,LENGTH or OFFSET,LENGTH,ro, such as 4M,1M'),
+    ("{S} {R} --window 0",
+     'invalid window "0": use OFFSET,LENGTH or OFFSET,LENGTH,ro, such as 4M,1M'),
     ("{S} {R} --window=", 'invalid window ""'),
     ("{S} {R} --window 0,", 'invalid window "0,"'),
     ("{S} {R} --window ,4K", 'invalid window ",4K"'),
@@ -208,16 +213,21 @@ USAGE = [
     ("{S} {R} --name a/b", "a/b of the region has a byte 0x2f"),
     ("{S} {R} --name " + "n" * 64, "of the region has 64 bytes: use at most 63"),
     ("{S} {R} --name \x1b[2J", "of the region has a byte 0x1b"),
-    ("{S} {R} --window 0,3K", 'invalid LENGTH of --window: "3K": use a power of two of at least 4K'),
-    ("{S} {R} --window 0,12K", 'invalid LENGTH of --window: "12K": use a power of two of at least 4K'),
+    ("{S} {R} --window 0,3K",
+     'invalid LENGTH of --window: "3K": use a power of two of at least 4K'),
+    ("{S} {R} --window 0,12K",
+     'invalid LENGTH of --window: "12K": use a power of two of at least 4K'),
     ("{S} {R} --window 0,2K", 'invalid LENGTH of --window: "2K"'),
     ("{S} {R} --window 2K,4K", 'invalid OFFSET of --window: "2K": use a multiple of 4K'),
     ("{S} {R} --window 1,4K,ro", 'invalid OFFSET of --window: "1": use a multiple of 4K'),
     ("{S} {D} --window 5K,4K", 'invalid OFFSET of --window: "5K"'),
     # Paths
-    ("{S} {R} --control {dir}/vmm", 'the same path for --socket and --control: "{dir}/vmm": use two'),
-    ("{S} {R} --socket {dir}/b {R} --socket {dir}/vmm {R}", '{dir}/vmm: two devices have the socket "{dir}/vmm"'),
-    ("{S} {R} --socket {dir}/b {R} --control {dir}/b", '{dir}/b: the same path for --socket and --control'),
+    ("{S} {R} --control {dir}/vmm",
+     'the same path for --socket and --control: "{dir}/vmm": use two'),
+    ("{S} {R} --socket {dir}/b {R} --socket {dir}/vmm {R}",
+     '{dir}/vmm: two devices have the socket "{dir}/vmm"'),
+    ("{S} {R} --socket {dir}/b {R} --control {dir}/b",
+     '{dir}/b: the same path for --socket and --control'),
     # Several
     ("{S} {R} --socket {dir}/b", 'ivshmem-device: {dir}/b: a device without "--region"'),
     ("{S} --socket {dir}/b {R}", 'ivshmem-device: {dir}/vmm: a device without "--region"'),
@@ -230,7 +240,8 @@ USAGE = [
     ("{S} {R} --socket {dir}/b {D} --size 1M", '{dir}/b: a doorbell device with "--size"'),
     ("{S} {R} --socket {dir}/b --model x", 'invalid model "x"'),
     ("{S} {R} " + "--socket {dir}/b {R} " * 64, 'too many devices, at "'),
-    ("{S} {R} " + "--socket {dir}/b {R} " * 63 + "--socket c", 'too many devices, at "c": one process serves up to 64'),
+    ("{S} {R} " + "--socket {dir}/b {R} " * 63 + "--socket c",
+     'too many devices, at "c": one process serves up to 64'),
     # Beside the old device's
     ("{S} --legacy shm={shm} --vectors 2", 'not allowed with --legacy: "--vectors": use --legacy'),
     ("{S} --vectors 2 --legacy shm={shm}", 'not allowed with --legacy: "--vectors"'),
@@ -255,7 +266,8 @@ def test_wrong_usage(place, options, message):
 
 
 FAILURES = [
-    ("{S} --region shm:{shm}", "/{shm} does not exist: start the program that creates it first, or give a size"),
+    ("{S} --region shm:{shm}",
+     "/{shm} does not exist: start the program that creates it first, or give a size"),
     ("{S} {R} --size 3M", "region size 3M is not a power of two; use 2M or 4M"),
     ("{S} {R} --size 2K", "region size 2K is less than one page; use 4K or more"),
     ("{S} {R} --size 8388608T", "exceeds the largest size of a file"),
@@ -263,10 +275,12 @@ FAILURES = [
     ("{S} --region shm:a/b", '"a/b" is not a valid name for POSIX shared memory'),
     ("{S} --region file:", 'a path must follow "file:"'),
     ("{S} --region file:/dev/null", "/dev/null is not a file"),
-    ("{S} --region file:/nonexistent/x --size 1M", "cannot open /nonexistent/x: No such file or directory: create"),
+    ("{S} --region file:/nonexistent/x --size 1M",
+     "cannot open /nonexistent/x: No such file or directory: create"),
     ("{S} --region dir:/nonexistent --size 1M", "/nonexistent"),
     ("{S} {R} --window 0,2M", "cannot show 2M from offset 0 of a region of 1M: that is beyond"),
-    ("{S} {R} --window 1M,4K", "cannot show 4K from offset 1048576 of a region of 1M: that is beyond"),
+    ("{S} {R} --window 1M,4K",
+     "cannot show 4K from offset 1048576 of a region of 1M: that is beyond"),
     ("{S} {R} --window 16777215T,4K", "of a region of 1M: that is beyond"),
     ("--socket= {R}", "the socket's path has 0 bytes; 1 to 107 are possible"),
     ("--socket /tmp/" + LONG + " {R}", "the socket's path has 205 bytes; 1 to 107 are possible"),
@@ -279,9 +293,11 @@ FAILURES = [
     ("{S} --server " + LONG, "the socket's path has 200 bytes"),
     ("{S} {R} --control /nonexistent/c", "cannot make the socket /nonexistent/c: No such file"),
     ("{S} {R} --socket {dir}/b --region shm:{shm}-b", "{dir}/b: /dev/shm/{shm}-b does not exist"),
-    ("{S} {R} --socket /nonexistent/b {R}", "/nonexistent/b: cannot make the socket /nonexistent/b"),
+    ("{S} {R} --socket /nonexistent/b {R}",
+     "/nonexistent/b: cannot make the socket /nonexistent/b"),
     ("{S} --legacy size=1K,shm={shm}", "region size 1K is less than one page"),
-    ("--status {dir}/none", "there is no socket {dir}/none: is the program running, with --control"),
+    ("--status {dir}/none",
+     "there is no socket {dir}/none: is the program running, with --control"),
     ("--status {dir}/none --json", "there is no socket {dir}/none"),
     ("--status=", "the socket's path has 0 bytes"),
 ]
@@ -335,7 +351,8 @@ GOOD = [
     ("{S} {R} --socket-mode 777 --control-mode 7", {}),
     ("{S} --region dir:{dir} --size 1M", {"region": "dir:{dir}"}),
     ("{S} {R} --sandbox off", {}),
-    ("{S} --legacy chardev=/nonexistent --legacy shm={shm},size=1M", {"revision": 0, "role": "master"}),
+    ("{S} --legacy chardev=/nonexistent --legacy shm={shm},size=1M",
+     {"revision": 0, "role": "master"}),
 ]
 
 
@@ -358,7 +375,8 @@ def test_device_has_the_configured_properties(place, options, differs):
 
 def test_several_devices(place):
     """Each has the options after its socket; the first also those before it."""
-    devices = status_of(place, "--name one {R} --socket {dir}/1 --role master --socket {dir}/2 --name two "
+    devices = status_of(place,
+                        "--name one {R} --socket {dir}/1 --role master --socket {dir}/2 --name two "
                                "--region shm:{shm} --window 4K,4K,ro --socket-path {dir}/3 "
                                "--legacy shm={shm}-3,size=1M --sandbox off -S {dir}/4 {R}")
     assert [(one["socket"], one["name"], one["role"], one["revision"], one["memory"]["size"],

@@ -82,11 +82,14 @@ def test_other_number_of_vectors_is_logged(place, has, wants, said):
     start_server(place, vectors=has)
     running = start_device(place, vectors=wants, has=has)
     for times in (1, 2):
-        guest = Guest(place, place.dir / "vmm", wants, client=connect_when_free(place, place.dir / "vmm"))
+        guest = Guest(place, place.dir / "vmm", wants,
+                      client=connect_when_free(place, place.dir / "vmm"))
         check_doorbells(guest, join(place, has), 0, 1)
-        text = f"the server assigns {has} vectors to each peer and the device has {wants}; the surplus"
+        text = f"the server assigns {has} vectors to each peer and the device has {wants}; " \
+               "the surplus"
         until = time.monotonic() + 0.2
-        wait_until(lambda: guest.id() == 0 and time.monotonic() > until and running.err.count(text) == said * times,
+        wait_until(lambda: guest.id() == 0 and time.monotonic() > until
+                   and running.err.count(text) == said * times,
                    "it is said, or not")
         guest.client.close()
 
@@ -174,7 +177,8 @@ def test_pin_is_never_raised_with_msix(place):
     """The legacy device with MSI-X has a pin, and does not use it, before MSI-X is enabled or
     after."""
     start_server(place)
-    Devices(place, "-S", place.dir / "vmm", "--legacy", f"chardev={place.socket},size=1M,msi=on,vectors=2")
+    Devices(place, "-S", place.dir / "vmm", "--legacy",
+            f"chardev={place.socket},size=1M,msi=on,vectors=2")
     client = place.add(Client(place.dir / "vmm"))
     client.start()
     pin, vector, peer = eventfd(), eventfd(), join(place, 2)
@@ -268,7 +272,8 @@ def test_upgrade_of_the_server_is_not_noticed(place):
     peer.read_until_knows([0, newcomer.id])
     wait_until(lambda: upstream(place)["peers"] == 2, "it knows the newcomer")
     check_doorbells(guest, newcomer, 0)
-    assert not [line for line in running.err.seen if "VMM" not in line and "no system call filter" not in line]
+    assert not [line for line in running.err.seen if "VMM" not in line
+                and "no system call filter" not in line]
     assert upstream(place)["joins"] == 1
 
 
@@ -417,7 +422,8 @@ def test_grown_file_is_another_region(place):
 
 
 @pytest.mark.parametrize("size, options, problem", [
-    ("64K", ["--window", "64K,64K"], "cannot show 64K from offset 65536 of a region of 64K: that is beyond the end of the region"),
+    ("64K", ["--window", "64K,64K"],
+     "cannot show 64K from offset 65536 of a region of 64K: that is beyond the end of the region"),
     ("64K", ["--window", "0,64K"], None), ("4M", ["--window", "0,64K"], None)])
 def test_window_of_a_region_of_another_size(place, size, options, problem):
     """A window keeps its place; if the region does not reach that far, the device is not a peer."""
@@ -438,7 +444,8 @@ def test_window_of_a_region_of_another_size(place, size, options, problem):
 
 def test_legacy_device_before_its_server(place):
     """IVPosition reads -1 and memory all ones; then the server starts."""
-    running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control", "--legacy",
+    running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control",
+                      "--legacy",
                       f"chardev={place.socket},size=1M,vectors=2")
     guest = Guest(place, place.dir / "vmm", 2)
     assert guest.id() == 0xffffffff and guest.client.read(BAR2, 0, 4) == b"\xff" * 4
@@ -475,7 +482,8 @@ def test_legacy_device_shows_a_part_of_the_region(place):
 
 def test_vmm_before_the_next_attempt_has_memory_at_once(place):
     """The server starts before the next attempt: the VMM has the memory from its start."""
-    running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control", "--legacy",
+    running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control",
+                      "--legacy",
                       f"chardev={place.socket},size=1M,vectors=2")
     with stopped(running):
         start_server(place)
@@ -494,23 +502,27 @@ def test_late_memory_appears_at_the_address_of_bar_2(place):
     before = client.read(CONFIG, 0, 64)
     start_server(place)
     running.err.wait("is peer 0 of the server")
-    assert client.read(CONFIG, 0, 64) == before and before[0x18:0x20] == struct.pack("<Q", 0x12340000c)
+    assert client.read(CONFIG, 0, 64) == before and before[0x18:0x20] == struct.pack("<Q",
+                                                                                     0x12340000c)
 
 
 # Masters
 
 def test_legacy_master_with_another_id_is_logged(place):
     """It is configured as master, but the server has assigned another id than 0."""
-    running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control", "--legacy",
+    running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control",
+                      "--legacy",
                       f"chardev={place.socket},size=1M,role=master")
     with stopped(running):
         start_server(place, vectors=1)
         join(place, 1)
-    running.err.wait("cannot be migrated: a master must be the first client of its server, and this device is peer 1")
+    running.err.wait("cannot be migrated: a master must be the first client of its server, "
+                     "and this device is peer 1")
     assert device_of(place)["role"] == "peer"
 
 
-FAILS = [["--name", "a b"], ["--window", "1K,4K"], ["--socket", "/nonexistent/vmm"], ["--control", "/nonexistent/c"],
+FAILS = [["--name", "a b"], ["--window", "1K,4K"], ["--socket", "/nonexistent/vmm"],
+         ["--control", "/nonexistent/c"],
          ["-S", "/nonexistent/other", "--region", "memory"]]
 
 

@@ -158,7 +158,8 @@ def test_socket_of_another_process_is_not_removed(place):
 def test_closed_log_does_not_end_the_device(place):
     """The log is a pipe whose reader has ended."""
     reader, writer = os.pipe()
-    running = place.start("bash", "-c", f'exec "$@" 2>&{writer} {writer}>&-', "bash", place.device_program, "-v",
+    running = place.start("bash", "-c", f'exec "$@" 2>&{writer} {writer}>&-', "bash",
+                          place.device_program, "-v",
                           *plain(place), fds=(writer,))
     os.close(writer)
     wait_until(lambda: accepts(place.dir / "vmm"), "it accepts")
@@ -214,12 +215,14 @@ def test_empty_region_is_grown(place):
 
 @pytest.mark.parametrize("has, options, message", [
     (2 * MIB, ["--size", "1M"], "exists with size 2M, not 1M: ask for size 2M, or remove it"),
-    (3 * MIB, ["--size", "1M"], "exists with size 3M, which is not a power of two: use another name"),
+    (3 * MIB, ["--size", "1M"],
+     "exists with size 3M, which is not a power of two: use another name"),
     (3 * MIB, [], "a power of two"),
     (2048, [], "4K"),
     (0, [], "is empty: start the program that sets its size first, or give a size"),
     (MIB, ["--window", "0,2M"], "that is beyond the end of the region"),
-    (0, ["--size", "1M", "--socket", "/nonexistent/b", "--region", "shm:x"], "cannot make the socket /nonexistent/b"),
+    (0, ["--size", "1M", "--socket", "/nonexistent/b", "--region", "shm:x"],
+     "cannot make the socket /nonexistent/b"),
     (0, ["--size", "1M", "--control", "/nonexistent/c"], "cannot make the socket /nonexistent/c"),
 ])
 def test_region_of_another_size_is_an_error(place, has, options, message):
@@ -274,7 +277,8 @@ def test_second_device_fails(place, second, message):
     second = [word.format(shm=place.shm, dir=place.dir) for word in second]
     done = place.run_device(*plain(place), "--socket", place.dir / "second", *second)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert done.stderr.startswith(f"ivshmem-device: {place.dir}/second: ") and message in done.stderr
+    assert done.stderr.startswith(f"ivshmem-device: {place.dir}/second: ") \
+        and message in done.stderr
     assert os.listdir(place.dir) == []
     assert not list(place.shm_path.parent.glob(place.shm + "*"))
 
@@ -303,7 +307,8 @@ def connected(place, n, **keywords):
     pairs = [socket.socketpair() for _ in range(n)]
     options = [word for at, (_, theirs) in enumerate(pairs) for word in (
         "--fd", theirs.fileno(), "--region", f"shm:{place.shm}", "--size", "1M")]
-    running = Devices(place, *options, n=n, fds=[theirs.fileno() for _, theirs in pairs], **keywords)
+    running = Devices(place, *options, n=n, fds=[theirs.fileno() for _, theirs in pairs],
+                      **keywords)
     for _, theirs in pairs:
         theirs.close()
     return running, [place.add(from_socket(ours)) for ours, _ in pairs]
@@ -349,7 +354,8 @@ def test_inherited_connection_that_is_closed(place):
     """No client can connect: it ends."""
     ours, theirs = socket.socketpair()
     ours.close()
-    running = Devices(place, "--fd", theirs.fileno(), "--region", f"shm:{place.shm}", "--size", "1M",
+    running = Devices(place, "--fd", theirs.fileno(), "--region", f"shm:{place.shm}", "--size",
+                      "1M",
                       fds=(theirs.fileno(),))
     theirs.close()
     assert running.wait() == 0
@@ -371,11 +377,13 @@ def test_inherited_fd_that_is_not_a_stream_socket(place, kind):
     else:
         fd = socket.socket(socket.AF_UNIX).detach()
     passed = () if kind == "closed" else (fd,)
-    process = place.start(place.device_program, "--fd", fd, "--region", f"shm:{place.shm}", "--size",
+    process = place.start(place.device_program, "--fd", fd, "--region", f"shm:{place.shm}",
+                          "--size",
                           "1M", fds=passed)
     os.close(fd)
     assert process.wait() == (2 if kind == "closed" else 1)
-    message = f'not an inherited socket "{fd}"' if kind == "closed" else f"cannot use fd {fd} as a socket"
+    message = f'not an inherited socket "{fd}"' if kind == "closed" \
+        else f"cannot use fd {fd} as a socket"
     assert message in process.err.text()
     assert not place.shm_path.exists()
 
@@ -387,10 +395,12 @@ def test_inherited_fd_for_two_devices(place):
         listener.bind(str(place.dir / "theirs"))
         listener.listen()
         number = listener.fileno()
-        process = place.start(place.device_program, "--fd", number, *region, "--fd", number, *region, fds=(number,))
+        process = place.start(place.device_program, "--fd", number, *region, "--fd", number,
+                              *region, fds=(number,))
         assert process.wait() == 2
         assert f'two devices have the socket "{number}": use one for each' in process.err.text()
-        process = place.start(place.device_program, "--fd", number, "--socket", place.dir / "b", *region,
+        process = place.start(place.device_program, "--fd", number, "--socket", place.dir / "b",
+                              *region,
                               fds=(number,))
         assert process.wait() == 2
         assert f'ivshmem-device: --fd {number}: a device without "--region"' in process.err.text()
@@ -434,7 +444,8 @@ def test_failed_start_is_not_ready(place):
 @pytest.mark.parametrize("address", ["relative", "/nonexistent/notify", "/" + "x" * 200])
 def test_unreachable_service_manager_is_an_error(place, address):
     """Before any file is created."""
-    process = place.start(place.device_program, *plain(place), environment={"NOTIFY_SOCKET": address})
+    process = place.start(place.device_program, *plain(place),
+                          environment={"NOTIFY_SOCKET": address})
     assert process.wait() == 1
     assert address in process.err.text()
     assert os.listdir(place.dir) == [] and not place.shm_path.exists()
@@ -506,7 +517,8 @@ def test_user_without_access_to_the_server(place, allowed):
     running.stop()
 
 
-@pytest.mark.parametrize("how", [["--read-only"], ["--read-only=trap"], ["--window", f"{MIB // 2},4K,ro"]])
+@pytest.mark.parametrize("how", [["--read-only"], ["--read-only=trap"],
+                                 ["--window", f"{MIB // 2},4K,ro"]])
 def test_read_only_region_of_a_user(place, how):
     """A read-only device needs read permission only."""
     if os.geteuid():
@@ -517,7 +529,8 @@ def test_read_only_region_of_a_user(place, how):
     place.dir.chmod(0o777)
     words = [program, "--socket", place.dir / "vmm", "--region", f"shm:{place.shm}"]
     refused = place.start(*words, user=NOBODY.pw_uid)
-    assert refused.wait() == 1 and f"cannot open {place.shm_path}: Permission denied" in refused.err.text()
+    assert refused.wait() == 1 and f"cannot open {place.shm_path}: Permission denied" \
+        in refused.err.text()
     running = place.start(*words, "-v", *how, user=NOBODY.pw_uid)
     running.err.wait("waiting for a VMM")
     with Client(place.dir / "vmm") as client:

@@ -128,7 +128,8 @@ def test_status_of_a_vmm(place):
 def server_line(place):
     """What --status prints about the server, without the time."""
     text = "\n".join(shown(place))
-    found = re.search(r"^server   (.*): (\w+) since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ(.*\n         .*|.*)",
+    found = re.search(
+        r"^server   (.*): (\w+) since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ(.*\n         .*|.*)",
                       text, re.MULTILINE)
     assert found and found[1] == str(place.socket), text
     return found[2] + found[3]
@@ -242,7 +243,8 @@ def test_missing_permission_is_reported(place):
     process = place.start(shutil.copy(place.device_program, place.dir), "--status",
                           control_of(place), user=61234)
     assert process.wait() == 1
-    assert f"no permission to connect to {control_of(place)}: see --control-mode" in process.err.text()
+    assert f"no permission to connect to {control_of(place)}: see --control-mode" \
+        in process.err.text()
 
 
 @pytest.mark.parametrize("line", [
@@ -340,7 +342,8 @@ def test_control_characters_are_not_printed(place):
     device = {key: evil for key in SCHEMA["devices"][0]}
     nested = {"socket": evil, "model": [], "revision": {}, "vectors": -1, "name": evil,
               "memory": {"region": evil, "size": evil, "offset": 2**62, "attached": 1},
-              "server": {"socket": evil, "state": evil, "since": evil, "problem": evil, "id": 2**62},
+              "server": {"socket": evil, "state": evil, "since": evil, "problem": evil,
+                         "id": 2**62},
               "vmm": [evil], "totals": {"vmms": evil}}
     place.add(Liar(control_of(place), json.dumps(
         {"devices": [device, nested, evil, None, 5, {}]}).encode() + b"\n"))

@@ -26,7 +26,8 @@ def run_device_unit(place, *prefix):
     directory = place.dir / "ivshmem-device-vm1"
     directory.mkdir()
     program = place.start(*prefix, place.build / "tools/ivshmem-device", *words.split())
-    wait_until(lambda: accepts(directory / "control") or program.popen.poll() is not None, "it listens")
+    wait_until(lambda: accepts(directory / "control") or program.popen.poll() is not None,
+               "it listens")
     asked = place.run(place.build / "tools/ivshmem-device", "--status", directory / "control")
     assert f"32M of shm:{place.shm}" in asked.stdout, (
         asked.stdout + asked.stderr + program.err.text(), program.popen.poll())

@@ -52,7 +52,8 @@ def test_version(place):
     """The reply is version 0.0, with our limits, and without write_multiple."""
     device = place.add(Device(place))
     for text in ('{"capabilities":{"max_msg_fds":8}}', "{}", '{"capabilities":{}}', None,
-                 '{"capabilities":{"max_msg_fds":1,"twin_socket":{"supported":true}},"other":[1,2]}'):
+                 '{"capabilities":{"max_msg_fds":1,"twin_socket":{"supported":true}},'
+                 '"other":[1,2]}'):
         for minor in (0, 1, 0xffff):
             with device.client(minor=minor, text=text) as client:
                 assert client.version == {
@@ -92,7 +93,8 @@ def test_regions(place):
     _, client = serve(place, memory, vectors=4)
     rw = READ | WRITE
     assert client.info() == (1 | 2, 9, 5)
-    for index, expected in enumerate([(rw, 256), (rw, 4096), (rw | MMAP, SIZE), (0, 0), (0, 0), (0, 0),
+    for index, expected in enumerate([(rw, 256), (rw, 4096), (rw | MMAP, SIZE), (0, 0), (0, 0),
+                                      (0, 0),
                                       (0, 0), (rw, 256), (0, 0)]):
         flags, size, offset, fd = client.region_info(index)
         assert (flags, size) == expected and offset == 0 and (fd is not None) == (index == BAR2)
@@ -107,13 +109,15 @@ def test_regions_without_vectors(place):
     """Without vectors: no BAR 1, no MSI-X."""
     _, client = serve(place, vectors=0)
     assert client.region_info(BAR1)[:2] == (0, 0)
-    assert [client.irq_info(index) for index in range(5)] == [(0, 0), (0, 0), (0, 0), (1, 1), (0, 0)]
+    assert [client.irq_info(index) for index in range(5)] == [(0, 0), (0, 0), (0, 0), (1, 1),
+                                                              (0, 0)]
 
 
 def test_irqs(place):
     """MSI-X has its vectors; ERR exists because VMMs log its absence."""
     _, client = serve(place, vectors=7)
-    assert [client.irq_info(index) for index in range(5)] == [(0, 0), (0, 0), (1, 7), (1, 1), (0, 0)]
+    assert [client.irq_info(index) for index in range(5)] == [(0, 0), (0, 0), (1, 7), (1, 1),
+                                                              (0, 0)]
     with pytest.raises(Refused):
         client.irq_info(5)
 
@@ -144,7 +148,8 @@ def test_dma_requests_are_answered(place):
     before = device.fds()
     memory = memory_file(4096)
     for fds in ((), (memory,)):
-        assert client.transact(vfu.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096), fds).body == b""
+        assert client.transact(vfu.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096),
+                               fds).body == b""
     body = struct.pack("<IIQQ", 24, 0, 0, 4096)
     assert client.transact(vfu.DMA_UNMAP, body).body == body
     assert client.transact(vfu.DMA_UNMAP, body + bytes(16)).body == body
@@ -175,7 +180,8 @@ def test_configuration_space(place):
 
 
 @pytest.mark.parametrize("region, offset, count", [
-    (BAR0, 256, 4), (BAR0, 252, 8), (BAR0, 0, 257), (BAR0, 2**64 - 4, 4), (BAR0, 2**64 - 1, 1 << 20),
+    (BAR0, 256, 4), (BAR0, 252, 8), (BAR0, 0, 257), (BAR0, 2**64 - 4, 4),
+    (BAR0, 2**64 - 1, 1 << 20),
     (BAR1, 4096, 1), (BAR2, SIZE - 1, 2), (BAR2, SIZE, 1), (BAR2, 0, 1 << 20), (CONFIG, 255, 2),
     (3, 0, 4), (6, 0, 4), (8, 0, 4), (9, 0, 4), (0xffffffff, 0, 4)])
 def test_access_beyond_a_region(place, region, offset, count):

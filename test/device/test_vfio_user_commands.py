@@ -78,7 +78,8 @@ def good_reply(command, state):
     return {
         vfu.VERSION: (None, 0), vfu.DMA_MAP: (0, 0), vfu.DMA_UNMAP: (24, 0), vfu.GET_INFO: (16, 0),
         vfu.GET_REGION_INFO: (32, 0 if state == "absent" else 1), vfu.GET_IRQ_INFO: (16, 0),
-        vfu.SET_IRQS: (0, 0), vfu.REGION_READ: (20, 0), vfu.REGION_WRITE: (16, 0), vfu.RESET: (0, 0),
+        vfu.SET_IRQS: (0, 0), vfu.REGION_READ: (20, 0), vfu.REGION_WRITE: (16, 0),
+        vfu.RESET: (0, 0),
         vfu.FEATURE: (16, 0), vfu.MIG_READ: (108, 0), vfu.MIG_WRITE: (0, 0),
     }[command]
 
@@ -179,7 +180,8 @@ def rows_of(state):
             if body is None or (kind in ("most", "long", "least") and command not in LENGTHS):
                 continue
             for fds in FDS:
-                yield f"{state}: command {command}, {kind} body, {fds} fds", (command, body, fds, state)
+                yield f"{state}: command {command}, {kind} body, {fds} fds", \
+                    (command, body, fds, state)
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -187,7 +189,8 @@ def test_every_command_in_a_state(place, record_property, state):
     """With bodies and fds of all kinds: the replies follow the rules, no fd leaks, and the device
     survives."""
     memory = memory_file(SIZE)
-    device = place.add(Device(place, None if state == "absent" else memory, vectors=VECTORS, size=SIZE,
+    device = place.add(Device(place, None if state == "absent" else memory, vectors=VECTORS,
+                              size=SIZE,
                               writable=state != "readonly",
                               migration="device" if state == "absent" else "memory"))
     spare = [os.open("/dev/null", os.O_RDONLY) for _ in range(vfu.FDS_MAX + 1)]
@@ -210,7 +213,8 @@ def test_every_command_in_a_state(place, record_property, state):
 @pytest.mark.parametrize("command", LENGTHS)
 def test_request_without_reply_is_executed(place, command):
     """A request with that flag is executed and not answered, also if it is refused."""
-    device = place.add(Device(place, memory_file(SIZE), vectors=VECTORS, size=SIZE, migration="device"))
+    device = place.add(Device(place, memory_file(SIZE), vectors=VECTORS, size=SIZE,
+                              migration="device"))
     with device.client(greet=command != vfu.VERSION) as client:
         client.send(command, good_body(command), flags=vfu.NO_REPLY)
         if command != vfu.RESET:
@@ -220,8 +224,10 @@ def test_request_without_reply_is_executed(place, command):
 
 # SET_IRQS: all values of its fields.
 
-RANGES = [(0, 0), (0, 1), (0, VECTORS), (VECTORS - 1, 1), (VECTORS - 1, 2), (VECTORS, 1), (VECTORS, 0),
-          (0, VECTORS + 1), (1, 0), (1, 2), (0xffffffff, 1), (1, 0xffffffff), (0xffffffff, 0xffffffff),
+RANGES = [(0, 0), (0, 1), (0, VECTORS), (VECTORS - 1, 1), (VECTORS - 1, 2), (VECTORS, 1),
+          (VECTORS, 0),
+          (0, VECTORS + 1), (1, 0), (1, 2), (0xffffffff, 1), (1, 0xffffffff),
+          (0xffffffff, 0xffffffff),
           (0x80000000, 0x80000000)]
 
 
@@ -261,7 +267,8 @@ def test_every_combination_of_set_irqs(place, record_property, kind):
         for flags in [*range(64), 0x61, 0x80000021]:
             wrong = irqs_row(client, counts, index, flags, given)
             failed += wrong
-            record_property("case", f"{'not ok' if wrong else 'ok'} {kind}: index {index}, flags {flags:#x}")
+            record_property(
+                "case", f"{'not ok' if wrong else 'ok'} {kind}: index {index}, flags {flags:#x}")
     assert not failed, failed[:20]
     client.close()
     assert device.wait_gone(1)[0] == 1

@@ -21,7 +21,8 @@ def session():
     """A whole session as (bytes, fds): greeting, set-up, use, migration, reset."""
     event, memory = eventfd(), memory_file(4096)
     info = [(vfu.GET_INFO, struct.pack("<IIII", 16, 0, 0, 0), ())]
-    info += [(vfu.GET_REGION_INFO, struct.pack("<IIIIQQ", 32, 0, index, 0, 0, 0), ()) for index in (1, 2)]
+    info += [(vfu.GET_REGION_INFO, struct.pack("<IIIIQQ", 32, 0, index, 0, 0, 0), ())
+             for index in (1, 2)]
     info += [(vfu.GET_IRQ_INFO, struct.pack("<IIII", 16, 0, MSIX, 0), ())]
     use = [(vfu.REGION_READ, vfu.access_body(CONFIG, 0, 64), ()),
            (vfu.REGION_WRITE, vfu.access_body(CONFIG, 4, 2, b"\6\0"), ()),
@@ -92,7 +93,8 @@ def test_disconnect_at_every_byte(place, record_property, how):
             assert_alive(device)
         except (AssertionError, Gone):
             failed.append(end)
-        record_property("case", f"{'not ok' if end in failed else 'ok'} {how} after {end} of {total} bytes")
+        record_property("case",
+                        f"{'not ok' if end in failed else 'ok'} {how} after {end} of {total} bytes")
     assert not failed
     assert_nothing_left(device, before)
     device.stop()
@@ -158,10 +160,12 @@ def test_too_many_fds_at_once(place):
 
 
 @pytest.mark.parametrize("header", [
-    struct.pack("<HHIII", 1, vfu.GET_INFO, 15, 0, 0), struct.pack("<HHIII", 1, vfu.GET_INFO, 0, 0, 0),
+    struct.pack("<HHIII", 1, vfu.GET_INFO, 15, 0, 0),
+    struct.pack("<HHIII", 1, vfu.GET_INFO, 0, 0, 0),
     struct.pack("<HHIII", 1, vfu.REGION_WRITE, vfu.MESSAGE_MAX + 1, 0, 0),
     struct.pack("<HHIII", 1, vfu.REGION_WRITE, 0xffffffff, 0, 0),
-    struct.pack("<HHIII", 1, vfu.GET_INFO, 32, 1, 0), struct.pack("<HHIII", 1, vfu.GET_INFO, 32, 2, 0),
+    struct.pack("<HHIII", 1, vfu.GET_INFO, 32, 1, 0),
+    struct.pack("<HHIII", 1, vfu.GET_INFO, 32, 2, 0),
     struct.pack("<HHIII", 1, vfu.GET_INFO, 32, 0xf, 0)])
 @pytest.mark.parametrize("greet", [True, False])
 def test_invalid_headers(place, header, greet):
@@ -254,7 +258,8 @@ def test_process_without_free_fds(place):
     resource.prlimit(device.pid, resource.RLIMIT_NOFILE, (now + 4, now + 4))
     with device.client() as client:
         with pytest.raises(vfu.Refused) as refused:
-            client.transact(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, EVENTFD | TRIGGER, 0, 4), [eventfd()] * 4)
+            client.transact(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, EVENTFD | TRIGGER, 0, 4),
+                            [eventfd()] * 4)
         assert refused.value.errno == errno.EMFILE
         assert client.info()
     device.wait_gone(1)
@@ -284,8 +289,10 @@ def random_bytes(rng):
         body = rng.choice([rng.randbytes(rng.randrange(64)), bytes(rng.randrange(64)),
                            vfu.set_irqs_body(rng.randrange(6), rng.randrange(64), rng.randrange(5),
                                              rng.randrange(5)),
-                           vfu.access_body(rng.randrange(10), rng.randrange(300), rng.randrange(64)),
-                           vfu.feature_body(rng.choice([vfu.GET, vfu.SET, vfu.PROBE]) | rng.randrange(4),
+                           vfu.access_body(rng.randrange(10), rng.randrange(300),
+                                           rng.randrange(64)),
+                           vfu.feature_body(rng.choice([vfu.GET, vfu.SET,
+                                                        vfu.PROBE]) | rng.randrange(4),
                                             struct.pack("<II", rng.randrange(8), 0))])
         flags = rng.choice([0, 0, 0, 0, vfu.NO_REPLY, rng.randrange(64)])
         size = None if rng.randrange(20) else rng.randrange(100)

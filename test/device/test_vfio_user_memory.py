@@ -187,7 +187,8 @@ def test_aligned_accesses_do_not_tear(place, count, seals):
     memory = memory_file(SIZE, seals)
     _, client = serve(place, memory)
     values = [0, 256**count - 1]
-    with subprocess.Popen([sys.executable, "-c", FLIP, str(memory), str(SIZE), {2: "H", 4: "I", 8: "Q"}[count]],
+    with subprocess.Popen([sys.executable, "-c", FLIP, str(memory), str(SIZE),
+                           {2: "H", 4: "I", 8: "Q"}[count]],
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                           pass_fds=[memory]) as peer:
         assert peer.stdout.readline() == "ready\n"

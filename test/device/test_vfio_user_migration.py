@@ -61,12 +61,14 @@ def test_features(place):
     assert device.counts()["asked_migration"] == 0
     assert feature(client, vfu.GET | vfu.MIGRATION) == struct.pack("<IIQ", 16, vfu.GET | 1, 1)
     assert device.counts()["asked_migration"] == 1
-    assert feature(client, vfu.GET | vfu.MIG_STATE) == struct.pack("<IIII", 16, vfu.GET | 2, RUNNING, 0)
+    assert feature(client, vfu.GET | vfu.MIG_STATE) == struct.pack("<IIII", 16, vfu.GET | 2,
+                                                                   RUNNING, 0)
     for good in (vfu.GET | vfu.MIGRATION, vfu.GET | vfu.MIG_STATE, vfu.SET | vfu.MIG_STATE,
                  vfu.GET | vfu.SET | vfu.MIG_STATE, vfu.MIG_STATE, vfu.MIGRATION):
         body = vfu.feature_body(vfu.PROBE | good, argsz=8)
         assert client.transact(vfu.FEATURE, body).body == body
-    for bad in (vfu.SET | vfu.MIGRATION, vfu.PROBE | vfu.SET | vfu.MIGRATION, vfu.MIGRATION, vfu.MIG_STATE,
+    for bad in (vfu.SET | vfu.MIGRATION, vfu.PROBE | vfu.SET | vfu.MIGRATION, vfu.MIGRATION,
+                vfu.MIG_STATE,
                 vfu.GET | vfu.SET | vfu.MIG_STATE, 1 << 19 | vfu.GET | vfu.MIGRATION):
         assert refused(feature, client, bad) == errno.EINVAL
     for unknown in (0, 3, 6, 7, 8, 0xffff):
@@ -80,7 +82,8 @@ def test_device_that_cannot_be_migrated(place):
     """The feature does not exist, and the status shows that it was requested."""
     device, client = serve(place, migration="not")
     assert device.counts()["asked_migration"] == 0
-    for flags in (vfu.GET | vfu.MIGRATION, vfu.PROBE | vfu.GET | vfu.MIGRATION, vfu.GET | vfu.MIG_STATE):
+    for flags in (vfu.GET | vfu.MIGRATION, vfu.PROBE | vfu.GET | vfu.MIGRATION,
+                  vfu.GET | vfu.MIG_STATE):
         assert refused(feature, client, flags) == errno.ENOTTY
     assert refused(client.set_state, STOP) == errno.ENOTTY
     assert refused(client.read_data, 1) == errno.EINVAL
@@ -292,7 +295,8 @@ def good_stream(place, **options):
 def test_every_truncation_is_refused(place, record_property):
     """Any number of bytes is missing at the end."""
     data = good_stream(place)
-    check_refused(place, record_property, ((f"{n} of {len(data)} bytes", data[:n]) for n in range(len(data))))
+    check_refused(place, record_property, ((f"{n} of {len(data)} bytes", data[:n])
+                                           for n in range(len(data))))
 
 
 def test_every_changed_byte_is_refused(place, record_property):
@@ -312,13 +316,16 @@ def test_other_streams_are_refused(place, record_property):
     data = good_stream(place)
     rng = random.Random(1)
     memory = memory_file(SIZE)
-    streams = [("a byte more", data + b"\0"), ("twice", data * 2), ("a page more", data + bytes(4096)),
+    streams = [("a byte more", data + b"\0"), ("twice", data * 2),
+               ("a page more", data + bytes(4096)),
                ("exchanged", data[:40] + data[48:56] + data[40:48] + data[56:])]
     streams += [("of more vectors", good_stream(place, name="more", vectors=5)),
-                ("with memory", good_stream(place, name="memory", memory=memory, migration="memory")),
+                ("with memory", good_stream(place, name="memory", memory=memory,
+                                            migration="memory")),
                 ("of revision 0", good_stream_of_a_pin(place))]
     streams += [(f"noise {n}", rng.randbytes(n)) for n in (1, 31, 32, 33, 1000, len(data))]
-    streams += [(f"a header and noise {n}", data[:32] + rng.randbytes(n)) for n in (8, len(data) - 32)]
+    streams += [(f"a header and noise {n}", data[:32] + rng.randbytes(n))
+                for n in (8, len(data) - 32)]
     check_refused(place, record_property, streams)
 
 
@@ -420,7 +427,8 @@ def test_migration_of_a_gigabyte(place):
         other.write_data(piece)
         total += len(piece)
         if total % (64 << 20) < 1 << 20:
-            most = max(most, private_kib(source.pid) - before[0], private_kib(target.pid) - before[1])
+            most = max(most, private_kib(source.pid) - before[0],
+                       private_kib(target.pid) - before[1])
     other.set_state(RUNNING)
     assert total > size
     assert all(os.pread(memories[1], 5, at) == b"here!" for at in places)

@@ -103,7 +103,8 @@ def test_no_name_and_no_uuid(place, vmm):
 
 # Memory
 
-WINDOWS = [(0, MIB), (0, 4096), (4096, 4096), (1 << 19, 1 << 19), (MIB - 4096, 4096), (12288, 65536)]
+WINDOWS = [(0, MIB), (0, 4096), (4096, 4096), (1 << 19, 1 << 19), (MIB - 4096, 4096),
+           (12288, 65536)]
 
 
 @pytest.mark.parametrize("offset, size", WINDOWS)
@@ -336,7 +337,8 @@ class Flood:
             pass
 
 
-@pytest.mark.parametrize("harm", ["stall", "garbage", "read nothing", "flood", "hang up", "too many"])
+@pytest.mark.parametrize("harm", ["stall", "garbage", "read nothing", "flood", "hang up",
+                                  "too many"])
 def test_devices_are_independent(place, harm):
     """The VMM of one device does not affect the VMM of another: replies and doorbells arrive."""
     server = place.server("-n", "1", "-l", "1M", region=["-r", "memfd:"])
@@ -371,7 +373,8 @@ def test_devices_are_independent(place, harm):
 def test_two_guests_of_one_process(place):
     """Peers of the same server: each rings the other, and itself."""
     place.server("-n", "2", "-l", "1M", region=["-r", "memfd:"])
-    Devices(place, "-S", place.dir / "a", "--server", place.socket, "-n", "2", "-S", place.dir / "b",
+    Devices(place, "-S", place.dir / "a", "--server", place.socket, "-n", "2", "-S",
+            place.dir / "b",
             "--server", place.socket, "-n", "2", "--control", place.dir / "control", n=2)
     guests = [Guest(place, place.dir / name, 2) for name in "ab"]
     assert [guest.id() for guest in guests] == [0, 1]
@@ -379,14 +382,16 @@ def test_two_guests_of_one_process(place):
     def devices():
         return ask_once(place.dir / "control")["devices"]
 
-    wait_until(lambda: all(one["server"]["vectors"] == 2 for one in devices()), "both have their vectors")
+    wait_until(lambda: all(one["server"]["vectors"] == 2 for one in devices()),
+               "both have their vectors")
     def has_rung(at):
         totals = devices()[at]["totals"]
         return totals["doorbells_out"] > totals["doorbells_to_nobody"]
 
     # joins are announced in order: a peer that knows the last knows all
     for at, sender in enumerate(guests):
-        wait_until(lambda at=at, sender=sender: sender.ring(1 - at, 1) or has_rung(at), "the other is known")
+        wait_until(lambda at=at, sender=sender: sender.ring(1 - at, 1) or has_rung(at),
+                   "the other is known")
         guests[1 - at].wait_interrupt(1)
     for sender in guests:
         for receiver, guest in enumerate(guests):
@@ -407,7 +412,8 @@ def test_refused_commands_are_counted(place, vmm):
         assert one["totals"]["refused"] == 4 and one["totals"]["messages"] == 5
 
 
-@pytest.mark.parametrize("role, number", [("master", None), ("peer", errno.ENOTTY), (None, errno.ENOTTY)])
+@pytest.mark.parametrize("role, number", [("master", None), ("peer", errno.ENOTTY),
+                                          (None, errno.ENOTTY)])
 def test_role(place, vmm, role, number):
     """A device that may not be migrated says so; a master's state includes its memory."""
     serve_plain(place, *(["--role", role] if role else []))
@@ -437,7 +443,8 @@ def test_silent_connection_is_a_vmm(place, vmm):
 def wakeups(pid):
     """How often a process has waited."""
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return int(next(line.split()[1] for line in status if line.startswith("voluntary_ctxt_switches")))
+        return int(next(line.split()[1] for line in status
+                        if line.startswith("voluntary_ctxt_switches")))
 
 
 def test_idle_process_does_not_wake_up(place, vmm):

@@ -38,7 +38,8 @@ def test_names(place, record_property):
     host.open_memory(place, path, 1)
     first = guest_device.Device(place, "first").serve("--server", socket, "--vectors", 2, "--name",
                                                       "gpu0.frames_1-Z", "--uuid", UUID)
-    second = guest_device.Device(place, "second").serve("--region", f"file:{path}", "--name", "x" * 63)
+    second = guest_device.Device(place, "second").serve("--region", f"file:{path}", "--name",
+                                                        "x" * 63)
     guest = driver_guest.start(place, f"""
 driver-test device low 2 4194304 1 name=gpu0.frames_1-Z uuid={UUID}
 driver-test -d 1 device low 0 1048576 0 name={"x" * 63}
@@ -56,7 +57,8 @@ def test_revision_0(place, record_property, msi):
     socket = host.serve(place, vectors)
     device = guest_device.Device(place, "legacy").serve(
         "--legacy", f"chardev={socket},msi={msi},vectors={vectors}")
-    look = f"driver-test device low {vectors} 4194304 1 revision=0" + (" pin" if msi == "off" else "")
+    look = f"driver-test device low {vectors} 4194304 1 revision=0" + (" pin" if msi == "off"
+                                                                       else "")
     guest = driver_guest.start(place, f"""
 {look}
 driver-test events 0

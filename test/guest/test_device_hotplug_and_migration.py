@@ -158,7 +158,8 @@ def test_migration_is_not_negotiated(place, record_property):
     """QEMU 11.1 does not query the migration feature, and loses the device's state: the program
     only sees that no query came, and logs it when the VM starts."""
     region = ["--region", f"shm:{place.shm}", "--size", "1M"]
-    devices = [Device(place, region + role, name=name, options=["--control", place.dir / f"{name}.control"])
+    devices = [Device(place, region + role, name=name,
+                      options=["--control", place.dir / f"{name}.control"])
                for name, role in (("from", []), ("to", ["--role", "master"]))]
     source = device_guest.start(place, devices[0].vmm(), qmp=str(place.dir / "qmp0"))
     devices[0].log.wait("the VMM has not asked whether the device can be migrated")

@@ -43,7 +43,8 @@ def test_guest_and_host_share_the_region(place, record_property):
     both ends; no access goes through the program (R-2, R-9)."""
     small, big = f"{place.shm}-small", f"{place.shm}-big"
     device = Device(place,
-                    ["--region", f"shm:{small}", "--size", "1M", "--name", "frames.0", "--uuid", UUID],
+                    ["--region", f"shm:{small}", "--size", "1M", "--name", "frames.0", "--uuid",
+                     UUID],
                     ["--region", f"shm:{big}", "--size", "1G", "--name", "only-a-name"],
                     ["--region", f"shm:{small}", "--uuid", UUID],
                     options=["--control", place.dir / "device.control"])
@@ -143,7 +144,8 @@ def test_read_only_memory(place, record_property):
     shell.send(f"probe poke {paths[4]} 0 1")
     assert shell.guest.wait(20) == -signal.SIGSEGV
     assert place.shm_path.read_bytes() == changed
-    record_property("case", "ok mapped to be read: a store ends the VM, and the region is as before")
+    record_property("case",
+                    "ok mapped to be read: a store ends the VM, and the region is as before")
     device.log.wait("the VMM has left", times=len(parts))
 
 
@@ -157,7 +159,8 @@ def test_memory_beside_a_window_is_unreachable(place, record_property):
         f"sed -n 3p {bar2(shell, 0).removesuffix('2')}").split()[:2])
     assert end - begin + 1 == MIB // 2
     inside = [begin, end - 3]
-    for address in [*inside, begin - 4, begin - 4096, begin - MIB // 2, end + 1, end + 4097, end + MIB // 2]:
+    for address in [*inside, begin - 4, begin - 4096, begin - MIB // 2, end + 1, end + 4097,
+                    end + MIB // 2]:
         shell.run(f"devmem {address:#x} 32 0x5a5a5a5a")
     changed = bytearray(content)
     for address in inside:
@@ -171,7 +174,8 @@ def test_read_only_window(place, record_property):
     """--window ...,ro has the effect of --read-only for this part."""
     content = pattern(5, 0, MIB)
     place.shm_path.write_bytes(content)
-    device = Device(place, ["--region", f"shm:{place.shm}", "--window", "256K,256K,ro", "--name", "x"])
+    device = Device(place, ["--region", f"shm:{place.shm}", "--window", "256K,256K,ro", "--name",
+                            "x"])
     shell = device_guest.start(place, device.vmm(), may_crash=True).insert()
     assert shell.run(f"cat {FIRST}/size {FIRST}/name") == "262144\nx"
     assert shell.run("probe check /dev/ivshmem0 0 262144 5 262144") == "probe: as expected"

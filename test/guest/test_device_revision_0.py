@@ -85,7 +85,8 @@ def check_registers(pin, doorbells, case):
         assert pin.await_status() == 1
         assert pin.read(STATUS) == 0
         assert not pin.config(PCI_STATUS, 2) & PCI_STATUS_INTX
-        case(f"vector {vector} is bit 0 of Status, which a read clears; masked there is no interrupt")
+        case(f"vector {vector} is bit 0 of Status, which a read clears; "
+             "masked there is no interrupt")
     pin.write(MASK, 1)
     assert pin.read(MASK) == 1
     ring(doorbells[0])

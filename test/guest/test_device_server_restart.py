@@ -76,7 +76,8 @@ def test_server_ends_and_returns(place, record_property):
     assert shell.position() == guest.ident
     all_ring_all([guest, early, late], VECTORS)
     assert other.is_quiet()
-    record_property("case", "ok a server with another region: doorbells only among those who have the old one")
+    record_property(
+        "case", "ok a server with another region: doorbells only among those who have the old one")
     shell.check_log()
     another_vm(place, shell, device, server, record_property)
 

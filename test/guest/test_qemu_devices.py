@@ -113,8 +113,9 @@ def test_doorbell_without_iommu(boot, place):
     host.out.wait("doorbell on vector 1")
     assert "peek: id 1 through sysfs" in console
     assert console.count("peek: done") == 2
-    assert ("interrupts need our driver (modprobe ivshmem), or vfio, for which this guest has no IOMMU: start "
-            "QEMU with -device intel-iommu,intremap=on and kernel-irqchip=split") in console
+    assert ("interrupts need our driver (modprobe ivshmem), or vfio, for which this guest has no "
+            "IOMMU: start QEMU with -device intel-iommu,intremap=on and kernel-irqchip=split") \
+                in console
 
 
 def test_guest_sees_joins_and_leaves(build, boot, place):
@@ -124,11 +125,15 @@ def test_guest_sees_joins_and_leaves(build, boot, place):
     devices = make_region(build, place, "1M")
     server = place.server("-n", "2", "-l", "1M", "--roster", region=["-M", f"{place.shm}-plain"])
     host = place.start_client()
-    with boot("for d in /sys/bus/pci/devices/*; do grep -q 0x1110 $d/device || continue; "
-              "if [ -e $d/resource1 ]; then doorbell=pci:${d##*/}; else plain=pci:${d##*/}; fi; done; "
+    with boot("for d in /sys/bus/pci/devices/*; do "
+              "grep -q 0x1110 $d/device || continue; "
+              "if [ -e $d/resource1 ]; then doorbell=pci:${d##*/}; else plain=pci:${d##*/}; fi; "
+              "done; "
               "ivshmem-client -a $doorbell -c 'int all' -c dump; "
-              "ivshmem-client -a $doorbell -c 'int 0 2'; ivshmem-client -a $doorbell -c 'int 77 0'; "
-              "sleep 600 | ivshmem-client -v -a $plain | while read -r l; do echo \"plain: $l\"; done & "
+              "ivshmem-client -a $doorbell -c 'int 0 2'; "
+              "ivshmem-client -a $doorbell -c 'int 77 0'; "
+              "sleep 600 | ivshmem-client -v -a $plain | "
+              "while read -r l; do echo \"plain: $l\"; done & "
               "sleep 600 | ivshmem-client -v -a $doorbell",
               devices + machine.doorbell(server.socket, 2, ident="second")) as guest:
         guest.wait_for(r"^peer 0 joined with 2 vectors", BOOT)

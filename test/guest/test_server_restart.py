@@ -34,7 +34,8 @@ def guests(build, place):
             started.append(machine.Guest(
                 f"guest{at}", found, image, image + ".log", iommu=True, bind="vfio-pci",
                 env={"NAME": f"from-guest{at}", "OFFSET": str(8192 + 64 * at)},
-                devices=machine.doorbell(socket, VECTORS), serial=os.path.join(place.dir, f"c{at}")))
+                devices=machine.doorbell(socket, VECTORS),
+                serial=os.path.join(place.dir, f"c{at}")))
         return started
 
     yield start

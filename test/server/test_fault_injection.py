@@ -198,8 +198,10 @@ class Serving:
 
     def __init__(self, where, *options):
         self.path = str(where.socket)
-        self.server = Faulty(where.build, [where.server_program, "-F", "-v", "-S", where.socket, "-r",
-                                           "memfd:", "-l", SIZE, "--max-peers", PEERS_MAX, *options],
+        self.server = Faulty(where.build, [where.server_program, "-F", "-v", "-S", where.socket,
+                                           "-r",
+                                           "memfd:", "-l", SIZE, "--max-peers", PEERS_MAX,
+                                           *options],
                              preload=preload(where))
         self.pid = self.server.pid
         try:

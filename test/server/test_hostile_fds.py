@@ -91,7 +91,7 @@ def test_fds_at_the_control_socket_do_not_block_the_server(place, keeps_fds_out,
     if keeps_fds_out and when == "with requests":
         assert control.reply()
     elif not keeps_fds_out and when != "unread":
-        assert control.line() is None, "whoever sends such fds is sent away"
+        assert control.line() is None, "a client that sends such fds is dropped"
     control.close()
     wait_until(lambda: fd_count(server.pid) == before, "all of them are closed")
     server.stop()

@@ -90,7 +90,8 @@ def test_unknown_or_incomplete_option(place, option):
     (["-r", "memfd:4K"], 1, "the kernel does not support huge pages of 4K"),
     (["-S", ""], 1, "the socket's path has 0 bytes; 1 to 107 are possible"),
     (["-S", "/tmp/" + "x" * 103], 1, "the socket's path has 108 bytes; 1 to 107 are possible"),
-    (["-S", "/nonexistent/socket"], 1, "cannot make the socket /nonexistent/socket: No such file or directory"),
+    (["-S", "/nonexistent/socket"], 1,
+     "cannot make the socket /nonexistent/socket: No such file or directory"),
     (["-S", "/proc/socket"], 1, "cannot make the socket /proc/socket"),
     (["-F", "-p", "/nonexistent/pid"], 1, "cannot open the pidfile /nonexistent/pid"),
     (["-F", "-p", "/tmp"], 1, "cannot open the pidfile /tmp"),
@@ -243,8 +244,8 @@ def test_existing_memory_of_an_unsupported_size_is_an_error(place):
     for size in (["-l", "1M"], ["-l", "4M"]):
         done = place.run_server("-F", "-S", place.socket, "-M", place.shm, *size)
         assert done.returncode == 1
-        assert f"{place.shm_path} exists with size 3M, which is not a power of two: use another name, or " \
-               "remove it if it is an unused region" in done.stderr
+        assert f"{place.shm_path} exists with size 3M, which is not a power of two: use another " \
+               "name, or remove it if it is an unused region" in done.stderr
     assert place.shm_path.stat().st_size == before.st_size == 3 * MIB
 
 

@@ -71,7 +71,8 @@ def roster(where, path=None):
 
 def watch(where):
     """The client program beside the plain region: it sees the memory and nothing else."""
-    client = where.start(where.client_program, "-v", "-a", f"shm:{where.shm}", stdin=subprocess.PIPE)
+    client = where.start(where.client_program, "-v", "-a", f"shm:{where.shm}",
+                         stdin=subprocess.PIPE)
     client.out.wait("peer -1 through shm")
     return client
 

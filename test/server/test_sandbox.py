@@ -183,7 +183,8 @@ def test_options_that_need_root(place, options, message):
 
 
 @pytest.mark.parametrize("options, message", [
-    (["--user", "no-such-user"], 'no such user "no-such-user": use a name, or the number of a user'),
+    (["--user", "no-such-user"],
+     'no such user "no-such-user": use a name, or the number of a user'),
     (["--user", "4294967294"], 'no such user "4294967294"'),
     (["--user", ""], 'no such user ""'),
     (["--chroot", "/nonexistent"], 'not a directory "/nonexistent": create it, or use another'),

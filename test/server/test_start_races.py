@@ -38,7 +38,8 @@ def identity(path):
 
 def the_one_that_runs(servers):
     """Wait until each has started or failed. Return: the only one that runs, and the other."""
-    wait_until(lambda: all(server.err.count("ivshmem-server: listening at") or server.popen.poll() is not None
+    wait_until(lambda: all(server.err.count("ivshmem-server: listening at")
+                           or server.popen.poll() is not None
                            for server in servers), "all are decided")
     living = [server for server in servers if server.popen.poll() is None]
     assert len(living) == 1, [server.err.seen for server in servers]

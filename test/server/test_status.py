@@ -192,7 +192,8 @@ def test_missing_permission_is_reported(place):
     process = place.start(shutil.copy(place.server_program, place.dir), "--status",
                           control_of(place), user=61234)
     assert process.wait() == 1
-    assert f"no permission to connect to {control_of(place)}: see --control-mode" in process.err.text()
+    assert f"no permission to connect to {control_of(place)}: see --control-mode" \
+        in process.err.text()
 
 
 def test_socket_for_clients_is_recognized(place):

@@ -19,11 +19,13 @@ def test_the_unit_allows_all_needed_system_calls(place):
         pytest.skip("built with a sanitizer, whose code makes system calls of its own")
     service = place.build / "packaging" / "ivshmem@.service"
     group = grp.getgrgid(os.getgid()).gr_name
-    words = exec_start(place, "--verbose").replace(" --sandbox strict", "").replace("%t/ivshmem-%i", str(place.dir))
+    words = exec_start(place, "--verbose").replace(" --sandbox strict", "").replace("%t/ivshmem-%i",
+                                                                                    str(place.dir))
     for name, value in (("REGION", f"shm:{place.shm}"), ("SIZE", "1M"), ("VECTORS", "2")):
         words = words.replace("${%s}" % name, value)
     words = words.replace("$OPTIONS", f"--region-mode 0660 --region-group {group} --roster")
-    program = place.start("systemd-socket-activate", "-l", place.socket, "/usr/bin/python3", WITH_UNIT_FILTER,
+    program = place.start("systemd-socket-activate", "-l", place.socket, "/usr/bin/python3",
+                          WITH_UNIT_FILTER,
                           service, *words.split())
     wait_until(lambda: accepts(place.socket), "it listens")
     with RawClient(str(place.socket), vectors=2) as client:
