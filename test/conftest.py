@@ -2,6 +2,7 @@
 """Fixtures that every test of whole programs uses, and the output that `meson test` counts."""
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 
@@ -135,3 +136,14 @@ def huge_pages():
     """Two huge pages of 2 MiB."""
     with huge.set_aside():
         yield
+
+
+@pytest.fixture
+def fast_clock(build, tmp_path, monkeypatch):
+    """Deadlines and intervals of the programs pass ten times as fast (fast_clock.c)."""
+    library = shutil.copy(build / "test" / "libfast-clock.so", tmp_path)
+    tmp_path.chmod(0o755)  # also for programs of other users
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    monkeypatch.setenv("IVS_CLOCK_RATE", "10")
+    options = os.environ.get("ASAN_OPTIONS", "")
+    monkeypatch.setenv("ASAN_OPTIONS", f"{options}:verify_asan_link_order=0".strip(":"))

@@ -104,6 +104,7 @@ def test_server_that_stalls_during_the_greeting(place):
         assert client.err.text() == f"ivshmem-client: {message}"
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_server_that_does_not_accept(place):
     """The socket's backlog is full: status 1 after a few seconds."""
     with socket.socket(socket.AF_UNIX) as deaf, socket.socket(socket.AF_UNIX) as first:

@@ -213,6 +213,7 @@ def test_bad_servers_in_place_of_good_ones(place, record_property):
     running.stop()
 
 
+@pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("name, message", [
     ("closes", "closed the connection"), ("garbage", "is not an ivshmem-server"), ("two fds", None),
     ("no memory", "is not an ivshmem-server"), ("a pipe as memory", "is not a regular file"),

@@ -494,6 +494,7 @@ def test_named_owner_is_kept(place):
     assert f"cannot remove the socket {place.dir}/vmm" in running.err.text()
 
 
+@pytest.mark.usefixtures("fast_clock")
 @NEEDS_ROOT
 @pytest.mark.usefixtures("no_leak_checker")
 @pytest.mark.parametrize("allowed", [True, False])

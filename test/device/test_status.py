@@ -135,6 +135,7 @@ def server_line(place):
     return found[2] + found[3]
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_states_of_a_server(place):
     """joined, lost, greeted, foreign, and joined again: as JSON and as text."""
     server = start_server(place)
@@ -367,6 +368,7 @@ def has_filter(place):
     return b"seccomp_load" in place.device_program.read_bytes()
 
 
+@pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("sandbox", [[], ["--sandbox", "on"], ["--sandbox", "off"]])
 @pytest.mark.parametrize("kind", ["plain", "server"])
 def test_device_is_confined(place, sandbox, kind):
@@ -419,6 +421,7 @@ def test_features_within_the_sandbox(place, region, options):
     running.stop(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_features_with_a_server_within_the_sandbox(place, record_property):
     """The same with a server's memory, of either kind, and when the server returns with other
     memory."""

@@ -164,7 +164,7 @@ def test_unchanged_metrics_are_rarely_written(place):
         wait_until(lambda: metrics.path.stat().st_ino != seen[-1], "it was written again")
         seen.append(metrics.path.stat().st_ino)
         times.append(time.monotonic())
-    assert times[3] - times[2] > 2.5 and times[2] - times[1] > 2.5
+    assert times[3] - times[2] > 0.25 and times[2] - times[1] > 0.25
     join(place)
     metrics.wait(1, "peers")
 
@@ -173,7 +173,7 @@ def test_readers_never_see_half_a_file(place):
     """A reader that opens it at any time gets a complete file, and no temporary file has its
     suffix."""
     _, metrics = serve(place)
-    end = time.monotonic() + 2.5
+    end = time.monotonic() + 0.25
     clients = 0
     while time.monotonic() < end:
         parse(metrics.path.read_bytes())
@@ -229,6 +229,7 @@ def test_links_are_not_followed(place):
     assert metrics.get("up") == 1 and victim.read_text() == "precious"
 
 
+@pytest.mark.usefixtures("fast_clock")
 @NEEDS_ROOT
 def test_full_disk_is_logged_once(place):
     """The server continues, and logs when it can write again."""
@@ -248,7 +249,7 @@ def test_full_disk_is_logged_once(place):
                     ballast.write(bytes(4096))
         join(place)
         server.err.wait(f"cannot write the metrics {path}: No space left on device; retrying")
-        time.sleep(2.5)
+        time.sleep(0.25)
         assert server.err.count("cannot write the metrics") == 1
         assert metrics.get("peers") == 0, "the old file is not there any more"
         wait_until(lambda: sorted(os.listdir(disk)) == ["ballast", "m.prom"],
@@ -263,6 +264,7 @@ def test_full_disk_is_logged_once(place):
         place.run("umount", disk)
 
 
+@pytest.mark.usefixtures("fast_clock")
 @NEEDS_ROOT
 def test_unwritable_directory_is_logged_once(place):
     """The same for a user without write permission; it works when permission is granted."""
