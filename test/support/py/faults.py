@@ -18,6 +18,7 @@ ONLY = os.environ.get("IVS_FAULT", "").split()
 ALL = "IVS_FAULTS_ALL" in os.environ
 FAILURES_MAX = 5  # later calls do not matter
 PLACES_MAX = 1000
+SANITIZED_STEP = 3
 SKIPPED = 77
 MALLOC = 100000  # FAULTS_MALLOC_NR
 
@@ -300,7 +301,7 @@ class Tally:
                     what = str(failure).split("\nassert ", maxsplit=1)[0]
                     self.failures.append(f'IVS_FAULT="{call} {nth} {error}": {what}')
                 self.counts[call] = self.counts.get(call, 0) + fired
-            nth += 1
+            nth += step
             fired = fired and nth < PLACES_MAX
 
     def end(self):
