@@ -80,6 +80,7 @@ def pytest_addoption(parser):
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     config.addinivalue_line("markers", "qemu_device(reason): only with QEMU's own device")
+    config.addinivalue_line("markers", "driver_alone(reason): with ivshmem-device's in check-slow")
     config.addinivalue_line("markers", "served_device(reason): only with ivshmem-device's")
     if config.getoption("--tap-lines"):
         config.pluginmanager.unregister(config.pluginmanager.get_plugin("terminalreporter"))
@@ -90,8 +91,10 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     """Deselect tests that need another device than the guests have (support/py/guest_device.py)."""
     served = os.environ.get("IVSHMEM_GUEST_DEVICE", "qemu") != "qemu"
-    other = "qemu_device" if served else "served_device"
-    left_out = [item for item in items if item.get_closest_marker(other)]
+    other = ["qemu_device"] if served else ["served_device"]
+    if served and "IVSHMEM_GUEST_ALL" not in os.environ:
+        other.append("driver_alone")
+    left_out = [item for item in items if any(map(item.get_closest_marker, other))]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
 

@@ -14,6 +14,8 @@ CHOICE = os.environ.get("IVSHMEM_GUEST_DEVICE", "qemu")
 assert CHOICE in ("qemu", PROGRAM), f"IVSHMEM_GUEST_DEVICE={CHOICE}"
 #: Whether the device is the program's.
 SERVED = CHOICE == PROGRAM
+#: Whether to run also what check leaves to check-slow.
+ALL = "IVSHMEM_GUEST_ALL" in os.environ
 
 if SERVED:
     from support.py.newer_qemu import COMMAND as QEMU  # noqa: F401 (for machine.Guest())
