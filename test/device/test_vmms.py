@@ -452,15 +452,10 @@ def test_idle_process_does_not_wake_up(place, vmm):
     running = serve_plain(place)
     with Client(vmm) as client:
         client.start()
-        time.sleep(0.2)
+        wait_until(lambda: is_idle(running.pid), "it is idle")
         before = wakeups(running.pid)
-        time.sleep(0.3)
-        assert wakeups(running.pid) == before
     wait_until(lambda: wakeups(running.pid) != before, "it sees that the VMM has gone")
-    time.sleep(0.2)
-    before = wakeups(running.pid)
-    time.sleep(0.3)
-    assert wakeups(running.pid) == before
+    wait_until(lambda: is_idle(running.pid), "it is idle again")
 
 
 def test_append_does_not_grow_the_file(place, vmm):
