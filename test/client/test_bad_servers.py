@@ -90,6 +90,7 @@ def test_server_that_closes(place, name):
     check(place.run_client("-c", "dump"), message)
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_server_that_stalls_during_the_greeting(place):
     """A server sends nothing more before the memory: status 1 after a few seconds."""
     stalls = [name for name in CUT_SERVERS if name not in ("after 3", "in 3")]

@@ -178,6 +178,7 @@ class Neighbour:
         check_doorbells(self.guest, peer, self.guest.id())
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_bad_servers_in_place_of_good_ones(place, record_property):
     """The devices continue to serve, log sometimes why they are not peers, and are peers when the
     good servers are back; all in one process."""

@@ -196,6 +196,7 @@ def test_pin_is_never_raised_with_msix(place):
     os.close(vector)
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_guest_keeps_its_memory_without_the_server(place):
     """Killed: memory stays, known doorbells work in both directions, for seconds."""
     server = start_server(place)
@@ -246,6 +247,7 @@ def test_device_reconnects_to_a_restarted_server(place, others):
     running.stop()
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_many_restarts_leak_nothing(place):
     """With a client at the device."""
     server = start_server(place)
@@ -305,6 +307,7 @@ def memory_bar(client):
     return size
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_other_region_is_not_taken_during_a_vmm(place):
     """The guest keeps its memory and has no doorbells; when its VMM is gone the device joins."""
     server = start_server(place)
@@ -333,6 +336,7 @@ def test_other_region_is_not_taken_during_a_vmm(place):
         check_doorbells(again, peer, again.id())
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_other_region_is_taken_without_a_vmm(place):
     """The device joins at once."""
     server = start_server(place)
@@ -411,6 +415,7 @@ def test_vmm_does_not_wait_for_the_next_attempt(place):
     running.stop()
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_grown_file_is_another_region(place):
     """A server that grows its old file has another region, too."""
     server = start_server(place)
