@@ -447,6 +447,14 @@ def wakeups(pid):
                         if line.startswith("voluntary_ctxt_switches")))
 
 
+def is_idle(pid):
+    """Whether a process does not wake up for a time that is three seconds to it."""
+    before = wakeups(pid)
+    time.sleep(0.3)
+    return wakeups(pid) == before
+
+
+@pytest.mark.usefixtures("fast_clock")
 def test_idle_process_does_not_wake_up(place, vmm):
     """Neither while a VMM is idle, nor without a VMM."""
     running = serve_plain(place)

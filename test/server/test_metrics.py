@@ -117,6 +117,7 @@ def test_all_metrics_exist_from_the_start(place):
     assert stat.S_IMODE(metrics.path.stat().st_mode) == 0o644
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_metrics_count_what_clients_do(place):
     """They join, leave, send data, are refused, and one does not read."""
     _, metrics = serve(place, "-n", "16", "--max-peers", "2")
@@ -152,6 +153,7 @@ def test_labels_are_escaped(place):
     assert Metrics(metrics, shown).get("up") == 1
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_unchanged_metrics_are_rarely_written(place):
     """Unchanged metrics are not written at each interval, but now and then, to keep the file's time
     fresh."""
@@ -169,6 +171,7 @@ def test_unchanged_metrics_are_rarely_written(place):
     metrics.wait(1, "peers")
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_readers_never_see_half_a_file(place):
     """A reader that opens it at any time gets a complete file, and no temporary file has its
     suffix."""
@@ -280,6 +283,7 @@ def test_unwritable_directory_is_logged_once(place):
     assert Metrics(there / "m.prom", place.socket).get("up") == 1
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_file_is_written_when_clients_use_all_fds(place):
     """No fd is free for clients."""
     _, metrics = serve(place, "-n", "0", nofile=64)  # each client costs one, so none is left

@@ -22,6 +22,7 @@ CURRENT_AT, AREA_AT = NOTES_LEN + 12, NOTES_LEN + 24  # struct ivs_roster_memory
 
 # A service manager that misbehaves.
 
+@pytest.mark.usefixtures("fast_clock")
 def test_slow_manager_delays_no_client(place, manager):
     """While it does not read, new clients are served, and no other waits; later it gets what it
     missed."""
@@ -67,6 +68,7 @@ def test_clients_that_are_not_stored_are_lost(place, manager):
     stored(manager, clients)
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_upgrade_during_a_slow_manager(place, manager):
     """The next program sends what the previous one could not."""
     manager.start()
@@ -85,6 +87,7 @@ def test_upgrade_during_a_slow_manager(place, manager):
     one_more(place, clients)
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_manager_that_reads_late(place, manager):
     """It does not read during the start, and its queue is full: messages are late, not lost."""
     manager.stop_reading()

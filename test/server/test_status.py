@@ -216,6 +216,7 @@ def test_socket_for_clients_is_recognized(place):
      "says: there is no ?[31mstatus?\n"),
 ], ids=["silent", "stops", "ends", "ends in the middle", "other protocol", "other JSON",
         "no JSON", "error"])
+@pytest.mark.usefixtures("fast_clock")
 def test_other_servers_at_the_socket(place, data, stays, message):
     """The tool waits at most 5 s, and gives the reason."""
     place.add(Liar(control_of(place), data, stays))

@@ -282,6 +282,7 @@ def test_no_upgrade_with_a_strict_filter(place):
     one_more(place, clients)
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_program_that_hangs_is_not_used(place, program):
     """It has 10 s; meanwhile clients are served."""
     server, clients = three(place, *ANY_PROGRAM)
