@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Count the tests of some `meson test` runs.
 
-Prints each skip on a line of its own with its reason, then the slowest tests, then each failure with
-the end of its output, and a closing line, so that the failures are at the end of a long log.
+Prints each skip on a line of its own with its reason, then the slowest tests, then each failure
+with the end of its output, and a closing line, so that the failures are at the end of a long log.
 
     scripts/tally.py BUILD_DIR...
 

@@ -69,8 +69,7 @@ struct ivs_driver_status {
 /* struct ivs_ioc_info, flags */
 #define IVS_INFO_INTX (1u << 0)	     /* the only vector is INTx: revision 0 without MSI-X */
 #define IVS_INFO_REGISTERS (1u << 1) /* IVS_MMAP_REGISTERS can be mapped */
-#define IVS_INFO_DOORBELL                                                                          \
-	(1u << 2) /* has an id and doorbells; not set for ivshmem-plain */
+#define IVS_INFO_DOORBELL (1u << 2)  /* has an id and doorbells; not set for ivshmem-plain */
 
 /* struct ivs_ioc_info, memory_type: type of the current mappings of the region */
 #define IVS_MEMORY_NONE 0 /* not mapped; the next mapping sets the type */

@@ -68,7 +68,7 @@ IVS_MUST_USE bool ivs_roster_page_reader_report(struct ivs_roster_page_reader *r
 const struct ivs_roster_page_peer *
 ivs_roster_page_reader_get(const struct ivs_roster_page_reader *reader, unsigned int id);
 
-/** ivs_roster_page_reader_is_reported() - whether it has been reported that @id, any id, is there */
+/** ivs_roster_page_reader_is_reported() - whether the join of @id, any id, has been reported */
 static inline bool ivs_roster_page_reader_is_reported(const struct ivs_roster_page_reader *reader,
 						      unsigned int id)
 {

@@ -440,7 +440,7 @@ def test_window_of_a_region_of_another_size(place, size, options, problem):
     server.end()
     start_server(place, size=size, region=["-r", "memfd:"])
     if problem:
-        wait_until(lambda: upstream(place)["problem"] == problem, "it says why it is no peer")
+        wait_until(lambda: upstream(place)["problem"] == problem, "it says why it is not a peer")
         assert wait_state(place, "lost")
     else:
         wait_until(lambda: upstream(place)["joins"] == 2, "it is a peer again")
