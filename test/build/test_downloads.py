@@ -59,7 +59,8 @@ def test_temporary_errors_are_retried(answers, tmp_path, said, calls):
     called = answers(said + ["good"] * 2)
     download(tmp_path)
     assert called() == calls
-    assert len(list((tmp_path / "into").iterdir())) == 1, "nothing is left of what was broken off"
+    assert len(list((tmp_path / "into").iterdir())) == 1, \
+        "nothing is left of the interrupted download"
 
 
 def test_permanent_errors_are_not_retried(answers, tmp_path):

@@ -123,7 +123,7 @@ def test_driver_is_built_once(distribution, sources, tmp_path):
     with open(sources / "one.c", "a") as source:
         source.write("/* another */\n")
     assert built() != first
-    assert first.exists(), "somebody may be about to use it"
+    assert first.exists(), "another process may be about to use it"
     assert sorted(path.name for path in sources.iterdir()) == before
     assert not list((tmp_path / "built").rglob(".new-*"))
 

@@ -126,7 +126,7 @@ def check_serves(path, vectors, briefly=False):
                 assert good.refused <= 1
                 return
         except (Gone, FileNotFoundError, ConnectionRefusedError):
-            assert time.monotonic() < deadline, "nobody is served any more"
+            assert time.monotonic() < deadline, "no VMM is served any more"
             time.sleep(0.001)
 
 
@@ -266,7 +266,7 @@ class Serving:
             if now == before if wanted is None else now - wanted in extra:
                 if now == wanted or stays(self.device.pid, now):
                     return now
-            assert time.monotonic() < deadline, f"it has {now} fds, before it were {wanted}"
+            assert time.monotonic() < deadline, f"it has {now} fds, before it had {wanted}"
             before = now
             time.sleep(0.05 if wanted is None else 0.0005)
 
@@ -341,7 +341,7 @@ def end_once(starts, _kind=None, call=None, nth=0, error=None):
         assert status == 0, f"it ended with {status}: {device.err.seen}"
         device.close()
         for path in starts.there() - {starts.where.shm_path}:
-            assert str(path) in device.err.text(), f"{path} was left behind without a word"
+            assert str(path) in device.err.text(), f"{path} was left without a message"
     return seen
 
 

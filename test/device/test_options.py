@@ -184,7 +184,7 @@ USAGE = [
     ("{S} {R} --uuid 01234567-89ab-cdef-01234-56789abcdef", 'invalid UUID "01234567-'),
     ("{S} {R} --uuid 01234567-89ab-cdef-0123~456789abcdef", 'invalid UUID "01234567-'),
     ("{S} {R} --uuid 01234567-89ab-cdef-0123-456789abcd-f", 'invalid UUID "01234567-'),
-    # Who may do what
+    # Permissions and roles
     ("{S} {R} --socket-mode 8", 'invalid mode "8": use permission bits in octal, such as 0660'),
     ("{S} {R} --socket-mode 0", 'invalid mode "0"'),
     ("{S} {R} --socket-mode 1777", 'invalid mode "1777"'),

@@ -121,7 +121,7 @@ def test_doorbells_without_a_vmm_are_discarded(place):
     peer = join(place, 2)
     for _ in range(100):
         ring(peer.peers[0][0])
-    wait_until(lambda: totals_of(place)["doorbells_in"], "the device has heard it")
+    wait_until(lambda: totals_of(place)["doorbells_in"], "the device has read it")
     wait_until(lambda: not readable([peer.peers[0][0]]), "it has taken it in")
     guest = Guest(place, place.dir / "vmm", 2)
     assert guest.interrupts() == [0, 0]
@@ -185,7 +185,7 @@ def test_pin_is_never_raised_with_msix(place):
     client.set_irqs(INTX, vfu.EVENTFD | vfu.TRIGGER, 0, 1, fds=[pin])
     client.write32(BAR0, INTR_MASK, 0xffffffff)
     ring(peer.peers[0][0])
-    wait_until(lambda: not readable([peer.peers[0][0]]), "it has been heard")
+    wait_until(lambda: not readable([peer.peers[0][0]]), "it has been read")
     client.set_irqs(INTX, vfu.NONE | vfu.TRIGGER, 0, 0)
     client.enable_msix()
     client.set_vector(0, vector)

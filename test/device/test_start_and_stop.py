@@ -18,7 +18,7 @@ from support.py.programs import TIMEOUT, wait_until
 from support.py.vfio_user import BAR2, Client
 from support.py.wire import accepts
 
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 NOBODY = pwd.getpwnam("nobody")
 MIB = 1 << 20
 
@@ -523,7 +523,7 @@ def test_user_without_access_to_the_server(place, allowed):
 def test_read_only_region_of_a_user(place, how):
     """A read-only device needs read permission only."""
     if os.geteuid():
-        pytest.skip("becoming somebody else needs root")
+        pytest.skip("becoming another user needs root")
     place.shm_path.write_bytes(bytes(MIB // 2) + b"here" + bytes(MIB // 2 - 4))
     place.shm_path.chmod(0o444)
     program = shutil.copy(place.device_program, place.dir)

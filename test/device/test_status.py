@@ -20,7 +20,7 @@ from support.py.programs import TIMEOUT, fd_count, wait_until
 from support.py.vfio_user import BAR2, FEATURE, GET, MIGRATION, Client, Refused, feature_body
 from support.py.wire import connect
 
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 MIB = 1 << 20
 TOTALS = {"vmms", "turned_away", "messages", "refused", "memory_reads", "memory_writes",
           "doorbells_out", "doorbells_to_nobody", "doorbells_in", "interrupts"}

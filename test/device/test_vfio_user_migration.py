@@ -174,7 +174,7 @@ def test_state_moves(place, piece):
     assert fired(fd) == 1
     assert os.pread(memories[1], SIZE, 0) == bytes(SIZE)
     client.set_state(RUNNING)
-    assert seen(client) == before, "the source can go on"
+    assert seen(client) == before, "the source can continue"
 
 
 @pytest.mark.parametrize("seals", [True, False])

@@ -180,4 +180,4 @@ def test_migration_is_not_negotiated(place, record_property):
     record_property("the device after a migration",
                     "works" if destination.number("probe config 4 2") & 2 else "does not answer")
     assert destination.run("echo alive") == "alive"
-    record_property("case", "ok the VM goes on")
+    record_property("case", "ok the VM continues")

@@ -80,4 +80,4 @@ def test_beside_qemus_own_device(place, record_property):
     server.err.wait(f"client {peers[0].ident} left")
     peers[1].ring(peers[2].ident, 1)
     peers[2].expect(1)
-    record_property("case", "ok the others go on without it")
+    record_property("case", "ok the others continue without it")

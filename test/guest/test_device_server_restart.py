@@ -77,7 +77,7 @@ def test_server_ends_and_returns(place, record_property):
     all_ring_all([guest, early, late], VECTORS)
     assert other.is_quiet()
     record_property(
-        "case", "ok a server with another region: doorbells only among those who have the old one")
+        "case", "ok a server with another region: doorbells only among peers with the old region")
     shell.check_log()
     another_vm(place, shell, device, server, record_property)
 

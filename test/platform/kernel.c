@@ -239,7 +239,7 @@ Test(kernel, a_sealed_memfd_of_mode_0600_cannot_be_truncated_or_reopened, .timeo
 	cr_expect_eq(ftruncate(fd, 0), -1);
 	cr_expect_eq(errno, EPERM);
 	cr_expect_eq(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), 0,
-		     "a hole can be punched all the same: zeroes appear, nobody dies");
+		     "a hole can be punched all the same: zeroes appear, no process dies");
 	if (getuid())
 		return; /* the process that created it may always reopen it */
 	cr_assert_eq(fchmod(fd, 0777), 0);
@@ -271,7 +271,7 @@ Test(kernel, a_datagram_socket_shows_whether_a_listener_is_alive, .timeout = TIM
 	cr_assert_eq(listen(sock, 5), 0);
 	cr_expect_eq(probe(&addr), EPROTOTYPE);
 	cr_expect_eq(accept(sock, NULL, NULL), -1);
-	cr_expect_eq(errno, EAGAIN, "the server has seen nobody");
+	cr_expect_eq(errno, EAGAIN, "the server has seen no connection");
 	close(sock);
 	cr_expect_eq(probe(&addr), ECONNREFUSED);
 	unlink(addr.sun_path);

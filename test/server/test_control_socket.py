@@ -16,7 +16,7 @@ from support.py.control import STATUS, VERSION, Control, ask_once
 from support.py.programs import TIMEOUT, cpu_ticks, is_sanitized, rss_kib, wait_until
 from support.py.wire import RawClient, accepts, connect, read_together, ring
 
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 STRANGER = 61234
 PEERS_MAX = 8
 

@@ -158,7 +158,7 @@ def end_once(where, _kind=None, call=None, nth=0, error=None):
         seen = server.ask()
     assert status == 0, f"it ended with {status}: {server.err.seen}"
     for path, _ in starting.there() - starting.before:
-        assert server.err.count(path), f"{path} was left behind without a word"
+        assert server.err.count(path), f"{path} was left without a message"
         os.unlink(path)
     return seen
 
@@ -226,7 +226,7 @@ class Serving:
             if fds in expected and (fds == self.fds or stays(self.pid, fds)):
                 self.fds = fds
                 return seen
-            assert time.monotonic() < deadline, f"it has {fds} fds, before it were {self.fds}"
+            assert time.monotonic() < deadline, f"it has {fds} fds, before it had {self.fds}"
             time.sleep(0.0005)
 
     def refusals(self):
@@ -305,7 +305,7 @@ def play_shortage(story):
 def play_stranger(story):
     """A client connects whose groups are looked up, and which is not admitted."""
     client = story.connect()
-    assert client.next() is None and client.ended, "a stranger was let in"
+    assert client.next() is None and client.ended, "a client that is not allowed was admitted"
     story.refusals += 1
 
 
@@ -316,7 +316,7 @@ def check_lost(story, kind, seen, refusals_before):
     for client in story.lost:
         if kind == NEWCOMER:
             was_there = client in story.greeted or client.history
-            assert not was_there, f"client {client.id}, which was there, was lost"
+            assert not was_there, f"client {client.id}, which was connected, was lost"
         else:
             others = {inode for other, inode in story.greeted.items() if other is not client}
             mine = story.greeted.get(client)

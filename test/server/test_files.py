@@ -11,7 +11,7 @@ import pytest
 from support.py.programs import wait_until
 from support.py.wire import RawClient, accepts
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 NOBODY = 65534
 
 

@@ -60,7 +60,7 @@ def test_clients_that_are_not_stored_are_lost(place, manager):
     whole = parts(manager)
     manager.start()
     stays = [client for client in lost if (str(client.id), str(VECTORS - 1)) in whole]
-    assert len(half) == len(clients) + len(stays) + 1, "nobody was half stored"
+    assert len(half) == len(clients) + len(stays) + 1, "no client was stored in part"
     all_gone([client for client in lost if client not in stays])
     clients += stays
     all_know_all(clients)

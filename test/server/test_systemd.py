@@ -104,7 +104,7 @@ def upgrade(manager, pid):
     log = manager.dir / "server.log"
     before = log.read_text().count("resumed 2 clients of 2")
     manager.run("reload", manager.unit)
-    wait_until(lambda: log.read_text().count("resumed 2 clients of 2") > before, "it goes on")
+    wait_until(lambda: log.read_text().count("resumed 2 clients of 2") > before, "it has resumed")
     assert manager.pid(manager.unit) == pid
     return pid
 

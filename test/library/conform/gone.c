@@ -73,7 +73,7 @@ static void await_taken(struct conform *c)
 	int64_t end = conform_now_ms() + UNPLUG_MS;
 
 	while (!c->mailbox->taken) {
-		EXPECT(c, conform_now_ms() < end, "nobody has done it");
+		EXPECT(c, conform_now_ms() < end, "it has not been done");
 		take_a_breath();
 	}
 }

@@ -20,7 +20,7 @@ static bool may_see(struct conform *c)
 	if (!ivs_peer_cap_reason(c->peer, IVS_CAP_ROSTER))
 		conform_fail(c, "cannot see others, and no reason");
 	if (ivs_peer_roster(c->peer, ids, ROOM))
-		conform_fail(c, "cannot see others, and somebody is there");
+		conform_fail(c, "cannot see others, and reports a peer");
 	return false;
 }
 
@@ -252,7 +252,7 @@ static void published_now(struct conform *c)
 	bool partner = false;
 
 	EXPECT_OK(settled(c, &out, peers));
-	EXPECT(c, out.maintained, "nobody keeps it");
+	EXPECT(c, out.maintained, "no server maintains it");
 	EXPECT(c, out.listed_n == out.peers_n, "%u are there, %u are listed", out.peers_n,
 	       out.listed_n);
 	for (unsigned int i = 0; i < out.listed_n; i++) {

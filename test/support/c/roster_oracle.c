@@ -199,7 +199,7 @@ bool oracle_resume(struct oracle *o, unsigned int in_doubt)
 	int rc;
 
 	if (o->trace)
-		fprintf(o->trace, "another goes on, %u in doubt\n", in_doubt);
+		fprintf(o->trace, "another process resumes, %u in doubt\n", in_doubt);
 	if (in_doubt < ORACLE_IDS)
 		ivs_roster_begin_send(o->roster, in_doubt);
 	copy.base = malloc(copy.len);
@@ -268,7 +268,7 @@ static const char *judge_vector(const struct oracle *o, unsigned int client,
 		return NULL;
 	for (unsigned int p = 0; p < o->ids_end; p++) {
 		if (view->awaited[p] && p != client && view->heard[p] < o->vectors[p])
-			return "own vectors after those who were visible";
+			return "own vectors after those of visible peers";
 	}
 	return NULL;
 }
@@ -287,7 +287,7 @@ static const char *judge(const struct oracle *o, unsigned int client,
 	if (msg->type != IVS_V0_VECTOR && msg->type != IVS_V0_LEAVE)
 		return "a second greeting";
 	if (msg->id >= o->ids_end)
-		return "an id that nobody ever had";
+		return "an id that no peer ever had";
 	for (unsigned int p = 0; p < o->ids_end; p++) {
 		if (view->heard[p] == 0)
 			continue;
@@ -303,7 +303,7 @@ static const char *judge(const struct oracle *o, unsigned int client,
 	if (msg->id == client)
 		return "never that it left itself";
 	if (view->heard[msg->id] == 0)
-		return "a leave exactly for those of which it has heard a vector";
+		return "a leave only of peers of which it received a vector";
 	return o->present[msg->id] ? "a leave of a connected peer" : NULL;
 }
 
@@ -381,8 +381,8 @@ static bool judge_all(struct oracle *o, unsigned int id, const struct ivs_v0_mes
 				type_names[msgs[i].type], msgs[i].id, msgs[i].vector,
 				why ? why : "right");
 		if (why)
-			wrong(o, "%u hears %s %u.%u: against \"%s\"", id, type_names[msgs[i].type],
-			      msgs[i].id, msgs[i].vector, why);
+			wrong(o, "%u is sent %s %u.%u: against \"%s\"", id,
+			      type_names[msgs[i].type], msgs[i].id, msgs[i].vector, why);
 		else
 			hear(o, id, &msgs[i]);
 	}
@@ -427,7 +427,7 @@ static bool judge_behind(struct oracle *o, unsigned int id, uint64_t before, uns
 		return wrong(o, "%u was behind by %lu, was told %u, and is behind by %lu", id,
 			     (unsigned long)before, told, (unsigned long)now);
 	if ((now > 0) != oracle_pending(o, id))
-		return wrong(o, "%u is behind by %lu, against what it has heard", id,
+		return wrong(o, "%u is behind by %lu, against what it was sent", id,
 			     (unsigned long)now);
 	return true;
 }
@@ -503,7 +503,7 @@ bool oracle_drain(struct oracle *o, unsigned int ask)
 		if (!o->present[id])
 			continue;
 		if (ivs_roster_due(o->roster, id, &msg, 1) != 0)
-			return wrong(o, "%u has more to hear at the end", id);
+			return wrong(o, "%u is due more messages at the end", id);
 		if (!view_is_truth(o, id))
 			return false;
 	}

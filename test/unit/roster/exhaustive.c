@@ -140,7 +140,7 @@ static void say_path(void)
 			fprintf(stderr, ", %u %s", now_run->fillers + arg,
 				(op & 0xf0) == OP_LEAVE ? "leaves" : "is told one message");
 	}
-	fprintf(stderr, "; then everybody reads everything\n");
+	fprintf(stderr, "; then all clients read everything\n");
 }
 
 static bool replay(const struct run *run, const struct path *path)

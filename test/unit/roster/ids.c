@@ -38,10 +38,10 @@ Test(roster_ids, id_is_not_reused_while_a_client_knows_it, .timeout = TIMEOUT)
 	HEARS(r, 0, ALL, "-2");
 	cr_assert_eq(join(r, 0), 4, "1 still knows it");
 	HEARS(r, 1, ALL, "-2");
-	cr_assert_eq(join(r, 0), 5, "both have heard of it");
+	cr_assert_eq(join(r, 0), 5, "both know it");
 	ivs_roster_leave(r, 0);
 	cr_assert_eq(join(r, 0), 0);
-	cr_assert_eq(join(r, 0), 6, "1 has heard of it");
+	cr_assert_eq(join(r, 0), 6, "1 knows it");
 	ivs_roster_leave(r, 1);
 	cr_assert_eq(join(r, 0), 1);
 	cr_assert_eq(join(r, 0), 2);
@@ -205,7 +205,7 @@ Test(roster_ids, ids_are_reused_when_all_have_been_used, .timeout = TIMEOUT)
 	HEARS(r, 0, ALL, "");
 	HEARS(r, 2, ALL, "-1");
 	ivs_roster_leave(r, 0);
-	cr_assert_eq(greeted(r, 1), 3, "2 has heard of 0 and 1");
+	cr_assert_eq(greeted(r, 1), 3, "2 knows 0 and 1");
 	ivs_roster_free(r);
 }
 

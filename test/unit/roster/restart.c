@@ -145,7 +145,7 @@ Test(roster_restart, client_in_doubt_is_lost)
 	cr_assert(!ivs_roster_present(next, 1));
 	cr_assert_eq(ivs_roster_peers(next), 1);
 	HEARS(next, 0, ALL, "-1");
-	cr_assert_eq(join(next, 1), 2, "somebody has heard of 1");
+	cr_assert_eq(join(next, 1), 2, "a client knows 1");
 	ivs_roster_free(next);
 	/* Messages that were taken back are not in doubt. */
 	next = resume(&memory);

@@ -119,7 +119,7 @@ Test(roster, silent_peers_are_not_announced, .timeout = TIMEOUT)
 	HEARS(r, 1, ALL, "");
 	ivs_roster_leave(r, 1);
 	HEARS(r, 0, ALL, "");
-	cr_assert_eq(greeted(r, 2), 1, "nobody ever knew the first one");
+	cr_assert_eq(greeted(r, 2), 1, "no client knew the first one");
 	HEARS(r, 0, ALL, "1.0 1.1");
 	ivs_roster_free(r);
 }
@@ -209,7 +209,7 @@ Test(roster, client_that_does_not_read_gets_the_state_and_not_the_history, .time
 	for (int i = 0; i < 1000; i++) {
 		unsigned int id = greeted(r, 1);
 
-		cr_assert_eq(id, 1, "nobody heard of the one before");
+		cr_assert_eq(id, 1, "no client knew the one before");
 		ivs_roster_leave(r, id);
 	}
 	HEARS(r, 0, ALL, "");

@@ -245,7 +245,7 @@ static unsigned long run_all(const char *history, unsigned int tries)
 		if (!result)
 			check(&snapshot);
 		else if (result != IVS_ROSTER_PAGE_E_BUSY || !at_step)
-			fail("could not be read, and nobody wrote");
+			fail("could not be read, without a concurrent write");
 		good_n += !result;
 		runs_n++;
 	} while (next_run());

@@ -352,7 +352,7 @@ static void judge(struct faults *faults)
 	if (ioctl(faults->listener, SECCOMP_IOCTL_NOTIF_RECV, &in)) {
 		if (errno == ENOENT || errno == EINTR)
 			return; /* the caller has ended */
-		fail("cannot hear of a system call");
+		fail("cannot receive a system call");
 	}
 	out.resp.id = in.notif.id;
 	out.resp.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
