@@ -367,7 +367,8 @@ def test_peers_do_not_use_up_the_fds_of_vmms(place, limit):
     place.server("-n", "8", "-l", "1M", region=["-r", "memfd:"])
     paths = [place.dir / f"vmm{at}" for at in range(4)]
     running = Devices(place, *[word for path in paths for word in (
-        "--socket", path, "--server", place.socket, "--vectors", "1")], *OWN_USER, n=4, nofile=limit)
+        "--socket", path, "--server", place.socket, "--vectors", "1")], *OWN_USER, n=4,
+        nofile=limit)
     for _ in range(12):
         join(place, 8)
     for path in paths:
