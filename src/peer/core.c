@@ -90,6 +90,9 @@ int ivs_peer_add_vector(struct ivs_peer *peer, int *fd)
 	int *more;
 	int result;
 
+	/* A vector has 16 bits: no peer could ring more, and the epoll's tags begin beyond them. */
+	if (peer->vectors_n > IVS_VECTOR_MAX)
+		return 0;
 	if (peer->vectors_n == peer->vectors_max) {
 		more = reallocarray(peer->vectors, max, sizeof(*more));
 		if (!more)

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What all transports share: limits that no transport may exceed. */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "peer/private.h"
+#include "support/c/fds.h"
+
+Test(peer_core, no_own_vector_beyond_16_bits_is_added)
+{
+	struct ivs_peer peer = {.epoll_fd = -1, .vectors_n = IVS_VECTOR_MAX};
+	IVS_OWNED_FD last = test_fds_make();
+	IVS_OWNED_FD surplus = test_fds_make();
+
+	pthread_mutex_init(&peer.lock, NULL);
+	peer.vectors_max = IVS_VECTOR_MAX + 8;
+	peer.vectors = malloc(peer.vectors_max * sizeof(*peer.vectors));
+	/* A regular file cannot be watched by epoll; an eventfd can. */
+	cr_assert_eq(ivs_peer_watch_changes(&peer), 0);
+	close(last);
+	last = dup(peer.pending_fd);
+	cr_assert_eq(ivs_peer_add_vector(&peer, &last), 0);
+	cr_expect_eq(last, -1, "the vector 65535 was not taken");
+	cr_expect_eq(peer.vectors_n, IVS_VECTOR_MAX + 1);
+	cr_assert_eq(ivs_peer_add_vector(&peer, &surplus), 0);
+	cr_expect_geq(surplus, 0, "a vector was taken that no peer can ring");
+	cr_expect_eq(peer.vectors_n, IVS_VECTOR_MAX + 1);
+	close(peer.vectors[IVS_VECTOR_MAX]);
+	close(peer.pending_fd);
+	close(peer.epoll_fd);
+	free(peer.vectors);
+}
