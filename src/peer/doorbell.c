@@ -5,10 +5,25 @@
 
 #include "peer/private.h"
 
+/* Receive what the server has sent. */
+static int peer_receive(struct ivs_peer *peer)
+{
+	int result;
+
+	if (!peer->transport->receive)
+		return 0;
+	pthread_mutex_lock(&peer->lock);
+	result = peer->transport->receive(peer);
+	pthread_mutex_unlock(&peer->lock);
+	return result;
+}
+
 /* Return: 0, IVS_PEER_E_ABSENT, _VECTOR, _UNSUPPORTED, _DEVICE_GONE; -errno. */
 static int doorbell_init(struct ivs_doorbell *doorbell, struct ivs_peer *peer, unsigned int id,
 			 unsigned int vector)
 {
+	int result = 0;
+
 	if (!(ivs_peer_caps(peer) & IVS_CAP_RING))
 		return IVS_PEER_E_UNSUPPORTED;
 	if (ivs_peer_is_gone(peer))
@@ -17,6 +32,11 @@ static int doorbell_init(struct ivs_doorbell *doorbell, struct ivs_peer *peer, u
 		return IVS_PEER_E_ABSENT;
 	if (vector > IVS_VECTOR_MAX)
 		return IVS_PEER_E_VECTOR;
+	/* The id may have been assigned, or assigned again, since the last time. */
+	if ((int)id != peer->id)
+		result = peer_receive(peer);
+	if (result)
+		return result;
 	*doorbell = (struct ivs_doorbell){.peer = peer, .id = id, .vector = vector, .fd = -1};
 	return peer->transport->doorbell(peer, doorbell);
 }
@@ -63,19 +83,6 @@ int ivs_doorbell_ring(const struct ivs_doorbell *doorbell)
 	return doorbell_ring(doorbell);
 }
 
-/* Receive what the server has sent first: the id may have been assigned again. */
-static int peer_receive(struct ivs_peer *peer)
-{
-	int result;
-
-	if (!peer->transport->receive)
-		return 0;
-	pthread_mutex_lock(&peer->lock);
-	result = peer->transport->receive(peer);
-	pthread_mutex_unlock(&peer->lock);
-	return result;
-}
-
 /*
  * In a guest the device ignores ids and vectors that do not exist. The roster page says which
  * exist, but it may be wrong, so the doorbell is rung in any case (P-9).
@@ -83,17 +90,9 @@ static int peer_receive(struct ivs_peer *peer)
 int ivs_peer_ring(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 {
 	struct ivs_doorbell doorbell;
+	int result = doorbell_init(&doorbell, peer, id, vector);
 	int expected;
-	int result;
 
-	if (!(ivs_peer_caps(peer) & IVS_CAP_RING))
-		return IVS_PEER_E_UNSUPPORTED;
-	if ((int)id != peer->id) {
-		result = peer_receive(peer);
-		if (result)
-			return result;
-	}
-	result = doorbell_init(&doorbell, peer, id, vector);
 	if (result)
 		return result;
 	expected = ivs_peer_roster_check(peer, id, vector);

@@ -143,6 +143,26 @@ static void no_fd_is_left(struct conform *c)
 	EXPECT(c, conform_fds() == before, "%u fds before, %u after", before, conform_fds());
 }
 
+/* ivs_doorbell_new() receives the join itself, as ivs_peer_ring() does. */
+static void newcomer(struct conform *c)
+{
+	struct ivs_doorbell *doorbell = NULL;
+	int64_t until_ms = conform_now_ms() + LONG_MS;
+	int id;
+	int result;
+
+	EXPECT_OK(may_ring(c));
+	id = ask_join(c, 1);
+	if (id < 0)
+		return;
+	do {
+		result = ivs_doorbell_new(c->peer, (unsigned int)id, 0, &doorbell);
+	} while (result == IVS_PEER_E_ABSENT && conform_now_ms() < until_ms);
+	ivs_doorbell_free(doorbell);
+	EXPECT(c, !result, "the newcomer, peer %d: %s", id, conform_result(result));
+	EXPECT_OK(ASK(c, ASK_LEAVE, {1}));
+}
+
 const struct conform_case doorbell_cases[] = {
 	{"doorbell: each vector of the partner, and no other", each_vector},
 	{"doorbell: one handle rung often", often},
@@ -152,5 +172,6 @@ const struct conform_case doorbell_cases[] = {
 	{"doorbell: a vector that the partner does not have", absent_vector},
 	{"doorbell: a peer that has left", peer_that_left},
 	{"doorbell: no file descriptor is left open", no_fd_is_left},
+	{"doorbell: a peer that has just joined", newcomer},
 	{0},
 };
