@@ -49,6 +49,7 @@ static void finish_round(struct ivs_loop_step *step)
 {
 	struct ivs_server *server = IVS_CONTAINER_OF(step, struct ivs_server, step);
 
+	(void)ivs_server_reap(server); /* those lost in step 1: a newcomer may have their place */
 	ivs_server_accept(server);
 	do {
 		ivs_server_store_clients(server);
@@ -338,6 +339,7 @@ int ivs_server_run(struct ivs_server *server, int *signo)
 
 	server->signo = 0;
 	ivs_server_notify_manager(&server->notify_timer);
+	finish_round(&server->step); /* a resumed roster may have changed: no event tells */
 	while (!result && !server->signo) {
 		result = ivs_loop_wait(&server->loop);
 		if (!result)
