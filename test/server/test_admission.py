@@ -16,7 +16,7 @@ OTHER = 61235
 
 
 def start_as(where, uid, groups=()):
-    """Run the client program as another user; it stays until it is ended."""
+    """Run the client program as another user. It stays connected until the caller ends it."""
     program = where.dir / where.client_program.name
     if not program.exists():
         shutil.copy(where.client_program, program)
@@ -33,7 +33,7 @@ def open_to_all(where, *options):
 
 
 def is_served(client):
-    """Whether the client became a peer; otherwise it has ended with status 1."""
+    """Return true if the client became a peer; otherwise it must have exited with status 1."""
     try:
         client.out.wait("peer ")
         return True
@@ -43,7 +43,8 @@ def is_served(client):
 
 
 def test_client_beyond_max_peers_is_refused(place):
-    """The refusal has a reason; the client is admitted when a peer has left."""
+    """The server logs a reason when it refuses a client; after a peer leaves, the client is
+    admitted."""
     server = place.server("--max-peers", "2")
     clients = [join(place, 1) for _ in range(2)]
     assert connect(str(place.socket)).recv(8) == b""

@@ -62,7 +62,7 @@ def test_joins_and_leaves_are_announced_to_all(place):
 
 @pytest.mark.parametrize("vectors", [0, 1, 256, 2048])
 def test_client_gets_the_configured_number_of_vectors(place, vectors):
-    """Each client gets as many eventfds as configured, also none and many."""
+    """Each client gets the configured number of eventfds, including none."""
     place.server("-n", vectors)
     first = join(place, vectors, keep=False)
     second = join(place, vectors, keep=False)
@@ -90,7 +90,7 @@ def test_doorbell_reaches_exactly_one_vector(place):
 
 
 def test_all_clients_get_the_same_memory(place):
-    """It has the configured size, and each client sees what another writes (W-1, W-5)."""
+    """The region has the configured size, and each client sees what another writes (W-1, W-5)."""
     place.server("-l", "2M")
     clients = [join(place) for _ in range(3)]
     stats = [os.fstat(client.memory) for client in clients]
@@ -103,7 +103,7 @@ def test_all_clients_get_the_same_memory(place):
 # Clients that misbehave
 
 def test_stopped_client_does_not_delay_others(place):
-    """A client process is stopped: the others are served, and it catches up later."""
+    """While a client process is stopped the others are served; it catches up later."""
     place.server()
     stopped = place.start_client()
     watcher = join(place)

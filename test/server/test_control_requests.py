@@ -87,13 +87,13 @@ GOOD = {
 
 @pytest.mark.parametrize("line", GOOD.values(), ids=GOOD.keys())
 def test_any_valid_json_is_accepted(place, line):
-    """Whatever JSON allows is allowed, up to 4096 bytes."""
+    """Every valid JSON request is accepted, up to 4096 bytes."""
     server = serve(place)
     assert open_control(place).ask(line)["pid"] == server.pid
 
 
 def test_many_requests_in_one_write_are_answered_in_order(place):
-    """Each gets its reply, also invalid ones in between."""
+    """Each request gets its reply, even if invalid requests precede it."""
     server = serve(place)
     control = open_control(place)
     version = place.run_server("-V").stdout.split()[1]
@@ -148,7 +148,7 @@ def test_fds_sent_to_the_control_socket_are_closed(place):
 
 
 def test_reply_is_one_line_of_json(place):
-    """The only newline is the last byte, and no member occurs twice."""
+    """The only newline of a reply is its last byte, and no member occurs twice."""
     serve(place)
     join(place)
     control = open_control(place)

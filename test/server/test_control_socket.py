@@ -52,7 +52,7 @@ def moment(text):
 # Fields of a status
 
 def test_status_without_clients(place):
-    """Every field is there, with the values that the server was started with."""
+    """A status has every field, with the values that the server was started with."""
     began = time.time()
     server = serve(place, "-n", "3", "-l", "1M", nofile=200)
     status = status_of(place)
@@ -85,7 +85,7 @@ def test_status_of_a_sealed_region(place):
 
 
 def test_status_of_an_existing_file(place):
-    """It counts as not created; a byte of its path that is not UTF-8 becomes a question mark."""
+    """A region from a path counts as not created; a non-UTF-8 byte of its path is shown as "?"."""
     path = os.fsencode(place.dir) + b"/region-\xff"
     with open(path, "wb") as file:
         file.truncate(1 << 20)
@@ -155,7 +155,8 @@ def test_every_number_of_a_status_is_exact(place):
 
 
 def test_messages_are_counted(place):
-    """If no client leaves early the sum is exact: announced plus pending is all that was due."""
+    """If no client leaves early, announced plus pending messages are exactly those that were
+    due."""
     server = serve(place, "-n", "8")
     clients = [place.add(RawClient(str(place.socket), 8)) for _ in range(5)]
     server.err.wait("joined", 5)
@@ -233,8 +234,8 @@ def test_doorbells_are_null_without_proc(place):
 # Connections that misbehave
 
 def test_connection_that_does_not_read_costs_one_reply(place):
-    """Its requests are not read until the last reply has been sent; other connections do not wait
-    for it, and the server does not spin."""
+    """Requests of a client that does not read are left unread until the last reply has been sent.
+    Other connections do not wait, and the server does not spin."""
     server = serve(place, "-n", "64")
     clients = [join(place, 64) for _ in range(20)]
     silent = open_control(place)
@@ -299,12 +300,12 @@ def test_last_eight_of_a_hundred_connections_are_served(place):
 
 
 def control_is_open(control):
-    """Whether the server has not closed it."""
+    """Return true if the server has not closed the connection."""
     return not is_ready(control, select.POLLIN)
 
 
 def test_closed_connections_leave_no_fds(place):
-    """Closed in the middle of a line, of a reply, and at once."""
+    """Connections closed in the middle of a request, in the middle of a reply, and at once."""
     server = serve(place)
     client = join(place)
     open_control(place).ask()
@@ -342,7 +343,7 @@ def test_control_socket_answers_when_clients_use_all_fds(place):
 # The socket itself
 
 def test_control_socket_has_mode_0600_and_is_removed(place):
-    """The mode does not depend on the umask; the socket is removed at the end."""
+    """The mode does not depend on the umask; the socket is removed when the server exits."""
     server = serve(place)
     assert stat.S_IMODE(control_of(place).stat().st_mode) == 0o600
     server.stop()

@@ -19,16 +19,16 @@ from support.py.programs import wait_until
 from support.py.wire import RawClient
 
 pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
-VECTORS = 8  # enough that the socket of a client that does not read is full
+VECTORS = 8  # large enough to fill the socket of a client that does not read
 BUDGET = 50  # seconds; places not reached until then are skipped
 KILLS_MIN = 12
-# long enough for the test to notice the delay; otherwise the server would not be killed
+# long enough for the test to notice the delay and kill the server
 HOLD_US = 200000
 NO_LEAK_CHECK = {"ASAN_OPTIONS": "detect_leaks=0"}  # vfork() would be traced, too
 
 
 class Dead(Exception):
-    """The server is dead, or held up so that it can be killed."""
+    """The server has been killed, or is delayed by strace so that the test can kill it."""
 
 
 class Scenario:
@@ -49,7 +49,7 @@ class Scenario:
         self._stops = 0
 
     def close(self):
-        """All state of the server."""
+        """The server's stored state."""
         self.manager.close()
         for client in self.clients:
             client.close()
@@ -86,7 +86,7 @@ class Scenario:
         return client
 
     def run(self):
-        """Return: whether the server died."""
+        """Return true if the server died."""
         try:
             wait_until(lambda: self.place.socket.exists() and (self.look() or any(
                 "READY=1" in text for text in self.manager.said)), "it is ready")
@@ -154,7 +154,7 @@ def spread(things):
 
 @pytest.mark.parametrize("where", ["before each call", "behind each message"])
 def test_server_resumes_after_a_crash_at_any_system_call(place, where, capsys):
-    """As the module's docstring says."""
+    """Run the scenario in the module's docstring."""
     calls = record(place)
     if where == "behind each message":
         calls = [call for call in calls if call[0] in ("sendmsg", "sendmmsg")]

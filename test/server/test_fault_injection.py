@@ -58,7 +58,7 @@ class Starting:
         return {(str(path), path.lstat().st_ino) for path in paths if not path.is_dir()}
 
     def _serves(self, server):
-        """It must serve like any other, and leave no files at the end."""
+        """The server must serve like any other, and leave no files when it exits."""
         with RawClient(str(self.where.socket), 1) as client:
             client.greeting()
             assert os.fstat(client.memory).st_size == SIZE
@@ -145,7 +145,8 @@ def test_faults_during_the_start(place, tally, name):
 
 
 def end_once(where, _kind=None, call=None, nth=0, error=None):
-    """Start it, let a client join, and end it with this fault. Return: its outcome."""
+    """Start the server, let a client join, and end the server with this fault. Return: its
+    outcome."""
     starting = Starting(where, ["-M", where.shm])
     with Faulty(where.build, starting.arguments) as server:
         assert server.wait_serving(), server.err.seen
@@ -164,7 +165,7 @@ def end_once(where, _kind=None, call=None, nth=0, error=None):
 
 
 def test_faults_during_the_end(place, tally):
-    """It ends, and reports files that it could not remove."""
+    """The server exits, and reports files that it could not remove."""
     if tally.sanitized:
         pytest.skip("the search for leaks at the end makes system calls of its own")
     tally.play(end_once(place).counts, functools.partial(end_once, place))
@@ -174,8 +175,8 @@ def test_faults_during_the_end(place, tally):
 @pytest.mark.parametrize("nth", [1, 5])
 @pytest.mark.parametrize("call,error", FATAL)
 def test_fatal_faults(place, call, error, nth):
-    """Errors that the server cannot survive: it reports them, ends with status 1, and leaves no
-    files."""
+    """If an error makes serving impossible, the server reports it, exits with status 1, and leaves
+    no files."""
     starting = Starting(place, ["-M", place.shm])
     with Faulty(place.build, starting.arguments) as server:
         assert server.wait_serving(), server.err.seen
@@ -241,7 +242,7 @@ class Serving:
         self.wait_fds()
 
     def stop(self):
-        """End it; builds with sanitizers report leaks at that moment."""
+        """End the server; builds with sanitizers report leaks at that moment."""
         self.server.arm()
         self.server.signal(signal.SIGTERM)
         status = self.server.wait_end()
@@ -259,7 +260,7 @@ def half_close(client):
 
 
 def play_manners(story):
-    """Clients join and leave, one sends data, one half-closes, one is one too many."""
+    """Clients join and leave; one sends data, one half-closes, and one exceeds the maximum."""
     first, second, third = story.join(), story.join(), story.join()
     story.ring_all()
     story.leave(second)
@@ -303,14 +304,14 @@ def play_shortage(story):
 
 
 def play_stranger(story):
-    """A client connects whose groups are looked up, and which is not admitted."""
+    """The server looks up the groups of a connecting client and refuses it."""
     client = story.connect()
     assert client.next() is None and client.ended, "a client that is not allowed was admitted"
     story.refusals += 1
 
 
 def check_lost(story, kind, seen, refusals_before):
-    """Whether only the client concerned was lost, and a line reports it."""
+    """Return true if only the client concerned was lost and the log reports it."""
     log = story.serving.server.err
     assert len(story.lost) <= (kind != HARMLESS), f"{len(story.lost)} clients were lost"
     for client in story.lost:
@@ -375,7 +376,7 @@ class Theatre:
         return seen
 
     def stop(self):
-        """The last server ends properly."""
+        """The last server exits cleanly."""
         if self.serving:
             self.serving.stop()
         self.close()

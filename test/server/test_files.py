@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files of ivshmem-server that others use, too: pidfile, region, socket."""
+"""Files of ivshmem-server that other processes use too: pidfile, region, socket."""
 import fcntl
 import os
 import signal
@@ -64,7 +64,7 @@ def make_link(path):
 @pytest.mark.parametrize("mode", [[], ["-F"]], ids=["background", "foreground"])
 @pytest.mark.parametrize("make", [make_directory, make_fifo, make_device, make_link])
 def test_pidfile_that_is_not_a_regular_file_is_refused(place, make, mode):
-    """The message has its name, and the file is unchanged."""
+    """The message names the file, and the file is unchanged."""
     pidfile = place.dir / "pid"
     make(pidfile)
     before = identity(pidfile)
@@ -116,7 +116,7 @@ def test_failed_start_keeps_an_existing_pidfile(place, content, options, message
 
 
 def test_replaced_pidfile_is_not_removed(place):
-    """At its end a server removes the file that it created, and not another of the same name."""
+    """When a server exits it removes its own file, but not another file of the same name."""
     pidfile = place.dir / "pid"
     server = place.server("-p", pidfile)
     assert pidfile.read_text() == f"{server.pid}\n"
@@ -146,7 +146,7 @@ def start_together(where, commands):
                for command in commands]
     for process in started:
         process.err.wait("ready")
-        # Its own fd does not show whether open() has returned; in the kernel it waits for a writer.
+        # The process's fds do not show whether open() has returned: the kernel waits for a writer.
         wait_until(lambda pid=process.pid: is_waiting_for_writer(pid), "it waits at the gate")
     with open(gate, "w", encoding="ascii") as opened:
         opened.write("go\n" * len(started))
@@ -155,13 +155,13 @@ def start_together(where, commands):
 
 
 def is_waiting_for_writer(pid):
-    """Whether a process sleeps in open() of the FIFO."""
+    """Return true if the process sleeps in open() of the FIFO."""
     with open(f"/proc/{pid}/stat", encoding="ascii") as status:
         return status.read().rsplit(")", 1)[1].split()[0] == "S"
 
 
 def is_decided(server):
-    """Whether a server has started or failed."""
+    """Return true if a server has started or failed."""
     return server.err.count("ivshmem-server: listening at") or server.popen.poll() is not None
 
 
@@ -217,7 +217,7 @@ def check_warns(server, path, text):
 
 @needs_root
 def test_region_of_another_user_is_a_warning(place):
-    """The region is used, but its owner can change it."""
+    """The region is used, and a line warns that its owner can change it."""
     make_region(place, uid=NOBODY)
     check_warns(start_silent(place), place.shm_path, f"is owned by uid {NOBODY}")
     assert place.shm_path.stat().st_uid == NOBODY

@@ -38,7 +38,7 @@ def test_server_survives(place, name):
 @pytest.mark.parametrize("greeted", [True, False], ids=["greeted", "at-once"])
 @pytest.mark.parametrize("name", hostile.CRIMES)
 def test_client_that_breaks_the_protocol_is_dropped(place, name, greeted):
-    """A client that does what clients must not do is dropped (W-8)."""
+    """A client that violates the protocol is dropped (W-8)."""
     hostile.crime_is_punished(place, name, greeted)
 
 
@@ -82,7 +82,7 @@ def compare(where, *options):
 
 
 def test_comparison_has_a_result_for_each_case(place):
-    """One of QEMU's server, marked as recorded, and one of ours."""
+    """The comparison has a row for QEMU's server, marked as recorded, and one for this server."""
     done = compare(place)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     first, empty, *lines = done.stdout.splitlines()
@@ -125,7 +125,7 @@ def oob_is_supported():
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("greeted", [True, False], ids=["greeted", "at-once"])
 def test_client_that_sends_out_of_band_data_is_dropped(place, greeted, times):
-    """A byte that read() does not return is data all the same (W-8)."""
+    """Out-of-band data, which a plain read() does not return, also counts as data (W-8)."""
     server = place.server()
     watcher = join(place)
     before = server.fds()
@@ -137,7 +137,7 @@ def test_client_that_sends_out_of_band_data_is_dropped(place, greeted, times):
         try:
             hostile.sock.send(b"x", socket.MSG_OOB)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # it was dropped at the first
+            pass  # the first byte got it dropped
     server.err.wait("client 1 left", timeout=5)
     hostile.read_to_end()
     watcher.read_until_knows(set())

@@ -18,7 +18,7 @@ LINGERING_N = 20
 
 @pytest.fixture(params=["this-kernel", "old-kernel"])
 def keeps_fds_out(request, place):
-    """Whether the server may let the kernel reject fds. If not, they are received."""
+    """Return true if the server may let the kernel reject fds; if not, it receives them."""
     if request.param == "this-kernel":
         return True
     if not old_kernel.is_possible():
@@ -43,7 +43,7 @@ def send(sock, data, fds, keeps_fds_out):
 
 
 def check_newcomer(place):
-    """It is greeted at once."""
+    """A new client is greeted at once."""
     began = time.monotonic()
     with RawClient(str(place.socket), 1) as client:
         client.greeting()

@@ -10,7 +10,7 @@ from support.py.wire import RawClient, accepts, readable
 
 
 def test_server_survives_the_reader_of_its_log(place):
-    """The reader of the log has ended: the server continues, and ends properly."""
+    """After the reader of the log has exited, the server continues, and exits cleanly."""
     log = place.dir / "log"
     os.mkfifo(log)
     reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
@@ -33,14 +33,14 @@ def test_server_survives_the_reader_of_its_log(place):
 
 
 def set_nofile(pid, limit):
-    """Change the soft limit of the fds of a process. Return: what it was."""
+    """Change the soft limit on the fds of a process. Return: the previous limit."""
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, hard))
     return soft
 
 
 def test_leave_is_announced_without_free_fds(place):
-    """Not one fd can be opened, not even to refuse a client: connected clients get all
+    """The server has no free fd, not even to refuse a client: connected clients get all
     announcements, and when fds are free again, waiting clients are served."""
     server = place.server()
     remaining, leaving = join(place), join(place)

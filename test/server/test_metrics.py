@@ -94,7 +94,8 @@ def serve(where, *options, **keywords):
 
 
 def test_all_metrics_exist_from_the_start(place):
-    """Also those that are zero, so that a rate can be computed from the first sample."""
+    """Every metric is written, even if it is zero, so that a rate can be computed from the first
+    sample."""
     began = time.time()
     server, metrics = serve(place, "-n", "3", "-l", "1M", nofile=200)
     samples, types = parse(metrics.path.read_bytes())
@@ -119,7 +120,7 @@ def test_all_metrics_exist_from_the_start(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_metrics_count_what_clients_do(place):
-    """They join, leave, send data, are refused, and one does not read."""
+    """The metrics count clients that join, leave, send data, are refused, or do not read."""
     _, metrics = serve(place, "-n", "16", "--max-peers", "2")
     reader = join(place, 16)
     metrics.wait(1, "peers")
@@ -189,7 +190,7 @@ def test_readers_never_see_half_a_file(place):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_file_is_removed_at_the_end(place, number):
-    """So that old numbers are not taken for new ones."""
+    """The file is removed, so that old numbers are not taken for new ones."""
     server, metrics = serve(place)
     server.stop(number)
     assert not metrics.path.exists()
@@ -197,7 +198,7 @@ def test_file_is_removed_at_the_end(place, number):
 
 
 def test_replaced_file_is_not_removed(place):
-    """A file of another process in its place is kept."""
+    """If another process has replaced the file, it is kept."""
     server, metrics = serve(place)
     other = place.dir / "other"
     other.write_text("of somebody else\n")
@@ -210,7 +211,7 @@ def test_replaced_file_is_not_removed(place):
 
 
 def test_file_of_a_killed_server_is_replaced(place):
-    """Also its half-written temporary file."""
+    """A half-written temporary file is removed too."""
     server, metrics = serve(place)
     server.end()
     half = place.dir / ".ivshmem.prom.tmp"
@@ -270,7 +271,7 @@ def test_full_disk_is_logged_once(place):
 @pytest.mark.usefixtures("fast_clock")
 @NEEDS_ROOT
 def test_unwritable_directory_is_logged_once(place):
-    """The same for a user without write permission; it works when permission is granted."""
+    """Without write permission the server continues; when permission is granted it writes again."""
     place.dir.chmod(0o777)
     there = place.dir / "there"
     there.mkdir(mode=0o755)

@@ -23,7 +23,7 @@ NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def nothing_left(where):
-    """Whether neither a socket nor a region exists."""
+    """Return true if neither a socket nor a region exists."""
     return os.listdir(where.dir) == [] and not where.shm_path.exists()
 
 
@@ -40,13 +40,13 @@ def test_help_and_man_page_agree(place):
 
 @pytest.mark.parametrize("option", ["-V", "--version"])
 def test_version_is_one_line(place, option):
-    """It has the program's name and a version."""
+    """--version prints the program's name and a version."""
     check_version(place, "ivshmem-server", option)
 
 
 @pytest.mark.parametrize("option", ["-Z", "--nonsense", "-S", "--socket", "--help=yes"])
 def test_unknown_or_incomplete_option(place, option):
-    """Status 2, the option's name, and a hint at the help."""
+    """A bad option gives status 2, a message with its name, and a pointer to --help."""
     check_refused(place, "ivshmem-server", option)
 
 
@@ -224,7 +224,7 @@ def make_shm(place, size, mode=0o600):
 
 
 def test_existing_memory_of_the_same_size_is_used(place):
-    """It keeps its contents, and is not removed at the end."""
+    """An existing object keeps its contents, and is not removed when the server exits."""
     before = make_shm(place, MIB, 0o640)
     with open(place.shm_path, "r+b") as file:
         file.write(b"kept")
@@ -239,7 +239,7 @@ def test_existing_memory_of_the_same_size_is_used(place):
 
 
 def test_existing_memory_of_an_unsupported_size_is_an_error(place):
-    """No valid size matches it."""
+    """An existing object whose size is not a valid region size is refused."""
     before = make_shm(place, 3 * MIB)
     for size in (["-l", "1M"], ["-l", "4M"]):
         done = place.run_server("-F", "-S", place.socket, "-M", place.shm, *size)
@@ -251,7 +251,7 @@ def test_existing_memory_of_an_unsupported_size_is_an_error(place):
 
 @pytest.mark.parametrize("has, text", [(2 * MIB, "2M"), (4096, "4K")])
 def test_existing_memory_of_another_size_is_an_error(place, has, text):
-    """It is unchanged, and the message has both cures."""
+    """An existing object of another size is unchanged, and the message suggests both cures."""
     before = make_shm(place, has)
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "-l", "1M")
     assert done.returncode == 1

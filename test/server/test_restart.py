@@ -94,7 +94,8 @@ def test_fd_store_has_copies_of_all_state(place, manager):
 
 
 def test_watchdog_is_notified(place, manager):
-    """Twice as often as required; never if WATCHDOG_PID is another process."""
+    """The server notifies the watchdog twice as often as required, and never if WATCHDOG_PID is
+    another process."""
     manager.start(environment={"WATCHDOG_USEC": "100000", "WATCHDOG_PID": None})
     manager.wait_said("WATCHDOG=1", 5)
     manager.restart(environment={"WATCHDOG_USEC": "100000", "WATCHDOG_PID": "1"})
@@ -107,7 +108,7 @@ def test_watchdog_is_notified(place, manager):
 
 @pytest.mark.parametrize("how", ["crash", "restart"])
 def test_clients_do_not_notice_a_restart(place, manager, how):
-    """They receive no message; then another client joins. Twice."""
+    """Connected clients receive no message; then another client joins. The test does this twice."""
     manager.start()
     clients = three(place)
     for _ in range(2):
@@ -220,8 +221,7 @@ def test_number_of_vectors_may_change(place, manager):
 
 @pytest.mark.parametrize("other", [("-M", "{}2"), ("-r", "memfd:"), ("-l", "1M", "-r", "memfd:")])
 def test_another_region_disconnects_all(place, manager, other):
-    """Clients cannot continue with other memory: they are disconnected, with a line that says
-    why."""
+    """A change of memory disconnects the clients, because they cannot switch; the log says why."""
     first = ("-r", "memfd:") if "-l" in other else None
     manager.start(region=first)
     clients = three(place)
@@ -273,7 +273,7 @@ def test_removed_socket_is_created_again(place, manager):
 
 
 def test_listening_socket_of_the_service_manager_is_used(place):
-    """Under any name; it is not removed."""
+    """A socket passed by the service manager is used under any name and not removed."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.bind(str(place.socket))
         sock.listen()

@@ -47,7 +47,7 @@ class Roster:
         return generation, peers, bool(flags & 1), listed
 
     def read(self):
-        """Return (generation, peers, kept, {id: (vectors, since)}) of one moment."""
+        """Return a consistent copy: (generation, peers, maintained, {id: (vectors, since)})."""
         deadline = time.monotonic() + TIMEOUT
         while not (found := self._read()):
             assert time.monotonic() < deadline, "the server writes all the time"
@@ -70,7 +70,7 @@ def roster(where, path=None):
 
 
 def watch(where):
-    """The client program beside the plain region: it sees the memory and nothing else."""
+    """The client program on a plain mapping of the region, without the server."""
     client = where.start(where.client_program, "-v", "-a", f"shm:{where.shm}",
                          stdin=subprocess.PIPE)
     client.out.wait("peer -1 through shm")
@@ -206,7 +206,7 @@ def test_killed_server_leaves_the_generation(place):
 
 
 def test_second_server_by_mistake_changes_nothing(place):
-    """It ends because the first is alive, before it has written to the region."""
+    """The second server exits because the first is running, before it has written to the region."""
     make_region(place)
     place.server("-n", "1", "--roster", "-l", "1M")
     shown = roster(place)
@@ -346,7 +346,7 @@ def test_client_writes_garbage_to_the_page(place):
     wait_until(lambda: shown.shows([stay.id]), "the table is right again")
     client.out.wait(f"peer {stay.id} joined with 2 vectors")
     client.write("quit\n")
-    assert client.wait() in (0, 1)  # ringing is refused beside a plain region
+    assert client.wait() in (0, 1)  # without a server, ringing is refused
     server.stop()
 
 
@@ -367,7 +367,7 @@ def test_half_written_page_is_reported(place):
 
 
 def test_other_contents_are_not_taken_for_a_roster(place):
-    """A region without a roster page is used as always, whatever its last page has."""
+    """Without --roster the server does not interpret the region's last page."""
     make_region(place)
     with open(place.shm_path, "r+b") as file:
         file.seek(SIZE - PAGE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The server confines itself, and still works. What a confined process cannot do is shown with
+"""The sandbox and its effects. What a confined process cannot do is tested with
 test/support/c/programs/confined.c, which confines itself by the same code.
 
 A build with a sanitizer has no system call filter, because the sanitizers' own code makes other
@@ -43,7 +43,7 @@ def status_of(pid):
 
 
 def check_confined(pid, has_filter=HAS_FILTER):
-    """No capability, none to gain, and a filter."""
+    """The process has no capability, cannot gain one, and has a filter."""
     status = status_of(pid)
     for name in CAPABILITIES:
         if name != "CapBnd" or os.geteuid() == 0:
@@ -74,7 +74,7 @@ def most_groups():
 # Privileges
 
 def test_all_privileges_are_dropped_by_default(place):
-    """All capabilities, permanently, and all system calls that are not needed."""
+    """The process permanently loses all capabilities and all system calls that it does not need."""
     server = place.server("-n", "2")
     check_confined(server.pid)
     check_works(place.socket)
@@ -83,7 +83,7 @@ def test_all_privileges_are_dropped_by_default(place):
 
 
 def test_sandbox_off_has_no_filter(place):
-    """Privileges are dropped all the same."""
+    """A build without a filter drops its privileges too."""
     server = place.server("--sandbox", "off")
     server.err.wait("no system call filter: --sandbox off")
     check_confined(server.pid, has_filter=False)
@@ -157,7 +157,7 @@ def as_nobody(where, *options):
 
 @NEEDS_ROOT
 def test_start_without_privileges(place):
-    """The filter is loaded; there is nothing else to drop."""
+    """An unprivileged server loads the filter; it has no privileges to drop."""
     server = as_nobody(place, "--user", "nobody")
     server.err.wait("listening at")
     status = status_of(server.pid)
@@ -193,7 +193,7 @@ def test_options_that_need_root(place, options, message):
     (["--sandbox", ""], 'invalid kind of sandbox ""'),
 ])
 def test_bad_values(place, options, message):
-    """One line, status 2, no files created."""
+    """A bad value gives one line and status 2; no files are created."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, *options)
     assert done.returncode == 2
     assert done.stderr.startswith(f"ivshmem-server: {message}")
@@ -257,7 +257,7 @@ def test_chroot_with_relative_paths(place, monkeypatch):
 
 @NEEDS_ROOT
 def test_chroot_to_the_root(place):
-    """/ is a directory like any other."""
+    """The root directory may be /."""
     server = place.server("--chroot", "/", "-p", place.dir / "pid")
     assert server.err.count("will not be removed") == 0
     server.stop()
@@ -491,7 +491,7 @@ def test_restart_under_the_filter(place, options, status, text):
 
 @NEEDS_FILTER
 def test_no_restart_without_permission(place):
-    """Without its list of calls, even exec() is forbidden."""
+    """Unless it may start programs, the filter forbids exec()."""
     done = place.run(CONFINED, "-", "run", place.server_program, "--version")
     assert place.pardon_violators()
     assert done.returncode == -signal.SIGSYS

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A service manager that is slow, gone, or stores wrong fds: the server does not wait for it and
-does not crash, and the next start works."""
+"""A service manager that is slow, absent, or stores wrong fds: the server neither waits for it nor
+crashes, and the next start succeeds."""
 import os
 import shutil
 import signal
@@ -20,7 +20,7 @@ ROSTER_HEADER_LEN = 56  # roster/memory.h
 CURRENT_AT, AREA_AT = NOTES_LEN + 12, NOTES_LEN + 24  # struct ivs_roster_memory_header
 
 
-# A service manager that misbehaves.
+# A misbehaving service manager.
 
 @pytest.mark.usefixtures("fast_clock")
 def test_slow_manager_delays_no_client(place, manager):
@@ -70,7 +70,7 @@ def test_clients_that_are_not_stored_are_lost(place, manager):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_upgrade_during_a_slow_manager(place, manager):
-    """The next program sends what the previous one could not."""
+    """After a restart, the new process sends the fds that the previous one could not."""
     manager.start()
     clients = three(place)
     manager.settle()
@@ -108,7 +108,7 @@ def test_manager_that_reads_late(place, manager):
 
 
 def test_manager_that_has_ended(place, manager):
-    """Clients are served all the same."""
+    """Clients are served without a service manager."""
     manager.start()
     clients = three(place)
     manager.vanish()
@@ -122,7 +122,7 @@ def test_manager_that_has_ended(place, manager):
 
 @pytest.mark.parametrize("path", ["/no/such/socket", "relative", "@ivs-nobody", "/" + "x" * 200])
 def test_manager_that_does_not_exist(place, path):
-    """The server logs a warning, and serves."""
+    """The server logs a warning, and continues to serve."""
     server = place.start(place.server_program, "-F", "-v", "-n", "2", "-S", place.socket, "-M",
                          place.shm, environment={"NOTIFY_SOCKET": path})
     server.err.wait("NOTIFY_SOCKET" if len(path) > 100 or path[0] == "r" else "service manager")
@@ -291,7 +291,7 @@ def test_own_fd_of_another_kind(place, manager, name, what):
 
 @pytest.mark.parametrize("count", ["1", "2", "100", "x", "", "-1", "0", "99999999999"])
 def test_wrong_number_of_fds(place, manager, count):
-    """LISTEN_FDS is not the number of fds: the server serves with those that it got."""
+    """If LISTEN_FDS is not the number of fds, the server uses those that it received."""
     manager.start()
     three(place)
     manager.wait_idle()
@@ -350,7 +350,7 @@ def test_failed_start_after_a_crash_keeps_files(place, manager):
 
 
 def test_failed_first_start_leaves_nothing(place, manager):
-    """Neither files nor fds in the fd store."""
+    """A stopped server leaves neither files nor stored fds."""
     manager.start("-F", "-n", "2", "-S", place.socket, "--metrics", place.dir / "no" / "m.prom",
                   ready=False)
     assert manager.server.wait() == 1

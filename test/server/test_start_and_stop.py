@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-server from its start to its end: signals, existing sockets and pidfiles, the
-background."""
+"""ivshmem-server from start to exit: signals, existing sockets and pidfiles, the background."""
 import os
 import signal
 import stat
@@ -81,7 +80,8 @@ def test_file_in_place_of_the_socket(place):
 
 
 def test_two_servers_start_on_one_dead_socket(place):
-    """Of any number that start at once, exactly one gets the socket, which is not removed again."""
+    """If several servers start at once, exactly one gets the socket, and the others do not remove
+    it."""
     killed = place.server()
     killed.signal(signal.SIGKILL)
     killed.wait()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Two servers in the worst order: one is held up during its start, at a given system call, while
-the other starts completely."""
+"""Start races of two servers: one is delayed at a chosen system call during its start, while the
+other starts completely."""
 import shutil
 
 import pytest
@@ -9,7 +9,7 @@ from support.py.programs import wait_until
 from support.py.wire import RawClient
 
 pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
-DELAY_US = 1000000  # long enough for another to start; otherwise the test would not show anything
+DELAY_US = 1000000  # long enough for the other server to start; otherwise the race is not tested
 
 
 def start_server(where, socket, *options):

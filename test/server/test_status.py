@@ -128,7 +128,7 @@ def test_json_is_the_reply_unchanged(place):
 
 
 def test_many_doorbells_are_abbreviated(place):
-    """Sixteen of a client, and the number of further ones."""
+    """At most sixteen doorbells of a client are shown, then the number of further ones."""
     place.server("--control", control_of(place), "-n", "40")
     join(place, 40)
     assert show(place).stdout.splitlines()[-1].endswith(" 0" * 16 + " and 24 more")
@@ -163,7 +163,7 @@ def test_client_whose_program_has_ended(place):
 # Errors
 
 def test_missing_socket(place):
-    """The message has a hint."""
+    """The error message has a hint."""
     fails(place, f"there is no socket {control_of(place)}: is the server running, with --control")
 
 
@@ -186,7 +186,7 @@ def test_too_long_path(place):
 
 @NEEDS_ROOT
 def test_missing_permission_is_reported(place):
-    """The message has the permissions of the socket."""
+    """The error message states the socket's permissions."""
     place.dir.chmod(0o777)
     place.server("--control", control_of(place))
     process = place.start(shutil.copy(place.server_program, place.dir), "--status",
@@ -262,7 +262,7 @@ def test_json_without_status_is_refused(place):
 
 
 def test_status_of_many_clients(place):
-    """A reply that arrives in many pieces."""
+    """The tool handles a reply that arrives in many pieces."""
     server = place.server("--control", control_of(place), "-n", "1")
     for _ in range(400):
         place.add(RawClient(str(place.socket), 1, keep=False))

@@ -82,7 +82,7 @@ def restarted(manager, former):
 
 
 def crash(manager, pid):
-    """Crash, as a bug would cause it."""
+    """Crash the server with a signal, as a bug would."""
     manager.run("kill", "--signal=KILL", manager.unit)
     return restarted(manager, pid)
 
@@ -130,7 +130,8 @@ def test_clients_do_not_notice(manager, how):
 
 
 def test_strict_unit_upgrades_on_restart(place, manager):
-    """The unmodified command: exec() is forbidden, and a restart still keeps all clients."""
+    """With the unit's unmodified command exec() is forbidden, and a restart still keeps all
+    clients."""
     if is_sanitized(place.server_program):
         pytest.skip("a build with sanitizers has no filter")
     change = manager.units / "ivshmem@.service.d" / "strict.conf"

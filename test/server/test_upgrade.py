@@ -63,7 +63,8 @@ def one_more(place, clients):
 
 
 def test_clients_do_not_notice_an_upgrade(place):
-    """The same process, the same ids, no message to any client; then another joins."""
+    """After an upgrade the process and the ids are the same, and no client has received a message;
+    then another client joins."""
     server, clients = three(place)
     heard = [list(client.history) for client in clients]
     inode = place.socket.lstat().st_ino
@@ -139,8 +140,7 @@ def test_many_upgrades_leak_nothing(place):
 
 
 def test_upgrade_during_a_greeting(place):
-    """A client with so many vectors that its socket is full before it has its own: it gets the rest
-    from the next program."""
+    """A client whose vectors do not fit its socket: the next program sends the rest."""
     server = place.server("-n", "40")
     clients = [place.add(RawClient(str(place.socket), 40)) for _ in range(3)]
     server.err.wait("client 2 joined")
@@ -151,7 +151,7 @@ def test_upgrade_during_a_greeting(place):
 
 
 def test_client_that_connects_during_an_upgrade(place):
-    """It waits in the backlog, and the next program serves it."""
+    """A client that waits in the backlog is served by the next program."""
     server, clients = three(place)
     server.signal(signal.SIGSTOP)
     waiting = [place.add(RawClient(str(place.socket), VECTORS)) for _ in range(3)]
@@ -190,7 +190,7 @@ def test_other_signal_does_not_delay_announcements(place, program):
 
 
 def test_signals_in_quick_succession(place):
-    """They cause one upgrade or several, and no client is lost."""
+    """Repeated signals cause one or more upgrades, and no client is lost."""
     server, clients = three(place)
     for _ in range(20):
         server.signal(signal.SIGUSR2)
@@ -284,7 +284,7 @@ def test_no_upgrade_with_a_strict_filter(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_program_that_hangs_is_not_used(place, program):
-    """It has 10 s; meanwhile clients are served."""
+    """The check of the new program may take 10 s; meanwhile clients are served."""
     server, clients = three(place, *ANY_PROGRAM)
     os.mkfifo(f"{program}.fifo")
     replace(program, f"#!/bin/sh\nread -r _ < {program}.fifo\n")
@@ -464,7 +464,7 @@ def test_files_renamed_since_the_start(place, change):
 
 @pytest.mark.parametrize("size", [(1 << 22) + 1, 4096])
 def test_region_resized_by_a_client(place, size):
-    """A client can change the size of a named region: that does not end the server, also after an
+    """If a client changes the size of a named region, the server continues, also after an
     upgrade."""
     server, clients = three(place)
     os.truncate(place.shm_path, size)
