@@ -12,7 +12,7 @@ from support.py.wire import BadServer
 
 
 def check(done, message):
-    """It has failed with this message."""
+    """The client has failed with this message."""
     assert done.returncode == 1, done.stderr
     assert message in done.stderr
 
@@ -25,7 +25,7 @@ def memory_fd(where, size=1 << 20):
 
 
 def pipe_fd(where):
-    """The end of a pipe whose other end is closed: always readable."""
+    """The read end of a pipe without a writer: always readable."""
     out, into = os.pipe()
     os.close(into)
     return where.add(os.fdopen(out, "rb")).fileno()
@@ -144,7 +144,7 @@ def test_leave_of_an_unknown_peer_is_ignored(place):
 
 @pytest.mark.parametrize("own", ["pipe", "memory"])
 def test_vector_that_is_not_an_eventfd(place, own):
-    """An own vector that is always readable does not prevent the client from ending."""
+    """If one of the client's own vectors is always readable, the client can still exit."""
     bad_server(place, GREETING[:3] + [(0, [own])])
     client = place.start(place.client_program, "-S", place.socket)
     assert client.wait(8) in (0, 1)

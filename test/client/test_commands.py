@@ -94,7 +94,7 @@ def test_int_rings_the_named_vectors(place, command, expected):
     ("x" * 300, "command: too long"),
 ], ids=lambda text: text[:20])
 def test_bad_command_is_an_error(place, command, message):
-    """Status 1 and the reason, both as an option and in a script."""
+    """A failing command gives status 1 and the reason, both as an option and in a script."""
     place.server()
     client = join(place)
     check(place.run_client("-c", command), 1, "", f"ivshmem-client: {message}\n")
@@ -106,7 +106,7 @@ def test_bad_command_is_an_error(place, command, message):
 
 
 def test_ringing_a_missing_own_vector_is_an_error(place):
-    """A missing vector is an error for the own id, too."""
+    """A missing vector is an error for the client's own id too."""
     place.server()
     check(place.run_client("-c", "int 0 1"), 1, "",
           "ivshmem-client: cannot ring peer 0 vector 1: the peer has no such vector (see dump)\n")
@@ -133,7 +133,7 @@ def test_long_line_is_one_command(place):
 
 @pytest.mark.parametrize("given", ["</dev/null", "<&-", "</", "<pipe"])
 def test_empty_input_ends_the_client(place, given):
-    """At once, and without spinning."""
+    """The client exits at once, and without spinning."""
     place.server()
     script = f'exec "$@" {given}' if given != "<pipe" else 'true | "$@"'
     done = place.run("sh", "-c", script, "sh", place.client_program, "-S", place.socket,

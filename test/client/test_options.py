@@ -18,13 +18,13 @@ def test_help_and_man_page_agree(place):
 
 @pytest.mark.parametrize("option", ["-V", "--version"])
 def test_version_is_one_line(place, option):
-    """It has the program's name and a version."""
+    """--version prints the program's name and a version."""
     check_version(place, "ivshmem-client", option)
 
 
 @pytest.mark.parametrize("option", ["-Z", "--nonsense", "-S", "--socket", "--help=yes"])
 def test_unknown_or_incomplete_option(place, option):
-    """Status 2, the option's name, and a hint at the help."""
+    """A bad option gives status 2, a message with its name, and a pointer to --help."""
     check_refused(place, "ivshmem-client", option)
 
 
@@ -46,7 +46,7 @@ def test_unknown_or_incomplete_option(place, option):
     (["-a", "pci:ffff:ff:1f.7"], 1, "ivshmem device"),
 ])
 def test_bad_value_for_the_client(place, options, status, message):
-    """The message has the value, the reason and the cure."""
+    """The message states the value, the reason and the cure."""
     done = place.run(place.client_program, *options)
     assert done.returncode == status
     assert message in done.stderr
