@@ -32,8 +32,8 @@ class Dead(Exception):
 
 
 class Scenario:
-    """A server to be killed during: three clients, one of which does not read; a fourth joins; one
-    leaves."""
+    """The events during which the server is killed: of three clients one does not read; a fourth
+    joins; one leaves."""
 
     def __init__(self, place, inject, held=False):
         self.place = place
@@ -49,7 +49,7 @@ class Scenario:
         self._stops = 0
 
     def close(self):
-        """The server's stored state."""
+        """Stop the manager and the server, and disconnect all clients."""
         self.manager.close()
         for client in self.clients:
             client.close()

@@ -239,7 +239,7 @@ def test_existing_memory_of_the_same_size_is_used(place):
 
 
 def test_existing_memory_of_an_unsupported_size_is_an_error(place):
-    """An existing object whose size is not a valid region size is refused."""
+    """An existing object whose size is not a power of two is refused."""
     before = make_shm(place, 3 * MIB)
     for size in (["-l", "1M"], ["-l", "4M"]):
         done = place.run_server("-F", "-S", place.socket, "-M", place.shm, *size)
