@@ -69,7 +69,7 @@ class TapReporter:
 
     def pytest_sessionfinish(self, session):
         if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self.count:
-            session.exitstatus = pytest.ExitCode.OK  # each file has its reason
+            session.exitstatus = pytest.ExitCode.OK  # report the reason of each file
         self.line(f"1..{self.count}")
 
 
@@ -114,7 +114,7 @@ def tmp_path():
 
 @pytest.fixture
 def place(build):
-    """A place of its own, cleaned up on every path."""
+    """A separate place for each test, cleaned up on every path."""
     made = Place(build)
     try:
         yield made

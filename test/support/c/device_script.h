@@ -25,7 +25,7 @@
 
 /**
  * struct device_script - the device and its options
- * @options: of the present device
+ * @options: of the current device
  * @name:    of its region
  */
 struct device_script {

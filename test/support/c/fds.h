@@ -13,7 +13,7 @@
 /** test_fds_open() - number of open fds of this process */
 unsigned int test_fds_open(void);
 
-/** test_fds_check() - fail if another number is open: Criterion ignores failures in .fini */
+/** test_fds_check() - fail unless @before fds are open: Criterion ignores failures in .fini */
 void test_fds_check(unsigned int before);
 
 /** test_fds_make() - a new fd, with an inode of its own */

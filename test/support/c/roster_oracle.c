@@ -113,7 +113,7 @@ static bool same_world(struct oracle *o)
 {
 	if (ivs_roster_peers(o->roster) != o->peers_n)
 		return wrong(o, "%u peers, should be %u", ivs_roster_peers(o->roster), o->peers_n);
-	/* One past the end, too: no peer. */
+	/* Also look up the id after the last one, which has no peer. */
 	for (unsigned int id = 0; id <= o->ids_end; id++) {
 		if (ivs_roster_present(o->roster, id) != o->present[id])
 			return wrong(o, "present(%u) is not %d", id, o->present[id]);
@@ -418,7 +418,7 @@ static bool tell_twin(struct oracle *o, unsigned int id, const struct ivs_v0_mes
 	return true;
 }
 
-/* Each message that is sent is one less, and none is left exactly when nothing is due. */
+/* Sending a message leaves one less due, and none is left exactly when nothing is due. */
 static bool judge_behind(struct oracle *o, unsigned int id, uint64_t before, unsigned int told)
 {
 	uint64_t now = ivs_roster_behind(o->roster, id);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A naive model beside a real roster, to check the roster's messages.
+ * A naive model that runs alongside a real roster and checks the roster's messages.
  *
  * It knows all peers, keeps for every client the literal list of messages that it was sent, and
  * checks each message against the sentences of roster/roster.h when it is sent. It is slow and
@@ -84,7 +84,7 @@ bool oracle_leave(struct oracle *o, unsigned int id);
 bool oracle_tell(struct oracle *o, unsigned int id, unsigned int ask, unsigned int take);
 /**
  * oracle_resume() - another process resumes with only a copy of the memory
- * @in_doubt: client to which a message was being sent, which is lost; or ORACLE_IDS
+ * @in_doubt: the client to which a message was being sent, and which is lost; or ORACLE_IDS
  */
 bool oracle_resume(struct oracle *o, unsigned int in_doubt);
 /** oracle_drain() - all read everything, @ask at a time; each must know exactly the peers */

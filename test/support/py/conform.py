@@ -41,7 +41,7 @@ def tell(partner):
 
 
 class Report:
-    """The output of a run: a result for each case, and how it ended."""
+    """The output of a run: the result of each case, and how the run ended."""
 
     def __init__(self, text, status):
         self.text = text.replace("\r", "")
@@ -58,7 +58,7 @@ class Report:
             pytest.fail(failure, pytrace=False)
 
     def _read(self, names):
-        """The line of a failure is name, colon, reason; names have colons, too."""
+        """Each failure line is "name: reason"; names may contain colons."""
         for match in filter(None, map(TAP.match, self.text.splitlines())):
             name = next((name for name in names if match["text"] == name
                          or match["bad"] and match["text"].startswith(name + ": ")), None)

@@ -11,7 +11,8 @@ from support.py.wire import ProtocolError, RawClient, TIMEOUT, ring
 
 
 def all_know_all(clients):
-    """All read until each knows exactly the others, with all vectors, and all its own."""
+    """All clients read until each knows exactly the others with all their vectors, and has its
+    own."""
     ids = {client.id for client in clients}
     deadline = time.monotonic() + TIMEOUT
     for client in clients:
@@ -23,7 +24,7 @@ def all_know_all(clients):
 
 
 def read_what_is_there(clients):
-    """All read the messages that have arrived. Return: those that are still connected."""
+    """All clients read the messages that have arrived. Return: those that are still connected."""
     for client in clients:
         while client.next(0):
             pass
@@ -56,7 +57,7 @@ def all_ring_all(clients):
 
 
 def same_memory(clients):
-    """All of them were sent the same region."""
+    """All clients were sent the same region."""
     for at, client in enumerate(clients):
         os.pwrite(client.memory, struct.pack("=Q", 77 + at), 0)
         assert all(os.pread(other.memory, 8, 0) == struct.pack("=Q", 77 + at)
@@ -64,7 +65,7 @@ def same_memory(clients):
 
 
 class Storm:
-    """Threads in which one client after the other joins, rings all known peers, and leaves.
+    """Threads that each repeatedly start a client, which joins, rings all known peers, and leaves.
 
     lossy: the server may die meanwhile: a client that has not been greeted may be lost, and so may
            one to which a message was being sent
@@ -114,7 +115,7 @@ class Storm:
             self.wrong.append(error)
 
     def wait(self, joins):
-        """Wait until so many more have joined."""
+        """Wait until @joins more clients have joined."""
         wanted = self.joined_n + joins
         deadline = time.monotonic() + TIMEOUT
         while self.joined_n < wanted and not self.wrong:
@@ -122,7 +123,7 @@ class Storm:
             time.sleep(0.002)
 
     def stop(self):
-        """Let the last ones finish; none may have seen an error."""
+        """Let the last clients finish; none may have seen an error."""
         self._stop.set()
         for thread in self._threads:
             thread.join(TIMEOUT * 2)

@@ -14,7 +14,7 @@ MIB = 1 << 20
 
 
 class Devices(Process):
-    """An ivshmem-device that waits for VMMs; it ends with its place.
+    """An ivshmem-device that waits for VMMs. The place ends it.
 
     n: number of configured devices
     """
@@ -78,7 +78,7 @@ class Guest:
         self.client.write32(BAR0, DOORBELL, peer << 16 | vector)
 
     def ring_until_heard(self, peer):
-        """Ring until it works: a join may not have been announced to the device yet."""
+        """Ring until it succeeds: the join may not have been announced to the device yet."""
         def heard():
             self.ring(peer.id)
             return readable([peer.own[0]], 0.1)
@@ -105,7 +105,7 @@ def start_server(place, vectors=2, size="1M", region=None):
 def start_device(place, *options, vectors=2, has=None):
     """A doorbell device that has joined, and has received its vectors, which come later.
 
-    has: number of vectors that the server assigns, if not as many; -1: unknown
+    has: number of vectors that the server assigns, if different; -1: unknown
     """
     device = Devices(place, "--socket", place.dir / "vmm", "--server", place.socket, "--vectors",
                      vectors, "--control", place.dir / "control", *options)
@@ -145,7 +145,7 @@ def introduce(guest, peer):
 
 
 def check_doorbells(guest, peer, device_id, vectors=2):
-    """Ring every vector in both directions, once and on its own."""
+    """Ring every vector in both directions, one at a time."""
     introduce(guest, peer)
     for vector in range(vectors):
         guest.ring(peer.id, vector)

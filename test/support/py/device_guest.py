@@ -23,7 +23,7 @@ COMMAND = 60
 PORT = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,pref64-reserve=1G"]
 FIRST = "/sys/class/ivshmem/ivshmem0"
 
-#: Reads commands from the console. A command must not read the next one as its input.
+#: Reads commands from the console. Commands must not read the next command as input.
 _SHELL = r"""
 stty -echo
 echo "shell: ready"
@@ -141,7 +141,7 @@ class Shell:
         return [int(line.split()[1]) for line in lines if line]
 
     def wait_counts(self, wanted, at=0):
-        """Wait until the vectors have interrupted so often, and no other has."""
+        """Wait until the vectors have interrupted exactly this often, and no others have."""
         deadline = time.monotonic() + 20
         while (found := self.counts(at)) != wanted:
             assert time.monotonic() < deadline, f"the counts are {found}, not {wanted}"
@@ -151,7 +151,7 @@ class Shell:
         self.run(f"ivshmem-client -a /dev/ivshmem{at} -c 'int {peer} {vector}'")
 
     def check_log(self):
-        """Its kernel has not complained since it runs our script."""
+        """The guest's kernel has not complained since our script started."""
         complaints = "|".join(COMPLAINTS)
         status, text = self.ask("dmesg | sed '1,/Run .init as init process/d' | "
                                 f"grep -A 30 -E '{complaints}'")
@@ -261,7 +261,7 @@ class HostRinger:
 
 
 def all_ring_all(peers, vectors, record_property=None):
-    """All ring all others on each vector: each is a case."""
+    """Every peer rings every other on each vector: each doorbell is a case."""
     for rings in peers:
         for rung in peers:
             for vector in range(vectors if rings is not rung else 0):

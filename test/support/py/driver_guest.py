@@ -68,7 +68,7 @@ def start(place, script, devices, modules=("ivshmem", "ivs_walk"), programs=(), 
                     extra_modules=[driver.module(found),
                                    *driver.modules(found, TEST / "driver" / "modules", MODULES)])
     options.setdefault("append", "")
-    # An oops that ends only the task would leave the others waiting.
+    # An oops that ends only one task would leave the others waiting.
     options["append"] += " oops=panic"
     options.setdefault("qemu", guest_device.QEMU)
     guest = machine.Guest(name, found, image, image + ".log", devices=devices,
@@ -194,8 +194,8 @@ class Result:
 
 
 class Host:
-    """The host's side of a guest: memory to read and write, and a peer to ring and to be rung
-    by."""
+    """The host's side of a guest: memory to read and write, and a peer to ring the guest and be
+    rung."""
 
     def __init__(self):
         self.memories = {}
@@ -260,7 +260,7 @@ class Host:
         ring(self.peer()[int(vector)])
 
     def rung(self, vector):
-        """The guest has rung this vector of the host's peer, and no other."""
+        """The guest has rung only this vector of the host's peer."""
         assert readable(self.client.own, timeout=20) == [int(vector)]
         os.read(self.client.own[int(vector)], 8)
 

@@ -25,7 +25,7 @@ class FakeServer:
     others:  {id: eventfds} of peers that are connected
     greet:   called with each connection in a thread; returns true if it is to be closed
     next_id: id of the next client
-    came:    number of connections so far
+    came:    the number of connections so far
     """
 
     def __init__(self, place, path, memory=None, vectors=1, others=None):
@@ -55,13 +55,14 @@ class FakeServer:
             self._kept.append(there)
             self.sock = there
             self.came += 1
-            with contextlib.suppress(OSError):  # the other side has closed first
+            with contextlib.suppress(OSError):  # the peer closed first
                 if self.greet(there):
                     there.close()
             self._greeted += 1
 
     def welcome(self, sock):
-        """Send version, id, memory, the others, and the own vectors, as a server does."""
+        """Send version, id, memory, the other peers, and the client's own vectors, as a server
+        does."""
         given = self.next_id
         self.next_id += 1
         say(sock, 0)
@@ -91,11 +92,11 @@ class FakeServer:
         self.sock.close()
 
     def wait_for_another(self, came):
-        """Wait until there have been more connections than that."""
+        """Wait until there have been more connections than this number."""
         wait_until(lambda: self.came > came, "it is tried again")
 
     def renew(self, vectors=1):
-        """Other eventfds for each further connection. Return: the previous ones, which the caller
+        """Use new eventfds for each further connection. Return: the previous ones, which the caller
         closes."""
         self.settle()
         before, self.own = self.own, [eventfd() for _ in range(vectors)]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""System calls that fail when a test wants it: the possible errors of each, and a server under the
-program faults.c, which makes them fail."""
+"""Inject failures of system calls: the possible errors of each call, and a server run under
+faults.c, which makes the calls fail."""
 import errno
 import functools
 import os
@@ -137,7 +137,7 @@ def names():
 
 
 def kinds(call):
-    """Effect on clients when a call fails: its errors."""
+    """The errors of a call, by their effect on clients."""
     assert call in ERRORS, (
         f"the server makes the system call {call}, which is missing in test/support/py/faults.py: "
         f"add its possible errors, and the clients that they may harm, to ERRORS")
@@ -221,7 +221,7 @@ class Faulty:
         self._socket.send(f"arm {when} {number} {nth} {code}".encode())
 
     def arm(self, call=None, nth=0, error=None):
-        """From now on the n-th such call fails; without a call, none."""
+        """Let the n-th such call from now on fail; without a call, none."""
         self._send_arm("now", call, nth, error)
         self._take("armed")
 
@@ -231,7 +231,7 @@ class Faulty:
         return Seen(self._take("asked"))
 
     def wait_serving(self):
-        """Whether it reached its event loop; if not, it has ended."""
+        """Wait for the event loop. Return: false if the program exited first."""
         while True:
             if any(text == "waits" for text in self._waiting):
                 return True
@@ -257,7 +257,8 @@ NOT_UNDER_SANITIZERS = {"brk", "malloc", "mmap", "mprotect", "munmap"}
 
 
 def stays(pid, fds):
-    """Whether it still has that many fds a moment later, and not only while handling something."""
+    """Return true if the process still has that many fds a moment later, so that a temporary fd is
+    not counted."""
     time.sleep(0.1)
     try:
         return fd_count(pid) == fds
@@ -266,7 +267,7 @@ def stays(pid, fds):
 
 
 class Tally:
-    """Number of faults, and failures of the test."""
+    """The number of faults injected, and the test failures."""
 
     def __init__(self, place, record_property):
         self.sanitized = is_sanitized(place.server_program)
@@ -289,8 +290,9 @@ class Tally:
                         self._play(kind, call, variant, once)
 
     def _play(self, kind, call, errors, once):
-        """The first, the second, and so on, until no such call was made. Under sanitizers only a
-        sample of them: what these add, a check of memory, neighbouring calls mostly share."""
+        """Fail the first call, the second, and so on, until no such call is made. Sanitizer builds
+        only try a sample: neighbouring calls mostly share the memory checks that the sanitizers
+        add."""
         step = SANITIZED_STEP if self.sanitized else 1
         nth = 1
         fired = True
@@ -307,7 +309,7 @@ class Tally:
             fired = fired and nth < PLACES_MAX
 
     def end(self):
-        """Print their number, and fail if the program did not handle one."""
+        """Print the number of faults, and fail if the program mishandled any of them."""
         each = ", ".join(f"{call} {count}" for call, count in sorted(self.counts.items()))
         self._record("faults injected", f"{sum(self.counts.values())}: {each}")
         if self.failures:
@@ -316,7 +318,8 @@ class Tally:
 
 
 def preload(where):
-    """The library that makes allocations fail, too; sanitizers have their own."""
+    """The library that also makes allocations fail; not for sanitizers, which have their own
+    allocator."""
     if is_sanitized(where.server_program):
         return None
     return where.build / "test" / "libfaults-malloc.so"

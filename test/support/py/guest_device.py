@@ -12,9 +12,9 @@ from guestkit import machine
 PROGRAM = "ivshmem-device"
 CHOICE = os.environ.get("IVSHMEM_GUEST_DEVICE", "qemu")
 assert CHOICE in ("qemu", PROGRAM), f"IVSHMEM_GUEST_DEVICE={CHOICE}"
-#: Whether the device is the program's.
+#: True if ivshmem-device serves the device.
 SERVED = CHOICE == PROGRAM
-#: Whether to run also what check leaves to check-slow.
+#: True to also run what `make check` leaves to check-slow.
 ALL = "IVSHMEM_GUEST_ALL" in os.environ
 
 if SERVED:

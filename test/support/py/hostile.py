@@ -21,8 +21,8 @@ from support.py.paths import TEST
 from support.py.programs import TIMEOUT, cpu_ticks, is_sanitized, rss_kib, wait_until
 from support.py.wire import ProtocolError, RawClient, connect as connect_socket, read_together
 
-GROWTH_MAX_KIB = 512  # 100,000 leaks of 8 bytes would be more
-#: The kernel counts fds in flight by user: one that no other test has at the same time.
+GROWTH_MAX_KIB = 512  # 100,000 leaks of 8 bytes would exceed it
+#: The kernel counts fds in flight by user: use a uid that no concurrent test has.
 OWN_USER = 2**30 + os.getpid()
 
 
@@ -184,7 +184,8 @@ def out_of_fds(place, vectors, limit):
 
 
 def crowd(place, clients, vectors):
-    """Very many connect at once and then read: each knows all peers (crowd.c checks each)."""
+    """Very many clients connect at once and then read: each knows all peers (crowd.c checks
+    each)."""
     needed = clients * (1 + vectors) + 64
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < needed:
@@ -203,7 +204,8 @@ def crowd(place, clients, vectors):
 
 
 def odd_size(place, size):
-    """A size that is not a power of two: exactly that, or an error that names it."""
+    """The region has a size that is not a power of two: the server uses exactly that size, or names
+    it in an error."""
     region = ["-r", "memfd:"] if place.ours else ["-M", place.shm]
     assert size[-1] == "G"
     wanted = int(size[:-1]) << 30
@@ -281,7 +283,7 @@ def send_fds(sock):
         for _ in range(2):
             sock.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
     except (BrokenPipeError, ConnectionResetError):
-        pass  # it was dropped meanwhile
+        pass  # the server dropped the client in the meantime
     except PermissionError:  # Linux 6.16: the kernel rejects fds for the server
         sock.send(b"x")
     finally:
@@ -293,8 +295,8 @@ CRIMES = {crime.__name__: crime for crime in
 
 
 def crime_is_punished(place, name, greeted):
-    """Whatever the client does: only this client is dropped, its leave is announced, no fd leaks
-    (W-8)."""
+    """Whatever the client does, the server drops only this client and announces its leave, and no
+    fd leaks (W-8)."""
     server = place.server()
     clients = [join(place, keep=False), join(place, keep=False)]
     knows_all(clients)
@@ -306,7 +308,7 @@ def crime_is_punished(place, name, greeted):
     CRIMES[name](hostile.sock)
     hostile.sock.setblocking(False)
     if place.ours:
-        server.err.wait("client 2 joined")  # otherwise there is nothing yet to close
+        server.err.wait("client 2 joined")  # otherwise the server has nothing to close yet
     if CRIMES[name] is not stop_reading:
         wait_for_fds(server, before)
         knows_all(clients)
@@ -330,7 +332,8 @@ def many_fds(place, times):
 
 
 def all_crimes(place):
-    """Each of them, by a client that has been greeted and by a client right after it connected."""
+    """Each violation, by a client that has been greeted and by a client right after it
+    connected."""
     for name in CRIMES:
         for greeted in (True, False):
             place.socket = place.dir / f"{name}-{greeted}"
@@ -358,8 +361,8 @@ with RawClient(sys.argv[2], int(sys.argv[3]), keep=False) as client:
 
 
 def stopped_in_greeting(place, visitors, vectors):
-    """A process is stopped during its greeting, most of which the server has not sent: the others
-    lose nothing meanwhile, and after it continues it does not, either."""
+    """A process is stopped during its greeting, most of which the server has not sent. The other
+    clients lose nothing meanwhile, nor does the process itself once it continues."""
     place.server("-n", vectors)
     clients = [join(place, vectors, keep=False) for _ in range(4)]
     knows_all(clients)

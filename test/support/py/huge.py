@@ -13,7 +13,7 @@ NR_HUGEPAGES = pathlib.Path("/proc/sys/vm/nr_hugepages")
 def set_aside():
     """Two unused huge pages of 2 MiB; afterwards their number is as before.
 
-    The number is that of the whole machine: one test after the other, whichever run they belong to.
+    The number is machine-wide, so a lock serialises these tests, also those of other runs.
     """
     with open(NR_HUGEPAGES, encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

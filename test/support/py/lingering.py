@@ -41,12 +41,12 @@ class Lingering:
         return sock
 
     def fds(self):
-        """Number of those that have not been sent."""
+        """The number of sockets that have not been sent."""
         return [sock.fileno() for sock in self._socks]
 
     def hand_over(self, sent=None):
-        """Close our copies, all or so many: the receiver is then the last to close them. Our own
-        close() does not block, because it is not the last."""
+        """Close our copies. The receiver of the first @sent sockets (None: of all) then closes the
+        last copy; our own close() does not block, because it is not the last."""
         for sock in self._socks[len(self._socks) if sent is None else sent:]:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
         while self._socks:
@@ -75,7 +75,7 @@ def slowest(client, seconds=0.6, pid=None):
 
 @contextlib.contextmanager
 def stopped(process):
-    """Stop a process, so that it finds everything done meanwhile at once."""
+    """Stop a process, so that when it continues it finds all events of the meantime at once."""
     process.signal(signal.SIGSTOP)
     try:
         wait_until(lambda: "T" in state_of(process.pid), "it has stopped")
@@ -91,7 +91,7 @@ def state_of(pid):
 
 
 def without_passrights(place, program):
-    """A program as on a kernel that cannot reject fds. Return: the command to start instead."""
+    """Run a program as on a kernel that cannot reject fds. Return: the command to start instead."""
     wrapper = place.dir / f"{program.name}-of-an-old-kernel"
     launcher = pathlib.Path(__file__).with_name("without_passrights.py")
     wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} {launcher} {program} "$@"\n')

@@ -51,7 +51,7 @@ class Manager:
         self.forget_all()
 
     def vanish(self):
-        """The manager ends: the service's notifications get lost."""
+        """The manager disappears: the service's notifications are lost."""
         if not self._sock:
             return
         self._may_read.set()
@@ -63,7 +63,7 @@ class Manager:
         os.unlink(self.path)
 
     def come_back(self):
-        """After vanish(): at the same address, with everything that it stored."""
+        """After vanish(), listen again at the same address, with everything that was stored."""
         self._open()
 
     def _send(self, text):
@@ -113,7 +113,7 @@ class Manager:
     def stop_reading(self):
         """Stop reading, so that the queue (net.unix.max_dgram_qlen) fills."""
         self._may_read.clear()
-        self._send("STOP=1")  # for which the reader may have been waiting
+        self._send("STOP=1")  # the reader may have been waiting for it
 
     def go_on_reading(self):
         """Read again."""
@@ -198,15 +198,15 @@ class Manager:
         wait_until(waits, "the service waits")
 
     def crash(self, idle=True, **start):
-        """kill -9, and the next start. idle: not while a message is being sent, so that none is
-        lost"""
+        """Kill the service with SIGKILL, and start it again. idle: wait first until no message is
+        being sent, so that no client is lost."""
         if idle:
             self.wait_idle()
         assert self.end_service(signal.SIGKILL) == -signal.SIGKILL
         return self.start(**start)
 
     def restart(self, *options, **start):
-        """Restart it like `systemctl restart`."""
+        """Restart the service like `systemctl restart`."""
         status = self.end_service(signal.SIGTERM)
         assert status == 0, self.server.err.text()
         return self.start(*options, **start)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A QEMU that is a vfio-user client. Without it, importing this module is one skip with the reason,
-instead of one for each test."""
+"""A QEMU that is a vfio-user client. If none is found, importing this module skips the whole file
+with one reason."""
 import pytest
 
 from guestkit import vfio_user_qemu

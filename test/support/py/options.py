@@ -43,7 +43,7 @@ def check_help_and_man_page(place, program):
 
 
 def check_version(place, program, option):
-    """One line with the program's name and a version."""
+    """--version prints one line with the program's name and a version."""
     done = run(place, program, option)
     name, version = done.stdout.split()
     assert (done.returncode, done.stderr, name) == (0, "", program)
@@ -51,7 +51,7 @@ def check_version(place, program, option):
 
 
 def check_refused(place, program, option):
-    """Status 2, the option's name, and a hint at the help."""
+    """A bad option gives status 2, a message with its name, and a pointer to --help."""
     done = run(place, program, option)
     assert (done.returncode, done.stdout) == (2, "")
     assert option.strip("-").split("=")[0] in done.stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The project's programs as processes: started, their output read, and ended on every path."""
+"""Start the project's programs as processes, read their output, and end them on every path."""
 import contextlib
 import ctypes
 import fcntl
@@ -27,7 +27,7 @@ SHM = pathlib.Path("/dev/shm")
 
 
 def wait_until(condition, what, timeout=TIMEOUT):
-    """For states without an event: check again and again."""
+    """Poll until condition() is true, for states that no event reports."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
@@ -43,8 +43,8 @@ def _schedule(pid):
 
 
 def fd_count(pid, patience=1):
-    """Number of open fds while a process waits; while it works it may have one more or less. If it
-    does not wait for @patience seconds: the current number."""
+    """The number of open fds while a process waits; a working process may temporarily have one more
+    or less. If it does not wait within @patience seconds: the current number."""
     deadline = time.monotonic() + patience
     while True:
         before = _schedule(pid)
@@ -89,7 +89,7 @@ class KernelLog:
         self._seen = []
 
     def killed(self):
-        """(pid, program, number of the system call) of each."""
+        """The (pid, program, number of the system call) of each."""
         while self._fd is not None:
             try:
                 line = os.read(self._fd, 8192).decode(errors="replace")
@@ -116,7 +116,7 @@ class Lines:
     def __init__(self, stream):
         self.ended = False
         self._seen = []
-        self._part = b""  # of a line without its end
+        self._part = b""  # an incomplete line
         self._fd = stream.fileno()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._collect, daemon=True)
@@ -366,13 +366,14 @@ class Place:
         self.end_strays()
 
     def pardon_violators(self):
-        """For tests of programs that make forbidden system calls. Return: the processes."""
+        """For tests of programs that make forbidden system calls. Return: the records of ended
+        processes."""
         pardoned, self._violators = self._violators, []
         return pardoned
 
     def _check_violators(self):
-        """No program of a test may have been ended by its filter, also if the test does not watch
-        it."""
+        """The filter must not have ended any program of a test, even one that the test does not
+        watch."""
         killed = [(pid, call) for pid, exe, call in self._kernel_log.killed()
                   if exe in (str(self.server_program), str(self.device_program))
                   or exe.startswith(f"{self.dir}/")]
@@ -412,7 +413,7 @@ class Place:
 
 
 class Daemon:
-    """A process in the background, known by its id; a pidfd, so that no other process can be
+    """A process in the background, known by its id. A pidfd ensures that no other process is
     meant."""
 
     def __init__(self, pid):

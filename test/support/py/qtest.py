@@ -51,8 +51,8 @@ class Doorbells:
                 self.send(peer, fd)
 
     def heard(self):
-        """Whether QEMU has read all messages: it takes what follows the memory when it gets
-        there."""
+        """Return true if QEMU has read all messages. It reads those after the memory in its event
+        loop."""
         unread = fcntl.ioctl(self.connection, termios.TIOCOUTQ, b"\0" * 4)
         return struct.unpack("i", unread) == (0,)
 
@@ -79,7 +79,7 @@ class Doorbells:
 
 
 class Qemu:
-    """A QEMU with one device, paused. vectors: 0 is ivshmem-plain."""
+    """A paused QEMU with one device. vectors: 0 for ivshmem-plain."""
 
     def __init__(self, program, directory, vectors, ioeventfd="off"):
         self.doorbells = None
@@ -119,7 +119,8 @@ class Qemu:
         return answer[1] if len(answer) > 1 else None
 
     def settle(self):
-        """QEMU has handled all earlier events when this returns: its loop has completed a round."""
+        """Wait for a full round of QEMU's event loop, so that all earlier events have been
+        handled."""
         self.command("readb 0x0")
         self.command("readb 0x0")
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Clients of one server that come and go, and the correct list of peers, which all must receive."""
+"""A changing set of clients of one server, and the correct list of peers, which all must
+receive."""
 import contextlib
 import os
 import select
@@ -92,7 +93,7 @@ class Story:
         return client
 
     def wake(self, client):
-        """A client finally reads everything."""
+        """A client that was not reading now reads everything."""
         if self.asleep.pop(client, None) is not None:
             self.join(client)
 
@@ -141,7 +142,7 @@ class Story:
         """A client closes, or does something for which it is dropped; the others receive its
         leave."""
         if client not in self.clients:
-            return  # it was lost before
+            return  # the server dropped it before
         self.clients.remove(client)
         how(client)
         if how is not RawClient.close:
@@ -159,7 +160,7 @@ class Story:
         self.settle()
 
     def ring_all(self):
-        """Each client's doorbell of each vector of each other is correct."""
+        """Every client has the correct doorbell for each vector of every other client."""
         for sender in self.clients:
             for receiver in self.clients:
                 fds = receiver.own if receiver is sender else sender.peers[receiver.id]
@@ -171,6 +172,6 @@ class Story:
                     os.read(receiver.own[vector], 8)
 
     def end(self):
-        """All clients leave, one by one."""
+        """All clients leave, one at a time."""
         while self.clients:
             self.leave(self.clients[-1])

@@ -24,7 +24,7 @@ def cgroup_directories():
 
 
 class Absent(Exception):
-    """This machine cannot run one, with the reason."""
+    """This machine cannot run an instance; the text is the reason."""
 
 
 class UserManager:
@@ -91,11 +91,11 @@ class UserManager:
 
 
 def install_units(place, manager_dir, changes):
-    """Our units as installed, except what a user manager cannot do."""
+    """Our units as installed, without the settings that a user manager cannot apply."""
     unable = ("User=", "Group=", "SocketGroup=", "AmbientCapabilities=",
               "CapabilityBoundingSet=", "DevicePolicy=", "IPAddressDeny=", "Private", "Proc",
               "Protect")
-    if is_sanitized(place.server_program):  # a tracer is attached at its end
+    if is_sanitized(place.server_program):  # a tracer is attached when systemd exits
         unable += ("SystemCallFilter=", "MemoryDenyWriteExecute=")
     source = place.source / "packaging" / "systemd"
     for path in [source / "ivshmem@.socket", place.build / "packaging" / "ivshmem@.service"]:

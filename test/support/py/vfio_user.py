@@ -251,7 +251,7 @@ class Client:
         assert self.transact(RESET).body == b""
 
     def start(self, command=MEMORY_SPACE | BUS_MASTER):
-        """Start like a guest's driver."""
+        """Initialise the device as a guest's driver does."""
         self.write(CONFIG, COMMAND, struct.pack("<H", command))
 
     def find_capability(self, wanted):
@@ -418,7 +418,7 @@ class Device(Process):
         return Client(self.path, *arguments, **keywords)
 
     def wait_gone(self, times):
-        """Wait until it has reported so many disconnects. Return: (result, reason)."""
+        """Wait until it has reported @times disconnects. Return: (result, reason)."""
         _, result, reason = self.out.wait("gone ", times).split(" ", 2)
         return int(result), reason
 
@@ -428,7 +428,7 @@ class Device(Process):
         assert not self.err.count("runtime error:"), self.err.text()
 
     def stop(self):
-        """End it properly; a sanitizer must not report anything."""
+        """Let the program exit cleanly; a sanitizer must not have reported anything."""
         self.popen.stdin.close()
         status = self.wait()
         assert status == 0, f"serve-device ended with {status}: {self.err.text()}"

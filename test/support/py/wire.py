@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The wire protocol without any code of the project: a client that checks every rule while it
-reads, and a server that breaks them."""
+"""The wire protocol implemented without the project's code: a client that checks every rule while
+it reads, and a server that breaks them."""
 import array
 import contextlib
 import os
@@ -51,7 +51,7 @@ class RawClient:
     """A client that records the messages, and fails if they cannot be true.
 
     vectors: how many each client of this server has; None: unknown, and less is checked
-    keep:    keep the fds of others; if not, only their number is kept (as many None)
+    keep:    keep the fds of others; if not, store a None for each
     """
 
     def __init__(self, path, vectors=None, keep=True):
@@ -178,7 +178,8 @@ class RawClient:
                                      f"{sorted(self.peers)}, last {self.history[-5:]}")
 
     def greeting(self):
-        """Receive version, id, memory, the others, and the own vectors (`vectors` of them)."""
+        """Receive version, id, memory, the others, and the client's own vectors (`vectors` of
+        them)."""
         self.read_until(lambda: len(self.history) >= 3 and len(self.own) >= (self.vectors or 0),
                         "the end of the greeting")
         return self
@@ -205,7 +206,7 @@ class RawClient:
 
 
 def read_together(clients, condition, what):
-    """All of them read messages, in turns, until condition() is true."""
+    """All clients read messages, in turns, until condition() is true."""
     deadline = time.monotonic() + TIMEOUT
     poller = select.poll()
     for client in clients:

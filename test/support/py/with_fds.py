@@ -14,7 +14,7 @@ FIRST = 3  # SD_LISTEN_FDS_START
 
 def main(count, names, listed, program, *arguments):
     fds = [int(fd) for fd in listed.split(",") if fd]
-    # Move them away first: one of them may have the number that another is to get.
+    # Move the fds away first: an fd may have a number to which another will be moved.
     moved = [fcntl.fcntl(fd, fcntl.F_DUPFD, FIRST + len(fds)) for fd in fds]
     for fd in fds:
         os.close(fd)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A process that confines itself as a server does, and then does what no server should, or starts a
+ * A process that confines itself as a server does, and then tries a forbidden action, or starts a
  * program. test_sandbox.py runs it and looks at how it ends.
  *
  *   confined LISTS calls            print the names of all system calls that it can try
@@ -130,7 +130,7 @@ static void read_in_force(struct ivs_sandbox_options *opts)
 		opts->in_force = text;
 }
 
-/* For the program that is executed next. */
+/* Store the list for the program that is executed next. */
 static void tell_in_force(const struct ivs_sandbox_options *opts)
 {
 	int fd = memfd_create("in-force", 0);
@@ -220,7 +220,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "confined: %s\n", err.text);
 		return STATUS_BROKEN;
 	}
-	/* so that the process is killed after this */
+	/* shows that confining succeeded, even if the process is killed later */
 	if (write(STDOUT_FILENO, "confined\n", 9) != 9)
 		return STATUS_BROKEN;
 

@@ -6,8 +6,8 @@
  * LIMIT: maximum of fds in flight for the server's user. If that is enough, each is greeted in its
  * turn, and receives its own vectors after those of all that connected before.
  *
- * A million doorbells are too many for Python. No code of the project, as in wire.py. For a server
- * without other clients, so that ids are 0 to CLIENTS - 1 and no peer leaves.
+ * A million doorbells are too many for Python. Uses no code of the project, like wire.py. For a
+ * server without other clients, so that ids are 0 to CLIENTS - 1 and no peer leaves.
  */
 #include <endian.h>
 #include <errno.h>
@@ -232,7 +232,7 @@ static unsigned long long read_all(void)
 		fail("out of memory");
 	for (unsigned int i = 0; i < clients_n; i++)
 		polls[i] = (struct pollfd){.fd = members[i].sock, .events = POLLIN};
-	/* When all messages have come, further readable bytes are an error. */
+	/* Once all messages have arrived, further readable bytes are an error. */
 	while (poll(polls, clients_n, told_n < wanted_n ? SILENCE_MS : 0) > 0) {
 		for (unsigned int i = 0; i < clients_n; i++) {
 			if (polls[i].revents)

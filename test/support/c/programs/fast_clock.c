@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Preloaded by tests: for a program, monotonic time passes IVS_CLOCK_RATE times as fast. Deadlines
+ * Preloaded by tests: monotonic time passes IVS_CLOCK_RATE times as fast for a program. Deadlines
  * and intervals of seconds then pass in a fraction of that, in the program as it is shipped.
  */
 #include <dlfcn.h>
@@ -24,7 +24,7 @@ static int (*next_nanosleep)(const struct timespec *, struct timespec *);
 static int (*next_poll)(struct pollfd *, nfds_t, int);
 static int (*next_timerfd_settime)(int, int, const struct itimerspec *, struct itimerspec *);
 
-/* Return: the next definition, which is glibc's or a sanitizer's. */
+/* Return: the next definition of the symbol, in glibc or a sanitizer. */
 static void *next(const char *name)
 {
 	void *found = dlsym(RTLD_NEXT, name);

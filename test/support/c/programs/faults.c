@@ -108,7 +108,7 @@ static void say(const char *format, ...)
 		fail("cannot answer the test");
 }
 
-/* In the child: because a filter is permanent, this must be the last step before the program. */
+/* In the child. A filter is permanent, so install it immediately before executing the program. */
 static int install_filter(void)
 {
 	struct sock_filter code[] = {
@@ -292,7 +292,7 @@ static bool close_all_the_same(const struct faults *faults, const struct seccomp
 	return closed;
 }
 
-/* Whether it can be made to fail. */
+/* Return: whether the call can be made to fail. */
 static bool inject(struct faults *faults, const struct seccomp_notif *notif)
 {
 	bool possible;
@@ -303,7 +303,7 @@ static bool inject(struct faults *faults, const struct seccomp_notif *notif)
 	return possible;
 }
 
-/* Whether this call is the one to fail. */
+/* Return: whether this call is the one to fail. */
 static bool count(struct faults *faults, const struct seccomp_notif *notif)
 {
 	long number = number_of(&notif->data);
@@ -351,7 +351,7 @@ static void judge(struct faults *faults)
 
 	if (ioctl(faults->listener, SECCOMP_IOCTL_NOTIF_RECV, &in)) {
 		if (errno == ENOENT || errno == EINTR)
-			return; /* the caller has ended */
+			return; /* the caller has exited */
 		fail("cannot receive a system call");
 	}
 	out.resp.id = in.notif.id;
@@ -366,7 +366,10 @@ static void judge(struct faults *faults)
 		fail("cannot answer a system call");
 }
 
-/* It has ended; its children may still run. It stays a zombie, so that its id is not reused. */
+/*
+ * The program has exited; its children may still run. It stays a zombie, so that its id is not
+ * reused.
+ */
 static void tell_end(const struct faults *faults)
 {
 	siginfo_t info = {0};
@@ -390,7 +393,7 @@ int main(int argc, char **argv)
 			fail("poll");
 		if (fds[1].revents & POLLIN) {
 			judge(&faults);
-			/* the calls before the messages, so that these count all of them */
+			/* calls before messages, so that an outcome counts all earlier calls */
 			continue;
 		}
 		if (fds[1].revents & POLLHUP)

@@ -4,7 +4,7 @@
 #define TEST_SUPPORT_FAULTS_H
 
 /*
- * To ask whether it must fail, an allocation "writes" to this fd: a system call that every sandbox
+ * An allocation "writes" to this fd to ask whether it must fail: a system call that every sandbox
  * allows and that has no effect.
  */
 #define FAULTS_MALLOC_FD (-7007)

@@ -11,7 +11,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* glibc's own functions, under their internal names. */
+/* glibc's own allocation functions, by their internal names. */
 void *__libc_malloc(size_t len);
 void *__libc_calloc(size_t n, size_t len);
 void *__libc_realloc(void *old, size_t len);

@@ -12,7 +12,7 @@
  *   counts                 as NAME=VALUE ...
  *   rung                   doorbells that the guest rang since: PEER:VECTOR ...
  *   id N                   what IVPosition reads
- * "gone RESULT TEXT" is printed when a client is, "ready" at the start.
+ * "gone RESULT TEXT" is printed when a client disconnects, "ready" at the start.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -83,7 +83,7 @@ static bool set_number(struct served *served, const char *name, const char *text
 	return true;
 }
 
-/* Closes the previous one when the session does not use it any more. */
+/* Closes the previous memory when the session no longer uses it. */
 static void open_memory(struct served *served, const char *path)
 {
 	struct ivs_vfio_user_memory *memory = &served->options.memory;
