@@ -46,7 +46,7 @@ def make_library(where, name, header=HEADER, code=CODE, options=("-g",), soname=
 
 
 def check(old, new):
-    """Compare two. Return: the status and the output."""
+    """Compare two libraries. Return: the status and the output."""
     done = subprocess.run([str(word) for word in (CHECK, "--old", *old, "--new", *new)],
                           capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
@@ -109,7 +109,7 @@ def test_addition_is_compatible(tmp_path, what):
 
 
 def test_other_soname_is_not_compared(tmp_path):
-    """With another soname old programs do not start with it: everything may change."""
+    """A different soname keeps old programs from loading the library, so everything may change."""
     before, after, _ = BREAKS["field moved"]
     status, text = check(make_library(tmp_path, "old"), make_library(
         tmp_path, "new", HEADER.replace(before, after), soname="libthing.so.1"))
@@ -118,7 +118,7 @@ def test_other_soname_is_not_compared(tmp_path):
 
 
 def test_missing_debug_information_is_a_skip(tmp_path):
-    """Nothing could be compared: skipped, with the cure."""
+    """If nothing could be compared, the check is skipped, and the message has the cure."""
     status, text = check(make_library(tmp_path, "old"),
                          make_library(tmp_path, "new", options=()))
     assert status == 0
@@ -147,7 +147,7 @@ def test_missing_baseline_is_a_skip(tmp_path):
 
 
 def test_breaks_of_our_library_are_reported(tmp_path):
-    """With a function removed and two fields exchanged: the output names both."""
+    """A function was removed and two fields were exchanged: the output names both changes."""
     shutil.copytree(SOURCE, tmp_path / "source", symlinks=True, ignore=shutil.ignore_patterns(
         ".git", "build*", "test", "__pycache__"))
     for name, before, after in (

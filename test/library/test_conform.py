@@ -13,7 +13,7 @@ CASES = conform.cases(BUILD)
 
 
 class Host:
-    """A run on the host: its region, its server, and how these are removed."""
+    """A run on the host: its region, its server, and how to remove them."""
 
     def __init__(self, place):
         self.place = place
@@ -52,7 +52,7 @@ class Host:
         while not suite.out.count(conform.TAKE_AWAY) and suite.popen.poll() is None:
             time.sleep(0.005)
             if time.monotonic() > end:
-                suite.signal(signal.SIGKILL)  # output until then counts
+                suite.signal(signal.SIGKILL)  # the output up to this point counts
         self.take_away()
         if suite.popen.poll() is None and partner.popen.poll() is None:
             conform.tell(partner)
@@ -70,7 +70,7 @@ def over_unix(host, *options, arguments=()):
 
 
 def killed(host):
-    """A server that is killed, and so announces no end."""
+    """A server that is killed, and so does not announce that it exits."""
     address = host.serve(region=["-r", "memfd:"])
     host.take_away = lambda: (host.server.signal(signal.SIGKILL), host.server.wait())
     return host.run(address, "--transport", "unix", address)
@@ -124,5 +124,5 @@ def test_case(report, case):
 
 
 def test_the_end(report):
-    """It has run to its end."""
+    """The run has been completed."""
     report.check_end(CASES)

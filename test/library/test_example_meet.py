@@ -75,7 +75,7 @@ def test_meet_may_use_fewer_vectors_than_the_server_has(place):
 
 
 def test_meet_with_too_few_vectors_is_an_error(place):
-    """It ends in time, and the message says how to start the server."""
+    """The program gives up in time, and the message says how to start the server."""
     place.server("-n", "1", "-l", "1M")
     process = start_meet(place, 2, 3, "greedy", "-t", "1")
     assert process.wait() == 1
@@ -83,7 +83,7 @@ def test_meet_with_too_few_vectors_is_an_error(place):
 
 
 def test_meet_is_told_late(place):
-    """A peer that was met in memory is rung after the server has announced it, too."""
+    """A peer that was found in memory is also rung once the server has announced it."""
     server = FakeServer(place, place.socket)
     first = start_meet(place, 2, 1, "first")
     first.out.wait("stage opened")
@@ -182,7 +182,7 @@ def test_help_of_meet(place):
 
 
 def test_hello(place):
-    """One waits, the other rings it."""
+    """One program waits, and the other rings it."""
     place.server()
     hello = place.build / "examples" / "hello"
     waiting = place.start(hello, f"unix:{place.socket}")

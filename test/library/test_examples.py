@@ -81,7 +81,8 @@ def test_plain_region_is_an_error(place, name, words):
 
 @pytest.mark.parametrize("name, words", [("ping-pong", []), ("one-to-many", ["read"])])
 def test_no_vectors(place, name, words):
-    """A peer without vectors says what the server lacks. (poll-loop still prints joins.)"""
+    """If its peer has no vectors, an example says what the server lacks. (poll-loop still prints
+    joins.)"""
     place.server("-n", "0")
     done = place.run(example(place, name), *words, address(place))
     assert done.returncode == 1
@@ -92,14 +93,15 @@ def test_no_vectors(place, name, words):
     ("hello", []), ("ping-pong", []), ("ping-pong", ["1"]), ("one-to-many", ["read"]),
     ("poll-loop", [])], ids=str)
 def test_stopped_and_continued(place, name, words):
-    """As by Ctrl-Z and fg, which end system calls that wait: it waits again."""
+    """SIGSTOP and SIGCONT, as by Ctrl-Z and fg, interrupt waiting system calls: the program waits
+    again."""
     place.server()
     after = [address(place), *words] if name == "ping-pong" else [*words, address(place)]
     process = place.start(example(place, name), *after, stdin=subprocess.PIPE)
     place.servers()[-1].err.wait("client 0 joined")
     for _ in range(4):
         wait_until(lambda: state_of(process.pid) == "S", "it waits")
-        time.sleep(0.05)  # perhaps it only waited for the rest of the greeting
+        time.sleep(0.05)  # it may only have been waiting for the rest of the greeting
         with stopped(process):
             pass
     time.sleep(0.1)
@@ -108,7 +110,7 @@ def test_stopped_and_continued(place, name, words):
 
 
 def test_meet_continues_after_a_stop(place):
-    """Repeatedly, whatever it waits for."""
+    """Stop and continue the program repeatedly, whatever it waits for."""
     place.server("-n", "2")
     both = [place.start(example(place, "meet"), "-n", "2", "-r", "20000", address(place))
             for _ in range(2)]
@@ -171,7 +173,7 @@ def test_ping_pong_and_a_stranger(place, before):
 
 
 def test_ping_pong_with_given_ids(place):
-    """Twice: the cells of the first game do not affect the second."""
+    """A second game works: the cells of the first do not affect it."""
     place.server()
     for _ in range(2):
         first = ping_pong(place, "1", "100")
@@ -182,7 +184,7 @@ def test_ping_pong_with_given_ids(place):
 
 
 def test_ping_pong_other_dies(place):
-    """The peer that answers is killed: the other ends with status 1."""
+    """If the answering peer is killed, the other exits with status 1."""
     place.server()
     memory = board(place)
     first = ping_pong(place, "1", "10000000")
@@ -196,7 +198,7 @@ def test_ping_pong_other_dies(place):
 
 
 def test_ping_pong_with_oneself(place):
-    """The own id is refused, and an id whose cell is not in the region."""
+    """The peer's own id is refused, and so is an id whose cell is outside the region."""
     place.server("-l", "4K")
     for other in ("0", "64"):
         done = place.run(example(place, "ping-pong"), address(place), other)
@@ -251,7 +253,7 @@ def test_readers_print_each_message_in_order(place):
 
 
 def test_only_named_peers_are_rung(place):
-    """Peers can be named: only this one is rung."""
+    """If a peer is named, only that peer is rung."""
     place.server()
     reader = read_all(place)
     write_lines(place, ["you"], "0", "40000")
@@ -269,7 +271,7 @@ def test_late_reader(place):
 
 
 def test_reader_that_sleeps(place):
-    """A reader that is stopped while messages are overwritten: none is invented or torn."""
+    """A reader is stopped while messages are overwritten: it prints no invented or torn message."""
     place.server()
     reader = read_all(place)
     reader.signal(signal.SIGSTOP)
@@ -321,7 +323,7 @@ def test_hostile_writer(place, what):
 
 
 def test_too_small_region_is_an_error(place):
-    """4K is too small for a board."""
+    """A region of 4K is too small for a board."""
     place.server("-l", "4K")
     for words in ("read", "write"):
         done = place.run(example(place, "one-to-many"), words, address(place))
@@ -336,7 +338,7 @@ def poll_loop(where, *words):
 
 
 def test_poll_loop_handles_all_events(place):
-    """Joins, doorbells, leaves, the timer and commands, in one loop."""
+    """One loop handles joins, doorbells, leaves, the timer and commands."""
     place.server("-n", "2")
     first = poll_loop(place, "1")
     first.out.wait("I am peer 0 (unix), 2 vectors")
@@ -379,7 +381,7 @@ def test_poll_loop_reads_input_in_pieces(place):
 
 
 def has_input(process):
-    """Whether the pipe to its standard input has unread bytes."""
+    """Return true if the pipe to the program's standard input has unread bytes."""
     count = bytearray(4)
     fcntl.ioctl(process.popen.stdin, termios.FIONREAD, count)
     return any(count)

@@ -179,7 +179,7 @@ int64_t ask_result(const struct conform *c, unsigned int i);
 /* The partner rings our vector @times times. */
 bool ask_ring(struct conform *c, unsigned int vector, unsigned int times);
 
-/* Whether the partner was rung on this vector; or was not. */
+/* Expect that the partner was rung on this vector, or (second function) that it was not. */
 bool ask_rung(struct conform *c, unsigned int vector);
 bool ask_not_rung(struct conform *c, unsigned int vector);
 

@@ -109,7 +109,7 @@ static void unix_dead(struct conform *c)
 	unlink(address + 5);
 }
 
-/* It listens and never accepts: the kernel completes the connection anyway. */
+/* A listener that never accepts: the kernel completes the connection anyway. */
 static void unix_silent(struct conform *c)
 {
 	char address[160];
@@ -147,7 +147,7 @@ static void *pose(void *arg)
 	return NULL;
 }
 
-/* The caller counts fds, so those of the impostor are closed at the end. */
+/* The caller counts fds, so close those of the impostor at the end. */
 static void meets(struct conform *c, const char *name, const void *text, size_t len, int wanted)
 {
 	const struct ivs_peer_options opts = {.timeout_ms = LONG_MS};
@@ -236,7 +236,7 @@ static void file_too_small(struct conform *c)
 
 static void pci_garbage(struct conform *c)
 {
-	/* peer.h does not say whether that is a wrong address or an absent device. */
+	/* peer.h does not specify whether this is an invalid address or a missing device. */
 	refused(c, "pci:zz", ADDRESS | ABSENT, c->device ? "zz" : "ivshmem");
 }
 

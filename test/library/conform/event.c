@@ -8,7 +8,7 @@
 
 #define TIMES 50
 
-/* Without vectors and roster waiting is refused; without vectors no doorbell is reported. */
+/* Without vectors and roster, waiting is refused; without vectors, no doorbell is reported. */
 static bool may_hear(struct conform *c)
 {
 	struct ivs_event event;
@@ -39,7 +39,7 @@ static void each_vector(struct conform *c)
 	}
 }
 
-/* All are rung at once, and each is reported. */
+/* All vectors are rung at once, and each doorbell is reported. */
 static bool take_all(struct conform *c, bool by_poll)
 {
 	struct pollfd pfd = {.fd = ivs_peer_fd(c->peer), .events = POLLIN};
@@ -141,7 +141,7 @@ static void fd(struct conform *c)
 	EXPECT(c, number == ivs_peer_fd(c->peer), "another fd each time");
 }
 
-/* With a roster page it is readable now and then; otherwise only with an event. */
+/* With a roster page the fd is also readable periodically; otherwise only with an event. */
 static void fd_quiet(struct conform *c)
 {
 	struct pollfd pfd = {.fd = ivs_peer_fd(c->peer), .events = POLLIN};

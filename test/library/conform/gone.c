@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The last cases: the device is unplugged, or the server ended, or the region's name removed. Their
+ * The last cases: the device, the server or the region's name has been removed. Their
  * order matters, and no peer is opened for them.
  */
 #include <dirent.h>
@@ -44,7 +44,7 @@ static bool is_ivshmem(const char *bdf)
 	return !strcmp(text, "0x1110\n");
 }
 
-/* No event reports the removal of a device that is not watched. */
+/* Search sysfs: if a transport does not watch the device, no event reports its removal. */
 static bool device_is_there(void)
 {
 	DIR *dir = opendir("/sys/bus/pci/devices");
@@ -87,13 +87,13 @@ static bool is_untouchable(const struct conform *c)
 	return is_transport(c, "sysfs");
 }
 
-/* With vfio the device stays until it is closed; with the others it is lost at once. */
+/* With vfio the device remains until it is closed; with the other transports it is lost at once. */
 static bool is_lost(const struct conform *c)
 {
 	return is_transport(c, "driver") || is_transport(c, "sysfs");
 }
 
-/* Joins, leaves and doorbells may come first; then the removal is reported each time. */
+/* Joins, leaves and doorbells may precede the removal, which is then reported each time. */
 static int next_but(struct conform *c, int timeout_ms, struct ivs_event *event)
 {
 	int result;
@@ -227,7 +227,7 @@ static void check_ring(struct conform *c, int result)
 		       conform_result(result));
 		return;
 	}
-	/* vfio: the device was requested back, and is still there. */
+	/* vfio: the kernel requested the device back, but it remains until it is closed. */
 	EXPECT(c, !result || (c->device && result == IVS_PEER_E_DEVICE_GONE), "came %s",
 	       conform_result(result));
 	if (!c->device)
@@ -288,7 +288,7 @@ static void memory(struct conform *c)
 
 	if (is_untouchable(c))
 		return;
-	/* All pages are the same one now: write only after checking them. */
+	/* With the driver all pages are now the same zero page: check them before writing. */
 	for (size_t i = 0; i < c->size && is_transport(c, "driver"); i++)
 		EXPECT(c, !c->memory[i], "expected 0 at %zu, got %u", i, c->memory[i]);
 	number = conform_in_child(c, touch);

@@ -12,7 +12,7 @@
 #define PAGE 4096UL
 #define MIB (1UL << 20)
 
-/* Who writes where. The first page and the last usable one belong to the cases about them. */
+/* Layout of the region. The first page and the last usable page belong to the cases about them. */
 #define MAILBOX_AT (64UL << 10)
 #define SCRATCH_AT (128UL << 10) /* one page and more */
 #define WORDS_AT (256UL << 10)	 /* counters, never patterns */
@@ -31,8 +31,8 @@
  * @ASK_HELLO: results: its id (-1: it has none), its vectors, bytes of the region
  * @ASK_WRITE: a pattern. args: offset, bytes, seed
  * @ASK_CHECK: the same; results: how many bytes are wrong, the first of them
- * @ASK_ADD:   add 1 to the counter at an offset, so many times
- * @ASK_RING:  args: slot, id, vector, times, after so many ms; result: of ivs_peer_ring()
+ * @ASK_ADD:   add 1 to a counter. args: offset, number of times
+ * @ASK_RING:  args: slot, id, vector, times, delay in ms; result: of ivs_peer_ring()
  * @ASK_TAKE:  args: slot, vector, timeout in ms, offset; results: of ivs_peer_wait(), the counter
  * @ASK_JOIN:  args: slot; results: of ivs_peer_open(), id, vectors
  * @ASK_LEAVE: args: slot
@@ -80,7 +80,7 @@ static inline uint8_t pattern_byte(uint64_t seed, uint64_t i)
 
 void pattern_write(volatile uint8_t *at, uint64_t len, uint64_t seed);
 
-/* Return: how many bytes are wrong; *first is the first of them. */
+/* Return: the number of wrong bytes; *first is set to the first of them. */
 uint64_t pattern_check(const volatile uint8_t *at, uint64_t len, uint64_t seed, uint64_t *first);
 
 /* For polling, where no event is available. */

@@ -59,7 +59,7 @@ static void fewer_vectors(struct conform *c)
 	EXPECT_OK(ask_ring(c, 0, 1));
 	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), 0);
 	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 1, 0), IVS_PEER_E_VECTOR);
-	/* The partner may ring the surplus vectors; nothing is reported. */
+	/* The partner may ring the surplus vectors; no event is reported. */
 	EXPECT_OK(ask_ring(c, c->vectors_n - 1, 1));
 	while (!(result = ivs_peer_next(c->peer, QUIET_MS, &event)))
 		EXPECT(c, event.type != IVS_EVENT_DOORBELL, "a doorbell on vector %u",
@@ -143,7 +143,7 @@ static void two_ring(struct conform *c)
 	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), 0);
 }
 
-/* A device opened twice: both get each doorbell, and do not consume that of the other. */
+/* If a device is opened twice, both peers receive each doorbell. */
 static void two_hear(struct conform *c)
 {
 	struct ivs_peer *other = NULL;

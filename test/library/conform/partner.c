@@ -16,11 +16,11 @@
 #define SLOTS_MAX 8
 #define KNOWS_MS 10000
 #define LOOK_MS 20
-#define LIFE_S 300 /* the suite has ended by then */
+#define LIFE_S 300 /* longer than the suite runs */
 
 struct slot {
 	struct ivs_peer *peer;
-	bool rung[VECTORS_MAX]; /* doorbells that arrived while it took joins and leaves */
+	bool rung[VECTORS_MAX]; /* doorbells that arrived while joins and leaves were read */
 };
 
 struct partner {
@@ -71,7 +71,7 @@ static void sleep_ms(uint64_t ms)
 	nanosleep(&time, NULL);
 }
 
-/* Take joins and leaves; remember doorbells that arrive meanwhile. */
+/* Read joins and leaves; remember doorbells that arrive meanwhile. */
 static void look_around(struct slot *slot, int timeout_ms)
 {
 	struct ivs_event event;
@@ -216,7 +216,7 @@ static bool answer(struct partner *partner)
 	return true;
 }
 
-/* Keep reading: a server that ends sends nothing more to a client with a full socket. */
+/* Keep reading: if a client's socket is full, a server that exits sends it nothing more. */
 static void idle(struct partner *partner)
 {
 	for (unsigned int i = 0; i < SLOTS_MAX; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Helpers of several cases. */
+/* Helpers shared by several cases. */
 #include "conform.h"
 
 #include <dirent.h>

@@ -108,7 +108,7 @@ static bool await_waiting(struct conform *c, const struct worker *workers, unsig
 	return true;
 }
 
-/* Each waits for another vector, and is woken by that one. */
+/* Each thread waits for a different vector, and only that vector wakes it. */
 static void wait_in_threads(struct conform *c)
 {
 	struct worker workers[THREADS] = {{0}};
@@ -137,14 +137,14 @@ static void ring_in_threads(struct conform *c)
 	join(c, workers, n, can(c, IVS_CAP_RING) ? 0 : IVS_PEER_E_UNSUPPORTED);
 	for (unsigned int i = 0; i < n && can(c, IVS_CAP_RING); i++) {
 		EXPECT_OK(ask_rung(c, i));
-		/* It may have been woken more than once. */
+		/* The thread may have been woken more than once. */
 		do {
 			EXPECT_OK(ASK(c, ASK_TAKE, {0, i, 0, WORDS_AT}));
 		} while (!ask_result(c, 0));
 	}
 }
 
-/* One rings, the other waits, in one peer. */
+/* In one peer, one thread rings and another waits. */
 static void ring_and_wait(struct conform *c)
 {
 	struct worker waiter;
@@ -165,7 +165,7 @@ static void ring_and_wait(struct conform *c)
 	}
 }
 
-/* One waits for a vector, another for any event: one of them gets the doorbell. */
+/* One thread waits for a vector, another for any event: one of them receives the doorbell. */
 static void wait_and_next(struct conform *c)
 {
 	struct worker workers[2] = {{.number = 0}, {.number = NEXT}};
@@ -178,7 +178,7 @@ static void wait_and_next(struct conform *c)
 	EXPECT(c, c->vectors_n > 1, "needs two vectors");
 	n = start(c, workers, n, wait_for_it);
 	if (await_waiting(c, workers, n)) {
-		/* The second doorbell is for the thread that is left. */
+		/* The second doorbell is for the remaining thread. */
 		ask_ring(c, 1, 1);
 		pthread_join(workers[1].thread, NULL);
 		ask_ring(c, 0, 1);
@@ -291,7 +291,7 @@ static void close_of_child(struct conform *c)
 	conform_close(c);
 }
 
-/* What the child closes stays open in the parent: memory and vectors. */
+/* Memory and vectors that the child closes stay open in the parent. */
 static void fork_close(struct conform *c)
 {
 	int number = conform_in_child(c, close_of_child);

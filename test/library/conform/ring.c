@@ -56,7 +56,7 @@ static void all_vectors(struct conform *c)
 		EXPECT_OK(ask_rung(c, vector));
 }
 
-/* Doorbells on one vector coalesce, or not. */
+/* Doorbells on one vector may coalesce. */
 static void many(struct conform *c)
 {
 	unsigned int n = 0;
@@ -102,7 +102,7 @@ static void oneself(struct conform *c)
 	}
 }
 
-/* A device ignores it; a roster page, if any, reports it. */
+/* A device ignores the doorbell; a roster page, if any, shows that the peer does not exist. */
 static void nobody(struct conform *c)
 {
 	EXPECT_OK(may_ring(c));

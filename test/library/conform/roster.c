@@ -10,7 +10,7 @@
 #define ROOM 16
 #define NEWCOMERS 3
 
-/* Without a roster: the list is empty, and no join is reported. */
+/* Without a roster, the list is empty and no join is reported. */
 static bool may_see(struct conform *c)
 {
 	unsigned int ids[ROOM];
@@ -118,7 +118,7 @@ static void join_and_leave(struct conform *c)
 	       ivs_peer_vectors_of(c->peer, id));
 }
 
-/* The list has exactly what was reported. */
+/* The list contains exactly the peers that were reported. */
 static void listed_when_reported(struct conform *c)
 {
 	struct ivs_event event;
@@ -136,7 +136,7 @@ static void listed_when_reported(struct conform *c)
 	EXPECT_OK(conform_await(c, c->peer, IVS_EVENT_LEAVE, (unsigned int)id, NULL));
 }
 
-/* Each join has its leave; a peer that joins and leaves between calls may be left out. */
+/* Each join has its leave; a peer that joins and leaves between two calls may be omitted. */
 static void in_pairs(struct conform *c)
 {
 	unsigned int joined[2] = {0};
@@ -225,7 +225,7 @@ static unsigned int expected_n(const struct conform *c)
 	return can(c, IVS_CAP_ID) ? 2 : 1;
 }
 
-/* Wait until it lists the partner and this peer, and no peer that is leaving. */
+/* Wait until the page lists the partner and this peer, and no peer that is leaving. */
 static bool settled(struct conform *c, struct ivs_roster_info *out, struct ivs_roster_entry *peers)
 {
 	int64_t end = conform_now_ms() + LONG_MS;

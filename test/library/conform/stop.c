@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A peer that is stopped: what ends, and what continues. With other threads: process.c. */
+/* Stopping a peer: which calls return, and which still work. With other threads: process.c. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -44,7 +44,7 @@ static void at_once(struct conform *c)
 	       ivs_peer_caps(c->peer));
 }
 
-/* Also when a doorbell is pending. */
+/* Waiting also returns STOPPED when a doorbell is pending. */
 static void rung(struct conform *c)
 {
 	if (can(c, IVS_CAP_WAIT))
@@ -111,7 +111,7 @@ static void on_signal(int number)
 	ivs_peer_stop(to_stop);
 }
 
-/* As in a program that ends at SIGTERM: waiting ends whenever the signal arrives. */
+/* As in a program that exits on SIGTERM: waiting ends whenever the signal arrives. */
 static void in_handler(struct conform *c)
 {
 	const struct sigaction stop = {.sa_handler = on_signal};

@@ -58,7 +58,7 @@ static void taken(struct conform *c)
 	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, QUIET_MS), IVS_PEER_E_TIMEOUT);
 }
 
-/* The doorbell arrives while it waits, not before. */
+/* The doorbell arrives while the peer waits, not before. */
 static void later(struct conform *c)
 {
 	uint64_t id = (uint64_t)ivs_peer_id(c->peer);
@@ -130,7 +130,7 @@ static void on_signal(int number)
 	(void)number;
 }
 
-/* Repeatedly: a signal may arrive before it waits. */
+/* Repeat the signal: the first may arrive before the thread waits. */
 static void *disturb(void *arg)
 {
 	struct disturber *disturber = arg;

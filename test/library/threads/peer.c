@@ -142,7 +142,7 @@ static void *come_and_go(void *arg)
 {
 	unsigned int id = (unsigned int)ivs_peer_id(arg);
 
-	/* Continue until the other threads have been scheduled, on a busy machine. */
+	/* Continue until the other threads have been scheduled, even on a busy machine. */
 	for (unsigned int i = 0; i < ROUNDS || (i < ROUNDS_MAX && !(doorbells && joins && leaves));
 	     i++) {
 		struct ivs_peer *other = open_peer();
@@ -186,7 +186,7 @@ static void start_server(struct ivs_region **region)
 	region_opts.size = 1 << 20;
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
-	sigprocmask(SIG_BLOCK, &signals, NULL); /* in all threads to come */
+	sigprocmask(SIG_BLOCK, &signals, NULL); /* for all threads created later */
 	signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	snprintf(socket_path, sizeof(socket_path), "/tmp/ivshmem-threads-%d", (int)getpid());
 	snprintf(address, sizeof(address), "unix:%s", socket_path);
@@ -230,7 +230,7 @@ static void *take_for_ever(void *arg)
 	return NULL;
 }
 
-/* Ends threads that wait, or are about to. */
+/* Stop threads that wait, or are about to. */
 static void stop_waiting(struct ivs_peer *peer)
 {
 	struct ivs_event event;
