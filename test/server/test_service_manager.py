@@ -108,7 +108,7 @@ def test_manager_that_reads_late(place, manager):
 
 
 def test_manager_that_has_ended(place, manager):
-    """Clients are served without a service manager."""
+    """Clients are still served after the service manager has disappeared."""
     manager.start()
     clients = three(place)
     manager.vanish()
@@ -350,7 +350,7 @@ def test_failed_start_after_a_crash_keeps_files(place, manager):
 
 
 def test_failed_first_start_leaves_nothing(place, manager):
-    """A stopped server leaves neither files nor stored fds."""
+    """If the first start fails, the server leaves neither files nor stored fds."""
     manager.start("-F", "-n", "2", "-S", place.socket, "--metrics", place.dir / "no" / "m.prom",
                   ready=False)
     assert manager.server.wait() == 1

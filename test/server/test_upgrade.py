@@ -176,7 +176,7 @@ def test_leave_during_an_upgrade_is_announced(place):
 
 
 def test_other_signal_does_not_delay_announcements(place, program):
-    """A signal without effect arrives together with a leave."""
+    """An upgrade request that fails arrives together with a leave, which is announced at once."""
     server, clients = three(place, *ANY_PROGRAM)
     replace(program, "#!/bin/sh\nexit 1\n")
     for _ in range(10):
