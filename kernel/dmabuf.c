@@ -71,7 +71,7 @@ static int ivshmem_dmabuf_make_pages(struct ivshmem_device *device)
 	return PTR_ERR_OR_ZERO(result);
 }
 
-/* struct pages imply a write-back mapping in the kernel, so they claim that type. */
+/* The kernel maps memory with a struct page write-back, so claim that memory type. */
 static int ivshmem_dmabuf_need_pages(struct ivshmem_device *device)
 {
 	int result = 0;

@@ -46,7 +46,7 @@ LISTENS = 0x10000  # the flag of a listening socket in /proc/net/unix
 
 
 class QemuServer(Server):
-    """A server that does not report when it is ready, and that a test connection would affect."""
+    """A server that does not report readiness, and must not be probed: a connection disturbs it."""
 
     def wait_until_it_listens(self):
         wait_until(lambda: self.popen.poll() is not None or self._listens(), "it listens")

@@ -285,7 +285,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_next(struct ivs_peer *peer, int timeout_ms,
 IVS_PUBLIC int ivs_peer_fd(const struct ivs_peer *peer);
 
 /**
- * ivs_peer_vector_fd() - the eventfd of an own vector
+ * ivs_peer_vector_fd() - the eventfd of one of the peer's own vectors
  *
  * Owned by @peer. Readable when the vector was rung; reading consumes the doorbell. Use preadv2(2)
  * with RWF_NOWAIT: an untrusted peer may have consumed the doorbell and made the fd blocking.

@@ -137,7 +137,7 @@ def _describe(path, edges):
 
 
 def _header_edges(files):
-    """{(header, header): reasons}, of all headers."""
+    """For all headers: {(including, included): reasons}."""
     edges = {}
     for name, text in files.items():
         for kind, header in csource.includes_of(text) if name.endswith(".h") else ():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Exceptions: complaints that are expected, each with its reason, and checks that only count."""
+"""Complaints that are expected, each with its reason, and checks that do not fail."""
 
 #: (check, part of the complaint, reason). An entry that matches nothing is a complaint.
 KNOWN = (

@@ -39,7 +39,7 @@ _DECORATION = re.compile(r"^[ \t]*(?:/\*+|\*+/?|//|\#)?[ \t]*|[ \t]*\*/$|[ \t]+$
 
 
 def _document(text):
-    """(first line, paragraph) of a Markdown or scdoc text, without blocks of code."""
+    """Yield (line number, paragraph) of a Markdown or scdoc text, skipping code blocks."""
     paragraph, start, fenced, code = [], 1, False, False
     for number, line in enumerate(text.split("\n") + [""], 1):
         if line.lstrip().startswith("```"):

@@ -61,7 +61,7 @@ def _command(folder):
 
 def _make(new, final):
     try:
-        # Packages are only unpacked, so no program of theirs has to run.
+        # Packages are only unpacked: none of their programs has to be runnable here.
         bootstrap.debian(SUITES, [PACKAGE], new / "all",
                          ["--mode=chrootless", "--variant=extract",
                           f"--aptopt=APT::Default-Release \"{SUITES[-1]}\""])

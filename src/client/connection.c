@@ -80,7 +80,7 @@ static int connection_receive_error(const struct ivs_connection *connection, int
 	}
 }
 
-/* Store the next doorbell of another peer; pass an own one to the caller. */
+/* Store the next doorbell of another peer; pass the client's own to the caller. */
 static int connection_take_vector(struct ivs_connection *connection,
 				  struct ivs_connection_event *event, struct ivs_error *err)
 {

@@ -15,7 +15,7 @@
 enum ivs_connection_error {
 	IVS_CONNECTION_E_ADDRESS = 1, /* the path cannot be that of a socket */
 	IVS_CONNECTION_E_ABSENT,      /* no server listens there */
-	IVS_CONNECTION_E_BUSY,	      /* its listen queue is full; no event reports when not */
+	IVS_CONNECTION_E_BUSY,	      /* its listen queue is full; retry later */
 	IVS_CONNECTION_E_AGAIN,	      /* nothing more to receive now */
 	IVS_CONNECTION_E_TIMEOUT,     /* the greeting was not complete in time */
 	IVS_CONNECTION_E_LOST,	      /* the server closed the connection */
@@ -24,9 +24,9 @@ enum ivs_connection_error {
 
 /**
  * enum ivs_connection_event_type - what the server has sent
- * @IVS_CONNECTION_ID:     the own id
- * @IVS_CONNECTION_REGION: @fd is the region
- * @IVS_CONNECTION_VECTOR: @fd is the next own vector
+ * @IVS_CONNECTION_ID:     the client's own id
+ * @IVS_CONNECTION_REGION: @fd refers to the region
+ * @IVS_CONNECTION_VECTOR: @fd is the next of the client's own vectors
  * @IVS_CONNECTION_PEER:   peer @id has another vector, or left; the doorbells are up to date
  */
 enum ivs_connection_event_type {

@@ -25,7 +25,7 @@
  * @has_region:  the region has arrived
  * @vectors_n:   own vectors that have arrived
  * @others_n:    the largest number of vectors of another peer
- * @quiet_ns:    when the own vectors are complete unless another one arrives
+ * @quiet_ns:    when the client's own vectors count as complete if no other arrives
  */
 struct ivs_greeting {
 	unsigned int wanted_n;

@@ -25,8 +25,8 @@
 #define IVS_DESCRIPTION_LEN 160
 
 /*
- * Tags of the peer's epoll: the number of an own vector, or one of these. It is not a loop of
- * daemon/, because the application waits, and takes one event at a time.
+ * Tags of the peer's epoll: the number of one of its own vectors, or one of these. It is not a loop
+ * of daemon/, because the application waits, and takes one event at a time.
  */
 enum ivs_peer_tag {
 	IVS_TAG_SERVER = IVS_VECTOR_MAX + 1,
@@ -112,7 +112,7 @@ struct ivs_peer {
  * struct ivs_doorbell - a vector of a peer, ready to be rung
  * @peer:  the peer that rings
  * @ring:  Return: as ivs_doorbell_ring()
- * @set:   unix: a reference to the doorbells of the peer that is rung; NULL: an own vector
+ * @set:   unix: a reference to the doorbells of the peer that is rung; NULL: one of its own vectors
  * @fd:    unix: the eventfd; driver, if BAR 0 is not mapped: the device node
  * @reg:   in a guest, if BAR 0 is mapped: the register Doorbell
  * @value: for @reg
@@ -142,7 +142,7 @@ void ivs_peer_deny(struct ivs_peer *peer, enum ivs_peer_cap cap, const char *why
 IVS_MUST_USE int ivs_peer_map(struct ivs_peer *peer, int fd, uint64_t offset, uint64_t len,
 			      struct ivs_error *err);
 
-/** ivs_peer_add_vector() - add an own vector; @fd is set to -1 if taken. Return: 0, -errno. */
+/** ivs_peer_add_vector() - add an eventfd of its own; @fd is -1 if taken. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_add_vector(struct ivs_peer *peer, int *fd);
 
 /** ivs_peer_watch() - add @fd to the epoll, which the first call creates. Return: 0, -errno. */

@@ -70,7 +70,7 @@ static int unix_take_vector(struct ivs_peer *peer, int *fd, struct ivs_error *er
 		return 0;
 	result = ivs_peer_add_vector(peer, fd);
 	if (result)
-		return ivs_error_errno(err, -result, "cannot take an own vector");
+		return ivs_error_errno(err, -result, "cannot add a vector");
 	ivs_peer_allow(peer, IVS_CAP_WAIT);
 	return 0;
 }

@@ -49,7 +49,7 @@ static int peer_check_stop(const struct ivs_peer *peer)
 	return peer_is_stopped(peer) ? IVS_PEER_E_STOPPED : ivs_eventfd_take(peer->stop_fd);
 }
 
-/* The driver rings all vectors when the device goes: then that is the result. */
+/* The driver rings all vectors when the device is removed, which is the result to return. */
 static int peer_taken(const struct ivs_peer *peer)
 {
 	return ivs_peer_is_gone(peer) ? IVS_PEER_E_DEVICE_GONE : 0;

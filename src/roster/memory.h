@@ -71,7 +71,7 @@ struct ivs_roster_memory_header {
 /**
  * struct ivs_roster_record - a client
  * @present:    the other members are valid
- * @in_doubt:   messages are being sent
+ * @in_doubt:   a send is in progress, so it is not known which messages arrived
  * @id:         of the client
  * @vectors_n:  how many vectors it has
  * @greeting:   how many messages of its greeting it has been sent

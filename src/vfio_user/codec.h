@@ -3,8 +3,9 @@
  * vfio-user, version 0.0: encoding and decoding. Source: QEMU's docs/interop/vfio-user, whose
  * structures are VFIO's (linux/vfio.h), and the messages that QEMU and Cloud Hypervisor send.
  *
- * The specification says "endianness of the host". Both sides are on one host, and all hosts with a
- * client are little-endian. Pure: no system call, no clock; parsing JSON allocates.
+ * The specification says "endianness of the host". Both sides are on one host, and all
+ * architectures for which a client exists are little-endian. Pure: no system call, no clock;
+ * parsing JSON allocates.
  */
 #ifndef IVS_VFIO_USER_CODEC_H
 #define IVS_VFIO_USER_CODEC_H

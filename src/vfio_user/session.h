@@ -57,7 +57,7 @@ void ivs_vfio_user_free(struct ivs_vfio_user *session);
  * ivs_vfio_user_connect() - serve a client from now on
  * @sock: a connected stream socket, non-blocking; set to -1 if taken
  *
- * The function is reset to its state after power-on.
+ * The PCI function is reset to its power-on state.
  *
  * Return: 0, IVS_VFIO_USER_E_BUSY, -errno.
  */

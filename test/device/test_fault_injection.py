@@ -185,7 +185,7 @@ class Starts:
             assert self.where.shm_path.stat().st_size == SIZE, "the memory of others is gone"
 
     def check_served(self, device, call):
-        """It serves like any other, and ends properly."""
+        """It serves like any other device, and exits cleanly."""
         if not self.kind == "read-only":
             check_serves(self.path, self.vectors)
         device.signal(signal.SIGTERM)
@@ -250,8 +250,8 @@ class Serving:
         self.device = None
 
     def wait_fds(self, wanted, call=None):
-        """Wait until it has so many fds, or without a number until their number is stable. Return:
-        how many."""
+        """Wait until the process has @n fds or, without @n, until their number is stable. Return
+        the number."""
         deadline = time.monotonic() + TIMEOUT
         before = None
         while True:
@@ -306,7 +306,7 @@ class Serving:
         return seen
 
     def stop(self):
-        """The device ends properly."""
+        """The process exits cleanly."""
         if self.device:
             self.device.arm()
             self.device.signal(signal.SIGTERM)

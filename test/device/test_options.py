@@ -80,7 +80,7 @@ def test_help_and_man_page_agree(place):
     "--socket-mode", "--region-owner", "--user", "--sandbox", "--control", "--status",
     "--help=yes", "--json=1"])
 def test_unknown_or_incomplete_option(place, option):
-    """Status 2, the option's name, and a hint at the help."""
+    """Status 2, the option's name, and a pointer to --help."""
     done = place.run_device(option)
     assert (done.returncode, done.stdout) == (2, "")
     assert option.strip("-").split("=")[0] in done.stderr

@@ -127,7 +127,7 @@ def enter(client, state):
 
 
 def state_after(state, command, outcome):
-    """The number of the migration state after a request that was not the last."""
+    """Send a migration request that is not the final one. Return the number of the state."""
     numbers = {"stop": vfu.STOP, "stop_copy": vfu.STOP_COPY, "resuming": vfu.RESUMING,
                "error": vfu.STATE_ERROR}
     if command == vfu.RESET and isinstance(outcome, tuple):

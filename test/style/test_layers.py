@@ -319,7 +319,7 @@ def test_every_check_is_tested():
 
 
 def test_exceptions():
-    """An exception removes the complaints that it matches, and is one if it matches none."""
+    """An exception suppresses the complaints that it matches; one without any is a complaint."""
     found = {"exits": ["src/base/a.c: calls exit()", "src/base/b.c: calls exit()"], "rules": []}
     assert known.without_known(found, [("exits", "base/a.c", "why")]) == {
         "exits": ["src/base/b.c: calls exit()"], "rules": []}

@@ -170,7 +170,7 @@ static int check_one(struct device_settings *device, struct ivs_error *err)
 	return status ? status : check_kind(device, err);
 }
 
-/* With so many paths users may confuse them. */
+/* Users may confuse the paths. */
 static int check_paths(const struct settings *settings, unsigned int at, struct ivs_error *err)
 {
 	const char *path = settings->devices[at].opts.socket.path;

@@ -60,7 +60,7 @@ static int rename_file(const char **name, const char *root, char *out, size_t ou
 	return result;
 }
 
-/* shm: is outside of a new root; dir: has no file to be removed. */
+/* A shm: region lies outside a new root, and a dir: region has no file to remove. */
 static int name_region(const char *address, const char *root, char *out, size_t out_len)
 {
 	char dir[PATH_MAX];

@@ -308,7 +308,7 @@ static int take_activated_listener(struct ivs_handover *handover)
 static bool is_named(int fd, const char *path, struct stat *there)
 {
 	struct sockaddr_un addr = {0};
-	socklen_t len = sizeof(addr) - 1; /* so that a 0 follows */
+	socklen_t len = sizeof(addr) - 1; /* room for the terminating NUL */
 
 	return !getsockname(fd, (struct sockaddr *)&addr, &len) && !strcmp(addr.sun_path, path) &&
 	       !lstat(path, there) && S_ISSOCK(there->st_mode);

@@ -15,23 +15,23 @@
 #include "support/c/roster_oracle.h"
 
 /*
- * One history in so many is big, so that ids cross the words of a bitmap; in half of these most
+ * One history in this many is big, so that ids cross the words of a bitmap; in half of these most
  * peers are silent, so that the ids of the others are far apart.
  */
 #define BIG_EVERY 400
 #define BIG_CLIENTS 200
 #define BIG_EVENTS 1200
-/* One in so many has its peers about id 64, after fillers: a border between words, where tables
+/* One in this many has its peers about id 64, after fillers: a border between words, where tables
  * grow. */
 #define FILLED_EVERY 25
-/* One in so many has a twin. */
+/* One in this many has a twin. */
 #define TWIN_EVERY 8
 
 struct plan {
 	unsigned long histories, events, clients, seed;
 	unsigned long resume; /* chance in 1000, at each event, that another process resumes */
 	long only;	      /* run this history alone, and print its events; or -1 */
-	long prefix; /* only so many of its events, then all clients read everything; or -1 */
+	long prefix; /* run only this many events, then let all clients read; or -1 */
 };
 
 /**

@@ -38,7 +38,7 @@ Test(roster, others_before_self, .timeout = TIMEOUT)
 	HEARS(r, 1, ALL, "0.0 1.0 1.1");
 	cr_assert_eq(join(r, 1), 2);
 	HEARS(r, 2, 3, "V I2 M");
-	/* Whichever of the two others is first, the own vectors are last. */
+	/* Whichever of the two others comes first, the client's own vectors come last. */
 	hear(r, 2, 3);
 	HEARS(r, 2, ALL, "2.0");
 	HEARS(r, 0, ALL, "2.0");

@@ -90,7 +90,7 @@ static void note_step(size_t offset, const uint8_t *bytes, size_t len)
 	memcpy(steps[steps_n++].bytes, bytes, len);
 }
 
-/* A copy of so many pieces, in this order. */
+/* A copy in this many pieces, in this order. */
 static size_t pick(size_t i, size_t n)
 {
 	switch (order) {
