@@ -23,8 +23,8 @@
 #include <ivshmem/peer.h>
 
 #define MEETING_MS 30000 /* to find each other */
-#define AGAIN_MS 100	 /* ring again at this interval: the other may not have joined, or left */
-#define ANSWER_MS 5000
+#define AGAIN_MS 100	 /* interval of ringing again: the other may join later, or have left */
+#define ANSWER_MS 30000	 /* on a loaded machine an emulated guest may stall for seconds */
 
 /* The message of a peer to the other: in the region, at its id, in a cache line of its own. */
 struct cell {
