@@ -85,7 +85,7 @@ IVS_MUST_USE int ivs_connection_connect(struct ivs_connection *connection, const
 IVS_MUST_USE int ivs_connection_next(struct ivs_connection *connection,
 				     struct ivs_connection_event *event, struct ivs_error *err);
 
-/** ivs_connection_close() - disconnect; the doorbells stay */
+/** ivs_connection_close() - disconnect; the doorbells remain usable */
 void ivs_connection_close(struct ivs_connection *connection);
 
 /** ivs_connection_deinit() - disconnect, and close all doorbells */

@@ -61,7 +61,7 @@ void ivs_greeting_note(struct ivs_greeting *greeting, const struct ivs_connectio
 /** ivs_greeting_is_over() - whether the region and all own vectors have arrived */
 bool ivs_greeting_is_over(const struct ivs_greeting *greeting);
 
-/** ivs_greeting_timeout() - set @err to what is missing. Return: IVS_CONNECTION_E_TIMEOUT. */
+/** ivs_greeting_timeout() - say in @err what is missing. Return: IVS_CONNECTION_E_TIMEOUT. */
 int ivs_greeting_timeout(const struct ivs_greeting *greeting,
 			 const struct ivs_connection *connection, struct ivs_error *err);
 

@@ -147,7 +147,7 @@ void ivs_pci_set_id(struct ivs_pci_function *function, int id);
  */
 void ivs_pci_doorbell(struct ivs_pci_function *function, unsigned int vector);
 
-/** ivs_pci_route() - whether @vector can be sent; ignored if it does not exist */
+/** ivs_pci_route() - set whether @vector can be sent; no effect if there is no such vector */
 void ivs_pci_route(struct ivs_pci_function *function, unsigned int vector, bool routed);
 
 /**

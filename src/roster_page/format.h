@@ -131,7 +131,7 @@ IVS_MUST_USE int ivs_roster_page_read(const void *memory, uint64_t len, unsigned
 				      struct ivs_roster_page_snapshot *out);
 
 /**
- * ivs_roster_page_read_sequence() - of a region in which a roster page was found, to see changes
+ * ivs_roster_page_read_sequence() - to detect changes; a roster page must have been found before
  */
 uint64_t ivs_roster_page_read_sequence(const void *memory, uint64_t len);
 

@@ -90,7 +90,7 @@ uint64_t ivs_vfu_save_left(const struct ivs_vfu_save *save);
 /**
  * ivs_vfu_save_read() - read the next @len bytes, at most ivs_vfu_save_left()
  *
- * Return: false: BAR 2 could not be read, and the stream is at its beginning again.
+ * Return: false if BAR 2 could not be read; the stream is then rewound.
  */
 IVS_MUST_USE bool ivs_vfu_save_read(struct ivs_vfu_save *save, struct ivs_vfu_memory *memory,
 				    uint8_t *out, size_t len);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-client: its commands, its end, and other transports."""
+"""ivshmem-client: its commands, how it exits, and other transports."""
 import os
 import signal
 import socket

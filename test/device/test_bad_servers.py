@@ -209,7 +209,7 @@ def test_bad_servers_in_place_of_good_ones(place, record_property):
         greets = one.name in ("two fds", "no eventfd", "a pipe", "greets and closes")
         assert len(about) <= 5 + (2 * one.came if greets else 0), about
         record_property("case", f"ok {one.name}")
-    # The VMMs' connections and eventfds, and a peer's doorbells for each.
+    # For each device: its VMM's connection and eventfds, and a peer's doorbells.
     assert fd_count(running.pid) <= fds + len(those) * (1 + 2 + 2)
     running.stop()
 

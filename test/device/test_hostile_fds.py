@@ -28,7 +28,7 @@ WRITE = {"x86_64": "1", "aarch64": "64"}.get(os.uname().machine)  # the system c
 
 
 def serve_two(place, *options, **keywords):
-    """Two devices in one process. Return: it, and the sockets."""
+    """Two devices in one process. Return: the process, and the devices' sockets."""
     paths = [place.dir / "one", place.dir / "other"]
     words = options or ["--region", f"shm:{place.shm}", "--size", "1M"]
     running = Devices(place, "--socket", paths[0], *words, "--socket", paths[1], "--region",

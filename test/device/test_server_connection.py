@@ -95,7 +95,7 @@ def test_other_number_of_vectors_is_logged(place, has, wants, said):
 
 
 def test_doorbells_of_peers_that_left_are_closed(place):
-    """Doorbells of peers are known while they are connected."""
+    """A peer's doorbells are known while the peer is connected."""
     start_server(place)
     running = start_device(place)
     guest = Guest(place, place.dir / "vmm", 2)

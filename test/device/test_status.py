@@ -372,7 +372,7 @@ def has_filter(place):
 @pytest.mark.parametrize("sandbox", [[], ["--sandbox", "on"], ["--sandbox", "off"]])
 @pytest.mark.parametrize("kind", ["plain", "server"])
 def test_device_is_confined(place, sandbox, kind):
-    """A filter, no capability, none to gain; everything works, with and without it."""
+    """The process has a filter and no capabilities, and cannot gain any."""
     if sandbox == ["--sandbox", "on"] and not has_filter(place):
         done = place.run_device("-S", place.dir / "vmm", "--region", f"shm:{place.shm}", *sandbox)
         assert done.returncode == 2 and 'cannot set the sandbox to "on": built with' in done.stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A guest with our device while its server is killed, returns, and returns with another region."""
+"""A guest with our device while its server is killed and comes back, also with another region."""
 import signal
 
 from support.py import device_guest

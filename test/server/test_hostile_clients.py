@@ -111,7 +111,7 @@ def test_comparison_of_a_server_that_fails(place):
 
 
 def oob_is_supported():
-    """Whether the kernel has out-of-band data on such sockets (since Linux 5.15, an option)."""
+    """Whether the kernel supports out-of-band data on UNIX sockets (an option since Linux 5.15)."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         try:

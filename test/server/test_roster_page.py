@@ -148,7 +148,7 @@ def test_page_is_consistent_during_a_storm(place):
 
 
 def test_process_beside_the_region_sees_joins_and_leaves(place):
-    """P-8: the same events as a client of the server gets; the region is all that it sees."""
+    """P-8: a reader of the region alone gets the same events as a client of the server."""
     server = place.server("-n", "2", "--roster")
     client = watch(place)
     first = place.start_client()

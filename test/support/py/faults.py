@@ -33,8 +33,8 @@ _FDS = "EMFILE ENFILE ENOMEM"
 #: call -> {effect on clients: the errors that this call can really have}. A call without errors
 #: cannot fail as it is used here. Calls of start and end do not affect clients.
 #:
-#: EAGAIN of sendmmsg() is missing: the kernel returns it only for a full socket, and later an event
-#: follows. The scenario with a client that does not read includes it.
+#: EAGAIN of sendmmsg() is missing: the kernel returns it only for a full socket, and reports an
+#: event when there is room again. The scenario with a client that does not read includes it.
 ERRORS = {
     "accept4": {HARMLESS: "EINTR EAGAIN ECONNABORTED ENOBUFS ENOMEM EPERM",
                 NEWCOMER: "EMFILE ENFILE"},

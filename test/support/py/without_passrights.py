@@ -24,7 +24,7 @@ def is_possible():
 
 
 def install():
-    """Load the filter, which stays over execve(2)."""
+    """Load the filter, which is preserved across execve(2)."""
     code = [(LOAD, 0, 0, NUMBER_AT), (EQUAL, 0, 3, SETSOCKOPT[platform.machine()]),
             (LOAD, 0, 0, OPTION_AT), (EQUAL, 0, 1, SO_PASSRIGHTS),
             (RETURN, 0, 0, ERRNO | errno.ENOPROTOOPT), (RETURN, 0, 0, ALLOW)]

@@ -122,7 +122,7 @@ static const char *feed_good_chunk(struct ivs_v0_decoder *dec, const struct stre
 	}
 }
 
-/* Decode the long session with chunks beginning at @cuts and wherever an fd travels. */
+/* Decode the long session, split into chunks at @cuts and before each byte with an fd. */
 static const char *decode_long(const bool cuts[LONG_LEN])
 {
 	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;

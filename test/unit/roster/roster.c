@@ -163,7 +163,7 @@ Test(roster, nothing_is_sent_between_vectors, .timeout = TIMEOUT)
 	hear(r, 0, ALL);
 	greeted(r, 3);
 	HEARS(r, 0, 1, "3.0");
-	/* A leave and a join with lower ids become due; both wait. */
+	/* A leave and a join with lower ids become due; both are held back. */
 	ivs_roster_leave(r, 1);
 	cr_assert_eq(greeted(r, 1), 4, "0 still knows 1");
 	HEARS(r, 0, ALL, "3.1 3.2 -1 4.0");
