@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device with programs in place of its server that are silent, close, or send other
-data."""
+"""ivshmem-device whose server is replaced by a program that sends nothing, closes the connection,
+or sends invalid data."""
 import os
 import socket
 import struct
@@ -17,9 +17,9 @@ from support.py.wire import RawClient
 
 
 class Crowd:
-    """Listens in place of a server, and handles each connection as a test wants.
+    """A listener in place of a server. It handles each connection as the test specifies.
 
-    behave: called with each connection, which is closed afterwards if it returns true
+    behave: called with each connection; if it returns true, the connection is then closed
     """
 
     def __init__(self, path, behave):
@@ -44,7 +44,7 @@ class Crowd:
                 if self._behave(there):
                     there.close()
             except OSError:
-                pass  # the other side has closed first
+                pass  # the device has closed it first
 
     def close(self):
         """Close all connections."""
@@ -56,12 +56,12 @@ class Crowd:
 
 
 def send(sock, value, *fds):
-    """A message as a server sends it."""
+    """Send a message in the format of a server."""
     socket.send_fds(sock, [struct.pack("<q", value)], fds)
 
 
 def greet(sock, memory, *rest):
-    """Send version, id, memory, and what a test wants, as a server does."""
+    """Send version, id and memory as a server does, and then the messages in @rest."""
     send(sock, 0)
     send(sock, 0)
     send(sock, -1, memory)
@@ -70,7 +70,7 @@ def greet(sock, memory, *rest):
 
 
 def pipe_end():
-    """An fd that is neither memory nor an eventfd."""
+    """Return: an fd that is neither memory nor an eventfd."""
     reader, writer = os.pipe()
     os.close(writer)
     return reader
@@ -105,9 +105,10 @@ BAD_SERVERS = {
 
 
 class Neighbour:
-    """One device of several, with its own server, which is replaced by a bad one.
+    """One of several devices in a process, with a server of its own that a bad one replaces.
 
-    guest: None if other memory is offered, which is only considered without a VMM
+    guest: None for a bad server that offers other memory, which a device considers only without a
+    VMM
     """
 
     def __init__(self, place, name):
@@ -121,7 +122,7 @@ class Neighbour:
         self.region.write_bytes(bytes(MIB))
         self.memory = os.open(self.region, os.O_RDWR)
         self.crowd = self.guest = self.server = None
-        self.came = 0  # number of the device's connections to the bad one
+        self.came = 0  # connections that the bad server has accepted
         self.start_server()
         place.add(self)
 
@@ -131,13 +132,13 @@ class Neighbour:
                                         region=["-M", self.region.name])
 
     def turn_bad(self):
-        """Kill the good server, and start the bad one in its place."""
+        """Kill the good server, and start the bad one at the same path."""
         self.server.end()
         os.unlink(self.path)
         self.crowd = Crowd(self.path, lambda sock: self.behave(sock, self.memory))
 
     def turn_good(self):
-        """Replace the bad server by the good one."""
+        """Replace the bad server with the good one."""
         self.crowd.close()
         self.came = self.crowd.came
         self.crowd = None
@@ -145,18 +146,17 @@ class Neighbour:
         self.start_server()
 
     def close(self):
-        """Close all fds."""
         if self.crowd:
             self.crowd.close()
         os.close(self.memory)
 
     def told(self, devices):
-        """Index of the device, and its status of the server."""
+        """Return: what the status of this device says about its server."""
         return next(one["server"] for one in devices if one["socket"] == str(self.vmm))
 
     def check_bad(self, control):
-        """The status reports the server as bad, with the reason, and the guest has the same memory
-        and doorbells. A moment later the device may try again."""
+        """Check that the status reports the bad server and the reason, and that a guest still has
+        its memory and its id."""
         told = {}
 
         def is_bad():
@@ -170,7 +170,7 @@ class Neighbour:
             assert self.guest.client.read(BAR2, 0, 4) == bytes(4) and self.guest.id() == 0
 
     def check_good(self):
-        """Connect a peer."""
+        """Check that the guest and a new peer can ring each other."""
         if not self.guest:
             self.guest = Guest(self.place, self.vmm, 2)
         peer = self.place.add(RawClient(str(self.path), 2)).greeting()
@@ -180,8 +180,8 @@ class Neighbour:
 
 @pytest.mark.usefixtures("fast_clock")
 def test_bad_servers_in_place_of_good_ones(place, record_property):
-    """The devices continue to serve, log sometimes why they are not peers, and are peers when the
-    good servers are back; all in one process."""
+    """The devices continue to serve and log only a few lines about their servers. When the good
+    servers are back, all devices become peers again. One process serves all of them."""
     control = place.dir / "control"
     those = [Neighbour(place, name) for name in BAD_SERVERS]
     running = Devices(place, "--control", control, *[
@@ -209,7 +209,7 @@ def test_bad_servers_in_place_of_good_ones(place, record_property):
         greets = one.name in ("two fds", "no eventfd", "a pipe", "greets and closes")
         assert len(about) <= 5 + (2 * one.came if greets else 0), about
         record_property("case", f"ok {one.name}")
-    # For each device: its VMM's connection and eventfds, and a peer's doorbells.
+    # For each device: the VMM's connection, its eventfds, and the doorbells of a peer.
     assert fd_count(running.pid) <= fds + len(those) * (1 + 2 + 2)
     running.stop()
 
@@ -221,13 +221,13 @@ def test_bad_servers_in_place_of_good_ones(place, record_property):
     ("a folder as memory", "is not a regular file"),
     ("silent", "accepted the connection and is silent")])
 def test_bad_server_at_the_start_is_an_error(place, name, message):
-    """The start fails with the reason, and no files are left."""
+    """ivshmem-device reports the reason and does not start, and its socket does not remain."""
     behave = BAD_SERVERS[name][0]
     memory = vfu.memory_file(MIB)
     crowd = Crowd(place.socket, lambda sock: behave(sock, memory))
     try:
         if message is None:
-            # Messages after the memory are read later.
+            # The device reads messages after the memory only once it has started.
             running = start_device(place, has=-1)
             running.err.wait("several fds came")
             running.stop()

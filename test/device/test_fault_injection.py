@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Let every system call of ivshmem-device, and every allocation, fail once at every place where it
-is made (support/py/faults.py; IVS_FAULT and IVS_FAULTS_ALL as in server/test_fault_injection.py).
-Assertions:
+"""Fail each system call and each allocation of ivshmem-device once at every place that makes it
+(support/py/faults.py; IVS_FAULT and IVS_FAULTS_ALL as in server/test_fault_injection.py).
 
-During the start: it serves properly, or ends with status 1 and one line, and leaves no files. While
-serving: it continues, or drops the VMM; no fd leaks, and the next VMM is served.
+If a call fails during the start, the device either works, or prints an error, exits with status 1
+and leaves no files. If one fails while a VMM is served, the device either continues or drops the
+VMM; it leaks no fd and serves the next VMM.
 """
 import contextlib
 import functools
@@ -28,7 +28,7 @@ VECTORS = 2
 
 
 class Session:
-    """A VMM that uses a little of everything, and continues when a request is refused."""
+    """A VMM that uses every feature a little, and continues after a request is refused."""
 
     def __init__(self, path, vectors):
         self.vectors = vectors
@@ -37,13 +37,12 @@ class Session:
         self.eventfds = [vfu.eventfd() for _ in range(vectors + 1)]
 
     def close(self):
-        """Disconnect."""
         self.client.close()
         while self.eventfds:
             os.close(self.eventfds.pop())
 
     def take_memory(self):
-        """Query all regions; map BAR 2 if the device passes its fd."""
+        """Query all regions; map BAR 2 if the device passes an fd for it."""
         for index in range(9):
             fd = self.client.region_info(index)[3]
             if fd is not None:
@@ -59,13 +58,13 @@ class Session:
                                  fds=self.eventfds[:-1])
 
     def use_memory(self):
-        """Access memory with messages, small and large."""
+        """Read and write the memory with small and large messages."""
         for length in (1, 8, 65536):
             self.client.write(BAR2, 0, b"x" * length)
             self.client.read(BAR2, 0, length)
 
     def ring(self):
-        """Ring the own id, and one that does not exist."""
+        """Ring the device's own id, and an id that no peer has."""
         for peer in (0, 1, 77):
             self.client.write32(BAR0, DOORBELL, peer << 16)
 
@@ -74,7 +73,7 @@ class Session:
         self.client.load(self.client.save())
 
     def steps(self):
-        """The requests in order."""
+        """Return: the requests, in order."""
         yield self.client.start
         yield self.client.info
         yield self.take_memory
@@ -89,7 +88,8 @@ class Session:
         yield lambda: self.client.read(CONFIG, 0, 256)
 
     def play(self):
-        """Run all of them. Refused requests are counted; Gone if the device disconnects."""
+        """Send all requests and count those that are refused. Raises Gone if the device
+        disconnects."""
         for step in self.steps():
             try:
                 step()
@@ -103,7 +103,7 @@ class Session:
 
 @contextlib.contextmanager
 def session(path, vectors):
-    """Run one request."""
+    """A connected Session."""
     opened = Session(path, vectors)
     try:
         yield opened
@@ -112,7 +112,8 @@ def session(path, vectors):
 
 
 def check_serves(path, vectors, briefly=False):
-    """The device serves a VMM; the one before may not have been closed yet."""
+    """Check that the device serves a VMM. Retry while it may not have noticed that the previous one
+    left."""
     deadline = time.monotonic() + TIMEOUT
     while True:
         try:
@@ -122,7 +123,7 @@ def check_serves(path, vectors, briefly=False):
                     good.take_interrupts()
                 else:
                     good.play()
-                # A device with role peer refuses to be migrated, and nothing else.
+                # A device with role peer refuses migration, and only that.
                 assert good.refused <= 1
                 return
         except (Gone, FileNotFoundError, ConnectionRefusedError):
@@ -143,7 +144,7 @@ KINDS = {
 
 
 class Starts:
-    """A kind of device, which is started again and again."""
+    """A device of one kind, which is started again for each fault."""
 
     def __init__(self, where, kind):
         self.where = where
@@ -157,13 +158,13 @@ class Starts:
             for word in options]]
 
     def there(self):
-        """The files that exist now."""
+        """more than fit into the time of a wakeup"""
         return {path for path in [*self.where.dir.iterdir(), *SHM.glob(self.where.shm + "*")]
                 if path != self.where.socket}
 
     def prepare(self):
-        """Remove all files; for one kind, create a region in use and the socket of a dead
-        process."""
+        """Remove all files. For the kind "remains", create an existing region and a socket whose
+        process has died."""
         for path in self.there():
             path.unlink()
         if self.kind == "remains":
@@ -172,7 +173,8 @@ class Starts:
                 dead.bind(str(self.path))
 
     def check_failed(self, device, status, call):
-        """The error is one line, and no file that was created is left."""
+        """Check that the start failed with an error message, and that every file it left is named
+        in it."""
         assert status == STATUS_FAILED, f"it ended with {status}: {device.err.seen}"
         device.close()
         lines = device.err.text().splitlines()
@@ -185,7 +187,7 @@ class Starts:
             assert self.where.shm_path.stat().st_size == SIZE, "the memory of others is gone"
 
     def check_served(self, device, call):
-        """It serves like any other device, and exits cleanly."""
+        """Check that the device serves a VMM and exits cleanly."""
         if not self.kind == "read-only":
             check_serves(self.path, self.vectors)
         device.signal(signal.SIGTERM)
@@ -194,7 +196,7 @@ class Starts:
         assert not left or call in ("unlink", "newfstatat"), f"it left behind {left}"
 
     def once(self, _kind=None, call=None, nth=0, error=None):
-        """Start it with this fault. Return: its outcome."""
+        """Start the device with this fault. Return: the outcome."""
         self.prepare()
         with Faulty(self.where.build, self.arguments, ("start", call, nth, error),
                     preload(self.where)) as device:
@@ -209,7 +211,7 @@ class Starts:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_faults_during_the_start(place, tally, kind):
-    """It serves properly, or ends with status 1 and one line, and leaves no files."""
+    """The device works, or prints an error, exits with status 1 and leaves no files."""
     starts = Starts(place, kind)
     tally.play(starts.once().counts, starts.once)
     tally.end()
@@ -217,12 +219,13 @@ def test_faults_during_the_start(place, tally, kind):
 
 # While serving
 
-#: Seconds until a device considers its server good, and does not wait longer after the next loss.
+#: Seconds of connection after which a device considers its server good and, if it loses it,
+#: reconnects without a longer delay.
 USEFUL = 2.2
 
 
 class Serving:
-    """A device that serves VMMs, for many runs; replaced after a failure."""
+    """A device that serves VMMs in many runs. After a failed run another process replaces it."""
 
     def __init__(self, where, kind):
         self.where = where
@@ -234,7 +237,7 @@ class Serving:
         self.peer = None
 
     def open(self):
-        """Start it unless it runs."""
+        """Start the device unless it is running."""
         if self.device:
             return
         self.starts.prepare()
@@ -244,19 +247,20 @@ class Serving:
         self.fds = self.wait_fds(None)
 
     def close(self):
-        """End it without checks."""
+        """End the process without checks."""
         if self.device:
             self.device.close()
         self.device = None
 
     def wait_fds(self, wanted, call=None):
-        """Wait until the process has @n fds or, without @n, until their number is stable. Return
-        the number."""
+        """Wait until the process has @wanted fds or, if that is None, until the count is stable.
+        Return: the count."""
         deadline = time.monotonic() + TIMEOUT
         before = None
         while True:
             seen = self.device.ask()
-            # See faults.c. An interrupted call may have been repeated: see daemon/close.c.
+            # See faults.c. A close() that was interrupted may have been repeated: see
+            # daemon/close.c.
             extra = [0, 1] if call == "close" and seen.failed else [0]
             try:
                 now = fd_count(self.device.pid)
@@ -271,8 +275,8 @@ class Serving:
             time.sleep(0.05 if wanted is None else 0.0005)
 
     def play(self):
-        """A VMM, and for a device with doorbells a peer that rings it. Gone, Refused: not
-        admitted."""
+        """Run a session and, if the device has doorbells, ring it from a peer. Raises Gone or
+        Refused if the device does not admit the VMM."""
         with session(self.path, self.vectors) as one:
             if self.vectors:
                 with RawClient(str(self.where.socket), VECTORS) as peer:
@@ -284,7 +288,7 @@ class Serving:
             one.play()
 
     def once(self, _kind=None, call=None, nth=0, error=None):
-        """Run with this fault, and then without. Return: its outcome."""
+        """Run a session with this fault, and then one without. Return: the outcome of the first."""
         self.open()
         try:
             self.device.arm(call, nth, error)
@@ -302,11 +306,11 @@ class Serving:
             self.close()
             raise
         if call in ("malloc", "mmap", "brk"):
-            self.close()  # memory that is allocated once is allocated again only by a new process
+            self.close()  # only a new process repeats an allocation that is made once
         return seen
 
     def stop(self):
-        """The process exits cleanly."""
+        """Check that the process exits cleanly."""
         if self.device:
             self.device.arm()
             self.device.signal(signal.SIGTERM)
@@ -316,7 +320,7 @@ class Serving:
 
 @pytest.mark.parametrize("kind", ["plain", "doorbell"])
 def test_faults_while_serving(place, tally, kind):
-    """It continues, or drops the VMM; nothing leaks, and the next VMM is served."""
+    """The device continues, or drops the VMM. It leaks no fd, and serves the next VMM."""
     serving = Serving(place, kind)
     try:
         tally.play(serving.once().counts, serving.once, concerned=True)
@@ -327,7 +331,8 @@ def test_faults_while_serving(place, tally, kind):
 
 
 def end_once(starts, _kind=None, call=None, nth=0, error=None):
-    """Start it, connect a VMM, and end it with this fault. Return: its outcome."""
+    """Start the device, connect a VMM, and terminate the device with this fault. Return: the
+    outcome."""
     starts.prepare()
     with Faulty(starts.where.build, starts.arguments) as device:
         assert device.wait_serving(), device.err.seen
@@ -346,7 +351,7 @@ def end_once(starts, _kind=None, call=None, nth=0, error=None):
 
 
 def test_faults_during_the_end(place, tally):
-    """It ends, and reports files that it could not remove."""
+    """The device exits, and logs each file that it could not remove."""
     if tally.sanitized:
         pytest.skip("the search for leaks at the end makes system calls of its own")
     starts = Starts(place, "plain")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""VMMs that pass fds which can block ivshmem-device, or that disconnect in an unusual way, do not
-affect the other devices of the process, and the next VMM."""
+"""VMMs that pass fds on which ivshmem-device could block, or that disconnect at an unusual moment,
+affect neither the other devices of the process nor the next VMM."""
 import contextlib
 import errno
 import os
@@ -22,13 +22,13 @@ from support.py.vfio_user import (BAR0, BAR2, COMMAND, CONFIG, DOORBELL, EVENTFD
                                   Refused, eventfd)
 from support.py.wire import readable
 
-FULL = 2 ** 64 - 2  # the maximum of an eventfd
-TRIES = 200  # tries at a race of which half succeed
-WRITE = {"x86_64": "1", "aarch64": "64"}.get(os.uname().machine)  # the system call's number
+FULL = 2 ** 64 - 2  # the largest value that an eventfd can hold
+TRIES = 200  # attempts to win a race that about every second attempt wins
+WRITE = {"x86_64": "1", "aarch64": "64"}.get(os.uname().machine)  # the number of the system call
 
 
 def serve_two(place, *options, **keywords):
-    """Two devices in one process. Return: the process, and the devices' sockets."""
+    """Start two devices in one process. Return: the process, and the two sockets."""
     paths = [place.dir / "one", place.dir / "other"]
     words = options or ["--region", f"shm:{place.shm}", "--size", "1M"]
     running = Devices(place, "--socket", paths[0], *words, "--socket", paths[1], "--region",
@@ -36,39 +36,40 @@ def serve_two(place, *options, **keywords):
     return running, *paths
 
 
-# Sockets that linger
+# Sockets with SO_LINGER, on which close() blocks
 
 def with_a_request(client, _path, fds):
-    """Send them with requests that take no fds."""
+    """Pass the fds with requests that take no fds."""
     for fd in fds:
         client.send(vfu.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096), [fd])
 
 
 def as_interrupts(client, _path, fds):
-    """Send them in place of eventfds."""
+    """Pass the fds in place of eventfds."""
     client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, EVENTFD | TRIGGER, 0, 1), fds)
 
 
 def too_many(client, _path, fds):
-    """Send more of them than a message may have."""
+    """Pass more fds with a message than are allowed."""
     client.send(vfu.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096), fds)
 
 
 def unread(client, _path, fds):
-    """Send them after a message that ends the connection, so that they are not received."""
+    """Pass the fds after a message that ends the connection, so that the device does not receive
+    them."""
     client.send_raw(vfu.pack(vfu.RESET, size=1))
     for fd in fds:
         client.send_raw(b"x", [fd])
 
 
 def in_the_middle(client, _path, fds):
-    """Send them with an incomplete message."""
+    """Pass the fds with an incomplete message."""
     client.send_raw(vfu.pack(vfu.DMA_MAP, bytes(8))[:20], fds)
     client.sock.shutdown(socket.SHUT_WR)
 
 
 def turned_away(_client, path, fds):
-    """Send them from a second client, which is not admitted."""
+    """Pass the fds from a second client, which the device does not admit."""
     second = Client(path, greet=False)
     for fd in fds:
         second.send_raw(vfu.pack(vfu.RESET), [fd])
@@ -80,8 +81,8 @@ def turned_away(_client, path, fds):
     (in_the_middle, FDS_MAX), (turned_away, 20)],
     ids=lambda value: getattr(value, "__name__", value))
 def test_lingering_sockets_do_not_block_the_device(place, way, times):
-    """close() of them blocks. The VMM of another device is answered at once, none of them is kept,
-    and their sender is dropped."""
+    """close() of these sockets blocks. Nevertheless the VMM of another device gets its replies at
+    once, the process keeps none of the sockets, and it drops the client that sent them."""
     running, one, other = serve_two(place)
     before = fd_count(running.pid)
     lingering = place.add(Lingering(times))
@@ -102,7 +103,7 @@ def test_lingering_sockets_do_not_block_the_device(place, way, times):
 # Eventfds that are filled and made blocking at the worst moment
 
 def fill(fd):
-    """Fill an eventfd so that the next write(2) blocks. Only if no other process writes to it."""
+    """Fill an eventfd so that the next write(2) blocks. No other process may be writing to it."""
     os.set_blocking(fd, False)
     with contextlib.suppress(BlockingIOError):
         os.eventfd_read(fd)
@@ -111,15 +112,15 @@ def fill(fd):
 
 
 def unfill(fd):
-    """Drain it."""
+    """Drain an eventfd."""
     os.set_blocking(fd, False)
     os.eventfd_read(fd)
 
 
 def catch_in_between(running, send, fd, text):
-    """Between the check whether a write would block, and the write: stop the process again and
-    again while it does that, and fill the fd. Return: whether the moment was hit, which the log
-    shows.
+    """Fill the eventfd after the process has checked that a write would not block, and before it
+    writes. This takes many attempts: each stops the process at another moment and fills the
+    eventfd. Return: whether an attempt succeeded, which the log shows.
 
     send: makes the process write to fd often
     """
@@ -139,7 +140,7 @@ def catch_in_between(running, send, fd, text):
 
 
 def is_caught(running, text):
-    """Whether the process blocks in write(2), or has logged that it did."""
+    """Return: whether the process is blocked in write(2), or has logged that it was."""
     with contextlib.suppress(OSError):
         with open(f"/proc/{running.pid}/syscall", encoding="ascii") as file:
             if file.read().split()[0] == WRITE:
@@ -148,7 +149,8 @@ def is_caught(running, text):
 
 
 def test_vmm_that_fills_its_interrupt_is_dropped(place):
-    """Meanwhile other VMMs are answered, and SIGTERM works."""
+    """While the process is blocked, it still serves other VMMs in time. It drops the VMM with the
+    full eventfd, and SIGTERM ends it."""
     running, one, other = serve_two(place, "--legacy",
                                     f"chardev={place.socket},size=1M,msi=on,vectors=256")
     neighbour, client = place.add(Client(other)), place.add(Client(one))
@@ -157,7 +159,7 @@ def test_vmm_that_fills_its_interrupt_is_dropped(place):
         client.set_irqs(MSIX, EVENTFD | TRIGGER, at, FDS_MAX, fds=[fd] * FDS_MAX)
     text = "filled one of its eventfds and made it blocking; disconnecting it"
 
-    def trigger_often():  # longer than the process takes to wake up
+    def trigger_often():  # more than fit into the time of a wakeup
         with contextlib.suppress(Gone):
             for _ in range(60):
                 client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, NONE | TRIGGER, 0, 256),
@@ -173,8 +175,8 @@ def test_vmm_that_fills_its_interrupt_is_dropped(place):
 
 
 def test_peer_that_fills_its_doorbell_is_skipped(place):
-    """A peer fills the doorbell that the guest rings: the device does not ring it any more, and
-    everything else works."""
+    """If a peer fills the doorbell that the guest rings, the device stops ringing this peer. Other
+    doorbells still work."""
     start_server(place, vectors=1)
     running, one, other = serve_two(place, "--server", place.socket, "--vectors", "1")
     neighbour, guest = place.add(Client(other)), Guest(place, one, 1)
@@ -182,7 +184,7 @@ def test_peer_that_fills_its_doorbell_is_skipped(place):
     introduce(guest, bad)
     introduce(guest, good)
     burst = vfu.pack(vfu.REGION_WRITE, vfu.access_body(BAR0, DOORBELL, 4, struct.pack(
-        "<I", bad.id << 16)), flags=NO_REPLY) * 6000  # longer than the process takes to wake up
+        "<I", bad.id << 16)), flags=NO_REPLY) * 6000  # as above, more than fit into a wakeup
     text = "a peer filled a doorbell and made it blocking; it is not rung any more"
     assert catch_in_between(running, lambda: guest.client.send_raw(burst), bad.own[0], text), \
         "it was never caught"
@@ -195,12 +197,11 @@ def test_peer_that_fills_its_doorbell_is_skipped(place):
     running.stop()
 
 
-# VMMs that disconnect
-
 # Eventfds with very many watchers
 
 class Watched:
-    """An eventfd whose write(2) takes some ten ms: each watcher is called."""
+    """An eventfd whose write(2) takes tens of milliseconds, because the kernel calls each
+    watcher."""
 
     def __init__(self, times=400):
         self.fd = eventfd()
@@ -219,14 +220,14 @@ class Watched:
 
 
 def trigger_all(client, vectors):
-    """Request VFIO's loopback again and again."""
+    """Request all interrupts with VFIO's loopback, many times."""
     for _ in range(20):
         client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, NONE | TRIGGER, 0, vectors),
                     flags=NO_REPLY)
 
 
 def unmask_all(client, vectors):
-    """Unmask interrupts that are pending."""
+    """Ring all masked vectors, and then unmask them."""
     control = client.find_capability(0x11) + 2
     client.enable_msix(0xc000)
     own = client.read32(BAR0, vfu.IV_POSITION)
@@ -238,8 +239,8 @@ def unmask_all(client, vectors):
 
 @pytest.mark.parametrize("way", [trigger_all, unmask_all])
 def test_vmm_with_slow_interrupts_is_dropped(place, way):
-    """No signal ends such a write. A VMM that has many of them sent is dropped, and its remaining
-    requests are discarded; the other devices are served."""
+    """A signal does not interrupt a slow write(2) to an eventfd. A VMM that causes many of them is
+    dropped and its remaining requests are discarded; other devices are served."""
     vectors = 64
     start_server(place, vectors=vectors)
     running, one, other = serve_two(place, "--server", place.socket, "--vectors", vectors)
@@ -262,8 +263,8 @@ def test_vmm_with_slow_interrupts_is_dropped(place, way):
 
 
 def test_copy_of_a_closed_connection_keeps_nothing_busy(place):
-    """The process that started the device has a copy of the connection: when the VMM has left, the
-    device is idle."""
+    """The process that started the device still has a copy of the connection. When the VMM has
+    closed its end, the device is idle."""
     ours, its = socket.socketpair()
     path = place.dir / "vmm"
     running = Devices(place, "--fd", its.fileno(), "--region", f"shm:{place.shm}", "--size", "1M",
@@ -283,7 +284,8 @@ def test_copy_of_a_closed_connection_keeps_nothing_busy(place):
 
 
 def test_posted_writes_of_a_closed_connection_are_done(place):
-    """All of them, and a VMM that connects right afterwards is admitted."""
+    """All posted writes take effect although the client has disconnected, and a VMM that connects
+    right afterwards is admitted."""
     running, one, _ = serve_two(place)
     messages = b"".join(vfu.pack(vfu.REGION_WRITE, vfu.access_body(
         BAR2, 8 * at, 8, struct.pack("<Q", at + 1)), flags=NO_REPLY) for at in range(500))
@@ -299,13 +301,13 @@ def test_posted_writes_of_a_closed_connection_are_done(place):
 
 
 def test_silent_vmm_is_dropped(place):
-    """A client that sends nothing is dropped after 5 s, and the next one is served."""
+    """A client that sends nothing for 5 s is dropped, and the next client is served."""
     running, one, _ = serve_two(place)
     began = time.monotonic()
     with Client(one, greet=False) as mute:
         with pytest.raises(Gone):
             Client(one)
-        mute.send_raw(b"\0")  # half a header does not count
+        mute.send_raw(b"\0")  # half a header does not count as a message
         assert mute.is_gone(15) and 4.5 < time.monotonic() - began < 15
     with Client(one) as client:
         assert client.info()
@@ -314,7 +316,7 @@ def test_silent_vmm_is_dropped(place):
 
 
 def flood(path, reads):
-    """Connect, send as many requests as fit, and disconnect."""
+    """Connect, send as many requests as the socket takes, and disconnect."""
     sock = socket.socket(socket.AF_UNIX)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     sock.connect(str(path))
@@ -326,8 +328,8 @@ def flood(path, reads):
 
 @pytest.mark.parametrize("region", [BAR2, CONFIG, BAR0])
 def test_requests_of_closed_connections_do_not_block_others(place, region):
-    """Clients want no replies and disconnect: their requests are executed bit by bit, and others
-    are answered in between."""
+    """Clients request no replies and disconnect. The device executes their requests in small
+    portions, and serves others in between."""
     running, one, other = serve_two(place)
     count = 1 << 20 if region == BAR2 else 256
     reads = vfu.pack(vfu.REGION_READ, vfu.access_body(region, 0, count), flags=NO_REPLY) * 12000
@@ -335,14 +337,15 @@ def test_requests_of_closed_connections_do_not_block_others(place, region):
         with stopped(running):
             for _ in range(8):
                 flood(one, reads)
-        # executing all at once can take less than QUICK
+        # executing all requests at once can take less time than QUICK
         assert slowest(neighbour, pid=running.pid) < 1
     connect_when_free(place, one).close()
     running.stop()
 
 
 def test_vmm_is_refused_without_an_fd_for_the_memory(place):
-    """Otherwise it would have to access its memory with messages, permanently."""
+    """Without a mapping the VMM would access its memory with messages for its entire life, so the
+    device refuses the request, and a retry succeeds."""
     running, one, other = serve_two(place)
     with Client(one) as client, Client(other) as neighbour:
         now = fd_count(running.pid)
@@ -356,14 +359,15 @@ def test_vmm_is_refused_without_an_fd_for_the_memory(place):
     running.stop()
 
 
-#: The kernel counts fds in flight by user, against the limit of the process that sends. Other tests
-#: of root may have more in flight than this device may have open; none runs as this user.
+#: The kernel counts fds in flight per user and checks the count against the limit of the sending
+#: process. Other tests that run as root may have more in flight than this device may have open; no
+#: other test runs as this user.
 OWN_USER = ["--user", "games"] if os.geteuid() == 0 else []
 
 
 @pytest.mark.parametrize("limit", [300, 320, 324, 325, 326, 327, 328, 400])
 def test_peers_do_not_use_up_the_fds_of_vmms(place, limit):
-    """Whatever the limit of fds."""
+    """With any limit of open files, doorbells of peers leave enough fds for all VMMs."""
     place.server("-n", "8", "-l", "1M", region=["-r", "memfd:"])
     paths = [place.dir / f"vmm{at}" for at in range(4)]
     running = Devices(place, *[word for path in paths for word in (
@@ -380,7 +384,8 @@ def test_peers_do_not_use_up_the_fds_of_vmms(place, limit):
 
 
 def test_request_with_too_many_fds_is_refused(place):
-    """The process has no room for its fds; the client stays connected."""
+    """The process cannot open that many more fds. It refuses the request, and the client stays
+    connected."""
     running, one, other = serve_two(place, "--legacy", f"chardev={place.socket},size=1M,vectors=16")
     with Client(one) as client, Client(other) as neighbour:
         now = fd_count(running.pid)
@@ -401,7 +406,7 @@ def test_request_with_too_many_fds_is_refused(place):
 
 @pytest.mark.parametrize("role", ["master", "peer"])
 def test_connects_and_disconnects_do_not_fill_the_log(place, role):
-    """The log does not grow with the number of VMMs."""
+    """However many VMMs connect, the log stays short."""
     running, one, _ = serve_two(place, "--region", f"shm:{place.shm}", "--size", "1M", "--role",
                                 role)
     began = time.monotonic()
@@ -411,5 +416,5 @@ def test_connects_and_disconnects_do_not_fill_the_log(place, role):
         client.close()
     windows = 2 + int((time.monotonic() - began) / 10)
     running.stop()
-    # Twenty lines of information in 10 s, twenty warnings, and the number of suppressed lines.
+    # Per 10 s: twenty lines of information, twenty warnings, and the count of suppressed lines.
     assert len(running.err.seen) <= 2 * 21 * windows + 5, len(running.err.seen)

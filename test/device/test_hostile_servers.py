@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device and servers that are hostile or faulty: the connection is lost, and the next
-server has something else. The guest keeps its memory and doorbells as long as they are usable, and
-other devices are not affected."""
+"""ivshmem-device with servers that are hostile or faulty, that drop it, or that return with another
+region. The guest keeps its memory and doorbells as long as they work, and other devices are not
+affected."""
 import contextlib
 import fcntl
 import os
@@ -19,21 +19,22 @@ from support.py.programs import cpu_ticks, fd_count, wait_until
 from support.py.vfio_user import BAR2, CONFIG, Client, Refused, eventfd, fired, memory_file
 from support.py.wire import ring
 
-PEER = 7  # a peer that exists
+PEER = 7  # the id of an existing peer
 
 
 def told(place, at=0):
-    """The device's status of the server."""
+    """Return: what the status of a device says about its server."""
     return ask_once(place.dir / "control")["devices"][at]["server"]
 
 
 def wait_state(place, state, at=0):
-    """Wait until the status has this."""
+    """Wait until the status shows this state of the server."""
     wait_until(lambda: told(place, at)["state"] == state, f"the state is {state}")
 
 
 def serve(place, server, *options, vectors=1, **keywords):
-    """A device of that server, and another beside it. Return: it, and the sockets."""
+    """Start a process with a device that uses @server and a second device with a region of its own.
+    Return: the process, and the two sockets."""
     paths = [place.dir / "one", place.dir / "other"]
     running = Devices(place, "--control", place.dir / "control", "--socket", paths[0], "--server",
                       server.path,
@@ -43,7 +44,7 @@ def serve(place, server, *options, vectors=1, **keywords):
 
 
 def come_back(place, server, at=0):
-    """The server drops the device, which becomes a peer again."""
+    """Have the server drop the device, and wait until the device is a peer again."""
     joins = told(place, at)["joins"]
     server.drop()
     wait_until(lambda: told(place, at)["joins"] == joins + 1, "it is a peer again")
@@ -53,8 +54,8 @@ def come_back(place, server, at=0):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_old_doorbells_cause_no_interrupts(place):
-    """Peers that still have them can ring them: that interrupts no guest, and uses no processor
-    time."""
+    """Peers that still have old doorbells can ring them. This neither interrupts the guest nor
+    makes the device use processor time."""
     server = FakeServer(place, place.socket, vectors=2)
     running, one, _ = serve(place, server, vectors=2)
     guest = Guest(place, one, 2)
@@ -74,7 +75,7 @@ def test_old_doorbells_cause_no_interrupts(place):
 
 
 def test_doorbell_during_the_change_is_delivered(place):
-    """A ring of an old doorbell before the new ones came is delivered."""
+    """A peer rings an old doorbell just before the new ones arrive: the guest is interrupted."""
     server = FakeServer(place, place.socket, vectors=2)
     running, one, _ = serve(place, server, vectors=2)
     guest = Guest(place, one, 2)
@@ -86,7 +87,7 @@ def test_doorbell_during_the_change_is_delivered(place):
     wait_state(place, "greeted")
     running.signal(signal.SIGSTOP)
     try:
-        # In this order: the process finds the new doorbells before the ring of the old one.
+        # In this order, so that the process finds the new doorbells before it reads the old one.
         server.welcome(server.sock)
         ring(old[1])
     finally:
@@ -103,8 +104,8 @@ def test_doorbell_during_the_change_is_delivered(place):
 
 @pytest.mark.parametrize("says", ["at once", "late"])
 def test_next_vmm_gets_the_new_region(place, request, says):
-    """While a VMM is connected the server returns with another region. A VMM that connects right
-    after the first has left gets the new region, or the old one if the server does not send its
+    """The server returns with another region while a VMM is connected. A VMM that connects right
+    after this one has left gets the new region, or the old one if the server does not send its
     region within 2 s."""
     if says == "late":
         request.getfixturevalue("fast_clock")
@@ -134,8 +135,8 @@ def test_next_vmm_gets_the_new_region(place, request, says):
 
 
 def test_region_with_a_lease_does_not_block_the_device(place):
-    """Opening it again read-only would block. Other devices are answered. A changed length is not
-    taken, either."""
+    """The device would block if it waited for the lease while it reopens the region read-only.
+    Other devices are served, and BAR 2 keeps the size of the old region."""
     server = FakeServer(place, place.socket)
     running, one, other = serve(place, server, "--read-only")
     before = signal.signal(signal.SIGIO, signal.SIG_IGN)
@@ -163,8 +164,8 @@ def test_region_with_a_lease_does_not_block_the_device(place):
 
 
 def test_lingering_sockets_from_a_server(place):
-    """In place of the region, and after a message that ends the connection: refused without a long
-    wait."""
+    """The server passes sockets whose close() blocks: one in place of the region, and others after
+    a message that ends the connection. Other devices are served."""
     server = FakeServer(place, place.socket)
     running, _, other = serve(place, server)
     lingering = place.add(Lingering(20))
@@ -192,11 +193,11 @@ def test_lingering_sockets_from_a_server(place):
 
 
 class Useless:
-    """A device whose server has been replaced by a bad one.
+    """A device whose server turns bad.
 
-    change: replaces it
-    keeps:  the device keeps the doorbells that it had
-    used:   by a guest; a region in use cannot be replaced
+    change: turns the server bad
+    keeps:  the device still has its old doorbells afterwards
+    used:   a guest uses the device, so that its region cannot be replaced
     """
 
     def __init__(self, place, name, change, keeps, used=True):
@@ -211,7 +212,7 @@ class Useless:
         self.came = 0
 
     def begin(self, place):
-        """Replace the server."""
+        """Turn the server bad and drop the device."""
         if self.used:
             self.guest = Guest(place, self.path)
         self.old = self.server.renew()
@@ -220,7 +221,8 @@ class Useless:
         self.server.drop()
 
     def check_doorbells(self):
-        """The guest rings the peer, and the peer the guest."""
+        """Check that the guest can ring the peer and, if the device keeps its doorbells, the peer
+        the guest."""
         if not self.used:
             return
         self.guest.ring(PEER)
@@ -233,7 +235,7 @@ class Useless:
             self.guest.wait_interrupt()
 
     def become_good(self):
-        """Offer the region that the device had."""
+        """Make the server good again, with its first region."""
         if self.server.memory != self.memory:
             os.close(self.server.memory)
             self.server.memory = self.memory
@@ -246,23 +248,24 @@ def be_small(server):
 
 
 def be_silent(server):
-    """Accept."""
+    """Accept connections and send nothing."""
     server.greet = server.silent
 
 
 def be_curt(server):
-    """Send a greeting and close."""
+    """Send a greeting, and close the connection."""
     server.greet = server.curt
 
 
 def be_garbled(server):
-    """Send data that no server sends."""
+    """Send data that is not in the protocol."""
     server.greet = lambda sock: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
 def test_bad_servers_are_tried_less_and_less_often(place):
-    """Each attempt takes an id of a server. Known doorbells work meanwhile, the log does not fill,
-    and when the server is good again the device is a peer."""
+    """Each attempt uses up an id of the server, so attempts become rarer. Meanwhile the doorbells
+    that the device has still work and the log stays short. When the server is good again, the
+    device becomes a peer."""
     those = [Useless(place, "small", be_small, True, False),
              Useless(place, "silent", be_silent, True),
              Useless(place, "curt", be_curt, False), Useless(place, "garbled", be_garbled, True)]
@@ -293,13 +296,13 @@ def test_bad_servers_are_tried_less_and_less_often(place):
 
 
 def test_vmms_do_not_cause_attempts_at_a_bad_server(place):
-    """The device connects to its server at once for each VMM, but not to a bad server again and
-    again."""
+    """The device connects to its server at once when a VMM connects, but does not do so again and
+    again if the server is bad."""
     server = FakeServer(place, place.socket)
     running, one, _ = serve(place, server)
     server.greet = server.curt
     came = server.came
-    # from before the loss: of four attempts 1 and 2 s apart the last is later
+    # measured from before the loss; four attempts, 1 and 2 s apart, end later
     until = time.monotonic() + 3
     server.drop()
     wait_state(place, "lost")
@@ -310,7 +313,7 @@ def test_vmms_do_not_cause_attempts_at_a_bad_server(place):
 
 
 def test_server_with_thousands_of_doorbells(place):
-    """It cannot use up the fds that the process needs for the VMMs of other devices."""
+    """Doorbells cannot use up the fds that the process needs for the VMMs of other devices."""
     limit = 512
     server = FakeServer(place, place.socket)
     running, _, other = serve(place, server, nofile=limit)
@@ -331,7 +334,7 @@ def test_server_with_thousands_of_doorbells(place):
 # Migration
 
 def is_migratable(client):
-    """Whether the device supports migration."""
+    """Return: whether the device supports migration."""
     with contextlib.suppress(Refused):
         client.transact(vfu.FEATURE, vfu.feature_body(vfu.GET | vfu.MIGRATION, bytes(8), 24))
         return True
@@ -341,9 +344,9 @@ def is_migratable(client):
 @pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("late", [False, True], ids=["master", "first-of-its-server"])
 def test_migration_depends_on_the_id(place, late):
-    """A migrated guest resumes with id 0: only a device with id 0 can be migrated (the legacy
-    device without being configured as master). This applies to the VMM that was connected before,
-    and to the next one."""
+    """A migrated guest resumes with id 0, so only a device with id 0 can be migrated (a legacy
+    device also without being configured as master). A new id changes this for the connected VMM and
+    for the next one."""
     path = place.dir / "vmm"
     server = FakeServer(place, place.socket)
     server.next_id = 5 if late else 0

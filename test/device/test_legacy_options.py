@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The options of QEMU's legacy device, which --legacy takes: each string, and the resulting
-device."""
+"""The strings for QEMU's legacy device, which --legacy accepts, and the devices that result from
+them."""
 import os
 import struct
 
@@ -81,7 +81,7 @@ BAD = [
 
 @pytest.mark.parametrize("options, message", BAD, ids=range(len(BAD)))
 def test_bad_strings_are_refused(place, options, message):
-    """Status 2, one line with the string and what is wrong in it."""
+    """Exit status 2, and one line with the string and the error in it."""
     names = {"dir": place.dir, "shm": place.shm}
     options = options.format(**names)
     done = place.run_device("--socket", place.dir / "vmm", "--legacy", options)
@@ -137,7 +137,7 @@ CHARDEV = [
 
 
 def check(place, options, expected):
-    """The device as its VMM and its status show it."""
+    """Check the device as its VMM and its status show it."""
     control = place.dir / "control"
     running = Devices(place, "--control", control, "--socket", place.dir / "vmm", "--legacy",
                       options.format(dir=place.dir, shm=place.shm))
@@ -169,7 +169,8 @@ def check(place, options, expected):
 
 @pytest.mark.parametrize("options, differs", SHM, ids=range(len(SHM)))
 def test_legacy_device_with_memory(place, options, differs):
-    """shm=: memory, no interrupts, and a master unless configured otherwise."""
+    """shm= configures memory without interrupts; the device is a master unless configured
+    otherwise."""
     suffix = differs.get("suffix", "")
     check(place, options, {"size": 4 * MIB, "vectors": 0, "intx": False, "wide": True,
                            "role": "master", "position": 0, "attached": True, **differs})
@@ -179,15 +180,15 @@ def test_legacy_device_with_memory(place, options, differs):
 
 @pytest.mark.parametrize("options, differs", CHARDEV, ids=range(len(CHARDEV)))
 def test_legacy_device_before_its_server(place, options, differs):
-    """chardev=: the device exists before the server, with IVPosition -1."""
+    """With chardev= the device can start before its server; IVPosition is then -1."""
     check(place, options, {"size": 4 * MIB, "vectors": 1, "intx": False, "wide": True,
                            "role": "peer", "position": 0xffffffff, "attached": False, **differs})
 
 
 @pytest.mark.parametrize("more", [[], ["--read-only"], ["--window", "1M,1M"]])
 def test_legacy_memory_may_be_larger_than_size(place, more):
-    """As in QEMU: existing memory may be larger than size=, and is not changed; it may not be
-    smaller."""
+    """As in QEMU, existing memory may be larger than size=, and is not changed; smaller memory is
+    an error."""
     place.shm_path.write_bytes(bytes(MIB) + b"first" + bytes(MIB - 5))
     running = Devices(place, "-S", place.dir / "vmm", "--legacy", f"size=1,shm={place.shm}", *more)
     with Client(place.dir / "vmm") as client:
@@ -202,7 +203,7 @@ def test_legacy_memory_may_be_larger_than_size(place, more):
 
 
 def test_role_option_overrides_the_string(place):
-    """--role has precedence over role=, in either order."""
+    """--role takes precedence over role= in the string, in either order."""
     for options in (["--role", "peer", "--legacy", f"shm={place.shm},role=master"],
                     ["--legacy", f"shm={place.shm},role=master", "--role", "peer"]):
         running = Devices(place, "--control", place.dir / "c", "-S", place.dir / "vmm", *options)
@@ -211,7 +212,7 @@ def test_role_option_overrides_the_string(place):
 
 
 def test_too_large_32_bit_bar_is_refused(place):
-    """Before its memory is allocated."""
+    """The size is checked before memory is allocated."""
     done = place.run_device("-S", place.dir / "vmm", "--legacy", f"shm={place.shm},use64=0,size=4G")
     assert done.returncode == 2
     assert "use64=0" in done.stderr and "2G" in done.stderr

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The options of ivshmem-device: the resulting devices, and the messages about bad values."""
+"""The options of ivshmem-device: the devices that result from them, and the messages about invalid
+values."""
 import os
 import re
 
@@ -12,25 +13,24 @@ from support.py.paths import SOURCE
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 LONG = "x" * 200
 
-# In all rows: what stands in braces is replaced.
-#   S: a socket, R: a region of 1M that is made, D: a doorbell device whose server is not there,
-#   dir, shm: names that may be used
+# Placeholders in all rows: {S} is a socket, {R} a new region of 1M, {D} a doorbell device whose
+# server is not running; {dir} and {shm} are unused names.
 
 
 def words(place, text, **more):
-    """The options of a row."""
+    """Return: the words of a row, with placeholders replaced."""
     return [word.replace("~", " ") for word in text.format(
         S=f"--socket {place.dir}/vmm", R=f"--region shm:{place.shm} --size 1M", dir=place.dir,
         shm=place.shm, D=f"--server {place.dir}/server", **more).split()]
 
 
 def nothing_left(place):
-    """Whether neither a socket nor a region exists."""
+    """Return: whether neither a socket nor a region exists."""
     return os.listdir(place.dir) == [] and not list(place.shm_path.parent.glob(place.shm + "*"))
 
 
 def check_refused(place, options, status, message):
-    """The status, one line with the reason, and no files left."""
+    """Check the exit status, the one-line reason, and that no files are left."""
     done = place.run_device(*options)
     assert (done.returncode, done.stdout) == (status, ""), done
     assert message in done.stderr
@@ -40,7 +40,7 @@ def check_refused(place, options, status, message):
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_succeeds(place, option):
-    """The help has the usage, every option and an example; status 0."""
+    """--help prints the usage, every option and an example; exit status 0."""
     done = place.run_device(option)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: ivshmem-device ")
@@ -50,7 +50,7 @@ def test_help_succeeds(place, option):
 
 @pytest.mark.parametrize("option", ["-V", "--version"])
 def test_version_is_one_line(place, option):
-    """The program's name, and the version that all programs have."""
+    """--version prints the program's name and the version that all programs share."""
     done = place.run_device(option)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == ["ivshmem-device",
@@ -58,12 +58,12 @@ def test_version_is_one_line(place, option):
 
 
 def option_names(text):
-    """Every long option that a text mentions."""
+    """Return: every long option that a text mentions."""
     return set(re.findall(r"--[a-z][a-z-]*", text))
 
 
 def test_help_and_man_page_agree(place):
-    """Every option of the help is in the man page and vice versa."""
+    """Every option in the help is in the man page, and vice versa."""
     helped = option_names(place.run_device("--help").stdout)
     page = (SOURCE / "man" / "ivshmem-device.1.scd").read_text(encoding="utf-8")
     begin, end = page.index("# OPTIONS OF A DEVICE"), page.index("# CONNECTION TO A SERVER")
@@ -80,7 +80,7 @@ def test_help_and_man_page_agree(place):
     "--socket-mode", "--region-owner", "--user", "--sandbox", "--control", "--status",
     "--help=yes", "--json=1"])
 def test_unknown_or_incomplete_option(place, option):
-    """Status 2, the option's name, and a pointer to --help."""
+    """Exit status 2, and a message with the option's name and a pointer to --help."""
     done = place.run_device(option)
     assert (done.returncode, done.stdout) == (2, "")
     assert option.strip("-").split("=")[0] in done.stderr
@@ -97,7 +97,7 @@ USAGE = [
     ("{S} {R} -- -v", 'surplus argument "-v"'),
     ("--json", 'option without --status "--json": use --status PATH --json'),
     ("{S} {R} --json", 'option without --status "--json"'),
-    # What it needs, and what does not go together
+    # Missing and conflicting options
     ("{S}", 'a device without "--region": name its memory, such as --region shm:NAME, --server'),
     ("{S} --model plain", 'a plain device without "--region"'),
     ("{S} --size 1M", 'a device without "--region"'),
@@ -261,7 +261,7 @@ USAGE = [
 
 @pytest.mark.parametrize("options, message", USAGE, ids=range(len(USAGE)))
 def test_wrong_usage(place, options, message):
-    """Status 2, and one line with the value and the cure."""
+    """Exit status 2, and one line with the value and the cure."""
     check_refused(place, words(place, options), 2, message.replace("{dir}", str(place.dir)))
 
 
@@ -305,14 +305,15 @@ FAILURES = [
 
 @pytest.mark.parametrize("options, message", FAILURES, ids=range(len(FAILURES)))
 def test_resource_that_cannot_be_opened(place, options, message):
-    """Status 1, one line with what and why, and no files created before are left."""
+    """Exit status 1, and one line that says what cannot be opened and why. Files created before
+    that are removed."""
     check_refused(place, words(place, options), 1, message.format(dir=place.dir, shm=place.shm))
 
 
 # Options in any order, and repeated
 
 def status_of(place, options):
-    """Start it and return the status of its devices."""
+    """Start a process and return the status of its devices."""
     options = words(place, options)
     n = max(1, sum(word in ("-S", "--socket", "--socket-path") for word in options))
     running = Devices(place, "--control", place.dir / "control", *options, n=n)
@@ -358,7 +359,7 @@ GOOD = [
 
 @pytest.mark.parametrize("options, differs", GOOD, ids=range(len(GOOD)))
 def test_device_has_the_configured_properties(place, options, differs):
-    """One plain device, and its differences from the defaults."""
+    """Each row gives options and how the device then differs from a plain one."""
     one, = status_of(place, options)
     memory = one.pop("memory")
     for key in ("totals", "vmm", "server"):
@@ -374,7 +375,8 @@ def test_device_has_the_configured_properties(place, options, differs):
 
 
 def test_several_devices(place):
-    """Each has the options after its socket; the first also those before it."""
+    """Each device has the options after its socket; the first device also has those before its
+    socket."""
     devices = status_of(place,
                         "--name one {R} --socket {dir}/1 --role master --socket {dir}/2 --name two "
                                "--region shm:{shm} --window 4K,4K,ro --socket-path {dir}/3 "
@@ -388,7 +390,7 @@ def test_several_devices(place):
 
 
 def test_maximum_number_of_devices(place):
-    """64 in one process."""
+    """One process can serve up to 64 devices."""
     devices = status_of(place, "{R} " + " ".join(
         f"--socket {{dir}}/{at} --region shm:{{shm}}" for at in range(64)))
     assert [one["socket"] for one in devices] == [f"{place.dir}/{at}" for at in range(64)]

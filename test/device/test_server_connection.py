@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device as a client: doorbells in both directions, and servers that end, return, and
-change."""
+"""ivshmem-device as a client: doorbells in both directions, and a server that exits, returns, or is
+replaced by another one."""
 import os
 import signal
 import struct
@@ -23,7 +23,7 @@ from support.py.wire import RawClient, readable, ring
 # Doorbells
 
 def test_doorbells_in_both_directions(place):
-    """Also to the own id, and to an id that does not exist; all are counted."""
+    """The guest rings a peer, its own id, and an id that no peer has; all rings are counted."""
     start_server(place)
     start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -43,7 +43,7 @@ def test_doorbells_in_both_directions(place):
 
 
 def test_guest_and_peers_share_the_memory(place):
-    """What the guest writes peers read, mapped or with messages."""
+    """Guest and peer read what the other has written, through the mapping or with messages."""
     start_server(place)
     start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -56,7 +56,7 @@ def test_guest_and_peers_share_the_memory(place):
 
 @pytest.mark.parametrize("has, wants", [(1, 4), (4, 1), (4, 4), (0, 2), (16, 2), (2, 16)])
 def test_server_with_another_number_of_vectors(place, has, wants):
-    """Missing vectors are never rung, surplus ones are ignored."""
+    """Doorbells work for the vectors that both have; rings of others have no effect."""
     start_server(place, vectors=has)
     running = start_device(place, vectors=wants, has=has)
     guest, peer = Guest(place, place.dir / "vmm", wants), join(place, has)
@@ -78,7 +78,8 @@ def test_server_with_another_number_of_vectors(place, has, wants):
 
 @pytest.mark.parametrize("has, wants, said", [(2, 2, False), (1, 4, True), (4, 1, True)])
 def test_other_number_of_vectors_is_logged(place, has, wants, said):
-    """If the numbers differ, when a guest uses the device: once for a VMM."""
+    """If the server and the device have different numbers of vectors, the device logs this once for
+    each VMM."""
     start_server(place, vectors=has)
     running = start_device(place, vectors=wants, has=has)
     for times in (1, 2):
@@ -95,7 +96,7 @@ def test_other_number_of_vectors_is_logged(place, has, wants, said):
 
 
 def test_doorbells_of_peers_that_left_are_closed(place):
-    """A peer's doorbells are known while the peer is connected."""
+    """The device closes the doorbells of peers that have left."""
     start_server(place)
     running = start_device(place)
     guest = Guest(place, place.dir / "vmm", 2)
@@ -115,7 +116,7 @@ def test_doorbells_of_peers_that_left_are_closed(place):
 
 
 def test_doorbells_without_a_vmm_are_discarded(place):
-    """The next VMM gets no interrupt, and the device is idle."""
+    """Rings without a VMM interrupt no later VMM, and the device is idle afterwards."""
     start_server(place)
     running = start_device(place)
     peer = join(place, 2)
@@ -130,7 +131,8 @@ def test_doorbells_without_a_vmm_are_discarded(place):
 
 
 def test_many_doorbells_are_not_lost(place):
-    """At full speed: at least one interrupt after the last ring, and none lost for good."""
+    """Peer and guest ring as fast as they can. The guest gets an interrupt after the last ring of
+    each burst, and the peer gets every ring."""
     start_server(place)
     start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -148,8 +150,8 @@ def test_many_doorbells_are_not_lost(place):
 
 
 def test_pin_is_raised_and_cleared(place):
-    """The legacy device without MSI-X: Status is set, the pin raised as Mask permits, a read clears
-    it."""
+    """On a legacy device without MSI-X a ring sets Status and, if Mask permits, raises the pin.
+    Reading Status clears it."""
     start_server(place)
     Devices(place, "-S", place.dir / "vmm", "--legacy",
             f"chardev={place.socket},size=1M,msi=off,vectors=2")
@@ -171,11 +173,11 @@ def test_pin_is_raised_and_cleared(place):
     os.close(pin)
 
 
-# The server ends, and returns
+# The server exits and returns
 
 def test_pin_is_never_raised_with_msix(place):
-    """The legacy device with MSI-X has a pin, and does not use it, before MSI-X is enabled or
-    after."""
+    """A legacy device with MSI-X has a pin, but never raises it, whether MSI-X is enabled or
+    not."""
     start_server(place)
     Devices(place, "-S", place.dir / "vmm", "--legacy",
             f"chardev={place.socket},size=1M,msi=on,vectors=2")
@@ -198,7 +200,8 @@ def test_pin_is_never_raised_with_msix(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_guest_keeps_its_memory_without_the_server(place):
-    """Killed: memory stays, known doorbells work in both directions, for seconds."""
+    """The server is killed. The guest keeps its memory, and known doorbells work in both directions
+    for seconds."""
     server = start_server(place)
     running = start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -220,7 +223,8 @@ def test_guest_keeps_its_memory_without_the_server(place):
 @pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("others", [0, 1])
 def test_device_reconnects_to_a_restarted_server(place, others):
-    """With the same region: the device is a peer again soon, with its new id."""
+    """The server restarts with the same region. The device soon becomes a peer again, with a new
+    id."""
     server = start_server(place)
     running = start_device(place)
     guest = Guest(place, place.dir / "vmm", 2)
@@ -229,7 +233,7 @@ def test_device_reconnects_to_a_restarted_server(place, others):
         assert guest.id() == 0
         server.end()
         wait_state(place, "lost")
-        with stopped(running):  # it must be the last client
+        with stopped(running):  # so that the device is the last client
             server = start_server(place)
             for _ in range(others):
                 join(place, 2)
@@ -249,7 +253,8 @@ def test_device_reconnects_to_a_restarted_server(place, others):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_many_restarts_leak_nothing(place):
-    """With a client at the device."""
+    """A guest uses the device during all restarts. The device has as many fds after them as
+    before."""
     server = start_server(place)
     running = start_device(place)
     guest = Guest(place, place.dir / "vmm", 2)
@@ -264,7 +269,7 @@ def test_many_restarts_leak_nothing(place):
 
 
 def test_upgrade_of_the_server_is_not_noticed(place):
-    """SIGUSR2: the connection stays, and nothing is logged."""
+    """After SIGUSR2 the device is still connected, and logs nothing."""
     server = start_server(place)
     running = start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -281,7 +286,7 @@ def test_upgrade_of_the_server_is_not_noticed(place):
 
 
 def test_stopped_server_loses_no_device(place):
-    """The connection stays, and nothing is lost."""
+    """While the server is stopped, the device stays connected and doorbells work."""
     server = start_server(place)
     start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -296,7 +301,8 @@ def test_stopped_server_loses_no_device(place):
 
 
 def memory_bar(client):
-    """The length of BAR 2 as a guest probes it, and as its VMM is told."""
+    """Return: the length of BAR 2. Check that configuration space and the VMM's information agree
+    on it."""
     before = client.read(CONFIG, 0x18, 8)
     client.write(CONFIG, 0x18, b"\xff" * 8)
     bits = struct.unpack("<Q", client.read(CONFIG, 0x18, 8))[0] & ~0xf
@@ -309,7 +315,8 @@ def memory_bar(client):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_other_region_is_not_taken_during_a_vmm(place):
-    """The guest keeps its memory and has no doorbells; when its VMM is gone the device joins."""
+    """The guest keeps its memory and has no doorbells. When the VMM has left, the device joins the
+    new server."""
     server = start_server(place)
     running = start_device(place)
     guest = Guest(place, place.dir / "vmm", 2)
@@ -338,7 +345,7 @@ def test_other_region_is_not_taken_during_a_vmm(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_other_region_is_taken_without_a_vmm(place):
-    """The device joins at once."""
+    """Without a VMM the device joins the new server at once."""
     server = start_server(place)
     running = start_device(place)
     server.end()
@@ -353,8 +360,8 @@ def test_other_region_is_taken_without_a_vmm(place):
 @pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("size", ["64K", "4M"])
 def test_region_of_another_size(place, size):
-    """The next VMM gets all of it: another size of BAR 2, and the new server's memory to its last
-    byte."""
+    """The next VMM gets a BAR 2 of the new region's size, and can access the new region up to its
+    last byte."""
     length = {"64K": 1 << 16, "4M": 4 * MIB}[size]
     server = start_server(place)
     running = start_device(place)
@@ -380,7 +387,7 @@ def test_region_of_another_size(place, size):
 
 @pytest.mark.parametrize("earlier", ["nobody", "a VMM", "a VMM that stays until then"])
 def test_vmm_before_the_next_attempt_gets_the_new_region(place, earlier):
-    """Server and VM are restarted together: the VM gets the new server's region."""
+    """Server and VM are restarted together. The VM gets the new server's region."""
     server = start_server(place)
     running = start_device(place)
     first = Guest(place, place.dir / "vmm", 2) if earlier != "nobody" else None
@@ -400,7 +407,8 @@ def test_vmm_before_the_next_attempt_gets_the_new_region(place, earlier):
 
 
 def test_vmm_does_not_wait_for_the_next_attempt(place):
-    """A server that ended several times soon after its start is tried less often."""
+    """The device waits longer between attempts after its server has exited several times shortly
+    after its start. A VMM that connects meanwhile still gets the new server's region."""
     server = start_server(place)
     running = start_device(place)
     for joins in (2, 3):
@@ -417,7 +425,7 @@ def test_vmm_does_not_wait_for_the_next_attempt(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_grown_file_is_another_region(place):
-    """A server that grows its old file has another region, too."""
+    """The device treats a file of another length as another region, even if it is the same file."""
     server = start_server(place)
     start_device(place)
     server.end()
@@ -434,7 +442,8 @@ def test_grown_file_is_another_region(place):
      "cannot show 64K from offset 65536 of a region of 64K: that is beyond the end of the region"),
     ("64K", ["--window", "0,64K"], None), ("4M", ["--window", "0,64K"], None)])
 def test_window_of_a_region_of_another_size(place, size, options, problem):
-    """A window keeps its place; if the region does not reach that far, the device is not a peer."""
+    """A window keeps its offset. If the new region ends before the window does, the device does not
+    become a peer."""
     server = start_server(place)
     start_device(place, *options)
     server.end()
@@ -448,10 +457,11 @@ def test_window_of_a_region_of_another_size(place, size, options, problem):
     assert memory_bar(guest.client) == 1 << 16
 
 
-# The legacy device, whose server may start later
+# The legacy device, which may start before its server
 
 def test_legacy_device_before_its_server(place):
-    """IVPosition reads -1 and memory all ones; then the server starts."""
+    """Without a server IVPosition reads -1 and the memory reads all ones. Then the server
+    starts."""
     running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control",
                       "--legacy",
                       f"chardev={place.socket},size=1M,vectors=2")
@@ -462,7 +472,7 @@ def test_legacy_device_before_its_server(place):
     guest.ring(0, 0)
     told = upstream(place)
     assert (told["state"], told["id"], told["joins"]) == ("lost", None, 0)
-    with stopped(running):  # it must be the second client
+    with stopped(running):  # so that the device is the second client
         start_server(place)
         other = join(place, 2)
     running.err.wait("is peer 1 of the server")
@@ -479,7 +489,8 @@ def test_legacy_device_before_its_server(place):
 
 
 def test_legacy_device_shows_a_part_of_the_region(place):
-    """size= less than the server's region: its beginning, as in QEMU."""
+    """As in QEMU, with a size= below the size of the server's region BAR 2 shows the beginning of
+    the region."""
     start_server(place)
     Devices(place, "-S", place.dir / "vmm", "--legacy", f"chardev={place.socket},size=64K")
     with Client(place.dir / "vmm") as client:
@@ -489,7 +500,8 @@ def test_legacy_device_shows_a_part_of_the_region(place):
 
 
 def test_vmm_before_the_next_attempt_has_memory_at_once(place):
-    """The server starts before the next attempt: the VMM has the memory from its start."""
+    """The server has started, but the device has not yet retried. A VMM that connects now has the
+    memory from the start."""
     running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control",
                       "--legacy",
                       f"chardev={place.socket},size=1M,vectors=2")
@@ -503,7 +515,7 @@ def test_vmm_before_the_next_attempt_has_memory_at_once(place):
 
 
 def test_late_memory_appears_at_the_address_of_bar_2(place):
-    """The guest has set the address before the server starts."""
+    """The guest sets the address of BAR 2 before the server starts, and it does not change."""
     running = Devices(place, "-S", place.dir / "vmm", "--legacy", f"chardev={place.socket},size=1M")
     client = place.add(Client(place.dir / "vmm"))
     client.write(CONFIG, 0x18, struct.pack("<Q", 0x123400000))
@@ -517,7 +529,7 @@ def test_late_memory_appears_at_the_address_of_bar_2(place):
 # Masters
 
 def test_legacy_master_with_another_id_is_logged(place):
-    """It is configured as master, but the server has assigned another id than 0."""
+    """The device is configured as master, but the server has assigned it an id other than 0."""
     running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control",
                       "--legacy",
                       f"chardev={place.socket},size=1M,role=master")
@@ -536,7 +548,7 @@ FAILS = [["--name", "a b"], ["--window", "1K,4K"], ["--socket", "/nonexistent/vm
 
 @pytest.mark.parametrize("options", FAILS, ids=range(len(FAILS)))
 def test_failed_start_joins_no_server(place, options):
-    """No peer sees a join and a leave, and no id is used up, however often it is started."""
+    """Failed starts cause no joins and leaves, and use up no ids, however many there are."""
     server = start_server(place)
     peer = join(place, 2)
     sockets = [] if "--socket" in options else ["-S", place.dir / "vmm"]
@@ -546,7 +558,7 @@ def test_failed_start_joins_no_server(place, options):
 
 
 def test_master_must_have_id_0(place):
-    """Because the migrated guest resumes with id 0."""
+    """A device configured as master needs id 0, because a migrated guest resumes with id 0."""
     start_server(place)
     join(place, 2)
     done = place.run_device("-S", place.dir / "vmm", "--server", place.socket, "--role", "master")

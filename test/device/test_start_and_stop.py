@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device from its start to its end: sockets, regions, inherited fds, the service
-manager."""
+"""How ivshmem-device starts and stops: sockets, regions, inherited fds, and the service manager."""
 import os
 import pwd
 import resource
@@ -24,7 +23,7 @@ MIB = 1 << 20
 
 
 def plain(place, name="vmm"):
-    """A device with a socket of that name, and a region of 1M."""
+    """Return: the options of a device with a socket of that name and a region of 1M."""
     return ["--socket", place.dir / name, "--region", f"shm:{place.shm}", "--size", "1M"]
 
 
@@ -39,7 +38,7 @@ def plain(place, name="vmm"):
     (["--socket-owner", "nobody"], (None, NOBODY.pw_uid, os.getgid())),
 ])
 def test_permissions_of_the_socket(place, options, expected):
-    """They are set before any client can connect, at each start."""
+    """The socket has its owner, group and mode before a client can connect, at every start."""
     if os.geteuid() and len(options) > 2:
         pytest.skip("needs root, to give the socket away")
     path = place.dir / "vmm"
@@ -82,7 +81,7 @@ def test_dead_socket_is_replaced(place):
 
 @pytest.mark.parametrize("kind", ["device", "server", "listener"])
 def test_living_socket_is_not_taken(place, kind):
-    """The other process is not affected."""
+    """The start fails, and the process that already listens at the path is not affected."""
     path = place.dir / "vmm"
     if kind == "device":
         Devices(place, *plain(place))
@@ -100,7 +99,7 @@ def test_living_socket_is_not_taken(place, kind):
 
 @pytest.mark.parametrize("make", [lambda path: path.write_text("precious"), os.mkdir, os.mkfifo])
 def test_file_that_is_not_a_socket_is_kept(place, make):
-    """A file, a directory, a FIFO."""
+    """A file, a directory or a FIFO at the path is not removed, and the start fails."""
     path = place.dir / "vmm"
     make(path)
     done = place.run_device(*plain(place))
@@ -115,12 +114,13 @@ def test_longest_socket_path(place):
     assert os.listdir(place.dir) == []
 
 
-# The end
+# Exit
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("state", ["alone", "connected", "half a message"])
 def test_end_by_signal(place, number, state):
-    """Status 0, sockets removed, the VMM disconnected, the region not removed."""
+    """On a signal the process removes its sockets, keeps the region, disconnects the VMM and exits
+    with status 0."""
     running = Devices(place, *plain(place), "--control", place.dir / "control",
                       *plain(place, "other"), n=2)
     client = None if state == "alone" else place.add(Client(place.dir / "vmm"))
@@ -133,7 +133,8 @@ def test_end_by_signal(place, number, state):
 
 
 def test_memory_outlives_the_device(place):
-    """A VM keeps its mapping, and the next device shows the same memory."""
+    """A VM keeps its mapping after the device has exited, and the next device shows the same
+    memory."""
     running = Devices(place, *plain(place))
     with Client(place.dir / "vmm") as client, client.map_memory() as memory:
         memory[:4] = b"kept"
@@ -145,7 +146,7 @@ def test_memory_outlives_the_device(place):
 
 
 def test_socket_of_another_process_is_not_removed(place):
-    """Another process has replaced it in the meantime."""
+    """If another process has replaced the socket, the device does not remove it."""
     path = place.dir / "vmm"
     running = Devices(place, *plain(place))
     path.unlink()
@@ -156,7 +157,7 @@ def test_socket_of_another_process_is_not_removed(place):
 
 
 def test_closed_log_does_not_end_the_device(place):
-    """The log is a pipe whose reader has ended."""
+    """The device continues to run when the reader of the pipe that is its log exits."""
     reader, writer = os.pipe()
     running = place.start("bash", "-c", f'exec "$@" 2>&{writer} {writer}>&-', "bash",
                           place.device_program, "-v",
@@ -179,7 +180,8 @@ def test_closed_log_does_not_end_the_device(place):
      (0o660, 54321, 12345)),
 ])
 def test_new_region(place, options, expected):
-    """All of its memory is allocated, with this mode whatever the umask, and it is not removed."""
+    """All memory of a new region is allocated. Its mode does not depend on the umask, and the
+    region is not removed."""
     if os.geteuid() and len(options) > 2:
         pytest.skip("needs root, to give the region away")
     running = Devices(place, *plain(place), *options)
@@ -192,7 +194,7 @@ def test_new_region(place, options, expected):
 
 @pytest.mark.parametrize("size", [[], ["--size", "1M"]])
 def test_existing_region_is_used(place, size):
-    """With its contents and its mode, with or without its size given."""
+    """An existing region keeps its contents and mode, and needs no size on the command line."""
     place.shm_path.write_bytes(b"old" + bytes(MIB - 3))
     place.shm_path.chmod(0o644)
     before = place.shm_path.stat()
@@ -206,7 +208,7 @@ def test_existing_region_is_used(place, size):
 
 
 def test_empty_region_is_grown(place):
-    """As created by a line in tmpfiles.d."""
+    """A region that a line in tmpfiles.d has created is empty: the device grows it."""
     place.shm_path.touch(0o640)
     Devices(place, *plain(place)).stop()
     assert place.shm_path.stat().st_size == MIB
@@ -226,7 +228,7 @@ def test_empty_region_is_grown(place):
     (0, ["--size", "1M", "--control", "/nonexistent/c"], "cannot make the socket /nonexistent/c"),
 ])
 def test_region_of_another_size_is_an_error(place, has, options, message):
-    """A failed start does not change existing files."""
+    """The start fails and does not change the existing file."""
     place.shm_path.touch()
     os.truncate(place.shm_path, has)
     before = place.shm_path.stat()
@@ -247,7 +249,7 @@ def test_symbolic_link_is_not_followed(place):
 
 
 def test_unnamed_region(place):
-    """dir: has no name, and is freed with its last user."""
+    """A region in dir: has no name, and is freed when its last user exits."""
     Devices(place, "--socket", place.dir / "vmm", "--region", f"dir:{place.dir}", "--size", "64K")
     assert sorted(os.listdir(place.dir)) == ["vmm"]
     with Client(place.dir / "vmm") as client:
@@ -257,7 +259,7 @@ def test_unnamed_region(place):
 
 
 def test_file_size_limit_is_an_error(place):
-    """A region beyond "ulimit -f" is an error instead of SIGXFSZ."""
+    """A region above the limit of "ulimit -f" is reported as an error, without SIGXFSZ."""
     done = place.run(place.device_program, *plain(place), preexec_fn=lambda: resource.setrlimit(
         resource.RLIMIT_FSIZE, (65536, 65536)))
     assert done.returncode == 1 and done.stderr.count("\n") == 1
@@ -272,8 +274,8 @@ def test_file_size_limit_is_an_error(place):
     (["--region", "shm:{shm}", "--size", "2M"], "exists with size 1M, not 2M"),
 ])
 def test_second_device_fails(place, second, message):
-    """The message names its socket, and no files of the first device are left, nor its new
-    region."""
+    """The message names the second device's socket. Neither files of the first device nor its new
+    region remain."""
     second = [word.format(shm=place.shm, dir=place.dir) for word in second]
     done = place.run_device(*plain(place), "--socket", place.dir / "second", *second)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
@@ -286,7 +288,8 @@ def test_second_device_fails(place, second, message):
 # Inherited sockets
 
 def test_inherited_listener(place):
-    """VMMs connect one after the other; the socket's path is not removed."""
+    """VMMs connect to an inherited socket one after another, and the device does not remove its
+    path."""
     path = place.dir / "theirs"
     listener = place.add(socket.socket(socket.AF_UNIX))
     listener.bind(str(path))
@@ -303,7 +306,8 @@ def test_inherited_listener(place):
 
 
 def connected(place, n, **keywords):
-    """A program with n devices, and a client of each, which are connected from the start."""
+    """Start a process whose n devices each inherit a connected socket. Return: the process, and a
+    client for each device."""
     pairs = [socket.socketpair() for _ in range(n)]
     options = [word for at, (_, theirs) in enumerate(pairs) for word in (
         "--fd", theirs.fileno(), "--region", f"shm:{place.shm}", "--size", "1M")]
@@ -315,7 +319,7 @@ def connected(place, n, **keywords):
 
 
 def from_socket(sock):
-    """A client on an existing connection."""
+    """Return: a client that uses an existing connection."""
     client = Client.__new__(Client)
     sock.settimeout(TIMEOUT)
     client.sock = sock
@@ -326,7 +330,7 @@ def from_socket(sock):
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_inherited_connections(place, n):
-    """Each is served, and the program ends with the last of them."""
+    """The process serves each inherited connection, and exits when the last one is closed."""
     running, clients = connected(place, n)
     for at, client in enumerate(clients):
         assert client.info() == (3, 9, 5)
@@ -338,7 +342,8 @@ def test_inherited_connections(place, n):
 
 
 def test_inherited_connection_beside_a_socket(place):
-    """The program continues, because further clients can connect."""
+    """When the inherited connection is closed the process continues, because clients can still
+    connect to the socket of its other device."""
     ours, theirs = socket.socketpair()
     running = Devices(place, *plain(place), "--fd", theirs.fileno(), "--region", f"shm:{place.shm}",
                       n=2, fds=(theirs.fileno(),))
@@ -351,7 +356,7 @@ def test_inherited_connection_beside_a_socket(place):
 
 
 def test_inherited_connection_that_is_closed(place):
-    """No client can connect: it ends."""
+    """The process exits, because no client can ever connect."""
     ours, theirs = socket.socketpair()
     ours.close()
     running = Devices(place, "--fd", theirs.fileno(), "--region", f"shm:{place.shm}", "--size",
@@ -363,7 +368,7 @@ def test_inherited_connection_that_is_closed(place):
 
 @pytest.mark.parametrize("kind", ["file", "pipe", "closed", "datagram", "TCP", "unconnected"])
 def test_inherited_fd_that_is_not_a_stream_socket(place, kind):
-    """The message names it, with the reason; no files are left."""
+    """The message names the fd and the reason, and no files are left."""
     if kind == "file":
         fd = os.open("/dev/null", os.O_RDWR)
     elif kind == "pipe":
@@ -371,7 +376,7 @@ def test_inherited_fd_that_is_not_a_stream_socket(place, kind):
         os.close(other)
     elif kind == "datagram":
         fd = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].detach()
-    elif kind == "TCP":  # any client would be a VMM, and could not be passed memory
+    elif kind == "TCP":  # any host could connect, and a VMM cannot be passed memory
         listener = socket.create_server(("127.0.0.1", 0))
         fd = listener.detach()
     else:
@@ -389,7 +394,8 @@ def test_inherited_fd_that_is_not_a_stream_socket(place, kind):
 
 
 def test_inherited_fd_for_two_devices(place):
-    """Each has its own. An fd that the program opens itself is not taken for an inherited one."""
+    """Two devices cannot share an inherited fd, and an fd that the process has opened itself is not
+    an inherited one."""
     region = ["--region", f"shm:{place.shm}", "--size", "1M"]
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(place.dir / "theirs"))
@@ -413,7 +419,7 @@ def test_inherited_fd_for_two_devices(place):
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
 def test_service_manager_is_notified(place, kind):
-    """READY=1 when VMMs can connect, STOPPING=1 at the end, and nothing else."""
+    """The device sends READY=1 when VMMs can connect, STOPPING=1 at exit, and nothing else."""
     manager = place.add(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
     manager.settimeout(TIMEOUT)
     name = str(place.dir / "notify")
@@ -430,7 +436,7 @@ def test_service_manager_is_notified(place, kind):
 
 
 def test_failed_start_is_not_ready(place):
-    """A device that cannot start sends no READY=1."""
+    """A device that fails to start does not send READY=1."""
     manager = place.add(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
     manager.bind(str(place.dir / "notify"))
     process = place.start(place.device_program, *plain(place), "--window", "0,2M", environment={
@@ -443,7 +449,7 @@ def test_failed_start_is_not_ready(place):
 
 @pytest.mark.parametrize("address", ["relative", "/nonexistent/notify", "/" + "x" * 200])
 def test_unreachable_service_manager_is_an_error(place, address):
-    """Before any file is created."""
+    """The start fails before any file is created."""
     process = place.start(place.device_program, *plain(place),
                           environment={"NOTIFY_SOCKET": address})
     assert process.wait() == 1
@@ -458,7 +464,7 @@ CAPABILITIES = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]
 
 @pytest.fixture
 def no_leak_checker(monkeypatch):
-    """The sanitizer reads /proc at the end, which fails in a process that became another user."""
+    """The leak checker reads /proc at exit, which fails in a process that has changed its user."""
     monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")
 
 
@@ -466,8 +472,8 @@ def no_leak_checker(monkeypatch):
 @pytest.mark.usefixtures("no_leak_checker")
 @pytest.mark.parametrize("user", ["nobody", str(NOBODY.pw_uid)])
 def test_user_is_changed(place, user):
-    """The process has the user's ids and no capability; it owns its sockets, so that it can remove
-    them."""
+    """The process has the ids of the user and no capabilities. It owns its sockets, so that it can
+    remove them."""
     os.chown(place.dir, NOBODY.pw_uid, -1)
     running = Devices(place, *plain(place), "--control", place.dir / "control", "--user", user)
     kernel = kernel_says(running.pid)
@@ -485,7 +491,7 @@ def test_user_is_changed(place, user):
 @NEEDS_ROOT
 @pytest.mark.usefixtures("no_leak_checker")
 def test_named_owner_is_kept(place):
-    """--user changes only owners for which no option was given; files that cannot be removed are
+    """--user changes an owner only if no option sets it. Files that the process cannot remove are
     logged."""
     running = Devices(place, *plain(place), "--socket-owner", "12345", "--user", "nobody")
     assert (place.dir / "vmm").stat().st_uid == 12345
@@ -499,7 +505,8 @@ def test_named_owner_is_kept(place):
 @pytest.mark.usefixtures("no_leak_checker")
 @pytest.mark.parametrize("allowed", [True, False])
 def test_user_without_access_to_the_server(place, allowed):
-    """A device that may not connect any more logs it once; when it may, it is a peer again."""
+    """A device that loses the permission to connect to its server logs this once, and becomes a
+    peer again when it has the permission."""
     place.dir.chmod(0o777)
     place.shm_path.write_bytes(bytes(MIB))
     options = ["-l", "1M", "--socket-mode", "0666" if allowed else "0600"]
@@ -521,7 +528,7 @@ def test_user_without_access_to_the_server(place, allowed):
 @pytest.mark.parametrize("how", [["--read-only"], ["--read-only=trap"],
                                  ["--window", f"{MIB // 2},4K,ro"]])
 def test_read_only_region_of_a_user(place, how):
-    """A read-only device needs read permission only."""
+    """A read-only device needs only read permission for the region."""
     if os.geteuid():
         pytest.skip("becoming another user needs root")
     place.shm_path.write_bytes(bytes(MIB // 2) + b"here" + bytes(MIB // 2 - 4))
@@ -544,7 +551,7 @@ def test_read_only_region_of_a_user(place, how):
 
 
 def test_user_needs_root(place):
-    """The message says so."""
+    """Without root, --user is an error whose message says so."""
     if os.geteuid() == 0:
         program = shutil.copy(place.device_program, place.dir)
         place.dir.chmod(0o777)

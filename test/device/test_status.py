@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The status of ivshmem-device at its control socket and with --status, and its sandbox
-meanwhile."""
+"""The status of ivshmem-device, read from its control socket and with --status, and the sandbox of
+the process."""
 import json
 import os
 import re
@@ -26,7 +26,7 @@ TOTALS = {"vmms", "turned_away", "messages", "refused", "memory_reads", "memory_
           "doorbells_out", "doorbells_to_nobody", "doorbells_in", "interrupts"}
 NUMBER, TEXT = int, str
 OR_NULL = type(None)
-#: The type of each member, from the man page: an object's members, or the allowed values.
+#: The documented type of each member: the members of an object, or the allowed values.
 SCHEMA = {
     "program": TEXT, "version": TEXT, "devices": [{
         "socket": TEXT, "model": TEXT, "revision": NUMBER, "vectors": NUMBER, "intx": bool,
@@ -41,7 +41,7 @@ SCHEMA = {
 
 
 def check_schema(value, schema, where="status"):
-    """Exactly these members, each of its type."""
+    """Check that the value has exactly the documented members and types."""
     if isinstance(schema, tuple):
         return check_schema(value, schema[value is None], where)
     if isinstance(schema, dict):
@@ -58,26 +58,26 @@ def check_schema(value, schema, where="status"):
 
 
 def control_of(place):
-    """Path of the control socket."""
+    """Return: the path of the control socket."""
     return place.dir / "control"
 
 
 def status(place):
-    """Return the status, in the documented form."""
+    """Return: the status, whose form is checked."""
     said = ask_once(control_of(place))
     check_schema(said, SCHEMA)
     return said
 
 
 def shown(place, *options):
-    """The output of --status, as lines."""
+    """Return: the lines that --status prints."""
     done = place.run_device("--status", control_of(place), *options)
     assert (done.returncode, done.stderr) == (0, ""), done
     return done.stdout.splitlines()
 
 
 def plain(place, *options):
-    """A plain device with a control socket."""
+    """Start a plain device with a control socket."""
     return Devices(place, "--socket", place.dir / "vmm", "--region", f"shm:{place.shm}", "--size",
                    "1M", "--control", control_of(place), *options)
 
@@ -85,7 +85,7 @@ def plain(place, *options):
 # Contents of the status
 
 def test_status_of_a_plain_device(place):
-    """Every field of a device without a VMM."""
+    """Check every field for a device without a VMM."""
     plain(place, "--name", "frames", "--window", "64K,64K,ro")
     assert status(place) == {
         "program": "ivshmem-device", "version": place.run_device("-V").stdout.split()[1],
@@ -103,7 +103,8 @@ def test_status_of_a_plain_device(place):
 
 
 def test_status_of_a_vmm(place):
-    """Whether it maps the memory, whether it asked for migration, and its accesses."""
+    """The status shows whether the VMM has mapped the memory, whether it has queried migration, and
+    how often it has accessed memory."""
     plain(place)
     with Client(place.dir / "vmm") as client:
         client.start()
@@ -126,7 +127,7 @@ def test_status_of_a_vmm(place):
 
 
 def server_line(place):
-    """What --status prints about the server, without the time."""
+    """Return: the line of --status about the server, without the time."""
     text = "\n".join(shown(place))
     found = re.search(
         r"^server   (.*): (\w+) since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ(.*\n         .*|.*)",
@@ -137,7 +138,8 @@ def server_line(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_states_of_a_server(place):
-    """joined, lost, greeted, foreign, and joined again: as JSON and as text."""
+    """The server's state is joined, lost, greeted, foreign, and joined again, both in JSON and as
+    text."""
     server = start_server(place)
     start_device(place)
     guest, _ = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -176,7 +178,7 @@ def test_states_of_a_server(place):
 
 
 def test_status_before_the_server_starts(place):
-    """A legacy device with a pin."""
+    """The status of a legacy device with a pin, before its server starts."""
     Devices(place, "--socket", place.dir / "vmm", "--control", control_of(place), "--legacy",
             f"chardev={place.socket},msi=off")
     one, = status(place)["devices"]
@@ -189,7 +191,7 @@ def test_status_before_the_server_starts(place):
 
 
 def test_status_of_several_devices(place):
-    """In the order of the command line; an empty line between two."""
+    """Devices appear in the order of the command line, separated by an empty line."""
     Devices(place, "--control", control_of(place), *[
         word for at in range(64) for word in ("--socket", place.dir / str(at), "--region",
                                               f"shm:{place.shm}", "--size", "1M")], n=64)
@@ -202,7 +204,7 @@ def test_status_of_several_devices(place):
 
 
 def test_json_is_the_reply_unchanged(place):
-    """One line."""
+    """--json prints the reply, which is one line, unchanged."""
     plain(place)
     lines = shown(place, "--json")
     assert len(lines) == 1 and json.loads(lines[0]) == status(place)
@@ -210,7 +212,7 @@ def test_json_is_the_reply_unchanged(place):
 
 
 def test_paths_that_are_not_utf_8(place):
-    """Paths may have any bytes, JSON only UTF-8; control characters are not printed."""
+    """Paths may contain any bytes, but JSON must be UTF-8. Control characters are not printed."""
     name = os.fsdecode(os.fsencode(place.dir) + b"/\xff\x1b[2J")
     Devices(place, "--socket", name, "--region", f"shm:{place.shm}", "--size", "1M", "--control",
             control_of(place))
@@ -228,7 +230,7 @@ def test_paths_that_are_not_utf_8(place):
      (0o660, 54321, 12345)),
 ])
 def test_permissions_of_the_control_socket(place, options, expected):
-    """0600 by default, whatever the umask."""
+    """The mode of the control socket is 0600 by default, whatever the umask."""
     if os.geteuid() and len(options) > 2:
         pytest.skip("needs root, to give the socket away")
     plain(place, *options)
@@ -238,7 +240,7 @@ def test_permissions_of_the_control_socket(place, options, expected):
 
 @NEEDS_ROOT
 def test_missing_permission_is_reported(place):
-    """The message has the permissions of the socket."""
+    """The error message states the permissions of the socket."""
     place.dir.chmod(0o777)
     plain(place)
     process = place.start(shutil.copy(place.device_program, place.dir), "--status",
@@ -252,7 +254,7 @@ def test_missing_permission_is_reported(place):
     b"\n", b"status\n", b"{}\n", b"[]\n", b'{"request":"stop"}\n', b'{"request":1}\n',
     b'{"request":"status","request":"status"}\n', b"\xff\xfe\n", b'{"request":"status"\n'])
 def test_unknown_requests_are_refused(place, line):
-    """The reply names the only valid request."""
+    """The reply to an unknown request names the only valid one."""
     plain(place)
     control = place.add(Control(control_of(place)))
     assert control.ask(line) == {"error": 'there is one request: {"request":"status"}'}
@@ -260,7 +262,8 @@ def test_unknown_requests_are_refused(place, line):
 
 
 def test_connections_that_do_not_read_block_nobody(place):
-    """VMMs are served, and other requests are answered."""
+    """Clients that do not read their replies delay neither VMMs nor other clients of the control
+    socket."""
     running = plain(place)
     fds = fd_count(running.pid)
     idle = [place.add(connect(str(control_of(place)))) for _ in range(20)]
@@ -283,7 +286,8 @@ def test_connections_that_do_not_read_block_nobody(place):
 # Errors of --status
 
 class Liar:
-    """A listener that is not one of our programs: sends bytes, and closes."""
+    """A listener that is not one of our programs. It sends the given bytes and closes the
+    connection."""
 
     def __init__(self, path, data):
         self._sock = socket.socket(socket.AF_UNIX)
@@ -300,10 +304,9 @@ class Liar:
                 there.recv(4096)
                 there.sendall(data)
         except OSError:
-            pass  # the tool has ended first
+            pass  # the tool has exited first
 
     def close(self):
-        """Stop listening."""
         self._thread.join(TIMEOUT)
         self._sock.close()
 
@@ -316,7 +319,7 @@ class Liar:
     (b'{"error":"no \\u001b[31m"}\n', "says: no ?[31m"),
 ])
 def test_other_program_at_the_socket(place, data, message):
-    """The reason, in one line."""
+    """The error is one line with the reason."""
     place.add(Liar(control_of(place), data))
     done = place.run_device("--status", control_of(place))
     assert (done.returncode, done.stdout) == (1, "") and done.stderr.count("\n") == 1
@@ -324,21 +327,21 @@ def test_other_program_at_the_socket(place, data, message):
 
 
 def test_control_socket_of_a_server(place):
-    """The control socket of an ivshmem-server is recognized."""
+    """--status recognizes the control socket of an ivshmem-server."""
     place.server("--control", control_of(place))
     done = place.run_device("--status", control_of(place))
     assert done.returncode == 1 and "sent an unexpected reply" in done.stderr
 
 
 def test_socket_without_a_listener(place):
-    """The socket of a killed program."""
+    """A killed program has left its socket."""
     plain(place).end()
     done = place.run_device("--status", control_of(place))
     assert done.returncode == 1 and f"no process listens at {control_of(place)}" in done.stderr
 
 
 def test_control_characters_are_not_printed(place):
-    """A reply full of control characters, and of unexpected types."""
+    """The reply contains control characters and values of unexpected types."""
     evil = "\x1b]0;x\x07\r\n\x7f\u009b2J\u202e"
     device = {key: evil for key in SCHEMA["devices"][0]}
     nested = {"socket": evil, "model": [], "revision": {}, "vectors": -1, "name": evil,
@@ -354,7 +357,6 @@ def test_control_characters_are_not_printed(place):
 
 @pytest.mark.parametrize("option", ["", "--json"])
 def test_full_disk_is_an_error(place, option):
-    """A full disk is an error."""
     plain(place)
     done = place.run("sh", "-c", f'exec "$0" --status "$1" {option} >/dev/full',
                      place.device_program, control_of(place))
@@ -364,7 +366,7 @@ def test_full_disk_is_an_error(place, option):
 # The sandbox
 
 def has_filter(place):
-    """Whether this build has a sandbox: a build with a sanitizer does not."""
+    """Return: whether this build can use a sandbox. Builds with a sanitizer cannot."""
     return b"seccomp_load" in place.device_program.read_bytes()
 
 
@@ -372,7 +374,8 @@ def has_filter(place):
 @pytest.mark.parametrize("sandbox", [[], ["--sandbox", "on"], ["--sandbox", "off"]])
 @pytest.mark.parametrize("kind", ["plain", "server"])
 def test_device_is_confined(place, sandbox, kind):
-    """The process has a filter and no capabilities, and cannot gain any."""
+    """The process has a system call filter unless that is off, and neither has nor can gain
+    capabilities. All features work with and without the filter."""
     if sandbox == ["--sandbox", "on"] and not has_filter(place):
         done = place.run_device("-S", place.dir / "vmm", "--region", f"shm:{place.shm}", *sandbox)
         assert done.returncode == 2 and 'cannot set the sandbox to "on": built with' in done.stderr
@@ -413,7 +416,7 @@ FEATURES = [
 @pytest.mark.parametrize("region", ["shm:{shm}", "file:{dir}/region", "dir:{dir}"])
 @pytest.mark.parametrize("options", FEATURES, ids=" ".join)
 def test_features_within_the_sandbox(place, region, options):
-    """Each kind of region with each way to access it: the filter allows all system calls."""
+    """Each kind of region with each option: the filter allows all necessary system calls."""
     running = Devices(place, "--socket", place.dir / "vmm", "--region", region.format(
         shm=place.shm, dir=place.dir), "--size", "1M", "--control", control_of(place), *options)
     use(Client(place.dir / "vmm"))
@@ -423,8 +426,8 @@ def test_features_within_the_sandbox(place, region, options):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_features_with_a_server_within_the_sandbox(place, record_property):
-    """The same with a server's memory, of either kind, and when the server returns with other
-    memory."""
+    """As above with memory from a server, named or sealed, also after the server has returned with
+    another region."""
     names = [(kind, at) for kind in ("shm", "sealed") for at in range(len(FEATURES))]
 
     def serve(kind, at, region):
@@ -451,7 +454,8 @@ def test_features_with_a_server_within_the_sandbox(place, record_property):
 
 
 def use(client):
-    """Access all of it, mapped and with messages of any size."""
+    """Access the region through a mapping and with messages of several sizes, and try to
+    migrate."""
     with client:
         client.start()
         flags, size, _, fd = client.region_info(BAR2)
@@ -465,5 +469,5 @@ def use(client):
         try:
             client.save()
         except Refused:
-            pass  # it is not a master
+            pass  # the device is not a master
         client.reset()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device as its unit starts it."""
+"""ivshmem-device as its systemd unit starts it."""
 import grp
 import os
 import re
@@ -14,8 +14,8 @@ from support.py.wire import accepts
 
 
 def run_device_unit(place, *prefix):
-    """The unit's command, with the example's settings, except directories and groups of the
-    machine."""
+    """Run the unit's command with the settings of the example, except directories and groups that
+    this machine may lack."""
     unit = (place.build / "packaging" / "ivshmem-device@.service").read_text()
     command = re.search(r"^ExecStart=\S+(.*)$", unit, re.MULTILINE)[1]
     example = (place.source / "packaging" / "systemd" / "device-example.conf").read_text()
@@ -44,7 +44,7 @@ def test_the_device_unit_serves(place):
 
 
 def test_the_device_unit_allows_all_needed_system_calls(place):
-    """The unit's filter of system calls permits what its own command needs."""
+    """The unit's system call filter allows what the unit's own command needs."""
     needs("systemd-analyze")
     if is_sanitized(place.device_program):
         pytest.skip("built with a sanitizer, whose code makes system calls of its own")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""vfio-user as a VMM uses it: regions, interrupts, and one client after another."""
+"""vfio-user as a VMM uses it: regions, interrupts, and successive clients."""
 import errno
 import os
 import struct
@@ -19,7 +19,7 @@ SIZE = 1 << 16
 
 
 def serve(place, memory=None, **options):
-    """A device, and a client of it that has started like a guest's driver."""
+    """Start a device and a client that has initialised it as a guest's driver does."""
     device = place.add(Device(place, memory, **{"size": SIZE, **options}))
     client = place.add(device.client())
     client.start()
@@ -27,7 +27,7 @@ def serve(place, memory=None, **options):
 
 
 def serve_msix(place, vectors=4, **options):
-    """The same, with MSI-X enabled and an eventfd for each vector."""
+    """As serve(), with MSI-X enabled and an eventfd for each vector."""
     device, client = serve(place, vectors=vectors, **options)
     client.enable_msix()
     fds = [eventfd() for _ in range(vectors)]
@@ -37,7 +37,8 @@ def serve_msix(place, vectors=4, **options):
 
 
 def serve_intx(place):
-    """A device of revision 0 with a pin, whose eventfd is set and which the guest has unmasked."""
+    """Start a device of revision 0 with a pin. The pin has an eventfd, and the guest has unmasked
+    it."""
     device, client = serve(place, revision=0, vectors=0, intx=1)
     fd = eventfd()
     client.set_irqs(INTX, EVENTFD | TRIGGER, 0, 1, fds=[fd])
@@ -49,7 +50,7 @@ def serve_intx(place):
 
 
 def test_version(place):
-    """The reply is version 0.0, with our limits, and without write_multiple."""
+    """The reply has version 0.0 and our limits, and does not offer write_multiple."""
     device = place.add(Device(place))
     for text in ('{"capabilities":{"max_msg_fds":8}}', "{}", '{"capabilities":{}}', None,
                  '{"capabilities":{"max_msg_fds":1,"twin_socket":{"supported":true}},'
@@ -67,7 +68,8 @@ def test_version(place):
     vfu.version_body(text='{"capabilities":{"max_msg_fds":-1}}'),
     vfu.version_body(text="{}\0"), vfu.version_body()[:-1], vfu.version_body(text="[" * 4000)])
 def test_other_version_is_refused(place, body):
-    """A client without version 0 is dropped, with the reason; the next is served."""
+    """The device drops a client that does not support version 0, logs the reason, and serves the
+    next one."""
     device = place.add(Device(place))
     with device.client(greet=False) as client:
         client.send(vfu.VERSION, body)
@@ -88,7 +90,8 @@ def test_second_version_is_refused(place):
 
 
 def test_regions(place):
-    """Nine regions; those that exist can be read and written, and only BAR 2 mapped."""
+    """There are nine regions. Those with a size can be read and written; only BAR 2 can be
+    mapped."""
     memory = memory_file(SIZE)
     _, client = serve(place, memory, vectors=4)
     rw = READ | WRITE
@@ -106,7 +109,7 @@ def test_regions(place):
 
 
 def test_regions_without_vectors(place):
-    """Without vectors: no BAR 1, no MSI-X."""
+    """A device without vectors has neither a BAR 1 nor MSI-X."""
     _, client = serve(place, vectors=0)
     assert client.region_info(BAR1)[:2] == (0, 0)
     assert [client.irq_info(index) for index in range(5)] == [(0, 0), (0, 0), (0, 0), (1, 1),
@@ -114,7 +117,8 @@ def test_regions_without_vectors(place):
 
 
 def test_irqs(place):
-    """MSI-X has its vectors; ERR exists because VMMs log its absence."""
+    """The MSI-X interrupt has the device's vectors. The ERR interrupt exists because VMMs log its
+    absence."""
     _, client = serve(place, vectors=7)
     assert [client.irq_info(index) for index in range(5)] == [(0, 0), (0, 0), (1, 7), (1, 1),
                                                               (0, 0)]
@@ -123,7 +127,7 @@ def test_irqs(place):
 
 
 def test_irq_of_a_pin(place):
-    """INTx can have an eventfd and be masked, and masks itself."""
+    """INTx takes an eventfd, can be masked, and masks itself when it is raised."""
     _, client = serve(place, revision=0, vectors=0, intx=1)
     assert client.irq_info(INTX) == (1 | 2 | 4, 1)
 
@@ -134,7 +138,7 @@ def test_irq_of_a_pin(place):
     (vfu.GET_IRQ_INFO, struct.pack("<IIII", 15, 0, 2, 0)),
     (vfu.SET_IRQS, struct.pack("<IIIII", 19, 0x21, 2, 0, 0))])
 def test_too_small_argsz(place, command, body):
-    """A client without room for the reply gets none of it."""
+    """A request whose argsz has no room for the reply is refused."""
     _, client = serve(place, memory_file(SIZE))
     with pytest.raises(Refused) as refused:
         client.transact(command, body)
@@ -142,8 +146,8 @@ def test_too_small_argsz(place, command, body):
 
 
 def test_dma_requests_are_answered(place):
-    """The guest's memory is accepted and closed: the device does no DMA, but QEMU waits for the
-    reply."""
+    """The device does no DMA. It accepts the guest's memory and closes the fd, because QEMU waits
+    for the reply."""
     device, client = serve(place)
     before = device.fds()
     memory = memory_file(4096)
@@ -157,7 +161,7 @@ def test_dma_requests_are_answered(place):
 
 
 def test_client_that_takes_no_fds_cannot_map(place):
-    """It is passed no fds, and the reply says that it cannot map."""
+    """The device passes no fd to such a client, and its reply says that BAR 2 cannot be mapped."""
     memory = memory_file(SIZE)
     device = place.add(Device(place, memory, size=SIZE))
     with device.client(text='{"capabilities":{"max_msg_fds":0}}') as client:
@@ -166,7 +170,8 @@ def test_client_that_takes_no_fds_cannot_map(place):
 
 
 def test_configuration_space(place):
-    """Identity, a real BAR size, and reset; whole and in pieces."""
+    """The client reads the identity, whole and bytewise, probes the size of BAR 2, and resets the
+    device."""
     _, client = serve(place, memory_file(SIZE), vectors=4)
     config = client.read(CONFIG, 0, 256)
     assert config[:4] == struct.pack("<HH", 0x1af4, 0x1110)
@@ -185,8 +190,8 @@ def test_configuration_space(place):
     (BAR1, 4096, 1), (BAR2, SIZE - 1, 2), (BAR2, SIZE, 1), (BAR2, 0, 1 << 20), (CONFIG, 255, 2),
     (3, 0, 4), (6, 0, 4), (8, 0, 4), (9, 0, 4), (0xffffffff, 0, 4)])
 def test_access_beyond_a_region(place, region, offset, count):
-    """The reply has the full size, because Cloud Hypervisor waits for that: zeroes; a write does
-    nothing."""
+    """Cloud Hypervisor waits for a reply of full size, so a read beyond a region returns zeroes. A
+    write is ignored."""
     memory = memory_file(SIZE)
     os.pwrite(memory, b"\xaa" * SIZE, 0)
     device, client = serve(place, memory, vectors=4)
@@ -200,7 +205,7 @@ def test_access_beyond_a_region(place, region, offset, count):
     vfu.access_body(BAR2, 0, 0), vfu.access_body(BAR2, 0, (1 << 20) + 1),
     vfu.access_body(BAR2, 0, 0xffffffff)])
 def test_access_of_invalid_length(place, body):
-    """Zero, or more than negotiated."""
+    """Length 0, and lengths above the negotiated maximum."""
     _, client = serve(place, memory_file(SIZE))
     for command in (vfu.REGION_READ, vfu.REGION_WRITE):
         with pytest.raises(Refused) as refused:
@@ -212,7 +217,7 @@ def test_access_of_invalid_length(place, body):
 
 
 def test_doorbell_is_rung_before_its_reply(place):
-    """When the guest continues, its peer has been rung."""
+    """A write to the doorbell register is answered after the peer has been rung."""
     device, client = serve(place)
     for peer, vector in ((0, 0), (1, 2), (65535, 65535)):
         client.write32(BAR0, vfu.DOORBELL, peer << 16 | vector)
@@ -221,7 +226,7 @@ def test_doorbell_is_rung_before_its_reply(place):
 
 
 def test_each_vector_has_its_eventfd(place):
-    """Each interrupt is written to its own eventfd, once."""
+    """An interrupt is written once, and only to the eventfd of its vector."""
     device, _, fds = serve_msix(place, vectors=40)
     for vector in (0, 39, 7):
         device.doorbell(vector)
@@ -232,7 +237,8 @@ def test_each_vector_has_its_eventfd(place):
 
 
 def test_2048_vectors_16_at_a_time(place):
-    """As many as MSI-X allows, in messages with as many fds as allowed."""
+    """As many vectors as MSI-X allows are set with messages that carry as many fds as are
+    allowed."""
     device, client = serve(place, vectors=2048)
     client.enable_msix()
     before = device.fds()
@@ -248,7 +254,7 @@ def test_2048_vectors_16_at_a_time(place):
 
 
 def test_vector_without_eventfd_stays_pending(place):
-    """It is shown as pending, and sent when it has an eventfd."""
+    """The vector is pending, and is sent when it is assigned an eventfd."""
     device, client, fds = serve_msix(place)
     client.set_vector(2, None)
     device.doorbell(2)
@@ -261,7 +267,8 @@ def test_vector_without_eventfd_stays_pending(place):
 
 
 def test_vectors_masked_by_the_function(place):
-    """Function mask and bus master: pending until both allow it, and then sent at once."""
+    """With the function masked or bus mastering disabled, vectors are pending; once both allow it
+    they are sent."""
     device, client, fds = serve_msix(place)
     client.enable_msix(0xc000)
     device.doorbell(1)
@@ -274,7 +281,7 @@ def test_vectors_masked_by_the_function(place):
 
 
 def test_replaced_eventfd(place):
-    """The new one is written to, the old one is closed."""
+    """Interrupts go to the new eventfd, and the old one is closed."""
     device, client, fds = serve_msix(place)
     before = device.fds()
     other = eventfd()
@@ -285,7 +292,7 @@ def test_replaced_eventfd(place):
 
 
 def test_eventfds_of_a_range_are_removed(place):
-    """EVENTFD without fds removes those of that range and no others."""
+    """EVENTFD without fds removes the eventfds of the given range and no others."""
     device, client, fds = serve_msix(place)
     before = device.fds()
     client.set_irqs(MSIX, EVENTFD | TRIGGER, 1, 2)
@@ -296,7 +303,8 @@ def test_eventfds_of_a_range_are_removed(place):
 
 
 def test_surplus_fds_are_closed(place):
-    """More eventfds than interrupts: the first ones are used."""
+    """If a message has more eventfds than it sets vectors, the device uses the first ones and
+    closes the rest."""
     device, client, _ = serve_msix(place)
     before = device.fds()
     fds = [eventfd() for _ in range(8)]
@@ -308,7 +316,7 @@ def test_surplus_fds_are_closed(place):
 
 
 def test_fd_that_is_not_an_eventfd_is_refused(place):
-    """A pipe or a file could block or end the device; nothing of the message is used."""
+    """A pipe or a file could block or kill the device, so the whole message is refused."""
     device, client, fds = serve_msix(place)
     before = device.fds()
     reading, writing = os.pipe()
@@ -325,7 +333,7 @@ def test_fd_that_is_not_an_eventfd_is_refused(place):
 
 
 def test_full_eventfd_does_not_block(place):
-    """A client fills its own eventfd, and makes it blocking: the device does not wait."""
+    """A client fills its own eventfd and makes it blocking. The device does not block."""
     device, client, fds = serve_msix(place)
     os.set_blocking(fds[0], True)
     os.eventfd_write(fds[0], 2**64 - 2)
@@ -336,7 +344,7 @@ def test_full_eventfd_does_not_block(place):
 
 
 def test_client_triggers_its_own_vectors(place):
-    """All of a range, or those whose boolean is true."""
+    """The client triggers all vectors of a range, or those that a boolean selects."""
     _, client, fds = serve_msix(place)
     client.set_irqs(MSIX, NONE | TRIGGER, 1, 2)
     assert [fired(fd) for fd in fds] == [0, 1, 1, 0]
@@ -350,7 +358,8 @@ def test_client_triggers_its_own_vectors(place):
 
 
 def test_reset_drops_eventfds(place):
-    """After a reset: no eventfd, nothing pending, the registers as after power on."""
+    """After a reset there are no eventfds and no pending vectors, and the registers have their
+    power-on values."""
     device, client, fds = serve_msix(place)
     with_all = device.fds()
     client.write32(BAR0, vfu.INTR_MASK, 1)
@@ -367,7 +376,8 @@ def test_reset_drops_eventfds(place):
 
 
 def test_intx_masks_itself(place):
-    """One interrupt for a raised pin, until it is unmasked; then another if it is still raised."""
+    """A raised pin causes one interrupt until it is unmasked. If it is still raised then, another
+    one follows."""
     device, client, fd = serve_intx(place)
     device.doorbell(0)
     assert fired(fd) == 1
@@ -383,7 +393,7 @@ def test_intx_masks_itself(place):
 
 
 def test_intx_masked_by_the_client(place):
-    """MASK and UNMASK, without data and with a boolean."""
+    """MASK and UNMASK work without data and with a boolean."""
     device, client, fd = serve_intx(place)
     client.set_irqs(INTX, BOOL | MASK, 0, 1, data=b"\0")
     client.set_irqs(INTX, BOOL | MASK, 0, 1, data=b"\1")
@@ -399,7 +409,7 @@ def test_intx_masked_by_the_client(place):
 
 
 def test_intx_unmasked_by_eventfd(place):
-    """The resample eventfd, as KVM uses it."""
+    """Writing to the resample eventfd unmasks the interrupt, as KVM does."""
     device, client, fd = serve_intx(place)
     resample = eventfd()
     client.set_irqs(INTX, EVENTFD | UNMASK, 0, 1, fds=[resample])
@@ -419,8 +429,8 @@ def test_intx_unmasked_by_eventfd(place):
 
 
 def test_resample_eventfd_that_is_always_ready(place):
-    """A client that could keep the device busy with it, without doing anything itself, is dropped;
-    a client whose semaphore is soon empty is not."""
+    """A client whose resample eventfd stays readable, and so could keep the device busy without
+    sending anything, is dropped. A client whose semaphore is soon empty is not."""
     device, client, _ = serve_intx(place)
     soon = os.eventfd(3, os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
     client.set_irqs(INTX, EVENTFD | UNMASK, 0, 1, fds=[soon])
@@ -436,7 +446,8 @@ def test_resample_eventfd_that_is_always_ready(place):
 
 
 def test_intx_disabled_by_the_guest(place):
-    """The bit in the command register suppresses the interrupt until it is cleared."""
+    """While the interrupt disable bit in the command register is set, the interrupt is held
+    back."""
     device, client, fd = serve_intx(place)
     client.start(vfu.MEMORY_SPACE | vfu.INTX_DISABLE)
     device.doorbell(0)
@@ -446,7 +457,7 @@ def test_intx_disabled_by_the_guest(place):
 
 
 def test_intx_with_a_replaced_eventfd(place):
-    """A new eventfd stays masked; disabling all forgets the mask."""
+    """A new eventfd leaves INTx masked; disabling INTx also clears the mask."""
     device, client, fd = serve_intx(place)
     device.doorbell(0)
     other = eventfd()
@@ -461,7 +472,7 @@ def test_intx_with_a_replaced_eventfd(place):
 
 
 def test_one_client_at_a_time(place):
-    """A second client is dropped at once; the first is not affected."""
+    """A second client is dropped at once, and the first is not affected."""
     device, client = serve(place)
     other = vfu.Client(device.path, greet=False)
     assert other.is_gone()
@@ -470,7 +481,7 @@ def test_one_client_at_a_time(place):
 
 
 def test_next_client_finds_a_new_device(place):
-    """Registers, configuration and pending interrupts are reset when the client leaves."""
+    """When a client leaves, registers, configuration space and pending interrupts are reset."""
     device, client, fds = serve_msix(place, memory=memory_file(SIZE))
     client.map_memory()
     client.set_vector(0, None)
@@ -489,14 +500,14 @@ def test_next_client_finds_a_new_device(place):
 
 
 def test_requests_in_a_row(place):
-    """Many are sent before the first reply is read; all are answered, in order."""
+    """A client sends many requests before it reads a reply. All are answered, in order."""
     _, client = serve(place, memory_file(SIZE))
     ids = [client.send(vfu.REGION_READ, vfu.access_body(CONFIG, 0, 4)) for _ in range(200)]
     assert [client.receive().id for _ in ids] == ids
 
 
 def test_requests_in_one_send(place):
-    """Several requests, with fds in the middle: each gets its own fds."""
+    """Several requests arrive in one send(), one in the middle with fds. Each gets its own fds."""
     device, client, fds = serve_msix(place)
     before = device.fds()
     body = vfu.set_irqs_body(MSIX, EVENTFD | TRIGGER, 0, 1)
@@ -510,8 +521,9 @@ def test_requests_in_one_send(place):
 
 
 def test_client_that_does_not_read_costs_one_reply(place):
-    """No further request is read, the device does not grow, and the others of the process are
-    served. When the client reads, all requests are answered."""
+    """While a client does not read its reply, the device reads no further requests from it, does
+    not allocate more memory, and serves its other clients. When the client reads, all requests are
+    answered."""
     device, client = serve(place, memory_file(SIZE))
     request = vfu.pack(vfu.REGION_READ, vfu.access_body(BAR2, 0, SIZE), 9)
     client.sock.setblocking(False)
@@ -521,7 +533,7 @@ def test_client_that_does_not_read_costs_one_reply(place):
         try:
             sent += client.sock.send(request)
         except BlockingIOError:
-            time.sleep(0.02)  # one more may be read
+            time.sleep(0.02)  # the device may read one more
             try:
                 sent += client.sock.send(request)
             except BlockingIOError:
@@ -540,7 +552,7 @@ def test_client_that_does_not_read_costs_one_reply(place):
 
 
 def test_counters_of_a_client(place):
-    """As the status shows them."""
+    """The device counts clients, their messages, and the requests that it refuses."""
     device, client, _ = serve_msix(place, memory=memory_file(SIZE))
     with pytest.raises(Refused):
         client.irq_info(9)
@@ -555,7 +567,7 @@ def test_counters_of_a_client(place):
 
 
 def test_refusals_do_not_fill_the_log(place):
-    """A client that is refused all the time causes few lines."""
+    """A client that sends only requests that are refused causes few log lines."""
     device, client = serve(place)
     for _ in range(500):
         client.send(vfu.GET_INFO, b"")

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""vfio-user commands in a table: every command in every state, with bodies of every length, with
-and without fds.
+"""All vfio-user commands in every state, with bodies of every length, with and without fds.
 
-Expected results are computed from the rules (the specification's, and those of
-src/vfio_user/table.c as its comments state them), never from earlier output.
+The expected results are computed from the rules in the specification and in the comments of
+src/vfio_user/table.c, never from earlier output.
 """
 import errno
 import os
@@ -17,7 +16,7 @@ from support.py.vfio_user import Device, Gone, Refused, memory_file
 SIZE = 1 << 16
 VECTORS = 4
 
-#: command: shortest and longest body.
+#: Command: length of its shortest and longest body.
 LENGTHS = {
     vfu.VERSION: (4, 4 + 4096),
     vfu.DMA_MAP: (32, 32),
@@ -41,8 +40,8 @@ HUGE = vfu.MESSAGE_MAX - 16
 
 
 def good_body(command):
-    """A body that every device of these tests has to accept, in the states in which it is
-    allowed."""
+    """Return: a body that each device of these tests must accept in the states that allow the
+    command."""
     return {
         vfu.VERSION: vfu.version_body(),
         vfu.DMA_MAP: struct.pack("<IIQQQ", 32, 3, 0, 0, 4096),
@@ -61,7 +60,7 @@ def good_body(command):
 
 
 def make_body(command, kind):
-    """A body of that kind; of a message above the maximum only the header is sent."""
+    """Return: a body of this kind. For a message above the maximum size only the header is sent."""
     least, most = LENGTHS.get(command, (0, 0))
     length = {"short": least - 1, "least": least, "most": most, "long": most + 1, "huge": HUGE,
               "over": HUGE + 1}.get(kind)
@@ -74,7 +73,7 @@ def make_body(command, kind):
 
 
 def good_reply(command, state):
-    """What follows the header of the reply to good_body(): its length, and how many fds."""
+    """Return: the length of the reply to good_body() without its header, and its number of fds."""
     return {
         vfu.VERSION: (None, 0), vfu.DMA_MAP: (0, 0), vfu.DMA_UNMAP: (24, 0), vfu.GET_INFO: (16, 0),
         vfu.GET_REGION_INFO: (32, 0 if state == "absent" else 1), vfu.GET_IRQ_INFO: (16, 0),
@@ -85,7 +84,7 @@ def good_reply(command, state):
 
 
 def is_good_content(command, body):
-    """Whether a body of an allowed length has valid contents."""
+    """Return: whether a body of a valid length also has valid contents."""
     if command == vfu.VERSION:  # zeroes are not JSON
         return body in (good_body(command), body[:4])
     if command == vfu.REGION_WRITE:
@@ -96,7 +95,8 @@ def is_good_content(command, body):
 
 
 def expect(command, body, fds, state):
-    """"gone", an errno, or the result of good_reply()."""
+    """Return: "gone" if the client is dropped, an errno if the request is refused, or else
+    good_reply()."""
     if fds > vfu.FDS_MAX or len(body) > HUGE:
         return "gone"
     least, most = LENGTHS.get(command, (0, -1))
@@ -113,7 +113,7 @@ def expect(command, body, fds, state):
 
 
 def enter(client, state):
-    """Bring a device that has just been greeted into a state."""
+    """Bring a device that has just been greeted into this state."""
     if state == "stop":
         client.set_state(vfu.STOP)
     elif state == "stop_copy":
@@ -127,7 +127,8 @@ def enter(client, state):
 
 
 def state_after(state, command, outcome):
-    """Send a migration request that is not the final one. Return the number of the state."""
+    """Send a migration request that is not the final one. Return: the number of the state that
+    follows."""
     numbers = {"stop": vfu.STOP, "stop_copy": vfu.STOP_COPY, "resuming": vfu.RESUMING,
                "error": vfu.STATE_ERROR}
     if command == vfu.RESET and isinstance(outcome, tuple):
@@ -136,7 +137,7 @@ def state_after(state, command, outcome):
 
 
 def outcome_of(client, command, body, fds):
-    """The outcome, in the words of expect()."""
+    """Send the request. Return: the outcome, in the form of expect()."""
     try:
         number = client.send(command, body, fds) if len(body) <= HUGE else client.send_raw(
             vfu.pack(command, size=16 + len(body)), fds)
@@ -152,7 +153,7 @@ def outcome_of(client, command, body, fds):
 
 
 def run_row(device, row, spare):
-    """Return: None, or what was wrong."""
+    """Run one row. Return: None, or a text about the error."""
     command, body, fds, state = row
     expected = expect(*row[:2], fds, state)
     client = device.client(greet=state != "new")
@@ -173,7 +174,7 @@ def run_row(device, row, spare):
 
 
 def rows_of(state):
-    """All rows of a state."""
+    """Return: all rows for a state."""
     for command in COMMANDS:
         for kind in LENGTH_KINDS:
             body = make_body(command, kind)
@@ -186,7 +187,7 @@ def rows_of(state):
 
 @pytest.mark.parametrize("state", STATES)
 def test_every_command_in_a_state(place, record_property, state):
-    """With bodies and fds of all kinds: the replies follow the rules, no fd leaks, and the device
+    """With every kind of body and fds, replies follow the rules, no fd leaks, and the device
     survives."""
     memory = memory_file(SIZE)
     device = place.add(Device(place, None if state == "absent" else memory, vectors=VECTORS,
@@ -203,7 +204,7 @@ def test_every_command_in_a_state(place, record_property, state):
         record_property("case", ("not ok " if wrong else "ok ") + name)
     for fd in spare:
         os.close(fd)
-    with device.client():  # the last one is gone
+    with device.client():  # the previous client has been dropped
         assert device.fds() == before + 1
     os.close(memory)
     assert not failed, failed
@@ -212,17 +213,17 @@ def test_every_command_in_a_state(place, record_property, state):
 
 @pytest.mark.parametrize("command", LENGTHS)
 def test_request_without_reply_is_executed(place, command):
-    """A request with that flag is executed and not answered, also if it is refused."""
+    """A request that wants no reply is executed without one, even if it is refused."""
     device = place.add(Device(place, memory_file(SIZE), vectors=VECTORS, size=SIZE,
                               migration="device"))
     with device.client(greet=command != vfu.VERSION) as client:
         client.send(command, good_body(command), flags=vfu.NO_REPLY)
         if command != vfu.RESET:
-            client.send(command, b"\1", flags=vfu.NO_REPLY)  # the length of no command
+            client.send(command, b"\1", flags=vfu.NO_REPLY)  # no command has this length
         assert client.info() == (3, vfu.REGIONS_N, vfu.IRQS_N), "something else was answered"
 
 
-# SET_IRQS: all values of its fields.
+# SET_IRQS with all values of its fields
 
 RANGES = [(0, 0), (0, 1), (0, VECTORS), (VECTORS - 1, 1), (VECTORS - 1, 2), (VECTORS, 1),
           (VECTORS, 0),
@@ -232,7 +233,7 @@ RANGES = [(0, 0), (0, 1), (0, VECTORS), (VECTORS - 1, 1), (VECTORS - 1, 2), (VEC
 
 
 def expect_irqs(counts, index, flags, span, data_len, fds):
-    """0 or an errno, by the rules of VFIO's VFIO_DEVICE_SET_IRQS."""
+    """Return: 0 or an errno, according to the rules for VFIO_DEVICE_SET_IRQS."""
     start, count = span
     if index >= vfu.IRQS_N:
         return errno.EINVAL
@@ -253,7 +254,8 @@ def expect_irqs(counts, index, flags, span, data_len, fds):
 
 @pytest.mark.parametrize("kind", ["msix", "intx", "plain"])
 def test_every_combination_of_set_irqs(place, record_property, kind):
-    """Every index with every combination of flags, over ranges within, at the edge and beyond."""
+    """Every index with every combination of flags, for ranges inside, at the end of and beyond the
+    vectors."""
     options = {"msix": {"vectors": VECTORS}, "intx": {"vectors": 0, "intx": 1, "revision": 0},
                "plain": {"vectors": 0}}[kind]
     counts = {vfu.INTX: int(kind == "intx"), vfu.MSIX: VECTORS if kind == "msix" else 0, vfu.ERR: 1,
@@ -276,7 +278,7 @@ def test_every_combination_of_set_irqs(place, record_property, kind):
 
 
 def irqs_row(client, counts, index, flags, given):
-    """All ranges and numbers of fds. Return: what was wrong."""
+    """Try all ranges and numbers of fds. Return: the errors."""
     wrong = []
     for span in RANGES:
         for data_len in (0, VECTORS) if flags & vfu.BOOL else (0,):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""vfio-user against a hostile client: the device survives, leaks nothing, and serves the next."""
+"""vfio-user with hostile clients: the device survives, leaks nothing, and serves the next
+client."""
 import errno
 import os
 import random
@@ -18,7 +19,8 @@ SIZE = 1 << 16
 
 
 def session():
-    """A whole session as (bytes, fds): greeting, set-up, use, migration, reset."""
+    """Return: the messages of a session, as (bytes, fds): greeting, set-up, use, migration,
+    reset."""
     event, memory = eventfd(), memory_file(4096)
     info = [(vfu.GET_INFO, struct.pack("<IIII", 16, 0, 0, 0), ())]
     info += [(vfu.GET_REGION_INFO, struct.pack("<IIIIQQ", 32, 0, index, 0, 0, 0), ())
@@ -41,26 +43,26 @@ def session():
 
 
 def serve(place, **options):
-    """A device with memory that can be migrated."""
+    """Start a device whose memory can be migrated."""
     return place.add(Device(place, memory_file(SIZE), size=SIZE, migration="memory", **options))
 
 
 def assert_alive(device):
-    """Another client is served properly."""
+    """Check that another client is served."""
     with device.client() as client:
         assert client.info() == (3, vfu.REGIONS_N, vfu.IRQS_N) and client.get_state() == vfu.RUNNING
         assert client.read(CONFIG, 4, 2) == b"\0\0"
 
 
 def assert_nothing_left(device, before):
-    """The device is alive, and has no more fds than before."""
+    """Check that the device serves another client and has as many fds as before."""
     with device.client():
         assert device.fds() == before + 1
 
 
 def play(client, messages, end):
-    """Send the first `end` bytes of a session; fds are sent with the first bytes of their
-    messages."""
+    """Send the first @end bytes of a session. The fds of a message are sent with its first
+    bytes."""
     for data, fds in messages:
         if end <= 0:
             return
@@ -70,8 +72,8 @@ def play(client, messages, end):
 
 @pytest.mark.parametrize("how", ["close", "reset", "shut"])
 def test_disconnect_at_every_byte(place, record_property, how):
-    """A client disconnects during a session: closes, closes with unread replies, or shuts down its
-    sending side."""
+    """After any byte of a session the client closes the connection, closes it with unread replies,
+    or shuts down its sending side."""
     device = serve(place)
     messages = session()
     total = sum(len(data) for data, _ in messages)
@@ -101,7 +103,8 @@ def test_disconnect_at_every_byte(place, record_property, how):
 
 
 def test_session_in_single_bytes(place):
-    """A whole session byte by byte gets the same replies as one in whole messages."""
+    """A session that is sent byte by byte gets the same replies as one that is sent in whole
+    messages."""
     device = serve(place)
     with device.client(greet=False) as client:
         for data, fds in session():
@@ -113,7 +116,7 @@ def test_session_in_single_bytes(place):
 
 
 def test_fds_with_any_byte(place):
-    """Fds that come late, or in several parts, belong to the message with whose bytes they come."""
+    """Fds that arrive with any byte of a message, or in several parts, belong to this message."""
     device = serve(place)
     with device.client() as client:
         before = device.fds()
@@ -131,7 +134,7 @@ def test_fds_with_any_byte(place):
 
 
 def test_too_many_fds_in_parts(place):
-    """Ten and ten are more than sixteen."""
+    """Two parts with ten fds each exceed the limit of sixteen."""
     device = serve(place)
     before = device.fds()
     fds = [eventfd()] * 10
@@ -148,8 +151,7 @@ def test_too_many_fds_in_parts(place):
 
 
 def test_too_many_fds_at_once(place):
-    """Seventeen: the kernel truncates the last one, which is the client's fault, not a lack of
-    fds."""
+    """With 17 fds the kernel sets MSG_CTRUNC. This is the client's fault, not a lack of fds."""
     device = serve(place)
     before = device.fds()
     with device.client() as client:
@@ -169,7 +171,8 @@ def test_too_many_fds_at_once(place):
     struct.pack("<HHIII", 1, vfu.GET_INFO, 32, 0xf, 0)])
 @pytest.mark.parametrize("greet", [True, False])
 def test_invalid_headers(place, header, greet):
-    """No request, or an invalid size: the start of the next message is unknown."""
+    """A message that is not a request, or has an invalid size, ends the connection, because the
+    start of the next message is unknown."""
     device = serve(place)
     before = device.fds()
     with device.client(greet=greet) as client:
@@ -181,7 +184,8 @@ def test_invalid_headers(place, header, greet):
 
 
 def test_reasons_of_disconnects(place):
-    """Disconnected between two messages, within one, and before the first."""
+    """The log says whether a client has disconnected between two messages, within a message, or
+    before the first one."""
     device = serve(place)
     device.client().close()
     assert device.wait_gone(1)[0] == 1
@@ -198,7 +202,8 @@ def test_reasons_of_disconnects(place):
 
 
 def test_incomplete_message(place):
-    """Half of a large message, and then nothing: no memory beyond it, no processor time."""
+    """A client sends half of a large message and then nothing. The device allocates no more memory
+    than the message needs, and uses no processor time."""
     from support.py.programs import cpu_ticks
     device = serve(place)
     with device.client() as client:
@@ -212,7 +217,8 @@ def test_incomplete_message(place):
 
 
 def test_fds_of_any_kind(place):
-    """Pipes, directories, its own memory: closed, in every message."""
+    """Every message is sent with pipes, directories and the device's own memory. The device closes
+    them all."""
     device = serve(place)
     reading, writing = os.pipe()
     folder = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
@@ -237,7 +243,8 @@ def test_fds_of_any_kind(place):
 
 @pytest.mark.parametrize("command", range(1, 20))
 def test_client_that_sends_a_socket_is_dropped(place, command):
-    """The device needs no sockets, and close() of a socket can block for a long time."""
+    """The device needs no sockets from clients, and close() of a socket can block for a long
+    time."""
     device = serve(place)
     before = device.fds()
     for itself in (False, True):
@@ -250,8 +257,8 @@ def test_client_that_sends_a_socket_is_dropped(place, command):
 
 
 def test_process_without_free_fds(place):
-    """A process without free fds logs it. The client, which has broken no rule, stays connected: a
-    VMM would not reconnect."""
+    """The process logs that it has no free fds. The client stays connected, because it has not
+    broken a rule, and a VMM would not reconnect."""
     import resource
     device = serve(place)
     now = device.fds()
@@ -268,7 +275,7 @@ def test_process_without_free_fds(place):
 
 
 def test_memory_is_bounded(place):
-    """Large requests, large replies, large texts: at most one of them at a time."""
+    """The device buffers at most one large request, reply or text at a time."""
     device = serve(place)
     text = '{"capabilities":{"x":[' + "1," * 1900 + "1]}}"
     before = rss_kib(device.pid)
@@ -282,7 +289,7 @@ def test_memory_is_bounded(place):
 
 
 def random_bytes(rng):
-    """Mostly valid messages, and some with an error."""
+    """Return: messages of which most are valid."""
     data = b""
     for _ in range(rng.randrange(1, 12)):
         command = rng.choice([*range(1, 19), rng.randrange(65536)])
@@ -301,7 +308,7 @@ def random_bytes(rng):
 
 
 def test_random_messages(place, record_property):
-    """Any bytes, with any fds, in any pieces."""
+    """Random bytes with random fds are sent in random pieces."""
     device = serve(place)
     before = device.fds()
     event = eventfd()

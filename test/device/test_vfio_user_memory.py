@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""BAR 2 over vfio-user: mapped, with messages, absent, read-only, truncated, of huge pages."""
+"""BAR 2 over vfio-user: mapped or accessed with messages; absent, read-only, truncated, or in huge
+pages."""
 import fcntl
 import mmap
 import os
@@ -17,7 +18,7 @@ SIZE = 1 << 16
 
 
 def serve(place, memory=None, **options):
-    """A device, and a client of it that has started like a guest's driver."""
+    """Start a device and a client that has initialised it as a guest's driver does."""
     device = place.add(Device(place, memory, **{"size": SIZE, **options}))
     client = place.add(device.client())
     client.start()
@@ -25,7 +26,7 @@ def serve(place, memory=None, **options):
 
 
 def test_mapped_memory(place):
-    """Each side sees what the other writes; no message is needed."""
+    """Client and host each see what the other writes, without any message."""
     memory = memory_file(SIZE)
     device, client = serve(place, memory)
     mapped = client.map_memory()
@@ -38,7 +39,7 @@ def test_mapped_memory(place):
 @pytest.mark.parametrize("seals", [True, False])
 @pytest.mark.parametrize("offset", [0, 1 << 14])
 def test_memory_with_messages(place, seals, offset):
-    """With every length and alignment, and no byte beyond."""
+    """Accesses of every length and alignment change the requested bytes only."""
     memory = memory_file(SIZE + offset + 4096, seals)
     device, client = serve(place, memory, offset=offset)
     mirror = bytearray(os.urandom(SIZE))
@@ -58,7 +59,7 @@ def test_memory_with_messages(place, seals, offset):
 
 
 def test_offset_of_the_window(place):
-    """The reply has the offset at which to map."""
+    """The reply has the file offset at which the client must map the window."""
     memory = memory_file(4 * SIZE)
     _, client = serve(place, memory, offset=SIZE)
     os.pwrite(memory, b"window", SIZE)
@@ -67,8 +68,8 @@ def test_offset_of_the_window(place):
 
 
 def test_absent_memory(place):
-    """Reads are ones, writes are ignored, it cannot be mapped; when it appears messages reach
-    it."""
+    """Absent memory reads all ones, ignores writes, and cannot be mapped. When the memory is
+    present, messages access it."""
     device, client = serve(place)
     assert client.region_info(BAR2) == (READ | WRITE, SIZE, 0, None)
     assert client.read(BAR2, 0, 9) == b"\xff" * 9
@@ -84,11 +85,11 @@ def test_absent_memory(place):
 
 
 def test_memory_replaced_while_a_reply_waits(place):
-    """The fd that was announced is the one that is sent, however late that is."""
+    """A reply that waits to be sent keeps the fd of the memory at the time of the request."""
     first, second = memory_file(SIZE), memory_file(SIZE)
     device, client = serve(place, first)
     reads = 0
-    # until the device waits for the client to read
+    # until the socket is full and the device waits for the client to read
     while select.select([], [client.sock], [], 0.05)[1]:
         client.send(vfu.GET_REGION_INFO, struct.pack("<IIIIQQ", 32, 0, BAR2, 0, 0, 0))
         reads += 1
@@ -104,7 +105,7 @@ def test_memory_replaced_while_a_reply_waits(place):
 
 
 def test_read_only_memory(place):
-    """It can be read and mapped; a write is answered and changes nothing."""
+    """Read-only memory can be read and mapped. A write is answered but changes nothing."""
     memory = memory_file(SIZE)
     os.pwrite(memory, b"fixed", 0)
     _, client = serve(place, memory, writable=False)
@@ -121,8 +122,8 @@ def test_read_only_memory(place):
 
 @pytest.mark.parametrize("left", [0, 4096, 4099])
 def test_truncated_memory(place, left):
-    """A peer truncates the file: missing pages read as ones, writes are ignored, the device
-    survives, and the file does not grow again."""
+    """When a peer has truncated the file, missing pages read all ones and ignore writes. The device
+    survives, and the file stays short."""
     memory = memory_file(SIZE, seals=False)
     os.pwrite(memory, b"\xaa" * SIZE, 0)
     device, client = serve(place, memory)
@@ -143,8 +144,8 @@ def test_truncated_memory(place, left):
 
 @pytest.mark.usefixtures("huge_pages")
 def test_memory_of_huge_pages(place):
-    """It has no write(2); and a hole that a peer punches, with no page left to fill it, does not
-    kill the device."""
+    """A file in huge pages has no write(2). If a peer punches a hole and no page is left to fill
+    it, an access does not kill the device."""
     size = 2 << 20
     memory = os.memfd_create("huge", os.MFD_CLOEXEC | os.MFD_HUGETLB)
     os.ftruncate(memory, size)
@@ -161,7 +162,7 @@ def test_memory_of_huge_pages(place):
     os.close(memory)
 
 
-#: A peer that changes one place between two values, and reads another, until its input ends.
+#: A peer that alternates one place between two values and reads another, until its input ends.
 FLIP = """
 import mmap, select, sys
 fd, size, kind = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -183,7 +184,8 @@ print(*seen)
 @pytest.mark.parametrize("count", [2, 4, 8])
 @pytest.mark.parametrize("seals", [True, False])
 def test_aligned_accesses_do_not_tear(place, count, seals):
-    """A process that maps the memory sees an aligned access as a whole, and vice versa."""
+    """An aligned access through a message is atomic for a process that maps the memory, and vice
+    versa."""
     memory = memory_file(SIZE, seals)
     _, client = serve(place, memory)
     values = [0, 256**count - 1]

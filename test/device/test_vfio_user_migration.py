@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Migration over vfio-user: VFIO's states, a stream written and read in pieces, and bad streams."""
+"""Migration over vfio-user: VFIO's states, streams that are written and read in pieces, and invalid
+streams."""
 import errno
 import os
 import random
@@ -16,14 +17,14 @@ SUM_LEN = 16
 
 
 def serve(place, memory=None, name="source", **options):
-    """A device that can be migrated, and a client."""
+    """Start a device that can be migrated, and a client."""
     device = place.add(Device(place, memory, name=name,
                               **{"size": SIZE, "migration": "device", **options}))
     return device, place.add(device.client())
 
 
 def refused(function, *arguments):
-    """The errno with which it is refused."""
+    """Make the call, which must be refused. Return: the errno."""
     with pytest.raises(Refused) as caught:
         function(*arguments)
     return caught.value.errno
@@ -35,8 +36,8 @@ def feature(client, flags, data=b"", argsz=16):
 
 
 def use(client):
-    """Change what a guest can change, in places that a state must include. Return: what can be read
-    of it."""
+    """Change everything that a guest can change and the state includes. Return: what seen() reads
+    then."""
     client.start()
     client.enable_msix()
     client.write32(BAR0, vfu.INTR_MASK, 0x12345678)
@@ -47,7 +48,7 @@ def use(client):
 
 
 def seen(client):
-    """Registers, table and configuration space as a guest reads them."""
+    """Return: the registers, the MSI-X table and the configuration space as a guest reads them."""
     return (client.read32(BAR0, vfu.INTR_MASK), [client.read32(BAR1, at) for at in range(0, 64, 4)],
             client.read(CONFIG, 0, 256))
 
@@ -56,7 +57,8 @@ def seen(client):
 
 
 def test_features(place):
-    """Two features: what can be migrated, and the state. Errors are those of VFIO."""
+    """The device has the features MIGRATION and MIG_DEVICE_STATE, and returns the errors that VFIO
+    specifies."""
     device, client = serve(place)
     assert device.counts()["asked_migration"] == 0
     assert feature(client, vfu.GET | vfu.MIGRATION) == struct.pack("<IIQ", 16, vfu.GET | 1, 1)
@@ -79,7 +81,7 @@ def test_features(place):
 
 
 def test_device_that_cannot_be_migrated(place):
-    """The feature does not exist, and the status shows that it was requested."""
+    """Such a device does not have the feature; its status shows that a client has queried it."""
     device, client = serve(place, migration="not")
     assert device.counts()["asked_migration"] == 0
     for flags in (vfu.GET | vfu.MIGRATION, vfu.PROBE | vfu.GET | vfu.MIGRATION,
@@ -95,7 +97,7 @@ STATES = [STATE_ERROR, STOP, RUNNING, STOP_COPY, RESUMING]
 
 @pytest.mark.parametrize("start", STATES)
 def test_transitions(place, record_property, start):
-    """From every state to every state: through STOP, and only a reset leaves ERROR."""
+    """Every state can be set from every other one except ERROR, which only a reset leaves."""
     _, client = serve(place)
     failed = []
     for to in [*STATES, 5, 6, 7, 8, 0xffffffff]:
@@ -105,7 +107,7 @@ def test_transitions(place, record_property, start):
             assert refused(client.set_state, STOP) == errno.EINVAL
         else:
             client.set_state(start)
-        # Nothing was loaded: leaving RESUMING leads to ERROR.
+        # Leaving RESUMING without a loaded state leads to ERROR.
         good = start != STATE_ERROR and to in STATES[1:] and (start != RESUMING or to == RESUMING)
         after = to if good else start
         if start == RESUMING and to in (STOP, RUNNING, STOP_COPY):
@@ -124,7 +126,7 @@ def test_transitions(place, record_property, start):
 
 
 def test_set_state_of_other_lengths(place):
-    """The state without the fd, which is not used, or with more."""
+    """Requests to set the state whose length is not that of the state and the fd are refused."""
     _, client = serve(place)
     for data in (b"", bytes(4), bytes(7), bytes(9), bytes(16)):
         assert refused(feature, client, vfu.SET | vfu.MIG_STATE, data) == errno.EINVAL
@@ -132,7 +134,8 @@ def test_set_state_of_other_lengths(place):
 
 
 def test_stopped_device(place):
-    """It neither interrupts nor rings; when it runs, pending interrupts are sent."""
+    """A stopped device neither interrupts nor rings. When it runs again, pending interrupts are
+    sent."""
     device, client = serve(place, vectors=4)
     client.start()
     client.enable_msix()
@@ -158,7 +161,8 @@ def test_stopped_device(place):
 
 @pytest.mark.parametrize("piece", [1 << 20, 4096, 1000, 7, 1])
 def test_state_moves(place, piece):
-    """The guest's settings are there, pending interrupts are sent, and BAR 2 is not touched."""
+    """The destination has the guest's settings and sends pending interrupts. BAR 2 is not
+    changed."""
     memories = [memory_file(SIZE), memory_file(SIZE)]
     os.pwrite(memories[0], b"source", 0)
     source, client = serve(place, memories[0], vectors=4)
@@ -180,7 +184,7 @@ def test_state_moves(place, piece):
 @pytest.mark.parametrize("seals", [True, False])
 @pytest.mark.parametrize("offset", [0, 4096])
 def test_memory_moves(place, seals, offset):
-    """With the contents of BAR 2, also of a window."""
+    """The contents of BAR 2 move as well, also if it shows a window."""
     memories = [memory_file(SIZE + offset, seals), memory_file(SIZE + offset, seals)]
     content = os.urandom(SIZE)
     os.pwrite(memories[0], content, offset)
@@ -196,7 +200,7 @@ def test_memory_moves(place, seals, offset):
 
 
 def test_pin_moves(place):
-    """Status and Mask of a device of revision 0; the pin is raised at the destination."""
+    """Status and Mask of a device of revision 0 move, and the pin is raised at the destination."""
     options = {"revision": 0, "vectors": 0, "intx": 1}
     source, client = serve(place, **options)
     _, other = serve(place, name="destination", **options)
@@ -210,7 +214,7 @@ def test_pin_moves(place):
 
 
 def test_saving_and_loading_twice(place):
-    """The stream can be read again, and a second one can be loaded over the first."""
+    """The same state can be saved again, and a second stream can be loaded over the first one."""
     _, client = serve(place)
     _, other = serve(place, name="destination")
     use(client)
@@ -226,7 +230,7 @@ def test_saving_and_loading_twice(place):
 
 
 def test_stream_is_a_snapshot(place):
-    """The stream has the state of the moment at which saving began."""
+    """The stream has the state at the time when saving began."""
     _, client = serve(place)
     use(client)
     first = client.save()
@@ -237,7 +241,8 @@ def test_stream_is_a_snapshot(place):
 
 
 def test_end_of_the_stream(place):
-    """Less than requested, then nothing; argsz must have room for what is requested."""
+    """At the end of the stream a read returns less than requested, and then nothing. A read is
+    refused if argsz is too small for the requested length."""
     _, client = serve(place)
     length = len(client.save())
     client.set_state(STOP_COPY)
@@ -253,7 +258,8 @@ def test_end_of_the_stream(place):
 
 
 def try_load(client, data, piece=4096):
-    """Return: whether it was refused at any point; then the device is in ERROR."""
+    """Return: whether the stream was refused at any point. If so, the device must be in state
+    ERROR."""
     client.set_state(RESUMING)
     try:
         for at in range(0, len(data), piece):
@@ -269,7 +275,7 @@ def try_load(client, data, piece=4096):
 
 
 def check_refused(place, record_property, streams):
-    """Each of the streams, which are (name, bytes), is refused, and does not change the device."""
+    """the device still serves the previous one, or this one sent garbage"""
     _, client = serve(place, name="destination")
     before = None
     failed = []
@@ -286,21 +292,21 @@ def check_refused(place, record_property, streams):
 
 
 def good_stream(place, **options):
-    """The stream of a device in use."""
+    """Return: the stream of a device in use."""
     _, client = serve(place, **options)
     use(client)
     return client.save()
 
 
 def test_every_truncation_is_refused(place, record_property):
-    """Any number of bytes is missing at the end."""
+    """The stream ends after any number of bytes."""
     data = good_stream(place)
     check_refused(place, record_property, ((f"{n} of {len(data)} bytes", data[:n])
                                            for n in range(len(data))))
 
 
 def test_every_changed_byte_is_refused(place, record_property):
-    """Any byte, with one bit or all bits inverted."""
+    """One bit or all bits of any byte are inverted."""
     data = good_stream(place)
 
     def streams():
@@ -312,7 +318,7 @@ def test_every_changed_byte_is_refused(place, record_property):
 
 
 def test_other_streams_are_refused(place, record_property):
-    """Surplus bytes, exchanged words, streams of other devices, random bytes."""
+    """Streams with surplus bytes or exchanged words, of other devices, and of random bytes."""
     data = good_stream(place)
     rng = random.Random(1)
     memory = memory_file(SIZE)
@@ -330,13 +336,13 @@ def test_other_streams_are_refused(place, record_property):
 
 
 def good_stream_of_a_pin(place):
-    """The stream of a device with INTx."""
+    """Return: the stream of a device with INTx."""
     _, client = serve(place, name="pin", revision=0, vectors=0, intx=1)
     return client.save()
 
 
 def stream_sum(data):
-    """Build a stream as src/vfio_user/stream.h describes it."""
+    """Compute the checksum of a stream as src/vfio_user/stream.h describes it."""
     total = running = 0
     padded = data + bytes(-len(data) % 8)
     for word, in struct.iter_unpack("<Q", padded):
@@ -346,8 +352,8 @@ def stream_sum(data):
 
 
 def test_forged_streams(place, record_property):
-    """The checksum is right, but the state may be impossible: the device survives, and the status
-    of a state that it accepts can be read."""
+    """Streams with a valid checksum and possibly impossible state: the device survives and, if it
+    accepts the state, a client can use it."""
     data = good_stream(place)
     assert stream_sum(data[:-SUM_LEN]) == data[-SUM_LEN:]
     _, client = serve(place, name="destination")
@@ -367,7 +373,7 @@ def test_forged_streams(place, record_property):
 
 
 def test_header_is_checked_first(place):
-    """A stream with memory for another device does not change the memory."""
+    """If the header is that of another device, the memory in the stream is not loaded."""
     memory = memory_file(2 * SIZE)
     data = good_stream(place, memory=memory, migration="memory", size=SIZE)
     target = memory_file(2 * SIZE)
@@ -380,7 +386,8 @@ def test_header_is_checked_first(place):
 
 
 def test_migration_without_memory(place):
-    """Source or destination has no memory: the VMM gets an error in time."""
+    """If the source or the destination has no memory, the VMM gets an error before it starts to
+    transfer."""
     device, client = serve(place, migration="memory")
     for state in (STOP_COPY, RESUMING):
         assert refused(client.set_state, state) == errno.ENODEV
@@ -392,7 +399,7 @@ def test_migration_without_memory(place):
 
 
 def test_migration_into_read_only_memory(place):
-    """A state with memory is not loaded into a read-only region."""
+    """A read-only device refuses a state with memory."""
     memory = memory_file(SIZE)
     data = good_stream(place, memory=memory, migration="memory")
     _, client = serve(place, memory, name="destination", migration="memory", writable=False)
@@ -400,7 +407,7 @@ def test_migration_into_read_only_memory(place):
 
 
 def test_memory_truncated_during_the_migration(place):
-    """Half of the memory is gone: the migration fails."""
+    """If a peer truncates the region meanwhile, the migration fails."""
     memory = memory_file(SIZE, seals=False)
     _, client = serve(place, memory, migration="memory")
     client.set_state(STOP_COPY)
@@ -411,7 +418,7 @@ def test_memory_truncated_during_the_migration(place):
 
 
 def test_migration_of_a_gigabyte(place):
-    """In pieces, while neither side grows."""
+    """The memory is transferred in pieces, without growing either process."""
     size = 1 << 30
     memories = [memory_file(size), memory_file(size)]
     places = [0, 12345678, size // 2 + 3, size - 5]
@@ -436,15 +443,15 @@ def test_migration_of_a_gigabyte(place):
 
 
 def private_kib(pid):
-    """Resident memory of a process without shared pages, such as the region."""
+    """Return: the resident memory of a process, without shared pages such as the region."""
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         fields = dict(line.split(":", 1) for line in file)
     return int(fields["RssAnon"].split()[0])
 
 
 def test_disconnect_during_the_migration(place):
-    """A client disconnects while it saves or loads: no state of it is left, and the next one starts
-    from the beginning."""
+    """A client disconnects while it saves or loads. Nothing of its state remains, and the next
+    client starts from the beginning."""
     device, client = serve(place)
     before = device.fds() - 1
     data = client.save()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device as VMMs use it: each model's registers, its memory, several devices in one
-process, and VMMs that connect, disconnect, and are hostile."""
+"""ivshmem-device as VMMs use it: the registers of each model, its memory, several devices in one
+process, and VMMs that disconnect or are hostile."""
 import errno
 import fcntl
 import mmap
@@ -29,12 +29,12 @@ UUID = "01234567-89ab-cdef-0123-456789abcdef"
 
 @pytest.fixture
 def vmm(place):
-    """Path of the socket for VMMs."""
+    """Return: the path of the socket for VMMs."""
     return place.dir / "vmm"
 
 
 def serve_plain(place, *options):
-    """A plain device with a region of 1M."""
+    """Start a plain device with a region of 1M."""
     return Devices(place, "--socket", place.dir / "vmm", "--region", f"shm:{place.shm}", "--size",
                    "1M", *options)
 
@@ -52,7 +52,7 @@ MODELS = {
 
 @pytest.mark.parametrize("model", MODELS)
 def test_registers_of_each_model(place, vmm, model):
-    """Identity, BARs, interrupts and registers."""
+    """Each model has the identity, BARs, interrupts and registers that it should have."""
     options, revision, vectors, intx, position = MODELS[model]
     server = place.server("-n", "3", "-l", "1M", region=["-r", "memfd:"])
     join(place, 3)
@@ -63,7 +63,7 @@ def test_registers_of_each_model(place, vmm, model):
         assert client.info() == (3, 9, 5)
         config = client.read(CONFIG, 0, 256)
         assert struct.unpack_from("<HH", config) == (0x1af4, 0x1110)
-        pin = int(revision == 0)  # that revision always had one, raised or not
+        pin = int(revision == 0)  # revision 0 always has a pin, raised or not
         assert (config[8], config[0x3d]) == (revision, pin)
         assert [client.region_info(at)[1] for at in (0, 1, 3, 4, 5, 6, 7, 8)] == [
             256, 4096 if vectors else 0, 0, 0, 0, 0, 256, 0]
@@ -80,12 +80,12 @@ def test_registers_of_each_model(place, vmm, model):
         assert client.read32(BAR0, INTR_STATUS) == 0
         assert client.read(BAR0, 16, 240) in (bytes(240), b"\xff" * 240)
         if not vectors:
-            client.write32(BAR0, DOORBELL, 0)  # no such peer: no effect
+            client.write32(BAR0, DOORBELL, 0)  # a peer that does not exist: no effect
         assert client.read32(BAR0, IV_POSITION) == position
 
 
 def test_name_and_uuid(place, vmm):
-    """In the capability that the guest reads (R-9)."""
+    """The guest reads them in a vendor-specific capability (R-9)."""
     serve_plain(place, "--name", "frames", "--uuid", UUID)
     with Client(vmm) as client:
         at = client.find_capability(9)
@@ -95,7 +95,7 @@ def test_name_and_uuid(place, vmm):
 
 
 def test_no_name_and_no_uuid(place, vmm):
-    """The capability does not exist."""
+    """Without a name and a UUID the capability is missing."""
     serve_plain(place)
     with Client(vmm) as client:
         assert client.find_capability(9) is None
@@ -110,7 +110,7 @@ WINDOWS = [(0, MIB), (0, 4096), (4096, 4096), (1 << 19, 1 << 19), (MIB - 4096, 4
 @pytest.mark.parametrize("offset, size", WINDOWS)
 @pytest.mark.parametrize("kind", ["rw", "ro", "map", "trap"])
 def test_window(place, vmm, offset, size, kind):
-    """BAR 2 is exactly that part, mapped and with messages, and the rest of the region cannot be
+    """BAR 2 is exactly the window, both mapped and with messages. The rest of the region cannot be
     reached."""
     content = b"".join(struct.pack("<I", at) for at in range(0, MIB, 4))
     place.shm_path.write_bytes(content)
@@ -125,7 +125,7 @@ def test_window(place, vmm, offset, size, kind):
         assert client.read(BAR2, 0, 4) == content[offset:offset + 4]
         assert client.read(BAR2, size - 4, 4) == content[offset + size - 4:offset + size]
         client.write(BAR2, 8, b"VMM!")
-        client.write(BAR2, size - 2, b"over")  # beyond the end: not even the part that is within
+        client.write(BAR2, size - 2, b"over")  # across the end: nothing is written
         after = bytearray(content)
         if kind == "rw":
             after[offset + 8:offset + 12] = b"VMM!"
@@ -144,7 +144,7 @@ def test_window(place, vmm, offset, size, kind):
 
 
 def check_cannot_write(fd, size, offset):
-    """It cannot be changed by mapping, writing or truncating."""
+    """Check that the region cannot be changed by mapping, writing or truncating it."""
     with pytest.raises(PermissionError):
         mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=offset)
     for call, arguments in ((os.pwrite, (b"x", offset)), (os.ftruncate, (0,)),
@@ -155,7 +155,7 @@ def check_cannot_write(fd, size, offset):
 
 
 def test_server_region_read_only(place, vmm):
-    """The same with a server's region."""
+    """A region of a server, used with --read-only, cannot be changed either."""
     place.server("-l", "1M", region=["-r", "memfd:"])
     Devices(place, "--socket", vmm, "--server", place.socket, "--window", "4K,64K,ro")
     client = Guest(place, vmm).client
@@ -166,7 +166,7 @@ def test_server_region_read_only(place, vmm):
 
 
 def test_region_truncated_by_a_peer(place, vmm):
-    """Reads of missing pages are all ones, and the device survives."""
+    """Missing pages read all ones, and the device survives."""
     running = serve_plain(place)
     with Client(vmm) as client:
         client.start()
@@ -181,7 +181,8 @@ def test_region_truncated_by_a_peer(place, vmm):
 # One VMM at a time
 
 def test_second_vmm_is_dropped(place, vmm):
-    """At once, and without a line; the first is not affected; later another may connect."""
+    """The second VMM is dropped at once and not logged, and the first is not affected. Later
+    another one can connect."""
     running = serve_plain(place, "--control", place.dir / "control")
     with Client(vmm) as first:
         first.start()
@@ -198,7 +199,7 @@ def test_second_vmm_is_dropped(place, vmm):
 
 
 def test_next_vmm_finds_the_device_as_after_power_on(place, vmm):
-    """Nothing of the previous VMM is left, except the memory."""
+    """Only the memory keeps what the previous VMM has changed."""
     server = place.server("-n", "2", "-l", "1M", region=["-r", "memfd:"])
     running = Devices(place, "--socket", vmm, "--server", place.socket, "--vectors", "2")
     server.err.wait("joined")
@@ -237,7 +238,7 @@ sys.stdin.read()
 
 
 def test_killed_vmm(place, vmm):
-    """A VMM that is killed within a message makes room for the next."""
+    """When a VMM is killed in the middle of a message, the next one can connect."""
     running = serve_plain(place)
     before = fd_count(running.pid)
     for times in range(1, 4):
@@ -252,7 +253,7 @@ def test_killed_vmm(place, vmm):
 
 
 def come_and_go(vmm, running, n):
-    """Clients that use a little of everything, and disconnect in different ways."""
+    """Clients use every feature a little, and disconnect in different ways."""
     eventfd = vfu.eventfd()
     for at in range(n):
         try:
@@ -269,13 +270,13 @@ def come_and_go(vmm, running, n):
                     for _ in range(20):
                         client.send(vfu.REGION_READ, vfu.access_body(BAR2, 0, 65536))
         except (Gone, BrokenPipeError, ConnectionResetError):
-            pass  # the previous one had not been seen to disconnect, or this one sent garbage
+            pass  # the device still serves the previous one, or this one sent garbage
     os.close(eventfd)
     wait_until(lambda: running.popen.poll() is None, "it runs")
 
 
 def test_a_thousand_vmms_leak_nothing(place, vmm):
-    """No fd, no memory, and few lines in the log."""
+    """A thousand VMMs leave no fds and no memory behind, and few lines in the log."""
     running = serve_plain(place, "--control", place.dir / "control")
     fds = fd_count(running.pid)
     n = 200 if is_sanitized(place.device_program) else 500
@@ -290,7 +291,7 @@ def test_a_thousand_vmms_leak_nothing(place, vmm):
     totals = ask_once(place.dir / "control")["devices"][0]["totals"]
     assert totals["vmms"] + totals["turned_away"] == 2 * n
     assert totals["turned_away"] < n
-    windows = 2 + int((time.monotonic() - began) / 10)  # of 10 s, with 20 lines at most in each
+    windows = 2 + int((time.monotonic() - began) / 10)  # periods of 10 s, 20 lines at most in each
     assert running.err.count("not a request") + running.err.count("in the middle") <= 20 * windows
     client = connect_when_free(place, vmm)
     assert client.info() == (3, 9, 5)
@@ -321,7 +322,7 @@ def read_nothing(client):
 
 
 class Flood:
-    """Send doorbells continuously and discard the replies."""
+    """A client that sends doorbells continuously and discards the replies."""
 
     def __init__(self, client):
         self.client = client
@@ -330,7 +331,7 @@ class Flood:
         self.data = vfu.pack(vfu.REGION_WRITE, body, flags=vfu.NO_REPLY) * 500
 
     def more(self):
-        """As many connections as fit."""
+        """Send as many doorbells as the socket takes."""
         try:
             self.client.sock.send(self.data)
         except BlockingIOError:
@@ -340,7 +341,7 @@ class Flood:
 @pytest.mark.parametrize("harm", ["stall", "garbage", "read nothing", "flood", "hang up",
                                   "too many"])
 def test_devices_are_independent(place, harm):
-    """The VMM of one device does not affect the VMM of another: replies and doorbells arrive."""
+    """Whatever the VMM of one device does, the VMMs of others get replies and doorbells in time."""
     server = place.server("-n", "1", "-l", "1M", region=["-r", "memfd:"])
     running = Devices(place, "-S", place.dir / "a", "--server", place.socket, "-S", place.dir / "b",
                       "--server", place.socket, n=2)
@@ -371,7 +372,7 @@ def test_devices_are_independent(place, harm):
 
 
 def test_two_guests_of_one_process(place):
-    """Peers of the same server: each rings the other, and itself."""
+    """Two devices of a process are peers at one server: each can ring the other and itself."""
     place.server("-n", "2", "-l", "1M", region=["-r", "memfd:"])
     Devices(place, "-S", place.dir / "a", "--server", place.socket, "-n", "2", "-S",
             place.dir / "b",
@@ -388,7 +389,7 @@ def test_two_guests_of_one_process(place):
         totals = devices()[at]["totals"]
         return totals["doorbells_out"] > totals["doorbells_to_nobody"]
 
-    # joins are announced in order: a peer that knows the last knows all
+    # The server announces joins in order, so a peer that knows the last id knows all.
     for at, sender in enumerate(guests):
         wait_until(lambda at=at, sender=sender: sender.ring(1 - at, 1) or has_rung(at),
                    "the other is known")
@@ -402,7 +403,7 @@ def test_two_guests_of_one_process(place):
 
 
 def test_refused_commands_are_counted(place, vmm):
-    """They are answered with an error; the VMM stays connected."""
+    """Refused commands are answered with an error and counted. The VMM stays connected."""
     serve_plain(place, "--control", place.dir / "control")
     with Client(vmm) as client:
         for command in (vfu.DMA_READ, vfu.DIRTY_PAGES, vfu.WRITE_MULTI, 99):
@@ -415,7 +416,7 @@ def test_refused_commands_are_counted(place, vmm):
 @pytest.mark.parametrize("role, number", [("master", None), ("peer", errno.ENOTTY),
                                           (None, errno.ENOTTY)])
 def test_role(place, vmm, role, number):
-    """A device that may not be migrated says so; a master's state includes its memory."""
+    """A peer refuses to be migrated. The state of a master includes the memory."""
     serve_plain(place, *(["--role", role] if role else []))
     with Client(vmm) as client:
         client.start()
@@ -430,7 +431,7 @@ def test_role(place, vmm, role, number):
 
 
 def test_silent_connection_is_a_vmm(place, vmm):
-    """A client that sends nothing is the VMM all the same; when it disconnects the next is
+    """A client that sends nothing counts as the VMM until it disconnects. Then the next one is
     admitted."""
     serve_plain(place)
     with socket.socket(socket.AF_UNIX) as silent:
@@ -441,14 +442,15 @@ def test_silent_connection_is_a_vmm(place, vmm):
 
 
 def wakeups(pid):
-    """How often a process has waited."""
+    """Return: how often a process has waited."""
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         return int(next(line.split()[1] for line in status
                         if line.startswith("voluntary_ctxt_switches")))
 
 
 def is_idle(pid):
-    """Whether a process does not wake up for a time that is three seconds to it."""
+    """Return: whether the process has not woken up for 0.3 s, which are three seconds by its fast
+    clock."""
     before = wakeups(pid)
     time.sleep(0.3)
     return wakeups(pid) == before
@@ -456,7 +458,7 @@ def is_idle(pid):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_idle_process_does_not_wake_up(place, vmm):
-    """Neither while a VMM is idle, nor without a VMM."""
+    """The process does not wake up while a VMM is idle, or without a VMM."""
     running = serve_plain(place)
     with Client(vmm) as client:
         client.start()
@@ -467,7 +469,7 @@ def test_idle_process_does_not_wake_up(place, vmm):
 
 
 def test_append_does_not_grow_the_file(place, vmm):
-    """The VMM has the same open file, and can set O_APPEND."""
+    """A VMM shares the open file of the region and can set O_APPEND on it."""
     serve_plain(place)
     with Client(vmm) as client:
         client.start()
