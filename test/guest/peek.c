@@ -2,11 +2,11 @@
 /*
  * For tests: read and write the region, through any transport.
  *
- *   peek ADDRESS id                 print own id and transport
+ *   peek ADDRESS id                 print the own id and the transport
  *   peek ADDRESS read OFFSET        print the text at the offset
  *   peek ADDRESS write OFFSET TEXT
  *   peek ADDRESS ring PEER VECTOR
- *   peek ADDRESS wait VECTOR        wait up to 30 s until it is rung, or print why it cannot wait
+ *   peek ADDRESS wait VECTOR        wait up to 30 s for a ring, or print why waiting is impossible
  */
 #include <stdio.h>
 #include <stdlib.h>

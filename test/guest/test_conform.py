@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The conformance suite (test/library/conform/) in guests, over every transport of a guest; at its
-end the device is removed. With QEMU's device, or that of ivshmem-device (guest_device.py)."""
+"""Run the conformance suite (test/library/conform/) in guests over every transport. At its end the
+device is removed. The device is QEMU's, or that of ivshmem-device (guest_device.py)."""
 import pytest
 
 from guestkit import driver, initramfs, kernel, machine
@@ -12,16 +12,16 @@ from support.py.programs import Place
 
 CASES = conform.cases(BUILD)
 BOOT = 120
-#: Devices can be unplugged from a port of their own, not from the root bus.
+#: Only devices in a port, not those on the root bus, can be unplugged.
 PORT = ["-device", "pcie-root-port,id=slot1,chassis=1,slot=1"]
 ID = "device"
-#: The status is the program's, unless the kernel has complained.
+#: Exit with the status of the program, or 99 if the kernel has logged a problem.
 AFTER = f"""
 status=$?
 dmesg | sed '1,/Run .init as init process/d' | grep -E '{"|".join(COMPLAINTS)}' && exit 99
 exit $status"""
-#: Runs the suite, and lets the kernel remove the device, without waiting: with vfio-pci that takes
-#: until the suite has closed it.
+#: Run the suite, and have the kernel remove the device when the suite asks for it. With vfio-pci
+#: the removal lasts until the suite has closed the device, so do not wait for it.
 REMOVE = f"""
 take_away() {{
 	while IFS= read -r line; do
@@ -37,7 +37,7 @@ take_away() {{
 
 
 class InGuest:
-    """A run in a guest, with the region and the partner on the host."""
+    """Runs the suite in a guest; the region and the partner are on the host."""
 
     def __init__(self, place, plain=False, roster=False):
         self.place = place
@@ -54,8 +54,9 @@ class InGuest:
         self.devices = PORT + (device.plain(place.shm_path, conform.SIZE) if plain else
                                device.doorbell(server.socket, conform.VECTORS)).arguments
         #: QEMU may crash when a device with doorbells is unplugged: 7.2 frees the table of a peer
-        #: that has left twice, and leaves handlers of fds behind; 11.1 aborts for a vfio-user
-        #: device with MSI-X. So the guest's kernel removes it, which is the same for programs.
+        #: twice that has left twice, and does not remove handlers of fds; 11.1 aborts for a
+        #: vfio-user device with MSI-X. So the guest's kernel removes the device, which looks the
+        #: same to programs.
         self.removed_inside = not plain
 
     def run(self, transport, address="pci:", module=False, **options):
@@ -65,7 +66,7 @@ class InGuest:
         return conform.Report(*self._boot(transport, " ".join(map(str, words)), module, options))
 
     def _boot(self, name, command, module, options):
-        """Run a command in a guest; remove the device when it asks for that."""
+        """Run a command in a guest, and remove the device when the command asks for it."""
         guest_kernel = kernel.find()
         image = self.place.dir / "guest.img"
         before = "insmod /modules/ivshmem.ko && " if module else ""
@@ -75,13 +76,13 @@ class InGuest:
                         programs=[(BUILD / "test/conform-static", "conform")],
                         modules=initramfs.VFIO if options.get("iommu") else (),
                         extra_modules=[driver.module(guest_kernel)] if module else [])
-        # With one processor TCG's atomic operations are not atomic for other processes.
+        # With one processor, TCG's atomic operations are not atomic for processes on the host.
         with machine.Guest(name, guest_kernel, image, f"{image}.log", devices=self.devices,
                            cpus=2, qmp=str(self.place.dir / "qmp"), qemu=guest_device.QEMU,
                            **options) as guest:
             try:
                 status = self._follow(guest)
-            except KitError as error:  # the output until then counts
+            except KitError as error:  # evaluate the output so far
                 return f"{guest.text()}\n{error}\n", None
             return guest.text(), status
 
@@ -95,17 +96,17 @@ class InGuest:
 
 
 def sysfs(place, **region):
-    """No driver."""
+    """Run over sysfs, without a driver."""
     return InGuest(place, **region).run("sysfs")
 
 
 def vfio(place, **region):
-    """vfio-pci, with a virtual IOMMU."""
+    """Run over vfio-pci, with a virtual IOMMU."""
     return InGuest(place, **region).run("vfio", iommu=True, bind="vfio-pci")
 
 
 def ours(place, address="pci:", **region):
-    """The driver in kernel/."""
+    """Run over the driver in kernel/."""
     return InGuest(place, **region).run("driver", address, module=True)
 
 
@@ -122,15 +123,15 @@ TRANSPORTS = {
     "driver-doorbell-node": lambda place: ours(place, "/dev/ivshmem0"),
     "driver-plain": lambda place: ours(place, plain=True),
 }
-#: With the device of ivshmem-device: each transport, with doorbells and without, and twice with the
-#: roster page, which is only memory to a device.
+#: With the device of ivshmem-device: each transport with and without doorbells, and two of them
+#: with the roster page, which the device treats as any other memory.
 SERVED_TRANSPORTS = ("sysfs-doorbell", "sysfs-plain", "vfio-doorbell", "vfio-plain-roster",
                      "driver-doorbell-roster", "driver-plain")
 
 
 @pytest.fixture(scope="module", params=SERVED_TRANSPORTS if guest_device.SERVED else TRANSPORTS)
 def report(request):
-    """A run over a transport."""
+    """Run the suite over a transport. Return: the report."""
     place = Place(BUILD)
     try:
         made = TRANSPORTS[request.param](place)
@@ -140,16 +141,16 @@ def report(request):
 
 
 def test_there_are_enough_cases():
-    """The program lists its cases."""
+    """The program lists all its cases."""
     assert len(CASES) >= 60
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_case(report, case):
-    """The program's result of this case."""
+    """The program has passed this case."""
     report.check(case, CASES)
 
 
 def test_the_end(report):
-    """It has run to its end."""
+    """The program has run to its end."""
     report.check_end(CASES)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""scripts/demo.py: on the host, with guests, interrupted, and kept."""
+"""scripts/demo.py: on the host, with guests, interrupted, and with KEEP=1."""
 import os
 import re
 import signal
@@ -20,7 +20,7 @@ def run_demo(build, **environment):
 
 
 def read_until(demo, regex, seconds=60):
-    """Read lines up to the one that matches."""
+    """Read lines until one matches."""
     end = time.monotonic() + seconds
     lines = []
     for line in demo.stdout:
@@ -32,13 +32,13 @@ def read_until(demo, regex, seconds=60):
 
 
 def joined(demo, number):
-    """The process of that client, when the server has admitted it."""
+    """Wait until the server has admitted this client. Return: its pid."""
     line = read_until(demo, rf"client {number} joined")[-1]
     return int(re.search(r"\(pid (\d+)", line).group(1))
 
 
 def test_demo_on_the_host(build):
-    """DEMO=host: three processes, and the two closing lines."""
+    """DEMO=host runs three processes on the host and prints the two closing lines."""
     demo = run_demo(build, DEMO="host")
     output, _ = demo.communicate(timeout=120)
     assert demo.returncode == 0, output
@@ -57,7 +57,7 @@ def gone(pid):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_demo_leaves_nothing(build, number):
-    """No process, no socket, nothing in /dev/shm."""
+    """No process, no socket and no file in /dev/shm remains."""
     demo = run_demo(build)
     lines = read_until(demo, r"client 1 joined")
     text = "".join(lines)
@@ -73,10 +73,11 @@ def test_interrupted_demo_leaves_nothing(build, number):
 
 
 def test_demo_with_a_guest_that_dies(build):
-    """Status 1, the step that each peer reached, and the end of that guest's console."""
+    """The demo exits with status 1, and prints the step that each peer has reached and the last
+    lines of that guest's console."""
     demo = run_demo(build)
     waits = joined(demo, 0)
-    # Without it no peer gets further than to the meeting, however late the signal is.
+    # While client 0 is stopped, no peer gets past the meeting, however late the other is killed.
     os.kill(waits, signal.SIGSTOP)
     try:
         dies = joined(demo, 1)
@@ -92,7 +93,8 @@ def test_demo_with_a_guest_that_dies(build):
 
 
 def test_demo_that_keeps_its_guests(build):
-    """KEEP=1 leaves the guests running; the printed commands ring them and end everything."""
+    """KEEP=1 leaves the guests running. The commands that the demo prints ring the guests, and stop
+    them."""
     demo = run_demo(build, KEEP="1")
     output, _ = demo.communicate(timeout=180)
     stop = re.search(r"\S+/stop\b", output)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Our device beside QEMU's own: the same probe in guests, and its reports compared field by
-field."""
+"""ivshmem-device compared with QEMU's own devices: the same probe runs on both in guests, and its
+reports are compared field by field."""
 import pytest
 
 from guestkit import machine
@@ -10,7 +10,7 @@ from support.py.paths import BUILD
 from support.py.programs import Place
 
 MIB = 1 << 20
-#: The devices of a guest, in this order; a doorbell by its number of vectors.
+#: The devices of a guest, in this order. A doorbell device is named by its number of vectors.
 MODELS = ("plain", "doorbell-1", "doorbell-4")
 VECTORS = (1, 4)
 
@@ -20,23 +20,25 @@ PIECES = "QEMU 7.2 cuts accesses that are not aligned in another way; it is not 
 
 
 def scratch(begin):
-    """Configuration space beyond this offset is not compared."""
+    """Configuration space from this offset on: QEMU keeps what a guest writes there, ivshmem-device
+    does not."""
     return {f"writable.{at:02x}": (SCRATCH, "ffffffff", "00000000") for at in range(begin, 256, 4)}
 
 
 def eight_bits(pending):
-    """A ring of vector 256 and the last vector; the last one itself is rung afterwards."""
+    """Result of ringing vector 256 plus the last vector. The probe rings the last vector itself
+    later."""
     return {"pending.1": (EIGHT_BITS, f"{pending}, status 0", "00000000, status 0")}
 
 
-#: Fields that may, and must, differ from QEMU: {field: (reason, QEMU's, ours)}.
+#: Fields that must differ from QEMU's: {field: (reason, QEMU's value, ours)}.
 DIFFERENCES = {
     "plain": scratch(0x40),
     "doorbell-1": scratch(0x4c) | eight_bits("00000001"),
     "doorbell-4": scratch(0x4c) | eight_bits("00000008"),
 }
 
-#: Further ones with QEMU 7.2.
+#: Further differences from QEMU 7.2.
 UNALIGNED = {field: (PIECES, *values) for field, values in {
     "read.01.2": ("33, then status 55667788", "0, then status 55667788"),
     "read.01.4": ("88112233, then status 0", "88000000, then status 0"),
@@ -61,20 +63,21 @@ UNALIGNED = {field: (PIECES, *values) for field, values in {
 
 
 def servers(place, name):
-    """Sockets of servers of which the device is the only client, so that its id is 0."""
+    """Start servers to which only the device connects, so that its id is 0. Return: their
+    sockets."""
     return [place.server("-n", n, "-l", "1M", socket=place.dir / f"{name}-{n}",
                          region=["-r", "memfd:"]).socket for n in VECTORS]
 
 
 def region(place, name):
-    """A file of zeroes."""
+    """Create a region filled with zeroes. Return: its path."""
     path = place.dir / f"{name}.region"
     path.write_bytes(bytes(MIB))
     return path
 
 
 def built_in(place, name):
-    """QEMU's own devices."""
+    """QEMU arguments for QEMU's own devices."""
     devices = machine.plain(region(place, name), MIB, f"{name}-plain")
     for n, socket in zip(VECTORS, servers(place, name)):
         devices += machine.doorbell(socket, n, f"{name}-{n}")
@@ -82,21 +85,22 @@ def built_in(place, name):
 
 
 def ours(place):
-    """The same devices, served by ivshmem-device."""
+    """Start ivshmem-device with the same devices."""
     return Device(place, ["--region", f"file:{region(place, 'ours')}"],
                   *[["--server", socket, "--vectors", n]
                     for n, socket in zip(VECTORS, servers(place, "ours"))])
 
 
 def probe(shell, first):
-    """The reports about a guest's devices from that one on: {model: {field: value}}."""
+    """Return: the reports about a guest's devices, beginning with number @first, as {model: {field:
+    value}}."""
     return {model: fields(shell.run(f"probe -d {first + at} report"))
             for at, model in enumerate(MODELS)}
 
 
 @pytest.fixture(scope="module", name="reports")
 def all_reports():
-    """{whose: {model: report}}"""
+    """Run all guests. Return: {"old", "new" or "ours": {model: report}}."""
     place = Place(BUILD)
     try:
         program = ours(place)
@@ -110,7 +114,8 @@ def all_reports():
 
 
 def compare(theirs, mine, allowed, record_property):
-    """All fields are equal, except the known differences; a case for each kind of field."""
+    """Check that all fields are equal, except the known differences. Each kind of field is a
+    case."""
     assert theirs.keys() == mine.keys()
     assert allowed.keys() <= mine.keys()
     wrong = {}
@@ -129,13 +134,13 @@ def compare(theirs, mine, allowed, record_property):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_reports_equal_those_of_the_same_qemu(reports, model, record_property):
-    """The QEMU that has both: a difference is the device's."""
+    """The reports come from one QEMU that supports both, so a difference is due to the device."""
     compare(reports["new"][model], reports["ours"][model], DIFFERENCES[model], record_property)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_reports_equal_those_of_this_machines_qemu(reports, model, record_property):
-    """An older QEMU, if this machine's is one."""
+    """Compare with this machine's QEMU, which may be older than the one that runs our devices."""
     if reports["old"][model] == reports["new"][model]:
         allowed = DIFFERENCES[model]
     else:
@@ -145,7 +150,7 @@ def test_reports_equal_those_of_this_machines_qemu(reports, model, record_proper
 
 @pytest.mark.parametrize("model", MODELS)
 def test_reports_follow_the_specification(reports, model):
-    """Independent of QEMU (R-1 to R-3, R-6)."""
+    """The reports follow the rules of the specification, whatever QEMU does (R-1 to R-3, R-6)."""
     report = reports["ours"][model]
     vectors = 0 if model == "plain" else int(model.split("-")[1])
     assert report["config.vendor"] == "1af4"

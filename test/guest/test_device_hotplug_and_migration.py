@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""VMs and devices are plugged, unplugged, reset, killed, restarted and migrated."""
+"""VMs and devices of ivshmem-device are plugged, unplugged, reset, killed, restarted and
+migrated."""
 import os
 import signal
 import time
@@ -12,12 +13,12 @@ from support.py.wire import RawClient, ring
 MIB = 1 << 20
 VECTORS = 2
 NODE = "/dev/ivshmem0"
-#: A guest that is reset continues after a reboot.
+#: QEMU's option to keep running when the guest reboots.
 REBOOTS = ["-action", "reboot=reset"]
 
 
 class Setting:
-    """A server, a host process connected to it, and a doorbell device."""
+    """A server, a host process that is connected to it, and a doorbell device."""
 
     def __init__(self, place):
         self._place = place
@@ -26,12 +27,13 @@ class Setting:
         self.host = place.add(RawClient(self.server.socket, VECTORS).greeting())
 
     def start_device(self, name):
-        """Start the program; with the same name again it has the same socket."""
+        """Start ivshmem-device. If it is started again with the same name, it has the same
+        socket."""
         return Device(self._place, ["--server", self.server.socket, "--vectors", VECTORS],
                       options=["--control", self._place.dir / f"{name}.control"], name=name)
 
     def check(self, shell, what, record_property):
-        """In both directions, with the driver. Return: the guest's id."""
+        """Check that guest and host ring each other, with the driver. Return: the guest's id."""
         peers = [Ringer(shell), HostRinger(self.host)]
         all_ring_all(peers, VECTORS)
         record_property("case", f"ok {what}: doorbells, both ways")
@@ -39,15 +41,15 @@ class Setting:
 
 
 def plug(shell, socket, ident, bus):
-    """Plug a device in, and wait until the driver has it."""
+    """Plug in a device, and wait until the driver has bound it."""
     shell.guest.qmp().command("device_add", driver="vfio-user-pci", id=ident, bus=bus,
                               socket={"type": "unix", "path": str(socket)})
     shell.run(f"until [ -e {NODE} ]; do sleep 0.05; done")
 
 
 def test_hot_plug(place, record_property):
-    """A plain device is plugged, unplugged and plugged again. A doorbell device is plugged;
-    unplugging it depends on QEMU: 11.1 aborts. The program continues, and waits for the next VM."""
+    """Plug in, unplug and plug in a plain device, and plug in and unplug a doorbell device. QEMU
+    11.1 aborts at the latter; ivshmem-device continues in any case and waits for the next VM."""
     setting = Setting(place)
     plain = Device(place, ["--region", f"shm:{place.shm}-plain", "--size", "1M"], name="plain")
     shell = device_guest.start(place, PORT, qmp=str(place.dir / "qmp"), may_crash=True).insert()
@@ -73,7 +75,7 @@ def test_hot_plug(place, record_property):
 
 
 def unplug_doorbell(shell):
-    """Return: how QEMU reacted."""
+    """Unplug the doorbell device. Return: how QEMU reacted."""
     try:
         shell.guest.qmp().unplug("doorbell")
         shell.guest.qmp().wait_event("DEVICE_DELETED", 30)
@@ -85,8 +87,9 @@ def unplug_doorbell(shell):
 
 
 def test_reset_and_kill(place, record_property):
-    """Reset from outside and by the guest, QEMU killed and restarted: the same device with the same
-    id, and the driver works. Doorbells in the meantime are discarded."""
+    """The VM is reset by QEMU and by the guest; QEMU is killed and restarted. The device remains
+    the same and keeps its id, and the driver works. Doorbells that arrive while no VM runs are
+    discarded."""
     setting = Setting(place)
     shell = device_guest.start(place, REBOOTS + setting.device.vmm(),
                                qmp=str(place.dir / "qmp")).insert()
@@ -118,8 +121,8 @@ def test_reset_and_kill(place, record_property):
 
 
 def killed(place, setting, shell, ident, record_property):
-    """The program is killed: the VM lives, with memory and without registers. Another program at
-    the same socket serves a new VM."""
+    """When ivshmem-device is killed, the VM continues with the memory and without working
+    registers. A new ivshmem-device at the same socket serves a new VM."""
     setting.device.process.signal(signal.SIGKILL)
     setting.server.err.wait(f"client {ident} left")
     assert shell.position() == -1
@@ -146,7 +149,7 @@ def killed(place, setting, shell, ident, record_property):
 
 
 def migrate(source, socket):
-    """Migrate a VM to another QEMU, which waits at the socket."""
+    """Migrate a VM to another QEMU that waits at the socket."""
     source.guest.qmp().command("migrate", uri=f"unix:{socket}")
     deadline = time.monotonic() + 60
     while (status := source.guest.qmp().command("query-migrate").get("status")) != "completed":
@@ -155,8 +158,8 @@ def migrate(source, socket):
 
 
 def test_migration_is_not_negotiated(place, record_property):
-    """QEMU 11.1 does not query the migration feature, and loses the device's state: the program
-    only sees that no query came, and logs it when the VM starts."""
+    """QEMU 11.1 does not query the migration feature and loses the state of the device.
+    ivshmem-device can only notice the missing query, and logs it when the VM starts."""
     region = ["--region", f"shm:{place.shm}", "--size", "1M"]
     devices = [Device(place, region + role, name=name,
                       options=["--control", place.dir / f"{name}.control"])
@@ -167,7 +170,7 @@ def test_migration_is_not_negotiated(place, record_property):
         place, devices[1].vmm() + ["-incoming", f"unix:{place.dir / 'incoming'}"],
         qmp=str(place.dir / "qmp1"))
     devices[1].log.wait("a VMM has connected")
-    destination.guest.qmp()  # it replies when it listens for the source
+    destination.guest.qmp()  # QEMU replies once it listens for the source
     assert source.number("probe config 4 2") & 2
     before = devices[0].status()
     assert before["vmm"] == {"memory_mapped": True, "asked_migration": False}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The memory of our device: the host's region, mapped, and its protection against writes."""
+"""The memory of ivshmem-device in guests: mapping the host's region, and its protection against
+writes."""
 import os
 import signal
 
@@ -12,25 +13,26 @@ UUID = "10111213-1415-1617-1819-1a1b1c1d1e1f"
 
 
 def bar2(shell, at):
-    """The file of BAR 2 in the guest's sysfs."""
+    """Return: the path of BAR 2 in the guest's sysfs."""
     return f"/sys/bus/pci/devices/{shell.run(f'probe -d {at} bdf')}/resource2"
 
 
 def peek(place, *words):
-    """The region on the host, through the library."""
+    """Read or write the region on the host through the library. Return: the output."""
     done = place.run(place.build / "test/peek", *words)
     assert done.returncode == 0, done.stdout
     return done.stdout.strip()
 
 
 def messages(device, at):
-    """Accesses to memory with messages instead of a mapping."""
+    """Return: how many accesses to the memory were messages, because the memory was not mapped."""
     totals = device.status(at)["totals"]
     return totals["memory_reads"], totals["memory_writes"]
 
 
 def found_by_name(shell, way, record_property):
-    """The library opens the device with that region, and no other (R-9)."""
+    """Check that the library finds the device by the name of the region, and no device by another
+    name (R-9)."""
     for name, size in (("frames.0", MIB), ("only-a-name", GIB)):
         assert f"through {way}, {size} bytes" in shell.run(f"peek pci:name={name} id")
     assert "no ivshmem device at name=frames" in shell.ask("peek pci:name=frames id 2>&1")[1]
@@ -39,8 +41,8 @@ def found_by_name(shell, way, record_property):
 
 
 def test_guest_and_host_share_the_region(place, record_property):
-    """Regions of 1 MiB, with a name, and of 1 GiB: guest and host read what the other wrote, at
-    both ends; no access goes through the program (R-2, R-9)."""
+    """Regions of 1 MiB, with a name, and of 1 GiB: guest and host read what the other has written
+    at both ends, and no access involves ivshmem-device (R-2, R-9)."""
     small, big = f"{place.shm}-small", f"{place.shm}-big"
     device = Device(place,
                     ["--region", f"shm:{small}", "--size", "1M", "--name", "frames.0", "--uuid",
@@ -98,8 +100,8 @@ def test_guest_and_host_share_the_region(place, record_property):
 
 
 def test_read_only_memory(place, record_property):
-    """Windows, and read-only memory: a guest reads all of it. Without a mapping a store has no
-    effect; with a read-only mapping it ends the VM. The region is unchanged."""
+    """A guest can read all of a window or a read-only region. If BAR 2 is not mapped, a store has
+    no effect; if it is mapped read-only, a store ends the VM. The region is unchanged."""
     content = pattern(5, 0, 4 * MIB)
     place.shm_path.write_bytes(content)
     region = ["--region", f"shm:{place.shm}"]
@@ -115,7 +117,7 @@ def test_read_only_memory(place, record_property):
     paths = [bar2(shell, at) for at in range(len(parts))]
     for at, (path, (offset, length)) in enumerate(zip(paths, parts)):
         assert shell.number(f"stat -c %s {path}") == length
-        step = 8192 if at in (0, 3) else 0  # each access is a message there
+        step = 8192 if at in (0, 3) else 0  # these devices get a message for each access
         for begin in {0, length - (step or length)}:
             assert shell.run(f"probe check {path} {begin} {step or length} 5 {offset}") \
                 == "probe: as expected"
@@ -150,7 +152,8 @@ def test_read_only_memory(place, record_property):
 
 
 def test_memory_beside_a_window_is_unreachable(place, record_property):
-    """A guest stores to any physical address: the region outside the window is unchanged."""
+    """A guest stores to physical addresses next to BAR 2. The region outside the window is
+    unchanged."""
     content = pattern(5, 0, 2 * MIB)
     place.shm_path.write_bytes(content)
     device = Device(place, ["--region", f"shm:{place.shm}", "--window", "512K,512K"])
@@ -171,7 +174,7 @@ def test_memory_beside_a_window_is_unreachable(place, record_property):
 
 
 def test_read_only_window(place, record_property):
-    """--window ...,ro has the effect of --read-only for this part."""
+    """--window ...,ro protects the window as --read-only does."""
     content = pattern(5, 0, MIB)
     place.shm_path.write_bytes(content)
     device = Device(place, ["--region", f"shm:{place.shm}", "--window", "256K,256K,ro", "--name",

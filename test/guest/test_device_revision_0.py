@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The device of revision 0, which QEMU does not have since 4.0: with an interrupt pin, and started
-before its server. Without and with the driver."""
+"""Devices of revision 0, which QEMU does not have since 4.0, in a guest without and with the
+driver: with an interrupt pin, and started before their server."""
 import time
 
 from support.py import device_guest
@@ -11,14 +11,14 @@ MIB = 1 << 20
 VECTORS = 2
 MASK, STATUS, POSITION = 0, 4, 8
 ONES = 0xffffffff
-#: Devices of the guest, in their order.
+#: The devices of the guest, in order.
 ALONE, PIN, MSIX, NARROW, BARE = range(5)
 PCI_STATUS = 6
 PCI_STATUS_INTX = 8
 
 
 class Registers:
-    """BAR 0 of one device, and its configuration space, without a driver."""
+    """BAR 0 and configuration space of one device, without a driver."""
 
     def __init__(self, shell, at):
         self._shell = shell
@@ -33,7 +33,7 @@ class Registers:
         self._shell.run(f"probe -d {self._at} write 0 {offset} 4 {value}")
 
     def memory(self, offset):
-        """Eight bytes of BAR 2."""
+        """Read eight bytes of BAR 2."""
         return self._shell.number(f"probe -d {self._at} read 2 {offset} 8")
 
     def config(self, offset, length):
@@ -41,21 +41,21 @@ class Registers:
         return self._shell.number(f"probe -d {self._at} config {offset} {length}")
 
     def await_status(self):
-        """Read Status, which clears it, until it is not 0."""
+        """Read Status, which clears it, until it is not 0. Return: the value."""
         deadline = time.monotonic() + 20
         while not (found := self.read(STATUS)):
             assert time.monotonic() < deadline, "Status stays 0"
         return found
 
     def await_interrupt(self):
-        """Configuration space shows that the pin is raised."""
+        """Wait until configuration space shows that the pin is raised."""
         deadline = time.monotonic() + 20
         while not self.config(PCI_STATUS, 2) & PCI_STATUS_INTX:
             assert time.monotonic() < deadline, "no interrupt"
 
 
 def check_kinds(devices, case):
-    """Identity of each device in configuration space."""
+    """Check how configuration space identifies each device."""
     for device in devices:
         assert device.config(0, 4) == 0x11101af4
         assert device.config(8, 1) == 0
@@ -66,7 +66,8 @@ def check_kinds(devices, case):
 
 
 def check_unattached(devices, case):
-    """No server: -1 and all ones, and writes are ignored. Devices without a server have no id."""
+    """Until their server starts, the id of two devices reads -1 and their memory all ones. Devices
+    that use no server have id 0."""
     for at in (PIN, MSIX):
         assert devices[at].read(POSITION) == ONES
         assert devices[at].memory(0) == devices[at].memory(MIB - 8) == (1 << 64) - 1
@@ -77,7 +78,7 @@ def check_unattached(devices, case):
 
 
 def check_registers(pin, doorbells, case):
-    """Mask and Status without a driver: each read of Status clears it, only Mask enables the
+    """Check Mask and Status without a driver: a read of Status clears it, and only Mask enables the
     pin."""
     pin.write(MASK, 0)
     for vector, fd in enumerate(doorbells):
@@ -109,14 +110,15 @@ def check_registers(pin, doorbells, case):
 
 
 def check_memory(place, shell, case):
-    """The server's region in both devices, although it came after the VM; and shm:NAME."""
+    """Check the memory: two devices have the server's region although it appeared after the VM had
+    started; another one has shm:NAME."""
     with open(place.shm_path, "r+b", buffering=0) as region:
         region.write(pattern(3, 0, 4096))
         for at in (PIN, MSIX):
             path = f"/sys/bus/pci/devices/{shell.run(f'probe -d {at} bdf')}/resource2"
             shell.run(f"probe check {path} 0 4096 3")
             shell.run(f"probe fill {path} {at * 4096} 4096 {at}")
-            # stores are posted; a read flushes them
+            # a read flushes the posted stores
             shell.run(f"probe check {path} {at * 4096} 4096 {at}")
             region.seek(at * 4096)
             assert region.read(4096) == pattern(at, at * 4096, 4096)
@@ -130,8 +132,8 @@ def check_memory(place, shell, case):
 
 
 def test_revision_0(place, record_property):
-    """Started without a server, which starts later; registers, memory, interrupts, ids (R-1,
-    R-3)."""
+    """The devices start before their server. Then registers, memory, interrupts and ids are checked
+    (R-1, R-3)."""
     def case(what):
         record_property("case", f"ok {what}")
 
@@ -162,7 +164,7 @@ def test_revision_0(place, record_property):
 
     shell.insert()
     assert [shell.position(at) for at in range(5)] == [0, *ids, 0, 0]
-    # A pin that is never raised looks like one that is.
+    # In configuration space a pin that is never raised looks like one that is.
     assert shell.run("cat /sys/class/ivshmem/*/vectors") == "1\n1\n2\n1\n1"
     assert shell.run("cat /sys/class/ivshmem/*/revision") == "0\n0\n0\n0\n0"
     case("the driver takes them all, the pin as one vector")
@@ -178,8 +180,8 @@ def test_revision_0(place, record_property):
 
 
 def next_vm(place, device, host, ids, case):
-    """It starts with a server, so that it has the memory mapped; with the pin until the first
-    interrupt, after which QEMU 11.1 uses messages for it. Then it is reset."""
+    """Check a VM that starts after the server, so that it has the memory mapped; then reset it.
+    QEMU 11.1 handles the pin without messages until its first interrupt."""
     shell = device_guest.start(place, ["-action", "reboot=reset"] + device.all(),
                                qmp=str(place.dir / "qmp")).insert()
     before = device.status(PIN)["totals"]["memory_writes"]
@@ -205,7 +207,8 @@ def next_vm(place, device, host, ids, case):
 
 
 def check_interrupts(shell, host, ids, case):
-    """With the driver: any vector counts as vector 0 with the pin; MSI-X as on revision 1."""
+    """Check interrupts with the driver. With the pin every vector counts as vector 0; MSI-X works
+    as on revision 1."""
     for n in range(1, 11):
         ring(host.peers[ids[0]][n % VECTORS])
         shell.wait_counts([n], PIN)

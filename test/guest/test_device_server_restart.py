@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A guest with our device while its server is killed and comes back, also with another region."""
+"""A guest uses ivshmem-device while its server is killed, returns, and returns with another
+region."""
 import signal
 
 from support.py import device_guest
@@ -12,25 +13,25 @@ NODE = "/dev/ivshmem0"
 
 
 def host_peer(place, server):
-    """A host process that has joined."""
+    """Connect a host process to the server."""
     return HostRinger(place.add(RawClient(server.socket, VECTORS).greeting()))
 
 
 def die(server):
-    """Kill the server, which sends no leaves."""
+    """Kill the server, which then announces no leaves."""
     server.signal(signal.SIGKILL)
     server.wait()
 
 
 def state(device):
-    """The device's status of its server."""
+    """Return: the state of the server in the device's status."""
     return device.status()["server"]["state"]
 
 
 def test_server_ends_and_returns(place, record_property):
-    """Killed: memory and known doorbells stay. Restarted with the same region: the device is a peer
-    again, and the guest knows its new id. With another region: the guest keeps its memory until its
-    VM is restarted."""
+    """After the server is killed, memory and known doorbells still work. After it has restarted
+    with the same region, the device is a peer again and the guest reads its new id. If it restarts
+    with another region, the guest keeps the old memory until the VM restarts."""
     server = place.server("-n", VECTORS, "-l", "1M")
     device = Device(place, ["--server", server.socket, "--vectors", VECTORS],
                     options=["--control", place.dir / "device.control"])
@@ -49,7 +50,7 @@ def test_server_ends_and_returns(place, record_property):
     all_ring_all([Ringer(shell), first], VECTORS)
 
     server = place.server("-n", VECTORS, "-l", "1M")
-    early = host_peer(place, server)  # so that the ids normally differ from those before
+    early = host_peer(place, server)  # so that the new ids are likely to differ from the old ones
     device.log.wait("is peer")
     assert state(device) == "joined" and device.status()["server"]["joins"] == 2
     late = host_peer(place, server)
@@ -83,7 +84,7 @@ def test_server_ends_and_returns(place, record_property):
 
 
 def without_a_server(place, shell, device, record_property):
-    """A VM that starts now has the same as the previous one."""
+    """A VM that starts without a server has the memory and doorbells of the previous VM."""
     ident = shell.position()
     shell.close()
     device.log.wait("the VMM has left")
@@ -96,7 +97,7 @@ def without_a_server(place, shell, device, record_property):
 
 
 def another_vm(place, shell, device, server, record_property):
-    """Which has the new server's region."""
+    """The next VM has the new server's region."""
     peers = device.log.count("is peer")
     shell.close()
     device.log.wait("is peer", times=peers + 1)

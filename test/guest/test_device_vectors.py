@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Interrupts of our device: masked vectors stay pending wherever they are masked, and the maximum
-number of vectors."""
+"""Interrupts of ivshmem-device in a guest: masked vectors stay pending whichever register masks
+them, and devices can have the maximum number of vectors."""
 from support.py import device_guest
 from support.py.device_guest import FIRST, Device, HostRinger, Ringer, all_ring_all
 from support.py.programs import wait_until
@@ -13,7 +13,7 @@ ENTRY, VECTOR_CONTROL = 16, 12
 
 
 class Masks:
-    """Registers that mask interrupts, changed without the driver."""
+    """Changes the registers that mask interrupts, without the driver."""
 
     def __init__(self, shell):
         self._shell = shell
@@ -23,25 +23,26 @@ class Masks:
         self._shell.run(f"probe config {offset} 2 {value | bits if to else value & ~bits}")
 
     def vector(self, vector, to):
-        """In the table."""
+        """Mask or unmask a vector in the MSI-X table."""
         self._shell.run(f"probe write 1 {vector * ENTRY + VECTOR_CONTROL} 4 {int(to)}")
 
     def function(self, to):
-        """All vectors, in message control."""
+        """Mask or unmask all vectors in the message control register."""
         self._config(CONTROL, MASKED, to)
 
     def master(self, to):
-        """Not a bus master: it cannot write to memory, and an interrupt is such a write (R-7)."""
+        """Disable bus mastering, or enable it again. An interrupt is a write to memory, which only
+        a bus master may do (R-7)."""
         self._config(COMMAND, MASTER, not to)
 
     def msix(self, to):
-        """MSI-X disabled."""
+        """Disable MSI-X, or enable it again."""
         self._config(CONTROL, ENABLE, not to)
 
 
 def test_masked_vectors_stay_pending(place, record_property):
-    """Doorbells that arrive while interrupts are masked cause one interrupt afterwards, and none if
-    MSI-X was disabled. Each vector on its own, and again."""
+    """Doorbells that arrive while interrupts are masked cause one interrupt when they are unmasked,
+    and none if MSI-X was disabled. This is checked for each vector, twice."""
     server = place.server("-n", VECTORS, "-l", "1M")
     device = Device(place, ["--server", server.socket, "--vectors", VECTORS])
     shell = device_guest.start(place, device.vmm()).insert()
@@ -52,8 +53,8 @@ def test_masked_vectors_stay_pending(place, record_property):
     doorbells = host.client.peers[guest.ident]
 
     def rung(times=1, vectors=range(VECTORS)):
-        """Ring all vectors, and wait until the program has handled them: a ring of the guest
-        follows them."""
+        """Ring all vectors, and wait until ivshmem-device has handled them. It has when a ring by
+        the guest arrives, which it handles later."""
         for _ in range(times):
             for vector in vectors:
                 ring(doorbells[vector])
@@ -97,8 +98,8 @@ def test_masked_vectors_stay_pending(place, record_property):
 
 
 def test_maximum_number_of_vectors(place, record_property):
-    """The guest uses as many vectors as it has interrupts, each on its own; further ones have no
-    effect (R-6)."""
+    """The guest can use as many vectors as it has interrupts, each separately. Ringing further
+    vectors has no effect (R-6)."""
     vectors = 2048
     server = place.server("-n", vectors, "-l", "1M")
     device = Device(place, ["--server", server.socket, "--vectors", vectors])
@@ -113,8 +114,8 @@ def test_maximum_number_of_vectors(place, record_property):
         for _ in range(vector % 3):
             ring(doorbells[vector])
     ring(doorbells[0])
-    # A ring of the guest follows the others; then its processors handle all interrupts before
-    # either of them runs a program.
+    # When the guest's own ring arrives, the others have arrived. All its processors then handle
+    # their interrupts before either of them runs a program.
     shell.ring(client.id, 0)
     HostRinger(client).expect(0)
     for processor in range(2):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The examples in a guest: the same static files, beside the same programs on the host."""
+"""Run the examples in a guest, statically linked, together with the same examples on the host."""
 import os
 
 import pytest
@@ -12,7 +12,8 @@ EXAMPLES = ["hello", "one-to-many", "ping-pong", "poll-loop"]
 
 @pytest.fixture
 def boot(build, place):
-    """boot(transport, script, devices): a guest that runs a script with the examples."""
+    """Return: boot(transport, script, devices), which starts a guest that runs a script with the
+    examples."""
     guests = []
 
     def start(transport, script, devices):
@@ -36,7 +37,8 @@ def boot(build, place):
 
 @pytest.mark.parametrize("transport", ["driver", "vfio"])
 def test_examples(build, boot, place, transport):
-    """Guest and host: a word, round trips, messages in both directions, and an event loop."""
+    """Guest and host exchange a word, round trips, messages in both directions, and events of an
+    event loop."""
     server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
     address = f"unix:{server.socket}"
 
@@ -48,7 +50,7 @@ def test_examples(build, boot, place, transport):
               "echo ring 0 1 | poll-loop pci:; one-to-many read pci:",
               machine.doorbell(server.socket, 2)) as guest:
         guest.wait_for(r"^hello: I am peer 0 and wait", BOOT)
-        stranger = host("hello", address)  # not the partner: leaves as soon as it is rung
+        stranger = host("hello", address)  # not the partner: this client leaves when it is rung
         stranger.out.wait("I am peer 1 and wait")
         assert host("hello", address, "0", "good morning").wait() == 0
         guest.wait_for(r"^hello: peer 0 was told: good morning", BOOT)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The PCI function beside QEMU's own ivshmem-plain and ivshmem-doorbell, access by access.
+"""The PCI function compared with QEMU's own ivshmem-plain and ivshmem-doorbell, access by access.
 
-Permitted differences, and the reasons; each has a test of its own that shows it:
+The following differences are permitted; each has a test that shows it:
 
-- Configuration space behind the capabilities: QEMU lets a guest store bytes there. PCI 3.0, 6.1:
+- Configuration space after the capabilities: QEMU lets a guest store bytes there. PCI 3.0, 6.1:
   reserved bytes read 0, and writes to them are ignored.
-- The vector of a doorbell: without ioeventfd QEMU uses 8 bits of it. R-4 says 16.
-- A vector that is rung while the function is not a bus master: QEMU loses its message. Here it
-  is pending until it can be sent (R-7).
+- The vector of a doorbell: without ioeventfd QEMU uses 8 bits of it, but R-4 specifies 16.
+- A vector that is rung while bus mastering is disabled: QEMU loses the interrupt. In our function
+  it is pending until it can be sent (R-7).
 - The capability of R-9, which QEMU's devices do not have, and revision 0, which QEMU no longer has.
 """
 import os
@@ -27,7 +27,8 @@ ENABLED, MASKED = 0x8000, 0x4000
 
 
 class Pair:
-    """QEMU's device and ours: each operation is done to both, and must have the same result."""
+    """QEMU's device and our function: each operation is done on both and must have the same
+    result."""
 
     def __init__(self, qemu, model, vectors):
         self.qemu, self.model, self.vectors = qemu, model, vectors
@@ -43,7 +44,7 @@ class Pair:
         assert qemu == model, f"{what}: QEMU {qemu}, here {model}"
 
     def map(self):
-        """Map the BARs where qtest accesses them."""
+        """Map the BARs at the addresses that qtest accesses."""
         if not self.mapped:
             self.mapped = True
             for offset, value in ((0x10, qtest.BAR0), (0x14, qtest.BAR1), (0x18, qtest.BAR2),
@@ -60,7 +61,7 @@ class Pair:
         return value
 
     def put(self, region, offset, size, value):
-        """Write, and return the effects."""
+        """Write a value to both, and compare the effects."""
         if region != "config":
             self.map()
         elif offset < 0x20:
@@ -75,7 +76,7 @@ class Pair:
         self.after(what, ring)
 
     def route(self, vector):
-        """Like a VMM, set a route for a vector that the guest has unmasked in the table."""
+        """Set up a route, as a VMM does, for a vector that the guest has unmasked in the table."""
         if vector >= self.vectors:
             return
         masked = self.model.read("bar1", 16 * vector + 12, 4) & 1
@@ -84,7 +85,7 @@ class Pair:
             self.routed ^= {vector}
 
     def after(self, what, ring=None):
-        """Doorbells rung, and messages sent."""
+        """Compare the doorbells that were rung and the interrupts that were sent."""
         if not self.vectors:
             return
         peer, vector = ring or (None, None)
@@ -130,7 +131,7 @@ class Pair:
 
 @pytest.fixture
 def pair(build, tmp_path):
-    """pair(vectors): both devices after power on."""
+    """Return: pair(vectors), which creates both devices in their power-on state."""
     made = []
 
     def start(vectors, ioeventfd="off"):
@@ -203,7 +204,7 @@ def test_interrupts_are_equal_one_after_the_other(pair):
     both = pair(3)
     for vector in range(3):
         both.set_vector(vector, 0x4100 + vector)
-    both.doorbell(1)  # MSI-X is disabled: lost
+    both.doorbell(1)  # lost, because MSI-X is disabled
     both.put("config", MSIX_CONTROL, 2, ENABLED)
     assert both.sent == 0
     both.doorbell(1)
@@ -229,7 +230,8 @@ def test_interrupts_are_equal_one_after_the_other(pair):
 
 
 def random_vector(both, rng):
-    """Mostly one of a few: with many vectors hardly one would ever be both rung and unmasked."""
+    """Return: usually one of a few vectors, because with many hardly one would be both rung and
+    unmasked."""
     few = [vector for vector in (0, 1, 63, 64, both.vectors - 1) if vector < both.vectors]
     return rng.choice(few) if rng.random() < 0.9 else rng.randrange(both.vectors)
 
@@ -241,7 +243,7 @@ def random_config(both, rng):
     offset -= offset % size
     value = rng.choice((0xffffffff, 0, rng.getrandbits(32), 0x8000, 0xc000, 0x80))
     if offset == COMMAND:
-        value |= 4  # without it QEMU behaves differently
+        value |= 4  # QEMU behaves differently without this
     if offset + size > both.config_len:
         return
     if rng.random() < 0.5:
@@ -255,7 +257,7 @@ def random_bar0(both, rng):
     offset = rng.randrange(0, 24 if rng.random() < 0.9 else 248, size)
     if rng.random() < 0.3:
         offset, size = 12, 4
-    # Small vectors, because QEMU uses only 8 bits of them.
+    # Use only small vectors, because QEMU ignores all but 8 bits.
     value = rng.choice((qtest.PEER, qtest.PEER, qtest.OWN, rng.getrandbits(8))) << 16
     value |= rng.randrange(both.vectors + 2) & 0xff if rng.random() < 0.8 else rng.getrandbits(8)
     if rng.random() < 0.7:
@@ -297,7 +299,7 @@ def test_random_accesses_are_equal(pair, record_property, vectors, ioeventfd):
         elif choice < 0.75:
             random_bar1(both, rng)
         elif choice < 0.96:
-            both.map()  # and with it bus master
+            both.map()  # this also enables bus mastering
             both.doorbell(random_vector(both, rng))
         elif choice < 0.965:
             both.reset()
@@ -310,7 +312,7 @@ def test_random_accesses_are_equal(pair, record_property, vectors, ioeventfd):
 
 
 def test_difference_bytes_behind_the_capabilities(pair):
-    """QEMU lets a guest store bytes there; reserved ones read 0 (PCI 3.0, 6.1)."""
+    """QEMU stores what a guest writes to reserved bytes; ours read 0 (PCI 3.0, 6.1)."""
     for vectors in (PLAIN, 1):
         both = pair(vectors)
         for offset in range(both.config_len, 256):
@@ -321,7 +323,7 @@ def test_difference_bytes_behind_the_capabilities(pair):
 
 
 def test_difference_vectors_beyond_255(pair):
-    """QEMU without ioeventfd uses 8 bits of a vector, and we 16 (R-4)."""
+    """QEMU without ioeventfd uses 8 bits of a vector; ours uses 16 (R-4)."""
     both = pair(2)
     both.map()
     value = qtest.PEER << 16 | 0x0101
@@ -331,7 +333,7 @@ def test_difference_vectors_beyond_255(pair):
 
 
 def test_difference_no_bus_master(pair):
-    """QEMU's message is lost, and ours is sent when the function is a bus master again (R-7)."""
+    """QEMU's interrupt is lost; ours is sent when bus mastering is enabled again (R-7)."""
     both = pair(1)
     both.set_vector(0, 0x4142)
     both.put("config", MSIX_CONTROL, 2, ENABLED)

@@ -20,7 +20,8 @@ def guest_kernel():
 
 @pytest.fixture
 def boot(build, guest_kernel, place):
-    """boot(script, devices, ...): a guest that runs a script with peek, meet and the client."""
+    """Return: boot(script, devices, ...), which starts a guest that runs a script with peek, meet
+    and the client."""
     guests = []
 
     def start(script, devices, **options):
@@ -42,21 +43,22 @@ def boot(build, guest_kernel, place):
 
 
 def peek(build, *arguments):
-    """Lines that peek printed on the host."""
+    """Run peek on the host. Return: the lines that it printed."""
     return subprocess.run([build / "test/peek", *map(str, arguments)], capture_output=True,
                           text=True, timeout=60, check=False).stdout
 
 
 def make_region(build, place, size):
-    """A region made by the library, and the QEMU arguments that the example prints for it."""
+    """Create a region with the library. Return: the QEMU arguments that the example prints for
+    it."""
     made = subprocess.run([build / "examples/region", f"shm:{place.shm}-plain", size], check=True,
                           capture_output=True, text=True, timeout=60)
     return made.stdout.split()
 
 
 def test_three_peers_meet(build):
-    """The demo: two guests with ivshmem-doorbell and the host, every pair and every vector (R-1 to
-    R-4, R-7, R-8)."""
+    """Run the demo: two guests with ivshmem-doorbell and the host ring each other on every vector
+    (R-1 to R-4, R-7, R-8)."""
     said = []
     result = meeting.run(meeting.Config(build=str(build), say=lambda *line: said.append(line)))
     assert result.ok, "\n".join(result.problems)
@@ -72,8 +74,8 @@ def test_three_peers_meet(build):
 
 
 def test_plain_device_shares_the_region(build, boot, place):
-    """ivshmem-plain: guest and host read what the other wrote; missing capabilities have reasons
-    (R-2)."""
+    """With ivshmem-plain guest and host read what the other has written, and missing capabilities
+    have reasons (R-2)."""
     devices = make_region(build, place, "1M")
     peek(build, f"shm:{place.shm}-plain", "write", 4096, "from-the-host")
     with boot("peek pci: id; peek pci: read 4096; peek pci: write 8192 from-the-guest; "
@@ -88,7 +90,7 @@ def test_plain_device_shares_the_region(build, boot, place):
 
 
 def test_plain_device_through_vfio(build, boot, place):
-    """A device without MSI-X works with vfio, too, and has no vectors."""
+    """A device without MSI-X works with vfio, but has no vectors."""
     devices = make_region(build, place, "1M")
     with boot("peek pci: id; peek pci: write 0 through-vfio; peek pci: wait 0", devices,
               iommu=True, bind="vfio-pci") as guest:
@@ -100,8 +102,9 @@ def test_plain_device_through_vfio(build, boot, place):
 
 
 def test_doorbell_without_iommu(boot, place):
-    """sysfs: memory, id and ringing; waiting is refused with the QEMU options that it needs (R-3,
-    R-4). The region is a sealed memfd, which QEMU maps like any other."""
+    """Over sysfs the memory, the id and ringing work; an attempt to wait fails with the QEMU
+    options that are needed for it (R-3, R-4). The region is a sealed memfd, which QEMU maps like
+    any other."""
     server = place.server("-n", "2", region=["-r", "memfd:"])
     host = place.start_client()
     with boot("peek pci: id; peek pci: write 0 hello-host; peek pci: ring 0 1; "
@@ -119,9 +122,9 @@ def test_doorbell_without_iommu(boot, place):
 
 
 def test_guest_sees_joins_and_leaves(build, boot, place):
-    """The roster page shows a guest the peers, which its device cannot (R-8, P-8): through both
-    devices joins and leaves of host processes, and through ivshmem-doorbell also peers that cannot
-    be rung."""
+    """The roster page shows a guest the other peers, which its device cannot (R-8, P-8). Through
+    both devices the guest sees host processes join and leave; through ivshmem-doorbell it also sees
+    peers that cannot be rung."""
     devices = make_region(build, place, "1M")
     server = place.server("-n", "2", "-l", "1M", "--roster", region=["-M", f"{place.shm}-plain"])
     host = place.start_client()
@@ -153,12 +156,12 @@ def test_guest_sees_joins_and_leaves(build, boot, place):
     assert "peer     0  2 vectors\r\n" in console or "peer     0  2 vectors\n" in console
     assert "cannot ring peer 0 vector 2: the peer has no such vector" in console
     assert "cannot ring peer 77 vector 0: no such peer is connected" in console
-    assert not re.search(r"^peer 1 (joined|left)", console, re.MULTILINE)  # the guest's own peer
+    assert not re.search(r"^peer 1 (joined|left)", console, re.MULTILINE)  # the guest's own entry
     assert host.out.count("doorbell on vector") == 2
 
 
 def test_doorbells_and_roster_through_vfio(boot, place):
-    """One wait for both: a peer joins, rings, and leaves (P-8, W-9)."""
+    """One wait reports that a peer joins, rings, and leaves (P-8, W-9)."""
     server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
     with boot("sleep 600 | ivshmem-client -v -a pci:", machine.doorbell(server.socket, 2),
               iommu=True, bind="vfio-pci") as guest:
@@ -172,7 +175,7 @@ def test_doorbells_and_roster_through_vfio(boot, place):
 
 
 def test_too_many_vectors_requested(boot, place):
-    """An error with the number and the cure, and the device is usable afterwards."""
+    """The error states the number and the cure, and the device works afterwards."""
     server = place.server("-n", "2")
     with boot("meet -n 2 -e 3 pci:; peek pci: id", machine.doorbell(server.socket, 2),
               iommu=True, bind="vfio-pci") as guest:
@@ -184,7 +187,7 @@ def test_too_many_vectors_requested(boot, place):
 
 
 def test_several_devices(build, boot, place):
-    """"pci:" lists them with their properties; an address, also a short one, selects a device."""
+    """"pci:" lists the devices and their properties; an address, full or short, selects one."""
     server = place.server("-n", "1")
     with boot("peek pci: id; for d in /sys/bus/pci/devices/*; do "
               "grep -q 0x1110 $d/device || continue; peek pci:${d##*/} id; "
@@ -201,8 +204,8 @@ def test_several_devices(build, boot, place):
 
 
 def test_processors_start_one_after_the_other(boot):
-    """A boot on several processors hangs now and then, see machine.py; the programs have all of
-    them."""
+    """init.sh starts the processors one after another, because booting on several hangs now and
+    then (see machine.py). Programs can use all of them."""
     guest = boot("nproc; dmesg | grep 'smp: Brought up'", [], cpus=2)
     assert guest.wait_for(r"^guest: exit (\d+)", BOOT).group(1) == "0"
     assert re.search(r"^2$", guest.text(), re.M), guest.text()
@@ -210,15 +213,15 @@ def test_processors_start_one_after_the_other(boot):
 
 
 def test_guest_without_a_device(boot):
-    """The message says which QEMU options add a device."""
+    """The error message states which QEMU options add a device."""
     with boot("peek pci: id", []) as guest:
         guest.wait_for(r"^guest: exit 1", BOOT)
         assert "this machine has no ivshmem device (1af4:1110): start QEMU" in guest.text()
 
 
 def test_doorbells_survive_the_server(boot, place):
-    """The server is not part of the data path: after it is killed, a guest and a host process still
-    ring."""
+    """The data path does not involve the server: after it is killed, a guest and a host process can
+    ring each other."""
     server = place.server("-n", "1")
     host = place.start_client()
     with boot("peek pci: wait 0 && peek pci: ring 0 0",
@@ -233,9 +236,9 @@ def test_doorbells_survive_the_server(boot, place):
 
 
 def test_ids_are_not_reused_while_qemu_knows_them(place):
-    """Unmodified QEMU corrupts its heap when a peer's id is reused.
+    """Unmodified QEMU corrupts its heap when the server reuses the id of a peer.
 
-    With an allocator that detects this, QEMU 7.2 does not survive the second peer that got id 1.
+    With an allocator that detects this, QEMU 7.2 crashes when a second peer is assigned id 1.
     """
     server = place.server("-n", "2")
     qemu = place.start(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Unmodified QEMU with a server that is upgraded and killed: guests do not notice."""
+"""Guests with unmodified QEMU do not notice that their server is upgraded or killed."""
 import os
 import select
 import signal
@@ -21,7 +21,8 @@ SCRIPT = ("ivshmem-client -v -a pci:; peek pci: read 4096; peek pci: write $OFFS
 
 @pytest.fixture
 def guests(build, place):
-    """Two guests, not started; started guests end with the test."""
+    """Return: two guests that are not yet started. Those that the test starts are stopped after
+    it."""
     started = []
 
     def start(socket):
@@ -44,7 +45,7 @@ def guests(build, place):
 
 
 class Peer:
-    """A guest or a host process: it rings others by id, and reports its doorbells."""
+    """A guest or a host process that rings others by id and reports doorbells that it receives."""
 
     def __init__(self, ident, guest=None, client=None):
         self.ident = ident
@@ -52,14 +53,14 @@ class Peer:
         self.client = client
 
     def ring(self, other, vector):
-        """Ring another."""
+        """Ring a vector of another peer."""
         if self.guest:
             self.guest.send(f"int {other.ident} {vector}")
         else:
             ring(self.client.peers[other.ident][vector])
 
     def prepare(self):
-        """Forget the doorbells received so far."""
+        """Discard the doorbells received so far."""
         if self.guest:
             return len(self.guest.text())
         take_doorbells(self.client)
@@ -74,7 +75,7 @@ class Peer:
 
 
 def all_ring_all(peers):
-    """All peers ring all others on each vector."""
+    """Check that each peer can ring every other one on each vector."""
     for rings in peers:
         for rung in peers:
             for vector in range(VECTORS if rings is not rung else 0):
@@ -84,7 +85,7 @@ def all_ring_all(peers):
 
 
 def quiet(guest):
-    """Wait until a guest has printed all doorbells of the storm that it received."""
+    """Wait until a guest has printed all doorbells of the storm."""
     deadline = time.monotonic() + ARRIVES
     before = None
     while before != (before := len(guest.text())):
@@ -93,14 +94,14 @@ def quiet(guest):
 
 
 def host_peer(place):
-    """A host process that has joined."""
+    """Connect a host process to the server."""
     client = join(place, VECTORS)
     return Peer(client.id, client=client)
 
 
 def test_restarts_beside_qemu(place, guests):
-    """Two guests and the host: the server is upgraded and then killed while others join, ring and
-    leave; a fourth peer joins afterwards, and all peers ring each other."""
+    """The server of two guests and the host is upgraded and then killed, while others join, ring
+    and leave. A fourth peer joins afterwards, and all peers ring each other."""
     manager = place.add(Manager(place))
     server = manager.start("-F", "-v", "-n", VECTORS, "-S", place.socket)
     machines = guests(place.socket)
@@ -112,7 +113,8 @@ def test_restarts_beside_qemu(place, guests):
         server.signal(signal.SIGUSR2)
         server.err.wait("resumed")
         storm.wait(10)
-        # Not during a message: the one client that may be lost must not be QEMU.
+        # Kill the server between messages: the client to which it is sending may be dropped, and
+        # that must not be QEMU.
         storm.stop()
         manager.crash()
     with Storm(place.socket, VECTORS) as storm:
@@ -131,6 +133,6 @@ def test_restarts_beside_qemu(place, guests):
         guest.wait_for(r"peek: from-the-host", ARRIVES, start)
         guest.wait_for(r"^guest: exit 0", ARRIVES, start)
         assert os.pread(hosts[1].memory, 11, 8192 + 64 * at) == b"from-guest%d" % at
-    # They power off, which is a leave like any other.
+    # The guests power off, so they leave like any other peer.
     all_know_all(hosts)
     assert [guest.wait(ARRIVES) for guest in machines] == [0, 0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The QEMU that is a vfio-user client, beside this machine's own: tests can have guests of both."""
+"""The QEMU with a vfio-user client and this machine's own QEMU: a test can have guests of both."""
 import os
 
 import pytest
@@ -13,7 +13,8 @@ MIB = 1 << 20
 
 @pytest.fixture
 def boot(build, tmp_path):
-    """boot(name, script, devices, ...): a guest that runs a script with peek."""
+    """Return: boot(name, script, devices, ...), which starts a guest that runs a script with
+    peek."""
     guests = []
 
     def start(name, script, devices, **options):
@@ -29,7 +30,8 @@ def boot(build, tmp_path):
 
 
 def test_guests_of_both_qemus_share_a_region(boot, tmp_path):
-    """With a device that both have. QEMU itself is started and ended by the kit."""
+    """The device is one that both QEMUs support. The process that the kit starts and stops is QEMU
+    itself."""
     region = tmp_path / "region"
     region.write_bytes(bytes(MIB))
     devices = machine.plain(region, MIB)
@@ -43,7 +45,7 @@ def test_guests_of_both_qemus_share_a_region(boot, tmp_path):
 
 
 def test_device_without_a_server(boot, tmp_path):
-    """QEMU knows the device, and its error is in the guest's console log."""
+    """QEMU supports the device, and logs that it cannot connect; the kit shows this message."""
     guest = boot("alone", "true", machine.vfio_user(tmp_path / "nobody.sock"), qemu=QEMU)
     assert guest.wait(BOOT) == 1
     assert any("nobody.sock" in line for line in guest.tail()), guest.tail()
