@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The debug kernel detects faults, and finds none when the driver is inserted and removed. The
-driver's own suite on it is the test driver-device-node-debug-kernel."""
+"""The debug kernel detects faults, and reports none when the driver is inserted and removed. The
+test driver-device-node-debug-kernel runs the driver's own suite on it."""
 import pathlib
 
 import pytest

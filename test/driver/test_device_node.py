@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guest driver (kernel/) in QEMU, without the library: devices, mmap, ioctl, doorbells, users.
-With QEMU's device, or that of ivshmem-device (support/py/guest_device.py)."""
+"""Test the guest driver (kernel/) in QEMU, without the library: devices, mmap, ioctl, doorbells,
+users. The device is QEMU's, or that of ivshmem-device (support/py/guest_device.py)."""
 import re
 
 import pytest
@@ -13,7 +13,7 @@ GIB = 1 << 30
 
 
 def test_devices(place, record_property):
-    """Doorbell, plain, and two of one kind in one guest, below 4 GiB; all operations."""
+    """A guest with two doorbell devices and a plain one below 4 GiB: all operations."""
     host = Host()
     second = Host()
     devices = host.doorbell(place, 2) + host.plain(place, MIB)
@@ -37,7 +37,7 @@ driver-test -d 1 grid
 
 @pytest.mark.qemu_device("what a shell reads comes from the driver")
 def test_shell_reads_doorbells(place, record_property):
-    """A shell reads doorbells from the node, byte by byte."""
+    """A shell reads doorbells from the device node, one byte per read(2)."""
     host = Host()
     guest = driver_guest.start(place, """
 exec 3</dev/ivshmem0
@@ -58,7 +58,7 @@ echo 1..3
 
 @pytest.mark.driver_alone("the driver maps BAR 2 by its address, whichever device has it")
 def test_above_4_gib(place, record_property):
-    """BAR 2 behind a bridge with room above 4 GiB, and 64 vectors."""
+    """BAR 2 is above 4 GiB, behind a bridge with enough room, and the device has 64 vectors."""
     host = Host()
     guest = driver_guest.start(place, """
 driver-test device high 64 67108864 1
@@ -70,7 +70,7 @@ driver-test mapping
 
 @pytest.mark.driver_alone("the driver maps BAR 2 by its size, whichever device has it")
 def test_two_gib(place, record_property):
-    """A region of 2 GiB with few allocated pages."""
+    """The region has 2 GiB, of which few pages are allocated."""
     host = Host()
     guest = driver_guest.start(place, """
 driver-test device high 0 2147483648 0
@@ -81,7 +81,8 @@ driver-test mapgrid
 
 
 def test_many_vectors(place, record_property):
-    """As many vectors as the guest has interrupts; the log reports if the device has more."""
+    """The driver uses as many vectors as the guest has interrupts. If the device has more, the
+    driver logs it."""
     host = Host()
     guest = driver_guest.start(place, """
 n=$(cat /sys/class/ivshmem/ivshmem0/vectors)

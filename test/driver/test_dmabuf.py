@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guest driver exports the region as dma-bufs, which a test module imports as a GPU's driver
-would."""
+"""The guest driver exports parts of the region as dma-bufs, which a test module imports as a GPU
+driver would."""
 from support.py import driver_guest
 from support.py.driver_guest import PORT, Host
 
@@ -10,7 +10,7 @@ MODULES = ("ivshmem", "ivs_walk", "ivs_import")
 
 
 def test_dmabuf(place, record_property):
-    """Below 4 GiB (doorbell) and above (plain), in one guest."""
+    """One guest has a doorbell device below 4 GiB and a plain device above."""
     host = Host()
     devices = PORT + host.doorbell(place, 2) + host.plain(place, 64 * MIB, bus="rp0")
     guest = driver_guest.start(place, """
@@ -24,7 +24,8 @@ driver-test life modules 1
 
 
 def test_more_than_one_scatter_list_entry(place, record_property):
-    """2 GiB do not fit into one entry of a scatter list; 1 MiB is too small for struct pages."""
+    """A region of 2 GiB needs several entries in a scatter list; one of 1 MiB is too small for
+    struct pages."""
     host = Host()
     devices = host.plain(place, 2 * GIB, number=0) + host.plain(place, MIB, "small")
     guest = driver_guest.start(place, """

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guest driver while devices are plugged, unplugged, reset and suspended, and in storms of
-doorbells.
+"""Plug, unplug, reset and suspend devices under the guest driver, and ring them as fast as
+possible.
 
-With the device of ivshmem-device the rounds are fewer: each exercises it in the same way, and
-faults within the driver that show in one round of hundreds are found with QEMU's.
+With the device of ivshmem-device there are fewer rounds, because each one does the same to it.
+Races within the driver, which show in one of hundreds of rounds, are found with QEMU's device.
 """
 import mmap
 import struct
@@ -17,7 +17,7 @@ from support.py.driver_guest import PORT, Host
 from support.py.wire import ring
 
 SERVED = guest_device.SERVED
-# Rounds repeat the same steps to find races. check-slow has the full numbers.
+# Rounds repeat the same steps to find races. check-slow runs the full numbers.
 if guest_device.ALL:
     UNBINDS, INSERTS, BOOTS, RINGS = 200, 100, 3, 100000
 elif SERVED:
@@ -29,8 +29,8 @@ RESETS = 1 if SERVED else 2
 
 
 def test_unbind(place, record_property):
-    """Unbound and bound again, and the module removed and inserted: idle, and with files open,
-    memory mapped and written, and threads waiting."""
+    """The device is unbound and rebound, and the module removed and inserted, while the device is
+    idle, and while files are open, memory is mapped and written, and threads wait."""
     host = Host()
     guest = driver_guest.start(place, f"""
 driver-test life unbind {UNBINDS}
@@ -41,7 +41,8 @@ driver-test life modules {INSERTS}
 
 
 class Storm:
-    """Rings all vectors of all guests of a server, until closed; paused while it is held."""
+    """Rings all vectors of all guests of a server until it is closed. Pauses while @held is
+    locked."""
 
     def __init__(self, client):
         self._client = client
@@ -60,21 +61,23 @@ class Storm:
                         ring(fd)
 
     def close(self):
-        """Stop."""
+        """Stop ringing."""
         self._stop.set()
         self._thread.join(20)
 
 
 class Plugs:
-    """Plugs devices in and out by QMP: a doorbell first, and after it only plain ones.
+    """Plugs devices in and out by QMP: first a doorbell device, then plain ones.
 
-    QEMU 7.2 without KVM does not remove its handlers of a doorbell's fds, and dies when one of
-    these numbers is reused for a readable fd: so its vectors are not rung while it is unplugged,
-    and no fd is opened afterwards.
+    QEMU 7.2 without KVM does not remove its handlers of a doorbell's fds, and crashes when the
+    number
+    of such an fd is reused for a readable one. So vectors are not rung during an unplug, and no fd
+    is
+    opened after it.
 
     QEMU 11.1 aborts when a vfio-user device with MSI-X is unplugged (memory_region_del_subregion:
-    Assertion), whichever program serves it. So with ivshmem-device all are plain, and they are one:
-    each plug is the next connection to it. Devices with doorbells are unbound in test_unbind.
+    Assertion), whichever program serves it. So with ivshmem-device only a plain device is used, and
+    each plug connects to it again. test_unbind covers devices with doorbells.
     """
 
     def __init__(self, guest, storm, served):
@@ -92,13 +95,13 @@ class Plugs:
         return {"driver": "ivshmem-plain", "memdev": f"m-{self._number}"}
 
     def plug(self):
-        """Plug the next one in."""
+        """Plug in the next device."""
         self._number += 1
         kind = self._kind()
         self._guest.qmp().command("device_add", bus="rp0", id=f"d{self._number}", **kind)
 
     def unplug(self):
-        """Unplug the current one."""
+        """Unplug the current device."""
         with self._storm.held:
             self._guest.qmp().unplug(f"d{self._number}")
             self._guest.qmp().wait_event("DEVICE_DELETED", 30)
@@ -106,16 +109,17 @@ class Plugs:
 
 @pytest.mark.parametrize("boot", range(BOOTS))
 def test_hot_plug(place, record_property, boot):
-    """Plugged and unplugged, in use, and in storms from the host and from the guest itself that end
-    a moment before: QEMU does not survive more. test_unbind has storms all the time."""
+    """Devices are plugged and unplugged while in use. Rings from the host and the guest stop a
+    moment before the unplug, because otherwise QEMU crashes. test_unbind does not stop them."""
     del boot  # the same in each run
     host = Host()
     served = None
-    # The backends exist, the devices come later; each memory belongs to one device.
+    # The backends exist from the start, the devices come later. Each memory backend belongs to one
+    # device.
     port = PORT
     if SERVED:
-        # Above 4 GiB the firmware of QEMU 11.1 assigns addresses to the port that Linux takes for
-        # an AMD processor's, and then it has none for devices plugged in later.
+        # Above 4 GiB the firmware of QEMU 11.1 assigns the port addresses that Linux takes for
+        # those of an AMD processor. Linux then has none left for devices that are plugged in later.
         port = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,pref64-reserve=64M"]
         needed = []
         host.serve(place, 2)
@@ -134,8 +138,8 @@ def test_hot_plug(place, record_property, boot):
 
 
 def test_reset(place, record_property):
-    """Reset with its bus, in use: mappings still work, all users are notified, interrupts arrive
-    again. Also while the host rings."""
+    """The device is reset with its bus while in use. Mappings still work, all users are notified,
+    and interrupts arrive again, also if the host rings during the reset."""
     host = Host()
     other = Host()
     devices = PORT + host.doorbell(place, 2, bus="rp0")
@@ -151,7 +155,7 @@ driver-test events 0
 
 
 def test_reboot(place, record_property):
-    """The guest reboots: the device is reset, and keeps its id."""
+    """After a reboot of the guest the device has been reset and has the same id."""
     host = Host()
     lives = iter(["again", "done"])
     guest = driver_guest.start(place, """
@@ -167,23 +171,23 @@ echo "ask life"; read -r answer
 
 
 class Sleep:
-    """Wakes a suspended guest."""
+    """Wakes the guest after it has suspended."""
 
     def __init__(self, guest):
         self._guest = guest
-        self._guest.qmp()  # connected before anything happens, so that no event is missed
+        self._guest.qmp()  # connect early, so that no event is missed
         self._awake = threading.Event()
         self._thread = None
         self.slept = []
 
     def sleep(self, state):
-        """Wait until it is about to suspend."""
+        """The guest is about to suspend: start the thread that wakes it."""
         self._awake.clear()
         self._thread = threading.Thread(target=self._wake, args=(state,), daemon=True)
         self._thread.start()
 
     def awake(self):
-        """Wait until it runs again."""
+        """The guest runs again: stop the thread."""
         self._awake.set()
         self._thread.join(30)
 
@@ -199,13 +203,13 @@ class Sleep:
         try:
             self._guest.qmp().wait_event("SUSPEND", 0.3)
         except KitError:
-            return  # not yet; or something else has kept it awake
+            return  # not suspended yet, or another event has aborted the suspend
         self.slept.append("mem")
         self._guest.qmp().command("system_wakeup")
 
 
 def test_suspend(place, record_property):
-    """The machine suspends, first to RAM (S3), then to idle."""
+    """The guest suspends to RAM (S3), and then to idle."""
     host = Host()
     guest = driver_guest.start(place, """
 echo enabled >/sys/class/tty/ttyS0/power/wakeup
@@ -220,8 +224,8 @@ driver-test events 0
 
 
 def test_storm(place, record_property):
-    """As many doorbells as the host can ring, while files, eventfds and readers are opened and
-    closed."""
+    """The host rings as fast as it can, while the guest opens and closes files, eventfds and
+    readers."""
     host = Host()
     vectors = 4
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guest driver with devices that QEMU does not have any more, or not yet: a device of revision
-0 with an interrupt pin, and a device whose region has a name. A test module is the device, with all
-possible faults; or ivshmem-device, as it really is."""
+"""The guest driver with devices that QEMU no longer has, or does not have yet: a device of revision
+0 with an interrupt pin, and a device whose region has a name. A test module emulates the device
+with all possible faults, or ivshmem-device serves it."""
 import pytest
 
 from support.py import driver_guest, guest_device
@@ -15,7 +15,8 @@ served = pytest.mark.served_device("there is no such device in QEMU")
 
 @pytest.mark.qemu_device("it needs none of either")
 def test_module(place, record_property):
-    """A vector by a shared interrupt pin (R-1, R-3), and valid and invalid names (R-9)."""
+    """A vector is received through a shared interrupt pin (R-1, R-3); names are valid or invalid
+    (R-9)."""
     guest = driver_guest.start(place, "driver-test pin; rmmod ivs_legacy && rmmod ivshmem && "
                                "insmod /modules/ivshmem.ko", [],
                                modules=("ivshmem", "ivs_walk", "ivs_legacy"),
@@ -24,13 +25,13 @@ def test_module(place, record_property):
 
 
 def shell_case(number, condition, name):
-    """A line of TAP in a script."""
+    """Return: shell commands that print a TAP line."""
     return f'{condition} && echo "ok {number} - {name}" || echo "not ok {number} - {name}"'
 
 
 @served
 def test_names(place, record_property):
-    """A region with a name and a UUID: plain, and with doorbells."""
+    """A doorbell device has a name and a UUID, a plain device has a name of maximum length."""
     host = Host()
     socket = host.serve(place, 2)
     path = place.dir / "region"
@@ -50,8 +51,9 @@ driver-test -d 1 device low 0 1048576 0 name={"x" * 63}
 @served
 @pytest.mark.parametrize("msi", ["on", "off"])
 def test_revision_0(place, record_property, msi):
-    """With MSI-X, and with the pin; the driver is also bound again, and gets an interrupt again.
-    With the pin QEMU has dropped the mapping before the second run of "device" checks."""
+    """The device has MSI-X or a pin. The driver is unbound and rebound, and then receives
+    interrupts again. The second run of "device" finds that QEMU, with a pin, no longer maps BAR
+    2."""
     host = Host()
     vectors = 2 if msi == "on" else 1
     socket = host.serve(place, vectors)
@@ -71,9 +73,9 @@ driver-test events 0
 
 @served
 def test_revision_0_before_its_server(place, record_property):
-    """The id is -1 and the memory all ones, until the server starts."""
+    """Until the server starts, the id is -1 and the memory reads all ones."""
     def serve():
-        with stopped(device.program):  # it must be the second client
+        with stopped(device.program):  # the device must be the second client
             host.serve(place, 1, ident="late")
 
     host = Host()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Does on purpose what the debug kernel is to find: insmod faulty.ko what=... */
+/* Cause a fault that the debug kernel must detect: insmod faulty.ko what=... */
 #include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -30,7 +30,7 @@ static void sleep_in_atomic(void)
 	spin_unlock(&lock);
 }
 
-/* Nobody ever waits here: that two could is enough. */
+/* No thread ever deadlocks here, but lockdep detects that two threads could. */
 static void locks_both_ways(void)
 {
 	mutex_lock(&first);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* For tests: a device that imports a dma-buf, and reads and writes at its DMA addresses. */
+/* For tests: import a dma-buf into a device, and read and write it at its DMA addresses. */
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
 #include <linux/io.h>

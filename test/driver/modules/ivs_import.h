@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
-/* /dev/ivs-import attaches to a dma-buf like a GPU driver; each open file can import one. */
+/*
+ * /dev/ivs-import attaches to a dma-buf as a GPU driver does. Each open file can import one
+ * dma-buf.
+ */
 #ifndef IVS_IMPORT_H
 #define IVS_IMPORT_H
 
@@ -41,7 +44,7 @@ struct ivs_import_word {
 #define IVS_IMPORT_READ _IOWR('i', 2, struct ivs_import_word)
 #define IVS_IMPORT_WRITE _IOW('i', 3, struct ivs_import_word)
 #define IVS_IMPORT_UNMAP _IO('i', 4)
-#define IVS_IMPORT_MAP _IO('i', 5) /* map again after IVS_IMPORT_UNMAP */
+#define IVS_IMPORT_MAP _IO('i', 5) /* map it again after IVS_IMPORT_UNMAP */
 #define IVS_IMPORT_DETACH _IO('i', 6)
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* For tests: a PCI device of revision 0, which QEMU no longer has. See ivs_legacy.h. */
+/* For tests: emulate a PCI device of revision 0, which QEMU no longer has. See ivs_legacy.h. */
 #include <linux/interrupt.h>
 #include <linux/io.h>
 #include <linux/irq.h>
@@ -21,7 +21,7 @@
 static DEFINE_MUTEX(lock);
 static u8 config[PCI_CFG_SPACE_SIZE];
 static struct pci_sysdata sysdata = {.domain = DOMAIN_NUMBER, .node = NUMA_NO_NODE};
-/* Smaller than the reserved range, so that it becomes its child and not its parent. */
+/* Request less than the reserved range, so that the resource becomes its child, not its parent. */
 static struct resource window =
 	DEFINE_RES_MEM_NAMED(REGISTERS_AT, IVS_LEGACY_LEN - SZ_1M, "ivs-legacy window");
 static struct resource bus_numbers = {.name = "ivs-legacy bus", .flags = IORESOURCE_BUS};
@@ -45,7 +45,7 @@ static void ivs_legacy_config_init(const struct ivs_legacy *wanted)
 	ivs_legacy_put16(PCI_SUBSYSTEM_VENDOR_ID, IVS_PCI_VENDOR);
 	ivs_legacy_put16(PCI_SUBSYSTEM_ID, 0x1100);
 	config[PCI_INTERRUPT_PIN] = 1;
-	/* Like BARs assigned by firmware: the kernel itself assigns nothing in reserved ranges. */
+	/* Assign addresses as firmware does. The kernel assigns none in reserved ranges. */
 	ivs_legacy_put16(PCI_BASE_ADDRESS_0 + 2, REGISTERS_AT >> 16);
 	ivs_legacy_put16(PCI_BASE_ADDRESS_2, PCI_BASE_ADDRESS_MEM_PREFETCH);
 	ivs_legacy_put16(PCI_BASE_ADDRESS_2 + 2, MEMORY_AT >> 16);
@@ -155,7 +155,7 @@ static int ivs_legacy_add(const struct ivs_legacy *wanted)
 	pci_bus_claim_resources(bus);
 	list_for_each_entry(device, &bus->devices, bus_list) {
 		device->irq = pin;
-		device->irq_managed = 1; /* prevents a lookup of the IRQ routing */
+		device->irq_managed = 1; /* do not look up the IRQ routing */
 	}
 	ivs_legacy_set_position(wanted->position);
 	pci_bus_add_devices(bus);
@@ -163,7 +163,7 @@ static int ivs_legacy_add(const struct ivs_legacy *wanted)
 	return 0;
 }
 
-/* The kernel counts unhandled interrupts in order to disable the line: count and reset. */
+/* The kernel counts unhandled interrupts and may disable the line. Read the count, and reset it. */
 static void ivs_legacy_handle_irq(struct irq_desc *desc)
 {
 	unsigned int before = desc->irqs_unhandled;

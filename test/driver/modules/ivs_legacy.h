@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
- * /dev/ivs-legacy is a PCI bus with one device like that of QEMU before 2.6: 1af4:1110, revision 0,
- * INTx, without MSI-X. BAR 0 and BAR 2 are RAM that the kernel does not use because it is reserved
- * with memmap=16M$0x8000000.
+ * /dev/ivs-legacy is a PCI bus with one device that resembles the device of QEMU before 2.6:
+ * 1af4:1110, revision 0, INTx, no MSI-X. BAR 0 and BAR 2 are RAM that memmap=16M$0x8000000
+ * reserves, so that the kernel does not use it.
  */
 #ifndef IVS_LEGACY_H
 #define IVS_LEGACY_H
@@ -10,7 +10,7 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define IVS_LEGACY_AT 0x8000000 /* 16 MiB that contain BAR 0 and BAR 2 */
+#define IVS_LEGACY_AT 0x8000000 /* 16 MiB for BAR 0 and BAR 2 */
 #define IVS_LEGACY_LEN 0x1000000
 #define IVS_LEGACY_MEMORY_LEN 0x400000
 

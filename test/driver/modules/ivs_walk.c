@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* For tests: the memory type of an address in the caller's page tables. */
+/* For tests: look up the memory type of an address in the page tables of the calling process. */
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -9,7 +9,7 @@
 
 #include "ivs_walk.h"
 
-/* Decoded from the CPU's PAT register, not from the kernel's tables. */
+/* Decode the type with the PAT register of the CPU instead of the kernel's tables. */
 static const char *ivs_walk_type(pgprot_t prot)
 {
 	static const char *const names[8] = {"UC", "WC", "?", "?", "WT", "WP", "WB", "UC-"};

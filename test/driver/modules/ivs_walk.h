@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
-/* /dev/ivs-walk looks up an address in the caller's page tables. */
+/* /dev/ivs-walk looks up an address in the page tables of the calling process. */
 #ifndef IVS_WALK_H
 #define IVS_WALK_H
 

@@ -18,7 +18,7 @@ void ask(const char *format, ...)
 	vprintf(format, args);
 	printf("\n");
 	va_end(args);
-	/* Skip empty lines: the host sends them to wake a suspended guest. */
+	/* Skip empty lines, which the host sends to wake a suspended guest. */
 	while (*answer == '\n' || !*answer)
 		need(fgets(answer, sizeof(answer), stdin), "the host answers");
 	need(!strcmp(answer, "done\n"), "the host answers \"done\", not \"%s\"", answer);

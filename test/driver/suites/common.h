@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Helpers for the tests of the guest driver: requests to the host, and the device. All suites are
- * in one static program, driver-test (main.c), to keep the initramfs small.
+ * Helpers for tests of the guest driver: requests to the host, and access to the device. All suites
+ * are in one static program, driver-test (main.c), to keep the initramfs small.
  */
 #ifndef DRIVER_TEST_COMMON_H
 #define DRIVER_TEST_COMMON_H
@@ -26,12 +26,12 @@
 #include "tap.h"
 
 #define PAGE 4096UL
-/* Wait for an expected event, on a loaded machine without KVM and with a debug kernel. */
+/* Timeout for an expected event, on a loaded machine without KVM and with a debug kernel. */
 #define TIMEOUT_MS 20000
-/* Wait to see that an event does not occur. */
+/* How long to wait to be sure that an event does not occur. */
 #define QUIET_MS 50
 
-/* Send a request to the host (driver_guest.py), and wait until it is done. */
+/* Send a request to the host (driver_guest.py), and wait until the host has carried it out. */
 void ask(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Poll @is_so until it returns true. Return: false after TIMEOUT_MS */
@@ -39,7 +39,7 @@ bool eventually(bool (*is_so)(void *data), void *data);
 
 int64_t now_ms(void);
 
-/* Number of the device node that all functions below use, unless they take a number. */
+/* Number of the device node that functions use unless they have the parameter number. */
 extern int device_number;
 
 int open_device(int flags);
@@ -48,7 +48,7 @@ struct ivs_ioc_info info_of(int fd);
 void *map(int fd, uint64_t offset, size_t len, int prot);
 const struct ivs_driver_status *map_status(int fd);
 
-/* An attribute in /sys/class/ivshmem/ivshmemN/, without the newline; "(none)" if absent. */
+/* Return: an attribute in /sys/class/ivshmem/ivshmemN/, without the newline; "(none)" if absent */
 const char *attribute(const char *name);
 /* Write to a file. Return: 0 or -errno */
 int write_file(const char *text, const char *path_format, ...)
@@ -57,14 +57,14 @@ int write_file(const char *text, const char *path_format, ...)
 uint64_t count_of(unsigned int vector); /* from the attribute interrupts */
 int listen_to(int fd, unsigned int vector, int event);
 int ring(int fd, unsigned int peer, unsigned int vector);
-/* Wait until the eventfd is readable, and read it. Return: its count, 0 on timeout */
+/* Wait until the eventfd is readable, and read it. Return: its count, or 0 on a timeout */
 uint64_t take_event(int event, int timeout_ms);
 
-/* From the page tables: see modules/ivs_walk.h. */
+/* Looked up in the page tables; see modules/ivs_walk.h. */
 const char *cache_type(const void *addr);
 uint64_t physical(const void *addr); /* 0: not present */
 
-/* The suites. Return: 0; not 0: invalid arguments */
+/* The suites. Return: 0, or another value if the arguments are invalid */
 int suite_device(int argc, char **argv);
 int suite_events(int argc, char **argv);
 int suite_grid(int argc, char **argv);
@@ -77,7 +77,7 @@ int suite_storm(int argc, char **argv);
 int suite_dmabuf(int argc, char **argv);
 int suite_pin(int argc, char **argv);
 
-/* Whether the device can be opened; for eventually(). */
+/* Return: whether the device can be opened. For eventually(). */
 bool is_there(void *unused);
 
 #endif

@@ -22,7 +22,7 @@ void crew_open(struct crew *crew)
 		need(!listen_to(crew->device_fd, 0, crew->event_fd), "listen to vector 0");
 }
 
-/* Must not raise a signal, also once the device is gone. */
+/* These accesses must not cause a signal, not even after the device is removed. */
 static void *write_memory(void *data)
 {
 	struct crew *crew = data;
@@ -47,7 +47,7 @@ static void *ring_ourselves(void *data)
 		crew->rings++;
 	while (!crew->stop && !crew->status->gone)
 		usleep(100);
-	/* The device is gone: these writes go to the page of zeroes. */
+	/* After the device is removed, writes go to a page of zeroes. */
 	while (!crew->stop && crew->registers) {
 		crew->registers[IVS_REG_DOORBELL / 4] = IVS_DOORBELL(crew->self, 0);
 		usleep(100);
@@ -55,7 +55,7 @@ static void *ring_ourselves(void *data)
 	return NULL;
 }
 
-/* With its own open file, so that it blocks in the kernel until a doorbell arrives. */
+/* This thread uses an open file of its own, so that it blocks until a doorbell arrives. */
 static void *read_doorbells(void *data)
 {
 	struct crew *crew = data;

@@ -51,7 +51,7 @@ void crew_open(struct crew *crew);
 /* Start threads that write and ring (@load), and threads that wait for doorbells (@waits). */
 void crew_start(struct crew *crew, bool load, bool waits);
 
-/* Check that all calls on the open file behave as for a device that is gone. */
+/* Check that all calls on the open file behave as specified for a removed device. */
 void crew_check_gone(struct crew *crew);
 
 /* Stop and join the threads. */

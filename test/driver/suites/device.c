@@ -2,9 +2,10 @@
 /*
  * driver-test device PLACE VECTORS BYTES POSITION [revision=0] [pin] [name=NAME] [uuid=UUID]
  *
- * The properties that the driver reports, access to the region from guest and host, and the memory
- * types in the page tables. PLACE: low or high, whether BAR 2 is expected below or above 4 GiB. The
- * optional arguments: a device of revision 0, INTx instead of MSI-X, a region with a name or UUID.
+ * Check the properties that the driver reports, access to the region from guest and host, and the
+ * memory types in the page tables. PLACE is low or high: whether BAR 2 is expected below or above 4
+ * GiB. Optional arguments: a device of revision 0, INTx instead of MSI-X, a region with a name or
+ * UUID.
  */
 #include "common.h"
 
@@ -53,7 +54,7 @@ static void check_name(const struct ivs_ioc_info *info)
 
 	check(!strcmp(info->name, wanted.name), "name \"%s\"", info->name);
 	check(has_uuid == !!*wanted.uuid, "%s a UUID", has_uuid ? "with" : "without");
-	/* The attributes exist only if they have a value. */
+	/* A device without a name or UUID does not have these attributes. */
 	check(!strcmp(attribute("name"), *wanted.name ? wanted.name : "(none)"), "sysfs: name %s",
 	      attribute("name"));
 	check(!strcmp(attribute("uuid"), *wanted.uuid ? wanted.uuid : "(none)"), "sysfs: UUID %s",

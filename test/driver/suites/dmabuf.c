@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * driver-test dmabuf pages    all tests, for a region that can have struct pages
- * driver-test dmabuf none     a region or a kernel that cannot have them: the export fails
+ * driver-test dmabuf none     for a region or kernel that cannot have them: the export fails
  */
 #include "common.h"
 
@@ -51,7 +51,7 @@ static void close_all(void)
 	close(fd);
 }
 
-/* Access through the importing device. */
+/* Access the dma-buf through the importing device. */
 static void check_imported(uint64_t offset, uint64_t len, bool peer)
 {
 	struct ivs_import_word word = {.offset = len - 4};
@@ -86,7 +86,7 @@ static void check_imported(uint64_t offset, uint64_t len, bool peer)
 	close(importer);
 }
 
-/* Must run before the first export, which claims write-back. */
+/* Must run before the first export, which reserves the write-back type. */
 static void test_write_combining(void)
 {
 	void *at;
@@ -211,7 +211,7 @@ static bool can_export(void *unused)
 	return buf >= 0;
 }
 
-/* The device is unbound and bound again at the same address while a dma-buf is imported. */
+/* Unbind and rebind the device while a dma-buf is imported; its address remains the same. */
 static void test_unbind(void)
 {
 	struct ivs_import_word word = {};

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* driver-test events HOST: doorbells, eventfds and read(2). HOST: id of a peer on the host. */
+/*
+ * driver-test events HOST: test doorbells, eventfds and read(2). HOST is the id of a peer on the
+ * host.
+ */
 #include "common.h"
 
 #include <sys/resource.h>
@@ -13,12 +16,12 @@ static const struct ivs_driver_status *status;
 
 static bool count_has_grown(void *before)
 {
-	uint64_t *was = before; /* [0]: vector, [1]: its count before */
+	uint64_t *was = before; /* [0]: vector, [1]: its previous count */
 
 	return status->counts[was[0]] > was[1];
 }
 
-/* Ring our own vector, and wait until the driver has counted the interrupt. */
+/* Ring one of the guest's own vectors, and wait until the driver has counted the interrupt. */
 static void ring_self(int fd, unsigned int vector)
 {
 	uint64_t was[2] = {vector, status->counts[vector]};
@@ -124,7 +127,7 @@ static void test_change(int fd)
 	close(first);
 }
 
-/* The counter of the eventfd is at its maximum, where write(2) would block. */
+/* The counter of the eventfd is at its maximum, at which write(2) would block. */
 static void test_full(int fd)
 {
 	int event = new_event();
@@ -261,7 +264,7 @@ static void test_open_files(void)
 	while (count <= IVS_DRIVER_FILES_MAX &&
 	       (fds[count] = open_number(device_number, O_RDONLY)) >= 0)
 		count++;
-	/* The suite has one open already. */
+	/* The suite itself has already opened the device once. */
 	check(count == IVS_DRIVER_FILES_MAX - 1, "%d more files can be opened", count);
 	check(count <= IVS_DRIVER_FILES_MAX && errno == EMFILE, "the next open fails with EMFILE");
 	while (count)

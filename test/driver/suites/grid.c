@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * driver-test grid: every ioctl with values at and beyond their limits, on read-only and writable
- * files, with valid and invalid pointers. The expected results follow from ivshmem/driver.h. If
- * several errors apply to a row, each of them is accepted.
+ * driver-test grid: call every ioctl with values at and beyond their limits, on read-only and
+ * writable files, with valid and invalid pointers. The expected results follow from
+ * ivshmem/driver.h. If several errors apply to a row, any of them is accepted.
  */
 #include "common.h"
 
 #define N(ARRAY) (sizeof(ARRAY) / sizeof(*(ARRAY)))
 #define ERRORS_MAX 4
 
-/* The accepted errors; if there are none, the call must succeed. */
+/* The errors that are accepted. If there are none, the call must succeed. */
 struct expected {
 	int errors[ERRORS_MAX];
 	unsigned int errors_n;
@@ -28,7 +28,7 @@ static const struct mode {
 } modes_template[] = {{"O_RDONLY", O_RDONLY, -1}, {"O_RDWR", O_RDWR, -1}};
 static struct mode modes[N(modes_template)];
 
-/* Where the argument is. */
+/* Where the argument of the ioctl is. */
 enum place { GOOD, ONLY_READABLE, NULL_POINTER, KERNEL, NOT_CANONICAL, HALF_MAPPED, FORBIDDEN };
 static const char *const place_names[] = {"good",	   "read-only page", "NULL",	 "kernel",
 					  "not canonical", "half mapped",    "PROT_NONE"};
@@ -187,7 +187,7 @@ static bool is_range(const struct ivs_ioc_dmabuf *wanted, uint64_t len)
 	       wanted->offset < len && wanted->len <= len - wanted->offset;
 }
 
-/* Whether the region can have struct pages. */
+/* Return: whether the region can have struct pages. */
 static bool has_pages(const struct ivs_ioc_info *info)
 {
 	char path[96];

@@ -9,7 +9,7 @@
 
 #include "crew.h"
 
-#define CREWS 3 /* files that stay open after the device was unbound */
+#define CREWS 3 /* files that remain open after the device was unbound */
 
 static char bdf[IVS_DRIVER_BDF_LEN];
 
@@ -79,7 +79,7 @@ static int insert_module(void)
 	return result;
 }
 
-/* For eventually(): the last reference to the module is dropped shortly after close(). */
+/* For eventually(): the last reference to the module is dropped some time after close(). */
 static bool is_removed(void *unused)
 {
 	(void)unused;
@@ -94,7 +94,7 @@ static void check_in_use(const char *what)
 	      "the device still works");
 }
 
-/* In a child process, whose exit drops all references. */
+/* Run in a child process, whose exit drops all references. */
 static void hold(int (*take)(int fd), const char *what)
 {
 	int status;
@@ -162,7 +162,7 @@ int suite_life(int argc, char **argv)
 	if (argc != 3)
 		return -1;
 	strcpy(bdf, info_of(open_number(device_number, O_RDONLY)).bdf);
-	/* Close the file opened above. */
+	/* Close the file that was opened above. */
 	close_range(3, ~0U, 0);
 	if (!strcmp(argv[1], "unbind"))
 		unbind(atoi(argv[2]));

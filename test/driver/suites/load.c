@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The device is unplugged, reset or suspended while it is in use:
+ * Unplug, reset or suspend the device while it is in use:
  *
  * driver-test load unplug ROUNDS   the host plugs devices in and unplugs them
  * driver-test load reset ROUNDS    the device is reset
@@ -52,7 +52,7 @@ static bool is_counted(void *data)
 	return *(const volatile uint64_t *)was[0] > was[1];
 }
 
-/* All functions of the device still work. */
+/* Check that everything still works after the event. */
 static void check_works(struct crew *crew)
 {
 	uint64_t was[2];
@@ -80,7 +80,7 @@ static void check_works(struct crew *crew)
 		       "afterwards: the same id");
 }
 
-/* Run @happen on an idle device, and on one in use. */
+/* Call @happen while the device is idle, and while it is in use. */
 static void with_and_without_load(int (*happen)(void))
 {
 	for (int load = 0; load < 2; load++) {
@@ -119,7 +119,7 @@ static int reset(void)
 
 static const char *state;
 
-/* The host wakes us. Another wakeup event can abort the suspend with EBUSY: retry. */
+/* The host wakes the guest. If another wakeup event aborts the suspend with EBUSY, retry. */
 static int sleep_now(void)
 {
 	int result = -EBUSY;

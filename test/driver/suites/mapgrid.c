@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * driver-test mapgrid: mmap(2) of each kind of object with different offsets, lengths, protections
- * and flags. A case is a kind, an offset, a length and an open mode, and tries all protections and
- * flags. The expected results follow from ivshmem/driver.h and mmap(2). If several errors apply,
- * each of them is accepted.
+ * driver-test mapgrid: call mmap(2) for each kind of object with different offsets, lengths,
+ * protections and flags. A case is a kind, an offset, a length and an open mode, and covers all
+ * protections and flags. The expected results follow from ivshmem/driver.h and mmap(2). If several
+ * errors apply, any of them is accepted.
  */
 #include "common.h"
 
@@ -45,11 +45,11 @@ static const struct {
 	{"locked", MAP_SHARED | MAP_LOCKED},
 };
 
-/* Arguments of one call. */
+/* Arguments of one mmap() call. */
 struct
 try {
 	size_t kind;
-	uint64_t offset; /* within the kind */
+	uint64_t offset; /* relative to the start of the object */
 	uint64_t len;
 	int mode;
 	int prot;
@@ -78,7 +78,7 @@ static bool is_private(int flags)
 	return (flags & MAP_TYPE) == MAP_PRIVATE;
 }
 
-/* Whether the result is correct: one of the applicable errors, or success if none applies. */
+/* Return: whether the result is one of the applicable errors, or success if no error applies. */
 static bool is_right(const struct try *try, int error)
 {
 	uint64_t len = (try->len + PAGE - 1) / PAGE * PAGE;
@@ -113,7 +113,7 @@ static bool is_right(const struct try *try, int error)
 	return succeeds && !error;
 }
 
-/* The raw system call, because libc's mmap() checks the offset. Return: errno, or 0 */
+/* Use the raw system call, because libc's mmap() checks the offset. Return: errno, or 0 */
 static int call(const struct try *try, int fd)
 {
 	long at = syscall(SYS_mmap, NULL, try->len, try->prot, try->flags, fd,
@@ -121,7 +121,7 @@ static int call(const struct try *try, int fd)
 
 	if (at == -1)
 		return errno;
-	/* Touch the page, but not the registers: reading them has side effects. */
+	/* Touch the page, except for registers, because reading them has side effects. */
 	if (try->prot & PROT_READ && kinds[try->kind].at != IVS_MMAP_REGISTERS)
 		(void)*(volatile char *)at;
 	munmap((void *)at, try->len);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* driver-test mapping: operations on existing mappings, and mappings in several processes. */
+/* driver-test mapping: test operations on existing mappings, and mappings in several processes. */
 #include "common.h"
 
 #include <sys/uio.h>
@@ -20,7 +20,9 @@ static uint32_t type_now(void)
 	return info_of(fd).memory_type;
 }
 
-/* Run in a child process. Return: its exit status, or 1000 + the signal that killed it. */
+/*
+ * Run a function in a child process. Return: its exit status, or 1000 + the signal that killed it.
+ */
 static int in_child(int (*run)(volatile uint32_t *memory), volatile uint32_t *memory)
 {
 	pid_t pid = fork();
@@ -53,7 +55,7 @@ static void test_two_types(void)
 	check(memory, "map a page write-combining");
 	other = map(fd, IVS_MMAP_MEMORY, PAGE, PROT_READ);
 	check_errno(EBUSY, other ? 0 : -1, "no write-back while mapped write-combining");
-	/* It stays mapped. */
+	/* Leave it mapped. */
 	check(map(fd, IVS_MMAP_STATUS, PAGE, PROT_READ), "map the status page");
 	munmap(memory, PAGE);
 }
@@ -109,7 +111,7 @@ static void test_parts(void)
 	check(type_now() == IVS_MEMORY_WB, "split: one page is left");
 	munmap(bytes + len - PAGE, PAGE);
 	check(type_now() == IVS_MEMORY_NONE, "split: no page is left");
-	/* A fault on a page in the middle also inserts its neighbours. */
+	/* A fault on a page in the middle also maps the neighbouring pages. */
 	bytes = map(fd, IVS_MMAP_MEMORY + 3 * PAGE, 5 * PAGE, PROT_READ | PROT_WRITE);
 	need(bytes, "a part of the region can be mapped");
 	bytes[2 * PAGE] = 5;
@@ -192,7 +194,7 @@ static void test_protection(void)
 	munmap(at, PAGE);
 }
 
-/* clear_refs makes the kernel write-protect pages to track writes. */
+/* clear_refs makes the kernel write-protect the pages in order to track writes. */
 static void test_soft_dirty(void)
 {
 	volatile uint32_t *memory = map_memory();
@@ -231,7 +233,9 @@ static void test_advice(void)
 	munmap((void *)memory, len);
 }
 
-/* Arguments and results of system calls in pages of the region that have not been faulted in. */
+/*
+ * Arguments and results of system calls are in pages of the region that have not been faulted in.
+ */
 static void test_arguments_there(void)
 {
 	volatile uint32_t *memory = map_memory();
@@ -255,7 +259,7 @@ static void test_arguments_there(void)
 	munmap((void *)memory, len);
 }
 
-/* A mapping keeps the open file alive after its fd is closed. */
+/* A mapping keeps the device open after the fd is closed. */
 static void test_close(void)
 {
 	volatile uint32_t *memory;
@@ -271,7 +275,7 @@ static void test_close(void)
 	check(type_now() == IVS_MEMORY_NONE, "close: not accounted after munmap");
 }
 
-/* Memory after the region must not be reachable. */
+/* A process must not reach memory after the region. */
 static void test_overreach(void)
 {
 	char *at = map(fd, IVS_MMAP_MEMORY + len - PAGE, PAGE, PROT_READ | PROT_WRITE);

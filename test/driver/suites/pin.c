@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * driver-test pin: a device of revision 0 with INTx (R-1, R-3), and the region's name (R-9). The
- * device is emulated by ivs_legacy.ko.
+ * driver-test pin: test a device of revision 0 with INTx (R-1, R-3), and the name of the region
+ * (R-9). ivs_legacy.ko emulates the device.
  */
 #include "common.h"
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * driver-test storm RINGS: the host rings all vectors in turn as fast as it can. Before each
- * doorbell it writes a sequence number to the start of the region, 8 bytes per vector. Meanwhile
- * files and eventfds are opened and closed. Two permanent listeners must see the last number of
- * each vector.
+ * driver-test storm RINGS: the host rings all vectors in turn as fast as it can. Before each ring
+ * it writes a sequence number to the start of the region, 8 bytes per vector. Meanwhile threads
+ * open and close files and eventfds. Two permanent listeners must see the last number of each
+ * vector.
  */
 #include "common.h"
 
@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 
 #define VECTORS_MAX IVS_LINUX_VECTORS_MAX
-#define STEADY 2 /* permanent listeners: one with eventfds, one with read(2) */
+#define STEADY 2 /* permanent listeners: the first uses eventfds, the second read(2) */
 
 static atomic_bool stop;
 static atomic_ulong turns[3];
@@ -32,14 +32,14 @@ static void *come_and_go(void *unused)
 			listen_to(fd, i, event);
 		for (int i = 0; i < 10; i++)
 			(void)!read(fd, text, sizeof(text));
-		file_first = turns[0]++ % 2; /* evaluate once: two threads increment it */
+		file_first = turns[0]++ % 2; /* evaluate once, because two threads increment it */
 		close(file_first ? fd : event);
 		close(file_first ? event : fd);
 	}
 	return NULL;
 }
 
-/* Two such threads share a file and replace each other's eventfds. */
+/* Two of these threads share a file and replace each other's eventfds. */
 static void *replace(void *data)
 {
 	int fd = *(int *)data;
@@ -123,7 +123,7 @@ static bool all_seen(void *data)
 	return true;
 }
 
-/* Doorbells may still be in flight when their numbers have already been read. */
+/* Doorbells may still be in flight after their numbers have been read. */
 static bool is_quiet(void *unused)
 {
 	uint64_t count = count_of(0);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The test program's output, in TAP: cases that are checked once, and cases that are repeated. */
+/*
+ * The output of the test program, in TAP: cases that are checked once, and cases that are repeated.
+ */
 #ifndef DRIVER_TEST_TAP_H
 #define DRIVER_TEST_TAP_H
 
@@ -11,22 +13,27 @@ void tap_begin(const char *suite);
 /* Print the plan. Return: the exit status of the program. */
 int tap_end(void);
 
-/* A case. Return: @ok */
+/* Report a case. Return: @ok */
 bool check(bool ok, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* A case: a call returned @result and was to set errno to @expected, or to succeed if that is 0. */
+/*
+ * Report a case: a call that returned @result must have set errno to @expected, or must have
+ * succeeded if @expected is 0.
+ */
 bool check_errno(int expected, long result, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* A precondition of all further cases: if it does not hold, the program ends with a failure. */
+/*
+ * Check a precondition of all further cases. If it does not hold, the program exits with a failure.
+ */
 void need(bool ok, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* A comment in the output. */
+/* Print a comment. */
 void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * A check that is repeated many times makes one case, with the number of repetitions in its name.
- * @what identifies it. Thread-safe. check_repeated_report() prints the cases.
+ * Count one of many repetitions of a check, which @what identifies. All repetitions together are
+ * one case, with their number in its name. Thread-safe. check_repeated_report() prints these cases.
  */
 void check_repeated(bool ok, const char *what);
 void check_repeated_report(void);
