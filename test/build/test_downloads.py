@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Downloads for guests, from mirrors that are busy or have newer versions. Nothing is downloaded
-here."""
+"""Downloads for guests when mirrors are busy or have newer versions. These tests download
+nothing."""
 import os
 
 import pytest
@@ -8,7 +8,8 @@ import pytest
 from guestkit import bootstrap, debs
 from guestkit.proc import KitError
 
-#: Replacement for apt-get and mmdebstrap. A line of "answers" for each call: "good", or an error.
+#: Replacement for apt-get and mmdebstrap. The file "answers" has a line for each call: "good", or
+#: an error message.
 TOOL = """#!/bin/sh
 for word; do case $word in update|download) action=$word ;; esac; done
 echo "${action:-$0}" | sed 's,.*/,,' >>$WHERE/calls
@@ -24,7 +25,8 @@ exit 100
 
 @pytest.fixture
 def answers(tmp_path, monkeypatch):
-    """answers([...]) sets them; returns a function that returns the calls."""
+    """Return: answers([...]), which sets the results of the calls and returns a function that
+    returns the calls."""
     for name in ("apt-get", "mmdebstrap"):
         (tmp_path / name).write_text(TOOL)
         (tmp_path / name).chmod(0o755)
@@ -71,7 +73,7 @@ def test_permanent_errors_are_not_retried(answers, tmp_path):
 
 
 def test_outdated_lists_of_root(answers, tmp_path, monkeypatch):
-    """Other users cannot renew them; the message says so."""
+    """Only root can update outdated lists; other users get a message that says so."""
     called = answers(["404"] * 99)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(KitError, match="404[^$]*sudo apt-get update"):
@@ -93,7 +95,7 @@ def test_download_of_a_folder(answers, tmp_path, monkeypatch, failures):
 
 
 def test_settings_of_this_machine_are_ignored(tmp_path, monkeypatch):
-    """The folder's apt reads none of its files."""
+    """apt in the directory reads no configuration file of this machine."""
     (tmp_path / "apt.conf").write_text(f'Dir::Etc::parts "{tmp_path}";\nDir::Etc::main "none";\n'
                                        'Acquire::http::Proxy "http://localhost:1/";\n'
                                        'Acquire::Check-Valid-Until "false";\n')

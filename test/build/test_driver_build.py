@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guest driver's sources: licence and size, and building them with kernel headers."""
+"""The sources of the guest driver: their licence, their size, and building them with kernel
+headers."""
 import os
 import re
 
@@ -9,19 +10,20 @@ from guestkit import cache, debs, distribution_kernel, driver, kernel
 from guestkit.proc import KitError, run_tool
 from support.py.kernel_modules import complaints, modinfo
 
-#: Reviewers have to read all of it. Lines of code, without comments and empty lines.
+#: Limit on lines of code, without comments and empty lines, because reviewers must read all of
+#: them.
 LINES_MAX = 1130
 
 
 @pytest.fixture(scope="module")
 def distribution():
-    """The distribution's kernel, whatever kernel the guests of this run have."""
+    """The distribution's kernel, even if guests run another one."""
     return distribution_kernel.find()
 
 
 @pytest.fixture
 def sources(tmp_path):
-    """A directory with two small modules, which use the public headers, and no Kbuild."""
+    """A directory with two small modules that use the public headers, and without a Kbuild file."""
     directory = tmp_path / "sources"
     directory.mkdir()
     for name in ("one", "two"):
@@ -33,13 +35,14 @@ def sources(tmp_path):
 
 
 def test_licence_of_the_driver():
-    """All files of the driver, and no others, have the licence that the kernel requires."""
+    """All files of the driver have the licence that the kernel requires, and no other files have
+    it."""
     for path in driver.SOURCES.iterdir():
         assert "SPDX-License-Identifier: GPL-2.0-only" in path.read_text().split("\n", 1)[0], path
 
 
 def code_lines(text):
-    """Number of lines of code."""
+    """Return: the number of lines of code."""
     code = re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL)
     return sum(1 for line in code.splitlines() if line.strip())
 
@@ -52,14 +55,15 @@ def test_driver_is_short(record_property):
 
 
 def test_driver_builds_without_warnings(distribution, tmp_path, monkeypatch):
-    """Also with W=1, which the kernel's own build does not set, and with sparse. The variables of
-    "make -j2 check" must not reach the build."""
+    """The driver builds without warnings, also with W=1, which the kernel's own build does not set,
+    and with sparse. Variables of "make -j2 check" must not affect the build."""
     monkeypatch.setenv("MAKEFLAGS", " -j2 --jobserver-auth=3,4")
     assert complaints(distribution, tmp_path / "work") == []
 
 
 def test_information_of_the_module(distribution):
-    """Udev loads it by its alias: any subsystem, revision and class of the device (R-1)."""
+    """udev loads the module by its alias, for any subsystem, revision and class of the device
+    (R-1)."""
     said = modinfo(driver.module(distribution))
     assert said["license"] == ["GPL"]
     assert said["alias"] == ["pci:v00001AF4d00001110sv*sd*bc*sc*i*"]
@@ -70,7 +74,7 @@ def test_information_of_the_module(distribution):
 
 
 def test_make_driver(distribution, tmp_path):
-    """As README says, for a kernel whose headers are installed."""
+    """"make driver" works as README says, for a kernel whose headers are installed."""
     if not driver.installed_headers(distribution.version):
         pytest.skip(f"linux-headers-{distribution.version} is not installed")
     run_tool(["make", "-C", str(driver.ROOT), "driver", f"BUILD={tmp_path}/b",
@@ -84,7 +88,7 @@ def test_modules_of_tests_build_without_warnings(distribution, sources, tmp_path
 
 
 def test_headers_need_not_be_installed(distribution, sources, tmp_path):
-    """Headers that were downloaded and unpacked elsewhere work as well."""
+    """Headers that were downloaded and unpacked work like installed ones."""
     headers = driver.downloaded_headers(distribution.version)
     assert headers.is_relative_to(cache.directory("headers"))
     other = kernel.Kernel(distribution.version, distribution.image, distribution.modules,
@@ -94,7 +98,8 @@ def test_headers_need_not_be_installed(distribution, sources, tmp_path):
 
 
 def test_unpacked_headers_refer_to_themselves(tmp_path):
-    """Absolute paths in the packages are changed, or installed headers would be used."""
+    """Absolute paths in the unpacked packages are changed. Otherwise a build would use installed
+    headers."""
     here = tmp_path / "usr/src/linux-headers-1-a"
     (tmp_path / "usr/lib/linux-kbuild-1").mkdir(parents=True)
     here.mkdir(parents=True)
@@ -109,8 +114,7 @@ def test_unpacked_headers_refer_to_themselves(tmp_path):
 
 
 def test_driver_is_built_once(distribution, sources, tmp_path):
-    """It is built again when a source has changed, not at each request; never in the source
-    directory."""
+    """The driver is rebuilt only when a source has changed, and never in the source directory."""
     before = sorted(path.name for path in sources.iterdir())
 
     def built():
@@ -129,7 +133,7 @@ def test_driver_is_built_once(distribution, sources, tmp_path):
 
 
 def test_two_builds_at_once(distribution, sources, tmp_path):
-    """The second one waits for the first and gets its result."""
+    """The second build waits for the first one and uses its result."""
     children = []
     for _ in range(2):
         pid = os.fork()
@@ -155,7 +159,8 @@ def test_build_error_is_shown(distribution, sources, tmp_path):
 
 
 def test_missing_headers(distribution, tmp_path, monkeypatch):
-    """A kernel that apt does not know: the message says what to install, and what to remove."""
+    """If apt does not know the kernel, the message says which package to install, and what to
+    remove."""
     monkeypatch.setattr(debs, "update_lists", lambda why: None)
     unknown = kernel.Kernel("6.1.0-0-none", distribution.image, None)
     with pytest.raises(KitError) as raised:

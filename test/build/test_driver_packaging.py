@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Installed files of the guest driver, checked with systemd's tools."""
+"""The installed files of the guest driver, checked with systemd's tools."""
 import pytest
 
 from guestkit import driver
@@ -14,14 +14,14 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def installed(build, root):
-    """All installed files; skipped without the option driver."""
+    """All installed files. Tests are skipped without the build option "driver"."""
     if not option(build, "driver"):
         pytest.skip("this build is without the driver (-Ddriver=false)")
     return install(build, root)
 
 
 def test_all_sources_are_installed(build, installed):
-    """A file that is added to kernel/ and forgotten in packaging/meson.build is found here."""
+    """Every file in kernel/ must be listed in packaging/meson.build."""
     tree = f"{option(build, 'prefix')}/src/ivshmem-{version(build)}"
     kernel = {f"{tree}/kernel/{path.name}" for path in driver.SOURCES.iterdir()
               if path.name == "Kbuild" or path.suffix in (".c", ".h")}
@@ -43,7 +43,8 @@ def test_udev_rule_and_configuration_are_installed(build, installed):
 
 
 def test_group_of_the_device_node(build, installed, tmp_path, root):
-    """Members of the group may use the device; the rule names the same group."""
+    """The udev rule and the sysusers configuration name the same group, whose members may use the
+    device."""
     sysusers = find_program("systemd-sysusers")
     if not sysusers:
         pytest.skip("systemd-sysusers is not installed")
@@ -60,7 +61,8 @@ def test_group_of_the_device_node(build, installed, tmp_path, root):
 
 
 def test_driver_is_not_loaded_unconditionally(build, installed, root):
-    """udev loads it by its alias; the snippet is only for systems without udev."""
+    """udev loads the driver by its alias. The modules-load snippet is only for systems without
+    udev."""
     path = root / option(build, "prefix").lstrip("/") / "lib/modules-load.d/ivshmem.conf"
     lines = path.read_text().splitlines()
     assert lines and all(line.startswith("#") for line in lines)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guest driver and its packaging with Debian's current release, which this machine may not
-have."""
+"""The guest driver and its packaging with Debian's current release, even if this machine runs
+another one."""
 import re
 
 import pytest
@@ -11,7 +11,7 @@ from support.py.kernel_modules import BOOT, boot_and_insert, complaints, modinfo
 
 try:
     KERNEL = stable.find()
-except stable.Unavailable as why:  # one skip, not one for each test
+except stable.Unavailable as why:  # one skip instead of one per test
     pytest.skip(str(why), allow_module_level=True)
 
 FOLDER = KERNEL.folder
@@ -19,12 +19,12 @@ RULES = driver.ROOT / "packaging" / "udev" / "60-ivshmem.rules"
 
 
 def test_driver_builds_without_warnings(tmp_path):
-    """Also with W=1 and sparse."""
+    """The driver builds without warnings, also with W=1 and sparse."""
     assert complaints(KERNEL, tmp_path / "work") == []
 
 
 def test_guest_loads_the_driver(tmp_path):
-    """It is bound by its alias, used, and removed again."""
+    """The driver is loaded and binds the device; a program uses it, and it is removed again."""
     region = tmp_path / "region"
     region.write_bytes(bytes(1 << 20))
     console = boot_and_insert(KERNEL, driver.module(KERNEL), region, tmp_path)
@@ -33,7 +33,7 @@ def test_guest_loads_the_driver(tmp_path):
 
 
 def test_dkms_builds_the_driver(build, tmp_path):
-    """DKMS needs only the files from `make install`."""
+    """DKMS builds the driver from the files that `make install` installs."""
     install(build, tmp_path / "dest")
     tree = f"ivshmem-{version(build)}"
     script = ("set -e; exec </dev/null; dkms add /build/tree/$1; dkms build $2 -k $3; "
@@ -55,7 +55,7 @@ def test_dkms_builds_the_driver(build, tmp_path):
 
 
 def test_udev_accepts_the_rules(tmp_path):
-    """Each line, verified by udev itself."""
+    """udevadm verify accepts each line."""
     (tmp_path / RULES.name).write_bytes(RULES.read_bytes())
     said = FOLDER.run(["sh", "-c",
                        "echo ivshmem:x:999: >>/etc/group; udevadm verify /build/*.rules"],

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files from `make install`, and programs built and run with nothing else."""
+"""The files that `make install` installs, and programs that are built and run with only these
+files."""
 import json
 import os
 import pathlib
@@ -13,12 +14,12 @@ import pytest
 from support.py.paths import BUILD, SOURCE
 from support.py.programs import is_sanitized
 
-#: Where systemd looks for units, whatever the prefix.
+#: systemd reads units here, whatever the prefix.
 OUTSIDE = ["etc/ivshmem/device-example.conf", "etc/ivshmem/example.conf"]
 
 
 class Installed:
-    """The build under test, installed below a temporary directory."""
+    """The build under test, installed in a temporary directory."""
 
     def __init__(self, root):
         self.root = root
@@ -32,7 +33,7 @@ class Installed:
         self.programs = self.prefix / options["bindir"]
 
     def run(self, *words, **environment):
-        """Run a command that must succeed. Return: its output."""
+        """Run a command, which must succeed. Return: its output."""
         done = subprocess.run([str(word) for word in words], capture_output=True, text=True,
                               env={**os.environ, **environment}, cwd=self.root, timeout=120,
                               check=False)
@@ -40,13 +41,13 @@ class Installed:
         return done.stdout
 
     def pkg_config(self, *words):
-        """Output of pkg-config for the installed library only."""
+        """Return: the output of pkg-config, which finds only the installed library."""
         return self.run("pkg-config", *words, "libivshmem",
                         PKG_CONFIG_LIBDIR=str(self.libraries / "pkgconfig"),
                         PKG_CONFIG_SYSROOT_DIR=str(self.root)).split()
 
     def build(self, name, *options):
-        """Build an example from a copy of its file. Return: the program."""
+        """Build an example from a copy of its source file. Return: the program."""
         shutil.copy(SOURCE / "examples" / f"{name}.c", self.root)
         program = self.root / f"{name}{''.join(options)}"
         static = ["--static"] if "-static" in options else []
@@ -55,30 +56,30 @@ class Installed:
         return program
 
     def files(self):
-        """All files, as seen from the root."""
+        """Return: all files, relative to the root."""
         return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*")
                       if not path.is_dir())
 
 
 @pytest.fixture(scope="module")
 def installed():
-    """Installed once for all tests."""
+    """An installation that all tests share."""
     with tempfile.TemporaryDirectory(prefix="ivs-install-") as root:
         yield Installed(pathlib.Path(root))
 
 
 def version():
-    """The functions listed in meson.build."""
+    """Return: the version in meson.build."""
     return re.search(r"^  version: '(.*)'", (SOURCE / "meson.build").read_text(), re.M)[1]
 
 
 def exported():
-    """The functions listed in src/libivshmem.map."""
+    """Return: the functions that src/libivshmem.map lists."""
     return set(re.findall(r"^\t(ivs_\w+);", (SOURCE / "src" / "libivshmem.map").read_text(), re.M))
 
 
 def test_all_files_are_below_the_prefix(installed):
-    """Except the one file that has a fixed place."""
+    """All files are below the prefix, except those whose place is fixed."""
     prefix = str(installed.prefix.relative_to(installed.root)) + "/"
     assert [name for name in installed.files() if not name.startswith(prefix)] == OUTSIDE
     for path in (installed.programs / "ivshmem-server", installed.programs / "ivshmem-client",
@@ -90,7 +91,8 @@ def test_all_files_are_below_the_prefix(installed):
 
 
 def test_one_version_everywhere(installed):
-    """And the library's links lead to it."""
+    """pkg-config, the library's file and the client have the version of meson.build; the links lead
+    to this file."""
     assert installed.pkg_config("--modversion") == [version()]
     library = (installed.libraries / "libivshmem.so").resolve()
     assert library.name == f"libivshmem.so.{version()}"
@@ -103,7 +105,7 @@ def test_one_version_everywhere(installed):
 
 
 def test_library_exports_what_its_map_lists(installed):
-    """Exactly those functions."""
+    """The library exports these functions and no others."""
     lines = installed.run("nm", "-D", "--defined-only", "-f", "posix",
                           installed.libraries / "libivshmem.so").splitlines()
     symbols = {line.split()[0].split("@")[0]: line.split()[1] for line in lines}
@@ -113,7 +115,7 @@ def test_library_exports_what_its_map_lists(installed):
 
 
 def test_headers_declare_what_is_exported(installed):
-    """Each function declared public is exported, and vice versa."""
+    """The headers declare as public each exported function, and no others."""
     text = "".join(path.read_text() for path in sorted(installed.headers.iterdir()))
     declared = re.findall(r"^IVS_PUBLIC[^;(]*?\b(ivs_\w+)\(", text, re.M)
     assert len(declared) == len(set(declared))
@@ -121,7 +123,7 @@ def test_headers_declare_what_is_exported(installed):
 
 
 def test_every_function_has_a_man_page(installed):
-    """man finds it."""
+    """man finds a page for every exported function."""
     for function in sorted(exported()):
         text = installed.run("man", "-M", installed.manual, "3", function, MANWIDTH="500",
                              LC_ALL="C.UTF-8")
@@ -129,7 +131,7 @@ def test_every_function_has_a_man_page(installed):
 
 
 def test_no_path_of_the_build_is_installed(installed):
-    """No installed text or program has the directories of the build."""
+    """No installed text or program contains a directory of the build."""
     for name in installed.files():
         path = installed.root / name
         if path.suffix in (".pc", ".h", ".conf", ".service", ".socket") or "/man/" in name:
@@ -139,14 +141,14 @@ def test_no_path_of_the_build_is_installed(installed):
 
 @pytest.mark.parametrize("name", ["hello", "one-to-many", "ping-pong", "poll-loop", "region"])
 def test_examples_compile(installed, name):
-    """Each example is one file that compiles on its own, without a warning."""
+    """Each example is a single file that compiles without warnings."""
     shutil.copy(SOURCE / "examples" / f"{name}.c", installed.root)
     installed.run("gcc", "-Wall", "-Wextra", "-Werror", "-c", "-o", os.devnull, f"{name}.c",
                   *installed.pkg_config("--cflags"))
 
 
 def test_cxx_program_links(installed):
-    """The functions have C linkage in C++ programs."""
+    """A C++ program can call the functions, which have C linkage."""
     if is_sanitized(installed.libraries / "libivshmem.so"):
         pytest.skip("a library built with a sanitizer needs programs built with it")
     (installed.root / "open.cc").write_text("""

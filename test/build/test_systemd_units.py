@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The systemd units, checked by systemd's own tools, and the filter that tests derive from a
-unit."""
+"""The systemd units, checked with systemd's own tools, and the system call filter that tests derive
+from a unit."""
 import re
 import shutil
 import signal
@@ -10,13 +10,14 @@ import pytest
 
 from support.py.systemd import WITH_UNIT_FILTER, exec_start, needs
 
-#: "systemd-analyze security": 0 is best, 10 worst. The documentation has the current value.
+#: Limit on the result of "systemd-analyze security": 0 is best, 10 is worst. SECURITY.md states the
+#: current value.
 EXPOSURE_MAX = 1.0
 
 
 @pytest.fixture
 def unit_files(place):
-    """Our units in a directory, with the actual path of the program."""
+    """A directory with our units, in which the paths of the programs are those of the build."""
     directory = place.dir / "units"
     directory.mkdir()
     service = (place.build / "packaging" / "ivshmem@.service").read_text()
@@ -53,7 +54,7 @@ def test_exposure_is_low_and_as_documented(unit_files, place, unit):
 @pytest.mark.parametrize("call, status", [("os.getpid()", 0),
                                           ("os.chown('.', -1, -1)", -signal.SIGSYS)])
 def test_filter_of_a_unit_is_enforced(place, call, status):
-    """A call that the unit does not allow ends the process."""
+    """A system call that the unit does not allow kills the process."""
     needs("systemd-analyze")
     unit = place.dir / "unit"
     unit.write_text("[Service]\nSystemCallFilter=@system-service\nSystemCallFilter=~@privileged\n")
