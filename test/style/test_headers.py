@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The public headers and the program in the manual compile in C and C++."""
+"""The public headers, and the program in the manual, compile in C and C++."""
 import shutil
 import subprocess
 
@@ -15,7 +15,7 @@ COMPILERS = {("gcc", "c"): "gcc", ("gcc", "c++"): "g++",
 
 
 def compile_text(text, kind, standard, *options):
-    """Compile @text. Return: the compiler's messages, "" on success."""
+    """Compile @text. Return: the compiler's messages; "" on success."""
     language = LANGUAGES[standard]
     program = COMPILERS[kind, language]
     assert shutil.which(program), f"{program} is missing: scripts/install-packages test"
@@ -30,7 +30,8 @@ def compile_text(text, kind, standard, *options):
 @pytest.mark.parametrize("kind", ["gcc", "clang"])
 @pytest.mark.parametrize("header", HEADERS)
 def test_header_compiles_alone(header, kind, standard):
-    """Each header needs no other before it, may be included twice, and causes no warning."""
+    """Each header compiles without including others first, may be included twice, and causes no
+    warnings."""
     text = f"#include <ivshmem/{header}>\n" * 2 + "extern int something;\n"
     assert compile_text(text, kind, standard) == ""
 
@@ -38,21 +39,21 @@ def test_header_compiles_alone(header, kind, standard):
 @pytest.mark.parametrize("standard", LANGUAGES)
 @pytest.mark.parametrize("kind", ["gcc", "clang"])
 def test_headers_compile_together(kind, standard):
-    """All in one file, in both orders: no name is defined twice."""
+    """All headers compile in one file, in either order: no name is defined twice."""
     for order in (HEADERS, HEADERS[::-1]):
         assert compile_text("".join(f"#include <ivshmem/{name}>\n" for name in order), kind,
                             standard) == ""
 
 
 def test_missing_include_is_found():
-    """The check itself: a header that needs another one is reported."""
+    """Test of the check itself: it reports a header that needs another one."""
     assert "size_t" in compile_text("size_t ivs_broken(void);\n", "gcc", "c11")
 
 
 @pytest.mark.parametrize("kind", ["gcc", "clang"])
 @pytest.mark.parametrize("standard", ["c11", "c++11"])
 def test_typical_use_compiles(kind, standard):
-    """Options as initialisers, and calls, as used by programs in both languages."""
+    """Programs in both languages can initialise options and make calls as users usually do."""
     assert compile_text("""
 #include <ivshmem/peer.h>
 #include <ivshmem/region.h>
@@ -74,7 +75,7 @@ int use(struct ivs_peer *peer)
 
 
 def test_program_of_the_manual_compiles(tmp_path):
-    """The whole program of libivshmem(3) compiles, is linked, and prints its usage."""
+    """The program in libivshmem(3) compiles and links, and prints its usage."""
     text = (SOURCE / "man" / "libivshmem.3.scd").read_text()
     code = text.split("# EXAMPLE")[1].split("```")[1].replace("\\\\", "\\")
     program, libraries = tmp_path / "program", BUILD / "src"

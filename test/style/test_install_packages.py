@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""scripts/install-packages retries a limited number of times. Nothing is installed here."""
+"""scripts/install-packages retries a limited number of times. These tests install nothing."""
 import os
 import subprocess
 
@@ -7,8 +7,9 @@ import pytest
 
 from support.py.paths import SOURCE
 
-#: Replacements. apt-get reads its error messages from the files update and install, one line per
-#: call; it succeeds after the last line, and for an empty line.
+#: Replacements for the programs that the script calls. apt-get prints an error message from each
+#: line of the files "update" and "install", one line per call; it succeeds for an empty line and
+#: after the last line.
 PROGRAMS = {
     "apt-get": """
 for action; do case $action in update|install) break; esac; done
@@ -28,7 +29,8 @@ BUSY = "E: Failed to fetch it  503  Service Unavailable"
 
 @pytest.fixture
 def run(tmp_path):
-    """run(answers): the calls and the finished process, with these answers for each action."""
+    """Return: run(answers), which runs the script with these answers for each action and returns
+    the calls and the finished process."""
     for name, text in PROGRAMS.items():
         path = tmp_path / "bin" / name
         path.parent.mkdir(exist_ok=True)
@@ -53,7 +55,7 @@ def test_success(run):
 
 @pytest.mark.parametrize("action", ["update", "install"])
 def test_busy_mirror_is_retried(run, action):
-    """With pauses, and with the error message."""
+    """The script retries after a pause, and prints the error message."""
     calls, done = run({action: [BUSY, BUSY, BUSY]})
     assert done.returncode == 0, done.stdout + done.stderr
     assert calls.count("sleep") >= 2 and calls[-1] == "install"
@@ -61,7 +63,7 @@ def test_busy_mirror_is_retried(run, action):
 
 
 def test_replaced_versions(run):
-    """The new lists name the new versions, so the retry comes without a pause."""
+    """After an update the lists name the new versions, so the script retries without a pause."""
     calls, done = run({"install": ["E: Failed to fetch it  404  Not Found"]})
     assert done.returncode == 0
     assert calls == ["update", "install", "update", "install"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""scripts/check-layers.py: each check finds a planted violation and accepts the corrected form."""
+"""scripts/check-layers.py: each check finds a planted violation, and accepts the corrected form."""
 import subprocess
 
 import check_layers
@@ -249,7 +249,7 @@ def rooms_tree():
 
 
 def test_folders(monkeypatch):
-    """A room is in the table and in the tree, or in neither."""
+    """A room must be both in the table and in the tree."""
     tree = rooms_tree()
     assert check_layers.complaints_of("folders", {**tree, "src/server/observe/a.c": ""}) == []
     for name in ("src/util/a.c", "src/a.c", "tools/fourth/a.c", "tools/a.c"):
@@ -274,7 +274,7 @@ def pure_tree():
 
 
 def test_pure():
-    """Pure files exist and include pure headers only; unused exceptions are reported."""
+    """Pure files must exist and include pure headers only. Unused exceptions are reported."""
     tree = pure_tree()
     assert check_layers.complaints_of("pure", tree) == []
     assert check_layers.complaints_of("pure", {**tree, "src/pci/b.c": "#include <unistd.h>\n"}) \
@@ -306,7 +306,7 @@ LANGUAGE = [
 
 @pytest.mark.parametrize("name, text, found", LANGUAGE)
 def test_language(name, text, found):
-    """Phrases are found in comments, strings and prose, also across lines, and not in code."""
+    """Phrases are found in comments, strings and prose, also across lines, but not in code."""
     assert [(line, words) for line, words, _ in
             check_layers.language.findings_in(name, text)] == found
     assert len(check_layers.complaints_of("language", {name: text})) == len(found)
@@ -319,7 +319,8 @@ def test_every_check_is_tested():
 
 
 def test_exceptions():
-    """An exception suppresses the complaints that it matches; one without any is a complaint."""
+    """An exception suppresses the complaints that it matches; one that matches nothing is a
+    complaint."""
     found = {"exits": ["src/base/a.c: calls exit()", "src/base/b.c: calls exit()"], "rules": []}
     assert known.without_known(found, [("exits", "base/a.c", "why")]) == {
         "exits": ["src/base/b.c: calls exit()"], "rules": []}
@@ -329,7 +330,7 @@ def test_exceptions():
 
 
 def test_counted():
-    """A check that is only counted does not fail."""
+    """A check in COUNTED reports the number of its complaints, but does not fail."""
     tree = {**rooms_tree(), **pure_tree()}
     tree = {name: "/* SPDX-License-Identifier: BSD-3-Clause */\n" + text
             for name, text in tree.items()}
@@ -339,7 +340,8 @@ def test_counted():
 
 
 def test_program(tmp_path):
-    """It reads tracked files and those that git would add; the exit status is 1 on complaints."""
+    """The program reads files that git tracks or would add. Its exit status is 1 if it has
+    complaints."""
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / ".gitignore").write_text("ignored.c\n")
     (tmp_path / "ignored.c").write_text("\n")
@@ -356,6 +358,6 @@ def test_program(tmp_path):
 
 
 def test_sources():
-    """The project itself passes."""
+    """The project's own sources pass all checks."""
     done = subprocess.run([SCRIPT], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
