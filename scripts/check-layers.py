@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def read_tree(root):
-    """{name: text} of all files that git knows or would add."""
+    """Return: {name: text} of all files that git tracks or would add."""
     listed = subprocess.run(
         ["git", "-C", str(root), "ls-files", "--cached", "--others", "--exclude-standard"],
         capture_output=True, text=True, check=True).stdout.split("\n")

@@ -27,7 +27,8 @@ try:
 except ModuleNotFoundError as missing:
     sys.exit(f"compare-servers: {missing}: run scripts/install-packages test")
 
-#: Results of this script with the unmodified server of QEMU 7.2.0; docs/comparison.md has them too.
+#: Results of this script with the unmodified server of QEMU 7.2.0, also listed in
+#: docs/comparison.md.
 RECORDED = {
     "connect-and-close": "terminates after 11 connections",
     "silent": "a client gets 278 of 331 messages; a lost one shifts its vector numbers for good",
@@ -42,11 +43,12 @@ RECORDED = {
     "stopped": "afterwards the client still waits for messages that it was not sent",
     "in-flight": "terminates",
 }
-LISTENS = 0x10000  # the flag of a listening socket in /proc/net/unix
+LISTENS = 0x10000  # flag of a listening socket in /proc/net/unix
 
 
 class QemuServer(Server):
-    """A server that does not report readiness, and must not be probed: a connection disturbs it."""
+    """QEMU's server, which does not report that it is ready. It cannot be probed, because a
+    connection would disturb it."""
 
     def wait_until_it_listens(self):
         wait_until(lambda: self.popen.poll() is not None or self._listens(), "it listens")
@@ -66,7 +68,7 @@ class QemuPlace(Place):
 
 
 def servers_end(place):
-    """Return: how the first server that exited did so, or None."""
+    """Return: how the first server to exit did so, or None if all run."""
     for server in place.servers():
         try:
             status = server.popen.wait(0.5)
@@ -77,7 +79,7 @@ def servers_end(place):
 
 
 def run_case(case, place, quick):
-    """Return: whether the case passed (None: it could not be run), and the observation."""
+    """Run a case. Return: whether it passed (None if it could not be run), and the observation."""
     try:
         return True, case.run(place, **case.numbers(quick))
     except hostile.CannotRun as reason:
@@ -92,7 +94,7 @@ def run_case(case, place, quick):
 
 
 def measure(case, options):
-    """Run a case. Return: its results, as data."""
+    """Run a case. Return: its results as a dict."""
     ours = Place(options.build)
     ours.server_program = options.server or ours.server_program
     holds, seen = run_case(case, ours, options.quick)
@@ -107,7 +109,8 @@ def measure(case, options):
 
 
 def markdown(rows, qemu):
-    """Return: the rows as a list in Markdown; @qemu says where the results of QEMU's are from."""
+    """Return: the rows as a list in Markdown. @qemu says how the results of QEMU's server were
+    obtained."""
     lines = [f"QEMU's server ({qemu}) and ours (measured now):", ""]
     for row in rows:
         lines += [f"- **{row['title']}**", f"  - QEMU's: {row['qemu']}", f"  - ours: {row['ours']}"]
@@ -115,7 +118,7 @@ def markdown(rows, qemu):
 
 
 def existing(path):
-    """Return: the absolute path of an existing program, as it is run from another directory."""
+    """Return: the absolute path of an existing program, because it is run in another directory."""
     found = pathlib.Path(path).resolve()
     if not found.is_file():
         raise argparse.ArgumentTypeError(f"{path} does not exist")

@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 
-sys.dont_write_bytecode = True  # the source tree stays clean, also after sudo
+sys.dont_write_bytecode = True  # do not write to the source tree, especially not as root
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 from guestkit import meeting, proc  # noqa: E402
@@ -20,7 +20,7 @@ from guestkit import meeting, proc  # noqa: E402
 COLOURS = {"guest-a": 32, "peer-a": 32, "guest-b": 36, "peer-b": 36, "host": 33, "peer-c": 33,
            "server": 35, "demo": 1}
 
-#: Lines for meeting.py, not shown.
+#: Lines that only meeting.py needs, so they are not shown
 HIDDEN = re.compile(r"meet: stage |meet: result |guest: exit |\[ *[0-9.]+\] reboot: Power down")
 
 
@@ -48,7 +48,8 @@ def number(value, digits=0):
 
 
 def print_table(rows, left=1):
-    """Print rows of equal length, the header first. The first `left` columns are left-aligned."""
+    """Print rows of equal length, of which the first is the header. Left-align the first `left`
+    columns."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         cells = [f"{cell:<{width}}" if i < left else f"{cell:>{width}}"
@@ -119,7 +120,7 @@ def main():
         print(f"\ndemo: {e}: stopped, no process is left running", file=sys.stderr, flush=True)
         proc.die_of(e.number)
         return 1
-    except BrokenPipeError:  # our reader closed the pipe; everything is cleaned up
+    except BrokenPipeError:  # the output was closed; all processes have been stopped
         proc.die_of(signal.SIGPIPE)
         return 1
     if result.kept:

@@ -33,7 +33,7 @@ def escape(text):
 
 
 def inline(text):
-    """Convert the spans of a line."""
+    """Convert the inline markup of a line."""
     done, at = "", 0
     for match in SPAN.finditer(text):
         bold, emphasis, code = match.groups()
@@ -47,7 +47,7 @@ def inline(text):
 
 
 def table(rows):
-    """Convert a table: the first row is the head, the second one dashes."""
+    """Convert a table, whose first row is the header and whose second row consists of dashes."""
     cells = [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in rows]
     lines = []
     last = len(cells[0]) - 1
@@ -60,7 +60,7 @@ def table(rows):
 
 
 def convert(lines):
-    """Convert the blocks of a document, without its title."""
+    """Convert the blocks of a document, except its title."""
     out, at = [], 0
     while at < len(lines):
         line = lines[at]

@@ -18,12 +18,13 @@ import sys
 TAP_LINE = re.compile(r"^(?P<bad>not )?ok\b[ \d]*(?:- )?(?P<name>.*?)"
                       r"(?:\s+# (?P<skip>SKIP)\S*\s*(?P<reason>.*))?$")
 
-LINES_MAX = 12  # of each failure
+LINES_MAX = 12  # printed for each failure
 SLOWEST_MAX = 10
 
 
 def gist(lines):
-    """Return: the lines that show the error: pytest's `>` and `E` lines, or else the last lines."""
+    """Return: the lines that show the error: pytest's `>` and `E` lines, otherwise the last
+    lines."""
     output = [line.removeprefix("#").removeprefix(" ").rstrip() for line in lines
               if line.strip("# ")]
     marked = [line for line in output if line.startswith((">", "E "))]
@@ -48,7 +49,7 @@ class Tally:
         self.skipped += 1
 
     def add_cases(self, test):
-        """Count the cases of a test. Return: whether it had any."""
+        """Count the cases of a test. Return: whether it has any."""
         lines = test.get("stdout", "").splitlines()
         cases = [(at, match) for at, match in enumerate(map(TAP_LINE.match, lines)) if match]
         ends = [at for at, _ in cases[1:]] + [len(lines)]
@@ -67,7 +68,7 @@ class Tally:
         result = test["result"]
         output = (test.get("stdout", "") + test.get("stderr", "")).splitlines()
         if self.add_cases(test):
-            # It may have crashed, or timed out, after its last case.
+            # The test may have crashed or timed out after its last case.
             if result not in ("OK", "SKIP") and self.failed == failed_before:
                 self.fail(f"{test['name']} ({result})", output)
         elif result == "OK":
@@ -91,7 +92,7 @@ class Tally:
                 self.durations.append((test["duration"], test["name"], str(path.parents[1])))
 
     def slowest(self):
-        """Return: lines about the tests that took longest, the longest first."""
+        """Return: lines about the tests that took longest, the slowest first."""
         return [f"{seconds:7.1f} s  {name.rpartition(' / ')[2]} ({directory})"
                 for seconds, name, directory in
                 sorted(self.durations, reverse=True)[:SLOWEST_MAX]]

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The checks of scripts/check-layers.py: one function each, from {name: text} to complaints.
+"""The checks of scripts/check-layers.py. Each is a function that takes {name: text} and yields
+complaints.
 
-A check does not read files, so that a test can plant a tree. The rules and their reasons are in
+A check reads no files, so that a test can pass it any tree. The rules and their reasons are in
 ARCHITECTURE.md and CONTRIBUTING.md.
 """
 from check_layers import borders, circles, cites, known, language, rooms, shape
 
-#: name -> function. Each yields (where, what).
+#: Name of the check -> function, which yields (where, what).
 CHECKS = {
     "rooms": rooms.check_includes,
     "calls": circles.check_calls,
@@ -29,12 +30,12 @@ CHECKS = {
 
 
 def complaints_of(check, files):
-    """The complaints of one check about @files, as text."""
+    """Return: the complaints of one check about @files, as text."""
     return [f"{where}: {what}" for where, what in CHECKS[check](files)]
 
 
 def run(files, exceptions=None, counted=None):
-    """Run all checks. Return: (complaints, {check that is only counted: number of complaints})."""
+    """Run all checks. Return: (complaints, {check in COUNTED: its number of complaints})."""
     exceptions = known.KNOWN if exceptions is None else exceptions
     counted = known.COUNTED if counted is None else counted
     found = {check: complaints_of(check, files) for check in CHECKS}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Interfaces between files: error codes, limits, private headers."""
+"""Checks of interfaces between files: error codes, limits, private headers."""
 import collections
 import re
 
@@ -9,13 +9,13 @@ _CODE = re.compile(r"\bIVS_(\w+?)_E_(?:\w+|\*)")
 _ENUM = re.compile(r"\benum\b[^{};]*\{([^}]*)\}")
 _ENUMERATOR = re.compile(r"(?:^|[,{])\s*IVS_(\w+?)_E_\w+")
 _DEFINED_CODE = re.compile(r"^[ \t]*#[ \t]*define[ \t]+IVS_(\w+?)_E_\w+", re.MULTILINE)
-#: "as f()", "as for f()", "what f() returned": the codes of f.
+#: Phrases such as "as f()" or "what f() returned" refer to the codes of f().
 _AS = re.compile(r"\b(?:as|as for|as of|like|what|whatever|result of|codes of)\s+(\w+)\(\)")
 _TITLE = re.compile(r"\b(\w+)\(\) - ")
 #: The prototype or definition that follows a comment.
 _FOLLOWING = re.compile(r"\s*[A-Za-z_][^;{}#(/]*?\b(\w+)\(")
 
-#: What a function's own statements return, without what they compare.
+#: Expressions that a function returns, in which compared values are ignored.
 _RETURNED = re.compile(r"\b(?:return\b|result\s*=(?!=))([^;]*);")
 _COMPARED = re.compile(r"[!=]=\s*\w+")
 
@@ -27,24 +27,24 @@ _COUNTED = re.compile(r"(^|_)(IDS?|PEERS?|VECTORS?)(_|$)")
 _DERIVED = re.compile(r"\(*(IVS_ID_MAX|IVS_VECTOR_MAX|IVS_MSIX_VECTORS_MAX|IVS_LINUX_VECTORS_MAX)"
                       r"( \+ 1)?[uUlL]*\)*")
 
-#: Other names for a private header.
+#: Names of private headers that are not allowed any more
 _OLD_PRIVATE = re.compile(r"(^|_)(state|inside|internal|priv|private|backend|way)\.h$")
 
 
 def _plain(comment):
-    """The text of a comment, without its stars."""
+    """Return: the text of a comment, without its asterisks."""
     body = comment.removeprefix("/*").removesuffix("*/")
     return "\n".join(re.sub(r"^[ \t]*(\*+|//)[ \t]?", "", line).rstrip()
                      for line in body.strip("*").split("\n"))
 
 
 def _returns_in(plain):
-    """The text after each "Return:", up to the end of its paragraph."""
+    """Return: for each "Return:" the text from there to the end of the paragraph."""
     return [re.split(r"\n[ \t]*\n", part, maxsplit=1)[0] for part in plain.split("Return:")[1:]]
 
 
 def returns_of(files):
-    """[(where, names of the documented functions, text after "Return:")]"""
+    """Return: [(where, names of the documented functions, text after "Return:")]."""
     found = []
     for name, text in files.items():
         if not name.startswith(("src/", "include/")) or not name.endswith((".c", ".h")):
@@ -64,7 +64,7 @@ def returns_of(files):
 
 
 def _codes(said, by_function, seen):
-    """{prefix: the functions through which it is found} of a Return line."""
+    """Return: {prefix of a code in a Return line: the functions that lead to it}."""
     found = {prefix: () for prefix in _CODE.findall(said)}
     for function in _AS.findall(said):
         if function not in seen:
@@ -75,7 +75,7 @@ def _codes(said, by_function, seen):
 
 
 def check_returns(files):
-    """One border, one enum: the positive codes that a function returns are of one enum."""
+    """The positive codes that a function documents are of a single enum."""
     returns = returns_of(files)
     by_function = collections.defaultdict(list)
     for _where, functions, said in returns:
@@ -91,7 +91,7 @@ def check_returns(files):
 
 
 def check_bodies(files):
-    """The same for the codes in a function's own return statements."""
+    """The codes in the return statements of a function are of a single enum."""
     for name, text in files.items():
         if not name.startswith("src/") or not name.endswith(".c"):
             continue
@@ -104,7 +104,7 @@ def check_bodies(files):
 
 
 def check_enums(files):
-    """Codes with the same prefix are in the same header."""
+    """All codes with the same prefix are defined in one header."""
     places = collections.defaultdict(set)
     for name, text in files.items():
         if name.startswith(("src/", "include/", "tools/")) and name.endswith(".h"):
@@ -120,7 +120,7 @@ def check_enums(files):
 
 
 def check_limits(files):
-    """One limit has one name, and it is public."""
+    """Each limit has a single, public name."""
     derived = collections.defaultdict(set)
     for name, text in files.items():
         if (not name.startswith(("src/", "tools/", "include/", "kernel/"))

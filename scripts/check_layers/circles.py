@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Circles of files and of folders, in src/ and in tools/.
+"""Find circular dependencies between files and between folders, in src/ and in tools/.
 
-A node is a .c with the .h of the same stem. An edge is an include, or the use of a function or
-variable that another file defines, wherever it is declared: files that share a private.h and call
-each other form a circle, too. A private.h is not a node: it has the types of its whole room, so an
-include of it does not say which of its neighbours a file needs. What the file calls does, also
-through a macro or an inline function of the private.h. Circles of headers are checked separately,
-with private.h.
+A node is a .c file together with the .h of the same name. A node depends on another one if it
+includes its header, or uses a function or variable that it defines, wherever that is declared. So
+files that share a private.h and call each other form a circle as well. A private.h is not a node:
+it has the types of the whole room, so including it does not show which files are needed. The calls
+show this, also those through a macro or an inline function of the private.h. Circles of headers,
+including private.h, are checked separately.
 """
 import collections
 
@@ -21,7 +21,7 @@ def node_of(name):
 
 
 def _definitions(files):
-    """name -> the .c files that define it with external linkage."""
+    """Return: {name: the .c files that define it with external linkage}."""
     externs = set()
     for name, text in files.items():
         if name.endswith(".h"):
@@ -36,7 +36,8 @@ def _definitions(files):
 
 
 def _definers(name, places):
-    """Programs may have functions of the same name: each uses its own, shared code uses all."""
+    """Return: the files that @name may mean. Programs may define functions of the same name: a
+    program uses its own, and shared code may use any of them."""
     if not name.startswith("tools/"):
         return places
     own = {place for place in places if rooms.room_of(place) == rooms.room_of(name)}
@@ -45,7 +46,7 @@ def _definers(name, places):
 
 
 def _expand(used, inlines):
-    """@used, and what the inline functions and macros in it use."""
+    """Return: @used, and what the inline functions and macros among them use."""
     done, todo = set(), set(used)
     while todo:
         done |= todo
@@ -54,7 +55,7 @@ def _expand(used, inlines):
 
 
 def edges_of(files):
-    """{(node, node): reasons} of @files, which are all of one tree."""
+    """Return: {(node, node): reasons} for @files, which belong to one tree."""
     edges = collections.defaultdict(list)
     definitions = _definitions(files)
     inlines = collections.defaultdict(dict)
@@ -79,7 +80,7 @@ def edges_of(files):
 
 
 def _reach(start, following):
-    """{node: the node before it} on the shortest paths from @start."""
+    """Return: {node: its predecessor} on the shortest paths from @start."""
     before = {}
     queue = collections.deque([start])
     while queue:
@@ -92,7 +93,7 @@ def _reach(start, following):
 
 
 def _knots(edges):
-    """The sets of nodes of which each reaches all others, with the edges inside."""
+    """Yield each set of nodes that all reach each other, with the edges between them."""
     following = collections.defaultdict(list)
     for one, other in sorted(edges):
         following[one].append(other)
@@ -106,7 +107,7 @@ def _knots(edges):
 
 
 def _paths(edges):
-    """Shortest circles that together cover @edges."""
+    """Yield the shortest circles that together cover @edges."""
     following = collections.defaultdict(list)
     for one, other in sorted(edges):
         following[one].append(other)
@@ -137,7 +138,7 @@ def _describe(path, edges):
 
 
 def _header_edges(files):
-    """For all headers: {(including, included): reasons}."""
+    """Return: {(including header, included header): reasons}."""
     edges = {}
     for name, text in files.items():
         for kind, header in csource.includes_of(text) if name.endswith(".h") else ():
@@ -161,7 +162,7 @@ def _sources(files, tree):
 
 
 def check_calls(files):
-    """The table allows each call, also if a public header declares the function."""
+    """The table allows each call, even if the function is declared in a public header."""
     for (one, other), names in sorted(edges_of(_sources(files, "src/")).items()):
         room, target = rooms.room_of(one), rooms.room_of(other)
         called = [name for name in names if not name.startswith('"')]
@@ -171,7 +172,7 @@ def check_calls(files):
 
 
 def check(files):
-    """No circle of files, of headers or of folders."""
+    """Neither files nor headers nor folders depend on each other in a circle."""
     for tree in ("src/", "tools/"):
         sources = _sources(files, tree)
         edges = edges_of(sources)

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""References between files: lists of system calls, and rules of PROTOCOL.md."""
+"""Checks of references between files: lists of system calls, and rules of PROTOCOL.md."""
 import re
 
 from check_layers import csource
 
-#: IVS_SYSCALLS(name, ...): the system calls of that file, in src/base/syscalls.h.
+#: IVS_SYSCALLS(name, ...) in src/base/syscalls.h lists the system calls of a file.
 _LIST = re.compile(r"^IVS_SYSCALLS\((\w+)", re.MULTILINE)
 _RULES = re.compile(r"\b([PRW])-(\d+)(?: to \1-(\d+))?")
 _RULE = re.compile(r"^\*\*([PRW]-\d+)\*\*", re.MULTILINE)
 
-#: Files that have rules as examples.
+#: These files cite rules as examples.
 OWN = ("scripts/check_layers/", "scripts/check-layers.py", "test/style/test_layers")
 
 
 def check_syscalls(files):
-    """Each list of system calls is joined into a filter by another file."""
+    """Another file adds each list of system calls to a filter."""
     code = {name: csource.code_of(text) for name, text in files.items()
             if name.startswith(("src/", "tools/")) and name.endswith(".c")}
     for name, text in code.items():
@@ -27,7 +27,7 @@ def check_syscalls(files):
 
 
 def rules_in(text):
-    """Numbers of rules as PROTOCOL.md has them; "W-2 to W-7" are six."""
+    """Return: the rules that @text cites, as named in PROTOCOL.md; "W-2 to W-7" are six rules."""
     found = set()
     for kind, first, last in _RULES.findall(text):
         found |= {f"{kind}-{n}" for n in range(int(first), int(last or first) + 1)}
@@ -35,7 +35,7 @@ def rules_in(text):
 
 
 def check_rules(files):
-    """Each rule of PROTOCOL.md is cited by code or a test, and only rules that exist are cited."""
+    """Code or a test cites each rule of PROTOCOL.md, and cites no others."""
     rules = set(_RULE.findall(files.get("PROTOCOL.md", "")))
     cited = set()
     for name, text in files.items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a C file in kernel style includes, defines and uses, found by looking at its text."""
+"""Find what a C file in kernel style includes, defines and uses, by regular expressions."""
 import functools
 import posixpath
 import re
@@ -9,14 +9,14 @@ _PREPROCESSOR = re.compile(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
 _DEFINE = re.compile(r"^[ \t]*#[ \t]*define\b(?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+([<"])([^>"\n]+)[>"]', re.MULTILINE)
 
-#: A function: from its name and parameters to the body's braces in the first column.
+#: A function, from its name and parameters to the closing brace in the first column
 _FUNCTION = re.compile(r"^(?P<head>[A-Za-z_][\w \t\n*]*?)\b(?P<name>\w+)\((?P<parameters>[^;{}]*)\)"
                        r"[^\n;{}()]*\n\{\n(?P<body>.*?)^\}", re.MULTILINE | re.DOTALL)
 _EXTERN = re.compile(r"^extern\b(?P<declarator>[^;()]*);", re.MULTILINE)
 _VARIABLE = re.compile(r"^(?!static\b|extern\b|typedef\b|return\b|goto\b)[A-Za-z_][\w \t*]*?"
                        r"\b(?P<name>\w+)(?:\[[^\]]*\])*[ \t]*[=;]", re.MULTILINE)
 _SYSCALLS = re.compile(r"^IVS_SYSCALLS\((\w+)", re.MULTILINE)
-#: Neither a member nor a tag.
+#: An identifier that is neither a member nor a tag
 _IDENTIFIER = re.compile(r"\b(?:struct|enum|union)\s+\w+|(?<![\w.])(?<!->)([A-Za-z_]\w*)")
 
 
@@ -26,23 +26,23 @@ def _blank(match):
 
 @functools.lru_cache(maxsize=None)
 def code_of(text):
-    """@text with comments and literals replaced by spaces."""
+    """Return: @text with comments and literals replaced by spaces."""
     return _TOKEN.sub(_blank, text)
 
 
 def comments_of(text):
-    """[(offset of the end, comment)]"""
+    """Return: [(offset of the end, comment)]."""
     return [(match.end(), match.group()) for match in _TOKEN.finditer(text)
             if match.group().startswith("/")]
 
 
 def includes_of(text):
-    """[(kind, header)] as written; kind is < or the double quote."""
+    """Return: [(kind, header)] as written; kind is "<" or a double quote."""
     return _INCLUDE.findall(text)
 
 
 def resolve(name, kind, header, files):
-    """The file that @name includes as @header, or None if the project does not have it."""
+    """Return: the file that @name includes as @header, or None if the project has no such file."""
     places = ["src", "include", "tools", "."]
     if kind == '"':
         places.insert(0, posixpath.dirname(name))
@@ -55,7 +55,7 @@ def resolve(name, kind, header, files):
 
 @functools.lru_cache(maxsize=None)
 def functions_of(text):
-    """[(name, is_static, parameters, body)] of the functions that are defined in @text."""
+    """Return: (name, is_static, parameters, body) of each function that @text defines."""
     code = _PREPROCESSOR.sub(_blank, code_of(text))
     return tuple((match["name"], "static" in match["head"].split(), match["parameters"],
                   match["body"]) for match in _FUNCTION.finditer(code))
@@ -63,14 +63,14 @@ def functions_of(text):
 
 @functools.lru_cache(maxsize=None)
 def prototypes_of(text):
-    """Names of the functions that @text, a header, declares and does not define."""
+    """Return: names of the functions that the header @text declares but does not define."""
     code = _PREPROCESSOR.sub(_blank, code_of(text))
     return frozenset(re.findall(r"^[A-Za-z_][\w \t\n*]*?\b(\w+)\([^;{}]*\)[^;{}]*;", code,
                                 re.MULTILINE)) - {name for name, *_ in functions_of(text)}
 
 
 def externs_of(text):
-    """Names of the variables that @text declares as extern."""
+    """Return: names of the variables that @text declares as extern."""
     found = set()
     for match in _EXTERN.finditer(code_of(text)):
         for declarator in match["declarator"].split(","):
@@ -79,7 +79,8 @@ def externs_of(text):
 
 
 def globals_of(text, externs):
-    """Names with external linkage that @text, a .c, defines; of variables those in @externs."""
+    """Return: names that the .c file @text defines with external linkage; of variables only
+    @externs."""
     found = {name for name, is_static, *_ in functions_of(text) if not is_static}
     code = _PREPROCESSOR.sub(_blank, code_of(text))
     found |= {name for name in _VARIABLE.findall(code) if name in externs}
@@ -87,13 +88,14 @@ def globals_of(text, externs):
 
 
 def locals_of(text):
-    """Names of the static functions that @text defines."""
+    """Return: names of the static functions that @text defines."""
     return {name for name, is_static, *_ in functions_of(text) if is_static}
 
 
 @functools.lru_cache(maxsize=None)
 def inlines_of(text):
-    """{name: identifiers} of the macros and functions that @text, a header, has with a body."""
+    """Return: {name: identifiers in its body} for macros and functions that the header @text
+    defines."""
     bodies = [(name, body) for name, _, _, body in functions_of(text)]
     for define in _DEFINE.findall(code_of(text)):
         _, name, body = re.split(r"define\s+(\w+)", define, maxsplit=1)
@@ -102,7 +104,7 @@ def inlines_of(text):
 
 
 def uses_of(name, text):
-    """Identifiers that @text uses; a header's declarations are not uses."""
+    """Return: identifiers that @text uses. Declarations in a header do not count."""
     if name.endswith(".h"):
         return set().union(*inlines_of(text).values())
     return set(_IDENTIFIER.findall(code_of(text)))

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Complaints that are expected, each with its reason, and checks that do not fail."""
+"""Complaints that are expected, with their reasons, and checks whose complaints are only
+counted."""
 
-#: (check, part of the complaint, reason). An entry that matches nothing is a complaint.
+#: (check, part of the complaint, reason). An entry that matches no complaint is itself a complaint.
 KNOWN = (
     ("limits", "IVS_VFU_FEATURE_INDEX is 0xffffu", "bits of a word, not a number of ids"),
 )
 
-#: Checks whose complaints are counted and do not fail. `check-layers.py --only CHECK` lists them.
+#: Complaints of these checks are counted and are not failures. `check-layers.py --only CHECK` lists
+#: them.
 COUNTED = ()
 
 
 def without_known(found, exceptions):
-    """@found ({check: complaints}) without @exceptions, plus a complaint for each unused one."""
+    """Return: the complaints in @found ({check: complaints}) that no entry of @exceptions matches,
+    and a complaint for each entry that matches none."""
     left = {check: list(lines) for check, lines in found.items()}
     for check, part, _reason in exceptions:
         kept = [line for line in left[check] if part not in line]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Phrases that are not plain technical English, in comments, messages and documents."""
+"""Find phrases that are not plain technical English in comments, messages and documents."""
 import bisect
 import re
 
-#: Pattern -> advice. Patterns see text with single spaces, also where a line ends.
+#: Pattern -> advice. In the text that is searched, line breaks are single spaces.
 PATTERNS = {re.compile(pattern): advice for pattern, advice in {
     r"\b(gone|go|goes|going|went) on with\b": "resume or continue",
     r"\b(?<![Tt]here )[Ii]s no (?!longer\b|more\b|less\b|different\b)\w+": "is not a ...",
@@ -17,12 +17,12 @@ PATTERNS = {re.compile(pattern): advice for pattern, advice in {
     r"|rings)\b": "name the subject: a client that ...",
 }.items()}
 
-#: After these words "who" is right; and the glossary's definition of the roster.
+#: "who" is right after these words, and in the glossary's definition of the roster.
 _PERSON = re.compile(r"\b(?:users?|people|persons?|those|administrators?|operators?|developers?"
                      r"|readers?|anyone|everyone|says) who \w+$")
 _ROSTER = re.compile(r"\bwho is connected\b")
 
-#: Files that have the patterns as examples.
+#: These files contain the phrases as examples.
 OWN = ("scripts/check_layers/", "test/style/test_layers")
 _EXEMPT = re.compile(r"(LICENSES/|fuzz/corpus/)")
 
@@ -56,7 +56,7 @@ def _document(text):
 
 
 def segments_of(name, text):
-    """[(first line, text)]: comments, strings and prose of a file."""
+    """Return: [(first line, text)] for the comments, strings and prose of a file."""
     if name.endswith((".md", ".scd")):
         yield from _document(text)
         return
@@ -70,7 +70,7 @@ def segments_of(name, text):
 
 
 def _words(first, segment):
-    """The segment on one line, and the offset at which each of its lines begins."""
+    """Return: the segment as one line, and the offset in it at which each line begins."""
     line, offsets = "", []
     for part in segment.split("\n"):
         part = _DECORATION.sub("", part)
@@ -80,7 +80,7 @@ def _words(first, segment):
 
 
 def findings_in(name, text):
-    """[(line, phrase, advice)]"""
+    """Return: [(line, phrase, advice)]."""
     for first, segment in segments_of(name, text):
         line, offsets = _words(first, segment)
         for pattern, advice in PATTERNS.items():
@@ -94,7 +94,7 @@ def findings_in(name, text):
 
 
 def check(files):
-    """None of these phrases is used."""
+    """The files contain none of these phrases."""
     for name, text in files.items():
         if (name.endswith((".c", ".h", ".py", ".sh", ".md", ".scd"))
                 and not name.startswith(OWN) and not _EXEMPT.match(name)):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which room (folder of src/ and tools/) may include which."""
+"""Check which room (folder of src/ and tools/) includes which others."""
 from check_layers import csource
 
-#: Room of src/ -> the rooms whose headers it may include besides its own, all listed above it.
-#: Folders inside a room (server/handover, server/observe) are part of it. Every room may include
+#: Room of src/ -> other rooms whose headers it may include, all of which are listed above it.
+#: Folders inside a room (server/handover, server/observe) belong to it. Every room may include
 #: public headers.
 MAY_INCLUDE = {
     "base": set(),
@@ -20,11 +20,11 @@ MAY_INCLUDE = {
     "device": {"vfio_user", "pci", "client", "protocol", "region", "daemon", "base"},
 }
 
-#: Rooms of tools/: one per program, and one for what they share.
+#: Rooms of tools/: one for each program, and one for code that they share
 SHARED = "tools/shared"
 PROGRAMS = ("tools/server", "tools/device", "tools/client")
 
-#: Written as a user of the library would write them.
+#: Code that may use only what users of the library have
 PUBLIC_ONLY = ("examples/", "test/library/conform/")
 
 
@@ -58,7 +58,7 @@ def _check_public_only(name, target):
 
 
 def _check_target(name, target):
-    """Why @name must not include @target, or None if it may."""
+    """Return: why @name must not include @target, or None if it may."""
     room = room_of(name)
     if target.endswith("/private.h") and room_of(target) != room and room:
         return "it is private to its room"

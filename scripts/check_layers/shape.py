@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checks of single files: length, width, licence, purity, calls that are not allowed."""
+"""Checks of single files: length, width, licence, purity, and calls that are not allowed."""
 import fnmatch
 import re
 
@@ -8,10 +8,10 @@ from check_layers import csource
 COLUMNS_MAX = 100
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
-#: Not the project's own text.
+#: Files that are not the project's own text
 EXEMPT = re.compile(r"(LICENSES/|fuzz/corpus/|\.gitignore$)")
 
-#: Bytes or events in, effects out: no system call, no clock, no global.
+#: Pure files compute effects from bytes or events, without system calls, clocks and globals.
 PURE = ("src/base/bitmap.h", "src/base/bytes.h", "src/base/parse.c", "src/base/text.c", "src/pci/*",
         "src/peer/pci_identity.c", "src/protocol/v0.c", "src/roster/*.c",
         "src/roster_page/format.c", "src/server/observe/request.c", "src/vfio_user/codec.c")
@@ -24,16 +24,16 @@ PURE_EXCEPTIONS = {
     ("src/vfio_user/codec.c", "jansson.h"): "JSON, which allocates",
 }
 
-#: Only a program ends the process.
+#: Only programs may exit; src/ is not a program.
 _EXITS = re.compile(r"(?<!\w)(exit|_exit|_Exit|abort|quick_exit)\s*\(")
 
-#: The guest's driver is the kernel's: its own headers, the public ones, the kernel's.
+#: The guest driver may include its own headers, the public ones, and those of the kernel.
 _KERNEL_MAY_INCLUDE = re.compile(r"<(linux|asm)/[\w/.-]+>|\"ivshmem/[\w.-]+\"|\"[\w.-]+\"")
 KERNEL_LICENCE = "SPDX-License-Identifier: GPL-2.0-only"
 
 
 def check_columns(files):
-    """No line has more than 100 columns, with tabs of 8."""
+    """No line has more than 100 columns, with tabs of 8 columns."""
     for name, text in files.items():
         if EXEMPT.match(name) or not name.endswith((".c", ".h", ".py", ".sh", "meson.build")):
             continue
@@ -44,7 +44,7 @@ def check_columns(files):
 
 
 def check_budgets(files):
-    """Files and functions are short; a function's body is between braces in the first column."""
+    """Files and functions are short. The braces of a function's body are in the first column."""
     for name, text in files.items():
         if EXEMPT.match(name) or not name.endswith((".c", ".h", ".py", ".sh")):
             continue
@@ -73,7 +73,8 @@ def _check_kernel(name, text, files):
 
 
 def check_licences(files):
-    """Each file has an SPDX line; the driver has the kernel's licence and only its own includes."""
+    """Each file has an SPDX line. The driver has the kernel's licence, and includes only what it
+    may."""
     for name, text in files.items():
         if EXEMPT.match(name) or name.endswith(".md"):
             continue
@@ -97,7 +98,7 @@ def _matching(pattern, files):
 
 
 def check_pure(files):
-    """Pure files include no header that declares system calls, clocks or globals."""
+    """Pure files include no headers that declare system calls, clocks or globals."""
     unused = set(PURE_EXCEPTIONS)
     for pattern in PURE:
         names = _matching(pattern, files)

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Small disposable guests for the demo and the tests.
 
-proc                 host processes that are always ended, signals, bounded waits
+proc                 host processes that never outlive their owner, signals, waits with timeouts
 cache                files that are downloaded or built once, outside the repository
-debs                 the distribution's packages as files
+debs                 downloads and unpacks packages of the distribution
 kernel               selects the kernel that guests boot
 kernel_image         a kernel with its modules
 distribution_kernel  the distribution's kernel, downloaded once
 stable               Debian's current release in a directory: kernel, headers, compiler, tools
 debug_kernel         a kernel with runtime checks, built from the distribution's source
 bootstrap            another Debian release in a directory of the cache
-driver               builds kernel modules for these kernels: ours and those of tests
+driver               builds kernel modules for these kernels: the driver, and those of tests
 cpio                 writes a newc archive, without root and without the cpio program
-initramfs            busybox, static programs and kernel modules behind a small /init
-machine              one QEMU guest: start, wait for its console, stop
+initramfs            busybox, static programs and kernel modules, with a small /init
+machine              one QEMU guest: start it, wait for console output, stop it
 vfio_user_qemu       a QEMU with a vfio-user client, even if this machine's own has none
 qmp                  QEMU's control socket
 meeting              the demo without its output: a server and three peers that meet
-keep                 what KEEP=1 leaves running, and the script that stops it
+keep                 the guests that KEEP=1 leaves running, and the script that stops them
 """

@@ -14,13 +14,13 @@ from .proc import KitError, find_program, run_tool
 
 
 class Unavailable(KitError):
-    """The directory cannot be created on this machine; the caller skips whatever needs it."""
+    """The directory cannot be created on this machine. The caller skips what needs it."""
 
 
 def folder(where, recipe, what, make):
-    """Path of the directory for this recipe (a string) below the directory where. If it is missing,
-    make(new, final) creates it in the directory new and renames it to final, and the directories of
-    other recipes are removed. what: name for messages."""
+    """Return: the path of the directory for this recipe (a string) in the directory @where. If it
+    is missing, make(new, final) creates it in the directory @new and renames it to @final;
+    directories of other recipes are then removed. @what is a name for messages."""
     final = where / hashlib.sha256(recipe.encode()).hexdigest()[:8]
     if not final.is_dir():
         with cache.locked(where, what):
@@ -36,13 +36,13 @@ def folder(where, recipe, what, make):
 
 
 def debian(suites, packages, directory, options):
-    """Install these packages in the directory from the archives of the suites, of which the first
-    is the release. options: of mmdebstrap. Raises KitError if that fails."""
+    """Install packages in a directory, from the archives of @suites, of which the first is the
+    release. @options are further options of mmdebstrap. Raises KitError on failure."""
     command = ["mmdebstrap", f"--include={','.join(packages)}",
                *[f"--aptopt={line}" for line in _settings()], *options, suites[0], str(directory),
                *[f"deb {mirror()} {suite} main" for suite in suites]]
     if os.geteuid() == 0:
-        # In its own mount namespace, so that no mount remains even if it is killed.
+        # In a mount namespace of its own, so that no mount remains even if it is killed.
         command = ["unshare", "--mount", *command]
     begin = time.monotonic()
 
@@ -57,7 +57,7 @@ def debian(suites, packages, directory, options):
 
 
 def mirror():
-    """The Debian mirror in this machine's apt sources."""
+    """Return: the Debian mirror in this machine's apt sources."""
     try:
         listed = run_tool(["apt-get", "indextargets", "--format", "$(REPO_URI)",
                            "Created-By: Packages"], 60).splitlines()
@@ -70,7 +70,8 @@ def mirror():
 
 
 def _settings():
-    """Configuration lines for the new apt: proxies and maximum mirror age of this machine's apt."""
+    """Return: configuration lines for the new apt: the proxies and the check of list ages of this
+    machine's apt."""
     dumped = run_tool(["apt-config", "dump"], 60).splitlines()
     wanted = re.compile(r"Acquire::(https?::Proxy\S*|Check-\S+|Max-\S+) \"[^\"]+\"")
     return [f"{debs.NO_DELAYS} \"false\"", *filter(wanted.match, dumped)]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files that are downloaded or built once: ${XDG_CACHE_HOME:-~/.cache}/ivshmem/.
+"""Files that are downloaded or built once, in ${XDG_CACHE_HOME:-~/.cache}/ivshmem/.
 
-Entries are renamed into place, so each is complete or absent. Remove an entry to have it recreated.
+Entries are renamed into place, so each is complete or missing. Removed entries are created again.
 """
 
 import contextlib
@@ -14,16 +14,16 @@ from .proc import KitError, wait_until
 
 
 def directory(*names):
-    """Path of the cache directory, or of a subdirectory; neither is created."""
+    """Return: the path of the cache directory, or of a subdirectory. Neither is created."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return pathlib.Path(base, "ivshmem", *names)
 
 
 @contextlib.contextmanager
 def locked(where, what, timeout=900):
-    """Lock this directory while creating an entry; a process that waited finds the entry complete.
-    The kernel drops the lock of a process that dies, so directories left by new() are safe to
-    remove."""
+    """Lock this directory while an entry is created. A process that has waited for the lock finds a
+    complete entry. The kernel releases the lock of a process that dies, so its holder may remove
+    directories that new() has left."""
     try:
         pathlib.Path(where).mkdir(parents=True, exist_ok=True)
         lock = open(pathlib.Path(where, ".lock"), "w")
@@ -50,8 +50,8 @@ def locked(where, what, timeout=900):
 
 @contextlib.contextmanager
 def new(where):
-    """A temporary directory beside the entries, for the holder of the lock; rename finished entries
-    out of it."""
+    """Create a temporary directory next to the entries. The holder of the lock renames finished
+    entries out of it."""
     path = pathlib.Path(where, f".new-{os.getpid()}")
     try:
         path.mkdir()

@@ -31,7 +31,7 @@ class Archive:
         self._in_directory(name, stat.S_IFCHR | mode, b"", (major, minor))
 
     def bytes(self):
-        """The whole archive."""
+        """Return: the whole archive."""
         return b"".join(self._parts) + _entry(0, "TRAILER!!!", 0, b"", (0, 0))
 
     def __contains__(self, name):

@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The distribution's packages as files: downloaded and unpacked, never installed."""
+"""Packages of the distribution are downloaded and unpacked, but never installed."""
 
 import os
 import re
 
 from .proc import KitError, find_program, run_tool, wait_until
 
-#: Seconds to wait before each retry.
+#: Seconds before each retry
 PAUSES = (3, 15, 45)
 
-#: apt 2.6 has been seen to hang in "update" with its own delays between retries.
+#: With its own delays between retries, "update" of apt 2.6 sometimes hangs.
 NO_DELAYS = "Acquire::Retries::Delay"
 
 _APT = ["apt-get", "-q", "-o", f"{NO_DELAYS}=false"]
 
 
 def why_not(error):
-    """The line of a KitError with the reason: apt's first error, otherwise the last line."""
+    """Return: the line of a KitError with the reason: apt's first error, otherwise the last
+    line."""
     lines = [line.strip() for line in str(error).splitlines()]
     return next((line for line in lines if line.startswith("E: ")), lines[-1])
 
@@ -34,25 +35,25 @@ def patiently(attempt, pauses):
 
 
 def need_apt(otherwise):
-    """Raise KitError if packages cannot be downloaded. otherwise: what to do instead."""
+    """Raise KitError if packages cannot be downloaded. @otherwise says what to do instead."""
     if not find_program("apt-get") or not find_program("dpkg-deb"):
         raise KitError(f"apt-get is missing, so no package can be downloaded: {otherwise}")
 
 
 def parts_of(package, pattern):
-    """Names of the packages that a package depends on and that match the whole regex."""
+    """Return: names of the packages on which a package depends and whose names match the regex."""
     try:
         shown = run_tool(["apt-cache", "show", "--no-all-versions", package], 60)
     except KitError:
         return []
     depends = " ".join(re.findall(r"^(?:Pre-)?Depends: (.*)$", shown, re.M))
-    # The first of alternatives (signed | unsigned) is the default.
+    # Of alternatives (signed | unsigned) use the first one, which is the default.
     firsts = [entry.split("|")[0].split() for entry in depends.split(",")]
     return [words[0] for words in firsts if words and re.fullmatch(pattern, words[0])]
 
 
 def all_parts_of(package, pattern):
-    """parts_of(), recursively."""
+    """As parts_of(), recursively."""
     found, more = [], parts_of(package, pattern)
     while more:
         found += more
@@ -61,7 +62,7 @@ def all_parts_of(package, pattern):
 
 
 def is_known(package):
-    """Whether apt's lists have the package."""
+    """Return: whether apt's lists have the package."""
     try:
         return bool(run_tool(["apt-cache", "show", "--no-all-versions", package], 60))
     except KitError:
@@ -69,7 +70,7 @@ def is_known(package):
 
 
 def update_lists(why):
-    """Run apt-get update as root; raise KitError with the command to run for other users."""
+    """Run apt-get update as root. For other users, raise KitError with the command to run."""
     if os.geteuid() != 0:
         raise KitError(f"{why}. Run this once: sudo apt-get update")
 
@@ -79,13 +80,13 @@ def update_lists(why):
     try:
         patiently(lambda: update("-o", "APT::Update::Error-Mode=any"), PAUSES)
     except KitError:
-        update()  # tolerate lists that cannot be fetched; the others may suffice
+        update()  # accept that some lists cannot be fetched; the others may suffice
 
 
 def download(packages, into, what):
-    """Download packages into a directory. packages: a function that returns their names, because an
-    update may change them. what: name for messages."""
-    # Run by root, apt would switch to its own user, which cannot write to the cache directory.
+    """Download packages into a directory. @packages is a function that returns their names, because
+    these may change after an update. @what is a name for messages."""
+    # As root, apt would switch to its own user, which cannot write to the cache directory.
     command = [*_APT, "-o", "APT::Sandbox::User=root", "download"]
 
     def so_far():
@@ -93,19 +94,19 @@ def download(packages, into, what):
         return f"downloading {what}: {size / 1e6:.0f} MB so far"
 
     def attempt():
-        for other in into.glob("*.deb"):  # may be of an older version
+        for other in into.glob("*.deb"):  # these may be of an older version
             other.unlink()
         run_tool(command + packages(), 900, so_far, cwd=into)
 
     try:
         patiently(attempt, PAUSES[:1])
     except KitError as e:
-        # The mirror may have replaced the version that the lists name.
+        # The mirror may have replaced the version that is in the lists.
         update_lists(str(e))
         patiently(attempt, PAUSES)
 
 
 def unpack(directory, into):
-    """Unpack all packages of a directory."""
+    """Unpack all packages in a directory."""
     for deb in sorted(directory.glob("*.deb")):
         run_tool(["dpkg-deb", "-x", str(deb), str(into)], 300, f"unpacking {deb.name} ...")

@@ -20,22 +20,23 @@ from .kernel_image import Kernel
 from .proc import KitError, find_program, run_tool
 
 CONFIG = pathlib.Path(__file__).with_name("debug_kernel.config")
-#: Program -> its package.
+#: Program -> the package that provides it
 TOOLS = {"make": "make", "gcc": "gcc", "flex": "flex", "bison": "bison", "bc": "bc",
          "xz": "xz-utils"}
 
-#: The part of the build tree that module builds need; the rest takes a gigabyte.
+#: The part of the build tree that module builds need; the rest takes a gigabyte
 _KEPT = {"Kbuild", "Kconfig", "Makefile", "Module.symvers", ".config", "arch", "include", "scripts",
          "tools"}
 _KEPT_ARCH = {"x86", "Kconfig"}
 
-#: Options that must be set in the result; Kconfig silently drops misspelt or unavailable ones.
+#: Options that the resulting configuration must have, because Kconfig silently drops options that
+#: are misspelt or unavailable
 _MUST_HAVE = ("KASAN_VMALLOC", "PROVE_LOCKING", "DEBUG_ATOMIC_SLEEP", "DEBUG_LIST",
               "DEBUG_OBJECTS_WORK", "MODULES", "PCI_MSI", "DMA_SHARED_BUFFER", "SUSPEND")
 
 
 def find():
-    """The kernel_image.Kernel; builds it if it is missing."""
+    """Return: the kernel_image.Kernel, which is built if it is missing."""
     name = hashlib.sha256(CONFIG.read_bytes()).hexdigest()[:8]
     where = cache.directory("debug-kernel")
     if not (where / name).is_dir():
@@ -66,7 +67,7 @@ def _make(where, name):
 
 
 def _source(new):
-    """The unpacked source of the distribution's kernel."""
+    """Return: the unpacked source of the distribution's kernel."""
     def packages():
         found = debs.parts_of("linux-source", r"linux-source-\d\S*")
         if not found:

@@ -14,10 +14,10 @@ from . import cache, debs
 from .kernel_image import Kernel, sortable
 from .proc import KitError, find_program, run_tool
 
-#: Metapackages of the newest kernel for virtual machines, in Debian and in Ubuntu.
+#: Metapackages that depend on the newest kernel for virtual machines, in Debian and in Ubuntu
 METAPACKAGES = ("linux-image-cloud-amd64", "linux-image-virtual")
 
-#: Packages that make up one kernel; distributions split it differently.
+#: Packages that make up a kernel; distributions split it differently
 PART = r"linux-(?:image|image-unsigned|modules|binary)-\d\S*"
 
 _OWN = "set IVSHMEM_KERNEL=/path/to/vmlinuz and IVSHMEM_MODULES=/path/to/lib/modules/VERSION"
@@ -28,7 +28,7 @@ def cache_directory():
 
 
 def find():
-    """The Kernel of this machine's distribution, regardless of the environment."""
+    """Return: the Kernel of this machine's distribution, whatever the environment selects."""
     kernel = cached()
     if kernel:
         return kernel
@@ -37,7 +37,7 @@ def find():
 
 
 def cached():
-    """The newest kernel in the cache, or None."""
+    """Return: the newest kernel in the cache, or None."""
     best = None
     for image in cache_directory().glob("[0-9]*/vmlinuz"):
         version = image.parent.name
@@ -59,7 +59,7 @@ def _fetch():
 
 
 def _packages():
-    """Names of the packages that make up the distribution's kernel for virtual machines."""
+    """Return: names of the packages that make up the distribution's kernel for virtual machines."""
     debs.need_apt(_OWN)
     for attempt in ("as it is", "after an update"):
         if attempt == "after an update":
@@ -72,7 +72,7 @@ def _packages():
 
 
 def arrange(raw, kernel):
-    """Create the directory kernel, in the layout of the cache, from unpacked packages; returns the
+    """Create the directory @kernel, in the layout of the cache, from unpacked packages. Return: the
     version."""
     kernel.mkdir()
     images = sorted(raw.glob("boot/vmlinuz-*")) + sorted(raw.glob("usr/lib/modules/*/vmlinuz"))
@@ -85,7 +85,7 @@ def arrange(raw, kernel):
         config.rename(kernel / "config")
     (kernel / "lib" / "modules").mkdir(parents=True)
     trees[0].rename(kernel / "lib" / "modules" / version)
-    # Depending on its build, depmod searches lib/modules or usr/lib/modules: provide both.
+    # Some builds of depmod search lib/modules, others usr/lib/modules: provide both.
     (kernel / "usr").mkdir()
     (kernel / "usr" / "lib").symlink_to("../lib")
     depmod = find_program("depmod")

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Kernel modules for guests: ours (kernel/) and those of tests, built outside the source tree.
+"""Kernel modules for guests: the driver (kernel/) and those of tests, built outside the source
+tree.
 
     path = driver.module(kernel.find())    # .../ivshmem.ko
 
-Built modules are stored in the cache, module/VERSION/NAME-HASH/, by a hash of all inputs; entries
+Built modules are stored in the cache, module/VERSION/NAME-HASH/, by a hash of all inputs. Entries
 that have not been used for a week are removed.
 
-Headers: of the kernel (Kernel.headers), installed ones (linux-headers-VERSION), or those packages
-downloaded and unpacked into the cache, headers/VERSION/.
+The headers are those of the kernel (Kernel.headers), or installed ones (linux-headers-VERSION), or
+from packages that are downloaded and unpacked into the cache, headers/VERSION/.
 """
 
 import hashlib
@@ -24,21 +25,21 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "kernel"
 PUBLIC_HEADERS = ROOT / "include" / "ivshmem"
 
-#: Source files of a module.
+#: Patterns of a module's source files
 _SOURCE_NAMES = ("Kbuild", "*.c", "*.h")
 _HEADERS_PART = r"linux-(?:headers|kbuild)-\d\S*"
 _KEPT = 7 * 24 * 3600  # seconds
 
 
 def module(kernel, directory=None):
-    """Path of ivshmem.ko, our driver, for a kernel_image.Kernel. directory: where to store it,
-    instead of the cache."""
+    """Return: the path of ivshmem.ko, the driver, built for a kernel_image.Kernel. @directory is
+    where to store it instead of in the cache."""
     return modules(kernel, SOURCES, ["ivshmem"], directory)[0]
 
 
 def modules(kernel, source_dir, names, directory=None):
-    """Paths of NAME.ko, built from a directory with a NAME.c for each, or with a Kbuild. The
-    sources can include the public headers "ivshmem/driver.h" and "ivshmem/registers.h"."""
+    """Return: the paths of NAME.ko, built from a directory that has a NAME.c for each, or a Kbuild.
+    The sources can include the public headers "ivshmem/driver.h" and "ivshmem/registers.h"."""
     source_dir = pathlib.Path(source_dir)
     where = pathlib.Path(directory or cache.directory("module")) / kernel.version
     entry = where / f"{names[0]}-{_hash(kernel, source_dir, names)}"
@@ -68,7 +69,7 @@ def _prune(where):
 
 
 def _hash(kernel, source_dir, names):
-    """Hash of all inputs of the build."""
+    """Return: the hash of all inputs of the build."""
     digest = hashlib.sha256(repr((kernel.version, str(kernel.folder), str(kernel.headers),
                                   list(names))).encode())
     for path in _sources(source_dir) + _public_headers():
@@ -98,8 +99,9 @@ def _build(kernel, source_dir, names, new):
 
 
 def compile_modules(kernel, source_dir, names, work, arguments=()):
-    """Build in the new directory work: kernel/ (sources and modules) and include/. Returns the
-    output of make, including warnings. arguments: more arguments for make, such as W=1."""
+    """Build in the new directory @work, which has kernel/ (sources and modules) and include/.
+    @arguments are more arguments for make, such as W=1. Return: the output of make, including
+    warnings."""
     work = pathlib.Path(work)
     (work / "kernel").mkdir(parents=True)
     (work / "include" / "ivshmem").mkdir(parents=True)
@@ -115,16 +117,16 @@ def compile_modules(kernel, source_dir, names, work, arguments=()):
 
 
 def make(kernel, work, arguments):
-    """Run make in the kernel's build directory for the modules in work/kernel/; returns its output,
-    with errors and warnings in order."""
+    """Run make in the kernel's build directory for the modules in @work/kernel/. Return: its output
+    and errors, in order."""
     if not kernel.folder:
         _need_compiler()
     inside = "/build" if kernel.folder else str(work)
-    # Without the MAKEFLAGS of a parent make: its -j would cause a warning.
+    # Drop the MAKEFLAGS of a parent make, whose -j would cause a warning.
     command = ["env", "-u", "MAKEFLAGS", "make", "-C", str(headers(kernel)), f"M={inside}/kernel",
                f"-j{os.cpu_count() or 1}", "--no-print-directory", *arguments]
     note = f"building {arguments[0]} for Linux {kernel.version} ..."
-    # A shell merges stderr into stdout, so that warnings stay next to the file they are about.
+    # A shell merges stderr into stdout, so that each warning follows the name of its file.
     if kernel.folder:
         return kernel.folder.run(command, 600, note, build=work)
     return run_tool(["sh", "-c", 'exec "$@" 2>&1', "sh", *command], 600, note, lines=20)
@@ -138,12 +140,12 @@ def _need_compiler():
 
 
 def headers(kernel):
-    """The build directory of a kernel: its own, an installed one, or a downloaded one."""
+    """Return: the build directory of a kernel: its own, an installed one, or a downloaded one."""
     return kernel.headers or installed_headers(kernel.version) or downloaded_headers(kernel.version)
 
 
 def installed_headers(version):
-    """The build directory that an installed package provides, or None."""
+    """Return: the build directory that an installed package provides, or None."""
     for path in (f"/lib/modules/{version}/build", f"/usr/src/linux-headers-{version}"):
         if os.path.exists(f"{path}/Makefile"):
             return pathlib.Path(path)
@@ -151,7 +153,7 @@ def installed_headers(version):
 
 
 def downloaded_headers(version):
-    """The build directory in the cache; downloads it if it is missing."""
+    """Return: the build directory in the cache, which is downloaded if it is missing."""
     where = cache.directory("headers")
     path = where / version / "usr" / "src" / f"linux-headers-{version}"
     if not path.is_dir():
@@ -186,7 +188,8 @@ def _fetch_headers(version, where):
 
 
 def relocate(root, final):
-    """The packages expect to be in /usr/src: make their makefiles and links point to final."""
+    """Change makefiles and links of the packages, which expect to be in /usr/src, to refer to
+    @final."""
     for makefile in [*root.glob("usr/src/*/Makefile"), *root.glob("usr/src/*/.kernelvariables")]:
         text = makefile.read_text()
         makefile.write_text(re.sub(r"(?<![\w/])/usr/(src|lib)/linux-", rf"{final}/usr/\1/linux-",

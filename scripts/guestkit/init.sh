@@ -12,7 +12,7 @@ mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/shm /tmp
 mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /tmp
-# Kernel messages would interrupt the programs' lines. Panics are still shown.
+# Kernel messages would interrupt lines of the programs. Panics are shown nevertheless.
 dmesg -n 1
 
 while read -r module; do
@@ -33,7 +33,7 @@ if [ -n "$GUEST_BIND" ]; then
 	done
 fi
 
-# Start the CPUs that maxcpus=1 left offline: see machine.py.
+# Start the CPUs that maxcpus=1 has left offline (see machine.py).
 for online in /sys/devices/system/cpu/cpu*/online; do
 	[ -e "$online" ] || continue # no match: one CPU only
 	[ "$(cat "$online")" = 1 ] || echo 1 >"$online" || echo "guest: cannot start a CPU: $online"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Create an initramfs: busybox, static programs, kernel modules with dependencies, and /init.
 
-The guest's task is a shell script, /run, which init.sh runs.
+The guest runs the shell script /run, which init.sh starts.
 """
 
 import gzip
@@ -13,7 +13,7 @@ import subprocess
 from . import cpio
 from .proc import KitError, find_program, run_tool
 
-#: Modules for interrupts in user space that no other module depends on.
+#: Modules for interrupts in user space on which no other module depends
 VFIO = ("vfio_iommu_type1", "vfio-pci")
 
 _INIT = pathlib.Path(__file__).with_name("init.sh")
@@ -47,7 +47,7 @@ def build(path, kernel, run, programs=(), modules=(), extra_modules=(), stay=Non
     _add_modules(archive, kernel, modules, extra_modules)
     for name, data in (files or {}).items():
         archive.file(name, data, 0o755)
-    # Not compressed: QEMU loads it faster than an emulated CPU unpacks it.
+    # Do not compress it, because QEMU loads it faster than an emulated CPU unpacks it.
     pathlib.Path(path).write_bytes(archive.bytes())
     return path
 
@@ -88,7 +88,7 @@ def _add_modules(archive, kernel, modules, extra_modules):
 
 
 def _depends_of(path):
-    """The dependencies of a .ko file, from its modinfo section."""
+    """Return: the dependencies of a .ko file, from its modinfo section."""
     data = pathlib.Path(path).read_bytes()
     begin = data.find(b"\0depends=")
     if begin < 0:
@@ -98,7 +98,8 @@ def _depends_of(path):
 
 
 def unpacked(path):
-    """The bytes of a kernel module, which may be compressed (.ko, .ko.gz, .ko.xz, .ko.zst)."""
+    """Return: the bytes of a kernel module, which may be compressed (.ko, .ko.gz, .ko.xz,
+    .ko.zst)."""
     path = str(path)
     data = pathlib.Path(path).read_bytes()
     if path.endswith(".xz"):

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What KEEP=1 leaves running: guests, the commands to try, and the script that stops them."""
+"""With KEEP=1: leave guests running, print commands to try, and write the script that stops
+them."""
 
 import os
 import pathlib
 import shlex
 
-#: Seconds until a guest must be ready for doorbells.
+#: Seconds within which a guest must be ready for doorbells
 READY = 30
 
 _STOP = """#!/bin/sh
@@ -35,10 +36,10 @@ rm -rf {directory}
 
 
 def leave(meeting):
-    """Detach the server and the guests; returns lines with commands to try."""
+    """Detach the server and the guests. Return: lines with commands to try."""
     programs = [peer.program for peer in meeting.result.peers if peer.exit_regex]
     for guest in programs:
-        guest.wait_for(r"^peer \d+ through", READY)  # earlier doorbells would be lost
+        guest.wait_for(r"^peer \d+ through", READY)  # doorbells before that would be lost
     for peer in meeting.result.peers:
         if not peer.exit_regex:
             peer.program.stop()

@@ -18,7 +18,7 @@ _KERNELS = {"debug": debug_kernel.find, "default": distribution_kernel.find, "st
 
 
 def find():
-    """The kernel_image.Kernel for guests; downloads or builds it if necessary."""
+    """Return: the kernel_image.Kernel for guests, which is downloaded or built if necessary."""
     choice = os.environ.get("IVSHMEM_GUEST_KERNEL")
     if choice:
         return _named(choice)

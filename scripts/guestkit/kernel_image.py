@@ -26,9 +26,10 @@ class Kernel:
         self.modules = pathlib.Path(modules) if modules else None
 
     def with_dependencies(self, names):
-        """Paths of the .ko files to insert for these modules, in order, without built-in ones.
+        """Return: paths of the .ko files to insert for these modules, in order, without built-in
+        ones.
 
-        Reads modules.dep instead of running modprobe, which would apply the host's /etc/modprobe.d.
+        Reads modules.dep. modprobe would apply the host's /etc/modprobe.d.
         """
         if not names:
             return []
@@ -62,5 +63,5 @@ def _name(module):
 
 
 def sortable(version):
-    """Sort key of a version."""
+    """Return: a sort key for a version."""
     return [int(word) for word in re.findall(r"\d+", version)]

@@ -18,27 +18,28 @@ import threading
 from . import qmp as qmp_module
 from .proc import KitError, Process, find_program, tail_of, wait_for_text
 
-#: Interrupts in user space need a virtual IOMMU; interrupt remapping needs the split irqchip. With
-#: a vfio-user device QEMU aborts when the guest enables an IOMMU without caching mode.
+#: Interrupts in user space need a virtual IOMMU, whose interrupt remapping needs the split irqchip.
+#: With a vfio-user device, QEMU aborts when the guest enables an IOMMU without caching mode.
 IOMMU_MACHINE = "q35,kernel-irqchip=split"
 IOMMU_DEVICE = "intel-iommu,intremap=on,caching-mode=on"
 
-#: Without cmpxchg16b: under QEMU 7.2, Linux 6.12 has been seen to crash in kmalloc() right after
-#: that instruction, with half of RAX in the flags. Linux works without it.
+#: Omit cmpxchg16b. Under QEMU 7.2, Linux 6.12 has crashed in kmalloc() right after this
+#: instruction, with half of RAX in the flags. Linux does not need the instruction.
 _EMULATED = "max,-cx16"
 
-#: Boot on one CPU and let init.sh start the others. During boot, Linux patches its code by way of a
+#: Boot on one CPU; init.sh starts the others. During boot Linux patches its code by means of a
 #: breakpoint. If another CPU runs at that time, QEMU 7.2's emulation (not 11.1's) can keep a stale
-#: breakpoint, which Linux then hits forever: in about one of several hundred boots, often silently.
+#: breakpoint, which Linux then hits forever. This happened in one of several hundred boots, often
+#: without a message.
 _ONE_AFTER_THE_OTHER = "maxcpus=1"
 
-#: Kernel parameters that shorten the boot: no probing for absent hardware.
+#: Kernel parameters that shorten the boot by not probing for absent hardware
 _FAST_BOOT = "no_timer_check tsc=reliable i8042.noaux=1 i8042.nokbd=1 8250.nr_uarts=1 " \
              "cryptomgr.notests"
 
 
 def accelerator():
-    """kvm if it is usable, otherwise tcg.
+    """Return: kvm if it works, otherwise tcg.
 
     Without vmx or svm in /proc/cpuinfo a nested /dev/kvm can be opened, but guests hang in the
     firmware.
@@ -66,19 +67,21 @@ def qemu_program():
 
 
 def escaped(path):
-    """A path, escaped as a value in a QEMU option."""
+    """Return: a path, escaped for use as a value in a QEMU option."""
     return str(path).replace(",", ",,")
 
 
 def doorbell(socket_path, vectors, ident="ivshmem0", bus=None):
-    """QEMU arguments for one ivshmem-doorbell device that connects to a server's socket."""
+    """Return: QEMU arguments for an ivshmem-doorbell device that connects to the socket of a
+    server."""
     place = f",bus={bus}" if bus else ""
     return ["-chardev", f"socket,id=c-{ident},path={escaped(socket_path)}",
             "-device", f"ivshmem-doorbell,id={ident},chardev=c-{ident},vectors={vectors}{place}"]
 
 
 def plain(path, size, ident="ivshmem0", bus=None):
-    """QEMU arguments for one ivshmem-plain device whose region is a file, such as /dev/shm/NAME."""
+    """Return: QEMU arguments for an ivshmem-plain device whose region is a file, such as
+    /dev/shm/NAME."""
     place = f",bus={bus}" if bus else ""
     return ["-object", f"memory-backend-file,id=m-{ident},share=on,mem-path={escaped(path)},"
                        f"size={size}",
@@ -86,8 +89,8 @@ def plain(path, size, ident="ivshmem0", bus=None):
 
 
 def vfio_user(socket_path, ident="ivshmem0", bus=None):
-    """QEMU arguments for one vfio-user device that a program serves at a socket; needs the QEMU of
-    vfio_user_qemu.find()."""
+    """Return: QEMU arguments for a vfio-user device that a program serves at a socket. They need
+    the QEMU of vfio_user_qemu.find()."""
     device = {"driver": "vfio-user-pci", "id": ident,
               "socket": {"type": "unix", "path": str(socket_path)}}
     return ["-device", json.dumps(device | ({"bus": bus} if bus else {}))]
@@ -138,16 +141,16 @@ class Guest:
         self.pid = self._process.pid
 
     def status(self):
-        """None while QEMU runs, then its exit status."""
+        """Return: None while QEMU runs, then its exit status."""
         return self._process.status()
 
     def text(self):
-        """The console so far."""
+        """Return: the console output so far."""
         with open(self.log, "rb") as f:
             return f.read().decode("utf-8", "replace").replace("\r", "")
 
     def tail(self, lines=15):
-        """The last lines of the console, and of QEMU's own output."""
+        """Return: the last lines of the console and of QEMU's own output."""
         said = tail_of(self.log + ".qemu", 5)
         return tail_of(self.log, lines) + [f"qemu: {line}" for line in said]
 
@@ -160,36 +163,36 @@ class Guest:
         return wait_for_text(self, regex, timeout, start)
 
     def wait(self, timeout):
-        """Wait until QEMU ends; returns its status, or None if it still runs."""
+        """Wait until QEMU exits. Return: its status, or None if it still runs after the timeout."""
         return self._process.wait(timeout)
 
     def describe_end(self):
         return self._process.describe_end()
 
     def qmp(self):
-        """The control connection; the first call connects."""
+        """Return: the control connection. The first call connects."""
         if not self._qmp:
             self._qmp = qmp_module.Qmp(self.qmp_path)
         return self._qmp
 
     def send(self, line):
-        """Send a line to the console, for the guest's /run or /stay to read."""
+        """Send a line to the console, which the guest's /run or /stay reads."""
         if not self._serial:
             self._serial = qmp_module.connect(self.serial_path, 20)
             threading.Thread(target=_drain, args=(self._serial,), daemon=True).start()
         self._serial.sendall(line.encode() + b"\n")
 
     def command_line(self):
-        """The QEMU command, for messages."""
+        """Return: the QEMU command, for messages."""
         return shlex.join(self.argv)
 
     def stop(self):
-        """Kill QEMU: the guest has no state worth saving. Never raises."""
+        """Kill QEMU, because the guest has no state to save. Never raises."""
         if self._qmp:
             self._qmp.close()
         if self._serial:
             with contextlib.suppress(OSError):
-                self._serial.shutdown(socket.SHUT_RDWR)  # also ends _drain()
+                self._serial.shutdown(socket.SHUT_RDWR)  # also makes _drain() return
             self._serial.close()
         self._qmp = self._serial = None
         self._process.stop(grace=3)
@@ -205,8 +208,9 @@ class Guest:
 
 
 def _drain(connection):
-    """Discard the console output on the socket; it is in the log, too. Otherwise the guest would
-    block after about 300 characters, because each occupies its own buffer in the socket."""
+    """Discard console output on the socket, because it is also in the log. Otherwise the guest
+    would block after about 300 characters, each of which occupies a buffer of its own in the
+    socket."""
     try:
         while connection.recv(65536):
             pass

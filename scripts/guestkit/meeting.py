@@ -21,19 +21,19 @@ from dataclasses import dataclass, field
 from . import initramfs, keep, kernel, machine
 from .proc import TICK, KitError, Lines, Process, pause
 
-#: Stages that the example program reports, in order.
+#: Stages that the example program reports, in this order
 STAGES = ("opened", "met", "written", "read", "rung", "measured", "done")
 
-#: sun_path has 108 bytes, including the NUL.
+#: sun_path has 108 bytes, including the terminating NUL
 SOCKET_PATH_MAX = 107
 
-#: Seconds for the other peers to report after one has failed.
+#: Seconds for the other peers to report after one of them has failed
 AFTERMATH = 5
 
 _TASK = """meet --name "$peer" --peers "$peers" --vectors "$vectors" --timeout "$timeout" pci:
 """
 
-#: With KEEP=1. The client exits at the end of its input, so its input must not end.
+#: Used with KEEP=1. The client exits when its input ends, so keep its input open.
 _STAY = """echo "guest: waiting for doorbells"
 tail -f /dev/null | ivshmem-client -v -a pci:
 """
@@ -41,7 +41,8 @@ tail -f /dev/null | ivshmem-client -v -a pci:
 
 @dataclass
 class Config:
-    """build: the build directory; mode: "guests" or "host"; say(who, line) receives all output"""
+    """build: the build directory; mode: "guests" or "host"; say(who, line): called with all
+    output"""
 
     build: str
     mode: str = "guests"
@@ -54,7 +55,8 @@ class Config:
 
 @dataclass
 class Peer:
-    """One peer: its program, its output, and its result (the JSON) or None."""
+    """A peer: its program, its output, and its result (the JSON), which is None until it has
+    one."""
 
     name: str
     program: object = None
@@ -68,7 +70,7 @@ class Peer:
 
 @dataclass
 class Result:
-    """peers: in the order of their ids; problems: messages, empty on success."""
+    """peers: in the order of their ids; problems: error messages, empty on success"""
 
     peers: list = field(default_factory=list)
     vectors: int = 0
@@ -80,25 +82,27 @@ class Result:
         return [peer.result for peer in self.peers if peer.result]
 
     def expected(self):
-        """The expected doorbells, as (from, to, vector): every ordered pair, every vector."""
+        """Return: the expected doorbells, as (from, to, vector): every ordered pair, every
+        vector."""
         ids = range(len(self.peers))
         return {(a, b, v) for a in ids for b in ids if a != b for v in range(self.vectors)}
 
     def arrived(self):
-        """The expected doorbells whose arrival the rung peers report."""
+        """Return: the expected doorbells that the rung peers report as received."""
         said = {(ring["from"], report["id"], ring["vector"]) for report in self.reports()
                 for ring in report["rings"] if ring["arrived"] is True}
         return said & self.expected()
 
     def unread(self):
-        """The (reader, writer) ids for which no correct read was reported."""
+        """Return: (reader, writer) ids of the pairs for which the reader has not reported a correct
+        read."""
         ids = [report["id"] for report in self.reports()]
         good = {(report["id"], read["id"]) for report in self.reports()
                 for read in report["read"] if read["correct"] is True}
         return [(a, b) for a in ids for b in ids if a != b and (a, b) not in good]
 
     def round_trips(self):
-        """{(measuring id, other id): its entry}"""
+        """Return: {(measuring id, other id): its entry}."""
         return {(report["id"], trip["with"]): trip for report in self.reports()
                 for trip in report.get("round_trips", [])}
 
@@ -169,7 +173,7 @@ class Meeting:
         self._add(Peer(name, program, Lines(program.log)))
 
     def _add(self, peer):
-        """Wait until the peer has joined, so that ids are in the order of the peers."""
+        """Start a peer and wait until it has joined, so that ids are in the order of the peers."""
         peer.stage = "started"
         number = len(self.result.peers)
         self.result.peers.append(peer)
@@ -202,7 +206,7 @@ class Meeting:
             if ended and peer.status is None:
                 peer.status = int(ended.group(1))
         if peer.status is None and status is not None:
-            # QEMU ended without an exit line of the guest: a failure, even with status 0.
+            # QEMU exited without a line "guest: exit": a failure, even with status 0.
             peer.status = status if not peer.exit_regex else f"QEMU {peer.program.describe_end()}"
 
     def wait_all(self):
@@ -234,7 +238,7 @@ class Meeting:
 
 
 def run(config):
-    """Run the meeting; returns a Result. Raises only on signals (proc.Interrupted) and bugs."""
+    """Run the meeting. Return: a Result. Raises only on signals (proc.Interrupted) and bugs."""
     meeting = Meeting(config)
     kept = False
     try:
@@ -304,7 +308,7 @@ def _is_socket(path):
 
 
 def _parsed(text):
-    """A peer's result; None if it is malformed (a truncated line, for instance)."""
+    """Return: a peer's result, or None if it is malformed, for instance a truncated line."""
     try:
         report = json.loads(text)
         for key in ("name", "id", "vectors", "memory", "roster", "rings", "read"):
@@ -315,12 +319,12 @@ def _parsed(text):
 
 
 def judge(result):
-    """Problems in the results, as messages; empty on success."""
+    """Return: the problems in the results, as messages; empty on success."""
     problems = []
     for number, peer in enumerate(result.peers):
         report = peer.result
         if peer.status is None or (peer.status != 0 and not report):
-            continue  # reported by _post_mortem()
+            continue  # _post_mortem() reports these
         if not report:
             problems.append(f"{peer.name} reported no result")
         elif (report["id"], report["name"]) != (number, peer.name):
@@ -343,7 +347,7 @@ def judge(result):
 
 
 def _post_mortem(meeting):
-    """For each peer that failed: the stage it reached, and its last output."""
+    """Return: for each peer that failed, the stage it reached and its last output."""
     said = []
     for peer in meeting.result.peers:
         if peer.status == 0 and peer.result:

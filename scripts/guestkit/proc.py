@@ -39,15 +39,16 @@ class Interrupted(BaseException):
 
 
 def catch_signals():
-    """From now on, INT, TERM and HUP make the next pause() raise Interrupted."""
+    """From this call on, INT, TERM and HUP make the next pause() raise Interrupted."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Leave HUP ignored: that is nohup. An ignored INT only means that a shell used "&".
+        # An ignored HUP stays ignored: nohup started this process. A shell ignores INT for "&",
+        # which does not matter here.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda got, _frame: _caught.append(got))
 
 
 def die_of(number):
-    """Terminate this process with the signal, so that make and the shell see it."""
+    """Terminate this process with the signal, so that make and the shell are informed of it."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
@@ -61,7 +62,7 @@ def pause(seconds=TICK):
 
 
 def wait_until(condition, timeout):
-    """Poll condition(); returns its first true value, or its last false value after the timeout."""
+    """Poll condition(). Return: its first true value, or its last false value after the timeout."""
     end = time.monotonic() + timeout
     while True:
         value = condition()
@@ -71,7 +72,8 @@ def wait_until(condition, timeout):
 
 
 def find_program(*names):
-    """Path of the first of these programs that exists, or None; searches sbin directories, too."""
+    """Return: the path of the first of these programs that exists, or None. Searches sbin
+    directories as well."""
     path = os.environ.get("PATH", os.defpath) + os.pathsep + os.pathsep.join(SBIN)
     for name in names:
         found = shutil.which(name, path=path)
@@ -81,7 +83,8 @@ def find_program(*names):
 
 
 def tail_of(path, lines=15):
-    """The last lines of a text file, as a list; empty if the file does not exist."""
+    """Return: the last lines of a text file, as a list, which is empty if the file does not
+    exist."""
     try:
         with open(path, "rb") as f:
             f.seek(max(0, os.fstat(f.fileno()).st_size - 64 * 1024))
@@ -92,12 +95,12 @@ def tail_of(path, lines=15):
 
 
 def clean(line):
-    """A console line without carriage returns and terminal escapes."""
+    """Return: a console line without carriage returns and terminal escapes."""
     return re.sub(r"\x1b(\[[0-9;?=]*[A-Za-z]|c)", "", line).replace("\r", "").rstrip()
 
 
 class Lines:
-    """The lines of a growing file: take() returns those completed since the last call."""
+    """The lines of a growing file. take() returns the lines completed since the last call."""
 
     def __init__(self, path):
         self.path = path
@@ -134,7 +137,7 @@ class Process:
         parent = os.getpid()
 
         def prepare():
-            # Because of start_new_session, Ctrl-C reaches only the demo, which stops its children.
+            # With start_new_session, Ctrl-C reaches only the demo, which stops its children.
             if not keep:
                 _libc.prctl(PR_SET_PDEATHSIG, int(on_death), 0, 0, 0)
                 if os.getppid() != parent:
@@ -150,16 +153,17 @@ class Process:
         self.pid = self._popen.pid
 
     def status(self):
-        """None while it runs, then the exit status; negative: minus the signal that killed it."""
+        """Return: None while it runs, then the exit status, or minus the number of the signal that
+        killed it."""
         return self._popen.poll()
 
     def wait(self, timeout):
-        """Wait until it ends; returns its status, or None after the timeout."""
+        """Wait until it exits. Return: its status, or None after the timeout."""
         wait_until(lambda: self.status() is not None, timeout)
         return self.status()
 
     def text(self):
-        """All its output so far."""
+        """Return: all its output so far."""
         with open(self.log, "rb") as f:
             return f.read().decode("utf-8", "replace")
 
@@ -182,10 +186,10 @@ class Process:
         return f"ended with status {status}"
 
     def stop(self, grace=5.0, first=signal.SIGTERM):
-        """Send it the signal first, and SIGKILL after grace seconds. Never raises; idempotent."""
+        """Send the signal @first, and SIGKILL after @grace seconds. Never raises; idempotent."""
         if self.status() is not None:
             return
-        # No pause() here: after a signal, too, the clean-up has to complete.
+        # Do not call pause(), because the clean-up must complete even after a signal.
         self._popen.send_signal(first)
         try:
             self._popen.wait(grace)
@@ -194,11 +198,11 @@ class Process:
             try:
                 self._popen.wait(10)
             except subprocess.TimeoutExpired:
-                pass  # uninterruptible; the kernel kills it when it can
+                pass  # it is in an uninterruptible sleep; the kernel kills it later
 
     def detach(self):
-        """Leave it running after this process. Only for keep=True."""
-        self._popen.returncode = 0  # no "still running" warning when this object is dropped
+        """Let it outlive this process. Only with keep=True."""
+        self._popen.returncode = 0  # no "still running" warning when this object is deleted
 
     def __enter__(self):
         return self
@@ -208,12 +212,12 @@ class Process:
 
 
 def wait_for_text(program, regex, timeout, start=0):
-    """Process.wait_for() for any object with name, log, text(), status(), tail(),
+    """Process.wait_for() for any object that has name, log, text(), status(), tail() and
     describe_end()."""
     pattern = re.compile(regex, re.M)
     end = time.monotonic() + timeout
     while True:
-        ended = program.status() is not None  # checked first, so text() has all its output
+        ended = program.status() is not None  # read before text(), which then has all output
         match = pattern.search(program.text(), start)
         if match:
             return match
@@ -257,7 +261,7 @@ def run_tool(argv, timeout, note=None, cwd=None, lines=8, every=2):
         finally:
             late = tool.poll() is None
             if late:
-                os.killpg(tool.pid, signal.SIGKILL)  # its children, too: it is a session leader
+                os.killpg(tool.pid, signal.SIGKILL)  # and its children: it leads a session
                 tool.wait()
         out.seek(0)
         text = out.read().decode("utf-8", "replace")

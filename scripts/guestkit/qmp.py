@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""QEMU's control socket (QMP): the part that tests need."""
+"""The part of QEMU's control protocol (QMP) that the tests need."""
 
 import json
 import socket
@@ -9,7 +9,7 @@ from .proc import KitError, pause
 
 
 def connect(path, timeout):
-    """A stream socket connected to path; waits until a process listens there."""
+    """Return: a stream socket connected to @path. Waits until a process listens there."""
     end = time.monotonic() + timeout
     while True:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -24,7 +24,7 @@ def connect(path, timeout):
 
 
 class Qmp:
-    """One connection. command() returns QEMU's reply; events are collected in self.events."""
+    """A connection. command() returns QEMU's reply; events are collected in self.events."""
 
     def __init__(self, path, timeout=20):
         self.events = []
@@ -35,7 +35,7 @@ class Qmp:
         self.command("qmp_capabilities")
 
     def command(self, name, timeout=20, **arguments):
-        """Run a command. Arguments with a hyphen in the name: **{"a-b": value}."""
+        """Run a command. Pass arguments whose names have a hyphen as **{"a-b": value}."""
         request = {"execute": name, "arguments": arguments}
         self._socket.sendall(json.dumps(request).encode() + b"\n")
         end = time.monotonic() + timeout
@@ -49,9 +49,9 @@ class Qmp:
                 return message["return"]
 
     def unplug(self, ident, timeout=20):
-        """Request the unplug of a device. QEMU rejects it while the power indicator of the device's
-        port blinks. The guest lets it blink until hot-plug is complete, which is shortly after its
-        programs see the device: so retry."""
+        """Request the unplug of a device. QEMU rejects the request while the power indicator of the
+        device's port blinks. The guest stops blinking when hot-plug is complete, shortly after
+        programs see the device, so retry."""
         end = time.monotonic() + timeout
         while True:
             try:
@@ -62,7 +62,8 @@ class Qmp:
             pause()
 
     def wait_event(self, name, timeout=20):
-        """Remove and return the first event of that name; it may have arrived before the call."""
+        """Wait for the first event with this name, which may have arrived before the call. Return:
+        the event, which is removed from self.events."""
         end = time.monotonic() + timeout
         while True:
             for event in self.events:

@@ -17,7 +17,7 @@ from .bootstrap import Unavailable
 from .kernel_image import Kernel, sortable
 from .proc import KitError, run_tool
 
-SUITES = ("stable", "trixie")  # some mirrors lack the "stable" link
+SUITES = ("stable", "trixie")  # some mirrors lack the link "stable"
 PACKAGES = ("dkms", "gcc", "kmod", "linux-headers-cloud-amd64", "linux-image-cloud-amd64", "make",
             "sparse", "udev")
 
@@ -26,7 +26,7 @@ _WHAT = "a root directory with Debian's current release"
 
 
 class Folder:
-    """A root directory to run commands in."""
+    """A root directory in which commands can be run."""
 
     def __init__(self, root):
         self.root = pathlib.Path(root)
@@ -35,15 +35,15 @@ class Folder:
         return str(self.root)
 
     def run(self, command, timeout, note=None, build="", lines=20):
-        """Run a command in the root directory; returns its output, with errors in order. Its writes
-        are discarded, except those to /build, which is the directory build."""
+        """Run a command in the root directory. Its writes are discarded, except those to /build,
+        which is the directory @build. Return: its output and errors, in order."""
         inside = ["sh", str(_INSIDE), str(self.root), str(build), *map(str, command)]
         return run_tool(["unshare", "--mount", "--pid", "--fork", "--kill-child", *inside],
                         timeout, note, lines=lines)
 
 
 def find():
-    """The kernel_image.Kernel of Debian's current release."""
+    """Return: the kernel_image.Kernel of Debian's current release."""
     where = folder()
     images = sorted(where.root.glob("boot/vmlinuz-*"), key=lambda path: sortable(path.name))
     if not images:
@@ -54,7 +54,7 @@ def find():
 
 
 def folder():
-    """The Folder; creates it if it is missing."""
+    """Return: the Folder, which is created if it is missing."""
     if os.geteuid() != 0:
         raise Unavailable(f"only root can run commands in {_WHAT}")
     where = bootstrap.folder(cache.directory("stable"), " ".join(PACKAGES), _WHAT, _make)

@@ -23,12 +23,12 @@ PACKAGE = "qemu-system-x86"
 
 _PROGRAM = "usr/bin/qemu-system-x86_64"
 _FIRMWARE = ("usr/share/qemu", "usr/share/seabios")
-#: In the directory of libraries: large, and not needed by QEMU.
+#: Subdirectories of the directory of libraries that are large and that QEMU does not need
 _NO_LIBRARIES = ("gconv", "perl", "perl-base", "qemu")
 
 
 def find():
-    """The first words of QEMU's command line."""
+    """Return: the first words of QEMU's command line."""
     try:
         own = [machine.qemu_program()]
         _need_device(own)
@@ -46,7 +46,7 @@ def find():
 
 
 def _need_device(command):
-    # Not "-device help": that would load the modules of this machine's QEMU, another version.
+    # "-device help" would load the modules of this machine's QEMU, which is another version.
     if "socket=" not in run_tool([*command, "-device", "vfio-user-pci,help"], 60):
         raise KitError("it lacks the device vfio-user-pci")
 
@@ -61,7 +61,7 @@ def _command(folder):
 
 def _make(new, final):
     try:
-        # Packages are only unpacked: none of their programs has to be runnable here.
+        # Packages are only unpacked; none of the programs in them needs to be runnable here.
         bootstrap.debian(SUITES, [PACKAGE], new / "all",
                          ["--mode=chrootless", "--variant=extract",
                           f"--aptopt=APT::Default-Release \"{SUITES[-1]}\""])
