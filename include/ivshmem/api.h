@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Attributes and the error text, used by all public headers.
+ * Attributes and the error type that all public headers use.
  *
  * Every function that can fail returns:
  *   0         success
@@ -24,7 +24,7 @@ extern "C" {
 
 /**
  * struct ivs_error - a message for the user: what was wrong, with the value, and how to fix it
- * @text: NUL-terminated, without a newline; only set by a call that fails
+ * @text: NUL-terminated, without a newline; set by a call that fails
  *
  * Owned by the caller. Functions that take a pointer to it accept NULL.
  */

@@ -5,11 +5,11 @@
  *
  *   open(2)   O_RDWR for full access; O_RDONLY for read-only mappings, read, poll and IVS_IOC_INFO
  *   mmap(2)   MAP_SHARED, at one of the IVS_MMAP_* offsets plus a page-aligned offset
- *   read(2)   text, for scripts: one line "VECTOR COUNT\n" for a vector rung since this open file
- *             last reported it. Blocks until a vector is rung, unless O_NONBLOCK. COUNT is the
- *             number of the vector's interrupts since the driver was bound. A new open file
- *             reports only interrupts after its open().
- *   poll(2)   POLLIN: a line can be read; POLLERR | POLLHUP: the device is gone
+ *   read(2)   text, for scripts: returns one line "VECTOR COUNT\n" for a vector that was rung since
+ *             it was last reported on this open file. Blocks until a vector is rung, unless
+ *             O_NONBLOCK. COUNT is the number of the vector's interrupts since the driver was
+ *             bound. A new open file reports only interrupts after its open().
+ *   poll(2)   POLLIN: a line can be read; POLLERR | POLLHUP: the device was unplugged or unbound
  *   ioctl(2)  IVS_IOC_*
  *
  * When the device is unplugged or unbound, all calls fail with ENODEV (blocked poll and read calls
@@ -53,11 +53,11 @@
 
 /**
  * struct ivs_driver_status - device status that is readable without a system call
- * @gone:   not 0: the device is gone and does not come back
+ * @gone:   nonzero once the device was unplugged or unbound; never cleared
  * @events: number of resets and suspends
  * @counts: interrupts since the driver was bound, by vector
  *
- * Only the kernel writes to it.
+ * Only the kernel writes to this page.
  */
 struct ivs_driver_status {
 	__u32 gone;
@@ -67,15 +67,15 @@ struct ivs_driver_status {
 };
 
 /* struct ivs_ioc_info, flags */
-#define IVS_INFO_INTX (1u << 0)	     /* the only vector is INTx: revision 0 without MSI-X */
+#define IVS_INFO_INTX (1u << 0)	     /* one vector, signalled by INTx: revision 0 without MSI-X */
 #define IVS_INFO_REGISTERS (1u << 1) /* IVS_MMAP_REGISTERS can be mapped */
-#define IVS_INFO_DOORBELL (1u << 2)  /* has an id and doorbells; not set for ivshmem-plain */
+#define IVS_INFO_DOORBELL (1u << 2)  /* it has an id and doorbells; not set for ivshmem-plain */
 
 /* struct ivs_ioc_info, memory_type: type of the current mappings of the region */
 #define IVS_MEMORY_NONE 0 /* not mapped; the next mapping sets the type */
 #define IVS_MEMORY_WB 1	  /* write-back: cached like ordinary memory */
 #define IVS_MEMORY_WC 2	  /* write-combining */
-#define IVS_MEMORY_UC 3	  /* uncached: mapped as IVS_MMAP_MEMORY_WC without CPU support for it */
+#define IVS_MEMORY_UC 3	  /* uncached: IVS_MMAP_MEMORY_WC on a CPU without write-combining */
 
 #define IVS_NAME_LEN 64
 #define IVS_UUID_LEN 16
@@ -86,10 +86,10 @@ struct ivs_driver_status {
  * @version:     IVS_DRIVER_VERSION of the driver
  * @flags:       IVS_INFO_*
  * @revision:    PCI revision: 0 or 1
- * @position:    current value of IVPosition (R-3): own id; -1 on revision 0 before the region is
- *               attached
- * @vectors_n:   usable vectors: 0 (ivshmem-plain) to IVS_LINUX_VECTORS_MAX. Less than the device
- *               has if the guest ran out of interrupts.
+ * @position:    current value of IVPosition (R-3): the id of this peer; -1 on revision 0 before the
+ *               region is attached
+ * @vectors_n:   number of usable vectors: 0 (ivshmem-plain) to IVS_LINUX_VECTORS_MAX. Fewer than
+ *               the device has if the guest ran out of interrupts.
  * @memory_type: IVS_MEMORY_*
  * @memory_len:  size of the region in bytes
  * @bdf:         PCI address, such as "0000:00:03.0"
@@ -142,9 +142,9 @@ struct ivs_ioc_ring {
  *
  * The dma-buf is readable and writable. The first export maps the region write-back in the kernel
  * until the device is unbound: it fails with EBUSY while the region is mapped write-combining, or
- * while dma-bufs of an unplugged device at the same address are still open. EOPNOTSUPP if address
- * or size of the region is not a multiple of 2 MiB, and in encrypted guests. Importers that cannot
- * address the region get EOPNOTSUPP when they map the dma-buf.
+ * while dma-bufs of an unplugged device at the same address are still open. Exports fail with
+ * EOPNOTSUPP if the region's address or size is not a multiple of 2 MiB, and in encrypted guests.
+ * Importers that cannot address the region get EOPNOTSUPP when they map the dma-buf.
  */
 struct ivs_ioc_dmabuf {
 	__u64 offset;
@@ -154,9 +154,9 @@ struct ivs_ioc_dmabuf {
 };
 
 /*
- * Errors: ENODEV (the device is gone), EINVAL (see above), EBADF (RING, EVENTFD, DMABUF: the file
- * is not open for writing; EVENTFD: bad fd), EFAULT, ENOMEM, ENOTTY, EMFILE, EBUSY (DMABUF: see
- * above), EOPNOTSUPP (DMABUF: see above, or the kernel has no dma-buf support).
+ * Errors: ENODEV (the device was unplugged or unbound), EINVAL (see above), EBADF (RING, EVENTFD,
+ * DMABUF: the file is not open for writing; EVENTFD: bad fd), EFAULT, ENOMEM, ENOTTY, EMFILE, EBUSY
+ * (DMABUF: see above), EOPNOTSUPP (DMABUF: see above, or the kernel has no dma-buf support).
  */
 #define IVS_IOC_INFO _IOR('v', 0xe0, struct ivs_ioc_info)
 #define IVS_IOC_EVENTFD _IOW('v', 0xe1, struct ivs_ioc_eventfd)

@@ -10,17 +10,18 @@
  *   pci:           guest: the only device
  *   /dev/ivshmemN  guest: the device node of our driver, ivshmem(4)
  *
- * With pci: the transport depends on what the device is bound to: our driver; vfio-pci (interrupts,
- * but uncached memory, and one process at a time); else sysfs (for root: uncached memory and
- * ringing, but no waiting).
+ * With pci: the transport depends on the driver that is bound to the device: with our driver it is
+ * "driver"; with vfio-pci, "vfio" (interrupts, but uncached memory, and only one process at a
+ * time); otherwise "sysfs" (root only: uncached memory, and the peer can ring but not wait).
  *
- * Results: see ivshmem/api.h. Another peer, whatever it does, never causes a negative result.
+ * Results: see ivshmem/api.h. Nothing that another peer does causes a negative result.
  *
  * Thread safety: ivs_peer_ring(), ivs_doorbell_ring(), ivs_peer_wait() on different vectors,
  * ivs_peer_next(), ivs_peer_read_roster() and the getters may run at the same time in different
- * threads. ivs_peer_stop() may run at any time, also in a signal handler. Nothing else may run
- * beside ivs_peer_open() and ivs_peer_close() of the same peer: if threads wait, stop the peer and
- * join them before you close it. After fork() only one of the two processes may use a peer.
+ * threads. ivs_peer_stop() may run at any time, also in a signal handler, but no call may run
+ * concurrently with ivs_peer_open() or ivs_peer_close() for the same peer: if threads are waiting,
+ * stop the peer and join them before you close it. After fork() only one of the two processes may
+ * use a peer.
  */
 #ifndef IVSHMEM_PEER_H
 #define IVSHMEM_PEER_H
@@ -42,7 +43,7 @@ enum ivs_peer_error {
 	IVS_PEER_E_ABSENT,	/* no such peer, device, server or region */
 	IVS_PEER_E_AMBIGUOUS,	/* "pci:" and several devices */
 	IVS_PEER_E_VECTOR,	/* that peer has no such vector */
-	IVS_PEER_E_TIMEOUT,	/* the time is over */
+	IVS_PEER_E_TIMEOUT,	/* the time limit expired */
 	IVS_PEER_E_UNSUPPORTED, /* the transport cannot do that: ivs_peer_cap_reason() says why */
 	IVS_PEER_E_PROTOCOL,	/* the server violates the protocol, or has another version */
 	IVS_PEER_E_SERVER_LOST, /* the server closed the connection */
@@ -54,8 +55,8 @@ enum ivs_peer_error {
 /**
  * enum ivs_peer_cap - capabilities: what a transport can do
  * @IVS_CAP_ID:     the peer has an id
- * @IVS_CAP_RING:   it can ring other peers
- * @IVS_CAP_WAIT:   it can be rung: it has vectors of its own
+ * @IVS_CAP_RING:   the peer can ring other peers
+ * @IVS_CAP_WAIT:   the peer has vectors of its own, so it can be rung
  * @IVS_CAP_ROSTER: joins and leaves of other peers are reported
  * @IVS_CAP_CACHED: the region is mapped write-back cached, like ordinary memory
  *
@@ -72,11 +73,12 @@ enum ivs_peer_cap {
 
 /**
  * struct ivs_peer_options - all zero means the defaults
- * @vectors_n:  how many own vectors to use. 0: all that the server or device has; a server does
- *              not announce their number: they are complete when there are as many as another peer
- *              has, or when the server has been silent for 100 ms. If there are more than
- *              @vectors_n, the surplus is ignored; if there are fewer, the result is
- *              IVS_PEER_E_TIMEOUT with a server, IVS_PEER_E_VECTOR with a device or plain region.
+ * @vectors_n:  how many vectors the peer is to have. 0: all that the server or device provides. A
+ *              server does not announce their number: the vectors are taken to be complete when
+ *              there are as many as another peer has, or when the server has sent nothing for
+ *              100 ms. If there are more than @vectors_n, the surplus is ignored; if there are
+ *              fewer, the result is IVS_PEER_E_TIMEOUT with a server, IVS_PEER_E_VECTOR with a
+ *              device or plain region.
  * @timeout_ms: time limit of ivs_peer_open(); 0: 5000
  */
 struct ivs_peer_options {
@@ -101,11 +103,11 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_open(const char *address, const struct ivs_
 IVS_PUBLIC void ivs_peer_close(struct ivs_peer *peer);
 
 /**
- * ivs_peer_caps() - enum ivs_peer_cap values, or-ed
+ * ivs_peer_caps() - the peer's capabilities: enum ivs_peer_cap values, or-ed
  *
- * They can change: WAIT is set when the first own vector arrives, ROSTER is cleared when the server
- * ends. Where ROSTER comes from a roster page, it is set again when another server publishes one,
- * and it is not cleared if the server was killed: a killed server cannot mark the page.
+ * They can change: WAIT is set when the peer receives its first vector; ROSTER is cleared when the
+ * server exits. If ROSTER comes from a roster page, it is set again when another server publishes
+ * one, and it is not cleared if the server was killed: a killed server cannot mark the page.
  */
 IVS_PUBLIC unsigned int ivs_peer_caps(const struct ivs_peer *peer);
 
@@ -117,7 +119,7 @@ IVS_PUBLIC unsigned int ivs_peer_caps(const struct ivs_peer *peer);
  */
 IVS_PUBLIC const char *ivs_peer_cap_reason(const struct ivs_peer *peer, enum ivs_peer_cap cap);
 
-/** ivs_peer_transport() - its name: "unix", "shm", "file", "driver", "vfio", "sysfs" */
+/** ivs_peer_transport() - the transport: "unix", "shm", "file", "driver", "vfio" or "sysfs" */
 IVS_PUBLIC const char *ivs_peer_transport(const struct ivs_peer *peer);
 
 /**
@@ -130,7 +132,7 @@ IVS_PUBLIC const char *ivs_peer_transport(const struct ivs_peer *peer);
  */
 IVS_PUBLIC const char *ivs_peer_describe(const struct ivs_peer *peer);
 
-/** ivs_peer_id() - own id, 0 to 65535; -1 without IVS_CAP_ID */
+/** ivs_peer_id() - the peer's id, 0 to 65535; -1 without IVS_CAP_ID */
 IVS_PUBLIC int ivs_peer_id(const struct ivs_peer *peer);
 
 /**
@@ -154,22 +156,25 @@ IVS_PUBLIC void *ivs_peer_memory(const struct ivs_peer *peer, size_t *len);
  */
 IVS_PUBLIC size_t ivs_peer_usable_len(const struct ivs_peer *peer);
 
-/** ivs_peer_vectors() - number of own vectors, which are numbered from 0 */
+/** ivs_peer_vectors() - number of the peer's own vectors, which are numbered from 0 */
 IVS_PUBLIC unsigned int ivs_peer_vectors(const struct ivs_peer *peer);
 
 /**
- * ivs_peer_ring() - ring @vector of peer @id, which may be the own id
+ * ivs_peer_ring() - ring @vector of peer @id
+ * @id: may be the id of @peer itself
  *
  * Data written to the region before the call is visible to the peer when it wakes. Doorbells
- * coalesce: a doorbell is a hint to look into the region, and carries neither sender nor count. A
- * full counter counts as rung, and the call does not wait for it. (On the host, a peer that clears
- * O_NONBLOCK and fills the counter between the library's poll(2) and write(2) can make this call
- * wait, in this thread only, until the counter is read; with eventfds this cannot be avoided.)
+ * coalesce: a doorbell is a hint to look into the region, and carries neither sender nor count. If
+ * the eventfd's counter is full, a doorbell is pending already, and the call returns 0 without
+ * waiting. (On the host, a peer that clears O_NONBLOCK and fills the counter between the library's
+ * poll(2) and write(2) can make this call wait, in this thread only, until the counter is read;
+ * with eventfds this cannot be avoided.)
  *
  * Joins and leaves that the server has sent are received first, so that an id that was assigned
  * again is not mistaken for its previous owner; ivs_peer_next() still reports them. In a guest the
  * device ignores ids and vectors that do not exist, and the result is 0. If the region has a roster
- * page, the doorbell is rung in any case, and the result is what the page says.
+ * page, the doorbell is rung in any case, but the result is IVS_PEER_E_ABSENT or _VECTOR if the
+ * page shows that the peer or its vector does not exist.
  *
  * Return: 0, IVS_PEER_E_ABSENT, _VECTOR, _UNSUPPORTED, _DEVICE_GONE; -errno.
  */
@@ -178,12 +183,12 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_ring(struct ivs_peer *peer, unsigned int id
 
 /**
  * ivs_doorbell_new() - look up @vector of peer @id once, to ring it often
- * @id:  may be the own id
+ * @id:  may be the id of @peer itself
  * @out: the doorbell; unchanged unless 0 is returned
  *
  * On the host a doorbell is bound to the peer that has @id now, and never rings another peer that
- * is assigned the same id later. In a guest it is bound to @id and @vector, and whether they exist
- * is not checked. Free all doorbells of a peer before you close it.
+ * is assigned the same id later. In a guest it is bound to @id and @vector, without a check that
+ * they exist. Free all doorbells of a peer before you close the peer.
  *
  * Return: 0, IVS_PEER_E_ABSENT, _VECTOR, _UNSUPPORTED, _DEVICE_GONE; -errno (-ENOMEM).
  */
@@ -191,12 +196,12 @@ IVS_PUBLIC IVS_MUST_USE int ivs_doorbell_new(struct ivs_peer *peer, unsigned int
 					     unsigned int vector, struct ivs_doorbell **out);
 
 /**
- * ivs_doorbell_ring() - ring it
+ * ivs_doorbell_ring() - ring a doorbell
  *
- * Like ivs_peer_ring(), with the same guarantees for memory, coalescing and full counters, but it
- * takes no lock and receives nothing from the server: IVS_PEER_E_ABSENT is returned once
- * ivs_peer_next() or ivs_peer_ring() has received the leave. A program that only rings has to call
- * ivs_peer_next() now and then. Several threads may ring the same doorbell.
+ * Like ivs_peer_ring(), with the same guarantees for memory, coalescing and full counters, but this
+ * function takes no lock and receives nothing from the server: it returns IVS_PEER_E_ABSENT once
+ * ivs_peer_next() or ivs_peer_ring() has received the peer's leave. A program that only rings has
+ * to call ivs_peer_next() now and then. Several threads may ring the same doorbell.
  *
  * Costs one write(2) on the host, and a poll(2) before it that detects a full counter; in a guest
  * one store to a register, or one ioctl(2) if the registers cannot be mapped.
@@ -205,11 +210,11 @@ IVS_PUBLIC IVS_MUST_USE int ivs_doorbell_new(struct ivs_peer *peer, unsigned int
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_doorbell_ring(const struct ivs_doorbell *doorbell);
 
-/** ivs_doorbell_free() - free it, before its peer is closed. NULL is ignored. */
+/** ivs_doorbell_free() - free a doorbell, before its peer is closed. NULL is ignored. */
 IVS_PUBLIC void ivs_doorbell_free(struct ivs_doorbell *doorbell);
 
 /**
- * ivs_peer_wait() - wait until the own @vector is rung, and consume the doorbell
+ * ivs_peer_wait() - wait until the peer's own @vector is rung, and consume the doorbell
  * @timeout_ms: 0: do not wait; -1: no limit
  *
  * A doorbell that arrived before the call counts. Joins and leaves are not processed: use
@@ -231,14 +236,15 @@ IVS_PUBLIC void ivs_peer_stop(struct ivs_peer *peer);
 
 /**
  * enum ivs_event_type - what ivs_peer_next() reports
- * @IVS_EVENT_DOORBELL:    the own @vector was rung, once or more
+ * @IVS_EVENT_DOORBELL:    the peer's own @vector was rung, once or more
  * @IVS_EVENT_JOIN:        peer @id has @vectors_n vectors and can be rung. Peers that joined before
- *                         this one are reported after opening. Repeated for the same id, with a
- *                         larger number, if more of its vectors become known later.
+ *                         this one are reported after ivs_peer_open(). Repeated for the same id,
+ *                         with a larger number, if more of its vectors become known later.
  * @IVS_EVENT_LEAVE:       peer @id left
- * @IVS_EVENT_SERVER_LOST: the server has ended: no more joins and leaves. The memory and the known
- *                         doorbells continue to work. Reported once; with a roster page, once for
- *                         each server that ends.
+ * @IVS_EVENT_SERVER_LOST: the connection to the server was lost, or the server exited: no more
+ *                         joins and leaves are reported. The memory and the known doorbells
+ *                         continue to work. Reported once; with a roster page, once for each server
+ *                         that exits.
  */
 enum ivs_event_type {
 	IVS_EVENT_DOORBELL = 1,
@@ -263,9 +269,9 @@ struct ivs_event {
  * leaves between two calls is not reported.
  *
  * Without a connection to a server (pci:, shm:, file:), joins and leaves come from the roster page,
- * if the region has one. Its changes ring no doorbell: it is read when this is called, and every
- * 100 ms while it waits. There a peer without vectors is reported with @vectors_n 0; a server
- * announces such a peer to no client.
+ * if the region has one. Changes to the page ring no doorbell, so this function reads the page when
+ * it is called and every 100 ms while it waits. The page also lists peers without vectors, which
+ * are reported with @vectors_n 0; a server does not announce such peers to its clients.
  *
  * Return: 0, IVS_PEER_E_TIMEOUT, _UNSUPPORTED (the transport has neither vectors nor joins nor a
  * device that can be unplugged), _DEVICE_GONE, _STOPPED; -errno (-EINTR: a signal arrived).
@@ -314,8 +320,8 @@ IVS_PUBLIC unsigned int ivs_peer_vectors_of(struct ivs_peer *peer, unsigned int 
  * @generation: counts joins and leaves
  * @peers_n:    how many peers are connected
  * @listed_n:   how many of them have an entry: fewer than @peers_n if the page has too little room
- * @maintained: a server maintains the page. False: the server has ended, and the page shows its
- *              last state. A killed server leaves true.
+ * @maintained: true while a server maintains the page; false after it has exited, when the page
+ *              shows its last state. Remains true if the server was killed.
  */
 struct ivs_roster_info {
 	uint64_t generation;
@@ -325,7 +331,7 @@ struct ivs_roster_info {
 };
 
 /**
- * struct ivs_roster_entry - one peer; the own entry is included
+ * struct ivs_roster_entry - a peer in the roster page, which also lists the caller
  * @vectors_n: number of its vectors, 0 to 65536
  * @since:     the generation at which it joined, above 0. The same id with another @since is
  *             another peer.
@@ -342,10 +348,10 @@ struct ivs_roster_entry {
  * @peers_n: room in @peers
  *
  * The result is a consistent snapshot, with all values in their ranges; but any peer can write
- * anything there, so it is a hint. Consumes no events. Takes about 50 ms at most.
+ * anything to the page, so treat it as a hint. Consumes no events. Takes about 50 ms at most.
  *
  * Return: 0, IVS_PEER_E_ABSENT (there is no page, or it is damaged), _BUSY (it changed during every
- * attempt, or the server ended while writing it); -errno (-ENOMEM).
+ * attempt, or the server was killed while writing it); -errno (-ENOMEM).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_read_roster(struct ivs_peer *peer, struct ivs_roster_info *out,
 						 struct ivs_roster_entry *peers,

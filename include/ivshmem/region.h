@@ -84,14 +84,14 @@ IVS_PUBLIC IVS_MUST_USE int ivs_region_open(const char *address,
  * @out:     the region; unchanged unless 0 is returned
  * @err:     set to the reason on failure; may be NULL
  *
- * The fd allows read-only mappings. No memory is reserved; that is the creator's job.
+ * The fd allows read-only mappings only. No memory is reserved: the creator has done that.
  *
  * Return: as ivs_region_open().
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_region_open_read_only(const char *address, struct ivs_region **out,
 						      struct ivs_error *err);
 
-/** ivs_region_close() - close the fd and free the handle; the memory remains. NULL is fine. */
+/** ivs_region_close() - close the fd and free the handle; the memory remains. NULL is ignored. */
 IVS_PUBLIC void ivs_region_close(struct ivs_region *region);
 
 /**
@@ -106,10 +106,10 @@ IVS_PUBLIC IVS_MUST_USE int ivs_region_remove(struct ivs_region *region);
 /** ivs_region_fd() - the fd, to pass on or to map with MAP_SHARED; owned by @region */
 IVS_PUBLIC int ivs_region_fd(const struct ivs_region *region);
 
-/** ivs_region_size() - in bytes */
+/** ivs_region_size() - size of the region in bytes */
 IVS_PUBLIC uint64_t ivs_region_size(const struct ivs_region *region);
 
-/** ivs_region_page_size() - in bytes; on hugetlbfs that of a huge page */
+/** ivs_region_page_size() - page size of the memory in bytes; on hugetlbfs, the huge page size */
 IVS_PUBLIC uint64_t ivs_region_page_size(const struct ivs_region *region);
 
 /** ivs_region_created() - did this handle create the region? */

@@ -22,7 +22,7 @@
 /* registers in BAR 0, each 32 bits wide, little-endian. */
 #define IVS_REG_INTR_MASK 0x00	 /* read-write; revision 0 only */
 #define IVS_REG_INTR_STATUS 0x04 /* read clears; revision 0 only */
-#define IVS_REG_IV_POSITION 0x08 /* read-only: own id; 0 without a server */
+#define IVS_REG_IV_POSITION 0x08 /* read-only: id of this peer; 0 without a server */
 #define IVS_REG_DOORBELL 0x0c	 /* write-only: peer id in bits 16-31, vector in bits 0-15 */
 
 /* value to write to IVS_REG_DOORBELL. */
