@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Sets of small numbers, 64 to a word. */
+/* Sets of small numbers, as bitmaps of 64-bit words. */
 #ifndef IVS_BASE_BITMAP_H
 #define IVS_BASE_BITMAP_H
 

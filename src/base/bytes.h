@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Little-endian numbers in bytes, of any alignment and on any machine. Pure. */
+/* Little-endian numbers in byte buffers, for any alignment and host byte order. Pure. */
 #ifndef IVS_BASE_BYTES_H
 #define IVS_BASE_BYTES_H
 

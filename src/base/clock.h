@@ -39,7 +39,11 @@ static inline int64_t ivs_clock_wall_ms(void)
 
 #define IVS_CLOCK_TEXT_LEN 80
 
-/** ivs_clock_wall_text() - "2024-05-31T12:34:56.789Z"; opens /etc/localtime once, see tzset(3) */
+/**
+ * ivs_clock_wall_text() - format a time as "2024-05-31T12:34:56.789Z"
+ *
+ * The first call opens /etc/localtime, see tzset(3).
+ */
 const char *ivs_clock_wall_text(int64_t wall_ms, char out[IVS_CLOCK_TEXT_LEN]);
 
 /** ivs_clock_deadline() - the time @timeout_ms from now; negative: IVS_CLOCK_NEVER */
@@ -50,7 +54,7 @@ static inline int64_t ivs_clock_deadline(int timeout_ms)
 	return ivs_clock_ns() + (int64_t)timeout_ms * IVS_NS_PER_MS;
 }
 
-/** ivs_clock_left_ms() - ms until @deadline_ns, rounded up; 0: it has passed; -1: never */
+/** ivs_clock_left_ms() - ms until @deadline_ns, rounded up; 0: passed; -1: IVS_CLOCK_NEVER */
 static inline int ivs_clock_left_ms(int64_t deadline_ns)
 {
 	int64_t left_ms;

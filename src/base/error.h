@@ -12,7 +12,7 @@
  */
 int ivs_error_set(struct ivs_error *err, int result, const char *format, ...) IVS_PRINTF(3, 4);
 
-/** ivs_error_errno() - the same, followed by ": " and the text of @errnum. Returns -@errnum. */
+/** ivs_error_errno() - like ivs_error_set(), appending the text of @errnum. Return: -@errnum. */
 int ivs_error_errno(struct ivs_error *err, int errnum, const char *format, ...) IVS_PRINTF(3, 4);
 
 #endif

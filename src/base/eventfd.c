@@ -27,8 +27,8 @@ bool ivs_eventfd_is(int fd)
 }
 
 /*
- * Another process may have cleared O_NONBLOCK, which all holders share, and filled the counter. A
- * full counter is a signal that is pending already.
+ * Another process may have cleared O_NONBLOCK, which all processes with the eventfd share, and
+ * filled the counter. If the counter is full, a signal is pending already.
  */
 int ivs_eventfd_signal(int fd)
 {
@@ -41,7 +41,7 @@ int ivs_eventfd_signal(int fd)
 	}
 	if (fd < 0 || pfd.revents & POLLNVAL)
 		return -EBADF;
-	if (!(pfd.revents & POLLOUT)) /* POLLERR: the kernel has filled the counter */
+	if (!(pfd.revents & POLLOUT)) /* full; if POLLERR is set, the kernel has filled it */
 		return 0;
 	if (write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		return -errno;
@@ -57,7 +57,7 @@ int ivs_eventfd_take(int fd)
 	struct pollfd pfd = {.fd = fd, .events = POLLIN};
 	ssize_t n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
 
-	/* Linux before 5.8 does not support this for an eventfd: poll first. */
+	/* Before Linux 5.8, eventfds do not support RWF_NOWAIT: poll first. */
 	if (n < 0 && errno == EOPNOTSUPP) {
 		if (poll(&pfd, 1, 0) != 1)
 			return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Non-blocking access to eventfds that untrusted processes hold, too. */
+/* Non-blocking access to eventfds that are shared with untrusted processes. */
 #ifndef IVS_BASE_EVENTFD_H
 #define IVS_BASE_EVENTFD_H
 
@@ -13,13 +13,13 @@ extern const struct ivs_syscall ivs_eventfd_syscalls[];
 /**
  * ivs_eventfd_is() - is @fd an eventfd?
  *
- * For fds from untrusted processes: a write to a pipe could raise SIGPIPE, to a file would change
- * it, to a socket could block. Without /proc the answer is true.
+ * For fds from untrusted processes: writing to a pipe could raise SIGPIPE, writing to a file would
+ * modify it, and writing to a socket could block. Returns true if /proc is not available.
  */
 IVS_MUST_USE bool ivs_eventfd_is(int fd);
 
 /**
- * ivs_eventfd_signal() - add 1, unless the counter is full
+ * ivs_eventfd_signal() - add 1 to the counter, unless it is full
  *
  * Return: 0 or -errno; -EINTR: another process made the call block, and a signal interrupted it
  * (daemon/stall.h).

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Ownership of fds: an owning variable is -1 while it has none. */
+/* Ownership of fds: a variable that owns an fd is -1 while it owns none. */
 #ifndef IVS_BASE_FD_H
 #define IVS_BASE_FD_H
 
@@ -25,10 +25,10 @@ static inline void ivs_fd_close(int *fd)
 }
 
 /**
- * ivs_fd_fill_standard() - open /dev/null as each of fds 0 to 2 that is closed; call it first
+ * ivs_fd_fill_standard() - open /dev/null as each of fds 0 to 2 that is closed
  *
- * Otherwise the next file to be opened would get such a number, and output would go there: into the
- * region, for example.
+ * Call this before any file is opened. Otherwise a file could get one of these numbers, and output
+ * would be written to that file: into the region, for example.
  *
  * Return: 0 or -errno.
  */

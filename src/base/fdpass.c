@@ -24,7 +24,7 @@ void ivs_fdpass_attach(struct msghdr *hdr, union ivs_fdpass_control *control, in
 int ivs_fdpass_send(int sock, struct mmsghdr *hdrs, unsigned int hdrs_n, unsigned int *sent_n)
 {
 	*sent_n = 0;
-	/* sendmmsg() tells the reason only when not even the first message of a call has left. */
+	/* sendmmsg() returns an error only if it could not send even the first message. */
 	while (*sent_n < hdrs_n) {
 		int n = sendmmsg(sock, hdrs + *sent_n, hdrs_n - *sent_n,
 				 MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -38,7 +38,7 @@ int ivs_fdpass_send(int sock, struct mmsghdr *hdrs, unsigned int hdrs_n, unsigne
 	return 0;
 }
 
-/* All fds of a message, in however many control messages the kernel put them. */
+/* Collect the fds of a message, which the kernel may have put in several control messages. */
 static void collect_fds(struct msghdr *hdr, struct ivs_fdpass_fds *fds)
 {
 	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(hdr); cmsg; cmsg = CMSG_NXTHDR(hdr, cmsg)) {
@@ -62,7 +62,7 @@ ssize_t ivs_fdpass_recv(int sock, void *bytes, size_t len, struct ivs_fdpass_fds
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = control.bytes,
-		/* CMSG_SPACE() would round up to room for one more. */
+		/* CMSG_SPACE() would round up, which could leave room for one more fd. */
 		.msg_controllen = CMSG_LEN(fds->max * sizeof(int)),
 	};
 	ssize_t n = recvmsg(sock, &hdr, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);

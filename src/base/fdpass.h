@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* File descriptors over UNIX sockets (SCM_RIGHTS), sent and received. Nothing here waits. */
+/* Sending and receiving fds over UNIX sockets (SCM_RIGHTS). No function blocks. */
 #ifndef IVS_BASE_FDPASS_H
 #define IVS_BASE_FDPASS_H
 
@@ -9,35 +9,35 @@
 #include "base/syscalls.h"
 #include "ivshmem/api.h"
 
-/** The most fds that the kernel carries with one message (SCM_MAX_FD). */
+/** The maximum number of fds in one message (SCM_MAX_FD in the kernel). */
 #define IVS_FDPASS_MAX 253
 
 extern const struct ivs_syscall ivs_fdpass_send_syscalls[];
 extern const struct ivs_syscall ivs_fdpass_recv_syscalls[];
 
-/** union ivs_fdpass_control - room for one fd beside a message */
+/** union ivs_fdpass_control - a control message with room for one fd */
 union ivs_fdpass_control {
 	struct cmsghdr align;
 	char bytes[CMSG_SPACE(sizeof(int))];
 };
 
-/** ivs_fdpass_attach() - send @fd with the message @hdr; @control must live until it has left */
+/** ivs_fdpass_attach() - attach @fd to the message @hdr; @control must be valid until it is sent */
 void ivs_fdpass_attach(struct msghdr *hdr, union ivs_fdpass_control *control, int fd);
 
 /**
  * ivs_fdpass_send() - send messages, in order, in as few system calls as possible; no SIGPIPE
- * @sent_n: how many have left, also when the result is not 0
+ * @sent_n: set to the number of messages sent, also if the result is not 0
  *
- * Return: 0 (all have left) or -errno.
+ * Return: 0 (all were sent) or -errno.
  */
 IVS_MUST_USE int ivs_fdpass_send(int sock, struct mmsghdr *hdrs, unsigned int hdrs_n,
 				 unsigned int *sent_n);
 
 /**
- * struct ivs_fdpass_fds - fds that came with bytes
+ * struct ivs_fdpass_fds - fds received with bytes of a stream
  * @max:       how many to accept, 1 to IVS_FDPASS_MAX; the kernel closes the rest
- * @n:         how many came; they are the caller's, and close-on-exec
- * @truncated: more were sent: than @max, or than this process may have open
+ * @n:         how many were received; owned by the caller, close-on-exec
+ * @truncated: some were lost: more than @max were sent, or more than this process may open
  */
 struct ivs_fdpass_fds {
 	unsigned int max;
@@ -48,9 +48,10 @@ struct ivs_fdpass_fds {
 
 /**
  * ivs_fdpass_recv() - receive at most @len bytes of a stream, and the fds that came with them
- * @fds: its @max is set; all else is set here, also when the result is not positive
+ * @fds: the caller sets @max; the rest is set here, also if the result is not positive
  *
- * Return: how many bytes; 0 at the end of the stream; -errno (-EAGAIN: none for now; -EINTR).
+ * Return: the number of bytes; 0 at the end of the stream; -errno (-EAGAIN: nothing to receive yet;
+ * -EINTR).
  */
 IVS_MUST_USE ssize_t ivs_fdpass_recv(int sock, void *bytes, size_t len, struct ivs_fdpass_fds *fds);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Identity and locks of files. */
+/* Comparing and locking files. */
 #ifndef IVS_BASE_FILE_H
 #define IVS_BASE_FILE_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A join or a leave to be reported: from a server, or from the roster page. */
+/* A join or a leave to be reported, received from a server or read from the roster page. */
 #ifndef IVS_BASE_PEER_CHANGE_H
 #define IVS_BASE_PEER_CHANGE_H
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Lists of system calls, each beside the code that makes them. daemon/sandbox.c builds the seccomp
- * filter from them.
+ * Lists of system calls, each in the source file that makes them. daemon/sandbox.c builds the
+ * seccomp filter from them.
  *
- * A list has the calls that its own file makes after the program has started. Not in it are those
- * of our functions that the file calls, which have their own lists, and those made during start,
- * before the filter is loaded. C libraries implement a function with different calls, so a list has
- * all variants (IVS_CALL_*): a call that is missing ends the process.
+ * A list contains the system calls that its own file makes once the filter is loaded. It omits
+ * those made during startup, and those made by our functions in other files, which have their own
+ * lists. C libraries implement a function with different system calls, so a list contains all
+ * variants (IVS_CALL_*). A system call that is not in any list kills the process.
  */
 #ifndef IVS_BASE_SYSCALLS_H
 #define IVS_BASE_SYSCALLS_H
@@ -20,8 +20,9 @@
  * struct ivs_syscall - one system call
  * @name:  as in the kernel's table; names that this architecture does not have are ignored
  * @args:  conditions on the arguments, all of which must hold: (argument & mask) == value. @number
- *         counts from 1; 0 ends the list. If several entries have the same name, one must match.
- * @error: not 0: the call fails with this errno, and does not end the process
+ *         counts from 1; 0 ends the list. If several entries have the same name, the system call is
+ *         allowed if any of them matches.
+ * @error: nonzero: the system call fails with this errno instead of being executed
  */
 struct ivs_syscall {
 	const char *name;
@@ -38,18 +39,18 @@ struct ivs_syscall {
 
 /* clang-format off */
 
-/* Conditions. For an int only the lower half of the register counts. */
+/* Conditions. The kernel ignores the upper half of the register of an int argument. */
 #define IVS_ARG_HAS(number, mask, value) {number, mask, value}
 #define IVS_ARG_LACKS(number, bits) {number, bits, 0}
 #define IVS_ARG_IS(number, value) {number, 0xffffffff, value}
 #define IVS_ARG_NULL(number) {number, UINT64_MAX, 0}
-/* The pid of the process that loads the filter; marked by an empty mask. */
+/* The pid of the process that loads the filter; represented by a mask of 0. */
 #define IVS_ARG_OWN_PID(number) {number, 0, 0}
 
 /* Flags of open(2) that write or create. O_TMPFILE includes O_DIRECTORY, which does neither. */
 #define IVS_OPEN_WRITES (O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND | (O_TMPFILE & ~O_DIRECTORY))
 
-/* The calls that C libraries make for a function, on any architecture. */
+/* The system calls with which C libraries implement a function, on any architecture. */
 #define IVS_CALL_FSTAT {"fstat"}, {"fstat64"}, {"newfstatat"}, {"fstatat64"}, {"statx"}
 #define IVS_CALL_LSTAT {"lstat"}, {"lstat64"}, {"newfstatat"}, {"fstatat64"}, {"statx"}
 #define IVS_CALL_UNLINK {"unlink"}, {"unlinkat", {IVS_ARG_IS(3, 0)}}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Sanitising untrusted text, such as paths and program names, for display. UTF-8. */
+/* Sanitising untrusted UTF-8 text, such as paths and program names, for display. */
 #ifndef IVS_BASE_TEXT_H
 #define IVS_BASE_TEXT_H
 
@@ -16,7 +16,7 @@ size_t ivs_text_char(const char *text);
  */
 const char *ivs_text_valid(const char *in, char *out, size_t out_len);
 
-/** ivs_text_shown() - the same for a terminal: also a "?" for each control character */
+/** ivs_text_shown() - like ivs_text_valid(), but also replace control characters, for terminals */
 const char *ivs_text_shown(const char *in, char *out, size_t out_len);
 
 /** ivs_text_columns() - the number of characters of @text, which must be valid */

@@ -9,7 +9,7 @@
 
 #include "ivshmem/api.h"
 
-/** IVS_UNIX_PATH_LEN - room for the path of a socket: 107 bytes and a NUL */
+/** IVS_UNIX_PATH_LEN - size of a buffer for the path of a socket: 107 bytes and a NUL */
 #define IVS_UNIX_PATH_LEN sizeof(((struct sockaddr_un *)0)->sun_path)
 
 /**
