@@ -53,7 +53,7 @@ int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *
 	struct ivs_fdpass_fds fds;
 	ssize_t n;
 
-	fds.max = 2; /* a message has at most one: a second fd is received only to be detected */
+	fds.max = 2; /* a message has at most one fd; accept a second to detect a violation */
 	do {
 		n = ivs_fdpass_recv(sock, buf, len, &fds);
 	} while (n == -EINTR);
@@ -61,7 +61,6 @@ int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *
 		return IVS_SOCKET_E_AGAIN;
 	if (n < 0 && n != -ECONNRESET)
 		return (int)n;
-	/* Several fds may be truncated, too, but then this process need not be out of fds. */
 	if (fds.n == 1 && n > 0 && !fds.truncated) {
 		*fd = fds.fds[0];
 		fds.n = 0;
@@ -72,6 +71,7 @@ int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *
 		ivs_fd_close(&fds.fds[i]);
 	if (n <= 0)
 		return IVS_SOCKET_E_GONE;
+	/* Check this first: if several fds were sent, truncation does not imply a lack of fds. */
 	if (fds.n > 1)
 		return IVS_SOCKET_E_FDS;
 	if (fds.truncated)

@@ -10,11 +10,11 @@
 
 enum ivs_socket_error {
 	IVS_SOCKET_E_AGAIN = 1, /* the socket is full, or empty */
-	IVS_SOCKET_E_GONE,	/* the other side closed */
+	IVS_SOCKET_E_GONE,	/* the other side closed the connection */
 	IVS_SOCKET_E_LATER,	/* out of memory, or the user has too many fds in flight: retry
-				 * later; no event reports when */
+				 * after a delay, because no event reports when to send again */
 	IVS_SOCKET_E_TRUNCATED, /* an fd was discarded: this process is out of fds */
-	IVS_SOCKET_E_FDS,	/* several fds with one message */
+	IVS_SOCKET_E_FDS,	/* a message had several fds */
 	IVS_SOCKET_E_GARBAGE,	/* violates the protocol: ivs_v0_why() says why */
 };
 
@@ -39,7 +39,7 @@ IVS_MUST_USE int ivs_socket_send(int sock, const struct ivs_v0_message *msgs, un
  * @got: set to the number of bytes, at least 1 if 0 is returned
  * @fd:  set to the fd, owned by the caller, or -1
  *
- * To get an fd together with its message, request no more bytes than the message lacks.
+ * To receive each fd with its own message, request only the missing bytes of the current message.
  *
  * Return: 0, IVS_SOCKET_E_AGAIN, _GONE, _TRUNCATED, _FDS (after the last two, all fds are closed);
  * -errno.

@@ -42,7 +42,7 @@ static int v0_parse_greeting(struct ivs_v0_decoder *dec, int64_t value, struct i
 		if (value < 0 || value > IVS_ID_MAX)
 			return v0_garbage(dec, "the second message is not an id from 0 to 65535");
 		if (has_fd)
-			return v0_garbage(dec, "the message with the own id has an fd");
+			return v0_garbage(dec, "the message with the client's id has an fd");
 		out->type = IVS_V0_ID;
 		out->id = dec->own_id = (unsigned int)value;
 		break;

@@ -44,8 +44,8 @@ enum ivs_v0_type {
 /**
  * struct ivs_v0_message - a message
  * @id:     ID, VECTOR, LEAVE: 0 to 65535; otherwise 0
- * @vector: VECTOR: its number, from 0. Not sent, because vectors of @id are sent in this order. Set
- *          by the sender; the decoder sets 0.
+ * @vector: VECTOR: its number, from 0. Not part of the message, because a peer's vectors are sent
+ *          in ascending order. Set by the sender; the decoder sets 0.
  * @fd:     MEMORY, VECTOR; otherwise -1. A decoded fd belongs to the caller of the decoder.
  */
 struct ivs_v0_message {
@@ -55,17 +55,17 @@ struct ivs_v0_message {
 	int fd;
 };
 
-/** ivs_v0_put() - encode @msg without its fd, which is sent beside the bytes */
+/** ivs_v0_put() - encode @msg without its fd, which is sent in a control message */
 void ivs_v0_put(const struct ivs_v0_message *msg, uint8_t out[IVS_V0_LEN]);
 
 /**
  * struct ivs_v0_decoder - state of a connection; initialise with IVS_V0_DECODER_INIT
  * @bytes:  the incomplete message
- * @have:   number of its bytes
- * @fd:     the fd that arrived with its first byte; -1: none
+ * @have:   number of bytes in @bytes
+ * @fd:     the fd that arrived with the first byte of the message; -1: none
  * @stage:  number of greeting messages that have arrived: 0 to 3
- * @own_id: from the ID message
- * @why:    why the stream violates the protocol, which is permanent; NULL: it does not
+ * @own_id: id of this client, from the ID message
+ * @why:    how the stream violated the protocol; no more messages are decoded. NULL: it did not
  */
 struct ivs_v0_decoder {
 	uint8_t bytes[IVS_V0_LEN];
@@ -98,9 +98,9 @@ IVS_MUST_USE int ivs_v0_feed(struct ivs_v0_decoder *dec, const uint8_t **in, siz
 			     int *fd, struct ivs_v0_message *out);
 
 /**
- * ivs_v0_release() - end decoding
+ * ivs_v0_release() - stop decoding, and take the fd that the decoder still owns
  *
- * Return: the fd of an incomplete or refused message, owned by the caller, or -1.
+ * Return: the fd of an incomplete or invalid message, now owned by the caller, or -1.
  */
 IVS_MUST_USE int ivs_v0_release(struct ivs_v0_decoder *dec);
 

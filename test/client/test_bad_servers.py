@@ -39,7 +39,7 @@ BAD_SERVERS = {
     "text": ([(b"HTTP/1.1 400 Bad Request\r\n", [])], "is not an ivshmem-server of protocol 0"),
     "id -1": ([(0, []), (-1, [])], "the second message is not an id from 0 to 65535"),
     "id 65536": ([(0, []), (65536, [])], "the second message is not an id"),
-    "id with fd": ([(0, []), (0, ["memory"])], "the message with the own id has an fd"),
+    "id with fd": ([(0, []), (0, ["memory"])], "the message with the client's id has an fd"),
     "memory without fd": (GREETING[:2] + [(-1, [])], "not the region with its fd"),
     "vector before memory": (GREETING[:2] + [(0, ["eventfd"])], "not the region with its fd"),
     "two fds": (GREETING[:2] + [(-1, ["memory", "memory"])], "several fds came with one message"),
