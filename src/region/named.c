@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Regions with a name: POSIX shared memory and files, which are the same to the kernel. */
+/* Regions with a name: POSIX shared memory, which on Linux consists of files too, and files. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -45,8 +45,8 @@ static int file_check(struct ivs_region *region, const char *name, struct ivs_er
 }
 
 /*
- * O_EXCL first, to know whether the object is ours. Between the two attempts it can appear or
- * disappear; give up if that repeats.
+ * Try O_EXCL first, to know whether this call created the object. Between the two attempts another
+ * process can create or remove it; give up if that happens ten times in a row.
  */
 int ivs_region_open_path(struct ivs_region *region, bool create, struct ivs_error *err)
 {

@@ -6,14 +6,14 @@
 #include "ivshmem/region.h"
 
 /**
- * struct ivs_region - one open region
+ * struct ivs_region - an open region
  * @fd:        the memory
  * @size:      in bytes
- * @page_size: of the backend, in bytes
- * @created:   by this handle
- * @sealed:    cannot shrink or grow
- * @read_only: opened for reading only
- * @path:      in the file system; "" without a name
+ * @page_size: page size of the memory in bytes
+ * @created:   this handle created the region
+ * @sealed:    the region cannot shrink or grow
+ * @read_only: the region was opened for reading only
+ * @path:      path in the file system; "" if the region has no name
  */
 struct ivs_region {
 	int fd;
@@ -27,11 +27,11 @@ struct ivs_region {
 
 /**
  * struct ivs_region_backend - one kind of memory
- * @prefix: of its addresses
- * @check:  is @name, which followed the prefix, valid? May set @region->path.
- * @open:   set fd and created, ignoring the size. A new object is empty. Unless @create, the object
- *          must exist.
- * @seal:   called when the size has been set; may be NULL
+ * @prefix: with which its addresses begin
+ * @check:  check @name, the rest of the address after the prefix; may set @region->path
+ * @open:   open the object, and set @region->fd and @region->created. A new object has size 0.
+ *          Unless @create, the object must exist.
+ * @seal:   seal the object, once its size is set; may be NULL
  */
 struct ivs_region_backend {
 	const char *prefix;

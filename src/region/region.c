@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Common to all backends: check the size before anything is touched, open or create the object, set
- * its size, reserve its memory, set owner and mode. If a step fails, a new object is removed and
- * one that was extended is truncated again.
+ * The steps common to all backends: check the size before anything is changed, open or create the
+ * object, set its size, reserve its memory, set owner and mode. If a step fails, a new object is
+ * removed, and an empty file that was extended is truncated again.
  */
 #include "ivshmem/region.h"
 
@@ -23,7 +23,7 @@
 #include "region/region.h"
 #include "region/private.h"
 
-/* To remove the name of a region. */
+/* Removing a region's name, and closing the region. */
 IVS_SYSCALLS(ivs_region_syscalls, IVS_CALL_FSTAT, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"});
 
 #define SIZE_MIN 4096 /* the smallest page of any machine */
@@ -99,7 +99,7 @@ static int region_inspect(struct ivs_region *region, struct stat *st, struct ivs
 	return 0;
 }
 
-/* The object exists, and no region can have its size. */
+/* The object exists, but its size is not valid for a region. */
 static int region_error_odd_size(const struct ivs_region *region, uint64_t actual,
 				 struct ivs_error *err)
 {
@@ -127,7 +127,10 @@ static int region_error_other_size(const struct ivs_region *region, uint64_t act
 		ivs_size_text(wanted, wanted_text), actual_text, region->path);
 }
 
-/* glibc's replacement for fallocate(2) writes to pages, which may be in use already. */
+/*
+ * If the file system does not support fallocate(2), posix_fallocate(3) writes to the pages instead,
+ * which could corrupt a region that is in use.
+ */
 static int file_allocate(int fd, uint64_t size, bool in_use)
 {
 	int errnum;
@@ -140,7 +143,7 @@ static int file_allocate(int fd, uint64_t size, bool in_use)
 	return in_use ? 0 : posix_fallocate(fd, 0, (off_t)size);
 }
 
-/* Allocate all pages now: a lack of memory is an error here, and a SIGBUS in every peer later. */
+/* Allocate all pages now, so that a lack of memory is an error here and not a SIGBUS in peers. */
 static int region_reserve(const struct ivs_region *region, uint64_t size, bool in_use,
 			  struct ivs_error *err)
 {
@@ -170,7 +173,7 @@ static int region_set_owner(const struct ivs_region *region, const struct ivs_re
 {
 	char owner[IVS_OWNER_TEXT_LEN];
 
-	/* The owner first: fchown() may clear bits of the mode. */
+	/* Set the owner first, because fchown() may clear bits of the mode. */
 	if ((opts->uid != IVS_REGION_KEEP_ID || opts->gid != IVS_REGION_KEEP_ID) &&
 	    fchown(region->fd, opts->uid, opts->gid))
 		return ivs_error_set(
@@ -183,7 +186,7 @@ static int region_set_owner(const struct ivs_region *region, const struct ivs_re
 	return 0;
 }
 
-/* Set the size of a new or empty object; check that of any other. */
+/* Set the size of a new or empty object; check the size of any other. */
 static int region_settle(struct ivs_region *region, const struct ivs_region_options *opts,
 			 const struct stat *st, struct ivs_error *err)
 {
@@ -204,7 +207,7 @@ static int region_settle(struct ivs_region *region, const struct ivs_region_opti
 	if (result)
 		return result;
 	if (actual && actual != wanted) {
-		/* If we created the name, another process has locked it first and now uses it. */
+		/* Another process set the size, even if we created the name: do not remove it. */
 		region->created = false;
 		return region_error_other_size(region, actual, wanted, err);
 	}
@@ -223,8 +226,8 @@ static int region_settle(struct ivs_region *region, const struct ivs_region_opti
 }
 
 /*
- * Several processes may open the same object at a time, with different sizes: one after the other,
- * so that the second sees the size that the first has set.
+ * Several processes may open the same object at the same time with different sizes. The lock
+ * serialises them, so that the second process sees the size that the first has set.
  */
 static int region_lock(const struct ivs_region *region, struct ivs_error *err)
 {
@@ -236,7 +239,10 @@ static int region_lock(const struct ivs_region *region, struct ivs_error *err)
 		return ivs_error_errno(err, -result, "cannot lock the region");
 	if (!result)
 		return 0;
-	/* Any reader can hold the lock. A region that has its size is not changed anyway. */
+	/*
+	 * Any process that may read the file can hold the lock. If the size is set already, it will
+	 * not change, so the lock is not needed.
+	 */
 	if (!fstat(region->fd, &st) && st.st_size)
 		return 0;
 	return ivs_error_errno(err, ETIMEDOUT, "another process holds a lock on %s", region->path);
@@ -283,7 +289,7 @@ static int region_open_backend(struct ivs_region *region, const struct ivs_regio
 		result = region_inspect_and_settle(region, opts, err);
 	if (!result && backend->seal)
 		result = backend->seal(region, err);
-	/* Under the lock, so that no other process starts to use a region about to be removed. */
+	/* Keep the lock, so that no other process starts to use a region about to be removed. */
 	if (result) {
 		int removed = ivs_region_remove(region);
 
@@ -360,7 +366,7 @@ int ivs_region_adopt(const char *address, int *fd, const struct ivs_region_forme
 	region->created = former->created;
 	region->size = former->size;
 	region->sealed = backend->seal;
-	/* Only for the path: the region is open, so a directory that is missing does not matter. */
+	/* Only sets the path: because the region is open, a missing directory does not matter. */
 	if (backend->check(region, name, err))
 		region->path[0] = '\0';
 	result = region_inspect(region, &st, err);

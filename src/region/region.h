@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Beyond the public API, for programs: adopting a region that another process opened. */
+/* Internal additions to the public API: adopting a region that another process opened. */
 #ifndef IVS_REGION_REGION_H
 #define IVS_REGION_REGION_H
 
@@ -9,9 +9,9 @@
 extern const struct ivs_syscall ivs_region_syscalls[];
 
 /**
- * struct ivs_region_former - state of a region in the process that had it open
+ * struct ivs_region_former - state of a region in the process that opened it
  * @size:    in bytes; clients may have changed the size of the file since
- * @created: by that process, or by one from which it adopted the region
+ * @created: that process created the region, or adopted it from a process that did
  */
 struct ivs_region_former {
 	uint64_t size;
@@ -20,8 +20,8 @@ struct ivs_region_former {
 
 /**
  * ivs_region_adopt() - make a handle for a region that another process opened
- * @address: as it was opened; the name may have been removed since
- * @fd:      set to -1 when taken
+ * @address: the address with which it was opened; the name may have been removed since
+ * @fd:      the region; set to -1 when the handle has taken it over
  *
  * Return: 0, IVS_REGION_E_*, -errno.
  */
@@ -29,7 +29,7 @@ IVS_MUST_USE int ivs_region_adopt(const char *address, int *fd,
 				  const struct ivs_region_former *former, struct ivs_region **out,
 				  struct ivs_error *err);
 
-/** ivs_region_has_name() - does the path still name this region? Return: 1, 0, -errno. */
+/** ivs_region_has_name() - check that the path still names this region. Return: 1, 0, -errno. */
 IVS_MUST_USE int ivs_region_has_name(const struct ivs_region *region);
 
 #endif

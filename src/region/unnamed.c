@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Regions without a name: a sealed memfd, or a file that is unlinked at once. */
+/* Regions without a name: a sealed memfd, or a file that is unlinked immediately. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -61,7 +61,7 @@ static int dir_check(struct ivs_region *region, const char *name, struct ivs_err
 	return 0;
 }
 
-/* "": ordinary pages; "2M": huge pages of that size, encoded in the flags as a logarithm. */
+/* "": ordinary pages; "2M": huge pages of 2 MiB. The flags encode the size as a logarithm. */
 static bool memfd_flags(const char *name, unsigned int *flags)
 {
 	uint64_t page;
