@@ -55,12 +55,12 @@ static int lock_pidfile(int fd, const char *path, struct ivs_error *err)
 	if (errno != EWOULDBLOCK)
 		return ivs_error_errno(err, errno, "cannot lock the pidfile %s", path);
 	return ivs_error_set(err, IVS_PIDFILE_E_BUSY,
-			     "the pidfile %s belongs to a running server: stop that or use another "
+			     "the pidfile %s belongs to a running server: stop it or use another "
 			     "file (-p)",
 			     path);
 }
 
-/* Try an existing file first, to know whether we created it. */
+/* Try to open an existing file first, to know whether this call created it. */
 static int open_pidfile(const char *path, bool *made)
 {
 	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
@@ -177,7 +177,7 @@ int ivs_background_ready(struct ivs_background *daemon, struct ivs_error *err)
 	if (write(daemon->ready_fd, "", 1) != 1)
 		return ivs_error_errno(err, errno, "cannot notify the parent process");
 	ivs_fd_close(&daemon->ready_fd);
-	/* Standard error last: no error after this point ends the program. */
+	/* Detach standard error last: errors after this point are not fatal. */
 	if (dup2(daemon->null_fd, STDERR_FILENO) < 0)
 		ivs_log(IVS_LOG_WARNING, "cannot detach standard error from the terminal: %s",
 			strerrordesc_np(errno));

@@ -13,8 +13,8 @@ extern const struct ivs_syscall ivs_background_syscalls[];
 /**
  * struct ivs_pidfile - a file with our process id, locked while the process runs
  * @fd:   -1: none
- * @ours: we created or wrote it, and remove it at the end
- * @path: must outlive it
+ * @ours: this process created or wrote the file, and removes it at the end
+ * @path: must stay valid as long as this structure
  */
 struct ivs_pidfile {
 	int fd;
@@ -37,19 +37,19 @@ enum ivs_pidfile_error {
 IVS_MUST_USE int ivs_pidfile_open(struct ivs_pidfile *file, const char *path,
 				  struct ivs_error *err);
 
-/** ivs_pidfile_adopt() - take over @fd, locked and written by a former program of this process */
+/** ivs_pidfile_adopt() - take over @fd, which the program before execve(2) locked and wrote */
 void ivs_pidfile_adopt(struct ivs_pidfile *file, int fd, const char *path);
 
 /** ivs_pidfile_write() - write the id of the calling process. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_pidfile_write(struct ivs_pidfile *file, struct ivs_error *err);
 
-/** ivs_pidfile_close() - unlock it, and remove it if it is ours and has not been replaced */
+/** ivs_pidfile_close() - unlock the file, and remove it if it is ours and was not replaced */
 void ivs_pidfile_close(struct ivs_pidfile *file);
 
 /**
- * struct ivs_background - a process that is to become a daemon; fds are -1 if it is not
- * @ready_fd: written to when it is ready; the parent waits for that
- * @null_fd:  /dev/null, opened before the process is confined
+ * struct ivs_background - a process that becomes a daemon; in any other process the fds are -1
+ * @ready_fd: a pipe to the parent, which waits for one byte from it
+ * @null_fd:  /dev/null, opened before the sandbox forbids it
  */
 struct ivs_background {
 	int ready_fd;
@@ -62,13 +62,13 @@ struct ivs_background {
 	}
 
 enum ivs_background_error {
-	IVS_BACKGROUND_E_CHILD = 1, /* the child ended before it was ready */
+	IVS_BACKGROUND_E_CHILD = 1, /* the child exited before it was ready */
 };
 
 /**
- * ivs_background_fork() - continue in a child with a session of its own
- * @daemon: in the child: for ivs_background_ready()
- * @parent: whether this is the parent, which has waited until the child was ready
+ * ivs_background_fork() - continue in a child process with its own session
+ * @daemon: set in the child, to be passed to ivs_background_ready()
+ * @parent: set to true in the parent, where the call returns once the child is ready or has exited
  *
  * The child keeps the working directory, so that relative paths keep their meaning.
  *
@@ -78,7 +78,7 @@ IVS_MUST_USE int ivs_background_fork(struct ivs_background *daemon, bool *parent
 				     struct ivs_error *err);
 
 /**
- * ivs_background_ready() - let the parent end, and detach from the terminal.
+ * ivs_background_ready() - notify the parent, so that it exits, and detach from the terminal
  *
  * Return: 0 or -errno.
  */

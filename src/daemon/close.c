@@ -16,9 +16,10 @@ IVS_SYSCALLS(ivs_close_syscalls,
 	     {"recv"}, {"recvfrom"}, {"close"}, IVS_CALL_GETFD);
 
 /*
- * SO_TYPE takes no lock. Switching off SO_LINGER would take the socket's, which another process can
- * hold as long as it likes (in send(2) from memory that does not fault in), and no signal ends that
- * wait. close(2) does not wait for it: a process in send(2) holds the open file.
+ * Reading SO_TYPE takes no lock. Disabling SO_LINGER instead would take the socket lock, which
+ * another process can hold indefinitely (in send(2), from memory whose page faults are never
+ * resolved), and no signal interrupts that wait. close(2) does not wait for the lock, because the
+ * process in send(2) holds a reference to the open file.
  */
 static bool is_socket(int fd)
 {
@@ -29,8 +30,8 @@ static bool is_socket(int fd)
 }
 
 /*
- * An interrupted close(2) has closed the fd. Only under a supervisor (seccomp_unotify(2)) it may
- * not have reached the kernel: then the fd is still open, and still ours.
+ * A close(2) that fails with EINTR has closed the fd, except under a seccomp_unotify(2) supervisor,
+ * where the system call may not have been executed. Then the fd is still open: retry.
  */
 static void close_in_a_hurry(int *fd)
 {
@@ -82,8 +83,8 @@ static bool has_unread(int sock)
 }
 
 /*
- * The kernel closes all unread fds before it handles a signal, so one signal ends all waits. No
- * more can arrive after the shutdown.
+ * The kernel closes all unread fds before it handles the signal. While it is pending, closing
+ * them does not block, so one signal is enough. No more fds can arrive after the shutdown.
  */
 void ivs_socket_discard(int *sock)
 {

@@ -12,14 +12,14 @@
 extern const struct ivs_syscall ivs_close_syscalls[];
 
 /*
- * close(2) of a socket with SO_LINGER and unsent data blocks for as long as its owner chose. So
- * does closing a socket that holds such a socket, unread or not yet accepted. A signal ends the
- * wait: call ivs_stall_open() first. A file on FUSE can make close(2) block, too, and nothing
- * prevents that.
+ * close(2) of a socket with SO_LINGER and unsent data blocks for as long as its owner has set. So
+ * does closing a socket that holds such a socket, as an unread fd or as a connection not yet
+ * accepted. A signal ends the wait: call ivs_stall_open() first. A file on FUSE can make close(2)
+ * block, too, which cannot be prevented.
  */
 
 /**
- * ivs_socket_close() - close a socket, with unread fds and connections that were not accepted
+ * ivs_socket_close() - close a socket that may hold unread fds or connections not yet accepted
  * @sock: set to -1
  */
 void ivs_socket_close(int *sock);
@@ -28,21 +28,21 @@ void ivs_socket_close(int *sock);
  * ivs_fd_discard() - close an fd received from an untrusted process
  * @fd: set to -1
  *
- * Return: false if it was a socket. No client has a reason to send one: disconnect it.
+ * Return: false if it was a socket. No client has a reason to send a socket: disconnect the client.
  */
 bool ivs_fd_discard(int *fd);
 
 /**
  * ivs_socket_take() - non-blocking recv(2) that discards the fds that come with the bytes
  *
- * With recv(2) the kernel closes them, which may block.
+ * With recv(2) itself the kernel would close these fds, which may block.
  *
- * Return: how many bytes; 0: end of input; -1 with errno. EPROTO: a socket was received, see
+ * Return: the number of bytes; 0: end of input; -1 with errno. EPROTO: a socket was received, see
  * ivs_fd_discard().
  */
 ssize_t ivs_socket_take(int sock, void *bytes, size_t len);
 
-/** ivs_socket_discard() - close a connected stream socket with all it holds; @sock is set to -1 */
+/** ivs_socket_discard() - close a connected stream socket and its unread fds; set @sock to -1 */
 void ivs_socket_discard(int *sock);
 
 #endif

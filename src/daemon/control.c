@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. A connection either listens or answers, and is watched for that alone:
+ * Theory of operation. A connection is in one of two states, and is watched for one event only:
  *
  *   listening  EPOLLIN: bytes are received until they hold a line
  *   answering  EPOLLOUT: the reply to that line is sent. If the next line is there already, it is
  *              answered in the next round; else the connection listens, or is closed at the end of
  *              input
  *
- * So a connection that does not read costs one reply, and no system call until it does. Events are
- * noted, and served by a step at the end of the round. An unused connection holds a file
- * descriptor in reserve: when all others are in use, an operator can still ask why.
+ * So a client that does not read costs the memory of one reply, and no system calls until it reads.
+ * Handlers only record events; a step at the end of the round serves the connections. Each unused
+ * connection holds an fd in reserve: if the process runs out of fds, an operator can still connect
+ * and find out why.
  */
 #include "daemon/control.h"
 
@@ -28,21 +29,21 @@
 IVS_SYSCALLS(ivs_control_syscalls, {"accept4"}, {"sendto"}, {"send"}, {"close"},
 	     IVS_CALL_DUPFD_CLOEXEC);
 
-/* After a failure that the kernel does not report the end of. */
+/* Delay before accepting again after a failure: no event reports when accept4() can succeed. */
 #define RETRY_MS 50
 
 /**
- * struct control_connection - a connection, or the room for one
- * @fd:        the connection's; else one in reserve, or -1
- * @connected: which of the two
- * @events:    noted in this round
- * @watched:   events that it is watched for
- * @used:      higher means that bytes were sent or received later
- * @ended:     no more input will come
- * @skipping:  in a line that was too long and has been answered
- * @line_len:  bytes received and not yet answered: a part of a line, or several
- * @reply:     or NULL
- * @sent:      bytes of it that have been sent
+ * struct control_connection - a connection, or an unused entry
+ * @fd:        the connection, if @connected; otherwise the fd held in reserve, or -1
+ * @connected: false: the entry is unused
+ * @events:    recorded in this round, not yet served
+ * @watched:   events for which @fd is watched
+ * @used:      value of the control socket's @clock when bytes were last sent or received
+ * @ended:     the client will send no more
+ * @skipping:  the rest of a line that was too long is being skipped; it has been answered
+ * @line_len:  number of bytes received and not yet answered: part of a line, or several lines
+ * @reply:     the reply being sent, or NULL
+ * @sent:      number of bytes of @reply that have been sent
  */
 struct control_connection {
 	struct ivs_loop_source source;
@@ -62,9 +63,9 @@ struct control_connection {
 
 /**
  * struct ivs_control - the socket and its connections
- * @retry:   to accept again; not set: the listener is watched
- * @pending: a connection may wait to be accepted
- * @clock:   the next @used
+ * @retry:   set while accepting is paused; otherwise the listener is watched
+ * @pending: a connection may be waiting to be accepted
+ * @clock:   the latest value of @used in any connection
  */
 struct ivs_control {
 	struct ivs_listener listener;
@@ -84,7 +85,7 @@ static void connection_note(struct ivs_loop_source *source, uint32_t events)
 	IVS_CONTAINER_OF(source, struct control_connection, source)->events = events;
 }
 
-/* A copy of the loop's epoll fd: it needs no path. */
+/* Duplicate the loop's epoll fd, because this needs no file to open. */
 static void connection_reserve(struct ivs_control *control, struct control_connection *connection)
 {
 	connection->fd = fcntl(control->loop->epoll_fd, F_DUPFD_CLOEXEC, 0);
@@ -108,7 +109,7 @@ static bool has_line(const struct control_connection *connection)
 	       memchr(connection->line, '\n', connection->line_len);
 }
 
-/* The functions below return whether the connection is still good. */
+/* The next functions return false if the connection is to be closed. */
 
 static bool receive_bytes(struct ivs_control *control, struct control_connection *connection)
 {
@@ -123,7 +124,7 @@ static bool receive_bytes(struct ivs_control *control, struct control_connection
 	return true;
 }
 
-/* Without a newline it is the last line, or too long. */
+/* A line without a newline is the last one, or too long. */
 static bool answer_line(struct ivs_control *control, struct control_connection *connection)
 {
 	const char *end = memchr(connection->line, '\n', connection->line_len);
@@ -187,7 +188,7 @@ static bool connection_serve(struct ivs_control *control, struct control_connect
 	return good && connection_watch(control, connection);
 }
 
-/* One that is not in use, or that has been idle for longest. */
+/* Find an unused connection, or the one that has been idle for longest. */
 static struct control_connection *find_connection(struct ivs_control *control)
 {
 	struct control_connection *oldest = &control->connections[0];
@@ -209,7 +210,7 @@ static void pause_accepting(struct ivs_control *control)
 	ivs_loop_set_timer(control->loop, &control->retry, ivs_clock_deadline(RETRY_MS));
 }
 
-/* If there is no other fd, with the one that the connection has in reserve. */
+/* If the process is out of fds, close the fd that this connection holds, and retry. */
 static void accept_one(struct ivs_control *control)
 {
 	const int flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
@@ -275,7 +276,7 @@ static void serve_noted(struct ivs_loop_step *step)
 	control->pending = false;
 }
 
-/* A socket at which a former program of this process listened is preferred. */
+/* Prefer the socket at which the program before execve(2) listened. */
 static int open_listener(struct ivs_listener *listener, const struct ivs_control_options *opts,
 			 struct ivs_error *err)
 {

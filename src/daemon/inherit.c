@@ -80,8 +80,8 @@ void ivs_inherited_close(struct ivs_inherited *inherited)
 }
 
 /*
- * Whether this process inherited @fd: it is open and came through execve(2). Fds that we opened
- * ourselves, or have taken already, are close-on-exec.
+ * Return: whether @fd is open and was inherited across execve(2). Fds that this program opened, or
+ * has taken already, are close-on-exec.
  */
 static bool was_handed(int fd)
 {
@@ -152,7 +152,7 @@ bool ivs_inherited_is_list(int fd)
 	       !memcmp(magic, LIST_MAGIC, sizeof(magic));
 }
 
-/* One "FD NAME" per line. Takes none of the fds yet. */
+/* Parse lines of the form "FD NAME", without taking the fds yet. */
 static int read_list(struct ivs_inherited *inherited, FILE *list)
 {
 	char line[IVS_NAMED_FD_LEN + 32];
@@ -189,10 +189,10 @@ int ivs_inherited_from_program(struct ivs_inherited *inherited, int list_fd, str
 	int result = -EINVAL;
 
 	if (!ivs_inherited_is_list(list_fd) || fcntl(list_fd, F_SETFD, FD_CLOEXEC))
-		return ivs_error_errno(err, EINVAL, "cannot read what the former program left");
+		return ivs_error_errno(err, EINVAL, "cannot read the former program's list of fds");
 	list = fdopen(list_fd, "r");
 	if (!list)
-		return ivs_error_errno(err, errno, "cannot read what the former program left");
+		return ivs_error_errno(err, errno, "cannot read the former program's list of fds");
 	if (!fseek(list, sizeof(LIST_MAGIC) - 1, SEEK_SET))
 		result = read_list(inherited, list);
 	fclose(list);
@@ -201,7 +201,7 @@ int ivs_inherited_from_program(struct ivs_inherited *inherited, int list_fd, str
 	ivs_inherited_sort(inherited);
 	if (result) {
 		ivs_inherited_free(inherited);
-		ivs_error_errno(err, -result, "cannot take what the former program left");
+		ivs_error_errno(err, -result, "cannot take over the former program's fds");
 	}
 	return result;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Named open fds that a process starts with: from its service manager (sd_listen_fds(3)), or from
- * the program that ran in this process before (execve(2)).
+ * Named open fds that a program inherits: from the service manager (sd_listen_fds(3)), or from the
+ * program that ran in this process before execve(2).
  */
 #ifndef IVS_DAEMON_INHERIT_H
 #define IVS_DAEMON_INHERIT_H
@@ -13,7 +13,7 @@
 
 #define IVS_NAMED_FD_LEN 64
 
-#define IVS_NAMED_FD_NONE (-2) /* instead of an fd: there is only a name */
+#define IVS_NAMED_FD_NONE (-2) /* the entry has only a name, no fd */
 
 /**
  * struct ivs_named_fd - an fd and its name
@@ -32,13 +32,13 @@ struct ivs_inherited {
 	size_t room;
 };
 
-/** ivs_inherited_add() - add an fd, which stays the caller's on failure. Return: 0 or -ENOMEM. */
+/** ivs_inherited_add() - add an fd; on failure the caller still owns it. Return: 0 or -ENOMEM. */
 IVS_MUST_USE int ivs_inherited_add(struct ivs_inherited *inherited, int fd, const char *name);
 
 /**
- * ivs_inherited_from_manager() - take the fds of LISTEN_FDS, and unset it
+ * ivs_inherited_from_manager() - take the service manager's fds, and unset LISTEN_*
  *
- * Errors in the environment are logged, and the fds concerned left out.
+ * Errors in these environment variables are logged, and the fds concerned are skipped.
  *
  * Return: 0 or -ENOMEM.
  */
@@ -49,7 +49,7 @@ bool ivs_inherited_is_list(int fd);
 
 /**
  * ivs_inherited_from_program() - take the fds that ivs_inherited_pass() listed
- * @list_fd: the list; closed
+ * @list_fd: the list; closed by this call
  *
  * Return: 0; -EINVAL: it is not a list, or some fds are not open (then none is taken); -ENOMEM.
  */
@@ -57,8 +57,8 @@ IVS_MUST_USE int ivs_inherited_from_program(struct ivs_inherited *inherited, int
 					    struct ivs_error *err);
 
 /**
- * ivs_inherited_pass() - keep all of them open across execve(2)
- * @list_fd: lists them for ivs_inherited_from_program(); stays open, too
+ * ivs_inherited_pass() - keep all fds open across execve(2)
+ * @list_fd: set to a list of the fds, for ivs_inherited_from_program(); stays open, too
  *
  * Return: 0 or -errno.
  */
@@ -70,7 +70,7 @@ void ivs_inherited_unpass(const struct ivs_inherited *inherited);
 /** ivs_inherited_sort() - needed after ivs_inherited_add(), before ivs_inherited_take() */
 void ivs_inherited_sort(struct ivs_inherited *inherited);
 
-/** ivs_inherited_take() - the fd with this name, now the caller's; -1 if there is none */
+/** ivs_inherited_take() - take the fd with this name. Return: the fd, now the caller's, or -1. */
 int ivs_inherited_take(struct ivs_inherited *inherited, const char *name);
 
 /** ivs_inherited_close() - close the fds that have not been taken, and free the list */

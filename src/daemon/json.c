@@ -6,7 +6,7 @@
 
 #define TEXT_MAX 4352 /* a prefix and a path, or the text of struct ivs_error */
 
-/* Paths may have any bytes, JSON has UTF-8 only. */
+/* A path may contain any bytes, but JSON must be valid UTF-8. */
 json_t *ivs_json_text(const char *text)
 {
 	char valid[TEXT_MAX];

@@ -21,13 +21,13 @@
 #define SO_PASSRIGHTS 83 /* Linux 6.16 */
 #endif
 
-/* Removing the socket at the end, and adopting that of a former program. */
+/* Removing the socket file at the end, and adopting the socket of the program before execve(2). */
 IVS_SYSCALLS(ivs_listener_syscalls, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"},
 	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_PASSRIGHTS)}});
 
 /*
  * Two servers that start at the same time must not both find the same stale socket: the second
- * would remove the one that the first has just made. Locking the directory needs no lock file.
+ * would remove the socket that the first has just made. Locking the directory avoids a lock file.
  */
 static int lock_directory(const char *path, int *lock, struct ivs_error *err)
 {
@@ -51,8 +51,8 @@ static int lock_directory(const char *path, int *lock, struct ivs_error *err)
 }
 
 /*
- * Remove a socket that no process listens on. It is probed with a datagram socket, which a stream
- * socket in use refuses because of its type: a running server and its clients do not notice.
+ * Remove a socket file on which no process listens. Probe it with a datagram socket: a stream
+ * socket in use refuses that because of the type, so a running server does not notice the probe.
  */
 static int remove_stale(const struct sockaddr_un *addr, struct ivs_error *err)
 {
@@ -62,7 +62,7 @@ static int remove_stale(const struct sockaddr_un *addr, struct ivs_error *err)
 
 	if (lstat(path, &st)) {
 		if (errno == ENOENT)
-			return 0; /* gone meanwhile; a new one is not ours to remove */
+			return 0; /* another process has removed it */
 		return ivs_error_errno(err, errno, "cannot check %s", path);
 	}
 	if (!S_ISSOCK(st.st_mode))
@@ -100,7 +100,7 @@ static int replace_stale(int fd, const struct sockaddr_un *addr, struct ivs_erro
 	return 0;
 }
 
-/* Without a lock if possible: in a directory such as /tmp any user can hold it. */
+/* Lock the directory only if necessary: in one such as /tmp, any user can hold the lock. */
 static int bind_or_replace(int fd, const struct sockaddr_un *addr, struct ivs_error *err)
 {
 	if (!bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
@@ -115,7 +115,7 @@ static int bind_or_replace(int fd, const struct sockaddr_un *addr, struct ivs_er
 				     : "");
 }
 
-/* Call before listen(): until then connections are refused. */
+/* Call this before listen(2): until then the kernel refuses connections. */
 static int set_owner(const struct ivs_listener_options *opts, struct ivs_error *err)
 {
 	char owner[IVS_OWNER_TEXT_LEN];
@@ -163,7 +163,7 @@ int ivs_listener_open(struct ivs_listener *listener, const struct ivs_listener_o
 int ivs_listener_adopt(struct ivs_listener *listener, int *fd, const struct stat *ours)
 {
 	struct sockaddr_un addr = {0};
-	socklen_t len = sizeof(addr) - 1; /* so that a 0 follows */
+	socklen_t len = sizeof(addr) - 1; /* leave room for the terminating NUL */
 	int flags = fcntl(*fd, F_GETFL);
 
 	if (getsockname(*fd, (struct sockaddr *)&addr, &len) || flags < 0 ||
@@ -199,5 +199,5 @@ void ivs_listener_close(struct ivs_listener *listener)
 	if (result && result != -ENOENT)
 		ivs_log(IVS_LOG_WARNING, "cannot remove the socket %s: %s", listener->path,
 			strerrordesc_np(-result));
-	ivs_socket_close(&listener->fd); /* with connections that were not accepted */
+	ivs_socket_close(&listener->fd); /* there may be connections that were not accepted */
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A listening UNIX socket. It replaces a stale socket file, never one in use. */
+/* Listening UNIX sockets. A stale socket file is replaced, but never one that is in use. */
 #ifndef IVS_DAEMON_LISTENER_H
 #define IVS_DAEMON_LISTENER_H
 
@@ -14,9 +14,9 @@ extern const struct ivs_syscall ivs_listener_syscalls[];
 /**
  * struct ivs_listener - a listening UNIX stream socket
  * @fd:   non-blocking; -1: none
- * @path: of the socket file
- * @ours: that file when we made it: it is removed at the end if it still is the same; all 0:
- *        another process made it
+ * @path: path of the socket file
+ * @ours: the socket file as this process created it. The file at @path is removed at the end if it
+ *        is still the same. All 0: another process created it
  */
 struct ivs_listener {
 	int fd;
@@ -36,10 +36,10 @@ enum ivs_listener_error {
 
 /**
  * struct ivs_listener_options - the socket in the file system
- * @path: where; at most 107 bytes
- * @mode: permission bits; "write" permits to connect; 0: from the umask
- * @uid:  owner, or (uid_t)-1 to leave it
- * @gid:  group, or (gid_t)-1
+ * @path: path of the socket file, at most 107 bytes
+ * @mode: permission bits; connecting needs write permission; 0: as the umask permits
+ * @uid:  owner, or (uid_t)-1 for no change
+ * @gid:  group, or (gid_t)-1 for no change
  */
 struct ivs_listener_options {
 	const char *path;
@@ -59,20 +59,20 @@ IVS_MUST_USE int ivs_listener_open(struct ivs_listener *listener,
 				   const struct ivs_listener_options *opts, struct ivs_error *err);
 
 /**
- * ivs_listener_adopt() - listen on a socket that another process opened
- * @fd:   set to -1 when taken
- * @ours: the socket file when it was made, if we are to remove it; else NULL
+ * ivs_listener_adopt() - take over a listening socket that another process or program opened
+ * @fd:   set to -1 when taken over
+ * @ours: the socket file as it was created, if it is to be removed at the end; otherwise NULL
  *
- * Return: 0; IVS_LISTENER_E_PATH: the file is gone (only with @ours); -errno.
+ * Return: 0; IVS_LISTENER_E_PATH: the file was removed or replaced (only with @ours); -errno.
  */
 IVS_MUST_USE int ivs_listener_adopt(struct ivs_listener *listener, int *fd,
 				    const struct stat *ours);
 
 /**
- * ivs_listener_refuse_fds() - new connections cannot send fds, if the kernel can prevent it
+ * ivs_listener_refuse_fds() - have the kernel refuse fds on new connections, if it can
  * (SO_PASSRIGHTS, Linux 6.16)
  *
- * For servers that never accept fds: closing an unwanted one may block.
+ * For servers that never accept fds, because closing an unwanted fd may block.
  */
 void ivs_listener_refuse_fds(const struct ivs_listener *listener);
 

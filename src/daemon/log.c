@@ -13,8 +13,9 @@
 IVS_SYSCALLS(ivs_log_syscalls, {"write"}, {"writev"});
 
 /*
- * After a restart of syslogd, syslog(3) connects again, first with a datagram socket. A stream
- * socket could reach more than a log and is refused: then lines are lost.
+ * After a restart of syslogd, syslog(3) connects again, first with a datagram socket. It then tries
+ * a stream socket, which is refused because that could reach services other than syslogd. If
+ * syslogd accepts streams only, log lines are lost.
  */
 IVS_SYSCALLS(ivs_log_syslog_syscalls,
 	     {"socket", {IVS_ARG_IS(1, AF_UNIX), IVS_ARG_HAS(2, 0xf, SOCK_DGRAM)}},
@@ -26,7 +27,7 @@ IVS_SYSCALLS(ivs_log_syslog_syscalls,
 #define LIMIT_LINES 20
 #define LIMIT_WINDOW_NS (10 * IVS_NS_PER_S)
 
-/* The one global of the project: a process has one standard error. */
+/* Global, because a process has only one standard error. */
 static struct {
 	const char *program;
 	bool verbose;

@@ -18,22 +18,22 @@ enum ivs_log_level {
 	IVS_LOG_INFO,	 /* progress messages; shown with -v only */
 };
 
-/** ivs_log_init() - @program: prefix of each line; must live as long as the process */
+/** ivs_log_init() - set the prefix of each line to @program, which must always stay valid */
 void ivs_log_init(const char *program, bool verbose);
 
 /** ivs_log_open_syslog() - connect to syslogd and read the time zone, while files can be opened */
 void ivs_log_open_syslog(void);
 
-/** ivs_log_to_syslog() - log there from now on; call ivs_log_open_syslog() first */
+/** ivs_log_to_syslog() - log to syslog from now on; call ivs_log_open_syslog() first */
 void ivs_log_to_syslog(void);
 
-/** ivs_log() - one line, without the newline */
+/** ivs_log() - log one line; @format has no newline */
 void ivs_log(enum ivs_log_level level, const char *format, ...) IVS_PRINTF(2, 3);
 
 /**
- * struct ivs_log_limit - for lines that untrusted processes can cause; all zero at first
- * @since_ns: start of the present window
- * @shown_n:  lines in it
+ * struct ivs_log_limit - rate limit for lines that untrusted processes can cause; initially zero
+ * @since_ns: start of the current period of 10 s
+ * @shown_n:  number of lines logged in this period
  * @hidden_n: suppressed lines that have not been reported yet
  */
 struct ivs_log_limit {
@@ -43,9 +43,9 @@ struct ivs_log_limit {
 };
 
 /**
- * ivs_log_allows() - whether another line may be logged: 20 in 10 s
+ * ivs_log_allows() - check that another line may be logged: at most 20 in 10 s
  *
- * If lines have been suppressed, logs how many before the next one.
+ * If lines were suppressed, their number is logged before the next line that is allowed.
  */
 IVS_MUST_USE bool ivs_log_allows(struct ivs_log_limit *limit);
 

@@ -10,8 +10,9 @@
  *
  * Sources, timers and steps are embedded in the objects of their owners, so that nothing is
  * allocated; a handler finds its object by IVS_CONTAINER_OF(). Before they are added they must be
- * zero except for the function. Handlers and steps may add and remove any source or timer, also
- * their own, and free the object that embeds it. Steps are added and removed between rounds only.
+ * zero except for the function pointer. Handlers and steps may add and remove any source or timer,
+ * also their own, and free the object that embeds it. Steps are added and removed between rounds
+ * only.
  *
  * ivs_loop_remove() also discards the events of a source that the present round has not handled
  * yet. Therefore no event reaches a source that was removed, nor the next owner of its memory or of
@@ -40,7 +41,7 @@ extern const struct ivs_syscall ivs_loop_syscalls[];
 /**
  * struct ivs_loop_source - a file descriptor with a handler
  * @handle: called with EPOLL* bits; set by the owner
- * @loop:   that watches @fd; NULL: none. Both are set by the loop
+ * @loop:   the loop that watches @fd; NULL: none. Both are set by the loop
  */
 struct ivs_loop_source {
 	void (*handle)(struct ivs_loop_source *source, uint32_t events);
@@ -68,10 +69,10 @@ struct ivs_loop_step {
 };
 
 /**
- * struct ivs_loop - must not move; its members are private
- * @timers:  by deadline
- * @expired: timers that the present round has still to run
- * @events:  of the present round; @handled_n of @events_n have been handled
+ * struct ivs_loop - an event loop; must not move, and its members are private
+ * @timers:  the timers that are set, by deadline
+ * @expired: expired timers whose handlers have not run yet in this round
+ * @events:  events of this round; @handled_n of @events_n have been handled
  */
 struct ivs_loop {
 	int epoll_fd;
@@ -88,17 +89,17 @@ struct ivs_loop {
 		.epoll_fd = -1                                                                     \
 	}
 
-/** ivs_loop_open() - Return: 0 or -errno. */
+/** ivs_loop_open() - initialise a loop. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_loop_open(struct ivs_loop *loop);
 
-/** ivs_loop_close() - watch nothing any more; the fds of sources that are still in it stay open */
+/** ivs_loop_close() - close the loop; the fds of sources that are still in it stay open */
 void ivs_loop_close(struct ivs_loop *loop);
 
 /**
  * ivs_loop_add() - watch an fd
- * @source: not in a loop; must stay where it is until it is removed
- * @fd:     stays the caller's
- * @events: EPOLLIN and others, also EPOLLET
+ * @source: must not be in a loop, and must not move until it is removed
+ * @fd:     still owned by the caller
+ * @events: EPOLL* bits, including EPOLLET
  *
  * Return: 0 or -errno.
  */
@@ -112,18 +113,18 @@ IVS_MUST_USE int ivs_loop_modify(struct ivs_loop_source *source, uint32_t events
  * ivs_loop_remove() - stop watching, before the fd is closed
  *
  * Closing alone is not enough: while another process has a copy of the fd, the kernel continues to
- * report its events. No-op if @source is not in a loop. If the kernel refuses, which Linux does
- * not, the source stays in the loop and this can be called again.
+ * report its events. No-op if @source is not in a loop. If epoll_ctl(2) fails, which is not
+ * expected on Linux, the source stays in the loop, and the caller may retry.
  */
 void ivs_loop_remove(struct ivs_loop_source *source);
 
 /**
- * ivs_loop_set_timer() - set a timer, also one that is set
- * @at_ns: the deadline, also one in the past; IVS_CLOCK_NEVER: cancel it
+ * ivs_loop_set_timer() - set a timer, or change its deadline if it is set
+ * @at_ns: the deadline, which may be in the past; IVS_CLOCK_NEVER: cancel the timer
  */
 void ivs_loop_set_timer(struct ivs_loop *loop, struct ivs_loop_timer *timer, int64_t at_ns);
 
-/** ivs_loop_cancel_timer() - no-op if it is not set */
+/** ivs_loop_cancel_timer() - cancel a timer; no-op if it is not set */
 void ivs_loop_cancel_timer(struct ivs_loop_timer *timer);
 
 /** ivs_loop_timer_is_set() - whether @timer will expire */
@@ -135,16 +136,16 @@ static inline bool ivs_loop_timer_is_set(const struct ivs_loop_timer *timer)
 /** ivs_loop_add_step() - run @step at the end of each round, after the steps added before */
 void ivs_loop_add_step(struct ivs_loop *loop, struct ivs_loop_step *step);
 
-/** ivs_loop_remove_step() - no-op if @step is not in the loop */
+/** ivs_loop_remove_step() - remove a step; no-op if it is not in the loop */
 void ivs_loop_remove_step(struct ivs_loop *loop, struct ivs_loop_step *step);
 
-/** ivs_loop_deadline() - that of the first timer; IVS_CLOCK_NEVER: none is set */
+/** ivs_loop_deadline() - the deadline of the first timer; IVS_CLOCK_NEVER if none is set */
 int64_t ivs_loop_deadline(const struct ivs_loop *loop);
 
 /**
  * ivs_loop_wait() - the first half of a round: wait for events or a timer
  *
- * A signal handler that ran ends the wait; the round then has no events.
+ * If a signal handler runs, the wait ends and the round has no events.
  *
  * Return: 0 or -errno.
  */

@@ -22,7 +22,7 @@
 
 /**
  * struct identity - a user, looked up while /etc can be read
- * @groups: all of them, also the primary group
+ * @groups: all groups of the user, including the primary group
  */
 struct identity {
 	uid_t uid;
@@ -81,7 +81,7 @@ static int look_up_user(const char *user, struct identity *out, struct ivs_error
 	return ivs_error_errno(err, ENOMEM, "cannot look up the groups of user %s", user);
 }
 
-/* Only root can drop it, so do this before changing the user. */
+/* Only root can drop capabilities from the bounding set, so call this before changing the user. */
 static int drop_bounding_set(struct ivs_error *err)
 {
 	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++) {
@@ -97,7 +97,7 @@ static int become_user(const struct identity *who, struct ivs_error *err)
 	uid_t effective;
 	uid_t saved;
 
-	/* A process of that user has its groups already, and is not permitted to set them. */
+	/* If the process runs as that user already, it has its groups and must not set them. */
 	if (!getresuid(&real, &effective, &saved) && geteuid() && real == who->uid &&
 	    effective == who->uid && saved == who->uid)
 		return 0;
@@ -108,7 +108,7 @@ static int become_user(const struct identity *who, struct ivs_error *err)
 	return 0;
 }
 
-/* capset(2) itself: dropping all of them does not need libcap. */
+/* Call capset(2) directly: dropping all capabilities does not need libcap. */
 static int drop_capabilities(struct ivs_error *err)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};

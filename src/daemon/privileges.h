@@ -9,11 +9,12 @@
 #include "ivshmem/api.h"
 
 enum ivs_privileges_error {
-	IVS_PRIVILEGES_E_USER = 1, /* there is no user of that name or number */
+	IVS_PRIVILEGES_E_USER = 1, /* no user has that name or number */
 };
 
 /**
- * ivs_privileges_find_user() - the user id of a name, or of the number of an existing user
+ * ivs_privileges_find_user() - look up a user by name or number
+ * @out: set to the user id
  *
  * Return: 0 or IVS_PRIVILEGES_E_USER.
  */
@@ -27,20 +28,20 @@ IVS_MUST_USE int ivs_privileges_find_user(const char *user, uid_t *out, struct i
  * Drops all capabilities, also from the bounding set if permitted, and sets PR_SET_NO_NEW_PRIVS, so
  * that execve(2) does not bring any back.
  *
- * Return: 0, IVS_PRIVILEGES_E_USER, -errno; if not 0, some of this may have been done.
+ * Return: 0, IVS_PRIVILEGES_E_USER, -errno; if not 0, some privileges may have been dropped.
  */
 IVS_MUST_USE int ivs_privileges_drop(const char *root, const char *user, struct ivs_error *err);
 
 /**
- * ivs_privileges_raise_files() - raise the soft limit of open files, and fds in flight, to the hard
- * one
+ * ivs_privileges_raise_files() - raise the soft limit on open files, which also limits the fds in
+ * flight, to the hard limit
  */
 void ivs_privileges_raise_files(void);
 
 /**
- * ivs_privileges_may_remove() - check that this process, as it is now, can unlink @path
+ * ivs_privileges_may_remove() - check that @path can be unlinked with the current privileges
  *
- * Return: 0, or -errno that says why not; -ENOENT: it is not visible from here.
+ * Return: 0; otherwise -errno with the reason. -ENOENT: not found, maybe outside of the new root.
  */
 IVS_MUST_USE int ivs_privileges_may_remove(const char *path);
 

@@ -17,7 +17,7 @@
 #define MAPS_MEMORY {IVS_ARG_LACKS(3, PROT_EXEC), IVS_ARG_HAS(4, MAP_ANONYMOUS, MAP_ANONYMOUS)}
 
 IVS_SYSCALLS(ivs_libc_syscalls,
-	/* malloc(3), with the random key that it reads at the first block */
+	/* malloc(3), which reads a random key for its first allocation */
 	{"brk"}, {"munmap"}, {"mremap"}, {"madvise"}, {"getrandom"},
 	{"mmap", MAPS_MEMORY}, {"mmap2", MAPS_MEMORY},
 	{"mprotect", {IVS_ARG_LACKS(3, PROT_EXEC)}},
@@ -31,7 +31,7 @@ IVS_SYSCALLS(ivs_libc_syscalls,
 #define MAPS_CODE {IVS_ARG_HAS(3, PROT_EXEC | PROT_WRITE, PROT_EXEC), \
 		   IVS_ARG_HAS(4, MAP_ANONYMOUS | MAP_TYPE, MAP_PRIVATE)}
 #define MAPS_DATA {IVS_ARG_LACKS(3, PROT_EXEC), IVS_ARG_HAS(4, MAP_TYPE, MAP_PRIVATE)}
-/* the notes of the former program (handover.c); this permits to map the region, too */
+/* the handover's memfd (handover.c); this also permits mapping the region */
 #define MAPS_NOTES {IVS_ARG_LACKS(3, PROT_EXEC), IVS_ARG_HAS(4, MAP_TYPE, MAP_SHARED)}
 /* fork(3), without threads and namespaces */
 #define FORKS {IVS_ARG_HAS(1, 0xffffffff & ~(CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID), SIGCHLD)}
@@ -41,19 +41,19 @@ IVS_SYSCALLS(ivs_libc_syscalls,
 	{call, {IVS_ARG_IS(2, F_DUPFD_CLOEXEC)}}, {call, {IVS_ARG_IS(2, F_ADD_SEALS)}}
 
 /*
- * Found with strace -f: starts with each kind of region, in the foreground and as a daemon, with
- * users and groups to look up, and a filter to load; test_sandbox.py does the same. Not listed, so
- * fatal:
+ * Found with strace -f in starts with each kind of region, in the foreground and as a daemon, with
+ * users and groups to look up, and with a filter to load; test_sandbox.py repeats such starts.
+ * Deliberately not listed, and therefore fatal:
  *
  *   open() to write or create  region and pidfile are passed as fds, not opened again
- *   bind(), listen()           so is the socket
- *   chdir(), chroot()          the root stays; its path outside is not valid inside
+ *   bind(), listen()           the listening socket is passed as an fd, too
+ *   chdir(), chroot()          the root directory does not change again
  *   fchown(), fchmod()         owner and mode are set already
- *   connect()                  a start only asks a cache for users; socket() is refused instead,
- *                              and the C library falls back to the files in /etc
+ *   connect()                  only used to ask a cache for users; socket() fails before that, and
+ *                              the C library falls back to the files in /etc
  */
 IVS_SYSCALLS(ivs_start_syscalls,
-	/* the old program: a memfd for the new one to read, fork, exec, the result */
+	/* the old program: write a memfd for the new one, fork, execve, collect the exit status */
 	{"memfd_create"}, {"ftruncate"}, FCNTLS("fcntl"), FCNTLS("fcntl64"), {"dup"}, IVS_CALL_DUP2,
 	{"pipe2"}, {"write"}, {"clone", FORKS}, {"fork"}, {"wait4"}, {"waitid"},
 	{"alarm"}, {"setitimer"},
@@ -74,9 +74,9 @@ IVS_SYSCALLS(ivs_start_syscalls,
 	{"getpid"}, {"gettid"}, {"getppid"}, {"getuid"}, {"geteuid"}, {"getgid"}, {"getegid"},
 	{"getuid32"}, {"geteuid32"}, {"getgid32"}, {"getegid32"},
 	{"futex"}, {"sched_getaffinity"}, {"rt_sigaction"}, {"rt_sigprocmask"}, {"getcwd"},
-	/* users and groups by name */
+	/* looking up users and groups by name */
 	{"socket", {IVS_ARG_IS(1, AF_UNIX), IVS_ARG_HAS(2, 0xf, SOCK_STREAM)}, .error = EACCES},
-	/* the server: its event loop, and checks of the fds that were passed to it */
+	/* the server makes its event loop, and checks the fds that were passed to it */
 	{"epoll_create1"}, {"epoll_create"}, {"eventfd2"}, {"signalfd4"}, {"epoll_ctl"},
 	{"getsockopt"}, {"getsockname"}, {"fstatfs"}, {"fstatfs64"}, {"flock"},
 	/* confining again (sandbox.c): each of these only drops privileges */

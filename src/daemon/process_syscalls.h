@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* System calls that no list beside our own code names; input to the sandbox (daemon/sandbox.h). */
+/* Lists for daemon/sandbox.h: system calls that are not made directly by one of our files. */
 #ifndef IVS_DAEMON_PROCESS_SYSCALLS_H
 #define IVS_DAEMON_PROCESS_SYSCALLS_H
 
 #include "base/syscalls.h"
 
-/* Those of the C library itself: memory, time, the end of the process. */
+/* System calls of the C library itself: for memory, time and exit. */
 extern const struct ivs_syscall ivs_libc_syscalls[];
 
-/* Starting this program with fork(2) and execve(2) under a filter that is already loaded. */
+/* For starting this program with fork(2) and execve(2) while a filter is already loaded. */
 extern const struct ivs_syscall ivs_start_syscalls[];
 
 #endif

@@ -19,7 +19,7 @@
 #define ENTRIES_MAX 512
 #define LINE_LEN 160
 
-/* The lists joined: no duplicates, and no conditions on a call that is also allowed without. */
+/* The lists merged, without duplicates and without entries that an unconditional one covers. */
 struct joined {
 	const struct ivs_syscall *entries[ENTRIES_MAX];
 	unsigned int entries_n;
@@ -100,7 +100,7 @@ static int print_joined(const struct joined *joined, char **text)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < joined->entries_n; i++)
 		print_entry(file, joined->entries[i]);
-	/* Out of memory, glibc reports success and leaves no text. */
+	/* If memory runs out, glibc reports success but sets no text. */
 	if (!fclose(file) && *text)
 		return 0;
 	free(*text);
@@ -118,7 +118,7 @@ int ivs_sandbox_list(const struct ivs_syscall *const *always,
 	return result ? result : print_joined(&joined, text);
 }
 
-/* Whether one of the lines of @text is exactly these bytes. */
+/* Return: whether a line of @text is equal to @line. */
 static bool has_line(const char *text, const char *line, size_t len)
 {
 	while (*text) {
@@ -136,7 +136,7 @@ int ivs_sandbox_suffices(const char *in_force, const char *needed, struct ivs_er
 	while (*needed) {
 		size_t len = strcspn(needed, "\n");
 
-		/* An entry without conditions permits all that have some. */
+		/* An entry without conditions covers all entries of the same system call. */
 		if (!has_line(in_force, needed, len) &&
 		    !has_line(in_force, needed, strcspn(needed, " \n")))
 			return ivs_error_set(err, IVS_SANDBOX_E_MORE,
@@ -174,7 +174,7 @@ static struct scmp_arg_cmp condition_of(const struct ivs_syscall_arg *arg)
 	return (struct scmp_arg_cmp){arg->number - 1, SCMP_CMP_MASKED_EQ, arg->mask, arg->value};
 }
 
-/* Skips calls that this libseccomp or machine does not have. Return: 0 or -errno. */
+/* Skip system calls unknown to libseccomp or to this architecture. Return: 0 or -errno. */
 static int add_rule(scmp_filter_ctx filter, const struct ivs_syscall *call)
 {
 	int number = seccomp_syscall_resolve_name(call->name);
@@ -213,7 +213,7 @@ static int load_filter(const struct joined *joined, struct ivs_error *err)
 }
 #endif
 
-/* @same: exactly this filter was loaded before execve(2). Return: 0, IVS_SANDBOX_E_MORE, -errno. */
+/* @same: set if exactly this filter is in force already. Return: 0, IVS_SANDBOX_E_MORE, -errno. */
 static int compare_filter(const struct joined *joined, const char *in_force, bool *same,
 			  struct ivs_error *err)
 {

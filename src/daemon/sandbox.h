@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Confining a program: once everything is open it drops its privileges and loads a system call
+ * Confining a program: once all its files are open, it drops its privileges and loads a system call
  * filter.
  *
- * The filter allows the system calls that source files list (base/syscalls.h): the lists of all
- * files whose code always runs, and those that the caller adds depending on options. Any other
- * system call ends the process.
+ * The filter allows the system calls in the lists that source files define (base/syscalls.h): the
+ * lists of all files whose code always runs, and those that the caller adds depending on options.
+ * Any other system call kills the process.
  */
 #ifndef IVS_DAEMON_SANDBOX_H
 #define IVS_DAEMON_SANDBOX_H
@@ -21,7 +21,7 @@
 enum ivs_sandbox_error {
 	IVS_SANDBOX_E_LACKS = 1, /* this build has no filter */
 	IVS_SANDBOX_E_MORE,	 /* the filter in force allows less than is needed */
-	IVS_SANDBOX_E_USER,	 /* there is no such user */
+	IVS_SANDBOX_E_USER,	 /* the user does not exist */
 };
 
 /**
@@ -29,13 +29,13 @@ enum ivs_sandbox_error {
  * @root:     new root directory; NULL: no change
  * @user:     user to become; NULL: no change
  * @filter:   whether to load the filter
- * @always:   system calls that are always needed, NULL at the end
- * @lists:    system calls that depend on options, NULL at the end
- * @names:    files to be removed when the program ends, NULL at the end: logs a warning for each
- *            that it will not be able to remove
- * @in_force: text of ivs_sandbox_list() in the program that loaded a filter and executed this one.
- *            Root and user are set then, and the same filter is not loaded twice, because the
- *            kernel limits their total length. NULL: no filter is loaded
+ * @always:   lists of system calls that are always needed, terminated by NULL
+ * @lists:    lists of system calls that depend on options, terminated by NULL
+ * @names:    files to be removed when the program exits, terminated by NULL. A warning is logged
+ *            for each that the confined program cannot remove
+ * @in_force: not NULL if this program was executed by one that was confined already: its filter, as
+ *            ivs_sandbox_list() describes it, or "" if it had none. Root and user are set then, and
+ *            the same filter is not loaded twice, because the kernel limits their total length
  */
 struct ivs_sandbox_options {
 	const char *root;
@@ -48,21 +48,21 @@ struct ivs_sandbox_options {
 };
 
 /**
- * ivs_sandbox() - drop privileges and load the filter, for good
+ * ivs_sandbox() - permanently drop privileges and load the filter
  *
  * Return: 0, IVS_SANDBOX_E_LACKS, _MORE, _USER, -errno.
  */
 IVS_MUST_USE int ivs_sandbox(const struct ivs_sandbox_options *opts, struct ivs_error *err);
 
-/** ivs_sandbox_lacks() - why this build has no filter, as text; NULL: it has one */
+/** ivs_sandbox_lacks() - the reason why this build has no filter; NULL if it has one */
 const char *ivs_sandbox_lacks(void);
 
 /**
  * ivs_sandbox_list() - list what the filter allows, one line per system call and set of conditions
  * @always, @lists: as in struct ivs_sandbox_options
- * @text: to be freed
+ * @text: set to the list, which the caller frees
  *
- * All processes of one build have the same list, with and without a filter.
+ * The text depends on the arguments and the build only, not on whether a filter is supported.
  *
  * Return: 0 or -ENOMEM.
  */
@@ -70,7 +70,7 @@ IVS_MUST_USE int ivs_sandbox_list(const struct ivs_syscall *const *always,
 				  const struct ivs_syscall *const *lists, char **text);
 
 /**
- * ivs_sandbox_suffices() - check that a filter that allows @in_force permits @needed
+ * ivs_sandbox_suffices() - check that the filter @in_force allows all that @needed lists
  *
  * Both are texts of ivs_sandbox_list().
  *

@@ -19,7 +19,7 @@
 
 IVS_SYSCALLS(ivs_service_syscalls, {"sendto"}, {"send"}, {"close"});
 
-/* WATCHDOG_PID: a child of a program that left WATCHDOG_USEC in the environment must ignore it. */
+/* If WATCHDOG_PID names another process, WATCHDOG_USEC was inherited and is not meant for us. */
 static int64_t watchdog_of_environment(void)
 {
 	const char *pid = getenv("WATCHDOG_PID");
@@ -88,11 +88,11 @@ int ivs_service_say(const struct ivs_service *service, const char *text)
 		       : 0;
 }
 
-/* One datagram per fd, so that each fd has a name. */
+/* Send one datagram per fd, so that each fd has its own name. */
 static int send_all(const struct ivs_service *service, const struct ivs_named_fd *fds,
 		    unsigned int fds_n, bool store, unsigned int *sent_n)
 {
-	/* FDPOLL=0: the manager must not drop the socket of a client that closed its end. */
+	/* FDPOLL=0: keep the socket of a client that has closed its end in the fd store. */
 	const char *format = store ? "FDSTORE=1\nFDPOLL=0\nFDNAME=%s"
 				   : "FDSTOREREMOVE=1\nFDNAME=%s";
 	char texts[IVS_SERVICE_BATCH][TEXT_LEN];

@@ -25,7 +25,7 @@ static void set_timer(int ms)
 	(void)setitimer(ITIMER_REAL, &timer, NULL); /* fails for invalid values only */
 }
 
-/* The signal itself ends the wait. */
+/* The handler's only task is to stop the timer: the signal itself interrupts a blocking call. */
 static void handle_alarm(int signo)
 {
 	const int saved = errno;
@@ -49,7 +49,7 @@ void ivs_stall_open(void)
 	is_open = true;
 }
 
-/* In this order: a signal in between finds it busy, and leaves the timer running. */
+/* Clear idle first: if the signal arrives before the check, the timer continues to run. */
 void ivs_stall_busy(void)
 {
 	idle = false;

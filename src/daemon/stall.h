@@ -3,11 +3,11 @@
  * A guard for an event loop that must not block on fds of untrusted processes. The process that
  * sent an fd can make some system calls block: write(2) to an eventfd, by clearing O_NONBLOCK and
  * filling the counter at that moment; close(2) of a socket that lingers; open(2) of a file with a
- * lease. A timer's signal ends them with EINTR, within two periods. An idle loop costs nothing, a
- * busy one five signals per second.
+ * lease. A timer's signal interrupts them with EINTR, within two periods. The guard costs an idle
+ * loop nothing, and a busy loop five signals per second.
  *
- * One per process, for the thread that opened it, which must be the only one with SIGALRM
- * unblocked.
+ * A process has one guard. It protects the thread that calls ivs_stall_open(), which must be the
+ * only thread that does not block SIGALRM.
  */
 #ifndef IVS_DAEMON_STALL_H
 #define IVS_DAEMON_STALL_H
@@ -27,7 +27,7 @@ void ivs_stall_open(void);
 void ivs_stall_busy(void);
 
 /**
- * ivs_stall_hurry() - until disabled, blocking calls are interrupted after about 1 ms
+ * ivs_stall_hurry() - while @on, interrupt blocking calls after about 1 ms
  *
  * No-op before ivs_stall_open().
  */
