@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Shared by all transports: capabilities, the mapped region, own vectors, the epoll. */
+/* Shared by all transports: capabilities, mapping the region, the peer's own vectors, the epoll. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -90,7 +90,7 @@ int ivs_peer_add_vector(struct ivs_peer *peer, int *fd)
 	int *more;
 	int result;
 
-	/* A vector has 16 bits: no peer could ring more, and the epoll's tags begin beyond them. */
+	/* Ignore vectors beyond 16 bits: no peer can ring them, and their numbers serve as tags. */
 	if (peer->vectors_n > IVS_VECTOR_MAX)
 		return 0;
 	if (peer->vectors_n == peer->vectors_max) {
@@ -115,7 +115,7 @@ unsigned int ivs_peer_vectors(const struct ivs_peer *peer)
 
 int ivs_peer_vector_fd(const struct ivs_peer *peer, unsigned int vector)
 {
-	struct ivs_peer *locked = (struct ivs_peer *)peer; /* the lock is not part of its state */
+	struct ivs_peer *locked = (struct ivs_peer *)peer; /* only the lock is written to */
 	int fd;
 
 	pthread_mutex_lock(&locked->lock);

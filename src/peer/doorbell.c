@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Ringing: with a handle that is looked up once, or by id and vector. */
+/* Ringing, either with a handle that has been looked up before or by id and vector. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -32,7 +32,7 @@ static int doorbell_init(struct ivs_doorbell *doorbell, struct ivs_peer *peer, u
 		return IVS_PEER_E_ABSENT;
 	if (vector > IVS_VECTOR_MAX)
 		return IVS_PEER_E_VECTOR;
-	/* The id may have been assigned, or assigned again, since the last time. */
+	/* Since the last call the server may have assigned the id, or reassigned it. */
 	if ((int)id != peer->id)
 		result = peer_receive(peer);
 	if (result)
@@ -47,7 +47,7 @@ static void doorbell_deinit(struct ivs_doorbell *doorbell)
 		doorbell->peer->transport->release(doorbell->peer, doorbell);
 }
 
-/* The region's contents must be there before the doorbell is. */
+/* Stores to the region must be visible to the other peer before it receives the doorbell. */
 static int doorbell_ring(const struct ivs_doorbell *doorbell)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -84,8 +84,8 @@ int ivs_doorbell_ring(const struct ivs_doorbell *doorbell)
 }
 
 /*
- * In a guest the device ignores ids and vectors that do not exist. The roster page says which
- * exist, but it may be wrong, so the doorbell is rung in any case (P-9).
+ * A guest's device silently ignores ids and vectors that do not exist. The roster page lists those
+ * that exist, but it may be wrong, so the doorbell is rung in any case (P-9).
  */
 int ivs_peer_ring(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 {

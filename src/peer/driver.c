@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The transport of a guest with our driver, through its device node. All capabilities. */
+/* The transport for a guest with our driver, which provides a device node. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@
  * struct driver_state - private data of the transport
  * @fd:     the device node
  * @status: the driver's status page
- * @bar0:   if not mapped, the driver rings by ioctl(2)
+ * @bar0:   if it is not mapped, doorbells are rung with IVS_IOC_RING
  */
 struct driver_state {
 	int fd;
@@ -62,7 +62,8 @@ static int driver_open_error(const char *path, struct ivs_error *err)
 
 static int driver_gone_error(const char *device, struct ivs_error *err)
 {
-	return ivs_error_set(err, IVS_PEER_E_DEVICE_GONE, "the device %s has just gone", device);
+	return ivs_error_set(err, IVS_PEER_E_DEVICE_GONE, "the device %s has just been removed",
+			     device);
 }
 
 static int driver_info(const struct ivs_peer *peer, const char *path, struct ivs_ioc_info *info,
@@ -107,7 +108,7 @@ static int driver_map(struct ivs_peer *peer, const struct ivs_ioc_info *info, st
 	ivs_peer_allow(peer, IVS_CAP_CACHED);
 	if (info->flags & IVS_INFO_REGISTERS && info->flags & IVS_INFO_DOORBELL)
 		(void)ivs_bar0_map(&driver_state(peer)->bar0, driver_state(peer)->fd,
-				   IVS_MMAP_REGISTERS); /* else the driver rings for us */
+				   IVS_MMAP_REGISTERS); /* otherwise use IVS_IOC_RING */
 	return 0;
 }
 
@@ -200,9 +201,9 @@ int ivs_driver_open(struct ivs_peer *peer, const char *path, const char *bdf,
 	driver_state(peer)->fd = open(path, O_RDWR | O_CLOEXEC);
 	if (driver_state(peer)->fd < 0)
 		return driver_open_error(path, err);
-	peer->gone_fd = driver_state(peer)->fd; /* POLLHUP and POLLERR come unasked */
+	peer->gone_fd = driver_state(peer)->fd; /* poll(2) always reports POLLHUP and POLLERR */
 	result = driver_info(peer, path, &info, err);
-	/* The node may belong to another device if this one has gone. */
+	/* If the device has been removed, another one may have taken over its node. */
 	if (!result && bdf && strcmp(info.bdf, bdf) != 0)
 		result = driver_gone_error(bdf, err);
 	if (result)

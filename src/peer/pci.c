@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A guest's device by its PCI address: the driver it is bound to decides the transport. */
+/* Opens a guest's device by its PCI address, with the transport for the driver it is bound to. */
 #include <stdio.h>
 #include <string.h>
 

@@ -25,7 +25,7 @@ void ivs_pci_device_path(const struct ivs_pci_device *device, const char *file, 
 	snprintf(out, out_len, SYSFS_DEVICES "/%s/%s", device->bdf, file);
 }
 
-/* Read a small file. Return: whether it exists and is not empty. */
+/* Read a small file as a string. Return: false if it does not exist or is empty. */
 static bool pci_device_read(const struct ivs_pci_device *device, const char *file, char *out,
 			    size_t out_len)
 {
@@ -49,7 +49,7 @@ static unsigned long pci_device_read_number(const struct ivs_pci_device *device,
 	return pci_device_read(device, file, text, sizeof(text)) ? strtoul(text, NULL, 0) : ~0UL;
 }
 
-/* Line @bar of "resource": first and last address, flags; zeroes without such a BAR. */
+/* Line @bar of "resource" has the BAR's first and last address; all zeroes if it does not exist. */
 static uint64_t pci_device_read_bar_len(const struct ivs_pci_device *device, unsigned int bar)
 {
 	unsigned long long first = 0;
@@ -83,7 +83,7 @@ static void pci_device_read_link(const struct ivs_pci_device *device, const char
 	snprintf(out, out_len, "%s", name ? name + 1 : "");
 }
 
-/* The only entry of the directory "ivshmem", which exists with our driver. */
+/* Our driver adds the directory "ivshmem" with one entry, which is named like the device node. */
 static void pci_device_read_node(struct ivs_pci_device *device)
 {
 	const struct dirent *entry;
@@ -104,7 +104,7 @@ static void pci_device_read_node(struct ivs_pci_device *device)
 		device->name[strcspn(device->name, "\n")] = 0;
 }
 
-/* Without our driver, from configuration space, which only root can read completely. */
+/* Without our driver, read the name from configuration space. Only root can read all of it. */
 static void pci_device_read_identity(struct ivs_pci_device *device)
 {
 	IVS_OWNED_FD fd = -1;
@@ -152,7 +152,7 @@ static bool bdf_matches(const char *bdf, const char *name)
 	return !strcmp(bdf, name) || (!strncmp(bdf, "0000:", 5) && !strcmp(bdf + 5, name));
 }
 
-/* Whether @name means @device: see ivs_pci_device_find(). */
+/* Return: whether @name selects @device, see ivs_pci_device_find(). */
 static bool pci_device_matches(const struct ivs_pci_device *device, const char *name)
 {
 	if (!strncmp(name, BY_NAME, sizeof(BY_NAME) - 1))
@@ -160,7 +160,7 @@ static bool pci_device_matches(const struct ivs_pci_device *device, const char *
 	return !*name || bdf_matches(device->bdf, name);
 }
 
-/* Return: the number of devices that @name means. */
+/* Return: the number of devices that @name selects. */
 static unsigned int pci_devices_find(const char *name, struct ivs_pci_device devices[DEVICES_MAX])
 {
 	DIR *dir = opendir(SYSFS_DEVICES);

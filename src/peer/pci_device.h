@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Finding the device of a guest in sysfs. */
+/* Finds a guest's ivshmem device in sysfs. */
 #ifndef IVS_PEER_PCI_DEVICE_H
 #define IVS_PEER_PCI_DEVICE_H
 
 #include "peer/private.h"
 
-/* "0000:00:03.0", or with the longest domain that Linux prints. */
+/* Room for "0000:00:03.0", also with the longest domain that Linux prints. */
 #define IVS_BDF_LEN 24
 
 /**
@@ -13,11 +13,11 @@
  * @bdf:       PCI address
  * @driver:    the driver it is bound to; "" if none
  * @revision:  0 or 1
- * @memory_len: bytes of BAR 2
- * @has_msix:  it has BAR 1, and so interrupts (ivshmem-doorbell)
- * @has_iommu: it is in an IOMMU group, which vfio needs
- * @node:      device node of our driver: "ivshmem0"; "" if it is bound to another
- * @name:      of the region (R-9), from our driver or from configuration space; "" if none
+ * @memory_len: length of BAR 2 in bytes
+ * @has_msix:  it has BAR 1 and therefore interrupts (ivshmem-doorbell)
+ * @has_iommu: it is in an IOMMU group, which vfio requires
+ * @node:      device node, such as "ivshmem0"; "" if it is not bound to our driver
+ * @name:      the region's name (R-9), from our driver or configuration space; "" if unknown
  */
 struct ivs_pci_device {
 	char bdf[IVS_BDF_LEN];
@@ -30,13 +30,13 @@ struct ivs_pci_device {
 	char name[IVS_NAME_LEN];
 };
 
-/** ivs_pci_device_path() - "/sys/bus/pci/devices/BDF/FILE" */
+/** ivs_pci_device_path() - write the path "/sys/bus/pci/devices/BDF/FILE" to @out */
 void ivs_pci_device_path(const struct ivs_pci_device *device, const char *file, char *out,
 			 size_t out_len);
 
 /**
  * ivs_pci_device_find() - find a device
- * @name: its PCI address; "name=NAME": its region has that name; "": the only device
+ * @name: its PCI address, "name=" and the name of its region, or "" for the only device
  *
  * Return: 0, IVS_PEER_E_ABSENT, IVS_PEER_E_AMBIGUOUS.
  */

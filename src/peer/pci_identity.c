@@ -8,11 +8,11 @@
 #define STATUS_CAPABILITIES 0x10
 #define CAPABILITIES 0x34
 #define CAPABILITIES_BEGIN 0x40
-#define CAPABILITIES_MAX 48 /* of 4 bytes each fit: a longer list is a loop */
+#define CAPABILITIES_MAX 48 /* 192 bytes have room for this many; a longer list has a loop */
 #define CAP_NEXT 1
 #define CAP_VENDOR 0x09
 
-/* Whether the capability at @at is ours, complete and valid; then set @name. */
+/* If the capability at @at is ours, complete and valid, set @name. Return: whether it is. */
 static bool identity_take(const uint8_t *config, size_t config_len, size_t at,
 			  char name[IVS_PCI_CAP_NAME_MAX + 1])
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The region's name in a device's configuration space. Pure. */
+/* Finds the region's name in a device's configuration space. Makes no system calls. */
 #ifndef IVS_PEER_PCI_IDENTITY_H
 #define IVS_PEER_PCI_IDENTITY_H
 
@@ -11,9 +11,9 @@
 
 /**
  * ivs_pci_identity() - find the capability with the region's name
- * @config: the beginning of configuration space; any bytes
- * @len:    bytes of @config; without root permissions Linux returns 64
- * @name:   set to the name; "" if there is none
+ * @config: the beginning of configuration space; not trusted
+ * @len:    length of @config; without root permissions Linux returns only 64 bytes
+ * @name:   set to the name, or to "" if there is no valid capability
  *
  * Return: whether there is a valid capability.
  */

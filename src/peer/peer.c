@@ -51,7 +51,7 @@ static void peer_describe(struct ivs_peer *peer)
 		 peer->region);
 }
 
-/* Return: the index of the transport of @address; the number of transports if there is none. */
+/* Return: the index of the transport for @address; the number of transports if none matches. */
 static size_t transport_find(const char *address)
 {
 	size_t i = 0;

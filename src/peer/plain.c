@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The transports of a host process for a plain region, as of ivshmem-plain: only the memory. */
+/* The transports for a host process that maps a plain region, without ids or doorbells. */
 #include <errno.h>
 #include <stdio.h>
 

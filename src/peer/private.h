@@ -3,11 +3,11 @@
  * Internals of a peer. A file calls only files below it:
  *
  *   peer.c doorbell.c wait.c                 the public API: opening and getters, ringing, waiting
- *   pci.c                                    selects a transport of a guest
- *   unix.c plain.c driver.c vfio.c sysfs.c   a transport each, with private data
+ *   pci.c                                    selects the transport for a guest's device
+ *   unix.c plain.c driver.c vfio.c sysfs.c   the transports, with their private data
  *   roster.c                                 joins and leaves from the roster page
- *   bar0.c pci_device.c                      the device of a guest
- *   core.c                                   shared by all of these
+ *   bar0.c pci_device.c                      access to a guest's device
+ *   core.c                                   functions shared by all files above
  */
 #ifndef IVS_PEER_PRIVATE_H
 #define IVS_PEER_PRIVATE_H
@@ -25,8 +25,8 @@
 #define IVS_DESCRIPTION_LEN 160
 
 /*
- * Tags of the peer's epoll: the number of one of its own vectors, or one of these. It is not a loop
- * of daemon/, because the application waits, and takes one event at a time.
+ * Tags of the fds in the peer's epoll. A smaller tag is the number of one of its own vectors. The
+ * epoll is not a loop of daemon/, because the application waits, and takes one event at a time.
  */
 enum ivs_peer_tag {
 	IVS_TAG_SERVER = IVS_VECTOR_MAX + 1,
@@ -38,19 +38,20 @@ enum ivs_peer_tag {
 
 /**
  * struct ivs_transport_ops - a transport
- * @name:        for messages
- * @state_len:   bytes of its private data, which are zeroed when the transport is set
- * @close:       release what opening has acquired, also if opening failed half-way
+ * @name:        name of the transport, for messages
+ * @state_len:   length of its private data, which is zeroed when the transport is set
+ * @close:       release everything that opening has acquired, even if opening failed half-way
  * @doorbell:    set @out->ring and the fields it uses; NULL without IVS_CAP_RING.
  *               Return: 0, IVS_PEER_E_ABSENT, _VECTOR; -errno.
- * @release:     release what @doorbell has acquired; NULL: nothing
- * @receive:     receive what the server has sent, if anything; NULL without a connection to one.
+ * @release:     release what @doorbell has acquired; NULL if it acquires nothing
+ * @receive:     handle all pending messages of the server; NULL without a connection to a server.
  *               Called with the lock held. Return: 0 or -errno.
- * @next_change: the next join or leave to report; NULL: they come from the roster page. Called with
- *               the lock held, like the next two.
- * @is_reported: whether the join of peer @id has been reported, and no leave
+ * @next_change: get the next join or leave to report; NULL if the roster page is their source.
+ *               Called with the lock held, as are @is_reported and @vectors_of.
+ * @is_reported: whether the last event reported for peer @id is a join
  * @vectors_of:  number of vectors of peer @id
- * @is_gone:     whether the device is gone, without a system call; NULL: see @gone_fd of the peer
+ * @is_gone:     whether the device has been removed, without a system call; NULL if only the peer's
+ *               @gone_fd reports it
  */
 struct ivs_transport_ops {
 	const char *name;
@@ -67,21 +68,23 @@ struct ivs_transport_ops {
 
 /**
  * struct ivs_peer - a peer
- * @transport:   NULL until it is set
+ * @transport:   NULL until ivs_peer_set_transport()
  * @state:       private data of the transport
- * @why_not:     by bit number of enum ivs_peer_cap: a static string; NULL: the peer has it
- * @id:          own id; -1: none
- * @vectors:     eventfds of the own vectors; only ever grows
- * @epoll_fd:    watches what enum ivs_peer_tag lists; -1: nothing to watch
- * @pending_fd:  an eventfd, readable while joins or leaves are to be reported; -1: never
- * @stop_fd:     an eventfd, readable when @stopped; -1 without @epoll_fd
- * @gone_fd:     has one of @gone_events when the device is gone; -1: unsupported. Owned by the
- *               transport.
- * @gone:        the device has gone
+ * @why_not:     why a capability is missing, a static string; NULL if the peer has the capability.
+ *               Indexed by the bit number of enum ivs_peer_cap
+ * @id:          the peer's own id; -1: none
+ * @vectors:     eventfds of the peer's own vectors; vectors are only ever added
+ * @epoll_fd:    watches the fds for which enum ivs_peer_tag has tags; -1: nothing to watch
+ * @pending_fd:  an eventfd, readable while joins or leaves remain to be reported; -1 if the peer
+ *               does not report any
+ * @stop_fd:     an eventfd, readable once @stopped is set; -1 if @epoll_fd is -1
+ * @gone_fd:     has one of @gone_events when the device has been removed; -1: unsupported. Owned by
+ *               the transport.
+ * @gone:        the device has been removed
  * @stopped:     ivs_peer_stop() was called
  * @lock:        guards @vectors, the transport's connection, @roster, @server_lost
  * @region:      name of the region (R-9); "": none
- * @server_lost: the loss of the server is to be reported
+ * @server_lost: the loss of the server has not been reported yet
  */
 struct ivs_peer {
 	const struct ivs_transport_ops *transport;
@@ -111,11 +114,12 @@ struct ivs_peer {
 /**
  * struct ivs_doorbell - a vector of a peer, ready to be rung
  * @peer:  the peer that rings
- * @ring:  Return: as ivs_doorbell_ring()
- * @set:   unix: a reference to the doorbells of the peer that is rung; NULL: one of its own vectors
+ * @ring:  ring the vector. Return: as ivs_doorbell_ring()
+ * @set:   unix: a reference to the doorbells of the peer that is rung; NULL if the vector is one of
+ *         @peer's own
  * @fd:    unix: the eventfd; driver, if BAR 0 is not mapped: the device node
  * @reg:   in a guest, if BAR 0 is mapped: the register Doorbell
- * @value: for @reg
+ * @value: the value to write to @reg
  */
 struct ivs_doorbell {
 	struct ivs_peer *peer;
@@ -130,7 +134,7 @@ struct ivs_doorbell {
 
 /* core.c */
 
-/** ivs_peer_set_transport() - and allocate its private data. Return: 0 or -ENOMEM. */
+/** ivs_peer_set_transport() - set it and allocate its private data. Return: 0 or -ENOMEM. */
 IVS_MUST_USE int ivs_peer_set_transport(struct ivs_peer *peer, const struct ivs_transport_ops *ops,
 					struct ivs_error *err);
 
@@ -142,21 +146,21 @@ void ivs_peer_deny(struct ivs_peer *peer, enum ivs_peer_cap cap, const char *why
 IVS_MUST_USE int ivs_peer_map(struct ivs_peer *peer, int fd, uint64_t offset, uint64_t len,
 			      struct ivs_error *err);
 
-/** ivs_peer_add_vector() - add an eventfd of its own; @fd is -1 if taken. Return: 0, -errno. */
+/** ivs_peer_add_vector() - add an own vector; sets @fd to -1 if it is kept. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_add_vector(struct ivs_peer *peer, int *fd);
 
 /** ivs_peer_watch() - add @fd to the epoll, which the first call creates. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_watch(struct ivs_peer *peer, int fd, uint32_t events, uint32_t tag);
 
-/** ivs_peer_watch_changes() - create and watch @pending_fd, readable. Return: 0, -errno. */
+/** ivs_peer_watch_changes() - create @pending_fd, readable, and watch it. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_watch_changes(struct ivs_peer *peer);
 
-/** ivs_peer_is_gone() - whether the device is known to be gone; without a system call */
+/** ivs_peer_is_gone() - whether the device is known to be removed; makes no system call */
 bool ivs_peer_is_gone(const struct ivs_peer *peer);
 
 /* wait.c */
 
-/** ivs_peer_open_wait() - at the end of opening: watch what ends waiting. Return: 0, -errno. */
+/** ivs_peer_open_wait() - last step of opening: watch @stop_fd and @gone_fd. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_open_wait(struct ivs_peer *peer);
 
 /* The transports: set the transport of @peer and open it. Return: as ivs_peer_open(). */
@@ -172,7 +176,7 @@ ivs_transport_open ivs_node_open;
 
 struct ivs_pci_device;
 
-/** ivs_driver_open() - our driver's node at @path, of the device at @bdf, or of any if NULL */
+/** ivs_driver_open() - our driver's device node; fails if it is not of device @bdf (NULL: any) */
 IVS_MUST_USE int ivs_driver_open(struct ivs_peer *peer, const char *path, const char *bdf,
 				 const struct ivs_peer_options *opts, struct ivs_error *err);
 
@@ -180,7 +184,7 @@ IVS_MUST_USE int ivs_driver_open(struct ivs_peer *peer, const char *path, const 
 IVS_MUST_USE int ivs_vfio_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 			       const struct ivs_peer_options *opts, struct ivs_error *err);
 
-/** ivs_sysfs_open() - through the resource files, without a driver */
+/** ivs_sysfs_open() - a device with another driver or none, through its resource files in sysfs */
 IVS_MUST_USE int ivs_sysfs_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 				const struct ivs_peer_options *opts, struct ivs_error *err);
 

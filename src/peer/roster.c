@@ -16,9 +16,9 @@
 
 #define LOOK_NS (100 * (long)IVS_NS_PER_MS) /* P-8 */
 
-/* A server writes for microseconds, unless it is preempted in the middle. */
+/* An update by the server takes microseconds, unless the server is preempted during it. */
 #define TRIES_AT_ONCE 16
-#define ROUNDS 3 /* an untrusted peer may let the table grow at any time */
+#define ROUNDS 3 /* an untrusted peer may make the table grow at any time */
 #define TRIES 50
 #define PAUSE_NS IVS_NS_PER_MS
 
@@ -36,7 +36,7 @@ void ivs_peer_roster_note(struct ivs_peer *peer, int fd, uint64_t len)
 		peer->roster.reserved_len = header.reserved_len;
 }
 
-/* Uses and enlarges the buffer in @peer. Called with the lock held. */
+/* Copy the page to the buffer in @peer, enlarging it if necessary. Called with the lock held. */
 static int roster_take_snapshot(struct ivs_peer *peer, struct ivs_roster_page_snapshot *out)
 {
 	struct ivs_peer_roster *roster = &peer->roster;
@@ -52,7 +52,7 @@ static int roster_take_snapshot(struct ivs_peer *peer, struct ivs_roster_page_sn
 		result = ivs_roster_page_read(peer->memory, peer->memory_len, TRIES_AT_ONCE, out);
 		if (result || out->used_n <= roster->entries_max)
 			break;
-		room_n = out->header.entries_n; /* at most (IVS_ID_MAX + 1) */
+		room_n = out->header.entries_n; /* at most IVS_ID_MAX + 1 */
 		more = reallocarray(roster->entries, room_n, sizeof(*more));
 		if (!more)
 			return -ENOMEM;
@@ -65,7 +65,7 @@ static int roster_take_snapshot(struct ivs_peer *peer, struct ivs_roster_page_sn
 	return result;
 }
 
-/* P-7: the other peers stay known, and their doorbells continue to work. */
+/* P-7: without a server the other peers stay known, and their doorbells continue to work. */
 static void roster_set_maintained(struct ivs_peer *peer, bool maintained)
 {
 	struct ivs_peer_roster *roster = &peer->roster;
@@ -156,7 +156,7 @@ void ivs_peer_roster_close(struct ivs_peer *peer)
 	free(peer->roster.entries);
 }
 
-/* P-9: a peer without an entry may exist, unless the page lists all. */
+/* P-9: a peer without an entry may exist, unless the page lists all peers. */
 static int roster_judge(const struct ivs_peer_roster *roster, unsigned int id, unsigned int vector)
 {
 	const struct ivs_roster_page_peer *member = ivs_roster_page_reader_get(&roster->reader, id);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The roster page as a peer reads it (PROTOCOL.md, P-1 to P-9). For transports without a connection
- * to a server it is the source of joins and leaves: read every 100 ms and at each call.
+ * Reads the roster page (PROTOCOL.md, P-1 to P-9). Transports without a connection to a server get
+ * joins and leaves from it: they check it for changes every 100 ms, and before each ring and event.
  */
 #ifndef IVS_PEER_ROSTER_H
 #define IVS_PEER_ROSTER_H
@@ -12,13 +12,13 @@ struct ivs_peer;
 
 /**
  * struct ivs_peer_roster - the roster page, and what has been read from it
- * @reserved_len: bytes at the end of the region, as at opening; 0: there is no page
- * @watched:      joins and leaves come from here
+ * @reserved_len: bytes reserved at the end of the region when it was opened; 0: no roster page
+ * @watched:      the page is the source of joins and leaves
  * @timer_fd:     a timerfd; -1 unless @watched
- * @taken:        a snapshot has been taken
- * @maintained:   in that snapshot a server maintains the page
- * @complete:     in that snapshot every peer has an entry
- * @sequence:     of that snapshot
+ * @taken:        at least one snapshot of the page has been taken
+ * @maintained:   according to the last snapshot, a server maintains the page
+ * @complete:     in the last snapshot, every connected peer has an entry
+ * @sequence:     sequence number of the last snapshot
  * @entries:      buffer for snapshots
  */
 struct ivs_peer_roster {
@@ -35,9 +35,9 @@ struct ivs_peer_roster {
 };
 
 /**
- * ivs_peer_roster_note() - find out how much of the region is reserved, without watching the page
- * @fd:  the region, which is read instead of a mapping
- * @len: bytes of the region
+ * ivs_peer_roster_note() - set @reserved_len, without watching the page
+ * @fd:  the region's file; the header is read from it, so the region need not be mapped
+ * @len: length of the region in bytes
  *
  * For transports that get joins and leaves from a server.
  */
@@ -46,16 +46,16 @@ void ivs_peer_roster_note(struct ivs_peer *peer, int fd, uint64_t len);
 /** ivs_peer_roster_open() - watch the page, if the mapped region has one. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_peer_roster_open(struct ivs_peer *peer, struct ivs_error *err);
 
-/** ivs_peer_roster_close() - also after ivs_peer_roster_open() has failed or was not called */
+/** ivs_peer_roster_close() - release all; valid even if ivs_peer_roster_open() was not called */
 void ivs_peer_roster_close(struct ivs_peer *peer);
 
-/** ivs_peer_roster_update() - read changes, if watched; takes the lock. Return: 0, -errno. */
+/** ivs_peer_roster_update() - read changes, if @watched; takes the lock. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_roster_update(struct ivs_peer *peer);
 
 /**
- * ivs_peer_roster_check() - whether the page says that the peer or the vector does not exist
+ * ivs_peer_roster_check() - look the peer and the vector up in the page
  *
- * Return: 0, also if that is unknown; IVS_PEER_E_ABSENT, _VECTOR; -errno.
+ * Return: 0 if they exist, or if that is unknown; IVS_PEER_E_ABSENT, _VECTOR; -errno.
  */
 IVS_MUST_USE int ivs_peer_roster_check(struct ivs_peer *peer, unsigned int id, unsigned int vector);
 

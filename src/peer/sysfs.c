@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The transport of a guest without a driver: the BARs as files in sysfs. No interrupts. */
+/* The transport for a guest without a driver: maps the BARs through sysfs. No interrupts. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -65,7 +65,7 @@ static void sysfs_enable(const struct ivs_pci_device *device)
 	ivs_pci_device_path(device, "enable", path, sizeof(path));
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd >= 0 && write(fd, "1", 1) != 1)
-		return; /* mapping fails, too, with a message */
+		return; /* mapping the BARs then fails, too, and reports the error */
 }
 
 static int sysfs_map_registers(struct ivs_peer *peer, const struct ivs_pci_device *device,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The transport of a host process: a connection to an ivshmem-server. */
+/* The transport for a host process that is a client of an ivshmem-server. */
 #include <errno.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -12,13 +12,13 @@
 #include "client/greeting.h"
 #include "peer/private.h"
 
-/* Bounds a call while the server keeps sending. */
+/* The most events per call, so that a server that keeps sending cannot hold up the caller. */
 #define RECEIVE_MAX 4096
 
 /**
  * struct unix_state - private data of the transport
  * @connection: guarded by the peer's lock
- * @wanted_n:   how many own vectors to take; 0: all
+ * @wanted_n:   number of own vectors to accept; 0: all
  */
 struct unix_state {
 	struct ivs_connection connection;
@@ -30,7 +30,7 @@ static struct unix_state *unix_state(const struct ivs_peer *peer)
 	return peer->state;
 }
 
-/* Translate a result of client/. */
+/* Translate a result of client/ to one of enum ivs_peer_error. */
 static int unix_result(int result)
 {
 	switch (result) {
@@ -123,7 +123,7 @@ static void unix_lose_server(struct ivs_peer *peer)
 	ivs_peer_deny(peer, IVS_CAP_ROSTER, "the server is gone");
 }
 
-/* Each ring asks this, and poll(2) costs half of what recvmsg(2) does. */
+/* Called before each ring by id: poll(2) costs half as much as recvmsg(2). */
 static bool unix_has_input(const struct ivs_connection *connection)
 {
 	struct pollfd pfd = {.fd = connection->sock, .events = POLLIN};
@@ -164,7 +164,7 @@ static unsigned int unix_vectors_of(const struct ivs_peer *peer, unsigned int id
 	return ivs_doorbells_vectors(&unix_state(peer)->connection.doorbells, id);
 }
 
-/* Takes no lock: if an untrusted peer makes the write wait, only this thread waits. */
+/* Takes no lock, so that if an untrusted peer makes the write block, only this thread blocks. */
 static int unix_ring(const struct ivs_doorbell *doorbell)
 {
 	if (doorbell->set && ivs_doorbell_set_has_left(doorbell->set))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The transport of a guest with vfio-pci: memory, registers, and an eventfd for each MSI-X vector.
+ * The transport for a guest with vfio-pci: maps memory and registers, and has the kernel signal an
+ * eventfd for each MSI-X vector.
  * Linux: Documentation/driver-api/vfio.rst, include/uapi/linux/vfio.h.
  */
 #include <errno.h>
@@ -23,7 +24,7 @@
 
 /**
  * struct vfio_state - private data of the transport
- * @request_fd: an eventfd, readable when the kernel requests the device back; -1: unsupported
+ * @request_fd: an eventfd, readable when the kernel wants the device released; -1: unsupported
  */
 struct vfio_state {
 	int container_fd;
@@ -49,7 +50,7 @@ static int vfio_open_group(struct ivs_peer *peer, const struct ivs_pci_device *d
 	ivs_pci_device_path(device, "iommu_group", path, sizeof(path));
 	n = readlink(path, target, sizeof(target) - 1);
 	if (n < 0)
-		return ivs_error_errno(err, errno, "the device at %s is in no IOMMU group",
+		return ivs_error_errno(err, errno, "the device at %s is not in an IOMMU group",
 				       device->bdf);
 	target[n] = 0;
 	snprintf(path, sizeof(path), "/dev/vfio%s", strrchr(target, '/'));
@@ -128,7 +129,7 @@ static int vfio_map_memory(struct ivs_peer *peer, struct ivs_error *err)
 	return ivs_peer_map(peer, vfio_state(peer)->device_fd, info.offset, info.size, err);
 }
 
-/* MSI-X messages are memory writes of the device: without bus mastering none arrives. */
+/* MSI-X messages are memory writes by the device, so they require bus mastering. */
 static int vfio_set_bus_master(const struct ivs_peer *peer, struct ivs_error *err)
 {
 	struct vfio_region_info info;
@@ -155,7 +156,7 @@ static int vfio_add_vectors(struct ivs_peer *peer, unsigned int n, struct ivs_er
 		int result;
 
 		if (fd < 0)
-			return ivs_error_errno(err, errno, "cannot make an eventfd");
+			return ivs_error_errno(err, errno, "cannot create an eventfd");
 		result = ivs_peer_add_vector(peer, &fd);
 		if (result)
 			return ivs_error_errno(err, -result, "cannot add a vector");
@@ -183,7 +184,10 @@ static int vfio_set_irqs(const struct ivs_peer *peer, uint32_t index, const int 
 	return result;
 }
 
-/* The kernel cannot revoke an unplugged device: it requests it back. Older kernels do not. */
+/*
+ * vfio cannot revoke a device that is in use. When it is unplugged, the kernel signals this
+ * interrupt and waits until the device is closed. Older kernels lack the interrupt.
+ */
 static int vfio_watch_request(struct ivs_peer *peer, struct ivs_error *err)
 {
 	struct vfio_irq_info info = {.argsz = sizeof(info), .index = VFIO_PCI_REQ_IRQ_INDEX};
@@ -193,7 +197,7 @@ static int vfio_watch_request(struct ivs_peer *peer, struct ivs_error *err)
 		return 0;
 	vfio_state(peer)->request_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (vfio_state(peer)->request_fd < 0)
-		return ivs_error_errno(err, errno, "cannot make an eventfd");
+		return ivs_error_errno(err, errno, "cannot create an eventfd");
 	result = vfio_set_irqs(peer, VFIO_PCI_REQ_IRQ_INDEX, &vfio_state(peer)->request_fd, 1);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot watch for the removal of the device");

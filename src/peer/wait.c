@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Waiting for a doorbell or for the next event of any kind, and what ends the waiting. */
+/* Waiting for a doorbell or for the next event of any kind, and ivs_peer_stop(), which ends it. */
 #include <errno.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -10,13 +10,13 @@
 #include "peer/private.h"
 
 /*
- * How often ivs_peer_next() retries after its timeout while the epoll is readable without an event:
- * receiving from the server is a round of its own, and an untrusted peer may consume each doorbell
- * first.
+ * After its timeout ivs_peer_next() makes at most this many rounds while the epoll is readable. A
+ * round may yield no event, because it only received from the server, or because an untrusted peer
+ * drained the doorbell first.
  */
 #define LATE_ROUNDS_MAX 8
 
-/* Without anything to wait for, there is nothing to stop either. */
+/* If there is no fd to wait for, no call waits, so no @stop_fd is needed. */
 int ivs_peer_open_wait(struct ivs_peer *peer)
 {
 	int result = 0;
@@ -35,7 +35,7 @@ void ivs_peer_stop(struct ivs_peer *peer)
 {
 	__atomic_store_n(&peer->stopped, true, __ATOMIC_RELEASE);
 	if (peer->stop_fd >= 0)
-		eventfd_write(peer->stop_fd, 1); /* fails only if the counter is full */
+		eventfd_write(peer->stop_fd, 1); /* fails only if the counter is full: readable */
 }
 
 static bool peer_is_stopped(const struct ivs_peer *peer)
@@ -43,13 +43,13 @@ static bool peer_is_stopped(const struct ivs_peer *peer)
 	return __atomic_load_n(&peer->stopped, __ATOMIC_ACQUIRE);
 }
 
-/* After a fork(2) the eventfd is shared: the other process may have stopped its peer. */
+/* After fork(2) two processes share the eventfd but not @stopped: ignore the other's stop. */
 static int peer_check_stop(const struct ivs_peer *peer)
 {
 	return peer_is_stopped(peer) ? IVS_PEER_E_STOPPED : ivs_eventfd_take(peer->stop_fd);
 }
 
-/* The driver rings all vectors when the device is removed, which is the result to return. */
+/* The driver rings all vectors when the device is removed: report that, not a doorbell. */
 static int peer_taken(const struct ivs_peer *peer)
 {
 	return ivs_peer_is_gone(peer) ? IVS_PEER_E_DEVICE_GONE : 0;
@@ -111,7 +111,7 @@ static bool peer_next_change(struct ivs_peer *peer, struct ivs_peer_change *chan
 	return ivs_roster_page_reader_report(&peer->roster.reader, change);
 }
 
-/* Joins and leaves, then the loss of the server. Called with the lock held. */
+/* The loss of the server is reported after all joins and leaves. Called with the lock held. */
 static bool peer_report_change(struct ivs_peer *peer, struct ivs_event *event)
 {
 	struct ivs_peer_change change;
@@ -175,7 +175,7 @@ int ivs_peer_next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event
 	if (result)
 		return result;
 	do {
-		/* One at a time: then the kernel takes turns among all that are ready. */
+		/* Ask for one event at a time, so that the kernel rotates among the ready fds. */
 		left_ms = ivs_clock_left_ms(deadline);
 		result = epoll_wait(peer->epoll_fd, &ready, 1, left_ms);
 		if (result < 0)
