@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Against base/eventfd.h: eventfds that another process has filled, emptied or made blocking, and
- * other files. A call that blocks shows as a timeout.
+ * Tests of base/eventfd.h with eventfds that another process has filled, emptied or made blocking,
+ * and with fds of other types. A call that blocks fails its test by timeout.
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 
 #define TIMEOUT 20
 
-/* The most that write(2) can put into an eventfd; only the kernel itself can add one more. */
+/* The highest counter value that write(2) can reach; only the kernel itself can exceed it. */
 #define FULL (UINT64_MAX - 1)
 
 static int make_eventfd(uint64_t count, bool nonblocking)
@@ -41,7 +41,7 @@ static short events_of(int fd)
 	return pfd.revents;
 }
 
-/* Have the kernel signal @fd, on completion of an asynchronous read. */
+/* Have the kernel signal @fd on completion of an asynchronous read. */
 static void signal_by_kernel(int fd)
 {
 	char byte = 0;
@@ -84,7 +84,7 @@ Test(eventfd, two_signals_are_taken_once, .timeout = TIMEOUT)
 	}
 }
 
-/* A signal is pending already, so there is nothing to write and nothing to wait for. */
+/* A full counter means that a signal is already pending, so signalling must not block. */
 Test(eventfd, a_full_counter_is_a_pending_signal, .timeout = TIMEOUT)
 {
 	for (int nonblocking = 0; nonblocking < 2; nonblocking++) {
@@ -126,7 +126,7 @@ Test(eventfd, a_closed_fd_is_an_error, .timeout = TIMEOUT)
 	cr_assert_lt(ivs_eventfd_take(-1), 0);
 }
 
-/* Always readable and always empty: a caller that took this for a doorbell would spin. */
+/* A pipe at end of file is always readable, so a caller that polled it as a doorbell would spin. */
 Test(eventfd, a_pipe_at_end_of_file_is_an_error, .timeout = TIMEOUT)
 {
 	int ends[2];

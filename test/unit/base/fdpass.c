@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Against base/fdpass.h: fds arrive as they were sent, and none beyond what the caller accepts. */
+/* Tests of base/fdpass.h: fds arrive as sent, and never more than the caller has room for. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <unistd.h>
@@ -32,7 +32,7 @@ static void teardown(void)
 
 TestSuite(fdpass, .init = setup, .fini = teardown);
 
-/* Receive with room for @max fds; check that the first @n that were sent came. */
+/* Receive with room for @max fds, and check that exactly the first @n of sent[] arrive. */
 static void expect(unsigned int max, unsigned int n, bool truncated)
 {
 	struct ivs_fdpass_fds fds;

@@ -19,7 +19,7 @@ static const struct {
 	{"\xff\xfe", "??", "??"},
 	{"\xc3", "?", "?"},		      /* truncated */
 	{"\xe2\x82", "??", "??"},	      /* truncated */
-	{"\xc3(", "?(", "?("},		      /* no continuation */
+	{"\xc3(", "?(", "?("},		      /* no continuation byte */
 	{"\xc0\xaf", "??", "??"},	      /* overlong */
 	{"\xe0\x80\xaf", "???", "???"},	      /* overlong */
 	{"\xf0\x80\x80\xaf", "????", "????"}, /* overlong */
@@ -30,7 +30,7 @@ static const struct {
 	 "2J",
 	 "\xc2\x9b"
 	 "2J",
-	 "?2J"}, /* a control character of Latin-1 */
+	 "?2J"}, /* CSI, a control character of Latin-1 */
 	{"a\xe2\x80\xae"
 	 "b",
 	 "a\xe2\x80\xae"

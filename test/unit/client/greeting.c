@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The end of a greeting: by the number of vectors, by silence, with the region, and by the
- * deadline. */
+/* When a greeting ends: after the expected vectors, when the server falls silent, with the region
+ * (if only that is wanted), or at the deadline. */
 #include <criterion/criterion.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -61,7 +61,7 @@ static void send_vectors(unsigned int id, unsigned int n)
 		send_message(IVS_V0_VECTOR, id, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
 
-/* Receive until the greeting ends. Return: the result at its end. */
+/* Receive until the greeting ends or fails. Return: the last result of ivs_greeting_next(). */
 static int receive(struct ivs_greeting *greeting, struct ivs_error *err)
 {
 	struct ivs_connection_event event;
@@ -178,7 +178,7 @@ Test(greeting, server_that_violates_the_protocol_is_an_error)
 	cr_expect_not_null(strstr(err.text, "is not an ivshmem-server of protocol 0"));
 }
 
-/* As a client does that must not wait. */
+/* A client that must not block passes each event to the greeting itself. */
 Test(greeting, noted_event_by_event)
 {
 	struct ivs_greeting greeting = {0};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Against daemon/close.h: fds that came with messages are closed. Waiting shows as a timeout. */
+/* Tests of daemon/close.h: received fds are closed, and a call that blocks is a timeout. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -26,7 +26,8 @@
 #define LINGER_S 60
 #define PAGE_LEN 4096
 
-/* A connected TCP socket that lingers, with data that nobody reads. @other: its other end */
+/* Return: a TCP socket whose close(2) would block: SO_LINGER is set, and @other, its other end,
+ * does not read the data sent to it. */
 static int make_lingering(int *other)
 {
 	const struct linger linger = {1, LINGER_S};
@@ -66,7 +67,7 @@ Test(discard, a_lingering_socket_does_not_block, .timeout = TIMEOUT)
 	cr_expect(ivs_fd_discard(&none));
 }
 
-/* The timer has ended, so that its signal does not affect a program that is executed next. */
+/* The timer must be disarmed, or its signal could hit a program that the process executes next. */
 Test(discard, no_signal_comes_later, .timeout = TIMEOUT)
 {
 	struct itimerval timer;
@@ -81,7 +82,7 @@ Test(discard, no_signal_comes_later, .timeout = TIMEOUT)
 	close(other);
 }
 
-/* Three that linger, in a socket in a socket. */
+/* Three lingering sockets are in flight in a socket that is itself in flight. */
 Test(discard, lingering_sockets_within_a_socket_do_not_block, .timeout = TIMEOUT)
 {
 	unsigned int before = test_fds_open();
@@ -111,7 +112,7 @@ Test(discard, lingering_sockets_within_a_socket_do_not_block, .timeout = TIMEOUT
 	test_fds_check(before);
 }
 
-/* A lingering socket that was sent to a listener, whose connection was never accepted. */
+/* The lingering socket is in flight in a connection that the listener has not accepted. */
 Test(discard, lingering_sockets_within_a_listener_do_not_block, .timeout = TIMEOUT)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -123,7 +124,7 @@ Test(discard, lingering_sockets_within_a_listener_do_not_block, .timeout = TIMEO
 	int sock = make_lingering(&other);
 
 	ivs_stall_open();
-	/* A name that the kernel chooses (unix(7), Autobind feature). */
+	/* The kernel chooses the address (unix(7), "Autobind feature"). */
 	cr_assert_eq(bind(listener, (struct sockaddr *)&addr, sizeof(addr.sun_family)), 0);
 	cr_assert_eq(listen(listener, 1), 0);
 	cr_assert_eq(getsockname(listener, (struct sockaddr *)&addr, &len), 0);
@@ -146,7 +147,7 @@ static void *send_page(void *context)
 	return NULL;
 }
 
-/* A page that cannot be read until the userfaultfd is closed. */
+/* Return: a page whose readers block until @faults, its userfaultfd, is closed. */
 static void *make_missing_page(int *faults)
 {
 	struct uffdio_api api = {.api = UFFD_API};
@@ -164,7 +165,7 @@ static void *make_missing_page(int *faults)
 	return page;
 }
 
-/* Its sender is in send(2), and can hold the socket's lock as long as it likes. */
+/* A thread in send(2) holds the lock of the socket until its page fault is resolved. */
 Test(discard, a_locked_socket_does_not_block, .timeout = TIMEOUT)
 {
 	struct pollfd pfd = {.events = POLLIN};
@@ -248,7 +249,7 @@ Test(discard, bytes_arrive_and_fds_do_not, .timeout = TIMEOUT)
 	test_fds_check(before);
 }
 
-/* The other end sees the end of the connection, also if a copy of the socket stays open. */
+/* The other end reads end of file even if a copy of the socket stays open. */
 Test(discard, the_connection_ends, .timeout = TIMEOUT)
 {
 	int pair[2];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Against daemon/loop.h: the order within a round, and removal during a round. */
+/* Tests of daemon/loop.h: the order within a round, and removal during a round. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -25,7 +25,7 @@ struct item {
 
 static struct ivs_loop loop;
 static struct item *items[ITEMS];
-static char trace[64]; /* letter of each handler that ran: source a, timer A, step @a */
+static char trace[64]; /* handlers that ran: "a" is a source, "A" its timer and "@a" its step */
 static void (*hook)(struct item *item);
 
 static void put(const char *text, char letter)
@@ -103,7 +103,7 @@ static const char *run_round(void)
 	return trace;
 }
 
-/* All items are in the loop, and their fds are readable. */
+/* Add all items to the loop, with readable fds. */
 static void add_ready(uint32_t events)
 {
 	for (unsigned int i = 0; i < ITEMS; i++)
@@ -159,7 +159,7 @@ Test(loop, a_removed_source_loses_its_event_of_this_round)
 	cr_assert_str_eq(run_round(), "a");
 }
 
-/* Every object is freed in the round that has an event for it. */
+/* Free every item in a round that has an event for it. */
 static void free_all(struct item *item)
 {
 	for (unsigned int i = 0; i < ITEMS; i++) {
@@ -182,7 +182,8 @@ Test(loop, objects_can_be_freed_by_a_handler)
 	cr_assert_str_eq(run_round(), "a");
 }
 
-/* The second item gets the fd and the memory of the first in the round that has an event for it. */
+/* Replace the second item by another with the same fd number and memory, in a round that has an
+ * event for the old item. */
 static void replace_second(struct item *item)
 {
 	int fd = items[1]->source.fd;
@@ -204,7 +205,7 @@ Test(loop, an_event_does_not_reach_the_next_owner_of_an_fd)
 	cr_assert_str_eq(run_round(), "acdx");
 }
 
-/* While a copy of the fd is open, closing the fd does not end its events. */
+/* epoll still reports events of a closed fd while a copy of it is open. */
 Test(loop, a_copy_of_an_fd_has_no_events)
 {
 	int fd = make_fd(1);
@@ -251,7 +252,7 @@ Test(loop, a_round_lasts_until_the_deadline)
 	cr_assert_geq(ivs_clock_ns(), at_ns);
 }
 
-/* The first that expires cancels the second and moves the third. */
+/* The first timer that expires cancels the second and postpones the third. */
 static void change_timers(struct item *item)
 {
 	hook = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The lists of system calls as text. Effects of the filter: test_sandbox.py. */
+/* The lists of system calls as text. The filter itself is tested in test/server/test_sandbox.py. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -123,13 +123,14 @@ Test(isolate, a_superset_suffices)
 	cr_expect_eq(ivs_sandbox_suffices("read 1&0x3=0x1\n", "write\nread\n", &err),
 		     IVS_SANDBOX_E_MORE);
 	cr_expect_not_null(strstr(err.text, "\"write\""));
-	/* Rejected text allows nothing. */
+	/* A system call that fails with an error is not allowed. */
 	cr_expect_eq(ivs_sandbox_suffices("clone3 error 38\n", "clone3\n", &err),
 		     IVS_SANDBOX_E_MORE);
 }
 
 #ifdef HAVE_SECCOMP
-/* Write a byte in a confined child. Return: its wait(2) status; 0: it was allowed. */
+/* Have a sandboxed child write a byte to itself or to this process. Return: the child's status from
+ * wait(2); 0 if the write was allowed. */
 static int write_confined(bool to_itself)
 {
 	static IVS_SYSCALLS(writes, {"process_vm_writev", {IVS_ARG_OWN_PID(1)}});
@@ -167,8 +168,8 @@ Test(isolate, own_pid_is_no_other_pid, .timeout = 10)
 		  (unsigned int)status);
 }
 
-/* A misspelt name would silently be missing in the filter. (libseccomp knows those of all
- * machines.) */
+/* A misspelt name would be silently missing from the filter. libseccomp knows the system calls of
+ * all architectures. */
 Test(isolate, names_are_known_to_libseccomp)
 {
 	const struct ivs_syscall *const lists[] = {ivs_log_syslog_syscalls, ivs_start_syscalls,

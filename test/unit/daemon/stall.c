@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Against daemon/stall.h: calls that block are interrupted, and an idle process gets no signals. */
+/* Tests of daemon/stall.h: blocking calls are interrupted; an idle process gets no signals. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <signal.h>
@@ -38,7 +38,7 @@ Test(stall, a_write_that_blocks_is_interrupted, .timeout = TIMEOUT)
 	close(fd);
 }
 
-/* The parent process may have left it blocked. */
+/* A process inherits its signal mask, so the parent may have blocked SIGALRM. */
 Test(stall, a_blocked_signal_is_unblocked, .timeout = TIMEOUT)
 {
 	sigset_t signals;
@@ -51,7 +51,7 @@ Test(stall, a_blocked_signal_is_unblocked, .timeout = TIMEOUT)
 	cr_assert_not(sigismember(&signals, SIGALRM));
 }
 
-/* After the work the timer sends one more signal, and then none. */
+/* After ivs_stall_idle() the timer expires at most once more. */
 Test(stall, an_idle_process_gets_no_signals, .timeout = TIMEOUT)
 {
 	ivs_stall_open();

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Configuration space against the specifications, row by row: the PCI Local Bus
- * Specification 3.0 and PROTOCOL.md. A row is a line of support/c/device_script.h with its expected
- * output after "=". Each table begins with a device after power-on.
+ * Configuration space must match the PCI Local Bus Specification 3.0 ("PCI 3.0") and PROTOCOL.md
+ * ("R-1"). Each row of a table is a command of support/c/device_script.h with its expected output
+ * after "=". A "device" command resets the function to its power-on state.
  */
 #include <criterion/criterion.h>
 
 #include "pci/function.h"
 #include "support/c/device_rows.h"
 
-/* */
+/* PROTOCOL.md, R-1 */
 Test(device_config, identity_of_plain)
 {
 	device_rows_run("device plain = ok\n"
@@ -59,7 +59,7 @@ Test(device_config, identity_is_fixed)
 			"read config 0x28 4 = 00000000\n");
 }
 
-/* I/O and memory space, bus master, SERR and INTx disable */
+/* Writable bits of Command: I/O and memory space, bus master, SERR# and INTx disable. */
 Test(device_config, command_and_status)
 {
 	device_rows_run("device plain = ok\n"
@@ -94,7 +94,7 @@ Test(device_config, scratch_of_the_header)
 			"read config 0x3b 3 = 005a00\n");
 }
 
-/* 6.2.5.1: write all ones and read back; read-only bits are 0, or tell the kind of BAR */
+/* PCI 3.0, 6.2.5.1: after writing all ones, read-only bits are 0 or encode the type of the BAR. */
 Test(device_config, sizing)
 {
 	device_rows_run("device doorbell memory=0x400000 = ok\n"
@@ -168,7 +168,7 @@ Test(device_config, sizing_of_32_bits)
 			"read config 0x18 4 = 80000008\n");
 }
 
-/* 6.8.2: table and pending bits in BAR 1 */
+/* PCI 3.0, 6.8.2: BAR 1 contains the MSI-X table and the pending bits. */
 Test(device_config, capability_of_msix)
 {
 	device_rows_run("device doorbell = ok\n"
@@ -197,7 +197,7 @@ Test(device_config, capability_of_msix)
 			"read config 0xfc 4 = 00000000\n");
 }
 
-/* 4096 bytes, until the table needs more */
+/* PROTOCOL.md, R-2 and R-6: BAR 1 has 4096 bytes unless the MSI-X table needs more. */
 Test(device_config, layout_of_bar1)
 {
 	device_rows_run("device doorbell vectors=2 = ok\n"
@@ -233,7 +233,7 @@ Test(device_config, layout_of_bar1)
 			"read config 0x14 4 = ffff0000\n");
 }
 
-/* */
+/* PROTOCOL.md, R-9 */
 Test(device_config, capability_of_the_region)
 {
 	device_rows_run(
@@ -296,7 +296,7 @@ Test(device_config, invalid_options)
 		"the region has 64 bytes: use at most 63\n");
 }
 
-/* A device whose length is changed equals one that had it from the start. */
+/* Changing the region's length must yield the same function as creating it with that length. */
 Test(device_config, changed_length)
 {
 	static const uint64_t lens[] = {4096, 1 << 20, UINT64_C(1) << 31, UINT64_C(1) << 40};

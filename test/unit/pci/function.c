@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Registers, MSI-X, interrupts and reset against the specifications, row by row: the PCI Local Bus
- * Specification 3.0 and PROTOCOL.md. A row is a line of support/c/device_script.h with its expected
- * output after "=". Each table begins with a device after power-on.
+ * Registers, MSI-X, interrupts and reset must match the PCI Local Bus Specification 3.0 ("PCI 3.0")
+ * and PROTOCOL.md ("R-3"). Each row of a table is a command of support/c/device_script.h with its
+ * expected output after "=". A "device" command resets the function to its power-on state.
  */
 #include <criterion/criterion.h>
 
 #include "support/c/device_rows.h"
 
-/* */
+/* PROTOCOL.md, R-3 */
 Test(device, registers)
 {
 	device_rows_run("device plain = ok\n"
@@ -91,7 +91,7 @@ Test(device, smaller_accesses)
 			"read bar0 0x08 4 = 00001234\n");
 }
 
-/* pieces of 1, 2 or 4 bytes */
+/* Unaligned and longer accesses are split into pieces of 1, 2 or 4 bytes. */
 Test(device, unaligned_and_odd)
 {
 	device_rows_run("device plain = ok\n"
@@ -102,7 +102,7 @@ Test(device, unaligned_and_odd)
 			"read bar0 0x02 8 = 1234222222220000\n");
 }
 
-/* */
+/* PROTOCOL.md, R-4 */
 Test(device, doorbell)
 {
 	device_rows_run("device plain = ok\n"
@@ -124,7 +124,7 @@ Test(device, doorbell)
 			"read bar0 0x0c 4 = 00000000\n");
 }
 
-/* sent when enabled, not masked, bus master, and with a route */
+/* An interrupt is sent if it is enabled, unmasked and has a route, and Bus Master is set. */
 Test(device, vectors)
 {
 	device_rows_run("device doorbell vectors=3 = ok\n"
@@ -177,7 +177,7 @@ Test(device, masked_as_a_whole)
 			"next = none\n");
 }
 
-/* */
+/* PROTOCOL.md, R-7 */
 Test(device, bus_master)
 {
 	device_rows_run("device doorbell = ok\n"
@@ -239,7 +239,7 @@ Test(device, many_vectors)
 			"read bar1 0x8000 8 = 0000000000000001\n");
 }
 
-/* 6.8.2.6: entries are masked after a reset; BAR 1 supports accesses of 4 and 8 bytes */
+/* PCI 3.0, 6.8.2.6: entries are masked after reset. BAR 1 supports accesses of 4 and 8 bytes. */
 Test(device, table)
 {
 	device_rows_run("device doorbell vectors=2 = ok\n"
@@ -333,7 +333,7 @@ Test(device, revision_0)
 			"read bar0 0x04 4 = 00000000\n");
 }
 
-/* the pin follows Status and Mask; so does Interrupt Status, even with INTx disabled */
+/* The INTx pin follows Status and Mask, as does Interrupt Status even while INTx is disabled. */
 Test(device, intx)
 {
 	device_rows_run("device legacy intx = ok\n"

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Random accesses to the PCI function and to the naive one (support/c/device_naive.h), for many
- * kinds of device: the results must be the same. Sometimes the state is loaded into another
- * function, and sometimes a damaged state is loaded, which must be refused or do no harm.
+ * Make the same random accesses to the PCI function and to a naive model of it
+ * (support/c/device_naive.h), for many configurations. Both must return the same results.
+ * Sometimes load the saved state into another function, and sometimes a damaged state, which must
+ * be refused or leave the function usable.
  *
- * The accesses depend only on the seed and the number of the device.
+ * The accesses depend only on the seed and the index of the configuration.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #include "support/c/device_naive.h"
 
 #define BYTES_MAX 24
-#define CANARY 0x50 /* after the bytes that are read */
+#define CANARY 0x50 /* follows the buffer, to detect a write past its end */
 #define MEG (UINT64_C(1) << 20)
 
 static const uint8_t uuid[IVS_PCI_UUID_LEN] = {1, 2, 3,	 4,  5,	 6,  7,	 8,
@@ -41,10 +42,10 @@ static const struct ivs_pci_function_options kinds[] = {
 #define KINDS_N (sizeof(kinds) / sizeof(kinds[0]))
 
 /**
- * struct run - one device
+ * struct run - test of one configuration
  * @rng:   state of the random generator
  * @step:  steps so far
- * @wrong: the first difference, or NULL
+ * @wrong: description of a difference, or NULL
  * @trace: print each step
  */
 struct run {
@@ -67,7 +68,7 @@ static uint64_t rng_next(uint64_t *rng)
 	return z ^ (z >> 31);
 }
 
-/* 0 to @n - 1 */
+/* Return: a random number from 0 to @n - 1. */
 static unsigned int random_below(struct run *run, unsigned int n)
 {
 	return (unsigned int)((rng_next(&run->rng) >> 32) * n >> 32);
@@ -114,7 +115,7 @@ static void fill_random(struct run *run, uint8_t *bytes, int region, size_t at)
 
 	for (size_t i = 0; i < BYTES_MAX; i++)
 		bytes[i] = kind == 0 ? 0xff : kind == 1 ? 0 : (uint8_t)rng_next(&run->rng);
-	/* Otherwise interrupts would hardly ever be enabled. */
+	/* Often set Bus Master or MSI-X Enable; otherwise interrupts would hardly ever be sent. */
 	if (region == 7 && at == 4 && kind > 3)
 		bytes[0] |= 4;
 	if (region == 7 && (at == 0x42 || at == 0x43) && kind > 3)
@@ -211,7 +212,7 @@ static void do_id(struct run *run)
 	run->naive.id = (uint32_t)id;
 }
 
-/* Load into a used device with the same options; routes and id are not part of the state. */
+/* Load the state into a used function. Copy routes and id, which are not part of the state. */
 static void do_move(struct run *run)
 {
 	size_t len = ivs_pci_state_len(&run->device);
@@ -227,7 +228,7 @@ static void do_move(struct run *run)
 		run->wrong = "after a move it is another";
 }
 
-/* Either refused without any change, or as if a guest had made the change. */
+/* A damaged state must either be refused without any change or be one that a guest can reach. */
 static void do_damage(struct run *run)
 {
 	size_t len = ivs_pci_state_len(&run->device);
@@ -295,7 +296,7 @@ static unsigned long get_argument(int argc, char **argv, const char *name, unsig
 	return otherwise;
 }
 
-/* Options: --seed N, --steps N for each kind of device, --trace KIND to see that kind alone. */
+/* Options: --seed N; --steps N for each configuration; --trace I to run and print number I only. */
 int main(int argc, char **argv)
 {
 	static struct run run;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The saved state of the PCI function: its format, and that invalid ones are refused. */
+/* The saved state of the PCI function: its format, and how invalid states are refused. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 
 static const uint8_t uuid[IVS_PCI_UUID_LEN] = {9, 8, 7};
 
-/* None of them loads the state of another. */
+/* Functions with any two of these options refuse each other's state. */
 static const struct ivs_pci_function_options kinds[] = {
 	{.revision = 1, .memory_len = MEG},
 	{.revision = 1, .memory_len = 2 * MEG},
@@ -32,7 +32,7 @@ static const struct ivs_pci_function_options kinds[] = {
 
 #define KINDS_N (sizeof(kinds) / sizeof(kinds[0]))
 
-/* Bits of configuration space that a guest can change; BAR 2 of 1 MiB and 64 bits, 128 vectors. */
+/* Configuration bits that a guest can change, with 128 vectors and a 64-bit BAR 2 of 1 MiB. */
 static const struct {
 	size_t at;
 	uint8_t bits;
@@ -58,7 +58,7 @@ static void make_device(struct ivs_pci_function *device,
 	cr_assert_eq(ivs_pci_init(device, options, NULL), 0);
 }
 
-/* Change everything from its value after power-on. */
+/* Change every part of the state from its power-on value. */
 static void use_device(struct ivs_pci_function *device)
 {
 	write_le(device, IVS_PCI_CONFIG, 0x04, 0x0503);
@@ -78,7 +78,7 @@ static void use_device(struct ivs_pci_function *device)
 	ivs_pci_doorbell(device, device->options.vectors_n - 1);
 }
 
-/* In a buffer of exactly that size, so that a sanitizer detects accesses beyond it. */
+/* Save into a buffer of the exact length, so that a sanitizer detects accesses beyond it. */
 static uint8_t *save_device(const struct ivs_pci_function *device, size_t *len)
 {
 	uint8_t *state;
@@ -196,7 +196,7 @@ static bool may_change(const struct ivs_pci_function *device, size_t at, uint8_t
 	return (at - pending_at) * 8 + (size_t)__builtin_ctz(bit) < device->options.vectors_n;
 }
 
-/* A bit that a guest could have changed is loaded; any other makes the whole state invalid. */
+/* A state with a flipped bit is valid only if a guest can change that bit. */
 static void flip_bit(const struct ivs_pci_function *original, uint8_t *state, size_t len, size_t at,
 		     uint8_t bit)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What all transports share: limits that no transport may exceed. */
+/* Limits in the code that all transports share. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ Test(peer_core, no_own_vector_beyond_16_bits_is_added)
 	pthread_mutex_init(&peer.lock, NULL);
 	peer.vectors_max = IVS_VECTOR_MAX + 8;
 	peer.vectors = malloc(peer.vectors_max * sizeof(*peer.vectors));
-	/* A regular file cannot be watched by epoll; an eventfd can. */
+	/* epoll cannot watch a regular file, so add a copy of the peer's eventfd as a vector. */
 	cr_assert_eq(ivs_peer_watch_changes(&peer), 0);
 	close(last);
 	last = dup(peer.pending_fd);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* R-9 as a guest without our driver reads it, from valid and invalid configuration spaces. */
+/* The capability of rule R-9, read by a program in a guest without our driver, from valid and
+ * invalid configuration spaces. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +8,7 @@
 #include "pci/function.h"
 #include "peer/pci_identity.h"
 
-/* The configuration space of a device of ivshmem-device. */
+/* Copy the configuration space of a device that ivshmem-device serves. */
 static void make(uint8_t config[256], const char *name, unsigned int vectors_n)
 {
 	const struct ivs_pci_function_options options = {
@@ -49,7 +50,7 @@ Test(pci_identity, no_capability)
 	cr_expect_not(ivs_pci_identity(config, 256, name));
 }
 
-/* Without root permissions Linux returns 64 bytes; any read may return fewer than exist. */
+/* Linux lets unprivileged processes read only the first 64 bytes, and any read may be short. */
 Test(pci_identity, truncated_configuration_space)
 {
 	uint8_t config[256];
@@ -57,7 +58,7 @@ Test(pci_identity, truncated_configuration_space)
 
 	make(config, "demo", 1);
 	for (size_t len = 0; len <= 256; len++) {
-		uint8_t *exact = malloc(len ? len : 1); /* sanitizers notice reads beyond it */
+		uint8_t *exact = malloc(len ? len : 1); /* a sanitizer detects reads beyond it */
 		const bool whole = len >= 0x4c + IVS_PCI_CAP_NAME_OFFSET + 4;
 
 		memcpy(exact, config, len);
@@ -66,7 +67,7 @@ Test(pci_identity, truncated_configuration_space)
 	}
 }
 
-/* Each byte with each wrong value: the name has only the characters of R-9, or is empty. */
+/* Set each byte to each value: the name must be empty or have only characters that R-9 allows. */
 Test(pci_identity, wrong_bytes_are_refused)
 {
 	uint8_t config[256];

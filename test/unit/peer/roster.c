@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A peer that gets joins and leaves from the roster page: events, capabilities, usable length. */
+/* A peer that learns of joins and leaves from the roster page: events, capabilities and length. */
 #include <criterion/criterion.h>
 #include <poll.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #include "support/c/fds.h"
 
 #define LEN 65536
-#define SOON_MS 20000 /* for a loaded machine; it takes 100 */
+#define SOON_MS 20000 /* usually takes 100 ms, but longer on a loaded machine */
 
 static struct ivs_region *region;
 static struct ivs_roster_page_writer *page;
@@ -151,7 +151,7 @@ Test(peer_roster, another_peer_with_the_same_id_is_a_leave_and_a_join)
 	expect_nothing();
 }
 
-/* P-8: a change ends one long call, and poll(2), although no peer rings. */
+/* P-8: a change of the page ends a wait, also in poll(2), although no peer rings. */
 Test(peer_roster, a_change_ends_waiting)
 {
 	pid_t pid;
@@ -183,7 +183,7 @@ Test(peer_roster, a_change_makes_the_fd_readable)
 	expect(0, IVS_EVENT_JOIN, 5);
 }
 
-/* P-7 */
+/* PROTOCOL.md, P-7 */
 Test(peer_roster, the_end_of_a_server_and_the_next_server)
 {
 	open_page(252);
@@ -245,7 +245,7 @@ Test(peer_roster, reading_is_sorted_and_bounded)
 	cr_expect_eq(peers[2].id, 77);
 }
 
-/* P-4, P-9: a half-written page is retried, then reported; a damaged one counts as absent. */
+/* P-4, P-9: reading a half-written page is retried, then fails; a damaged page counts as absent. */
 Test(peer_roster, half_written_or_damaged)
 {
 	struct ivs_roster_info info;

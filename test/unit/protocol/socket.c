@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Messages and fds over real socket pairs, against protocol/socket.h.
+ * Tests of protocol/socket.h with messages and fds over real socket pairs.
  *
- * The sockets are in blocking mode, so that a call which would block shows as a timeout. Each test
- * is a process of its own, so limits may be lowered.
+ * The sockets are in blocking mode, so a call that blocks fails its test by timeout. Each test runs
+ * in its own process and may lower resource limits.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -19,7 +19,7 @@
 
 #define TIMEOUT 20
 
-/* A number as eight bytes, without ivs_v0_put(), which is under test. */
+/* A number in eight bytes, encoded without ivs_v0_put(), which is under test. */
 struct number {
 	uint8_t bytes[IVS_V0_LEN];
 };
@@ -33,7 +33,7 @@ static struct number number(int64_t value)
 	return n;
 }
 
-/* Send one number with at most one fd, raw. */
+/* Send one number and, unless @fd is -1, an fd, without using the code under test. */
 static void raw(int sock, int64_t value, int fd)
 {
 	struct number n = number(value);
@@ -41,7 +41,7 @@ static void raw(int sock, int64_t value, int fd)
 	test_fds_send(sock, n.bytes, sizeof(n.bytes), &fd, fd != -1);
 }
 
-/* Version 0, id @own and @memory, sent raw and received; leaves nothing open but @memory. */
+/* Send a greeting with id @own and @memory by raw(), receive it, and close the received fd. */
 static void greet(const int pair[2], struct ivs_v0_decoder *dec, int64_t own, int memory)
 {
 	struct ivs_v0_message msg;
@@ -128,7 +128,7 @@ Test(socket, sends_exactly_the_bytes, .timeout = TIMEOUT)
 	test_fds_pair(pair);
 	cr_assert_eq(ivs_socket_send(pair[0], msgs, 3, &sent), 0);
 	cr_assert_eq(sent, 3);
-	/* read() drops the fds and stops after each of them. */
+	/* read() discards fds, and does not read across a message with an fd. */
 	for (size_t have = 0; have < sizeof(want);) {
 		ssize_t n = read(pair[1], got + have, sizeof(got) - have);
 
@@ -163,7 +163,8 @@ Test(socket, largest_batch_of_fds, .timeout = TIMEOUT)
 	cr_assert_eq(test_fds_open(), before);
 }
 
-/* Send ids 0 ... @total - 1 as vectors or leaves until the socket is full. Return: number sent. */
+/* Send ids @from to @total - 1, as vectors or leaves, until the socket is full. Return: the number
+ * of messages sent. */
 static unsigned int fill(int sock, unsigned int from, unsigned int total, int fd)
 {
 	unsigned int done = from;
@@ -174,7 +175,7 @@ static unsigned int fill(int sock, unsigned int from, unsigned int total, int fd
 		int rc;
 
 		for (n = 0; n < IVS_SOCKET_BATCH && done + n < total; n++) {
-			/* Odd ids without an fd: a mixture in each batch. */
+			/* Messages with odd ids have no fd, so each batch has both kinds. */
 			msgs[n] = (struct ivs_v0_message){IVS_V0_VECTOR, done + n, 0, fd};
 			if ((done + n) % 2) {
 				msgs[n].type = IVS_V0_LEAVE;
@@ -231,7 +232,7 @@ Test(socket, send_to_a_closed_peer_is_gone, .timeout = TIMEOUT)
 
 	test_fds_pair(pair);
 	close(pair[1]);
-	/* SIGPIPE would end this process and with it the test. */
+	/* SIGPIPE would kill this process. */
 	cr_assert_eq(ivs_socket_send(pair[0], msgs, 1, &sent), IVS_SOCKET_E_GONE);
 	cr_assert_eq(sent, 0);
 	sent = 99;
@@ -250,7 +251,7 @@ Test(socket, send_to_a_peer_that_closed_with_unread_messages_is_gone, .timeout =
 
 	test_fds_pair(pair);
 	cr_assert_eq(ivs_socket_send(pair[0], msgs, 2, &sent), 0);
-	close(pair[1]); /* the sender gets ECONNRESET, once, and EPIPE after that */
+	close(pair[1]); /* the next send fails with ECONNRESET, later ones with EPIPE */
 	cr_assert_eq(ivs_socket_send(pair[0], msgs, 2, &sent), IVS_SOCKET_E_GONE);
 	cr_assert_eq(sent, 0);
 	cr_assert_eq(ivs_socket_send(pair[0], msgs, 2, &sent), IVS_SOCKET_E_GONE);
@@ -283,7 +284,7 @@ Test(socket, receive_after_reset_is_gone, .timeout = TIMEOUT)
 	int pair[2];
 
 	test_fds_pair(pair);
-	raw(pair[1], 0, -1); /* not read by the other side: its close() is a reset */
+	raw(pair[1], 0, -1); /* closing a socket with unread data resets the connection */
 	close(pair[0]);
 	cr_assert_eq(ivs_socket_recv_message(pair[1], &dec, &msg), IVS_SOCKET_E_GONE);
 	cr_assert_eq(ivs_socket_recv_message(pair[1], &dec, &msg), IVS_SOCKET_E_GONE);
@@ -341,8 +342,8 @@ Test(socket, byte_by_byte_with_the_fd_kept, .timeout = TIMEOUT)
 
 Test(socket, pieces_glued_by_the_kernel, .timeout = TIMEOUT)
 {
-	/* Everything is sent before anything is read: messages without fds precede those with
-	 * fds. */
+	/* The kernel may return bytes sent without an fd together with those of a later message
+	 * that has one. */
 	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
 	int pair[2], fds[2] = {test_fds_make(), test_fds_make()};
 	struct number a = number(3), b = number(4);
@@ -384,7 +385,7 @@ Test(socket, recv_hands_out_pieces, .timeout = TIMEOUT)
 	cr_assert_arr_eq(buf, n.bytes, 8);
 }
 
-/* @fds_n fds with one message: refused, and none stays open. Also with recv alone. */
+/* A message with @fds_n fds must be refused and all its fds closed, by both ways to receive. */
 static void several_fds(size_t fds_n)
 {
 	unsigned int before = test_fds_open();
@@ -414,7 +415,7 @@ static void several_fds(size_t fds_n)
 	cr_assert_eq(test_fds_open(), before);
 }
 
-/* W-2 */
+/* PROTOCOL.md, W-2 */
 Test(socket, two_fds_with_one_message, .timeout = TIMEOUT)
 {
 	several_fds(2); /* CMSG_SPACE(sizeof(int)) has room for both */
@@ -479,7 +480,7 @@ Test(socket, garbage_is_reported_and_leaks_nothing, .timeout = TIMEOUT)
 	cr_assert_eq(test_fds_open(), before);
 }
 
-/* W-14 */
+/* PROTOCOL.md, W-14 */
 Test(socket, receiver_out_of_fds_is_truncated, .timeout = TIMEOUT)
 {
 	struct ivs_v0_decoder dec = IVS_V0_DECODER_INIT;
@@ -496,7 +497,7 @@ Test(socket, receiver_out_of_fds_is_truncated, .timeout = TIMEOUT)
 	raw(pair[0], 3, -1);
 	open = test_fds_open();
 	test_fds_exhaust(0);
-	/* Interpreted without the lost fd, this would be "2 left". */
+	/* Without the lost fd, this message would mean that peer 2 has left. */
 	cr_assert_eq(ivs_socket_recv_message(pair[1], &dec, &msg), IVS_SOCKET_E_TRUNCATED);
 	cr_assert_eq(ivs_socket_recv_bytes(pair[1], buf, 8, &got, &came), IVS_SOCKET_E_TRUNCATED);
 	cr_assert_eq(ivs_v0_release(&dec), -1);
@@ -507,7 +508,7 @@ Test(socket, receiver_out_of_fds_is_truncated, .timeout = TIMEOUT)
 
 Test(socket, receiver_out_of_fds_half_way, .timeout = TIMEOUT)
 {
-	/* Two fds arrive and there is room for one: it must not stay open. */
+	/* Two fds are sent, but the process can receive only one: it must be closed. */
 	struct number n = number(3);
 	unsigned int before;
 	uint8_t buf[8];
@@ -524,8 +525,8 @@ Test(socket, receiver_out_of_fds_half_way, .timeout = TIMEOUT)
 }
 
 /*
- * In an unprivileged child, under a uid without other processes: the limit on fds in flight is
- * per uid and does not hold for root. Return: 0, or which step went wrong.
+ * Run in an unprivileged child. The kernel limits fds in flight per user and exempts root, so use a
+ * uid without other processes. Return: 0, or the number of the step that failed.
  */
 static int in_flight(const int pair[2], int fd)
 {
@@ -536,7 +537,6 @@ static int in_flight(const int pair[2], int fd)
 	struct ivs_v0_message msg;
 	unsigned int sent = 99, first;
 
-	/* Fds in flight are counted by user: use one that no other test has. */
 	if (geteuid() == 0 && setresuid(unused_uid, unused_uid, unused_uid) != 0)
 		return 1;
 	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
@@ -549,7 +549,7 @@ static int in_flight(const int pair[2], int fd)
 	msgs[2] = (struct ivs_v0_message){IVS_V0_MEMORY, 0, 0, fd};
 	if (ivs_socket_send(pair[0], msgs, IVS_SOCKET_BATCH, &sent) != IVS_SOCKET_E_LATER)
 		return 3;
-	/* Two without fds, and then fds until more than 24 are in flight. */
+	/* Two messages have no fd; the others are sent until more than 24 fds are in flight. */
 	if (sent < 24 || sent > 28)
 		return 4;
 	first = sent;

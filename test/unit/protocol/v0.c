@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The codec against protocol/v0.h: encoding, decoding in every chunking, and invalid messages.
+ * Tests of protocol/v0.h: encoding, decoding of a stream split in every way, and invalid messages.
  *
  * The codec is pure, so the fds here are plain integers and need not be open.
  */
@@ -16,13 +16,13 @@
 #define STREAM_MAX (STEPS_MAX * IVS_V0_LEN)
 #define NO_FD -1
 
-/* One message as the peer puts it on the wire: a number, and an fd with one of its bytes. */
+/* One message on the wire: a number, and an fd that arrives with one of its bytes. */
 struct step {
 	int64_t value;
-	int fd_at; /* with which byte, 0 to 7, or NO_FD */
+	int fd_at; /* the byte with which it arrives, 0 to 7, or NO_FD */
 };
 
-/* The stream: bytes, and for each byte the fd that travels with it or -1. */
+/* A stream of bytes. @fds: the fd that arrives with each byte, or -1 */
 struct stream {
 	uint8_t bytes[STREAM_MAX];
 	int fds[STREAM_MAX];
@@ -35,7 +35,7 @@ static int fd_of_step(size_t step)
 	return 1000 + (int)step;
 }
 
-/* Not with ivs_v0_put(): the test of the decoder must not depend on the encoder. */
+/* Append a message without ivs_v0_put(), as tests of the decoder must not depend on the encoder. */
 static void stream_add(struct stream *s, const struct step *step, size_t index)
 {
 	for (int i = 0; i < IVS_V0_LEN; i++) {
@@ -58,9 +58,9 @@ static bool same_message(const struct ivs_v0_message *a, const struct ivs_v0_mes
 }
 
 /*
- * A long valid session. Plain messages are adjacent at the start and in the middle, so that chunks
- * with several messages occur; extreme ids; the own id with fds; an id that is reused; leaves of
- * ids that never had a vector (which a server may send).
+ * A long valid session, with adjacent messages without fds at the start and in the middle (so that
+ * a chunk can hold several), extreme ids, the client's own vectors, an id that is reused, and
+ * leaves of ids that never had a vector, which a server may send.
  */
 static const struct step long_session[] = {
 	{0, NO_FD}, {7, NO_FD}, {-1, 0},	{0, 0},		{0, 0},	      {65535, 0},
@@ -90,7 +90,7 @@ static struct ivs_v0_message long_expected(size_t i)
 	return msg;
 }
 
-/* Feed one chunk to its end and compare every message. Return: NULL or what was wrong. */
+/* Feed one chunk and compare every message. Return: NULL or a description of the failure. */
 static const char *feed_good_chunk(struct ivs_v0_decoder *dec, const struct stream *s, size_t from,
 				   size_t to, size_t *messages_n)
 {
@@ -156,7 +156,7 @@ Test(codec, largest_chunks)
 	cr_assert(!wrong, "%s", wrong);
 }
 
-/* W-2 */
+/* PROTOCOL.md, W-2 */
 Test(codec, byte_by_byte)
 {
 	bool cuts[LONG_LEN];
@@ -188,7 +188,7 @@ Test(codec, every_pair_of_cuts)
 
 			cuts[a] = cuts[b] = true;
 			wrong = decode_long(cuts);
-			if (wrong) /* an assertion per pair would take a minute */
+			if (wrong) /* an assertion for every pair would take a minute */
 				cr_assert_fail("cuts at %zu and %zu: %s", a, b, wrong);
 		}
 	}
@@ -238,7 +238,7 @@ Test(codec, decoder_returns_zero_for_missing_fields)
 	}
 }
 
-/* The rest of this file: invalid messages. The last step of each row is invalid. */
+/* A session whose last message is invalid. */
 struct bad_session {
 	const char *name;
 	struct step steps[8];
@@ -308,8 +308,8 @@ static const struct bad_session bad_sessions[] = {
 #define BAD_N (sizeof(bad_sessions) / sizeof(bad_sessions[0]))
 
 /*
- * After an invalid message the decoder refuses everything, and an fd is either with the caller or
- * can be released. @held: the fd that the decoder has taken and not yielded, or -1
+ * After an invalid message the decoder must refuse all input, and each fd must be owned by the
+ * caller or be returned by ivs_v0_release(). @held: the fd that the decoder owns, or -1
  */
 static const char *after_garbage(struct ivs_v0_decoder *dec, int held)
 {
@@ -343,8 +343,8 @@ static const char *after_garbage(struct ivs_v0_decoder *dec, int held)
 }
 
 /*
- * Feed an invalid session in chunks of at most @chunk bytes, or whole if @chunk is 0; a chunk
- * begins wherever an fd travels. The error must come with a byte of the last message.
+ * Feed an invalid session in chunks of at most @chunk bytes, or of any length if @chunk is 0. Each
+ * byte with an fd starts a chunk. The decoder must accept all messages but the last.
  */
 static const char *refuse(const struct bad_session *bad, size_t chunk)
 {
@@ -391,7 +391,7 @@ static const char *refuse(const struct bad_session *bad, size_t chunk)
 	return "garbage was not reported with the last byte";
 }
 
-/* W-2 to W-7: every violation of them */
+/* Every violation of rules W-2 to W-7. */
 Test(codec, invalid_sessions_are_refused)
 {
 	for (size_t i = 0; i < BAD_N; i++) {
@@ -406,8 +406,7 @@ Test(codec, invalid_sessions_are_refused)
 
 Test(codec, valid_beginnings_of_invalid_sessions_are_accepted)
 {
-	/* Without this a decoder that refuses everything at the first byte of a message would
-	 * pass. */
+	/* Otherwise a decoder that refuses every message at its first byte would pass. */
 	for (size_t i = 0; i < BAD_N; i++) {
 		struct bad_session prefix = bad_sessions[i];
 
@@ -502,7 +501,7 @@ struct encoding {
 	uint8_t bytes[IVS_V0_LEN];
 };
 
-/* @vector is not on the wire, nor is the number of the fd. */
+/* Neither the vector nor the number of the fd is part of the bytes. */
 static const struct encoding encodings[] = {
 	{{IVS_V0_VERSION, 0, 0, -1}, {0, 0, 0, 0, 0, 0, 0, 0}},
 	{{IVS_V0_ID, 0, 0, -1}, {0, 0, 0, 0, 0, 0, 0, 0}},
@@ -517,7 +516,7 @@ static const struct encoding encodings[] = {
 	{{IVS_V0_LEAVE, 65535, 0, -1}, {0xff, 0xff, 0, 0, 0, 0, 0, 0}},
 };
 
-/* W-2, W-3, W-4, W-5, W-6, W-7 */
+/* PROTOCOL.md, W-2 to W-7 */
 Test(codec, encoding_is_these_bytes)
 {
 	for (size_t i = 0; i < sizeof(encodings) / sizeof(encodings[0]); i++) {
@@ -531,7 +530,7 @@ Test(codec, encoding_is_these_bytes)
 	}
 }
 
-/* Put @msg, feed it, and check that it is the same, except @vector, which is not on the wire. */
+/* Encode and decode @msg. Return: whether it is the same, except the vector, which is not sent. */
 static bool comes_back(struct ivs_v0_decoder *dec, struct ivs_v0_message msg)
 {
 	uint8_t bytes[IVS_V0_LEN];

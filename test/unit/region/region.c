@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Against ivshmem/region.h: sizes, addresses, existing objects, lack of memory. */
+/* Tests of ivshmem/region.h: sizes, addresses, existing objects, lack of memory. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -81,7 +81,7 @@ static off_t size_of(const char *path)
 	return stat(path, &st) ? -1 : st.st_size;
 }
 
-/* Open with a size; expect @result and a message that contains @part. */
+/* Opening @address with @size must return @result and an error text that contains @part. */
 static void refuse(const char *address, uint64_t size, int result, const char *part)
 {
 	struct ivs_region_options opts = IVS_REGION_OPTIONS_INIT;
@@ -292,7 +292,7 @@ Test(region, dir_creates_an_unnamed_file)
 Test(region, a_memfd_is_sealed_and_private)
 {
 	struct ivs_region *region = make("memfd:", M);
-	int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL; /* among others */
+	int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL; /* F_GET_SEALS may return more */
 	int fd = ivs_region_fd(region);
 	struct stat st;
 
@@ -307,7 +307,7 @@ Test(region, a_memfd_is_sealed_and_private)
 	ivs_region_close(region);
 }
 
-/* Mount a small file system on dir, in a mount namespace of this test. */
+/* Mount a small file system on dir, in a new mount namespace. */
 static void mount_small(const char *type, const char *options)
 {
 	if (getuid())
@@ -370,7 +370,7 @@ Test(region, hugetlbfs_determines_the_page_size)
 	refuse(in_dir("file:", "r"), M, IVS_REGION_E_SIZE,
 	       "region size 1M is less than one page; use 2M or more");
 	cr_expect_eq(size_of(in_dir("", "r")), -1);
-	/* More huge pages than any machine has reserved. */
+	/* No machine has reserved this many huge pages. */
 	refuse(in_dir("file:", "r"), UINT64_C(1) << 46, IVS_REGION_E_FULL, "vm.nr_hugepages");
 	cr_expect_eq(size_of(in_dir("", "r")), -1);
 	umount(dir);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * All histories of a small world: three places, peers of one or two vectors, and three events: a
- * client joins, a client leaves, a client is sent one message.
+ * Run every sequence of events ("history") of a small roster: at most three peers with one or two
+ * vectors each, and three events: a client joins, a client leaves, a client is sent one message.
  *
- * The roster has no copy function, so each history is replayed from its beginning. At the end of
- * every history all clients read everything and must know exactly the peers.
+ * A roster cannot be copied, so each history is replayed from its beginning. At the end of every
+ * history all clients read all messages, and must then know exactly the connected peers.
  *
- * First every sequence up to a small depth. Then deeper, breadth first, leaving out histories that
- * end in a state that was reached before. The roster may have more state than is visible, so "the
- * same state" is: the same peers, the same knowledge of each client, and the same messages if all
- * are requested from here.
+ * Run all histories up to a small length, and then longer ones breadth first, skipping those that
+ * end in a state reached before. As the roster's state is private, two states count as the same if
+ * they have the same peers, if each client knows the same, and if reading all messages yields the
+ * same ones.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,13 +19,14 @@
 
 #define VECTORS 2
 #define DEPTH_MAX 32
-/* Ids can exceed the number of places while a client knows a peer that left; 15 fit into an op. */
+/* While a client still knows a peer that left, ids can exceed the number of peers. An op has four
+ * bits for an id. */
 #define IDS 15
 
 enum op_kind {
 	OP_JOIN = 0x00,	 /* low bits: number of vectors */
-	OP_LEAVE = 0x10, /* low bits: id, relative to the first that is not a filler's */
-	OP_TELL = 0x20,
+	OP_LEAVE = 0x10, /* low bits: id, minus the number of fillers */
+	OP_TELL = 0x20,	 /* low bits: id, minus the number of fillers */
 };
 
 struct path {
@@ -38,7 +39,7 @@ struct paths {
 	size_t n, room;
 };
 
-/* A set of hashes; 0 is an empty place. */
+/* A hash table of the hashes of states; 0 is a free entry. */
 struct seen {
 	uint64_t *at;
 	size_t n, room;
@@ -80,7 +81,7 @@ static bool seen_put(struct seen *seen, uint64_t hash)
 	return true;
 }
 
-/* Return: whether @hash is new. */
+/* Return: whether @hash was not in the set. */
 static bool seen_add(struct seen *seen, uint64_t hash)
 {
 	if (2 * seen->n >= seen->room) {
@@ -121,7 +122,7 @@ static bool apply(struct oracle *o, uint8_t op)
 	abort();
 }
 
-/* The current history, for the message after a crash. */
+/* The current history, which say_path() prints after a crash. */
 static const struct run *now_run;
 static const struct path *now_path;
 
@@ -159,7 +160,7 @@ static bool replay(const struct run *run, const struct path *path)
 	return true;
 }
 
-/* The events that are possible in the current state. Return: how many ops. */
+/* Store the events that are possible in the current state. Return: their number. */
 static unsigned int ops_now(const struct oracle *o, uint8_t ops[VECTORS + 2 * IDS])
 {
 	unsigned int n = 0;
@@ -199,8 +200,8 @@ static void mix_message(const struct ivs_v0_message *msg, uint64_t *hash)
 }
 
 /*
- * Let all clients read to the end and check that; *@hash becomes that of the state before, as far
- * as it is visible.
+ * Let all clients read all messages, and check those. Set *@hash to a hash of the state before, as
+ * far as it can be observed.
  */
 static bool finish(struct oracle *o, uint64_t *hash)
 {
@@ -217,7 +218,7 @@ static bool finish(struct oracle *o, uint64_t *hash)
 			mix_message(&msgs[i], hash);
 		had[id - o->fillers] = o->view[id].list_n;
 	}
-	/* All messages requested at once must be valid, too, wherever they are cut. */
+	/* Messages must also be valid if many are requested and none is sent. */
 	for (unsigned int id = o->fillers; id < o->ids_end; id++) {
 		if (o->present[id] && !oracle_tell(o, id, 32, 0))
 			return false;
@@ -231,7 +232,7 @@ static bool finish(struct oracle *o, uint64_t *hash)
 	return true;
 }
 
-/* Every sequence: @path and all that begin with it, up to @depth. */
+/* Run @path and every history that begins with it, up to length @depth. */
 static bool every_history(struct run *run, struct path *path, unsigned int depth)
 {
 	uint8_t ops[VECTORS + 2 * IDS];
@@ -256,7 +257,7 @@ static bool every_history(struct run *run, struct path *path, unsigned int depth
 	return true;
 }
 
-/* One step from each of @from, which are the histories of one length that end in new states. */
+/* Extend each history of @from by one event. Store those that reach a new state in @to. */
 static bool next_level(struct run *run, const struct paths *from, struct paths *to,
 		       struct path *failed)
 {
@@ -302,7 +303,7 @@ static bool every_state(struct run *run, unsigned int depth, struct path *failed
 	return good;
 }
 
-/* Run a failed history again, with every event on stdout. */
+/* Run a failed history again and print every event to stdout. */
 static void show(const struct run *run, const struct path *path)
 {
 	uint64_t hash;
@@ -330,10 +331,10 @@ static unsigned int number_of(const char *text, unsigned long most)
 
 /**
  * struct world - the histories to run
- * @all:     depth with every sequence
- * @deep:    depth with those that reach new states
- * @places:  maximum number of peers at a time
- * @fillers: silent peers that have the lowest ids
+ * @all:     run every history up to this length
+ * @deep:    up to this length, run the histories that reach new states
+ * @places:  maximum number of peers at a time, without fillers
+ * @fillers: number of silent peers, which have the lowest ids
  */
 struct world {
 	unsigned int all, deep, places, fillers;
@@ -363,7 +364,7 @@ static bool explore(const struct world *world)
 
 int main(int argc, char **argv)
 {
-	/* The second has its peers on both sides of id 64, the border between words of bits. */
+	/* In the second, ids lie on both sides of 64, where the next word of a bitmap starts. */
 	static const struct world worlds[] = {{8, 24, 3, 0}, {5, 14, 3, 62}};
 	bool good = true;
 

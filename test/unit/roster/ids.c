@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Each sentence of roster/roster.h about ids, without a model (W-10). */
+/* Tests of what roster/roster.h says about ids (rule W-10 of PROTOCOL.md), without a model. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@ Test(roster_ids, newcomer_gets_the_lowest_free_id, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* QEMU writes into freed memory when an id that it has known is reused. */
+/* QEMU writes to freed memory when an id is reused that it has known. */
 Test(roster_ids, id_is_not_reused_while_a_client_knows_it, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(16);
@@ -31,7 +31,7 @@ Test(roster_ids, id_is_not_reused_while_a_client_knows_it, .timeout = TIMEOUT)
 	greeted(r, 0);
 	greeted(r, 0);
 	greeted(r, 2);
-	HEARS(r, 0, 1, "2.0"); /* a client that received one vector knows the id */
+	HEARS(r, 0, 1, "2.0"); /* one received vector is enough to know the id */
 	HEARS(r, 1, ALL, "2.0 2.1");
 	ivs_roster_leave(r, 2);
 	cr_assert_eq(join(r, 0), 3);
@@ -114,7 +114,7 @@ Test(roster_ids, present_of_any_id, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* The maximum number of peers. They read nothing: the roster must be cheap for those. */
+/* The roster must support the maximum number of peers, cheaply while these read nothing. */
 Test(roster_ids, all_65536_ids_can_be_used, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(65536);
@@ -135,8 +135,8 @@ Test(roster_ids, all_65536_ids_can_be_used, .timeout = TIMEOUT)
 }
 
 /*
- * Clients stop reading, one after the other, each of them knowing 300 peers that left: then no id
- * is free, although there is room for peers.
+ * If enough clients stop reading while each still knows 300 different peers that have left, no id
+ * is free, although fewer peers than the maximum are connected.
  */
 Test(roster_ids, no_id_is_free_while_all_are_known, .timeout = TIMEOUT)
 {
@@ -169,7 +169,7 @@ Test(roster_ids, no_id_is_free_while_all_are_known, .timeout = TIMEOUT)
 	for (unsigned int i = 0; i < crowd_n; i++)
 		ivs_roster_leave(r, crowd[i]);
 	cr_assert_gt(lowest, 60000);
-	ivs_roster_leave(r, 0); /* and with it its knowledge: the first crowd's ids */
+	ivs_roster_leave(r, 0); /* no other client knows the ids of the first crowd */
 	cr_assert_eq(join(r, 1), 0);
 	cr_assert_eq(join(r, 1), READERS);
 	cr_assert_eq(join(r, 1), READERS + 1);
@@ -178,8 +178,8 @@ Test(roster_ids, no_id_is_free_while_all_are_known, .timeout = TIMEOUT)
 }
 
 /*
- * A client stays while 65535 others join and leave, and receives each: then ids are reused, and
- * their new owners are not announced to this client, but to others.
+ * A client that received 65535 joins and leaves is not sent the join of a peer whose id is reused;
+ * other clients are.
  */
 Test(roster_ids, ids_are_reused_when_all_have_been_used, .timeout = TIMEOUT)
 {
@@ -224,8 +224,7 @@ Test(roster_ids, newcomer_with_the_lowest_id_after_the_highest, .timeout = TIMEO
 	ivs_roster_free(r);
 }
 
-/* Two peers that ring each other, with ids on either side of every boundary that a bitmap may
- * have. */
+/* Two peers learn of each other whatever their ids, also across each word boundary of a bitmap. */
 Test(roster_ids, any_pair_of_ids_works, .timeout = TIMEOUT)
 {
 	for (unsigned int silent = 0; silent < 140; silent++) {

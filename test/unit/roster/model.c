@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Random histories: peers join and leave, read a little, stop reading, read again. Every message is
- * checked by the naive world in support/c/roster_oracle.h, and when at the end all clients read
- * everything, each of them must know exactly the peers. With --resume now and then another process
- * resumes with only a copy of the roster's memory.
+ * Run random histories: clients join and leave, read some messages, stop reading and resume
+ * reading. The naive model in support/c/roster_oracle.h checks every message. At the end all
+ * clients read all messages, and must then know exactly the connected peers. With --resume, a new
+ * roster is now and then resumed from a copy of the old one's memory.
  *
- * Each history depends on the seed and its own number only, so that it can be run again alone, and
- * so can its beginning: when a history fails, the shortest beginning that fails is searched for.
+ * A history depends only on the seed and its number, so it can be repeated alone. If one fails, the
+ * program searches for its shortest beginning that fails.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,30 +15,31 @@
 #include "support/c/roster_oracle.h"
 
 /*
- * One history in this many is big, so that ids cross the words of a bitmap; in half of these most
- * peers are silent, so that the ids of the others are far apart.
+ * Every BIG_EVERY-th history is big, so that its ids span several words of a bitmap. In half of
+ * these most peers are silent, so that the ids of the others are far apart.
  */
 #define BIG_EVERY 400
 #define BIG_CLIENTS 200
 #define BIG_EVENTS 1200
-/* One in this many has its peers about id 64, after fillers: a border between words, where tables
- * grow. */
+/* Every FILLED_EVERY-th history starts with fillers, so that the ids of its peers are about 64,
+ * where the next word of a bitmap starts and tables grow. */
 #define FILLED_EVERY 25
-/* One in this many has a twin. */
+/* Every TWIN_EVERY-th history has a twin (struct oracle). */
 #define TWIN_EVERY 8
 
 struct plan {
 	unsigned long histories, events, clients, seed;
-	unsigned long resume; /* chance in 1000, at each event, that another process resumes */
+	unsigned long resume; /* chance in 1000, at each event, that the roster is resumed */
 	long only;	      /* run this history alone, and print its events; or -1 */
-	long prefix; /* run only this many events, then let all clients read; or -1 */
+	long prefix;	      /* run only the first N events, then let all clients read; or -1 */
 };
 
 /**
- * struct progress - the current history, to run it again, and the total
- * @history: its number
+ * struct progress - the current history, so that it can be repeated, and totals
+ * @history: number of the history
  * @events:  events of this history, including the current one
- * @events_all, @most: in all histories; the most clients at a time
+ * @events_all: events of all histories
+ * @most:    maximum number of clients at a time
  */
 struct progress {
 	unsigned long history, events, events_all;
@@ -63,13 +64,13 @@ static uint64_t rng_next(uint64_t *rng)
 	return z ^ (z >> 31);
 }
 
-/* 0 to @n - 1 */
+/* Return: a random number from 0 to @n - 1. */
 static unsigned int rng_below(uint64_t *rng, unsigned int n)
 {
 	return (unsigned int)((rng_next(rng) >> 32) * n >> 32);
 }
 
-/* A peer that is not a filler, or ORACLE_IDS. */
+/* Return: a random peer that is not a filler, or ORACLE_IDS if none is connected. */
 static unsigned int pick(const struct oracle *o, uint64_t *rng)
 {
 	unsigned int nth;
@@ -84,11 +85,11 @@ static unsigned int pick(const struct oracle *o, uint64_t *rng)
 }
 
 /**
- * struct mood - properties of a history
+ * struct mood - probabilities of events
  * @join, @leave: chances in 100; otherwise a client is sent messages, or stops or resumes reading
- * @vectors_max:  of one peer
- * @silent:       chance in 100 that a peer has none
- * @refuses:      by id: its socket is full now; it may have taken a part before
+ * @vectors_max:  maximum number of vectors of a peer
+ * @silent:       chance in 100 that a peer has no vectors
+ * @refuses:      by id: the client does not read, so its socket is full
  */
 struct mood {
 	unsigned int join, leave, vectors_max, silent;
@@ -99,13 +100,13 @@ static bool tell(struct oracle *o, uint64_t *rng, unsigned int id)
 {
 	static const unsigned int asks[] = {1, 1, 2, 3, 8, 32, 32, ORACLE_ASK};
 	unsigned int ask = asks[rng_below(rng, sizeof(asks) / sizeof(asks[0]))];
-	/* Often all of them leave, often the socket is full after some, or before the first. */
+	/* In half of the cases the socket may have room for only some of them, or for none. */
 	unsigned int take = rng_below(rng, 2) ? ask : rng_below(rng, ask + 1);
 
 	return oracle_tell(o, id, ask, take);
 }
 
-/* Half of them while a message is being sent. */
+/* In half of the cases a message to a client is being sent when the old process dies. */
 static bool resume(struct oracle *o, uint64_t *rng)
 {
 	return oracle_resume(o, rng_below(rng, 2) ? pick(o, rng) : ORACLE_IDS);
@@ -128,7 +129,7 @@ static bool event(struct oracle *o, uint64_t *rng, struct mood *mood)
 	return mood->refuses[id] || tell(o, rng, id);
 }
 
-/* From now on other clients, present and future, do not read. */
+/* Choose again which ids, used or not, do not read. */
 static void change_readers(uint64_t *rng, struct mood *mood)
 {
 	static const unsigned int parts[] = {0, 10, 50, 90, 100};
@@ -138,7 +139,7 @@ static void change_readers(uint64_t *rng, struct mood *mood)
 		mood->refuses[id] = rng_below(rng, 100) < part;
 }
 
-/* Now and then the mood changes: many join, many leave, many read. */
+/* Choose new probabilities, and sometimes other clients that do not read. */
 static void change_mood(uint64_t *rng, struct mood *mood)
 {
 	mood->join = 5 + rng_below(rng, 40);
@@ -164,7 +165,7 @@ static bool history(struct oracle *o, const struct plan *p, unsigned long number
 	oracle_begin(o, fillers + room, number % TWIN_EVERY == 0);
 	if (!oracle_fill(o, fillers))
 		return false;
-	/* Half of them begin with many joins, or their rooms would seldom be full. */
+	/* Half of the histories start with many joins; otherwise few would reach their maximum. */
 	crowd = big ? BIG_CLIENTS : rng_below(&rng, 2) ? room : 0;
 	if (p->prefix >= 0 && (unsigned long)p->prefix < events)
 		events = (unsigned long)p->prefix;
@@ -238,8 +239,8 @@ static void say_how_to_repeat(void)
 		now.events);
 }
 
-/* The shortest beginning of the failed history that fails, too: messages sent at its end may
- * show the fault long before the event that did. */
+/* Search for the shortest beginning of the failed history that also fails. As all clients read at
+ * its end, that can reveal the fault before the event that failed. */
 static void shorten(struct oracle *o)
 {
 	unsigned long failed_at = now.events;

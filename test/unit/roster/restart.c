@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A roster's memory in another process: memory left by a process that died at any point, and memory
- * that only looks valid. Random histories with restarts are in model.c (--resume).
+ * A roster is resumed from memory that another process left when it died at any point, and from
+ * memory that is damaged. For random histories with restarts see model.c (--resume).
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 
 TestSuite(roster_restart, .timeout = TIMEOUT);
 
-static struct ivs_roster_memory at_growth; /* contents when it was last requested to grow */
+static struct ivs_roster_memory at_growth; /* copy of the memory when it last grew */
 
 static void keep_copy(struct ivs_roster_memory *copy, const struct ivs_roster_memory *memory)
 {
@@ -25,7 +25,7 @@ static void keep_copy(struct ivs_roster_memory *copy, const struct ivs_roster_me
 	copy->grow = ivs_roster_heap_grow;
 }
 
-/* The next level's area exists, with contents, and the header does not refer to it yet. */
+/* Grow the memory, and copy it before the header refers to the new area, which has contents. */
 static int grow_and_keep(struct ivs_roster_memory *memory, size_t len)
 {
 	size_t before = memory->len;
@@ -46,7 +46,7 @@ static struct ivs_roster *resume(struct ivs_roster_memory *memory)
 	return roster;
 }
 
-/* All clients are due the same messages. */
+/* Both rosters must have the same clients, and the same messages due to each. */
 static void same_due(const struct ivs_roster *a, const struct ivs_roster *b, unsigned int ids_n)
 {
 	struct ivs_v0_message one[32], other[32];
@@ -79,7 +79,7 @@ Test(roster_restart, process_dies_while_the_memory_grows)
 		while (ivs_roster_peers(roster) < room) {
 			unsigned int id = join(roster, ivs_roster_peers(roster) % 3);
 
-			/* Some know all, some know a part, some know nothing. */
+			/* Some clients read everything, some a part and some nothing. */
 			hear(roster, id, id % 5 ? id % 40 : ALL);
 		}
 		keep_copy(&before, &memory);
@@ -88,7 +88,7 @@ Test(roster_restart, process_dies_while_the_memory_grows)
 		then = resume(&before);
 		after = resume(&at_growth);
 		same_due(then, after, room);
-		/* It grows again, over the half-finished level. */
+		/* The memory grows again, into the half-finished area. */
 		cr_assert_eq(join(after, 2), room);
 		cr_assert_eq(join(then, 2), room);
 		same_due(then, after, room + 1);
@@ -147,7 +147,7 @@ Test(roster_restart, client_in_doubt_is_lost)
 	HEARS(next, 0, ALL, "-1");
 	cr_assert_eq(join(next, 1), 2, "a client knows 1");
 	ivs_roster_free(next);
-	/* Messages that were taken back are not in doubt. */
+	/* A send that ended without sending anything leaves no message in doubt. */
 	next = resume(&memory);
 	cr_assert_eq(ivs_roster_due(next, 2, msgs, 32), 4);
 	ivs_roster_begin_send(next, 2);
@@ -189,8 +189,8 @@ Test(roster_restart, other_memory_is_refused)
 		cr_assert_eq(ivs_roster_resume(8, &memory, &roster), IVS_ROSTER_E_MEMORY);
 }
 
-/* A client stays, and others join and leave until there are no ids left: that costs bits, not
- * records. */
+/* A client stays while others join and leave until no id is left. A peer that left may cost a bit,
+ * but not a record. */
 Test(roster_restart, peers_that_left_cost_no_memory)
 {
 	struct ivs_roster_memory memory = {.grow = ivs_roster_heap_grow};

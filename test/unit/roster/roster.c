@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Each sentence of roster/roster.h about messages and their order, without a model. */
+/* Tests of what roster/roster.h says about messages and their order, without a model. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 
 #include "support/c/roster_heard.h"
 
-/* W-3, W-4, W-5 */
+/* PROTOCOL.md, W-3, W-4, W-5 */
 Test(roster, greeting_comes_first, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(4);
@@ -27,18 +27,18 @@ Test(roster, greeting_comes_first, .timeout = TIMEOUT)
 	ivs_roster_free(NULL);
 }
 
-/* W-6 */
+/* PROTOCOL.md, W-6 */
 Test(roster, others_before_self, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
 
 	greeted(r, 1);
 	greeted(r, 2);
-	HEARS(r, 0, ALL, "0.0 1.0 1.1"); /* peer 1 came after the greeting */
+	HEARS(r, 0, ALL, "0.0 1.0 1.1"); /* peer 1 joined after the greeting of 0 was complete */
 	HEARS(r, 1, ALL, "0.0 1.0 1.1");
 	cr_assert_eq(join(r, 1), 2);
 	HEARS(r, 2, 3, "V I2 M");
-	/* Whichever of the two others comes first, the client's own vectors come last. */
+	/* The other two peers may come in any order, but the client's own vectors come last. */
 	hear(r, 2, 3);
 	HEARS(r, 2, ALL, "2.0");
 	HEARS(r, 0, ALL, "2.0");
@@ -58,7 +58,7 @@ Test(roster, self_after_others_also_with_the_lowest_id, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* W-11 */
+/* PROTOCOL.md, W-11 */
 Test(roster, peers_are_visible_when_greeted, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
@@ -90,8 +90,8 @@ Test(roster, peer_that_was_never_visible_is_not_announced, .timeout = TIMEOUT)
 Test(roster, own_vectors_of_a_lone_peer_are_not_delayed_forever, .timeout = TIMEOUT)
 {
 	/*
-	 * No peer was visible when its greeting was complete, so its own vectors are due; newcomers
-	 * may come first, but not endlessly.
+	 * No peer was visible when the greeting was complete, so the own vectors are due. Peers
+	 * that join later may be announced first, but must not delay them without limit.
 	 */
 	struct ivs_roster *r = make(8);
 	bool own = false;
@@ -108,7 +108,7 @@ Test(roster, own_vectors_of_a_lone_peer_are_not_delayed_forever, .timeout = TIME
 	ivs_roster_free(r);
 }
 
-/* W-12 */
+/* PROTOCOL.md, W-12 */
 Test(roster, silent_peers_are_not_announced, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
@@ -124,7 +124,7 @@ Test(roster, silent_peers_are_not_announced, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* W-7 */
+/* PROTOCOL.md, W-7 */
 Test(roster, leave_is_sent_to_those_that_know_the_peer, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
@@ -139,7 +139,7 @@ Test(roster, leave_is_sent_to_those_that_know_the_peer, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* W-11 */
+/* PROTOCOL.md, W-11 */
 Test(roster, leave_between_vectors, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
@@ -163,7 +163,7 @@ Test(roster, nothing_is_sent_between_vectors, .timeout = TIMEOUT)
 	hear(r, 0, ALL);
 	greeted(r, 3);
 	HEARS(r, 0, 1, "3.0");
-	/* A leave and a join with lower ids become due; both are held back. */
+	/* A leave of a lower id and a join become due, but wait for the rest of peer 3. */
 	ivs_roster_leave(r, 1);
 	cr_assert_eq(greeted(r, 1), 4, "0 still knows 1");
 	HEARS(r, 0, ALL, "3.1 3.2 -1 4.0");
@@ -181,7 +181,7 @@ Test(roster, nothing_is_sent_between_own_vectors, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* W-11 */
+/* PROTOCOL.md, W-11 */
 Test(roster, leaves_before_joins, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(8);
@@ -272,7 +272,7 @@ Test(roster, due_changes_nothing, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* The same history twice, with requests for different amounts. */
+/* Run the same history with requests for different numbers of messages. */
 Test(roster, messages_do_not_depend_on_the_amount_requested, .timeout = TIMEOUT)
 {
 	static char want[TEXT_LEN];
@@ -309,7 +309,7 @@ Test(roster, fewer_may_be_sent_than_are_due, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* Counted by hand: the greeting, the rest of a peer, leaves, joins and itself. */
+/* The count includes the greeting, a peer's remaining vectors, leaves, joins and own vectors. */
 Test(roster, number_of_messages_behind, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(200);
@@ -322,11 +322,11 @@ Test(roster, number_of_messages_behind, .timeout = TIMEOUT)
 	hear(r, 0, ALL);
 	cr_assert_eq(ivs_roster_behind(r, 0), 0);
 	greeted(r, 3);
-	join(r, 5); /* it is not visible */
+	join(r, 5); /* not visible yet */
 	cr_assert_eq(ivs_roster_behind(r, 0), 3);
 	HEARS(r, 0, 2, "1.0 1.1");
 	cr_assert_eq(ivs_roster_behind(r, 0), 1);
-	ivs_roster_leave(r, 1); /* a leave instead of the remaining vectors */
+	ivs_roster_leave(r, 1); /* the leave replaces the remaining vector */
 	cr_assert_eq(ivs_roster_behind(r, 0), 1);
 	for (unsigned int i = 0; i < 100; i++)
 		last = greeted(r, 4);
@@ -337,7 +337,7 @@ Test(roster, number_of_messages_behind, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* At any point: as many as are sent afterwards. */
+/* At any point the count must equal the number of messages sent afterwards. */
 Test(roster, number_behind_is_the_number_sent_later, .timeout = TIMEOUT)
 {
 	for (unsigned int after = 0; after < 40; after++) {

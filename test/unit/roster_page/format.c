@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The format of the roster page: its bytes, and validation of untrusted ones (P-1 to P-4, P-9). */
+/* The format of the roster page, and validation of untrusted pages (PROTOCOL.md, P-1 to P-4, P-9).
+ */
 #include <criterion/criterion.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,7 +10,7 @@
 #define GUARD 4096u
 #define ENTRIES_MAX 1024
 
-/* A region with nothing mapped before and after it, so that an access outside ends the test. */
+/* A region between unmapped pages, so that an access outside it crashes the test. */
 struct world {
 	uint8_t *mapping;
 	uint8_t *memory;
@@ -61,7 +62,7 @@ static int read_world(const struct world *world, struct ivs_roster_page_snapshot
 	return ivs_roster_page_read(world->memory, world->len, 3, out);
 }
 
-/* P-1, byte by byte. */
+/* PROTOCOL.md, P-1 */
 Test(roster_page, the_header_has_these_bytes)
 {
 	static const uint8_t wanted[IVS_ROSTER_PAGE_HEADER_LEN] = {
@@ -83,7 +84,7 @@ Test(roster_page, the_header_has_these_bytes)
 	cr_expect_eq(bytes[56], 0);
 }
 
-/* P-2 */
+/* PROTOCOL.md, P-2 */
 Test(roster_page, an_entry_has_these_bytes)
 {
 	static const uint8_t wanted[IVS_ROSTER_PAGE_ENTRY_LEN] = {0xff, 0xff, 0, 0, 0, 8, 0, 0,
@@ -95,7 +96,7 @@ Test(roster_page, an_entry_has_these_bytes)
 	cr_expect_arr_eq(bytes, wanted, sizeof(wanted));
 }
 
-/* P-3: entries, region, reserved bytes (0: refused), offset of the table from the end. */
+/* P-3. @reserved_len: 0 if the layout must be refused; @from_end: from the table to the end */
 Test(roster_page, table_is_placed_before_the_end)
 {
 	static const struct {
@@ -128,21 +129,21 @@ Test(roster_page, table_is_placed_before_the_end)
 		cr_expect_eq(header.reserved_len, rows[i].reserved_len, "%zu", i);
 		cr_expect_eq(header.table_offset, rows[i].region_len - rows[i].from_end, "%zu", i);
 		cr_expect_eq(header.entries_n, rows[i].entries_n);
-		/* A layout that is created is also accepted. */
+		/* The reader must accept every layout that the writer creates. */
 		ivs_roster_page_put_header(&header, bytes);
 		cr_expect_eq(ivs_roster_page_get_header(bytes, rows[i].region_len, &header), 0,
 			     "%zu", i);
 	}
 }
 
-/* The rules of PROTOCOL.md for a header, written again with numbers that cannot overflow. */
+/* The rules of PROTOCOL.md for a header, implemented with integers that cannot overflow. */
 static bool is_good(const uint8_t *bytes, uint64_t region_len)
 {
 	typedef unsigned __int128 wide;
 	uint64_t words[8];
 	wide table, table_end, reserved, header, header_len, entries_n;
 
-	/* all of this as one word, on little-endian machines */
+	/* valid on little-endian machines only */
 	memcpy(words, bytes, sizeof(words));
 	header_len = words[1] >> 32;
 	entries_n = words[5] & UINT32_MAX;
@@ -157,8 +158,8 @@ static bool is_good(const uint8_t *bytes, uint64_t region_len)
 	       table_end <= region_len && (table_end <= header || table >= header + header_len);
 }
 
-/* Set one field of a valid header; then it is valid if the rules say so, and reading never
- * leaves the region. Return: whether it is still valid. */
+/* Set one field of a valid header. The page must be accepted if and only if is_good() says so.
+ * Return: whether it is still valid. */
 static bool try_field(const struct world *world, const struct ivs_roster_page_header *base,
 		      unsigned int at, unsigned int len, uint64_t value)
 {
@@ -261,7 +262,7 @@ Test(roster_page, a_region_of_odd_size_has_none)
 	end_world(&world);
 }
 
-/* P-2, P-9: the valid ones in the order of the table, and no others. */
+/* P-2, P-9: a snapshot has the valid entries in the order of the table, and no others. */
 Test(roster_page, invalid_entries_count_as_free)
 {
 	static const struct {
@@ -314,7 +315,7 @@ Test(roster_page, peers_without_an_entry_are_counted)
 	end_world(&world);
 }
 
-/* P-4: with an odd sequence the page cannot be read now; the header is still valid. */
+/* P-4: an odd sequence means that a write is in progress; the header is valid nevertheless. */
 Test(roster_page, half_written_is_busy)
 {
 	struct world world = make_world(8192);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Joins and leaves reported from snapshots of a roster page alone (P-5, P-9). */
+/* Joins and leaves that are derived from snapshots of a roster page (PROTOCOL.md, P-5, P-9). */
 #include <criterion/criterion.h>
 
 #include "roster_page/reader.h"
@@ -89,7 +89,7 @@ Test(members, a_peer_that_came_and_went_unseen_is_not_reported)
 	expect_nothing();
 }
 
-/* No server does that; another process that writes to the page may. */
+/* A server never changes a peer's number of vectors, but any process can write to the page. */
 Test(members, another_number_of_vectors_is_reported)
 {
 	SET({1, 2, 5});

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The roster page, read while the server writes it: every order of the steps of the two, in a small
- * world (P-4).
+ * Read the roster page while the server writes it (rule P-4 of PROTOCOL.md), with every possible
+ * interleaving of loads and stores, for a few small histories.
  *
- * The server's own code writes; its pwrite(2) is replaced by a function that records each write as
- * words, the sequence as single bytes, in an order that a copy may have. The reader is the
- * library's own code; before each of its loads the writer can do any number of steps. Loads of
- * words that never change are not such points. A plain program: it counts, and fails with the
- * choices that led there.
+ * The writer is the server's code with pwrite(2) replaced by a function that records each write as
+ * stores of words, or of single bytes for the sequence, in one of several orders in which the
+ * kernel may copy. The reader is the library's code. Before each of its loads, the next recorded
+ * stores, any number of them, are applied; loads of words that never change are left out. On
+ * failure the program prints the number of stores before each load.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -42,7 +42,7 @@ struct step {
 	uint8_t bytes[8];
 };
 
-/* Permitted results of a reader: the roster after each of the flushes. */
+/* A permitted result of the reader: the roster after one of the flushes. */
 struct moment {
 	uint64_t generation;
 	uint32_t peers_n;
@@ -51,9 +51,9 @@ struct moment {
 	struct ivs_roster_page_entry entries[ENTRIES_N];
 };
 
-static uint64_t memory[REGION_LEN / 8]; /* as the reader sees it */
-static uint8_t image[REGION_LEN];	/* as the writer has written it */
-static uint8_t beginning[REGION_LEN];	/* before the first step */
+static uint64_t memory[REGION_LEN / 8]; /* what the reader loads */
+static uint8_t image[REGION_LEN];	/* what the writer wrote before the first step */
+static uint8_t beginning[REGION_LEN];	/* contents of @memory before the first step */
 static bool changes[REGION_LEN / 8];
 static enum order order;
 static bool noting;
@@ -62,7 +62,7 @@ static unsigned int steps_n;
 static struct moment moments[FLUSHES_MAX + 1];
 static unsigned int moments_n;
 
-/* The choices of this run: before load number i the writer does choices[i] steps. */
+/* Before load number i of this run, choices[i] steps of the writer are applied. */
 static unsigned int choices[LOADS_MAX];
 static unsigned int options[LOADS_MAX];
 static unsigned int choices_n;
@@ -90,7 +90,7 @@ static void note_step(size_t offset, const uint8_t *bytes, size_t len)
 	memcpy(steps[steps_n++].bytes, bytes, len);
 }
 
-/* A copy in this many pieces, in this order. */
+/* Return: which of @n pieces is the @i-th to be copied. */
 static size_t pick(size_t i, size_t n)
 {
 	switch (order) {
@@ -138,7 +138,8 @@ static uint64_t test_load(const uint64_t *word)
 	return *word;
 }
 
-/* The next run: the last choice that can be incremented is, and those after it start from 0. */
+/* Increment the last choice that is not at its maximum, and drop those after it, which then start
+ * from 0. Return: false if there is none. */
 static bool next_run(void)
 {
 	while (choices_n && choices[choices_n - 1] == options[choices_n - 1])
@@ -186,8 +187,8 @@ static void check(const struct ivs_roster_page_snapshot *snapshot)
 }
 
 /*
- * A history: "+N" joins id N, "-N" leaves, "!" ends; a blank is a flush. Events before the first
- * blank have happened before.
+ * Record the steps of a history: in @text, "+N" is a join of id N, "-N" its leave, "!" the end of
+ * the server and a blank a flush. What precedes the first blank is written before the first step.
  */
 static void note_history(struct ivs_roster_page_writer *page, const char *text)
 {
@@ -231,7 +232,7 @@ static unsigned long run_all(const char *history, unsigned int tries)
 	    ivs_roster_page_writer_new(region, ENTRIES_N, &page, NULL))
 		abort();
 	memset(image, 0, sizeof(image));
-	page->header.sequence = 0xf8; /* so that it carries into the next byte meanwhile */
+	page->header.sequence = 0xf8; /* will soon carry into the next byte */
 	note_history(page, history);
 	choices_n = 0;
 	do {

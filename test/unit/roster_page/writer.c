@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The roster page as the server writes it into a region. */
+/* How the server writes the roster page into a region. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -105,7 +105,7 @@ Test(page, joins_and_leaves_are_shown)
 	expect_entry(0, 65535, 0, start + 2);
 }
 
-/* P-4: two more with each write, none without. */
+/* P-4: each write adds 2 to the sequence; without a change nothing is written. */
 Test(page, the_sequence_grows_with_each_write)
 {
 	uint64_t before;
@@ -120,7 +120,7 @@ Test(page, the_sequence_grows_with_each_write)
 	cr_expect_eq(seen.header.sequence, before + 2);
 }
 
-/* P-2 */
+/* PROTOCOL.md, P-2 */
 Test(page, a_peer_without_an_entry_gets_one_when_it_is_free)
 {
 	open_page(2);
@@ -129,7 +129,7 @@ Test(page, a_peer_without_an_entry_gets_one_when_it_is_free)
 	flush_and_look();
 	cr_expect_eq(seen.header.peers_n, 5);
 	cr_expect_eq(seen.used_n, 2);
-	ivs_roster_page_writer_leave(page, 3); /* the one without an entry */
+	ivs_roster_page_writer_leave(page, 3); /* it has no entry */
 	ivs_roster_page_writer_leave(page, 0);
 	flush_and_look();
 	cr_expect_eq(seen.header.peers_n, 3);
@@ -143,7 +143,7 @@ Test(page, a_peer_without_an_entry_gets_one_when_it_is_free)
 	expect_entry(0, 4, 1, ivs_roster_page_writer_since(page, 4));
 }
 
-/* P-3 */
+/* PROTOCOL.md, P-3 */
 Test(page, a_table_of_several_pages)
 {
 	const uint8_t zeros[LEN - 4096 * 5] = {0};
@@ -166,7 +166,7 @@ Test(page, a_table_of_several_pages)
 	cr_expect_arr_eq(memory, zeros, sizeof(zeros));
 }
 
-/* P-5 */
+/* PROTOCOL.md, P-5 */
 Test(page, the_next_server_continues_the_page)
 {
 	uint64_t generation;
@@ -187,7 +187,7 @@ Test(page, the_next_server_continues_the_page)
 	cr_expect_eq(seen.header.sequence, sequence + 2);
 }
 
-/* A peer that another server handed over keeps its generation. */
+/* A peer that the previous server handed over keeps its generation. */
 Test(page, a_peer_that_stays_keeps_its_generation)
 {
 	open_page(252);
@@ -207,7 +207,7 @@ Test(page, a_peer_that_stays_keeps_its_generation)
 	}
 }
 
-/* P-9: a generation written by another process is ignored if it could not grow any more. */
+/* P-9: a generation written by another process is ignored if it is too high to be incremented. */
 Test(page, invalid_generations_are_ignored)
 {
 	static const struct {
@@ -238,7 +238,7 @@ Test(page, invalid_generations_are_ignored)
 	}
 }
 
-/* P-9: the next change of any peer in the same page repairs what another process has written. */
+/* P-9: what another process wrote is overwritten at the next change of a peer on the same page. */
 Test(page, other_writes_are_repaired)
 {
 	open_page(252);
@@ -252,7 +252,7 @@ Test(page, other_writes_are_repaired)
 	cr_expect_eq(seen.header.peers_n, 3);
 }
 
-/* P-7 */
+/* PROTOCOL.md, P-7 */
 Test(page, the_end_is_shown_and_the_table_stays)
 {
 	open_page(252);
@@ -264,8 +264,8 @@ Test(page, the_end_is_shown_and_the_table_stays)
 	cr_expect_eq(seen.used_n, 1);
 }
 
-/* A region that a client has truncated is not grown; when it is long again, everything is
- * written. */
+/* The writer does not extend a region that a client has truncated. Once the region has its length
+ * again, the whole page is written. */
 Test(page, a_truncated_region_is_left_alone)
 {
 	struct stat st;
@@ -316,7 +316,7 @@ Test(page, a_region_that_is_too_small_is_refused_with_numbers)
 	cr_expect_null(page);
 }
 
-/* P-10: no huge pages are needed to check that. */
+/* P-10. The page size in struct ivs_region decides, so the test needs no real huge pages. */
 Test(page, huge_pages_are_refused)
 {
 	struct ivs_region huge = {.fd = -1, .size = 4 << 20, .page_size = 2 << 20};

@@ -7,7 +7,7 @@
 #include "vfio_user/codec.h"
 #include "vfio_user/stream.h"
 
-/* Independent of base/bytes.h, which the codec uses. */
+/* Encode without base/bytes.h, which the codec uses. */
 static void put_number(uint8_t *out, size_t len, uint64_t value)
 {
 	for (size_t i = 0; i < len; i++)
@@ -145,7 +145,7 @@ static bool check_set(uint32_t flags, uint32_t start, uint32_t count, size_t bod
 
 Test(vfio_user_codec, set_irqs_flags)
 {
-	/* Exactly one of the lower three bits and one of the upper three. */
+	/* Valid flags have exactly one of the lower three bits and one of the upper three. */
 	for (uint32_t flags = 0; flags < 128; flags++) {
 		bool good = __builtin_popcount(flags & 7) == 1 &&
 			    __builtin_popcount(flags & 0x38) == 1 && flags < 64;
@@ -194,7 +194,7 @@ Test(vfio_user_codec, disables_all)
 }
 
 static const struct {
-	const char *json; /* NULL: nothing, without a NUL */
+	const char *json; /* NULL: no JSON and no terminating NUL */
 	uint16_t major;
 	bool good;
 	uint64_t fds_max;
@@ -254,7 +254,7 @@ Test(vfio_user_codec, version_without_its_nul)
 	cr_assert_eq(ivs_vfu_get_version(bytes, sizeof(bytes), &fds_max, &err), IVS_VFU_E_VERSION);
 }
 
-/* The checksum of all bytes at once, the slow way. */
+/* Compute the checksum in one pass over all bytes, without the code under test. */
 static void naive_sum(const uint8_t *bytes, size_t len, uint8_t out[IVS_VFU_STREAM_SUM_LEN])
 {
 	uint64_t a = 0, b = 0;
