@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Properties of the kernel that the server and the library rely on, one per test: a kernel that
- * differs fails here by name, and not in production.
+ * Properties of the kernel on which the server and the library rely, one per test, so that a kernel
+ * without one of them fails here and not in production. A comment names the source file concerned.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -23,7 +23,7 @@
 
 #include "support/c/fds.h"
 
-/* and the process's id: a uid that no other process has, also no other test */
+/* Plus the process's pid, this is a uid that no other process has, including other tests. */
 #define STRANGER 61234
 #define MESSAGE "8 bytes."
 #define MESSAGE_LEN 8
@@ -51,8 +51,7 @@ static ssize_t send_fds(int sock, const int *fds, size_t fds_n)
 	return sendmsg(sock, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* Run a function in a child without privileges, if this process has any. Return: its exit
- * status. */
+/* Call @run in an unprivileged child. Return: the child's exit status. */
 static int as_stranger(int (*run)(int), int argument)
 {
 	pid_t pid = fork();
@@ -70,7 +69,7 @@ static int as_stranger(int (*run)(int), int argument)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 100;
 }
 
-/* client.c: the size of a socket's buffer limits messages, and so fds in flight. */
+/* client.c: the size of a socket's send buffer limits the messages, and so the fds, in flight. */
 Test(kernel, a_message_costs_768_bytes_of_buffer_with_or_without_fd, .timeout = TIMEOUT)
 {
 	const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -115,19 +114,19 @@ static int refused_send_makes_an_edge(int unused)
 	    epoll_wait(epoll, &event, 1, 0) != 1)
 		return 4;
 	if (epoll_wait(epoll, &event, 1, 0) != 0)
-		return 5; /* the first edge has been taken */
+		return 5; /* the first edge was already reported */
 	if (send_fds(ends[0], &fd, 1) >= 0 || errno != ETOOMANYREFS)
 		return 6;
 	return epoll_wait(epoll, &event, 1, 0) == 1 ? 0 : 7;
 }
 
-/* server.c: so a send that was refused is retried after a time and not at that event. */
+/* server.c: therefore a refused send is retried after a delay, not at the next event. */
 Test(kernel, a_send_refused_for_fds_in_flight_causes_an_event_of_its_own, .timeout = TIMEOUT)
 {
 	cr_expect_eq(as_stranger(refused_send_makes_an_edge, 0), 0);
 }
 
-/* socket.c requests no more bytes than its message lacks. */
+/* socket.c: therefore it never reads more bytes than the current message still lacks. */
 Test(kernel, bytes_without_fd_are_glued_to_those_with_one, .timeout = TIMEOUT)
 {
 	char bytes[4 * MESSAGE_LEN];
@@ -148,7 +147,7 @@ Test(kernel, bytes_without_fd_are_glued_to_those_with_one, .timeout = TIMEOUT)
 	cr_expect_not_null(CMSG_FIRSTHDR(&hdr));
 }
 
-/* socket.c: a lost fd must end the connection (W-14). */
+/* socket.c: therefore a truncated message must end the connection (PROTOCOL.md, W-14). */
 Test(kernel, without_room_for_an_fd_the_bytes_arrive_alone, .timeout = TIMEOUT)
 {
 	char bytes[MESSAGE_LEN];
@@ -169,7 +168,7 @@ Test(kernel, without_room_for_an_fd_the_bytes_arrive_alone, .timeout = TIMEOUT)
 	cr_expect_null(CMSG_FIRSTHDR(&hdr));
 }
 
-/* client.c: fds that a client sends are discarded when the server reads the bytes. */
+/* client.c: the server discards fds that clients send, because it uses read(2). */
 Test(kernel, read_discards_fds, .timeout = TIMEOUT)
 {
 	int fds[200];
@@ -201,7 +200,7 @@ Test(kernel, a_message_has_room_for_253_fds, .timeout = TIMEOUT)
 	cr_expect_eq(errno, EINVAL);
 }
 
-/* peer.c: why an eventfd is polled before it is written to, and read with RWF_NOWAIT. */
+/* eventfd.c: therefore it polls an eventfd before writing to it, and reads with RWF_NOWAIT. */
 Test(kernel, another_process_can_fill_an_eventfd_and_make_it_blocking, .timeout = TIMEOUT)
 {
 	int ours = eventfd(0, EFD_NONBLOCK);
@@ -229,7 +228,7 @@ static int reopen(int fd)
 	return open(path, O_RDWR) >= 0 ? 0 : errno;
 }
 
-/* unnamed.c: sealing and the mode of a memfd. */
+/* unnamed.c: it seals memfds and sets their mode. */
 Test(kernel, a_sealed_memfd_of_mode_0600_cannot_be_truncated_or_reopened, .timeout = TIMEOUT)
 {
 	int fd = memfd_create("test", MFD_ALLOW_SEALING);
@@ -257,7 +256,7 @@ static int probe(const struct sockaddr_un *addr)
 	return result;
 }
 
-/* listener.c: a datagram socket shows whether a server is alive, without an effect on it. */
+/* listener.c: it detects a live server with a datagram socket, which the server does not notice. */
 Test(kernel, a_datagram_socket_shows_whether_a_listener_is_alive, .timeout = TIMEOUT)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
