@@ -2,9 +2,9 @@
 /*
  * Fuzz target for ivs_v0_feed().
  *
- * Input: records. The low half of a record's first byte is the length of its chunk, 0 to 15 bytes,
- * which follow. If FD is set, an fd arrives with the first of them. The same bytes are decoded
- * again in other chunks and must yield the same messages.
+ * Input: records. The low half of a record's first byte is the length of a chunk, 0 to 15, whose
+ * bytes follow. If the flag FD is set, an fd arrives with the first of them. The same bytes split
+ * into other chunks must yield the same messages.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define LEN_MASK 0x0f
 #define FD 0x10
 #define BYTES_MAX 4096
-/* The fd that arrives with byte i is FD_FIRST + i; none is really open. */
+/* The fd that arrives with byte i of the stream is FD_FIRST + i. None of them is open. */
 #define FD_FIRST 100
 
 #define CHECK(condition)                                                                           \
@@ -29,8 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /**
  * struct stream - the bytes on the socket
- * @starts: a chunk of the input starts here
- * @fds:    an fd arrives with this byte
+ * @starts: by byte: a chunk of the input starts with it
+ * @fds:    by byte: an fd arrives with it
  */
 struct stream {
 	uint8_t bytes[BYTES_MAX];
@@ -40,8 +40,8 @@ struct stream {
 };
 
 /**
- * struct result - of decoding the stream once
- * @garbage: invalid data followed the messages
+ * struct result - what decoding the stream yielded
+ * @garbage: the messages were followed by invalid data
  */
 struct result {
 	struct ivs_v0_message msgs[BYTES_MAX / IVS_V0_LEN];
@@ -73,7 +73,7 @@ static void parse(struct stream *s, const uint8_t *data, size_t size)
 	}
 }
 
-/* Check ranges, and the fields of each type. */
+/* Check the ranges of fields, and that only messages with an fd have one. */
 static void check_message(const struct ivs_v0_message *msg, size_t index)
 {
 	CHECK(msg->vector == 0);
@@ -116,7 +116,7 @@ static void feed_chunk(struct ivs_v0_decoder *dec, const struct stream *s, size_
 		CHECK(in_len <= len_before && in == in_before + (len_before - in_len));
 		CHECK(fd == fd_before || fd == -1);
 		if (fd != fd_before) {
-			CHECK(*held == -1); /* else it would leak */
+			CHECK(*held == -1); /* or the previous fd would leak */
 			*held = fd_before;
 		}
 		CHECK(!result->garbage || rc == IVS_V0_E_GARBAGE);
@@ -142,8 +142,8 @@ static void feed_chunk(struct ivs_v0_decoder *dec, const struct stream *s, size_
 }
 
 /*
- * Decode everything. A chunk starts at each byte with an fd, because a chunk has at most one, and
- * every @step bytes; or, if @step is 0, where the input says.
+ * Decode the whole stream, in chunks of @step bytes or, if @step is 0, in those of the input. As a
+ * chunk has at most one fd, each byte with an fd starts another.
  */
 static void decode(const struct stream *s, size_t step, struct result *result)
 {

@@ -2,8 +2,8 @@
 /*
  * Fuzz target for ivs_request_parse().
  *
- * Input: a line from the control socket. The result is a request or an error message. A request
- * must survive being written in its shortest form and parsed again.
+ * Input: a line from the control socket. Parsing must yield a request or an error message. Writing
+ * a request in its shortest form and parsing it again must yield the same request.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 			__builtin_trap();                                                          \
 	} while (0)
 
-/* No parser sets this: detects a request that was set although parsing failed. */
+/* The parser never sets this type, so it shows whether a failed call changed the request. */
 #define UNTOUCHED ((enum ivs_request_type)77)
 
 static struct ivs_request parse(const char *line, size_t len, int *result)
@@ -37,7 +37,7 @@ static struct ivs_request parse(const char *line, size_t len, int *result)
 	return request;
 }
 
-/* Write the shortest form. Return: its length. */
+/* Write the shortest form of @request. Return: its length. */
 static size_t write_request(const struct ivs_request *request, char *out, size_t out_len)
 {
 	return (size_t)snprintf(out, out_len, "{\"request\":\"%s\"%s}",
@@ -58,7 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(first.type == IVS_REQUEST_STATUS || !first.doorbells);
 	again = parse(text, write_request(&first, text, sizeof(text)), &result);
 	CHECK(result == 0 && again.type == first.type && again.doorbells == first.doorbells);
-	/* One byte less is not a request. */
+	/* Without its last byte it must be refused. */
 	parse(text, strlen(text) - 1, &result);
 	CHECK(result == IVS_REQUEST_E_BAD);
 	return 0;

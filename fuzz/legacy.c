@@ -2,8 +2,8 @@
 /*
  * Fuzz target for legacy_parse().
  *
- * Input: an option string for --legacy. The result must be an error with a text, or a valid device;
- * and that device must be the same if all its options are written out and parsed again.
+ * Input: an argument of --legacy. Parsing must yield an error with a text, or a valid device.
+ * Writing out all options of that device and parsing them again must yield the same device.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -47,7 +47,7 @@ static void check_good(const struct legacy *legacy)
 	CHECK(legacy->msi || !legacy->ioeventfd);
 }
 
-/* With doubled commas. */
+/* Copy @name with each comma doubled. */
 static void write_name(const char *name, char *out)
 {
 	for (; *name; name++) {
@@ -96,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_good(&first);
 	write_all(&first, written);
 	CHECK(!parse_text(written, &again) && is_same(&first, &again));
-	/* The name of the device may precede the options once. */
+	/* The options may follow the name of the device, as in QEMU's -device. */
 	if (strncmp(text, device, sizeof(device) - 1))
 		CHECK(!parse_text(input, &again) && is_same(&first, &again));
 	return 0;

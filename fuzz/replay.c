@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Run a fuzz target without a fuzzer, and so with any compiler: over files and directories, or with
- * --random N [SEED] over generated inputs. Unless the target generates its own, these have the form
- * of the codec's input: mostly valid sessions with a defect, because pure noise never gets past the
- * greeting.
+ * Run a fuzz target without a fuzzer, and so with any compiler, on files and directories, or with
+ * --random N [SEED] on generated inputs. A target can generate its own. The default inputs suit
+ * codec.c: sessions that are mostly valid but for a defect, as noise never gets past the greeting.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -16,7 +15,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/** fuzz_make_input() - optional: up to @max bytes, determined by @seed. Return: the length. */
+/**
+ * fuzz_make_input() - write an input of at most @max bytes that depends only on @seed
+ *
+ * Optional: a target may define it. Return: the length.
+ */
 __attribute__((weak)) size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max);
 
 #define INPUT_MAX 4096
@@ -39,7 +42,7 @@ static unsigned int rng_below(uint64_t *rng, unsigned int n)
 	return (unsigned int)((rng_next(rng) >> 32) * n >> 32);
 }
 
-/* Write a number as records, whole or in pieces. Return: the length. */
+/* Write a number as one record or two. Return: the length. */
 static size_t put_number(uint64_t *rng, uint8_t *out, int64_t value, bool fd)
 {
 	size_t len = 0, cut = rng_below(rng, 4) ? 8 : 1 + rng_below(rng, 7);
@@ -47,7 +50,7 @@ static size_t put_number(uint64_t *rng, uint8_t *out, int64_t value, bool fd)
 	out[len++] = (uint8_t)(cut | (fd ? FD : 0));
 	for (unsigned int i = 0; i < 8; i++) {
 		if (i == cut) {
-			/* Rarely an fd where none is allowed. */
+			/* Rarely, an fd arrives in the middle, which is invalid. */
 			out[len++] = (uint8_t)((8 - cut) | (rng_below(rng, 40) ? 0 : FD));
 		}
 		out[len++] = (uint8_t)((uint64_t)value >> (8 * i));
@@ -81,7 +84,7 @@ static size_t make_input(uint64_t *rng, uint8_t out[INPUT_MAX])
 			  rng_below(rng, 50) != 0);
 	for (unsigned int i = 0; i < messages_n; i++)
 		len += put_number(rng, out + len, pick_number(rng), rng_below(rng, 3) != 0);
-	/* Sometimes change one byte, or cut off the end. */
+	/* Sometimes change one byte, or truncate the input. */
 	if (rng_below(rng, 3) == 0)
 		out[rng_below(rng, (unsigned int)len)] = (uint8_t)rng_next(rng);
 	if (rng_below(rng, 3) == 0)
@@ -97,7 +100,7 @@ static void run_random(unsigned long n, uint64_t seed)
 		uint64_t rng = seed * 0x9e3779b97f4a7c15u ^ i * 0xd1342543de82ef95u;
 		size_t len = fuzz_make_input ? fuzz_make_input(rng, input, INPUT_MAX)
 					     : make_input(&rng, input);
-		/* A copy of exactly this size, so that ASan and valgrind detect reads beyond it. */
+		/* A copy of the exact length lets ASan and valgrind detect reads beyond it. */
 		uint8_t *exact = malloc(len ? len : 1);
 
 		if (!exact)

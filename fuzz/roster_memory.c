@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Fuzz target for ivs_roster_resume(): damaged memory of another process.
+ * Fuzz target for ivs_roster_resume() with damaged memory.
  *
  * Input: the number of bytes missing at the end of the memory (two bytes, only used with CUT); a
  * byte of flags (MANY, CUT); then records of four bytes: offset (two bytes), new value, length.
- * They change the memory of a small roster with joins and leaves in every stage of announcement.
- * If it can be resumed, it is used: messages must be valid, and accesses within the memory
- * (sanitizers).
+ * These overwrite the memory of a small roster whose joins and leaves are partly announced. If the
+ * roster can be resumed, its messages must be valid, and sanitizers check accesses to the memory.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MANY 1
 #define CUT 2
-#define IDS_N 70 /* more than one word of a bitmap holds */
+#define IDS_N 70 /* more than a word of a bitmap holds */
 #define BATCH 16
 #define MESSAGES_MAX 400
 
@@ -47,7 +46,7 @@ static void send_messages(struct ivs_roster *roster, unsigned int id, unsigned i
 			CHECK(msgs[i].type != IVS_V0_LEAVE || msgs[i].id != id);
 			if (msgs[i].type != IVS_V0_VECTOR)
 				continue;
-			/* The server has the fd. */
+			/* The server must have an fd to send with the message. */
 			CHECK(ivs_roster_present(roster, msgs[i].id));
 			CHECK(msgs[i].vector < ivs_roster_vectors(roster, msgs[i].id));
 		}
@@ -106,7 +105,7 @@ static void use(struct ivs_roster *roster)
 static void change(struct ivs_roster_memory *memory, const uint8_t *data, size_t size)
 {
 	for (; size >= 4; data += 4, size -= 4) {
-		/* Offset 0 is frequent; keep it away from magic and version. */
+		/* Offset 0 is frequent, so it must not damage magic and version. */
 		size_t at = (size_t)((data[0] | data[1] << 8) + 16) % memory->len;
 		size_t n = 1 + data[3] % 16;
 
@@ -116,7 +115,7 @@ static void change(struct ivs_roster_memory *memory, const uint8_t *data, size_t
 	}
 }
 
-/* Reallocate to the exact length, so that a sanitizer detects accesses beyond it. */
+/* Truncate the memory, in a new allocation, so that a sanitizer detects accesses beyond its end. */
 static bool cut(struct ivs_roster_memory *memory, size_t missing)
 {
 	size_t len = memory->len - missing % (memory->len + 1);
@@ -144,7 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    !ivs_roster_resume(65536, &memory, &roster)) {
 		use(roster);
 		ivs_roster_free(roster);
-		/* The resulting state can be resumed again. */
+		/* Memory that was resumed and used must be valid. */
 		CHECK(!ivs_roster_resume(65536, &memory, &roster));
 		ivs_roster_free(roster);
 	}

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Fuzz target for ivs_roster_page_read(): a region that an untrusted peer has written.
+ * Fuzz target for ivs_roster_page_read(), with a region written by an untrusted peer.
  *
  * Input: the first byte has the number of pages of the region, and flags. Up to 4096 bytes after it
- * are the last page (with EVEN the sequence is made even), the rest goes right before that page.
- * The region ends where its allocation ends, so that a sanitizer detects accesses beyond it. The
- * result, and the events derived from it, must comply with rule P-9.
+ * are the last page (whose sequence is made even if EVEN is set); the rest is placed right before
+ * that page. The region ends where its allocation ends, so that a sanitizer detects accesses beyond
+ * it. The result, and the events derived from it, must comply with rule P-9 of PROTOCOL.md.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -54,7 +54,7 @@ static void check_header(const struct ivs_roster_page_header *header, uint64_t l
 	CHECK(header->peers_n <= (IVS_ID_MAX + 1));
 }
 
-/* Encoding the header and decoding it again changes nothing. */
+/* Encoding and decoding the header must yield the same header. */
 static void check_again(const struct ivs_roster_page_header *header, uint64_t len)
 {
 	uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN];
@@ -68,7 +68,7 @@ static void check_again(const struct ivs_roster_page_header *header, uint64_t le
 	CHECK(again.peers_n == header->peers_n);
 }
 
-/* Every peer joins once, and leaves when the roster becomes empty. */
+/* Each peer must be reported to join once, and to leave once the roster is empty. */
 static void check_events(struct ivs_roster_page_entry *entries, uint32_t entries_n)
 {
 	struct ivs_roster_page_reader reader = {.own_id = 1};
@@ -83,7 +83,7 @@ static void check_events(struct ivs_roster_page_entry *entries, uint32_t entries
 		CHECK(!i || entries[i].id > entries[i - 1].id);
 		own |= entries[i].id == 1;
 	}
-	/* High ids are slow: test them rarely. */
+	/* High ids take long, so test them rarely. */
 	if (n && entries[n - 1].id > 1000 && entries[n - 1].since % 64)
 		return;
 	CHECK(!ivs_roster_page_reader_set(&reader, entries, n));
@@ -140,7 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		CHECK(!result);
 		check_snapshot(&snapshot, len);
 		break;
-	case IVS_ROSTER_PAGE_E_BUSY: /* no one writes, so the sequence must be odd */
+	case IVS_ROSTER_PAGE_E_BUSY: /* without a writer, only an odd sequence is a reason */
 		CHECK(!result && header.sequence % 2);
 		break;
 	default:
@@ -160,7 +160,7 @@ static uint64_t pick(uint64_t *rng, uint64_t n)
 	return (z ^ (z >> 31)) % n;
 }
 
-/* For the replayer: a valid roster, usually with one defect. */
+/* Make a valid roster page, usually with one defect. */
 size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max)
 {
 	uint64_t rng = seed;

@@ -2,9 +2,9 @@
 /*
  * Fuzz target for src/vfio_user/: whole sessions over a socket pair, with fds.
  *
- * Input: a byte chooses the device (OPTION_*), then records follow: an operation (OP_*, with the
- * number of fds in its high half), a length and that many bytes. Each reply must be valid, nothing
- * may block, and at the end no fd may be open.
+ * Input: a byte that chooses the device (OPTION_*), then records: a byte with an operation (OP_*)
+ * and, in its high half, the number of fds; a length; and the bytes. Each reply must be valid, no
+ * call may block, and at the end no fd may be leaked.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,18 +39,18 @@ size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max);
 #define OPTION_MODE(option) ((option) >> 4 & 3)
 
 enum op {
-	OP_MESSAGE,   /* command, flags, body; sent with a header */
+	OP_MESSAGE,   /* send a message with a valid header; bytes: command, flags, body */
 	OP_STATE,     /* set the migration state */
-	OP_LOAD,      /* a MIG_WRITE of the bytes */
-	OP_LOAD_SUM,  /* a MIG_WRITE of the checksum of all OP_LOAD */
-	OP_RAW,	      /* the bytes themselves */
-	OP_DOORBELL,  /* a peer rings */
-	OP_MEMORY,    /* replace or remove the memory */
-	OP_RECONNECT, /* the client leaves and another connects */
+	OP_LOAD,      /* send MIG_WRITE with the bytes */
+	OP_LOAD_SUM,  /* send MIG_WRITE with the checksum of all previous OP_LOAD */
+	OP_RAW,	      /* send the bytes without a header */
+	OP_DOORBELL,  /* ring the device */
+	OP_MEMORY,    /* replace or remove the region */
+	OP_RECONNECT, /* disconnect the client and connect another */
 };
 
 /**
- * struct world - both sides
+ * struct world - the session under test and its client
  * @client: the client's socket; -1: closed
  * @given:  fds that the client sends
  */
@@ -69,7 +69,7 @@ static void count_ring(void *context, unsigned int peer, unsigned int vector)
 	CHECK(peer <= 65535 && vector <= 65535);
 }
 
-/* The client reads complete replies and closes their fds. */
+/* Have the client read and check all replies, and close their fds. */
 static void read_replies(struct world *world)
 {
 	static uint8_t bytes[IVS_VFU_MESSAGE_MAX];
@@ -100,7 +100,7 @@ static void read_replies(struct world *world)
 			struct ivs_error err;
 			ssize_t n = recv(world->client, bytes, left, MSG_DONTWAIT);
 
-			if (n < 0) /* the device has still to send the rest */
+			if (n < 0) /* the device has yet to send the rest */
 				CHECK(!ivs_vfio_user_serve(world->session, &err));
 			else
 				left -= (size_t)n;
@@ -149,7 +149,7 @@ static void send_bytes(struct world *world, const uint8_t *bytes, size_t len, un
 		cmsg->cmsg_level = SOL_SOCKET;
 		cmsg->cmsg_type = SCM_RIGHTS;
 		cmsg->cmsg_len = CMSG_LEN(fds_n * sizeof(int));
-		/* Mostly eventfds, which are accepted. */
+		/* Mostly send eventfds, as only these are valid interrupts. */
 		for (unsigned int i = 0; i < fds_n; i++)
 			memcpy(CMSG_DATA(cmsg) + i * sizeof(int),
 			       &world->given[len % 5 ? 0 : (i + len) % 3], sizeof(int));
@@ -296,7 +296,7 @@ static void end_world(struct world *world)
 		close(world->given[i]);
 }
 
-/* The lowest free fd. */
+/* Return: the lowest free fd number. */
 static int next_fd(void)
 {
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -314,7 +314,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!size)
 		return 0;
-	/* Sessions log a few lines, which must not mix with the output of the fuzzer. */
+	/* Log lines of a session must not mix with the output of the fuzzer. */
 	if (!nowhere) {
 		nowhere = fopen("/dev/null", "w");
 		CHECK(nowhere);
@@ -335,7 +335,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* Generated inputs: sessions that are mostly valid. */
+/* Generated inputs are sessions that are mostly valid. */
 
 static unsigned int rng_below(uint64_t *rng, unsigned int n)
 {
