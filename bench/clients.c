@@ -16,9 +16,9 @@
 #include "interrupt.h"
 #include "protocol/socket.h"
 
-#define SILENCE_MS 5000 /* a server that sends nothing for so long has finished */
+#define SILENCE_MS 5000 /* a server that sends nothing for this long has finished */
 #define EVENTS_MAX 64
-#define READS_MAX 64 /* messages of a client before the next client's turn */
+#define READS_MAX 64 /* messages read from one client before reading from the next */
 #define CONNECT_TRIES 500
 
 /**
@@ -26,7 +26,7 @@
  * @vectors_n: vectors received so far, of all peers
  * @leaves_n:  leaves received so far
  * @own_n:     own vectors received so far
- * @known:     by id: vectors of that peer; 0 again after its leave
+ * @known:     by id: vectors received of that peer; reset to 0 by its leave
  */
 struct client {
 	int sock;
@@ -41,7 +41,7 @@ struct client {
 
 /**
  * struct bench_clients - all clients of the storm
- * @ids_end:  all ids are below it
+ * @ids_end:  all ids are below this
  * @leaves_n: leaves that each remaining client must receive
  * @done_n:   clients that have received everything
  */
@@ -119,7 +119,7 @@ void bench_clients_free(struct bench_clients *all)
 	free(all);
 }
 
-/* The queue of the listener is full, or it does not listen yet: retry. */
+/* Whether to retry, because the listener's queue is full or the server does not listen yet. */
 static bool is_temporary(int errnum)
 {
 	return errnum == EAGAIN || errnum == ECONNREFUSED || errnum == ENOENT || errnum == EINTR;
@@ -253,7 +253,7 @@ static bool clients_report_silence(struct bench_clients *all)
 	return clients_fail(all, "no message within 5 s");
 }
 
-/* Every remaining peer must have all its vectors, and every other peer none. */
+/* Each client must know all vectors of every connected peer, and no vectors of others. */
 static bool clients_check(struct bench_clients *all)
 {
 	for (unsigned int i = 0; i < all->clients_n; i++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The clients of a storm, all in one process with one epoll. They connect as fast as they can, read
- * all messages with the library's decoder, close each fd at once, and check that each client
- * received everything: every peer with every vector, and every leave once.
+ * The clients of a storm, all in one process with one epoll instance. They connect as fast as they
+ * can, read all messages with the library's decoder, close each fd at once, and check that each
+ * client received every vector of every peer, and every leave once.
  */
 #ifndef BENCH_CLIENTS_H
 #define BENCH_CLIENTS_H
@@ -19,9 +19,9 @@
 struct bench_clients;
 
 /**
- * bench_clients_new() - allocate clients, not connected yet
+ * bench_clients_new() - allocate clients without connecting them
  * @clients_n: number of clients
- * @peers_n:   number of peers that each must receive, including itself
+ * @peers_n:   number of peers that each client must receive, including itself
  * @vectors_n: vectors per peer
  *
  * Return: the clients, or NULL if memory or fds are exhausted.
@@ -29,31 +29,31 @@ struct bench_clients;
 struct bench_clients *bench_clients_new(unsigned int clients_n, unsigned int peers_n,
 					unsigned int vectors_n);
 
-/** bench_clients_free() - close all connections; NULL is fine */
+/** bench_clients_free() - close all connections and free the clients; @clients may be NULL */
 void bench_clients_free(struct bench_clients *clients);
 
-/** bench_clients_connect() - connect all, one by one. Return: whether all are connected. */
+/** bench_clients_connect() - connect the clients one by one. Return: whether all are connected. */
 IVS_MUST_USE bool bench_clients_connect(struct bench_clients *clients, const char *path);
 
 /**
  * bench_clients_read() - read until each client has all messages
  *
- * Return: whether each has received exactly what it must.
+ * Return: whether each client received exactly the messages that it must.
  */
 IVS_MUST_USE bool bench_clients_read(struct bench_clients *clients);
 
-/** bench_clients_leave() - disconnect every second client; the others must receive that */
+/** bench_clients_leave() - disconnect every second client; the others must receive its leave */
 void bench_clients_leave(struct bench_clients *clients);
 
 /** bench_clients_why() - the error, after one of the above has returned false */
 const char *bench_clients_why(const struct bench_clients *clients);
 
-/** bench_clients_messages() - the number of messages that all have received so far */
+/** bench_clients_messages() - the number of messages received so far, by all clients together */
 uint64_t bench_clients_messages(const struct bench_clients *clients);
 
 /**
- * struct bench_latency - from connect() to a client's own last vector, which follows all peers that
- * were present when the client was greeted
+ * struct bench_latency - time from connect() to the last of a client's own vectors, which follow
+ * those of all peers that were present when the client was greeted
  */
 struct bench_latency {
 	int64_t p50_ns;
@@ -61,7 +61,7 @@ struct bench_latency {
 	int64_t max_ns;
 };
 
-/** bench_clients_latency() - of the clients that have received their own vectors */
+/** bench_clients_latency() - the latency of clients that have received all own vectors */
 struct bench_latency bench_clients_latency(const struct bench_clients *clients);
 
 /** bench_connect() - connect to the stream socket at @path. Return: the fd or -errno. */

@@ -24,7 +24,7 @@
 #define WAIT_MS 5000
 #define NUMBER_LEN 8
 
-/* Storage of a message: one per place in a batch, filled for each message. */
+/* Storage of one message of a batch, which is filled again for each batch. */
 struct message {
 	uint64_t number;
 	struct iovec iov;
@@ -36,10 +36,10 @@ struct message {
 
 /**
  * struct sender - state of the floor's process
- * @next:     by client: the index of the next message
- * @socks:    by client
+ * @next:     by client: index of the next message to send
+ * @socks:    by client: its connected socket
  * @eventfds: by client and vector
- * @left:     clients 0, 2, 4 ... have left, and the messages are their leaves
+ * @left:     clients 0, 2, 4 ... have left, and the messages to send are their leaves
  */
 struct sender {
 	unsigned int clients_n;
@@ -101,7 +101,7 @@ static unsigned int sender_messages_n(const struct sender *self)
 	return BENCH_GREETING_LEN + self->clients_n * self->vectors_n;
 }
 
-/* Message @at to client @id: the greeting, other peers' vectors, then its own. */
+/* Fill in message number @at to client @id: the greeting, other peers' vectors, then its own. */
 static void sender_fill_message(struct sender *self, unsigned int place, unsigned int id,
 				unsigned int at)
 {
@@ -128,7 +128,7 @@ static void sender_fill_message(struct sender *self, unsigned int place, unsigne
 	sender_fill(self, place, peer, self->eventfds[peer * self->vectors_n + vector]);
 }
 
-/* Send until the socket is full. Return: 0 or -errno. */
+/* Send messages to one client until its socket is full. Return: 0 or -errno. */
 static int sender_send_to(struct sender *self, unsigned int id)
 {
 	unsigned int end = sender_messages_n(self);
@@ -158,7 +158,7 @@ static int sender_send_to(struct sender *self, unsigned int id)
 	return 0;
 }
 
-/* Send to each client in turn, then to those whose sockets have room again. */
+/* Send to each client in turn, then to those whose sockets have drained. */
 static int sender_send_all(struct sender *self)
 {
 	struct epoll_event events[EVENTS_MAX];
@@ -339,7 +339,7 @@ int bench_floor_start(const char *path, unsigned int clients_n, unsigned int vec
 		if (!result && write(pair[1], &cost, sizeof(cost)) != sizeof(cost))
 			result = -EPIPE;
 		if (!result)
-			result = wait_readable(pair[1]); /* until everything has been read */
+			result = wait_readable(pair[1]); /* until bench_floor_stop() */
 		_exit(result ? 1 : 0);
 	}
 	close(pair[1]);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The floor: a process that only sends the messages of a storm. join.c explains why the comparison
- * with it is fair.
+ * The floor is a process that only sends the messages of a storm. join.c explains why comparing a
+ * server with it is fair.
  */
 #ifndef BENCH_FLOOR_H
 #define BENCH_FLOOR_H
@@ -26,7 +26,7 @@ struct bench_floor_cost {
 
 /**
  * struct bench_floor - a running floor
- * @control_fd: write a byte to start the leaves; then read the cost
+ * @control_fd: socket to the process, which sends the leaves after a byte and then its cost
  */
 struct bench_floor {
 	struct bench_sender sender;
@@ -45,7 +45,7 @@ IVS_MUST_USE int bench_floor_start(const char *path, unsigned int clients_n, uns
 /** bench_floor_leave() - send the leaves of clients 0, 2, 4 ... Return: 0 or -errno. */
 IVS_MUST_USE int bench_floor_leave(struct bench_floor *floor);
 
-/** bench_floor_cost() - call it after everything has been read. Return: 0 or -errno. */
+/** bench_floor_cost() - call this after all messages have been read. Return: 0 or -errno. */
 IVS_MUST_USE int bench_floor_cost(struct bench_floor *floor, struct bench_floor_cost *out);
 
 /** bench_floor_stop() */

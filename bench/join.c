@@ -1,32 +1,33 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The cost of joining a server, as a ratio to what the kernel needs for the same messages.
+ * Measure the CPU time that joins cost a server, as a ratio to a process that only makes the same
+ * system calls.
  *
- * A storm: N clients connect as fast as one process can, and read all messages. When every client
- * knows all others, every second client disconnects, and the rest read the leaves. The CPU time of
- * the server, another process, is read from its clock before the storm and when it is idle again.
+ * In a storm, N clients connect as fast as one process can, and read all messages. When every
+ * client knows all others, every second client disconnects, and the rest read the leaves. The CPU
+ * time of the server process is read before the storm and when the server is idle again.
  *
- * The floor is a process of this program in place of the server. Why the comparison is fair:
+ * The floor is a process of this program that replaces the server. The comparison is fair:
  *
- *   - The clients run the same code. The cost of waking them is part of the CPU time of server and
- *     floor alike; their own work is part of neither.
+ *   - The clients run the same code. The cost of waking them is part of the CPU time of both server
+ *     and floor; their own work is part of neither.
  *   - The floor sends the same messages in the same order: the greeting, the vectors of every other
- *     peer, the client's own. Each has an fd where the server's has one, of as many different
- *     eventfds: sending one fd again and again would keep its count in the cache of one CPU.
- *   - Its sockets have the server's send buffer (8192 bytes, about 22 messages), so both find a
- *     socket full equally often, and both wait for room with an edge-triggered epoll.
- *   - It fills the socket of one client, then that of the next, as a server must that serves all.
- *     Since it knows the clients in advance, it accepts all of them first and then sends batches of
- *     the greatest length. A server that informs early clients early cannot do that.
+ *     peer, the client's own. The same messages have an fd, and of as many different eventfds,
+ *     because the reference count of a single one would stay in the cache of one CPU.
+ *   - Its sockets have the server's send buffer (8192 bytes, about 22 messages), so server and
+ *     floor find a socket full equally often, and both wait for room with edge-triggered epoll.
+ *   - It fills the socket of one client, then that of the next, as a server must. As it knows the
+ *     clients in advance, it accepts all of them first and then sends batches of maximum length. A
+ *     server that sends to clients as soon as they join cannot do that.
  *   - It has no roster and no log. A message costs two stores in a prepared batch, and a short
- *     count tells it that the socket is full.
- *   - Accepting, creating eventfds and closing is measured separately, because it depends on the
- *     number of connections and not of messages. The server's time includes it, which shows in
- *     small storms, so the table also has the ratio to the sum of both.
+ *     count means that the socket is full.
+ *   - Accepting connections, creating eventfds and closing both are measured separately, because
+ *     their cost depends on the number of connections. As the server's time includes them, which is
+ *     visible in small storms, the table also has the ratio to the sum.
  *
  * Servers and floors run in turn, round after round, on the same CPU (the first one available; the
- * clients use the last one). A ratio is of neighbours, so that whatever slows the machine affects
- * both.
+ * clients use the last one). A ratio compares two runs of one round, so that whatever slows the
+ * machine affects both.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -49,7 +50,7 @@
 
 /**
  * struct options - the command line
- * @rounds_n: 0: depends on the size of the storm
+ * @rounds_n: 0: choose by the size of the storm
  */
 struct options {
 	const char *server;
@@ -188,7 +189,7 @@ static void add_default_storms(struct options *opts)
 			return;
 }
 
-/* Storms of a few milliseconds need many rounds. */
+/* The shorter a storm is, the more rounds are needed. */
 static unsigned int default_rounds(const struct bench_shape *shape)
 {
 	uint64_t messages = (uint64_t)shape->clients_n * shape->clients_n * shape->vectors_n;
@@ -198,7 +199,7 @@ static unsigned int default_rounds(const struct bench_shape *shape)
 	return messages < 1000000 ? 11 : 3;
 }
 
-/* Are there enough fds? Server and clients need as many each, in their own processes. */
+/* Whether the limit on fds suffices. The server needs as many as the process of the clients. */
 static bool has_fds(struct bench_result *result)
 {
 	const struct bench_shape *shape = &result->shape;
@@ -219,7 +220,7 @@ static bool has_fds(struct bench_result *result)
 static void measure_round(const struct bench_server *server, struct bench_result *result,
 			  unsigned int round)
 {
-	/* Both floors beside the server without stalled clients; odd rounds in reverse. */
+	/* Each floor runs next to the server without stalled clients. Odd rounds run in reverse. */
 	static const enum bench_kind order[BENCH_KINDS] = {BENCH_SENDMSG, BENCH_ALONE,
 							   BENCH_SENDMMSG, BENCH_STALLED};
 

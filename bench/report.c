@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CPU_TARGET 1.15	    /* times the sendmmsg floor */
-#define STALLED_TARGET 1.05 /* times the same without; above 1 is noise, or a defect */
+#define CPU_TARGET 1.15	    /* ratio to the sendmmsg floor */
+#define STALLED_TARGET 1.05 /* ratio to a storm without stalled clients; 1 plus some noise */
 #define RSS_BASE_KIB 4096
 #define RSS_PAIR_LEN 4 /* bytes per pair of peers */
 
-/* The middle half of the rounds is in @low to @high; with fewer than four, all are. */
+/* @low to @high: range of the middle half of the rounds, or of all if there are fewer than four */
 struct spread {
 	double min;
 	double low;
@@ -19,7 +19,7 @@ struct spread {
 	double max;
 };
 
-/* A number from one round: of the server's storm, and of the floor's beside it. */
+/* Return: a figure from one round, often a ratio of two storms in it. */
 typedef double measure_fn(const struct bench_result *result, enum bench_kind kind,
 			  unsigned int round);
 
@@ -112,7 +112,7 @@ static double leave_to_batch(const struct bench_result *result, enum bench_kind 
 	return leave_us(result, kind, round) / leave_us(result, BENCH_SENDMMSG, round);
 }
 
-/* Ratio to the floor including the time to accept or close as many clients. */
+/* Ratio to the floor's time for messages plus its time for accepting the clients. */
 static double join_to_whole(const struct bench_result *result, enum bench_kind kind,
 			    unsigned int round)
 {
@@ -135,7 +135,7 @@ static double leave_to_whole(const struct bench_result *result, enum bench_kind 
 	       (floor_ns * (double)storm->leave.messages_n + (double)floor->close_ns);
 }
 
-/* The cost of stalled clients. */
+/* Ratio to the server without stalled clients. */
 static double join_to_alone(const struct bench_result *result, enum bench_kind kind,
 			    unsigned int round)
 {
@@ -179,7 +179,7 @@ static double rss_limit_kib(const struct bench_result *result, enum bench_kind k
 	return RSS_BASE_KIB + RSS_PAIR_LEN * peers * peers / 1024;
 }
 
-/* Why a row of this kind has no numbers, or NULL. */
+/* Return: the reason why a row of this kind has no numbers, or NULL if it has. */
 static const char *why_not(const struct bench_result *result, enum bench_kind kind)
 {
 	static const enum bench_kind floors[] = {BENCH_SENDMSG, BENCH_SENDMMSG};

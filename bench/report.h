@@ -17,10 +17,10 @@ enum bench_kind {
 };
 
 /**
- * struct bench_result - all storms of one shape
- * @shape:    stalled_n is for BENCH_STALLED only
- * @rounds_n: storms of each kind
- * @why:      "", or why there are none
+ * struct bench_result - results of all storms of one shape
+ * @shape:    its stalled_n applies to BENCH_STALLED only
+ * @rounds_n: number of storms of each kind
+ * @why:      "", or the reason why no storms were run
  */
 struct bench_result {
 	struct bench_shape shape;
@@ -36,7 +36,7 @@ void bench_report_table(const struct bench_result *results, unsigned int results
 void bench_report_json(const struct bench_result *results, unsigned int results_n,
 		       const char *server);
 
-/** bench_report_fine() - did all clients receive everything, and is memory within the target? */
+/** bench_report_fine() - whether all clients received everything and memory is within the target */
 bool bench_report_fine(const struct bench_result *results, unsigned int results_n);
 
 #endif

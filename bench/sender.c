@@ -58,7 +58,7 @@ static void pause_ms(int ms)
 	nanosleep(&pause, NULL);
 }
 
-/* Copy @from, with {socket}, {dir} and {vectors} replaced. */
+/* Copy @from, replacing {socket}, {dir} and {vectors}. */
 static void expand_arg(const char *from, const struct bench_server *server, unsigned int vectors_n,
 		       char out[ARG_LEN])
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The process that sends: a server under test, or the floor. Its CPU time and memory. */
+/* The CPU time and memory of the sender, which is a server under test or the floor. */
 #ifndef BENCH_SENDER_H
 #define BENCH_SENDER_H
 
@@ -14,8 +14,8 @@
 /**
  * struct bench_server - a server under test
  * @path: the program
- * @args: separated by spaces; {socket}, {dir} and {vectors} are replaced
- * @dir:  for its socket, log and other files
+ * @args: its arguments, separated by spaces; {socket}, {dir} and {vectors} are replaced
+ * @dir:  directory for its socket, log and other files
  */
 struct bench_server {
 	const char *path;
@@ -24,8 +24,8 @@ struct bench_server {
 };
 
 /**
- * struct bench_sender - a child process
- * @clock: CPU time of all its threads
+ * struct bench_sender - a sender, as a child process
+ * @clock: clock of the CPU time of all its threads
  */
 struct bench_sender {
 	pid_t pid;
@@ -36,28 +36,28 @@ struct bench_sender {
 IVS_MUST_USE int bench_sender_start(const struct bench_server *server, unsigned int vectors_n,
 				    struct bench_sender *out);
 
-/** bench_sender_become() - call it in the child: die with the parent, run on the senders' CPU */
+/** bench_sender_become() - called in the child: die with @parent, and run on the CPU for senders */
 void bench_sender_become(pid_t parent);
 
-/** bench_sender_cpu() - CPU time used so far, in ns; 0 if the process is gone */
+/** bench_sender_cpu() - CPU time used so far, in ns; 0 if the process has exited */
 int64_t bench_sender_cpu(const struct bench_sender *sender);
 
-/** bench_sender_settle() - wait until it is idle, for at most 2 s */
+/** bench_sender_settle() - wait at most 2 s for the process to become idle */
 void bench_sender_settle(const struct bench_sender *sender);
 
-/** bench_sender_rss_kib() - its peak memory (VmHWM); -1 if the process is gone */
+/** bench_sender_rss_kib() - peak memory (VmHWM) in KiB; -1 if the process has exited */
 long bench_sender_rss_kib(const struct bench_sender *sender);
 
 /**
- * bench_sender_stop() - send SIGTERM, and after 5 s SIGKILL
- * @how: set to how the process has ended if it ended before this call; else to ""
+ * bench_sender_stop() - terminate the process by SIGTERM or, after 5 s, SIGKILL
+ * @how: if the process had already exited, set to how it did; otherwise to ""
  */
 void bench_sender_stop(struct bench_sender *sender, char *how, size_t how_len);
 
 /**
- * bench_pin() - run on the first CPU available to us (senders) or on the last one (readers)
+ * bench_pin() - run on the first available CPU (if @sender) or on the last one (readers)
  *
- * Does nothing if there is only one, or after bench_pin_disable().
+ * No-op if only one CPU is available, or after bench_pin_disable().
  */
 void bench_pin(bool sender);
 

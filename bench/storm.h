@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One storm: joins, then leaves, with a server under test or with the floor. */
+/* Run a storm: joins, then leaves, of a server under test or of the floor. */
 #ifndef BENCH_STORM_H
 #define BENCH_STORM_H
 
@@ -18,9 +18,9 @@ struct bench_shape {
 };
 
 /**
- * struct bench_part - the joins, or the leaves
+ * struct bench_part - measurements of the joins or of the leaves
  * @cpu_ns:  CPU time of the sender
- * @wall_ns: from the first to the last message, measured in the clients
+ * @wall_ns: time from the first to the last message, measured by the clients
  */
 struct bench_part {
 	uint64_t messages_n;
@@ -49,7 +49,7 @@ struct bench_storm {
 void bench_storm_server(const struct bench_server *server, const struct bench_shape *shape,
 			struct bench_storm *out);
 
-/** bench_storm_floor() - the same messages to the same clients from the floor, @batch per call */
+/** bench_storm_floor() - measure a storm in which the floor sends @batch messages per call */
 void bench_storm_floor(const char *dir, const struct bench_shape *shape, unsigned int batch,
 		       struct bench_storm *out);
 

@@ -2,11 +2,11 @@
 /*
  * Measure one transport and print a line of JSON; bench/guest runs it in guests and on the host.
  *
- *   transports ADDRESS          measure; with an echo running, also round trips to it
- *   transports --echo ADDRESS   answer doorbells to vector 0, until standard input ends
+ *   transports ADDRESS          measure; if an echo is running, also round trips to it
+ *   transports --echo ADDRESS   be an echo: answer doorbells to vector 0 until standard input ends
  *
  * Each run also measures a floor: a copy of the same size in private memory, and an eventfd round
- * trip between two threads. Under emulation only the ratios to it are meaningful.
+ * trip between two threads. Under emulation only ratios to the floor are meaningful.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -28,7 +28,7 @@
 #define COPIES 8
 #define TIMEOUT_MS 2000
 #define COPY_LEN ((size_t)1 << 20)
-#define SKEW 20544 /* so that source and target do not share entries of an emulated TLB */
+#define SKEW 20544 /* keeps source and target out of the same entries of an emulated TLB */
 
 /* At the start of the region; the rest of the first page is unused. */
 struct mailbox {
@@ -59,7 +59,7 @@ static void print_times(const char *name, double *times, size_t n)
 	       times[n * 90 / 100], times[n * 99 / 100]);
 }
 
-/* Ring @to, which rings back or is this peer: time of the call, and until we are awake again. */
+/* Ring @to, which rings back or is this peer. Print the time of the call and of the round trip. */
 static void measure_trips(struct ivs_peer *peer, unsigned int to, const char *name)
 {
 	double times[ROUNDS];
@@ -82,7 +82,8 @@ static void measure_trips(struct ivs_peer *peer, unsigned int to, const char *na
 	print_times(ring, rings, ROUNDS);
 }
 
-/* Time of one doorbell in the best of some batches, by @doorbell or else by @id; -1: it failed. */
+/* Ring by @doorbell or, if it is NULL, by @id. Return: time per doorbell in the fastest batch, in
+ * us; -1 on failure. */
 static double best_ring_us(struct ivs_peer *peer, unsigned int id,
 			   const struct ivs_doorbell *doorbell)
 {
@@ -106,8 +107,8 @@ static double best_ring_us(struct ivs_peer *peer, unsigned int id,
 }
 
 /*
- * The cost of ringing without that of delivery: ring an id that no peer has. On the host a doorbell
- * needs a peer, so ring our own vector, which is not waited for.
+ * Measure ringing without delivery, by ringing an id that no peer has. On the host a handle needs a
+ * peer, so ring this peer, which does not wait.
  */
 static void measure_ring(struct ivs_peer *peer)
 {
@@ -143,7 +144,7 @@ static void *answer_eventfd(void *data)
 	return NULL;
 }
 
-/* Both on one processor: the time to wake an idle one varies more than everything else. */
+/* Run both threads on one processor, because the time to wake an idle one varies most. */
 static void measure_floor_trips(void)
 {
 	cpu_set_t first;
