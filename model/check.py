@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Search all states of roster.pml, and check that the search finds a broken server. Prints TAP.
+"""Search all states of roster.pml, and check that the search finds planted errors. Prints TAP.
 
     model/check.py [--slow] [--memory MIB] [--list] [NAME...]
 
-Without names: all runs except those marked slow or huge; with --slow: those marked slow instead.
+Without names, do all runs except those marked slow or huge; with --slow, those marked slow instead.
 Each NAME is a run shown by --list. README.md explains them.
 """
 import argparse
@@ -26,7 +26,7 @@ LIVE = ["-DNOREDUCE", "-DNOFAIR"]
 
 @dataclasses.dataclass
 class Run:
-    """rule: the error that the search must find; None: it must not find any."""
+    """rule: the error that the search must find, or None if it must not find any."""
     name: str
     what: str
     defines: str
@@ -34,7 +34,7 @@ class Run:
     size: str = ""
 
 
-#: For runs that must fail. They need no more peers and ids than this.
+#: Enough peers and ids for the runs that must fail.
 SMALL = "PEERS=3 IDS=4 MAY_REFUSE "
 
 PROOFS = [
@@ -126,7 +126,7 @@ def command(args, directory, what):
 
 
 def source_for(run):
-    """Return: the model; if the run must fail, with only the rule that must find it."""
+    """Return: the model; if the run must fail, all rules but the expected one are ignored."""
     text = MODEL.read_text(encoding="utf-8")
     if run.rule and run.rule.startswith("R"):
         if f"RULE({run.rule}," not in text:
@@ -136,7 +136,7 @@ def source_for(run):
 
 
 def search(run, memory, directory):
-    """Return: what the search printed."""
+    """Return: the output of the search."""
     live = "LIVE" in run.defines.split()
     (directory / MODEL.name).write_text(source_for(run), encoding="utf-8")
     command(["spin", *(f"-D{word}" for word in run.defines.split()), "-a", MODEL.name], directory,
@@ -149,7 +149,7 @@ def search(run, memory, directory):
 
 
 def judge(run, output):
-    """Return: (whether the result is the expected one, what was found)."""
+    """Return: (whether the output is as expected, a summary of it)."""
     states = re.search(r"(\S+) states, stored", output)
     errors = re.search(r"errors: (\d+)", output)
     found = re.search(r"pan:\d+: (?:assertion violated )?([^(\n]+?) *\(at depth (\d+)", output)
@@ -168,7 +168,7 @@ def judge(run, output):
 
 
 def test(run, memory):
-    """Return: (whether the result is the expected one, what was found)."""
+    """Return: (whether the result is as expected, a summary or an error)."""
     with tempfile.TemporaryDirectory(prefix="ivshmem-model-") as directory:
         try:
             good, count = judge(run, search(run, memory, pathlib.Path(directory)))
@@ -200,7 +200,7 @@ def main():
             print(f"{run.name:16} {run.size or '-':5} {run.what}\n{'':22} {run.defines}")
         return 0
     runs = chosen(args)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends pan, removes its directory
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # kill pan and remove its directory
     print(f"1..{len(runs)}", flush=True)
     failed = False
     for number, run in enumerate(runs, 1):

@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The server's roster (src/roster/roster.c) with few ids and few peers, and the state that its
- * clients build from the messages they receive. Clients join and leave at any time, for ever, and
- * each socket may or may not take a message at any time. See README.md.
+ * A model of the server's roster (src/roster/roster.c) with few ids and few peers, and of the state
+ * that its clients build from the messages they receive. Clients join and leave at any time and
+ * without end, and a socket may or may not have room for a message at any time. See README.md.
  *
- * The server's side works as roster.c does, one message at a time. The clients' side knows nothing
- * of it: each message passes through receive_..., which checks it against the client's own table
- * and against the clients that are really present. No variable of the server may be read there.
+ * The server's part works as roster.c does, one message at a time. The clients' part is independent
+ * of it: the receive_* functions check each message against the client's own table and against the
+ * clients that are present. They must not read any variable of the server's part.
  */
 #ifndef PEERS
-#define PEERS 3 /* present at the same time, at most */
+#define PEERS 3 /* maximum number of clients at a time */
 #endif
 #ifndef IDS
-#define IDS 5 /* at most 7, because sets are bytes */
+#define IDS 5 /* at most 7, because a set of ids is a byte */
 #endif
 #ifndef VECTORS
 #define VECTORS 2
 #endif
 #ifndef BUG
-#define BUG 0 /* break the server in one way: README.md */
+#define BUG 0 /* N: break the server in this way (README.md) */
 #endif
 #ifndef REACH
-#define REACH 0 /* fail when the model reaches a certain state: README.md */
+#define REACH 0 /* N: fail when the model reaches this situation (README.md) */
 #endif
 
 #ifndef GREETING
@@ -31,12 +31,12 @@
 #define bit_of(id) (1 << (id))
 #define has(set, id) (((set) >> (id)) & 1)
 
-/* ---- Scratch within a step, not part of the state ---- */
+/* ---- Temporary variables of a step, not part of the state ---- */
 
-hidden byte seen_n[IDS]; /* by id: how many present clients have seen it */
+hidden byte seen_n[IDS]; /* by id: number of present clients that have seen it */
 hidden byte i, j, n, best, found, from, set, taken, stale, seen, believed, chosen_id;
 
-/* found = the first id in @set that is not below @from, or IDS */
+/* Set @found to the lowest id in @set that is at least @from, or to IDS. */
 inline find_first()
 {
 	found = from;
@@ -46,7 +46,7 @@ inline find_first()
 	od
 }
 
-/* A failed assertion is reported by its rule's name. check.py can ignore all rules but one. */
+/* Spin reports the name of a rule that is violated. check.py can ignore all rules but one. */
 #define RULE(name, condition) name = (condition); assert(name)
 #define IGNORED(name, condition) name = (condition)
 
@@ -56,38 +56,38 @@ hidden byte R_own_vectors_last, R_leave_of_known, R_leave_of_gone, R_no_own_leav
 hidden byte R_first_id_is_0, R_id_is_free, R_id_not_believed, R_lowest_unseen_id, R_fewest_seen;
 hidden byte R_refused_only_full, R_ids_suffice, R_all_announced, R_something_to_send, REACHED;
 
-/* ---- The clients, and who is really present ---- */
+/* ---- The clients: which are present, and what each has received ---- */
 
 #define GONE (VECTORS + 1)
 #define row(viewer, id) table[(viewer) * IDS + (id)]
 #define believes(viewer, id) (row(viewer, id) >= 1 && row(viewer, id) <= VECTORS)
 
-/* By id: messages of the greeting that the client has read. */
+/* By id: number of messages of the greeting that the client has received. */
 byte stage[IDS];
-/* By viewer and id: vectors received for that peer; GONE: its leave was received. */
+/* By viewer and id: number of vectors received of that peer; GONE: its leave was received. */
 byte table[IDS * IDS];
 /* Clients that are present. */
 byte present;
-/* By viewer: ids that it believes to be present although they have left. */
+/* By viewer: ids of peers that it believes to be present although they have left. */
 byte dead[IDS];
-/* By viewer: peers greeted before it and not left since, which precede its own vectors. */
+/* By viewer: peers whose vectors must precede its own: greeted before it, and not left since. */
 byte awaited[IDS];
-/* Clients whose id another client has seen with another owner, for lack of a better id. */
+/* Clients that were assigned an id that another client has seen, because every id had been. */
 byte forced;
 #if REACH == 1
 byte used; /* ids assigned since the server was empty */
 #endif
 /* Clients without vectors. */
 byte silent;
-/* No more joins and leaves. */
+/* No client joins or leaves any more. */
 bool stopped;
-/* Clients that do not read any more once stopped is set. */
+/* Clients that never read again once @stopped is set. */
 byte stalled;
 #ifdef JOINS
-byte joins; /* since the server was empty */
+byte joins; /* number of joins since the server was empty */
 #endif
 
-/* Must this client be visible to others? W-11, W-12. */
+/* Whether this client must be visible to others (W-11, W-12). */
 #define public(id) (has(present, id) && stage[id] == GREETING && !has(silent, id))
 
 inline receive_greeting(v, number)
@@ -110,7 +110,7 @@ inline receive_greeting(v, number)
 	fi
 }
 
-/* No peer other than @p may be announced in part, unless it has left. */
+/* Unless it has left, no peer other than @p may be partly announced. */
 inline judge_between(v, p)
 {
 	i = 0;
@@ -151,7 +151,7 @@ inline receive_leave(v, p)
 	dead[v] = dead[v] & ~bit_of(p);
 }
 
-/* The server has nothing to send to @v, so @v must know which clients are present. */
+/* As the server has nothing to send to @v, the table of @v must match the clients present. */
 inline judge_view(v)
 {
 	RULE(R_all_announced, stage[v] == GREETING && !dead[v]);
@@ -173,7 +173,8 @@ inline judge_view(v)
 	od
 }
 
-/* seen = ids that a present client has seen or has; believed = ids that one believes in use */
+/* Set @seen to the ids that a client has or has seen, and @believed to the ids that a client has or
+ * believes to be in use. */
 inline look_at_tables()
 {
 	seen = present;
@@ -252,7 +253,7 @@ inline judge_join(id, is_silent)
 	fi
 }
 
-/* @v has left; its tables are lost. */
+/* @v has left; its table is cleared. */
 inline leave_truth(v)
 {
 	present = present & ~bit_of(v);
@@ -288,7 +289,7 @@ inline leave_truth(v)
 /* ---- The server: roster.c ---- */
 
 byte visible;
-/* By id: what was sent to the client with this id. */
+/* By id: state of what was sent to the client with this id. */
 byte greeting[IDS], known[IDS], heard[IDS], at_id[IDS], at_vector[IDS], cursor[IDS];
 byte self_after[IDS];
 bit knows_self[IDS];
@@ -322,7 +323,7 @@ byte leak;
 #define anything_due(v)                                                                          \
 	(greeting[v] < GREETING || middle(v) || leaves_due(v) || joins_due(v) || !knows_self[v])
 
-/* best = the id for a new client, or NO_ID */
+/* Set @best to the id for a new client, or to NO_ID. */
 inline choose_id()
 {
 	taken = present;
@@ -343,7 +344,7 @@ inline choose_id()
 	:: else
 #else
 	:: else ->
-		/* The free id that the fewest clients have heard of. */
+		/* Choose the free id that the fewest clients have been sent. */
 		found = PEERS + 1;
 		i = 0;
 		do
@@ -436,7 +437,7 @@ inline send_vector(v)
 		cursor[v] = at_id[v] + 1
 	:: at_id[v] == v ->
 		knows_self[v] = 1;
-		self_after[v] = 0 /* not read again: fewer states */
+		self_after[v] = 0 /* not used again; reduces the number of states */
 	:: else
 	fi;
 	receive_vector(v, at_id[v], at_vector[v]);
@@ -473,8 +474,9 @@ inline send_leave(v)
 	receive_leave(v, chosen_id)
 }
 
-/* Other peers in the order of ids, from the cursor upwards and around; its own vectors once the
- * cursor has passed all peers that were visible when the greeting was complete. */
+/* Send the next peer in the order of ids, starting at the cursor and wrapping around, but the
+ * client's own vectors once the cursor has passed all peers that were visible when the greeting was
+ * complete. */
 inline send_join(v)
 {
 	set = joins_due(v);
@@ -505,8 +507,8 @@ inline send_join(v)
 }
 
 /*
- * Only to reduce states: cursors that lead to the same messages become equal. An id that was heard
- * of never has to be announced again.
+ * Reduce the number of states by making equal the cursors that lead to the same messages: skip ids
+ * that never have to be announced to @v, because it has been sent them.
  */
 inline merge_cursors(v)
 {
@@ -522,7 +524,7 @@ inline merge_cursors(v)
 	fi
 }
 
-/* The socket of @v takes one message. */
+/* Send one message to @v, whose socket has room. */
 inline send_next(v)
 {
 	if
@@ -548,7 +550,7 @@ inline send_next(v)
 	fi
 }
 
-/* Called after every step. */
+/* Check the table of every client to which nothing is due. Called after every step. */
 inline judge_views()
 {
 	n = 0;
