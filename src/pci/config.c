@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Configuration space: one array has the content of each byte, another the bits that a write
- * changes. All writable bits are 0 after a reset, so a reset needs no table of values.
+ * Configuration space. One array holds the bytes, another one masks the bits that can be written.
+ * A reset clears all writable bits, so no table of initial values is needed.
  *
- * Interrupt Status is in neither: it follows from the registers.
+ * Interrupt Status is in neither array, because it is computed from the registers.
  */
 #include "pci/private.h"
 
@@ -24,7 +24,7 @@
 #define CLASS_RAM 0x050000
 #define QEMU_SUBSYSTEM 0x1100
 #define PIN_A 1
-/* I/O and memory space, bus master, SERR, INTx disable: as in QEMU. */
+/* Writable as in QEMU: I/O and memory space, bus master, SERR, INTx disable. */
 #define COMMAND_WRITABLE 0x0507
 #define BAR_64BIT 0x4
 #define BAR_PREFETCHABLE 0x8
@@ -43,7 +43,7 @@ static void make_writable(struct ivs_pci_function *function, size_t offset, uint
 	ivs_put_le(bits, function->writable + offset, len);
 }
 
-/* The bits below the size, a power of two, are read-only: software finds it by that (6.2.5.1). */
+/* Software finds the size by the address bits below it, which are read-only (6.2.5.1). */
 static void put_bar(struct ivs_pci_function *function, unsigned int n, uint64_t flags,
 		    uint64_t size)
 {
@@ -78,7 +78,7 @@ static void put_msix(struct ivs_pci_function *function)
 		      2);
 }
 
-/* */
+/* The capability with the region's name and UUID. */
 static void put_identity(struct ivs_pci_function *function,
 			 const struct ivs_pci_function_options *options, size_t at)
 {
@@ -123,7 +123,7 @@ void ivs_config_init(struct ivs_pci_function *function,
 	put_bytes(function, CLASS, CLASS_RAM, 3);
 	put_bytes(function, SUBSYSTEM_VENDOR, IVS_PCI_VENDOR, 2);
 	put_bytes(function, SUBSYSTEM, QEMU_SUBSYSTEM, 2);
-	/* Revision 0 always has a pin; with MSI-X or without a server it is never raised. */
+	/* Revision 0 always has a pin; with MSI-X or without a server the pin is never raised. */
 	put_bytes(function, INTERRUPT_PIN, ivs_pci_has_pin(function) ? PIN_A : 0, 1);
 	make_writable(function, IVS_PCI_COMMAND, COMMAND_WRITABLE, 2);
 	make_writable(function, CACHE_LINE, 0xff, 1);

@@ -2,9 +2,9 @@
 /*
  * The PCI function: checks its options, and dispatches accesses.
  *
- * A guest's accesses are aligned, but a VMM may send any offset and length. In BARs such an access
- * is split into naturally aligned pieces of 1, 2 or 4 bytes, in rising order; 8 aligned bytes are
- * two pieces. In configuration space each byte is a piece.
+ * A guest's accesses are aligned, but a VMM may send any offset and length. Accesses to BARs are
+ * split into naturally aligned pieces of 1, 2 or 4 bytes, in ascending order; 8 aligned bytes are
+ * split into two pieces. Configuration space is accessed byte by byte.
  */
 #include "pci/private.h"
 
@@ -55,7 +55,7 @@ static int check_memory(const struct ivs_pci_function_options *options, struct i
 	return 0;
 }
 
-/* */
+/* The limits of R-9. */
 int ivs_pci_check_name(const char *name, struct ivs_error *err)
 {
 	char shown[IVS_PCI_CAP_NAME_MAX + 1];
@@ -126,7 +126,7 @@ static bool is_within(const struct ivs_pci_function *function, unsigned int spac
 	return offset <= space_len && len <= space_len - offset;
 }
 
-/* The length of the largest aligned piece at @offset. */
+/* Return: the length of the largest naturally aligned piece at @offset. */
 static size_t piece_len(size_t offset, size_t len)
 {
 	size_t piece = 4;

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The PCI function (PROTOCOL.md, R-1 to R-9): configuration space, base address registers, MSI-X
- * and the four registers. Pure: the caller passes in accesses and doorbells, and after each call
- * that can raise interrupts it asks for them: ivs_pci_next_vector(), ivs_pci_intx().
+ * and the four registers. Pure: the caller passes in accesses and doorbells. After each call that
+ * can raise an interrupt, it fetches those to be sent: ivs_pci_next_vector(), ivs_pci_intx().
  *
- * The memory behind BAR 2 is not here, only its size, which configuration space shows.
+ * The memory behind BAR 2 is not accessed here; configuration space only shows its size.
  *
- * A vector is sent if MSI-X is enabled and the function is not masked (message control), the
- * function is bus master (command: R-7) and the vector has a route. Until then it is pending.
- * Routes replace the mask bits of the table, because a VMM keeps the guest's table to itself: it
- * sets a route for each vector that is unmasked. The table in BAR 1 is memory without an effect.
+ * A vector is sent if MSI-X is enabled and not masked (message control register), bus mastering is
+ * enabled (command register, R-7) and the vector has a route. Until then it is pending.
+ *
+ * Routes replace the mask bits of the MSI-X table, because a VMM emulates the guest's table itself
+ * and sets a route for each unmasked vector. The table in BAR 1 only stores what is written to it.
  */
 #ifndef IVS_PCI_FUNCTION_H
 #define IVS_PCI_FUNCTION_H
@@ -25,12 +26,12 @@
 #define IVS_PCI_UUID_LEN 16
 
 enum ivs_pci_error {
-	IVS_PCI_E_OPTIONS = 1, /* no such device exists */
-	IVS_PCI_E_STATE,       /* not a state of this device */
+	IVS_PCI_E_OPTIONS = 1, /* an option is invalid, or two exclude each other */
+	IVS_PCI_E_STATE,       /* not a saved state of a device with these options */
 };
 
 /**
- * enum ivs_pci_space - spaces that can be accessed, with VFIO's numbers
+ * enum ivs_pci_space - the spaces that can be accessed; the values are VFIO's region indexes
  */
 enum ivs_pci_space {
 	IVS_PCI_BAR0 = 0, /* the registers */
@@ -39,16 +40,17 @@ enum ivs_pci_space {
 };
 
 /**
- * struct ivs_pci_function_options - copied
- * @revision:   1, or 0: the device before QEMU 2.6
- * @vectors_n:  MSI-X vectors, at most IVS_MSIX_VECTORS_MAX. 0: no MSI-X and no BAR 1: plain, or
- *              revision 0 with msi=off
- * @intx:       revision 0 without vectors: a doorbell sets Status and, if Mask allows, raises pin A
- * @bar2_32bit: BAR 2 has 32 bits (use64=0 of revision 0), so memory_len is below 2^32
- * @memory_len: bytes of BAR 2, a power of two of at least 4096
- * @name:       of the region (R-9); NULL or "": none
- * @uuid:       IVS_PCI_UUID_LEN bytes, or NULL. Without name and UUID the function has no such
- *              capability
+ * struct ivs_pci_function_options - options of a function; ivs_pci_init() copies them
+ * @revision:   1, or 0 for the device as it was before QEMU 2.6
+ * @vectors_n:  number of MSI-X vectors, at most IVS_MSIX_VECTORS_MAX. 0: the function has neither
+ *              MSI-X nor BAR 1 (ivshmem-plain, or revision 0 with msi=off)
+ * @intx:       only for revision 0 without vectors: a doorbell sets a bit in Status and, if Mask
+ *              allows it, raises pin A
+ * @bar2_32bit: BAR 2 has 32 bits (use64=0 of revision 0), so memory_len must be below 2^32
+ * @memory_len: length of BAR 2 in bytes, a power of two of at least 4096
+ * @name:       name of the region (R-9); NULL or "": none
+ * @uuid:       IVS_PCI_UUID_LEN bytes, or NULL. Without a name and a UUID the function does not
+ *              have the capability of R-9
  */
 struct ivs_pci_function_options {
 	unsigned int revision;
@@ -61,15 +63,15 @@ struct ivs_pci_function_options {
 };
 
 /**
- * struct ivs_pci_function - public only to be embedded; its members are private
- * @options:  without the pointers
- * @config:   as the guest reads it, except Interrupt Status, which follows from @status and @mask
- * @writable: the bits of @config that a write changes
+ * struct ivs_pci_function - public only so that it can be embedded; its members are private
+ * @options:  the options, with the pointers set to NULL
+ * @config:   configuration space, except Interrupt Status, which depends on @status and @mask
+ * @writable: the bits of @config that can be written
  * @table:    the MSI-X table, 16 bytes per vector
  * @pba:      offset of the pending bits in BAR 1
- * @bar1_len: a power of two
- * @pending:  a bit per vector: it is pending
- * @routed:   a bit per vector: it has a route
+ * @bar1_len: length of BAR 1 in bytes, a power of two
+ * @pending:  bitmap of the vectors that are pending
+ * @routed:   bitmap of the vectors that have a route
  * @mask:     register IntrMask
  * @status:   register IntrStatus
  * @id:       register IVPosition
@@ -90,7 +92,7 @@ struct ivs_pci_function {
 
 /**
  * struct ivs_pci_ring - a write to the register Doorbell (R-4)
- * @rung: whether the register was written. If one access wrote it twice, this is the last write
+ * @rung: the register was written; if an access wrote it several times, by the last of these writes
  */
 struct ivs_pci_ring {
 	bool rung;
@@ -98,10 +100,10 @@ struct ivs_pci_ring {
 	unsigned int vector;
 };
 
-/** ivs_pci_check_name() - is @name valid for a region? Return: 0, IVS_PCI_E_OPTIONS. */
+/** ivs_pci_check_name() - check the name of a region. Return: 0, IVS_PCI_E_OPTIONS. */
 IVS_MUST_USE int ivs_pci_check_name(const char *name, struct ivs_error *err);
 
-/** ivs_pci_init() - the state after power-on. Return: 0, IVS_PCI_E_OPTIONS. */
+/** ivs_pci_init() - check the options, set the power-on state. Return: 0, IVS_PCI_E_OPTIONS. */
 IVS_MUST_USE int ivs_pci_init(struct ivs_pci_function *function,
 			      const struct ivs_pci_function_options *options,
 			      struct ivs_error *err);
@@ -109,27 +111,27 @@ IVS_MUST_USE int ivs_pci_init(struct ivs_pci_function *function,
 /**
  * ivs_pci_reset() - reset configuration space, table, Mask, Status and pending bits
  *
- * The id stays, and so do the routes, which belong to the VMM.
+ * The id does not change, nor do the routes, which belong to the VMM.
  */
 void ivs_pci_reset(struct ivs_pci_function *function);
 
-/** ivs_pci_space_len() - bytes of @space; 0: no enum ivs_pci_space, or BAR 1 without vectors */
+/** ivs_pci_space_len() - length of @space; 0 if it is unknown, and for BAR 1 without vectors */
 size_t ivs_pci_space_len(const struct ivs_pci_function *function, unsigned int space);
 
 /**
- * ivs_pci_read() - a read of @len bytes at @offset; all zeroes if not within @space
+ * ivs_pci_read() - read @len bytes at @offset; all zeroes if they are not within @space
  *
  * Not const: reading Status clears it.
  */
 void ivs_pci_read(struct ivs_pci_function *function, enum ivs_pci_space space, size_t offset,
 		  void *out, size_t len);
 
-/** ivs_pci_write() - a write; ignored if not within @space. @ring: the doorbell that it rang */
+/** ivs_pci_write() - write; no effect if not within @space. @ring: set to the doorbell rung */
 void ivs_pci_write(struct ivs_pci_function *function, enum ivs_pci_space space, size_t offset,
 		   const void *in, size_t len, struct ivs_pci_ring *ring);
 
 /**
- * ivs_pci_set_memory_len() - change the length of BAR 2; only before the first access after a reset
+ * ivs_pci_set_memory_len() - change the length of BAR 2; call it only between reset and next access
  *
  * Return: 0; IVS_PCI_E_OPTIONS: the length is invalid, and nothing has changed.
  */
@@ -140,38 +142,38 @@ IVS_MUST_USE int ivs_pci_set_memory_len(struct ivs_pci_function *function, uint6
 void ivs_pci_set_id(struct ivs_pci_function *function, int id);
 
 /**
- * ivs_pci_doorbell() - a peer rang @vector
+ * ivs_pci_doorbell() - receive a doorbell on @vector
  *
- * Ignored while MSI-X is disabled, and if the vector does not exist. With INTx any vector sets bit
- * 0 of Status.
+ * With options.intx, any vector sets bit 0 of Status. Otherwise the vector becomes pending, unless
+ * MSI-X is disabled or the vector does not exist.
  */
 void ivs_pci_doorbell(struct ivs_pci_function *function, unsigned int vector);
 
-/** ivs_pci_route() - set whether @vector can be sent; no effect if there is no such vector */
+/** ivs_pci_route() - add or remove the route of @vector; no effect if it does not exist */
 void ivs_pci_route(struct ivs_pci_function *function, unsigned int vector, bool routed);
 
 /**
- * ivs_pci_next_vector() - the lowest vector to be sent; clears its pending bit
+ * ivs_pci_next_vector() - get the lowest vector to be sent, and clear its pending bit
  *
- * Return: false: none.
+ * Return: whether there is such a vector.
  */
 IVS_MUST_USE bool ivs_pci_next_vector(struct ivs_pci_function *function, unsigned int *vector);
 
-/** ivs_pci_has_pin() - whether configuration space shows a pin; options.intx: whether it is used */
+/** ivs_pci_has_pin() - whether configuration space shows a pin, even if options.intx is not set */
 static inline bool ivs_pci_has_pin(const struct ivs_pci_function *function)
 {
 	return function->options.revision == IVS_PCI_REVISION_LEGACY;
 }
 
-/** ivs_pci_intx() - whether the pin is raised: Status & Mask, unless command disables it */
+/** ivs_pci_intx() - whether the pin is raised: by Status & Mask, unless INTx is disabled */
 bool ivs_pci_intx(const struct ivs_pci_function *function);
 
 /*
- * The state, for migration: everything that a guest can change, and the pending bits; not the
- * routes, and not the id, which a server assigns. The format has a version (state.c).
+ * The state that is migrated consists of everything that a guest can change, and of the pending
+ * bits. It contains neither routes nor the id, which a server assigns. Format: see state.c.
  */
 
-/** ivs_pci_state_len() - bytes of the state; depends on the options only */
+/** ivs_pci_state_len() - length of the state in bytes; depends only on the options */
 size_t ivs_pci_state_len(const struct ivs_pci_function *function);
 
 /** ivs_pci_save() - write the state: ivs_pci_state_len() bytes */
@@ -180,7 +182,7 @@ void ivs_pci_save(const struct ivs_pci_function *function, uint8_t *out);
 /**
  * ivs_pci_load() - load a state that a device with the same options saved
  *
- * @in is not trusted. Afterwards ask for interrupts as after other calls.
+ * @in is not trusted. Loading can raise interrupts: fetch them afterwards.
  *
  * Return: 0; IVS_PCI_E_STATE: nothing has changed.
  */

@@ -37,7 +37,7 @@ void ivs_msix_reset(struct ivs_pci_function *function)
 void ivs_msix_read(const struct ivs_pci_function *function, size_t offset, uint8_t *out, size_t len)
 {
 	memset(out, 0, len);
-	/* Software must use 4 or 8 bytes; other accesses read as zeroes, as in QEMU. */
+	/* Software must access 4 or 8 bytes at a time; other reads return zeroes, as in QEMU. */
 	if (len != 4)
 		return;
 	if (offset < ivs_msix_table_len(function))
@@ -59,7 +59,7 @@ static bool msix_is_enabled(const struct ivs_pci_function *function)
 	       (ivs_config_get16(function, IVS_MSIX_CONTROL) & IVS_MSIX_CONTROL_ENABLE);
 }
 
-/* */
+/* All conditions except the vector's route. */
 static bool msix_may_send(const struct ivs_pci_function *function)
 {
 	return msix_is_enabled(function) &&

@@ -38,7 +38,7 @@ static inline size_t ivs_msix_words_n(const struct ivs_pci_function *function)
 	return (function->options.vectors_n + 63u) / 64;
 }
 
-/* config.c: @options are those of the caller, with the pointers; they have been checked. */
+/* config.c: @options are the caller's, with valid pointers, and have been checked. */
 void ivs_config_init(struct ivs_pci_function *function,
 		     const struct ivs_pci_function_options *options);
 void ivs_config_put_memory_bar(struct ivs_pci_function *function);
@@ -48,7 +48,7 @@ void ivs_config_read(const struct ivs_pci_function *function, size_t offset, uin
 void ivs_config_write(struct ivs_pci_function *function, size_t offset, const uint8_t *in,
 		      size_t len);
 
-/* registers.c: BAR 0, in naturally aligned pieces of 1, 2 or 4 bytes */
+/* registers.c: BAR 0, accessed in naturally aligned pieces of 1, 2 or 4 bytes */
 uint32_t ivs_registers_read(struct ivs_pci_function *function, size_t offset);
 void ivs_registers_write(struct ivs_pci_function *function, size_t offset, uint32_t value,
 			 struct ivs_pci_ring *ring);
@@ -56,7 +56,7 @@ void ivs_registers_reset(struct ivs_pci_function *function);
 void ivs_registers_doorbell(struct ivs_pci_function *function);
 bool ivs_registers_interrupt(const struct ivs_pci_function *function);
 
-/* msix.c: BAR 1, in the same pieces */
+/* msix.c: BAR 1, accessed in the same pieces */
 void ivs_msix_init(struct ivs_pci_function *function);
 void ivs_msix_reset(struct ivs_pci_function *function);
 void ivs_msix_read(const struct ivs_pci_function *function, size_t offset, uint8_t *out,

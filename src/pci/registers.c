@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The registers in BAR 0 (R-3, R-4), as in QEMU's devices. No rule requires two properties that a
- * guest can see: Mask and Status exist in each revision, but have no effect in revision 1; and a
- * register is read at its own offset only, but written at each of its four, where the written bytes
- * are the low bytes of the value.
+ * The registers in BAR 0 (R-3, R-4), as in QEMU's devices. A guest can see two properties that no
+ * rule requires. Mask and Status exist in both revisions, but have no effect in revision 1. A read
+ * works only at a register's first byte, but a write at any of its four bytes sets the whole
+ * register, to a value whose low bytes are those written.
  */
 #include "pci/private.h"
 

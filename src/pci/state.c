@@ -8,14 +8,15 @@
  *    14  1    revision
  *    15  1    bit 0: INTx, bit 1: BAR 2 has 32 bits
  *    16  8    bytes of BAR 2
- *    24  256  configuration space, without Interrupt Status, which follows from the registers
+ *    24  256  configuration space, without Interrupt Status, which depends on the registers
  *    280 4    Mask
  *    284 4    Status
  *    288      the MSI-X table, 16 bytes for each vector
  *             the pending bits, 64 vectors in 8 bytes
  *
- * It contains also values that a guest cannot change, to be compared: a state can only be loaded by
- * the same kind of device. Name and UUID of the region (R-9) are part of configuration space.
+ * A state can be loaded only by a device with the same options. Therefore it also contains values
+ * that a guest cannot change: loading compares them with the device's. The region's name and UUID
+ * (R-9) are part of configuration space.
  */
 #include "pci/private.h"
 
@@ -77,7 +78,7 @@ static int refuse_state(struct ivs_error *err, const char *what, uint64_t theirs
 			     what, theirs, ours);
 }
 
-/* Is it a state, and of the same kind of device? */
+/* Check that @in is a state of a device with the same options. */
 static int check_header(const struct ivs_pci_function *function, const uint8_t *in, size_t len,
 			struct ivs_error *err)
 {
@@ -119,8 +120,8 @@ static int check_config(const struct ivs_pci_function *function, const uint8_t *
 		if ((config[i] ^ function->config[i]) & ~function->writable[i])
 			return ivs_error_set(err, IVS_PCI_E_STATE,
 					     "the state has 0x%02x at offset 0x%02zx of "
-					     "configuration space, where no guest can change "
-					     "0x%02x: give both devices the same name and UUID",
+					     "configuration space, where this device has 0x%02x: "
+					     "give both devices the same name and UUID",
 					     config[i], i, function->config[i]);
 	}
 	return 0;

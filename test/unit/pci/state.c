@@ -289,8 +289,8 @@ Test(device_state, error_messages)
 	expect_error(0, 14, 0,
 		     "the saved device has revision 0 and this one has 1: configure both the same");
 	expect_error(3, CONFIG_AT + 0x58, 'b',
-		     "the state has 0x62 at offset 0x58 of configuration space, where no guest can "
-		     "change 0x61: give both devices the same name and UUID");
+		     "the state has 0x62 at offset 0x58 of configuration space, where this device "
+		     "has 0x61: give both devices the same name and UUID");
 	expect_error(7, TABLE_AT + 16, 2,
 		     "the state is damaged: a vector is pending beyond the last of 1");
 }
