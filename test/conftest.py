@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -79,6 +80,8 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
+    # meson terminates a test at its timeout: fixtures must still stop and remove what they started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line("markers", "qemu_device(reason): only with QEMU's own device")
     config.addinivalue_line("markers", "driver_alone(reason): with ivshmem-device's in check-slow")
     config.addinivalue_line("markers", "served_device(reason): only with ivshmem-device's")
