@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""scripts/check-abi fails if a change breaks programs, and passes otherwise."""
+"""scripts/check-abi fails if a change breaks existing programs, and passes otherwise."""
 import importlib.machinery
 import importlib.util
 import shutil
@@ -35,7 +35,7 @@ void ivs_thing_free(struct ivs_thing *thing) { free(thing); }
 
 
 def make_library(where, name, header=HEADER, code=CODE, options=("-g",), soname="libthing.so.0"):
-    """A library with one header. Return: its path, and its headers'."""
+    """Build a library with one header. Return: the paths of the library and of its headers."""
     headers = where / name
     headers.mkdir()
     (headers / "thing.h").write_text(header)
@@ -46,7 +46,7 @@ def make_library(where, name, header=HEADER, code=CODE, options=("-g",), soname=
 
 
 def check(old, new):
-    """Compare two libraries. Return: the status and the output."""
+    """Compare two libraries. Return: the exit status and the output of check-abi."""
     done = subprocess.run([str(word) for word in (CHECK, "--old", *old, "--new", *new)],
                           capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
@@ -72,7 +72,7 @@ BREAKS = {
 
 @pytest.mark.parametrize("what", BREAKS)
 def test_break_is_reported(tmp_path, what):
-    """Status 8, and the name of the function or type."""
+    """check-abi exits with status 8 and reports the function or type that has changed."""
     before, after, message = BREAKS[what]
     code = CODE.replace(before, after)
     if what == "function removed":
@@ -97,7 +97,7 @@ KEEPS = {
 
 @pytest.mark.parametrize("what", KEEPS)
 def test_addition_is_compatible(tmp_path, what):
-    """Status 0."""
+    """check-abi exits with status 0."""
     before, after = KEEPS[what]
     header = HEADER.replace(before, after.replace("{0}", ";")) if before else HEADER
     code = CODE.replace(before, after.replace("{0}", " {}")) if before else CODE
@@ -118,7 +118,8 @@ def test_other_soname_is_not_compared(tmp_path):
 
 
 def test_missing_debug_information_is_a_skip(tmp_path):
-    """If nothing could be compared, the check is skipped, and the message has the cure."""
+    """Without debug information nothing can be compared, so the check is skipped with that
+    reason."""
     status, text = check(make_library(tmp_path, "old"),
                          make_library(tmp_path, "new", options=()))
     assert status == 0
@@ -133,7 +134,8 @@ def test_unreadable_library_is_a_failure(tmp_path):
 
 
 def test_missing_baseline_is_a_skip(tmp_path):
-    """Without git, and in a clone that does not include the baseline: skipped, with the reason."""
+    """Outside a git repository, and in a clone without the baseline's commit, the check is skipped
+    with that reason."""
     for name in ("scripts/check-abi", "src/libivshmem.baseline"):
         (tmp_path / name).parent.mkdir()
         shutil.copy(SOURCE / name, tmp_path / name)
@@ -147,7 +149,7 @@ def test_missing_baseline_is_a_skip(tmp_path):
 
 
 def test_breaks_of_our_library_are_reported(tmp_path):
-    """A function was removed and two fields were exchanged: the output names both changes."""
+    """If a function is removed and two fields are swapped, the output names both changes."""
     shutil.copytree(SOURCE, tmp_path / "source", symlinks=True, ignore=shutil.ignore_patterns(
         ".git", "build*", "test", "__pycache__"))
     for name, before, after in (

@@ -13,7 +13,7 @@ CASES = conform.cases(BUILD)
 
 
 class Host:
-    """A run on the host: its region, its server, and how to remove them."""
+    """The region and the server of a run on the host, and how to remove them."""
 
     def __init__(self, place):
         self.place = place
@@ -27,12 +27,12 @@ class Host:
         return f"unix:{self.server.socket}"
 
     def shm(self):
-        """A region in /dev/shm, without a server."""
+        """Create a region in /dev/shm, without a server. Return: its address."""
         conform.make_file(self.place.shm_path)
         return f"shm:{self.place.shm}"
 
     def plain_file(self):
-        """A region that is a file, without a server."""
+        """Create a region that is a file, without a server. Return: its address."""
         conform.make_file(self.file)
         return f"file:{self.file}"
 
@@ -44,7 +44,7 @@ class Host:
             path.unlink(missing_ok=True)
 
     def run(self, partner_address, *arguments):
-        """Run the suite to its end."""
+        """Run the suite and its partner to the end. Return: the report."""
         partner = conform.start_partner(self.place, partner_address)
         suite = self.place.start(self.place.build / "test/conform", "--vectors", conform.VECTORS,
                                  "--size", conform.SIZE, "--dir", self.place.dir, *arguments)
@@ -64,26 +64,26 @@ class Host:
 
 
 def over_unix(host, *options, arguments=()):
-    """A server's client."""
+    """Run over unix:, as a client of a server."""
     address = host.serve(*options)
     return host.run(address, "--transport", "unix", *arguments, address)
 
 
 def killed(host):
-    """A server that is killed, and so does not announce that it exits."""
+    """Run over unix: with a server that is killed, so that it cannot announce its exit."""
     address = host.serve(region=["-r", "memfd:"])
     host.take_away = lambda: (host.server.signal(signal.SIGKILL), host.server.wait())
     return host.run(address, "--transport", "unix", address)
 
 
 def beside_server(host, kind, path, region):
-    """A region with a roster page, without a connection to its server."""
+    """Run over shm: or file: without a connection to the server, which publishes a roster page."""
     socket = host.serve("--roster", region=region)
     return host.run(socket, "--transport", kind, "--roster", f"{kind}:{path}")
 
 
 def alone(host, address):
-    """No server."""
+    """Run without a server."""
     return host.run(address, "--transport", address.split(":")[0], address)
 
 
@@ -102,7 +102,7 @@ TRANSPORTS = {
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def report(request):
-    """A run over a transport."""
+    """The report of a run over one of the transports."""
     place = Place(BUILD)
     try:
         made = TRANSPORTS[request.param](Host(place))
@@ -112,17 +112,17 @@ def report(request):
 
 
 def test_there_are_enough_cases():
-    """The program lists its cases."""
+    """The program lists at least 60 cases, all with different names."""
     assert len(CASES) >= 60
     assert len(set(CASES)) == len(CASES)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_case(report, case):
-    """The program's result of this case."""
+    """The case has run and passed."""
     report.check(case, CASES)
 
 
 def test_the_end(report):
-    """The run has been completed."""
+    """Each case has run once, and the exit status agrees with the results."""
     report.check_end(CASES)

@@ -13,13 +13,13 @@ MIB = 1 << 20
 
 
 def start_meet(where, peers, vectors, name, *options):
-    """A peer of a meeting at the place's server."""
+    """Start the example meet as one of the peers of a meeting."""
     return where.start(where.build / "examples" / "meet", "-n", peers, "-e", vectors, "-a", name,
                        "-r", "50", "-t", "8", *options, f"unix:{where.socket}")
 
 
 def result_of(process):
-    """The last line of a meeting, as data."""
+    """Parse the JSON object in the last line that meet has printed."""
     prefix = "meet: result "
     last = process.out.text().splitlines()[-1]
     assert last.startswith(prefix), last
@@ -67,7 +67,7 @@ def test_meet_again(place):
 
 
 def test_meet_may_use_fewer_vectors_than_the_server_has(place):
-    """A program that requests two of four vectors gets two."""
+    """If two of four vectors are requested, meet gets two."""
     place.server("-n", "4", "-l", "1M")
     meeting = [start_meet(place, 2, 2, f"peer-{n}") for n in range(2)]
     assert [process.wait() for process in meeting] == [0, 0]
@@ -75,7 +75,8 @@ def test_meet_may_use_fewer_vectors_than_the_server_has(place):
 
 
 def test_meet_with_too_few_vectors_is_an_error(place):
-    """The program gives up in time, and the message says how to start the server."""
+    """If the server assigns too few vectors, meet gives up at its timeout and says how to start the
+    server."""
     place.server("-n", "1", "-l", "1M")
     process = start_meet(place, 2, 3, "greedy", "-t", "1")
     assert process.wait() == 1
@@ -83,7 +84,8 @@ def test_meet_with_too_few_vectors_is_an_error(place):
 
 
 def test_meet_is_told_late(place):
-    """A peer that was found in memory is also rung once the server has announced it."""
+    """A peer that was found in memory before the server announced it is rung after the
+    announcement."""
     server = FakeServer(place, place.socket)
     first = start_meet(place, 2, 1, "first")
     first.out.wait("stage opened")
@@ -99,7 +101,8 @@ def test_meet_is_told_late(place):
 
 @pytest.mark.parametrize("present, missing", [(1, 1), (2, 2)])
 def test_meet_with_one_who_never_comes(place, present, missing):
-    """The peers end with status 1 in the given time and name the missing peer."""
+    """If a peer never joins, the others exit with status 1 within their timeout and name the
+    missing peer."""
     place.server("-l", "1M")
     begin = time.monotonic()
     meeting = [start_meet(place, present + 1, 1, f"peer-{n}", "--timeout", "3")
@@ -127,7 +130,7 @@ def test_meet_with_one_too_many(place):
 
 
 def test_killed_peer_is_reported(place):
-    """The other peer gives up in time and names it."""
+    """If a peer is killed, the other one gives up at its timeout and names it."""
     place.server("-l", "1M")
     doomed = start_meet(place, 2, 1, "doomed", "-r", "100000")
     doomed.out.wait("stage opened")
@@ -141,7 +144,7 @@ def test_killed_peer_is_reported(place):
 @pytest.mark.parametrize("program, options", [("meet", []), ("hello", [])])
 @pytest.mark.parametrize("transport", ["shm", "file"])
 def test_plain_region(place, program, options, transport):
-    """A plain region has memory only: the message has the reason and the cure."""
+    """A plain region consists of memory only: meet and hello give this reason and the cure."""
     with open(place.shm_path, "wb") as file:
         file.truncate(MIB)
     name = place.shm if transport == "shm" else place.shm_path
@@ -152,7 +155,7 @@ def test_plain_region(place, program, options, transport):
 
 @pytest.mark.parametrize("program", ["meet", "hello"])
 def test_missing_server_is_an_error(place, program):
-    """Status 1, and how to start a server."""
+    """Without a server, meet and hello exit with status 1 and say how to start one."""
     done = place.run(place.build / "examples" / program, f"unix:{place.socket}")
     assert done.returncode == 1
     assert f"start it with ivshmem-server -S {place.socket}" in done.stderr
@@ -169,20 +172,20 @@ def test_missing_server_is_an_error(place, program):
     (["-Z"], "Z"),
 ])
 def test_bad_options_of_meet(place, options, message):
-    """Status 2 and the invalid value."""
+    """With an invalid option, meet exits with status 2 and names the invalid value."""
     done = place.run(place.build / "examples" / "meet", *options)
     assert done.returncode == 2
     assert message in done.stderr
 
 
 def test_help_of_meet(place):
-    """The help has an example."""
+    """The help of meet contains an example."""
     done = place.run(place.build / "examples" / "meet", "--help")
     assert done.returncode == 0 and "\nExample" in done.stdout
 
 
 def test_hello(place):
-    """One program waits, and the other rings it."""
+    """One hello waits, and another rings it."""
     place.server()
     hello = place.build / "examples" / "hello"
     waiting = place.start(hello, f"unix:{place.socket}")
@@ -195,7 +198,7 @@ def test_hello(place):
 
 
 def test_hello_to_a_missing_peer(place):
-    """No peer has that id: status 1."""
+    """If no peer has the given id, hello exits with status 1."""
     place.server()
     hello = place.build / "examples" / "hello"
     done = place.run(hello, f"unix:{place.socket}", "5", "word")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The examples ping-pong, one-to-many and poll-loop: their output and errors. (meet and hello:
-test_example_meet.py.)"""
+"""The examples ping-pong, one-to-many and poll-loop: their output and errors. The examples meet and
+hello are tested in test_example_meet.py."""
 import fcntl
 import mmap
 import os
@@ -28,7 +28,7 @@ def example(where, name):
 
 
 def address(where):
-    """The place's server."""
+    """The address of the test's server."""
     return f"unix:{where.socket}"
 
 
@@ -40,7 +40,8 @@ CALLS = [(name, words) for name, calls in EXAMPLES.items() for words in calls]
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_usage_of_each_example(place, name):
-    """--help: status 0; a mistake: status 2 and the same text."""
+    """With --help an example exits with status 0; without arguments it prints the same text and
+    exits with status 2."""
     done = place.run(example(place, name), "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: {name} ")
@@ -54,7 +55,8 @@ def test_usage_of_each_example(place, name):
     ("poll-loop", ["0"]), ("poll-loop", ["1", "1"]), ("one-to-many", []),
     ("one-to-many", ["1"])], ids=str)
 def test_mistakes(place, name, words):
-    """Invalid numbers and surplus arguments: status 2, before anything is opened."""
+    """With an invalid number or a surplus argument, an example exits with status 2 before it opens
+    anything."""
     done = place.run(example(place, name), "unix:/nonexistent", *words)
     assert done.returncode == 2
     assert done.stderr.startswith(f"usage: {name} ")
@@ -62,7 +64,7 @@ def test_mistakes(place, name, words):
 
 @pytest.mark.parametrize("name, words", CALLS)
 def test_missing_server_is_an_error(place, name, words):
-    """Status 1, and how to start a server."""
+    """Without a server, an example exits with status 1 and says how to start one."""
     done = place.run(example(place, name), *words, address(place))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (f"{name}: no server listens at {place.socket}: start it with "
@@ -71,7 +73,8 @@ def test_missing_server_is_an_error(place, name, words):
 
 @pytest.mark.parametrize("name, words", CALLS)
 def test_plain_region_is_an_error(place, name, words):
-    """shm: has neither doorbells nor ids: the library's message, with the cure."""
+    """A region without a server has neither doorbells nor ids: an example prints the library's
+    message, which contains the cure."""
     with open(place.shm_path, "wb") as file:
         file.truncate(1 << 20)
     done = place.run(example(place, name), *words, f"shm:{place.shm}")
@@ -81,8 +84,8 @@ def test_plain_region_is_an_error(place, name, words):
 
 @pytest.mark.parametrize("name, words", [("ping-pong", []), ("one-to-many", ["read"])])
 def test_no_vectors(place, name, words):
-    """If its peer has no vectors, an example says what the server lacks. (poll-loop still prints
-    joins.)"""
+    """If the server assigns no vectors, an example says so, and how to start the server. (Not
+    poll-loop, which still prints joins.)"""
     place.server("-n", "0")
     done = place.run(example(place, name), *words, address(place))
     assert done.returncode == 1
@@ -93,8 +96,8 @@ def test_no_vectors(place, name, words):
     ("hello", []), ("ping-pong", []), ("ping-pong", ["1"]), ("one-to-many", ["read"]),
     ("poll-loop", [])], ids=str)
 def test_stopped_and_continued(place, name, words):
-    """SIGSTOP and SIGCONT, as by Ctrl-Z and fg, interrupt waiting system calls: the program waits
-    again."""
+    """SIGSTOP and SIGCONT, as sent for Ctrl-Z and fg, interrupt waiting system calls, but the
+    program keeps waiting."""
     place.server()
     after = [address(place), *words] if name == "ping-pong" else [*words, address(place)]
     process = place.start(example(place, name), *after, stdin=subprocess.PIPE)
@@ -110,7 +113,7 @@ def test_stopped_and_continued(place, name, words):
 
 
 def test_meet_continues_after_a_stop(place):
-    """Stop and continue the program repeatedly, whatever it waits for."""
+    """Being stopped and continued repeatedly does not disturb meet, whatever it is waiting for."""
     place.server("-n", "2")
     both = [place.start(example(place, "meet"), "-n", "2", "-r", "20000", address(place))
             for _ in range(2)]
@@ -130,12 +133,13 @@ RESULT = re.compile(r"ping-pong: (\d+) round trips with peer (\d+): min ([\d.]+)
 
 
 def ping_pong(where, *words):
-    """One of two peers."""
+    """Start ping-pong as one of two peers."""
     return where.start(example(where, "ping-pong"), address(where), *words)
 
 
 def check_game(first, second, rounds):
-    """Peer 0 measured and peer 1 answered; both printed it and ended with status 0."""
+    """Peer 0 has printed its measurements and peer 1 its number of answers; both exited with status
+    0."""
     for process in (first, second):
         assert process.wait() == 0, process.err.text()
         assert process.err.text() == ""
@@ -156,7 +160,8 @@ def test_ping_pong_by_roster(place):
 
 @pytest.mark.parametrize("before", [0, 1])
 def test_ping_pong_and_a_stranger(place, before):
-    """A peer that leaves as soon as it is rung was not the other: they continue to search."""
+    """A peer that leaves as soon as it is rung is not the partner, so the players keep
+    searching."""
     place.server("-n", "2")
     players = [ping_pong(place) for _ in range(before)]
     for process in players:
@@ -173,7 +178,7 @@ def test_ping_pong_and_a_stranger(place, before):
 
 
 def test_ping_pong_with_given_ids(place):
-    """A second game works: the cells of the first do not affect it."""
+    """A second game in the same region works: the cells of the first do not affect it."""
     place.server()
     for _ in range(2):
         first = ping_pong(place, "1", "100")
@@ -209,7 +214,7 @@ def test_ping_pong_with_oneself(place):
 # one-to-many
 
 def read_all(where):
-    """A reader, which has joined when it is returned."""
+    """Start a reader and wait until it has joined."""
     before = where.servers()[-1].err.count("joined")
     reader = where.start(example(where, "one-to-many"), "read", address(where))
     where.servers()[-1].err.wait("joined", before + 1)
@@ -217,7 +222,7 @@ def read_all(where):
 
 
 def write_lines(where, lines, *words):
-    """Run a writer to its end."""
+    """Run a writer with these lines as its input. Return: its output."""
     done = where.run(example(where, "one-to-many"), "write", address(where), *words,
                      text="".join(line + "\n" for line in lines))
     assert (done.returncode, done.stderr) == (0, "")
@@ -225,13 +230,13 @@ def write_lines(where, lines, *words):
 
 
 def board(where):
-    """The region of the place's server, as an untrusted peer sees it."""
+    """Map the server's region, as an untrusted peer may do."""
     with open(where.shm_path, "r+b") as file:
         return where.add(mmap.mmap(file.fileno(), 0))
 
 
 def put(memory, number, text, generation=7, length=None, stamp=None):
-    """A message, as an untrusted peer may write it."""
+    """Write a message directly into memory, as an untrusted peer may do."""
     at = DEVICE_LEN * (1 + number % SLOTS)
     stamp = generation << 32 | number if stamp is None else stamp
     memory[at + 16:at + 16 + TEXT_LEN] = text.ljust(TEXT_LEN, b"\0")
@@ -240,7 +245,7 @@ def put(memory, number, text, generation=7, length=None, stamp=None):
 
 
 def test_readers_print_each_message_in_order(place):
-    """A second writer starts a new generation."""
+    """Each reader prints all messages in order. A second writer starts a new generation."""
     place.server()
     readers = [read_all(place) for _ in range(3)]
     assert write_lines(place, ["good morning", "to all"]) == "one-to-many: wrote 2 messages\n"
@@ -271,7 +276,8 @@ def test_late_reader(place):
 
 
 def test_reader_that_sleeps(place):
-    """A reader is stopped while messages are overwritten: it prints no invented or torn message."""
+    """A reader that is stopped while messages are overwritten prints no invented or torn
+    message."""
     place.server()
     reader = read_all(place)
     reader.signal(signal.SIGSTOP)
@@ -285,7 +291,7 @@ def test_reader_that_sleeps(place):
 
 
 def test_long_lines_are_split(place):
-    """A line longer than a message becomes several; control characters are not printed."""
+    """A line that is too long for one message is split; control characters are replaced by "?"."""
     place.server()
     reader = read_all(place)
     write_lines(place, ["x" * 300, "\33[2J\x07bell"])
@@ -323,7 +329,7 @@ def test_hostile_writer(place, what):
 
 
 def test_too_small_region_is_an_error(place):
-    """A region of 4K is too small for a board."""
+    """If the region is too small for its board (4K), one-to-many exits with status 1."""
     place.server("-l", "4K")
     for words in ("read", "write"):
         done = place.run(example(place, "one-to-many"), words, address(place))
@@ -333,7 +339,7 @@ def test_too_small_region_is_an_error(place):
 # poll-loop
 
 def poll_loop(where, *words):
-    """A poll-loop with a standard input to write to."""
+    """Start poll-loop with a pipe as its standard input."""
     return where.start(example(where, "poll-loop"), address(where), *words, stdin=subprocess.PIPE)
 
 
@@ -381,7 +387,7 @@ def test_poll_loop_reads_input_in_pieces(place):
 
 
 def has_input(process):
-    """Return true if the pipe to the program's standard input has unread bytes."""
+    """Return whether the pipe to the program's standard input has unread bytes."""
     count = bytearray(4)
     fcntl.ioctl(process.popen.stdin, termios.FIONREAD, count)
     return any(count)

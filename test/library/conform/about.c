@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The getters: transport, capabilities and reasons, description, id, vectors. */
+/* Cases about the getters: transport, capabilities and reasons, description, id, vectors. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,8 @@ static void caps(struct conform *c)
 }
 
 /*
- * A reason is a message for users: the cause, and after a colon or a semicolon the cure.
+ * The reason for a missing capability is a message for users: the cause, then a colon or a
+ * semicolon and the cure.
  */
 static void reason(struct conform *c, enum ivs_peer_cap cap)
 {

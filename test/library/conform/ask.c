@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Requests to the partner. */
+/* Sending requests to the partner and reading its answers. */
 #include "conform.h"
 
 #define ANSWER_MS 20000

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One suite for all transports. A case is a function that ends at its first failure. A table here,
- * and not the library, says which capabilities a transport has, so that one that denies too much
- * fails. A case that a transport does not support expects the documented error.
+ * One suite for all transports. A case is a function that returns at its first failure. A table in
+ * main.c, not the library, says which capabilities each transport has, so a transport that denies
+ * one of them fails. If a transport lacks the capability that a case needs, the case expects the
+ * documented error.
  */
 #ifndef CONFORM_CONFORM_H
 #define CONFORM_CONFORM_H
@@ -17,29 +18,30 @@
 
 #define EXTRAS_MAX 32
 #define WHY_LEN 512
-#define LONG_MS 10000  /* for what must arrive: machines may be slow */
-#define QUIET_MS 100   /* for what must not arrive: a doorbell to a guest takes less than 1 ms */
-#define SHORT_MS 50    /* the shortest timeout that is measured */
+#define LONG_MS 10000  /* how long to wait for an event that must arrive: machines may be slow */
+#define QUIET_MS 100   /* how long to check that no event arrives; a doorbell takes under 1 ms */
+#define SHORT_MS 50    /* timeout of cases that measure how long a call waits */
 #define CAPS_ALL 0x1fu /* IVS_CAP_* */
 
 /**
  * struct conform - the argument of a case
- * @address:   of the peer under test
- * @transport: name of the transport
- * @expected:  IVS_CAP_* that it must have
- * @vectors_n: of each peer with a server; of this one, if it can wait
- * @size:      of the region
- * @roster:    a server publishes the roster page
- * @device:    the transport uses a PCI device: this is a guest
- * @dir:       for files and sockets of the cases
- * @peer:      open when a case begins, unless @gone. A case may close it and set it to NULL.
- * @mailbox:   in the memory of @peer
- * @memory:    of @peer
- * @partner:   the partner's id; -1: none
- * @extra:     peers that are closed after the case: conform_open()
+ * @address:   address of the peer under test
+ * @transport: name of the transport under test
+ * @expected:  IVS_CAP_* that the transport must have
+ * @vectors_n: number of vectors that the server assigns to each peer
+ * @size:      size of the region in bytes
+ * @roster:    true if a server publishes the roster page
+ * @device:    true if the transport uses a PCI device, so that the program runs in a guest
+ * @dir:       directory in which cases create files and sockets
+ * @peer:      the peer under test, open when a case begins, unless @gone is set. A case may close
+ *             it and set it to NULL.
+ * @mailbox:   the mailbox in @memory
+ * @memory:    the region as mapped by @peer
+ * @partner:   the partner's id; -1 if it has none
+ * @extra:     peers opened by conform_open(), which are closed after the case
  * @noisy:     set by a case after which doorbells may still arrive
- * @gone:      the device, server or name was removed
- * @why:       reason of the failure
+ * @gone:      true once the device, the server or the region's name has been removed
+ * @why:       why the case failed
  */
 struct conform {
 	const char *address;
@@ -67,7 +69,7 @@ struct conform_case {
 	void (*run)(struct conform *c);
 };
 
-/* Each array ends with a case without a name. */
+/* Each array is terminated by a case whose name is NULL. */
 extern const struct conform_case open_cases[];
 extern const struct conform_case error_cases[];
 extern const struct conform_case about_cases[];
@@ -91,7 +93,7 @@ static inline bool is_transport(const struct conform *c, const char *transport)
 	return !__builtin_strcmp(c->transport, transport);
 }
 
-/* Whether ivs_peer_next() can wait: for vectors, joins, or the removal of the device. */
+/* Return: whether ivs_peer_next() can wait for a vector, a join or the removal of the device. */
 static inline bool has_events(const struct conform *c)
 {
 	return can(c, IVS_CAP_WAIT) || can(c, IVS_CAP_ROSTER) || is_transport(c, "driver") ||
@@ -101,7 +103,7 @@ static inline bool has_events(const struct conform *c)
 /* Fail the case; only the first failure counts. */
 void conform_fail(struct conform *c, const char *format, ...) IVS_PRINTF(2, 3);
 
-/* A result as text, valid for the next seven calls. */
+/* Return: a result code as text, which stays valid during the next seven calls. */
 const char *conform_result(int result);
 
 #define EXPECT(c, holds, ...)                                                                      \
@@ -121,69 +123,72 @@ const char *conform_result(int result);
 		       conform_result(wanted_), conform_result(came_));                            \
 	} while (0)
 
-/* For helpers that return false after they have failed the case. */
+/* Return from a case if @helper returned false. Such a helper has already failed the case. */
 #define EXPECT_OK(helper)                                                                          \
 	do {                                                                                       \
 		if (!(helper))                                                                     \
 			return;                                                                    \
 	} while (0)
 
-/* --- peers: peers.c --- */
+/* --- helpers in peers.c --- */
 
-/* Open another peer, which is closed after the case. Return: as ivs_peer_open(). */
+/* Open another peer, which is closed after the case. Return: the result of ivs_peer_open(). */
 int conform_open(struct conform *c, const char *address, const struct ivs_peer_options *opts,
 		 struct ivs_peer **out, struct ivs_error *err);
 
-/* Close the peer under test, and open it again with options. */
+/* Close the peer under test and open it again with @opts. */
 bool conform_reopen(struct conform *c, const struct ivs_peer_options *opts);
 void conform_close(struct conform *c);
 void conform_close_extras(struct conform *c);
 
-/* Expect @result to be UNSUPPORTED, with a reason. */
+/* Expect @result to be UNSUPPORTED, and the peer to give a reason why it lacks @cap. */
 bool conform_unable(struct conform *c, int result, enum ivs_peer_cap cap);
 
-/* Take all events until none arrives for @ms; false if that does not end. */
+/* Take events until none arrives for @ms milliseconds. Return: false if events keep arriving. */
 bool conform_drain(struct conform *c, struct ivs_peer *peer, int ms);
 
-/* Wait for an event of a type, about @number (id or vector); drop others. */
+/* Wait for an event of @type about @number (an id or a vector), discarding all other events. */
 bool conform_await(struct conform *c, struct ivs_peer *peer, enum ivs_event_type type,
 		   unsigned int number, struct ivs_event *out);
 
-/* Number of open fds of this process. */
+/* Return: the number of open fds of this process. */
 unsigned int conform_fds(void);
 
 int64_t conform_now_ms(void);
 
-/* Run a part of a case in a child, which may fail it. Return: the signal that ended it. */
+/*
+ * Run part of a case in a child process, which may fail the case. Return: the signal that killed
+ * the child, or 0.
+ */
 int conform_in_child(struct conform *c, void (*run)(struct conform *c));
 
-/* Wait until a thread of this process sleeps in the kernel. */
+/* Wait until the thread @tid of this process sleeps in the kernel. */
 bool conform_await_sleep(struct conform *c, int tid);
 
-/* --- the partner: ask.c --- */
+/* --- requests to the partner: ask.c --- */
 
 struct ask {
 	enum request request;
 	uint64_t args[ARGS_N];
 };
 
-/* Send a request, and later wait for the answer. */
+/* Send a request to the partner; ask_end() waits for the answer. */
 void ask_begin(struct conform *c, const struct ask *ask);
 bool ask_end(struct conform *c);
 
 #define ASK(c, ...) (ask_begin(c, &(const struct ask){__VA_ARGS__}), ask_end(c))
 
-/* The result of the last request. */
+/* Return: result number @i of the last request. */
 int64_t ask_result(const struct conform *c, unsigned int i);
 
-/* The partner rings our vector @times times. */
+/* Let the partner ring @vector of the peer under test @times times. */
 bool ask_ring(struct conform *c, unsigned int vector, unsigned int times);
 
-/* Expect that the partner was rung on this vector, or (second function) that it was not. */
+/* ask_rung(): expect that the partner was rung on @vector. ask_not_rung(): that it was not. */
 bool ask_rung(struct conform *c, unsigned int vector);
 bool ask_not_rung(struct conform *c, unsigned int vector);
 
-/* Another peer joins. Return: its id; -1 after failing the case. */
+/* Let the partner open another peer in @slot. Return: its id; -1 after failing the case. */
 int ask_join(struct conform *c, unsigned int slot);
 
 #endif

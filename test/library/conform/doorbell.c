@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Doorbell handles: looked up once, rung often. A transport that cannot ring refuses to make one,
- * with a reason.
+ * Doorbell handles, which are created once and rung many times. A transport that cannot ring
+ * refuses to create a handle and gives a reason.
  */
 #include "conform.h"
 
@@ -29,7 +29,7 @@ static bool may_ring(struct conform *c)
 	return false;
 }
 
-/* Make a handle, ring it @times times, free it. Return: the first result that is not 0. */
+/* Create a handle, ring it @times times and free it. Return: the first result that is not 0. */
 static int ring_by_handle(const struct conform *c, unsigned int vector, unsigned int times)
 {
 	struct ivs_doorbell *doorbell;
@@ -89,7 +89,7 @@ static void own_vectors(struct conform *c)
 	}
 }
 
-/* Only a server reports which peers exist; a device does not. */
+/* With a server, looking up a missing peer fails. A device does not know which peers exist. */
 static void absent_peer(struct conform *c)
 {
 	struct ivs_doorbell *doorbell = NULL;
@@ -112,7 +112,10 @@ static void absent_vector(struct conform *c)
 	EXPECT_RESULT(c, new_doorbell(c, 65536, &doorbell), IVS_PEER_E_VECTOR);
 }
 
-/* A handle never rings the next peer with the same id; a device knows only ids. */
+/*
+ * Ringing the handle of a peer that has left fails and does not reach the next peer with that id.
+ * A device knows only ids, so ringing succeeds there.
+ */
 static void peer_that_left(struct conform *c)
 {
 	struct ivs_doorbell *doorbell;
@@ -143,7 +146,7 @@ static void no_fd_is_left(struct conform *c)
 	EXPECT(c, conform_fds() == before, "%u fds before, %u after", before, conform_fds());
 }
 
-/* ivs_doorbell_new() receives the join itself, as ivs_peer_ring() does. */
+/* ivs_doorbell_new() reads pending joins itself, as ivs_peer_ring() does. */
 static void newcomer(struct conform *c)
 {
 	struct ivs_doorbell *doorbell = NULL;

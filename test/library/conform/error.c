@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Addresses that cannot be opened: each gets its documented error, and a message that mentions it.
- * Independent of the transport; the same on the host and in a guest.
+ * Opening an address that is invalid or leads nowhere returns the documented error and a message
+ * that mentions the address. These cases do not depend on the transport and are the same on the
+ * host and in a guest.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +19,10 @@
 
 #define GREETING_MS 100
 
-/* Expect one of @errors, a message with @mention, and no other effect. */
+/*
+ * Expect ivs_peer_open() to return one of @errors (a bit mask) with a message that contains
+ * @mention, and to have no other effect.
+ */
 static void refused(struct conform *c, const char *address, unsigned int errors,
 		    const char *mention)
 {
@@ -85,7 +89,7 @@ static void unix_absent(struct conform *c)
 	refused(c, "unix:/nowhere/at/all", ABSENT, "/nowhere/at/all");
 }
 
-/* Bind a socket in the test's directory, set @address to its address. Return: the fd. */
+/* Bind a socket in the test's directory and store its address in @address. Return: the fd. */
 static int bind_socket(struct conform *c, const char *name, char *address, size_t address_len)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -109,7 +113,7 @@ static void unix_dead(struct conform *c)
 	unlink(address + 5);
 }
 
-/* A listener that never accepts: the kernel completes the connection anyway. */
+/* This server never calls accept(2), but the kernel completes the connection anyway. */
 static void unix_silent(struct conform *c)
 {
 	char address[160];
@@ -124,7 +128,7 @@ static void unix_silent(struct conform *c)
 	EXPECT(c, begin >= GREETING_MS - 1, "expected %d ms, got %d", GREETING_MS, (int)begin);
 }
 
-/* A listener that sends a text and closes the connection. */
+/* A listener that is not a server: it accepts one connection, sends @text and closes it. */
 struct impostor {
 	int fd;
 	const void *text;
@@ -140,14 +144,14 @@ static void *pose(void *arg)
 	if (poll(&pfd, 1, LONG_MS) != 1)
 		return NULL;
 	fd = accept4(impostor->fd, NULL, NULL, SOCK_CLOEXEC);
-	/* Short, so that it has arrived completely before the end of the connection. */
+	/* The text is short enough for send(2) to take all of it at once. */
 	if (impostor->len && send(fd, impostor->text, impostor->len, MSG_NOSIGNAL) < 0)
 		perror("conform: impostor");
 	close(fd);
 	return NULL;
 }
 
-/* The caller counts fds, so close those of the impostor at the end. */
+/* Open an impostor's address; expect the error @wanted and a message that names the socket. */
 static void meets(struct conform *c, const char *name, const void *text, size_t len, int wanted)
 {
 	const struct ivs_peer_options opts = {.timeout_ms = LONG_MS};
@@ -236,7 +240,7 @@ static void file_too_small(struct conform *c)
 
 static void pci_garbage(struct conform *c)
 {
-	/* peer.h does not specify whether this is an invalid address or a missing device. */
+	/* peer.h leaves open whether "pci:zz" is an invalid address or a missing device. */
 	refused(c, "pci:zz", ADDRESS | ABSENT, c->device ? "zz" : "ivshmem");
 }
 

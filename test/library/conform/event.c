@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ivs_peer_next(), and the fd for event loops. Joins and leaves: roster.c. */
+/* ivs_peer_next() and the fd for event loops. Joins and leaves are tested in roster.c. */
 #include <poll.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -8,7 +8,10 @@
 
 #define TIMES 50
 
-/* Without vectors and roster, waiting is refused; without vectors, no doorbell is reported. */
+/*
+ * Return: whether doorbells can be reported. If not, expect ivs_peer_next() to report none, or to
+ * refuse if the peer has no roster either.
+ */
 static bool may_hear(struct conform *c)
 {
 	struct ivs_event event;
@@ -39,7 +42,7 @@ static void each_vector(struct conform *c)
 	}
 }
 
-/* All vectors are rung at once, and each doorbell is reported. */
+/* Take events until a doorbell has been reported on each vector. */
 static bool take_all(struct conform *c, bool by_poll)
 {
 	struct pollfd pfd = {.fd = ivs_peer_fd(c->peer), .events = POLLIN};
@@ -87,7 +90,7 @@ static void many(struct conform *c)
 	       conform_result(result));
 }
 
-/* A doorbell is reported once, by the first call. */
+/* A doorbell is reported once, by the first call of ivs_peer_wait() or ivs_peer_next(). */
 static void once(struct conform *c)
 {
 	struct ivs_event event;
@@ -141,7 +144,10 @@ static void fd(struct conform *c)
 	EXPECT(c, number == ivs_peer_fd(c->peer), "another fd each time");
 }
 
-/* With a roster page the fd is also readable periodically; otherwise only with an event. */
+/*
+ * If the peer reads the roster page, the fd also becomes readable periodically; otherwise it is
+ * readable only if there is an event.
+ */
 static void fd_quiet(struct conform *c)
 {
 	struct pollfd pfd = {.fd = ivs_peer_fd(c->peer), .events = POLLIN};
@@ -166,7 +172,7 @@ static void poll_loop(struct conform *c)
 	c->noisy = true;
 }
 
-/* The fd can be watched by an epoll. */
+/* The fd can be added to an epoll instance. */
 static void epoll_loop(struct conform *c)
 {
 	struct epoll_event event = {.events = EPOLLIN};

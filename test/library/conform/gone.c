@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The last cases: the device, the server or the region's name has been removed. Their
- * order matters, and no peer is opened for them.
+ * The last cases of a run: the device, the server or the region's name is removed. The cases must
+ * run in this order, and all of them use the peer that was open before the removal.
  */
 #include <dirent.h>
 #include <poll.h>
@@ -14,7 +14,7 @@
 
 #define UNPLUG_MS 30000
 
-/* Threads that wait at that time: one for a vector, one for any event. */
+/* Threads that are waiting during the removal: one for a vector, one for any event. */
 struct waiter {
 	struct conform *c;
 	pthread_t thread;
@@ -44,7 +44,7 @@ static bool is_ivshmem(const char *bdf)
 	return !strcmp(text, "0x1110\n");
 }
 
-/* Search sysfs: if a transport does not watch the device, no event reports its removal. */
+/* Search sysfs for the device, because not every transport reports its removal. */
 static bool device_is_there(void)
 {
 	DIR *dir = opendir("/sys/bus/pci/devices");
@@ -79,21 +79,25 @@ static void await_taken(struct conform *c)
 }
 
 /*
- * With sysfs the removal cannot be detected, and Linux (6.1) leaves the mappings in place, although
- * the addresses may belong to another device, or to none. So they are not accessed.
+ * The transport sysfs cannot detect the removal, and Linux (6.1) leaves its mappings in place
+ * although their addresses may now belong to another device or to none. So the cases must not
+ * access them.
  */
 static bool is_untouchable(const struct conform *c)
 {
 	return is_transport(c, "sysfs");
 }
 
-/* With vfio the device remains until it is closed; with the other transports it is lost at once. */
+/* Return: whether the device disappears at once. With vfio it remains until it is closed. */
 static bool is_lost(const struct conform *c)
 {
 	return is_transport(c, "driver") || is_transport(c, "sysfs");
 }
 
-/* Joins, leaves and doorbells may precede the removal, which is then reported each time. */
+/*
+ * Take events up to SERVER_LOST, skipping joins, leaves and doorbells. Return: 0 after SERVER_LOST,
+ * otherwise the error of ivs_peer_next().
+ */
 static int next_but(struct conform *c, int timeout_ms, struct ivs_event *event)
 {
 	int result;
@@ -128,7 +132,7 @@ static void start_waiters(struct conform *c)
 	}
 }
 
-/* A vector of the partner, looked up before the removal. */
+/* A doorbell handle for the partner, created before the removal. */
 static struct ivs_doorbell *handle;
 
 static unsigned int partner_id(const struct conform *c)
@@ -153,7 +157,7 @@ static void take_away(struct conform *c)
 		await_taken(c);
 }
 
-/* On the host everything but joins and leaves continues, so no wait ends. */
+/* On the host doorbells outlive the server, whose exit does not end a wait for a vector. */
 static void waited(struct conform *c)
 {
 	if (!c->device || !can(c, IVS_CAP_WAIT)) {
@@ -199,7 +203,7 @@ static void events(struct conform *c)
 		return;
 	}
 	if (c->device)
-		return; /* reading the roster page would access the memory */
+		return; /* ivs_peer_next() would read the roster page, which is lost */
 	EXPECT_RESULT(c, next_but(c, LONG_MS, &event), 0);
 	EXPECT_RESULT(c, next_but(c, QUIET_MS, &event), IVS_PEER_E_TIMEOUT);
 	EXPECT(c, !(ivs_peer_caps(c->peer) & IVS_CAP_ROSTER), "still sees others join");
@@ -219,7 +223,7 @@ static void poll_fd(struct conform *c)
 		EXPECT(c, poll(&pfd, 1, LONG_MS) == 1, "poll(2) does not wake");
 }
 
-/* @result: of ringing the partner, which the transport can. */
+/* Check the @result of ringing the partner over a transport that can ring. */
 static void check_ring(struct conform *c, int result)
 {
 	if (is_lost(c)) {
@@ -227,7 +231,9 @@ static void check_ring(struct conform *c, int result)
 		       conform_result(result));
 		return;
 	}
-	/* vfio: the kernel requested the device back, but it remains until it is closed. */
+	/*
+	 * With vfio the device remains until it is closed: ringing succeeds or reports the removal.
+	 */
 	EXPECT(c, !result || (c->device && result == IVS_PEER_E_DEVICE_GONE), "came %s",
 	       conform_result(result));
 	if (!c->device)
@@ -288,7 +294,7 @@ static void memory(struct conform *c)
 
 	if (is_untouchable(c))
 		return;
-	/* With the driver all pages are now the same zero page: check them before writing. */
+	/* With the driver all pages now map one zero page: read them all before writing to any. */
 	for (size_t i = 0; i < c->size && is_transport(c, "driver"); i++)
 		EXPECT(c, !c->memory[i], "expected 0 at %zu, got %u", i, c->memory[i]);
 	number = conform_in_child(c, touch);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How the suite and its partner communicate: a page in the region, which every transport has. One
- * side requests, the other answers; all fields are written before the counter.
+ * The mailbox through which the suite and its partner communicate: a page of the region, which
+ * every transport maps. The suite sends requests, and the partner answers them. Each side writes
+ * all other fields before its counter.
  */
 #ifndef CONFORM_MAILBOX_H
 #define CONFORM_MAILBOX_H
@@ -12,9 +13,12 @@
 #define PAGE 4096UL
 #define MIB (1UL << 20)
 
-/* Layout of the region. The first page and the last usable page belong to the cases about them. */
+/*
+ * Layout of the region. The first page and the last usable page are left to the cases that test
+ * them.
+ */
 #define MAILBOX_AT (64UL << 10)
-#define SCRATCH_AT (128UL << 10) /* one page and more */
+#define SCRATCH_AT (128UL << 10) /* test data, up to 128 KiB */
 #define WORDS_AT (256UL << 10)	 /* counters, never patterns */
 #define LARGE_AT MIB		 /* 1 MiB */
 #define REGION_MIN (4 * MIB)
@@ -28,18 +32,22 @@
 
 /**
  * enum request - requests to the partner
- * @ASK_HELLO: results: its id (-1: it has none), its vectors, bytes of the region
- * @ASK_WRITE: a pattern. args: offset, bytes, seed
- * @ASK_CHECK: the same; results: how many bytes are wrong, the first of them
+ * @ASK_HELLO: report. results: the partner's id (-1 if it has none), number of its vectors, size
+ *             of the region in bytes
+ * @ASK_WRITE: write a pattern. args: offset, bytes, seed
+ * @ASK_CHECK: check a pattern. args: offset, bytes, seed; results: number of wrong bytes, position
+ *             of the first one in the pattern
  * @ASK_ADD:   add 1 to a counter. args: offset, number of times
- * @ASK_RING:  args: slot, id, vector, times, delay in ms; result: of ivs_peer_ring()
- * @ASK_TAKE:  args: slot, vector, timeout in ms, offset; results: of ivs_peer_wait(), the counter
- * @ASK_JOIN:  args: slot; results: of ivs_peer_open(), id, vectors
- * @ASK_LEAVE: args: slot
- * @ASK_KNOWS: wait until it knows a peer. args: id, vectors; result: vectors that it knows
- * @ASK_QUIT:  the end
+ * @ASK_RING:  ring a peer. args: slot, id, vector, times, delay in ms; result: of ivs_peer_ring()
+ * @ASK_TAKE:  wait for a doorbell. args: slot, vector, timeout in ms, offset of a counter; results:
+ *             of ivs_peer_wait(), value of the counter
+ * @ASK_JOIN:  open a peer. args: slot; results: of ivs_peer_open(), id, number of vectors
+ * @ASK_LEAVE: close a peer. args: slot
+ * @ASK_KNOWS: wait until the partner knows a peer with all vectors. args: id, number of vectors;
+ *             result: number of vectors that it knows
+ * @ASK_QUIT:  end the partner
  *
- * A slot is a peer of the partner; number 0 always exists.
+ * A slot holds one of the partner's peers; slot 0 is always open.
  */
 enum request {
 	ASK_HELLO = 1,
@@ -55,11 +63,11 @@ enum request {
 };
 
 /**
- * struct mailbox
- * @ready:    MAILBOX_READY: the partner serves requests
- * @taken:    not 0: the caller has removed the device, server or name
- * @asked:    counts requests
- * @answered: the last request that was served
+ * struct mailbox - the mailbox, at MAILBOX_AT in the region
+ * @ready:    MAILBOX_READY once the partner serves requests
+ * @taken:    not 0 once the device, the server or the region's name has been removed (SIGUSR1)
+ * @asked:    number of requests so far
+ * @answered: number of the last request that the partner has answered
  */
 struct mailbox {
 	_Atomic uint32_t ready;
@@ -72,7 +80,7 @@ struct mailbox {
 	_Atomic int64_t results[RESULTS_N];
 };
 
-/* Byte @i of a pattern: not the same at any two offsets nearby, nor for two seeds. */
+/* Byte @i of a pattern. It differs between nearby offsets and between seeds. */
 static inline uint8_t pattern_byte(uint64_t seed, uint64_t i)
 {
 	return (uint8_t)((i ^ (i >> 8) ^ (i >> 16)) * 31 + seed * 101 + 7);
@@ -80,10 +88,10 @@ static inline uint8_t pattern_byte(uint64_t seed, uint64_t i)
 
 void pattern_write(volatile uint8_t *at, uint64_t len, uint64_t seed);
 
-/* Return: the number of wrong bytes; *first is set to the first of them. */
+/* Return: the number of wrong bytes; *first is set to the offset of the first one. */
 uint64_t pattern_check(const volatile uint8_t *at, uint64_t len, uint64_t seed, uint64_t *first);
 
-/* For polling, where no event is available. */
+/* Sleep 0.1 ms while polling for a state that no event reports. */
 void take_a_breath(void);
 
 int partner_run(const char *address);

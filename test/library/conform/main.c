@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Run the suite over a transport; prints TAP.
+ * Run the suite over one transport and print the results as TAP.
  *
- *   conform --list                          the names of the cases
- *   conform --partner ADDRESS               be the partner: unix:PATH, or shm:NAME, file:PATH
+ *   conform --list                          print the names of the cases
+ *   conform --partner ADDRESS               be the partner at unix:PATH, shm:NAME or file:PATH
  *   conform --transport NAME [--vectors N] [--size BYTES] [--plain] [--roster] [--dir PATH]
  *           [--only GROUP | --but GROUP] ADDRESS
  *
- * A group is the beginning of the names of its cases; in PATH (/tmp) the cases create files. NAME
- * is the transport; --plain: a device without doorbells; --roster: the region has a roster page.
- * Before the last cases the program prints "conform: take it away". Then its caller unplugs the
+ * NAME is the transport. --plain: the device has no doorbells. --roster: the region has a roster
+ * page. --dir: where cases create files (/tmp). A case's name begins with its group and a colon.
+ * Before the last cases the program prints "conform: take it away". The caller then unplugs the
  * device, ends the server or removes the region's name, and sends SIGUSR1 to the partner.
  */
 #include <getopt.h>
@@ -44,11 +44,11 @@ static const struct conform_case *const groups[] = {
 
 #define GROUPS_N (sizeof(groups) / sizeof(*groups))
 
-/* State of the program, not of a case. */
+/* State of the whole run, not of a single case. */
 static struct {
 	const char *only;
 	const char *but;
-	const char *running; /* the case that hangs if SIGALRM arrives */
+	const char *running; /* the current case, which hangs if SIGALRM arrives */
 } suite;
 
 static void on_alarm(int number)
@@ -93,7 +93,7 @@ static int usage(void)
 	return 2;
 }
 
-/* Remove what a case may have left. */
+/* Close the peers and discard the events that a case has left behind. */
 static void clean_up(struct conform *c)
 {
 	conform_close_extras(c);

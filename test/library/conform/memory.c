@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The region: its size, and that two peers see the same data everywhere in it. */
+/* The region has the right size, and two peers see the same data everywhere in it. */
 #include <errno.h>
 #include <string.h>
 
 #include "conform.h"
 
 #define COUNTS 20000
-#define LENGTH 3000 /* not a multiple of a power of two */
+#define LENGTH 3000 /* not a power of two */
 
 static void size(struct conform *c)
 {
@@ -128,7 +128,7 @@ static void mib_to_partner(struct conform *c)
 	EXPECT_OK(to_partner(c, LARGE_AT, MIB, 8));
 }
 
-/* A pattern is only where it was written: no page is mapped twice. */
+/* Patterns in adjacent pages do not overwrite each other: no page is mapped twice. */
 static void pages_apart(struct conform *c)
 {
 	for (uint64_t page = 0; page < 4; page++)
@@ -139,7 +139,7 @@ static void pages_apart(struct conform *c)
 	}
 }
 
-/* Atomic operations of two peers are atomic. */
+/* Atomic operations of two peers on the same word lose no updates. */
 static void counted_by_both(struct conform *c)
 {
 	_Atomic uint64_t *counter = (_Atomic uint64_t *)(void *)(c->memory + WORDS_AT);
@@ -169,7 +169,7 @@ static void widths(struct conform *c)
 	EXPECT(c, *(volatile uint16_t *)(volatile void *)(at + 2) == 0x5566, "a load of 2");
 }
 
-/* memcpy() may use any instruction. */
+/* memcpy() may use any load and store instructions. */
 static void copied(struct conform *c)
 {
 	static uint8_t there[MIB];

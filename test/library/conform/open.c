@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Opening: options, several peers, opening again, and what is left after closing. */
+/* Opening a peer: options, several peers, reopening, and what remains after closing. */
 #include <errno.h>
 #include <string.h>
 
@@ -39,7 +39,7 @@ static void error_not_wanted(struct conform *c)
 	EXPECT_OK(conform_reopen(c, NULL));
 }
 
-/* A transport without vectors refuses any number of them. */
+/* Over a transport without vectors, requesting any number of them is an error. */
 static void fewer_vectors(struct conform *c)
 {
 	const struct ivs_peer_options one = {.vectors_n = 1};
@@ -59,7 +59,7 @@ static void fewer_vectors(struct conform *c)
 	EXPECT_OK(ask_ring(c, 0, 1));
 	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), 0);
 	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 1, 0), IVS_PEER_E_VECTOR);
-	/* The partner may ring the surplus vectors; no event is reported. */
+	/* The partner may ring a vector that this peer did not request, but no event reports it. */
 	EXPECT_OK(ask_ring(c, c->vectors_n - 1, 1));
 	while (!(result = ivs_peer_next(c->peer, QUIET_MS, &event)))
 		EXPECT(c, event.type != IVS_EVENT_DOORBELL, "a doorbell on vector %u",
@@ -78,7 +78,10 @@ static void as_many_vectors(struct conform *c)
 	       all.vectors_n, ivs_peer_vectors(c->peer));
 }
 
-/* A server does not announce the number of vectors; a device does. */
+/*
+ * A server does not announce the number of vectors, so opening waits for more of them and times
+ * out. A device does, so opening fails at once.
+ */
 static void more_vectors(struct conform *c)
 {
 	const struct ivs_peer_options more = {.vectors_n = c->vectors_n + 1, .timeout_ms = 1000};
@@ -111,7 +114,7 @@ static void twice(struct conform *c)
 	EXPECT(c, !result, "%s: %s", conform_result(result), err.text);
 	EXPECT(c, other != c->peer, "the same peer twice");
 	conform_close_extras(c);
-	/* The first peer continues to work. */
+	/* The first peer still works after the second has been closed. */
 	EXPECT_OK(ASK(c, ASK_HELLO));
 	EXPECT(c, ivs_peer_id(c->peer) == -1 || ivs_peer_id(c->peer) != c->partner, "its id");
 }
@@ -143,7 +146,7 @@ static void two_ring(struct conform *c)
 	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, LONG_MS), 0);
 }
 
-/* If a device is opened twice, both peers receive each doorbell. */
+/* If a device is opened twice, both peers receive each doorbell. Two clients of a server do not. */
 static void two_hear(struct conform *c)
 {
 	struct ivs_peer *other = NULL;

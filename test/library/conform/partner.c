@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The suite's partner, on the host: serves the requests in the mailbox. It is a peer, and lets more
- * peers join and leave. Without a server its peers have only the memory.
+ * The suite's partner: a peer on the host that serves the requests in the mailbox, and opens and
+ * closes further peers. Without a server its peers can only access the memory.
  */
 #include <errno.h>
 #include <signal.h>
@@ -20,7 +20,7 @@
 
 struct slot {
 	struct ivs_peer *peer;
-	bool rung[VECTORS_MAX]; /* doorbells that arrived while joins and leaves were read */
+	bool rung[VECTORS_MAX]; /* vectors whose doorbells look_around() has taken */
 };
 
 struct partner {
@@ -71,7 +71,7 @@ static void sleep_ms(uint64_t ms)
 	nanosleep(&time, NULL);
 }
 
-/* Read joins and leaves; remember doorbells that arrive meanwhile. */
+/* Take an event, so that the peer learns of joins and leaves; remember a doorbell for take(). */
 static void look_around(struct slot *slot, int timeout_ms)
 {
 	struct ivs_event event;
@@ -81,7 +81,10 @@ static void look_around(struct slot *slot, int timeout_ms)
 		slot->rung[event.vector] = true;
 }
 
-/* Wait until a slot's peer knows @id with at least @min and at most @max vectors. */
+/*
+ * Wait until the slot's peer knows peer @id with at least @min and at most @max vectors. Return:
+ * the number of vectors that it knows.
+ */
 static unsigned int knows(struct slot *slot, unsigned int id, unsigned int min, unsigned int max)
 {
 	unsigned int n = ivs_peer_vectors_of(slot->peer, id);
@@ -171,7 +174,7 @@ static void check(struct partner *partner)
 	mailbox->results[1] = (int64_t)first;
 }
 
-/* Return: false at the end. */
+/* Serve the request in the mailbox. Return: false after ASK_QUIT. */
 static bool answer(struct partner *partner)
 {
 	struct mailbox *mailbox = partner->mailbox;
@@ -216,7 +219,7 @@ static bool answer(struct partner *partner)
 	return true;
 }
 
-/* Keep reading: if a client's socket is full, a server that exits sends it nothing more. */
+/* Keep reading events: a server that exits sends nothing more to a client whose socket is full. */
 static void idle(struct partner *partner)
 {
 	for (unsigned int i = 0; i < SLOTS_MAX; i++) {

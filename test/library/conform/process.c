@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Threads and processes that use a peer, and stopping it while threads wait. */
+/* Several threads or a child process use one peer, and the peer is stopped while threads wait. */
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,14 +11,14 @@
 
 /**
  * struct worker - a thread, its call, and the result
- * @number: a vector; NEXT: any event
+ * @number: the vector to wait for or to ring; NEXT: wait for any event
  */
 struct worker {
 	pthread_t thread;
 	struct ivs_peer *peer;
 	unsigned int number;
 	unsigned int target;
-	atomic_int tid; /* not 0: the thread is about to call */
+	atomic_int tid; /* set when the thread is about to call */
 	int result;
 };
 
@@ -71,7 +71,7 @@ static void *ask_it(void *arg)
 	return NULL;
 }
 
-/* Return: number of threads started; the case has failed if some are missing. */
+/* Start @n threads. Return: how many were started; if fewer than @n, the case has failed. */
 static unsigned int start(struct conform *c, struct worker *workers, unsigned int n,
 			  void *(*run)(void *))
 {
@@ -94,7 +94,7 @@ static void join(struct conform *c, struct worker *workers, unsigned int n, int 
 		       conform_result(wanted), conform_result(workers[i].result));
 }
 
-/* Wait until each of them is within the call. */
+/* Wait until each worker sleeps in its call. */
 static bool await_waiting(struct conform *c, const struct worker *workers, unsigned int n)
 {
 	int64_t end = conform_now_ms() + LONG_MS;
@@ -137,14 +137,14 @@ static void ring_in_threads(struct conform *c)
 	join(c, workers, n, can(c, IVS_CAP_RING) ? 0 : IVS_PEER_E_UNSUPPORTED);
 	for (unsigned int i = 0; i < n && can(c, IVS_CAP_RING); i++) {
 		EXPECT_OK(ask_rung(c, i));
-		/* The thread may have been woken more than once. */
+		/* TIMES doorbells were rung on each vector: take those that did not coalesce. */
 		do {
 			EXPECT_OK(ASK(c, ASK_TAKE, {0, i, 0, WORDS_AT}));
 		} while (!ask_result(c, 0));
 	}
 }
 
-/* In one peer, one thread rings and another waits. */
+/* One thread rings a vector of its own peer while another thread waits for that vector. */
 static void ring_and_wait(struct conform *c)
 {
 	struct worker waiter;
@@ -165,7 +165,7 @@ static void ring_and_wait(struct conform *c)
 	}
 }
 
-/* One thread waits for a vector, another for any event: one of them receives the doorbell. */
+/* One thread waits for vector 0, another for any event: each receives a doorbell. */
 static void wait_and_next(struct conform *c)
 {
 	struct worker workers[2] = {{.number = 0}, {.number = NEXT}};
@@ -178,7 +178,7 @@ static void wait_and_next(struct conform *c)
 	EXPECT(c, c->vectors_n > 1, "needs two vectors");
 	n = start(c, workers, n, wait_for_it);
 	if (await_waiting(c, workers, n)) {
-		/* The second doorbell is for the remaining thread. */
+		/* Only the second thread can receive vector 1; the first is still waiting for 0. */
 		ask_ring(c, 1, 1);
 		pthread_join(workers[1].thread, NULL);
 		ask_ring(c, 0, 1);
@@ -196,7 +196,7 @@ static void ask_in_threads(struct conform *c)
 	join(c, workers, n, 0);
 }
 
-/* Threads that wait are woken; then the peer can be closed. */
+/* Stop the peer while @workers wait: all of them are woken, and the peer can be closed. */
 static void stop_with(struct conform *c, struct worker *workers, unsigned int n)
 {
 	n = start(c, workers, n, wait_for_it);
@@ -277,7 +277,7 @@ static void doorbells_of_child(struct conform *c)
 		      can(c, IVS_CAP_WAIT) ? 0 : IVS_PEER_E_UNSUPPORTED);
 }
 
-/* Only the child uses the peer; the parent closes its copy afterwards. */
+/* Only the child uses the peer; the parent then closes its own copy. */
 static void fork_doorbells(struct conform *c)
 {
 	int number = conform_in_child(c, doorbells_of_child);
@@ -291,7 +291,7 @@ static void close_of_child(struct conform *c)
 	conform_close(c);
 }
 
-/* Memory and vectors that the child closes stay open in the parent. */
+/* Closing the child's copy of the peer leaves the parent's copy open. */
 static void fork_close(struct conform *c)
 {
 	int number = conform_in_child(c, close_of_child);

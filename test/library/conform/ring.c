@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ringing: the partner reports on which vectors it was rung. Without a server ringing is refused as
- * UNSUPPORTED, whatever the numbers are.
+ * Ringing: the partner reports on which vectors it was rung. Without a server every call is refused
+ * with UNSUPPORTED, whatever the id and the vector are.
  */
 #include "conform.h"
 
@@ -9,7 +9,7 @@
 #define ROUNDS 10
 #define NOBODY 60000
 
-/* Ring a vector of the partner, or of a peer that does not exist. */
+/* Ring a vector of the partner, or of peer 0 if the partner has no id. */
 static int ring(const struct conform *c, unsigned int vector)
 {
 	unsigned int id = c->partner >= 0 ? (unsigned int)c->partner : 0;
@@ -17,7 +17,10 @@ static int ring(const struct conform *c, unsigned int vector)
 	return ivs_peer_ring(c->peer, id, vector);
 }
 
-/* A transport that cannot ring refuses with a reason, and the partner is not rung. */
+/*
+ * Return: whether the transport can ring. If not, expect it to refuse with a reason, and the
+ * partner not to be rung.
+ */
 static bool may_ring(struct conform *c)
 {
 	if (can(c, IVS_CAP_RING))
@@ -72,7 +75,9 @@ static void many(struct conform *c)
 	EXPECT(c, n <= TIMES, "rung %d times, the partner was woken %u times", TIMES, n);
 }
 
-/* The peer that is woken reads what was written before. */
+/*
+ * A peer that is woken by a doorbell sees what was written to memory before the doorbell was rung.
+ */
 static void memory_first(struct conform *c)
 {
 	_Atomic uint64_t *word = (_Atomic uint64_t *)(void *)(c->memory + WORDS_AT);
@@ -102,7 +107,7 @@ static void oneself(struct conform *c)
 	}
 }
 
-/* A device ignores the doorbell; a roster page, if any, shows that the peer does not exist. */
+/* With a roster, ringing a missing peer fails. Without one, a device ignores the doorbell. */
 static void nobody(struct conform *c)
 {
 	EXPECT_OK(may_ring(c));
@@ -130,7 +135,7 @@ static void no_vector_of_oneself(struct conform *c)
 	       "expected VECTOR%s, got %s", c->device ? " or 0" : "", conform_result(result));
 }
 
-/* 16 bits; larger numbers are refused, not truncated. */
+/* Ids have 16 bits. A larger number is refused, not truncated. */
 static void id_too_large(struct conform *c)
 {
 	unsigned int beyond = 65536 + (unsigned int)(c->partner >= 0 ? c->partner : 0);
@@ -159,7 +164,7 @@ static void newcomer(struct conform *c)
 		return;
 	if (can(c, IVS_CAP_ROSTER))
 		EXPECT_OK(conform_await(c, c->peer, IVS_EVENT_JOIN, (unsigned int)id, NULL));
-	/* A device rings peers without knowing of them; the join may take a moment to arrive. */
+	/* A device ignores doorbells to a peer until it has received the join, so try again. */
 	for (unsigned int i = 0; i < LONG_MS / SHORT_MS; i++) {
 		EXPECT_RESULT(c, ivs_peer_ring(c->peer, (unsigned int)id, 0), 0);
 		EXPECT_OK(ASK(c, ASK_TAKE, {1, 0, SHORT_MS, WORDS_AT}));

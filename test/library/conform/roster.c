@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Joins, leaves and the list of peers, from a server or from the roster page. Otherwise the list is
- * empty, with a reason.
+ * Joins, leaves and the list of peers, from a server or from the roster page. Without either, the
+ * list is empty and the peer gives a reason.
  */
 #include <errno.h>
 
@@ -10,7 +10,7 @@
 #define ROOM 16
 #define NEWCOMERS 3
 
-/* Without a roster, the list is empty and no join is reported. */
+/* Return: whether the peer has a roster. If not, expect a reason and an empty list. */
 static bool may_see(struct conform *c)
 {
 	unsigned int ids[ROOM];
@@ -118,7 +118,7 @@ static void join_and_leave(struct conform *c)
 	       ivs_peer_vectors_of(c->peer, id));
 }
 
-/* The list contains exactly the peers that were reported. */
+/* A peer is listed from the report of its join until the report of its leave. */
 static void listed_when_reported(struct conform *c)
 {
 	struct ivs_event event;
@@ -136,7 +136,10 @@ static void listed_when_reported(struct conform *c)
 	EXPECT_OK(conform_await(c, c->peer, IVS_EVENT_LEAVE, (unsigned int)id, NULL));
 }
 
-/* Each join has its leave; a peer that joins and leaves between two calls may be omitted. */
+/*
+ * Joins and leaves are reported in pairs; a peer that joins and leaves between two calls may not be
+ * reported at all.
+ */
 static void in_pairs(struct conform *c)
 {
 	unsigned int joined[2] = {0};
@@ -206,7 +209,7 @@ static void little_room(struct conform *c)
 	       n, ids[0], ids[1]);
 }
 
-/* Return: whether there is a roster page; its absence fails the case if one is expected. */
+/* Read the roster page. Return: whether there is one; if that is not as expected, fail the case. */
 static bool published(struct conform *c, struct ivs_roster_info *out,
 		      struct ivs_roster_entry *peers, unsigned int peers_n)
 {
@@ -219,13 +222,13 @@ static bool published(struct conform *c, struct ivs_roster_info *out,
 	return !result && !c->failed;
 }
 
-/* The device of a guest is a client of the server; a plain device or a mapping is not. */
+/* Return: how many peers the page must list: the partner, and this peer if it has an id. */
 static unsigned int expected_n(const struct conform *c)
 {
 	return can(c, IVS_CAP_ID) ? 2 : 1;
 }
 
-/* Wait until the page lists the partner and this peer, and no peer that is leaving. */
+/* Wait until the page lists exactly the partner and, if it has an id, this peer. */
 static bool settled(struct conform *c, struct ivs_roster_info *out, struct ivs_roster_entry *peers)
 {
 	int64_t end = conform_now_ms() + LONG_MS;
@@ -276,7 +279,7 @@ static void published_without_room(struct conform *c)
 	       out.peers_n);
 }
 
-/* Wait until the generation changes. */
+/* Wait until the generation differs from @old. */
 static bool await_generation(struct conform *c, uint64_t old, struct ivs_roster_info *out,
 			     struct ivs_roster_entry *peers)
 {

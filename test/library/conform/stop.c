@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Stopping a peer: which calls return, and which still work. With other threads: process.c. */
+/*
+ * Stopping a peer: which calls return STOPPED, and which still work. Stopping a peer while other
+ * threads wait is tested in process.c.
+ */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 
 #include "conform.h"
 
-/* Waiting returns STOPPED, if the transport can wait at all. */
+/* Expect waiting to return STOPPED, or UNSUPPORTED if the transport cannot wait. */
 static void expect_stopped(struct conform *c)
 {
 	struct ivs_event event;
@@ -64,7 +67,7 @@ static void fd_readable(struct conform *c)
 	for (unsigned int i = 0; i < 2; i++) {
 		n = poll(&pfd, 1, has_events(c) ? LONG_MS : 0);
 		EXPECT(c, n == has_events(c), "expected %d, got %d", has_events(c), n);
-		expect_stopped(c); /* and the fd stays readable */
+		expect_stopped(c); /* after these calls the fd is still readable */
 	}
 	conform_close(c);
 }
@@ -111,7 +114,10 @@ static void on_signal(int number)
 	ivs_peer_stop(to_stop);
 }
 
-/* As in a program that exits on SIGTERM: waiting ends whenever the signal arrives. */
+/*
+ * Call ivs_peer_stop() in a signal handler, as a program that exits on SIGTERM does. The next wait
+ * returns STOPPED even though the signal arrived before it.
+ */
 static void in_handler(struct conform *c)
 {
 	const struct sigaction stop = {.sa_handler = on_signal};

@@ -11,7 +11,10 @@
 #define TIMES 50
 #define LATER_MS 20
 
-/* A transport without vectors refuses at once, whatever the timeout, with a reason. */
+/*
+ * Return: whether the transport can wait. If not, expect it to refuse at once, whatever the
+ * timeout, with a reason.
+ */
 static bool may_wait(struct conform *c)
 {
 	if (can(c, IVS_CAP_WAIT))
@@ -130,7 +133,7 @@ static void on_signal(int number)
 	(void)number;
 }
 
-/* Repeat the signal: the first may arrive before the thread waits. */
+/* Send the signal repeatedly, because the first may arrive before the thread waits. */
 static void *disturb(void *arg)
 {
 	struct disturber *disturber = arg;
@@ -177,7 +180,7 @@ static void next_interrupted(struct conform *c)
 	interrupted_with(c, true);
 }
 
-/* Without vectors there are no fds. */
+/* Return: whether vectors have fds. If the transport has no vectors, expect -1 for each. */
 static bool has_fds(struct conform *c)
 {
 	if (can(c, IVS_CAP_WAIT))

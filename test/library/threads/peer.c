@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What ivshmem/peer.h promises about threads, for the thread sanitizer: a peer is rung, rings by id
- * and by handle, waits on a vector, takes events and calls getters in different threads at the same
- * time, while other peers join and leave. A plain program: Criterion does not run under it.
+ * Test what ivshmem/peer.h promises about threads, under the thread sanitizer: a peer is rung,
+ * rings by id and by handle, waits for a vector, takes events and calls getters in different
+ * threads at the same time, while other peers join and leave. This is a plain program because
+ * Criterion does not run under that sanitizer.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -29,7 +30,7 @@ static _Atomic unsigned int doorbells;
 static _Atomic unsigned int joins;
 static _Atomic unsigned int leaves;
 static _Atomic unsigned int newest; /* the id of the peer that joined last */
-static struct ivs_doorbell *shared; /* own vector 1, rung by two threads */
+static struct ivs_doorbell *shared; /* handle of the peer's own vector 1, rung by two threads */
 
 static void fail(const char *what, int result)
 {
@@ -50,7 +51,7 @@ static struct ivs_peer *open_peer(void)
 	return peer;
 }
 
-/* Takes joins, leaves and the doorbells of vector 0. */
+/* Take joins, leaves and doorbells until the test is done. */
 static void *take_events(void *arg)
 {
 	struct ivs_event event;
@@ -69,7 +70,7 @@ static void *take_events(void *arg)
 	return NULL;
 }
 
-/* Waits for vector 1; ivs_peer_next() may be faster, which is fine. */
+/* Wait for vector 1. The thread in take_events() may receive its doorbells first, which is fine. */
 static void *wait_one(void *arg)
 {
 	while (!done) {
@@ -82,7 +83,7 @@ static void *wait_one(void *arg)
 	return NULL;
 }
 
-/* Rings itself, and peers that are joining or leaving. */
+/* Ring the peer itself, and peers that are joining or leaving. */
 static void *ring_all(void *arg)
 {
 	unsigned int own = (unsigned int)ivs_peer_id(arg);
@@ -102,7 +103,7 @@ static void *ring_all(void *arg)
 	return NULL;
 }
 
-/* Looks up peers that are joining or leaving, and rings them until they have left. */
+/* Create handles of peers that are joining or leaving, and ring each one up to ten times. */
 static void *ring_handles(void *arg)
 {
 	for (unsigned int i = 0; !done; i++) {
@@ -142,7 +143,7 @@ static void *come_and_go(void *arg)
 {
 	unsigned int id = (unsigned int)ivs_peer_id(arg);
 
-	/* Continue until the other threads have been scheduled, even on a busy machine. */
+	/* Continue until the other threads have seen some events, even on a busy machine. */
 	for (unsigned int i = 0; i < ROUNDS || (i < ROUNDS_MAX && !(doorbells && joins && leaves));
 	     i++) {
 		struct ivs_peer *other = open_peer();
@@ -186,7 +187,7 @@ static void start_server(struct ivs_region **region)
 	region_opts.size = 1 << 20;
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
-	sigprocmask(SIG_BLOCK, &signals, NULL); /* for all threads created later */
+	sigprocmask(SIG_BLOCK, &signals, NULL); /* inherited by all threads created later */
 	signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	snprintf(socket_path, sizeof(socket_path), "/tmp/ivshmem-threads-%d", (int)getpid());
 	snprintf(address, sizeof(address), "unix:%s", socket_path);
@@ -230,7 +231,7 @@ static void *take_for_ever(void *arg)
 	return NULL;
 }
 
-/* Stop threads that wait, or are about to. */
+/* Stop the peer while two threads wait or are about to wait. */
 static void stop_waiting(struct ivs_peer *peer)
 {
 	struct ivs_event event;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The roster page, read by a peer in several threads while a server writes it, and then while an
- * untrusted peer overwrites it, too (P-4, P-9). Also for the thread sanitizer: the page is read
- * with atomic loads. A plain program: Criterion does not run under that sanitizer.
+ * Several threads of a peer read the roster page while a server writes it, and then while an
+ * untrusted peer overwrites it as well (P-4, P-9). The thread sanitizer checks that the page is
+ * read with atomic loads. This is a plain program because Criterion does not run under that
+ * sanitizer.
  */
 #include <pthread.h>
 #include <stdbool.h>
@@ -19,7 +20,7 @@
 #define LEN (1 << 20)
 #define WORDS_N (IVS_ROSTER_PAGE_LEN / 8)
 #define PAIRS 30
-#define PAIR_OFFSET 100 /* ids i and i + this join and leave together */
+#define PAIR_OFFSET 100 /* ids i and i + PAIR_OFFSET join and leave together */
 #define CHANGES_MAX 100000
 #define PAUSE_NS 100000
 #define ENOUGH 100
@@ -68,7 +69,7 @@ static void *serve(void *arg)
 	const struct timespec pause = {.tv_nsec = PAUSE_NS};
 	uint64_t state = 88172645463325252u;
 
-	/* With pauses: a page that is written all the time cannot be read. */
+	/* Pause after each change: a page that is written all the time cannot be read. */
 	for (unsigned int i = 0; i < CHANGES_MAX; i++) {
 		change(&state);
 		nanosleep(&pause, NULL);
@@ -102,7 +103,7 @@ static bool has(const struct ivs_roster_entry *peers, unsigned int n, unsigned i
 	return false;
 }
 
-/* Check what holds for consistent copies of a page that only the server writes. */
+/* Check a consistent copy of the page, taken while only the server writes the page. */
 static void check_moment(const struct ivs_roster_info *seen, const struct ivs_roster_entry *peers)
 {
 	if (!seen->maintained || seen->peers_n != seen->listed_n || seen->listed_n > 2 * PAIRS)
@@ -202,7 +203,9 @@ int main(void)
 		fprintf(stderr, "cannot begin\n");
 		return ivs_region_remove(region) ? 2 : 1;
 	}
-	/* Use the peer's mapping, or the sanitizer would not notice conflicts. */
+	/*
+	 * Write through the peer's mapping: through another, the sanitizer would see no conflicts.
+	 */
 	memory = ivs_peer_memory(peer, NULL);
 	last_page = (uint64_t *)(memory + LEN - IVS_ROSTER_PAGE_LEN);
 	run(false);
