@@ -35,7 +35,7 @@ static size_t pba_at(const struct naive *n)
 	return n->o.vectors_n > 128 ? n->o.vectors_n * (size_t)16 : 2048;
 }
 
-/* Pending bits are in units of 8 bytes, and the length of a BAR is a power of two. */
+/* Pending bits occupy units of 8 bytes, and the length of a BAR is a power of two. */
 size_t naive_bar1_len(const struct naive *n)
 {
 	size_t end = pba_at(n);
@@ -62,7 +62,7 @@ static uint8_t byte_of(uint64_t value, size_t i)
 	return (uint8_t)(value / (UINT64_C(1) << (8 * i)) % 256);
 }
 
-/* Byte @i of the capability of R-9. */
+/* Byte @i of the capability with the region's name and UUID. */
 static uint8_t identity_byte(const struct naive *n, size_t i)
 {
 	size_t name_len = n->o.name ? strlen(n->o.name) : 0;
@@ -76,7 +76,7 @@ static uint8_t identity_byte(const struct naive *n, size_t i)
 	return (uint8_t[]){9, 0, (uint8_t)(24 + name_len), 1, 'I', 'V', 'S', 'N'}[i];
 }
 
-/* Byte @i of the capability of MSI-X. */
+/* Byte @i of the MSI-X capability. */
 static uint8_t msix_byte(const struct naive *n, size_t i)
 {
 	unsigned int last = n->o.vectors_n - 1;
@@ -165,13 +165,13 @@ static uint8_t config_byte(const struct naive *n, size_t at)
 	case 0x3c:
 		return n->line;
 	case 0x3d:
-		return n->o.revision == 0; /* a pin, used or not */
+		return n->o.revision == 0; /* revision 0 has a pin, even if it is unused */
 	default:
 		return 0;
 	}
 }
 
-/* Change one byte of the address, and align the result to the size. */
+/* Replace byte @i of @address, and align the result down to @size. */
 static uint64_t put_address(uint64_t address, size_t i, uint8_t byte, uint64_t size)
 {
 	uint64_t old = (uint64_t)byte_of(address, i) << (8 * i);

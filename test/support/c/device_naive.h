@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A second model of the PCI function, as simple as possible and different from src/pci: it stores
- * the values named by the specifications and a bool per vector, and computes each byte from them
- * whenever it is read.
+ * A second model of the PCI function, as simple as possible and different from src/pci. It stores
+ * the values that the specifications name and a few flags, and computes each byte from them when
+ * the byte is read.
  */
 #ifndef DEVICE_NAIVE_H
 #define DEVICE_NAIVE_H
@@ -10,9 +10,9 @@
 #include "pci/function.h"
 
 /**
- * struct naive - one function
+ * struct naive - one PCI function
  * @command ... @entry: values that a guest can change
- * @pending, @routed:   by vector
+ * @pending, @routed:   one flag for each vector
  */
 struct naive {
 	struct ivs_pci_function_options o;
@@ -34,7 +34,7 @@ void naive_read(struct naive *n, int region, size_t at, uint8_t *out, size_t len
 struct ivs_pci_ring naive_write(struct naive *n, int region, size_t at, const uint8_t *in,
 				size_t len);
 void naive_doorbell(struct naive *n, unsigned int vector);
-/** naive_next() - the vector, or -1 */
+/** naive_next() - take the next vector to be sent. Return: the vector; -1 if there is none */
 int naive_next(struct naive *n);
 bool naive_intx(const struct naive *n);
 

@@ -8,7 +8,7 @@
 
 #define ROW_MAX 256
 
-/* A row of @len bytes. */
+/* Run the line of @len bytes at @row and check its output. */
 static void run_row(struct device_script *script, const char *row, size_t len)
 {
 	char line[ROW_MAX], got[DEVICE_SCRIPT_OUT];

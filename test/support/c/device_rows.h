@@ -3,9 +3,9 @@
 #define DEVICE_ROWS_H
 
 /**
- * device_rows_run() - run lines of device_script.h, each ended by a newline, and compare
+ * device_rows_run() - run lines of device_script.h, each ended by a newline, and check their output
  *
- * The text after " = " is the expected output; without it no output is expected.
+ * In each line the text after " = " is the expected output. A line without " = " must have none.
  */
 void device_rows_run(const char *rows);
 

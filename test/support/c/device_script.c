@@ -9,7 +9,7 @@
 
 #define LINE_MAX_LEN 512
 #define WORDS_MAX 12
-#define CANARY 0x50 /* after the bytes that are read */
+#define CANARY 0x50 /* byte behind the buffer, which reading must not change */
 
 /* The words of a line, which is split in place. */
 struct words {
@@ -121,7 +121,10 @@ static bool do_write(struct device_script *s, const struct words *words, char *o
 	return true;
 }
 
-/* Overwrite the whole struct, so that only the saved state is carried over. */
+/*
+ * Save and load the device. Overwrite the whole struct in between, so that only the saved state is
+ * carried over.
+ */
 static void move_device(struct device_script *s, char *out)
 {
 	size_t len = ivs_pci_state_len(&s->device);

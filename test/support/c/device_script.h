@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Drives the PCI function (pci/function.h) with lines of text, for tables in tests and for the
- * comparison with QEMU. Numbers are as in C. The output of each line is text:
+ * comparison with QEMU. Numbers are written as in C. The right column is the output of each line:
  *
  *     device plain|doorbell|legacy [vectors=N] [intx] [32bit] [memory=N] [revision=N] [name=TEXT]
- *            [uuid]                    "ok" or the error; without "uuid" it has no UUID
+ *            [uuid]                    "ok" or the error; without "uuid" the device has no UUID
  *     read config|bar0|bar1 OFFSET LEN the bytes in hexadecimal
- *     write REGION OFFSET LEN VALUE    "", or "ring PEER VECTOR"
- *     len REGION                       bytes
+ *     write REGION OFFSET LEN VALUE    "", or "ring PEER VECTOR" if it rings a doorbell
+ *     len REGION                       the length in bytes
  *     id N, reset                      ""
- *     doorbell VECTOR                  "", a peer rings
+ *     doorbell VECTOR                  "": a peer rings the device
  *     route VECTOR, unroute VECTOR     ""
- *     next                             the "VECTOR" that is sent, or "none"
+ *     next                             "VECTOR" of the next MSI-X message, or "none"
  *     intx                             "up" or "down"
- *     move                             "ok": save, load into another device of the same kind
+ *     move                             "ok" or the error: save, and load into a new device
  */
 #ifndef DEVICE_SCRIPT_H
 #define DEVICE_SCRIPT_H
@@ -25,8 +25,8 @@
 
 /**
  * struct device_script - the device and its options
- * @options: of the current device
- * @name:    of its region
+ * @options: the options of @device
+ * @name:    the region's name, to which @options points
  */
 struct device_script {
 	struct ivs_pci_function device;
@@ -34,7 +34,7 @@ struct device_script {
 	char name[256];
 };
 
-/** device_script_line() - run @line, with its output in @out. Return: false: it is not valid. */
+/** device_script_line() - run @line, store its output in @out. Return: false if it is invalid */
 bool device_script_line(struct device_script *script, const char *line,
 			char out[DEVICE_SCRIPT_OUT]);
 

@@ -101,8 +101,10 @@ void test_fds_exhaust(unsigned int spare)
 	struct rlimit limit;
 	int top = 0, fd;
 
-	/* The limit applies to the number of an fd, not to how many are open: there must be no
-	 * unused numbers below it. */
+	/*
+	 * RLIMIT_NOFILE limits the numbers of fds, not how many are open. So there must be no
+	 * unused numbers below the limit.
+	 */
 	for (fd = 0; fd < 1024; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0)
 			top = fd;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For tests of the roster by hand. Messages to a client are written as text: "V I0 M" is the
- * greeting, "3.1" the vector 1 of peer 3, "-3" its leave. Anything unexpected fails the test.
+ * Helpers for tests of the roster that are written by hand. Messages to a client are written as
+ * text: "V I0 M" is the greeting of client 0, "3.1" is vector 1 of peer 3, and "-3" is its leave.
+ * Any unexpected message fails the test.
  */
 #ifndef TEST_SUPPORT_ROSTER_HEARD_H
 #define TEST_SUPPORT_ROSTER_HEARD_H
@@ -13,20 +14,20 @@
 #define ALL 1000
 #define HEARS(roster, id, most, text) cr_assert_str_eq(hear(roster, id, most), text)
 
-/** make() - an empty roster */
+/** make() - create an empty roster */
 struct ivs_roster *make(unsigned int peers_max);
 
 /** join() - add a peer; returns its id */
 unsigned int join(struct ivs_roster *roster, unsigned int vectors_n);
 
-/** greeted() - add a peer with @vectors_n vectors that reads its greeting only; returns its id */
+/** greeted() - add a peer that has read its greeting and nothing else; returns its id */
 unsigned int greeted(struct ivs_roster *roster, unsigned int vectors_n);
 
-/** hear_by() - send @id at most @most messages, @ask at a time; returns them as text */
+/** hear_by() - send at most @most messages to @id, @ask at a time; returns them as text */
 const char *hear_by(struct ivs_roster *roster, unsigned int id, unsigned int most,
 		    unsigned int ask);
 
-/** hear() - the same with batches as the server's */
+/** hear() - hear_by() with batches as large as the server's */
 const char *hear(struct ivs_roster *roster, unsigned int id, unsigned int most);
 
 #endif

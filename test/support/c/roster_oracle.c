@@ -14,10 +14,12 @@ static const int faults[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
 static struct sigaction fault_before[FAULTS_N];
 static void (*crash_say)(void);
 
-/* Exists in a build with a sanitizer, which also ends processes without a signal. */
+/* Exists only in builds with a sanitizer, which may also end the process without a signal. */
 void __sanitizer_set_death_callback(void (*say)(void)) __attribute__((weak));
 
-/* Returns to the faulting instruction, which then has its default effect. */
+/*
+ * Report the crash and restore the previous handlers. Returning repeats the faulting instruction.
+ */
 static void on_fault(int number)
 {
 	for (size_t i = 0; i < FAULTS_N; i++)
@@ -108,7 +110,7 @@ void oracle_begin(struct oracle *o, unsigned int peers_max, bool twin)
 		fprintf(o->trace, "history: room for %u\n", peers_max);
 }
 
-/* Ids and numbers of peers, as the roster reports them, are correct. */
+/* Check that the roster reports the correct ids and the correct number of peers. */
 static bool same_world(struct oracle *o)
 {
 	if (ivs_roster_peers(o->roster) != o->peers_n)
@@ -123,7 +125,7 @@ static bool same_world(struct oracle *o)
 	return true;
 }
 
-/* "The lowest id that no connected client has ever been told." */
+/* Return: true unless @id is stale: in use, or heard by a client that is still connected. */
 static bool is_free(const struct oracle *o, unsigned int id)
 {
 	if (o->present[id])
@@ -219,7 +221,10 @@ bool oracle_resume(struct oracle *o, unsigned int in_doubt)
 	return same_world(o);
 }
 
-/* Whether @peer may be announced to @client at all: it is connected, and visible to others. */
+/*
+ * Return: whether @peer may be announced to @client: it is connected, and either visible or @client
+ * itself.
+ */
 static bool is_news(const struct oracle *o, unsigned int client, unsigned int peer)
 {
 	return o->present[peer] && (peer == client || o->view[peer].stage == 3);
@@ -338,7 +343,10 @@ static bool same_messages(const struct ivs_v0_message *a, const struct ivs_v0_me
 	return true;
 }
 
-/* Ask for @ask messages, twice: due() changes nothing, and writes nothing past @ask. */
+/*
+ * Ask for @ask messages twice, to check that ivs_roster_due() changes nothing and writes nothing
+ * beyond @ask messages.
+ */
 static bool due(struct oracle *o, unsigned int id, unsigned int ask, struct ivs_v0_message *msgs,
 		unsigned int *msgs_n)
 {
@@ -358,8 +366,8 @@ static bool due(struct oracle *o, unsigned int id, unsigned int ask, struct ivs_
 }
 
 /*
- * Check the @msgs_n messages as if all were sent, then undo that: fewer may be sent, but all of
- * them have to be valid.
+ * Check all @msgs_n messages as if all were sent, then restore the model. The caller may send fewer
+ * of them, but all must be valid.
  */
 static bool judge_all(struct oracle *o, unsigned int id, const struct ivs_v0_message *msgs,
 		      unsigned int msgs_n)
@@ -404,7 +412,7 @@ static void list_add(struct oracle_view *view, const struct ivs_v0_message *msg)
 	view->list[view->list_n++] = *msg;
 }
 
-/* The twin is read one message at a time: the sequence must be the same. */
+/* The twin is asked for one message at a time and must give the same sequence. */
 static bool tell_twin(struct oracle *o, unsigned int id, const struct ivs_v0_message *msgs,
 		      unsigned int msgs_n)
 {
@@ -418,7 +426,10 @@ static bool tell_twin(struct oracle *o, unsigned int id, const struct ivs_v0_mes
 	return true;
 }
 
-/* Sending a message leaves one less due, and none is left exactly when nothing is due. */
+/*
+ * Check that each message sent reduces ivs_roster_behind() by one, and that the result is 0 if and
+ * only if no message is due.
+ */
 static bool judge_behind(struct oracle *o, unsigned int id, uint64_t before, unsigned int told)
 {
 	uint64_t now = ivs_roster_behind(o->roster, id);
@@ -457,7 +468,10 @@ bool oracle_tell(struct oracle *o, unsigned int id, unsigned int ask, unsigned i
 	return same_world(o);
 }
 
-/* Replay the literal list of @id from the start, as a client does, and compare. */
+/*
+ * Replay all messages that @id was sent, as a client does, and compare the result with the
+ * connected peers.
+ */
 static bool view_is_truth(struct oracle *o, unsigned int id)
 {
 	const struct oracle_view *view = &o->view[id];
@@ -483,8 +497,10 @@ bool oracle_drain(struct oracle *o, unsigned int ask)
 {
 	bool again = true;
 
-	/* More than one round: a client that completes its greeting causes messages to the
-	 * others. */
+	/*
+	 * This takes more than one round: a client that completes its greeting causes messages to
+	 * the others.
+	 */
 	while (again) {
 		again = false;
 		for (unsigned int id = o->fillers; id < o->ids_end; id++) {

@@ -3,8 +3,8 @@
  * A naive model that runs alongside a real roster and checks the roster's messages.
  *
  * It knows all peers, keeps for every client the literal list of messages that it was sent, and
- * checks each message against the sentences of roster/roster.h when it is sent. It is slow and
- * obvious on purpose: flat tables, linear scans, and no data of the roster except its messages.
+ * checks each message against the sentences of roster/roster.h when it is sent. The model is slow
+ * and obvious on purpose: it has flat tables and linear scans, and sees only the roster's messages.
  */
 #ifndef TEST_SUPPORT_ROSTER_ORACLE_H
 #define TEST_SUPPORT_ROSTER_ORACLE_H
@@ -16,19 +16,20 @@
 #include "roster/memory.h"
 #include "roster/roster.h"
 
-/* More ids than any history here can use: ids grow past peers_max while clients do not read. */
+/* More ids than any history uses. Ids may exceed peers_max while clients do not read. */
 #define ORACLE_IDS 1024
 /* The maximum number of messages read at a time. */
 #define ORACLE_ASK 40
 #define ORACLE_WRONG_LEN 256
 
 /**
- * struct oracle_view - messages to one client
- * @stage:    messages of the greeting, 0 to 3
- * @heard:    number of vectors of each id since its last join; 0 after its leave
- * @ever:     ids that it has ever received
- * @awaited:  peers that were visible when the greeting was complete, and have not left since
- * @list:     every message it was sent, in order
+ * struct oracle_view - what one client has been sent
+ * @stage:    number of messages of the greeting, 0 to 3
+ * @heard:    for each id, number of vectors since its last join; 0 after its leave
+ * @ever:     for each id, true if the client has ever been told of that peer
+ * @awaited:  for each id, true if the peer was visible when the greeting was complete and has not
+ *            left since
+ * @list:     all messages, in order
  */
 struct oracle_view {
 	unsigned int stage;
@@ -41,15 +42,16 @@ struct oracle_view {
 
 /**
  * struct oracle - the roster under test and its model
- * @roster:   under test
- * @memory:   of the roster
- * @twin:     if not NULL: a second roster with the same history, read one message at a time
- * @ids_end:  the highest id that was ever assigned, plus one
- * @fillers:  peers with ids below this only make others' ids higher: oracle_drain() skips them
- * @present, @vectors: by id
- * @view:     by id; of connected clients
+ * @roster:   the roster under test
+ * @memory:   the memory of @roster
+ * @twin:     NULL, or a second roster with the same history that is read one message at a time
+ * @ids_end:  the highest id that was ever assigned in this history, plus one
+ * @fillers:  peers with ids below this number only make the ids of others higher: oracle_drain()
+ *            skips them
+ * @present, @vectors: for each id, whether it is connected, and its number of vectors
+ * @view:     for each id, what it has been sent; valid for connected clients
  * @messages: number of messages sent, in all histories
- * @trace:    if not NULL: print every event
+ * @trace:    NULL, or the file to which every event is printed
  * @wrong:    the roster's first mistake, or empty
  */
 struct oracle {
@@ -64,36 +66,38 @@ struct oracle {
 	char wrong[ORACLE_WRONG_LEN];
 };
 
-/** oracle_new() - ends the process if memory is exhausted */
+/** oracle_new() - create an oracle; aborts if memory is exhausted */
 struct oracle *oracle_new(void);
 void oracle_free(struct oracle *o);
 
-/** oracle_begin() - start a new history with an empty roster; @twin: keep a twin */
+/** oracle_begin() - start a new history with an empty roster, and with a twin if @twin is true */
 void oracle_begin(struct oracle *o, unsigned int peers_max, bool twin);
 
-/** oracle_fill() - @n fillers join the empty roster; false if the roster is wrong */
+/** oracle_fill() - let @n fillers join the empty roster; returns false on a mistake */
 bool oracle_fill(struct oracle *o, unsigned int n);
 
-/* Each of the following performs one action on the roster, checks it, and returns false if it is
- * wrong. */
+/*
+ * Each of the following functions performs one action on the roster, checks the result, and returns
+ * false if the roster has made a mistake.
+ */
 
-/** oracle_join() - a peer joins; if there is no room it must be refused */
+/** oracle_join() - let a peer join, which a full roster must refuse */
 bool oracle_join(struct oracle *o, unsigned int vectors_n);
 bool oracle_leave(struct oracle *o, unsigned int id);
-/** oracle_tell() - read @ask messages for @id and let at most @take of them be sent */
+/** oracle_tell() - get up to @ask messages due for @id and send at most @take of them */
 bool oracle_tell(struct oracle *o, unsigned int id, unsigned int ask, unsigned int take);
 /**
- * oracle_resume() - another process resumes with only a copy of the memory
- * @in_doubt: the client to which a message was being sent, and which is lost; or ORACLE_IDS
+ * oracle_resume() - replace the roster by one that resumes from a copy of its memory
+ * @in_doubt: client to which a message is being sent, and which is therefore lost; ORACLE_IDS: none
  */
 bool oracle_resume(struct oracle *o, unsigned int in_doubt);
-/** oracle_drain() - all read everything, @ask at a time; each must know exactly the peers */
+/** oracle_drain() - let all clients read everything, @ask at a time; each must know the others */
 bool oracle_drain(struct oracle *o, unsigned int ask);
 
-/** oracle_on_crash() - call @say before this process dies of a fault, also of a full stack */
+/** oracle_on_crash() - call @say before this process dies of a fault, even a stack overflow */
 void oracle_on_crash(void (*say)(void));
 
-/** oracle_pending() - whether messages are due for @id according to the model */
+/** oracle_pending() - return true if messages are due for @id according to the model */
 bool oracle_pending(const struct oracle *o, unsigned int id);
 
 #endif

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A process that confines itself as a server does, and then tries a forbidden action, or starts a
- * program. test_sandbox.py runs it and looks at how it ends.
+ * A process that confines itself as a server does, and then makes a system call that may be
+ * forbidden, or starts a program. test_sandbox.py runs it and checks how it ends.
  *
  *   confined LISTS calls            print the names of all system calls that it can try
- *   confined LISTS list             print what the filter would allow
- *   confined LISTS call NAME        make one; the status is its errno
- *   confined LISTS run PROGRAM...   fork and exec; the status is the program's
+ *   confined LISTS list             print the list of calls that the filter allows
+ *   confined LISTS call NAME        make one of these calls; the exit status is its errno
+ *   confined LISTS run PROGRAM...   fork and exec PROGRAM; the exit status is that of PROGRAM
  *   confined LISTS again N          exec itself N times and confine itself again each time
  *
- * LISTS: letters: l (syslog), s (starting programs), - (none of them).
+ * LISTS selects optional lists of calls: l (syslog), s (starting programs), - (none).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,9 +32,9 @@
 #include "daemon/sandbox.h"
 #include "server/syscalls.h"
 
-#define STATUS_BROKEN 99 /* the test itself failed */
-#define IN_FORCE 9	 /* fd with the list of allowed calls for the next program */
-#define OUR_FILE (-1000) /* stands for an fd that was opened before */
+#define STATUS_BROKEN 99 /* exit status if the test itself failed */
+#define IN_FORCE 9	 /* fd from which the next program reads the list of allowed calls */
+#define OUR_FILE (-1000) /* placeholder for an fd that was opened before the filter */
 
 static const char somewhere[4096] __attribute__((aligned(4096))) = "";
 
@@ -45,7 +45,7 @@ static const struct call {
 	long number;
 	long args[6];
 } calls[] = {
-	/* allowed, to check that not every call is killed */
+	/* allowed calls, to check that the filter does not kill on every call */
 	{"nothing", SYS_getrandom, {NAME(""), 0, 0}},
 	{"close", SYS_close, {-1}},
 	{"map memory", SYS_mmap, {0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0}},
@@ -68,7 +68,7 @@ static const struct call {
 	{"chdir", SYS_chdir, {NAME("/nonexistent")}},
 	{"chroot", SYS_chroot, {NAME("/nonexistent")}},
 	{"mount", SYS_mount, {NAME("a"), NAME("/nonexistent"), NAME("tmpfs")}},
-	/* the region: read(2) and write(2) cannot be forbidden, all of these can */
+	/* access to the region: read(2) and write(2) cannot be forbidden, the calls below can */
 	{"map the region", SYS_mmap, {0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, OUR_FILE}},
 	{"pread the region", SYS_pread64, {OUR_FILE, 0, 0, 0}},
 	{"pwrite the region", SYS_pwrite64, {OUR_FILE, 0, 0, 0}},
@@ -108,7 +108,7 @@ static const struct call {
 	{"prctl dumpable", SYS_prctl, {PR_SET_DUMPABLE, 1}},
 	{"prctl keep capabilities", SYS_prctl, {PR_SET_KEEPCAPS, 1}},
 	{"signal to an owner", SYS_fcntl, {OUR_FILE, F_SETOWN, 1}},
-	/* calls that exploits make first */
+	/* calls that exploits tend to make first */
 	{"ioctl", SYS_ioctl, {0, TIOCSTI, NAME("x")}},
 	{"bpf", SYS_bpf, {0, 0, 0}},
 	{"perf_event_open", SYS_perf_event_open, {0, 0, -1, -1, 0}},
@@ -130,7 +130,7 @@ static void read_in_force(struct ivs_sandbox_options *opts)
 		opts->in_force = text;
 }
 
-/* Store the list for the program that is executed next. */
+/* Store the list of allowed calls for the program that is executed next. */
 static void tell_in_force(const struct ivs_sandbox_options *opts)
 {
 	int fd = memfd_create("in-force", 0);
@@ -220,7 +220,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "confined: %s\n", err.text);
 		return STATUS_BROKEN;
 	}
-	/* shows that confining succeeded, even if the process is killed later */
+	/* show that confining succeeded, even if the process is killed later */
 	if (write(STDOUT_FILENO, "confined\n", 9) != 9)
 		return STATUS_BROKEN;
 

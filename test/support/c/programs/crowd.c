@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Many clients of one server in one process, which all connect before any of them reads; then all
- * read at once and check every message:  crowd SOCKET CLIENTS VECTORS [LIMIT]
+ * Many clients of one server in one process:  crowd SOCKET CLIENTS VECTORS [LIMIT]
  *
- * LIMIT: maximum of fds in flight for the server's user. If that is enough, each is greeted in its
- * turn, and receives its own vectors after those of all that connected before.
+ * All clients connect before any of them reads. Then all read at the same time, and every message
+ * is checked. The server must not have other clients, so that the ids are 0 to CLIENTS - 1 and no
+ * peer leaves.
  *
- * A million doorbells are too many for Python. Uses no code of the project, like wire.py. For a
- * server without other clients, so that ids are 0 to CLIENTS - 1 and no peer leaves.
+ * LIMIT: how many fds in flight the kernel permits the server's user. If that is enough for all
+ * clients, they are greeted in the order of their ids, and each one receives its own vectors after
+ * those of all clients with lower ids.
+ *
+ * This is written in C because a million doorbells are too many for Python. Like wire.py, it uses
+ * no code of the project.
  */
 #include <endian.h>
 #include <errno.h>
@@ -25,8 +29,8 @@
 
 #define BATCH 32
 #define GREETING_LEN 3
-#define IN_FLIGHT_MAX 23 /* fds that fit a client's socket */
-#define SILENCE_MS 20000 /* for a loaded machine and sanitizers */
+#define IN_FLIGHT_MAX 23 /* number of fds that fit into a client's socket */
+#define SILENCE_MS 20000 /* enough for a loaded machine and sanitizers */
 
 union control {
 	struct cmsghdr align;
@@ -35,10 +39,10 @@ union control {
 
 /**
  * struct member - one client
- * @id:      -1: not received yet
- * @told_n:  messages so far
- * @at:      id of the peer whose vectors it is receiving; -1: none
- * @vectors: number of vectors received of each id
+ * @id:      the client's id; -1 if it has not been received yet
+ * @told_n:  number of messages received
+ * @at:      id of the peer whose vectors are being received; -1: none
+ * @vectors: for each id, number of vectors received
  */
 struct member {
 	int sock;
@@ -87,7 +91,7 @@ static int open_connection(const char *path)
 	if (strlen(path) >= sizeof(addr.sun_path))
 		fail("the socket's path is too long: %s", path);
 	strcpy(addr.sun_path, path);
-	/* The listener's queue may be full for a while. */
+	/* Connecting waits while the listener's queue is full. */
 	if (sock < 0 || setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) ||
 	    connect(sock, (struct sockaddr *)&addr, sizeof(addr)))
 		fail("cannot connect: %s", strerror(errno));
@@ -134,8 +138,10 @@ static void check_greeting(struct member *member, int64_t value, bool has_fd)
 	}
 }
 
-/* Peers with lower ids were connected when it was greeted: its own vectors come after theirs
- * (W-6). */
+/*
+ * Clients with lower ids were connected when @member was greeted, so its own vectors must come
+ * after theirs (W-6).
+ */
 static void check_others_came_first(const struct member *member)
 {
 	for (int64_t id = 0; in_turn && id < member->id; id++) {
@@ -182,7 +188,7 @@ static void take_message(struct member *member, struct msghdr *hdr, int64_t valu
 	member->told_n++;
 }
 
-/* Read the messages of a client, up to a batch. Return: how many. */
+/* Read up to a batch of a client's messages. Return: the number of messages. */
 static unsigned int take_batch(struct member *member)
 {
 	struct mmsghdr msgs[BATCH] = {0};

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The PCI function on standard input and output: a line in (support/device_script.h), a line
- * out. */
+/*
+ * Run the PCI function with lines from standard input (support/c/device_script.h), and print the
+ * output of each line.
+ */
 #include <stdio.h>
 
 #include "support/c/device_script.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Preloaded by tests: monotonic time passes IVS_CLOCK_RATE times as fast for a program. Deadlines
- * and intervals of seconds then pass in a fraction of that, in the program as it is shipped.
+ * A library that tests preload into a program, so that monotonic time passes IVS_CLOCK_RATE times
+ * as fast for it. Deadlines and intervals of seconds then pass in a fraction of that time, and the
+ * program is tested as it is shipped.
  */
 #include <dlfcn.h>
 #include <poll.h>
@@ -49,7 +50,10 @@ static void find_all(void)
 		rate = atoi(text);
 }
 
-/* Before a system call filter is installed; other constructors may ask for the time earlier. */
+/*
+ * Call find_all() before a system call filter is installed. Constructors that run earlier may ask
+ * for the time, so some of the functions below call find_all(), too.
+ */
 __attribute__((constructor)) static void begin(void)
 {
 	find_all();
@@ -67,7 +71,7 @@ static struct timespec shortened(const struct timespec *time)
 	return timespec_of((ns + rate - 1) / rate);
 }
 
-/* Rounded up, because a loop would otherwise spin until its deadline. */
+/* Round up: a timeout of 0 would make a loop spin until its deadline. */
 static int shortened_ms(int ms)
 {
 	return ms <= 0 ? ms : (int)((ms + rate - 1) / rate);
@@ -114,6 +118,6 @@ EXPORT unsigned int alarm(unsigned int seconds)
 	struct timespec length = {.tv_sec = seconds}, shorter = shortened(&length);
 	struct itimerval timer = {.it_value = {shorter.tv_sec, shorter.tv_nsec / 1000}};
 
-	(void)setitimer(ITIMER_REAL, &timer, NULL); /* fails for bad values only */
+	(void)setitimer(ITIMER_REAL, &timer, NULL); /* fails only for invalid values */
 	return 0;
 }

@@ -1,26 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Run a program and let the n-th of its system calls of a kind fail:
+ * Run a program and make the n-th of its calls of one system call fail:
  *
  *   faults PRELOAD|- PROGRAM [ARGUMENT]...
  *
  * A seccomp filter passes every call of the program and its children to this process, which counts
- * it, and lets the kernel continue with it or returns an error instead. So all calls are counted,
- * whichever code makes them, and the program runs unmodified.
+ * the call and either lets the kernel execute it or returns an error instead. So all calls are
+ * counted, whichever code makes them, and the program runs unmodified.
  *
- * Standard input is a SOCK_SEQPACKET socket. To us, one message each:
+ * Standard input is a SOCK_SEQPACKET socket. Messages from the test:
  *
- *   arm start|now NUMBER NTH ERRNO   from now on, or from the start of main() until it first waits
- *                                    (the program is started at the first such message)
+ *   arm start|now NUMBER NTH ERRNO   make the NTH call of NUMBER fail, counting from now on, or
+ *                                    from the start of main() until the program first waits. The
+ *                                    first such message starts the program.
  *   ask                              request the outcome
  *
- * From us:
+ * Messages to the test:
  *
- *   pid NUMBER            it was started
- *   armed                 all but the first time
- *   waits                 it waits for events for the first time
- *   asked OUTCOME FD NUMBER:COUNT... outcome of the fault; the file of the call's fd, or "-"
- *   ended STATUS          its exit status, or minus the signal that ended it
+ *   pid NUMBER            the program was started
+ *   armed                 reply to "arm", except the first
+ *   waits                 the program waits for events for the first time
+ *   asked OUTCOME FD NUMBER:COUNT... outcome of the fault; file of the call's fd, or "-"; counts
+ *   ended STATUS          the program's exit status, or minus the signal that ended it
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,19 +44,22 @@
 
 #include "faults.h"
 
-/* Linux 6.6: switch on the same processor, which is much faster. Older kernels refuse it. */
+/*
+ * SYNC_WAKE_UP (Linux 6.6) wakes the other process on the same processor, which is much faster.
+ * Older kernels reject this flag.
+ */
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP 1UL
 #endif
 
 #define NUMBERS 1024
-#define SKIPPED 77 /* the kernel cannot do this */
+#define SKIPPED 77 /* exit status if the kernel lacks a necessary feature */
 #define CONTROL STDIN_FILENO
 #define LISTENER_TRIES 5000
 #define LISTENER_PAUSE_US 1000
 
-/* Phases of the program; nothing counts before main(). */
+/* Phases of the program. Calls before main() are not counted. */
 enum phase {
 	PHASE_LOADING,
 	PHASE_STARTING,
@@ -65,17 +69,17 @@ enum phase {
 enum outcome {
 	OUTCOME_NOT_REACHED,
 	OUTCOME_FAILED,
-	OUTCOME_NOT_POSSIBLE, /* so the call was let through */
+	OUTCOME_NOT_POSSIBLE, /* the kernel executed the call instead */
 };
 
 /**
  * struct faults - the fault to cause, and its outcome
- * @only_start: count only in PHASE_STARTING
- * @number:     number of the call, or FAULTS_MALLOC_NR; -1: none
- * @nth:        which of its calls, from 1
- * @error:      its errno
- * @counts:     by number; the last one is for allocations
- * @link:       the file of the failed call's fd
+ * @only_start: count calls only in PHASE_STARTING
+ * @number:     number of the system call that is to fail, or FAULTS_MALLOC_NR; -1: none
+ * @nth:        which call of @number fails, counted from 1
+ * @error:      the errno with which it fails
+ * @counts:     calls so far, by number; the last element counts allocations
+ * @link:       the file to which the fd of the failed call refers
  */
 struct faults {
 	pid_t child;
@@ -108,7 +112,7 @@ static void say(const char *format, ...)
 		fail("cannot answer the test");
 }
 
-/* In the child. A filter is permanent, so install it immediately before executing the program. */
+/* Runs in the child. A filter is permanent, so install it immediately before the program. */
 static int install_filter(void)
 {
 	struct sock_filter code[] = {
@@ -132,7 +136,10 @@ static _Noreturn void run_program(const char *preload, char **argv, int to_paren
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || close(null))
 		fail("/dev/null");
-	/* The number that the listener will have: afterwards no call is possible to send it. */
+	/*
+	 * Tell the parent the listener's fd number in advance: once the filter is installed, every
+	 * call waits for the parent.
+	 */
 	next = dup(STDIN_FILENO);
 	if (next < 0 || close(next) || write(to_parent, &next, sizeof(next)) != sizeof(next))
 		fail("cannot tell the parent");
@@ -142,7 +149,7 @@ static _Noreturn void run_program(const char *preload, char **argv, int to_paren
 	_exit(SKIPPED + 1);
 }
 
-/* The child's fd, when it exists. */
+/* Wait until the child has the fd @number, and duplicate it. Return: the duplicate. */
 static int take_listener(pid_t child, int number)
 {
 	int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
@@ -212,7 +219,7 @@ static void answer(const struct faults *faults)
 	say("%s", text);
 }
 
-/* Handle a message of the test. Return: whether to continue. */
+/* Handle a message from the test. Return: false if the test has closed the socket. */
 static bool obey(struct faults *faults, char **argv)
 {
 	char text[256] = "";
@@ -247,13 +254,13 @@ static bool is_wait(long number)
 	return number == SYS_epoll_pwait;
 }
 
-/* The first call in main() is ivs_fd_fill_standard(), whose system call nothing makes before. */
+/* The first call in main() is ivs_fd_fill_standard(). Its system call is not made before main(). */
 static bool is_first_of_main(const struct seccomp_data *call)
 {
 	return call->nr == SYS_fcntl && call->args[0] == STDIN_FILENO && call->args[1] == F_GETFD;
 }
 
-/* The file of a call's fd, from which the test sees which client its failure may concern. */
+/* Record the file of the call's fd. It tells the test which client the failure may affect. */
 static void note_fd(struct faults *faults, const struct seccomp_notif *notif)
 {
 	unsigned int arg = notif->data.nr == SYS_epoll_ctl ? 2 : 0;
@@ -268,9 +275,9 @@ static void note_fd(struct faults *faults, const struct seccomp_notif *notif)
 }
 
 /*
- * close() frees the fd also when it fails. The nearest effect from outside: another file takes its
- * place, so that the program appears to have another fd afterwards. If its limit of fds has been
- * lowered meanwhile, that is not possible.
+ * close() frees the fd even if it fails. The closest effect that another process can cause is to
+ * replace the file behind the fd: the number then appears to be in use by a different file. This is
+ * not possible if the program has meanwhile lowered its limit of fds below that number.
  */
 static bool close_all_the_same(const struct faults *faults, const struct seccomp_notif *notif)
 {
@@ -303,7 +310,7 @@ static bool inject(struct faults *faults, const struct seccomp_notif *notif)
 	return possible;
 }
 
-/* Return: whether this call is the one to fail. */
+/* Count a call. Return: whether this call is the one that must fail. */
 static bool count(struct faults *faults, const struct seccomp_notif *notif)
 {
 	long number = number_of(&notif->data);
@@ -329,9 +336,9 @@ static bool count(struct faults *faults, const struct seccomp_notif *notif)
 }
 
 /*
- * A timer's signal would interrupt a call that waits for this process with EINTR, also a call that
- * otherwise never waits: a close() that has not closed, a readlink(), a sanitizer's mmap(). So no
- * timer is set, and that is not an error.
+ * While a call waits for this process, a timer's signal could interrupt it with EINTR, even a call
+ * that normally never waits: a close() that has not closed, a readlink(), a sanitizer's mmap(). So
+ * setitimer() sets no timer here, but reports success.
  */
 static bool is_timer(const struct seccomp_notif *notif)
 {
@@ -342,7 +349,7 @@ static void judge(struct faults *faults)
 {
 	union {
 		struct seccomp_notif notif;
-		char room[512]; /* later kernels may write more */
+		char room[512]; /* newer kernels may write more */
 	} in = {0};
 	union {
 		struct seccomp_notif_resp resp;
@@ -351,7 +358,7 @@ static void judge(struct faults *faults)
 
 	if (ioctl(faults->listener, SECCOMP_IOCTL_NOTIF_RECV, &in)) {
 		if (errno == ENOENT || errno == EINTR)
-			return; /* the caller has exited */
+			return; /* the process that made the call has exited */
 		fail("cannot receive a system call");
 	}
 	out.resp.id = in.notif.id;
@@ -367,8 +374,8 @@ static void judge(struct faults *faults)
 }
 
 /*
- * The program has exited; its children may still run. It stays a zombie, so that its id is not
- * reused.
+ * Report that the program has exited; its children may still run. The program stays a zombie, so
+ * that its id is not reused.
  */
 static void tell_end(const struct faults *faults)
 {
@@ -393,7 +400,9 @@ int main(int argc, char **argv)
 			fail("poll");
 		if (fds[1].revents & POLLIN) {
 			judge(&faults);
-			/* calls before messages, so that an outcome counts all earlier calls */
+			/*
+			 * handle calls before messages, so that an outcome counts all earlier calls
+			 */
 			continue;
 		}
 		if (fds[1].revents & POLLHUP)

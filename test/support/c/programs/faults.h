@@ -4,12 +4,12 @@
 #define TEST_SUPPORT_FAULTS_H
 
 /*
- * An allocation "writes" to this fd to ask whether it must fail: a system call that every sandbox
- * allows and that has no effect.
+ * faults_malloc.c "writes" to this invalid fd to ask whether an allocation must fail. Every sandbox
+ * allows write(2), and writing to this fd has no effect.
  */
 #define FAULTS_MALLOC_FD (-7007)
 
-/* This is counted as one more system call, with this number. */
+/* Allocations are counted like a system call of this number. */
 #define FAULTS_MALLOC_NR 100000
 
 #endif

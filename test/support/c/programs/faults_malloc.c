@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* To be preloaded under faults.c: allocations that fail on request. */
+/* A library preloaded into a program that runs under faults.c: allocations fail on request. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stddef.h>
@@ -23,7 +23,8 @@ EXPORT void *reallocarray(void *old, size_t n, size_t len);
 
 /*
  * libseccomp (2.5.4) silently loses rules when an allocation fails, and the server is then killed
- * by its own filter. That is safe, and not a fault of the server.
+ * by its own filter. That is safe and not a fault of the server, so allocations of libseccomp never
+ * fail.
  */
 static int is_spared(const void *caller)
 {

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One PCI function at a socket, for tests of src/vfio_user/ alone: without a server or peers.
+ * Serve one PCI function at a socket, without a server or peers, to test src/vfio_user/ alone.
  *
  *   serve-device SOCKET [NAME=VALUE]...
  *     revision=1 vectors=4 intx=0 size=4194304 migration=not|device|memory
- *     offset=0 writable=1 memory=PATH     opened when it is met: the others come before; "-": none
+ *     offset=0 writable=1 memory=PATH     memory= must come last; "-": no memory
  *
- * Lines of standard input, each answered by one of standard output:
- *   doorbell VECTOR        a peer rang
- *   memory PATH OFFSET WRITABLE   another memory; "-": none
- *   counts                 as NAME=VALUE ...
- *   rung                   doorbells that the guest rang since: PEER:VECTOR ...
- *   id N                   what IVPosition reads
+ * Each line of standard input is answered by a line of standard output:
+ *   doorbell VECTOR        a peer rings VECTOR
+ *   memory PATH OFFSET WRITABLE   replace the memory; "-": no memory
+ *   counts                 print the counters as NAME=VALUE ...
+ *   rung                   print the doorbells that the guest rang since the last such line, as
+ *                          PEER:VECTOR ...
+ *   id N                   set the value of IVPosition
  * "gone RESULT TEXT" is printed when a client disconnects, "ready" at the start.
  */
 #include <errno.h>
@@ -83,7 +84,7 @@ static bool set_number(struct served *served, const char *name, const char *text
 	return true;
 }
 
-/* Closes the previous memory when the session no longer uses it. */
+/* Replace the memory. The previous one is closed when the session no longer uses it. */
 static void open_memory(struct served *served, const char *path)
 {
 	struct ivs_vfio_user_memory *memory = &served->options.memory;
@@ -165,7 +166,7 @@ static void obey(struct served *served, const char *line)
 	}
 }
 
-/* Return: whether more input may follow. */
+/* Read and execute lines. Return: false at the end of the input. */
 static bool read_lines(struct served *served)
 {
 	ssize_t n = read(STDIN_FILENO, served->line + served->line_len,
