@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Clients of a place's server, and which peers they know."""
+"""Connect clients to the test's server, and check which peers they know."""
 from support.py.wire import RawClient, read_together
 
 
 def connect_client(place, vectors=1, keep=True, kind=RawClient):
-    """A client that has read nothing yet."""
+    """Connect a client that has read nothing yet."""
     try:
         return place.add(kind(str(place.socket), vectors, keep))
     except OSError as error:
@@ -12,12 +12,12 @@ def connect_client(place, vectors=1, keep=True, kind=RawClient):
 
 
 def join(place, vectors=1, keep=True):
-    """A client that has read its greeting."""
+    """Connect a client and let it read its greeting and its own vectors."""
     return connect_client(place, vectors, keep).greeting()
 
 
 def others(client, clients):
-    """The ids of all clients except one."""
+    """The ids of all clients except this one."""
     return {each.id for each in clients if each is not client}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The suite in test/library/conform/: its cases, its partner on the host, and its output."""
+"""Run the suite in test/library/conform/: its cases, its partner on the host, and its output."""
 import re
 import signal
 import subprocess
@@ -14,7 +14,8 @@ LIMIT = 120  # seconds for a whole run; normally about ten
 
 
 def cases(build):
-    """The names of the cases; none if it is not built, for which a test fails."""
+    """The names of the cases. There are none if the suite is not built; a test fails in that
+    case."""
     try:
         return subprocess.run([build / "test/conform", "--list"], capture_output=True, text=True,
                               check=True, timeout=60).stdout.splitlines()
@@ -23,20 +24,20 @@ def cases(build):
 
 
 def make_file(path):
-    """A region without a server: a file of that size."""
+    """Create a region without a server: a file of SIZE bytes."""
     with open(path, "wb") as file:
         file.truncate(SIZE)
 
 
 def start_partner(place, address):
-    """The partner on the host; it has joined."""
+    """Start the partner on the host and wait until it has joined."""
     partner = place.start(place.build / "test/conform", "--partner", address)
     partner.out.wait("partner: ready")
     return partner
 
 
 def tell(partner):
-    """Report that the device, server or name has been removed."""
+    """Tell the partner that the device, the server or the region's name has been removed."""
     partner.signal(signal.SIGUSR1)
 
 
@@ -49,7 +50,7 @@ class Report:
         self.verdicts = {}
 
     def check(self, name, names):
-        """The result of a case."""
+        """Fail the test unless this case has run and passed."""
         if not self.verdicts:
             self._read(names)
         assert name in self.verdicts, "the case did not run:\n" + self.text[-3000:]
@@ -58,7 +59,8 @@ class Report:
             pytest.fail(failure, pytrace=False)
 
     def _read(self, names):
-        """Each failure line is "name: reason"; names may contain colons."""
+        """Parse the results. A failure has the form "name: reason", and names may contain
+        colons."""
         for match in filter(None, map(TAP.match, self.text.splitlines())):
             name = next((name for name in names if match["text"] == name
                          or match["bad"] and match["text"].startswith(name + ": ")), None)
@@ -66,7 +68,7 @@ class Report:
                 self.verdicts[name] = match["text"][len(name) + 2:] if match["bad"] else None
 
     def check_end(self, names):
-        """Each case ran once, and the status agrees with the lines."""
+        """Check that each case has run once and that the status agrees with the results."""
         plans = re.findall(r"^1\.\.(\d+)$", self.text, re.MULTILINE)
         assert sum(map(int, plans)) == len(names), self.text[-3000:]
         bad = re.findall(r"^not ok ", self.text, re.MULTILINE)

@@ -30,7 +30,7 @@ class Control:
         self.sock.shutdown(socket.SHUT_WR)
 
     def line(self):
-        """Return the next line of the server, without the newline; None: it closed the
+        """Return the next line from the server, without its newline; None if the server closed the
         connection."""
         while b"\n" not in self._bytes:
             try:
@@ -57,7 +57,7 @@ class Control:
 
 
 def ask_once(path, **members):
-    """Return a status, with a connection of its own."""
+    """Request a status over a new connection, and return it."""
     control = Control(path)
     try:
         return control.ask(json.dumps({"request": "status", **members}).encode() + b"\n")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Many clients at a time: checks of what all of them must know, all doorbells between them, and a
-storm of clients that join, ring and leave meanwhile."""
+"""Checks for many clients at a time: what all of them must know, and all doorbells between them;
+and a storm of clients that join, ring and leave concurrently."""
 import os
 import select
 import struct
@@ -11,8 +11,8 @@ from support.py.wire import ProtocolError, RawClient, TIMEOUT, ring
 
 
 def all_know_all(clients):
-    """All clients read until each knows exactly the others with all their vectors, and has its
-    own."""
+    """All clients read until each knows exactly the others with all their vectors, and has received
+    its own vectors."""
     ids = {client.id for client in clients}
     deadline = time.monotonic() + TIMEOUT
     for client in clients:
@@ -32,7 +32,7 @@ def read_what_is_there(clients):
 
 
 def take_doorbells(client):
-    """The vectors that were rung."""
+    """Consume a client's doorbells. Return: the vectors that were rung."""
     rung = []
     for vector, fd in enumerate(client.own):
         if select.select([fd], [], [], 0)[0]:
@@ -42,7 +42,7 @@ def take_doorbells(client):
 
 
 def all_ring_all(clients):
-    """All ring all others on each vector, and exactly that vector is rung."""
+    """Every client rings every other on each vector, and only that vector receives a doorbell."""
     for client in clients:
         take_doorbells(client)
     for rings in clients:
@@ -67,8 +67,8 @@ def same_memory(clients):
 class Storm:
     """Threads that each repeatedly start a client, which joins, rings all known peers, and leaves.
 
-    lossy: the server may die meanwhile: a client that has not been greeted may be lost, and so may
-           one to which a message was being sent
+    lossy: the server may be killed during the storm, so a client may be lost while it is being
+           greeted or sent a message
     """
 
     def __init__(self, path, vectors, threads=2, lossy=False):
@@ -93,7 +93,8 @@ class Storm:
         with RawClient(self.path, self.vectors) as client:
             try:
                 client.greeting()
-                # Some read a little, some do not, some leave with unread messages.
+                # Some clients read up to six messages, some read none, and some leave with unread
+                # messages.
                 for _ in range((self.joined_n + at) % 7):
                     client.next(0.001)
             except ProtocolError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device as a process, and checks that tests make with it."""
+"""Run ivshmem-device, connect VMMs and peers to it, and check their doorbells."""
 import contextlib
 import os
 import pathlib
@@ -14,7 +14,7 @@ MIB = 1 << 20
 
 
 class Devices(Process):
-    """An ivshmem-device that waits for VMMs. The place ends it.
+    """An ivshmem-device that waits for VMMs. It is ended by its Place.
 
     n: number of configured devices
     """
@@ -25,20 +25,20 @@ class Devices(Process):
         self.err.wait("waiting for a VMM", n)
 
     def stop(self, number=signal.SIGTERM):
-        """End it with SIGTERM, and check for status 0."""
+        """Stop the program with SIGTERM, and check for status 0."""
         self.signal(number)
         status = self.wait()
         assert status == 0, f"ivshmem-device ended with {status}: {self.err.text()}"
 
 
 def kernel_says(pid):
-    """Value of a field in /proc/PID/status."""
+    """The fields of /proc/PID/status: {name: [words]}."""
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.split() for name, value in (line.split(":", 1) for line in lines)}
 
 
 def connect_when_free(place, path, **keywords):
-    """A client, after the device has noticed that the previous one has left."""
+    """Connect a client as soon as the device has noticed that the previous client has left."""
     found = []
 
     def tries():
@@ -51,8 +51,8 @@ def connect_when_free(place, path, **keywords):
 
 
 class Guest:
-    """A client that has started like a guest with a driver: MSI-X on, an eventfd for each
-    vector."""
+    """A client that has initialised the device like a guest's driver: MSI-X is enabled, and each
+    vector has an eventfd."""
 
     def __init__(self, place, path, vectors=1, client=None):
         self.client = client or place.add(Client(path))
@@ -65,7 +65,7 @@ class Guest:
         place.add(self)
 
     def close(self):
-        """Close its eventfds; the client ends on its own."""
+        """Close the eventfds; the client is closed separately."""
         while self.fds:
             os.close(self.fds.pop())
 
@@ -87,7 +87,7 @@ class Guest:
         os.eventfd_read(peer.own[0])
 
     def wait_interrupt(self, vector=0):
-        """Wait until that vector has interrupted."""
+        """Wait until this vector has interrupted the guest."""
         wait_until(lambda: fired(self.fds[vector]), f"vector {vector} has interrupted")
 
     def interrupts(self):
@@ -96,16 +96,17 @@ class Guest:
 
 
 def start_server(place, vectors=2, size="1M", region=None):
-    """Start a server; without region it uses the region of the previous one."""
+    """Start a server. Without @region it uses the test's named region, which an earlier server may
+    have left."""
     if region is None and not place.shm_path.exists():
         place.shm_path.write_bytes(bytes(MIB))
     return place.server("-n", str(vectors), "-l", size, region=region)
 
 
 def start_device(place, *options, vectors=2, has=None):
-    """A doorbell device that has joined, and has received its vectors, which come later.
+    """Start a doorbell device; wait until it has joined and has received its vectors.
 
-    has: number of vectors that the server assigns, if different; -1: unknown
+    has: number of vectors that the server assigns, if not @vectors; -1: do not wait for vectors
     """
     device = Devices(place, "--socket", place.dir / "vmm", "--server", place.socket, "--vectors",
                      vectors, "--control", place.dir / "control", *options)
@@ -121,7 +122,7 @@ def device_of(place):
 
 
 def upstream(place):
-    """The device's status of its server."""
+    """What the device's status says about its server."""
     return device_of(place)["server"]
 
 
@@ -131,13 +132,14 @@ def totals_of(place):
 
 
 def wait_state(place, state):
-    """Wait until its status of the server has these values. Return: that status."""
+    """Wait until the device reports this state of its server. Return: the status of the server."""
     wait_until(lambda: upstream(place)["state"] == state, f"the state is {state}")
     return upstream(place)
 
 
 def introduce(guest, peer):
-    """Wait until the device knows all of this peer's doorbells: they are announced in order."""
+    """Wait until the device knows the peer's last doorbell. Doorbells are announced in order, so it
+    then knows all of them."""
     last = len(peer.own) - 1
     wait_until(lambda: guest.ring(peer.id, last) or readable([peer.own[last]]),
                "the device knows the peer")

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Guests with a device of ivshmem-device, and a shell in them, so that one boot is enough for many
-cases.
+"""Guests with a shell and a device that ivshmem-device serves. One boot is enough for many cases.
 
     device = device_guest.Device(place, ["--region", f"shm:{place.shm}", "--size", "1M"])
     shell = device_guest.start(place, device.vmm(0))
@@ -19,11 +18,11 @@ from support.py.wire import readable, ring
 
 BOOT = 120
 COMMAND = 60
-#: A port for a device that is plugged in later, above 4 GiB.
+#: A root port with address space above 4 GiB, for a device that is plugged in later.
 PORT = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,pref64-reserve=1G"]
 FIRST = "/sys/class/ivshmem/ivshmem0"
 
-#: Reads commands from the console. Commands must not read the next command as input.
+#: Reads commands from the console. A command must not read the next one as its input.
 _SHELL = r"""
 stty -echo
 echo "shell: ready"
@@ -35,9 +34,9 @@ done
 
 
 class Device:
-    """The program with one or more devices.
+    """ivshmem-device with one or more devices.
 
-    devices: the options of each, except its socket
+    devices: the options of each device, except --socket
     """
 
     def __init__(self, place, *devices, options=(), name="device"):
@@ -53,12 +52,12 @@ class Device:
 
     @property
     def program(self):
-        """Path of its socket."""
+        """The path of ivshmem-device."""
         return self._place.build / "tools/ivshmem-device"
 
     @property
     def log(self):
-        """Lines of its log."""
+        """The lines of the program's log."""
         return self.process.err
 
     def vmm(self, at=0, ident=None, bus=None):
@@ -70,13 +69,13 @@ class Device:
         return [word for at in range(len(self.sockets)) for word in self.vmm(at)]
 
     def status(self, at=0):
-        """Status of a device, if the program was started with control_options()."""
+        """The status of a device, if the program was started with --control."""
         done = self._place.run(self.program, "--status", self.control, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)["devices"][at]
 
     def end(self):
-        """End it with SIGTERM."""
+        """Stop the program with SIGTERM, and check for status 0."""
         self.process.popen.terminate()
         assert self.process.wait() == 0, self.log.text()
 
@@ -90,12 +89,12 @@ class Shell:
         self._said = []
 
     def open(self):
-        """Read its console from the start."""
+        """Start reading the guest's console."""
         self.console = Console(self.guest)
         return self
 
     def await_ready(self):
-        """Wait until it has booted."""
+        """Wait until the guest has booted and its shell is ready."""
         self._until("shell: ready", BOOT)
         return self
 
@@ -107,7 +106,7 @@ class Shell:
         return lines, line
 
     def ask(self, command, timeout=COMMAND):
-        """Run a command. Return: its status, its output."""
+        """Run a command. Return: its status and its output."""
         self.console.send(command)
         lines, end = self._until("shell: status ", timeout)
         return int(end.split()[-1]), "\n".join(lines)
@@ -123,7 +122,7 @@ class Shell:
         self.console.send(command)
 
     def insert(self):
-        """Bind the devices to the driver in kernel/."""
+        """Load the driver in kernel/, which binds to the devices."""
         self.run("insmod /modules/ivshmem.ko")
         return self
 
@@ -141,7 +140,7 @@ class Shell:
         return [int(line.split()[1]) for line in lines if line]
 
     def wait_counts(self, wanted, at=0):
-        """Wait until the vectors have interrupted exactly this often, and no others have."""
+        """Wait until the interrupt counts of all vectors are exactly @wanted."""
         deadline = time.monotonic() + 20
         while (found := self.counts(at)) != wanted:
             assert time.monotonic() < deadline, f"the counts are {found}, not {wanted}"
@@ -151,21 +150,21 @@ class Shell:
         self.run(f"ivshmem-client -a /dev/ivshmem{at} -c 'int {peer} {vector}'")
 
     def check_log(self):
-        """The guest's kernel has not complained since our script started."""
+        """Check that the guest's kernel has logged no errors since init was started."""
         complaints = "|".join(COMPLAINTS)
         status, text = self.ask("dmesg | sed '1,/Run .init as init process/d' | "
                                 f"grep -A 30 -E '{complaints}'")
         assert status == 1, text
 
     def close(self):
-        """Stop it."""
+        """Stop the guest."""
         if self.console:
             self.console.close()
         self.guest.stop()
 
 
 def image_of(place):
-    """The initramfs, the same for all guests of a test."""
+    """Build the initramfs once, for all guests of a test."""
     path = place.dir / "shell.img"
     found = kernel.find()
     if not path.exists():
@@ -177,8 +176,8 @@ def image_of(place):
 
 
 def launch(place, devices, own=False, may_crash=False, **options):
-    """Start a guest, without waiting for it. own: with this machine's QEMU, whatever that supports;
-    may_crash: QEMU leaves no core dump."""
+    """Start a guest without waiting until it has booted. own: use this machine's QEMU, even if it
+    does not support vfio-user; may_crash: prevent QEMU from dumping core."""
     number = len(list(place.dir.glob("shell*.log")))
     options.setdefault("append", "iomem=relaxed")
     if not own:
@@ -225,7 +224,7 @@ class Ringer:
         self.shell.wait_counts(self._counts, self._at)
 
     def is_quiet(self):
-        """No unexpected doorbell arrived."""
+        """Return whether no unexpected doorbell has arrived."""
         return self.shell.counts(self._at) == self._counts
 
 
@@ -256,12 +255,12 @@ class HostRinger:
         return found
 
     def is_quiet(self):
-        """No unexpected doorbell arrived."""
+        """Return whether no unexpected doorbell has arrived."""
         return not self._take()
 
 
 def all_ring_all(peers, vectors, record_property=None):
-    """Every peer rings every other on each vector: each doorbell is a case."""
+    """Every peer rings every other on each vector; each doorbell is recorded as a case."""
     for rings in peers:
         for rung in peers:
             for vector in range(vectors if rings is not rung else 0):
@@ -293,7 +292,7 @@ class ClientRinger:
         assert self.is_quiet()
 
     def is_quiet(self):
-        """No unexpected doorbell arrived."""
+        """Return whether no unexpected doorbell has arrived."""
         return self._client.out.count("doorbell on vector") == sum(self._heard.values())
 
 
@@ -303,7 +302,7 @@ def pattern(seed, offset, length):
 
 
 def fields(report):
-    """Output of `probe report`: {name: value}."""
+    """Parse the output of `probe report` into {name: value}."""
     found = dict(re.match(r"(\S+) ?(.*)", line).groups() for line in report.split("\n"))
     assert found.pop("end", None) == "", "the report is not complete:\n" + report
     return found

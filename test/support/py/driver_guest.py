@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A guest with our driver: the output of its programs becomes cases, and its kernel must not
-complain.
+"""A guest with our driver. The programs in the guest report cases, and its kernel must log no
+errors.
 
     guest = driver_guest.start(SCRIPT, devices)
     driver_guest.finish(guest, record_property, {"ring": lambda vector: ...})
 
-The guest runs a script with `driver-test SUITE` (test/driver/suites/), which prints TAP lines, and
-"ask WORD ARGUMENT..." for actions of the host.
+The guest runs a script with `driver-test SUITE` (test/driver/suites/), which prints TAP lines and,
+to request an action of the host, "ask WORD ARGUMENT...".
 """
 import os
 import re
@@ -23,10 +23,10 @@ from support.py.wire import RawClient, readable, ring
 TIMEOUT = int(os.environ.get("IVSHMEM_GUEST_TIMEOUT", "120"))
 MODULES = ("ivs_walk", "ivs_import", "ivs_legacy")
 
-#: A port above 4 GiB.
+#: A root port with address space above 4 GiB.
 PORT = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,pref64-reserve=4G"]
 
-#: Lines in a kernel's log that are errors.
+#: Words that mark a line in the kernel's log as an error.
 COMPLAINTS = ("BUG", "WARNING", "Oops", "possible circular", "possible recursive", "KASAN",
               "lockdep",
               "INFO: task", "scheduling while atomic", "sleeping function", "refcount_t",
@@ -68,7 +68,7 @@ def start(place, script, devices, modules=("ivshmem", "ivs_walk"), programs=(), 
                     extra_modules=[driver.module(found),
                                    *driver.modules(found, TEST / "driver" / "modules", MODULES)])
     options.setdefault("append", "")
-    # An oops that ends only one task would leave the others waiting.
+    # Panic on an oops: if it ended only one task, others would wait for that task.
     options["append"] += " oops=panic"
     options.setdefault("qemu", guest_device.QEMU)
     guest = machine.Guest(name, found, image, image + ".log", devices=devices,
@@ -80,8 +80,8 @@ def start(place, script, devices, modules=("ivshmem", "ivs_walk"), programs=(), 
 
 
 class Console:
-    """The guest's console, line by line, and its input. Through the socket and not from the log,
-    into which QEMU writes a character twice when the socket was full for a moment."""
+    """The guest's console: output line by line, and input. The output is read from the socket, not
+    from the log, because QEMU logs a character twice if the socket was full for a moment."""
 
     def __init__(self, guest):
         self._guest = guest
@@ -105,7 +105,7 @@ class Console:
             self._changed.notify_all()
 
     def next(self, deadline):
-        """The next line, without its newline."""
+        """Wait for the next line. Return: the line without its newline."""
         with self._changed:
             while b"\n" not in self._text:
                 assert not self._ended, "the guest ended: " + "\n".join(self._guest.tail(40))
@@ -130,9 +130,9 @@ class Console:
 
 
 def finish(guest, record_property, answers=None, timeout=None):
-    """Answer the guest's requests ("done", or the text that the function returns) until it has
-    ended; each of its TAP lines becomes a case. Fails if one is "not ok", if a program did not get
-    to its end or if the kernel complained. Return: how many cases there were."""
+    """Answer the guest's requests until it has ended: the answer is the text that the function in
+    @answers returns, or "done". Each TAP line becomes a case. Fails if a case is "not ok", if a
+    program ended early or if the kernel logged errors. Return: the number of cases."""
     console = guest.console
     deadline = time.monotonic() + (timeout or TIMEOUT)
     result = Result()
@@ -184,7 +184,7 @@ class Result:
             self._wrong.append(line)
 
     def check(self, guest):
-        """Check that nothing failed."""
+        """Fail if a case or a program has failed, or if the kernel has logged errors."""
         if self._since_plan:
             self._wrong.append(f"a program ended early, after {self._since_plan} cases")
         assert not self._wrong, "\n".join(self._wrong) + "\n" + "\n".join(guest.tail(10))
@@ -194,8 +194,8 @@ class Result:
 
 
 class Host:
-    """The host's side of a guest: memory to read and write, and a peer to ring the guest and be
-    rung."""
+    """The host's side of a guest: the memory shared with the guest, and a peer that rings the
+    guest and is rung."""
 
     def __init__(self):
         self.memories = {}
@@ -205,7 +205,8 @@ class Host:
 
     def doorbell(self, place, vectors, size="4M", ident="ivshmem0", bus=None,
                  number=0):
-        """A server, a peer, and QEMU's arguments for the guest's device, /dev/ivshmemNUMBER."""
+        """Start a server and a peer. Return: QEMU's arguments for the guest's device,
+        /dev/ivshmemNUMBER."""
         socket = self.serve(place, vectors, size, ident, number)
         self.devices[ident] = guest_device.Device(place, ident, bus).doorbell(socket, vectors)
         return self.devices[ident].arguments
@@ -219,7 +220,8 @@ class Host:
         return socket
 
     def plain(self, place, size, ident="plain", bus=None, number=1):
-        """A sparse file as the region in QEMU's arguments."""
+        """Create a sparse file as a region. Return: QEMU's arguments for a plain device with that
+        region."""
         path = place.dir / f"{ident}.region"
         with open(path, "wb") as region:
             region.truncate(size)
@@ -228,7 +230,7 @@ class Host:
         return self.devices[ident].arguments
 
     def open_memory(self, place, path, number):
-        """Map a file that is the memory of /dev/ivshmemNUMBER."""
+        """Open a file that is the memory of /dev/ivshmemNUMBER."""
         self.memories[number] = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         place.add(Fd(self.memories[number]))
 
@@ -238,7 +240,7 @@ class Host:
                 "ring-soon": self.ring}
 
     def look(self, number, offset, *words):
-        """Check the data that the guest wrote."""
+        """Check the data that the guest has written."""
         expected = " ".join(words).encode()
         assert os.pread(self.memories[int(number)], len(expected), int(offset)) == expected
 
@@ -247,7 +249,7 @@ class Host:
         os.pwrite(self.memories[int(number)], " ".join(words).encode() + b"\0", int(offset))
 
     def peer(self):
-        """Number of the guest's vectors."""
+        """Wait until the guest has joined. Return: the eventfds of its vectors."""
         if not self.guest:
             self.client.read_until(
                 lambda: any(len(known) == self.client.vectors
@@ -260,17 +262,17 @@ class Host:
         ring(self.peer()[int(vector)])
 
     def rung(self, vector):
-        """The guest has rung only this vector of the host's peer."""
+        """Check that the guest rings this vector of the host's peer, and no other."""
         assert readable(self.client.own, timeout=20) == [int(vector)]
         os.read(self.client.own[int(vector)], 8)
 
 
 class Fd:
-    """Close this at the end."""
+    """An fd that Place.add() can close at the end."""
 
     def __init__(self, fd):
         self._fd = fd
 
     def close(self):
-        """Close everything."""
+        """Close the fd."""
         os.close(self._fd)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A replacement for an ivshmem-server of a device, whose behaviour a test controls."""
+"""A stand-in for ivshmem-server, whose behaviour a test controls."""
 import contextlib
 import os
 import socket
@@ -13,19 +13,19 @@ MIB = 1 << 20
 
 
 def say(sock, value, *fds):
-    """A message as a server sends it."""
+    """Send a message, as a server does."""
     socket.send_fds(sock, [struct.pack("<q", value)], fds)
 
 
 class FakeServer:
-    """Listens, and sends each client a greeting, unless greet has been replaced.
+    """A server that sends each client a greeting, unless greet has been replaced.
 
     memory:  the region's fd
     own:     the eventfds of each new client's vectors
-    others:  {id: eventfds} of peers that are connected
-    greet:   called with each connection in a thread; returns true if it is to be closed
+    others:  {id: eventfds} of the peers that are connected
+    greet:   called in a thread with each connection; returns true if the connection is to be closed
     next_id: id of the next client
-    came:    the number of connections so far
+    came:    number of connections so far
     """
 
     def __init__(self, place, path, memory=None, vectors=1, others=None):
@@ -78,7 +78,7 @@ class FakeServer:
         """Accept, and send nothing."""
 
     def curt(self, sock):
-        """Send a greeting, and close."""
+        """Send a greeting, and close the connection."""
         self.welcome(sock)
         return True
 
@@ -92,11 +92,11 @@ class FakeServer:
         self.sock.close()
 
     def wait_for_another(self, came):
-        """Wait until there have been more connections than this number."""
+        """Wait until there have been more than this number of connections."""
         wait_until(lambda: self.came > came, "it is tried again")
 
     def renew(self, vectors=1):
-        """Use new eventfds for each further connection. Return: the previous ones, which the caller
+        """Use new eventfds for all further connections. Return: the previous ones, which the caller
         closes."""
         self.settle()
         before, self.own = self.own, [eventfd() for _ in range(vectors)]

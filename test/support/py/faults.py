@@ -22,19 +22,20 @@ SANITIZED_STEP = 3
 SKIPPED = 77
 MALLOC = 100000  # FAULTS_MALLOC_NR
 
-#: Effects on clients when a call fails with one of these while the server serves: HARMLESS: none,
-#: except a delay. NEWCOMER: a client that is just connecting may be refused. CONCERNED: the client
-#: whose socket it was may be dropped; other calls do not have these errors.
+# What happens to clients if a call fails with one of these errors while the server serves.
+# HARMLESS: nothing but a delay. NEWCOMER: a client that is just connecting may be refused.
+# CONCERNED: the client whose socket the call used may be dropped; calls on other fds do not have
+# these errors.
 HARMLESS, NEWCOMER, CONCERNED = "harmless", "newcomer", "concerned"
 
-#: The same for every call for which the kernel can lack resources.
+#: Errors of calls that create an fd.
 _FDS = "EMFILE ENFILE ENOMEM"
 
-#: call -> {effect on clients: the errors that this call can really have}. A call without errors
-#: cannot fail as it is used here. Calls of start and end do not affect clients.
-#:
-#: EAGAIN of sendmmsg() is missing: the kernel returns it only for a full socket, and reports an
-#: event when there is room again. The scenario with a client that does not read includes it.
+# call -> {effect on clients: the errors that the call can really return}. A call without errors
+# cannot fail as it is used here. Calls at start and exit do not affect clients.
+#
+# EAGAIN of sendmmsg() is missing, because the kernel returns it only for a full socket, and reports
+# an event when there is room again. The scenario with a client that does not read covers it.
 ERRORS = {
     "accept4": {HARMLESS: "EINTR EAGAIN ECONNABORTED ENOBUFS ENOMEM EPERM",
                 NEWCOMER: "EMFILE ENFILE"},
@@ -119,7 +120,7 @@ ERRORS = {
 
 @functools.cache
 def numbers():
-    """The number of every system call of this machine, by name, from the compiler."""
+    """{name: number} of all system calls of this machine, according to the compiler."""
     for compiler in ("cc", "gcc", "clang"):
         try:
             text = subprocess.run([compiler, "-E", "-dM", "-include", "sys/syscall.h", "-xc",
@@ -132,12 +133,12 @@ def numbers():
 
 
 def names():
-    """The name of every system call, by number."""
+    """{number: name} of all system calls of this machine."""
     return {number: name for name, number in numbers().items()}
 
 
 def kinds(call):
-    """The errors of a call, by their effect on clients."""
+    """The errors that a system call can return, by their effect on clients."""
     assert call in ERRORS, (
         f"the server makes the system call {call}, which is missing in test/support/py/faults.py: "
         f"add its possible errors, and the clients that they may harm, to ERRORS")
@@ -145,11 +146,11 @@ def kinds(call):
 
 
 class Seen:
-    """The outcome since a fault was armed.
+    """What has happened since a fault was armed.
 
-    fired:  whether the call was reached
-    failed: whether it failed, which is not possible for each close(); see faults.c
-    link:   the file of the call that failed, as in /proc/PID/fd
+    fired:  whether the call that was to fail has been reached
+    failed: whether that call has failed, which is not possible for every close(); see faults.c
+    link:   the file of that call's fd, as in /proc/PID/fd
     counts: number of calls, by name
     """
 
@@ -164,8 +165,8 @@ class Seen:
 class Faulty:
     """A program whose system calls can be made to fail.
 
-    arm:     (from when, call, n-th, error) of a call that is to fail, as arm() takes them
-    preload: a library; None: none
+    arm:     the first fault: ("start" or "now", call, n-th, error)
+    preload: path of a library to preload, or None
     """
 
     def __init__(self, build, arguments, arm=("now", None, 0, None), preload=None):
@@ -196,7 +197,7 @@ class Faulty:
         self.close()
 
     def close(self):
-        """End it without checks."""
+        """Kill the program without checking its status."""
         if self._pidfd is not None:
             self.signal(signal.SIGKILL)
             os.close(self._pidfd)
@@ -205,7 +206,7 @@ class Faulty:
         self.process.end()
 
     def _take(self, word):
-        """The text after this word in the next message that begins with it."""
+        """Wait for a message that begins with this word. Return: the rest of the message."""
         while True:
             for at, text in enumerate(self._waiting):
                 if text.split()[0] == word:
@@ -221,17 +222,17 @@ class Faulty:
         self._socket.send(f"arm {when} {number} {nth} {code}".encode())
 
     def arm(self, call=None, nth=0, error=None):
-        """Let the n-th such call from now on fail; without a call, none."""
+        """Make the n-th such call from now on fail. If @call is None, no call fails."""
         self._send_arm("now", call, nth, error)
         self._take("armed")
 
     def ask(self):
-        """The outcome since then."""
+        """Return what has happened since the fault was armed."""
         self._socket.send(b"ask")
         return Seen(self._take("asked"))
 
     def wait_serving(self):
-        """Wait for the event loop. Return: false if the program exited first."""
+        """Wait until the program has reached its event loop. Return: false if it exited first."""
         while True:
             if any(text == "waits" for text in self._waiting):
                 return True
@@ -240,7 +241,8 @@ class Faulty:
             self._waiting.append(self._socket.recv(8192).decode())
 
     def wait_end(self):
-        """Its exit status, or minus the signal that ended it."""
+        """Wait for the end of the program. Return: its exit status, or minus the signal that ended
+        it."""
         return int(self._take("ended"))
 
     def signal(self, number):
@@ -251,13 +253,14 @@ class Faulty:
             pass
 
 
-#: The sanitizers map memory and allocate differently, and end when that fails. They also make calls
-#: that the program does not; without them, a call that is not in ERRORS is a failure.
+# Calls that must not fail in sanitizer builds: sanitizers map memory and allocate differently, and
+# exit when that fails. They also make calls that the program itself does not make, so only in other
+# builds must every call be in ERRORS.
 NOT_UNDER_SANITIZERS = {"brk", "malloc", "mmap", "mprotect", "munmap"}
 
 
 def stays(pid, fds):
-    """Return true if the process still has that many fds a moment later, so that a temporary fd is
+    """Return true if the process still has @fds open fds a moment later, so that temporary fds are
     not counted."""
     time.sleep(0.1)
     try:
@@ -276,10 +279,10 @@ class Tally:
         self._record = record_property
 
     def play(self, counts, once, concerned=False):
-        """Repeat with each call failing: once(kind, call, nth, error) runs it, and returns the
-        outcome.
+        """Repeat a scenario with each of its calls failing. once(kind, call, nth, error) runs the
+        scenario and returns a Seen.
 
-        concerned: also with errors that only a client's socket can have
+        concerned: also use errors that only a client's socket can have
         """
         for call in sorted(counts):
             if self.sanitized and (call in NOT_UNDER_SANITIZERS or call not in ERRORS):
@@ -290,9 +293,9 @@ class Tally:
                         self._play(kind, call, variant, once)
 
     def _play(self, kind, call, errors, once):
-        """Fail the first call, the second, and so on, until no such call is made. Sanitizer builds
-        only try a sample: neighbouring calls mostly share the memory checks that the sanitizers
-        add."""
+        """Make the first call fail, then the second, and so on, until the scenario makes no further
+        call. Sanitizer builds try only some of them, because neighbouring calls mostly share the
+        memory checks that the sanitizers add."""
         step = SANITIZED_STEP if self.sanitized else 1
         nth = 1
         fired = True
@@ -318,8 +321,8 @@ class Tally:
 
 
 def preload(where):
-    """The library that also makes allocations fail; not for sanitizers, which have their own
-    allocator."""
+    """The path of the library that makes allocations fail; None for sanitizer builds, which have
+    their own allocator."""
     if is_sanitized(where.server_program):
         return None
     return where.build / "test" / "libfaults-malloc.so"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The device of a test's guests: QEMU's own, or with IVSHMEM_GUEST_DEVICE=ivshmem-device that of
-the program, with a QEMU that is a vfio-user client.
+"""The device in a test's guests: QEMU's own device or, with IVSHMEM_GUEST_DEVICE=ivshmem-device,
+one that ivshmem-device serves to a QEMU that is a vfio-user client.
 
-The tests are the same. A test for only one of them has the mark qemu_device or served_device, with
-the reason, and is deselected with the other.
+Both devices run the same tests. A test for only one of them is marked qemu_device or served_device,
+with the reason, and is deselected for the other.
 """
 import os
 
@@ -14,7 +14,7 @@ CHOICE = os.environ.get("IVSHMEM_GUEST_DEVICE", "qemu")
 assert CHOICE in ("qemu", PROGRAM), f"IVSHMEM_GUEST_DEVICE={CHOICE}"
 #: True if ivshmem-device serves the device.
 SERVED = CHOICE == PROGRAM
-#: True to also run what `make check` leaves to check-slow.
+#: True to also run the tests that `make check` leaves to check-slow.
 ALL = "IVSHMEM_GUEST_ALL" in os.environ
 
 if SERVED:
@@ -24,10 +24,10 @@ else:
 
 
 class Device:
-    """One device of QEMU or of the program; .arguments are QEMU's arguments for it.
+    """One device of QEMU or of ivshmem-device; .arguments are QEMU's arguments for it.
 
-    place: runs the program, if that serves the device
-    socket: the path of the program's socket; at most one VM may use it at a time
+    place:  starts ivshmem-device, if that serves the device
+    socket: the path of ivshmem-device's socket; at most one VM may use it at a time
     """
 
     def __init__(self, place, ident, bus=None):
@@ -46,14 +46,15 @@ class Device:
         return self.serve("--server", server_socket, "--vectors", vectors)
 
     def plain(self, path, size):
-        """A device without doorbells: a file is its memory."""
+        """A device without doorbells, whose memory is a file."""
         if not SERVED:
             self.arguments = machine.plain(path, size, self._ident, self._bus)
             return self
         return self.serve("--region", f"file:{path}")
 
     def serve(self, *options):
-        """A device of the program with these options, whatever IVSHMEM_GUEST_DEVICE says."""
+        """A device that ivshmem-device serves with these options, whatever IVSHMEM_GUEST_DEVICE
+        says."""
         self.program = self._place.start(self._place.build / "tools/ivshmem-device", "-v",
                                          "--socket",
                                          self.socket, *options)

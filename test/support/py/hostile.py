@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Hostile and slow clients: one function for each case. It runs the case with a server, asserts
-what must hold, and returns a summary in a few words.
+"""Hostile and slow clients: one function for each case. It runs the case against a server, asserts
+what must hold, and returns a short summary.
 
-test_hostile_clients.py runs them as tests; scripts/compare-servers.py prints the results, also of
-another project's server: so no case relies on the server's log for what a client can observe, and
-assertions about our server alone check `place.ours`.
+test_hostile_clients.py runs these functions as tests. scripts/compare-servers.py prints their
+results, also for another project's server. So no case uses the server's log to find out what a
+client can observe itself, and assertions that hold for our server alone check `place.ours`.
 """
 import array
 import os
@@ -22,18 +22,18 @@ from support.py.programs import TIMEOUT, cpu_ticks, is_sanitized, rss_kib, wait_
 from support.py.wire import ProtocolError, RawClient, connect as connect_socket, read_together
 
 GROWTH_MAX_KIB = 512  # 100,000 leaks of 8 bytes would exceed it
-#: The kernel counts fds in flight by user: use a uid that no concurrent test has.
+#: The kernel counts fds in flight per user, so use a uid that no concurrent test has.
 OWN_USER = 2**30 + os.getpid()
 
 
 class CannotRun(Exception):
-    """This machine lacks something that the case needs; the reason is the text."""
+    """This machine lacks something that the case needs; the exception's text says what."""
 
 
 # Parts of cases
 
 def wait_for_fds(server, expected):
-    """Wait until the server has as many fds as before."""
+    """Wait until the server has this number of open fds."""
     try:
         wait_until(lambda: server.fds() == expected, "the server has as many fds as before")
     except AssertionError:
@@ -41,8 +41,8 @@ def wait_for_fds(server, expected):
 
 
 def doorbell_name(fd):
-    """Identity of an eventfd, whichever process has it; None if the kernel does not show it (before
-    5.2)."""
+    """The id of an eventfd, which is the same in every process; None if the kernel does not show it
+    (before 5.2)."""
     for line in pathlib.Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
         if line.startswith("eventfd-id:"):
             return line.split()[1]
@@ -50,7 +50,7 @@ def doorbell_name(fd):
 
 
 class Witness(RawClient):
-    """A client that records which doorbells it received for which peer, but does not keep them."""
+    """A client that records the ids of the doorbells that it receives for each peer."""
 
     def __init__(self, path, vectors, keep):
         self.names = {}
@@ -65,7 +65,8 @@ class Witness(RawClient):
 # Cases
 
 def connect_and_close(place, times):
-    """Clients that leave at once while one stays: no memory growth, and the server still serves."""
+    """While one client stays, others connect and leave at once: the server's memory does not grow,
+    and it still serves."""
     server = place.server()
     watcher = join(place, keep=False)
 
@@ -91,8 +92,8 @@ def connect_and_close(place, times):
 
 
 def silent_clients(place, clients, vectors):
-    """Clients that connect and do not read for a while: then all messages are there, in order, and
-    each fd is the vector that its position says (W-6)."""
+    """Clients connect and do not read for a while. Then each receives all messages in order, and
+    the fds of each peer are in the order of its vectors (W-6)."""
     place.server("-n", vectors)
     silent = [connect_client(place, vectors, keep=False, kind=Witness) for _ in range(clients)]
     silent[-1].read_until(lambda: silent[-1].memory is not None, "the last client has its greeting")
@@ -116,8 +117,8 @@ def silent_clients(place, clients, vectors):
 
 
 def idle_client(place, visitors, vectors):
-    """One client has read its greeting, another has not, while others join and leave, one by one
-    and in a crowd of which some stay: then both know exactly the connected peers."""
+    """One client has read its greeting and another has not, while visitors join and leave: one by
+    one, and in a crowd, of which some stay. Then both clients know exactly the connected peers."""
     place.server("-n", vectors)
     idle, deaf = join(place, vectors, keep=False), connect_client(place, vectors, keep=False)
     watcher = join(place, vectors, keep=False)
@@ -148,8 +149,8 @@ def idle_client(place, visitors, vectors):
 
 
 def out_of_fds(place, vectors, limit):
-    """At the limit new clients are refused with a line each; connected clients stay, and when some
-    leave new clients are admitted."""
+    """At its limit of fds the server refuses each new client and logs a line. Connected clients
+    stay, and when some of them leave, new clients are admitted."""
     server = place.server("-n", vectors, nofile=limit)
     before = server.fds()
     served = []
@@ -184,8 +185,8 @@ def out_of_fds(place, vectors, limit):
 
 
 def crowd(place, clients, vectors):
-    """Very many clients connect at once and then read: each knows all peers (crowd.c checks
-    each)."""
+    """Very many clients connect before any of them reads: then each knows all peers, as crowd.c
+    checks."""
     needed = clients * (1 + vectors) + 64
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < needed:
@@ -204,8 +205,8 @@ def crowd(place, clients, vectors):
 
 
 def odd_size(place, size):
-    """The region has a size that is not a power of two: the server uses exactly that size, or names
-    it in an error."""
+    """If the region's size is not a power of two, the server uses exactly that size or names it in
+    an error."""
     region = ["-r", "memfd:"] if place.ours else ["-M", place.shm]
     assert size[-1] == "G"
     wanted = int(size[:-1]) << 30
@@ -226,9 +227,9 @@ def odd_size(place, size):
 
 
 def truncated_region(place, sealed):
-    """A client truncates the region: a sealed region cannot be truncated; for another kind the
-    server has logged a warning at the start, and continues to serve, because it never accesses the
-    region."""
+    """A client tries to truncate the region. A sealed region cannot be truncated. For any
+    other region the server logs a warning when it starts, and it keeps serving, because it never
+    accesses the region."""
     if sealed and not place.ours:
         raise CannotRun("the server has no sealed regions")
     size = 1 << 20
@@ -271,7 +272,7 @@ def send_byte(sock):
 
 
 def send_messages(sock):
-    """Send a message of the server."""
+    """Send bytes that look like messages from a server."""
     sock.send(bytes(8 * 1000))
 
 
@@ -295,8 +296,8 @@ CRIMES = {crime.__name__: crime for crime in
 
 
 def crime_is_punished(place, name, greeted):
-    """Whatever the client does, the server drops only this client and announces its leave, and no
-    fd leaks (W-8)."""
+    """Whatever a hostile client does, the server drops only that client and announces its leave,
+    and no fd leaks (W-8)."""
     server = place.server()
     clients = [join(place, keep=False), join(place, keep=False)]
     knows_all(clients)
@@ -332,7 +333,7 @@ def many_fds(place, times):
 
 
 def all_crimes(place):
-    """Each violation, by a client that has been greeted and by a client right after it
+    """Test each violation with a client that has been greeted and with one that has just
     connected."""
     for name in CRIMES:
         for greeted in (True, False):
@@ -361,8 +362,8 @@ with RawClient(sys.argv[2], int(sys.argv[3]), keep=False) as client:
 
 
 def stopped_in_greeting(place, visitors, vectors):
-    """A process is stopped during its greeting, most of which the server has not sent. The other
-    clients lose nothing meanwhile, nor does the process itself once it continues."""
+    """A client process is stopped after its first few messages. The other clients lose nothing
+    meanwhile, nor does the process itself once it continues."""
     place.server("-n", vectors)
     clients = [join(place, vectors, keep=False) for _ in range(4)]
     knows_all(clients)
@@ -397,8 +398,8 @@ def stopped_in_greeting(place, visitors, vectors):
 
 
 def fds_in_flight(place, clients, limit):
-    """A server to which the kernel permits few fds in flight: one client never reads, the others
-    read late. It waits without spinning; no client is dropped; clients that read receive
+    """The kernel permits the server few fds in flight. One client never reads, the others read
+    late. The server waits without spinning and drops no client, and clients that read receive
     everything."""
     user = OWN_USER if os.geteuid() == 0 else None
     place.dir.chmod(0o777)
@@ -425,9 +426,9 @@ def fds_in_flight(place, clients, limit):
 class Case(NamedTuple):
     """One case of the comparison.
 
-    title:       what clients do, with the numbers in it
-    full, short: the numbers of a normal run and of a quick one (also for sanitizers, which make
-                 everything several times slower)
+    title:       what the clients do, with names in braces for the numbers
+    full, short: the numbers of a normal run and of a quick one, which is also used with sanitizers
+                 because they make everything several times slower
     """
     name: str
     title: str
@@ -436,7 +437,7 @@ class Case(NamedTuple):
     short: dict
 
     def numbers(self, quick):
-        """Arguments to run it with."""
+        """The numbers with which to run the case."""
         return self.short if quick else self.full
 
 

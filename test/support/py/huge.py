@@ -11,9 +11,9 @@ NR_HUGEPAGES = pathlib.Path("/proc/sys/vm/nr_hugepages")
 
 @contextlib.contextmanager
 def set_aside():
-    """Two unused huge pages of 2 MiB; afterwards their number is as before.
+    """Reserve two unused huge pages of 2 MiB; afterwards restore the number of huge pages.
 
-    The number is machine-wide, so a lock serialises these tests, also those of other runs.
+    That number is machine-wide, so a lock serialises the tests that change it, even across runs.
     """
     with open(NR_HUGEPAGES, encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -21,7 +21,7 @@ def set_aside():
 
 
 def _set_aside():
-    """Hold a lock, so that no other test changes the number."""
+    """Called with the lock held, so that no other test changes the number of huge pages."""
     before = NR_HUGEPAGES.read_text()
     try:
         NR_HUGEPAGES.write_text(str(int(before) + 2))

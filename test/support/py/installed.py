@@ -7,7 +7,8 @@ import subprocess
 
 
 def install(build, destination):
-    """Install a build below a directory; returns the files, as paths that begin with the prefix."""
+    """Install a build below a directory. Return: the installed files, as paths that begin with the
+    prefix."""
     subprocess.run([shutil.which("meson"), "install", "-C", str(build), "--no-rebuild", "--quiet",
                     "--destdir", str(destination)], check=True, capture_output=True, timeout=120)
     return sorted("/" + str(path.relative_to(destination))

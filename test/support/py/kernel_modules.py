@@ -7,13 +7,13 @@ from guestkit.proc import KitError, find_program, run_tool
 
 BOOT = 120
 
-#: Messages that a build of ours must never print. Sparse's complaints are warnings or errors.
+#: Messages that building the driver must never print. They include warnings and errors of sparse.
 COMPLAINT = re.compile(r"warning:|WARNING:|error:|ERROR:")
 
 
 def complaints(kernel, work):
-    """Complaints of compiler, modpost and sparse (pointers to user space and to devices, byte
-    orders, locks) about the driver."""
+    """Build the driver. Return: complaints of the compiler, modpost and sparse (which checks
+    pointers to user space and to devices, byte orders and locks)."""
     if not kernel.folder and not find_program("sparse"):
         raise KitError("sparse is missing: install the package sparse")
     said = driver.compile_modules(kernel, driver.SOURCES, ["ivshmem"], work,
@@ -23,7 +23,7 @@ def complaints(kernel, work):
 
 
 def modinfo(path):
-    """Information in a module: {field: [values]}."""
+    """The output of modinfo(8) for a module: {field: [values]}."""
     fields = {}
     for line in run_tool([find_program("modinfo"), str(path)], 60).splitlines():
         name, _, value = line.partition(":")
@@ -32,8 +32,9 @@ def modinfo(path):
 
 
 def boot_and_insert(kernel, module, region, directory):
-    """The console of a guest that inserts the driver, reads ivshmem-plain's device node, and
-    removes the driver again. Fails if the kernel complained."""
+    """Boot a guest that inserts the driver, checks the device node of an ivshmem-plain, removes
+    the driver again, and exits with status 0 if the kernel has logged no errors. Return: the
+    console."""
     image = directory / "guest.img"
     initramfs.build(image, kernel, "insmod /modules/ivshmem.ko && ls -l /dev/ivshmem0 && "
                     "cat /sys/class/ivshmem/ivshmem0/size && rmmod ivshmem && "
@@ -46,8 +47,8 @@ def boot_and_insert(kernel, module, region, directory):
 
 
 def udev_files(kernel, module, rules, directory):
-    """Files that a guest needs to run a real udevd, with the driver where udev finds it by its
-    alias: {path in the guest: bytes}."""
+    """Files with which a guest can run a real udevd, including the driver where udev finds it by
+    its alias: {path in the guest: bytes}."""
     programs = ["/usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm"]
     libraries = kernel.folder.run(["sh", "-c", "ldd /usr/bin/udevadm /usr/lib/*/libkmod.so.2"], 60)
     paths = set(programs + re.findall(r"(?<!\S)/[^\s:]+\.so[^\s:]*", libraries))

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files whose close() blocks, the time that other processes wait meanwhile, and stopped
-processes."""
+"""Files whose close() blocks, a measurement of how long clients wait, and stopped processes."""
 import contextlib
 import os
 import pathlib
@@ -18,7 +17,7 @@ QUICK = 3  # s: limit for other processes; machines stall, too, and a fault take
 
 
 class Lingering:
-    """Connected TCP sockets with unread data: the last close(2) of each blocks."""
+    """Connected TCP sockets with unread data: closing the last fd of a socket blocks."""
 
     def __init__(self, times=1):
         self._listener = socket.socket()
@@ -41,12 +40,12 @@ class Lingering:
         return sock
 
     def fds(self):
-        """The number of sockets that have not been sent."""
+        """The fds of the sockets that have not been closed yet."""
         return [sock.fileno() for sock in self._socks]
 
     def hand_over(self, sent=None):
-        """Close our copies. The receiver of the first @sent sockets (None: of all) then closes the
-        last copy; our own close() does not block, because it is not the last."""
+        """Close our fds of the sockets. This does not block: another process has received the first
+        @sent sockets (None: all) and will close their last fds, and the others do not linger."""
         for sock in self._socks[len(self._socks) if sent is None else sent:]:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
         while self._socks:
@@ -60,8 +59,8 @@ class Lingering:
 
 
 def slowest(client, seconds=0.6, pid=None):
-    """Read a register again and again for a while. Return: the slowest reply's time; with @pid the
-    processor time that process used for it, which does not grow when the machine stalls."""
+    """Read a register repeatedly. Return: the time of the slowest reply in seconds; with @pid, the
+    processor time that this process used for it, which does not grow when the machine stalls."""
     now = time.monotonic if pid is None else lambda: cpu_ticks(pid) / 100
     until = time.monotonic() + seconds
     worst = 0
@@ -75,7 +74,8 @@ def slowest(client, seconds=0.6, pid=None):
 
 @contextlib.contextmanager
 def stopped(process):
-    """Stop a process, so that when it continues it finds all events of the meantime at once."""
+    """Stop a process. When it continues, it finds all events that have occurred in between at
+    once."""
     process.signal(signal.SIGSTOP)
     try:
         wait_until(lambda: "T" in state_of(process.pid), "it has stopped")
@@ -85,13 +85,14 @@ def stopped(process):
 
 
 def state_of(pid):
-    """State letter."""
+    """The state letter of a process."""
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
         return file.read().rsplit(")", 1)[1].split()[0]
 
 
 def without_passrights(place, program):
-    """Run a program as on a kernel that cannot reject fds. Return: the command to start instead."""
+    """Create a command that runs a program as on a kernel that cannot reject fds. Return: its
+    path."""
     wrapper = place.dir / f"{program.name}-of-an-old-kernel"
     launcher = pathlib.Path(__file__).with_name("without_passrights.py")
     wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} {launcher} {program} "$@"\n')

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A stand-in for the service manager: it receives a service's notifications, stores its fds, and
-starts it with them. Only what is documented in sd_notify(3), sd_listen_fds(3) and
-systemd.service(5)."""
+"""A stand-in for the service manager. It receives a service's notifications, stores the service's
+fds, and passes them to the service at the next start. It does only what sd_notify(3),
+sd_listen_fds(3) and systemd.service(5) document."""
 import array
 import os
 import pathlib
@@ -17,10 +17,10 @@ DATAGRAM_LEN = 4096
 
 
 class Manager:
-    """One service, and a store of fds by name; several may have the same name.
+    """A manager of one service, with a store of named fds. Several fds may have the same name.
 
-    store_max:  further fds are not stored, without an error to the service (FileDescriptorStoreMax)
-    activation: (name, fd) of a socket of the manager's own, which every start gets first
+    store_max:  maximum number of fds (FileDescriptorStoreMax); more are discarded without an error
+    activation: (name, fd) of the manager's own socket, which it passes first at every start
     """
 
     def __init__(self, place, store_max=4096, activation=None):
@@ -51,7 +51,7 @@ class Manager:
         self.forget_all()
 
     def vanish(self):
-        """The manager disappears: the service's notifications are lost."""
+        """Stop listening, so that the service's notifications are lost."""
         if not self._sock:
             return
         self._may_read.set()
@@ -63,7 +63,7 @@ class Manager:
         os.unlink(self.path)
 
     def come_back(self):
-        """After vanish(), listen again at the same address, with everything that was stored."""
+        """Listen again at the same address after vanish(), with all fds that were stored."""
         self._open()
 
     def _send(self, text):
@@ -116,7 +116,7 @@ class Manager:
         self._send("STOP=1")  # the reader may have been waiting for it
 
     def go_on_reading(self):
-        """Read again."""
+        """Resume reading notifications."""
         self._may_read.set()
 
     def settle(self):
@@ -140,7 +140,7 @@ class Manager:
         return [name for name, _ in self.store]
 
     def replace(self, name, fd):
-        """Store a copy of another fd under this name."""
+        """Replace the stored fd with this name by a copy of another fd."""
         with self._changed:
             for at, (known, old) in enumerate(self.store):
                 if known == name:
@@ -150,12 +150,13 @@ class Manager:
             self.store.append((name, os.dup(fd)))
 
     def fd(self, name):
-        """The fd of this name, which the store keeps."""
+        """The stored fd with this name; it remains in the store."""
         return dict(self.store)[name]
 
     def start(self, *options, region=None, count="-", prefix=(), environment=None, ready=True):
-        """Start the service, with the fds in the store. options, region: of the first start if not
-        given; count: value of LISTEN_FDS; prefix: a program that runs it."""
+        """Start the service with the fds in the store. options, region: default to those of the
+        previous start; count: value of LISTEN_FDS; prefix: command of a program that runs the
+        service."""
         assert not self.server or self.server.popen.poll() is not None
         if options or region or not self.server:
             self._options = options or ("-F", "-v", "-n", "2", "-S", self.place.socket)
@@ -178,7 +179,7 @@ class Manager:
         return self.server
 
     def end_service(self, number):
-        """End it by a signal, and receive all its notifications. Return: its status."""
+        """End the service with a signal, and receive all its notifications. Return: its status."""
         self.server.signal(number)
         status = self.server.wait()
         if self._sock and self._may_read.is_set():
@@ -198,7 +199,7 @@ class Manager:
         wait_until(waits, "the service waits")
 
     def crash(self, idle=True, **start):
-        """Kill the service with SIGKILL, and start it again. idle: wait first until no message is
+        """Kill the service with SIGKILL, and start it again. idle: first wait until no message is
         being sent, so that no client is lost."""
         if idle:
             self.wait_idle()

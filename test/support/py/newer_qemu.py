@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A QEMU that is a vfio-user client. If none is found, importing this module skips the whole file
-with one reason."""
+"""A QEMU that is a vfio-user client. If there is none, importing this module skips the importing
+test file, with one reason."""
 import pytest
 
 from guestkit import vfio_user_qemu
 
 try:
-    #: Start of its command line, for machine.Guest().
+    #: The beginning of QEMU's command line, for machine.Guest().
     COMMAND = vfio_user_qemu.find()
 except vfio_user_qemu.Unavailable as why:
     pytest.skip(str(why), allow_module_level=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Options that every program has. @program is the name of a program in tools/."""
+"""Tests of the options that every program has. @program is the name of a program in tools/."""
 import re
 
 
@@ -9,20 +9,20 @@ def run(place, program, option):
 
 
 def options_of_help(text):
-    """The left column: such as "-S, --socket PATH"."""
+    """The left column of the help, with lines such as "-S, --socket PATH"."""
     lines = text[:text.index("\nExample")].splitlines()
     return [re.split(" {2,}", line.strip())[0] for line in lines if re.match(" +-", line)]
 
 
 def options_of_page(text):
-    """The options in the man page, without its marks."""
+    """The options in the man page, without its markup."""
     section = text[text.index("\n# OPTIONS\n"):]
     section = section[:section.index("\n# ", 1)]
     return [re.sub("[*_]", "", line) for line in section.splitlines() if line.startswith("*-")]
 
 
 def check_help(place, program, option):
-    """The help has the usage, every option and an example; status 0."""
+    """The help contains the usage, the common options and an example, and the exit status is 0."""
     done = run(place, program, option)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: {program} ")
@@ -34,8 +34,8 @@ def check_help(place, program, option):
 
 
 def check_help_and_man_page(place, program):
-    """Every option of the help is in the man page and vice versa, with the same names, the same
-    argument and in the same order."""
+    """The help and the man page list the same options, with the same arguments, in the same
+    order."""
     page = (place.source / "man" / f"{program}.1.scd").read_text(encoding="utf-8")
     helped = options_of_help(run(place, program, "--help").stdout)
     assert len(helped) > 5

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Start the project's programs as processes, read their output, and end them on every path."""
+"""Start the project's programs as processes, read their output, and end them however a test
+ends."""
 import contextlib
 import ctypes
 import fcntl
@@ -43,13 +44,15 @@ def _schedule(pid):
 
 
 def fd_count(pid, patience=1):
-    """The number of open fds while a process waits; a working process may temporarily have one more
-    or less. If it does not wait within @patience seconds: the current number."""
+    """The number of a process's open fds. They are counted while the process waits, because a
+    working process may temporarily have one more or one less. If it does not wait within @patience
+    seconds, return the current number."""
     deadline = time.monotonic() + patience
     while True:
         before = _schedule(pid)
         count = len(os.listdir(f"/proc/{pid}/fd"))
-        # Sleeping or stopped: a process that waits for a disk or for memory ("D") is working.
+        # A process that waits is sleeping or stopped. In state "D" (waiting for a disk or for
+        # memory) it is working.
         waits = before == _schedule(pid) and before[0][0] in "ST"
         if waits or time.monotonic() >= deadline:
             return count
@@ -57,8 +60,8 @@ def fd_count(pid, patience=1):
 
 
 def rss_kib(pid):
-    """Resident memory of a process, except that of files: how much of a program is resident depends
-    on the kernel, and on the code that has run."""
+    """Resident memory of a process, without that of mapped files: how much of a program file is
+    resident depends on the kernel and on the code that has run."""
     fields = dict(line.split(":", 1) for line in
                   pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
     assert "RssAnon" in fields, f"process {pid} has no memory"
@@ -72,13 +75,14 @@ def cpu_ticks(pid):
 
 
 def is_sanitized(program):
-    """Whether a program was built with AddressSanitizer, which does not reuse freed memory at
-    once."""
+    """Return whether a program was built with AddressSanitizer, which does not reuse freed memory
+    at once."""
     return b"__asan_init" in pathlib.Path(program).read_bytes()
 
 
 class KernelLog:
-    """The kernel's records, from now on, of processes that a filter ended, if we may read them."""
+    """The kernel's log records of processes that a seccomp filter has killed since this object was
+    created. There are none if the log cannot be read."""
 
     def __init__(self):
         try:
@@ -89,7 +93,7 @@ class KernelLog:
         self._seen = []
 
     def killed(self):
-        """The (pid, program, number of the system call) of each."""
+        """(pid, program, number of the system call) of each process that was killed."""
         while self._fd is not None:
             try:
                 line = os.read(self._fd, 8192).decode(errors="replace")
@@ -104,7 +108,7 @@ class KernelLog:
         return self._seen
 
     def close(self):
-        """Close it."""
+        """Close the log."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -151,7 +155,7 @@ class Lines:
             return list(self._seen)
 
     def count(self, text):
-        """How many lines contain this text."""
+        """The number of lines that contain this text."""
         return sum(text in line for line in self.seen)
 
     def wait(self, text, times=1, timeout=TIMEOUT):
@@ -182,8 +186,8 @@ def changed_environment(changes):
 class Process:
     """A running program.
 
-    environment: changes to ours; None as a value removes a variable
-    fds:         our fds that it inherits, with the same numbers
+    environment: changes to our environment; None as a value removes a variable
+    fds:         fds that the program inherits with the same numbers
     """
 
     def __init__(self, arguments, nofile=None, user=None, stdin=subprocess.DEVNULL,
@@ -206,12 +210,12 @@ class Process:
         self.err = Lines(self.popen.stderr)
 
     def write(self, text):
-        """Write to its standard input."""
+        """Write to the program's standard input."""
         self.popen.stdin.write(text)
         self.popen.stdin.flush()
 
     def wait(self, timeout=TIMEOUT):
-        """Wait until it has ended. Return: its status."""
+        """Wait until the program has ended. Return: its status."""
         status = self.popen.wait(timeout)
         self.out.text()
         self.err.text()
@@ -222,7 +226,7 @@ class Process:
         self.popen.send_signal(number)
 
     def end(self):
-        """End it without checks."""
+        """Kill the program without checking its status."""
         if self.popen.poll() is None:
             self.popen.kill()
         self.popen.wait()
@@ -244,8 +248,7 @@ class Server(Process):
         region = region or ["-M", place.shm]
         program = place.server_program
         if nofile and not user and os.geteuid() == 0:
-            # The kernel counts fds in flight by user: exclude those of tests that run at the same
-            # time.
+            # The kernel counts fds in flight per user: use a user that no concurrent test has.
             user = 200000 + os.getpid()
             place.dir.chmod(0o777)
         if user:  # the user may not be allowed to enter the build directory
@@ -259,22 +262,23 @@ class Server(Process):
             raise
 
     def wait_until_it_listens(self):
-        """Wait for the line that reports it."""
+        """Wait until the server has logged that it listens."""
         self.err.wait("ivshmem-server: listening at")
 
     def fds(self):
-        """The number of its open fds."""
+        """The number of the server's open fds."""
         return fd_count(self.pid)
 
     def stop(self, number=signal.SIGTERM):
-        """End it with SIGTERM, and check for status 0."""
+        """Stop the server with SIGTERM, and check for status 0."""
         self.signal(number)
         status = self.wait()
         assert status == 0, f"the server ended with {status}: {self.err.text()}"
 
 
 class Place:
-    """A private directory, the names that a test may use, and the processes that it has started.
+    """A test's private directory, the names of its socket and region, and the processes that it
+    has started.
 
     ours: whether the server is this project's
     """
@@ -298,7 +302,7 @@ class Place:
         self._violators = []
 
     def add(self, thing):
-        """Close this at the end, in reverse order."""
+        """Close an object when the test ends. Objects are closed in reverse order."""
         self._closers.append(thing)
         return thing
 
@@ -309,12 +313,12 @@ class Place:
         return server
 
     def adopt(self, process):
-        """End a process and those that it was started with."""
+        """End a process when the test ends, like those that start() has started."""
         self._processes.append(process)
         return process
 
     def servers(self):
-        """Servers started by server()."""
+        """The servers that server() has started."""
         return [process for process in self._processes if isinstance(process, Server)]
 
     def start(self, *arguments, **keywords):
@@ -324,7 +328,7 @@ class Place:
         return process
 
     def run(self, *arguments, timeout=TIMEOUT, text=None, preexec_fn=None):
-        """Run any program until it ends. Return: with returncode, stdout, stderr."""
+        """Run any program until it ends. Return: an object with returncode, stdout and stderr."""
         given = {"stdin": subprocess.DEVNULL} if text is None else {"input": text}
         given["preexec_fn"] = preexec_fn
         done = subprocess.run([str(word) for word in arguments], capture_output=True, text=True,
@@ -334,20 +338,19 @@ class Place:
         return done
 
     def run_server(self, *options, **keywords):
-        """Run a server that is expected to end by itself."""
+        """Run a server that is expected to exit on its own."""
         return self.run(self.server_program, *options, **keywords)
 
     def run_device(self, *options, **keywords):
-        """Run an ivshmem-device that is expected to end by itself."""
+        """Run an ivshmem-device that is expected to exit on its own."""
         return self.run(self.device_program, *options, **keywords)
 
     def run_client(self, *options, **keywords):
-        """Run the client program with this place's socket."""
+        """Run ivshmem-client with the test's socket."""
         return self.run(self.client_program, "-S", self.socket, *options, **keywords)
 
     def start_client(self, *options):
-        """Start the client program with a standard input to write() to, and wait until it has
-        joined."""
+        """Start ivshmem-client with a pipe as its standard input, and wait until it has joined."""
         client = self.start(self.client_program, "-v", "-S", self.socket, *options,
                             stdin=subprocess.PIPE)
         client.write("dump\n")
@@ -366,13 +369,13 @@ class Place:
         self.end_strays()
 
     def pardon_violators(self):
-        """For tests of programs that make forbidden system calls. Return: the records of ended
-        processes."""
+        """Forget the programs that the filter has killed, for tests that make forbidden system
+        calls. Return: these programs."""
         pardoned, self._violators = self._violators, []
         return pardoned
 
     def _check_violators(self):
-        """The filter must not have ended any program of a test, even one that the test does not
+        """Check that the filter has killed no program of the test, even one that the test does not
         watch."""
         killed = [(pid, call) for pid, exe, call in self._kernel_log.killed()
                   if exe in (str(self.server_program), str(self.device_program))
@@ -383,7 +386,8 @@ class Place:
             f"number of the call): {killed}")
 
     def strays(self):
-        """Servers in the background, found by our directory in their command line."""
+        """The pids of servers in the background, found by the test's directory in their command
+        line."""
         found = []
         for entry in pathlib.Path("/proc").glob("[0-9]*"):
             try:
@@ -395,13 +399,13 @@ class Place:
         return found
 
     def end_strays(self):
-        """End all of them; some may end meanwhile."""
+        """Kill all servers in the background; some may exit in the meantime."""
         for pid in self.strays():
             with contextlib.suppress(ProcessLookupError):
                 Daemon(pid).close()
 
     def close(self):
-        """End everything, and remove every file."""
+        """End all processes, and remove every file."""
         self.end_all()
         for path in SHM.glob(self.shm + "*"):
             if path.is_dir():
@@ -413,23 +417,23 @@ class Place:
 
 
 class Daemon:
-    """A process in the background, known by its id. A pidfd ensures that no other process is
-    meant."""
+    """A background process, given by its pid. A pidfd ensures that a signal never reaches another
+    process with the same pid."""
 
     def __init__(self, pid):
         self.pid = pid
         self._pidfd = os.pidfd_open(pid)
 
     def signal(self, number):
-        """Send a signal to it."""
+        """Send a signal to the process."""
         signal.pidfd_send_signal(self._pidfd, number)
 
     def wait(self, timeout=TIMEOUT):
-        """Wait until it has ended."""
+        """Wait until the process has ended."""
         assert select.select([self._pidfd], [], [], timeout)[0], "the daemon did not end"
 
     def close(self):
-        """End it without checks."""
+        """Kill the process without checking its status."""
         try:
             self.signal(signal.SIGKILL)
             self.wait()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""QEMU without a guest: its own ivshmem devices, accessed over its qtest socket, and the server and
-the other peer of an ivshmem-doorbell."""
+"""QEMU without a guest: its own ivshmem devices are accessed over its qtest socket. For an
+ivshmem-doorbell, this file is also the server and the other peer."""
 import array
 import fcntl
 import os
@@ -16,12 +16,12 @@ MEMORY = 1 << 20
 OWN, PEER = 5, 3  # ids of QEMU and of the other peer
 BAR0, BAR1, BAR2 = 0xfe000000, 0xfd000000, 0x1000000000
 LETTERS = {1: "b", 2: "w", 4: "l", 8: "q"}
-#: In RAM that nothing else uses: destination of MSI-X messages, 4 bytes for each vector.
+#: Destination of MSI-X messages: 4 bytes for each vector, in RAM that nothing else uses.
 MESSAGES = 0x100000
 
 
 class Doorbells:
-    """A minimal server for an ivshmem-doorbell, and a peer's doorbells."""
+    """A minimal server for an ivshmem-doorbell, and the doorbells of the other peer."""
 
     def __init__(self, path, vectors):
         self.listener = socket.socket(socket.AF_UNIX)
@@ -51,17 +51,17 @@ class Doorbells:
                 self.send(peer, fd)
 
     def heard(self):
-        """Return true if QEMU has read all messages. It reads those after the memory in its event
-        loop."""
+        """Return true if QEMU has read all messages. It reads the messages after the memory in its
+        event loop."""
         unread = fcntl.ioctl(self.connection, termios.TIOCOUTQ, b"\0" * 4)
         return struct.unpack("i", unread) == (0,)
 
     def ring(self, vector):
-        """Ring QEMU's device as the peer."""
+        """Ring QEMU's device, as the other peer."""
         os.eventfd_write(self.fds[OWN][vector], 1)
 
     def take(self):
-        """The vectors of the peer that the device has rung since the last call."""
+        """The vectors of the other peer that QEMU's device has rung since the last call."""
         found = sorted(self.fds[PEER].index(fd) for fd, _ in self.rung.poll(0, len(self.fds[PEER])))
         for vector in found:
             os.eventfd_read(self.fds[PEER][vector])
@@ -79,7 +79,7 @@ class Doorbells:
 
 
 class Qemu:
-    """A paused QEMU with one device. vectors: 0 for ivshmem-plain."""
+    """A paused QEMU with one device. vectors: their number; 0 for ivshmem-plain."""
 
     def __init__(self, program, directory, vectors, ioeventfd="off"):
         self.doorbells = None
@@ -142,7 +142,8 @@ class Qemu:
             self.command(f"write{LETTERS[size]} {base + offset:#x} {value:#x}")
 
     def messages(self, vectors):
-        """MSI-X messages since the last call, by vector; the value 0 cannot be detected."""
+        """The MSI-X messages since the last call: {vector: value}. A message with the value 0 is
+        not detected."""
         size = 4 * vectors
         data = bytes.fromhex(self.command(f"read {MESSAGES:#x} {size:#x}")[2:])
         found = {vector: word for vector, (word,) in enumerate(struct.iter_unpack("<I", data))
@@ -166,7 +167,7 @@ class Qemu:
 
 
 class Model:
-    """Our PCI function, in test/support/c/programs/device_lines.c."""
+    """Our PCI function, run by test/support/c/programs/device_lines.c."""
 
     def __init__(self, program, options):
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -184,7 +185,7 @@ class Model:
         return int(self.line(f"read {region} {offset} {size}"), 16)
 
     def write(self, region, offset, size, value):
-        """The doorbell that was rung, (peer, vector), or None."""
+        """Write to a register. Return: (peer, vector) of the doorbell that was rung, or None."""
         answer = self.line(f"write {region} {offset} {size} {value}")
         return tuple(map(int, answer.split()[1:])) if answer else None
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A changing set of clients of one server, and the correct list of peers, which all must
+"""A changing set of clients of one server, and the correct list of peers, which all clients must
 receive."""
 import contextlib
 import os
@@ -38,12 +38,12 @@ def peer_inode(sock):
 
 
 class Story:
-    """Clients that come and go, and the correct list of peers.
+    """Clients that join and leave, and the correct list of peers.
 
     clients:  connected clients that read
-    asleep:   connected clients that do not, with their ids
-    greeted:  all clients so far, with the inodes of the server's sockets
-    lost:     clients refused or dropped without a reason
+    asleep:   {client: id} of connected clients that do not read
+    greeted:  {client: inode of the server's end of its connection} for all clients so far
+    lost:     clients that the server has refused or dropped without a reason
     refusals: number of correctly refused clients
     """
 
@@ -63,11 +63,11 @@ class Story:
         self._made.close()
 
     def connect(self):
-        """A client that has read nothing yet."""
+        """Connect a client that has read nothing yet."""
         return self._made.enter_context(RawClient(self.serving.path, VECTORS))
 
     def join(self, client=None):
-        """A client joins, unless the maximum is reached; all receive its join."""
+        """Let a client join, unless the maximum is reached; all clients receive its join."""
         if not client and len(self.clients) + len(self.asleep) == PEERS_MAX:
             self.one_too_many()
             return None
@@ -77,7 +77,7 @@ class Story:
         return client
 
     def fall_asleep(self):
-        """A client joins and does not read; all others receive its join."""
+        """Let a client join that does not read; all others receive its join."""
         client = self.connect()
         data = b""
         poller = select.poll()
@@ -93,7 +93,7 @@ class Story:
         return client
 
     def wake(self, client):
-        """A client that was not reading now reads everything."""
+        """Let a client that was not reading read everything."""
         if self.asleep.pop(client, None) is not None:
             self.join(client)
 
@@ -139,8 +139,8 @@ class Story:
                 self.greeted[client] = peer_inode(client.sock)
 
     def leave(self, client, how=RawClient.close):
-        """A client closes, or does something for which it is dropped; the others receive its
-        leave."""
+        """Let a client disconnect or, with @how, do something for which it is dropped; the others
+        receive its leave."""
         if client not in self.clients:
             return  # the server dropped it before
         self.clients.remove(client)
@@ -150,7 +150,8 @@ class Story:
         self.settle()
 
     def one_too_many(self):
-        """A client beyond the maximum connects, unless a client was lost, so that there is room."""
+        """Connect a client when the maximum is reached: it must be refused. If a client has been
+        lost, there is room, and the new client joins."""
         client = self.connect()
         if len(self.clients) + len(self.asleep) < PEERS_MAX:
             self.join(client)
@@ -160,7 +161,8 @@ class Story:
         self.settle()
 
     def ring_all(self):
-        """Every client has the correct doorbell for each vector of every other client."""
+        """Let every client ring every vector of every client, itself included: only that vector may
+        receive the doorbell."""
         for sender in self.clients:
             for receiver in self.clients:
                 fds = receiver.own if receiver is sender else sender.peers[receiver.id]

@@ -18,17 +18,17 @@ CGROUPS = pathlib.Path("/sys/fs/cgroup")
 
 
 def cgroup_directories():
-    """The existing top levels of all hierarchies."""
+    """The existing top-level directories of all cgroup hierarchies."""
     tops = [CGROUPS, *CGROUPS.glob("*/")]
     return {path for top in tops for path in top.glob("*/")}
 
 
 class Absent(Exception):
-    """This machine cannot run an instance; the text is the reason."""
+    """This machine cannot run a private instance of systemd; the exception's text is the reason."""
 
 
 class UserManager:
-    """Started, and ended with all its processes."""
+    """A running user manager; close() ends the manager and all its processes."""
 
     def __init__(self, place):
         if not os.path.exists(MANAGER):
@@ -54,7 +54,7 @@ class UserManager:
             raise Absent(f"systemd --user does not start here: {self.text()[-200:]!r}")
 
     def text(self):
-        """Its log."""
+        """The log of the manager."""
         return (self.dir / "log").read_text(errors="replace")
 
     def run(self, *arguments, check=True):
@@ -66,7 +66,7 @@ class UserManager:
         return done
 
     def show(self, unit, name):
-        """A property of a unit."""
+        """The value of a property of a unit."""
         return self.run("show", "-p", name, "--value", unit).stdout.strip()
 
     def pid(self, unit):
@@ -74,7 +74,7 @@ class UserManager:
         return int(self.show(unit, "MainPID"))
 
     def close(self):
-        """End it, and remove its cgroups."""
+        """Stop the manager, and remove its cgroups."""
         self.popen.terminate()
         try:
             self.popen.wait(TIMEOUT)
@@ -91,7 +91,7 @@ class UserManager:
 
 
 def install_units(place, manager_dir, changes):
-    """Our units as installed, without the settings that a user manager cannot apply."""
+    """Install our units, without the settings that a user manager cannot apply."""
     unable = ("User=", "Group=", "SocketGroup=", "AmbientCapabilities=",
               "CapabilityBoundingSet=", "DevicePolicy=", "IPAddressDeny=", "Private", "Proc",
               "Protect")
@@ -106,13 +106,13 @@ def install_units(place, manager_dir, changes):
 
 
 def needs(program):
-    """Skip unless it is installed."""
+    """Skip the test unless the program is installed."""
     if not shutil.which(program):
         pytest.skip(f"{program} is not installed")
 
 
 def exec_start(place, more=""):
-    """The command of the service, with the actual path of the program."""
+    """The ExecStart= command of the service, with the path of the program under test."""
     service = (place.build / "packaging" / "ivshmem@.service").read_text()
     command = re.search(r"^ExecStart=\S+(.*)$", service, re.MULTILINE)[1]
     return f"{place.server_program} {more}{command}"

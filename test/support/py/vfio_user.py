@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A vfio-user client without any code of the project, and a device for it.
+"""A vfio-user client without any code of the project, and a device that serves it.
 
-Numbers: QEMU's docs/interop/vfio-user and linux/vfio.h.
+The numbers are from QEMU's docs/interop/vfio-user and from linux/vfio.h.
 """
 import array
 import errno
@@ -62,7 +62,7 @@ def pack(command, body=b"", number=1, flags=0, size=None):
 
 
 def version_body(major=0, minor=1, text='{"capabilities":{"max_msg_fds":8}}'):
-    """The body of VERSION; text None: without the optional part."""
+    """The body of VERSION. If @text is None, the optional part is missing."""
     return struct.pack("<HH", major, minor) + (b"" if text is None else text.encode() + b"\0")
 
 
@@ -90,7 +90,7 @@ class Reply:
         self.fds = fds
 
     def close(self):
-        """Close its fds."""
+        """Close the fds of the reply."""
         while self.fds:
             os.close(self.fds.pop())
 
@@ -115,13 +115,13 @@ class Client:
         self.close()
 
     def close(self):
-        """Disconnect, as VMMs do without a message."""
+        """Disconnect without a message, as VMMs do."""
         self.sock.close()
 
     # Messages
 
     def send_raw(self, data, fds=()):
-        """Send bytes unchanged, and fds with the first of them."""
+        """Send bytes unchanged; the fds are attached to the first of them."""
         control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             sent = self.sock.sendmsg([data], control)
@@ -155,7 +155,7 @@ class Client:
         return data
 
     def receive(self):
-        """The next reply. Gone if the connection ended."""
+        """Receive the next reply. Raises Gone if the connection was closed."""
         fds = array.array("i")
         header = HEADER.unpack(self._receive(HEADER.size, fds))
         assert header[3] & 0xf == REPLY, f"not a reply: {header}"
@@ -166,7 +166,7 @@ class Client:
         return Reply(header, body, list(fds))
 
     def transact(self, command, body=b"", fds=(), flags=0):
-        """Send a request and return its reply; Refused if it has an error."""
+        """Send a request and return its reply. Raises Refused if the reply has the error flag."""
         number = self.send(command, body, fds, flags)
         reply = self.receive()
         assert (reply.id, reply.command) == (number, command), "a reply to another request"
@@ -176,7 +176,7 @@ class Client:
         return reply
 
     def is_gone(self, timeout=TIMEOUT):
-        """Whether the device closes the connection without further messages."""
+        """Return whether the device closes the connection without further messages."""
         assert select.select([self.sock], [], [], timeout)[0], \
             "the device neither closes nor answers"
         try:
@@ -185,26 +185,26 @@ class Client:
             return True
 
     def is_quiet(self, seconds=0.05):
-        """Whether no message arrives for a while."""
+        """Return whether no message arrives for a while."""
         return not select.select([self.sock], [], [], seconds)[0]
 
     # Commands
 
     def greet(self, **version):
-        """VERSION. Return: the other side's JSON."""
+        """Send VERSION. Return: the device's JSON."""
         body = self.transact(VERSION, version_body(**version)).body
         assert struct.unpack_from("<HH", body) == (0, 0) and body[-1] == 0
         return json.loads(body[4:-1])
 
     def info(self):
-        """(flags, regions, irqs)"""
+        """Return (flags, regions, irqs) of the device."""
         reply = self.transact(GET_INFO, struct.pack("<IIII", 16, 0, 0, 0))
         argsz, *rest = struct.unpack("<IIII", reply.body)
         assert argsz == 16
         return tuple(rest)
 
     def region_info(self, index):
-        """(flags, size, offset, fd or None); the caller owns the fd"""
+        """Return (flags, size, offset, fd or None) of a region. The caller owns the fd."""
         reply = self.transact(GET_REGION_INFO, struct.pack("<IIIIQQ", 32, 0, index, 0, 0, 0))
         argsz, flags, same, _, size, offset = struct.unpack("<IIIIQQ", reply.body)
         assert (argsz, same) == (32, index)
@@ -212,29 +212,29 @@ class Client:
         return flags, size, offset, reply.fds[0] if reply.fds else None
 
     def irq_info(self, index):
-        """(flags, count)"""
+        """Return (flags, count) of an interrupt index."""
         reply = self.transact(GET_IRQ_INFO, struct.pack("<IIII", 16, 0, index, 0))
         argsz, flags, same, count = struct.unpack("<IIII", reply.body)
         assert (argsz, same) == (16, index)
         return flags, count
 
     def set_irqs(self, index, flags, start, count, data=b"", fds=()):
-        """SET_IRQS"""
+        """Send SET_IRQS."""
         assert self.transact(SET_IRQS, set_irqs_body(index, flags, start, count, data),
                              fds).body == b""
 
     def set_vector(self, vector, fd):
-        """Set a vector's eventfd, or with None remove it."""
+        """Set the eventfd of a vector, or remove it if @fd is None."""
         self.set_irqs(MSIX, EVENTFD | TRIGGER, vector, 1, fds=() if fd is None else (fd,))
 
     def read(self, region, offset, count):
-        """REGION_READ"""
+        """Send REGION_READ. Return: the data."""
         body = self.transact(REGION_READ, access_body(region, offset, count)).body
         assert body[:16] == access_body(region, offset, count) and len(body) == 16 + count
         return body[16:]
 
     def write(self, region, offset, data):
-        """REGION_WRITE"""
+        """Send REGION_WRITE."""
         body = self.transact(REGION_WRITE, access_body(region, offset, len(data), data)).body
         assert body == access_body(region, offset, len(data))
 
@@ -247,7 +247,7 @@ class Client:
         self.write(region, offset, struct.pack("<I", value))
 
     def reset(self):
-        """RESET"""
+        """Send RESET."""
         assert self.transact(RESET).body == b""
 
     def start(self, command=MEMORY_SPACE | BUS_MASTER):
@@ -265,13 +265,13 @@ class Client:
         return None
 
     def enable_msix(self, control=0x8000):
-        """Message control of MSI-X: 0x8000 enabled, 0x4000 masked."""
+        """Set the message control of MSI-X: 0x8000 enables MSI-X, 0x4000 masks all vectors."""
         at = self.find_capability(0x11)
         now = struct.unpack("<H", self.read(CONFIG, at + 2, 2))[0]
         self.write(CONFIG, at + 2, struct.pack("<H", (now & 0x7ff) | control))
 
     def map_memory(self, writable=True):
-        """BAR 2 mapped as for a guest, or None if it cannot be mapped."""
+        """Map BAR 2 as for a guest. Return: the mapping; None if BAR 2 cannot be mapped."""
         flags, size, offset, fd = self.region_info(BAR2)
         if fd is None:
             return None
@@ -285,7 +285,7 @@ class Client:
     # Migration
 
     def get_state(self):
-        """The migration state."""
+        """Return the migration state."""
         body = self.transact(FEATURE, feature_body(GET | MIG_STATE)).body
         return struct.unpack("<IIII", body)[2]
 
@@ -295,19 +295,20 @@ class Client:
         assert self.transact(FEATURE, sent).body == sent
 
     def read_data(self, size):
-        """Read a piece of the stream."""
+        """Read a piece of the migration stream."""
         body = self.transact(MIG_READ, struct.pack("<II", 8 + size, size)).body
         argsz, got = struct.unpack_from("<II", body)
         assert argsz == len(body) == 8 + got and got <= size
         return body[8:]
 
     def write_data(self, data):
-        """Write a piece of the stream."""
+        """Write a piece of the migration stream."""
         assert self.transact(MIG_WRITE, struct.pack("<II", 8 + len(data), len(data)) + data).body \
             == b""
 
     def save(self, piece=DATA_MAX):
-        """Read the whole stream, from RUNNING or STOP; afterwards the device is in STOP."""
+        """Read the whole migration stream, from RUNNING or STOP. Afterwards the device is in
+        STOP."""
         self.set_state(STOP_COPY)
         data = b""
         while True:
@@ -318,7 +319,7 @@ class Client:
                 return data
 
     def load(self, data, piece=DATA_MAX, state=RUNNING):
-        """Write the whole stream."""
+        """Write the whole migration stream."""
         self.set_state(RESUMING)
         for at in range(0, len(data), piece):
             self.write_data(data[at:at + piece])
@@ -326,12 +327,12 @@ class Client:
 
 
 def eventfd():
-    """A new, non-blocking eventfd."""
+    """Create a non-blocking eventfd."""
     return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
 
 def fired(fd):
-    """Number of writes to it since the last call."""
+    """How often an eventfd has been written to since the last call."""
     try:
         return os.eventfd_read(fd)
     except BlockingIOError:
@@ -339,7 +340,7 @@ def fired(fd):
 
 
 def memory_file(size, seals=True):
-    """An fd of memory; with seals, it cannot shrink."""
+    """Create a memfd of this size. With seals, the size cannot change."""
     import fcntl
     fd = os.memfd_create("region", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, size)
@@ -349,14 +350,14 @@ def memory_file(size, seals=True):
 
 
 def path_of(fd):
-    """A path under which other processes can open this fd."""
+    """A path at which other processes can open this fd, or "-" for None."""
     return "-" if fd is None else f"/proc/{os.getpid()}/fd/{fd}"
 
 
 class Device(Process):
-    """serve-device (test/support/c/programs/serve_device.c), which serves one function.
+    """serve-device (test/support/c/programs/serve_device.c), which serves one PCI function.
 
-    memory: an fd, or None: BAR 2 has no memory
+    memory: fd of the memory behind BAR 2, or None for no memory
     """
 
     def __init__(self, place, memory=None, offset=0, writable=True, name="vfio.sock", **options):
@@ -373,7 +374,7 @@ class Device(Process):
             raise
 
     def ask(self, line):
-        """Send a line to its standard input. Return: the answer."""
+        """Write a line to the program's standard input. Return: the answer."""
         answered = ("done", "clients=", "rung", "unknown")
         self.write(line + "\n")
         self._answers += 1
@@ -388,7 +389,7 @@ class Device(Process):
         raise AssertionError(f"no answer to {line!r}: {self.out.seen[-5:]} {self.err.seen[-5:]}")
 
     def counts(self):
-        """Its counters."""
+        """The counters of the program."""
         return {name: int(value) for name, value in
                 (word.split("=") for word in self.ask("counts").split())}
 
@@ -405,30 +406,32 @@ class Device(Process):
         self.ask(f"memory {path_of(memory)} {offset} {int(writable)}")
 
     def fds(self):
-        """Number of its open fds."""
+        """The number of the program's open fds."""
         return fd_count(self.pid)
 
     def grows_kib(self):
-        """Permitted growth: two messages and a little; more if freed memory is not reused at
-        once."""
+        """How many KiB the program may grow: a few messages, or more with sanitizers, which do not
+        reuse freed memory at once."""
         return 400 << 10 if is_sanitized(self.popen.args[0]) else 8 << 10
 
     def client(self, *arguments, **keywords):
-        """A client of this device."""
+        """Connect a client to this device."""
         return Client(self.path, *arguments, **keywords)
 
     def wait_gone(self, times):
-        """Wait until it has reported @times disconnects. Return: (result, reason)."""
+        """Wait until the program has reported @times disconnects. Return: (result, reason) of the
+        last one."""
         _, result, reason = self.out.wait("gone ", times).split(" ", 2)
         return int(result), reason
 
     def close(self):
-        """End it without checks, except that a sanitizer must not have reported anything."""
+        """Kill the program without checking its status. A sanitizer must not have reported
+        anything."""
         self.end()
         assert not self.err.count("runtime error:"), self.err.text()
 
     def stop(self):
-        """Let the program exit cleanly; a sanitizer must not have reported anything."""
+        """Let the program exit, and check for status 0. A sanitizer's report would change it."""
         self.popen.stdin.close()
         status = self.wait()
         assert status == 0, f"serve-device ended with {status}: {self.err.text()}"

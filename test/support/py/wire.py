@@ -20,12 +20,12 @@ class ProtocolError(AssertionError):
 
 
 def pack(value):
-    """One message's bytes: a little-endian signed 64-bit number."""
+    """The bytes of one message: a little-endian signed 64-bit number."""
     return struct.pack("<q", value)
 
 
 def connect(path):
-    """A connected stream socket."""
+    """Connect a stream socket to a path."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # Not settimeout(): connecting to a listener with a full queue would then fail at once.
@@ -39,7 +39,7 @@ def connect(path):
 
 
 def accepts(path):
-    """Whether a process listens at a socket."""
+    """Return whether a process listens at a socket."""
     try:
         connect(str(path)).close()
     except (FileNotFoundError, ConnectionRefusedError):
@@ -48,10 +48,10 @@ def accepts(path):
 
 
 class RawClient:
-    """A client that records the messages, and fails if they cannot be true.
+    """A client that records the server's messages, and fails if they break a rule of the protocol.
 
-    vectors: how many each client of this server has; None: unknown, and less is checked
-    keep:    keep the fds of others; if not, store a None for each
+    vectors: number of vectors of each client; None: unknown, so that less is checked
+    keep:    keep the fds of other peers; if false, close each one and store None instead
     """
 
     def __init__(self, path, vectors=None, keep=True):
@@ -85,7 +85,7 @@ class RawClient:
         self.own, self._half_fds, self.peers, self.memory = [], [], {}, None
 
     def _receive(self):
-        """Receive more bytes of the current message. False: none are available."""
+        """Receive more bytes of the current message. Return: false if none are available."""
         fds = array.array("i")
         try:
             data, control, flags, _ = self.sock.recvmsg(
@@ -109,8 +109,8 @@ class RawClient:
         return True
 
     def next(self, timeout=TIMEOUT):
-        """Receive one message. Return: (value, whether there was an fd); None at the end of the
-        connection and when no message came in time (`ended` tells which)."""
+        """Receive one message. Return: (value, whether there was an fd); None if the connection was
+        closed (then `ended` is true) or if no message arrived in time."""
         deadline = time.monotonic() + timeout
         poller = select.poll()
         poller.register(self.sock, select.POLLIN)
@@ -178,26 +178,26 @@ class RawClient:
                                      f"{sorted(self.peers)}, last {self.history[-5:]}")
 
     def greeting(self):
-        """Receive version, id, memory, the others, and the client's own vectors (`vectors` of
-        them)."""
+        """Receive the version, the id, the memory and all of the client's own vectors, along with
+        the messages about other peers that arrive before these vectors."""
         self.read_until(lambda: len(self.history) >= 3 and len(self.own) >= (self.vectors or 0),
                         "the end of the greeting")
         return self
 
     def knows(self, ids):
-        """Whether it knows exactly these peers, each with all vectors."""
+        """Return whether the client knows exactly these peers, each with all vectors."""
         return set(self.peers) == set(ids) and self._incomplete is None
 
     def read_until_knows(self, ids):
-        """Receive messages until it knows exactly these peers."""
+        """Receive messages until the client knows exactly these peers."""
         self.read_until(lambda: self.knows(ids), f"it knew {sorted(ids)}")
 
     def is_quiet(self, seconds=0.1):
-        """Whether no message arrives for a while."""
+        """Return whether no message arrives for a while."""
         return self.next(seconds) is None and not self.ended
 
     def read_to_end(self):
-        """All messages until the server closes the connection."""
+        """Receive all messages until the server closes the connection. Return: the messages."""
         messages = []
         while (message := self.next()) is not None:
             messages.append(message)
@@ -223,7 +223,7 @@ def read_together(clients, condition, what):
 
 
 def readable(fds, timeout=0):
-    """The positions of the readable fds; with a timeout, waits for the first."""
+    """The indices of the readable fds. With a timeout, wait until at least one is readable."""
     poller = select.poll()
     for fd in fds:
         poller.register(fd, select.POLLIN)
@@ -237,12 +237,13 @@ def ring(fd):
 
 
 class BadServer:
-    """A server that sends the messages of a test, and then stalls or closes.
+    """A server that sends the messages of a test, and then stalls or closes the connection.
 
     messages: (value or bytes, list of fds) each; the caller closes the fds
-    closes:   close the connection afterwards; if not, it stays open until this is closed
+    closes:   close the connection after the messages; if false, it stays open until close()
 
-    The client, another process, is stopped meanwhile: otherwise it could take a pause for the end.
+    The client must be another process. It is stopped while the server sends: otherwise it could
+    mistake a pause for the end of the messages.
     """
 
     stops_client = True

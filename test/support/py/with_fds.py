@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Like a service manager: move fds to 3, 4, ... and name them in the environment.
+"""Run a program as a service manager does: move fds to 3, 4, ... and name them in the environment.
 
 usage: with_fds.py LISTEN_FDS|- FDNAMES FD,FD,... PROGRAM [ARGUMENT]...
 
-LISTEN_FDS: "-" for their number; anything else is used unchanged
+LISTEN_FDS: the value of that variable; "-" stands for the number of fds
 """
 import fcntl
 import os
@@ -14,7 +14,7 @@ FIRST = 3  # SD_LISTEN_FDS_START
 
 def main(count, names, listed, program, *arguments):
     fds = [int(fd) for fd in listed.split(",") if fd]
-    # Move the fds away first: an fd may have a number to which another will be moved.
+    # Move all fds out of the way first: one may have a number to which another will be moved.
     moved = [fcntl.fcntl(fd, fcntl.F_DUPFD, FIRST + len(fds)) for fd in fds]
     for fd in fds:
         os.close(fd)

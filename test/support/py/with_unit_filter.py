@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Run a program under the filter of system calls of a systemd unit, as systemd would: calls that
-the unit's SystemCallFilter= allows, and anything else ends the program with SIGSYS.
+"""Run a program under the system call filter of a systemd unit, as systemd does. The unit's
+SystemCallFilter= lists the calls that are allowed; any other call kills the program with SIGSYS.
 
 usage: with_unit_filter.py UNIT PROGRAM [ARGUMENT]...
 """
@@ -16,7 +16,7 @@ UNKNOWN = -1  # unknown to this architecture, or to libseccomp
 
 
 def members(name):
-    """The system calls of a set such as @chown; for another name only that name."""
+    """Expand a set such as @chown to its system calls; any other name stands for itself."""
     if not name.startswith("@"):
         return {name}
     done = subprocess.run(["systemd-analyze", "--no-pager", "syscall-filter", name],
@@ -26,7 +26,7 @@ def members(name):
 
 
 def allowed(unit):
-    """The names that a unit allows (systemd.exec(5), SystemCallFilter=)."""
+    """The names of the system calls that a unit allows (systemd.exec(5), SystemCallFilter=)."""
     names = members("@default") | {"execve"}  # needed to start anything
     for line in pathlib.Path(unit).read_text().splitlines():
         key, _, value = line.partition("=")
@@ -38,7 +38,7 @@ def allowed(unit):
 
 
 def install(names):
-    """Load the filter, which stays over execve(2)."""
+    """Load the filter, which is preserved across execve(2)."""
     seccomp = ctypes.CDLL("libseccomp.so.2")
     seccomp.seccomp_init.restype = ctypes.c_void_p
     context = ctypes.c_void_p(seccomp.seccomp_init(ctypes.c_uint32(KILL_PROCESS)))

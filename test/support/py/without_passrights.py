@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Run a program as on a kernel before 6.16: setsockopt(2) does not know SO_PASSRIGHTS.
+"""Run a program as on a kernel before 6.16, where setsockopt(2) rejects SO_PASSRIGHTS.
 
 usage: without_passrights.py PROGRAM [ARGUMENT]...
 """
@@ -19,7 +19,7 @@ NUMBER_AT, OPTION_AT = 0, 16 + 2 * 8  # in struct seccomp_data
 
 
 def is_possible():
-    """Whether this machine's number of the call is known here."""
+    """Return whether the number of setsockopt(2) on this machine is known."""
     return platform.machine() in SETSOCKOPT
 
 
