@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Limits and permissions: which clients are admitted, and the mode and owner of socket and
+"""Limits and permissions: which clients are admitted, and the mode and owner of the socket and the
 region."""
 import os
 import shutil
@@ -16,7 +16,8 @@ OTHER = 61235
 
 
 def start_as(where, uid, groups=()):
-    """Run the client program as another user. It stays connected until the caller ends it."""
+    """Run the client program as another user. The client stays connected until the caller ends
+    it."""
     program = where.dir / where.client_program.name
     if not program.exists():
         shutil.copy(where.client_program, program)
@@ -27,7 +28,7 @@ def start_as(where, uid, groups=()):
 
 
 def open_to_all(where, *options):
-    """A server in a directory that all users may enter, with a socket that all may write to."""
+    """Start a server whose directory and socket are open to all users."""
     where.dir.chmod(0o777)
     return where.server("--socket-mode", "0666", *options)
 
@@ -43,8 +44,8 @@ def is_served(client):
 
 
 def test_client_beyond_max_peers_is_refused(place):
-    """The server logs a reason when it refuses a client; after a peer leaves, the client is
-    admitted."""
+    """A client beyond the maximum is refused, with a reason in the log; once a peer has left,
+    another client is admitted."""
     server = place.server("--max-peers", "2")
     clients = [join(place, 1) for _ in range(2)]
     assert connect(str(place.socket)).recv(8) == b""
@@ -56,7 +57,8 @@ def test_client_beyond_max_peers_is_refused(place):
 
 
 def test_refusals_do_not_fill_the_log(place):
-    """A client that connects in a loop causes at most 20 lines in 10 s; the others are served."""
+    """A client that connects in a loop causes at most 20 log lines in 10 s; other clients are still
+    served."""
     server = place.server("--max-peers", "1")
     first = join(place, 1)
     for _ in range(200):
@@ -68,7 +70,7 @@ def test_refusals_do_not_fill_the_log(place):
 
 
 def test_max_peers_beyond_the_limit_of_fds_is_an_error(place):
-    """The message shows the calculation, and nothing is created."""
+    """The error message shows how many fds are needed, and neither socket nor region is created."""
     process = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm, "-n",
                           "4", "--max-peers", "100", nofile=256)
     assert process.wait() == 1
@@ -80,7 +82,7 @@ def test_max_peers_beyond_the_limit_of_fds_is_an_error(place):
 
 @NEEDS_ROOT
 def test_max_peers_per_user_limits_each_user(place):
-    """One user cannot use up the peers of all."""
+    """A user who has reached the limit cannot connect another client; other users can."""
     server = open_to_all(place, "--max-peers-per-user", "1")
     first = start_as(place, STRANGER)
     assert is_served(first)
@@ -102,7 +104,8 @@ def test_max_peers_per_user_limits_each_user(place):
     (["--allow-group", "daemon"], STRANGER, [1], True),
 ], ids=lambda value: "-".join(map(str, value)) if isinstance(value, list) else str(value))
 def test_only_allowed_users_and_groups_are_admitted(place, options, uid, groups, served):
-    """By name or number, also by supplementary group; refusals name the process and the user."""
+    """Users and groups are allowed by name or number, and supplementary groups count. The log names
+    the user of a refused client."""
     server = open_to_all(place, *options)
     assert is_served(start_as(place, uid, groups)) == served
     if not served:
@@ -111,7 +114,8 @@ def test_only_allowed_users_and_groups_are_admitted(place, options, uid, groups,
 
 @NEEDS_ROOT
 def test_socket_and_region_have_the_given_mode_and_owner(place):
-    """Mode, owner and group of both are as given, whatever the umask."""
+    """Socket and region have the mode, owner and group that the options give, whatever the
+    umask."""
     place.server("--socket-mode", "0620", "--socket-owner", str(STRANGER), "--socket-group", "4242",
                  "--region-mode", "0664", "--region-owner", str(OTHER), "--region-group", "daemon")
     for path, mode, uid, gid in [(place.socket, 0o620, STRANGER, 4242),
@@ -122,7 +126,7 @@ def test_socket_and_region_have_the_given_mode_and_owner(place):
 
 @NEEDS_ROOT
 def test_socket_of_mode_0600_is_closed_to_other_users(place):
-    """The kernel refuses the connection; the server does not see it."""
+    """The kernel refuses another user's connection, and the server does not notice the attempt."""
     place.dir.chmod(0o777)
     server = place.server("--socket-mode", "0600")
     client = start_as(place, STRANGER)
@@ -148,7 +152,8 @@ def test_socket_of_mode_0600_is_closed_to_other_users(place):
     ("--allow-group", "", "no such group"),
 ])
 def test_bad_value(place, option, value, message):
-    """Status 2, and the message has the value and what is wrong with it."""
+    """A bad option value causes status 2 and a message that contains the value and says what is
+    wrong with it."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, option, value)
     assert done.returncode == 2
     assert f"ivshmem-server: {message} \"{value}\": use " in done.stderr
@@ -156,7 +161,8 @@ def test_bad_value(place, option, value, message):
 
 @NEEDS_ROOT
 def test_socket_owner_that_cannot_be_set_is_an_error(place):
-    """A user without privileges cannot change the owner: an error, and no files are left."""
+    """A server without privileges cannot give its socket to another user: it reports an error and
+    leaves no files."""
     place.dir.chmod(0o777)
     program = shutil.copy(place.server_program, place.dir)
     process = place.start(program, "-F", "-S", place.socket, "-M", place.shm, "--socket-owner",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Messages of ivshmem-server to its clients: greetings, joins and leaves."""
+"""Messages from ivshmem-server to its clients: greetings, joins and leaves."""
 import os
 import signal
 
@@ -12,8 +12,8 @@ from support.py.wire import RawClient, readable, ring
 # Greeting and announcements
 
 def test_greeting_in_order(place):
-    """Version 0, own id, -1 with the memory, the other peers in ascending order, then the client's
-    own doorbells (W-3 to W-6)."""
+    """A client receives version 0, its id, -1 with the memory, the vectors of the other peers in
+    ascending order of ids, and then its own vectors (W-3 to W-6)."""
     place.server("-n", "2")
     first, second = join(place, 2), join(place, 2)
     assert first.history == [(0, False), (0, False), (-1, True), (0, True), (0, True)]
@@ -43,8 +43,8 @@ def test_id_is_reused_when_no_client_knows_it(place):
 
 
 def test_joins_and_leaves_are_announced_to_all(place):
-    """A join is one message with an fd per vector to each other client, a leave one message without
-    an fd."""
+    """Each other client receives a join as one message per vector, each with an fd, and a leave as
+    one message without an fd."""
     place.server("-n", "3")
     clients = [join(place, 3) for _ in range(4)]
     knows_all(clients)
@@ -62,7 +62,7 @@ def test_joins_and_leaves_are_announced_to_all(place):
 
 @pytest.mark.parametrize("vectors", [0, 1, 256, 2048])
 def test_client_gets_the_configured_number_of_vectors(place, vectors):
-    """Each client gets the configured number of eventfds, including none."""
+    """Each client gets the configured number of eventfds, which may be 0."""
     place.server("-n", vectors)
     first = join(place, vectors, keep=False)
     second = join(place, vectors, keep=False)
@@ -90,7 +90,7 @@ def test_doorbell_reaches_exactly_one_vector(place):
 
 
 def test_all_clients_get_the_same_memory(place):
-    """The region has the configured size, and each client sees what another writes (W-1, W-5)."""
+    """The region has the configured size, and each client sees what the others write (W-1, W-5)."""
     place.server("-l", "2M")
     clients = [join(place) for _ in range(3)]
     stats = [os.fstat(client.memory) for client in clients]
@@ -103,7 +103,8 @@ def test_all_clients_get_the_same_memory(place):
 # Clients that misbehave
 
 def test_stopped_client_does_not_delay_others(place):
-    """While a client process is stopped the others are served; it catches up later."""
+    """While a client process is stopped, the other clients are served; once continued, it catches
+    up."""
     place.server()
     stopped = place.start_client()
     watcher = join(place)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Requests at the control socket: valid, invalid, split and combined."""
+"""Requests to the control socket: valid, invalid, split and combined."""
 import json
 import socket
 
@@ -12,12 +12,12 @@ LINE_MAX = 4096
 
 
 def serve(where):
-    """A server with a control socket."""
+    """Start a server with a control socket."""
     return where.server("--control", where.dir / "control")
 
 
 def open_control(where):
-    """A connection to the control socket."""
+    """Connect to the control socket."""
     return where.add(Control(where.dir / "control"))
 
 
@@ -67,7 +67,7 @@ BAD = {
 
 @pytest.mark.parametrize("line, message", BAD.values(), ids=BAD.keys())
 def test_bad_request_is_answered_with_a_reason(place, line, message):
-    """The next request on the same connection gets its reply."""
+    """A bad request is answered with an error that says why; the connection can still be used."""
     server = serve(place)
     client = join(place)
     control = open_control(place)
@@ -87,13 +87,13 @@ GOOD = {
 
 @pytest.mark.parametrize("line", GOOD.values(), ids=GOOD.keys())
 def test_any_valid_json_is_accepted(place, line):
-    """Every valid JSON request is accepted, up to 4096 bytes."""
+    """A request is accepted in any valid JSON notation, up to 4096 bytes."""
     server = serve(place)
     assert open_control(place).ask(line)["pid"] == server.pid
 
 
 def test_many_requests_in_one_write_are_answered_in_order(place):
-    """Each request gets its reply, even if invalid requests precede it."""
+    """Each request gets its reply, even if it follows invalid requests."""
     server = serve(place)
     control = open_control(place)
     version = place.run_server("-V").stdout.split()[1]
@@ -106,7 +106,7 @@ def test_many_requests_in_one_write_are_answered_in_order(place):
 
 
 def test_request_may_arrive_byte_by_byte(place):
-    """A request may be split anywhere."""
+    """A request that arrives byte by byte is answered."""
     server = serve(place)
     control = open_control(place)
     for at in range(len(VERSION)):
@@ -121,8 +121,7 @@ def test_request_may_arrive_byte_by_byte(place):
     (b"\n", 1), (b" " * 5000, 1), (b" " * 9000 + b"\n" + VERSION, 2),
 ], ids=["line", "no newline", "three", "rest", "nothing", "newline", "too long", "too long, line"])
 def test_requests_before_a_half_close_are_answered(place, data, replies):
-    """A client that shuts down its sending side still gets every reply, then the end of the
-    stream."""
+    """A client that shuts down its sending side still gets every reply, and then end of file."""
     serve(place)
     control = open_control(place)
     control.send(data)
@@ -133,7 +132,7 @@ def test_requests_before_a_half_close_are_answered(place, data, replies):
 
 
 def test_fds_sent_to_the_control_socket_are_closed(place):
-    """The server does not keep fds that come with requests."""
+    """The server closes all fds that arrive with requests."""
     server = serve(place)
     control = open_control(place)
     control.ask(VERSION)
@@ -148,7 +147,7 @@ def test_fds_sent_to_the_control_socket_are_closed(place):
 
 
 def test_reply_is_one_line_of_json(place):
-    """The only newline of a reply is its last byte, and no member occurs twice."""
+    """The only newline in a reply is its last byte, and no member occurs twice in an object."""
     serve(place)
     join(place)
     control = open_control(place)
@@ -160,4 +159,4 @@ def test_reply_is_one_line_of_json(place):
 
     line = control.line()
     assert json.loads(line, object_pairs_hook=once)["peers"][0]["id"] == 0
-    control.ask(VERSION)  # so the next bytes are the next reply
+    control.ask(VERSION)  # fails if anything followed the status

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The control socket: every field of a status, and connections that misbehave."""
+"""The control socket: every field of the status, and connections that misbehave."""
 import datetime
 import os
 import pathlib
@@ -22,17 +22,17 @@ PEERS_MAX = 8
 
 
 def control_of(where):
-    """Path of the control socket."""
+    """Return the path of the control socket."""
     return where.dir / "control"
 
 
 def serve(where, *options, **keywords):
-    """A server with a control socket."""
+    """Start a server with a control socket."""
     return where.server("--control", control_of(where), *options, **keywords)
 
 
 def open_control(where):
-    """A connection to the control socket."""
+    """Connect to the control socket."""
     return where.add(Control(control_of(where)))
 
 
@@ -42,7 +42,7 @@ def status_of(where, **members):
 
 
 def moment(text):
-    """A time in a reply, as seconds since 1970."""
+    """Convert a time in a reply to seconds since 1970."""
     form = "%Y-%m-%dT%H:%M:%S.%fZ"
     assert len(text) == len("2024-05-31T12:34:56.789Z")
     parsed = datetime.datetime.strptime(text, form)
@@ -52,7 +52,8 @@ def moment(text):
 # Fields of a status
 
 def test_status_without_clients(place):
-    """A status has every field, with the values that the server was started with."""
+    """The status has every field even without clients, and shows the values that the server was
+    started with."""
     began = time.time()
     server = serve(place, "-n", "3", "-l", "1M", nofile=200)
     status = status_of(place)
@@ -74,7 +75,7 @@ def test_status_without_clients(place):
 
 
 def test_status_of_a_sealed_region(place):
-    """A memfd has no path and three seals; an existing region counts as not created."""
+    """A region of type memfd has no path and three seals, and counts as created."""
     serve(place, "--max-peers", "5", "--max-peers-per-user", "4", region=["-r", "memfd:"])
     status = status_of(place)
     assert status["region"]["path"] is None
@@ -85,7 +86,8 @@ def test_status_of_a_sealed_region(place):
 
 
 def test_status_of_an_existing_file(place):
-    """A region from a path counts as not created; a non-UTF-8 byte of its path is shown as "?"."""
+    """An existing file counts as not created; a byte of its path that is not UTF-8 is shown as
+    "?"."""
     path = os.fsencode(place.dir) + b"/region-\xff"
     with open(path, "wb") as file:
         file.truncate(1 << 20)
@@ -97,8 +99,9 @@ def test_status_of_an_existing_file(place):
 
 
 def test_every_number_of_a_status_is_exact(place):
-    """Two clients that read and one that does not, doorbells rung, one client that left, one that
-    sent data, and one too many."""
+    """Every number in the status is exact after two clients have joined and read, a third has
+    stopped reading, one has left, one has sent data, one has been refused, and doorbells have been
+    rung."""
     vectors, whole = 16, 3 + 3 * 16  # messages to a client that knows all peers
     began = time.time()
     server = serve(place, "-n", str(vectors), "--max-peers", "3")
@@ -116,7 +119,7 @@ def test_every_number_of_a_status_is_exact(place):
     read_together(readers, lambda: all(
         c.knows(set(range(3)) - {c.id}) for c in readers), "they knew the third")
     assert connect(str(place.socket)).recv(8) == b""
-    for _ in range(20):  # in hexadecimal, as in /proc, it would be another number
+    for _ in range(20):  # /proc shows 20 in hexadecimal, as 14
         ring(readers[0].peers[readers[1].id][3])
     ring(readers[1].peers[readers[0].id][15])
 
@@ -128,7 +131,7 @@ def test_every_number_of_a_status_is_exact(place):
     assert status["totals"]["left"] == {"closed": 1, "spoke": 1, "failed": 0}
     assert status["totals"]["refused"]["max_peers"] == 1
     assert sum(status["totals"]["refused"].values()) == 1
-    # it may have been dropped before the leave was announced to it
+    # The client that sent data may have been dropped before all its messages were sent.
     assert 0 <= told_to_rude <= 3 + vectors
     assert status["ids_left"] == 65536 - 3 and status["waiting"] is False
     assert 0 < behind < whole - 3
@@ -155,7 +158,7 @@ def test_every_number_of_a_status_is_exact(place):
 
 
 def test_messages_are_counted(place):
-    """If no client leaves early, announced plus pending messages are exactly those that were
+    """If no client leaves, the messages sent and those pending add up to all the messages that were
     due."""
     server = serve(place, "-n", "8")
     clients = [place.add(RawClient(str(place.socket), 8)) for _ in range(5)]
@@ -178,8 +181,9 @@ def test_messages_are_counted(place):
     ("no_fd", ["-n", "16"], 64),
 ])
 def test_refusals_are_counted_by_reason(place, reason, options, nofile):
-    """Each has a counter of its own, and the control socket continues to answer. (no_id takes 65536
-    clients at a time, failed a kernel out of memory: neither can be caused here.)"""
+    """Each reason for a refusal has its own counter, and the control socket continues to answer.
+    (Two reasons cannot be caused here: no_id takes 65536 clients at a time, and failed takes a
+    kernel that is out of memory.)"""
     serve(place, *options, nofile=nofile)
     vectors = 16 if reason == "no_fd" else 1
     served = 0
@@ -194,15 +198,15 @@ def test_refusals_are_counted_by_reason(place, reason, options, nofile):
 
 
 def test_status_has_version_and_process(place):
-    """The version of the program, and its process id."""
+    """The reply to a version request has the program's version and process id."""
     server = serve(place)
     version = place.run_server("--version").stdout.split()[1]
     assert open_control(place).ask(VERSION) == {"version": version, "pid": server.pid}
 
 
 def test_status_of_a_server_in_the_background(place):
-    """The process id is that of the process that serves; doorbells are counted; no files are
-    left."""
+    """The process id in the status is that of the background process; doorbells are counted; the
+    control socket is removed at exit."""
     pidfile = place.dir / "pid"
     done = place.run_server("-S", place.socket, "-M", place.shm, "-p", pidfile, "--control",
                             control_of(place))
@@ -218,7 +222,7 @@ def test_status_of_a_server_in_the_background(place):
 
 @NEEDS_ROOT
 def test_doorbells_are_null_without_proc(place):
-    """Without /proc the counts are null, and everything else is there."""
+    """Without /proc the doorbell counts are null, and the rest of the status is complete."""
     server = place.start("unshare", "-m", "sh", "-c", 'umount -l /proc && exec "$@"', "sh",
                          place.server_program, "-F", "-v", "-S", place.socket, "-M", place.shm,
                          "--control", control_of(place))
@@ -234,7 +238,7 @@ def test_doorbells_are_null_without_proc(place):
 # Connections that misbehave
 
 def test_connection_that_does_not_read_costs_one_reply(place):
-    """Requests of a client that does not read are left unread until the last reply has been sent.
+    """While a connection does not read its replies, the server reads no further requests from it.
     Other connections do not wait, and the server does not spin."""
     server = serve(place, "-n", "64")
     clients = [join(place, 64) for _ in range(20)]
@@ -265,14 +269,15 @@ def test_connection_that_does_not_read_costs_one_reply(place):
 
 
 def is_ready(control, events):
-    """Whether the fd is readable or writable now; fds here may be too high for select()."""
+    """Return true if the socket is readable or writable now. Its fd may be too high for
+    select()."""
     poller = select.poll()
     poller.register(control.sock, events)
     return bool(poller.poll(0))
 
 
 def test_ninth_connection_replaces_the_longest_idle(place):
-    """At most eight connections are served; a ninth takes the place of the one idle for longest."""
+    """At most eight connections are served; a ninth replaces the one that has been idle longest."""
     serve(place)
     controls = [open_control(place) for _ in range(PEERS_MAX)]
     for control in controls:
@@ -289,7 +294,8 @@ def test_ninth_connection_replaces_the_longest_idle(place):
 
 
 def test_last_eight_of_a_hundred_connections_are_served(place):
-    """The others see the end of the stream, and the server has as many fds as before."""
+    """The last eight of a hundred connections are served; the server closes the others, and no fd
+    leaks."""
     server = serve(place)
     open_control(place).ask(VERSION)
     before = server.fds()
@@ -305,7 +311,8 @@ def control_is_open(control):
 
 
 def test_closed_connections_leave_no_fds(place):
-    """Connections closed in the middle of a request, in the middle of a reply, and at once."""
+    """No fd leaks if a connection is closed at once, in the middle of a request or in the middle of
+    a reply."""
     server = serve(place)
     client = join(place)
     open_control(place).ask()
@@ -321,7 +328,8 @@ def test_closed_connections_leave_no_fds(place):
 
 
 def test_control_socket_answers_when_clients_use_all_fds(place):
-    """All eight connections are answered, also with counts of doorbells."""
+    """When clients use all available fds, eight control connections still get the status with
+    doorbell counts."""
     serve(place, "-n", "4", nofile=64)
     clients = []
     while True:
@@ -343,7 +351,7 @@ def test_control_socket_answers_when_clients_use_all_fds(place):
 # The socket itself
 
 def test_control_socket_has_mode_0600_and_is_removed(place):
-    """The mode does not depend on the umask; the socket is removed when the server exits."""
+    """The control socket has mode 0600 whatever the umask, and is removed when the server exits."""
     server = serve(place)
     assert stat.S_IMODE(control_of(place).stat().st_mode) == 0o600
     server.stop()
@@ -352,7 +360,8 @@ def test_control_socket_has_mode_0600_and_is_removed(place):
 
 @NEEDS_ROOT
 def test_permissions_of_the_control_socket_are_enforced(place):
-    """Users that may not open it get no reply; mode, owner and group can admit them."""
+    """A user without permission to open the control socket gets no reply; options set its mode,
+    owner and group."""
     place.dir.chmod(0o777)
     server = serve(place)
     assert can_ask_as(place, STRANGER) is False
@@ -366,7 +375,7 @@ def test_permissions_of_the_control_socket_are_enforced(place):
 
 
 def can_ask_as(where, uid):
-    """Whether another user gets a reply."""
+    """Return true if a process of another user gets a reply."""
     code = ("import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
             "s.sendall(b'{\"request\":\"version\"}\\n'); print(s.recv(4096))")
     done = where.run("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups",
@@ -376,7 +385,8 @@ def can_ask_as(where, uid):
 
 
 def test_control_socket_of_a_killed_server_is_replaced(place):
-    """Connections to the killed server see the end of the stream."""
+    """Connections to a killed server get end of file, and the next server replaces the control
+    socket."""
     server = serve(place)
     control = open_control(place)
     first = control.ask(VERSION)["pid"]
@@ -389,7 +399,7 @@ def test_control_socket_of_a_killed_server_is_replaced(place):
 
 @pytest.mark.parametrize("what", ["the other socket", "living", "file", "no directory", "long"])
 def test_control_socket_that_cannot_be_created_is_an_error(place, what):
-    """The start fails, and no files are left."""
+    """If the control socket cannot be created, the server does not start, and leaves no files."""
     path = control_of(place)
     message = "another process is already listening"
     if what == "the other socket":
@@ -415,12 +425,12 @@ def test_control_socket_that_cannot_be_created_is_an_error(place, what):
 
 
 def test_no_control_socket_by_default(place):
-    """Without the option there is no socket, and no fds are reserved for it."""
+    """Without --control there is no control socket, and no fds are reserved for one."""
     server = place.server()
     without = server.fds()
     server.stop()
     server = serve(place)
-    status_of(place)  # so that it is in its loop
+    status_of(place)  # so that the server is in its loop
     wait_until(lambda: server.fds() == without + 1 + PEERS_MAX + 2, "it had these and no more")
 
 
@@ -430,13 +440,15 @@ def test_no_control_socket_by_default(place):
     ("--control-group", "nobody-of-this-name", "no such group"),
 ])
 def test_bad_option_of_the_control_socket(place, option, value, message):
-    """Status 2, and the message says what is wrong."""
+    """A bad value of a control socket option causes status 2 and a message that says what is
+    wrong."""
     done = place.run_server("-F", option, value)
     assert done.returncode == 2 and f'{message} "{value}": use ' in done.stderr
 
 
 def test_limit_of_fds_includes_the_control_socket(place):
-    """The calculation at the start includes its connections."""
+    """The number of fds that the server needs, checked at the start, includes its control
+    connections."""
     done = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm, "-n", "1",
                        "--max-peers", "20", "--control", control_of(place), nofile=64)
     assert done.wait() == 1
@@ -446,12 +458,12 @@ def test_limit_of_fds_includes_the_control_socket(place):
 # The log
 
 def test_client_that_sends_data_is_logged_as_a_warning(place):
-    """Also without -v: id, process, user and reason, at most 20 in 10 s. A normal close is not
-    logged."""
+    """Even without -v, the log has id, process, user and reason for each client that sends data, at
+    most 20 lines in 10 s. A normal close is not logged."""
     server = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm,
                          "--control", control_of(place))
     wait_until(lambda: accepts(control_of(place)), "it listens")
-    assert status_of(place)["peers"] == []  # a reply shows that clients are read, too
+    assert status_of(place)["peers"] == []  # once the server replies, it also serves clients
     join(place).close()
     wait_until(lambda: status_of(place)["totals"]["left"]["closed"] == 1, "it is gone")
     for n in range(30):
@@ -467,7 +479,7 @@ def test_client_that_sends_data_is_logged_as_a_warning(place):
 
 @pytest.mark.parametrize("vectors", [0, 16], ids=["for the socket", "for doorbells"])
 def test_client_refused_for_lack_of_fds_is_named(place, vectors):
-    """The log has its process and user."""
+    """The log names the process and the user of a client that is refused for lack of fds."""
     server = serve(place, "-n", str(vectors), nofile=64)
     while place.add(RawClient(str(place.socket), vectors)).next() is not None:
         pass

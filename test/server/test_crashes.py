@@ -2,8 +2,8 @@
 """Kill the server at every system call that it makes while serving: the next start must resume.
 
 The server may lose only the client to which it was sending at that moment, and clients that had
-been sent nothing yet; the others learn nothing that is not true. It is also killed after each
-message is sent, before it has recorded that.
+been sent nothing yet; the other clients must not receive a false announcement. The server is also
+killed after it has sent each message, before it has recorded the message as sent.
 """
 import pathlib
 import re
@@ -22,18 +22,18 @@ pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace
 VECTORS = 8  # large enough to fill the socket of a client that does not read
 BUDGET = 50  # seconds; places not reached until then are skipped
 KILLS_MIN = 12
-# long enough for the test to notice the delay and kill the server
+# The delay is long enough for the test to notice it and kill the server.
 HOLD_US = 200000
-NO_LEAK_CHECK = {"ASAN_OPTIONS": "detect_leaks=0"}  # vfork() would be traced, too
+NO_LEAK_CHECK = {"ASAN_OPTIONS": "detect_leaks=0"}  # the leak check's vfork() would be traced, too
 
 
 class Dead(Exception):
-    """The server has been killed, or is delayed by strace so that the test can kill it."""
+    """The server has been killed, by strace or by the test."""
 
 
 class Scenario:
-    """The events during which the server is killed: of three clients one does not read; a fourth
-    joins; one leaves."""
+    """The events during which the server is killed: three clients join, one of which does not read;
+    a fourth joins; another leaves."""
 
     def __init__(self, place, inject, held=False):
         self.place = place
@@ -55,7 +55,8 @@ class Scenario:
             client.close()
 
     def look(self):
-        """Fail if the server is dead, or has been stopped for a while."""
+        """Raise Dead if the server is dead, or, after killing it, if strace has been delaying it
+        for a while."""
         if self.server.popen.poll() is not None:
             raise Dead
         if self.held:
@@ -67,13 +68,13 @@ class Scenario:
                 raise Dead
 
     def until(self, client, condition):
-        """Read until condition() is true."""
+        """Receive messages for this client until condition() is true."""
         deadline = time.monotonic() + 20
         while not condition():
             client.next(0.004)
             self.look()
             if client.ended:
-                self.server.wait()  # or it had nothing to send
+                self.server.wait()  # only a dead server closes this connection
                 raise Dead
             assert time.monotonic() < deadline, client.history
 
@@ -86,7 +87,7 @@ class Scenario:
         return client
 
     def run(self):
-        """Return true if the server died."""
+        """Play the scenario. Return: true if the server was killed."""
         try:
             wait_until(lambda: self.place.socket.exists() and (self.look() or any(
                 "READY=1" in text for text in self.manager.said)), "it is ready")
@@ -108,8 +109,8 @@ class Scenario:
         return False
 
     def go_on(self):
-        """Start the server again and connect a client. Return: how many clients were lost that had
-        been told something."""
+        """Start the server again and connect a client. Return: the number of lost clients that had
+        received messages."""
         self.manager.settle()
         self.manager.start(environment=NO_LEAK_CHECK)
         new = RawClient(str(self.place.socket), VECTORS)
@@ -129,8 +130,8 @@ class Scenario:
 
 
 def record(place):
-    """The system calls of a server that is not killed, with how often each was called when it
-    became ready and at the end."""
+    """Run a server that is not killed. Return: the system calls that it makes while serving, each
+    as (name, n): the n-th call of that name."""
     scenario = Scenario(place, None)
     try:
         assert not scenario.run()
@@ -148,13 +149,13 @@ def record(place):
 
 
 def spread(things):
-    """All of them, in an order in which any prefix has some of each kind."""
+    """Return the calls in an order in which any prefix has calls from the whole list."""
     return [thing for start in range(7) for thing in things[start::7]]
 
 
 @pytest.mark.parametrize("where", ["before each call", "behind each message"])
 def test_server_resumes_after_a_crash_at_any_system_call(place, where, capsys):
-    """Run the scenario in the module's docstring."""
+    """Kill the server at each place; the next start must resume and may lose at most one client."""
     calls = record(place)
     if where == "behind each message":
         calls = [call for call in calls if call[0] in ("sendmsg", "sendmmsg")]

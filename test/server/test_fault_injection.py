@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Let every system call of ivshmem-server fail once at every place where it is made.
 
-A scenario is repeated with the first call of a kind failing, then the second, until it runs without
-a failure; for each kind of call that a first run without failures made. The errors that a call can
-have (support/py/faults.py) alternate between places; with IVS_FAULTS_ALL=1 each place gets all of
-them. Assertions:
+A scenario is first run without failures. For each kind of system call that it made, it is then
+repeated with the first such call failing, then with the second, until there is no further call that
+could fail. A call's possible errors (support/py/faults.py) alternate from place to place; with
+IVS_FAULTS_ALL=1 each place gets all of them. Assertions:
 
-During the start: it serves properly, or ends with status 1 and one line, and leaves no files. While
-serving: it continues; all clients but the one concerned get correct announcements; no fd leaks; the
-next client is served. During the end: it ends, and reports files that it could not remove.
+During the start: the server serves properly, or exits with status 1 and one line of error, and
+leaves no files. While serving: it continues; all clients but the one concerned get correct
+announcements; no fd leaks; the next client is served. During the exit: it exits, and reports files
+that it could not remove.
 
-IVS_FAULT="CALL NTH ERROR" runs only that one (with IVS_FAULTS_ALL=1, if it is from such a run).
+IVS_FAULT="CALL NTH ERROR" injects only that fault; add IVS_FAULTS_ALL=1 if the fault was found with
+it.
 """
 import contextlib
 import functools
@@ -27,21 +29,21 @@ from support.py.programs import SHM, TIMEOUT, Daemon, fd_count
 from support.py.story import PEERS_MAX, VECTORS, Story
 from support.py.wire import RawClient
 
-REFUSALS_MAX = 15  # then a new server: beyond 20 in 10 s it suppresses lines
+REFUSALS_MAX = 15  # then use a new server: after 20 lines in 10 s, it logs no more
 SIZE = 1 << 20
 STATUS_FAILED = 1
 
-#: After these the server may end with this message. It cannot serve without epoll_wait(), whose
-#: only errors are EINTR and those that are the server's own fault.
+# Errors after which the server may exit, each with its message. The server cannot work without
+# epoll_wait(), whose only errors are EINTR and those that are the server's own fault.
 FATAL = {("epoll_wait", "EBADF"): "cannot wait for clients"}
 
-#: No scenario looks up names of users and groups: libc's system calls for that depend on the
-#: machine's nsswitch.conf.
+# No scenario looks up names of users or groups, because the system calls that libc makes for it
+# depend on the machine's nsswitch.conf.
 
 class Starting:
     """A server started for one run, and the files that it creates.
 
-    before: the files that existed before it
+    before: the files that existed before the start
     """
 
     def __init__(self, where, options, foreground=True):
@@ -53,7 +55,7 @@ class Starting:
         self.before = self.there()
 
     def there(self):
-        """The files that exist now: path and inode."""
+        """Return path and inode of each file that exists now."""
         paths = [*self.where.dir.iterdir(), *SHM.glob(self.where.shm + "*")]
         return {(str(path), path.lstat().st_ino) for path in paths if not path.is_dir()}
 
@@ -76,8 +78,8 @@ class Starting:
         assert not left, f"it served, and left behind {left}"
 
     def _failed(self, server, status, call):
-        """It must report the error in one line, and have changed no files, except those that it
-        names."""
+        """The server must have reported the error in one line, and left no files except one that it
+        says it could not remove. An existing region must be unchanged."""
         assert status == STATUS_FAILED, f"it ended with {status}: {server.err.seen}"
         server.close()
         lines = server.err.text().splitlines()
@@ -91,7 +93,7 @@ class Starting:
             "the region of others is gone"
 
     def once(self, call, nth, error):
-        """Start it with this fault. Return: its outcome."""
+        """Start the server with this fault. Return: the outcome of the fault."""
         with Faulty(self.where.build, self.arguments, ("start", call, nth, error),
                     preload(self.where)) as server:
             try:
@@ -113,7 +115,7 @@ def prepare_nothing(_):
 
 
 def prepare_remains(where):
-    """Files exist before the start: a region in use, a socket and a pidfile of a dead server."""
+    """Files exist before the start: a region, and the socket and pidfile of a dead server."""
     where.shm_path.write_bytes(bytes(SIZE))
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(where.socket))
@@ -131,7 +133,8 @@ STARTS = {
 
 @pytest.mark.parametrize("name", STARTS)
 def test_faults_during_the_start(place, tally, name):
-    """It serves properly, or ends with status 1 and one line, and leaves no files."""
+    """If a system call fails during the start, the server still serves properly, or exits with
+    status 1 and one line of error; in both cases it leaves no files."""
     prepare, options, foreground = STARTS[name]
 
     def once(_kind=None, call=None, nth=0, error=None):
@@ -145,8 +148,8 @@ def test_faults_during_the_start(place, tally, name):
 
 
 def end_once(where, _kind=None, call=None, nth=0, error=None):
-    """Start the server, let a client join, and end the server with this fault. Return: its
-    outcome."""
+    """Start the server, let a client join, and stop the server with this fault. Return: the outcome
+    of the fault."""
     starting = Starting(where, ["-M", where.shm])
     with Faulty(where.build, starting.arguments) as server:
         assert server.wait_serving(), server.err.seen
@@ -165,7 +168,8 @@ def end_once(where, _kind=None, call=None, nth=0, error=None):
 
 
 def test_faults_during_the_end(place, tally):
-    """The server exits, and reports files that it could not remove."""
+    """If a system call fails while the server exits, it still exits, and reports files that it
+    could not remove."""
     if tally.sanitized:
         pytest.skip("the search for leaks at the end makes system calls of its own")
     tally.play(end_once(place).counts, functools.partial(end_once, place))
@@ -195,7 +199,7 @@ def test_fatal_faults(place, call, error, nth):
 
 
 class Serving:
-    """A server that serves, for many runs."""
+    """A server that keeps running while scenarios are repeated."""
 
     def __init__(self, where, *options):
         self.path = str(where.socket)
@@ -213,11 +217,13 @@ class Serving:
             raise
 
     def wait_fds(self, call=None):
-        """Wait until it has as many fds as without clients. Return: the log until then."""
+        """Wait until the server has as many fds as without clients. Return: the outcome of the
+        fault."""
         deadline = time.monotonic() + TIMEOUT
         while True:
             seen = self.server.ask()
-            # See faults.c. An interrupted call may have been repeated: see daemon/close.c.
+            # A faulty close() may leave an fd (see faults.c), unless the server repeated it (see
+            # daemon/close.c).
             expected = {self.fds, self.fds + 1} if call == "close" and seen.failed else {self.fds}
             try:
                 fds = fd_count(self.pid)
@@ -231,18 +237,19 @@ class Serving:
             time.sleep(0.0005)
 
     def refusals(self):
-        """Number of lines about refused clients."""
+        """Return the number of log lines about refused clients."""
         return self.server.err.count("refused a client")
 
     def newcomer(self):
-        """A client that connects to the empty server is served like the first."""
+        """Connect a client to the server, which has no others: it must be served like the server's
+        first client."""
         with RawClient(self.path) as client:
             client.read_until(lambda: len(client.history) == 4, "the greeting")
             assert client.history == [(0, False), (0, False), (-1, True), (0, True)]
         self.wait_fds()
 
     def stop(self):
-        """End the server; builds with sanitizers report leaks at that moment."""
+        """Stop the server. Builds with a sanitizer report leaks as it exits."""
         self.server.arm()
         self.server.signal(signal.SIGTERM)
         status = self.server.wait_end()
@@ -250,12 +257,12 @@ class Serving:
 
 
 def speak(client):
-    """A client sends data, which is not allowed."""
+    """Send data, which a client must not do."""
     client.sock.send(b"x")
 
 
 def half_close(client):
-    """A client half-closes, which is not allowed, either."""
+    """Half-close the connection, which a client must not do."""
     client.sock.shutdown(socket.SHUT_WR)
 
 
@@ -275,7 +282,7 @@ def play_manners(story):
 
 
 def play_sleeper(story):
-    """A client does not read while others come and go, until its socket is full."""
+    """One client does not read until its socket is full, while others join and leave."""
     sleeper = story.fall_asleep()
     watcher = story.join()
     for _ in range(7):
@@ -288,7 +295,8 @@ def play_sleeper(story):
 
 
 def play_shortage(story):
-    """For a while the server cannot open any fd: connected clients are served, others wait."""
+    """For a while the server cannot open any fd: connected clients are served, and new clients
+    wait."""
     story.join()
     leaving = story.join()
     pid = story.serving.pid
@@ -311,7 +319,8 @@ def play_stranger(story):
 
 
 def check_lost(story, kind, seen, refusals_before):
-    """Return true if only the client concerned was lost and the log reports it."""
+    """Fail unless the only client that may be lost is the one that the fault concerns, and the log
+    reports it."""
     log = story.serving.server.err
     assert len(story.lost) <= (kind != HARMLESS), f"{len(story.lost)} clients were lost"
     for client in story.lost:
@@ -331,9 +340,9 @@ def check_lost(story, kind, seen, refusals_before):
 
 
 class Theatre:
-    """Runs a scenario again and again, on a server that is replaced when necessary."""
+    """Runs a scenario repeatedly, on a server that is replaced when necessary."""
 
-    #: Calls that only a new server makes.
+    # Calls that only a newly started server makes.
     FRESH = ("malloc", "mmap", "brk")
 
     def __init__(self, where, play, options):
@@ -350,13 +359,13 @@ class Theatre:
             self.serving = Serving(self.where, *self.options)
 
     def close(self):
-        """End the server without checks."""
+        """Stop the server without checking anything."""
         if self.serving:
             self.serving.server.close()
         self.serving = None
 
     def once(self, kind=None, call=None, nth=0, error=None):
-        """Run with this fault. Return: its outcome."""
+        """Run the scenario once with this fault. Return: the outcome of the fault."""
         self._open(call)
         serving = self.serving
         try:
@@ -376,7 +385,7 @@ class Theatre:
         return seen
 
     def stop(self):
-        """The last server exits cleanly."""
+        """Stop the last server, which must exit cleanly."""
         if self.serving:
             self.serving.stop()
         self.close()
@@ -392,7 +401,8 @@ SCENARIOS = {
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_faults_while_serving(place, tally, name):
-    """The server continues, no other client loses anything, and no fd leaks."""
+    """If a system call fails while the server serves, it continues, no fd leaks, and only the
+    client concerned may be lost."""
     play, options = SCENARIOS[name]
     theatre = Theatre(place, play, ["-n", VECTORS, *options])
     try:

@@ -16,20 +16,20 @@ NOBODY = 65534
 
 
 def start_daemon(where, pidfile, *options):
-    """Start a server in the background: the command ends, whether it works or not. A server that it
-    leaves running is found by its working directory, in which the socket is."""
+    """Start a server in the background. The command exits, whether it works or not; a server that
+    it leaves running is found by its working directory, which contains the socket."""
     return where.run_server("-S", where.socket, "-M", where.shm, "-p", pidfile, *options)
 
 
 def check_refused(where, done, message):
-    """The start failed with a reason, and left neither socket nor region."""
+    """The start must have failed with this message, and left neither socket nor region."""
     assert done.returncode == 1
     assert message in done.stderr
     assert not where.socket.exists() and not where.shm_path.exists()
 
 
 def identity(path):
-    """Attributes of a file that must not change if the server must not touch it."""
+    """Return the attributes of a file that change if the server changes or replaces it."""
     there = path.lstat()
     return there.st_dev, there.st_ino, there.st_mode, there.st_nlink, there.st_size
 
@@ -37,17 +37,17 @@ def identity(path):
 # The pidfile
 
 def make_directory(path):
-    """A directory."""
+    """Make a directory."""
     path.mkdir()
 
 
 def make_fifo(path):
-    """A FIFO: it cannot be truncated, and a write to it blocks."""
+    """Make a FIFO: it cannot be truncated, and a write to it blocks."""
     os.mkfifo(path)
 
 
 def make_device(path):
-    """A character device, /dev/zero: like -p /dev/null."""
+    """Make a device like /dev/zero; a user may pass one, as in -p /dev/null."""
     try:
         os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
     except PermissionError as error:
@@ -55,7 +55,7 @@ def make_device(path):
 
 
 def make_link(path):
-    """A symbolic link to a file that would be a valid pidfile."""
+    """Make a symbolic link to a file that would be a valid pidfile."""
     target = path.with_name("target")
     target.write_text("4194999\n")
     path.symlink_to(target)
@@ -64,7 +64,7 @@ def make_link(path):
 @pytest.mark.parametrize("mode", [[], ["-F"]], ids=["background", "foreground"])
 @pytest.mark.parametrize("make", [make_directory, make_fifo, make_device, make_link])
 def test_pidfile_that_is_not_a_regular_file_is_refused(place, make, mode):
-    """The message names the file, and the file is unchanged."""
+    """A pidfile that is not a regular file is left unchanged, and the error message names it."""
     pidfile = place.dir / "pid"
     make(pidfile)
     before = identity(pidfile)
@@ -78,7 +78,7 @@ def test_pidfile_that_is_not_a_regular_file_is_refused(place, make, mode):
     b"precious\n", b"-5\n", b"12 34\n", b"12abc\n", b"1\n2\n", b"\x00\x01\x02", b"1" + bytes(9),
     b"precious\n" * 10000], ids=lambda content: repr(content[:10]))
 def test_pidfile_with_other_content_is_refused(place, content):
-    """A file with other data is neither overwritten nor removed."""
+    """A pidfile with other contents than a process id is neither overwritten nor removed."""
     pidfile = place.dir / "pid"
     pidfile.write_bytes(content)
     before = identity(pidfile)
@@ -91,7 +91,8 @@ def test_pidfile_with_other_content_is_refused(place, content):
 
 @pytest.mark.parametrize("content", ["", "4194999\n", "4194999", "1\n"], ids=repr)
 def test_stale_pidfile_is_taken_over(place, content):
-    """Empty, or with the number of a process that has ended or is another program."""
+    """A pidfile is taken over if it is empty, or names a process that has exited or is not a
+    server."""
     pidfile = place.dir / "pid"
     pidfile.write_text(content)
     server = place.server("-p", pidfile)
@@ -105,7 +106,7 @@ def test_stale_pidfile_is_taken_over(place, content):
     (["-l", "3M"], "not a power of two")], ids=["socket", "region", "size"])
 @pytest.mark.parametrize("content", ["", "4194999\n"], ids=["empty", "stale"])
 def test_failed_start_keeps_an_existing_pidfile(place, content, options, message):
-    """A server that could not start does not remove a pidfile that existed before."""
+    """A server that could not start does not remove a pidfile that existed before it."""
     pidfile = place.dir / "pid"
     pidfile.write_text(content)
     before = identity(pidfile)
@@ -116,7 +117,7 @@ def test_failed_start_keeps_an_existing_pidfile(place, content, options, message
 
 
 def test_replaced_pidfile_is_not_removed(place):
-    """When a server exits it removes its own file, but not another file of the same name."""
+    """When a server exits it removes its own pidfile, but not another file of the same name."""
     pidfile = place.dir / "pid"
     server = place.server("-p", pidfile)
     assert pidfile.read_text() == f"{server.pid}\n"
@@ -128,7 +129,7 @@ def test_replaced_pidfile_is_not_removed(place):
 
 
 def test_missing_pidfile_is_not_an_error(place):
-    """The pidfile has been removed while the server ran."""
+    """A server exits cleanly even if its pidfile has been removed."""
     pidfile = place.dir / "pid"
     server = place.server("-p", pidfile)
     pidfile.unlink()
@@ -139,14 +140,15 @@ def test_missing_pidfile_is_not_an_error(place):
 # The region
 
 def start_together(where, commands):
-    """Start programs at nearly the same time: all wait for the same FIFO to be opened."""
+    """Start programs at nearly the same time: all of them wait for one FIFO to be opened."""
     gate = where.dir / "gate"
     os.mkfifo(gate)
     started = [where.start("sh", "-c", 'echo ready >&2; read go <"$0"; exec "$@"', gate, *command)
                for command in commands]
     for process in started:
         process.err.wait("ready")
-        # The process's fds do not show whether open() has returned: the kernel waits for a writer.
+        # While open() of the FIFO waits for a writer, the process has no fd for it, so look at its
+        # state.
         wait_until(lambda pid=process.pid: is_waiting_for_writer(pid), "it waits at the gate")
     with open(gate, "w", encoding="ascii") as opened:
         opened.write("go\n" * len(started))
@@ -161,13 +163,13 @@ def is_waiting_for_writer(pid):
 
 
 def is_decided(server):
-    """Return true if a server has started or failed."""
+    """Return true if the server has started or failed."""
     return server.err.count("ivshmem-server: listening at") or server.popen.poll() is not None
 
 
 def test_two_servers_create_one_region(place):
-    """Two servers start with one name and different sizes: one creates the region, the other
-    reports that it has another size, and the region is not resized while in use."""
+    """Two servers start with the same region name and different sizes: one creates the region; the
+    other reports that the region has another size, and does not resize it."""
     sizes = {"4M": 4 << 20, "1M": 1 << 20}
     for _ in range(20):
         servers = start_together(place, [
@@ -188,7 +190,7 @@ def test_two_servers_create_one_region(place):
 
 
 def make_region(where, mode=0o600, uid=-1):
-    """A region that exists before the server."""
+    """Create a region before the server starts."""
     with open(where.shm_path, "xb") as file:
         file.truncate(4 << 20)
         os.fchown(file.fileno(), uid, -1)
@@ -196,7 +198,8 @@ def make_region(where, mode=0o600, uid=-1):
 
 
 def start_silent(where):
-    """Start a server without -v with the existing region. Return: it, serving."""
+    """Start a server without -v on the existing region. Return: the server, once it serves
+    clients."""
     server = where.start(where.server_program, "-F", "-S", where.socket, "-M", where.shm)
     wait_until(lambda: accepts(where.socket) or server.popen.poll() is not None,
                "the server accepts")
@@ -206,7 +209,8 @@ def start_silent(where):
 
 
 def check_warns(server, path, text):
-    """The server runs, and has logged exactly one line, which names the region."""
+    """The server must run, and have logged exactly one line with this text, which names the
+    region."""
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
     lines = [line for line in server.err.text().splitlines() if text in line]
@@ -217,7 +221,7 @@ def check_warns(server, path, text):
 
 @needs_root
 def test_region_of_another_user_is_a_warning(place):
-    """The region is used, and a line warns that its owner can change it."""
+    """A region of another user is used, and the log warns about its owner."""
     make_region(place, uid=NOBODY)
     check_warns(start_silent(place), place.shm_path, f"is owned by uid {NOBODY}")
     assert place.shm_path.stat().st_uid == NOBODY
@@ -225,7 +229,7 @@ def test_region_of_another_user_is_a_warning(place):
 
 @pytest.mark.parametrize("mode", [0o666, 0o602, 0o777], ids=oct)
 def test_world_writable_region_is_a_warning(place, mode):
-    """The region is used, and a line warns that all users can write to it."""
+    """A region that all users can write to is used, and the log warns about it."""
     make_region(place, mode)
     check_warns(start_silent(place), place.shm_path, "is writable by all users")
     assert stat.S_IMODE(place.shm_path.stat().st_mode) == mode
@@ -233,7 +237,7 @@ def test_world_writable_region_is_a_warning(place, mode):
 
 @pytest.mark.parametrize("mode", [None, 0o600, 0o660, 0o644], ids=str)
 def test_own_region_causes_no_warning(place, mode):
-    """Neither a new region nor an existing one of the same user."""
+    """Neither a new region nor an existing region of the same user causes a warning."""
     if mode is not None:
         make_region(place, mode)
     server = start_silent(place)
@@ -245,7 +249,7 @@ def test_own_region_causes_no_warning(place, mode):
 # The socket
 
 def test_locked_directory_does_not_prevent_the_start(place):
-    """A user that may read a directory can lock it."""
+    """The server starts even if another process has locked the directory of its socket."""
     directory = os.open(place.dir, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)

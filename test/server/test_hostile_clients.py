@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Hostile and slow clients, and the comparison of servers. The cases are in support/py/hostile.py.
 
-With sanitizers, which are several times slower, the numbers are smaller: `Case.short`.
+Under a sanitizer, which makes programs several times slower, the numbers are smaller: `Case.short`.
 """
 import json
 import re
@@ -17,11 +17,11 @@ from support.py.programs import is_sanitized, wait_until
 from support.py.wire import RawClient
 
 CASES = {case.name: case for case in hostile.CASES}
-ONE_BY_ONE = {"crimes", "out-of-fds"}  # see below
+ONE_BY_ONE = {"crimes", "out-of-fds"}  # these have tests of their own
 
 
 def run(case, where, **numbers):
-    """Run a case, or skip it with its reason."""
+    """Run a case, or skip the test if the case cannot run here."""
     try:
         return case(where, **numbers)
     except hostile.CannotRun as reason:
@@ -30,7 +30,7 @@ def run(case, where, **numbers):
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ONE_BY_ONE])
 def test_server_survives(place, name):
-    """The assertions are those of the case."""
+    """The server survives each case; the case makes the assertions."""
     case = CASES[name]
     assert run(case.run, place, **case.numbers(is_sanitized(place.server_program)))
 
@@ -43,14 +43,14 @@ def test_client_that_breaks_the_protocol_is_dropped(place, name, greeted):
 
 
 def test_many_fds_from_a_client(place):
-    """A client sends 10,000 fds."""
+    """Clients send 10,000 fds, and none of them leaks."""
     hostile.many_fds(place, 20)
 
 
 @pytest.mark.parametrize("vectors", [1, 5])
 def test_server_out_of_fds_keeps_its_clients(place, vectors):
-    """Refusing newcomers does not affect connected clients, with few fds for each client and with
-    more."""
+    """A server that is out of fds refuses new clients without affecting those connected, whatever
+    the number of fds for each client."""
     assert run(hostile.out_of_fds, place, vectors=vectors, limit=64)
 
 
@@ -76,13 +76,14 @@ sys.exit(3)
 
 
 def compare(where, *options):
-    """Print the comparison with small numbers."""
+    """Run scripts/compare-servers.py with small numbers."""
     return where.run(sys.executable, SOURCE / "scripts" / "compare-servers.py", "--build",
                      where.build, "--quick", *options, timeout=200)
 
 
 def test_comparison_has_a_result_for_each_case(place):
-    """The comparison has a row for QEMU's server, marked as recorded, and one for this server."""
+    """For each case the comparison has a result of QEMU's server, marked as recorded, and one of
+    this server."""
     done = compare(place)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     first, empty, *lines = done.stdout.splitlines()
@@ -94,8 +95,8 @@ def test_comparison_has_a_result_for_each_case(place):
 
 
 def test_comparison_of_a_server_that_fails(place):
-    """A server that accepts ten clients and ends: the row shows it; for our server also the
-    status."""
+    """If a server exits after ten clients, the comparison shows that it failed, and for our server
+    also its status."""
     bad = place.dir / "bad-server"
     bad.write_text(BAD_SERVER)
     bad.chmod(0o755)
@@ -111,7 +112,8 @@ def test_comparison_of_a_server_that_fails(place):
 
 
 def oob_is_supported():
-    """Whether the kernel supports out-of-band data on UNIX sockets (an option since Linux 5.15)."""
+    """Return true if the kernel supports out-of-band data on UNIX sockets (an option since Linux
+    5.15)."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         try:
@@ -125,7 +127,7 @@ def oob_is_supported():
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("greeted", [True, False], ids=["greeted", "at-once"])
 def test_client_that_sends_out_of_band_data_is_dropped(place, greeted, times):
-    """Out-of-band data, which a plain read() does not return, also counts as data (W-8)."""
+    """A client is dropped even for out-of-band data, which a plain read() does not return (W-8)."""
     server = place.server()
     watcher = join(place)
     before = server.fds()
@@ -137,7 +139,7 @@ def test_client_that_sends_out_of_band_data_is_dropped(place, greeted, times):
         try:
             hostile.sock.send(b"x", socket.MSG_OOB)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # the first byte got it dropped
+            pass  # the client was dropped for its first byte
     server.err.wait("client 1 left", timeout=5)
     hostile.read_to_end()
     watcher.read_until_knows(set())

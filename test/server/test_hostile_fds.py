@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Clients that send fds whose close() blocks. A kernel with SO_PASSRIGHTS (Linux 6.16) can reject
-them; the program is also run as on a kernel without it."""
+them; each test also runs the server as if the kernel lacked it."""
 import socket
 import time
 
@@ -18,7 +18,8 @@ LINGERING_N = 20
 
 @pytest.fixture(params=["this-kernel", "old-kernel"])
 def keeps_fds_out(request, place):
-    """Return true if the server may let the kernel reject fds; if not, it receives them."""
+    """Return true if the server can let the kernel reject fds, and false if it has to receive
+    them."""
     if request.param == "this-kernel":
         return True
     if not old_kernel.is_possible():
@@ -28,8 +29,8 @@ def keeps_fds_out(request, place):
 
 
 def send(sock, data, fds, keeps_fds_out):
-    """Send bytes with fds, unless the kernel rejects them, which only it may do. Return: how many
-    were sent."""
+    """Send each fd with the data. If the kernel rejects fds, for which keeps_fds_out must be true,
+    send the data alone. Return: the number of fds sent."""
     for at, fd in enumerate(fds):
         try:
             socket.send_fds(sock, [data], [fd])
@@ -38,12 +39,12 @@ def send(sock, data, fds, keeps_fds_out):
             sock.sendall(data)
             return 0
         except (BrokenPipeError, ConnectionResetError):
-            return at  # it was dropped in the middle
+            return at  # the server has dropped the client
     return len(fds)
 
 
 def check_newcomer(place):
-    """A new client is greeted at once."""
+    """A new client must be greeted at once."""
     began = time.monotonic()
     with RawClient(str(place.socket), 1) as client:
         client.greeting()
@@ -52,7 +53,7 @@ def check_newcomer(place):
 
 @pytest.mark.parametrize("when", ["greeted", "unread", "not yet accepted"])
 def test_client_that_sends_fds_does_not_block_the_server(place, keeps_fds_out, when):
-    """The client is dropped, and all fds that it sent are closed."""
+    """A client that sends fds is dropped, and the server closes all of them without blocking."""
     server = place.server("-n", "1", "-l", "1M", region=["-r", "memfd:"])
     before = fd_count(server.pid)
     lingering = place.add(Lingering(LINGERING_N))
@@ -74,7 +75,8 @@ def test_client_that_sends_fds_does_not_block_the_server(place, keeps_fds_out, w
 
 @pytest.mark.parametrize("when", ["with requests", "with half a line", "unread"])
 def test_fds_at_the_control_socket_do_not_block_the_server(place, keeps_fds_out, when):
-    """If the kernel rejects fds, requests are answered."""
+    """The server does not block on fds sent to the control socket. It answers the requests if the
+    kernel rejects the fds, and otherwise drops the client."""
     path = place.dir / "control"
     server = place.server("-n", "1", "-l", "1M", "--control", path, region=["-r", "memfd:"])
     before = fd_count(server.pid)

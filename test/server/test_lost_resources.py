@@ -10,7 +10,7 @@ from support.py.wire import RawClient, accepts, readable
 
 
 def test_server_survives_the_reader_of_its_log(place):
-    """After the reader of the log has exited, the server continues, and exits cleanly."""
+    """After the reader of its log has exited, the server continues, and later exits cleanly."""
     log = place.dir / "log"
     os.mkfifo(log)
     reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
@@ -40,8 +40,8 @@ def set_nofile(pid, limit):
 
 
 def test_leave_is_announced_without_free_fds(place):
-    """The server has no free fd, not even to refuse a client: connected clients get all
-    announcements, and when fds are free again, waiting clients are served."""
+    """While the server has no free fd, not even to refuse a client, connected clients get all
+    announcements; when fds are free again, waiting clients are served."""
     server = place.server()
     remaining, leaving = join(place), join(place)
     remaining.read_until_knows({leaving.id})

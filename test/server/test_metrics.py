@@ -24,7 +24,7 @@ ESCAPES = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
 
 
 def parse_labels(text):
-    """The labels between the braces as a dict."""
+    """Return the labels between the braces as a dict."""
     labels, at = {}, 0
     while at < len(text):
         match = LABEL.match(text, at)
@@ -36,9 +36,9 @@ def parse_labels(text):
 
 
 def parse(data):
-    """Parse the text exposition format (prometheus.io/docs/instrumenting/exposition_formats): each
-    metric's HELP and TYPE once and before its samples, which are adjacent. Return: {(name,
-    frozenset of labels): value}, {name: type}."""
+    """Parse the text exposition format (prometheus.io/docs/instrumenting/exposition_formats). A
+    metric's HELP and TYPE must occur once and before its samples, which must be adjacent. Return:
+    {(name, frozenset of labels): value}, {name: type}."""
     text = data.decode("utf-8")
     assert text.endswith("\n")
     samples, types, helps, current = {}, {}, set(), None
@@ -68,14 +68,14 @@ def parse(data):
 
 
 class Metrics:
-    """Path of the metrics file."""
+    """The metrics file of the server with this socket."""
 
     def __init__(self, path, socket):
         self.path = pathlib.Path(path)
         self.socket = str(socket)
 
     def get(self, name, **labels):
-        """Value of one metric."""
+        """Return the value of one metric."""
         samples, _ = parse(self.path.read_bytes())
         return samples["ivshmem_server_" + name,
                        frozenset({"socket": self.socket, **labels}.items())]
@@ -86,7 +86,8 @@ class Metrics:
 
 
 def serve(where, *options, **keywords):
-    """A server that checks each second whether something has changed. Return: it, and its file."""
+    """Start a server that checks every second whether its metrics have changed. Return: the server
+    and its metrics file."""
     path = where.dir / "ivshmem.prom"
     server = where.server("--metrics", path, "--metrics-interval", "1", *options, **keywords)
     wait_until(path.exists, "the file was written")
@@ -145,7 +146,8 @@ def test_metrics_count_what_clients_do(place):
 
 
 def test_labels_are_escaped(place):
-    """Quotes, backslashes and newlines in a path; a byte that is not UTF-8 becomes a "?"."""
+    """Quotes, backslashes and newlines in a label are escaped; a byte that is not UTF-8 becomes a
+    "?"."""
     name = os.fsencode(place.dir) + b'/a "\\ \n\xff\xc3\xbc'
     metrics = place.dir / "m.prom"
     place.server("--metrics", metrics, socket=os.fsdecode(name))
@@ -156,11 +158,11 @@ def test_labels_are_escaped(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_unchanged_metrics_are_rarely_written(place):
-    """Unchanged metrics are not written at each interval, but now and then, to keep the file's time
-    fresh."""
+    """Unchanged metrics are not written at every interval, but often enough to keep the file's
+    modification time recent."""
     _, metrics = serve(place)
-    # The first file may differ from the second by an fd that is open during the start. Then three
-    # intervals of four pass without a change of the file.
+    # The first file may count an fd that is open only during the start. Later files do not change,
+    # so only every fourth interval writes one.
     seen = [metrics.path.stat().st_ino]
     times = [time.monotonic()]
     while len(seen) < 4:
@@ -174,8 +176,8 @@ def test_unchanged_metrics_are_rarely_written(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_readers_never_see_half_a_file(place):
-    """A reader that opens it at any time gets a complete file, and no temporary file has its
-    suffix."""
+    """A reader that opens the metrics file at any time gets a complete file, and no temporary file
+    has the suffix .prom."""
     _, metrics = serve(place)
     end = time.monotonic() + 0.25
     clients = 0
@@ -190,7 +192,8 @@ def test_readers_never_see_half_a_file(place):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_file_is_removed_at_the_end(place, number):
-    """The file is removed, so that old numbers are not taken for new ones."""
+    """The metrics file is removed at exit, so that old numbers are not mistaken for current
+    ones."""
     server, metrics = serve(place)
     server.stop(number)
     assert not metrics.path.exists()
@@ -198,11 +201,11 @@ def test_file_is_removed_at_the_end(place, number):
 
 
 def test_replaced_file_is_not_removed(place):
-    """If another process has replaced the file, it is kept."""
+    """If another process has replaced the metrics file, the server does not remove it."""
     server, metrics = serve(place)
     other = place.dir / "other"
     other.write_text("of somebody else\n")
-    server.signal(signal.SIGSTOP)  # so that it does not write in the meantime
+    server.signal(signal.SIGSTOP)  # so that the server does not write meanwhile
     other.rename(metrics.path)
     server.signal(signal.SIGTERM)
     server.signal(signal.SIGCONT)
@@ -211,7 +214,8 @@ def test_replaced_file_is_not_removed(place):
 
 
 def test_file_of_a_killed_server_is_replaced(place):
-    """A half-written temporary file is removed too."""
+    """The next server replaces the metrics file of a killed one, and removes a half-written
+    temporary file."""
     server, metrics = serve(place)
     server.end()
     half = place.dir / ".ivshmem.prom.tmp"
@@ -225,7 +229,7 @@ def test_file_of_a_killed_server_is_replaced(place):
 
 
 def test_links_are_not_followed(place):
-    """Neither under the file's name nor under that of the temporary file."""
+    """The server does not write through a symbolic link that has the name of its temporary file."""
     victim = place.dir / "victim"
     victim.write_text("precious")
     (place.dir / ".ivshmem.prom.tmp").symlink_to(victim)
@@ -236,7 +240,7 @@ def test_links_are_not_followed(place):
 @pytest.mark.usefixtures("fast_clock")
 @NEEDS_ROOT
 def test_full_disk_is_logged_once(place):
-    """The server continues, and logs when it can write again."""
+    """With a full disk the server continues, logs that once, and logs when it can write again."""
     disk = place.dir / "disk"
     disk.mkdir()
     done = place.run("mount", "-t", "tmpfs", "-o", "size=16k", "none", disk)
@@ -271,7 +275,8 @@ def test_full_disk_is_logged_once(place):
 @pytest.mark.usefixtures("fast_clock")
 @NEEDS_ROOT
 def test_unwritable_directory_is_logged_once(place):
-    """Without write permission the server continues; when permission is granted it writes again."""
+    """Without permission to write the metrics file the server continues; once it has permission, it
+    writes the file."""
     place.dir.chmod(0o777)
     there = place.dir / "there"
     there.mkdir(mode=0o755)
@@ -286,8 +291,8 @@ def test_unwritable_directory_is_logged_once(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_file_is_written_when_clients_use_all_fds(place):
-    """No fd is free for clients."""
-    _, metrics = serve(place, "-n", "0", nofile=64)  # each client costs one, so none is left
+    """The metrics file is written even when clients use all available fds."""
+    _, metrics = serve(place, "-n", "0", nofile=64)  # each client takes one fd, so none is left
     while place.add(RawClient(str(place.socket), 0)).next() is not None:
         pass
     metrics.wait(1, "refused_total", reason="no_fd")
@@ -302,7 +307,8 @@ def test_file_is_written_when_clients_use_all_fds(place):
     ("/dev", "/dev exists and is not a file"),
 ])
 def test_path_that_cannot_be_written_is_an_error(place, path, message):
-    """An error at the start; no files are left, and no device is replaced."""
+    """If the metrics file cannot be written, the server does not start, leaves no files and
+    replaces no device."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "--metrics", path)
     assert done.returncode == 1 and message in done.stderr
     assert not place.socket.exists() and not place.shm_path.exists()
@@ -311,7 +317,7 @@ def test_path_that_cannot_be_written_is_an_error(place, path, message):
 
 @pytest.mark.parametrize("value", ["0", "3601", "x", "", "-1", "1.5"])
 def test_bad_interval(place, value):
-    """Status 2 and the allowed range."""
+    """A bad interval causes status 2 and a message with the allowed range."""
     done = place.run_server("-F", "--metrics-interval", value)
     assert done.returncode == 2
     assert f'invalid interval "{value}": use 1 to 3600 seconds' in done.stderr
@@ -326,6 +332,6 @@ def test_bad_interval(place, value):
     b"# HELP ivshmem_server_a b\n# TYPE ivshmem_server_a gauge\n",
 ], ids=range(7))
 def test_parser_rejects_bad_files(data):
-    """The parser of this test rejects files that violate the format."""
+    """The tests' own parser rejects files that violate the format."""
     with pytest.raises(AssertionError):
         parse(data)

@@ -29,12 +29,12 @@ def nothing_left(where):
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_succeeds(place, option):
-    """The help has the usage, every option and an example; status 0."""
+    """The help has the usage, every option and an example; the status is 0."""
     check_help(place, "ivshmem-server", option)
 
 
 def test_help_and_man_page_agree(place):
-    """Every option of the help is in the man page and vice versa."""
+    """Every option in the help is in the man page, and vice versa."""
     check_help_and_man_page(place, "ivshmem-server")
 
 
@@ -97,7 +97,7 @@ def test_unknown_or_incomplete_option(place, option):
     (["-F", "-p", "/tmp"], 1, "cannot open the pidfile /tmp"),
 ])
 def test_bad_value_for_the_server(place, options, status, message):
-    """The message has the value, the reason and the cure; no files are left."""
+    """For a bad value, the message has the value, the reason and the cure; no files are left."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, *options)
     assert done.returncode == status
     assert message in done.stderr
@@ -149,7 +149,7 @@ def test_server_is_quiet_without_verbose(place):
     ("1048576", MIB), ("0004K", 4096),
 ])
 def test_sizes_with_and_without_suffix(place, text, size):
-    """Suffixes in either case; the whole memory is usable."""
+    """A size may have a suffix in upper or lower case; all the memory of the region is reserved."""
     place.server("-l", text)
     st = os.fstat(join(place).memory)
     assert st.st_size == size
@@ -158,7 +158,7 @@ def test_sizes_with_and_without_suffix(place, text, size):
 
 @pytest.mark.parametrize("option", ["-m", "--memory", "-r"])
 def test_memory_in_a_directory_has_no_name(place, option):
-    """-m with an existing directory: the region is an unlinked file in it."""
+    """With -m and an existing directory, the region is an unlinked file in that directory."""
     directory = place.shm_path
     directory.mkdir()
     prefix = "dir:" if option == "-r" else ""
@@ -175,7 +175,8 @@ def test_memory_in_a_directory_has_no_name(place, option):
 @pytest.mark.parametrize("region", [["-m", ""], ["-M", ""], ["-M", "/"], ["--shm", ""],
                                     ["-r", "shm:"], ["--region", "shm:"]])
 def test_memory_by_name_is_removed_at_the_end(place, region):
-    """-m with a word that is not a directory means the same as -M."""
+    """A named region is removed at exit. -m with a word that is not a directory means the same as
+    -M."""
     option, prefix = region
     server = place.server("-l", "1M", region=[option, prefix + place.shm])
     st = os.fstat(join(place).memory)
@@ -187,7 +188,7 @@ def test_memory_by_name_is_removed_at_the_end(place, region):
 
 
 def test_memory_in_a_file_is_removed_at_the_end(place):
-    """-r file:PATH creates the file."""
+    """-r file:PATH creates a file, which is removed at exit."""
     path = place.dir / "region"
     server = place.server("-l", "1M", region=["-r", f"file:{path}"])
     assert os.path.samestat(os.fstat(join(place).memory), path.stat())
@@ -196,7 +197,7 @@ def test_memory_in_a_file_is_removed_at_the_end(place):
 
 
 def test_sealed_memory_cannot_be_resized(place):
-    """-r memfd: no client can shrink or grow the region, or add or remove seals."""
+    """With "-r memfd:" no client can shrink or grow the region, or add or remove seals."""
     server = place.server("-l", "1M", region=["-r", "memfd:"])
     assert server.err.count("truncate") == 0
     client = join(place)
@@ -216,7 +217,7 @@ def test_unsealed_memory_is_logged(place):
 
 
 def make_shm(place, size, mode=0o600):
-    """An object that exists before the server."""
+    """Create a shared memory object before the server starts."""
     place.shm_path.touch()
     os.truncate(place.shm_path, size)
     place.shm_path.chmod(mode)
@@ -251,7 +252,8 @@ def test_existing_memory_of_an_unsupported_size_is_an_error(place):
 
 @pytest.mark.parametrize("has, text", [(2 * MIB, "2M"), (4096, "4K")])
 def test_existing_memory_of_another_size_is_an_error(place, has, text):
-    """An existing object of another size is unchanged, and the message suggests both cures."""
+    """An existing object of another size is left unchanged; the message suggests using its size or
+    removing it."""
     before = make_shm(place, has)
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "-l", "1M")
     assert done.returncode == 1
@@ -263,7 +265,8 @@ def test_existing_memory_of_another_size_is_an_error(place, has, text):
 
 
 def test_empty_memory_is_grown(place):
-    """As created by a line in tmpfiles.d: it is grown, and keeps mode and owner."""
+    """An existing empty object, such as tmpfiles.d creates, is grown, and keeps its mode and
+    owner."""
     make_shm(place, 0, 0o660)
     if os.geteuid() == 0:
         os.chown(place.shm_path, 1, 2)
@@ -278,7 +281,8 @@ def test_empty_memory_is_grown(place):
 
 
 def test_symbolic_link_is_not_followed(place):
-    """A link in the world-writable /dev/shm may be an attack by another user."""
+    """A symbolic link in the world-writable /dev/shm is not followed, because it may be an attack
+    by another user."""
     target = place.dir / "target"
     target.write_text("precious")
     place.shm_path.symlink_to(target)
@@ -291,7 +295,7 @@ def test_symbolic_link_is_not_followed(place):
 
 @pytest.fixture
 def small_tmpfs(place):
-    """A tmpfs with room for 1 MiB."""
+    """Mount a tmpfs with room for 1 MiB."""
     directory = place.dir / "small"
     directory.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", str(directory)],
@@ -308,7 +312,7 @@ def small_tmpfs(place):
 @NEEDS_ROOT
 @pytest.mark.parametrize("address", ["-m {}", "-r dir:{}", "-r file:{}/region"])
 def test_too_little_memory_is_an_error(place, small_tmpfs, address):
-    """The start fails, and no files are left."""
+    """If there is no room for the region, the server does not start, and leaves no files."""
     region = address.format(small_tmpfs).split()
     done = place.run_server("-F", "-S", place.socket, *region, "-l", "4M")
     assert done.returncode == 1
@@ -320,7 +324,7 @@ def test_too_little_memory_is_an_error(place, small_tmpfs, address):
 
 @NEEDS_ROOT
 def test_empty_memory_that_cannot_grow_stays_empty(place, small_tmpfs):
-    """An existing object without room to grow is empty again, and not removed."""
+    """An existing empty object that cannot be grown is left empty, and not removed."""
     path = small_tmpfs / "region"
     path.touch()
     done = place.run_server("-F", "-S", place.socket, "-r", f"file:{path}", "-l", "4M")
@@ -331,13 +335,13 @@ def test_empty_memory_that_cannot_grow_stays_empty(place, small_tmpfs):
 
 @NEEDS_ROOT
 def test_memory_that_fits_exactly(place, small_tmpfs):
-    """A region that takes all the room works."""
+    """A region may take all the room on its file system."""
     place.server("-l", "1M", region=["-m", str(small_tmpfs)])
     assert os.fstat(join(place).memory).st_size == MIB
 
 
 def test_longest_socket_path(place):
-    """The path of a socket has at most 107 bytes."""
+    """A socket path of 107 bytes, the maximum, works."""
     path = place.dir / ("s" * (107 - len(str(place.dir)) - 1))
     server = place.server(socket=path)
     with RawClient(str(path), 1) as client:
@@ -350,7 +354,8 @@ def test_longest_socket_path(place):
 
 @pytest.mark.usefixtures("huge_pages")
 def test_huge_memfd(place):
-    """memfd:2M: sealed, of huge pages, reserved; a size of half a page is refused."""
+    """A region with -r memfd:2M is sealed and consists of huge pages that are reserved; half a page
+    is refused as its size."""
     server = place.server("-l", "4M", region=["-r", "memfd:2M"])
     client = join(place)
     size = os.fstat(client.memory).st_size
@@ -370,7 +375,7 @@ def test_huge_memfd(place):
 
 @pytest.mark.usefixtures("huge_pages")
 def test_too_few_huge_pages_is_an_error(place):
-    """The start fails, and no files are left."""
+    """If too few huge pages are free, the server does not start."""
     done = place.run_server("-F", "-S", place.socket, "-r", "memfd:2M", "-l", "1024G")
     assert done.returncode == 1
     assert "too few huge pages are free" in done.stderr

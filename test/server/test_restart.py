@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""With a service manager that stores copies of its fds, the server may be killed at any time."""
+"""A server whose fds are stored by a service manager can be killed at any time and resumes."""
 import os
 import signal
 import socket
@@ -16,7 +16,8 @@ from support.py.wire import RawClient, accepts
 # The stand-in for the service manager.
 
 def test_manager_stores_fds_by_name(place, manager):
-    """Of this test: it stores several fds under one name, removes them by name, and has a limit."""
+    """The tests' service manager stores several fds under one name, removes fds by name, and has a
+    limit."""
     manager.store_max = 3
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.connect(manager.path)
@@ -49,7 +50,8 @@ def test_manager_stores_fds_by_name(place, manager):
 
 
 def test_manager_passes_fds_in_order(place, manager):
-    """The fds are at 3 and above, in order and no others, and the variables name them."""
+    """The service manager passes exactly the stored fds, in order, from 3 up, and names them in the
+    environment."""
     paths = []
     for at in range(3):
         paths.append(place.dir / f"file{at}")
@@ -60,21 +62,22 @@ def test_manager_passes_fds_in_order(place, manager):
     script = place.dir / "show"
     script.write_text("#!/bin/sh\nreadlink /proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5\n"
                       "echo $LISTEN_FDS $LISTEN_FDNAMES $((LISTEN_PID - $$))\n"
-                      "ls /proc/$$/fd\n")  # not into a pipe, whose ends the shell would have, too
+                      "ls /proc/$$/fd\n")  # not into a pipe, because its ends would be listed, too
     script.chmod(0o755)
     shown = manager.start(prefix=["/bin/sh", script], ready=False)
     assert shown.wait() == 0, shown.err.text()
     lines = shown.out.text().splitlines()
     assert lines[:3] == [str(path) for path in paths]
     assert lines[3] == "3 name0:name1:name2 0"
-    # 10 is the shell's own: the script.
+    # fd 10 is the shell's own, for its script.
     assert {int(fd) for fd in lines[4:]} - {10} == set(range(6))
 
 
 # Contents of the fd store.
 
 def test_fd_store_has_copies_of_all_state(place, manager):
-    """Copies of all fds, and none of clients that left."""
+    """The fd store has copies of all fds that the server needs to resume, and none of clients that
+    left."""
     manager.start()
     stored(manager, [])
     clients = three(place)
@@ -94,7 +97,7 @@ def test_fd_store_has_copies_of_all_state(place, manager):
 
 
 def test_watchdog_is_notified(place, manager):
-    """The server notifies the watchdog twice as often as required, and never if WATCHDOG_PID is
+    """The server notifies the watchdog twice as often as required, and never if WATCHDOG_PID names
     another process."""
     manager.start(environment={"WATCHDOG_USEC": "100000", "WATCHDOG_PID": None})
     manager.wait_said("WATCHDOG=1", 5)
@@ -108,7 +111,8 @@ def test_watchdog_is_notified(place, manager):
 
 @pytest.mark.parametrize("how", ["crash", "restart"])
 def test_clients_do_not_notice_a_restart(place, manager, how):
-    """Connected clients receive no message; then another client joins. The test does this twice."""
+    """A restart sends connected clients no message, and another client can join afterwards; both
+    hold for two restarts in a row."""
     manager.start()
     clients = three(place)
     for _ in range(2):
@@ -132,7 +136,7 @@ def after_a_crash(clients):
 
 
 def test_restarts_while_clients_join_and_leave(place, manager):
-    """Killed, restarted and upgraded while clients join, ring and leave."""
+    """The server is killed, restarted and upgraded while clients join, ring and leave."""
     manager.start()
     clients = three(place)
     deaf = place.add(RawClient(str(place.socket), VECTORS, keep=False))
@@ -168,8 +172,8 @@ def test_restarts_while_clients_join_and_leave(place, manager):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_changes_while_the_server_is_dead(place, manager, number):
-    """Leaves are announced afterwards; a client that sent data is dropped; a client that connected
-    waits and is served; doorbells work."""
+    """While the server is dead, doorbells work. When it is back, leaves are announced, a client
+    that sent data is dropped, and clients that connected are served."""
     manager.start()
     clients = [*three(place), join(place, VECTORS), join(place, VECTORS)]
     all_know_all(clients)
@@ -188,8 +192,8 @@ def test_changes_while_the_server_is_dead(place, manager, number):
 
 
 def test_clients_that_do_not_read_during_crashes(place, manager):
-    """A client that does not read during several crashes then receives the complete, current
-    state."""
+    """A client that does not read during several crashes receives the complete, current state when
+    it reads again."""
     manager.start("-F", "-v", "-n", "20", "-S", place.socket)
     clients = [place.add(RawClient(str(place.socket), 20)) for _ in range(3)]
     for _ in range(3):
@@ -221,7 +225,8 @@ def test_number_of_vectors_may_change(place, manager):
 
 @pytest.mark.parametrize("other", [("-M", "{}2"), ("-r", "memfd:"), ("-l", "1M", "-r", "memfd:")])
 def test_another_region_disconnects_all(place, manager, other):
-    """A change of memory disconnects the clients, because they cannot switch; the log says why."""
+    """Another region disconnects all clients, because they cannot switch to it; the log says
+    why."""
     first = ("-r", "memfd:") if "-l" in other else None
     manager.start(region=first)
     clients = three(place)
@@ -236,7 +241,8 @@ def test_another_region_disconnects_all(place, manager, other):
 
 
 def test_another_region_that_cannot_be_opened(place, manager):
-    """The start fails; when the configuration is corrected, no client has been lost."""
+    """If another region cannot be opened, the start fails; after a start with the former region, no
+    client has been lost."""
     manager.start()
     clients = three(place)
     manager.end_service(signal.SIGTERM)
@@ -247,7 +253,7 @@ def test_another_region_that_cannot_be_opened(place, manager):
 
 
 def test_socket_path_may_change(place, manager):
-    """-S of the new start is used: it listens there, and connected clients stay."""
+    """A restart with another path in -S listens there, and connected clients stay."""
     manager.start()
     clients = three(place)
     old, place.socket = place.socket, place.dir / "elsewhere"
@@ -260,7 +266,7 @@ def test_socket_path_may_change(place, manager):
 
 
 def test_removed_socket_is_created_again(place, manager):
-    """The socket's path has been removed: the next start creates it, and new clients can
+    """If the socket's path has been removed, the next start creates it again, and new clients can
     connect."""
     manager.start()
     clients = three(place)
@@ -273,7 +279,8 @@ def test_removed_socket_is_created_again(place, manager):
 
 
 def test_listening_socket_of_the_service_manager_is_used(place):
-    """A socket passed by the service manager is used under any name and not removed."""
+    """A listening socket passed by the service manager is used whatever its name, and is not
+    removed."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.bind(str(place.socket))
         sock.listen()
@@ -296,7 +303,7 @@ def test_listening_socket_of_the_service_manager_is_used(place):
 
 
 def test_socket_activation_without_fd_store(place):
-    """LISTEN_FDS alone, as from a program such as systemd-socket-activate."""
+    """Socket activation works without an fd store, as with systemd-socket-activate."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.bind(str(place.socket))
         sock.listen()
@@ -309,7 +316,7 @@ def test_socket_activation_without_fd_store(place):
 
 
 def test_many_restarts_leak_no_fds(place, manager):
-    """Neither in the server nor in the fd store."""
+    """Many restarts leak fds neither in the server nor in the fd store."""
     manager.start()
     clients = three(place)
     stored(manager, clients)
@@ -326,8 +333,8 @@ def test_many_restarts_leak_no_fds(place, manager):
 
 
 def test_restart_in_the_background(place, manager):
-    """A service of Type=forking: the service manager follows its pidfile, and the next start
-    resumes."""
+    """As a service of Type=forking, whose pidfile the service manager follows, the server resumes,
+    too."""
     options = ("-v", "-n", "2", "-S", place.socket, "-p", place.dir / "pid")
     clients = []
     for _ in range(2):
@@ -340,7 +347,7 @@ def test_restart_in_the_background(place, manager):
         stored(manager, clients)
         daemon = place.add(Daemon(pid))
         daemon.signal(signal.SIGKILL)
-        daemon.wait()  # its lock of the pidfile is gone, too
+        daemon.wait()  # only then is the pidfile unlocked
     manager.start(*options, ready=False)
     manager.server.wait()
     one_more(place, clients)

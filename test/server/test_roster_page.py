@@ -23,7 +23,8 @@ PAUSE = 0.0005  # s
 
 
 class Roster:
-    """The roster page of a region, read by the rules and without any code of the project."""
+    """The roster page of a region, read by the rules of PROTOCOL.md without any of the project's
+    code."""
 
     def __init__(self, path):
         with open(path, "r+b") as file:
@@ -58,7 +59,7 @@ class Roster:
         return sorted(self.read()[3])
 
     def shows(self, ids):
-        """Whether the page is valid and has exactly these entries; it need not be valid yet."""
+        """Return true if the page is valid and has exactly these entries."""
         try:
             return self.ids() == ids
         except AssertionError:
@@ -70,7 +71,8 @@ def roster(where, path=None):
 
 
 def watch(where):
-    """The client program on a plain mapping of the region, without the server."""
+    """Run the client program on a plain mapping of the region, without a connection to the
+    server."""
     client = where.start(where.client_program, "-v", "-a", f"shm:{where.shm}",
                          stdin=subprocess.PIPE)
     client.out.wait("peer -1 through shm")
@@ -78,13 +80,14 @@ def watch(where):
 
 
 def make_region(where, size=SIZE):
-    """A region that exists before and after the server."""
+    """Create a region that exists before and after the server."""
     with open(where.shm_path, "wb") as file:
         file.truncate(size)
 
 
 def test_joins_and_leaves_are_in_the_region(place):
-    """P-1, P-2, P-5, P-6: each peer with id, vectors and generation; each change counts as one."""
+    """P-1, P-2, P-5, P-6: the page has id, vectors and generation of each peer; each join or leave
+    adds 1 to the generation."""
     server = place.server("-n", "2", "--roster", "-l", "1M")
     shown = roster(place)
     start, peers, kept, listed = shown.read()
@@ -100,7 +103,7 @@ def test_joins_and_leaves_are_in_the_region(place):
 
 
 def test_messages_are_the_same_with_a_roster_page(place):
-    """Clients that do not know the roster page get the same messages (W-1 to W-7)."""
+    """Clients get the same messages with and without a roster page (W-1 to W-7)."""
     def hear(*options):
         server = place.server("-n", "2", "-l", "1M", *options)
         first, second = join(place, 2), join(place, 2)
@@ -116,7 +119,7 @@ def test_messages_are_the_same_with_a_roster_page(place):
 
 
 def test_page_is_consistent_during_a_storm(place):
-    """P-4: at any moment the page shows a roster that existed; at the end the current one."""
+    """P-4: the page is consistent at any moment, and shows the current roster at the end."""
     place.server("-n", "1", "--roster", "-l", "1M")
     shown = roster(place)
     done = threading.Event()
@@ -172,7 +175,8 @@ def test_process_beside_the_region_sees_joins_and_leaves(place):
 
 
 def test_another_server_continues_the_page(place):
-    """P-5, P-7: readers of the page see that all peers left, and which are there now."""
+    """P-5, P-7: when another server continues the page, its readers see that all earlier peers have
+    left, and which have joined."""
     make_region(place)
     server = place.server("-n", "1", "--roster", "-l", "1M")
     client = watch(place)
@@ -190,8 +194,8 @@ def test_another_server_continues_the_page(place):
 
 
 def test_killed_server_leaves_the_generation(place):
-    """P-7: a killed server changes nothing; the next one on that region continues its
-    generation."""
+    """P-7: when a server is killed, the page stays as it is; the next server on that region
+    continues its generation."""
     make_region(place)
     server = place.server("-n", "1", "--roster", "-l", "1M")
     shown = roster(place)
@@ -206,7 +210,7 @@ def test_killed_server_leaves_the_generation(place):
 
 
 def test_second_server_by_mistake_changes_nothing(place):
-    """The second server exits because the first is running, before it has written to the region."""
+    """A second server with the same socket and region exits before it writes to the region."""
     make_region(place)
     place.server("-n", "1", "--roster", "-l", "1M")
     shown = roster(place)
@@ -219,7 +223,8 @@ def test_second_server_by_mistake_changes_nothing(place):
 
 
 def test_peers_without_vectors_are_shown(place):
-    """P-6: messages to clients do not mention them (W-12)."""
+    """P-6: the page also has peers without vectors, which messages to clients do not mention
+    (W-12)."""
     place.server("-n", "0", "--roster")
     client = watch(place)
     with RawClient(str(place.socket)) as peer:
@@ -229,7 +234,7 @@ def test_peers_without_vectors_are_shown(place):
 
 
 def test_more_peers_than_entries(place):
-    """P-2: peers without an entry are counted, and get an entry when it is free."""
+    """P-2: peers without an entry are counted, and get an entry when one is free."""
     place.server("-n", "1", "--roster-peers", "2", "-l", "1M")
     shown = roster(place)
     peers = [join(place, 1) for _ in range(4)]
@@ -245,7 +250,8 @@ def test_more_peers_than_entries(place):
 
 
 def test_large_page(place):
-    """P-3: it begins in the pages before; the library reports the usable size."""
+    """P-3: a large table begins before the region's last page; the client program shows how much of
+    the region is reserved."""
     place.server("-n", "1", "--roster-peers", "65536", "-l", "4M")
     shown = roster(place)
     peer = join(place, 1)
@@ -254,7 +260,8 @@ def test_large_page(place):
 
 
 def test_example_meet_does_not_touch_the_roster_page(place):
-    """The example divides the remaining bytes, and none of its processes writes to the page."""
+    """The example "meet" divides the bytes before the roster page, and does not write to the
+    page."""
     place.server("-n", "1", "-l", "1M", "--roster")
     shown = roster(place)
     meeting = [place.start(place.build / "examples" / "meet", "-n", "2", "-a", f"peer-{n}", "-r",
@@ -275,7 +282,8 @@ def test_example_meet_does_not_touch_the_roster_page(place):
     (["--roster=7"], 2, "--roster"),
 ])
 def test_impossible_sizes_are_errors(place, options, status, message):
-    """The start fails with the numbers, and no files are left."""
+    """If the region is too small for the roster or a number is invalid, the error message has the
+    numbers, and no files are left."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "-l", "1M", *options)
     assert done.returncode == status
     assert message in done.stderr
@@ -283,7 +291,8 @@ def test_impossible_sizes_are_errors(place, options, status, message):
 
 
 def test_file_size_limit_is_an_error(place):
-    """A region beyond "ulimit -f" cannot be written to: an error instead of SIGXFSZ."""
+    """A region larger than "ulimit -f" cannot be written to: the server reports an error instead of
+    being killed by SIGXFSZ."""
     make_region(place)
     done = place.run("prlimit", "--fsize=65536", place.server_program, "-F", "-S", place.socket,
                      "-M", place.shm, "-l", "1M", "--roster")
@@ -292,8 +301,8 @@ def test_file_size_limit_is_an_error(place):
 
 
 def test_client_truncates_the_region(place):
-    """P-9: the server continues, reports it once, does not grow the region, and writes everything
-    when the region has been grown."""
+    """P-9: after a client has truncated the region, the server continues, reports it once, and does
+    not grow the region; when the region has been grown, it writes the whole page."""
     server = place.server("-n", "1", "--roster", "-l", "1M")
     stay = join(place, 1)
     before = roster(place)
@@ -313,8 +322,8 @@ def test_client_truncates_the_region(place):
 
 
 def test_client_writes_garbage_to_the_page(place):
-    """P-9: whatever other processes write there, server and readers survive; the next change
-    repairs it."""
+    """P-9: whatever other processes write to the page, server and readers survive; the next change
+    of the roster repairs it."""
     server = place.server("-n", "2", "--roster")
     shown = roster(place)
     client = watch(place)
@@ -341,8 +350,8 @@ def test_client_writes_garbage_to_the_page(place):
         writer.join()
     client.write("dump\n")
     stay = join(place, 2)
-    # Clients are sent their messages first, and the page is written afterwards: until then it has
-    # the garbage.
+    # The server writes the page after it has sent clients their messages; until then the page may
+    # contain garbage.
     wait_until(lambda: shown.shows([stay.id]), "the table is right again")
     client.out.wait(f"peer {stay.id} joined with 2 vectors")
     client.write("quit\n")
@@ -351,7 +360,8 @@ def test_client_writes_garbage_to_the_page(place):
 
 
 def test_half_written_page_is_reported(place):
-    """P-4: a server was killed while writing. The reader gives up in time and reports it."""
+    """P-4: if a server was killed while writing the page, a reader gives up in time and reports
+    it."""
     make_region(place)
     server = place.server("-n", "1", "--roster", "-l", "1M")
     shown = roster(place)
@@ -367,7 +377,8 @@ def test_half_written_page_is_reported(place):
 
 
 def test_other_contents_are_not_taken_for_a_roster(place):
-    """Without --roster the server does not interpret the region's last page."""
+    """Other contents of the last page are not mistaken for a roster, even if they begin with its
+    magic number."""
     make_region(place)
     with open(place.shm_path, "r+b") as file:
         file.seek(SIZE - PAGE)

@@ -2,8 +2,8 @@
 """The sandbox and its effects. What a confined process cannot do is tested with
 test/support/c/programs/confined.c, which confines itself by the same code.
 
-A build with a sanitizer has no system call filter, because the sanitizers' own code makes other
-calls; it drops its privileges like any other.
+A build with a sanitizer has no system call filter, because the sanitizer's own code makes other
+system calls; it drops its privileges like any other build.
 """
 import errno
 import os
@@ -31,19 +31,20 @@ CAPABILITIES = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]
 
 @pytest.fixture(autouse=True)
 def no_leak_checker(monkeypatch):
-    """The sanitizer reads /proc at the end, which fails in a process with another root or user.
-    Other tests end the same server with it."""
+    """Disable the leak check at exit. It reads /proc, which fails in a process with another root or
+    user; other tests run the same server with the check."""
     monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")
 
 
 def status_of(pid):
-    """The kernel's view of a process."""
+    """Return the fields of /proc/PID/status."""
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.split() for name, value in (line.split(":", 1) for line in lines)}
 
 
 def check_confined(pid, has_filter=HAS_FILTER):
-    """The process has no capability, cannot gain one, and has a filter."""
+    """The process must have no capability, be unable to gain one, and have a filter if the build
+    has one."""
     status = status_of(pid)
     for name in CAPABILITIES:
         if name != "CapBnd" or os.geteuid() == 0:
@@ -53,7 +54,7 @@ def check_confined(pid, has_filter=HAS_FILTER):
 
 
 def check_works(path, vectors=2):
-    """Two clients join, ring each other, and one receives that the other left."""
+    """Two clients join; the first rings the second and is told when that leaves."""
     with RawClient(str(path), vectors) as first:
         first.greeting()
         with RawClient(str(path), vectors) as second:
@@ -66,7 +67,7 @@ def check_works(path, vectors=2):
 
 
 def most_groups():
-    """The user with the most groups, except root."""
+    """Return the user with the most groups, except root."""
     return max((user for user in pwd.getpwall() if user.pw_uid),
                key=lambda user: len(os.getgrouplist(user.pw_name, user.pw_gid)))
 
@@ -83,7 +84,7 @@ def test_all_privileges_are_dropped_by_default(place):
 
 
 def test_sandbox_off_has_no_filter(place):
-    """A build without a filter drops its privileges too."""
+    """With --sandbox off the server has no filter, but still drops its privileges."""
     server = place.server("--sandbox", "off")
     server.err.wait("no system call filter: --sandbox off")
     check_confined(server.pid, has_filter=False)
@@ -91,7 +92,7 @@ def test_sandbox_off_has_no_filter(place):
 
 
 def test_sandbox_on_requires_a_filter(place):
-    """Without a filter the server does not start."""
+    """With --sandbox on, a build without a filter does not start."""
     if HAS_FILTER:
         server = place.server("--sandbox", "on")
         check_confined(server.pid)
@@ -104,7 +105,7 @@ def test_sandbox_on_requires_a_filter(place):
 
 @pytest.mark.skipif(HAS_FILTER, reason="this build has a filter")
 def test_missing_filter_is_logged(place):
-    """With -v, and with the reason."""
+    """With -v the log says that the build has no filter, and why."""
     server = place.server()
     server.err.wait("no system call filter: built with")
     server.stop()
@@ -113,7 +114,7 @@ def test_missing_filter_is_logged(place):
 @NEEDS_ROOT
 @pytest.mark.parametrize("user", ["name", "number", "many groups"])
 def test_user_is_changed(place, user):
-    """The process has its uid, its gid and all of its groups, and no others."""
+    """With --user the process has that user's uid, gid and groups, and no others."""
     entry = most_groups() if user == "many groups" else NOBODY
     os.chown(place.dir, entry.pw_uid, -1)
     pidfile = place.dir / "pid"
@@ -126,7 +127,7 @@ def test_user_is_changed(place, user):
         os.getgrouplist(entry.pw_name, entry.pw_gid))
     check_confined(server.pid)
     assert place.socket.stat().st_uid == place.shm_path.stat().st_uid == entry.pw_uid
-    assert pidfile.stat().st_uid == 0  # or the user could give another process's id in it
+    assert pidfile.stat().st_uid == 0  # otherwise the user could put another process's id in it
     assert server.err.count("will not be removed") == 0
     check_works(place.socket)
     server.stop()
@@ -175,8 +176,8 @@ def test_start_without_privileges(place):
                            "Operation not permitted"),
 ])
 def test_options_that_need_root(place, options, message):
-    """The message says so."""
-    server = as_nobody(place, *options)  # which may not change the owner of files, either
+    """If an option needs root, the error message says so."""
+    server = as_nobody(place, *options)  # nobody may not change the owner of files, either
     assert server.wait() == 1
     assert server.err.seen[-1] == "ivshmem-server: " + message
     assert not place.socket.exists()
@@ -193,7 +194,7 @@ def test_options_that_need_root(place, options, message):
     (["--sandbox", ""], 'invalid kind of sandbox ""'),
 ])
 def test_bad_values(place, options, message):
-    """A bad value gives one line and status 2; no files are created."""
+    """A bad value causes one line of error and status 2; no files are created."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, *options)
     assert done.returncode == 2
     assert done.stderr.startswith(f"ivshmem-server: {message}")
@@ -215,7 +216,8 @@ REGIONS = {
 @pytest.mark.parametrize("kind", REGIONS)
 @pytest.mark.parametrize("how", ["as root", "user", "chroot", "user chroot"])
 def test_regions_are_removed_when_confined(place, kind, how):
-    """Clients come and go, and at the end no file is left that a confined process can remove."""
+    """A confined server serves clients and removes its files at exit, except for a shm: region
+    outside its new root."""
     options = ["-n", "2", "-p", place.dir / "pid"]
     if "user" in how:
         options += ["--user", "nobody"]
@@ -240,7 +242,8 @@ def test_regions_are_removed_when_confined(place, kind, how):
 
 @NEEDS_ROOT
 def test_chroot_with_relative_paths(place, monkeypatch):
-    """Paths are those before chroot(): one in a directory below, and one elsewhere."""
+    """Relative paths mean the same as before chroot(). The server cannot remove a file outside the
+    new root at exit, and warns of that at the start."""
     (place.dir / "root" / "sub").mkdir(parents=True)
     monkeypatch.chdir(place.dir)
     server = place.server("--chroot", "root", "-p", "pid", region=["-r", "file:root/sub/region"],
@@ -257,7 +260,7 @@ def test_chroot_with_relative_paths(place, monkeypatch):
 
 @NEEDS_ROOT
 def test_chroot_to_the_root(place):
-    """The root directory may be /."""
+    """The new root directory may be /, and then all files are removed at exit."""
     server = place.server("--chroot", "/", "-p", place.dir / "pid")
     assert server.err.count("will not be removed") == 0
     server.stop()
@@ -266,7 +269,8 @@ def test_chroot_to_the_root(place):
 
 @NEEDS_ROOT
 def test_chroot_keeps_other_files_of_the_same_name(place):
-    """Another file has the same path within the new root as ours outside."""
+    """A file inside the new root is kept even if its path there is the path of the server's socket
+    outside."""
     root = place.dir / "root"
     inside = root / str(place.dir).lstrip("/")
     inside.mkdir(parents=True)
@@ -281,7 +285,8 @@ def test_chroot_keeps_other_files_of_the_same_name(place):
     ([], 0, NOBODY.pw_uid),  # root without capabilities in a directory of another user
 ])
 def test_files_that_cannot_be_removed_are_a_warning(place, options, uid, owner):
-    """At the start, with the cure; at the end all files that can be removed are."""
+    """At the start the log warns of each file that the confined process cannot remove, with the
+    cure; all other files are removed at exit."""
     os.chown(place.dir, owner, -1)
     place.dir.chmod(0o755)
     server = place.server("-p", place.dir / "pid", *options)
@@ -292,13 +297,14 @@ def test_files_that_cannot_be_removed_are_a_warning(place, options, uid, owner):
     server.stop()
     assert sorted(os.listdir(place.dir)) == ["pid", "socket"]
     assert not place.shm_path.exists()
-    # the remaining files do not prevent the next start
+    # The remaining files do not prevent the next start.
     place.server("-p", place.dir / "pid2").stop()
 
 
 @NEEDS_ROOT
 def test_files_in_a_sticky_directory_are_a_warning(place):
-    """As in /tmp: files of another user cannot be removed there."""
+    """In a sticky directory such as /tmp, files of another user cannot be removed, which causes a
+    warning."""
     place.dir.chmod(0o1777)
     os.chown(place.dir, 1, -1)
     server = place.server("--user", "nobody", "-p", place.dir / "pid")
@@ -309,13 +315,13 @@ def test_files_in_a_sticky_directory_are_a_warning(place):
     assert os.listdir(place.dir) == ["pid"]
 
 
-# Root without capabilities is a user like others
+# Root without capabilities is an ordinary user
 
 @NEEDS_ROOT
 def test_fds_in_flight_of_other_processes(place):
-    """The kernel counts fds in flight by user: those of other processes can stop the server, which
-    then reports it, and continues when they have been received."""
-    user = 300000 + os.getpid()  # not root: other tests would be stopped, too
+    """The kernel limits fds in flight by user. If other processes' fds use up the limit, the server
+    reports it, and continues when those fds have been received."""
+    user = 300000 + os.getpid()  # if this were root, other tests would be stopped, too
     place.dir.chmod(0o777)
     server = place.server(nofile=64, user=user)
     ours, theirs = socket.socketpair()
@@ -357,7 +363,7 @@ class Syslog:
         self.path.chmod(0o666)
 
     def wait(self, text):
-        """Return the next line that has this text."""
+        """Return the next line that contains this text."""
         self.sock.settimeout(20)
         while True:
             line = self.sock.recv(4096).decode()
@@ -379,8 +385,8 @@ ln -s "$0/log" "$0/dev/log" && mount --rbind "$0/dev" /dev && exec "$@"
 @NEEDS_ROOT
 @pytest.mark.parametrize("how", ["plain", "user", "chroot"])
 def test_confined_server_in_the_background(place, how):
-    """The parent ends when the child is confined; the log is syslog, also after syslogd was
-    restarted, and losing it does not end the server."""
+    """The command exits once the child is confined. The child logs to syslog, also after syslogd
+    has been restarted (unless under --chroot), and continues without syslogd."""
     log = Syslog(place)
     root = place.dir / "root"
     root.mkdir()
@@ -398,13 +404,13 @@ def test_confined_server_in_the_background(place, how):
     check_works(root / "socket", 1)
     line = log.wait("client 0 left")
     assert f"ivshmem-server[{daemon.pid}]: client 0 left" in line
-    # syslogd is restarted: the next line is lost, or the first to be sent again
+    # Restart syslogd. syslog(3) connects again, but may lose the next line.
     log.listen(socket.SOCK_DGRAM)
     for _ in range(2):
         check_works(root / "socket", 1)
     if how != "chroot":
         log.wait("client 0 left")
-    # and again, with a socket type that the filter forbids; and then without a socket
+    # Restart syslogd with a socket type that the filter forbids, and then remove the socket.
     log.listen(socket.SOCK_STREAM)
     for _ in range(2):
         check_works(root / "socket", 1)
@@ -420,7 +426,7 @@ def test_confined_server_in_the_background(place, how):
 
 @NEEDS_ROOT
 def test_failure_in_the_background_is_reported(place):
-    """The terminal is still open at that time, and shows why the start failed."""
+    """If a server in the background fails to confine itself, the terminal still shows the error."""
     program = shutil.copy(place.server_program, place.dir)
     os.chown(place.dir, NOBODY.pw_uid, NOBODY.pw_gid)
     process = place.start(program, "-S", place.socket, "-p", place.dir / "pid", "-r", "memfd:",
@@ -447,7 +453,7 @@ STARTING = {
 
 
 def all_calls():
-    """The names of all system calls that the program can try."""
+    """Return the names of all system calls that confined.c can try."""
     if not HAS_FILTER:
         return ["none"]
     return os.popen(f"{CONFINED} - calls").read().splitlines()
@@ -458,7 +464,7 @@ def all_calls():
 @pytest.mark.parametrize("lists, more", [("-", {}), ("l", SYSLOG), ("s", STARTING)],
                          ids=["serving", "syslog", "starting"])
 def test_forbidden_calls_kill(place, lists, more, call):
-    """A call that is not listed ends the process at once."""
+    """A system call that is not listed kills the process at once."""
     done = place.run(CONFINED, lists, "call", call)
     place.pardon_violators()
     allowed = ALLOWED | more
@@ -482,8 +488,8 @@ def test_forbidden_calls_kill(place, lists, more, call):
     (["-F", "-r", "dir:/nonexistent"], 1, "cannot access the directory"),
 ])
 def test_restart_under_the_filter(place, options, status, text):
-    """The active filter lets the program be executed again, up to the creation of resources: those
-    are handed over and not created again."""
+    """The active filter lets the program be executed again, up to the creation of resources, which
+    an upgrade hands over instead."""
     done = place.run(CONFINED, "ls", "run", place.server_program, *options)
     assert done.returncode == status, done
     assert text in done.stdout + done.stderr
@@ -491,7 +497,7 @@ def test_restart_under_the_filter(place, options, status, text):
 
 @NEEDS_FILTER
 def test_no_restart_without_permission(place):
-    """Unless it may start programs, the filter forbids exec()."""
+    """Without the list for starting programs, the filter forbids exec()."""
     done = place.run(CONFINED, "-", "run", place.server_program, "--version")
     assert place.pardon_violators()
     assert done.returncode == -signal.SIGSYS
@@ -499,7 +505,8 @@ def test_no_restart_without_permission(place):
 
 @NEEDS_FILTER
 def test_filter_is_loaded_once(place):
-    """An active filter is not loaded again by each restart: the kernel limits their number."""
+    """A restart does not load the active filter again, because the kernel limits the number of
+    filters."""
     done = place.run(CONFINED, "s", "again", "300")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "confined\n" * 301
@@ -509,8 +516,8 @@ def test_filter_is_loaded_once(place):
 
 @NEEDS_FILTER
 def test_violation_fails_a_test(build):
-    """A program killed by its filter fails the test that started it, even if the test does not
-    check."""
+    """A program killed by its filter fails the test that started it, even if the test itself does
+    not check."""
     made = Place(build)
     process = made.start(CONFINED, "-", "call", "ptrace")
     process.wait()

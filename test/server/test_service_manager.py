@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A service manager that is slow, absent, or stores wrong fds: the server neither waits for it nor
+"""With a service manager that is slow, absent, or stores wrong fds, the server neither waits nor
 crashes, and the next start succeeds."""
 import os
 import shutil
@@ -24,8 +24,8 @@ CURRENT_AT, AREA_AT = NOTES_LEN + 12, NOTES_LEN + 24  # struct ivs_roster_memory
 
 @pytest.mark.usefixtures("fast_clock")
 def test_slow_manager_delays_no_client(place, manager):
-    """While it does not read, new clients are served, and no other waits; later it gets what it
-    missed."""
+    """While the service manager does not read, clients are served without delay; when it reads
+    again, it gets all that it missed."""
     manager.start()
     clients = three(place)
     manager.settle()
@@ -44,8 +44,8 @@ def test_slow_manager_delays_no_client(place, manager):
 
 
 def test_clients_that_are_not_stored_are_lost(place, manager):
-    """After a crash, clients whose fds the slow manager has not received, or only in part, are
-    disconnected. Their leaves are announced."""
+    """After a crash, clients whose fds the slow manager has not received completely are
+    disconnected, and their leaves are announced."""
     manager.start()
     clients = three(place)
     manager.settle()
@@ -70,7 +70,8 @@ def test_clients_that_are_not_stored_are_lost(place, manager):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_upgrade_during_a_slow_manager(place, manager):
-    """After a restart, the new process sends the fds that the previous one could not."""
+    """After an upgrade, the new program sends the service manager the fds that the previous one
+    could not send."""
     manager.start()
     clients = three(place)
     manager.settle()
@@ -89,7 +90,8 @@ def test_upgrade_during_a_slow_manager(place, manager):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_manager_that_reads_late(place, manager):
-    """It does not read during the start, and its queue is full: messages are late, not lost."""
+    """If the service manager does not read during the start and its queue is full, messages to it
+    are late but not lost."""
     manager.stop_reading()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.connect(manager.path)
@@ -122,7 +124,8 @@ def test_manager_that_has_ended(place, manager):
 
 @pytest.mark.parametrize("path", ["/no/such/socket", "relative", "@ivs-nobody", "/" + "x" * 200])
 def test_manager_that_does_not_exist(place, path):
-    """The server logs a warning, and continues to serve."""
+    """If the service manager's socket does not exist, the server logs a warning, and serves
+    clients."""
     server = place.start(place.server_program, "-F", "-v", "-n", "2", "-S", place.socket, "-M",
                          place.shm, environment={"NOTIFY_SOCKET": path})
     server.err.wait("NOTIFY_SOCKET" if len(path) > 100 or path[0] == "r" else "service manager")
@@ -135,9 +138,9 @@ def test_manager_that_does_not_exist(place, path):
 
 
 def test_small_fd_store(place, manager):
-    """The manager stores fewer fds than sent (FileDescriptorStoreMax) without an error: clients
-    that are not stored completely are disconnected after a crash, and the others receive their
-    leaves."""
+    """If the service manager silently stores fewer fds than sent (FileDescriptorStoreMax), clients
+    that are not stored completely are disconnected after a crash, and their leaves are
+    announced."""
     manager.store_max = len(OWN) + 2 * (1 + VECTORS) + 2
     manager.start()
     clients = [*three(place), join(place, VECTORS)]
@@ -174,8 +177,8 @@ def test_leftover_fds_are_closed(place, manager):
 
 @pytest.mark.parametrize("missing", ["socket", "0", "1"])
 def test_client_without_an_fd_is_lost(place, manager, missing):
-    """An incomplete client cannot be served: its connection is closed, and the others receive its
-    leave."""
+    """A client with a missing fd cannot be served: its connection is closed, and the others receive
+    its leave."""
     manager.start()
     clients = three(place)
     manager.wait_idle()
@@ -194,7 +197,8 @@ def test_client_without_an_fd_is_lost(place, manager, missing):
 
 
 def test_client_whose_fd_is_not_a_socket_is_lost(place, manager):
-    """Another kind of fd under a client's name: that client is lost, and no other."""
+    """If the fd stored as a client's socket is another kind of file, that client is lost, and no
+    other."""
     manager.start()
     clients = three(place)
     manager.wait_idle()
@@ -208,7 +212,7 @@ def test_client_whose_fd_is_not_a_socket_is_lost(place, manager):
 
 
 def put(offset, content):
-    """Change the state: bytes at an offset."""
+    """Return a function that writes bytes at an offset of the stored state."""
     return lambda fd: os.pwrite(fd, content, offset)
 
 
@@ -239,7 +243,8 @@ STATES = {
 
 @pytest.mark.parametrize("spoil", STATES.values(), ids=STATES.keys())
 def test_unusable_state_disconnects_all(place, manager, spoil):
-    """A line reports it, and the server starts with new state, which the next start can resume."""
+    """If the stored state is unusable, the log says so, all clients are disconnected, and the
+    server starts with new state, which the next start can resume."""
     manager.start()
     clients = three(place)
     manager.wait_idle()
@@ -256,7 +261,8 @@ def test_unusable_state_disconnects_all(place, manager, spoil):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_state_with_random_records(place, manager, seed):
-    """Random bytes in the records: the clients may be lost, but the server serves new ones."""
+    """If bits in the records are flipped, the clients may be lost, but the server serves new
+    ones."""
     manager.start()
     three(place)
     manager.wait_idle()
@@ -275,7 +281,8 @@ def test_state_with_random_records(place, manager, seed):
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("what", ["/dev/null", "/", "pipe"])
 def test_own_fd_of_another_kind(place, manager, name, what):
-    """The names in the fd store are mixed up: no crash, and the start does not fail forever."""
+    """If one of the server's own fds in the fd store is another kind of file, the server still
+    starts and serves clients."""
     manager.start()
     three(place)
     manager.wait_idle()
@@ -291,13 +298,14 @@ def test_own_fd_of_another_kind(place, manager, name, what):
 
 @pytest.mark.parametrize("count", ["1", "2", "100", "x", "", "-1", "0", "99999999999"])
 def test_wrong_number_of_fds(place, manager, count):
-    """If LISTEN_FDS is not the number of fds, the server uses those that it received."""
+    """If LISTEN_FDS is not the number of passed fds, the server still starts and serves clients."""
     manager.start()
     three(place)
     manager.wait_idle()
     manager.end_service(signal.SIGKILL)
     if count in ("1", "2", "x", "", "-1", "0", "99999999999"):
-        # Fds without a name stay open in the process, also the socket: as if another server had it.
+        # Fds that LISTEN_FDS does not count stay open in the process. If the socket is one of them,
+        # it looks as if another server were listening.
         place.socket.unlink()
     manager.start(count=count)
     with RawClient(str(place.socket), VECTORS) as client:
@@ -305,7 +313,7 @@ def test_wrong_number_of_fds(place, manager, count):
 
 
 def test_fds_for_another_process(place, manager):
-    """LISTEN_PID is another process: the fds are ignored."""
+    """If LISTEN_PID names another process, the fds are ignored."""
     manager.start()
     three(place)
     manager.wait_idle()
@@ -316,7 +324,7 @@ def test_fds_for_another_process(place, manager):
 
 
 def test_two_fds_of_one_name(place, manager):
-    """One of them is used, and still stored afterwards."""
+    """If the fd store has two fds of one name, the server uses one of them, which stays stored."""
     manager.start()
     clients = three(place)
     manager.wait_idle()
@@ -331,7 +339,8 @@ def test_two_fds_of_one_name(place, manager):
 
 
 def test_failed_start_after_a_crash_keeps_files(place, manager):
-    """Files in use by clients are not removed, so that the next start resumes."""
+    """A start that fails after a crash keeps files in use by clients, so that the next start can
+    resume."""
     (place.dir / "metrics").mkdir()
     options = ("-F", "-v", "-n", "2", "-S", place.socket, "--metrics",
                place.dir / "metrics" / "m.prom")
@@ -361,7 +370,7 @@ def test_failed_first_start_leaves_nothing(place, manager):
 
 
 def test_old_client_of_an_id_does_not_affect_the_next(place, manager):
-    """While a closed client's socket is still in the fd store, its events do not concern the next
+    """If a dropped client's socket is still in the fd store, events on it do not affect the next
     client with that id."""
     manager.start()
     manager.settle()

@@ -15,8 +15,8 @@ from support.py.wire import accepts, readable, ring
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_end_by_signal(place, number):
-    """Clients see the end of the connection and no leave; socket and memory are removed; status 0
-    (W-13)."""
+    """A signal ends the server with status 0. Clients get end of file and no leave; socket and
+    region are removed (W-13)."""
     server = place.server()
     clients = [join(place) for _ in range(3)]
     knows_all(clients)
@@ -30,7 +30,7 @@ def test_end_by_signal(place, number):
 
 
 def test_end_with_idle_clients(place):
-    """A signal ends the server also while clients do not read."""
+    """A signal ends the server even while clients do not read."""
     server = place.server("-n", "8")
     for _ in range(20):
         connect_client(place)
@@ -51,7 +51,8 @@ def test_dead_socket_is_taken_over(place):
 
 
 def test_living_socket_is_not_taken(place):
-    """A second server fails with the reason, and neither the first nor its clients are affected."""
+    """A second server on the same socket fails with the reason, and affects neither the first nor
+    its clients."""
     server = place.server()
     clients = [join(place), join(place)]
     knows_all(clients)
@@ -68,7 +69,7 @@ def test_living_socket_is_not_taken(place):
 
 
 def test_file_in_place_of_the_socket(place):
-    """A file that is not a socket is not removed."""
+    """A file at the socket's path that is not a socket is not removed."""
     place.socket.write_text("precious")
     before = place.socket.stat()
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm)
@@ -98,7 +99,7 @@ def test_two_servers_start_on_one_dead_socket(place):
 # In the background
 
 def start_daemon(place, *options):
-    """Start a daemon. Return: it, and its pidfile."""
+    """Start a daemon. Return: the daemon and its pidfile."""
     pidfile = place.dir / "pid"
     done = place.run_server("-S", place.socket, "-M", place.shm, "-p", pidfile, *options)
     assert (done.returncode, done.stderr) == (0, "")
@@ -106,7 +107,8 @@ def start_daemon(place, *options):
 
 
 def test_daemon_serves_when_the_command_returns(place):
-    """Clients can connect at once; SIGTERM removes all files that it created."""
+    """Clients can connect as soon as the command returns. At SIGTERM the daemon removes all files
+    that it created."""
     daemon, pidfile = start_daemon(place)
     client = join(place)
     assert os.readlink(f"/proc/{daemon.pid}/exe") == str(place.server_program)
@@ -126,7 +128,7 @@ def test_daemon_serves_when_the_command_returns(place):
     (["-r", "dir:/nonexistent"], "/nonexistent"),
 ])
 def test_daemon_that_cannot_start_reports_it(place, options, message):
-    """The command fails with the reason; no files are left."""
+    """If the daemon cannot start, the command fails with the reason, and leaves no files."""
     pidfile = place.dir / "pid"
     done = place.run_server("-S", place.socket, "-M", place.shm, "-p", pidfile, *options)
     assert done.returncode == 1
@@ -137,7 +139,7 @@ def test_daemon_that_cannot_start_reports_it(place, options, message):
 
 @pytest.mark.parametrize("mode", [[], ["-F"]], ids=["background", "foreground"])
 def test_pidfile_of_a_living_server_is_not_taken(place, mode):
-    """The second server fails, and the pidfile still names the first."""
+    """A second server with the same pidfile fails, and the pidfile still names the first server."""
     daemon, pidfile = start_daemon(place)
     done = place.run_server("-S", place.dir / "other", "-r", "memfd:", "-p", pidfile, *mode)
     assert done.returncode == 1
@@ -148,7 +150,7 @@ def test_pidfile_of_a_living_server_is_not_taken(place, mode):
 
 
 def test_stale_pidfile_is_taken_over(place):
-    """A pidfile of a killed daemon does not prevent the start."""
+    """The pidfile of a killed daemon does not prevent the next start."""
     daemon, _ = start_daemon(place)
     daemon.signal(signal.SIGKILL)
     daemon.wait()
@@ -159,7 +161,8 @@ def test_stale_pidfile_is_taken_over(place):
 
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
 def test_daemon_without_standard_fds(place, closed):
-    """The daemon works, and none of its files takes the numbers of the standard fds."""
+    """A daemon started without standard fds works, and does not write its log into its pidfile or
+    region."""
     pidfile = place.dir / "pid"
     done = place.run("sh", "-c", f'"$@" {closed}', "sh", place.server_program, "-v", "-S",
                      place.socket, "-M", place.shm, "-p", pidfile)
@@ -173,7 +176,7 @@ def test_daemon_without_standard_fds(place, closed):
 
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
 def test_server_without_standard_fds(place, closed):
-    """In the foreground, without standard fds, the log is not written into the shared memory."""
+    """A server in the foreground without standard fds does not write its log into the region."""
     place.start("sh", "-c", f'exec "$@" {closed}', "sh", place.server_program, "-F", "-v", "-S",
                 place.socket, "-M", place.shm)
     wait_until(lambda: accepts(place.socket), "the server accepts")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Start races of two servers: one is delayed at a chosen system call during its start, while the
+"""Races between two servers: one is delayed at a chosen system call during its start, while the
 other starts completely."""
 import shutil
 
@@ -18,17 +18,17 @@ def start_server(where, socket, *options):
 
 
 def start_held_up(where, call, socket, *options):
-    """Start a server that is held up before its first system call of that name."""
+    """Start a server that strace delays before its first call of this system call."""
     return where.start(
-        "env", "ASAN_OPTIONS=detect_leaks=0",  # vfork() would be traced, too
+        "env", "ASAN_OPTIONS=detect_leaks=0",  # the leak check's vfork() would be traced, too
         "strace", "-D", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
         f"inject={call}:delay_enter={DELAY_US}:when=1", where.server_program, "-F", "-v",
         "-S", socket, *options)
 
 
 def identity(path):
-    """Identity of a file: inode and time, so that a replacement differs; None if it does not
-    exist."""
+    """Return inode and change time of a file, which differ if it has been replaced, or None if
+    there is no file."""
     try:
         there = path.lstat()
     except FileNotFoundError:
@@ -37,7 +37,8 @@ def identity(path):
 
 
 def the_one_that_runs(servers):
-    """Wait until each has started or failed. Return: the only one that runs, and the other."""
+    """Wait until each server has started or failed. Return: the one that runs, and the one that
+    failed."""
     wait_until(lambda: all(server.err.count("ivshmem-server: listening at")
                            or server.popen.poll() is not None
                            for server in servers), "all are decided")
@@ -49,8 +50,8 @@ def the_one_that_runs(servers):
 
 
 def test_region_in_use_is_not_removed(place):
-    """A server has created an object and is held up before it locks it; another sets its size and
-    runs. The first fails, and must not remove the object in use."""
+    """A server has created a region and is delayed before it locks it, while another starts with
+    that region. The server that fails must not remove the region in use."""
     first = start_held_up(place, "flock", place.dir / "first", "-M", place.shm, "-l", "4M")
     wait_until(place.shm_path.exists, "the object is made")
     made = place.shm_path.stat().st_ino
@@ -67,7 +68,7 @@ def test_region_in_use_is_not_removed(place):
 
 @pytest.mark.parametrize("there", ["nothing", "dead"])
 def test_socket_is_not_taken_before_it_listens(place, there):
-    """A server has bound its socket and is held up before it listens: connecting fails, but the
+    """A server has bound its socket and is delayed before it listens: connecting fails, but the
     socket is not dead, and another server must not replace it."""
     before = None
     if there == "dead":

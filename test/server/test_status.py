@@ -20,17 +20,18 @@ COLUMNS = ["ID", "PID", "PROGRAM", "USER", "SINCE", "STATE", "VECTORS", "BEHIND"
 
 
 def control_of(where):
-    """Path of the control socket."""
+    """Return the path of the control socket."""
     return where.dir / "control"
 
 
 def show(where, *options, path=None):
-    """Run --status to its end."""
+    """Run ivshmem-server --status until it exits."""
     return where.run_server("--status", path or control_of(where), *options)
 
 
 def fails(where, message, path=None):
-    """The tool ends with status 1 and one line with the reason, and prints nothing else."""
+    """--status must exit with status 1, print one line with this message to stderr, and nothing
+    else."""
     done = show(where, path=path)
     assert (done.returncode, done.stdout) == (1, ""), done
     assert done.stderr.startswith("ivshmem-server: ") and done.stderr.count("\n") == 1
@@ -38,7 +39,8 @@ def fails(where, message, path=None):
 
 
 class Liar:
-    """A listener that is not a server: sends bytes and stays, or closes."""
+    """A listener that is not ivshmem-server: it sends the data, and then stays or closes the
+    connection."""
 
     def __init__(self, path, data, stays=False):
         self._sock = socket.socket(socket.AF_UNIX)
@@ -58,7 +60,7 @@ class Liar:
                 if stays:
                     there.recv(1)
         except OSError:
-            pass  # the tool has ended first
+            pass  # --status has exited first
 
     def close(self):
         """Stop listening."""
@@ -67,7 +69,8 @@ class Liar:
 
 
 def test_status_is_a_table(place):
-    """Head lines, then a line for each client, in columns below their titles."""
+    """The output is a summary, and then a table with a line for each client in columns below their
+    titles."""
     server = place.server("--control", control_of(place), "-n", "16", "-l", "2M", "--max-peers",
                           "3", "--max-peers-per-user", "9")
     join(place, 16).close()
@@ -119,7 +122,7 @@ def test_status_is_a_table(place):
 
 
 def test_json_is_the_reply_unchanged(place):
-    """One line, with doorbells."""
+    """--json prints the reply unchanged, on one line and with doorbell counts."""
     place.server("--control", control_of(place))
     join(place, 1)
     done = show(place, "--json")
@@ -128,14 +131,16 @@ def test_json_is_the_reply_unchanged(place):
 
 
 def test_many_doorbells_are_abbreviated(place):
-    """At most sixteen doorbells of a client are shown, then the number of further ones."""
+    """At most sixteen doorbell counts of a client are shown, and then the number of further
+    ones."""
     place.server("--control", control_of(place), "-n", "40")
     join(place, 40)
     assert show(place).stdout.splitlines()[-1].endswith(" 0" * 16 + " and 24 more")
 
 
 def test_table_without_clients_or_vectors(place):
-    """An empty table has its titles, a client without doorbells a dash."""
+    """A table without clients has only titles; a client without vectors has a dash for its
+    doorbells."""
     server = place.server("--control", control_of(place), "-n", "0")
     assert show(place).stdout.splitlines()[-1].split() == COLUMNS
     join(place, 0)
@@ -145,7 +150,8 @@ def test_table_without_clients_or_vectors(place):
 
 @NEEDS_ROOT
 def test_client_whose_program_has_ended(place):
-    """Its name is unknown; a user without a name is shown as a number."""
+    """A client whose program has exited is shown with a dash for its program; a user without a name
+    is shown as a number."""
     place.dir.chmod(0o777)
     place.server("--control", control_of(place), "--socket-mode", "0666")
     code = ("import os,socket,sys,time; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
@@ -163,30 +169,30 @@ def test_client_whose_program_has_ended(place):
 # Errors
 
 def test_missing_socket(place):
-    """The error message has a hint."""
+    """If the socket does not exist, the error message asks if the server runs with --control."""
     fails(place, f"there is no socket {control_of(place)}: is the server running, with --control")
 
 
 def test_socket_without_a_listener(place):
-    """The socket of a killed server."""
+    """If no process listens at the socket, the error message says that the server has ended."""
     place.server("--control", control_of(place)).end()
     fails(place, f"no process listens at {control_of(place)}: the server has ended")
 
 
 def test_file_that_is_not_a_socket(place):
-    """The message says so."""
+    """If the path is not a socket, the error message says so."""
     control_of(place).write_text("")
     fails(place, "or it is not a socket")
 
 
 def test_too_long_path(place):
-    """The message is that for all sockets."""
+    """A path that is too long causes the same error message as for any other socket."""
     fails(place, "the socket's path has 200 bytes; 1 to 107 are possible", path="x" * 200)
 
 
 @NEEDS_ROOT
 def test_missing_permission_is_reported(place):
-    """The error message states the socket's permissions."""
+    """Without permission to connect, the error message refers to --control-mode."""
     place.dir.chmod(0o777)
     place.server("--control", control_of(place))
     process = place.start(shutil.copy(place.server_program, place.dir), "--status",
@@ -197,7 +203,8 @@ def test_missing_permission_is_reported(place):
 
 
 def test_socket_for_clients_is_recognized(place):
-    """The message says that it is the other socket; the server is not affected."""
+    """If the path is that of the socket for clients, the error message asks if it is the control
+    socket; the server is not affected."""
     server = place.server("--control", control_of(place))
     fails(place, "sent an unexpected reply: is it the control socket", path=place.socket)
     server.err.wait("left")
@@ -218,20 +225,21 @@ def test_socket_for_clients_is_recognized(place):
         "no JSON", "error"])
 @pytest.mark.usefixtures("fast_clock")
 def test_other_servers_at_the_socket(place, data, stays, message):
-    """The tool waits at most 5 s, and gives the reason."""
+    """If another program listens at the socket, --status gives up after at most 5 s, and says what
+    was wrong."""
     place.add(Liar(control_of(place), data, stays))
     fails(place, message)
 
 
 def test_datagram_socket(place):
-    """A socket of another type."""
+    """A datagram socket is reported as a socket of another type."""
     there = place.add(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
     there.bind(str(control_of(place)))
     fails(place, "is a socket of another type")
 
 
 def test_control_characters_are_not_printed(place):
-    """A reply full of control characters, and of unexpected types."""
+    """Control characters and unexpected types in a reply are printed harmlessly."""
     evil = "\x1b]0;x\x07\r\n\x7f\u009b2J\u202e"
     place.add(Liar(control_of(place), json.dumps({
         "version": evil, "pid": evil, "since": evil, "socket": evil, "vectors": evil,
@@ -247,7 +255,7 @@ def test_control_characters_are_not_printed(place):
 
 
 def test_full_disk_is_an_error(place):
-    """A full disk is an error."""
+    """If the output cannot be written because the disk is full, --status fails with that error."""
     place.server("--control", control_of(place))
     for option in ["", "--json"]:
         done = place.run("sh", "-c", f'exec "$0" --status "$1" {option} >/dev/full',
@@ -262,7 +270,7 @@ def test_json_without_status_is_refused(place):
 
 
 def test_status_of_many_clients(place):
-    """The tool handles a reply that arrives in many pieces."""
+    """--status handles a reply that arrives in many pieces."""
     server = place.server("--control", control_of(place), "-n", "1")
     for _ in range(400):
         place.add(RawClient(str(place.socket), 1, keep=False))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-server as its units start it, also under a real systemd."""
+"""ivshmem-server as its systemd units start it, also under a real systemd."""
 import grp
 import os
 import signal
@@ -13,7 +13,8 @@ from support.py.wire import RawClient, accepts
 
 
 def test_the_unit_allows_all_needed_system_calls(place):
-    """The unit's filter permits what its own command needs, and a group for the region."""
+    """The unit's system call filter permits all that the unit's command needs, even with a group
+    for the region."""
     needs("systemd-socket-activate")
     if is_sanitized(place.server_program):
         pytest.skip("built with a sanitizer, whose code makes system calls of its own")
@@ -51,12 +52,12 @@ def test_socket_activation(place):
 
 @pytest.fixture
 def manager(place):
-    """A real systemd with our units."""
+    """Start a real systemd with our units."""
     try:
         started = UserManager(place)
     except Absent as reason:
         pytest.skip(str(reason))
-    # The unit's command, except the program's path and what a build with sanitizers lacks.
+    # Use the unit's command without --sandbox strict, which prevents upgrades.
     command = exec_start(place, "--verbose").replace(" --sandbox strict", "")
     install_units(place, started.units, f"""
 StandardError=append:{started.dir}/server.log
@@ -75,32 +76,32 @@ ExecReload=/bin/kill -USR2 $MAINPID
 
 
 def restarted(manager, former):
-    """Wait until another process serves. Return: its id."""
+    """Wait until systemd has started a new process for the service. Return: its process id."""
     wait_until(lambda: manager.pid(manager.unit) not in (0, former) and
                manager.show(manager.unit, "ActiveState") == "active", "the service is back")
     return manager.pid(manager.unit)
 
 
 def crash(manager, pid):
-    """Crash the server with a signal, as a bug would."""
+    """Kill the server with a signal, as a crash would."""
     manager.run("kill", "--signal=KILL", manager.unit)
     return restarted(manager, pid)
 
 
 def hang(manager, pid):
-    """The watchdog ends the server."""
+    """Stop the server with a signal, so that the watchdog restarts it."""
     manager.run("kill", "--signal=STOP", manager.unit)
     return restarted(manager, pid)
 
 
 def restart(manager, pid):
-    """As an administrator or the installation of a package does."""
+    """Restart the service, as an administrator or the installation of a package does."""
     manager.run("restart", manager.unit)
     return restarted(manager, pid)
 
 
 def upgrade(manager, pid):
-    """The program is replaced, the process stays."""
+    """Reload the service: the server executes its program again in the same process."""
     log = manager.dir / "server.log"
     before = log.read_text().count("resumed 2 clients of 2")
     manager.run("reload", manager.unit)
@@ -130,7 +131,7 @@ def test_clients_do_not_notice(manager, how):
 
 
 def test_strict_unit_upgrades_on_restart(place, manager):
-    """With the unit's unmodified command exec() is forbidden, and a restart still keeps all
+    """Under the unit's unmodified command, exec() is forbidden, but a restart still keeps all
     clients."""
     if is_sanitized(place.server_program):
         pytest.skip("a build with sanitizers has no filter")

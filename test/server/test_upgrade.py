@@ -13,20 +13,21 @@ from support.py.programs import Daemon, fd_count, is_sanitized, rss_kib, wait_un
 from support.py.wire import RawClient, accepts, connect
 
 VECTORS = 2
-#: The active filter must allow what it does.
+# A filter would stay active in the new program, so start the server without one.
 ANY_PROGRAM = ("--sandbox", "off")
 RESUMED = "resumed"
 
 
 @pytest.fixture
 def program(place):
-    """A copy of the server's program, for the test to replace."""
+    """Let the server run from a copy of its program, which the test may replace."""
     place.server_program = shutil.copy(place.server_program, place.dir / "ivshmem-server")
     return place.server_program
 
 
 def replace(program, content, mode=0o755):
-    """Replace the program by another file; it is not overwritten, because it is running."""
+    """Replace the program with another file by renaming, because a running program cannot be
+    overwritten."""
     new = f"{program}.new"
     if isinstance(content, str):
         with open(new, "w", encoding="ascii") as file:
@@ -46,7 +47,7 @@ def upgrade(server, times=1):
 
 
 def three(place, *options):
-    """A server and three clients that know each other."""
+    """Start a server and three clients, which then know each other."""
     server = place.server("-n", str(VECTORS), *options)
     clients = [join(place, VECTORS) for _ in range(3)]
     all_know_all(clients)
@@ -54,7 +55,7 @@ def three(place, *options):
 
 
 def one_more(place, clients):
-    """Another client joins: all clients ring each other, and the memory is the same."""
+    """Let another client join: all clients can ring each other, and have the same memory."""
     clients.append(join(place, VECTORS))
     all_know_all(clients)
     all_ring_all(clients)
@@ -63,8 +64,8 @@ def one_more(place, clients):
 
 
 def test_clients_do_not_notice_an_upgrade(place):
-    """After an upgrade the process and the ids are the same, and no client has received a message;
-    then another client joins."""
+    """An upgrade keeps the process and the ids, and sends no client a message; then another client
+    can join."""
     server, clients = three(place)
     heard = [list(client.history) for client in clients]
     inode = place.socket.lstat().st_ino
@@ -80,7 +81,8 @@ def test_clients_do_not_notice_an_upgrade(place):
 
 
 def test_end_after_upgrades_removes_all_files(place):
-    """The last program removes what the first created; doorbells still work (W-13)."""
+    """When the server exits after upgrades, the last program removes the files that the first
+    created; doorbells still work (W-13)."""
     server, clients = three(place)
     upgrade(server, 2)
     server.stop()
@@ -90,7 +92,8 @@ def test_end_after_upgrades_removes_all_files(place):
 
 
 def test_existing_region_is_kept_after_an_upgrade(place):
-    """A region that the server did not create is not removed at the end."""
+    """A region that the server did not create is not removed when it exits, even after an
+    upgrade."""
     place.shm_path.write_bytes(bytes(1 << 20))
     server = place.server("-l", "1M")
     upgrade(server)
@@ -100,7 +103,7 @@ def test_existing_region_is_kept_after_an_upgrade(place):
 
 @pytest.mark.parametrize("region", [["-r", "memfd:"], ["-m", "/dev/shm"]], ids=["memfd", "dir"])
 def test_upgrade_with_an_unnamed_region(place, region):
-    """The next program inherits the open region."""
+    """An upgrade hands over a region that has no name."""
     server = place.server("-n", str(VECTORS), region=region)
     clients = [join(place, VECTORS)]
     upgrade(server)
@@ -108,7 +111,8 @@ def test_upgrade_with_an_unnamed_region(place, region):
 
 
 def test_upgrades_while_clients_join_and_leave(place):
-    """No client is lost, and all of them have the correct peers."""
+    """Upgrades while clients join and leave lose no client, and all clients have the correct
+    peers."""
     server, clients = three(place)
     deaf = place.add(RawClient(str(place.socket), VECTORS, keep=False))
     with Storm(place.socket, VECTORS) as storm:
@@ -125,11 +129,11 @@ def test_upgrades_while_clients_join_and_leave(place):
 
 
 def test_many_upgrades_leak_nothing(place):
-    """Neither fds nor memory grow, and the process stays."""
+    """Many upgrades increase neither the number of fds nor the memory of the process."""
     server, clients = three(place)
     upgrade(server, 3)
     all_know_all(clients)
-    with RawClient(str(place.socket), VECTORS) as client:  # so that it is in its loop
+    with RawClient(str(place.socket), VECTORS) as client:  # so that the server is in its loop
         client.greeting()
     clients[0].read_until(lambda: clients[0].history[-1] == (3, False))
     fds, rss = server.fds(), rss_kib(server.pid)
@@ -140,7 +144,7 @@ def test_many_upgrades_leak_nothing(place):
 
 
 def test_upgrade_during_a_greeting(place):
-    """A client whose vectors do not fit its socket: the next program sends the rest."""
+    """If a client's vectors do not fit its socket, the program after an upgrade sends the rest."""
     server = place.server("-n", "40")
     clients = [place.add(RawClient(str(place.socket), 40)) for _ in range(3)]
     server.err.wait("client 2 joined")
@@ -151,7 +155,8 @@ def test_upgrade_during_a_greeting(place):
 
 
 def test_client_that_connects_during_an_upgrade(place):
-    """A client that waits in the backlog is served by the next program."""
+    """A client that connects during an upgrade waits in the backlog and is served by the next
+    program."""
     server, clients = three(place)
     server.signal(signal.SIGSTOP)
     waiting = [place.add(RawClient(str(place.socket), VECTORS)) for _ in range(3)]
@@ -162,7 +167,7 @@ def test_client_that_connects_during_an_upgrade(place):
 
 
 def test_leave_during_an_upgrade_is_announced(place):
-    """A client leaves at the moment of the upgrade."""
+    """If a client leaves at the moment of an upgrade, its leave is announced."""
     server, clients = three(place)
     for _ in range(10):
         server.signal(signal.SIGSTOP)
@@ -176,7 +181,8 @@ def test_leave_during_an_upgrade_is_announced(place):
 
 
 def test_other_signal_does_not_delay_announcements(place, program):
-    """An upgrade request that fails arrives together with a leave, which is announced at once."""
+    """If a request for an upgrade that fails arrives together with a leave, the leave is announced
+    at once."""
     server, clients = three(place, *ANY_PROGRAM)
     replace(program, "#!/bin/sh\nexit 1\n")
     for _ in range(10):
@@ -201,15 +207,15 @@ def test_signals_in_quick_succession(place):
 
 
 def children(pid):
-    """The ids of a process's children."""
+    """Return the process ids of a process's children."""
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
         return [int(word) for word in file.read().split()]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_end_during_an_upgrade(place, program, number):
-    """SIGTERM comes before the upgrade: all files are removed, and the child that checks the
-    program has ended."""
+    """If a signal ends the server during an upgrade, all files are removed, and the child that
+    tries the new program exits, too."""
     server, _ = three(place, *ANY_PROGRAM)
     os.mkfifo(f"{program}.fifo")
     replace(program, f"#!/bin/sh\nread -r _ < {program}.fifo\n")
@@ -220,7 +226,7 @@ def test_end_during_an_upgrade(place, program, number):
         server.signal(number)
         assert server.popen.wait(20) == 0
         assert not place.socket.exists() and not place.shm_path.exists()
-        trial.wait(timeout=5)  # by itself it would take 10 s
+        trial.wait(timeout=5)  # if not stopped, it would run for 10 s
     finally:
         trial.close()
 
@@ -237,7 +243,8 @@ def test_end_during_an_upgrade(place, program, number):
 ], ids=["deleted", "fails", "something-else", "crashes", "not-executable", "no-program", "empty",
         "no-interpreter"])
 def test_program_that_cannot_serve_is_not_used(place, program, content, mode, said):
-    """The server detects it and continues; a good program is used the next time."""
+    """If the new program cannot serve, the server detects it and continues; a good program is used
+    the next time."""
     server, clients = three(place, *ANY_PROGRAM)
     kept = shutil.copy(program, place.dir / "good")
     if content is None:
@@ -257,7 +264,7 @@ def test_program_that_cannot_serve_is_not_used(place, program, content, mode, sa
 
 
 def test_program_killed_by_the_filter_is_not_used(place, program):
-    """Another program makes other system calls, which the server detects, too."""
+    """If the filter kills the new program during its trial, the server detects it and continues."""
     if is_sanitized(program):
         pytest.skip("a build with sanitizers has no filter")
     server, clients = three(place)
@@ -266,14 +273,15 @@ def test_program_killed_by_the_filter_is_not_used(place, program):
     server.signal(signal.SIGUSR2)
     assert f"signal {int(signal.SIGSYS)}" in server.err.wait("no upgrade: ")
     one_more(place, clients)
-    assert place.pardon_violators() == []  # the server is not one
+    assert place.pardon_violators() == []  # the server itself is not a violator
     replace(program, kept)
     upgrade(server)
     one_more(place, clients)
 
 
 def test_no_upgrade_with_a_strict_filter(place):
-    """The filter forbids exec(): the signal has no effect."""
+    """With --sandbox strict the filter forbids exec(), so the signal only causes a line in the
+    log."""
     if is_sanitized(place.server_program):
         pytest.skip("a build with sanitizers has no filter")
     server, clients = three(place, "--sandbox", "strict")
@@ -284,7 +292,8 @@ def test_no_upgrade_with_a_strict_filter(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_program_that_hangs_is_not_used(place, program):
-    """The check of the new program may take 10 s; meanwhile clients are served."""
+    """A new program that hangs is killed after 10 s; until then clients are served by the old
+    one."""
     server, clients = three(place, *ANY_PROGRAM)
     os.mkfifo(f"{program}.fifo")
     replace(program, f"#!/bin/sh\nread -r _ < {program}.fifo\n")
@@ -296,7 +305,7 @@ def test_program_that_hangs_is_not_used(place, program):
 
 
 def test_upgrade_to_another_build(place, program):
-    """The file has been replaced, which is the purpose."""
+    """An upgrade executes the file that has replaced the program."""
     server, clients = three(place)
     old = os.stat(program).st_ino
     replace(program, program)
@@ -310,7 +319,8 @@ def test_upgrade_to_another_build(place, program):
 
 
 def test_upgrade_in_the_background(place):
-    """The process and its pidfile stay; the parent has ended long ago."""
+    """In the background, too, an upgrade keeps the process and its pidfile, although the parent has
+    exited."""
     pidfile = place.dir / "pid"
     done = place.run_server("-S", place.socket, "-M", place.shm, "-n", VECTORS, "-p", pidfile)
     assert done.returncode == 0, done.stderr
@@ -336,7 +346,7 @@ def test_upgrade_in_the_background(place):
 
 
 def test_upgrades_while_clients_connect(place):
-    """Upgrades and connections at the same time, in every order."""
+    """Clients connect during repeated upgrades, and no connected client loses anything."""
     server, clients = three(place)
     done = threading.Event()
 
@@ -358,7 +368,7 @@ def test_upgrades_while_clients_connect(place):
 
 
 def garbage_fd(place, content):
-    """An fd of a file with these contents."""
+    """Return an fd of an unlinked file with these contents."""
     path = place.dir / "garbage"
     path.write_bytes(content)
     fd = os.open(path, os.O_RDWR)
@@ -368,7 +378,7 @@ def garbage_fd(place, content):
 
 @pytest.mark.parametrize("value", ["999", "x", "", "-1", "0", "2", "99999999999999999999"])
 def test_garbage_in_the_environment_is_ignored(place, value):
-    """IVSHMEM_SERVER_LIST is not for users, but a wrong value must not do harm."""
+    """IVSHMEM_SERVER_LIST is not meant for users, but a wrong value does no harm."""
     server = place.start(place.server_program, "-F", "-v", "-S", place.socket, "-M", place.shm,
                          environment={"IVSHMEM_SERVER_LIST": value})
     server.err.wait("listening at")
@@ -388,7 +398,7 @@ def test_garbage_in_the_environment_is_ignored(place, value):
 ], ids=range(15))
 @pytest.mark.parametrize("magic", [b"", b"ivshmem-list 1\n"], ids=["no-list", "list"])
 def test_bad_list_of_fds(place, magic, content):
-    """A list with fds that do not exist, or that it must not have."""
+    """A list does no harm if it is malformed, or has fds that do not exist or must not be in it."""
     fd = garbage_fd(place, b"")
     os.pwrite(fd, magic + content.replace(b"LIST", str(fd).encode()), 0)
     try:
@@ -406,7 +416,7 @@ def test_bad_list_of_fds(place, magic, content):
 
 
 def test_list_without_an_end(place):
-    """An fd that is not a list, such as a pipe: the server does not wait for it."""
+    """If the fd of the list is a pipe that stays open, the server does not wait for its end."""
     reads, writes = os.pipe()
     try:
         server = place.start(place.server_program, "-F", "-v", "-S", place.socket, "-M", place.shm,
@@ -444,7 +454,7 @@ def remove_sockets(place):
 @pytest.mark.parametrize("change", [remove_region_directory, remove_metrics_directory,
                                     occupy_metrics, remove_control, remove_sockets])
 def test_files_renamed_since_the_start(place, change):
-    """Clients lose nothing when a path has changed since the start."""
+    """Clients lose nothing in an upgrade if a path has changed since the start."""
     (place.dir / "regions").mkdir()
     (place.dir / "metrics").mkdir()
     server = place.server("-n", str(VECTORS), "--control", place.dir / "control", "--metrics",
@@ -464,7 +474,7 @@ def test_files_renamed_since_the_start(place, change):
 
 @pytest.mark.parametrize("size", [(1 << 22) + 1, 4096])
 def test_region_resized_by_a_client(place, size):
-    """If a client changes the size of a named region, the server continues, also after an
+    """If a client changes the size of a named region, the server continues, even after an
     upgrade."""
     server, clients = three(place)
     os.truncate(place.shm_path, size)
