@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Tests of base/eventfd.h with eventfds that another process has filled, emptied or made blocking,
- * and with fds of other types. A call that blocks fails its test by timeout.
+ * and with fds of other types. A call that blocks makes its test time out.
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -98,7 +98,7 @@ Test(eventfd, a_full_counter_is_a_pending_signal, .timeout = TIMEOUT)
 	}
 }
 
-/* With a counter of ULLONG_MAX the kernel reports POLLERR; the next read resets it. */
+/* With a counter of ULLONG_MAX the kernel reports POLLERR; the next read(2) resets the counter. */
 Test(eventfd, an_overflown_counter_is_a_pending_signal, .timeout = TIMEOUT)
 {
 	for (int nonblocking = 0; nonblocking < 2; nonblocking++) {

@@ -30,7 +30,7 @@ static const struct {
 	 "2J",
 	 "\xc2\x9b"
 	 "2J",
-	 "?2J"}, /* CSI, a control character of Latin-1 */
+	 "?2J"}, /* CSI, a control character in Latin-1 */
 	{"a\xe2\x80\xae"
 	 "b",
 	 "a\xe2\x80\xae"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Reports of joins and leaves, and references to doorbells. */
+/* Tests of client/doorbells.h: reports of joins and leaves, and references to doorbells. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 

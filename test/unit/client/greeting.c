@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* When a greeting ends: after the expected vectors, when the server falls silent, with the region
- * (if only that is wanted), or at the deadline. */
+/* Tests of client/greeting.h. A greeting ends after the expected vectors, when the server falls
+ * silent, at the deadline, or with the region if no vectors are wanted. */
 #include <criterion/criterion.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -87,7 +87,7 @@ Test(greeting, as_many_as_another_peer_has_are_all)
 	send_region();
 	send_vectors(OTHER, 2);
 	send_vectors(OWN, 2);
-	send_vectors(OWN, 1); /* not received: the greeting has ended */
+	send_vectors(OWN, 1); /* not received, because the greeting has ended */
 	cr_expect_eq(receive(&greeting, NULL), IVS_CONNECTION_E_AGAIN);
 	cr_expect_eq(greeting.vectors_n, 2);
 	cr_expect_eq(greeting.others_n, 2);
@@ -178,7 +178,7 @@ Test(greeting, server_that_violates_the_protocol_is_an_error)
 	cr_expect_not_null(strstr(err.text, "is not an ivshmem-server of protocol 0"));
 }
 
-/* A client that must not block passes each event to the greeting itself. */
+/* A client that must not block receives the events itself and passes them to the greeting. */
 Test(greeting, noted_event_by_event)
 {
 	struct ivs_greeting greeting = {0};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tests of daemon/close.h: received fds are closed, and a call that blocks is a timeout. */
+/* Tests of daemon/close.h: received fds are closed. A call that blocks makes its test time out. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>

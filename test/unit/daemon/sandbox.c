@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The lists of system calls as text. The filter itself is tested in test/server/test_sandbox.py. */
+/* Tests of daemon/sandbox.h: the lists of system calls as text. The filter itself is tested in
+ * test/server/test_sandbox.py. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -123,7 +124,7 @@ Test(isolate, a_superset_suffices)
 	cr_expect_eq(ivs_sandbox_suffices("read 1&0x3=0x1\n", "write\nread\n", &err),
 		     IVS_SANDBOX_E_MORE);
 	cr_expect_not_null(strstr(err.text, "\"write\""));
-	/* A system call that fails with an error is not allowed. */
+	/* A filter that lets a system call fail with an error does not allow that call. */
 	cr_expect_eq(ivs_sandbox_suffices("clone3 error 38\n", "clone3\n", &err),
 		     IVS_SANDBOX_E_MORE);
 }

@@ -333,7 +333,7 @@ Test(device, revision_0)
 			"read bar0 0x04 4 = 00000000\n");
 }
 
-/* The INTx pin follows Status and Mask, as does Interrupt Status even while INTx is disabled. */
+/* The INTx pin follows Status and Mask. So does Interrupt Status, even while INTx is disabled. */
 Test(device, intx)
 {
 	device_rows_run("device legacy intx = ok\n"

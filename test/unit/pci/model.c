@@ -14,7 +14,7 @@
 #include "support/c/device_naive.h"
 
 #define BYTES_MAX 24
-#define CANARY 0x50 /* follows the buffer, to detect a write past its end */
+#define CANARY 0x50 /* the byte after the buffer, to detect a write past its end */
 #define MEG (UINT64_C(1) << 20)
 
 static const uint8_t uuid[IVS_PCI_UUID_LEN] = {1, 2, 3,	 4,  5,	 6,  7,	 8,
@@ -296,7 +296,8 @@ static unsigned long get_argument(int argc, char **argv, const char *name, unsig
 	return otherwise;
 }
 
-/* Options: --seed N; --steps N for each configuration; --trace I to run and print number I only. */
+/* Options: --seed N; --steps N for each configuration; --trace I to run only configuration number I
+ * and print its steps. */
 int main(int argc, char **argv)
 {
 	static struct run run;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Limits in the code that all transports share. */
+/* Tests of peer/core.c: limits in the code that all transports share. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdlib.h>

@@ -58,7 +58,7 @@ Test(pci_identity, truncated_configuration_space)
 
 	make(config, "demo", 1);
 	for (size_t len = 0; len <= 256; len++) {
-		uint8_t *exact = malloc(len ? len : 1); /* a sanitizer detects reads beyond it */
+		uint8_t *exact = malloc(len ? len : 1); /* lets a sanitizer detect overreads */
 		const bool whole = len >= 0x4c + IVS_PCI_CAP_NAME_OFFSET + 4;
 
 		memcpy(exact, config, len);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A peer that learns of joins and leaves from the roster page: events, capabilities and length. */
+/* A peer that learns of joins and leaves from the roster page: its events, capabilities and usable
+ * length. */
 #include <criterion/criterion.h>
 #include <poll.h>
 #include <stdio.h>
@@ -14,7 +15,7 @@
 #include "support/c/fds.h"
 
 #define LEN 65536
-#define SOON_MS 20000 /* usually takes 100 ms, but longer on a loaded machine */
+#define SOON_MS 20000 /* on a loaded machine; a change is usually reported within 100 ms */
 
 static struct ivs_region *region;
 static struct ivs_roster_page_writer *page;
@@ -151,7 +152,7 @@ Test(peer_roster, another_peer_with_the_same_id_is_a_leave_and_a_join)
 	expect_nothing();
 }
 
-/* P-8: a change of the page ends a wait, also in poll(2), although no peer rings. */
+/* P-8: a change of the roster page ends a wait, even one in poll(2), although no peer rings. */
 Test(peer_roster, a_change_ends_waiting)
 {
 	pid_t pid;

@@ -2,7 +2,7 @@
 /*
  * Tests of protocol/socket.h with messages and fds over real socket pairs.
  *
- * The sockets are in blocking mode, so a call that blocks fails its test by timeout. Each test runs
+ * The sockets are in blocking mode, so a call that blocks makes its test time out. Each test runs
  * in its own process and may lower resource limits.
  */
 #include <criterion/criterion.h>
@@ -19,7 +19,7 @@
 
 #define TIMEOUT 20
 
-/* A number in eight bytes, encoded without ivs_v0_put(), which is under test. */
+/* A number in eight bytes. number() does not use ivs_v0_put(), which is under test. */
 struct number {
 	uint8_t bytes[IVS_V0_LEN];
 };
@@ -128,7 +128,7 @@ Test(socket, sends_exactly_the_bytes, .timeout = TIMEOUT)
 	test_fds_pair(pair);
 	cr_assert_eq(ivs_socket_send(pair[0], msgs, 3, &sent), 0);
 	cr_assert_eq(sent, 3);
-	/* read() discards fds, and does not read across a message with an fd. */
+	/* read() discards fds and does not continue past a message with an fd, so repeat it. */
 	for (size_t have = 0; have < sizeof(want);) {
 		ssize_t n = read(pair[1], got + have, sizeof(got) - have);
 
@@ -385,7 +385,7 @@ Test(socket, recv_hands_out_pieces, .timeout = TIMEOUT)
 	cr_assert_arr_eq(buf, n.bytes, 8);
 }
 
-/* A message with @fds_n fds must be refused and all its fds closed, by both ways to receive. */
+/* Both receiving functions must refuse a message with @fds_n fds and close all the fds. */
 static void several_fds(size_t fds_n)
 {
 	unsigned int before = test_fds_open();
@@ -418,7 +418,7 @@ static void several_fds(size_t fds_n)
 /* PROTOCOL.md, W-2 */
 Test(socket, two_fds_with_one_message, .timeout = TIMEOUT)
 {
-	several_fds(2); /* CMSG_SPACE(sizeof(int)) has room for both */
+	several_fds(2); /* due to padding, CMSG_SPACE(sizeof(int)) has room for two fds */
 }
 
 Test(socket, many_fds_with_one_message, .timeout = TIMEOUT)
@@ -508,7 +508,7 @@ Test(socket, receiver_out_of_fds_is_truncated, .timeout = TIMEOUT)
 
 Test(socket, receiver_out_of_fds_half_way, .timeout = TIMEOUT)
 {
-	/* Two fds are sent, but the process can receive only one: it must be closed. */
+	/* Two fds are sent, but the process can receive only one, which must be closed. */
 	struct number n = number(3);
 	unsigned int before;
 	uint8_t buf[8];
@@ -549,7 +549,7 @@ static int in_flight(const int pair[2], int fd)
 	msgs[2] = (struct ivs_v0_message){IVS_V0_MEMORY, 0, 0, fd};
 	if (ivs_socket_send(pair[0], msgs, IVS_SOCKET_BATCH, &sent) != IVS_SOCKET_E_LATER)
 		return 3;
-	/* Two messages have no fd; the others are sent until more than 24 fds are in flight. */
+	/* Two messages have no fd. The others are sent until more than 24 fds are in flight. */
 	if (sent < 24 || sent > 28)
 		return 4;
 	first = sent;

@@ -19,7 +19,7 @@
 /* One message on the wire: a number, and an fd that arrives with one of its bytes. */
 struct step {
 	int64_t value;
-	int fd_at; /* the byte with which it arrives, 0 to 7, or NO_FD */
+	int fd_at; /* the byte with which the fd arrives, 0 to 7, or NO_FD */
 };
 
 /* A stream of bytes. @fds: the fd that arrives with each byte, or -1 */
@@ -35,7 +35,8 @@ static int fd_of_step(size_t step)
 	return 1000 + (int)step;
 }
 
-/* Append a message without ivs_v0_put(), as tests of the decoder must not depend on the encoder. */
+/* Append a message without ivs_v0_put(), so that tests of the decoder do not depend on the
+ * encoder. */
 static void stream_add(struct stream *s, const struct step *step, size_t index)
 {
 	for (int i = 0; i < IVS_V0_LEN; i++) {
@@ -406,7 +407,7 @@ Test(codec, invalid_sessions_are_refused)
 
 Test(codec, valid_beginnings_of_invalid_sessions_are_accepted)
 {
-	/* Otherwise a decoder that refuses every message at its first byte would pass. */
+	/* Without this test, a decoder that refuses every message at its first byte would pass. */
 	for (size_t i = 0; i < BAD_N; i++) {
 		struct bad_session prefix = bad_sessions[i];
 
@@ -501,7 +502,7 @@ struct encoding {
 	uint8_t bytes[IVS_V0_LEN];
 };
 
-/* Neither the vector nor the number of the fd is part of the bytes. */
+/* Neither the vector nor the number of the fd is encoded. */
 static const struct encoding encodings[] = {
 	{{IVS_V0_VERSION, 0, 0, -1}, {0, 0, 0, 0, 0, 0, 0, 0}},
 	{{IVS_V0_ID, 0, 0, -1}, {0, 0, 0, 0, 0, 0, 0, 0}},
@@ -530,7 +531,8 @@ Test(codec, encoding_is_these_bytes)
 	}
 }
 
-/* Encode and decode @msg. Return: whether it is the same, except the vector, which is not sent. */
+/* Encode and decode @msg. Return: true if the result is the same, except for the vector, which is
+ * not sent. */
 static bool comes_back(struct ivs_v0_decoder *dec, struct ivs_v0_message msg)
 {
 	uint8_t bytes[IVS_V0_LEN];

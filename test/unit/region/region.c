@@ -292,7 +292,7 @@ Test(region, dir_creates_an_unnamed_file)
 Test(region, a_memfd_is_sealed_and_private)
 {
 	struct ivs_region *region = make("memfd:", M);
-	int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL; /* F_GET_SEALS may return more */
+	int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL; /* the kernel may set more seals */
 	int fd = ivs_region_fd(region);
 	struct stat st;
 

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Run every sequence of events ("history") of a small roster: at most three peers with one or two
- * vectors each, and three events: a client joins, a client leaves, a client is sent one message.
+ * vectors each, and three kinds of event: a client joins, a client leaves, a client is sent one
+ * message.
  *
  * A roster cannot be copied, so each history is replayed from its beginning. At the end of every
  * history all clients read all messages, and must then know exactly the connected peers.
  *
  * Run all histories up to a small length, and then longer ones breadth first, skipping those that
  * end in a state reached before. As the roster's state is private, two states count as the same if
- * they have the same peers, if each client knows the same, and if reading all messages yields the
- * same ones.
+ * they have the same peers, if each client knows the same peers, and if reading all messages yields
+ * the same messages.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,14 +20,14 @@
 
 #define VECTORS 2
 #define DEPTH_MAX 32
-/* While a client still knows a peer that left, ids can exceed the number of peers. An op has four
- * bits for an id. */
+/* While clients still know peers that left, newcomers get ids beyond the maximum number of peers.
+ * An op has four bits for an id. */
 #define IDS 15
 
 enum op_kind {
-	OP_JOIN = 0x00,	 /* low bits: number of vectors */
-	OP_LEAVE = 0x10, /* low bits: id, minus the number of fillers */
-	OP_TELL = 0x20,	 /* low bits: id, minus the number of fillers */
+	OP_JOIN = 0x00,	 /* its low bits: the number of vectors */
+	OP_LEAVE = 0x10, /* its low bits: the id minus the number of fillers */
+	OP_TELL = 0x20,	 /* its low bits: the id minus the number of fillers */
 };
 
 struct path {
@@ -39,7 +40,7 @@ struct paths {
 	size_t n, room;
 };
 
-/* A hash table of the hashes of states; 0 is a free entry. */
+/* A hash table of the hashes of states that have been reached; 0 marks a free entry. */
 struct seen {
 	uint64_t *at;
 	size_t n, room;
@@ -81,7 +82,7 @@ static bool seen_put(struct seen *seen, uint64_t hash)
 	return true;
 }
 
-/* Return: whether @hash was not in the set. */
+/* Add @hash to the set. Return: true if it was not in the set. */
 static bool seen_add(struct seen *seen, uint64_t hash)
 {
 	if (2 * seen->n >= seen->room) {
@@ -200,8 +201,8 @@ static void mix_message(const struct ivs_v0_message *msg, uint64_t *hash)
 }
 
 /*
- * Let all clients read all messages, and check those. Set *@hash to a hash of the state before, as
- * far as it can be observed.
+ * Set *@hash to a hash of the current state, as far as it can be observed. Let all clients read all
+ * messages, and check the messages.
  */
 static bool finish(struct oracle *o, uint64_t *hash)
 {
@@ -364,7 +365,7 @@ static bool explore(const struct world *world)
 
 int main(int argc, char **argv)
 {
-	/* In the second, ids lie on both sides of 64, where the next word of a bitmap starts. */
+	/* In the second world ids are around 64, where the next word of a bitmap starts. */
 	static const struct world worlds[] = {{8, 24, 3, 0}, {5, 14, 3, 62}};
 	bool good = true;
 

@@ -23,7 +23,7 @@ Test(roster_ids, newcomer_gets_the_lowest_free_id, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* QEMU writes to freed memory when an id is reused that it has known. */
+/* QEMU writes to freed memory if an id of which it has been told is reused. */
 Test(roster_ids, id_is_not_reused_while_a_client_knows_it, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(16);
@@ -114,7 +114,7 @@ Test(roster_ids, present_of_any_id, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* The roster must support the maximum number of peers, cheaply while these read nothing. */
+/* The roster must support the maximum number of peers, at little cost while none of them reads. */
 Test(roster_ids, all_65536_ids_can_be_used, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(65536);
@@ -178,8 +178,8 @@ Test(roster_ids, no_id_is_free_while_all_are_known, .timeout = TIMEOUT)
 }
 
 /*
- * A client that received 65535 joins and leaves is not sent the join of a peer whose id is reused;
- * other clients are.
+ * A client that has received 65535 joins and leaves is not sent the join of a peer whose id is
+ * reused; other clients are.
  */
 Test(roster_ids, ids_are_reused_when_all_have_been_used, .timeout = TIMEOUT)
 {
@@ -224,7 +224,7 @@ Test(roster_ids, newcomer_with_the_lowest_id_after_the_highest, .timeout = TIMEO
 	ivs_roster_free(r);
 }
 
-/* Two peers learn of each other whatever their ids, also across each word boundary of a bitmap. */
+/* Two peers learn of each other whatever their ids are, even at a word boundary of a bitmap. */
 Test(roster_ids, any_pair_of_ids_works, .timeout = TIMEOUT)
 {
 	for (unsigned int silent = 0; silent < 140; silent++) {

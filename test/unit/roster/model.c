@@ -15,23 +15,23 @@
 #include "support/c/roster_oracle.h"
 
 /*
- * Every BIG_EVERY-th history is big, so that its ids span several words of a bitmap. In half of
- * these most peers are silent, so that the ids of the others are far apart.
+ * Every BIG_EVERY-th history is big, so that its ids span several words of a bitmap. In half of the
+ * big ones most peers have no vectors, so that the ids of the announced peers are far apart.
  */
 #define BIG_EVERY 400
 #define BIG_CLIENTS 200
 #define BIG_EVENTS 1200
-/* Every FILLED_EVERY-th history starts with fillers, so that the ids of its peers are about 64,
- * where the next word of a bitmap starts and tables grow. */
+/* Every FILLED_EVERY-th history starts with peers that only take ids ("fillers"), so that the ids
+ * of the others are about 64, where the next word of a bitmap starts and tables grow. */
 #define FILLED_EVERY 25
-/* Every TWIN_EVERY-th history has a twin (struct oracle). */
+/* Every TWIN_EVERY-th history is also run on a second roster, the twin in struct oracle. */
 #define TWIN_EVERY 8
 
 struct plan {
 	unsigned long histories, events, clients, seed;
 	unsigned long resume; /* chance in 1000, at each event, that the roster is resumed */
-	long only;	      /* run this history alone, and print its events; or -1 */
-	long prefix;	      /* run only the first N events, then let all clients read; or -1 */
+	long only;	      /* if not -1: run only this history, and print its events */
+	long prefix;	      /* if not -1: run only this many events, then let all clients read */
 };
 
 /**
@@ -100,7 +100,7 @@ static bool tell(struct oracle *o, uint64_t *rng, unsigned int id)
 {
 	static const unsigned int asks[] = {1, 1, 2, 3, 8, 32, 32, ORACLE_ASK};
 	unsigned int ask = asks[rng_below(rng, sizeof(asks) / sizeof(asks[0]))];
-	/* In half of the cases the socket may have room for only some of them, or for none. */
+	/* In half of the cases the socket may have room for only some messages, or for none. */
 	unsigned int take = rng_below(rng, 2) ? ask : rng_below(rng, ask + 1);
 
 	return oracle_tell(o, id, ask, take);
@@ -129,7 +129,7 @@ static bool event(struct oracle *o, uint64_t *rng, struct mood *mood)
 	return mood->refuses[id] || tell(o, rng, id);
 }
 
-/* Choose again which ids, used or not, do not read. */
+/* Choose the ids whose clients do not read. Ids that are not in use yet can be among them. */
 static void change_readers(uint64_t *rng, struct mood *mood)
 {
 	static const unsigned int parts[] = {0, 10, 50, 90, 100};
@@ -239,8 +239,8 @@ static void say_how_to_repeat(void)
 		now.events);
 }
 
-/* Search for the shortest beginning of the failed history that also fails. As all clients read at
- * its end, that can reveal the fault before the event that failed. */
+/* Search for the shortest beginning of the failed history that also fails. It may end before the
+ * event that failed, because all clients read at its end. */
 static void shorten(struct oracle *o)
 {
 	unsigned long failed_at = now.events;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A roster is resumed from memory that another process left when it died at any point, and from
- * memory that is damaged. For random histories with restarts see model.c (--resume).
+ * Tests of resuming a roster from memory that another process left when it died at any point, and
+ * from damaged memory. For random histories with restarts see model.c (--resume).
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -25,7 +25,8 @@ static void keep_copy(struct ivs_roster_memory *copy, const struct ivs_roster_me
 	copy->grow = ivs_roster_heap_grow;
 }
 
-/* Grow the memory, and copy it before the header refers to the new area, which has contents. */
+/* Grow the memory. Keep a copy in which the header does not refer to the new area yet, and the new
+ * area contains garbage. */
 static int grow_and_keep(struct ivs_roster_memory *memory, size_t len)
 {
 	size_t before = memory->len;
@@ -137,7 +138,7 @@ Test(roster_restart, client_in_doubt_is_lost)
 	cr_assert_eq(ivs_roster_new(8, &memory, &roster), 0);
 	greeted(roster, 1);
 	greeted(roster, 2);
-	hear(roster, 0, 2); /* 1.0, 1.1 or itself first */
+	hear(roster, 0, 2); /* two of the messages 0.0, 1.0 and 1.1 */
 	hear(roster, 0, ALL);
 	ivs_roster_begin_send(roster, 1);
 	ivs_roster_free(roster);
@@ -189,8 +190,8 @@ Test(roster_restart, other_memory_is_refused)
 		cr_assert_eq(ivs_roster_resume(8, &memory, &roster), IVS_ROSTER_E_MEMORY);
 }
 
-/* A client stays while others join and leave until no id is left. A peer that left may cost a bit,
- * but not a record. */
+/* A client stays while others join and leave until every id has been used. For each peer that has
+ * left, the memory may contain one bit, but no record. */
 Test(roster_restart, peers_that_left_cost_no_memory)
 {
 	struct ivs_roster_memory memory = {.grow = ivs_roster_heap_grow};

@@ -52,7 +52,7 @@ Test(roster, self_after_others_also_with_the_lowest_id, .timeout = TIMEOUT)
 
 	greeted(r, 1);
 	greeted(r, 1);
-	ivs_roster_leave(r, 0); /* no client received it */
+	ivs_roster_leave(r, 0); /* no client was told of peer 0 */
 	cr_assert_eq(join(r, 3), 0);
 	HEARS(r, 0, ALL, "V I0 M 1.0 0.0 0.1 0.2");
 	ivs_roster_free(r);
@@ -90,8 +90,9 @@ Test(roster, peer_that_was_never_visible_is_not_announced, .timeout = TIMEOUT)
 Test(roster, own_vectors_of_a_lone_peer_are_not_delayed_forever, .timeout = TIMEOUT)
 {
 	/*
-	 * No peer was visible when the greeting was complete, so the own vectors are due. Peers
-	 * that join later may be announced first, but must not delay them without limit.
+	 * No peer was visible when the greeting was complete, so the client's own vectors are due.
+	 * Peers that join later may be announced first, but must not delay these vectors without
+	 * limit.
 	 */
 	struct ivs_roster *r = make(8);
 	bool own = false;
@@ -163,7 +164,7 @@ Test(roster, nothing_is_sent_between_vectors, .timeout = TIMEOUT)
 	hear(r, 0, ALL);
 	greeted(r, 3);
 	HEARS(r, 0, 1, "3.0");
-	/* A leave of a lower id and a join become due, but wait for the rest of peer 3. */
+	/* A leave of a lower id and a join become due, but wait for peer 3's other vectors. */
 	ivs_roster_leave(r, 1);
 	cr_assert_eq(greeted(r, 1), 4, "0 still knows 1");
 	HEARS(r, 0, ALL, "3.1 3.2 -1 4.0");
@@ -309,7 +310,8 @@ Test(roster, fewer_may_be_sent_than_are_due, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* The count includes the greeting, a peer's remaining vectors, leaves, joins and own vectors. */
+/* The count includes the greeting, a peer's remaining vectors, leaves, joins and the client's own
+ * vectors. */
 Test(roster, number_of_messages_behind, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(200);

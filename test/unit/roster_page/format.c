@@ -96,7 +96,8 @@ Test(roster_page, an_entry_has_these_bytes)
 	cr_expect_arr_eq(bytes, wanted, sizeof(wanted));
 }
 
-/* P-3. @reserved_len: 0 if the layout must be refused; @from_end: from the table to the end */
+/* P-3. @reserved_len is 0 if the layout must be refused. @from_end is the distance from the table
+ * to the end of the region. */
 Test(roster_page, table_is_placed_before_the_end)
 {
 	static const struct {
@@ -143,7 +144,7 @@ static bool is_good(const uint8_t *bytes, uint64_t region_len)
 	uint64_t words[8];
 	wide table, table_end, reserved, header, header_len, entries_n;
 
-	/* valid on little-endian machines only */
+	/* memcpy() decodes the words correctly on little-endian machines only. */
 	memcpy(words, bytes, sizeof(words));
 	header_len = words[1] >> 32;
 	entries_n = words[5] & UINT32_MAX;
@@ -159,7 +160,7 @@ static bool is_good(const uint8_t *bytes, uint64_t region_len)
 }
 
 /* Set one field of a valid header. The page must be accepted if and only if is_good() says so.
- * Return: whether it is still valid. */
+ * Return: true if the header is still valid. */
 static bool try_field(const struct world *world, const struct ivs_roster_page_header *base,
 		      unsigned int at, unsigned int len, uint64_t value)
 {

@@ -5,9 +5,9 @@
  *
  * The writer is the server's code with pwrite(2) replaced by a function that records each write as
  * stores of words, or of single bytes for the sequence, in one of several orders in which the
- * kernel may copy. The reader is the library's code. Before each of its loads, the next recorded
- * stores, any number of them, are applied; loads of words that never change are left out. On
- * failure the program prints the number of stores before each load.
+ * kernel may copy. The reader is the library's code. Before each of its loads, any number of the
+ * next recorded stores are applied; loads of words that never change are left out. On failure the
+ * program prints the number of stores before each load.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -51,9 +51,9 @@ struct moment {
 	struct ivs_roster_page_entry entries[ENTRIES_N];
 };
 
-static uint64_t memory[REGION_LEN / 8]; /* what the reader loads */
-static uint8_t image[REGION_LEN];	/* what the writer wrote before the first step */
-static uint8_t beginning[REGION_LEN];	/* contents of @memory before the first step */
+static uint64_t memory[REGION_LEN / 8]; /* the region as the reader loads it */
+static uint8_t image[REGION_LEN];	/* the region with all that the writer has written */
+static uint8_t beginning[REGION_LEN];	/* @image before the first step */
 static bool changes[REGION_LEN / 8];
 static enum order order;
 static bool noting;
@@ -138,8 +138,8 @@ static uint64_t test_load(const uint64_t *word)
 	return *word;
 }
 
-/* Increment the last choice that is not at its maximum, and drop those after it, which then start
- * from 0. Return: false if there is none. */
+/* Increment the last choice that is not at its maximum. Drop the choices after it, which then start
+ * from 0. Return: false if all choices are at their maximum. */
 static bool next_run(void)
 {
 	while (choices_n && choices[choices_n - 1] == options[choices_n - 1])
@@ -187,8 +187,8 @@ static void check(const struct ivs_roster_page_snapshot *snapshot)
 }
 
 /*
- * Record the steps of a history: in @text, "+N" is a join of id N, "-N" its leave, "!" the end of
- * the server and a blank a flush. What precedes the first blank is written before the first step.
+ * Record the steps of a history. In @text, "+N" is a join of id N, "-N" its leave, "!" the end of
+ * the server, and a blank a flush. All before the first blank is written before the first step.
  */
 static void note_history(struct ivs_roster_page_writer *page, const char *text)
 {
@@ -232,7 +232,7 @@ static unsigned long run_all(const char *history, unsigned int tries)
 	    ivs_roster_page_writer_new(region, ENTRIES_N, &page, NULL))
 		abort();
 	memset(image, 0, sizeof(image));
-	page->header.sequence = 0xf8; /* will soon carry into the next byte */
+	page->header.sequence = 0xf8; /* so that increments soon carry into the next byte */
 	note_history(page, history);
 	choices_n = 0;
 	do {

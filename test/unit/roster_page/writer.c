@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* How the server writes the roster page into a region. */
+/* Tests of roster_page/writer.h: how the server writes the roster page into a region. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -129,7 +129,7 @@ Test(page, a_peer_without_an_entry_gets_one_when_it_is_free)
 	flush_and_look();
 	cr_expect_eq(seen.header.peers_n, 5);
 	cr_expect_eq(seen.used_n, 2);
-	ivs_roster_page_writer_leave(page, 3); /* it has no entry */
+	ivs_roster_page_writer_leave(page, 3); /* peer 3 has no entry */
 	ivs_roster_page_writer_leave(page, 0);
 	flush_and_look();
 	cr_expect_eq(seen.header.peers_n, 3);

@@ -194,7 +194,7 @@ Test(vfio_user_codec, disables_all)
 }
 
 static const struct {
-	const char *json; /* NULL: no JSON and no terminating NUL */
+	const char *json; /* if NULL, there is no JSON and no terminating NUL */
 	uint16_t major;
 	bool good;
 	uint64_t fds_max;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A doorbell must be rung before the reply is sent; the ring callback checks that. */
+/* A doorbell must be rung before the reply is sent, which the ring callback checks. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -42,7 +42,7 @@ static void send_request(int sock, uint16_t command, const void *body, size_t bo
 		     (ssize_t)(IVS_VFU_HEADER_LEN + body_len));
 }
 
-/* Receive a reply if one has been sent. Return: whether one has. */
+/* Receive a reply if one has been sent. Return: true if a reply was received. */
 static bool take_reply(int sock)
 {
 	uint8_t bytes[1024];
@@ -52,7 +52,7 @@ static bool take_reply(int sock)
 
 Test(vfio_user_order, doorbell_before_reply)
 {
-	static const char version[] = "\0\0\0\0{}"; /* includes the terminating NUL */
+	static const char version[] = "\0\0\0\0{}"; /* the array includes the terminating NUL */
 	const struct ivs_pci_function_options options = {
 		.revision = 1, .vectors_n = 1, .memory_len = 4096};
 	struct ivs_pci_function *device = calloc(1, sizeof(*device));
