@@ -82,7 +82,8 @@ def test_max_peers_beyond_the_limit_of_fds_is_an_error(place):
 
 @NEEDS_ROOT
 def test_max_peers_per_user_limits_each_user(place):
-    """A user who has reached the limit cannot connect another client; other users can."""
+    """With --max-peers-per-user, a user at the limit cannot connect another client, but other users
+    can."""
     server = open_to_all(place, "--max-peers-per-user", "1")
     first = start_as(place, STRANGER)
     assert is_served(first)
@@ -126,7 +127,8 @@ def test_socket_and_region_have_the_given_mode_and_owner(place):
 
 @NEEDS_ROOT
 def test_socket_of_mode_0600_is_closed_to_other_users(place):
-    """The kernel refuses another user's connection, and the server does not notice the attempt."""
+    """With --socket-mode 0600 the kernel refuses other users' connections, and the server does not
+    notice the attempts."""
     place.dir.chmod(0o777)
     server = place.server("--socket-mode", "0600")
     client = start_as(place, STRANGER)

@@ -74,7 +74,8 @@ def test_client_gets_the_configured_number_of_vectors(place, vectors):
 
 
 def test_doorbell_reaches_exactly_one_vector(place):
-    """The fd that A received for vector v of B rings vector v of B and no other (W-6, W-9)."""
+    """The fd that a client has received for another client's vector rings that vector and no other
+    (W-6, W-9)."""
     place.server("-n", "4")
     clients = [join(place, 4) for _ in range(3)]
     knows_all(clients)

@@ -75,7 +75,7 @@ def test_status_without_clients(place):
 
 
 def test_status_of_a_sealed_region(place):
-    """A region of type memfd has no path and three seals, and counts as created."""
+    """A memfd: region has no path and three seals, and counts as created."""
     serve(place, "--max-peers", "5", "--max-peers-per-user", "4", region=["-r", "memfd:"])
     status = status_of(place)
     assert status["region"]["path"] is None
@@ -86,8 +86,8 @@ def test_status_of_a_sealed_region(place):
 
 
 def test_status_of_an_existing_file(place):
-    """An existing file counts as not created; a byte of its path that is not UTF-8 is shown as
-    "?"."""
+    """A region in an existing file counts as not created; a byte of its path that is not UTF-8 is
+    shown as "?"."""
     path = os.fsencode(place.dir) + b"/region-\xff"
     with open(path, "wb") as file:
         file.truncate(1 << 20)
@@ -440,7 +440,7 @@ def test_no_control_socket_by_default(place):
     ("--control-group", "nobody-of-this-name", "no such group"),
 ])
 def test_bad_option_of_the_control_socket(place, option, value, message):
-    """A bad value of a control socket option causes status 2 and a message that says what is
+    """A bad value for a control socket option causes status 2 and a message that says what is
     wrong."""
     done = place.run_server("-F", option, value)
     assert done.returncode == 2 and f'{message} "{value}": use ' in done.stderr
@@ -458,8 +458,8 @@ def test_limit_of_fds_includes_the_control_socket(place):
 # The log
 
 def test_client_that_sends_data_is_logged_as_a_warning(place):
-    """Even without -v, the log has id, process, user and reason for each client that sends data, at
-    most 20 lines in 10 s. A normal close is not logged."""
+    """Even without -v, each client that sends data is logged with its id, process, user and reason,
+    up to 20 lines in 10 s. A normal close is not logged."""
     server = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm,
                          "--control", control_of(place))
     wait_until(lambda: accepts(control_of(place)), "it listens")

@@ -149,7 +149,7 @@ def record(place):
 
 
 def spread(things):
-    """Return the calls in an order in which any prefix has calls from the whole list."""
+    """Return the calls in an order in which any prefix samples the whole list."""
     return [thing for start in range(7) for thing in things[start::7]]
 
 

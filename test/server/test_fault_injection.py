@@ -134,7 +134,7 @@ STARTS = {
 @pytest.mark.parametrize("name", STARTS)
 def test_faults_during_the_start(place, tally, name):
     """If a system call fails during the start, the server still serves properly, or exits with
-    status 1 and one line of error; in both cases it leaves no files."""
+    status 1 and a one-line error message; in both cases it leaves no files."""
     prepare, options, foreground = STARTS[name]
 
     def once(_kind=None, call=None, nth=0, error=None):
@@ -168,7 +168,7 @@ def end_once(where, _kind=None, call=None, nth=0, error=None):
 
 
 def test_faults_during_the_end(place, tally):
-    """If a system call fails while the server exits, it still exits, and reports files that it
+    """If a system call fails during the server's exit, it still exits, and reports files that it
     could not remove."""
     if tally.sanitized:
         pytest.skip("the search for leaks at the end makes system calls of its own")
@@ -217,13 +217,13 @@ class Serving:
             raise
 
     def wait_fds(self, call=None):
-        """Wait until the server has as many fds as without clients. Return: the outcome of the
-        fault."""
+        """Wait until the server has only as many fds as it had without clients. Return: the outcome
+        of the fault."""
         deadline = time.monotonic() + TIMEOUT
         while True:
             seen = self.server.ask()
-            # A faulty close() may leave an fd (see faults.c), unless the server repeated it (see
-            # daemon/close.c).
+            # A close() that was made to fail may leave an fd (see faults.c), unless the server
+            # repeated it (see daemon/close.c).
             expected = {self.fds, self.fds + 1} if call == "close" and seen.failed else {self.fds}
             try:
                 fds = fd_count(self.pid)
@@ -241,8 +241,8 @@ class Serving:
         return self.server.err.count("refused a client")
 
     def newcomer(self):
-        """Connect a client to the server, which has no others: it must be served like the server's
-        first client."""
+        """Connect a client to the server, which has no other clients: it must be served like the
+        first."""
         with RawClient(self.path) as client:
             client.read_until(lambda: len(client.history) == 4, "the greeting")
             assert client.history == [(0, False), (0, False), (-1, True), (0, True)]
@@ -267,7 +267,8 @@ def half_close(client):
 
 
 def play_manners(story):
-    """Clients join and leave; one sends data, one half-closes, and one exceeds the maximum."""
+    """Clients join and leave; one sends data, one half-closes its connection, and one exceeds the
+    maximum number of clients."""
     first, second, third = story.join(), story.join(), story.join()
     story.ring_all()
     story.leave(second)
@@ -312,15 +313,15 @@ def play_shortage(story):
 
 
 def play_stranger(story):
-    """The server looks up the groups of a connecting client and refuses it."""
+    """The server looks up the groups of a connecting client and refuses the client."""
     client = story.connect()
     assert client.next() is None and client.ended, "a client that is not allowed was admitted"
     story.refusals += 1
 
 
 def check_lost(story, kind, seen, refusals_before):
-    """Fail unless the only client that may be lost is the one that the fault concerns, and the log
-    reports it."""
+    """Fail if a client other than the one concerned by the fault was lost, or a loss was not
+    logged."""
     log = story.serving.server.err
     assert len(story.lost) <= (kind != HARMLESS), f"{len(story.lost)} clients were lost"
     for client in story.lost:

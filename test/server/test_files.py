@@ -29,7 +29,8 @@ def check_refused(where, done, message):
 
 
 def identity(path):
-    """Return the attributes of a file that change if the server changes or replaces it."""
+    """Return attributes of a file, at least one of which changes if the server modifies or replaces
+    it."""
     there = path.lstat()
     return there.st_dev, there.st_ino, there.st_mode, there.st_nlink, there.st_size
 
@@ -47,7 +48,7 @@ def make_fifo(path):
 
 
 def make_device(path):
-    """Make a device like /dev/zero; a user may pass one, as in -p /dev/null."""
+    """Make a device like /dev/zero, because a user may name a device, as in -p /dev/null."""
     try:
         os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
     except PermissionError as error:
@@ -78,7 +79,7 @@ def test_pidfile_that_is_not_a_regular_file_is_refused(place, make, mode):
     b"precious\n", b"-5\n", b"12 34\n", b"12abc\n", b"1\n2\n", b"\x00\x01\x02", b"1" + bytes(9),
     b"precious\n" * 10000], ids=lambda content: repr(content[:10]))
 def test_pidfile_with_other_content_is_refused(place, content):
-    """A pidfile with other contents than a process id is neither overwritten nor removed."""
+    """A pidfile with contents other than a process id is neither overwritten nor removed."""
     pidfile = place.dir / "pid"
     pidfile.write_bytes(content)
     before = identity(pidfile)
@@ -147,8 +148,8 @@ def start_together(where, commands):
                for command in commands]
     for process in started:
         process.err.wait("ready")
-        # While open() of the FIFO waits for a writer, the process has no fd for it, so look at its
-        # state.
+        # While its open() of the FIFO waits for a writer, the process has no fd of the FIFO, so
+        # check whether the process sleeps.
         wait_until(lambda pid=process.pid: is_waiting_for_writer(pid), "it waits at the gate")
     with open(gate, "w", encoding="ascii") as opened:
         opened.write("go\n" * len(started))
@@ -209,7 +210,7 @@ def start_silent(where):
 
 
 def check_warns(server, path, text):
-    """The server must run, and have logged exactly one line with this text, which names the
+    """The server must be running, and have logged exactly one line with this text, which names the
     region."""
     server.signal(signal.SIGTERM)
     assert server.wait() == 0

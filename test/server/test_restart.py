@@ -128,8 +128,8 @@ def test_clients_do_not_notice_a_restart(place, manager, how):
 
 
 def after_a_crash(clients):
-    """At most one client may be lost: the one to which a message was being sent. Return: the
-    others."""
+    """A crash may lose at most one client, the one to which a message was being sent. Return: the
+    other clients."""
     left = read_what_is_there(clients)
     assert len(left) >= len(clients) - 1, f"more than one was lost: {clients}"
     return left

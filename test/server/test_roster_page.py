@@ -48,7 +48,8 @@ class Roster:
         return generation, peers, bool(flags & 1), listed
 
     def read(self):
-        """Return a consistent copy: (generation, peers, maintained, {id: (vectors, since)})."""
+        """Return a consistent copy of the page: (generation, peers, maintained,
+        {id: (vectors, since)})."""
         deadline = time.monotonic() + TIMEOUT
         while not (found := self._read()):
             assert time.monotonic() < deadline, "the server writes all the time"
@@ -260,8 +261,8 @@ def test_large_page(place):
 
 
 def test_example_meet_does_not_touch_the_roster_page(place):
-    """The example "meet" divides the bytes before the roster page, and does not write to the
-    page."""
+    """The example "meet" divides only the bytes before the roster page among its processes, none of
+    which writes to the page."""
     place.server("-n", "1", "-l", "1M", "--roster")
     shown = roster(place)
     meeting = [place.start(place.build / "examples" / "meet", "-n", "2", "-a", f"peer-{n}", "-r",

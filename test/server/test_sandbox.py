@@ -75,7 +75,8 @@ def most_groups():
 # Privileges
 
 def test_all_privileges_are_dropped_by_default(place):
-    """The process permanently loses all capabilities and all system calls that it does not need."""
+    """By default the server permanently loses all capabilities and all system calls that it does
+    not need."""
     server = place.server("-n", "2")
     check_confined(server.pid)
     check_works(place.socket)
@@ -136,7 +137,7 @@ def test_user_is_changed(place, user):
 
 @NEEDS_ROOT
 def test_named_owners_are_kept(place):
-    """--user changes only owners for which no option was given."""
+    """With --user, files whose owner is given by another option keep that owner."""
     server = place.server("--user", "nobody", "--socket-owner", "1", "--region-owner", "2")
     assert (place.socket.stat().st_uid, place.shm_path.stat().st_uid) == (1, 2)
     server.stop()
@@ -194,7 +195,7 @@ def test_options_that_need_root(place, options, message):
     (["--sandbox", ""], 'invalid kind of sandbox ""'),
 ])
 def test_bad_values(place, options, message):
-    """A bad value causes one line of error and status 2; no files are created."""
+    """A bad value causes a one-line error message and status 2; no files are created."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, *options)
     assert done.returncode == 2
     assert done.stderr.startswith(f"ivshmem-server: {message}")
@@ -269,8 +270,8 @@ def test_chroot_to_the_root(place):
 
 @NEEDS_ROOT
 def test_chroot_keeps_other_files_of_the_same_name(place):
-    """A file inside the new root is kept even if its path there is the path of the server's socket
-    outside."""
+    """If a file inside the new root has the path that the server's socket has outside, it is
+    kept."""
     root = place.dir / "root"
     inside = root / str(place.dir).lstrip("/")
     inside.mkdir(parents=True)
@@ -353,7 +354,7 @@ class Syslog:
         where.add(self)
 
     def listen(self, kind):
-        """Listen, like a syslogd that has just been started."""
+        """Listen at the log socket, like a syslogd that has just been started."""
         self.close()
         self.path.unlink(missing_ok=True)
         self.sock = socket.socket(socket.AF_UNIX, kind)
@@ -488,8 +489,8 @@ def test_forbidden_calls_kill(place, lists, more, call):
     (["-F", "-r", "dir:/nonexistent"], 1, "cannot access the directory"),
 ])
 def test_restart_under_the_filter(place, options, status, text):
-    """The active filter lets the program be executed again, up to the creation of resources, which
-    an upgrade hands over instead."""
+    """The active filter lets the program be executed again and run up to the creation of resources,
+    which an upgraded server inherits."""
     done = place.run(CONFINED, "ls", "run", place.server_program, *options)
     assert done.returncode == status, done
     assert text in done.stdout + done.stderr

@@ -18,7 +18,7 @@ def start_server(where, socket, *options):
 
 
 def start_held_up(where, call, socket, *options):
-    """Start a server that strace delays before its first call of this system call."""
+    """Start a server that strace delays the first time it makes this system call."""
     return where.start(
         "env", "ASAN_OPTIONS=detect_leaks=0",  # the leak check's vfork() would be traced, too
         "strace", "-D", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
@@ -27,8 +27,8 @@ def start_held_up(where, call, socket, *options):
 
 
 def identity(path):
-    """Return inode and change time of a file, which differ if it has been replaced, or None if
-    there is no file."""
+    """Return a file's inode and change time, at least one of which differs after a replacement, or
+    None if there is no file."""
     try:
         there = path.lstat()
     except FileNotFoundError:

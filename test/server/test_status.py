@@ -69,8 +69,8 @@ class Liar:
 
 
 def test_status_is_a_table(place):
-    """The output is a summary, and then a table with a line for each client in columns below their
-    titles."""
+    """The output is a summary, followed by a table with a line for each client in columns below
+    their titles."""
     server = place.server("--control", control_of(place), "-n", "16", "-l", "2M", "--max-peers",
                           "3", "--max-peers-per-user", "9")
     join(place, 16).close()
@@ -169,7 +169,8 @@ def test_client_whose_program_has_ended(place):
 # Errors
 
 def test_missing_socket(place):
-    """If the socket does not exist, the error message asks if the server runs with --control."""
+    """If the socket does not exist, the error message asks whether the server is running with
+    --control."""
     fails(place, f"there is no socket {control_of(place)}: is the server running, with --control")
 
 
@@ -203,8 +204,8 @@ def test_missing_permission_is_reported(place):
 
 
 def test_socket_for_clients_is_recognized(place):
-    """If the path is that of the socket for clients, the error message asks if it is the control
-    socket; the server is not affected."""
+    """If the path is that of the socket for clients, the error message asks whether it is the
+    control socket; the server is not affected."""
     server = place.server("--control", control_of(place))
     fails(place, "sent an unexpected reply: is it the control socket", path=place.socket)
     server.err.wait("left")
@@ -239,7 +240,8 @@ def test_datagram_socket(place):
 
 
 def test_control_characters_are_not_printed(place):
-    """Control characters and unexpected types in a reply are printed harmlessly."""
+    """Control characters in a reply are not printed, and values of unexpected types are
+    harmless."""
     evil = "\x1b]0;x\x07\r\n\x7f\u009b2J\u202e"
     place.add(Liar(control_of(place), json.dumps({
         "version": evil, "pid": evil, "since": evil, "socket": evil, "vectors": evil,

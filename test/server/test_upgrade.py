@@ -47,7 +47,7 @@ def upgrade(server, times=1):
 
 
 def three(place, *options):
-    """Start a server and three clients, which then know each other."""
+    """Start a server and three clients, and wait until the clients know each other."""
     server = place.server("-n", str(VECTORS), *options)
     clients = [join(place, VECTORS) for _ in range(3)]
     all_know_all(clients)
@@ -92,8 +92,7 @@ def test_end_after_upgrades_removes_all_files(place):
 
 
 def test_existing_region_is_kept_after_an_upgrade(place):
-    """A region that the server did not create is not removed when it exits, even after an
-    upgrade."""
+    """A region that the server did not create is not removed at exit, even after an upgrade."""
     place.shm_path.write_bytes(bytes(1 << 20))
     server = place.server("-l", "1M")
     upgrade(server)
@@ -280,8 +279,7 @@ def test_program_killed_by_the_filter_is_not_used(place, program):
 
 
 def test_no_upgrade_with_a_strict_filter(place):
-    """With --sandbox strict the filter forbids exec(), so the signal only causes a line in the
-    log."""
+    """With --sandbox strict the filter forbids exec(), so SIGUSR2 only causes a line in the log."""
     if is_sanitized(place.server_program):
         pytest.skip("a build with sanitizers has no filter")
     server, clients = three(place, "--sandbox", "strict")
@@ -398,7 +396,8 @@ def test_garbage_in_the_environment_is_ignored(place, value):
 ], ids=range(15))
 @pytest.mark.parametrize("magic", [b"", b"ivshmem-list 1\n"], ids=["no-list", "list"])
 def test_bad_list_of_fds(place, magic, content):
-    """A list does no harm if it is malformed, or has fds that do not exist or must not be in it."""
+    """A bad list of fds does no harm: it may be malformed, or have fds that do not exist or must
+    not be in it."""
     fd = garbage_fd(place, b"")
     os.pwrite(fd, magic + content.replace(b"LIST", str(fd).encode()), 0)
     try:
@@ -416,7 +415,7 @@ def test_bad_list_of_fds(place, magic, content):
 
 
 def test_list_without_an_end(place):
-    """If the fd of the list is a pipe that stays open, the server does not wait for its end."""
+    """If the fd passed as the list of fds is an open pipe, the server does not wait for its end."""
     reads, writes = os.pipe()
     try:
         server = place.start(place.server_program, "-F", "-v", "-S", place.socket, "-M", place.shm,
@@ -454,7 +453,8 @@ def remove_sockets(place):
 @pytest.mark.parametrize("change", [remove_region_directory, remove_metrics_directory,
                                     occupy_metrics, remove_control, remove_sockets])
 def test_files_renamed_since_the_start(place, change):
-    """Clients lose nothing in an upgrade if a path has changed since the start."""
+    """Clients lose nothing in an upgrade if a file or directory has been removed since the
+    start."""
     (place.dir / "regions").mkdir()
     (place.dir / "metrics").mkdir()
     server = place.server("-n", str(VECTORS), "--control", place.dir / "control", "--metrics",
