@@ -239,7 +239,8 @@ Test(device, many_vectors)
 			"read bar1 0x8000 8 = 0000000000000001\n");
 }
 
-/* PCI 3.0, 6.8.2.6: entries are masked after reset. BAR 1 supports accesses of 4 and 8 bytes. */
+/* PCI 3.0, 6.8.2.6: MSI-X table entries are masked after reset. BAR 1 supports accesses of 4 and 8
+ * bytes. */
 Test(device, table)
 {
 	device_rows_run("device doorbell vectors=2 = ok\n"

@@ -3,7 +3,7 @@
  * Make the same random accesses to the PCI function and to a naive model of it
  * (support/c/device_naive.h), for many configurations. Both must return the same results.
  * Sometimes load the saved state into another function, and sometimes a damaged state, which must
- * be refused or leave the function usable.
+ * change nothing if it is refused.
  *
  * The accesses depend only on the seed and the index of the configuration.
  */
@@ -228,7 +228,7 @@ static void do_move(struct run *run)
 		run->wrong = "after a move it is another";
 }
 
-/* A damaged state must either be refused without any change or be one that a guest can reach. */
+/* A damaged state may be accepted, but if it is refused, the function must be unchanged. */
 static void do_damage(struct run *run)
 {
 	size_t len = ivs_pci_state_len(&run->device);

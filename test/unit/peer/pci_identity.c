@@ -50,7 +50,8 @@ Test(pci_identity, no_capability)
 	cr_expect_not(ivs_pci_identity(config, 256, name));
 }
 
-/* Linux lets unprivileged processes read only the first 64 bytes, and any read may be short. */
+/* Linux lets an unprivileged process read only 64 bytes of configuration space, and any read may be
+ * short. */
 Test(pci_identity, truncated_configuration_space)
 {
 	uint8_t config[256];
@@ -58,7 +59,8 @@ Test(pci_identity, truncated_configuration_space)
 
 	make(config, "demo", 1);
 	for (size_t len = 0; len <= 256; len++) {
-		uint8_t *exact = malloc(len ? len : 1); /* lets a sanitizer detect overreads */
+		/* A buffer of the exact length lets a sanitizer detect reads beyond it. */
+		uint8_t *exact = malloc(len ? len : 1);
 		const bool whole = len >= 0x4c + IVS_PCI_CAP_NAME_OFFSET + 4;
 
 		memcpy(exact, config, len);

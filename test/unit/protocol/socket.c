@@ -232,7 +232,7 @@ Test(socket, send_to_a_closed_peer_is_gone, .timeout = TIMEOUT)
 
 	test_fds_pair(pair);
 	close(pair[1]);
-	/* SIGPIPE would kill this process. */
+	/* If sending raised SIGPIPE, it would kill this process. */
 	cr_assert_eq(ivs_socket_send(pair[0], msgs, 1, &sent), IVS_SOCKET_E_GONE);
 	cr_assert_eq(sent, 0);
 	sent = 99;

@@ -29,7 +29,7 @@ struct stream {
 	size_t len;
 };
 
-/* Numbers that no off-by-one in the code under test produces by accident. */
+/* Return: a number that no off-by-one error in the code under test could produce. */
 static int fd_of_step(size_t step)
 {
 	return 1000 + (int)step;
@@ -521,7 +521,7 @@ static const struct encoding encodings[] = {
 Test(codec, encoding_is_these_bytes)
 {
 	for (size_t i = 0; i < sizeof(encodings) / sizeof(encodings[0]); i++) {
-		/* One more byte, to detect a write past the end. */
+		/* The extra byte detects a write past the end. */
 		uint8_t out[IVS_V0_LEN + 1];
 
 		memset(out, 0xa5, sizeof(out));

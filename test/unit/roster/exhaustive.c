@@ -21,13 +21,13 @@
 #define VECTORS 2
 #define DEPTH_MAX 32
 /* While clients still know peers that left, newcomers get ids beyond the maximum number of peers.
- * An op has four bits for an id. */
+ * An event in struct path has four bits for an id. */
 #define IDS 15
 
 enum op_kind {
-	OP_JOIN = 0x00,	 /* its low bits: the number of vectors */
-	OP_LEAVE = 0x10, /* its low bits: the id minus the number of fillers */
-	OP_TELL = 0x20,	 /* its low bits: the id minus the number of fillers */
+	OP_JOIN = 0x00,	 /* a join; low bits: the number of vectors */
+	OP_LEAVE = 0x10, /* a leave; low bits: the id minus the number of fillers */
+	OP_TELL = 0x20,	 /* a message sent; low bits: the id minus the number of fillers */
 };
 
 struct path {

@@ -169,7 +169,7 @@ Test(roster_ids, no_id_is_free_while_all_are_known, .timeout = TIMEOUT)
 	for (unsigned int i = 0; i < crowd_n; i++)
 		ivs_roster_leave(r, crowd[i]);
 	cr_assert_gt(lowest, 60000);
-	ivs_roster_leave(r, 0); /* no other client knows the ids of the first crowd */
+	ivs_roster_leave(r, 0); /* only peer 0 knows the ids of the first crowd */
 	cr_assert_eq(join(r, 1), 0);
 	cr_assert_eq(join(r, 1), READERS);
 	cr_assert_eq(join(r, 1), READERS + 1);

@@ -89,7 +89,7 @@ Test(roster_restart, process_dies_while_the_memory_grows)
 		then = resume(&before);
 		after = resume(&at_growth);
 		same_due(then, after, room);
-		/* The memory grows again, into the half-finished area. */
+		/* The resumed roster grows its memory again, into the half-finished area. */
 		cr_assert_eq(join(after, 2), room);
 		cr_assert_eq(join(then, 2), room);
 		same_due(then, after, room + 1);

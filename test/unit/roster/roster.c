@@ -34,7 +34,7 @@ Test(roster, others_before_self, .timeout = TIMEOUT)
 
 	greeted(r, 1);
 	greeted(r, 2);
-	HEARS(r, 0, ALL, "0.0 1.0 1.1"); /* peer 1 joined after the greeting of 0 was complete */
+	HEARS(r, 0, ALL, "0.0 1.0 1.1"); /* peer 1 joined after peer 0 had been greeted */
 	HEARS(r, 1, ALL, "0.0 1.0 1.1");
 	cr_assert_eq(join(r, 1), 2);
 	HEARS(r, 2, 3, "V I2 M");
@@ -328,7 +328,7 @@ Test(roster, number_of_messages_behind, .timeout = TIMEOUT)
 	cr_assert_eq(ivs_roster_behind(r, 0), 3);
 	HEARS(r, 0, 2, "1.0 1.1");
 	cr_assert_eq(ivs_roster_behind(r, 0), 1);
-	ivs_roster_leave(r, 1); /* the leave replaces the remaining vector */
+	ivs_roster_leave(r, 1); /* the leave of peer 1 replaces its remaining vector */
 	cr_assert_eq(ivs_roster_behind(r, 0), 1);
 	for (unsigned int i = 0; i < 100; i++)
 		last = greeted(r, 4);

@@ -316,7 +316,8 @@ Test(page, a_region_that_is_too_small_is_refused_with_numbers)
 	cr_expect_null(page);
 }
 
-/* P-10. The page size in struct ivs_region decides, so the test needs no real huge pages. */
+/* P-10. The writer looks only at the page size in struct ivs_region, so the test needs no real huge
+ * pages. */
 Test(page, huge_pages_are_refused)
 {
 	struct ivs_region huge = {.fd = -1, .size = 4 << 20, .page_size = 2 << 20};
