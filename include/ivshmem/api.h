@@ -4,7 +4,7 @@
  *
  * Every function that can fail returns:
  *   0         success
- *   positive  IVS_*_E_*, documented at the function; the caller must handle it
+ *   positive  IVS_*_E_*, documented with the function; the caller must handle it
  *   negative  -errno: a failure of the library or the kernel; pass it up unchanged
  */
 #ifndef IVSHMEM_API_H
@@ -23,8 +23,9 @@ extern "C" {
 #define IVS_ERROR_LEN 512
 
 /**
- * struct ivs_error - a message for the user: what was wrong, with the value, and how to fix it
- * @text: NUL-terminated, without a newline; set by a call that fails
+ * struct ivs_error - an error message for the user
+ * @text: says what was wrong, names the offending value, and says how to fix it. NUL-terminated,
+ *        without a newline; set by a call that fails
  *
  * Owned by the caller. Functions that take a pointer to it accept NULL.
  */

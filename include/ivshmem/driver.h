@@ -45,7 +45,7 @@
  *            IVS_INFO_REGISTERS.
  * STATUS:    struct ivs_driver_status, one page, read-only
  */
-#define IVS_MMAP_SHIFT 42 /* limits regions to less than 4 TiB */
+#define IVS_MMAP_SHIFT 42 /* distance between the offsets; so a region must be less than 4 TiB */
 #define IVS_MMAP_MEMORY 0ULL
 #define IVS_MMAP_MEMORY_WC (1ULL << IVS_MMAP_SHIFT)
 #define IVS_MMAP_REGISTERS (2ULL << IVS_MMAP_SHIFT)
@@ -53,9 +53,9 @@
 
 /**
  * struct ivs_driver_status - device status that is readable without a system call
- * @gone:   nonzero once the device was unplugged or unbound; never cleared
+ * @gone:   nonzero once the device has been unplugged or unbound; never cleared
  * @events: number of resets and suspends
- * @counts: interrupts since the driver was bound, by vector
+ * @counts: for each vector, the number of its interrupts since the driver was bound
  *
  * Only the kernel writes to this page.
  */
@@ -66,13 +66,13 @@ struct ivs_driver_status {
 	__u64 counts[IVS_LINUX_VECTORS_MAX];
 };
 
-/* struct ivs_ioc_info, flags */
-#define IVS_INFO_INTX (1u << 0)	     /* one vector, signalled by INTx: revision 0 without MSI-X */
+/* Bits of flags in struct ivs_ioc_info. */
+#define IVS_INFO_INTX (1u << 0)	     /* one vector, signalled by INTx (revision 0 without MSI-X) */
 #define IVS_INFO_REGISTERS (1u << 1) /* IVS_MMAP_REGISTERS can be mapped */
-#define IVS_INFO_DOORBELL (1u << 2)  /* it has an id and doorbells; not set for ivshmem-plain */
+#define IVS_INFO_DOORBELL (1u << 2)  /* the device has an id and doorbells (not ivshmem-plain) */
 
-/* struct ivs_ioc_info, memory_type: type of the current mappings of the region */
-#define IVS_MEMORY_NONE 0 /* not mapped; the next mapping sets the type */
+/* Values of memory_type in struct ivs_ioc_info: cache type of the region's current mappings. */
+#define IVS_MEMORY_NONE 0 /* the region is not mapped; the next mapping sets the type */
 #define IVS_MEMORY_WB 1	  /* write-back: cached like ordinary memory */
 #define IVS_MEMORY_WC 2	  /* write-combining */
 #define IVS_MEMORY_UC 3	  /* uncached: IVS_MMAP_MEMORY_WC on a CPU without write-combining */
@@ -112,8 +112,8 @@ struct ivs_ioc_info {
 /**
  * struct ivs_ioc_eventfd - signal an eventfd when a vector is rung
  * @vector: 0 to vectors_n - 1, else EINVAL
- * @fd:     an eventfd, or -1 to remove it. Each open file has at most one per vector; a second
- *          one replaces the first.
+ * @fd:     an eventfd; -1: remove the vector's eventfd. Each open file has at most one eventfd per
+ *          vector; a second one replaces the first.
  */
 struct ivs_ioc_eventfd {
 	__u32 vector;

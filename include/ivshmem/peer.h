@@ -41,11 +41,11 @@ struct ivs_doorbell;
 enum ivs_peer_error {
 	IVS_PEER_E_ADDRESS = 1, /* the address cannot be parsed */
 	IVS_PEER_E_ABSENT,	/* no such peer, device, server or region */
-	IVS_PEER_E_AMBIGUOUS,	/* "pci:" and several devices */
-	IVS_PEER_E_VECTOR,	/* that peer has no such vector */
+	IVS_PEER_E_AMBIGUOUS,	/* several devices match the address */
+	IVS_PEER_E_VECTOR,	/* the peer has no such vector */
 	IVS_PEER_E_TIMEOUT,	/* the time limit expired */
-	IVS_PEER_E_UNSUPPORTED, /* the transport cannot do that: ivs_peer_cap_reason() says why */
-	IVS_PEER_E_PROTOCOL,	/* the server violates the protocol, or has another version */
+	IVS_PEER_E_UNSUPPORTED, /* the transport lacks a capability: see ivs_peer_cap_reason() */
+	IVS_PEER_E_PROTOCOL,	/* the server violates the protocol, or uses another version */
 	IVS_PEER_E_SERVER_LOST, /* the server closed the connection */
 	IVS_PEER_E_BUSY,	/* the roster page changes too often, or is half-written */
 	IVS_PEER_E_DEVICE_GONE, /* the device was unplugged or unbound: close the peer */
@@ -73,7 +73,7 @@ enum ivs_peer_cap {
 
 /**
  * struct ivs_peer_options - all zero means the defaults
- * @vectors_n:  how many vectors the peer is to have. 0: all that the server or device provides. A
+ * @vectors_n:  number of vectors the peer needs; 0: use all that the server or device provides. A
  *              server does not announce their number: the vectors are taken to be complete when
  *              there are as many as another peer has, or when the server has sent nothing for
  *              100 ms. If there are more than @vectors_n, the surplus is ignored; if there are
@@ -105,15 +105,16 @@ IVS_PUBLIC void ivs_peer_close(struct ivs_peer *peer);
 /**
  * ivs_peer_caps() - the peer's capabilities: enum ivs_peer_cap values, or-ed
  *
- * They can change: WAIT is set when the peer receives its first vector; ROSTER is cleared when the
- * server exits. If ROSTER comes from a roster page, it is set again when another server publishes
- * one, and it is not cleared if the server was killed: a killed server cannot mark the page.
+ * Capabilities can change: WAIT is set when the peer receives its first vector; ROSTER is cleared
+ * when the server exits. If ROSTER comes from a roster page, it is set again when another server
+ * publishes a roster page. It is not cleared if the server is killed: a killed server cannot mark
+ * the page.
  */
 IVS_PUBLIC unsigned int ivs_peer_caps(const struct ivs_peer *peer);
 
 /**
  * ivs_peer_cap_reason() - why the peer does not have @cap, and how to get it: a message for users
- * @cap: a single value
+ * @cap: a single capability
  *
  * Return: a string that is valid until ivs_peer_close(); NULL if the peer has @cap.
  */
@@ -137,9 +138,9 @@ IVS_PUBLIC int ivs_peer_id(const struct ivs_peer *peer);
 
 /**
  * ivs_peer_memory() - the region, mapped for reading and writing
- * @len: set to its size in bytes; may be NULL
+ * @len: set to the size of the region in bytes; may be NULL
  *
- * Other peers may write anything into it at any time: read each word once, check it, then use it.
+ * Other peers may change any word at any time: read each word once, check it, then use it.
  * The end of the region may be reserved for a roster page: see ivs_peer_usable_len().
  *
  * After the device was unplugged: with our driver every page is replaced by one page of zeroes,
@@ -149,10 +150,10 @@ IVS_PUBLIC int ivs_peer_id(const struct ivs_peer *peer);
 IVS_PUBLIC void *ivs_peer_memory(const struct ivs_peer *peer, size_t *len);
 
 /**
- * ivs_peer_usable_len() - how many bytes at the beginning of the region applications may use
+ * ivs_peer_usable_len() - number of bytes at the start of the region that applications may use
  *
- * The rest is reserved for the roster page (ivshmem-server --roster); without one, the whole region
- * is usable. Does not change while the peer is open.
+ * The rest is reserved for the roster page (ivshmem-server --roster); without a roster page, the
+ * whole region is usable. Does not change while the peer is open.
  */
 IVS_PUBLIC size_t ivs_peer_usable_len(const struct ivs_peer *peer);
 
@@ -163,7 +164,7 @@ IVS_PUBLIC unsigned int ivs_peer_vectors(const struct ivs_peer *peer);
  * ivs_peer_ring() - ring @vector of peer @id
  * @id: may be the id of @peer itself
  *
- * Data written to the region before the call is visible to the peer when it wakes. Doorbells
+ * Data written to the region before the call is visible to the peer once it is rung. Doorbells
  * coalesce: a doorbell is a hint to look into the region, and carries neither sender nor count. If
  * the eventfd's counter is full, a doorbell is pending already, and the call returns 0 without
  * waiting. (On the host, a peer that clears O_NONBLOCK and fills the counter between the library's
@@ -203,14 +204,14 @@ IVS_PUBLIC IVS_MUST_USE int ivs_doorbell_new(struct ivs_peer *peer, unsigned int
  * ivs_peer_next() or ivs_peer_ring() has received the peer's leave. A program that only rings has
  * to call ivs_peer_next() now and then. Several threads may ring the same doorbell.
  *
- * Costs one write(2) on the host, and a poll(2) before it that detects a full counter; in a guest
- * one store to a register, or one ioctl(2) if the registers cannot be mapped.
+ * On the host a ring costs one poll(2), which detects a full counter, and one write(2); in a guest
+ * it costs one store to a register, or one ioctl(2) if the registers cannot be mapped.
  *
  * Return: 0, IVS_PEER_E_ABSENT, _DEVICE_GONE; -errno.
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_doorbell_ring(const struct ivs_doorbell *doorbell);
 
-/** ivs_doorbell_free() - free a doorbell, before its peer is closed. NULL is ignored. */
+/** ivs_doorbell_free() - free a doorbell; the peer must still be open. NULL is ignored. */
 IVS_PUBLIC void ivs_doorbell_free(struct ivs_doorbell *doorbell);
 
 /**
@@ -229,8 +230,8 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_wait(struct ivs_peer *peer, unsigned int ve
 /**
  * ivs_peer_stop() - wake all waiters and make further waits fail
  *
- * From now on ivs_peer_wait() and ivs_peer_next() return IVS_PEER_E_STOPPED, also in threads that
- * are waiting, and ivs_peer_fd() is readable. All other functions continue to work.
+ * From now on ivs_peer_wait() and ivs_peer_next() return IVS_PEER_E_STOPPED, including in threads
+ * that are already waiting, and ivs_peer_fd() is readable. All other functions continue to work.
  */
 IVS_PUBLIC void ivs_peer_stop(struct ivs_peer *peer);
 
@@ -238,7 +239,7 @@ IVS_PUBLIC void ivs_peer_stop(struct ivs_peer *peer);
  * enum ivs_event_type - what ivs_peer_next() reports
  * @IVS_EVENT_DOORBELL:    the peer's own @vector was rung, once or more
  * @IVS_EVENT_JOIN:        peer @id has @vectors_n vectors and can be rung. Peers that joined before
- *                         this one are reported after ivs_peer_open(). Repeated for the same id,
+ *                         this peer are reported after ivs_peer_open(). Repeated for the same id,
  *                         with a larger number, if more of its vectors become known later.
  * @IVS_EVENT_LEAVE:       peer @id left
  * @IVS_EVENT_SERVER_LOST: the connection to the server was lost, or the server exited: no more
@@ -283,10 +284,10 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_next(struct ivs_peer *peer, int timeout_ms,
  * ivs_peer_fd() - an fd for poll(2) and the like: readable when ivs_peer_next() has an event
  *
  * Owned by @peer. When it is readable, call ivs_peer_next() with timeout 0 until it returns
- * IVS_PEER_E_TIMEOUT, which may be the first result. Where joins and leaves come from a roster
- * page, the fd becomes readable every 100 ms.
+ * IVS_PEER_E_TIMEOUT, which may be the first result. If joins and leaves come from a roster page,
+ * the fd becomes readable every 100 ms.
  *
- * Return: the fd; -1 where ivs_peer_next() returns IVS_PEER_E_UNSUPPORTED.
+ * Return: the fd; -1 if ivs_peer_next() would return IVS_PEER_E_UNSUPPORTED.
  */
 IVS_PUBLIC int ivs_peer_fd(const struct ivs_peer *peer);
 
@@ -303,7 +304,7 @@ IVS_PUBLIC int ivs_peer_vector_fd(const struct ivs_peer *peer, unsigned int vect
 /**
  * ivs_peer_roster() - the other peers, as far as ivs_peer_next() has reported joins and leaves
  * @ids:   set to their ids, ascending
- * @ids_n: room in @ids
+ * @ids_n: number of ids for which @ids has room
  *
  * Return: the number of peers, which may exceed @ids_n; 0 without IVS_CAP_ROSTER.
  */
@@ -318,10 +319,10 @@ IVS_PUBLIC unsigned int ivs_peer_vectors_of(struct ivs_peer *peer, unsigned int 
 /**
  * struct ivs_roster_info - the roster page at the end of the region
  * @generation: counts joins and leaves
- * @peers_n:    how many peers are connected
- * @listed_n:   how many of them have an entry: fewer than @peers_n if the page has too little room
- * @maintained: true while a server maintains the page; false after it has exited, when the page
- *              shows its last state. Remains true if the server was killed.
+ * @peers_n:    number of connected peers
+ * @listed_n:   number of peers with an entry: fewer than @peers_n if the page has too little room
+ * @maintained: true while a server maintains the page; false after the server has exited, when the
+ *              page shows the last state. Remains true if the server was killed.
  */
 struct ivs_roster_info {
 	uint64_t generation;
@@ -332,9 +333,9 @@ struct ivs_roster_info {
 
 /**
  * struct ivs_roster_entry - a peer in the roster page, which also lists the caller
- * @vectors_n: number of its vectors, 0 to 65536
- * @since:     the generation at which it joined, above 0. The same id with another @since is
- *             another peer.
+ * @vectors_n: number of the peer's vectors, 0 to 65536
+ * @since:     the generation at which the peer joined, above 0. The same id with a different
+ *             @since belongs to another peer.
  */
 struct ivs_roster_entry {
 	unsigned int id;
@@ -345,10 +346,11 @@ struct ivs_roster_entry {
 /**
  * ivs_peer_read_roster() - read the roster page; works with every transport
  * @peers:   set to the entries, ascending by id; may be NULL if @peers_n is 0
- * @peers_n: room in @peers
+ * @peers_n: number of entries for which @peers has room
  *
- * The result is a consistent snapshot, with all values in their ranges; but any peer can write
- * anything to the page, so treat it as a hint. Consumes no events. Takes about 50 ms at most.
+ * The result is a consistent snapshot, with all values within range; but any peer can write
+ * anything to the page, so treat the result as a hint. Consumes no events. Takes about 50 ms at
+ * most.
  *
  * Return: 0, IVS_PEER_E_ABSENT (there is no page, or it is damaged), _BUSY (it changed during every
  * attempt, or the server was killed while writing it); -errno (-ENOMEM).

@@ -8,7 +8,7 @@
  *   memfd:      anonymous memory, sealed against shrinking and growing; for untrusted peers
  *   memfd:2M    the same in huge pages of 2 MiB (or 1G, if the kernel supports them)
  *
- * A size is a power of two (QEMU aborts otherwise) and at least one page of the backend. All
+ * The size is a power of two (QEMU aborts otherwise) and at least one page of the backend. All
  * memory is reserved when the region is created, so a full /dev/shm is an error at that point and
  * not a SIGBUS later.
  *
@@ -54,11 +54,11 @@ struct ivs_region_options {
 
 enum ivs_region_error {
 	IVS_REGION_E_ADDRESS = 1, /* the address cannot be parsed */
-	IVS_REGION_E_SIZE,	  /* not a power of two, or less than a page */
-	IVS_REGION_E_ABSENT,	  /* it does not exist, and no size was given to create it */
-	IVS_REGION_E_OTHER_SIZE,  /* it exists with another size */
-	IVS_REGION_E_KIND,	  /* the path is not a file but a directory, a socket, ... */
-	IVS_REGION_E_FULL,	  /* not enough memory to reserve */
+	IVS_REGION_E_SIZE,	  /* the size is not a power of two, or is less than a page */
+	IVS_REGION_E_ABSENT,	  /* the region does not exist, and no size was given */
+	IVS_REGION_E_OTHER_SIZE,  /* the region exists with another size */
+	IVS_REGION_E_KIND,	  /* the path is not a file (with dir:, not a directory) */
+	IVS_REGION_E_FULL,	  /* not enough free memory for the region */
 };
 
 struct ivs_region;
@@ -84,7 +84,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_region_open(const char *address,
  * @out:     the region; unchanged unless 0 is returned
  * @err:     set to the reason on failure; may be NULL
  *
- * The fd allows read-only mappings only. No memory is reserved: the creator has done that.
+ * The fd allows read-only mappings only. The creator has reserved the memory.
  *
  * Return: as ivs_region_open().
  */
@@ -112,13 +112,13 @@ IVS_PUBLIC uint64_t ivs_region_size(const struct ivs_region *region);
 /** ivs_region_page_size() - page size of the memory in bytes; on hugetlbfs, the huge page size */
 IVS_PUBLIC uint64_t ivs_region_page_size(const struct ivs_region *region);
 
-/** ivs_region_created() - did this handle create the region? */
+/** ivs_region_created() - whether this handle created the region */
 IVS_PUBLIC bool ivs_region_created(const struct ivs_region *region);
 
-/** ivs_region_sealed() - is the region sealed, so that no peer can shrink it? */
+/** ivs_region_sealed() - whether the region is sealed, so that no peer can shrink it */
 IVS_PUBLIC bool ivs_region_sealed(const struct ivs_region *region);
 
-/** ivs_region_path() - its path in the file system, or ""; valid until ivs_region_close() */
+/** ivs_region_path() - path in the file system, or ""; valid until ivs_region_close() */
 IVS_PUBLIC const char *ivs_region_path(const struct ivs_region *region);
 
 #ifdef __cplusplus

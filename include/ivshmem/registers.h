@@ -11,7 +11,7 @@
 #define IVS_PCI_VENDOR 0x1af4
 #define IVS_PCI_DEVICE 0x1110
 #define IVS_PCI_REVISION 1	  /* the current device */
-#define IVS_PCI_REVISION_LEGACY 0 /* before QEMU 2.6, and the old "-device ivshmem" */
+#define IVS_PCI_REVISION_LEGACY 0 /* QEMU before 2.6, and the old "-device ivshmem" */
 
 /* base address registers. */
 #define IVS_BAR_REGISTERS 0 /* 256 bytes */
@@ -21,7 +21,7 @@
 
 /* registers in BAR 0, each 32 bits wide, little-endian. */
 #define IVS_REG_INTR_MASK 0x00	 /* read-write; revision 0 only */
-#define IVS_REG_INTR_STATUS 0x04 /* read clears; revision 0 only */
+#define IVS_REG_INTR_STATUS 0x04 /* cleared by reading; revision 0 only */
 #define IVS_REG_IV_POSITION 0x08 /* read-only: id of this peer; 0 without a server */
 #define IVS_REG_DOORBELL 0x0c	 /* write-only: peer id in bits 16-31, vector in bits 0-15 */
 
@@ -35,18 +35,18 @@
 /* MSI-X has at most 2048 vectors (PCI Local Bus Specification 3.0, 6.8.2.3). */
 #define IVS_MSIX_VECTORS_MAX 2048
 
-/* The most vectors that the Linux driver uses: ivshmem(4). */
+/* Maximum number of vectors that the Linux driver uses, see ivshmem(4). */
 #define IVS_LINUX_VECTORS_MAX 256
 
-/* a vendor-specific capability (PCI 3.0, 6.7, appendix H) may name the region. Offsets: */
+/* a vendor-specific capability (PCI 3.0, 6.7, appendix H) may name the region. Its offsets: */
 #define IVS_PCI_CAP_ID_OFFSET 0	    /* 0x09 */
-#define IVS_PCI_CAP_LEN_OFFSET 2    /* total length: 24 plus the length of the name */
+#define IVS_PCI_CAP_LEN_OFFSET 2    /* length of the capability: 24 plus that of the name */
 #define IVS_PCI_CAP_LAYOUT_OFFSET 3 /* 1 */
 #define IVS_PCI_CAP_MAGIC_OFFSET 4  /* IVS_PCI_CAP_MAGIC */
-#define IVS_PCI_CAP_UUID_OFFSET 8   /* 16 bytes in text order; all zero: none */
-#define IVS_PCI_CAP_NAME_OFFSET 24  /* up to the end: letters, digits and "._-" */
+#define IVS_PCI_CAP_UUID_OFFSET 8   /* 16 bytes in text order; all zero: no UUID */
+#define IVS_PCI_CAP_NAME_OFFSET 24  /* the rest of the capability: letters, digits and "._-" */
 #define IVS_PCI_CAP_LAYOUT 1
-#define IVS_PCI_CAP_MAGIC "IVSN" /* 4 bytes, without a NUL */
+#define IVS_PCI_CAP_MAGIC "IVSN" /* 4 bytes, not NUL-terminated */
 #define IVS_PCI_CAP_NAME_MAX 63
 #define IVS_PCI_CAP_NAME_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
