@@ -14,11 +14,11 @@
 #include "base/file.h"
 #include "daemon/log.h"
 
-/* Reporting that the child is ready, and removing the pidfile at the end. */
+/* System calls to notify the parent that the child is ready, and to remove the pidfile at exit. */
 IVS_SYSCALLS(ivs_background_syscalls, IVS_CALL_DUP2, {"write"}, {"close"}, IVS_CALL_FSTAT,
 	     IVS_CALL_LSTAT, IVS_CALL_UNLINK);
 
-/* Return: 1: the file is empty or holds a number; 0: it does not; -errno. */
+/* Return: 1: the file is empty or holds a number; 0: it holds something else; -errno. */
 static int looks_like_pidfile(int fd)
 {
 	char text[32] = "";
@@ -83,12 +83,12 @@ int ivs_pidfile_open(struct ivs_pidfile *file, const char *path, struct ivs_erro
 		if (fd < 0)
 			return ivs_error_errno(err, errno, "cannot open the pidfile %s", path);
 		result = lock_pidfile(fd, path, err);
-		/* Its owner may have removed it between our open() and our lock. */
+		/* Its owner may have removed the pidfile between our open() and our lock. */
 		same = ivs_path_is_fd(path, fd);
 		if (!result && same < 0)
 			result = ivs_error_errno(err, -same, "cannot check the pidfile %s", path);
 		if (result < 0 && made && same)
-			unlink(path); /* no other process has locked it */
+			unlink(path); /* safe: no other process has locked the file */
 		if (result)
 			return result;
 		if (!same)
@@ -166,7 +166,7 @@ int ivs_background_fork(struct ivs_background *daemon, bool *parent, struct ivs_
 	close(ends[0]);
 	daemon->ready_fd = ends[1];
 	daemon->null_fd = ivs_fd_take(&null);
-	setsid(); /* cannot fail: a new child leads no process group */
+	setsid(); /* cannot fail: a new child does not lead a process group */
 	return 0;
 }
 

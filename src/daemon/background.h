@@ -13,7 +13,7 @@ extern const struct ivs_syscall ivs_background_syscalls[];
 /**
  * struct ivs_pidfile - a file with our process id, locked while the process runs
  * @fd:   -1: none
- * @ours: this process created or wrote the file, and removes it at the end
+ * @ours: this process created or wrote the file, and removes it at exit
  * @path: must stay valid as long as this structure
  */
 struct ivs_pidfile {
@@ -23,7 +23,7 @@ struct ivs_pidfile {
 };
 
 enum ivs_pidfile_error {
-	IVS_PIDFILE_E_BUSY = 1, /* a running process holds its lock */
+	IVS_PIDFILE_E_BUSY = 1, /* a running process holds the lock on the file */
 	IVS_PIDFILE_E_FOREIGN,	/* the file is not a pidfile */
 };
 
@@ -37,7 +37,7 @@ enum ivs_pidfile_error {
 IVS_MUST_USE int ivs_pidfile_open(struct ivs_pidfile *file, const char *path,
 				  struct ivs_error *err);
 
-/** ivs_pidfile_adopt() - take over @fd, which the program before execve(2) locked and wrote */
+/** ivs_pidfile_adopt() - take over @fd, which was locked and written to before execve(2) */
 void ivs_pidfile_adopt(struct ivs_pidfile *file, int fd, const char *path);
 
 /** ivs_pidfile_write() - write the id of the calling process. Return: 0 or -errno. */
@@ -47,7 +47,7 @@ IVS_MUST_USE int ivs_pidfile_write(struct ivs_pidfile *file, struct ivs_error *e
 void ivs_pidfile_close(struct ivs_pidfile *file);
 
 /**
- * struct ivs_background - a process that becomes a daemon; in any other process the fds are -1
+ * struct ivs_background - fds of a process that is becoming a daemon; otherwise they are -1
  * @ready_fd: a pipe to the parent, which waits for one byte from it
  * @null_fd:  /dev/null, opened before the sandbox forbids it
  */

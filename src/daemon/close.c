@@ -31,7 +31,7 @@ static bool is_socket(int fd)
 
 /*
  * A close(2) that fails with EINTR has closed the fd, except under a seccomp_unotify(2) supervisor,
- * where the system call may not have been executed. Then the fd is still open: retry.
+ * where the system call may not have been executed. If the fd is still open, retry.
  */
 static void close_in_a_hurry(int *fd)
 {
@@ -83,8 +83,9 @@ static bool has_unread(int sock)
 }
 
 /*
- * The kernel closes all unread fds before it handles the signal. While it is pending, closing
- * them does not block, so one signal is enough. No more fds can arrive after the shutdown.
+ * One signal of the guard (stall.h) is enough: while it is pending, closing fds does not block, and
+ * the kernel closes all unread fds before it handles the signal. No more fds can arrive after the
+ * shutdown.
  */
 void ivs_socket_discard(int *sock)
 {

@@ -12,7 +12,7 @@
 extern const struct ivs_syscall ivs_close_syscalls[];
 
 /*
- * close(2) of a socket with SO_LINGER and unsent data blocks for as long as its owner has set. So
+ * close(2) of a socket with SO_LINGER and unsent data blocks for as long as its owner chose. So
  * does closing a socket that holds such a socket, as an unread fd or as a connection not yet
  * accepted. A signal ends the wait: call ivs_stall_open() first. A file on FUSE can make close(2)
  * block, too, which cannot be prevented.
@@ -28,14 +28,14 @@ void ivs_socket_close(int *sock);
  * ivs_fd_discard() - close an fd received from an untrusted process
  * @fd: set to -1
  *
- * Return: false if it was a socket. No client has a reason to send a socket: disconnect the client.
+ * Return: false if the fd was a socket. Then disconnect the client, which had no reason to send it.
  */
 bool ivs_fd_discard(int *fd);
 
 /**
  * ivs_socket_take() - non-blocking recv(2) that discards the fds that come with the bytes
  *
- * With recv(2) itself the kernel would close these fds, which may block.
+ * A plain recv(2) would make the kernel close these fds, which may block.
  *
  * Return: the number of bytes; 0: end of input; -1 with errno. EPROTO: a socket was received, see
  * ivs_fd_discard().

@@ -2,8 +2,8 @@
 /*
  * Theory of operation. A connection is in one of two states, and is watched for one event only:
  *
- *   listening  EPOLLIN: bytes are received until they hold a line
- *   answering  EPOLLOUT: the reply to that line is sent. If the next line is there already, it is
+ *   listening  EPOLLIN: bytes are received until a line is complete
+ *   answering  EPOLLOUT: the reply to that line is sent. If the next line has been received, it is
  *              answered in the next round; else the connection listens, or is closed at the end of
  *              input
  *
@@ -36,11 +36,11 @@ IVS_SYSCALLS(ivs_control_syscalls, {"accept4"}, {"sendto"}, {"send"}, {"close"},
  * struct control_connection - a connection, or an unused entry
  * @fd:        the connection, if @connected; otherwise the fd held in reserve, or -1
  * @connected: false: the entry is unused
- * @events:    recorded in this round, not yet served
+ * @events:    EPOLL* bits recorded in this round, not yet served
  * @watched:   events for which @fd is watched
  * @used:      value of the control socket's @clock when bytes were last sent or received
  * @ended:     the client will send no more
- * @skipping:  the rest of a line that was too long is being skipped; it has been answered
+ * @skipping:  the line was too long and has been answered; its rest is being skipped
  * @line_len:  number of bytes received and not yet answered: part of a line, or several lines
  * @reply:     the reply being sent, or NULL
  * @sent:      number of bytes of @reply that have been sent
@@ -63,9 +63,9 @@ struct control_connection {
 
 /**
  * struct ivs_control - the socket and its connections
- * @retry:   set while accepting is paused; otherwise the listener is watched
+ * @retry:   a timer, set while accepting is paused; otherwise the listener is watched
  * @pending: a connection may be waiting to be accepted
- * @clock:   the latest value of @used in any connection
+ * @clock:   counts uses of all connections, to find the one that has been idle for longest
  */
 struct ivs_control {
 	struct ivs_listener listener;
@@ -85,7 +85,7 @@ static void connection_note(struct ivs_loop_source *source, uint32_t events)
 	IVS_CONTAINER_OF(source, struct control_connection, source)->events = events;
 }
 
-/* Duplicate the loop's epoll fd, because this needs no file to open. */
+/* Any fd can be held in reserve. Duplicate the epoll fd, so that no file has to be opened. */
 static void connection_reserve(struct ivs_control *control, struct control_connection *connection)
 {
 	connection->fd = fcntl(control->loop->epoll_fd, F_DUPFD_CLOEXEC, 0);
@@ -101,7 +101,7 @@ static void connection_close(struct control_connection *connection)
 	*connection = (struct control_connection){.source.handle = connection_note, .fd = -1};
 }
 
-/* Return: whether a line has been received, or as many bytes as a line may have. */
+/* Return: whether a line has been received: complete, too long, or cut off by the end of input. */
 static bool has_line(const struct control_connection *connection)
 {
 	return connection->line_len > IVS_CONTROL_LINE_MAX ||
@@ -109,7 +109,7 @@ static bool has_line(const struct control_connection *connection)
 	       memchr(connection->line, '\n', connection->line_len);
 }
 
-/* The next functions return false if the connection is to be closed. */
+/* The following functions return false if the connection has to be closed. */
 
 static bool receive_bytes(struct ivs_control *control, struct control_connection *connection)
 {
@@ -124,7 +124,7 @@ static bool receive_bytes(struct ivs_control *control, struct control_connection
 	return true;
 }
 
-/* A line without a newline is the last one, or too long. */
+/* A line without a newline is too long, or is the last line before the end of input. */
 static bool answer_line(struct ivs_control *control, struct control_connection *connection)
 {
 	const char *end = memchr(connection->line, '\n', connection->line_len);
@@ -176,7 +176,7 @@ static bool connection_serve(struct ivs_control *control, struct control_connect
 {
 	bool good;
 
-	if (connection->events & (EPOLLHUP | EPOLLERR)) /* no process will read a reply */
+	if (connection->events & (EPOLLHUP | EPOLLERR)) /* the client will not read a reply */
 		return false;
 	if (connection->reply) {
 		good = send_reply(control, connection);
@@ -210,7 +210,7 @@ static void pause_accepting(struct ivs_control *control)
 	ivs_loop_set_timer(control->loop, &control->retry, ivs_clock_deadline(RETRY_MS));
 }
 
-/* If the process is out of fds, close the fd that this connection holds, and retry. */
+/* If the process is out of fds, close the fd that the connection holds in reserve, and retry. */
 static void accept_one(struct ivs_control *control)
 {
 	const int flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
@@ -276,7 +276,7 @@ static void serve_noted(struct ivs_loop_step *step)
 	control->pending = false;
 }
 
-/* Prefer the socket at which the program before execve(2) listened. */
+/* Prefer the listening socket that was inherited across execve(2). */
 static int open_listener(struct ivs_listener *listener, const struct ivs_control_options *opts,
 			 struct ivs_error *err)
 {

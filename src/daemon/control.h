@@ -13,9 +13,9 @@
 #include "daemon/listener.h"
 #include "daemon/loop.h"
 
-#define IVS_CONTROL_CONNECTIONS_MAX 8			   /* a new one displaces the most idle */
-#define IVS_CONTROL_FDS (1u + IVS_CONTROL_CONNECTIONS_MAX) /* always open */
-#define IVS_CONTROL_LINE_MAX 4096			   /* bytes, without the newline */
+#define IVS_CONTROL_CONNECTIONS_MAX 8			   /* one more replaces the most idle */
+#define IVS_CONTROL_FDS (1u + IVS_CONTROL_CONNECTIONS_MAX) /* number of fds that are always open */
+#define IVS_CONTROL_LINE_MAX 4096			   /* of a line, without its newline */
 
 extern const struct ivs_syscall ivs_control_syscalls[];
 
@@ -28,16 +28,16 @@ enum ivs_control_error {
 /**
  * struct ivs_control_options - where to listen, and how to answer
  * @listener:     the socket in the file system
- * @inherited_fd: the socket at which the program before execve(2) listened, or -1. If it is still
- *                usable, it is used instead of @listener, and set to -1. May be NULL
+ * @inherited_fd: the listening socket that was inherited across execve(2), or -1. If the socket is
+ *                still usable, it is used instead of @listener, and set to -1. May be NULL
  * @name:         the socket file of @inherited_fd, as it was when created. The file at that path is
- *                removed at the end if it is still the same
+ *                removed at exit if it is still the same file
  * @loop:         must outlive the control socket. Requests are served at the end of each round,
  *                after the steps that were added before
  * @answer:       composes the reply to a line of @len arbitrary bytes, without the newline. If @len
- *                exceeds IVS_CONTROL_LINE_MAX, this is only the beginning of the line. @text is set
- *                to one line with its newline, which the control socket frees.
- *                Return: 0; otherwise @text is not set, and the connection is closed
+ *                exceeds IVS_CONTROL_LINE_MAX, @line is only the beginning of the line. @text is
+ *                set to one line with its newline, which the control socket frees.
+ *                Return: 0; otherwise @text is not set, and the connection will be closed
  * @context:      passed to @answer
  */
 struct ivs_control_options {

@@ -80,8 +80,8 @@ void ivs_inherited_close(struct ivs_inherited *inherited)
 }
 
 /*
- * Return: whether @fd is open and was inherited across execve(2). Fds that this program opened, or
- * has taken already, are close-on-exec.
+ * Return: whether @fd is open and was inherited across execve(2). An inherited fd is not
+ * close-on-exec; all fds that this program has opened or taken over are close-on-exec.
  */
 static bool was_handed(int fd)
 {
@@ -146,7 +146,7 @@ bool ivs_inherited_is_list(int fd)
 	char magic[sizeof(LIST_MAGIC) - 1];
 	struct stat st;
 
-	/* Reading from another type of file might block. */
+	/* Read only from a regular file, because another type of file might block. */
 	return fd > STDERR_FILENO && was_handed(fd) && !fstat(fd, &st) && S_ISREG(st.st_mode) &&
 	       pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
 	       !memcmp(magic, LIST_MAGIC, sizeof(magic));

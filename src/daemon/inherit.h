@@ -13,11 +13,11 @@
 
 #define IVS_NAMED_FD_LEN 64
 
-#define IVS_NAMED_FD_NONE (-2) /* the entry has only a name, no fd */
+#define IVS_NAMED_FD_NONE (-2) /* value of @fd if the entry has only a name */
 
 /**
  * struct ivs_named_fd - an fd and its name
- * @fd:   -1: taken; or IVS_NAMED_FD_NONE
+ * @fd:   -1: it has been taken; IVS_NAMED_FD_NONE: the entry has only a name
  * @name: without space, colon and control characters
  */
 struct ivs_named_fd {
@@ -58,7 +58,7 @@ IVS_MUST_USE int ivs_inherited_from_program(struct ivs_inherited *inherited, int
 
 /**
  * ivs_inherited_pass() - keep all fds open across execve(2)
- * @list_fd: set to a list of the fds, for ivs_inherited_from_program(); stays open, too
+ * @list_fd: set to a list of the fds, for ivs_inherited_from_program(); is also kept open
  *
  * Return: 0 or -errno.
  */
@@ -67,10 +67,10 @@ IVS_MUST_USE int ivs_inherited_pass(const struct ivs_inherited *inherited, int *
 /** ivs_inherited_unpass() - undo ivs_inherited_pass() after execve(2) failed */
 void ivs_inherited_unpass(const struct ivs_inherited *inherited);
 
-/** ivs_inherited_sort() - needed after ivs_inherited_add(), before ivs_inherited_take() */
+/** ivs_inherited_sort() - sort by name; call it between ivs_inherited_add() and _take() */
 void ivs_inherited_sort(struct ivs_inherited *inherited);
 
-/** ivs_inherited_take() - take the fd with this name. Return: the fd, now the caller's, or -1. */
+/** ivs_inherited_take() - take the fd called @name. Return: the fd, owned by the caller, or -1. */
 int ivs_inherited_take(struct ivs_inherited *inherited, const char *name);
 
 /** ivs_inherited_close() - close the fds that have not been taken, and free the list */

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 
-#define TEXT_MAX 4352 /* a prefix and a path, or the text of struct ivs_error */
+#define TEXT_MAX 4352 /* room for a prefix and a path, or for the text of struct ivs_error */
 
 /* A path may contain any bytes, but JSON must be valid UTF-8. */
 json_t *ivs_json_text(const char *text)

@@ -21,13 +21,14 @@
 #define SO_PASSRIGHTS 83 /* Linux 6.16 */
 #endif
 
-/* Removing the socket file at the end, and adopting the socket of the program before execve(2). */
+/* System calls to remove the socket file at exit, and to adopt a socket after execve(2). */
 IVS_SYSCALLS(ivs_listener_syscalls, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"},
 	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_PASSRIGHTS)}});
 
 /*
  * Two servers that start at the same time must not both find the same stale socket: the second
- * would remove the socket that the first has just made. Locking the directory avoids a lock file.
+ * would remove the socket that the first has just created. Locking the directory makes a lock file
+ * unnecessary.
  */
 static int lock_directory(const char *path, int *lock, struct ivs_error *err)
 {
@@ -51,8 +52,8 @@ static int lock_directory(const char *path, int *lock, struct ivs_error *err)
 }
 
 /*
- * Remove a socket file on which no process listens. Probe it with a datagram socket: a stream
- * socket in use refuses that because of the type, so a running server does not notice the probe.
+ * Remove the socket file if no process listens on it. Probe it with a datagram socket: the kernel
+ * refuses to connect it to a stream socket, so a running server does not notice the probe.
  */
 static int remove_stale(const struct sockaddr_un *addr, struct ivs_error *err)
 {
@@ -100,7 +101,7 @@ static int replace_stale(int fd, const struct sockaddr_un *addr, struct ivs_erro
 	return 0;
 }
 
-/* Lock the directory only if necessary: in one such as /tmp, any user can hold the lock. */
+/* Lock the directory only if necessary: any user can hold the lock on a directory such as /tmp. */
 static int bind_or_replace(int fd, const struct sockaddr_un *addr, struct ivs_error *err)
 {
 	if (!bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
@@ -199,5 +200,5 @@ void ivs_listener_close(struct ivs_listener *listener)
 	if (result && result != -ENOENT)
 		ivs_log(IVS_LOG_WARNING, "cannot remove the socket %s: %s", listener->path,
 			strerrordesc_np(-result));
-	ivs_socket_close(&listener->fd); /* there may be connections that were not accepted */
+	ivs_socket_close(&listener->fd); /* connections may still be waiting to be accepted */
 }

@@ -15,8 +15,8 @@ extern const struct ivs_syscall ivs_listener_syscalls[];
  * struct ivs_listener - a listening UNIX stream socket
  * @fd:   non-blocking; -1: none
  * @path: path of the socket file
- * @ours: the socket file as this process created it. The file at @path is removed at the end if it
- *        is still the same. All 0: another process created it
+ * @ours: the socket file as this process created it; all 0 if another process created it. The file
+ *        at @path is removed at exit if it is still the same file
  */
 struct ivs_listener {
 	int fd;
@@ -30,8 +30,8 @@ struct ivs_listener {
 	}
 
 enum ivs_listener_error {
-	IVS_LISTENER_E_PATH = 1, /* too long, empty, or a file that is not a socket exists */
-	IVS_LISTENER_E_BUSY,	 /* another process listens there */
+	IVS_LISTENER_E_PATH = 1, /* the path is too long, empty, or that of a non-socket */
+	IVS_LISTENER_E_BUSY,	 /* another process listens at the path */
 };
 
 /**
@@ -61,7 +61,7 @@ IVS_MUST_USE int ivs_listener_open(struct ivs_listener *listener,
 /**
  * ivs_listener_adopt() - take over a listening socket that another process or program opened
  * @fd:   set to -1 when taken over
- * @ours: the socket file as it was created, if it is to be removed at the end; otherwise NULL
+ * @ours: the socket file as it was created, if it is to be removed at exit; otherwise NULL
  *
  * Return: 0; IVS_LISTENER_E_PATH: the file was removed or replaced (only with @ours); -errno.
  */

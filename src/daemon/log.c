@@ -14,8 +14,8 @@ IVS_SYSCALLS(ivs_log_syscalls, {"write"}, {"writev"});
 
 /*
  * After a restart of syslogd, syslog(3) connects again, first with a datagram socket. It then tries
- * a stream socket, which is refused because that could reach services other than syslogd. If
- * syslogd accepts streams only, log lines are lost.
+ * a stream socket, which the filter refuses, because a stream socket could reach services other
+ * than syslogd. If syslogd accepts streams only, log lines are lost.
  */
 IVS_SYSCALLS(ivs_log_syslog_syscalls,
 	     {"socket", {IVS_ARG_IS(1, AF_UNIX), IVS_ARG_HAS(2, 0xf, SOCK_DGRAM)}},

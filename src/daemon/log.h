@@ -18,7 +18,7 @@ enum ivs_log_level {
 	IVS_LOG_INFO,	 /* progress messages; shown with -v only */
 };
 
-/** ivs_log_init() - set the prefix of each line to @program, which must always stay valid */
+/** ivs_log_init() - set the prefix of each line to @program, which is not copied */
 void ivs_log_init(const char *program, bool verbose);
 
 /** ivs_log_open_syslog() - connect to syslogd and read the time zone, while files can be opened */
@@ -43,7 +43,7 @@ struct ivs_log_limit {
 };
 
 /**
- * ivs_log_allows() - check that another line may be logged: at most 20 in 10 s
+ * ivs_log_allows() - whether another line may be logged: at most 20 in 10 s
  *
  * If lines were suppressed, their number is logged before the next line that is allowed.
  */

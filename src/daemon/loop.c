@@ -125,7 +125,7 @@ static void dispatch_events(struct ivs_loop *loop)
 	}
 }
 
-/* A handler that sets its timer again, also to a time in the past, runs again in the next round. */
+/* A handler that sets its timer again, even to a past time, runs again only in the next round. */
 static void dispatch_timers(struct ivs_loop *loop)
 {
 	int64_t now_ns = ivs_clock_ns();

@@ -11,12 +11,11 @@
  * Sources, timers and steps are embedded in the objects of their owners, so that nothing is
  * allocated; a handler finds its object by IVS_CONTAINER_OF(). Before they are added they must be
  * zero except for the function pointer. Handlers and steps may add and remove any source or timer,
- * also their own, and free the object that embeds it. Steps are added and removed between rounds
- * only.
+ * including their own, and free the object that embeds it. Steps may only be added and removed
+ * between rounds.
  *
- * ivs_loop_remove() also discards the events of a source that the present round has not handled
- * yet. Therefore no event reaches a source that was removed, nor the next owner of its memory or of
- * its fd.
+ * ivs_loop_remove() also discards the source's events that the current round has not handled yet.
+ * Therefore no event reaches a source that was removed, nor the next owner of its memory or fd.
  */
 #ifndef IVS_DAEMON_LOOP_H
 #define IVS_DAEMON_LOOP_H
@@ -32,11 +31,11 @@
 
 extern const struct ivs_syscall ivs_loop_syscalls[];
 
-/** IVS_CONTAINER_OF() - the @type whose @member is at @pointer */
+/** IVS_CONTAINER_OF() - the object of @type whose @member is at @pointer */
 #define IVS_CONTAINER_OF(pointer, type, member)                                                    \
 	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
-#define IVS_LOOP_EVENTS_MAX 64 /* handled in one round */
+#define IVS_LOOP_EVENTS_MAX 64 /* maximum number of events handled in one round */
 
 /**
  * struct ivs_loop_source - a file descriptor with a handler
@@ -53,7 +52,7 @@ struct ivs_loop_source {
  * struct ivs_loop_timer - a deadline with a handler
  * @handle: called once after the deadline, when the timer is no longer set; set by the owner
  * @at_ns:  the deadline (ivs_clock_ns()), if the timer is set
- * @next, @link: in the list of timers; @link is NULL if the timer is not set
+ * @next, @link: links of the list of timers; @link is NULL if the timer is not set
  */
 struct ivs_loop_timer {
 	void (*handle)(struct ivs_loop_timer *timer);
@@ -112,9 +111,9 @@ IVS_MUST_USE int ivs_loop_modify(struct ivs_loop_source *source, uint32_t events
 /**
  * ivs_loop_remove() - stop watching, before the fd is closed
  *
- * Closing alone is not enough: while another process has a copy of the fd, the kernel continues to
- * report its events. No-op if @source is not in a loop. If epoll_ctl(2) fails, which is not
- * expected on Linux, the source stays in the loop, and the caller may retry.
+ * Closing the fd is not enough: while another process has a copy of it, the kernel continues to
+ * report events. No-op if @source is not in a loop. If epoll_ctl(2) fails, which is not expected on
+ * Linux, the source stays in the loop, and the caller may retry.
  */
 void ivs_loop_remove(struct ivs_loop_source *source);
 

@@ -97,7 +97,7 @@ static int become_user(const struct identity *who, struct ivs_error *err)
 	uid_t effective;
 	uid_t saved;
 
-	/* If the process runs as that user already, it has its groups and must not set them. */
+	/* A process that runs as that user has the user's groups, and is not allowed to set any. */
 	if (!getresuid(&real, &effective, &saved) && geteuid() && real == who->uid &&
 	    effective == who->uid && saved == who->uid)
 		return 0;

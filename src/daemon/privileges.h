@@ -26,7 +26,7 @@ IVS_MUST_USE int ivs_privileges_find_user(const char *user, uid_t *out, struct i
  * @user: name or number of the user to become, with its groups; NULL: no change
  *
  * Drops all capabilities, also from the bounding set if permitted, and sets PR_SET_NO_NEW_PRIVS, so
- * that execve(2) does not bring any back.
+ * that execve(2) does not restore any of them.
  *
  * Return: 0, IVS_PRIVILEGES_E_USER, -errno; if not 0, some privileges may have been dropped.
  */
@@ -41,7 +41,7 @@ void ivs_privileges_raise_files(void);
 /**
  * ivs_privileges_may_remove() - check that @path can be unlinked with the current privileges
  *
- * Return: 0; otherwise -errno with the reason. -ENOENT: not found, maybe outside of the new root.
+ * Return: 0; -errno. -ENOENT: @path does not exist, perhaps because it is outside the new root.
  */
 IVS_MUST_USE int ivs_privileges_may_remove(const char *path);
 

@@ -11,19 +11,20 @@
 /* clang-format off */
 
 /*
- * Memory is anonymous and never executable: an attacker who controls the server can neither map the
- * region nor add code. abort(3) has no entry: the filter ends the process instead.
+ * Mapped memory is anonymous and never executable, so an attacker who controls the server can
+ * neither map the region nor add code. abort(3) has no entry, because the filter kills the process
+ * just as well.
  */
 #define MAPS_MEMORY {IVS_ARG_LACKS(3, PROT_EXEC), IVS_ARG_HAS(4, MAP_ANONYMOUS, MAP_ANONYMOUS)}
 
 IVS_SYSCALLS(ivs_libc_syscalls,
-	/* malloc(3), which reads a random key for its first allocation */
+	/* malloc(3), which reads a random key at its first allocation */
 	{"brk"}, {"munmap"}, {"mremap"}, {"madvise"}, {"getrandom"},
 	{"mmap", MAPS_MEMORY}, {"mmap2", MAPS_MEMORY},
 	{"mprotect", {IVS_ARG_LACKS(3, PROT_EXEC)}},
-	/* clocks that are not in the vDSO */
+	/* reading clocks that the vDSO does not provide */
 	{"clock_gettime"}, {"clock_gettime64"}, {"gettimeofday"},
-	/* calls interrupted by SIGSTOP and SIGCONT or by a tracer */
+	/* restarting calls that were interrupted by SIGSTOP and SIGCONT or by a tracer */
 	{"restart_syscall"}, {"rt_sigreturn"}, {"sigreturn"},
 	{"exit_group"}, {"exit"});
 
@@ -31,9 +32,9 @@ IVS_SYSCALLS(ivs_libc_syscalls,
 #define MAPS_CODE {IVS_ARG_HAS(3, PROT_EXEC | PROT_WRITE, PROT_EXEC), \
 		   IVS_ARG_HAS(4, MAP_ANONYMOUS | MAP_TYPE, MAP_PRIVATE)}
 #define MAPS_DATA {IVS_ARG_LACKS(3, PROT_EXEC), IVS_ARG_HAS(4, MAP_TYPE, MAP_PRIVATE)}
-/* the handover's memfd (handover.c); this also permits mapping the region */
+/* Mapping the handover's memfd (handover.c). This also permits mapping the region. */
 #define MAPS_NOTES {IVS_ARG_LACKS(3, PROT_EXEC), IVS_ARG_HAS(4, MAP_TYPE, MAP_SHARED)}
-/* fork(3), without threads and namespaces */
+/* fork(3), but not creating threads or namespaces */
 #define FORKS {IVS_ARG_HAS(1, 0xffffffff & ~(CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID), SIGCHLD)}
 #define FCNTLS(call) \
 	{call, {IVS_ARG_IS(2, F_GETFD)}}, {call, {IVS_ARG_IS(2, F_SETFD)}}, \
@@ -41,16 +42,16 @@ IVS_SYSCALLS(ivs_libc_syscalls,
 	{call, {IVS_ARG_IS(2, F_DUPFD_CLOEXEC)}}, {call, {IVS_ARG_IS(2, F_ADD_SEALS)}}
 
 /*
- * Found with strace -f in starts with each kind of region, in the foreground and as a daemon, with
- * users and groups to look up, and with a filter to load; test_sandbox.py repeats such starts.
- * Deliberately not listed, and therefore fatal:
+ * The list was found with strace -f, by starting the server with each kind of region, in the
+ * foreground and as a daemon, with users and groups to look up, and with a filter to load;
+ * test_sandbox.py repeats these starts. Deliberately not listed, and therefore fatal:
  *
  *   open() to write or create  region and pidfile are passed as fds, not opened again
  *   bind(), listen()           the listening socket is passed as an fd, too
  *   chdir(), chroot()          the root directory does not change again
  *   fchown(), fchmod()         owner and mode are set already
- *   connect()                  only used to ask a cache for users; socket() fails before that, and
- *                              the C library falls back to the files in /etc
+ *   connect()                  used only to ask nscd(8) for users; the filter makes socket() fail
+ *                              before that, so the C library reads the files in /etc instead
  */
 IVS_SYSCALLS(ivs_start_syscalls,
 	/* the old program: write a memfd for the new one, fork, execve, collect the exit status */
@@ -58,7 +59,7 @@ IVS_SYSCALLS(ivs_start_syscalls,
 	{"pipe2"}, {"write"}, {"clone", FORKS}, {"fork"}, {"wait4"}, {"waitid"},
 	{"alarm"}, {"setitimer"},
 	{"prctl", {IVS_ARG_IS(1, PR_SET_PDEATHSIG)}},
-	{"clone3", .error = ENOSYS}, /* its arguments are in memory, out of the filter's reach */
+	{"clone3", .error = ENOSYS}, /* takes its arguments in memory, which a filter cannot read */
 	{"execve"}, {"execveat"},
 	/* ld.so finds and maps the libraries */
 	IVS_CALL_OPEN_TO_READ, {"read"}, {"pread64"}, {"close"}, {"lseek"}, {"_llseek"},
@@ -76,7 +77,7 @@ IVS_SYSCALLS(ivs_start_syscalls,
 	{"futex"}, {"sched_getaffinity"}, {"rt_sigaction"}, {"rt_sigprocmask"}, {"getcwd"},
 	/* looking up users and groups by name */
 	{"socket", {IVS_ARG_IS(1, AF_UNIX), IVS_ARG_HAS(2, 0xf, SOCK_STREAM)}, .error = EACCES},
-	/* the server makes its event loop, and checks the fds that were passed to it */
+	/* the server creates its event loop, and checks the fds that were passed to it */
 	{"epoll_create1"}, {"epoll_create"}, {"eventfd2"}, {"signalfd4"}, {"epoll_ctl"},
 	{"getsockopt"}, {"getsockname"}, {"fstatfs"}, {"fstatfs64"}, {"flock"},
 	/* confining again (sandbox.c): each of these only drops privileges */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Lists for daemon/sandbox.h: system calls that are not made directly by one of our files. */
+/* Lists for daemon/sandbox.h: system calls that none of our files makes directly. */
 #ifndef IVS_DAEMON_PROCESS_SYSCALLS_H
 #define IVS_DAEMON_PROCESS_SYSCALLS_H
 

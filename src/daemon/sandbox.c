@@ -19,7 +19,7 @@
 #define ENTRIES_MAX 512
 #define LINE_LEN 160
 
-/* The lists merged, without duplicates and without entries that an unconditional one covers. */
+/* The merged lists, without duplicates and without entries that an unconditional entry covers. */
 struct joined {
 	const struct ivs_syscall *entries[ENTRIES_MAX];
 	unsigned int entries_n;
@@ -44,7 +44,10 @@ static bool is_covered(const struct joined *joined, const struct ivs_syscall *ca
 	return false;
 }
 
-/* Two passes: an entry without conditions makes those with conditions redundant. */
+/*
+ * Called first for unconditional entries, then for the others, because an unconditional entry makes
+ * all others for the same system call redundant.
+ */
 static void join_list(struct joined *joined, const struct ivs_syscall *list, bool unconditional)
 {
 	for (; list->name; list++) {
@@ -62,7 +65,7 @@ static int compare_names(const void *a, const void *b)
 	return strcmp((*one)->name, (*other)->name);
 }
 
-/* Return: 0, or -E2BIG if there are too many. */
+/* Return: 0, or -E2BIG if there are too many entries. */
 static int join_lists(struct joined *joined, const struct ivs_syscall *const *always,
 		      const struct ivs_syscall *const *lists)
 {

@@ -20,7 +20,7 @@
 
 enum ivs_sandbox_error {
 	IVS_SANDBOX_E_LACKS = 1, /* this build has no filter */
-	IVS_SANDBOX_E_MORE,	 /* the filter in force allows less than is needed */
+	IVS_SANDBOX_E_MORE,	 /* the filter in force allows less than the program needs */
 	IVS_SANDBOX_E_USER,	 /* the user does not exist */
 };
 
@@ -32,10 +32,11 @@ enum ivs_sandbox_error {
  * @always:   lists of system calls that are always needed, terminated by NULL
  * @lists:    lists of system calls that depend on options, terminated by NULL
  * @names:    files to be removed when the program exits, terminated by NULL. A warning is logged
- *            for each that the confined program cannot remove
- * @in_force: not NULL if this program was executed by one that was confined already: its filter, as
- *            ivs_sandbox_list() describes it, or "" if it had none. Root and user are set then, and
- *            the same filter is not loaded twice, because the kernel limits their total length
+ *            for each file that the confined program cannot remove
+ * @in_force: if this program was executed by one that was confined already: that program's filter,
+ *            as ivs_sandbox_list() describes it, or "" if it had none; otherwise NULL. If not NULL,
+ *            root and user have been changed already, and an identical filter is not loaded again,
+ *            because the kernel limits the total length of filters
  */
 struct ivs_sandbox_options {
 	const char *root;

@@ -92,7 +92,7 @@ int ivs_service_say(const struct ivs_service *service, const char *text)
 static int send_all(const struct ivs_service *service, const struct ivs_named_fd *fds,
 		    unsigned int fds_n, bool store, unsigned int *sent_n)
 {
-	/* FDPOLL=0: keep the socket of a client that has closed its end in the fd store. */
+	/* FDPOLL=0: keep a client's socket in the fd store even after the client has closed it. */
 	const char *format = store ? "FDSTORE=1\nFDPOLL=0\nFDNAME=%s"
 				   : "FDSTOREREMOVE=1\nFDNAME=%s";
 	char texts[IVS_SERVICE_BATCH][TEXT_LEN];

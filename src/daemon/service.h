@@ -28,7 +28,7 @@ struct ivs_service {
 };
 
 enum ivs_service_error {
-	IVS_SERVICE_E_LATER = 1, /* the socket is full, or out of memory: retry later */
+	IVS_SERVICE_E_LATER = 1, /* the socket is full, or memory is short: retry later */
 };
 
 extern const struct ivs_syscall ivs_service_syscalls[];
@@ -44,7 +44,7 @@ extern const struct ivs_syscall ivs_service_syscalls[];
 IVS_MUST_USE int ivs_service_open(struct ivs_service *service, struct ivs_error *err);
 
 /**
- * ivs_service_adopt() - take over the socket of the program before execve(2); -1: it had none
+ * ivs_service_adopt() - take over the socket that was inherited across execve(2), or -1
  */
 void ivs_service_adopt(struct ivs_service *service, int sock);
 
@@ -59,14 +59,14 @@ static inline bool ivs_service_exists(const struct ivs_service *service)
 /**
  * ivs_service_say() - send lines such as "READY=1"
  *
- * Return: 0, also without a service manager; IVS_SERVICE_E_LATER, -errno: not sent.
+ * Return: 0, even without a service manager; IVS_SERVICE_E_LATER, -errno: not sent.
  */
 int ivs_service_say(const struct ivs_service *service, const char *text);
 
 /**
  * ivs_service_store() - put copies of fds in the fd store; the next start inherits them
  * @fds_n:    at most IVS_SERVICE_BATCH
- * @stored_n: set to the number of fds sent, in order, also if the result is not 0
+ * @stored_n: set to the number of fds sent, in order, even if the result is not 0
  *
  * Return: 0, IVS_SERVICE_E_LATER, -errno.
  */

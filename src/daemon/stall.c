@@ -22,10 +22,10 @@ static void set_timer(int ms)
 	const struct itimerval timer = {period, period};
 
 	timer_runs = ms > 0;
-	(void)setitimer(ITIMER_REAL, &timer, NULL); /* fails for invalid values only */
+	(void)setitimer(ITIMER_REAL, &timer, NULL); /* cannot fail: the values are valid */
 }
 
-/* The handler's only task is to stop the timer: the signal itself interrupts a blocking call. */
+/* The signal itself interrupts a blocking call. The handler stops the timer of an idle loop. */
 static void handle_alarm(int signo)
 {
 	const int saved = errno;
@@ -36,7 +36,7 @@ static void handle_alarm(int signo)
 	errno = saved;
 }
 
-/* The signal mask is inherited: the parent process may have blocked SIGALRM. */
+/* Unblock SIGALRM, because the parent process may have blocked it, and the mask is inherited. */
 void ivs_stall_open(void)
 {
 	const struct sigaction action = {.sa_handler = handle_alarm}; /* without SA_RESTART */
@@ -44,12 +44,12 @@ void ivs_stall_open(void)
 
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGALRM);
-	(void)sigaction(SIGALRM, &action, NULL); /* fails for invalid signals only */
+	(void)sigaction(SIGALRM, &action, NULL); /* cannot fail: the signal is valid */
 	(void)sigprocmask(SIG_UNBLOCK, &signals, NULL);
 	is_open = true;
 }
 
-/* Clear idle first: if the signal arrives before the check, the timer continues to run. */
+/* Clear @idle first, so that a signal that arrives before the check does not stop the timer. */
 void ivs_stall_busy(void)
 {
 	idle = false;
