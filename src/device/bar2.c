@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* BAR 2: a region or a window of it, read-write or read-only. */
+/* BAR 2 shows a region or a window of it, read-write or read-only. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,13 +14,13 @@
 #include "base/parse.h"
 #include "device/private.h"
 
-/* Only with a server, whose region can come at any time. */
+/* Needed only with a server, which may send a region at any time. */
 IVS_SYSCALLS(ivs_device_bar2_syscalls, IVS_CALL_FSTAT, {"fstatfs"}, {"fstatfs64"}, {"close"});
 IVS_SYSCALLS(ivs_device_bar2_ro_syscalls, IVS_CALL_OPEN_TO_READ);
 
-#define PAGE_LEN 4096 /* the smallest BAR 2 */
+#define PAGE_LEN 4096 /* the smallest length of BAR 2 */
 
-/* Offset and length of a mapping are multiples of this. */
+/* Return: the file's page size. Offset and length of a mapping must be multiples of it. */
 static uint64_t page_len_of(int fd)
 {
 	struct statfs fs;
@@ -30,7 +30,7 @@ static uint64_t page_len_of(int fd)
 	return (uint64_t)fs.f_bsize;
 }
 
-/* Can a VMM map @len bytes at the window's offset in @fd? Return: NULL, or why not. */
+/* Return: NULL if a VMM can map @len bytes at the window's offset in @fd, else why it cannot. */
 static const char *window_problem(const struct ivs_device *device, int fd, uint64_t len,
 				  uint64_t region_len)
 {
@@ -50,7 +50,7 @@ static const char *window_problem(const struct ivs_device *device, int fd, uint6
 	return NULL;
 }
 
-/* The length of BAR 2 with this region. */
+/* Set @out to the length of BAR 2 if it shows a region of @region_len bytes. */
 static int window_len(const struct ivs_device *device, int fd, uint64_t region_len, uint64_t *out,
 		      struct ivs_error *err)
 {
@@ -71,21 +71,21 @@ static int window_len(const struct ivs_device *device, int fd, uint64_t region_l
 	return 0;
 }
 
-/* An fd that its receiver cannot map writable. Return: the fd or -errno. */
+/* Reopen the file read-only, so that receivers of the fd cannot write. Return: the fd or -errno. */
 static int reopen_read_only(int fd, struct ivs_error *err)
 {
 	char path[40];
 	int reopened_fd;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	/* Not to wait for a process that has a lease on the file. */
+	/* O_NONBLOCK: do not wait for a process that holds a lease on the file. */
 	reopened_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (reopened_fd < 0)
 		return ivs_error_errno(err, errno, "cannot open the region read-only");
 	return reopened_fd;
 }
 
-/* Fails without a change, so that BAR 2 always has the length of the memory behind it. */
+/* On failure nothing is changed, so BAR 2 always has the length of the memory behind it. */
 static int set_function_len(struct ivs_device *device, uint64_t len, struct ivs_error *err)
 {
 	if (!device->session || len == device->function.options.memory_len)
@@ -93,7 +93,7 @@ static int set_function_len(struct ivs_device *device, uint64_t len, struct ivs_
 	return ivs_pci_set_memory_len(&device->function, len, err) ? IVS_DEVICE_E_OPTIONS : 0;
 }
 
-/* Replace the fd by a read-only one, if the VM may only read. */
+/* If the VM may only read, replace the fd with a read-only one. */
 static int restrict_access(const struct ivs_device *device, int *fd, struct ivs_error *err)
 {
 	int reopened_fd;

@@ -17,7 +17,7 @@ static void ring_peer(void *context, unsigned int peer, unsigned int vector)
 	ivs_device_server_ring(context, peer, vector);
 }
 
-/* The server decides with the id whether the device is a master. */
+/* With a server, only the device that is assigned id 0 can be a master. */
 static int check_role(const struct ivs_device *device, struct ivs_error *err)
 {
 	if (device->opts.role != IVS_DEVICE_MASTER || !device->opts.server ||
@@ -59,7 +59,7 @@ static int open_session(struct ivs_device *device, struct ivs_error *err)
 	return ivs_vfio_user_new(&opts, &device->session, err);
 }
 
-/* Return: 1: @fd listens, 0: it is connected; -errno: it is not a socket for this. */
+/* Return: 1: @fd listens; 0: @fd is connected; -errno: @fd is not a suitable socket. */
 static int is_listening(int fd)
 {
 	struct sockaddr_un peer;
@@ -73,7 +73,7 @@ static int is_listening(int fd)
 	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) ||
 	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len))
 		return -errno;
-	if (domain != AF_UNIX) /* no fd could be passed, and no permissions guard it */
+	if (domain != AF_UNIX) /* other sockets cannot pass fds, and have no permissions */
 		return -EAFNOSUPPORT;
 	if (type != SOCK_STREAM)
 		return -EPROTOTYPE;
@@ -105,7 +105,7 @@ static int open_socket(struct ivs_device *device, struct ivs_error *err)
 	return result > 0 ? IVS_DEVICE_E_SOCKET : result;
 }
 
-/* The server's region and id have changed what VMMs may do. */
+/* If the device joins, its id decides about migration, and no VMM has to wait for the region. */
 static void handle_server(struct ivs_loop_source *source, uint32_t events)
 {
 	struct ivs_device *device = IVS_CONTAINER_OF(source, struct ivs_device, server.source);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A device: the PCI function, the socket where a VMM connects to it, and the memory and doorbells
- * behind it: a plain region, or those of an ivshmem-server of which the device is a client.
+ * A device: the PCI function, the socket to which a VMM connects, and the memory behind BAR 2. The
+ * memory is a plain region or the region of an ivshmem-server. In the latter case the device is a
+ * client of the server, and sends and receives doorbells.
  *
  * Only ivs_device_open_region() and ivs_device_loop_add() may block. device/loop.h runs devices.
  */
@@ -17,17 +18,17 @@
 #include "vfio_user/session.h"
 
 enum ivs_device_error {
-	IVS_DEVICE_E_OPTIONS = 1, /* no such device exists, or they do not fit the region */
-	IVS_DEVICE_E_SOCKET,	  /* cannot be at that path, or another process listens there */
-	IVS_DEVICE_E_REGION,	  /* cannot be opened or created */
-	IVS_DEVICE_E_SERVER,	  /* absent, or not as expected */
+	IVS_DEVICE_E_OPTIONS = 1, /* the options are invalid, or do not fit the region */
+	IVS_DEVICE_E_SOCKET,	  /* the path is not usable, or another process listens there */
+	IVS_DEVICE_E_REGION,	  /* the region cannot be opened or created */
+	IVS_DEVICE_E_SERVER,	  /* the server is absent, or the device cannot join it */
 	IVS_DEVICE_E_AGAIN,	  /* internal: the server has sent nothing more */
 	IVS_DEVICE_E_LOST,	  /* internal: the connection to the server is lost */
 };
 
 /**
  * enum ivs_device_role - whether a VMM may migrate the device
- * @IVS_DEVICE_AUTO: as in QEMU before 4.0: master if its id is 0, or without a server
+ * @IVS_DEVICE_AUTO: as in QEMU before 4.0: master if the device has id 0 or no server
  */
 enum ivs_device_role {
 	IVS_DEVICE_PEER,
@@ -37,8 +38,8 @@ enum ivs_device_role {
 
 /**
  * enum ivs_device_access - what a VM may do with the memory
- * @IVS_DEVICE_READS:         it maps the memory read-only; its VMM may end if the guest writes
- * @IVS_DEVICE_READS_TRAPPED: each access is a message; a write has no effect
+ * @IVS_DEVICE_READS:         read, in a read-only mapping; a write may make the VMM exit
+ * @IVS_DEVICE_READS_TRAPPED: read, by messages instead of a mapping; writes have no effect
  */
 enum ivs_device_access {
 	IVS_DEVICE_WRITES,
@@ -47,20 +48,21 @@ enum ivs_device_access {
 };
 
 /**
- * struct ivs_device_options - strings must outlive the device
- * @socket:      where to listen; path NULL: at @socket_fd
+ * struct ivs_device_options - options of a device; strings must outlive the device
+ * @socket:      where to listen; if its path is NULL, @socket_fd is used instead
  * @socket_fd:   an inherited socket, listening or connected to a VMM
- * @function:    memory_len 0: BAR 2 is as long as the window or the region, also if a server comes
- *               back with another one; else its length (revision 0, whose server may come later)
- * @doorbells_n: own vectors: with MSI-X as many as interrupts, without it all of them raise the
- *               pin; at most IVS_MSIX_VECTORS_MAX
- * @remote_fds_limit: doorbells of other peers to store at most; 0: any number
- * @server:      path of an ivshmem-server's socket; NULL: none, but a region
- * @region:      address of a region; NULL with a server
- * @region_opts: for @region
- * @late:        start without the server if it is absent (revision 0), instead of failing
- * @window:      the part of the region that the VM gets; all 0: the whole region
- * @access:      what the VM may do with it
+ * @function:    options of the PCI function. If memory_len is 0, BAR 2 has the length of the window
+ *               or the region, which may change when a server is restarted. Revision 0 requires
+ *               memory_len, because its server may be started later.
+ * @doorbells_n: number of the device's own vectors, at most IVS_MSIX_VECTORS_MAX. With MSI-X it is
+ *               also the number of interrupts; without MSI-X each of the vectors raises the pin.
+ * @remote_fds_limit: maximum number of doorbells of other peers to store; 0: no limit
+ * @server:      path of an ivshmem-server's socket; NULL: use @region
+ * @region:      address of a region; NULL: use @server
+ * @region_opts: options for opening @region
+ * @late:        if the server is absent, start without it instead of failing (revision 0)
+ * @window:      the part of the region that BAR 2 shows; all 0: the whole region
+ * @access:      what the VM may do with the window
  */
 struct ivs_device_options {
 	struct ivs_listener_options socket;
@@ -83,30 +85,31 @@ struct ivs_device_options {
 struct ivs_device;
 
 /*
- * Three steps make a device: its socket, its region if it has one, and its server if it has one
- * together with the PCI function (ivs_device_loop_add()). With several devices take each step for
- * all of them before the next one: an error in one is then found before files of another are
- * touched, and before servers announce a peer.
+ * A device is set up in three steps: ivs_device_open() opens its socket, ivs_device_open_region()
+ * its region, and ivs_device_loop_add() joins its server and creates the PCI function. With several
+ * devices, complete each step for all of them before the next step. Then a socket that cannot be
+ * opened is found before any region is created, and a region that cannot be opened is found before
+ * any server announces a peer.
  */
 
-/** ivs_device_open() - open its socket. Return: 0, IVS_DEVICE_E_SOCKET, -errno. */
+/** ivs_device_open() - create a device with its socket. Return: 0, IVS_DEVICE_E_SOCKET, -errno. */
 IVS_MUST_USE int ivs_device_open(const struct ivs_device_options *opts, struct ivs_device **out,
 				 struct ivs_error *err);
 
 /**
- * ivs_device_open_region() - open or create its region
+ * ivs_device_open_region() - open or create the region of @device; no-op if @device has a server
  *
  * Return: 0, IVS_DEVICE_E_REGION, IVS_DEVICE_E_OPTIONS, -errno.
  */
 IVS_MUST_USE int ivs_device_open_region(struct ivs_device *device, struct ivs_error *err);
 
-/** ivs_device_close() - leave the loop and disconnect the VMM; @device may be NULL */
+/** ivs_device_close() - disconnect the VMM and free @device; NULL is ignored */
 void ivs_device_close(struct ivs_device *device);
 
-/** ivs_device_discard() - close a device that never served; remove the region that it created */
+/** ivs_device_discard() - close a device that no VMM has used; remove the region it created */
 void ivs_device_discard(struct ivs_device *device);
 
-/** ivs_device_name() - its name in the log: the path of its socket */
+/** ivs_device_name() - the device's name in the log: the path of its socket, or "fd N" */
 const char *ivs_device_name(const struct ivs_device *device);
 
 #endif

@@ -17,7 +17,7 @@ IVS_SYSCALLS(ivs_device_loop_syscalls, {"read"});
 
 /**
  * struct ivs_device_loop - the event loop and its devices
- * @signal_source: of opts.signal_fd
+ * @signal_source: watches opts.signal_fd
  * @signo:         the signal that arrived; 0: none yet
  * @control:       the control socket, or NULL
  */
@@ -60,7 +60,7 @@ static int open_control(struct ivs_device_loop *loop, struct ivs_error *err)
 	};
 	int result;
 
-	tzset(); /* reads a file, which the sandbox forbids later */
+	tzset(); /* opens a file, which the sandbox will not allow later */
 	if (!loop->opts.control.path)
 		return 0;
 	result = ivs_control_open(&opts, &loop->control, err);
@@ -123,7 +123,7 @@ void ivs_device_loop_free(struct ivs_device_loop *loop)
 	free(loop);
 }
 
-/* Whether a VMM is connected to any device, or can still connect. */
+/* Return: whether a VMM is connected to any device, or can still connect. */
 static bool has_work(const struct ivs_device_loop *loop)
 {
 	for (unsigned int i = 0; i < loop->devices_n; i++) {
@@ -142,7 +142,7 @@ int ivs_device_loop_run(struct ivs_device_loop *loop, int *signo)
 		result = ivs_loop_wait(&loop->loop);
 		if (result)
 			return result;
-		/* Only the guard's own signal: it must not be started again by it. */
+		/* No event: the guard's own signal ended the wait. Do not activate the guard. */
 		if (!ivs_loop_is_due(&loop->loop))
 			continue;
 		ivs_stall_busy();

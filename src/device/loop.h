@@ -11,8 +11,8 @@ extern const struct ivs_syscall ivs_device_loop_syscalls[];
 #define IVS_DEVICES_MAX 64
 
 /**
- * struct ivs_device_loop_options - what the loop serves besides the devices
- * @signal_fd: a signalfd(2): any signal read from it ends the loop
+ * struct ivs_device_loop_options - fds that the loop serves besides the devices
+ * @signal_fd: a signalfd(2); any signal that it reports ends the loop
  * @control:   the control socket (device/status.h); path NULL: none
  */
 struct ivs_device_loop_options {
@@ -22,17 +22,21 @@ struct ivs_device_loop_options {
 
 struct ivs_device_loop;
 
-/** ivs_device_loop_new() - Return: 0, IVS_DEVICE_E_SOCKET: the control socket; -errno. */
+/**
+ * ivs_device_loop_new() - create a loop without devices, and open the control socket
+ *
+ * Return: 0; IVS_DEVICE_E_SOCKET: the control socket cannot be opened; -errno.
+ */
 IVS_MUST_USE int ivs_device_loop_new(const struct ivs_device_loop_options *opts,
 				     struct ivs_device_loop **out, struct ivs_error *err);
 
-/** ivs_device_loop_free() - the caller closes the devices before; @loop may be NULL */
+/** ivs_device_loop_free() - free the loop, whose devices have been closed; NULL is ignored */
 void ivs_device_loop_free(struct ivs_device_loop *loop);
 
 /**
  * ivs_device_loop_add() - join the device's server, which can take 5 s, and serve the device
  *
- * Also after an error the caller closes the device.
+ * The caller closes the device, even after an error.
  *
  * Return: 0, IVS_DEVICE_E_SERVER, IVS_DEVICE_E_OPTIONS, -errno.
  */
@@ -40,8 +44,8 @@ IVS_MUST_USE int ivs_device_loop_add(struct ivs_device_loop *loop, struct ivs_de
 				     struct ivs_error *err);
 
 /**
- * ivs_device_loop_run() - until a signal arrives, or no VMM can connect any more
- * @signo: the signal, or 0
+ * ivs_device_loop_run() - serve until a signal arrives or until no VMM can connect any more
+ * @signo: set to the signal, or to 0
  *
  * Return: 0 or -errno.
  */

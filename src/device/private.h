@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Shared by the files of a device. Calls go one way: loop.c -> device.c -> vmm.c -> server.c ->
- * bar2.c; status.c reads only.
+ * bar2.c; status.c only reads.
  */
 #ifndef IVS_DEVICE_PRIVATE_H
 #define IVS_DEVICE_PRIVATE_H
@@ -15,12 +15,13 @@
 #include "device/device.h"
 
 /**
- * enum ivs_device_server_state - the device and its server
- * @SERVER_NONE:         no server: a plain region
+ * enum ivs_device_server_state - the connection to the server
+ * @SERVER_NONE:         the device has a plain region and no server
  * @SERVER_LOST:         not connected; connecting is retried
- * @SERVER_CONNECTED:    connected; the region has not been received yet
- * @SERVER_JOINED:       the device is a peer
- * @SERVER_OTHER_REGION: the server has another region than the VM; retried when the VMM has left
+ * @SERVER_CONNECTED:    connected, but the region has not been received yet
+ * @SERVER_JOINED:       connected; the device is a peer
+ * @SERVER_OTHER_REGION: not connected, because the server's region is not the one that the VMM has
+ *                       mapped; connecting is retried when the VMM has left
  */
 enum ivs_device_server_state {
 	SERVER_NONE,
@@ -30,7 +31,7 @@ enum ivs_device_server_state {
 	SERVER_OTHER_REGION,
 };
 
-/** struct ivs_device_vector - one of the device's own vectors: its eventfd */
+/** struct ivs_device_vector - the eventfd of one of the device's own vectors */
 struct ivs_device_vector {
 	struct ivs_device *device;
 	struct ivs_loop_source source;
@@ -39,20 +40,20 @@ struct ivs_device_vector {
 
 /**
  * struct ivs_device_server - the server of which the device is a client
- * @connection:    the present connection, or the last one, whose doorbells continue to work
- * @pending:       CONNECTED: the connection that may replace it
- * @source:        the socket of the connection that is open; only one is
- * @greeting:      of @pending, and then of @connection
- * @vectors:       own, in order
- * @retry_timer:   when to connect again, or to stop waiting for the region
- * @pause_ms:      before the next attempt
- * @retried_early: one attempt was made for a VMM since the last attempt by @retry_timer
- * @stable_ns:     JOINED: a connection that lasts until then counts as successful
+ * @connection:    the current connection, or the last one, whose doorbells continue to work
+ * @pending:       in the state CONNECTED, the connection that may replace @connection
+ * @source:        watches the socket of @connection or @pending; at most one of them is open
+ * @greeting:      progress of the greeting, which begins on @pending and ends on @connection
+ * @vectors:       the device's own vectors, by number
+ * @retry_timer:   when to connect again; in the state CONNECTED, when to give up on the region
+ * @pause_ms:      delay before the next attempt to connect
+ * @retried_early: since the last attempt by @retry_timer, a VMM has caused an extra attempt
+ * @stable_ns:     in the state JOINED: a connection that lasts until this time counts as stable
  * @since_ms:      when the state was entered, ms since 1970
- * @joins:         how often the device became a peer
- * @last_id:       the last id that it was assigned; -1: none yet
- * @problem:       why it is not a peer
- * @limit:         of log lines: a server that restarts all the time must not fill the log
+ * @joins:         how many times the device has joined the server
+ * @last_id:       the id that was assigned last; -1: none yet
+ * @problem:       why the device is not a peer
+ * @limit:         limits log lines, because a server that keeps restarting must not fill the log
  */
 struct ivs_device_server {
 	enum ivs_device_server_state state;
@@ -75,10 +76,10 @@ struct ivs_device_server {
 
 /**
  * struct ivs_device_bar2 - the memory that BAR 2 shows
- * @len:    bytes of BAR 2; 0: not known yet
- * @fd:     the region, read-only if the VM may only read it; -1: none yet
- * @region: if the device opened the region itself
- * @st:     identifies the file
+ * @len:    length of BAR 2 in bytes; 0: not known yet
+ * @fd:     the region's file, read-only if the VM may only read it; -1: none yet
+ * @region: the region, if the device opened it itself; NULL with a server
+ * @st:     identifies the region's file
  */
 struct ivs_device_bar2 {
 	uint64_t len;
@@ -88,9 +89,9 @@ struct ivs_device_bar2 {
 };
 
 /**
- * struct ivs_device_totals - since the device was opened
+ * struct ivs_device_totals - counters since the device was opened
  * @rung:        doorbells received
- * @lost:        doorbells of the guest to peers or vectors that do not exist
+ * @lost:        doorbells rung by the guest that could not be sent to a peer
  * @turned_away: connections refused because a VMM was connected already
  */
 struct ivs_device_totals {
@@ -101,14 +102,14 @@ struct ivs_device_totals {
 
 /**
  * struct ivs_device - one device
- * @loop:            NULL: not in one yet
- * @listener_source: not in the loop while accepting is paused
- * @accept_timer:    set: when to accept again
- * @greet_timer:     set: until when the VMM has to send its first message
- * @limit:           of warnings, and @info_limit of other lines: untrusted processes cause them
- * @vmm_checked:     the log has what there is to warn about the connected VMM
- * @vectors_checked: the log has what there is to warn about the number of vectors
- * @ended:           the VMM on an inherited connection has left: no other can come
+ * @loop:            the loop that serves the device; NULL before ivs_device_start()
+ * @listener_source: watches the listener; not in the loop while accepting is paused
+ * @accept_timer:    if set, accepting is paused until it expires
+ * @greet_timer:     if set, the VMM has to send a valid first message before it expires
+ * @limit:           limits warnings, and @info_limit other log lines, which VMMs can cause
+ * @vmm_checked:     the connected VMM has been checked, and a warning logged if necessary
+ * @vectors_checked: the number of vectors has been checked, and a warning logged if necessary
+ * @ended:           the VMM on an inherited connection has left, so no other can connect
  */
 struct ivs_device {
 	struct ivs_device_options opts;
@@ -139,7 +140,7 @@ extern const struct ivs_syscall ivs_device_server_syscalls[];
 /* device.c */
 
 /**
- * ivs_device_start() - join the server, make the PCI function and serve it in @loop
+ * ivs_device_start() - join the server, create the PCI function and serve it in @loop
  *
  * Return: 0, IVS_DEVICE_E_SERVER, IVS_DEVICE_E_OPTIONS, -errno.
  */
@@ -148,16 +149,16 @@ IVS_MUST_USE int ivs_device_start(struct ivs_device *device, struct ivs_loop *lo
 
 /* vmm.c */
 
-/** ivs_device_vmm_init() - nothing is watched yet */
+/** ivs_device_vmm_init() - set the handlers, without watching an fd yet */
 void ivs_device_vmm_init(struct ivs_device *device);
 
-/** ivs_device_vmm_start() - accept VMMs, or serve the inherited one. Return: 0 or -errno. */
+/** ivs_device_vmm_start() - accept VMMs, or serve an inherited connection. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_device_vmm_start(struct ivs_device *device);
 
-/** ivs_device_vmm_update_migration() - decide again whether the device can be migrated */
+/** ivs_device_vmm_update_migration() - allow or forbid migration after the id has changed */
 void ivs_device_vmm_update_migration(struct ivs_device *device);
 
-/** ivs_device_vmm_resume_accepting() - unless a server is about to send its region */
+/** ivs_device_vmm_resume_accepting() - accept VMMs, unless a server is about to send its region */
 void ivs_device_vmm_resume_accepting(struct ivs_device *device);
 
 void ivs_device_vmm_close(struct ivs_device *device);
@@ -167,36 +168,37 @@ void ivs_device_vmm_close(struct ivs_device *device);
 /** ivs_device_is_master() - whether a VMM may migrate the device */
 bool ivs_device_is_master(const struct ivs_device *device);
 
-/** ivs_device_server_init() - @handle: the handler of server.source */
+/** ivs_device_server_init() - initialise without connecting; @handle handles server.source */
 void ivs_device_server_init(struct ivs_device *device,
 			    void (*handle)(struct ivs_loop_source *source, uint32_t events));
 
 /**
  * ivs_device_server_open() - join the server, within 5 s
  *
- * Return: 0, also if options.late and there is no server yet; IVS_DEVICE_E_SERVER;
- * IVS_DEVICE_E_OPTIONS; -errno.
+ * If joining fails and options.late is set, joining is retried in the background.
+ *
+ * Return: 0; IVS_DEVICE_E_SERVER; IVS_DEVICE_E_OPTIONS; -errno.
  */
 IVS_MUST_USE int ivs_device_server_open(struct ivs_device *device, struct ivs_error *err);
 
 /**
- * ivs_device_server_receive() - process a bounded number of messages of the server
+ * ivs_device_server_receive() - process a bounded number of messages from the server
  *
  * Return: whether the device joined the server.
  */
 bool ivs_device_server_receive(struct ivs_device *device);
 
-/** ivs_device_server_ring() - the guest rings */
+/** ivs_device_server_ring() - ring @vector of @peer for the guest */
 void ivs_device_server_ring(struct ivs_device *device, unsigned int peer, unsigned int vector);
 
-/** ivs_device_server_vmm_gone() - no VMM has the memory mapped any more */
+/** ivs_device_server_vmm_gone() - the VMM has left: connect if the server has another region */
 void ivs_device_server_vmm_gone(struct ivs_device *device);
 
 /** ivs_device_server_has_vectors() - whether the device is a peer and has all its own vectors */
 bool ivs_device_server_has_vectors(const struct ivs_device *device);
 
 /**
- * ivs_device_server_region_due_ms() - a VMM is about to get the memory; connect once if necessary
+ * ivs_device_server_region_due_ms() - before accepting a VMM, try once to reach a lost server
  *
  * Return: how long the VMM should wait for the server's region, at most 2000 ms; 0: not at all.
  */
@@ -209,14 +211,14 @@ void ivs_device_server_close(struct ivs_device *device);
 
 /* bar2.c */
 
-/** ivs_device_bar2_open() - the region of the options. Return: 0, IVS_DEVICE_E_*, -errno. */
+/** ivs_device_bar2_open() - open and show options.region. Return: 0, IVS_DEVICE_E_*, -errno. */
 IVS_MUST_USE int ivs_device_bar2_open(struct ivs_device *device, struct ivs_error *err);
 
 /**
- * ivs_device_bar2_replace() - show the region of a server from now on
- * @fd: set to -1 if taken
+ * ivs_device_bar2_replace() - show another region from now on
+ * @fd: the region's file; set to -1 if taken
  *
- * Return: 0; IVS_DEVICE_E_OPTIONS: it does not fit the options; -errno.
+ * Return: 0; IVS_DEVICE_E_OPTIONS: the region does not fit the options; -errno.
  */
 IVS_MUST_USE int ivs_device_bar2_replace(struct ivs_device *device, int *fd, struct ivs_error *err);
 
@@ -225,7 +227,7 @@ bool ivs_device_bar2_shows(const struct ivs_device *device, int fd);
 
 void ivs_device_bar2_close(struct ivs_device *device);
 
-/** ivs_device_bar2_memory() - BAR 2 in the form that the session takes */
+/** ivs_device_bar2_memory() - the memory behind BAR 2, for the session */
 struct ivs_vfio_user_memory ivs_device_bar2_memory(const struct ivs_device *device);
 
 #endif

@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. The device is a client of an ivshmem-server, and survives the loss of it:
+ * Theory of operation. The device is a client of an ivshmem-server, and survives its loss:
  *
- *   LOST         -> connecting is retried until a server accepts: CONNECTED
- *   CONNECTED    -> the region comes, and the VM has the same one or none yet: JOINED
- *                -> the VM has another region: OTHER_REGION
- *                -> anything else, or nothing for 5 s: LOST
- *   JOINED       -> the connection ends: LOST. Known doorbells continue to work both ways
- *   OTHER_REGION -> the VMM has left: connect at once, as from LOST. Until then connecting is
- *                   hardly ever retried, because each attempt uses up an id (W-10)
+ *   LOST         -> a server accepts one of the repeated attempts to connect: CONNECTED
+ *   CONNECTED    -> the region arrives, and the VMM has mapped the same region or none: JOINED
+ *                -> the region arrives, and the VMM has mapped another region: OTHER_REGION
+ *                -> the connection fails, or no region arrives within 5 s: LOST
+ *   JOINED       -> the connection fails: LOST. Known doorbells continue to work in both directions
+ *   OTHER_REGION -> the VMM leaves: connect at once, as from LOST. Until then an attempt is made
+ *                   only every 300 s, because each attempt uses up an id (W-10)
  *
- * A new connection is pending until its region has come. Only then the old doorbells are closed,
- * after what was rung on them has been delivered, and those of the new server take their place.
+ * A new connection is pending until the region has arrived. Only then are the doorbells of the old
+ * connection closed and replaced. Doorbells that have been received by then are delivered first.
  *
- * Each attempt that a server accepts uses up an id, so after connections that end early the pause
- * before the next attempt doubles. In the state LOST a VMM that connects causes one extra attempt,
- * because otherwise its VM would be stuck with the memory of a server that is gone. There is at
- * most one between two regular attempts, so VMMs that come and go at most double the number of ids.
+ * Each attempt that a server accepts uses up an id, so if the connection does not last, the pause
+ * before the next attempt doubles. In the state LOST a VMM that connects causes an extra attempt,
+ * because otherwise its VM would keep using the memory of a server that no longer exists. At most
+ * one extra attempt is made between two regular ones, so VMMs that reconnect all the time can at
+ * most double the number of ids used up.
  */
 #include <errno.h>
 #include <string.h>
@@ -32,11 +33,11 @@ IVS_SYSCALLS(ivs_device_server_syscalls,
 	     {"close"}, IVS_CALL_LSTAT, {"stat"}, {"stat64"});
 
 #define GREETING_MS 5000
-#define REGION_MS 2000 /* for a VMM, which itself waits for 5 s */
+#define REGION_MS 2000 /* how long to keep a VMM waiting for the region; it gives up after 5 s */
 #define RETRY_MS 1000
 #define RETRY_MAX_MS 300000
 #define STABLE_MS 2000
-/* Limits of one turn, so that other devices are served too. */
+/* Limits of one round, so that other devices are served, too. */
 #define RECEIVE_MAX 256
 #define RECEIVE_MS 10
 
@@ -57,7 +58,7 @@ static void set_state(struct ivs_device *device, enum ivs_device_server_state st
 	ivs_loop_set_timer(device->loop, &server->retry_timer, retry_ns);
 }
 
-/* A guest migrated to another host finds id 0 there. */
+/* Only the device with id 0 can be a master, so that a guest has the same id after migration. */
 bool ivs_device_is_master(const struct ivs_device *device)
 {
 	if (device->opts.role == IVS_DEVICE_PEER || device->server.last_id > 0 ||
@@ -73,7 +74,7 @@ static void receive_doorbell(struct ivs_device *device, unsigned int vector)
 	ivs_pci_doorbell(&device->function, vector);
 }
 
-/* Peers with the eventfd may ring it all the time: one interrupt per event. */
+/* Send one interrupt per event, because a peer may ring without pause. */
 static void read_vector(struct ivs_device *device, unsigned int vector)
 {
 	if (ivs_eventfd_take(device->server.vectors[vector].fd) <= 0)
@@ -97,7 +98,7 @@ static int add_vector(struct ivs_device *device, int *fd)
 	struct ivs_device_vector *vector = &server->vectors[server->vectors_n];
 	int result;
 
-	if (server->vectors_n == device->opts.doorbells_n) /* the server has more than the device */
+	if (server->vectors_n == device->opts.doorbells_n) /* ignore surplus vectors */
 		return 0;
 	vector->device = device;
 	vector->source.handle = handle_vector;
@@ -115,7 +116,7 @@ static void close_vector(struct ivs_device_vector *vector)
 	ivs_fd_close(&vector->fd);
 }
 
-/* What was rung on them before must not be lost. */
+/* Deliver pending doorbells before closing the vectors. */
 static void replace_vectors(struct ivs_device *device)
 {
 	struct ivs_device_server *server = &device->server;
@@ -153,7 +154,7 @@ static void log_not_master(struct ivs_device *device)
 			device->name, device->server.last_id);
 }
 
-/* The pending connection becomes the present one. */
+/* The pending connection becomes the current one. */
 static void join_server(struct ivs_device *device)
 {
 	struct ivs_device_server *server = &device->server;
@@ -179,7 +180,7 @@ static void join_server(struct ivs_device *device)
 	set_state(device, SERVER_JOINED);
 }
 
-/* While a VMM has the region mapped it cannot be replaced. */
+/* The region cannot be replaced while a VMM has it mapped. */
 static int receive_region(struct ivs_device *device, int *fd, struct ivs_error *err)
 {
 	bool in_use = device->bar2.fd >= 0 && has_vmm(device);
@@ -209,7 +210,7 @@ static int translate_connection_result(int result)
 	}
 }
 
-/* Return: 0; else the connection has to be closed, for the reason in @err. */
+/* Return: 0; otherwise the connection has to be closed, for the reason in @err. */
 static int handle_event(struct ivs_device *device, struct ivs_connection_event *event,
 			struct ivs_error *err)
 {
@@ -239,14 +240,14 @@ static int receive_event(struct ivs_device *device, struct ivs_error *err)
 	return handle_event(device, &event, err);
 }
 
-/* The attempt used up an id, and the connection ends too early to have been worth it. */
+/* Return: whether a connection that has used up an id is lost before it counts as stable. */
 static bool ends_early(const struct ivs_device_server *server)
 {
 	return server->state == SERVER_CONNECTED ||
 	       (server->state == SERVER_JOINED && ivs_clock_left_ms(server->stable_ns));
 }
 
-/* Each problem is logged once, however often connecting fails with it. */
+/* Log a problem only once, even if further attempts to connect fail for the same reason. */
 static void log_problem(struct ivs_device *device, enum ivs_device_server_state state,
 			const struct ivs_error *err)
 {
@@ -261,7 +262,7 @@ static void log_problem(struct ivs_device *device, enum ivs_device_server_state 
 						     : "trying again");
 }
 
-/* A server that is absent costs nothing to try; one that ends connections early costs ids. */
+/* An attempt costs nothing if the server is absent, but an id if the connection ends early. */
 static void set_pause(struct ivs_device_server *server)
 {
 	if (!ends_early(server)) {
@@ -361,7 +362,7 @@ int ivs_device_server_region_due_ms(struct ivs_device *device)
 
 	if (server->state == SERVER_LOST && !server->retried_early) {
 		connect_server(device);
-		/* An absent server has not used up an id. */
+		/* If the server is absent, the attempt has not used up an id and does not count. */
 		server->retried_early = server->state == SERVER_CONNECTED;
 	}
 	if (server->state != SERVER_CONNECTED)
@@ -382,7 +383,7 @@ bool ivs_device_server_is_connected(const struct ivs_device *device)
 	return device->server.state == SERVER_CONNECTED;
 }
 
-/* Stop using a doorbell that blocked us. */
+/* Ring a doorbell; if writing to its eventfd blocked, close it. */
 static void ring_eventfd(struct ivs_device *device, int *fd)
 {
 	int result = ivs_eventfd_signal(*fd);
@@ -420,7 +421,7 @@ static bool ring_peer(struct ivs_device *device, unsigned int peer, unsigned int
 	if (server->last_id < 0 || peer != (unsigned int)server->last_id ||
 	    vector >= server->vectors_n)
 		return ring_other(device, peer, vector);
-	receive_doorbell(device, vector); /* the session delivers it after the guest's write */
+	receive_doorbell(device, vector); /* the interrupt follows the guest's write */
 	return true;
 }
 
@@ -429,10 +430,10 @@ void ivs_device_server_ring(struct ivs_device *device, unsigned int peer, unsign
 	if (ring_peer(device, peer, vector))
 		return;
 	/*
-	 * The guest may know of a peer through the memory before its join has been read from the
-	 * server. Reading it here, in the middle of the guest's register write, does not re-enter
-	 * the session: the region and the id, for which the session and its device are changed,
-	 * come in a greeting only, and a connection that is JOINED is past it.
+	 * Through the region the guest may have learnt of a peer whose join the device has not
+	 * received yet. So receive and try again. Receiving is safe during the guest's register
+	 * write: only a region or an id changes the session or its function, and a connection in
+	 * the state JOINED has already received both.
 	 */
 	if (device->server.state == SERVER_JOINED)
 		(void)ivs_device_server_receive(device);
@@ -440,7 +441,7 @@ void ivs_device_server_ring(struct ivs_device *device, unsigned int peer, unsign
 		device->totals.lost++;
 }
 
-/* At the start: until the region has come, which the server sends in one burst with the id. */
+/* At start-up, wait for the region, which the server sends in one burst with the id. */
 static int await_region(struct ivs_device *device, struct ivs_error *err)
 {
 	struct ivs_device_server *server = &device->server;

@@ -120,7 +120,7 @@ static json_t *reply_json(struct ivs_device *const *devices, unsigned int device
 			 "devices", list);
 }
 
-/* The only request. */
+/* Return: whether the line is the request for the status; no other request exists. */
 static bool is_status_request(const char *line, size_t line_len)
 {
 	json_t *request = json_loadb(line, line_len, JSON_REJECT_DUPLICATES, NULL);

@@ -5,13 +5,13 @@
 
 #include "device/device.h"
 
-/** The request, without its newline. */
+/** IVS_DEVICE_STATUS_REQUEST - the request for the status, without its newline */
 #define IVS_DEVICE_STATUS_REQUEST "{\"request\":\"status\"}"
 
 /**
- * ivs_device_answer() - make the reply to one line from the control socket
- * @line: any bytes, without the newline
- * @text: one line with its newline; to be freed by the caller
+ * ivs_device_answer() - compose the reply to a line received on the control socket
+ * @line: the line without its newline; not trusted
+ * @text: set to the reply, one line with its newline; the caller frees it
  *
  * Return: 0 or -ENOMEM.
  */

@@ -8,12 +8,12 @@
 
 #define IVS_DEVICE_SYSCALL_LISTS_MAX 8
 
-/** ivs_device_syscall_lists - of every device; NULL at the end */
+/** ivs_device_syscall_lists - the lists that every device needs; the last entry is NULL */
 extern const struct ivs_syscall *const ivs_device_syscall_lists[];
 
 /**
- * ivs_device_syscall_lists_of() - append the lists that these options need to @lists
- * @n: entries that @lists already has
+ * ivs_device_syscall_lists_of() - append to @lists the lists that @opts needs
+ * @n: number of entries that @lists already has
  *
  * Return: the new @n.
  */

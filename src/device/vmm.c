@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The VMM of a device: at most one is connected, and it has to send something. */
+/* The VMM of a device. At most one is connected; it is disconnected if it sends no messages. */
 #include <errno.h>
 #include <linux/pci_regs.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 
 IVS_SYSCALLS(ivs_device_syscalls, {"accept4"}, {"accept"}, {"close"});
 
-#define ACCEPT_MAX 16 /* in one turn, so that other devices are served too */
+#define ACCEPT_MAX 16 /* connections per round, so that other devices are served, too */
 #define ACCEPT_RETRY_MS 50
 #define GREET_MS 5000
 
@@ -34,7 +34,7 @@ static bool is_accepting(const struct ivs_device *device)
 	return !ivs_loop_timer_is_set(&device->accept_timer);
 }
 
-/* The kernel lacks a resource, and no event reports when it has it again. */
+/* Retry later: the kernel lacks a resource, and no event reports when it is available again. */
 static void retry_accepting(struct ivs_device *device, int errnum)
 {
 	if (ivs_log_allows(&device->limit))
@@ -83,8 +83,9 @@ static void check_vectors(struct ivs_device *device)
 }
 
 /*
- * Once the guest uses the device, its VMM has asked for everything that it wants to know. A VMM
- * that did not ask about migration would migrate without the state, and that cannot be noticed.
+ * When the guest enables memory accesses, the VMM has finished querying the device. If it has not
+ * asked about migration, it would migrate the VM without the device's state. The device could not
+ * detect that, so warn now.
  */
 static void check_vmm(struct ivs_device *device)
 {
@@ -136,14 +137,14 @@ static void handle_session(struct ivs_loop_source *source, uint32_t events)
 	serve_vmm(IVS_CONTAINER_OF(source, struct ivs_device, session_source));
 }
 
-/* Return: whether the connected VMM has hung up; it may have sent messages before. */
+/* Return: whether the connected VMM has hung up; unread messages may still be in the socket. */
 static bool has_hung_up(const struct ivs_device *device)
 {
 	return ivs_vfio_user_is_connected(device->session) &&
 	       ivs_vfio_user_has_hung_up(device->session);
 }
 
-/* Return: whether the next VMM has to wait for the region of a server, not to get the old one. */
+/* Return: whether the next VMM has to wait, because a server is about to send its region. */
 static bool awaits_region(struct ivs_device *device)
 {
 	int ms = 0;
@@ -156,8 +157,8 @@ static bool awaits_region(struct ivs_device *device)
 }
 
 /*
- * After a VMM has hung up, the next one waits until all messages of the former have been processed.
- * That may take several rounds: other devices are served in between.
+ * After a VMM has hung up, all its messages are processed before the next VMM is accepted. That may
+ * take several rounds, because other devices are served in between.
  */
 static void accept_vmms(struct ivs_device *device)
 {
@@ -166,7 +167,7 @@ static void accept_vmms(struct ivs_device *device)
 	if (awaits_region(device))
 		return;
 	for (unsigned int i = 0; i < ACCEPT_MAX && is_accepting(device); i++) {
-		if (has_hung_up(device)) /* also one that was accepted just now */
+		if (has_hung_up(device)) /* even a VMM that was just accepted */
 			return;
 		IVS_OWNED_FD fd = accept4(device->listener.fd, NULL, NULL,
 					  SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -186,7 +187,7 @@ static void handle_listener(struct ivs_loop_source *source, uint32_t events)
 	accept_vmms(IVS_CONTAINER_OF(source, struct ivs_device, listener_source));
 }
 
-/* A client that sends nothing must not occupy the device. */
+/* A VMM that sends nothing must not occupy the device. */
 static void handle_greet_timeout(struct ivs_loop_timer *timer)
 {
 	struct ivs_device *device = IVS_CONTAINER_OF(timer, struct ivs_device, greet_timer);
