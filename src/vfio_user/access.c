@@ -2,8 +2,9 @@
 /*
  * Reads and writes of VFIO regions, and the reset.
  *
- * Accesses outside a VFIO region are not refused: reads return zeroes, writes are ignored. Cloud
- * Hypervisor does not check replies for errors, and waits for the bytes that it asked for.
+ * For accesses outside a VFIO region, reads return zeroes and writes are ignored. They are not
+ * refused, because Cloud Hypervisor does not check replies for errors, and waits for the bytes that
+ * it asked for.
  */
 #include <string.h>
 
@@ -27,7 +28,7 @@ static bool is_within(const struct ivs_vfio_user *session, const struct ivs_vfu_
 	return access->count <= len && access->offset <= len - access->count;
 }
 
-/* The reply repeats the request up to its data. */
+/* Allocate a reply that repeats the request up to its data. Return: the reply's body, or NULL. */
 static uint8_t *reply_access(struct ivs_vfio_user *session, size_t data_len)
 {
 	uint8_t *out = ivs_vfu_reply(session, IVS_VFU_ACCESS_LEN + data_len);
@@ -44,7 +45,7 @@ int ivs_vfu_region_read(struct ivs_vfio_user *session)
 
 	if (!access.count || access.count > IVS_VFU_DATA_MAX)
 		return EINVAL;
-	/* Without a reply a read only has side effects, and only registers have any. */
+	/* If no reply is wanted, only side effects matter, and only reads of registers have any. */
 	if (session->connection.header.flags & IVS_VFU_NO_REPLY &&
 	    (access.region == IVS_VFU_REGION_MEMORY || !is_within(session, &access)))
 		return 0;
@@ -64,7 +65,10 @@ int ivs_vfu_region_read(struct ivs_vfio_user *session)
 	return 0;
 }
 
-/* The peer is rung before the guest continues. A stopped device does not ring. */
+/*
+ * Ring before sending the reply, which lets the guest continue. A device that is stopped for
+ * migration does not ring.
+ */
 static void write_function(struct ivs_vfio_user *session, const struct ivs_vfu_access *access,
 			   const uint8_t *data)
 {
@@ -93,7 +97,7 @@ int ivs_vfu_region_write(struct ivs_vfio_user *session)
 		return 0;
 	if (access.region == IVS_VFU_REGION_MEMORY) {
 		session->counts.memory_writes++;
-		/* A failed write is lost, as one that no device claims. */
+		/* Ignore errors: a write that fails is lost, like a write that no device claims. */
 		(void)ivs_vfu_memory_write(&session->memory, access.offset, data, access.count);
 	} else {
 		write_function(session, &access, data);

@@ -81,7 +81,7 @@ bool ivs_vfu_disables_all(const struct ivs_vfu_set_irqs *set)
 	return set->flags == (IVS_VFU_SET_NONE | IVS_VFU_SET_TRIGGER) && !set->start && !set->count;
 }
 
-/* Only max_msg_fds matters. Return: whether the capabilities are valid. */
+/* Read the only capability used, max_msg_fds. Return: whether the capabilities are valid. */
 static bool get_capabilities(const json_t *root, uint64_t *fds_max)
 {
 	const json_t *capabilities = json_object_get(root, "capabilities");

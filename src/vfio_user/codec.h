@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * vfio-user, version 0.0: encoding and decoding. Source: QEMU's docs/interop/vfio-user, whose
+ * vfio-user, version 0.0: encoding and decoding. Sources: QEMU's docs/interop/vfio-user, whose
  * structures are VFIO's (linux/vfio.h), and the messages that QEMU and Cloud Hypervisor send.
  *
- * The specification says "endianness of the host". Both sides are on one host, and all
- * architectures for which a client exists are little-endian. Pure: no system call, no clock;
- * parsing JSON allocates.
+ * The specification uses the byte order of the host. It is little-endian here, because both sides
+ * run on one host, and all architectures for which a client exists are little-endian.
+ *
+ * Pure: uses no system calls and no clock; only parsing JSON allocates memory.
  */
 #ifndef IVS_VFIO_USER_CODEC_H
 #define IVS_VFIO_USER_CODEC_H
@@ -17,12 +18,12 @@
 #include "base/bytes.h"
 #include "ivshmem/api.h"
 
-/* Header: u16 id, u16 command, u32 size with the header, u32 flags, u32 errno. */
+/* Header: u16 id, u16 command, u32 size including the header, u32 flags, u32 errno. */
 #define IVS_VFU_HEADER_LEN 16
-#define IVS_VFU_DATA_MAX (1u << 20) /* bytes in one read or write: max_data_xfer_size */
+#define IVS_VFU_DATA_MAX (1u << 20) /* maximum length of a read or write (max_data_xfer_size) */
 /* The largest request: a write of the maximum length. */
 #define IVS_VFU_MESSAGE_MAX (IVS_VFU_HEADER_LEN + IVS_VFU_ACCESS_LEN + IVS_VFU_DATA_MAX)
-#define IVS_VFU_FDS_MAX 16 /* with one message: max_msg_fds */
+#define IVS_VFU_FDS_MAX 16 /* maximum number of fds per message (max_msg_fds) */
 
 /* Flags of the header. */
 #define IVS_VFU_TYPE_MASK 0xfu
@@ -47,7 +48,7 @@ enum ivs_vfu_command {
 	IVS_VFU_MIG_WRITE = 18,
 };
 
-/* Lengths of bodies, without a variable part. */
+/* Lengths of bodies, excluding a variable part. */
 #define IVS_VFU_VERSION_LEN 4	   /* u16 major, u16 minor; then JSON and NUL */
 #define IVS_VFU_DMA_MAP_LEN 32	   /* u32 argsz, flags, u64 offset, address, size */
 #define IVS_VFU_DMA_UNMAP_LEN 24   /* u32 argsz, flags, u64 address, size */
@@ -58,7 +59,7 @@ enum ivs_vfu_command {
 #define IVS_VFU_ACCESS_LEN 16	   /* u64 offset, u32 region, count; then data */
 #define IVS_VFU_FEATURE_LEN 8	   /* u32 argsz, flags; then data */
 #define IVS_VFU_MIG_LEN 8	   /* u32 argsz, size; then data */
-#define IVS_VFU_JSON_MAX 4096	   /* of a client's VERSION; QEMU's is 200 bytes long */
+#define IVS_VFU_JSON_MAX 4096	   /* maximum length of JSON in VERSION; QEMU sends 200 bytes */
 
 /* GET_INFO: VFIO_DEVICE_FLAGS_*, VFIO_PCI_NUM_REGIONS, VFIO_PCI_NUM_IRQS. */
 #define IVS_VFU_DEVICE_RESET 1u
@@ -98,7 +99,7 @@ enum ivs_vfu_command {
 #define IVS_VFU_FEATURE_MIGRATION 1u
 #define IVS_VFU_FEATURE_MIGRATION_LEN 8u /* u64 flags */
 #define IVS_VFU_FEATURE_MIG_STATE 2u
-#define IVS_VFU_FEATURE_MIG_STATE_LEN 8u /* u32 state, u32 an fd that is not used */
+#define IVS_VFU_FEATURE_MIG_STATE_LEN 8u /* u32 state, u32 fd (unused) */
 #define IVS_VFU_MIGRATION_STOP_COPY 1u
 
 /** struct ivs_vfu_header - the header of a message */
@@ -110,14 +111,14 @@ struct ivs_vfu_header {
 	uint32_t error;
 };
 
-/** struct ivs_vfu_access - REGION_READ, REGION_WRITE */
+/** struct ivs_vfu_access - fixed part of REGION_READ and REGION_WRITE */
 struct ivs_vfu_access {
 	uint64_t offset;
 	uint32_t region;
 	uint32_t count;
 };
 
-/** struct ivs_vfu_set_irqs - SET_IRQS */
+/** struct ivs_vfu_set_irqs - fixed part of SET_IRQS */
 struct ivs_vfu_set_irqs {
 	uint32_t argsz;
 	uint32_t flags;
@@ -127,51 +128,51 @@ struct ivs_vfu_set_irqs {
 };
 
 enum ivs_vfu_error {
-	/* In both cases drop the connection. */
+	/* After either error the client has to be disconnected. */
 	IVS_VFU_E_FRAMING = 1, /* the beginning of the next message is unknown */
 	IVS_VFU_E_VERSION,     /* the client does not speak this version */
 };
 
 /**
- * ivs_vfu_get_header() - the header of a request
+ * ivs_vfu_get_header() - decode the header of a request
  *
- * Return: 0; IVS_VFU_E_FRAMING: it is not a request, or its size is invalid.
+ * Return: 0; IVS_VFU_E_FRAMING: the message is not a request, or its size is invalid.
  */
 IVS_MUST_USE int ivs_vfu_get_header(const uint8_t in[IVS_VFU_HEADER_LEN],
 				    struct ivs_vfu_header *out, struct ivs_error *err);
 
 /**
- * ivs_vfu_put_reply() - the header of the reply to a request
+ * ivs_vfu_put_reply() - encode the header of the reply to a request
  * @body_len: bytes that follow the header
  * @error:    an errno, or 0
  */
 void ivs_vfu_put_reply(const struct ivs_vfu_header *request, size_t body_len, uint32_t error,
 		       uint8_t out[IVS_VFU_HEADER_LEN]);
 
-/** ivs_vfu_get_access() - IVS_VFU_ACCESS_LEN bytes */
+/** ivs_vfu_get_access() - decode IVS_VFU_ACCESS_LEN bytes */
 struct ivs_vfu_access ivs_vfu_get_access(const uint8_t *in);
 
-/** ivs_vfu_get_set_irqs() - IVS_VFU_SET_IRQS_LEN bytes */
+/** ivs_vfu_get_set_irqs() - decode IVS_VFU_SET_IRQS_LEN bytes */
 struct ivs_vfu_set_irqs ivs_vfu_get_set_irqs(const uint8_t *in);
 
 /**
- * ivs_vfu_check_set_irqs() - whether a SET_IRQS is well-formed
- * @body_len: of the request
- * @fds_n:    fds that came with it
- * @irqs_n:   interrupts of the index
+ * ivs_vfu_check_set_irqs() - whether a SET_IRQS request is well-formed
+ * @body_len: length of the request's body in bytes
+ * @fds_n:    number of fds received with the request
+ * @irqs_n:   number of interrupts of the index
  *
- * Return: whether its range is within the index, it has exactly one kind of data and one action,
- * all booleans are present, and there are no fds or enough.
+ * Return: whether the range is within the index, exactly one kind of data and one action are set,
+ * all booleans are present, and there are either no fds or enough for the range.
  */
 bool ivs_vfu_check_set_irqs(const struct ivs_vfu_set_irqs *set, size_t body_len, unsigned int fds_n,
 			    unsigned int irqs_n);
 
-/** ivs_vfu_disables_all() - whether it disables the index: TRIGGER, no data, no interrupts */
+/** ivs_vfu_disables_all() - whether @set disables its index: TRIGGER, no data, no interrupts */
 bool ivs_vfu_disables_all(const struct ivs_vfu_set_irqs *set);
 
 /**
- * ivs_vfu_get_version() - the body of VERSION
- * @fds_max: how many fds the client accepts with one message; by default 1
+ * ivs_vfu_get_version() - decode the body of VERSION
+ * @fds_max: set to the number of fds that the client accepts per message; by default 1
  *
  * Return: 0, IVS_VFU_E_VERSION.
  */

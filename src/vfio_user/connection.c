@@ -11,9 +11,9 @@
 #include "base/fdpass.h"
 #include "daemon/close.h"
 
-#define RECEIVES_MAX 64 /* in one call */
+#define RECEIVES_MAX 64 /* system calls per ivs_vfu_connection_receive() */
 
-/* Return: whether there was memory. */
+/* Return: false if out of memory. */
 static bool body_alloc(struct ivs_vfu_body *body, size_t len)
 {
 	body->bytes = body->small;
@@ -69,7 +69,7 @@ void ivs_vfu_connection_close(struct ivs_vfu_connection *connection)
 	connection->bad_fds = false;
 }
 
-/* Take ownership of all fds. Return: false: there were too many, and the surplus is closed. */
+/* Take ownership of all fds. Return: false if there were too many; the surplus is closed. */
 static bool keep_fds(struct ivs_vfu_connection *connection, struct ivs_fdpass_fds *fds)
 {
 	bool fit = true;
@@ -80,7 +80,7 @@ static bool keep_fds(struct ivs_vfu_connection *connection, struct ivs_fdpass_fd
 			continue;
 		}
 		fit = false;
-		(void)ivs_fd_discard(&fds->fds[i]); /* the client is disconnected anyway */
+		(void)ivs_fd_discard(&fds->fds[i]); /* the caller disconnects the client anyway */
 	}
 	return fit;
 }
@@ -95,14 +95,14 @@ static int receive_result(const struct ivs_vfu_connection *connection, ssize_t n
 	return connection->have ? IVS_VFU_CONNECTION_E_CUT : IVS_VFU_CONNECTION_E_GONE;
 }
 
-/* Receive up to @len bytes of the present message, and the fds that came with them. */
+/* Receive up to @len bytes of the current message, and the fds that are attached to them. */
 static int receive_bytes(struct ivs_vfu_connection *connection, uint8_t *to, size_t len,
 			 struct ivs_error *err)
 {
 	struct ivs_fdpass_fds fds;
 	ssize_t n;
 
-	fds.max = IVS_FDPASS_MAX; /* the kernel must not close any, because that can block */
+	fds.max = IVS_FDPASS_MAX; /* all: the kernel closes surplus fds, which may block */
 	do {
 		n = ivs_fdpass_recv(connection->sock_fd, to, len, &fds);
 	} while (n == -EINTR);
@@ -113,7 +113,7 @@ static int receive_bytes(struct ivs_vfu_connection *connection, uint8_t *to, siz
 		return ivs_error_set(err, IVS_VFU_CONNECTION_E_FRAMING,
 				     "the client passed more than %u fds with a message",
 				     IVS_VFU_FDS_MAX);
-	/* This process has no free fds: the client and its message are valid. */
+	/* This process has run out of fds. Do not disconnect the client, which is not at fault. */
 	if (fds.truncated)
 		connection->lost_fds = true;
 	return 0;
@@ -155,7 +155,7 @@ static bool is_complete(const struct ivs_vfu_connection *connection)
 
 int ivs_vfu_connection_receive(struct ivs_vfu_connection *connection, struct ivs_error *err)
 {
-	/* A client that sends byte by byte, as fast as we read, must not hold up others. */
+	/* A client that sends single bytes, as fast as we read, must not hold up others. */
 	for (unsigned int i = 0; i < RECEIVES_MAX; i++) {
 		int result = receive_more(connection, err);
 
@@ -177,7 +177,7 @@ uint8_t *ivs_vfu_connection_reply(struct ivs_vfu_connection *connection, size_t 
 	return connection->out.bytes + IVS_VFU_HEADER_LEN;
 }
 
-/* The fd is sent with the first byte. */
+/* Send as much of the reply as possible. An fd is sent with the first byte. */
 int ivs_vfu_connection_send(struct ivs_vfu_connection *connection, struct ivs_error *err)
 {
 	struct iovec iov = {connection->out.bytes + connection->sent,

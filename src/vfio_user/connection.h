@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A client's socket: receives messages with their fds, sends replies. Nothing blocks.
+ * A client's socket: receives messages with their fds, and sends replies. No function blocks.
  *
- * A request is read exactly to its end, so that fds stay with their message. No request is read
- * until the reply to the last one has been sent, so memory is bounded by one request and one reply.
+ * No receive crosses the end of a request, so that fds can be attributed to their request. No
+ * request is read before the reply to the previous one has been sent, so memory is bounded by one
+ * request and one reply.
  */
 #ifndef IVS_VFIO_USER_CONNECTION_H
 #define IVS_VFIO_USER_CONNECTION_H
 
 #include "vfio_user/codec.h"
 
-#define IVS_VFU_SMALL_LEN 256 /* bodies up to this length are not allocated */
+#define IVS_VFU_SMALL_LEN 256 /* bodies up to this length do not need an allocation */
 
 /**
- * struct ivs_vfu_body - of a request or a reply
- * @bytes: @small, or allocated
+ * struct ivs_vfu_body - the body of a request, or a whole reply
+ * @bytes: points to @small or is allocated
  * @room:  size of @bytes
  */
 struct ivs_vfu_body {
@@ -27,13 +28,13 @@ struct ivs_vfu_body {
 /**
  * struct ivs_vfu_connection - one client
  * @sock_fd:  -1: none
- * @have:     received bytes of the present request, including its header
- * @header:   of the present request, once @raw is complete
- * @raw:      the bytes of @header
- * @fds:      of the present request; set to -1 by the handler that takes one
- * @lost_fds: more fds came than this process could open
- * @bad_fds:  a former request had a socket among its fds, see ivs_fd_discard()
- * @in:       the body of the present request
+ * @have:     number of bytes received of the current request, including its header
+ * @header:   header of the current request, once @raw is complete
+ * @raw:      the encoded header
+ * @fds:      fds of the current request; a handler that takes one replaces it with -1
+ * @lost_fds: more fds were sent than this process could open
+ * @bad_fds:  a request had a socket among its fds, see ivs_fd_discard()
+ * @in:       the body of the current request
  * @out:      the reply, with its header; empty: none
  * @sent:     bytes of @out that have been sent
  * @out_fd:   sent with @out and then closed; -1: none
@@ -55,19 +56,19 @@ struct ivs_vfu_connection {
 
 enum ivs_vfu_connection_error {
 	IVS_VFU_CONNECTION_E_AGAIN = 1, /* nothing to receive, or the socket is full */
-	IVS_VFU_CONNECTION_E_GONE,	/* the client closed between two messages */
-	IVS_VFU_CONNECTION_E_CUT,	/* it closed in the middle of a message */
-	IVS_VFU_CONNECTION_E_FRAMING,	/* it violated the protocol */
+	IVS_VFU_CONNECTION_E_GONE,	/* the client closed the connection between two messages */
+	IVS_VFU_CONNECTION_E_CUT,	/* the connection was closed in the middle of a message */
+	IVS_VFU_CONNECTION_E_FRAMING,	/* the client violated the protocol */
 };
 
-/** ivs_vfu_connection_init() - without a client */
+/** ivs_vfu_connection_init() - initialise without a client */
 void ivs_vfu_connection_init(struct ivs_vfu_connection *connection);
 
-/** ivs_vfu_connection_close() - close it and all fds; no-op without a client */
+/** ivs_vfu_connection_close() - close the socket and all fds; no-op without a client */
 void ivs_vfu_connection_close(struct ivs_vfu_connection *connection);
 
 /**
- * ivs_vfu_connection_receive() - the next complete request: @header, @in, @fds
+ * ivs_vfu_connection_receive() - receive the next request: sets @header, @in and @fds
  *
  * Return: 0; IVS_VFU_CONNECTION_E_*, with a text in @err only for _FRAMING; -errno.
  */
@@ -81,15 +82,15 @@ void ivs_vfu_connection_drop_fds(struct ivs_vfu_connection *connection, unsigned
 void ivs_vfu_connection_finish(struct ivs_vfu_connection *connection);
 
 /**
- * ivs_vfu_connection_reply() - allocate the reply to the present request, with a body of zeroes
+ * ivs_vfu_connection_reply() - allocate the reply to the current request, with a body of zeroes
  * @error: an errno, or 0
  *
- * Return: its body; NULL: no memory.
+ * Return: the body of the reply; NULL if out of memory.
  */
 uint8_t *ivs_vfu_connection_reply(struct ivs_vfu_connection *connection, size_t body_len,
 				  uint32_t error);
 
-/** ivs_vfu_connection_is_pending() - whether a reply has still to be sent */
+/** ivs_vfu_connection_is_pending() - whether a reply still has to be sent */
 static inline bool ivs_vfu_connection_is_pending(const struct ivs_vfu_connection *connection)
 {
 	return connection->out.len > 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* VERSION and the GET_*_INFO commands; and the DMA commands, which have no effect. */
+/* VERSION, the GET_*_INFO commands, and the DMA commands, which have no effect. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -26,7 +26,7 @@ int ivs_vfu_version(struct ivs_vfio_user *session)
 	return 0;
 }
 
-/* The device does no DMA, but without a reply QEMU waits for seconds. */
+/* The device does no DMA, but QEMU waits several seconds if it gets no reply. */
 int ivs_vfu_dma_map(struct ivs_vfio_user *session)
 {
 	return ivs_vfu_reply_empty(session);
@@ -42,7 +42,11 @@ int ivs_vfu_dma_unmap(struct ivs_vfio_user *session)
 	return 0;
 }
 
-/* A reply of @len bytes that starts with argsz. Return: NULL, with an errno in @error. */
+/*
+ * Allocate a reply of @len bytes that starts with argsz.
+ *
+ * Return: the reply; NULL on failure, with an errno in @error.
+ */
 static uint8_t *reply_info(struct ivs_vfio_user *session, uint32_t len, int *error)
 {
 	uint8_t *out = NULL;
@@ -71,8 +75,8 @@ int ivs_vfu_info(struct ivs_vfio_user *session)
 }
 
 /*
- * With the fd, if there is one and the client accepts it; otherwise each access is a message. Fail
- * if there are no free fds: a VM that does not start is better than one that is always slow.
+ * Send the fd to a client that accepts it; without an fd, each access to the memory is a message.
+ * Fail if no fd is free: a VM that does not start is better than a VM that is always slow.
  */
 static int describe_memory(struct ivs_vfio_user *session, uint8_t *out)
 {
@@ -82,7 +86,7 @@ static int describe_memory(struct ivs_vfio_user *session, uint8_t *out)
 	if (file->fd >= 0 && !file->writable)
 		flags = IVS_VFU_REGION_R;
 	ivs_put_le64(out + 16, session->memory.len);
-	/* A copy: the memory may be replaced before the reply has been sent. */
+	/* Send a duplicate, because the memory may be replaced before the reply has been sent. */
 	if (file->fd >= 0 && session->takes_fds && !file->trapped) {
 		session->connection.out_fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
 		if (session->connection.out_fd < 0)

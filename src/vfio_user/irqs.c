@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Interrupts as VFIO has them. The eventfd of a vector is its route; without one the vector stays
- * pending in the function. INTx is level-triggered on an edge-triggered eventfd: it is masked when
- * it is sent, and sent again when the client unmasks it while the pin is still raised.
+ * Interrupts as VFIO defines them. The eventfd of a vector is its route; without an eventfd the
+ * vector remains pending in the function. INTx is level-triggered, but an eventfd reports only
+ * edges. Therefore INTx is masked when it is sent, and sent again if the pin is still raised when
+ * the client unmasks it.
  *
- * More lenient than VFIO in one point: TRIGGER skips interrupts without an eventfd, whether or not
- * another of the same index has one.
+ * In one respect this is more lenient than VFIO: TRIGGER skips interrupts without an eventfd, even
+ * if no interrupt of the index has an eventfd.
  */
 #include <errno.h>
 #include <sys/epoll.h>
@@ -16,7 +17,7 @@
 #include "base/fd.h"
 #include "vfio_user/private.h"
 
-#define TAKES_MAX 64 /* reads of an eventfd that is a semaphore; one read empties any other */
+#define TAKES_MAX 64 /* reads to empty an eventfd; only a semaphore needs more than one */
 #define BUDGET_MS 100
 
 void ivs_vfu_irqs_init(struct ivs_vfu_irqs *irqs)
@@ -41,7 +42,7 @@ unsigned int ivs_vfu_irqs_count(const struct ivs_vfio_user *session, uint32_t in
 	}
 }
 
-/* Closing is not enough for epoll, because the client has the same open file. */
+/* Closing the fd does not remove it from the epoll while the client has the same open file. */
 static void drop_resample(struct ivs_vfio_user *session)
 {
 	int *fd = &session->irqs.intx.resample_fd;
@@ -90,7 +91,7 @@ static void disable_index(struct ivs_vfio_user *session, uint32_t index)
 		ivs_fd_close(&session->irqs.error_fd);
 }
 
-/* ivs_vfio_user_serve() finds the connection closed, and processes nothing more of the client. */
+/* The next ivs_vfio_user_serve() disconnects the client, and ignores its remaining messages. */
 static void drop_client(struct ivs_vfio_user *session, const char *reason)
 {
 	session->dropped = true;
@@ -101,10 +102,10 @@ static void drop_client(struct ivs_vfio_user *session, const char *reason)
 }
 
 /*
- * If an eventfd cannot be written to, the client only loses the interrupt. A client that made us
- * block is disconnected before it does so again.
+ * If writing to the eventfd fails, the client loses the interrupt. If writing blocked, drop the
+ * client before it makes this process block again.
  *
- * Return: false: it is disconnected.
+ * Return: false if the client is dropped.
  */
 static bool send_interrupt(struct ivs_vfio_user *session, int fd)
 {
@@ -118,9 +119,10 @@ static bool send_interrupt(struct ivs_vfio_user *session, int fd)
 }
 
 /*
- * Writing to an eventfd takes longer the more epolls watch it: tens of ms with some 100,000, and no
- * signal interrupts it. So the interrupts of one turn may use this much processor time, a hundred
- * times what they need. Time that the processor spends elsewhere does not count.
+ * The more epolls watch an eventfd, the longer a write to it takes: tens of milliseconds for about
+ * 100,000 epolls, and no signal interrupts the write. Therefore all interrupts of one round may use
+ * at most BUDGET_MS of processor time, which is a hundred times what they normally need. The time
+ * in which other processes run does not count.
  */
 struct budget {
 	int64_t began_ns;
@@ -132,7 +134,7 @@ static struct budget budget_start(void)
 	return (struct budget){ivs_clock_ns(), ivs_clock_cpu_ns()};
 }
 
-/* Look first at the clock that needs no system call. Return: true: the client is disconnected. */
+/* Check the clock that needs no system call first. Return: true if the client is dropped. */
 static bool budget_is_spent(struct ivs_vfio_user *session, const struct budget *budget)
 {
 	int64_t limit_ns = (int64_t)BUDGET_MS * IVS_NS_PER_MS;
@@ -162,7 +164,7 @@ void ivs_vfu_irqs_deliver(struct ivs_vfio_user *session)
 	if (session->migration.state != IVS_VFU_RUNNING || session->dropped)
 		return;
 	for (unsigned int n = 0; ivs_pci_next_vector(session->function, &vector); n++) {
-		if (n == 1) /* mostly there is only one, which needs no budget */
+		if (n == 1) /* usually only one interrupt is due, which needs no budget */
 			budget = budget_start();
 		if (!send_interrupt(session, session->irqs.msix_fds[vector]) ||
 		    (n && budget_is_spent(session, &budget)))
@@ -188,8 +190,8 @@ void ivs_vfu_irqs_resample(struct ivs_vfio_user *session)
 }
 
 /*
- * The request has no fds or enough for @count interrupts. Only eventfds are accepted, because any
- * other file could block us or get us killed.
+ * Check the first @count fds of the request, if it has any. Only eventfds are accepted, because a
+ * write to another kind of file could block or kill this process.
  */
 static bool are_eventfds(const struct ivs_vfio_user *session, unsigned int count)
 {
@@ -202,7 +204,7 @@ static bool are_eventfds(const struct ivs_vfio_user *session, unsigned int count
 	return true;
 }
 
-/* The fd for the i-th interrupt of the request; NULL: remove its eventfd. */
+/* Return: the fd for the i-th interrupt of the request; NULL: the request removes its eventfd. */
 static int *request_fd(struct ivs_vfio_user *session, unsigned int i)
 {
 	return i < session->connection.fds_n ? &session->connection.fds[i] : NULL;
@@ -222,7 +224,7 @@ static int set_resample(struct ivs_vfio_user *session)
 	return 0;
 }
 
-/* As in VFIO, the resample eventfd and the mask stay until the index is disabled. */
+/* As in VFIO, the resample eventfd and the mask are kept until the index is disabled. */
 static void set_eventfd(struct ivs_vfio_user *session, uint32_t index, unsigned int number, int *fd)
 {
 	int *ours = index == IVS_VFU_IRQ_INTX ? &session->irqs.intx.trigger_fd
@@ -257,7 +259,7 @@ static int eventfd_of(const struct ivs_vfio_user *session, uint32_t index, unsig
 	return index == IVS_VFU_IRQ_INTX ? session->irqs.intx.trigger_fd : session->irqs.error_fd;
 }
 
-/* VFIO's loopback: send interrupts. With booleans, only those whose boolean is true. */
+/* VFIO's loopback: send the interrupts of the range or, with booleans, those that are true. */
 static int trigger_irqs(struct ivs_vfio_user *session, const struct ivs_vfu_set_irqs *set)
 {
 	const uint8_t *wanted = session->connection.in.bytes + IVS_VFU_SET_IRQS_LEN;
@@ -273,7 +275,7 @@ static int trigger_irqs(struct ivs_vfio_user *session, const struct ivs_vfu_set_
 	return 0;
 }
 
-/* MASK and UNMASK: only INTx has them, and an eventfd can only unmask. */
+/* Only INTx supports MASK and UNMASK, and an eventfd can be set only for UNMASK. */
 static int mask_irq(struct ivs_vfio_user *session, const struct ivs_vfu_set_irqs *set)
 {
 	bool masks = set->flags & IVS_VFU_SET_MASK;

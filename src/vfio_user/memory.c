@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. Two kinds of files, distinguished when the memory is opened:
+ * Theory of operation. Two kinds of files are distinguished when the memory is opened:
  *
- *   sealed against shrinking   small aligned accesses are loads and stores in a mapping; no page
- *   (memfd)                    can be lost, so there is no SIGBUS
- *   others                     the mapping is never accessed directly: pread(2) reads, and for
- *                              writes the kernel accesses the mapping and returns EFAULT for a
- *                              lost page
+ *   memfd without huge pages,  small aligned accesses are loads and stores in a mapping; no page
+ *   sealed against shrinking   can be lost, so they cannot raise SIGBUS
+ *   others                     the mapping is never accessed directly: reads use pread(2), writes
+ *                              use process_vm_writev(2), which returns EFAULT for a lost page
  *
- * pwrite(2) is not used: untrusted processes share the open file, and if they set O_APPEND it would
- * make the file grow; and hugetlbfs has no write. Large accesses to the first kind are made as for
- * the second, because reading a hole through a mapping would fill it.
+ * pwrite(2) is not used for two reasons. Untrusted processes share the open file and could set
+ * O_APPEND, which would make the file grow; and hugetlbfs does not support it. Large accesses to
+ * files of the first kind are made as for the second kind, because reading a hole through a mapping
+ * would allocate its pages.
  */
 #include "vfio_user/memory.h"
 
@@ -26,7 +26,7 @@
 
 #define WORD 8
 
-/* Without a mapping the memory cannot be written. */
+/* Return: the mapping; NULL if the window cannot be mapped, and therefore cannot be written. */
 static uint8_t *map_window(const struct ivs_vfu_memory *memory)
 {
 	int prot = PROT_READ | (memory->file.writable ? PROT_WRITE : 0);
@@ -36,7 +36,7 @@ static uint8_t *map_window(const struct ivs_vfu_memory *memory)
 	return map == MAP_FAILED ? NULL : map;
 }
 
-/* Whether the file has the window up to @end at present. */
+/* Return: whether the file currently contains the first @end bytes of the window. */
 static bool window_reaches(const struct ivs_vfu_memory *memory, uint64_t end)
 {
 	struct stat st;
@@ -45,7 +45,7 @@ static bool window_reaches(const struct ivs_vfu_memory *memory, uint64_t end)
 	       (uint64_t)st.st_size - end >= memory->file.offset;
 }
 
-/* Whether the file has the whole window, for ever. */
+/* Return: whether the file contains the whole window and can never become shorter. */
 static bool cannot_shrink(const struct ivs_vfu_memory *memory)
 {
 	int seals = fcntl(memory->file.fd, F_GET_SEALS);
@@ -63,7 +63,7 @@ void ivs_vfu_memory_open(struct ivs_vfu_memory *memory, const struct ivs_vfio_us
 	if (file->fd < 0)
 		return;
 	is_huge = !fstatfs(file->fd, &fs) && fs.f_type == HUGETLBFS_MAGIC;
-	/* For a hole in huge pages there may be no free page. */
+	/* In hugetlbfs an access to a hole raises SIGBUS if no huge page is free. */
 	memory->is_safe = !is_huge && cannot_shrink(memory);
 	if (memory->is_safe || file->writable)
 		memory->map = map_window(memory);
@@ -89,7 +89,7 @@ union word {
 	uint64_t u64;
 };
 
-/* A single load of any size; @from is aligned. */
+/* Load @len bytes with a single access; @from is aligned. */
 static void load_word(const void *from, uint8_t *out, size_t len)
 {
 	union word value;
@@ -120,7 +120,7 @@ static void store_word(void *to, const uint8_t *in, size_t len)
 		*(volatile uint64_t *)to = value.u64;
 }
 
-/* Up to the end of the file. */
+/* Read up to the end of the file. Return: the number of bytes read. */
 static size_t read_file(const struct ivs_vfu_memory *memory, uint64_t offset, uint8_t *out,
 			size_t len)
 {
@@ -139,7 +139,7 @@ static size_t read_file(const struct ivs_vfu_memory *memory, uint64_t offset, ui
 	return done;
 }
 
-/* Under a supervisor (seccomp_unotify(2)) signals interrupt even this system call. */
+/* Retry: under a supervisor (seccomp_unotify(2)) a signal can interrupt even getpid(2). */
 static pid_t own_pid(void)
 {
 	pid_t pid;
@@ -150,7 +150,7 @@ static pid_t own_pid(void)
 	return pid;
 }
 
-/* The kernel writes to our memory as to that of another process: EFAULT, not SIGBUS. */
+/* Write as if to another process's memory: a lost page causes EFAULT instead of SIGBUS. */
 static bool write_map(const struct ivs_vfu_memory *memory, uint64_t offset, const uint8_t *in,
 		      size_t len)
 {
@@ -161,8 +161,8 @@ static bool write_map(const struct ivs_vfu_memory *memory, uint64_t offset, cons
 }
 
 /*
- * The kernel copies an aligned word at once, but less than a word byte by byte (x86: copy_to_user()
- * of less than 8 bytes). So read the word that contains the bytes.
+ * The kernel copies an aligned word with a single access, but copies less than a word byte by byte
+ * (x86: copy_to_user() of less than 8 bytes). So read the whole word that contains the bytes.
  */
 static bool read_word(const struct ivs_vfu_memory *memory, uint64_t offset, uint8_t *out,
 		      size_t len)

@@ -23,7 +23,7 @@ static uint64_t memory_len(const struct ivs_vfio_user *session)
 	return session->migration.mode == IVS_VFIO_USER_MIGRATE_MEMORY ? session->memory.len : 0;
 }
 
-/* Transitions of VFIO's state machine, to STOP and from STOP. Return: 0 or an errno. */
+/* Transitions of VFIO's state machine to and from STOP. Return: 0 or an errno. */
 
 static int to_stop(struct ivs_vfio_user *session)
 {
@@ -59,7 +59,7 @@ static int from_stop(struct ivs_vfio_user *session, enum ivs_vfu_migration_state
 	return 0;
 }
 
-/* All paths lead through STOP, so the shortest has at most two transitions. */
+/* All paths lead through STOP, so at most two transitions are needed. */
 static int change_state(struct ivs_vfio_user *session, uint32_t to)
 {
 	const struct ivs_vfu_migration *migration = &session->migration;
@@ -122,7 +122,7 @@ static int set_state(struct ivs_vfio_user *session)
 	return error ? error : reply_body(session);
 }
 
-/* Checks in the order of vfio_check_feature(), so that the errors are the same. */
+/* The order of the checks is that of Linux's vfio_check_feature(), so that the errors match. */
 int ivs_vfu_feature(struct ivs_vfio_user *session)
 {
 	const uint8_t *in = session->connection.in.bytes;
@@ -137,7 +137,7 @@ int ivs_vfu_feature(struct ivs_vfio_user *session)
 		return EINVAL;
 	if (is_known)
 		session->counts.asked_migration = true;
-	/* A migration that has begun can be ended, so that the device runs again. */
+	/* A migration in progress can be ended (-> RUNNING) even if it has since been forbidden. */
 	if (!is_known || (session->migration.mode == IVS_VFIO_USER_MIGRATE_NOT &&
 			  session->migration.state == IVS_VFU_RUNNING))
 		return ENOTTY;

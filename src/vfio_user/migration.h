@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Migration as VFIO defines it (linux/vfio.h, version 2), with the states for stop-and-copy: no
- * PRE_COPY, no P2P. Source: QEMU's docs/interop/vfio-user, "Device Features".
+ * Migration as VFIO defines it (linux/vfio.h, version 2), with only the states for stop-and-copy,
+ * without PRE_COPY and P2P. Source: QEMU's docs/interop/vfio-user, "Device Features".
  */
 #ifndef IVS_VFIO_USER_MIGRATION_H
 #define IVS_VFIO_USER_MIGRATION_H
@@ -10,9 +10,9 @@
 #include "vfio_user/stream.h"
 
 /**
- * enum ivs_vfu_migration_state - with VFIO's numbers
+ * enum ivs_vfu_migration_state - migration states, with VFIO's numbers
  * @IVS_VFU_ERROR_STATE: the state to load was invalid. -> RUNNING by a reset
- * @IVS_VFU_STOP:        neither rings nor interrupts. -> RUNNING, STOP_COPY, RESUMING
+ * @IVS_VFU_STOP:        stopped: sends no doorbells, no interrupts. -> RUNNING, STOP_COPY, RESUMING
  * @IVS_VFU_RUNNING:     -> STOP
  * @IVS_VFU_STOP_COPY:   stopped; its state can be read. -> STOP
  * @IVS_VFU_RESUMING:    stopped; a state can be written. -> STOP, which loads it; ERROR
@@ -28,10 +28,10 @@ enum ivs_vfu_migration_state {
 };
 
 /**
- * struct ivs_vfu_migration - of a session
- * @mode:    what can be migrated
- * @saving:  in STOP_COPY
- * @loading: in RESUMING
+ * struct ivs_vfu_migration - the migration of a session's device
+ * @mode:    whether the device can be migrated, and with which data
+ * @saving:  the stream that is saved in STOP_COPY
+ * @loading: the stream that is loaded in RESUMING
  */
 struct ivs_vfu_migration {
 	enum ivs_vfio_user_migration mode;
@@ -40,7 +40,7 @@ struct ivs_vfu_migration {
 	struct ivs_vfu_load loading;
 };
 
-/** ivs_vfu_migration_reset() - to RUNNING; a transfer is aborted */
+/** ivs_vfu_migration_reset() - abort a transfer, if any, and enter RUNNING */
 void ivs_vfu_migration_reset(struct ivs_vfu_migration *migration);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What is served: the memory behind BAR 2, and how much of the device can be migrated. */
+/* Options of a session: the memory behind BAR 2, and how much of the device can be migrated. */
 #ifndef IVS_VFIO_USER_OPTIONS_H
 #define IVS_VFIO_USER_OPTIONS_H
 
@@ -8,17 +8,17 @@
 
 /**
  * struct ivs_vfio_user_memory - the memory behind BAR 2
- * @fd:       owned by the caller, and used until the session gets another one; read-only if not
- *            @writable. -1: none yet; reads are all ones then, and writes are ignored
- * @offset:   of BAR 2's first byte in @fd, a multiple of its page size
+ * @fd:       the memory's file, read-only if not @writable; owned by the caller, and used until
+ *            the session is passed another one. -1: no memory yet; reads return all ones, and
+ *            writes are ignored
+ * @offset:   offset in @fd of BAR 2's first byte, a multiple of the file's page size
  * @writable: the guest may write
- * @trapped:  the client cannot map it, so each access is a message. A guest that writes to memory
- *            that it may only read then does no harm to itself: QEMU 11.1 ends at a store to
- *            memory that is mapped read-only
+ * @trapped:  the client cannot map the memory, so each access is a message. This protects a guest
+ *            that writes to read-only memory: QEMU 11.1 exits at a store to a read-only mapping
  *
- * Its length is that of the function's BAR 2. A client maps the memory when it connects. If it was
- * missing then, or was replaced since, the client accesses it by messages (slower) until it
- * connects again.
+ * The length of the memory is that of the function's BAR 2. A client maps the memory when it
+ * connects. If the memory was missing then, or has been replaced since, the client accesses it by
+ * messages (slower) until it connects again.
  */
 struct ivs_vfio_user_memory {
 	int fd;

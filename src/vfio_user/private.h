@@ -3,8 +3,8 @@
  * Shared by the files of this folder. connection.c receives a request, table.c finds and checks its
  * command, and a handler in info.c, access.c, irqs.c or migration.c answers it.
  *
- * Two prefixes: ivs_vfio_user_* (session.h, options.h) is for other rooms, ivs_vfu_* only for files
- * of this one.
+ * Names with the prefix ivs_vfio_user_ (session.h, options.h) are for other rooms, those with the
+ * prefix ivs_vfu_ only for files of this one.
  */
 #ifndef IVS_VFIO_USER_PRIVATE_H
 #define IVS_VFIO_USER_PRIVATE_H
@@ -18,10 +18,10 @@
 #include "vfio_user/session.h"
 
 /**
- * struct ivs_vfu_intx - the interrupt of the pin
+ * struct ivs_vfu_intx - INTx, the interrupt of the pin
  * @trigger_fd:  an eventfd, written to when the pin is raised; -1: none
- * @resample_fd: an eventfd by which the client unmasks; -1: none
- * @masked:      by the client, or because it was sent and has not been unmasked since
+ * @resample_fd: an eventfd that the client writes to in order to unmask INTx; -1: none
+ * @masked:      the client has masked INTx, or INTx was sent and has not been unmasked since
  */
 struct ivs_vfu_intx {
 	int trigger_fd;
@@ -31,7 +31,7 @@ struct ivs_vfu_intx {
 
 /**
  * struct ivs_vfu_irqs - the client's eventfds; -1: none
- * @error_fd: accepted because clients insist on passing it; written to only if they ask for it
+ * @error_fd: accepted because clients insist on passing it; written to only by TRIGGER
  */
 struct ivs_vfu_irqs {
 	struct ivs_vfu_intx intx;
@@ -42,11 +42,11 @@ struct ivs_vfu_irqs {
 /**
  * struct ivs_vfio_user - the session
  * @epoll_fd:  watches the client's socket and the resample eventfd
- * @watched:   the events that the socket is watched for
+ * @watched:   epoll events for which the socket is watched; 0: it is not watched
  * @greeted:   a valid VERSION has been received
  * @takes_fds: the client can receive fds
- * @dropped:   the client is being disconnected: nothing that it has sent is processed any more
- * @why:       a handler's reason to refuse, for the log; empty: log the errno instead
+ * @dropped:   the client is being disconnected: its remaining messages are not processed
+ * @why:       why a handler refused the request, for the log; empty: log the errno instead
  */
 struct ivs_vfio_user {
 	struct ivs_pci_function *function;
@@ -68,25 +68,25 @@ struct ivs_vfio_user {
 };
 
 /**
- * Handlers answer connection.header and connection.in.
+ * Handlers answer the request in connection.header, connection.in and connection.fds.
  *
- * Return: 0, with the reply made; a positive errno for the reply; or IVS_VFU_HANGUP: disconnect the
- * client, for the reason in session->why.
+ * Return: 0: the reply is in connection.out; a positive errno: send it as the reply;
+ * IVS_VFU_HANGUP: disconnect the client, for the reason in session->why.
  */
-#define IVS_VFU_HANGUP 4096 /* no errno is that large */
+#define IVS_VFU_HANGUP 4096 /* larger than any errno */
 
 /** struct ivs_vfu_entry - a command, and what table.c checks before it calls the handler */
 struct ivs_vfu_entry {
 	uint16_t command;
 	uint32_t body_min;
 	uint32_t body_max;
-	unsigned int fds_max; /* for the handler; surplus fds are closed before */
-	unsigned int states;  /* in which it is allowed: 1 << enum ivs_vfu_migration_state */
+	unsigned int fds_max; /* surplus fds are closed before the handler is called */
+	unsigned int states;  /* states in which the command is allowed: bits 1 << state */
 	int (*handle)(struct ivs_vfio_user *session);
 };
 
 /**
- * ivs_vfu_handle() - check the present request and call its handler (table.c)
+ * ivs_vfu_handle() - check the current request and call its handler (table.c)
  *
  * Return: as a handler.
  */
@@ -107,19 +107,19 @@ int ivs_vfu_feature(struct ivs_vfio_user *session);
 int ivs_vfu_mig_read(struct ivs_vfio_user *session);
 int ivs_vfu_mig_write(struct ivs_vfio_user *session);
 
-/** ivs_vfu_reply() - allocate the reply. Return: its body; NULL: no memory. */
+/** ivs_vfu_reply() - allocate the reply. Return: its body; NULL if out of memory. */
 static inline uint8_t *ivs_vfu_reply(struct ivs_vfio_user *session, size_t body_len)
 {
 	return ivs_vfu_connection_reply(&session->connection, body_len, 0);
 }
 
-/** ivs_vfu_reply_empty() - a reply without a body. Return: 0 or ENOMEM, for a handler to return. */
+/** ivs_vfu_reply_empty() - allocate a reply without a body. Return: as a handler: 0 or ENOMEM. */
 static inline int ivs_vfu_reply_empty(struct ivs_vfio_user *session)
 {
 	return ivs_vfu_reply(session, 0) ? 0 : ENOMEM;
 }
 
-/** ivs_vfu_irqs_init() - no eventfds */
+/** ivs_vfu_irqs_init() - initialise without eventfds */
 void ivs_vfu_irqs_init(struct ivs_vfu_irqs *irqs);
 
 /** ivs_vfu_irqs_drop() - close all eventfds and remove all routes */

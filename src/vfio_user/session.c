@@ -2,12 +2,13 @@
 /*
  * Theory of operation. A session is in one of two states:
  *
- *   listening  EPOLLIN: a request is read to its end and processed; its reply is sent at once, or
- *              the session is answering
- *   answering  EPOLLOUT: nothing is read, so a client that does not read costs one reply
+ *   listening  EPOLLIN: requests are read, processed and answered. If the socket does not accept a
+ *              whole reply, the session changes to answering
+ *   answering  EPOLLOUT: the rest of the reply is sent, and no request is read. So a client that
+ *              does not read its replies costs the memory of one reply
  *
- * A doorbell or an interrupt that a request causes precedes its reply, log lines follow it. When a
- * client leaves, the device is reset, so it leaves nothing behind.
+ * Doorbells and interrupts that a request causes are sent before its reply; log lines are written
+ * after it. When a client leaves, the PCI function is reset.
  */
 #include "vfio_user/session.h"
 
@@ -24,7 +25,7 @@
 #include "base/fd.h"
 #include "vfio_user/private.h"
 
-/* Limits of one turn, so that other devices are served too. */
+/* Limits of one round, so that other devices are served, too. */
 #define MESSAGES_MAX 32
 #define ROUND_MS 10
 
@@ -40,7 +41,7 @@
 /* clang-format off */
 IVS_SYSCALLS(ivs_vfio_user_syscalls,
 	{"epoll_ctl"}, {"close"}, {"shutdown"},
-	/* connection.c, and info.c for the fd that goes with a reply */
+	/* connection.c, and info.c for an fd to be sent with a reply */
 	{"sendmsg"}, IVS_CALL_DUPFD_CLOEXEC,
 	/* base/eventfd.c, for irqs.c */
 	{"poll"}, {"ppoll"}, {"ppoll_time64"}, {"write"}, {"read"}, {"preadv2"},
@@ -59,7 +60,7 @@ int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_
 
 	if (!session)
 		return ivs_error_errno(err, ENOMEM, "cannot allocate a session");
-	json_object_seed(0); /* reads a file, which the sandbox forbids later */
+	json_object_seed(0); /* opens a file, which the sandbox will not allow later */
 	session->function = opts->function;
 	session->name = opts->name;
 	session->ring = opts->ring;
@@ -79,8 +80,8 @@ int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_
 }
 
 /*
- * Remove all traces of the client. Closing is not enough for epoll, because the process that handed
- * the socket down may have it too.
+ * Reset everything that the client has changed. Closing the socket does not remove it from the
+ * epoll if this process has inherited it and another process still has it open.
  */
 static void disconnect_client(struct ivs_vfio_user *session)
 {
@@ -106,7 +107,7 @@ void ivs_vfio_user_free(struct ivs_vfio_user *session)
 	free(session);
 }
 
-/* For the event that the state needs. Return: 0 or -errno. */
+/* Watch the socket for the event that the session's state needs. Return: 0 or -errno. */
 static int watch_client(struct ivs_vfio_user *session)
 {
 	bool pending = ivs_vfu_connection_is_pending(&session->connection);
@@ -127,7 +128,7 @@ int ivs_vfio_user_connect(struct ivs_vfio_user *session, int *sock)
 
 	if (ivs_vfio_user_is_connected(session))
 		return IVS_VFIO_USER_E_BUSY;
-	/* A doorbell may have been received since the last client left. */
+	/* Reset again: a doorbell may have been received since the last client left. */
 	disconnect_client(session);
 	session->connection.sock_fd = *sock;
 	result = watch_client(session);
@@ -173,7 +174,7 @@ int ivs_vfio_user_fd(const struct ivs_vfio_user *session)
 	return session->epoll_fd;
 }
 
-/* Clients can cause any number of these. Unknown commands are not logged: probing is normal. */
+/* Log lines are limited in number. Unknown commands are not logged, because probing is normal. */
 static void log_refused(struct ivs_vfio_user *session, uint16_t command, int error)
 {
 	char reason[128];
@@ -184,13 +185,13 @@ static void log_refused(struct ivs_vfio_user *session, uint16_t command, int err
 		*session->why.text ? session->why.text : strerror_r(error, reason, sizeof(reason)));
 }
 
-/* A handler has failed: replace the reply that it may have begun. */
+/* A handler has failed: replace its reply, which may be incomplete, with an error. */
 static void refuse_request(struct ivs_vfio_user *session, int error)
 {
 	session->counts.refused++;
 	ivs_vfu_connection_drop_reply(&session->connection);
 	(void)ivs_vfu_connection_reply(&session->connection, 0,
-				       (uint32_t)error); /* small: not allocated, cannot fail */
+				       (uint32_t)error); /* cannot fail: no allocation needed */
 }
 
 /* Return: 0, IVS_VFU_CONNECTION_E_*, -errno. */
@@ -234,7 +235,7 @@ static int serve_one(struct ivs_vfio_user *session, struct ivs_error *err)
 	return result ? result : handle_request(session, err);
 }
 
-/* The client is gone, or has to be disconnected. Return: as ivs_vfio_user_serve(). */
+/* Clean up after a client that has left or has to be disconnected. Return: see session.h. */
 static int end_client(struct ivs_vfio_user *session, int result, struct ivs_error *err)
 {
 	disconnect_client(session);

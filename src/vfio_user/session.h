@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A PCI function served to a VMM over vfio-user: one device, one client at a time. Protocol: QEMU's
- * docs/interop/vfio-user, version 0.0. Nothing here blocks: if a client sends half a message or
- * does not read, its session resumes when it does.
+ * Serves a PCI function to VMMs over vfio-user, to one client at a time. Protocol: QEMU's
+ * docs/interop/vfio-user, version 0.0. No function blocks: if a client has sent only a part of a
+ * message, or does not read a reply, ivs_vfio_user_serve() resumes when the socket is ready.
  *
  * Requests are answered here. If the guest rings a doorbell, @ring is called before the reply.
- * Call ivs_vfio_user_deliver() after ivs_pci_doorbell(), and after anything else that can make the
- * function interrupt.
+ * Call ivs_vfio_user_deliver() after ivs_pci_doorbell(), and after any other call that can make the
+ * PCI function raise an interrupt.
  */
 #ifndef IVS_VFIO_USER_SESSION_H
 #define IVS_VFIO_USER_SESSION_H
@@ -23,16 +23,16 @@ extern const struct ivs_syscall ivs_vfio_user_syscalls[];
 
 enum ivs_vfio_user_error {
 	IVS_VFIO_USER_E_GONE = 1, /* the client closed the connection between two messages */
-	IVS_VFIO_USER_E_CUT,	  /* it closed the connection in the middle of a message */
-	IVS_VFIO_USER_E_PROTOCOL, /* it violated the framing, or does not speak vfio-user */
+	IVS_VFIO_USER_E_CUT,	  /* the connection was closed in the middle of a message */
+	IVS_VFIO_USER_E_PROTOCOL, /* the client violated the framing, or does not speak vfio-user */
 	IVS_VFIO_USER_E_BUSY,	  /* a client is connected already */
 };
 
 /**
- * struct ivs_vfio_user_options - copied
+ * struct ivs_vfio_user_options - options of a session; ivs_vfio_user_new() copies them
  * @function:  must outlive the session
  * @name:      prefix of log lines; must outlive the session
- * @ring:      the guest rings; must not block, and must not call the session
+ * @ring:      called when the guest rings a doorbell; must not block or call the session
  * @context:   argument of @ring
  */
 struct ivs_vfio_user_options {
@@ -46,7 +46,7 @@ struct ivs_vfio_user_options {
 
 struct ivs_vfio_user;
 
-/** ivs_vfio_user_new() - without a client. Return: 0 or -errno. */
+/** ivs_vfio_user_new() - create a session without a client. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts,
 				   struct ivs_vfio_user **out, struct ivs_error *err);
 
@@ -69,13 +69,13 @@ bool ivs_vfio_user_is_connected(const struct ivs_vfio_user *session);
 /** ivs_vfio_user_is_greeted() - whether the client has sent a valid VERSION */
 bool ivs_vfio_user_is_greeted(const struct ivs_vfio_user *session);
 
-/** ivs_vfio_user_has_hung_up() - whether the client closed; messages may still be unprocessed */
+/** ivs_vfio_user_has_hung_up() - whether the client has hung up; messages may still be unread */
 bool ivs_vfio_user_has_hung_up(const struct ivs_vfio_user *session);
 
 /** ivs_vfio_user_disconnect() - disconnect the client, if any */
 void ivs_vfio_user_disconnect(struct ivs_vfio_user *session);
 
-/** ivs_vfio_user_set_migration() - for requests from now on */
+/** ivs_vfio_user_set_migration() - change what can be migrated, for requests from now on */
 void ivs_vfio_user_set_migration(struct ivs_vfio_user *session,
 				 enum ivs_vfio_user_migration migration);
 
@@ -98,16 +98,16 @@ void ivs_vfio_user_set_memory(struct ivs_vfio_user *session,
 			      const struct ivs_vfio_user_memory *memory);
 
 /**
- * struct ivs_vfio_user_counts - since the session was created, for the status
- * @clients:         clients that connected
+ * struct ivs_vfio_user_counts - counters since the session was created, for the status
+ * @clients:         clients that have connected
  * @messages:        requests received
  * @refused:         requests answered with an error
- * @memory_reads:    reads of BAR 2 by message: 0 if the guest has it mapped
+ * @memory_reads:    reads of BAR 2 by message; 0 if the guest has it mapped
  * @memory_writes:   writes of BAR 2 by message
  * @doorbells:       doorbells rung by the guest
  * @interrupts:      interrupts sent to the client
- * @mapped:          the connected client received the memory to map
- * @asked_migration: the connected client asked whether the device can be migrated
+ * @mapped:          the connected client has received an fd to map the memory
+ * @asked_migration: the connected client has asked whether the device can be migrated
  */
 struct ivs_vfio_user_counts {
 	uint64_t clients;

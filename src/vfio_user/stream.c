@@ -84,11 +84,15 @@ static size_t min_len(uint64_t a, size_t b)
 	return a < b ? (size_t)a : b;
 }
 
-/* Up to @len bytes of one part. Return: how many; 0: BAR 2 could not be read. */
+/*
+ * Save at most @len bytes of the current part of the stream.
+ *
+ * Return: the number of bytes; 0: BAR 2 could not be read.
+ */
 static size_t save_part(struct ivs_vfu_save *save, struct ivs_vfu_memory *memory, uint8_t *out,
 			size_t len)
 {
-	uint64_t in_memory = save->at - save->head_len; /* if beyond the head */
+	uint64_t in_memory = save->at - save->head_len; /* valid only beyond the head */
 	uint8_t sum[IVS_VFU_STREAM_SUM_LEN];
 	size_t n;
 
@@ -146,7 +150,7 @@ void ivs_vfu_load_end(struct ivs_vfu_load *load)
 	*load = (struct ivs_vfu_load){0};
 }
 
-/* All bytes of the header are known in advance. */
+/* Compare the header with the expected one, all of whose bytes are known in advance. */
 static bool check_header(const struct ivs_vfu_load *load, struct ivs_error *err)
 {
 	uint8_t header[IVS_VFU_STREAM_HEADER_LEN];
@@ -167,16 +171,20 @@ static bool check_header(const struct ivs_vfu_load *load, struct ivs_error *err)
 	return false;
 }
 
-/* Up to @len bytes of one part. Return: how many; 0: the stream is invalid. */
+/*
+ * Load at most @len bytes of the current part of the stream.
+ *
+ * Return: the number of bytes; 0: the stream is invalid.
+ */
 static size_t load_part(struct ivs_vfu_load *load, struct ivs_vfu_memory *memory, const uint8_t *in,
 			size_t len, struct ivs_error *err)
 {
-	uint64_t in_memory = load->at - load->head_len; /* if beyond the head */
+	uint64_t in_memory = load->at - load->head_len; /* valid only beyond the head */
 	uint64_t in_tail = in_memory - load->memory_len;
 	size_t n;
 
 	if (load->at < load->head_len) {
-		/* Check the header alone first, before anything is done with the rest. */
+		/* Stop at the end of the header, so that it is checked before the rest. */
 		n = load->at < IVS_VFU_STREAM_HEADER_LEN ? IVS_VFU_STREAM_HEADER_LEN
 							 : load->head_len;
 		n = min_len(n - load->at, len);

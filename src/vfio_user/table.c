@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * All commands, and what is checked before a handler is called; checked here and nowhere else.
- * Lengths are those of bodies, without the header.
+ * All commands, and the checks that are made before a handler is called; handlers do not repeat
+ * them. Lengths are those of bodies, without the header.
  */
 #include "base/error.h"
 #include "vfio_user/private.h"
@@ -9,15 +9,15 @@
 #define IN(state) (1u << (state))
 #define ALWAYS (~0u)
 
-/* The limit of VERSION keeps jansson from allocating much. */
+/* VERSION has a limit so that jansson does not allocate much memory. */
 static const struct ivs_vfu_entry commands[] = {
 	{IVS_VFU_VERSION, IVS_VFU_VERSION_LEN, IVS_VFU_VERSION_LEN + IVS_VFU_JSON_MAX, 0, ALWAYS,
 	 ivs_vfu_version},
 	{IVS_VFU_DMA_MAP, IVS_VFU_DMA_MAP_LEN, IVS_VFU_DMA_MAP_LEN, 0, ALWAYS, ivs_vfu_dma_map},
-	/* with a dirty bitmap, which is not filled */
+	/* 16 additional bytes request a dirty bitmap, which is not filled */
 	{IVS_VFU_DMA_UNMAP, IVS_VFU_DMA_UNMAP_LEN, IVS_VFU_DMA_UNMAP_LEN + 16, 0, ALWAYS,
 	 ivs_vfu_dma_unmap},
-	/* QEMU's structure has a new member */
+	/* QEMU's structure has an additional member of 4 bytes */
 	{IVS_VFU_GET_INFO, IVS_VFU_INFO_LEN, IVS_VFU_INFO_LEN + 4, 0, ALWAYS, ivs_vfu_info},
 	{IVS_VFU_GET_REGION_INFO, IVS_VFU_REGION_INFO_LEN, IVS_VFU_REGION_INFO_LEN, 0, ALWAYS,
 	 ivs_vfu_region_info},
@@ -54,7 +54,7 @@ int ivs_vfu_handle(struct ivs_vfio_user *session)
 	bool fits = entry && connection->in.len >= entry->body_min &&
 		    connection->in.len <= entry->body_max;
 
-	/* No handler may find fds that its command does not take. */
+	/* Close fds that the command does not take. */
 	ivs_vfu_connection_drop_fds(connection, entry ? entry->fds_max : 0);
 	if (!session->greeted && (connection->header.command != IVS_VFU_VERSION || !fits))
 		return ivs_error_set(
@@ -63,7 +63,7 @@ int ivs_vfu_handle(struct ivs_vfio_user *session)
 			connection->header.command, connection->header.size);
 	if (connection->lost_fds)
 		return EMFILE;
-	/* As VFIO replies to an unknown ioctl(2). */
+	/* VFIO fails an unknown ioctl(2) with the same error. */
 	if (!entry)
 		return ENOTTY;
 	if (!fits || !(entry->states & IN(session->migration.state)))
