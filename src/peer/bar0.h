@@ -20,7 +20,7 @@ void ivs_bar0_unmap(struct ivs_bar0 *bar0);
 /** ivs_bar0_id() - read the register IVPosition */
 uint32_t ivs_bar0_id(const struct ivs_bar0 *bar0);
 
-/** ivs_bar0_doorbell() - make @doorbell ring by a store to the register Doorbell */
+/** ivs_bar0_doorbell() - set up @doorbell to ring by a store to the register Doorbell */
 void ivs_bar0_doorbell(const struct ivs_bar0 *bar0, struct ivs_doorbell *doorbell);
 
 /**

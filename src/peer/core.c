@@ -90,7 +90,7 @@ int ivs_peer_add_vector(struct ivs_peer *peer, int *fd)
 	int *more;
 	int result;
 
-	/* Ignore vectors beyond 16 bits: no peer can ring them, and their numbers serve as tags. */
+	/* Ignore vectors above 65535: no peer can ring them, and their numbers are other tags. */
 	if (peer->vectors_n > IVS_VECTOR_MAX)
 		return 0;
 	if (peer->vectors_n == peer->vectors_max) {
@@ -115,7 +115,7 @@ unsigned int ivs_peer_vectors(const struct ivs_peer *peer)
 
 int ivs_peer_vector_fd(const struct ivs_peer *peer, unsigned int vector)
 {
-	struct ivs_peer *locked = (struct ivs_peer *)peer; /* only the lock is written to */
+	struct ivs_peer *locked = (struct ivs_peer *)peer; /* drop const, for locking only */
 	int fd;
 
 	pthread_mutex_lock(&locked->lock);

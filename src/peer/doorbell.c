@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Ringing, either with a handle that has been looked up before or by id and vector. */
+/* Ringing, either through a doorbell handle or by id and vector. */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "peer/private.h"
 
-/* Receive what the server has sent. */
+/* Receive the joins and leaves that the server has sent. Return: 0 or -errno. */
 static int peer_receive(struct ivs_peer *peer)
 {
 	int result;
@@ -32,7 +32,7 @@ static int doorbell_init(struct ivs_doorbell *doorbell, struct ivs_peer *peer, u
 		return IVS_PEER_E_ABSENT;
 	if (vector > IVS_VECTOR_MAX)
 		return IVS_PEER_E_VECTOR;
-	/* Since the last call the server may have assigned the id, or reassigned it. */
+	/* The server may have assigned or reassigned the id since the last call. */
 	if ((int)id != peer->id)
 		result = peer_receive(peer);
 	if (result)
@@ -85,7 +85,7 @@ int ivs_doorbell_ring(const struct ivs_doorbell *doorbell)
 
 /*
  * A guest's device silently ignores ids and vectors that do not exist. The roster page lists those
- * that exist, but it may be wrong, so the doorbell is rung in any case (P-9).
+ * that exist, but the page may be wrong, so the doorbell is rung in any case (P-9).
  */
 int ivs_peer_ring(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 {

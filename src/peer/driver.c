@@ -19,7 +19,7 @@
  * struct driver_state - private data of the transport
  * @fd:     the device node
  * @status: the driver's status page
- * @bar0:   if it is not mapped, doorbells are rung with IVS_IOC_RING
+ * @bar0:   the registers; if they are not mapped, doorbells are rung with IVS_IOC_RING
  */
 struct driver_state {
 	int fd;
@@ -203,7 +203,7 @@ int ivs_driver_open(struct ivs_peer *peer, const char *path, const char *bdf,
 		return driver_open_error(path, err);
 	peer->gone_fd = driver_state(peer)->fd; /* poll(2) always reports POLLHUP and POLLERR */
 	result = driver_info(peer, path, &info, err);
-	/* If the device has been removed, another one may have taken over its node. */
+	/* If the device has been removed, another device may have taken over its node. */
 	if (!result && bdf && strcmp(info.bdf, bdf) != 0)
 		result = driver_gone_error(bdf, err);
 	if (result)

@@ -17,7 +17,7 @@
 
 #define SYSFS_DEVICES "/sys/bus/pci/devices"
 #define BY_NAME "name="
-#define DEVICES_MAX 32 /* more would not fit into an error message anyway */
+#define DEVICES_MAX 32 /* more devices would not fit into an error message */
 
 void ivs_pci_device_path(const struct ivs_pci_device *device, const char *file, char *out,
 			 size_t out_len)
@@ -25,7 +25,7 @@ void ivs_pci_device_path(const struct ivs_pci_device *device, const char *file, 
 	snprintf(out, out_len, SYSFS_DEVICES "/%s/%s", device->bdf, file);
 }
 
-/* Read a small file as a string. Return: false if it does not exist or is empty. */
+/* Read a small file as a string. Return: false if the file does not exist or is empty. */
 static bool pci_device_read(const struct ivs_pci_device *device, const char *file, char *out,
 			    size_t out_len)
 {
@@ -49,7 +49,7 @@ static unsigned long pci_device_read_number(const struct ivs_pci_device *device,
 	return pci_device_read(device, file, text, sizeof(text)) ? strtoul(text, NULL, 0) : ~0UL;
 }
 
-/* Line @bar of "resource" has the BAR's first and last address; all zeroes if it does not exist. */
+/* Line @bar of "resource" has the BAR's first and last address, or zeroes without such a BAR. */
 static uint64_t pci_device_read_bar_len(const struct ivs_pci_device *device, unsigned int bar)
 {
 	unsigned long long first = 0;

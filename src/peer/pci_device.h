@@ -5,18 +5,18 @@
 
 #include "peer/private.h"
 
-/* Room for "0000:00:03.0", also with the longest domain that Linux prints. */
+/* Room for "0000:00:03.0", even with the longest domain that Linux prints. */
 #define IVS_BDF_LEN 24
 
 /**
  * struct ivs_pci_device - an ivshmem device as sysfs shows it
  * @bdf:       PCI address
- * @driver:    the driver it is bound to; "" if none
+ * @driver:    the driver that is bound to the device; "" if none
  * @revision:  0 or 1
  * @memory_len: length of BAR 2 in bytes
- * @has_msix:  it has BAR 1 and therefore interrupts (ivshmem-doorbell)
- * @has_iommu: it is in an IOMMU group, which vfio requires
- * @node:      device node, such as "ivshmem0"; "" if it is not bound to our driver
+ * @has_msix:  the device has BAR 1 and therefore interrupts (ivshmem-doorbell)
+ * @has_iommu: the device is in an IOMMU group, which vfio requires
+ * @node:      device node, such as "ivshmem0"; "" if the device is not bound to our driver
  * @name:      the region's name (R-9), from our driver or configuration space; "" if unknown
  */
 struct ivs_pci_device {
@@ -36,7 +36,7 @@ void ivs_pci_device_path(const struct ivs_pci_device *device, const char *file, 
 
 /**
  * ivs_pci_device_find() - find a device
- * @name: its PCI address, "name=" and the name of its region, or "" for the only device
+ * @name: the PCI address; "name=" and the name of the region; or "" for the only device
  *
  * Return: 0, IVS_PEER_E_ABSENT, IVS_PEER_E_AMBIGUOUS.
  */

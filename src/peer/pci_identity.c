@@ -8,7 +8,7 @@
 #define STATUS_CAPABILITIES 0x10
 #define CAPABILITIES 0x34
 #define CAPABILITIES_BEGIN 0x40
-#define CAPABILITIES_MAX 48 /* 192 bytes have room for this many; a longer list has a loop */
+#define CAPABILITIES_MAX 48 /* the most that fit into 192 bytes; a longer list has a loop */
 #define CAP_NEXT 1
 #define CAP_VENDOR 0x09
 

@@ -25,8 +25,9 @@
 #define IVS_DESCRIPTION_LEN 160
 
 /*
- * Tags of the fds in the peer's epoll. A smaller tag is the number of one of its own vectors. The
- * epoll is not a loop of daemon/, because the application waits, and takes one event at a time.
+ * Tags of the fds in the peer's epoll. A smaller tag is the number of one of the peer's own
+ * vectors. The loop of daemon/ is not used, because the application waits and takes one event at a
+ * time.
  */
 enum ivs_peer_tag {
 	IVS_TAG_SERVER = IVS_VECTOR_MAX + 1,
@@ -39,7 +40,7 @@ enum ivs_peer_tag {
 /**
  * struct ivs_transport_ops - a transport
  * @name:        name of the transport, for messages
- * @state_len:   length of its private data, which is zeroed when the transport is set
+ * @state_len:   length of the transport's private data, which is zeroed when the transport is set
  * @close:       release everything that opening has acquired, even if opening failed half-way
  * @doorbell:    set @out->ring and the fields it uses; NULL without IVS_CAP_RING.
  *               Return: 0, IVS_PEER_E_ABSENT, _VECTOR; -errno.
@@ -50,8 +51,8 @@ enum ivs_peer_tag {
  *               Called with the lock held, as are @is_reported and @vectors_of.
  * @is_reported: whether the last event reported for peer @id is a join
  * @vectors_of:  number of vectors of peer @id
- * @is_gone:     whether the device has been removed, without a system call; NULL if only the peer's
- *               @gone_fd reports it
+ * @is_gone:     whether the device has been removed; makes no system call. NULL if only the peer's
+ *               @gone_fd reports the removal
  */
 struct ivs_transport_ops {
 	const char *name;
@@ -134,11 +135,11 @@ struct ivs_doorbell {
 
 /* core.c */
 
-/** ivs_peer_set_transport() - set it and allocate its private data. Return: 0 or -ENOMEM. */
+/** ivs_peer_set_transport() - set @ops and allocate its private data. Return: 0 or -ENOMEM. */
 IVS_MUST_USE int ivs_peer_set_transport(struct ivs_peer *peer, const struct ivs_transport_ops *ops,
 					struct ivs_error *err);
 
-/** ivs_peer_allow() - set @cap; ivs_peer_deny() - clear it, with the reason as a static string */
+/** ivs_peer_allow() - set @cap; ivs_peer_deny() - clear @cap, with @why as a static string */
 void ivs_peer_allow(struct ivs_peer *peer, enum ivs_peer_cap cap);
 void ivs_peer_deny(struct ivs_peer *peer, enum ivs_peer_cap cap, const char *why);
 
@@ -146,16 +147,16 @@ void ivs_peer_deny(struct ivs_peer *peer, enum ivs_peer_cap cap, const char *why
 IVS_MUST_USE int ivs_peer_map(struct ivs_peer *peer, int fd, uint64_t offset, uint64_t len,
 			      struct ivs_error *err);
 
-/** ivs_peer_add_vector() - add an own vector; sets @fd to -1 if it is kept. Return: 0, -errno. */
+/** ivs_peer_add_vector() - add one of the peer's own vectors; take @fd. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_add_vector(struct ivs_peer *peer, int *fd);
 
 /** ivs_peer_watch() - add @fd to the epoll, which the first call creates. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_watch(struct ivs_peer *peer, int fd, uint32_t events, uint32_t tag);
 
-/** ivs_peer_watch_changes() - create @pending_fd, readable, and watch it. Return: 0, -errno. */
+/** ivs_peer_watch_changes() - create a readable @pending_fd and watch it. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_watch_changes(struct ivs_peer *peer);
 
-/** ivs_peer_is_gone() - whether the device is known to be removed; makes no system call */
+/** ivs_peer_is_gone() - whether the device is known to have been removed; no system call */
 bool ivs_peer_is_gone(const struct ivs_peer *peer);
 
 /* wait.c */
@@ -176,15 +177,15 @@ ivs_transport_open ivs_node_open;
 
 struct ivs_pci_device;
 
-/** ivs_driver_open() - our driver's device node; fails if it is not of device @bdf (NULL: any) */
+/** ivs_driver_open() - open our driver's node @path, which must be that of @bdf (NULL: any) */
 IVS_MUST_USE int ivs_driver_open(struct ivs_peer *peer, const char *path, const char *bdf,
 				 const struct ivs_peer_options *opts, struct ivs_error *err);
 
-/** ivs_vfio_open() - a device that is bound to vfio-pci */
+/** ivs_vfio_open() - open a device that is bound to vfio-pci */
 IVS_MUST_USE int ivs_vfio_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 			       const struct ivs_peer_options *opts, struct ivs_error *err);
 
-/** ivs_sysfs_open() - a device with another driver or none, through its resource files in sysfs */
+/** ivs_sysfs_open() - open a device with any driver or none, through its resource files in sysfs */
 IVS_MUST_USE int ivs_sysfs_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 				const struct ivs_peer_options *opts, struct ivs_error *err);
 

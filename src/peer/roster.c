@@ -16,9 +16,9 @@
 
 #define LOOK_NS (100 * (long)IVS_NS_PER_MS) /* P-8 */
 
-/* An update by the server takes microseconds, unless the server is preempted during it. */
+/* The server's update of the page takes microseconds, unless the server is preempted. */
 #define TRIES_AT_ONCE 16
-#define ROUNDS 3 /* an untrusted peer may make the table grow at any time */
+#define ROUNDS 3 /* an untrusted peer may make the table of entries grow at any time */
 #define TRIES 50
 #define PAUSE_NS IVS_NS_PER_MS
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Reads the roster page (PROTOCOL.md, P-1 to P-9). Transports without a connection to a server get
- * joins and leaves from it: they check it for changes every 100 ms, and before each ring and event.
+ * joins and leaves from the page. They check it for changes every 100 ms, before each ring, and
+ * before each event.
  */
 #ifndef IVS_PEER_ROSTER_H
 #define IVS_PEER_ROSTER_H
@@ -46,7 +47,7 @@ void ivs_peer_roster_note(struct ivs_peer *peer, int fd, uint64_t len);
 /** ivs_peer_roster_open() - watch the page, if the mapped region has one. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_peer_roster_open(struct ivs_peer *peer, struct ivs_error *err);
 
-/** ivs_peer_roster_close() - release all; valid even if ivs_peer_roster_open() was not called */
+/** ivs_peer_roster_close() - release everything; valid even without ivs_peer_roster_open() */
 void ivs_peer_roster_close(struct ivs_peer *peer);
 
 /** ivs_peer_roster_update() - read changes, if @watched; takes the lock. Return: 0, -errno. */

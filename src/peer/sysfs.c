@@ -65,7 +65,7 @@ static void sysfs_enable(const struct ivs_pci_device *device)
 	ivs_pci_device_path(device, "enable", path, sizeof(path));
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd >= 0 && write(fd, "1", 1) != 1)
-		return; /* mapping the BARs then fails, too, and reports the error */
+		return; /* no error here: mapping the BARs will fail and report one */
 }
 
 static int sysfs_map_registers(struct ivs_peer *peer, const struct ivs_pci_device *device,

@@ -12,13 +12,13 @@
 #include "client/greeting.h"
 #include "peer/private.h"
 
-/* The most events per call, so that a server that keeps sending cannot hold up the caller. */
+/* Maximum number of events per call: a server that keeps sending must not hold up the caller. */
 #define RECEIVE_MAX 4096
 
 /**
  * struct unix_state - private data of the transport
  * @connection: guarded by the peer's lock
- * @wanted_n:   number of own vectors to accept; 0: all
+ * @wanted_n:   number of the peer's own vectors to accept; 0: all
  */
 struct unix_state {
 	struct ivs_connection connection;
@@ -30,7 +30,7 @@ static struct unix_state *unix_state(const struct ivs_peer *peer)
 	return peer->state;
 }
 
-/* Translate a result of client/ to one of enum ivs_peer_error. */
+/* Translate a result of src/client to a result of the public API. */
 static int unix_result(int result)
 {
 	switch (result) {
@@ -45,7 +45,7 @@ static int unix_result(int result)
 		return IVS_PEER_E_SERVER_LOST;
 	case IVS_CONNECTION_E_PROTOCOL:
 		return IVS_PEER_E_PROTOCOL;
-	default: /* 0, -errno; AGAIN: the greeting is complete */
+	default: /* 0, -errno, or IVS_CONNECTION_E_AGAIN: the greeting is complete */
 		return result < 0 ? result : 0;
 	}
 }
@@ -60,7 +60,7 @@ static int unix_take_region(struct ivs_peer *peer, int fd, struct ivs_error *err
 	return ivs_peer_map(peer, fd, 0, (uint64_t)st.st_size, err);
 }
 
-/* The server may assign more own vectors than the caller wants. */
+/* Ignore surplus vectors: the server may assign more than the caller wants. */
 static int unix_take_vector(struct ivs_peer *peer, int *fd, struct ivs_error *err)
 {
 	unsigned int wanted_n = unix_state(peer)->wanted_n;
@@ -118,7 +118,7 @@ static int unix_greet(struct ivs_peer *peer, const char *path, const struct ivs_
 
 static void unix_lose_server(struct ivs_peer *peer)
 {
-	ivs_connection_close(&unix_state(peer)->connection); /* also removes it from the epoll */
+	ivs_connection_close(&unix_state(peer)->connection); /* the socket leaves the epoll, too */
 	peer->server_lost = true;
 	ivs_peer_deny(peer, IVS_CAP_ROSTER, "the server is gone");
 }

@@ -185,8 +185,8 @@ static int vfio_set_irqs(const struct ivs_peer *peer, uint32_t index, const int 
 }
 
 /*
- * vfio cannot revoke a device that is in use. When it is unplugged, the kernel signals this
- * interrupt and waits until the device is closed. Older kernels lack the interrupt.
+ * vfio cannot revoke a device that is in use. When the device is unplugged, the kernel signals the
+ * REQ interrupt and waits until the device is closed. Older kernels lack this interrupt.
  */
 static int vfio_watch_request(struct ivs_peer *peer, struct ivs_error *err)
 {

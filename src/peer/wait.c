@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Waiting for a doorbell or for the next event of any kind, and ivs_peer_stop(), which ends it. */
+/* Waiting for a doorbell or for the next event of any kind; ivs_peer_stop(), which ends waits. */
 #include <errno.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -35,7 +35,7 @@ void ivs_peer_stop(struct ivs_peer *peer)
 {
 	__atomic_store_n(&peer->stopped, true, __ATOMIC_RELEASE);
 	if (peer->stop_fd >= 0)
-		eventfd_write(peer->stop_fd, 1); /* fails only if the counter is full: readable */
+		eventfd_write(peer->stop_fd, 1); /* can fail only if @stop_fd is readable already */
 }
 
 static bool peer_is_stopped(const struct ivs_peer *peer)
@@ -43,7 +43,7 @@ static bool peer_is_stopped(const struct ivs_peer *peer)
 	return __atomic_load_n(&peer->stopped, __ATOMIC_ACQUIRE);
 }
 
-/* After fork(2) two processes share the eventfd but not @stopped: ignore the other's stop. */
+/* After fork(2) two processes share the eventfd but not @stopped: ignore a stop by the other. */
 static int peer_check_stop(const struct ivs_peer *peer)
 {
 	return peer_is_stopped(peer) ? IVS_PEER_E_STOPPED : ivs_eventfd_take(peer->stop_fd);
@@ -137,7 +137,7 @@ static int peer_handle_event(struct ivs_peer *peer, uint32_t tag, struct ivs_eve
 	int result = 0;
 
 	if (tag == IVS_TAG_TIMER) {
-		/* Read the timer's count, so that it is no longer readable. */
+		/* Read from the timerfd, so that it is no longer readable. */
 		result = ivs_eventfd_take(peer->roster.timer_fd);
 		return result < 0 ? result : ivs_peer_roster_update(peer);
 	}
