@@ -127,7 +127,7 @@ static int set_owner(const struct ivs_listener_options *opts, struct ivs_error *
 			err, -errno, "cannot change the owner of the socket %s to %s: %s%s",
 			opts->path, ivs_owner_text(opts->uid, opts->gid, owner),
 			strerrordesc_np(errno),
-			errno == EPERM ? ": only root can, or a member of that group" : "");
+			errno == EPERM ? ": only root or a member of that group can do this" : "");
 	if (opts->mode && chmod(opts->path, opts->mode))
 		return ivs_error_errno(err, errno, "cannot set the mode of %s", opts->path);
 	return 0;

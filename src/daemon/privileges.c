@@ -104,7 +104,7 @@ static int become_user(const struct identity *who, struct ivs_error *err)
 	if (setgroups((size_t)who->groups_n, who->groups) ||
 	    setresgid(who->gid, who->gid, who->gid) || setresuid(who->uid, who->uid, who->uid))
 		return ivs_error_errno(err, errno, "cannot become user %d%s", (int)who->uid,
-				       geteuid() ? ", which only root can" : "");
+				       geteuid() ? ", which only root can do" : "");
 	return 0;
 }
 
@@ -132,7 +132,7 @@ int ivs_privileges_drop(const char *root, const char *user, struct ivs_error *er
 		result = look_up_user(user, &who, err);
 	if (!result && root && (chroot(root) || chdir("/")))
 		result = ivs_error_errno(err, errno, "cannot make %s the root directory%s", root,
-					 geteuid() ? ", which only root can" : "");
+					 geteuid() ? ", which only root can do" : "");
 	if (!result)
 		result = drop_bounding_set(err);
 	if (!result && user)

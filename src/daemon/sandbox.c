@@ -258,12 +258,12 @@ static void warn_of_remains(const struct ivs_sandbox_options *opts)
 
 		if (result == -ENOENT && opts->root)
 			ivs_log(IVS_LOG_WARNING,
-				"%s will not be removed at the end, because it is outside of %s: "
+				"%s will not be removed at exit, because it is outside of %s: "
 				"use a path in that directory",
 				opts->names[i], opts->root);
 		else if (result && result != -ENOENT)
 			ivs_log(IVS_LOG_WARNING,
-				"%s will not be removed at the end, because user %d cannot remove "
+				"%s will not be removed at exit, because user %d cannot remove "
 				"it (%s): use a directory of that user, such as one made by "
 				"install -d -o %d /run/ivshmem",
 				opts->names[i], (int)geteuid(), strerrordesc_np(-result),

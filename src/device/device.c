@@ -24,8 +24,8 @@ static int check_role(const struct ivs_device *device, struct ivs_error *err)
 	    device->server.last_id <= 0)
 		return 0;
 	return ivs_error_set(err, IVS_DEVICE_E_SERVER,
-			     "a master must be the first client of its server, and this one is "
-			     "peer %d: start it before any other, or without --role master",
+			     "a master must be the first client of its server, and this device "
+			     "is peer %d: start it before any other, or without --role master",
 			     device->server.last_id);
 }
 

@@ -190,8 +190,8 @@ static int receive_region(struct ivs_device *device, int *fd, struct ivs_error *
 		result = ivs_device_bar2_replace(device, fd, err);
 	else if (!ivs_device_bar2_shows(device, *fd))
 		result = ivs_error_set(err, IVS_DEVICE_E_SERVER,
-				       "the server at %s has another region than the VM: restart "
-				       "the VM to use it",
+				       "the server at %s has a different region from the VM's: "
+				       "restart the VM to use it",
 				       device->opts.server);
 	if (!result)
 		join_server(device);

@@ -101,7 +101,7 @@ static void check_vmm(struct ivs_device *device)
 	    ivs_log_allows(&device->limit))
 		ivs_log(IVS_LOG_WARNING,
 			"%s: the VMM has not asked whether the device can be migrated: do not "
-			"migrate its VM, that would lose the device's state",
+			"migrate its VM, because that would lose the device's state",
 			device->name);
 }
 

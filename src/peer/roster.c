@@ -22,7 +22,7 @@
 #define TRIES 50
 #define PAUSE_NS IVS_NS_PER_MS
 
-#define WHY_ENDED "the server that maintained the roster page in the region has ended"
+#define WHY_ENDED "the server that maintained the roster page in the region has exited"
 
 void ivs_peer_roster_note(struct ivs_peer *peer, int fd, uint64_t len)
 {

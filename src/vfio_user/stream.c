@@ -157,7 +157,7 @@ static bool check_header(const struct ivs_vfu_load *load, struct ivs_error *err)
 
 	put_header(header, load->head_len - IVS_VFU_STREAM_HEADER_LEN, load->memory_len);
 	if (memcmp(load->head, header, 8))
-		ivs_error_set(err, 0, "the data to load are not a state of an ivshmem device");
+		ivs_error_set(err, 0, "the data to load is not the state of an ivshmem device");
 	else if (memcmp(load->head, header, sizeof(header)))
 		ivs_error_set(
 			err, 0,
@@ -227,7 +227,7 @@ bool ivs_vfu_load_finish(struct ivs_vfu_load *load, struct ivs_pci_function *dev
 	uint8_t sum[IVS_VFU_STREAM_SUM_LEN];
 
 	if (load->bad)
-		return ivs_error_set(err, 0, "the state to load was invalid before");
+		return ivs_error_set(err, 0, "the state to load was already found to be invalid");
 	if (load->at != end)
 		return ivs_error_set(err, 0, "%llu of %llu bytes of the state were written",
 				     (unsigned long long)load->at, (unsigned long long)end);

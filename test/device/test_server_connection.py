@@ -325,7 +325,7 @@ def test_other_region_is_not_taken_during_a_vmm(place):
         server.end()
         server = start_server(place, region=["-r", "memfd:"])
         told = wait_state(place, "foreign")
-        assert "has another region than the VM" in told["problem"]
+        assert "has a different region from the VM's" in told["problem"]
         running.err.wait("until then the device is not a peer")
         assert guest.client.read(BAR2, 0, 3) == b"old" and guest.id() == 0
         guest.ring(1, 0)
@@ -563,5 +563,6 @@ def test_master_must_have_id_0(place):
     join(place, 2)
     done = place.run_device("-S", place.dir / "vmm", "--server", place.socket, "--role", "master")
     assert done.returncode == 1
-    assert "a master must be the first client of its server, and this one is peer 1" in done.stderr
+    assert ("a master must be the first client of its server, and this device is peer 1" in
+            done.stderr)
     assert not (place.dir / "vmm").exists()

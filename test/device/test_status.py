@@ -169,7 +169,7 @@ def test_states_of_a_server(place):
     wait_state(place, "lost")
     server = start_server(place, region=["-r", "memfd:"])
     told = wait_state(place, "foreign")
-    assert told["joins"] == 1 and "another region than the VM" in told["problem"]
+    assert told["joins"] == 1 and "a different region from the VM's" in told["problem"]
     assert server_line(place).startswith("foreign, peer 0\n         the server at ")
     guest.client.close()
     told = wait_state(place, "joined")

@@ -67,7 +67,7 @@ def test_server_ends_and_returns(place, record_property):
 
     die(server)
     server = place.server("-n", VECTORS, "-l", "1M", region=["-r", "memfd:"])
-    device.log.wait("has another region than the VM")
+    device.log.wait("has a different region from the VM's")
     assert state(device) == "foreign"
     shell.run(f"probe check {NODE} 0 {MIB} 2")
     shell.run(f"probe fill {NODE} 0 {MIB} 3")

@@ -169,7 +169,8 @@ def test_process_beside_the_region_sees_joins_and_leaves(place):
     server.stop()
     client.err.wait("the server is gone")
     client.write("dump\n")
-    client.out.wait("no roster: the server that maintained the roster page in the region has ended")
+    client.out.wait("no roster: the server that maintained the roster page in the region has "
+                    "exited")
     assert client.out.count("peer     1  2 vectors") == 2
     assert not client.out.count("peer 1 left")
     second.write("quit\n")

@@ -172,8 +172,8 @@ def test_start_without_privileges(place):
 @NEEDS_ROOT
 @pytest.mark.parametrize("options, message", [
     (["--user", "root", "--region-owner", "nobody", "--socket-owner", "nobody"],
-     "cannot become user 0, which only root can: Operation not permitted"),
-    (["--chroot", "/tmp"], "cannot make /tmp the root directory, which only root can: "
+     "cannot become user 0, which only root can do: Operation not permitted"),
+    (["--chroot", "/tmp"], "cannot make /tmp the root directory, which only root can do: "
                            "Operation not permitted"),
 ])
 def test_options_that_need_root(place, options, message):
@@ -251,7 +251,7 @@ def test_chroot_with_relative_paths(place, monkeypatch):
                           socket="root/sub/../socket")
     assert os.readlink(f"/proc/{server.pid}/root") == str(place.dir / "root")
     check_works(place.dir / "root" / "socket", 1)
-    server.err.wait(f"{place.dir}/pid will not be removed at the end, because it is outside of "
+    server.err.wait(f"{place.dir}/pid will not be removed at exit, because it is outside of "
                     f"{place.dir}/root: use a path in that directory")
     server.stop()
     assert os.listdir(place.dir / "root") == ["sub"]
@@ -292,7 +292,7 @@ def test_files_that_cannot_be_removed_are_a_warning(place, options, uid, owner):
     place.dir.chmod(0o755)
     server = place.server("-p", place.dir / "pid", *options)
     for name in ["socket", "pid"]:
-        line = server.err.wait(f"{place.dir}/{name} will not be removed at the end, because user "
+        line = server.err.wait(f"{place.dir}/{name} will not be removed at exit, because user "
                                f"{uid} cannot remove it (Permission denied)")
         assert f"install -d -o {uid} /run/ivshmem" in line
     server.stop()
@@ -309,7 +309,7 @@ def test_files_in_a_sticky_directory_are_a_warning(place):
     place.dir.chmod(0o1777)
     os.chown(place.dir, 1, -1)
     server = place.server("--user", "nobody", "-p", place.dir / "pid")
-    server.err.wait("pid will not be removed at the end, because user 65534 cannot remove it "
+    server.err.wait("pid will not be removed at exit, because user 65534 cannot remove it "
                     "(Operation not permitted)")
     assert server.err.count("will not be removed") == 1
     server.stop()
