@@ -31,7 +31,7 @@ struct ivshmem_device;
 /**
  * struct ivshmem_vector - one interrupt
  * @lock:      protects @listeners and the vector's count
- * @listeners: struct ivshmem_listener that have an eventfd
+ * @listeners: list of the struct ivshmem_listener that have an eventfd
  */
 struct ivshmem_vector {
 	struct ivshmem_device *device;
@@ -41,25 +41,25 @@ struct ivshmem_vector {
 };
 
 /**
- * struct ivshmem_device
- * @pdev:          must not be used once @gone is set
+ * struct ivshmem_device - an ivshmem PCI device that is, or was, bound to this driver
+ * @pdev:          the PCI device; must not be used once @gone is set
  * @bdf:           PCI address
- * @hardware:      held while the hardware is accessed: see above
- * @gone:          the device was unbound
+ * @hardware:      held while the hardware is accessed (see "Lifetime" above)
+ * @gone:          true once the device has been unbound
  * @rest:          rest of BAR 0's page, claimed so that no other device is placed there
- * @mappable:      user space may map BAR 0's page
- * @doorbell:      the device has interrupts, even if none could be allocated
- * @intx:          the only vector is INTx; the driver owns the interrupt registers
- * @vectors:       @vectors_n entries; never NULL
+ * @mappable:      whether user space may map BAR 0's page
+ * @doorbell:      whether the device has interrupts, even if none could be allocated
+ * @intx:          whether the only vector is INTx, for which the driver uses the registers
+ * @vectors:       array of @vectors_n vectors in use; never NULL
  * @rung:          wait queue of read() and poll()
  * @files_lock:    protects @files and @files_n
  * @files:         open files, to find their mappings
  * @pages_lock:    protects @pages
  * @pages:         struct pages of the region, or NULL before the first dma-buf
  * @map_lock:      protects @memory_type and @mapped_n
- * @memory_type:   IVS_MEMORY_* of the @mapped_n mappings
+ * @memory_type:   IVS_MEMORY_* type of the @mapped_n current mappings
  * @zeroes:        page mapped in place of the region and the registers once @gone is set
- * @status:        page of IVS_MMAP_STATUS
+ * @status:        status page, which user space maps read-only at offset IVS_MMAP_STATUS
  */
 struct ivshmem_device {
 	struct device dev;
@@ -102,7 +102,7 @@ struct ivshmem_device {
 /**
  * struct ivshmem_listener - an open file's subscription to one vector
  * @ctx:  eventfd to signal; if NULL, the listener is not in the vector's list
- * @seen: count last reported by read()
+ * @seen: the vector's count as last reported by read()
  */
 struct ivshmem_listener {
 	struct list_head node;
@@ -114,8 +114,8 @@ struct ivshmem_listener {
  * struct ivshmem_file - one open file
  * @read_lock: protects @text, @text_len, @next and the listeners' @seen
  * @text:      remainder of a partly read line
- * @next:      vector to check first; rotates so that no vector is starved
- * @listeners: one per vector
+ * @next:      vector that read() checks first; rotates so that no vector is starved
+ * @listeners: one listener per vector
  */
 struct ivshmem_file {
 	struct ivshmem_device *device;
@@ -131,12 +131,12 @@ struct ivshmem_file {
 extern const struct file_operations ivshmem_file_ops;
 extern const struct attribute_group *ivshmem_groups[];
 
-/* file.c: zap all mappings. New faults block while @hardware is held for writing. */
+/* file.c: zap all mappings. New faults block while the device's @hardware is held for writing. */
 void ivshmem_files_unmap(struct ivshmem_device *device);
 
 /* memory.c */
 int ivshmem_memory_mmap(struct ivshmem_device *device, struct vm_area_struct *vma, bool writable);
-/* Return: IVS_MEMORY_* of the current mappings. */
+/* Return: the memory type (IVS_MEMORY_*) of the region's current mappings. */
 u32 ivshmem_memory_type(struct ivshmem_device *device);
 int ivshmem_memory_claim(struct ivshmem_device *device, u32 type);
 void ivshmem_memory_unclaim(struct ivshmem_device *device);

@@ -2,9 +2,10 @@
 /*
  * Export a range of the region as a dma-buf, for GPU drivers and display servers to import.
  *
- * Most importers need struct pages, which device memory does not have. They are created for the
- * whole region on the first export, because they take 1.6 % of its size in guest memory, and kept
- * until the device is released, because memory hotplug is expensive. The granularity is 2 MiB.
+ * Most importers need struct pages, which device memory does not have. Because struct pages take
+ * 1.6 % of the region's size in guest memory, they are created only on the first export, for the
+ * whole region. Because memory hotplug is expensive, they are kept until the device is released.
+ * Memory hotplug requires 2 MiB alignment.
  */
 #include <linux/cc_platform.h>
 #include <linux/dma-buf.h>
@@ -15,14 +16,14 @@
 #include "compat.h"
 #include "device.h"
 
-#define SEGMENT_LEN SZ_1G /* the length of a scatterlist entry has 32 bits */
+#define SEGMENT_LEN SZ_1G /* scatterlist entries have a 32-bit length */
 
 /**
  * struct ivshmem_dmabuf - one exported dma-buf
- * @file:   file it was exported from; the reference keeps @device alive
+ * @file:   open file from which the dma-buf was exported; the reference keeps @device alive
  * @device: device of @file
- * @offset: byte offset in the region
- * @len:    bytes
+ * @offset: byte offset of the exported range in the region
+ * @len:    length of the exported range in bytes
  */
 struct ivshmem_dmabuf {
 	struct file *file;
@@ -48,12 +49,12 @@ static int ivshmem_dmabuf_make_pages(struct ivshmem_device *device)
 	struct dev_pagemap *map;
 	void *result = ERR_PTR(-EOPNOTSUPP);
 
-	/* In an encrypted guest the kernel would map the pages as private. */
+	/* In an encrypted guest the kernel would map the struct pages' memory as private. */
 	if (!IS_ALIGNED(device->memory_at | device->memory_len, SZ_2M) ||
 	    cc_platform_has(CC_ATTR_MEM_ENCRYPT))
 		return -EOPNOTSUPP;
 	if (ivshmem_dmabuf_has_pages(device->memory_at))
-		return -EBUSY; /* dma-bufs of an unbound device at this address are still open */
+		return -EBUSY; /* pages kept for dma-bufs of an unbound device at this address */
 	map = kzalloc(sizeof(*map), GFP_KERNEL);
 	if (!map)
 		return -ENOMEM;
@@ -71,7 +72,7 @@ static int ivshmem_dmabuf_make_pages(struct ivshmem_device *device)
 	return PTR_ERR_OR_ZERO(result);
 }
 
-/* The kernel maps memory with a struct page write-back, so claim that memory type. */
+/* The kernel maps memory that has struct pages as write-back, so claim the write-back type. */
 static int ivshmem_dmabuf_need_pages(struct ivshmem_device *device)
 {
 	int result = 0;
@@ -89,7 +90,7 @@ static int ivshmem_dmabuf_need_pages(struct ivshmem_device *device)
 	return result;
 }
 
-/* Called on the last release, when no dma-buf is left. */
+/* Called when the device is released, by which time it has no dma-bufs left. */
 void ivshmem_dmabuf_free_pages(struct ivshmem_device *device)
 {
 #ifdef CONFIG_ZONE_DEVICE
@@ -120,7 +121,7 @@ static int ivshmem_dmabuf_fill_table(struct sg_table *table, const struct ivshme
 	return 0;
 }
 
-/* A bounce buffer would be a copy that is never synchronised with the region. */
+/* Return: whether DMA would use a bounce buffer, whose copy is never synced with the region. */
 static bool ivshmem_dmabuf_bounces(struct device *importer, const struct ivshmem_device *device)
 {
 	return !device_iommu_mapped(importer) &&
@@ -219,12 +220,12 @@ static struct dma_buf *ivshmem_dmabuf_new(struct ivshmem_dmabuf *dmabuf)
 	if (IS_ERR(buf))
 		return buf;
 	get_file(dmabuf->file);
-	/* Lets ivshmem_files_unmap() find mappings of the dma-buf. */
+	/* Let ivshmem_files_unmap() find mappings of the dma-buf. */
 	buf->file->f_mapping = dmabuf->file->f_mapping;
 	return buf;
 }
 
-/* Called with @hardware held for reading and @gone checked. */
+/* Called with the device's @hardware held for reading, and after checking its @gone. */
 int ivshmem_dmabuf_export(struct ivshmem_file *file, const struct ivs_ioc_dmabuf *arg)
 {
 	struct ivshmem_dmabuf *dmabuf;

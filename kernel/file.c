@@ -30,7 +30,7 @@ static int ivshmem_file_open(struct inode *inode, struct file *filp)
 	unsigned int i;
 	int result;
 
-	/* A node made with mknod(1) can be opened until the cdev is released. */
+	/* After unbind, a node made with mknod(1) can be opened until the cdev is released. */
 	if (READ_ONCE(device->gone))
 		return -ENODEV;
 	file = kzalloc(struct_size(file, listeners, device->vectors_n), GFP_KERNEL_ACCOUNT);
@@ -68,7 +68,10 @@ static int ivshmem_file_release(struct inode *inode, struct file *filp)
 	return 0;
 }
 
-/* Per file, because each device node (mknod can make more) has its own address_space. */
+/*
+ * Unmap file by file: the files may be open through several device nodes, as mknod(1) can create
+ * more, and each node has its own address_space.
+ */
 void ivshmem_files_unmap(struct ivshmem_device *device)
 {
 	struct address_space *last = NULL;
@@ -105,7 +108,10 @@ static bool ivshmem_file_is_readable(const struct ivshmem_file *file)
 	       ivshmem_file_next_vector(file) < file->device->vectors_n;
 }
 
-/* Copy the rest of a partly read line, or the next one. Return: bytes; 0 if nothing is unread. */
+/*
+ * Copy the rest of a partly read line, or the next line. Return: number of bytes copied; 0 if no
+ * vector has an unread count.
+ */
 static ssize_t ivshmem_file_read_line(struct ivshmem_file *file, char __user *out, size_t out_len)
 {
 	unsigned int vector = ivshmem_file_next_vector(file);
@@ -195,7 +201,7 @@ static int ivshmem_ioctl_info(struct ivshmem_device *device, struct ivs_ioc_info
 	return 0;
 }
 
-/* Order stores to a write-combining mapping before the doorbell. */
+/* Ring a doorbell, after all earlier stores to a write-combining mapping. */
 static int ivshmem_ioctl_ring(struct ivshmem_device *device, const struct ivs_ioc_ring *ring)
 {
 	if (ring->peer > IVS_ID_MAX || ring->vector > IVS_VECTOR_MAX)
@@ -224,7 +230,10 @@ static int ivshmem_ioctl_run(struct ivshmem_file *file, unsigned int command,
 	}
 }
 
-/* User memory is not accessed under @hardware: if it is a mapping of ours, its fault takes that. */
+/*
+ * Do not access user memory while holding @hardware: the memory may be a mapping of this device,
+ * whose fault handler takes that lock.
+ */
 static long ivshmem_file_ioctl(struct file *filp, unsigned int command, unsigned long user)
 {
 	struct ivshmem_file *file = filp->private_data;

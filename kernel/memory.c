@@ -4,9 +4,9 @@
  * and unbind can zap the mappings.
  *
  * The page tables of the region are written directly instead of with remap_pfn_range() or
- * vmf_insert_pfn(). On x86 those look up the memory type that the firmware set for the address, and
- * silently turn write-back into uncached for a BAR 2 below 4 GiB. The region is host RAM, so
- * write-back is correct.
+ * vmf_insert_pfn(). On x86 these functions look up the memory type that the firmware set for the
+ * address, and silently turn write-back into uncached if BAR 2 is below 4 GiB. The region is host
+ * RAM, so write-back is correct.
  */
 #include <linux/mm.h>
 #include <linux/pgtable.h>
@@ -14,7 +14,7 @@
 #include "compat.h"
 #include "device.h"
 
-#define FAULT_AROUND_LEN SZ_2M /* bytes inserted per fault */
+#define FAULT_AROUND_LEN SZ_2M /* a fault maps up to this many bytes of the region */
 
 static u64 ivshmem_vma_kind(const struct vm_area_struct *vma)
 {
@@ -66,7 +66,7 @@ static vm_fault_t ivshmem_vma_fault(struct vm_fault *vmf)
 	if (ivshmem_vma_kind(vma) == IVS_MMAP_STATUS)
 		return vmf_insert_pfn(vma, vmf->address, PHYS_PFN(virt_to_phys(device->status)));
 	down_read(&device->hardware);
-	if (device->gone) /* guest RAM: not with the page protection of device memory */
+	if (device->gone) /* the zero page is RAM: do not use the protection of device memory */
 		result = vmf_insert_pfn_prot(vma, vmf->address, page_to_pfn(device->zeroes),
 					     vm_get_page_prot(vma->vm_flags));
 	else if (ivshmem_vma_is_memory(vma))
@@ -77,7 +77,7 @@ static vm_fault_t ivshmem_vma_fault(struct vm_fault *vmf)
 	return result;
 }
 
-/* Account a mapping with memory type @type. Return: -EBUSY if the region is mapped with another. */
+/* Count a mapping of type @type. Return: 0; -EBUSY if the region is mapped with another type. */
 int ivshmem_memory_claim(struct ivshmem_device *device, u32 type)
 {
 	int result = -EBUSY;
@@ -99,7 +99,7 @@ void ivshmem_memory_unclaim(struct ivshmem_device *device)
 	spin_unlock(&device->map_lock);
 }
 
-/* A copy or split of an existing mapping, so its memory type is already claimed. */
+/* Called when an existing mapping is copied or split, so its memory type is already claimed. */
 static void ivshmem_vma_open(struct vm_area_struct *vma)
 {
 	struct ivshmem_device *device = vma->vm_private_data;
@@ -143,7 +143,7 @@ static int ivshmem_vma_claim(struct ivshmem_device *device, struct vm_area_struc
 	return ivshmem_memory_claim(device, type);
 }
 
-/* Return: the bytes that can be mapped at this kind of offset, or a negative errno. */
+/* Return: length of the region, registers or status page that the offset selects; or -errno. */
 static s64 ivshmem_vma_limit(const struct ivshmem_device *device, const struct vm_area_struct *vma,
 			     bool writable)
 {
@@ -163,8 +163,9 @@ static s64 ivshmem_vma_limit(const struct ivshmem_device *device, const struct v
 }
 
 /*
- * @writable: whether the file is open for writing. No lock is needed against unbind: the VMA has no
- * pages yet, and the fault handler checks @gone.
+ * Map the region, the registers or the status page. @writable: whether the file is open for
+ * writing. No lock is needed against unbind: the VMA has no pages yet, and the fault handler checks
+ * @gone.
  */
 int ivshmem_memory_mmap(struct ivshmem_device *device, struct vm_area_struct *vma, bool writable)
 {

@@ -17,7 +17,7 @@ static struct class ivshmem_class = {
 	.dev_groups = ivshmem_groups,
 };
 
-/* The device is unbound and its last file is closed. */
+/* Called once the device has been unbound and its last open file released. */
 static void ivshmem_device_release(struct device *dev)
 {
 	struct ivshmem_device *device = container_of(dev, struct ivshmem_device, dev);
@@ -57,7 +57,7 @@ static struct ivshmem_device *ivshmem_device_new(struct pci_dev *pdev)
 	return NULL;
 }
 
-/* a malformed capability is ignored; the device then has no name. */
+/* Read the region's name and UUID, ignoring a malformed capability (PROTOCOL.md, R-9). */
 static void ivshmem_device_read_name(struct ivshmem_device *device)
 {
 	u8 bytes[IVS_PCI_CAP_NAME_OFFSET + IVS_PCI_CAP_NAME_MAX + 1] = {};
@@ -82,7 +82,7 @@ static void ivshmem_device_read_name(struct ivshmem_device *device)
 	strscpy(device->name, bytes + IVS_PCI_CAP_NAME_OFFSET, sizeof(device->name));
 }
 
-/* Mapping BAR 0 maps its whole page, so no other device may use the rest of that page. */
+/* Mapping BAR 0 maps its whole page, so claim the rest of the page to keep other devices out. */
 static void ivshmem_device_claim_page(struct ivshmem_device *device)
 {
 	const struct resource *bar = &device->pdev->resource[IVS_BAR_REGISTERS];
@@ -122,7 +122,7 @@ static int ivshmem_device_map_bars(struct ivshmem_device *device)
 	return 0;
 }
 
-/* The last step of probe: from here on the device node can be opened. */
+/* The last step of probe, after which the device node can be opened. */
 static int ivshmem_device_register(struct ivshmem_device *device)
 {
 	int number = ida_alloc_max(&ivshmem_minors, MINORS_MAX - 1, GFP_KERNEL);
@@ -158,7 +158,7 @@ static void ivshmem_device_put(void *device)
 	put_device(&((struct ivshmem_device *)device)->dev);
 }
 
-/* Resources are device-managed: released in reverse order after remove, the device last. */
+/* All resources are device-managed; they are released in reverse order after ivshmem_remove(). */
 static int ivshmem_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct ivshmem_device *device = ivshmem_device_new(pdev);
@@ -182,7 +182,7 @@ static int ivshmem_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	pci_set_drvdata(pdev, device);
 	result = ivshmem_device_register(device);
 	if (result)
-		ivshmem_device_shut_down(device); /* it may already have been opened */
+		ivshmem_device_shut_down(device); /* the node may already have been opened */
 	else
 		dev_info(&device->dev, "%s: revision %u, %llu KiB, %u vectors\n", device->bdf,
 			 pdev->revision, device->memory_len >> 10, device->vectors_n);
@@ -198,7 +198,7 @@ static void ivshmem_remove(struct pci_dev *pdev)
 	ivshmem_device_shut_down(device);
 }
 
-/* Until ivshmem_reset_done() the hardware is not accessed, and faults on mappings block. */
+/* Block accesses to the hardware, and faults on mappings, until ivshmem_reset_done(). */
 static void ivshmem_reset_prepare(struct pci_dev *pdev)
 {
 	struct ivshmem_device *device = pci_get_drvdata(pdev);
@@ -207,7 +207,7 @@ static void ivshmem_reset_prepare(struct pci_dev *pdev)
 	ivshmem_files_unmap(device);
 }
 
-/* Doorbells may have been lost during a reset or suspend, so all listeners are signalled. */
+/* Signal all listeners, because doorbells may have been lost during a reset or suspend. */
 static void ivshmem_device_restart(struct ivshmem_device *device)
 {
 	ivshmem_vectors_mask(device, false);

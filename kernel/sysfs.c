@@ -22,7 +22,10 @@ static struct ivshmem_device *ivshmem_device_of(struct device *dev)
 	}                                                                                          \
 	IVSHMEM_ATTR(NAME)
 
-/* Safe to access pdev: sysfs removes the attributes, and waits for readers, before unbind ends. */
+/*
+ * Attributes may access pdev: unbind removes them, and waits for their readers, before it sets
+ * device->gone.
+ */
 IVSHMEM_VALUE_ATTR(name, "%s", device->name);
 IVSHMEM_VALUE_ATTR(revision, "%u", device->pdev->revision);
 IVSHMEM_VALUE_ATTR(size, "%llu", device->memory_len);
@@ -75,7 +78,7 @@ static struct attribute *ivshmem_attributes[] = {
 	&dev_attr_name.attr,	&dev_attr_uuid.attr,	    NULL,
 };
 
-/* name and uuid exist only if the device has them. */
+/* Name and UUID are optional (PROTOCOL.md, R-9); hide the attribute if the device has none. */
 static umode_t ivshmem_attribute_is_visible(struct kobject *kobj, struct attribute *attr, int index)
 {
 	const struct ivshmem_device *device = ivshmem_device_of(kobj_to_dev(kobj));

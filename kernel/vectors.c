@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Interrupts (MSI-X, or INTx of revision 0): count them and signal listeners. */
+/* Count interrupts (MSI-X, or INTx on revision 0) and signal listeners. */
 #include <linux/eventfd.h>
 #include <linux/interrupt.h>
 #include <linux/poll.h>
@@ -26,7 +26,7 @@ static void ivshmem_vector_signal(struct ivshmem_vector *vector)
 	spin_unlock_irqrestore(&vector->lock, flags);
 }
 
-/* Wake all listeners: doorbells may have been lost, or the device is gone. */
+/* Signal all listeners, because doorbells may have been lost or the device was removed. */
 void ivshmem_vectors_signal_all(struct ivshmem_device *device)
 {
 	unsigned int i;
@@ -44,14 +44,17 @@ static irqreturn_t ivshmem_handle_msix(int irq, void *data)
 
 	ivshmem_vector_signal(vector);
 	/*
-	 * Wake all exclusive waiters (EPOLLEXCLUSIVE): they are exclusive per file, but all files
-	 * share this queue.
+	 * All open files share this queue, so wake every exclusive waiter (EPOLLEXCLUSIVE): waking
+	 * only one could leave the waiters of other files asleep.
 	 */
 	__wake_up(&vector->device->rung, TASK_INTERRUPTIBLE, 0, poll_to_key(EPOLLIN | EPOLLRDNORM));
 	return IRQ_HANDLED;
 }
 
-/* reading the status clears it and deasserts INTx. All ones: the device is not responding. */
+/*
+ * Reading the interrupt status clears it and deasserts INTx (PROTOCOL.md, R-3). A removed device
+ * reads as all ones.
+ */
 static irqreturn_t ivshmem_handle_intx(int irq, void *data)
 {
 	struct ivshmem_vector *vector = data;
@@ -79,14 +82,17 @@ static int ivshmem_vector_request(struct ivshmem_device *device, unsigned int nu
 				device->intx ? IRQF_SHARED : 0, name, vector);
 }
 
-/* mask or unmask INTx, if its handler is installed. A reset masks it. */
+/* Mask or unmask INTx if its handler is installed (PROTOCOL.md, R-3). A reset masks INTx. */
 void ivshmem_vectors_mask(struct ivshmem_device *device, bool masked)
 {
 	if (device->intx && device->vectors_n)
 		iowrite32(!masked, device->registers + IVS_REG_INTR_MASK);
 }
 
-/* Use as many vectors as can be allocated: few CPUs mean few interrupts. ivshmem-plain has none. */
+/*
+ * Request as many vectors as are available: a guest with few CPUs may have fewer interrupts than
+ * the device has vectors. ivshmem-plain has no vectors.
+ */
 int ivshmem_vectors_init(struct ivshmem_device *device)
 {
 	int wanted_n = min(pci_msix_vec_count(device->pdev), IVS_LINUX_VECTORS_MAX);
@@ -113,7 +119,7 @@ int ivshmem_vectors_init(struct ivshmem_device *device)
 	return 0;
 }
 
-/* @fd: an eventfd, or -1 to remove the listener. */
+/* Signal eventfd @fd whenever vector @number is rung. @fd: -1 to stop signalling */
 int ivshmem_vector_listen(struct ivshmem_file *file, u32 number, int fd)
 {
 	struct ivshmem_vector *vector = &file->device->vectors[number];
