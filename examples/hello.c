@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The smallest useful program: write a word into the region and ring a peer, or wait to be rung.
- * The same on the host and in a guest:
+ * The smallest useful program: write a word into the region and ring a peer, or wait to be rung. It
+ * runs on the host and in a guest:
  *
  *   hello unix:/tmp/ivshmem_socket         waits for a doorbell, then prints the word in the region
  *   hello unix:/tmp/ivshmem_socket 0 hi    writes "hi" into the region and rings peer 0
- *   hello pci: 0 hi                        the same from a guest
+ *   hello pci: 0 hi                        the same, from a guest
  */
 #include <errno.h>
 #include <stdio.h>
@@ -41,7 +41,7 @@ static int receive_word(struct ivs_peer *peer)
 	fflush(stdout);
 	do {
 		result = ivs_peer_wait(peer, 0, -1);
-	} while (result == -EINTR); /* stopped and continued: Ctrl-Z, fg */
+	} while (result == -EINTR); /* the process was stopped and continued (Ctrl-Z, fg) */
 	if (result) {
 		const char *why = ivs_peer_cap_reason(peer, IVS_CAP_WAIT);
 

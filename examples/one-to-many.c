@@ -8,12 +8,12 @@
  *   date | one-to-many write pci: 0 1 2                in a guest, with the ids of the readers,
  *                                                      unless ivshmem-server has --roster
  *
- * The writer never waits. A reader that starts late or is slow prints the last 64 messages, and how
- * many it has missed. There must be only one writer at a time.
+ * The writer never waits. A reader that starts late or is slow prints only the last 64 messages,
+ * and the number of messages that it missed. Run only one writer at a time.
  *
  * Readers do not trust the region: they copy and check each number before they use it, and read at
- * most 64 cells before they wait again. So a hostile peer can make them print nonsense, but cannot
- * make them read elsewhere, or hang.
+ * most 64 cells before they wait again. So a hostile peer can make readers print nonsense, but
+ * cannot make them hang or read outside the region.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -27,26 +27,27 @@
 #define CELLS_N 64
 #define WORDS_N 30
 #define TEXT_LEN (WORDS_N * sizeof(uint64_t))
-#define LOOK_MS 1000 /* doorbells can get lost: an untrusted peer can consume them */
+#define LOOK_MS 1000 /* read at least this often, as hostile peers can consume doorbells */
 
 /*
- * A message has a number, from 1, and belongs to a generation: a run of a writer. Both are in one
- * word, the stamp, so that they are read and written together.
+ * Each run of the writer starts a new generation, whose messages are numbered from 1. A message is
+ * identified by its stamp: generation and number in one word, so that both are read and written
+ * together.
  */
 #define STAMP(generation, number) ((uint64_t)(generation) << 32 | (uint32_t)(number))
 #define GENERATION(stamp) ((uint32_t)((stamp) >> 32))
 #define NUMBER(stamp) ((uint32_t)(stamp))
 
-/* A seqlock: the text belongs to the stamp if that is the same before and after copying. */
+/* A message under a seqlock: a copy is valid if the stamp is the same before and after copying. */
 struct cell {
-	_Atomic uint64_t stamp; /* 0: being written */
+	_Atomic uint64_t stamp; /* 0 while the cell is being written */
 	_Atomic uint64_t len;
 	_Atomic uint64_t words[WORDS_N];
 };
 
 struct board {
-	_Atomic uint64_t latest;		  /* the stamp of the last message */
-	_Alignas(256) struct cell cells[CELLS_N]; /* a message is in cell number % CELLS_N */
+	_Atomic uint64_t latest;		  /* the stamp of the newest message */
+	_Alignas(256) struct cell cells[CELLS_N]; /* message N is in cell N % CELLS_N */
 };
 _Static_assert(sizeof(struct cell) == 256, "the layout is the same for every peer");
 
@@ -64,7 +65,7 @@ static void board_put(struct board *board, uint64_t stamp, const char *text)
 
 	memcpy(words, text, len);
 	atomic_store_explicit(&cell->stamp, 0, memory_order_relaxed);
-	atomic_thread_fence(memory_order_release); /* 0 is visible before the stores below */
+	atomic_thread_fence(memory_order_release); /* make 0 visible before the stores below */
 	for (size_t i = 0; i < WORDS_N; i++)
 		atomic_store_explicit(&cell->words[i], words[i], memory_order_relaxed);
 	atomic_store_explicit(&cell->len, len, memory_order_relaxed);
@@ -72,7 +73,10 @@ static void board_put(struct board *board, uint64_t stamp, const char *text)
 	atomic_store_explicit(&board->latest, stamp, memory_order_release);
 }
 
-/* Return: whether @text, of TEXT_LEN + 1 bytes, is the message with this stamp. */
+/*
+ * Copy the message with this stamp to @text, which has TEXT_LEN + 1 bytes. Return: false if the
+ * message has been overwritten.
+ */
 static bool board_get(struct board *board, uint64_t stamp, char *text)
 {
 	struct cell *cell = &board->cells[NUMBER(stamp) % CELLS_N];
@@ -85,17 +89,17 @@ static bool board_get(struct board *board, uint64_t stamp, char *text)
 		words[i] = atomic_load_explicit(&cell->words[i], memory_order_relaxed);
 	len = atomic_load_explicit(&cell->len, memory_order_relaxed);
 	atomic_thread_fence(
-		memory_order_acquire); /* the stamp is read again after the loads above */
+		memory_order_acquire); /* read the stamp again only after the loads above */
 	if (atomic_load_explicit(&cell->stamp, memory_order_relaxed) != stamp || len > TEXT_LEN)
 		return false;
 	memcpy(text, words, len);
 	text[len] = 0;
 	for (char *c = text; *c; c++)
-		*c = isprint((unsigned char)*c) ? *c : '?'; /* terminals obey control characters */
+		*c = isprint((unsigned char)*c) ? *c : '?'; /* no terminal escapes */
 	return true;
 }
 
-/* Receive joins and leaves, then ring the peers that are named, or else all. */
+/* Receive joins and leaves, then ring the peers in @names or, if @names is empty, all peers. */
 static int ring_readers(struct ivs_peer *peer, char **names)
 {
 	static unsigned int ids[65536];
@@ -111,7 +115,7 @@ static int ring_readers(struct ivs_peer *peer, char **names)
 		ids[ids_n++] = (unsigned int)strtoul(*names, NULL, 10);
 	if (!ids_n)
 		ids_n = ivs_peer_roster(peer, ids, 65536);
-	/* Ignore peers that have left by then, or have no vectors. */
+	/* Ignore positive results: the peer has left, or has no vectors. */
 	for (unsigned int i = 0; i < ids_n && result >= 0; i++)
 		result = ivs_peer_ring(peer, ids[i], 0);
 	return result < 0 ? fail(strerror(-result)) : 0;
@@ -136,7 +140,7 @@ static int write_messages(struct ivs_peer *peer, struct board *board, char **nam
 	return 0;
 }
 
-/* Print the messages after *@seen. */
+/* Print the messages that are newer than the one with the stamp *@seen, and update *@seen. */
 static void print_messages(struct board *board, uint64_t *seen)
 {
 	uint64_t latest = atomic_load_explicit(&board->latest, memory_order_acquire);
@@ -145,7 +149,7 @@ static void print_messages(struct board *board, uint64_t *seen)
 	char text[TEXT_LEN + 1];
 
 	if (NUMBER(latest) < number)
-		number = 0; /* a correct writer never goes back */
+		number = 0; /* within a generation, only a faulty writer goes back */
 	if (NUMBER(latest) - number > CELLS_N)
 		lost = NUMBER(latest) - number - CELLS_N;
 	number += lost;

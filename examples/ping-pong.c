@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Two peers measure the round trip of a doorbell. On the host, in two terminals:
+ * Two peers measure the round trip of a doorbell. On the host, run this in two terminals; the two
+ * peers find each other by the roster, if no other peers are connected:
  *
- *   ping-pong unix:/tmp/ivshmem_socket           in both; they find each other by the roster, if no
- *                                                other peer stays connected
+ *   ping-pong unix:/tmp/ivshmem_socket
  *
- * In a guest, with the id of the other peer (or with ivshmem-server --roster):
+ * In guests, specify the id of the other peer (not needed with ivshmem-server --roster):
  *
- *   ping-pong pci: 1 10000                       here; 1 is the id of the other peer
- *   ping-pong /dev/ivshmem0 0 10000              there; 0 is the id of this peer
+ *   ping-pong pci: 1 10000                       in the guest with id 0
+ *   ping-pong /dev/ivshmem0 0 10000              in the guest with id 1
  *
- * The peer with the lower id measures, the other answers. A doorbell is only a hint: any peer can
- * ring, and doorbells coalesce. So numbers in the region say what is asked and answered.
+ * The peer with the lower id measures, the other one answers. Any peer can ring, and doorbells
+ * coalesce, so a doorbell is only a hint; numbers in the region identify pings and answers.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -22,14 +22,14 @@
 
 #include <ivshmem/peer.h>
 
-#define MEETING_MS 30000 /* to find each other */
-#define AGAIN_MS 100	 /* interval of ringing again: the other may join later, or have left */
-#define ANSWER_MS 30000	 /* on a loaded machine an emulated guest may stall for seconds */
+#define MEETING_MS 30000 /* time for the peers to find each other */
+#define AGAIN_MS 100	 /* ring at this interval: the other peer may not have joined yet */
+#define ANSWER_MS 30000	 /* long, because an emulated guest on a loaded machine may stall */
 
-/* The message of a peer to the other: in the region, at its id, in a cache line of its own. */
+/* A peer's message to the other peer, in one cache line of the region; the index is its id. */
 struct cell {
-	_Atomic uint64_t ping; /* the number to answer; 0: the end */
-	_Atomic uint64_t pong; /* the last number answered */
+	_Atomic uint64_t ping; /* number that the other peer is to answer; 0 ends the game */
+	_Atomic uint64_t pong; /* last number that this peer has answered */
 	char pad[48];
 };
 
@@ -38,11 +38,11 @@ struct game {
 	struct cell *mine;
 	struct cell *other;
 	unsigned int other_id;
-	bool named; /* otherwise the other is from the roster, and may be about to leave */
+	bool named; /* if false, the other peer was found by the roster and may be about to leave */
 	unsigned int rounds;
 };
 
-enum outcome { DONE, FAILED, LEFT /* the other left before the first answer */ };
+enum outcome { DONE, FAILED, LEFT /* the other peer left before the first answer */ };
 
 static uint64_t now_ns(void)
 {
@@ -59,15 +59,18 @@ static enum outcome fail(const char *what, int result)
 	return FAILED;
 }
 
-/* Whether the other was found by the roster, and has left. @result: of ringing it. */
+/*
+ * Return: whether the other peer was found by the roster but has left. @result: the result of
+ * ringing that peer.
+ */
 static bool has_left(const struct game *game, int result)
 {
 	return !game->named && result == IVS_PEER_E_ABSENT;
 }
 
 /*
- * Ring until the answer arrives; repeat it, because the other may not have joined yet, and an
- * untrusted peer may have consumed the doorbell.
+ * Ring until the answer arrives; once may not be enough, because the other peer may not have joined
+ * yet, and an untrusted peer may consume doorbells.
  */
 static enum outcome ping(const struct game *game, uint64_t number, bool met)
 {
@@ -103,7 +106,7 @@ static enum outcome measure(const struct game *game)
 	unsigned int n = game->rounds;
 	size_t p50 = n / 2, p99 = n * 99ull / 100;
 	uint64_t *ns = calloc(n, sizeof(*ns));
-	uint64_t number = now_ns(); /* cells of an earlier game have other numbers */
+	uint64_t number = now_ns(); /* differs from the numbers in cells of earlier games */
 	enum outcome outcome = ns ? ping(game, number, false) : fail("no memory", 0);
 	int result;
 
@@ -121,7 +124,7 @@ static enum outcome measure(const struct game *game)
 		       n, game->other_id, (double)ns[0] / 1e3, (double)ns[p50] / 1e3,
 		       (double)ns[p99] / 1e3);
 		result = ivs_peer_ring(game->peer, game->other_id, 0);
-		/* A surplus doorbell may have ended it already. */
+		/* A surplus doorbell may already have made the other peer see the 0 and leave. */
 		if (result && result != IVS_PEER_E_ABSENT)
 			outcome = fail("cannot end the game of the other peer", result);
 	}
@@ -154,7 +157,7 @@ static enum outcome answer(const struct game *game)
 		result = ivs_peer_ring(game->peer, game->other_id, 0);
 		if (!answers_n && has_left(game, result))
 			return LEFT;
-		/* The other may have ended without waiting for this answer. */
+		/* The other peer may have ended the game without waiting for this answer. */
 		if (result == IVS_PEER_E_ABSENT && answers_n && !atomic_load(&game->other->ping))
 			break;
 		if (result)
@@ -165,7 +168,7 @@ static enum outcome answer(const struct game *game)
 	return DONE;
 }
 
-/* Return: the id of the next peer that is connected or joins; -1 on failure. */
+/* Return: the id of the next peer that is connected, or joins; -1 on failure. */
 static int find_other(struct ivs_peer *peer)
 {
 	struct ivs_event event;
@@ -180,7 +183,7 @@ static int find_other(struct ivs_peer *peer)
 	return -1;
 }
 
-/* @other_id: -1: not named */
+/* Play a game with @other_id or, if it is -1, with a peer found by the roster. */
 static enum outcome play(struct ivs_peer *peer, int other_id, unsigned int rounds)
 {
 	struct cell *cells = ivs_peer_memory(peer, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A peer in a program with an event loop: waits for standard input, a timer and doorbells at the
- * same time. On the host or in a guest:
+ * A peer in a program with an event loop that waits for standard input, a timer and doorbells at
+ * the same time. The program runs on the host and in a guest:
  *
  *   poll-loop unix:/tmp/ivshmem_socket      "ring 0 1" rings vector 1 of peer 0, "quit" exits
  *   poll-loop pci: 60                       prints its status every 60 seconds
@@ -23,7 +23,7 @@ enum { INPUT, TIMER, PEER, FDS_N };
 struct loop {
 	struct ivs_peer *peer;
 	unsigned long doorbells_n;
-	char line[80]; /* the input's incomplete line */
+	char line[80]; /* incomplete line of input */
 	size_t line_len;
 	bool ends;
 };
@@ -53,7 +53,7 @@ static void show(struct loop *loop, const struct ivs_event *event)
 	}
 }
 
-/* Take all events: the fd may be readable for several, or for none. */
+/* Handle all pending events: if the peer's fd is readable, there may be several, or none. */
 static int take_events(struct loop *loop)
 {
 	struct ivs_event event;
@@ -90,7 +90,7 @@ static void run_command(struct loop *loop, const char *command)
 		printf("peer %u has no vector %u\n", id, vector);
 }
 
-/* read(2), not fgets(): poll(2) does not see what stdio has buffered. */
+/* Use read(2) instead of fgets(), because poll(2) does not see what stdio has buffered. */
 static int take_input(struct loop *loop)
 {
 	char bytes[256];
@@ -101,7 +101,7 @@ static int take_input(struct loop *loop)
 	loop->ends = !n;
 	for (ssize_t i = 0; i < n && !loop->ends; i++) {
 		if (bytes[i] != '\n') {
-			/* The end of a long line is dropped. */
+			/* Truncate lines that are too long. */
 			if (loop->line_len < sizeof(loop->line) - 1)
 				loop->line[loop->line_len++] = bytes[i];
 			continue;

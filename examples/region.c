@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Create a region for VMs with ivshmem-plain (Looking Glass, for instance), with size, owner and
- * mode, and with its memory reserved. Prints the options for QEMU.
+ * Create a region of the given size, mode and owner for VMs with ivshmem-plain (to run Looking
+ * Glass, for instance), reserve its memory, and print the options for QEMU.
  *
  *   region shm:looking-glass 32M                     mode 0600, owned by the caller
  *   region shm:looking-glass 32M 0660 $(id -u) $(getent group kvm | cut -d: -f3)
  *
- * A region that exists with that size is left as it is; with another size, it is an error.
+ * An existing region of the given size is left unchanged; one of another size is an error.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 
 #include <ivshmem/region.h>
 
-/* "32M": bytes, with K, M or G. Return: 0 if @text is not a size. */
+/* Return: the size in bytes that @text, such as "32M" (or K, G), stands for; 0 if invalid. */
 static uint64_t parse_size(const char *text)
 {
 	static const char suffixes[] = "KMG";

@@ -9,8 +9,8 @@
 #define LOOK_MS 100
 
 /*
- * A doorbell carries no data, not even the sender. So a peer writes into its cell which doorbell it
- * is about to ring, and the peer that is rung acknowledges it in its own.
+ * A doorbell carries no data and does not identify its sender. So before a peer rings, it announces
+ * the doorbell in its cell, and the peer that is rung acknowledges that doorbell in its own cell.
  */
 static uint64_t pack_ring(unsigned int to, unsigned int vector, unsigned int number)
 {
@@ -29,7 +29,7 @@ static bool ring_one(struct meet *meet, unsigned int to, unsigned int vector, un
 	return meet_await_value(meet, &meet->cells[to].heard[meet->id], ring, what);
 }
 
-/* Vector @vector has been rung: was it @from? */
+/* This peer's vector @vector was rung: acknowledge the doorbell if @from has announced it. */
 static void take_ring_of(struct meet *meet, unsigned int from, unsigned int vector)
 {
 	struct cell *mine = &meet->cells[meet->id];
@@ -45,7 +45,7 @@ static void take_ring_of(struct meet *meet, unsigned int from, unsigned int vect
 	mine->heard[from] = ring;
 }
 
-/* From any peer: the next turn may have begun before we saw the end of this one. */
+/* Check the cells of all peers, because the next peer's turn may already have begun. */
 static void take_ring(struct meet *meet, unsigned int vector)
 {
 	for (unsigned int from = 0; from < meet->peers_n; from++) {
@@ -54,7 +54,7 @@ static void take_ring(struct meet *meet, unsigned int vector)
 	}
 }
 
-/* Take one event; without one, subtract the waiting time from @left_ms. */
+/* Handle one event. If none arrives, subtract the time waited from @left_ms. */
 static bool take_event(struct meet *meet, int *left_ms)
 {
 	struct ivs_event event;
@@ -69,8 +69,8 @@ static bool take_event(struct meet *meet, int *left_ms)
 }
 
 /*
- * The peers have met in memory, perhaps before the server has announced their doorbells. Without a
- * roster nothing is announced.
+ * Peers may meet in memory before the server has announced their vectors, so wait for the vectors
+ * of @to. If the transport has no roster, vectors are never announced.
  */
 static bool await_doorbells_of(struct meet *meet, unsigned int to)
 {
@@ -87,7 +87,7 @@ static bool await_doorbells_of(struct meet *meet, unsigned int to)
 	return true;
 }
 
-/* The turn of this peer: ring each vector of each other peer, one after the other. */
+/* On this peer's turn, ring each vector of each other peer, one after the other. */
 static bool ring_all(struct meet *meet)
 {
 	unsigned int number = 0;
@@ -102,7 +102,7 @@ static bool ring_all(struct meet *meet)
 	return all;
 }
 
-/* The turn of another peer: take its doorbells until it is done. */
+/* On the turn of peer @from, acknowledge its doorbells until it has rung all peers. */
 static bool listen_to(struct meet *meet, unsigned int from)
 {
 	int left_ms = meet->timeout_ms;
@@ -159,7 +159,7 @@ static int compare_times(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
-/* Waits again after the process was stopped and continued. */
+/* Wait for vector 0 to be rung, even if the process is stopped and continued while it waits. */
 static int wait_for_ring(struct meet *meet)
 {
 	int result;
@@ -215,7 +215,7 @@ static bool measure_with(struct meet *meet, unsigned int with)
 	return ok;
 }
 
-/* Pair number @pair (from 1): @from rings and measures, @to answers, the others wait. */
+/* Measure round trips of pair number @pair, from 1: @from rings, @to answers, the others wait. */
 static bool measure_pair(struct meet *meet, unsigned int from, unsigned int to, uint64_t pair)
 {
 	struct cell *mine = &meet->cells[meet->id];

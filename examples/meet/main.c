@@ -22,7 +22,7 @@ static const char help_text[] =
 	"Example: two processes on the host\n"
 	"  ivshmem-server -F -S /tmp/iv.sock & meet unix:/tmp/iv.sock & meet unix:/tmp/iv.sock\n";
 
-/* A line for scripts. Names were checked when they were read, so nothing needs escaping. */
+/* Print a line of JSON for scripts. The names need no escaping: they were checked when read. */
 static void print_result(const struct meet *meet)
 {
 	const char *comma = "";
@@ -57,7 +57,7 @@ static void print_result(const struct meet *meet)
 	       meet->speeds.write_mbs, meet->speeds.read_mbs, meet->speeds.floor_mbs);
 }
 
-/* Memory is measured one peer after the other: each waits until those before it are done. */
+/* Measure doorbells, then memory; peers measure memory one at a time, in the order of their ids. */
 static bool measure(struct meet *meet)
 {
 	if (!meet_measure_doorbells(meet))
@@ -92,7 +92,7 @@ static bool meet_all(struct meet *meet, const char *address)
 	if (!measure(meet))
 		return false;
 	meet_enter(meet, STAGE_DONE);
-	return meet_await(meet, STAGE_DONE); /* no peer leaves while another still reads */
+	return meet_await(meet, STAGE_DONE); /* do not leave while another peer still reads */
 }
 
 static bool parse_number(const char *text, long min, long max, long *out)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * meet: a fixed number of peers, on the host or in guests, find each other in the region, write
- * into it, read each other's data, ring each other and measure.
+ * into it, read each other's data, ring each other, and measure doorbells and memory.
  *
- * The device does not report other peers to a guest, so the peers find each other in memory. Each
- * peer writes only to its own cell and its own area. Data of other peers is read once, checked,
- * and then used.
+ * The peers find each other in memory, because the device does not report peers to a guest. Each
+ * peer writes only to its own cell and its own area. It copies other peers' data once and checks
+ * the copy before use.
  */
 #ifndef MEET_H
 #define MEET_H
@@ -19,7 +19,7 @@
 #define VECTORS_MAX 64
 #define NAME_LEN 32
 
-/* The progress of a peer. A stage is entered when everything before it is done. */
+/* How far a peer has got: it enters a stage when it has done what the stage is named after. */
 enum stage {
 	STAGE_NONE,
 	STAGE_OPENED,
@@ -32,14 +32,14 @@ enum stage {
 };
 
 /**
- * struct cell - the messages of a peer to the others; in the region, at its id
- * @nonce:      a random number that is not 0, new in each run: tells cells of earlier runs apart
- * @saw:        by id: the nonce that this peer has read there
- * @stage:      enum stage
- * @ring:       the doorbell that it is about to ring: peer << 32 | vector << 16 | number
- * @heard:      by id: the last @ring of that peer that has arrived
- * @pairs_done: number of pairs that have been measured
- * @ready:      the pair, from 1, for which it is ready to be rung
+ * struct cell - what a peer tells the other peers; the region has an array of cells, indexed by id
+ * @nonce:      random number, not 0, that tells cells of this run from cells of earlier runs
+ * @saw:        for each peer id, the nonce that the owner of this cell has read in that peer's cell
+ * @stage:      enum stage that the owner has reached
+ * @ring:       doorbell that the owner is about to ring: peer << 32 | vector << 16 | number
+ * @heard:      for each peer id, the last @ring of that peer whose doorbell the owner received
+ * @pairs_done: number of the last pair that the owner has measured
+ * @ready:      number of the pair, from 1, for which the owner is ready to be rung
  */
 struct cell {
 	_Atomic uint64_t nonce;
@@ -75,8 +75,8 @@ struct speeds {
 
 /**
  * struct meet - the state of this peer
- * @peers_n:  number of peers, with this one; their ids are 0 to peers_n - 1
- * @area_len: bytes of an area; area 0 holds the cells, area id + 1 belongs to peer id
+ * @peers_n:  number of peers, including this one; their ids are 0 to peers_n - 1
+ * @area_len: length of each area in bytes; area 0 has the cells, area N + 1 belongs to peer N
  */
 struct meet {
 	const char *name;
@@ -101,7 +101,7 @@ struct meet {
 	struct speeds speeds;
 };
 
-/* table.c: finding each other, and waiting for each other. Return: whether it succeeded. */
+/* table.c: find the other peers, and wait for them. Return: whether this succeeded. */
 bool meet_open(struct meet *meet, const char *address);
 bool meet_others(struct meet *meet);
 void meet_enter(struct meet *meet, enum stage stage);
@@ -110,7 +110,7 @@ bool meet_await_value(struct meet *meet, const _Atomic uint64_t *value, uint64_t
 		      const char *what);
 bool meet_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* memory.c: writing and reading the region */
+/* memory.c: write and read the region, and measure its speed */
 void meet_write(struct meet *meet);
 bool meet_read(struct meet *meet);
 void meet_measure_memory(struct meet *meet);

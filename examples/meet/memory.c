@@ -8,14 +8,14 @@
 
 #define MIB (1 << 20)
 #define KIB (1 << 10)
-#define MEASURE_S 0.2 /* per figure */
+#define MEASURE_S 0.2 /* duration of each measurement */
 
 static char *area(const struct meet *meet, unsigned int id)
 {
 	return meet->memory + (id + 1) * meet->area_len;
 }
 
-/* xorshift64: the writer and the reader get the same numbers from the same nonce. */
+/* xorshift64. Writer and reader start from the same nonce, so they get the same numbers. */
 static uint64_t next_random(uint64_t *state)
 {
 	*state ^= *state << 13;
@@ -81,14 +81,14 @@ static double copy_speed(void *to, const void *from, size_t len)
 		__asm__ volatile(""
 				 :
 				 : "r"(to)
-				 : "memory"); /* keeps the compiler from dropping a copy */
+				 : "memory"); /* or memcpy() could be optimised away */
 		copies++;
 		seconds = now_s() - start;
 	} while (seconds < MEASURE_S);
 	return (double)len * (double)copies / seconds / 1e6;
 }
 
-/* One peer after the other, so that none measures the load of another. */
+/* Called by one peer at a time, so that the peers' measurements do not disturb each other. */
 void meet_measure_memory(struct meet *meet)
 {
 	size_t len = meet->area_len;

@@ -8,7 +8,7 @@
 
 #include "meet.h"
 
-#define PAUSE_NS 2000000 /* between two reads of the memory */
+#define PAUSE_NS 2000000 /* pause between two reads of another peer's cell */
 #define MIB (1 << 20)
 
 bool meet_fail(const char *format, ...)
@@ -36,7 +36,7 @@ static void pause_briefly(void)
 	nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
 }
 
-/* The length of areas is a power of two, so that they begin at pages. */
+/* Divide the region into areas. Their number is a power of two, so that they are aligned. */
 static bool meet_lay_out(struct meet *meet)
 {
 	unsigned int areas_n = 1;
@@ -82,7 +82,7 @@ bool meet_open(struct meet *meet, const char *address)
 	return true;
 }
 
-/* A name that another peer wrote: copy it, then replace unsafe characters. */
+/* Copy a name that another peer wrote, then replace unsafe characters in the copy. */
 static void cell_take_name(char out[NAME_LEN], const struct cell *cell)
 {
 	memcpy(out, cell->name, NAME_LEN);
@@ -93,7 +93,7 @@ static void cell_take_name(char out[NAME_LEN], const struct cell *cell)
 	}
 }
 
-/* Whether @other has joined: it has a nonce, and has seen ours. */
+/* Return: whether @other has joined: it has written a nonce and has seen this peer's nonce. */
 static bool meet_look_for(struct meet *meet, unsigned int other)
 {
 	struct cell *mine = &meet->cells[meet->id];
@@ -132,7 +132,7 @@ bool meet_others(struct meet *meet)
 			if (now_ms() > deadline)
 				return meet_fail("peer %u did not appear", other);
 			pause_briefly();
-			/* Peers that joined earlier must see that they were seen. */
+			/* All other peers may be waiting for this peer to see their nonces, too. */
 			for (unsigned int id = 0; id < meet->peers_n; id++)
 				if (id != meet->id)
 					meet_look_for(meet, id);
