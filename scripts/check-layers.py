@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Check the sources against the rules of ARCHITECTURE.md and CONTRIBUTING.md. Run as a test."""
+"""Check the sources against the rules in ARCHITECTURE.md and CONTRIBUTING.md. Runs as a test."""
 import argparse
 import pathlib
 import subprocess
@@ -14,7 +14,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def read_tree(root):
-    """Return: {name: text} of all files that git tracks or would add."""
+    """Return: {name: text} of all files that git tracks, or that are neither tracked nor ignored.
+    """
     listed = subprocess.run(
         ["git", "-C", str(root), "ls-files", "--cached", "--others", "--exclude-standard"],
         capture_output=True, text=True, check=True).stdout.split("\n")

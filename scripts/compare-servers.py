@@ -1,15 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Measure how hostile, slow and unlucky clients affect a server, and print a list in Markdown.
+"""Measure how hostile, slow and unlucky clients affect a server, and print the results in Markdown.
 
     scripts/compare-servers.py [--server PATH] [--qemu-server PATH] [--build DIR] [--case NAME]...
                                [--quick] [--json]
 
-Each case is run against ivshmem-server (the one in the build directory, or --server) and, if given,
-against QEMU's server of the same name (--qemu-server; no Debian package has it). Otherwise the
-list shows recorded results of QEMU 7.2's server. docs/comparison.md has such a list. --quick uses
-smaller numbers. The status is 1 if our server fails a case. Needs the packages that `make check`
-needs.
+Each case is run against ivshmem-server (the one in the build directory, or --server) and against
+QEMU's server of the same name, if --qemu-server names it; no Debian package has it. Without
+--qemu-server the list shows recorded results of QEMU 7.2's server. docs/comparison.md has such a
+list. --quick uses smaller numbers. The exit status is 1 if our server fails a case. The packages
+that `make check` needs must be installed.
 """
 import argparse
 import json
@@ -61,14 +61,15 @@ class QemuServer(Server):
 
 
 class QemuPlace(Place):
-    """A place that runs QEMU's server."""
+    """A Place whose servers are QEMU's."""
 
     ours = False
     server_kind = QemuServer
 
 
 def servers_end(place):
-    """Return: how the first server to exit did so, or None if all run."""
+    """Return: how one of the servers has ended ("by signal 6"), or None if all of them still run.
+    """
     for server in place.servers():
         try:
             status = server.popen.wait(0.5)
@@ -79,7 +80,8 @@ def servers_end(place):
 
 
 def run_case(case, place, quick):
-    """Run a case. Return: whether it passed (None if it could not be run), and the observation."""
+    """Run a case. Return: whether the server passed (None if the case could not be run), and a text
+    that says what happened."""
     try:
         return True, case.run(place, **case.numbers(quick))
     except hostile.CannotRun as reason:
@@ -94,7 +96,8 @@ def run_case(case, place, quick):
 
 
 def measure(case, options):
-    """Run a case. Return: its results as a dict."""
+    """Run a case against our server and, with --qemu-server, QEMU's. Return: the row of results, a
+    dict."""
     ours = Place(options.build)
     ours.server_program = options.server or ours.server_program
     holds, seen = run_case(case, ours, options.quick)
@@ -109,8 +112,8 @@ def measure(case, options):
 
 
 def markdown(rows, qemu):
-    """Return: the rows as a list in Markdown. @qemu says how the results of QEMU's server were
-    obtained."""
+    """Return: the rows as a list in Markdown. @qemu: a text that says how the results of QEMU's
+    server were obtained."""
     lines = [f"QEMU's server ({qemu}) and ours (measured now):", ""]
     for row in rows:
         lines += [f"- **{row['title']}**", f"  - QEMU's: {row['qemu']}", f"  - ours: {row['ours']}"]
@@ -118,7 +121,8 @@ def markdown(rows, qemu):
 
 
 def existing(path):
-    """Return: the absolute path of an existing program, because it is run in another directory."""
+    """Return: the absolute path of a program, which must exist and may be run from another
+    directory."""
     found = pathlib.Path(path).resolve()
     if not found.is_file():
         raise argparse.ArgumentTypeError(f"{path} does not exist")

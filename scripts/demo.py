@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""make demo: a server, two guests and a host program that meet in shared memory.
+"""The program behind "make demo": a server, two guests and a host program meet in shared memory.
 
     scripts/demo.py BUILD_DIR
 
@@ -20,7 +20,7 @@ from guestkit import meeting, proc  # noqa: E402
 COLOURS = {"guest-a": 32, "peer-a": 32, "guest-b": 36, "peer-b": 36, "host": 33, "peer-c": 33,
            "server": 35, "demo": 1}
 
-#: Lines that only meeting.py needs, so they are not shown
+#: Lines of output that are not shown, because they are only for meeting.py
 HIDDEN = re.compile(r"meet: stage |meet: result |guest: exit |\[ *[0-9.]+\] reboot: Power down")
 
 
@@ -48,8 +48,8 @@ def number(value, digits=0):
 
 
 def print_table(rows, left=1):
-    """Print rows of equal length, of which the first is the header. Left-align the first `left`
-    columns."""
+    """Print rows of equal length, the first of which is the header, with the first `left` columns
+    left-aligned and the others right-aligned."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         cells = [f"{cell:<{width}}" if i < left else f"{cell:>{width}}"

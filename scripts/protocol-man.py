@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Convert PROTOCOL.md to the source of a manual page:  protocol-man.py PROTOCOL.md
 
-Supports the Markdown that PROTOCOL.md uses, and rejects everything else: headings, paragraphs,
-tables, lists with "-", **bold**, *emphasis* and `code`.
+Supports only the Markdown that PROTOCOL.md uses: headings, paragraphs, tables, lists with "-",
+**bold**, *emphasis* and `code`. Everything else is rejected.
 """
 import re
 import sys

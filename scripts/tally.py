@@ -1,14 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Count the tests of some `meson test` runs.
+"""Count the tests of one or more `meson test` runs.
 
-Prints each skip on a line of its own with its reason, then the slowest tests, then each failure
-with the end of its output, and a closing line, so that the failures are at the end of a long log.
+Prints each skipped test with the reason, then the slowest tests, then each failure with the end of
+its output, so that failures are at the end of a long log, and last a line with the totals.
 
     scripts/tally.py BUILD_DIR...
 
-Reads meson-logs/testlog.json. A test that prints TAP counts as its cases. A log that is missing or
-has no test counts as a failure, because tests should have run.
+Reads meson-logs/testlog.json in each directory. If a test prints TAP, its cases are counted
+instead of the test. A log that is missing or has no test counts as a failure, because tests should
+have run.
 """
 import json
 import pathlib
@@ -23,8 +24,8 @@ SLOWEST_MAX = 10
 
 
 def gist(lines):
-    """Return: the lines that show the error: pytest's `>` and `E` lines, otherwise the last
-    lines."""
+    """Return: the lines that show the error: pytest's `>` and `E` lines or, if there are none, the
+    last lines."""
     output = [line.removeprefix("#").removeprefix(" ").rstrip() for line in lines
               if line.strip("# ")]
     marked = [line for line in output if line.startswith((">", "E "))]
@@ -49,7 +50,7 @@ class Tally:
         self.skipped += 1
 
     def add_cases(self, test):
-        """Count the cases of a test. Return: whether it has any."""
+        """Count the cases of a test. Return: whether the test has any cases."""
         lines = test.get("stdout", "").splitlines()
         cases = [(at, match) for at, match in enumerate(map(TAP_LINE.match, lines)) if match]
         ends = [at for at, _ in cases[1:]] + [len(lines)]

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The checks of scripts/check-layers.py. Each is a function that takes {name: text} and yields
-complaints.
+"""The checks of scripts/check-layers.py. Each check is a function that takes {file name: text} and
+yields complaints.
 
-A check reads no files, so that a test can pass it any tree. The rules and their reasons are in
-ARCHITECTURE.md and CONTRIBUTING.md.
+Checks read no files themselves, so that a test can pass them any tree. The rules and their reasons
+are in ARCHITECTURE.md and CONTRIBUTING.md.
 """
 from check_layers import borders, circles, cites, known, language, rooms, shape
 
-#: Name of the check -> function, which yields (where, what).
+#: Name of each check -> its function, which yields (where, what) for each complaint.
 CHECKS = {
     "rooms": rooms.check_includes,
     "calls": circles.check_calls,
@@ -30,12 +30,12 @@ CHECKS = {
 
 
 def complaints_of(check, files):
-    """Return: the complaints of one check about @files, as text."""
+    """Return: the complaints of one check about @files, as lines of text."""
     return [f"{where}: {what}" for where, what in CHECKS[check](files)]
 
 
 def run(files, exceptions=None, counted=None):
-    """Run all checks. Return: (complaints, {check in COUNTED: its number of complaints})."""
+    """Run all checks. Return: (complaints, {check in COUNTED: number of its complaints})."""
     exceptions = known.KNOWN if exceptions is None else exceptions
     counted = known.COUNTED if counted is None else counted
     found = {check: complaints_of(check, files) for check in CHECKS}

@@ -9,13 +9,13 @@ _CODE = re.compile(r"\bIVS_(\w+?)_E_(?:\w+|\*)")
 _ENUM = re.compile(r"\benum\b[^{};]*\{([^}]*)\}")
 _ENUMERATOR = re.compile(r"(?:^|[,{])\s*IVS_(\w+?)_E_\w+")
 _DEFINED_CODE = re.compile(r"^[ \t]*#[ \t]*define[ \t]+IVS_(\w+?)_E_\w+", re.MULTILINE)
-#: Phrases such as "as f()" or "what f() returned" refer to the codes of f().
+#: In a "Return:" text, phrases such as "as f()" or "what f() returned" refer to the codes of f().
 _AS = re.compile(r"\b(?:as|as for|as of|like|what|whatever|result of|codes of)\s+(\w+)\(\)")
 _TITLE = re.compile(r"\b(\w+)\(\) - ")
 #: The prototype or definition that follows a comment.
 _FOLLOWING = re.compile(r"\s*[A-Za-z_][^;{}#(/]*?\b(\w+)\(")
 
-#: Expressions that a function returns, in which compared values are ignored.
+#: Expressions that a function returns. Values that they only compare with are ignored.
 _RETURNED = re.compile(r"\b(?:return\b|result\s*=(?!=))([^;]*);")
 _COMPARED = re.compile(r"[!=]=\s*\w+")
 
@@ -27,7 +27,7 @@ _COUNTED = re.compile(r"(^|_)(IDS?|PEERS?|VECTORS?)(_|$)")
 _DERIVED = re.compile(r"\(*(IVS_ID_MAX|IVS_VECTOR_MAX|IVS_MSIX_VECTORS_MAX|IVS_LINUX_VECTORS_MAX)"
                       r"( \+ 1)?[uUlL]*\)*")
 
-#: Names of private headers that are not allowed any more
+#: Names for private headers that are no longer allowed
 _OLD_PRIVATE = re.compile(r"(^|_)(state|inside|internal|priv|private|backend|way)\.h$")
 
 
@@ -39,12 +39,13 @@ def _plain(comment):
 
 
 def _returns_in(plain):
-    """Return: for each "Return:" the text from there to the end of the paragraph."""
+    """Return: the text after each "Return:", up to the end of its paragraph."""
     return [re.split(r"\n[ \t]*\n", part, maxsplit=1)[0] for part in plain.split("Return:")[1:]]
 
 
 def returns_of(files):
-    """Return: [(where, names of the documented functions, text after "Return:")]."""
+    """Return: [(where, names of the documented functions, text after "Return:")] for all comments
+    in src/ and include/."""
     found = []
     for name, text in files.items():
         if not name.startswith(("src/", "include/")) or not name.endswith((".c", ".h")):
@@ -64,7 +65,8 @@ def returns_of(files):
 
 
 def _codes(said, by_function, seen):
-    """Return: {prefix of a code in a Return line: the functions that lead to it}."""
+    """Return: {prefix: functions}. The prefixes are those of the codes that @said names, directly
+    or by phrases such as "as f()"; the functions are the chain of f() that leads to the code."""
     found = {prefix: () for prefix in _CODE.findall(said)}
     for function in _AS.findall(said):
         if function not in seen:
@@ -75,7 +77,7 @@ def _codes(said, by_function, seen):
 
 
 def check_returns(files):
-    """The positive codes that a function documents are of a single enum."""
+    """Check that the positive codes that a function documents belong to a single enum."""
     returns = returns_of(files)
     by_function = collections.defaultdict(list)
     for _where, functions, said in returns:
@@ -91,7 +93,7 @@ def check_returns(files):
 
 
 def check_bodies(files):
-    """The codes in the return statements of a function are of a single enum."""
+    """Check that the codes in the return statements of a function belong to a single enum."""
     for name, text in files.items():
         if not name.startswith("src/") or not name.endswith(".c"):
             continue
@@ -104,7 +106,7 @@ def check_bodies(files):
 
 
 def check_enums(files):
-    """All codes with the same prefix are defined in one header."""
+    """Check that all codes with the same prefix are defined in one header."""
     places = collections.defaultdict(set)
     for name, text in files.items():
         if name.startswith(("src/", "include/", "tools/")) and name.endswith(".h"):
@@ -120,7 +122,7 @@ def check_enums(files):
 
 
 def check_limits(files):
-    """Each limit has a single, public name."""
+    """Check that each limit has a single, public name."""
     derived = collections.defaultdict(set)
     for name, text in files.items():
         if (not name.startswith(("src/", "tools/", "include/", "kernel/"))
@@ -139,7 +141,8 @@ def check_limits(files):
 
 
 def check_private(files):
-    """A header whose functions are defined in several files is called private.h."""
+    """Check that a header that declares functions, but has no .c file of the same name, is called
+    private.h."""
     for name, text in files.items():
         if not name.startswith("src/") or not name.endswith(".h") or name.endswith("/private.h"):
             continue

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Find circular dependencies between files and between folders, in src/ and in tools/.
 
-A node is a .c file together with the .h of the same name. A node depends on another one if it
-includes its header, or uses a function or variable that it defines, wherever that is declared. So
-files that share a private.h and call each other form a circle as well. A private.h is not a node:
-it has the types of the whole room, so including it does not show which files are needed. The calls
-show this, also those through a macro or an inline function of the private.h. Circles of headers,
+A node is a .c file together with the .h of the same name. Node A depends on node B if A includes
+B's header, or uses a function or variable that B defines, whichever header declares it. So files
+that share a private.h and call each other form a circle as well. A private.h is not a node: it has
+the types of the whole room, so including it does not show which files are needed. Calls do show
+this, including calls through a macro or an inline function of the private.h. Circles of headers,
 including private.h, are checked separately.
 """
 import collections
@@ -21,7 +21,7 @@ def node_of(name):
 
 
 def _definitions(files):
-    """Return: {name: the .c files that define it with external linkage}."""
+    """Return: {name of a function or variable: the .c files that define it for other files}."""
     externs = set()
     for name, text in files.items():
         if name.endswith(".h"):
@@ -36,8 +36,9 @@ def _definitions(files):
 
 
 def _definers(name, places):
-    """Return: the files that @name may mean. Programs may define functions of the same name: a
-    program uses its own, and shared code may use any of them."""
+    """@places: the files that define a symbol. Return: those files to which a use of the symbol in
+    file @name may refer. Several programs may define a function of the same name: a program uses
+    its own, and shared code may use any of them."""
     if not name.startswith("tools/"):
         return places
     own = {place for place in places if rooms.room_of(place) == rooms.room_of(name)}
@@ -46,7 +47,8 @@ def _definers(name, places):
 
 
 def _expand(used, inlines):
-    """Return: @used, and what the inline functions and macros among them use."""
+    """Return: the names in @used, and all names that the inline functions and macros among them
+    use, directly or not."""
     done, todo = set(), set(used)
     while todo:
         done |= todo
@@ -55,7 +57,7 @@ def _expand(used, inlines):
 
 
 def edges_of(files):
-    """Return: {(node, node): reasons} for @files, which belong to one tree."""
+    """Return: {(node, node on which it depends): reasons} for @files, which belong to one tree."""
     edges = collections.defaultdict(list)
     definitions = _definitions(files)
     inlines = collections.defaultdict(dict)
@@ -93,7 +95,7 @@ def _reach(start, following):
 
 
 def _knots(edges):
-    """Yield each set of nodes that all reach each other, with the edges between them."""
+    """Yield (nodes, edges between them) for each strongly connected component with a circle."""
     following = collections.defaultdict(list)
     for one, other in sorted(edges):
         following[one].append(other)
@@ -162,7 +164,8 @@ def _sources(files, tree):
 
 
 def check_calls(files):
-    """The table allows each call, even if the function is declared in a public header."""
+    """Check that the table of rooms allows each call between rooms, even if the function is
+    declared in a public header."""
     for (one, other), names in sorted(edges_of(_sources(files, "src/")).items()):
         room, target = rooms.room_of(one), rooms.room_of(other)
         called = [name for name in names if not name.startswith('"')]
@@ -172,7 +175,7 @@ def check_calls(files):
 
 
 def check(files):
-    """Neither files nor headers nor folders depend on each other in a circle."""
+    """Check that neither files nor headers nor folders depend on each other in a circle."""
     for tree in ("src/", "tools/"):
         sources = _sources(files, tree)
         edges = edges_of(sources)

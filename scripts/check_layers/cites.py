@@ -4,17 +4,17 @@ import re
 
 from check_layers import csource
 
-#: IVS_SYSCALLS(name, ...) in src/base/syscalls.h lists the system calls of a file.
+#: A use of IVS_SYSCALLS(name, ...), from src/base/syscalls.h, lists the system calls of a file.
 _LIST = re.compile(r"^IVS_SYSCALLS\((\w+)", re.MULTILINE)
 _RULES = re.compile(r"\b([PRW])-(\d+)(?: to \1-(\d+))?")
 _RULE = re.compile(r"^\*\*([PRW]-\d+)\*\*", re.MULTILINE)
 
-#: These files cite rules as examples.
+#: Files that are not searched, because they cite rules only as examples
 OWN = ("scripts/check_layers/", "scripts/check-layers.py", "test/style/test_layers")
 
 
 def check_syscalls(files):
-    """Another file adds each list of system calls to a filter."""
+    """Check that each file's list of system calls is added to a filter by another file."""
     code = {name: csource.code_of(text) for name, text in files.items()
             if name.startswith(("src/", "tools/")) and name.endswith(".c")}
     for name, text in code.items():
@@ -27,7 +27,7 @@ def check_syscalls(files):
 
 
 def rules_in(text):
-    """Return: the rules that @text cites, as named in PROTOCOL.md; "W-2 to W-7" are six rules."""
+    """Return: the rules that @text cites, by their names in PROTOCOL.md; "W-2 to W-7" cites six."""
     found = set()
     for kind, first, last in _RULES.findall(text):
         found |= {f"{kind}-{n}" for n in range(int(first), int(last or first) + 1)}
@@ -35,7 +35,8 @@ def rules_in(text):
 
 
 def check_rules(files):
-    """Code or a test cites each rule of PROTOCOL.md, and cites no others."""
+    """Check that code or a test cites each rule of PROTOCOL.md, and that every cited rule exists.
+    """
     rules = set(_RULE.findall(files.get("PROTOCOL.md", "")))
     cited = set()
     for name, text in files.items():

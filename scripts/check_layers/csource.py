@@ -16,7 +16,7 @@ _EXTERN = re.compile(r"^extern\b(?P<declarator>[^;()]*);", re.MULTILINE)
 _VARIABLE = re.compile(r"^(?!static\b|extern\b|typedef\b|return\b|goto\b)[A-Za-z_][\w \t*]*?"
                        r"\b(?P<name>\w+)(?:\[[^\]]*\])*[ \t]*[=;]", re.MULTILINE)
 _SYSCALLS = re.compile(r"^IVS_SYSCALLS\((\w+)", re.MULTILINE)
-#: An identifier that is neither a member nor a tag
+#: An identifier that is neither a member of a struct nor a tag
 _IDENTIFIER = re.compile(r"\b(?:struct|enum|union)\s+\w+|(?<![\w.])(?<!->)([A-Za-z_]\w*)")
 
 
@@ -31,13 +31,13 @@ def code_of(text):
 
 
 def comments_of(text):
-    """Return: [(offset of the end, comment)]."""
+    """Return: [(offset of its end, comment)] for each comment in @text."""
     return [(match.end(), match.group()) for match in _TOKEN.finditer(text)
             if match.group().startswith("/")]
 
 
 def includes_of(text):
-    """Return: [(kind, header)] as written; kind is "<" or a double quote."""
+    """Return: [(kind, header)] for each #include in @text; kind is "<" or a double quote."""
     return _INCLUDE.findall(text)
 
 
@@ -79,8 +79,8 @@ def externs_of(text):
 
 
 def globals_of(text, externs):
-    """Return: names that the .c file @text defines with external linkage; of variables only
-    @externs."""
+    """Return: names that the .c file @text defines with external linkage. Variables are included
+    only if they are in @externs."""
     found = {name for name, is_static, *_ in functions_of(text) if not is_static}
     code = _PREPROCESSOR.sub(_blank, code_of(text))
     found |= {name for name in _VARIABLE.findall(code) if name in externs}
@@ -104,7 +104,8 @@ def inlines_of(text):
 
 
 def uses_of(name, text):
-    """Return: identifiers that @text uses. Declarations in a header do not count."""
+    """Return: identifiers that @text, the file @name, uses. In a header, only the bodies of macros
+    and inline functions count."""
     if name.endswith(".h"):
         return set().union(*inlines_of(text).values())
     return set(_IDENTIFIER.findall(code_of(text)))

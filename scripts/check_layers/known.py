@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Complaints that are expected, with their reasons, and checks whose complaints are only
-counted."""
+"""Expected complaints, with their reasons, and the checks whose complaints are only counted."""
 
 #: (check, part of the complaint, reason). An entry that matches no complaint is itself a complaint.
 KNOWN = (
     ("limits", "IVS_VFU_FEATURE_INDEX is 0xffffu", "bits of a word, not a number of ids"),
 )
 
-#: Complaints of these checks are counted and are not failures. `check-layers.py --only CHECK` lists
-#: them.
+#: Checks whose complaints are counted and are not failures. `check-layers.py --only CHECK` lists
+#: the complaints.
 COUNTED = ()
 
 
 def without_known(found, exceptions):
-    """Return: the complaints in @found ({check: complaints}) that no entry of @exceptions matches,
-    and a complaint for each entry that matches none."""
+    """Return: @found ({check: complaints}) without the complaints that an entry of @exceptions
+    matches, and with a complaint for each entry that matches nothing."""
     left = {check: list(lines) for check, lines in found.items()}
     for check, part, _reason in exceptions:
         kept = [line for line in left[check] if part not in line]

@@ -3,7 +3,7 @@
 import bisect
 import re
 
-#: Pattern -> advice. In the text that is searched, line breaks are single spaces.
+#: Pattern -> advice. Patterns are matched after line breaks have been replaced by single spaces.
 PATTERNS = {re.compile(pattern): advice for pattern, advice in {
     r"\b(gone|go|goes|going|went) on with\b": "resume or continue",
     r"\b(?<![Tt]here )[Ii]s no (?!longer\b|more\b|less\b|different\b)\w+": "is not a ...",
@@ -17,12 +17,12 @@ PATTERNS = {re.compile(pattern): advice for pattern, advice in {
     r"|rings)\b": "name the subject: a client that ...",
 }.items()}
 
-#: "who" is right after these words, and in the glossary's definition of the roster.
+#: "who" is allowed after one of these words, and in the glossary's definition of the roster.
 _PERSON = re.compile(r"\b(?:users?|people|persons?|those|administrators?|operators?|developers?"
                      r"|readers?|anyone|everyone|says) who \w+$")
 _ROSTER = re.compile(r"\bwho is connected\b")
 
-#: These files contain the phrases as examples.
+#: Files that are not searched, because they contain the phrases as examples
 OWN = ("scripts/check_layers/", "test/style/test_layers")
 _EXEMPT = re.compile(r"(LICENSES/|fuzz/corpus/)")
 
@@ -56,7 +56,8 @@ def _document(text):
 
 
 def segments_of(name, text):
-    """Return: [(first line, text)] for the comments, strings and prose of a file."""
+    """Yield (first line, text) for each comment and string of a file, or paragraph of a document.
+    """
     if name.endswith((".md", ".scd")):
         yield from _document(text)
         return
@@ -70,7 +71,7 @@ def segments_of(name, text):
 
 
 def _words(first, segment):
-    """Return: the segment as one line, and the offset in it at which each line begins."""
+    """Return: @segment joined into one line, and the offset at which each original line begins."""
     line, offsets = "", []
     for part in segment.split("\n"):
         part = _DECORATION.sub("", part)
@@ -80,7 +81,7 @@ def _words(first, segment):
 
 
 def findings_in(name, text):
-    """Return: [(line, phrase, advice)]."""
+    """Yield (line, phrase, advice) for each phrase in @text that PATTERNS match."""
     for first, segment in segments_of(name, text):
         line, offsets = _words(first, segment)
         for pattern, advice in PATTERNS.items():
@@ -94,7 +95,7 @@ def findings_in(name, text):
 
 
 def check(files):
-    """The files contain none of these phrases."""
+    """Check that the files contain none of the phrases in PATTERNS."""
     for name, text in files.items():
         if (name.endswith((".c", ".h", ".py", ".sh", ".md", ".scd"))
                 and not name.startswith(OWN) and not _EXEMPT.match(name)):

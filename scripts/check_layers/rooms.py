@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Check which room (folder of src/ and tools/) includes which others."""
+"""Check that each room (folder of src/ or tools/) includes only headers of rooms that it may."""
 from check_layers import csource
 
 #: Room of src/ -> other rooms whose headers it may include, all of which are listed above it.
-#: Folders inside a room (server/handover, server/observe) belong to it. Every room may include
-#: public headers.
+#: Folders inside a room (server/handover, server/observe) belong to that room. Every room may
+#: include public headers.
 MAY_INCLUDE = {
     "base": set(),
     "daemon": {"base"},
@@ -20,16 +20,17 @@ MAY_INCLUDE = {
     "device": {"vfio_user", "pci", "client", "protocol", "region", "daemon", "base"},
 }
 
-#: Rooms of tools/: one for each program, and one for code that they share
+#: Rooms of tools/: one for each program, and one for code that the programs share
 SHARED = "tools/shared"
 PROGRAMS = ("tools/server", "tools/device", "tools/client")
 
-#: Code that may use only what users of the library have
+#: Code that may include only public headers, as programs of the library's users do
 PUBLIC_ONLY = ("examples/", "test/library/conform/")
 
 
 def room_of(name):
-    """src/server/observe/status.c -> src/server; tools/shared/ask.c -> tools/shared; else None."""
+    """Return: the room of a file (src/server/observe/status.c -> src/server), or None if it is in
+    no room."""
     parts = name.split("/")
     return "/".join(parts[:2]) if parts[0] in ("src", "tools") and len(parts) > 2 else None
 
@@ -72,7 +73,7 @@ def _check_target(name, target):
 
 
 def check_includes(files):
-    """The table allows each include."""
+    """Check that the table of rooms allows each include."""
     for name, text in files.items():
         if not name.endswith((".c", ".h")) or not name.startswith(("src/", "tools/") + PUBLIC_ONLY):
             continue
@@ -87,7 +88,7 @@ def check_includes(files):
 
 
 def check_folders(files):
-    """The table and the tree have the same rooms, and the table has no circle."""
+    """Check that the table and the tree have the same rooms, and that the table has no circle."""
     found = {room_of(name) or name for name in files
              if name.startswith(("src/", "tools/")) and name.endswith((".c", ".h"))}
     expected = {"src/" + room for room in MAY_INCLUDE} | {SHARED, *PROGRAMS}

@@ -8,10 +8,10 @@ from check_layers import csource
 COLUMNS_MAX = 100
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
-#: Files that are not the project's own text
+#: Files that are exempt from the checks of columns, length and licence
 EXEMPT = re.compile(r"(LICENSES/|fuzz/corpus/|\.gitignore$)")
 
-#: Pure files compute effects from bytes or events, without system calls, clocks and globals.
+#: Pure files compute effects from bytes or events, without system calls, clocks or globals.
 PURE = ("src/base/bitmap.h", "src/base/bytes.h", "src/base/parse.c", "src/base/text.c", "src/pci/*",
         "src/peer/pci_identity.c", "src/protocol/v0.c", "src/roster/*.c",
         "src/roster_page/format.c", "src/server/observe/request.c", "src/vfio_user/codec.c")
@@ -24,16 +24,16 @@ PURE_EXCEPTIONS = {
     ("src/vfio_user/codec.c", "jansson.h"): "JSON, which allocates",
 }
 
-#: Only programs may exit; src/ is not a program.
+#: Calls that end the process, which only the programs in tools/ may make
 _EXITS = re.compile(r"(?<!\w)(exit|_exit|_Exit|abort|quick_exit)\s*\(")
 
-#: The guest driver may include its own headers, the public ones, and those of the kernel.
+#: What the guest driver may include: its own headers, public headers, and headers of the kernel
 _KERNEL_MAY_INCLUDE = re.compile(r"<(linux|asm)/[\w/.-]+>|\"ivshmem/[\w.-]+\"|\"[\w.-]+\"")
 KERNEL_LICENCE = "SPDX-License-Identifier: GPL-2.0-only"
 
 
 def check_columns(files):
-    """No line has more than 100 columns, with tabs of 8 columns."""
+    """Check that no line has more than 100 columns, with tabs of 8 columns."""
     for name, text in files.items():
         if EXEMPT.match(name) or not name.endswith((".c", ".h", ".py", ".sh", "meson.build")):
             continue
@@ -44,7 +44,8 @@ def check_columns(files):
 
 
 def check_budgets(files):
-    """Files and functions are short. The braces of a function's body are in the first column."""
+    """Check that files and functions are short. A function's body is found by its braces, which are
+    in the first column."""
     for name, text in files.items():
         if EXEMPT.match(name) or not name.endswith((".c", ".h", ".py", ".sh")):
             continue
@@ -73,8 +74,8 @@ def _check_kernel(name, text, files):
 
 
 def check_licences(files):
-    """Each file has an SPDX line. The driver has the kernel's licence, and includes only what it
-    may."""
+    """Check that each file has an SPDX line, and that the driver has the kernel's licence and
+    includes only the headers that it may."""
     for name, text in files.items():
         if EXEMPT.match(name) or name.endswith(".md"):
             continue
@@ -85,7 +86,7 @@ def check_licences(files):
 
 
 def check_exits(files):
-    """Code in src/ does not end the process."""
+    """Check that code in src/ does not end the process."""
     for name, text in files.items():
         if name.startswith("src/") and name.endswith((".c", ".h")):
             for call in sorted(set(_EXITS.findall(csource.code_of(text)))):
@@ -98,7 +99,7 @@ def _matching(pattern, files):
 
 
 def check_pure(files):
-    """Pure files include no headers that declare system calls, clocks or globals."""
+    """Check that pure files include no headers that declare system calls, clocks or globals."""
     unused = set(PURE_EXCEPTIONS)
     for pattern in PURE:
         names = _matching(pattern, files)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Small disposable guests for the demo and the tests.
 
-proc                 host processes that never outlive their owner, signals, waits with timeouts
+proc                 host processes that never outlive their owner; signals; waits with timeouts
 cache                files that are downloaded or built once, outside the repository
 debs                 downloads and unpacks packages of the distribution
 kernel               selects the kernel that guests boot
@@ -13,7 +13,7 @@ bootstrap            another Debian release in a directory of the cache
 driver               builds kernel modules for these kernels: the driver, and those of tests
 cpio                 writes a newc archive, without root and without the cpio program
 initramfs            busybox, static programs and kernel modules, with a small /init
-machine              one QEMU guest: start it, wait for console output, stop it
+machine              one QEMU guest: starts it, waits for console output, stops it
 vfio_user_qemu       a QEMU with a vfio-user client, even if this machine's own has none
 qmp                  QEMU's control socket
 meeting              the demo without its output: a server and three peers that meet

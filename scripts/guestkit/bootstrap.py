@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A Debian release other than this machine's in a directory of the cache, created by mmdebstrap
-with the mirror and the proxies of this machine's apt.
+"""Install a Debian release other than this machine's in a directory of the cache. mmdebstrap does
+this with the mirror and the proxies of this machine's apt.
 """
 
 import hashlib
@@ -14,13 +14,15 @@ from .proc import KitError, find_program, run_tool
 
 
 class Unavailable(KitError):
-    """The directory cannot be created on this machine. The caller skips what needs it."""
+    """Raised if the directory cannot be created on this machine; the caller then skips whatever
+    needs it."""
 
 
 def folder(where, recipe, what, make):
-    """Return: the path of the directory for this recipe (a string) in the directory @where. If it
-    is missing, make(new, final) creates it in the directory @new and renames it to @final;
-    directories of other recipes are then removed. @what is a name for messages."""
+    """Return: the path of the directory for this recipe (a string), which is in the directory
+    @where. If it is missing, directories of other recipes are removed, and make(new, final) is
+    called to create it in the directory @new and rename it to @final. @what is a name for messages.
+    """
     final = where / hashlib.sha256(recipe.encode()).hexdigest()[:8]
     if not final.is_dir():
         with cache.locked(where, what):
@@ -36,13 +38,13 @@ def folder(where, recipe, what, make):
 
 
 def debian(suites, packages, directory, options):
-    """Install packages in a directory, from the archives of @suites, of which the first is the
+    """Install packages in a directory, from the archives of @suites, the first of which is the
     release. @options are further options of mmdebstrap. Raises KitError on failure."""
     command = ["mmdebstrap", f"--include={','.join(packages)}",
                *[f"--aptopt={line}" for line in _settings()], *options, suites[0], str(directory),
                *[f"deb {mirror()} {suite} main" for suite in suites]]
     if os.geteuid() == 0:
-        # In a mount namespace of its own, so that no mount remains even if it is killed.
+        # Use a separate mount namespace, so that no mount remains even if mmdebstrap is killed.
         command = ["unshare", "--mount", *command]
     begin = time.monotonic()
 
@@ -70,8 +72,8 @@ def mirror():
 
 
 def _settings():
-    """Return: configuration lines for the new apt: the proxies and the check of list ages of this
-    machine's apt."""
+    """Return: configuration lines for the apt of the new directory: this machine's proxies, and its
+    settings about how old package lists may be."""
     dumped = run_tool(["apt-config", "dump"], 60).splitlines()
     wanted = re.compile(r"Acquire::(https?::Proxy\S*|Check-\S+|Max-\S+) \"[^\"]+\"")
     return [f"{debs.NO_DELAYS} \"false\"", *filter(wanted.match, dumped)]

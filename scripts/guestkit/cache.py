@@ -14,16 +14,17 @@ from .proc import KitError, wait_until
 
 
 def directory(*names):
-    """Return: the path of the cache directory, or of a subdirectory. Neither is created."""
+    """Return: the path of the cache directory, or of a subdirectory. The directory is not created.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return pathlib.Path(base, "ivshmem", *names)
 
 
 @contextlib.contextmanager
 def locked(where, what, timeout=900):
-    """Lock this directory while an entry is created. A process that has waited for the lock finds a
-    complete entry. The kernel releases the lock of a process that dies, so its holder may remove
-    directories that new() has left."""
+    """Lock directory @where while an entry is created in it. A process that has waited for the lock
+    finds a complete entry. The kernel releases the lock of a process that dies, so the next holder
+    may remove the directory that the dead process created with new()."""
     try:
         pathlib.Path(where).mkdir(parents=True, exist_ok=True)
         lock = open(pathlib.Path(where, ".lock"), "w")

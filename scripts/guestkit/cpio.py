@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Write a cpio archive in the newc format, which the kernel unpacks as an initramfs.
 
-cpio(1) would need a staging directory, and root for the device node.
+cpio(1) would need a staging directory, and root to create the device node in it.
 """
 
 import stat

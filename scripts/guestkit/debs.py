@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Packages of the distribution are downloaded and unpacked, but never installed."""
+"""Download and unpack packages of the distribution, without installing them."""
 
 import os
 import re
@@ -9,15 +9,16 @@ from .proc import KitError, find_program, run_tool, wait_until
 #: Seconds before each retry
 PAUSES = (3, 15, 45)
 
-#: With its own delays between retries, "update" of apt 2.6 sometimes hangs.
+#: Option that must be false: "apt-get update" of apt 2.6 sometimes hangs if apt delays its own
+#: retries.
 NO_DELAYS = "Acquire::Retries::Delay"
 
 _APT = ["apt-get", "-q", "-o", f"{NO_DELAYS}=false"]
 
 
 def why_not(error):
-    """Return: the line of a KitError with the reason: apt's first error, otherwise the last
-    line."""
+    """Return: the line of a KitError that states the reason: apt's first error or, if there is
+    none, the last line."""
     lines = [line.strip() for line in str(error).splitlines()]
     return next((line for line in lines if line.startswith("E: ")), lines[-1])
 
@@ -35,7 +36,8 @@ def patiently(attempt, pauses):
 
 
 def need_apt(otherwise):
-    """Raise KitError if packages cannot be downloaded. @otherwise says what to do instead."""
+    """Raise KitError if packages cannot be downloaded. @otherwise: text that says what the user can
+    do instead."""
     if not find_program("apt-get") or not find_program("dpkg-deb"):
         raise KitError(f"apt-get is missing, so no package can be downloaded: {otherwise}")
 
@@ -47,13 +49,13 @@ def parts_of(package, pattern):
     except KitError:
         return []
     depends = " ".join(re.findall(r"^(?:Pre-)?Depends: (.*)$", shown, re.M))
-    # Of alternatives (signed | unsigned) use the first one, which is the default.
+    # Use the first of several alternatives (signed | unsigned), which is the default.
     firsts = [entry.split("|")[0].split() for entry in depends.split(",")]
     return [words[0] for words in firsts if words and re.fullmatch(pattern, words[0])]
 
 
 def all_parts_of(package, pattern):
-    """As parts_of(), recursively."""
+    """Like parts_of(), but recursively."""
     found, more = [], parts_of(package, pattern)
     while more:
         found += more
@@ -101,12 +103,12 @@ def download(packages, into, what):
     try:
         patiently(attempt, PAUSES[:1])
     except KitError as e:
-        # The mirror may have replaced the version that is in the lists.
+        # The mirror may have replaced the version that apt's lists name.
         update_lists(str(e))
         patiently(attempt, PAUSES)
 
 
 def unpack(directory, into):
-    """Unpack all packages in a directory."""
+    """Unpack all packages in @directory into the directory @into."""
     for deb in sorted(directory.glob("*.deb")):
         run_tool(["dpkg-deb", "-x", str(deb), str(into)], 300, f"unpacking {deb.name} ...")

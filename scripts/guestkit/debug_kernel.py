@@ -4,9 +4,10 @@ linux-source with the configuration debug_kernel.config.
 
     kernel = debug_kernel.find()   # a kernel_image.Kernel without modules, for driver.module()
 
-Built once, in six minutes on two CPUs, and stored in the cache, debug-kernel/HASH/, by a hash of
-the configuration: vmlinuz, config, tree/ (the part of the build tree that module builds need). To
-build it from a newer linux-source, remove the directory.
+The kernel is built once, in six minutes on two CPUs, and stored in the cache as debug-kernel/HASH/,
+where HASH is the hash of the configuration. The directory has vmlinuz, config and tree/ (the part
+of the build tree that module builds need). To build the kernel from a newer linux-source, remove
+the directory.
 """
 
 import hashlib
@@ -29,14 +30,14 @@ _KEPT = {"Kbuild", "Kconfig", "Makefile", "Module.symvers", ".config", "arch", "
          "tools"}
 _KEPT_ARCH = {"x86", "Kconfig"}
 
-#: Options that the resulting configuration must have, because Kconfig silently drops options that
-#: are misspelt or unavailable
+#: Options that must be in the resulting configuration. They are checked, because Kconfig silently
+#: drops options that are misspelt or unavailable.
 _MUST_HAVE = ("KASAN_VMALLOC", "PROVE_LOCKING", "DEBUG_ATOMIC_SLEEP", "DEBUG_LIST",
               "DEBUG_OBJECTS_WORK", "MODULES", "PCI_MSI", "DMA_SHARED_BUFFER", "SUSPEND")
 
 
 def find():
-    """Return: the kernel_image.Kernel, which is built if it is missing."""
+    """Return: the debug kernel, a kernel_image.Kernel, which is built if it is not in the cache."""
     name = hashlib.sha256(CONFIG.read_bytes()).hexdigest()[:8]
     where = cache.directory("debug-kernel")
     if not (where / name).is_dir():
@@ -109,7 +110,7 @@ def _build(tree):
 
 
 def _strip(tree):
-    """Remove everything from the tree that module builds do not need."""
+    """Remove everything that module builds do not need from the tree."""
     unwanted = [path for path in tree.iterdir() if path.name not in _KEPT]
     unwanted += [path for path in (tree / "arch").iterdir() if path.name not in _KEPT_ARCH]
     unwanted += [path for path in (tree / "tools").iterdir() if path.name != "objtool"]

@@ -72,8 +72,8 @@ def _packages():
 
 
 def arrange(raw, kernel):
-    """Create the directory @kernel, in the layout of the cache, from unpacked packages. Return: the
-    version."""
+    """Create the directory @kernel, in the layout of the cache, from the packages unpacked in @raw.
+    Return: the kernel's version."""
     kernel.mkdir()
     images = sorted(raw.glob("boot/vmlinuz-*")) + sorted(raw.glob("usr/lib/modules/*/vmlinuz"))
     trees = sorted(raw.glob("lib/modules/*")) + sorted(raw.glob("usr/lib/modules/*"))

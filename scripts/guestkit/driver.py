@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Kernel modules for guests: the driver (kernel/) and those of tests, built outside the source
-tree.
+"""Build kernel modules for guests, outside the source tree: the driver (kernel/) and modules of
+tests.
 
     path = driver.module(kernel.find())    # .../ivshmem.ko
 
-Built modules are stored in the cache, module/VERSION/NAME-HASH/, by a hash of all inputs. Entries
-that have not been used for a week are removed.
+Built modules are stored in the cache as module/VERSION/NAME-HASH/, where HASH is the hash of all
+inputs. Entries that have not been used for a week are removed.
 
-The headers are those of the kernel (Kernel.headers), or installed ones (linux-headers-VERSION), or
-from packages that are downloaded and unpacked into the cache, headers/VERSION/.
+The kernel's headers are the directory Kernel.headers, or an installed package
+(linux-headers-VERSION), or packages that are downloaded and unpacked into the cache,
+headers/VERSION/.
 """
 
 import hashlib
@@ -32,14 +33,15 @@ _KEPT = 7 * 24 * 3600  # seconds
 
 
 def module(kernel, directory=None):
-    """Return: the path of ivshmem.ko, the driver, built for a kernel_image.Kernel. @directory is
-    where to store it instead of in the cache."""
+    """Return: the path of the driver, ivshmem.ko, built for a kernel_image.Kernel. @directory:
+    where to store it, instead of in the cache."""
     return modules(kernel, SOURCES, ["ivshmem"], directory)[0]
 
 
 def modules(kernel, source_dir, names, directory=None):
-    """Return: the paths of NAME.ko, built from a directory that has a NAME.c for each, or a Kbuild.
-    The sources can include the public headers "ivshmem/driver.h" and "ivshmem/registers.h"."""
+    """Return: the paths of the modules NAME.ko, built from a directory that has a NAME.c for each
+    name, or a Kbuild. The sources can include the public headers "ivshmem/driver.h" and
+    "ivshmem/registers.h". @directory: as for module()."""
     source_dir = pathlib.Path(source_dir)
     where = pathlib.Path(directory or cache.directory("module")) / kernel.version
     entry = where / f"{names[0]}-{_hash(kernel, source_dir, names)}"
@@ -99,9 +101,9 @@ def _build(kernel, source_dir, names, new):
 
 
 def compile_modules(kernel, source_dir, names, work, arguments=()):
-    """Build in the new directory @work, which has kernel/ (sources and modules) and include/.
-    @arguments are more arguments for make, such as W=1. Return: the output of make, including
-    warnings."""
+    """Build modules in the directory @work, which is created, with kernel/ (for sources and
+    modules) and include/. @arguments: more arguments for make, such as W=1. Return: the output of
+    make, including warnings."""
     work = pathlib.Path(work)
     (work / "kernel").mkdir(parents=True)
     (work / "include" / "ivshmem").mkdir(parents=True)
@@ -126,7 +128,7 @@ def make(kernel, work, arguments):
     command = ["env", "-u", "MAKEFLAGS", "make", "-C", str(headers(kernel)), f"M={inside}/kernel",
                f"-j{os.cpu_count() or 1}", "--no-print-directory", *arguments]
     note = f"building {arguments[0]} for Linux {kernel.version} ..."
-    # A shell merges stderr into stdout, so that each warning follows the name of its file.
+    # Let a shell merge stderr into stdout, so that each warning follows the name of its file.
     if kernel.folder:
         return kernel.folder.run(command, 600, note, build=work)
     return run_tool(["sh", "-c", 'exec "$@" 2>&1', "sh", *command], 600, note, lines=20)
@@ -140,12 +142,14 @@ def _need_compiler():
 
 
 def headers(kernel):
-    """Return: the build directory of a kernel: its own, an installed one, or a downloaded one."""
+    """Return: the directory to build modules in for a kernel: Kernel.headers, an installed one, or
+    a downloaded one."""
     return kernel.headers or installed_headers(kernel.version) or downloaded_headers(kernel.version)
 
 
 def installed_headers(version):
-    """Return: the build directory that an installed package provides, or None."""
+    """Return: the build directory that an installed package provides for a kernel version, or None.
+    """
     for path in (f"/lib/modules/{version}/build", f"/usr/src/linux-headers-{version}"):
         if os.path.exists(f"{path}/Makefile"):
             return pathlib.Path(path)
@@ -153,7 +157,8 @@ def installed_headers(version):
 
 
 def downloaded_headers(version):
-    """Return: the build directory in the cache, which is downloaded if it is missing."""
+    """Return: the build directory in the cache for a kernel version, downloaded if it is missing.
+    """
     where = cache.directory("headers")
     path = where / version / "usr" / "src" / f"linux-headers-{version}"
     if not path.is_dir():
@@ -188,7 +193,7 @@ def _fetch_headers(version, where):
 
 
 def relocate(root, final):
-    """Change makefiles and links of the packages, which expect to be in /usr/src, to refer to
+    """Redirect the packages' makefiles and links from /usr/src and /usr/lib to the directory
     @final."""
     for makefile in [*root.glob("usr/src/*/Makefile"), *root.glob("usr/src/*/.kernelvariables")]:
         text = makefile.read_text()

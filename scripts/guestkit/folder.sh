@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Run a command in a root directory (stable.py), in new mount and pid namespaces:
 #   folder.sh FOLDER BUILD_DIRECTORY_OR_"" COMMAND...
-# All writes go to a tmpfs, except those to /build. The mounts disappear when the process exits.
+# All writes go to a tmpfs, except those to /build, where BUILD_DIRECTORY is mounted. The mounts
+# disappear when the command exits.
 set -e
 exec 2>&1 # keep errors in order with the output
 cd "$1"

@@ -3,7 +3,7 @@
 # /init of a test guest. The kernel passes unknown NAME=VALUE parameters as environment:
 #   GUEST_BIND=DRIVER  bind every ivshmem device to this driver before /run
 #   GUEST_STAY=1       after /run, run /stay if it exists, and never power off
-# The console line "guest: exit STATUS" reports that /run has ended.
+# The line "guest: exit STATUS" on the console reports the exit of /run.
 
 export PATH=/bin:/sbin HOME=/ TERM=dumb
 mount -t proc proc /proc
@@ -12,7 +12,7 @@ mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/shm /tmp
 mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /tmp
-# Kernel messages would interrupt lines of the programs. Panics are shown nevertheless.
+# Silence kernel messages, which would interrupt lines that programs print. Panics are still shown.
 dmesg -n 1
 
 while read -r module; do
@@ -33,16 +33,16 @@ if [ -n "$GUEST_BIND" ]; then
 	done
 fi
 
-# Start the CPUs that maxcpus=1 has left offline (see machine.py).
+# Start the CPUs that were not booted because of maxcpus=1 (see machine.py).
 for online in /sys/devices/system/cpu/cpu*/online; do
-	[ -e "$online" ] || continue # no match: one CPU only
+	[ -e "$online" ] || continue # the pattern matches nothing if there is only one CPU
 	[ "$(cat "$online")" = 1 ] || echo 1 >"$online" || echo "guest: cannot start a CPU: $online"
 done
 
 echo "guest: up $(cut -d ' ' -f 1 /proc/uptime)"
 sh /run
 status=$?
-# On failure show the kernel's warnings and errors.
+# If /run failed, show the kernel's warnings and errors.
 [ "$status" = 0 ] || dmesg -r | sed -n 's/^<[0-4]>//p' | tail -n 10
 echo "guest: exit $status"
 

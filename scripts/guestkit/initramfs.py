@@ -13,7 +13,7 @@ import subprocess
 from . import cpio
 from .proc import KitError, find_program, run_tool
 
-#: Modules for interrupts in user space on which no other module depends
+#: Modules to load for interrupts in user space; modules that these depend on are loaded, too
 VFIO = ("vfio_iommu_type1", "vfio-pci")
 
 _INIT = pathlib.Path(__file__).with_name("init.sh")
@@ -22,13 +22,13 @@ _INIT = pathlib.Path(__file__).with_name("init.sh")
 def build(path, kernel, run, programs=(), modules=(), extra_modules=(), stay=None, files=None):
     """Write an initramfs to path.
 
-    kernel         a kernel_image.Kernel, for its modules
-    run            shell script, the guest's task; env of the Guest is its environment
+    kernel         a kernel_image.Kernel, whose modules can be included
+    run            shell script that is the guest's task; its environment is the env of Guest
     programs       static programs to install in /bin: paths, or (path, name in /bin)
     modules        names of modules of that kernel to insert at boot, in order
-    extra_modules  paths of .ko files (a driver under test) to install as /modules/NAME.ko; only
-                   their dependencies are inserted at boot, the script inserts them
-    stay           shell script to run after run in a guest with stay=True
+    extra_modules  paths of .ko files (a driver under test) to install as /modules/NAME.ko. Only
+                   their dependencies are inserted at boot; the script has to insert the modules.
+    stay           shell script to run after the script `run`, in a guest with stay=True
     files          more files: {path in the guest: bytes}
     """
     archive = cpio.Archive()
@@ -47,7 +47,7 @@ def build(path, kernel, run, programs=(), modules=(), extra_modules=(), stay=Non
     _add_modules(archive, kernel, modules, extra_modules)
     for name, data in (files or {}).items():
         archive.file(name, data, 0o755)
-    # Do not compress it, because QEMU loads it faster than an emulated CPU unpacks it.
+    # Do not compress the archive: QEMU loads it faster than an emulated CPU would unpack it.
     pathlib.Path(path).write_bytes(archive.bytes())
     return path
 
@@ -57,7 +57,7 @@ def _static(path):
         data = pathlib.Path(path).read_bytes()
     except OSError as e:
         raise KitError(f"cannot read {path} for the guest: {e.strerror}") from e
-    # In the guest a dynamic program would fail with a misleading "not found".
+    # In the guest, a dynamically linked program would fail with a misleading "not found".
     if data[:4] == b"\x7fELF" and b"/ld-linux" in data[:4096]:
         raise KitError(f"{path} is not statically linked: the guest has no libraries")
     return data

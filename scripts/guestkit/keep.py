@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""With KEEP=1: leave guests running, print commands to try, and write the script that stops
-them."""
+"""What KEEP=1 does: leave the demo's guests running, print commands to try, and write the script
+that stops the guests."""
 
 import os
 import pathlib
 import shlex
 
-#: Seconds within which a guest must be ready for doorbells
+#: Timeout in seconds for a guest to become ready for doorbells
 READY = 30
 
 _STOP = """#!/bin/sh
@@ -36,7 +36,7 @@ rm -rf {directory}
 
 
 def leave(meeting):
-    """Detach the server and the guests. Return: lines with commands to try."""
+    """Detach the server and the guests from this process. Return: lines with commands to try."""
     programs = [peer.program for peer in meeting.result.peers if peer.exit_regex]
     for guest in programs:
         guest.wait_for(r"^peer \d+ through", READY)  # doorbells before that would be lost

@@ -18,7 +18,7 @@ _KERNELS = {"debug": debug_kernel.find, "default": distribution_kernel.find, "st
 
 
 def find():
-    """Return: the kernel_image.Kernel for guests, which is downloaded or built if necessary."""
+    """Return: the kernel for guests, a kernel_image.Kernel, downloaded or built if necessary."""
     choice = os.environ.get("IVSHMEM_GUEST_KERNEL")
     if choice:
         return _named(choice)

@@ -11,11 +11,11 @@ from .proc import KitError
 class Kernel:
     """A kernel to boot, and to build modules for (driver.py).
 
-    version
+    version  the kernel's release, as "uname -r" prints it
     image    path of the vmlinuz
-    modules  directory with its modules, or None
-    headers  its build directory, for `make -C`; None: driver.headers() finds it
-    folder   the stable.Folder with its headers and compiler; None: those of this machine
+    modules  directory with the kernel's modules, or None
+    headers  the kernel's build directory, for `make -C`; None: driver.headers() finds it
+    folder   the stable.Folder with the headers and the compiler; None: they are on this machine
     """
 
     def __init__(self, version, image, modules, headers=None, folder=None):
@@ -26,10 +26,10 @@ class Kernel:
         self.modules = pathlib.Path(modules) if modules else None
 
     def with_dependencies(self, names):
-        """Return: paths of the .ko files to insert for these modules, in order, without built-in
-        ones.
+        """Return: paths of the .ko files to insert for the modules @names and their dependencies,
+        in order. Modules that are built in are left out.
 
-        Reads modules.dep. modprobe would apply the host's /etc/modprobe.d.
+        Reads modules.dep itself, because modprobe would apply the host's /etc/modprobe.d.
         """
         if not names:
             return []
@@ -63,5 +63,5 @@ def _name(module):
 
 
 def sortable(version):
-    """Return: a sort key for a version."""
+    """Return: a key that sorts versions by their numbers."""
     return [int(word) for word in re.findall(r"\d+", version)]

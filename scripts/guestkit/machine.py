@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One guest: QEMU with a kernel, an initramfs and its console in a file.
+"""Run one guest: QEMU with a kernel, an initramfs, and a console whose output is in a file.
 
     with Guest("a", kernel.find(), "a.img", "a.log", env={"role": "x"}) as guest:
         status = int(guest.wait_for(r"^guest: exit (\\d+)", 60).group(1))
 
-Environment: IVSHMEM_ACCEL (kvm or tcg) overrides the accelerator, IVSHMEM_QEMU the program.
+Environment: IVSHMEM_ACCEL (kvm or tcg) overrides the accelerator, IVSHMEM_QEMU the QEMU program.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ from .proc import KitError, Process, find_program, tail_of, wait_for_text
 IOMMU_MACHINE = "q35,kernel-irqchip=split"
 IOMMU_DEVICE = "intel-iommu,intremap=on,caching-mode=on"
 
-#: Omit cmpxchg16b. Under QEMU 7.2, Linux 6.12 has crashed in kmalloc() right after this
-#: instruction, with half of RAX in the flags. Linux does not need the instruction.
+#: Do not offer cmpxchg16b to the guest. Under QEMU 7.2, Linux 6.12 has crashed in kmalloc() right
+#: after this instruction, with half of RAX in the flags. Linux does not need the instruction.
 _EMULATED = "max,-cx16"
 
 #: Boot on one CPU; init.sh starts the others. During boot Linux patches its code by means of a
 #: breakpoint. If another CPU runs at that time, QEMU 7.2's emulation (not 11.1's) can keep a stale
-#: breakpoint, which Linux then hits forever. This happened in one of several hundred boots, often
-#: without a message.
+#: breakpoint, which Linux then hits forever. This happened in about one of several hundred boots,
+#: often without a message.
 _ONE_AFTER_THE_OTHER = "maxcpus=1"
 
 #: Kernel parameters that shorten the boot by not probing for absent hardware
@@ -39,10 +39,10 @@ _FAST_BOOT = "no_timer_check tsc=reliable i8042.noaux=1 i8042.nokbd=1 8250.nr_ua
 
 
 def accelerator():
-    """Return: kvm if it works, otherwise tcg.
+    """Return: "kvm" if it works, otherwise "tcg".
 
-    Without vmx or svm in /proc/cpuinfo a nested /dev/kvm can be opened, but guests hang in the
-    firmware.
+    KVM is not used if /proc/cpuinfo has neither vmx nor svm: on some virtual machines /dev/kvm can
+    then be opened, but guests hang in the firmware.
     """
     forced = os.environ.get("IVSHMEM_ACCEL")
     if forced:
@@ -89,8 +89,8 @@ def plain(path, size, ident="ivshmem0", bus=None):
 
 
 def vfio_user(socket_path, ident="ivshmem0", bus=None):
-    """Return: QEMU arguments for a vfio-user device that a program serves at a socket. They need
-    the QEMU of vfio_user_qemu.find()."""
+    """Return: QEMU arguments for a vfio-user device that a program serves at a socket. Only the
+    QEMU of vfio_user_qemu.find() is certain to accept them."""
     device = {"driver": "vfio-user-pci", "id": ident,
               "socket": {"type": "unix", "path": str(socket_path)}}
     return ["-device", json.dumps(device | ({"bus": bus} if bus else {}))]
@@ -99,22 +99,22 @@ def vfio_user(socket_path, ident="ivshmem0", bus=None):
 class Guest:
     """A running guest.
 
-    name       for messages
+    name       the guest's name, for messages
     kernel     a kernel_image.Kernel
-    initramfs  path, see initramfs.build()
-    log        path of the console log, truncated; QEMU's own output goes to log + ".qemu"
+    initramfs  path of an initramfs made by initramfs.build()
+    log        path of the console log, which is truncated; QEMU's own output is in log + ".qemu"
     devices    more QEMU arguments, for instance doorbell(...)
     qemu       first words of QEMU's command line; None: qemu_program()
-    iommu      add a virtual IOMMU, for interrupts in user space
+    iommu      whether to add a virtual IOMMU, for interrupts in user space
     bind       driver to bind the ivshmem devices to ("vfio-pci" needs iommu=True), or None
-    env        environment of the guest's /run; values without spaces and quotes
+    env        environment of the guest's /run; values must not contain spaces or quotes
     append     more kernel parameters
-    memory     MiB
-    stay       do not power off after /run
+    memory     the guest's memory in MiB
+    stay       if true, the guest does not power off after /run
     qmp        path of a control socket for guest.qmp()
     serial     path of a socket for the console, for guest.send()
     await_serial  delay the boot until a client is connected to serial, so that it misses no output
-    keep       it may outlive this process; see proc.Process
+    keep       if true, the guest may outlive this process; see proc.Process
     """
 
     def __init__(self, name, kernel, initramfs, log, devices=(), iommu=False, bind=None, env=None,
@@ -141,7 +141,7 @@ class Guest:
         self.pid = self._process.pid
 
     def status(self):
-        """Return: None while QEMU runs, then its exit status."""
+        """Return: QEMU's exit status, or None while QEMU runs."""
         return self._process.status()
 
     def text(self):
@@ -155,22 +155,23 @@ class Guest:
         return tail_of(self.log, lines) + [f"qemu: {line}" for line in said]
 
     def wait_for(self, regex, timeout, start=0):
-        """Wait until the console matches the regex (re.M) at or after start; returns the match.
+        """Wait until the console's output matches the regex (re.M) at or after offset @start.
+        Return: the match.
 
-        Pass match.end() as start to wait for later output. Raises KitError with the last lines of
-        the console on a timeout, or if QEMU ends first.
+        Pass match.end() as @start to wait for later output. Raises KitError with the last lines of
+        the console on a timeout, or if QEMU exits first.
         """
         return wait_for_text(self, regex, timeout, start)
 
     def wait(self, timeout):
-        """Wait until QEMU exits. Return: its status, or None if it still runs after the timeout."""
+        """Wait until QEMU exits. Return: its exit status, or None after the timeout."""
         return self._process.wait(timeout)
 
     def describe_end(self):
         return self._process.describe_end()
 
     def qmp(self):
-        """Return: the control connection. The first call connects."""
+        """Return: the connection to QEMU's control socket. The first call connects."""
         if not self._qmp:
             self._qmp = qmp_module.Qmp(self.qmp_path)
         return self._qmp
@@ -208,9 +209,9 @@ class Guest:
 
 
 def _drain(connection):
-    """Discard console output on the socket, because it is also in the log. Otherwise the guest
-    would block after about 300 characters, each of which occupies a buffer of its own in the
-    socket."""
+    """Discard the console's output on the socket, because it is also in the log. If nothing read
+    the socket, the guest would block after about 300 characters, because each character occupies a
+    separate buffer in the socket."""
     try:
         while connection.recv(65536):
             pass

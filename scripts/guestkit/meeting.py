@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A server and three peers that meet: the demo without its output.
+"""Run a server and three peers that meet: the demo without its output.
 
     result = meeting.run(meeting.Config(build="build"))
     assert result.ok, result.problems
 
-Unless keep is set, all processes and the private directory are gone when run() returns or raises.
+When run() returns or raises, all processes have exited and the private directory has been removed,
+unless Config.keep is set.
 """
 
 import json
@@ -21,19 +22,20 @@ from dataclasses import dataclass, field
 from . import initramfs, keep, kernel, machine
 from .proc import TICK, KitError, Lines, Process, pause
 
-#: Stages that the example program reports, in this order
+#: Stages that the example program meet reports, in this order
 STAGES = ("opened", "met", "written", "read", "rung", "measured", "done")
 
-#: sun_path has 108 bytes, including the terminating NUL
+#: Longest path of a socket: sun_path has 108 bytes, including the terminating NUL.
 SOCKET_PATH_MAX = 107
 
-#: Seconds for the other peers to report after one of them has failed
+#: Seconds that the other peers have to report after one peer has failed
 AFTERMATH = 5
 
 _TASK = """meet --name "$peer" --peers "$peers" --vectors "$vectors" --timeout "$timeout" pci:
 """
 
-#: Used with KEEP=1. The client exits when its input ends, so keep its input open.
+#: The guest's /stay, used with KEEP=1. The client exits at the end of its standard input, so tail
+#: keeps that open.
 _STAY = """echo "guest: waiting for doorbells"
 tail -f /dev/null | ivshmem-client -v -a pci:
 """
@@ -41,8 +43,12 @@ tail -f /dev/null | ivshmem-client -v -a pci:
 
 @dataclass
 class Config:
-    """build: the build directory; mode: "guests" or "host"; say(who, line): called with all
-    output"""
+    """What to run.
+
+    build    the build directory
+    mode     "guests": two guests and a host process; "host": three host processes
+    say      say(who, line) is called for each line of output
+    """
 
     build: str
     mode: str = "guests"
@@ -55,8 +61,8 @@ class Config:
 
 @dataclass
 class Peer:
-    """A peer: its program, its output, and its result (the JSON), which is None until it has
-    one."""
+    """A peer: its program, its output, and its result: the JSON that it has printed, or None before
+    that."""
 
     name: str
     program: object = None
@@ -70,7 +76,8 @@ class Peer:
 
 @dataclass
 class Result:
-    """peers: in the order of their ids; problems: error messages, empty on success"""
+    """What a run has found: the peers, in the order of their ids, and problems, a list of error
+    messages that is empty on success."""
 
     peers: list = field(default_factory=list)
     vectors: int = 0
@@ -82,27 +89,27 @@ class Result:
         return [peer.result for peer in self.peers if peer.result]
 
     def expected(self):
-        """Return: the expected doorbells, as (from, to, vector): every ordered pair, every
-        vector."""
+        """Return: the expected doorbells, as (from, to, vector): one for every vector of every
+        ordered pair of peers."""
         ids = range(len(self.peers))
         return {(a, b, v) for a in ids for b in ids if a != b for v in range(self.vectors)}
 
     def arrived(self):
-        """Return: the expected doorbells that the rung peers report as received."""
+        """Return: the expected doorbells that have been reported by the peers that were rung."""
         said = {(ring["from"], report["id"], ring["vector"]) for report in self.reports()
                 for ring in report["rings"] if ring["arrived"] is True}
         return said & self.expected()
 
     def unread(self):
-        """Return: (reader, writer) ids of the pairs for which the reader has not reported a correct
-        read."""
+        """Return: [(reader's id, writer's id)] of the pairs in which the reader has not reported
+        that it read the writer's data correctly."""
         ids = [report["id"] for report in self.reports()]
         good = {(report["id"], read["id"]) for report in self.reports()
                 for read in report["read"] if read["correct"] is True}
         return [(a, b) for a in ids for b in ids if a != b and (a, b) not in good]
 
     def round_trips(self):
-        """Return: {(measuring id, other id): its entry}."""
+        """Return: {(id of the peer that measured, id of the other peer): its measurements}."""
         return {(report["id"], trip["with"]): trip for report in self.reports()
                 for trip in report.get("round_trips", [])}
 
@@ -112,7 +119,7 @@ class Result:
 
 
 class Meeting:
-    """The state of one run; started by run()."""
+    """The processes, files and results of one call of run()."""
 
     def __init__(self, config):
         self.config = config
@@ -206,7 +213,7 @@ class Meeting:
             if ended and peer.status is None:
                 peer.status = int(ended.group(1))
         if peer.status is None and status is not None:
-            # QEMU exited without a line "guest: exit": a failure, even with status 0.
+            # For a guest, a missing line "guest: exit" is a failure, even if QEMU's status is 0.
             peer.status = status if not peer.exit_regex else f"QEMU {peer.program.describe_end()}"
 
     def wait_all(self):
@@ -238,7 +245,8 @@ class Meeting:
 
 
 def run(config):
-    """Run the meeting. Return: a Result. Raises only on signals (proc.Interrupted) and bugs."""
+    """Run a meeting. Return: a Result. Raises an exception only on a signal (proc.Interrupted) or
+    because of a bug."""
     meeting = Meeting(config)
     kept = False
     try:
@@ -308,7 +316,7 @@ def _is_socket(path):
 
 
 def _parsed(text):
-    """Return: a peer's result, or None if it is malformed, for instance a truncated line."""
+    """Return: a peer's result, or None if @text is malformed, for instance truncated."""
     try:
         report = json.loads(text)
         for key in ("name", "id", "vectors", "memory", "roster", "rings", "read"):

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Host processes that are always ended, signals at safe points only, bounded waits.
+"""Run host processes. Each one is stopped in the end, signals are handled only at safe points, and
+every wait has a timeout.
 
-All output of a process goes to a log file, never to a pipe: it need not be drained, it is available
-after a failure, and a process that is left running (KEEP=1) does not lose its standard output.
+All output of a process is written to a log file, never to a pipe: a log need not be drained, it is
+available after a failure, and a process that is left running (KEEP=1) keeps its standard output.
 
-Signals: after catch_signals(), INT, TERM and HUP only set a flag. pause(), which every wait in this
-package uses, raises Interrupted. So no signal can strike between the start of a process and the
-point at which an object owns it.
+Signals: after catch_signals(), INT, TERM and HUP only set a flag, and the next pause(), which every
+wait in this package uses, raises Interrupted. So no signal can strike between the start of a
+process and the point at which an object owns the process.
 """
 
 import ctypes
@@ -27,11 +28,12 @@ _caught = []
 
 
 class KitError(Exception):
-    """An error message that includes the cure."""
+    """An error whose message also says how to fix it."""
 
 
 class Interrupted(BaseException):
-    """A termination signal. Not an Exception: only the top level catches it."""
+    """Raised because of a termination signal. Not an Exception, so that only the top level catches
+    it."""
 
     def __init__(self, number):
         super().__init__(signal.Signals(number).name)
@@ -39,16 +41,16 @@ class Interrupted(BaseException):
 
 
 def catch_signals():
-    """From this call on, INT, TERM and HUP make the next pause() raise Interrupted."""
+    """Make INT, TERM and HUP only set a flag, which makes the next pause() raise Interrupted."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # An ignored HUP stays ignored: nohup started this process. A shell ignores INT for "&",
-        # which does not matter here.
+        # If HUP is ignored, nohup started this process, so keep ignoring it. An ignored INT (shells
+        # ignore it for "&") is handled nevertheless.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda got, _frame: _caught.append(got))
 
 
 def die_of(number):
-    """Terminate this process with the signal, so that make and the shell are informed of it."""
+    """Terminate this process by the signal, so that make and the shell see the cause."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
@@ -62,7 +64,8 @@ def pause(seconds=TICK):
 
 
 def wait_until(condition, timeout):
-    """Poll condition(). Return: its first true value, or its last false value after the timeout."""
+    """Call condition() until it is true. Return: its true value; after the timeout, its last value.
+    """
     end = time.monotonic() + timeout
     while True:
         value = condition()
@@ -72,8 +75,8 @@ def wait_until(condition, timeout):
 
 
 def find_program(*names):
-    """Return: the path of the first of these programs that exists, or None. Searches sbin
-    directories as well."""
+    """Return: the path of the first of these programs that exists in PATH or in an sbin directory,
+    or None."""
     path = os.environ.get("PATH", os.defpath) + os.pathsep + os.pathsep.join(SBIN)
     for name in names:
         found = shutil.which(name, path=path)
@@ -83,8 +86,7 @@ def find_program(*names):
 
 
 def tail_of(path, lines=15):
-    """Return: the last lines of a text file, as a list, which is empty if the file does not
-    exist."""
+    """Return: a list of the last lines of a text file, empty if the file does not exist."""
     try:
         with open(path, "rb") as f:
             f.seek(max(0, os.fstat(f.fileno()).st_size - 64 * 1024))
@@ -100,7 +102,7 @@ def clean(line):
 
 
 class Lines:
-    """The lines of a growing file. take() returns the lines completed since the last call."""
+    """Reads the lines of a growing file. take() returns the lines completed since its last call."""
 
     def __init__(self, path):
         self.path = path
@@ -122,12 +124,13 @@ class Lines:
 class Process:
     """A child process, owned by this object.
 
-    name      for messages
+    name      the child's name, for messages
     argv      the command
-    log       path of the file for its output and errors; appended to
-    keep      False: it ends with this process, even if that gets SIGKILL.
-              True: it can outlive this process after detach().
-    on_death  the signal it gets when this process dies; SIGTERM if it has to clean up
+    log       path of the file to which the child's output and errors are appended
+    keep      False: the child is killed when this process dies, even of SIGKILL.
+              True: the child can outlive this process after detach().
+    on_death  the signal that the child gets when this process dies; SIGTERM for a child that has to
+              clean up
     """
 
     def __init__(self, name, argv, log, keep=False, on_death=signal.SIGKILL, env=None):
@@ -137,7 +140,7 @@ class Process:
         parent = os.getpid()
 
         def prepare():
-            # With start_new_session, Ctrl-C reaches only the demo, which stops its children.
+            # Because of start_new_session, Ctrl-C reaches only the demo, which stops its children.
             if not keep:
                 _libc.prctl(PR_SET_PDEATHSIG, int(on_death), 0, 0, 0)
                 if os.getppid() != parent:
@@ -153,17 +156,17 @@ class Process:
         self.pid = self._popen.pid
 
     def status(self):
-        """Return: None while it runs, then the exit status, or minus the number of the signal that
-        killed it."""
+        """Return: None while the child runs, then its exit status, or the negated number of the
+        signal that killed it."""
         return self._popen.poll()
 
     def wait(self, timeout):
-        """Wait until it exits. Return: its status, or None after the timeout."""
+        """Wait until the child exits. Return: its status(), which is None after the timeout."""
         wait_until(lambda: self.status() is not None, timeout)
         return self.status()
 
     def text(self):
-        """Return: all its output so far."""
+        """Return: all output of the child so far."""
         with open(self.log, "rb") as f:
             return f.read().decode("utf-8", "replace")
 
@@ -171,9 +174,10 @@ class Process:
         return tail_of(self.log, lines)
 
     def wait_for(self, regex, timeout, start=0):
-        """Wait until its output matches the regex (re.M) at or after start; returns the match.
+        """Wait until the child's output matches the regex (re.M) at or after offset @start. Return:
+        the match.
 
-        Raises KitError on a timeout, or if the process ends first.
+        Raises KitError on a timeout, or if the child exits first.
         """
         return wait_for_text(self, regex, timeout, start)
 
@@ -186,10 +190,11 @@ class Process:
         return f"ended with status {status}"
 
     def stop(self, grace=5.0, first=signal.SIGTERM):
-        """Send the signal @first, and SIGKILL after @grace seconds. Never raises; idempotent."""
+        """Send the signal @first and, after @grace seconds, SIGKILL. Never raises; may be called
+        again."""
         if self.status() is not None:
             return
-        # Do not call pause(), because the clean-up must complete even after a signal.
+        # Do not call pause() here, because the clean-up must complete even after a signal.
         self._popen.send_signal(first)
         try:
             self._popen.wait(grace)
@@ -198,10 +203,10 @@ class Process:
             try:
                 self._popen.wait(10)
             except subprocess.TimeoutExpired:
-                pass  # it is in an uninterruptible sleep; the kernel kills it later
+                pass  # the child is in an uninterruptible sleep; the kernel kills it later
 
     def detach(self):
-        """Let it outlive this process. Only with keep=True."""
+        """Let the child outlive this process. Allowed only with keep=True."""
         self._popen.returncode = 0  # no "still running" warning when this object is deleted
 
     def __enter__(self):
@@ -212,8 +217,8 @@ class Process:
 
 
 def wait_for_text(program, regex, timeout, start=0):
-    """Process.wait_for() for any object that has name, log, text(), status(), tail() and
-    describe_end()."""
+    """The same as Process.wait_for(), for any object that has name, log, text(), status(), tail()
+    and describe_end()."""
     pattern = re.compile(regex, re.M)
     end = time.monotonic() + timeout
     while True:
@@ -233,11 +238,11 @@ def wait_for_text(program, regex, timeout, start=0):
 
 
 def run_tool(argv, timeout, note=None, cwd=None, lines=8, every=2):
-    """Run a helper program until it ends; returns its standard output.
+    """Run a helper program until it exits. Return: its standard output.
 
-    note: a text to print once it has run for two seconds, or a function that returns the text,
-    which is then printed again every so many seconds. Raises KitError with its last lines of output
-    if it fails or exceeds the timeout.
+    note: a text to print once the program has run for two seconds, or a function that returns the
+    text; the function's text is printed again every @every seconds. Raises KitError with the last
+    lines of the program's output if it fails or exceeds the timeout.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:

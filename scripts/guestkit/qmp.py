@@ -24,7 +24,7 @@ def connect(path, timeout):
 
 
 class Qmp:
-    """A connection. command() returns QEMU's reply; events are collected in self.events."""
+    """A QMP connection. command() returns QEMU's reply; events are collected in self.events."""
 
     def __init__(self, path, timeout=20):
         self.events = []
@@ -35,7 +35,7 @@ class Qmp:
         self.command("qmp_capabilities")
 
     def command(self, name, timeout=20, **arguments):
-        """Run a command. Pass arguments whose names have a hyphen as **{"a-b": value}."""
+        """Run a QMP command. Pass arguments whose names contain a hyphen as **{"a-b": value}."""
         request = {"execute": name, "arguments": arguments}
         self._socket.sendall(json.dumps(request).encode() + b"\n")
         end = time.monotonic() + timeout
@@ -49,9 +49,9 @@ class Qmp:
                 return message["return"]
 
     def unplug(self, ident, timeout=20):
-        """Request the unplug of a device. QEMU rejects the request while the power indicator of the
-        device's port blinks. The guest stops blinking when hot-plug is complete, shortly after
-        programs see the device, so retry."""
+        """Request the unplug of a device, and retry while QEMU rejects the request because the
+        power indicator of the device's port blinks. The indicator blinks until the guest has
+        completed the hot-plug, which is shortly after programs see the device."""
         end = time.monotonic() + timeout
         while True:
             try:
@@ -62,8 +62,8 @@ class Qmp:
             pause()
 
     def wait_event(self, name, timeout=20):
-        """Wait for the first event with this name, which may have arrived before the call. Return:
-        the event, which is removed from self.events."""
+        """Wait for an event with this name, which may have arrived before the call. Return: the
+        event, which is removed from self.events."""
         end = time.monotonic() + timeout
         while True:
             for event in self.events:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Debian's current release in a directory: a kernel for guests, its headers, the compiler and some
-tools. This machine may run an older or a newer release.
+"""Install Debian's current release in a directory: a kernel for guests, its headers, the compiler
+and some tools. This machine may run an older or a newer release.
 
     kernel = stable.find()   # a kernel_image.Kernel; driver.module(kernel) builds in the directory
     stable.folder().run(["udevadm", "verify", "/build/x.rules"], 60, build=directory)
 
-Created by mmdebstrap (half a minute, 570 MB) in the cache, stable/. Raises Unavailable, with the
-reason, if that is not possible; the caller skips whatever needs it.
+The directory is created by mmdebstrap (in half a minute, 570 MB) in the cache, stable/. Functions
+raise Unavailable, with the reason, if that is not possible; the caller then skips whatever needs
+the directory.
 """
 
 import os
@@ -35,8 +36,8 @@ class Folder:
         return str(self.root)
 
     def run(self, command, timeout, note=None, build="", lines=20):
-        """Run a command in the root directory. Its writes are discarded, except those to /build,
-        which is the directory @build. Return: its output and errors, in order."""
+        """Run a command in the root directory. Files that the command writes are discarded, except
+        those in /build, which is the directory @build. Return: its output and errors, in order."""
         inside = ["sh", str(_INSIDE), str(self.root), str(build), *map(str, command)]
         return run_tool(["unshare", "--mount", "--pid", "--fork", "--kill-child", *inside],
                         timeout, note, lines=lines)
@@ -54,7 +55,7 @@ def find():
 
 
 def folder():
-    """Return: the Folder, which is created if it is missing."""
+    """Return: the Folder with Debian's current release, created if it is not in the cache."""
     if os.geteuid() != 0:
         raise Unavailable(f"only root can run commands in {_WHAT}")
     where = bootstrap.folder(cache.directory("stable"), " ".join(PACKAGES), _WHAT, _make)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A QEMU with a vfio-user client (vfio-user-pci), even if this machine's own QEMU is too old.
+"""Find or install a QEMU with a vfio-user client (the device vfio-user-pci).
 
     qemu = vfio_user_qemu.find()       # the first words of the command line, for Guest(qemu=...)
     Guest("a", ..., qemu=qemu, devices=machine.vfio_user(socket))
 
 Uses this machine's QEMU (IVSHMEM_QEMU, or the installed one) if it has the device. Otherwise
-unpacks the one of Debian's backports with mmdebstrap, without root (ten seconds, 100 MB), into the
-cache, vfio-user-qemu/. It runs there with its own loader and libraries and without a mount
+mmdebstrap unpacks the QEMU of Debian's backports into the cache, vfio-user-qemu/, without root (in
+ten seconds, 100 MB). That QEMU is run with its own loader and libraries, but without a mount
 namespace, so all paths are this machine's, and the process is QEMU itself. Raises Unavailable, with
 the reason, if that fails.
 """
@@ -23,12 +23,12 @@ PACKAGE = "qemu-system-x86"
 
 _PROGRAM = "usr/bin/qemu-system-x86_64"
 _FIRMWARE = ("usr/share/qemu", "usr/share/seabios")
-#: Subdirectories of the directory of libraries that are large and that QEMU does not need
+#: Large subdirectories of the library directory that QEMU does not need
 _NO_LIBRARIES = ("gconv", "perl", "perl-base", "qemu")
 
 
 def find():
-    """Return: the first words of QEMU's command line."""
+    """Return: the first words of a command line that runs such a QEMU."""
     try:
         own = [machine.qemu_program()]
         _need_device(own)
@@ -46,7 +46,8 @@ def find():
 
 
 def _need_device(command):
-    # "-device help" would load the modules of this machine's QEMU, which is another version.
+    # Do not use "-device help": it would load the modules of this machine's QEMU, which has another
+    # version.
     if "socket=" not in run_tool([*command, "-device", "vfio-user-pci,help"], 60):
         raise KitError("it lacks the device vfio-user-pci")
 
