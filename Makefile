@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Shortcuts for common tasks; meson and scripts/ do the work.
+# Shortcuts for common tasks. meson and scripts/ do the work.
 BUILD ?= build
 
 KERNEL ?= $(shell uname -r)
@@ -10,7 +10,7 @@ all:
 	@scripts/install-packages build
 	@scripts/build $(BUILD)
 
-# The guest driver, for the running kernel or KERNEL=VERSION; needs linux-headers-VERSION.
+# Build the guest driver for the running kernel or for KERNEL=VERSION; needs linux-headers-VERSION.
 driver:
 	@test -d /lib/modules/$(KERNEL)/build || { \
 		echo "driver: no headers for Linux $(KERNEL): install linux-headers-$(KERNEL)," \
@@ -21,30 +21,32 @@ driver:
 	@cp $(BUILD)/driver/kernel/ivshmem.ko $(BUILD)/driver
 	@echo "driver: $(BUILD)/driver/ivshmem.ko for Linux $(KERNEL)"
 
-# Two guests and the host communicate. DEMO=host: three processes, no VM. KEEP=1: keep the guests.
+# Let two guests and a host process communicate. DEMO=host: run three processes on the host, without
+# a VM. KEEP=1: leave the guests running.
 demo:
 	@scripts/install-packages build $(if $(filter host,$(DEMO)),,demo)
 	@scripts/build $(BUILD)
 	@scripts/demo.py $(BUILD)
 
-# All tests; ends with "N passed, N failed".
+# Run all tests. The last line of output is "N passed, N failed".
 check:
 	@scripts/install-packages build demo test
 	@scripts/check $(BUILD)
 
-# The tests of a minute or two, for every commit.
+# Run the tests that are fast enough for every commit, which takes a minute or two.
 check-quick:
 	@scripts/install-packages build test
 	@scripts/check-quick $(BUILD)
 
-# The cost of joining a server, as ratios to a floor. Options: BENCH="--storm 64x1 --json".
+# Measure the cost of joining a server, as ratios to a floor. BENCH has options of bench/join, such
+# as BENCH="--storm 64x1 --json".
 bench:
 	@scripts/install-packages build
 	@scripts/build $(BUILD)
 	@$(BUILD)/bench/join $(BENCH) $(BUILD)/tools/ivshmem-server
 
-# Tests that take minutes, not part of check: more random histories, larger models, longer fuzzing,
-# the driver on debug kernels.
+# Run tests that take minutes and are not part of check: more random histories, larger models,
+# longer fuzzing, the driver on other kernels.
 check-slow:
 	@scripts/install-packages build demo test slow
 	@scripts/check-slow $(BUILD)
