@@ -16,17 +16,17 @@
 #include "interrupt.h"
 #include "protocol/socket.h"
 
-#define SILENCE_MS 5000 /* a server that sends nothing for this long has finished */
+#define SILENCE_MS 5000 /* give up if the server sends nothing for this long */
 #define EVENTS_MAX 64
-#define READS_MAX 64 /* messages read from one client before reading from the next */
+#define READS_MAX 64 /* most messages to read from one client before the next client's turn */
 #define CONNECT_TRIES 500
 
 /**
  * struct client - one client of the storm
- * @vectors_n: vectors received so far, of all peers
- * @leaves_n:  leaves received so far
- * @own_n:     own vectors received so far
- * @known:     by id: vectors received of that peer; reset to 0 by its leave
+ * @vectors_n: number of vectors received so far, of all peers
+ * @leaves_n:  number of leaves received so far
+ * @own_n:     number of the client's own vectors received so far
+ * @known:     for each id, the number of vectors received of that peer; reset to 0 by its leave
  */
 struct client {
 	int sock;
@@ -41,9 +41,9 @@ struct client {
 
 /**
  * struct bench_clients - all clients of the storm
- * @ids_end:  all ids are below this
- * @leaves_n: leaves that each remaining client must receive
- * @done_n:   clients that have received everything
+ * @ids_end:  all ids that the server assigns must be below this number
+ * @leaves_n: number of leaves that each remaining client must receive
+ * @done_n:   number of clients that have received everything
  */
 struct bench_clients {
 	unsigned int clients_n;
@@ -82,7 +82,7 @@ struct bench_clients *bench_clients_new(unsigned int clients_n, unsigned int pee
 	all->clients_n = clients_n;
 	all->peers_n = peers_n;
 	all->vectors_n = vectors_n;
-	all->ids_end = peers_n + 64; /* some servers never assign an id twice */
+	all->ids_end = peers_n + 64; /* spare ids for servers that never assign an id twice */
 	all->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	all->known = calloc((size_t)clients_n * all->ids_end, sizeof(*all->known));
 	for (unsigned int i = 0; i < clients_n; i++) {
@@ -119,7 +119,7 @@ void bench_clients_free(struct bench_clients *all)
 	free(all);
 }
 
-/* Whether to retry, because the listener's queue is full or the server does not listen yet. */
+/* Return: whether to retry connect(2): the listener's queue is full, or it does not listen yet. */
 static bool is_temporary(int errnum)
 {
 	return errnum == EAGAIN || errnum == ECONNREFUSED || errnum == ENOENT || errnum == EINTR;
@@ -253,7 +253,7 @@ static bool clients_report_silence(struct bench_clients *all)
 	return clients_fail(all, "no message within 5 s");
 }
 
-/* Each client must know all vectors of every connected peer, and no vectors of others. */
+/* Check that each client knows all vectors of every connected peer, and no other vectors. */
 static bool clients_check(struct bench_clients *all)
 {
 	for (unsigned int i = 0; i < all->clients_n; i++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The clients of a storm, all in one process with one epoll instance. They connect as fast as they
- * can, read all messages with the library's decoder, close each fd at once, and check that each
- * client received every vector of every peer, and every leave once.
+ * can, read all messages with the library's decoder, close each received fd at once, and check that
+ * each client received every vector of every peer, and every leave, exactly once.
  */
 #ifndef BENCH_CLIENTS_H
 #define BENCH_CLIENTS_H
@@ -36,24 +36,24 @@ void bench_clients_free(struct bench_clients *clients);
 IVS_MUST_USE bool bench_clients_connect(struct bench_clients *clients, const char *path);
 
 /**
- * bench_clients_read() - read until each client has all messages
+ * bench_clients_read() - read until each client has received all messages
  *
  * Return: whether each client received exactly the messages that it must.
  */
 IVS_MUST_USE bool bench_clients_read(struct bench_clients *clients);
 
-/** bench_clients_leave() - disconnect every second client; the others must receive its leave */
+/** bench_clients_leave() - disconnect every second client; the others must receive the leaves */
 void bench_clients_leave(struct bench_clients *clients);
 
-/** bench_clients_why() - the error, after one of the above has returned false */
+/** bench_clients_why() - the error message, after bench_clients_connect() or _read() failed */
 const char *bench_clients_why(const struct bench_clients *clients);
 
 /** bench_clients_messages() - the number of messages received so far, by all clients together */
 uint64_t bench_clients_messages(const struct bench_clients *clients);
 
 /**
- * struct bench_latency - time from connect() to the last of a client's own vectors, which follow
- * those of all peers that were present when the client was greeted
+ * struct bench_latency - time from a client's connect() to the receipt of its last own vector,
+ * which the server sends after the vectors of all peers that were present at the client's greeting
  */
 struct bench_latency {
 	int64_t p50_ns;
@@ -61,7 +61,7 @@ struct bench_latency {
 	int64_t max_ns;
 };
 
-/** bench_clients_latency() - the latency of clients that have received all own vectors */
+/** bench_clients_latency() - the latency of clients that have received all of their own vectors */
 struct bench_latency bench_clients_latency(const struct bench_clients *clients);
 
 /** bench_connect() - connect to the stream socket at @path. Return: the fd or -errno. */

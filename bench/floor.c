@@ -24,7 +24,7 @@
 #define WAIT_MS 5000
 #define NUMBER_LEN 8
 
-/* Storage of one message of a batch, which is filled again for each batch. */
+/* Storage for one message of a batch. The same storage is used for every batch. */
 struct message {
 	uint64_t number;
 	struct iovec iov;
@@ -36,10 +36,10 @@ struct message {
 
 /**
  * struct sender - state of the floor's process
- * @next:     by client: index of the next message to send
- * @socks:    by client: its connected socket
- * @eventfds: by client and vector
- * @left:     clients 0, 2, 4 ... have left, and the messages to send are their leaves
+ * @next:     for each client, the index of the next message to send to it
+ * @socks:    for each client, its connected socket
+ * @eventfds: an eventfd for each vector of each client, at index client * @vectors_n + vector
+ * @left:     true once clients 0, 2, 4 ... have left; the messages to send are then their leaves
  */
 struct sender {
 	unsigned int clients_n;
@@ -101,7 +101,10 @@ static unsigned int sender_messages_n(const struct sender *self)
 	return BENCH_GREETING_LEN + self->clients_n * self->vectors_n;
 }
 
-/* Fill in message number @at to client @id: the greeting, other peers' vectors, then its own. */
+/*
+ * Write the message with index @at for client @id into the batch at @place. The messages are the
+ * greeting, the vectors of the other peers, and the client's own vectors.
+ */
 static void sender_fill_message(struct sender *self, unsigned int place, unsigned int id,
 				unsigned int at)
 {
@@ -158,7 +161,7 @@ static int sender_send_to(struct sender *self, unsigned int id)
 	return 0;
 }
 
-/* Send to each client in turn, then to those whose sockets have drained. */
+/* Send to each client until its socket is full, then to clients whose sockets have drained. */
 static int sender_send_all(struct sender *self)
 {
 	struct epoll_event events[EVENTS_MAX];

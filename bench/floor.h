@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The floor is a process that only sends the messages of a storm. join.c explains why comparing a
- * server with it is fair.
+ * The floor is a process that only sends the messages of a storm. join.c explains why it is fair to
+ * compare a server with the floor.
  */
 #ifndef BENCH_FLOOR_H
 #define BENCH_FLOOR_H
@@ -11,11 +11,11 @@
 #include "sender.h"
 
 /**
- * struct bench_floor_cost - CPU time of the sending process
- * @accept_ns: to accept the clients, create their eventfds and watch their sockets
- * @join_ns:   to send the greetings and the joins
- * @close_ns:  to close the sockets and eventfds of clients that left
- * @leave_ns:  to send the leaves
+ * struct bench_floor_cost - CPU time that the floor's process used
+ * @accept_ns: time to accept the clients, create their eventfds and watch their sockets
+ * @join_ns:   time to send the greetings and the joins
+ * @close_ns:  time to close the sockets and eventfds of clients that left
+ * @leave_ns:  time to send the leaves
  */
 struct bench_floor_cost {
 	int64_t accept_ns;
@@ -26,7 +26,8 @@ struct bench_floor_cost {
 
 /**
  * struct bench_floor - a running floor
- * @control_fd: socket to the process, which sends the leaves after a byte and then its cost
+ * @control_fd: socket connected to the floor's process, which sends the leaves to clients after it
+ *              has received a byte here, and then sends its struct bench_floor_cost here
  */
 struct bench_floor {
 	struct bench_sender sender;
@@ -34,7 +35,7 @@ struct bench_floor {
 };
 
 /**
- * bench_floor_start() - listen at @path and wait for clients
+ * bench_floor_start() - start a floor, which listens at @path and waits for clients
  * @batch: messages per system call: 1 for sendmsg(), more for sendmmsg()
  *
  * Return: 0 or -errno.
@@ -42,10 +43,10 @@ struct bench_floor {
 IVS_MUST_USE int bench_floor_start(const char *path, unsigned int clients_n, unsigned int vectors_n,
 				   unsigned int batch, struct bench_floor *out);
 
-/** bench_floor_leave() - send the leaves of clients 0, 2, 4 ... Return: 0 or -errno. */
+/** bench_floor_leave() - have the leaves of clients 0, 2, 4 ... sent. Return: 0 or -errno. */
 IVS_MUST_USE int bench_floor_leave(struct bench_floor *floor);
 
-/** bench_floor_cost() - call this after all messages have been read. Return: 0 or -errno. */
+/** bench_floor_cost() - get the cost, after all messages have been read. Return: 0 or -errno. */
 IVS_MUST_USE int bench_floor_cost(struct bench_floor *floor, struct bench_floor_cost *out);
 
 /** bench_floor_stop() */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* SIGINT and SIGTERM end a measurement early. */
+/* End measurements early on SIGINT and SIGTERM. */
 #ifndef BENCH_INTERRUPT_H
 #define BENCH_INTERRUPT_H
 
@@ -8,7 +8,7 @@
 /** bench_watch_signals() - from now on, note SIGINT and SIGTERM, and ignore SIGPIPE */
 void bench_watch_signals(void);
 
-/** bench_interrupted() - has SIGINT or SIGTERM arrived? */
+/** bench_interrupted() - return whether SIGINT or SIGTERM has arrived */
 bool bench_interrupted(void);
 
 #endif

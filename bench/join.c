@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Measure the CPU time that joins cost a server, as a ratio to a process that only makes the same
- * system calls.
+ * Measure the CPU time that joins cost a server, as a ratio to the CPU time of a process that only
+ * sends the same messages.
  *
  * In a storm, N clients connect as fast as one process can, and read all messages. When every
  * client knows all others, every second client disconnects, and the rest read the leaves. The CPU
@@ -12,18 +12,21 @@
  *   - The clients run the same code. The cost of waking them is part of the CPU time of both server
  *     and floor; their own work is part of neither.
  *   - The floor sends the same messages in the same order: the greeting, the vectors of every other
- *     peer, the client's own. The same messages have an fd, and of as many different eventfds,
- *     because the reference count of a single one would stay in the cache of one CPU.
- *   - Its sockets have the server's send buffer (8192 bytes, about 22 messages), so server and
- *     floor find a socket full equally often, and both wait for room with edge-triggered epoll.
- *   - It fills the socket of one client, then that of the next, as a server must. As it knows the
- *     clients in advance, it accepts all of them first and then sends batches of maximum length. A
- *     server that sends to clients as soon as they join cannot do that.
- *   - It has no roster and no log. A message costs two stores in a prepared batch, and a short
- *     count means that the socket is full.
- *   - Accepting connections, creating eventfds and closing both are measured separately, because
- *     their cost depends on the number of connections. As the server's time includes them, which is
- *     visible in small storms, the table also has the ratio to the sum.
+ *     peer, the client's own vectors. The same messages carry an fd, and the floor has as many
+ *     eventfds as the server, because the reference count of a single eventfd would stay in the
+ *     cache of one CPU.
+ *   - The floor's sockets have send buffers of the same size as the server's (8192 bytes, about 22
+ *     messages), so server and floor find a socket full equally often, and both wait for room with
+ *     edge-triggered epoll.
+ *   - The floor fills the socket of one client, then that of the next, as a server must. As it
+ *     knows the clients in advance, it accepts all of them first and then sends batches of maximum
+ *     length. A server that sends to clients as soon as they join cannot do that.
+ *   - The floor has no roster and no log. A message costs two stores in a prepared batch, and if
+ *     fewer messages are sent than the batch has, the socket is full.
+ *   - The floor measures separately what it costs to accept connections, to create eventfds and to
+ *     close both, because this cost depends on the number of connections. The server's time
+ *     includes this cost, which is visible in small storms, so the table also has the ratio to the
+ *     floor's total.
  *
  * Servers and floors run in turn, round after round, on the same CPU (the first one available; the
  * clients use the last one). A ratio compares two runs of one round, so that whatever slows the
@@ -50,7 +53,7 @@
 
 /**
  * struct options - the command line
- * @rounds_n: 0: choose by the size of the storm
+ * @rounds_n: number of rounds, or 0 to choose it by the size of the storm
  */
 struct options {
 	const char *server;
@@ -123,7 +126,7 @@ static bool parse_number(const char *name, const char *text, unsigned int max, u
 	return true;
 }
 
-/* Return: whether to continue; if not, @status is the exit status. */
+/* Return: whether to continue; if false, exit with *@status. */
 static bool parse_options(int argc, char **argv, struct options *opts, int *status)
 {
 	static const struct option names[] = {
@@ -189,7 +192,7 @@ static void add_default_storms(struct options *opts)
 			return;
 }
 
-/* The shorter a storm is, the more rounds are needed. */
+/* Return: the number of rounds for a storm; the shorter the storm, the more rounds are needed. */
 static unsigned int default_rounds(const struct bench_shape *shape)
 {
 	uint64_t messages = (uint64_t)shape->clients_n * shape->clients_n * shape->vectors_n;
@@ -199,7 +202,7 @@ static unsigned int default_rounds(const struct bench_shape *shape)
 	return messages < 1000000 ? 11 : 3;
 }
 
-/* Whether the limit on fds suffices. The server needs as many as the process of the clients. */
+/* Return: whether the limit of fds is high enough for the server and for the clients' process. */
 static bool has_fds(struct bench_result *result)
 {
 	const struct bench_shape *shape = &result->shape;
@@ -220,7 +223,7 @@ static bool has_fds(struct bench_result *result)
 static void measure_round(const struct bench_server *server, struct bench_result *result,
 			  unsigned int round)
 {
-	/* Each floor runs next to the server without stalled clients. Odd rounds run in reverse. */
+	/* Each floor runs right before or after BENCH_ALONE. Odd rounds run in reverse order. */
 	static const enum bench_kind order[BENCH_KINDS] = {BENCH_SENDMSG, BENCH_ALONE,
 							   BENCH_SENDMMSG, BENCH_STALLED};
 

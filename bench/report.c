@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CPU_TARGET 1.15	    /* ratio to the sendmmsg floor */
-#define STALLED_TARGET 1.05 /* ratio to a storm without stalled clients; 1 plus some noise */
+#define CPU_TARGET 1.15	    /* highest accepted ratio to the sendmmsg floor */
+#define STALLED_TARGET 1.05 /* the same to a storm without stalled clients: 1 plus noise */
 #define RSS_BASE_KIB 4096
-#define RSS_PAIR_LEN 4 /* bytes per pair of peers */
+#define RSS_PAIR_LEN 4 /* bytes of memory allowed for each pair of peers */
 
-/* @low to @high: range of the middle half of the rounds, or of all if there are fewer than four */
+/* @low to @high: range of the middle half of the rounds, or of all rounds if fewer than four */
 struct spread {
 	double min;
 	double low;
@@ -19,7 +19,7 @@ struct spread {
 	double max;
 };
 
-/* Return: a figure from one round, often a ratio of two storms in it. */
+/* Return: a figure from one round, often the ratio between two storms of the round. */
 typedef double measure_fn(const struct bench_result *result, enum bench_kind kind,
 			  unsigned int round);
 
@@ -112,7 +112,7 @@ static double leave_to_batch(const struct bench_result *result, enum bench_kind 
 	return leave_us(result, kind, round) / leave_us(result, BENCH_SENDMMSG, round);
 }
 
-/* Ratio to the floor's time for messages plus its time for accepting the clients. */
+/* Return: ratio to the floor's time for messages plus its time for accepting the clients. */
 static double join_to_whole(const struct bench_result *result, enum bench_kind kind,
 			    unsigned int round)
 {
@@ -135,7 +135,7 @@ static double leave_to_whole(const struct bench_result *result, enum bench_kind 
 	       (floor_ns * (double)storm->leave.messages_n + (double)floor->close_ns);
 }
 
-/* Ratio to the server without stalled clients. */
+/* Return: ratio to the server's time without stalled clients. */
 static double join_to_alone(const struct bench_result *result, enum bench_kind kind,
 			    unsigned int round)
 {
@@ -179,7 +179,7 @@ static double rss_limit_kib(const struct bench_result *result, enum bench_kind k
 	return RSS_BASE_KIB + RSS_PAIR_LEN * peers * peers / 1024;
 }
 
-/* Return: the reason why a row of this kind has no numbers, or NULL if it has. */
+/* Return: why the row for this kind of storm has no numbers, or NULL if it has numbers. */
 static const char *why_not(const struct bench_result *result, enum bench_kind kind)
 {
 	static const enum bench_kind floors[] = {BENCH_SENDMSG, BENCH_SENDMMSG};
@@ -208,7 +208,7 @@ static const char *name_of(const struct bench_result *result, char out[32])
 	return out;
 }
 
-/* Print the start of a row. Return: whether it has numbers. */
+/* Print the start of a row, and the reason if it has no numbers. Return: whether it has numbers. */
 static bool print_head(const struct bench_result *result, enum bench_kind kind, const char *what)
 {
 	const char *why = why_not(result, kind);

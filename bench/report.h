@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Output of the results: a table, or JSON. */
+/* Print the results as a table or as JSON. */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
 
@@ -7,7 +7,10 @@
 
 #define BENCH_ROUNDS_MAX 100
 
-/* The server without and with stalled clients, and the floors with sendmsg() and sendmmsg(). */
+/*
+ * Kinds of storms: of the server without and with stalled clients, and of the floors that send with
+ * sendmsg(2) and with sendmmsg(2).
+ */
 enum bench_kind {
 	BENCH_ALONE,
 	BENCH_STALLED,
@@ -18,7 +21,7 @@ enum bench_kind {
 
 /**
  * struct bench_result - results of all storms of one shape
- * @shape:    its stalled_n applies to BENCH_STALLED only
+ * @shape:    the shape; stalled_n applies to storms of kind BENCH_STALLED only
  * @rounds_n: number of storms of each kind
  * @why:      "", or the reason why no storms were run
  */
@@ -32,7 +35,7 @@ struct bench_result {
 /** bench_report_table() - print a table to standard output */
 void bench_report_table(const struct bench_result *results, unsigned int results_n);
 
-/** bench_report_json() - print the same as JSON */
+/** bench_report_json() - print the results as JSON to standard output */
 void bench_report_json(const struct bench_result *results, unsigned int results_n,
 		       const char *server);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The CPU time and memory of the sender, which is a server under test or the floor. */
+/* Run the sender, which is a server under test or the floor; measure its CPU time and memory. */
 #ifndef BENCH_SENDER_H
 #define BENCH_SENDER_H
 
@@ -13,9 +13,9 @@
 
 /**
  * struct bench_server - a server under test
- * @path: the program
- * @args: its arguments, separated by spaces; {socket}, {dir} and {vectors} are replaced
- * @dir:  directory for its socket, log and other files
+ * @path: path of the server program
+ * @args: the server's arguments, separated by spaces; {socket}, {dir} and {vectors} are replaced
+ * @dir:  directory for the server's socket, log and other files
  */
 struct bench_server {
 	const char *path;
@@ -24,8 +24,8 @@ struct bench_server {
 };
 
 /**
- * struct bench_sender - a sender, as a child process
- * @clock: clock of the CPU time of all its threads
+ * struct bench_sender - a child process that is the sender
+ * @clock: clock that measures the CPU time of all threads of the sender
  */
 struct bench_sender {
 	pid_t pid;
@@ -36,32 +36,32 @@ struct bench_sender {
 IVS_MUST_USE int bench_sender_start(const struct bench_server *server, unsigned int vectors_n,
 				    struct bench_sender *out);
 
-/** bench_sender_become() - called in the child: die with @parent, and run on the CPU for senders */
+/** bench_sender_become() - in the child: die when @parent does, and run on the CPU for senders */
 void bench_sender_become(pid_t parent);
 
-/** bench_sender_cpu() - CPU time used so far, in ns; 0 if the process has exited */
+/** bench_sender_cpu() - CPU time that the sender has used so far, in ns; 0 if it has exited */
 int64_t bench_sender_cpu(const struct bench_sender *sender);
 
-/** bench_sender_settle() - wait at most 2 s for the process to become idle */
+/** bench_sender_settle() - wait at most 2 s for the sender to become idle */
 void bench_sender_settle(const struct bench_sender *sender);
 
-/** bench_sender_rss_kib() - peak memory (VmHWM) in KiB; -1 if the process has exited */
+/** bench_sender_rss_kib() - the sender's peak memory (VmHWM) in KiB; -1 if it has exited */
 long bench_sender_rss_kib(const struct bench_sender *sender);
 
 /**
- * bench_sender_stop() - terminate the process by SIGTERM or, after 5 s, SIGKILL
- * @how: if the process had already exited, set to how it did; otherwise to ""
+ * bench_sender_stop() - terminate the sender by SIGTERM or, after 5 s, SIGKILL
+ * @how: set to a text that says how the sender exited, if it had exited before; otherwise to ""
  */
 void bench_sender_stop(struct bench_sender *sender, char *how, size_t how_len);
 
 /**
- * bench_pin() - run on the first available CPU (if @sender) or on the last one (readers)
+ * bench_pin() - pin this process to the first available CPU if @sender, or else to the last one
  *
  * No-op if only one CPU is available, or after bench_pin_disable().
  */
 void bench_pin(bool sender);
 
-/** bench_pin_disable() - for machines where the first or last CPU is busy */
+/** bench_pin_disable() - make bench_pin() a no-op, for machines whose first or last CPU is busy */
 void bench_pin_disable(void);
 
 #endif

@@ -32,7 +32,7 @@ void bench_remove_files(const char *dir)
 	closedir(list);
 }
 
-/* Wait until the server has served one client, so that its code and data are in memory. */
+/* Let one client join and leave first, so that the server's code and data are in memory. */
 static bool server_probe(const char *path, unsigned int vectors_n, struct bench_storm *out)
 {
 	struct bench_clients *one = bench_clients_new(1, 1, vectors_n);
@@ -49,7 +49,7 @@ static bool server_probe(const char *path, unsigned int vectors_n, struct bench_
 	return fine;
 }
 
-/* Connect clients that never read. Return: their sockets, or NULL. */
+/* Connect clients that never read. Return: the clients' sockets, or NULL. */
 static int *connect_stalled(const char *path, unsigned int stalled_n, struct bench_storm *out)
 {
 	int *socks = calloc(stalled_n + 1, sizeof(*socks));
@@ -92,7 +92,10 @@ static bool measure_leave(struct bench_clients *clients, struct bench_part *part
 	return fine;
 }
 
-/* Read the CPU time only when the server is idle, to include its work after the last message. */
+/*
+ * Run a storm and measure the sender's CPU time. Read that time only when the sender is idle, so
+ * that it includes the work after the last message.
+ */
 static bool run_storm(const struct bench_sender *sender, struct bench_clients *clients,
 		      const char *path, struct bench_storm *out)
 {
@@ -142,7 +145,7 @@ void bench_storm_server(const struct bench_server *server, const struct bench_sh
 		out->rss_kib = bench_sender_rss_kib(&sender);
 	}
 	if (out->why[0])
-		bench_sender_settle(&sender); /* it may be about to exit */
+		bench_sender_settle(&sender); /* the server may be about to exit */
 	bench_sender_stop(&sender, how, sizeof(how));
 	if (how[0]) {
 		char what[BENCH_WHY_LEN];

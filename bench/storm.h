@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Run a storm: joins, then leaves, of a server under test or of the floor. */
+/* Run a storm of joins, then leaves, with a server under test or with the floor. */
 #ifndef BENCH_STORM_H
 #define BENCH_STORM_H
 
@@ -8,8 +8,8 @@
 #include "sender.h"
 
 /**
- * struct bench_shape - size of a storm
- * @stalled_n: clients that connected before and never read
+ * struct bench_shape - the size of a storm
+ * @stalled_n: number of clients that connect before the storm and never read
  */
 struct bench_shape {
 	unsigned int clients_n;
@@ -19,7 +19,7 @@ struct bench_shape {
 
 /**
  * struct bench_part - measurements of the joins or of the leaves
- * @cpu_ns:  CPU time of the sender
+ * @cpu_ns:  CPU time that the sender used
  * @wall_ns: time from the first to the last message, measured by the clients
  */
 struct bench_part {
@@ -30,9 +30,9 @@ struct bench_part {
 
 /**
  * struct bench_storm - measurements of one storm
- * @why:      "", or an error; then only fields measured before it are set
- * @rss_kib:  peak memory of the server
- * @idle_kib: its memory after a single client
+ * @why:      "" or an error message; on an error only fields measured before it are set
+ * @rss_kib:  peak memory of the server in KiB
+ * @idle_kib: peak memory of the server in KiB after a single client has joined and left
  */
 struct bench_storm {
 	char why[2 * BENCH_WHY_LEN + 4];

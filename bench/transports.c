@@ -2,8 +2,8 @@
 /*
  * Measure one transport and print a line of JSON; bench/guest runs it in guests and on the host.
  *
- *   transports ADDRESS          measure; if an echo is running, also round trips to it
- *   transports --echo ADDRESS   be an echo: answer doorbells to vector 0 until standard input ends
+ *   transports ADDRESS          measure; if an echo is running, also measure round trips to it
+ *   transports --echo ADDRESS   be an echo: answer doorbells on vector 0 until standard input ends
  *
  * Each run also measures a floor: a copy of the same size in private memory, and an eventfd round
  * trip between two threads. Under emulation only ratios to the floor are meaningful.
@@ -28,11 +28,11 @@
 #define COPIES 8
 #define TIMEOUT_MS 2000
 #define COPY_LEN ((size_t)1 << 20)
-#define SKEW 20544 /* keeps source and target out of the same entries of an emulated TLB */
+#define SKEW 20544 /* offset so that source and target use different entries of an emulated TLB */
 
-/* At the start of the region; the rest of the first page is unused. */
+/* Data at the start of the region, by which the peer that measures and the echo find each other. */
 struct mailbox {
-	_Atomic uint32_t echo;	/* id + 1 of the echo; 0: none */
+	_Atomic uint32_t echo;	/* the echo's id plus 1; 0 if no echo is running */
 	_Atomic uint32_t asker; /* id of the peer that measures */
 };
 
@@ -59,7 +59,10 @@ static void print_times(const char *name, double *times, size_t n)
 	       times[n * 90 / 100], times[n * 99 / 100]);
 }
 
-/* Ring @to, which rings back or is this peer. Print the time of the call and of the round trip. */
+/*
+ * Ring peer @to, which is this peer or a peer that rings back. Print the times of the call and of
+ * the round trip.
+ */
 static void measure_trips(struct ivs_peer *peer, unsigned int to, const char *name)
 {
 	double times[ROUNDS];
@@ -82,8 +85,10 @@ static void measure_trips(struct ivs_peer *peer, unsigned int to, const char *na
 	print_times(ring, rings, ROUNDS);
 }
 
-/* Ring by @doorbell or, if it is NULL, by @id. Return: time per doorbell in the fastest batch, in
- * us; -1 on failure. */
+/*
+ * Ring through @doorbell or, if it is NULL, ring peer @id. Return: time per doorbell in the fastest
+ * batch, in us; -1 on failure.
+ */
 static double best_ring_us(struct ivs_peer *peer, unsigned int id,
 			   const struct ivs_doorbell *doorbell)
 {
@@ -107,8 +112,8 @@ static double best_ring_us(struct ivs_peer *peer, unsigned int id,
 }
 
 /*
- * Measure ringing without delivery, by ringing an id that no peer has. On the host a handle needs a
- * peer, so ring this peer, which does not wait.
+ * Measure the cost of ringing without delivery, by ringing an id that no peer has. On the host
+ * ivs_doorbell_new() fails for such an id, so this peer rings itself, but does not wait.
  */
 static void measure_ring(struct ivs_peer *peer)
 {
@@ -144,7 +149,10 @@ static void *answer_eventfd(void *data)
 	return NULL;
 }
 
-/* Run both threads on one processor, because the time to wake an idle one varies most. */
+/*
+ * Measure eventfd round trips between two threads. Both run on one processor, because the time to
+ * wake an idle processor varies most.
+ */
 static void measure_floor_trips(void)
 {
 	cpu_set_t first;
