@@ -3,8 +3,8 @@
  * Fuzz target for ivs_v0_feed().
  *
  * Input: records. The low half of a record's first byte is the length of a chunk, 0 to 15, whose
- * bytes follow. If the flag FD is set, an fd arrives with the first of them. The same bytes split
- * into other chunks must yield the same messages.
+ * bytes follow. If the flag FD is set in the first byte, an fd arrives with the chunk's first byte.
+ * The same bytes split into other chunks must yield the same messages.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define LEN_MASK 0x0f
 #define FD 0x10
 #define BYTES_MAX 4096
-/* The fd that arrives with byte i of the stream is FD_FIRST + i. None of them is open. */
+/* The fd that arrives with byte i of the stream is FD_FIRST + i. These fds are not open. */
 #define FD_FIRST 100
 
 #define CHECK(condition)                                                                           \
@@ -29,8 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /**
  * struct stream - the bytes on the socket
- * @starts: by byte: a chunk of the input starts with it
- * @fds:    by byte: an fd arrives with it
+ * @starts: for each byte, whether a chunk of the input starts with it
+ * @fds:    for each byte, whether an fd arrives with it
  */
 struct stream {
 	uint8_t bytes[BYTES_MAX];
@@ -41,7 +41,7 @@ struct stream {
 
 /**
  * struct result - what decoding the stream yielded
- * @garbage: the messages were followed by invalid data
+ * @garbage: whether the messages were followed by invalid data
  */
 struct result {
 	struct ivs_v0_message msgs[BYTES_MAX / IVS_V0_LEN];
@@ -61,7 +61,7 @@ static void parse(struct stream *s, const uint8_t *data, size_t size)
 		if (len > size)
 			len = size;
 		if (len == 0)
-			continue; /* no byte for an fd to arrive with */
+			continue; /* an fd needs a byte to arrive with */
 		if (len > BYTES_MAX - s->len)
 			return;
 		s->starts[s->len] = true;
@@ -73,7 +73,7 @@ static void parse(struct stream *s, const uint8_t *data, size_t size)
 	}
 }
 
-/* Check the ranges of fields, and that only messages with an fd have one. */
+/* Check the ranges of fields, and that a message has an fd if and only if its type needs one. */
 static void check_message(const struct ivs_v0_message *msg, size_t index)
 {
 	CHECK(msg->vector == 0);
@@ -89,7 +89,7 @@ static void check_message(const struct ivs_v0_message *msg, size_t index)
 		CHECK(msg->id == 0);
 }
 
-/* Encoding @msg must yield the bytes that it was decoded from. */
+/* Check that encoding @msg yields @bytes, from which it was decoded. */
 static void check_bytes(const struct ivs_v0_message *msg, const uint8_t *bytes)
 {
 	uint8_t again[IVS_V0_LEN];
@@ -116,7 +116,7 @@ static void feed_chunk(struct ivs_v0_decoder *dec, const struct stream *s, size_
 		CHECK(in_len <= len_before && in == in_before + (len_before - in_len));
 		CHECK(fd == fd_before || fd == -1);
 		if (fd != fd_before) {
-			CHECK(*held == -1); /* or the previous fd would leak */
+			CHECK(*held == -1); /* otherwise the previous fd would leak */
 			*held = fd_before;
 		}
 		CHECK(!result->garbage || rc == IVS_V0_E_GARBAGE);
@@ -142,8 +142,8 @@ static void feed_chunk(struct ivs_v0_decoder *dec, const struct stream *s, size_
 }
 
 /*
- * Decode the whole stream, in chunks of @step bytes or, if @step is 0, in those of the input. As a
- * chunk has at most one fd, each byte with an fd starts another.
+ * Decode the whole stream, in chunks of @step bytes or, if @step is 0, in the chunks of the input.
+ * As a chunk has at most one fd, each byte with an fd starts a new chunk.
  */
 static void decode(const struct stream *s, size_t step, struct result *result)
 {

@@ -4,8 +4,8 @@
  *
  * Input: three bytes that choose the device (init_device()), then records of 5 bytes: an operation
  * and its arguments. Operations are accesses of any offset and length, doorbells, changes of
- * routes, resets, and loading a damaged state. After each, everything that a guest cannot change
- * must be unchanged, and only vectors that exist may be pending or sent.
+ * routes, resets, and loading a damaged state. After each operation, everything that a guest cannot
+ * change must be unchanged, and only vectors that exist may be pending or sent.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -70,7 +70,7 @@ static size_t offset_of(const uint8_t *record)
 	return record[3] & 0x80 ? SIZE_MAX - at : at;
 }
 
-/* Use a buffer of the exact length, so that a sanitizer detects accesses beyond it. */
+/* The buffer has the exact length of the access, so that a sanitizer detects accesses beyond it. */
 static void access_region(const uint8_t *record, bool write)
 {
 	size_t len = record[3] % ACCESS_MAX;
@@ -196,7 +196,7 @@ static uint64_t rng_next(uint64_t *rng)
 	return z ^ (z >> 31);
 }
 
-/* Make an input that chooses a valid device and mostly accesses registers that it has. */
+/* Make an input that chooses a valid device, and mostly accesses registers that the device has. */
 size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max)
 {
 	uint64_t rng = seed;

@@ -47,7 +47,7 @@ static void check_good(const struct legacy *legacy)
 	CHECK(legacy->msi || !legacy->ioeventfd);
 }
 
-/* Copy @name with each comma doubled. */
+/* Copy @name, doubling each comma. */
 static void write_name(const char *name, char *out)
 {
 	for (; *name; name++) {

@@ -2,10 +2,11 @@
 /*
  * Fuzz target for ivs_roster_resume() with damaged memory.
  *
- * Input: the number of bytes missing at the end of the memory (two bytes, only used with CUT); a
- * byte of flags (MANY, CUT); then records of four bytes: offset (two bytes), new value, length.
- * These overwrite the memory of a small roster whose joins and leaves are partly announced. If the
- * roster can be resumed, its messages must be valid, and sanitizers check accesses to the memory.
+ * Input: the number of bytes to remove from the end of the memory (two bytes, only used with CUT);
+ * a byte of flags (MANY, CUT); then records of four bytes: offset (two bytes), new value, length.
+ * The records overwrite the memory of a small roster whose joins and leaves are partly announced.
+ * If the roster can be resumed, its messages must be valid. Sanitizers check accesses to the
+ * memory.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MANY 1
 #define CUT 2
-#define IDS_N 70 /* more than a word of a bitmap holds */
+#define IDS_N 70 /* more ids than one word of a bitmap holds */
 #define BATCH 16
 #define MESSAGES_MAX 400
 
@@ -30,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 			__builtin_trap();                                                          \
 	} while (0)
 
-/* Send @id up to @n messages. */
+/* Send client @id up to @n messages. */
 static void send_messages(struct ivs_roster *roster, unsigned int id, unsigned int n)
 {
 	struct ivs_v0_message msgs[BATCH];
@@ -46,7 +47,7 @@ static void send_messages(struct ivs_roster *roster, unsigned int id, unsigned i
 			CHECK(msgs[i].type != IVS_V0_LEAVE || msgs[i].id != id);
 			if (msgs[i].type != IVS_V0_VECTOR)
 				continue;
-			/* The server must have an fd to send with the message. */
+			/* Only a peer that is present has an fd to send with the message. */
 			CHECK(ivs_roster_present(roster, msgs[i].id));
 			CHECK(msgs[i].vector < ivs_roster_vectors(roster, msgs[i].id));
 		}
@@ -105,7 +106,7 @@ static void use(struct ivs_roster *roster)
 static void change(struct ivs_roster_memory *memory, const uint8_t *data, size_t size)
 {
 	for (; size >= 4; data += 4, size -= 4) {
-		/* Offset 0 is frequent, so it must not damage magic and version. */
+		/* Skip magic and version, because offset 0 is frequent in inputs. */
 		size_t at = (size_t)((data[0] | data[1] << 8) + 16) % memory->len;
 		size_t n = 1 + data[3] % 16;
 
@@ -143,7 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    !ivs_roster_resume(65536, &memory, &roster)) {
 		use(roster);
 		ivs_roster_free(roster);
-		/* Memory that was resumed and used must be valid. */
+		/* After the roster has been resumed and used, its memory must still be valid. */
 		CHECK(!ivs_roster_resume(65536, &memory, &roster));
 		ivs_roster_free(roster);
 	}

@@ -2,10 +2,11 @@
 /*
  * Fuzz target for ivs_roster_page_read(), with a region written by an untrusted peer.
  *
- * Input: the first byte has the number of pages of the region, and flags. Up to 4096 bytes after it
- * are the last page (whose sequence is made even if EVEN is set); the rest is placed right before
- * that page. The region ends where its allocation ends, so that a sanitizer detects accesses beyond
- * it. The result, and the events derived from it, must comply with rule P-9 of PROTOCOL.md.
+ * Input: a byte with the number of pages of the region, and flags; then up to 4096 bytes, which are
+ * the last page of the region; then bytes that are placed right before that page. If EVEN is set,
+ * the page's sequence is made even. The region ends where its allocation ends, so that a sanitizer
+ * detects accesses beyond the end. The result of reading, and the events derived from it, must
+ * comply with rule P-9 of PROTOCOL.md.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -54,7 +55,7 @@ static void check_header(const struct ivs_roster_page_header *header, uint64_t l
 	CHECK(header->peers_n <= (IVS_ID_MAX + 1));
 }
 
-/* Encoding and decoding the header must yield the same header. */
+/* Check that encoding and decoding the header again yields the same header. */
 static void check_again(const struct ivs_roster_page_header *header, uint64_t len)
 {
 	uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN];
@@ -68,7 +69,10 @@ static void check_again(const struct ivs_roster_page_header *header, uint64_t le
 	CHECK(again.peers_n == header->peers_n);
 }
 
-/* Each peer must be reported to join once, and to leave once the roster is empty. */
+/*
+ * Check that one join is reported for each peer other than the reader itself, and one leave for
+ * each of these peers after the roster has become empty.
+ */
 static void check_events(struct ivs_roster_page_entry *entries, uint32_t entries_n)
 {
 	struct ivs_roster_page_reader reader = {.own_id = 1};
@@ -83,7 +87,7 @@ static void check_events(struct ivs_roster_page_entry *entries, uint32_t entries
 		CHECK(!i || entries[i].id > entries[i - 1].id);
 		own |= entries[i].id == 1;
 	}
-	/* High ids take long, so test them rarely. */
+	/* Reporting high ids takes long, so test them rarely. */
 	if (n && entries[n - 1].id > 1000 && entries[n - 1].since % 64)
 		return;
 	CHECK(!ivs_roster_page_reader_set(&reader, entries, n));
@@ -140,7 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		CHECK(!result);
 		check_snapshot(&snapshot, len);
 		break;
-	case IVS_ROSTER_PAGE_E_BUSY: /* without a writer, only an odd sequence is a reason */
+	case IVS_ROSTER_PAGE_E_BUSY: /* there is no writer, so the sequence must be odd */
 		CHECK(!result && header.sequence % 2);
 		break;
 	default:
@@ -150,7 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* A random number below @n, by splitmix64. */
+/* Return: a random number below @n, by splitmix64. */
 static uint64_t pick(uint64_t *rng, uint64_t n)
 {
 	uint64_t z = (*rng += 0x9e3779b97f4a7c15u);

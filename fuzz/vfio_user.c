@@ -2,9 +2,10 @@
 /*
  * Fuzz target for src/vfio_user/: whole sessions over a socket pair, with fds.
  *
- * Input: a byte that chooses the device (OPTION_*), then records: a byte with an operation (OP_*)
- * and, in its high half, the number of fds; a length; and the bytes. Each reply must be valid, no
- * call may block, and at the end no fd may be leaked.
+ * Input: a byte that chooses the device (OPTION_*), then records. A record is a byte with an
+ * operation (OP_*) and, in its upper five bits, a number of fds; a byte with a length; and bytes of
+ * that length. Each reply must be valid, no call may block, and at the end no fd may have been
+ * leaked.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,16 +43,16 @@ enum op {
 	OP_MESSAGE,   /* send a message with a valid header; bytes: command, flags, body */
 	OP_STATE,     /* set the migration state */
 	OP_LOAD,      /* send MIG_WRITE with the bytes */
-	OP_LOAD_SUM,  /* send MIG_WRITE with the checksum of all previous OP_LOAD */
+	OP_LOAD_SUM,  /* send MIG_WRITE with the checksum of the bytes of all previous OP_LOADs */
 	OP_RAW,	      /* send the bytes without a header */
 	OP_DOORBELL,  /* ring the device */
-	OP_MEMORY,    /* replace or remove the region */
+	OP_MEMORY,    /* replace or remove the device's region */
 	OP_RECONNECT, /* disconnect the client and connect another */
 };
 
 /**
  * struct world - the session under test and its client
- * @client: the client's socket; -1: closed
+ * @client: the client's socket, or -1 if it is closed
  * @given:  fds that the client sends
  */
 struct world {
@@ -69,7 +70,7 @@ static void count_ring(void *context, unsigned int peer, unsigned int vector)
 	CHECK(peer <= 65535 && vector <= 65535);
 }
 
-/* Have the client read and check all replies, and close their fds. */
+/* Let the client read and check all replies, and close the fds that they carry. */
 static void read_replies(struct world *world)
 {
 	static uint8_t bytes[IVS_VFU_MESSAGE_MAX];
@@ -100,7 +101,7 @@ static void read_replies(struct world *world)
 			struct ivs_error err;
 			ssize_t n = recv(world->client, bytes, left, MSG_DONTWAIT);
 
-			if (n < 0) /* the device has yet to send the rest */
+			if (n < 0) /* the device has not sent the rest of the reply yet */
 				CHECK(!ivs_vfio_user_serve(world->session, &err));
 			else
 				left -= (size_t)n;
@@ -108,7 +109,7 @@ static void read_replies(struct world *world)
 	}
 }
 
-/* Run both sides until neither has anything to do. */
+/* Let the session and the client run until neither has anything left to do. */
 static void run_both_sides(struct world *world)
 {
 	for (unsigned int i = 0; i < 40 && world->client >= 0; i++) {
@@ -149,7 +150,7 @@ static void send_bytes(struct world *world, const uint8_t *bytes, size_t len, un
 		cmsg->cmsg_level = SOL_SOCKET;
 		cmsg->cmsg_type = SCM_RIGHTS;
 		cmsg->cmsg_len = CMSG_LEN(fds_n * sizeof(int));
-		/* Mostly send eventfds, as only these are valid interrupts. */
+		/* Mostly send eventfds, because other fds are not valid as interrupts. */
 		for (unsigned int i = 0; i < fds_n; i++)
 			memcpy(CMSG_DATA(cmsg) + i * sizeof(int),
 			       &world->given[len % 5 ? 0 : (i + len) % 3], sizeof(int));
@@ -314,7 +315,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!size)
 		return 0;
-	/* Log lines of a session must not mix with the output of the fuzzer. */
+	/* Discard log lines of the session, which would mix with the output of the fuzzer. */
 	if (!nowhere) {
 		nowhere = fopen("/dev/null", "w");
 		CHECK(nowhere);
@@ -352,7 +353,7 @@ static size_t make_body(uint64_t *rng, unsigned int command, uint8_t *out)
 	for (size_t i = 0; i < len; i++)
 		out[i] = (uint8_t)(rng_below(rng, 3) ? 0 : rng_below(rng, 40));
 	if (len >= 8)
-		out[0] = 64; /* argsz, or an offset */
+		out[0] = 64; /* the field argsz or an offset, depending on the command */
 	if (command == IVS_VFU_FEATURE)
 		out[6] = (uint8_t)(1 + rng_below(rng, 5));
 	if (command == IVS_VFU_REGION_WRITE)
