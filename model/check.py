@@ -4,8 +4,8 @@
 
     model/check.py [--slow] [--memory MIB] [--list] [NAME...]
 
-Without names, do all runs except those marked slow or huge; with --slow, those marked slow instead.
-Each NAME is a run shown by --list. README.md explains them.
+Each NAME is a run that --list shows. Without a NAME, all runs are made except those marked slow or
+huge; with --slow, those marked slow instead. README.md explains the runs.
 """
 import argparse
 import dataclasses
@@ -26,7 +26,7 @@ LIVE = ["-DNOREDUCE", "-DNOFAIR"]
 
 @dataclasses.dataclass
 class Run:
-    """rule: the error that the search must find, or None if it must not find any."""
+    """One search. rule: the error that it must find, or None if it must not find any."""
     name: str
     what: str
     defines: str
@@ -34,7 +34,7 @@ class Run:
     size: str = ""
 
 
-#: Enough peers and ids for the runs that must fail.
+#: Defines with enough peers and ids for the runs that must find an error
 SMALL = "PEERS=3 IDS=4 MAY_REFUSE "
 
 PROOFS = [
@@ -109,7 +109,7 @@ RUNS = PROOFS + BREAKS + REACHES
 
 
 class Broken(Exception):
-    """The search could not be run."""
+    """Raised if a search could not be run."""
 
 
 def command(args, directory, what):
@@ -126,7 +126,7 @@ def command(args, directory, what):
 
 
 def source_for(run):
-    """Return: the model; if the run must fail, all rules but the expected one are ignored."""
+    """Return: the model's source. If the run must find an error, all other rules are ignored."""
     text = MODEL.read_text(encoding="utf-8")
     if run.rule and run.rule.startswith("R"):
         if f"RULE({run.rule}," not in text:
@@ -136,7 +136,7 @@ def source_for(run):
 
 
 def search(run, memory, directory):
-    """Return: the output of the search."""
+    """Run a search, with @memory MiB at most. Return: the output of the search."""
     live = "LIVE" in run.defines.split()
     (directory / MODEL.name).write_text(source_for(run), encoding="utf-8")
     command(["spin", *(f"-D{word}" for word in run.defines.split()), "-a", MODEL.name], directory,
@@ -149,7 +149,7 @@ def search(run, memory, directory):
 
 
 def judge(run, output):
-    """Return: (whether the output is as expected, a summary of it)."""
+    """Return: (whether the output of a search is as the run expects, a summary of the output)."""
     states = re.search(r"(\S+) states, stored", output)
     errors = re.search(r"errors: (\d+)", output)
     found = re.search(r"pan:\d+: (?:assertion violated )?([^(\n]+?) *\(at depth (\d+)", output)
@@ -168,7 +168,7 @@ def judge(run, output):
 
 
 def test(run, memory):
-    """Return: (whether the result is as expected, a summary or an error)."""
+    """Run a search. Return: (whether its output is as expected, a summary or an error)."""
     with tempfile.TemporaryDirectory(prefix="ivshmem-model-") as directory:
         try:
             good, count = judge(run, search(run, memory, pathlib.Path(directory)))
