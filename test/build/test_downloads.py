@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Downloads for guests when mirrors are busy or have newer versions. These tests download
-nothing."""
+"""guestkit's downloads when a mirror is busy or has newer versions. These tests download nothing.
+"""
 import os
 
 import pytest
@@ -8,8 +8,8 @@ import pytest
 from guestkit import bootstrap, debs
 from guestkit.proc import KitError
 
-#: Replacement for apt-get and mmdebstrap. The file "answers" has a line for each call: "good", or
-#: an error message.
+#: Replacement for apt-get and mmdebstrap. Each call uses up a line of the file "answers": "good",
+#: or the error message with which to fail.
 TOOL = """#!/bin/sh
 for word; do case $word in update|download) action=$word ;; esac; done
 echo "${action:-$0}" | sed 's,.*/,,' >>$WHERE/calls
@@ -25,8 +25,8 @@ exit 100
 
 @pytest.fixture
 def answers(tmp_path, monkeypatch):
-    """Return: answers([...]), which sets the results of the calls and returns a function that
-    returns the calls."""
+    """Return: a function, answers([...]), that sets the results of calls of the replacements. It
+    returns a function that returns the calls made so far."""
     for name in ("apt-get", "mmdebstrap"):
         (tmp_path / name).write_text(TOOL)
         (tmp_path / name).chmod(0o755)
@@ -95,7 +95,8 @@ def test_download_of_a_folder(answers, tmp_path, monkeypatch, failures):
 
 
 def test_settings_of_this_machine_are_ignored(tmp_path, monkeypatch):
-    """apt in the directory reads no configuration file of this machine."""
+    """The apt of a new directory gets the proxies of this machine's apt, and its settings about how
+    old package lists may be."""
     (tmp_path / "apt.conf").write_text(f'Dir::Etc::parts "{tmp_path}";\nDir::Etc::main "none";\n'
                                        'Acquire::http::Proxy "http://localhost:1/";\n'
                                        'Acquire::Check-Valid-Until "false";\n')

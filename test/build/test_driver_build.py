@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The sources of the guest driver: their licence, their size, and building them with kernel
-headers."""
+"""Test the sources of the guest driver: licence, size, and building them with kernel headers."""
 import os
 import re
 
@@ -10,14 +9,14 @@ from guestkit import cache, debs, distribution_kernel, driver, kernel
 from guestkit.proc import KitError, run_tool
 from support.py.kernel_modules import complaints, modinfo
 
-#: Limit on lines of code, without comments and empty lines, because reviewers must read all of
-#: them.
+#: Limit on the driver's lines of code, without comments and empty lines. Reviewers must read all of
+#: the driver.
 LINES_MAX = 1130
 
 
 @pytest.fixture(scope="module")
 def distribution():
-    """The distribution's kernel, even if guests run another one."""
+    """The Kernel of this machine's distribution, even if guests run another kernel."""
     return distribution_kernel.find()
 
 
@@ -35,14 +34,13 @@ def sources(tmp_path):
 
 
 def test_licence_of_the_driver():
-    """All files of the driver have the licence that the kernel requires, and no other files have
-    it."""
+    """All files of the driver have the licence that the kernel requires."""
     for path in driver.SOURCES.iterdir():
         assert "SPDX-License-Identifier: GPL-2.0-only" in path.read_text().split("\n", 1)[0], path
 
 
 def code_lines(text):
-    """Return: the number of lines of code."""
+    """Return: the number of lines of code in @text, without comments and empty lines."""
     code = re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL)
     return sum(1 for line in code.splitlines() if line.strip())
 
@@ -55,15 +53,15 @@ def test_driver_is_short(record_property):
 
 
 def test_driver_builds_without_warnings(distribution, tmp_path, monkeypatch):
-    """The driver builds without warnings, also with W=1, which the kernel's own build does not set,
-    and with sparse. Variables of "make -j2 check" must not affect the build."""
+    """The driver builds without warnings, with W=1 (more warnings than the kernel's own build
+    enables) and with sparse. Variables of a parent "make -j2" do not affect the build."""
     monkeypatch.setenv("MAKEFLAGS", " -j2 --jobserver-auth=3,4")
     assert complaints(distribution, tmp_path / "work") == []
 
 
 def test_information_of_the_module(distribution):
-    """udev loads the module by its alias, for any subsystem, revision and class of the device
-    (R-1)."""
+    """The module has an alias, by which udev loads it for a device of any subsystem, revision and
+    class (PROTOCOL.md, R-1)."""
     said = modinfo(driver.module(distribution))
     assert said["license"] == ["GPL"]
     assert said["alias"] == ["pci:v00001AF4d00001110sv*sd*bc*sc*i*"]
@@ -98,8 +96,8 @@ def test_headers_need_not_be_installed(distribution, sources, tmp_path):
 
 
 def test_unpacked_headers_refer_to_themselves(tmp_path):
-    """Absolute paths in the unpacked packages are changed. Otherwise a build would use installed
-    headers."""
+    """Absolute paths in unpacked packages are changed; with the original paths a build would use
+    installed headers."""
     here = tmp_path / "usr/src/linux-headers-1-a"
     (tmp_path / "usr/lib/linux-kbuild-1").mkdir(parents=True)
     here.mkdir(parents=True)
@@ -114,7 +112,8 @@ def test_unpacked_headers_refer_to_themselves(tmp_path):
 
 
 def test_driver_is_built_once(distribution, sources, tmp_path):
-    """The driver is rebuilt only when a source has changed, and never in the source directory."""
+    """A module is rebuilt only when a source file has changed, and never in the source directory.
+    """
     before = sorted(path.name for path in sources.iterdir())
 
     def built():
@@ -133,7 +132,7 @@ def test_driver_is_built_once(distribution, sources, tmp_path):
 
 
 def test_two_builds_at_once(distribution, sources, tmp_path):
-    """The second build waits for the first one and uses its result."""
+    """If two processes build a module at once, the second one uses the result of the first."""
     children = []
     for _ in range(2):
         pid = os.fork()
@@ -159,8 +158,8 @@ def test_build_error_is_shown(distribution, sources, tmp_path):
 
 
 def test_missing_headers(distribution, tmp_path, monkeypatch):
-    """If apt does not know the kernel, the message says which package to install, and what to
-    remove."""
+    """If apt does not know the headers of a kernel, the error message says which package to
+    install, and which directory of the cache to remove."""
     monkeypatch.setattr(debs, "update_lists", lambda why: None)
     unknown = kernel.Kernel("6.1.0-0-none", distribution.image, None)
     with pytest.raises(KitError) as raised:

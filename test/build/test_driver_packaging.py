@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The installed files of the guest driver, checked with systemd's tools."""
+"""Test the files that are installed for the guest driver."""
 import pytest
 
 from guestkit import driver
@@ -14,14 +14,15 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def installed(build, root):
-    """All installed files. Tests are skipped without the build option "driver"."""
+    """The names of all installed files. Tests are skipped without the build option "driver"."""
     if not option(build, "driver"):
         pytest.skip("this build is without the driver (-Ddriver=false)")
     return install(build, root)
 
 
 def test_all_sources_are_installed(build, installed):
-    """Every file in kernel/ must be listed in packaging/meson.build."""
+    """All sources of the driver are installed: packaging/meson.build lists every file in kernel/.
+    """
     tree = f"{option(build, 'prefix')}/src/ivshmem-{version(build)}"
     kernel = {f"{tree}/kernel/{path.name}" for path in driver.SOURCES.iterdir()
               if path.name == "Kbuild" or path.suffix in (".c", ".h")}
@@ -43,8 +44,7 @@ def test_udev_rule_and_configuration_are_installed(build, installed):
 
 
 def test_group_of_the_device_node(build, installed, tmp_path, root):
-    """The udev rule and the sysusers configuration name the same group, whose members may use the
-    device."""
+    """The udev rule gives the device node to the group that the sysusers configuration creates."""
     sysusers = find_program("systemd-sysusers")
     if not sysusers:
         pytest.skip("systemd-sysusers is not installed")
@@ -61,8 +61,8 @@ def test_group_of_the_device_node(build, installed, tmp_path, root):
 
 
 def test_driver_is_not_loaded_unconditionally(build, installed, root):
-    """udev loads the driver by its alias. The modules-load snippet is only for systems without
-    udev."""
+    """The installed modules-load file has only comments, because udev loads the driver by its
+    alias."""
     path = root / option(build, "prefix").lstrip("/") / "lib/modules-load.d/ivshmem.conf"
     lines = path.read_text().splitlines()
     assert lines and all(line.startswith("#") for line in lines)

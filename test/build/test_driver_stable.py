@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guest driver and its packaging with Debian's current release, even if this machine runs
-another one."""
+"""Test the guest driver and its packaging with Debian's current release, even if this machine runs
+another release."""
 import re
 
 import pytest
@@ -19,12 +19,13 @@ RULES = driver.ROOT / "packaging" / "udev" / "60-ivshmem.rules"
 
 
 def test_driver_builds_without_warnings(tmp_path):
-    """The driver builds without warnings, also with W=1 and sparse."""
+    """The driver builds without warnings, with W=1 and with sparse."""
     assert complaints(KERNEL, tmp_path / "work") == []
 
 
 def test_guest_loads_the_driver(tmp_path):
-    """The driver is loaded and binds the device; a program uses it, and it is removed again."""
+    """A guest loads the driver, which binds the device; a program uses the device; and the driver
+    can be removed again."""
     region = tmp_path / "region"
     region.write_bytes(bytes(1 << 20))
     console = boot_and_insert(KERNEL, driver.module(KERNEL), region, tmp_path)
@@ -55,7 +56,7 @@ def test_dkms_builds_the_driver(build, tmp_path):
 
 
 def test_udev_accepts_the_rules(tmp_path):
-    """udevadm verify accepts each line."""
+    """udevadm verify accepts the file of udev rules."""
     (tmp_path / RULES.name).write_bytes(RULES.read_bytes())
     said = FOLDER.run(["sh", "-c",
                        "echo ivshmem:x:999: >>/etc/group; udevadm verify /build/*.rules"],
@@ -64,8 +65,8 @@ def test_udev_accepts_the_rules(tmp_path):
 
 
 def test_udev_loads_the_driver_and_creates_the_link(tmp_path):
-    """A real udevd in a guest loads the driver by its alias, gives the group access to the node,
-    and creates a link with the PCI address."""
+    """A real udevd in a guest loads the driver by its alias, gives the group ivshmem access to the
+    device node, and creates a link with the PCI address."""
     region = tmp_path / "region"
     region.write_bytes(bytes(1 << 20))
     image = initramfs.build(

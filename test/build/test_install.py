@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The files that `make install` installs, and programs that are built and run with only these
-files."""
+"""Test the files that `make install` installs, and build and run programs with only these files."""
 import json
 import os
 import pathlib
@@ -14,7 +13,8 @@ import pytest
 from support.py.paths import BUILD, SOURCE
 from support.py.programs import is_sanitized
 
-#: systemd reads units here, whatever the prefix.
+#: The files that are installed outside the prefix. The systemd units read their settings from
+#: /etc/ivshmem, whatever the prefix.
 OUTSIDE = ["etc/ivshmem/device-example.conf", "etc/ivshmem/example.conf"]
 
 
@@ -41,13 +41,13 @@ class Installed:
         return done.stdout
 
     def pkg_config(self, *words):
-        """Return: the output of pkg-config, which finds only the installed library."""
+        """Return: the words that pkg-config prints. It finds no library but the installed one."""
         return self.run("pkg-config", *words, "libivshmem",
                         PKG_CONFIG_LIBDIR=str(self.libraries / "pkgconfig"),
                         PKG_CONFIG_SYSROOT_DIR=str(self.root)).split()
 
     def build(self, name, *options):
-        """Build an example from a copy of its source file. Return: the program."""
+        """Build an example from a copy of its source file. Return: the path of the program."""
         shutil.copy(SOURCE / "examples" / f"{name}.c", self.root)
         program = self.root / f"{name}{''.join(options)}"
         static = ["--static"] if "-static" in options else []
@@ -56,7 +56,7 @@ class Installed:
         return program
 
     def files(self):
-        """Return: all files, relative to the root."""
+        """Return: the names of all installed files, relative to the root."""
         return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*")
                       if not path.is_dir())
 
@@ -79,7 +79,7 @@ def exported():
 
 
 def test_all_files_are_below_the_prefix(installed):
-    """All files are below the prefix, except those whose place is fixed."""
+    """All files are installed below the prefix, except those in OUTSIDE."""
     prefix = str(installed.prefix.relative_to(installed.root)) + "/"
     assert [name for name in installed.files() if not name.startswith(prefix)] == OUTSIDE
     for path in (installed.programs / "ivshmem-server", installed.programs / "ivshmem-client",
@@ -91,8 +91,8 @@ def test_all_files_are_below_the_prefix(installed):
 
 
 def test_one_version_everywhere(installed):
-    """pkg-config, the library's file and the client have the version of meson.build; the links lead
-    to this file."""
+    """pkg-config, the name of the library's file and ivshmem-client have the version that is in
+    meson.build. The library's symbolic links lead to the library's file."""
     assert installed.pkg_config("--modversion") == [version()]
     library = (installed.libraries / "libivshmem.so").resolve()
     assert library.name == f"libivshmem.so.{version()}"
@@ -105,7 +105,7 @@ def test_one_version_everywhere(installed):
 
 
 def test_library_exports_what_its_map_lists(installed):
-    """The library exports these functions and no others."""
+    """The library exports exactly the functions that src/libivshmem.map lists."""
     lines = installed.run("nm", "-D", "--defined-only", "-f", "posix",
                           installed.libraries / "libivshmem.so").splitlines()
     symbols = {line.split()[0].split("@")[0]: line.split()[1] for line in lines}
@@ -115,7 +115,7 @@ def test_library_exports_what_its_map_lists(installed):
 
 
 def test_headers_declare_what_is_exported(installed):
-    """The headers declare as public each exported function, and no others."""
+    """The headers declare exactly the exported functions as public."""
     text = "".join(path.read_text() for path in sorted(installed.headers.iterdir()))
     declared = re.findall(r"^IVS_PUBLIC[^;(]*?\b(ivs_\w+)\(", text, re.M)
     assert len(declared) == len(set(declared))
@@ -131,7 +131,7 @@ def test_every_function_has_a_man_page(installed):
 
 
 def test_no_path_of_the_build_is_installed(installed):
-    """No installed text or program contains a directory of the build."""
+    """No installed text file contains a path of the source or build directory."""
     for name in installed.files():
         path = installed.root / name
         if path.suffix in (".pc", ".h", ".conf", ".service", ".socket") or "/man/" in name:
@@ -148,7 +148,7 @@ def test_examples_compile(installed, name):
 
 
 def test_cxx_program_links(installed):
-    """A C++ program can call the functions, which have C linkage."""
+    """A C++ program can call the library's functions, because they have C linkage."""
     if is_sanitized(installed.libraries / "libivshmem.so"):
         pytest.skip("a library built with a sanitizer needs programs built with it")
     (installed.root / "open.cc").write_text("""
@@ -171,7 +171,7 @@ int main()
 
 @pytest.mark.parametrize("linked", ["shared", "static"])
 def test_installed_program_works(installed, place, linked):
-    """hello, built with the flags from pkg-config, connects to the installed server."""
+    """The example hello, built with the flags from pkg-config, connects to the installed server."""
     if is_sanitized(installed.libraries / "libivshmem.so"):
         pytest.skip("a library built with a sanitizer needs programs built with it")
     place.server_program = installed.programs / "ivshmem-server"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The systemd units, checked with systemd's own tools, and the system call filter that tests derive
-from a unit."""
+"""Test the systemd units with systemd's own tools, and the system call filter that other tests
+derive from a unit."""
 import re
 import shutil
 import signal
@@ -17,7 +17,7 @@ EXPOSURE_MAX = 1.0
 
 @pytest.fixture
 def unit_files(place):
-    """A directory with our units, in which the paths of the programs are those of the build."""
+    """A directory with the project's units, changed to run the programs in the build directory."""
     directory = place.dir / "units"
     directory.mkdir()
     service = (place.build / "packaging" / "ivshmem@.service").read_text()
