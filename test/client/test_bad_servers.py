@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-client with programs in place of a server that are silent, close, or send other data."""
+"""Test ivshmem-client with bad servers: programs that stay silent, close the connection, or send
+something other than the protocol's messages."""
 import os
 import socket
 import tempfile
@@ -12,20 +13,21 @@ from support.py.wire import BadServer
 
 
 def check(done, message):
-    """The client has failed with this message."""
+    """Check that the client has failed with this message."""
     assert done.returncode == 1, done.stderr
     assert message in done.stderr
 
 
 def memory_fd(where, size=1 << 20):
-    """A new memory object each time: a process that mapped an earlier one still has it."""
+    """Return: the fd of a memory object. Each call makes a new object, because an earlier one may
+    still be mapped."""
     file = where.add(tempfile.TemporaryFile(dir=where.dir))
     file.truncate(size)
     return file.fileno()
 
 
 def pipe_fd(where):
-    """The read end of a pipe without a writer: always readable."""
+    """Return: the read end of a pipe without a writer, which is always readable."""
     out, into = os.pipe()
     os.close(into)
     return where.add(os.fdopen(out, "rb")).fileno()
@@ -57,7 +59,7 @@ CUT_SERVERS.update({f"in {n}": GREETING[:n] + [(b"\0\0\0", [])] for n in range(4
 
 
 def real_fds(where, messages):
-    """The messages with their fds."""
+    """Return: @messages, in which names of fds ("memory", "pipe" ...) are replaced by real fds."""
     kinds = {"memory": memory_fd(where), "pipe": pipe_fd(where)}
     with open(where.dir / "empty", "w+b") as empty:
         kinds["empty"] = where.add(os.fdopen(os.dup(empty.fileno()), "rb")).fileno()
@@ -66,13 +68,14 @@ def real_fds(where, messages):
 
 
 def bad_server(where, messages, closes=False, path=None):
-    """A bad server at the place's socket."""
+    """Return: a bad server that sends @messages, at the socket of the Place @where or at @path."""
     return where.add(BadServer(str(path or where.socket), real_fds(where, messages), closes))
 
 
 @pytest.mark.parametrize("name", BAD_SERVERS)
 def test_bad_server(place, name):
-    """Status 1 at once, and one line that says what is wrong with the server."""
+    """The client exits at once, with status 1 and one line that says what is wrong with the server.
+    """
     messages, message = BAD_SERVERS[name]
     bad_server(place, messages)
     begin = time.monotonic()
@@ -84,7 +87,8 @@ def test_bad_server(place, name):
 
 @pytest.mark.parametrize("name", CUT_SERVERS)
 def test_server_that_closes(place, name):
-    """A server closes during the greeting, between messages or within one."""
+    """The client fails with a message if a server closes the connection during the greeting,
+    between messages or within a message."""
     bad_server(place, CUT_SERVERS[name], closes=True)
     message = f"the server at {place.socket} closed the connection"
     check(place.run_client("-c", "dump"), message)
@@ -92,7 +96,8 @@ def test_server_that_closes(place, name):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_server_that_stalls_during_the_greeting(place):
-    """A server sends nothing more before the memory: status 1 after a few seconds."""
+    """If a server stops sending before the message with the memory is complete, the client exits
+    with status 1 after a few seconds."""
     stalls = [name for name in CUT_SERVERS if name not in ("after 3", "in 3")]
     clients = []
     for name in stalls:
@@ -107,7 +112,8 @@ def test_server_that_stalls_during_the_greeting(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_server_that_does_not_accept(place):
-    """The socket's backlog is full: status 1 after a few seconds."""
+    """If the backlog of the server's socket is full, the client exits with status 1 after a few
+    seconds."""
     with socket.socket(socket.AF_UNIX) as deaf, socket.socket(socket.AF_UNIX) as first:
         deaf.bind(str(place.socket))
         deaf.listen(0)
@@ -119,7 +125,7 @@ def test_server_that_does_not_accept(place):
     (-1, []), (65536, []), (0, []), (b"\xff" * 8, []), (1, ["eventfd", "eventfd"]),
     (1, ["memory"] * 50)], ids=str)
 def test_garbage_after_the_greeting(place, garbage):
-    """A server that sends garbage later counts as lost; everything else works."""
+    """A server that sends garbage after the greeting counts as lost, but doorbells still work."""
     server = bad_server(place, GREETING)
     client = place.start_client()
     (value, fds), = real_fds(place, [garbage])
@@ -132,7 +138,8 @@ def test_garbage_after_the_greeting(place, garbage):
 
 
 def test_leave_of_an_unknown_peer_is_ignored(place):
-    """QEMU's own server sends such messages."""
+    """A leave of a peer that the client does not know is ignored. QEMU's server sends such leaves.
+    """
     server = bad_server(place, GREETING + [(7, [])])
     client = place.start_client()
     server.send(9)
@@ -151,7 +158,7 @@ def test_vector_that_is_not_an_eventfd(place, own):
 
 
 def test_client_that_fails_closes_its_connection(place):
-    """The server sees the end of the stream."""
+    """A client that fails closes its connection, so that the server sees the end of the stream."""
     server = bad_server(place, GREETING[:3] + [(-1, [])])
     check(place.run_client(), "has an id that is not from 0 to 65535")
     wait_until(server.closed_by_client.is_set, "the client has closed")

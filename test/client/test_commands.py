@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-client: its commands, how it exits, and other transports."""
+"""Test the commands of ivshmem-client, how the client exits, and transports other than unix."""
 import os
 import signal
 import socket
@@ -14,7 +14,7 @@ from support.py.wire import readable
 
 
 def check(done, status, out="", err=""):
-    """Check the status of a program, and what its output must contain."""
+    """Check the exit status of a program, and that its output contains these texts."""
     assert done.returncode == status, done.stderr
     assert out in done.stdout
     assert err in done.stderr
@@ -24,7 +24,8 @@ def check(done, status, out="", err=""):
 # Commands
 
 def test_dump_shows_transport_region_and_peers(place):
-    """The transport, the region's size, the own peer and the others with their vectors."""
+    """dump shows the transport, the region's size, and the client and the other peers with their
+    numbers of vectors."""
     place.server("-n", "3", "-l", "2M")
     clients = [join(place, 3), join(place, 3)]
     done = place.run_client("-c", "dump")
@@ -39,14 +40,14 @@ def test_dump_shows_transport_region_and_peers(place):
 
 @pytest.mark.parametrize("vectors", [0, 1, 2, 64])
 def test_dump_of_the_only_client(place, vectors):
-    """The first client gets all its vectors, although their number is not announced."""
+    """A client that is alone gets all of its vectors, although the server does not say how many."""
     place.server("-n", vectors)
     check(place.run_client("-c", "dump"), 0, f"peer     0  {vectors} vectors (this one)")
 
 
 @pytest.mark.parametrize("option", ["-c", "--command"])
 def test_commands_run_in_order(place, option):
-    """Several -c run in order, and then the client ends."""
+    """The commands of several -c options are run in order, and then the client exits."""
     place.server("-n", "2")
     client = join(place, 2)
     done = place.run_client("-v", option, "int 0 1", option, "int 0 0", option, "help")
@@ -55,7 +56,7 @@ def test_commands_run_in_order(place, option):
 
 
 def test_failed_command_ends_the_client(place):
-    """Further -c are not executed."""
+    """If a command fails, the client exits without running the commands of further -c options."""
     place.server()
     done = place.run_client("-c", "nonsense", "-c", "dump")
     check(done, 1, "", "ivshmem-client: nonsense: unknown command: try help")
@@ -69,7 +70,7 @@ def test_failed_command_ends_the_client(place):
     pytest.param("# int all", [[], []], id="comment"),
 ])
 def test_int_rings_the_named_vectors(place, command, expected):
-    """Exactly those, and no others."""
+    """int rings exactly the vectors that it names. Other commands ring none."""
     place.server("-n", "3")
     clients = [join(place, 3), join(place, 3)]
     check(place.run_client("-c", command), 0)
@@ -94,7 +95,8 @@ def test_int_rings_the_named_vectors(place, command, expected):
     ("x" * 300, "command: too long"),
 ], ids=lambda text: text[:20])
 def test_bad_command_is_an_error(place, command, message):
-    """A failing command gives status 1 and the reason, both as an option and in a script."""
+    """A bad command causes status 1 and an error message, both as an option and in a script. The
+    rest of the script is run."""
     place.server()
     client = join(place)
     check(place.run_client("-c", command), 1, "", f"ivshmem-client: {message}\n")
@@ -106,14 +108,15 @@ def test_bad_command_is_an_error(place, command, message):
 
 
 def test_ringing_a_missing_own_vector_is_an_error(place):
-    """A missing vector is an error for the client's own id too."""
+    """Ringing a vector that the client itself does not have is an error, too."""
     place.server()
     check(place.run_client("-c", "int 0 1"), 1, "",
           "ivshmem-client: cannot ring peer 0 vector 1: the peer has no such vector (see dump)\n")
 
 
 def test_commands_from_standard_input(place):
-    """Without -c the client reads commands, and ends at the end of the input."""
+    """Without -c the client reads commands from standard input, and exits at the end of the input.
+    """
     place.server()
     client = join(place)
     done = place.run_client("-v", text="# a script\n\nint 0 0\ndump")
@@ -123,7 +126,7 @@ def test_commands_from_standard_input(place):
 
 
 def test_long_line_is_one_command(place):
-    """The end of a line that is too long is not taken for a command."""
+    """The rest of a line that is too long is not taken as another command."""
     place.server()
     client = join(place)
     done = place.run_client(text="#".ljust(255) + "int all\nhelp\n")
@@ -133,7 +136,7 @@ def test_long_line_is_one_command(place):
 
 @pytest.mark.parametrize("given", ["</dev/null", "<&-", "</", "<pipe"])
 def test_empty_input_ends_the_client(place, given):
-    """The client exits at once, and without spinning."""
+    """If its standard input is empty or closed, the client exits at once."""
     place.server()
     script = f'exec "$@" {given}' if given != "<pipe" else 'true | "$@"'
     done = place.run("sh", "-c", script, "sh", place.client_program, "-S", place.socket,
@@ -142,7 +145,7 @@ def test_empty_input_ends_the_client(place, given):
 
 
 def test_idle_client_does_not_spin(place):
-    """Waiting for input costs no processor time."""
+    """A client that waits for input uses no processor time."""
     place.server()
     client = place.start_client()
     before = cpu_ticks(client.pid)
@@ -152,7 +155,7 @@ def test_idle_client_does_not_spin(place):
 
 
 def test_two_clients_see_and_ring_each_other(place):
-    """Each sees the other join and leave, and receives its doorbells."""
+    """Two clients receive each other's doorbells, and the first sees the second join and leave."""
     place.server("-n", "2")
     first, second = place.start_client(), place.start_client()
     first.out.wait("peer 1 joined with 2 vectors")
@@ -172,7 +175,8 @@ def test_two_clients_see_and_ring_each_other(place):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_death_of_the_server_is_reported_once(place, number):
-    """Known doorbells continue to work; dump lists the capabilities that are lost."""
+    """After the server has died, known doorbells continue to work, and dump lists the capabilities
+    that are lost."""
     server = place.server()
     clients = [place.start_client(), place.start_client()]
     clients[0].out.wait("peer 1 joined")
@@ -193,7 +197,8 @@ def test_death_of_the_server_is_reported_once(place, number):
 
 
 def test_full_doorbell_does_not_block_others(place):
-    """A peer fills its own doorbell and makes it blocking."""
+    """If a peer fills the counter of its doorbell and makes the fd blocking, ringing that peer does
+    not block."""
     place.server()
     client = join(place)
     os.set_blocking(client.own[0], True)
@@ -205,7 +210,7 @@ RING_FOR_EVER = "import os\nwhile True: os.eventfd_write(0, 1)"
 
 
 def test_continuous_doorbells_do_not_block_commands(place):
-    """A peer rings all the time, and the client still executes its commands."""
+    """A client executes its commands even if a peer rings it all the time."""
     place.server()
     rung = place.start_client()
     hostile = join(place)
@@ -221,7 +226,7 @@ def test_continuous_doorbells_do_not_block_commands(place):
 @pytest.mark.parametrize("way", ["shm", "file"])
 @pytest.mark.parametrize("option", ["-a", "--address"])
 def test_plain_region(place, way, option):
-    """Memory only: dump has the reasons for the missing capabilities."""
+    """Without a server there is only memory. dump lists the reasons for missing capabilities."""
     with open(place.shm_path, "wb") as file:
         file.truncate(1 << 20)
     name = place.shm if way == "shm" else place.shm_path
@@ -238,21 +243,22 @@ def test_plain_region(place, way, option):
 
 
 def test_unix_address(place):
-    """-a unix:PATH is the same as -S PATH."""
+    """The option -a unix:PATH is the same as -S PATH."""
     place.server()
     done = place.run(place.client_program, "-a", f"unix:{place.socket}", "-c", "dump")
     check(done, 0, "transport   unix")
 
 
 def test_server_without_vectors(place):
-    """dump says why waiting is not possible."""
+    """If the server assigns no vectors, dump says that the client cannot wait, and why."""
     place.server("-n", "0")
     check(place.run_client("-c", "dump"), 0,
           "no wait: the server assigns no vectors: start it with")
 
 
 def test_no_server(place):
-    """No socket, and a dead socket: the message has the path and the cure."""
+    """If there is no socket, or nobody listens, the message has the path and how to start a server.
+    """
     message = f"no server listens at {place.socket}: start it with ivshmem-server -S {place.socket}"
     check(place.run_client(), 1, "", message)
     with socket.socket(socket.AF_UNIX) as dead:
@@ -261,6 +267,6 @@ def test_no_server(place):
 
 
 def test_socket_is_a_file(place):
-    """A file in place of the socket: the message has its path."""
+    """If the socket's path is a file, the message has the path."""
     place.socket.touch()
     check(place.run_client(), 1, "", str(place.socket))

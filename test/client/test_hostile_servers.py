@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-client and hostile servers: fds that are not doorbells, a greeting without end."""
+"""Test ivshmem-client with hostile servers, which send fds that are not doorbells, or a greeting
+without end."""
 import itertools
 import os
 import socket
@@ -16,26 +17,26 @@ SO_SNDBUFFORCE = 32  # socket(7); Python has no name for it
 
 
 def memory_fd(where):
-    """A memory object."""
+    """Return: the fd of a memory object."""
     file = where.add(open(where.dir / "memory", "w+b"))
     file.truncate(SIZE)
     return file.fileno()
 
 
 def eventfd(where):
-    """A valid doorbell."""
+    """Return: an eventfd, which is a valid doorbell."""
     return where.add(os.fdopen(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), "rb")).fileno()
 
 
 def broken_pipe_fd(where):
-    """The end of a pipe without a reader: writing to it raises SIGPIPE."""
+    """Return: the write end of a pipe without a reader; writing to it raises SIGPIPE."""
     out, into = os.pipe()
     os.close(out)
     return where.add(os.fdopen(into, "wb")).fileno()
 
 
 def victim_fd(where):
-    """A file that must not be written to."""
+    """Return: the fd of a file that must not be written to."""
     file = where.add(open(where.dir / "victim", "w+b"))
     file.write(b"precious")
     file.seek(0)
@@ -43,7 +44,7 @@ def victim_fd(where):
 
 
 def unread_socket_fd(where):
-    """A socket whose other end is closed."""
+    """Return: a socket whose other end is closed."""
     ours, theirs = socket.socketpair()
     theirs.close()
     return where.add(ours).fileno()
@@ -53,25 +54,25 @@ BAD_VECTORS = [broken_pipe_fd, victim_fd, unread_socket_fd]
 
 
 def greeting(where):
-    """Version, id 0, memory: the messages before the vectors."""
+    """Return: the messages before the vectors: version, id 0, memory."""
     return [(0, []), (0, []), (-1, [memory_fd(where)])]
 
 
 def bad_server(where, messages):
-    """A hostile server at the place's socket."""
+    """Return: a server at the socket of the Place @where that sends these messages."""
     return where.add(BadServer(str(where.socket), messages))
 
 
 def victim_is_untouched(where):
-    """Whether nothing was written into the file that was sent as a doorbell."""
+    """Return: whether nothing was written to the file of victim_fd(), sent as a doorbell."""
     path = where.dir / "victim"
     return not path.exists() or path.read_bytes() == b"precious"
 
 
 @pytest.mark.parametrize("kind", BAD_VECTORS)
 def test_vector_of_a_peer_that_is_not_an_eventfd(place, kind):
-    """Ringing writes to an fd from the server, so its type is checked first: no SIGPIPE, and no
-    byte is written into another file."""
+    """The client checks that a peer's vector is an eventfd before it rings, so it gets no SIGPIPE
+    and writes nothing to a file."""
     bad = kind(place)
     bad_server(place, greeting(place) + [(7, [bad]), (0, [eventfd(place)])])
     done = place.run_client("-c", "int 7 0")
@@ -83,7 +84,7 @@ def test_vector_of_a_peer_that_is_not_an_eventfd(place, kind):
 
 @pytest.mark.parametrize("kind", BAD_VECTORS)
 def test_peer_that_joins_later_without_an_eventfd(place, kind):
-    """The same for a peer that joins after the greeting."""
+    """The client also checks the vectors of a peer that joins after the greeting."""
     bad = kind(place)
     server = bad_server(place, greeting(place) + [(0, [eventfd(place)])])
     client = place.start_client()
@@ -100,8 +101,8 @@ def test_peer_that_joins_later_without_an_eventfd(place, kind):
 class Chatterer(BadServer):
     """A server that sends leaves of other peers after the greeting, without pause or end.
 
-    In small portions and with a large buffer: the kernel then wakes it while much is still unread,
-    so that the client does not run out of input only because the server was not scheduled.
+    The server sends small portions through a large buffer. The kernel then wakes the server while
+    much is still unread, so that the client always has input, even if the server is scheduled late.
     """
 
     stops_client = False
@@ -122,7 +123,7 @@ class Chatterer(BadServer):
 
 
 def test_greeting_without_end_times_out(place):
-    """The client fails after 5 seconds."""
+    """During a greeting without end, the client gives up, or uses what it has, after 5 seconds."""
     server = place.add(Chatterer(str(place.socket), greeting(place)))
     begin = time.monotonic()
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The options of ivshmem-client: --help, and values that are refused."""
+"""Test the options of ivshmem-client: --help, --version, and values that are refused."""
 import pytest
 
 from support.py.options import check_help, check_help_and_man_page, check_refused, check_version
@@ -7,12 +7,12 @@ from support.py.options import check_help, check_help_and_man_page, check_refuse
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_succeeds(place, option):
-    """The help has the usage, every option and an example; status 0."""
+    """--help prints the usage, every option and an example, and exits with status 0."""
     check_help(place, "ivshmem-client", option)
 
 
 def test_help_and_man_page_agree(place):
-    """Every option of the help is in the man page and vice versa."""
+    """The help and the man page have the same options."""
     check_help_and_man_page(place, "ivshmem-client")
 
 
@@ -24,7 +24,7 @@ def test_version_is_one_line(place, option):
 
 @pytest.mark.parametrize("option", ["-Z", "--nonsense", "-S", "--socket", "--help=yes"])
 def test_unknown_or_incomplete_option(place, option):
-    """A bad option gives status 2, a message with its name, and a pointer to --help."""
+    """A bad option causes status 2, a message with the option, and a pointer to --help."""
     check_refused(place, "ivshmem-client", option)
 
 
@@ -46,7 +46,7 @@ def test_unknown_or_incomplete_option(place, option):
     (["-a", "pci:ffff:ff:1f.7"], 1, "ivshmem device"),
 ])
 def test_bad_value_for_the_client(place, options, status, message):
-    """The message states the value, the reason and the cure."""
+    """A bad value causes a one-line error message with the value and the reason or the cure."""
     done = place.run(place.client_program, *options)
     assert done.returncode == status
     assert message in done.stderr
