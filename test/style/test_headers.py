@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The public headers, and the program in the manual, compile in C and C++."""
+"""Test that the public headers, and programs that use them, compile in C and C++."""
 import shutil
 import subprocess
 
@@ -15,7 +15,7 @@ COMPILERS = {("gcc", "c"): "gcc", ("gcc", "c++"): "g++",
 
 
 def compile_text(text, kind, standard, *options):
-    """Compile @text. Return: the compiler's messages; "" on success."""
+    """Compile @text. Return: the compiler's messages, or "" on success."""
     language = LANGUAGES[standard]
     program = COMPILERS[kind, language]
     assert shutil.which(program), f"{program} is missing: scripts/install-packages test"
@@ -30,8 +30,7 @@ def compile_text(text, kind, standard, *options):
 @pytest.mark.parametrize("kind", ["gcc", "clang"])
 @pytest.mark.parametrize("header", HEADERS)
 def test_header_compiles_alone(header, kind, standard):
-    """Each header compiles without including others first, may be included twice, and causes no
-    warnings."""
+    """Each header can be included first and twice, and causes no warnings."""
     text = f"#include <ivshmem/{header}>\n" * 2 + "extern int something;\n"
     assert compile_text(text, kind, standard) == ""
 
@@ -39,21 +38,21 @@ def test_header_compiles_alone(header, kind, standard):
 @pytest.mark.parametrize("standard", LANGUAGES)
 @pytest.mark.parametrize("kind", ["gcc", "clang"])
 def test_headers_compile_together(kind, standard):
-    """All headers compile in one file, in either order: no name is defined twice."""
+    """All headers compile together in one file, in alphabetical and in reverse order."""
     for order in (HEADERS, HEADERS[::-1]):
         assert compile_text("".join(f"#include <ivshmem/{name}>\n" for name in order), kind,
                             standard) == ""
 
 
 def test_missing_include_is_found():
-    """Test of the check itself: it reports a header that needs another one."""
+    """compile_text() itself works: it reports a header that lacks an include."""
     assert "size_t" in compile_text("size_t ivs_broken(void);\n", "gcc", "c11")
 
 
 @pytest.mark.parametrize("kind", ["gcc", "clang"])
 @pytest.mark.parametrize("standard", ["c11", "c++11"])
 def test_typical_use_compiles(kind, standard):
-    """Programs in both languages can initialise options and make calls as users usually do."""
+    """A program that initialises options and makes typical calls compiles in C and in C++."""
     assert compile_text("""
 #include <ivshmem/peer.h>
 #include <ivshmem/region.h>

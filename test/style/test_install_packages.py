@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""scripts/install-packages retries a limited number of times. These tests install nothing."""
+"""Test that scripts/install-packages retries a limited number of times. Nothing is installed."""
 import os
 import subprocess
 
@@ -7,9 +7,9 @@ import pytest
 
 from support.py.paths import SOURCE
 
-#: Replacements for the programs that the script calls. apt-get prints an error message from each
-#: line of the files "update" and "install", one line per call; it succeeds for an empty line and
-#: after the last line.
+#: Replacements for the programs that the script calls. Each call of "apt-get update" takes a line
+#: from the file "update", and prints it and fails; it succeeds if the line is empty or no line is
+#: left. "apt-get install" does the same with the file "install".
 PROGRAMS = {
     "apt-get": """
 for action; do case $action in update|install) break; esac; done
@@ -29,8 +29,8 @@ BUSY = "E: Failed to fetch it  503  Service Unavailable"
 
 @pytest.fixture
 def run(tmp_path):
-    """Return: run(answers), which runs the script with these answers for each action and returns
-    the calls and the finished process."""
+    """Return: a function, run(answers), that runs the script. @answers: {"update" or "install":
+    lines for the file}. It returns the calls that the script made, and the finished process."""
     for name, text in PROGRAMS.items():
         path = tmp_path / "bin" / name
         path.parent.mkdir(exist_ok=True)
@@ -55,7 +55,7 @@ def test_success(run):
 
 @pytest.mark.parametrize("action", ["update", "install"])
 def test_busy_mirror_is_retried(run, action):
-    """The script retries after a pause, and prints the error message."""
+    """If a mirror is busy, the script retries after a pause, and prints the error message."""
     calls, done = run({action: [BUSY, BUSY, BUSY]})
     assert done.returncode == 0, done.stdout + done.stderr
     assert calls.count("sleep") >= 2 and calls[-1] == "install"
@@ -63,7 +63,8 @@ def test_busy_mirror_is_retried(run, action):
 
 
 def test_replaced_versions(run):
-    """After an update the lists name the new versions, so the script retries without a pause."""
+    """If the mirror has replaced a version, the script updates the lists and retries without a
+    pause, because the updated lists name the new version."""
     calls, done = run({"install": ["E: Failed to fetch it  404  Not Found"]})
     assert done.returncode == 0
     assert calls == ["update", "install", "update", "install"]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""scripts/check-layers.py: each check finds a planted violation, and accepts the corrected form."""
+"""Test that each check of scripts/check-layers.py finds a planted violation, and accepts correct
+files."""
 import subprocess
 
 import check_layers
@@ -10,7 +11,8 @@ from support.py.paths import SOURCE
 
 SCRIPT = SOURCE / "scripts" / "check-layers.py"
 
-#: (violation, check, a correct tree, files with the violation, part of the complaint)
+#: (description of the violation, check, correct files, files with the violation, part of the
+#: complaint that the check must make)
 CASES = [
     ("a room above", "rooms",
      {"src/base/fd.c": '#include "base/fd.h"\n', "src/base/fd.h": "", "src/peer/wait.h": ""},
@@ -234,7 +236,7 @@ def planted(good, change):
 @pytest.mark.parametrize("check, good, change, said", [case[1:] for case in CASES],
                          ids=[f"{case[1]}: {case[0]}" for case in CASES])
 def test_planted(check, good, change, said):
-    """The correct tree passes; the violation causes exactly one complaint."""
+    """A check accepts the correct files, and makes exactly one complaint about the violation."""
     assert check_layers.complaints_of(check, good) == []
     complaints = check_layers.complaints_of(check, planted(good, change))
     assert len(complaints) == 1
@@ -249,7 +251,7 @@ def rooms_tree():
 
 
 def test_folders(monkeypatch):
-    """A room must be both in the table and in the tree."""
+    """The check "folders" complains about a room that is missing from the table or the tree."""
     tree = rooms_tree()
     assert check_layers.complaints_of("folders", {**tree, "src/server/observe/a.c": ""}) == []
     for name in ("src/util/a.c", "src/a.c", "tools/fourth/a.c", "tools/a.c"):
@@ -274,7 +276,8 @@ def pure_tree():
 
 
 def test_pure():
-    """Pure files must exist and include pure headers only. Unused exceptions are reported."""
+    """The check "pure" complains about a pure file that is missing or includes a header that is not
+    pure, and about an exception that is not used."""
     tree = pure_tree()
     assert check_layers.complaints_of("pure", tree) == []
     assert check_layers.complaints_of("pure", {**tree, "src/pci/b.c": "#include <unistd.h>\n"}) \
@@ -306,7 +309,8 @@ LANGUAGE = [
 
 @pytest.mark.parametrize("name, text, found", LANGUAGE)
 def test_language(name, text, found):
-    """Phrases are found in comments, strings and prose, also across lines, but not in code."""
+    """The check "language" finds phrases in comments, strings and prose, even across lines, but not
+    in code."""
     assert [(line, words) for line, words, _ in
             check_layers.language.findings_in(name, text)] == found
     assert len(check_layers.complaints_of("language", {name: text})) == len(found)
@@ -314,7 +318,7 @@ def test_language(name, text, found):
 
 
 def test_every_check_is_tested():
-    """Each check has a planted violation."""
+    """Each check has a planted violation in this file."""
     assert {case[1] for case in CASES} | {"folders", "pure", "language"} == {*check_layers.CHECKS}
 
 
@@ -340,7 +344,7 @@ def test_counted():
 
 
 def test_program(tmp_path):
-    """The program reads files that git tracks or would add. Its exit status is 1 if it has
+    """The program reads all files that git does not ignore. Its exit status is 1 if there are
     complaints."""
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / ".gitignore").write_text("ignored.c\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Manual pages cover the whole public API, and groff prints no warnings about them."""
+"""Test that the manual pages cover the whole public API, and cause no warnings of groff."""
 import os
 import re
 import subprocess
@@ -13,7 +13,7 @@ PAGES = sorted(path.name[:-len(".scd")] for path in (SOURCE / "man").glob("*.scd
 FUNCTIONS = re.findall(r"^\t(ivs_\w+);", (SOURCE / "src" / "libivshmem.map").read_text(), re.M)
 ALIAS = re.compile(r"\.so man3/(\w+\.3)\n")
 
-#: Header -> pattern of the constants in it that programs use.
+#: Header -> pattern of the constants that it defines for programs
 CONSTANTS = {
     "peer.h": r"\bIVS_(?:PEER_E|CAP|EVENT)_\w+\b",
     "region.h": r"\bIVS_REGION_(?:E_\w+|KEEP_ID|OPTIONS_INIT)\b",
@@ -22,7 +22,7 @@ CONSTANTS = {
 
 
 def run(*words, stdin=None):
-    """Run a command. Return: its standard output and errors."""
+    """Run a command, which must succeed. Return: its standard output and errors."""
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "MANROFFSEQ": "", "MANWIDTH": "80"}
     done = subprocess.run([str(word) for word in words], env=environment, check=False,
                           stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -40,7 +40,7 @@ def page_of(function):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_no_warnings(page):
-    """Neither groff, which uses tbl for tables, nor man prints a warning."""
+    """Neither groff (with tbl, for tables) nor man prints a warning about a page."""
     assert run("groff", "-t", "-man", "-ww", "-z", BUILD / "man" / page) == ""
     with open(os.devnull, "w") as nothing:
         done = subprocess.run(["man", "--warnings", "-l", BUILD / "man" / page], check=False,
@@ -52,7 +52,7 @@ def test_no_warnings(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_sections(page):
-    """Each page has the required sections, and all pages of ours to which it refers exist."""
+    """Each page has the required sections, and the library's pages that it refers to exist."""
     text = (BUILD / "man" / page).read_text()
     for section in ("NAME", "DESCRIPTION", "SEE ALSO"):
         assert f".SH {section}" in text, section
@@ -62,7 +62,7 @@ def test_sections(page):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_function_has_a_page(function):
-    """"man FUNCTION" shows a page with the function's name, declaration and the required
+    """"man FUNCTION" shows a page that has the function's name and declaration, and the required
     sections."""
     text = page_of(function)
     name = text.split(".SH NAME")[1].split(".SH ")[0]
@@ -74,7 +74,7 @@ def test_function_has_a_page(function):
 
 @pytest.mark.parametrize("header", CONSTANTS)
 def test_constants_are_explained(header):
-    """A page explains every constant that programs use."""
+    """Every constant that programs use is mentioned in a page."""
     code = (SOURCE / "include" / "ivshmem" / header).read_text()
     code = re.sub(r"/\*.*?\*/", "", code, flags=re.S)
     text = "".join((SOURCE / "man" / f"{page}.scd").read_text() for page in PAGES
@@ -86,7 +86,7 @@ def test_constants_are_explained(header):
 
 
 def test_declarations_are_those_of_the_headers():
-    """Declarations in a SYNOPSIS are those of the header, except for attributes."""
+    """Each declaration in a SYNOPSIS is the same as in the header, except for attributes."""
     def squeeze(text):
         text = re.sub(r"\b(IVS_PUBLIC|IVS_MUST_USE)\b", "", text)
         return re.sub(r"\s+", "", text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""scripts/tally.py counts correctly, and prints failures at the end of its output."""
+"""Test that scripts/tally.py counts correctly, and prints failures at the end of its output."""
 import json
 import subprocess
 
@@ -9,7 +9,7 @@ from support.py.paths import SOURCE
 
 
 def tally(path, tests):
-    """Run the script on one log. Return: (status, lines of output)."""
+    """Run the script on the log of these tests. Return: (exit status, lines of output)."""
     logs = path / "meson-logs"
     logs.mkdir()
     (logs / "testlog.json").write_text("".join(json.dumps(test) + "\n" for test in tests))
@@ -35,7 +35,7 @@ ok 4 - fourth
 
 
 def test_cases(tmp_path):
-    """Each case counts. Failures follow skips, each with its own error lines."""
+    """Each TAP case is counted. Failures are printed after skips, each with its error lines."""
     assert tally(tmp_path, [{"name": "tap", "result": "ERROR", "stdout": CASES}]) == (1, [
         "skipped: tap: second: not available here",
         "failed: tap: third",
@@ -45,7 +45,7 @@ def test_cases(tmp_path):
 
 
 def test_programs(tmp_path):
-    """A program without cases counts as one case. The end of its output, if it is long, is
+    """A program that prints no TAP cases counts as one case. If it fails, the end of its output is
     printed."""
     long = "".join(f"line {number}\n" for number in range(100))
     assert tally(tmp_path, [
@@ -60,8 +60,7 @@ def test_programs(tmp_path):
 
 
 def test_slowest(tmp_path):
-    """The ten slowest tests are printed, the slowest first; failures and the closing line
-    follow."""
+    """The ten slowest tests are printed, the slowest first, then failures and the totals."""
     tests = [{"name": f"ivshmem:unit / unit-{number}", "result": "OK", "duration": number / 4}
              for number in range(12)]
     tests.append({"name": "bad", "result": "FAIL", "stdout": "broken\n", "duration": 100.04})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A test run that is terminated, for instance at meson's timeout, leaves nothing behind."""
+"""Test that a terminated test run, for instance at meson's timeout, leaves nothing behind."""
 import os
 import pathlib
 import signal
@@ -18,7 +18,7 @@ def test_blocked(place):
 
 
 def test_sigterm_runs_the_clean_up(tmp_path):
-    """After SIGTERM the directory of the running test is removed; pytest's status is 2."""
+    """On SIGTERM, pytest removes the directory of the running test and exits with status 2."""
     file = tmp_path / "test_blocked.py"
     file.write_text(BLOCKED_TEST)
     command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "conftest",
