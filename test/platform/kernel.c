@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Properties of the kernel on which the server and the library rely, one per test, so that a kernel
- * without one of them fails here and not in production. A comment names the source file concerned.
+ * Test properties of the kernel on which the server and the library rely, one per test, so that a
+ * kernel that lacks a property fails here and not in production. The comment on each test names the
+ * source file that relies on the property.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -23,7 +24,7 @@
 
 #include "support/c/fds.h"
 
-/* Plus the process's pid, this is a uid that no other process has, including other tests. */
+/* Base of unprivileged uids. A test adds its pid, so that no other process has the same uid. */
 #define STRANGER 61234
 #define MESSAGE "8 bytes."
 #define MESSAGE_LEN 8
@@ -69,7 +70,7 @@ static int as_stranger(int (*run)(int), int argument)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 100;
 }
 
-/* client.c: the size of a socket's send buffer limits the messages, and so the fds, in flight. */
+/* client.c limits the messages, and so the fds, in flight by the size of a socket's send buffer. */
 Test(kernel, a_message_costs_768_bytes_of_buffer_with_or_without_fd, .timeout = TIMEOUT)
 {
 	const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -120,13 +121,16 @@ static int refused_send_makes_an_edge(int unused)
 	return epoll_wait(epoll, &event, 1, 0) == 1 ? 0 : 7;
 }
 
-/* server.c: therefore a refused send is retried after a delay, not at the next event. */
+/* server.c retries a refused send after a delay, because each refused send causes an EPOLLOUT. */
 Test(kernel, a_send_refused_for_fds_in_flight_causes_an_event_of_its_own, .timeout = TIMEOUT)
 {
 	cr_expect_eq(as_stranger(refused_send_makes_an_edge, 0), 0);
 }
 
-/* socket.c: therefore it never reads more bytes than the current message still lacks. */
+/*
+ * socket.c never reads more bytes than the current message still lacks, because recvmsg(2) can
+ * return the fd of the next message together with bytes of this one.
+ */
 Test(kernel, bytes_without_fd_are_glued_to_those_with_one, .timeout = TIMEOUT)
 {
 	char bytes[4 * MESSAGE_LEN];
@@ -147,7 +151,10 @@ Test(kernel, bytes_without_fd_are_glued_to_those_with_one, .timeout = TIMEOUT)
 	cr_expect_not_null(CMSG_FIRSTHDR(&hdr));
 }
 
-/* socket.c: therefore a truncated message must end the connection (PROTOCOL.md, W-14). */
+/*
+ * socket.c ends the connection if control data was truncated (PROTOCOL.md, W-14), because the bytes
+ * of the message arrive without its fd.
+ */
 Test(kernel, without_room_for_an_fd_the_bytes_arrive_alone, .timeout = TIMEOUT)
 {
 	char bytes[MESSAGE_LEN];
@@ -168,7 +175,7 @@ Test(kernel, without_room_for_an_fd_the_bytes_arrive_alone, .timeout = TIMEOUT)
 	cr_expect_null(CMSG_FIRSTHDR(&hdr));
 }
 
-/* client.c: the server discards fds that clients send, because it uses read(2). */
+/* client.c reads what clients send with read(2), which discards fds. */
 Test(kernel, read_discards_fds, .timeout = TIMEOUT)
 {
 	int fds[200];
@@ -200,7 +207,10 @@ Test(kernel, a_message_has_room_for_253_fds, .timeout = TIMEOUT)
 	cr_expect_eq(errno, EINVAL);
 }
 
-/* eventfd.c: therefore it polls an eventfd before writing to it, and reads with RWF_NOWAIT. */
+/*
+ * eventfd.c polls an eventfd before writing to it, and reads it with RWF_NOWAIT, because another
+ * process can fill the eventfd and clear O_NONBLOCK.
+ */
 Test(kernel, another_process_can_fill_an_eventfd_and_make_it_blocking, .timeout = TIMEOUT)
 {
 	int ours = eventfd(0, EFD_NONBLOCK);
@@ -228,7 +238,7 @@ static int reopen(int fd)
 	return open(path, O_RDWR) >= 0 ? 0 : errno;
 }
 
-/* unnamed.c: it seals memfds and sets their mode. */
+/* unnamed.c protects memfds with seals and with mode 0600. */
 Test(kernel, a_sealed_memfd_of_mode_0600_cannot_be_truncated_or_reopened, .timeout = TIMEOUT)
 {
 	int fd = memfd_create("test", MFD_ALLOW_SEALING);
@@ -240,7 +250,7 @@ Test(kernel, a_sealed_memfd_of_mode_0600_cannot_be_truncated_or_reopened, .timeo
 	cr_expect_eq(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), 0,
 		     "a hole can be punched all the same: zeroes appear, no process dies");
 	if (getuid())
-		return; /* the process that created it may always reopen it */
+		return; /* the user that created the memfd may always reopen it */
 	cr_assert_eq(fchmod(fd, 0777), 0);
 	cr_expect_eq(as_stranger(reopen, fd), 0);
 	cr_assert_eq(fchmod(fd, 0600), 0);
@@ -256,7 +266,7 @@ static int probe(const struct sockaddr_un *addr)
 	return result;
 }
 
-/* listener.c: it detects a live server with a datagram socket, which the server does not notice. */
+/* listener.c detects a live server by connecting a datagram socket, which the server never sees. */
 Test(kernel, a_datagram_socket_shows_whether_a_listener_is_alive, .timeout = TIMEOUT)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -277,7 +287,10 @@ Test(kernel, a_datagram_socket_shows_whether_a_listener_is_alive, .timeout = TIM
 	rmdir(dir);
 }
 
-/* writer.c: the roster page is written with pwrite(2), which huge pages do not support (P-10). */
+/*
+ * writer.c writes the roster page with pwrite(2), which memory of huge pages does not support
+ * (PROTOCOL.md, P-10).
+ */
 Test(kernel, huge_pages_cannot_be_written_to_but_ordinary_memory_can, .timeout = TIMEOUT)
 {
 	const unsigned int flags[] = {MFD_CLOEXEC, MFD_CLOEXEC | MFD_HUGETLB};
