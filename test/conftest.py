@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Fixtures that every test of whole programs uses, and the output that `meson test` counts."""
+"""Fixtures for the tests in Python, and the TAP output by which `meson test` counts them."""
 import os
 import pathlib
 import shutil
@@ -21,7 +21,7 @@ from support.py.programs import Place
 
 
 class TapReporter:
-    """One TAP line for each test, so that meson counts tests and not files."""
+    """Prints a TAP line for each test, so that meson counts tests and not files."""
 
     def __init__(self, stream):
         self.stream = stream
@@ -36,7 +36,7 @@ class TapReporter:
         if report.when == "teardown" and report.failed:
             self.result("not ok", report.nodeid + " (teardown)")
         elif report.when == "setup" or report.when == "call":
-            # Cases within a test: record_property("case", "ok NAME") or "not ok NAME".
+            # A test reports cases by record_property("case", "ok NAME") or "not ok NAME".
             for name, value in report.user_properties:
                 if name == "case":
                     verdict, _, what = value.partition("ok ")
@@ -80,7 +80,7 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
-    # meson terminates a test at its timeout: fixtures must still stop and remove what they started.
+    # meson sends SIGTERM at a test's timeout. Let fixtures still stop and remove what they made.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line("markers", "qemu_device(reason): only with QEMU's own device")
     config.addinivalue_line("markers", "driver_alone(reason): with ivshmem-device's in check-slow")
@@ -92,7 +92,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Deselect tests that need another device than the guests have (support/py/guest_device.py)."""
+    """Deselect tests that need a different device from the one that the guests have, as selected by
+    IVSHMEM_GUEST_DEVICE (support/py/guest_device.py)."""
     served = os.environ.get("IVSHMEM_GUEST_DEVICE", "qemu") != "qemu"
     other = ["qemu_device"] if served else ["served_device"]
     if served and "IVSHMEM_GUEST_ALL" not in os.environ:
@@ -110,14 +111,14 @@ def build():
 
 @pytest.fixture
 def tmp_path():
-    """An empty directory. Pytest's own would not be removed."""
+    """An empty directory, removed after the test. pytest would keep the one that it makes."""
     with tempfile.TemporaryDirectory(prefix="ivs-") as path:
         yield pathlib.Path(path)
 
 
 @pytest.fixture
 def place(build):
-    """A separate place for each test, cleaned up on every path."""
+    """A Place for the programs and files of a test, cleaned up even if the test fails."""
     made = Place(build)
     try:
         yield made
@@ -127,26 +128,26 @@ def place(build):
 
 @pytest.fixture
 def tally(place, record_property):
-    """Counts the faults of a test."""
+    """A Tally, which counts the faults that a test injects."""
     return Tally(place, record_property)
 
 
 @pytest.fixture
 def manager(place):
-    """A service manager that has not started anything yet."""
+    """A Manager, which plays the service manager and has not started anything yet."""
     return place.add(Manager(place))
 
 
 @pytest.fixture
 def huge_pages():
-    """Two huge pages of 2 MiB."""
+    """Set aside two huge pages of 2 MiB for a test."""
     with huge.set_aside():
         yield
 
 
 @pytest.fixture
 def fast_clock(build, tmp_path, monkeypatch):
-    """Deadlines and intervals of the programs pass ten times as fast (fast_clock.c)."""
+    """Make time pass ten times as fast for the programs that a test starts (fast_clock.c)."""
     library = shutil.copy(build / "test" / "libfast-clock.so", tmp_path)
     tmp_path.chmod(0o755)  # also for programs of other users
     monkeypatch.setenv("LD_PRELOAD", str(library))
