@@ -37,7 +37,7 @@ static int receive_word(struct ivs_peer *peer)
 	char word[WORD_LEN];
 	int result;
 
-	printf("hello: I am peer %d and wait\n", ivs_peer_id(peer));
+	printf("hello: I am peer %d, waiting for a doorbell\n", ivs_peer_id(peer));
 	fflush(stdout);
 	do {
 		result = ivs_peer_wait(peer, 0, -1);

@@ -201,7 +201,8 @@ static enum outcome play(struct ivs_peer *peer, int other_id, unsigned int round
 		if (!game.named && (other_id = find_other(peer)) < 0)
 			return FAILED;
 		if (other_id == id || id >= cells_n || other_id >= cells_n)
-			return fail("PEER is the own id, or the region is too small for the ids",
+			return fail("PEER is this peer's own id, or the region is too small for "
+				    "the ids",
 				    0);
 		game.mine = &cells[id];
 		game.other = &cells[other_id];

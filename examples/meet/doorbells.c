@@ -25,7 +25,8 @@ static bool ring_one(struct meet *meet, unsigned int to, unsigned int vector, un
 	meet->cells[meet->id].ring = ring;
 	if (ivs_peer_ring(meet->peer, to, vector))
 		return meet_fail("cannot ring peer %u %s, vector %u", to, meet->names[to], vector);
-	snprintf(what, sizeof(what), "peer %u %s hears its vector %u", to, meet->names[to], vector);
+	snprintf(what, sizeof(what), "peer %u %s acknowledges vector %u", to, meet->names[to],
+		 vector);
 	return meet_await_value(meet, &meet->cells[to].heard[meet->id], ring, what);
 }
 
@@ -223,7 +224,7 @@ static bool measure_pair(struct meet *meet, unsigned int from, unsigned int to, 
 
 	if (meet->id == from) {
 		ok = meet_await_value(meet, &meet->cells[to].ready, pair,
-				      "the other is ready for round trips") &&
+				      "the other peer is ready for round trips") &&
 		     measure_with(meet, to);
 	} else if (meet->id == to) {
 		mine->ready = pair;

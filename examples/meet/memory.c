@@ -101,7 +101,7 @@ void meet_measure_memory(struct meet *meet)
 		meet->speeds.floor_mbs = copy_speed(to, from, len);
 		meet->speeds.write_mbs = copy_speed(area(meet, meet->id), from, len);
 		meet->speeds.read_mbs = copy_speed(to, area(meet, meet->id), len);
-		printf("meet: region: written with %.0f MB/s, read with %.0f MB/s (private memory: "
+		printf("meet: region: written at %.0f MB/s, read at %.0f MB/s (private memory: "
 		       "%.0f)\n",
 		       meet->speeds.write_mbs, meet->speeds.read_mbs, meet->speeds.floor_mbs);
 	}

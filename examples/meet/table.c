@@ -70,7 +70,7 @@ bool meet_open(struct meet *meet, const char *address)
 		return meet_fail("%s", ivs_peer_cap_reason(meet->peer, IVS_CAP_WAIT));
 	if ((unsigned int)id >= meet->peers_n)
 		return meet_fail(
-			"the own id is %d, but %u peers must have the ids 0 to %u: start a "
+			"this peer's id is %d, but %u peers must have the ids 0 to %u: start a "
 			"new server",
 			id, meet->peers_n, meet->peers_n - 1);
 	meet->id = (unsigned int)id;
@@ -171,7 +171,7 @@ bool meet_await(struct meet *meet, enum stage stage)
 	char what[96];
 
 	for (unsigned int id = 0; id < meet->peers_n; id++) {
-		snprintf(what, sizeof(what), "peer %u %s gets to stage %d", id, meet->names[id],
+		snprintf(what, sizeof(what), "peer %u %s reaches stage %d", id, meet->names[id],
 			 stage);
 		if (!meet_await_value(meet, &meet->cells[id].stage, stage, what))
 			return false;

@@ -179,7 +179,7 @@ def test_installed_program_works(installed, place, linked):
     hello = installed.build("hello", *(["-static"] if linked == "static" else []))
     environment = {"LD_LIBRARY_PATH": None if linked == "static" else installed.libraries}
     waiting = place.start(hello, f"unix:{place.socket}", environment=environment)
-    waiting.out.wait("hello: I am peer 0 and wait")
+    waiting.out.wait("hello: I am peer 0, waiting")
     telling = place.start(hello, f"unix:{place.socket}", "0", "good morning",
                           environment=environment)
     assert telling.wait() == 0, telling.err.text()

@@ -124,7 +124,7 @@ def test_meet_with_one_too_many(place):
     second.out.wait("stage opened")
     extra = start_meet(place, 2, 1, "extra")
     assert extra.wait() == 1
-    extra.err.wait("the own id is 2, but 2 peers must have the ids 0 to 1")
+    extra.err.wait("this peer's id is 2, but 2 peers must have the ids 0 to 1")
     first.signal(signal.SIGCONT)
     assert [process.wait() for process in (first, second)] == [0, 0]
 
@@ -189,7 +189,7 @@ def test_hello(place):
     place.server()
     hello = place.build / "examples" / "hello"
     waiting = place.start(hello, f"unix:{place.socket}")
-    waiting.out.wait("hello: I am peer 0 and wait")
+    waiting.out.wait("hello: I am peer 0, waiting")
     done = place.run(hello, f"unix:{place.socket}", "0", "good morning")
     assert done.returncode == 0
     assert done.stdout == "hello: peer 1 told peer 0: good morning\n"

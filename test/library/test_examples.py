@@ -167,7 +167,7 @@ def test_ping_pong_and_a_stranger(place, before):
     for process in players:
         process.out.wait("I am peer 0")
     stranger = place.start(example(place, "hello"), address(place))
-    stranger.out.wait(f"I am peer {before} and wait")
+    stranger.out.wait(f"I am peer {before}, waiting")
     players += [ping_pong(place) for _ in range(2 - before)]
     for process in players:
         assert process.wait() == 0, process.err.text()
@@ -208,7 +208,7 @@ def test_ping_pong_with_oneself(place):
     for other in ("0", "64"):
         done = place.run(example(place, "ping-pong"), address(place), other)
         assert done.returncode == 1
-        assert "PEER is the own id, or the region is too small" in done.stderr
+        assert "PEER is this peer's own id, or the region is too small" in done.stderr
 
 
 # one-to-many
