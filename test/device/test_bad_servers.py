@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device whose server is replaced by a program that sends nothing, closes the connection,
-or sends invalid data."""
+"""Tests of ivshmem-device with its server replaced by a program that sends nothing, closes the
+connection, or sends invalid data."""
 import os
 import socket
 import struct
@@ -17,9 +17,9 @@ from support.py.wire import RawClient
 
 
 class Crowd:
-    """A listener in place of a server. It handles each connection as the test specifies.
+    """A socket that listens in place of a server.
 
-    behave: called with each connection; if it returns true, the connection is then closed
+    behave: called with each accepted connection; if it returns true, the connection is closed
     """
 
     def __init__(self, path, behave):
@@ -44,7 +44,7 @@ class Crowd:
                 if self._behave(there):
                     there.close()
             except OSError:
-                pass  # the device has closed it first
+                pass  # the device has closed the connection first
 
     def close(self):
         """Close all connections."""
@@ -56,12 +56,12 @@ class Crowd:
 
 
 def send(sock, value, *fds):
-    """Send a message in the format of a server."""
+    """Send a message in the format that servers use."""
     socket.send_fds(sock, [struct.pack("<q", value)], fds)
 
 
 def greet(sock, memory, *rest):
-    """Send version, id and memory as a server does, and then the messages in @rest."""
+    """Send version, id and memory as a server does, followed by the messages in @rest."""
     send(sock, 0)
     send(sock, 0)
     send(sock, -1, memory)
@@ -105,10 +105,11 @@ BAD_SERVERS = {
 
 
 class Neighbour:
-    """One of several devices in a process, with a server of its own that a bad one replaces.
+    """One of several devices of a process, each with a server of its own. A bad server replaces the
+    good one, and later a good server replaces the bad one.
 
-    guest: None for a bad server that offers other memory, which a device considers only without a
-    VMM
+    guest: the device's VMM, or None. If the bad server offers other memory, the device has no VMM
+    until check_good(), because it examines other memory only while it has none
     """
 
     def __init__(self, place, name):
@@ -151,12 +152,12 @@ class Neighbour:
         os.close(self.memory)
 
     def told(self, devices):
-        """Return: what the status of this device says about its server."""
+        """Return: the part of this device's status that describes its server."""
         return next(one["server"] for one in devices if one["socket"] == str(self.vmm))
 
     def check_bad(self, control):
-        """Check that the status reports the bad server and the reason, and that a guest still has
-        its memory and its id."""
+        """Check that the status reports the bad server's state and problem, and that the guest, if
+        there is one, still has its memory and its id."""
         told = {}
 
         def is_bad():
@@ -180,8 +181,9 @@ class Neighbour:
 
 @pytest.mark.usefixtures("fast_clock")
 def test_bad_servers_in_place_of_good_ones(place, record_property):
-    """The devices continue to serve and log only a few lines about their servers. When the good
-    servers are back, all devices become peers again. One process serves all of them."""
+    """Devices whose servers turn bad continue to serve their VMMs, and log only a few lines about
+    the servers. When the good servers are back, all devices become peers again. One process serves
+    all devices."""
     control = place.dir / "control"
     those = [Neighbour(place, name) for name in BAD_SERVERS]
     running = Devices(place, "--control", control, *[
@@ -209,7 +211,8 @@ def test_bad_servers_in_place_of_good_ones(place, record_property):
         greets = one.name in ("two fds", "no eventfd", "a pipe", "greets and closes")
         assert len(about) <= 5 + (2 * one.came if greets else 0), about
         record_property("case", f"ok {one.name}")
-    # For each device: the VMM's connection, its eventfds, and the doorbells of a peer.
+    # Since the start each device may have opened five fds: the VMM's connection, two eventfds, and
+    # two doorbells of a peer.
     assert fd_count(running.pid) <= fds + len(those) * (1 + 2 + 2)
     running.stop()
 
@@ -221,13 +224,15 @@ def test_bad_servers_in_place_of_good_ones(place, record_property):
     ("a folder as memory", "is not a regular file"),
     ("silent", "accepted the connection and is silent")])
 def test_bad_server_at_the_start_is_an_error(place, name, message):
-    """ivshmem-device reports the reason and does not start, and its socket does not remain."""
+    """If the server is bad from the start, ivshmem-device reports the reason, exits and leaves no
+    socket. If only a message after the greeting is invalid, the device starts and logs the
+    error."""
     behave = BAD_SERVERS[name][0]
     memory = vfu.memory_file(MIB)
     crowd = Crowd(place.socket, lambda sock: behave(sock, memory))
     try:
         if message is None:
-            # The device reads messages after the memory only once it has started.
+            # The device reads messages that follow the greeting only once it has started.
             running = start_device(place, has=-1)
             running.err.wait("several fds came")
             running.stop()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Fail each system call and each allocation of ivshmem-device once at every place that makes it
-(support/py/faults.py; IVS_FAULT and IVS_FAULTS_ALL as in server/test_fault_injection.py).
+"""Fail each system call and each allocation of ivshmem-device once at every place in the code that
+makes it (support/py/faults.py; IVS_FAULT and IVS_FAULTS_ALL as in server/test_fault_injection.py).
 
 If a call fails during the start, the device either works, or prints an error, exits with status 1
-and leaves no files. If one fails while a VMM is served, the device either continues or drops the
+and leaves no files. If a call fails while a VMM is served, the device either continues or drops the
 VMM; it leaks no fd and serves the next VMM.
 """
 import contextlib
@@ -28,7 +28,7 @@ VECTORS = 2
 
 
 class Session:
-    """A VMM that uses every feature a little, and continues after a request is refused."""
+    """A VMM that uses each feature briefly, and continues after a request is refused."""
 
     def __init__(self, path, vectors):
         self.vectors = vectors
@@ -42,7 +42,7 @@ class Session:
             os.close(self.eventfds.pop())
 
     def take_memory(self):
-        """Query all regions; map BAR 2 if the device passes an fd for it."""
+        """Query all regions. If the device passes an fd, check the size of its file."""
         for index in range(9):
             fd = self.client.region_info(index)[3]
             if fd is not None:
@@ -50,7 +50,7 @@ class Session:
                 os.close(fd)
 
     def take_interrupts(self):
-        """Pass an eventfd for each vector."""
+        """Pass an eventfd for the error interrupt and one for each vector."""
         self.client.set_irqs(ERR, vfu.EVENTFD | vfu.TRIGGER, 0, 1, fds=self.eventfds[-1:])
         if self.vectors:
             self.client.enable_msix()
@@ -64,16 +64,17 @@ class Session:
             self.client.read(BAR2, 0, length)
 
     def ring(self):
-        """Ring the device's own id, and an id that no peer has."""
+        """Ring three ids: the device's own (0), that of a peer (1), and one that no peer has
+        (77)."""
         for peer in (0, 1, 77):
             self.client.write32(BAR0, DOORBELL, peer << 16)
 
     def migrate(self):
-        """Disable MSI-X and enable it again."""
+        """Save the device's state and load it again."""
         self.client.load(self.client.save())
 
     def steps(self):
-        """Return: the requests, in order."""
+        """Return: the requests of the session, in order."""
         yield self.client.start
         yield self.client.info
         yield self.take_memory
@@ -88,8 +89,7 @@ class Session:
         yield lambda: self.client.read(CONFIG, 0, 256)
 
     def play(self):
-        """Send all requests and count those that are refused. Raises Gone if the device
-        disconnects."""
+        """Send all requests and count the refused ones. Raise Gone if the device drops the VMM."""
         for step in self.steps():
             try:
                 step()
@@ -112,8 +112,8 @@ def session(path, vectors):
 
 
 def check_serves(path, vectors, briefly=False):
-    """Check that the device serves a VMM. Retry while it may not have noticed that the previous one
-    left."""
+    """Check that the device serves a VMM. Retry, because the device may not yet have noticed that
+    the previous VMM has disconnected."""
     deadline = time.monotonic() + TIMEOUT
     while True:
         try:
@@ -123,7 +123,7 @@ def check_serves(path, vectors, briefly=False):
                     good.take_interrupts()
                 else:
                     good.play()
-                # A device with role peer refuses migration, and only that.
+                # A device with role peer refuses to be migrated, and refuses no other request.
                 assert good.refused <= 1
                 return
         except (Gone, FileNotFoundError, ConnectionRefusedError):
@@ -131,7 +131,7 @@ def check_serves(path, vectors, briefly=False):
             time.sleep(0.001)
 
 
-# During the start
+# Faults during the start
 
 KINDS = {
     "plain": (["--region", "shm:{shm}", "--size", SIZE, "--role", "master"], 0),
@@ -144,7 +144,7 @@ KINDS = {
 
 
 class Starts:
-    """A device of one kind, which is started again for each fault."""
+    """A device of one kind (see KINDS), which is started again for each fault."""
 
     def __init__(self, where, kind):
         self.where = where
@@ -158,13 +158,13 @@ class Starts:
             for word in options]]
 
     def there(self):
-        """more than fit into the time of a wakeup"""
+        """Return: the paths of all existing files, except the socket of the server."""
         return {path for path in [*self.where.dir.iterdir(), *SHM.glob(self.where.shm + "*")]
                 if path != self.where.socket}
 
     def prepare(self):
-        """Remove all files. For the kind "remains", create an existing region and a socket whose
-        process has died."""
+        """Remove all files. For the kind "remains", create a region, and a socket that no process
+        listens on."""
         for path in self.there():
             path.unlink()
         if self.kind == "remains":
@@ -173,8 +173,8 @@ class Starts:
                 dead.bind(str(self.path))
 
     def check_failed(self, device, status, call):
-        """Check that the start failed with an error message, and that every file it left is named
-        in it."""
+        """Check that the start failed with an error message that names every file that was left
+        behind."""
         assert status == STATUS_FAILED, f"it ended with {status}: {device.err.seen}"
         device.close()
         lines = device.err.text().splitlines()
@@ -196,7 +196,7 @@ class Starts:
         assert not left or call in ("unlink", "newfstatat"), f"it left behind {left}"
 
     def once(self, _kind=None, call=None, nth=0, error=None):
-        """Start the device with this fault. Return: the outcome."""
+        """Start the device and make this call fail. Return: the outcome."""
         self.prepare()
         with Faulty(self.where.build, self.arguments, ("start", call, nth, error),
                     preload(self.where)) as device:
@@ -211,21 +211,23 @@ class Starts:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_faults_during_the_start(place, tally, kind):
-    """The device works, or prints an error, exits with status 1 and leaves no files."""
+    """If a call fails during the start, the device works, or prints an error, exits with status 1
+    and leaves no files."""
     starts = Starts(place, kind)
     tally.play(starts.once().counts, starts.once)
     tally.end()
 
 
-# While serving
+# Faults while a VMM is served
 
-#: Seconds of connection after which a device considers its server good and, if it loses it,
-#: reconnects without a longer delay.
+# Seconds that a connection must last before the device considers its server good and, if it then
+# loses the server, reconnects without a longer delay.
 USEFUL = 2.2
 
 
 class Serving:
-    """A device that serves VMMs in many runs. After a failed run another process replaces it."""
+    """A device that serves VMMs in many runs. After a failed run a new process replaces the old
+    one."""
 
     def __init__(self, where, kind):
         self.where = where
@@ -247,20 +249,20 @@ class Serving:
         self.fds = self.wait_fds(None)
 
     def close(self):
-        """End the process without checks."""
+        """End the process without checking how it exits."""
         if self.device:
             self.device.close()
         self.device = None
 
     def wait_fds(self, wanted, call=None):
-        """Wait until the process has @wanted fds or, if that is None, until the count is stable.
+        """Wait until the process has @wanted fds or, if @wanted is None, until the count is stable.
         Return: the count."""
         deadline = time.monotonic() + TIMEOUT
         before = None
         while True:
             seen = self.device.ask()
-            # See faults.c. A close() that was interrupted may have been repeated: see
-            # daemon/close.c.
+            # A failed close() is simulated by putting another file in place of the fd (faults.c).
+            # One more fd is then open, unless the device retries the close() (daemon/close.c).
             extra = [0, 1] if call == "close" and seen.failed else [0]
             try:
                 now = fd_count(self.device.pid)
@@ -275,7 +277,7 @@ class Serving:
             time.sleep(0.05 if wanted is None else 0.0005)
 
     def play(self):
-        """Run a session and, if the device has doorbells, ring it from a peer. Raises Gone or
+        """Run a session and, if the device has doorbells, ring it from a peer. Raise Gone or
         Refused if the device does not admit the VMM."""
         with session(self.path, self.vectors) as one:
             if self.vectors:
@@ -288,7 +290,8 @@ class Serving:
             one.play()
 
     def once(self, _kind=None, call=None, nth=0, error=None):
-        """Run a session with this fault, and then one without. Return: the outcome of the first."""
+        """Run a session in which this call fails, and then one without a fault. Return: the outcome
+        of the first session."""
         self.open()
         try:
             self.device.arm(call, nth, error)
@@ -320,7 +323,8 @@ class Serving:
 
 @pytest.mark.parametrize("kind", ["plain", "doorbell"])
 def test_faults_while_serving(place, tally, kind):
-    """The device continues, or drops the VMM. It leaks no fd, and serves the next VMM."""
+    """If a call fails while a VMM is served, the device continues or drops the VMM. It leaks no fd,
+    and serves the next VMM."""
     serving = Serving(place, kind)
     try:
         tally.play(serving.once().counts, serving.once, concerned=True)
@@ -331,8 +335,8 @@ def test_faults_while_serving(place, tally, kind):
 
 
 def end_once(starts, _kind=None, call=None, nth=0, error=None):
-    """Start the device, connect a VMM, and terminate the device with this fault. Return: the
-    outcome."""
+    """Start the device, connect a VMM, and terminate the device while making this call fail.
+    Return: the outcome."""
     starts.prepare()
     with Faulty(starts.where.build, starts.arguments) as device:
         assert device.wait_serving(), device.err.seen
@@ -351,7 +355,8 @@ def end_once(starts, _kind=None, call=None, nth=0, error=None):
 
 
 def test_faults_during_the_end(place, tally):
-    """The device exits, and logs each file that it could not remove."""
+    """If a call fails while the device exits, its exit status is still 0, and it logs each file
+    that it could not remove."""
     if tally.sanitized:
         pytest.skip("the search for leaks at the end makes system calls of its own")
     starts = Starts(place, "plain")

@@ -23,12 +23,12 @@ from support.py.vfio_user import (BAR0, BAR2, COMMAND, CONFIG, DOORBELL, EVENTFD
 from support.py.wire import readable
 
 FULL = 2 ** 64 - 2  # the largest value that an eventfd can hold
-TRIES = 200  # attempts to win a race that about every second attempt wins
-WRITE = {"x86_64": "1", "aarch64": "64"}.get(os.uname().machine)  # the number of the system call
+TRIES = 200  # attempts at a race, about half of which win it
+WRITE = {"x86_64": "1", "aarch64": "64"}.get(os.uname().machine)  # number of this system call
 
 
 def serve_two(place, *options, **keywords):
-    """Start two devices in one process. Return: the process, and the two sockets."""
+    """Start a process with two devices. Return: the process, and the two sockets."""
     paths = [place.dir / "one", place.dir / "other"]
     words = options or ["--region", f"shm:{place.shm}", "--size", "1M"]
     running = Devices(place, "--socket", paths[0], *words, "--socket", paths[1], "--region",
@@ -39,7 +39,7 @@ def serve_two(place, *options, **keywords):
 # Sockets with SO_LINGER, on which close() blocks
 
 def with_a_request(client, _path, fds):
-    """Pass the fds with requests that take no fds."""
+    """Pass each fd with a DMA_MAP request, which does not use the fd."""
     for fd in fds:
         client.send(vfu.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096), [fd])
 
@@ -50,13 +50,13 @@ def as_interrupts(client, _path, fds):
 
 
 def too_many(client, _path, fds):
-    """Pass more fds with a message than are allowed."""
+    """Pass more fds with one message than are allowed."""
     client.send(vfu.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096), fds)
 
 
 def unread(client, _path, fds):
-    """Pass the fds after a message that ends the connection, so that the device does not receive
-    them."""
+    """Pass the fds after a message that makes the device end the connection, so that the device
+    never receives them."""
     client.send_raw(vfu.pack(vfu.RESET, size=1))
     for fd in fds:
         client.send_raw(b"x", [fd])
@@ -81,8 +81,8 @@ def turned_away(_client, path, fds):
     (in_the_middle, FDS_MAX), (turned_away, 20)],
     ids=lambda value: getattr(value, "__name__", value))
 def test_lingering_sockets_do_not_block_the_device(place, way, times):
-    """close() of these sockets blocks. Nevertheless the VMM of another device gets its replies at
-    once, the process keeps none of the sockets, and it drops the client that sent them."""
+    """A client passes sockets whose close() blocks. The device drops the client and keeps none of
+    the sockets, and the VMM of another device gets its replies at once."""
     running, one, other = serve_two(place)
     before = fd_count(running.pid)
     lingering = place.add(Lingering(times))
@@ -103,7 +103,8 @@ def test_lingering_sockets_do_not_block_the_device(place, way, times):
 # Eventfds that are filled and made blocking at the worst moment
 
 def fill(fd):
-    """Fill an eventfd so that the next write(2) blocks. No other process may be writing to it."""
+    """Fill an eventfd, so that the next write(2) to it blocks. No other process may be writing to
+    it."""
     os.set_blocking(fd, False)
     with contextlib.suppress(BlockingIOError):
         os.eventfd_read(fd)
@@ -119,10 +120,10 @@ def unfill(fd):
 
 def catch_in_between(running, send, fd, text):
     """Fill the eventfd after the process has checked that a write would not block, and before it
-    writes. This takes many attempts: each stops the process at another moment and fills the
-    eventfd. Return: whether an attempt succeeded, which the log shows.
+    writes. This takes many attempts, each of which stops the process at a different moment and
+    fills the eventfd. Return: whether an attempt succeeded, according to is_caught().
 
-    send: makes the process write to fd often
+    send: makes the process write to @fd often
     """
     for at in range(TRIES):
         send()
@@ -140,7 +141,8 @@ def catch_in_between(running, send, fd, text):
 
 
 def is_caught(running, text):
-    """Return: whether the process is blocked in write(2), or has logged that it was."""
+    """Return: whether the process is blocked in write(2), or has logged @text because it was
+    blocked."""
     with contextlib.suppress(OSError):
         with open(f"/proc/{running.pid}/syscall", encoding="ascii") as file:
             if file.read().split()[0] == WRITE:
@@ -149,8 +151,8 @@ def is_caught(running, text):
 
 
 def test_vmm_that_fills_its_interrupt_is_dropped(place):
-    """While the process is blocked, it still serves other VMMs in time. It drops the VMM with the
-    full eventfd, and SIGTERM ends it."""
+    """A write(2) that blocks on a full eventfd delays other VMMs only briefly. The device drops the
+    VMM with the full eventfd, and SIGTERM still ends the process."""
     running, one, other = serve_two(place, "--legacy",
                                     f"chardev={place.socket},size=1M,msi=on,vectors=256")
     neighbour, client = place.add(Client(other)), place.add(Client(one))
@@ -159,7 +161,7 @@ def test_vmm_that_fills_its_interrupt_is_dropped(place):
         client.set_irqs(MSIX, EVENTFD | TRIGGER, at, FDS_MAX, fds=[fd] * FDS_MAX)
     text = "filled one of its eventfds and made it blocking; disconnecting it"
 
-    def trigger_often():  # more than fit into the time of a wakeup
+    def trigger_often():  # enough to keep the process busy until it is stopped
         with contextlib.suppress(Gone):
             for _ in range(60):
                 client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, NONE | TRIGGER, 0, 256),
@@ -175,8 +177,8 @@ def test_vmm_that_fills_its_interrupt_is_dropped(place):
 
 
 def test_peer_that_fills_its_doorbell_is_skipped(place):
-    """If a peer fills the doorbell that the guest rings, the device stops ringing this peer. Other
-    doorbells still work."""
+    """If a peer fills the doorbell that the guest rings, and makes it blocking, the device no
+    longer rings that doorbell. Other doorbells still work."""
     start_server(place, vectors=1)
     running, one, other = serve_two(place, "--server", place.socket, "--vectors", "1")
     neighbour, guest = place.add(Client(other)), Guest(place, one, 1)
@@ -184,7 +186,7 @@ def test_peer_that_fills_its_doorbell_is_skipped(place):
     introduce(guest, bad)
     introduce(guest, good)
     burst = vfu.pack(vfu.REGION_WRITE, vfu.access_body(BAR0, DOORBELL, 4, struct.pack(
-        "<I", bad.id << 16)), flags=NO_REPLY) * 6000  # as above, more than fit into a wakeup
+        "<I", bad.id << 16)), flags=NO_REPLY) * 6000  # enough, as above, to keep the process busy
     text = "a peer filled a doorbell and made it blocking; it is not rung any more"
     assert catch_in_between(running, lambda: guest.client.send_raw(burst), bad.own[0], text), \
         "it was never caught"
@@ -200,8 +202,8 @@ def test_peer_that_fills_its_doorbell_is_skipped(place):
 # Eventfds with very many watchers
 
 class Watched:
-    """An eventfd whose write(2) takes tens of milliseconds, because the kernel calls each
-    watcher."""
+    """An eventfd whose write(2) takes tens of milliseconds, because the kernel calls each of its
+    many watchers."""
 
     def __init__(self, times=400):
         self.fd = eventfd()
@@ -212,7 +214,7 @@ class Watched:
                 epoll.register(copy, select.EPOLLIN | select.EPOLLET)
 
     def close(self):
-        """Close it and its watchers."""
+        """Close the eventfd and its watchers."""
         for epoll in self._epolls:
             epoll.close()
         for fd in (self.fd, *self._copies):
@@ -220,14 +222,14 @@ class Watched:
 
 
 def trigger_all(client, vectors):
-    """Request all interrupts with VFIO's loopback, many times."""
+    """Trigger all vectors many times, with SET_IRQS requests that have no data."""
     for _ in range(20):
         client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, NONE | TRIGGER, 0, vectors),
                     flags=NO_REPLY)
 
 
 def unmask_all(client, vectors):
-    """Ring all masked vectors, and then unmask them."""
+    """Mask all vectors and ring them, and then unmask all of them at once."""
     control = client.find_capability(0x11) + 2
     client.enable_msix(0xc000)
     own = client.read32(BAR0, vfu.IV_POSITION)
@@ -239,8 +241,8 @@ def unmask_all(client, vectors):
 
 @pytest.mark.parametrize("way", [trigger_all, unmask_all])
 def test_vmm_with_slow_interrupts_is_dropped(place, way):
-    """A signal does not interrupt a slow write(2) to an eventfd. A VMM that causes many of them is
-    dropped and its remaining requests are discarded; other devices are served."""
+    """A VMM whose eventfds are slow to write to is dropped and its remaining requests are
+    discarded, although no signal interrupts such a write(2). Other devices are served."""
     vectors = 64
     start_server(place, vectors=vectors)
     running, one, other = serve_two(place, "--server", place.socket, "--vectors", vectors)
@@ -263,8 +265,8 @@ def test_vmm_with_slow_interrupts_is_dropped(place, way):
 
 
 def test_copy_of_a_closed_connection_keeps_nothing_busy(place):
-    """The process that started the device still has a copy of the connection. When the VMM has
-    closed its end, the device is idle."""
+    """The process that started the device still has a copy of the connection that the device
+    inherited. When the VMM has closed its end, the device is idle."""
     ours, its = socket.socketpair()
     path = place.dir / "vmm"
     running = Devices(place, "--fd", its.fileno(), "--region", f"shm:{place.shm}", "--size", "1M",
@@ -284,8 +286,8 @@ def test_copy_of_a_closed_connection_keeps_nothing_busy(place):
 
 
 def test_posted_writes_of_a_closed_connection_are_done(place):
-    """All posted writes take effect although the client has disconnected, and a VMM that connects
-    right afterwards is admitted."""
+    """All posted writes take effect even if the client disconnects after sending them, and a VMM
+    that connects right afterwards is admitted."""
     running, one, _ = serve_two(place)
     messages = b"".join(vfu.pack(vfu.REGION_WRITE, vfu.access_body(
         BAR2, 8 * at, 8, struct.pack("<Q", at + 1)), flags=NO_REPLY) for at in range(500))
@@ -301,7 +303,8 @@ def test_posted_writes_of_a_closed_connection_are_done(place):
 
 
 def test_silent_vmm_is_dropped(place):
-    """A client that sends nothing for 5 s is dropped, and the next client is served."""
+    """A client that does not send a whole message within 5 s is dropped, and the next client is
+    served."""
     running, one, _ = serve_two(place)
     began = time.monotonic()
     with Client(one, greet=False) as mute:
@@ -316,7 +319,7 @@ def test_silent_vmm_is_dropped(place):
 
 
 def flood(path, reads):
-    """Connect, send as many requests as the socket takes, and disconnect."""
+    """Connect, send as many requests as fit into the socket, and disconnect."""
     sock = socket.socket(socket.AF_UNIX)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     sock.connect(str(path))
@@ -328,8 +331,8 @@ def flood(path, reads):
 
 @pytest.mark.parametrize("region", [BAR2, CONFIG, BAR0])
 def test_requests_of_closed_connections_do_not_block_others(place, region):
-    """Clients request no replies and disconnect. The device executes their requests in small
-    portions, and serves others in between."""
+    """Clients send requests that want no reply, and disconnect. The device executes the requests in
+    small portions, and serves other clients in between."""
     running, one, other = serve_two(place)
     count = 1 << 20 if region == BAR2 else 256
     reads = vfu.pack(vfu.REGION_READ, vfu.access_body(region, 0, count), flags=NO_REPLY) * 12000
@@ -337,15 +340,16 @@ def test_requests_of_closed_connections_do_not_block_others(place, region):
         with stopped(running):
             for _ in range(8):
                 flood(one, reads)
-        # executing all requests at once can take less time than QUICK
+        # The limit is below QUICK, because executing all requests at once can take less time than
+        # QUICK.
         assert slowest(neighbour, pid=running.pid) < 1
     connect_when_free(place, one).close()
     running.stop()
 
 
 def test_vmm_is_refused_without_an_fd_for_the_memory(place):
-    """Without a mapping the VMM would access its memory with messages for its entire life, so the
-    device refuses the request, and a retry succeeds."""
+    """If the process has no fd left to pass the memory, it refuses the request, because without a
+    mapping the VMM would access the memory with messages for its entire life. A retry succeeds."""
     running, one, other = serve_two(place)
     with Client(one) as client, Client(other) as neighbour:
         now = fd_count(running.pid)
@@ -359,15 +363,15 @@ def test_vmm_is_refused_without_an_fd_for_the_memory(place):
     running.stop()
 
 
-#: The kernel counts fds in flight per user and checks the count against the limit of the sending
-#: process. Other tests that run as root may have more in flight than this device may have open; no
-#: other test runs as this user.
+# The kernel counts fds in flight per user and checks the count against the fd limit of the sending
+# process. Other tests that run as root may have more fds in flight than this device may have open.
+# No other test runs as this user.
 OWN_USER = ["--user", "games"] if os.geteuid() == 0 else []
 
 
 @pytest.mark.parametrize("limit", [300, 320, 324, 325, 326, 327, 328, 400])
 def test_peers_do_not_use_up_the_fds_of_vmms(place, limit):
-    """With any limit of open files, doorbells of peers leave enough fds for all VMMs."""
+    """Whatever the limit of open files, the doorbells of peers leave enough fds for all VMMs."""
     place.server("-n", "8", "-l", "1M", region=["-r", "memfd:"])
     paths = [place.dir / f"vmm{at}" for at in range(4)]
     running = Devices(place, *[word for path in paths for word in (
@@ -384,8 +388,8 @@ def test_peers_do_not_use_up_the_fds_of_vmms(place, limit):
 
 
 def test_request_with_too_many_fds_is_refused(place):
-    """The process cannot open that many more fds. It refuses the request, and the client stays
-    connected."""
+    """If a request carries more fds than the process can open, the request is refused and the
+    client stays connected."""
     running, one, other = serve_two(place, "--legacy", f"chardev={place.socket},size=1M,vectors=16")
     with Client(one) as client, Client(other) as neighbour:
         now = fd_count(running.pid)
@@ -406,7 +410,7 @@ def test_request_with_too_many_fds_is_refused(place):
 
 @pytest.mark.parametrize("role", ["master", "peer"])
 def test_connects_and_disconnects_do_not_fill_the_log(place, role):
-    """However many VMMs connect, the log stays short."""
+    """The log stays short, however many VMMs connect."""
     running, one, _ = serve_two(place, "--region", f"shm:{place.shm}", "--size", "1M", "--role",
                                 role)
     began = time.monotonic()
@@ -416,5 +420,6 @@ def test_connects_and_disconnects_do_not_fill_the_log(place, role):
         client.close()
     windows = 2 + int((time.monotonic() - began) / 10)
     running.stop()
-    # Per 10 s: twenty lines of information, twenty warnings, and the count of suppressed lines.
+    # At most 20 informational lines and 20 warnings per 10 s, and for each kind a count of the
+    # suppressed lines.
     assert len(running.err.seen) <= 2 * 21 * windows + 5, len(running.err.seen)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device with servers that are hostile or faulty, that drop it, or that return with another
-region. The guest keeps its memory and doorbells as long as they work, and other devices are not
-affected."""
+"""Tests of ivshmem-device with servers that are hostile or faulty, that drop the device, or that
+return with another region. The guest keeps its memory, and its doorbells as long as they work.
+Other devices are not affected."""
 import contextlib
 import fcntl
 import os
@@ -23,12 +23,12 @@ PEER = 7  # the id of an existing peer
 
 
 def told(place, at=0):
-    """Return: what the status of a device says about its server."""
+    """Return: the part of a device's status that describes its server."""
     return ask_once(place.dir / "control")["devices"][at]["server"]
 
 
 def wait_state(place, state, at=0):
-    """Wait until the status shows this state of the server."""
+    """Wait until a device's status shows this state of its server."""
     wait_until(lambda: told(place, at)["state"] == state, f"the state is {state}")
 
 
@@ -54,8 +54,8 @@ def come_back(place, server, at=0):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_old_doorbells_cause_no_interrupts(place):
-    """Peers that still have old doorbells can ring them. This neither interrupts the guest nor
-    makes the device use processor time."""
+    """Peers that still have a device's old doorbells can ring them. The rings neither interrupt the
+    guest nor make the device use processor time."""
     server = FakeServer(place, place.socket, vectors=2)
     running, one, _ = serve(place, server, vectors=2)
     guest = Guest(place, one, 2)
@@ -75,7 +75,8 @@ def test_old_doorbells_cause_no_interrupts(place):
 
 
 def test_doorbell_during_the_change_is_delivered(place):
-    """A peer rings an old doorbell just before the new ones arrive: the guest is interrupted."""
+    """If a peer rings an old doorbell just before the device gets new doorbells, the guest is
+    interrupted."""
     server = FakeServer(place, place.socket, vectors=2)
     running, one, _ = serve(place, server, vectors=2)
     guest = Guest(place, one, 2)
@@ -87,7 +88,7 @@ def test_doorbell_during_the_change_is_delivered(place):
     wait_state(place, "greeted")
     running.signal(signal.SIGSTOP)
     try:
-        # In this order, so that the process finds the new doorbells before it reads the old one.
+        # Send the new doorbells first, so that the process finds them before it reads the old one.
         server.welcome(server.sock)
         ring(old[1])
     finally:
@@ -105,7 +106,7 @@ def test_doorbell_during_the_change_is_delivered(place):
 @pytest.mark.parametrize("says", ["at once", "late"])
 def test_next_vmm_gets_the_new_region(place, request, says):
     """The server returns with another region while a VMM is connected. A VMM that connects right
-    after this one has left gets the new region, or the old one if the server does not send its
+    after the first VMM has left gets the new region, or the old one if the server does not send its
     region within 2 s."""
     if says == "late":
         request.getfixturevalue("fast_clock")
@@ -135,8 +136,8 @@ def test_next_vmm_gets_the_new_region(place, request, says):
 
 
 def test_region_with_a_lease_does_not_block_the_device(place):
-    """The device would block if it waited for the lease while it reopens the region read-only.
-    Other devices are served, and BAR 2 keeps the size of the old region."""
+    """A server passes a file with a lease. The device reopens it read-only and must not wait for
+    the lease: other devices are served, and BAR 2 keeps the size of the old region."""
     server = FakeServer(place, place.socket)
     running, one, other = serve(place, server, "--read-only")
     before = signal.signal(signal.SIGIO, signal.SIG_IGN)
@@ -164,8 +165,8 @@ def test_region_with_a_lease_does_not_block_the_device(place):
 
 
 def test_lingering_sockets_from_a_server(place):
-    """The server passes sockets whose close() blocks: one in place of the region, and others after
-    a message that ends the connection. Other devices are served."""
+    """The server passes sockets whose close() blocks: one in place of the region, which ends the
+    connection, and others after it. Other devices are served."""
     server = FakeServer(place, place.socket)
     running, _, other = serve(place, server)
     lingering = place.add(Lingering(20))
@@ -195,9 +196,9 @@ def test_lingering_sockets_from_a_server(place):
 class Useless:
     """A device whose server turns bad.
 
-    change: turns the server bad
-    keeps:  the device still has its old doorbells afterwards
-    used:   a guest uses the device, so that its region cannot be replaced
+    change: function that makes the server bad
+    keeps:  whether the device keeps its old doorbells after the change
+    used:   whether a guest uses the device, so that the region cannot be replaced
     """
 
     def __init__(self, place, name, change, keeps, used=True):
@@ -212,7 +213,7 @@ class Useless:
         self.came = 0
 
     def begin(self, place):
-        """Turn the server bad and drop the device."""
+        """Make the server bad, and have it drop the device."""
         if self.used:
             self.guest = Guest(place, self.path)
         self.old = self.server.renew()
@@ -221,12 +222,13 @@ class Useless:
         self.server.drop()
 
     def check_doorbells(self):
-        """Check that the guest can ring the peer and, if the device keeps its doorbells, the peer
-        the guest."""
+        """Check that the guest can ring the peer and, if the device keeps its doorbells, that the
+        peer can ring the guest."""
         if not self.used:
             return
         self.guest.ring(PEER)
-        # A server to which the device reconnects has to announce the peer again.
+        # After the device has reconnected, it can ring the peer only once the server has announced
+        # the peer again.
         wait_until(lambda: fired(self.server.others[PEER][0]) or not self.keeps
                    and self.guest.ring(PEER),
                    f"{self.name}: the peer is rung")
@@ -258,14 +260,14 @@ def be_curt(server):
 
 
 def be_garbled(server):
-    """Send data that is not in the protocol."""
+    """Send data that violates the protocol."""
     server.greet = lambda sock: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
 def test_bad_servers_are_tried_less_and_less_often(place):
-    """Each attempt uses up an id of the server, so attempts become rarer. Meanwhile the doorbells
-    that the device has still work and the log stays short. When the server is good again, the
-    device becomes a peer."""
+    """Each attempt to connect uses up an id of the server, so the device retries less and less
+    often. While the server is bad, the doorbells that the device keeps still work and the log stays
+    short. When the server is good again, the device becomes a peer."""
     those = [Useless(place, "small", be_small, True, False),
              Useless(place, "silent", be_silent, True),
              Useless(place, "curt", be_curt, False), Useless(place, "garbled", be_garbled, True)]
@@ -296,13 +298,14 @@ def test_bad_servers_are_tried_less_and_less_often(place):
 
 
 def test_vmms_do_not_cause_attempts_at_a_bad_server(place):
-    """The device connects to its server at once when a VMM connects, but does not do so again and
-    again if the server is bad."""
+    """When a VMM connects, the device tries its server at once. If the server is bad, many VMMs do
+    not cause many attempts."""
     server = FakeServer(place, place.socket)
     running, one, _ = serve(place, server)
     server.greet = server.curt
     came = server.came
-    # measured from before the loss; four attempts, 1 and 2 s apart, end later
+    # Measured from before the loss. Regular attempts follow pauses of at least 1 and 2 s, and in
+    # each pause a VMM causes at most one more, so there are at most four.
     until = time.monotonic() + 3
     server.drop()
     wait_state(place, "lost")
@@ -313,7 +316,8 @@ def test_vmms_do_not_cause_attempts_at_a_bad_server(place):
 
 
 def test_server_with_thousands_of_doorbells(place):
-    """Doorbells cannot use up the fds that the process needs for the VMMs of other devices."""
+    """Doorbells that a server announces cannot use up the fds that the process needs for the VMMs
+    of other devices."""
     limit = 512
     server = FakeServer(place, place.socket)
     running, _, other = serve(place, server, nofile=limit)
@@ -334,7 +338,7 @@ def test_server_with_thousands_of_doorbells(place):
 # Migration
 
 def is_migratable(client):
-    """Return: whether the device supports migration."""
+    """Return: whether the device tells its VMM that it can be migrated."""
     with contextlib.suppress(Refused):
         client.transact(vfu.FEATURE, vfu.feature_body(vfu.GET | vfu.MIGRATION, bytes(8), 24))
         return True
@@ -344,9 +348,9 @@ def is_migratable(client):
 @pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("late", [False, True], ids=["master", "first-of-its-server"])
 def test_migration_depends_on_the_id(place, late):
-    """A migrated guest resumes with id 0, so only a device with id 0 can be migrated (a legacy
-    device also without being configured as master). A new id changes this for the connected VMM and
-    for the next one."""
+    """A migrated guest resumes with id 0, so a device can be migrated only while its id is 0 (and
+    only if it is configured as master or is a legacy device). A new id changes what the device
+    tells the connected VMM and the next one."""
     path = place.dir / "vmm"
     server = FakeServer(place, place.socket)
     server.next_id = 5 if late else 0

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The strings for QEMU's legacy device, which --legacy accepts, and the devices that result from
-them."""
+"""Strings of options for QEMU's legacy device, which --legacy accepts, and the devices that result
+from them."""
 import os
 import struct
 
@@ -81,7 +81,7 @@ BAD = [
 
 @pytest.mark.parametrize("options, message", BAD, ids=range(len(BAD)))
 def test_bad_strings_are_refused(place, options, message):
-    """Exit status 2, and one line with the string and the error in it."""
+    """A bad string causes exit status 2 and one line that contains the string and the error."""
     names = {"dir": place.dir, "shm": place.shm}
     options = options.format(**names)
     done = place.run_device("--socket", place.dir / "vmm", "--legacy", options)
@@ -91,7 +91,7 @@ def test_bad_strings_are_refused(place, options, message):
     assert os.listdir(place.dir) == [] and not place.shm_path.exists()
 
 
-# (string, differences from the defaults)
+# Each row: the string of options, and how the device differs from the default of its test.
 SHM = [
     ("shm={shm}", {}),
     ("ivshmem,shm={shm}", {}),
@@ -137,7 +137,7 @@ CHARDEV = [
 
 
 def check(place, options, expected):
-    """Check the device as its VMM and its status show it."""
+    """Start a device with these options, and check what its VMM and its status show."""
     control = place.dir / "control"
     running = Devices(place, "--control", control, "--socket", place.dir / "vmm", "--legacy",
                       options.format(dir=place.dir, shm=place.shm))
@@ -169,7 +169,7 @@ def check(place, options, expected):
 
 @pytest.mark.parametrize("options, differs", SHM, ids=range(len(SHM)))
 def test_legacy_device_with_memory(place, options, differs):
-    """shm= configures memory without interrupts; the device is a master unless configured
+    """With shm= the device has memory and no interrupts, and is a master unless configured
     otherwise."""
     suffix = differs.get("suffix", "")
     check(place, options, {"size": 4 * MIB, "vectors": 0, "intx": False, "wide": True,
@@ -180,15 +180,15 @@ def test_legacy_device_with_memory(place, options, differs):
 
 @pytest.mark.parametrize("options, differs", CHARDEV, ids=range(len(CHARDEV)))
 def test_legacy_device_before_its_server(place, options, differs):
-    """With chardev= the device can start before its server; IVPosition is then -1."""
+    """With chardev= the device can start before its server. Until then IVPosition reads -1."""
     check(place, options, {"size": 4 * MIB, "vectors": 1, "intx": False, "wide": True,
                            "role": "peer", "position": 0xffffffff, "attached": False, **differs})
 
 
 @pytest.mark.parametrize("more", [[], ["--read-only"], ["--window", "1M,1M"]])
 def test_legacy_memory_may_be_larger_than_size(place, more):
-    """As in QEMU, existing memory may be larger than size=, and is not changed; smaller memory is
-    an error."""
+    """As in QEMU, existing memory may be larger than size=, and its size is not changed. Smaller
+    memory is an error."""
     place.shm_path.write_bytes(bytes(MIB) + b"first" + bytes(MIB - 5))
     running = Devices(place, "-S", place.dir / "vmm", "--legacy", f"size=1,shm={place.shm}", *more)
     with Client(place.dir / "vmm") as client:
@@ -212,7 +212,7 @@ def test_role_option_overrides_the_string(place):
 
 
 def test_too_large_32_bit_bar_is_refused(place):
-    """The size is checked before memory is allocated."""
+    """A size that is too large for a 32-bit BAR is refused before memory is allocated."""
     done = place.run_device("-S", place.dir / "vmm", "--legacy", f"shm={place.shm},use64=0,size=4G")
     assert done.returncode == 2
     assert "use64=0" in done.stderr and "2G" in done.stderr

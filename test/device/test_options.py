@@ -13,24 +13,25 @@ from support.py.paths import SOURCE
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 LONG = "x" * 200
 
-# Placeholders in all rows: {S} is a socket, {R} a new region of 1M, {D} a doorbell device whose
-# server is not running; {dir} and {shm} are unused names.
+# Placeholders in all rows: {S}, {R} and {D} become the options for a socket, for a new region of
+# 1M, and for a server that is not running; {dir} is an empty directory, {shm} an unused name.
 
 
 def words(place, text, **more):
-    """Return: the words of a row, with placeholders replaced."""
+    """Return: the options of a row as words, with the placeholders replaced."""
     return [word.replace("~", " ") for word in text.format(
         S=f"--socket {place.dir}/vmm", R=f"--region shm:{place.shm} --size 1M", dir=place.dir,
         shm=place.shm, D=f"--server {place.dir}/server", **more).split()]
 
 
 def nothing_left(place):
-    """Return: whether neither a socket nor a region exists."""
+    """Return: whether the program has left neither a socket nor a region."""
     return os.listdir(place.dir) == [] and not list(place.shm_path.parent.glob(place.shm + "*"))
 
 
 def check_refused(place, options, status, message):
-    """Check the exit status, the one-line reason, and that no files are left."""
+    """Run ivshmem-device with these options. Check its exit status and its one-line error message,
+    and that it leaves no files."""
     done = place.run_device(*options)
     assert (done.returncode, done.stdout) == (status, ""), done
     assert message in done.stderr
@@ -40,7 +41,7 @@ def check_refused(place, options, status, message):
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_succeeds(place, option):
-    """--help prints the usage, every option and an example; exit status 0."""
+    """--help prints the usage, every option and an example, and the exit status is 0."""
     done = place.run_device(option)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: ivshmem-device ")
@@ -80,7 +81,8 @@ def test_help_and_man_page_agree(place):
     "--socket-mode", "--region-owner", "--user", "--sandbox", "--control", "--status",
     "--help=yes", "--json=1"])
 def test_unknown_or_incomplete_option(place, option):
-    """Exit status 2, and a message with the option's name and a pointer to --help."""
+    """An unknown or incomplete option causes exit status 2 and a message with the option's name and
+    a pointer to --help."""
     done = place.run_device(option)
     assert (done.returncode, done.stdout) == (2, "")
     assert option.strip("-").split("=")[0] in done.stderr
@@ -242,7 +244,7 @@ USAGE = [
     ("{S} {R} " + "--socket {dir}/b {R} " * 64, 'too many devices, at "'),
     ("{S} {R} " + "--socket {dir}/b {R} " * 63 + "--socket c",
      'too many devices, at "c": one process serves up to 64'),
-    # Beside the old device's
+    # Combined with --legacy
     ("{S} --legacy shm={shm} --vectors 2", 'not allowed with --legacy: "--vectors": use --legacy'),
     ("{S} --vectors 2 --legacy shm={shm}", 'not allowed with --legacy: "--vectors"'),
     ("{S} --legacy shm={shm} --region shm:{shm}", 'not allowed with --legacy: "--region"'),
@@ -261,7 +263,7 @@ USAGE = [
 
 @pytest.mark.parametrize("options, message", USAGE, ids=range(len(USAGE)))
 def test_wrong_usage(place, options, message):
-    """Exit status 2, and one line with the value and the cure."""
+    """Wrong usage causes exit status 2 and one line that states the wrong value and the cure."""
     check_refused(place, words(place, options), 2, message.replace("{dir}", str(place.dir)))
 
 
@@ -305,15 +307,15 @@ FAILURES = [
 
 @pytest.mark.parametrize("options, message", FAILURES, ids=range(len(FAILURES)))
 def test_resource_that_cannot_be_opened(place, options, message):
-    """Exit status 1, and one line that says what cannot be opened and why. Files created before
-    that are removed."""
+    """If a resource cannot be opened, the exit status is 1 and one line states which resource and
+    why. Files that were created before the error are removed."""
     check_refused(place, words(place, options), 1, message.format(dir=place.dir, shm=place.shm))
 
 
 # Options in any order, and repeated
 
 def status_of(place, options):
-    """Start a process and return the status of its devices."""
+    """Start a process with these options. Return: the status of its devices."""
     options = words(place, options)
     n = max(1, sum(word in ("-S", "--socket", "--socket-path") for word in options))
     running = Devices(place, "--control", place.dir / "control", *options, n=n)
@@ -359,7 +361,8 @@ GOOD = [
 
 @pytest.mark.parametrize("options, differs", GOOD, ids=range(len(GOOD)))
 def test_device_has_the_configured_properties(place, options, differs):
-    """Each row gives options and how the device then differs from a plain one."""
+    """Options give the device its properties. Each row lists options, and how the device differs
+    from a plain one."""
     one, = status_of(place, options)
     memory = one.pop("memory")
     for key in ("totals", "vmm", "server"):
@@ -375,8 +378,8 @@ def test_device_has_the_configured_properties(place, options, differs):
 
 
 def test_several_devices(place):
-    """Each device has the options after its socket; the first device also has those before its
-    socket."""
+    """Each device has the options that follow its socket. The first device also has those before
+    its socket."""
     devices = status_of(place,
                         "--name one {R} --socket {dir}/1 --role master --socket {dir}/2 --name two "
                                "--region shm:{shm} --window 4K,4K,ro --socket-path {dir}/3 "

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device as a client: doorbells in both directions, and a server that exits, returns, or is
-replaced by another one."""
+"""Tests of ivshmem-device as a client of a server: doorbells in both directions, and a server that
+exits, returns, or is replaced by another one."""
 import os
 import signal
 import struct
@@ -56,7 +56,8 @@ def test_guest_and_peers_share_the_memory(place):
 
 @pytest.mark.parametrize("has, wants", [(1, 4), (4, 1), (4, 4), (0, 2), (16, 2), (2, 16)])
 def test_server_with_another_number_of_vectors(place, has, wants):
-    """Doorbells work for the vectors that both have; rings of others have no effect."""
+    """Doorbells work for the vectors that server and device have in common. Rings of other vectors
+    have no effect."""
     start_server(place, vectors=has)
     running = start_device(place, vectors=wants, has=has)
     guest, peer = Guest(place, place.dir / "vmm", wants), join(place, has)
@@ -78,8 +79,8 @@ def test_server_with_another_number_of_vectors(place, has, wants):
 
 @pytest.mark.parametrize("has, wants, said", [(2, 2, False), (1, 4, True), (4, 1, True)])
 def test_other_number_of_vectors_is_logged(place, has, wants, said):
-    """If the server and the device have different numbers of vectors, the device logs this once for
-    each VMM."""
+    """If the server and the device have different numbers of vectors, the device logs the
+    difference once for each VMM."""
     start_server(place, vectors=has)
     running = start_device(place, vectors=wants, has=has)
     for times in (1, 2):
@@ -116,7 +117,8 @@ def test_doorbells_of_peers_that_left_are_closed(place):
 
 
 def test_doorbells_without_a_vmm_are_discarded(place):
-    """Rings without a VMM interrupt no later VMM, and the device is idle afterwards."""
+    """The device discards doorbells that arrive while it has no VMM. They do not interrupt a later
+    VMM."""
     start_server(place)
     running = start_device(place)
     peer = join(place, 2)
@@ -131,8 +133,8 @@ def test_doorbells_without_a_vmm_are_discarded(place):
 
 
 def test_many_doorbells_are_not_lost(place):
-    """Peer and guest ring as fast as they can. The guest gets an interrupt after the last ring of
-    each burst, and the peer gets every ring."""
+    """Peer and guest ring each other as fast as they can. The guest gets an interrupt after the
+    last ring of each burst, and the peer gets every ring."""
     start_server(place)
     start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -150,8 +152,8 @@ def test_many_doorbells_are_not_lost(place):
 
 
 def test_pin_is_raised_and_cleared(place):
-    """On a legacy device without MSI-X a ring sets Status and, if Mask permits, raises the pin.
-    Reading Status clears it."""
+    """On a legacy device without MSI-X a ring sets Status and, if Mask permits, raises the pin. A
+    read of Status clears both."""
     start_server(place)
     Devices(place, "-S", place.dir / "vmm", "--legacy",
             f"chardev={place.socket},size=1M,msi=off,vectors=2")
@@ -173,11 +175,8 @@ def test_pin_is_raised_and_cleared(place):
     os.close(pin)
 
 
-# The server exits and returns
-
 def test_pin_is_never_raised_with_msix(place):
-    """A legacy device with MSI-X has a pin, but never raises it, whether MSI-X is enabled or
-    not."""
+    """A legacy device with MSI-X has a pin but never raises it, whether or not MSI-X is enabled."""
     start_server(place)
     Devices(place, "-S", place.dir / "vmm", "--legacy",
             f"chardev={place.socket},size=1M,msi=on,vectors=2")
@@ -198,10 +197,12 @@ def test_pin_is_never_raised_with_msix(place):
     os.close(vector)
 
 
+# The server exits and returns
+
 @pytest.mark.usefixtures("fast_clock")
 def test_guest_keeps_its_memory_without_the_server(place):
-    """The server is killed. The guest keeps its memory, and known doorbells work in both directions
-    for seconds."""
+    """When the server is killed, the guest keeps its memory, and doorbells that were announced
+    before still work in both directions for seconds."""
     server = start_server(place)
     running = start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -223,8 +224,8 @@ def test_guest_keeps_its_memory_without_the_server(place):
 @pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("others", [0, 1])
 def test_device_reconnects_to_a_restarted_server(place, others):
-    """The server restarts with the same region. The device soon becomes a peer again, with a new
-    id."""
+    """After the server has restarted with the same region, the device soon becomes a peer again,
+    with the id that the new server assigns."""
     server = start_server(place)
     running = start_device(place)
     guest = Guest(place, place.dir / "vmm", 2)
@@ -233,7 +234,7 @@ def test_device_reconnects_to_a_restarted_server(place, others):
         assert guest.id() == 0
         server.end()
         wait_state(place, "lost")
-        with stopped(running):  # so that the device is the last client
+        with stopped(running):  # so that the device connects last
             server = start_server(place)
             for _ in range(others):
                 join(place, 2)
@@ -253,8 +254,8 @@ def test_device_reconnects_to_a_restarted_server(place, others):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_many_restarts_leak_nothing(place):
-    """A guest uses the device during all restarts. The device has as many fds after them as
-    before."""
+    """A guest uses the device while the server restarts several times. Afterwards the device has as
+    many fds as before."""
     server = start_server(place)
     running = start_device(place)
     guest = Guest(place, place.dir / "vmm", 2)
@@ -269,7 +270,7 @@ def test_many_restarts_leak_nothing(place):
 
 
 def test_upgrade_of_the_server_is_not_noticed(place):
-    """After SIGUSR2 the device is still connected, and logs nothing."""
+    """When the server is upgraded (SIGUSR2), the device stays connected and logs nothing."""
     server = start_server(place)
     running = start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -286,7 +287,8 @@ def test_upgrade_of_the_server_is_not_noticed(place):
 
 
 def test_stopped_server_loses_no_device(place):
-    """While the server is stopped, the device stays connected and doorbells work."""
+    """While the server's process is stopped (SIGSTOP), the device stays connected and doorbells
+    work."""
     server = start_server(place)
     start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -301,8 +303,8 @@ def test_stopped_server_loses_no_device(place):
 
 
 def memory_bar(client):
-    """Return: the length of BAR 2. Check that configuration space and the VMM's information agree
-    on it."""
+    """Return: the length of BAR 2, which must be the same in configuration space and in the region
+    information for the VMM."""
     before = client.read(CONFIG, 0x18, 8)
     client.write(CONFIG, 0x18, b"\xff" * 8)
     bits = struct.unpack("<Q", client.read(CONFIG, 0x18, 8))[0] & ~0xf
@@ -315,8 +317,8 @@ def memory_bar(client):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_other_region_is_not_taken_during_a_vmm(place):
-    """The guest keeps its memory and has no doorbells. When the VMM has left, the device joins the
-    new server."""
+    """If a server with another region appears while a VMM is connected, the guest keeps its memory
+    and has no doorbells. When the VMM has left, the device joins that server."""
     server = start_server(place)
     running = start_device(place)
     guest = Guest(place, place.dir / "vmm", 2)
@@ -345,7 +347,8 @@ def test_other_region_is_not_taken_during_a_vmm(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_other_region_is_taken_without_a_vmm(place):
-    """Without a VMM the device joins the new server at once."""
+    """If a server with another region appears while no VMM is connected, the device joins it at
+    once."""
     server = start_server(place)
     running = start_device(place)
     server.end()
@@ -360,8 +363,8 @@ def test_other_region_is_taken_without_a_vmm(place):
 @pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("size", ["64K", "4M"])
 def test_region_of_another_size(place, size):
-    """The next VMM gets a BAR 2 of the new region's size, and can access the new region up to its
-    last byte."""
+    """If the region of a new server has another size, the next VMM gets a BAR 2 of that size and
+    can access the region up to its last byte."""
     length = {"64K": 1 << 16, "4M": 4 * MIB}[size]
     server = start_server(place)
     running = start_device(place)
@@ -387,7 +390,8 @@ def test_region_of_another_size(place, size):
 
 @pytest.mark.parametrize("earlier", ["nobody", "a VMM", "a VMM that stays until then"])
 def test_vmm_before_the_next_attempt_gets_the_new_region(place, earlier):
-    """Server and VM are restarted together. The VM gets the new server's region."""
+    """If the server and the VM are restarted together, the VM gets the new server's region even
+    before the device's next regular attempt to connect."""
     server = start_server(place)
     running = start_device(place)
     first = Guest(place, place.dir / "vmm", 2) if earlier != "nobody" else None
@@ -407,8 +411,9 @@ def test_vmm_before_the_next_attempt_gets_the_new_region(place, earlier):
 
 
 def test_vmm_does_not_wait_for_the_next_attempt(place):
-    """The device waits longer between attempts after its server has exited several times shortly
-    after its start. A VMM that connects meanwhile still gets the new server's region."""
+    """After the server has exited several times shortly after starting, the device waits longer
+    between attempts to connect. A VMM that connects during such a wait still gets the new server's
+    region."""
     server = start_server(place)
     running = start_device(place)
     for joins in (2, 3):
@@ -442,8 +447,8 @@ def test_grown_file_is_another_region(place):
      "cannot show 64K from offset 65536 of a region of 64K: that is beyond the end of the region"),
     ("64K", ["--window", "0,64K"], None), ("4M", ["--window", "0,64K"], None)])
 def test_window_of_a_region_of_another_size(place, size, options, problem):
-    """A window keeps its offset. If the new region ends before the window does, the device does not
-    become a peer."""
+    """A window keeps its offset when the region is replaced. If the new region ends before the
+    window does, the device does not become a peer."""
     server = start_server(place)
     start_device(place, *options)
     server.end()
@@ -460,8 +465,8 @@ def test_window_of_a_region_of_another_size(place, size, options, problem):
 # The legacy device, which may start before its server
 
 def test_legacy_device_before_its_server(place):
-    """Without a server IVPosition reads -1 and the memory reads all ones. Then the server
-    starts."""
+    """Until the server starts, IVPosition of a legacy device reads -1 and its memory reads all
+    ones. Then the device has an id, doorbells and the server's region."""
     running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control",
                       "--legacy",
                       f"chardev={place.socket},size=1M,vectors=2")
@@ -472,7 +477,7 @@ def test_legacy_device_before_its_server(place):
     guest.ring(0, 0)
     told = upstream(place)
     assert (told["state"], told["id"], told["joins"]) == ("lost", None, 0)
-    with stopped(running):  # so that the device is the second client
+    with stopped(running):  # so that the device connects second
         start_server(place)
         other = join(place, 2)
     running.err.wait("is peer 1 of the server")
@@ -489,8 +494,8 @@ def test_legacy_device_before_its_server(place):
 
 
 def test_legacy_device_shows_a_part_of_the_region(place):
-    """As in QEMU, with a size= below the size of the server's region BAR 2 shows the beginning of
-    the region."""
+    """As in QEMU, if size= is smaller than the server's region, BAR 2 shows the beginning of the
+    region."""
     start_server(place)
     Devices(place, "-S", place.dir / "vmm", "--legacy", f"chardev={place.socket},size=64K")
     with Client(place.dir / "vmm") as client:
@@ -500,8 +505,8 @@ def test_legacy_device_shows_a_part_of_the_region(place):
 
 
 def test_vmm_before_the_next_attempt_has_memory_at_once(place):
-    """The server has started, but the device has not yet retried. A VMM that connects now has the
-    memory from the start."""
+    """If a VMM connects after the server has started, but before the device has retried, the VMM
+    has the memory from the start."""
     running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control",
                       "--legacy",
                       f"chardev={place.socket},size=1M,vectors=2")
@@ -515,7 +520,8 @@ def test_vmm_before_the_next_attempt_has_memory_at_once(place):
 
 
 def test_late_memory_appears_at_the_address_of_bar_2(place):
-    """The guest sets the address of BAR 2 before the server starts, and it does not change."""
+    """The guest assigns BAR 2 an address before the server starts. The address does not change when
+    the memory appears."""
     running = Devices(place, "-S", place.dir / "vmm", "--legacy", f"chardev={place.socket},size=1M")
     client = place.add(Client(place.dir / "vmm"))
     client.write(CONFIG, 0x18, struct.pack("<Q", 0x123400000))
@@ -529,7 +535,8 @@ def test_late_memory_appears_at_the_address_of_bar_2(place):
 # Masters
 
 def test_legacy_master_with_another_id_is_logged(place):
-    """The device is configured as master, but the server has assigned it an id other than 0."""
+    """If the server assigns a legacy device that is configured as master an id other than 0, the
+    device logs that it cannot be migrated."""
     running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control",
                       "--legacy",
                       f"chardev={place.socket},size=1M,role=master")
@@ -548,7 +555,7 @@ FAILS = [["--name", "a b"], ["--window", "1K,4K"], ["--socket", "/nonexistent/vm
 
 @pytest.mark.parametrize("options", FAILS, ids=range(len(FAILS)))
 def test_failed_start_joins_no_server(place, options):
-    """Failed starts cause no joins and leaves, and use up no ids, however many there are."""
+    """A failed start causes neither a join nor a leave, and uses up no id."""
     server = start_server(place)
     peer = join(place, 2)
     sockets = [] if "--socket" in options else ["-S", place.dir / "vmm"]
@@ -558,7 +565,8 @@ def test_failed_start_joins_no_server(place, options):
 
 
 def test_master_must_have_id_0(place):
-    """A device configured as master needs id 0, because a migrated guest resumes with id 0."""
+    """A device configured as master does not start with an id other than 0, because a migrated
+    guest resumes with id 0."""
     start_server(place)
     join(place, 2)
     done = place.run_device("-S", place.dir / "vmm", "--server", place.socket, "--role", "master")

@@ -23,7 +23,7 @@ MIB = 1 << 20
 
 
 def plain(place, name="vmm"):
-    """Return: the options of a device with a socket of that name and a region of 1M."""
+    """Return: the options of a plain device with a socket of this name and a region of 1M."""
     return ["--socket", place.dir / name, "--region", f"shm:{place.shm}", "--size", "1M"]
 
 
@@ -38,7 +38,8 @@ def plain(place, name="vmm"):
     (["--socket-owner", "nobody"], (None, NOBODY.pw_uid, os.getgid())),
 ])
 def test_permissions_of_the_socket(place, options, expected):
-    """The socket has its owner, group and mode before a client can connect, at every start."""
+    """At every start, the socket has its configured owner, group and mode before a client can
+    connect."""
     if os.geteuid() and len(options) > 2:
         pytest.skip("needs root, to give the socket away")
     path = place.dir / "vmm"
@@ -81,7 +82,8 @@ def test_dead_socket_is_replaced(place):
 
 @pytest.mark.parametrize("kind", ["device", "server", "listener"])
 def test_living_socket_is_not_taken(place, kind):
-    """The start fails, and the process that already listens at the path is not affected."""
+    """If another process already listens at the socket's path, the start fails and that process is
+    not affected."""
     path = place.dir / "vmm"
     if kind == "device":
         Devices(place, *plain(place))
@@ -99,7 +101,7 @@ def test_living_socket_is_not_taken(place, kind):
 
 @pytest.mark.parametrize("make", [lambda path: path.write_text("precious"), os.mkdir, os.mkfifo])
 def test_file_that_is_not_a_socket_is_kept(place, make):
-    """A file, a directory or a FIFO at the path is not removed, and the start fails."""
+    """A file, a directory or a FIFO at the socket's path is not removed, and the start fails."""
     path = place.dir / "vmm"
     make(path)
     done = place.run_device(*plain(place))
@@ -108,7 +110,7 @@ def test_file_that_is_not_a_socket_is_kept(place, make):
 
 
 def test_longest_socket_path(place):
-    """The path of a socket has at most 107 bytes."""
+    """The path of a socket may have up to 107 bytes."""
     path = place.dir / ("s" * (107 - len(str(place.dir)) - 1))
     Devices(place, *plain(place, path.name)).stop()
     assert os.listdir(place.dir) == []
@@ -157,7 +159,7 @@ def test_socket_of_another_process_is_not_removed(place):
 
 
 def test_closed_log_does_not_end_the_device(place):
-    """The device continues to run when the reader of the pipe that is its log exits."""
+    """The device continues to run when its log is a pipe whose reader exits."""
     reader, writer = os.pipe()
     running = place.start("bash", "-c", f'exec "$@" 2>&{writer} {writer}>&-', "bash",
                           place.device_program, "-v",
@@ -180,8 +182,8 @@ def test_closed_log_does_not_end_the_device(place):
      (0o660, 54321, 12345)),
 ])
 def test_new_region(place, options, expected):
-    """All memory of a new region is allocated. Its mode does not depend on the umask, and the
-    region is not removed."""
+    """All memory of a new region is allocated. The region's mode does not depend on the umask, and
+    the region remains when the device exits."""
     if os.geteuid() and len(options) > 2:
         pytest.skip("needs root, to give the region away")
     running = Devices(place, *plain(place), *options)
@@ -208,7 +210,7 @@ def test_existing_region_is_used(place, size):
 
 
 def test_empty_region_is_grown(place):
-    """A region that a line in tmpfiles.d has created is empty: the device grows it."""
+    """A line in tmpfiles.d creates an empty region, and the device grows it to its size."""
     place.shm_path.touch(0o640)
     Devices(place, *plain(place)).stop()
     assert place.shm_path.stat().st_size == MIB
@@ -228,7 +230,8 @@ def test_empty_region_is_grown(place):
     (0, ["--size", "1M", "--control", "/nonexistent/c"], "cannot make the socket /nonexistent/c"),
 ])
 def test_region_of_another_size_is_an_error(place, has, options, message):
-    """The start fails and does not change the existing file."""
+    """If an existing region has an unsuitable size, or a socket cannot be created, the start fails
+    and the region is not changed."""
     place.shm_path.touch()
     os.truncate(place.shm_path, has)
     before = place.shm_path.stat()
@@ -240,7 +243,8 @@ def test_region_of_another_size_is_an_error(place, has, options, message):
 
 
 def test_symbolic_link_is_not_followed(place):
-    """A link in the world-writable /dev/shm may be an attack by another user."""
+    """A region that is a symbolic link is refused, because a link in the world-writable /dev/shm
+    may be an attack by another user."""
     target = place.dir / "target"
     target.write_bytes(bytes(MIB))
     place.shm_path.symlink_to(target)
@@ -259,7 +263,8 @@ def test_unnamed_region(place):
 
 
 def test_file_size_limit_is_an_error(place):
-    """A region above the limit of "ulimit -f" is reported as an error, without SIGXFSZ."""
+    """A region that exceeds the limit of "ulimit -f" is reported as an error, and SIGXFSZ does not
+    kill the program."""
     done = place.run(place.device_program, *plain(place), preexec_fn=lambda: resource.setrlimit(
         resource.RLIMIT_FSIZE, (65536, 65536)))
     assert done.returncode == 1 and done.stderr.count("\n") == 1
@@ -274,8 +279,8 @@ def test_file_size_limit_is_an_error(place):
     (["--region", "shm:{shm}", "--size", "2M"], "exists with size 1M, not 2M"),
 ])
 def test_second_device_fails(place, second, message):
-    """The message names the second device's socket. Neither files of the first device nor its new
-    region remain."""
+    """If the second device fails, the error message names its socket, and neither the files of the
+    first device nor its new region remain."""
     second = [word.format(shm=place.shm, dir=place.dir) for word in second]
     done = place.run_device(*plain(place), "--socket", place.dir / "second", *second)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
@@ -288,8 +293,8 @@ def test_second_device_fails(place, second, message):
 # Inherited sockets
 
 def test_inherited_listener(place):
-    """VMMs connect to an inherited socket one after another, and the device does not remove its
-    path."""
+    """VMMs can connect to an inherited listening socket one after another, and the device does not
+    remove the socket's path."""
     path = place.dir / "theirs"
     listener = place.add(socket.socket(socket.AF_UNIX))
     listener.bind(str(path))
@@ -306,8 +311,8 @@ def test_inherited_listener(place):
 
 
 def connected(place, n, **keywords):
-    """Start a process whose n devices each inherit a connected socket. Return: the process, and a
-    client for each device."""
+    """Start a process with @n devices, each of which inherits a connected socket. Return: the
+    process, and a client for each device."""
     pairs = [socket.socketpair() for _ in range(n)]
     options = [word for at, (_, theirs) in enumerate(pairs) for word in (
         "--fd", theirs.fileno(), "--region", f"shm:{place.shm}", "--size", "1M")]
@@ -342,8 +347,8 @@ def test_inherited_connections(place, n):
 
 
 def test_inherited_connection_beside_a_socket(place):
-    """When the inherited connection is closed the process continues, because clients can still
-    connect to the socket of its other device."""
+    """If a process has a device with an inherited connection and a device with a listening socket,
+    it continues when the connection is closed, because clients can still connect to the socket."""
     ours, theirs = socket.socketpair()
     running = Devices(place, *plain(place), "--fd", theirs.fileno(), "--region", f"shm:{place.shm}",
                       n=2, fds=(theirs.fileno(),))
@@ -356,7 +361,8 @@ def test_inherited_connection_beside_a_socket(place):
 
 
 def test_inherited_connection_that_is_closed(place):
-    """The process exits, because no client can ever connect."""
+    """If the only inherited connection is already closed, the process exits, because no client can
+    ever connect."""
     ours, theirs = socket.socketpair()
     ours.close()
     running = Devices(place, "--fd", theirs.fileno(), "--region", f"shm:{place.shm}", "--size",
@@ -368,7 +374,8 @@ def test_inherited_connection_that_is_closed(place):
 
 @pytest.mark.parametrize("kind", ["file", "pipe", "closed", "datagram", "TCP", "unconnected"])
 def test_inherited_fd_that_is_not_a_stream_socket(place, kind):
-    """The message names the fd and the reason, and no files are left."""
+    """If an inherited fd is not a stream socket, the error message names the fd and the reason, and
+    no files are left."""
     if kind == "file":
         fd = os.open("/dev/null", os.O_RDWR)
     elif kind == "pipe":
@@ -394,8 +401,8 @@ def test_inherited_fd_that_is_not_a_stream_socket(place, kind):
 
 
 def test_inherited_fd_for_two_devices(place):
-    """Two devices cannot share an inherited fd, and an fd that the process has opened itself is not
-    an inherited one."""
+    """Two devices cannot share an inherited fd, and an fd that the process has opened itself does
+    not count as inherited."""
     region = ["--region", f"shm:{place.shm}", "--size", "1M"]
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(place.dir / "theirs"))
@@ -449,7 +456,7 @@ def test_failed_start_is_not_ready(place):
 
 @pytest.mark.parametrize("address", ["relative", "/nonexistent/notify", "/" + "x" * 200])
 def test_unreachable_service_manager_is_an_error(place, address):
-    """The start fails before any file is created."""
+    """If the service manager cannot be notified, the start fails before any file is created."""
     process = place.start(place.device_program, *plain(place),
                           environment={"NOTIFY_SOCKET": address})
     assert process.wait() == 1
@@ -464,7 +471,8 @@ CAPABILITIES = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]
 
 @pytest.fixture
 def no_leak_checker(monkeypatch):
-    """The leak checker reads /proc at exit, which fails in a process that has changed its user."""
+    """Disable the leak checker, because it reads /proc at exit, which fails in a process that has
+    changed its user."""
     monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")
 
 
@@ -472,8 +480,8 @@ def no_leak_checker(monkeypatch):
 @pytest.mark.usefixtures("no_leak_checker")
 @pytest.mark.parametrize("user", ["nobody", str(NOBODY.pw_uid)])
 def test_user_is_changed(place, user):
-    """The process has the ids of the user and no capabilities. It owns its sockets, so that it can
-    remove them."""
+    """With --user the process has the ids of that user and no capabilities. It owns its sockets, so
+    that it can remove them."""
     os.chown(place.dir, NOBODY.pw_uid, -1)
     running = Devices(place, *plain(place), "--control", place.dir / "control", "--user", user)
     kernel = kernel_says(running.pid)
@@ -491,8 +499,8 @@ def test_user_is_changed(place, user):
 @NEEDS_ROOT
 @pytest.mark.usefixtures("no_leak_checker")
 def test_named_owner_is_kept(place):
-    """--user changes an owner only if no option sets it. Files that the process cannot remove are
-    logged."""
+    """--user does not change the owner of a socket if another option sets it. The process logs
+    files that it cannot remove."""
     running = Devices(place, *plain(place), "--socket-owner", "12345", "--user", "nobody")
     assert (place.dir / "vmm").stat().st_uid == 12345
     assert "vmm" in "\n".join(running.err.seen)
@@ -505,8 +513,8 @@ def test_named_owner_is_kept(place):
 @pytest.mark.usefixtures("no_leak_checker")
 @pytest.mark.parametrize("allowed", [True, False])
 def test_user_without_access_to_the_server(place, allowed):
-    """A device that loses the permission to connect to its server logs this once, and becomes a
-    peer again when it has the permission."""
+    """A device with --user becomes a peer again after its server has restarted, if the user may
+    connect to the server. Otherwise the device logs the missing permission once."""
     place.dir.chmod(0o777)
     place.shm_path.write_bytes(bytes(MIB))
     options = ["-l", "1M", "--socket-mode", "0666" if allowed else "0600"]
@@ -551,7 +559,7 @@ def test_read_only_region_of_a_user(place, how):
 
 
 def test_user_needs_root(place):
-    """Without root, --user is an error whose message says so."""
+    """Without root, --user is an error with a message of one line, and no file is created."""
     if os.geteuid() == 0:
         program = shutil.copy(place.device_program, place.dir)
         place.dir.chmod(0o777)

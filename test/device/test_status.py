@@ -26,7 +26,7 @@ TOTALS = {"vmms", "turned_away", "messages", "refused", "memory_reads", "memory_
           "doorbells_out", "doorbells_to_nobody", "doorbells_in", "interrupts"}
 NUMBER, TEXT = int, str
 OR_NULL = type(None)
-#: The documented type of each member: the members of an object, or the allowed values.
+#: The documented members of the status and their types. A tuple lists alternative types.
 SCHEMA = {
     "program": TEXT, "version": TEXT, "devices": [{
         "socket": TEXT, "model": TEXT, "revision": NUMBER, "vectors": NUMBER, "intx": bool,
@@ -41,7 +41,7 @@ SCHEMA = {
 
 
 def check_schema(value, schema, where="status"):
-    """Check that the value has exactly the documented members and types."""
+    """Check that the status, or a part of it, has exactly the documented members and types."""
     if isinstance(schema, tuple):
         return check_schema(value, schema[value is None], where)
     if isinstance(schema, dict):
@@ -63,7 +63,7 @@ def control_of(place):
 
 
 def status(place):
-    """Return: the status, whose form is checked."""
+    """Return: the status, after checking its members and types."""
     said = ask_once(control_of(place))
     check_schema(said, SCHEMA)
     return said
@@ -85,7 +85,7 @@ def plain(place, *options):
 # Contents of the status
 
 def test_status_of_a_plain_device(place):
-    """Check every field for a device without a VMM."""
+    """Check every member of the status, and every line of --status, for a device without a VMM."""
     plain(place, "--name", "frames", "--window", "64K,64K,ro")
     assert status(place) == {
         "program": "ivshmem-device", "version": place.run_device("-V").stdout.split()[1],
@@ -127,7 +127,7 @@ def test_status_of_a_vmm(place):
 
 
 def server_line(place):
-    """Return: the line of --status about the server, without the time."""
+    """Return: the line about the server in the output of --status, without the time."""
     text = "\n".join(shown(place))
     found = re.search(
         r"^server   (.*): (\w+) since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ(.*\n         .*|.*)",
@@ -138,8 +138,8 @@ def server_line(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_states_of_a_server(place):
-    """The server's state is joined, lost, greeted, foreign, and joined again, both in JSON and as
-    text."""
+    """The state of the server is shown as joined, lost, greeted, foreign, and joined again, both in
+    JSON and as text."""
     server = start_server(place)
     start_device(place)
     guest, _ = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -178,7 +178,8 @@ def test_states_of_a_server(place):
 
 
 def test_status_before_the_server_starts(place):
-    """The status of a legacy device with a pin, before its server starts."""
+    """Before its server starts, the status of a legacy device with a pin shows the pin, no vectors,
+    and no attached memory."""
     Devices(place, "--socket", place.dir / "vmm", "--control", control_of(place), "--legacy",
             f"chardev={place.socket},msi=off")
     one, = status(place)["devices"]
@@ -191,7 +192,8 @@ def test_status_before_the_server_starts(place):
 
 
 def test_status_of_several_devices(place):
-    """Devices appear in the order of the command line, separated by an empty line."""
+    """The status lists devices in the order of the command line. The text has an empty line between
+    devices."""
     Devices(place, "--control", control_of(place), *[
         word for at in range(64) for word in ("--socket", place.dir / str(at), "--region",
                                               f"shm:{place.shm}", "--size", "1M")], n=64)
@@ -204,7 +206,7 @@ def test_status_of_several_devices(place):
 
 
 def test_json_is_the_reply_unchanged(place):
-    """--json prints the reply, which is one line, unchanged."""
+    """--json prints the reply of the control socket unchanged, as one line."""
     plain(place)
     lines = shown(place, "--json")
     assert len(lines) == 1 and json.loads(lines[0]) == status(place)
@@ -212,7 +214,8 @@ def test_json_is_the_reply_unchanged(place):
 
 
 def test_paths_that_are_not_utf_8(place):
-    """Paths may contain any bytes, but JSON must be UTF-8. Control characters are not printed."""
+    """Paths may contain any bytes, but the JSON is UTF-8 and --status does not print control
+    characters."""
     name = os.fsdecode(os.fsencode(place.dir) + b"/\xff\x1b[2J")
     Devices(place, "--socket", name, "--region", f"shm:{place.shm}", "--size", "1M", "--control",
             control_of(place))
@@ -230,7 +233,8 @@ def test_paths_that_are_not_utf_8(place):
      (0o660, 54321, 12345)),
 ])
 def test_permissions_of_the_control_socket(place, options, expected):
-    """The mode of the control socket is 0600 by default, whatever the umask."""
+    """The control socket has its configured mode, owner and group. Its default mode is 0600,
+    whatever the umask."""
     if os.geteuid() and len(options) > 2:
         pytest.skip("needs root, to give the socket away")
     plain(place, *options)
@@ -240,7 +244,8 @@ def test_permissions_of_the_control_socket(place, options, expected):
 
 @NEEDS_ROOT
 def test_missing_permission_is_reported(place):
-    """The error message states the permissions of the socket."""
+    """If the caller may not connect to the control socket, the error message refers to the option
+    --control-mode."""
     place.dir.chmod(0o777)
     plain(place)
     process = place.start(shutil.copy(place.device_program, place.dir), "--status",
@@ -254,7 +259,7 @@ def test_missing_permission_is_reported(place):
     b"\n", b"status\n", b"{}\n", b"[]\n", b'{"request":"stop"}\n', b'{"request":1}\n',
     b'{"request":"status","request":"status"}\n', b"\xff\xfe\n", b'{"request":"status"\n'])
 def test_unknown_requests_are_refused(place, line):
-    """The reply to an unknown request names the only valid one."""
+    """The reply to an unknown request names the only valid request."""
     plain(place)
     control = place.add(Control(control_of(place)))
     assert control.ask(line) == {"error": 'there is one request: {"request":"status"}'}
@@ -286,8 +291,8 @@ def test_connections_that_do_not_read_block_nobody(place):
 # Errors of --status
 
 class Liar:
-    """A listener that is not one of our programs. It sends the given bytes and closes the
-    connection."""
+    """A socket of a program that is not one of ours. It accepts one connection, sends the given
+    bytes, and closes the connection."""
 
     def __init__(self, path, data):
         self._sock = socket.socket(socket.AF_UNIX)
@@ -319,7 +324,8 @@ class Liar:
     (b'{"error":"no \\u001b[31m"}\n', "says: no ?[31m"),
 ])
 def test_other_program_at_the_socket(place, data, message):
-    """The error is one line with the reason."""
+    """If another program listens at the control socket's path, --status prints an error of one line
+    with the reason."""
     place.add(Liar(control_of(place), data))
     done = place.run_device("--status", control_of(place))
     assert (done.returncode, done.stdout) == (1, "") and done.stderr.count("\n") == 1
@@ -327,21 +333,23 @@ def test_other_program_at_the_socket(place, data, message):
 
 
 def test_control_socket_of_a_server(place):
-    """--status recognizes the control socket of an ivshmem-server."""
+    """If the control socket is that of an ivshmem-server, --status reports an error."""
     place.server("--control", control_of(place))
     done = place.run_device("--status", control_of(place))
     assert done.returncode == 1 and "sent an unexpected reply" in done.stderr
 
 
 def test_socket_without_a_listener(place):
-    """A killed program has left its socket."""
+    """If a program was killed and has left its control socket, --status reports that no process
+    listens there."""
     plain(place).end()
     done = place.run_device("--status", control_of(place))
     assert done.returncode == 1 and f"no process listens at {control_of(place)}" in done.stderr
 
 
 def test_control_characters_are_not_printed(place):
-    """The reply contains control characters and values of unexpected types."""
+    """--status prints no control characters, even if the reply contains them and has values of
+    unexpected types."""
     evil = "\x1b]0;x\x07\r\n\x7f\u009b2J\u202e"
     device = {key: evil for key in SCHEMA["devices"][0]}
     nested = {"socket": evil, "model": [], "revision": {}, "vectors": -1, "name": evil,
@@ -374,8 +382,8 @@ def has_filter(place):
 @pytest.mark.parametrize("sandbox", [[], ["--sandbox", "on"], ["--sandbox", "off"]])
 @pytest.mark.parametrize("kind", ["plain", "server"])
 def test_device_is_confined(place, sandbox, kind):
-    """The process has a system call filter unless that is off, and neither has nor can gain
-    capabilities. All features work with and without the filter."""
+    """The process has a system call filter unless --sandbox is off. It has no capabilities and
+    cannot gain any. All features work with and without the filter."""
     if sandbox == ["--sandbox", "on"] and not has_filter(place):
         done = place.run_device("-S", place.dir / "vmm", "--region", f"shm:{place.shm}", *sandbox)
         assert done.returncode == 2 and 'cannot set the sandbox to "on": built with' in done.stderr
@@ -416,7 +424,7 @@ FEATURES = [
 @pytest.mark.parametrize("region", ["shm:{shm}", "file:{dir}/region", "dir:{dir}"])
 @pytest.mark.parametrize("options", FEATURES, ids=" ".join)
 def test_features_within_the_sandbox(place, region, options):
-    """Each kind of region with each option: the filter allows all necessary system calls."""
+    """The filter allows all system calls that each kind of region needs with each option."""
     running = Devices(place, "--socket", place.dir / "vmm", "--region", region.format(
         shm=place.shm, dir=place.dir), "--size", "1M", "--control", control_of(place), *options)
     use(Client(place.dir / "vmm"))
@@ -426,8 +434,8 @@ def test_features_within_the_sandbox(place, region, options):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_features_with_a_server_within_the_sandbox(place, record_property):
-    """As above with memory from a server, named or sealed, also after the server has returned with
-    another region."""
+    """The filter allows all system calls that a device with a server needs with each option: with
+    named and with sealed memory, and after the server has returned with another region."""
     names = [(kind, at) for kind in ("shm", "sealed") for at in range(len(FEATURES))]
 
     def serve(kind, at, region):
@@ -454,8 +462,8 @@ def test_features_with_a_server_within_the_sandbox(place, record_property):
 
 
 def use(client):
-    """Access the region through a mapping and with messages of several sizes, and try to
-    migrate."""
+    """Access the region through a mapping and with messages of several sizes, and try to save the
+    device's state."""
     with client:
         client.start()
         flags, size, _, fd = client.region_info(BAR2)

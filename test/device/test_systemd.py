@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device as its systemd unit starts it."""
+"""Test ivshmem-device as its systemd unit starts it."""
 import grp
 import os
 import re
@@ -14,8 +14,8 @@ from support.py.wire import accepts
 
 
 def run_device_unit(place, *prefix):
-    """Run the unit's command with the settings of the example, except directories and groups that
-    this machine may lack."""
+    """Run the unit's command with the settings of the example, but with other directories and
+    another group, because this machine may lack those of the example."""
     unit = (place.build / "packaging" / "ivshmem-device@.service").read_text()
     command = re.search(r"^ExecStart=\S+(.*)$", unit, re.MULTILINE)[1]
     example = (place.source / "packaging" / "systemd" / "device-example.conf").read_text()

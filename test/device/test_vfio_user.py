@@ -19,7 +19,7 @@ SIZE = 1 << 16
 
 
 def serve(place, memory=None, **options):
-    """Start a device and a client that has initialised it as a guest's driver does."""
+    """Start a device, and a client that has initialised the device as a guest's driver does."""
     device = place.add(Device(place, memory, **{"size": SIZE, **options}))
     client = place.add(device.client())
     client.start()
@@ -27,7 +27,8 @@ def serve(place, memory=None, **options):
 
 
 def serve_msix(place, vectors=4, **options):
-    """As serve(), with MSI-X enabled and an eventfd for each vector."""
+    """Start a device and a client as serve() does, then enable MSI-X and set an eventfd for each
+    vector."""
     device, client = serve(place, vectors=vectors, **options)
     client.enable_msix()
     fds = [eventfd() for _ in range(vectors)]
@@ -37,8 +38,8 @@ def serve_msix(place, vectors=4, **options):
 
 
 def serve_intx(place):
-    """Start a device of revision 0 with a pin. The pin has an eventfd, and the guest has unmasked
-    it."""
+    """Start a device of revision 0 with a pin, and a client that has set an eventfd for the pin and
+    has unmasked it."""
     device, client = serve(place, revision=0, vectors=0, intx=1)
     fd = eventfd()
     client.set_irqs(INTX, EVENTFD | TRIGGER, 0, 1, fds=[fd])
@@ -50,7 +51,7 @@ def serve_intx(place):
 
 
 def test_version(place):
-    """The reply has version 0.0 and our limits, and does not offer write_multiple."""
+    """The reply to VERSION has version 0.0 and our limits, and does not offer write_multiple."""
     device = place.add(Device(place))
     for text in ('{"capabilities":{"max_msg_fds":8}}', "{}", '{"capabilities":{}}', None,
                  '{"capabilities":{"max_msg_fds":1,"twin_socket":{"supported":true}},'
@@ -81,7 +82,7 @@ def test_other_version_is_refused(place, body):
 
 
 def test_second_version_is_refused(place):
-    """A second VERSION is refused and changes nothing."""
+    """A second VERSION request is refused and changes nothing."""
     _, client = serve(place)
     with pytest.raises(Refused) as refused:
         client.greet()
@@ -109,7 +110,7 @@ def test_regions(place):
 
 
 def test_regions_without_vectors(place):
-    """A device without vectors has neither a BAR 1 nor MSI-X."""
+    """A device without vectors has neither BAR 1 nor MSI-X."""
     _, client = serve(place, vectors=0)
     assert client.region_info(BAR1)[:2] == (0, 0)
     assert [client.irq_info(index) for index in range(5)] == [(0, 0), (0, 0), (0, 0), (1, 1),
@@ -117,8 +118,8 @@ def test_regions_without_vectors(place):
 
 
 def test_irqs(place):
-    """The MSI-X interrupt has the device's vectors. The ERR interrupt exists because VMMs log its
-    absence."""
+    """The MSI-X interrupt has as many vectors as the device. The ERR interrupt exists because VMMs
+    log its absence."""
     _, client = serve(place, vectors=7)
     assert [client.irq_info(index) for index in range(5)] == [(0, 0), (0, 0), (1, 7), (1, 1),
                                                               (0, 0)]
@@ -146,8 +147,8 @@ def test_too_small_argsz(place, command, body):
 
 
 def test_dma_requests_are_answered(place):
-    """The device does no DMA. It accepts the guest's memory and closes the fd, because QEMU waits
-    for the reply."""
+    """The device does no DMA, but it replies to requests that map or unmap the guest's memory,
+    because QEMU waits for the replies. It closes the fd of the memory."""
     device, client = serve(place)
     before = device.fds()
     memory = memory_file(4096)
@@ -161,7 +162,7 @@ def test_dma_requests_are_answered(place):
 
 
 def test_client_that_takes_no_fds_cannot_map(place):
-    """The device passes no fd to such a client, and its reply says that BAR 2 cannot be mapped."""
+    """A client that takes no fds is passed none, and the reply says that BAR 2 cannot be mapped."""
     memory = memory_file(SIZE)
     device = place.add(Device(place, memory, size=SIZE))
     with device.client(text='{"capabilities":{"max_msg_fds":0}}') as client:
@@ -170,8 +171,8 @@ def test_client_that_takes_no_fds_cannot_map(place):
 
 
 def test_configuration_space(place):
-    """The client reads the identity, whole and bytewise, probes the size of BAR 2, and resets the
-    device."""
+    """The client reads the identity of the device as a whole and bytewise, probes the size of BAR
+    2, and resets the device."""
     _, client = serve(place, memory_file(SIZE), vectors=4)
     config = client.read(CONFIG, 0, 256)
     assert config[:4] == struct.pack("<HH", 0x1af4, 0x1110)
@@ -190,8 +191,8 @@ def test_configuration_space(place):
     (BAR1, 4096, 1), (BAR2, SIZE - 1, 2), (BAR2, SIZE, 1), (BAR2, 0, 1 << 20), (CONFIG, 255, 2),
     (3, 0, 4), (6, 0, 4), (8, 0, 4), (9, 0, 4), (0xffffffff, 0, 4)])
 def test_access_beyond_a_region(place, region, offset, count):
-    """Cloud Hypervisor waits for a reply of full size, so a read beyond a region returns zeroes. A
-    write is ignored."""
+    """A read beyond a region returns zeroes, because Cloud Hypervisor waits for a reply of full
+    size. A write beyond a region is ignored."""
     memory = memory_file(SIZE)
     os.pwrite(memory, b"\xaa" * SIZE, 0)
     device, client = serve(place, memory, vectors=4)
@@ -205,7 +206,7 @@ def test_access_beyond_a_region(place, region, offset, count):
     vfu.access_body(BAR2, 0, 0), vfu.access_body(BAR2, 0, (1 << 20) + 1),
     vfu.access_body(BAR2, 0, 0xffffffff)])
 def test_access_of_invalid_length(place, body):
-    """Length 0, and lengths above the negotiated maximum."""
+    """Accesses of length 0, or of more than the negotiated maximum, are refused."""
     _, client = serve(place, memory_file(SIZE))
     for command in (vfu.REGION_READ, vfu.REGION_WRITE):
         with pytest.raises(Refused) as refused:
@@ -226,7 +227,7 @@ def test_doorbell_is_rung_before_its_reply(place):
 
 
 def test_each_vector_has_its_eventfd(place):
-    """An interrupt is written once, and only to the eventfd of its vector."""
+    """Each doorbell causes one interrupt, which is written only to the eventfd of its vector."""
     device, _, fds = serve_msix(place, vectors=40)
     for vector in (0, 39, 7):
         device.doorbell(vector)
@@ -237,8 +238,8 @@ def test_each_vector_has_its_eventfd(place):
 
 
 def test_2048_vectors_16_at_a_time(place):
-    """As many vectors as MSI-X allows are set with messages that carry as many fds as are
-    allowed."""
+    """A client can set the eventfds of 2048 vectors, the maximum for MSI-X, with messages of 16
+    fds, the maximum for a message."""
     device, client = serve(place, vectors=2048)
     client.enable_msix()
     before = device.fds()
@@ -254,7 +255,8 @@ def test_2048_vectors_16_at_a_time(place):
 
 
 def test_vector_without_eventfd_stays_pending(place):
-    """The vector is pending, and is sent when it is assigned an eventfd."""
+    """A vector that is rung while it has no eventfd is pending. It is sent when it is assigned an
+    eventfd."""
     device, client, fds = serve_msix(place)
     client.set_vector(2, None)
     device.doorbell(2)
@@ -267,8 +269,8 @@ def test_vector_without_eventfd_stays_pending(place):
 
 
 def test_vectors_masked_by_the_function(place):
-    """With the function masked or bus mastering disabled, vectors are pending; once both allow it
-    they are sent."""
+    """While the whole PCI function is masked or bus mastering is disabled, vectors that are rung
+    stay pending. They are sent once the function is unmasked and bus mastering is enabled."""
     device, client, fds = serve_msix(place)
     client.enable_msix(0xc000)
     device.doorbell(1)
@@ -281,7 +283,8 @@ def test_vectors_masked_by_the_function(place):
 
 
 def test_replaced_eventfd(place):
-    """Interrupts go to the new eventfd, and the old one is closed."""
+    """When the eventfd of a vector is replaced, interrupts go to the new eventfd and the old one is
+    closed."""
     device, client, fds = serve_msix(place)
     before = device.fds()
     other = eventfd()
@@ -292,7 +295,8 @@ def test_replaced_eventfd(place):
 
 
 def test_eventfds_of_a_range_are_removed(place):
-    """EVENTFD without fds removes the eventfds of the given range and no others."""
+    """A SET_IRQS request with EVENTFD and without fds removes the eventfds of the given range and
+    no others."""
     device, client, fds = serve_msix(place)
     before = device.fds()
     client.set_irqs(MSIX, EVENTFD | TRIGGER, 1, 2)
@@ -303,8 +307,8 @@ def test_eventfds_of_a_range_are_removed(place):
 
 
 def test_surplus_fds_are_closed(place):
-    """If a message has more eventfds than it sets vectors, the device uses the first ones and
-    closes the rest."""
+    """If a message carries more eventfds than there are vectors to set, the device uses the first
+    ones and closes the rest."""
     device, client, _ = serve_msix(place)
     before = device.fds()
     fds = [eventfd() for _ in range(8)]
@@ -316,7 +320,8 @@ def test_surplus_fds_are_closed(place):
 
 
 def test_fd_that_is_not_an_eventfd_is_refused(place):
-    """A pipe or a file could block or kill the device, so the whole message is refused."""
+    """A pipe or a file in place of an eventfd could block or kill the device, so the whole message
+    is refused."""
     device, client, fds = serve_msix(place)
     before = device.fds()
     reading, writing = os.pipe()
@@ -333,7 +338,7 @@ def test_fd_that_is_not_an_eventfd_is_refused(place):
 
 
 def test_full_eventfd_does_not_block(place):
-    """A client fills its own eventfd and makes it blocking. The device does not block."""
+    """A client that fills its own eventfd and makes it blocking does not block the device."""
     device, client, fds = serve_msix(place)
     os.set_blocking(fds[0], True)
     os.eventfd_write(fds[0], 2**64 - 2)
@@ -344,7 +349,7 @@ def test_full_eventfd_does_not_block(place):
 
 
 def test_client_triggers_its_own_vectors(place):
-    """The client triggers all vectors of a range, or those that a boolean selects."""
+    """A client can trigger all vectors of a range, or those that an array of booleans selects."""
     _, client, fds = serve_msix(place)
     client.set_irqs(MSIX, NONE | TRIGGER, 1, 2)
     assert [fired(fd) for fd in fds] == [0, 1, 1, 0]
@@ -376,8 +381,8 @@ def test_reset_drops_eventfds(place):
 
 
 def test_intx_masks_itself(place):
-    """A raised pin causes one interrupt until it is unmasked. If it is still raised then, another
-    one follows."""
+    """A raised pin causes one interrupt, and no other one until the client unmasks INTx. If the pin
+    is still raised at that time, another interrupt follows."""
     device, client, fd = serve_intx(place)
     device.doorbell(0)
     assert fired(fd) == 1
@@ -393,7 +398,7 @@ def test_intx_masks_itself(place):
 
 
 def test_intx_masked_by_the_client(place):
-    """MASK and UNMASK work without data and with a boolean."""
+    """The client can mask and unmask INTx, both without data and with a boolean."""
     device, client, fd = serve_intx(place)
     client.set_irqs(INTX, BOOL | MASK, 0, 1, data=b"\0")
     client.set_irqs(INTX, BOOL | MASK, 0, 1, data=b"\1")
@@ -409,7 +414,7 @@ def test_intx_masked_by_the_client(place):
 
 
 def test_intx_unmasked_by_eventfd(place):
-    """Writing to the resample eventfd unmasks the interrupt, as KVM does."""
+    """A write to the resample eventfd, as KVM performs it, unmasks INTx."""
     device, client, fd = serve_intx(place)
     resample = eventfd()
     client.set_irqs(INTX, EVENTFD | UNMASK, 0, 1, fds=[resample])
@@ -429,8 +434,8 @@ def test_intx_unmasked_by_eventfd(place):
 
 
 def test_resample_eventfd_that_is_always_ready(place):
-    """A client whose resample eventfd stays readable, and so could keep the device busy without
-    sending anything, is dropped. A client whose semaphore is soon empty is not."""
+    """A client whose resample eventfd always stays readable is dropped, because it could keep the
+    device busy without sending anything. A client whose semaphore is soon empty is not dropped."""
     device, client, _ = serve_intx(place)
     soon = os.eventfd(3, os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
     client.set_irqs(INTX, EVENTFD | UNMASK, 0, 1, fds=[soon])
@@ -446,8 +451,8 @@ def test_resample_eventfd_that_is_always_ready(place):
 
 
 def test_intx_disabled_by_the_guest(place):
-    """While the interrupt disable bit in the command register is set, the interrupt is held
-    back."""
+    """While the interrupt disable bit in the command register is set, no INTx interrupt is sent. It
+    is sent when the bit is cleared."""
     device, client, fd = serve_intx(place)
     client.start(vfu.MEMORY_SPACE | vfu.INTX_DISABLE)
     device.doorbell(0)
@@ -457,7 +462,7 @@ def test_intx_disabled_by_the_guest(place):
 
 
 def test_intx_with_a_replaced_eventfd(place):
-    """A new eventfd leaves INTx masked; disabling INTx also clears the mask."""
+    """A new eventfd leaves INTx masked. Disabling INTx removes the mask."""
     device, client, fd = serve_intx(place)
     device.doorbell(0)
     other = eventfd()
@@ -507,7 +512,7 @@ def test_requests_in_a_row(place):
 
 
 def test_requests_in_one_send(place):
-    """Several requests arrive in one send(), one in the middle with fds. Each gets its own fds."""
+    """If several requests arrive in one send(), each gets its own fds."""
     device, client, fds = serve_msix(place)
     before = device.fds()
     body = vfu.set_irqs_body(MSIX, EVENTFD | TRIGGER, 0, 1)
@@ -521,9 +526,8 @@ def test_requests_in_one_send(place):
 
 
 def test_client_that_does_not_read_costs_one_reply(place):
-    """While a client does not read its reply, the device reads no further requests from it, does
-    not allocate more memory, and serves its other clients. When the client reads, all requests are
-    answered."""
+    """While a client does not read its replies, the device reads no further requests from it and
+    uses no processor time. When the client reads again, all requests are answered."""
     device, client = serve(place, memory_file(SIZE))
     request = vfu.pack(vfu.REGION_READ, vfu.access_body(BAR2, 0, SIZE), 9)
     client.sock.setblocking(False)
@@ -533,7 +537,7 @@ def test_client_that_does_not_read_costs_one_reply(place):
         try:
             sent += client.sock.send(request)
         except BlockingIOError:
-            time.sleep(0.02)  # the device may read one more
+            time.sleep(0.02)  # the device may read one more request
             try:
                 sent += client.sock.send(request)
             except BlockingIOError:
@@ -567,7 +571,7 @@ def test_counters_of_a_client(place):
 
 
 def test_refusals_do_not_fill_the_log(place):
-    """A client that sends only requests that are refused causes few log lines."""
+    """A client whose requests are all refused causes few log lines."""
     device, client = serve(place)
     for _ in range(500):
         client.send(vfu.GET_INFO, b"")

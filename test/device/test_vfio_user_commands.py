@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""All vfio-user commands in every state, with bodies of every length, with and without fds.
+"""Tests of all vfio-user commands in every state, with bodies of every length, with and without
+fds.
 
 The expected results are computed from the rules in the specification and in the comments of
 src/vfio_user/table.c, never from earlier output.
@@ -16,7 +17,7 @@ from support.py.vfio_user import Device, Gone, Refused, memory_file
 SIZE = 1 << 16
 VECTORS = 4
 
-#: Command: length of its shortest and longest body.
+#: The length of the shortest and of the longest body of each command.
 LENGTHS = {
     vfu.VERSION: (4, 4 + 4096),
     vfu.DMA_MAP: (32, 32),
@@ -40,7 +41,7 @@ HUGE = vfu.MESSAGE_MAX - 16
 
 
 def good_body(command):
-    """Return: a body that each device of these tests must accept in the states that allow the
+    """Return: a body that every device of these tests must accept in all states that allow the
     command."""
     return {
         vfu.VERSION: vfu.version_body(),
@@ -60,7 +61,7 @@ def good_body(command):
 
 
 def make_body(command, kind):
-    """Return: a body of this kind. For a message above the maximum size only the header is sent."""
+    """Return: a body of this kind of length, or None if the command cannot have one."""
     least, most = LENGTHS.get(command, (0, 0))
     length = {"short": least - 1, "least": least, "most": most, "long": most + 1, "huge": HUGE,
               "over": HUGE + 1}.get(kind)
@@ -73,7 +74,8 @@ def make_body(command, kind):
 
 
 def good_reply(command, state):
-    """Return: the length of the reply to good_body() without its header, and its number of fds."""
+    """Return: the length of the reply to good_body(), without the header, and the number of fds in
+    it."""
     return {
         vfu.VERSION: (None, 0), vfu.DMA_MAP: (0, 0), vfu.DMA_UNMAP: (24, 0), vfu.GET_INFO: (16, 0),
         vfu.GET_REGION_INFO: (32, 0 if state == "absent" else 1), vfu.GET_IRQ_INFO: (16, 0),
@@ -95,8 +97,8 @@ def is_good_content(command, body):
 
 
 def expect(command, body, fds, state):
-    """Return: "gone" if the client is dropped, an errno if the request is refused, or else
-    good_reply()."""
+    """Return: the outcome that the rules require: "gone" if the client is dropped, an errno if the
+    request is refused, or else good_reply()."""
     if fds > vfu.FDS_MAX or len(body) > HUGE:
         return "gone"
     least, most = LENGTHS.get(command, (0, -1))
@@ -113,7 +115,7 @@ def expect(command, body, fds, state):
 
 
 def enter(client, state):
-    """Bring a device that has just been greeted into this state."""
+    """Bring a device whose client has just been greeted into this state."""
     if state == "stop":
         client.set_state(vfu.STOP)
     elif state == "stop_copy":
@@ -127,8 +129,8 @@ def enter(client, state):
 
 
 def state_after(state, command, outcome):
-    """Send a migration request that is not the final one. Return: the number of the state that
-    follows."""
+    """Return: the number of the migration state in which a command with this outcome leaves the
+    device."""
     numbers = {"stop": vfu.STOP, "stop_copy": vfu.STOP_COPY, "resuming": vfu.RESUMING,
                "error": vfu.STATE_ERROR}
     if command == vfu.RESET and isinstance(outcome, tuple):
@@ -137,7 +139,8 @@ def state_after(state, command, outcome):
 
 
 def outcome_of(client, command, body, fds):
-    """Send the request. Return: the outcome, in the form of expect()."""
+    """Send the request, or only its header if it exceeds the maximum size. Return: the outcome, in
+    the form of expect()."""
     try:
         number = client.send(command, body, fds) if len(body) <= HUGE else client.send_raw(
             vfu.pack(command, size=16 + len(body)), fds)
@@ -153,7 +156,7 @@ def outcome_of(client, command, body, fds):
 
 
 def run_row(device, row, spare):
-    """Run one row. Return: None, or a text about the error."""
+    """Run one row. Return: None, or a text that describes the error."""
     command, body, fds, state = row
     expected = expect(*row[:2], fds, state)
     client = device.client(greet=state != "new")
@@ -187,8 +190,8 @@ def rows_of(state):
 
 @pytest.mark.parametrize("state", STATES)
 def test_every_command_in_a_state(place, record_property, state):
-    """With every kind of body and fds, replies follow the rules, no fd leaks, and the device
-    survives."""
+    """In each state, with every command, every kind of body and every number of fds: replies follow
+    the rules, no fd leaks, and the device survives."""
     memory = memory_file(SIZE)
     device = place.add(Device(place, None if state == "absent" else memory, vectors=VECTORS,
                               size=SIZE,
@@ -213,7 +216,7 @@ def test_every_command_in_a_state(place, record_property, state):
 
 @pytest.mark.parametrize("command", LENGTHS)
 def test_request_without_reply_is_executed(place, command):
-    """A request that wants no reply is executed without one, even if it is refused."""
+    """A request that wants no reply is executed and gets no reply, even if it is refused."""
     device = place.add(Device(place, memory_file(SIZE), vectors=VECTORS, size=SIZE,
                               migration="device"))
     with device.client(greet=command != vfu.VERSION) as client:
@@ -233,7 +236,8 @@ RANGES = [(0, 0), (0, 1), (0, VECTORS), (VECTORS - 1, 1), (VECTORS - 1, 2), (VEC
 
 
 def expect_irqs(counts, index, flags, span, data_len, fds):
-    """Return: 0 or an errno, according to the rules for VFIO_DEVICE_SET_IRQS."""
+    """Return: the expected result according to the rules for VFIO_DEVICE_SET_IRQS: 0 or an
+    errno."""
     start, count = span
     if index >= vfu.IRQS_N:
         return errno.EINVAL
@@ -254,8 +258,8 @@ def expect_irqs(counts, index, flags, span, data_len, fds):
 
 @pytest.mark.parametrize("kind", ["msix", "intx", "plain"])
 def test_every_combination_of_set_irqs(place, record_property, kind):
-    """Every index with every combination of flags, for ranges inside, at the end of and beyond the
-    vectors."""
+    """SET_IRQS follows its rules for every index and every combination of flags, with ranges
+    inside, at the end of and beyond the vectors."""
     options = {"msix": {"vectors": VECTORS}, "intx": {"vectors": 0, "intx": 1, "revision": 0},
                "plain": {"vectors": 0}}[kind]
     counts = {vfu.INTX: int(kind == "intx"), vfu.MSIX: VECTORS if kind == "msix" else 0, vfu.ERR: 1,
@@ -278,7 +282,7 @@ def test_every_combination_of_set_irqs(place, record_property, kind):
 
 
 def irqs_row(client, counts, index, flags, given):
-    """Try all ranges and numbers of fds. Return: the errors."""
+    """Try all ranges and numbers of fds with this index and these flags. Return: the errors."""
     wrong = []
     for span in RANGES:
         for data_len in (0, VECTORS) if flags & vfu.BOOL else (0,):

@@ -19,7 +19,7 @@ SIZE = 1 << 16
 
 
 def session():
-    """Return: the messages of a session, as (bytes, fds): greeting, set-up, use, migration,
+    """Return: the messages of a whole session, as (bytes, fds): greeting, set-up, use, migration,
     reset."""
     event, memory = eventfd(), memory_file(4096)
     info = [(vfu.GET_INFO, struct.pack("<IIII", 16, 0, 0, 0), ())]
@@ -48,7 +48,7 @@ def serve(place, **options):
 
 
 def assert_alive(device):
-    """Check that another client is served."""
+    """Check that the device serves another client and is in its power-on state."""
     with device.client() as client:
         assert client.info() == (3, vfu.REGIONS_N, vfu.IRQS_N) and client.get_state() == vfu.RUNNING
         assert client.read(CONFIG, 4, 2) == b"\0\0"
@@ -72,8 +72,8 @@ def play(client, messages, end):
 
 @pytest.mark.parametrize("how", ["close", "reset", "shut"])
 def test_disconnect_at_every_byte(place, record_property, how):
-    """After any byte of a session the client closes the connection, closes it with unread replies,
-    or shuts down its sending side."""
+    """The device survives a client that, after any byte of a session, closes the connection, closes
+    it with unread replies, or shuts down its sending side."""
     device = serve(place)
     messages = session()
     total = sum(len(data) for data, _ in messages)
@@ -103,8 +103,7 @@ def test_disconnect_at_every_byte(place, record_property, how):
 
 
 def test_session_in_single_bytes(place):
-    """A session that is sent byte by byte gets the same replies as one that is sent in whole
-    messages."""
+    """A session that is sent byte by byte works like one that is sent in whole messages."""
     device = serve(place)
     with device.client(greet=False) as client:
         for data, fds in session():
@@ -116,7 +115,8 @@ def test_session_in_single_bytes(place):
 
 
 def test_fds_with_any_byte(place):
-    """Fds that arrive with any byte of a message, or in several parts, belong to this message."""
+    """An fd belongs to the message with whose bytes it arrives, even if the fds of a message arrive
+    in several parts."""
     device = serve(place)
     with device.client() as client:
         before = device.fds()
@@ -134,7 +134,8 @@ def test_fds_with_any_byte(place):
 
 
 def test_too_many_fds_in_parts(place):
-    """Two parts with ten fds each exceed the limit of sixteen."""
+    """If a message arrives in two parts with ten fds each, it exceeds the limit of sixteen fds and
+    the client is dropped."""
     device = serve(place)
     before = device.fds()
     fds = [eventfd()] * 10
@@ -151,7 +152,8 @@ def test_too_many_fds_in_parts(place):
 
 
 def test_too_many_fds_at_once(place):
-    """With 17 fds the kernel sets MSG_CTRUNC. This is the client's fault, not a lack of fds."""
+    """If a message has 17 fds, the kernel sets MSG_CTRUNC. The device drops the client, because
+    this is the client's fault and not a lack of fds."""
     device = serve(place)
     before = device.fds()
     with device.client() as client:
@@ -184,8 +186,8 @@ def test_invalid_headers(place, header, greet):
 
 
 def test_reasons_of_disconnects(place):
-    """The log says whether a client has disconnected between two messages, within a message, or
-    before the first one."""
+    """The reported reason tells whether a client has disconnected within a message or between
+    messages."""
     device = serve(place)
     device.client().close()
     assert device.wait_gone(1)[0] == 1
@@ -202,8 +204,8 @@ def test_reasons_of_disconnects(place):
 
 
 def test_incomplete_message(place):
-    """A client sends half of a large message and then nothing. The device allocates no more memory
-    than the message needs, and uses no processor time."""
+    """A client that sends half of a large message and then nothing does not make the device use
+    processor time. It can complete the message later."""
     from support.py.programs import cpu_ticks
     device = serve(place)
     with device.client() as client:
@@ -217,8 +219,8 @@ def test_incomplete_message(place):
 
 
 def test_fds_of_any_kind(place):
-    """Every message is sent with pipes, directories and the device's own memory. The device closes
-    them all."""
+    """Every command is sent with fds of pipes, a directory, an epoll instance and memory. The
+    device closes all of them."""
     device = serve(place)
     reading, writing = os.pipe()
     folder = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
@@ -243,8 +245,8 @@ def test_fds_of_any_kind(place):
 
 @pytest.mark.parametrize("command", range(1, 20))
 def test_client_that_sends_a_socket_is_dropped(place, command):
-    """The device needs no sockets from clients, and close() of a socket can block for a long
-    time."""
+    """A client that passes a socket is dropped, because the device needs no sockets from clients,
+    and close() of a socket can block for a long time."""
     device = serve(place)
     before = device.fds()
     for itself in (False, True):
@@ -257,8 +259,9 @@ def test_client_that_sends_a_socket_is_dropped(place, command):
 
 
 def test_process_without_free_fds(place):
-    """The process logs that it has no free fds. The client stays connected, because it has not
-    broken a rule, and a VMM would not reconnect."""
+    """If the process has too few fds left to receive those of a request, it refuses the request
+    with EMFILE. The client stays connected, because it has not broken a rule, and a VMM would not
+    reconnect."""
     import resource
     device = serve(place)
     now = device.fds()
@@ -275,7 +278,8 @@ def test_process_without_free_fds(place):
 
 
 def test_memory_is_bounded(place):
-    """The device buffers at most one large request, reply or text at a time."""
+    """The memory that the device uses is bounded: it buffers at most one large request, reply or
+    text at a time."""
     device = serve(place)
     text = '{"capabilities":{"x":[' + "1," * 1900 + "1]}}"
     before = rss_kib(device.pid)
@@ -289,7 +293,7 @@ def test_memory_is_bounded(place):
 
 
 def random_bytes(rng):
-    """Return: messages of which most are valid."""
+    """Return: the bytes of random messages, most of which have a valid header."""
     data = b""
     for _ in range(rng.randrange(1, 12)):
         command = rng.choice([*range(1, 19), rng.randrange(65536)])
@@ -308,7 +312,8 @@ def random_bytes(rng):
 
 
 def test_random_messages(place, record_property):
-    """Random bytes with random fds are sent in random pieces."""
+    """The device survives random messages that are sent in random pieces, with a random number of
+    fds."""
     device = serve(place)
     before = device.fds()
     event = eventfd()

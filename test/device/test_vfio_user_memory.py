@@ -18,7 +18,7 @@ SIZE = 1 << 16
 
 
 def serve(place, memory=None, **options):
-    """Start a device and a client that has initialised it as a guest's driver does."""
+    """Start a device, and a client that has initialised the device as a guest's driver does."""
     device = place.add(Device(place, memory, **{"size": SIZE, **options}))
     client = place.add(device.client())
     client.start()
@@ -39,7 +39,7 @@ def test_mapped_memory(place):
 @pytest.mark.parametrize("seals", [True, False])
 @pytest.mark.parametrize("offset", [0, 1 << 14])
 def test_memory_with_messages(place, seals, offset):
-    """Accesses of every length and alignment change the requested bytes only."""
+    """Accesses with messages, of many lengths and alignments, change only the requested bytes."""
     memory = memory_file(SIZE + offset + 4096, seals)
     device, client = serve(place, memory, offset=offset)
     mirror = bytearray(os.urandom(SIZE))
@@ -59,7 +59,8 @@ def test_memory_with_messages(place, seals, offset):
 
 
 def test_offset_of_the_window(place):
-    """The reply has the file offset at which the client must map the window."""
+    """The region information of BAR 2 has the file offset at which the client must map the
+    window."""
     memory = memory_file(4 * SIZE)
     _, client = serve(place, memory, offset=SIZE)
     os.pwrite(memory, b"window", SIZE)
@@ -68,8 +69,8 @@ def test_offset_of_the_window(place):
 
 
 def test_absent_memory(place):
-    """Absent memory reads all ones, ignores writes, and cannot be mapped. When the memory is
-    present, messages access it."""
+    """Absent memory reads all ones, ignores writes, and cannot be mapped. Once the memory is
+    present, it can be accessed with messages."""
     device, client = serve(place)
     assert client.region_info(BAR2) == (READ | WRITE, SIZE, 0, None)
     assert client.read(BAR2, 0, 9) == b"\xff" * 9
@@ -85,11 +86,12 @@ def test_absent_memory(place):
 
 
 def test_memory_replaced_while_a_reply_waits(place):
-    """A reply that waits to be sent keeps the fd of the memory at the time of the request."""
+    """A reply that waits to be sent has the fd of the memory that was present when the request
+    arrived."""
     first, second = memory_file(SIZE), memory_file(SIZE)
     device, client = serve(place, first)
     reads = 0
-    # until the socket is full and the device waits for the client to read
+    # Send requests until the socket is full and the device waits for the client to read.
     while select.select([], [client.sock], [], 0.05)[1]:
         client.send(vfu.GET_REGION_INFO, struct.pack("<IIIIQQ", 32, 0, BAR2, 0, 0, 0))
         reads += 1
@@ -122,8 +124,8 @@ def test_read_only_memory(place):
 
 @pytest.mark.parametrize("left", [0, 4096, 4099])
 def test_truncated_memory(place, left):
-    """When a peer has truncated the file, missing pages read all ones and ignore writes. The device
-    survives, and the file stays short."""
+    """If a peer has truncated the file, missing pages read all ones and ignore writes. The device
+    survives and does not extend the file."""
     memory = memory_file(SIZE, seals=False)
     os.pwrite(memory, b"\xaa" * SIZE, 0)
     device, client = serve(place, memory)
@@ -144,8 +146,8 @@ def test_truncated_memory(place, left):
 
 @pytest.mark.usefixtures("huge_pages")
 def test_memory_of_huge_pages(place):
-    """A file in huge pages has no write(2). If a peer punches a hole and no page is left to fill
-    it, an access does not kill the device."""
+    """A file in huge pages does not support write(2), but can be accessed with messages. If a peer
+    truncates the file, an access does not kill the device."""
     size = 2 << 20
     memory = os.memfd_create("huge", os.MFD_CLOEXEC | os.MFD_HUGETLB)
     os.ftruncate(memory, size)
@@ -162,7 +164,8 @@ def test_memory_of_huge_pages(place):
     os.close(memory)
 
 
-#: A peer that alternates one place between two values and reads another, until its input ends.
+# A program for a peer: it alternates one word of the memory between two values and reads another
+# word, until its standard input ends.
 FLIP = """
 import mmap, select, sys
 fd, size, kind = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -184,8 +187,8 @@ print(*seen)
 @pytest.mark.parametrize("count", [2, 4, 8])
 @pytest.mark.parametrize("seals", [True, False])
 def test_aligned_accesses_do_not_tear(place, count, seals):
-    """An aligned access through a message is atomic for a process that maps the memory, and vice
-    versa."""
+    """An aligned access with a message is atomic for a process that has the memory mapped, and an
+    aligned access by that process is atomic for messages."""
     memory = memory_file(SIZE, seals)
     _, client = serve(place, memory)
     values = [0, 256**count - 1]

@@ -24,20 +24,20 @@ def serve(place, memory=None, name="source", **options):
 
 
 def refused(function, *arguments):
-    """Make the call, which must be refused. Return: the errno."""
+    """Make the call, which must be refused. Return: the errno of the refusal."""
     with pytest.raises(Refused) as caught:
         function(*arguments)
     return caught.value.errno
 
 
 def feature(client, flags, data=b"", argsz=16):
-    """Send DEVICE_FEATURE with these bytes."""
+    """Send DEVICE_FEATURE with these flags and this data. Return: the body of the reply."""
     return client.transact(vfu.FEATURE, vfu.feature_body(flags, data, argsz)).body
 
 
 def use(client):
-    """Change everything that a guest can change and the state includes. Return: what seen() reads
-    then."""
+    """Change everything that a guest can change and that the migrated state includes. Return: what
+    seen() reads afterwards."""
     client.start()
     client.enable_msix()
     client.write32(BAR0, vfu.INTR_MASK, 0x12345678)
@@ -53,7 +53,7 @@ def seen(client):
             client.read(CONFIG, 0, 256))
 
 
-# VFIO's own rules for the features and states
+# VFIO's rules for migration features and states
 
 
 def test_features(place):
@@ -81,7 +81,8 @@ def test_features(place):
 
 
 def test_device_that_cannot_be_migrated(place):
-    """Such a device does not have the feature; its status shows that a client has queried it."""
+    """A device that cannot be migrated does not have the feature MIGRATION. Its status shows that a
+    client has queried the feature."""
     device, client = serve(place, migration="not")
     assert device.counts()["asked_migration"] == 0
     for flags in (vfu.GET | vfu.MIGRATION, vfu.PROBE | vfu.GET | vfu.MIGRATION,
@@ -97,7 +98,8 @@ STATES = [STATE_ERROR, STOP, RUNNING, STOP_COPY, RESUMING]
 
 @pytest.mark.parametrize("start", STATES)
 def test_transitions(place, record_property, start):
-    """Every state can be set from every other one except ERROR, which only a reset leaves."""
+    """A client can set every state except ERROR, from every state except ERROR. Only a reset leaves
+    ERROR."""
     _, client = serve(place)
     failed = []
     for to in [*STATES, 5, 6, 7, 8, 0xffffffff]:
@@ -126,7 +128,8 @@ def test_transitions(place, record_property, start):
 
 
 def test_set_state_of_other_lengths(place):
-    """Requests to set the state whose length is not that of the state and the fd are refused."""
+    """A request to set the state is refused unless its data is as long as the state and the fd
+    together."""
     _, client = serve(place)
     for data in (b"", bytes(4), bytes(7), bytes(9), bytes(16)):
         assert refused(feature, client, vfu.SET | vfu.MIG_STATE, data) == errno.EINVAL
@@ -134,8 +137,8 @@ def test_set_state_of_other_lengths(place):
 
 
 def test_stopped_device(place):
-    """A stopped device neither interrupts nor rings. When it runs again, pending interrupts are
-    sent."""
+    """A stopped device neither sends interrupts nor rings peers. When it runs again, pending
+    interrupts are sent."""
     device, client = serve(place, vectors=4)
     client.start()
     client.enable_msix()
@@ -156,13 +159,13 @@ def test_stopped_device(place):
     assert fired(fd) == 1
 
 
-# From one process to another
+# Migration from one process to another
 
 
 @pytest.mark.parametrize("piece", [1 << 20, 4096, 1000, 7, 1])
 def test_state_moves(place, piece):
-    """The destination has the guest's settings and sends pending interrupts. BAR 2 is not
-    changed."""
+    """After a migration the destination has the guest's settings and sends pending interrupts. BAR
+    2 is not changed."""
     memories = [memory_file(SIZE), memory_file(SIZE)]
     os.pwrite(memories[0], b"source", 0)
     source, client = serve(place, memories[0], vectors=4)
@@ -184,7 +187,8 @@ def test_state_moves(place, piece):
 @pytest.mark.parametrize("seals", [True, False])
 @pytest.mark.parametrize("offset", [0, 4096])
 def test_memory_moves(place, seals, offset):
-    """The contents of BAR 2 move as well, also if it shows a window."""
+    """With migration of the memory, the contents of BAR 2 are migrated as well, also if BAR 2 shows
+    a window."""
     memories = [memory_file(SIZE + offset, seals), memory_file(SIZE + offset, seals)]
     content = os.urandom(SIZE)
     os.pwrite(memories[0], content, offset)
@@ -200,7 +204,8 @@ def test_memory_moves(place, seals, offset):
 
 
 def test_pin_moves(place):
-    """Status and Mask of a device of revision 0 move, and the pin is raised at the destination."""
+    """Status and Mask of a device of revision 0 are migrated, and the pin is raised at the
+    destination."""
     options = {"revision": 0, "vectors": 0, "intx": 1}
     source, client = serve(place, **options)
     _, other = serve(place, name="destination", **options)
@@ -230,7 +235,7 @@ def test_saving_and_loading_twice(place):
 
 
 def test_stream_is_a_snapshot(place):
-    """The stream has the state at the time when saving began."""
+    """The stream contains the state at the time when saving began."""
     _, client = serve(place)
     use(client)
     first = client.save()
@@ -258,8 +263,8 @@ def test_end_of_the_stream(place):
 
 
 def try_load(client, data, piece=4096):
-    """Return: whether the stream was refused at any point. If so, the device must be in state
-    ERROR."""
+    """Try to load a stream. Return: whether it was refused at any point. If so, the device must be
+    in state ERROR."""
     client.set_state(RESUMING)
     try:
         for at in range(0, len(data), piece):
@@ -275,7 +280,7 @@ def try_load(client, data, piece=4096):
 
 
 def check_refused(place, record_property, streams):
-    """the device still serves the previous one, or this one sent garbage"""
+    """Check that every stream is refused and does not change what seen() reads."""
     _, client = serve(place, name="destination")
     before = None
     failed = []
@@ -292,21 +297,21 @@ def check_refused(place, record_property, streams):
 
 
 def good_stream(place, **options):
-    """Return: the stream of a device in use."""
+    """Return: the stream of a device that has been used."""
     _, client = serve(place, **options)
     use(client)
     return client.save()
 
 
 def test_every_truncation_is_refused(place, record_property):
-    """The stream ends after any number of bytes."""
+    """A stream that is truncated to any length is refused."""
     data = good_stream(place)
     check_refused(place, record_property, ((f"{n} of {len(data)} bytes", data[:n])
                                            for n in range(len(data))))
 
 
 def test_every_changed_byte_is_refused(place, record_property):
-    """One bit or all bits of any byte are inverted."""
+    """A stream in which one bit or all bits of any byte are inverted is refused."""
     data = good_stream(place)
 
     def streams():
@@ -318,7 +323,8 @@ def test_every_changed_byte_is_refused(place, record_property):
 
 
 def test_other_streams_are_refused(place, record_property):
-    """Streams with surplus bytes or exchanged words, of other devices, and of random bytes."""
+    """Streams with surplus bytes or exchanged words, streams of other devices, and random bytes are
+    refused."""
     data = good_stream(place)
     rng = random.Random(1)
     memory = memory_file(SIZE)
@@ -342,7 +348,7 @@ def good_stream_of_a_pin(place):
 
 
 def stream_sum(data):
-    """Compute the checksum of a stream as src/vfio_user/stream.h describes it."""
+    """Return: the checksum of a stream, as src/vfio_user/stream.h describes it."""
     total = running = 0
     padded = data + bytes(-len(data) % 8)
     for word, in struct.iter_unpack("<Q", padded):
@@ -352,8 +358,8 @@ def stream_sum(data):
 
 
 def test_forged_streams(place, record_property):
-    """Streams with a valid checksum and possibly impossible state: the device survives and, if it
-    accepts the state, a client can use it."""
+    """If a stream has a valid checksum but possibly an impossible state, the device survives and,
+    if it accepts the state, a client can use the device."""
     data = good_stream(place)
     assert stream_sum(data[:-SUM_LEN]) == data[-SUM_LEN:]
     _, client = serve(place, name="destination")
@@ -373,7 +379,8 @@ def test_forged_streams(place, record_property):
 
 
 def test_header_is_checked_first(place):
-    """If the header is that of another device, the memory in the stream is not loaded."""
+    """If the header of a stream is that of another device, the memory in the stream is not
+    loaded."""
     memory = memory_file(2 * SIZE)
     data = good_stream(place, memory=memory, migration="memory", size=SIZE)
     target = memory_file(2 * SIZE)
@@ -386,8 +393,8 @@ def test_header_is_checked_first(place):
 
 
 def test_migration_without_memory(place):
-    """If the source or the destination has no memory, the VMM gets an error before it starts to
-    transfer."""
+    """A device without memory refuses to save and to load, so that the VMM gets an error before it
+    starts to transfer."""
     device, client = serve(place, migration="memory")
     for state in (STOP_COPY, RESUMING):
         assert refused(client.set_state, state) == errno.ENODEV
@@ -399,7 +406,7 @@ def test_migration_without_memory(place):
 
 
 def test_migration_into_read_only_memory(place):
-    """A read-only device refuses a state with memory."""
+    """A read-only device refuses a stream with memory."""
     memory = memory_file(SIZE)
     data = good_stream(place, memory=memory, migration="memory")
     _, client = serve(place, memory, name="destination", migration="memory", writable=False)
@@ -407,7 +414,7 @@ def test_migration_into_read_only_memory(place):
 
 
 def test_memory_truncated_during_the_migration(place):
-    """If a peer truncates the region meanwhile, the migration fails."""
+    """If a peer truncates the region during the migration, the migration fails."""
     memory = memory_file(SIZE, seals=False)
     _, client = serve(place, memory, migration="memory")
     client.set_state(STOP_COPY)
@@ -418,7 +425,7 @@ def test_memory_truncated_during_the_migration(place):
 
 
 def test_migration_of_a_gigabyte(place):
-    """The memory is transferred in pieces, without growing either process."""
+    """Memory of 1 GiB is transferred in pieces, and neither process grows."""
     size = 1 << 30
     memories = [memory_file(size), memory_file(size)]
     places = [0, 12345678, size // 2 + 3, size - 5]
@@ -443,14 +450,14 @@ def test_migration_of_a_gigabyte(place):
 
 
 def private_kib(pid):
-    """Return: the resident memory of a process, without shared pages such as the region."""
+    """Return: the resident memory of a process in KiB, without shared pages such as the region."""
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         fields = dict(line.split(":", 1) for line in file)
     return int(fields["RssAnon"].split()[0])
 
 
 def test_disconnect_during_the_migration(place):
-    """A client disconnects while it saves or loads. Nothing of its state remains, and the next
+    """If a client disconnects while it saves or loads, nothing of its state remains, and the next
     client starts from the beginning."""
     device, client = serve(place)
     before = device.fds() - 1

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device as VMMs use it: the registers of each model, its memory, several devices in one
-process, and VMMs that disconnect or are hostile."""
+"""Tests of ivshmem-device as VMMs use it: the registers of each model, the memory, several devices
+in one process, and VMMs that disconnect or are hostile."""
 import errno
 import fcntl
 import mmap
@@ -52,7 +52,7 @@ MODELS = {
 
 @pytest.mark.parametrize("model", MODELS)
 def test_registers_of_each_model(place, vmm, model):
-    """Each model has the identity, BARs, interrupts and registers that it should have."""
+    """Each model has the identity, BARs, interrupts and registers that are specified for it."""
     options, revision, vectors, intx, position = MODELS[model]
     server = place.server("-n", "3", "-l", "1M", region=["-r", "memfd:"])
     join(place, 3)
@@ -85,7 +85,8 @@ def test_registers_of_each_model(place, vmm, model):
 
 
 def test_name_and_uuid(place, vmm):
-    """The guest reads them in a vendor-specific capability (R-9)."""
+    """The guest can read the name and the UUID of the region in a vendor-specific capability
+    (R-9)."""
     serve_plain(place, "--name", "frames", "--uuid", UUID)
     with Client(vmm) as client:
         at = client.find_capability(9)
@@ -95,7 +96,7 @@ def test_name_and_uuid(place, vmm):
 
 
 def test_no_name_and_no_uuid(place, vmm):
-    """Without a name and a UUID the capability is missing."""
+    """A device without a name and a UUID does not have the vendor-specific capability (R-9)."""
     serve_plain(place)
     with Client(vmm) as client:
         assert client.find_capability(9) is None
@@ -110,8 +111,8 @@ WINDOWS = [(0, MIB), (0, 4096), (4096, 4096), (1 << 19, 1 << 19), (MIB - 4096, 4
 @pytest.mark.parametrize("offset, size", WINDOWS)
 @pytest.mark.parametrize("kind", ["rw", "ro", "map", "trap"])
 def test_window(place, vmm, offset, size, kind):
-    """BAR 2 is exactly the window, both mapped and with messages. The rest of the region cannot be
-    reached."""
+    """BAR 2 is exactly the window, both mapped and accessed with messages. The rest of the region
+    cannot be reached."""
     content = b"".join(struct.pack("<I", at) for at in range(0, MIB, 4))
     place.shm_path.write_bytes(content)
     window = f"{offset},{size}" + (",ro" if kind == "ro" else "")
@@ -125,7 +126,7 @@ def test_window(place, vmm, offset, size, kind):
         assert client.read(BAR2, 0, 4) == content[offset:offset + 4]
         assert client.read(BAR2, size - 4, 4) == content[offset + size - 4:offset + size]
         client.write(BAR2, 8, b"VMM!")
-        client.write(BAR2, size - 2, b"over")  # across the end: nothing is written
+        client.write(BAR2, size - 2, b"over")  # crosses the end of BAR 2: nothing is written
         after = bytearray(content)
         if kind == "rw":
             after[offset + 8:offset + 12] = b"VMM!"
@@ -155,7 +156,7 @@ def check_cannot_write(fd, size, offset):
 
 
 def test_server_region_read_only(place, vmm):
-    """A region of a server, used with --read-only, cannot be changed either."""
+    """The region of a server cannot be changed through a read-only window."""
     place.server("-l", "1M", region=["-r", "memfd:"])
     Devices(place, "--socket", vmm, "--server", place.socket, "--window", "4K,64K,ro")
     client = Guest(place, vmm).client
@@ -166,7 +167,7 @@ def test_server_region_read_only(place, vmm):
 
 
 def test_region_truncated_by_a_peer(place, vmm):
-    """Missing pages read all ones, and the device survives."""
+    """If a peer truncates the region, missing pages read all ones and the device survives."""
     running = serve_plain(place)
     with Client(vmm) as client:
         client.start()
@@ -181,8 +182,8 @@ def test_region_truncated_by_a_peer(place, vmm):
 # One VMM at a time
 
 def test_second_vmm_is_dropped(place, vmm):
-    """The second VMM is dropped at once and not logged, and the first is not affected. Later
-    another one can connect."""
+    """A second VMM is dropped at once and logged, and the first is not affected. When the first has
+    left, another VMM can connect."""
     running = serve_plain(place, "--control", place.dir / "control")
     with Client(vmm) as first:
         first.start()
@@ -199,7 +200,8 @@ def test_second_vmm_is_dropped(place, vmm):
 
 
 def test_next_vmm_finds_the_device_as_after_power_on(place, vmm):
-    """Only the memory keeps what the previous VMM has changed."""
+    """The next VMM finds the device in its power-on state. Only the memory keeps what the previous
+    VMM has changed."""
     server = place.server("-n", "2", "-l", "1M", region=["-r", "memfd:"])
     running = Devices(place, "--socket", vmm, "--server", place.socket, "--vectors", "2")
     server.err.wait("joined")
@@ -253,7 +255,8 @@ def test_killed_vmm(place, vmm):
 
 
 def come_and_go(vmm, running, n):
-    """Clients use every feature a little, and disconnect in different ways."""
+    """Connect @n clients, which use the device's features briefly and disconnect in different
+    ways."""
     eventfd = vfu.eventfd()
     for at in range(n):
         try:
@@ -270,13 +273,13 @@ def come_and_go(vmm, running, n):
                     for _ in range(20):
                         client.send(vfu.REGION_READ, vfu.access_body(BAR2, 0, 65536))
         except (Gone, BrokenPipeError, ConnectionResetError):
-            pass  # the device still serves the previous one, or this one sent garbage
+            pass  # the device still serves the previous client, or has dropped this one
     os.close(eventfd)
     wait_until(lambda: running.popen.poll() is None, "it runs")
 
 
 def test_a_thousand_vmms_leak_nothing(place, vmm):
-    """A thousand VMMs leave no fds and no memory behind, and few lines in the log."""
+    """Hundreds of VMMs leave no fds and no memory behind, and few lines in the log."""
     running = serve_plain(place, "--control", place.dir / "control")
     fds = fd_count(running.pid)
     n = 200 if is_sanitized(place.device_program) else 500
@@ -322,7 +325,7 @@ def read_nothing(client):
 
 
 class Flood:
-    """A client that sends doorbells continuously and discards the replies."""
+    """A client that sends doorbells continuously and wants no replies."""
 
     def __init__(self, client):
         self.client = client
@@ -331,7 +334,7 @@ class Flood:
         self.data = vfu.pack(vfu.REGION_WRITE, body, flags=vfu.NO_REPLY) * 500
 
     def more(self):
-        """Send as many doorbells as the socket takes."""
+        """Send as many doorbells as fit into the socket."""
         try:
             self.client.sock.send(self.data)
         except BlockingIOError:
@@ -341,7 +344,8 @@ class Flood:
 @pytest.mark.parametrize("harm", ["stall", "garbage", "read nothing", "flood", "hang up",
                                   "too many"])
 def test_devices_are_independent(place, harm):
-    """Whatever the VMM of one device does, the VMMs of others get replies and doorbells in time."""
+    """Whatever the VMM of one device does, the VMMs of other devices get replies and doorbells in
+    time."""
     server = place.server("-n", "1", "-l", "1M", region=["-r", "memfd:"])
     running = Devices(place, "-S", place.dir / "a", "--server", place.socket, "-S", place.dir / "b",
                       "--server", place.socket, n=2)
@@ -372,7 +376,8 @@ def test_devices_are_independent(place, harm):
 
 
 def test_two_guests_of_one_process(place):
-    """Two devices of a process are peers at one server: each can ring the other and itself."""
+    """Two devices of one process are peers of the same server: each can ring the other and
+    itself."""
     place.server("-n", "2", "-l", "1M", region=["-r", "memfd:"])
     Devices(place, "-S", place.dir / "a", "--server", place.socket, "-n", "2", "-S",
             place.dir / "b",
@@ -389,7 +394,8 @@ def test_two_guests_of_one_process(place):
         totals = devices()[at]["totals"]
         return totals["doorbells_out"] > totals["doorbells_to_nobody"]
 
-    # The server announces joins in order, so a peer that knows the last id knows all.
+    # The server announces joins in order, so a device that can ring the newest peer can ring all of
+    # them.
     for at, sender in enumerate(guests):
         wait_until(lambda at=at, sender=sender: sender.ring(1 - at, 1) or has_rung(at),
                    "the other is known")
@@ -416,7 +422,8 @@ def test_refused_commands_are_counted(place, vmm):
 @pytest.mark.parametrize("role, number", [("master", None), ("peer", errno.ENOTTY),
                                           (None, errno.ENOTTY)])
 def test_role(place, vmm, role, number):
-    """A peer refuses to be migrated. The state of a master includes the memory."""
+    """A device with role peer refuses to be migrated. The migrated state of a master includes the
+    memory."""
     serve_plain(place, *(["--role", role] if role else []))
     with Client(vmm) as client:
         client.start()
@@ -431,8 +438,8 @@ def test_role(place, vmm, role, number):
 
 
 def test_silent_connection_is_a_vmm(place, vmm):
-    """A client that sends nothing counts as the VMM until it disconnects. Then the next one is
-    admitted."""
+    """A client that has sent nothing yet counts as the VMM until it disconnects. Then the next
+    client is admitted."""
     serve_plain(place)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(vmm))
@@ -442,15 +449,14 @@ def test_silent_connection_is_a_vmm(place, vmm):
 
 
 def wakeups(pid):
-    """Return: how often a process has waited."""
+    """Return: the number of times that a process has waited."""
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         return int(next(line.split()[1] for line in status
                         if line.startswith("voluntary_ctxt_switches")))
 
 
 def is_idle(pid):
-    """Return: whether the process has not woken up for 0.3 s, which are three seconds by its fast
-    clock."""
+    """Return: whether the process does not wake up for 0.3 s, which is 3 s by its fast clock."""
     before = wakeups(pid)
     time.sleep(0.3)
     return wakeups(pid) == before
@@ -458,7 +464,7 @@ def is_idle(pid):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_idle_process_does_not_wake_up(place, vmm):
-    """The process does not wake up while a VMM is idle, or without a VMM."""
+    """The process does not wake up while a VMM is idle, or while no VMM is connected."""
     running = serve_plain(place)
     with Client(vmm) as client:
         client.start()
@@ -469,7 +475,8 @@ def test_idle_process_does_not_wake_up(place, vmm):
 
 
 def test_append_does_not_grow_the_file(place, vmm):
-    """A VMM shares the open file of the region and can set O_APPEND on it."""
+    """A VMM shares the open file of the region with the device and can set O_APPEND on it. Even
+    then, writes with messages do not grow the file."""
     serve_plain(place)
     with Client(vmm) as client:
         client.start()
