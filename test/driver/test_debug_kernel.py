@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The debug kernel detects faults, and reports none when the driver is inserted and removed. The
-test driver-device-node-debug-kernel runs the driver's own suite on it."""
+test driver-device-node-debug-kernel runs the driver's suite on that kernel."""
 import pathlib
 
 import pytest

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Test the guest driver (kernel/) in QEMU, without the library: devices, mmap, ioctl, doorbells,
-users. The device is QEMU's, or that of ivshmem-device (support/py/guest_device.py)."""
+users. The device is QEMU's or ivshmem-device's (support/py/guest_device.py)."""
 import re
 
 import pytest
@@ -13,7 +13,8 @@ GIB = 1 << 30
 
 
 def test_devices(place, record_property):
-    """A guest with two doorbell devices and a plain one below 4 GiB: all operations."""
+    """All operations work in a guest with two doorbell devices and a plain device, all below 4
+    GiB."""
     host = Host()
     second = Host()
     devices = host.doorbell(place, 2) + host.plain(place, MIB)
@@ -58,7 +59,8 @@ echo 1..3
 
 @pytest.mark.driver_alone("the driver maps BAR 2 by its address, whichever device has it")
 def test_above_4_gib(place, record_property):
-    """BAR 2 is above 4 GiB, behind a bridge with enough room, and the device has 64 vectors."""
+    """The driver works with BAR 2 above 4 GiB, behind a bridge with enough room, and with 64
+    vectors."""
     host = Host()
     guest = driver_guest.start(place, """
 driver-test device high 64 67108864 1
@@ -70,7 +72,7 @@ driver-test mapping
 
 @pytest.mark.driver_alone("the driver maps BAR 2 by its size, whichever device has it")
 def test_two_gib(place, record_property):
-    """The region has 2 GiB, of which few pages are allocated."""
+    """The driver works with a region of 2 GiB, of which few pages are allocated."""
     host = Host()
     guest = driver_guest.start(place, """
 driver-test device high 0 2147483648 0
@@ -81,8 +83,8 @@ driver-test mapgrid
 
 
 def test_many_vectors(place, record_property):
-    """The driver uses as many vectors as the guest has interrupts. If the device has more, the
-    driver logs it."""
+    """The driver uses as many vectors as the guest has interrupts for. If the device has more
+    vectors, the driver logs how many it uses."""
     host = Host()
     guest = driver_guest.start(place, """
 n=$(cat /sys/class/ivshmem/ivshmem0/vectors)

@@ -10,7 +10,8 @@ MODULES = ("ivshmem", "ivs_walk", "ivs_import")
 
 
 def test_dmabuf(place, record_property):
-    """One guest has a doorbell device below 4 GiB and a plain device above."""
+    """Run the dma-buf tests on a doorbell device below 4 GiB and on a plain device above 4 GiB, in
+    one guest."""
     host = Host()
     devices = PORT + host.doorbell(place, 2) + host.plain(place, 64 * MIB, bus="rp0")
     guest = driver_guest.start(place, """
@@ -24,7 +25,7 @@ driver-test life modules 1
 
 
 def test_more_than_one_scatter_list_entry(place, record_property):
-    """A region of 2 GiB needs several entries in a scatter list; one of 1 MiB is too small for
+    """A region of 2 GiB needs several entries in a scatter list. A region of 1 MiB is too small for
     struct pages."""
     host = Host()
     devices = host.plain(place, 2 * GIB, number=0) + host.plain(place, MIB, "small")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Plug, unplug, reset and suspend devices under the guest driver, and ring them as fast as
+"""Plug in, unplug, reset and suspend devices that the guest driver uses, and ring them as fast as
 possible.
 
-With the device of ivshmem-device there are fewer rounds, because each one does the same to it.
-Races within the driver, which show in one of hundreds of rounds, are found with QEMU's device.
+There are fewer rounds with the device of ivshmem-device, because every round does the same to that
+device. Races within the driver, which show in one of hundreds of rounds, are found with QEMU's
+device.
 """
 import mmap
 import struct
@@ -17,7 +18,7 @@ from support.py.driver_guest import PORT, Host
 from support.py.wire import ring
 
 SERVED = guest_device.SERVED
-# Rounds repeat the same steps to find races. check-slow runs the full numbers.
+# Rounds repeat the same steps to find races. make check-slow runs the full numbers of rounds.
 if guest_device.ALL:
     UNBINDS, INSERTS, BOOTS, RINGS = 200, 100, 3, 100000
 elif SERVED:
@@ -29,8 +30,8 @@ RESETS = 1 if SERVED else 2
 
 
 def test_unbind(place, record_property):
-    """The device is unbound and rebound, and the module removed and inserted, while the device is
-    idle, and while files are open, memory is mapped and written, and threads wait."""
+    """The device is unbound and rebound, and the module is removed and inserted: while the device
+    is idle, and while files are open, memory is mapped and written, and threads wait."""
     host = Host()
     guest = driver_guest.start(place, f"""
 driver-test life unbind {UNBINDS}
@@ -41,7 +42,7 @@ driver-test life modules {INSERTS}
 
 
 class Storm:
-    """Rings all vectors of all guests of a server until it is closed. Pauses while @held is
+    """Rings all vectors of all guests of a server until close() is called. Pauses while @held is
     locked."""
 
     def __init__(self, client):
@@ -67,17 +68,16 @@ class Storm:
 
 
 class Plugs:
-    """Plugs devices in and out by QMP: first a doorbell device, then plain ones.
+    """Plugs devices in and unplugs them through QMP: first a doorbell device, then plain ones.
 
     QEMU 7.2 without KVM does not remove its handlers of a doorbell's fds, and crashes when the
-    number
-    of such an fd is reused for a readable one. So vectors are not rung during an unplug, and no fd
-    is
-    opened after it.
+    number of such an fd is reused for a readable one. So vectors are not rung during an unplug, and
+    no fd is opened after an unplug.
 
-    QEMU 11.1 aborts when a vfio-user device with MSI-X is unplugged (memory_region_del_subregion:
-    Assertion), whichever program serves it. So with ivshmem-device only a plain device is used, and
-    each plug connects to it again. test_unbind covers devices with doorbells.
+    QEMU 11.1 aborts (with a failed assertion in memory_region_del_subregion()) when a vfio-user
+    device with MSI-X is unplugged, whichever program serves it. So with ivshmem-device only a plain
+    device is used, and each plug connects to the same one. test_unbind covers devices with
+    doorbells.
     """
 
     def __init__(self, guest, storm, served):
@@ -109,17 +109,18 @@ class Plugs:
 
 @pytest.mark.parametrize("boot", range(BOOTS))
 def test_hot_plug(place, record_property, boot):
-    """Devices are plugged and unplugged while in use. Rings from the host and the guest stop a
-    moment before the unplug, because otherwise QEMU crashes. test_unbind does not stop them."""
-    del boot  # the same in each run
+    """Devices are plugged in and unplugged while in use. Host and guest stop ringing a moment
+    before an unplug, because otherwise QEMU crashes. test_unbind keeps ringing."""
+    del boot  # each run does the same
     host = Host()
     served = None
-    # The backends exist from the start, the devices come later. Each memory backend belongs to one
-    # device.
+    # The backends exist from the start. The devices are plugged in later, each with a memory
+    # backend of its own.
     port = PORT
     if SERVED:
-        # Above 4 GiB the firmware of QEMU 11.1 assigns the port addresses that Linux takes for
-        # those of an AMD processor. Linux then has none left for devices that are plugged in later.
+        # If the port is above 4 GiB, the firmware of QEMU 11.1 gives it addresses that Linux takes
+        # for those of an AMD processor. Linux then has no addresses left for devices that are
+        # plugged in later.
         port = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,pref64-reserve=64M"]
         needed = []
         host.serve(place, 2)
@@ -139,7 +140,7 @@ def test_hot_plug(place, record_property, boot):
 
 def test_reset(place, record_property):
     """The device is reset with its bus while in use. Mappings still work, all users are notified,
-    and interrupts arrive again, also if the host rings during the reset."""
+    and interrupts arrive again, even if the host rings during the reset."""
     host = Host()
     other = Host()
     devices = PORT + host.doorbell(place, 2, bus="rp0")
@@ -155,7 +156,7 @@ driver-test events 0
 
 
 def test_reboot(place, record_property):
-    """After a reboot of the guest the device has been reset and has the same id."""
+    """A reboot of the guest resets the device, which keeps its id."""
     host = Host()
     lives = iter(["again", "done"])
     guest = driver_guest.start(place, """
@@ -181,13 +182,13 @@ class Sleep:
         self.slept = []
 
     def sleep(self, state):
-        """The guest is about to suspend: start the thread that wakes it."""
+        """Start the thread that wakes the guest. Called when the guest is about to suspend."""
         self._awake.clear()
         self._thread = threading.Thread(target=self._wake, args=(state,), daemon=True)
         self._thread.start()
 
     def awake(self):
-        """The guest runs again: stop the thread."""
+        """Stop the thread that wakes the guest. Called when the guest runs again."""
         self._awake.set()
         self._thread.join(30)
 
@@ -195,7 +196,7 @@ class Sleep:
         while not self._awake.wait(0.3):
             if state == "mem":
                 self._wake_up()
-            else:  # no event reports suspend-to-idle; a key ends it
+            else:  # no QMP event reports suspend-to-idle; a key press ends it
                 self._guest.console.send("")
                 self.slept.append(state)
 
@@ -209,7 +210,8 @@ class Sleep:
 
 
 def test_suspend(place, record_property):
-    """The guest suspends to RAM (S3), and then to idle."""
+    """The driver works after the guest has been suspended to RAM (S3), and after it has been
+    suspended to idle."""
     host = Host()
     guest = driver_guest.start(place, """
 echo enabled >/sys/class/tty/ttyS0/power/wakeup
@@ -224,8 +226,8 @@ driver-test events 0
 
 
 def test_storm(place, record_property):
-    """The host rings as fast as it can, while the guest opens and closes files, eventfds and
-    readers."""
+    """The host rings as fast as it can, while the guest opens and closes files and eventfds. The
+    last doorbell of each vector arrives."""
     host = Host()
     vectors = 4
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guest driver with devices that QEMU no longer has, or does not have yet: a device of revision
-0 with an interrupt pin, and a device whose region has a name. A test module emulates the device
-with all possible faults, or ivshmem-device serves it."""
+"""Test the guest driver with devices that QEMU no longer has, or does not have yet: a device of
+revision 0 with an interrupt pin, and a device whose region has a name. Either a test module
+emulates the device, with all possible faults, or ivshmem-device serves it."""
 import pytest
 
 from support.py import driver_guest, guest_device
@@ -15,8 +15,8 @@ served = pytest.mark.served_device("there is no such device in QEMU")
 
 @pytest.mark.qemu_device("it needs none of either")
 def test_module(place, record_property):
-    """A vector is received through a shared interrupt pin (R-1, R-3); names are valid or invalid
-    (R-9)."""
+    """The driver receives a vector through a shared interrupt pin (R-1, R-3), and accepts valid
+    names only (R-9)."""
     guest = driver_guest.start(place, "driver-test pin; rmmod ivs_legacy && rmmod ivshmem && "
                                "insmod /modules/ivshmem.ko", [],
                                modules=("ivshmem", "ivs_walk", "ivs_legacy"),
@@ -31,7 +31,8 @@ def shell_case(number, condition, name):
 
 @served
 def test_names(place, record_property):
-    """A doorbell device has a name and a UUID, a plain device has a name of maximum length."""
+    """The driver reports the name and UUID of a doorbell device, and the name of a plain device,
+    which has the maximum length."""
     host = Host()
     socket = host.serve(place, 2)
     path = place.dir / "region"
@@ -51,9 +52,9 @@ driver-test -d 1 device low 0 1048576 0 name={"x" * 63}
 @served
 @pytest.mark.parametrize("msi", ["on", "off"])
 def test_revision_0(place, record_property, msi):
-    """The device has MSI-X or a pin. The driver is unbound and rebound, and then receives
-    interrupts again. The second run of "device" finds that QEMU, with a pin, no longer maps BAR
-    2."""
+    """The driver works with a device of revision 0 that has MSI-X or a pin, also after the driver
+    is unbound and rebound. The suite "device" runs twice, because after interrupts of a pin QEMU no
+    longer maps BAR 2."""
     host = Host()
     vectors = 2 if msi == "on" else 1
     socket = host.serve(place, vectors)
@@ -73,7 +74,8 @@ driver-test events 0
 
 @served
 def test_revision_0_before_its_server(place, record_property):
-    """Until the server starts, the id is -1 and the memory reads all ones."""
+    """Until its server starts, a device of revision 0 has id -1. Afterwards the driver reports the
+    id that the server has assigned, and doorbells work."""
     def serve():
         with stopped(device.program):  # the device must be the second client
             host.serve(place, 1, ident="late")

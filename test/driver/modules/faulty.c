@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Cause a fault that the debug kernel must detect: insmod faulty.ko what=... */
+/* For tests: cause a fault that the debug kernel must detect. Usage: insmod faulty.ko what=FAULT */
 #include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/module.h>

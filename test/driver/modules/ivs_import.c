@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* For tests: import a dma-buf into a device, and read and write it at its DMA addresses. */
+/* For tests: import a dma-buf into a device, and access the buffer at its DMA addresses. */
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
 #include <linux/io.h>
@@ -106,7 +106,7 @@ static int ivs_import_attach(struct state *state, struct ivs_import *asked)
 	return result;
 }
 
-/* Access the DMA address that a device would use. */
+/* Read or write a word at the DMA address that a device would use. */
 static int ivs_import_access(const struct state *state, struct ivs_import_word *asked, bool writes)
 {
 	u64 offset = asked->offset;

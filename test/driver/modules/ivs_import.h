@@ -12,13 +12,13 @@
 #define IVS_IMPORT_PIECES_MAX 8
 
 /**
- * struct ivs_import - attach and map
+ * struct ivs_import - attach to a dma-buf and map it
  * @dmabuf_fd: in: a dma-buf
- * @peer:      in: attach with peer-to-peer DMA, which accepts memory without struct pages
- * @pieces_n:  out: entries of the scatterlist
- * @pages_n:   out: entries with a struct page
+ * @peer:      in: if not 0, attach with peer-to-peer DMA, which accepts memory without struct pages
+ * @pieces_n:  out: number of entries of the scatterlist
+ * @pages_n:   out: number of entries that have a struct page
  * @at:        out: DMA addresses of the first entries
- * @len:       out: bytes of the first entries
+ * @len:       out: lengths of the first entries, in bytes
  */
 struct ivs_import {
 	__s32 dmabuf_fd;
@@ -32,7 +32,7 @@ struct ivs_import {
 /**
  * struct ivs_import_word - access a word of the mapped dma-buf
  * @offset: bytes from the start of the dma-buf
- * @value:  value read, or to write
+ * @value:  the value that was read, or the value to write
  */
 struct ivs_import_word {
 	__u64 offset;
@@ -44,7 +44,7 @@ struct ivs_import_word {
 #define IVS_IMPORT_READ _IOWR('i', 2, struct ivs_import_word)
 #define IVS_IMPORT_WRITE _IOW('i', 3, struct ivs_import_word)
 #define IVS_IMPORT_UNMAP _IO('i', 4)
-#define IVS_IMPORT_MAP _IO('i', 5) /* map it again after IVS_IMPORT_UNMAP */
+#define IVS_IMPORT_MAP _IO('i', 5) /* map the dma-buf again after IVS_IMPORT_UNMAP */
 #define IVS_IMPORT_DETACH _IO('i', 6)
 
 #endif

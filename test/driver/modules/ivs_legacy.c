@@ -21,7 +21,10 @@
 static DEFINE_MUTEX(lock);
 static u8 config[PCI_CFG_SPACE_SIZE];
 static struct pci_sysdata sysdata = {.domain = DOMAIN_NUMBER, .node = NUMA_NO_NODE};
-/* Request less than the reserved range, so that the resource becomes its child, not its parent. */
+/*
+ * Request only a part of the range that memmap= reserves, so that this resource becomes a child of
+ * the reserved one, not its parent.
+ */
 static struct resource window =
 	DEFINE_RES_MEM_NAMED(REGISTERS_AT, IVS_LEGACY_LEN - SZ_1M, "ivs-legacy window");
 static struct resource bus_numbers = {.name = "ivs-legacy bus", .flags = IORESOURCE_BUS};
@@ -45,7 +48,7 @@ static void ivs_legacy_config_init(const struct ivs_legacy *wanted)
 	ivs_legacy_put16(PCI_SUBSYSTEM_VENDOR_ID, IVS_PCI_VENDOR);
 	ivs_legacy_put16(PCI_SUBSYSTEM_ID, 0x1100);
 	config[PCI_INTERRUPT_PIN] = 1;
-	/* Assign addresses as firmware does. The kernel assigns none in reserved ranges. */
+	/* Assign addresses as firmware does, because the kernel assigns none in reserved ranges. */
 	ivs_legacy_put16(PCI_BASE_ADDRESS_0 + 2, REGISTERS_AT >> 16);
 	ivs_legacy_put16(PCI_BASE_ADDRESS_2, PCI_BASE_ADDRESS_MEM_PREFETCH);
 	ivs_legacy_put16(PCI_BASE_ADDRESS_2 + 2, MEMORY_AT >> 16);
@@ -155,7 +158,7 @@ static int ivs_legacy_add(const struct ivs_legacy *wanted)
 	pci_bus_claim_resources(bus);
 	list_for_each_entry(device, &bus->devices, bus_list) {
 		device->irq = pin;
-		device->irq_managed = 1; /* do not look up the IRQ routing */
+		device->irq_managed = 1; /* the PCI core must not look up the IRQ routing */
 	}
 	ivs_legacy_set_position(wanted->position);
 	pci_bus_add_devices(bus);
@@ -163,7 +166,10 @@ static int ivs_legacy_add(const struct ivs_legacy *wanted)
 	return 0;
 }
 
-/* The kernel counts unhandled interrupts and may disable the line. Read the count, and reset it. */
+/*
+ * Note whether an interrupt was unhandled, and reset the kernel's own count of unhandled
+ * interrupts, because the kernel disables the line if that count gets too high.
+ */
 static void ivs_legacy_handle_irq(struct irq_desc *desc)
 {
 	unsigned int before = desc->irqs_unhandled;

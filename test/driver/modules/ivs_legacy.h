@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
  * /dev/ivs-legacy is a PCI bus with one device that resembles the device of QEMU before 2.6:
- * 1af4:1110, revision 0, INTx, no MSI-X. BAR 0 and BAR 2 are RAM that memmap=16M$0x8000000
- * reserves, so that the kernel does not use it.
+ * 1af4:1110, revision 0, INTx, no MSI-X. BAR 0 and BAR 2 are RAM that the kernel does not use,
+ * because the kernel parameter memmap=16M$0x8000000 reserves it.
  */
 #ifndef IVS_LEGACY_H
 #define IVS_LEGACY_H
@@ -10,15 +10,15 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define IVS_LEGACY_AT 0x8000000 /* 16 MiB for BAR 0 and BAR 2 */
+#define IVS_LEGACY_AT 0x8000000 /* start of the 16 MiB for BAR 0 and BAR 2 */
 #define IVS_LEGACY_LEN 0x1000000
 #define IVS_LEGACY_MEMORY_LEN 0x400000
 
 /**
- * struct ivs_legacy - add the device, after removing the previous one
+ * struct ivs_legacy - a device to add; the previous device is removed first
  * @position: value of IVPosition
- * @cap_len:  bytes of @cap to place in configuration space; 0: no capability
- * @cap:      a vendor-specific capability (R-9); the pointer to the next one is ignored
+ * @cap_len:  bytes of @cap to place in configuration space, or 0 for a device without @cap
+ * @cap:      a vendor-specific capability (R-9), whose pointer to the next capability is ignored
  */
 struct ivs_legacy {
 	__s32 position;
@@ -27,10 +27,10 @@ struct ivs_legacy {
 };
 
 /**
- * struct ivs_legacy_pin - set the status register, assert INTx, and clear the status as a read does
- * @status:    value of the status register; 0: another device asserted INTx
+ * struct ivs_legacy_pin - set the status register, assert INTx, and clear the register
+ * @status:    in: value of the status register, or 0 as if another device asserted INTx
  * @mask:      out: value of the mask register
- * @unhandled: out: interrupts so far that no handler claimed
+ * @unhandled: out: number of interrupts so far that no handler has claimed
  */
 struct ivs_legacy_pin {
 	__u32 status;

@@ -9,7 +9,7 @@
 
 #include "ivs_walk.h"
 
-/* Decode the type with the PAT register of the CPU instead of the kernel's tables. */
+/* Decode the memory type with the CPU's PAT register, not with the kernel's own tables. */
 static const char *ivs_walk_type(pgprot_t prot)
 {
 	static const char *const names[8] = {"UC", "WC", "?", "?", "WT", "WP", "WB", "UC-"};

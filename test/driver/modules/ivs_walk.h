@@ -7,10 +7,11 @@
 #include <linux/types.h>
 
 /**
- * struct ivs_walk
- * @addr:     in: a virtual address
- * @physical: out: its physical address; 0: not present
- * @type:     out: memory type "WB", "WC", "UC-", "UC", "WT" or "WP"; "" if not present
+ * struct ivs_walk - look up an address
+ * @addr:     in: a virtual address of the calling process
+ * @physical: out: the physical address, or 0 if no page is present
+ * @type:     out: the memory type, which is "WB", "WC", "UC-", "UC", "WT" or "WP", or "" if no page
+ *            is present
  */
 struct ivs_walk {
 	__u64 addr;

@@ -47,7 +47,10 @@ static void *ring_ourselves(void *data)
 		crew->rings++;
 	while (!crew->stop && !crew->status->gone)
 		usleep(100);
-	/* After the device is removed, writes go to a page of zeroes. */
+	/*
+	 * After the device is removed, the registers are mapped to a page of zeroes. Writing to it
+	 * must not fail.
+	 */
 	while (!crew->stop && crew->registers) {
 		crew->registers[IVS_REG_DOORBELL / 4] = IVS_DOORBELL(crew->self, 0);
 		usleep(100);
@@ -55,7 +58,10 @@ static void *ring_ourselves(void *data)
 	return NULL;
 }
 
-/* This thread uses an open file of its own, so that it blocks until a doorbell arrives. */
+/*
+ * This thread opens the device itself, without O_NONBLOCK, so that read(2) blocks until a doorbell
+ * arrives.
+ */
 static void *read_doorbells(void *data)
 {
 	struct crew *crew = data;

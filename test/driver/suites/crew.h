@@ -11,16 +11,16 @@
 #define CREW_WRITERS 2
 
 /**
- * struct crew
+ * struct crew - threads that use a device, and what they share
  * @device_fd:    the device node, O_RDWR
  * @event_fd:     eventfd of vector 0
  * @memory:       mapping of the region, @len bytes
  * @registers:    mapping of the registers, or NULL
  * @status:       mapping of the status page
- * @self:         own id
- * @hush:         stop ringing until the device is gone
- * @ready_n:      waiting threads that have opened the device
- * @rings:        doorbells rung so far
+ * @self:         the guest's own id
+ * @hush:         set to true to keep the threads from ringing until the device is removed
+ * @ready_n:      number of waiting threads that have opened the device
+ * @rings:        number of doorbells rung so far
  * @read_result:  errno that ended the reading thread; 0 while it runs
  * @poll_result:  events that ended the polling thread; 0 while it runs
  * @event_result: 1 once the thread that reads the eventfd has ended
@@ -48,13 +48,16 @@ struct crew {
 /* Open the device, and map the region, the registers and the status page. */
 void crew_open(struct crew *crew);
 
-/* Start threads that write and ring (@load), and threads that wait for doorbells (@waits). */
+/*
+ * With @load, start threads that write to the region and ring doorbells. With @waits, start threads
+ * that wait for doorbells.
+ */
 void crew_start(struct crew *crew, bool load, bool waits);
 
 /* Check that all calls on the open file behave as specified for a removed device. */
 void crew_check_gone(struct crew *crew);
 
-/* Stop and join the threads. */
+/* Stop and join all threads. */
 void crew_stop(struct crew *crew);
 void crew_close(struct crew *crew);
 

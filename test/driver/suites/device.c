@@ -3,9 +3,9 @@
  * driver-test device PLACE VECTORS BYTES POSITION [revision=0] [pin] [name=NAME] [uuid=UUID]
  *
  * Check the properties that the driver reports, access to the region from guest and host, and the
- * memory types in the page tables. PLACE is low or high: whether BAR 2 is expected below or above 4
- * GiB. Optional arguments: a device of revision 0, INTx instead of MSI-X, a region with a name or
- * UUID.
+ * memory types in the page tables. PLACE: whether BAR 2 is expected below 4 GiB (low) or above
+ * (high). The optional arguments are for a device of revision 0, a device with INTx instead of
+ * MSI-X, and a region with a name or UUID.
  */
 #include "common.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * driver-test dmabuf pages    all tests, for a region that can have struct pages
- * driver-test dmabuf none     for a region or kernel that cannot have them: the export fails
+ * driver-test dmabuf pages    run all tests, because the region can have struct pages
+ * driver-test dmabuf none     check that exports fail, because the region cannot have struct pages
  */
 #include "common.h"
 
@@ -51,7 +51,10 @@ static void close_all(void)
 	close(fd);
 }
 
-/* Access the dma-buf through the importing device. */
+/*
+ * Export a dma-buf, import it into another device, and check that both devices access the same
+ * memory.
+ */
 static void check_imported(uint64_t offset, uint64_t len, bool peer)
 {
 	struct ivs_import_word word = {.offset = len - 4};
@@ -86,7 +89,7 @@ static void check_imported(uint64_t offset, uint64_t len, bool peer)
 	close(importer);
 }
 
-/* Must run before the first export, which reserves the write-back type. */
+/* This test must run before the first export, which reserves the write-back type for the region. */
 static void test_write_combining(void)
 {
 	void *at;
@@ -211,7 +214,10 @@ static bool can_export(void *unused)
 	return buf >= 0;
 }
 
-/* Unbind and rebind the device while a dma-buf is imported; its address remains the same. */
+/*
+ * Unbind and rebind the device while a dma-buf is imported. The importer can still access the
+ * memory at its DMA addresses.
+ */
 static void test_unbind(void)
 {
 	struct ivs_import_word word = {};

@@ -16,7 +16,7 @@ static const struct ivs_driver_status *status;
 
 static bool count_has_grown(void *before)
 {
-	uint64_t *was = before; /* [0]: vector, [1]: its previous count */
+	uint64_t *was = before; /* [0]: the vector, [1]: its previous count */
 
 	return status->counts[was[0]] > was[1];
 }
@@ -127,7 +127,10 @@ static void test_change(int fd)
 	close(first);
 }
 
-/* The counter of the eventfd is at its maximum, at which write(2) would block. */
+/*
+ * An eventfd whose counter is at its maximum, so that write(2) would block, does not block the
+ * driver.
+ */
 static void test_full(int fd)
 {
 	int event = new_event();
@@ -181,7 +184,7 @@ static short polled(int fd)
 	return poll(&poller, 1, 0) < 0 ? -1 : poller.revents;
 }
 
-/* Read from the file until EAGAIN. */
+/* Read from the file until EAGAIN. Return: all lines that were read */
 static const char *read_all(int fd)
 {
 	static char text[VECTORS_MAX * 32];
@@ -264,7 +267,7 @@ static void test_open_files(void)
 	while (count <= IVS_DRIVER_FILES_MAX &&
 	       (fds[count] = open_number(device_number, O_RDONLY)) >= 0)
 		count++;
-	/* The suite itself has already opened the device once. */
+	/* The suite itself already has the device open once. */
 	check(count == IVS_DRIVER_FILES_MAX - 1, "%d more files can be opened", count);
 	check(count <= IVS_DRIVER_FILES_MAX && errno == EMFILE, "the next open fails with EMFILE");
 	while (count)

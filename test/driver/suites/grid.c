@@ -9,7 +9,9 @@
 #define N(ARRAY) (sizeof(ARRAY) / sizeof(*(ARRAY)))
 #define ERRORS_MAX 4
 
-/* The errors that are accepted. If there are none, the call must succeed. */
+/*
+ * The errors that are accepted as the result of a call. If there are none, the call must succeed.
+ */
 struct expected {
 	int errors[ERRORS_MAX];
 	unsigned int errors_n;
@@ -28,12 +30,12 @@ static const struct mode {
 } modes_template[] = {{"O_RDONLY", O_RDONLY, -1}, {"O_RDWR", O_RDWR, -1}};
 static struct mode modes[N(modes_template)];
 
-/* Where the argument of the ioctl is. */
+/* Kinds of address that are passed as the argument of an ioctl. */
 enum place { GOOD, ONLY_READABLE, NULL_POINTER, KERNEL, NOT_CANONICAL, HALF_MAPPED, FORBIDDEN };
 static const char *const place_names[] = {"good",	   "read-only page", "NULL",	 "kernel",
 					  "not canonical", "half mapped",    "PROT_NONE"};
 
-static char *pages; /* writable, a hole, read-only, writable, PROT_NONE, writable */
+static char *pages; /* six pages: writable, unmapped, read-only, writable, PROT_NONE, writable */
 
 static void make_pages(void)
 {
@@ -56,7 +58,7 @@ static void *put(enum place place, const void *argument, size_t len)
 		return (void *)0x8000000000000000;
 	case FORBIDDEN:
 		return pages + 4 * PAGE;
-	case HALF_MAPPED: /* the first half at the end of a page, the second half in the hole */
+	case HALF_MAPPED: /* the argument begins in a mapped page and ends in an unmapped one */
 		at = pages + PAGE - len / 2;
 		memcpy(at, argument, len / 2);
 		return at;
@@ -159,7 +161,7 @@ static void grid_eventfd(uint32_t vectors_n)
 		may_fail(&expected, wanted.vector >= vectors_n, EINVAL);
 		may_fail(&expected, wanted.fd == pipes[0] || wanted.fd == modes[1].device_fd,
 			 EINVAL);
-		may_fail(&expected, wanted.fd < -1, EINVAL); /* neither an eventfd nor -1 */
+		may_fail(&expected, wanted.fd < -1, EINVAL); /* only -1 removes an eventfd */
 		may_fail(&expected,
 			 mode->flags == O_RDONLY || wanted.fd < -1 || wanted.fd == closed ||
 				 wanted.fd == 1024 || wanted.fd == INT32_MAX,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * driver-test life unbind ROUNDS    unbind and bind the device while it is in use
- * driver-test life modules ROUNDS   remove and insert the module; removal must fail while in use
+ * driver-test life modules ROUNDS   remove the module (must fail while it is in use) and insert it
  */
 #include "common.h"
 
@@ -9,7 +9,7 @@
 
 #include "crew.h"
 
-#define CREWS 3 /* files that remain open after the device was unbound */
+#define CREWS 3 /* number of files that remain open after their device has been unbound */
 
 static char bdf[IVS_DRIVER_BDF_LEN];
 
@@ -79,7 +79,7 @@ static int insert_module(void)
 	return result;
 }
 
-/* For eventually(): the last reference to the module is dropped some time after close(). */
+/* For eventually(), because the last reference to the module is dropped some time after close(). */
 static bool is_removed(void *unused)
 {
 	(void)unused;
@@ -94,7 +94,10 @@ static void check_in_use(const char *what)
 	      "the device still works");
 }
 
-/* Run in a child process, whose exit drops all references. */
+/*
+ * In a child process, take a reference to the module and check that it cannot be removed. When the
+ * child exits, the reference is dropped and the module can be removed.
+ */
 static void hold(int (*take)(int fd), const char *what)
 {
 	int status;
@@ -162,7 +165,7 @@ int suite_life(int argc, char **argv)
 	if (argc != 3)
 		return -1;
 	strcpy(bdf, info_of(open_number(device_number, O_RDONLY)).bdf);
-	/* Close the file that was opened above. */
+	/* Close the file that was opened to read the PCI address. */
 	close_range(3, ~0U, 0);
 	if (!strcmp(argv[1], "unbind"))
 		unbind(atoi(argv[2]));

@@ -52,7 +52,7 @@ static bool is_counted(void *data)
 	return *(const volatile uint64_t *)was[0] > was[1];
 }
 
-/* Check that everything still works after the event. */
+/* Check that everything still works after the reset or suspend. */
 static void check_works(struct crew *crew)
 {
 	uint64_t was[2];
@@ -80,7 +80,9 @@ static void check_works(struct crew *crew)
 		       "afterwards: the same id");
 }
 
-/* Call @happen while the device is idle, and while it is in use. */
+/*
+ * Call @happen (a reset or a suspend) once while the device is idle, and once while it is in use.
+ */
 static void with_and_without_load(int (*happen)(void))
 {
 	for (int load = 0; load < 2; load++) {
@@ -119,7 +121,10 @@ static int reset(void)
 
 static const char *state;
 
-/* The host wakes the guest. If another wakeup event aborts the suspend with EBUSY, retry. */
+/*
+ * Suspend the guest until the host wakes it. If another wakeup event aborts the suspend with EBUSY,
+ * retry.
+ */
 static int sleep_now(void)
 {
 	int result = -EBUSY;

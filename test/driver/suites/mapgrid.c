@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * driver-test mapgrid: call mmap(2) for each kind of object with different offsets, lengths,
- * protections and flags. A case is a kind, an offset, a length and an open mode, and covers all
- * protections and flags. The expected results follow from ivshmem/driver.h and mmap(2). If several
- * errors apply, any of them is accepted.
+ * protections and flags. Each case is one combination of kind, offset, length and open mode, and
+ * tries all protections and flags. The expected results follow from ivshmem/driver.h and mmap(2).
+ * If several errors apply, any of them is accepted.
  */
 #include "common.h"
 
@@ -49,7 +49,7 @@ static const struct {
 struct
 try {
 	size_t kind;
-	uint64_t offset; /* relative to the start of the object */
+	uint64_t offset; /* bytes from the start of the object */
 	uint64_t len;
 	int mode;
 	int prot;
@@ -95,7 +95,8 @@ static bool is_right(const struct try *try, int error)
 		{!bytes || try->offset >= 1ULL << 42, ENXIO},
 		{try->offset >= bytes || len > bytes - try->offset, EINVAL},
 		{is_private(try->flags), EINVAL},
-		{is_private(try->flags) && writes, ENOMEM}, /* exceeds the commit limit */
+		/* A writable private mapping may exceed the commit limit. */
+		{is_private(try->flags) && writes, ENOMEM},
 		{writes && !is_private(try->flags) && try->mode == O_RDONLY, EACCES},
 		{kinds[try->kind].at == IVS_MMAP_REGISTERS && try->mode == O_RDONLY, EACCES},
 		{kinds[try->kind].at == IVS_MMAP_STATUS && writes, EACCES},
@@ -121,7 +122,7 @@ static int call(const struct try *try, int fd)
 
 	if (at == -1)
 		return errno;
-	/* Touch the page, except for registers, because reading them has side effects. */
+	/* Touch the page, unless it contains registers, whose reads have side effects. */
 	if (try->prot & PROT_READ && kinds[try->kind].at != IVS_MMAP_REGISTERS)
 		(void)*(volatile char *)at;
 	munmap((void *)at, try->len);

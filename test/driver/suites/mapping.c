@@ -4,7 +4,7 @@
 
 #include <sys/uio.h>
 
-static size_t len; /* size of the region */
+static size_t len; /* size of the region in bytes */
 static int fd;	   /* O_RDWR */
 
 static volatile uint32_t *map_memory(void)
@@ -111,7 +111,7 @@ static void test_parts(void)
 	check(type_now() == IVS_MEMORY_WB, "split: one page is left");
 	munmap(bytes + len - PAGE, PAGE);
 	check(type_now() == IVS_MEMORY_NONE, "split: no page is left");
-	/* A fault on a page in the middle also maps the neighbouring pages. */
+	/* A fault on a page in the middle of a mapping also maps the neighbouring pages. */
 	bytes = map(fd, IVS_MMAP_MEMORY + 3 * PAGE, 5 * PAGE, PROT_READ | PROT_WRITE);
 	need(bytes, "a part of the region can be mapped");
 	bytes[2 * PAGE] = 5;
@@ -194,7 +194,9 @@ static void test_protection(void)
 	munmap(at, PAGE);
 }
 
-/* clear_refs makes the kernel write-protect the pages in order to track writes. */
+/*
+ * A write to /proc/self/clear_refs makes the kernel write-protect pages in order to track writes.
+ */
 static void test_soft_dirty(void)
 {
 	volatile uint32_t *memory = map_memory();
@@ -233,9 +235,7 @@ static void test_advice(void)
 	munmap((void *)memory, len);
 }
 
-/*
- * Arguments and results of system calls are in pages of the region that have not been faulted in.
- */
+/* Pass system calls pointers to pages of the region that have not been faulted in. */
 static void test_arguments_there(void)
 {
 	volatile uint32_t *memory = map_memory();
@@ -275,7 +275,7 @@ static void test_close(void)
 	check(type_now() == IVS_MEMORY_NONE, "close: not accounted after munmap");
 }
 
-/* A process must not reach memory after the region. */
+/* A process must not be able to access memory beyond the region. */
 static void test_overreach(void)
 {
 	char *at = map(fd, IVS_MMAP_MEMORY + len - PAGE, PAGE, PROT_READ | PROT_WRITE);

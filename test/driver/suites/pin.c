@@ -95,7 +95,7 @@ static void test_interrupts(void)
 	close(event);
 }
 
-/* A valid capability. */
+/* Return: a device with this name, in a valid capability */
 static struct ivs_legacy named(const char *name, bool has_uuid)
 {
 	struct ivs_legacy wanted = {.cap_len = (uint32_t)(IVS_PCI_CAP_NAME_OFFSET + strlen(name))};

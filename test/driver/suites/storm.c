@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 
 #define VECTORS_MAX IVS_LINUX_VECTORS_MAX
-#define STEADY 2 /* permanent listeners: the first uses eventfds, the second read(2) */
+#define STEADY 2 /* number of permanent listeners: the first uses eventfds, the second read(2) */
 
 static atomic_bool stop;
 static atomic_ulong turns[3];
@@ -32,14 +32,14 @@ static void *come_and_go(void *unused)
 			listen_to(fd, i, event);
 		for (int i = 0; i < 10; i++)
 			(void)!read(fd, text, sizeof(text));
-		file_first = turns[0]++ % 2; /* evaluate once, because two threads increment it */
+		file_first = turns[0]++ % 2; /* read turns[0] once: two threads increment it */
 		close(file_first ? fd : event);
 		close(file_first ? event : fd);
 	}
 	return NULL;
 }
 
-/* Two of these threads share a file and replace each other's eventfds. */
+/* Two threads run this function with the same file and replace each other's eventfds. */
 static void *replace(void *data)
 {
 	int fd = *(int *)data;
@@ -123,7 +123,7 @@ static bool all_seen(void *data)
 	return true;
 }
 
-/* Doorbells may still be in flight after their numbers have been read. */
+/* For eventually(), because doorbells may still be in flight after their numbers have been read. */
 static bool is_quiet(void *unused)
 {
 	uint64_t count = count_of(0);

@@ -13,7 +13,7 @@
 
 static const char *suite_name;
 
-/* In shared memory, so that cases of child processes are counted as well. */
+/* The tally is in shared memory, so that cases of child processes are counted as well. */
 static struct {
 	int cases_n;
 	int failed_n;

@@ -7,7 +7,10 @@
 
 #include <stdbool.h>
 
-/* Begin the output; @suite is part of each case's name. Child processes add to the same plan. */
+/*
+ * Begin the output. @suite becomes part of each case's name. Child processes add cases to the same
+ * plan.
+ */
 void tap_begin(const char *suite);
 
 /* Print the plan. Return: the exit status of the program. */
@@ -32,8 +35,9 @@ void need(bool ok, const char *format, ...) __attribute__((format(printf, 2, 3))
 void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * Count one of many repetitions of a check, which @what identifies. All repetitions together are
- * one case, with their number in its name. Thread-safe. check_repeated_report() prints these cases.
+ * Count one repetition of the check that @what identifies. All repetitions of a check together are
+ * one case, whose name contains their number. check_repeated_report() prints these cases.
+ * Thread-safe.
  */
 void check_repeated(bool ok, const char *what);
 void check_repeated_report(void);

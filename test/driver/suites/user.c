@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * driver-test user GROUP: test access to the device node by members of its group and by others. The
- * mode is first 0660, and then 0640, with which the group can only read.
+ * mode of the node is first 0660, and then 0640, which allows the group only to read.
  */
 #include "common.h"
 
@@ -67,7 +67,7 @@ static void other(void)
 	check_errno(EACCES, open_number(device_number, O_RDWR), "other: cannot open for writing");
 }
 
-/* Run @run as this user in a child process, whose cases continue the numbering. */
+/* Run @run as @user in a child process, which continues the numbering of the cases. */
 static void as_user(uid_t user, gid_t group, void (*run)(void))
 {
 	int status;
