@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For tests: read and write the region, through any transport.
+ * For tests: read and write the region, and ring and wait, through any transport.
  *
- *   peek ADDRESS id                 print the own id and the transport
+ *   peek ADDRESS id                 print the peer's own id and its transport
  *   peek ADDRESS read OFFSET        print the text at the offset
  *   peek ADDRESS write OFFSET TEXT
  *   peek ADDRESS ring PEER VECTOR

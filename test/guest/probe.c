@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For tests: a device as a guest sees it through sysfs, to compare two implementations.
+ * For tests: report on a device, and access it, as a guest sees it through sysfs, to compare two
+ * implementations.
  *
  *   probe [-d N] report                       all fields, one line "NAME VALUE" per field
  *   probe [-d N] read BAR OFFSET LENGTH       a single access
@@ -39,7 +40,7 @@
 #define MSIX_ENABLE 0x8000
 #define MSIX_MASK 0x4000
 #define ENTRY_LEN 16
-/* Time for a doorbell to arrive through the host. */
+/* Time to wait for a doorbell to arrive through the host. */
 #define WAIT_US 200000
 
 static char device[512];
@@ -70,7 +71,7 @@ static unsigned long read_number(const char *dir, const char *name)
 	return number;
 }
 
-/* Sorting the names sorts by PCI address. */
+/* The names are PCI addresses, so alphasort() sorts the devices by PCI address. */
 static void find_device(int wanted)
 {
 	struct dirent **names;
@@ -98,7 +99,10 @@ static int open_file(const char *name, int flags)
 	return fd;
 }
 
-/* A bound device is already enabled: EBUSY. */
+/*
+ * If a driver is bound to the device, the driver has already enabled it, and the write fails with
+ * EBUSY.
+ */
 static void enable(void)
 {
 	int fd = open_file("enable", O_WRONLY);
@@ -200,7 +204,7 @@ static void put(volatile uint8_t *at, unsigned int len, uint64_t value)
 	}
 }
 
-/* The type 0 header. The addresses in BARs are masked: firmware assigns them. */
+/* Report the type 0 header. The addresses in BARs are masked out, because firmware assigns them. */
 static void report_header(void)
 {
 	static const struct {
@@ -274,7 +278,9 @@ static void report_rest(void)
 		printf("config.%02x %08" PRIx64 "\n", at, config_read(at, 4));
 }
 
-/* The writable bits, with memory decoding disabled because this also moves BARs. */
+/*
+ * Report which bits are writable. Memory decoding is disabled, because the writes also move BARs.
+ */
 static void report_writable(void)
 {
 	const uint64_t command = config_read(COMMAND, 2);
@@ -313,7 +319,7 @@ static void report_reads(volatile uint8_t *registers, unsigned int offset)
 	}
 }
 
-/* The values address peers that do not exist, so no doorbell is delivered. */
+/* The written values address peers that do not exist, so no doorbell is delivered. */
 static void report_writes(volatile uint8_t *registers, unsigned int offset)
 {
 	uint64_t mask;
@@ -371,7 +377,7 @@ static void report_table(volatile uint8_t *table, unsigned int vectors_n)
 		put(table + i * ENTRY_LEN + 12, 4, 1);
 }
 
-/* While MSI-X is masked as a whole, interrupts stay visible in the pending bits. */
+/* MSI-X is masked as a whole, so that interrupts stay visible in the pending bits. */
 static void report_pending(volatile uint8_t *registers, volatile uint8_t *pba, unsigned int control,
 			   unsigned int vectors_n)
 {
@@ -474,7 +480,7 @@ static volatile uint64_t *map_file(const char *path, uint64_t len, bool writable
 	return memory;
 }
 
-/* Each word contains its offset. */
+/* Return: the word of the pattern at @offset, which consists of @seed and @offset */
 static uint64_t word_at(uint64_t seed, uint64_t offset)
 {
 	return seed << 40 | offset;

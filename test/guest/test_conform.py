@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Run the conformance suite (test/library/conform/) in guests over every transport. At its end the
-device is removed. The device is QEMU's, or that of ivshmem-device (guest_device.py)."""
+"""Run the conformance suite (test/library/conform/) in guests over every transport. At the end of
+the suite the device is removed. The device is QEMU's or ivshmem-device's
+(support/py/guest_device.py)."""
 import pytest
 
 from guestkit import driver, initramfs, kernel, machine
@@ -12,16 +13,16 @@ from support.py.programs import Place
 
 CASES = conform.cases(BUILD)
 BOOT = 120
-#: Only devices in a port, not those on the root bus, can be unplugged.
+#: Only devices in a port can be unplugged, not those on the root bus.
 PORT = ["-device", "pcie-root-port,id=slot1,chassis=1,slot=1"]
 ID = "device"
-#: Exit with the status of the program, or 99 if the kernel has logged a problem.
+#: Exit with the status of the program, or with 99 if the kernel has logged a problem.
 AFTER = f"""
 status=$?
 dmesg | sed '1,/Run .init as init process/d' | grep -E '{"|".join(COMPLAINTS)}' && exit 99
 exit $status"""
-#: Run the suite, and have the kernel remove the device when the suite asks for it. With vfio-pci
-#: the removal lasts until the suite has closed the device, so do not wait for it.
+# Run the suite, and have the kernel remove the device when the suite asks for it. Do not wait for
+# the removal, because with vfio-pci it lasts until the suite has closed the device.
 REMOVE = f"""
 take_away() {{
 	while IFS= read -r line; do
@@ -37,7 +38,7 @@ take_away() {{
 
 
 class InGuest:
-    """Runs the suite in a guest; the region and the partner are on the host."""
+    """Runs the suite in a guest. The region and the suite's partner are on the host."""
 
     def __init__(self, place, plain=False, roster=False):
         self.place = place
@@ -53,10 +54,10 @@ class InGuest:
         device = guest_device.Device(place, ID, bus="slot1")
         self.devices = PORT + (device.plain(place.shm_path, conform.SIZE) if plain else
                                device.doorbell(server.socket, conform.VECTORS)).arguments
-        #: QEMU may crash when a device with doorbells is unplugged: 7.2 frees the table of a peer
-        #: twice that has left twice, and does not remove handlers of fds; 11.1 aborts for a
-        #: vfio-user device with MSI-X. So the guest's kernel removes the device, which looks the
-        #: same to programs.
+        # QEMU may crash when a device with doorbells is unplugged: QEMU 7.2 frees the table of a
+        # peer twice if the peer has left twice, and does not remove handlers of fds; QEMU 11.1
+        # aborts for a vfio-user device with MSI-X. So the guest's kernel removes the device, which
+        # looks the same to programs.
         self.removed_inside = not plain
 
     def run(self, transport, address="pci:", module=False, **options):
@@ -96,17 +97,17 @@ class InGuest:
 
 
 def sysfs(place, **region):
-    """Run over sysfs, without a driver."""
+    """Run the suite over sysfs, without a driver."""
     return InGuest(place, **region).run("sysfs")
 
 
 def vfio(place, **region):
-    """Run over vfio-pci, with a virtual IOMMU."""
+    """Run the suite over vfio-pci, with a virtual IOMMU."""
     return InGuest(place, **region).run("vfio", iommu=True, bind="vfio-pci")
 
 
 def ours(place, address="pci:", **region):
-    """Run over the driver in kernel/."""
+    """Run the suite over the driver in kernel/."""
     return InGuest(place, **region).run("driver", address, module=True)
 
 
@@ -123,8 +124,8 @@ TRANSPORTS = {
     "driver-doorbell-node": lambda place: ours(place, "/dev/ivshmem0"),
     "driver-plain": lambda place: ours(place, plain=True),
 }
-#: With the device of ivshmem-device: each transport with and without doorbells, and two of them
-#: with the roster page, which the device treats as any other memory.
+# The transports that are tested with the device of ivshmem-device: each with and without doorbells,
+# and two of them with the roster page, which that device treats as any other memory.
 SERVED_TRANSPORTS = ("sysfs-doorbell", "sysfs-plain", "vfio-doorbell", "vfio-plain-roster",
                      "driver-doorbell-roster", "driver-plain")
 
@@ -141,16 +142,16 @@ def report(request):
 
 
 def test_there_are_enough_cases():
-    """The program lists all its cases."""
+    """The suite's program lists at least 60 cases."""
     assert len(CASES) >= 60
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_case(report, case):
-    """The program has passed this case."""
+    """The suite's program has passed this case."""
     report.check(case, CASES)
 
 
 def test_the_end(report):
-    """The program has run to its end."""
+    """The suite's program has run to its end."""
     report.check_end(CASES)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""scripts/demo.py: on the host, with guests, interrupted, and with KEEP=1."""
+"""Run scripts/demo.py on the host and with guests, interrupt it, and keep its guests with
+KEEP=1."""
 import os
 import re
 import signal
@@ -20,7 +21,7 @@ def run_demo(build, **environment):
 
 
 def read_until(demo, regex, seconds=60):
-    """Read lines until one matches."""
+    """Read lines of the demo's output until one matches. Return: these lines."""
     end = time.monotonic() + seconds
     lines = []
     for line in demo.stdout:
@@ -32,7 +33,7 @@ def read_until(demo, regex, seconds=60):
 
 
 def joined(demo, number):
-    """Wait until the server has admitted this client. Return: its pid."""
+    """Wait until the server has admitted the client with this number. Return: the client's pid."""
     line = read_until(demo, rf"client {number} joined")[-1]
     return int(re.search(r"\(pid (\d+)", line).group(1))
 
@@ -57,7 +58,7 @@ def gone(pid):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_demo_leaves_nothing(build, number):
-    """No process, no socket and no file in /dev/shm remains."""
+    """When the demo is interrupted, no process, no socket and no file in /dev/shm remains."""
     demo = run_demo(build)
     lines = read_until(demo, r"client 1 joined")
     text = "".join(lines)
@@ -73,11 +74,11 @@ def test_interrupted_demo_leaves_nothing(build, number):
 
 
 def test_demo_with_a_guest_that_dies(build):
-    """The demo exits with status 1, and prints the step that each peer has reached and the last
-    lines of that guest's console."""
+    """If a guest dies, the demo exits with status 1, and prints the step that each peer has reached
+    and the last lines of that guest's console."""
     demo = run_demo(build)
     waits = joined(demo, 0)
-    # While client 0 is stopped, no peer gets past the meeting, however late the other is killed.
+    # While client 0 is stopped, no peer gets past the meeting, so there is time to kill client 1.
     os.kill(waits, signal.SIGSTOP)
     try:
         dies = joined(demo, 1)
@@ -93,8 +94,8 @@ def test_demo_with_a_guest_that_dies(build):
 
 
 def test_demo_that_keeps_its_guests(build):
-    """KEEP=1 leaves the guests running. The commands that the demo prints ring the guests, and stop
-    them."""
+    """KEEP=1 leaves the guests running. Clients can ring them, and the script that the demo names
+    stops them."""
     demo = run_demo(build, KEEP="1")
     output, _ = demo.communicate(timeout=180)
     stop = re.search(r"\S+/stop\b", output)

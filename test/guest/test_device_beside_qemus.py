@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device compared with QEMU's own devices: the same probe runs on both in guests, and its
+"""Compare ivshmem-device with QEMU's own devices: the same probe runs on both in guests, and its
 reports are compared field by field."""
 import pytest
 
@@ -10,7 +10,7 @@ from support.py.paths import BUILD
 from support.py.programs import Place
 
 MIB = 1 << 20
-#: The devices of a guest, in this order. A doorbell device is named by its number of vectors.
+#: The devices of a guest, in this order. A doorbell device is named after its number of vectors.
 MODELS = ("plain", "doorbell-1", "doorbell-4")
 VECTORS = (1, 4)
 
@@ -20,18 +20,18 @@ PIECES = "QEMU 7.2 cuts accesses that are not aligned in another way; it is not 
 
 
 def scratch(begin):
-    """Configuration space from this offset on: QEMU keeps what a guest writes there, ivshmem-device
-    does not."""
+    """Return: the differences in configuration space from offset @begin on, where QEMU keeps what a
+    guest writes and ivshmem-device does not."""
     return {f"writable.{at:02x}": (SCRATCH, "ffffffff", "00000000") for at in range(begin, 256, 4)}
 
 
 def eight_bits(pending):
-    """Result of ringing vector 256 plus the last vector. The probe rings the last vector itself
-    later."""
+    """Return: the difference after the probe has rung the last vector plus 256, which QEMU takes
+    for the last vector. The probe rings the last vector itself later."""
     return {"pending.1": (EIGHT_BITS, f"{pending}, status 0", "00000000, status 0")}
 
 
-#: Fields that must differ from QEMU's: {field: (reason, QEMU's value, ours)}.
+#: For each model, the fields that must differ: {field: (reason, QEMU's value, our value)}.
 DIFFERENCES = {
     "plain": scratch(0x40),
     "doorbell-1": scratch(0x4c) | eight_bits("00000001"),
@@ -63,8 +63,8 @@ UNALIGNED = {field: (PIECES, *values) for field, values in {
 
 
 def servers(place, name):
-    """Start servers to which only the device connects, so that its id is 0. Return: their
-    sockets."""
+    """Start a server for each doorbell device, so that each device is the first client and has id
+    0. Return: the servers' sockets."""
     return [place.server("-n", n, "-l", "1M", socket=place.dir / f"{name}-{n}",
                          region=["-r", "memfd:"]).socket for n in VECTORS]
 
@@ -77,7 +77,7 @@ def region(place, name):
 
 
 def built_in(place, name):
-    """QEMU arguments for QEMU's own devices."""
+    """Return: the QEMU arguments for QEMU's own devices."""
     devices = machine.plain(region(place, name), MIB, f"{name}-plain")
     for n, socket in zip(VECTORS, servers(place, name)):
         devices += machine.doorbell(socket, n, f"{name}-{n}")
@@ -85,14 +85,14 @@ def built_in(place, name):
 
 
 def ours(place):
-    """Start ivshmem-device with the same devices."""
+    """Start ivshmem-device with the devices in MODELS."""
     return Device(place, ["--region", f"file:{region(place, 'ours')}"],
                   *[["--server", socket, "--vectors", n]
                     for n, socket in zip(VECTORS, servers(place, "ours"))])
 
 
 def probe(shell, first):
-    """Return: the reports about a guest's devices, beginning with number @first, as {model: {field:
+    """Return: the reports about the guest's devices from number @first on, as {model: {field:
     value}}."""
     return {model: fields(shell.run(f"probe -d {first + at} report"))
             for at, model in enumerate(MODELS)}
@@ -100,7 +100,8 @@ def probe(shell, first):
 
 @pytest.fixture(scope="module", name="reports")
 def all_reports():
-    """Run all guests. Return: {"old", "new" or "ours": {model: report}}."""
+    """Run all guests. Return: {"old", "new" or "ours": {model: report}}. "old" and "new" are QEMU's
+    own devices in this machine's QEMU and in the QEMU that runs our devices."""
     place = Place(BUILD)
     try:
         program = ours(place)
@@ -114,8 +115,8 @@ def all_reports():
 
 
 def compare(theirs, mine, allowed, record_property):
-    """Check that all fields are equal, except the known differences. Each kind of field is a
-    case."""
+    """Check that all fields are equal, except the known differences. Each kind of field is reported
+    as a case."""
     assert theirs.keys() == mine.keys()
     assert allowed.keys() <= mine.keys()
     wrong = {}
@@ -134,13 +135,15 @@ def compare(theirs, mine, allowed, record_property):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_reports_equal_those_of_the_same_qemu(reports, model, record_property):
-    """The reports come from one QEMU that supports both, so a difference is due to the device."""
+    """QEMU's devices and ours are in a guest of the same QEMU, so a difference is due to the
+    device."""
     compare(reports["new"][model], reports["ours"][model], DIFFERENCES[model], record_property)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_reports_equal_those_of_this_machines_qemu(reports, model, record_property):
-    """Compare with this machine's QEMU, which may be older than the one that runs our devices."""
+    """Compare with the devices of this machine's QEMU, which may be older than the QEMU that runs
+    our devices."""
     if reports["old"][model] == reports["new"][model]:
         allowed = DIFFERENCES[model]
     else:
@@ -150,7 +153,8 @@ def test_reports_equal_those_of_this_machines_qemu(reports, model, record_proper
 
 @pytest.mark.parametrize("model", MODELS)
 def test_reports_follow_the_specification(reports, model):
-    """The reports follow the rules of the specification, whatever QEMU does (R-1 to R-3, R-6)."""
+    """The reports about our devices follow the rules of the specification, whatever QEMU does (R-1
+    to R-3, R-6)."""
     report = reports["ours"][model]
     vectors = 0 if model == "plain" else int(model.split("-")[1])
     assert report["config.vendor"] == "1af4"

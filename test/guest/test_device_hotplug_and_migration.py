@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""VMs and devices of ivshmem-device are plugged, unplugged, reset, killed, restarted and
-migrated."""
+"""Tests of ivshmem-device with hot plug, with VMs and programs that are reset, killed and
+restarted, and with migration."""
 import os
 import signal
 import time
@@ -13,7 +13,7 @@ from support.py.wire import RawClient, ring
 MIB = 1 << 20
 VECTORS = 2
 NODE = "/dev/ivshmem0"
-#: QEMU's option to keep running when the guest reboots.
+#: QEMU's option to keep QEMU running when the guest reboots.
 REBOOTS = ["-action", "reboot=reset"]
 
 
@@ -27,13 +27,14 @@ class Setting:
         self.host = place.add(RawClient(self.server.socket, VECTORS).greeting())
 
     def start_device(self, name):
-        """Start ivshmem-device. If it is started again with the same name, it has the same
-        socket."""
+        """Start ivshmem-device. A process that is started with the same @name as an earlier one has
+        the same socket."""
         return Device(self._place, ["--server", self.server.socket, "--vectors", VECTORS],
                       options=["--control", self._place.dir / f"{name}.control"], name=name)
 
     def check(self, shell, what, record_property):
-        """Check that guest and host ring each other, with the driver. Return: the guest's id."""
+        """Check that guest and host can ring each other through the driver. Return: the guest's
+        id."""
         peers = [Ringer(shell), HostRinger(self.host)]
         all_ring_all(peers, VECTORS)
         record_property("case", f"ok {what}: doorbells, both ways")
@@ -48,8 +49,9 @@ def plug(shell, socket, ident, bus):
 
 
 def test_hot_plug(place, record_property):
-    """Plug in, unplug and plug in a plain device, and plug in and unplug a doorbell device. QEMU
-    11.1 aborts at the latter; ivshmem-device continues in any case and waits for the next VM."""
+    """Plug in and unplug a plain device twice, and then a doorbell device. QEMU 11.1 aborts when
+    the doorbell device is unplugged. In any case ivshmem-device continues and waits for the next
+    VM."""
     setting = Setting(place)
     plain = Device(place, ["--region", f"shm:{place.shm}-plain", "--size", "1M"], name="plain")
     shell = device_guest.start(place, PORT, qmp=str(place.dir / "qmp"), may_crash=True).insert()
@@ -87,9 +89,9 @@ def unplug_doorbell(shell):
 
 
 def test_reset_and_kill(place, record_property):
-    """The VM is reset by QEMU and by the guest; QEMU is killed and restarted. The device remains
-    the same and keeps its id, and the driver works. Doorbells that arrive while no VM runs are
-    discarded."""
+    """The VM is reset by QEMU and by the guest; then QEMU is killed and restarted. The device
+    remains the same peer with the same id, and the driver works. Doorbells that arrive while no VM
+    runs are discarded."""
     setting = Setting(place)
     shell = device_guest.start(place, REBOOTS + setting.device.vmm(),
                                qmp=str(place.dir / "qmp")).insert()
@@ -121,7 +123,7 @@ def test_reset_and_kill(place, record_property):
 
 
 def killed(place, setting, shell, ident, record_property):
-    """When ivshmem-device is killed, the VM continues with the memory and without working
+    """When ivshmem-device is killed, the VM continues with its memory but without working
     registers. A new ivshmem-device at the same socket serves a new VM."""
     setting.device.process.signal(signal.SIGKILL)
     setting.server.err.wait(f"client {ident} left")
@@ -149,7 +151,7 @@ def killed(place, setting, shell, ident, record_property):
 
 
 def migrate(source, socket):
-    """Migrate a VM to another QEMU that waits at the socket."""
+    """Migrate a VM to another QEMU that waits for it at @socket."""
     source.guest.qmp().command("migrate", uri=f"unix:{socket}")
     deadline = time.monotonic() + 60
     while (status := source.guest.qmp().command("query-migrate").get("status")) != "completed":

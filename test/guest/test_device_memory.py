@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The memory of ivshmem-device in guests: mapping the host's region, and its protection against
-writes."""
+"""Tests of ivshmem-device's memory in guests: mapping the host's region, and protecting the region
+against writes."""
 import os
 import signal
 
@@ -13,25 +13,27 @@ UUID = "10111213-1415-1617-1819-1a1b1c1d1e1f"
 
 
 def bar2(shell, at):
-    """Return: the path of BAR 2 in the guest's sysfs."""
+    """Return: the path of BAR 2 of device number @at in the guest's sysfs."""
     return f"/sys/bus/pci/devices/{shell.run(f'probe -d {at} bdf')}/resource2"
 
 
 def peek(place, *words):
-    """Read or write the region on the host through the library. Return: the output."""
+    """Run peek on the host, which reads or writes a region through the library. Return: peek's
+    output."""
     done = place.run(place.build / "test/peek", *words)
     assert done.returncode == 0, done.stdout
     return done.stdout.strip()
 
 
 def messages(device, at):
-    """Return: how many accesses to the memory were messages, because the memory was not mapped."""
+    """Return: how many reads and writes of the memory were sent as messages, because the memory was
+    not mapped."""
     totals = device.status(at)["totals"]
     return totals["memory_reads"], totals["memory_writes"]
 
 
 def found_by_name(shell, way, record_property):
-    """Check that the library finds the device by the name of the region, and no device by another
+    """Check that the library finds each device by the name of its region, and finds none by another
     name (R-9)."""
     for name, size in (("frames.0", MIB), ("only-a-name", GIB)):
         assert f"through {way}, {size} bytes" in shell.run(f"peek pci:name={name} id")
@@ -41,8 +43,9 @@ def found_by_name(shell, way, record_property):
 
 
 def test_guest_and_host_share_the_region(place, record_property):
-    """Regions of 1 MiB, with a name, and of 1 GiB: guest and host read what the other has written
-    at both ends, and no access involves ivshmem-device (R-2, R-9)."""
+    """With a region of 1 MiB and one of 1 GiB, guest and host read what the other has written at
+    both ends, and no access involves ivshmem-device (R-2). Devices are found by the names of their
+    regions (R-9)."""
     small, big = f"{place.shm}-small", f"{place.shm}-big"
     device = Device(place,
                     ["--region", f"shm:{small}", "--size", "1M", "--name", "frames.0", "--uuid",
@@ -100,8 +103,8 @@ def test_guest_and_host_share_the_region(place, record_property):
 
 
 def test_read_only_memory(place, record_property):
-    """A guest can read all of a window or a read-only region. If BAR 2 is not mapped, a store has
-    no effect; if it is mapped read-only, a store ends the VM. The region is unchanged."""
+    """A guest can read all of a window or a read-only region. A store to read-only memory has no
+    effect if BAR 2 is not mapped, and kills the VM if it is mapped. The region is unchanged."""
     content = pattern(5, 0, 4 * MIB)
     place.shm_path.write_bytes(content)
     region = ["--region", f"shm:{place.shm}"]
@@ -152,8 +155,8 @@ def test_read_only_memory(place, record_property):
 
 
 def test_memory_beside_a_window_is_unreachable(place, record_property):
-    """A guest stores to physical addresses next to BAR 2. The region outside the window is
-    unchanged."""
+    """A guest's stores to physical addresses next to BAR 2 do not change the region outside the
+    window."""
     content = pattern(5, 0, 2 * MIB)
     place.shm_path.write_bytes(content)
     device = Device(place, ["--region", f"shm:{place.shm}", "--window", "512K,512K"])

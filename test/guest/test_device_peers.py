@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Guests with ivshmem-device as peers of each other, of a guest with QEMU's own device, and of the
-host."""
+"""Guests with devices of ivshmem-device share memory and exchange doorbells with each other, with a
+guest that has QEMU's own device, and with the host."""
 import pytest
 
 from guestkit import machine
@@ -10,23 +10,23 @@ from support.py.wire import RawClient
 
 VECTORS = 2
 SIZE = 4 << 20
-#: The strings that the peers write, one after another.
+#: Length of the part of the region that each peer writes. The parts follow one another.
 PART = 64 << 10
 NODE = "/dev/ivshmem0"
 
 
 def start_server(place):
-    """Start a server with a named region, so that the host can read it."""
+    """Start a server with a named region, so that this test can open the region."""
     return place.server("-n", VECTORS, "-l", SIZE)
 
 
 def options(server):
-    """Return: the options of one device."""
+    """Return: the options of a device that uses this server."""
     return ["--server", server.socket, "--vectors", VECTORS]
 
 
 def all_see_all(place, guests, record_property):
-    """Check that each guest and the host read what all of them have written."""
+    """Check that each guest and the host read what all guests and the host have written."""
     with open(place.shm_path, "r+b", buffering=0) as region:
         region.write(pattern(0, 0, PART))
     for at, shell in enumerate(guests, 1):
@@ -43,8 +43,8 @@ def all_see_all(place, guests, record_property):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_two_guests_and_the_host(place, record_property, processes):
-    """Two devices, in one process and in two: all peers ring each other and share the memory (R-1
-    to R-4, R-7)."""
+    """Two guests, whose devices are in one process or in two, and the host ring each other and
+    share the memory (R-1 to R-4, R-7)."""
     server = start_server(place)
     if processes == 1:
         device = Device(place, options(server), options(server))
@@ -63,7 +63,8 @@ def test_two_guests_and_the_host(place, record_property, processes):
 
 def test_beside_qemus_own_device(place, record_property):
     """One guest has QEMU's ivshmem-doorbell, another has our device, and the host runs
-    ivshmem-client, which joins last. When our guest ends, the others see it leave."""
+    ivshmem-client. All three ring each other. When ivshmem-device exits, the other two continue
+    without it."""
     server = start_server(place)
     device = Device(place, options(server))
     ours = device_guest.launch(place, device.vmm(0))

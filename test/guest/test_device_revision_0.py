@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Devices of revision 0, which QEMU does not have since 4.0, in a guest without and with the
-driver: with an interrupt pin, and started before their server."""
+"""Devices of revision 0, which QEMU has not had since 4.0, in a guest without and with the driver.
+Some have an interrupt pin, and some start before their server."""
 import time
 
 from support.py import device_guest
@@ -11,14 +11,14 @@ MIB = 1 << 20
 VECTORS = 2
 MASK, STATUS, POSITION = 0, 4, 8
 ONES = 0xffffffff
-#: The devices of the guest, in order.
+#: Indexes of the guest's devices.
 ALONE, PIN, MSIX, NARROW, BARE = range(5)
 PCI_STATUS = 6
 PCI_STATUS_INTX = 8
 
 
 class Registers:
-    """BAR 0 and configuration space of one device, without a driver."""
+    """Access to the BARs and the configuration space of one device, bypassing the driver."""
 
     def __init__(self, shell, at):
         self._shell = shell
@@ -41,7 +41,7 @@ class Registers:
         return self._shell.number(f"probe -d {self._at} config {offset} {length}")
 
     def await_status(self):
-        """Read Status, which clears it, until it is not 0. Return: the value."""
+        """Read Status until it is not 0. Each read clears Status. Return: the value."""
         deadline = time.monotonic() + 20
         while not (found := self.read(STATUS)):
             assert time.monotonic() < deadline, "Status stays 0"
@@ -55,7 +55,7 @@ class Registers:
 
 
 def check_kinds(devices, case):
-    """Check how configuration space identifies each device."""
+    """Check the identity of each device in configuration space."""
     for device in devices:
         assert device.config(0, 4) == 0x11101af4
         assert device.config(8, 1) == 0
@@ -66,8 +66,8 @@ def check_kinds(devices, case):
 
 
 def check_unattached(devices, case):
-    """Until their server starts, the id of two devices reads -1 and their memory all ones. Devices
-    that use no server have id 0."""
+    """Until the server starts, IVPosition of two devices reads -1 and their memory reads all ones.
+    Devices that use no server have id 0."""
     for at in (PIN, MSIX):
         assert devices[at].read(POSITION) == ONES
         assert devices[at].memory(0) == devices[at].memory(MIB - 8) == (1 << 64) - 1
@@ -78,8 +78,8 @@ def check_unattached(devices, case):
 
 
 def check_registers(pin, doorbells, case):
-    """Check Mask and Status without a driver: a read of Status clears it, and only Mask enables the
-    pin."""
+    """Check Mask and Status without a driver: a read of Status clears it, and Mask decides whether
+    the pin is raised."""
     pin.write(MASK, 0)
     for vector, fd in enumerate(doorbells):
         ring(fd)
@@ -110,15 +110,15 @@ def check_registers(pin, doorbells, case):
 
 
 def check_memory(place, shell, case):
-    """Check the memory: two devices have the server's region although it appeared after the VM had
-    started; another one has shm:NAME."""
+    """Check the memory: two devices have the server's region, although it appeared after the VM had
+    started; the others have the regions of their shm= options."""
     with open(place.shm_path, "r+b", buffering=0) as region:
         region.write(pattern(3, 0, 4096))
         for at in (PIN, MSIX):
             path = f"/sys/bus/pci/devices/{shell.run(f'probe -d {at} bdf')}/resource2"
             shell.run(f"probe check {path} 0 4096 3")
             shell.run(f"probe fill {path} {at * 4096} 4096 {at}")
-            # a read flushes the posted stores
+            # Reading flushes the posted stores.
             shell.run(f"probe check {path} {at * 4096} 4096 {at}")
             region.seek(at * 4096)
             assert region.read(4096) == pattern(at, at * 4096, 4096)
@@ -132,8 +132,8 @@ def check_memory(place, shell, case):
 
 
 def test_revision_0(place, record_property):
-    """The devices start before their server. Then registers, memory, interrupts and ids are checked
-    (R-1, R-3)."""
+    """All devices start before the server that two of them use. When it has started, registers,
+    memory, interrupts and ids are checked (R-1, R-3)."""
     def case(what):
         record_property("case", f"ok {what}")
 
@@ -164,7 +164,8 @@ def test_revision_0(place, record_property):
 
     shell.insert()
     assert [shell.position(at) for at in range(5)] == [0, *ids, 0, 0]
-    # In configuration space a pin that is never raised looks like one that is.
+    # The driver assigns one vector also to a device whose pin is never raised, because
+    # configuration space does not show the difference.
     assert shell.run("cat /sys/class/ivshmem/*/vectors") == "1\n1\n2\n1\n1"
     assert shell.run("cat /sys/class/ivshmem/*/revision") == "0\n0\n0\n0\n0"
     case("the driver takes them all, the pin as one vector")
@@ -180,8 +181,8 @@ def test_revision_0(place, record_property):
 
 
 def next_vm(place, device, host, ids, case):
-    """Check a VM that starts after the server, so that it has the memory mapped; then reset it.
-    QEMU 11.1 handles the pin without messages until its first interrupt."""
+    """Check a VM that starts after the server, so that it has the memory mapped; then reset the VM.
+    Until a pin's first interrupt, QEMU 11.1 accesses the device's memory without messages."""
     shell = device_guest.start(place, ["-action", "reboot=reset"] + device.all(),
                                qmp=str(place.dir / "qmp")).insert()
     before = device.status(PIN)["totals"]["memory_writes"]
@@ -207,8 +208,8 @@ def next_vm(place, device, host, ids, case):
 
 
 def check_interrupts(shell, host, ids, case):
-    """Check interrupts with the driver. With the pin every vector counts as vector 0; MSI-X works
-    as on revision 1."""
+    """Check interrupts with the driver. With a pin, a ring of any vector is counted for vector 0.
+    MSI-X works as on revision 1."""
     for n in range(1, 11):
         ring(host.peers[ids[0]][n % VECTORS])
         shell.wait_counts([n], PIN)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A guest uses ivshmem-device while its server is killed, returns, and returns with another
-region."""
+"""A guest uses ivshmem-device while its server is killed, is restarted, and is restarted with
+another region."""
 import signal
 
 from support.py import device_guest
@@ -18,13 +18,13 @@ def host_peer(place, server):
 
 
 def die(server):
-    """Kill the server, which then announces no leaves."""
+    """Kill the server, so that it announces no leaves."""
     server.signal(signal.SIGKILL)
     server.wait()
 
 
 def state(device):
-    """Return: the state of the server in the device's status."""
+    """Return: the state of the server, according to the device's status."""
     return device.status()["server"]["state"]
 
 
@@ -97,7 +97,7 @@ def without_a_server(place, shell, device, record_property):
 
 
 def another_vm(place, shell, device, server, record_property):
-    """The next VM has the new server's region."""
+    """After the previous VM has ended, the next one has the new server's region."""
     peers = device.log.count("is peer")
     shell.close()
     device.log.wait("is peer", times=peers + 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Interrupts of ivshmem-device in a guest: masked vectors stay pending whichever register masks
+"""Interrupts of ivshmem-device in a guest: masked vectors stay pending, whichever register masks
 them, and devices can have the maximum number of vectors."""
 from support.py import device_guest
 from support.py.device_guest import FIRST, Device, HostRinger, Ringer, all_ring_all
@@ -13,7 +13,7 @@ ENTRY, VECTOR_CONTROL = 16, 12
 
 
 class Masks:
-    """Changes the registers that mask interrupts, without the driver."""
+    """Changes the registers that mask interrupts, bypassing the driver."""
 
     def __init__(self, shell):
         self._shell = shell
@@ -42,7 +42,7 @@ class Masks:
 
 def test_masked_vectors_stay_pending(place, record_property):
     """Doorbells that arrive while interrupts are masked cause one interrupt when they are unmasked,
-    and none if MSI-X was disabled. This is checked for each vector, twice."""
+    and none if MSI-X was disabled. This holds for one doorbell and for several, for each vector."""
     server = place.server("-n", VECTORS, "-l", "1M")
     device = Device(place, ["--server", server.socket, "--vectors", VECTORS])
     shell = device_guest.start(place, device.vmm()).insert()
@@ -53,8 +53,8 @@ def test_masked_vectors_stay_pending(place, record_property):
     doorbells = host.client.peers[guest.ident]
 
     def rung(times=1, vectors=range(VECTORS)):
-        """Ring all vectors, and wait until ivshmem-device has handled them. It has when a ring by
-        the guest arrives, which it handles later."""
+        """Ring the vectors from the host, and wait until ivshmem-device has handled the rings: it
+        handles a later ring by the guest after them, so wait for that ring to arrive."""
         for _ in range(times):
             for vector in vectors:
                 ring(doorbells[vector])
@@ -98,8 +98,8 @@ def test_masked_vectors_stay_pending(place, record_property):
 
 
 def test_maximum_number_of_vectors(place, record_property):
-    """The guest can use as many vectors as it has interrupts, each separately. Ringing further
-    vectors has no effect (R-6)."""
+    """The guest can use as many vectors as it has interrupts for, and each separately. Ringing
+    further vectors has no effect (R-6)."""
     vectors = 2048
     server = place.server("-n", vectors, "-l", "1M")
     device = Device(place, ["--server", server.socket, "--vectors", vectors])
@@ -114,8 +114,8 @@ def test_maximum_number_of_vectors(place, record_property):
         for _ in range(vector % 3):
             ring(doorbells[vector])
     ring(doorbells[0])
-    # When the guest's own ring arrives, the others have arrived. All its processors then handle
-    # their interrupts before either of them runs a program.
+    # When the guest's ring arrives at the host, the interrupts of the earlier rings have arrived in
+    # the guest. Each processor of the guest handles its interrupts before it runs a program.
     shell.ring(client.id, 0)
     HostRinger(client).expect(0)
     for processor in range(2):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Run the examples in a guest, statically linked, together with the same examples on the host."""
+"""Run the statically linked examples in a guest, together with the same examples on the host."""
 import os
 
 import pytest
@@ -12,8 +12,8 @@ EXAMPLES = ["hello", "one-to-many", "ping-pong", "poll-loop"]
 
 @pytest.fixture
 def boot(build, place):
-    """Return: boot(transport, script, devices), which starts a guest that runs a script with the
-    examples."""
+    """Return: boot(transport, script, devices), which starts a guest that runs a script. The script
+    can use the examples."""
     guests = []
 
     def start(transport, script, devices):
@@ -37,8 +37,8 @@ def boot(build, place):
 
 @pytest.mark.parametrize("transport", ["driver", "vfio"])
 def test_examples(build, boot, place, transport):
-    """Guest and host exchange a word, round trips, messages in both directions, and events of an
-    event loop."""
+    """The examples work between guest and host: hello, ping-pong, one-to-many in both directions,
+    and poll-loop."""
     server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
     address = f"unix:{server.socket}"
 

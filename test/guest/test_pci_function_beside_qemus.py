@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The PCI function compared with QEMU's own ivshmem-plain and ivshmem-doorbell, access by access.
+"""Compare our PCI function with QEMU's own ivshmem-plain and ivshmem-doorbell, access by access.
 
-The following differences are permitted; each has a test that shows it:
+Only the following differences are permitted. The tests named test_difference_... show the first
+three.
 
-- Configuration space after the capabilities: QEMU lets a guest store bytes there. PCI 3.0, 6.1:
-  reserved bytes read 0, and writes to them are ignored.
+- Configuration space after the capabilities: QEMU lets a guest store bytes there. According to
+  PCI 3.0, 6.1, reserved bytes read 0, and writes to them are ignored.
 - The vector of a doorbell: without ioeventfd QEMU uses 8 bits of it, but R-4 specifies 16.
 - A vector that is rung while bus mastering is disabled: QEMU loses the interrupt. In our function
-  it is pending until it can be sent (R-7).
+  the interrupt is pending until it can be sent (R-7).
 - The capability of R-9, which QEMU's devices do not have, and revision 0, which QEMU no longer has.
 """
 import os
@@ -27,7 +28,7 @@ ENABLED, MASKED = 0x8000, 0x4000
 
 
 class Pair:
-    """QEMU's device and our function: each operation is done on both and must have the same
+    """QEMU's device and our function. Each operation is done on both and must have the same
     result."""
 
     def __init__(self, qemu, model, vectors):
@@ -61,7 +62,7 @@ class Pair:
         return value
 
     def put(self, region, offset, size, value):
-        """Write a value to both, and compare the effects."""
+        """Write a value to both devices, and compare the effects."""
         if region != "config":
             self.map()
         elif offset < 0x20:
@@ -76,7 +77,8 @@ class Pair:
         self.after(what, ring)
 
     def route(self, vector):
-        """Set up a route, as a VMM does, for a vector that the guest has unmasked in the table."""
+        """If the guest has unmasked or masked a vector in the table, set up or remove the vector's
+        route, as a VMM does."""
         if vector >= self.vectors:
             return
         masked = self.model.read("bar1", 16 * vector + 12, 4) & 1
@@ -230,8 +232,8 @@ def test_interrupts_are_equal_one_after_the_other(pair):
 
 
 def random_vector(both, rng):
-    """Return: usually one of a few vectors, because with many hardly one would be both rung and
-    unmasked."""
+    """Return: a random vector. It is usually one of a few, because with many vectors hardly any
+    would be both rung and unmasked."""
     few = [vector for vector in (0, 1, 63, 64, both.vectors - 1) if vector < both.vectors]
     return rng.choice(few) if rng.random() < 0.9 else rng.randrange(both.vectors)
 
@@ -257,7 +259,7 @@ def random_bar0(both, rng):
     offset = rng.randrange(0, 24 if rng.random() < 0.9 else 248, size)
     if rng.random() < 0.3:
         offset, size = 12, 4
-    # Use only small vectors, because QEMU ignores all but 8 bits.
+    # Use only vectors below 256, because QEMU ignores the higher 8 bits.
     value = rng.choice((qtest.PEER, qtest.PEER, qtest.OWN, rng.getrandbits(8))) << 16
     value |= rng.randrange(both.vectors + 2) & 0xff if rng.random() < 0.8 else rng.getrandbits(8)
     if rng.random() < 0.7:
@@ -312,7 +314,8 @@ def test_random_accesses_are_equal(pair, record_property, vectors, ioeventfd):
 
 
 def test_difference_bytes_behind_the_capabilities(pair):
-    """QEMU stores what a guest writes to reserved bytes; ours read 0 (PCI 3.0, 6.1)."""
+    """QEMU stores what a guest writes to reserved bytes. In our function they read 0 (PCI 3.0,
+    6.1)."""
     for vectors in (PLAIN, 1):
         both = pair(vectors)
         for offset in range(both.config_len, 256):
@@ -323,7 +326,7 @@ def test_difference_bytes_behind_the_capabilities(pair):
 
 
 def test_difference_vectors_beyond_255(pair):
-    """QEMU without ioeventfd uses 8 bits of a vector; ours uses 16 (R-4)."""
+    """Without ioeventfd, QEMU uses 8 bits of a vector. Our function uses 16 (R-4)."""
     both = pair(2)
     both.map()
     value = qtest.PEER << 16 | 0x0101
@@ -333,7 +336,8 @@ def test_difference_vectors_beyond_255(pair):
 
 
 def test_difference_no_bus_master(pair):
-    """QEMU's interrupt is lost; ours is sent when bus mastering is enabled again (R-7)."""
+    """If a vector is rung while bus mastering is disabled, QEMU loses the interrupt. Our function
+    sends it when bus mastering is enabled again (R-7)."""
     both = pair(1)
     both.set_vector(0, 0x4142)
     both.put("config", MSIX_CONTROL, 2, ENABLED)

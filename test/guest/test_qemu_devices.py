@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Unmodified QEMU with its own ivshmem devices, and our server, regions and library."""
+"""Tests of unmodified QEMU and its own ivshmem devices with our server, regions and library."""
 import os
 import re
 import signal
@@ -20,8 +20,8 @@ def guest_kernel():
 
 @pytest.fixture
 def boot(build, guest_kernel, place):
-    """Return: boot(script, devices, ...), which starts a guest that runs a script with peek, meet
-    and the client."""
+    """Return: boot(script, devices, ...), which starts a guest that runs a script. The script can
+    use peek, meet and ivshmem-client."""
     guests = []
 
     def start(script, devices, **options):
@@ -49,8 +49,7 @@ def peek(build, *arguments):
 
 
 def make_region(build, place, size):
-    """Create a region with the library. Return: the QEMU arguments that the example prints for
-    it."""
+    """Create a region with examples/region. Return: the QEMU arguments that the example prints."""
     made = subprocess.run([build / "examples/region", f"shm:{place.shm}-plain", size], check=True,
                           capture_output=True, text=True, timeout=60)
     return made.stdout.split()
@@ -74,8 +73,8 @@ def test_three_peers_meet(build):
 
 
 def test_plain_device_shares_the_region(build, boot, place):
-    """With ivshmem-plain guest and host read what the other has written, and missing capabilities
-    have reasons (R-2)."""
+    """With ivshmem-plain, guest and host read what the other has written, and there is a reason for
+    each capability that is missing (R-2)."""
     devices = make_region(build, place, "1M")
     peek(build, f"shm:{place.shm}-plain", "write", 4096, "from-the-host")
     with boot("peek pci: id; peek pci: read 4096; peek pci: write 8192 from-the-guest; "
@@ -90,7 +89,7 @@ def test_plain_device_shares_the_region(build, boot, place):
 
 
 def test_plain_device_through_vfio(build, boot, place):
-    """A device without MSI-X works with vfio, but has no vectors."""
+    """A device without MSI-X works over vfio, but has no vectors."""
     devices = make_region(build, place, "1M")
     with boot("peek pci: id; peek pci: write 0 through-vfio; peek pci: wait 0", devices,
               iommu=True, bind="vfio-pci") as guest:
@@ -102,9 +101,9 @@ def test_plain_device_through_vfio(build, boot, place):
 
 
 def test_doorbell_without_iommu(boot, place):
-    """Over sysfs the memory, the id and ringing work; an attempt to wait fails with the QEMU
-    options that are needed for it (R-3, R-4). The region is a sealed memfd, which QEMU maps like
-    any other."""
+    """Over sysfs the memory, the id and ringing work. An attempt to wait fails with an error that
+    names the QEMU options required for waiting (R-3, R-4). The region is a sealed memfd, which QEMU
+    maps like any other region."""
     server = place.server("-n", "2", region=["-r", "memfd:"])
     host = place.start_client()
     with boot("peek pci: id; peek pci: write 0 hello-host; peek pci: ring 0 1; "
@@ -122,9 +121,9 @@ def test_doorbell_without_iommu(boot, place):
 
 
 def test_guest_sees_joins_and_leaves(build, boot, place):
-    """The roster page shows a guest the other peers, which its device cannot (R-8, P-8). Through
-    both devices the guest sees host processes join and leave; through ivshmem-doorbell it also sees
-    peers that cannot be rung."""
+    """The roster page shows a guest the other peers, which its device cannot show (R-8, P-8).
+    Through both devices the guest sees host processes join and leave. Through ivshmem-doorbell it
+    also learns which peers and vectors it cannot ring."""
     devices = make_region(build, place, "1M")
     server = place.server("-n", "2", "-l", "1M", "--roster", region=["-M", f"{place.shm}-plain"])
     host = place.start_client()
@@ -161,7 +160,7 @@ def test_guest_sees_joins_and_leaves(build, boot, place):
 
 
 def test_doorbells_and_roster_through_vfio(boot, place):
-    """One wait reports that a peer joins, rings, and leaves (P-8, W-9)."""
+    """The same wait reports that a peer joins, rings, and leaves (P-8, W-9)."""
     server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
     with boot("sleep 600 | ivshmem-client -v -a pci:", machine.doorbell(server.socket, 2),
               iommu=True, bind="vfio-pci") as guest:
@@ -175,7 +174,8 @@ def test_doorbells_and_roster_through_vfio(boot, place):
 
 
 def test_too_many_vectors_requested(boot, place):
-    """The error states the number and the cure, and the device works afterwards."""
+    """If a program wants more vectors than the device has, the error states the number and the
+    cure. The device works afterwards."""
     server = place.server("-n", "2")
     with boot("meet -n 2 -e 3 pci:; peek pci: id", machine.doorbell(server.socket, 2),
               iommu=True, bind="vfio-pci") as guest:
@@ -187,7 +187,8 @@ def test_too_many_vectors_requested(boot, place):
 
 
 def test_several_devices(build, boot, place):
-    """"pci:" lists the devices and their properties; an address, full or short, selects one."""
+    """The address "pci:" lists the devices and their properties. A full or a short PCI address
+    selects one of them."""
     server = place.server("-n", "1")
     with boot("peek pci: id; for d in /sys/bus/pci/devices/*; do "
               "grep -q 0x1110 $d/device || continue; peek pci:${d##*/} id; "
@@ -204,8 +205,8 @@ def test_several_devices(build, boot, place):
 
 
 def test_processors_start_one_after_the_other(boot):
-    """init.sh starts the processors one after another, because booting on several hangs now and
-    then (see machine.py). Programs can use all of them."""
+    """init.sh starts the processors one after another, because a guest that boots on several
+    processors occasionally hangs (see machine.py). Programs can use all of them."""
     guest = boot("nproc; dmesg | grep 'smp: Brought up'", [], cpus=2)
     assert guest.wait_for(r"^guest: exit (\d+)", BOOT).group(1) == "0"
     assert re.search(r"^2$", guest.text(), re.M), guest.text()
@@ -213,7 +214,7 @@ def test_processors_start_one_after_the_other(boot):
 
 
 def test_guest_without_a_device(boot):
-    """The error message states which QEMU options add a device."""
+    """If the guest has no ivshmem device, the error message states which QEMU options add one."""
     with boot("peek pci: id", []) as guest:
         guest.wait_for(r"^guest: exit 1", BOOT)
         assert "this machine has no ivshmem device (1af4:1110): start QEMU" in guest.text()
@@ -236,9 +237,11 @@ def test_doorbells_survive_the_server(boot, place):
 
 
 def test_ids_are_not_reused_while_qemu_knows_them(place):
-    """Unmodified QEMU corrupts its heap when the server reuses the id of a peer.
+    """The server does not reuse an id that QEMU knows, because unmodified QEMU would corrupt its
+    heap.
 
-    With an allocator that detects this, QEMU 7.2 crashes when a second peer is assigned id 1.
+    QEMU runs with an allocator that detects the corruption: QEMU 7.2 would crash when a second peer
+    is assigned id 1.
     """
     server = place.server("-n", "2")
     qemu = place.start(

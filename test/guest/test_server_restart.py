@@ -21,8 +21,8 @@ SCRIPT = ("ivshmem-client -v -a pci:; peek pci: read 4096; peek pci: write $OFFS
 
 @pytest.fixture
 def guests(build, place):
-    """Return: two guests that are not yet started. Those that the test starts are stopped after
-    it."""
+    """Return: guests(socket), which starts two guests that are connected to the server at this
+    socket. They are stopped after the test."""
     started = []
 
     def start(socket):
@@ -45,7 +45,8 @@ def guests(build, place):
 
 
 class Peer:
-    """A guest or a host process that rings others by id and reports doorbells that it receives."""
+    """A guest or a host process that rings other peers by id and reports the doorbells that it
+    receives."""
 
     def __init__(self, ident, guest=None, client=None):
         self.ident = ident
@@ -60,14 +61,14 @@ class Peer:
             ring(self.client.peers[other.ident][vector])
 
     def prepare(self):
-        """Discard the doorbells received so far."""
+        """Discard the doorbells received so far. Return: the argument @start for wait()."""
         if self.guest:
             return len(self.guest.text())
         take_doorbells(self.client)
         return 0
 
     def wait(self, vector, start):
-        """Wait until this vector has been rung."""
+        """Wait until this vector has been rung since prepare()."""
         if self.guest:
             self.guest.wait_for(rf"doorbell on vector {vector}\b", ARRIVES, start)
         else:
@@ -85,7 +86,7 @@ def all_ring_all(peers):
 
 
 def quiet(guest):
-    """Wait until a guest has printed all doorbells of the storm."""
+    """Wait until a guest prints no further doorbells of the storm."""
     deadline = time.monotonic() + ARRIVES
     before = None
     while before != (before := len(guest.text())):
@@ -100,8 +101,8 @@ def host_peer(place):
 
 
 def test_restarts_beside_qemu(place, guests):
-    """The server of two guests and the host is upgraded and then killed, while others join, ring
-    and leave. A fourth peer joins afterwards, and all peers ring each other."""
+    """The server of two guests and the host is upgraded and then killed, while other clients join,
+    ring and leave. A fourth peer joins afterwards, and all four peers can ring each other."""
     manager = place.add(Manager(place))
     server = manager.start("-F", "-v", "-n", VECTORS, "-S", place.socket)
     machines = guests(place.socket)
@@ -113,8 +114,8 @@ def test_restarts_beside_qemu(place, guests):
         server.signal(signal.SIGUSR2)
         server.err.wait("resumed")
         storm.wait(10)
-        # Kill the server between messages: the client to which it is sending may be dropped, and
-        # that must not be QEMU.
+        # Kill the server while it sends nothing. The client to which a killed server was sending
+        # may be dropped, and that must not be QEMU.
         storm.stop()
         manager.crash()
     with Storm(place.socket, VECTORS) as storm:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The QEMU with a vfio-user client and this machine's own QEMU: a test can have guests of both."""
+"""Tests with guests of two QEMUs: the one that has a vfio-user client, and this machine's own."""
 import os
 
 import pytest
@@ -13,8 +13,8 @@ MIB = 1 << 20
 
 @pytest.fixture
 def boot(build, tmp_path):
-    """Return: boot(name, script, devices, ...), which starts a guest that runs a script with
-    peek."""
+    """Return: boot(name, script, devices, ...), which starts a guest that runs a script. The script
+    can use peek."""
     guests = []
 
     def start(name, script, devices, **options):
@@ -30,8 +30,8 @@ def boot(build, tmp_path):
 
 
 def test_guests_of_both_qemus_share_a_region(boot, tmp_path):
-    """The device is one that both QEMUs support. The process that the kit starts and stops is QEMU
-    itself."""
+    """Guests of both QEMUs share a region through a device that both QEMUs support. The process
+    that the kit starts and stops is QEMU itself."""
     region = tmp_path / "region"
     region.write_bytes(bytes(MIB))
     devices = machine.plain(region, MIB)
@@ -45,7 +45,8 @@ def test_guests_of_both_qemus_share_a_region(boot, tmp_path):
 
 
 def test_device_without_a_server(boot, tmp_path):
-    """QEMU supports the device, and logs that it cannot connect; the kit shows this message."""
+    """If no program serves a vfio-user device, QEMU logs that it cannot connect to the program's
+    socket, and the kit shows this message."""
     guest = boot("alone", "true", machine.vfio_user(tmp_path / "nobody.sock"), qemu=QEMU)
     assert guest.wait(BOOT) == 1
     assert any("nobody.sock" in line for line in guest.tail()), guest.tail()
