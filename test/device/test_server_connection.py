@@ -410,6 +410,7 @@ def test_vmm_before_the_next_attempt_gets_the_new_region(place, earlier):
     running.stop()
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_vmm_does_not_wait_for_the_next_attempt(place):
     """After the server has exited several times shortly after starting, the device waits longer
     between attempts to connect. A VMM that connects during such a wait still gets the new server's
@@ -464,6 +465,7 @@ def test_window_of_a_region_of_another_size(place, size, options, problem):
 
 # The legacy device, which may start before its server
 
+@pytest.mark.usefixtures("fast_clock")
 def test_legacy_device_before_its_server(place):
     """Until the server starts, IVPosition of a legacy device reads -1 and its memory reads all
     ones. Then the device has an id, doorbells and the server's region."""
@@ -519,6 +521,7 @@ def test_vmm_before_the_next_attempt_has_memory_at_once(place):
     running.stop()
 
 
+@pytest.mark.usefixtures("fast_clock")
 def test_late_memory_appears_at_the_address_of_bar_2(place):
     """The guest assigns BAR 2 an address before the server starts. The address does not change when
     the memory appears."""
@@ -534,6 +537,7 @@ def test_late_memory_appears_at_the_address_of_bar_2(place):
 
 # Masters
 
+@pytest.mark.usefixtures("fast_clock")
 def test_legacy_master_with_another_id_is_logged(place):
     """If the server assigns a legacy device that is configured as master an id other than 0, the
     device logs that it cannot be migrated."""

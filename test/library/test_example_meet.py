@@ -9,13 +9,15 @@ import pytest
 
 from support.py.fake_server import FakeServer, say
 
+# Each measurement of a meeting takes 0.2 s of its clock.
+pytestmark = pytest.mark.usefixtures("fast_clock")
 MIB = 1 << 20
 
 
 def start_meet(where, peers, vectors, name, *options):
     """Start the example meet as one of the peers of a meeting."""
     return where.start(where.build / "examples" / "meet", "-n", peers, "-e", vectors, "-a", name,
-                       "-r", "50", "-t", "8", *options, f"unix:{where.socket}")
+                       "-r", "50", "-t", "80", *options, f"unix:{where.socket}")
 
 
 def result_of(process):
@@ -61,7 +63,7 @@ def test_meet_again(place):
         assert [process.wait() for process in meeting] == [0, 0]
         server.stop()
     place.server("-l", "1M")
-    alone = start_meet(place, 2, 1, "alone", "-t", "1")
+    alone = start_meet(place, 2, 1, "alone", "-t", "5")
     assert alone.wait() == 1
     alone.err.wait("meet: peer 1 did not appear")
 
@@ -78,7 +80,7 @@ def test_meet_with_too_few_vectors_is_an_error(place):
     """If the server assigns too few vectors, meet gives up at its timeout and says how to start the
     server."""
     place.server("-n", "1", "-l", "1M")
-    process = start_meet(place, 2, 3, "greedy", "-t", "1")
+    process = start_meet(place, 2, 3, "greedy", "-t", "5")
     assert process.wait() == 1
     process.err.wait(f"the server at {place.socket} assigned 1 vectors, not 3: start it with -n 3")
 
@@ -105,7 +107,7 @@ def test_meet_with_one_who_never_comes(place, present, missing):
     missing peer."""
     place.server("-l", "1M")
     begin = time.monotonic()
-    meeting = [start_meet(place, present + 1, 1, f"peer-{n}", "--timeout", "3")
+    meeting = [start_meet(place, present + 1, 1, f"peer-{n}", "--timeout", "10")
                for n in range(present)]
     for process in meeting:
         assert process.wait() == 1
@@ -134,7 +136,7 @@ def test_killed_peer_is_reported(place):
     place.server("-l", "1M")
     doomed = start_meet(place, 2, 1, "doomed", "-r", "100000")
     doomed.out.wait("stage opened")
-    other = start_meet(place, 2, 1, "other", "-r", "100000", "-t", "2")
+    other = start_meet(place, 2, 1, "other", "-r", "100000", "-t", "10")
     other.out.wait("stage rung")
     doomed.end()
     assert other.wait() == 1

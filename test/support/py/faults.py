@@ -176,8 +176,9 @@ class Faulty:
         self._waiting = []
         self._pidfd = None
         self._send_arm(*arm)
+        libraries = ":".join(map(str, filter(None, [preload, os.environ.get("LD_PRELOAD")])))
         with theirs:
-            self.process = Process([build / "test" / "faults", preload or "-", *arguments],
+            self.process = Process([build / "test" / "faults", libraries or "-", *arguments],
                                    stdin=theirs)
         self.err = self.process.err
         try:
