@@ -5,11 +5,11 @@
 Prints each skipped test with the reason, then the slowest tests, then each failure with the end of
 its output, so that failures are at the end of a long log, and last a line with the totals.
 
-    scripts/tally.py BUILD_DIR...
+    scripts/tally.py LOG...
 
-Reads meson-logs/testlog.json in each directory. If a test prints TAP, its cases are counted
-instead of the test. A log that is missing or has no test counts as a failure, because tests should
-have run.
+Each LOG is BUILD_DIR/meson-logs/testlog.json, or NAME.json after `meson test --logbase NAME`. If a
+test prints TAP, its cases are counted instead of the test. A log that is missing or has no test
+counts as a failure, because tests should have run.
 """
 import json
 import pathlib
@@ -101,8 +101,8 @@ class Tally:
 
 def main():
     tally = Tally()
-    for directory in sys.argv[1:]:
-        tally.add_log(pathlib.Path(directory, "meson-logs", "testlog.json"))
+    for path in sys.argv[1:]:
+        tally.add_log(pathlib.Path(path))
     if tally.durations:
         print("slowest:", *tally.slowest(), sep="\n")
     for name, lines in tally.failures:

@@ -10,10 +10,10 @@ from support.py.paths import SOURCE
 
 def tally(path, tests):
     """Run the script on the log of these tests. Return: (exit status, lines of output)."""
-    logs = path / "meson-logs"
-    logs.mkdir()
-    (logs / "testlog.json").write_text("".join(json.dumps(test) + "\n" for test in tests))
-    done = subprocess.run([SOURCE / "scripts" / "tally.py", path], capture_output=True, text=True,
+    log = path / "meson-logs" / "testlog.json"
+    log.parent.mkdir()
+    log.write_text("".join(json.dumps(test) + "\n" for test in tests))
+    done = subprocess.run([SOURCE / "scripts" / "tally.py", log], capture_output=True, text=True,
                           timeout=60, check=False)
     assert done.stderr == ""
     return done.returncode, done.stdout.splitlines()
