@@ -196,7 +196,7 @@ Test(peer_roster, the_end_of_a_server_and_the_next_server)
 	expect(0, IVS_EVENT_SERVER_LOST, 0);
 	expect_nothing();
 	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED);
-	cr_expect_not_null(strstr(ivs_peer_cap_reason(peer, IVS_CAP_ROSTER), "has ended"));
+	cr_expect_not_null(strstr(ivs_peer_cap_reason(peer, IVS_CAP_ROSTER), "has exited"));
 	cr_expect_eq(ivs_peer_vectors_of(peer, 3), 2);
 	open_page(100);
 	join(3, 1);
