@@ -14,16 +14,16 @@
 IVS_SYSCALLS(ivs_accept_syscalls, {"accept4"}, {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET)}},
 	     {"eventfd2"}, {"close"}, IVS_CALL_GETRLIMIT);
 
-#define ACCEPTS_MAX 64 /* per round, so that connected clients are served in between */
+#define ACCEPTS_MAX 64 /* connections accepted per round; clients are served in between */
 
 int ivs_server_open_spare(struct ivs_server *server)
 {
-	/* Not a file, which could not be opened again after chroot(2). */
+	/* Use an eventfd: unlike a file, it can be opened again after chroot(2). */
 	server->spare_fd = eventfd(0, EFD_CLOEXEC);
 	return server->spare_fd < 0 ? -errno : 0;
 }
 
-/* Ids are used up by clients that come and go while others stay: see roster.h. */
+/* Warn as ids are used up: an id of which a connected client has heard is not reused (roster.h). */
 static void log_ids(const struct ivs_server *server, unsigned int id)
 {
 	unsigned int left = ivs_roster_unheard(server->roster);
@@ -49,7 +49,7 @@ static unsigned int count_user(const struct ivs_server *server, uid_t uid)
 	return n;
 }
 
-/* Whether the connecting process is admitted; if not, sets @why. */
+/* Return: whether the connecting process is admitted; if not, @why is set to the reason. */
 static bool may_join(const struct ivs_server *server, int sock, const struct ucred *cred,
 		     enum ivs_refusal *why)
 {
@@ -81,7 +81,7 @@ static enum ivs_refusal refusal_of(int result)
 	}
 }
 
-/* For the log; @result is the error that caused it, if any. */
+/* Describe the refusal @why for the log. @result: the error that caused the refusal; 0: none */
 static const char *refusal_text(enum ivs_refusal why, int result, char *text, size_t text_len)
 {
 	static const char *const reasons[REFUSALS_N] = {
@@ -105,7 +105,7 @@ static const char *refusal_text(enum ivs_refusal why, int result, char *text, si
 	return text;
 }
 
-/* @cred: of the process that connected, or NULL if unknown */
+/* @cred: credentials of the process that connected, or NULL if they are unknown */
 static void refuse_client(struct ivs_server *server, enum ivs_refusal why, int result,
 			  const struct ucred *cred)
 {
@@ -146,7 +146,7 @@ static int join_client(struct ivs_server *server, int *sock, const struct ucred 
 		return result;
 	}
 	server->totals.joined++;
-	server->changed = true; /* its greeting is sent in this round */
+	server->changed = true; /* so that the client is sent its greeting in this round */
 	ivs_log(IVS_LOG_INFO, "client %u joined (pid %d, uid %d), %u connected", id,
 		(int)client->cred.pid, (int)client->cred.uid, ivs_roster_peers(server->roster));
 	log_ids(server, id);
@@ -160,7 +160,7 @@ static int get_cred(int sock, struct ucred *cred)
 	return getsockopt(sock, SOL_SOCKET, SO_PEERCRED, cred, &cred_len) ? -errno : 0;
 }
 
-/* Make a client of an accepted connection, or refuse it. */
+/* Turn an accepted connection into a client, or refuse it. */
 static void admit_client(struct ivs_server *server, int *sock)
 {
 	struct ucred cred;
@@ -187,7 +187,7 @@ static void pause_accepting(struct ivs_server *server)
 	ivs_loop_set_timer(&server->loop, &server->accept_timer, ivs_clock_deadline(RETRY_MS));
 }
 
-/* Without other fds, use the spare one to accept a connection and close it. */
+/* When out of fds, release the spare one, so that a connection can be accepted and closed. */
 static bool refuse_with_spare(struct ivs_server *server, int errnum)
 {
 	IVS_OWNED_FD sock = -1;
@@ -196,7 +196,7 @@ static bool refuse_with_spare(struct ivs_server *server, int errnum)
 
 	ivs_fd_close(&server->spare_fd);
 	sock = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	refused = sock >= 0; /* accept4() reports EMFILE also if no connection is waiting */
+	refused = sock >= 0; /* accept4() reports EMFILE even if no connection is waiting */
 	if (refused)
 		refuse_client(server, REFUSED_NO_FD, -errnum, get_cred(sock, &cred) ? NULL : &cred);
 	ivs_socket_discard(&sock);

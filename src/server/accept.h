@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Accepting connections, and refusing them, also without free file descriptors. */
+/* Accepting connections or refusing them, even when no file descriptor is free. */
 #ifndef IVS_SERVER_ACCEPT_H
 #define IVS_SERVER_ACCEPT_H
 
@@ -8,7 +8,7 @@
 
 extern const struct ivs_syscall ivs_accept_syscalls[];
 
-/** ivs_server_open_spare() - reserve an fd to be released on EMFILE. Return: 0 or -errno. */
+/** ivs_server_open_spare() - reserve an fd, to be released on EMFILE. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_server_open_spare(struct ivs_server *server);
 
 /** ivs_server_accept() - accept connections that are waiting, up to 64 */

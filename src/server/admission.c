@@ -14,7 +14,7 @@ static bool is_named_group(const struct ivs_admission *admission, gid_t group)
 	return false;
 }
 
-/* Supplementary groups that the process had when it connected. */
+/* Check the supplementary groups that the process had when it connected. */
 static bool has_named_group(const struct ivs_admission *admission, int sock)
 {
 	gid_t groups[NGROUPS_MAX];

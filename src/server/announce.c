@@ -30,7 +30,7 @@ static int fd_of_message(const struct ivs_server *server, const struct ivs_v0_me
 	}
 }
 
-/* Return: of ivs_socket_send(). */
+/* Send messages to a client. Return: as ivs_socket_send(). */
 static int send_batch(struct ivs_server *server, struct ivs_client *client,
 		      struct ivs_v0_message *msgs, unsigned int msgs_n)
 {
@@ -44,13 +44,13 @@ static int send_batch(struct ivs_server *server, struct ivs_client *client,
 	result = ivs_socket_send(client->sock_fd, msgs, msgs_n, &sent_n);
 	ivs_roster_end_send(server->roster, client->id, msgs, sent_n);
 	server->totals.messages += sent_n;
-	/* Now it is visible to all others. */
+	/* The greeting is complete: other clients may now be told of this one. */
 	if (!greeted && ivs_roster_greeted(server->roster, client->id))
 		server->changed = server->greeted = true;
 	return result;
 }
 
-/* Return: whether the client may have more to be sent, and room for it. */
+/* Send the next messages. Return: whether more may be due, and the socket may have room. */
 static bool announce_batch(struct ivs_server *server, struct ivs_client *client)
 {
 	struct ivs_v0_message msgs[IVS_SOCKET_BATCH];
@@ -86,7 +86,7 @@ void ivs_server_announce_to(struct ivs_server *server, struct ivs_client *client
 		;
 }
 
-/* Return: false if the kernel refuses messages; it does not depend on the client. */
+/* Return: false if the kernel refuses messages, which affects all clients alike. */
 static bool announce_to_all(struct ivs_server *server)
 {
 	for (unsigned int n = server->ids_end; n; n--) {
@@ -103,7 +103,7 @@ static bool announce_to_all(struct ivs_server *server)
 	return true;
 }
 
-/* Name one client that does not drain its socket, if any; any of them may be the cause. */
+/* Log why clients wait. The cause may be any client that does not drain its socket: name one. */
 static void log_waiting(const struct ivs_server *server)
 {
 	unsigned int blocked_n = 0;
@@ -116,7 +116,7 @@ static void log_waiting(const struct ivs_server *server)
 		}
 	}
 	if (!blocked_n) {
-		/* The kernel counts by user, and root without capabilities is not exempt. */
+		/* The limit of fds in flight is per user, also for root without capabilities. */
 		ivs_log(IVS_LOG_WARNING,
 			"clients wait for doorbells because other processes of this server's user "
 			"have too many file descriptors in flight: give the server a user of its "

@@ -14,8 +14,8 @@ IVS_SYSCALLS(ivs_client_syscalls,
 	     {"recvfrom"}, {"recv"}, {"close"});
 
 /*
- * A full socket holds about 22 messages of 768 bytes (the kernel's count for 8 bytes and an fd).
- * This is each client's quota of fds in flight; messages that do not fit stay in the roster.
+ * A full socket holds about 22 messages: the kernel charges 768 bytes for 8 bytes and an fd. This
+ * limits each client's fds in flight; messages that do not fit remain due in the roster.
  */
 #define SEND_BUFFER_LEN 8192
 
@@ -88,7 +88,7 @@ void ivs_client_free(struct ivs_client *client)
 {
 	if (!client)
 		return;
-	ivs_socket_close(&client->sock_fd); /* the next server may resume it */
+	ivs_socket_close(&client->sock_fd); /* the next server may resume this connection */
 	for (unsigned int i = 0; i < client->vectors_n; i++)
 		ivs_fd_close(&client->eventfds[i]);
 	free(client);
@@ -99,7 +99,7 @@ int ivs_client_check(const struct ivs_client *client)
 	char byte;
 	ssize_t n;
 
-	/* Only peek: receiving would close the fds that came with it, see ivs_socket_discard(). */
+	/* Only peek: receiving would close fds sent with the byte, which can block (close.h). */
 	do {
 		n = recv(client->sock_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);

@@ -14,18 +14,18 @@ extern const struct ivs_syscall ivs_client_syscalls[];
 
 /**
  * struct ivs_client - one connection
- * @source:      of @sock_fd
- * @sock_fd:     non-blocking
- * @blocked:     the socket was full at the last attempt; EPOLLOUT reports when it no longer is
- * @send_result: IVS_SOCKET_E_GONE or -errno: sending failed for good, the client has to be dropped
- * @cred:        of the process that connected
- * @id, @serial: in the roster
- * @stored_n:    how many of its fds the service manager has: the socket first, then the eventfds
- * @unawaited:   it is announced although they are not all stored, because the service manager does
- *               not read
- * @since_ms:    when it joined, in ms since 1970
- * @vectors_n:   how many eventfds it has
- * @eventfds:    by which others ring it
+ * @source:      events of @sock_fd
+ * @sock_fd:     the connected socket, non-blocking
+ * @blocked:     the socket was full at the last attempt to send; EPOLLOUT reports when it has room
+ * @send_result: IVS_SOCKET_E_GONE or -errno: sending has failed for good, so drop the client
+ * @cred:        credentials of the process that connected
+ * @id, @serial: the client's id and serial in the roster
+ * @stored_n:    number of fds that the service manager has stored: the socket, then the eventfds
+ * @unawaited:   announce the client before all its fds are stored, because the service manager
+ *               does not read
+ * @since_ms:    when the client joined, in ms since 1970
+ * @vectors_n:   number of the client's vectors
+ * @eventfds:    the client's doorbells, one for each vector
  */
 struct ivs_client {
 	struct ivs_loop_source source;
@@ -42,16 +42,16 @@ struct ivs_client {
 	int eventfds[];
 };
 
-/** ivs_client_is_stored() - whether the service manager has all its fds */
+/** ivs_client_is_stored() - whether the service manager has stored all fds of @client */
 static inline bool ivs_client_is_stored(const struct ivs_client *client)
 {
 	return client->stored_n == 1 + client->vectors_n;
 }
 
 /**
- * ivs_client_new() - for a connection just accepted
- * @sock_fd: set to -1 when taken
- * @cred:    of the process at the other end
+ * ivs_client_new() - make a client of a connection that has just been accepted
+ * @sock_fd: the connection; set to -1 on success
+ * @cred:    credentials of the process at the other end
  *
  * Return: 0, or -errno (-EMFILE, -ENFILE, -ENOMEM).
  */
@@ -59,26 +59,27 @@ IVS_MUST_USE int ivs_client_new(int *sock_fd, const struct ucred *cred, unsigned
 				struct ivs_client **out);
 
 /**
- * ivs_client_adopt() - for a connection that another process had
- * @sock_fd:  set to -1 when taken
- * @eventfds: all set to -1 when taken
+ * ivs_client_adopt() - make a client of a connection that a former process accepted
+ * @sock_fd:  the connection; set to -1 on success
+ * @eventfds: the client's doorbells; all set to -1 on success
  *
  * Return: 0 or -errno.
  */
 IVS_MUST_USE int ivs_client_adopt(int *sock_fd, int *eventfds, unsigned int vectors_n,
 				  struct ivs_client **out);
 
-/** ivs_client_close() - close its fds, and shut the socket down for processes that have copies */
+/** ivs_client_close() - disconnect @client, even if others have its socket, and close its fds */
 void ivs_client_close(struct ivs_client *client);
 
 /**
- * ivs_client_free() - close the fds that are still open, but leave copies as they are; NULL is fine
+ * ivs_client_free() - close the fds that are still open, and free @client; copies of the socket in
+ * other processes stay connected; NULL is fine
  */
 void ivs_client_free(struct ivs_client *client);
 
 enum ivs_client_error {
 	IVS_CLIENT_E_CLOSED = 1,
-	IVS_CLIENT_E_SPOKE, /* clients must be silent (W-8) */
+	IVS_CLIENT_E_SPOKE, /* the client sent data, which W-8 forbids */
 };
 
 /**

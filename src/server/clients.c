@@ -55,7 +55,7 @@ static void handle_client(struct ivs_loop_source *source, uint32_t events)
 	if (!server->clients[id] || !(events & EPOLLOUT))
 		return;
 	client->blocked = false;
-	/* While the kernel refuses messages this is a no-op: each of them raises EPOLLOUT, too. */
+	/* No-op while the kernel refuses messages: each refusal raises EPOLLOUT, too. */
 	ivs_server_announce_to(server, client);
 }
 

@@ -13,7 +13,7 @@
  */
 IVS_MUST_USE int ivs_server_add(struct ivs_server *server, struct ivs_client *client);
 
-/** ivs_server_reap() - drop clients that announcing has lost. Return: whether there were any. */
+/** ivs_server_reap() - drop clients to which sending failed. Return: whether there were any. */
 bool ivs_server_reap(struct ivs_server *server);
 
 #endif

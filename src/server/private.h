@@ -15,13 +15,13 @@
 #include "server/client.h"
 #include "server/server.h"
 
-/* After a failure that the kernel does not report the end of. */
+/* Delay before a retry, after a failure whose end the kernel does not report. */
 #define RETRY_MS 50
 
-/* Numbers that the roster keeps with a client for us. */
+/* Numbers that the server keeps in a client's record: see ivs_roster_set_note(). */
 enum ivs_server_note {
-	NOTE_SINCE,	 /* when it joined, in ms since 1970 */
-	NOTE_GENERATION, /* at which it was listed in the roster page; 0: it has not been */
+	NOTE_SINCE,	 /* when the client joined, in ms since 1970 */
+	NOTE_GENERATION, /* generation at which the roster page listed it; 0: not listed yet */
 };
 
 /* Why a connection did not become a client. */
@@ -31,7 +31,7 @@ enum ivs_refusal {
 	REFUSED_MAX_PEERS_PER_USER,
 	REFUSED_NO_ID,
 	REFUSED_NO_FD,
-	REFUSED_FAILED, /* another error of the kernel */
+	REFUSED_FAILED, /* a system call failed for another reason */
 	REFUSALS_N,
 };
 
@@ -44,8 +44,11 @@ enum ivs_drop {
 };
 
 /**
- * struct ivs_server_totals - since the server started
- * @messages: sent
+ * struct ivs_server_totals - counts since the server started
+ * @joined:   clients that joined
+ * @left:     clients that left, by reason
+ * @refused:  connections that were refused, by reason
+ * @messages: messages sent to clients
  * @waits:    how often the kernel refused more fds in flight
  */
 struct ivs_server_totals {
@@ -58,34 +61,35 @@ struct ivs_server_totals {
 
 /**
  * struct ivs_server - the state of a server
- * @spare_fd:   released when there are no other fds, to accept and close a connection: a client
- *              that is not accepted hangs (QEMU does, with its whole VM)
- * @reserve_fd: the same for status and metrics, when clients have taken all others; -1: not used
+ * @spare_fd:   closed when the process is out of fds, so that a connection can be accepted and
+ *              closed: a client that is not accepted hangs (QEMU does, with its whole VM)
+ * @reserve_fd: closed to free an fd for status and metrics, because clients may have taken all
+ *              others; -1: not used
  * @proc_self_fd: /proc/self, or -1
- * @since_ms:   when it started to serve, in ms since 1970
+ * @since_ms:   when the server started to serve, in ms since 1970
  * @control:    the control socket, or NULL
  * @metrics:    the metrics file, or NULL
- * @clients:    by id
- * @ids_end:    all ids in use are below it
- * @unstored_n: clients whose fds the service manager does not have yet
- * @lost_n:     clients with a @send_result, to be dropped in this round
- * @changed:    the roster has changed: clients may have something to be sent
+ * @clients:    the clients by id; NULL: no client has this id
+ * @ids_end:    all ids in use are below this number
+ * @unstored_n: number of clients whose fds the service manager does not have yet
+ * @lost_n:     number of clients with a @send_result, which are to be dropped in this round
+ * @changed:    the roster has changed, so messages may be due to clients
  * @greeted:    in this round a client was sent the last message of its greeting
  * @page:       the roster page; NULL: none
- * @listener_source: not in the loop while accepting is paused
- * @pending:    connections may wait to be accepted
- * @signo:      a signal that arrived; 0: none
+ * @listener_source: events of the listening socket; not in the loop while accepting is paused
+ * @pending:    connections may be waiting to be accepted
+ * @signo:      the signal that has arrived; 0: none
  * @announce_timer: set while the kernel refuses messages
- * @announce_next:  the id to continue with
- * @announce_since: since when the kernel has refused messages
+ * @announce_next:  the id with which announcing continues
+ * @announce_since: when the kernel began to refuse messages, or when this was last logged
  * @accept_timer:   set while accepting is paused
  * @store_timer:    set while the service manager's socket is full
- * @store_since:    since when it has been full
- * @notify_timer:   next status report to the service manager
- * @publish_timer:  set after publishing failed
- * @ready:      the service manager knows that we serve
- * @refusals:   limits log lines that clients can cause by connecting
- * @drops:      the same for being dropped
+ * @store_since:    when the service manager's socket was first found full
+ * @notify_timer:   set to the time of the next status report to the service manager
+ * @publish_timer:  set to the time of the next attempt after publishing has failed
+ * @ready:      the service manager has been told that the server is ready
+ * @refusals:   limits the log lines that clients can cause by connecting
+ * @drops:      limits the log lines that clients can cause by being dropped
  */
 struct ivs_server {
 	struct ivs_loop loop;
@@ -129,7 +133,7 @@ struct ivs_server {
 	struct ivs_server_totals totals;
 };
 
-/** ivs_server_reserve() - open @reserve_fd again, if there is an fd for it */
+/** ivs_server_reserve() - open @reserve_fd again, if an fd is free */
 static inline void ivs_server_reserve(struct ivs_server *server)
 {
 	if (server->reserve_fd < 0)

@@ -16,7 +16,7 @@ static void list_client(struct ivs_server *server, const struct ivs_client *clie
 	ivs_roster_set_note(server->roster, client->id, NOTE_GENERATION, since);
 }
 
-/* Clients of a former process keep the generation at which they joined. */
+/* List all greeted clients. Clients that were resumed keep the generation at which they joined. */
 static void list_greeted(struct ivs_server *server)
 {
 	for (unsigned int id = 0; id < server->ids_end; id++) {
@@ -48,7 +48,7 @@ int ivs_server_open_roster_page(struct ivs_server *server, uint32_t entries_n,
 	result = ivs_roster_page_writer_flush(server->page);
 	if (!result)
 		return 0;
-	/* The region does not show it, so there is nothing to mark as not maintained. */
+	/* The region has no complete roster page that would have to be marked as not maintained. */
 	ivs_roster_page_writer_free(server->page);
 	server->page = NULL;
 	return report_failure(result, err);
@@ -78,7 +78,7 @@ static void log_change(struct ivs_server *server, int result)
 	server->publish_failed = result;
 }
 
-/* P-6: a client is listed once it has been greeted. No client is dropped because this fails. */
+/* P-6: a client is listed once it has been greeted. No client is dropped if publishing fails. */
 void ivs_server_publish(struct ivs_server *server)
 {
 	int result;

@@ -2,19 +2,19 @@
 /*
  * Theory of operation. One thread, one loop (daemon/loop.h). In each round, in this order:
  *
- *   1. events of clients: those that closed or sent something are dropped, those whose socket has
- *      room again are sent what they have not seen
+ *   1. handle events of clients: drop those that closed the connection or sent data; send due
+ *      messages to those whose socket has room again
  *   2. accept new clients
- *   3. store the fds of new clients at the service manager, if there is one (clients.c and
- *      service_manager.c)
- *   4. announce: as long as the roster changes, send every client that is stored what it has not
- *      seen, until its socket is full. What does not fit stays in the roster
+ *   3. store the fds of new clients with the service manager, if there is one
+ *      (service_manager.c and handover/clients.c)
+ *   4. announce: as long as the roster changes, send every client that is stored the messages that
+ *      are due, until its socket is full. Messages that do not fit remain due in the roster
  *   5. reap: drop the clients to which sending failed, and return to step 3
  *   6. publish the changes in the roster page (--roster)
- *   7. metrics and the control socket: replies show a server that has done what it could
+ *   7. write metrics and serve the control socket; coming last, they show the result of the round
  *
- * Stored before announced: so no client knows of another that would be lost in a crash. Client
- * sockets are edge-triggered: a full one costs nothing until it has room.
+ * Clients are stored before they are announced, so no client is told of another that would be lost
+ * in a crash. Client sockets are edge-triggered: a full socket costs nothing until it has room.
  */
 #include "server/server.h"
 
@@ -39,22 +39,22 @@
 #include "server/publish.h"
 #include "server/service_manager.h"
 
-/* Reading a signal. */
+/* read(2) is for the signalfd. */
 IVS_SYSCALLS(ivs_server_syscalls, {"read"}, {"close"});
 
-#define OWN_FDS 16u /* besides those of clients, with a few to spare */
-#define SELF_FDS 3u /* /proc/self, the directory of metrics, and one to read or write with */
+#define OWN_FDS 16u /* fds that do not belong to clients, with a few to spare */
+#define SELF_FDS 3u /* /proc/self, the directory of the metrics file, one to read or write with */
 
 static void finish_round(struct ivs_loop_step *step)
 {
 	struct ivs_server *server = IVS_CONTAINER_OF(step, struct ivs_server, step);
 
-	(void)ivs_server_reap(server); /* those lost in step 1: a newcomer may have their place */
+	(void)ivs_server_reap(server); /* clients lost in step 1: new ones may need their place */
 	ivs_server_accept(server);
 	do {
 		ivs_server_store_clients(server);
 		ivs_server_announce(server);
-	} while (ivs_server_reap(server)); /* the others are sent its leave in this round */
+	} while (ivs_server_reap(server)); /* repeat: the leaves have to be announced */
 	ivs_server_publish(server);
 }
 
@@ -101,8 +101,8 @@ static int check_fd_limit(const struct ivs_server_options *opts, struct ivs_erro
 }
 
 /*
- * Serial numbers are in the names of fds that the service manager stores. Fds of a former server
- * may be left there, so their numbers must not be used again.
+ * The service manager stores fds under names that contain serial numbers. It may still have fds of
+ * a former server, so choose numbers that the former server has not used.
  */
 static uint64_t first_serial(void)
 {
@@ -126,7 +126,7 @@ static int open_roster(struct ivs_server *server)
 	return result;
 }
 
-/* A former server or the service manager may have left a listening socket. */
+/* Listen on the socket that a former server or the service manager passed on, or on a new one. */
 static int open_listener(struct ivs_server *server, const struct ivs_listener_options *opts,
 			 struct ivs_error *err)
 {
@@ -154,7 +154,8 @@ static int open_listener(struct ivs_server *server, const struct ivs_listener_op
 }
 
 /*
- * An upgrade must not cost the clients their connections: then this failure is logged and ignored.
+ * Pass on a failure, except after an upgrade, which must not cost the clients their connections:
+ * there the failure is only logged.
  *
  * Return: 0, @code for any positive @result, -errno.
  */
@@ -191,7 +192,7 @@ static int open_control(struct ivs_server *server, const struct ivs_server_optio
 	return require_first_start(server, result, IVS_SERVER_E_CONTROL, err);
 }
 
-/* After open_listener(): no other server runs here and maintains the roster page. */
+/* Call this after open_listener() has made sure that no other server listens on this socket. */
 static int open_roster_page(struct ivs_server *server, const struct ivs_server_options *opts,
 			    struct ivs_error *err)
 {
@@ -200,7 +201,7 @@ static int open_roster_page(struct ivs_server *server, const struct ivs_server_o
 	return require_first_start(server, result, IVS_SERVER_E_ROSTER, err);
 }
 
-/* The steps that can fail because of the options. */
+/* Take the steps of ivs_server_new() that can fail. */
 static int open_all(struct ivs_server *server, const struct ivs_server_options *opts,
 		    struct ivs_error *err)
 {
@@ -258,7 +259,7 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	server->region_address = opts->region_address;
 	server->vectors_n = opts->vectors_n;
 	server->admission = opts->admission;
-	ivs_privileges_raise_files(); /* each client costs 1 + vectors of them */
+	ivs_privileges_raise_files(); /* each client needs 1 + vectors fds */
 	result = open_all(server, opts, err);
 	if (result && server->handover->resumed)
 		ivs_server_keep_socket_file(server);
@@ -274,7 +275,7 @@ void ivs_server_start(struct ivs_server *server)
 	server->since_ms = ivs_clock_wall_ms();
 	if (!server->control && !server->metrics)
 		return;
-	tzset(); /* reads a file, so do it before the root changes */
+	tzset(); /* reads a file, so call it before chroot(2) */
 	server->proc_self_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	ivs_server_reserve(server);
 	ivs_metrics_update(server);
@@ -339,7 +340,7 @@ int ivs_server_run(struct ivs_server *server, int *signo)
 
 	server->signo = 0;
 	ivs_server_notify_manager(&server->notify_timer);
-	finish_round(&server->step); /* a resumed roster may have changed: no event tells */
+	finish_round(&server->step); /* no event reports the changes made by resuming */
 	while (!result && !server->signo) {
 		result = ivs_loop_wait(&server->loop);
 		if (!result)

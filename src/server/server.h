@@ -15,17 +15,17 @@
 extern const struct ivs_syscall ivs_server_syscalls[];
 
 /**
- * struct ivs_server_options - how to serve
- * @socket:    where to listen
- * @control:   the control socket; path NULL: none
+ * struct ivs_server_options - options of a server
+ * @socket:    the socket on which to listen
+ * @control:   the control socket; if its path is NULL, there is none
  * @metrics:   path of the metrics file, or NULL; must outlive the server
- * @metrics_interval_ms: how often to update it
- * @admission: who may become a client
- * @region:    passed to clients; must outlive the server
- * @handover:  state of a former process, which is resumed, if any; must outlive the server
- * @region_address: from the command line, to be shown; must outlive the server
- * @vectors_n: doorbells per client, 0 to IVS_MSIX_VECTORS_MAX
- * @roster_peers: entries in the roster page, up to 65536; 0: no roster page
+ * @metrics_interval_ms: time between updates of the metrics file
+ * @admission: which processes may become clients
+ * @region:    the region that is passed to clients; must outlive the server
+ * @handover:  the handover, possibly with state to resume; must outlive the server
+ * @region_address: the region's address on the command line, for display; must outlive the server
+ * @vectors_n: number of vectors of each client, 0 to IVS_MSIX_VECTORS_MAX
+ * @roster_peers: number of entries in the roster page, up to 65536; 0: no roster page
  */
 struct ivs_server_options {
 	struct ivs_listener_options socket;
@@ -44,16 +44,16 @@ struct ivs_server;
 
 enum ivs_server_error {
 	IVS_SERVER_E_LIMIT = 1, /* more clients are allowed than there are file descriptors for */
-	IVS_SERVER_E_SOCKET,	/* the path of the socket is not usable, or in use */
-	IVS_SERVER_E_CONTROL,	/* that of the control socket is not */
-	IVS_SERVER_E_METRICS,	/* that of the metrics file is not */
-	IVS_SERVER_E_ROSTER,	/* the roster page cannot be in that region */
+	IVS_SERVER_E_SOCKET,	/* the socket's path is in use, or not usable */
+	IVS_SERVER_E_CONTROL,	/* the control socket's path is in use, or not usable */
+	IVS_SERVER_E_METRICS,	/* the metrics file's path is not usable */
+	IVS_SERVER_E_ROSTER,	/* the region cannot have a roster page */
 };
 
 /**
  * ivs_server_new() - open everything, resume clients if there are any, and listen
  *
- * Raises the soft limit of file descriptors to the hard one: each client needs 1 + vectors.
+ * Raises the soft limit of file descriptors to the hard one: each client needs 1 + vectors fds.
  *
  * Return: 0, IVS_SERVER_E_*, -errno.
  */
@@ -61,7 +61,7 @@ IVS_MUST_USE int ivs_server_new(const struct ivs_server_options *opts, struct iv
 				struct ivs_error *err);
 
 /**
- * ivs_server_watch_signals() - have signals end ivs_server_run(); call it once before
+ * ivs_server_watch_signals() - have signals end ivs_server_run(); call this once, beforehand
  * @signal_fd: a non-blocking signalfd, opened by the process that will run the server
  *
  * Return: 0 or -errno.
@@ -78,7 +78,7 @@ void ivs_server_start(struct ivs_server *server);
 
 /**
  * ivs_server_run() - serve until a signal arrives; may be called again afterwards
- * @signo: that signal
+ * @signo: set to the signal
  *
  * Return: 0 or -errno.
  */
@@ -94,10 +94,10 @@ IVS_MUST_USE int ivs_server_list_fds(const struct ivs_server *server, struct ivs
 /** ivs_server_peers() - the number of connected clients */
 unsigned int ivs_server_peers(const struct ivs_server *server);
 
-/** ivs_server_path() - the path of its socket */
+/** ivs_server_path() - the path of the server's socket */
 const char *ivs_server_path(const struct ivs_server *server);
 
-/** ivs_server_keep_socket_file() - have ivs_server_free() leave the socket file */
+/** ivs_server_keep_socket_file() - have ivs_server_free() leave the socket file in place */
 void ivs_server_keep_socket_file(struct ivs_server *server);
 
 /**

@@ -11,7 +11,7 @@
 #define REPORT_NS (10 * IVS_NS_PER_S)
 #define REPORT_RETRY_MS 50
 
-/* Whether the manager has not read for so long that clients do not wait for it any more. */
+/* Return: whether the manager has not read for so long that clients no longer wait for it. */
 static bool is_deaf(const struct ivs_server *server)
 {
 	return server->store_since != IVS_CLOCK_NEVER &&
@@ -29,7 +29,7 @@ static void store_later(struct ivs_server *server)
 				   ivs_clock_deadline(retry_ms));
 }
 
-/* Return: false if the manager has no room. */
+/* Have the manager store a client's fds. Return: false if the manager's socket is full. */
 static bool store_client(struct ivs_server *server, struct ivs_client *client)
 {
 	int result = ivs_handover_store_client(server->handover, client);
@@ -38,7 +38,7 @@ static bool store_client(struct ivs_server *server, struct ivs_client *client)
 		return false;
 	if (!result)
 		server->store_since = IVS_CLOCK_NEVER;
-	/* Without a manager clients are served all the same. */
+	/* A client whose fds the manager does not store is served all the same. */
 	if (result < 0 && ivs_log_allows(&server->refusals))
 		ivs_log(IVS_LOG_WARNING,
 			"the service manager does not store client %u: a crash will cost it its "
@@ -78,7 +78,7 @@ void ivs_server_store_clients(struct ivs_server *server)
 		store_later(server);
 }
 
-/* What the manager has not accepted yet, besides clients. */
+/* Send the manager the updates that it has not accepted yet, except the fds of new clients. */
 static void store_rest(struct ivs_server *server)
 {
 	int result;
@@ -109,7 +109,7 @@ void ivs_server_store_again(struct ivs_loop_timer *timer)
 	struct ivs_server *server = IVS_CONTAINER_OF(timer, struct ivs_server, store_timer);
 
 	store_rest(server);
-	server->changed = true; /* clients may be stored, and then announced */
+	server->changed = true; /* so that this round stores and announces new clients */
 }
 
 void ivs_server_notify_manager(struct ivs_loop_timer *timer)
@@ -121,14 +121,14 @@ void ivs_server_notify_manager(struct ivs_loop_timer *timer)
 
 	if (!ivs_service_exists(service))
 		return;
-	/* Twice as often as it wants, as sd_watchdog_enabled(3) recommends. */
+	/* Report twice as often as the manager requires, as sd_watchdog_enabled(3) recommends. */
 	if (service->watchdog_ns && service->watchdog_ns / 2 < every_ns)
 		every_ns = service->watchdog_ns / 2;
 	snprintf(text, sizeof(text), "%s%sSTATUS=%u clients; %" PRIu64 " joined since the start",
 		 server->ready ? "" : "READY=1\n", service->watchdog_ns ? "WATCHDOG=1\n" : "",
 		 ivs_roster_peers(server->roster), server->totals.joined);
 	if (ivs_service_say(service, text) > 0) {
-		/* The manager kills a service that does not report in time. */
+		/* Retry soon: the manager kills a service that does not report in time. */
 		ivs_loop_set_timer(&server->loop, timer, ivs_clock_deadline(REPORT_RETRY_MS));
 		return;
 	}

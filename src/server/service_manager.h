@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The service manager: storing the fds of clients there, and status reports. */
+/* Storing the fds of clients with the service manager, and reporting the server's status to it. */
 #ifndef IVS_SERVER_SERVICE_MANAGER_H
 #define IVS_SERVER_SERVICE_MANAGER_H
 
@@ -18,10 +18,10 @@ void ivs_server_store_clients(struct ivs_server *server);
  */
 void ivs_server_forget_client(struct ivs_server *server, struct ivs_client *client);
 
-/** ivs_server_store_again() - retry what the service manager had no room for */
+/** ivs_server_store_again() - retry sending what the service manager has not accepted yet */
 void ivs_server_store_again(struct ivs_loop_timer *timer);
 
-/** ivs_server_notify_manager() - report that we are alive, and our status; sets @timer again */
+/** ivs_server_notify_manager() - report that the server is alive, and its status; restart @timer */
 void ivs_server_notify_manager(struct ivs_loop_timer *timer);
 
 #endif

@@ -20,7 +20,7 @@
 #include "server/handover/handover.h"
 #include "server/server.h"
 
-/* One list per source file that every server runs. */
+/* One list for each source file whose code runs in every server. */
 const struct ivs_syscall *const ivs_server_syscall_lists[] = {
 	ivs_libc_syscalls,	 ivs_fd_syscalls,	   ivs_log_syscalls,
 	ivs_background_syscalls, ivs_fdpass_send_syscalls, ivs_fdpass_recv_syscalls,

@@ -5,7 +5,7 @@
 
 #include "base/syscalls.h"
 
-/** ivs_server_syscall_lists - lists of system calls, NULL at the end */
+/** ivs_server_syscall_lists - lists of system calls, terminated by NULL */
 extern const struct ivs_syscall *const ivs_server_syscall_lists[];
 
 #endif

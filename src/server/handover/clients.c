@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The fds of clients in the handover: each has a name. */
+/* Clients' fds in the handover. The name of each fd contains the client's id and serial. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "daemon/log.h"
 #include "server/handover/private.h"
 
-#define SOCKET (-1) /* in place of a vector */
+#define SOCKET (-1) /* stands for a client's socket in place of a vector number */
 
 static void name_fd(struct ivs_named_fd *named, unsigned int id, uint64_t serial, int vector)
 {
@@ -22,7 +22,10 @@ static void name_fd(struct ivs_named_fd *named, unsigned int id, uint64_t serial
 		snprintf(named->name + len, sizeof(named->name) - (size_t)len, "%d", vector);
 }
 
-/* shutdown(2): a copy elsewhere must not keep a connection open that no server serves. */
+/*
+ * Close a former client's fd, and have the manager drop its copy. shutdown(2) ends the connection
+ * even if another process has a copy of the socket.
+ */
 static void release_fd(struct ivs_handover *handover, int *fd, const char *name)
 {
 	shutdown(*fd, SHUT_RDWR);
@@ -33,7 +36,7 @@ static void release_fd(struct ivs_handover *handover, int *fd, const char *name)
 			name);
 }
 
-/* The fds of a client, the socket first. Return: whether all are there. */
+/* Take the inherited fds of a client, the socket first. Return: whether all were there. */
 static bool take_fds(struct ivs_handover *handover, unsigned int id, uint64_t serial,
 		     unsigned int vectors_n, int *fds, unsigned int *stored_n)
 {
@@ -99,7 +102,7 @@ static int fd_of_client(const struct ivs_client *client, unsigned int i)
 	return i ? client->eventfds[i - 1] : client->sock_fd;
 }
 
-/* The next fds of a client with their names. Return: how many. */
+/* Fill @fds with a client's fds and their names, starting at fd number @from. Return: how many. */
 static unsigned int name_fds(const struct ivs_client *client, unsigned int from, unsigned int end,
 			     struct ivs_named_fd *fds)
 {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Updates that the service manager has not accepted yet: fds to store, and names to drop. */
+/* Updates that the service manager has not accepted yet: fds to store, and names of fds to drop. */
 #include <errno.h>
 #include <stdio.h>
 
 #include "daemon/log.h"
 #include "server/handover/private.h"
 
-#define NOT_STORED '+' /* after a name in the list for the next program: the manager has no copy */
+#define NOT_STORED '+' /* suffix in the list for the next program: the fd is not stored yet */
 
 static const char *const own_names[IVS_HANDOVER_OWN_N] = {
 	[IVS_HANDOVER_STATE] = NAME_STATE,
@@ -15,7 +15,8 @@ static const char *const own_names[IVS_HANDOVER_OWN_N] = {
 };
 
 /*
- * A message that was sent is not sent again: what is left to do is in @unstored_fds, @has_former.
+ * Have the manager drop the former fd of this name, then store ours. @has_former and @unstored_fds
+ * note what is left to do, so that a retry does not repeat what has been sent.
  */
 static int store_one(struct ivs_handover *handover, enum ivs_handover_own own)
 {

@@ -25,12 +25,12 @@
 #define NOTES_LEN 24576 /* whole pages */
 
 /*
- * The file is as long as the roster's memory can become, so that its size never has to change. It
- * is sparse: pages that have not been written cost nothing.
+ * The memfd is as long as the roster's memory can ever become, so it never has to be resized. It is
+ * sparse: pages that have not been written cost nothing.
  */
 #define FILE_LEN (INT64_C(8) << 30)
 
-/* The roster's memory grows. */
+/* mremap(2) grows the roster's memory. */
 IVS_SYSCALLS(ivs_handover_syscalls, {"mremap"}, {"munmap"}, {"close"});
 
 static_assert(sizeof(struct ivs_handover_notes) <= NOTES_LEN, "the roster's memory follows");
@@ -46,7 +46,7 @@ static struct ivs_handover *handover_of(struct ivs_roster_memory *memory)
 					       offsetof(struct ivs_handover, memory));
 }
 
-/* Bytes that have never been written are 0. */
+/* The new bytes are 0, as the roster requires, because they have never been written. */
 static int grow_memory(struct ivs_roster_memory *memory, size_t len)
 {
 	struct ivs_handover *handover = handover_of(memory);
@@ -107,7 +107,7 @@ int ivs_handover_read_notes(int fd, struct ivs_handover_notes *notes, struct ivs
 	return 0;
 }
 
-/* The manager may still have copies of it, which must not be resumed later. */
+/* Make the state invalid: the manager may still have copies of @fd, which must not be resumed. */
 static void discard_state(int fd)
 {
 	const char nothing[sizeof(((struct ivs_handover_notes *)0)->magic)] = {0};
@@ -141,7 +141,7 @@ static bool resume_state(struct ivs_handover *handover)
 	return false;
 }
 
-/* FILE_LEN, or what "ulimit -f" permits. */
+/* Return: FILE_LEN, or the limit set with "ulimit -f" if that is lower. */
 static uint64_t file_len(void)
 {
 	struct rlimit limit;
@@ -151,7 +151,7 @@ static uint64_t file_len(void)
 	return limit.rlim_cur > NOTES_LEN ? limit.rlim_cur : NOTES_LEN;
 }
 
-/* Start without former state. */
+/* Start with new, empty state. */
 static int begin_state(struct ivs_handover *handover, struct ivs_error *err)
 {
 	struct ivs_handover_notes *notes;
@@ -188,7 +188,7 @@ int ivs_handover_open(struct ivs_handover *handover, int list_fd, struct ivs_err
 	}
 	if (result)
 		return result;
-	/* Without the manager, serve the clients all the same. */
+	/* If the manager cannot be reached, serve the clients without it. */
 	if (handover->in_place)
 		ivs_service_adopt(&handover->service,
 				  ivs_inherited_take(&handover->inherited, NAME_MANAGER));
@@ -207,7 +207,10 @@ void ivs_handover_close(struct ivs_handover *handover)
 	ivs_service_close(&handover->service);
 }
 
-/* The address and size are those of before, whatever size clients have given the file since. */
+/*
+ * Check that the address and the size are those that the former server had. The file's present size
+ * does not matter: clients may have changed it.
+ */
 static bool is_same_region(const struct ivs_handover *handover, const char *address,
 			   const struct ivs_region_options *opts, int fd)
 {
@@ -239,7 +242,7 @@ static int adopt_region(const struct ivs_handover *handover, const char *address
 	return 0;
 }
 
-/* With another region, no client can be resumed. */
+/* Start with new state, because with another region no client can be resumed. */
 static int restart_state(struct ivs_handover *handover, struct ivs_error *err)
 {
 	ivs_log(IVS_LOG_WARNING,
@@ -265,7 +268,7 @@ int ivs_handover_open_region(struct ivs_handover *handover, const char *address,
 		return adopt_region(handover, address, &fd, out, err);
 	}
 	handover->unstored_fds[IVS_HANDOVER_REGION] = -1;
-	/* First of all: if it fails, the next start can still resume the former state. */
+	/* Open the region first: if this fails, the next start can resume the former state. */
 	result = ivs_region_open(address, opts, out, err);
 	if (!result && handover->resumed)
 		result = restart_state(handover, err);
@@ -291,7 +294,7 @@ static bool is_listener(int fd)
 	return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &len) && value;
 }
 
-/* Sockets of the manager have names from its configuration. */
+/* Take a listening socket that the manager opened. Its name is from the manager's configuration. */
 static int take_activated_listener(struct ivs_handover *handover)
 {
 	for (size_t i = 0; i < handover->inherited.n; i++) {
@@ -304,7 +307,7 @@ static int take_activated_listener(struct ivs_handover *handover)
 	return -1;
 }
 
-/* Whether @fd listens on the socket file @path; @there: that file. */
+/* Return: whether @fd is bound to @path and a socket file exists there, which @there describes. */
 static bool is_named(int fd, const char *path, struct stat *there)
 {
 	struct sockaddr_un addr = {0};
@@ -326,7 +329,7 @@ int ivs_handover_take_listener(struct ivs_handover *handover, const char *path, 
 		return take_activated_listener(handover);
 	}
 	if (handover->resumed && !notes->socket_ino)
-		return fd; /* a socket of the manager, after an upgrade */
+		return fd; /* the manager opened this socket, and an upgrade passed it on */
 	if (is_listener(fd) && is_named(fd, path, &there) &&
 	    (!handover->resumed || ivs_stat_same(&there, ours))) {
 		*ours = there;
@@ -336,7 +339,7 @@ int ivs_handover_take_listener(struct ivs_handover *handover, const char *path, 
 	if (handover->in_place && is_listener(fd)) {
 		ivs_log(IVS_LOG_WARNING,
 			"the socket %s has been removed: no other client can connect", path);
-		return fd; /* the filter does not permit to make another */
+		return fd; /* the filter does not permit making another socket */
 	}
 	ivs_log(IVS_LOG_WARNING,
 		"the former server did not listen at %s, or the socket is gone: making a new one",

@@ -5,8 +5,9 @@
  *
  * A memfd has notes and the roster's memory: who is connected, and what each client has been told.
  * The rest are open fds with names: the region, the listening socket, and the socket and eventfds
- * of each client. The next program in this process resumes from these (SIGUSR2), or the next
- * process of the service, whose manager stores copies of the fds (its "file descriptor store").
+ * of each client. After SIGUSR2, the next program in this process resumes from them. After a
+ * restart or a crash, the next process of the service does: the service manager has copies of the
+ * fds (in its "file descriptor store").
  *
  * The fds of a client are stored before the client is sent anything. So no client knows of another
  * that would be lost in a crash.
@@ -29,15 +30,15 @@
 
 /**
  * struct ivs_handover_notes - the beginning of the memfd
- * @magic, @version: others cannot be resumed
- * @resumed_n:  how many processes have resumed from it
- * @socket_dev, @socket_ino: the socket file when it was made; 0: another process made it
- * @control_dev, @control_ino: the same for the control socket
- * @region_created: a server created the region; the last one removes it
- * @memory_len: bytes of the roster's memory, which follows
- * @region_len: bytes of the region
+ * @magic, @version: the format; state in any other format cannot be resumed
+ * @resumed_n:  number of programs that have resumed from this state
+ * @socket_dev, @socket_ino: the socket file that a server made; 0: another process made the socket
+ * @control_dev, @control_ino: the control socket's file that a server made; 0: none
+ * @region_created: a server created the region, so the last server removes it
+ * @memory_len: length of the roster's memory, which follows the notes, in bytes
+ * @region_len: length of the region in bytes
  * @region:     address of the region
- * @filter:     the system call filter that is loaded, as of ivs_sandbox_list(); "": none
+ * @filter:     the loaded system call filter, as listed by ivs_sandbox_list(); "": none
  */
 struct ivs_handover_notes {
 	char magic[8];
@@ -54,7 +55,7 @@ struct ivs_handover_notes {
 	char filter[IVS_HANDOVER_FILTER_LEN];
 };
 
-/* Fds that are not a client's. */
+/* The server's own fds, which belong to no client. */
 enum ivs_handover_own {
 	IVS_HANDOVER_STATE,
 	IVS_HANDOVER_REGION,
@@ -65,15 +66,15 @@ enum ivs_handover_own {
 /**
  * struct ivs_handover - the handover
  * @state_fd:  the memfd, or -1
- * @file_len:  its bytes
- * @memory:    the roster's part of it
+ * @file_len:  length of the memfd in bytes
+ * @memory:    the roster's memory, which is a part of the memfd
  * @service:   the service manager, if any
  * @inherited: fds that this process started with and that have not been taken yet
- * @resumed:   there is state of a former server
- * @in_place:  that was a program in this process
- * @unstored_fds: fds that have to be stored at the manager; -1: stored
- * @has_former:   the manager may have an older one of that name, which has to be dropped first
- * @forget:    names of fds that the manager has to drop
+ * @resumed:   the server resumes the state of a former server
+ * @in_place:  the former server was a program in this process
+ * @unstored_fds: own fds that the manager still has to store; -1: nothing to store
+ * @has_former:   the manager may have a former server's fd of this name and must first drop it
+ * @forget:    names of fds that the manager still has to drop
  */
 struct ivs_handover {
 	int state_fd;
@@ -97,42 +98,42 @@ extern const struct ivs_syscall ivs_handover_syscalls[];
 
 enum ivs_handover_error {
 	IVS_HANDOVER_E_ABSENT = 1, /* fds of the client are missing */
-	IVS_HANDOVER_E_OTHER,	   /* of another format */
-	IVS_HANDOVER_E_LATER,	   /* the service manager has not read earlier messages */
+	IVS_HANDOVER_E_OTHER,	   /* the state has another format */
+	IVS_HANDOVER_E_LATER,	   /* the manager has not read earlier messages: retry later */
 };
 
 /**
- * ivs_handover_open() - take what a former process left, or start without
- * @list_fd: of ivs_inherited_pass(), or -1
+ * ivs_handover_open() - take the state and fds of a former server, or start with new state
+ * @list_fd: the list from ivs_inherited_pass(), or -1
  *
- * State that cannot be resumed is closed and logged.
+ * If there is state that cannot be resumed, logs this and starts with new state.
  *
  * Return: 0 or -errno.
  */
 IVS_MUST_USE int ivs_handover_open(struct ivs_handover *handover, int list_fd,
 				   struct ivs_error *err);
 
-/** ivs_handover_forget_own() - have the manager drop our fds: there will be nothing to resume */
+/** ivs_handover_forget_own() - have the manager drop the server's own fds after a failed start */
 void ivs_handover_forget_own(struct ivs_handover *handover);
 
-/** ivs_handover_close() - leaves the fds at the manager as they are */
+/** ivs_handover_close() - close the handover; the manager keeps its copies of the fds */
 void ivs_handover_close(struct ivs_handover *handover);
 
 /**
  * ivs_handover_read_notes() - read the notes in @fd, the memfd of another process
  *
- * Return: 0; IVS_HANDOVER_E_OTHER: this program could not resume from it; -errno.
+ * Return: 0; IVS_HANDOVER_E_OTHER: this program cannot resume from @fd; -errno.
  */
 IVS_MUST_USE int ivs_handover_read_notes(int fd, struct ivs_handover_notes *notes,
 					 struct ivs_error *err);
 
-/** ivs_handover_notes() - valid until the roster's memory grows */
+/** ivs_handover_notes() - the notes; the pointer is valid until the roster's memory grows */
 struct ivs_handover_notes *ivs_handover_notes(const struct ivs_handover *handover);
 
 /**
- * ivs_handover_open_region() - resume the region, or open it
+ * ivs_handover_open_region() - take the former server's region, or open one
  *
- * If the address or size differs, the former state is discarded.
+ * If the former region has another address or size, the former state is discarded.
  *
  * Return: 0, IVS_REGION_E_*, -errno.
  */
@@ -141,18 +142,23 @@ IVS_MUST_USE int ivs_handover_open_region(struct ivs_handover *handover, const c
 					  struct ivs_region **out, struct ivs_error *err);
 
 /**
- * ivs_handover_take_listener() - a former listening socket, or the manager's; -1: none
- * @path: where to listen; a former socket elsewhere is closed
- * @ours: the socket file if we are to remove it, else all 0
+ * ivs_handover_take_listener() - take the former server's listening socket, or the manager's
+ * @path: path of the socket; a former socket at another path is closed
+ * @ours: set to the socket file if the server has to remove it, otherwise to all zeroes
+ *
+ * Return: the socket; -1: none.
  */
 int ivs_handover_take_listener(struct ivs_handover *handover, const char *path, struct stat *ours);
 
-/** ivs_handover_store_listener() - note and store a new listening socket; @name: of its file */
+/** ivs_handover_store_listener() - note and store a new listening socket; @name: its file */
 void ivs_handover_store_listener(struct ivs_handover *handover, int sock_fd,
 				 const struct stat *name);
 
 /**
- * ivs_handover_take_control() - the control socket of a former program of this process; -1: none
+ * ivs_handover_take_control() - take the control socket of the former program in this process
+ * @name: set to its file
+ *
+ * Return: the socket; -1: none.
  */
 int ivs_handover_take_control(struct ivs_handover *handover, struct stat *name);
 
@@ -160,7 +166,7 @@ int ivs_handover_take_control(struct ivs_handover *handover, struct stat *name);
 void ivs_handover_note_control(struct ivs_handover *handover, const struct stat *name);
 
 /**
- * ivs_handover_take_client() - take the fds of a former client
+ * ivs_handover_take_client() - make a client from the fds of a client of the former server
  *
  * Return: 0, IVS_HANDOVER_E_ABSENT, -errno.
  */
@@ -171,27 +177,34 @@ IVS_MUST_USE int ivs_handover_take_client(struct ivs_handover *handover, unsigne
 /**
  * ivs_handover_close_rest() - close the fds that have not been taken
  *
- * The manager drops its copies at ivs_handover_retry_store().
+ * The next ivs_handover_retry_store() has the manager drop its copies of clients' fds.
  */
 void ivs_handover_close_rest(struct ivs_handover *handover);
 
-/** ivs_handover_store_client() - store its fds. Return: 0, IVS_HANDOVER_E_LATER, -errno. */
+/**
+ * ivs_handover_store_client() - have the manager store the fds of @client
+ *
+ * Return: 0, IVS_HANDOVER_E_LATER, -errno.
+ */
 IVS_MUST_USE int ivs_handover_store_client(const struct ivs_handover *handover,
 					   struct ivs_client *client);
 
-/** ivs_handover_forget_client() - have the manager drop its fds at ivs_handover_retry_store() */
+/**
+ * ivs_handover_forget_client() - have the next ivs_handover_retry_store() make the manager drop the
+ * fds of @client
+ */
 void ivs_handover_forget_client(struct ivs_handover *handover, const struct ivs_client *client);
 
 /**
  * ivs_handover_retry_store() - send the updates that the manager has not accepted yet
  *
- * Return: 0; IVS_HANDOVER_E_LATER: its socket is full; -errno: they cannot be sent at all.
+ * Return: 0; IVS_HANDOVER_E_LATER: the manager's socket is full; -errno: sending is impossible.
  */
 IVS_MUST_USE int ivs_handover_retry_store(struct ivs_handover *handover);
 
 /**
- * struct ivs_handover_fds - fds of a server that are not a client's
- * @control: -1: none
+ * struct ivs_handover_fds - fds of a server that belong to no client
+ * @control: the control socket; -1: none
  */
 struct ivs_handover_fds {
 	int region;
@@ -200,7 +213,7 @@ struct ivs_handover_fds {
 };
 
 /**
- * ivs_handover_list_fds() - list all fds for the next program in this process.
+ * ivs_handover_list_fds() - list all fds for the next program in this process
  *
  * Return: 0 or -errno.
  */

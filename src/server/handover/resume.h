@@ -5,7 +5,7 @@
 
 #include "server/private.h"
 
-/** ivs_server_resume() - resume the clients in the roster whose fds are there; the others leave */
+/** ivs_server_resume() - resume the roster's clients; remove those whose fds are missing */
 void ivs_server_resume(struct ivs_server *server);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The server's control socket (daemon/control.h); replies with its status. See ivshmem-control(7).
+ * The control socket (daemon/control.h) on which the server reports its status. See
+ * ivshmem-control(7).
  */
 #ifndef IVS_SERVER_OBSERVE_CONTROL_H
 #define IVS_SERVER_OBSERVE_CONTROL_H
@@ -9,7 +10,7 @@
 #include "server/private.h"
 
 /**
- * ivs_server_open_control() - listen
+ * ivs_server_open_control() - listen on the control socket; after an upgrade, take the former one
  *
  * Return: 0, IVS_CONTROL_E_SOCKET, -errno.
  */

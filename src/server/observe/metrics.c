@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. At each interval the metrics are formatted, and written if they differ from
- * the file or if the file is old: its age shows that the server is alive. A new file is renamed
- * over the old one, so that no reader sees half of it. The directory is held open, to reach the
- * file after chroot(2).
+ * Theory of operation. At each interval the metrics are formatted. They are written if they differ
+ * from the file, or if the file is old, because a recent file shows that the server is alive. A new
+ * file is renamed over the old one, so that no reader sees an incomplete file. The directory is
+ * held open, so that the file can be reached after chroot(2).
  */
 #include "server/observe/metrics.h"
 
@@ -22,7 +22,7 @@
 #include "server/announce.h"
 #include "server/observe/status.h"
 
-/* With O_EXCL, so that no existing file can be written to. */
+/* Allow opening files for writing only with O_EXCL, so that no existing file can be written to. */
 #define OPENS_NEW                                                                                  \
 	{                                                                                          \
 		"openat",                                                                          \
@@ -36,20 +36,21 @@ IVS_SYSCALLS(ivs_metrics_syscalls, OPENS_NEW, IVS_CALL_OPEN_TO_READ, IVS_CALL_FS
 	     {"renameat"}, {"renameat2", {IVS_ARG_IS(5, 0)}}, IVS_CALL_GETRLIMIT, {"close"},
 	     {"lseek"}, IVS_CALL_GETFL, IVS_CALL_DUPFD_CLOEXEC);
 
-#define OLD_INTERVALS 4 /* after these, write it even if nothing has changed */
+#define OLD_INTERVALS 4 /* a file that is this old is replaced even if nothing has changed */
 #define NAME_LEN 256
 #define LABEL_LEN 512
 
 /**
  * struct ivs_metrics - the metrics file
- * @dir_fd:     its directory
- * @name:       its name there
- * @tmp:        its name until it is complete
- * @text:       its contents, or NULL
- * @written_ns: when it was written
- * @failing:    the last attempt failed, and has been logged
- * @ours:       the file that we wrote last; st_nlink is 0 if there is none
- * @timer:      when to update it; sets @due, and @step writes it at the end of that round
+ * @dir_fd:     the directory of the file
+ * @name:       name of the file in the directory
+ * @tmp:        name of a new file until it is complete
+ * @text:       contents of the file, or NULL
+ * @written_ns: when the file was last written
+ * @failing:    the last attempt to write failed, and this has been logged
+ * @ours:       the file that was last written; st_nlink is 0 if there is none
+ * @timer:      sets @due when the file has to be updated
+ * @step:       updates the file at the end of a round, if @due is set
  */
 struct ivs_metrics {
 	const char *path;
@@ -67,7 +68,7 @@ struct ivs_metrics {
 	bool due;
 };
 
-/* The value of a label: UTF-8, with special characters escaped. */
+/* Turn @text into the value of a label: valid UTF-8, with special characters escaped. */
 static const char *escape_label(const char *text, char out[LABEL_LEN])
 {
 	char valid[LABEL_LEN / 2];
@@ -89,7 +90,7 @@ static void put_head(FILE *out, const char *name, const char *type, const char *
 		type);
 }
 
-/* Metrics with one value. */
+/* Print the metrics that have a single value. */
 static void put_numbers(const struct ivs_server *server, uint64_t open_fds, FILE *out)
 {
 	uint64_t behind = 0;
@@ -144,7 +145,7 @@ static void put_numbers(const struct ivs_server *server, uint64_t open_fds, FILE
 	}
 }
 
-/* Metrics with further labels. */
+/* Print the metrics that have more labels than the socket's path, or are not integers. */
 static void put_labelled(const struct ivs_server *server, FILE *out)
 {
 	char socket[LABEL_LEN];
@@ -169,7 +170,7 @@ static void put_labelled(const struct ivs_server *server, FILE *out)
 			socket, ivs_refusal_name(why), server->totals.refused[why]);
 }
 
-/* Since Linux 6.2 the size of the directory is their number. Return: 0 if unknown. */
+/* Since Linux 6.2 the size of /proc/self/fd is the number of open fds. Return: 0 if unknown. */
 static uint64_t count_fds(const struct ivs_server *server)
 {
 	uint64_t n = 0;
@@ -242,7 +243,7 @@ static int write_file(struct ivs_metrics *metrics, int fd, const char *text)
 	return result;
 }
 
-/* Return: 0 or -errno; then the old file is unchanged. */
+/* Return: 0; -errno: the old file is unchanged. */
 static int replace_file(struct ivs_metrics *metrics, const char *text)
 {
 	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
@@ -250,12 +251,12 @@ static int replace_file(struct ivs_metrics *metrics, const char *text)
 	int result;
 	int fd;
 
-	unlinkat(metrics->dir_fd, metrics->tmp, 0); /* left by a server that was killed */
+	unlinkat(metrics->dir_fd, metrics->tmp, 0); /* a killed server may have left this file */
 	fd = openat(metrics->dir_fd, metrics->tmp, flags, 0600);
 	if (fd < 0)
 		return -errno;
 	result = write_file(metrics, fd, text);
-	if (close(fd) && !result) /* some file systems report ENOSPC only now */
+	if (close(fd) && !result) /* some file systems report ENOSPC only here */
 		result = -errno;
 	if (!result && renameat(metrics->dir_fd, metrics->tmp, metrics->dir_fd, metrics->name))
 		result = -errno;
@@ -266,7 +267,7 @@ static int replace_file(struct ivs_metrics *metrics, const char *text)
 	return result;
 }
 
-/* Log the first failure, and the next success. */
+/* Log the first failure, and the first success after failures. */
 static void log_change(struct ivs_metrics *metrics, int result)
 {
 	if (result && !metrics->failing)
@@ -278,7 +279,7 @@ static void log_change(struct ivs_metrics *metrics, int result)
 	metrics->failing = result;
 }
 
-/* Takes @text. */
+/* Takes ownership of @text. */
 static void update_file(struct ivs_metrics *metrics, char *text)
 {
 	int64_t now = ivs_clock_ns();
@@ -307,7 +308,7 @@ void ivs_metrics_update(struct ivs_server *server)
 
 	if (!metrics)
 		return;
-	/* Release the reserve: clients may have taken all other fds. */
+	/* Clients may have taken all other fds: release the reserved one for opening files. */
 	ivs_fd_close(&server->reserve_fd);
 	update_file(metrics, print_metrics(server));
 	ivs_server_reserve(server);
@@ -328,7 +329,7 @@ static void update_due(struct ivs_loop_step *step)
 	metrics->due = false;
 }
 
-/* The directory of @path. A device or socket must not be replaced. */
+/* Open the directory of @path. A @path that is a device or a socket must not be replaced. */
 static int open_dir(struct ivs_metrics *metrics, const char *path, struct ivs_error *err)
 {
 	const char *slash = strrchr(path, '/');

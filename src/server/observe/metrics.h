@@ -9,22 +9,22 @@
 extern const struct ivs_syscall ivs_metrics_syscalls[];
 
 enum ivs_metrics_error {
-	IVS_METRICS_E_PATH = 1, /* not the name of a file, or another kind of file exists */
+	IVS_METRICS_E_PATH = 1, /* the path has no file name, or is not that of a regular file */
 };
 
 /**
  * ivs_metrics_open() - prepare to write metrics to @path, which must outlive the server
- * @interval_ms: how often to update it
+ * @interval_ms: time between updates of the file
  *
  * Return: 0, IVS_METRICS_E_PATH, -errno.
  */
 IVS_MUST_USE int ivs_metrics_open(struct ivs_server *server, const char *path,
 				  unsigned int interval_ms, struct ivs_error *err);
 
-/** ivs_metrics_close() - remove the file if it is still ours; no-op without metrics */
+/** ivs_metrics_close() - remove the file if it is still ours; does nothing without metrics */
 void ivs_metrics_close(struct ivs_server *server);
 
-/** ivs_metrics_update() - write the file if something has changed, now and at each interval */
+/** ivs_metrics_update() - write the file if needed, and schedule the next update */
 void ivs_metrics_update(struct ivs_server *server);
 
 #endif

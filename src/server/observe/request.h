@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Parses requests at the control socket: JSON objects of one line. See ivshmem-control(7). Pure. */
+/*
+ * Parsing requests to the control socket: a request is a JSON object on one line, see
+ * ivshmem-control(7). Pure.
+ */
 #ifndef IVS_SERVER_OBSERVE_REQUEST_H
 #define IVS_SERVER_OBSERVE_REQUEST_H
 
@@ -8,10 +11,10 @@
 
 #include "ivshmem/api.h"
 
-#define IVS_REQUEST_LINE_MAX 4096 /* bytes, without the newline */
+#define IVS_REQUEST_LINE_MAX 4096 /* in bytes, without the newline */
 
 enum ivs_request_error {
-	IVS_REQUEST_E_BAD = 1, /* not a valid request */
+	IVS_REQUEST_E_BAD = 1, /* the line is not a valid request */
 };
 
 enum ivs_request_type {
@@ -30,8 +33,9 @@ struct ivs_request {
 
 /**
  * ivs_request_parse() - parse one line
- * @len: without the newline; any bytes
- * @out: unchanged unless 0 is returned
+ * @line: any bytes
+ * @len:  length of @line, without the newline
+ * @out:  unchanged unless 0 is returned
  *
  * Return: 0; IVS_REQUEST_E_BAD: @err has the reason and the valid requests.
  */

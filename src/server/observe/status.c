@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The reply is made piece by piece: first single values, then one client after the other. So a
- * reply about many clients needs memory for its text, but not for all JSON values at a time.
+ * The reply is made piece by piece: first the server's own values, then one client after another.
+ * So a reply with many clients needs memory for its text, but not for all JSON values at once.
  */
 #include "server/observe/status.h"
 
@@ -124,7 +124,7 @@ static json_t *totals_of(const struct ivs_server *server)
 			 "waits", (json_int_t)totals->waits);
 }
 
-/* All but the clients. */
+/* Everything in the status except the clients. */
 static json_t *head_of(const struct ivs_server *server)
 {
 	return json_pack(
@@ -136,7 +136,7 @@ static json_t *head_of(const struct ivs_server *server)
 		"waiting", ivs_server_is_waiting(server));
 }
 
-/* The count of an eventfd; read(2) would reset it. Return: NULL if unknown. */
+/* Get an eventfd's count from fdinfo: read(2) would reset it. Return: NULL if unknown. */
 static json_t *count_of(int self, int fd)
 {
 	static const char key[] = "eventfd-count:";
@@ -152,11 +152,11 @@ static json_t *count_of(int self, int fd)
 		return NULL;
 	text[len] = '\0';
 	at = strstr(text, key);
-	/* The kernel prints it in hexadecimal. */
+	/* The kernel prints the count in hexadecimal. */
 	return at ? json_integer((json_int_t)strtoull(at + sizeof(key) - 1, NULL, 16)) : NULL;
 }
 
-/* Return: null if the kernel does not report counts. */
+/* Return: the counts of a client's doorbells; JSON null if the kernel does not report them. */
 static json_t *doorbells_of(const struct ivs_server *server, const struct ivs_client *client)
 {
 	json_t *counts = json_array();
@@ -194,7 +194,7 @@ static json_t *peer_of(const struct ivs_server *server, unsigned int id, bool do
 	return peer;
 }
 
-/* Takes @value. Return: whether it was written. */
+/* Write @value, and take ownership of it. Return: whether it was written. */
 static bool put_value(FILE *out, json_t *value, size_t flags)
 {
 	bool good = value && !json_dumpf(value, out, JSON_COMPACT | flags);
@@ -208,7 +208,7 @@ static bool put_status(struct ivs_server *server, bool doorbells, FILE *out)
 	const char *gap = "";
 	bool good;
 
-	/* Release the reserve for reading fdinfo: clients may have taken all other fds. */
+	/* Clients may have taken all other fds: release the reserved one for reading fdinfo. */
 	ivs_fd_close(&server->reserve_fd);
 	fputs("{", out);
 	good = put_value(out, head_of(server), JSON_EMBED);
@@ -225,7 +225,7 @@ static bool put_status(struct ivs_server *server, bool doorbells, FILE *out)
 	return good;
 }
 
-/* Complete the text, or free it on failure. */
+/* Complete the text of a reply, or free it on failure. */
 static int finish_text(FILE *out, bool good, char **text, size_t *len)
 {
 	fputs("\n", out);

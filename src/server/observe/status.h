@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The status of a server as JSON: see ivshmem-control(7). Its only I/O is reading fdinfo. */
+/* The status of a server as JSON: see ivshmem-control(7). The only I/O here is reading fdinfo. */
 #ifndef IVS_SERVER_OBSERVE_STATUS_H
 #define IVS_SERVER_OBSERVE_STATUS_H
 
@@ -9,22 +9,22 @@
 
 extern const struct ivs_syscall ivs_status_syscalls[];
 
-/** ivs_refusal_name() - one word, for replies and metrics */
+/** ivs_refusal_name() - the word for a reason to refuse a connection, in replies and metrics */
 const char *ivs_refusal_name(enum ivs_refusal why);
 
-/** ivs_drop_name() - the same for reasons to drop a client */
+/** ivs_drop_name() - the word for a reason to drop a client, in replies and metrics */
 const char *ivs_drop_name(enum ivs_drop why);
 
 /**
  * ivs_status_reply() - make the reply to a request
- * @text: to be freed; one line with its newline
+ * @text: set to one line with its newline, which the caller has to free
  *
  * Return: 0 or -ENOMEM.
  */
 IVS_MUST_USE int ivs_status_reply(struct ivs_server *server, const struct ivs_request *request,
 				  char **text, size_t *len);
 
-/** ivs_status_error() - make the reply to an invalid request; as ivs_status_reply() */
+/** ivs_status_error() - make the reply to an invalid request, like ivs_status_reply() */
 IVS_MUST_USE int ivs_status_error(const char *reason, char **text, size_t *len);
 
 #endif
