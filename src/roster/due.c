@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The messages that are due: a walk through the sets that changes nothing. */
+/* Planning the messages that are due to a client. This does not change the roster. */
 #include "roster/private.h"
 
 /**
- * struct plan - state of the walk
- * @self: a copy of the record, advanced as if the messages so far had been sent
- * @known, @heard: its sets, unchanged
- * @leave_from: ids below it have been searched for leaves
- * @cut:        a peer that left when a part of its vectors had been sent: its leave came first
- * @wrapped:    the cursor has wrapped around
- * @join_end:   where the cursor stops: after wrapping, at the ids already in this plan
+ * struct plan - state of the planning
+ * @self: a copy of the client's record, advanced as if the messages planned so far had been sent
+ * @known, @heard: the client's sets, unchanged
+ * @leave_from: ids below this have been searched for leaves
+ * @cut:        a peer that left when its vectors had been only partly sent; its leave is planned
+ * @wrapped:    the cursor has wrapped around to 0
+ * @join_end:   the id at which the cursor stops; after wrapping, the id from which it started
  */
 struct plan {
 	const struct ivs_roster *roster;
@@ -20,7 +20,7 @@ struct plan {
 	unsigned int cut;
 	bool wrapped;
 	unsigned int join_end;
-	struct ivs_roster_record self; /* without its sets; last, because it has a flexible array */
+	struct ivs_roster_record self; /* without the sets; last, because of its flexible array */
 };
 
 static bool plan_greeting(struct plan *plan, struct ivs_v0_message *out)
@@ -38,7 +38,7 @@ static bool plan_greeting(struct plan *plan, struct ivs_v0_message *out)
 	return true;
 }
 
-/* The next vector of the peer whose vectors were sent in part, if it is still visible. */
+/* Plan the next vector of the peer whose vectors have been only partly sent, if still visible. */
 static bool plan_vector(struct plan *plan, struct ivs_v0_message *out)
 {
 	unsigned int id = plan->self.at_id;
@@ -51,7 +51,7 @@ static bool plan_vector(struct plan *plan, struct ivs_v0_message *out)
 	return true;
 }
 
-/* The next peer that is known and not visible any more. */
+/* Find the next peer that is known, but no longer visible. */
 static unsigned int next_leave(const struct plan *plan, unsigned int from)
 {
 	return ivs_bitmap_next_andnot(plan->known, plan->roster->visible, from,
@@ -62,7 +62,7 @@ static bool plan_leave(struct plan *plan, struct ivs_v0_message *out)
 {
 	unsigned int id = plan->self.at_id;
 
-	/* In place of the rest of its vectors. */
+	/* The leave replaces the peer's remaining vectors. */
 	if (id != NO_ID) {
 		plan->self.at_id = NO_ID;
 		plan->cut = id;
@@ -78,7 +78,7 @@ static bool plan_leave(struct plan *plan, struct ivs_v0_message *out)
 	return true;
 }
 
-/* The next peer of which the client has not heard, except itself. */
+/* Find the next visible peer, except the client itself, of which the client has not heard. */
 static unsigned int next_join(const struct plan *plan, unsigned int from, unsigned int end)
 {
 	const struct ivs_roster *roster = plan->roster;
@@ -137,7 +137,7 @@ unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
 	return n;
 }
 
-/* The rest of a peer sent in part, the leaves, the joins, and the client itself. */
+/* Count what is left of the greeting and of a partly sent peer, leaves, joins and own vectors. */
 uint64_t ivs_roster_behind(const struct ivs_roster *roster, unsigned int id)
 {
 	struct ivs_roster_record *self = ivs_roster_record_of(roster, id);

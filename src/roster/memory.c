@@ -89,7 +89,7 @@ static void copy_record(const struct ivs_roster_memory *memory, const struct ivs
 	memcpy(record->sets + to->ids_n / 64, former->sets + words_n, words_n * sizeof(uint64_t));
 }
 
-/* Before the present area if it fits, else behind it: two places are enough. */
+/* Place the new area before the present one if there is room, otherwise directly after it. */
 static void place_area(const struct ivs_roster_area *present, struct ivs_roster_area *area)
 {
 	area->offset = sizeof(struct ivs_roster_memory_header);

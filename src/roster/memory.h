@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The memory of a roster: what each client has been told. It has no pointers, so that it can
- * outlive the process, and another process can resume from it after an upgrade or a crash.
+ * A roster's memory, which records what each client has been told. It has no pointers, so that it
+ * can outlive the process, and another process can resume from it after an upgrade or a crash.
  *
- * It has a header and an area: numbered records for clients, with sets of ids. To grow, the records
- * are copied to a second area, and then the header is switched to it: a crash in between leaves the
- * former area, which is complete.
+ * It consists of a header and an area of numbered records, one for each client, with sets of ids.
+ * To make room, the records are copied to a second area, and then the header is switched to that
+ * area. If the process crashes before the switch, the first area is still complete.
  *
  * Crash consistency: the stores to a record, in order.
  *   join   the record is filled, then @present is set
- *   send   @in_doubt is set, messages are sent, the sets are updated, @in_doubt is cleared. If it
- *          is still set it is not known what that client has been sent: it must be dropped
+ *   send   @in_doubt is set, messages are sent, the sets are updated, @in_doubt is cleared. If a
+ *          crash leaves @in_doubt set, it is not known what the client has been sent, so a resuming
+ *          process must drop the client
  *   leave  @present is cleared
  *
  * Pure: no system call but memory allocation.
@@ -26,10 +27,11 @@
 #include "ivshmem/registers.h"
 
 /**
- * struct ivs_roster_memory - bytes that only grow
- * @base: may move when they grow
- * @len:  how many
- * @grow: grow to @len bytes; the new ones are 0. Return: 0 or -errno; then nothing has changed.
+ * struct ivs_roster_memory - memory that can grow, but not shrink
+ * @base: start of the memory; may change when the memory grows
+ * @len:  length in bytes
+ * @grow: extend the memory to @len bytes, of which the new ones are 0. Return: 0; -errno: nothing
+ *        has changed.
  */
 struct ivs_roster_memory {
 	uint8_t *base;
@@ -37,14 +39,14 @@ struct ivs_roster_memory {
 	int (*grow)(struct ivs_roster_memory *memory, size_t len);
 };
 
-/** ivs_roster_heap_grow() - a @grow that uses realloc(3); the owner has to free(base) */
+/** ivs_roster_heap_grow() - a @grow that uses realloc(3); the owner must free(base) */
 IVS_MUST_USE int ivs_roster_heap_grow(struct ivs_roster_memory *memory, size_t len);
 
 /**
- * struct ivs_roster_area - where the records are
- * @offset:  from the beginning of the memory, in bytes
- * @ids_n:   ids in each set, a multiple of 64
- * @records_n: how many records
+ * struct ivs_roster_area - the position and size of the records
+ * @offset:  offset of the first record from the beginning of the memory, in bytes
+ * @ids_n:   number of ids in each set, a multiple of 64
+ * @records_n: number of records
  */
 struct ivs_roster_area {
 	uint64_t offset;
@@ -54,9 +56,9 @@ struct ivs_roster_area {
 
 /**
  * struct ivs_roster_memory_header - the beginning of the memory
- * @magic, @version: others cannot be resumed
- * @current: which of @areas is in use
- * @serial:  of the last join
+ * @magic, @version: the format; memory in any other format cannot be resumed
+ * @current: index of the area in use
+ * @serial:  serial of the last client that joined
  */
 struct ivs_roster_memory_header {
 	char magic[8];
@@ -69,20 +71,20 @@ struct ivs_roster_memory_header {
 #define IVS_ROSTER_NOTES_N 2
 
 /**
- * struct ivs_roster_record - a client
- * @present:    the other members are valid
+ * struct ivs_roster_record - a client's part of the roster
+ * @present:    the record is in use, and its other members are valid
  * @in_doubt:   a send is in progress, so it is not known which messages arrived
- * @id:         of the client
- * @vectors_n:  how many vectors it has
- * @greeting:   how many messages of its greeting it has been sent
- * @at_id:      the peer whose vectors it has been sent in part, or IVS_ROSTER_NO_ID
- * @at_vector:  the next vector of that peer
- * @cursor:     the id from which to search for joins upwards
- * @knows_self: its own vectors have been sent, or it has none
- * @self_after: peers with ids below this are sent before the client itself
- * @serial:     unique among all joins
- * @notes:      for the caller: ivs_roster_set_note()
- * @sets:       known, then heard: see roster.c
+ * @id:         id of the client
+ * @vectors_n:  number of the client's vectors
+ * @greeting:   number of messages of its greeting that the client has been sent
+ * @at_id:      the peer whose vectors have been only partly sent, or IVS_ROSTER_NO_ID
+ * @at_vector:  the next vector of peer @at_id to send
+ * @cursor:     the id from which the search for joins continues upwards
+ * @knows_self: sending the client's own vectors has begun, or the client has none
+ * @self_after: the vectors of peers with ids below this are sent before the client's own
+ * @serial:     serial of the client
+ * @notes:      numbers kept for the caller: see ivs_roster_set_note()
+ * @sets:       two sets of ids, known and heard: see roster.c
  */
 struct ivs_roster_record {
 	uint32_t present;
@@ -105,17 +107,17 @@ struct ivs_roster_record {
 /** ivs_roster_memory_init() - write a header and a small area. Return: 0 or -ENOMEM. */
 IVS_MUST_USE int ivs_roster_memory_init(struct ivs_roster_memory *memory);
 
-/** ivs_roster_memory_header_check() - check a header before its @memory_len bytes are mapped */
+/** ivs_roster_memory_header_check() - check the header of @memory_len bytes before mapping them */
 bool ivs_roster_memory_header_check(const struct ivs_roster_memory_header *header,
 				    size_t memory_len);
 
-/** ivs_roster_memory_check() - whether a roster can be resumed from it */
+/** ivs_roster_memory_check() - whether a roster can be resumed from @memory */
 bool ivs_roster_memory_check(const struct ivs_roster_memory *memory);
 
 /**
- * ivs_roster_memory_grow() - make room for more ids or records; neither becomes less
+ * ivs_roster_memory_grow() - make room for more ids or records; neither number may decrease
  *
- * Return: 0 or -errno; then nothing has changed.
+ * Return: 0; -errno: nothing has changed.
  */
 IVS_MUST_USE int ivs_roster_memory_grow(struct ivs_roster_memory *memory, unsigned int ids_n,
 					unsigned int records_n);
@@ -126,7 +128,7 @@ ivs_roster_memory_header(const struct ivs_roster_memory *memory)
 	return (struct ivs_roster_memory_header *)(void *)memory->base;
 }
 
-/** ivs_roster_area() - the area in use */
+/** ivs_roster_area() - get the area that is in use */
 static inline const struct ivs_roster_area *ivs_roster_area(const struct ivs_roster_memory *memory)
 {
 	const struct ivs_roster_memory_header *header = ivs_roster_memory_header(memory);
@@ -134,7 +136,7 @@ static inline const struct ivs_roster_area *ivs_roster_area(const struct ivs_ros
 	return &header->areas[header->current];
 }
 
-/** ivs_roster_record_len() - bytes of a record with sets of @ids_n ids */
+/** ivs_roster_record_len() - length in bytes of a record with sets of @ids_n ids */
 static inline size_t ivs_roster_record_len(unsigned int ids_n)
 {
 	return sizeof(struct ivs_roster_record) + 2 * (ids_n / 64) * sizeof(uint64_t);

@@ -13,10 +13,10 @@
 #define NO_RECORD UINT32_MAX
 
 /**
- * struct ivs_roster_id - one id
- * @record:  of its client; NO_RECORD: no client has it
- * @known_n: how many clients know it
- * @heard_n: how many clients have heard of it
+ * struct ivs_roster_id - the state of one id
+ * @record:  number of its client's record; NO_RECORD: no client has the id
+ * @known_n: number of clients that know the id
+ * @heard_n: number of clients that have heard of the id
  */
 struct ivs_roster_id {
 	uint32_t record;
@@ -26,12 +26,13 @@ struct ivs_roster_id {
 
 /**
  * struct ivs_roster - where the records are, and state that is computed from them
- * @memory:  of the records; @heap if the caller passed none
- * @ids_n:   room for ids, a multiple of a bitmap's word
- * @words_n: words in a bitmap
- * @records_offset, @record_len: place of the records in the memory, and length of one
- * @used_records: bitmap of the records in use, of @records_n
- * @stale_n: ids in @stale
+ * @memory:  memory with the records; points to @heap if the caller passed none
+ * @ids_n:   number of ids for which there is room, a multiple of 64
+ * @words_n: number of words in a bitmap of ids
+ * @records_offset, @record_len: offset of the records in the memory, and length of each record
+ * @used_records: bitmap of the records in use
+ * @records_n: number of records for which there is room
+ * @stale_n: number of ids in @stale
  */
 struct ivs_roster {
 	struct ivs_roster_memory *memory;
@@ -77,7 +78,7 @@ static inline uint64_t *ivs_roster_heard(const struct ivs_roster *roster,
 	return record->sets + roster->words_n;
 }
 
-/* The highest visible id, plus 1. */
+/* Return: the highest visible id plus 1; 0: no id is visible. */
 static inline unsigned int ivs_roster_visible_end(const struct ivs_roster *roster)
 {
 	for (unsigned int word = roster->words_n; word--;) {
@@ -88,21 +89,25 @@ static inline unsigned int ivs_roster_visible_end(const struct ivs_roster *roste
 	return 0;
 }
 
-/** ivs_roster_alloc() - a roster without tables; see ivs_roster_new(). Return: 0 or -ENOMEM. */
+/** ivs_roster_alloc() - allocate a roster without tables. Return: 0 or -ENOMEM. */
 IVS_MUST_USE int ivs_roster_alloc(unsigned int peers_max, struct ivs_roster_memory *memory,
 				  struct ivs_roster **out);
 
-/** ivs_roster_grow_tables() - make room. Tables that have grown before memory ran out stay so. */
+/**
+ * ivs_roster_grow_tables() - make room in all tables for @ids_n ids and @records_n records
+ *
+ * Return: 0; -ENOMEM: some tables may have grown, which is harmless.
+ */
 IVS_MUST_USE int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int ids_n,
 					unsigned int records_n);
 
-/** ivs_roster_follow_memory() - switch to the area in use, for which the tables have room */
+/** ivs_roster_follow_memory() - switch to the memory's current area; the tables must have room */
 void ivs_roster_follow_memory(struct ivs_roster *roster);
 
-/** ivs_roster_occupy() - @id is present, and has this record */
+/** ivs_roster_occupy() - note that @id is present, and that this is its record */
 void ivs_roster_occupy(struct ivs_roster *roster, unsigned int id, unsigned int record);
 
-/** ivs_roster_update_id() - update the bitmaps after @id has changed */
+/** ivs_roster_update_id() - update the bitmaps taken and stale after a change of @id */
 void ivs_roster_update_id(struct ivs_roster *roster, unsigned int id);
 
 #endif

@@ -2,7 +2,7 @@
 /* Computing the state of a roster from the records that another process left. */
 #include "roster/private.h"
 
-/* Whether a record is consistent. */
+/* Return: whether a record is consistent, not in doubt, and the only one with its id. */
 static bool is_sound(const struct ivs_roster *roster, struct ivs_roster_record *record)
 {
 	const uint64_t *known = ivs_roster_known(record);
@@ -31,8 +31,9 @@ static void count_record(struct ivs_roster *roster, struct ivs_roster_record *re
 }
 
 /*
- * A client can have been sent a part of a peer's vectors only if it knows the peer, and if that has
- * as many. If the peer has left, its leave is sent first.
+ * Clear an impossible @at_id. A peer's vectors can have been partly sent to a client only if the
+ * client knows the peer, or is that peer, and if the peer has a vector @at_vector. The @at_id of a
+ * peer that has left is kept, so that its leave is sent first.
  */
 static void mend_position(struct ivs_roster *roster, unsigned int id)
 {

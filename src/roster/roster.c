@@ -2,19 +2,21 @@
 /*
  * Theory of operation. Sets of ids, as bitmaps:
  *
- *   visible  peers that others are to know: present, greeted, with at least one vector
- *   known    per client: peers of which it was sent a vector and no leave
- *   heard    per client: ids of all peers it has ever known
- *   taken    ids of clients that are present, or that a client still knows
- *   stale    ids that are taken, or of which a client has heard
+ *   visible  peers of which others are to be told: present, greeted, with at least one vector
+ *   known    per client: peers of which it has been sent a vector, but not the leave
+ *   heard    per client: ids of all peers that it has ever known
+ *   taken    ids that are in use, or that a client still knows
+ *   stale    ids that are taken, or of which a connected client has heard
  *
- * A client has to be sent known minus visible (leaves) and visible minus heard (joins). Both are
- * found a word at a time, so a join costs every other client a few instructions and no memory. The
- * state of a client is in its record in the roster's memory (memory.h), from which the rest can be
- * computed. A client that was sent a part of a peer's vectors remembers whose and the next one
- * (at_id, at_vector).
- * Joins are sent in the order of ids from a cursor upwards, once around; when the cursor has passed
- * the peers that were visible when the client's greeting was complete, the client itself follows.
+ * A client has to be sent known minus visible (leaves) and visible minus heard (joins). Both
+ * differences are computed a word at a time, so a join costs a few instructions for every other
+ * client, and no memory. Each client's state is in its record in the roster's memory (memory.h);
+ * everything else can be computed from the records. If a peer's vectors have been only partly sent
+ * to a client, the client's record has the peer's id and the next vector (at_id, at_vector).
+ *
+ * Joins are sent in ascending order of ids, from a cursor to the end and then from 0 to where the
+ * cursor was. When the cursor has passed the peers that were visible when the client's greeting was
+ * complete, the client's own vectors follow.
  */
 #include "roster/private.h"
 
@@ -137,7 +139,7 @@ void ivs_roster_free(struct ivs_roster *roster)
 	free(roster);
 }
 
-/* The lowest number below @end that is not in @map, or @end. */
+/* Return: the lowest number below @end that is not in @map, or @end. */
 static unsigned int bitmap_first_clear(const uint64_t *map, unsigned int end)
 {
 	for (unsigned int word = 0; word < words_for(end); word++) {
@@ -151,7 +153,7 @@ static unsigned int bitmap_first_clear(const uint64_t *map, unsigned int end)
 	return end;
 }
 
-/* The id that is not taken and of which the fewest have heard. Return: whether there is one. */
+/* Find the id, not taken, of which the fewest clients have heard. Return: whether there is one. */
 static bool least_heard(const struct ivs_roster *roster, unsigned int *out)
 {
 	unsigned int fewest = UINT_MAX;
@@ -243,7 +245,7 @@ int ivs_roster_join(struct ivs_roster *roster, unsigned int vectors_n, unsigned 
 	return 0;
 }
 
-/* One client less knows @id, or has heard of it. */
+/* Decrement @count, the number of clients that know @id or that have heard of it. */
 static void forget_id(struct ivs_roster *roster, unsigned int id, unsigned int *count)
 {
 	--*count;
@@ -271,7 +273,7 @@ void ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 	ivs_roster_update_id(roster, id);
 }
 
-/* The same steps as plan_vector() and plan_join(), for good. */
+/* Carry out the steps that plan_vector() and plan_join() in due.c have planned. */
 static void told_vector(struct ivs_roster *roster, unsigned int viewer,
 			const struct ivs_v0_message *msg)
 {
