@@ -11,8 +11,9 @@
 #define FLAG_KEPT 1u
 
 /*
- * Each load is an acquire: none that comes later in the program is done earlier. So the sequence
- * that is loaded last is as old as the others or younger. A test puts steps of a writer in between.
+ * Each load is an acquire: loads that follow it in the program are not executed before it. So the
+ * sequence that is loaded last is at least as recent as the words loaded before. A test redefines
+ * LOAD to run steps of a writer between the loads.
  */
 #ifndef LOAD
 #define LOAD(word) __atomic_load_n(word, __ATOMIC_ACQUIRE)
@@ -176,7 +177,7 @@ static void read_entries(const void *memory, struct ivs_roster_page_snapshot *ou
 	}
 }
 
-/* The sequence first: later loads see values that are as new or newer. */
+/* Load the sequence first, so that the other words are at least as recent. */
 static int read_header(const uint64_t *header, uint64_t len, struct ivs_roster_page_header *out)
 {
 	uint64_t words[WORDS_N];

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The format of the roster page, which a server publishes at the end of the region: bytes to
- * numbers and back. Rules P-1 ... in PROTOCOL.md.
+ * The format of the roster page, which a server publishes at the end of the region: converting its
+ * bytes to numbers and back (P-1 to P-10 in PROTOCOL.md).
  *
- * A reader has the region mapped while untrusted peers write to it: each word is loaded once, and
- * checked before it is used. Pure: no system call, no allocation, no clock.
+ * A reader has the region mapped while untrusted peers write to it, so each word is loaded once,
+ * and checked before it is used. Pure: no system call, no allocation, no clock.
  */
 #ifndef IVS_ROSTER_PAGE_FORMAT_H
 #define IVS_ROSTER_PAGE_FORMAT_H
@@ -22,27 +22,27 @@
 #define IVS_ROSTER_PAGE_SEQUENCE_AT 16u /* in the header */
 #define IVS_ROSTER_PAGE_SEQUENCE_LEN 8u
 #define IVS_ROSTER_PAGE_ENTRY_LEN 16u
-/* P-9: the limit for a count at the start. */
+/* P-9: a starting server continues only from a generation and a sequence below this. */
 #define IVS_ROSTER_PAGE_COUNT_MAX (UINT64_C(1) << 62)
 
-/* P-3: as many as fit after the header. */
+/* P-3: the number of entries that fit in the same page as the header, after it. */
 #define IVS_ROSTER_PAGE_ENTRIES_DEFAULT                                                            \
 	((IVS_ROSTER_PAGE_LEN - IVS_ROSTER_PAGE_HEADER_LEN) / IVS_ROSTER_PAGE_ENTRY_LEN)
 
 enum ivs_roster_page_error {
 	IVS_ROSTER_PAGE_E_ABSENT = 1, /* there is no roster page, or it is damaged */
-	IVS_ROSTER_PAGE_E_BUSY,	      /* it was being written at each attempt */
+	IVS_ROSTER_PAGE_E_BUSY,	      /* the page was being written at each attempt */
 };
 
 /**
- * struct ivs_roster_page_header - P-1
- * @sequence:     odd while it is being written
- * @generation:   joins and leaves so far
- * @table_offset: of the entries, from the start of the region
- * @reserved_len: bytes at the end of the region that the roster page takes
- * @entries_n:    in the table, also unused ones
- * @peers_n:      connected peers, also those without an entry
- * @maintained:   a server updates it
+ * struct ivs_roster_page_header - the header (P-1)
+ * @sequence:     odd while the page is being written
+ * @generation:   number of joins and leaves so far
+ * @table_offset: offset of the entries from the start of the region
+ * @reserved_len: number of bytes reserved at the end of the region
+ * @entries_n:    number of entries in the table, including unused ones
+ * @peers_n:      number of connected peers, including those without an entry
+ * @maintained:   a server keeps the page up to date
  */
 struct ivs_roster_page_header {
 	uint64_t sequence;
@@ -55,7 +55,7 @@ struct ivs_roster_page_header {
 };
 
 /**
- * struct ivs_roster_page_entry - P-2
+ * struct ivs_roster_page_entry - a peer's line in the table (P-2)
  * @since: the generation at which the peer joined; 0: the entry is unused
  */
 struct ivs_roster_page_entry {
@@ -67,7 +67,7 @@ struct ivs_roster_page_entry {
 /**
  * ivs_roster_page_layout() - compute the offsets in a region of @region_len bytes
  * @entries_n: 1 to 65536
- * @out:       sets table_offset, reserved_len and entries_n; on error only reserved_len
+ * @out:       its table_offset, reserved_len and entries_n are set; on error only reserved_len
  *
  * Return: 0; IVS_ROSTER_PAGE_E_ABSENT: more than half of the region would be reserved.
  */
@@ -78,7 +78,7 @@ IVS_MUST_USE int ivs_roster_page_layout(uint64_t region_len, uint32_t entries_n,
 void ivs_roster_page_put_header(const struct ivs_roster_page_header *header,
 				uint8_t out[IVS_ROSTER_PAGE_HEADER_LEN]);
 
-/** ivs_roster_page_put_sequence() - write the bytes of that field alone */
+/** ivs_roster_page_put_sequence() - write the bytes of the header's sequence alone */
 void ivs_roster_page_put_sequence(uint64_t sequence, uint8_t out[IVS_ROSTER_PAGE_SEQUENCE_LEN]);
 
 /** ivs_roster_page_put_entry() - write the bytes of an entry */
@@ -86,8 +86,8 @@ void ivs_roster_page_put_entry(const struct ivs_roster_page_entry *entry,
 			       uint8_t out[IVS_ROSTER_PAGE_ENTRY_LEN]);
 
 /**
- * ivs_roster_page_get_header() - parse a copy of the header, which does not change
- * @region_len: of the region that it is from, in which its offsets must be
+ * ivs_roster_page_get_header() - parse a copy of the header that nobody else can change
+ * @region_len: length of the region, within which the header's offsets must lie
  *
  * Return: 0, IVS_ROSTER_PAGE_E_ABSENT.
  */
@@ -96,8 +96,9 @@ IVS_MUST_USE int ivs_roster_page_get_header(const uint8_t bytes[IVS_ROSTER_PAGE_
 					    struct ivs_roster_page_header *out);
 
 /**
- * ivs_roster_page_read_header() - read the header from a mapped region, also while it is written
- * @memory: aligned to 8 bytes
+ * ivs_roster_page_read_header() - read the header from a mapped region, even while it is written
+ * @memory: the region, aligned to 8 bytes
+ * @len:    length of the region
  *
  * Offsets and lengths do not change while one server maintains the page; the other fields may be
  * from different moments.
@@ -108,10 +109,10 @@ IVS_MUST_USE int ivs_roster_page_read_header(const void *memory, uint64_t len,
 					     struct ivs_roster_page_header *out);
 
 /**
- * struct ivs_roster_page_snapshot - a consistent copy
- * @entries:     the caller's
- * @entries_max: room in @entries
- * @used_n:      entries in use; if more than @entries_max, @entries has the first of them
+ * struct ivs_roster_page_snapshot - a consistent copy of the page
+ * @entries:     an array that the caller provides
+ * @entries_max: number of entries for which @entries has room
+ * @used_n:      number of entries in use; if there is no room for all, @entries has the first ones
  */
 struct ivs_roster_page_snapshot {
 	struct ivs_roster_page_header header;
@@ -122,8 +123,9 @@ struct ivs_roster_page_snapshot {
 
 /**
  * ivs_roster_page_read() - read the page from a mapped region
- * @memory: aligned to 8 bytes
- * @tries:  attempts, at least 1
+ * @memory: the region, aligned to 8 bytes
+ * @len:    length of the region
+ * @tries:  maximum number of attempts, at least 1
  *
  * Return: 0, IVS_ROSTER_PAGE_E_*; if not 0, @out is not valid.
  */
@@ -131,7 +133,8 @@ IVS_MUST_USE int ivs_roster_page_read(const void *memory, uint64_t len, unsigned
 				      struct ivs_roster_page_snapshot *out);
 
 /**
- * ivs_roster_page_read_sequence() - to detect changes; a roster page must have been found before
+ * ivs_roster_page_read_sequence() - read the sequence alone, to detect changes of the page, which
+ * must have been found before
  */
 uint64_t ivs_roster_page_read_sequence(const void *memory, uint64_t len);
 

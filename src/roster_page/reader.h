@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The other peers as the roster page shows them, and the changes among them.
+ * The other peers as the roster page shows them, and which joins and leaves have been reported.
  *
- * As in client/doorbells.h changes are the difference between the present state and what has been
- * reported. No locking: that is up to the owner.
+ * As in client/doorbells.h, the next report is the difference between the present state and what
+ * has been reported. No function locks: the owner of the reader does.
  */
 #ifndef IVS_ROSTER_PAGE_READER_H
 #define IVS_ROSTER_PAGE_READER_H
@@ -15,9 +15,9 @@
 #include "roster_page/format.h"
 
 /**
- * struct ivs_roster_page_peer - one id
- * @since:          the generation at which it joined; 0: it is not connected
- * @vectors_n:      how many vectors it has
+ * struct ivs_roster_page_peer - the peer with a certain id
+ * @since:          the generation at which the peer joined; 0: no peer has this id
+ * @vectors_n:      number of the peer's vectors
  * @reported_since: @since as last reported; 0: no join has been reported
  * @reported_n:     @vectors_n as last reported
  */
@@ -29,9 +29,9 @@ struct ivs_roster_page_peer {
 };
 
 /**
- * struct ivs_roster_page_reader - peers by id
- * @own_id:     never reported; -1: none
- * @dirty_from: all changes of ids below it have been reported
+ * struct ivs_roster_page_reader - the peers by id
+ * @own_id:     the caller's own id, which is never reported; -1: none
+ * @dirty_from: all changes of ids below this have been reported
  */
 struct ivs_roster_page_reader {
 	struct ivs_roster_page_peer *peers;
@@ -43,32 +43,32 @@ struct ivs_roster_page_reader {
 void ivs_roster_page_reader_deinit(struct ivs_roster_page_reader *reader);
 
 /**
- * ivs_roster_page_reader_sort() - sort by id, and drop all but the newest entry of an id
+ * ivs_roster_page_reader_sort() - sort entries by id, and keep only the newest entry of each id
  *
- * A server writes one entry per id; other peers may have written more.
+ * A server writes one entry per id, but other peers can write more.
  *
- * Return: how many are left.
+ * Return: the number of entries left.
  */
 uint32_t ivs_roster_page_reader_sort(struct ivs_roster_page_entry *entries, uint32_t entries_n);
 
-/** ivs_roster_page_reader_set() - replace all peers; @entries are sorted. Return: 0 or -errno. */
+/** ivs_roster_page_reader_set() - replace all peers; sort @entries before. Return: 0, -errno. */
 IVS_MUST_USE int ivs_roster_page_reader_set(struct ivs_roster_page_reader *reader,
 					    const struct ivs_roster_page_entry *entries,
 					    uint32_t entries_n);
 
 /**
- * ivs_roster_page_reader_report() - the next join or leave that has not been reported
+ * ivs_roster_page_reader_report() - report the next join or leave that has not been reported
  *
  * Return: whether there is one.
  */
 IVS_MUST_USE bool ivs_roster_page_reader_report(struct ivs_roster_page_reader *reader,
 						struct ivs_peer_change *change);
 
-/** ivs_roster_page_reader_get() - a peer; NULL: @id, which may be any id, is not connected */
+/** ivs_roster_page_reader_get() - get the peer with @id, any id; NULL: no peer has this id */
 const struct ivs_roster_page_peer *
 ivs_roster_page_reader_get(const struct ivs_roster_page_reader *reader, unsigned int id);
 
-/** ivs_roster_page_reader_is_reported() - whether the join of @id, any id, has been reported */
+/** ivs_roster_page_reader_is_reported() - whether a join of @id, any id, has been reported */
 static inline bool ivs_roster_page_reader_is_reported(const struct ivs_roster_page_reader *reader,
 						      unsigned int id)
 {

@@ -33,8 +33,8 @@ static int report_too_small(uint64_t region_len, uint32_t entries_n, uint64_t re
 }
 
 /*
- * hugetlbfs does not support write(2). If the server mapped the region, any client could kill it
- * with a hole, also in a sealed memfd (P-10).
+ * hugetlbfs does not support write(2), and the server must not map the region instead: a client
+ * that punches a hole, even into a sealed memfd, could kill the server with SIGBUS (P-10).
  */
 static int check_writable(const struct ivs_region *region, struct ivs_error *err)
 {
@@ -207,7 +207,7 @@ void ivs_roster_page_writer_finish(struct ivs_roster_page_writer *writer)
 static int write_bytes(const struct ivs_roster_page_writer *writer, const uint8_t *bytes,
 		       size_t len, uint64_t offset)
 {
-	/* P-4: also on machines that reorder stores. */
+	/* P-4: keep the order of writes even on machines that reorder stores. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	while (len) {
 		ssize_t n = pwrite(writer->fd, bytes, len, (off_t)offset);
@@ -232,7 +232,7 @@ static int write_sequence(const struct ivs_roster_page_writer *writer)
 			   writer->region_len - IVS_ROSTER_PAGE_LEN + IVS_ROSTER_PAGE_SEQUENCE_AT);
 }
 
-/* P-9: whole pages, to undo what other peers have written to entries near by. */
+/* P-9: write whole pages, to overwrite what other peers may have written to nearby entries. */
 static int write_table(const struct ivs_roster_page_writer *writer)
 {
 	uint32_t from = writer->dirty_from / ENTRIES_A_PAGE * ENTRIES_A_PAGE;
@@ -256,7 +256,7 @@ static int write_header(const struct ivs_roster_page_writer *writer)
 	return write_bytes(writer, bytes, sizeof(bytes), writer->region_len - IVS_ROSTER_PAGE_LEN);
 }
 
-/* Writing to a region that a client has truncated would extend it again. */
+/* Detect a region that a client has truncated: writing to it would extend it again. */
 static int check_length(const struct ivs_roster_page_writer *writer)
 {
 	struct stat st;

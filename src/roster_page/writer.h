@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Writes the roster page at the end of the region, for guests and others that are not clients of
- * the server. Rules P-1 ... in PROTOCOL.md. Uses pwrite(2): the server never maps the region.
+ * Writing the roster page at the end of the region, for guests and other peers that are not clients
+ * of the server (P-1 to P-10 in PROTOCOL.md). Uses pwrite(2): the server never maps the region.
  */
 #ifndef IVS_ROSTER_PAGE_WRITER_H
 #define IVS_ROSTER_PAGE_WRITER_H
@@ -21,9 +21,9 @@ enum ivs_roster_page_writer_error {
 };
 
 /**
- * struct ivs_roster_page_writer_peer - one id
- * @since: the generation at which it joined; 0: it is not connected
- * @entry: in the table, or IVS_ROSTER_PAGE_WRITER_UNLISTED
+ * struct ivs_roster_page_writer_peer - the peer with a certain id
+ * @since: the generation at which the peer joined; 0: no peer has this id
+ * @entry: number of its entry in the table, or IVS_ROSTER_PAGE_WRITER_UNLISTED
  */
 struct ivs_roster_page_writer_peer {
 	uint64_t since;
@@ -35,14 +35,14 @@ struct ivs_roster_page_writer_peer {
 
 /**
  * struct ivs_roster_page_writer - the page as it should be, and which parts have to be written
- * @header:     odd sequence: a write has failed half-way
- * @peers:      by id
+ * @header:     the header; its sequence is odd if the last write was not completed
+ * @peers:      the peers by id
  * @table:      the bytes of all entries
  * @free:       bitmap of unused entries
  * @unlisted:   bitmap of the ids of peers without an entry
  * @dirty_from: first entry that has to be written
- * @dirty_end:  the last one, plus 1
- * @changed:    something has to be written, if only the header
+ * @dirty_end:  last entry that has to be written, plus 1
+ * @changed:    the header has to be written, and entries if @dirty_from differs from @dirty_end
  */
 struct ivs_roster_page_writer {
 	int fd;
@@ -58,10 +58,10 @@ struct ivs_roster_page_writer {
 };
 
 /**
- * ivs_roster_page_writer_new() - an empty roster that continues the generation in the region, if
- * any
- * @region:    must outlive it
- * @entries_n: room for peers, 1 to 65536
+ * ivs_roster_page_writer_new() - make a writer of an empty roster page, which continues the
+ * generation of a former server, if the region has one
+ * @region:    the region, which must outlive the writer
+ * @entries_n: number of peers for which there is room, 1 to 65536
  *
  * Writes nothing yet.
  *
@@ -71,20 +71,20 @@ IVS_MUST_USE int ivs_roster_page_writer_new(const struct ivs_region *region, uin
 					    struct ivs_roster_page_writer **out,
 					    struct ivs_error *err);
 
-/** ivs_roster_page_writer_free() - leaves the region as it is; NULL is fine */
+/** ivs_roster_page_writer_free() - free the writer, leaving the region as it is; NULL is fine */
 void ivs_roster_page_writer_free(struct ivs_roster_page_writer *writer);
 
 /**
- * ivs_roster_page_writer_join() - add @id; no-op if it is present
- * @since: the generation at which it joined under a former server; 0: it joins now
+ * ivs_roster_page_writer_join() - add peer @id; does nothing if it is present
+ * @since: the generation at which the peer joined a former server; 0: the peer joins now
  */
 void ivs_roster_page_writer_join(struct ivs_roster_page_writer *writer, unsigned int id,
 				 uint32_t vectors_n, uint64_t since);
 
-/** ivs_roster_page_writer_leave() - remove @id; no-op if it is not present */
+/** ivs_roster_page_writer_leave() - remove peer @id; does nothing if it is not present */
 void ivs_roster_page_writer_leave(struct ivs_roster_page_writer *writer, unsigned int id);
 
-/** ivs_roster_page_writer_since() - the generation at which @id joined; 0: it is not present */
+/** ivs_roster_page_writer_since() - the generation at which @id joined; 0: @id is not present */
 uint64_t ivs_roster_page_writer_since(const struct ivs_roster_page_writer *writer, unsigned int id);
 
 /** ivs_roster_page_writer_finish() - the next flush marks the page as not maintained (P-7) */
