@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A client's connection to an ivshmem-server: receives messages, and stores the doorbells of other
- * peers (PROTOCOL.md, W-1 to W-14). Never waits, never locks. Its events are independent of the
+ * A client's connection to an ivshmem-server: receiving messages, and storing other peers'
+ * doorbells (PROTOCOL.md, W-1 to W-14). No function waits or locks. The events do not depend on the
  * protocol's version.
  */
 #ifndef IVS_CLIENT_CONNECTION_H
@@ -14,20 +14,20 @@
 
 enum ivs_connection_error {
 	IVS_CONNECTION_E_ADDRESS = 1, /* the path cannot be that of a socket */
-	IVS_CONNECTION_E_ABSENT,      /* no server listens there */
-	IVS_CONNECTION_E_BUSY,	      /* its listen queue is full; retry later */
+	IVS_CONNECTION_E_ABSENT,      /* no server listens at the path */
+	IVS_CONNECTION_E_BUSY,	      /* the server's listen queue is full: retry later */
 	IVS_CONNECTION_E_AGAIN,	      /* nothing more to receive now */
 	IVS_CONNECTION_E_TIMEOUT,     /* the greeting was not complete in time */
 	IVS_CONNECTION_E_LOST,	      /* the server closed the connection */
-	IVS_CONNECTION_E_PROTOCOL,    /* it violated the protocol */
+	IVS_CONNECTION_E_PROTOCOL,    /* the server violated the protocol */
 };
 
 /**
  * enum ivs_connection_event_type - what the server has sent
- * @IVS_CONNECTION_ID:     the client's own id
+ * @IVS_CONNECTION_ID:     @id is the client's own id
  * @IVS_CONNECTION_REGION: @fd refers to the region
  * @IVS_CONNECTION_VECTOR: @fd is the next of the client's own vectors
- * @IVS_CONNECTION_PEER:   peer @id has another vector, or left; the doorbells are up to date
+ * @IVS_CONNECTION_PEER:   peer @id has one more vector, or has left; its doorbells are up to date
  */
 enum ivs_connection_event_type {
 	IVS_CONNECTION_ID,
@@ -38,8 +38,8 @@ enum ivs_connection_event_type {
 
 /**
  * struct ivs_connection_event - an event
- * @id: ID, PEER
- * @fd: REGION, VECTOR: owned by the caller; otherwise -1
+ * @id: with types ID and PEER, an id
+ * @fd: with types REGION and VECTOR, an fd that the caller owns; otherwise -1
  */
 struct ivs_connection_event {
 	enum ivs_connection_event_type type;
@@ -49,10 +49,10 @@ struct ivs_connection_event {
 
 /**
  * struct ivs_connection - a connection
- * @sock:      -1: not connected
- * @id:        own id; -1: not received yet
- * @doorbells: of the other peers; kept after a disconnect, because they continue to work
- * @addr:      of the server, also for messages
+ * @sock:      the connected socket; -1: not connected
+ * @id:        the client's own id; -1: not received yet
+ * @doorbells: doorbells of the other peers; kept after a disconnect, because they continue to work
+ * @addr:      address of the server, which error messages quote
  */
 struct ivs_connection {
 	int sock;
@@ -78,7 +78,8 @@ IVS_MUST_USE int ivs_connection_connect(struct ivs_connection *connection, const
 /**
  * ivs_connection_next() - receive the next event
  *
- * After any other result than 0 and AGAIN the connection is unusable: call ivs_connection_close().
+ * After any result other than 0 and IVS_CONNECTION_E_AGAIN, the connection is unusable: call
+ * ivs_connection_close().
  *
  * Return: 0, IVS_CONNECTION_E_AGAIN, _LOST, _PROTOCOL; -errno.
  */

@@ -88,7 +88,7 @@ int ivs_doorbells_add(struct ivs_doorbells *doorbells, unsigned int id, int *fd)
 		set->refs = 1;
 		doorbells->entries[id].set = set;
 	}
-	/* Numbers of vectors have 16 bits: doorbells beyond cannot be rung. */
+	/* The number of a vector has 16 bits, so further doorbells could not be rung. */
 	if (set->fds_n == IVS_VECTOR_MAX + 1) {
 		ivs_fd_close(fd);
 		return 0;
@@ -115,7 +115,7 @@ bool ivs_doorbells_remove(struct ivs_doorbells *doorbells, unsigned int id)
 	return true;
 }
 
-/* Return: whether there is something to report of @id. */
+/* Return: whether there is a join or a leave of @id to report. */
 static bool doorbells_report_entry(struct ivs_doorbells_entry *entry, unsigned int id,
 				   struct ivs_peer_change *change)
 {
@@ -138,7 +138,7 @@ static bool doorbells_report_entry(struct ivs_doorbells_entry *entry, unsigned i
 bool ivs_doorbells_report(struct ivs_doorbells *doorbells, struct ivs_peer_change *change)
 {
 	for (unsigned int id = doorbells->dirty_from; id < doorbells->ids_n; id++) {
-		doorbells->dirty_from = id; /* a leave may be followed by a join */
+		doorbells->dirty_from = id; /* after a leave, the id may have a join to report */
 		if (doorbells_report_entry(&doorbells->entries[id], id, change))
 			return true;
 	}

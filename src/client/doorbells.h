@@ -2,8 +2,9 @@
 /*
  * The doorbells of the other peers, and which joins and leaves have been reported.
  *
- * As in the server, the state is stored and not its history: a report is the difference between the
- * present state and the last report, so memory is bounded by the number of ids. The owner locks.
+ * As in the server, the state is stored and not its history: the next report is the difference
+ * between the present state and what has been reported, so memory is bounded by the number of ids.
+ * No function locks: the owner of the doorbells does.
  */
 #ifndef IVS_CLIENT_DOORBELLS_H
 #define IVS_CLIENT_DOORBELLS_H
@@ -26,10 +27,10 @@ struct ivs_doorbell_set {
 };
 
 /**
- * struct ivs_doorbells_entry - an id
- * @set:        NULL: no peer has this id
+ * struct ivs_doorbells_entry - the peer with a certain id
+ * @set:        the peer's doorbells; NULL: no peer has this id
  * @reported_n: number of vectors last reported; 0: no join has been reported
- * @replaced:   the peer that was reported has left since
+ * @replaced:   a peer with this id has left since the last report
  */
 struct ivs_doorbells_entry {
 	struct ivs_doorbell_set *set;
@@ -39,8 +40,8 @@ struct ivs_doorbells_entry {
 
 /**
  * struct ivs_doorbells - all doorbells
- * @entries:    by id
- * @dirty_from: nothing is left to report of ids below
+ * @entries:    the entries by id
+ * @dirty_from: all changes of ids below this have been reported
  * @fds_n:      number of doorbells
  * @fds_limit:  doorbells beyond this number are ignored; 0: no limit
  */
@@ -54,20 +55,20 @@ struct ivs_doorbells {
 
 void ivs_doorbells_deinit(struct ivs_doorbells *doorbells);
 
-/** ivs_doorbells_add() - next vector of @id; @fd is set to -1 if taken. Return: 0, -errno. */
+/** ivs_doorbells_add() - add the next vector of @id; set @fd to -1 if taken. Return: 0, -errno. */
 IVS_MUST_USE int ivs_doorbells_add(struct ivs_doorbells *doorbells, unsigned int id, int *fd);
 
-/** ivs_doorbells_remove() - peer @id left. Return: whether there was one. */
+/** ivs_doorbells_remove() - remove peer @id, which left. Return: whether it was present. */
 bool ivs_doorbells_remove(struct ivs_doorbells *doorbells, unsigned int id);
 
-/** ivs_doorbells_report() - the next join or leave to report. Return: whether there is one. */
+/** ivs_doorbells_report() - report the next join or leave. Return: whether there is one. */
 IVS_MUST_USE bool ivs_doorbells_report(struct ivs_doorbells *doorbells,
 				       struct ivs_peer_change *change);
 
 /** ivs_doorbells_vectors() - number of vectors of peer @id; 0: no such peer */
 unsigned int ivs_doorbells_vectors(const struct ivs_doorbells *doorbells, unsigned int id);
 
-/** ivs_doorbells_is_reported() - whether the join of peer @id has been reported, and no leave */
+/** ivs_doorbells_is_reported() - whether the last report about peer @id was a join */
 static inline bool ivs_doorbells_is_reported(const struct ivs_doorbells *doorbells, unsigned int id)
 {
 	return id < doorbells->ids_n && doorbells->entries[id].reported_n;

@@ -67,7 +67,7 @@ int ivs_greeting_timeout(const struct ivs_greeting *greeting,
 			     path, greeting->vectors_n, greeting->wanted_n, greeting->wanted_n);
 }
 
-/* Whether nothing more has to arrive. */
+/* Return: whether everything that the client waits for has arrived. */
 static bool greeting_is_complete(const struct ivs_greeting *greeting)
 {
 	if (!greeting->has_region)
@@ -79,13 +79,13 @@ static bool greeting_is_complete(const struct ivs_greeting *greeting)
 	return greeting->vectors_n && greeting->vectors_n == greeting->others_n;
 }
 
-/* Whether the client can start if nothing more arrives. */
+/* Return: whether the client can start even if nothing more arrives. */
 static bool greeting_is_enough(const struct ivs_greeting *greeting)
 {
 	return greeting->has_region && !greeting->wanted_n;
 }
 
-/* Nothing more arrives, or not in time. */
+/* End the greeting, because nothing more has arrived in time. */
 static int greeting_end(const struct ivs_greeting *greeting,
 			const struct ivs_connection *connection, struct ivs_error *err)
 {
@@ -94,7 +94,7 @@ static int greeting_end(const struct ivs_greeting *greeting,
 	return ivs_greeting_timeout(greeting, connection, err);
 }
 
-/* Wait for bytes. Return: 0 if there may be some, else as ivs_greeting_next(). */
+/* Wait for bytes. Return: 0 if some may have arrived, otherwise as ivs_greeting_next(). */
 static int greeting_wait(const struct ivs_greeting *greeting,
 			 const struct ivs_connection *connection, struct ivs_error *err)
 {
@@ -118,7 +118,7 @@ int ivs_greeting_next(struct ivs_greeting *greeting, struct ivs_connection *conn
 	do {
 		if (greeting_is_complete(greeting))
 			return IVS_CONNECTION_E_AGAIN;
-		/* A server that sends without a pause has no more time than a silent one. */
+		/* The deadline also applies to a server that sends without a pause. */
 		if (!ivs_clock_left_ms(greeting->deadline_ns))
 			return greeting_end(greeting, connection, err);
 		result = ivs_connection_next(connection, event, err);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The greeting: everything that the server sends until a client can start.
+ * Waiting until a client can start: for the greeting, and for the client's own vectors. In this
+ * file, "greeting" includes both.
  *
- * A server announces neither the number of vectors nor the end of the greeting (W-6). The own
- * vectors are complete when there are as many as another peer has, or when the server has been
- * silent for IVS_GREETING_QUIET_MS.
+ * A server announces neither the number of vectors nor the end of the greeting (W-6). A client's
+ * own vectors count as complete when there are as many as another peer has, or when the server has
+ * been silent for IVS_GREETING_QUIET_MS.
  *
- * A client that may wait calls ivs_greeting_connect() and ivs_greeting_next(). One that must not
- * calls ivs_connection_connect() and ivs_connection_next(), and passes each event to
+ * A client that may wait calls ivs_greeting_connect() and ivs_greeting_next(). A client that must
+ * not wait calls ivs_connection_connect() and ivs_connection_next(), and passes each event to
  * ivs_greeting_note().
  */
 #ifndef IVS_CLIENT_GREETING_H
@@ -18,13 +19,13 @@
 #define IVS_GREETING_QUIET_MS 100
 
 /**
- * struct ivs_greeting - what is expected, and what has arrived
- * @wanted_n:    number of own vectors to wait for; 0: all
- * @region_only: the greeting ends with the region
- * @deadline_ns: of the greeting; ivs_clock_ns() time
+ * struct ivs_greeting - the messages to wait for, and those that have arrived
+ * @wanted_n:    number of the client's own vectors to wait for; 0: all of them
+ * @region_only: wait only for the region, not for vectors
+ * @deadline_ns: time by which the greeting must be complete; on the clock of ivs_clock_ns()
  * @has_region:  the region has arrived
- * @vectors_n:   own vectors that have arrived
- * @others_n:    the largest number of vectors of another peer
+ * @vectors_n:   number of the client's own vectors that have arrived
+ * @others_n:    the largest number of vectors that any other peer has
  * @quiet_ns:    when the client's own vectors count as complete if no other arrives
  */
 struct ivs_greeting {
@@ -40,7 +41,7 @@ struct ivs_greeting {
 /**
  * ivs_greeting_connect() - connect; wait while the server's listen queue is full
  *
- * Return: 0, IVS_CONNECTION_E_ADDRESS, _ABSENT, _BUSY (until the deadline); -errno.
+ * Return: 0, IVS_CONNECTION_E_ADDRESS, _ABSENT, _BUSY (still at the deadline); -errno.
  */
 IVS_MUST_USE int ivs_greeting_connect(const struct ivs_greeting *greeting,
 				      struct ivs_connection *connection, const char *path,
@@ -54,11 +55,11 @@ IVS_MUST_USE int ivs_greeting_connect(const struct ivs_greeting *greeting,
 IVS_MUST_USE int ivs_greeting_next(struct ivs_greeting *greeting, struct ivs_connection *connection,
 				   struct ivs_connection_event *event, struct ivs_error *err);
 
-/** ivs_greeting_note() - take note of @event; not for events of ivs_greeting_next() */
+/** ivs_greeting_note() - take note of @event, unless it is from ivs_greeting_next() */
 void ivs_greeting_note(struct ivs_greeting *greeting, const struct ivs_connection *connection,
 		       const struct ivs_connection_event *event);
 
-/** ivs_greeting_is_over() - whether the region and all own vectors have arrived */
+/** ivs_greeting_is_over() - whether the region and the client's own vectors have arrived */
 bool ivs_greeting_is_over(const struct ivs_greeting *greeting);
 
 /** ivs_greeting_timeout() - say in @err what is missing. Return: IVS_CONNECTION_E_TIMEOUT. */
