@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Regions with a name: POSIX shared memory, which on Linux consists of files too, and files. */
+/* Regions with a name: files, and POSIX shared memory, which on Linux consists of files, too. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -45,8 +45,8 @@ static int file_check(struct ivs_region *region, const char *name, struct ivs_er
 }
 
 /*
- * Try O_EXCL first, to know whether this call created the object. Between the two attempts another
- * process can create or remove it; give up if that happens ten times in a row.
+ * Try with O_EXCL first, to know whether this call created the object. Between the two calls of
+ * open(2), another process can create or remove the object; give up if it does ten times in a row.
  */
 int ivs_region_open_path(struct ivs_region *region, bool create, struct ivs_error *err)
 {

@@ -7,7 +7,7 @@
 
 /**
  * struct ivs_region - an open region
- * @fd:        the memory
+ * @fd:        fd of the memory
  * @size:      in bytes
  * @page_size: page size of the memory in bytes
  * @created:   this handle created the region
@@ -27,10 +27,10 @@ struct ivs_region {
 
 /**
  * struct ivs_region_backend - one kind of memory
- * @prefix: with which its addresses begin
+ * @prefix: prefix of its addresses, such as "shm:"
  * @check:  check @name, the rest of the address after the prefix; may set @region->path
  * @open:   open the object, and set @region->fd and @region->created. A new object has size 0.
- *          Unless @create, the object must exist.
+ *          Unless @create is true, the object must exist.
  * @seal:   seal the object, once its size is set; may be NULL
  */
 struct ivs_region_backend {

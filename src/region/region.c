@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The steps common to all backends: check the size before anything is changed, open or create the
- * object, set its size, reserve its memory, set owner and mode. If a step fails, a new object is
- * removed, and an empty file that was extended is truncated again.
+ * The steps of opening a region, common to all backends: check the size before anything is changed,
+ * open or create the object, set its size, reserve its memory, set owner and mode. If a step fails,
+ * a new object is removed, and an empty file that was extended is truncated again.
  */
 #include "ivshmem/region.h"
 
@@ -23,10 +23,10 @@
 #include "region/region.h"
 #include "region/private.h"
 
-/* Removing a region's name, and closing the region. */
+/* System calls that remove a region's name, and close the region. */
 IVS_SYSCALLS(ivs_region_syscalls, IVS_CALL_FSTAT, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"});
 
-#define SIZE_MIN 4096 /* the smallest page of any machine */
+#define SIZE_MIN 4096 /* the smallest page size of any machine */
 
 static const struct ivs_region_backend *const backends[] = {
 	&ivs_region_shm,
@@ -84,7 +84,7 @@ static int region_check_page(const struct ivs_region *region, uint64_t size, str
 			     ivs_size_text(size, given), ivs_size_text(region->page_size, page));
 }
 
-/* The page size must be known before the region's size can be checked. */
+/* Get the page size, which must be known before the region's size can be checked. */
 static int region_inspect(struct ivs_region *region, struct stat *st, struct ivs_error *err)
 {
 	struct statfs fs;
@@ -99,7 +99,7 @@ static int region_inspect(struct ivs_region *region, struct stat *st, struct ivs
 	return 0;
 }
 
-/* The object exists, but its size is not valid for a region. */
+/* Report that the object exists, but that its size is not valid for a region. */
 static int region_error_odd_size(const struct ivs_region *region, uint64_t actual,
 				 struct ivs_error *err)
 {
@@ -128,8 +128,8 @@ static int region_error_other_size(const struct ivs_region *region, uint64_t act
 }
 
 /*
- * If the file system does not support fallocate(2), posix_fallocate(3) writes to the pages instead,
- * which could corrupt a region that is in use.
+ * If the file system does not support fallocate(2), posix_fallocate(3) writes to the pages instead.
+ * This could corrupt a region that is in use, so leave such a region as it is.
  */
 static int file_allocate(int fd, uint64_t size, bool in_use)
 {
@@ -207,7 +207,7 @@ static int region_settle(struct ivs_region *region, const struct ivs_region_opti
 	if (result)
 		return result;
 	if (actual && actual != wanted) {
-		/* Another process set the size, even if we created the name: do not remove it. */
+		/* Another process has set the size: keep the object, even if we created it. */
 		region->created = false;
 		return region_error_other_size(region, actual, wanted, err);
 	}
@@ -289,7 +289,7 @@ static int region_open_backend(struct ivs_region *region, const struct ivs_regio
 		result = region_inspect_and_settle(region, opts, err);
 	if (!result && backend->seal)
 		result = backend->seal(region, err);
-	/* Keep the lock, so that no other process starts to use a region about to be removed. */
+	/* Remove under the lock: no other process may start to use a region about to be removed. */
 	if (result) {
 		int removed = ivs_region_remove(region);
 
@@ -366,7 +366,7 @@ int ivs_region_adopt(const char *address, int *fd, const struct ivs_region_forme
 	region->created = former->created;
 	region->size = former->size;
 	region->sealed = backend->seal;
-	/* Only sets the path: because the region is open, a missing directory does not matter. */
+	/* Call check() only to set the path: as the region is open, its path need not exist. */
 	if (backend->check(region, name, err))
 		region->path[0] = '\0';
 	result = region_inspect(region, &st, err);

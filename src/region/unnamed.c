@@ -26,7 +26,7 @@ static int dir_open(struct ivs_region *region, const char *name, bool create, st
 	if (!create)
 		return ivs_error_set(err, IVS_REGION_E_ABSENT,
 				     "dir:%s always creates a new region: give its size", name);
-	/* hugetlbfs does not support O_TMPFILE. */
+	/* Use mkostemp(3), because hugetlbfs does not support O_TMPFILE. */
 	len = snprintf(path, sizeof(path), "%s/ivshmem.XXXXXX", name);
 	if (len >= (int)sizeof(path))
 		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
@@ -61,7 +61,7 @@ static int dir_check(struct ivs_region *region, const char *name, struct ivs_err
 	return 0;
 }
 
-/* "": ordinary pages; "2M": huge pages of 2 MiB. The flags encode the size as a logarithm. */
+/* Parse a page size: "" means ordinary pages. The flags encode other sizes as a logarithm. */
 static bool memfd_flags(const char *name, unsigned int *flags)
 {
 	uint64_t page;
