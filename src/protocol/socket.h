@@ -15,7 +15,7 @@ enum ivs_socket_error {
 				 * after a delay, because no event reports when to send again */
 	IVS_SOCKET_E_TRUNCATED, /* an fd was discarded: this process is out of fds */
 	IVS_SOCKET_E_FDS,	/* a message had several fds */
-	IVS_SOCKET_E_GARBAGE,	/* violates the protocol: ivs_v0_why() says why */
+	IVS_SOCKET_E_GARBAGE,	/* a message violates the protocol: ivs_v0_why() says why */
 };
 
 /** The maximum number of messages per ivs_socket_send() */
@@ -23,7 +23,7 @@ enum ivs_socket_error {
 
 /**
  * ivs_socket_send() - send messages, in order
- * @msgs:   the caller keeps their fds
+ * @msgs:   the messages, whose fds the caller keeps
  * @msgs_n: at most IVS_SOCKET_BATCH
  * @sent_n: set to the number of messages sent, also if the result is not 0
  *

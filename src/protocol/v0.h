@@ -22,7 +22,7 @@
 
 enum ivs_v0_error {
 	IVS_V0_E_MORE = 1, /* incomplete: feed more bytes */
-	IVS_V0_E_GARBAGE,  /* violates the protocol: disconnect; ivs_v0_why() says why */
+	IVS_V0_E_GARBAGE,  /* a message violates the protocol: disconnect; ivs_v0_why() says why */
 };
 
 /**
@@ -43,10 +43,11 @@ enum ivs_v0_type {
 
 /**
  * struct ivs_v0_message - a message
- * @id:     ID, VECTOR, LEAVE: 0 to 65535; otherwise 0
- * @vector: VECTOR: its number, from 0. Not part of the message, because a peer's vectors are sent
- *          in ascending order. Set by the sender; the decoder sets 0.
- * @fd:     MEMORY, VECTOR; otherwise -1. A decoded fd belongs to the caller of the decoder.
+ * @id:     with types ID, VECTOR and LEAVE, an id from 0 to 65535; otherwise 0
+ * @vector: with type VECTOR, the number of the vector, from 0. Set by the sender, but not sent,
+ *          because a peer's vectors are sent in ascending order; the decoder sets 0.
+ * @fd:     with types MEMORY and VECTOR, the fd; otherwise -1. A decoded fd belongs to the
+ *          decoder's caller.
  */
 struct ivs_v0_message {
 	enum ivs_v0_type type;
@@ -60,12 +61,12 @@ void ivs_v0_put(const struct ivs_v0_message *msg, uint8_t out[IVS_V0_LEN]);
 
 /**
  * struct ivs_v0_decoder - state of a connection; initialise with IVS_V0_DECODER_INIT
- * @bytes:  the incomplete message
+ * @bytes:  the bytes of an incomplete message
  * @have:   number of bytes in @bytes
  * @fd:     the fd that arrived with the first byte of the message; -1: none
  * @stage:  number of greeting messages that have arrived: 0 to 3
  * @own_id: id of this client, from the ID message
- * @why:    how the stream violated the protocol; no more messages are decoded. NULL: it did not
+ * @why:    how the stream violated the protocol, after which nothing is decoded; NULL: it did not
  */
 struct ivs_v0_decoder {
 	uint8_t bytes[IVS_V0_LEN];
