@@ -19,7 +19,7 @@ static inline int64_t ivs_clock_ns(void)
 	return now.tv_sec * IVS_NS_PER_S + now.tv_nsec;
 }
 
-/** ivs_clock_cpu_ns() - CPU time that this thread has used; always a system call */
+/** ivs_clock_cpu_ns() - CPU time that this thread has used; always makes a system call */
 static inline int64_t ivs_clock_cpu_ns(void)
 {
 	struct timespec now;
@@ -46,7 +46,7 @@ static inline int64_t ivs_clock_wall_ms(void)
  */
 const char *ivs_clock_wall_text(int64_t wall_ms, char out[IVS_CLOCK_TEXT_LEN]);
 
-/** ivs_clock_deadline() - the time @timeout_ms from now; negative: IVS_CLOCK_NEVER */
+/** ivs_clock_deadline() - the time @timeout_ms from now; IVS_CLOCK_NEVER if negative */
 static inline int64_t ivs_clock_deadline(int timeout_ms)
 {
 	if (timeout_ms < 0)
@@ -54,7 +54,7 @@ static inline int64_t ivs_clock_deadline(int timeout_ms)
 	return ivs_clock_ns() + (int64_t)timeout_ms * IVS_NS_PER_MS;
 }
 
-/** ivs_clock_left_ms() - ms until @deadline_ns, rounded up; 0: passed; -1: IVS_CLOCK_NEVER */
+/** ivs_clock_left_ms() - ms until @deadline_ns, rounded up; 0: it has passed; -1: it never will */
 static inline int ivs_clock_left_ms(int64_t deadline_ns)
 {
 	int64_t left_ms;

@@ -27,8 +27,8 @@ bool ivs_eventfd_is(int fd)
 }
 
 /*
- * Another process may have cleared O_NONBLOCK, which all processes with the eventfd share, and
- * filled the counter. If the counter is full, a signal is pending already.
+ * Poll first: another process may have filled the counter and cleared O_NONBLOCK, which all
+ * processes with the eventfd share. If the counter is full, a signal is pending already.
  */
 int ivs_eventfd_signal(int fd)
 {
@@ -48,7 +48,7 @@ int ivs_eventfd_signal(int fd)
 	return 0;
 }
 
-/* RWF_NOWAIT: another process may have cleared O_NONBLOCK and emptied the counter. */
+/* Use RWF_NOWAIT: another process may have cleared O_NONBLOCK and emptied the counter. */
 int ivs_eventfd_take(int fd)
 {
 	uint64_t count;

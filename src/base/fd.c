@@ -9,7 +9,7 @@ int ivs_fd_fill_standard(void)
 {
 	int fd = STDIN_FILENO;
 
-	/* Usually all are open. Then return without open(2), which the sandbox may not allow. */
+	/* Usually all are open; in that case avoid open(2), which the sandbox may not allow. */
 	while (fd <= STDERR_FILENO && fcntl(fd, F_GETFD) >= 0)
 		fd++;
 	if (fd > STDERR_FILENO)

@@ -35,9 +35,9 @@ IVS_MUST_USE int ivs_fdpass_send(int sock, struct mmsghdr *hdrs, unsigned int hd
 
 /**
  * struct ivs_fdpass_fds - fds received with bytes of a stream
- * @max:       how many to accept, 1 to IVS_FDPASS_MAX; the kernel closes the rest
- * @n:         how many were received; owned by the caller, close-on-exec
- * @truncated: some were lost: more than @max were sent, or more than this process may open
+ * @max:       number of fds to accept, 1 to IVS_FDPASS_MAX; the kernel closes the rest
+ * @n:         number of fds received, which are close-on-exec and belong to the caller
+ * @truncated: some fds were lost: more than @max were sent, or more than this process may open
  */
 struct ivs_fdpass_fds {
 	unsigned int max;
