@@ -43,7 +43,7 @@ static void make_writable(struct ivs_pci_function *function, size_t offset, uint
 	ivs_put_le(bits, function->writable + offset, len);
 }
 
-/* Software finds the size by the address bits below it, which are read-only (6.2.5.1). */
+/* Software determines a BAR's size from the low address bits, which are read-only (6.2.5.1). */
 static void put_bar(struct ivs_pci_function *function, unsigned int n, uint64_t flags,
 		    uint64_t size)
 {
@@ -78,7 +78,7 @@ static void put_msix(struct ivs_pci_function *function)
 		      2);
 }
 
-/* The capability with the region's name and UUID. */
+/* Fill the capability with the region's name and UUID. */
 static void put_identity(struct ivs_pci_function *function,
 			 const struct ivs_pci_function_options *options, size_t at)
 {

@@ -55,7 +55,7 @@ static int check_memory(const struct ivs_pci_function_options *options, struct i
 	return 0;
 }
 
-/* The limits of R-9. */
+/* Check the limits of R-9. */
 int ivs_pci_check_name(const char *name, struct ivs_error *err)
 {
 	char shown[IVS_PCI_CAP_NAME_MAX + 1];

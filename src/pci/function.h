@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The PCI function (PROTOCOL.md, R-1 to R-9): configuration space, base address registers, MSI-X
- * and the four registers. Pure: the caller passes in accesses and doorbells. After each call that
- * can raise an interrupt, it fetches those to be sent: ivs_pci_next_vector(), ivs_pci_intx().
+ * and the four registers. Pure: the caller passes in accesses and doorbells, and after each call
+ * that can raise an interrupt calls ivs_pci_next_vector() and ivs_pci_intx() to find out what to
+ * send.
  *
  * The memory behind BAR 2 is not accessed here; configuration space only shows its size.
  *
@@ -92,7 +93,8 @@ struct ivs_pci_function {
 
 /**
  * struct ivs_pci_ring - a write to the register Doorbell (R-4)
- * @rung: the register was written; if an access wrote it several times, by the last of these writes
+ * @rung: the register was written; if an access wrote it several times, @peer and @vector are from
+ *        the last of these writes
  */
 struct ivs_pci_ring {
 	bool rung;
@@ -126,12 +128,15 @@ size_t ivs_pci_space_len(const struct ivs_pci_function *function, unsigned int s
 void ivs_pci_read(struct ivs_pci_function *function, enum ivs_pci_space space, size_t offset,
 		  void *out, size_t len);
 
-/** ivs_pci_write() - write; no effect if not within @space. @ring: set to the doorbell rung */
+/**
+ * ivs_pci_write() - write @len bytes at @offset; no effect if they are not within @space
+ * @ring: set to the doorbell that the write rings, if any
+ */
 void ivs_pci_write(struct ivs_pci_function *function, enum ivs_pci_space space, size_t offset,
 		   const void *in, size_t len, struct ivs_pci_ring *ring);
 
 /**
- * ivs_pci_set_memory_len() - change the length of BAR 2; call it only between reset and next access
+ * ivs_pci_set_memory_len() - change the length of BAR 2; only between a reset and the next access
  *
  * Return: 0; IVS_PCI_E_OPTIONS: the length is invalid, and nothing has changed.
  */
@@ -165,7 +170,7 @@ static inline bool ivs_pci_has_pin(const struct ivs_pci_function *function)
 	return function->options.revision == IVS_PCI_REVISION_LEGACY;
 }
 
-/** ivs_pci_intx() - whether the pin is raised: by Status & Mask, unless INTx is disabled */
+/** ivs_pci_intx() - whether the pin is raised: Status & Mask is not 0, and INTx is not disabled */
 bool ivs_pci_intx(const struct ivs_pci_function *function);
 
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * MSI-X (PCI Local Bus Specification 3.0, 6.8.2). BAR 1 has QEMU's layout: the table at its
- * beginning, the pending bits in its second half, or after the table if that is longer.
+ * MSI-X (PCI Local Bus Specification 3.0, 6.8.2). BAR 1 has QEMU's layout: the table is at its
+ * beginning; the pending bits are at offset 2048, or after the table if the table is longer.
  */
 #include "pci/private.h"
 
@@ -59,7 +59,7 @@ static bool msix_is_enabled(const struct ivs_pci_function *function)
 	       (ivs_config_get16(function, IVS_MSIX_CONTROL) & IVS_MSIX_CONTROL_ENABLE);
 }
 
-/* All conditions except the vector's route. */
+/* Check all conditions for sending a vector, except its route. */
 static bool msix_may_send(const struct ivs_pci_function *function)
 {
 	return msix_is_enabled(function) &&

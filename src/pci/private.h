@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Shared by the files of the PCI function; function.c calls the others. */
+/* Declarations shared by the files of the PCI function; function.c calls the others. */
 #ifndef IVS_PCI_PRIVATE_H
 #define IVS_PCI_PRIVATE_H
 
 #include "base/bytes.h"
 #include "pci/function.h"
 
-/* Configuration space (PCI Local Bus Specification 3.0, chapter 6): offsets, and bits in it. */
+/* Offsets and bits in configuration space (PCI Local Bus Specification 3.0, chapter 6). */
 #define IVS_PCI_COMMAND 0x04
 #define IVS_PCI_COMMAND_MASTER 0x0004u
 #define IVS_PCI_COMMAND_NO_INTX 0x0400u
@@ -14,7 +14,7 @@
 #define IVS_PCI_STATUS_INTX 0x08u
 #define IVS_PCI_STATUS_CAPABILITIES 0x10u
 
-/* MSI-X (6.8.2): its capability, at the same offset as in QEMU, and message control. */
+/* The MSI-X capability (6.8.2), at the same offset as in QEMU, and its message control. */
 #define IVS_MSIX_CAP 0x40
 #define IVS_MSIX_CAP_LEN 12
 #define IVS_MSIX_CONTROL (IVS_MSIX_CAP + 2)
@@ -27,7 +27,7 @@ static inline unsigned int ivs_config_get16(const struct ivs_pci_function *funct
 	return (unsigned int)ivs_get_le(function->config + offset, 2);
 }
 
-/* Bytes of the MSI-X table, and 64-bit words of pending bits. */
+/* The length of the MSI-X table in bytes, and the number of 64-bit words of pending bits. */
 static inline size_t ivs_msix_table_len(const struct ivs_pci_function *function)
 {
 	return (size_t)function->options.vectors_n * IVS_MSIX_ENTRY_LEN;
@@ -56,7 +56,7 @@ void ivs_registers_reset(struct ivs_pci_function *function);
 void ivs_registers_doorbell(struct ivs_pci_function *function);
 bool ivs_registers_interrupt(const struct ivs_pci_function *function);
 
-/* msix.c: BAR 1, accessed in the same pieces */
+/* msix.c: BAR 1, accessed in the same pieces as BAR 0 */
 void ivs_msix_init(struct ivs_pci_function *function);
 void ivs_msix_reset(struct ivs_pci_function *function);
 void ivs_msix_read(const struct ivs_pci_function *function, size_t offset, uint8_t *out,
