@@ -8,7 +8,7 @@ static void drop_client(struct ivs_server *server, struct ivs_client *client, en
 {
 	static const char *const reasons[DROPS_N] = {
 		[DROP_CLOSED] = "it closed the connection",
-		[DROP_SPOKE] = "it sent data, which clients must not",
+		[DROP_SPOKE] = "it sent data, which clients must not do",
 		[DROP_FAILED] = "its socket failed",
 	};
 	enum ivs_log_level level = why == DROP_CLOSED ? IVS_LOG_INFO : IVS_LOG_WARNING;

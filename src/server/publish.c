@@ -30,7 +30,7 @@ static int report_failure(int result, struct ivs_error *err)
 {
 	if (result == IVS_ROSTER_PAGE_WRITER_E_CUT)
 		return ivs_error_set(err, IVS_PUBLISH_E_REGION,
-				     "another process truncates the region");
+				     "another process has truncated the region");
 	return ivs_error_errno(err, -result, "cannot write the roster into the region");
 }
 
@@ -61,7 +61,7 @@ void ivs_server_close_roster_page(struct ivs_server *server)
 	ivs_roster_page_writer_finish(server->page);
 	if (ivs_roster_page_writer_flush(server->page))
 		ivs_log(IVS_LOG_WARNING,
-			"cannot mark the roster in the region as not maintained any more");
+			"cannot mark the roster in the region as no longer maintained");
 	ivs_roster_page_writer_free(server->page);
 	server->page = NULL;
 }

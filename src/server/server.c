@@ -219,7 +219,7 @@ static int open_all(struct ivs_server *server, const struct ivs_server_options *
 		return ivs_error_errno(err, result < 0 ? -result : EINVAL, "cannot start");
 	result = ivs_server_open_spare(server);
 	if (result)
-		return ivs_error_errno(err, -result, "cannot make an fd to spare");
+		return ivs_error_errno(err, -result, "cannot reserve a file descriptor");
 	result = open_metrics(server, opts, err);
 	if (!result)
 		result = open_listener(server, &opts->socket, err);

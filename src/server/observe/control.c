@@ -9,7 +9,7 @@
 #include "server/observe/status.h"
 
 static_assert(IVS_REQUEST_LINE_MAX == IVS_CONTROL_LINE_MAX,
-	      "a line that is too long is not a request");
+	      "the parser and the socket have the same limit");
 
 static int answer_request(void *context, const char *line, size_t len, char **text,
 			  size_t *text_len)
