@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A peer on the command line: prints doorbells, joins and leaves; rings. Options as QEMU's. */
+/*
+ * A peer on the command line: prints doorbells, joins and leaves, and rings other peers. It takes
+ * the options of QEMU's client.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -20,7 +23,7 @@
 #define COMMANDS_MAX 64
 #define WORDS_MAX 4
 #define LINE_LEN 256
-#define EVENTS_MAX 1024 /* per turn, so that commands get theirs */
+#define EVENTS_MAX 1024 /* events taken at a time; commands are read in between */
 #define GONE "the device was unplugged, or unbound from its driver"
 
 struct settings {
@@ -56,7 +59,10 @@ static const char commands_text[] =
 	"int all            ring all vectors of all other peers\n"
 	"quit               exit\n";
 
-/* The result of a command or of taking events; FAILED and QUIT end the program. */
+/*
+ * The result of a command or of taking events. QUIT ends the program, and so does FAILED, except
+ * for a command from standard input.
+ */
 enum outcome { OUTCOME_OK, OUTCOME_FAILED, OUTCOME_QUIT };
 
 static enum outcome report_failure(const char *what, const char *why)
@@ -91,7 +97,7 @@ static enum outcome ring_vector(struct ivs_peer *peer, const struct settings *se
 	}
 }
 
-/* Without a roster the number of vectors of a peer is unknown: assume as many as our own. */
+/* Without a roster the number of the peer's vectors is unknown: assume that it equals our own. */
 static enum outcome ring_all_vectors(struct ivs_peer *peer, const struct settings *settings,
 				     unsigned int id)
 {
@@ -162,7 +168,7 @@ static void dump_caps(const struct ivs_peer *peer)
 	}
 }
 
-/* The header of the roster page; the peers are printed as with every transport. */
+/* Print the header of the roster page. command_dump() prints the peers. */
 static void dump_roster_page(struct ivs_peer *peer)
 {
 	struct ivs_roster_info page;
@@ -215,7 +221,7 @@ static enum outcome command_quit(struct ivs_peer *peer)
 	return OUTCOME_QUIT;
 }
 
-/* The commands without arguments. */
+/* Commands that take no arguments. */
 static const struct {
 	const char *name;
 	enum outcome (*run)(struct ivs_peer *peer);
@@ -275,7 +281,7 @@ static void print_event(const struct settings *settings, const struct ivs_event 
 	}
 }
 
-/* Take all events that are pending. */
+/* Take and print pending events, at most EVENTS_MAX. */
 static enum outcome take_events(struct ivs_peer *peer, const struct settings *settings)
 {
 	struct ivs_event event;
@@ -311,14 +317,14 @@ static void print_prompt(void)
 }
 
 /*
- * Lines of standard input. Not stdio: poll(2) does not see what that has buffered. A line that does
- * not fit is one error, not several commands.
+ * A buffer for the lines of standard input. stdio is not used, because poll(2) does not report data
+ * that stdio has buffered. A line that is too long is one error, not several commands.
  */
 struct input {
 	char bytes[LINE_LEN];
 	size_t len;
 	bool ended;
-	bool skipping; /* until the end of a line that did not fit */
+	bool skipping; /* dropping the rest of a line that is too long */
 };
 
 enum line { LINE_NONE, LINE_TAKEN, LINE_TOO_LONG };
@@ -340,7 +346,7 @@ static void input_drop(struct input *input, size_t n)
 	memmove(input->bytes, input->bytes + n, input->len);
 }
 
-/* The next complete line; after the end of input also an incomplete one. */
+/* Take the next complete line or, after the end of the input, an incomplete one. */
 static enum line input_take_line(struct input *input, char out[LINE_LEN])
 {
 	char *newline = memchr(input->bytes, '\n', input->len);
@@ -374,7 +380,7 @@ static enum outcome run_input(struct ivs_peer *peer, const struct settings *sett
 	enum line line;
 
 	input_fill(input);
-	/* Take joins first, so that commands know the peers. */
+	/* Take events first, so that commands know the peers that have joined. */
 	outcome = take_events(peer, settings);
 	while (outcome == OUTCOME_OK && (line = input_take_line(input, text)) != LINE_NONE) {
 		outcome = line == LINE_TAKEN ? run_command(peer, settings, text)
@@ -408,7 +414,7 @@ static enum outcome run_interactive(struct ivs_peer *peer, const struct settings
 		if (outcome == OUTCOME_OK && pfds[0].revents)
 			outcome = run_input(peer, settings, &input, &failed);
 	}
-	/* A failed command fails a script, but not an interactive session. */
+	/* A failed command makes a script fail, but not an interactive session. */
 	return outcome == OUTCOME_FAILED || (failed && !isatty(STDIN_FILENO)) ? OUTCOME_FAILED
 									      : OUTCOME_OK;
 }
@@ -451,7 +457,7 @@ static int take_option(void *context, int option, const char *value)
 	}
 }
 
-/* Return: 0; -1 after --help and --version; an exit status. */
+/* Return: 0, -1 after --help or --version, or an exit status. */
 static int parse_arguments(struct settings *settings, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -469,7 +475,7 @@ static int parse_arguments(struct settings *settings, int argc, char **argv)
 	return usage_parse(&usage, settings, argc, argv);
 }
 
-/* After this line doorbells are received. */
+/* Once this line has been printed, the peer receives doorbells. */
 static void print_opened(const struct ivs_peer *peer)
 {
 	char size[IVS_SIZE_TEXT_LEN];

@@ -7,10 +7,10 @@
 #include "base/error.h"
 #include "base/parse.h"
 
-/* As QEMU's "-device ivshmem-doorbell". */
+/* The default of QEMU's "-device ivshmem-doorbell". */
 #define DEFAULT_VECTORS 1
 
-#define PAGE_LEN 4096 /* mappings of a BAR are multiples of this */
+#define PAGE_LEN 4096 /* a BAR is mapped in multiples of this */
 
 /* Return: STATUS_USAGE. */
 static int option_error(const char *what, const char *option, const char *fix,
@@ -68,7 +68,7 @@ static int check_doorbell(struct device_settings *device, struct ivs_error *err)
 	return 0;
 }
 
-/* The string of --legacy has its own names for these options. */
+/* Reject options whose values must be given in the string of --legacy. */
 static int check_legacy(const struct device_settings *device, struct ivs_error *err)
 {
 	static const char what[] = "not allowed with --legacy:";
@@ -126,7 +126,7 @@ static int check_kind(struct device_settings *device, struct ivs_error *err)
 					    : check_doorbell(device, err);
 }
 
-/* Independent of the region. */
+/* Check the window as far as possible without the region, which is not open yet. */
 static int check_window(const struct ivs_device_options *opts, struct ivs_error *err)
 {
 	uint64_t len = opts->window.len;
@@ -170,7 +170,7 @@ static int check_one(struct device_settings *device, struct ivs_error *err)
 	return status ? status : check_kind(device, err);
 }
 
-/* Users may confuse the paths. */
+/* Check that no path is used for two sockets: users may confuse the paths. */
 static int check_paths(const struct settings *settings, unsigned int at, struct ivs_error *err)
 {
 	const char *path = settings->devices[at].opts.socket.path;
@@ -192,7 +192,7 @@ static int check_paths(const struct settings *settings, unsigned int at, struct 
 	return 0;
 }
 
-/* With several devices the message names the device. */
+/* Print the message, with the name of the device if there are several. */
 static void print_error(const struct settings *settings, const struct ivs_device_options *opts,
 			const struct ivs_error *err)
 {
@@ -219,7 +219,7 @@ int device_check(struct settings *settings)
 			print_error(settings, opts, &err);
 			return STATUS_USAGE;
 		}
-		/* Then it can remove them, also from directories with the sticky bit. */
+		/* The socket's owner can remove it even from a sticky directory. */
 		if (settings->user && opts->socket.uid == (uid_t)-1)
 			opts->socket.uid = settings->uid;
 	}

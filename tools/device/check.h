@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Options of ivshmem-device that exclude or imply each other. */
+/* Checks which options of ivshmem-device exclude or imply each other. */
 #ifndef TOOLS_DEVICE_CHECK_H
 #define TOOLS_DEVICE_CHECK_H
 
@@ -8,7 +8,7 @@
 /**
  * device_check() - check the options of all devices, and set those that follow from others
  *
- * Return: 0; an exit status after printing why.
+ * Return: 0, or an exit status after printing the reason.
  */
 int device_check(struct settings *settings);
 

@@ -5,7 +5,11 @@
 
 #include "tools/device/options.h"
 
-/** confine() - call it after everything has been opened. Return: as ivs_sandbox(). */
+/**
+ * confine() - drop privileges and load the system call filter, after everything has been opened
+ *
+ * Return: as ivs_sandbox().
+ */
 int confine(const struct settings *settings, struct ivs_error *err);
 
 #endif

@@ -16,7 +16,7 @@ static int bad_value(const char *key, const char *value, const char *fix, struct
 	return ivs_error_set(err, 1, "%s=%s: %s", key, value, fix);
 }
 
-/* As in QEMU, a plain number is in MiB. */
+/* As with QEMU's device, a number without a unit is in MiB. */
 static int take_size(struct legacy *legacy, const char *value, struct ivs_error *err)
 {
 	uint64_t size;
@@ -111,7 +111,7 @@ static int take_pair(struct legacy *legacy, const char *key, const char *value,
 			     key);
 }
 
-/* KEY=VALUE, or KEY alone for KEY=on, except where a value "on" makes no sense. */
+/* Take KEY=VALUE, or KEY alone, which means KEY=on and is an error for size, shm and chardev. */
 static int take_word(struct legacy *legacy, char *word, struct ivs_error *err)
 {
 	char *equals = strchr(word, '=');
@@ -150,7 +150,7 @@ static int check_legacy(const struct legacy *legacy, struct ivs_error *err)
 	return 0;
 }
 
-/* A word ends at a comma; two commas stand for one in the word, as in all options of QEMU. */
+/* A word ends at a comma. Two commas stand for one within the word, as in all options of QEMU. */
 static const char *next_word(const char *text, char word[WORD_MAX], struct ivs_error *err)
 {
 	size_t len = 0;

@@ -7,16 +7,16 @@
 
 #include "device/device.h"
 
-#define LEGACY_SHM_MAX 256 /* with its zero */
+#define LEGACY_SHM_MAX 256 /* with the terminating NUL */
 
 /**
  * struct legacy - a parsed option string
- * @size:    bytes
+ * @size:    size of the region in bytes
  * @shm:     name of POSIX shared memory; "": none
- * @chardev: path of a server's socket; "": none. In QEMU it named a chardev
- * @msi:     MSI-X instead of the pin
- * @use64:   BAR 2 has 64 bits
- * @role:    by default IVS_DEVICE_AUTO
+ * @chardev: path of a server's socket (in QEMU, the id of a chardev); "": none
+ * @msi:     whether the device interrupts by MSI-X, otherwise by the pin
+ * @use64:   whether BAR 2 has 64 bits
+ * @role:    IVS_DEVICE_AUTO if the string has no role=
  */
 struct legacy {
 	uint64_t size;
@@ -30,9 +30,9 @@ struct legacy {
 };
 
 /**
- * legacy_parse() - parse an option string, with or without "ivshmem," before it
+ * legacy_parse() - parse an option string, which may begin with "ivshmem,"
  *
- * Return: 0 or 1.
+ * Return: 0, or 1 if the string is not valid.
  */
 int legacy_parse(const char *text, struct legacy *out, struct ivs_error *err);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ivshmem-device: opens and closes everything, in the right order. */
+/* main() of ivshmem-device: opens everything in order, serves VMMs, and cleans up. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,11 +19,11 @@
 #include "tools/shared/usage.h"
 
 #define OWN_FILES 64
-#define DEVICE_FILES 64 /* without doorbells and interrupts, which come from the other half */
+#define DEVICE_FILES 64 /* per device, without doorbells and interrupts */
 
 /**
- * struct program - everything that is opened, in this order
- * @serves: VMMs may have connected
+ * struct program - what the program opens
+ * @serves: whether it has begun to serve, so that VMMs may have connected
  */
 struct program {
 	const struct settings *settings;
@@ -35,7 +35,7 @@ struct program {
 	bool serves;
 };
 
-/* From the start, so that no signal leaves created files behind. */
+/* Block signals from the start, so that none ends the program before it has removed its files. */
 static int block_signals(struct program *program, struct ivs_error *err)
 {
 	sigset_t signals;
@@ -45,13 +45,16 @@ static int block_signals(struct program *program, struct ivs_error *err)
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGHUP);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
-	signal(SIGPIPE, SIG_IGN); /* the reader of our log may exit */
+	signal(SIGPIPE, SIG_IGN); /* the process that reads our log may exit */
 	signal(SIGXFSZ, SIG_IGN); /* report a region beyond "ulimit -f" as an error */
 	program->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	return program->signal_fd < 0 ? ivs_error_errno(err, errno, "cannot create a signalfd") : 0;
 }
 
-/* One server must not use up the fds that VMMs of other devices need. */
+/*
+ * Return: how many doorbells of other peers a device may store. All devices together may use half
+ * of the fds for them, so that no server can use up the fds that VMMs of other devices need.
+ */
 static unsigned int doorbells_limit(const struct settings *settings)
 {
 	uint64_t own = OWN_FILES + (uint64_t)settings->devices_n * DEVICE_FILES;
@@ -63,7 +66,7 @@ static unsigned int doorbells_limit(const struct settings *settings)
 	return share ? (unsigned int)share : 1; /* 0 would mean no limit */
 }
 
-/* With several devices the message names the device. */
+/* If there are several devices, add the path of the device's socket to an error message. */
 static int add_name(const struct program *program, unsigned int at, int result,
 		    struct ivs_error *err)
 {
@@ -116,7 +119,7 @@ static int open_all(struct program *program, struct ivs_error *err)
 	struct ivs_device_loop_options opts = {.control = program->settings->control};
 	int result;
 
-	ivs_privileges_raise_files(); /* each doorbell of each peer is an fd */
+	ivs_privileges_raise_files(); /* each doorbell of each peer needs an fd */
 	result = block_signals(program, err);
 	if (!result)
 		result = ivs_service_open(&program->service, err);

@@ -96,7 +96,7 @@ static const char help_text[] =
 	"'{\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"/run/"
 	"vm1.sock\"}}'\n";
 
-/* The device that the next options are about. */
+/* Return: the device to which the next option applies. */
 static struct device_settings *current_device(struct settings *settings)
 {
 	return &settings->devices[settings->devices_n - 1];
@@ -117,7 +117,7 @@ static void begin_device(struct settings *settings)
 	};
 }
 
-/* The first socket belongs to the options before it. */
+/* Begin the next device, unless the current one still lacks a socket: options may precede it. */
 static int next_device(struct settings *settings, const char *value)
 {
 	const struct ivs_device_options *opts = &current_device(settings)->opts;
@@ -136,7 +136,7 @@ static int take_fd(struct settings *settings, const char *value)
 	uint64_t fd;
 	int status;
 
-	/* This process has not opened anything yet, so an open fd is inherited. */
+	/* This process has not opened anything yet, so any open fd was inherited. */
 	if (!ivs_parse_uint(value, 3, INT_MAX, &fd) || fcntl((int)fd, F_GETFD) < 0)
 		return usage_error("not an inherited socket", value,
 				   "use the number of an open fd, 3 or more");
@@ -150,7 +150,7 @@ static int take_fd(struct settings *settings, const char *value)
 	return status;
 }
 
-/* Addresses of libivshmem begin with "unix:"; a path hardly does. */
+/* Reject unix:PATH, which is an address for libivshmem and hardly meant as a path. */
 static int check_path(const char *value)
 {
 	if (strncmp(value, "unix:", 5))
@@ -222,7 +222,7 @@ static int take_window(struct device_settings *device, const char *value)
 	return 0;
 }
 
-/* @value: NULL without one */
+/* @value: NULL if the option was given without a value */
 static int take_read_only(struct device_settings *device, const char *value)
 {
 	if (!value || !strcmp(value, "map"))
@@ -246,7 +246,7 @@ static int take_role(struct device_settings *device, const char *value)
 	return 0;
 }
 
-/* 8-4-4-4-12 hexadecimal digits (RFC 9562, section 4). */
+/* A UUID has 8-4-4-4-12 hexadecimal digits (RFC 9562, section 4). */
 static int take_uuid(struct device_settings *device, const char *value)
 {
 	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
@@ -308,7 +308,7 @@ static int take_sandbox(struct settings *settings, const char *value)
 	return 0;
 }
 
-/* Options of the program. Return: 0 or an exit status. */
+/* Take an option of the program. Return: 0 or an exit status. */
 static int take_program_option(struct settings *settings, int option, const char *value)
 {
 	switch (option) {
@@ -340,7 +340,7 @@ static int take_program_option(struct settings *settings, int option, const char
 	}
 }
 
-/* Permissions of a device. Return: 0 or an exit status; -1: it is another option. */
+/* Take an option for access to a device. Return: 0, an exit status, or -1 for any other option. */
 static int take_access_option(struct device_settings *device, int option, const char *value)
 {
 	struct ivs_device_options *opts = &device->opts;
@@ -369,7 +369,7 @@ static int take_access_option(struct device_settings *device, int option, const 
 	}
 }
 
-/* Options of a device. Return: as take_access_option(). */
+/* Take an option of a device. Return: as take_access_option(). */
 static int take_device_option(struct device_settings *device, int option, const char *value)
 {
 	struct ivs_device_options *opts = &device->opts;
@@ -416,7 +416,7 @@ static int take_option(void *context, int option, const char *value)
 static const struct option long_options[] = {
 	{"socket", required_argument, NULL, 'S'},
 	{"socket-path", required_argument, NULL,
-	 'S'}, /* the conventional name in vfio-user servers */
+	 'S'}, /* the usual name of this option in vfio-user servers */
 	{"fd", required_argument, NULL, OPTION_FD},
 	{"model", required_argument, NULL, OPTION_MODEL},
 	{"region", required_argument, NULL, 'r'},

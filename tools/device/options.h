@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The command line of ivshmem-device, with the options of one device after another. */
+/* The command line of ivshmem-device: options of the program and of each device in turn. */
 #ifndef TOOLS_DEVICE_OPTIONS_H
 #define TOOLS_DEVICE_OPTIONS_H
 
@@ -12,16 +12,16 @@
 #define PROGRAM "ivshmem-device"
 
 enum model {
-	MODEL_UNKNOWN, /* plain with a region, doorbell with a server */
+	MODEL_UNKNOWN, /* without --model: plain with a region, doorbell with a server */
 	MODEL_PLAIN,
 	MODEL_DOORBELL,
 };
 
 /**
  * struct device_settings - one device
- * @has_...: the option was given
- * @legacy:  with is_legacy
- * @region:  room for opts.region, if it follows from @legacy
+ * @has_...: whether that option was given
+ * @legacy:  the parsed string of --legacy, if @is_legacy
+ * @region:  buffer for opts.region, if that is made from @legacy
  */
 struct device_settings {
 	enum model model;
@@ -38,11 +38,12 @@ struct device_settings {
 
 /**
  * struct settings - the command line
- * @user:    to become; NULL: no change
+ * @user:    user to become; NULL: no change
+ * @uid:     id of @user
  * @filter:  whether to load the system call filter; -1: if this build has one
- * @control: the control socket; path NULL: none
- * @status:  the control socket whose status to show; NULL: serve
- * @json:    show the reply as it is
+ * @control: the control socket to create; none if its path is NULL
+ * @status:  control socket of a running program whose status to show; NULL: serve devices
+ * @json:    show the status as JSON
  */
 struct settings {
 	bool verbose;
@@ -59,7 +60,7 @@ struct settings {
 /**
  * parse_arguments() - parse the command line into @settings, after setting defaults
  *
- * Return: 0; -1 after --help or --version; an exit status after printing why.
+ * Return: 0, -1 after --help or --version, or an exit status after printing the reason.
  */
 int parse_arguments(struct settings *settings, int argc, char **argv);
 

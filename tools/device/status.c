@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The reply is not trusted: missing values are "-", control characters are not printed. */
+/*
+ * ivshmem-device --status. The reply is not trusted: missing values are printed as "-", and control
+ * characters are replaced.
+ */
 #include "tools/device/status.h"
 
 #include <errno.h>
@@ -12,7 +15,7 @@
 #include "tools/shared/show.h"
 #include "tools/shared/usage.h"
 
-#define TEXT_LEN 512 /* for paths and reasons */
+#define TEXT_LEN 512 /* enough for paths and error messages */
 
 static json_int_t get_number(const json_t *object, const char *key)
 {

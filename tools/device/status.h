@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ivshmem-device --status: asks a running program. */
+/* ivshmem-device --status: show the status of a running program. */
 #ifndef TOOLS_DEVICE_STATUS_H
 #define TOOLS_DEVICE_STATUS_H
 
@@ -7,9 +7,9 @@
 
 /**
  * show_status() - print the status of the program with the control socket @path
- * @json: the reply as it is
+ * @json: print the reply as received, otherwise as text
  *
- * Return: an exit status, after printing errors.
+ * Return: an exit status, after printing the reason of a failure.
  */
 int show_status(const char *path, bool json);
 

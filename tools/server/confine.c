@@ -19,7 +19,7 @@
 #include "server/observe/status.h"
 #include "server/syscalls.h"
 
-/* Whether @path is @root or below; both are absolute. @rest: relative to @root. */
+/* Return: whether @path is @root or below it; @rest is then the path relative to @root. */
 static bool is_below(const char *path, const char *root, const char **rest)
 {
 	size_t len = strcmp(root, "/") ? strlen(root) : 0;
@@ -30,7 +30,10 @@ static bool is_below(const char *path, const char *root, const char **rest)
 	return true;
 }
 
-/* The directory of the file must exist, the file need not. */
+/*
+ * Write to @out a path of the file that is also valid after chroot(2), if the file is below @root.
+ * The directory of the file must exist, the file itself need not.
+ */
 static int name_file(const char *path, const char *root, char *out, size_t out_len)
 {
 	char copy[PATH_MAX];
@@ -50,7 +53,7 @@ static int name_file(const char *path, const char *root, char *out, size_t out_l
 	return len < (int)out_len ? 0 : -ENAMETOOLONG;
 }
 
-/* @name: NULL: there is no such file */
+/* Replace *@name, unless it is NULL, by the path that name_file() writes to @out. */
 static int rename_file(const char **name, const char *root, char *out, size_t out_len)
 {
 	int result = *name ? name_file(*name, root, out, out_len) : 0;
@@ -60,7 +63,11 @@ static int rename_file(const char **name, const char *root, char *out, size_t ou
 	return result;
 }
 
-/* A shm: region lies outside a new root, and a dir: region has no file to remove. */
+/*
+ * Write to @out an address of the region that is valid when @root is the working directory. A file:
+ * address is also valid after chroot(2), so that the file can be removed. A shm: region is out of
+ * reach then, and a dir: region has no name to remove.
+ */
 static int name_region(const char *address, const char *root, char *out, size_t out_len)
 {
 	char dir[PATH_MAX];
@@ -105,7 +112,7 @@ bool may_upgrade(const struct settings *settings)
 	return !*settings->root && settings->sandbox != SANDBOX_STRICT;
 }
 
-/* System calls that depend on options. */
+/* Choose the lists of system calls that depend on options. */
 static void choose_lists(const struct settings *settings, const struct ivs_syscall **lists)
 {
 	unsigned int n = 0;
@@ -132,7 +139,7 @@ static void log_filter(const struct settings *settings, const char *lacks)
 		ivs_log(IVS_LOG_INFO, "no system call filter: --sandbox off");
 }
 
-/* For the program after an upgrade, for which this filter stays in force. */
+/* Note the filter for a program that replaces this one: the filter stays in force. */
 static int note_filter(const struct ivs_sandbox_options *opts, struct ivs_handover_notes *notes,
 		       struct ivs_error *err)
 {

@@ -8,7 +8,7 @@
 /**
  * struct names - paths of the server's files that are valid before and after chroot(2)
  *
- * They are relative to the new root directory if they are in it, else absolute.
+ * The path of a file in the new root directory is relative to that directory; others are absolute.
  */
 struct names {
 	const char *socket;
@@ -20,20 +20,21 @@ struct names {
 };
 
 /**
- * enter_root() - set @names, and change to the new root directory
+ * enter_root() - set @names, and make the new root the working directory
  *
- * Without --chroot the names are those of the command line.
+ * Without --chroot, @names are the paths of the command line, and the directory does not change.
  *
  * Return: 0 or -errno.
  */
 int enter_root(const struct settings *settings, struct names *names, struct ivs_error *err);
 
-/** may_upgrade() - whether the program can be executed again when it is confined */
+/** may_upgrade() - whether the program can be executed again once it is confined */
 bool may_upgrade(const struct settings *settings);
 
 /**
- * confine() - drop privileges, load the filter, and note it in @handover; everything is open by
- * then
+ * confine() - drop privileges, load the filter, and note the filter in @handover
+ *
+ * Call it after everything has been opened.
  *
  * Return: 0, IVS_SANDBOX_E_*, -errno.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ivshmem-server: opens everything in order, serves, and cleans up. */
+/* main() of ivshmem-server: opens everything in order, serves clients, and cleans up. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,14 +34,14 @@ static sigset_t our_signals(void)
 	return signals;
 }
 
-/* Block them first of all, so that files made by then are cleaned up. */
+/* Block signals from the start, so that none ends the program before it has removed its files. */
 static void hold_signals(void)
 {
 	const sigset_t signals = our_signals();
 
 	sigprocmask(SIG_BLOCK, &signals, NULL);
-	signal(SIGPIPE, SIG_IGN); /* the reader of our log may exit */
-	signal(SIGXFSZ, SIG_IGN); /* a region beyond "ulimit -f" is an error to report */
+	signal(SIGPIPE, SIG_IGN); /* the process that reads our log may exit */
+	signal(SIGXFSZ, SIG_IGN); /* report a region beyond "ulimit -f" as an error */
 	ivs_stall_open();	  /* closing fds of clients must not block */
 }
 
@@ -53,7 +53,7 @@ static int open_signal_fd(struct ivs_error *err)
 	return fd < 0 ? ivs_error_errno(err, errno, "cannot make a signalfd") : fd;
 }
 
-/* In /dev/shm and other shared directories another user may have created the file first. */
+/* In a shared directory such as /dev/shm, another user may have created the region's file first. */
 static void warn_of_others(const struct ivs_region *region)
 {
 	struct stat st;
@@ -92,7 +92,7 @@ static void log_start(const struct settings *settings, const struct ivs_server *
 }
 
 /**
- * struct program - everything, in the order in which it is opened
+ * struct program - what the program opens, in this order
  * @names: paths of the server's files
  */
 struct program {
@@ -124,7 +124,7 @@ static int serve_until_end(struct program *program)
 	}
 }
 
-/* Everything is open: write the pidfile, confine the process, and report that it is ready. */
+/* After everything was opened: write the pidfile, confine the process, and report readiness. */
 static int finish_start(struct program *program, struct ivs_background *daemon,
 			struct ivs_error *err)
 {
@@ -151,7 +151,7 @@ static int finish_start(struct program *program, struct ivs_background *daemon,
 	return result;
 }
 
-/* Runs in the child, if there is one. Return: an exit status. */
+/* Serve clients, in the background in a child process. Return: an exit status. */
 static int serve_clients(struct program *program, struct ivs_background *daemon)
 {
 	struct ivs_error err = {0};
@@ -173,7 +173,7 @@ static int serve_clients(struct program *program, struct ivs_background *daemon)
 	return result ? STATUS_FAILED : 0;
 }
 
-/* Become a daemon, and serve. */
+/* Become a daemon unless --foreground is given, and serve clients. */
 static int detach_and_serve(struct program *program, bool *parent)
 {
 	struct ivs_background daemon = IVS_BACKGROUND_INIT;
@@ -228,8 +228,8 @@ static int open_all(struct program *program, int list_fd, struct ivs_error *err)
 }
 
 /*
- * If the service manager has copies of the fds, the next start resumes from them: leave the files
- * it needs. A first start that has failed leaves nothing.
+ * If the service manager has copies of the fds, the next start resumes from them, so leave the
+ * files that it needs. A first start that has failed leaves nothing behind.
  */
 static void close_all(struct program *program)
 {
@@ -248,7 +248,7 @@ static void close_all(struct program *program)
 	ivs_handover_close(&program->handover);
 }
 
-/* After an upgrade, or in a trial, of a daemon. */
+/* After an upgrade and in a trial: log to syslog if the running server is a daemon. */
 static void log_as_before(const struct settings *settings)
 {
 	if (settings->foreground)
@@ -277,7 +277,7 @@ static int run_program(struct program *program)
 	return status;
 }
 
-/* In a child of a running server: check that this program could replace it. */
+/* In a child of a running server: check that this program could replace the server. */
 static int run_trial(const struct settings *settings, int fd)
 {
 	struct ivs_handover_notes notes;

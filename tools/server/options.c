@@ -23,7 +23,7 @@
 #define DEFAULT_CONTROL_MODE 0600
 #define DEFAULT_METRICS_INTERVAL_MS 15000
 
-/* Options without a letter. */
+/* Options without a short form. */
 enum {
 	OPTION_REGION_MODE = 256,
 	OPTION_REGION_OWNER,
@@ -100,7 +100,7 @@ static const char help_text[] =
 	"  qemu-system-x86_64 ... -chardev socket,path=/run/ivshmem.sock,id=iv \\\n"
 	"      -device ivshmem-doorbell,chardev=iv,vectors=2\n";
 
-/* QEMU's server takes a directory with -m, by its documentation a name: accept both. */
+/* With -m QEMU's server takes a directory, although QEMU's manual says a name: accept both. */
 static void set_memory(struct settings *settings, const char *text)
 {
 	struct stat st;
@@ -133,7 +133,7 @@ static bool parse_count(const char *text, unsigned int *out)
 	return good;
 }
 
-/* Options of the roster page. Return: 0 or an exit status. */
+/* Take an option for the roster page. Return: 0 or an exit status. */
 static int take_roster_option(struct settings *settings, int option, const char *value)
 {
 	unsigned int *peers = &settings->server_opts.roster_peers;
@@ -159,7 +159,7 @@ static int allow_group(struct ivs_admission *admission, const char *value)
 	return take_group(value, &admission->groups[admission->groups_n++]);
 }
 
-/* Options of the control socket and metrics. Return: 0 or an exit status. */
+/* Take an option for the control socket or metrics. Return: 0 or an exit status. */
 static int take_outside_option(struct settings *settings, int option, const char *value)
 {
 	struct ivs_listener_options *control = &settings->server_opts.control;
@@ -229,7 +229,7 @@ static int take_sandbox(struct settings *settings, const char *value)
 	return 0;
 }
 
-/* Options that confine the server. Return: 0 or an exit status. */
+/* Take an option that confines the server. Return: 0 or an exit status. */
 static int take_isolation_option(struct settings *settings, int option, const char *value)
 {
 	switch (option) {
@@ -244,7 +244,7 @@ static int take_isolation_option(struct settings *settings, int option, const ch
 	}
 }
 
-/* Options of permissions and admission. Return: 0 or an exit status. */
+/* Take an option for permissions, admission or the roster page. Return: 0 or an exit status. */
 static int take_access_option(struct settings *settings, int option, const char *value)
 {
 	struct ivs_admission *admission = &settings->server_opts.admission;
@@ -340,7 +340,7 @@ static void set_defaults(struct settings *settings)
 	settings->region_opts.size = DEFAULT_SIZE;
 }
 
-/* So that the user can remove them, also from sticky directories such as /tmp. */
+/* Have the new user own region and sockets, to be able to remove them from sticky directories. */
 static void set_owners(struct settings *settings)
 {
 	if (settings->region_opts.uid == IVS_REGION_KEEP_ID)

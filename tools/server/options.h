@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The command line of ivshmem-server: options as QEMU's server has them, long ones beside them. */
+/* The command line of ivshmem-server: the options of QEMU's server, and long options. */
 #ifndef TOOLS_SERVER_OPTIONS_H
 #define TOOLS_SERVER_OPTIONS_H
 
@@ -11,7 +11,7 @@
 #define PIDFILE_FD_NAME "ivshmem.pidfile"
 
 enum sandbox {
-	SANDBOX_DEFAULT, /* as ON, if this build has a filter */
+	SANDBOX_DEFAULT, /* ON if this build has a filter, otherwise OFF */
 	SANDBOX_ON,
 	SANDBOX_STRICT, /* without upgrades */
 	SANDBOX_OFF,
@@ -19,14 +19,14 @@ enum sandbox {
 
 /**
  * struct settings - the command line
- * @pidfile: NULL: none
+ * @pidfile: path of the pidfile; NULL: none
  * @region:  address of the region
- * @root:    new root directory, absolute and without links; "": no change
- * @user:    to become; NULL: no change
- * @uid:     of that user
+ * @root:    new root directory, absolute and without symbolic links; "": no change
+ * @user:    user to become; NULL: no change
+ * @uid:     id of @user
  * @sandbox: the system call filter
- * @status:  control socket of a server whose status to show; NULL: run a server
- * @json:    show the reply as JSON
+ * @status:  control socket of a running server whose status to show; NULL: run a server
+ * @json:    show the status as JSON
  */
 struct settings {
 	bool foreground;
@@ -44,9 +44,9 @@ struct settings {
 };
 
 /**
- * parse_arguments() - fill in @settings, defaults first
+ * parse_arguments() - parse the command line into @settings, after setting defaults
  *
- * Return: 0; -1: there is nothing left to do (--help); an exit status, with the reason printed.
+ * Return: 0, -1 after --help or --version, or an exit status after printing the reason.
  */
 int parse_arguments(struct settings *settings, int argc, char **argv);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Sends one request, reads one line, and prints it. The reply is not trusted: missing members are
- * shown as "-", and only printable characters reach the terminal.
+ * ivshmem-server --status: sends one request and prints the reply. The reply is not trusted:
+ * missing members are shown as "-", and only printable characters reach the terminal.
  */
 #include "tools/server/status.h"
 
@@ -19,7 +19,7 @@
 #include "tools/shared/ask.h"
 #include "tools/shared/show.h"
 
-#define DOORBELLS_SHOWN 16 /* of one client */
+#define DOORBELLS_SHOWN 16 /* of each client at most */
 
 static const char request_text[] = "{\"request\":\"status\",\"doorbells\":true}\n";
 
@@ -51,7 +51,7 @@ static const struct {
 	[COLUMN_DOORBELLS] = {"DOORBELLS", false},
 };
 
-/* One line of the table. A client may have many doorbells, so they have a buffer of their own. */
+/* One line of the table. Doorbells have a larger buffer, because a client may have many. */
 struct row {
 	char cells[COLUMN_DOORBELLS][CELL_LEN];
 	char doorbells[DOORBELLS_SHOWN * 21 + 32];
@@ -170,7 +170,7 @@ static json_int_t sum_of(json_t *reasons)
 	return sum;
 }
 
-/* "3 (closed 2, spoke 1)", without reasons that did not occur */
+/* Print, for example, "3 left (closed 2, spoke 1)", without reasons that did not occur. */
 static void print_reasons(const char *what, json_t *reasons)
 {
 	const char *gap = " (";

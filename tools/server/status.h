@@ -7,9 +7,9 @@
 
 /**
  * show_status() - print the status of the server with the control socket @path
- * @json: the reply as it is; else a table
+ * @json: print the reply as received, otherwise a table
  *
- * Return: an exit status, with the reason printed.
+ * Return: an exit status, after printing the reason of a failure.
  */
 int show_status(const char *path, bool json);
 

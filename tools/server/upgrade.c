@@ -17,10 +17,10 @@
 #include "tools/server/confine.h"
 #include "tools/server/options.h"
 
-#define LIST_VARIABLE "IVSHMEM_SERVER_LIST"   /* an fd: resume from it */
-#define TRIAL_VARIABLE "IVSHMEM_SERVER_TRIAL" /* an fd: check that we could */
+#define LIST_VARIABLE "IVSHMEM_SERVER_LIST"   /* number of the fd from which to resume */
+#define TRIAL_VARIABLE "IVSHMEM_SERVER_TRIAL" /* number of the fd to check in a trial */
 #define TRIAL_S 10
-#define NOT_STARTED 127 /* as in a shell */
+#define NOT_STARTED 127 /* exit status if a program cannot be executed, as in a shell */
 
 void upgrade_init(struct upgrade *upgrade, char **argv)
 {
@@ -31,7 +31,7 @@ void upgrade_init(struct upgrade *upgrade, char **argv)
 	upgrade->trial = 0;
 }
 
-/* Unsets @variable. Return: its fd, or -1. */
+/* Take an fd from the environment, and unset @variable. Return: the fd, or -1. */
 static int fd_of_environment(const char *variable)
 {
 	const char *text = getenv(variable);
@@ -70,14 +70,14 @@ static int set_fd_variable(const char *variable, int fd)
 	return setenv(variable, text, 1) ? -errno : 0;
 }
 
-/* Runs in the child, and does not return. */
+/* Run a trial of the new program. This is called in the child, and does not return. */
 static void try_program(const struct upgrade *upgrade, int fd, pid_t server)
 {
 	int copy = dup(fd);
 
 	signal(SIGALRM, SIG_DFL);
 	alarm(TRIAL_S);
-	/* End with the server, also if it has ended already. */
+	/* End the trial when the server exits, even if the server has exited already. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != server)
 		_exit(NOT_STARTED);
@@ -93,7 +93,7 @@ void upgrade_try(struct upgrade *upgrade, const struct settings *settings,
 	pid_t pid;
 
 	if (upgrade->trial)
-		return; /* one is running */
+		return; /* a trial is running */
 	if (!may_upgrade(settings)) {
 		ivs_log(IVS_LOG_ERROR,
 			"no upgrade: with --chroot or --sandbox strict no program can be executed: "

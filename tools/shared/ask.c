@@ -25,7 +25,7 @@ int ask_doubt(const struct ask *ask, const char *does, struct ivs_error *err)
 			     ask->path, does, ask->program, ask->others);
 }
 
-/* Explain the errno of connect(2). */
+/* Set @err to an explanation of the errno of connect(2). */
 static int ask_connect_error(const struct ask *ask, struct ivs_error *err)
 {
 	const char *path = ask->path;
@@ -74,7 +74,7 @@ static int ask_connect(const struct ask *ask, int *out, struct ivs_error *err)
 	return 0;
 }
 
-/* Make room for more text and a NUL. Return: whether there is. */
+/* Make room for more text and a NUL. Return: whether there is room. */
 static bool reply_make_room(struct reply *reply, size_t *room)
 {
 	size_t more = *room ? *room * 2 : 65536;
@@ -90,7 +90,7 @@ static bool reply_make_room(struct reply *reply, size_t *room)
 	return true;
 }
 
-/* Receive up to the newline, which is removed. */
+/* Receive a reply up to its newline, which is removed. */
 static int ask_receive(const struct ask *ask, int fd, struct reply *reply, struct ivs_error *err)
 {
 	int64_t deadline = ivs_clock_deadline(TIMEOUT_S * 1000);

@@ -13,11 +13,11 @@ enum ask_error {
 };
 
 /**
- * struct ask - the program to ask; the names are for error messages
- * @path:    the control socket
- * @program: with its article: "an ivshmem-server"
+ * struct ask - the program to ask, and words for error messages
+ * @path:    path of the control socket
+ * @program: name of the program, with its article: "an ivshmem-server"
  * @what:    kind of program: "server"
- * @others:  those that its other socket is for: "clients"
+ * @others:  programs that connect to its other socket: "clients"
  */
 struct ask {
 	const char *path;
@@ -28,8 +28,8 @@ struct ask {
 
 /**
  * struct reply - the reply of a program
- * @text: as received, without the newline; @len bytes and a NUL
- * @json: the same, parsed: an object
+ * @text: the reply as received, without the newline: @len bytes and a NUL
+ * @json: the parsed reply, an object
  */
 struct reply {
 	char *text;
@@ -38,11 +38,11 @@ struct reply {
 };
 
 /**
- * ask_request() - connect, send, and wait for the reply
+ * ask_request() - connect to the program, send a request, and wait for the reply
  * @request: one line with its newline
  * @reply:   untrusted; free it with reply_deinit(), also on failure
  *
- * Fails if the reply is not a JSON object or has a member "error".
+ * It fails if the reply is not a JSON object, or has a member "error".
  *
  * Return: 0, ASK_E_FAILED, -errno.
  */

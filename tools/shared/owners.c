@@ -21,7 +21,7 @@ int take_mode(const char *value, mode_t *out)
 	return 0;
 }
 
-/* By name or by number. */
+/* Parse a user given by name or number. */
 int take_user(const char *value, uid_t *out)
 {
 	const struct passwd *user = getpwnam(value);

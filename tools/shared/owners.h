@@ -5,7 +5,7 @@
 
 #include <sys/types.h>
 
-/* Return: 0 or STATUS_USAGE, with the reason printed. */
+/* Return: 0, or STATUS_USAGE after printing the reason. */
 int take_mode(const char *value, mode_t *out);
 int take_user(const char *value, uid_t *out);
 int take_group(const char *value, gid_t *out);

@@ -8,15 +8,15 @@
 
 #include "base/parse.h"
 
-#define CELL_LEN 64 /* with a NUL; enough for most members */
+#define CELL_LEN 64 /* bytes, with the NUL; enough for most members */
 
-/** show() - a string, made safe for a terminal, or a number; null is "none" */
+/** show() - write a member to @out: a string, made safe for terminals, or a number; null: "none" */
 const char *show(const json_t *object, const char *key, char *out, size_t out_len);
 
-/** show_time() - a time without its fraction: "2024-05-31T12:34:56Z" */
+/** show_time() - write a time to @out, without its fraction: "2024-05-31T12:34:56Z" */
 const char *show_time(const json_t *object, const char *key, char out[CELL_LEN]);
 
-/** show_size() - a number of bytes, such as "64M" */
+/** show_size() - return a number of bytes as text, such as "64M" */
 const char *show_size(const json_t *object, const char *key, char out[IVS_SIZE_TEXT_LEN]);
 
 #endif

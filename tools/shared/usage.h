@@ -10,20 +10,20 @@
 
 /**
  * usage_start() - call this first in main()
- * @program: its name, for messages
+ * @program: name of the program, for messages
  *
- * Return: 0; STATUS_FAILED if fds 0 to 2 cannot be opened, after printing why.
+ * Return: 0, or STATUS_FAILED after printing the reason, if fds 0 to 2 cannot be opened.
  */
 int usage_start(const char *program);
 
 /**
  * struct usage - a command line that consists of options
  * @help:    printed for -h; -V prints the version. Both must be in @letters and @options
- * @letters: for getopt(3)
- * @options: for getopt_long(3)
- * @take:    handle one option; '?' is an invalid one, which getopt has reported already.
- *           Return: 0, or an exit status after printing why.
- * @surplus: advice if there is an argument that is not an option
+ * @letters: short options, for getopt(3)
+ * @options: long options, for getopt_long(3)
+ * @take:    handles one option; '?' stands for an invalid option, which getopt has reported.
+ *           Return: 0, or an exit status after printing the reason.
+ * @surplus: advice to print if an argument is not an option
  */
 struct usage {
 	const char *help;
@@ -39,7 +39,7 @@ int usage_error(const char *what, const char *value, const char *fix);
 /**
  * usage_parse() - parse the whole command line into @settings
  *
- * Return: 0; -1 after --help or --version; an exit status after printing why.
+ * Return: 0, -1 after --help or --version, or an exit status after printing the reason.
  */
 int usage_parse(const struct usage *usage, void *settings, int argc, char **argv);
 
