@@ -42,7 +42,7 @@ static const char help_text[] =
 	"  -a, --address ADDRESS  another transport: unix:PATH, shm:NAME, file:PATH, pci:BDF,\n"
 	"                         /dev/ivshmemN\n"
 	"  -c, --command COMMAND  run the command and exit; may be repeated\n"
-	"  -v, --verbose          also print the own id, joins, leaves, and doorbells sent\n"
+	"  -v, --verbose          also print this peer's id, joins, leaves, and doorbells sent\n"
 	"  -V, --version          print the version and exit\n"
 	"  -h, --help             print this help and exit\n"
 	"\n"

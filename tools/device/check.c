@@ -61,7 +61,7 @@ static int check_doorbell(struct device_settings *device, struct ivs_error *err)
 				    "name the socket of the ivshmem-server", err);
 	if (opts->region || device->has_size)
 		return option_error("a doorbell device with", opts->region ? "--region" : "--size",
-				    "its memory is the server's: omit this option", err);
+				    "the server provides its memory: omit this option", err);
 	if (!device->has_vectors)
 		opts->function.vectors_n = DEFAULT_VECTORS;
 	opts->doorbells_n = opts->function.vectors_n;
@@ -85,7 +85,7 @@ static int check_legacy(const struct device_settings *device, struct ivs_error *
 	if (device->has_size)
 		return option_error(what, "--size", "use --legacy ...,size=SIZE", err);
 	if (opts->window.len && opts->window.len != device->legacy.size)
-		return option_error(what, "--window", "its length must be that of size=", err);
+		return option_error(what, "--window", "its length must equal size=", err);
 	return 0;
 }
 

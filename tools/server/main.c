@@ -80,12 +80,12 @@ static void log_start(const struct settings *settings, const struct ivs_server *
 		settings->region, size, ivs_region_created(region) ? "new" : "existing",
 		settings->server_opts.vectors_n);
 	if (settings->server_opts.roster_peers)
-		ivs_log(IVS_LOG_INFO, "the end of the region shows the connected peers, up to %u",
+		ivs_log(IVS_LOG_INFO, "the end of the region lists up to %u connected peers",
 			settings->server_opts.roster_peers);
 	if (!ivs_region_sealed(region))
 		ivs_log(IVS_LOG_INFO,
-			"any client can truncate the region, which kills all that use it with "
-			"SIGBUS; if you do not trust them, use --region memfd:");
+			"any client can truncate the region, which kills all processes that use "
+			"it, by SIGBUS; if you do not trust the clients, use --region memfd:");
 	if (!ivs_region_created(region) && *ivs_region_path(region))
 		ivs_log(IVS_LOG_INFO, "%s existed before and will not be removed",
 			ivs_region_path(region));

@@ -67,21 +67,21 @@ static const char help_text[] =
 	"      --region-mode MODE, --region-owner USER, --region-group GROUP\n"
 	"                        of a new region (0600, those of the process)\n"
 	"      --socket-mode MODE, --socket-owner USER, --socket-group GROUP\n"
-	"                        of the socket: write permission permits to connect\n"
+	"                        of the socket: write permission allows connecting\n"
 	"      --allow-user USER, --allow-group GROUP\n"
 	"                        admit only these; may be given several times\n"
 	"      --max-peers N     clients at a time (as many as there are ids, 65536)\n"
 	"      --max-peers-per-user N\n"
 	"                        clients of the same user at a time (no limit)\n"
 	"      --user USER       become this user before serving clients (as root)\n"
-	"      --chroot DIR      make this directory the root before that (as root)\n"
-	"      --sandbox KIND    on: end the server at any system call that it does not need "
+	"      --chroot DIR      make this directory the root before serving (as root)\n"
+	"      --sandbox KIND    on: kill the server at any system call that it does not need "
 	"(on);\n"
 	"                        strict: do not permit upgrades (SIGUSR2) either; off\n"
 	"      --control PATH    a socket that reports the status of the server\n"
 	"      --control-mode MODE, --control-owner USER, --control-group GROUP\n"
 	"                        of this socket (0600, those of the process)\n"
-	"      --metrics PATH    maintain a file for Prometheus; node_exporter wants *.prom\n"
+	"      --metrics PATH    maintain a file for Prometheus; node_exporter requires *.prom\n"
 	"      --metrics-interval SECONDS\n"
 	"                        how often to update it (15)\n"
 	"      --status PATH     show the status of the server with this control socket, and exit\n"
@@ -90,7 +90,8 @@ static const char help_text[] =
 	"                        reserved for it: the only way for guests to see joins and leaves\n"
 	"      --roster-peers N  the same, with room for N peers (252)\n"
 	"  -F, --foreground      stay in the foreground\n"
-	"  -p, --pidfile PATH    in the background, or if given (" DEFAULT_PIDFILE ")\n"
+	"  -p, --pidfile PATH    file for the process id (" DEFAULT_PIDFILE ",\n"
+	"                        with -F none)\n"
 	"  -v, --verbose         log each client that joins or leaves\n"
 	"  -V, --version         print the version and exit\n"
 	"  -h, --help            print this and exit\n"
@@ -155,7 +156,7 @@ static int allow_user(struct ivs_admission *admission, const char *value)
 static int allow_group(struct ivs_admission *admission, const char *value)
 {
 	if (admission->groups_n == IVS_ADMISSION_NAMES_MAX)
-		return usage_error("too many groups, at", value, "make one group for all");
+		return usage_error("too many groups, at", value, "create one group for all");
 	return take_group(value, &admission->groups[admission->groups_n++]);
 }
 

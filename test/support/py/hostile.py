@@ -235,7 +235,7 @@ def truncated_region(place, sealed):
     size = 1 << 20
     region = ["-r", "memfd:"] if sealed else ["-M", place.shm]
     server = place.server("-l", size, region=region)
-    warning = "any client can truncate the region, which kills all that use it"
+    warning = "any client can truncate the region, which kills all processes that use it"
     hostile, victim = join(place, keep=False), join(place, keep=False)
     try:
         os.ftruncate(hostile.memory, 0)
