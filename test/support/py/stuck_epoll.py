@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Locks of the kernel that a process holds until it is told to release them.
+
+epoll_wait(2) copies events to memory while it holds the epoll's mutex. If the memory has a page
+fault that is not resolved, here because of userfaultfd(2), epoll_wait(2) keeps the mutex. A process
+that then closes the last fd of a file that the epoll watches waits for the mutex, and no signal
+ends that wait. A process that adds this epoll to another epoll waits for it while holding a second
+mutex, which every process needs that nests epolls. (With memory of a FUSE file system in place of
+userfaultfd(2), all this needs no privileges.)
+
+In the same way setsockopt(2) keeps the lock of a socket while it copies a value.
+"""
+import ctypes
+import mmap
+import os
+import pathlib
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+SYSCALL = {"x86_64": 323, "aarch64": 282}.get(os.uname().machine)  # userfaultfd(2)
+API, REGISTER = 0xc018aa3f, 0xc020aa00  # UFFDIO_API, UFFDIO_REGISTER
+API_VERSION, MISSING = 0xaa, 1
+PR_SET_PDEATHSIG = 1
+
+
+class Stuck:
+    """A process that holds a lock from now until release()."""
+
+    def __init__(self, way, fds):
+        self._holder = subprocess.Popen([sys.executable, __file__, way, *map(str, fds)],
+                                        pass_fds=fds, stdout=subprocess.PIPE)
+        reply = self._holder.stdout.readline()
+        if reply != b"held\n":
+            self.release()
+            pytest.skip(f"needs userfaultfd(2) for faults of the kernel: {reply.decode()}")
+
+    def release(self):
+        """Release the lock, which ends all waits for it."""
+        self._holder.kill()
+        self._holder.wait()
+        self._holder.stdout.close()
+
+    close = release
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.release()
+
+
+class StuckEpoll(Stuck):
+    """Hold the mutex of an epoll that watches the @fds. The process that holds it has no fds of the
+    watched files.
+
+    nested: also hold the mutex for nested epolls, which is one for the whole machine
+    """
+
+    def __init__(self, *fds, nested=False):
+        super().__init__("nested" if nested else "epoll", fds)
+
+
+class StuckSocket(Stuck):
+    """Hold the lock of a socket."""
+
+    def __init__(self, sock):
+        super().__init__("socket", [sock.fileno()])
+
+
+def missing_page(libc):
+    """Map a page, and behind it another whose first access waits. Return: both pages, the address
+    of the second one, the userfaultfd."""
+    pages = mmap.mmap(-1, 2 * mmap.PAGESIZE)
+    pages[0] = 1
+    address = ctypes.addressof(ctypes.c_char.from_buffer(pages)) + mmap.PAGESIZE
+    uffd = libc.syscall(SYSCALL, os.O_CLOEXEC)
+    if uffd < 0 or libc.ioctl(uffd, ctypes.c_ulong(API),
+                              (ctypes.c_uint64 * 3)(API_VERSION)) or \
+            libc.ioctl(uffd, ctypes.c_ulong(REGISTER),
+                       (ctypes.c_uint64 * 4)(address, mmap.PAGESIZE, MISSING)):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return pages, address, uffd
+
+
+def nest(epoll):
+    """Add @epoll to another epoll, in a thread that waits for the mutex of @epoll."""
+    outer = select.epoll()
+    thread = threading.Thread(target=outer.register, daemon=True, args=(epoll.fileno(),))
+    thread.start()
+    stat = pathlib.Path(f"/proc/self/task/{thread.native_id}/stat")
+    while stat.read_text().rsplit(")", 1)[1].split()[0] != "D":
+        time.sleep(0.005)
+
+
+def watch(fds):
+    """Return: an epoll that watches the fds, which are closed, and has an event."""
+    epoll = select.epoll()
+    epoll.register(os.eventfd(1), select.EPOLLIN)
+    for fd in fds:
+        epoll.register(fd, 0)
+        os.close(fd)
+    return epoll
+
+
+def hold(way, fds):
+    """Print "held" when the lock is held, and keep it until the process is killed."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # if the tests are killed
+    _pages, address, uffd = missing_page(libc)
+    if way == "socket":  # the first half of a struct linger is copied before the lock is taken
+        call, words = libc.setsockopt, (fds[0], socket.SOL_SOCKET, socket.SO_LINGER,
+                                        ctypes.c_void_p(address - 4), 8)
+    else:
+        epoll = watch(fds)
+        call, words = libc.epoll_wait, (epoll.fileno(), ctypes.c_void_p(address), 1, -1)
+    threading.Thread(target=call, daemon=True, args=words).start()
+    os.read(uffd, 32)  # the description of the page fault
+    if way == "nested":
+        nest(epoll)
+    print("held", flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    try:
+        hold(sys.argv[1], [int(word) for word in sys.argv[2:]])
+    except OSError as error:
+        print(error, flush=True)
