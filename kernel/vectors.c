@@ -2,6 +2,7 @@
 /* Count interrupts (MSI-X, or INTx on revision 0) and signal listeners. */
 #include <linux/eventfd.h>
 #include <linux/interrupt.h>
+#include <linux/nospec.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
 
@@ -122,13 +123,17 @@ int ivshmem_vectors_init(struct ivshmem_device *device)
 /* Signal eventfd @fd whenever vector @number is rung. @fd: -1 to stop signalling */
 int ivshmem_vector_listen(struct ivshmem_file *file, u32 number, int fd)
 {
-	struct ivshmem_vector *vector = &file->device->vectors[number];
-	struct ivshmem_listener *listener = &file->listeners[number];
 	struct eventfd_ctx *ctx = NULL;
+	struct ivshmem_listener *listener;
+	struct ivshmem_vector *vector;
 	unsigned long flags;
 
 	if (number >= file->device->vectors_n || fd < -1)
 		return -EINVAL;
+	/* The CPU must not use a larger @number speculatively (Spectre variant 1). */
+	number = array_index_nospec(number, file->device->vectors_n);
+	vector = &file->device->vectors[number];
+	listener = &file->listeners[number];
 	if (fd >= 0)
 		ctx = eventfd_ctx_fdget(fd);
 	if (IS_ERR(ctx))
