@@ -216,6 +216,8 @@ static int ivshmem_ioctl_run(struct ivshmem_file *file, unsigned int command,
 {
 	if (file->device->gone)
 		return -ENODEV;
+	if (command == IVS_IOC_DMABUF && !(file->file->f_mode & FMODE_READ))
+		return -EBADF;
 	if (command != IVS_IOC_INFO && !(file->file->f_mode & FMODE_WRITE))
 		return -EBADF;
 	switch (command) {

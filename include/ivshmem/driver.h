@@ -145,6 +145,7 @@ struct ivs_ioc_ring {
  * while dma-bufs of an unplugged device at the same address are still open. Exports fail with
  * EOPNOTSUPP if the region's address or size is not a multiple of 2 MiB, and in encrypted guests.
  * Importers that cannot address the region get EOPNOTSUPP when they map the dma-buf.
+ * The file must also be open for reading, because a dma-buf can be read.
  */
 struct ivs_ioc_dmabuf {
 	__u64 offset;
@@ -155,8 +156,9 @@ struct ivs_ioc_dmabuf {
 
 /*
  * Errors: ENODEV (the device was unplugged or unbound), EINVAL (see above), EBADF (RING, EVENTFD,
- * DMABUF: the file is not open for writing; EVENTFD: bad fd), EFAULT, ENOMEM, ENOTTY, EMFILE, EBUSY
- * (DMABUF: see above), EOPNOTSUPP (DMABUF: see above, or the kernel has no dma-buf support).
+ * DMABUF: the file is not open for writing; DMABUF: or for reading; EVENTFD: bad fd), EFAULT,
+ * ENOMEM, ENOTTY, EMFILE, EBUSY (DMABUF: see above), EOPNOTSUPP (DMABUF: see above, or the kernel
+ * has no dma-buf support).
  */
 #define IVS_IOC_INFO _IOR('v', 0xe0, struct ivs_ioc_info)
 #define IVS_IOC_EVENTFD _IOW('v', 0xe1, struct ivs_ioc_eventfd)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * driver-test user GROUP: test access to the device node by members of its group and by others. The
- * mode of the node is first 0660, and then 0640, which allows the group only to read.
+ * mode of the node is first 0660, then 0640, which allows the group only to read, and then 0620.
  */
 #include "common.h"
 
@@ -61,6 +61,18 @@ static void reader(void)
 	close(fd);
 }
 
+static void writer(void)
+{
+	int fd;
+
+	check_errno(EACCES, open_number(device_number, O_RDWR), "writer: cannot open for reading");
+	fd = open_device(O_WRONLY);
+	check(!map(fd, IVS_MMAP_MEMORY, PAGE, PROT_WRITE), "writer: cannot map the region");
+	check_errno(EBADF, ioctl(fd, IVS_IOC_DMABUF, &(struct ivs_ioc_dmabuf){.len = PAGE}),
+		    "writer: cannot export a dma-buf, which could be read");
+	close(fd);
+}
+
 static void other(void)
 {
 	check_errno(EACCES, open_number(device_number, O_RDONLY), "other: cannot open for reading");
@@ -98,6 +110,8 @@ int suite_user(int argc, char **argv)
 	need(!chmod(path, 0640), "set mode 0640");
 	as_user(MEMBER, group, reader);
 	as_user(OTHER, OTHER, other);
+	need(!chmod(path, 0620), "set mode 0620");
+	as_user(MEMBER, group, writer);
 	need(!chown(path, 0, 0) && !chmod(path, 0600), "restore the node's owner and mode");
 	as_user(MEMBER, group, other);
 	return 0;
