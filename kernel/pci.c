@@ -198,6 +198,12 @@ static void ivshmem_remove(struct pci_dev *pdev)
 	ivshmem_device_shut_down(device);
 }
 
+/* A kernel that kexec starts may have no handler for INTx when another device unmasks its line. */
+static void ivshmem_shutdown(struct pci_dev *pdev)
+{
+	ivshmem_vectors_mask(pci_get_drvdata(pdev), true);
+}
+
 /* Block accesses to the hardware, and faults on mappings, until ivshmem_reset_done(). */
 static void ivshmem_reset_prepare(struct pci_dev *pdev)
 {
@@ -247,6 +253,7 @@ static struct pci_driver ivshmem_driver = {
 	.id_table = ivshmem_ids,
 	.probe = ivshmem_probe,
 	.remove = ivshmem_remove,
+	.shutdown = ivshmem_shutdown,
 	.err_handler = &ivshmem_error_handlers,
 	.driver.pm = pm_sleep_ptr(&ivshmem_pm_ops),
 };

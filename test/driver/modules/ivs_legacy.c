@@ -195,6 +195,17 @@ static int ivs_legacy_raise(struct ivs_legacy_pin *asked)
 	return result;
 }
 
+static void ivs_legacy_shut_down(void)
+{
+	struct pci_dev *device;
+
+	pci_lock_rescan_remove();
+	if (bus)
+		list_for_each_entry(device, &bus->devices, bus_list)
+			device->dev.bus->shutdown(&device->dev);
+	pci_unlock_rescan_remove();
+}
+
 static long ivs_legacy_ioctl(struct file *file, unsigned int command, unsigned long user)
 {
 	union {
@@ -211,6 +222,8 @@ static long ivs_legacy_ioctl(struct file *file, unsigned int command, unsigned l
 		result = ivs_legacy_add(&argument.add);
 	else if (command == IVS_LEGACY_PIN)
 		result = ivs_legacy_raise(&argument.pin);
+	else if (command == IVS_LEGACY_SHUTDOWN)
+		ivs_legacy_shut_down();
 	else
 		ivs_legacy_remove();
 	mutex_unlock(&lock);

@@ -42,5 +42,6 @@ struct ivs_legacy_pin {
 #define IVS_LEGACY_ADD _IOW('l', 1, struct ivs_legacy)
 #define IVS_LEGACY_PIN _IOWR('l', 2, struct ivs_legacy_pin)
 #define IVS_LEGACY_REMOVE _IO('l', 3)
+#define IVS_LEGACY_SHUTDOWN _IO('l', 4) /* what the kernel does before a reboot or kexec */
 
 #endif

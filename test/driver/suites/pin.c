@@ -91,6 +91,8 @@ static void test_interrupts(void)
 	check(take_event(event, TIMEOUT_MS) == 1, "unbound: the eventfd is signalled");
 	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/bind"), "bind");
 	check(eventually(is_there, NULL) && assert_intx(1).mask == 1, "bound: unmasked");
+	need(!ioctl(legacy, IVS_LEGACY_SHUTDOWN), "shut down");
+	check(assert_intx(0).mask == 0, "shut down: masked");
 	close(fd);
 	close(event);
 }
