@@ -7,8 +7,8 @@
  * hardware takes @hardware for reading and checks @gone first; unbind and reset take it for
  * writing. Interrupts are freed before any other resource.
  *
- * Lock order: mmap_lock, @hardware, then @files_lock or @pages_lock; @map_lock and the vectors'
- * locks are innermost.
+ * Lock order: mmap_lock, @hardware, then @files_lock or the lock of all devices' pages (dmabuf.c);
+ * @map_lock and the vectors' locks are innermost.
  */
 #ifndef IVSHMEM_DEVICE_H
 #define IVSHMEM_DEVICE_H
@@ -54,8 +54,8 @@ struct ivshmem_vector {
  * @rung:          wait queue of read() and poll()
  * @files_lock:    protects @files and @files_n
  * @files:         open files, to find their mappings
- * @pages_lock:    protects @pages
  * @pages:         struct pages of the region, or NULL before the first dma-buf
+ * @pages_node:    node in the list of all devices that have @pages
  * @map_lock:      protects @memory_type and @mapped_n
  * @memory_type:   IVS_MEMORY_* type of the @mapped_n current mappings
  * @zeroes:        page mapped in place of the region and the registers once @gone is set
@@ -88,8 +88,8 @@ struct ivshmem_device {
 	struct list_head files;
 	unsigned int files_n;
 
-	struct mutex pages_lock;
 	struct dev_pagemap *pages;
+	struct list_head pages_node;
 
 	spinlock_t map_lock;
 	u32 memory_type;

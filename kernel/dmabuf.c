@@ -32,16 +32,25 @@ struct ivshmem_dmabuf {
 	u64 len;
 };
 
-static bool ivshmem_dmabuf_has_pages(phys_addr_t at)
-{
-	struct dev_pagemap *map = NULL;
+/* Protects the list, the devices' @pages, and the calls that create and remove struct pages. */
+static DEFINE_MUTEX(ivshmem_pages_lock);
+static LIST_HEAD(ivshmem_with_pages);
 
-#ifdef CONFIG_ZONE_DEVICE
-	map = get_dev_pagemap(PHYS_PFN(at), NULL);
-	if (map)
-		put_dev_pagemap(map);
-#endif
-	return map;
+/*
+ * Return: whether an unbound device has pages in the range of @device. The driver must ask its own
+ * list: get_dev_pagemap() finds one page and does not find pages that are being removed, and
+ * memremap_pages() warns in both cases. Other drivers remove their pages when they are unbound.
+ */
+static bool ivshmem_dmabuf_overlaps(const struct ivshmem_device *device)
+{
+	const struct ivshmem_device *other;
+
+	list_for_each_entry(other, &ivshmem_with_pages, pages_node) {
+		if (other->memory_at < device->memory_at + device->memory_len &&
+		    device->memory_at < other->memory_at + other->memory_len)
+			return true;
+	}
+	return false;
 }
 
 static int ivshmem_dmabuf_make_pages(struct ivshmem_device *device)
@@ -53,8 +62,8 @@ static int ivshmem_dmabuf_make_pages(struct ivshmem_device *device)
 	if (!IS_ALIGNED(device->memory_at | device->memory_len, SZ_2M) ||
 	    cc_platform_has(CC_ATTR_MEM_ENCRYPT))
 		return -EOPNOTSUPP;
-	if (ivshmem_dmabuf_has_pages(device->memory_at))
-		return -EBUSY; /* pages kept for dma-bufs of an unbound device at this address */
+	if (ivshmem_dmabuf_overlaps(device))
+		return -EBUSY;
 	map = kzalloc(sizeof(*map), GFP_KERNEL);
 	if (!map)
 		return -ENOMEM;
@@ -65,11 +74,13 @@ static int ivshmem_dmabuf_make_pages(struct ivshmem_device *device)
 #ifdef CONFIG_ZONE_DEVICE
 	result = memremap_pages(map, NUMA_NO_NODE);
 #endif
-	if (IS_ERR(result))
+	if (IS_ERR(result)) {
 		kfree(map);
-	else
-		device->pages = map;
-	return PTR_ERR_OR_ZERO(result);
+		return PTR_ERR(result);
+	}
+	device->pages = map;
+	list_add(&device->pages_node, &ivshmem_with_pages);
+	return 0;
 }
 
 /* The kernel maps memory that has struct pages as write-back, so claim the write-back type. */
@@ -77,7 +88,7 @@ static int ivshmem_dmabuf_need_pages(struct ivshmem_device *device)
 {
 	int result = 0;
 
-	mutex_lock(&device->pages_lock);
+	mutex_lock(&ivshmem_pages_lock);
 	if (!device->pages) {
 		result = ivshmem_memory_claim(device, IVS_MEMORY_WB);
 		if (!result) {
@@ -86,18 +97,22 @@ static int ivshmem_dmabuf_need_pages(struct ivshmem_device *device)
 				ivshmem_memory_unclaim(device);
 		}
 	}
-	mutex_unlock(&device->pages_lock);
+	mutex_unlock(&ivshmem_pages_lock);
 	return result;
 }
 
 /* Called when the device is released, by which time it has no dma-bufs left. */
 void ivshmem_dmabuf_free_pages(struct ivshmem_device *device)
 {
+	mutex_lock(&ivshmem_pages_lock);
+	if (device->pages) {
+		list_del(&device->pages_node);
 #ifdef CONFIG_ZONE_DEVICE
-	if (device->pages)
 		memunmap_pages(device->pages);
 #endif
-	kfree(device->pages);
+		kfree(device->pages);
+	}
+	mutex_unlock(&ivshmem_pages_lock);
 }
 
 static int ivshmem_dmabuf_fill_table(struct sg_table *table, const struct ivshmem_dmabuf *dmabuf)

@@ -46,7 +46,6 @@ static struct ivshmem_device *ivshmem_device_new(struct pci_dev *pdev)
 	init_rwsem(&device->hardware);
 	init_waitqueue_head(&device->rung);
 	mutex_init(&device->files_lock);
-	mutex_init(&device->pages_lock);
 	INIT_LIST_HEAD(&device->files);
 	spin_lock_init(&device->map_lock);
 	device->status = (void *)get_zeroed_page(GFP_KERNEL);

@@ -142,7 +142,7 @@ struct ivs_ioc_ring {
  *
  * The dma-buf is readable and writable. The first export maps the region write-back in the kernel
  * until the device is unbound: it fails with EBUSY while the region is mapped write-combining, or
- * while dma-bufs of an unplugged device at the same address are still open. Exports fail with
+ * while dma-bufs of an unplugged device at overlapping addresses are open. Exports fail with
  * EOPNOTSUPP if the region's address or size is not a multiple of 2 MiB, and in encrypted guests.
  * Importers that cannot address the region get EOPNOTSUPP when they map the dma-buf.
  * The file must also be open for reading, because a dma-buf can be read.

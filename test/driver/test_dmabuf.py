@@ -36,3 +36,50 @@ driver-test dmabuf $kind
 driver-test -d 1 dmabuf none
 """, devices, modules=MODULES)
     driver_guest.finish(guest, record_property, host.answers())
+
+
+class Slot:
+    """A slot with either two devices, at successive addresses, or one device at the addresses of
+    both. Each device has a memory backend of its own, because QEMU 7.2 aborts when one is used
+    again."""
+
+    def __init__(self, host, place, sizes):
+        self.guest = None
+        self.objects = []
+        for number, size in enumerate(sizes):
+            for name, len_ in (("first", size), ("second", size), ("larger", 8)):
+                self.objects += host.plain(place, len_ * MIB, f"{name}{number}")[:2]
+        self._plugged = []
+        self._round = -1
+
+    def _replace(self, *names):
+        qmp = self.guest.qmp()
+        if self._plugged:
+            qmp.unplug(self._plugged[0])
+            for _ in self._plugged:
+                qmp.wait_event("DEVICE_DELETED", 30)
+        self._plugged = [f"{name}{self._round}" for name in names]
+        # The guest notices the devices when function 0 is plugged in.
+        for function, ident in reversed(list(enumerate(self._plugged))):
+            qmp.command("device_add", driver="ivshmem-plain", bus="rp0", id=ident,
+                        memdev=f"m-{ident}", addr=f"0.{function}", multifunction=True)
+
+    def two(self):
+        """Plug in the two devices of the next round."""
+        self._round += 1
+        self._replace("first", "second")
+
+    def larger(self):
+        """Replace them with a larger device."""
+        self._replace("larger")
+
+
+def test_larger_device_over_a_dmabuf(place, record_property):
+    """A device of 8 MiB is plugged in at the addresses of two unplugged ones, while a dma-buf of
+    the second one is open, which begins 2 or 4 MiB after the new device."""
+    sizes = (2, 4)
+    slot = Slot(Host(), place, sizes)
+    slot.guest = driver_guest.start(place, f"driver-test dmabuf over {len(sizes)}",
+                                    PORT + slot.objects, modules=MODULES,
+                                    qmp=str(place.dir / "qmp"))
+    driver_guest.finish(slot.guest, record_property, {"two": slot.two, "larger": slot.larger})

@@ -2,6 +2,9 @@
 /*
  * driver-test dmabuf pages    run all tests, because the region can have struct pages
  * driver-test dmabuf none     check that exports fail, because the region cannot have struct pages
+ * driver-test dmabuf over ROUNDS
+ *                             the host replaces a device whose dma-buf is open with a larger one
+ *                             that begins at a lower address
  */
 #include "common.h"
 
@@ -253,6 +256,37 @@ static void test_unbind(void)
 	check(eventually(can_export, NULL), "export works once they are closed");
 }
 
+/* Export all the time while another process closes an imported dma-buf of the unbound device. */
+static void test_export_during_release(void)
+{
+	int importer = open_importer();
+	struct ivs_import imported;
+	int64_t until;
+	pid_t pid;
+	int buf = export(0, PAGE);
+
+	need(!import(importer, buf, false, &imported), "import");
+	close_all();
+	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/unbind"), "unbind");
+	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/bind"), "bind");
+	need(eventually(is_there, NULL), "the new device appears");
+	open_all();
+	check_errno(EBUSY, export(0, PAGE), "no export while a dma-buf is imported");
+	pid = fork();
+	need(pid >= 0, "fork");
+	close(buf);
+	close(importer);
+	if (!pid)
+		_exit(0); /* closes the last fd of the dma-buf */
+	until = now_ms() + TIMEOUT_MS;
+	do {
+		buf = export(0, PAGE);
+	} while (buf < 0 && errno == EBUSY && now_ms() < until);
+	check_errno(0, buf, "export as soon as it is closed, with no error but EBUSY");
+	close(buf);
+	need(waitpid(pid, NULL, 0) == pid, "the other process ends");
+}
+
 static void test_all(void)
 {
 	const uint64_t lens[] = {PAGE, 16 * PAGE, info.memory_len};
@@ -267,12 +301,66 @@ static void test_all(void)
 	test_mmap();
 	test_many();
 	test_unbind();
+	for (int i = 0; i < 5; i++)
+		test_export_during_release();
+}
+
+/*
+ * The host replaces devices 0 and 1 with a larger device 0, at the addresses of both, while a
+ * dma-buf of device 1 is imported.
+ */
+static void test_over(void)
+{
+	uint64_t old_at = memory_at;
+	int importer = open_importer();
+	struct ivs_import imported;
+	int buf = export(0, info.memory_len);
+
+	need(buf >= 0 && !import(importer, buf, false, &imported), "import");
+	close_all();
+	ask("larger");
+	device_number = 0;
+	need(eventually(is_there, NULL), "the larger device appears");
+	open_all();
+	check(old_at > memory_at && old_at < memory_at + info.memory_len,
+	      "%#lx is within the new region, %#lx", old_at, memory_at);
+	for (int i = 0; i < 3; i++)
+		check_errno(EBUSY, export(0, PAGE), "no export while the old dma-buf is imported");
+	close(importer);
+	close(buf);
+	check(can_export(NULL), "export works once it is closed");
+	close_all();
+}
+
+static bool are_two(void *unused)
+{
+	int fd = open_number(1, O_RDWR);
+
+	(void)unused;
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static void test_over_rounds(int rounds)
+{
+	for (int i = 0; i < rounds; i++) {
+		ask("two");
+		need(eventually(are_two, NULL), "two devices appear");
+		device_number = 1;
+		open_all();
+		test_over();
+	}
 }
 
 int suite_dmabuf(int argc, char **argv)
 {
-	if (argc != 2)
+	if (argc < 2)
 		return -1;
+	if (!strcmp(argv[1], "over") && argc == 3) {
+		test_over_rounds(atoi(argv[2]));
+		return 0;
+	}
 	open_all();
 	if (!strcmp(argv[1], "pages")) {
 		test_all();
