@@ -56,6 +56,7 @@ struct ivshmem_vector {
  * @files:         open files, to find their mappings
  * @pages:         struct pages of the region, or NULL before the first dma-buf
  * @pages_node:    node in the list of all devices that have @pages
+ * @imports_n:     number of times that dma-bufs are mapped by importers, which use @pages
  * @map_lock:      protects @memory_type and @mapped_n
  * @memory_type:   IVS_MEMORY_* type of the @mapped_n current mappings
  * @zeroes:        page mapped in place of the region and the registers once @gone is set
@@ -90,6 +91,7 @@ struct ivshmem_device {
 
 	struct dev_pagemap *pages;
 	struct list_head pages_node;
+	atomic_t imports_n;
 
 	spinlock_t map_lock;
 	u32 memory_type;
@@ -148,7 +150,10 @@ void ivshmem_vectors_signal_all(struct ivshmem_device *device);
 int ivshmem_vector_listen(struct ivshmem_file *file, u32 vector, int fd);
 u64 ivshmem_vector_count(const struct ivshmem_device *device, unsigned int vector);
 
-/* dmabuf.c. ivshmem_dmabuf_export() returns the new fd or a negative errno. */
+/*
+ * dmabuf.c. ivshmem_dmabuf_export() returns the new fd or a negative errno.
+ * ivshmem_dmabuf_free_pages() is called once @gone is set and again when the device is released.
+ */
 #ifdef CONFIG_DMA_SHARED_BUFFER
 int ivshmem_dmabuf_export(struct ivshmem_file *file, const struct ivs_ioc_dmabuf *arg);
 void ivshmem_dmabuf_free_pages(struct ivshmem_device *device);

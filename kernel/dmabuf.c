@@ -4,8 +4,9 @@
  *
  * Most importers need struct pages, which device memory does not have. Because struct pages take
  * 1.6 % of the region's size in guest memory, they are created only on the first export, for the
- * whole region. Because memory hotplug is expensive, they are kept until the device is released.
- * Memory hotplug requires 2 MiB alignment.
+ * whole region. Because memory hotplug is expensive, they are kept until the device is unbound, or,
+ * if importers use them at that time, until it is released. Memory hotplug requires 2 MiB
+ * alignment.
  */
 #include <linux/cc_platform.h>
 #include <linux/dma-buf.h>
@@ -101,16 +102,21 @@ static int ivshmem_dmabuf_need_pages(struct ivshmem_device *device)
 	return result;
 }
 
-/* Called when the device is released, by which time it has no dma-bufs left. */
+/*
+ * Called once the device is gone, so that no importer can map a dma-buf any more. Importers that
+ * have mapped one keep the pages until the device is released. Other holders of dma-bufs must not:
+ * on x86, a device that is plugged in at the same address could not be mapped uncached.
+ */
 void ivshmem_dmabuf_free_pages(struct ivshmem_device *device)
 {
 	mutex_lock(&ivshmem_pages_lock);
-	if (device->pages) {
+	if (device->pages && !atomic_read_acquire(&device->imports_n)) {
 		list_del(&device->pages_node);
 #ifdef CONFIG_ZONE_DEVICE
 		memunmap_pages(device->pages);
 #endif
 		kfree(device->pages);
+		device->pages = NULL;
 	}
 	mutex_unlock(&ivshmem_pages_lock);
 }
@@ -160,6 +166,8 @@ static int ivshmem_dmabuf_map_table(struct sg_table *table,
 	result = dma_map_sgtable(attachment->dev, table, direction, DMA_ATTR_SKIP_CPU_SYNC);
 	if (result)
 		sg_free_table(table);
+	else
+		atomic_inc(&dmabuf->device->imports_n);
 	return result;
 }
 
@@ -184,9 +192,12 @@ static struct sg_table *ivshmem_dmabuf_map(struct dma_buf_attachment *attachment
 static void ivshmem_dmabuf_unmap(struct dma_buf_attachment *attachment, struct sg_table *table,
 				 enum dma_data_direction direction)
 {
+	const struct ivshmem_dmabuf *dmabuf = attachment->dmabuf->priv;
+
 	dma_unmap_sgtable(attachment->dev, table, direction, DMA_ATTR_SKIP_CPU_SYNC);
 	sg_free_table(table);
 	kfree(table);
+	atomic_dec_return_release(&dmabuf->device->imports_n);
 }
 
 static void ivshmem_dmabuf_release(struct dma_buf *buf)

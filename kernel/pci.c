@@ -150,6 +150,7 @@ static void ivshmem_device_shut_down(struct ivshmem_device *device)
 	ivshmem_files_unmap(device);
 	up_write(&device->hardware);
 	ivshmem_vectors_signal_all(device);
+	ivshmem_dmabuf_free_pages(device);
 }
 
 static void ivshmem_device_put(void *device)

@@ -77,7 +77,7 @@ class Slot:
 def test_larger_device_over_a_dmabuf(place, record_property):
     """A device of 8 MiB is plugged in at the addresses of two unplugged ones, while a dma-buf of
     the second one is open, which begins 2 or 4 MiB after the new device."""
-    sizes = (2, 4)
+    sizes = (2, 4, 4)
     slot = Slot(Host(), place, sizes)
     slot.guest = driver_guest.start(place, f"driver-test dmabuf over {len(sizes)}",
                                     PORT + slot.objects, modules=MODULES,

@@ -256,6 +256,37 @@ static void test_unbind(void)
 	check(eventually(can_export, NULL), "export works once they are closed");
 }
 
+/*
+ * A process that has a dma-buf but has not imported it does not keep the struct pages of an unbound
+ * device: the address range can be mapped with another memory type, as drivers of other devices do.
+ */
+static void test_unbind_unimported(void)
+{
+	char path[64];
+	int buf = export(0, PAGE);
+	int resource;
+	void *at;
+
+	need(buf >= 0, "export");
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource2", info.bdf);
+	close_all();
+	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/unbind"), "unbind");
+	need(!write_file("1", "/sys/bus/pci/devices/%s/enable", info.bdf), "enable");
+	resource = open(path, O_RDWR | O_CLOEXEC);
+	need(resource >= 0, "%s", path);
+	at = map(resource, 0, PAGE, PROT_READ);
+	check(at, "unbound, with an open dma-buf: the range can be mapped uncached");
+	if (at)
+		munmap(at, PAGE);
+	close(resource);
+	need(!write_file("0", "/sys/bus/pci/devices/%s/enable", info.bdf), "disable");
+	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/bind"), "bind");
+	need(eventually(is_there, NULL), "the new device appears");
+	open_all();
+	check(can_export(NULL), "export works with an open dma-buf of the old device");
+	close(buf);
+}
+
 /* Export all the time while another process closes an imported dma-buf of the unbound device. */
 static void test_export_during_release(void)
 {
@@ -301,22 +332,24 @@ static void test_all(void)
 	test_mmap();
 	test_many();
 	test_unbind();
+	test_unbind_unimported();
 	for (int i = 0; i < 5; i++)
 		test_export_during_release();
 }
 
 /*
  * The host replaces devices 0 and 1 with a larger device 0, at the addresses of both, while a
- * dma-buf of device 1 is imported.
+ * dma-buf of device 1 is open. @is_imported: whether it is also imported
  */
-static void test_over(void)
+static void test_over(bool is_imported)
 {
 	uint64_t old_at = memory_at;
 	int importer = open_importer();
 	struct ivs_import imported;
 	int buf = export(0, info.memory_len);
 
-	need(buf >= 0 && !import(importer, buf, false, &imported), "import");
+	need(buf >= 0, "export");
+	need(!is_imported || !import(importer, buf, false, &imported), "import");
 	close_all();
 	ask("larger");
 	device_number = 0;
@@ -324,11 +357,18 @@ static void test_over(void)
 	open_all();
 	check(old_at > memory_at && old_at < memory_at + info.memory_len,
 	      "%#lx is within the new region, %#lx", old_at, memory_at);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 3 && is_imported; i++)
 		check_errno(EBUSY, export(0, PAGE), "no export while the old dma-buf is imported");
-	close(importer);
-	close(buf);
-	check(can_export(NULL), "export works once it is closed");
+	if (is_imported) {
+		close(importer);
+		close(buf);
+	}
+	check(can_export(NULL), "export works %s",
+	      is_imported ? "once it is closed" : "while it is open but not imported");
+	if (!is_imported) {
+		close(importer);
+		close(buf);
+	}
 	close_all();
 }
 
@@ -349,7 +389,7 @@ static void test_over_rounds(int rounds)
 		need(eventually(are_two, NULL), "two devices appear");
 		device_number = 1;
 		open_all();
-		test_over();
+		test_over(i < rounds - 1);
 	}
 }
 
