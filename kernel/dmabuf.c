@@ -11,8 +11,10 @@
 #include <linux/cc_platform.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
+#include <linux/iommu.h>
 #include <linux/memremap.h>
 #include <linux/slab.h>
+#include <linux/swiotlb.h>
 
 #include "compat.h"
 #include "device.h"
@@ -142,11 +144,26 @@ static int ivshmem_dmabuf_fill_table(struct sg_table *table, const struct ivshme
 	return 0;
 }
 
+/* Return: whether an IOMMU translates the importer's DMA addresses (not with iommu=pt) */
+static bool ivshmem_dmabuf_is_translated(struct device *importer)
+{
+#ifdef CONFIG_IOMMU_API
+	const struct iommu_domain *domain = iommu_get_domain_for_dev(importer);
+
+	return domain && domain->type != IOMMU_DOMAIN_IDENTITY;
+#else
+	return false;
+#endif
+}
+
 /* Return: whether DMA would use a bounce buffer, whose copy is never synced with the region. */
 static bool ivshmem_dmabuf_bounces(struct device *importer, const struct ivshmem_device *device)
 {
-	return !device_iommu_mapped(importer) &&
-	       dma_get_mask(importer) < device->memory_at + device->memory_len - 1;
+	u64 mask = min_not_zero(dma_get_mask(importer), importer->bus_dma_limit);
+
+	return is_swiotlb_force_bounce(importer) ||
+	       (!ivshmem_dmabuf_is_translated(importer) &&
+		mask < device->memory_at + device->memory_len - 1);
 }
 
 static int ivshmem_dmabuf_map_table(struct sg_table *table,

@@ -145,8 +145,9 @@ struct ivs_ioc_ring {
  * also fails with EBUSY if the region overlaps that of an unplugged device of which an importer had
  * mapped a dma-buf, until the files and dma-bufs of that device are closed. Exports fail with
  * EOPNOTSUPP if the region's address or size is not a multiple of 2 MiB, and in encrypted guests.
- * Importers that cannot address the region get EOPNOTSUPP when they map the dma-buf.
- * The file must also be open for reading, because a dma-buf can be read.
+ * Importers that cannot address the region, or whose DMA uses bounce buffers (swiotlb=force), get
+ * EOPNOTSUPP when they map the dma-buf. The file must also be open for reading, because a dma-buf
+ * can be read.
  */
 struct ivs_ioc_dmabuf {
 	__u64 offset;

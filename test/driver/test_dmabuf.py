@@ -38,6 +38,31 @@ driver-test -d 1 dmabuf none
     driver_guest.finish(guest, record_property, host.answers())
 
 
+def test_no_import_through_forced_bounce_buffers(place, record_property):
+    """swiotlb=force: all DMA uses bounce buffers, whose copy would never be synced with the region.
+    """
+    host = Host()
+    guest = driver_guest.start(place, "driver-test dmabuf bounce",
+                               host.plain(place, 4 * MIB, number=0), modules=MODULES,
+                               append="swiotlb=force")
+    driver_guest.finish(guest, record_property, host.answers())
+
+
+def test_no_import_through_bounce_buffers_beside_an_iommu(place, record_property):
+    """iommu=pt: a device with 32-bit DMA uses bounce buffers for memory above 4 GiB, because its
+    IOMMU translates no addresses. The device that imports is another ivshmem device."""
+    host = Host()
+    devices = PORT + host.plain(place, MIB, "small", number=0)
+    devices += host.plain(place, 64 * MIB, bus="rp0")
+    guest = driver_guest.start(place, """
+bdf=$(basename $(readlink -f /sys/class/ivshmem/ivshmem0/device))
+[ -d /sys/bus/pci/devices/$bdf/iommu_group ] || echo "not ok 0 - no IOMMU"
+printf %s $bdf >/sys/module/ivs_import/parameters/pci_device
+driver-test -d 1 dmabuf bounce
+""", devices, modules=MODULES, iommu=True, append="iommu=pt")
+    driver_guest.finish(guest, record_property, host.answers())
+
+
 class Slot:
     """A slot with either two devices, at successive addresses, or one device at the addresses of
     both. Each device has a memory backend of its own, because QEMU 7.2 aborts when one is used

@@ -5,6 +5,7 @@
 #include <linux/io.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/pci.h>
 #include <linux/platform_device.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -12,10 +13,15 @@
 
 #include "ivs_import.h"
 
+static char *pci_device;
+module_param(pci_device, charp, 0600);
+MODULE_PARM_DESC(pci_device, "PCI address of the device that imports, or empty for a virtual one");
+
 static struct platform_device *importer;
 
 struct state {
 	struct mutex lock;
+	struct device *dev;
 	struct dma_buf *buf;
 	struct dma_buf_attachment *attachment;
 	struct sg_table *table;
@@ -58,6 +64,8 @@ static void ivs_import_detach(struct state *state)
 		dma_buf_detach(state->buf, state->attachment);
 	if (state->buf)
 		dma_buf_put(state->buf);
+	put_device(state->dev);
+	state->dev = NULL;
 	state->attachment = NULL;
 	state->buf = NULL;
 }
@@ -78,6 +86,12 @@ static void ivs_import_report(const struct state *state, struct ivs_import *aske
 	}
 }
 
+static struct device *ivs_import_device(void)
+{
+	return pci_device ? bus_find_device_by_name(&pci_bus_type, NULL, pci_device) :
+			    get_device(&importer->dev);
+}
+
 static int ivs_import_attach(struct state *state, struct ivs_import *asked)
 {
 	struct dma_buf_attachment *attachment;
@@ -91,9 +105,15 @@ static int ivs_import_attach(struct state *state, struct ivs_import *asked)
 		state->buf = NULL;
 		return result;
 	}
-	attachment = asked->peer ? dma_buf_dynamic_attach(state->buf, &importer->dev, &peer_ops,
-							  state) :
-				   dma_buf_attach(state->buf, &importer->dev);
+	state->dev = ivs_import_device();
+	if (!state->dev) {
+		ivs_import_detach(state);
+		return -ENODEV;
+	}
+	if (asked->peer)
+		attachment = dma_buf_dynamic_attach(state->buf, state->dev, &peer_ops, state);
+	else
+		attachment = dma_buf_attach(state->buf, state->dev);
 	result = PTR_ERR_OR_ZERO(attachment);
 	if (!result) {
 		state->attachment = attachment;

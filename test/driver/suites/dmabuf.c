@@ -2,6 +2,7 @@
 /*
  * driver-test dmabuf pages    run all tests, because the region can have struct pages
  * driver-test dmabuf none     check that exports fail, because the region cannot have struct pages
+ * driver-test dmabuf bounce   check that imports fail, because they would use bounce buffers
  * driver-test dmabuf over ROUNDS
  *                             the host replaces a device whose dma-buf is open with a larger one
  *                             that begins at a lower address
@@ -337,6 +338,21 @@ static void test_all(void)
 		test_export_during_release();
 }
 
+static void test_bounce(uint64_t len)
+{
+	struct ivs_import imported;
+	int importer = open_importer();
+	int buf = export(0, len);
+
+	need(buf >= 0, "export");
+	for (int peer = 0; peer < 2; peer++)
+		check_errno(EOPNOTSUPP, import(importer, buf, peer, &imported),
+			    "no import of %#lx bytes through a bounce buffer%s", len,
+			    peer ? ", with peer-to-peer DMA" : "");
+	close(importer);
+	close(buf);
+}
+
 /*
  * The host replaces devices 0 and 1 with a larger device 0, at the addresses of both, while a
  * dma-buf of device 1 is open. @is_imported: whether it is also imported
@@ -404,6 +420,9 @@ int suite_dmabuf(int argc, char **argv)
 	open_all();
 	if (!strcmp(argv[1], "pages")) {
 		test_all();
+	} else if (!strcmp(argv[1], "bounce")) {
+		test_bounce(PAGE);
+		test_bounce(info.memory_len);
 	} else {
 		check_errno(EOPNOTSUPP, export(0, PAGE), "this region cannot be exported");
 		check_errno(EINVAL, export(1, PAGE), "invalid arguments are reported first");
