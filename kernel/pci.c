@@ -95,6 +95,17 @@ static void ivshmem_device_claim_page(struct ivshmem_device *device)
 			   !devm_request_resource(&device->pdev->dev, bar->parent, &device->rest);
 }
 
+/* Return: whether user space could map the MSI-X table, which R-2 puts in a BAR of its own. */
+static bool ivshmem_device_exposes_table(struct pci_dev *pdev)
+{
+	u32 table = 1;
+
+	if (pdev->msix_cap)
+		pci_read_config_dword(pdev, pdev->msix_cap + PCI_MSIX_TABLE, &table);
+	table &= PCI_MSIX_TABLE_BIR;
+	return table == IVS_BAR_REGISTERS || table == IVS_BAR_MEMORY;
+}
+
 static int ivshmem_device_map_bars(struct ivshmem_device *device)
 {
 	struct pci_dev *pdev = device->pdev;
@@ -111,6 +122,8 @@ static int ivshmem_device_map_bars(struct ivshmem_device *device)
 	if (!(pci_resource_flags(pdev, IVS_BAR_REGISTERS) & IORESOURCE_MEM) ||
 	    pci_resource_len(pdev, IVS_BAR_REGISTERS) < IVS_REG_DOORBELL + sizeof(u32))
 		return dev_err_probe(&pdev->dev, -ENODEV, "BAR 0 has no registers\n");
+	if (ivshmem_device_exposes_table(pdev))
+		return dev_err_probe(&pdev->dev, -ENODEV, "BAR 0 or 2 has the MSI-X table\n");
 	if (!devm_request_mem_region(&pdev->dev, device->memory_at, device->memory_len, "ivshmem"))
 		return -EBUSY;
 	result = pcim_iomap_regions(pdev, BIT(IVS_BAR_REGISTERS), "ivshmem");

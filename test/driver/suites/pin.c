@@ -112,6 +112,24 @@ static struct ivs_legacy named(const char *name, bool has_uuid)
 	return wanted;
 }
 
+/*
+ * A device with its MSI-X table in a BAR that users can map must not be bound: they could make the
+ * device write to any address.
+ */
+static void test_msix_table(void)
+{
+	for (uint8_t bar = 0; bar <= 2; bar += 2) {
+		/* The capability: one vector, the table at 0x800 in @bar, the PBA in BAR 1. */
+		const struct ivs_legacy wanted = {
+			.cap_len = 12,
+			.cap = {0x11, 0, 0, 0, bar, 0x08, 0, 0, 1, 0, 0, 0},
+		};
+
+		need(!ioctl(legacy, IVS_LEGACY_ADD, &wanted), "add a device");
+		check(!is_there(NULL), "MSI-X table in BAR %u: not bound", bar);
+	}
+}
+
 static void check_named(const char *name, bool has_uuid)
 {
 	struct ivs_legacy wanted = named(name, has_uuid);
@@ -181,6 +199,7 @@ int suite_pin(int argc, char **argv)
 	need(legacy >= 0, "/dev/ivs-legacy");
 	test_info();
 	test_interrupts();
+	test_msix_table();
 	test_names();
 	check(!ioctl(legacy, IVS_LEGACY_REMOVE), "remove the device");
 	check(open_number(device_number, O_RDWR) < 0, "the device node is gone");
