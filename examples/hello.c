@@ -7,6 +7,7 @@
  *   hello unix:/tmp/ivshmem_socket 0 hi    writes "hi" into the region and rings peer 0
  *   hello pci: 0 hi                        the same, from a guest
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +52,8 @@ static int receive_word(struct ivs_peer *peer)
 	/* Copy, then check, then use: other peers may write at any time. */
 	memcpy(word, memory, WORD_LEN);
 	word[WORD_LEN - 1] = 0;
+	for (char *c = word; *c; c++)
+		*c = isprint((unsigned char)*c) ? *c : '?'; /* no terminal escapes */
 	printf("hello: peer %d was told: %s\n", ivs_peer_id(peer), word);
 	return 0;
 }

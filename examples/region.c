@@ -6,11 +6,14 @@
  *   region shm:looking-glass 32M                     mode 0600, owned by the caller
  *   region shm:looking-glass 32M 0660 $(id -u) $(getent group kvm | cut -d: -f3)
  *
- * An existing region of the given size is left unchanged; one of another size is an error.
+ * An existing region of the given size is left unchanged; one of another size is an error. Another
+ * user may have made it: then there is a warning.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <ivshmem/region.h>
 
@@ -25,6 +28,21 @@ static uint64_t parse_size(const char *text)
 	if (suffix)
 		return n << (10 * (suffix - suffixes + 1));
 	return *end ? 0 : n;
+}
+
+/* In /dev/shm any user can be the first to make an object with this name. */
+static void warn_of_others(const struct ivs_region *region)
+{
+	struct stat st;
+
+	if (ivs_region_created(region) || fstat(ivs_region_fd(region), &st))
+		return;
+	if (st.st_uid && st.st_uid != geteuid())
+		fprintf(stderr, "region: warning: %s existed before and is owned by uid %d\n",
+			ivs_region_path(region), (int)st.st_uid);
+	if (st.st_mode & S_IWOTH)
+		fprintf(stderr, "region: warning: %s existed before and is writable by all users\n",
+			ivs_region_path(region));
 }
 
 int main(int argc, char **argv)
@@ -53,6 +71,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "region: %s\n", err.text);
 		return 1;
 	}
+	warn_of_others(region);
 	printf("-object memory-backend-file,id=shm0,share=on,size=%s,mem-path=%s "
 	       "-device ivshmem-plain,memdev=shm0\n",
 	       argv[2], ivs_region_path(region));

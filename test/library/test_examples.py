@@ -126,6 +126,35 @@ def test_meet_continues_after_a_stop(place):
         assert process.wait() == 0, process.err.text()
 
 
+# hello, region
+
+def test_hello_prints_no_terminal_escapes(place):
+    """hello replaces the bytes in the region that are not printable."""
+    place.server()
+    process = place.start(example(place, "hello"), address(place))
+    process.out.wait("I am peer 0, waiting for a doorbell")
+    with open(place.shm_path, "r+b") as region, mmap.mmap(region.fileno(), 64) as memory:
+        memory[:64] = b"\x1b]0;hi\x07\r\x9b2J\n\x00".ljust(64, b"\x1b")
+    assert place.run_client("-c", "int 0 0").returncode == 0
+    assert process.wait() == 0
+    assert process.out.seen[-1] == "hello: peer 0 was told: ?]0;hi???2J?"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give the region away")
+def test_region_warns_of_a_region_of_others(place):
+    """region warns of a region that another user made first, or that all users can write to."""
+    words = [example(place, "region"), f"shm:{place.shm}", "1M"]
+    assert place.run(*words).stderr == ""
+    assert place.run(*words).stderr == ""
+    os.chown(place.shm_path, 65534, -1)
+    place.shm_path.chmod(0o666)
+    done = place.run(*words)
+    assert done.returncode == 0
+    assert done.stderr == (
+        f"region: warning: {place.shm_path} existed before and is owned by uid 65534\n"
+        f"region: warning: {place.shm_path} existed before and is writable by all users\n")
+
+
 # ping-pong
 
 RESULT = re.compile(r"ping-pong: (\d+) round trips with peer (\d+): min ([\d.]+) us, "
