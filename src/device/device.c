@@ -168,6 +168,11 @@ void ivs_device_discard(struct ivs_device *device)
 	ivs_device_close(device);
 }
 
+const struct ivs_region *ivs_device_region(const struct ivs_device *device)
+{
+	return device->bar2.region;
+}
+
 const char *ivs_device_name(const struct ivs_device *device)
 {
 	return device->name;

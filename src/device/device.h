@@ -109,6 +109,9 @@ void ivs_device_close(struct ivs_device *device);
 /** ivs_device_discard() - close a device that no VMM has used; remove the region it created */
 void ivs_device_discard(struct ivs_device *device);
 
+/** ivs_device_region() - the region that the device opened by its address; NULL: none */
+const struct ivs_region *ivs_device_region(const struct ivs_device *device);
+
 /** ivs_device_name() - the device's name in the log: the path of its socket, or "fd N" */
 const char *ivs_device_name(const struct ivs_device *device);
 

@@ -16,6 +16,7 @@
 #include "tools/device/confine.h"
 #include "tools/device/options.h"
 #include "tools/device/status.h"
+#include "tools/shared/others.h"
 #include "tools/shared/usage.h"
 
 #define OWN_FILES 64
@@ -92,7 +93,11 @@ static int open_device(struct program *program, unsigned int at, struct ivs_erro
 
 static int open_region(struct program *program, unsigned int at, struct ivs_error *err)
 {
-	return add_name(program, at, ivs_device_open_region(program->devices[at], err), err);
+	int result = ivs_device_open_region(program->devices[at], err);
+
+	if (!result && ivs_device_region(program->devices[at]))
+		warn_of_others(ivs_device_region(program->devices[at]));
+	return add_name(program, at, result, err);
 }
 
 static int add_device(struct program *program, unsigned int at, struct ivs_error *err)

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -19,6 +18,7 @@
 #include "tools/server/options.h"
 #include "tools/server/status.h"
 #include "tools/server/upgrade.h"
+#include "tools/shared/others.h"
 #include "tools/shared/usage.h"
 
 static sigset_t our_signals(void)
@@ -51,23 +51,6 @@ static int open_signal_fd(struct ivs_error *err)
 	int fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 
 	return fd < 0 ? ivs_error_errno(err, errno, "cannot make a signalfd") : fd;
-}
-
-/* In a shared directory such as /dev/shm, another user may have created the region's file first. */
-static void warn_of_others(const struct ivs_region *region)
-{
-	struct stat st;
-
-	if (ivs_region_created(region) || fstat(ivs_region_fd(region), &st))
-		return;
-	if (st.st_uid && st.st_uid != geteuid())
-		ivs_log(IVS_LOG_WARNING,
-			"%s existed before and is owned by uid %d, who can read and change its "
-			"contents",
-			ivs_region_path(region), (int)st.st_uid);
-	if (st.st_mode & S_IWOTH)
-		ivs_log(IVS_LOG_WARNING, "%s existed before and is writable by all users",
-			ivs_region_path(region));
 }
 
 static void log_start(const struct settings *settings, const struct ivs_server *server,
