@@ -85,7 +85,29 @@ static int remove_stale(const struct sockaddr_un *addr, struct ivs_error *err)
 	return 0;
 }
 
-static int replace_stale(int fd, const struct sockaddr_un *addr, struct ivs_error *err)
+/*
+ * The kernel makes the socket file with the permission bits of the socket, less the umask. So the
+ * file has its mode from the beginning, and no path is followed to set it: another user who may
+ * write to the directory could put a symbolic link there. @mode: 0: as the umask permits.
+ *
+ * Return: 0 or -errno.
+ */
+static int bind_with_mode(int fd, const struct sockaddr_un *addr, mode_t mode)
+{
+	mode_t former;
+	int result;
+
+	if (!mode)
+		return bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? -errno : 0;
+	if (fchmod(fd, mode))
+		return -errno;
+	former = umask(0);
+	result = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? -errno : 0;
+	umask(former);
+	return result;
+}
+
+static int replace_stale(int fd, const struct sockaddr_un *addr, mode_t mode, struct ivs_error *err)
 {
 	IVS_OWNED_FD lock = -1;
 	int result;
@@ -96,41 +118,78 @@ static int replace_stale(int fd, const struct sockaddr_un *addr, struct ivs_erro
 	result = remove_stale(addr, err);
 	if (result)
 		return result;
-	if (bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
-		return ivs_error_errno(err, errno, "cannot make the socket %s", addr->sun_path);
-	return 0;
+	result = bind_with_mode(fd, addr, mode);
+	return result ? ivs_error_errno(err, -result, "cannot make the socket %s", addr->sun_path)
+		      : 0;
 }
 
 /* Lock the directory only if necessary: any user can hold the lock on a directory such as /tmp. */
-static int bind_or_replace(int fd, const struct sockaddr_un *addr, struct ivs_error *err)
+static int bind_or_replace(int fd, const struct sockaddr_un *addr, mode_t mode,
+			   struct ivs_error *err)
 {
-	if (!bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
+	int result = bind_with_mode(fd, addr, mode);
+
+	if (!result)
 		return 0;
-	if (errno == EADDRINUSE)
-		return replace_stale(fd, addr, err);
-	return ivs_error_set(err, -errno, "cannot make the socket %s: %s%s", addr->sun_path,
-			     strerrordesc_np(errno),
-			     errno == ENOENT ? ": make its directory first"
-			     : errno == EACCES
+	if (result == -EADDRINUSE)
+		return replace_stale(fd, addr, mode, err);
+	return ivs_error_set(err, result, "cannot make the socket %s: %s%s", addr->sun_path,
+			     strerrordesc_np(-result),
+			     result == -ENOENT ? ": make its directory first"
+			     : result == -EACCES
 				     ? ": this user must be able to write to its directory"
 				     : "");
 }
 
+/*
+ * Open the socket file without following a link, so that it cannot be exchanged for another file
+ * afterwards. If it has been exchanged already, it may be another socket, but no other kind of
+ * file, and none that has another name.
+ */
+static int open_socket_file(const char *path, int *file_fd, struct stat *st, struct ivs_error *err)
+{
+	*file_fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (*file_fd < 0 || fstat(*file_fd, st))
+		return ivs_error_errno(err, errno, "cannot check the socket %s", path);
+	if (S_ISSOCK(st->st_mode) && st->st_nlink == 1)
+		return 0;
+	return ivs_error_set(err, IVS_LISTENER_E_PATH,
+			     "another process has replaced the socket %s while it was being made: "
+			     "use a directory that no other user can write to",
+			     path);
+}
+
+/* A default ACL of the directory can have taken bits from the mode. */
+static int restore_mode(int file_fd, const struct stat *st, mode_t mode)
+{
+	char name[40];
+
+	if (!mode || (st->st_mode & 07777) == mode)
+		return 0;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", file_fd);
+	return chmod(name, mode) ? -errno : 0;
+}
+
 /* Call this before listen(2): until then the kernel refuses connections. */
-static int set_owner(const struct ivs_listener_options *opts, struct ivs_error *err)
+static int set_owner(const struct ivs_listener_options *opts, struct stat *st,
+		     struct ivs_error *err)
 {
 	char owner[IVS_OWNER_TEXT_LEN];
+	IVS_OWNED_FD fd = -1;
+	int result;
 
+	result = open_socket_file(opts->path, &fd, st, err);
+	if (result)
+		return result;
 	if ((opts->uid != (uid_t)-1 || opts->gid != (gid_t)-1) &&
-	    lchown(opts->path, opts->uid, opts->gid))
+	    fchownat(fd, "", opts->uid, opts->gid, AT_EMPTY_PATH))
 		return ivs_error_set(
 			err, -errno, "cannot change the owner of the socket %s to %s: %s%s",
 			opts->path, ivs_owner_text(opts->uid, opts->gid, owner),
 			strerrordesc_np(errno),
 			errno == EPERM ? ": only root or a member of that group can do this" : "");
-	if (opts->mode && chmod(opts->path, opts->mode))
-		return ivs_error_errno(err, errno, "cannot set the mode of %s", opts->path);
-	return 0;
+	result = restore_mode(fd, st, opts->mode);
+	return result ? ivs_error_errno(err, -result, "cannot set the mode of %s", opts->path) : 0;
 }
 
 int ivs_listener_open(struct ivs_listener *listener, const struct ivs_listener_options *opts,
@@ -147,14 +206,15 @@ int ivs_listener_open(struct ivs_listener *listener, const struct ivs_listener_o
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return ivs_error_errno(err, errno, "cannot make a socket");
-	result = bind_or_replace(fd, &addr, err);
+	result = bind_or_replace(fd, &addr, opts->mode, err);
 	if (result)
 		return result;
-	result = set_owner(opts, err);
-	if (!result && (lstat(path, &listener->ours) || listen(fd, SOMAXCONN)))
+	result = set_owner(opts, &listener->ours, err);
+	if (!result && listen(fd, SOMAXCONN))
 		result = ivs_error_errno(err, errno, "cannot listen at %s", path);
 	if (result) {
-		unlink(path);
+		if (result != IVS_LISTENER_E_PATH) /* then it is another file */
+			unlink(path);
 		return result;
 	}
 	listener->fd = ivs_fd_take(&fd);

@@ -57,6 +57,7 @@ ERRORS = {
     "fallocate": {HARMLESS: "ENOSPC ENOMEM EINTR EIO EOPNOTSUPP"},
     "faccessat2": {HARMLESS: "EACCES EIO ENOMEM"},
     "fchmod": {HARMLESS: "EPERM EIO EROFS"},
+    "fchownat": {HARMLESS: "EPERM EIO EROFS"},
     "fchown": {HARMLESS: "EPERM EIO EDQUOT"},
     "fcntl": {HARMLESS: "EBUSY EPERM ENOMEM"},
     "flock": {HARMLESS: "EINTR ENOLCK ENOMEM"},
@@ -113,6 +114,7 @@ ERRORS = {
     "signalfd4": {HARMLESS: _FDS + " ENODEV"},
     "socket": {HARMLESS: _FDS + " ENOBUFS"},
     "sysinfo": {HARMLESS: "EFAULT"},
+    "umask": {},
     "unlink": {HARMLESS: "EIO EBUSY EROFS"},
     "write": {HARMLESS: "EPIPE ENOSPC EIO EAGAIN EINTR"},
 }

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Stop a program at a chosen point of its start, as an attacker who wins a race would find it, and
+let it continue."""
+import os
+import pathlib
+import signal
+
+from support.py.programs import wait_until
+
+
+def is_stopped(pid):
+    """Return whether the process is stopped."""
+    text = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    return text.rsplit(")", 1)[1].split()[0] in "tT"
+
+
+def start_stopped(place, after, made, program, *arguments):
+    """Start a program that is stopped when it has made a system call for the n-th time, which
+    makes a file; after is (call, n). Return: the process; send SIGCONT to let it continue."""
+    call, nth = after
+    process = place.start(
+        "env", "ASAN_OPTIONS=detect_leaks=0",  # the leak check's vfork() would be traced, too
+        "strace", "-D", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
+        f"inject={call}:signal=STOP:when={nth}", program, *arguments)
+    # strace itself stops the process, too, before the program starts.
+    wait_until(lambda: process.popen.poll() is not None
+               or os.path.lexists(made) and is_stopped(process.pid),
+               f"the program stops after {call}")
+    assert process.popen.poll() is None, process.err.text()
+    return process
+
+
+def swap_socket_for_link(place, process, socket):
+    """While the process is stopped, replace its socket by a symbolic link to a file that only its
+    owner may read, and let the process continue. Return: that file."""
+    precious = place.dir / "precious"
+    precious.write_text("secret", encoding="ascii")
+    precious.chmod(0o600)
+    assert socket.is_socket()
+    socket.unlink()
+    socket.symlink_to(precious)
+    process.signal(signal.SIGCONT)
+    return precious
+
+
+def check_link_not_followed(process, precious, socket):
+    """The start must fail, say why, and change neither the file nor the link."""
+    def attributes():
+        there = precious.stat()
+        return oct(there.st_mode), there.st_uid, there.st_gid
+
+    before = ("0o100600", 0, 0)
+    wait_until(lambda: process.popen.poll() is not None or attributes() != before, "it fails")
+    assert attributes() == before
+    assert process.wait() == 1
+    assert "another process has replaced the socket" in process.err.text()
+    assert socket.is_symlink()
