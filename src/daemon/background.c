@@ -19,29 +19,28 @@ IVS_SYSCALLS(ivs_background_syscalls, IVS_CALL_DUP2, {"write"}, {"close"}, IVS_C
 	     IVS_CALL_LSTAT, IVS_CALL_UNLINK);
 
 /* Return: 1: the file is empty or holds a number; 0: it holds something else; -errno. */
-static int looks_like_pidfile(int fd)
+static int looks_like_pidfile(int fd, const struct stat *st)
 {
 	char text[32] = "";
-	struct stat st;
 	ssize_t digits_n;
 	ssize_t n;
 
-	if (fstat(fd, &st))
-		return -errno;
-	if (!S_ISREG(st.st_mode))
+	if (!S_ISREG(st->st_mode))
 		return 0;
 	n = pread(fd, text, sizeof(text) - 1, 0);
 	if (n < 0)
 		return -errno;
-	if (n != st.st_size)
+	if (n != st->st_size)
 		return 0;
 	digits_n = (ssize_t)strspn(text, "0123456789");
 	return digits_n == n || (digits_n && digits_n == n - 1 && text[digits_n] == '\n');
 }
 
-static int lock_pidfile(int fd, const char *path, struct ivs_error *err)
+/* A user who can write to the file could later put another process's id in it, for root to kill. */
+static int check_pidfile(int fd, const char *path, struct ivs_error *err)
 {
-	int looks = looks_like_pidfile(fd);
+	struct stat st;
+	int looks = fstat(fd, &st) ? -errno : looks_like_pidfile(fd, &st);
 
 	if (looks < 0)
 		return ivs_error_errno(err, -looks, "cannot read the pidfile %s", path);
@@ -50,8 +49,25 @@ static int lock_pidfile(int fd, const char *path, struct ivs_error *err)
 				     "%s does not look like a pidfile: remove it or use another "
 				     "file (-p)",
 				     path);
-	if (!flock(fd, LOCK_EX | LOCK_NB))
-		return 0;
+	if (st.st_uid && st.st_uid != geteuid())
+		return ivs_error_set(err, IVS_PIDFILE_E_FOREIGN,
+				     "the pidfile %s is owned by uid %d, who can change the number "
+				     "in it: remove it or use another file (-p)",
+				     path, (int)st.st_uid);
+	if (st.st_mode & S_IWOTH)
+		return ivs_error_set(err, IVS_PIDFILE_E_FOREIGN,
+				     "the pidfile %s is writable by all users, who can change the "
+				     "number in it: remove it or use another file (-p)",
+				     path);
+	return 0;
+}
+
+static int lock_pidfile(int fd, const char *path, struct ivs_error *err)
+{
+	int result = check_pidfile(fd, path, err);
+
+	if (result || !flock(fd, LOCK_EX | LOCK_NB))
+		return result;
 	if (errno != EWOULDBLOCK)
 		return ivs_error_errno(err, errno, "cannot lock the pidfile %s", path);
 	return ivs_error_set(err, IVS_PIDFILE_E_BUSY,
@@ -60,14 +76,36 @@ static int lock_pidfile(int fd, const char *path, struct ivs_error *err)
 			     path);
 }
 
+#define OPEN_FLAGS (O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
+
 /* Try to open an existing file first, to know whether this call created it. */
 static int open_pidfile(const char *path, bool *made)
 {
-	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-	int fd = open(path, flags);
+	int fd = open(path, O_RDWR | OPEN_FLAGS);
 
 	*made = fd < 0 && errno == ENOENT;
-	return *made ? open(path, flags | O_CREAT | O_EXCL, 0644) : fd;
+	return *made ? open(path, O_RDWR | O_CREAT | O_EXCL | OPEN_FLAGS, 0644) : fd;
+}
+
+/* Lock the file that is open as @fd with an fd that cannot write. Return: as ivs_pidfile_open(). */
+static int lock_for_good(int fd, const char *path, int *lock_fd, int *same, struct ivs_error *err)
+{
+	int result;
+
+	*same = 0;
+	*lock_fd = open(path, O_RDONLY | OPEN_FLAGS);
+	if (*lock_fd < 0 && (errno == ENOENT || errno == ELOOP))
+		return 0; /* removed or replaced since */
+	if (*lock_fd < 0)
+		return ivs_error_errno(err, errno, "cannot open the pidfile %s", path);
+	result = lock_pidfile(*lock_fd, path, err);
+	/* Its owner may have removed the pidfile between our open() and our lock. */
+	*same = ivs_path_is_fd(path, *lock_fd);
+	if (*same > 0)
+		*same = ivs_path_is_fd(path, fd);
+	if (!result && *same < 0)
+		result = ivs_error_errno(err, -*same, "cannot check the pidfile %s", path);
+	return result;
 }
 
 int ivs_pidfile_open(struct ivs_pidfile *file, const char *path, struct ivs_error *err)
@@ -75,6 +113,7 @@ int ivs_pidfile_open(struct ivs_pidfile *file, const char *path, struct ivs_erro
 	for (;;) {
 		bool made;
 		IVS_OWNED_FD fd = open_pidfile(path, &made);
+		IVS_OWNED_FD lock_fd = -1;
 		int result;
 		int same;
 
@@ -82,32 +121,29 @@ int ivs_pidfile_open(struct ivs_pidfile *file, const char *path, struct ivs_erro
 			continue;
 		if (fd < 0)
 			return ivs_error_errno(err, errno, "cannot open the pidfile %s", path);
-		result = lock_pidfile(fd, path, err);
-		/* Its owner may have removed the pidfile between our open() and our lock. */
-		same = ivs_path_is_fd(path, fd);
-		if (!result && same < 0)
-			result = ivs_error_errno(err, -same, "cannot check the pidfile %s", path);
-		if (result < 0 && made && same)
+		result = lock_for_good(fd, path, &lock_fd, &same, err);
+		if (result < 0 && made && (same || lock_fd < 0))
 			unlink(path); /* safe: no other process has locked the file */
 		if (result)
 			return result;
 		if (!same)
 			continue;
-		*file = (struct ivs_pidfile){ivs_fd_take(&fd), made, path};
+		*file = (struct ivs_pidfile){ivs_fd_take(&lock_fd), ivs_fd_take(&fd), made, path};
 		return 0;
 	}
 }
 
 void ivs_pidfile_adopt(struct ivs_pidfile *file, int fd, const char *path)
 {
-	*file = (struct ivs_pidfile){fd, true, path};
+	*file = (struct ivs_pidfile){fd, -1, true, path};
 }
 
 int ivs_pidfile_write(struct ivs_pidfile *file, struct ivs_error *err)
 {
-	if (ftruncate(file->fd, 0) || dprintf(file->fd, "%d\n", (int)getpid()) < 0)
+	if (ftruncate(file->write_fd, 0) || dprintf(file->write_fd, "%d\n", (int)getpid()) < 0)
 		return ivs_error_errno(err, errno, "cannot write the pidfile %s", file->path);
 	file->ours = true;
+	ivs_fd_close(&file->write_fd);
 	return 0;
 }
 
@@ -123,6 +159,7 @@ void ivs_pidfile_close(struct ivs_pidfile *file)
 	if (result && result != -ENOENT)
 		ivs_log(IVS_LOG_WARNING, "cannot remove the pidfile %s: %s", file->path,
 			strerrordesc_np(-result));
+	ivs_fd_close(&file->write_fd);
 	ivs_fd_close(&file->fd);
 }
 

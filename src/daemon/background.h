@@ -12,25 +12,29 @@ extern const struct ivs_syscall ivs_background_syscalls[];
 
 /**
  * struct ivs_pidfile - a file with our process id, locked while the process runs
- * @fd:   -1: none
+ * @fd:   locked, and for reading only, so that nobody who takes over the process can
+ *        change the number; -1: none
+ * @write_fd: until the number is written
  * @ours: this process created or wrote the file, and removes it at exit
  * @path: must stay valid as long as this structure
  */
 struct ivs_pidfile {
 	int fd;
+	int write_fd;
 	bool ours;
 	const char *path;
 };
 
 enum ivs_pidfile_error {
 	IVS_PIDFILE_E_BUSY = 1, /* a running process holds the lock on the file */
-	IVS_PIDFILE_E_FOREIGN,	/* the file is not a pidfile */
+	IVS_PIDFILE_E_FOREIGN,	/* the file is not a pidfile, or others can write to it */
 };
 
 /**
  * ivs_pidfile_open() - lock @path, without writing to it
  *
- * A file that holds anything but a number is refused.
+ * A file is refused if it holds anything but a number, or if another user than root and the user of
+ * this process owns it, or if all users can write to it.
  *
  * Return: 0, IVS_PIDFILE_E_*, -errno.
  */

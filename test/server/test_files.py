@@ -2,6 +2,8 @@
 """Files of ivshmem-server that other processes use too: pidfile, region, socket."""
 import fcntl
 import os
+import pathlib
+import re
 import signal
 import stat
 import time
@@ -88,6 +90,34 @@ def test_pidfile_with_other_content_is_refused(place, content):
     check_refused(place, done, "does not look like a pidfile")
     assert str(pidfile) in done.stderr
     assert identity(pidfile) == before
+
+
+@needs_root
+@pytest.mark.parametrize("uid, mode, message", [
+    (NOBODY, 0o644, f"is owned by uid {NOBODY}, who can change the number in it"),
+    (0, 0o666, "is writable by all users, who can change the number in it"),
+])
+def test_pidfile_that_others_can_write_to_is_refused(place, uid, mode, message):
+    """A pidfile in which another user could put the id of another process is not taken over."""
+    pidfile = place.dir / "pid"
+    pidfile.write_text("4194999\n")
+    os.chown(pidfile, uid, -1)
+    pidfile.chmod(mode)
+    check_refused(place, start_daemon(place, pidfile), message)
+    assert pidfile.read_text() == "4194999\n"
+
+
+def test_server_cannot_change_its_pidfile(place):
+    """The fd of the pidfile that the server keeps open, locked, is for reading only."""
+    pidfile = place.dir / "pid"
+    server = place.server("-p", pidfile)
+    flags = [int(re.search(r"^flags:\s+(\d+)", info.read_text(), re.MULTILINE)[1], 8)
+             for info in pathlib.Path(f"/proc/{server.pid}/fdinfo").iterdir()
+             if os.readlink(f"/proc/{server.pid}/fd/{info.name}") == str(pidfile)]
+    assert [flag & os.O_ACCMODE for flag in flags] == [os.O_RDONLY]
+    with open(pidfile, "rb") as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    server.stop()
 
 
 @pytest.mark.parametrize("content", ["", "4194999\n", "4194999", "1\n"], ids=repr)

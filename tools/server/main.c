@@ -280,7 +280,7 @@ int main(int argc, char **argv)
 	static struct program program = {
 		.settings = &settings,
 		.handover = IVS_HANDOVER_INIT,
-		.pidfile = {.fd = -1},
+		.pidfile = {.fd = -1, .write_fd = -1},
 	};
 	int status;
 	int fd;
