@@ -27,6 +27,15 @@ int ivs_roster_heap_grow(struct ivs_roster_memory *memory, size_t len)
 	return 0;
 }
 
+void ivs_roster_memory_discard(struct ivs_roster_memory *memory, size_t offset, size_t len,
+			       bool zero)
+{
+	if (memory->discard)
+		memory->discard(memory, offset, len, zero);
+	else if (zero)
+		memset(memory->base + offset, 0, len);
+}
+
 static uint64_t area_len(const struct ivs_roster_area *area)
 {
 	return area->records_n * ivs_roster_record_len(area->ids_n);
@@ -112,7 +121,7 @@ int ivs_roster_memory_grow(struct ivs_roster_memory *memory, unsigned int ids_n,
 			return result;
 		header = ivs_roster_memory_header(memory);
 	}
-	memset(memory->base + to.offset, 0, area_len(&to));
+	ivs_roster_memory_discard(memory, to.offset, area_len(&to), true);
 	for (unsigned int n = 0; n < from.records_n; n++) {
 		if (record_at(memory, &from, n)->present)
 			copy_record(memory, &from, &to, n);
@@ -120,5 +129,6 @@ int ivs_roster_memory_grow(struct ivs_roster_memory *memory, unsigned int ids_n,
 	header->areas[!header->current] = to;
 	atomic_signal_fence(memory_order_seq_cst);
 	header->current = !header->current;
+	ivs_roster_memory_discard(memory, from.offset, area_len(&from), false);
 	return 0;
 }

@@ -32,11 +32,15 @@
  * @len:  length in bytes
  * @grow: extend the memory to @len bytes, of which the new ones are 0. Return: 0; -errno: nothing
  *        has changed.
+ * @discard: the contents of @len bytes from @offset are not needed: the memory of whole pages may
+ *           be returned to the system. With @zero, all of these bytes must be 0 afterwards. NULL:
+ *           no memory is returned
  */
 struct ivs_roster_memory {
 	uint8_t *base;
 	size_t len;
 	int (*grow)(struct ivs_roster_memory *memory, size_t len);
+	void (*discard)(struct ivs_roster_memory *memory, size_t offset, size_t len, bool zero);
 };
 
 /** ivs_roster_heap_grow() - a @grow that uses realloc(3); the owner must free(base) */
@@ -121,6 +125,10 @@ bool ivs_roster_memory_check(const struct ivs_roster_memory *memory);
  */
 IVS_MUST_USE int ivs_roster_memory_grow(struct ivs_roster_memory *memory, unsigned int ids_n,
 					unsigned int records_n);
+
+/** ivs_roster_memory_discard() - see @discard of struct ivs_roster_memory */
+void ivs_roster_memory_discard(struct ivs_roster_memory *memory, size_t offset, size_t len,
+			       bool zero);
 
 static inline struct ivs_roster_memory_header *
 ivs_roster_memory_header(const struct ivs_roster_memory *memory)

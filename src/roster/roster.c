@@ -26,6 +26,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PAGE_LEN_MAX (64 << 10) /* of any machine */
+
 static int grow_bitmap(uint64_t **map, unsigned int from_n, unsigned int to_n)
 {
 	uint64_t *bigger = reallocarray(*map, to_n, sizeof(uint64_t));
@@ -252,15 +254,36 @@ static void forget_id(struct ivs_roster *roster, unsigned int id, unsigned int *
 	ivs_roster_update_id(roster, id);
 }
 
+/*
+ * After a crowd has left, its records need no memory. Small records share a page: the unused
+ * records beside this one that can share a page with it are discarded, too.
+ */
+static void discard_record(struct ivs_roster *roster, unsigned int record)
+{
+	unsigned int around = (unsigned int)(PAGE_LEN_MAX / roster->record_len) + 1;
+	unsigned int first = record;
+	unsigned int end = record + 1;
+
+	while (first && record - first < around && !ivs_bitmap_has(roster->used_records, first - 1))
+		first--;
+	while (end < roster->records_n && end - record <= around &&
+	       !ivs_bitmap_has(roster->used_records, end))
+		end++;
+	ivs_roster_memory_discard(roster->memory,
+				  roster->records_offset + first * roster->record_len,
+				  (end - first) * roster->record_len, false);
+}
+
 void ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 {
 	struct ivs_roster_record *record = ivs_roster_record_of(roster, id);
 	unsigned int end = roster->ids_n;
 	const uint64_t *known = ivs_roster_known(record);
 	const uint64_t *heard = ivs_roster_heard(roster, record);
+	unsigned int number = roster->ids[id].record;
 
 	record->present = false;
-	ivs_bitmap_remove(roster->used_records, roster->ids[id].record);
+	ivs_bitmap_remove(roster->used_records, number);
 	roster->ids[id].record = NO_RECORD;
 	ivs_bitmap_remove(roster->visible, id);
 	roster->peers_n--;
@@ -271,6 +294,7 @@ void ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 	     (other = ivs_bitmap_next_andnot(heard, NULL, other, end)) < end; other++)
 		forget_id(roster, other, &roster->ids[other].heard_n);
 	ivs_roster_update_id(roster, id);
+	discard_record(roster, number);
 }
 
 /* Carry out the steps that plan_vector() and plan_join() in due.c have planned. */

@@ -30,8 +30,11 @@
  */
 #define FILE_LEN (INT64_C(8) << 30)
 
-/* mremap(2) grows the roster's memory. */
-IVS_SYSCALLS(ivs_handover_syscalls, {"mremap"}, {"munmap"}, {"close"});
+#define DISCARD_MIN (1 << 20) /* a roster of some hundred clients is not worth the system calls */
+
+/* mremap(2) grows the roster's memory, and madvise(2) returns parts of it to the system. */
+IVS_SYSCALLS(ivs_handover_syscalls, {"mremap"}, {"madvise", {IVS_ARG_IS(3, MADV_REMOVE)}},
+	     {"munmap"}, {"close"});
 
 static_assert(sizeof(struct ivs_handover_notes) <= NOTES_LEN, "the roster's memory follows");
 
@@ -64,6 +67,24 @@ static int grow_memory(struct ivs_roster_memory *memory, size_t len)
 	return 0;
 }
 
+/* Punch holes into the file: it is tmpfs, so their bytes are 0, and they cost nothing. */
+static void discard_memory(struct ivs_roster_memory *memory, size_t offset, size_t len, bool zero)
+{
+	uintptr_t page_len = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uint8_t *begin = memory->base + offset;
+	uint8_t *end = begin + len;
+	uint8_t *first = begin + (-(uintptr_t)begin & (page_len - 1));
+	uint8_t *last = end - ((uintptr_t)end & (page_len - 1));
+
+	if (memory->len < DISCARD_MIN || first >= last ||
+	    madvise(first, (size_t)(last - first), MADV_REMOVE))
+		first = last = end;
+	if (!zero)
+		return;
+	memset(begin, 0, (size_t)(first - begin));
+	memset(last, 0, (size_t)(end - last));
+}
+
 static int map_memory(struct ivs_handover *handover, size_t len)
 {
 	void *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, handover->state_fd, 0);
@@ -71,7 +92,7 @@ static int map_memory(struct ivs_handover *handover, size_t len)
 	if (map == MAP_FAILED)
 		return -errno;
 	handover->memory = (struct ivs_roster_memory){(uint8_t *)map + NOTES_LEN, len - NOTES_LEN,
-						      grow_memory};
+						      grow_memory, discard_memory};
 	return 0;
 }
 

@@ -87,6 +87,12 @@ static void view_clear(struct oracle *o, unsigned int id)
 	memset(view->awaited, 0, sizeof(view->awaited[0]) * o->ids_end);
 }
 
+/* What is discarded must not be needed. */
+static void spoil(struct ivs_roster_memory *memory, size_t offset, size_t len, bool zero)
+{
+	memset(memory->base + offset, zero ? 0 : 0xa5, len);
+}
+
 void oracle_begin(struct oracle *o, unsigned int peers_max, bool twin)
 {
 	for (unsigned int id = 0; id < o->ids_end; id++)
@@ -102,7 +108,7 @@ void oracle_begin(struct oracle *o, unsigned int peers_max, bool twin)
 	ivs_roster_free(o->twin);
 	o->twin = NULL;
 	free(o->memory.base);
-	o->memory = (struct ivs_roster_memory){.grow = ivs_roster_heap_grow};
+	o->memory = (struct ivs_roster_memory){.grow = ivs_roster_heap_grow, .discard = spoil};
 	if (ivs_roster_new(peers_max, &o->memory, &o->roster) != 0 ||
 	    (twin && ivs_roster_new(peers_max, NULL, &o->twin) != 0))
 		abort();

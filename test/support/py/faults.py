@@ -77,6 +77,7 @@ ERRORS = {
     "lchown": {HARMLESS: "EPERM EIO EROFS"},
     "listen": {HARMLESS: "EADDRINUSE EACCES ENOMEM"},
     "lseek": {HARMLESS: "ESPIPE"},
+    "madvise": {HARMLESS: "EINVAL ENOMEM EAGAIN"},
     "malloc": {NEWCOMER: "ENOMEM"},  # and calloc, realloc, reallocarray
     "memfd_create": {HARMLESS: _FDS + " EINVAL"},
     "mmap": {NEWCOMER: "ENOMEM"},
