@@ -6,7 +6,8 @@
  *   file:PATH   a file; on hugetlbfs it consists of huge pages
  *   dir:PATH    an unnamed file in a directory on hugetlbfs, tmpfs or any other file system
  *   memfd:      anonymous memory, sealed against shrinking and growing; for untrusted peers
- *   memfd:2M    the same in huge pages of 2 MiB (or 1G, if the kernel supports them)
+ *   memfd:2M    the same in huge pages of 2 MiB (or 1G, if the kernel supports them); for trusted
+ *               peers: any peer can punch a hole, and the others get SIGBUS if no huge page is free
  *
  * The size is a power of two (QEMU aborts otherwise) and at least one page of the backend. All
  * memory is reserved when the region is created, so a full /dev/shm is an error at that point and
@@ -115,7 +116,11 @@ IVS_PUBLIC uint64_t ivs_region_page_size(const struct ivs_region *region);
 /** ivs_region_created() - whether this handle created the region */
 IVS_PUBLIC bool ivs_region_created(const struct ivs_region *region);
 
-/** ivs_region_sealed() - whether the region is sealed, so that no peer can shrink it */
+/**
+ * ivs_region_sealed() - whether the region is sealed, so that no peer can shrink it
+ *
+ * That does not keep peers from taking huge pages out of it: see memfd:2M.
+ */
 IVS_PUBLIC bool ivs_region_sealed(const struct ivs_region *region);
 
 /** ivs_region_path() - path in the file system, or ""; valid until ivs_region_close() */

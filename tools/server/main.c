@@ -69,6 +69,11 @@ static void log_start(const struct settings *settings, const struct ivs_server *
 		ivs_log(IVS_LOG_INFO,
 			"any client can truncate the region, which kills all processes that use "
 			"it, by SIGBUS; if you do not trust the clients, use --region memfd:");
+	else if (ivs_region_page_size(region) > (uint64_t)sysconf(_SC_PAGESIZE))
+		ivs_log(IVS_LOG_INFO,
+			"any client can take huge pages out of the region, which kills all "
+			"processes that use it, by SIGBUS, if no huge page is free; if you do not "
+			"trust the clients, use --region memfd:");
 	if (!ivs_region_created(region) && *ivs_region_path(region))
 		ivs_log(IVS_LOG_INFO, "%s existed before and will not be removed",
 			ivs_region_path(region));
