@@ -9,6 +9,7 @@ import errno
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -511,6 +512,47 @@ def test_filter_is_loaded_once(place):
     done = place.run(CONFINED, "s", "again", "300")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "confined\n" * 301
+
+
+def filter_of(pid):
+    """The lines of a server's filter, as noted in the memory for the next program."""
+    for link in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        if "memfd:ivshmem-state" in os.readlink(link):
+            with open(link, "rb") as file:
+                text = file.read(65536)
+            at = text.index(b"accept4\n")
+            return text[at:text.index(b"\0", at)].decode().splitlines()
+    raise AssertionError("the server has no memory for the next program")
+
+
+def may_open(lines, flags):
+    """Return whether the filter allows opening a file with these flags."""
+    for line in lines:
+        call, *conditions = line.split()
+        if call not in ("open", "openat", "openat2", "creat"):
+            continue
+        pairs = [re.fullmatch(r"(\d+)&(\w+)=(\w+)", text).groups() for text in conditions]
+        if all(flags & int(mask, 16) == int(value, 16) for _, mask, value in pairs):
+            return True
+    return False
+
+
+@NEEDS_FILTER
+@pytest.mark.parametrize("options, reads, makes", [
+    ([], False, False), (["--control"], True, False), (["--metrics"], False, True),
+    (["--control", "--metrics"], True, True)], ids=str)
+def test_which_files_a_strict_server_can_open(place, options, reads, makes):
+    """With --sandbox strict a server opens files for reading only with --control, makes new files
+    only with --metrics, and never writes to an existing file."""
+    words = [word for option in options for word in (option, place.dir / option[2:])]
+    server = place.server("--sandbox", "strict", *words)
+    lines = filter_of(server.pid)
+    assert may_open(lines, os.O_RDONLY) == may_open(lines, os.O_RDONLY | os.O_CLOEXEC) == reads
+    assert may_open(lines, os.O_WRONLY | os.O_CREAT | os.O_EXCL) == makes
+    for flags in [os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_CREAT, os.O_RDWR | os.O_CREAT |
+                  os.O_EXCL, os.O_WRONLY | os.O_TRUNC, os.O_RDONLY | os.O_TRUNC]:
+        assert not may_open(lines, flags), hex(flags)
+    server.stop()
 
 
 # The tests detect violations

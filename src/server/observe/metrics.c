@@ -31,10 +31,10 @@
 		}                                                                                  \
 	}
 
-IVS_SYSCALLS(ivs_metrics_syscalls, OPENS_NEW, IVS_CALL_OPEN_TO_READ, IVS_CALL_FSTAT, IVS_CALL_LSTAT,
-	     {"getdents64"}, {"getdents"}, {"unlinkat", {IVS_ARG_IS(3, 0)}}, {"fchmod"}, {"write"},
-	     {"renameat"}, {"renameat2", {IVS_ARG_IS(5, 0)}}, IVS_CALL_GETRLIMIT, {"close"},
-	     {"lseek"}, IVS_CALL_GETFL, IVS_CALL_DUPFD_CLOEXEC);
+IVS_SYSCALLS(ivs_metrics_syscalls, OPENS_NEW, IVS_CALL_FSTAT, IVS_CALL_LSTAT, {"getdents64"},
+	     {"getdents"}, {"unlinkat", {IVS_ARG_IS(3, 0)}}, {"fchmod"}, {"write"}, {"renameat"},
+	     {"renameat2", {IVS_ARG_IS(5, 0)}}, IVS_CALL_GETRLIMIT, {"close"}, {"lseek"},
+	     IVS_CALL_GETFL, IVS_CALL_DUPFD_CLOEXEC);
 
 #define OLD_INTERVALS 4 /* a file that is this old is replaced even if nothing has changed */
 #define NAME_LEN 256
@@ -42,6 +42,8 @@ IVS_SYSCALLS(ivs_metrics_syscalls, OPENS_NEW, IVS_CALL_OPEN_TO_READ, IVS_CALL_FS
 
 /**
  * struct ivs_metrics - the metrics file
+ * @fds:        /proc/self/fd, opened before the filter is loaded; NULL: not needed
+ * @counted:    the fds have been counted, so that @fds cannot be opened any more
  * @dir_fd:     the directory of the file
  * @name:       name of the file in the directory
  * @tmp:        name of a new file until it is complete
@@ -55,6 +57,8 @@ IVS_SYSCALLS(ivs_metrics_syscalls, OPENS_NEW, IVS_CALL_OPEN_TO_READ, IVS_CALL_FS
 struct ivs_metrics {
 	const char *path;
 	int64_t interval_ns;
+	DIR *fds;
+	bool counted;
 	int dir_fd;
 	char name[NAME_LEN];
 	char tmp[NAME_LEN + 8];
@@ -170,27 +174,40 @@ static void put_labelled(const struct ivs_server *server, FILE *out)
 			socket, ivs_refusal_name(why), server->totals.refused[why]);
 }
 
-/* Since Linux 6.2 the size of /proc/self/fd is the number of open fds. Return: 0 if unknown. */
+static DIR *open_fds(const struct ivs_server *server)
+{
+	int fd = openat(server->proc_self_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!dir)
+		ivs_fd_close(&fd);
+	return dir;
+}
+
+/*
+ * Since Linux 6.2, the size of the directory is the number of fds. For older kernels the directory
+ * is opened at the first call, which is before the filter is loaded, and stays open.
+ *
+ * Return: 0 if unknown.
+ */
 static uint64_t count_fds(const struct ivs_server *server)
 {
+	struct ivs_metrics *metrics = server->metrics;
 	uint64_t n = 0;
 	struct stat st;
-	DIR *dir;
-	int fd;
 
 	if (server->proc_self_fd < 0 || fstatat(server->proc_self_fd, "fd", &st, 0))
 		return 0;
 	if (st.st_size > 0)
 		return (uint64_t)st.st_size;
-	fd = openat(server->proc_self_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		ivs_fd_close(&fd);
+	if (!metrics->counted)
+		metrics->fds = open_fds(server);
+	metrics->counted = true;
+	if (!metrics->fds)
 		return 0;
-	}
-	for (const struct dirent *entry; (entry = readdir(dir));)
+	rewinddir(metrics->fds);
+	for (const struct dirent *entry; (entry = readdir(metrics->fds));)
 		n += *entry->d_name != '.';
-	closedir(dir);
 	return n;
 }
 
@@ -388,6 +405,8 @@ void ivs_metrics_close(struct ivs_server *server)
 	ivs_loop_cancel_timer(&metrics->timer);
 	ivs_loop_remove_step(&server->loop, &metrics->step);
 	ivs_fd_close(&metrics->dir_fd);
+	if (metrics->fds)
+		closedir(metrics->fds);
 	free(metrics->text);
 	free(metrics);
 	server->metrics = NULL;
