@@ -15,7 +15,8 @@ from support.py.restart import OWN, VECTORS, all_gone, name_of, one_more, parts,
 from support.py.wire import RawClient, connect
 
 NOTES_LEN = 24576  # handover.c
-MEMORY_LEN_AT, REGION_AT = 48, 60  # struct ivs_handover_notes
+SOCKET_DEV_AT, SOCKET_INO_AT = 16, 24  # struct ivs_handover_notes
+MEMORY_LEN_AT, REGION_AT = 48, 60
 ROSTER_HEADER_LEN = 56  # roster/memory.h
 CURRENT_AT, AREA_AT = NOTES_LEN + 12, NOTES_LEN + 24  # struct ivs_roster_memory_header
 
@@ -257,6 +258,35 @@ def test_unusable_state_disconnects_all(place, manager, spoil):
     stored(manager, clients)
     manager.crash()
     one_more(place, clients)
+
+
+@pytest.mark.parametrize("at", [SOCKET_DEV_AT, SOCKET_INO_AT], ids=["device", "inode"])
+def test_socket_of_other_notes(place, manager, at):
+    """If the notes name another socket file than the one at which the stored socket listens, the
+    server listens there nevertheless: it cannot make another while the manager's copy listens."""
+    manager.start()
+    clients = three(place)
+    stored(manager, clients)
+    for _ in range(2):
+        manager.wait_idle()
+        manager.end_service(signal.SIGKILL)
+        put(at, struct.pack("=Q", 12345))(manager.fd("ivshmem.state"))
+        manager.start()
+    one_more(place, clients)
+
+
+def test_socket_that_another_server_has_replaced(place, manager):
+    """If another server listens at the path of the stored socket, the start fails."""
+    manager.start()
+    three(place)
+    manager.wait_idle()
+    manager.end_service(signal.SIGKILL)
+    place.socket.unlink()
+    other = place.server(region=["-r", "memfd:"])
+    manager.start(ready=False)
+    assert manager.server.wait() == 1
+    assert "another process is already listening" in manager.server.err.text()
+    other.stop()
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/unix_address.h"
 #include "daemon/log.h"
 #include "region/region.h"
 
@@ -338,25 +339,59 @@ static bool is_named(int fd, const char *path, struct stat *there)
 	       !lstat(path, there) && S_ISSOCK(there->st_mode);
 }
 
-int ivs_handover_take_listener(struct ivs_handover *handover, const char *path, struct stat *ours)
+/*
+ * Whether @fd is what listens at @path: a connection has the credentials of the process that made
+ * its listening socket listen. The connection is closed at once.
+ */
+static bool listens_at(int fd, const char *path)
+{
+	IVS_OWNED_FD probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un addr;
+	struct ucred ours;
+	struct ucred theirs;
+	socklen_t len = sizeof(ours);
+
+	return probe >= 0 && ivs_unix_address(path, &addr, NULL) &&
+	       !connect(probe, (const struct sockaddr *)&addr, sizeof(addr)) &&
+	       !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &ours, &len) &&
+	       !getsockopt(probe, SOL_SOCKET, SO_PEERCRED, &theirs, &len) && ours.pid &&
+	       ours.pid == theirs.pid && ours.uid == theirs.uid && ours.gid == theirs.gid;
+}
+
+/*
+ * Whether the socket file at @path, @there, is that of the former server's @fd. If the notes say
+ * otherwise they may be damaged. Then a new socket cannot be made there: the service manager's copy
+ * of @fd still listens.
+ */
+static bool is_former(const struct ivs_handover *handover, int fd, const char *path,
+		      struct stat *there)
 {
 	const struct ivs_handover_notes *notes = ivs_handover_notes(handover);
+	const struct stat noted = {.st_dev = notes->socket_dev, .st_ino = notes->socket_ino};
+
+	if (!is_listener(fd) || !is_named(fd, path, there))
+		return false;
+	return !handover->resumed || ivs_stat_same(there, &noted) ||
+	       (!handover->in_place && listens_at(fd, path));
+}
+
+int ivs_handover_take_listener(struct ivs_handover *handover, const char *path, struct stat *ours)
+{
+	struct ivs_handover_notes *notes = ivs_handover_notes(handover);
 	struct stat there;
 	int fd = ivs_handover_take_own(handover, IVS_HANDOVER_LISTENER);
 
-	*ours = (struct stat){.st_dev = notes->socket_dev, .st_ino = notes->socket_ino};
-	if (fd < 0) {
-		*ours = (struct stat){0};
+	*ours = (struct stat){0};
+	if (fd < 0)
 		return take_activated_listener(handover);
-	}
 	if (handover->resumed && !notes->socket_ino)
 		return fd; /* the manager opened this socket, and an upgrade passed it on */
-	if (is_listener(fd) && is_named(fd, path, &there) &&
-	    (!handover->resumed || ivs_stat_same(&there, ours))) {
+	if (is_former(handover, fd, path, &there)) {
 		*ours = there;
+		notes->socket_dev = there.st_dev;
+		notes->socket_ino = there.st_ino;
 		return fd;
 	}
-	*ours = (struct stat){0};
 	if (handover->in_place && is_listener(fd)) {
 		ivs_log(IVS_LOG_WARNING,
 			"the socket %s has been removed: no other client can connect", path);
