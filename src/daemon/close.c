@@ -3,17 +3,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/fdpass.h"
+#include "daemon/closer.h"
+#include "daemon/log.h"
 #include "daemon/stall.h"
 
 IVS_SYSCALLS(ivs_close_syscalls,
 	     {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_TYPE)}}, {"shutdown"},
-	     {"recv"}, {"recvfrom"}, {"close"}, IVS_CALL_GETFD);
+	     {"recv"}, {"recvfrom"}, {"poll"}, {"ppoll"}, {"ppoll_time64"}, {"close"},
+	     IVS_CALL_GETFD);
 
 /*
  * Reading SO_TYPE takes no lock. Disabling SO_LINGER instead would take the socket lock, which
@@ -43,6 +47,38 @@ static void close_in_a_hurry(int *fd)
 	ivs_stall_hurry(false);
 }
 
+bool ivs_fds_release(int *fds, unsigned int fds_n)
+{
+	int result = ivs_closer_take(fds, fds_n);
+
+	if (result == IVS_CLOSER_E_BLOCKED || result == IVS_CLOSER_E_LATER)
+		return false;
+	for (unsigned int i = 0; i < fds_n; i++) {
+		if (fds[i] >= 0)
+			close_in_a_hurry(&fds[i]);
+	}
+	return true;
+}
+
+/* Return: false: the fd stays open. */
+static bool release_or_leak(int *fd)
+{
+	static struct ivs_log_limit limit;
+
+	if (ivs_closer_take(fd, 1) != IVS_CLOSER_E_BLOCKED) {
+		if (*fd >= 0)
+			close_in_a_hurry(fd);
+		return true;
+	}
+	if (ivs_log_allows(&limit))
+		ivs_log(IVS_LOG_WARNING,
+			"a received file descriptor stays open, because all %u helper processes "
+			"that close them are blocked by the processes that sent earlier ones",
+			IVS_CLOSER_HELPERS);
+	*fd = -1;
+	return false;
+}
+
 void ivs_socket_close(int *sock)
 {
 	if (*sock >= 0)
@@ -51,12 +87,9 @@ void ivs_socket_close(int *sock)
 
 bool ivs_fd_discard(int *fd)
 {
-	if (*fd < 0 || !is_socket(*fd)) {
-		ivs_fd_close(fd);
-		return true;
-	}
-	close_in_a_hurry(fd);
-	return false;
+	bool is_other = *fd < 0 || !is_socket(*fd);
+
+	return release_or_leak(fd) && is_other;
 }
 
 ssize_t ivs_socket_take(int sock, void *bytes, size_t len)
@@ -75,25 +108,36 @@ ssize_t ivs_socket_take(int sock, void *bytes, size_t len)
 	return -1;
 }
 
-static bool has_unread(int sock)
+/* recv(2) skips an out-of-band byte, which may have come with fds; poll(2) reports it. */
+static bool may_have_unread(int sock)
 {
+	struct pollfd pfd = {.fd = sock, .events = POLLPRI};
 	char byte;
+	ssize_t n = recv(sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
-	return recv(sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+	if (n > 0 || (n < 0 && errno != EAGAIN))
+		return true;
+	return poll(&pfd, 1, 0) < 0 || pfd.revents & POLLPRI;
 }
 
 /*
- * One signal of the guard (stall.h) is enough: while it is pending, closing fds does not block, and
- * the kernel closes all unread fds before it handles the signal. No more fds can arrive after the
- * shutdown.
+ * Untrusted processes do not have our end of a connection and so cannot watch it: closing a socket
+ * without unread fds does not block.
  */
-void ivs_socket_discard(int *sock)
+void ivs_socket_release(int *sock)
 {
 	if (*sock < 0)
 		return;
-	(void)shutdown(*sock, SHUT_RDWR);
-	if (has_unread(*sock))
-		close_in_a_hurry(sock);
+	if (may_have_unread(*sock))
+		(void)release_or_leak(sock);
 	else
 		ivs_fd_close(sock);
+}
+
+/* No more fds can arrive after the shutdown. */
+void ivs_socket_discard(int *sock)
+{
+	if (*sock >= 0)
+		(void)shutdown(*sock, SHUT_RDWR);
+	ivs_socket_release(sock);
 }

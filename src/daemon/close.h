@@ -14,12 +14,25 @@ extern const struct ivs_syscall ivs_close_syscalls[];
 /*
  * close(2) of a socket with SO_LINGER and unsent data blocks for as long as its owner chose. So
  * does closing a socket that holds such a socket, as an unread fd or as a connection not yet
- * accepted. A signal ends the wait: call ivs_stall_open() first. A file on FUSE can make close(2)
- * block, too, which cannot be prevented.
+ * accepted. A file on FUSE, and any file that an epoll watches (closer.h), can make close(2) block
+ * for ever. So these functions pass the fds to helper processes, if ivs_closer_open() has started
+ * them. Otherwise they close them here, and a signal ends the wait if it is one that a signal ends:
+ * call ivs_stall_open() first.
  */
 
 /**
- * ivs_socket_close() - close a socket that may hold unread fds or connections not yet accepted
+ * ivs_fds_release() - close fds that untrusted processes have, too; those that are negative are
+ * skipped
+ * @fds: set to -1
+ *
+ * Return: false: some fds stay open and in @fds, because all helper processes are blocked or memory
+ * is short. Retry later.
+ */
+bool ivs_fds_release(int *fds, unsigned int fds_n);
+
+/**
+ * ivs_socket_close() - close a listening socket, which may have connections not yet accepted, at
+ * once and here, so that no process listens any more
  * @sock: set to -1
  */
 void ivs_socket_close(int *sock);
@@ -28,7 +41,8 @@ void ivs_socket_close(int *sock);
  * ivs_fd_discard() - close an fd received from an untrusted process
  * @fd: set to -1
  *
- * Return: false if the fd was a socket. Then disconnect the client, which had no reason to send it.
+ * Return: false if the fd was a socket, which no client has a reason to send, or stays open because
+ * all helper processes are blocked. Then disconnect the client.
  */
 bool ivs_fd_discard(int *fd);
 
@@ -42,7 +56,14 @@ bool ivs_fd_discard(int *fd);
  */
 ssize_t ivs_socket_take(int sock, void *bytes, size_t len);
 
-/** ivs_socket_discard() - close a connected stream socket and its unread fds; set @sock to -1 */
+/**
+ * ivs_socket_release() - close a connected stream socket and its unread fds; set @sock to -1
+ *
+ * The connection must have been shut down, unless a trusted process has a copy of the socket.
+ */
+void ivs_socket_release(int *sock);
+
+/** ivs_socket_discard() - shut a connected stream socket down, and ivs_socket_release() it */
 void ivs_socket_discard(int *sock);
 
 #endif

@@ -22,7 +22,7 @@
 #endif
 
 /* System calls to remove the socket file at exit, and to adopt a socket after execve(2). */
-IVS_SYSCALLS(ivs_listener_syscalls, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"close"},
+IVS_SYSCALLS(ivs_listener_syscalls, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"accept4"}, {"close"},
 	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_PASSRIGHTS)}});
 
 /*
@@ -248,6 +248,18 @@ void ivs_listener_refuse_fds(const struct ivs_listener *listener)
 	(void)setsockopt(listener->fd, SOL_SOCKET, SO_PASSRIGHTS, &none, sizeof(none));
 }
 
+/* Connections that are waiting to be accepted would stay open as long as the listening socket. */
+static void refuse_waiting(const struct ivs_listener *listener)
+{
+	for (unsigned int i = 0; i < SOMAXCONN; i++) {
+		int sock_fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
+
+		if (sock_fd < 0)
+			return;
+		ivs_socket_discard(&sock_fd);
+	}
+}
+
 void ivs_listener_close(struct ivs_listener *listener)
 {
 	int result;
@@ -260,5 +272,7 @@ void ivs_listener_close(struct ivs_listener *listener)
 	if (result && result != -ENOENT)
 		ivs_log(IVS_LOG_WARNING, "cannot remove the socket %s: %s", listener->path,
 			strerrordesc_np(-result));
-	ivs_socket_close(&listener->fd); /* connections may still be waiting to be accepted */
+	if (listener->ours.st_ino)
+		refuse_waiting(listener);
+	ivs_socket_close(&listener->fd);
 }

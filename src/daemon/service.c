@@ -2,11 +2,13 @@
 #include "daemon/service.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -17,7 +19,7 @@
 
 #define TEXT_LEN (IVS_NAMED_FD_LEN + 64)
 
-IVS_SYSCALLS(ivs_service_syscalls, {"sendto"}, {"send"}, {"close"});
+IVS_SYSCALLS(ivs_service_syscalls, {"sendto"}, {"send"}, {"sendmmsg"}, {"pipe2"}, {"close"});
 
 /* If WATCHDOG_PID names another process, WATCHDOG_USEC was inherited and is not meant for us. */
 static int64_t watchdog_of_environment(void)
@@ -86,6 +88,31 @@ int ivs_service_say(const struct ivs_service *service, const char *text)
 	return send(service->sock_fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) < 0
 		       ? send_result(errno)
 		       : 0;
+}
+
+/* The service manager closes the fd that comes with this message when it has read the message. */
+int ivs_service_barrier(const struct ivs_service *service, int *fd)
+{
+	static char text[] = "BARRIER=1";
+	struct iovec iov = {text, strlen(text)};
+	struct mmsghdr hdr = {.msg_hdr = {.msg_iov = &iov, .msg_iovlen = 1}};
+	union ivs_fdpass_control control;
+	unsigned int sent_n;
+	int ends[2];
+	int result;
+
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK))
+		return errno == EMFILE || errno == ENFILE ? IVS_SERVICE_E_LATER
+							  : send_result(errno);
+	ivs_fdpass_attach(&hdr.msg_hdr, &control, ends[1]);
+	result = ivs_fdpass_send(service->sock_fd, &hdr, 1, &sent_n);
+	ivs_fd_close(&ends[1]);
+	if (!result) {
+		*fd = ends[0];
+		return 0;
+	}
+	ivs_fd_close(&ends[0]);
+	return send_result(-result);
 }
 
 /* Send one datagram per fd, so that each fd has its own name. */

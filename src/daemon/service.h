@@ -79,4 +79,13 @@ IVS_MUST_USE int ivs_service_forget(const struct ivs_service *service,
 				    const struct ivs_named_fd *fds, unsigned int fds_n,
 				    unsigned int *forgotten_n);
 
+/**
+ * ivs_service_barrier() - ask the service manager to report when it has processed all messages that
+ * have been sent so far
+ * @fd: set to an fd that then hangs up (EPOLLHUP), also if the service manager exits
+ *
+ * Return: 0, IVS_SERVICE_E_LATER, -errno.
+ */
+IVS_MUST_USE int ivs_service_barrier(const struct ivs_service *service, int *fd);
+
 #endif

@@ -389,6 +389,11 @@ unsigned int ivs_roster_vectors(const struct ivs_roster *roster, unsigned int id
 	return ivs_roster_record_of(roster, id)->vectors_n;
 }
 
+unsigned int ivs_roster_known_n(const struct ivs_roster *roster, unsigned int id)
+{
+	return id < roster->ids_n ? roster->ids[id].known_n : 0;
+}
+
 unsigned int ivs_roster_unheard(const struct ivs_roster *roster)
 {
 	return (IVS_ID_MAX + 1) - roster->stale_n;

@@ -146,6 +146,12 @@ uint64_t ivs_roster_note(const struct ivs_roster *roster, unsigned int id, unsig
 /** ivs_roster_vectors() - the number of vectors of client @id */
 unsigned int ivs_roster_vectors(const struct ivs_roster *roster, unsigned int id);
 
+/**
+ * ivs_roster_known_n() - the number of clients that know @id, which need not be present: they have
+ * been sent one of its vectors, and not its leave
+ */
+unsigned int ivs_roster_known_n(const struct ivs_roster *roster, unsigned int id);
+
 /** ivs_roster_unheard() - the number of ids of which no connected client has ever heard */
 unsigned int ivs_roster_unheard(const struct ivs_roster *roster);
 

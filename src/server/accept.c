@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "daemon/close.h"
 #include "server/clients.h"
+#include "server/departed.h"
 
 IVS_SYSCALLS(ivs_accept_syscalls, {"accept4"}, {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET)}},
 	     {"eventfd2"}, {"close"}, IVS_CALL_GETRLIMIT);
@@ -57,10 +58,13 @@ static bool may_join(const struct ivs_server *server, int sock, const struct ucr
 
 	if (!ivs_admission_allows(admission, sock, cred))
 		*why = REFUSED_NOT_ALLOWED;
-	else if (admission->peers_max && ivs_roster_peers(server->roster) >= admission->peers_max)
+	else if (admission->peers_max &&
+		 ivs_roster_peers(server->roster) + ivs_server_count_stuck(server, UINT32_MAX) >=
+			 admission->peers_max)
 		*why = REFUSED_MAX_PEERS;
 	else if (admission->user_peers_max &&
-		 count_user(server, cred->uid) >= admission->user_peers_max)
+		 count_user(server, cred->uid) + ivs_server_count_stuck(server, cred->uid) >=
+			 admission->user_peers_max)
 		*why = REFUSED_MAX_PEERS_PER_USER;
 	else
 		return true;
@@ -177,6 +181,8 @@ static void admit_client(struct ivs_server *server, int *sock)
 		return;
 	}
 	result = join_client(server, sock, &cred);
+	if (refusal_of(result) == REFUSED_NO_FD && ivs_server_release_departed(server, true))
+		result = join_client(server, sock, &cred);
 	if (result)
 		refuse_client(server, refusal_of(result), result, &cred);
 }
@@ -245,7 +251,8 @@ static bool accept_one(struct ivs_server *server)
 		return true;
 	case EMFILE:
 	case ENFILE:
-		return refuse_with_spare(server, errno);
+		return ivs_server_release_departed(server, true) ||
+		       refuse_with_spare(server, errno);
 	default:
 		refuse_client(server, REFUSED_FAILED, -errno, NULL);
 		pause_accepting(server);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "daemon/close.h"
+#include "daemon/closer.h"
 
 IVS_SYSCALLS(ivs_client_syscalls,
 	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_SNDBUF)}}, {"eventfd2"},
@@ -53,7 +54,10 @@ int ivs_client_new(int *sock_fd, const struct ucred *cred, unsigned int vectors_
 
 fail:
 	errnum = errno;
-	ivs_client_free(client);
+	/* No other process has these eventfds. */
+	while (client->vectors_n)
+		ivs_fd_close(&client->eventfds[--client->vectors_n]);
+	free(client);
 	return -errnum;
 }
 
@@ -77,21 +81,43 @@ int ivs_client_adopt(int *sock_fd, int *eventfds, unsigned int vectors_n, struct
 	return 0;
 }
 
-void ivs_client_close(struct ivs_client *client)
+struct ivs_client *ivs_client_of_rest(const struct ivs_named_fd *fds, size_t fds_n)
 {
-	ivs_socket_discard(&client->sock_fd);
-	for (unsigned int i = 0; i < client->vectors_n; i++)
-		ivs_fd_close(&client->eventfds[i]);
+	struct ivs_client *client = alloc_client((unsigned int)fds_n);
+
+	if (!client)
+		return NULL;
+	for (; client->vectors_n < fds_n; client->vectors_n++)
+		client->eventfds[client->vectors_n] = fds[client->vectors_n].fd;
+	client->id = IVS_ID_MAX + 1;
+	return client;
+}
+
+void ivs_client_hang_up(struct ivs_client *client)
+{
+	if (client->sock_fd >= 0)
+		(void)shutdown(client->sock_fd, SHUT_RDWR);
+}
+
+bool ivs_client_release(struct ivs_client *client)
+{
+	if (!ivs_fds_release(client->eventfds, client->vectors_n))
+		return false;
+	ivs_socket_release(&client->sock_fd);
+	free(client);
+	return true;
 }
 
 void ivs_client_free(struct ivs_client *client)
 {
 	if (!client)
 		return;
-	ivs_socket_close(&client->sock_fd); /* the next server may resume this connection */
-	for (unsigned int i = 0; i < client->vectors_n; i++)
-		ivs_fd_close(&client->eventfds[i]);
-	free(client);
+	while (!ivs_client_release(client)) {
+		if (ivs_closer_wait())
+			continue;
+		free(client); /* its fds stay open until this process exits */
+		return;
+	}
 }
 
 int ivs_client_check(const struct ivs_client *client)

@@ -7,10 +7,18 @@
 #include <sys/socket.h>
 
 #include "base/syscalls.h"
+#include "daemon/inherit.h"
 #include "daemon/loop.h"
 #include "protocol/socket.h"
 
 extern const struct ivs_syscall ivs_client_syscalls[];
+
+/* Copies of a client's fds at the service manager, after the client has left. */
+enum ivs_client_dropping {
+	IVS_CLIENT_DROP_DUE,   /* the service manager has to be asked to drop them */
+	IVS_CLIENT_DROP_ASKED, /* it has not reported that it has */
+	IVS_CLIENT_DROPPED,    /* it has none */
+};
 
 /**
  * struct ivs_client - one connection
@@ -23,6 +31,9 @@ extern const struct ivs_syscall ivs_client_syscalls[];
  * @stored_n:    number of fds that the service manager has stored: the socket, then the eventfds
  * @unawaited:   announce the client before all its fds are stored, because the service manager
  *               does not read
+ * @next:        after the client has left: the client that left after it (departed.c)
+ * @dropping:    after the client has left: whether the service manager still has copies of its fds
+ * @stuck:       after the client has left: its fds could not be closed
  * @since_ms:    when the client joined, in ms since 1970
  * @vectors_n:   number of the client's vectors
  * @eventfds:    the client's doorbells, one for each vector
@@ -36,6 +47,9 @@ struct ivs_client {
 	unsigned int id;
 	uint64_t serial;
 	unsigned int stored_n;
+	struct ivs_client *next;
+	enum ivs_client_dropping dropping;
+	bool stuck;
 	struct ucred cred;
 	int64_t since_ms;
 	unsigned int vectors_n;
@@ -68,8 +82,23 @@ IVS_MUST_USE int ivs_client_new(int *sock_fd, const struct ucred *cred, unsigned
 IVS_MUST_USE int ivs_client_adopt(int *sock_fd, int *eventfds, unsigned int vectors_n,
 				  struct ivs_client **out);
 
-/** ivs_client_close() - disconnect @client, even if others have its socket, and close its fds */
-void ivs_client_close(struct ivs_client *client);
+/**
+ * ivs_client_of_rest() - an object for fds of clients that left in a former process
+ * @fds: taken, if there is memory
+ *
+ * Return: the object, which has no socket and no id; NULL: out of memory.
+ */
+struct ivs_client *ivs_client_of_rest(const struct ivs_named_fd *fds, size_t fds_n);
+
+/** ivs_client_hang_up() - shut its socket down, for processes that have copies of it */
+void ivs_client_hang_up(struct ivs_client *client);
+
+/**
+ * ivs_client_release() - close its fds without blocking, and free it
+ *
+ * Return: false: all helper processes that close fds are blocked (daemon/closer.h). Retry later.
+ */
+IVS_MUST_USE bool ivs_client_release(struct ivs_client *client);
 
 /**
  * ivs_client_free() - close the fds that are still open, and free @client; copies of the socket in

@@ -2,6 +2,7 @@
 #include "server/clients.h"
 
 #include "server/announce.h"
+#include "server/departed.h"
 #include "server/service_manager.h"
 
 static void drop_client(struct ivs_server *server, struct ivs_client *client, enum ivs_drop why)
@@ -27,7 +28,9 @@ static void drop_client(struct ivs_server *server, struct ivs_client *client, en
 		ivs_log(level, "client %u left (pid %d, uid %d): %s; %u connected", client->id,
 			(int)client->cred.pid, (int)client->cred.uid, reasons[why],
 			ivs_roster_peers(server->roster));
-	ivs_server_forget_client(server, client);
+	ivs_handover_forget_client(server->handover, client);
+	ivs_server_depart(server, client);
+	ivs_server_update_store(server);
 }
 
 static void check_client(struct ivs_server *server, struct ivs_client *client)

@@ -10,8 +10,10 @@
  *   4. announce: as long as the roster changes, send every client that is stored the messages that
  *      are due, until its socket is full. Messages that do not fit remain due in the roster
  *   5. reap: drop the clients to which sending failed, and return to step 3
- *   6. publish the changes in the roster page (--roster)
- *   7. write metrics and serve the control socket; coming last, they show the result of the round
+ *   6. close the fds of clients that have left, once all clients that know them have been told
+ *      (departed.c)
+ *   7. publish the changes in the roster page (--roster)
+ *   8. write metrics and serve the control socket; coming last, they show the result of the round
  *
  * Clients are stored before they are announced, so no client is told of another that would be lost
  * in a crash. Client sockets are edge-triggered: a full socket costs nothing until it has room.
@@ -33,6 +35,7 @@
 #include "server/accept.h"
 #include "server/announce.h"
 #include "server/clients.h"
+#include "server/departed.h"
 #include "server/handover/resume.h"
 #include "server/observe/control.h"
 #include "server/observe/metrics.h"
@@ -55,6 +58,7 @@ static void finish_round(struct ivs_loop_step *step)
 		ivs_server_store_clients(server);
 		ivs_server_announce(server);
 	} while (ivs_server_reap(server)); /* repeat: the leaves have to be announced */
+	(void)ivs_server_release_departed(server, false);
 	ivs_server_publish(server);
 }
 
@@ -252,8 +256,11 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	server->store_timer.handle = ivs_server_store_again;
 	server->notify_timer.handle = ivs_server_notify_manager;
 	server->publish_timer.handle = ivs_server_publish_again;
+	server->departed_timer.handle = ivs_server_release_again;
+	server->barrier_source.fd = -1;
 	server->announce_since = IVS_CLOCK_NEVER;
 	server->store_since = IVS_CLOCK_NEVER;
+	server->departed_since = IVS_CLOCK_NEVER;
 	server->region = opts->region;
 	server->handover = opts->handover;
 	server->region_address = opts->region_address;
@@ -281,6 +288,25 @@ void ivs_server_start(struct ivs_server *server)
 	ivs_metrics_update(server);
 }
 
+/* Without a service manager no server will resume the connections. */
+static void free_clients(struct ivs_server *server)
+{
+	bool resumable = ivs_service_exists(&server->handover->service);
+
+	for (unsigned int id = 0; id < server->ids_end; id++) {
+		if (server->clients[id] && !resumable)
+			ivs_client_hang_up(server->clients[id]);
+		ivs_client_free(server->clients[id]);
+	}
+	while (server->departed) {
+		struct ivs_client *next = server->departed->next;
+
+		ivs_client_free(server->departed);
+		server->departed = next;
+	}
+	ivs_fd_close(&server->barrier_source.fd);
+}
+
 void ivs_server_free(struct ivs_server *server)
 {
 	if (!server)
@@ -289,8 +315,7 @@ void ivs_server_free(struct ivs_server *server)
 	ivs_listener_close(&server->listener);
 	ivs_control_close(server->control);
 	ivs_metrics_close(server);
-	for (unsigned int id = 0; id < server->ids_end; id++)
-		ivs_client_free(server->clients[id]);
+	free_clients(server);
 	ivs_roster_free(server->roster);
 	ivs_loop_close(&server->loop);
 	ivs_fd_close(&server->spare_fd);
@@ -308,7 +333,8 @@ int ivs_server_list_fds(const struct ivs_server *server, struct ivs_inherited *o
 		.control = control ? ivs_control_listener(control)->fd : -1,
 	};
 
-	return ivs_handover_list_fds(server->handover, &fds, server->clients, server->ids_end, out);
+	return ivs_handover_list_fds(server->handover, &fds, server->clients, server->ids_end,
+				     server->departed, out);
 }
 
 void ivs_server_keep_socket_file(struct ivs_server *server)

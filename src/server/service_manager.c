@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fd.h"
+
+#include "base/fd.h"
+
 #define STORE_RETRY_MS 5
 #define STORE_RETRY_SLOW_MS 100
 #define STORE_PATIENCE_NS (2 * IVS_NS_PER_S)
@@ -78,8 +82,72 @@ void ivs_server_store_clients(struct ivs_server *server)
 		store_later(server);
 }
 
-/* Send the manager the updates that it has not accepted yet, except the fds of new clients. */
-static void store_rest(struct ivs_server *server)
+static void set_dropping(struct ivs_server *server, enum ivs_client_dropping from,
+			 enum ivs_client_dropping to)
+{
+	for (struct ivs_client *client = server->departed; client; client = client->next) {
+		if (client->dropping == from)
+			client->dropping = to;
+	}
+	server->departed_due = true;
+}
+
+static void handle_barrier(struct ivs_loop_source *source, uint32_t events)
+{
+	struct ivs_server *server = IVS_CONTAINER_OF(source, struct ivs_server, barrier_source);
+
+	(void)events;
+	ivs_loop_remove(source);
+	ivs_fd_close(&source->fd);
+	set_dropping(server, IVS_CLIENT_DROP_ASKED, IVS_CLIENT_DROPPED);
+	ivs_server_update_store(server); /* others may have left since */
+}
+
+static bool is_drop_due(const struct ivs_server *server)
+{
+	for (const struct ivs_client *client = server->departed; client; client = client->next) {
+		if (client->dropping == IVS_CLIENT_DROP_DUE)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Ask to be notified when all requests so far have been carried out. Return: 0,
+ * IVS_SERVICE_E_LATER, -errno.
+ */
+static int set_barrier(struct ivs_server *server)
+{
+	struct ivs_loop_source *source = &server->barrier_source;
+	int fd = -1;
+	int result;
+
+	if (source->loop || !is_drop_due(server))
+		return 0;
+	result = ivs_service_barrier(&server->handover->service, &fd);
+	if (result)
+		return result;
+	source->handle = handle_barrier;
+	result = ivs_loop_add(&server->loop, source, fd, 0); /* EPOLLHUP is reported anyway */
+	if (result) {
+		ivs_fd_close(&fd);
+		return IVS_SERVICE_E_LATER;
+	}
+	set_dropping(server, IVS_CLIENT_DROP_DUE, IVS_CLIENT_DROP_ASKED);
+	return 0;
+}
+
+/* The service manager cannot be reached: it does not have to be waited for. */
+static void give_up_drops(struct ivs_server *server, int errnum)
+{
+	set_dropping(server, IVS_CLIENT_DROP_DUE, IVS_CLIENT_DROPPED);
+	if (ivs_log_allows(&server->refusals))
+		ivs_log(IVS_LOG_WARNING,
+			"cannot have the service manager drop the fds of clients that left: %s",
+			strerrordesc_np(errnum));
+}
+
+void ivs_server_update_store(struct ivs_server *server)
 {
 	int result;
 
@@ -88,27 +156,19 @@ static void store_rest(struct ivs_server *server)
 	result = ivs_handover_retry_store(server->handover);
 	if (!result && !server->unstored_n)
 		server->store_since = IVS_CLOCK_NEVER;
+	if (!result)
+		result = set_barrier(server);
 	if (result > 0)
 		store_later(server);
-	else if (result < 0 && ivs_log_allows(&server->refusals))
-		ivs_log(IVS_LOG_WARNING,
-			"cannot have the service manager drop the fds of clients that left: %s",
-			strerrordesc_np(-result));
-}
-
-void ivs_server_forget_client(struct ivs_server *server, struct ivs_client *client)
-{
-	ivs_client_close(client);
-	ivs_handover_forget_client(server->handover, client);
-	ivs_client_free(client);
-	store_rest(server);
+	else if (result < 0)
+		give_up_drops(server, -result);
 }
 
 void ivs_server_store_again(struct ivs_loop_timer *timer)
 {
 	struct ivs_server *server = IVS_CONTAINER_OF(timer, struct ivs_server, store_timer);
 
-	store_rest(server);
+	ivs_server_update_store(server);
 	server->changed = true; /* so that this round stores and announces new clients */
 }
 

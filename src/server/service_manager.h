@@ -14,9 +14,10 @@
 void ivs_server_store_clients(struct ivs_server *server);
 
 /**
- * ivs_server_forget_client() - close and free @client, and have the service manager drop its fds
+ * ivs_server_update_store() - send the service manager what it has not accepted yet, and ask it to
+ * drop the fds of clients that have departed
  */
-void ivs_server_forget_client(struct ivs_server *server, struct ivs_client *client);
+void ivs_server_update_store(struct ivs_server *server);
 
 /** ivs_server_store_again() - retry sending what the service manager has not accepted yet */
 void ivs_server_store_again(struct ivs_loop_timer *timer);

@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/parse.h"
 #include "daemon/background.h"
+#include "daemon/closer.h"
 #include "daemon/log.h"
 #include "daemon/stall.h"
 #include "server/server.h"
@@ -18,6 +19,7 @@
 #include "tools/server/options.h"
 #include "tools/server/status.h"
 #include "tools/server/upgrade.h"
+#include "tools/shared/confine_closer.h"
 #include "tools/shared/others.h"
 #include "tools/shared/usage.h"
 
@@ -190,6 +192,23 @@ static int open_pidfile(struct program *program, struct ivs_error *err)
 	return 0;
 }
 
+/* Before any client's fd can have to be closed. A former program has started them already. */
+static int open_closer(struct program *program, struct ivs_error *err)
+{
+	const struct settings *settings = program->settings;
+	const struct closer_confinement confinement = {
+		.root = *settings->root ? settings->root : NULL,
+		.user = settings->user,
+		.filter = settings->sandbox != SANDBOX_OFF,
+	};
+	int fd = ivs_handover_take_closer(&program->handover);
+
+	if (fd < 0 && !program->handover.in_place)
+		return ivs_closer_open(confine_closer, &confinement, err);
+	ivs_closer_adopt(fd);
+	return 0;
+}
+
 static int open_all(struct program *program, int list_fd, struct ivs_error *err)
 {
 	const struct settings *settings = program->settings;
@@ -204,6 +223,8 @@ static int open_all(struct program *program, int list_fd, struct ivs_error *err)
 	if (!result)
 		result = ivs_handover_open_region(&program->handover, program->names.region,
 						  &settings->region_opts, &program->region, err);
+	if (!result)
+		result = open_closer(program, err);
 	if (result)
 		return result;
 	opts.region = program->region;
@@ -234,6 +255,7 @@ static void close_all(struct program *program)
 	ivs_region_close(program->region);
 	ivs_pidfile_close(&program->pidfile);
 	ivs_handover_close(&program->handover);
+	ivs_closer_close();
 }
 
 /* After an upgrade and in a trial: log to syslog if the running server is a daemon. */

@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 
 #include "base/fd.h"
+#include "daemon/close.h"
+#include "daemon/closer.h"
 #include "daemon/log.h"
 #include "server/handover/private.h"
 
@@ -22,18 +24,25 @@ static void name_fd(struct ivs_named_fd *named, unsigned int id, uint64_t serial
 		snprintf(named->name + len, sizeof(named->name) - (size_t)len, "%d", vector);
 }
 
-/*
- * Close a former client's fd, and have the manager drop its copy. shutdown(2) ends the connection
- * even if another process has a copy of the socket.
- */
-static void release_fd(struct ivs_handover *handover, int *fd, const char *name)
+/* Have the manager drop an fd of a client that is not resumed. */
+static void forget_fd(struct ivs_handover *handover, const char *name)
 {
-	shutdown(*fd, SHUT_RDWR);
-	ivs_fd_close(fd);
 	if (ivs_service_exists(&handover->service) &&
 	    ivs_inherited_add(&handover->forget, IVS_NAMED_FD_NONE, name))
 		ivs_log(IVS_LOG_WARNING, "out of memory: the service manager will not drop %s",
 			name);
+}
+
+/* shutdown(2): a copy elsewhere must not keep a connection open that no server serves. */
+static void move_to_rest(struct ivs_handover *handover, int *fd, const char *name)
+{
+	forget_fd(handover, name);
+	if (*fd < 0)
+		return;
+	shutdown(*fd, SHUT_RDWR);
+	if (ivs_inherited_add(&handover->rest, *fd, name))
+		ivs_socket_discard(fd);
+	*fd = -1;
 }
 
 /* Take the inherited fds of a client, the socket first. Return: whether all were there. */
@@ -80,21 +89,29 @@ int ivs_handover_take_client(struct ivs_handover *handover, unsigned int id, uin
 
 		name_fd(&key, id, serial, (int)i - 1);
 		if (fds[i] >= 0)
-			release_fd(handover, &fds[i], key.name);
+			move_to_rest(handover, &fds[i], key.name);
 	}
 	free(fds);
 	return result;
 }
 
-void ivs_handover_close_rest(struct ivs_handover *handover)
+struct ivs_client *ivs_handover_take_rest(struct ivs_handover *handover)
 {
+	struct ivs_client *client = NULL;
+
 	for (size_t i = 0; i < handover->inherited.n; i++) {
 		struct ivs_named_fd *entry = &handover->inherited.fds[i];
 
 		if (entry->fd != -1 && !strncmp(entry->name, NAME_CLIENT, strlen(NAME_CLIENT)))
-			release_fd(handover, &entry->fd, entry->name);
+			move_to_rest(handover, &entry->fd, entry->name);
 	}
 	ivs_inherited_close(&handover->inherited);
+	if (handover->rest.n)
+		client = ivs_client_of_rest(handover->rest.fds, handover->rest.n);
+	for (size_t i = 0; !client && i < handover->rest.n; i++)
+		ivs_socket_discard(&handover->rest.fds[i].fd);
+	ivs_inherited_free(&handover->rest);
+	return client;
 }
 
 static int fd_of_client(const struct ivs_client *client, unsigned int i)
@@ -154,6 +171,8 @@ static int list_client(const struct ivs_client *client, struct ivs_inherited *ou
 	int result = 0;
 
 	for (unsigned int i = 0; !result && i <= client->vectors_n; i++) {
+		if (fd_of_client(client, i) < 0)
+			continue; /* of an object for fds of several clients */
 		name_fd(&named, client->id, client->serial, (int)i - 1);
 		result = ivs_handover_list_named(out, fd_of_client(client, i), named.name,
 						 i < client->stored_n);
@@ -163,7 +182,7 @@ static int list_client(const struct ivs_client *client, struct ivs_inherited *ou
 
 int ivs_handover_list_fds(const struct ivs_handover *handover, const struct ivs_handover_fds *fds,
 			  struct ivs_client *const *clients, unsigned int ids_end,
-			  struct ivs_inherited *out)
+			  const struct ivs_client *departed, struct ivs_inherited *out)
 {
 	int result = ivs_handover_list_own(handover, fds, out);
 
@@ -171,9 +190,13 @@ int ivs_handover_list_fds(const struct ivs_handover *handover, const struct ivs_
 		result = ivs_inherited_add(out, fds->control, NAME_CONTROL);
 	if (!result && ivs_service_exists(&handover->service))
 		result = ivs_inherited_add(out, handover->service.sock_fd, NAME_MANAGER);
+	if (!result && ivs_closer_fd() >= 0)
+		result = ivs_inherited_add(out, ivs_closer_fd(), NAME_CLOSER);
 	for (unsigned int id = 0; !result && id < ids_end; id++) {
 		if (clients[id])
 			result = list_client(clients[id], out);
 	}
+	for (; !result && departed; departed = departed->next)
+		result = list_client(departed, out);
 	return result;
 }

@@ -423,6 +423,11 @@ int ivs_handover_take_control(struct ivs_handover *handover, struct stat *name)
 	return ivs_inherited_take(&handover->inherited, NAME_CONTROL);
 }
 
+int ivs_handover_take_closer(struct ivs_handover *handover)
+{
+	return ivs_inherited_take(&handover->inherited, NAME_CLOSER);
+}
+
 void ivs_handover_note_control(struct ivs_handover *handover, const struct stat *name)
 {
 	struct ivs_handover_notes *notes = ivs_handover_notes(handover);

@@ -75,6 +75,7 @@ enum ivs_handover_own {
  * @unstored_fds: own fds that the manager still has to store; -1: nothing to store
  * @has_former:   the manager may have a former server's fd of this name and must first drop it
  * @forget:    names of fds that the manager still has to drop
+ * @rest:      fds of a former process's clients that are not resumed
  */
 struct ivs_handover {
 	int state_fd;
@@ -87,6 +88,7 @@ struct ivs_handover {
 	int unstored_fds[IVS_HANDOVER_OWN_N];
 	bool has_former[IVS_HANDOVER_OWN_N];
 	struct ivs_inherited forget;
+	struct ivs_inherited rest;
 };
 
 #define IVS_HANDOVER_INIT                                                                          \
@@ -162,6 +164,9 @@ void ivs_handover_store_listener(struct ivs_handover *handover, int sock_fd,
  */
 int ivs_handover_take_control(struct ivs_handover *handover, struct stat *name);
 
+/** ivs_handover_take_closer() - the pool of helper processes of a former program; -1: none */
+int ivs_handover_take_closer(struct ivs_handover *handover);
+
 /** ivs_handover_note_control() - note the file of a new control socket */
 void ivs_handover_note_control(struct ivs_handover *handover, const struct stat *name);
 
@@ -175,11 +180,15 @@ IVS_MUST_USE int ivs_handover_take_client(struct ivs_handover *handover, unsigne
 					  struct ivs_client **out);
 
 /**
- * ivs_handover_close_rest() - close the fds that have not been taken
+ * ivs_handover_take_rest() - take the fds of former clients that are not resumed, and close all
+ * other fds that have not been taken
  *
- * The next ivs_handover_retry_store() has the manager drop its copies of clients' fds.
+ * The sockets are shut down. The manager drops its copies after ivs_handover_retry_store().
+ *
+ * Return: the object of ivs_client_of_rest(); NULL: there are none, or memory is short, and they
+ * have been closed.
  */
-void ivs_handover_close_rest(struct ivs_handover *handover);
+struct ivs_client *ivs_handover_take_rest(struct ivs_handover *handover);
 
 /**
  * ivs_handover_store_client() - have the manager store the fds of @client
@@ -214,12 +223,14 @@ struct ivs_handover_fds {
 
 /**
  * ivs_handover_list_fds() - list all fds for the next program in this process
+ * @departed: clients that have left; the next program closes their fds
  *
  * Return: 0 or -errno.
  */
 IVS_MUST_USE int ivs_handover_list_fds(const struct ivs_handover *handover,
 				       const struct ivs_handover_fds *fds,
 				       struct ivs_client *const *clients, unsigned int ids_end,
+				       const struct ivs_client *departed,
 				       struct ivs_inherited *out);
 
 #endif

@@ -14,6 +14,7 @@
 #define NAME_LISTENER NAME_PREFIX "listener"
 #define NAME_CONTROL NAME_PREFIX "control" /* never stored, only passed in an upgrade */
 #define NAME_MANAGER NAME_PREFIX "manager" /* never stored, only passed in an upgrade */
+#define NAME_CLOSER NAME_PREFIX "closer"   /* never stored, only passed in an upgrade */
 #define NAME_CLIENT NAME_PREFIX "client"
 
 static inline bool ivs_handover_is_our_name(const char *name)

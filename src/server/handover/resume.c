@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/clients.h"
+#include "server/departed.h"
 #include "server/service_manager.h"
 
 /* Return: 0, IVS_HANDOVER_E_ABSENT, -errno. */
@@ -25,6 +26,7 @@ static int resume_client(struct ivs_server *server, unsigned int id)
 void ivs_server_resume(struct ivs_server *server)
 {
 	unsigned int before_n = ivs_roster_peers(server->roster);
+	struct ivs_client *rest;
 	int result;
 
 	for (unsigned int id = 0; id < (IVS_ID_MAX + 1); id++) {
@@ -37,7 +39,9 @@ void ivs_server_resume(struct ivs_server *server)
 		if (result)
 			ivs_roster_leave(server->roster, id);
 	}
-	ivs_handover_close_rest(server->handover);
+	rest = ivs_handover_take_rest(server->handover);
+	if (rest)
+		ivs_server_depart(server, rest);
 	ivs_server_store_again(&server->store_timer);
 	if (server->handover->resumed)
 		ivs_log(IVS_LOG_INFO, "resumed %u clients of %u", ivs_roster_peers(server->roster),

@@ -114,9 +114,11 @@ ERRORS = {
     "setsockopt": {NEWCOMER: "EACCES ENOMEM"},
     "signalfd4": {HARMLESS: _FDS + " ENODEV"},
     "socket": {HARMLESS: _FDS + " ENOBUFS"},
+    "socketpair": {HARMLESS: _FDS + " ENOBUFS"},
     "sysinfo": {HARMLESS: "EFAULT"},
     "umask": {},
     "unlink": {HARMLESS: "EIO EBUSY EROFS"},
+    "wait4": {HARMLESS: "EINTR"},
     "write": {HARMLESS: "EPIPE ENOSPC EIO EAGAIN EINTR"},
 }
 

@@ -121,7 +121,7 @@ class Manager:
 
     def settle(self):
         """Wait until all notifications sent so far have been received."""
-        barrier = f"BARRIER={len(self.said)}"
+        barrier = f"SETTLE={len(self.said)}"
         self._send(barrier)
         self.wait(lambda: barrier in self.said, "the barrier")
 

@@ -58,6 +58,7 @@
 #define CONTROL STDIN_FILENO
 #define LISTENER_TRIES 5000
 #define LISTENER_PAUSE_US 1000
+#define HELPERS_MAX 1024
 
 /* Phases of the program. Calls before main() are not counted. */
 enum phase {
@@ -79,6 +80,8 @@ enum outcome {
  * @nth:        which call of @number fails, counted from 1
  * @error:      the errno with which it fails
  * @counts:     calls so far, by number; the last element counts allocations
+ * @helpers:    processes that have set their name: the calls of helper processes that close fds
+ *              (daemon/closer.c) are not counted, because their order differs from run to run
  * @link:       the file to which the fd of the failed call refers
  */
 struct faults {
@@ -92,6 +95,8 @@ struct faults {
 	enum outcome fired;
 	unsigned int counts[NUMBERS + 1];
 	char link[128];
+	pid_t helpers[HELPERS_MAX];
+	unsigned int helpers_n;
 };
 
 static _Noreturn void fail(const char *what)
@@ -310,6 +315,23 @@ static bool inject(struct faults *faults, const struct seccomp_notif *notif)
 	return possible;
 }
 
+/* Return: whether the call is one of a helper process. */
+static bool is_of_helper(struct faults *faults, const struct seccomp_notif *notif)
+{
+	for (unsigned int i = 0; i < faults->helpers_n; i++) {
+		if (faults->helpers[i] == (pid_t)notif->pid)
+			return true;
+	}
+	if (notif->data.nr != SYS_prctl || notif->data.args[0] != PR_SET_NAME)
+		return false;
+	if (faults->helpers_n == HELPERS_MAX) {
+		errno = ENOSPC;
+		fail("helper processes");
+	}
+	faults->helpers[faults->helpers_n++] = (pid_t)notif->pid;
+	return true;
+}
+
 /* Count a call. Return: whether this call is the one that must fail. */
 static bool count(struct faults *faults, const struct seccomp_notif *notif)
 {
@@ -363,7 +385,8 @@ static void judge(struct faults *faults)
 	}
 	out.resp.id = in.notif.id;
 	out.resp.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
-	if (count(faults, &in.notif) && inject(faults, &in.notif)) {
+	if (!is_of_helper(faults, &in.notif) && count(faults, &in.notif) &&
+	    inject(faults, &in.notif)) {
 		out.resp.flags = 0;
 		out.resp.error = -faults->error;
 	} else if (is_timer(&in.notif)) {

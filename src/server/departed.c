@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/departed.h"
+
+#include "daemon/closer.h"
+
+#define RELEASE_AGAIN_MS 10
+#define STUCK_NS IVS_NS_PER_S
+
+/* If removing the source from the loop has failed, the open socket may still report events. */
+static void ignore_event(struct ivs_loop_source *source, uint32_t events)
+{
+	(void)source;
+	(void)events;
+}
+
+void ivs_server_depart(struct ivs_server *server, struct ivs_client *client)
+{
+	struct ivs_client **end = &server->departed;
+
+	client->source.handle = ignore_event;
+	ivs_client_hang_up(client);
+	client->dropping = ivs_service_exists(&server->handover->service) ? IVS_CLIENT_DROP_DUE
+									  : IVS_CLIENT_DROPPED;
+	while (*end)
+		end = &(*end)->next;
+	client->next = NULL;
+	*end = client;
+	server->departed_n++;
+	server->departed_due = true;
+}
+
+/* Whether all clients that have copies of its eventfds have been sent its leave. */
+static bool is_announced(const struct ivs_server *server, const struct ivs_client *client)
+{
+	return !ivs_roster_known_n(server->roster, client->id) ||
+	       server->departed_n > IVS_DEPARTED_MAX;
+}
+
+static void log_stuck(struct ivs_server *server, const struct ivs_client *client)
+{
+	if (ivs_log_allows(&server->drops))
+		ivs_log(IVS_LOG_WARNING,
+			"the file descriptors of %u clients that left stay open, such as those of "
+			"client %u (pid %d, uid %d): all %u helper processes that close them are "
+			"blocked by clients that left earlier",
+			server->departed_n, client->id, (int)client->cred.pid,
+			(int)client->cred.uid, IVS_CLOSER_HELPERS);
+}
+
+/* The helper processes are busy, or blocked. No event reports when they are not any more. */
+static void retry_later(struct ivs_server *server, struct ivs_client *client)
+{
+	int64_t now_ns = ivs_clock_ns();
+
+	if (server->departed_since == IVS_CLOCK_NEVER)
+		server->departed_since = now_ns;
+	if (now_ns - server->departed_since > STUCK_NS) {
+		log_stuck(server, client);
+		for (; client; client = client->next)
+			client->stuck = true;
+	}
+	ivs_loop_set_timer(&server->loop, &server->departed_timer,
+			   ivs_clock_deadline(RELEASE_AGAIN_MS));
+}
+
+bool ivs_server_release_departed(struct ivs_server *server, bool all)
+{
+	struct ivs_client **link = &server->departed;
+	bool released = false;
+
+	if (!all && !server->departed_due && server->departed_messages == server->totals.messages)
+		return false;
+	if (!all && ivs_loop_timer_is_set(&server->departed_timer))
+		return false;
+	server->departed_due = false;
+	server->departed_messages = server->totals.messages;
+	while (*link) {
+		struct ivs_client *client = *link;
+		struct ivs_client *next = client->next;
+
+		if (client->dropping != IVS_CLIENT_DROPPED ||
+		    (!all && !is_announced(server, client))) {
+			link = &client->next;
+			continue;
+		}
+		ivs_loop_remove(&client->source); /* again, if that has failed */
+		if (!ivs_client_release(client)) {
+			retry_later(server, client);
+			break;
+		}
+		server->departed_since = IVS_CLOCK_NEVER;
+		*link = next;
+		server->departed_n--;
+		released = true;
+	}
+	return released;
+}
+
+unsigned int ivs_server_count_stuck(const struct ivs_server *server, uid_t uid)
+{
+	unsigned int n = 0;
+
+	for (const struct ivs_client *client = server->departed; client; client = client->next)
+		n += client->stuck && (uid == UINT32_MAX || client->cred.uid == uid);
+	return n;
+}
+
+void ivs_server_release_again(struct ivs_loop_timer *timer)
+{
+	IVS_CONTAINER_OF(timer, struct ivs_server, departed_timer)->departed_due = true;
+}

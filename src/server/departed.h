@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Clients that have left, whose fds the server still has.
+ *
+ * Untrusted processes can make the last close(2) of a client's fds block for ever
+ * (daemon/closer.h). So the server is the last to close them, after the service manager has dropped
+ * its copies, and after the leave has been sent to all clients that know the client and so have
+ * copies of its eventfds. Only helper processes are later than the server.
+ */
+#ifndef IVS_SERVER_DEPARTED_H
+#define IVS_SERVER_DEPARTED_H
+
+#include "server/private.h"
+
+/* Beyond this number the oldest do not wait until their leave has been sent to all. */
+#define IVS_DEPARTED_MAX 256
+
+/** ivs_server_depart() - @client has left the roster; its fds are closed when they may be */
+void ivs_server_depart(struct ivs_server *server, struct ivs_client *client);
+
+/**
+ * ivs_server_release_departed() - close the fds of those whose time has come
+ * @all: also of those whose leave has not been sent to all clients, because fds are short
+ *
+ * Return: whether any were closed.
+ */
+bool ivs_server_release_departed(struct ivs_server *server, bool all);
+
+/** ivs_server_count_stuck() - clients of @uid whose fds could not be closed; UINT32_MAX: of any */
+unsigned int ivs_server_count_stuck(const struct ivs_server *server, uid_t uid);
+
+/** ivs_server_release_again() - retry to close fds */
+void ivs_server_release_again(struct ivs_loop_timer *timer);
+
+#endif

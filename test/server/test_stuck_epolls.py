@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Clients that make the last close() of their own doorbells block, with an epoll whose mutex they
+hold (support/py/stuck_epoll.py). Neither the server nor another client nor the service manager may
+be the last to close such a doorbell."""
+import array
+import os
+import pathlib
+import signal
+import socket
+import time
+
+import pytest
+
+from support.py.clients import join
+from support.py.lingering import QUICK, without_passrights
+from support.py.manager import Manager
+from support.py.programs import fd_count, wait_until
+from support.py.stuck_epoll import StuckEpoll
+from support.py.wire import RawClient, connect
+
+# Helper processes hold each fd for 5 s of their clock.
+pytestmark = pytest.mark.usefixtures("fast_clock")
+HELPERS = 4  # IVS_CLOSER_HELPERS
+VECTORS = 2
+
+
+def leave_stuck(place, client):
+    """Have a client leave whose doorbells block their last close(). Return: what holds the
+    mutex."""
+    fds = [os.dup(fd) for fd in client.own]
+    stuck = place.add(StuckEpoll(*fds))
+    for fd in fds:
+        os.close(fd)
+    client.close()
+    return stuck
+
+
+def check_newcomer(place):
+    """Check that a new client is greeted at once."""
+    began = time.monotonic()
+    with RawClient(str(place.socket), VECTORS) as client:
+        client.greeting()
+    assert time.monotonic() - began < QUICK
+
+
+def start(place):
+    """Start a server. Return: the server, and the number of its fds."""
+    server = place.server("-n", VECTORS, "-l", "1M", region=["-r", "memfd:"])
+    return server, fd_count(server.pid)
+
+
+def test_server_is_not_blocked(place):
+    """A client leaves whose doorbells block their last close(). The server closes its copies,
+    greets a new client, and exits on SIGTERM."""
+    server, before = start(place)
+    leave_stuck(place, join(place, VECTORS))
+    server.err.wait("client 0 left")
+    check_newcomer(place)
+    wait_until(lambda: fd_count(server.pid) == before, "the server has closed its copies")
+    join(place, VECTORS)
+    server.stop()
+
+
+def test_server_exits_while_clients_are_connected(place):
+    """When the server exits, it is not the last to close the doorbells of a client."""
+    server, _ = start(place)
+    client = join(place, VECTORS)
+    fds = client.own
+    place.add(StuckEpoll(*map(os.dup, fds)))
+    while fds:
+        os.close(fds.pop())
+    server.stop()
+
+
+def test_other_clients_are_not_blocked(place):
+    """A client that knows the one that leaves closes its copies of the doorbells, too. It can be
+    stopped in the meantime: the helper processes keep their copies for some seconds."""
+    server, _ = start(place)
+    other = place.start_client()
+    other.out.wait("peer 0")
+    client = join(place, VECTORS)
+    other.out.wait("peer 1 joined")
+    leave_stuck(place, client)
+    other.out.wait("peer 1 left")
+    other.write("quit\n")
+    assert other.wait() == 0
+    server.stop()
+
+
+def test_doorbells_are_kept_until_the_leave_is_sent(place):
+    """A client does not read. The server keeps the doorbells of a client that has left, so that the
+    other is not the last to close them when it reads again."""
+    server, before = start(place)
+    sleeper = join(place, VECTORS)
+    for _ in range(40):  # more than fit into its socket
+        join(place, VECTORS).close()
+    server.err.wait(" left ", 40)
+    wait_until(lambda: fd_count(server.pid) > before + 1 + VECTORS, "some are kept")
+    sleeper.read_until(lambda: fd_count(server.pid) == before + 1 + VECTORS, "all are closed")
+    server.stop()
+
+
+def test_all_helper_processes_are_blocked(place):
+    """When clients have blocked all helper processes, fds of clients that leave stay open, and the
+    log says so. The server continues to serve, and closes them when a helper process is free."""
+    server, before = start(place)
+    for at in range(HELPERS):
+        stuck = leave_stuck(place, join(place, VECTORS))
+        server.err.wait("client 0 left", at + 1)
+        wait_blocked(place, at + 1)
+    while not server.err.count("helper processes that close them are blocked"):
+        check_newcomer(place)  # its fds are the next that stay open
+    check_newcomer(place)
+    stuck.release()
+    wait_until(lambda: fd_count(server.pid) == before, "all are closed")
+    server.stop()
+
+
+def helper_states(place):
+    """Return: the states of the helper processes of a server, which have its command line."""
+    states = []
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            name, rest = (process / "stat").read_text().rsplit(")", 1)
+            if name.endswith("(ivshmem-closer") and \
+                    os.fsencode(place.socket) in (process / "cmdline").read_bytes():
+                states.append(rest.split()[0])
+        except OSError:  # the process has exited
+            continue
+    return states
+
+
+def wait_blocked(place, number):
+    """Wait until this many helper processes are blocked."""
+    wait_until(lambda: helper_states(place).count("D") == number, f"{number} are blocked")
+
+
+@pytest.fixture
+def manager(place):
+    """A service manager."""
+    made = Manager(place)
+    yield made
+    made.close()
+
+
+def test_service_manager_is_not_blocked(place, manager):
+    """The service manager drops its copies before the server closes its own."""
+    manager.start("-F", "-v", "-n", VECTORS, "-S", place.socket, region=["-r", "memfd:"])
+    client = join(place, VECTORS)
+    manager.wait(lambda: sum("client-0" in name for name in manager.names()) == 1 + VECTORS,
+                 "the client is stored")
+    manager.stop_reading()
+    leave_stuck(place, client)
+    manager.server.err.wait("client 0 left")
+    time.sleep(0.1)
+    manager.go_on_reading()
+    manager.wait(lambda: "BARRIER=1" in manager.said, "the barrier")
+    manager.settle()
+    assert not any("client-0" in name for name in manager.names())
+    removed = [at for at, text in enumerate(manager.said) if "FDSTOREREMOVE=1" in text]
+    assert removed and removed[-1] < manager.said.index("BARRIER=1")
+    check_newcomer(place)
+    assert manager.end_service(signal.SIGTERM) == 0
+
+
+def test_client_leaves_during_a_crash(place, manager):
+    """A client whose doorbells block their last close() leaves while the server is not running. The
+    next server has the service manager drop its copies before it closes its own."""
+    manager.start("-F", "-v", "-n", VECTORS, "-S", place.socket, region=["-r", "memfd:"])
+    client = join(place, VECTORS)
+    manager.wait(lambda: sum("client-0" in name for name in manager.names()) == 1 + VECTORS,
+                 "the client is stored")
+    manager.wait_idle()
+    manager.end_service(signal.SIGKILL)
+    leave_stuck(place, client)
+    manager.start()
+    manager.wait(lambda: not any("client-0" in name for name in manager.names()), "it is dropped")
+    manager.settle()
+    check_newcomer(place)
+    assert manager.end_service(signal.SIGTERM) == 0
+
+
+def test_out_of_band_bytes(place):
+    """A client whose out-of-band byte came with fds is dropped, and the server is not blocked."""
+    place.server_program = without_passrights(place, place.server_program)
+    server, before = start(place)
+    sock = connect(str(place.socket))
+    event = os.eventfd(0)
+    stuck = place.add(StuckEpoll(os.dup(event)))
+    sock.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [event]))],
+                 socket.MSG_OOB)
+    os.close(event)
+    server.err.wait("left")
+    check_newcomer(place)
+    wait_until(lambda: fd_count(server.pid) == before, "all are closed")
+    sock.close()
+    stuck.release()
+    server.stop()
