@@ -78,7 +78,7 @@ static int allocate_tables(struct ivs_roster_page_writer *writer)
 	return writer->peers && writer->table && writer->free && writer->unlisted ? 0 : -ENOMEM;
 }
 
-int ivs_roster_page_writer_new(const struct ivs_region *region, uint32_t entries_n,
+int ivs_roster_page_writer_new(const struct ivs_region *region, int fd, uint32_t entries_n,
 			       struct ivs_roster_page_writer **out, struct ivs_error *err)
 {
 	struct ivs_roster_page_writer *writer;
@@ -89,7 +89,7 @@ int ivs_roster_page_writer_new(const struct ivs_region *region, uint32_t entries
 	writer = calloc(1, sizeof(*writer));
 	if (!writer)
 		return ivs_error_errno(err, ENOMEM, "cannot maintain a roster");
-	writer->fd = ivs_region_fd(region);
+	writer->fd = fd;
 	writer->region_len = ivs_region_size(region);
 	writer->header.maintained = true;
 	if (ivs_roster_page_layout(writer->region_len, entries_n, &writer->header))

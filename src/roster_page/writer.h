@@ -61,14 +61,15 @@ struct ivs_roster_page_writer {
  * ivs_roster_page_writer_new() - make a writer of an empty roster page, which continues the
  * generation of a former server, if the region has one
  * @region:    the region, which must outlive the writer
+ * @fd:        the region's file, open for the server alone; must outlive the writer
  * @entries_n: number of peers for which there is room, 1 to 65536
  *
  * Writes nothing yet.
  *
  * Return: 0, IVS_ROSTER_PAGE_WRITER_E_SIZE, _UNWRITABLE, -errno.
  */
-IVS_MUST_USE int ivs_roster_page_writer_new(const struct ivs_region *region, uint32_t entries_n,
-					    struct ivs_roster_page_writer **out,
+IVS_MUST_USE int ivs_roster_page_writer_new(const struct ivs_region *region, int fd,
+					    uint32_t entries_n, struct ivs_roster_page_writer **out,
 					    struct ivs_error *err);
 
 /** ivs_roster_page_writer_free() - free the writer, leaving the region as it is; NULL is fine */

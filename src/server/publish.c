@@ -34,14 +34,35 @@ static int report_failure(int result, struct ivs_error *err)
 	return ivs_error_errno(err, -result, "cannot write the roster into the region");
 }
 
+/*
+ * Clients of a former server that did not have the file, or cannot open it again, are not dropped
+ * for it.
+ */
+static int open_page(struct ivs_server *server, struct ivs_error *err)
+{
+	int fd = ivs_handover_open_page(server->handover, server->region, err);
+
+	if (fd >= 0 || !server->handover->resumed)
+		return fd;
+	ivs_log(IVS_LOG_WARNING,
+		"%s: until the next restart a client can keep the server from updating the roster "
+		"in the region",
+		err->text);
+	return ivs_region_fd(server->region);
+}
+
 int ivs_server_open_roster_page(struct ivs_server *server, uint32_t entries_n,
 				struct ivs_error *err)
 {
+	int fd;
 	int result;
 
 	if (!entries_n)
 		return 0;
-	result = ivs_roster_page_writer_new(server->region, entries_n, &server->page, err);
+	fd = open_page(server, err);
+	if (fd < 0)
+		return fd;
+	result = ivs_roster_page_writer_new(server->region, fd, entries_n, &server->page, err);
 	if (result)
 		return result < 0 ? result : IVS_PUBLISH_E_REGION;
 	list_greeted(server);

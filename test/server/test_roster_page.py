@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """ivshmem-server --roster: the connected peers, read from the end of the region by an independent
 reader (rules P-1 to P-9) and by the client program over a transport without a server."""
+import errno
+import fcntl
 import mmap
 import os
+import pwd
 import random
 import re
 import signal
@@ -321,6 +324,91 @@ def test_client_truncates_the_region(place):
     wait_until(lambda: shown.ids() == [stay.id], "it is shown again")
     assert server.err.count("cannot publish the roster") == 1
     server.stop()
+
+
+def set_flag(client, flag):
+    """Set a flag of the region's open file, which the client shares with all who have its fd."""
+    try:
+        fcntl.fcntl(client.memory, fcntl.F_SETFL,
+                    fcntl.fcntl(client.memory, fcntl.F_GETFL) | flag)
+    except OSError as error:
+        assert error.errno == errno.EINVAL
+        pytest.skip("the region's file system has no such flag")
+
+
+@pytest.mark.parametrize("kind, flag", [("memfd", "O_APPEND"), ("shm", "O_APPEND"),
+                                        ("file", "O_APPEND"), ("file", "O_DIRECT")])
+def test_client_sets_flags_of_the_regions_open_file(place, kind, flag):
+    """A client cannot keep the server from writing the page, nor make the region longer, with flags
+    of the region's open file: the server has another, also after an upgrade. At its end the server
+    marks the page as not maintained."""
+    path = {"memfd": None, "shm": place.shm_path, "file": place.dir / "region"}[kind]
+    region = {"memfd": "memfd:", "shm": f"shm:{place.shm}", "file": f"file:{path}"}[kind]
+    server = place.server("-n", "1", "--roster", region=["-r", region, "-l", "1M"])
+    hostile = join(place)
+    shown = roster(place, f"/proc/self/fd/{hostile.memory}")
+    set_flag(hostile, getattr(os, flag))
+    clients = [hostile, join(place)]
+    wait_until(lambda: shown.shows([0, 1]), "the page shows a join")
+    server.signal(signal.SIGUSR2)
+    server.err.wait("resumed 2 clients of 2")
+    clients.append(join(place))
+    wait_until(lambda: shown.shows([0, 1, 2]), "the page shows a join after an upgrade")
+    hostile.close()
+    wait_until(lambda: shown.shows([1, 2]), "the page shows that it has left")
+    assert os.fstat(clients[1].memory).st_size == SIZE
+    assert server.err.count("cannot publish") == 0
+    server.stop()
+    assert shown.read()[2] is False
+
+
+@pytest.mark.parametrize("stored", ["stored", "absent", "of another region"])
+def test_flags_of_the_open_file_after_a_restart(place, manager, stored):
+    """The same after a crash: the service manager has the server's own open file, or the server
+    opens the region again (as after an older server, which had none)."""
+    manager.start("-F", "-v", "-n", "1", "--roster", "-S", place.socket,
+                  region=("-r", "memfd:", "-l", "1M"))
+    hostile = join(place)
+    shown = roster(place, f"/proc/self/fd/{hostile.memory}")
+    set_flag(hostile, os.O_APPEND)
+    manager.wait_idle()
+    manager.end_service(signal.SIGKILL)
+    other = os.memfd_create("other")
+    if stored == "of another region":
+        manager.replace("ivshmem.page", other)
+    elif stored == "absent":
+        manager.store.remove(("ivshmem.page", manager.fd("ivshmem.page")))
+    manager.start()
+    join(place)
+    wait_until(lambda: shown.shows([0, 1]), "the page shows a join")
+    manager.settle()
+    assert manager.names().count("ivshmem.page") == 1
+    assert os.path.sameopenfile(manager.fd("ivshmem.page"), hostile.memory)
+    assert manager.server.err.count("cannot publish") == 0
+    os.close(other)
+
+
+def test_other_region_after_a_restart(place, manager):
+    """If a restart changes the region, the manager drops the former one's open file; without
+    --roster it has none."""
+    options = ("-F", "-v", "-n", "1", "-S", place.socket)
+    manager.start(*options, "--roster", region=("-r", "memfd:", "-l", "1M"))
+    manager.wait(lambda: "ivshmem.page" in manager.names(), "it is stored")
+    manager.restart(*options, region=("-r", "memfd:", "-l", "2M"))
+    manager.settle()
+    assert sorted(manager.names()) == ["ivshmem.listener", "ivshmem.region", "ivshmem.state"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_region_that_the_server_cannot_open_again(place):
+    """If the region's mode keeps the server's user from opening it, --roster is an error with the
+    cure."""
+    nobody = pwd.getpwnam("nobody")
+    os.chown(place.dir, nobody.pw_uid, -1)
+    done = place.run_server("-F", "-S", place.socket, "-r", "memfd:", "-l", "1M", "--roster",
+                            "--region-mode", "0400", preexec_fn=lambda: os.setuid(nobody.pw_uid))
+    assert (done.returncode, "its owner and mode must let the server's user write to it" in
+            done.stderr) == (1, True), done.stderr
 
 
 def test_client_writes_garbage_to_the_page(place):

@@ -229,7 +229,7 @@ static unsigned long run_all(const char *history, unsigned int tries)
 
 	opts.size = REGION_LEN;
 	if (ivs_region_open("memfd:", &opts, &region, NULL) ||
-	    ivs_roster_page_writer_new(region, ENTRIES_N, &page, NULL))
+	    ivs_roster_page_writer_new(region, ivs_region_fd(region), ENTRIES_N, &page, NULL))
 		abort();
 	memset(image, 0, sizeof(image));
 	page->header.sequence = 0xf8; /* so that increments soon carry into the next byte */

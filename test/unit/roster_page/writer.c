@@ -53,7 +53,9 @@ static void open_page(uint32_t entries_n)
 {
 	ivs_roster_page_writer_free(page);
 	page = NULL;
-	cr_assert_eq(ivs_roster_page_writer_new(region, entries_n, &page, NULL), 0);
+	cr_assert_eq(
+		ivs_roster_page_writer_new(region, ivs_region_fd(region), entries_n, &page, NULL),
+		0);
 	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
 }
 
@@ -308,7 +310,7 @@ Test(page, a_region_that_is_too_small_is_refused_with_numbers)
 {
 	struct ivs_error err;
 
-	cr_expect_eq(ivs_roster_page_writer_new(region, 4096, &page, &err),
+	cr_expect_eq(ivs_roster_page_writer_new(region, ivs_region_fd(region), 4096, &page, &err),
 		     IVS_ROSTER_PAGE_WRITER_E_SIZE);
 	cr_expect_not_null(strstr(err.text, "4096 peers needs 68K"), "%s", err.text);
 	cr_expect_not_null(strstr(err.text, "a region of 64K"), "%s", err.text);
@@ -323,7 +325,7 @@ Test(page, huge_pages_are_refused)
 	struct ivs_region huge = {.fd = -1, .size = 4 << 20, .page_size = 2 << 20};
 	struct ivs_error err;
 
-	cr_expect_eq(ivs_roster_page_writer_new(&huge, 252, &page, &err),
+	cr_expect_eq(ivs_roster_page_writer_new(&huge, ivs_region_fd(&huge), 252, &page, &err),
 		     IVS_ROSTER_PAGE_WRITER_E_UNWRITABLE);
 	cr_expect_not_null(strstr(err.text, "huge pages do not support write(2)"), "%s", err.text);
 	cr_expect_null(page);
