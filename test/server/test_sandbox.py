@@ -144,18 +144,20 @@ def test_named_owners_are_kept(place):
     server.stop()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may become anybody")
-def test_own_user_without_root(place):
-    """--user with the current user needs no privileges."""
-    place.server("--user", os.getuid()).stop()
-
-
 def as_nobody(where, *options):
     """Start the server as a user without privileges."""
     os.chown(where.dir, NOBODY.pw_uid, NOBODY.pw_gid)
     program = shutil.copy(where.server_program, where.dir)
     return where.start(program, "-F", "-v", "-S", where.socket, "-r", "memfd:", *options,
                        user=NOBODY.pw_uid)
+
+
+def test_own_user_without_root(place):
+    """--user with the current user needs no privileges."""
+    if os.geteuid() == 0:
+        as_nobody(place, "--user", NOBODY.pw_uid).err.wait("listening at")
+    else:
+        place.server("--user", os.getuid()).stop()
 
 
 @NEEDS_ROOT

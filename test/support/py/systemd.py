@@ -14,13 +14,40 @@ from support.py.programs import TIMEOUT, is_sanitized, wait_until
 
 WITH_UNIT_FILTER = pathlib.Path(with_unit_filter.__file__)
 MANAGER = "/lib/systemd/systemd"
+BOOTED = pathlib.Path("/run/systemd/system")  # exists if systemd has started this machine
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 
 
-def cgroup_directories():
-    """The existing top-level directories of all cgroup hierarchies."""
-    tops = [CGROUPS, *CGROUPS.glob("*/")]
-    return {path for top in tops for path in top.glob("*/")}
+#: Starts the program in "$@" where /run is a directory of its own that looks like that of a machine
+#: that systemd has started. $1: where to enter cgroups, separated by colons.
+IN_OWN_RUN = f"""
+for path in $(echo "$1" | tr : ' '); do echo $$ > "$path/cgroup.procs"; done
+shift
+[ -d {BOOTED} ] && exec "$@"
+exec unshare --mount sh -c '
+mount -t tmpfs own-run /run && mkdir -p {BOOTED} && exec "$@"' sh "$@"
+"""
+
+
+def own_cgroups(name):
+    """Make cgroups below those of this process in the hierarchies that systemd uses. Otherwise the
+    manager would move all processes beside it to a cgroup of its own. Return: their paths."""
+    lines = pathlib.Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
+    parents = {line.split(":", 2)[1]: line.split(":", 2)[2].strip("/") for line in lines}
+    made = []
+    for controller, top in (("name=systemd", CGROUPS / "systemd"), ("", CGROUPS / "unified"),
+                            ("", CGROUPS)):
+        if controller in parents and (top / "cgroup.procs").exists():
+            made.append(top / parents[controller] / name)
+            made[-1].mkdir()
+    return made
+
+
+def remove_cgroups(name):
+    """Remove the cgroups with this name and those below, in all hierarchies."""
+    for path in [*CGROUPS.glob(f"**/{name}")]:
+        for each, _, _ in os.walk(path, topdown=False):
+            os.rmdir(each)
 
 
 class Absent(Exception):
@@ -33,7 +60,6 @@ class UserManager:
     def __init__(self, place):
         if not os.path.exists(MANAGER):
             raise Absent("systemd is not installed")
-        self._before = cgroup_directories()
         self.dir = place.dir / "xdg"
         self.units = self.dir / "systemd" / "user"
         self.units.mkdir(parents=True)
@@ -41,7 +67,13 @@ class UserManager:
         self.env = {"XDG_RUNTIME_DIR": str(self.dir), "PATH": os.environ["PATH"],
                     "HOME": str(self.dir), "SYSTEMD_UNIT_PATH": f"{self.units}:"}
         self.log = open(self.dir / "log", "w+", encoding="utf-8", errors="replace")
-        self.popen = subprocess.Popen([MANAGER, "--user", "--unit=nothing.target",
+        self._cgroup = f"ivshmem-test-{os.getpid()}"
+        try:
+            cgroups = own_cgroups(self._cgroup)
+        except OSError:
+            cgroups = []  # not root, so it can move only this user's processes
+        self.popen = subprocess.Popen(["sh", "-c", IN_OWN_RUN, "sh", ":".join(map(str, cgroups)),
+                                       MANAGER, "--user", "--unit=nothing.target",
                                        "--log-target=console"], env=self.env, stdout=self.log,
                                       stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
         place.add(self)
@@ -58,8 +90,10 @@ class UserManager:
         return (self.dir / "log").read_text(errors="replace")
 
     def run(self, *arguments, check=True):
-        """Run systemctl."""
-        done = subprocess.run(["systemctl", "--user", "--no-pager", *arguments], env=self.env,
+        """Run systemctl, where the manager runs."""
+        enter = [] if BOOTED.is_dir() else ["nsenter", "--mount", f"--target={self.popen.pid}"]
+        done = subprocess.run([*enter, "systemctl", "--user", "--no-pager", *arguments],
+                              env=self.env,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=TIMEOUT, check=False)
         assert not check or done.returncode == 0, f"{arguments}: {done.stderr}{self.text()[-2000:]}"
@@ -82,12 +116,7 @@ class UserManager:
             self.popen.kill()
             self.popen.wait()
         self.log.close()
-        for top in cgroup_directories() - self._before:
-            for path, _, _ in os.walk(top, topdown=False):
-                try:
-                    os.rmdir(path)
-                except OSError:
-                    pass  # used by another process
+        remove_cgroups(self._cgroup)
 
 
 def install_units(place, manager_dir, changes):
