@@ -62,6 +62,7 @@ def manager(place):
     install_units(place, started.units, f"""
 StandardError=append:{started.dir}/server.log
 WatchdogSec=2
+RestartSec=100ms
 Environment=VECTORS=2
 EnvironmentFile=
 ExecStart=
@@ -147,6 +148,34 @@ def test_strict_unit_upgrades_on_restart(place, manager):
         control = manager.dir / "ivshmem-demo" / "control"
         shown = place.run(place.server_program, "--status", control)
         assert "1 now" in shown.stdout, shown.stdout + shown.stderr
+
+
+def test_crashes_in_a_row_end_nothing(manager):
+    """However often the server crashes, it is started again, the socket stays, and clients stay
+    connected."""
+    with RawClient(manager.socket, vectors=2) as client:
+        client.greeting()
+        pid = manager.pid(manager.unit)
+        for _ in range(8):
+            pid = crash(manager, pid)
+        with RawClient(manager.socket, vectors=2) as other:
+            other.read_until_knows([0])
+            client.read_until_knows([1])
+    assert manager.show("ivshmem@demo.socket", "ActiveState") == "active"
+
+
+def test_wrong_options_are_not_retried(manager):
+    """With wrong options the server is not started again and again: the socket is closed, so that
+    programs that connect get an error instead of waiting."""
+    change = manager.units / "ivshmem@.service.d" / "wrong.conf"
+    change.write_text("[Service]\nEnvironment=OPTIONS=--no-such-option\n")
+    manager.run("daemon-reload")
+    with RawClient(manager.socket, vectors=2) as client:
+        client.read_to_end()
+    wait_until(lambda: manager.show("ivshmem@demo.socket", "ActiveState") == "failed",
+               "the socket is closed")
+    assert manager.show(manager.unit, "ActiveState") == "failed"
+    assert not accepts(manager.socket)
 
 
 def test_stop_disconnects_all(manager):
