@@ -2,6 +2,7 @@
 """Test the systemd units with systemd's own tools, and the system call filter that other tests
 derive from a unit."""
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,8 @@ def unit_files(place):
     service = (place.build / "packaging" / "ivshmem@.service").read_text()
     (directory / "ivshmem@.service").write_text(
         re.sub("^ExecStart=.*$", f"ExecStart={exec_start(place)}", service, flags=re.MULTILINE))
-    shutil.copy(place.source / "packaging" / "systemd" / "ivshmem@.socket", directory)
+    for name in ("ivshmem@.socket", "ivshmem-user@.service"):
+        shutil.copy(place.source / "packaging" / "systemd" / name, directory)
     device = (place.build / "packaging" / "ivshmem-device@.service").read_text()
     (directory / "ivshmem-device@.service").write_text(
         re.sub(r"^ExecStart=\S+", f"ExecStart={place.build / 'tools/ivshmem-device'}", device,
@@ -35,7 +37,8 @@ def test_units_verify(unit_files, place):
     needs("systemd-analyze")
     done = place.run("systemd-analyze", "verify", "--man=no", unit_files / "ivshmem@demo.service",
                      unit_files / "ivshmem@demo.socket",
-                     unit_files / "ivshmem-device@vm1.service")
+                     unit_files / "ivshmem-device@vm1.service",
+                     unit_files / "ivshmem-user@demo.service")
     complaints = [line for line in done.stderr.splitlines() if "ivshmem" in line]
     assert done.returncode == 0 and not complaints, done.stderr
 
@@ -49,6 +52,25 @@ def test_exposure_is_low_and_as_documented(unit_files, place, unit):
     assert exposure <= EXPOSURE_MAX, done.stdout
     documented = re.search(r"exposure ([0-9.]+)", (place.source / "SECURITY.md").read_text())
     assert documented and float(documented[1]) == exposure, f"SECURITY.md does not say {exposure}"
+
+
+@pytest.mark.parametrize("unit, instance", [("ivshmem@.service", "demo"),
+                                            ("ivshmem-device@.service", "device-demo")])
+def test_each_instance_has_a_user(place, unit, instance):
+    """Each server and each device runs as a user of its own, which the unit in its Wants= creates:
+    the kernel's limits per user are not shared."""
+    needs("systemd-sysusers")
+    lines = (place.build / "packaging" / unit).read_text().replace("%i", "demo").splitlines()
+    user = f"ivshmem-user@{instance}.service"
+    assert f"Wants={user}" in lines and f"User=ivshmem-{instance}" in lines
+    assert any(line.startswith("After=") and user in line for line in lines)
+    config = place.source / "packaging" / "systemd" / "ivshmem-user@.service"
+    command = re.search(r"^ExecStart=(.*)$", config.read_text(), re.MULTILINE)[1]
+    program, *words = shlex.split(command.replace("%i", instance))
+    (place.dir / "etc").mkdir()
+    done = place.run(program, f"--root={place.dir}", *words)
+    assert done.returncode == 0, done.stderr
+    assert f"\nivshmem-{instance}:x:" in "\n" + (place.dir / "etc" / "passwd").read_text()
 
 
 @pytest.mark.parametrize("call, status", [("os.getpid()", 0),

@@ -121,7 +121,7 @@ class UserManager:
 
 def install_units(place, manager_dir, changes):
     """Install our units, without the settings that a user manager cannot apply."""
-    unable = ("User=", "Group=", "SocketGroup=", "AmbientCapabilities=",
+    unable = ("User=", "Group=", "Supplementary", "SocketGroup=", "AmbientCapabilities=",
               "CapabilityBoundingSet=", "DevicePolicy=", "IPAddressDeny=", "Private", "Proc",
               "Protect")
     if is_sanitized(place.server_program):  # a tracer is attached when systemd exits
