@@ -73,6 +73,12 @@ def test_each_instance_has_a_user(place, unit, instance):
     assert f"\nivshmem-{instance}:x:" in "\n" + (place.dir / "etc" / "passwd").read_text()
 
 
+@pytest.mark.parametrize("unit", ["ivshmem@.service", "ivshmem-device@.service"])
+def test_memory_is_bounded(place, unit):
+    """A crowd of clients cannot use up the memory of the host."""
+    assert "MemoryMax=50%" in (place.build / "packaging" / unit).read_text().splitlines()
+
+
 @pytest.mark.parametrize("call, status", [("os.getpid()", 0),
                                           ("os.chown('.', -1, -1)", -signal.SIGSYS)])
 def test_filter_of_a_unit_is_enforced(place, call, status):
