@@ -4,7 +4,6 @@ hold (support/py/stuck_epoll.py). Neither the server nor another client nor the 
 be the last to close such a doorbell."""
 import array
 import os
-import pathlib
 import signal
 import socket
 import time
@@ -15,7 +14,7 @@ from support.py.clients import join
 from support.py.lingering import QUICK, without_passrights
 from support.py.manager import Manager
 from support.py.programs import fd_count, wait_until
-from support.py.stuck_epoll import StuckEpoll
+from support.py.stuck_epoll import StuckEpoll, helper_states
 from support.py.wire import RawClient, connect
 
 # Helper processes hold each fd for 5 s of their clock.
@@ -107,7 +106,7 @@ def test_all_helper_processes_are_blocked(place):
     for at in range(HELPERS):
         stuck = leave_stuck(place, join(place, VECTORS))
         server.err.wait("client 0 left", at + 1)
-        wait_blocked(place, at + 1)
+        wait_blocked(server.pid, at + 1)
     while not server.err.count("helper processes that close them are blocked"):
         check_newcomer(place)  # its fds are the next that stay open
     check_newcomer(place)
@@ -116,23 +115,9 @@ def test_all_helper_processes_are_blocked(place):
     server.stop()
 
 
-def helper_states(place):
-    """Return: the states of the helper processes of a server, which have its command line."""
-    states = []
-    for process in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            name, rest = (process / "stat").read_text().rsplit(")", 1)
-            if name.endswith("(ivshmem-closer") and \
-                    os.fsencode(place.socket) in (process / "cmdline").read_bytes():
-                states.append(rest.split()[0])
-        except OSError:  # the process has exited
-            continue
-    return states
-
-
-def wait_blocked(place, number):
+def wait_blocked(pid, number):
     """Wait until this many helper processes are blocked."""
-    wait_until(lambda: helper_states(place).count("D") == number, f"{number} are blocked")
+    wait_until(lambda: helper_states(pid).count("D") == number, f"{number} are blocked")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from support.py.programs import is_sanitized, wait_until
+from support.py.stuck_epoll import StuckEpoll, helper_states
 from support.py.systemd import (WITH_UNIT_FILTER, Absent, UserManager, exec_start, install_units,
                                 needs)
 from support.py.wire import RawClient, accepts
@@ -185,3 +186,49 @@ def test_stop_disconnects_all(manager):
         client.read_to_end()
         assert client.ended
     assert not accepts(manager.socket)
+
+
+def hold_doorbells(place, client):
+    """Make the last close() of a client's doorbells block, and close the client's copies."""
+    stuck = place.add(StuckEpoll(*client.own))
+    while client.own:
+        os.close(client.own.pop())
+    return stuck
+
+
+def answers(manager):
+    """Check that systemd answers: it would not if it had to make the last close()."""
+    assert manager.run("show", "-p", "Version").stdout
+
+
+def test_clients_cannot_block_systemd(place, manager):
+    """The last close() of a client's doorbells blocks, and they are stored in the fd store. systemd
+    is not the last to close them: neither when the client leaves, nor when the service is
+    stopped."""
+    first = place.add(RawClient(manager.socket, 2)).greeting()
+    last = place.add(RawClient(manager.socket, 2)).greeting()
+    stored = int(manager.show(manager.unit, "NFileDescriptorStore"))
+    held = [hold_doorbells(place, client) for client in (first, last)]
+    first.close()
+    wait_until(lambda: int(manager.show(manager.unit, "NFileDescriptorStore")) == stored - 3,
+               "systemd has dropped its copies")
+    answers(manager)
+    manager.run("stop", "ivshmem@demo.socket", manager.unit)
+    assert manager.show(manager.unit, "ActiveState") == "inactive"
+    answers(manager)
+    for each in held:
+        each.release()
+
+
+def test_blocked_helper_process_does_not_delay_a_restart(place, manager):
+    """A client blocks a helper process, which then cannot be killed. The service restarts at
+    once."""
+    client = place.add(RawClient(manager.socket, 2)).greeting()
+    pid = manager.pid(manager.unit)
+    stuck = hold_doorbells(place, client)
+    client.close()
+    wait_until(lambda: "D" in helper_states(pid), "a helper process is blocked")
+    restart(manager, pid)
+    with RawClient(manager.socket, 2) as newcomer:
+        newcomer.greeting()
+    stuck.release()

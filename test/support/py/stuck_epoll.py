@@ -74,6 +74,21 @@ class StuckSocket(Stuck):
         super().__init__("socket", [sock.fileno()])
 
 
+def helper_states(pid):
+    """Return: the states of the helper processes that close fds for the program with this process
+    id. They have its command line."""
+    command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    states = []
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            name, rest = (process / "stat").read_text().rsplit(")", 1)
+            if name.endswith("(ivshmem-closer") and (process / "cmdline").read_bytes() == command:
+                states.append(rest.split()[0])
+        except OSError:  # the process has exited
+            continue
+    return states
+
+
 def missing_page(libc):
     """Map a page, and behind it another whose first access waits. Return: both pages, the address
     of the second one, the userfaultfd."""

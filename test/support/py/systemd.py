@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A private instance of systemd: a user manager in its own directory, with our units and no
 others."""
+import contextlib
 import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -43,10 +45,22 @@ def own_cgroups(name):
     return made
 
 
+def end_all(cgroup):
+    """Kill the processes in a cgroup: helper processes outlive their server for some seconds.
+    Return: whether there were none."""
+    pids = (cgroup / "cgroup.procs").read_text(encoding="ascii").split()
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    return not pids
+
+
 def remove_cgroups(name):
-    """Remove the cgroups with this name and those below, in all hierarchies."""
+    """Remove the cgroups with this name and those below, in all hierarchies, with their
+    processes."""
     for path in [*CGROUPS.glob(f"**/{name}")]:
         for each, _, _ in os.walk(path, topdown=False):
+            wait_until(lambda each=each: end_all(pathlib.Path(each)), f"{each} is empty")
             os.rmdir(each)
 
 
