@@ -224,7 +224,7 @@ static bool client_read(struct bench_clients *all, struct client *client)
 
 	for (unsigned int i = 0; i < READS_MAX; i++) {
 		struct ivs_v0_message msg;
-		int result = ivs_socket_recv_message(client->sock, &client->decoder, &msg);
+		int result = ivs_socket_recv_message(client->sock, &client->decoder, &msg, NULL);
 
 		if (result == IVS_SOCKET_E_AGAIN)
 			break;

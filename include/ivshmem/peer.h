@@ -79,11 +79,19 @@ enum ivs_peer_cap {
  *              100 ms. If there are more than @vectors_n, the surplus is ignored; if there are
  *              fewer, the result is IVS_PEER_E_TIMEOUT with a server, IVS_PEER_E_VECTOR with a
  *              device or plain region.
- * @timeout_ms: time limit of ivs_peer_open(); 0: 5000
+ * @timeout_ms: time limit of ivs_peer_open(), and of ivs_peer_close() for closing what a server has
+ *              sent; 0: 5000
+ * @doorbells_max: how many doorbells that a server sends are kept, the peer's own vectors and those
+ *              of all other peers together; each is a file descriptor. Those beyond are closed:
+ *              they are not reported and cannot be rung. 0: half of the soft limit RLIMIT_NOFILE
+ * @any_file_system: also accept a region that is neither memory nor a file on a local disk: see
+ *              ivs_peer_open()
  */
 struct ivs_peer_options {
 	unsigned int vectors_n;
 	unsigned int timeout_ms;
+	unsigned int doorbells_max;
+	bool any_file_system;
 };
 
 /**
@@ -93,13 +101,28 @@ struct ivs_peer_options {
  * @out:     the peer; unchanged unless 0 is returned
  * @err:     set to an error message, or to "" if 0 is returned; may be NULL
  *
+ * With unix:, the server's region must be memory (memfd, tmpfs, hugetlbfs) or a file on ext2, ext3,
+ * ext4, xfs, btrfs or f2fs, in a file system that /proc/self/mountinfo shows. Any other file system
+ * (FUSE, NFS, overlay) can make every access wait for as long as the server wants; such a region is
+ * refused (IVS_PEER_E_PROTOCOL), unless @opts->any_file_system is set.
+ *
+ * What a server sends and the peer does not keep is closed in a thread of the library, which ends
+ * when it is done and receives no signals. So ivs_peer_open() and ivs_peer_close() keep their time
+ * limit, and other calls wait at most 0.1 s, if the server makes a close(2) wait. But a process
+ * does not end before such a close(2) has returned, and if the thread cannot be created, the
+ * calling thread closes.
+ *
  * Return: 0, IVS_PEER_E_ADDRESS, _ABSENT, _AMBIGUOUS, _VECTOR, _TIMEOUT, _PROTOCOL, _SERVER_LOST,
  * _DEVICE_GONE; -errno.
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_open(const char *address, const struct ivs_peer_options *opts,
 					  struct ivs_peer **out, struct ivs_error *err);
 
-/** ivs_peer_close() - leave: unmap the region, close all fds, free the peer. NULL is ignored. */
+/**
+ * ivs_peer_close() - leave: unmap the region, close all fds, free the peer. NULL is ignored.
+ *
+ * If closing what a server has sent takes longer than the time limit, it goes on in a thread.
+ */
 IVS_PUBLIC void ivs_peer_close(struct ivs_peer *peer);
 
 /**

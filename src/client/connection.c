@@ -7,7 +7,6 @@
 
 #include "base/error.h"
 #include "base/eventfd.h"
-#include "base/fd.h"
 #include "base/unix_address.h"
 #include "protocol/socket.h"
 
@@ -33,6 +32,24 @@ static int connection_connect_error(const char *path, int errnum, struct ivs_err
 	return ivs_error_errno(err, errnum, "cannot connect to %s", path);
 }
 
+/*
+ * Otherwise the kernel would throw an out-of-band byte away inside of recvmsg(2), and close its fds
+ * there, which may wait. Inline it is a byte like any other. Return: 0; -1 with errno.
+ */
+static int connection_make_socket(struct ivs_connection *connection)
+{
+	const int on = 1;
+
+	connection->doorbells.disposal = connection->disposal;
+	connection->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (connection->sock < 0)
+		return -1;
+	if (!setsockopt(connection->sock, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)))
+		return 0;
+	ivs_fd_close(&connection->sock);
+	return -1;
+}
+
 int ivs_connection_connect(struct ivs_connection *connection, const char *path,
 			   struct ivs_error *err)
 {
@@ -40,9 +57,7 @@ int ivs_connection_connect(struct ivs_connection *connection, const char *path,
 
 	if (!ivs_unix_address(path, addr, err))
 		return IVS_CONNECTION_E_ADDRESS;
-	if (connection->sock < 0)
-		connection->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (connection->sock < 0)
+	if (connection->sock < 0 && connection_make_socket(connection))
 		return ivs_error_errno(err, errno, "cannot make a socket");
 	if (!connect(connection->sock, (const struct sockaddr *)addr, sizeof(*addr)))
 		return 0;
@@ -132,13 +147,14 @@ int ivs_connection_next(struct ivs_connection *connection, struct ivs_connection
 	int result;
 
 	do {
-		result = ivs_socket_recv_message(connection->sock, &connection->decoder, &msg);
+		result = ivs_socket_recv_message(connection->sock, &connection->decoder, &msg,
+						 connection->disposal);
 	} while (!result && msg.type == IVS_V0_VERSION);
 	if (result)
 		return connection_receive_error(connection, result, err);
 	result = connection_take_message(connection, &msg, event, err);
 	if (result)
-		ivs_fd_close(&event->fd);
+		ivs_dispose(connection->disposal, &event->fd);
 	return result;
 }
 
@@ -146,8 +162,11 @@ void ivs_connection_close(struct ivs_connection *connection)
 {
 	int left = ivs_v0_release(&connection->decoder);
 
-	ivs_fd_close(&left);
-	ivs_fd_close(&connection->sock);
+	ivs_dispose(connection->disposal, &left);
+	/* The socket may be closed later. After this the server sees the end, and no fds arrive. */
+	if (connection->sock >= 0)
+		(void)shutdown(connection->sock, SHUT_RDWR);
+	ivs_dispose(connection->disposal, &connection->sock);
 	connection->decoder = (struct ivs_v0_decoder)IVS_V0_DECODER_INIT;
 }
 

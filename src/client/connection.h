@@ -53,6 +53,7 @@ struct ivs_connection_event {
  * @id:        the client's own id; -1: not received yet
  * @doorbells: doorbells of the other peers; kept after a disconnect, because they continue to work
  * @addr:      address of the server, which error messages quote
+ * @disposal:  closes what the server has sent; NULL: close(2). Set it before connecting
  */
 struct ivs_connection {
 	int sock;
@@ -60,6 +61,7 @@ struct ivs_connection {
 	struct ivs_v0_decoder decoder;
 	struct ivs_doorbells doorbells;
 	struct sockaddr_un addr;
+	struct ivs_disposal *disposal;
 };
 
 #define IVS_CONNECTION_INIT                                                                        \

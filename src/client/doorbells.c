@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/fd.h"
 #include "ivshmem/registers.h"
 
 #define FIRST_ROOM 16
@@ -14,7 +13,7 @@ void ivs_doorbell_set_put(struct ivs_doorbell_set *set)
 	if (!set || --set->refs)
 		return;
 	for (unsigned int i = 0; i < set->fds_n; i++)
-		ivs_fd_close(&set->fds[i]);
+		ivs_dispose(set->disposal, &set->fds[i]);
 	free(set->fds);
 	free(set);
 }
@@ -74,7 +73,7 @@ int ivs_doorbells_add(struct ivs_doorbells *doorbells, unsigned int id, int *fd)
 	int result;
 
 	if (doorbells->fds_limit && doorbells->fds_n >= doorbells->fds_limit) {
-		ivs_fd_close(fd);
+		ivs_dispose(doorbells->disposal, fd);
 		return 0;
 	}
 	result = doorbells_make_room(doorbells, id);
@@ -86,11 +85,12 @@ int ivs_doorbells_add(struct ivs_doorbells *doorbells, unsigned int id, int *fd)
 		if (!set)
 			return -ENOMEM;
 		set->refs = 1;
+		set->disposal = doorbells->disposal;
 		doorbells->entries[id].set = set;
 	}
 	/* The number of a vector has 16 bits, so further doorbells could not be rung. */
 	if (set->fds_n == IVS_VECTOR_MAX + 1) {
-		ivs_fd_close(fd);
+		ivs_dispose(doorbells->disposal, fd);
 		return 0;
 	}
 	doorbells_mark_dirty(doorbells, id);

@@ -11,14 +11,17 @@
 
 #include <stdbool.h>
 
+#include "base/disposal.h"
 #include "base/peer_change.h"
 #include "ivshmem/api.h"
 
 /**
  * struct ivs_doorbell_set - the eventfds of one peer; freed with the last reference
- * @left: the peer has left; accessed atomically, because ringing takes no lock
+ * @left:     the peer has left; accessed atomically, because ringing takes no lock
+ * @disposal: closes the eventfds
  */
 struct ivs_doorbell_set {
+	struct ivs_disposal *disposal;
 	unsigned int refs;
 	bool left;
 	unsigned int fds_n;
@@ -44,6 +47,7 @@ struct ivs_doorbells_entry {
  * @dirty_from: all changes of ids below this have been reported
  * @fds_n:      number of doorbells
  * @fds_limit:  doorbells beyond this number are ignored; 0: no limit
+ * @disposal:   closes doorbells; NULL: close(2). Used by a set until its last reference is dropped
  */
 struct ivs_doorbells {
 	struct ivs_doorbells_entry *entries;
@@ -51,6 +55,7 @@ struct ivs_doorbells {
 	unsigned int dirty_from;
 	unsigned int fds_n;
 	unsigned int fds_limit;
+	struct ivs_disposal *disposal;
 };
 
 void ivs_doorbells_deinit(struct ivs_doorbells *doorbells);

@@ -25,7 +25,7 @@ static uint64_t page_len_of(int fd)
 {
 	struct statfs fs;
 
-	if (fstatfs(fd, &fs) || fs.f_type != HUGETLBFS_MAGIC)
+	if (!ivs_received_is_memory(fd) || fstatfs(fd, &fs) || fs.f_type != HUGETLBFS_MAGIC)
 		return (uint64_t)sysconf(_SC_PAGESIZE);
 	return (uint64_t)fs.f_bsize;
 }

@@ -63,6 +63,7 @@ enum ivs_device_access {
  * @late:        if the server is absent, start without it instead of failing (revision 0)
  * @window:      the part of the region that BAR 2 shows; all 0: the whole region
  * @access:      what the VM may do with the window
+ * @any_file_system: accept a server's region that can make this process wait, see region/received.h
  */
 struct ivs_device_options {
 	struct ivs_listener_options socket;
@@ -80,6 +81,7 @@ struct ivs_device_options {
 	} window;
 	enum ivs_device_access access;
 	enum ivs_device_role role;
+	bool any_file_system;
 };
 
 struct ivs_device;

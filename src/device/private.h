@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Shared by the files of a device. Calls go one way: loop.c -> device.c -> vmm.c -> server.c ->
- * bar2.c; status.c only reads.
+ * bar2.c, discard.c; status.c only reads.
  */
 #ifndef IVS_DEVICE_PRIVATE_H
 #define IVS_DEVICE_PRIVATE_H
@@ -13,6 +13,7 @@
 #include "daemon/log.h"
 #include "daemon/loop.h"
 #include "device/device.h"
+#include "region/received.h"
 
 /**
  * enum ivs_device_server_state - the connection to the server
@@ -40,6 +41,9 @@ struct ivs_device_vector {
 
 /**
  * struct ivs_device_server - the server of which the device is a client
+ * @disposal:      closes what the server has sent
+ * @mounts:        to find out what kind of file the region is
+ * @kept_n:        fds that the server has sent and that stay open, because closing could wait
  * @connection:    the current connection, or the last one, whose doorbells continue to work
  * @pending:       in the state CONNECTED, the connection that may replace @connection
  * @source:        watches the socket of @connection or @pending; at most one of them is open
@@ -56,7 +60,10 @@ struct ivs_device_vector {
  * @limit:         limits log lines, because a server that keeps restarting must not fill the log
  */
 struct ivs_device_server {
+	struct ivs_disposal disposal;
 	enum ivs_device_server_state state;
+	struct ivs_received_mounts mounts;
+	unsigned int kept_n;
 	struct ivs_connection connection;
 	struct ivs_connection pending;
 	struct ivs_loop_source source;
@@ -135,6 +142,7 @@ struct ivs_device {
 extern const struct ivs_syscall ivs_device_syscalls[];
 extern const struct ivs_syscall ivs_device_bar2_syscalls[];
 extern const struct ivs_syscall ivs_device_bar2_ro_syscalls[];
+extern const struct ivs_syscall ivs_device_discard_syscalls[];
 extern const struct ivs_syscall ivs_device_server_syscalls[];
 
 /* device.c */
@@ -208,6 +216,17 @@ int ivs_device_server_region_due_ms(struct ivs_device *device);
 bool ivs_device_server_is_connected(const struct ivs_device *device);
 
 void ivs_device_server_close(struct ivs_device *device);
+
+/* discard.c */
+
+/* After this number of fds that stay open, a device does not connect to its server any more. */
+#define IVS_DEVICE_KEPT_MAX 16
+
+/** ivs_device_discard_init() - set server.disposal */
+void ivs_device_discard_init(struct ivs_device *device);
+
+/** ivs_device_discard_keeps_many() - whether IVS_DEVICE_KEPT_MAX fds of the server stay open */
+bool ivs_device_discard_keeps_many(const struct ivs_device *device);
 
 /* bar2.c */
 

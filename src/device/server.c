@@ -30,7 +30,8 @@
 
 IVS_SYSCALLS(ivs_device_server_syscalls,
 	     {"socket", {IVS_ARG_IS(1, AF_UNIX), IVS_ARG_HAS(2, 0xf, SOCK_STREAM)}}, {"connect"},
-	     {"close"}, IVS_CALL_LSTAT, {"stat"}, {"stat64"});
+	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_OOBINLINE)}}, {"close"},
+	     IVS_CALL_LSTAT, {"stat"}, {"stat64"});
 
 #define GREETING_MS 5000
 #define REGION_MS 2000 /* how long to keep a VMM waiting for the region; it gives up after 5 s */
@@ -113,7 +114,7 @@ static int add_vector(struct ivs_device *device, int *fd)
 static void close_vector(struct ivs_device_vector *vector)
 {
 	ivs_loop_remove(&vector->source);
-	ivs_fd_close(&vector->fd);
+	ivs_dispose(&vector->device->server.disposal, &vector->fd);
 }
 
 /* Deliver pending doorbells before closing the vectors. */
@@ -180,12 +181,30 @@ static void join_server(struct ivs_device *device)
 	set_state(device, SERVER_JOINED);
 }
 
+/* Nothing has been asked of the file yet that its file system could answer late. */
+static int check_region(const struct ivs_device *device, int fd, struct ivs_error *err)
+{
+	struct ivs_received received;
+
+	ivs_received_look(&device->server.mounts, fd, &received);
+	if (received.kind != IVS_RECEIVED_OTHER || device->opts.any_file_system)
+		return 0;
+	return ivs_error_set(
+		err, IVS_DEVICE_E_LOST,
+		"the region of the server at %s is neither memory nor a file on a local "
+		"disk (file system: %s), so it can make this process wait for ever: start "
+		"the server with memfd: or shm:, or use --any-file-system",
+		device->opts.server, received.file_system);
+}
+
 /* The region cannot be replaced while a VMM has it mapped. */
 static int receive_region(struct ivs_device *device, int *fd, struct ivs_error *err)
 {
 	bool in_use = device->bar2.fd >= 0 && has_vmm(device);
-	int result = 0;
+	int result = check_region(device, *fd, err);
 
+	if (result)
+		return result;
 	if (!in_use)
 		result = ivs_device_bar2_replace(device, fd, err);
 	else if (!ivs_device_bar2_shows(device, *fd))
@@ -214,15 +233,17 @@ static int translate_connection_result(int result)
 static int handle_event(struct ivs_device *device, struct ivs_connection_event *event,
 			struct ivs_error *err)
 {
-	IVS_OWNED_FD fd = event->fd;
-	int result;
+	int result = 0;
 
-	if (event->type == IVS_CONNECTION_REGION)
-		return receive_region(device, &fd, err);
-	if (event->type != IVS_CONNECTION_VECTOR)
-		return 0;
-	result = add_vector(device, &fd);
-	return result ? ivs_error_errno(err, -result, "cannot watch a doorbell") : 0;
+	if (event->type == IVS_CONNECTION_REGION) {
+		result = receive_region(device, &event->fd, err);
+	} else if (event->type == IVS_CONNECTION_VECTOR) {
+		result = add_vector(device, &event->fd);
+		if (result)
+			ivs_error_errno(err, -result, "cannot watch a doorbell");
+	}
+	ivs_dispose(&device->server.disposal, &event->fd);
+	return result;
 }
 
 /* Return: 0; IVS_DEVICE_E_AGAIN: nothing more to read; else as handle_event(). */
@@ -316,13 +337,37 @@ static int watch_server(struct ivs_device *device, int sock, struct ivs_error *e
 	return result ? ivs_error_errno(err, -result, "cannot watch the server's socket") : 0;
 }
 
+static void prepare_connection(struct ivs_device *device)
+{
+	struct ivs_connection *pending = &device->server.pending;
+
+	pending->doorbells.fds_limit = device->opts.remote_fds_limit;
+	pending->disposal = &device->server.disposal;
+}
+
+static void give_up(struct ivs_device *device)
+{
+	const struct ivs_error err = {
+		.text = "the server sent too many fds that this process cannot close without "
+			"waiting: restart this program when the server is good",
+	};
+
+	log_problem(device, SERVER_LOST, &err);
+	set_state(device, SERVER_LOST);
+	ivs_loop_cancel_timer(&device->server.retry_timer);
+}
+
 static void connect_server(struct ivs_device *device)
 {
 	struct ivs_device_server *server = &device->server;
 	struct ivs_error err = {0};
 	int result;
 
-	server->pending.doorbells.fds_limit = device->opts.remote_fds_limit;
+	if (ivs_device_discard_keeps_many(device)) {
+		give_up(device);
+		return;
+	}
+	prepare_connection(device);
 	server->greeting = (struct ivs_greeting){.region_only = true};
 	result = ivs_connection_connect(&server->pending, device->opts.server, &err);
 	if (!result)
@@ -397,7 +442,7 @@ static void ring_eventfd(struct ivs_device *device, int *fd)
 			"%s: a peer filled a doorbell and made it blocking; it is not rung any "
 			"more",
 			device->name);
-	ivs_fd_close(fd);
+	ivs_dispose(&device->server.disposal, fd);
 }
 
 /* Return: whether the peer exists and has that vector. */
@@ -471,6 +516,10 @@ void ivs_device_server_init(struct ivs_device *device,
 {
 	struct ivs_device_server *server = &device->server;
 
+	server->mounts.fd = -1;
+	if (device->opts.server)
+		ivs_received_mounts_open(&server->mounts);
+	ivs_device_discard_init(device);
 	server->connection = server->pending = (struct ivs_connection)IVS_CONNECTION_INIT;
 	server->source.handle = handle;
 	server->retry_timer.handle = handle_retry;
@@ -485,7 +534,7 @@ int ivs_device_server_open(struct ivs_device *device, struct ivs_error *err)
 
 	if (!device->opts.server)
 		return 0;
-	server->pending.doorbells.fds_limit = device->opts.remote_fds_limit;
+	prepare_connection(device);
 	result = await_region(device, err);
 	if (result && device->opts.late && result != IVS_DEVICE_E_OPTIONS) {
 		lose_server(device, SERVER_LOST, err);
@@ -506,4 +555,5 @@ void ivs_device_server_close(struct ivs_device *device)
 		close_vector(&server->vectors[i]);
 	ivs_connection_deinit(&server->connection);
 	ivs_connection_deinit(&server->pending);
+	ivs_received_mounts_close(&server->mounts);
 }

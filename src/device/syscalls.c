@@ -14,6 +14,7 @@
 #include "daemon/stall.h"
 #include "device/loop.h"
 #include "device/private.h"
+#include "region/received.h"
 #include "region/region.h"
 
 const struct ivs_syscall *const ivs_device_syscall_lists[] = {
@@ -30,6 +31,8 @@ unsigned int ivs_device_syscall_lists_of(const struct ivs_device_options *opts,
 	if (opts->server) {
 		lists[n++] = ivs_device_server_syscalls;
 		lists[n++] = ivs_device_bar2_syscalls;
+		lists[n++] = ivs_device_discard_syscalls;
+		lists[n++] = ivs_received_syscalls;
 		if (opts->access != IVS_DEVICE_WRITES)
 			lists[n++] = ivs_device_bar2_ro_syscalls;
 	}

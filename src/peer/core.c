@@ -76,6 +76,12 @@ int ivs_peer_watch(struct ivs_peer *peer, int fd, uint32_t events, uint32_t tag)
 	return epoll_ctl(peer->epoll_fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
 }
 
+void ivs_peer_unwatch(struct ivs_peer *peer, int fd)
+{
+	if (peer->epoll_fd >= 0 && fd >= 0)
+		(void)epoll_ctl(peer->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
 int ivs_peer_watch_changes(struct ivs_peer *peer)
 {
 	peer->pending_fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);

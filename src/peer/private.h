@@ -7,6 +7,7 @@
  *   unix.c plain.c driver.c vfio.c sysfs.c   the transports, with their private data
  *   roster.c                                 joins and leaves from the roster page
  *   bar0.c pci_device.c                      access to a guest's device
+ *   closing.c                                 closing what a server has sent
  *   core.c                                   functions shared by all files above
  */
 #ifndef IVS_PEER_PRIVATE_H
@@ -152,6 +153,9 @@ IVS_MUST_USE int ivs_peer_add_vector(struct ivs_peer *peer, int *fd);
 
 /** ivs_peer_watch() - add @fd to the epoll, which the first call creates. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_watch(struct ivs_peer *peer, int fd, uint32_t events, uint32_t tag);
+
+/** ivs_peer_unwatch() - remove @fd, if any, from the epoll; see unix_lose_server() */
+void ivs_peer_unwatch(struct ivs_peer *peer, int fd);
 
 /** ivs_peer_watch_changes() - create a readable @pending_fd and watch it. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_watch_changes(struct ivs_peer *peer);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include "base/eventfd.h"
 #include "base/fd.h"
 #include "peer/private.h"
+#include "region/received.h"
 
 #define LOOK_NS (100 * (long)IVS_NS_PER_MS) /* P-8 */
 
@@ -24,13 +26,28 @@
 
 #define WHY_ENDED "the server that maintained the roster page in the region has exited"
 
-void ivs_peer_roster_note(struct ivs_peer *peer, int fd, uint64_t len)
+/*
+ * A read of a file on a disk can wait for the lock of its inode, which another process holds; a
+ * page fault does not take it. The kernel makes the access, so that a lost page is an error here.
+ */
+static bool roster_copy_bytes(const struct ivs_peer *peer, int fd, size_t at, void *out, size_t len)
+{
+	struct iovec from = {(uint8_t *)peer->memory + at, len};
+	struct iovec to = {out, len};
+
+	if (ivs_received_is_memory(fd))
+		return pread(fd, out, len, (off_t)at) == (ssize_t)len;
+	return process_vm_readv(getpid(), &to, 1, &from, 1, 0) == (ssize_t)len;
+}
+
+void ivs_peer_roster_note(struct ivs_peer *peer, int fd)
 {
 	uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN];
 	struct ivs_roster_page_header header;
+	size_t len = peer->memory_len;
 
 	if (len < IVS_ROSTER_PAGE_LEN ||
-	    pread(fd, bytes, sizeof(bytes), (off_t)(len - IVS_ROSTER_PAGE_LEN)) != sizeof(bytes))
+	    !roster_copy_bytes(peer, fd, len - IVS_ROSTER_PAGE_LEN, bytes, sizeof(bytes)))
 		return;
 	if (!ivs_roster_page_get_header(bytes, len, &header))
 		peer->roster.reserved_len = header.reserved_len;

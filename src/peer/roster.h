@@ -37,12 +37,11 @@ struct ivs_peer_roster {
 
 /**
  * ivs_peer_roster_note() - set @reserved_len, without watching the page
- * @fd:  the region's file; the header is read from it, so the region need not be mapped
- * @len: length of the region in bytes
+ * @fd: the region's file; the region is mapped
  *
- * For transports that get joins and leaves from a server.
+ * For transports that get joins and leaves from a server. Never raises SIGBUS.
  */
-void ivs_peer_roster_note(struct ivs_peer *peer, int fd, uint64_t len);
+void ivs_peer_roster_note(struct ivs_peer *peer, int fd);
 
 /** ivs_peer_roster_open() - watch the page, if the mapped region has one. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_peer_roster_open(struct ivs_peer *peer, struct ivs_error *err);

@@ -3,26 +3,46 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/eventfd.h"
-#include "base/fd.h"
 #include "client/greeting.h"
+#include "peer/closing.h"
 #include "peer/private.h"
+#include "region/received.h"
 
 /* Maximum number of events per call: a server that keeps sending must not hold up the caller. */
 #define RECEIVE_MAX 4096
 
+#define DOORBELLS_DEFAULT 100000 /* if the process has no limit of fds */
+
+/* How long to wait for fds to be closed: when there are too many, and otherwise. */
+#define BACKLOG_MS 1000
+#define LATE_MS 100
+
 /**
  * struct unix_state - private data of the transport
- * @connection: guarded by the peer's lock
- * @wanted_n:   number of the peer's own vectors to accept; 0: all
+ * @connection:    guarded by the peer's lock
+ * @wanted_n:      number of the peer's own vectors to accept; 0: all
+ * @doorbells_max: as in struct ivs_peer_options, but not 0
+ * @closing:       closes everything that the server has sent
+ * @is_late:       closing takes long
+ * @any_file_system: as in struct ivs_peer_options
+ * @timeout_ms:    as in struct ivs_peer_options
+ * @deadline_ns:   of ivs_peer_open(); IVS_CLOCK_NEVER when the peer is open
  */
 struct unix_state {
 	struct ivs_connection connection;
 	unsigned int wanted_n;
+	unsigned int doorbells_max;
+	struct ivs_closing *closing;
+	bool is_late;
+	bool any_file_system;
+	int timeout_ms;
+	int64_t deadline_ns;
 };
 
 static struct unix_state *unix_state(const struct ivs_peer *peer)
@@ -50,59 +70,122 @@ static int unix_result(int result)
 	}
 }
 
+/* Nothing has been asked of the file yet that its file system could answer late. */
+static int unix_check_region(const struct ivs_peer *peer, int fd, struct ivs_error *err)
+{
+	struct ivs_received_mounts mounts;
+	struct ivs_received received;
+
+	ivs_received_mounts_open(&mounts);
+	ivs_received_look(&mounts, fd, &received);
+	ivs_received_mounts_close(&mounts);
+	if (received.kind != IVS_RECEIVED_OTHER)
+		return 0;
+	return ivs_error_set(
+		err, IVS_CONNECTION_E_PROTOCOL,
+		"the region of the server at %s is neither memory nor a file on a local "
+		"disk (file system: %s), so it can make this process wait for ever: start "
+		"the server with memfd: or shm:, or set any_file_system (ivshmem-client "
+		"--any-file-system)",
+		unix_state(peer)->connection.addr.sun_path, received.file_system);
+}
+
+/* Return: 0, IVS_CONNECTION_E_PROTOCOL, -errno. */
 static int unix_take_region(struct ivs_peer *peer, int fd, struct ivs_error *err)
 {
 	struct stat st;
+	int result = 0;
 
+	if (!unix_state(peer)->any_file_system)
+		result = unix_check_region(peer, fd, err);
+	if (result)
+		return result;
 	if (fstat(fd, &st))
 		return ivs_error_errno(err, errno, "cannot query the size of the region");
-	ivs_peer_roster_note(peer, fd, (uint64_t)st.st_size);
-	return ivs_peer_map(peer, fd, 0, (uint64_t)st.st_size, err);
+	result = ivs_peer_map(peer, fd, 0, (uint64_t)st.st_size, err);
+	if (!result)
+		ivs_peer_roster_note(peer, fd);
+	return result;
+}
+
+/* Usually all fds are closed when a call returns. Wait for it only once if closing takes long. */
+static void unix_settle(struct unix_state *state)
+{
+	if (!state->is_late || !ivs_closing_backlog(state->closing))
+		state->is_late = !ivs_closing_wait(state->closing, ivs_clock_deadline(LATE_MS));
+}
+
+/* The peer's own vectors and those of others share the limit, and there is no limit 0. */
+static void unix_set_limit(struct ivs_peer *peer)
+{
+	struct unix_state *state = unix_state(peer);
+	unsigned int others_max = state->doorbells_max - peer->vectors_n;
+
+	state->connection.doorbells.fds_limit = others_max ? others_max : 1;
 }
 
 /* Ignore surplus vectors: the server may assign more than the caller wants. */
 static int unix_take_vector(struct ivs_peer *peer, int *fd, struct ivs_error *err)
 {
-	unsigned int wanted_n = unix_state(peer)->wanted_n;
+	struct unix_state *state = unix_state(peer);
 	int result;
 
-	if (wanted_n && peer->vectors_n == wanted_n)
+	if (peer->vectors_n == (state->wanted_n ? state->wanted_n : state->doorbells_max))
 		return 0;
 	result = ivs_peer_add_vector(peer, fd);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot add a vector");
+	unix_set_limit(peer);
 	ivs_peer_allow(peer, IVS_CAP_WAIT);
 	return 0;
 }
 
-/* Return: 0 or -errno. */
-static int unix_take_event(struct ivs_peer *peer, const struct ivs_connection_event *event,
+/*
+ * A server that sends faster than fds can be closed must not use up all of the process's fds.
+ * Return: 0; IVS_CONNECTION_E_PROTOCOL: it makes closing wait.
+ */
+static int unix_limit_backlog(const struct ivs_peer *peer, struct ivs_error *err)
+{
+	const struct unix_state *state = unix_state(peer);
+
+	if (ivs_closing_backlog(state->closing) <= state->doorbells_max / 2 ||
+	    ivs_closing_wait(state->closing, ivs_clock_deadline(BACKLOG_MS)))
+		return 0;
+	return ivs_error_set(err, IVS_CONNECTION_E_PROTOCOL,
+			     "the server at %s has sent too many fds that cannot be closed at once",
+			     state->connection.addr.sun_path);
+}
+
+/* Return: 0, IVS_CONNECTION_E_PROTOCOL, -errno. */
+static int unix_take_event(struct ivs_peer *peer, struct ivs_connection_event *event,
 			   struct ivs_error *err)
 {
-	IVS_OWNED_FD fd = event->fd;
+	int result = 0;
 
 	switch (event->type) {
 	case IVS_CONNECTION_ID:
 		peer->id = (int)event->id;
-		return 0;
+		break;
 	case IVS_CONNECTION_REGION:
-		return unix_take_region(peer, fd, err);
+		result = unix_take_region(peer, event->fd, err);
+		break;
 	case IVS_CONNECTION_VECTOR:
-		return unix_take_vector(peer, &fd, err);
+		result = unix_take_vector(peer, &event->fd, err);
+		break;
 	case IVS_CONNECTION_PEER:
 		break;
 	}
-	return 0;
+	ivs_dispose(unix_state(peer)->connection.disposal, &event->fd);
+	return result ? result : unix_limit_backlog(peer, err);
 }
 
 static int unix_greet(struct ivs_peer *peer, const char *path, const struct ivs_peer_options *opts,
 		      struct ivs_error *err)
 {
 	struct ivs_connection *connection = &unix_state(peer)->connection;
-	unsigned int timeout_ms = opts->timeout_ms < INT_MAX ? opts->timeout_ms : INT_MAX;
 	struct ivs_greeting greeting = {
 		.wanted_n = opts->vectors_n,
-		.deadline_ns = ivs_clock_deadline((int)timeout_ms),
+		.deadline_ns = unix_state(peer)->deadline_ns,
 	};
 	struct ivs_connection_event event;
 	int result;
@@ -116,9 +199,14 @@ static int unix_greet(struct ivs_peer *peer, const char *path, const struct ivs_
 	return unix_result(result);
 }
 
+/*
+ * Closing the socket would not remove it from the epoll while another process, such as a child of
+ * this one, has the socket, too: then the epoll would report its end for ever.
+ */
 static void unix_lose_server(struct ivs_peer *peer)
 {
-	ivs_connection_close(&unix_state(peer)->connection); /* the socket leaves the epoll, too */
+	ivs_peer_unwatch(peer, unix_state(peer)->connection.sock);
+	ivs_connection_close(&unix_state(peer)->connection);
 	peer->server_lost = true;
 	ivs_peer_deny(peer, IVS_CAP_ROSTER, "the server is gone");
 }
@@ -146,6 +234,7 @@ static int unix_receive(struct ivs_peer *peer)
 	}
 	if (result && result != IVS_CONNECTION_E_AGAIN)
 		unix_lose_server(peer);
+	unix_settle(unix_state(peer));
 	return ivs_eventfd_signal(peer->pending_fd);
 }
 
@@ -195,12 +284,23 @@ static void unix_release(struct ivs_peer *peer, struct ivs_doorbell *doorbell)
 {
 	pthread_mutex_lock(&peer->lock);
 	ivs_doorbell_set_put(doorbell->set);
+	unix_settle(unix_state(peer));
 	pthread_mutex_unlock(&peer->lock);
 }
 
 static void unix_close(struct ivs_peer *peer)
 {
-	ivs_connection_deinit(&unix_state(peer)->connection);
+	struct unix_state *state = unix_state(peer);
+	bool opened = state->deadline_ns == IVS_CLOCK_NEVER;
+
+	if (!state->closing)
+		return;
+	ivs_connection_deinit(&state->connection);
+	for (unsigned int i = 0; i < peer->vectors_n; i++)
+		ivs_dispose(state->connection.disposal, &peer->vectors[i]);
+	(void)ivs_closing_wait(state->closing,
+			       ivs_clock_deadline(opened ? state->timeout_ms : LATE_MS));
+	ivs_closing_free(state->closing);
 }
 
 static const struct ivs_transport_ops unix_ops = {
@@ -215,15 +315,45 @@ static const struct ivs_transport_ops unix_ops = {
 	.vectors_of = unix_vectors_of,
 };
 
-int ivs_unix_open(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
-		  struct ivs_error *err)
+static unsigned int unix_default_doorbells(void)
 {
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur / 2 > DOORBELLS_DEFAULT)
+		return DOORBELLS_DEFAULT;
+	return limit.rlim_cur > 1 ? (unsigned int)limit.rlim_cur / 2 : 1;
+}
+
+static int unix_init(struct ivs_peer *peer, const struct ivs_peer_options *opts,
+		     struct ivs_error *err)
+{
+	struct unix_state *state;
 	int result = ivs_peer_set_transport(peer, &unix_ops, err);
 
 	if (result)
 		return result;
-	unix_state(peer)->connection = (struct ivs_connection)IVS_CONNECTION_INIT;
-	unix_state(peer)->wanted_n = opts->vectors_n;
+	state = unix_state(peer);
+	state->closing = ivs_closing_new();
+	if (!state->closing)
+		return ivs_error_errno(err, ENOMEM, "cannot prepare a connection");
+	state->connection = (struct ivs_connection)IVS_CONNECTION_INIT;
+	state->connection.disposal = ivs_closing_disposal(state->closing);
+	state->wanted_n = opts->vectors_n;
+	state->any_file_system = opts->any_file_system;
+	state->doorbells_max = opts->doorbells_max ? opts->doorbells_max : unix_default_doorbells();
+	state->timeout_ms = opts->timeout_ms < INT_MAX ? (int)opts->timeout_ms : INT_MAX;
+	state->deadline_ns = ivs_clock_deadline(state->timeout_ms);
+	unix_set_limit(peer);
+	return 0;
+}
+
+int ivs_unix_open(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
+		  struct ivs_error *err)
+{
+	int result = unix_init(peer, opts, err);
+
+	if (result)
+		return result;
 	result = unix_greet(peer, name, opts, err);
 	if (result)
 		return result;
@@ -240,5 +370,7 @@ int ivs_unix_open(struct ivs_peer *peer, const char *name, const struct ivs_peer
 	if (!peer->vectors_n)
 		ivs_peer_deny(peer, IVS_CAP_WAIT,
 			      "the server assigns no vectors: start it with -n 1 or more");
+	(void)ivs_closing_wait(unix_state(peer)->closing, unix_state(peer)->deadline_ns);
+	unix_state(peer)->deadline_ns = IVS_CLOCK_NEVER;
 	return 0;
 }

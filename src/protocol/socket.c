@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/fd.h"
 #include "base/fdpass.h"
 
 static int socket_send_result(int errnum)
@@ -48,12 +47,14 @@ int ivs_socket_send(int sock, const struct ivs_v0_message *msgs, unsigned int ms
 	return result ? socket_send_result(-result) : 0;
 }
 
-int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *fd)
+int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *fd,
+			  struct ivs_disposal *disposal)
 {
 	struct ivs_fdpass_fds fds;
 	ssize_t n;
 
-	fds.max = 2; /* a message has at most one fd; accept a second to detect a violation */
+	/* A message has at most one fd. The kernel would close others here, which may wait. */
+	fds.max = IVS_FDPASS_MAX;
 	do {
 		n = ivs_fdpass_recv(sock, buf, len, &fds);
 	} while (n == -EINTR);
@@ -68,7 +69,7 @@ int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *
 		*fd = -1;
 	}
 	for (unsigned int i = 0; i < fds.n; i++)
-		ivs_fd_close(&fds.fds[i]);
+		ivs_dispose(disposal, &fds.fds[i]);
 	if (n <= 0)
 		return IVS_SOCKET_E_GONE;
 	/* Check this first: if several fds were sent, truncation does not imply a lack of fds. */
@@ -80,20 +81,23 @@ int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *
 	return 0;
 }
 
-int ivs_socket_recv_message(int sock, struct ivs_v0_decoder *dec, struct ivs_v0_message *out)
+int ivs_socket_recv_message(int sock, struct ivs_v0_decoder *dec, struct ivs_v0_message *out,
+			    struct ivs_disposal *disposal)
 {
 	uint8_t buf[IVS_V0_LEN];
 	int result;
 
 	for (;;) {
-		IVS_OWNED_FD fd = -1;
 		const uint8_t *in = buf;
 		size_t got;
+		int fd;
 
-		result = ivs_socket_recv_bytes(sock, buf, IVS_V0_LEN - dec->have, &got, &fd);
+		result = ivs_socket_recv_bytes(sock, buf, IVS_V0_LEN - dec->have, &got, &fd,
+					       disposal);
 		if (result)
 			return result;
 		result = ivs_v0_feed(dec, &in, &got, &fd, out);
+		ivs_dispose(disposal, &fd); /* only if the decoder has not taken it */
 		if (result == IVS_V0_E_GARBAGE)
 			return IVS_SOCKET_E_GARBAGE;
 		if (result != IVS_V0_E_MORE)

@@ -6,6 +6,7 @@
 #ifndef IVS_PROTOCOL_SOCKET_H
 #define IVS_PROTOCOL_SOCKET_H
 
+#include "base/disposal.h"
 #include "protocol/v0.h"
 
 enum ivs_socket_error {
@@ -38,20 +39,23 @@ IVS_MUST_USE int ivs_socket_send(int sock, const struct ivs_v0_message *msgs, un
  * ivs_socket_recv_bytes() - receive at most @len bytes and the fd that came with the first of them
  * @got: set to the number of bytes, at least 1 if 0 is returned
  * @fd:  set to the fd, owned by the caller, or -1
+ * @disposal: closes all other fds; NULL: close(2)
  *
  * To receive each fd with its own message, request only the missing bytes of the current message.
  *
  * Return: 0, IVS_SOCKET_E_AGAIN, _GONE, _TRUNCATED, _FDS (after the last two, all fds are closed);
  * -errno.
  */
-IVS_MUST_USE int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *fd);
+IVS_MUST_USE int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *fd,
+				       struct ivs_disposal *disposal);
 
 /**
  * ivs_socket_recv_message() - receive the next complete message
+ * @disposal: closes fds that belong to no message; NULL: close(2)
  *
  * Return: 0, IVS_SOCKET_E_AGAIN, _GONE, _TRUNCATED, _FDS, _GARBAGE; -errno.
  */
 IVS_MUST_USE int ivs_socket_recv_message(int sock, struct ivs_v0_decoder *dec,
-					 struct ivs_v0_message *out);
+					 struct ivs_v0_message *out, struct ivs_disposal *disposal);
 
 #endif

@@ -4,13 +4,19 @@
  *
  *   memfd without huge pages,  small aligned accesses are loads and stores in a mapping; no page
  *   sealed against shrinking   can be lost, so they cannot raise SIGBUS
- *   others                     the mapping is never accessed directly: reads use pread(2), writes
- *                              use process_vm_writev(2), which returns EFAULT for a lost page
+ *   others                     the mapping is never accessed directly: writes use
+ *                              process_vm_writev(2), which returns EFAULT for a lost page. Reads
+ *                              use pread(2), which allocates no pages, if the file is memory, and
+ *                              else process_vm_readv(2)
  *
  * pwrite(2) is not used for two reasons. Untrusted processes share the open file and could set
  * O_APPEND, which would make the file grow; and hugetlbfs does not support it. Large accesses to
  * files of the first kind are made as for the second kind, because reading a hole through a mapping
  * would allocate its pages.
+ *
+ * pread(2) of a file on a disk can take the lock of its inode, depending on the file system and on
+ * O_DIRECT. A process that may write to the file can hold that lock for as long as it likes: in
+ * write(2), from memory whose page faults are not resolved. Page faults do not take the lock.
  */
 #include "vfio_user/memory.h"
 
@@ -57,15 +63,17 @@ void ivs_vfu_memory_open(struct ivs_vfu_memory *memory, const struct ivs_vfio_us
 			 uint64_t len)
 {
 	struct statfs fs;
-	bool is_huge;
+	bool is_huge = false;
 
 	*memory = (struct ivs_vfu_memory){.file = *file, .len = len};
 	if (file->fd < 0)
 		return;
-	is_huge = !fstatfs(file->fd, &fs) && fs.f_type == HUGETLBFS_MAGIC;
+	memory->is_memory = fcntl(file->fd, F_GET_SEALS) >= 0;
+	if (memory->is_memory)
+		is_huge = !fstatfs(file->fd, &fs) && fs.f_type == HUGETLBFS_MAGIC;
 	/* In hugetlbfs an access to a hole raises SIGBUS if no huge page is free. */
-	memory->is_safe = !is_huge && cannot_shrink(memory);
-	if (memory->is_safe || file->writable)
+	memory->is_safe = memory->is_memory && !is_huge && cannot_shrink(memory);
+	if (memory->is_safe || file->writable || !memory->is_memory)
 		memory->map = map_window(memory);
 	memory->is_safe = memory->is_safe && memory->map;
 }
@@ -120,12 +128,36 @@ static void store_word(void *to, const uint8_t *in, size_t len)
 		*(volatile uint64_t *)to = value.u64;
 }
 
+/* Retry: under a supervisor (seccomp_unotify(2)) a signal can interrupt even getpid(2). */
+static pid_t own_pid(void)
+{
+	pid_t pid;
+
+	do {
+		pid = getpid();
+	} while (pid < 0);
+	return pid;
+}
+
+/* Read as if from another process's memory. Return: the number of bytes before a lost page. */
+static size_t read_map(const struct ivs_vfu_memory *memory, uint64_t offset, uint8_t *out,
+		       size_t len)
+{
+	struct iovec from = {memory->map + offset, len};
+	struct iovec to = {out, len};
+	ssize_t n = memory->map ? process_vm_readv(own_pid(), &to, 1, &from, 1, 0) : 0;
+
+	return n > 0 ? (size_t)n : 0;
+}
+
 /* Read up to the end of the file. Return: the number of bytes read. */
 static size_t read_file(const struct ivs_vfu_memory *memory, uint64_t offset, uint8_t *out,
 			size_t len)
 {
 	size_t done = 0;
 
+	if (!memory->is_memory)
+		return read_map(memory, offset, out, len);
 	while (done < len) {
 		ssize_t n = pread(memory->file.fd, out + done, len - done,
 				  (off_t)(memory->file.offset + offset + done));
@@ -137,17 +169,6 @@ static size_t read_file(const struct ivs_vfu_memory *memory, uint64_t offset, ui
 		done += (size_t)n;
 	}
 	return done;
-}
-
-/* Retry: under a supervisor (seccomp_unotify(2)) a signal can interrupt even getpid(2). */
-static pid_t own_pid(void)
-{
-	pid_t pid;
-
-	do {
-		pid = getpid();
-	} while (pid < 0);
-	return pid;
 }
 
 /* Write as if to another process's memory: a lost page causes EFAULT instead of SIGBUS. */

@@ -14,12 +14,14 @@
  * struct ivs_vfu_memory - a window of a file
  * @len:     length of the window in bytes
  * @map:     the mapped window, or NULL
+ * @is_memory: the file is a memfd, or on tmpfs or hugetlbfs
  * @is_safe: pages of @map cannot be lost, so it may be accessed
  */
 struct ivs_vfu_memory {
 	struct ivs_vfio_user_memory file;
 	uint64_t len;
 	uint8_t *map;
+	bool is_memory;
 	bool is_safe;
 };
 

@@ -47,7 +47,8 @@ IVS_SYSCALLS(ivs_vfio_user_syscalls,
 	{"poll"}, {"ppoll"}, {"ppoll_time64"}, {"write"}, {"read"}, {"preadv2"},
 	{"readlink"}, {"readlinkat"},
 	/* memory.c */
-	{"pread64"}, {"process_vm_writev", {IVS_ARG_OWN_PID(1)}}, {"getpid"}, IVS_CALL_FSTAT,
+	{"pread64"}, {"process_vm_writev", {IVS_ARG_OWN_PID(1)}},
+	{"process_vm_readv", {IVS_ARG_OWN_PID(1)}}, {"getpid"}, IVS_CALL_FSTAT,
 	/* memory.c, when the memory is replaced */
 	{"mmap", MAPS_MEMORY}, {"mmap2", MAPS_MEMORY}, {"munmap"}, {"fstatfs"}, {"fstatfs64"},
 	{"fcntl", GETS_SEALS}, {"fcntl64", GETS_SEALS});

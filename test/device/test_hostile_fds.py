@@ -3,11 +3,14 @@
 affect neither the other devices of the process nor the next VMM."""
 import contextlib
 import errno
+import fcntl
 import os
 import resource
 import select
 import socket
 import struct
+import subprocess
+import sys
 import time
 
 import pytest
@@ -15,6 +18,7 @@ import pytest
 from support.py import vfio_user as vfu
 from support.py.clients import join
 from support.py.device import Devices, Guest, connect_when_free, introduce, start_server
+from support.py.fuse import NAME, Fuse
 from support.py.lingering import QUICK, Lingering, slowest, state_of, stopped
 from support.py.programs import cpu_ticks, fd_count, is_sanitized, wait_until
 from support.py.vfio_user import (BAR0, BAR2, COMMAND, CONFIG, DOORBELL, EVENTFD, FDS_MAX,
@@ -425,3 +429,41 @@ def test_connects_and_disconnects_do_not_fill_the_log(place, role):
     # At most 20 informational lines and 20 warnings per 10 s, and for each kind a count of the
     # suppressed lines.
     assert len(running.err.seen) <= 2 * 21 * windows + 5, len(running.err.seen)
+
+
+# The lock of a file's inode
+
+#: Writes to a file from a page whose fault is not resolved, and so holds the lock of its inode.
+HOLDER = """
+import mmap, os, sys
+page = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 4096)
+file = os.open(sys.argv[2], os.O_RDWR)
+print("ready", flush=True)
+sys.stdin.readline()
+os.write(file, memoryview(page))
+"""
+
+
+@pytest.mark.skipif(Fuse.lacks() is not None, reason=str(Fuse.lacks()))
+def test_lock_of_the_inode_of_a_region_on_a_disk(place):
+    """A process holds the lock of the region's inode, and the VMM has set O_DIRECT on the open file
+    that it shares with the device: with ext4, reads of the file then wait for that lock. Reading
+    BAR 2 with a message does not wait."""
+    region = place.dir / "region"
+    region.write_bytes(bytes(4096) + b"content" + bytes((1 << 20) - 4103))
+    with Fuse(place) as fuse:
+        holder = place.start(sys.executable, "-c", HOLDER, fuse.directory / NAME, region,
+                             stdin=subprocess.PIPE)
+        holder.out.wait("ready")
+        running, one, other = serve_two(place, "--region", f"file:{region}")
+        with Client(one) as client, Client(other) as neighbour:
+            fd = client.region_info(BAR2)[3]
+            fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_DIRECT)
+            fuse.stall("READ")
+            holder.write("\n")
+            wait_until(lambda: fuse.count("READ"), "the lock is held")
+            client.sock.settimeout(3 * QUICK)
+            assert client.read(BAR2, 4096, 7) == b"content"
+            assert slowest(neighbour) < QUICK
+            os.close(fd)
+    running.stop()

@@ -15,6 +15,7 @@ from support.py import vfio_user as vfu
 from support.py.control import ask_once
 from support.py.device import Devices, Guest, connect_when_free
 from support.py.fake_server import MIB, FakeServer, say
+from support.py.fuse import Fuse
 from support.py.lingering import QUICK, Lingering, slowest, stopped
 from support.py.programs import cpu_ticks, fd_count, wait_until
 from support.py.vfio_user import BAR2, CONFIG, Client, Refused, eventfd, fired, memory_file
@@ -383,4 +384,51 @@ def test_migration_depends_on_the_id(place, late):
             assert is_migratable(client) == answer, number
             client.close()
             client = connect_when_free(place, path)
+    running.stop()
+
+
+# Files whose file system does not answer
+
+@pytest.mark.skipif(Fuse.lacks() is not None, reason=str(Fuse.lacks()))
+@pytest.mark.usefixtures("fast_clock")
+@pytest.mark.parametrize("request_name", ["GETATTR", "FLUSH"])
+def test_region_of_a_fuse_file_system(place, request_name):
+    """The server returns with a region on FUSE that does not answer. The device refuses it without
+    a request to the file system, and keeps it open. Other devices are served."""
+    server = FakeServer(place, place.socket)
+    running, _, other = serve(place, server)
+    with Fuse(place) as fuse, fuse.as_region_of(server, request_name), Client(other) as neighbour:
+        came = server.came
+        server.drop()
+        server.wait_for_another(came)
+        assert slowest(neighbour) < QUICK
+        wait_state(place, "lost")
+        assert "neither memory nor a file on a local disk (file system: fuse)" in \
+            told(place)["problem"]
+        assert fuse.count(request_name) == 0
+        running.err.wait("it stays open")
+    running.stop()
+
+
+@pytest.mark.usefixtures("fast_clock")
+def test_many_fds_that_stay_open(place):
+    """A server that sends many fds that the device cannot close without waiting is given up."""
+    server = FakeServer(place, place.socket)
+    running, _, other = serve(place, server)
+    unknown = os.pidfd_open(os.getpid())
+
+    def greet(sock):
+        say(sock, 0)
+        say(sock, 0)
+        say(sock, -1, *[unknown] * 20)
+
+    server.greet = greet
+    server.drop()
+    wait_until(lambda: "too many fds" in told(place)["problem"], "it gives up")
+    with Client(other) as neighbour:
+        assert neighbour.info()
+    came = server.came
+    time.sleep(0.4)  # 4 s for the device; nothing must happen
+    assert server.came == came
+    os.close(unknown)
     running.stop()

@@ -23,7 +23,8 @@
 #define COMMANDS_MAX 64
 #define WORDS_MAX 4
 #define LINE_LEN 256
-#define EVENTS_MAX 1024 /* events taken at a time; commands are read in between */
+#define OPTION_ANY_FILE_SYSTEM 256 /* no letter */
+#define EVENTS_MAX 1024		   /* events taken at a time; commands are read in between */
 #define GONE "the device was unplugged, or unbound from its driver"
 
 struct settings {
@@ -31,6 +32,7 @@ struct settings {
 	const char *commands[COMMANDS_MAX];
 	unsigned int commands_n;
 	bool verbose;
+	struct ivs_peer_options options;
 };
 
 static const char help_text[] =
@@ -42,6 +44,7 @@ static const char help_text[] =
 	"  -a, --address ADDRESS  another transport: unix:PATH, shm:NAME, file:PATH, pci:BDF,\n"
 	"                         /dev/ivshmemN\n"
 	"  -c, --command COMMAND  run the command and exit; may be repeated\n"
+	"      --any-file-system  accept a region that is neither memory nor on a local disk\n"
 	"  -v, --verbose          also print this peer's id, joins, leaves, and doorbells sent\n"
 	"  -V, --version          print the version and exit\n"
 	"  -h, --help             print this help and exit\n"
@@ -443,6 +446,9 @@ static int take_option(void *context, int option, const char *value)
 	case 'v':
 		settings->verbose = true;
 		return 0;
+	case OPTION_ANY_FILE_SYSTEM:
+		settings->options.any_file_system = true;
+		return 0;
 	case 'c':
 		if (settings->commands_n == COMMANDS_MAX) {
 			fprintf(stderr, PROGRAM ": more than %d commands: use standard input\n",
@@ -464,6 +470,7 @@ static int parse_arguments(struct settings *settings, int argc, char **argv)
 		{"socket", required_argument, NULL, 'S'},
 		{"address", required_argument, NULL, 'a'},
 		{"command", required_argument, NULL, 'c'},
+		{"any-file-system", no_argument, NULL, OPTION_ANY_FILE_SYSTEM},
 		{"verbose", no_argument, NULL, 'v'},
 		{"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},
@@ -500,7 +507,7 @@ int main(int argc, char **argv)
 	if (status)
 		return status < 0 ? 0 : status;
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (ivs_peer_open(settings.address, NULL, &peer, &err)) {
+	if (ivs_peer_open(settings.address, &settings.options, &peer, &err)) {
 		fprintf(stderr, PROGRAM ": %s\n", err.text);
 		return STATUS_FAILED;
 	}

@@ -21,6 +21,7 @@ enum {
 	OPTION_SERVER,
 	OPTION_LEGACY,
 	OPTION_READ_ONLY,
+	OPTION_ANY_FILE_SYSTEM,
 	OPTION_WINDOW,
 	OPTION_ROLE,
 	OPTION_NAME,
@@ -55,6 +56,8 @@ static const char help_text[] =
 	"  -r, --region ADDRESS  plain: the region is shm:NAME, file:PATH or dir:PATH\n"
 	"  -l, --size SIZE       create the region if it does not exist; K, M, G, T\n"
 	"      --server PATH     doorbell: the socket of the ivshmem-server\n"
+	"      --any-file-system accept a region of the server that is neither memory nor on a "
+	"disk\n"
 	"  -n, --vectors N       interrupts of the device, 1 to 2048 (1)\n"
 	"      --legacy OPTIONS  the device of revision 0, with the options of QEMU's old device:\n"
 	"                        size=4M,shm=NAME or chardev=PATH,vectors=N,msi=on|off,\n"
@@ -360,6 +363,9 @@ static int take_access_option(struct device_settings *device, int option, const 
 		return take_group(value, &opts->region_opts.gid);
 	case OPTION_READ_ONLY:
 		return take_read_only(device, value);
+	case OPTION_ANY_FILE_SYSTEM:
+		opts->any_file_system = true;
+		return 0;
 	case OPTION_WINDOW:
 		return take_window(device, value);
 	case OPTION_ROLE:
@@ -425,6 +431,7 @@ static const struct option long_options[] = {
 	{"vectors", required_argument, NULL, 'n'},
 	{"legacy", required_argument, NULL, OPTION_LEGACY},
 	{"read-only", optional_argument, NULL, OPTION_READ_ONLY},
+	{"any-file-system", no_argument, NULL, OPTION_ANY_FILE_SYSTEM},
 	{"window", required_argument, NULL, OPTION_WINDOW},
 	{"role", required_argument, NULL, OPTION_ROLE},
 	{"name", required_argument, NULL, OPTION_NAME},

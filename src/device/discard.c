@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Closing what a server has sent, without waiting. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/eventfd.h"
+#include "base/fd.h"
+#include "daemon/close.h"
+#include "device/private.h"
+
+IVS_SYSCALLS(ivs_device_discard_syscalls, {"fcntl", {IVS_ARG_IS(2, F_GETPIPE_SZ)}},
+	     {"fcntl64", {IVS_ARG_IS(2, F_GETPIPE_SZ)}});
+
+/* Of which closing is known not to wait, or ends by the signal of daemon/stall.h. */
+static bool can_close(const struct ivs_device_server *server, int fd)
+{
+	struct ivs_received received;
+	socklen_t len = sizeof(int);
+	int type;
+
+	if (!getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) || fcntl(fd, F_GETPIPE_SZ) >= 0)
+		return true;
+	/* Twice: an error of readlink(2) that passes must not make an eventfd stay open. */
+	if (ivs_eventfd_is(fd) || ivs_eventfd_is(fd))
+		return true;
+	ivs_received_look(&server->mounts, fd, &received);
+	return received.kind != IVS_RECEIVED_OTHER || !strcmp(received.file_system, "tmpfs") ||
+	       !strcmp(received.file_system, "devtmpfs");
+}
+
+/*
+ * Each close(2) of a file of a FUSE file system sends a request to its process, and no signal ends
+ * the wait for the answer. So such an fd stays open, and a device does not connect again to a
+ * server that has sent many.
+ */
+static void discard(struct ivs_disposal *disposal, int *fd)
+{
+	struct ivs_device *device = IVS_CONTAINER_OF(disposal, struct ivs_device, server.disposal);
+	struct ivs_device_server *server = &device->server;
+
+	if (device->opts.any_file_system || can_close(server, *fd)) {
+		(void)ivs_fd_discard(fd);
+		return;
+	}
+	(void)ivs_fd_take(fd);
+	server->kept_n++;
+	if (device->session && ivs_log_allows(&server->limit))
+		ivs_log(IVS_LOG_WARNING,
+			"%s: the server at %s sent an fd that is neither memory nor a doorbell; it "
+			"stays open, because closing it could make this process wait",
+			device->name, device->opts.server);
+}
+
+void ivs_device_discard_init(struct ivs_device *device)
+{
+	device->server.disposal.take = discard;
+}
+
+bool ivs_device_discard_keeps_many(const struct ivs_device *device)
+{
+	return device->server.kept_n >= IVS_DEVICE_KEPT_MAX;
+}

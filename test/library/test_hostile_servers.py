@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Test libivshmem with hostile servers, which send fds whose close(2) waits, regions that a FUSE
+server can leave waiting, and more doorbells than the process has fds."""
+import array
+import contextlib
+import os
+import re
+import socket
+
+import pytest
+
+from support.py.fake_server import FakeServer, say
+from support.py.fuse import Fuse
+from support.py.lingering import LINGER, Lingering
+from support.py.programs import fd_count, wait_until
+from support.py.vfio_user import eventfd
+
+TIMEOUT_MS = 1000
+#: ms; a fault takes LINGER seconds, or has no end
+SOON = 4000
+assert TIMEOUT_MS < SOON < LINGER * 1000
+
+needs_fuse = pytest.mark.skipif(Fuse.lacks() is not None, reason=str(Fuse.lacks()))
+
+
+def start(place, *options, doorbells_max=0, **keywords):
+    """Start a peer; see support/c/programs/witness.c."""
+    return place.start(place.build / "test" / "witness", f"unix:{place.socket}", TIMEOUT_MS,
+                       doorbells_max, *options, **keywords)
+
+
+def number(line):
+    """Return: the number before "ms" in a line."""
+    return int(re.search(r"(-?\d+) ms", line)[1])
+
+
+def opened(peer):
+    """Wait until opening has returned, soon. Return: the line."""
+    line = peer.out.wait("opened")
+    assert number(line) < SOON, line
+    return line
+
+
+def say_out_of_band(sock, fds):
+    """Send one out-of-band byte with fds."""
+    sock.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))],
+                 socket.MSG_OOB)
+
+
+@pytest.mark.parametrize("how", ["several with a message", "in place of a doorbell", "unread",
+                                 "out of band"])
+def test_lingering_sockets(place, how):
+    """The server sends sockets whose close(2) waits, in the greeting. Opening and closing do not
+    wait for them."""
+    server = FakeServer(place, place.socket)
+    lingering = place.add(Lingering(3))
+
+    def greet(sock):
+        say(sock, 0)
+        say(sock, 0)
+        if how == "several with a message":
+            say(sock, -1, *lingering.fds())
+        elif how == "out of band":
+            say_out_of_band(sock, lingering.fds())
+        else:
+            say(sock, -1, server.memory)
+            for fd in lingering.fds():
+                say(sock, 1, fd)
+        lingering.hand_over()
+
+    server.greet = greet
+    peer = start(place)
+    assert not opened(peer).startswith("opened 0")
+    peer.wait()
+
+
+def test_lingering_sockets_while_the_peer_is_open(place):
+    """The server sends an out-of-band byte with such sockets to a peer that waits. The peer reports
+    the loss of the server, and closes in its time limit."""
+    server = FakeServer(place, place.socket)
+    lingering = place.add(Lingering(3))
+    peer = start(place)
+    assert opened(peer).startswith("opened 0")
+    say_out_of_band(server.sock, lingering.fds())
+    lingering.hand_over()
+    with contextlib.suppress(BrokenPipeError):  # the byte alone is a violation
+        server.sock.send(bytes(7) + b"\xff" + bytes(8))
+    peer.out.wait("lost", timeout=SOON / 1000)
+    assert number(peer.out.wait("closed after")) < SOON
+    assert peer.wait() == 0
+
+
+@needs_fuse
+@pytest.mark.parametrize("request_name", ["GETATTR", "STATFS", "READ", "FLUSH"])
+def test_region_of_a_fuse_file_system(place, request_name):
+    """The server's region is a file of a FUSE file system that does not answer. The peer refuses it
+    in its time limit. (The process does not end before the file is closed.)"""
+    server = FakeServer(place, place.socket)
+    with Fuse(place) as fuse, fuse.as_region_of(server, request_name):
+        peer = start(place)
+        line = opened(peer)
+        assert "neither memory nor a file on a local disk (file system: fuse)" in line
+        assert fuse.count(request_name) == (request_name == "FLUSH")
+    assert peer.wait() == 1
+
+
+@needs_fuse
+def test_any_file_system(place):
+    """With the option, a region of a FUSE file system that answers is accepted."""
+    server = FakeServer(place, place.socket)
+    with Fuse(place) as fuse, fuse.as_region_of(server):
+        done = place.run_client("-c", "dump")
+        assert done.returncode == 1 and "neither memory nor a file" in done.stderr
+        done = place.run_client("--any-file-system", "-c", "dump")
+        assert done.returncode == 0, done.stderr
+
+
+def test_fork_does_not_make_the_parent_spin(place):
+    """A child has the peer's fds, too, when the server ends. The parent's waits use no processor
+    time afterwards."""
+    server = FakeServer(place, place.socket)
+    peer = start(place, "fork")
+    assert opened(peer).startswith("opened 0")
+    server.drop()
+    line = peer.out.wait("waiting gave")
+    assert number(line) < 30, line
+    peer.out.wait("closed after")
+    assert peer.wait() == 0
+
+
+@pytest.mark.parametrize("whose", ["of others", "its own"])
+def test_more_doorbells_than_fds(place, whose):
+    """A server that sends thousands of doorbells uses up at most half of the process's fds, and
+    those that fit can be rung. The server is not lost."""
+    limit = 256
+    server = FakeServer(place, place.socket)
+    peer = start(place, nofile=limit)
+    assert opened(peer).startswith("opened 0")
+    fd = eventfd()
+    for at in range(1000):
+        say(server.sock, 1 + at if whose == "of others" else 0, fd)
+    if whose == "of others":
+        peer.out.wait(f"joined {limit // 2 - 1} 1")
+    wait_until(lambda: fd_count(peer.pid) > limit / 2 - 2, "it has taken what it may")
+    wait_until(lambda: fd_count(peer.pid) < limit / 2 + 32, "the others are closed")
+    server.drop()
+    assert number(peer.out.wait("closed after")) < SOON
+    assert not peer.out.count(f"joined {limit // 2 + 1} 1")
+    os.close(fd)
+    assert peer.wait() == 0
+
+
+def test_limit_of_doorbells(place):
+    """The option limits the peer's own vectors and those of others together."""
+    server = FakeServer(place, place.socket, vectors=2, others={5: [eventfd() for _ in range(3)]})
+    peer = start(place, doorbells_max=4)
+    assert opened(peer).startswith("opened 0")
+    server.drop()
+    peer.out.wait("closed after")
+    assert peer.wait() == 0
+    assert peer.out.count("joined 5 3") + peer.out.count("joined 5 2") == 1

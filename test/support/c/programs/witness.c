@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A peer that prints what it sees, for tests of the library with hostile servers:
+ *
+ *   witness ADDRESS TIMEOUT_MS DOORBELLS_MAX [fork]
+ *
+ * It prints the result of opening, joins and leaves, and the loss of the server. Then it measures
+ * how much processor time waiting takes, closes the peer and prints how long that took. With "fork"
+ * a child has all fds of the peer, too.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ivshmem/peer.h"
+
+#define WAIT_MS 300
+
+static long now_ms(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static pid_t start_child(void)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	pause();
+	_exit(0);
+}
+
+static void print_events(struct ivs_peer *peer)
+{
+	struct ivs_event event = {0};
+
+	while (event.type != IVS_EVENT_SERVER_LOST && !ivs_peer_next(peer, -1, &event)) {
+		if (event.type == IVS_EVENT_JOIN)
+			printf("joined %u %u\n", event.id, event.vectors_n);
+		else if (event.type == IVS_EVENT_LEAVE)
+			printf("left %u\n", event.id);
+	}
+	printf("lost\n");
+}
+
+int main(int argc, char **argv)
+{
+	struct ivs_peer_options opts = {0};
+	long began = now_ms(CLOCK_MONOTONIC);
+	struct ivs_peer *peer;
+	struct ivs_event event;
+	struct ivs_error err;
+	pid_t child = 0;
+	int result;
+
+	if (argc < 4)
+		return 2;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	opts.timeout_ms = (unsigned int)atoi(argv[2]);
+	opts.doorbells_max = (unsigned int)atoi(argv[3]);
+	result = ivs_peer_open(argv[1], &opts, &peer, &err);
+	printf("opened %d after %ld ms: %s\n", result, now_ms(CLOCK_MONOTONIC) - began, err.text);
+	if (result)
+		return 1;
+	if (argc > 4)
+		child = start_child();
+	print_events(peer);
+	began = now_ms(CLOCK_PROCESS_CPUTIME_ID);
+	result = ivs_peer_next(peer, WAIT_MS, &event);
+	printf("waiting gave %d and took %ld ms of processor time\n", result,
+	       now_ms(CLOCK_PROCESS_CPUTIME_ID) - began);
+	began = now_ms(CLOCK_MONOTONIC);
+	ivs_peer_close(peer);
+	printf("closed after %ld ms\n", now_ms(CLOCK_MONOTONIC) - began);
+	if (child > 0)
+		kill(child, SIGKILL);
+	return 0;
+}
