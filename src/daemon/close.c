@@ -113,8 +113,11 @@ static bool may_have_unread(int sock)
 {
 	struct pollfd pfd = {.fd = sock, .events = POLLPRI};
 	char byte;
-	ssize_t n = recv(sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	ssize_t n;
 
+	do {
+		n = recv(sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	} while (n < 0 && (errno == EINTR || errno == ECONNRESET)); /* reported once */
 	if (n > 0 || (n < 0 && errno != EAGAIN))
 		return true;
 	return poll(&pfd, 1, 0) < 0 || pfd.revents & POLLPRI;
@@ -124,14 +127,12 @@ static bool may_have_unread(int sock)
  * Untrusted processes do not have our end of a connection and so cannot watch it: closing a socket
  * without unread fds does not block.
  */
-void ivs_socket_release(int *sock)
+bool ivs_socket_release(int *sock)
 {
-	if (*sock < 0)
-		return;
-	if (may_have_unread(*sock))
-		(void)release_or_leak(sock);
-	else
-		ivs_fd_close(sock);
+	if (*sock >= 0 && may_have_unread(*sock))
+		return ivs_fds_release(sock, 1);
+	ivs_fd_close(sock);
+	return true;
 }
 
 /* No more fds can arrive after the shutdown. */
@@ -139,5 +140,6 @@ void ivs_socket_discard(int *sock)
 {
 	if (*sock >= 0)
 		(void)shutdown(*sock, SHUT_RDWR);
-	ivs_socket_release(sock);
+	if (!ivs_socket_release(sock))
+		(void)release_or_leak(sock);
 }

@@ -60,8 +60,10 @@ ssize_t ivs_socket_take(int sock, void *bytes, size_t len);
  * ivs_socket_release() - close a connected stream socket and its unread fds; set @sock to -1
  *
  * The connection must have been shut down, unless a trusted process has a copy of the socket.
+ *
+ * Return: as ivs_fds_release().
  */
-void ivs_socket_release(int *sock);
+bool ivs_socket_release(int *sock);
 
 /** ivs_socket_discard() - shut a connected stream socket down, and ivs_socket_release() it */
 void ivs_socket_discard(int *sock);

@@ -101,9 +101,9 @@ void ivs_client_hang_up(struct ivs_client *client)
 
 bool ivs_client_release(struct ivs_client *client)
 {
-	if (!ivs_fds_release(client->eventfds, client->vectors_n))
+	if (!ivs_fds_release(client->eventfds, client->vectors_n) ||
+	    !ivs_socket_release(&client->sock_fd))
 		return false;
-	ivs_socket_release(&client->sock_fd);
 	free(client);
 	return true;
 }
