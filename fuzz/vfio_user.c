@@ -57,12 +57,18 @@ enum op {
  */
 struct world {
 	struct ivs_pci_function device;
+	struct ivs_loop loop;
 	struct ivs_vfio_user *session;
 	struct ivs_vfu_sum sum;
 	int client;
 	int memory;
 	int given[3];
 };
+
+static void ignore_due(void *context)
+{
+	(void)context;
+}
 
 static void count_ring(void *context, unsigned int peer, unsigned int vector)
 {
@@ -281,13 +287,16 @@ static void make_world(struct world *world, unsigned int option)
 	struct ivs_vfio_user_options options = {
 		.function = &world->device,
 		.name = "fuzz",
+		.loop = &world->loop,
 		.memory = {.fd = -1},
 		.migration = (enum ivs_vfio_user_migration)(OPTION_MODE(option) % 3),
+		.due = ignore_due,
 		.ring = count_ring,
 	};
 	int pipes[2];
 
 	CHECK(!ivs_pci_init(&world->device, &device, NULL));
+	CHECK(!ivs_loop_open(&world->loop));
 	CHECK(!ivs_vfio_user_new(&options, &world->session, NULL));
 	world->memory = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	CHECK(!ftruncate(world->memory, MEMORY_LEN));
@@ -305,6 +314,7 @@ static void make_world(struct world *world, unsigned int option)
 static void end_world(struct world *world)
 {
 	ivs_vfio_user_free(world->session);
+	ivs_loop_close(&world->loop);
 	if (world->client >= 0)
 		close(world->client);
 	close(world->memory);

@@ -12,6 +12,11 @@
 #include "base/fd.h"
 #include "device/private.h"
 
+static void serve_vmm(void *context)
+{
+	ivs_device_vmm_serve(context);
+}
+
 static void ring_peer(void *context, unsigned int peer, unsigned int vector)
 {
 	ivs_device_server_ring(context, peer, vector);
@@ -49,9 +54,11 @@ static int open_session(struct ivs_device *device, struct ivs_error *err)
 	struct ivs_vfio_user_options opts = {
 		.function = &device->function,
 		.name = device->name,
+		.loop = device->loop,
 		.memory = ivs_device_bar2_memory(device),
 		.migration = ivs_device_is_master(device) ? IVS_VFIO_USER_MIGRATE_MEMORY
 							  : IVS_VFIO_USER_MIGRATE_NOT,
+		.due = serve_vmm,
 		.ring = ring_peer,
 		.context = device,
 	};

@@ -124,7 +124,6 @@ struct ivs_device {
 	struct ivs_loop *loop;
 	struct ivs_listener listener;
 	struct ivs_loop_source listener_source;
-	struct ivs_loop_source session_source;
 	struct ivs_loop_timer accept_timer;
 	struct ivs_loop_timer greet_timer;
 	struct ivs_pci_function function;
@@ -162,6 +161,9 @@ void ivs_device_vmm_init(struct ivs_device *device);
 
 /** ivs_device_vmm_start() - accept VMMs, or serve an inherited connection. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_device_vmm_start(struct ivs_device *device);
+
+/** ivs_device_vmm_serve() - process a bounded number of the VMM's messages */
+void ivs_device_vmm_serve(struct ivs_device *device);
 
 /** ivs_device_vmm_update_migration() - allow or forbid migration after the id has changed */
 void ivs_device_vmm_update_migration(struct ivs_device *device);

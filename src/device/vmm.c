@@ -113,7 +113,7 @@ static void forget_vmm(struct ivs_device *device)
 	ivs_device_server_vmm_gone(device);
 }
 
-static void serve_vmm(struct ivs_device *device)
+void ivs_device_vmm_serve(struct ivs_device *device)
 {
 	struct ivs_error err = {0};
 	int result = ivs_vfio_user_serve(device->session, &err);
@@ -129,12 +129,6 @@ static void serve_vmm(struct ivs_device *device)
 	else if (result != IVS_VFIO_USER_E_GONE && ivs_log_allows(&device->limit))
 		ivs_log(IVS_LOG_WARNING, "%s: %s", device->name, err.text);
 	forget_vmm(device);
-}
-
-static void handle_session(struct ivs_loop_source *source, uint32_t events)
-{
-	(void)events;
-	serve_vmm(IVS_CONTAINER_OF(source, struct ivs_device, session_source));
 }
 
 /* Return: whether the connected VMM has hung up; unread messages may still be in the socket. */
@@ -163,7 +157,7 @@ static bool awaits_region(struct ivs_device *device)
 static void accept_vmms(struct ivs_device *device)
 {
 	if (has_hung_up(device))
-		serve_vmm(device);
+		ivs_device_vmm_serve(device);
 	if (awaits_region(device))
 		return;
 	for (unsigned int i = 0; i < ACCEPT_MAX && is_accepting(device); i++) {
@@ -219,18 +213,12 @@ void ivs_device_vmm_resume_accepting(struct ivs_device *device)
 void ivs_device_vmm_init(struct ivs_device *device)
 {
 	device->listener_source.handle = handle_listener;
-	device->session_source.handle = handle_session;
 	device->accept_timer.handle = handle_accept_retry;
 	device->greet_timer.handle = handle_greet_timeout;
 }
 
 int ivs_device_vmm_start(struct ivs_device *device)
 {
-	int result = ivs_loop_add(device->loop, &device->session_source,
-				  ivs_vfio_user_fd(device->session), EPOLLIN);
-
-	if (result)
-		return result;
 	if (device->listener.fd >= 0)
 		return ivs_loop_add(device->loop, &device->listener_source, device->listener.fd,
 				    EPOLLIN);
@@ -242,7 +230,6 @@ void ivs_device_vmm_close(struct ivs_device *device)
 	ivs_loop_cancel_timer(&device->accept_timer);
 	ivs_loop_cancel_timer(&device->greet_timer);
 	ivs_loop_remove(&device->listener_source);
-	ivs_loop_remove(&device->session_source);
 	ivs_listener_close(&device->listener);
 	ivs_vfio_user_free(device->session);
 	device->session = NULL;

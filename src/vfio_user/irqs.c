@@ -9,7 +9,6 @@
  * if no interrupt of the index has an eventfd.
  */
 #include <errno.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -42,14 +41,10 @@ unsigned int ivs_vfu_irqs_count(const struct ivs_vfio_user *session, uint32_t in
 	}
 }
 
-/* Closing the fd does not remove it from the epoll while the client has the same open file. */
 static void drop_resample(struct ivs_vfio_user *session)
 {
-	int *fd = &session->irqs.intx.resample_fd;
-
-	if (*fd >= 0)
-		(void)epoll_ctl(session->epoll_fd, EPOLL_CTL_DEL, *fd, NULL);
-	ivs_fd_close(fd);
+	ivs_loop_remove(&session->resample);
+	ivs_fd_close(&session->irqs.intx.resample_fd);
 }
 
 static void drop_intx(struct ivs_vfio_user *session)
@@ -212,14 +207,15 @@ static int *request_fd(struct ivs_vfio_user *session, unsigned int i)
 
 static int set_resample(struct ivs_vfio_user *session)
 {
-	struct epoll_event event = {.events = EPOLLIN};
 	int *fd = request_fd(session, 0);
+	int result;
 
 	drop_resample(session);
 	if (!fd)
 		return 0;
-	if (epoll_ctl(session->epoll_fd, EPOLL_CTL_ADD, *fd, &event))
-		return errno;
+	result = ivs_loop_add(session->loop, &session->resample, *fd, EPOLLIN);
+	if (result)
+		return -result;
 	session->irqs.intx.resample_fd = ivs_fd_take(fd);
 	return 0;
 }

@@ -41,7 +41,8 @@ struct ivs_vfu_irqs {
 
 /**
  * struct ivs_vfio_user - the session
- * @epoll_fd:  watches the client's socket and the resample eventfd
+ * @client:    watches the client's socket
+ * @resample:  watches the resample eventfd
  * @watched:   epoll events for which the socket is watched; 0: it is not watched
  * @greeted:   a valid VERSION has been received
  * @takes_fds: the client can receive fds
@@ -51,9 +52,12 @@ struct ivs_vfu_irqs {
 struct ivs_vfio_user {
 	struct ivs_pci_function *function;
 	const char *name;
+	struct ivs_loop *loop;
+	void (*due)(void *context);
 	void (*ring)(void *context, unsigned int peer, unsigned int vector);
 	void *context;
-	int epoll_fd;
+	struct ivs_loop_source client;
+	struct ivs_loop_source resample;
 	uint32_t watched;
 	struct ivs_vfu_connection connection;
 	bool greeted;

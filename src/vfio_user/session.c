@@ -17,7 +17,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
 
 #include "base/clock.h"
@@ -40,7 +39,7 @@
 
 /* clang-format off */
 IVS_SYSCALLS(ivs_vfio_user_syscalls,
-	{"epoll_ctl"}, {"close"}, {"shutdown"},
+	{"close"}, {"shutdown"},
 	/* connection.c, and info.c for an fd to be sent with a reply */
 	{"sendmsg"}, IVS_CALL_DUPFD_CLOEXEC,
 	/* base/eventfd.c, for irqs.c */
@@ -54,6 +53,20 @@ IVS_SYSCALLS(ivs_vfio_user_syscalls,
 	{"fcntl", GETS_SEALS}, {"fcntl64", GETS_SEALS});
 /* clang-format on */
 
+static void handle_client(struct ivs_loop_source *source, uint32_t events)
+{
+	struct ivs_vfio_user *session = IVS_CONTAINER_OF(source, struct ivs_vfio_user, client);
+
+	(void)events;
+	session->due(session->context);
+}
+
+static void handle_resample(struct ivs_loop_source *source, uint32_t events)
+{
+	(void)events;
+	ivs_vfu_irqs_resample(IVS_CONTAINER_OF(source, struct ivs_vfio_user, resample));
+}
+
 int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_user **out,
 		      struct ivs_error *err)
 {
@@ -64,14 +77,13 @@ int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_
 	json_object_seed(0); /* opens a file, which the sandbox will not allow later */
 	session->function = opts->function;
 	session->name = opts->name;
+	session->loop = opts->loop;
+	session->due = opts->due;
 	session->ring = opts->ring;
 	session->context = opts->context;
 	session->migration.mode = opts->migration;
-	session->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (session->epoll_fd < 0) {
-		free(session);
-		return ivs_error_errno(err, errno, "cannot create an epoll for a device");
-	}
+	session->client.handle = handle_client;
+	session->resample.handle = handle_resample;
 	ivs_vfu_connection_init(&session->connection);
 	ivs_vfu_irqs_init(&session->irqs);
 	ivs_vfu_migration_reset(&session->migration);
@@ -80,15 +92,10 @@ int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_
 	return 0;
 }
 
-/*
- * Reset everything that the client has changed. Closing the socket does not remove it from the
- * epoll if this process has inherited it and another process still has it open.
- */
+/* Reset everything that the client has changed. */
 static void disconnect_client(struct ivs_vfio_user *session)
 {
-	if (session->watched)
-		(void)epoll_ctl(session->epoll_fd, EPOLL_CTL_DEL, session->connection.sock_fd,
-				NULL);
+	ivs_loop_remove(&session->client);
 	ivs_vfu_irqs_drop(session);
 	ivs_vfu_migration_reset(&session->migration);
 	ivs_vfu_connection_close(&session->connection);
@@ -104,7 +111,6 @@ void ivs_vfio_user_free(struct ivs_vfio_user *session)
 		return;
 	disconnect_client(session);
 	ivs_vfu_memory_close(&session->memory);
-	ivs_fd_close(&session->epoll_fd);
 	free(session);
 }
 
@@ -112,15 +118,17 @@ void ivs_vfio_user_free(struct ivs_vfio_user *session)
 static int watch_client(struct ivs_vfio_user *session)
 {
 	bool pending = ivs_vfu_connection_is_pending(&session->connection);
-	struct epoll_event event = {.events = pending ? EPOLLOUT : EPOLLIN};
+	uint32_t events = pending ? EPOLLOUT : EPOLLIN;
+	int result;
 
-	if (event.events == session->watched)
+	if (events == session->watched)
 		return 0;
-	if (epoll_ctl(session->epoll_fd, session->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD,
-		      session->connection.sock_fd, &event))
-		return -errno;
-	session->watched = event.events;
-	return 0;
+	result = session->watched ? ivs_loop_modify(&session->client, events)
+				  : ivs_loop_add(session->loop, &session->client,
+						 session->connection.sock_fd, events);
+	if (!result)
+		session->watched = events;
+	return result;
 }
 
 int ivs_vfio_user_connect(struct ivs_vfio_user *session, int *sock)
@@ -168,11 +176,6 @@ void ivs_vfio_user_set_migration(struct ivs_vfio_user *session,
 				 enum ivs_vfio_user_migration migration)
 {
 	session->migration.mode = migration;
-}
-
-int ivs_vfio_user_fd(const struct ivs_vfio_user *session)
-{
-	return session->epoll_fd;
 }
 
 /* Log lines are limited in number. Unknown commands are not logged, because probing is normal. */

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/syscalls.h"
+#include "daemon/loop.h"
 #include "ivshmem/api.h"
 #include "pci/function.h"
 #include "vfio_user/options.h"
@@ -32,14 +33,18 @@ enum ivs_vfio_user_error {
  * struct ivs_vfio_user_options - options of a session; ivs_vfio_user_new() copies them
  * @function:  must outlive the session
  * @name:      prefix of log lines; must outlive the session
+ * @loop:      watches the client's fds; must outlive the session
+ * @due:       called in @loop when ivs_vfio_user_serve() is due
  * @ring:      called when the guest rings a doorbell; must not block or call the session
- * @context:   argument of @ring
+ * @context:   argument of @due and @ring
  */
 struct ivs_vfio_user_options {
 	struct ivs_pci_function *function;
 	const char *name;
+	struct ivs_loop *loop;
 	struct ivs_vfio_user_memory memory;
 	enum ivs_vfio_user_migration migration;
+	void (*due)(void *context);
 	void (*ring)(void *context, unsigned int peer, unsigned int vector);
 	void *context;
 };
@@ -78,9 +83,6 @@ void ivs_vfio_user_disconnect(struct ivs_vfio_user *session);
 /** ivs_vfio_user_set_migration() - change what can be migrated, for requests from now on */
 void ivs_vfio_user_set_migration(struct ivs_vfio_user *session,
 				 enum ivs_vfio_user_migration migration);
-
-/** ivs_vfio_user_fd() - readable (EPOLLIN) when ivs_vfio_user_serve() is due */
-int ivs_vfio_user_fd(const struct ivs_vfio_user *session);
 
 /**
  * ivs_vfio_user_serve() - process a bounded number of messages

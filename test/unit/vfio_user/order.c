@@ -31,6 +31,11 @@ static void watch_ring(void *context, unsigned int peer, unsigned int vector)
 		watcher->replied = true;
 }
 
+static void ignore_due(void *context)
+{
+	(void)context;
+}
+
 static void send_request(int sock, uint16_t command, const void *body, size_t body_len)
 {
 	uint8_t bytes[128] = {0};
@@ -57,10 +62,13 @@ Test(vfio_user_order, doorbell_before_reply)
 		.revision = 1, .vectors_n = 1, .memory_len = 4096};
 	struct ivs_pci_function *device = calloc(1, sizeof(*device));
 	struct watcher watcher = {0};
+	struct ivs_loop loop;
 	struct ivs_vfio_user_options opts = {
 		.function = device,
 		.name = "test",
+		.loop = &loop,
 		.memory = {.fd = -1},
+		.due = ignore_due,
 		.ring = watch_ring,
 		.context = &watcher,
 	};
@@ -69,6 +77,7 @@ Test(vfio_user_order, doorbell_before_reply)
 	int ends[2];
 
 	cr_assert_eq(ivs_pci_init(device, &options, NULL), 0);
+	cr_assert_eq(ivs_loop_open(&loop), 0);
 	cr_assert_eq(ivs_vfio_user_new(&opts, &session, NULL), 0);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
 	watcher.client = ends[0];
@@ -88,6 +97,7 @@ Test(vfio_user_order, doorbell_before_reply)
 		cr_expect(take_reply(watcher.client));
 	}
 	ivs_vfio_user_free(session);
+	ivs_loop_close(&loop);
 	close(watcher.client);
 	free(device);
 }

@@ -28,6 +28,7 @@
 #include "base/fd.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
+#include "daemon/loop.h"
 #include "pci/function.h"
 #include "vfio_user/session.h"
 
@@ -39,6 +40,7 @@ struct served {
 	struct ivs_vfio_user_options options;
 	struct ivs_vfio_user *session;
 	struct ivs_listener listener;
+	struct ivs_loop loop;
 	char line[LINE_MAX_LEN];
 	size_t line_len;
 	char rung[4096];
@@ -195,13 +197,21 @@ static void accept_client(struct served *served)
 		die("connect", NULL);
 }
 
-static void serve(struct served *served)
+static void serve(void *context)
 {
+	struct served *served = context;
 	struct ivs_error err = {0};
 	int result = ivs_vfio_user_serve(served->session, &err);
 
 	if (result)
 		printf("gone %d %s\n", result, err.text);
+}
+
+static void run_loop(struct ivs_loop *loop)
+{
+	if (ivs_loop_wait(loop))
+		die("epoll_wait", NULL);
+	ivs_loop_dispatch(loop);
 }
 
 int main(int argc, char **argv)
@@ -221,10 +231,13 @@ int main(int argc, char **argv)
 	ivs_log_init("serve-device", true);
 	setlinebuf(stdout);
 	served.options.function = &served.device;
+	served.options.loop = &served.loop;
+	served.options.due = serve;
 	served.options.ring = rings;
 	served.options.context = &served;
 	listen_options.path = argv[1];
 	if (ivs_pci_init(&served.device, &served.device_options, &err) ||
+	    ivs_loop_open(&served.loop) ||
 	    ivs_vfio_user_new(&served.options, &served.session, &err) ||
 	    ivs_listener_open(&served.listener, &listen_options, &err))
 		die("start", &err);
@@ -232,12 +245,12 @@ int main(int argc, char **argv)
 	for (bool more = true; more;) {
 		struct pollfd fds[] = {{.fd = STDIN_FILENO, .events = POLLIN},
 				       {.fd = served.listener.fd, .events = POLLIN},
-				       {.fd = ivs_vfio_user_fd(served.session), .events = POLLIN}};
+				       {.fd = served.loop.epoll_fd, .events = POLLIN}};
 
 		if (poll(fds, 3, -1) < 0)
 			die("poll", NULL);
 		if (fds[2].revents)
-			serve(&served);
+			run_loop(&served.loop);
 		if (fds[1].revents)
 			accept_client(&served);
 		if (fds[0].revents)
@@ -245,5 +258,6 @@ int main(int argc, char **argv)
 	}
 	ivs_listener_close(&served.listener);
 	ivs_vfio_user_free(served.session);
+	ivs_loop_close(&served.loop);
 	return 0;
 }
