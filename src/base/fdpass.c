@@ -5,7 +5,8 @@
 #include <string.h>
 
 IVS_SYSCALLS(ivs_fdpass_send_syscalls, {"sendmmsg"});
-IVS_SYSCALLS(ivs_fdpass_recv_syscalls, {"recvmsg"});
+IVS_SYSCALLS(ivs_fdpass_recv_syscalls, {"recvmsg"},
+	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_OOBINLINE)}});
 
 void ivs_fdpass_attach(struct msghdr *hdr, union ivs_fdpass_control *control, int fd)
 {
@@ -49,6 +50,17 @@ static void collect_fds(struct msghdr *hdr, struct ivs_fdpass_fds *fds)
 		memcpy(fds->fds + fds->n, CMSG_DATA(cmsg), n * sizeof(int));
 		fds->n += (unsigned int)n;
 	}
+}
+
+/*
+ * setsockopt(2) waits for the lock of the socket, which a process can hold indefinitely that has an
+ * fd of this end. Processes that have only the other end have another lock.
+ */
+int ivs_fdpass_take_urgent(int sock)
+{
+	const int on = 1;
+
+	return setsockopt(sock, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) ? -errno : 0;
 }
 
 ssize_t ivs_fdpass_recv(int sock, void *bytes, size_t len, struct ivs_fdpass_fds *fds)

@@ -47,6 +47,18 @@ struct ivs_fdpass_fds {
 };
 
 /**
+ * ivs_fdpass_take_urgent() - receive out-of-band bytes (MSG_OOB) like all others, with their fds
+ * @sock: a UNIX stream socket that no untrusted process has a copy of
+ *
+ * Otherwise the kernel discards these bytes in recvmsg(2), and closes their fds, which can block;
+ * and recv(2) with MSG_PEEK does not show them. The option is not inherited from a listening
+ * socket, and also affects bytes that have arrived before it is set.
+ *
+ * Return: 0 or -errno.
+ */
+IVS_MUST_USE int ivs_fdpass_take_urgent(int sock);
+
+/**
  * ivs_fdpass_recv() - receive at most @len bytes of a stream, and the fds that came with them
  * @fds: the caller sets @max; the rest is set here, also if the result is not positive
  *

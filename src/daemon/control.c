@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/fdpass.h"
 #include "daemon/close.h"
 
 IVS_SYSCALLS(ivs_control_syscalls, {"accept4"}, {"sendto"}, {"send"}, {"close"},
@@ -231,7 +232,7 @@ static void accept_one(struct ivs_control *control)
 	connection->fd = fd;
 	connection->connected = true;
 	connection->used = ++control->clock;
-	if (!connection_watch(control, connection)) {
+	if (ivs_fdpass_take_urgent(fd) || !connection_watch(control, connection)) {
 		connection_close(connection);
 		connection_reserve(control, connection);
 	}

@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/fdpass.h"
 #include "vfio_user/private.h"
 
 /* Limits of one round, so that other devices are served, too. */
@@ -139,6 +140,9 @@ int ivs_vfio_user_connect(struct ivs_vfio_user *session, int *sock)
 		return IVS_VFIO_USER_E_BUSY;
 	/* Reset again: a doorbell may have been received since the last client left. */
 	disconnect_client(session);
+	result = ivs_fdpass_take_urgent(*sock);
+	if (result)
+		return result;
 	session->connection.sock_fd = *sock;
 	result = watch_client(session);
 	if (result) {

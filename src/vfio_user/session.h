@@ -60,7 +60,7 @@ void ivs_vfio_user_free(struct ivs_vfio_user *session);
 
 /**
  * ivs_vfio_user_connect() - serve a client from now on
- * @sock: a connected stream socket, non-blocking; set to -1 if taken
+ * @sock: a connected UNIX stream socket, non-blocking; set to -1 if taken
  *
  * The PCI function is reset to its power-on state.
  *

@@ -80,9 +80,29 @@ def turned_away(_client, path, fds):
     second.close()
 
 
+def send_urgent(client, data, fd):
+    """Pass an fd with an out-of-band byte, the last of @data."""
+    client.sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))],
+                        socket.MSG_OOB)
+
+
+def urgent(client, _path, fds):
+    """Pass an fd with an out-of-band byte in the middle of a message."""
+    message = vfu.pack(vfu.RESET)
+    client.send_raw(message[:3])
+    send_urgent(client, message[3:4], fds[0])
+    client.send_raw(message[4:])
+
+
+def urgent_and_unread(client, _path, fds):
+    """Pass an fd with an out-of-band byte after a message that ends the connection."""
+    client.send_raw(vfu.pack(vfu.RESET, size=1))
+    send_urgent(client, b"x", fds[0])
+
+
 @pytest.mark.parametrize("way, times", [
     (with_a_request, 20), (as_interrupts, FDS_MAX), (too_many, FDS_MAX + 4), (unread, 20),
-    (in_the_middle, FDS_MAX), (turned_away, 20)],
+    (in_the_middle, FDS_MAX), (turned_away, 20), (urgent, 1), (urgent_and_unread, 1)],
     ids=lambda value: getattr(value, "__name__", value))
 def test_lingering_sockets_do_not_block_the_device(place, way, times):
     """A client passes sockets whose close() blocks. The device drops the client and keeps none of

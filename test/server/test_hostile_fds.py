@@ -2,6 +2,7 @@
 """Clients that send fds whose close() blocks. A kernel with SO_PASSRIGHTS (Linux 6.16) can reject
 them; each test also runs the server as if the kernel lacked it."""
 import socket
+import struct
 import time
 
 import pytest
@@ -70,6 +71,26 @@ def test_client_that_sends_fds_does_not_block_the_server(place, keeps_fds_out, w
     check_newcomer(place)
     sock.close()
     wait_until(lambda: fd_count(server.pid) == before, "all of them are closed")
+    server.stop()
+
+
+def test_urgent_bytes_at_the_control_socket_are_received(place, keeps_fds_out):
+    """An fd that comes with an out-of-band byte is found: a client that sends a socket is dropped,
+    whatever kind of byte it uses."""
+    if keeps_fds_out:
+        pytest.skip("the kernel rejects fds")
+    path = place.dir / "control"
+    server = place.server("-n", "1", "-l", "1M", "--control", path, region=["-r", "memfd:"])
+    lingering = place.add(Lingering())
+    control = Control(path)
+    control.ask(VERSION)
+    with stopped(server):
+        control.sock.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                                       struct.pack("i", lingering.fds()[0]))], socket.MSG_OOB)
+        lingering.hand_over()
+    assert control.line() is None
+    check_newcomer(place)
+    control.close()
     server.stop()
 
 

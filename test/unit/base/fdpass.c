@@ -84,6 +84,20 @@ Test(fdpass, running_out_of_fds_is_reported)
 		close(fds.fds[i]);
 }
 
+/* The option also affects a byte that arrived before it was set, which otherwise is discarded. */
+Test(fdpass, urgent_bytes_are_received_with_their_fds)
+{
+	union ivs_fdpass_control control;
+	struct iovec iov = {(char[]){"x"}, 1};
+	struct msghdr hdr = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	ivs_fdpass_attach(&hdr, &control, sent[0]);
+	if (sendmsg(pair[0], &hdr, MSG_OOB) < 0 && errno == EOPNOTSUPP)
+		cr_skip_test("UNIX sockets of this kernel have no out-of-band bytes");
+	cr_expect_eq(ivs_fdpass_take_urgent(pair[1]), 0);
+	expect(IVS_FDPASS_MAX, 1, false);
+}
+
 Test(fdpass, an_empty_socket_does_not_block)
 {
 	struct ivs_fdpass_fds fds;
