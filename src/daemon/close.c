@@ -60,23 +60,27 @@ bool ivs_fds_release(int *fds, unsigned int fds_n)
 	return true;
 }
 
-/* Return: false: the fd stays open. */
-static bool release_or_leak(int *fd)
+/* Return: false: the fd stays open until a helper process is free. */
+static bool release_or_keep(int *fd)
 {
 	static struct ivs_log_limit limit;
 
-	if (ivs_closer_take(fd, 1) != IVS_CLOSER_E_BLOCKED) {
-		if (*fd >= 0)
-			close_in_a_hurry(fd);
+	if (*fd < 0 || ivs_fds_release(fd, 1))
 		return true;
-	}
 	if (ivs_log_allows(&limit))
 		ivs_log(IVS_LOG_WARNING,
-			"a received file descriptor stays open, because all %u helper processes "
-			"that close them are blocked by the processes that sent earlier ones",
-			IVS_CLOSER_HELPERS);
-	*fd = -1;
+			"a received file descriptor stays open, because all helper processes that "
+			"close them are blocked by the processes that sent earlier ones");
+	ivs_closer_keep(fd);
 	return false;
+}
+
+void ivs_fds_discard(int *fds, unsigned int fds_n)
+{
+	if (ivs_fds_release(fds, fds_n))
+		return;
+	for (unsigned int i = 0; i < fds_n; i++)
+		(void)release_or_keep(&fds[i]);
 }
 
 void ivs_socket_close(int *sock)
@@ -89,7 +93,7 @@ bool ivs_fd_discard(int *fd)
 {
 	bool is_other = *fd < 0 || !is_socket(*fd);
 
-	return release_or_leak(fd) && is_other;
+	return release_or_keep(fd) && is_other;
 }
 
 ssize_t ivs_socket_take(int sock, void *bytes, size_t len)
@@ -141,5 +145,5 @@ void ivs_socket_discard(int *sock)
 	if (*sock >= 0)
 		(void)shutdown(*sock, SHUT_RDWR);
 	if (!ivs_socket_release(sock))
-		(void)release_or_leak(sock);
+		(void)release_or_keep(sock);
 }

@@ -31,6 +31,13 @@ extern const struct ivs_syscall ivs_close_syscalls[];
 bool ivs_fds_release(int *fds, unsigned int fds_n);
 
 /**
+ * ivs_fds_discard() - close fds that untrusted processes have, too; those that are negative are
+ * skipped
+ * @fds: set to -1; those that the helper processes do not take stay open until they do
+ */
+void ivs_fds_discard(int *fds, unsigned int fds_n);
+
+/**
  * ivs_socket_close() - close a listening socket, which may have connections not yet accepted, at
  * once and here, so that no process listens any more
  * @sock: set to -1

@@ -2,9 +2,11 @@
 #include "daemon/closer.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -20,15 +22,18 @@
 #include "base/fdpass.h"
 
 /* To pass fds to the pool. */
-IVS_SYSCALLS(ivs_closer_syscalls, {"sendmsg"}, {"poll"}, {"ppoll"}, {"ppoll_time64"}, {"close"});
+IVS_SYSCALLS(ivs_closer_syscalls, {"sendmsg"}, {"poll"}, {"ppoll"}, {"ppoll_time64"}, {"close"},
+	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_SNDBUF)}});
 
 IVS_SYSCALLS(ivs_closer_helper_syscalls, {"recvmsg"}, {"close"}, IVS_CALL_EPOLL_WAIT);
 
 #define NAME "ivshmem-closer"
 #define HELD_ROOM 32768 /* a power of two; memory that is not used costs nothing */
 #define WAIT_STEP_MS 10
+#define KEPT_ROOM_MIN 16
 
-static int pool_fd = -1;
+static struct ivs_closer own_pool = IVS_CLOSER_INIT;
+static struct ivs_closer *pool = &own_pool;
 
 /**
  * struct held - the fds that a helper process holds, a ring in the order of their deadlines
@@ -160,7 +165,7 @@ static int start_helpers(int sock, int (*confine)(const void *context), const vo
 {
 	(void)prctl(PR_SET_NAME, NAME); /* also tells test/support/c/programs/faults.c who calls */
 	leave_everything(sock);
-	for (unsigned int i = 0; i < IVS_CLOSER_HELPERS; i++) {
+	for (unsigned int i = 0; i < pool->helpers_n; i++) {
 		pid_t pid = fork();
 
 		if (!pid)
@@ -203,23 +208,18 @@ int ivs_closer_open(int (*confine)(const void *context), const void *context, st
 				       "cannot start the helper processes that close "
 				       "fds of clients");
 	}
-	pool_fd = ends[0];
+	pool->fd = ends[0];
 	return 0;
 }
 
 void ivs_closer_adopt(int fd)
 {
-	pool_fd = fd;
+	pool->fd = fd;
 }
 
 int ivs_closer_fd(void)
 {
-	return pool_fd;
-}
-
-void ivs_closer_close(void)
-{
-	ivs_fd_close(&pool_fd);
+	return pool->fd;
 }
 
 /* Return: how many fds of the beginning of @fds are in @batch, at most IVS_FDPASS_MAX. */
@@ -257,7 +257,7 @@ static int send_batch(const int *batch, unsigned int batch_n)
 	cmsg->cmsg_len = CMSG_LEN(batch_n * sizeof(int));
 	memcpy(CMSG_DATA(cmsg), batch, batch_n * sizeof(int));
 	do {
-		n = sendmsg(pool_fd, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = sendmsg(pool->fd, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
 	if (n == 1)
 		return 0;
@@ -274,11 +274,11 @@ bool ivs_closer_wait(void)
 		until_ns = ivs_clock_deadline(IVS_CLOSER_WAIT_MS);
 	/* Not for POLLOUT: the kernel may also refuse because too many fds are in flight. */
 	(void)poll(NULL, 0, WAIT_STEP_MS);
-	return pool_fd >= 0 && ivs_clock_ns() < until_ns;
+	return pool->fd >= 0 && ivs_clock_ns() < until_ns;
 }
 
 /* A helper process holds each fd for seconds, so closing the copy here is not the last close. */
-int ivs_closer_take(int *fds, unsigned int fds_n)
+static int take(int *fds, unsigned int fds_n)
 {
 	while (fds_n) {
 		int batch[IVS_FDPASS_MAX];
@@ -288,7 +288,7 @@ int ivs_closer_take(int *fds, unsigned int fds_n)
 		int result = 0;
 
 		if (batch_n)
-			result = pool_fd < 0 ? IVS_CLOSER_E_ABSENT : send_batch(batch, batch_n);
+			result = pool->fd < 0 ? IVS_CLOSER_E_ABSENT : send_batch(batch, batch_n);
 		if (result)
 			return result;
 		for (unsigned int i = 0; i < taken_n; i++)
@@ -297,4 +297,94 @@ int ivs_closer_take(int *fds, unsigned int fds_n)
 		fds_n -= taken_n;
 	}
 	return 0;
+}
+
+unsigned int ivs_closer_kept_n(void)
+{
+	return pool->kept_n;
+}
+
+int ivs_closer_take_kept(void)
+{
+	unsigned int left_n = 0;
+	int result = take(pool->kept, pool->kept_n);
+
+	for (unsigned int i = 0; result && i < pool->kept_n; i++) {
+		if (pool->kept[i] >= 0)
+			pool->kept[left_n++] = pool->kept[i];
+	}
+	pool->kept_n = left_n;
+	return result;
+}
+
+/* Return: false: out of memory; nothing is kept. */
+static bool keep(int *fds, unsigned int fds_n)
+{
+	unsigned int room = pool->kept_room ? pool->kept_room : KEPT_ROOM_MIN;
+	int *more;
+
+	while (room < pool->kept_n + fds_n)
+		room *= 2;
+	if (room > pool->kept_room) {
+		more = reallocarray(pool->kept, room, sizeof(*more));
+		if (!more)
+			return false;
+		pool->kept = more;
+		pool->kept_room = room;
+	}
+	for (unsigned int i = 0; i < fds_n; i++) {
+		if (fds[i] >= 0)
+			pool->kept[pool->kept_n++] = ivs_fd_take(&fds[i]);
+	}
+	return true;
+}
+
+int ivs_closer_take(int *fds, unsigned int fds_n)
+{
+	int result;
+
+	if (pool->fd >= 0 && pool->collects && pool->kept_n + fds_n <= IVS_CLOSER_COLLECTED_MAX &&
+	    keep(fds, fds_n))
+		return 0;
+	result = ivs_closer_take_kept();
+	return result ? result : take(fds, fds_n);
+}
+
+void ivs_closer_keep(int *fd)
+{
+	if (!keep(fd, 1))
+		*fd = -1; /* it stays open, and is not counted */
+}
+
+void ivs_closer_collect(bool collects)
+{
+	pool->collects = collects;
+	if (!collects)
+		(void)ivs_closer_take_kept();
+}
+
+struct ivs_closer *ivs_closer_use(struct ivs_closer *other)
+{
+	struct ivs_closer *former = pool;
+
+	pool = other ? other : &own_pool;
+	return former;
+}
+
+/*
+ * An fd that is left would be closed when the process exits, and could prevent that. While the
+ * helper processes are blocked, fds can stay in the socket. It may be full: double its room.
+ */
+void ivs_closer_close(void)
+{
+	const int most = INT_MAX;
+
+	if (ivs_closer_take_kept()) {
+		(void)setsockopt(pool->fd, SOL_SOCKET, SO_SNDBUF, &most, sizeof(most));
+		(void)ivs_closer_take_kept();
+	}
+	free(pool->kept);
+	pool->kept = NULL;
+	pool->kept_n = pool->kept_room = 0;
+	ivs_fd_close(&pool->fd);
 }

@@ -13,7 +13,8 @@
  * either, and then closes it. If that blocks, the other helper processes take over. If all are
  * blocked, fds stay open.
  *
- * A process has one pool. Not thread-safe.
+ * A process has one pool, or several, so that those who block one pool do not affect the fds of
+ * others. All functions but ivs_closer_use() are about the one that is in use. Not thread-safe.
  */
 #ifndef IVS_DAEMON_CLOSER_H
 #define IVS_DAEMON_CLOSER_H
@@ -28,7 +29,37 @@ extern const struct ivs_syscall ivs_closer_helper_syscalls[]; /* of the helper p
 
 #define IVS_CLOSER_HELPERS 4
 #define IVS_CLOSER_HOLD_MS 5000
+#define IVS_CLOSER_COLLECTED_MAX 64
 #define IVS_CLOSER_WAIT_MS 1000
+
+/**
+ * struct ivs_closer - a pool
+ * @helpers_n: number of helper processes
+ * @fd:        to pass fds to them; -1: not open
+ * @collects:  fds are being collected for one message
+ * @kept:      fds that are being collected, or that the helper processes have not taken, because
+ *             all were blocked
+ */
+struct ivs_closer {
+	unsigned int helpers_n;
+	int fd;
+	bool collects;
+	int *kept;
+	unsigned int kept_n;
+	unsigned int kept_room;
+};
+
+#define IVS_CLOSER_INIT                                                                            \
+	{                                                                                          \
+		.helpers_n = IVS_CLOSER_HELPERS, .fd = -1                                          \
+	}
+
+/**
+ * ivs_closer_use() - use @other from now on; NULL: the pool of the program
+ *
+ * Return: the pool that was in use.
+ */
+struct ivs_closer *ivs_closer_use(struct ivs_closer *other);
 
 /**
  * ivs_closer_open() - start the helper processes
@@ -50,7 +81,7 @@ void ivs_closer_adopt(int fd);
 /** ivs_closer_fd() - the socket of the pool, for ivs_closer_adopt(); -1: there is no pool */
 int ivs_closer_fd(void);
 
-/** ivs_closer_close() - do without the pool from now on */
+/** ivs_closer_close() - do without the pool from now on; pass on what has been kept */
 void ivs_closer_close(void);
 
 enum ivs_closer_error {
@@ -66,6 +97,24 @@ enum ivs_closer_error {
  * Return: 0, IVS_CLOSER_E_*.
  */
 IVS_MUST_USE int ivs_closer_take(int *fds, unsigned int fds_n);
+
+/** ivs_closer_keep() - keep an fd that the pool has not taken until it does; set @fd to -1 */
+void ivs_closer_keep(int *fd);
+
+/**
+ * ivs_closer_collect() - begin to collect fds, or pass on those that have been collected
+ *
+ * A process that makes this one close very many fds would otherwise fill the socket of the pool
+ * with messages, although no helper process is blocked. At most IVS_CLOSER_COLLECTED_MAX fds are
+ * collected.
+ */
+void ivs_closer_collect(bool collects);
+
+/** ivs_closer_kept_n() - number of kept fds */
+unsigned int ivs_closer_kept_n(void);
+
+/** ivs_closer_take_kept() - have kept fds closed. Return: 0 (none is left), IVS_CLOSER_E_*. */
+int ivs_closer_take_kept(void);
 
 /**
  * ivs_closer_wait() - at the end of a program: wait a little after ivs_closer_take() has failed

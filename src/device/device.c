@@ -12,6 +12,8 @@
 #include "base/fd.h"
 #include "device/private.h"
 
+#define HELPERS 2 /* processes that close the fds of a VMM */
+
 static void serve_vmm(void *context)
 {
 	ivs_device_vmm_serve(context);
@@ -19,7 +21,10 @@ static void serve_vmm(void *context)
 
 static void ring_peer(void *context, unsigned int peer, unsigned int vector)
 {
+	struct ivs_closer *former = ivs_closer_use(NULL);
+
 	ivs_device_server_ring(context, peer, vector);
+	(void)ivs_closer_use(former);
 }
 
 /* With a server, only the device that is assigned id 0 can be a master. */
@@ -133,6 +138,8 @@ int ivs_device_open(const struct ivs_device_options *opts, struct ivs_device **o
 		return ivs_error_errno(err, ENOMEM, "cannot allocate a device");
 	device->opts = *opts;
 	device->bar2.fd = -1;
+	device->closer = (struct ivs_closer)IVS_CLOSER_INIT;
+	device->closer.helpers_n = HELPERS;
 	device->listener = (struct ivs_listener)IVS_LISTENER_INIT;
 	if (opts->socket.path)
 		snprintf(device->name, sizeof(device->name), "%s", opts->socket.path);
@@ -147,6 +154,16 @@ int ivs_device_open(const struct ivs_device_options *opts, struct ivs_device **o
 	}
 	*out = device;
 	return 0;
+}
+
+int ivs_device_open_closer(struct ivs_device *device, int (*confine)(const void *context),
+			   const void *context, struct ivs_error *err)
+{
+	struct ivs_closer *former = ivs_closer_use(&device->closer);
+	int result = ivs_closer_open(confine, context, err);
+
+	(void)ivs_closer_use(former);
+	return result;
 }
 
 int ivs_device_open_region(struct ivs_device *device, struct ivs_error *err)

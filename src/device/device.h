@@ -87,8 +87,9 @@ struct ivs_device_options {
 struct ivs_device;
 
 /*
- * A device is set up in three steps: ivs_device_open() opens its socket, ivs_device_open_region()
- * its region, and ivs_device_loop_add() joins its server and creates the PCI function. With several
+ * A device is set up in four steps: ivs_device_open() opens its socket, ivs_device_open_closer()
+ * starts its helper processes, ivs_device_open_region() opens its region, and ivs_device_loop_add()
+ * joins its server and creates the PCI function. With several
  * devices, complete each step for all of them before the next step. Then a socket that cannot be
  * opened is found before any region is created, and a region that cannot be opened is found before
  * any server announces a peer.
@@ -97,6 +98,16 @@ struct ivs_device;
 /** ivs_device_open() - create a device with its socket. Return: 0, IVS_DEVICE_E_SOCKET, -errno. */
 IVS_MUST_USE int ivs_device_open(const struct ivs_device_options *opts, struct ivs_device **out,
 				 struct ivs_error *err);
+
+/**
+ * ivs_device_open_closer() - start the helper processes that close the fds of its VMMs
+ * @confine, @context: as for ivs_closer_open()
+ *
+ * Return: 0 or -errno.
+ */
+IVS_MUST_USE int ivs_device_open_closer(struct ivs_device *device,
+					int (*confine)(const void *context), const void *context,
+					struct ivs_error *err);
 
 /**
  * ivs_device_open_region() - open or create the region of @device; no-op if @device has a server

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "client/greeting.h"
+#include "daemon/closer.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
 #include "device/device.h"
@@ -50,6 +51,7 @@ struct ivs_device_vector {
  * @greeting:      progress of the greeting, which begins on @pending and ends on @connection
  * @vectors:       the device's own vectors, by number
  * @retry_timer:   when to connect again; in the state CONNECTED, when to give up on the region
+ * @pause_timer:   set while nothing is received, because fds that the server sent stay open
  * @pause_ms:      delay before the next attempt to connect
  * @retried_early: since the last attempt by @retry_timer, a VMM has caused an extra attempt
  * @stable_ns:     in the state JOINED: a connection that lasts until this time counts as stable
@@ -71,6 +73,7 @@ struct ivs_device_server {
 	struct ivs_device_vector vectors[IVS_MSIX_VECTORS_MAX];
 	unsigned int vectors_n;
 	struct ivs_loop_timer retry_timer;
+	struct ivs_loop_timer pause_timer;
 	unsigned int pause_ms;
 	bool retried_early;
 	int64_t stable_ns;
@@ -112,6 +115,9 @@ struct ivs_device_totals {
  * @loop:            the loop that serves the device; NULL before ivs_device_start()
  * @listener_source: watches the listener; not in the loop while accepting is paused
  * @accept_timer:    if set, accepting is paused until it expires
+ * @closer:          the helper processes that close the VMM's fds; the program's own close those of
+ *                   the server
+ * @closer_timer:    set while fds of VMMs are kept, because these helper processes are blocked
  * @greet_timer:     if set, the VMM has to send a valid first message before it expires
  * @limit:           limits warnings, and @info_limit other log lines, which VMMs can cause
  * @vmm_checked:     the connected VMM has been checked, and a warning logged if necessary
@@ -126,6 +132,8 @@ struct ivs_device {
 	struct ivs_loop_source listener_source;
 	struct ivs_loop_timer accept_timer;
 	struct ivs_loop_timer greet_timer;
+	struct ivs_loop_timer closer_timer;
+	struct ivs_closer closer;
 	struct ivs_pci_function function;
 	struct ivs_vfio_user *session;
 	struct ivs_device_bar2 bar2;

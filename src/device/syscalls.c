@@ -7,6 +7,7 @@
 #include "base/fd.h"
 #include "base/fdpass.h"
 #include "daemon/close.h"
+#include "daemon/closer.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
 #include "daemon/process_syscalls.h"
@@ -18,11 +19,14 @@
 #include "region/region.h"
 
 const struct ivs_syscall *const ivs_device_syscall_lists[] = {
-	ivs_libc_syscalls,	  ivs_fd_syscalls,     ivs_log_syscalls,
-	ivs_service_syscalls,	  ivs_region_syscalls, ivs_eventfd_syscalls,
-	ivs_listener_syscalls,	  ivs_device_syscalls, ivs_device_loop_syscalls,
-	ivs_vfio_user_syscalls,	  ivs_stall_syscalls,  ivs_close_syscalls,
-	ivs_fdpass_recv_syscalls, ivs_loop_syscalls,   NULL,
+	ivs_libc_syscalls,	  ivs_fd_syscalls,
+	ivs_log_syscalls,	  ivs_service_syscalls,
+	ivs_region_syscalls,	  ivs_eventfd_syscalls,
+	ivs_listener_syscalls,	  ivs_device_syscalls,
+	ivs_device_loop_syscalls, ivs_vfio_user_syscalls,
+	ivs_stall_syscalls,	  ivs_close_syscalls,
+	ivs_closer_syscalls,	  ivs_fdpass_recv_syscalls,
+	ivs_loop_syscalls,	  NULL,
 };
 
 unsigned int ivs_device_syscall_lists_of(const struct ivs_device_options *opts,

@@ -14,6 +14,9 @@ IVS_SYSCALLS(ivs_device_syscalls, {"accept4"}, {"accept"}, {"close"});
 #define ACCEPT_MAX 16 /* connections per round, so that other devices are served, too */
 #define ACCEPT_RETRY_MS 50
 #define GREET_MS 5000
+/* Fds of VMMs that could not be closed yet; beyond, no VMM is served. */
+#define KEPT_MAX IVS_CLOSER_COLLECTED_MAX
+#define KEPT_RETRY_MS 1000
 
 void ivs_device_vmm_update_migration(struct ivs_device *device)
 {
@@ -51,11 +54,28 @@ static void turn_away(struct ivs_device *device, int *fd, const char *reason)
 		ivs_log(IVS_LOG_WARNING, "%s: refused a connection: %s", device->name, reason);
 }
 
+static bool keeps_many(const struct ivs_device *device)
+{
+	return device->closer.kept_n > KEPT_MAX;
+}
+
+static void retry_closing(struct ivs_device *device)
+{
+	if (device->closer.kept_n && !ivs_loop_timer_is_set(&device->closer_timer))
+		ivs_loop_set_timer(device->loop, &device->closer_timer,
+				   ivs_clock_deadline(KEPT_RETRY_MS));
+}
+
 /* A second VMM is disconnected at once, so that it can report the failure. */
 static void connect_vmm(struct ivs_device *device, int *fd)
 {
-	int result = ivs_vfio_user_connect(device->session, fd);
+	int result;
 
+	if (keeps_many(device) && ivs_closer_take_kept()) {
+		turn_away(device, fd, "fds of an earlier VMM cannot be closed yet");
+		return;
+	}
+	result = ivs_vfio_user_connect(device->session, fd);
 	if (result) {
 		turn_away(device, fd,
 			  result < 0 ? strerrordesc_np(-result) : "a VMM is connected already");
@@ -107,13 +127,31 @@ static void check_vmm(struct ivs_device *device)
 
 static void forget_vmm(struct ivs_device *device)
 {
+	struct ivs_closer *former;
+
 	device->vmm_checked = device->vectors_checked = false;
 	ivs_loop_cancel_timer(&device->greet_timer);
 	device->ended = device->listener.fd < 0;
+	former = ivs_closer_use(NULL);
 	ivs_device_server_vmm_gone(device);
+	(void)ivs_closer_use(former);
 }
 
-void ivs_device_vmm_serve(struct ivs_device *device)
+/* Disconnect the VMM before it uses up the fds of this process. */
+static void check_kept(struct ivs_device *device)
+{
+	if (!keeps_many(device) || !ivs_vfio_user_is_connected(device->session))
+		return;
+	if (ivs_log_allows(&device->limit))
+		ivs_log(IVS_LOG_WARNING,
+			"%s: the VMM makes closing its fds wait, so that %u are still open; "
+			"disconnecting it",
+			device->name, device->closer.kept_n);
+	ivs_vfio_user_disconnect(device->session);
+	forget_vmm(device);
+}
+
+static void serve_vmm(struct ivs_device *device)
 {
 	struct ivs_error err = {0};
 	int result = ivs_vfio_user_serve(device->session, &err);
@@ -131,6 +169,18 @@ void ivs_device_vmm_serve(struct ivs_device *device)
 	forget_vmm(device);
 }
 
+void ivs_device_vmm_serve(struct ivs_device *device)
+{
+	struct ivs_closer *former = ivs_closer_use(&device->closer);
+
+	ivs_closer_collect(true);
+	serve_vmm(device);
+	ivs_closer_collect(false);
+	check_kept(device);
+	retry_closing(device);
+	(void)ivs_closer_use(former);
+}
+
 /* Return: whether the connected VMM has hung up; unread messages may still be in the socket. */
 static bool has_hung_up(const struct ivs_device *device)
 {
@@ -141,10 +191,12 @@ static bool has_hung_up(const struct ivs_device *device)
 /* Return: whether the next VMM has to wait, because a server is about to send its region. */
 static bool awaits_region(struct ivs_device *device)
 {
+	struct ivs_closer *former = ivs_closer_use(NULL);
 	int ms = 0;
 
 	if (!ivs_vfio_user_is_connected(device->session))
 		ms = ivs_device_server_region_due_ms(device);
+	(void)ivs_closer_use(former);
 	if (ms)
 		pause_accepting(device, ms);
 	return ms;
@@ -157,7 +209,7 @@ static bool awaits_region(struct ivs_device *device)
 static void accept_vmms(struct ivs_device *device)
 {
 	if (has_hung_up(device))
-		ivs_device_vmm_serve(device);
+		serve_vmm(device);
 	if (awaits_region(device))
 		return;
 	for (unsigned int i = 0; i < ACCEPT_MAX && is_accepting(device); i++) {
@@ -177,14 +229,20 @@ static void accept_vmms(struct ivs_device *device)
 
 static void handle_listener(struct ivs_loop_source *source, uint32_t events)
 {
+	struct ivs_device *device = IVS_CONTAINER_OF(source, struct ivs_device, listener_source);
+	struct ivs_closer *former = ivs_closer_use(&device->closer);
+
 	(void)events;
-	accept_vmms(IVS_CONTAINER_OF(source, struct ivs_device, listener_source));
+	accept_vmms(device);
+	retry_closing(device);
+	(void)ivs_closer_use(former);
 }
 
 /* A VMM that sends nothing must not occupy the device. */
 static void handle_greet_timeout(struct ivs_loop_timer *timer)
 {
 	struct ivs_device *device = IVS_CONTAINER_OF(timer, struct ivs_device, greet_timer);
+	struct ivs_closer *former;
 
 	if (!ivs_vfio_user_is_connected(device->session) ||
 	    ivs_vfio_user_is_greeted(device->session))
@@ -192,8 +250,21 @@ static void handle_greet_timeout(struct ivs_loop_timer *timer)
 	if (ivs_log_allows(&device->limit))
 		ivs_log(IVS_LOG_WARNING, "%s: the VMM has sent nothing for %d s; disconnecting it",
 			device->name, GREET_MS / 1000);
+	former = ivs_closer_use(&device->closer);
 	ivs_vfio_user_disconnect(device->session);
 	forget_vmm(device);
+	retry_closing(device);
+	(void)ivs_closer_use(former);
+}
+
+static void handle_closer_retry(struct ivs_loop_timer *timer)
+{
+	struct ivs_device *device = IVS_CONTAINER_OF(timer, struct ivs_device, closer_timer);
+	struct ivs_closer *former = ivs_closer_use(&device->closer);
+
+	(void)ivs_closer_take_kept();
+	retry_closing(device);
+	(void)ivs_closer_use(former);
 }
 
 static void handle_accept_retry(struct ivs_loop_timer *timer)
@@ -215,6 +286,7 @@ void ivs_device_vmm_init(struct ivs_device *device)
 	device->listener_source.handle = handle_listener;
 	device->accept_timer.handle = handle_accept_retry;
 	device->greet_timer.handle = handle_greet_timeout;
+	device->closer_timer.handle = handle_closer_retry;
 }
 
 int ivs_device_vmm_start(struct ivs_device *device)
@@ -227,10 +299,15 @@ int ivs_device_vmm_start(struct ivs_device *device)
 
 void ivs_device_vmm_close(struct ivs_device *device)
 {
+	struct ivs_closer *former = ivs_closer_use(&device->closer);
+
 	ivs_loop_cancel_timer(&device->accept_timer);
 	ivs_loop_cancel_timer(&device->greet_timer);
+	ivs_loop_cancel_timer(&device->closer_timer);
 	ivs_loop_remove(&device->listener_source);
 	ivs_listener_close(&device->listener);
 	ivs_vfio_user_free(device->session);
 	device->session = NULL;
+	ivs_closer_close();
+	(void)ivs_closer_use(former);
 }

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/eventfd.h"
 #include "base/fd.h"
+#include "daemon/close.h"
 #include "vfio_user/private.h"
 
 #define TAKES_MAX 64 /* reads to empty an eventfd; only a semaphore needs more than one */
@@ -44,36 +45,37 @@ unsigned int ivs_vfu_irqs_count(const struct ivs_vfio_user *session, uint32_t in
 static void drop_resample(struct ivs_vfio_user *session)
 {
 	ivs_loop_remove(&session->resample);
-	ivs_fd_close(&session->irqs.intx.resample_fd);
+	ivs_fds_discard(&session->irqs.intx.resample_fd, 1);
 }
 
 static void drop_intx(struct ivs_vfio_user *session)
 {
 	drop_resample(session);
-	ivs_fd_close(&session->irqs.intx.trigger_fd);
+	ivs_fds_discard(&session->irqs.intx.trigger_fd, 1);
 	session->irqs.intx.masked = false;
 }
 
 static void set_vector(struct ivs_vfio_user *session, unsigned int vector, int *fd)
 {
-	ivs_fd_close(&session->irqs.msix_fds[vector]);
+	ivs_fds_discard(&session->irqs.msix_fds[vector], 1);
 	session->irqs.msix_fds[vector] = ivs_fd_take(fd);
 	ivs_pci_route(session->function, vector, session->irqs.msix_fds[vector] >= 0);
 }
 
 static void drop_vectors(struct ivs_vfio_user *session)
 {
-	int none = -1;
+	unsigned int vectors_n = session->function->options.vectors_n;
 
-	for (unsigned int i = 0; i < session->function->options.vectors_n; i++)
-		set_vector(session, i, &none);
+	for (unsigned int i = 0; i < vectors_n; i++)
+		ivs_pci_route(session->function, i, false);
+	ivs_fds_discard(session->irqs.msix_fds, vectors_n);
 }
 
 void ivs_vfu_irqs_drop(struct ivs_vfio_user *session)
 {
 	drop_intx(session);
 	drop_vectors(session);
-	ivs_fd_close(&session->irqs.error_fd);
+	ivs_fds_discard(&session->irqs.error_fd, 1);
 }
 
 static void disable_index(struct ivs_vfio_user *session, uint32_t index)
@@ -83,7 +85,7 @@ static void disable_index(struct ivs_vfio_user *session, uint32_t index)
 	else if (index == IVS_VFU_IRQ_MSIX)
 		drop_vectors(session);
 	else if (index == IVS_VFU_IRQ_ERR)
-		ivs_fd_close(&session->irqs.error_fd);
+		ivs_fds_discard(&session->irqs.error_fd, 1);
 }
 
 /* The next ivs_vfio_user_serve() disconnects the client, and ignores its remaining messages. */
@@ -230,7 +232,7 @@ static void set_eventfd(struct ivs_vfio_user *session, uint32_t index, unsigned 
 		set_vector(session, number, fd);
 		return;
 	}
-	ivs_fd_close(ours);
+	ivs_fds_discard(ours, 1);
 	*ours = ivs_fd_take(fd);
 }
 

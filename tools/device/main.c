@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "daemon/closer.h"
 #include "daemon/log.h"
 #include "daemon/privileges.h"
 #include "daemon/service.h"
@@ -16,6 +17,7 @@
 #include "tools/device/confine.h"
 #include "tools/device/options.h"
 #include "tools/device/status.h"
+#include "tools/shared/confine_closer.h"
 #include "tools/shared/others.h"
 #include "tools/shared/usage.h"
 
@@ -24,10 +26,12 @@
 
 /**
  * struct program - what the program opens
+ * @confinement: of the helper processes that close fds
  * @serves: whether it has begun to serve, so that VMMs may have connected
  */
 struct program {
 	const struct settings *settings;
+	struct closer_confinement confinement;
 	struct ivs_service service;
 	int signal_fd;
 	struct ivs_device *devices[IVS_DEVICES_MAX];
@@ -91,6 +95,12 @@ static int open_device(struct program *program, unsigned int at, struct ivs_erro
 	return add_name(program, at, result, err);
 }
 
+static int open_closer(struct program *program, unsigned int at, struct ivs_error *err)
+{
+	return ivs_device_open_closer(program->devices[at], confine_closer, &program->confinement,
+				      err);
+}
+
 static int open_region(struct program *program, unsigned int at, struct ivs_error *err)
 {
 	int result = ivs_device_open_region(program->devices[at], err);
@@ -108,8 +118,8 @@ static int add_device(struct program *program, unsigned int at, struct ivs_error
 
 static int open_devices(struct program *program, struct ivs_error *err)
 {
-	static int (*const steps[])(struct program *, unsigned int,
-				    struct ivs_error *) = {open_device, open_region, add_device};
+	static int (*const steps[])(struct program *, unsigned int, struct ivs_error *) = {
+		open_device, open_closer, open_region, add_device};
 	int result = 0;
 
 	for (size_t step = 0; step < sizeof(steps) / sizeof(*steps); step++) {
@@ -129,6 +139,12 @@ static int open_all(struct program *program, struct ivs_error *err)
 	if (!result)
 		result = ivs_service_open(&program->service, err);
 	opts.signal_fd = program->signal_fd;
+	program->confinement = (struct closer_confinement){
+		.user = program->settings->user,
+		.filter = program->settings->filter,
+	};
+	if (!result) /* for fds from servers, and from the control socket */
+		result = ivs_closer_open(confine_closer, &program->confinement, err);
 	if (!result)
 		result = ivs_device_loop_new(&opts, &program->loop, err);
 	return result ? result : open_devices(program, err);
@@ -145,6 +161,7 @@ static void close_all(struct program *program)
 	ivs_device_loop_free(program->loop);
 	ivs_service_close(&program->service);
 	ivs_fd_close(&program->signal_fd);
+	ivs_closer_close();
 }
 
 static int serve_vmms(struct program *program, struct ivs_error *err)
