@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "daemon/closer.h"
 #include "daemon/control.h"
 #include "daemon/stall.h"
 #include "device/private.h"
@@ -15,11 +16,14 @@
 
 IVS_SYSCALLS(ivs_device_loop_syscalls, {"read"});
 
+#define KEPT_RETRY_MS 1000
+
 /**
  * struct ivs_device_loop - the event loop and its devices
  * @signal_source: watches opts.signal_fd
  * @signo:         the signal that arrived; 0: none yet
  * @control:       the control socket, or NULL
+ * @closer_step:   sets @closer_timer while fds wait for the helper processes of the program
  */
 struct ivs_device_loop {
 	struct ivs_device_loop_options opts;
@@ -29,7 +33,24 @@ struct ivs_device_loop {
 	struct ivs_loop_source signal_source;
 	int signo;
 	struct ivs_control *control;
+	struct ivs_loop_step closer_step;
+	struct ivs_loop_timer closer_timer;
 };
+
+static void retry_closing(struct ivs_loop_step *step)
+{
+	struct ivs_device_loop *loop = IVS_CONTAINER_OF(step, struct ivs_device_loop, closer_step);
+
+	if (ivs_closer_kept_n() && !ivs_loop_timer_is_set(&loop->closer_timer))
+		ivs_loop_set_timer(&loop->loop, &loop->closer_timer,
+				   ivs_clock_deadline(KEPT_RETRY_MS));
+}
+
+static void handle_closer_retry(struct ivs_loop_timer *timer)
+{
+	(void)timer;
+	(void)ivs_closer_take_kept();
+}
 
 static void handle_signal(struct ivs_loop_source *source, uint32_t events)
 {
@@ -71,6 +92,7 @@ static int open_loop(struct ivs_device_loop *loop, struct ivs_error *err)
 {
 	int result = ivs_loop_open(&loop->loop);
 
+	ivs_loop_add_step(&loop->loop, &loop->closer_step);
 	if (!result)
 		result = ivs_loop_add(&loop->loop, &loop->signal_source, loop->opts.signal_fd,
 				      EPOLLIN);
@@ -87,6 +109,8 @@ int ivs_device_loop_new(const struct ivs_device_loop_options *opts, struct ivs_d
 		return ivs_error_errno(err, ENOMEM, "cannot allocate an event loop");
 	loop->opts = *opts;
 	loop->signal_source.handle = handle_signal;
+	loop->closer_step.run = retry_closing;
+	loop->closer_timer.handle = handle_closer_retry;
 	ivs_stall_open();
 	result = open_loop(loop, err);
 	if (!result)
