@@ -51,6 +51,7 @@ struct ivs_device_vector {
  * @greeting:      progress of the greeting, which begins on @pending and ends on @connection
  * @vectors:       the device's own vectors, by number
  * @retry_timer:   when to connect again; in the state CONNECTED, when to give up on the region
+ * @pause_timer:   set while nothing is received, because fds that the server sent stay open
  * @pause_ms:      delay before the next attempt to connect
  * @retried_early: since the last attempt by @retry_timer, a VMM has caused an extra attempt
  * @stable_ns:     in the state JOINED: a connection that lasts until this time counts as stable
@@ -72,6 +73,7 @@ struct ivs_device_server {
 	struct ivs_device_vector vectors[IVS_MSIX_VECTORS_MAX];
 	unsigned int vectors_n;
 	struct ivs_loop_timer retry_timer;
+	struct ivs_loop_timer pause_timer;
 	unsigned int pause_ms;
 	bool retried_early;
 	int64_t stable_ns;

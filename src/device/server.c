@@ -41,6 +41,8 @@ IVS_SYSCALLS(ivs_device_server_syscalls,
 /* Limits of one round, so that other devices are served, too. */
 #define RECEIVE_MAX 256
 #define RECEIVE_MS 10
+#define KEPT_MAX 64 /* fds that could not be closed yet; beyond, nothing is received */
+#define KEPT_RETRY_MS 1000
 
 static void set_state(struct ivs_device *device, enum ivs_device_server_state state)
 {
@@ -310,6 +312,26 @@ static void lose_server(struct ivs_device *device, enum ivs_device_server_state 
 	set_state(device, state);
 }
 
+/*
+ * If doorbells of peers that have left cannot be closed (daemon/closer.h), do not receive others,
+ * which would use up the fds of this process. Return: whether receiving is paused.
+ */
+static bool pause_receiving(struct ivs_device *device)
+{
+	struct ivs_device_server *server = &device->server;
+
+	if (ivs_closer_kept_n() <= KEPT_MAX || !ivs_closer_take_kept())
+		return false;
+	if (ivs_log_allows(&server->limit))
+		ivs_log(IVS_LOG_WARNING,
+			"%s: receives nothing from the server at %s, because closing fds that it "
+			"sent waits for other processes, and %u are still open",
+			device->name, device->opts.server, ivs_closer_kept_n());
+	ivs_loop_remove(&server->source);
+	ivs_loop_set_timer(device->loop, &server->pause_timer, ivs_clock_deadline(KEPT_RETRY_MS));
+	return true;
+}
+
 bool ivs_device_server_receive(struct ivs_device *device)
 {
 	struct ivs_device_server *server = &device->server;
@@ -318,6 +340,8 @@ bool ivs_device_server_receive(struct ivs_device *device)
 	struct ivs_error err = {0};
 	int result = 0;
 
+	if (pause_receiving(device))
+		return false;
 	for (unsigned int i = 0; i < RECEIVE_MAX && !result && ivs_clock_ns() < until_ns; i++)
 		result = receive_event(device, &err);
 	if (joins != server->joins && ivs_log_allows(&server->limit))
@@ -355,6 +379,19 @@ static void give_up(struct ivs_device *device)
 	log_problem(device, SERVER_LOST, &err);
 	set_state(device, SERVER_LOST);
 	ivs_loop_cancel_timer(&device->server.retry_timer);
+}
+
+static void handle_pause(struct ivs_loop_timer *timer)
+{
+	struct ivs_device *device = IVS_CONTAINER_OF(timer, struct ivs_device, server.pause_timer);
+	struct ivs_device_server *server = &device->server;
+	int sock = server->state == SERVER_CONNECTED ? server->pending.sock
+						     : server->connection.sock;
+	struct ivs_error err = {0};
+
+	if (sock >= 0 && !server->source.loop && !pause_receiving(device) &&
+	    watch_server(device, sock, &err))
+		lose_server(device, SERVER_LOST, &err);
 }
 
 static void connect_server(struct ivs_device *device)
@@ -523,6 +560,7 @@ void ivs_device_server_init(struct ivs_device *device,
 	server->connection = server->pending = (struct ivs_connection)IVS_CONNECTION_INIT;
 	server->source.handle = handle;
 	server->retry_timer.handle = handle_retry;
+	server->pause_timer.handle = handle_pause;
 	server->last_id = -1;
 	server->pause_ms = RETRY_MS;
 }
@@ -550,6 +588,7 @@ void ivs_device_server_close(struct ivs_device *device)
 	struct ivs_device_server *server = &device->server;
 
 	ivs_loop_cancel_timer(&server->retry_timer);
+	ivs_loop_cancel_timer(&server->pause_timer);
 	ivs_loop_remove(&server->source);
 	for (unsigned int i = 0; i < server->vectors_n; i++)
 		close_vector(&server->vectors[i]);

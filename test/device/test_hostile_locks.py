@@ -3,12 +3,15 @@
 import contextlib
 import os
 import pathlib
+import signal
 import struct
 
 import pytest
 
 from support.py import vfio_user as vfu
-from support.py.device import Devices, connect_when_free, start_server
+from support.py.clients import join
+from support.py.control import ask_once
+from support.py.device import Devices, Guest, connect_when_free, introduce, start_server
 from support.py.lingering import QUICK, slowest, stopped
 from support.py.programs import fd_count, wait_until
 from support.py.stuck_epoll import StuckEpoll, StuckSocket
@@ -166,3 +169,23 @@ def test_vmm_that_blocks_all_helper_processes(place, released):
         connect_when_free(place, one)
         wait_until(lambda: fd_count(running.pid) <= before, "all of them are closed")
     running.stop()
+
+
+@pytest.mark.usefixtures("fast_clock")
+def test_peer_that_holds_the_mutex_of_an_epoll(place):
+    """A peer holds the mutex of an epoll that watches its doorbells, and leaves. The device, which
+    is the last to have them, serves its VMMs, and SIGTERM ends the process."""
+    server = start_server(place, vectors=8)
+    running, one, other = serve_two(place)
+    guest, neighbour = Guest(place, one), place.add(Client(other))
+    peer = join(place, 8)
+    introduce(guest, peer)
+    with StuckEpoll(*peer.own):
+        server.signal(signal.SIGKILL)  # so that it is not the last
+        server.wait()
+        peer.close()
+        start_server(place, vectors=8)
+        wait_until(lambda: all(device["server"]["joins"] == 2 for device in ask_once(
+            place.dir / "control")["devices"]), "both have joined another server")
+        assert slowest(neighbour) < QUICK
+        running.stop()
