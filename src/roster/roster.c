@@ -155,13 +155,20 @@ static unsigned int bitmap_first_clear(const uint64_t *map, unsigned int end)
 	return end;
 }
 
-/* Find the id, not taken, of which the fewest clients have heard. Return: whether there is one. */
-static bool least_heard(const struct ivs_roster *roster, unsigned int *out)
+/*
+ * Find the id, not taken, of which the fewest clients have heard; among all ids, or @owner's.
+ *
+ * Return: whether there is one.
+ */
+static bool least_heard(const struct ivs_roster *roster, const struct ivs_roster_owner *owner,
+			unsigned int *out)
 {
 	unsigned int fewest = UINT_MAX;
 
 	for (unsigned int id = 0; id < roster->ids_n; id++) {
 		if (ivs_bitmap_has(roster->taken, id) || roster->ids[id].heard_n >= fewest)
+			continue;
+		if (owner && roster->ids[id].owner != owner)
 			continue;
 		fewest = roster->ids[id].heard_n;
 		*out = id;
@@ -169,14 +176,18 @@ static bool least_heard(const struct ivs_roster *roster, unsigned int *out)
 	return fewest != UINT_MAX;
 }
 
-static int choose_id(struct ivs_roster *roster, unsigned int *id)
+static int choose_id(struct ivs_roster *roster, const struct ivs_roster_owner *owner,
+		     unsigned int share, unsigned int *id)
 {
+	if (owner && owner->ids_n / share > ivs_roster_unheard(roster) &&
+	    least_heard(roster, owner, id))
+		return 0;
 	*id = bitmap_first_clear(roster->stale, roster->ids_n);
 	if (*id < roster->ids_n)
 		return 0;
 	if (roster->ids_n < (IVS_ID_MAX + 1))
 		return grow_roster(roster, roster->ids_n * 2, roster->records_n);
-	return least_heard(roster, id) ? 0 : IVS_ROSTER_E_FULL;
+	return least_heard(roster, NULL, id) ? 0 : IVS_ROSTER_E_FULL;
 }
 
 static int choose_record(struct ivs_roster *roster, unsigned int *record)
@@ -187,12 +198,24 @@ static int choose_record(struct ivs_roster *roster, unsigned int *record)
 		       : grow_roster(roster, roster->ids_n, roster->records_n * 2);
 }
 
+/* @by: -1 before a change of the id or its owner, 1 after it */
+static void count_stale(struct ivs_roster *roster, unsigned int id, int by)
+{
+	struct ivs_roster_owner *owner = roster->ids[id].owner;
+
+	if (!ivs_bitmap_has(roster->stale, id))
+		return;
+	roster->stale_n += (unsigned int)by;
+	if (owner)
+		owner->ids_n += (unsigned int)by;
+}
+
 void ivs_roster_update_id(struct ivs_roster *roster, unsigned int id)
 {
-	const struct ivs_roster_id *entry = &roster->ids[id];
+	struct ivs_roster_id *entry = &roster->ids[id];
 	bool present = entry->record != NO_RECORD;
 
-	roster->stale_n -= ivs_bitmap_has(roster->stale, id);
+	count_stale(roster, id, -1);
 	if (present || entry->known_n)
 		ivs_bitmap_add(roster->taken, id);
 	else
@@ -201,7 +224,17 @@ void ivs_roster_update_id(struct ivs_roster *roster, unsigned int id)
 		ivs_bitmap_add(roster->stale, id);
 	else
 		ivs_bitmap_remove(roster->stale, id);
-	roster->stale_n += ivs_bitmap_has(roster->stale, id);
+	count_stale(roster, id, 1);
+	if (!ivs_bitmap_has(roster->stale, id))
+		entry->owner = NULL;
+}
+
+void ivs_roster_set_owner(struct ivs_roster *roster, unsigned int id,
+			  struct ivs_roster_owner *owner)
+{
+	count_stale(roster, id, -1);
+	roster->ids[id].owner = owner;
+	count_stale(roster, id, 1);
 }
 
 /* Resuming relies on the order of these stores: see memory.h. */
@@ -227,7 +260,8 @@ void ivs_roster_occupy(struct ivs_roster *roster, unsigned int id, unsigned int 
 	roster->peers_n++;
 }
 
-int ivs_roster_join(struct ivs_roster *roster, unsigned int vectors_n, unsigned int *id)
+int ivs_roster_join_for(struct ivs_roster *roster, unsigned int vectors_n,
+			struct ivs_roster_owner *owner, unsigned int share, unsigned int *id)
 {
 	unsigned int chosen;
 	unsigned int record;
@@ -235,16 +269,22 @@ int ivs_roster_join(struct ivs_roster *roster, unsigned int vectors_n, unsigned 
 
 	if (roster->peers_n == roster->peers_max)
 		return IVS_ROSTER_E_FULL;
-	result = choose_id(roster, &chosen);
+	result = choose_id(roster, owner, share, &chosen);
 	if (!result)
 		result = choose_record(roster, &record);
 	if (result)
 		return result;
 	fill_record(roster, ivs_roster_record_at(roster, record), chosen, vectors_n);
 	ivs_roster_occupy(roster, chosen, record);
+	ivs_roster_set_owner(roster, chosen, owner);
 	ivs_roster_update_id(roster, chosen);
 	*id = chosen;
 	return 0;
+}
+
+int ivs_roster_join(struct ivs_roster *roster, unsigned int vectors_n, unsigned int *id)
+{
+	return ivs_roster_join_for(roster, vectors_n, NULL, 1, id);
 }
 
 /* Decrement @count, the number of clients that know @id or that have heard of it. */
@@ -397,6 +437,11 @@ unsigned int ivs_roster_known_n(const struct ivs_roster *roster, unsigned int id
 unsigned int ivs_roster_unheard(const struct ivs_roster *roster)
 {
 	return (IVS_ID_MAX + 1) - roster->stale_n;
+}
+
+unsigned int ivs_roster_heard_n(const struct ivs_roster *roster, unsigned int id)
+{
+	return id < roster->ids_n ? roster->ids[id].heard_n : 0;
 }
 
 unsigned int ivs_roster_peers(const struct ivs_roster *roster)

@@ -73,6 +73,14 @@ IVS_MUST_USE int ivs_roster_resume(unsigned int peers_max, struct ivs_roster_mem
 void ivs_roster_free(struct ivs_roster *roster);
 
 /**
+ * struct ivs_roster_owner - for whom ids are assigned; initially zero
+ * @ids_n: number of its ids that are stale; until it is 0, the structure must stay where it is
+ */
+struct ivs_roster_owner {
+	unsigned int ids_n;
+};
+
+/**
  * ivs_roster_join() - add a client
  * @vectors_n: number of the client's vectors, 0 to 65536
  * @id:        set to the id that the client has been assigned
@@ -81,6 +89,21 @@ void ivs_roster_free(struct ivs_roster *roster);
  */
 IVS_MUST_USE int ivs_roster_join(struct ivs_roster *roster, unsigned int vectors_n,
 				 unsigned int *id);
+
+/**
+ * ivs_roster_join_for() - add a client, as ivs_roster_join() does, and count its id for @owner
+ * @share: if the owner has more than @share times as many stale ids as there are unheard ones, the
+ *         client is assigned one of the owner's stale ids that is not in use, if there is any
+ *
+ * Return: 0, IVS_ROSTER_E_FULL, -ENOMEM; if not 0, no client was added.
+ */
+IVS_MUST_USE int ivs_roster_join_for(struct ivs_roster *roster, unsigned int vectors_n,
+				     struct ivs_roster_owner *owner, unsigned int share,
+				     unsigned int *id);
+
+/** ivs_roster_set_owner() - count @id, which must be present, for @owner */
+void ivs_roster_set_owner(struct ivs_roster *roster, unsigned int id,
+			  struct ivs_roster_owner *owner);
 
 /**
  * ivs_roster_leave() - remove client @id, which must be present; its fds are no longer needed
@@ -154,6 +177,9 @@ unsigned int ivs_roster_known_n(const struct ivs_roster *roster, unsigned int id
 
 /** ivs_roster_unheard() - the number of ids of which no connected client has ever heard */
 unsigned int ivs_roster_unheard(const struct ivs_roster *roster);
+
+/** ivs_roster_heard_n() - the number of clients that have heard of @id; any @id */
+unsigned int ivs_roster_heard_n(const struct ivs_roster *roster, unsigned int id);
 
 /** ivs_roster_peers() - the number of clients */
 unsigned int ivs_roster_peers(const struct ivs_roster *roster);

@@ -248,3 +248,46 @@ Test(roster_ids, any_pair_of_ids_works, .timeout = TIMEOUT)
 		ivs_roster_free(r);
 	}
 }
+
+/* Let @owner's clients come and go, until the watcher has heard of so many. Return: the last id. */
+static unsigned int use_ids(struct ivs_roster *r, struct ivs_roster_owner *owner, unsigned int n)
+{
+	unsigned int id = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		cr_assert_eq(ivs_roster_join_for(r, 1, owner, 1, &id), 0);
+		while (*hear(r, id, ALL))
+			;
+		while (*hear(r, 0, ALL))
+			;
+		ivs_roster_leave(r, id);
+		while (*hear(r, 0, ALL))
+			;
+	}
+	return id;
+}
+
+/* Else one user could use up all ids, and no newcomer would be announced to those that stay. */
+Test(roster_ids, owner_with_its_share_gets_ids_that_it_had, .timeout = TIMEOUT)
+{
+	struct ivs_roster *r = make(16);
+	struct ivs_roster_owner one = {0};
+	struct ivs_roster_owner two = {0};
+	unsigned int id;
+
+	greeted(r, 1);
+	use_ids(r, &one, 32768);
+	cr_assert_eq(one.ids_n, 32768);
+	id = use_ids(r, &one, 1000);
+	cr_assert(id && id <= 32768, "id %u", id);
+	cr_assert_eq(one.ids_n, 32768, "it has used no others");
+	cr_assert_eq(ivs_roster_heard_n(r, id), 1);
+	cr_assert_eq(ivs_roster_unheard(r), 65536 - 32769);
+	cr_assert_eq(use_ids(r, &two, 1), 32769);
+	cr_assert_eq(ivs_roster_heard_n(r, 32769), 1);
+	cr_assert_eq(two.ids_n, 1);
+	ivs_roster_leave(r, 0); /* which had heard of them */
+	cr_assert(!one.ids_n && !two.ids_n);
+	cr_assert_eq(ivs_roster_unheard(r), 65536);
+	ivs_roster_free(r);
+}
