@@ -78,7 +78,7 @@ bool ivs_log_allows(struct ivs_log_limit *limit)
 		limit->since_ns = now;
 		limit->shown_n = 0;
 	}
-	if (limit->shown_n == LIMIT_LINES) {
+	if (limit->shown_n == (limit->max ? limit->max : LIMIT_LINES)) {
 		limit->hidden_n++;
 		return false;
 	}

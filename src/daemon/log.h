@@ -32,18 +32,20 @@ void ivs_log(enum ivs_log_level level, const char *format, ...) IVS_PRINTF(2, 3)
 
 /**
  * struct ivs_log_limit - rate limit for lines that untrusted processes can cause; initially zero
+ * @max:      lines in a period; 0: 20
  * @since_ns: start of the current period of 10 s
  * @shown_n:  number of lines logged in this period
  * @hidden_n: suppressed lines that have not been reported yet
  */
 struct ivs_log_limit {
+	unsigned int max;
 	int64_t since_ns;
 	unsigned int shown_n;
 	unsigned int hidden_n;
 };
 
 /**
- * ivs_log_allows() - whether another line may be logged: at most 20 in 10 s
+ * ivs_log_allows() - whether another line may be logged: at most 20 in 10 s, or @max
  *
  * If lines were suppressed, their number is logged before the next line that is allowed.
  */

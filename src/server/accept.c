@@ -25,33 +25,55 @@ int ivs_server_open_spare(struct ivs_server *server)
 }
 
 /* Warn as ids are used up: an id of which a connected client has heard is not reused (roster.h). */
-static void log_ids(const struct ivs_server *server, unsigned int id)
+static void log_ids(struct ivs_server *server, const struct ivs_client *client)
 {
 	unsigned int left = ivs_roster_unheard(server->roster);
+	unsigned int heard_n = ivs_roster_heard_n(server->roster, client->id);
 
-	if (!left)
+	if (heard_n && ivs_log_allows(&server->others))
 		ivs_log(IVS_LOG_WARNING,
-			"client %u is not announced to clients that joined before all ids had been "
-			"used; restart those, the oldest first",
-			id);
-	else if (left == (IVS_ID_MAX + 1) / 2 || left == (IVS_ID_MAX + 1) / 10)
+			"client %u (pid %d, uid %d) is not announced to %u clients that joined "
+			"before %s had been used; restart those, the oldest first",
+			client->id, (int)client->cred.pid, (int)client->cred.uid, heard_n,
+			left ? "its user's share of the ids" : "all ids");
+	if ((left == (IVS_ID_MAX + 1) / 2 || left == (IVS_ID_MAX + 1) / 10) &&
+	    ivs_log_allows(&server->others))
 		ivs_log(IVS_LOG_WARNING,
 			"%u of %u ids are left for new clients while the oldest clients stay "
 			"connected",
 			left, (IVS_ID_MAX + 1));
 }
 
-static unsigned int count_user(const struct ivs_server *server, uid_t uid)
+/* Set @why if the user may not have another client; else count a join. Return: 0 or -ENOMEM. */
+static int check_user(struct ivs_server *server, uid_t uid, enum ivs_refusal *why)
 {
-	unsigned int n = 0;
+	unsigned int peers_max = server->admission.user_peers_max;
+	int64_t now_ns = ivs_clock_ns();
+	struct ivs_user *user;
+	int result;
 
-	for (unsigned int id = 0; id < server->ids_end; id++)
-		n += server->clients[id] && server->clients[id]->cred.uid == uid;
-	return n;
+	result = ivs_users_find(&server->users, uid, now_ns, &user);
+	if (result)
+		return result;
+	if (peers_max && user->clients_n + ivs_server_count_stuck(server, uid) >= peers_max) {
+		*why = REFUSED_MAX_PEERS_PER_USER;
+		return 0;
+	}
+	switch (ivs_users_check(&server->users, user, now_ns)) {
+	case IVS_USERS_E_SHARE:
+		*why = REFUSED_USER_SHARE;
+		break;
+	case IVS_USERS_E_JOINS:
+		*why = REFUSED_MAX_JOINS_PER_USER;
+		break;
+	default:
+		ivs_users_count_join(&server->users, user, now_ns);
+	}
+	return 0;
 }
 
 /* Return: whether the connecting process is admitted; if not, @why is set to the reason. */
-static bool may_join(const struct ivs_server *server, int sock, const struct ucred *cred,
+static bool may_join(struct ivs_server *server, int sock, const struct ucred *cred,
 		     enum ivs_refusal *why)
 {
 	const struct ivs_admission *admission = &server->admission;
@@ -59,16 +81,12 @@ static bool may_join(const struct ivs_server *server, int sock, const struct ucr
 	if (!ivs_admission_allows(admission, sock, cred))
 		*why = REFUSED_NOT_ALLOWED;
 	else if (admission->peers_max &&
-		 ivs_roster_peers(server->roster) + ivs_server_count_stuck(server, UINT32_MAX) >=
+		 server->users.clients_n + ivs_server_count_stuck(server, UINT32_MAX) >=
 			 admission->peers_max)
 		*why = REFUSED_MAX_PEERS;
-	else if (admission->user_peers_max &&
-		 count_user(server, cred->uid) + ivs_server_count_stuck(server, cred->uid) >=
-			 admission->user_peers_max)
-		*why = REFUSED_MAX_PEERS_PER_USER;
-	else
-		return true;
-	return false;
+	else if (check_user(server, cred->uid, why))
+		*why = REFUSED_FAILED;
+	return *why == REFUSALS_N;
 }
 
 /* @result: of join_client() */
@@ -94,18 +112,29 @@ static const char *refusal_text(enum ivs_refusal why, int result, char *text, si
 		[REFUSED_MAX_PEERS_PER_USER] =
 			("as many clients of its user as allowed are connected "
 			 "(--max-peers-per-user)"),
+		[REFUSED_MAX_JOINS_PER_USER] =
+			("clients of its user have joined as often in the last minute as allowed "
+			 "(--max-joins-per-user)"),
 		[REFUSED_NO_ID] = "all ids are in use",
 	};
 	struct rlimit limit = {0};
 
 	if (reasons[why])
 		return reasons[why];
-	if (result != -EMFILE || getrlimit(RLIMIT_NOFILE, &limit))
+	if ((result != -EMFILE && why != REFUSED_USER_SHARE) || getrlimit(RLIMIT_NOFILE, &limit))
 		return strerrordesc_np(-result);
-	snprintf(text, text_len,
-		 "out of file descriptors, of which %llu are allowed: raise the limit "
-		 "(ulimit -n, LimitNOFILE=)",
-		 (unsigned long long)limit.rlim_cur);
+	if (why == REFUSED_USER_SHARE)
+		snprintf(
+			text, text_len,
+			"its user has 15/16 of the clients that %llu file descriptors suffice for: "
+			"raise the limit (ulimit -n, LimitNOFILE=), or use --max-peers or "
+			"--max-peers-per-user",
+			(unsigned long long)limit.rlim_cur);
+	else
+		snprintf(text, text_len,
+			 "out of file descriptors, of which %llu are allowed: raise the limit "
+			 "(ulimit -n, LimitNOFILE=)",
+			 (unsigned long long)limit.rlim_cur);
 	return text;
 }
 
@@ -113,11 +142,11 @@ static const char *refusal_text(enum ivs_refusal why, int result, char *text, si
 static void refuse_client(struct ivs_server *server, enum ivs_refusal why, int result,
 			  const struct ucred *cred)
 {
-	char text[128];
+	char text[256];
 	const char *reason = refusal_text(why, result, text, sizeof(text));
 
 	server->totals.refused[why]++;
-	if (!ivs_log_allows(&server->refusals))
+	if (!ivs_log_allows(&server->refusals[why]))
 		return;
 	if (cred)
 		ivs_log(IVS_LOG_WARNING, "refused a client (pid %d, uid %d): %s", (int)cred->pid,
@@ -130,13 +159,17 @@ static void refuse_client(struct ivs_server *server, enum ivs_refusal why, int r
 static int join_client(struct ivs_server *server, int *sock, const struct ucred *cred)
 {
 	struct ivs_client *client;
+	struct ivs_user *user;
 	unsigned int id;
 	int result;
 
 	result = ivs_client_new(sock, cred, server->vectors_n, &client);
 	if (result)
 		return result;
-	result = ivs_roster_join(server->roster, server->vectors_n, &id);
+	result = ivs_users_find(&server->users, cred->uid, ivs_clock_ns(), &user);
+	if (!result)
+		result = ivs_roster_join_for(server->roster, server->vectors_n, &user->ids,
+					     IVS_USERS_SHARE, &id);
 	if (result) {
 		ivs_client_free(client);
 		return result;
@@ -151,9 +184,11 @@ static int join_client(struct ivs_server *server, int *sock, const struct ucred 
 	}
 	server->totals.joined++;
 	server->changed = true; /* so that the client is sent its greeting in this round */
-	ivs_log(IVS_LOG_INFO, "client %u joined (pid %d, uid %d), %u connected", id,
-		(int)client->cred.pid, (int)client->cred.uid, ivs_roster_peers(server->roster));
-	log_ids(server, id);
+	if (ivs_log_allows(&server->progress))
+		ivs_log(IVS_LOG_INFO, "client %u joined (pid %d, uid %d), %u connected", id,
+			(int)client->cred.pid, (int)client->cred.uid,
+			ivs_roster_peers(server->roster));
+	log_ids(server, client);
 	return 0;
 }
 
@@ -168,7 +203,7 @@ static int get_cred(int sock, struct ucred *cred)
 static void admit_client(struct ivs_server *server, int *sock)
 {
 	struct ucred cred;
-	enum ivs_refusal why;
+	enum ivs_refusal why = REFUSALS_N;
 	int result;
 
 	result = get_cred(*sock, &cred);
@@ -177,7 +212,7 @@ static void admit_client(struct ivs_server *server, int *sock)
 		return;
 	}
 	if (!may_join(server, *sock, &cred, &why)) {
-		refuse_client(server, why, 0, &cred);
+		refuse_client(server, why, -ENOMEM, &cred);
 		return;
 	}
 	result = join_client(server, sock, &cred);

@@ -2,6 +2,7 @@
 #include "server/announce.h"
 
 #include "protocol/socket.h"
+#include "server/flight.h"
 
 #define WAITING_LOG_NS (2 * IVS_NS_PER_S)
 
@@ -38,11 +39,10 @@ static int send_batch(struct ivs_server *server, struct ivs_client *client,
 	unsigned int sent_n;
 	int result;
 
-	for (unsigned int i = 0; i < msgs_n; i++)
-		msgs[i].fd = fd_of_message(server, &msgs[i]);
 	ivs_roster_begin_send(server->roster, client->id);
 	result = ivs_socket_send(client->sock_fd, msgs, msgs_n, &sent_n);
 	ivs_roster_end_send(server->roster, client->id, msgs, sent_n);
+	ivs_flight_sent(server, client, msgs, sent_n);
 	server->totals.messages += sent_n;
 	/* The greeting is complete: other clients may now be told of this one. */
 	if (!greeted && ivs_roster_greeted(server->roster, client->id))
@@ -55,14 +55,20 @@ static bool announce_batch(struct ivs_server *server, struct ivs_client *client)
 {
 	struct ivs_v0_message msgs[IVS_SOCKET_BATCH];
 	unsigned int msgs_n = ivs_roster_due(server->roster, client->id, msgs, IVS_SOCKET_BATCH);
+	unsigned int allowed_n;
 	int result;
 
 	if (!msgs_n)
 		return false;
-	result = send_batch(server, client, msgs, msgs_n);
+	for (unsigned int i = 0; i < msgs_n; i++)
+		msgs[i].fd = fd_of_message(server, &msgs[i]);
+	allowed_n = ivs_flight_allows(server, client, msgs, msgs_n);
+	result = allowed_n ? send_batch(server, client, msgs, allowed_n) : 0;
 	switch (result) {
 	case 0:
-		return true;
+		/* The client has more to read, and reading it raises EPOLLOUT. */
+		client->blocked = allowed_n < msgs_n;
+		return !client->blocked;
 	case IVS_SOCKET_E_AGAIN:
 		client->blocked = true;
 		return false;
@@ -119,14 +125,17 @@ static void log_waiting(const struct ivs_server *server)
 		/* The limit of fds in flight is per user, also for root without capabilities. */
 		ivs_log(IVS_LOG_WARNING,
 			"clients wait for doorbells because other processes of this server's user "
-			"have too many file descriptors in flight: give the server a user of its "
-			"own (--user), or raise the limit (LimitNOFILE=)");
+			"have too many file descriptors in flight, and this server at most %u: "
+			"give "
+			"the server a user of its own (--user), or raise the limit (LimitNOFILE=)",
+			ivs_flight_total(server));
 		return;
 	}
 	ivs_log(IVS_LOG_WARNING,
-		"clients wait for doorbells because too many are in flight to %u that do not read, "
-		"such as client %u (pid %d, uid %d)",
-		blocked_n, first, (int)server->clients[first]->cred.pid,
+		"clients wait for doorbells because this server's user has too many file "
+		"descriptors in flight: this server at most %u, to %u clients that do not read, "
+		"such as client %u (pid %d, uid %d); the rest is of other processes of the user",
+		ivs_flight_total(server), blocked_n, first, (int)server->clients[first]->cred.pid,
 		(int)server->clients[first]->cred.uid);
 }
 

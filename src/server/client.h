@@ -27,6 +27,8 @@ enum ivs_client_dropping {
  * @blocked:     the socket was full at the last attempt to send; EPOLLOUT reports when it has room
  * @send_result: IVS_SOCKET_E_GONE or -errno: sending has failed for good, so drop the client
  * @cred:        credentials of the process that connected
+ * @user:        of @cred
+ * @flight_n:    fds in flight to the client, at most (flight.h)
  * @id, @serial: the client's id and serial in the roster
  * @stored_n:    number of fds that the service manager has stored: the socket, then the eventfds
  * @unawaited:   announce the client before all its fds are stored, because the service manager
@@ -51,6 +53,8 @@ struct ivs_client {
 	enum ivs_client_dropping dropping;
 	bool stuck;
 	struct ucred cred;
+	struct ivs_user *user;
+	unsigned int flight_n;
 	int64_t since_ms;
 	unsigned int vectors_n;
 	int eventfds[];

@@ -3,6 +3,7 @@
 
 #include "server/announce.h"
 #include "server/departed.h"
+#include "server/flight.h"
 #include "server/service_manager.h"
 
 static void drop_client(struct ivs_server *server, struct ivs_client *client, enum ivs_drop why)
@@ -22,9 +23,10 @@ static void drop_client(struct ivs_server *server, struct ivs_client *client, en
 	ivs_roster_leave(server->roster, client->id);
 	if (server->page)
 		ivs_roster_page_writer_leave(server->page, client->id);
+	ivs_flight_end(server, client);
 	server->changed = true;
 	server->totals.left[why]++;
-	if (level == IVS_LOG_INFO || ivs_log_allows(&server->drops))
+	if (ivs_log_allows(level == IVS_LOG_INFO ? &server->progress : &server->drops))
 		ivs_log(level, "client %u left (pid %d, uid %d): %s; %u connected", client->id,
 			(int)client->cred.pid, (int)client->cred.uid, reasons[why],
 			ivs_roster_peers(server->roster));
@@ -58,6 +60,7 @@ static void handle_client(struct ivs_loop_source *source, uint32_t events)
 	if (!server->clients[id] || !(events & EPOLLOUT))
 		return;
 	client->blocked = false;
+	ivs_flight_update(server, client);
 	/* No-op while the kernel refuses messages: each refusal raises EPOLLOUT, too. */
 	ivs_server_announce_to(server, client);
 }
@@ -67,9 +70,15 @@ int ivs_server_add(struct ivs_server *server, struct ivs_client *client)
 	int result;
 
 	client->source.handle = handle_client;
+	result = ivs_flight_begin(server, client);
+	if (result) {
+		ivs_client_free(client);
+		return result;
+	}
 	result = ivs_loop_add(&server->loop, &client->source, client->sock_fd,
 			      EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 	if (result) {
+		ivs_flight_end(server, client);
 		ivs_client_free(client);
 		return result;
 	}

@@ -14,6 +14,7 @@
 #include "roster_page/writer.h"
 #include "server/client.h"
 #include "server/server.h"
+#include "server/users.h"
 
 /* Delay before a retry, after a failure whose end the kernel does not report. */
 #define RETRY_MS 50
@@ -29,6 +30,8 @@ enum ivs_refusal {
 	REFUSED_NOT_ALLOWED,
 	REFUSED_MAX_PEERS,
 	REFUSED_MAX_PEERS_PER_USER,
+	REFUSED_MAX_JOINS_PER_USER,
+	REFUSED_USER_SHARE, /* its user has nearly all clients for which there is room */
 	REFUSED_NO_ID,
 	REFUSED_NO_FD,
 	REFUSED_FAILED, /* a system call failed for another reason */
@@ -71,6 +74,8 @@ struct ivs_server_totals {
  * @metrics:    the metrics file, or NULL
  * @clients:    the clients by id; NULL: no client has this id
  * @ids_end:    all ids in use are below this number
+ * @users:      what the clients of each user take
+ * @kept:       sockets of former clients that have not read everything
  * @unstored_n: number of clients whose fds the service manager does not have yet
  * @lost_n:     number of clients with a @send_result, which are to be dropped in this round
  * @changed:    the roster has changed, so messages may be due to clients
@@ -96,8 +101,10 @@ struct ivs_server_totals {
  * @departed_since: since when
  * @barrier_source: an fd that hangs up when the service manager has dropped its copies of the fds
  *              of @departed for which it has been asked
- * @refusals:   limits the log lines that clients can cause by connecting
+ * @refusals:   limits the log lines that clients can cause by connecting, by reason
  * @drops:      limits the log lines that clients can cause by being dropped
+ * @others:     limits the log lines that clients can cause in other ways
+ * @progress:   limits the log lines about joins and leaves
  */
 struct ivs_server {
 	struct ivs_loop loop;
@@ -122,6 +129,8 @@ struct ivs_server {
 	struct ivs_roster *roster;
 	struct ivs_client *clients[IVS_ID_MAX + 1];
 	unsigned int ids_end;
+	struct ivs_users users;
+	struct ivs_kept *kept;
 	unsigned int unstored_n;
 	unsigned int lost_n;
 	bool changed;
@@ -143,8 +152,10 @@ struct ivs_server {
 	struct ivs_loop_timer departed_timer;
 	int64_t departed_since;
 	struct ivs_loop_source barrier_source;
-	struct ivs_log_limit refusals;
+	struct ivs_log_limit refusals[REFUSALS_N];
 	struct ivs_log_limit drops;
+	struct ivs_log_limit others;
+	struct ivs_log_limit progress;
 	struct ivs_server_totals totals;
 };
 

@@ -36,6 +36,7 @@
 #include "server/announce.h"
 #include "server/clients.h"
 #include "server/departed.h"
+#include "server/flight.h"
 #include "server/handover/resume.h"
 #include "server/observe/control.h"
 #include "server/observe/metrics.h"
@@ -45,7 +46,8 @@
 /* read(2) is for the signalfd. */
 IVS_SYSCALLS(ivs_server_syscalls, {"read"}, {"close"});
 
-#define OWN_FDS 16u /* fds that do not belong to clients, with a few to spare */
+#define PROGRESS_LINES_MAX 2000 /* in 10 s, with -v */
+#define OWN_FDS 16u		/* fds that do not belong to clients, with a few to spare */
 #define SELF_FDS 3u /* /proc/self, the directory of the metrics file, one to read or write with */
 
 static void finish_round(struct ivs_loop_step *step)
@@ -267,6 +269,8 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	server->vectors_n = opts->vectors_n;
 	server->admission = opts->admission;
 	ivs_privileges_raise_files(); /* each client needs 1 + vectors fds */
+	ivs_flight_init(server, count_own_fds(opts));
+	server->progress.max = PROGRESS_LINES_MAX;
 	result = open_all(server, opts, err);
 	if (result && server->handover->resumed)
 		ivs_server_keep_socket_file(server);
@@ -316,6 +320,7 @@ void ivs_server_free(struct ivs_server *server)
 	ivs_control_close(server->control);
 	ivs_metrics_close(server);
 	free_clients(server);
+	ivs_flight_deinit(server);
 	ivs_roster_free(server->roster);
 	ivs_loop_close(&server->loop);
 	ivs_fd_close(&server->spare_fd);

@@ -43,7 +43,7 @@ static bool store_client(struct ivs_server *server, struct ivs_client *client)
 	if (!result)
 		server->store_since = IVS_CLOCK_NEVER;
 	/* A client whose fds the manager does not store is served all the same. */
-	if (result < 0 && ivs_log_allows(&server->refusals))
+	if (result < 0 && ivs_log_allows(&server->others))
 		ivs_log(IVS_LOG_WARNING,
 			"the service manager does not store client %u: a crash will cost it its "
 			"connection: %s",
@@ -55,7 +55,7 @@ static bool store_client(struct ivs_server *server, struct ivs_client *client)
 
 static void stop_waiting_for(struct ivs_server *server, struct ivs_client *client)
 {
-	if (!client->unawaited && ivs_log_allows(&server->refusals))
+	if (!client->unawaited && ivs_log_allows(&server->others))
 		ivs_log(IVS_LOG_WARNING,
 			"the service manager does not read: until it does, a crash will cost "
 			"client %u its connection",
@@ -141,7 +141,7 @@ static int set_barrier(struct ivs_server *server)
 static void give_up_drops(struct ivs_server *server, int errnum)
 {
 	set_dropping(server, IVS_CLIENT_DROP_DUE, IVS_CLIENT_DROPPED);
-	if (ivs_log_allows(&server->refusals))
+	if (ivs_log_allows(&server->others))
 		ivs_log(IVS_LOG_WARNING,
 			"cannot have the service manager drop the fds of clients that left: %s",
 			strerrordesc_np(errnum));

@@ -66,12 +66,14 @@ def test_status_without_clients(place):
                    "size": 1 << 20, "page_size": os.sysconf("SC_PAGESIZE"), "sealed": False,
                    "seals": ["seal"], "created": True},
         "vectors": 3,
-        "limits": {"max_peers": None, "max_peers_per_user": None, "nofile": 200},
+        "limits": {"max_peers": None, "max_peers_per_user": None,
+                   "max_joins_per_user": 6000, "nofile": 200},
         "totals": {"joined": 0, "left": {"closed": 0, "spoke": 0, "failed": 0},
                    "refused": {"not_allowed": 0, "max_peers": 0, "max_peers_per_user": 0,
+                               "max_joins_per_user": 0, "user_share": 0,
                                "no_id": 0, "no_fd": 0, "failed": 0},
                    "messages": 0, "waits": 0},
-        "ids_left": 65536, "waiting": False, "peers": []}
+        "ids_left": 65536, "in_flight": 0, "waiting": False, "peers": []}
 
 
 def test_status_of_a_sealed_region(place):
@@ -178,6 +180,7 @@ def test_messages_are_counted(place):
     ("not_allowed", ["--allow-user", "61299"], None),
     ("max_peers", ["--max-peers", "1"], None),
     ("max_peers_per_user", ["--max-peers-per-user", "1"], None),
+    ("max_joins_per_user", ["--max-joins-per-user", "1"], None),
     ("no_fd", ["-n", "16"], 64),
 ])
 def test_refusals_are_counted_by_reason(place, reason, options, nofile):

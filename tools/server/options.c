@@ -19,6 +19,7 @@
 #define DEFAULT_REGION "shm:ivshmem"
 #define DEFAULT_SIZE (UINT64_C(4) << 20)
 #define DEFAULT_VECTORS 1
+#define DEFAULT_JOINS 6000 /* in a minute */
 /* The mode of the server's socket follows the umask, as with QEMU's server. */
 #define DEFAULT_CONTROL_MODE 0600
 #define DEFAULT_METRICS_INTERVAL_MS 15000
@@ -35,6 +36,7 @@ enum {
 	OPTION_ALLOW_GROUP,
 	OPTION_MAX_PEERS,
 	OPTION_MAX_PEERS_PER_USER,
+	OPTION_MAX_JOINS_PER_USER,
 	OPTION_USER,
 	OPTION_CHROOT,
 	OPTION_SANDBOX,
@@ -73,6 +75,9 @@ static const char help_text[] =
 	"      --max-peers N     clients at a time (as many as there are ids, 65536)\n"
 	"      --max-peers-per-user N\n"
 	"                        clients of the same user at a time (no limit)\n"
+	"      --max-joins-per-user N\n"
+	"                        clients of the same user that join in a minute (6000; 0: no "
+	"limit)\n"
 	"      --user USER       become this user before serving clients (as root)\n"
 	"      --chroot DIR      make this directory the root before serving (as root)\n"
 	"      --sandbox KIND    on: kill the server at any system call that it does not need "
@@ -143,6 +148,16 @@ static int take_roster_option(struct settings *settings, int option, const char 
 		return parse_count(value, peers) ? 0 : bad_count(value);
 	if (!*peers)
 		*peers = IVS_ROSTER_PAGE_ENTRIES_DEFAULT;
+	return 0;
+}
+
+static int take_joins(const char *value, unsigned int *out)
+{
+	uint64_t n;
+
+	if (!ivs_parse_uint(value, 0, 1000000, &n))
+		return usage_error("invalid number of joins", value, "use 0 to 1000000");
+	*out = (unsigned int)n;
 	return 0;
 }
 
@@ -273,6 +288,8 @@ static int take_access_option(struct settings *settings, int option, const char 
 		return parse_count(value, &admission->peers_max) ? 0 : bad_count(value);
 	case OPTION_MAX_PEERS_PER_USER:
 		return parse_count(value, &admission->user_peers_max) ? 0 : bad_count(value);
+	case OPTION_MAX_JOINS_PER_USER:
+		return take_joins(value, &admission->user_joins_max);
 	case OPTION_ROSTER:
 	case OPTION_ROSTER_PEERS:
 		return take_roster_option(settings, option, value);
@@ -338,6 +355,7 @@ static void set_defaults(struct settings *settings)
 				.vectors_n = DEFAULT_VECTORS,
 			},
 	};
+	settings->server_opts.admission.user_joins_max = DEFAULT_JOINS;
 	settings->region_opts.size = DEFAULT_SIZE;
 }
 
@@ -374,6 +392,7 @@ static const struct option long_options[] = {
 	{"allow-group", required_argument, NULL, OPTION_ALLOW_GROUP},
 	{"max-peers", required_argument, NULL, OPTION_MAX_PEERS},
 	{"max-peers-per-user", required_argument, NULL, OPTION_MAX_PEERS_PER_USER},
+	{"max-joins-per-user", required_argument, NULL, OPTION_MAX_JOINS_PER_USER},
 	{"roster", no_argument, NULL, OPTION_ROSTER},
 	{"roster-peers", required_argument, NULL, OPTION_ROSTER_PEERS},
 	{"user", required_argument, NULL, OPTION_USER},

@@ -158,8 +158,10 @@ void ivs_handover_forget_client(struct ivs_handover *handover, const struct ivs_
 	for (unsigned int i = 0; i < client->stored_n; i++) {
 		name_fd(&named, client->id, client->serial, (int)i - 1);
 		if (ivs_inherited_add(&handover->forget, IVS_NAMED_FD_NONE, named.name)) {
-			ivs_log(IVS_LOG_WARNING,
-				"out of memory: the service manager will not drop %s", named.name);
+			if (ivs_log_allows(&handover->log))
+				ivs_log(IVS_LOG_WARNING,
+					"out of memory: the service manager will not drop %s",
+					named.name);
 			return;
 		}
 	}

@@ -20,6 +20,7 @@
 
 #include "base/syscalls.h"
 #include "daemon/inherit.h"
+#include "daemon/log.h"
 #include "daemon/service.h"
 #include "ivshmem/region.h"
 #include "roster/memory.h"
@@ -78,6 +79,7 @@ enum ivs_handover_own {
  * @forget:    names of fds that the manager still has to drop
  * @rest:      fds of a former process's clients that are not resumed
  * @page_fd:   the region, as an open file that no client shares; -1: not opened
+ * @log:       limits log lines when clients leave
  */
 struct ivs_handover {
 	int state_fd;
@@ -92,6 +94,7 @@ struct ivs_handover {
 	struct ivs_inherited forget;
 	struct ivs_inherited rest;
 	int page_fd;
+	struct ivs_log_limit log;
 };
 
 #define IVS_HANDOVER_INIT                                                                          \

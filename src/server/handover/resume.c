@@ -33,7 +33,7 @@ void ivs_server_resume(struct ivs_server *server)
 		if (!ivs_roster_present(server->roster, id))
 			continue;
 		result = resume_client(server, id);
-		if (result < 0)
+		if (result < 0 && ivs_log_allows(&server->others))
 			ivs_log(IVS_LOG_WARNING, "cannot resume client %u: %s", id,
 				strerrordesc_np(-result));
 		if (result)

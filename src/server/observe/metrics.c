@@ -20,6 +20,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "server/announce.h"
+#include "server/flight.h"
 #include "server/observe/status.h"
 
 /* Allow opening files for writing only with O_EXCL, so that no existing file can be written to. */
@@ -132,6 +133,8 @@ static void put_numbers(const struct ivs_server *server, uint64_t open_fds, FILE
 		 "1 while the kernel refuses more file descriptors in flight."},
 		{"ids_left", "gauge", ivs_roster_unheard(server->roster),
 		 "Ids of which no connected client has ever heard."},
+		{"in_flight_fds", "gauge", ivs_flight_total(server),
+		 "File descriptors that clients have been sent and not read, at most."},
 		{"open_fds", "gauge", open_fds, "File descriptors that the server has open."},
 		{"max_fds", "gauge", limit.rlim_cur,
 		 "File descriptors that the server may have open."},

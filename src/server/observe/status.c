@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "daemon/json.h"
 #include "server/announce.h"
+#include "server/flight.h"
 
 #ifndef F_SEAL_EXEC
 #define F_SEAL_EXEC 0x0020 /* Linux 6.3 */
@@ -31,6 +32,8 @@ const char *ivs_refusal_name(enum ivs_refusal why)
 		[REFUSED_NOT_ALLOWED] = "not_allowed",
 		[REFUSED_MAX_PEERS] = "max_peers",
 		[REFUSED_MAX_PEERS_PER_USER] = "max_peers_per_user",
+		[REFUSED_MAX_JOINS_PER_USER] = "max_joins_per_user",
+		[REFUSED_USER_SHARE] = "user_share",
 		[REFUSED_NO_ID] = "no_id",
 		[REFUSED_NO_FD] = "no_fd",
 		[REFUSED_FAILED] = "failed",
@@ -101,9 +104,10 @@ static json_t *limits_of(const struct ivs_server *server)
 	struct rlimit limit = {0};
 
 	getrlimit(RLIMIT_NOFILE, &limit);
-	return json_pack("{s:o, s:o, s:I}", "max_peers",
+	return json_pack("{s:o, s:o, s:o, s:I}", "max_peers",
 			 number_or_null(server->admission.peers_max), "max_peers_per_user",
-			 number_or_null(server->admission.user_peers_max), "nofile",
+			 number_or_null(server->admission.user_peers_max), "max_joins_per_user",
+			 number_or_null(server->admission.user_joins_max), "nofile",
 			 (json_int_t)limit.rlim_cur);
 }
 
@@ -128,12 +132,13 @@ static json_t *totals_of(const struct ivs_server *server)
 static json_t *head_of(const struct ivs_server *server)
 {
 	return json_pack(
-		"{s:s, s:i, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:b}", "version", IVS_VERSION, "pid",
-		(int)getpid(), "since", ivs_json_time(server->since_ms), "socket",
+		"{s:s, s:i, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:I, s:b}", "version", IVS_VERSION,
+		"pid", (int)getpid(), "since", ivs_json_time(server->since_ms), "socket",
 		ivs_json_text(server->listener.path), "region", region_of(server), "vectors",
 		(json_int_t)server->vectors_n, "limits", limits_of(server), "totals",
 		totals_of(server), "ids_left", (json_int_t)ivs_roster_unheard(server->roster),
-		"waiting", ivs_server_is_waiting(server));
+		"in_flight", (json_int_t)ivs_flight_total(server), "waiting",
+		ivs_server_is_waiting(server));
 }
 
 /* Get an eventfd's count from fdinfo: read(2) would reset it. Return: NULL if unknown. */

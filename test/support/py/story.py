@@ -174,6 +174,9 @@ class Story:
                     os.read(receiver.own[vector], 8)
 
     def end(self):
-        """All clients leave, one at a time."""
+        """All clients leave, one at a time. A client that was dropped reads what it was sent: until
+        then the server keeps its socket."""
+        for client in self.lost:
+            client.read_to_end()
         while self.clients:
             self.leave(self.clients[-1])

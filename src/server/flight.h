@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * File descriptors in flight to clients: sent, and not read. The kernel counts them for the
+ * server's user, and beyond RLIMIT_NOFILE sends no more of them, to no client.
+ *
+ * Each client that has none in flight may be sent a message with one, whatever others do. So each
+ * newcomer is greeted at once, and each client that reads is sent all messages. Since a client
+ * takes more than one of RLIMIT_NOFILE itself, the rest can be shared out: the clients of a user
+ * may have as many in flight as are left (users.h). What may not be sent stays in the roster until
+ * the client reads.
+ *
+ * Nothing can be taken back that a client has not read. So the socket of a client that is dropped
+ * stays open until the client has read everything or closed its end, and takes the place of a
+ * client until then.
+ */
+#ifndef IVS_SERVER_FLIGHT_H
+#define IVS_SERVER_FLIGHT_H
+
+#include "base/syscalls.h"
+#include "server/private.h"
+
+extern const struct ivs_syscall ivs_flight_syscalls[];
+
+/** ivs_flight_init() - compute the limits from RLIMIT_NOFILE; @own_fds: those not of clients */
+void ivs_flight_init(struct ivs_server *server, unsigned int own_fds);
+
+/** ivs_flight_begin() - count a new client, or one of a former process. Return: 0 or -ENOMEM. */
+IVS_MUST_USE int ivs_flight_begin(struct ivs_server *server, struct ivs_client *client);
+
+/** ivs_flight_allows() - how many of the messages, which have their fds, may be sent now */
+unsigned int ivs_flight_allows(struct ivs_server *server, struct ivs_client *client,
+			       const struct ivs_v0_message *msgs, unsigned int msgs_n);
+
+/** ivs_flight_sent() - these messages have been sent */
+void ivs_flight_sent(struct ivs_server *server, struct ivs_client *client,
+		     const struct ivs_v0_message *msgs, unsigned int msgs_n);
+
+/** ivs_flight_update() - ask the kernel how much the client has not read */
+void ivs_flight_update(struct ivs_server *server, struct ivs_client *client);
+
+/** ivs_flight_end() - the client leaves, and its socket is about to be closed */
+void ivs_flight_end(struct ivs_server *server, struct ivs_client *client);
+
+/** ivs_flight_total() - how many fds may be in flight to all clients */
+unsigned int ivs_flight_total(const struct ivs_server *server);
+
+/** ivs_flight_deinit() - close the sockets of former clients, and free the users */
+void ivs_flight_deinit(struct ivs_server *server);
+
+#endif

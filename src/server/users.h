@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the clients of each user take of that which all clients share: places for clients, ids,
+ * joins in a minute, and file descriptors in flight. Users are distinguished by uid.
+ *
+ * Pure: no system call but memory allocation, and no clock.
+ *
+ * A user may take IVS_USERS_SHARE times as much as is left, of places and of ids, and once as much,
+ * of file descriptors in flight. So one user takes 15/16 or 1/2 at most, and n users leave
+ * 1 / (15 n + 1) or 1 / (n + 1) for the next.
+ */
+#ifndef IVS_SERVER_USERS_H
+#define IVS_SERVER_USERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "roster/roster.h"
+
+#define IVS_USERS_SHARE 15
+#define IVS_USERS_SHARED_MIN 256 /* with fewer places, a user may have them all */
+#define IVS_USERS_BUCKETS 4096
+
+/**
+ * struct ivs_user - the clients of one user
+ * @clients_n: clients, and former clients that may still have file descriptors in flight to them
+ * @extra_n:   file descriptors in flight to them, without the first to each
+ * @ids:       ids in use, or heard by a client that is still connected
+ * @full_ns:   when the user will again have all joins of a minute
+ * @held:      it has been logged that messages to its clients are held back
+ * @next:      in its bucket
+ */
+struct ivs_user {
+	uid_t uid;
+	unsigned int clients_n;
+	unsigned int extra_n;
+	struct ivs_roster_owner ids;
+	int64_t full_ns;
+	bool held;
+	struct ivs_user *next;
+};
+
+/**
+ * struct ivs_users - all users; initially zero but for the limits
+ * @clients_max: places for clients; 0: do not limit the places of a user
+ * @share:       a user may have so many times as many places as are left
+ * @joins_max:   joins of a user in a minute; 0: no limit
+ * @extra_max:   file descriptors in flight to all clients, without the first to each; 0: no limit
+ * @clients_n, @extra_n: the sums of those of all users
+ * @kept_n:      how many of the clients are former ones
+ * @users_n:     how many are in the table
+ */
+struct ivs_users {
+	unsigned int clients_max;
+	unsigned int share;
+	unsigned int joins_max;
+	unsigned int extra_max;
+	unsigned int clients_n;
+	unsigned int extra_n;
+	unsigned int kept_n;
+	unsigned int users_n;
+	struct ivs_user *buckets[IVS_USERS_BUCKETS];
+};
+
+enum ivs_users_error {
+	IVS_USERS_E_SHARE = 1, /* the user has its share of the places for clients */
+	IVS_USERS_E_JOINS,     /* it has joined too often in the last minute */
+};
+
+/**
+ * ivs_users_find() - the user with this uid; it is added to the table if necessary
+ *
+ * The user is valid until the next ivs_users_find(), or as long as it has clients.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+IVS_MUST_USE int ivs_users_find(struct ivs_users *users, uid_t uid, int64_t now_ns,
+				struct ivs_user **out);
+
+/** ivs_users_check() - whether the user may have another client. Return: 0, IVS_USERS_E_*. */
+IVS_MUST_USE int ivs_users_check(const struct ivs_users *users, const struct ivs_user *user,
+				 int64_t now_ns);
+
+/** ivs_users_count_join() - count a join of the user, also if it fails later */
+void ivs_users_count_join(const struct ivs_users *users, struct ivs_user *user, int64_t now_ns);
+
+/** ivs_users_add() - the user has another client, to which nothing is in flight */
+void ivs_users_add(struct ivs_users *users, struct ivs_user *user);
+
+/** ivs_users_remove() - a client is gone, to which nothing is in flight any more */
+void ivs_users_remove(struct ivs_users *users, struct ivs_user *user);
+
+/** ivs_users_room() - how many more fds may be in flight to a client, with @flight_n in flight */
+IVS_MUST_USE unsigned int ivs_users_room(const struct ivs_users *users, const struct ivs_user *user,
+					 unsigned int flight_n);
+
+/** ivs_users_set_flight() - @flight_n, of one client of the user, becomes @n */
+void ivs_users_set_flight(struct ivs_users *users, struct ivs_user *user, unsigned int *flight_n,
+			  unsigned int n);
+
+/** ivs_users_free() - free the table, not the structure; its users become invalid */
+void ivs_users_free(struct ivs_users *users);
+
+#endif
