@@ -25,8 +25,8 @@ exit 100
 
 @pytest.fixture
 def answers(tmp_path, monkeypatch):
-    """Return: a function, answers([...]), that sets the results of calls of the replacements. It
-    returns a function that returns the calls made so far."""
+    """Return: a function, answers([...]), that sets the results of the replacements' next calls.
+    That function returns another one, which lists the calls made so far."""
     for name in ("apt-get", "mmdebstrap"):
         (tmp_path / name).write_text(TOOL)
         (tmp_path / name).chmod(0o755)
@@ -95,8 +95,8 @@ def test_download_of_a_folder(answers, tmp_path, monkeypatch, failures):
 
 
 def test_settings_of_this_machine_are_ignored(tmp_path, monkeypatch):
-    """The apt of a new directory gets the proxies of this machine's apt, and its settings about how
-    old package lists may be."""
+    """In a new directory apt uses the same proxies as this machine's apt, and the same limits on
+    the age of package lists."""
     (tmp_path / "apt.conf").write_text(f'Dir::Etc::parts "{tmp_path}";\nDir::Etc::main "none";\n'
                                        'Acquire::http::Proxy "http://localhost:1/";\n'
                                        'Acquire::Check-Valid-Until "false";\n')
