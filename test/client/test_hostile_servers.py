@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Test ivshmem-client with hostile servers, which send fds that are not doorbells, or a greeting
-without end."""
+that never ends."""
 import itertools
 import os
 import socket
@@ -64,7 +64,7 @@ def bad_server(where, messages):
 
 
 def victim_is_untouched(where):
-    """Return: whether nothing was written to the file of victim_fd(), sent as a doorbell."""
+    """Return: whether the file of victim_fd(), which was sent as a doorbell, is unchanged."""
     path = where.dir / "victim"
     return not path.exists() or path.read_bytes() == b"precious"
 
@@ -123,7 +123,8 @@ class Chatterer(BadServer):
 
 
 def test_greeting_without_end_times_out(place):
-    """During a greeting without end, the client gives up, or uses what it has, after 5 seconds."""
+    """If the greeting never ends, the client gives up after 5 seconds, or uses what it has
+    received."""
     server = place.add(Chatterer(str(place.socket), greeting(place)))
     begin = time.monotonic()
     try:
@@ -137,7 +138,8 @@ def test_greeting_without_end_times_out(place):
 
 
 def test_own_vector_that_comes_late_is_usable(place):
-    """The client can wait for a vector that arrives after opening, and dump shows it."""
+    """If the server sends one of the client's own vectors only after the greeting, the client can
+    wait for that vector, and dump shows it."""
     server = bad_server(place, greeting(place))
     client = place.start_client()
     assert client.out.count("0 vectors (this one)") == 1
