@@ -220,8 +220,8 @@ def test_faults_during_the_start(place, tally, kind):
 
 # Faults while a VMM is served
 
-# Seconds that a connection must last, with the fast clock, before the device considers its server
-# good and, if it then loses the server, reconnects without a longer delay.
+# Duration in seconds with the fast clock: if a connection to the server lasts this long and is then
+# lost, the device reconnects without a longer delay.
 USEFUL = 0.22
 
 

@@ -252,8 +252,9 @@ class Useless:
 
 
 def attempts_max(seconds):
-    """Return: the most attempts that a device may have made in this time of the fast clock. Pauses
-    of at least 1, 2, 4 ... s precede them."""
+    """Return: the maximum number of attempts to connect within @seconds of real time. The clock of
+    the device is ten times as fast, and the device pauses at least 1, 2, 4 ... s before successive
+    attempts."""
     return int(math.log2(10 * seconds + 1))
 
 
@@ -326,7 +327,7 @@ def test_vmms_do_not_cause_attempts_at_a_bad_server(place):
     wait_state(place, "lost")
     while time.monotonic() < began + 0.3 or server.came == came:
         connect_when_free(place, one).close()
-    # In each pause a VMM causes at most one attempt more.
+    # VMMs cause at most one additional attempt in each pause.
     assert server.came - came <= 2 * attempts_max(time.monotonic() - began)
     running.stop()
 

@@ -180,7 +180,8 @@ def test_legacy_device_with_memory(place, options, differs):
 
 @pytest.mark.parametrize("options, differs", CHARDEV, ids=range(len(CHARDEV)))
 def test_legacy_device_before_its_server(place, options, differs):
-    """With chardev= the device can start before its server. Until then IVPosition reads -1."""
+    """With chardev= the device can start before its server. IVPosition reads -1 until the server
+    starts."""
     check(place, options, {"size": 4 * MIB, "vectors": 1, "intx": False, "wide": True,
                            "role": "peer", "position": 0xffffffff, "attached": False, **differs})
 

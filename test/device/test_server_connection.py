@@ -431,7 +431,8 @@ def test_vmm_does_not_wait_for_the_next_attempt(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_grown_file_is_another_region(place):
-    """The device treats a file of another length as another region, even if it is the same file."""
+    """If the server returns with a longer file, the device treats the same file as another
+    region."""
     server = start_server(place)
     start_device(place)
     server.end()

@@ -187,8 +187,8 @@ def test_state_moves(place, piece):
 @pytest.mark.parametrize("seals", [True, False])
 @pytest.mark.parametrize("offset", [0, 4096])
 def test_memory_moves(place, seals, offset):
-    """With migration of the memory, the contents of BAR 2 are migrated as well, also if BAR 2 shows
-    a window."""
+    """With migration of the memory, the contents of BAR 2 are migrated as well, even if BAR 2 shows
+    only a window."""
     memories = [memory_file(SIZE + offset, seals), memory_file(SIZE + offset, seals)]
     content = os.urandom(SIZE)
     os.pwrite(memories[0], content, offset)
