@@ -3,8 +3,8 @@
 possible.
 
 There are fewer rounds with the device of ivshmem-device, because every round does the same to that
-device. Races within the driver, which show in one of hundreds of rounds, are found with QEMU's
-device.
+device. Races within the driver, which may appear only once in hundreds of rounds, are found with
+QEMU's device.
 """
 import mmap
 import struct

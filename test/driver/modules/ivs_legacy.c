@@ -167,7 +167,7 @@ static int ivs_legacy_add(const struct ivs_legacy *wanted)
 }
 
 /*
- * Note whether an interrupt was unhandled, and reset the kernel's own count of unhandled
+ * Record whether an interrupt was unhandled, and reset the kernel's own count of unhandled
  * interrupts, because the kernel disables the line if that count gets too high.
  */
 static void ivs_legacy_handle_irq(struct irq_desc *desc)

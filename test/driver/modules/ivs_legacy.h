@@ -28,7 +28,7 @@ struct ivs_legacy {
 
 /**
  * struct ivs_legacy_pin - set the status register, assert INTx, and clear the register
- * @status:    in: value of the status register, or 0 as if another device asserted INTx
+ * @status:    in: value of the status register, or 0 to simulate INTx of another device
  * @mask:      out: value of the mask register
  * @unhandled: out: number of interrupts so far that no handler has claimed
  */
