@@ -26,8 +26,9 @@ def scratch(begin):
 
 
 def eight_bits(pending):
-    """Return: the difference after the probe has rung the last vector plus 256, which QEMU takes
-    for the last vector. The probe rings the last vector itself later."""
+    """Return: the difference after the probe has rung vector number last + 256. QEMU uses only 8
+    bits of the number, so the last vector becomes pending. The probe rings the last vector itself
+    only later."""
     return {"pending.1": (EIGHT_BITS, f"{pending}, status 0", "00000000, status 0")}
 
 

@@ -164,7 +164,7 @@ def test_revision_0(place, record_property):
 
     shell.insert()
     assert [shell.position(at) for at in range(5)] == [0, *ids, 0, 0]
-    # The driver assigns one vector also to a device whose pin is never raised, because
+    # The driver assigns one vector even to a device whose pin is never raised, because
     # configuration space does not show the difference.
     assert shell.run("cat /sys/class/ivshmem/*/vectors") == "1\n1\n2\n1\n1"
     assert shell.run("cat /sys/class/ivshmem/*/revision") == "0\n0\n0\n0\n0"
@@ -181,8 +181,9 @@ def test_revision_0(place, record_property):
 
 
 def next_vm(place, device, host, ids, case):
-    """Check a VM that starts after the server, so that it has the memory mapped; then reset the VM.
-    Until a pin's first interrupt, QEMU 11.1 accesses the device's memory without messages."""
+    """Check a VM that starts after the server, and reset the VM. QEMU 11.1 maps the memory of the
+    device with a pin until the first interrupt of the pin. Until then no access causes a vfio-user
+    message."""
     shell = device_guest.start(place, ["-action", "reboot=reset"] + device.all(),
                                qmp=str(place.dir / "qmp")).insert()
     before = device.status(PIN)["totals"]["memory_writes"]

@@ -29,9 +29,10 @@ def state(device):
 
 
 def test_server_ends_and_returns(place, record_property):
-    """After the server is killed, memory and known doorbells still work. After it has restarted
-    with the same region, the device is a peer again and the guest reads its new id. If it restarts
-    with another region, the guest keeps the old memory until the VM restarts."""
+    """After the server is killed, memory and known doorbells still work. After the server has
+    restarted with the same region, the device is a peer again and the guest reads its new id. If
+    the server restarts with another region, the guest keeps the old memory until the VM
+    restarts."""
     server = place.server("-n", VECTORS, "-l", "1M")
     device = Device(place, ["--server", server.socket, "--vectors", VECTORS],
                     options=["--control", place.dir / "device.control"])

@@ -41,8 +41,8 @@ class Masks:
 
 
 def test_masked_vectors_stay_pending(place, record_property):
-    """Doorbells that arrive while interrupts are masked cause one interrupt when they are unmasked,
-    and none if MSI-X was disabled. This holds for one doorbell and for several, for each vector."""
+    """One or several doorbells that arrive for a masked vector cause one interrupt when the mask is
+    removed. They cause none if MSI-X was disabled."""
     server = place.server("-n", VECTORS, "-l", "1M")
     device = Device(place, ["--server", server.socket, "--vectors", VECTORS])
     shell = device_guest.start(place, device.vmm()).insert()
@@ -54,7 +54,7 @@ def test_masked_vectors_stay_pending(place, record_property):
 
     def rung(times=1, vectors=range(VECTORS)):
         """Ring the vectors from the host, and wait until ivshmem-device has handled the rings: it
-        handles a later ring by the guest after them, so wait for that ring to arrive."""
+        handles the guest's ring after them, so wait until that ring arrives at the host."""
         for _ in range(times):
             for vector in vectors:
                 ring(doorbells[vector])
@@ -98,8 +98,8 @@ def test_masked_vectors_stay_pending(place, record_property):
 
 
 def test_maximum_number_of_vectors(place, record_property):
-    """The guest can use as many vectors as it has interrupts for, and each separately. Ringing
-    further vectors has no effect (R-6)."""
+    """The guest can use as many vectors as it has interrupts for, and each vector has its own
+    interrupt. Ringing further vectors has no effect (R-6)."""
     vectors = 2048
     server = place.server("-n", vectors, "-l", "1M")
     device = Device(place, ["--server", server.socket, "--vectors", vectors])
@@ -114,8 +114,9 @@ def test_maximum_number_of_vectors(place, record_property):
         for _ in range(vector % 3):
             ring(doorbells[vector])
     ring(doorbells[0])
-    # When the guest's ring arrives at the host, the interrupts of the earlier rings have arrived in
-    # the guest. Each processor of the guest handles its interrupts before it runs a program.
+    # Once the guest's ring has arrived at the host, the interrupts of the earlier rings have
+    # arrived in the guest. Each processor of the guest handles its interrupts before it runs a
+    # program.
     shell.ring(client.id, 0)
     HostRinger(client).expect(0)
     for processor in range(2):

@@ -21,7 +21,7 @@ def guest_kernel():
 @pytest.fixture
 def boot(build, guest_kernel, place):
     """Return: boot(script, devices, ...), which starts a guest that runs a script. The script can
-    use peek, meet and ivshmem-client."""
+    use `peek`, `meet` and `ivshmem-client`."""
     guests = []
 
     def start(script, devices, **options):

@@ -114,8 +114,8 @@ def test_restarts_beside_qemu(place, guests):
         server.signal(signal.SIGUSR2)
         server.err.wait("resumed")
         storm.wait(10)
-        # Kill the server while it sends nothing. The client to which a killed server was sending
-        # may be dropped, and that must not be QEMU.
+        # Kill the server while it sends nothing. Otherwise the client to which it was sending may
+        # be dropped, and that client must not be QEMU.
         storm.stop()
         manager.crash()
     with Storm(place.socket, VECTORS) as storm:
