@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The examples meet and hello, which also test the library: each peer reads what the others write,
-and receives their doorbells."""
+"""The examples `meet` and `hello`, which also test the library: each peer reads what the others
+write, and receives their doorbells."""
 import json
 import signal
 import time
@@ -9,19 +9,19 @@ import pytest
 
 from support.py.fake_server import FakeServer, say
 
-# Each measurement of a meeting takes 0.2 s of its clock.
+# Each measurement of a meeting takes 0.2 s by the clock of the program.
 pytestmark = pytest.mark.usefixtures("fast_clock")
 MIB = 1 << 20
 
 
 def start_meet(where, peers, vectors, name, *options):
-    """Start the example meet as one of the peers of a meeting."""
+    """Start the example `meet` as one of the peers of a meeting."""
     return where.start(where.build / "examples" / "meet", "-n", peers, "-e", vectors, "-a", name,
                        "-r", "50", "-t", "80", *options, f"unix:{where.socket}")
 
 
 def result_of(process):
-    """Parse the JSON object in the last line that meet has printed."""
+    """Parse the JSON object in the last line that `meet` has printed."""
     prefix = "meet: result "
     last = process.out.text().splitlines()[-1]
     assert last.startswith(prefix), last
@@ -69,7 +69,7 @@ def test_meet_again(place):
 
 
 def test_meet_may_use_fewer_vectors_than_the_server_has(place):
-    """If two of four vectors are requested, meet gets two."""
+    """If two of four vectors are requested, `meet` gets two."""
     place.server("-n", "4", "-l", "1M")
     meeting = [start_meet(place, 2, 2, f"peer-{n}") for n in range(2)]
     assert [process.wait() for process in meeting] == [0, 0]
@@ -77,8 +77,8 @@ def test_meet_may_use_fewer_vectors_than_the_server_has(place):
 
 
 def test_meet_with_too_few_vectors_is_an_error(place):
-    """If the server assigns too few vectors, meet gives up at its timeout and says how to start the
-    server."""
+    """If the server assigns too few vectors, `meet` gives up at its timeout and says how to start
+    the server."""
     place.server("-n", "1", "-l", "1M")
     process = start_meet(place, 2, 3, "greedy", "-t", "5")
     assert process.wait() == 1
@@ -146,7 +146,7 @@ def test_killed_peer_is_reported(place):
 @pytest.mark.parametrize("program, options", [("meet", []), ("hello", [])])
 @pytest.mark.parametrize("transport", ["shm", "file"])
 def test_plain_region(place, program, options, transport):
-    """A plain region consists of memory only: meet and hello give this reason and the cure."""
+    """A plain region consists of memory only: `meet` and `hello` give this reason and the cure."""
     with open(place.shm_path, "wb") as file:
         file.truncate(MIB)
     name = place.shm if transport == "shm" else place.shm_path
@@ -157,7 +157,7 @@ def test_plain_region(place, program, options, transport):
 
 @pytest.mark.parametrize("program", ["meet", "hello"])
 def test_missing_server_is_an_error(place, program):
-    """Without a server, meet and hello exit with status 1 and say how to start one."""
+    """Without a server, `meet` and `hello` exit with status 1 and say how to start one."""
     done = place.run(place.build / "examples" / program, f"unix:{place.socket}")
     assert done.returncode == 1
     assert f"start it with ivshmem-server -S {place.socket}" in done.stderr
@@ -174,20 +174,20 @@ def test_missing_server_is_an_error(place, program):
     (["-Z"], "Z"),
 ])
 def test_bad_options_of_meet(place, options, message):
-    """With an invalid option, meet exits with status 2 and names the invalid value."""
+    """With an invalid option, `meet` exits with status 2 and names the invalid value."""
     done = place.run(place.build / "examples" / "meet", *options)
     assert done.returncode == 2
     assert message in done.stderr
 
 
 def test_help_of_meet(place):
-    """The help of meet contains an example."""
+    """The help of `meet` contains an example."""
     done = place.run(place.build / "examples" / "meet", "--help")
     assert done.returncode == 0 and "\nExample" in done.stdout
 
 
 def test_hello(place):
-    """One hello waits, and another rings it."""
+    """One `hello` process waits, and another rings it."""
     place.server()
     hello = place.build / "examples" / "hello"
     waiting = place.start(hello, f"unix:{place.socket}")
@@ -200,7 +200,7 @@ def test_hello(place):
 
 
 def test_hello_to_a_missing_peer(place):
-    """If no peer has the given id, hello exits with status 1."""
+    """If no peer has the given id, `hello` exits with status 1."""
     place.server()
     hello = place.build / "examples" / "hello"
     done = place.run(hello, f"unix:{place.socket}", "5", "word")

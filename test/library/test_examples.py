@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The examples ping-pong, one-to-many and poll-loop: their output and errors. The examples meet and
-hello are tested in test_example_meet.py."""
+"""The examples `ping-pong`, `one-to-many` and `poll-loop`: their output and errors. The examples
+`meet` and `hello` are tested in test_example_meet.py."""
 import fcntl
 import mmap
 import os
@@ -84,7 +84,7 @@ def test_plain_region_is_an_error(place, name, words):
 
 @pytest.mark.parametrize("name, words", [("ping-pong", []), ("one-to-many", ["read"])])
 def test_no_vectors(place, name, words):
-    """If the server assigns no vectors, an example says so, and how to start the server. (Not
+    """If the server assigns no vectors, an example says so, and how to start the server. (Except
     poll-loop, which still prints joins.)"""
     place.server("-n", "0")
     done = place.run(example(place, name), *words, address(place))
@@ -113,7 +113,8 @@ def test_stopped_and_continued(place, name, words):
 
 
 def test_meet_continues_after_a_stop(place):
-    """Being stopped and continued repeatedly does not disturb meet, whatever it is waiting for."""
+    """Being stopped and continued repeatedly does not disturb `meet`, whatever it is waiting
+    for."""
     place.server("-n", "2")
     both = [place.start(example(place, "meet"), "-n", "2", "-r", "20000", address(place))
             for _ in range(2)]

@@ -48,7 +48,7 @@ static const struct conform_case *const groups[] = {
 static struct {
 	const char *only;
 	const char *but;
-	const char *running; /* the current case, which hangs if SIGALRM arrives */
+	const char *running; /* the current case, for on_alarm() */
 } suite;
 
 static void on_alarm(int number)

@@ -18,7 +18,7 @@ struct worker {
 	struct ivs_peer *peer;
 	unsigned int number;
 	unsigned int target;
-	atomic_int tid; /* set when the thread is about to call */
+	atomic_int tid; /* set when the thread is about to make its call */
 	int result;
 };
 

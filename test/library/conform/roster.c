@@ -209,7 +209,10 @@ static void little_room(struct conform *c)
 	       n, ids[0], ids[1]);
 }
 
-/* Read the roster page. Return: whether there is one; if that is not as expected, fail the case. */
+/*
+ * Read the roster page, and fail the case if the page is unexpectedly absent or present. Return:
+ * whether the page has been read.
+ */
 static bool published(struct conform *c, struct ivs_roster_info *out,
 		      struct ivs_roster_entry *peers, unsigned int peers_n)
 {

@@ -116,7 +116,7 @@ static void on_signal(int number)
 
 /*
  * Call ivs_peer_stop() in a signal handler, as a program that exits on SIGTERM does. The next wait
- * returns STOPPED even though the signal arrived before it.
+ * returns STOPPED even though the signal arrived before the wait began.
  */
 static void in_handler(struct conform *c)
 {

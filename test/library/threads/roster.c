@@ -205,7 +205,8 @@ int main(void)
 		return ivs_region_remove(region) ? 2 : 1;
 	}
 	/*
-	 * Write through the peer's mapping: through another, the sanitizer would see no conflicts.
+	 * Write through the peer's own mapping, because the sanitizer sees conflicts only within
+	 * one mapping.
 	 */
 	memory = ivs_peer_memory(peer, NULL);
 	last_page = (uint64_t *)(memory + LEN - IVS_ROSTER_PAGE_LEN);
