@@ -185,8 +185,8 @@ def test_messages_are_counted(place):
 ])
 def test_refusals_are_counted_by_reason(place, reason, options, nofile):
     """Each reason for a refusal has its own counter, and the control socket continues to answer.
-    (Two reasons cannot be caused here: no_id takes 65536 clients at a time, and failed takes a
-    kernel that is out of memory.)"""
+    (Two reasons cannot be caused here: "no_id" requires 65536 clients at a time, and "failed"
+    requires a kernel that is out of memory.)"""
     serve(place, *options, nofile=nofile)
     vectors = 16 if reason == "no_fd" else 1
     served = 0

@@ -55,8 +55,8 @@ class Scenario:
             client.close()
 
     def look(self):
-        """Raise Dead if the server is dead, or, after killing it, if strace has been delaying it
-        for a while."""
+        """Raise Dead if the server is dead. If strace has been delaying the server for a while,
+        kill the server first."""
         if self.server.popen.poll() is not None:
             raise Dead
         if self.held:

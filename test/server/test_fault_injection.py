@@ -37,8 +37,8 @@ STATUS_FAILED = 1
 # epoll_wait(), whose only errors are EINTR and those that are the server's own fault.
 FATAL = {("epoll_wait", "EBADF"): "cannot wait for clients"}
 
-# No scenario looks up names of users or groups, because the system calls that libc makes for it
-# depend on the machine's nsswitch.conf.
+# No scenario looks up names of users or groups, because the system calls that libc makes for such a
+# lookup depend on the machine's nsswitch.conf.
 
 class Starting:
     """A server started for one run, and the files that it creates.
@@ -148,8 +148,8 @@ def test_faults_during_the_start(place, tally, name):
 
 
 def end_once(where, _kind=None, call=None, nth=0, error=None):
-    """Start the server, let a client join, and stop the server with this fault. Return: the outcome
-    of the fault."""
+    """Start the server, let a client join, and cause this fault while the server exits. Return: the
+    outcome of the fault."""
     starting = Starting(where, ["-M", where.shm])
     with Faulty(where.build, starting.arguments) as server:
         assert server.wait_serving(), server.err.seen
@@ -241,8 +241,8 @@ class Serving:
         return self.server.err.count("refused a client")
 
     def newcomer(self):
-        """Connect a client to the server, which has no other clients: it must be served like the
-        first."""
+        """Connect a client to the server, which has no other clients: the client must be served
+        like the server's first client."""
         with RawClient(self.path) as client:
             client.read_until(lambda: len(client.history) == 4, "the greeting")
             assert client.history == [(0, False), (0, False), (-1, True), (0, True)]

@@ -18,8 +18,9 @@ NOBODY = 65534
 
 
 def start_daemon(where, pidfile, *options):
-    """Start a server in the background. The command exits, whether it works or not; a server that
-    it leaves running is found by its working directory, which contains the socket."""
+    """Start a server in the background. The command exits whether or not the server starts. If it
+    does, the Place finds the process by the socket's path in its command line, and ends it after
+    the test."""
     return where.run_server("-S", where.socket, "-M", where.shm, "-p", pidfile, *options)
 
 

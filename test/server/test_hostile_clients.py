@@ -95,8 +95,8 @@ def test_comparison_has_a_result_for_each_case(place):
 
 
 def test_comparison_of_a_server_that_fails(place):
-    """If a server exits after ten clients, the comparison shows that it failed, and the exit status
-    if it is ours."""
+    """If a server exits after ten clients, the comparison shows that it failed and, for our own
+    server, its exit status."""
     bad = place.dir / "bad-server"
     bad.write_text(BAD_SERVER)
     bad.chmod(0o755)

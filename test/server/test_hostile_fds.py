@@ -30,8 +30,8 @@ def keeps_fds_out(request, place):
 
 
 def send(sock, data, fds, keeps_fds_out):
-    """Send each fd with the data. If the kernel rejects fds, for which keeps_fds_out must be true,
-    send the data alone. Return: the number of fds sent."""
+    """Send each fd with the data. If the kernel rejects fds, which is an error unless keeps_fds_out
+    is true, send the data alone. Return: the number of fds sent."""
     for at, fd in enumerate(fds):
         try:
             socket.send_fds(sock, [data], [fd])

@@ -162,8 +162,8 @@ def test_unchanged_metrics_are_rarely_written(place):
     """Unchanged metrics are not written at every interval, but often enough to keep the file's
     modification time recent."""
     _, metrics = serve(place)
-    # The first file may count an fd that is open only during the start. Later files do not change,
-    # so only every fourth interval writes one.
+    # The first file may count an fd that is open only during startup. After that the contents stay
+    # the same, so the file is rewritten only every fourth interval.
     seen = [metrics.path.stat().st_ino]
     times = [time.monotonic()]
     while len(seen) < 4:
@@ -241,7 +241,8 @@ def test_links_are_not_followed(place):
 @pytest.mark.usefixtures("fast_clock")
 @NEEDS_ROOT
 def test_full_disk_is_logged_once(place):
-    """With a full disk the server continues, logs that once, and logs when it can write again."""
+    """If the disk is full, the server continues, logs the error once, and logs when it can write
+    again."""
     disk = place.dir / "disk"
     disk.mkdir()
     done = place.run("mount", "-t", "tmpfs", "-o", "size=16k", "none", disk)

@@ -354,8 +354,8 @@ def test_longest_socket_path(place):
 
 @pytest.mark.usefixtures("huge_pages")
 def test_huge_memfd(place):
-    """A region with -r memfd:2M is sealed and consists of huge pages that are reserved; half a page
-    is refused as its size."""
+    """A region with -r memfd:2M is sealed and consists of huge pages that are reserved. A size of
+    half a huge page is refused."""
     server = place.server("-l", "4M", region=["-r", "memfd:2M"])
     client = join(place)
     size = os.fstat(client.memory).st_size

@@ -16,8 +16,8 @@ from support.py.wire import RawClient, accepts
 # The stand-in for the service manager.
 
 def test_manager_stores_fds_by_name(place, manager):
-    """The tests' service manager stores several fds under one name, removes fds by name, and has a
-    limit."""
+    """The tests' service manager stores several fds under one name, removes fds by name, and
+    discards fds beyond its maximum number."""
     manager.store_max = 3
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.connect(manager.path)
@@ -173,7 +173,7 @@ def test_restarts_while_clients_join_and_leave(place, manager):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_changes_while_the_server_is_dead(place, manager, number):
     """While the server is dead, doorbells work. When it is back, leaves are announced, a client
-    that sent data is dropped, and clients that connected are served."""
+    that sent data is dropped, and clients that connected in the meantime are served."""
     manager.start()
     clients = [*three(place), join(place, VECTORS), join(place, VECTORS)]
     all_know_all(clients)
@@ -253,7 +253,8 @@ def test_another_region_that_cannot_be_opened(place, manager):
 
 
 def test_socket_path_may_change(place, manager):
-    """A restart with another path in -S listens there, and connected clients stay."""
+    """After a restart with another path in -S the server listens there, and connected clients
+    stay."""
     manager.start()
     clients = three(place)
     old, place.socket = place.socket, place.dir / "elsewhere"
@@ -333,8 +334,7 @@ def test_many_restarts_leak_no_fds(place, manager):
 
 
 def test_restart_in_the_background(place, manager):
-    """As a service of Type=forking, whose pidfile the service manager follows, the server resumes,
-    too."""
+    """The server can also resume if it is a service of Type=forking, which has a pidfile."""
     options = ("-v", "-n", "2", "-S", place.socket, "-p", place.dir / "pid")
     clients = []
     for _ in range(2):

@@ -181,7 +181,7 @@ def test_process_beside_the_region_sees_joins_and_leaves(place):
 
 def test_another_server_continues_the_page(place):
     """P-5, P-7: when another server continues the page, its readers see that all earlier peers have
-    left, and which have joined."""
+    left, and which new ones have joined."""
     make_region(place)
     server = place.server("-n", "1", "--roster", "-l", "1M")
     client = watch(place)

@@ -55,7 +55,7 @@ def check_confined(pid, has_filter=HAS_FILTER):
 
 
 def check_works(path, vectors=2):
-    """Two clients join; the first rings the second and is told when that leaves."""
+    """Two clients join; the first rings the second, and is told when the second leaves."""
     with RawClient(str(path), vectors) as first:
         first.greeting()
         with RawClient(str(path), vectors) as second:
@@ -273,8 +273,8 @@ def test_chroot_to_the_root(place):
 
 @NEEDS_ROOT
 def test_chroot_keeps_other_files_of_the_same_name(place):
-    """If a file inside the new root has the path that the server's socket has outside, it is
-    kept."""
+    """If a file inside the new root has the same path there as the server's socket outside, that
+    file is not removed."""
     root = place.dir / "root"
     inside = root / str(place.dir).lstrip("/")
     inside.mkdir(parents=True)
@@ -493,8 +493,8 @@ def test_forbidden_calls_kill(place, lists, more, call):
     (["-F", "-r", "dir:/nonexistent"], 1, "cannot access the directory"),
 ])
 def test_restart_under_the_filter(place, options, status, text):
-    """The active filter lets the program be executed again and run up to the creation of resources,
-    which an upgraded server inherits."""
+    """Under the active filter, the program can be executed again and start, up to the creation of
+    its resources. An upgraded server inherits these resources and need not create them."""
     done = place.run(CONFINED, "ls", "run", place.server_program, *options)
     assert done.returncode == status, done
     assert text in done.stdout + done.stderr

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-server from start to exit: signals, existing sockets and pidfiles, the background."""
+"""ivshmem-server from start to exit: signals, existing sockets and pidfiles, running in the
+background."""
 import os
 import signal
 import stat

@@ -39,7 +39,7 @@ def fails(where, message, path=None):
 
 
 class Liar:
-    """A listener that is not ivshmem-server: it sends the data, and then stays or closes the
+    """A listener that is not ivshmem-server: it sends the data, and then keeps or closes the
     connection."""
 
     def __init__(self, path, data, stays=False):

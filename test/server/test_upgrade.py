@@ -143,7 +143,8 @@ def test_many_upgrades_leak_nothing(place):
 
 
 def test_upgrade_during_a_greeting(place):
-    """If a client's vectors do not fit its socket, the program after an upgrade sends the rest."""
+    """If a client's vectors do not fit into its socket, the program after an upgrade sends the
+    rest."""
     server = place.server("-n", "40")
     clients = [place.add(RawClient(str(place.socket), 40)) for _ in range(3)]
     server.err.wait("client 2 joined")
@@ -180,7 +181,7 @@ def test_leave_during_an_upgrade_is_announced(place):
 
 
 def test_other_signal_does_not_delay_announcements(place, program):
-    """If a request for an upgrade that fails arrives together with a leave, the leave is announced
+    """If a leave arrives together with a request for an upgrade that fails, the leave is announced
     at once."""
     server, clients = three(place, *ANY_PROGRAM)
     replace(program, "#!/bin/sh\nexit 1\n")
@@ -415,7 +416,8 @@ def test_bad_list_of_fds(place, magic, content):
 
 
 def test_list_without_an_end(place):
-    """If the fd passed as the list of fds is an open pipe, the server does not wait for its end."""
+    """If the fd passed as the list of fds is an open pipe, the server does not wait for end of
+    file."""
     reads, writes = os.pipe()
     try:
         server = place.start(place.server_program, "-F", "-v", "-S", place.socket, "-M", place.shm,
