@@ -92,8 +92,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Deselect tests that need a different device from the one that the guests have, as selected by
-    IVSHMEM_GUEST_DEVICE (support/py/guest_device.py)."""
+    """Deselect tests that cannot run with the device that IVSHMEM_GUEST_DEVICE selects for the
+    guests (support/py/guest_device.py)."""
     served = os.environ.get("IVSHMEM_GUEST_DEVICE", "qemu") != "qemu"
     other = ["qemu_device"] if served else ["served_device"]
     if served and "IVSHMEM_GUEST_ALL" not in os.environ:

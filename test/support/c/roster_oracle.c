@@ -14,7 +14,7 @@ static const int faults[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
 static struct sigaction fault_before[FAULTS_N];
 static void (*crash_say)(void);
 
-/* Exists only in builds with a sanitizer, which may also end the process without a signal. */
+/* Defined only in builds with a sanitizer. A sanitizer can end the process without a signal. */
 void __sanitizer_set_death_callback(void (*say)(void)) __attribute__((weak));
 
 /*
@@ -251,7 +251,7 @@ bool oracle_pending(const struct oracle *o, unsigned int id)
 	return false;
 }
 
-/* Return: NULL, or the sentence about the greeting that @msg violates. */
+/* Return: NULL, or the rule about the greeting that @msg violates. */
 static const char *judge_greeting(unsigned int client, unsigned int stage,
 				  const struct ivs_v0_message *msg)
 {
@@ -284,7 +284,7 @@ static const char *judge_vector(const struct oracle *o, unsigned int client,
 	return NULL;
 }
 
-/* Return: NULL, or the sentence of roster.h that is violated if @msg is sent to @client now. */
+/* Return: NULL, or the rule of roster.h that is violated if @msg is sent to @client now. */
 static const char *judge(const struct oracle *o, unsigned int client,
 			 const struct ivs_v0_message *msg)
 {

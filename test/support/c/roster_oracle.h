@@ -3,7 +3,7 @@
  * A naive model that runs alongside a real roster and checks the roster's messages.
  *
  * It knows all peers, keeps for every client the literal list of messages that it was sent, and
- * checks each message against the sentences of roster/roster.h when it is sent. The model is slow
+ * checks each message against the rules of roster/roster.h when it is sent. The model is slow
  * and obvious on purpose: it has flat tables and linear scans, and sees only the roster's messages.
  */
 #ifndef TEST_SUPPORT_ROSTER_ORACLE_H

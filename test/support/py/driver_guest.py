@@ -194,8 +194,8 @@ class Result:
 
 
 class Host:
-    """The host's side of a guest: the memory shared with the guest, and a peer that rings the
-    guest and is rung."""
+    """The host's side of a guest: the memory shared with the guest, and a peer that rings the guest
+    and is rung by it."""
 
     def __init__(self):
         self.memories = {}

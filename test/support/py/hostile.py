@@ -118,8 +118,9 @@ def silent_clients(place, clients, vectors):
 
 
 def idle_client(place, visitors, vectors):
-    """One client has read its greeting and another has not, while visitors join and leave: one by
-    one, and in a crowd, of which some stay. Then both clients know exactly the connected peers."""
+    """One client has read its greeting and another has not. Visitors join and leave one by one;
+    then a crowd joins, and most of it leaves. Afterwards both clients know exactly the connected
+    peers."""
     place.server("-n", vectors)
     idle, deaf = join(place, vectors, keep=False), connect_client(place, vectors, keep=False)
     watcher = join(place, vectors, keep=False)
@@ -213,7 +214,7 @@ def odd_size(place, size):
     wanted = int(size[:-1]) << 30
     try:
         place.server("-l", size, region=region)
-    except AssertionError:  # it has ended, and the next line sees the status of that
+    except AssertionError:  # the server has exited: run it again to see its status
         done = place.run(place.server_program, "-F", "-S", place.socket, *region, "-l", size)
         lines = done.stderr.strip().splitlines()
         assert done.returncode > 0 and lines, f"status {done.returncode} and no message"
@@ -367,8 +368,8 @@ with RawClient(sys.argv[2], int(sys.argv[3]), keep=False) as client:
 
 
 def stopped_in_greeting(place, visitors, vectors):
-    """A client process is stopped after its first few messages. The other clients lose nothing
-    meanwhile, nor does the process itself once it continues."""
+    """A client process is stopped after its first few messages. The other clients lose nothing in
+    the meantime, and the stopped client loses nothing once it continues."""
     place.server("-n", vectors)
     clients = [join(place, vectors, keep=False) for _ in range(4)]
     knows_all(clients)

@@ -13,7 +13,7 @@ from support.py.programs import cpu_ticks, wait_until
 from support.py.vfio_user import BAR0, IV_POSITION
 
 LINGER = 8  # seconds; longer than a failing test may last
-QUICK = 3  # s: limit for other processes; machines stall, too, and a fault takes much longer
+QUICK = 3  # s: limit for other processes; a stall of the machine takes less, a fault much more
 
 
 class Lingering:

@@ -45,7 +45,7 @@ def _schedule(pid):
 
 def fd_count(pid, patience=1):
     """The number of a process's open fds. They are counted while the process waits, because a
-    working process may temporarily have one more or one less. If it does not wait within @patience
+    working process may temporarily have one more or one fewer. If it does not wait within @patience
     seconds, return the current number."""
     deadline = time.monotonic() + patience
     while True:

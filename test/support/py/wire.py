@@ -206,7 +206,7 @@ class RawClient:
 
 
 def read_together(clients, condition, what):
-    """All clients read messages, in turns, until condition() is true."""
+    """All clients take turns reading messages until condition() is true."""
     deadline = time.monotonic() + TIMEOUT
     poller = select.poll()
     for client in clients:

@@ -86,7 +86,9 @@ static bool set_number(struct served *served, const char *name, const char *text
 	return true;
 }
 
-/* Replace the memory. The previous one is closed when the session no longer uses it. */
+/*
+ * Replace the memory. Then close the fd of the previous memory, which the session no longer uses.
+ */
 static void open_memory(struct served *served, const char *path)
 {
 	struct ivs_vfio_user_memory *memory = &served->options.memory;
