@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tests of client/greeting.h. A greeting ends after the expected vectors, when the server falls
- * silent, at the deadline, or with the region if no vectors are wanted. */
+/*
+ * Tests of client/greeting.h. A greeting ends after the expected vectors, when the server falls
+ * silent, at the deadline, or, if no vectors are wanted, after the region.
+ */
 #include <criterion/criterion.h>
 #include <string.h>
 #include <sys/eventfd.h>

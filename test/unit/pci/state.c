@@ -13,7 +13,7 @@
 
 static const uint8_t uuid[IVS_PCI_UUID_LEN] = {9, 8, 7};
 
-/* A function refuses the state of a function that has another of these sets of options. */
+/* Sets of options. A function must refuse the state of a function with any other of these sets. */
 static const struct ivs_pci_function_options kinds[] = {
 	{.revision = 1, .memory_len = MEG},
 	{.revision = 1, .memory_len = 2 * MEG},

@@ -219,7 +219,7 @@ static bool finish(struct oracle *o, uint64_t *hash)
 			mix_message(&msgs[i], hash);
 		had[id - o->fillers] = o->view[id].list_n;
 	}
-	/* Messages must also be valid if many are requested and none is sent. */
+	/* Request many messages and send none of them: each must be valid nevertheless. */
 	for (unsigned int id = o->fillers; id < o->ids_end; id++) {
 		if (o->present[id] && !oracle_tell(o, id, 32, 0))
 			return false;

@@ -23,7 +23,7 @@ Test(roster_ids, newcomer_gets_the_lowest_free_id, .timeout = TIMEOUT)
 	ivs_roster_free(r);
 }
 
-/* QEMU writes to freed memory if an id of which it has been told is reused. */
+/* QEMU writes to freed memory if an id that it has been told of is reused. */
 Test(roster_ids, id_is_not_reused_while_a_client_knows_it, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(16);

@@ -165,7 +165,9 @@ static bool history(struct oracle *o, const struct plan *p, unsigned long number
 	oracle_begin(o, fillers + room, number % TWIN_EVERY == 0);
 	if (!oracle_fill(o, fillers))
 		return false;
-	/* Half of the histories start with many joins, without which few would become full. */
+	/*
+	 * Start half of the histories with many joins; otherwise rosters would rarely become full.
+	 */
 	crowd = big ? BIG_CLIENTS : rng_below(&rng, 2) ? room : 0;
 	if (p->prefix >= 0 && (unsigned long)p->prefix < events)
 		events = (unsigned long)p->prefix;
