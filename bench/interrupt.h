@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-/** bench_watch_signals() - from now on, note SIGINT and SIGTERM, and ignore SIGPIPE */
+/** bench_watch_signals() - from now on, record SIGINT and SIGTERM, and ignore SIGPIPE */
 void bench_watch_signals(void);
 
 /** bench_interrupted() - return whether SIGINT or SIGTERM has arrived */

@@ -21,8 +21,8 @@
  *   - The floor fills the socket of one client, then that of the next, as a server must. As it
  *     knows the clients in advance, it accepts all of them first and then sends batches of maximum
  *     length. A server that sends to clients as soon as they join cannot do that.
- *   - The floor has no roster and no log. A message costs two stores in a prepared batch, and if
- *     fewer messages are sent than the batch has, the socket is full.
+ *   - The floor has no roster and no log. A message costs two stores in a prepared batch. If
+ *     only a part of a batch is sent, the socket is full, so no call is needed to find that out.
  *   - The floor measures separately what it costs to accept connections, to create eventfds and to
  *     close both, because this cost depends on the number of connections. The server's time
  *     includes this cost, which is visible in small storms, so the table also has the ratio to the

@@ -48,8 +48,8 @@ def number(value, digits=0):
 
 
 def print_table(rows, left=1):
-    """Print rows of equal length, the first of which is the header, with the first `left` columns
-    left-aligned and the others right-aligned."""
+    """Print a table. The first row is the header. The first `left` columns are left-aligned, the
+    others right-aligned."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         cells = [f"{cell:<{width}}" if i < left else f"{cell:>{width}}"

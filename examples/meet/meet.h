@@ -19,7 +19,7 @@
 #define VECTORS_MAX 64
 #define NAME_LEN 32
 
-/* How far a peer has got: it enters a stage when it has done what the stage is named after. */
+/* A peer's progress. A peer enters a stage when it has done what the stage's name says. */
 enum stage {
 	STAGE_NONE,
 	STAGE_OPENED,

@@ -132,7 +132,7 @@ bool meet_others(struct meet *meet)
 			if (now_ms() > deadline)
 				return meet_fail("peer %u did not appear", other);
 			pause_briefly();
-			/* All other peers may be waiting for this peer to see their nonces, too. */
+			/* Look at all peers: each waits until this peer has seen its nonce. */
 			for (unsigned int id = 0; id < meet->peers_n; id++)
 				if (id != meet->id)
 					meet_look_for(meet, id);

@@ -65,8 +65,9 @@ def returns_of(files):
 
 
 def _codes(said, by_function, seen):
-    """Return: {prefix: functions}. The prefixes are those of the codes that @said names, directly
-    or by phrases such as "as f()"; the functions are the chain of f() that leads to the code."""
+    """Return: {prefix of a code: functions} for the codes that @said names. If @said names a code
+    itself, the functions are (). If it names the code by a phrase such as "as f()", they are f()
+    and, if the text of f() refers to g() in turn, g(), and so on."""
     found = {prefix: () for prefix in _CODE.findall(said)}
     for function in _AS.findall(said):
         if function not in seen:

@@ -19,9 +19,9 @@ class Unavailable(KitError):
 
 
 def folder(where, recipe, what, make):
-    """Return: the path of the directory for this recipe (a string), which is in the directory
-    @where. If it is missing, directories of other recipes are removed, and make(new, final) is
-    called to create it in the directory @new and rename it to @final. @what is a name for messages.
+    """Return: the path of the directory in @where that belongs to @recipe, a string. If it is
+    missing, directories of other recipes are removed, and make(new, final) is called to create it
+    in the directory @new and rename it to @final. @what is a name for messages.
     """
     final = where / hashlib.sha256(recipe.encode()).hexdigest()[:8]
     if not final.is_dir():
