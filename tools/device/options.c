@@ -120,7 +120,7 @@ static void begin_device(struct settings *settings)
 	};
 }
 
-/* Begin the next device, unless the current one still lacks a socket: options may precede it. */
+/* Begin the next device, unless the current one has no socket yet: --socket need not come first. */
 static int next_device(struct settings *settings, const char *value)
 {
 	const struct ivs_device_options *opts = &current_device(settings)->opts;

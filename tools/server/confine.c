@@ -139,7 +139,7 @@ static void log_filter(const struct settings *settings, const char *lacks)
 		ivs_log(IVS_LOG_INFO, "no system call filter: --sandbox off");
 }
 
-/* Note the filter for a program that replaces this one: the filter stays in force. */
+/* Record the filter for a program that replaces this one, because the filter stays in force. */
 static int note_filter(const struct ivs_sandbox_options *opts, struct ivs_handover_notes *notes,
 		       struct ivs_error *err)
 {

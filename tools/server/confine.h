@@ -32,7 +32,7 @@ int enter_root(const struct settings *settings, struct names *names, struct ivs_
 bool may_upgrade(const struct settings *settings);
 
 /**
- * confine() - drop privileges, load the filter, and note the filter in @handover
+ * confine() - drop privileges, load the filter, and record the filter in @handover
  *
  * Call it after everything has been opened.
  *

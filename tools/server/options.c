@@ -106,7 +106,7 @@ static const char help_text[] =
 	"  qemu-system-x86_64 ... -chardev socket,path=/run/ivshmem.sock,id=iv \\\n"
 	"      -device ivshmem-doorbell,chardev=iv,vectors=2\n";
 
-/* With -m QEMU's server takes a directory, although QEMU's manual says a name: accept both. */
+/* QEMU's server takes a directory for -m, although QEMU's manual says a name: accept both. */
 static void set_memory(struct settings *settings, const char *text)
 {
 	struct stat st;
@@ -359,7 +359,7 @@ static void set_defaults(struct settings *settings)
 	settings->region_opts.size = DEFAULT_SIZE;
 }
 
-/* Have the new user own region and sockets, to be able to remove them from sticky directories. */
+/* Only the owner can remove files from a sticky directory, so make the new user the owner. */
 static void set_owners(struct settings *settings)
 {
 	if (settings->region_opts.uid == IVS_REGION_KEEP_ID)
