@@ -55,7 +55,7 @@ IVS_MUST_USE int ivs_greeting_connect(const struct ivs_greeting *greeting,
 IVS_MUST_USE int ivs_greeting_next(struct ivs_greeting *greeting, struct ivs_connection *connection,
 				   struct ivs_connection_event *event, struct ivs_error *err);
 
-/** ivs_greeting_note() - take note of @event, unless it is from ivs_greeting_next() */
+/** ivs_greeting_note() - record @event; ivs_greeting_next() does this itself */
 void ivs_greeting_note(struct ivs_greeting *greeting, const struct ivs_connection *connection,
 		       const struct ivs_connection_event *event);
 

@@ -78,7 +78,7 @@ static bool plan_leave(struct plan *plan, struct ivs_v0_message *out)
 	return true;
 }
 
-/* Find the next visible peer, except the client itself, of which the client has not heard. */
+/* Find the next visible peer that the client has not heard of, except the client itself. */
 static unsigned int next_join(const struct plan *plan, unsigned int from, unsigned int end)
 {
 	const struct ivs_roster *roster = plan->roster;

@@ -30,7 +30,7 @@
  * struct ivs_roster_memory - memory that can grow, but not shrink
  * @base: start of the memory; may change when the memory grows
  * @len:  length in bytes
- * @grow: extend the memory to @len bytes, of which the new ones are 0. Return: 0; -errno: nothing
+ * @grow: extend the memory to @len bytes; the new bytes are 0. Return: 0; -errno: nothing
  *        has changed.
  * @discard: the contents of @len bytes from @offset are not needed: the memory of whole pages may
  *           be returned to the system. With @zero, all of these bytes must be 0 afterwards. NULL:
@@ -111,7 +111,7 @@ struct ivs_roster_record {
 /** ivs_roster_memory_init() - write a header and a small area. Return: 0 or -ENOMEM. */
 IVS_MUST_USE int ivs_roster_memory_init(struct ivs_roster_memory *memory);
 
-/** ivs_roster_memory_header_check() - check the header of @memory_len bytes before mapping them */
+/** ivs_roster_memory_header_check() - check a header, before @memory_len bytes are mapped */
 bool ivs_roster_memory_header_check(const struct ivs_roster_memory_header *header,
 				    size_t memory_len);
 

@@ -106,7 +106,7 @@ IVS_MUST_USE int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int 
 /** ivs_roster_follow_memory() - switch to the memory's current area; the tables must have room */
 void ivs_roster_follow_memory(struct ivs_roster *roster);
 
-/** ivs_roster_occupy() - note that @id is present, and that this is its record */
+/** ivs_roster_occupy() - record that @id is present, and that its record is number @record */
 void ivs_roster_occupy(struct ivs_roster *roster, unsigned int id, unsigned int record);
 
 /** ivs_roster_update_id() - update the bitmaps taken and stale after a change of @id */

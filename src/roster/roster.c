@@ -2,11 +2,11 @@
 /*
  * Theory of operation. Sets of ids, as bitmaps:
  *
- *   visible  peers of which others are to be told: present, greeted, with at least one vector
- *   known    per client: peers of which it has been sent a vector, but not the leave
+ *   visible  peers to announce to others: present, greeted, with at least one vector
+ *   known    per client: peers that it has been sent a vector of, but not the leave
  *   heard    per client: ids of all peers that it has ever known
  *   taken    ids that are in use, or that a client still knows
- *   stale    ids that are taken, or of which a connected client has heard
+ *   stale    ids that are taken, or that a connected client has heard of
  *
  * A client has to be sent known minus visible (leaves) and visible minus heard (joins). Both
  * differences are computed a word at a time, so a join costs a few instructions for every other
@@ -156,7 +156,7 @@ static unsigned int bitmap_first_clear(const uint64_t *map, unsigned int end)
 }
 
 /*
- * Find the id, not taken, of which the fewest clients have heard; among all ids, or @owner's.
+ * Find the free id that the fewest clients have heard of, among all ids or among those of @owner.
  *
  * Return: whether there is one.
  */

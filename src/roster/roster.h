@@ -14,17 +14,18 @@
  *     visible when its greeting was complete;
  *   - the vectors of one peer in order 0, 1, 2 ... without other messages in between; if that peer
  *     leaves before all have been sent, its leave replaces the rest;
- *   - the leave of each peer of which it has been sent a vector, and of no other peer; leaves come
+ *   - the leave of each peer that it has been sent a vector of, and of no other peer; leaves come
  *     before joins;
  *   - nothing about a peer with 0 vectors, nor its own leave.
  * A client becomes visible to others when it has been sent its greeting (three messages).
  *
- * Ids: 0 to 65535. A new client gets the lowest id of which no connected client has ever heard.
+ * Ids: 0 to 65535. A new client gets the lowest id that no connected client has ever heard of.
  * An id does not become free when its leave has been sent to all clients: QEMU (at least 7.2) frees
  * a peer's table when the peer leaves, and writes into the freed table when another peer joins with
  * the same id. If a client stays for 65536 joins, all ids are used up (ivs_roster_unheard() returns
- * how many are left). From then on, a new client gets an id that no client knows at present and of
- * which the fewest clients have heard; those clients are never told of the id's new owner.
+ * how many are left). From then on, of the ids that no client knows at present, a new client
+ * gets the one that the fewest clients have heard of. Those clients are never told of its new
+ * owner.
  *
  * Pure: no system call but memory allocation, no clock, no global.
  */
@@ -123,7 +124,7 @@ IVS_MUST_USE unsigned int ivs_roster_due(const struct ivs_roster *roster, unsign
 					 struct ivs_v0_message *out, unsigned int out_n);
 
 /**
- * ivs_roster_begin_send() - note that messages are about to be sent to client @id, which must be
+ * ivs_roster_begin_send() - record that messages are about to be sent to client @id, which must be
  * present
  *
  * ivs_roster_end_send() must follow, even if no message was sent. If the process dies in between, a
@@ -132,7 +133,7 @@ IVS_MUST_USE unsigned int ivs_roster_due(const struct ivs_roster *roster, unsign
 void ivs_roster_begin_send(struct ivs_roster *roster, unsigned int id);
 
 /**
- * ivs_roster_end_send() - note that the first @msgs_n messages of the last ivs_roster_due() have
+ * ivs_roster_end_send() - record that the first @msgs_n messages of the last ivs_roster_due() have
  * been sent
  *
  * The roster must not have changed since ivs_roster_due().

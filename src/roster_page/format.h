@@ -96,7 +96,7 @@ IVS_MUST_USE int ivs_roster_page_get_header(const uint8_t bytes[IVS_ROSTER_PAGE_
 					    struct ivs_roster_page_header *out);
 
 /**
- * ivs_roster_page_read_header() - read the header from a mapped region, even while it is written
+ * ivs_roster_page_read_header() - read the header from a mapped region, even during a write
  * @memory: the region, aligned to 8 bytes
  * @len:    length of the region
  *
