@@ -285,7 +285,7 @@ static void log_problem(struct ivs_device *device, enum ivs_device_server_state 
 						     : "trying again");
 }
 
-/* An attempt costs nothing if the server is absent, but an id if the connection ends early. */
+/* An attempt uses up an id if the connection ends early, but not if the server is absent. */
 static void set_pause(struct ivs_device_server *server)
 {
 	if (!ends_early(server)) {

@@ -160,10 +160,10 @@ static int open_listener(struct ivs_server *server, const struct ivs_listener_op
 }
 
 /*
- * Pass on a failure, except after an upgrade, which must not cost the clients their connections:
- * there the failure is only logged.
+ * Pass on a failure, except after an upgrade: an upgrade must not cost the clients their
+ * connections, so the failure is only logged.
  *
- * Return: 0, @code for any positive @result, -errno.
+ * Return: 0; @code if @result is positive; -errno.
  */
 static int require_first_start(const struct ivs_server *server, int result, int code,
 			       const struct ivs_error *err)

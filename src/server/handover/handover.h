@@ -172,7 +172,7 @@ IVS_MUST_USE int ivs_handover_open_page(struct ivs_handover *handover,
  */
 int ivs_handover_take_listener(struct ivs_handover *handover, const char *path, struct stat *ours);
 
-/** ivs_handover_store_listener() - note and store a new listening socket; @name: its file */
+/** ivs_handover_store_listener() - record and store a new listening socket; @name: its file */
 void ivs_handover_store_listener(struct ivs_handover *handover, int sock_fd,
 				 const struct stat *name);
 
