@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The clients of a storm, all in one process with one epoll instance. They connect as fast as they
- * can, read all messages with the library's decoder, close each received fd at once, and check that
- * each client received every vector of every peer, and every leave, exactly once.
+ * can, read all messages with the library's decoder, close each received fd immediately, and check
+ * that each client received every vector of every peer, and every leave, exactly once.
  */
 #ifndef BENCH_CLIENTS_H
 #define BENCH_CLIENTS_H

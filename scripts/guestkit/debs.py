@@ -9,7 +9,7 @@ from .proc import KitError, find_program, run_tool, wait_until
 #: Seconds before each retry
 PAUSES = (3, 15, 45)
 
-#: Option that must be false: "apt-get update" of apt 2.6 sometimes hangs if apt delays its own
+#: This option must be false: "apt-get update" of apt 2.6 sometimes hangs if apt pauses before it
 #: retries.
 NO_DELAYS = "Acquire::Retries::Delay"
 
@@ -43,7 +43,7 @@ def need_apt(otherwise):
 
 
 def parts_of(package, pattern):
-    """Return: names of the packages on which a package depends and whose names match the regex."""
+    """Return: names of the packages that a package depends on, if they match the regex."""
     try:
         shown = run_tool(["apt-cache", "show", "--no-all-versions", package], 60)
     except KitError:
