@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A client's connection to an ivshmem-server: receiving messages, and storing other peers'
- * doorbells (PROTOCOL.md, W-1 to W-14). No function waits or locks. The events do not depend on the
- * protocol's version.
+ * doorbells (PROTOCOL.md, W-1 to W-14). No function waits or takes a lock. The events do not depend
+ * on the protocol's version.
  */
 #ifndef IVS_CLIENT_CONNECTION_H
 #define IVS_CLIENT_CONNECTION_H

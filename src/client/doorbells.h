@@ -4,7 +4,7 @@
  *
  * As in the server, the state is stored and not its history: the next report is the difference
  * between the present state and what has been reported, so memory is bounded by the number of ids.
- * No function locks: the owner of the doorbells does.
+ * No function takes a lock; the owner of the doorbells has to.
  */
 #ifndef IVS_CLIENT_DOORBELLS_H
 #define IVS_CLIENT_DOORBELLS_H
@@ -66,7 +66,7 @@ IVS_MUST_USE int ivs_doorbells_add(struct ivs_doorbells *doorbells, unsigned int
 /** ivs_doorbells_remove() - remove peer @id, which left. Return: whether it was present. */
 bool ivs_doorbells_remove(struct ivs_doorbells *doorbells, unsigned int id);
 
-/** ivs_doorbells_report() - report the next join or leave. Return: whether there is one. */
+/** ivs_doorbells_report() - report the next join or leave. Return: false if there is none. */
 IVS_MUST_USE bool ivs_doorbells_report(struct ivs_doorbells *doorbells,
 				       struct ivs_peer_change *change);
 

@@ -3,7 +3,7 @@
  * The other peers as the roster page shows them, and which joins and leaves have been reported.
  *
  * As in client/doorbells.h, the next report is the difference between the present state and what
- * has been reported. No function locks: the owner of the reader does.
+ * has been reported. No function takes a lock; the owner of the reader has to.
  */
 #ifndef IVS_ROSTER_PAGE_READER_H
 #define IVS_ROSTER_PAGE_READER_H
@@ -59,7 +59,7 @@ IVS_MUST_USE int ivs_roster_page_reader_set(struct ivs_roster_page_reader *reade
 /**
  * ivs_roster_page_reader_report() - report the next join or leave that has not been reported
  *
- * Return: whether there is one.
+ * Return: false if there is none.
  */
 IVS_MUST_USE bool ivs_roster_page_reader_report(struct ivs_roster_page_reader *reader,
 						struct ivs_peer_change *change);
