@@ -13,7 +13,7 @@
 #include "daemon/listener.h"
 #include "daemon/loop.h"
 
-#define IVS_CONTROL_CONNECTIONS_MAX 8			   /* one more replaces the most idle */
+#define IVS_CONTROL_CONNECTIONS_MAX 8			   /* beyond that, the idlest is closed */
 #define IVS_CONTROL_FDS (1u + IVS_CONTROL_CONNECTIONS_MAX) /* number of fds that are always open */
 #define IVS_CONTROL_LINE_MAX 4096			   /* of a line, without its newline */
 

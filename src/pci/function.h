@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The PCI function (PROTOCOL.md, R-1 to R-9): configuration space, base address registers, MSI-X
- * and the four registers. Pure: the caller passes in accesses and doorbells, and after each call
- * that can raise an interrupt calls ivs_pci_next_vector() and ivs_pci_intx() to find out what to
- * send.
+ * and the four registers. Pure: the caller passes in accesses and doorbells. After each call
+ * that can raise an interrupt, the caller has to call ivs_pci_next_vector() and ivs_pci_intx() to
+ * find out what to send.
  *
  * The memory behind BAR 2 is not accessed here; configuration space only shows its size.
  *

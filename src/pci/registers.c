@@ -2,8 +2,8 @@
 /*
  * The registers in BAR 0 (R-3, R-4), as in QEMU's devices. A guest can see two properties that no
  * rule requires. Mask and Status exist in both revisions, but have no effect in revision 1. A read
- * works only at a register's first byte, but a write at any of its four bytes sets the whole
- * register, to a value whose low bytes are those written.
+ * works only at a register's first byte. A write at any of its four bytes sets the whole register
+ * to the value written, with the missing high bytes as zeroes.
  */
 #include "pci/private.h"
 

@@ -49,7 +49,7 @@ static unsigned long pci_device_read_number(const struct ivs_pci_device *device,
 	return pci_device_read(device, file, text, sizeof(text)) ? strtoul(text, NULL, 0) : ~0UL;
 }
 
-/* Line @bar of "resource" has the BAR's first and last address, or zeroes without such a BAR. */
+/* Line @bar of "resource" has the first and last address of the BAR, or zeroes if there is none. */
 static uint64_t pci_device_read_bar_len(const struct ivs_pci_device *device, unsigned int bar)
 {
 	unsigned long long first = 0;
