@@ -50,7 +50,7 @@ static const char *window_problem(const struct ivs_device *device, int fd, uint6
 	return NULL;
 }
 
-/* Set @out to the length of BAR 2 if it shows a region of @region_len bytes. */
+/* Set @out to the length that BAR 2 has with a region of @region_len bytes. */
 static int window_len(const struct ivs_device *device, int fd, uint64_t region_len, uint64_t *out,
 		      struct ivs_error *err)
 {

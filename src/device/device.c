@@ -117,7 +117,7 @@ static int open_socket(struct ivs_device *device, struct ivs_error *err)
 	return result > 0 ? IVS_DEVICE_E_SOCKET : result;
 }
 
-/* If the device joins, its id decides about migration, and no VMM has to wait for the region. */
+/* Once the device has joined, its id decides whether it can be migrated, and no VMM has to wait. */
 static void handle_server(struct ivs_loop_source *source, uint32_t events)
 {
 	struct ivs_device *device = IVS_CONTAINER_OF(source, struct ivs_device, server.source);

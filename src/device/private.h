@@ -119,7 +119,7 @@ struct ivs_device_totals {
  *                   the server
  * @closer_timer:    set while fds of VMMs are kept, because these helper processes are blocked
  * @greet_timer:     if set, the VMM has to send a valid first message before it expires
- * @limit:           limits warnings, and @info_limit other log lines, which VMMs can cause
+ * @limit:           limits the warnings, and @info_limit the other log lines that VMMs can cause
  * @vmm_checked:     the connected VMM has been checked, and a warning logged if necessary
  * @vectors_checked: the number of vectors has been checked, and a warning logged if necessary
  * @ended:           the VMM on an inherited connection has left, so no other can connect

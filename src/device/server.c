@@ -34,7 +34,7 @@ IVS_SYSCALLS(ivs_device_server_syscalls,
 	     IVS_CALL_LSTAT, {"stat"}, {"stat64"});
 
 #define GREETING_MS 5000
-#define REGION_MS 2000 /* how long to keep a VMM waiting for the region; it gives up after 5 s */
+#define REGION_MS 2000 /* how long a VMM has to wait for the region; it gives up only after 5 s */
 #define RETRY_MS 1000
 #define RETRY_MAX_MS 300000
 #define STABLE_MS 2000

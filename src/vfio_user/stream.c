@@ -150,7 +150,7 @@ void ivs_vfu_load_end(struct ivs_vfu_load *load)
 	*load = (struct ivs_vfu_load){0};
 }
 
-/* Compare the header with the expected one, all of whose bytes are known in advance. */
+/* Compare the header with the expected one: all its bytes are known in advance. */
 static bool check_header(const struct ivs_vfu_load *load, struct ivs_error *err)
 {
 	uint8_t header[IVS_VFU_STREAM_HEADER_LEN];
