@@ -26,8 +26,8 @@ struct bench_floor_cost {
 
 /**
  * struct bench_floor - a running floor
- * @control_fd: socket connected to the floor's process, which sends the leaves to clients after it
- *              has received a byte here, and then sends its struct bench_floor_cost here
+ * @control_fd: socket connected to the floor's process. When that process receives a byte here, it
+ *              sends the leaves to the clients, and then its struct bench_floor_cost back
  */
 struct bench_floor {
 	struct bench_sender sender;

@@ -70,8 +70,8 @@ static void check_again(const struct ivs_roster_page_header *header, uint64_t le
 }
 
 /*
- * Check that one join is reported for each peer other than the reader itself, and one leave for
- * each of these peers after the roster has become empty.
+ * Check that one join is reported for each peer except the reader itself and, after the roster has
+ * become empty, one leave for each of them.
  */
 static void check_events(struct ivs_roster_page_entry *entries, uint32_t entries_n)
 {

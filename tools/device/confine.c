@@ -6,7 +6,7 @@
 #include "daemon/sandbox.h"
 #include "device/syscalls.h"
 
-/* Add @list, unless it was added already, for another device. */
+/* Add @list, unless it has already been added for another device. */
 static void add_list(const struct ivs_syscall **lists, unsigned int *n,
 		     const struct ivs_syscall *list)
 {
