@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/** ivs_text_char() - length in bytes of the character at @text; 0 if it is not valid, or for "" */
+/** ivs_text_char() - length in bytes of the character at @text; 0 if it is invalid or the NUL */
 size_t ivs_text_char(const char *text);
 
 /**

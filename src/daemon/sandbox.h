@@ -33,10 +33,10 @@ enum ivs_sandbox_error {
  * @lists:    lists of system calls that depend on options, terminated by NULL
  * @names:    files to be removed when the program exits, terminated by NULL. A warning is logged
  *            for each file that the confined program cannot remove
- * @in_force: if this program was executed by one that was confined already: that program's filter,
- *            as ivs_sandbox_list() describes it, or "" if it had none; otherwise NULL. If not NULL,
- *            root and user have been changed already, and an identical filter is not loaded again,
- *            because the kernel limits the total length of filters
+ * @in_force: NULL, unless a confined program executed this one. Then it is the filter of that
+ *            program, as ivs_sandbox_list() describes it, or "" if that program had none. Root and
+ *            user have been changed already, and an identical filter is not loaded again, because
+ *            the kernel limits the total length of filters
  */
 struct ivs_sandbox_options {
 	const char *root;

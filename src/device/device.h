@@ -91,8 +91,8 @@ struct ivs_device;
  * starts its helper processes, ivs_device_open_region() opens its region, and ivs_device_loop_add()
  * joins its server and creates the PCI function. With several
  * devices, complete each step for all of them before the next step. Then a socket that cannot be
- * opened is found before any region is created, and a region that cannot be opened is found before
- * any server announces a peer.
+ * opened is reported before any region is created, and a region that cannot be opened is reported
+ * before any server announces a peer.
  */
 
 /** ivs_device_open() - create a device with its socket. Return: 0, IVS_DEVICE_E_SOCKET, -errno. */

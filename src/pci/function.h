@@ -117,7 +117,7 @@ IVS_MUST_USE int ivs_pci_init(struct ivs_pci_function *function,
  */
 void ivs_pci_reset(struct ivs_pci_function *function);
 
-/** ivs_pci_space_len() - length of @space; 0 if it is unknown, and for BAR 1 without vectors */
+/** ivs_pci_space_len() - length of @space; 0 for an unknown space, and for BAR 1 without vectors */
 size_t ivs_pci_space_len(const struct ivs_pci_function *function, unsigned int space);
 
 /**

@@ -31,9 +31,9 @@ static void count_record(struct ivs_roster *roster, struct ivs_roster_record *re
 }
 
 /*
- * Clear an impossible @at_id. A peer's vectors can have been partly sent to a client only if the
- * client knows the peer, or is that peer, and if the peer has a vector @at_vector. The @at_id of a
- * peer that has left is kept, so that its leave is sent first.
+ * Clear @at_id if it is impossible. The vectors of peer @at_id can have been partly sent only if
+ * the client knows that peer or is that peer, and if the peer has a vector @at_vector. If the peer
+ * has left, @at_id is kept, so that the leave is sent first.
  */
 static void mend_position(struct ivs_roster *roster, unsigned int id)
 {

@@ -8,8 +8,9 @@
 /**
  * ivs_server_store_clients() - store the fds of new clients, so that they survive a crash
  *
- * A client that is not stored is not announced, unless the service manager has not read for so long
- * that waiting for it would do more harm than losing the client in a crash.
+ * A client is announced only after it has been stored. But if the service manager does not read for
+ * so long that waiting would do more harm than losing the client in a crash, the server announces
+ * the client anyway.
  */
 void ivs_server_store_clients(struct ivs_server *server);
 

@@ -106,7 +106,7 @@ IVS_MUST_USE bool ivs_vfu_load_begin(struct ivs_vfu_load *load,
 void ivs_vfu_load_end(struct ivs_vfu_load *load);
 
 /**
- * ivs_vfu_load_write() - load the next bytes; those of BAR 2 are written to @memory at once
+ * ivs_vfu_load_write() - load the next bytes; those of BAR 2 are immediately written to @memory
  *
  * Return: false if the stream is invalid; all further calls then return false, too.
  */

@@ -33,8 +33,8 @@ void ivs_handover_store_own(struct ivs_handover *handover, enum ivs_handover_own
 int ivs_handover_take_own(struct ivs_handover *handover, enum ivs_handover_own own);
 
 /**
- * ivs_handover_list_own() - list the fds that belong to no client, for the next program in this
- * process, and the names that the manager still has to drop
+ * ivs_handover_list_own() - list, for the next program in this process, the fds that belong to no
+ * client, and the names that the manager still has to drop
  *
  * Return: 0 or -errno.
  */
