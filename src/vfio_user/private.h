@@ -92,7 +92,7 @@ struct ivs_vfu_entry {
 /**
  * ivs_vfu_handle() - check the current request and call its handler (table.c)
  *
- * Return: as a handler.
+ * Return: the same values as a handler.
  */
 IVS_MUST_USE int ivs_vfu_handle(struct ivs_vfio_user *session);
 
@@ -117,7 +117,7 @@ static inline uint8_t *ivs_vfu_reply(struct ivs_vfio_user *session, size_t body_
 	return ivs_vfu_connection_reply(&session->connection, body_len, 0);
 }
 
-/** ivs_vfu_reply_empty() - allocate a reply without a body. Return: as a handler: 0 or ENOMEM. */
+/** ivs_vfu_reply_empty() - allocate a reply without a body. Return: 0 or ENOMEM, like a handler. */
 static inline int ivs_vfu_reply_empty(struct ivs_vfio_user *session)
 {
 	return ivs_vfu_reply(session, 0) ? 0 : ENOMEM;
