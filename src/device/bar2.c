@@ -64,7 +64,7 @@ static int window_len(const struct ivs_device *device, int fd, uint64_t region_l
 	problem = window_problem(device, fd, len, region_len);
 	if (problem)
 		return ivs_error_set(err, IVS_DEVICE_E_OPTIONS,
-				     "cannot show %s from offset %" PRIu64 " of a region of %s: %s",
+				     "cannot map %s from offset %" PRIu64 " of a region of %s: %s",
 				     ivs_size_text(len, shown), device->opts.window.offset,
 				     ivs_size_text(region_len, all), problem);
 	*out = len;

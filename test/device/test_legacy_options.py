@@ -199,7 +199,7 @@ def test_legacy_memory_may_be_larger_than_size(place, more):
     assert place.shm_path.stat().st_size == 2 * MIB
     done = place.run_device("-S", place.dir / "vmm", "--legacy", f"size=4,shm={place.shm}")
     assert done.returncode == 1 \
-        and "cannot show 4M from offset 0 of a region of 2M: choose a smaller size=" in done.stderr
+        and "cannot map 4M from offset 0 of a region of 2M: choose a smaller size=" in done.stderr
     assert place.shm_path.stat().st_size == 2 * MIB
 
 

@@ -446,7 +446,7 @@ def test_grown_file_is_another_region(place):
 @pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("size, options, problem", [
     ("64K", ["--window", "64K,64K"],
-     "cannot show 64K from offset 65536 of a region of 64K: that is beyond the end of the region"),
+     "cannot map 64K from offset 65536 of a region of 64K: that is beyond the end of the region"),
     ("64K", ["--window", "0,64K"], None), ("4M", ["--window", "0,64K"], None)])
 def test_window_of_a_region_of_another_size(place, size, options, problem):
     """A window keeps its offset when the region is replaced. If the new region ends before the

@@ -151,7 +151,7 @@ static int note_filter(const struct ivs_sandbox_options *opts, struct ivs_handov
 	if (!result)
 		strcpy(notes->filter, text);
 	free(text);
-	return result ? ivs_error_errno(err, -result, "cannot note the system call filter") : 0;
+	return result ? ivs_error_errno(err, -result, "cannot record the system call filter") : 0;
 }
 
 int confine(const struct settings *settings, const struct names *names,

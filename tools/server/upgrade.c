@@ -101,8 +101,8 @@ void upgrade_try(struct upgrade *upgrade, const struct settings *settings,
 		return;
 	}
 	if (!*upgrade->program) {
-		ivs_log(IVS_LOG_ERROR, "no upgrade: /proc is not mounted, so the file of this "
-				       "program is not known");
+		ivs_log(IVS_LOG_ERROR, "no upgrade: cannot find the file of this program, because "
+				       "/proc is not mounted");
 		return;
 	}
 	server = getpid();
