@@ -8,8 +8,8 @@
 #define BENCH_ROUNDS_MAX 100
 
 /*
- * Kinds of storms: with the server, without and with stalled clients; with a floor that sends by
- * sendmsg(2), and with one that sends by sendmmsg(2).
+ * Kinds of storms: the server without stalled clients, the server with stalled clients, and two
+ * minimal senders as lower bounds, which use sendmsg(2) and sendmmsg(2).
  */
 enum bench_kind {
 	BENCH_ALONE,

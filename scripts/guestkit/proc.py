@@ -64,8 +64,8 @@ def pause(seconds=TICK):
 
 
 def wait_until(condition, timeout):
-    """Call condition() until it is true. Return: its true value; after the timeout, its last value.
-    """
+    """Call condition() until its result is true, or the timeout has expired. Return: its last
+    result."""
     end = time.monotonic() + timeout
     while True:
         value = condition()

@@ -16,7 +16,7 @@ struct ivs_disposal {
 	void (*take)(struct ivs_disposal *disposal, int *fd);
 };
 
-/** ivs_dispose() - close the fd, if any, and preserve errno; @disposal NULL: with close(2) */
+/** ivs_dispose() - close the fd, if any, with @disposal (NULL: with close(2)); preserves errno */
 static inline void ivs_dispose(struct ivs_disposal *disposal, int *fd)
 {
 	int saved = errno;

@@ -50,7 +50,7 @@ struct place {
 };
 
 /*
- * The system call itself: where the kernel lacks it, the function of a C library falls back to
+ * Make the system call directly: where the kernel lacks it, libc's wrapper may fall back to
  * fstat(2), which asks the file system.
  */
 static bool place_of(int fd, struct place *out)

@@ -86,7 +86,7 @@ void ivs_flight_update(struct ivs_server *server, struct ivs_client *client)
 		client->user->held = false;
 }
 
-/* How many of the messages have no more than @fds_max fds. */
+/* How many messages, from the first on, have no more than @fds_max fds in total. */
 static unsigned int count_messages(const struct ivs_v0_message *msgs, unsigned int msgs_n,
 				   unsigned int fds_max)
 {

@@ -453,7 +453,7 @@ def test_connects_and_disconnects_do_not_fill_the_log(place, role):
 
 # The lock of a file's inode
 
-#: Writes to a file from a page whose fault is not resolved, and so holds the lock of its inode.
+#: Holds the inode lock of a file, by writing to it from a page whose fault is never resolved.
 HOLDER = """
 import mmap, os, sys
 page = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 4096)

@@ -61,7 +61,8 @@ def good_body(command):
 
 
 def make_body(command, kind):
-    """Return: a body of this kind of length, or None if the command cannot have one."""
+    """Return: a body that is too short, too long etc., as @kind says; None if the command cannot
+    have one."""
     least, most = LENGTHS.get(command, (0, 0))
     length = {"short": least - 1, "least": least, "most": most, "long": most + 1, "huge": HUGE,
               "over": HUGE + 1}.get(kind)

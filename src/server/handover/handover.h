@@ -177,8 +177,9 @@ void ivs_handover_store_listener(struct ivs_handover *handover, int sock_fd,
 				 const struct stat *name);
 
 /**
- * ivs_handover_take_control() - take the control socket of the former program in this process
- * @name: set to its file
+ * ivs_handover_take_control() - take over the control socket of the program that ran in this
+ * process before execve(2)
+ * @name: set to the attributes of the socket's file
  *
  * Return: the socket; -1: none.
  */

@@ -44,7 +44,7 @@ IVS_SYSCALLS(ivs_metrics_syscalls, OPENS_NEW, IVS_CALL_FSTAT, IVS_CALL_LSTAT, {"
 /**
  * struct ivs_metrics - the metrics file
  * @fds:        /proc/self/fd, opened before the filter is loaded; NULL: not needed
- * @counted:    the fds have been counted, so that @fds cannot be opened any more
+ * @counted:    the fds have been counted, and the filter, loaded since, does not allow opening @fds
  * @dir_fd:     the directory of the file
  * @name:       name of the file in the directory
  * @tmp:        name of a new file until it is complete
