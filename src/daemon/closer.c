@@ -20,12 +20,14 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/fdpass.h"
+#include "daemon/privileges.h"
 
 /* To pass fds to the pool. */
 IVS_SYSCALLS(ivs_closer_syscalls, {"sendmsg"}, {"poll"}, {"ppoll"}, {"ppoll_time64"}, {"close"},
 	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_SNDBUF)}});
 
-IVS_SYSCALLS(ivs_closer_helper_syscalls, {"recvmsg"}, {"close"}, IVS_CALL_EPOLL_WAIT);
+IVS_SYSCALLS(ivs_closer_helper_syscalls, {"recvmsg"}, {"close"}, {"poll"}, {"ppoll"},
+	     {"ppoll_time64"}, IVS_CALL_EPOLL_WAIT);
 
 #define NAME "ivshmem-closer"
 #define HELD_ROOM 32768 /* a power of two; memory that is not used costs nothing */
@@ -71,8 +73,6 @@ static bool receive(int sock, struct held *held)
 	char byte;
 	ssize_t n;
 
-	while (held->n > held->max)
-		close_first(held);
 	n = ivs_fdpass_recv(sock, &byte, 1, &fds);
 	until_ns = ivs_clock_deadline(IVS_CLOSER_HOLD_MS);
 	for (unsigned int i = 0; i < fds.n; i++)
@@ -91,21 +91,25 @@ static int wait_ms(const struct held *held)
 	return held->n ? ivs_clock_left_ms(held->fds[held->first & (HELD_ROOM - 1)].until_ns) : -1;
 }
 
-/* The main loop of a helper process. */
+/*
+ * The main loop of a helper process. One that holds as much as it can receives nothing until a
+ * deadline, instead of closing an fd early. At the end it waits for deadlines only: the socket stays
+ * in the epoll while another helper process has it, and would report the end again and again.
+ */
 static void serve(int sock, int epoll_fd, struct held *held)
 {
 	bool open = true;
 
 	while (open || held->n) {
+		bool receives = open && held->n <= held->max;
 		struct epoll_event event;
-		int n = epoll_wait(epoll_fd, &event, 1, wait_ms(held));
+		int n = receives ? epoll_wait(epoll_fd, &event, 1, wait_ms(held))
+				 : poll(NULL, 0, wait_ms(held));
 
 		if (n < 0 && errno != EINTR)
 			return;
-		if (n > 0 && !receive(sock, held)) {
-			open = false;
-			ivs_fd_close(&sock); /* removes it from the epoll */
-		}
+		if (n > 0)
+			open = receive(sock, held);
 		close_due(held, ivs_clock_ns());
 	}
 }
@@ -113,7 +117,7 @@ static void serve(int sock, int epoll_fd, struct held *held)
 /* Before the helper process is confined: it allocates nothing later. Return: 0 or -errno. */
 static int open_held(struct held *held)
 {
-	const size_t others_n = IVS_FDPASS_MAX + 8;
+	size_t others_n = IVS_FDPASS_MAX + 8; /* those of the next message, and its own */
 	struct rlimit limit;
 	void *map = mmap(NULL, HELD_ROOM * sizeof(*held->fds), PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -121,9 +125,11 @@ static int open_held(struct held *held)
 	if (map == MAP_FAILED)
 		return -errno;
 	*held = (struct held){.fds = map, .max = HELD_ROOM - IVS_FDPASS_MAX};
-	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur < 2 * others_n)
-		held->max = 0;
-	else if (limit.rlim_cur - others_n < held->max)
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return -errno;
+	if (limit.rlim_cur < 2 * others_n)
+		others_n = limit.rlim_cur / 2;
+	if (limit.rlim_cur - others_n < held->max)
 		held->max = limit.rlim_cur - others_n;
 	return 0;
 }
@@ -165,6 +171,7 @@ static int start_helpers(int sock, int (*confine)(const void *context), const vo
 {
 	(void)prctl(PR_SET_NAME, NAME); /* also tells test/support/c/programs/faults.c who calls */
 	leave_everything(sock);
+	ivs_privileges_raise_files();
 	for (unsigned int i = 0; i < pool->helpers_n; i++) {
 		pid_t pid = fork();
 

@@ -9,12 +9,14 @@
 
 #include "base/fd.h"
 #include "daemon/close.h"
+#include "daemon/closer.h"
 #include "server/clients.h"
 #include "server/departed.h"
 
 IVS_SYSCALLS(ivs_accept_syscalls, {"accept4"}, {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET)}},
 	     {"eventfd2"}, {"close"}, IVS_CALL_GETRLIMIT);
 
+#define KEPT_MAX 1024  /* fds that no helper process has taken */
 #define ACCEPTS_MAX 64 /* connections accepted per round; clients are served in between */
 
 int ivs_server_open_spare(struct ivs_server *server)
@@ -299,6 +301,11 @@ void ivs_server_accept(struct ivs_server *server)
 {
 	if (!server->pending)
 		return;
+	/* Each connection that is refused could leave another fd open. */
+	if (ivs_closer_kept_n() > KEPT_MAX) {
+		pause_accepting(server);
+		return;
+	}
 	server->pending = false;
 	for (unsigned int i = 0; i < ACCEPTS_MAX && accept_one(server); i++)
 		;

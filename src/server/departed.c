@@ -63,11 +63,21 @@ static void retry_later(struct ivs_server *server, struct ivs_client *client)
 			   ivs_clock_deadline(RELEASE_AGAIN_MS));
 }
 
+/* Sockets of refused connections, whose unread fds no helper process could take yet. */
+static void release_kept(struct ivs_server *server)
+{
+	if (ivs_closer_kept_n() && !ivs_loop_timer_is_set(&server->departed_timer) &&
+	    ivs_closer_take_kept())
+		ivs_loop_set_timer(&server->loop, &server->departed_timer,
+				   ivs_clock_deadline(RELEASE_AGAIN_MS));
+}
+
 bool ivs_server_release_departed(struct ivs_server *server, bool all)
 {
 	struct ivs_client **link = &server->departed;
 	bool released = false;
 
+	release_kept(server);
 	if (!all && !server->departed_due && server->departed_messages == server->totals.messages)
 		return false;
 	if (!all && ivs_loop_timer_is_set(&server->departed_timer))

@@ -7,8 +7,6 @@
 
 #include "base/fd.h"
 
-#include "base/fd.h"
-
 #define STORE_RETRY_MS 5
 #define STORE_RETRY_SLOW_MS 100
 #define STORE_PATIENCE_NS (2 * IVS_NS_PER_S)

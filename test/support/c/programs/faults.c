@@ -224,13 +224,22 @@ static void answer(const struct faults *faults)
 	say("%s", text);
 }
 
+/* Without this process all their calls fail, also exit(2), which sanitizers then try for ever. */
+static void end_helpers(const struct faults *faults)
+{
+	for (unsigned int i = 0; i < faults->helpers_n; i++)
+		kill(faults->helpers[i], SIGKILL);
+}
+
 /* Handle a message from the test. Return: false if the test has closed the socket. */
 static bool obey(struct faults *faults, char **argv)
 {
 	char text[256] = "";
 
-	if (recv(CONTROL, text, sizeof(text) - 1, 0) <= 0)
+	if (recv(CONTROL, text, sizeof(text) - 1, 0) <= 0) {
+		end_helpers(faults);
 		return false;
+	}
 	if (!strncmp(text, "arm ", 4)) {
 		arm(faults, text);
 		if (faults->child)
