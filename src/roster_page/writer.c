@@ -1,16 +1,29 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The page is written through a mapping, which this process never accesses itself: the kernel does
+ * with process_vm_writev(2), which returns EFAULT where an access would raise SIGBUS.
+ *
+ * pwrite(2) is not used for two reasons. Clients share the open file and can set O_APPEND and
+ * O_DIRECT; and each write(2) takes the lock of the file's inode, which a client can hold for as
+ * long as it likes: in a write(2) of its own, from memory whose page faults are not resolved. A
+ * page fault cannot take that lock, because write(2) has page faults while it holds it.
+ */
 #include "roster_page/writer.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/bitmap.h"
 #include "base/error.h"
 #include "base/parse.h"
 
-IVS_SYSCALLS(ivs_roster_page_writer_syscalls, {"pwrite64"}, IVS_CALL_FSTAT);
+/* process_vm_readv: at the start, which the filter of a former program governs in an upgrade */
+IVS_SYSCALLS(ivs_roster_page_writer_syscalls, {"process_vm_writev", {IVS_ARG_OWN_PID(1)}},
+	     {"process_vm_readv", {IVS_ARG_OWN_PID(1)}}, {"munmap"}, IVS_CALL_FSTAT);
 
 #define ENTRIES_A_PAGE (IVS_ROSTER_PAGE_LEN / IVS_ROSTER_PAGE_ENTRY_LEN)
 #define WORDS(bits) (((bits) + IVS_BITMAP_BITS - 1) / IVS_BITMAP_BITS)
@@ -32,18 +45,31 @@ static int report_too_small(uint64_t region_len, uint32_t entries_n, uint64_t re
 			     ivs_size_text(region_len, actual), ivs_size_text(wanted, least));
 }
 
-/*
- * hugetlbfs does not support write(2), and the server must not map the region instead: a client
- * that punches a hole, even into a sealed memfd, could kill the server with SIGBUS (P-10).
- */
-static int check_writable(const struct ivs_region *region, struct ivs_error *err)
+/* P-10: writing to a hole in a file of huge pages needs a free huge page. */
+static int check_page_size(const struct ivs_region *region, struct ivs_error *err)
 {
 	if (ivs_region_page_size(region) == (uint64_t)sysconf(_SC_PAGESIZE))
 		return 0;
-	return ivs_error_set(err, IVS_ROSTER_PAGE_WRITER_E_UNWRITABLE,
-			     "--roster needs a region of ordinary pages: the server does not map "
-			     "it, and files of huge pages do not support write(2): use shm:NAME or "
-			     "memfd:, or leave --roster out");
+	return ivs_error_set(err, IVS_ROSTER_PAGE_WRITER_E_HUGE_PAGES,
+			     "--roster needs a region of ordinary pages, because a client can "
+			     "take huge pages out of the region: use shm:NAME or memfd:, or leave "
+			     "--roster out");
+}
+
+/* Map the reserved bytes, from a page of the kernel on, which can be larger than 4096 bytes. */
+static bool map_reserved(struct ivs_roster_page_writer *writer)
+{
+	uint64_t page_len = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t offset = (writer->region_len - writer->header.reserved_len) / page_len * page_len;
+	size_t len = (size_t)(writer->region_len - offset);
+	uint8_t *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, writer->fd,
+			    (off_t)offset);
+
+	if (map == MAP_FAILED)
+		return false;
+	writer->map = map;
+	writer->map_offset = offset;
+	return true;
 }
 
 /* P-5, P-9: continue the counts of a former server, if they are valid. */
@@ -51,9 +77,12 @@ static void take_over(struct ivs_roster_page_writer *writer)
 {
 	uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN];
 	struct ivs_roster_page_header before;
-	off_t offset = (off_t)(writer->region_len - IVS_ROSTER_PAGE_LEN);
+	struct iovec to = {bytes, sizeof(bytes)};
+	struct iovec from = {
+		writer->map + (writer->region_len - IVS_ROSTER_PAGE_LEN - writer->map_offset),
+		sizeof(bytes)};
 
-	if (pread(writer->fd, bytes, sizeof(bytes), offset) != sizeof(bytes) ||
+	if (process_vm_readv(writer->pid, &to, 1, &from, 1, 0) != sizeof(bytes) ||
 	    ivs_roster_page_get_header(bytes, writer->region_len, &before) ||
 	    before.sequence >= IVS_ROSTER_PAGE_COUNT_MAX ||
 	    before.generation >= IVS_ROSTER_PAGE_COUNT_MAX)
@@ -78,18 +107,19 @@ static int allocate_tables(struct ivs_roster_page_writer *writer)
 	return writer->peers && writer->table && writer->free && writer->unlisted ? 0 : -ENOMEM;
 }
 
-int ivs_roster_page_writer_new(const struct ivs_region *region, int fd, uint32_t entries_n,
+int ivs_roster_page_writer_new(const struct ivs_region *region, uint32_t entries_n,
 			       struct ivs_roster_page_writer **out, struct ivs_error *err)
 {
 	struct ivs_roster_page_writer *writer;
-	int result = check_writable(region, err);
+	int result = check_page_size(region, err);
 
 	if (result)
 		return result;
 	writer = calloc(1, sizeof(*writer));
 	if (!writer)
 		return ivs_error_errno(err, ENOMEM, "cannot maintain a roster");
-	writer->fd = fd;
+	writer->fd = ivs_region_fd(region);
+	writer->pid = getpid();
 	writer->region_len = ivs_region_size(region);
 	writer->header.maintained = true;
 	if (ivs_roster_page_layout(writer->region_len, entries_n, &writer->header))
@@ -97,6 +127,8 @@ int ivs_roster_page_writer_new(const struct ivs_region *region, int fd, uint32_t
 					  writer->header.reserved_len, err);
 	else if (allocate_tables(writer))
 		result = ivs_error_errno(err, ENOMEM, "cannot maintain a roster");
+	else if (!map_reserved(writer))
+		result = ivs_error_errno(err, errno, "cannot map the roster page of the region");
 	if (result) {
 		ivs_roster_page_writer_free(writer);
 		return result;
@@ -114,6 +146,8 @@ void ivs_roster_page_writer_free(struct ivs_roster_page_writer *writer)
 {
 	if (!writer)
 		return;
+	if (writer->map)
+		munmap(writer->map, (size_t)(writer->region_len - writer->map_offset));
 	free(writer->peers);
 	free(writer->table);
 	free(writer->free);
@@ -203,17 +237,37 @@ void ivs_roster_page_writer_finish(struct ivs_roster_page_writer *writer)
 	writer->changed = true;
 }
 
-/* Return: 0 or -errno. */
+/* Detect a region that a client has truncated. */
+static int check_length(const struct ivs_roster_page_writer *writer)
+{
+	struct stat st;
+
+	if (fstat(writer->fd, &st))
+		return -errno;
+	return (uint64_t)st.st_size < writer->region_len ? IVS_ROSTER_PAGE_WRITER_E_CUT : 0;
+}
+
+/* A page is beyond the end of the file, or in a hole and cannot be allocated. */
+static int explain_fault(const struct ivs_roster_page_writer *writer)
+{
+	int result = check_length(writer);
+
+	return result ? result : IVS_ROSTER_PAGE_WRITER_E_NO_PAGE;
+}
+
+/* Return: 0, IVS_ROSTER_PAGE_WRITER_E_*, -errno. */
 static int write_bytes(const struct ivs_roster_page_writer *writer, const uint8_t *bytes,
 		       size_t len, uint64_t offset)
 {
 	/* P-4: keep the order of writes even on machines that reorder stores. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	while (len) {
-		ssize_t n = pwrite(writer->fd, bytes, len, (off_t)offset);
+		struct iovec from = {(void *)(uintptr_t)bytes, len};
+		struct iovec to = {writer->map + (offset - writer->map_offset), len};
+		ssize_t n = process_vm_writev(writer->pid, &from, 1, &to, 1, 0);
 
-		if (n < 0 && errno == EINTR)
-			continue;
+		if (n < 0 && errno == EFAULT)
+			return explain_fault(writer);
 		if (n <= 0)
 			return n ? -errno : -EIO;
 		bytes += n;
@@ -254,16 +308,6 @@ static int write_header(const struct ivs_roster_page_writer *writer)
 
 	ivs_roster_page_put_header(&writer->header, bytes);
 	return write_bytes(writer, bytes, sizeof(bytes), writer->region_len - IVS_ROSTER_PAGE_LEN);
-}
-
-/* Detect a region that a client has truncated: writing to it would extend it again. */
-static int check_length(const struct ivs_roster_page_writer *writer)
-{
-	struct stat st;
-
-	if (fstat(writer->fd, &st))
-		return -errno;
-	return (uint64_t)st.st_size < writer->region_len ? IVS_ROSTER_PAGE_WRITER_E_CUT : 0;
 }
 
 int ivs_roster_page_writer_flush(struct ivs_roster_page_writer *writer)

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Writing the roster page at the end of the region, for guests and other peers that are not clients
- * of the server (P-1 to P-10 in PROTOCOL.md). Uses pwrite(2): the server never maps the region.
+ * of the server (P-1 to P-10 in PROTOCOL.md). The server maps this part of the region only, and
+ * never accesses the mapping itself.
  */
 #ifndef IVS_ROSTER_PAGE_WRITER_H
 #define IVS_ROSTER_PAGE_WRITER_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "base/syscalls.h"
 #include "ivshmem/region.h"
@@ -16,8 +18,9 @@ extern const struct ivs_syscall ivs_roster_page_writer_syscalls[];
 
 enum ivs_roster_page_writer_error {
 	IVS_ROSTER_PAGE_WRITER_E_SIZE = 1,   /* the region is too small for @entries_n */
-	IVS_ROSTER_PAGE_WRITER_E_UNWRITABLE, /* the region does not support write(2) */
+	IVS_ROSTER_PAGE_WRITER_E_HUGE_PAGES, /* the region has huge pages */
 	IVS_ROSTER_PAGE_WRITER_E_CUT,	     /* a client has truncated the region */
+	IVS_ROSTER_PAGE_WRITER_E_NO_PAGE,    /* a client has punched a hole; no memory is free */
 };
 
 /**
@@ -35,6 +38,8 @@ struct ivs_roster_page_writer_peer {
 
 /**
  * struct ivs_roster_page_writer - the page as it should be, and which parts have to be written
+ * @pid:        this process
+ * @map:        the mapped end of the region, from @map_offset on; NULL: not mapped
  * @header:     the header; its sequence is odd if the last write was not completed
  * @peers:      the peers by id
  * @table:      the bytes of all entries
@@ -46,6 +51,9 @@ struct ivs_roster_page_writer_peer {
  */
 struct ivs_roster_page_writer {
 	int fd;
+	pid_t pid;
+	uint8_t *map;
+	uint64_t map_offset;
 	uint64_t region_len;
 	struct ivs_roster_page_header header;
 	struct ivs_roster_page_writer_peer *peers;
@@ -61,15 +69,14 @@ struct ivs_roster_page_writer {
  * ivs_roster_page_writer_new() - make a writer of an empty roster page, which continues the
  * generation of a former server, if the region has one
  * @region:    the region, which must outlive the writer
- * @fd:        the region's file, open for the server alone; must outlive the writer
  * @entries_n: number of peers for which there is room, 1 to 65536
  *
  * Writes nothing yet.
  *
- * Return: 0, IVS_ROSTER_PAGE_WRITER_E_SIZE, _UNWRITABLE, -errno.
+ * Return: 0, IVS_ROSTER_PAGE_WRITER_E_SIZE, _HUGE_PAGES, -errno.
  */
-IVS_MUST_USE int ivs_roster_page_writer_new(const struct ivs_region *region, int fd,
-					    uint32_t entries_n, struct ivs_roster_page_writer **out,
+IVS_MUST_USE int ivs_roster_page_writer_new(const struct ivs_region *region, uint32_t entries_n,
+					    struct ivs_roster_page_writer **out,
 					    struct ivs_error *err);
 
 /** ivs_roster_page_writer_free() - free the writer, leaving the region as it is; NULL is fine */
@@ -96,7 +103,7 @@ void ivs_roster_page_writer_finish(struct ivs_roster_page_writer *writer);
  *
  * After a failure the next flush writes everything.
  *
- * Return: 0, IVS_ROSTER_PAGE_WRITER_E_CUT, -errno.
+ * Return: 0, IVS_ROSTER_PAGE_WRITER_E_CUT, _NO_PAGE, -errno.
  */
 IVS_MUST_USE int ivs_roster_page_writer_flush(struct ivs_roster_page_writer *writer);
 

@@ -26,43 +26,29 @@ static void list_greeted(struct ivs_server *server)
 	}
 }
 
-static int report_failure(int result, struct ivs_error *err)
+static const char *failure_text(int result)
 {
 	if (result == IVS_ROSTER_PAGE_WRITER_E_CUT)
-		return ivs_error_set(err, IVS_PUBLISH_E_REGION,
-				     "another process has truncated the region");
-	return ivs_error_errno(err, -result, "cannot write the roster into the region");
+		return "another process has truncated the region";
+	if (result == IVS_ROSTER_PAGE_WRITER_E_NO_PAGE)
+		return "the region has a hole, and no memory (or space on the disk) is free for it";
+	return strerrordesc_np(-result);
 }
 
-/*
- * Clients of a former server that did not have the file, or cannot open it again, are not dropped
- * for it.
- */
-static int open_page(struct ivs_server *server, struct ivs_error *err)
+static int report_failure(int result, struct ivs_error *err)
 {
-	int fd = ivs_handover_open_page(server->handover, server->region, err);
-
-	if (fd >= 0 || !server->handover->resumed)
-		return fd;
-	ivs_log(IVS_LOG_WARNING,
-		"%s: until the next restart a client can keep the server from updating the roster "
-		"in the region",
-		err->text);
-	return ivs_region_fd(server->region);
+	return ivs_error_set(err, result < 0 ? result : IVS_PUBLISH_E_REGION,
+			     "cannot write the roster into the region: %s", failure_text(result));
 }
 
 int ivs_server_open_roster_page(struct ivs_server *server, uint32_t entries_n,
 				struct ivs_error *err)
 {
-	int fd;
 	int result;
 
 	if (!entries_n)
 		return 0;
-	fd = open_page(server, err);
-	if (fd < 0)
-		return fd;
-	result = ivs_roster_page_writer_new(server->region, fd, entries_n, &server->page, err);
+	result = ivs_roster_page_writer_new(server->region, entries_n, &server->page, err);
 	if (result)
 		return result < 0 ? result : IVS_PUBLISH_E_REGION;
 	list_greeted(server);
@@ -92,8 +78,7 @@ static void log_change(struct ivs_server *server, int result)
 	if (result && !server->publish_failed)
 		ivs_log(IVS_LOG_WARNING,
 			"cannot publish the roster in the region, retrying once a second: %s",
-			result == IVS_ROSTER_PAGE_WRITER_E_CUT ? "a client has truncated the region"
-							       : strerrordesc_np(-result));
+			failure_text(result));
 	if (!result && server->publish_failed)
 		ivs_log(IVS_LOG_WARNING, "the roster is published again");
 	server->publish_failed = result;

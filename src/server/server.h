@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The server: accepts clients, announces them to each other, and passes fds. It is not on the data
- * path, never maps the region and never rings a doorbell.
+ * path and never rings a doorbell. Of the region it maps only the roster page.
  */
 #ifndef IVS_SERVER_SERVER_H
 #define IVS_SERVER_SERVER_H

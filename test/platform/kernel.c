@@ -287,10 +287,7 @@ Test(kernel, a_datagram_socket_shows_whether_a_listener_is_alive, .timeout = TIM
 	rmdir(dir);
 }
 
-/*
- * writer.c writes the roster page with pwrite(2), which memory of huge pages does not support
- * (PROTOCOL.md, P-10).
- */
+/* region/received.c and the helper pread(2) the memory of a region; hugetlbfs has no write(2). */
 Test(kernel, huge_pages_cannot_be_written_to_but_ordinary_memory_can, .timeout = TIMEOUT)
 {
 	const unsigned int flags[] = {MFD_CLOEXEC, MFD_CLOEXEC | MFD_HUGETLB};

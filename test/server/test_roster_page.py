@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """ivshmem-server --roster: the connected peers, read from the end of the region by an independent
 reader (rules P-1 to P-9) and by the client program over a transport without a server."""
+import ctypes
 import errno
 import fcntl
 import mmap
 import os
-import pwd
 import random
 import re
+import resource
 import signal
 import struct
 import subprocess
@@ -18,11 +19,14 @@ import pytest
 
 from support.py.clients import join
 from support.py.programs import TIMEOUT, wait_until
+from support.py.stuck_epoll import StuckInode
 from support.py.wire import RawClient
 
 PAGE = 4096
 SIZE = 1 << 20
 PAUSE = 0.0005  # s
+LIBC = ctypes.CDLL(None, use_errno=True)
+PUNCH = 3  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 
 
 class Roster:
@@ -295,14 +299,13 @@ def test_impossible_sizes_are_errors(place, options, status, message):
     assert not place.shm_path.exists() and not place.socket.exists()
 
 
-def test_file_size_limit_is_an_error(place):
-    """A region larger than "ulimit -f" cannot be written to: the server reports an error instead of
-    being killed by SIGXFSZ."""
-    make_region(place)
-    done = place.run("prlimit", "--fsize=65536", place.server_program, "-F", "-S", place.socket,
-                     "-M", place.shm, "-l", "1M", "--roster")
-    assert done.returncode == 1
-    assert "cannot write the roster into the region: File too large" in done.stderr
+def test_file_size_limit_does_not_matter(place):
+    """The server updates the page of a region that is larger than "ulimit -f"."""
+    server = place.server("-n", "1", "--roster", "-l", "1M")
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (PAGE, PAGE))
+    shown = roster(place)
+    join(place)
+    wait_until(lambda: shown.shows([0]), "it is shown")
 
 
 def test_client_truncates_the_region(place):
@@ -340,7 +343,7 @@ def set_flag(client, flag):
                                         ("file", "O_APPEND"), ("file", "O_DIRECT")])
 def test_client_sets_flags_of_the_regions_open_file(place, kind, flag):
     """A client cannot keep the server from writing the page, nor make the region longer, with flags
-    of the region's open file: the server has another, also after an upgrade. At its end the server
+    of the region's open file, also after an upgrade. At its end the server
     marks the page as not maintained."""
     path = {"memfd": None, "shm": place.shm_path, "file": place.dir / "region"}[kind]
     region = {"memfd": "memfd:", "shm": f"shm:{place.shm}", "file": f"file:{path}"}[kind]
@@ -362,53 +365,63 @@ def test_client_sets_flags_of_the_regions_open_file(place, kind, flag):
     assert shown.read()[2] is False
 
 
-@pytest.mark.parametrize("stored", ["stored", "absent", "of another region"])
-def test_flags_of_the_open_file_after_a_restart(place, manager, stored):
-    """The same after a crash: the service manager has the server's own open file, or the server
-    opens the region again (as after an older server, which had none)."""
-    manager.start("-F", "-v", "-n", "1", "--roster", "-S", place.socket,
-                  region=("-r", "memfd:", "-l", "1M"))
+@pytest.mark.parametrize("kind", ["memfd", "shm", "file"])
+def test_client_holds_the_lock_of_the_regions_inode(place, kind):
+    """A client holds the lock that each write(2) to the region takes. The server updates the page,
+    greets clients and exits nevertheless, also after an upgrade."""
+    path = {"memfd": None, "shm": place.shm_path, "file": place.dir / "region"}[kind]
+    region = {"memfd": "memfd:", "shm": f"shm:{place.shm}", "file": f"file:{path}"}[kind]
+    if path:  # otherwise the server removes the file at the end, and unlink(2) takes the lock, too
+        path.write_bytes(bytes(SIZE))
+    server = place.server("-n", "1", "--roster", region=["-r", region, "-l", "1M"])
     hostile = join(place)
     shown = roster(place, f"/proc/self/fd/{hostile.memory}")
-    set_flag(hostile, os.O_APPEND)
-    manager.wait_idle()
-    manager.end_service(signal.SIGKILL)
-    other = os.memfd_create("other")
-    if stored == "of another region":
-        manager.replace("ivshmem.page", other)
-    elif stored == "absent":
-        manager.store.remove(("ivshmem.page", manager.fd("ivshmem.page")))
-    manager.start()
-    join(place)
-    wait_until(lambda: shown.shows([0, 1]), "the page shows a join")
-    manager.settle()
-    assert manager.names().count("ivshmem.page") == 1
-    assert os.path.sameopenfile(manager.fd("ivshmem.page"), hostile.memory)
-    assert manager.server.err.count("cannot publish") == 0
-    os.close(other)
+    with StuckInode(hostile.memory):
+        join(place)
+        wait_until(lambda: shown.shows([0, 1]), "the page shows a join")
+        server.signal(signal.SIGUSR2)
+        server.err.wait("resumed 2 clients of 2")
+        join(place)
+        wait_until(lambda: shown.shows([0, 1, 2]), "the page shows a join after an upgrade")
+        hostile.close()
+        wait_until(lambda: shown.shows([1, 2]), "the page shows that it has left")
+        server.stop()
+        assert shown.read()[2] is False
 
 
-def test_other_region_after_a_restart(place, manager):
-    """If a restart changes the region, the manager drops the former one's open file; without
-    --roster it has none."""
-    options = ("-F", "-v", "-n", "1", "-S", place.socket)
-    manager.start(*options, "--roster", region=("-r", "memfd:", "-l", "1M"))
-    manager.wait(lambda: "ivshmem.page" in manager.names(), "it is stored")
-    manager.restart(*options, region=("-r", "memfd:", "-l", "2M"))
-    manager.settle()
-    assert sorted(manager.names()) == ["ivshmem.listener", "ivshmem.region", "ivshmem.state"]
+@pytest.fixture
+def small_disk(place):
+    """A file system with room for little more than a region."""
+    disk = place.dir / "disk"
+    disk.mkdir()
+    done = place.run("mount", "-t", "tmpfs", "-o", f"size={SIZE + 4 * PAGE}", "none", disk)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield disk
+    place.end_all()
+    place.run("umount", disk)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
-def test_region_that_the_server_cannot_open_again(place):
-    """If the region's mode keeps the server's user from opening it, --roster is an error with the
-    cure."""
-    nobody = pwd.getpwnam("nobody")
-    os.chown(place.dir, nobody.pw_uid, -1)
-    done = place.run_server("-F", "-S", place.socket, "-r", "memfd:", "-l", "1M", "--roster",
-                            "--region-mode", "0400", preexec_fn=lambda: os.setuid(nobody.pw_uid))
-    assert (done.returncode, "its owner and mode must let the server's user write to it" in
-            done.stderr) == (1, True), done.stderr
+def test_client_punches_a_hole(place, small_disk):
+    """A client punches a hole into the roster page, and nothing is free to fill it. The server
+    continues, reports it once, and writes the whole page when there is room again."""
+    path, filler = small_disk / "region", small_disk / "filler"
+    server = place.server("-n", "1", "--roster", region=["-r", f"file:{path}", "-l", "1M"])
+    hostile = join(place)
+    wait_until(lambda: roster(place, path).shows([0]), "it is shown")
+    assert not LIBC.fallocate(hostile.memory, PUNCH, ctypes.c_long(SIZE - PAGE),
+                              ctypes.c_long(PAGE))
+    with open(filler, "wb", buffering=0) as file, pytest.raises(OSError):
+        while True:
+            file.write(bytes(PAGE))
+    stay = join(place)
+    server.err.wait("cannot publish the roster in the region, retrying once a second: the region "
+                    "has a hole")
+    filler.unlink()
+    server.err.wait("the roster is published again")
+    assert roster(place, path).ids() == [0, stay.id]
+    assert server.err.count("cannot publish the roster") == 1
+    server.stop()
 
 
 def test_client_writes_garbage_to_the_page(place):

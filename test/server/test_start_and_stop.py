@@ -2,6 +2,7 @@
 """ivshmem-server from start to exit: signals, existing sockets and pidfiles, running in the
 background."""
 import os
+import pathlib
 import signal
 import stat
 
@@ -9,6 +10,7 @@ import pytest
 
 from support.py.clients import connect_client, join, knows_all
 from support.py.programs import Daemon, wait_until
+from support.py.stuck_epoll import StuckInode
 from support.py.wire import accepts, readable, ring
 
 
@@ -28,6 +30,37 @@ def test_end_by_signal(place, number):
     assert not place.socket.exists() and not place.shm_path.exists()
     ring(clients[0].peers[2][0])
     assert readable(clients[2].own) == [0]
+
+
+def waits_for_a_lock(process):
+    """Return: whether the process is in an uninterruptible wait."""
+    stat_file = pathlib.Path(f"/proc/{process.pid}/stat")
+    return stat_file.read_text().rsplit(")", 1)[1].split()[0] == "D"
+
+
+def test_lock_of_the_inode_at_start_and_end(place):
+    """Known limit (SECURITY.md): while another process holds the lock of the inode of an existing
+    region, a server does not start, and one that removes its region does not end. Both go on when
+    that process ends. (The region is not in /dev/shm, whose other users would have to wait, too.)
+    """
+    region = place.dir / "region"
+    region.write_bytes(bytes(1 << 20))
+    options = (place.server_program, "-F", "-S", place.socket, "-r", f"file:{region}", "-l", "1M")
+    with open(region, "r+b") as file, StuckInode(file.fileno()):
+        server = place.start(*options)
+        wait_until(lambda: waits_for_a_lock(server), "it waits")
+        assert not place.socket.exists()
+    wait_until(lambda: accepts(place.socket), "it starts when the lock is free")
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    region.unlink()
+    server = place.start(*options)
+    wait_until(lambda: accepts(place.socket), "it has created the region")
+    with open(region, "r+b") as file, StuckInode(file.fileno()):
+        server.signal(signal.SIGTERM)
+        wait_until(lambda: waits_for_a_lock(server), "it waits")
+    assert server.wait() == 0
+    assert not region.exists()
 
 
 def test_end_with_idle_clients(place):

@@ -12,7 +12,6 @@ static const char *const own_names[IVS_HANDOVER_OWN_N] = {
 	[IVS_HANDOVER_STATE] = NAME_STATE,
 	[IVS_HANDOVER_REGION] = NAME_REGION,
 	[IVS_HANDOVER_LISTENER] = NAME_LISTENER,
-	[IVS_HANDOVER_PAGE] = NAME_PAGE,
 };
 
 /*
@@ -31,8 +30,6 @@ static int store_one(struct ivs_handover *handover, enum ivs_handover_own own)
 	if (result)
 		return result;
 	handover->has_former[own] = false;
-	if (named.fd < 0)
-		return 0;
 	result = ivs_service_store(&handover->service, &named, 1, &done_n);
 	if (!result)
 		handover->unstored_fds[own] = -1;
@@ -59,10 +56,8 @@ static int forget_names(struct ivs_handover *handover)
 static void clear_unstored(struct ivs_handover *handover)
 {
 	ivs_inherited_free(&handover->forget);
-	for (unsigned int own = 0; own < IVS_HANDOVER_OWN_N; own++) {
+	for (unsigned int own = 0; own < IVS_HANDOVER_OWN_N; own++)
 		handover->unstored_fds[own] = -1;
-		handover->has_former[own] = false;
-	}
 }
 
 int ivs_handover_retry_store(struct ivs_handover *handover)
@@ -71,7 +66,7 @@ int ivs_handover_retry_store(struct ivs_handover *handover)
 
 	if (ivs_service_exists(&handover->service)) {
 		for (unsigned int own = 0; !result && own < IVS_HANDOVER_OWN_N; own++) {
-			if (handover->unstored_fds[own] >= 0 || handover->has_former[own])
+			if (handover->unstored_fds[own] >= 0)
 				result = store_one(handover, own);
 		}
 		if (!result)
@@ -136,16 +131,12 @@ int ivs_handover_list_own(const struct ivs_handover *handover, const struct ivs_
 		[IVS_HANDOVER_STATE] = handover->state_fd,
 		[IVS_HANDOVER_REGION] = fds->region,
 		[IVS_HANDOVER_LISTENER] = fds->listener,
-		[IVS_HANDOVER_PAGE] = handover->page_fd,
 	};
 	int result = 0;
 
-	for (unsigned int own = 0; !result && own < IVS_HANDOVER_OWN_N; own++) {
-		if (all[own] < 0)
-			continue;
+	for (unsigned int own = 0; !result && own < IVS_HANDOVER_OWN_N; own++)
 		result = ivs_handover_list_named(out, all[own], own_names[own],
 						 handover->unstored_fds[own] < 0);
-	}
 	for (size_t i = 0; !result && i < handover->forget.n; i++)
 		result = ivs_inherited_add(out, IVS_NAMED_FD_NONE, handover->forget.fds[i].name);
 	return result;

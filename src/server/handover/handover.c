@@ -224,7 +224,6 @@ void ivs_handover_close(struct ivs_handover *handover)
 {
 	unmap_memory(handover);
 	ivs_fd_close(&handover->state_fd);
-	ivs_fd_close(&handover->page_fd);
 	ivs_inherited_close(&handover->inherited);
 	ivs_inherited_free(&handover->forget);
 	ivs_service_close(&handover->service);
@@ -265,53 +264,6 @@ static int adopt_region(const struct ivs_handover *handover, const char *address
 	return 0;
 }
 
-static bool is_same_file(int fd, int other_fd)
-{
-	struct stat st;
-	struct stat other_st;
-
-	return !fstat(fd, &st) && !fstat(other_fd, &other_st) && ivs_stat_same(&st, &other_st);
-}
-
-/* The manager drops one of another region. */
-static void take_page(struct ivs_handover *handover, const struct ivs_region *region)
-{
-	IVS_OWNED_FD fd = ivs_handover_take_own(handover, IVS_HANDOVER_PAGE);
-
-	if (fd < 0)
-		return;
-	if (is_same_file(fd, ivs_region_fd(region))) {
-		handover->page_fd = ivs_fd_take(&fd);
-		return;
-	}
-	handover->unstored_fds[IVS_HANDOVER_PAGE] = -1;
-	handover->has_former[IVS_HANDOVER_PAGE] = true;
-}
-
-int ivs_handover_open_page(struct ivs_handover *handover, const struct ivs_region *region,
-			   struct ivs_error *err)
-{
-	char path[40];
-
-	if (handover->page_fd >= 0)
-		return handover->page_fd;
-	if (handover->in_place) /* the filter does not permit to open it */
-		return ivs_error_set(err, -EPERM,
-				     "the former program did not open the region for the roster");
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", ivs_region_fd(region));
-	/* O_NONBLOCK: do not wait for a process that holds a lease on the file. */
-	handover->page_fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
-	if (handover->page_fd >= 0) {
-		ivs_handover_store_own(handover, IVS_HANDOVER_PAGE, handover->page_fd);
-		return handover->page_fd;
-	}
-	if (errno == EACCES)
-		return ivs_error_set(err, -EACCES,
-				     "cannot open the region for the roster: Permission denied: "
-				     "its owner and mode must let the server's user write to it");
-	return ivs_error_errno(err, errno, "cannot open the region for the roster (by %s)", path);
-}
-
 /* Start with new state, because with another region no client can be resumed. */
 static int restart_state(struct ivs_handover *handover, struct ivs_error *err)
 {
@@ -335,10 +287,7 @@ int ivs_handover_open_region(struct ivs_handover *handover, const char *address,
 
 	if (handover->resumed && is_same_region(handover, address, opts, fd)) {
 		notes->resumed_n++;
-		result = adopt_region(handover, address, &fd, out, err);
-		if (!result)
-			take_page(handover, *out);
-		return result;
+		return adopt_region(handover, address, &fd, out, err);
 	}
 	handover->unstored_fds[IVS_HANDOVER_REGION] = -1;
 	/* Open the region first: if this fails, the next start can resume the former state. */
@@ -352,7 +301,6 @@ int ivs_handover_open_region(struct ivs_handover *handover, const char *address,
 	notes->region_created = ivs_region_created(*out);
 	notes->region_len = ivs_region_size(*out);
 	ivs_handover_store_own(handover, IVS_HANDOVER_REGION, ivs_region_fd(*out));
-	take_page(handover, *out);
 	return 0;
 }
 

@@ -61,7 +61,6 @@ enum ivs_handover_own {
 	IVS_HANDOVER_STATE,
 	IVS_HANDOVER_REGION,
 	IVS_HANDOVER_LISTENER,
-	IVS_HANDOVER_PAGE, /* only with a roster page */
 	IVS_HANDOVER_OWN_N,
 };
 
@@ -78,7 +77,6 @@ enum ivs_handover_own {
  * @has_former:   the manager may have a former server's fd of this name and must first drop it
  * @forget:    names of fds that the manager still has to drop
  * @rest:      fds of a former process's clients that are not resumed
- * @page_fd:   the region, as an open file that no client shares; -1: not opened
  * @log:       limits log lines when clients leave
  */
 struct ivs_handover {
@@ -93,14 +91,12 @@ struct ivs_handover {
 	bool has_former[IVS_HANDOVER_OWN_N];
 	struct ivs_inherited forget;
 	struct ivs_inherited rest;
-	int page_fd;
 	struct ivs_log_limit log;
 };
 
 #define IVS_HANDOVER_INIT                                                                          \
 	{                                                                                          \
-		.state_fd = -1, .service.sock_fd = -1, .unstored_fds = {-1, -1, -1, -1},           \
-		.page_fd = -1,                                                                     \
+		.state_fd = -1, .service.sock_fd = -1, .unstored_fds = {-1, -1, -1},               \
 	}
 
 extern const struct ivs_syscall ivs_handover_syscalls[];
@@ -149,19 +145,6 @@ struct ivs_handover_notes *ivs_handover_notes(const struct ivs_handover *handove
 IVS_MUST_USE int ivs_handover_open_region(struct ivs_handover *handover, const char *address,
 					  const struct ivs_region_options *opts,
 					  struct ivs_region **out, struct ivs_error *err);
-
-/**
- * ivs_handover_open_page() - open the region for writing the roster page; closed with @handover
- *
- * Clients have the region's own fd, and with it they can set flags of the open file that concern
- * all processes that use it: O_APPEND moves each pwrite(2) to the end, O_DIRECT refuses those that
- * are not aligned. So the page is written through an open file that is never sent. After an upgrade
- * or a restart it is the former process's; otherwise it is opened, by /proc.
- *
- * Return: an fd, or -errno.
- */
-IVS_MUST_USE int ivs_handover_open_page(struct ivs_handover *handover,
-					const struct ivs_region *region, struct ivs_error *err);
 
 /**
  * ivs_handover_take_listener() - take the former server's listening socket, or the manager's

@@ -12,7 +12,6 @@
 #define NAME_STATE NAME_PREFIX "state"
 #define NAME_REGION NAME_PREFIX "region"
 #define NAME_LISTENER NAME_PREFIX "listener"
-#define NAME_PAGE NAME_PREFIX "page"
 #define NAME_CONTROL NAME_PREFIX "control" /* never stored, only passed in an upgrade */
 #define NAME_MANAGER NAME_PREFIX "manager" /* never stored, only passed in an upgrade */
 #define NAME_CLOSER NAME_PREFIX "closer"   /* never stored, only passed in an upgrade */

@@ -198,8 +198,7 @@ int main(void)
 		fprintf(stderr, "%s\n", err.text);
 		return 1;
 	}
-	if (ivs_roster_page_writer_new(region, ivs_region_fd(region),
-				       IVS_ROSTER_PAGE_ENTRIES_DEFAULT, &page, &err) ||
+	if (ivs_roster_page_writer_new(region, IVS_ROSTER_PAGE_ENTRIES_DEFAULT, &page, &err) ||
 	    ivs_roster_page_writer_flush(page) || ivs_peer_open(address, NULL, &peer, &err)) {
 		fprintf(stderr, "cannot begin\n");
 		return ivs_region_remove(region) ? 2 : 1;

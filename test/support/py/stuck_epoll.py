@@ -8,7 +8,8 @@ ends that wait. A process that adds this epoll to another epoll waits for it whi
 mutex, which every process needs that nests epolls. (With memory of a FUSE file system in place of
 userfaultfd(2), all this needs no privileges.)
 
-In the same way setsockopt(2) keeps the lock of a socket while it copies a value.
+In the same way setsockopt(2) keeps the lock of a socket while it copies a value, and write(2) the
+lock of a file's inode.
 """
 import ctypes
 import mmap
@@ -74,6 +75,13 @@ class StuckSocket(Stuck):
         super().__init__("socket", [sock.fileno()])
 
 
+class StuckInode(Stuck):
+    """Hold the lock of a file's inode. @file is open for writing; nothing is written."""
+
+    def __init__(self, file):
+        super().__init__("inode", [file])
+
+
 def helper_states(pid):
     """Return: the states of the helper processes that close fds for the program with this process
     id. They have its command line."""
@@ -132,6 +140,8 @@ def hold(way, fds):
     if way == "socket":  # the first half of a struct linger is copied before the lock is taken
         call, words = libc.setsockopt, (fds[0], socket.SOL_SOCKET, socket.SO_LINGER,
                                         ctypes.c_void_p(address - 4), 8)
+    elif way == "inode":
+        call, words = libc.pwrite, (fds[0], ctypes.c_void_p(address), 8, 0)
     else:
         epoll = watch(fds)
         call, words = libc.epoll_wait, (epoll.fileno(), ctypes.c_void_p(address), 1, -1)

@@ -48,9 +48,7 @@ TestSuite(peer_roster, .init = setup, .fini = teardown);
 static void open_page(uint32_t entries_n)
 {
 	ivs_roster_page_writer_free(page);
-	cr_assert_eq(
-		ivs_roster_page_writer_new(region, ivs_region_fd(region), entries_n, &page, NULL),
-		0);
+	cr_assert_eq(ivs_roster_page_writer_new(region, entries_n, &page, NULL), 0);
 	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
 }
 

@@ -3,29 +3,32 @@
  * Read the roster page while the server writes it (rule P-4 of PROTOCOL.md), with every possible
  * interleaving of loads and stores, for a few small histories.
  *
- * The writer is the server's code with pwrite(2) replaced by a function that records each write as
- * stores of words, or of single bytes for the sequence, in one of several orders in which the
- * kernel may copy. The reader is the library's code. Before each of its loads, any number of the
- * next recorded stores are applied; loads of words that never change are left out. On failure the
- * program prints the number of stores before each load.
+ * The writer is the server's code with process_vm_writev(2) replaced by a function that records
+ * each write as stores of words, or of single bytes for the sequence, in one of several orders in
+ * which the kernel may copy. The reader is the library's code. Before each of its loads, any number
+ * of the next recorded stores are applied; loads of words that never change are left out. On
+ * failure the program prints the number of stores before each load.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "ivshmem/region.h"
 
 static uint64_t test_load(const uint64_t *word);
-static ssize_t test_pwrite(int fd, const void *bytes, size_t len, off_t offset);
+static ssize_t test_writev(const struct iovec *from, const struct iovec *to);
 
 #define LOAD(word) test_load(word)
-#define pwrite test_pwrite
+#define process_vm_writev(pid, from, from_n, to, to_n, flags) test_writev(from, to)
 #include "../../../src/roster_page/format.c"
 #include "../../../src/roster_page/writer.c"
-#undef pwrite
+#undef process_vm_writev
 
 #define REGION_LEN 8192
 #define ENTRIES_N 2
@@ -57,6 +60,7 @@ static uint8_t beginning[REGION_LEN];	/* @image before the first step */
 static bool changes[REGION_LEN / 8];
 static enum order order;
 static bool noting;
+static const struct ivs_roster_page_writer *mapped; /* the writer whose mapping is written to */
 static struct step steps[STEPS_MAX];
 static unsigned int steps_n;
 static struct moment moments[FLUSHES_MAX + 1];
@@ -103,12 +107,15 @@ static size_t pick(size_t i, size_t n)
 	}
 }
 
-static ssize_t test_pwrite(int fd, const void *bytes, size_t len, off_t offset)
+static ssize_t test_writev(const struct iovec *from, const struct iovec *to)
 {
+	const uint8_t *bytes = from->iov_base;
+	size_t len = from->iov_len;
+	size_t offset = mapped->map_offset + (size_t)((uint8_t *)to->iov_base - mapped->map);
 	size_t piece = offset == SEQUENCE_OFFSET ? 1 : 8;
 
-	(void)fd;
-	if (offset < REGION_LEN - (off_t)IVS_ROSTER_PAGE_LEN || (size_t)offset + len > REGION_LEN)
+	if (offset < REGION_LEN - IVS_ROSTER_PAGE_LEN || offset + len > REGION_LEN ||
+	    to->iov_len != len)
 		fail("a write outside the reserved page");
 	if (!noting) {
 		memcpy(image + offset, bytes, len);
@@ -117,7 +124,7 @@ static ssize_t test_pwrite(int fd, const void *bytes, size_t len, off_t offset)
 	for (size_t i = 0; i < len / piece; i++) {
 		size_t at = pick(i, len / piece) * piece;
 
-		note_step((size_t)offset + at, (const uint8_t *)bytes + at, piece);
+		note_step(offset + at, bytes + at, piece);
 	}
 	return (ssize_t)len;
 }
@@ -230,9 +237,10 @@ static unsigned long run_all(const char *history, unsigned int tries)
 
 	opts.size = REGION_LEN;
 	if (ivs_region_open("memfd:", &opts, &region, NULL) ||
-	    ivs_roster_page_writer_new(region, ivs_region_fd(region), ENTRIES_N, &page, NULL))
+	    ivs_roster_page_writer_new(region, ENTRIES_N, &page, NULL))
 		abort();
 	memset(image, 0, sizeof(image));
+	mapped = page;
 	page->header.sequence = 0xf8; /* so that increments soon carry into the next byte */
 	note_history(page, history);
 	choices_n = 0;
