@@ -125,7 +125,7 @@ def prepare_remains(where):
 STARTS = {
     "fresh": (prepare_nothing, lambda where: ["-M", where.shm, "--socket-mode", "0600"], True),
     "remains": (prepare_remains, lambda where: ["-M", where.shm], True),
-    "sealed": (prepare_nothing, lambda where: ["-r", "memfd:"], True),
+    "sealed": (prepare_nothing, lambda where: ["-r", "memfd:", "--roster"], True),
     "unlinked": (prepare_nothing, lambda where: ["-r", f"dir:{where.dir}"], True),
     "background": (prepare_nothing, lambda where: ["-M", where.shm], False),
 }
@@ -394,7 +394,7 @@ class Theatre:
 
 SCENARIOS = {
     "manners": (play_manners, []),
-    "sleeper": (play_sleeper, []),
+    "sleeper": (play_sleeper, ["--roster"]),
     "shortage": (play_shortage, []),
     "stranger": (play_stranger, ["--allow-group", "54321"]),
 }
