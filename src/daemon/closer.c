@@ -93,7 +93,7 @@ static int wait_ms(const struct held *held)
 
 /*
  * The main loop of a helper process. One that holds as much as it can receives nothing until a
- * deadline, instead of closing an fd early. At the end it waits for deadlines only: the socket stays
+ * deadline, instead of closing an fd early. At the end it waits for deadlines only: the socket is
  * in the epoll while another helper process has it, and would report the end again and again.
  */
 static void serve(int sock, int epoll_fd, struct held *held)
