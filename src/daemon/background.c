@@ -87,7 +87,7 @@ static int open_pidfile(const char *path, bool *made)
 	return *made ? open(path, O_RDWR | O_CREAT | O_EXCL | OPEN_FLAGS, 0644) : fd;
 }
 
-/* Lock the file that is open as @fd with an fd that cannot write. Return: as ivs_pidfile_open(). */
+/* Lock the file of @fd through a read-only fd of its own. Return: as ivs_pidfile_open(). */
 static int lock_for_good(int fd, const char *path, int *lock_fd, int *same, struct ivs_error *err)
 {
 	int result;

@@ -12,9 +12,9 @@ extern const struct ivs_syscall ivs_background_syscalls[];
 
 /**
  * struct ivs_pidfile - a file with our process id, locked while the process runs
- * @fd:   locked, and for reading only, so that nobody who takes over the process can
- *        change the number; -1: none
- * @write_fd: until the number is written
+ * @fd:   locked, and open for reading only, so that an attacker who takes over the process
+ *        cannot change the number; -1: none
+ * @write_fd: open for writing until the process id has been written; then -1
  * @ours: this process created or wrote the file, and removes it at exit
  * @path: must stay valid as long as this structure
  */
@@ -33,8 +33,8 @@ enum ivs_pidfile_error {
 /**
  * ivs_pidfile_open() - lock @path, without writing to it
  *
- * A file is refused if it holds anything but a number, or if another user than root and the user of
- * this process owns it, or if all users can write to it.
+ * A file is refused if it holds anything but a number, if its owner is neither root nor the user of
+ * this process, or if all users can write to it.
  *
  * Return: 0, IVS_PIDFILE_E_*, -errno.
  */

@@ -16,8 +16,8 @@ extern const struct ivs_syscall ivs_close_syscalls[];
  * does closing a socket that holds such a socket, as an unread fd or as a connection not yet
  * accepted. A file on FUSE, and any file that an epoll watches (closer.h), can make close(2) block
  * for ever. So these functions pass the fds to helper processes, if ivs_closer_open() has started
- * them. Otherwise they close them here, and a signal ends the wait if it is one that a signal ends:
- * call ivs_stall_open() first.
+ * them. Otherwise the calling thread closes the fds. ivs_stall_open(), which must have been called,
+ * then ends each wait that a signal can end.
  */
 
 /**
@@ -33,13 +33,13 @@ bool ivs_fds_release(int *fds, unsigned int fds_n);
 /**
  * ivs_fds_discard() - close fds that untrusted processes have, too; those that are negative are
  * skipped
- * @fds: set to -1; those that the helper processes do not take stay open until they do
+ * @fds: set to -1; an fd that the helper processes do not take now stays open until they take it
  */
 void ivs_fds_discard(int *fds, unsigned int fds_n);
 
 /**
- * ivs_socket_close() - close a listening socket, which may have connections not yet accepted, at
- * once and here, so that no process listens any more
+ * ivs_socket_close() - close a listening socket, which may have connections not yet accepted. It is
+ * not passed to a helper process, so no process listens any more when this function returns
  * @sock: set to -1
  */
 void ivs_socket_close(int *sock);

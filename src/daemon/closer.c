@@ -93,9 +93,9 @@ static int wait_ms(const struct held *held)
 }
 
 /*
- * The main loop of a helper process. One that holds as much as it can receives nothing until a
- * deadline, instead of closing an fd early. At the end it waits for deadlines only: the socket is
- * in the epoll while another helper process has it, and would report the end again and again.
+ * The main loop of a helper process. When it holds as many fds as it can, it receives nothing until
+ * a deadline, instead of closing an fd early. After the end of the socket it waits for deadlines
+ * only: the epoll would report the end again and again while another helper process has the socket.
  */
 static void serve(int sock, int epoll_fd, struct held *held)
 {
@@ -118,7 +118,7 @@ static void serve(int sock, int epoll_fd, struct held *held)
 /* Before the helper process is confined: it allocates nothing later. Return: 0 or -errno. */
 static int open_held(struct held *held)
 {
-	size_t others_n = IVS_FDPASS_MAX + 8; /* those of the next message, and its own */
+	size_t others_n = IVS_FDPASS_MAX + 8; /* of the next message, and the process's own */
 	struct rlimit limit;
 	void *map = mmap(NULL, HELD_ROOM * sizeof(*held->fds), PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -149,7 +149,7 @@ static void leave_everything(int sock)
 	(void)close_range((unsigned int)sock + 1, ~0U, 0);
 }
 
-/* In a helper process: only one of those that wait is woken for a message. */
+/* In a helper process. A message wakes only one of the helper processes that wait. */
 static _Noreturn void run_helper(int sock, int (*confine)(const void *context), const void *context)
 {
 	struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE};
@@ -363,7 +363,7 @@ int ivs_closer_take(int *fds, unsigned int fds_n)
 void ivs_closer_keep(int *fd)
 {
 	if (!keep(fd, 1))
-		*fd = -1; /* it stays open, and is not counted */
+		*fd = -1; /* the fd stays open, and is not counted */
 }
 
 void ivs_closer_collect(bool collects)
@@ -382,8 +382,9 @@ struct ivs_closer *ivs_closer_use(struct ivs_closer *other)
 }
 
 /*
- * An fd that is left would be closed when the process exits, and could prevent that. While the
- * helper processes are blocked, fds can stay in the socket. It may be full: double its room.
+ * An fd that is still open when the process exits would be closed then, and could block the exit.
+ * Fds can wait in the socket while the helper processes are blocked. If it is full, enlarge its
+ * buffer.
  */
 void ivs_closer_close(void)
 {

@@ -9,12 +9,12 @@
  * So a program that has received such an fd, or passed one on, must not be the last to close it.
  *
  * The program passes these fds to a pool of helper processes instead. A helper process keeps an fd
- * for IVS_CLOSER_HOLD_MS, so that others that are closing it at the same time are not the last
- * either, and then closes it. If that blocks, the other helper processes take over. If all are
- * blocked, fds stay open.
+ * for IVS_CLOSER_HOLD_MS and then closes it, so that other processes that close their copies at the
+ * same time are not the last either. If its close(2) blocks, the other helper processes take over.
+ * If all are blocked, fds stay open.
  *
- * A process has one pool, or several, so that those who block one pool do not affect the fds of
- * others. All functions but ivs_closer_use() are about the one that is in use. Not thread-safe.
+ * A process has one pool, or several: whoever blocks one pool does not affect the others. All
+ * functions but ivs_closer_use() apply to the pool in use. Not thread-safe.
  */
 #ifndef IVS_DAEMON_CLOSER_H
 #define IVS_DAEMON_CLOSER_H
@@ -81,7 +81,7 @@ void ivs_closer_adopt(int fd);
 /** ivs_closer_fd() - the socket of the pool, for ivs_closer_adopt(); -1: there is no pool */
 int ivs_closer_fd(void);
 
-/** ivs_closer_close() - do without the pool from now on; pass on what has been kept */
+/** ivs_closer_close() - pass the kept fds to the pool, and stop using it */
 void ivs_closer_close(void);
 
 enum ivs_closer_error {
@@ -102,9 +102,9 @@ IVS_MUST_USE int ivs_closer_take(int *fds, unsigned int fds_n);
 void ivs_closer_keep(int *fd);
 
 /**
- * ivs_closer_collect() - begin to collect fds, or pass on those that have been collected
+ * ivs_closer_collect() - begin to collect fds, or pass on the collected ones
  *
- * A process that makes this one close very many fds would otherwise fill the socket of the pool
+ * Collected fds share messages. Otherwise very many fds to close would fill the socket of the pool
  * with messages, although no helper process is blocked. At most IVS_CLOSER_COLLECTED_MAX fds are
  * collected.
  */

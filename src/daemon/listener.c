@@ -144,7 +144,7 @@ static int bind_or_replace(int fd, const struct sockaddr_un *addr, mode_t mode,
 /*
  * Open the socket file without following a link, so that it cannot be exchanged for another file
  * afterwards. If it has been exchanged already, it may be another socket, but no other kind of
- * file, and none that has another name.
+ * file, and no file that has a second name.
  */
 static int open_socket_file(const char *path, int *file_fd, struct stat *st, struct ivs_error *err)
 {

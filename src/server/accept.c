@@ -301,7 +301,7 @@ void ivs_server_accept(struct ivs_server *server)
 {
 	if (!server->pending)
 		return;
-	/* Each connection that is refused could leave another fd open. */
+	/* Each refused connection could leave one more fd open. */
 	if (ivs_closer_kept_n() > KEPT_MAX) {
 		pause_accepting(server);
 		return;

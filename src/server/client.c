@@ -112,7 +112,7 @@ void ivs_client_free(struct ivs_client *client)
 {
 	if (!client)
 		return;
-	/* Also without unread fds: some may come before the service manager closes its copy. */
+	/* Even if no fds are unread: more may arrive before the service manager closes its copy. */
 	(void)ivs_fds_release(&client->sock_fd, 1);
 	while (!ivs_client_release(client)) {
 		if (ivs_closer_wait())

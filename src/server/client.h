@@ -16,7 +16,7 @@ extern const struct ivs_syscall ivs_client_syscalls[];
 /* Copies of a client's fds at the service manager, after the client has left. */
 enum ivs_client_dropping {
 	IVS_CLIENT_DROP_DUE,   /* the service manager has to be asked to drop them */
-	IVS_CLIENT_DROP_ASKED, /* it has not reported that it has */
+	IVS_CLIENT_DROP_ASKED, /* it has not yet reported doing so */
 	IVS_CLIENT_DROPPED,    /* it has none */
 };
 

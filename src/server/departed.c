@@ -47,7 +47,7 @@ static void log_stuck(struct ivs_server *server, const struct ivs_client *client
 			(int)client->cred.uid, IVS_CLOSER_HELPERS);
 }
 
-/* The helper processes are busy, or blocked. No event reports when they are not any more. */
+/* The helper processes are busy or blocked. No event tells when that has changed. */
 static void retry_later(struct ivs_server *server, struct ivs_client *client)
 {
 	int64_t now_ns = ivs_clock_ns();
@@ -63,7 +63,7 @@ static void retry_later(struct ivs_server *server, struct ivs_client *client)
 			   ivs_clock_deadline(RELEASE_AGAIN_MS));
 }
 
-/* Sockets of refused connections, whose unread fds no helper process could take yet. */
+/* Retry to pass on the sockets of refused connections that no helper process has taken yet. */
 static void release_kept(struct ivs_server *server)
 {
 	if (ivs_closer_kept_n() && !ivs_loop_timer_is_set(&server->departed_timer) &&
@@ -93,7 +93,7 @@ bool ivs_server_release_departed(struct ivs_server *server, bool all)
 			link = &client->next;
 			continue;
 		}
-		ivs_loop_remove(&client->source); /* again, if that has failed */
+		ivs_loop_remove(&client->source); /* a second time, if the first has failed */
 		if (!ivs_client_release(client)) {
 			retry_later(server, client);
 			break;

@@ -5,22 +5,22 @@
  * Untrusted processes can make the last close(2) of a client's fds block for ever
  * (daemon/closer.h). So the server is the last to close them, after the service manager has dropped
  * its copies, and after the leave has been sent to all clients that know the client and so have
- * copies of its eventfds. Only helper processes are later than the server.
+ * copies of its eventfds. Only the helper processes close their copies later than the server.
  */
 #ifndef IVS_SERVER_DEPARTED_H
 #define IVS_SERVER_DEPARTED_H
 
 #include "server/private.h"
 
-/* Beyond this number the oldest do not wait until their leave has been sent to all. */
+/* If more have left, the fds of the oldest are closed before all clients were sent the leave. */
 #define IVS_DEPARTED_MAX 256
 
 /** ivs_server_depart() - @client has left the roster; its fds are closed when they may be */
 void ivs_server_depart(struct ivs_server *server, struct ivs_client *client);
 
 /**
- * ivs_server_release_departed() - close the fds of those whose time has come
- * @all: also of those whose leave has not been sent to all clients, because fds are short
+ * ivs_server_release_departed() - close the fds of departed clients, as far as this is due
+ * @all: fds are short: also of clients whose leave has not been sent to all others
  *
  * Return: whether any were closed.
  */

@@ -12,7 +12,7 @@
 IVS_SYSCALLS(ivs_flight_syscalls, {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET)}},
 	     IVS_CALL_DUPFD_CLOEXEC, IVS_CALL_GETRLIMIT, {"shutdown"});
 
-/* The kernel counts at least this for a message of 8 bytes (768 or more on 64-bit machines). */
+/* The kernel charges at least this for a message of 8 bytes (768 or more on 64-bit machines). */
 #define MESSAGE_BYTES_MIN 512
 /* Of RLIMIT_NOFILE, for fds in flight to the service manager. */
 #define OTHERS_DIVISOR 16
@@ -56,8 +56,9 @@ void ivs_flight_init(struct ivs_server *server, unsigned int own_fds)
 }
 
 /*
- * How many messages the peer of a socket has not read, at most. The call takes no lock. Rounded
- * down: when the kernel reports that a message has been read, it still counts a byte of it.
+ * An upper bound of the number of messages that the peer of a socket has not read. The call takes
+ * no lock. The number is rounded down, because the kernel still counts one byte of a message when
+ * it reports that the message has been read.
  */
 static unsigned int count_unread(int sock)
 {
@@ -86,7 +87,7 @@ void ivs_flight_update(struct ivs_server *server, struct ivs_client *client)
 		client->user->held = false;
 }
 
-/* How many messages, from the first on, have no more than @fds_max fds in total. */
+/* Return: how many messages, from the first on, have at most @fds_max fds in total. */
 static unsigned int count_messages(const struct ivs_v0_message *msgs, unsigned int msgs_n,
 				   unsigned int fds_max)
 {
@@ -201,7 +202,7 @@ void ivs_flight_end(struct ivs_server *server, struct ivs_client *client)
 	server->users.kept_n++;
 	kept = malloc(sizeof(*kept));
 	if (!kept)
-		return; /* what is in flight to it is counted for ever */
+		return; /* the fds in flight to the client stay counted for ever */
 	*kept = (struct ivs_kept){.source.handle = handle_kept,
 				  .sock_fd = take_socket(client),
 				  .user = client->user,
@@ -211,7 +212,7 @@ void ivs_flight_end(struct ivs_server *server, struct ivs_client *client)
 	if (server->kept)
 		server->kept->link = &kept->next;
 	server->kept = kept;
-	/* Without the event, it is counted for ever, too. */
+	/* Without the event, the fds in flight stay counted for ever, too. */
 	if (ivs_loop_add(&server->loop, &kept->source, kept->sock_fd, EPOLLOUT | EPOLLET))
 		ivs_socket_discard(&kept->sock_fd);
 }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * File descriptors in flight to clients: sent, and not read. The kernel counts them for the
- * server's user, and beyond RLIMIT_NOFILE sends no more of them, to no client.
+ * server's user, and beyond RLIMIT_NOFILE it sends none to any client.
  *
- * Each client that has none in flight may be sent a message with one, whatever others do. So each
- * newcomer is greeted at once, and each client that reads is sent all messages. Since a client
- * takes more than one of RLIMIT_NOFILE itself, the rest can be shared out: the clients of a user
- * may have as many in flight as are left (users.h). What may not be sent stays in the roster until
- * the client reads.
+ * A client that has no fd in flight may always be sent a message with an fd, whatever others do. So
+ * each newcomer is greeted at once, and each client that reads is sent all messages. The server has
+ * more than one fd open for each client, so RLIMIT_NOFILE exceeds the number of clients. What
+ * exceeds it is shared out: the clients of a user may have as many fds in flight as they leave for
+ * others (users.h). What may not be sent stays in the roster until the client reads.
  *
- * Nothing can be taken back that a client has not read. So the socket of a client that is dropped
+ * The server cannot take back what a client has not read. So the socket of a client that is dropped
  * stays open until the client has read everything or closed its end, and takes the place of a
  * client until then.
  */
@@ -21,7 +21,7 @@
 
 extern const struct ivs_syscall ivs_flight_syscalls[];
 
-/** ivs_flight_init() - compute the limits from RLIMIT_NOFILE; @own_fds: those not of clients */
+/** ivs_flight_init() - compute the limits from RLIMIT_NOFILE; @own_fds: fds of no client */
 void ivs_flight_init(struct ivs_server *server, unsigned int own_fds);
 
 /** ivs_flight_begin() - count a new client, or one of a former process. Return: 0 or -ENOMEM. */

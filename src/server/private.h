@@ -31,7 +31,7 @@ enum ivs_refusal {
 	REFUSED_MAX_PEERS,
 	REFUSED_MAX_PEERS_PER_USER,
 	REFUSED_MAX_JOINS_PER_USER,
-	REFUSED_USER_SHARE, /* its user has nearly all clients for which there is room */
+	REFUSED_USER_SHARE, /* its user already has its share of the clients */
 	REFUSED_NO_ID,
 	REFUSED_NO_FD,
 	REFUSED_FAILED, /* a system call failed for another reason */
@@ -98,7 +98,7 @@ struct ivs_server_totals {
  * @departed_due: fds of @departed may have become closable
  * @departed_messages: @totals.messages when @departed was last examined
  * @departed_timer: set while the helper processes that close fds take none
- * @departed_since: since when
+ * @departed_since: when the helper processes began to take none
  * @barrier_source: an fd that hangs up when the service manager has dropped its copies of the fds
  *              of @departed for which it has been asked
  * @refusals:   limits the log lines that clients can cause by connecting, by reason

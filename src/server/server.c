@@ -292,7 +292,7 @@ void ivs_server_start(struct ivs_server *server)
 	ivs_metrics_update(server);
 }
 
-/* Without a service manager no server will resume the connections. */
+/* If there is no service manager, no server will resume the connections. */
 static void free_clients(struct ivs_server *server)
 {
 	bool resumable = ivs_service_exists(&server->handover->service);

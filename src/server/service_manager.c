@@ -98,7 +98,7 @@ static void handle_barrier(struct ivs_loop_source *source, uint32_t events)
 	ivs_loop_remove(source);
 	ivs_fd_close(&source->fd);
 	set_dropping(server, IVS_CLIENT_DROP_ASKED, IVS_CLIENT_DROPPED);
-	ivs_server_update_store(server); /* others may have left since */
+	ivs_server_update_store(server); /* more clients may have left since */
 }
 
 static bool is_drop_due(const struct ivs_server *server)
@@ -135,7 +135,7 @@ static int set_barrier(struct ivs_server *server)
 	return 0;
 }
 
-/* The service manager cannot be reached: it does not have to be waited for. */
+/* The service manager cannot be reached, so do not wait for it. */
 static void give_up_drops(struct ivs_server *server, int errnum)
 {
 	set_dropping(server, IVS_CLIENT_DROP_DUE, IVS_CLIENT_DROPPED);

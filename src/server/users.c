@@ -70,7 +70,7 @@ int ivs_users_check(const struct ivs_users *users, const struct ivs_user *user, 
 {
 	if (has_share(users, user))
 		return IVS_USERS_E_SHARE;
-	/* Of the joins of a minute, at least one must be left. */
+	/* At least one of the user's joins in a minute must be left. */
 	if (user->full_ns - now_ns > MINUTE_NS - join_interval_ns(users))
 		return IVS_USERS_E_JOINS;
 	return 0;

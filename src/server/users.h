@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the clients of each user take of that which all clients share: places for clients, ids,
- * joins in a minute, and file descriptors in flight. Users are distinguished by uid.
+ * How much each user's clients take of what all clients share: places for clients, ids, joins in a
+ * minute, and file descriptors in flight. Users are distinguished by uid.
  *
  * Pure: no system call but memory allocation, and no clock.
  *
- * A user may take IVS_USERS_SHARE times as much as is left, of places and of ids, and once as much,
- * of file descriptors in flight. So one user takes 15/16 or 1/2 at most, and n users leave
- * 1 / (15 n + 1) or 1 / (n + 1) for the next.
+ * Of places and ids, a user may take IVS_USERS_SHARE times the number that is left; of file
+ * descriptors in flight, the number that is left. So one user takes 15/16 or 1/2 at most, and n
+ * users leave 1 / (15 n + 1) or 1 / (n + 1) for the next.
  */
 #ifndef IVS_SERVER_USERS_H
 #define IVS_SERVER_USERS_H
@@ -29,7 +29,7 @@
  * @ids:       ids in use, or heard by a client that is still connected
  * @full_ns:   when the user will again have all joins of a minute
  * @held:      it has been logged that messages to its clients are held back
- * @next:      in its bucket
+ * @next:      the next user in the same bucket
  */
 struct ivs_user {
 	uid_t uid;
@@ -44,12 +44,12 @@ struct ivs_user {
 /**
  * struct ivs_users - all users; initially zero but for the limits
  * @clients_max: places for clients; 0: do not limit the places of a user
- * @share:       a user may have so many times as many places as are left
+ * @share:       a user may have @share times the number of places that are left
  * @joins_max:   joins of a user in a minute; 0: no limit
  * @extra_max:   file descriptors in flight to all clients, without the first to each; 0: no limit
- * @clients_n, @extra_n: the sums of those of all users
+ * @clients_n, @extra_n: the sums over all users
  * @kept_n:      how many of the clients are former ones
- * @users_n:     how many are in the table
+ * @users_n:     number of users in the table
  */
 struct ivs_users {
 	unsigned int clients_max;
@@ -91,7 +91,7 @@ void ivs_users_add(struct ivs_users *users, struct ivs_user *user);
 /** ivs_users_remove() - a client is gone, to which nothing is in flight any more */
 void ivs_users_remove(struct ivs_users *users, struct ivs_user *user);
 
-/** ivs_users_room() - how many more fds may be in flight to a client, with @flight_n in flight */
+/** ivs_users_room() - how many more fds a client may have in flight that has @flight_n now */
 IVS_MUST_USE unsigned int ivs_users_room(const struct ivs_users *users, const struct ivs_user *user,
 					 unsigned int flight_n);
 

@@ -33,7 +33,7 @@ static void forget_fd(struct ivs_handover *handover, const char *name)
 			name);
 }
 
-/* shutdown(2): a copy elsewhere must not keep a connection open that no server serves. */
+/* Shut sockets down: a copy elsewhere must not keep open a connection that no server serves. */
 static void move_to_rest(struct ivs_handover *handover, int *fd, const char *name)
 {
 	forget_fd(handover, name);

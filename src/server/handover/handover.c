@@ -68,7 +68,7 @@ static int grow_memory(struct ivs_roster_memory *memory, size_t len)
 	return 0;
 }
 
-/* Punch holes into the file: it is tmpfs, so their bytes are 0, and they cost nothing. */
+/* Punch holes into the memfd: their bytes read as 0, and they take no memory. */
 static void discard_memory(struct ivs_roster_memory *memory, size_t offset, size_t len, bool zero)
 {
 	uintptr_t page_len = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -359,9 +359,9 @@ static bool listens_at(int fd, const char *path)
 }
 
 /*
- * Whether the socket file at @path, @there, is that of the former server's @fd. If the notes say
- * otherwise they may be damaged. Then a new socket cannot be made there: the service manager's copy
- * of @fd still listens.
+ * Whether the socket file at @path is that of the former server's @fd; @there: set to its
+ * attributes. If the notes name another file, they may be damaged. If @fd then listens at @path
+ * nevertheless, no new socket can be made there: the service manager's copy of @fd still listens.
  */
 static bool is_former(const struct ivs_handover *handover, int fd, const char *path,
 		      struct stat *there)
