@@ -142,12 +142,12 @@ struct ivs_ioc_ring {
  *
  * The dma-buf is readable and writable. The first export maps the region write-back in the kernel
  * until the device is unbound: it fails with EBUSY while the region is mapped write-combining. It
- * also fails with EBUSY if the region overlaps that of an unplugged device of which an importer had
- * mapped a dma-buf, until the files and dma-bufs of that device are closed. Exports fail with
- * EOPNOTSUPP if the region's address or size is not a multiple of 2 MiB, and in encrypted guests.
- * Importers that cannot address the region, or whose DMA uses bounce buffers (swiotlb=force), get
- * EOPNOTSUPP when they map the dma-buf. The file must also be open for reading, because a dma-buf
- * can be read.
+ * also fails with EBUSY if the region overlaps that of an unplugged device and an importer had
+ * mapped one of that device's dma-bufs, until the device's files and dma-bufs are closed. Exports
+ * fail with EOPNOTSUPP if the region's address or size is not a multiple of 2 MiB, and in encrypted
+ * guests. Importers that cannot address the region, or whose DMA uses bounce buffers
+ * (swiotlb=force), get EOPNOTSUPP when they map the dma-buf. The file must also be open for
+ * reading, because a dma-buf can be read.
  */
 struct ivs_ioc_dmabuf {
 	__u64 offset;

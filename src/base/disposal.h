@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Closing fds that an untrusted process has sent. close(2) of such an fd may wait, so a program
- * that must not wait lets its own function close them.
+ * that must not wait supplies a function that closes them.
  */
 #ifndef IVS_BASE_DISPOSAL_H
 #define IVS_BASE_DISPOSAL_H

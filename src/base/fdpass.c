@@ -53,8 +53,8 @@ static void collect_fds(struct msghdr *hdr, struct ivs_fdpass_fds *fds)
 }
 
 /*
- * setsockopt(2) waits for the lock of the socket, which a process can hold indefinitely that has an
- * fd of this end. Processes that have only the other end have another lock.
+ * setsockopt(2) waits for the lock of the socket. A process that has an fd of this end can hold the
+ * lock for ever; a process that has only the other end cannot.
  */
 int ivs_fdpass_take_urgent(int sock)
 {

@@ -33,8 +33,8 @@ static int connection_connect_error(const char *path, int errnum, struct ivs_err
 }
 
 /*
- * Otherwise the kernel would throw an out-of-band byte away inside of recvmsg(2), and close its fds
- * there, which may wait. Inline it is a byte like any other. Return: 0; -1 with errno.
+ * Receive out-of-band bytes inline, like all others. Otherwise the kernel would discard them in
+ * recvmsg(2) and close their fds, which may wait. Return: 0; -1 with errno.
  */
 static int connection_make_socket(struct ivs_connection *connection)
 {

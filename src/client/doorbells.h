@@ -47,7 +47,8 @@ struct ivs_doorbells_entry {
  * @dirty_from: all changes of ids below this have been reported
  * @fds_n:      number of doorbells
  * @fds_limit:  doorbells beyond this number are ignored; 0: no limit
- * @disposal:   closes doorbells; NULL: close(2). Used by a set until its last reference is dropped
+ * @disposal:   closes doorbells; NULL: close(2). Each set uses it until the last reference to the
+ *              set is dropped
  */
 struct ivs_doorbells {
 	struct ivs_doorbells_entry *entries;

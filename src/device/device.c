@@ -12,7 +12,7 @@
 #include "base/fd.h"
 #include "device/private.h"
 
-#define HELPERS 2 /* processes that close the fds of a VMM */
+#define HELPERS 2 /* helper processes that close the VMM's fds */
 
 static void serve_vmm(void *context)
 {

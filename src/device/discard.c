@@ -12,7 +12,7 @@
 IVS_SYSCALLS(ivs_device_discard_syscalls, {"fcntl", {IVS_ARG_IS(2, F_GETPIPE_SZ)}},
 	     {"fcntl64", {IVS_ARG_IS(2, F_GETPIPE_SZ)}});
 
-/* Of which closing is known not to wait, or ends by the signal of daemon/stall.h. */
+/* Whether closing @fd is known not to wait, or the signal of daemon/stall.h ends the wait. */
 static bool can_close(const struct ivs_device_server *server, int fd)
 {
 	struct ivs_received received;
@@ -21,7 +21,7 @@ static bool can_close(const struct ivs_device_server *server, int fd)
 
 	if (!getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) || fcntl(fd, F_GETPIPE_SZ) >= 0)
 		return true;
-	/* Twice: an error of readlink(2) that passes must not make an eventfd stay open. */
+	/* Twice, so that a temporary error of readlink(2) does not leave an eventfd open. */
 	if (ivs_eventfd_is(fd) || ivs_eventfd_is(fd))
 		return true;
 	ivs_received_look(&server->mounts, fd, &received);

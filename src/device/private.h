@@ -44,7 +44,7 @@ struct ivs_device_vector {
  * struct ivs_device_server - the server of which the device is a client
  * @disposal:      closes what the server has sent
  * @mounts:        to find out what kind of file the region is
- * @kept_n:        fds that the server has sent and that stay open, because closing could wait
+ * @kept_n:        number of fds from the server that stay open, because closing them could wait
  * @connection:    the current connection, or the last one, whose doorbells continue to work
  * @pending:       in the state CONNECTED, the connection that may replace @connection
  * @source:        watches the socket of @connection or @pending; at most one of them is open
@@ -115,8 +115,8 @@ struct ivs_device_totals {
  * @loop:            the loop that serves the device; NULL before ivs_device_start()
  * @listener_source: watches the listener; not in the loop while accepting is paused
  * @accept_timer:    if set, accepting is paused until it expires
- * @closer:          the helper processes that close the VMM's fds; the program's own close those of
- *                   the server
+ * @closer:          the helper processes that close the VMM's fds; fds from the server go to the
+ *                   pool of the program
  * @closer_timer:    set while fds of VMMs are kept, because these helper processes are blocked
  * @greet_timer:     if set, the VMM has to send a valid first message before it expires
  * @limit:           limits the warnings, and @info_limit the other log lines that VMMs can cause
@@ -229,7 +229,7 @@ void ivs_device_server_close(struct ivs_device *device);
 
 /* discard.c */
 
-/* After this number of fds that stay open, a device does not connect to its server any more. */
+/* When this number of fds stay open, a device does not connect to its server any more. */
 #define IVS_DEVICE_KEPT_MAX 16
 
 /** ivs_device_discard_init() - set server.disposal */

@@ -183,7 +183,7 @@ static void join_server(struct ivs_device *device)
 	set_state(device, SERVER_JOINED);
 }
 
-/* Nothing has been asked of the file yet that its file system could answer late. */
+/* Called before any request to the file's file system, which could delay the answer. */
 static int check_region(const struct ivs_device *device, int fd, struct ivs_error *err)
 {
 	struct ivs_received received;
@@ -313,8 +313,8 @@ static void lose_server(struct ivs_device *device, enum ivs_device_server_state 
 }
 
 /*
- * If doorbells of peers that have left cannot be closed (daemon/closer.h), do not receive others,
- * which would use up the fds of this process. Return: whether receiving is paused.
+ * If doorbells of peers that have left cannot be closed (daemon/closer.h), do not receive more
+ * doorbells: they would use up the fds of this process. Return: whether receiving is paused.
  */
 static bool pause_receiving(struct ivs_device *device)
 {

@@ -3,7 +3,7 @@
  * Theory of operation. The peer and the thread have a reference each. The thread is detached and
  * exists only while there is something to close, so that a program whose server is well-behaved has
  * no thread between two calls. After fork(2) the child has no thread, and the lock may have been
- * held: the child starts with a new lock, and closes what had been handed over by then.
+ * held. So the child makes a new lock, and closes its copies of the fds handed over before fork(2).
  */
 #include "peer/closing.h"
 
@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 
-#define STACK_LEN (256 * 1024) /* of which a sanitizer needs most */
+#define STACK_LEN (256 * 1024) /* most of it is for a sanitizer */
 
 /**
  * struct ivs_closing - fds to close
@@ -72,7 +72,7 @@ static void closing_put(struct ivs_closing *closing)
 	free(closing);
 }
 
-/* Called with the lock held, which is dropped while an fd is closed. */
+/* Called with the lock held; drops it while an fd is being closed. */
 static void closing_close_all(struct ivs_closing *closing)
 {
 	while (closing->fds_n) {

@@ -29,7 +29,7 @@
  * @wanted_n:      number of the peer's own vectors to accept; 0: all
  * @doorbells_max: as in struct ivs_peer_options, but not 0
  * @closing:       closes everything that the server has sent
- * @is_late:       closing takes long
+ * @is_late:       closing takes longer than LATE_MS
  * @any_file_system: as in struct ivs_peer_options
  * @timeout_ms:    as in struct ivs_peer_options
  * @deadline_ns:   of ivs_peer_open(); IVS_CLOCK_NEVER when the peer is open
@@ -70,7 +70,7 @@ static int unix_result(int result)
 	}
 }
 
-/* Nothing has been asked of the file yet that its file system could answer late. */
+/* Called before any request to the file's file system, which could delay the answer. */
 static int unix_check_region(const struct ivs_peer *peer, int fd, struct ivs_error *err)
 {
 	struct ivs_received_mounts mounts;
@@ -108,14 +108,14 @@ static int unix_take_region(struct ivs_peer *peer, int fd, struct ivs_error *err
 	return result;
 }
 
-/* Usually all fds are closed when a call returns. Wait for it only once if closing takes long. */
+/* Wait until all fds are closed; if that takes too long, do not wait again before it is done. */
 static void unix_settle(struct unix_state *state)
 {
 	if (!state->is_late || !ivs_closing_backlog(state->closing))
 		state->is_late = !ivs_closing_wait(state->closing, ivs_clock_deadline(LATE_MS));
 }
 
-/* The peer's own vectors and those of others share the limit, and there is no limit 0. */
+/* The limit covers the peer's own vectors, too. 0 would mean that there is no limit. */
 static void unix_set_limit(struct ivs_peer *peer)
 {
 	struct unix_state *state = unix_state(peer);
@@ -142,7 +142,7 @@ static int unix_take_vector(struct ivs_peer *peer, int *fd, struct ivs_error *er
 
 /*
  * A server that sends faster than fds can be closed must not use up all of the process's fds.
- * Return: 0; IVS_CONNECTION_E_PROTOCOL: it makes closing wait.
+ * Return: 0; IVS_CONNECTION_E_PROTOCOL: the server makes closing wait.
  */
 static int unix_limit_backlog(const struct ivs_peer *peer, struct ivs_error *err)
 {
@@ -200,8 +200,8 @@ static int unix_greet(struct ivs_peer *peer, const char *path, const struct ivs_
 }
 
 /*
- * Closing the socket would not remove it from the epoll while another process, such as a child of
- * this one, has the socket, too: then the epoll would report its end for ever.
+ * Remove the socket from the epoll first. Closing it does not do so while another process, such as
+ * a child, has the socket, too: the epoll would report its end for ever.
  */
 static void unix_lose_server(struct ivs_peer *peer)
 {

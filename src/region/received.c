@@ -2,8 +2,8 @@
 /*
  * F_GET_SEALS works for memory only, and no file system is asked. For other files statx(2) with
  * AT_STATX_DONT_SYNC returns the device and the mount, also without a question to the file system,
- * and mountinfo says which type that mount has. The mount's id is unknown here if the fd was opened
- * in another mount namespace; the device is the same in all.
+ * and mountinfo says which type that mount has. If the fd was opened in another mount namespace,
+ * mountinfo does not list the mount's id; the device number is the same in all namespaces.
  */
 #include "region/received.h"
 
@@ -145,8 +145,8 @@ static void unescape(char *text)
 }
 
 /*
- * Only if the kernel knows the path without asking a file system: a user can mount FUSE over a part
- * of the path. Then the path also leads elsewhere, so compare the mount.
+ * Open the path only if the kernel can resolve it without asking a file system: a user can mount
+ * FUSE over a part of the path. Then the path may lead to another mount, so compare the mounts.
  */
 static void note_btrfs(struct ivs_received_mounts *mounts, const struct mount *mount)
 {

@@ -21,7 +21,7 @@ extern const struct ivs_syscall ivs_received_syscalls[];
  * @IVS_RECEIVED_DISK:   a file system on a local disk, which is known to answer. A process that may
  *                       write to the file can hold the lock of its inode, so that a read waits;
  *                       fstat(2), mmap(2) and page faults do not take that lock
- * @IVS_RECEIVED_OTHER:  any other, or not known
+ * @IVS_RECEIVED_OTHER:  any other file system, or an unknown one
  */
 enum ivs_received_kind {
 	IVS_RECEIVED_MEMORY,
@@ -30,7 +30,7 @@ enum ivs_received_kind {
 };
 
 /**
- * struct ivs_received - an answer
+ * struct ivs_received - what ivs_received_look() has found out
  * @file_system: name of the file system's type, for messages
  */
 struct ivs_received {

@@ -192,7 +192,7 @@ static int open_pidfile(struct program *program, struct ivs_error *err)
 	return 0;
 }
 
-/* Before any client's fd can have to be closed. A former program has started them already. */
+/* Call it before a client's fd may have to be closed. In an upgrade the helpers exist already. */
 static int open_closer(struct program *program, struct ivs_error *err)
 {
 	const struct settings *settings = program->settings;

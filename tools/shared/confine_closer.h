@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 /**
- * struct closer_confinement - as for the program itself
+ * struct closer_confinement - how to confine the helper processes: as the program itself
  * @root:   new root directory; NULL: no change
  * @user:   user to become; NULL: no change
  * @filter: whether to load a system call filter, if this build has one
