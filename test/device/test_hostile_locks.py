@@ -138,7 +138,7 @@ def replace_often(client, times):
 @pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("released", [True, False], ids=["released", "until-the-end"])
 def test_vmm_that_blocks_all_helper_processes(place, released):
-    """A VMM blocks all helper processes that close its fds, and has more of them closed. The device
+    """A VMM blocks all helper processes that close its fds, and sends more fds. The device
     disconnects that VMM before it uses up the fds of the process, and serves none until the helper
     processes are free. Other devices, which have other helper processes, are not affected, and
     SIGTERM ends the process."""
@@ -173,8 +173,8 @@ def test_vmm_that_blocks_all_helper_processes(place, released):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_peer_that_holds_the_mutex_of_an_epoll(place):
-    """A peer holds the mutex of an epoll that watches its doorbells, and leaves. The device, which
-    is the last to have them, serves its VMMs, and SIGTERM ends the process."""
+    """A peer holds the mutex of an epoll that watches its doorbells, and leaves. The device has the
+    last copies of these doorbells. It serves its VMMs, and SIGTERM ends the process."""
     server = start_server(place, vectors=8)
     running, one, other = serve_two(place)
     guest, neighbour = Guest(place, one), place.add(Client(other))

@@ -413,7 +413,7 @@ def test_region_of_a_fuse_file_system(place, request_name):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_many_fds_that_stay_open(place):
-    """A server that sends many fds that the device cannot close without waiting is given up."""
+    """The device gives up a server that sends many fds whose close() could wait."""
     server = FakeServer(place, place.socket)
     running, _, other = serve(place, server)
     unknown = os.pidfd_open(os.getpid())

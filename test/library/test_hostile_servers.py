@@ -76,7 +76,7 @@ def test_lingering_sockets(place, how):
 
 def test_lingering_sockets_while_the_peer_is_open(place):
     """The server sends an out-of-band byte with such sockets to a peer that waits. The peer reports
-    the loss of the server, and closes in its time limit."""
+    the loss of the server, and closes within its time limit."""
     server = FakeServer(place, place.socket)
     lingering = place.add(Lingering(3))
     peer = start(place)
@@ -94,7 +94,7 @@ def test_lingering_sockets_while_the_peer_is_open(place):
 @pytest.mark.parametrize("request_name", ["GETATTR", "STATFS", "READ", "FLUSH"])
 def test_region_of_a_fuse_file_system(place, request_name):
     """The server's region is a file of a FUSE file system that does not answer. The peer refuses it
-    in its time limit. (The process does not end before the file is closed.)"""
+    within its time limit. (The process does not end before the file is closed.)"""
     server = FakeServer(place, place.socket)
     with Fuse(place) as fuse, fuse.as_region_of(server, request_name):
         peer = start(place)
@@ -130,8 +130,8 @@ def test_fork_does_not_make_the_parent_spin(place):
 
 @pytest.mark.parametrize("whose", ["of others", "its own"])
 def test_more_doorbells_than_fds(place, whose):
-    """A server that sends thousands of doorbells uses up at most half of the process's fds, and
-    those that fit can be rung. The server is not lost."""
+    """A server that sends thousands of doorbells uses up at most half of the process's fds. The
+    doorbells that fit can be rung. The server is not lost."""
     limit = 256
     server = FakeServer(place, place.socket)
     peer = start(place, nofile=limit)

@@ -91,7 +91,7 @@ def test_hole_in_a_region_of_huge_pages(place, takes):
 @pytest.mark.parametrize("seal", [F_SEAL_WRITE, F_SEAL_FUTURE_WRITE])
 @pytest.mark.parametrize("huge", [0, MFD_HUGETLB], ids=["pages", "huge pages"])
 def test_seals_against_holes_forbid_writing(seal, huge):
-    """No seal helps: those that forbid holes forbid to map the memory for writing, too."""
+    """No seal helps: the seals that forbid holes also forbid mapping the memory for writing."""
     try:
         fd = os.memfd_create("region", os.MFD_ALLOW_SEALING | huge)
     except OSError as error:

@@ -37,7 +37,7 @@ def test_link_in_place_of_the_socket(place, nth, name, owner):
 @NEEDS_ROOT
 @NEEDS_STRACE
 def test_hard_link_in_place_of_the_socket(place):
-    """A socket that has another name, too, does not get the owner of --socket-owner."""
+    """A socket that has a second name does not get the owner of --socket-owner."""
     theirs = place.dir / "theirs"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(theirs))

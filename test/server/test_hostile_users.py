@@ -46,8 +46,8 @@ def silent_crowd(place, clients_n, uid=STRANGER):
 
 @pytest.mark.parametrize("users", [1, 5])
 def test_newcomer_does_not_wait_for_clients_that_do_not_read(place, users):
-    """Clients that do not read have less in flight than the kernel permits. A newcomer of another
-    user is greeted and told of all peers meanwhile; those that read later are told everything."""
+    """Clients that do not read have less in flight than the kernel permits. Meanwhile a newcomer of
+    another user is greeted and told of all peers. Clients that read later are told everything."""
     server = open_to_all(place, "--control", control_of(place))
     silent = [client for user in range(users)
               for client in silent_crowd(place, CROWD // users, STRANGER + user)]
@@ -83,7 +83,7 @@ def test_clients_of_one_server_do_not_delay_those_of_another(place):
 
 def test_what_a_dropped_client_has_not_read_still_counts(place):
     """A client is dropped, but does not read what was sent to it, nor close its socket. So it takes
-    a place of its user until it does. Other users are served meanwhile."""
+    a place of its user until it reads or closes. Other users are served meanwhile."""
     server = open_to_all(place, "--max-peers-per-user", "3", "--control", control_of(place))
     before = server.fds()
     dropped = silent_crowd(place, 3)
@@ -145,7 +145,7 @@ def test_user_leaves_places_to_others(place):
 
 
 def test_counts_of_clients_survive_an_upgrade(place):
-    """After an upgrade the clients of a user still count, and what they have not read."""
+    """After an upgrade the clients of a user, and what they have not read, still count."""
     server = open_to_all(place, "--max-peers-per-user", str(CROWD), "--control", control_of(place))
     silent = silent_crowd(place, CROWD)
     join(place, keep=False).read_until_knows(set(range(CROWD)))

@@ -24,8 +24,8 @@ VECTORS = 2
 
 
 def leave_stuck(place, client):
-    """Have a client leave whose doorbells block their last close(). Return: what holds the
-    mutex."""
+    """Let a client whose doorbells block their last close() leave. Return: the process that holds
+    the mutex."""
     fds = [os.dup(fd) for fd in client.own]
     stuck = place.add(StuckEpoll(*fds))
     for fd in fds:
@@ -49,7 +49,7 @@ def start(place):
 
 
 def test_server_is_not_blocked(place):
-    """A client leaves whose doorbells block their last close(). The server closes its copies,
+    """A client whose doorbells block their last close() leaves. The server closes its copies,
     greets a new client, and exits on SIGTERM."""
     server, before = start(place)
     leave_stuck(place, join(place, VECTORS))
@@ -72,7 +72,7 @@ def test_server_exits_while_clients_are_connected(place):
 
 
 def test_other_clients_are_not_blocked(place):
-    """A client that knows the one that leaves closes its copies of the doorbells, too. It can be
+    """A client that is told of a leave closes its copies of the doorbells, too. This client can be
     stopped in the meantime: the helper processes keep their copies for some seconds."""
     server, _ = start(place)
     other = place.start_client()
@@ -87,8 +87,8 @@ def test_other_clients_are_not_blocked(place):
 
 
 def test_doorbells_are_kept_until_the_leave_is_sent(place):
-    """One client does not read while others leave. The server keeps the doorbells of those that
-    have left, so that the first client is not the last to close them when it reads again."""
+    """One client does not read while others leave. The server keeps the doorbells of the
+    clients that have left, so that the first client is not the last to close them when it reads again."""
     server, before = start(place)
     sleeper = join(place, VECTORS)
     for _ in range(40):  # more than fit into its socket
@@ -101,7 +101,7 @@ def test_doorbells_are_kept_until_the_leave_is_sent(place):
 
 def test_all_helper_processes_are_blocked(place):
     """When clients have blocked all helper processes, fds of clients that leave stay open, and the
-    log says so. The server continues to serve, and closes them when a helper process is free."""
+    log says so. The server continues to serve. The fds are closed when a helper process is free."""
     server, before = start(place)
     for at in range(HELPERS):
         stuck = leave_stuck(place, join(place, VECTORS))

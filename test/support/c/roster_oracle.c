@@ -87,7 +87,7 @@ static void view_clear(struct oracle *o, unsigned int id)
 	memset(view->awaited, 0, sizeof(view->awaited[0]) * o->ids_end);
 }
 
-/* What is discarded must not be needed. */
+/* Overwrite the discarded memory, whose contents must not be needed any more. */
 static void spoil(struct ivs_roster_memory *memory, size_t offset, size_t len, bool zero)
 {
 	memset(memory->base + offset, zero ? 0 : 0xa5, len);

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A FUSE file system with one file, whose server answers chosen requests never.
+"""A FUSE file system with one file. Its server never answers chosen requests.
 
 Run as a program it is that server: fuse.py DIRECTORY. It prints "mounted", reads the names of the
-requests that it is to leave unanswered from then on, and prints each that it leaves unanswered.
+requests that it is to leave unanswered from then on, and prints each such request.
 """
 import contextlib
 import ctypes

@@ -80,7 +80,7 @@ enum outcome {
  * @nth:        which call of @number fails, counted from 1
  * @error:      the errno with which it fails
  * @counts:     calls so far, by number; the last element counts allocations
- * @helpers:    processes that have set their name: the calls of helper processes that close fds
+ * @helpers:    processes that have set their own name: the calls of helper processes that close fds
  *              (daemon/closer.c) are not counted, because their order differs from run to run
  * @link:       the file to which the fd of the failed call refers
  */
