@@ -87,8 +87,8 @@ def test_other_clients_are_not_blocked(place):
 
 
 def test_doorbells_are_kept_until_the_leave_is_sent(place):
-    """One client does not read while others leave. The server keeps the doorbells of the
-    clients that have left, so that the first client is not the last to close them when it reads again."""
+    """One client does not read while others leave. The server keeps the doorbells of the clients
+    that have left, so that the first client is not the last to close them when it reads again."""
     server, before = start(place)
     sleeper = join(place, VECTORS)
     for _ in range(40):  # more than fit into its socket

@@ -4,9 +4,9 @@
 epoll_wait(2) copies events to memory while it holds the epoll's mutex. If the memory has a page
 fault that is not resolved, here because of userfaultfd(2), epoll_wait(2) keeps the mutex. A process
 that then closes the last fd of a file that the epoll watches waits for the mutex, and no signal
-ends that wait. A process that adds this epoll to another epoll waits for its mutex while
-holding a second mutex, which every process that nests epolls needs. (With memory of a FUSE file system in place of
-userfaultfd(2), all this needs no privileges.)
+ends that wait. A process that adds this epoll to another epoll waits for its mutex while holding a
+second mutex, which every process that nests epolls needs. (With memory of a FUSE file system in
+place of userfaultfd(2), all this needs no privileges.)
 
 In the same way setsockopt(2) keeps the lock of a socket while it copies a value, and write(2) the
 lock of a file's inode.

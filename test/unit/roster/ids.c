@@ -249,7 +249,7 @@ Test(roster_ids, any_pair_of_ids_works, .timeout = TIMEOUT)
 	}
 }
 
-/* Let @owner's clients come and go until the watcher has heard of @n. Return: the last id. */
+/* Let @owner's clients come and go until the watcher has heard @n ids. Return: the last. */
 static unsigned int use_ids(struct ivs_roster *r, struct ivs_roster_owner *owner, unsigned int n)
 {
 	unsigned int id = 0;
