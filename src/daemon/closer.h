@@ -13,7 +13,7 @@
  * same time are not the last either. If its close(2) blocks, the other helper processes take over.
  * If all are blocked, fds stay open.
  *
- * A process has one pool, or several: whoever blocks one pool does not affect the others. All
+ * A process has one pool, or several: a client that blocks one does not affect the others. All
  * functions but ivs_closer_use() apply to the pool in use. Not thread-safe.
  */
 #ifndef IVS_DAEMON_CLOSER_H
