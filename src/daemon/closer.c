@@ -31,7 +31,8 @@ IVS_SYSCALLS(ivs_closer_helper_syscalls, {"recvmsg"}, {"close"}, {"poll"}, {"ppo
 	     {"ppoll_time64"}, IVS_CALL_EPOLL_WAIT);
 
 #define NAME "ivshmem-closer"
-#define HELD_ROOM 32768 /* a power of two; memory that is not used costs nothing */
+#define HELD_ROOM 262144 /* a power of two; memory that is not used costs nothing */
+#define EARLY_NS ((IVS_CLOSER_HOLD_MS - IVS_CLOSER_HOLD_MIN_MS) * (IVS_NS_PER_S / 1000))
 #define WAIT_STEP_MS 10
 #define KEPT_ROOM_MIN 16
 
@@ -81,31 +82,43 @@ static bool receive(int sock, struct held *held)
 	return n > 0 || n == -EAGAIN || n == -EINTR || n == -ENOMEM;
 }
 
+static bool is_full(const struct held *held)
+{
+	return held->n > held->max;
+}
+
+/* When the first fd has to be closed: early, if the helper process holds as many as it can. */
+static int64_t first_due_ns(const struct held *held)
+{
+	int64_t until_ns = held->fds[held->first & (HELD_ROOM - 1)].until_ns;
+
+	return is_full(held) ? until_ns - EARLY_NS : until_ns;
+}
+
 static void close_due(struct held *held, int64_t now_ns)
 {
-	while (held->n && held->fds[held->first & (HELD_ROOM - 1)].until_ns <= now_ns)
+	while (held->n && first_due_ns(held) <= now_ns)
 		close_first(held);
 }
 
 static int wait_ms(const struct held *held)
 {
-	return held->n ? ivs_clock_left_ms(held->fds[held->first & (HELD_ROOM - 1)].until_ns) : -1;
+	return held->n ? ivs_clock_left_ms(first_due_ns(held)) : -1;
 }
 
 /*
- * The main loop of a helper process. When it holds as many fds as it can, it receives nothing until
- * a deadline, instead of closing an fd early. After the end of the socket it waits for deadlines
- * only: the epoll would report the end again and again while another helper process has the socket.
+ * The main loop of a helper process. One that holds as many fds as it can receives none until it
+ * may close the first. At the end it waits for deadlines only: the socket is in the epoll while
+ * another helper process has it, and would report the end again and again.
  */
 static void serve(int sock, int epoll_fd, struct held *held)
 {
 	bool open = true;
 
 	while (open || held->n) {
-		bool receives = open && held->n <= held->max;
 		struct epoll_event event;
-		int n = receives ? epoll_wait(epoll_fd, &event, 1, wait_ms(held))
-				 : poll(NULL, 0, wait_ms(held));
+		int n = open && !is_full(held) ? epoll_wait(epoll_fd, &event, 1, wait_ms(held))
+					       : poll(NULL, 0, wait_ms(held));
 
 		if (n < 0 && errno != EINTR)
 			return;

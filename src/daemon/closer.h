@@ -29,6 +29,7 @@ extern const struct ivs_syscall ivs_closer_helper_syscalls[]; /* of the helper p
 
 #define IVS_CLOSER_HELPERS 4
 #define IVS_CLOSER_HOLD_MS 5000
+#define IVS_CLOSER_HOLD_MIN_MS 1000 /* if the helper processes hold as many as they can */
 #define IVS_CLOSER_COLLECTED_MAX 64
 #define IVS_CLOSER_WAIT_MS 1000
 
