@@ -54,6 +54,8 @@ def test_socket_activation(place):
 @pytest.fixture
 def manager(place):
     """Start a real systemd with our units."""
+    if is_sanitized(place.server_program):
+        pytest.skip("a build with sanitizers stops too slowly beside other tests")
     try:
         started = UserManager(place)
     except Absent as reason:
