@@ -54,8 +54,6 @@ def test_socket_activation(place):
 @pytest.fixture
 def manager(place):
     """Start a real systemd with our units."""
-    if is_sanitized(place.server_program):
-        pytest.skip("a build with sanitizers stops too slowly beside other tests")
     try:
         started = UserManager(place)
     except Absent as reason:
@@ -207,8 +205,6 @@ def test_clients_cannot_block_systemd(place, manager):
     """The last close() of a client's doorbells blocks, and they are stored in the fd store. systemd
     is not the last to close them: neither when the client leaves, nor when the service is
     stopped."""
-    if is_sanitized(place.server_program):
-        pytest.skip("helper processes of a build with sanitizers end slowly")
     first = place.add(RawClient(manager.socket, 2)).greeting()
     last = place.add(RawClient(manager.socket, 2)).greeting()
     stored = int(manager.show(manager.unit, "NFileDescriptorStore"))
@@ -227,8 +223,6 @@ def test_clients_cannot_block_systemd(place, manager):
 def test_blocked_helper_process_does_not_delay_a_restart(place, manager):
     """A client blocks a helper process, which then cannot be killed. The service restarts at
     once."""
-    if is_sanitized(place.server_program):
-        pytest.skip("helper processes of a build with sanitizers end slowly")
     client = place.add(RawClient(manager.socket, 2)).greeting()
     pid = manager.pid(manager.unit)
     stuck = hold_doorbells(place, client)
