@@ -342,7 +342,9 @@ bool ivs_device_server_receive(struct ivs_device *device)
 
 	if (pause_receiving(device))
 		return false;
-	for (unsigned int i = 0; i < RECEIVE_MAX && !result && ivs_clock_ns() < until_ns; i++)
+	for (unsigned int i = 0; i < RECEIVE_MAX && !result && ivs_clock_ns() < until_ns &&
+				 ivs_closer_kept_n() <= KEPT_MAX;
+	     i++)
 		result = receive_event(device, &err);
 	if (joins != server->joins && ivs_log_allows(&server->limit))
 		ivs_log(IVS_LOG_WARNING, "%s: is peer %d of the server at %s", device->name,

@@ -2,6 +2,7 @@
 #include "vfio_user/connection.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -177,6 +178,19 @@ uint8_t *ivs_vfu_connection_reply(struct ivs_vfu_connection *connection, size_t 
 	return connection->out.bytes + IVS_VFU_HEADER_LEN;
 }
 
+/*
+ * The kernel refuses to send, whatever the client does; it does so before it looks whether the
+ * client has hung up.
+ */
+static int refused_result(const struct ivs_vfu_connection *connection)
+{
+	struct pollfd pfd = {.fd = connection->sock_fd};
+
+	if (poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLHUP | POLLERR))
+		return IVS_VFU_CONNECTION_E_CUT;
+	return IVS_VFU_CONNECTION_E_LATER;
+}
+
 /* Send as much of the reply as possible. An fd is sent with the first byte. */
 int ivs_vfu_connection_send(struct ivs_vfu_connection *connection, struct ivs_error *err)
 {
@@ -195,6 +209,8 @@ int ivs_vfu_connection_send(struct ivs_vfu_connection *connection, struct ivs_er
 		return IVS_VFU_CONNECTION_E_AGAIN;
 	if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
 		return IVS_VFU_CONNECTION_E_CUT;
+	if (n < 0 && (errno == ETOOMANYREFS || errno == ENOBUFS || errno == ENOMEM))
+		return refused_result(connection);
 	if (n < 0)
 		return ivs_error_errno(err, errno, "cannot send a reply");
 	ivs_fd_close(&connection->out_fd);

@@ -59,6 +59,9 @@ enum ivs_vfu_connection_error {
 	IVS_VFU_CONNECTION_E_GONE,	/* the client closed the connection between two messages */
 	IVS_VFU_CONNECTION_E_CUT,	/* the connection was closed in the middle of a message */
 	IVS_VFU_CONNECTION_E_FRAMING,	/* the client violated the protocol */
+	/* Memory is short, or the user has too many fds in flight: retry after a delay, because no
+	 * event reports when to send again. */
+	IVS_VFU_CONNECTION_E_LATER,
 };
 
 /** ivs_vfu_connection_init() - initialise without a client */
@@ -102,7 +105,7 @@ void ivs_vfu_connection_drop_reply(struct ivs_vfu_connection *connection);
 /**
  * ivs_vfu_connection_send() - send the reply
  *
- * Return: 0, IVS_VFU_CONNECTION_E_AGAIN, _CUT, -errno.
+ * Return: 0, IVS_VFU_CONNECTION_E_AGAIN, _CUT, _LATER, -errno.
  */
 IVS_MUST_USE int ivs_vfu_connection_send(struct ivs_vfu_connection *connection,
 					 struct ivs_error *err);

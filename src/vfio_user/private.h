@@ -43,6 +43,7 @@ struct ivs_vfu_irqs {
  * struct ivs_vfio_user - the session
  * @client:    watches the client's socket
  * @resample:  watches the resample eventfd
+ * @retry_timer: set while the kernel refuses to send a reply
  * @watched:   epoll events for which the socket is watched; 0: it is not watched
  * @greeted:   a valid VERSION has been received
  * @takes_fds: the client can receive fds
@@ -58,6 +59,7 @@ struct ivs_vfio_user {
 	void *context;
 	struct ivs_loop_source client;
 	struct ivs_loop_source resample;
+	struct ivs_loop_timer retry_timer;
 	uint32_t watched;
 	struct ivs_vfu_connection connection;
 	bool greeted;

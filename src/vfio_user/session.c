@@ -28,6 +28,7 @@
 /* Limits of one round, so that other devices are served, too. */
 #define MESSAGES_MAX 32
 #define ROUND_MS 10
+#define RETRY_MS 10 /* after the kernel has refused to send */
 
 #define MAPS_MEMORY                                                                                \
 	{                                                                                          \
@@ -62,6 +63,13 @@ static void handle_client(struct ivs_loop_source *source, uint32_t events)
 	session->due(session->context);
 }
 
+static void handle_retry(struct ivs_loop_timer *timer)
+{
+	struct ivs_vfio_user *session = IVS_CONTAINER_OF(timer, struct ivs_vfio_user, retry_timer);
+
+	session->due(session->context);
+}
+
 static void handle_resample(struct ivs_loop_source *source, uint32_t events)
 {
 	(void)events;
@@ -85,6 +93,7 @@ int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_
 	session->migration.mode = opts->migration;
 	session->client.handle = handle_client;
 	session->resample.handle = handle_resample;
+	session->retry_timer.handle = handle_retry;
 	ivs_vfu_connection_init(&session->connection);
 	ivs_vfu_irqs_init(&session->irqs);
 	ivs_vfu_migration_reset(&session->migration);
@@ -96,6 +105,7 @@ int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_
 /* Reset everything that the client has changed. */
 static void disconnect_client(struct ivs_vfio_user *session)
 {
+	ivs_loop_cancel_timer(&session->retry_timer);
 	ivs_loop_remove(&session->client);
 	ivs_vfu_irqs_drop(session);
 	ivs_vfu_migration_reset(&session->migration);
@@ -121,6 +131,9 @@ static int watch_client(struct ivs_vfio_user *session)
 	bool pending = ivs_vfu_connection_is_pending(&session->connection);
 	uint32_t events = pending ? EPOLLOUT : EPOLLIN;
 	int result;
+
+	if (ivs_loop_timer_is_set(&session->retry_timer))
+		events = EPOLLHUP; /* the socket has room, but the kernel refuses to send */
 
 	if (events == session->watched)
 		return 0;
@@ -273,7 +286,10 @@ int ivs_vfio_user_serve(struct ivs_vfio_user *session, struct ivs_error *err)
 		if (ivs_clock_ns() > until_ns)
 			break;
 	}
-	if (result == IVS_VFU_CONNECTION_E_AGAIN)
+	if (result == IVS_VFU_CONNECTION_E_LATER)
+		ivs_loop_set_timer(session->loop, &session->retry_timer,
+				   ivs_clock_deadline(RETRY_MS));
+	if (result == IVS_VFU_CONNECTION_E_AGAIN || result == IVS_VFU_CONNECTION_E_LATER)
 		result = 0;
 	if (!result) {
 		result = watch_client(session);

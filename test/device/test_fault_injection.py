@@ -16,7 +16,7 @@ import time
 import pytest
 
 from support.py import vfio_user as vfu
-from support.py.faults import Faulty, preload, stays
+from support.py.faults import PLACES_MAX, Faulty, preload, stays
 from support.py.programs import SHM, TIMEOUT, fd_count
 from support.py.vfio_user import (BAR0, BAR1, BAR2, CONFIG, DOORBELL, ERR, MSIX, Client, Gone,
                                   Refused)
@@ -333,6 +333,24 @@ def test_faults_while_serving(place, tally, kind):
     finally:
         serving.close()
     tally.end()
+
+
+@pytest.mark.parametrize("error", ["ETOOMANYREFS", "ENOBUFS", "ENOMEM"])
+def test_refused_replies_are_sent_later(place, error):
+    """If the kernel refuses to send a reply, because fds of others are in flight or memory is
+    short, the device retries, and the VMM notices nothing."""
+    serving = Serving(place, "plain")
+    try:
+        serving.open()
+        for nth in range(1, PLACES_MAX):
+            serving.device.arm("sendmsg", nth, error)
+            serving.play()
+            if not serving.device.ask().fired:
+                break
+        assert nth > 10
+        serving.stop()
+    finally:
+        serving.close()
 
 
 def end_once(starts, _kind=None, call=None, nth=0, error=None):
