@@ -173,7 +173,7 @@ static int join_client(struct ivs_server *server, int *sock, const struct ucred 
 		result = ivs_roster_join_for(server->roster, server->vectors_n, &user->ids,
 					     IVS_USERS_SHARE, &id);
 	if (result) {
-		ivs_client_free(client);
+		ivs_server_depart(server, client);
 		return result;
 	}
 	client->id = id;

@@ -25,7 +25,8 @@ static struct ivs_client *alloc_client(unsigned int vectors_n)
 	struct ivs_client *client = malloc(sizeof(*client) + vectors_n * sizeof(int));
 
 	if (client)
-		*client = (struct ivs_client){.sock_fd = -1, .since_ms = ivs_clock_wall_ms()};
+		*client = (struct ivs_client){
+			.id = IVS_ID_MAX + 1, .sock_fd = -1, .since_ms = ivs_clock_wall_ms()};
 	return client;
 }
 
@@ -89,7 +90,6 @@ struct ivs_client *ivs_client_of_rest(const struct ivs_named_fd *fds, size_t fds
 		return NULL;
 	for (; client->vectors_n < fds_n; client->vectors_n++)
 		client->eventfds[client->vectors_n] = fds[client->vectors_n].fd;
-	client->id = IVS_ID_MAX + 1;
 	return client;
 }
 
@@ -112,8 +112,6 @@ void ivs_client_free(struct ivs_client *client)
 {
 	if (!client)
 		return;
-	/* Even if no fds are unread: more may arrive before the service manager closes its copy. */
-	(void)ivs_fds_release(&client->sock_fd, 1);
 	while (!ivs_client_release(client)) {
 		if (ivs_closer_wait())
 			continue;

@@ -65,22 +65,27 @@ static void handle_client(struct ivs_loop_source *source, uint32_t events)
 	ivs_server_announce_to(server, client);
 }
 
+/* A client of a former process, whose fds others may have, too, or a new one. */
+static int lose_client(struct ivs_server *server, struct ivs_client *client, int result)
+{
+	ivs_handover_forget_client(server->handover, client);
+	ivs_server_depart(server, client);
+	return result;
+}
+
 int ivs_server_add(struct ivs_server *server, struct ivs_client *client)
 {
 	int result;
 
 	client->source.handle = handle_client;
 	result = ivs_flight_begin(server, client);
-	if (result) {
-		ivs_client_free(client);
-		return result;
-	}
+	if (result)
+		return lose_client(server, client, result);
 	result = ivs_loop_add(&server->loop, &client->source, client->sock_fd,
 			      EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 	if (result) {
 		ivs_flight_end(server, client);
-		ivs_client_free(client);
-		return result;
+		return lose_client(server, client, result);
 	}
 	server->clients[client->id] = client;
 	if (client->id >= server->ids_end)

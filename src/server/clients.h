@@ -7,7 +7,7 @@
 
 /**
  * ivs_server_add() - add a client that is in the roster, and watch its socket
- * @client: freed if it cannot be added
+ * @client: departs if it cannot be added
  *
  * Return: 0 or -errno.
  */

@@ -31,6 +31,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "daemon/close.h"
 #include "daemon/privileges.h"
 #include "server/accept.h"
 #include "server/announce.h"
@@ -298,9 +299,13 @@ static void free_clients(struct ivs_server *server)
 	bool resumable = ivs_service_exists(&server->handover->service);
 
 	for (unsigned int id = 0; id < server->ids_end; id++) {
-		if (server->clients[id] && !resumable)
-			ivs_client_hang_up(server->clients[id]);
-		ivs_client_free(server->clients[id]);
+		struct ivs_client *client = server->clients[id];
+
+		if (client && !resumable)
+			ivs_client_hang_up(client);
+		else if (client) /* fds may arrive before the service manager closes its copy */
+			(void)ivs_fds_release(&client->sock_fd, 1);
+		ivs_client_free(client);
 	}
 	while (server->departed) {
 		struct ivs_client *next = server->departed->next;

@@ -25,6 +25,7 @@ import time
 import pytest
 
 from support.py.faults import HARMLESS, NEWCOMER, Faulty, preload, stays
+from support.py.lingering import QUICK
 from support.py.programs import SHM, TIMEOUT, Daemon, fd_count
 from support.py.story import PEERS_MAX, VECTORS, Story
 from support.py.wire import RawClient
@@ -412,3 +413,19 @@ def test_faults_while_serving(place, tally, name):
     finally:
         theatre.close()
     tally.end()
+
+
+def test_newcomer_that_cannot_be_added_is_disconnected_at_once(place):
+    """If the server cannot watch the socket of a new client, the client reads the end of input at
+    once, although helper processes keep fds for seconds."""
+    serving = Serving(place)
+    try:
+        serving.server.arm("epoll_ctl", 1, "ENOSPC")
+        began = time.monotonic()
+        with RawClient(serving.path, 1) as client:
+            assert client.next() is None and client.ended
+        assert time.monotonic() - began < QUICK
+        assert serving.server.ask().fired
+        serving.stop()
+    finally:
+        serving.server.close()
