@@ -15,16 +15,14 @@ static void ignore_event(struct ivs_loop_source *source, uint32_t events)
 
 void ivs_server_depart(struct ivs_server *server, struct ivs_client *client)
 {
-	struct ivs_client **end = &server->departed;
-
 	client->source.handle = ignore_event;
 	ivs_client_hang_up(client);
 	client->dropping = ivs_service_exists(&server->handover->service) ? IVS_CLIENT_DROP_DUE
 									  : IVS_CLIENT_DROPPED;
-	while (*end)
-		end = &(*end)->next;
+	client->left_ns = ivs_clock_ns();
 	client->next = NULL;
-	*end = client;
+	*server->departed_end = client;
+	server->departed_end = &client->next;
 	server->departed_n++;
 	server->departed_due = true;
 }
@@ -36,9 +34,17 @@ static bool is_announced(const struct ivs_server *server, const struct ivs_clien
 	       server->departed_n > IVS_DEPARTED_MAX;
 }
 
+/* Whether its fds are still open although the leave has been sent to all. */
+static bool is_stuck(const struct ivs_server *server, const struct ivs_client *client,
+		     int64_t now_ns)
+{
+	return now_ns - client->left_ns > STUCK_NS &&
+	       (client->dropping != IVS_CLIENT_DROPPED || is_announced(server, client));
+}
+
 static void log_stuck(struct ivs_server *server, const struct ivs_client *client)
 {
-	if (ivs_log_allows(&server->drops))
+	if (is_stuck(server, client, ivs_clock_ns()) && ivs_log_allows(&server->drops))
 		ivs_log(IVS_LOG_WARNING,
 			"the file descriptors of %u clients that left stay open, such as those of "
 			"client %u (pid %d, uid %d): all %u helper processes that close them are "
@@ -48,17 +54,9 @@ static void log_stuck(struct ivs_server *server, const struct ivs_client *client
 }
 
 /* The helper processes are busy or blocked. No event tells when that has changed. */
-static void retry_later(struct ivs_server *server, struct ivs_client *client)
+static void retry_later(struct ivs_server *server, const struct ivs_client *client)
 {
-	int64_t now_ns = ivs_clock_ns();
-
-	if (server->departed_since == IVS_CLOCK_NEVER)
-		server->departed_since = now_ns;
-	if (now_ns - server->departed_since > STUCK_NS) {
-		log_stuck(server, client);
-		for (; client; client = client->next)
-			client->stuck = true;
-	}
+	log_stuck(server, client);
 	ivs_loop_set_timer(&server->loop, &server->departed_timer,
 			   ivs_clock_deadline(RELEASE_AGAIN_MS));
 }
@@ -98,8 +96,9 @@ bool ivs_server_release_departed(struct ivs_server *server, bool all)
 			retry_later(server, client);
 			break;
 		}
-		server->departed_since = IVS_CLOCK_NEVER;
 		*link = next;
+		if (!next)
+			server->departed_end = link;
 		server->departed_n--;
 		released = true;
 	}
@@ -108,10 +107,12 @@ bool ivs_server_release_departed(struct ivs_server *server, bool all)
 
 unsigned int ivs_server_count_stuck(const struct ivs_server *server, uid_t uid)
 {
+	int64_t now_ns = ivs_clock_ns();
 	unsigned int n = 0;
 
 	for (const struct ivs_client *client = server->departed; client; client = client->next)
-		n += client->stuck && (uid == UINT32_MAX || client->cred.uid == uid);
+		n += is_stuck(server, client, now_ns) &&
+		     (uid == UINT32_MAX || client->cred.uid == uid);
 	return n;
 }
 

@@ -94,11 +94,11 @@ struct ivs_server_totals {
  * @publish_timer:  set to the time of the next attempt after publishing has failed
  * @ready:      the service manager has been told that the server is ready
  * @departed:   clients that have left and whose fds are still open (departed.c), the oldest first
+ * @departed_end: where the next is added
  * @departed_n: number of these clients
  * @departed_due: fds of @departed may have become closable
  * @departed_messages: @totals.messages when @departed was last examined
  * @departed_timer: set while the helper processes that close fds take none
- * @departed_since: when the helper processes began to take none
  * @barrier_source: an fd that hangs up when the service manager has dropped its copies of the fds
  *              of @departed for which it has been asked
  * @refusals:   limits the log lines that clients can cause by connecting, by reason
@@ -146,11 +146,11 @@ struct ivs_server {
 	struct ivs_loop_timer publish_timer;
 	bool publish_failed;
 	struct ivs_client *departed;
+	struct ivs_client **departed_end;
 	unsigned int departed_n;
 	bool departed_due;
 	uint64_t departed_messages;
 	struct ivs_loop_timer departed_timer;
-	int64_t departed_since;
 	struct ivs_loop_source barrier_source;
 	struct ivs_log_limit refusals[REFUSALS_N];
 	struct ivs_log_limit drops;

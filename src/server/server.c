@@ -263,7 +263,7 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	server->barrier_source.fd = -1;
 	server->announce_since = IVS_CLOCK_NEVER;
 	server->store_since = IVS_CLOCK_NEVER;
-	server->departed_since = IVS_CLOCK_NEVER;
+	server->departed_end = &server->departed;
 	server->region = opts->region;
 	server->handover = opts->handover;
 	server->region_address = opts->region_address;

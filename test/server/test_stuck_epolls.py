@@ -148,6 +148,27 @@ def test_service_manager_is_not_blocked(place, manager):
     assert manager.end_service(signal.SIGTERM) == 0
 
 
+def test_clients_that_the_service_manager_still_holds_are_counted(place, manager):
+    """A client joins and leaves in a loop while the service manager does not read. The clients
+    whose fds it has yet to drop count for --max-peers-per-user, so that they cannot use up the
+    server's fds."""
+    most = 2
+    manager.start("-F", "-v", "-n", VECTORS, "--max-peers-per-user", most, "-S", place.socket,
+                  region=["-r", "memfd:"])
+    before = fd_count(manager.server.pid)
+    check_newcomer(place)
+    manager.stop_reading()
+    refused = "refused a client"
+    while not manager.server.err.count(refused):
+        with RawClient(str(place.socket), VECTORS) as client:
+            client.next()
+    assert fd_count(manager.server.pid) < before + 100 * (1 + VECTORS)
+    manager.go_on_reading()
+    wait_until(lambda: fd_count(manager.server.pid) <= before, "the manager has dropped all")
+    check_newcomer(place)
+    assert manager.end_service(signal.SIGTERM) == 0
+
+
 def test_client_leaves_during_a_crash(place, manager):
     """A client whose doorbells block their last close() leaves while the server is not running. The
     next server has the service manager drop its copies before it closes its own."""
