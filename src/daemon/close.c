@@ -15,8 +15,9 @@
 #include "daemon/stall.h"
 
 IVS_SYSCALLS(ivs_close_syscalls,
-	     {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_TYPE)}}, {"shutdown"},
-	     {"recv"}, {"recvfrom"}, {"poll"}, {"ppoll"}, {"ppoll_time64"}, {"close"},
+	     {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_TYPE)}},
+	     {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_PASSRIGHTS)}},
+	     {"shutdown"}, {"recv"}, {"recvfrom"}, {"poll"}, {"ppoll"}, {"ppoll_time64"}, {"close"},
 	     IVS_CALL_GETFD);
 
 /*
@@ -112,8 +113,17 @@ ssize_t ivs_socket_take(int sock, void *bytes, size_t len)
 	return -1;
 }
 
+/* Whether the kernel rejects fds that are sent to a socket, so that it has no unread fds. */
+static bool refuses_fds(int sock)
+{
+	int value = 1;
+	socklen_t len = sizeof(value);
+
+	return !getsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS, &value, &len) && !value;
+}
+
 /* recv(2) skips an out-of-band byte, which may have come with fds; poll(2) reports it. */
-static bool may_have_unread(int sock)
+static bool may_have_unread_fds(int sock)
 {
 	struct pollfd pfd = {.fd = sock, .events = POLLPRI};
 	char byte;
@@ -133,7 +143,7 @@ static bool may_have_unread(int sock)
  */
 bool ivs_socket_release(int *sock)
 {
-	if (*sock >= 0 && may_have_unread(*sock))
+	if (*sock >= 0 && may_have_unread_fds(*sock) && !refuses_fds(*sock))
 		return ivs_fds_release(sock, 1);
 	ivs_fd_close(sock);
 	return true;

@@ -5,11 +5,17 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "base/syscalls.h"
 
 extern const struct ivs_syscall ivs_close_syscalls[];
+
+/* Whether a socket receives fds. A connection has the value of its listening socket. */
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* Linux 6.16 */
+#endif
 
 /*
  * close(2) of a socket with SO_LINGER and unsent data blocks for as long as its owner chose. So

@@ -17,9 +17,6 @@
 #include "daemon/close.h"
 #include "daemon/log.h"
 
-#ifndef SO_PASSRIGHTS
-#define SO_PASSRIGHTS 83 /* Linux 6.16 */
-#endif
 
 /* System calls to remove the socket file at exit, and to adopt a socket after execve(2). */
 IVS_SYSCALLS(ivs_listener_syscalls, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"accept4"}, {"close"},
@@ -248,15 +245,21 @@ void ivs_listener_refuse_fds(const struct ivs_listener *listener)
 	(void)setsockopt(listener->fd, SOL_SOCKET, SO_PASSRIGHTS, &none, sizeof(none));
 }
 
-/* Connections that are waiting to be accepted would stay open as long as the listening socket. */
+/*
+ * Connections that are waiting to be accepted would stay open as long as the listening socket, and
+ * closing that could wait for their unread fds. A process that has opened the socket's path before
+ * it was removed can still connect, until the shutdown.
+ */
 static void refuse_waiting(const struct ivs_listener *listener)
 {
-	for (unsigned int i = 0; i < SOMAXCONN; i++) {
+	(void)shutdown(listener->fd, SHUT_RD);
+	for (;;) {
 		int sock_fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
 
-		if (sock_fd < 0)
+		if (sock_fd >= 0)
+			ivs_socket_discard(&sock_fd);
+		else if (errno != EINTR && errno != ECONNABORTED)
 			return;
-		ivs_socket_discard(&sock_fd);
 	}
 }
 
