@@ -8,51 +8,67 @@
  * FUSE file system behind it wants. No signal interrupts the wait for the mutex, not even SIGKILL.
  * So a program that has received such an fd, or passed one on, must not be the last to close it.
  *
- * The program passes these fds to a pool of helper processes instead. A helper process keeps an fd
- * for IVS_CLOSER_HOLD_MS and then closes it, so that other processes that close their copies at the
- * same time are not the last either. If its close(2) blocks, the other helper processes take over.
- * If all are blocked, fds stay open.
+ * The program passes these fds to a pool of helper processes instead. The pool keeps an fd for
+ * IVS_CLOSER_HOLD_MS and then closes it, so that other processes that close their copies at the
+ * same time are not the last either. A process whose close(2) blocks is replaced, up to
+ * @workers_max of the pool.
  *
- * A process has one pool, or several: a client that blocks one does not affect the others. All
- * functions but ivs_closer_use() apply to the pool in use. Not thread-safe.
+ * Each fd has an owner, the party that can make its close(2) block. An owner blocks at most
+ * IVS_CLOSER_BLOCKED_MAX of these processes. Then the pool keeps its other fds, and takes no more
+ * of them. So one owner does not affect the fds of another.
+ *
+ * A process has one pool, or several. All functions but ivs_closer_use() apply to the pool in use.
+ * Not thread-safe.
  */
 #ifndef IVS_DAEMON_CLOSER_H
 #define IVS_DAEMON_CLOSER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/syscalls.h"
+#include "daemon/closer_helper.h"
 #include "ivshmem/api.h"
 
-extern const struct ivs_syscall ivs_closer_syscalls[];	      /* of the program */
-extern const struct ivs_syscall ivs_closer_helper_syscalls[]; /* of the helper processes */
+extern const struct ivs_syscall ivs_closer_syscalls[]; /* of the program */
 
-#define IVS_CLOSER_HELPERS 4
-#define IVS_CLOSER_HOLD_MS 5000
-#define IVS_CLOSER_HOLD_MIN_MS 1000 /* if the helper processes hold as many as they can */
 #define IVS_CLOSER_COLLECTED_MAX 64
 #define IVS_CLOSER_WAIT_MS 1000
+#define IVS_CLOSER_OWNERS_MAX 64 /* more than can block workers at the same time */
 
 /**
  * struct ivs_closer - a pool
- * @helpers_n: number of helper processes
- * @fd:        to pass fds to them; -1: not open
- * @collects:  fds are being collected for one message
- * @kept:      fds that are being collected, or that the helper processes have not taken, because
- *             all were blocked
+ * @workers_max: at most IVS_CLOSER_WORKERS_MAX
+ * @fd:          to pass fds to them; -1: not open
+ * @owner:       of the fds that are passed next
+ * @collects:    fds are being collected for one message
+ * @message_max: fds in a message
+ * @insists:     at the end of the program: pass on the fds of all owners
+ * @kept:        fds that are being collected, or that the helper processes have not taken
+ * @blocking:    owners that block as many workers as they may, until @until_ns
  */
 struct ivs_closer {
-	unsigned int helpers_n;
+	unsigned int workers_max;
 	int fd;
+	uint64_t owner;
+	unsigned int message_max;
 	bool collects;
-	int *kept;
+	bool insists;
+	struct ivs_closer_kept {
+		uint64_t owner;
+		int fd;
+	} * kept;
 	unsigned int kept_n;
 	unsigned int kept_room;
+	struct ivs_closer_blocking {
+		uint64_t owner;
+		int64_t until_ns;
+	} blocking[IVS_CLOSER_OWNERS_MAX];
 };
 
-#define IVS_CLOSER_INIT                                                                            \
+#define IVS_CLOSER_INIT(max, first_owner)                                                          \
 	{                                                                                          \
-		.helpers_n = IVS_CLOSER_HELPERS, .fd = -1                                          \
+		.workers_max = (max), .fd = -1, .owner = (first_owner)                             \
 	}
 
 /**
@@ -62,14 +78,18 @@ struct ivs_closer {
  */
 struct ivs_closer *ivs_closer_use(struct ivs_closer *other);
 
+/** ivs_closer_set_owner() - whose the fds are that are passed to the pool from now on */
+void ivs_closer_set_owner(uint64_t owner);
+
 /**
  * ivs_closer_open() - start the helper processes
- * @confine: called in each, to drop its privileges; returns 0, or another value to end it
+ * @confine: called in a process from which they are forked, to drop its privileges; returns 0, or
+ *           -errno
  * @context: for @confine
  *
  * Call it while the process has one thread, and before it is confined. The helper processes are not
  * children of the caller. They exit when no process has ivs_closer_fd() any more and they have
- * closed all that they hold.
+ * closed all fds that they have.
  *
  * Return: 0 or -errno.
  */
@@ -86,7 +106,7 @@ int ivs_closer_fd(void);
 void ivs_closer_close(void);
 
 enum ivs_closer_error {
-	IVS_CLOSER_E_BLOCKED = 1, /* all helper processes are blocked, or busy for a moment */
+	IVS_CLOSER_E_BLOCKED = 1, /* the owner blocks workers, or the queue to the holder is full */
 	IVS_CLOSER_E_LATER,	  /* memory is short, or the user has too many fds in flight */
 	IVS_CLOSER_E_ABSENT,	  /* there are no helper processes */
 };
@@ -98,6 +118,9 @@ enum ivs_closer_error {
  * Return: 0, IVS_CLOSER_E_*.
  */
 IVS_MUST_USE int ivs_closer_take(int *fds, unsigned int fds_n);
+
+/** ivs_closer_accepts() - whether the pool takes fds of @owner now */
+bool ivs_closer_accepts(uint64_t owner);
 
 /** ivs_closer_keep() - keep an fd that the pool has not taken until it does; set @fd to -1 */
 void ivs_closer_keep(int *fd);
@@ -114,11 +137,16 @@ void ivs_closer_collect(bool collects);
 /** ivs_closer_kept_n() - number of kept fds */
 unsigned int ivs_closer_kept_n(void);
 
+/** ivs_closer_kept_of() - number of kept fds of an owner */
+unsigned int ivs_closer_kept_of(uint64_t owner);
+
 /** ivs_closer_take_kept() - have kept fds closed. Return: 0 (none is left), IVS_CLOSER_E_*. */
 int ivs_closer_take_kept(void);
 
 /**
  * ivs_closer_wait() - at the end of a program: wait a little after ivs_closer_take() has failed
+ *
+ * From now on, the pool also takes fds of owners that block helper processes.
  *
  * Return: false if IVS_CLOSER_WAIT_MS have passed since the first call: do not retry.
  */

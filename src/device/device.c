@@ -12,7 +12,8 @@
 #include "base/fd.h"
 #include "device/private.h"
 
-#define HELPERS 2 /* helper processes that close the VMM's fds */
+#define WORKERS 2 /* that the VMM can block; its pool closes no other fds */
+#define VMM 0	  /* the owner of all fds in this pool */
 
 static void serve_vmm(void *context)
 {
@@ -138,8 +139,7 @@ int ivs_device_open(const struct ivs_device_options *opts, struct ivs_device **o
 		return ivs_error_errno(err, ENOMEM, "cannot allocate a device");
 	device->opts = *opts;
 	device->bar2.fd = -1;
-	device->closer = (struct ivs_closer)IVS_CLOSER_INIT;
-	device->closer.helpers_n = HELPERS;
+	device->closer = (struct ivs_closer)IVS_CLOSER_INIT(WORKERS, VMM);
 	device->listener = (struct ivs_listener)IVS_LISTENER_INIT;
 	if (opts->socket.path)
 		snprintf(device->name, sizeof(device->name), "%s", opts->socket.path);

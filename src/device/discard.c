@@ -29,6 +29,12 @@ static bool can_close(const struct ivs_device_server *server, int fd)
 	       !strcmp(received.file_system, "devtmpfs");
 }
 
+/* User space has no addresses with the highest bits, which have a meaning (closer_helper.h). */
+static uint64_t owner_of(const struct ivs_device *device)
+{
+	return (uintptr_t)device;
+}
+
 /*
  * Each close(2) of a file of a FUSE file system sends a request to its process, and no signal ends
  * the wait for the answer. So such an fd stays open, and a device does not connect again to a
@@ -40,7 +46,9 @@ static void discard(struct ivs_disposal *disposal, int *fd)
 	struct ivs_device_server *server = &device->server;
 
 	if (device->opts.any_file_system || can_close(server, *fd)) {
+		ivs_closer_set_owner(owner_of(device));
 		(void)ivs_fd_discard(fd);
+		ivs_closer_set_owner(IVS_CLOSER_ANYBODY);
 		return;
 	}
 	(void)ivs_fd_take(fd);
@@ -50,6 +58,19 @@ static void discard(struct ivs_disposal *disposal, int *fd)
 			"%s: the server at %s sent an fd that is neither memory nor a doorbell; it "
 			"stays open, because closing it could make this process wait",
 			device->name, device->opts.server);
+}
+
+unsigned int ivs_device_discard_waiting_n(const struct ivs_device *device)
+{
+	return ivs_closer_kept_of(owner_of(device));
+}
+
+bool ivs_device_discard_retry(const struct ivs_device *device)
+{
+	if (ivs_device_discard_waiting_n(device) <= IVS_DEVICE_WAITING_MAX)
+		return false;
+	(void)ivs_closer_take_kept();
+	return ivs_device_discard_waiting_n(device) > IVS_DEVICE_WAITING_MAX;
 }
 
 void ivs_device_discard_init(struct ivs_device *device)

@@ -118,6 +118,7 @@ struct ivs_device_totals {
  * @closer:          the helper processes that close the VMM's fds; fds from the server go to the
  *                   pool of the program
  * @closer_timer:    set while fds of VMMs are kept, because these helper processes are blocked
+ * @kept_until_ns:   when to disconnect the VMM if too many fds are kept until then; 0: few are
  * @greet_timer:     if set, the VMM has to send a valid first message before it expires
  * @limit:           limits the warnings, and @info_limit the other log lines that VMMs can cause
  * @vmm_checked:     the connected VMM has been checked, and a warning logged if necessary
@@ -133,6 +134,7 @@ struct ivs_device {
 	struct ivs_loop_timer accept_timer;
 	struct ivs_loop_timer greet_timer;
 	struct ivs_loop_timer closer_timer;
+	int64_t kept_until_ns;
 	struct ivs_closer closer;
 	struct ivs_pci_function function;
 	struct ivs_vfio_user *session;
@@ -234,6 +236,15 @@ void ivs_device_server_close(struct ivs_device *device);
 
 /** ivs_device_discard_init() - set server.disposal */
 void ivs_device_discard_init(struct ivs_device *device);
+
+/* If more fds of the server could not be closed yet, a device receives nothing from it. */
+#define IVS_DEVICE_WAITING_MAX 64
+
+/** ivs_device_discard_waiting_n() - number of fds of the server that could not be closed yet */
+unsigned int ivs_device_discard_waiting_n(const struct ivs_device *device);
+
+/** ivs_device_discard_retry() - whether more than IVS_DEVICE_WAITING_MAX fds still wait */
+bool ivs_device_discard_retry(const struct ivs_device *device);
 
 /** ivs_device_discard_keeps_many() - whether IVS_DEVICE_KEPT_MAX fds of the server stay open */
 bool ivs_device_discard_keeps_many(const struct ivs_device *device);

@@ -41,7 +41,6 @@ IVS_SYSCALLS(ivs_device_server_syscalls,
 /* Limits of one round, so that other devices are served, too. */
 #define RECEIVE_MAX 256
 #define RECEIVE_MS 10
-#define KEPT_MAX 64 /* fds that could not be closed yet; beyond, nothing is received */
 #define KEPT_RETRY_MS 1000
 
 static void set_state(struct ivs_device *device, enum ivs_device_server_state state)
@@ -320,13 +319,13 @@ static bool pause_receiving(struct ivs_device *device)
 {
 	struct ivs_device_server *server = &device->server;
 
-	if (ivs_closer_kept_n() <= KEPT_MAX || !ivs_closer_take_kept())
+	if (!ivs_device_discard_retry(device))
 		return false;
 	if (ivs_log_allows(&server->limit))
 		ivs_log(IVS_LOG_WARNING,
 			"%s: receives nothing from the server at %s, because closing fds that it "
 			"sent waits for other processes, and %u are still open",
-			device->name, device->opts.server, ivs_closer_kept_n());
+			device->name, device->opts.server, ivs_device_discard_waiting_n(device));
 	ivs_loop_remove(&server->source);
 	ivs_loop_set_timer(device->loop, &server->pause_timer, ivs_clock_deadline(KEPT_RETRY_MS));
 	return true;
@@ -343,7 +342,7 @@ bool ivs_device_server_receive(struct ivs_device *device)
 	if (pause_receiving(device))
 		return false;
 	for (unsigned int i = 0; i < RECEIVE_MAX && !result && ivs_clock_ns() < until_ns &&
-				 ivs_closer_kept_n() <= KEPT_MAX;
+				 ivs_device_discard_waiting_n(device) <= IVS_DEVICE_WAITING_MAX;
 	     i++)
 		result = receive_event(device, &err);
 	if (joins != server->joins && ivs_log_allows(&server->limit))

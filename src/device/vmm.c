@@ -17,6 +17,8 @@ IVS_SYSCALLS(ivs_device_syscalls, {"accept4"}, {"accept"}, {"close"});
 /* Fds of VMMs that could not be closed yet; beyond, no VMM is served. */
 #define KEPT_MAX IVS_CLOSER_COLLECTED_MAX
 #define KEPT_RETRY_MS 1000
+#define KEPT_PAUSE_MS 10 /* in which helper processes that are just busy can catch up */
+#define KEPT_MS 1000	 /* after which they are blocked rather than busy */
 
 void ivs_device_vmm_update_migration(struct ivs_device *device)
 {
@@ -137,11 +139,22 @@ static void forget_vmm(struct ivs_device *device)
 	(void)ivs_closer_use(former);
 }
 
-/* Disconnect the VMM before it uses up the fds of this process. */
+/*
+ * The helper processes may only be busy, so let the VMM wait. But disconnect it before it uses up
+ * the fds of this process.
+ */
 static void check_kept(struct ivs_device *device)
 {
-	if (!keeps_many(device) || !ivs_vfio_user_is_connected(device->session))
+	if (!keeps_many(device) || !ivs_vfio_user_is_connected(device->session)) {
+		device->kept_until_ns = 0;
 		return;
+	}
+	if (!device->kept_until_ns)
+		device->kept_until_ns = ivs_clock_deadline(KEPT_MS);
+	if (ivs_clock_ns() < device->kept_until_ns) {
+		ivs_vfio_user_pause(device->session, KEPT_PAUSE_MS);
+		return;
+	}
 	if (ivs_log_allows(&device->limit))
 		ivs_log(IVS_LOG_WARNING,
 			"%s: the VMM makes closing its fds wait, so that %u are still open; "
@@ -173,9 +186,13 @@ void ivs_device_vmm_serve(struct ivs_device *device)
 {
 	struct ivs_closer *former = ivs_closer_use(&device->closer);
 
-	ivs_closer_collect(true);
-	serve_vmm(device);
-	ivs_closer_collect(false);
+	if (keeps_many(device))
+		(void)ivs_closer_take_kept();
+	if (!keeps_many(device)) {
+		ivs_closer_collect(true);
+		serve_vmm(device);
+		ivs_closer_collect(false);
+	}
 	check_kept(device);
 	retry_closing(device);
 	(void)ivs_closer_use(former);
@@ -208,6 +225,8 @@ static bool awaits_region(struct ivs_device *device)
  */
 static void accept_vmms(struct ivs_device *device)
 {
+	if (has_hung_up(device) && keeps_many(device))
+		return pause_accepting(device, KEPT_PAUSE_MS);
 	if (has_hung_up(device))
 		serve_vmm(device);
 	if (awaits_region(device))

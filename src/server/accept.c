@@ -57,7 +57,7 @@ static int check_user(struct ivs_server *server, uid_t uid, enum ivs_refusal *wh
 	result = ivs_users_find(&server->users, uid, now_ns, &user);
 	if (result)
 		return result;
-	if (peers_max && user->clients_n + ivs_server_count_stuck(server, uid) >= peers_max) {
+	if (peers_max && user->clients_n >= peers_max) {
 		*why = REFUSED_MAX_PEERS_PER_USER;
 		return 0;
 	}
@@ -82,9 +82,7 @@ static bool may_join(struct ivs_server *server, int sock, const struct ucred *cr
 
 	if (!ivs_admission_allows(admission, sock, cred))
 		*why = REFUSED_NOT_ALLOWED;
-	else if (admission->peers_max &&
-		 server->users.clients_n + ivs_server_count_stuck(server, UINT32_MAX) >=
-			 admission->peers_max)
+	else if (admission->peers_max && server->users.clients_n >= admission->peers_max)
 		*why = REFUSED_MAX_PEERS;
 	else if (check_user(server, cred->uid, why))
 		*why = REFUSED_FAILED;
@@ -224,6 +222,19 @@ static void admit_client(struct ivs_server *server, int *sock)
 		refuse_client(server, refusal_of(result), result, &cred);
 }
 
+/* Even if the user makes closing fds wait: such sockets are not counted as its clients. */
+static void discard_refused(int *sock)
+{
+	struct ucred cred;
+
+	if (*sock < 0)
+		return;
+	ivs_closer_set_owner(get_cred(*sock, &cred) ? IVS_CLOSER_ANYBODY
+						    : IVS_CLOSER_ALWAYS | cred.uid);
+	ivs_socket_discard(sock);
+	ivs_closer_set_owner(IVS_CLOSER_ANYBODY);
+}
+
 static void pause_accepting(struct ivs_server *server)
 {
 	ivs_loop_remove(&server->listener_source);
@@ -242,7 +253,7 @@ static bool refuse_with_spare(struct ivs_server *server, int errnum)
 	refused = sock >= 0; /* accept4() reports EMFILE even if no connection is waiting */
 	if (refused)
 		refuse_client(server, REFUSED_NO_FD, -errnum, get_cred(sock, &cred) ? NULL : &cred);
-	ivs_socket_discard(&sock);
+	discard_refused(&sock);
 	if (!ivs_server_open_spare(server))
 		return refused;
 	pause_accepting(server);
@@ -274,10 +285,11 @@ void ivs_server_accept_again(struct ivs_loop_timer *timer)
 static bool accept_one(struct ivs_server *server)
 {
 	IVS_OWNED_FD sock = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int errnum;
 
 	if (sock >= 0) {
 		admit_client(server, &sock);
-		ivs_socket_discard(&sock);
+		discard_refused(&sock);
 		return true;
 	}
 	switch (errno) {
@@ -288,8 +300,9 @@ static bool accept_one(struct ivs_server *server)
 		return true;
 	case EMFILE:
 	case ENFILE:
+		errnum = errno;
 		return ivs_server_release_departed(server, true) ||
-		       refuse_with_spare(server, errno);
+		       refuse_with_spare(server, errnum);
 	default:
 		refuse_client(server, REFUSED_FAILED, -errno, NULL);
 		pause_accepting(server);

@@ -88,6 +88,7 @@ struct ivs_client *ivs_client_of_rest(const struct ivs_named_fd *fds, size_t fds
 
 	if (!client)
 		return NULL;
+	client->cred.uid = (uid_t)-1; /* of several users */
 	for (; client->vectors_n < fds_n; client->vectors_n++)
 		client->eventfds[client->vectors_n] = fds[client->vectors_n].fd;
 	return client;
@@ -101,11 +102,15 @@ void ivs_client_hang_up(struct ivs_client *client)
 
 bool ivs_client_release(struct ivs_client *client)
 {
-	if (!ivs_fds_release(client->eventfds, client->vectors_n) ||
-	    !ivs_socket_release(&client->sock_fd))
-		return false;
-	free(client);
-	return true;
+	bool released;
+
+	ivs_closer_set_owner(client->cred.uid);
+	released = ivs_fds_release(client->eventfds, client->vectors_n) &&
+		   ivs_socket_release(&client->sock_fd);
+	ivs_closer_set_owner(IVS_CLOSER_ANYBODY);
+	if (released)
+		free(client);
+	return released;
 }
 
 void ivs_client_free(struct ivs_client *client)

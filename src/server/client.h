@@ -35,6 +35,7 @@ enum ivs_client_dropping {
  *               does not read
  * @next:        after the client has left: the client that left after it (departed.c)
  * @dropping:    after the client has left: whether the service manager still has copies of its fds
+ * @leaving:     after the client has left: it counts for its user (users.h)
  * @left_ns:     after the client has left: when, in ivs_clock_ns()
  * @since_ms:    when the client joined, in ms since 1970
  * @vectors_n:   number of the client's vectors
@@ -51,6 +52,7 @@ struct ivs_client {
 	unsigned int stored_n;
 	struct ivs_client *next;
 	enum ivs_client_dropping dropping;
+	bool leaving;
 	int64_t left_ns;
 	struct ucred cred;
 	struct ivs_user *user;

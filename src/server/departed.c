@@ -3,7 +3,8 @@
 
 #include "daemon/closer.h"
 
-#define RELEASE_AGAIN_MS 10
+#define RELEASE_AGAIN_MS 2
+#define RELEASED_IN_A_MS 4096 /* as many can be looked at in a small part of a ms */
 #define STUCK_NS IVS_NS_PER_S
 
 /* If removing the source from the loop has failed, the open socket may still report events. */
@@ -11,6 +12,23 @@ static void ignore_event(struct ivs_loop_source *source, uint32_t events)
 {
 	(void)source;
 	(void)events;
+}
+
+/* Whether @client, which has left, counts for its user (users.h). */
+static void count_leaving(struct ivs_server *server, struct ivs_client *client, bool leaving)
+{
+	struct ivs_users *users = &server->users;
+
+	if (client->leaving == leaving)
+		return;
+	/* The user is valid as long as something counts for it. */
+	if (leaving && ivs_users_find(users, client->cred.uid, ivs_clock_ns(), &client->user))
+		return;
+	client->leaving = leaving;
+	if (leaving)
+		ivs_users_leave(users, client->user);
+	else
+		ivs_users_left(users, client->user);
 }
 
 void ivs_server_depart(struct ivs_server *server, struct ivs_client *client)
@@ -25,6 +43,7 @@ void ivs_server_depart(struct ivs_server *server, struct ivs_client *client)
 	server->departed_end = &client->next;
 	server->departed_n++;
 	server->departed_due = true;
+	count_leaving(server, client, true);
 }
 
 /* Whether all clients that have copies of its eventfds have been sent its leave. */
@@ -47,18 +66,19 @@ static void log_stuck(struct ivs_server *server, const struct ivs_client *client
 	if (is_stuck(server, client, ivs_clock_ns()) && ivs_log_allows(&server->drops))
 		ivs_log(IVS_LOG_WARNING,
 			"the file descriptors of %u clients that left stay open, such as those of "
-			"client %u (pid %d, uid %d): all %u helper processes that close them are "
-			"blocked by clients that left earlier",
+			"client %u (pid %d, uid %d): closing those of clients that left earlier "
+			"waits for other processes",
 			server->departed_n, client->id, (int)client->cred.pid,
-			(int)client->cred.uid, IVS_CLOSER_HELPERS);
+			(int)client->cred.uid);
 }
 
 /* The helper processes are busy or blocked. No event tells when that has changed. */
 static void retry_later(struct ivs_server *server, const struct ivs_client *client)
 {
 	log_stuck(server, client);
-	ivs_loop_set_timer(&server->loop, &server->departed_timer,
-			   ivs_clock_deadline(RELEASE_AGAIN_MS));
+	ivs_loop_set_timer(
+		&server->loop, &server->departed_timer,
+		ivs_clock_deadline(RELEASE_AGAIN_MS + (int)server->departed_n / RELEASED_IN_A_MS));
 }
 
 /* Retry to pass on the sockets of refused connections that no helper process has taken yet. */
@@ -70,9 +90,37 @@ static void release_kept(struct ivs_server *server)
 				   ivs_clock_deadline(RELEASE_AGAIN_MS));
 }
 
+/*
+ * @blocked: a client whose fds could not be released in this turn, or NULL. Fds of other users may
+ * be released, though. Return: whether the client is released, and so does not exist any more.
+ */
+static bool release(struct ivs_server *server, struct ivs_client *client, bool all,
+		    const struct ivs_client **blocked)
+{
+	if (client->dropping != IVS_CLIENT_DROPPED)
+		return false;
+	if (!all && !is_announced(server, client)) {
+		/* The user cannot hasten that. */
+		if (ivs_closer_accepts(client->cred.uid))
+			count_leaving(server, client, false);
+		return false;
+	}
+	if (*blocked && (*blocked)->cred.uid == client->cred.uid)
+		return false;
+	ivs_loop_remove(&client->source); /* a second time, if the first has failed */
+	count_leaving(server, client, false);
+	if (ivs_client_release(client))
+		return true;
+	count_leaving(server, client, true);
+	retry_later(server, client);
+	*blocked = client;
+	return false;
+}
+
 bool ivs_server_release_departed(struct ivs_server *server, bool all)
 {
 	struct ivs_client **link = &server->departed;
+	const struct ivs_client *blocked = NULL;
 	bool released = false;
 
 	release_kept(server);
@@ -86,15 +134,9 @@ bool ivs_server_release_departed(struct ivs_server *server, bool all)
 		struct ivs_client *client = *link;
 		struct ivs_client *next = client->next;
 
-		if (client->dropping != IVS_CLIENT_DROPPED ||
-		    (!all && !is_announced(server, client))) {
+		if (!release(server, client, all, &blocked)) {
 			link = &client->next;
 			continue;
-		}
-		ivs_loop_remove(&client->source); /* a second time, if the first has failed */
-		if (!ivs_client_release(client)) {
-			retry_later(server, client);
-			break;
 		}
 		*link = next;
 		if (!next)
@@ -103,17 +145,6 @@ bool ivs_server_release_departed(struct ivs_server *server, bool all)
 		released = true;
 	}
 	return released;
-}
-
-unsigned int ivs_server_count_stuck(const struct ivs_server *server, uid_t uid)
-{
-	int64_t now_ns = ivs_clock_ns();
-	unsigned int n = 0;
-
-	for (const struct ivs_client *client = server->departed; client; client = client->next)
-		n += is_stuck(server, client, now_ns) &&
-		     (uid == UINT32_MAX || client->cred.uid == uid);
-	return n;
 }
 
 void ivs_server_release_again(struct ivs_loop_timer *timer)

@@ -26,12 +26,6 @@ void ivs_server_depart(struct ivs_server *server, struct ivs_client *client);
  */
 bool ivs_server_release_departed(struct ivs_server *server, bool all);
 
-/**
- * ivs_server_count_stuck() - number of clients of @uid that left more than a second ago, and whose
- * fds wait for the service manager or for helper processes; UINT32_MAX: of any user
- */
-unsigned int ivs_server_count_stuck(const struct ivs_server *server, uid_t uid);
-
 /** ivs_server_release_again() - retry to close fds */
 void ivs_server_release_again(struct ivs_loop_timer *timer);
 

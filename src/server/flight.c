@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "daemon/close.h"
+#include "daemon/closer.h"
 
 IVS_SYSCALLS(ivs_flight_syscalls, {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET)}},
 	     IVS_CALL_DUPFD_CLOEXEC, IVS_CALL_GETRLIMIT, {"shutdown"});
@@ -155,10 +156,17 @@ void ivs_flight_sent(struct ivs_server *server, struct ivs_client *client,
 	ivs_users_set_flight(&server->users, client->user, &client->flight_n, flight_n);
 }
 
+static void discard_socket(struct ivs_kept *kept)
+{
+	ivs_closer_set_owner(IVS_CLOSER_ALWAYS | kept->user->uid);
+	ivs_socket_discard(&kept->sock_fd);
+	ivs_closer_set_owner(IVS_CLOSER_ANYBODY);
+}
+
 static void release_kept(struct ivs_server *server, struct ivs_kept *kept)
 {
 	ivs_loop_remove(&kept->source);
-	ivs_socket_discard(&kept->sock_fd);
+	discard_socket(kept);
 	ivs_users_set_flight(&server->users, kept->user, &kept->flight_n, 0);
 	ivs_users_remove(&server->users, kept->user);
 	server->users.kept_n--;
@@ -214,7 +222,7 @@ void ivs_flight_end(struct ivs_server *server, struct ivs_client *client)
 	server->kept = kept;
 	/* Without the event, the fds in flight stay counted for ever, too. */
 	if (ivs_loop_add(&server->loop, &kept->source, kept->sock_fd, EPOLLOUT | EPOLLET))
-		ivs_socket_discard(&kept->sock_fd);
+		discard_socket(kept);
 }
 
 unsigned int ivs_flight_total(const struct ivs_server *server)

@@ -16,7 +16,7 @@ static struct ivs_user **bucket_of(struct ivs_users *users, uid_t uid)
 /* Whether nothing would be lost if the user were not in the table. */
 static bool is_idle(const struct ivs_user *user, int64_t now_ns)
 {
-	return !user->clients_n && !user->ids.ids_n && user->full_ns <= now_ns;
+	return !user->clients_n && !user->leaving_n && !user->ids.ids_n && user->full_ns <= now_ns;
 }
 
 int ivs_users_find(struct ivs_users *users, uid_t uid, int64_t now_ns, struct ivs_user **out)
@@ -93,6 +93,18 @@ void ivs_users_remove(struct ivs_users *users, struct ivs_user *user)
 {
 	user->clients_n--;
 	users->clients_n--;
+}
+
+void ivs_users_leave(struct ivs_users *users, struct ivs_user *user)
+{
+	if (user->leaving_n++ >= IVS_USERS_LEAVING_FREE)
+		ivs_users_add(users, user);
+}
+
+void ivs_users_left(struct ivs_users *users, struct ivs_user *user)
+{
+	if (--user->leaving_n >= IVS_USERS_LEAVING_FREE)
+		ivs_users_remove(users, user);
 }
 
 /*

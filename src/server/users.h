@@ -21,10 +21,14 @@
 #define IVS_USERS_SHARE 15
 #define IVS_USERS_SHARED_MIN 256 /* with fewer places, a user may have them all */
 #define IVS_USERS_BUCKETS 4096
+/* So many of a user's clients may leave and join again while the fds of the former are open. */
+#define IVS_USERS_LEAVING_FREE 8
 
 /**
  * struct ivs_user - the clients of one user
- * @clients_n: clients, and former clients that may still have file descriptors in flight to them
+ * @clients_n: clients; former clients that may still have file descriptors in flight to them; and
+ *             all but IVS_USERS_LEAVING_FREE of @leaving_n
+ * @leaving_n: former clients whose own file descriptors are still open
  * @extra_n:   file descriptors in flight to them, without the first to each
  * @ids:       ids in use, or heard by a client that is still connected
  * @full_ns:   when the user will again have all joins of a minute
@@ -34,6 +38,7 @@
 struct ivs_user {
 	uid_t uid;
 	unsigned int clients_n;
+	unsigned int leaving_n;
 	unsigned int extra_n;
 	struct ivs_roster_owner ids;
 	int64_t full_ns;
@@ -48,7 +53,7 @@ struct ivs_user {
  * @joins_max:   joins of a user in a minute; 0: no limit
  * @extra_max:   file descriptors in flight to all clients, without the first to each; 0: no limit
  * @clients_n, @extra_n: the sums over all users
- * @kept_n:      how many of the clients are former ones
+ * @kept_n:      how many of the clients are former ones to which some may be in flight
  * @users_n:     number of users in the table
  */
 struct ivs_users {
@@ -90,6 +95,12 @@ void ivs_users_add(struct ivs_users *users, struct ivs_user *user);
 
 /** ivs_users_remove() - a client is gone, to which nothing is in flight any more */
 void ivs_users_remove(struct ivs_users *users, struct ivs_user *user);
+
+/** ivs_users_leave() - a client has left, and its fds are still open */
+void ivs_users_leave(struct ivs_users *users, struct ivs_user *user);
+
+/** ivs_users_left() - the fds of a client for which ivs_users_leave() was called are closed */
+void ivs_users_left(struct ivs_users *users, struct ivs_user *user);
 
 /** ivs_users_room() - how many more fds a client may have in flight that has @flight_n now */
 IVS_MUST_USE unsigned int ivs_users_room(const struct ivs_users *users, const struct ivs_user *user,

@@ -167,6 +167,14 @@ int ivs_vfio_user_connect(struct ivs_vfio_user *session, int *sock)
 	return 0;
 }
 
+/* Not even an end of the connection is reported, so that it causes no event again and again. */
+void ivs_vfio_user_pause(struct ivs_vfio_user *session, int ms)
+{
+	ivs_loop_remove(&session->client);
+	session->watched = 0;
+	ivs_loop_set_timer(session->loop, &session->retry_timer, ivs_clock_deadline(ms));
+}
+
 bool ivs_vfio_user_is_connected(const struct ivs_vfio_user *session)
 {
 	return session->connection.sock_fd >= 0;

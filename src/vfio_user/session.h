@@ -77,6 +77,12 @@ bool ivs_vfio_user_is_greeted(const struct ivs_vfio_user *session);
 /** ivs_vfio_user_has_hung_up() - whether the client has hung up; messages may still be unread */
 bool ivs_vfio_user_has_hung_up(const struct ivs_vfio_user *session);
 
+/** ivs_vfio_user_pause() - ivs_vfio_user_serve() is due in @ms, and not before */
+void ivs_vfio_user_pause(struct ivs_vfio_user *session, int ms);
+
+/** ivs_vfio_user_pause() - ivs_vfio_user_serve() is due in @ms, and not before */
+void ivs_vfio_user_pause(struct ivs_vfio_user *session, int ms);
+
 /** ivs_vfio_user_disconnect() - disconnect the client, if any */
 void ivs_vfio_user_disconnect(struct ivs_vfio_user *session);
 

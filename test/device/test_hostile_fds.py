@@ -409,7 +409,7 @@ def test_peers_do_not_use_up_the_fds_of_vmms(place, limit):
         with Client(path) as client:
             client.start()
             assert client.map_memory()
-    assert fd_count(running.pid) < limit - 64
+    wait_until(lambda: fd_count(running.pid) < limit - 64, "those in excess are closed")
     running.stop()
 
 

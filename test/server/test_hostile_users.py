@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from support.py.clients import connect_client, join, knows_all
+from support.py.clients import as_user, connect_client, join, knows_all
 from support.py.control import ask_once
 from support.py.hostile import OWN_USER
 from support.py.programs import wait_until
@@ -28,15 +28,6 @@ def open_to_all(place, *options, nofile=NOFILE, **keywords):
     place.dir.chmod(0o777)
     return place.server("--socket-mode", "0666", *options, nofile=nofile, user=OWN_USER,
                         **keywords)
-
-
-def as_user(uid, action):
-    """Do something as another user: the kernel reports the effective uid of a client."""
-    os.setresuid(-1, uid, -1)
-    try:
-        return action()
-    finally:
-        os.setresuid(-1, 0, -1)
 
 
 def silent_crowd(place, clients_n, uid=STRANGER):

@@ -3,6 +3,7 @@
 hold (support/py/stuck_epoll.py). Neither the server nor another client nor the service manager may
 be the last to close such a doorbell."""
 import array
+import contextlib
 import os
 import signal
 import socket
@@ -10,27 +11,33 @@ import time
 
 import pytest
 
-from support.py.clients import join
-from support.py.lingering import QUICK, without_passrights
+from support.py.clients import as_user, join
+from support.py.lingering import QUICK, stopped, without_passrights
 from support.py.manager import Manager
 from support.py.programs import fd_count, wait_until
-from support.py.stuck_epoll import StuckEpoll, helper_states
+from support.py.stuck_epoll import StuckEpoll, blocked_n, helpers
 from support.py.wire import RawClient, connect
 
 # Helper processes hold each fd for 5 s of their clock.
 pytestmark = pytest.mark.usefixtures("fast_clock")
-HELPERS = 4  # IVS_CLOSER_HELPERS
+BLOCKED_MAX = 2  # IVS_CLOSER_BLOCKED_MAX: helper processes that one user can block
+HELPERS_MAX = 64  # IVS_CLOSER_WORKERS_MAX
+LEAVING_FREE = 8  # IVS_USERS_LEAVING_FREE
+STRANGER = 61234
 VECTORS = 2
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become other users")
 
-def leave_stuck(place, client):
-    """Let a client whose doorbells block their last close() leave. Return: the process that holds
+
+def leave_stuck(place, *clients):
+    """Let clients whose doorbells block their last close() leave. Return: the process that holds
     the mutex."""
-    fds = [os.dup(fd) for fd in client.own]
+    fds = [os.dup(fd) for client in clients for fd in client.own]
     stuck = place.add(StuckEpoll(*fds))
     for fd in fds:
         os.close(fd)
-    client.close()
+    for client in clients:
+        client.close()
     return stuck
 
 
@@ -42,9 +49,11 @@ def check_newcomer(place):
     assert time.monotonic() - began < QUICK
 
 
-def start(place):
-    """Start a server. Return: the server, and the number of its fds."""
-    server = place.server("-n", VECTORS, "-l", "1M", region=["-r", "memfd:"])
+def start(place, *options):
+    """Start a server that all users may use. Return: the server, and the number of its fds."""
+    place.dir.chmod(0o777)
+    server = place.server("-n", VECTORS, "-l", "1M", "--socket-mode", "0666", *options,
+                          region=["-r", "memfd:"])
     return server, fd_count(server.pid)
 
 
@@ -99,16 +108,79 @@ def test_doorbells_are_kept_until_the_leave_is_sent(place):
     server.stop()
 
 
-def test_all_helper_processes_are_blocked(place):
-    """When clients have blocked all helper processes, fds of clients that leave stay open, and the
-    log says so. The server continues to serve. The fds are closed when a helper process is free."""
+def test_helper_processes_that_one_user_blocks(place):
+    """The clients of one user block as many helper processes as they can. Then the fds of the
+    user's clients that leave stay open, and the log says so. The server continues to serve, and
+    closes the fds when a helper process of the user is free."""
     server, before = start(place)
-    for at in range(HELPERS):
+    for at in range(BLOCKED_MAX):
         stuck = leave_stuck(place, join(place, VECTORS))
-        server.err.wait("client 0 left", at + 1)
         wait_blocked(server.pid, at + 1)
-    while not server.err.count("helper processes that close them are blocked"):
+    while not server.err.count("closing those of clients that left earlier waits"):
         check_newcomer(place)  # its fds are the next that stay open
+    check_newcomer(place)
+    assert blocked_n(server.pid) == BLOCKED_MAX
+    stuck.release()
+    wait_until(lambda: fd_count(server.pid) == before, "all are closed")
+    server.stop()
+
+
+def block(place, server, users):
+    """Let the clients of other users block as many helper processes as they can. Return: a process
+    that holds a mutex for which one helper process of each user waits."""
+    for at in range(BLOCKED_MAX):
+        stuck = leave_stuck(place, *(as_user(STRANGER + user, lambda: join(place, VECTORS))
+                                     for user in range(users)))
+        wait_blocked(server.pid, (at + 1) * users)
+    return stuck
+
+
+@needs_root
+def test_helper_processes_that_other_users_block(place):
+    """Clients of other users block more helper processes than there were. They are replaced, so the
+    fds of clients that leave are closed, but not those of a user that blocks some."""
+    server, before = start(place)
+    stuck = block(place, server, users=5)
+    while not server.err.count("closing those of clients that left earlier waits"):
+        as_user(STRANGER, lambda: check_newcomer(place))
+    more = fd_count(server.pid)
+    assert more > before
+    left = server.err.count(" left")
+    for _ in range(20):
+        check_newcomer(place)
+    server.err.wait(" left", left + 20)
+    wait_until(lambda: fd_count(server.pid) <= more, "those of this user are closed")
+    stuck.release()
+    wait_until(lambda: fd_count(server.pid) == before, "all are closed")
+    server.stop()
+
+
+@needs_root
+def test_user_that_blocks_helper_processes_takes_no_places(place):
+    """A user whose fds stay open is refused before it has more of them than clients are allowed.
+    Other users still find a place, and the server exits on SIGTERM."""
+    limit = 2
+    server, before = start(place, "--max-peers", 10, "--max-peers-per-user", limit)
+    block(place, server, users=1)
+    refused = f"uid {STRANGER}): as many clients of its user as allowed"
+    while not server.err.count(refused):
+        with as_user(STRANGER, lambda: RawClient(str(place.socket), VECTORS)) as client:
+            client.next()
+    assert fd_count(server.pid) < before + (LEAVING_FREE + limit + 2) * (1 + VECTORS)
+    for _ in range(20):
+        check_newcomer(place)
+    server.stop()
+
+
+@needs_root
+def test_all_helper_processes_are_blocked(place):
+    """When the clients of many users have blocked as many helper processes as there can be, fds of
+    all clients that leave stay open. The server continues to serve. The fds are closed when a
+    helper process is free."""
+    server, before = start(place)
+    stuck = block(place, server, HELPERS_MAX // BLOCKED_MAX)
+    while not server.err.count("closing those of clients that left earlier waits"):
+        check_newcomer(place)
     check_newcomer(place)
     stuck.release()
     wait_until(lambda: fd_count(server.pid) == before, "all are closed")
@@ -117,7 +189,7 @@ def test_all_helper_processes_are_blocked(place):
 
 def wait_blocked(pid, number):
     """Wait until this many helper processes are blocked."""
-    wait_until(lambda: helper_states(pid).count("D") == number, f"{number} are blocked")
+    wait_until(lambda: blocked_n(pid) == number, f"{number} are blocked")
 
 
 @pytest.fixture
@@ -202,3 +274,32 @@ def test_out_of_band_bytes(place):
     wait_until(lambda: fd_count(server.pid) == before, "all are closed")
     stuck.release()
     server.stop()
+
+
+def test_refused_connections_are_closed_at_once(place):
+    """Where the kernel rejects fds that are sent to the server, a refused connection with an unread
+    byte has none, so that no helper process has to close it."""
+    server, before = start(place, "--max-peers", 1)
+    join(place, VECTORS)
+    holder, = helpers(server.pid)
+    held = fd_count(holder)
+    refused = 20  # as many as are logged
+    with contextlib.ExitStack() as stack:
+        with stopped(server):
+            for _ in range(refused):
+                sock = stack.enter_context(connect(str(place.socket)))
+                if not rejects_fds(sock):
+                    pytest.skip("needs a kernel with SO_PASSRIGHTS (Linux 6.16)")
+                sock.send(b"x")
+        server.err.wait("refused a client", refused)
+    wait_until(lambda: fd_count(server.pid) == before + 1 + VECTORS, "all are closed")
+    assert fd_count(holder) == held
+    server.stop()
+
+
+def rejects_fds(sock):
+    """Whether the kernel rejects an fd that is sent over the connection."""
+    with contextlib.suppress(OSError):
+        sock.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0]))])
+        return False
+    return True

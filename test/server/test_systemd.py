@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from support.py.programs import is_sanitized, wait_until
-from support.py.stuck_epoll import StuckEpoll, helper_states
+from support.py.stuck_epoll import StuckEpoll, blocked_n
 from support.py.systemd import (WITH_UNIT_FILTER, Absent, UserManager, exec_start, install_units,
                                 needs)
 from support.py.wire import RawClient, accepts
@@ -227,7 +227,7 @@ def test_blocked_helper_process_does_not_delay_a_restart(place, manager):
     pid = manager.pid(manager.unit)
     stuck = hold_doorbells(place, client)
     client.close()
-    wait_until(lambda: "D" in helper_states(pid), "a helper process is blocked")
+    wait_until(lambda: blocked_n(pid), "a helper process is blocked")
     restart(manager, pid)
     with RawClient(manager.socket, 2) as newcomer:
         newcomer.greeting()

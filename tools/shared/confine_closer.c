@@ -5,7 +5,7 @@
 
 #include "base/fd.h"
 #include "base/fdpass.h"
-#include "daemon/closer.h"
+#include "daemon/closer_helper.h"
 #include "daemon/process_syscalls.h"
 #include "daemon/sandbox.h"
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Connect clients to the test's server, and check which peers they know."""
+import os
+
 from support.py.wire import RawClient, read_together
 
 
@@ -14,6 +16,15 @@ def connect_client(place, vectors=1, keep=True, kind=RawClient):
 def join(place, vectors=1, keep=True):
     """Connect a client and let it read its greeting and its own vectors."""
     return connect_client(place, vectors, keep).greeting()
+
+
+def as_user(uid, action):
+    """Do something as another user: the kernel reports the effective uid of a client."""
+    os.setresuid(-1, uid, -1)
+    try:
+        return action()
+    finally:
+        os.setresuid(-1, 0, -1)
 
 
 def others(client, clients):

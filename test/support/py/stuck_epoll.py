@@ -82,19 +82,24 @@ class StuckInode(Stuck):
         super().__init__("inode", [file])
 
 
-def helper_states(pid):
+def helpers(pid):
     """Return: the states of the helper processes that close fds for the program with this process
-    id. They have its command line."""
+    id, by their process ids. They have its command line."""
     command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-    states = []
+    states = {}
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             name, rest = (process / "stat").read_text().rsplit(")", 1)
             if name.endswith("(ivshmem-closer") and (process / "cmdline").read_bytes() == command:
-                states.append(rest.split()[0])
+                states[int(process.name)] = rest.split()[0]
         except OSError:  # the process has exited
             continue
     return states
+
+
+def blocked_n(pid):
+    """Return: how many of these helper processes are blocked."""
+    return list(helpers(pid).values()).count("D")
 
 
 def missing_page(libc):

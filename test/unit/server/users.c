@@ -52,6 +52,24 @@ Test(users, user_stays_while_something_counts_for_it, .timeout = TIMEOUT)
 	ivs_users_free(&users);
 }
 
+Test(users, former_clients_whose_fds_are_open, .timeout = TIMEOUT)
+{
+	static struct ivs_users users;
+	struct ivs_user *user = find(&users, 7, 0);
+
+	for (unsigned int n = 1; n <= 2 * IVS_USERS_LEAVING_FREE; n++) {
+		ivs_users_leave(&users, user);
+		cr_assert_eq(user->clients_n,
+			     n > IVS_USERS_LEAVING_FREE ? n - IVS_USERS_LEAVING_FREE : 0);
+		cr_assert_eq(users.clients_n, user->clients_n);
+	}
+	for (unsigned int n = 2 * IVS_USERS_LEAVING_FREE; n; n--)
+		ivs_users_left(&users, user);
+	cr_assert_eq(user->clients_n, 0);
+	cr_assert_eq(users.clients_n, 0);
+	ivs_users_free(&users);
+}
+
 Test(users, joins_of_a_minute, .timeout = TIMEOUT)
 {
 	static struct ivs_users users = {.joins_max = 60};

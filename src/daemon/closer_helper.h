@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The helper processes of closer.h: one, the holder, receives fds and holds them for a while. For
+ * each few fds of one owner that are due it starts another one, a worker, which closes them and may
+ * block. The holder never blocks: it does not close an fd before a worker has a copy.
+ */
+#ifndef IVS_DAEMON_CLOSER_HELPER_H
+#define IVS_DAEMON_CLOSER_HELPER_H
+
+#include <stdint.h>
+
+#include "base/syscalls.h"
+#include "ivshmem/api.h"
+
+extern const struct ivs_syscall ivs_closer_helper_syscalls[];
+
+#define IVS_CLOSER_HOLD_MS 5000
+#define IVS_CLOSER_HOLD_MIN_MS 1000  /* if the holder holds many */
+#define IVS_CLOSER_HOLD_SHORT_MS 100 /* if it holds very many and no worker is blocked */
+#define IVS_CLOSER_BLOCKED_MAX 2     /* workers that the fds of one owner can block */
+#define IVS_CLOSER_WORKERS_MAX 64    /* so 32 owners together can block all */
+
+/* Combined with an owner: the pool takes the fd even if it takes no others of that owner. */
+#define IVS_CLOSER_ALWAYS (UINT64_C(1) << 63)
+#define IVS_CLOSER_ANYBODY (IVS_CLOSER_ALWAYS | UINT32_MAX) /* the owner is unknown, or trusted */
+
+/* Combined with an owner that the holder reports: it has its share of the fds, for the moment. */
+#define IVS_CLOSER_BRIEF (UINT64_C(1) << 62)
+
+/**
+ * struct ivs_closer_start - how to start a pool
+ * @sock:        from which the holder receives messages: an owner (uint64_t) and its fds. To it the
+ *               holder sends an owner that blocks as many workers as it may, whenever the holder
+ *               has to hold its fds for longer; IVS_CLOSER_ANYBODY if all workers are blocked; and
+ *               an owner with IVS_CLOSER_BRIEF when it holds more fds than its share
+ * @workers_max: at most IVS_CLOSER_WORKERS_MAX
+ * @confine:     drops the privileges of the calling process; returns 0 or -errno
+ * @context:     for @confine
+ */
+struct ivs_closer_start {
+	int sock;
+	unsigned int workers_max;
+	int (*confine)(const void *context);
+	const void *context;
+};
+
+/**
+ * ivs_closer_start() - in a child, whose parent waits for it: start the holder, which then has no
+ * parent that would have to wait for it
+ *
+ * Return: 0 or an errno.
+ */
+int ivs_closer_start(const struct ivs_closer_start *start);
+
+#endif
