@@ -1,112 +1,129 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/announce.h"
 
-#include "protocol/socket.h"
 #include "server/flight.h"
+#include "server/send.h"
 
 #define WAITING_LOG_NS (2 * IVS_NS_PER_S)
+#define PHASE_NS (2 * IVS_NS_PER_MS) /* of a round, see begin_phase() */
 
 bool ivs_server_is_waiting(const struct ivs_server *server)
 {
 	return ivs_loop_timer_is_set(&server->announce_timer);
 }
 
-static void wait_for_kernel(struct ivs_server *server)
+/* Whether the client may be sent messages now, if any are due. */
+static bool is_served(const struct ivs_server *server, const struct ivs_client *client)
 {
-	server->totals.waits++;
-	ivs_loop_set_timer(&server->loop, &server->announce_timer, ivs_clock_deadline(RETRY_MS));
-	if (server->announce_since == IVS_CLOCK_NEVER)
-		server->announce_since = ivs_clock_ns();
+	if (!ivs_client_is_stored(client) && !client->unawaited)
+		return false;
+	return !client->blocked && !client->send_result && !client->cost.excessive &&
+	       !ivs_server_is_waiting(server);
 }
 
-static int fd_of_message(const struct ivs_server *server, const struct ivs_v0_message *msg)
+/* Send a client that is not slow all messages that are due, until its socket is full. */
+static void announce_all(struct ivs_server *server, struct ivs_client *client)
 {
-	switch (msg->type) {
-	case IVS_V0_MEMORY:
-		return ivs_region_fd(server->region);
-	case IVS_V0_VECTOR:
-		return server->clients[msg->id]->eventfds[msg->vector];
-	default:
-		return -1;
-	}
+	while (is_served(server, client) && !ivs_cost_is_slow(&client->cost) &&
+	       ivs_server_send_due(server, client))
+		;
 }
 
-/* Send messages to a client. Return: as ivs_socket_send(). */
-static int send_batch(struct ivs_server *server, struct ivs_client *client,
-		      struct ivs_v0_message *msgs, unsigned int msgs_n)
+/*
+ * A round has phases: events of clients, newcomers, all clients, slow clients. When a phase has
+ * taken PHASE_NS, the next begins. So clients that together make messages expensive, although each
+ * of them is not slow, do not make those wait that are in another phase, or join meanwhile.
+ */
+static void begin_phase(struct ivs_server *server)
 {
-	bool greeted = ivs_roster_greeted(server->roster, client->id);
-	unsigned int sent_n;
-	int result;
-
-	ivs_roster_begin_send(server->roster, client->id);
-	result = ivs_socket_send(client->sock_fd, msgs, msgs_n, &sent_n);
-	ivs_roster_end_send(server->roster, client->id, msgs, sent_n);
-	ivs_flight_sent(server, client, msgs, sent_n);
-	server->totals.messages += sent_n;
-	/* The greeting is complete: other clients may now be told of this one. */
-	if (!greeted && ivs_roster_greeted(server->roster, client->id))
-		server->changed = server->greeted = true;
-	return result;
+	server->phase_ns = ivs_clock_ns();
 }
 
-/* Send the next messages. Return: whether more may be due, and the socket may have room. */
-static bool announce_batch(struct ivs_server *server, struct ivs_client *client)
+static bool is_phase_over(const struct ivs_server *server)
 {
-	struct ivs_v0_message msgs[IVS_SOCKET_BATCH];
-	unsigned int msgs_n = ivs_roster_due(server->roster, client->id, msgs, IVS_SOCKET_BATCH);
-	unsigned int allowed_n;
-	int result;
-
-	if (!msgs_n)
-		return false;
-	for (unsigned int i = 0; i < msgs_n; i++)
-		msgs[i].fd = fd_of_message(server, &msgs[i]);
-	allowed_n = ivs_flight_allows(server, client, msgs, msgs_n);
-	result = allowed_n ? send_batch(server, client, msgs, allowed_n) : 0;
-	switch (result) {
-	case 0:
-		/* The client has more to read, and reading it raises EPOLLOUT. */
-		client->blocked = allowed_n < msgs_n;
-		return !client->blocked;
-	case IVS_SOCKET_E_AGAIN:
-		client->blocked = true;
-		return false;
-	case IVS_SOCKET_E_LATER:
-		wait_for_kernel(server);
-		return false;
-	default:
-		client->send_result = result;
-		server->lost_n++;
-		return false;
-	}
+	return ivs_clock_ns() - server->phase_ns > PHASE_NS;
 }
 
 void ivs_server_announce_to(struct ivs_server *server, struct ivs_client *client)
 {
-	if (!ivs_client_is_stored(client) && !client->unawaited)
-		return;
-	if (client->send_result || ivs_server_is_waiting(server))
-		return;
-	while (!client->blocked && announce_batch(server, client))
-		;
+	if (!server->phase_ns)
+		begin_phase(server);
+	if (ivs_cost_is_slow(&client->cost))
+		server->slow_due = true;
+	else if (is_phase_over(server))
+		server->changed = true;
+	else
+		announce_all(server, client);
 }
 
-/* Return: false if the kernel refuses messages, which affects all clients alike. */
+/* The next client in turn, or NULL. @next: the id with which to continue */
+static struct ivs_client *next_client(const struct ivs_server *server, unsigned int *next)
+{
+	if (*next >= server->ids_end)
+		*next = 0;
+	return server->clients[(*next)++];
+}
+
+/*
+ * Greet clients that have just joined before any other client is sent anything: QEMU waits for the
+ * greeting, and does nothing else meanwhile.
+ */
+static void announce_to_newcomers(struct ivs_server *server)
+{
+	bool left = false;
+	unsigned int n;
+
+	if (!server->newcomers)
+		return;
+	begin_phase(server);
+	for (n = server->ids_end; n && !is_phase_over(server); n--) {
+		struct ivs_client *client = next_client(server, &server->newcomers_next);
+
+		if (!client || ivs_roster_greeted(server->roster, client->id))
+			continue;
+		announce_all(server, client);
+		left |= !ivs_roster_greeted(server->roster, client->id) &&
+			!ivs_cost_is_slow(&client->cost);
+	}
+	server->newcomers = left || n;
+}
+
+/* Return: false: not all clients have had their turn, because the time is over, or they wait. */
 static bool announce_to_all(struct ivs_server *server)
 {
 	for (unsigned int n = server->ids_end; n; n--) {
-		unsigned int id;
+		struct ivs_client *client = next_client(server, &server->announce_next);
 
-		if (server->announce_next >= server->ids_end)
-			server->announce_next = 0;
-		id = server->announce_next++;
-		if (server->clients[id])
-			ivs_server_announce_to(server, server->clients[id]);
-		if (ivs_server_is_waiting(server))
+		if (client && ivs_cost_is_slow(&client->cost))
+			server->slow_due = true;
+		else if (client)
+			announce_all(server, client);
+		if (ivs_server_is_waiting(server) || (n > 1 && is_phase_over(server)))
 			return false;
 	}
 	return true;
+}
+
+/* Send each slow client one message, until one of them takes long again. */
+static void announce_to_slow(struct ivs_server *server)
+{
+	unsigned int n;
+
+	if (!server->slow_due || ivs_loop_timer_is_set(&server->slow_timer))
+		return;
+	begin_phase(server);
+	server->slow_due = false;
+	for (n = server->ids_end; n && !is_phase_over(server); n--) {
+		struct ivs_client *client = next_client(server, &server->slow_next);
+
+		if (!client || !ivs_cost_is_slow(&client->cost) || !is_served(server, client))
+			continue;
+		server->slow_due |= ivs_server_send_due(server, client);
+		server->changed |= !ivs_cost_is_slow(&client->cost); /* as any other, from now on */
+		if (ivs_loop_timer_is_set(&server->slow_timer))
+			return;
+	}
+	server->slow_due |= n > 0;
 }
 
 /* Log why clients wait. The cause may be any client that does not drain its socket: name one. */
@@ -149,21 +166,48 @@ static void log_long_wait(struct ivs_server *server)
 	server->announce_since = now_ns;
 }
 
-void ivs_server_announce(struct ivs_server *server)
+/* Send messages until all are sent, or the time is over. */
+static void announce_changes(struct ivs_server *server)
 {
-	if (!server->changed || ivs_server_is_waiting(server))
-		return;
+	begin_phase(server);
 	while (server->changed) {
 		server->changed = false;
-		if (!announce_to_all(server)) {
+		if (announce_to_all(server))
+			continue;
+		if (ivs_server_is_waiting(server))
 			log_long_wait(server);
-			return;
-		}
+		else
+			server->changed = true;
+		return;
 	}
 	server->announce_since = IVS_CLOCK_NEVER;
+}
+
+void ivs_server_announce(struct ivs_server *server)
+{
+	if (ivs_server_is_waiting(server))
+		return;
+	announce_to_newcomers(server);
+	if (server->changed)
+		announce_changes(server);
+	announce_to_slow(server);
+	if (server->changed || (server->slow_due && !ivs_loop_timer_is_set(&server->slow_timer)))
+		ivs_loop_set_timer(&server->loop, &server->rest_timer, ivs_clock_ns());
+}
+
+void ivs_server_announce_end(struct ivs_server *server)
+{
+	server->phase_ns = 0;
+	server->mark.now_ns = 0;
 }
 
 void ivs_server_announce_again(struct ivs_loop_timer *timer)
 {
 	IVS_CONTAINER_OF(timer, struct ivs_server, announce_timer)->changed = true;
+}
+
+/* Nothing to do: the round that the timer begins continues with what is left. */
+void ivs_server_announce_rest(struct ivs_loop_timer *timer)
+{
+	(void)timer;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Sending each client the joins and leaves that it has not been sent. */
+/*
+ * Sending each client the joins and leaves that it has not been sent: in which order, and how long
+ * in a round. Newcomers come first, slow clients last (cost.h).
+ */
 #ifndef IVS_SERVER_ANNOUNCE_H
 #define IVS_SERVER_ANNOUNCE_H
 
@@ -13,15 +16,26 @@ bool ivs_server_is_waiting(const struct ivs_server *server);
 /**
  * ivs_server_announce_to() - send one client the messages that are due, until its socket is full
  *
+ * If the client is slow, or the time for this in a round is over, ivs_server_announce() sends them.
  * If nothing can be sent to the client any more, sets its @send_result. Does nothing while the
  * kernel refuses messages, or before the service manager has stored the client's fds.
  */
 void ivs_server_announce_to(struct ivs_server *server, struct ivs_client *client);
 
-/** ivs_server_announce() - send all clients the messages that are due, if there is room */
+/**
+ * ivs_server_announce() - send all clients the messages that are due, if there is room
+ *
+ * If the time for this in a round is over, another round follows at once.
+ */
 void ivs_server_announce(struct ivs_server *server);
+
+/** ivs_server_announce_end() - no messages are sent any more in this round */
+void ivs_server_announce_end(struct ivs_server *server);
 
 /** ivs_server_announce_again() - retry the refused messages at the end of this round */
 void ivs_server_announce_again(struct ivs_loop_timer *timer);
+
+/** ivs_server_announce_rest() - continue with messages for which a round had no time */
+void ivs_server_announce_rest(struct ivs_loop_timer *timer);
 
 #endif

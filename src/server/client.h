@@ -10,6 +10,7 @@
 #include "daemon/inherit.h"
 #include "daemon/loop.h"
 #include "protocol/socket.h"
+#include "server/cost.h"
 
 extern const struct ivs_syscall ivs_client_syscalls[];
 
@@ -28,6 +29,7 @@ enum ivs_client_dropping {
  * @send_result: IVS_SOCKET_E_GONE or -errno: sending has failed for good, so drop the client
  * @cred:        credentials of the process that connected
  * @user:        of @cred
+ * @cost:        processor time that messages to the client take
  * @flight_n:    fds in flight to the client, at most (flight.h)
  * @id, @serial: the client's id and serial in the roster
  * @stored_n:    number of fds that the service manager has stored: the socket, then the eventfds
@@ -56,6 +58,7 @@ struct ivs_client {
 	int64_t left_ns;
 	struct ucred cred;
 	struct ivs_user *user;
+	struct ivs_cost cost;
 	unsigned int flight_n;
 	int64_t since_ms;
 	unsigned int vectors_n;

@@ -12,6 +12,8 @@ static void drop_client(struct ivs_server *server, struct ivs_client *client, en
 		[DROP_CLOSED] = "it closed the connection",
 		[DROP_SPOKE] = "it sent data, which clients must not do",
 		[DROP_FAILED] = "its socket failed",
+		[DROP_COSTLY] = "messages to it took too much processor time, because it watches "
+				"its socket with very many epolls or the like",
 	};
 	enum ivs_log_level level = why == DROP_CLOSED ? IVS_LOG_INFO : IVS_LOG_WARNING;
 
@@ -91,7 +93,17 @@ int ivs_server_add(struct ivs_server *server, struct ivs_client *client)
 	if (client->id >= server->ids_end)
 		server->ids_end = client->id + 1;
 	server->unstored_n += !ivs_client_is_stored(client);
+	server->newcomers = true;
 	return 0;
+}
+
+static enum ivs_drop reason_to_drop(const struct ivs_client *client)
+{
+	if (client->send_result == IVS_SOCKET_E_GONE)
+		return DROP_CLOSED;
+	if (client->send_result)
+		return DROP_FAILED;
+	return client->cost.excessive ? DROP_COSTLY : DROPS_N;
 }
 
 bool ivs_server_reap(struct ivs_server *server)
@@ -101,11 +113,10 @@ bool ivs_server_reap(struct ivs_server *server)
 	server->lost_n = 0;
 	for (unsigned int id = server->ids_end; id--;) {
 		struct ivs_client *client = server->clients[id];
+		enum ivs_drop why = client ? reason_to_drop(client) : DROPS_N;
 
-		if (client && client->send_result)
-			drop_client(server, client,
-				    client->send_result == IVS_SOCKET_E_GONE ? DROP_CLOSED
-									     : DROP_FAILED);
+		if (why != DROPS_N)
+			drop_client(server, client, why);
 	}
 	return true;
 }

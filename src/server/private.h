@@ -43,6 +43,7 @@ enum ivs_drop {
 	DROP_CLOSED,
 	DROP_SPOKE,
 	DROP_FAILED,
+	DROP_COSTLY, /* messages to it took too much processor time */
 	DROPS_N,
 };
 
@@ -77,7 +78,8 @@ struct ivs_server_totals {
  * @users:      what the clients of each user take
  * @kept:       sockets of former clients that have not read everything
  * @unstored_n: number of clients whose fds the service manager does not have yet
- * @lost_n:     number of clients with a @send_result, which are to be dropped in this round
+ * @lost_n:     number of clients that are to be dropped in this round: those with a @send_result,
+ *              and those whose @cost is excessive
  * @changed:    the roster has changed, so messages may be due to clients
  * @greeted:    in this round a client was sent the last message of its greeting
  * @page:       the roster page; NULL: none
@@ -86,6 +88,14 @@ struct ivs_server_totals {
  * @signo:      the signal that has arrived; 0: none
  * @announce_timer: set while the kernel refuses messages
  * @announce_next:  the id with which announcing continues
+ * @newcomers:  clients may have joined that have not been sent their greeting
+ * @newcomers_next: the id with which greeting continues
+ * @rest_timer: set if this round had no time for all messages, so that another follows at once
+ * @slow_due:   messages may be due to slow clients (cost.h)
+ * @slow_next:  the id with which sending to slow clients continues
+ * @slow_timer: set while slow clients are sent nothing
+ * @mark:       a time before the sends of this round; 0: not taken yet
+ * @phase_ns:   when this phase of the round began to send messages; 0: it has not
  * @announce_since: when the kernel began to refuse messages, or when this was last logged
  * @accept_timer:   set while accepting is paused
  * @store_timer:    set while the service manager's socket is full
@@ -137,6 +147,14 @@ struct ivs_server {
 	bool greeted;
 	struct ivs_loop_timer announce_timer;
 	unsigned int announce_next;
+	bool newcomers;
+	unsigned int newcomers_next;
+	struct ivs_loop_timer rest_timer;
+	bool slow_due;
+	unsigned int slow_next;
+	struct ivs_loop_timer slow_timer;
+	struct ivs_cost_mark mark;
+	int64_t phase_ns;
 	int64_t announce_since;
 	struct ivs_loop_timer store_timer;
 	int64_t store_since;

@@ -8,7 +8,8 @@
  *   3. store the fds of new clients with the service manager, if there is one
  *      (service_manager.c and handover/clients.c)
  *   4. announce: as long as the roster changes, send every client that is stored the messages that
- *      are due, until its socket is full. Messages that do not fit remain due in the roster
+ *      are due, until its socket is full: newcomers first, slow clients last. Messages that do not
+ *      fit, or for which this round has no time, remain due in the roster
  *   5. reap: drop the clients to which sending failed, and return to step 3
  *   6. close the fds of clients that have left, once all clients that know them have been told
  *      (departed.c)
@@ -61,6 +62,7 @@ static void finish_round(struct ivs_loop_step *step)
 		ivs_server_store_clients(server);
 		ivs_server_announce(server);
 	} while (ivs_server_reap(server)); /* repeat: the leaves have to be announced */
+	ivs_server_announce_end(server);
 	(void)ivs_server_release_departed(server, false);
 	ivs_server_publish(server);
 }
@@ -255,6 +257,8 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	server->step.run = finish_round;
 	server->signal_source.handle = take_signal;
 	server->announce_timer.handle = ivs_server_announce_again;
+	server->rest_timer.handle = ivs_server_announce_rest;
+	server->slow_timer.handle = ivs_server_announce_rest;
 	server->accept_timer.handle = ivs_server_accept_again;
 	server->store_timer.handle = ivs_server_store_again;
 	server->notify_timer.handle = ivs_server_notify_manager;

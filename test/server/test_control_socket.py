@@ -68,7 +68,7 @@ def test_status_without_clients(place):
         "vectors": 3,
         "limits": {"max_peers": None, "max_peers_per_user": None,
                    "max_joins_per_user": 6000, "nofile": 200},
-        "totals": {"joined": 0, "left": {"closed": 0, "spoke": 0, "failed": 0},
+        "totals": {"joined": 0, "left": {"closed": 0, "spoke": 0, "failed": 0, "costly": 0},
                    "refused": {"not_allowed": 0, "max_peers": 0, "max_peers_per_user": 0,
                                "max_joins_per_user": 0, "user_share": 0,
                                "no_id": 0, "no_fd": 0, "failed": 0},
@@ -130,7 +130,7 @@ def test_every_number_of_a_status_is_exact(place):
     behind = peers[2]["behind"]
     told_to_rude = status["totals"]["messages"] - (3 + vectors) - 3 * whole + behind
     assert status["totals"]["joined"] == 5
-    assert status["totals"]["left"] == {"closed": 1, "spoke": 1, "failed": 0}
+    assert status["totals"]["left"] == {"closed": 1, "spoke": 1, "failed": 0, "costly": 0}
     assert status["totals"]["refused"]["max_peers"] == 1
     assert sum(status["totals"]["refused"].values()) == 1
     # The client that sent data may have been dropped before all its messages were sent.

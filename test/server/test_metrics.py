@@ -108,14 +108,14 @@ def test_all_metrics_exist_from_the_start(place):
                       "peers_blocked": 0, "behind_messages": 0, "behind_messages_max": 0,
                       "waiting": 0, "ids_left": 65536, "in_flight_fds": 0, "max_fds": 200,
                       "joined_total": 0, "messages_total": 0, "waits_total": 0}
-    for reason in ["closed", "spoke", "failed"]:
+    for reason in ["closed", "spoke", "failed", "costly"]:
         assert metrics.get("left_total", reason=reason) == 0
     for reason in ["not_allowed", "max_peers", "max_peers_per_user", "max_joins_per_user",
                    "user_share", "no_id", "no_fd", "failed"]:
         assert metrics.get("refused_total", reason=reason) == 0
     version = place.run_server("-V").stdout.split()[1]
     assert metrics.get("info", version=version, region=f"shm:{place.shm}") == 1
-    assert len(samples) == len(values) + 2 + 3 + 8 + 1
+    assert len(samples) == len(values) + 2 + 4 + 8 + 1
     assert types["ivshmem_server_peers"] == "gauge"
     assert stat.S_IMODE(metrics.path.stat().st_mode) == 0o644
 

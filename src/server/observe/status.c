@@ -48,6 +48,7 @@ const char *ivs_drop_name(enum ivs_drop why)
 		[DROP_CLOSED] = "closed",
 		[DROP_SPOKE] = "spoke",
 		[DROP_FAILED] = "failed",
+		[DROP_COSTLY] = "costly",
 	};
 
 	return names[why];

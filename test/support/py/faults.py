@@ -44,6 +44,7 @@ ERRORS = {
     "capset": {HARMLESS: "EPERM"},
     "chmod": {HARMLESS: "EPERM EIO EROFS"},
     "clock_nanosleep": {HARMLESS: "EINTR"},
+    "clock_gettime": {},
     "clone": {HARMLESS: "EAGAIN ENOMEM"},
     "clone3": {HARMLESS: "EAGAIN ENOMEM"},
     "close": {HARMLESS: "EINTR EIO"},

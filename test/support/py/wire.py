@@ -24,9 +24,9 @@ def pack(value):
     return struct.pack("<q", value)
 
 
-def connect(path):
-    """Connect a stream socket to a path."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def connect(path, sock=None):
+    """Connect a stream socket to a path: this one, or a new one."""
+    sock = sock or socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # Not settimeout(): connecting to a listener with a full queue would then fail at once.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", TIMEOUT, 0))
@@ -52,10 +52,11 @@ class RawClient:
 
     vectors: number of vectors of each client; None: unknown, so that less is checked
     keep:    keep the fds of other peers; if false, close each one and store None instead
+    sock:    connect this socket, instead of a new one
     """
 
-    def __init__(self, path, vectors=None, keep=True):
-        self.sock = connect(path)
+    def __init__(self, path, vectors=None, keep=True, sock=None):
+        self.sock = connect(path, sock)
         self.vectors = vectors
         self.keep = keep
         self.history = []  # (value, whether there was an fd) of all messages

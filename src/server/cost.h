@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Processor time that sending messages to a client takes.
+ *
+ * A message takes some microseconds, but the kernel also calls each watcher of the client's socket:
+ * epolls, entries of poll(2) calls, requests of io_uring. A client can watch its own socket, and
+ * its copies, with millions of them, and no system call tells how many there are. So the server
+ * measures each send.
+ *
+ * A client is slow if one of its last messages took more than IVS_COST_SLOW_NS. It is then sent one
+ * message at a time, after all other clients, in a small part of the server's time (announce.c).
+ * This costs an innocent client little. A client is excessive, and dropped, if IVS_COST_DROP_N of
+ * its last IVS_COST_HISTORY_N sends took more than IVS_COST_MAX_NS for each message, a thousand
+ * times what a message takes. What else delays a process (a debugger, emulation, a virtual machine
+ * whose host is overloaded and which counts that as processor time) hits one send in some hundred.
+ *
+ * Pure: no system call, no clock.
+ */
+#ifndef IVS_SERVER_COST_H
+#define IVS_SERVER_COST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define IVS_COST_SLOW_NS 200000 /* for each message */
+#define IVS_COST_MAX_NS 2000000
+#define IVS_COST_HISTORY_N 32
+#define IVS_COST_DROP_N 8
+#define IVS_COST_QUICK_MIN 32u /* messages that must be quick until a client is not slow any more */
+#define IVS_COST_QUICK_MAX 100000u
+#define IVS_COST_BATCH 16	     /* messages that are sent without a look at the clock */
+#define IVS_COST_TRUSTED_NS 10000000 /* as long, at least, it takes to add many watchers */
+
+/**
+ * struct ivs_cost - what sending to one client takes; initially zero
+ * @sent_ns:   when the last message was sent, in ivs_clock_ns()
+ * @history:   a bit for each of the last sends: whether it took more than IVS_COST_MAX_NS for each
+ *             message
+ * @quick_n:   messages that must be quick until the client is not slow any more; 0: it is not
+ * @quick_max: what @quick_n was last set to
+ * @excessive: the client is to be dropped
+ */
+struct ivs_cost {
+	int64_t sent_ns;
+	uint32_t history;
+	unsigned int quick_n;
+	unsigned int quick_max;
+	bool excessive;
+};
+
+/** struct ivs_cost_mark - a point in time, and the processor time used by then */
+struct ivs_cost_mark {
+	int64_t now_ns;
+	int64_t cpu_ns;
+};
+
+/** ivs_cost_is_slow() - whether the client is sent one message at a time, after all others */
+static inline bool ivs_cost_is_slow(const struct ivs_cost *cost)
+{
+	return cost->quick_n;
+}
+
+/** ivs_cost_batch() - how many messages may be sent before the clock is read again */
+unsigned int ivs_cost_batch(const struct ivs_cost *cost, int64_t now_ns);
+
+/**
+ * ivs_cost_cpu() - the least processor time that was used from @began_ns to @end
+ * @mark: a time before @began_ns. The time from there to @began_ns counts as used, even if it was
+ *        not, so that only one of the two clocks need be read at @began_ns
+ */
+static inline int64_t ivs_cost_cpu(const struct ivs_cost_mark *mark, int64_t began_ns,
+				   const struct ivs_cost_mark *end)
+{
+	return end->cpu_ns - mark->cpu_ns - (began_ns - mark->now_ns);
+}
+
+/** ivs_cost_record() - @msgs_n messages (at least 1), sent at @now_ns, took @cpu_ns in total */
+void ivs_cost_record(struct ivs_cost *cost, int64_t now_ns, int64_t cpu_ns, unsigned int msgs_n);
+
+#endif
