@@ -7,7 +7,7 @@
  * hardware takes @hardware for reading and checks @gone first; unbind and reset take it for
  * writing. Interrupts are freed before any other resource.
  *
- * Lock order: mmap_lock, @hardware, then @files_lock or the lock of all devices' pages (dmabuf.c);
+ * Lock order: mmap_lock, @hardware, then @files_lock or the lock of all devices' pages (pages.c);
  * @map_lock and the vectors' locks are innermost.
  */
 #ifndef IVSHMEM_DEVICE_H
@@ -150,21 +150,28 @@ void ivshmem_vectors_signal_all(struct ivshmem_device *device);
 int ivshmem_vector_listen(struct ivshmem_file *file, u32 vector, int fd);
 u64 ivshmem_vector_count(const struct ivshmem_device *device, unsigned int vector);
 
-/*
- * dmabuf.c. ivshmem_dmabuf_export() returns the new fd or a negative errno.
- * ivshmem_dmabuf_free_pages() is called once @gone is set and again when the device is released.
- */
+/* dmabuf.c. Return: the new fd or -errno */
 #ifdef CONFIG_DMA_SHARED_BUFFER
 int ivshmem_dmabuf_export(struct ivshmem_file *file, const struct ivs_ioc_dmabuf *arg);
-void ivshmem_dmabuf_free_pages(struct ivshmem_device *device);
 #else
-static inline void ivshmem_dmabuf_free_pages(struct ivshmem_device *device)
-{
-}
-
 static inline int ivshmem_dmabuf_export(struct ivshmem_file *file, const struct ivs_ioc_dmabuf *arg)
 {
 	return -EOPNOTSUPP;
+}
+#endif
+
+/* pages.c. ivshmem_pages_free() is called once @gone is set and again when @device is released. */
+#ifdef CONFIG_ZONE_DEVICE
+int ivshmem_pages_need(struct ivshmem_device *device);
+void ivshmem_pages_free(struct ivshmem_device *device);
+#else
+static inline int ivshmem_pages_need(struct ivshmem_device *device)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void ivshmem_pages_free(struct ivshmem_device *device)
+{
 }
 #endif
 

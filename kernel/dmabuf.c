@@ -2,17 +2,11 @@
 /*
  * Export a range of the region as a dma-buf, for GPU drivers and display servers to import.
  *
- * Most importers need struct pages, which device memory does not have. Because struct pages take
- * 1.6 % of the region's size in guest memory, they are created only on the first export, for the
- * whole region. Because memory hotplug is expensive, they are kept until the device is unbound, or,
- * if importers use them at that time, until it is released. Memory hotplug requires 2 MiB
- * alignment.
+ * Most importers need struct pages, which pages.c creates on the first export.
  */
-#include <linux/cc_platform.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
 #include <linux/iommu.h>
-#include <linux/memremap.h>
 #include <linux/slab.h>
 #include <linux/swiotlb.h>
 
@@ -34,94 +28,6 @@ struct ivshmem_dmabuf {
 	u64 offset;
 	u64 len;
 };
-
-/* Protects the list, the devices' @pages, and the calls that create and remove struct pages. */
-static DEFINE_MUTEX(ivshmem_pages_lock);
-static LIST_HEAD(ivshmem_with_pages);
-
-/*
- * Return: whether an unbound device has pages in the range of @device. The driver must ask its own
- * list: get_dev_pagemap() finds one page and does not find pages that are being removed, and
- * memremap_pages() warns in both cases. Other drivers remove their pages when they are unbound.
- */
-static bool ivshmem_dmabuf_overlaps(const struct ivshmem_device *device)
-{
-	const struct ivshmem_device *other;
-
-	list_for_each_entry(other, &ivshmem_with_pages, pages_node) {
-		if (other->memory_at < device->memory_at + device->memory_len &&
-		    device->memory_at < other->memory_at + other->memory_len)
-			return true;
-	}
-	return false;
-}
-
-static int ivshmem_dmabuf_make_pages(struct ivshmem_device *device)
-{
-	struct dev_pagemap *map;
-	void *result = ERR_PTR(-EOPNOTSUPP);
-
-	/* In an encrypted guest the kernel would map the struct pages' memory as private. */
-	if (!IS_ALIGNED(device->memory_at | device->memory_len, SZ_2M) ||
-	    cc_platform_has(CC_ATTR_MEM_ENCRYPT))
-		return -EOPNOTSUPP;
-	if (ivshmem_dmabuf_overlaps(device))
-		return -EBUSY;
-	map = kzalloc(sizeof(*map), GFP_KERNEL);
-	if (!map)
-		return -ENOMEM;
-	map->type = MEMORY_DEVICE_GENERIC;
-	map->nr_range = 1;
-	map->range.start = device->memory_at;
-	map->range.end = device->memory_at + device->memory_len - 1;
-#ifdef CONFIG_ZONE_DEVICE
-	result = memremap_pages(map, NUMA_NO_NODE);
-#endif
-	if (IS_ERR(result)) {
-		kfree(map);
-		return PTR_ERR(result);
-	}
-	device->pages = map;
-	list_add(&device->pages_node, &ivshmem_with_pages);
-	return 0;
-}
-
-/* The kernel maps memory that has struct pages as write-back, so claim the write-back type. */
-static int ivshmem_dmabuf_need_pages(struct ivshmem_device *device)
-{
-	int result = 0;
-
-	mutex_lock(&ivshmem_pages_lock);
-	if (!device->pages) {
-		result = ivshmem_memory_claim(device, IVS_MEMORY_WB);
-		if (!result) {
-			result = ivshmem_dmabuf_make_pages(device);
-			if (result)
-				ivshmem_memory_unclaim(device);
-		}
-	}
-	mutex_unlock(&ivshmem_pages_lock);
-	return result;
-}
-
-/*
- * Called once the device is gone, so that no importer can map a dma-buf any more. Importers that
- * have mapped one keep the pages until the device is released. Other holders of dma-bufs must not:
- * on x86, a device that is plugged in at the same address could not be mapped uncached.
- */
-void ivshmem_dmabuf_free_pages(struct ivshmem_device *device)
-{
-	mutex_lock(&ivshmem_pages_lock);
-	if (device->pages && !atomic_read_acquire(&device->imports_n)) {
-		list_del(&device->pages_node);
-#ifdef CONFIG_ZONE_DEVICE
-		memunmap_pages(device->pages);
-#endif
-		kfree(device->pages);
-		device->pages = NULL;
-	}
-	mutex_unlock(&ivshmem_pages_lock);
-}
 
 static int ivshmem_dmabuf_fill_table(struct sg_table *table, const struct ivshmem_dmabuf *dmabuf)
 {
@@ -276,7 +182,7 @@ int ivshmem_dmabuf_export(struct ivshmem_file *file, const struct ivs_ioc_dmabuf
 	int result = ivshmem_dmabuf_check(file, arg);
 
 	if (!result)
-		result = ivshmem_dmabuf_need_pages(file->device);
+		result = ivshmem_pages_need(file->device);
 	if (result)
 		return result;
 	dmabuf = kzalloc(sizeof(*dmabuf), GFP_KERNEL_ACCOUNT);

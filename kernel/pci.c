@@ -22,7 +22,7 @@ static void ivshmem_device_release(struct device *dev)
 {
 	struct ivshmem_device *device = container_of(dev, struct ivshmem_device, dev);
 
-	ivshmem_dmabuf_free_pages(device);
+	ivshmem_pages_free(device);
 	kfree(device->vectors);
 	free_page((unsigned long)device->status);
 	if (device->zeroes)
@@ -163,7 +163,7 @@ static void ivshmem_device_shut_down(struct ivshmem_device *device)
 	ivshmem_files_unmap(device);
 	up_write(&device->hardware);
 	ivshmem_vectors_signal_all(device);
-	ivshmem_dmabuf_free_pages(device);
+	ivshmem_pages_free(device);
 }
 
 static void ivshmem_device_put(void *device)
