@@ -55,6 +55,7 @@ struct ivshmem_vector {
  * @files_lock:    protects @files and @files_n
  * @files:         open files, to find their mappings
  * @pages:         struct pages of the region, or NULL before the first dma-buf
+ * @pages_error:   -errno if creating @pages has failed, which must not be repeated; else 0
  * @pages_node:    node in the list of all devices that have @pages
  * @imports_n:     number of times that dma-bufs are mapped by importers, which use @pages
  * @map_lock:      protects @memory_type and @mapped_n
@@ -90,6 +91,7 @@ struct ivshmem_device {
 	unsigned int files_n;
 
 	struct dev_pagemap *pages;
+	int pages_error;
 	struct list_head pages_node;
 	atomic_t imports_n;
 

@@ -143,8 +143,10 @@ struct ivs_ioc_ring {
  * The dma-buf is readable and writable. The first export maps the region write-back in the kernel
  * until the device is unbound: it fails with EBUSY while the region is mapped write-combining. It
  * also fails with EBUSY if the region overlaps that of an unplugged device and an importer had
- * mapped one of that device's dma-bufs, until the device's files and dma-bufs are closed. Exports
- * fail with EOPNOTSUPP if the region's address or size is not a multiple of 2 MiB, and in encrypted
+ * mapped one of that device's dma-bufs, until the device's files and dma-bufs are closed. It fails
+ * with ENOMEM if the guest cannot spare the memory for the region's struct pages (1.6 % of the
+ * region's size; see LIMITS in ivshmem(4)); the kernel's log says how much is missing. Exports fail
+ * with EOPNOTSUPP if the region's address or size is not a multiple of 2 MiB, and in encrypted
  * guests. Importers that cannot address the region, or whose DMA uses bounce buffers
  * (swiotlb=force), get EOPNOTSUPP when they map the dma-buf. The file must also be open for
  * reading, because a dma-buf can be read.

@@ -26,14 +26,16 @@ driver-test life modules 1
 
 def test_more_than_one_scatter_list_entry(place, record_property):
     """A region of 2 GiB needs several entries in a scatter list. A region of 1 MiB is too small for
-    struct pages."""
+    struct pages, and the guest has too little memory for those of one of 16 GiB."""
     host = Host()
     devices = host.plain(place, 2 * GIB, number=0) + host.plain(place, MIB, "small")
+    devices += host.plain(place, 16 * GIB, "large", number=2)
     guest = driver_guest.start(place, """
 kind=pages
 grep -q 'zone   Device' /proc/zoneinfo || kind=none
 driver-test dmabuf $kind
 driver-test -d 1 dmabuf none
+[ $kind = none ] || driver-test -d 2 worst poor
 """, devices, modules=MODULES)
     driver_guest.finish(guest, record_property, host.answers())
 

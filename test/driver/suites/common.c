@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "common.h"
 
+#include <grp.h>
 #include <stdarg.h>
 #include <time.h>
 
@@ -166,6 +167,20 @@ uint64_t take_event(int event, int timeout_ms)
 	return count;
 }
 
+long number_in(const char *path, const char *word)
+{
+	char line[256];
+	long value = -1;
+	FILE *file = fopen(path, "re");
+
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, word, strlen(word)))
+			sscanf(line + strlen(word), "%*[ :]%ld", &value);
+	if (file)
+		fclose(file);
+	return value;
+}
+
 static struct ivs_walk walk(const void *addr)
 {
 	struct ivs_walk asked = {.addr = (uintptr_t)addr};
@@ -199,4 +214,24 @@ bool is_there(void *unused)
 	if (fd >= 0)
 		close(fd);
 	return fd >= 0;
+}
+
+static void become(uid_t user, gid_t group)
+{
+	need(!setgroups(1, &group) && !setgid(group) && !setuid(user), "become user %d", user);
+}
+
+void as_user(uid_t user, gid_t group, void (*run)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	need(pid >= 0, "fork");
+	if (pid) {
+		need(waitpid(pid, &status, 0) == pid && !status, "user %d", user);
+		return;
+	}
+	become(user, group);
+	run();
+	_exit(0);
 }

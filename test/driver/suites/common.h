@@ -59,6 +59,8 @@ const char *attribute(const char *name);
 /* Write @text to a file. Return: 0 or -errno */
 int write_file(const char *text, const char *path_format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* Return: the number after the last line of a file that begins with @word, or -1 */
+long number_in(const char *path, const char *word);
 
 /* Return: the number of interrupts of @vector, from the sysfs attribute "interrupts" */
 uint64_t count_of(unsigned int vector);
@@ -73,6 +75,9 @@ uint64_t take_event(int event, int timeout_ms);
 const char *cache_type(const void *addr);
 uint64_t physical(const void *addr); /* 0: not present */
 
+/* Run @run as @user in a child process, which continues the numbering of the cases. */
+void as_user(uid_t user, gid_t group, void (*run)(void));
+
 /* Run a suite of tests. Return: 0, or another value if the arguments are invalid */
 int suite_device(int argc, char **argv);
 int suite_events(int argc, char **argv);
@@ -85,6 +90,7 @@ int suite_load(int argc, char **argv);
 int suite_storm(int argc, char **argv);
 int suite_dmabuf(int argc, char **argv);
 int suite_pin(int argc, char **argv);
+int suite_worst(int argc, char **argv);
 
 /* For eventually(). Return: whether the device node can be opened */
 bool is_there(void *unused);

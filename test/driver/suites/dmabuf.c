@@ -144,20 +144,6 @@ static void test_mmap(void)
 	need(memory, "the memory can be mapped");
 }
 
-static long number_in(const char *path, const char *word)
-{
-	char line[256];
-	long value = -1;
-	FILE *file = fopen(path, "re");
-
-	while (file && fgets(line, sizeof(line), file))
-		if (!strncmp(line, word, strlen(word)))
-			sscanf(line + strlen(word), "%*[ :]%ld", &value);
-	if (file)
-		fclose(file);
-	return value;
-}
-
 static long references(void)
 {
 	char line[64] = "";

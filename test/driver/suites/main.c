@@ -9,7 +9,7 @@ static const struct suite {
 	{"device", suite_device},   {"events", suite_events},	{"grid", suite_grid},
 	{"mapgrid", suite_mapgrid}, {"mapping", suite_mapping}, {"user", suite_user},
 	{"life", suite_life},	    {"load", suite_load},	{"storm", suite_storm},
-	{"dmabuf", suite_dmabuf},   {"pin", suite_pin},
+	{"dmabuf", suite_dmabuf},   {"pin", suite_pin},		{"worst", suite_worst},
 };
 
 int main(int argc, char **argv)

@@ -5,16 +5,10 @@
  */
 #include "common.h"
 
-#include <grp.h>
 #include <sys/stat.h>
 
 #define MEMBER 2000
 #define OTHER 3000
-
-static void become(uid_t user, gid_t group)
-{
-	need(!setgroups(1, &group) && !setgid(group) && !setuid(user), "become user %d", user);
-}
 
 static void member(void)
 {
@@ -77,22 +71,6 @@ static void other(void)
 {
 	check_errno(EACCES, open_number(device_number, O_RDONLY), "other: cannot open for reading");
 	check_errno(EACCES, open_number(device_number, O_RDWR), "other: cannot open for writing");
-}
-
-/* Run @run as @user in a child process, which continues the numbering of the cases. */
-static void as_user(uid_t user, gid_t group, void (*run)(void))
-{
-	int status;
-	pid_t pid = fork();
-
-	need(pid >= 0, "fork");
-	if (pid) {
-		need(waitpid(pid, &status, 0) == pid && !status, "user %d", user);
-		return;
-	}
-	become(user, group);
-	run();
-	_exit(0);
 }
 
 int suite_user(int argc, char **argv)
