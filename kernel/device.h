@@ -58,6 +58,7 @@ struct ivshmem_vector {
  * @pages_error:   -errno if creating @pages has failed, which must not be repeated; else 0
  * @pages_node:    node in the list of all devices that have @pages
  * @imports_n:     number of times that dma-bufs are mapped by importers, which use @pages
+ * @dmabufs_n:     number of dma-bufs, at most IVS_DRIVER_DMABUFS_MAX
  * @map_lock:      protects @memory_type and @mapped_n
  * @memory_type:   IVS_MEMORY_* type of the @mapped_n current mappings
  * @zeroes:        page mapped in place of the region and the registers once @gone is set
@@ -94,6 +95,7 @@ struct ivshmem_device {
 	int pages_error;
 	struct list_head pages_node;
 	atomic_t imports_n;
+	atomic_t dmabufs_n;
 
 	spinlock_t map_lock;
 	u32 memory_type;

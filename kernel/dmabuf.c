@@ -127,7 +127,8 @@ static void ivshmem_dmabuf_release(struct dma_buf *buf)
 {
 	struct ivshmem_dmabuf *dmabuf = buf->priv;
 
-	fput(dmabuf->file);
+	atomic_dec(&dmabuf->device->dmabufs_n);
+	fput(dmabuf->file); /* may release the device */
 	kfree(dmabuf);
 }
 
@@ -156,18 +157,28 @@ static int ivshmem_dmabuf_check(const struct ivshmem_file *file, const struct iv
 	return 0;
 }
 
-static struct dma_buf *ivshmem_dmabuf_new(struct ivshmem_dmabuf *dmabuf)
+static struct dma_buf *ivshmem_dmabuf_new(const struct ivshmem_file *file,
+					  const struct ivs_ioc_dmabuf *arg)
 {
+	struct ivshmem_dmabuf *dmabuf = kzalloc(sizeof(*dmabuf), GFP_KERNEL_ACCOUNT);
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
 	struct dma_buf *buf;
 
+	if (!dmabuf)
+		return ERR_PTR(-ENOMEM);
+	dmabuf->file = file->file;
+	dmabuf->device = file->device;
+	dmabuf->offset = arg->offset;
+	dmabuf->len = arg->len;
 	info.ops = &ivshmem_dmabuf_ops;
 	info.size = dmabuf->len;
 	info.flags = O_RDWR;
 	info.priv = dmabuf;
 	buf = dma_buf_export(&info);
-	if (IS_ERR(buf))
+	if (IS_ERR(buf)) {
+		kfree(dmabuf);
 		return buf;
+	}
 	get_file(dmabuf->file);
 	/* Let ivshmem_files_unmap() find mappings of the dma-buf. */
 	buf->file->f_mapping = dmabuf->file->f_mapping;
@@ -177,7 +188,6 @@ static struct dma_buf *ivshmem_dmabuf_new(struct ivshmem_dmabuf *dmabuf)
 /* Called with the device's @hardware held for reading, and after checking its @gone. */
 int ivshmem_dmabuf_export(struct ivshmem_file *file, const struct ivs_ioc_dmabuf *arg)
 {
-	struct ivshmem_dmabuf *dmabuf;
 	struct dma_buf *buf;
 	int result = ivshmem_dmabuf_check(file, arg);
 
@@ -185,16 +195,11 @@ int ivshmem_dmabuf_export(struct ivshmem_file *file, const struct ivs_ioc_dmabuf
 		result = ivshmem_pages_need(file->device);
 	if (result)
 		return result;
-	dmabuf = kzalloc(sizeof(*dmabuf), GFP_KERNEL_ACCOUNT);
-	if (!dmabuf)
-		return -ENOMEM;
-	dmabuf->file = file->file;
-	dmabuf->device = file->device;
-	dmabuf->offset = arg->offset;
-	dmabuf->len = arg->len;
-	buf = ivshmem_dmabuf_new(dmabuf);
+	if (!atomic_add_unless(&file->device->dmabufs_n, 1, IVS_DRIVER_DMABUFS_MAX))
+		return -EMFILE;
+	buf = ivshmem_dmabuf_new(file, arg);
 	if (IS_ERR(buf)) {
-		kfree(dmabuf);
+		atomic_dec(&file->device->dmabufs_n);
 		return PTR_ERR(buf);
 	}
 	result = dma_buf_fd(buf, arg->flags & O_CLOEXEC);

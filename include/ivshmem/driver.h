@@ -34,6 +34,9 @@
 /* Maximum number of open files per device; beyond it open(2) fails with EMFILE. */
 #define IVS_DRIVER_FILES_MAX 256
 
+/* Maximum number of dma-bufs per device; beyond it IVS_IOC_DMABUF fails with EMFILE. */
+#define IVS_DRIVER_DMABUFS_MAX 1024
+
 /*
  * Offsets for mmap(2).
  * MEMORY:    the region, write-back cached
@@ -140,15 +143,16 @@ struct ivs_ioc_ring {
  * @flags:    O_CLOEXEC or 0; else EINVAL
  * @reserved: 0; else EINVAL
  *
- * The dma-buf is readable and writable. The first export maps the region write-back in the kernel
- * until the device is unbound: it fails with EBUSY while the region is mapped write-combining. It
- * also fails with EBUSY if the region overlaps that of an unplugged device and an importer had
- * mapped one of that device's dma-bufs, until the device's files and dma-bufs are closed. It fails
- * with ENOMEM if the guest cannot spare the memory for the region's struct pages (1.6 % of the
- * region's size; see LIMITS in ivshmem(4)); the kernel's log says how much is missing. Exports fail
- * with EOPNOTSUPP if the region's address or size is not a multiple of 2 MiB, and in encrypted
- * guests. Importers that cannot address the region, or whose DMA uses bounce buffers
- * (swiotlb=force), get EOPNOTSUPP when they map the dma-buf. The file must also be open for
+ * A device has at most IVS_DRIVER_DMABUFS_MAX dma-bufs at a time; beyond it exports fail with
+ * EMFILE. The dma-buf is readable and writable. The first export maps the region write-back in the
+ * kernel until the device is unbound: it fails with EBUSY while the region is mapped
+ * write-combining. It also fails with EBUSY if the region overlaps that of an unplugged device and
+ * an importer had mapped one of that device's dma-bufs, until the device's files and dma-bufs are
+ * closed. It fails with ENOMEM if the guest cannot spare the memory for the region's struct pages
+ * (1.6 % of the region's size; see LIMITS in ivshmem(4)); the kernel's log says how much is
+ * missing. Exports fail with EOPNOTSUPP if the region's address or size is not a multiple of 2 MiB,
+ * and in encrypted guests. Importers that cannot address the region, or whose DMA uses bounce
+ * buffers (swiotlb=force), get EOPNOTSUPP when they map the dma-buf. The file must also be open for
  * reading, because a dma-buf can be read.
  */
 struct ivs_ioc_dmabuf {

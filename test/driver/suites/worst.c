@@ -4,15 +4,22 @@
  *
  * driver-test worst poor     export dma-bufs of a region for whose struct pages the guest has too
  *                            little memory
+ * driver-test worst limits   use all files, eventfds and dma-bufs that the device permits
  */
 #include "common.h"
 
 #include <sys/klog.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define MEMBER 2000
 #define GROUP 2001
 #define ATTEMPTS 300
+
+/* More than the limits in ivshmem(4), because a debug kernel takes more memory. */
+#define FILES_KIB (32 * 1024)
+#define DMABUFS_KIB (8 * 1024)
+#define STRUCT_PAGES_KIB (8 * 1024)
 
 #define SYSLOG_ACTION_READ_ALL 3
 
@@ -56,6 +63,91 @@ static void poor(void)
 	check(map(fd, IVS_MMAP_MEMORY_WC, PAGE, PROT_READ), "the region can be mapped by any type");
 }
 
+/* Return: the number of vectors for which an eventfd was set that only the driver still holds */
+static int leave_eventfds(int fd, int vectors_n)
+{
+	int set_n = 0;
+
+	for (int vector = 0; vector < vectors_n; vector++) {
+		int event = eventfd(0, EFD_CLOEXEC);
+
+		set_n += event >= 0 && !listen_to(fd, (unsigned int)vector, event);
+		close(event);
+	}
+	return set_n;
+}
+
+/* Open @fds, which has one element more than there can be files, and set all eventfds of each. */
+static void open_all(int fds[IVS_DRIVER_FILES_MAX + 1])
+{
+	int vectors_n = atoi(attribute("vectors"));
+	long before_kib = available_kib();
+	int events_n = 0;
+	int n = 0;
+
+	while (n <= IVS_DRIVER_FILES_MAX && (fds[n] = open_number(device_number, O_RDWR)) >= 0)
+		events_n += leave_eventfds(fds[n++], vectors_n);
+	check(n == IVS_DRIVER_FILES_MAX && errno == EMFILE, "%d files can be opened", n);
+	check(events_n == n * vectors_n, "each has %d eventfds, which are closed", vectors_n);
+	check(before_kib - available_kib() < FILES_KIB, "together they take %ld KiB",
+	      before_kib - available_kib());
+}
+
+static void export_all(int fd)
+{
+	int *bufs = calloc(IVS_DRIVER_DMABUFS_MAX + 1, sizeof(*bufs));
+	int first = export(fd);
+	long before_kib = available_kib();
+	int n = 1;
+
+	need(bufs, "memory for the fds");
+	need(first >= 0 || errno == EOPNOTSUPP, "export a dma-buf");
+	while (first >= 0 && n <= IVS_DRIVER_DMABUFS_MAX && (bufs[n] = export(fd)) >= 0)
+		n++;
+	if (first >= 0) {
+		check(n == IVS_DRIVER_DMABUFS_MAX && errno == EMFILE, "%d dma-bufs can be exported",
+		      n);
+		check(before_kib - available_kib() < DMABUFS_KIB, "together they take %ld KiB",
+		      before_kib - available_kib());
+		close(first);
+		check((bufs[0] = export(fd)) >= 0, "once one is closed, another can be exported");
+	}
+	while (first >= 0 && n)
+		close(bufs[--n]);
+	free(bufs);
+}
+
+static void map_all(int fd)
+{
+	struct ivs_ioc_info info = info_of(fd);
+	long before_kib = number_in("/proc/self/status", "VmPTE");
+	long page_tables_kib = (long)(info.memory_len / PAGE * sizeof(uint64_t) / 1024);
+	volatile char *memory = map(fd, IVS_MMAP_MEMORY, info.memory_len, PROT_READ);
+
+	need(memory, "map the region");
+	for (uint64_t at = 0; at < info.memory_len; at += PAGE)
+		(void)memory[at];
+	check(number_in("/proc/self/status", "VmPTE") >= before_kib + page_tables_kib,
+	      "the page tables of a mapping count as memory of its process");
+	munmap((void *)memory, info.memory_len);
+}
+
+static void limits(void)
+{
+	struct rlimit limit = {4096, 4096};
+	int fds[IVS_DRIVER_FILES_MAX + 1];
+
+	need(!setrlimit(RLIMIT_NOFILE, &limit), "raise RLIMIT_NOFILE");
+	open_all(fds);
+	export_all(fds[0]);
+	map_all(fds[0]);
+}
+
+static bool is_given_back(void *before_kib)
+{
+	return available_kib() > *(long *)before_kib - STRUCT_PAGES_KIB;
+}
+
 static void as_member(void (*run)(void))
 {
 	char path[32];
@@ -73,6 +165,14 @@ int suite_worst(int argc, char **argv)
 	if (!strcmp(argv[1], "poor")) {
 		as_member(poor);
 		check(logged_n("KiB more than") == 1, "one log line says how much is missing");
+		return 0;
+	}
+	if (!strcmp(argv[1], "limits")) {
+		long before_kib = available_kib();
+
+		as_member(limits);
+		check(eventually(is_given_back, &before_kib), "all but struct pages is given back");
+		close(open_device(O_RDWR));
 		return 0;
 	}
 	return -1;
