@@ -47,6 +47,7 @@ struct ivshmem_vector {
  * @hardware:      held while the hardware is accessed (see "Lifetime" above)
  * @gone:          true once the device has been unbound
  * @rest:          rest of BAR 0's page, claimed so that no other device is placed there
+ * @bar0:          the claim to BAR 0, as @bar2 is that to BAR 2
  * @mappable:      whether user space may map BAR 0's page
  * @doorbell:      whether the device has interrupts, even if none could be allocated
  * @intx:          whether the only vector is INTx, for which the driver uses the registers
@@ -77,6 +78,8 @@ struct ivshmem_device {
 	void __iomem *registers;
 	phys_addr_t registers_at;
 	struct resource rest;
+	struct resource bar0;
+	struct resource bar2;
 	bool mappable;
 	phys_addr_t memory_at;
 	u64 memory_len;

@@ -106,6 +106,22 @@ static bool ivshmem_device_exposes_table(struct pci_dev *pdev)
 	return table == IVS_BAR_REGISTERS || table == IVS_BAR_MEMORY;
 }
 
+/* Claim a BAR. If a part of it has been claimed, devm_request_resource() logs which, by whom. */
+static int ivshmem_device_claim_bar(struct pci_dev *pdev, int bar, struct resource *claim)
+{
+	int result;
+
+	claim->name = "ivshmem";
+	claim->flags = IORESOURCE_MEM | IORESOURCE_BUSY;
+	claim->start = pci_resource_start(pdev, bar);
+	claim->end = pci_resource_end(pdev, bar);
+	result = devm_request_resource(&pdev->dev, &pdev->resource[bar], claim);
+	if (result == -EBUSY)
+		dev_err(&pdev->dev,
+			"BAR %d is in use: unbind or remove the driver that has claimed it\n", bar);
+	return result;
+}
+
 static int ivshmem_device_map_bars(struct ivshmem_device *device)
 {
 	struct pci_dev *pdev = device->pdev;
@@ -124,14 +140,14 @@ static int ivshmem_device_map_bars(struct ivshmem_device *device)
 		return dev_err_probe(&pdev->dev, -ENODEV, "BAR 0 has no registers\n");
 	if (ivshmem_device_exposes_table(pdev))
 		return dev_err_probe(&pdev->dev, -ENODEV, "BAR 0 or 2 has the MSI-X table\n");
-	if (!devm_request_mem_region(&pdev->dev, device->memory_at, device->memory_len, "ivshmem"))
-		return -EBUSY;
-	result = pcim_iomap_regions(pdev, BIT(IVS_BAR_REGISTERS), "ivshmem");
+	result = ivshmem_device_claim_bar(pdev, IVS_BAR_MEMORY, &device->bar2);
+	if (!result)
+		result = ivshmem_device_claim_bar(pdev, IVS_BAR_REGISTERS, &device->bar0);
 	if (result)
 		return result;
-	device->registers = pcim_iomap_table(pdev)[IVS_BAR_REGISTERS];
 	device->registers_at = pci_resource_start(pdev, IVS_BAR_REGISTERS);
-	return 0;
+	device->registers = pcim_iomap(pdev, IVS_BAR_REGISTERS, 0);
+	return device->registers ? 0 : -ENOMEM;
 }
 
 /* The last step of probe, after which the device node can be opened. */

@@ -72,14 +72,31 @@ driver-test mapping
 
 @pytest.mark.driver_alone("the driver maps BAR 2 by its size, whichever device has it")
 def test_two_gib(place, record_property):
-    """The driver works with a region of 2 GiB that is a sparse file."""
+    """The driver works with a region of 2 GiB that is a sparse file. If another driver has claimed
+    a part of BAR 2 or BAR 0, the log says which part, and which driver."""
     host = Host()
     guest = driver_guest.start(place, """
 driver-test device high 0 2147483648 0
 driver-test mapping
 driver-test mapgrid
+bdf=$(basename $(readlink -f /sys/class/ivshmem/ivshmem0/device))
+echo $bdf >/sys/bus/pci/drivers/ivshmem/unbind
+for bar in 2 0; do
+	at=$(sed -n "$((bar + 1))s/ .*//p" /sys/bus/pci/devices/$bdf/resource)
+	insmod /modules/ivs_claim.ko at=$at
+	echo "bar $bar: $at"
+	echo $bdf >/sys/bus/pci/drivers/ivshmem/bind
+	dmesg | tail -n 3
+	rmmod ivs_claim
+done
+echo $bdf >/sys/bus/pci/drivers/ivshmem/bind && [ -c /dev/ivshmem0 ] || echo "not ok 0 - bind"
 """, host.plain(place, 2 * GIB, number=0))
     driver_guest.finish(guest, record_property, host.answers())
+    bars = re.findall(r"^bar (\d): 0x0*(\w+)", guest.text(), re.MULTILINE)
+    assert [number for number, _ in bars] == ["2", "0"]
+    for number, at in bars:
+        assert re.search(rf"conflicts with ivs-claim \[mem 0x0*{at}-", guest.text())
+        assert f"BAR {number} is in use: unbind or remove the driver" in guest.text()
 
 
 def test_many_vectors(place, record_property):

@@ -21,7 +21,7 @@ from support.py.wire import RawClient, readable, ring
 
 #: Seconds until a guest must have finished its script.
 TIMEOUT = int(os.environ.get("IVSHMEM_GUEST_TIMEOUT", "120"))
-MODULES = ("ivs_walk", "ivs_import", "ivs_legacy")
+MODULES = ("ivs_walk", "ivs_import", "ivs_legacy", "ivs_claim")
 
 #: A root port with address space above 4 GiB.
 PORT = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,pref64-reserve=4G"]

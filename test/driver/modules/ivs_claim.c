@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* For tests: claim a part of the BAR at the address @at, as another driver might. */
+#include <linux/ioport.h>
+#include <linux/module.h>
+
+#define LEN 16
+
+static ulong at;
+module_param(at, ulong, 0);
+
+static int __init ivs_claim_init(void)
+{
+	return request_mem_region(at, LEN, "ivs-claim") ? 0 : -EBUSY;
+}
+module_init(ivs_claim_init);
+
+static void __exit ivs_claim_exit(void)
+{
+	release_mem_region(at, LEN);
+}
+module_exit(ivs_claim_exit);
+
+MODULE_DESCRIPTION("For tests: an address range that is in use");
+MODULE_LICENSE("GPL");
