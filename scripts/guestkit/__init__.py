@@ -7,7 +7,7 @@ debs                 downloads and unpacks packages of the distribution
 kernel               selects the kernel that guests boot
 kernel_image         a kernel with its modules
 distribution_kernel  the distribution's kernel, downloaded once
-stable               Debian's current release in a directory: kernel, headers, compiler, tools
+release              a release of Debian in a directory: kernel, headers, compiler, tools
 debug_kernel         a kernel with runtime checks, built from the distribution's source
 bootstrap            another Debian release in a directory of the cache
 driver               builds kernel modules for these kernels: the driver, and those of tests

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Run a command in a root directory (stable.py), in new mount and pid namespaces:
+# Run a command in a root directory (release.py), in new mount and pid namespaces:
 #   folder.sh FOLDER BUILD_DIRECTORY_OR_"" COMMAND...
 # All writes go to a tmpfs, except those to /build, where BUILD_DIRECTORY is mounted. The mounts
 # disappear when the command exits.

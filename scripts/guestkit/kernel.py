@@ -2,19 +2,22 @@
 """The kernel that guests boot, selected by the environment:
 
 IVSHMEM_GUEST_KERNEL   default: the distribution's kernel (distribution_kernel.py);
-                       stable: the kernel of Debian's current release (stable.py);
+                       oldest, stable, newest: the kernel of a release of Debian
+                       (release.py);
                        debug: a kernel with runtime checks (debug_kernel.py)
 IVSHMEM_KERNEL         path of a kernel image to use instead
 IVSHMEM_MODULES        its modules: a directory like /lib/modules/VERSION, with a modules.dep
 """
 
+import functools
 import os
 
-from . import debug_kernel, distribution_kernel, stable
+from . import debug_kernel, distribution_kernel, release
 from .kernel_image import Kernel
 from .proc import KitError
 
-_KERNELS = {"debug": debug_kernel.find, "default": distribution_kernel.find, "stable": stable.find}
+_KERNELS = {"debug": debug_kernel.find, "default": distribution_kernel.find,
+            **{name: functools.partial(release.find, name) for name in release.RELEASES}}
 
 
 def find():

@@ -15,7 +15,7 @@ class Kernel:
     image    path of the vmlinuz
     modules  directory with the kernel's modules, or None
     headers  the kernel's build directory, for `make -C`; None: driver.headers() finds it
-    folder   the stable.Folder with the headers and the compiler; None: they are on this machine
+    folder   the release.Folder with the headers and the compiler; None: they are on this machine
     """
 
     def __init__(self, version, image, modules, headers=None, folder=None):

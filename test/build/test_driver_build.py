@@ -171,5 +171,5 @@ def test_missing_headers(distribution, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["new", "Stable"])
 def test_kernel_that_is_not_offered(name, monkeypatch):
     monkeypatch.setenv("IVSHMEM_GUEST_KERNEL", name)
-    with pytest.raises(KitError, match="debug, default, stable"):
+    with pytest.raises(KitError, match="debug, default, newest, oldest, stable"):
         kernel.find()

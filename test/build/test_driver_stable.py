@@ -5,13 +5,13 @@ import re
 
 import pytest
 
-from guestkit import driver, initramfs, machine, stable
+from guestkit import driver, initramfs, machine, release
 from support.py.installed import install, version
 from support.py.kernel_modules import BOOT, boot_and_insert, complaints, modinfo, udev_files
 
 try:
-    KERNEL = stable.find()
-except stable.Unavailable as why:  # one skip instead of one per test
+    KERNEL = release.find("stable")
+except release.Unavailable as why:  # one skip instead of one per test
     pytest.skip(str(why), allow_module_level=True)
 
 FOLDER = KERNEL.folder
