@@ -1,13 +1,69 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Differences between the supported kernels (6.1 and later). */
+/* Differences between the supported kernels (5.10 and later). */
 #ifndef IVSHMEM_COMPAT_H
 #define IVSHMEM_COMPAT_H
 
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 10, 0)
+#error ivshmem needs Linux 5.10 or later; on older kernels, libivshmem uses vfio-pci or sysfs
+#endif
+
+#include <linux/dma-direct.h>
 #include <linux/eventfd.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pci.h>
-#include <linux/version.h>
+#include <linux/pm.h>
+#include <linux/swiotlb.h>
+
+#ifdef IVSHMEM_HAVE_CC_PLATFORM /* defined by Kbuild */
+#include <linux/cc_platform.h>
+
+static inline bool ivshmem_guest_is_encrypted(void)
+{
+	return cc_platform_has(CC_ATTR_MEM_ENCRYPT);
+}
+#else /* before 5.16, unless it was added to a stable kernel */
+#include <linux/mem_encrypt.h>
+
+static inline bool ivshmem_guest_is_encrypted(void)
+{
+	return mem_encrypt_active();
+}
+#endif
+
+/*
+ * Return: whether DMA of @dev to @page uses a bounce buffer even if @dev can address the page
+ * (swiotlb=force). Kernels before 5.15 do not tell modules, so try. @is_translated: whether an
+ * IOMMU translates the addresses, so that the result would say nothing.
+ */
+static inline bool ivshmem_swiotlb_is_forced(struct device *dev, struct page *page,
+					     bool is_translated)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 15, 0)
+	dma_addr_t at;
+
+	if (is_translated)
+		return false;
+	at = dma_map_page_attrs(dev, page, 0, PAGE_SIZE, DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC);
+	if (dma_mapping_error(dev, at))
+		return true;
+	dma_unmap_page_attrs(dev, at, PAGE_SIZE, DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC);
+	return at != phys_to_dma(dev, page_to_phys(page));
+#else
+	return is_swiotlb_force_bounce(dev);
+#endif
+}
+
+#ifndef DEFINE_SIMPLE_DEV_PM_OPS /* before 5.17 */
+#define DEFINE_SIMPLE_DEV_PM_OPS(NAME, SUSPEND, RESUME)                                            \
+	const struct dev_pm_ops NAME = {SET_SYSTEM_SLEEP_PM_OPS(SUSPEND, RESUME)}
+#endif
+
+#ifndef pm_sleep_ptr /* before 5.17 */
+#define pm_sleep_ptr(OPS) (IS_ENABLED(CONFIG_PM_SLEEP) ? (OPS) : NULL)
+#endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)

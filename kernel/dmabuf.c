@@ -8,7 +8,6 @@
 #include <linux/dma-mapping.h>
 #include <linux/iommu.h>
 #include <linux/slab.h>
-#include <linux/swiotlb.h>
 
 #include "compat.h"
 #include "device.h"
@@ -66,10 +65,11 @@ static bool ivshmem_dmabuf_is_translated(struct device *importer)
 static bool ivshmem_dmabuf_bounces(struct device *importer, const struct ivshmem_device *device)
 {
 	u64 mask = min_not_zero(dma_get_mask(importer), importer->bus_dma_limit);
+	bool is_translated = ivshmem_dmabuf_is_translated(importer);
 
-	return is_swiotlb_force_bounce(importer) ||
-	       (!ivshmem_dmabuf_is_translated(importer) &&
-		mask < device->memory_at + device->memory_len - 1);
+	return ivshmem_swiotlb_is_forced(importer, pfn_to_page(PHYS_PFN(device->memory_at)),
+					 is_translated) ||
+	       (!is_translated && mask < device->memory_at + device->memory_len - 1);
 }
 
 static int ivshmem_dmabuf_map_table(struct sg_table *table,

@@ -12,7 +12,6 @@
  * find no process to kill, and panic. So the cost is known before the first attempt, and a failed
  * attempt is not repeated.
  */
-#include <linux/cc_platform.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
@@ -142,7 +141,7 @@ static int ivshmem_pages_make(struct ivshmem_device *device)
 
 	/* In an encrypted guest the kernel would map the struct pages' memory as private. */
 	if (!IS_ALIGNED(device->memory_at | device->memory_len, SZ_2M) ||
-	    cc_platform_has(CC_ATTR_MEM_ENCRYPT))
+	    ivshmem_guest_is_encrypted())
 		return -EOPNOTSUPP;
 	if (ivshmem_pages_overlap(device))
 		return -EBUSY;

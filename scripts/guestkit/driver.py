@@ -105,17 +105,22 @@ def compile_modules(kernel, source_dir, names, work, arguments=()):
     modules) and include/. @arguments: more arguments for make, such as W=1. Return: the output of
     make, including warnings."""
     work = pathlib.Path(work)
-    (work / "kernel").mkdir(parents=True)
-    (work / "include" / "ivshmem").mkdir(parents=True)
-    for path in _sources(pathlib.Path(source_dir)):
-        shutil.copy(path, work / "kernel")
-    for path in _public_headers():
-        shutil.copy(path, work / "include" / "ivshmem")
+    copy_sources(pathlib.Path(source_dir), work)
     kbuild = work / "kernel" / "Kbuild"
     if not kbuild.exists():
         kbuild.write_text("".join(f"obj-m += {name}.o\n" for name in names)
                           + "ccflags-y := -I$(src)/../include\n")
     return make(kernel, work, ["modules", *arguments])
+
+
+def copy_sources(source_dir, work):
+    """Copy the sources of modules to @work/kernel/, and the headers that they include."""
+    (work / "kernel").mkdir(parents=True)
+    (work / "include" / "ivshmem").mkdir(parents=True)
+    for path in _sources(source_dir):
+        shutil.copy(path, work / "kernel")
+    for path in _public_headers():
+        shutil.copy(path, work / "include" / "ivshmem")
 
 
 def make(kernel, work, arguments):

@@ -2,6 +2,7 @@
 /* For tests: import a dma-buf into a device, and access the buffer at its DMA addresses. */
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
+#include <linux/dma-resv.h>
 #include <linux/io.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
@@ -33,8 +34,34 @@ static void ivs_import_move_notify(struct dma_buf_attachment *attachment)
 
 static const struct dma_buf_attach_ops peer_ops = {
 	.allow_peer2peer = true,
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
 	.move_notify = ivs_import_move_notify,
+#else
+	.invalidate_mappings = ivs_import_move_notify,
+#endif
 };
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
+static struct sg_table *dma_buf_map_attachment_unlocked(struct dma_buf_attachment *attachment,
+							enum dma_data_direction direction)
+{
+	struct sg_table *table;
+
+	dma_resv_lock(attachment->dmabuf->resv, NULL);
+	table = dma_buf_map_attachment(attachment, direction);
+	dma_resv_unlock(attachment->dmabuf->resv);
+	return table;
+}
+
+static void dma_buf_unmap_attachment_unlocked(struct dma_buf_attachment *attachment,
+					      struct sg_table *table,
+					      enum dma_data_direction direction)
+{
+	dma_resv_lock(attachment->dmabuf->resv, NULL);
+	dma_buf_unmap_attachment(attachment, table, direction);
+	dma_resv_unlock(attachment->dmabuf->resv);
+}
+#endif
 
 static int ivs_import_map(struct state *state)
 {

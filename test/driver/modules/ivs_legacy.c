@@ -8,6 +8,7 @@
 #include <linux/pci.h>
 #include <linux/sizes.h>
 #include <linux/uaccess.h>
+#include <linux/version.h>
 
 #include "ivs_legacy.h"
 #include "ivshmem/registers.h"
@@ -178,6 +179,19 @@ static void ivs_legacy_handle_irq(struct irq_desc *desc)
 	unhandled_n += desc->irqs_unhandled != before;
 	desc->irqs_unhandled = 0;
 }
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 17, 0)
+static int generic_handle_irq_safe(unsigned int irq)
+{
+	unsigned long flags;
+	int result;
+
+	local_irq_save(flags);
+	result = generic_handle_irq(irq);
+	local_irq_restore(flags);
+	return result;
+}
+#endif
 
 static int ivs_legacy_raise(struct ivs_legacy_pin *asked)
 {

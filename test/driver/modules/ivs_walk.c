@@ -9,15 +9,22 @@
 
 #include "ivs_walk.h"
 
+#ifdef rdmsrq /* since 6.16 */
+#define ivs_walk_read_msr rdmsrq
+#else
+#define ivs_walk_read_msr rdmsrl
+#endif
+
 /* Decode the memory type with the CPU's PAT register, not with the kernel's own tables. */
 static const char *ivs_walk_type(pgprot_t prot)
 {
 	static const char *const names[8] = {"UC", "WC", "?", "?", "WT", "WP", "WB", "UC-"};
-	unsigned int at = !!(pgprot_val(prot) & _PAGE_PWT) | !!(pgprot_val(prot) & _PAGE_PCD) << 1 |
-			  !!(pgprot_val(prot) & _PAGE_PAT) << 2;
+	unsigned int at = (pgprot_val(prot) & _PAGE_PWT ? 1 : 0) +
+			  (pgprot_val(prot) & _PAGE_PCD ? 2 : 0) +
+			  (pgprot_val(prot) & _PAGE_PAT ? 4 : 0);
 	u64 pat;
 
-	rdmsrl(MSR_IA32_CR_PAT, pat);
+	ivs_walk_read_msr(MSR_IA32_CR_PAT, pat);
 	return names[(pat >> (8 * at)) & 7];
 }
 
@@ -66,8 +73,8 @@ static long ivs_walk_ioctl(struct file *file, unsigned int command, unsigned lon
 	asked.physical = 0;
 	memset(asked.type, 0, sizeof(asked.type));
 	mmap_read_lock(current->mm);
-	vma = vma_lookup(current->mm, asked.addr);
-	if (vma)
+	vma = find_vma(current->mm, asked.addr);
+	if (vma && vma->vm_start <= asked.addr)
 		ivs_walk_find(vma, &asked);
 	mmap_read_unlock(current->mm);
 	return copy_to_user((void __user *)user, &asked, sizeof(asked)) ? -EFAULT : 0;
