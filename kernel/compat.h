@@ -11,11 +11,13 @@
 
 #include <linux/dma-direct.h>
 #include <linux/eventfd.h>
+#include <linux/file.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/pm.h>
 #include <linux/swiotlb.h>
+#include <linux/sysfs.h>
 
 #ifdef IVSHMEM_HAVE_CC_PLATFORM /* defined by Kbuild */
 #include <linux/cc_platform.h>
@@ -75,6 +77,24 @@ static inline void vm_flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
 {
 	vma->vm_flags &= ~flags;
 }
+#endif
+
+/* Replace the file of a VMA that is being created. */
+static inline void ivshmem_vma_set_file(struct vm_area_struct *vma, struct file *file)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 11, 0)
+	get_file(file);
+	swap(vma->vm_file, file);
+	fput(file);
+#else
+	vma_set_file(vma, file);
+#endif
+}
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+#define IVSHMEM_BIN_ATTRIBUTE struct bin_attribute
+#else
+#define IVSHMEM_BIN_ATTRIBUTE const struct bin_attribute
 #endif
 
 static inline void ivshmem_eventfd_signal(struct eventfd_ctx *ctx)

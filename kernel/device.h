@@ -20,6 +20,7 @@
 #include <linux/pci.h>
 #include <linux/rwsem.h>
 #include <linux/spinlock.h>
+#include <linux/sysfs.h>
 #include <linux/wait.h>
 
 #include "ivshmem/driver.h"
@@ -64,6 +65,8 @@ struct ivshmem_vector {
  * @memory_type:   IVS_MEMORY_* type of the @mapped_n current mappings
  * @zeroes:        page mapped in place of the region and the registers once @gone is set
  * @status:        status page, which user space maps read-only at offset IVS_MMAP_STATUS
+ * @path:          sysfs attribute "memory", for programs that map a path; its size is the region's.
+ *                 @paths, @path_group and @path_groups lead to it
  */
 struct ivshmem_device {
 	struct device dev;
@@ -106,6 +109,11 @@ struct ivshmem_device {
 
 	struct page *zeroes;
 	struct ivs_driver_status *status;
+
+	struct bin_attribute path;
+	struct bin_attribute *paths[2];
+	struct attribute_group path_group;
+	const struct attribute_group *path_groups[2];
 };
 
 /**
@@ -121,6 +129,8 @@ struct ivshmem_listener {
 
 /**
  * struct ivshmem_file - one open file
+ * @file:      the open file; NULL until a file for a mapping through sysfs exists
+ * @attribute: open sysfs attribute through which @file is mapped, or NULL
  * @read_lock: protects @text, @text_len, @next and the listeners' @seen
  * @text:      remainder of a partly read line
  * @next:      vector that read() checks first; rotates so that no vector is starved
@@ -130,6 +140,7 @@ struct ivshmem_file {
 	struct ivshmem_device *device;
 	struct list_head node;
 	struct file *file;
+	struct file *attribute;
 	struct mutex read_lock;
 	char text[32];
 	unsigned int text_len;
@@ -140,8 +151,16 @@ struct ivshmem_file {
 extern const struct file_operations ivshmem_file_ops;
 extern const struct attribute_group *ivshmem_groups[];
 
-/* file.c: zap all mappings. New faults block while the device's @hardware is held for writing. */
+/*
+ * file.c. ivshmem_files_unmap() zaps all mappings; new faults block while the device's @hardware is
+ * held for writing. ivshmem_file_mmap_attribute() returns 0 or -errno.
+ */
 void ivshmem_files_unmap(struct ivshmem_device *device);
+int ivshmem_file_mmap_attribute(struct ivshmem_device *device, struct file *attribute,
+				struct vm_area_struct *vma);
+
+/* sysfs.c: prepare @path and its groups, which are created with @dev. */
+void ivshmem_sysfs_init(struct ivshmem_device *device);
 
 /* memory.c */
 int ivshmem_memory_mmap(struct ivshmem_device *device, struct vm_area_struct *vma, bool writable);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* File operations of /dev/ivshmemN. The interface is documented in ivshmem/driver.h. */
+#include <linux/anon_inodes.h>
 #include <linux/eventfd.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
@@ -23,19 +25,16 @@ static int ivshmem_file_add(struct ivshmem_device *device, struct ivshmem_file *
 	return room ? 0 : -EMFILE;
 }
 
-static int ivshmem_file_open(struct inode *inode, struct file *filp)
+/* @filp: the open file, or NULL if ivshmem_file_attach() will be called. Return: file or -errno */
+static struct ivshmem_file *ivshmem_file_new(struct ivshmem_device *device, struct file *filp)
 {
-	struct ivshmem_device *device = container_of(inode->i_cdev, struct ivshmem_device, cdev);
 	struct ivshmem_file *file;
 	unsigned int i;
 	int result;
 
-	/* After unbind, a node made with mknod(1) can be opened until the cdev is released. */
-	if (READ_ONCE(device->gone))
-		return -ENODEV;
 	file = kzalloc(struct_size(file, listeners, device->vectors_n), GFP_KERNEL_ACCOUNT);
 	if (!file)
-		return -ENOMEM;
+		return ERR_PTR(-ENOMEM);
 	mutex_init(&file->read_lock);
 	for (i = 0; i < device->vectors_n; i++)
 		file->listeners[i].seen = ivshmem_vector_count(device, i);
@@ -44,16 +43,14 @@ static int ivshmem_file_open(struct inode *inode, struct file *filp)
 	result = ivshmem_file_add(device, file);
 	if (result) {
 		kfree(file);
-		return result;
+		return ERR_PTR(result);
 	}
 	get_device(&device->dev);
-	filp->private_data = file;
-	return stream_open(inode, filp);
+	return file;
 }
 
-static int ivshmem_file_release(struct inode *inode, struct file *filp)
+static void ivshmem_file_free(struct ivshmem_file *file)
 {
-	struct ivshmem_file *file = filp->private_data;
 	struct ivshmem_device *device = file->device;
 	unsigned int i;
 
@@ -63,9 +60,72 @@ static int ivshmem_file_release(struct inode *inode, struct file *filp)
 	list_del(&file->node);
 	device->files_n--;
 	mutex_unlock(&device->files_lock);
+	if (file->attribute)
+		fput(file->attribute);
 	kfree(file);
 	put_device(&device->dev);
+}
+
+static int ivshmem_file_open(struct inode *inode, struct file *filp)
+{
+	struct ivshmem_device *device = container_of(inode->i_cdev, struct ivshmem_device, cdev);
+	struct ivshmem_file *file;
+
+	/* After unbind, a node made with mknod(1) can be opened until the cdev is released. */
+	if (READ_ONCE(device->gone))
+		return -ENODEV;
+	file = ivshmem_file_new(device, filp);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	filp->private_data = file;
+	return stream_open(inode, filp);
+}
+
+static int ivshmem_file_release(struct inode *inode, struct file *filp)
+{
+	ivshmem_file_free(filp->private_data);
 	return 0;
+}
+
+/* Let ivshmem_files_unmap() find mappings of @filp among those of the attribute's inode. */
+static void ivshmem_file_attach(struct ivshmem_file *file, struct file *filp,
+				struct file *attribute)
+{
+	mutex_lock(&file->device->files_lock);
+	file->attribute = get_file(attribute);
+	filp->f_mapping = attribute->f_mapping;
+	file->file = filp;
+	mutex_unlock(&file->device->files_lock);
+}
+
+/*
+ * Map the region through the sysfs attribute "memory". The mapping gets an open file of its own:
+ * sysfs permits no mapping that counts its copies, and raises SIGBUS when the device is unbound.
+ */
+int ivshmem_file_mmap_attribute(struct ivshmem_device *device, struct file *attribute,
+				struct vm_area_struct *vma)
+{
+	struct ivshmem_file *file;
+	struct file *filp;
+	int result;
+
+	if (vma->vm_pgoff >= device->memory_len >> PAGE_SHIFT)
+		return -EINVAL;
+	file = ivshmem_file_new(device, NULL);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	filp = anon_inode_getfile("[ivshmem]", &ivshmem_file_ops, file,
+				  attribute->f_flags & O_ACCMODE);
+	if (IS_ERR(filp)) {
+		ivshmem_file_free(file);
+		return PTR_ERR(filp);
+	}
+	ivshmem_file_attach(file, filp, attribute);
+	result = ivshmem_memory_mmap(device, vma, attribute->f_mode & FMODE_WRITE);
+	if (!result)
+		ivshmem_vma_set_file(vma, filp);
+	fput(filp);
+	return result;
 }
 
 /*
@@ -79,6 +139,8 @@ void ivshmem_files_unmap(struct ivshmem_device *device)
 
 	mutex_lock(&device->files_lock);
 	list_for_each_entry(file, &device->files, node) {
+		if (!file->file) /* ivshmem_file_mmap_attribute() has not mapped anything yet */
+			continue;
 		if (file->file->f_mapping != last)
 			unmap_mapping_range(file->file->f_mapping, 0, 0, 1);
 		last = file->file->f_mapping;

@@ -208,6 +208,7 @@ static int ivshmem_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (result)
 		return result;
 	ivshmem_device_claim_page(device);
+	ivshmem_sysfs_init(device);
 	pci_set_drvdata(pdev, device);
 	result = ivshmem_device_register(device);
 	if (result)

@@ -3,6 +3,7 @@
 #include <linux/device.h>
 #include <linux/uuid.h>
 
+#include "compat.h"
 #include "device.h"
 
 static struct ivshmem_device *ivshmem_device_of(struct device *dev)
@@ -96,3 +97,22 @@ static const struct attribute_group ivshmem_group = {
 };
 
 const struct attribute_group *ivshmem_groups[] = {&ivshmem_group, NULL};
+
+static int ivshmem_path_mmap(struct file *filp, struct kobject *kobj, IVSHMEM_BIN_ATTRIBUTE *attr,
+			     struct vm_area_struct *vma)
+{
+	return ivshmem_file_mmap_attribute(ivshmem_device_of(kobj_to_dev(kobj)), filp, vma);
+}
+
+void ivshmem_sysfs_init(struct ivshmem_device *device)
+{
+	sysfs_bin_attr_init(&device->path);
+	device->path.attr.name = "memory";
+	device->path.attr.mode = 0600;
+	device->path.size = min_t(u64, device->memory_len, SIZE_MAX);
+	device->path.mmap = ivshmem_path_mmap;
+	device->paths[0] = &device->path;
+	device->path_group.bin_attrs = (void *)device->paths; /* const since 6.17 */
+	device->path_groups[0] = &device->path_group;
+	device->dev.groups = device->path_groups;
+}

@@ -66,15 +66,21 @@ def test_udev_accepts_the_rules(tmp_path):
 
 def test_udev_loads_the_driver_and_creates_the_link(tmp_path):
     """A real udevd in a guest loads the driver by its alias, gives the group ivshmem access to the
-    device node, and creates a link with the PCI address."""
+    device node, and creates a link with the PCI address. With the rule in ivshmem(4) the group has
+    access to the attribute "memory", too."""
     region = tmp_path / "region"
     region.write_bytes(bytes(1 << 20))
+    files = udev_files(KERNEL, driver.module(KERNEL), RULES, tmp_path / "files")
+    man = (driver.ROOT / "man/ivshmem.4.scd").read_text()
+    rule = re.search('^SUBSYSTEM=="ivshmem", RUN.*\n', man, re.MULTILINE)[0]
+    files["/usr/lib/udev/rules.d/61-memory.rules"] = rule.encode()
     image = initramfs.build(
         tmp_path / "guest.img", KERNEL, "[ ! -e /dev/ivshmem0 ] || exit 1; "
         "rm /run; mkdir /run; PATH=$PATH:/usr/bin; "  # this script itself is in /run
         "/usr/lib/systemd/systemd-udevd --daemon; udevadm trigger --action=add; udevadm settle; "
-        "ls -ln /dev/ivshmem0; ls -l /dev/ivshmem/*; cd /sys/class/ivshmem/ivshmem0/device; pwd -P",
-        files=udev_files(KERNEL, driver.module(KERNEL), RULES, tmp_path / "files"))
+        "ls -ln /dev/ivshmem0; ls -l /dev/ivshmem/*; "
+        "ls -ln /sys/class/ivshmem/ivshmem0/memory; cd /sys/class/ivshmem/ivshmem0/device; pwd -P",
+        files=files)
     with machine.Guest("guest", KERNEL, image, tmp_path / "guest.log", memory=512,
                        devices=machine.plain(region, "1M")) as guest:
         guest.wait_for(r"^guest: exit", BOOT)
@@ -82,4 +88,5 @@ def test_udev_loads_the_driver_and_creates_the_link(tmp_path):
     address = re.search(r"/(\w{4}:\w\w:\w\w\.\w)\r?$", console, re.MULTILINE)
     assert address, console
     assert re.search(r"^crw-rw---- +1 0 +107 ", console, re.MULTILINE), console
+    assert re.search(rf"^-rw-rw---- +1 0 +107 +{1 << 20} ", console, re.MULTILINE), console
     assert re.search(rf"pci-{address[1]} -> \S*ivshmem0\r?$", console, re.MULTILINE), console

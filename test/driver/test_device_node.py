@@ -27,6 +27,8 @@ driver-test -d 2 device low 1 1048576 1
 driver-test mapping
 driver-test -d 1 mapping
 driver-test events 0
+driver-test path
+driver-test -d 1 path
 driver-test mapgrid
 driver-test -d 1 mapgrid
 driver-test user 2001

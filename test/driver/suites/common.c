@@ -61,6 +61,14 @@ int open_device(int flags)
 	return fd;
 }
 
+int open_memory(int flags)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/class/ivshmem/ivshmem%d/memory", device_number);
+	return open(path, flags | O_CLOEXEC);
+}
+
 struct ivs_ioc_info info_of(int fd)
 {
 	struct ivs_ioc_info info = {};

@@ -47,6 +47,8 @@ extern int device_number;
 
 int open_device(int flags);
 int open_number(int number, int flags);
+/* Open the sysfs attribute "memory". Return: the fd or -1 */
+int open_memory(int flags);
 struct ivs_ioc_info info_of(int fd);
 void *map(int fd, uint64_t offset, size_t len, int prot);
 const struct ivs_driver_status *map_status(int fd);
@@ -91,6 +93,7 @@ int suite_storm(int argc, char **argv);
 int suite_dmabuf(int argc, char **argv);
 int suite_pin(int argc, char **argv);
 int suite_worst(int argc, char **argv);
+int suite_path(int argc, char **argv);
 
 /* For eventually(). Return: whether the device node can be opened */
 bool is_there(void *unused);

@@ -17,7 +17,9 @@ void crew_open(struct crew *crew)
 	crew->status = map_status(crew->device_fd);
 	crew->registers = map(crew->device_fd, IVS_MMAP_REGISTERS, PAGE, PROT_READ | PROT_WRITE);
 	crew->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	need(crew->memory, "the region can be mapped");
+	crew->path_fd = open_memory(O_RDWR);
+	crew->by_path = map(crew->path_fd, 0, crew->len, PROT_READ | PROT_WRITE);
+	need(crew->memory && crew->by_path, "the region can be mapped by the node and by path");
 	if (crew->vectors_n)
 		need(!listen_to(crew->device_fd, 0, crew->event_fd), "listen to vector 0");
 }
@@ -30,7 +32,8 @@ static void *write_memory(void *data)
 	size_t at = 1024;
 
 	while (!crew->stop) {
-		crew->memory[at] = crew->memory[(at + 1024) % words] + 1;
+		crew->memory[at] = crew->by_path[(at + 1024) % words] + 1;
+		crew->by_path[at] = crew->memory[at] + 1;
 		at = (at + 1031) % words;
 		if (crew->registers)
 			(void)crew->registers[IVS_REG_IV_POSITION / 4];
@@ -170,6 +173,8 @@ void crew_check_gone(struct crew *crew)
 		       "gone: mmap");
 	check_repeated(!map(crew->device_fd, IVS_MMAP_STATUS, PAGE, PROT_READ) && errno == ENODEV,
 		       "gone: mmap of the status page");
+	check_repeated(!map(crew->path_fd, 0, PAGE, PROT_READ) && errno == ENODEV,
+		       "gone: mmap by path");
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", crew->device_fd);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	check_repeated(fd < 0 && (errno == ENODEV || errno == ENXIO), "gone: open");
@@ -200,9 +205,11 @@ void crew_stop(struct crew *crew)
 void crew_close(struct crew *crew)
 {
 	munmap((void *)crew->memory, crew->len);
+	munmap((void *)crew->by_path, crew->len);
 	munmap((void *)crew->status, PAGE);
 	if (crew->registers)
 		munmap((void *)crew->registers, PAGE);
 	close(crew->event_fd);
+	close(crew->path_fd);
 	close(crew->device_fd);
 }

@@ -15,6 +15,8 @@
  * @device_fd:    the device node, O_RDWR
  * @event_fd:     eventfd of vector 0
  * @memory:       mapping of the region, @len bytes
+ * @path_fd:      the sysfs attribute "memory", O_RDWR
+ * @by_path:      mapping of the region through @path_fd
  * @registers:    mapping of the registers, or NULL
  * @status:       mapping of the status page
  * @self:         the guest's own id
@@ -30,6 +32,8 @@ struct crew {
 	int event_fd;
 	size_t len;
 	volatile uint32_t *memory;
+	int path_fd;
+	volatile uint32_t *by_path;
 	volatile uint32_t *registers;
 	const struct ivs_driver_status *status;
 	unsigned int self;

@@ -19,6 +19,8 @@ static void check_zeroes(const struct crew *crew)
 
 	check_repeated(!crew->memory[0] && !crew->memory[words / 2] && !crew->memory[words - 1],
 		       "gone: the region reads as zeroes");
+	check_repeated(!crew->by_path[0] && !crew->by_path[words - 1],
+		       "gone: the region reads as zeroes by path");
 	if (crew->registers)
 		check_repeated(!crew->registers[2], "gone: the registers read as zeroes");
 }
@@ -130,6 +132,15 @@ static int take_mapping(int fd)
 	return close(fd);
 }
 
+static int take_mapping_by_path(int fd)
+{
+	int path_fd = open_memory(O_RDWR);
+	volatile char *memory = map(path_fd, 0, PAGE, PROT_READ | PROT_WRITE);
+
+	memory[0] = 1;
+	return close(path_fd) || close(fd);
+}
+
 static int take_status(int fd)
 {
 	return !map_status(fd)->gone ? close(fd) : -1;
@@ -149,6 +160,7 @@ static void modules(int rounds)
 {
 	hold(take_file, "an open file");
 	hold(take_mapping, "a mapping of the region");
+	hold(take_mapping_by_path, "a mapping of the region by path");
 	hold(take_status, "a mapping of the status page");
 	hold(take_dmabuf, "a dma-buf");
 	for (int i = 0; i < rounds; i++) {

@@ -74,6 +74,8 @@ static void check_works(struct crew *crew)
 	crew->memory[crew->len / 4 - 1] = 0x5a5a;
 	check_repeated(crew->memory[crew->len / 4 - 1] == 0x5a5a,
 		       "afterwards: the region is writable");
+	check_repeated(crew->by_path[0] == 0x5a5a && crew->by_path[crew->len / 4 - 1] == 0x5a5a,
+		       "afterwards: the region is mapped by path");
 	check_repeated(!strcmp(cache_type((void *)crew->memory), "WB"), "afterwards: write-back");
 	check_repeated(physical((void *)crew->memory), "afterwards: the region is mapped");
 	check_repeated(info_of(crew->device_fd).position == (int)crew->self,

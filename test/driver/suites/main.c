@@ -10,6 +10,7 @@ static const struct suite {
 	{"mapgrid", suite_mapgrid}, {"mapping", suite_mapping}, {"user", suite_user},
 	{"life", suite_life},	    {"load", suite_load},	{"storm", suite_storm},
 	{"dmabuf", suite_dmabuf},   {"pin", suite_pin},		{"worst", suite_worst},
+	{"path", suite_path},
 };
 
 int main(int argc, char **argv)
