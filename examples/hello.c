@@ -17,6 +17,14 @@
 
 #define WORD_LEN 64
 
+/* Why a call that needs @cap has failed with @result. */
+static const char *why(const struct ivs_peer *peer, enum ivs_peer_cap cap, int result)
+{
+	const char *reason = ivs_peer_cap_reason(peer, cap);
+
+	return result == IVS_PEER_E_UNSUPPORTED && reason ? reason : ivs_peer_strerror(result);
+}
+
 static int send_word(struct ivs_peer *peer, unsigned int to, const char *word)
 {
 	char *memory = ivs_peer_memory(peer, NULL);
@@ -25,7 +33,8 @@ static int send_word(struct ivs_peer *peer, unsigned int to, const char *word)
 	snprintf(memory, WORD_LEN, "%s", word);
 	result = ivs_peer_ring(peer, to, 0);
 	if (result) {
-		fprintf(stderr, "hello: cannot ring peer %u (%d)\n", to, result);
+		fprintf(stderr, "hello: cannot ring peer %u: %s\n", to,
+			why(peer, IVS_CAP_RING, result));
 		return 1;
 	}
 	printf("hello: peer %d told peer %u: %s\n", ivs_peer_id(peer), to, word);
@@ -38,15 +47,14 @@ static int receive_word(struct ivs_peer *peer)
 	char word[WORD_LEN];
 	int result;
 
-	printf("hello: I am peer %d, waiting for a doorbell\n", ivs_peer_id(peer));
+	if (ivs_peer_caps(peer) & IVS_CAP_WAIT)
+		printf("hello: I am peer %d, waiting for a doorbell\n", ivs_peer_id(peer));
 	fflush(stdout);
 	do {
 		result = ivs_peer_wait(peer, 0, -1);
 	} while (result == -EINTR); /* the process was stopped and continued (Ctrl-Z, fg) */
 	if (result) {
-		const char *why = ivs_peer_cap_reason(peer, IVS_CAP_WAIT);
-
-		fprintf(stderr, "hello: cannot wait: %s\n", why ? why : strerror(abs(result)));
+		fprintf(stderr, "hello: cannot wait: %s\n", why(peer, IVS_CAP_WAIT, result));
 		return 1;
 	}
 	/* Copy, then check, then use: other peers may write at any time. */

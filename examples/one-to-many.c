@@ -110,7 +110,7 @@ static int ring_readers(struct ivs_peer *peer, char **names)
 	while (!(result = ivs_peer_next(peer, 0, &event)))
 		continue;
 	if (result == IVS_PEER_E_DEVICE_GONE)
-		return fail("the device is gone");
+		return fail(ivs_peer_strerror(result));
 	for (; *names && ids_n < 65536; names++)
 		ids[ids_n++] = (unsigned int)strtoul(*names, NULL, 10);
 	if (!ids_n)
@@ -118,7 +118,7 @@ static int ring_readers(struct ivs_peer *peer, char **names)
 	/* Ignore positive results: the peer has left, or has no vectors. */
 	for (unsigned int i = 0; i < ids_n && result >= 0; i++)
 		result = ivs_peer_ring(peer, ids[i], 0);
-	return result < 0 ? fail(strerror(-result)) : 0;
+	return result < 0 ? fail(ivs_peer_strerror(result)) : 0;
 }
 
 static int write_messages(struct ivs_peer *peer, struct board *board, char **names)
@@ -175,7 +175,7 @@ static int read_messages(struct ivs_peer *peer, struct board *board)
 		print_messages(board, &seen);
 		result = ivs_peer_wait(peer, 0, LOOK_MS);
 	} while (!result || result == IVS_PEER_E_TIMEOUT || result == -EINTR);
-	return fail(result < 0 ? strerror(-result) : "the device is gone");
+	return fail(ivs_peer_strerror(result));
 }
 
 int main(int argc, char **argv)

@@ -54,8 +54,8 @@ static uint64_t now_ns(void)
 
 static enum outcome fail(const char *what, int result)
 {
-	fprintf(stderr, "ping-pong: %s%s%s\n", what, result < 0 ? ": " : "",
-		result < 0 ? strerror(-result) : "");
+	fprintf(stderr, "ping-pong: %s%s%s\n", what, result ? ": " : "",
+		result ? ivs_peer_strerror(result) : "");
 	return FAILED;
 }
 
@@ -161,7 +161,7 @@ static enum outcome answer(const struct game *game)
 		if (result == IVS_PEER_E_ABSENT && answers_n && !atomic_load(&game->other->ping))
 			break;
 		if (result)
-			return fail("the other peer has left", 0);
+			return fail("cannot ring the other peer", result);
 		answers_n += number != 0;
 	}
 	printf("ping-pong: answered peer %u %lu times\n", game->other_id, answers_n);

@@ -63,7 +63,7 @@ static int take_events(struct loop *loop)
 		show(loop, &event);
 	if (result == IVS_PEER_E_TIMEOUT)
 		return 0;
-	return fail(result < 0 ? strerror(-result) : "the device is gone");
+	return fail(ivs_peer_strerror(result));
 }
 
 static int take_timer(struct loop *loop, int timer)
@@ -77,17 +77,27 @@ static int take_timer(struct loop *loop, int timer)
 	return 0;
 }
 
+/* A plain region with a roster page has events, but no doorbells. */
+static const char *why_not_rung(const struct ivs_peer *peer, int result)
+{
+	const char *reason = ivs_peer_cap_reason(peer, IVS_CAP_RING);
+
+	return result == IVS_PEER_E_UNSUPPORTED && reason ? reason : ivs_peer_strerror(result);
+}
+
 static void run_command(struct loop *loop, const char *command)
 {
 	unsigned int id;
 	unsigned int vector;
+	int result;
 
 	if (!strcmp(command, "quit"))
 		loop->ends = true;
 	else if (sscanf(command, "ring %u %u", &id, &vector) != 2)
 		printf("commands: ring PEER VECTOR, quit\n");
-	else if (ivs_peer_ring(loop->peer, id, vector))
-		printf("peer %u has no vector %u\n", id, vector);
+	else if ((result = ivs_peer_ring(loop->peer, id, vector)))
+		printf("cannot ring peer %u vector %u: %s\n", id, vector,
+		       why_not_rung(loop->peer, result));
 }
 
 /* Use read(2) instead of fgets(), because poll(2) does not see what stdio has buffered. */

@@ -21,10 +21,13 @@ static bool ring_one(struct meet *meet, unsigned int to, unsigned int vector, un
 {
 	uint64_t ring = pack_ring(to, vector, number);
 	char what[96];
+	int result;
 
 	meet->cells[meet->id].ring = ring;
-	if (ivs_peer_ring(meet->peer, to, vector))
-		return meet_fail("cannot ring peer %u %s, vector %u", to, meet->names[to], vector);
+	result = ivs_peer_ring(meet->peer, to, vector);
+	if (result)
+		return meet_fail("cannot ring peer %u %s, vector %u: %s", to, meet->names[to],
+				 vector, ivs_peer_strerror(result));
 	snprintf(what, sizeof(what), "peer %u %s acknowledges vector %u", to, meet->names[to],
 		 vector);
 	return meet_await_value(meet, &meet->cells[to].heard[meet->id], ring, what);
@@ -66,7 +69,7 @@ static bool take_event(struct meet *meet, int *left_ms)
 	if (result == IVS_PEER_E_TIMEOUT)
 		*left_ms -= LOOK_MS;
 	return !result || result == IVS_PEER_E_TIMEOUT || result == -EINTR ||
-	       meet_fail("cannot wait for doorbells");
+	       meet_fail("cannot wait for doorbells: %s", ivs_peer_strerror(result));
 }
 
 /*
@@ -176,9 +179,13 @@ static bool ping(struct meet *meet, unsigned int with, double *times)
 	for (unsigned int i = 0; i < meet->rounds; i++) {
 		double start = now_us();
 
-		if (ivs_peer_ring(meet->peer, with, 0) || wait_for_ring(meet))
-			return meet_fail("round trip %u with peer %u %s was not answered", i, with,
-					 meet->names[with]);
+		int result = ivs_peer_ring(meet->peer, with, 0);
+
+		if (!result)
+			result = wait_for_ring(meet);
+		if (result)
+			return meet_fail("round trip %u with peer %u %s was not answered: %s", i,
+					 with, meet->names[with], ivs_peer_strerror(result));
 		times[i] = now_us() - start;
 	}
 	return true;
@@ -187,9 +194,13 @@ static bool ping(struct meet *meet, unsigned int with, double *times)
 static bool pong(struct meet *meet, unsigned int with)
 {
 	for (unsigned int i = 0; i < meet->rounds; i++) {
-		if (wait_for_ring(meet) || ivs_peer_ring(meet->peer, with, 0))
-			return meet_fail("round trip %u of peer %u %s did not arrive", i, with,
-					 meet->names[with]);
+		int result = wait_for_ring(meet);
+
+		if (!result)
+			result = ivs_peer_ring(meet->peer, with, 0);
+		if (result)
+			return meet_fail("round trip %u of peer %u %s did not arrive: %s", i, with,
+					 meet->names[with], ivs_peer_strerror(result));
 	}
 	return true;
 }

@@ -14,7 +14,8 @@
  * "driver"; with vfio-pci, "vfio" (interrupts, but uncached memory, and only one process at a
  * time); otherwise "sysfs" (root only: uncached memory, and the peer can ring but not wait).
  *
- * Results: see ivshmem/api.h. Nothing that another peer does causes a negative result.
+ * Results: see ivshmem/api.h; ivs_peer_strerror() describes them. Nothing that another peer does
+ * causes a negative result.
  *
  * Thread safety: ivs_peer_ring(), ivs_doorbell_ring(), ivs_peer_wait() on different vectors,
  * ivs_peer_next(), ivs_peer_read_roster() and the getters may run at the same time in different
@@ -142,6 +143,17 @@ IVS_PUBLIC unsigned int ivs_peer_caps(const struct ivs_peer *peer);
  * Return: a string that is valid until ivs_peer_close(); NULL if the peer has @cap.
  */
 IVS_PUBLIC const char *ivs_peer_cap_reason(const struct ivs_peer *peer, enum ivs_peer_cap cap);
+
+/**
+ * ivs_peer_strerror() - describe a result of this API in a few words, for a message to users
+ * @result: 0, a value of enum ivs_peer_error, or -errno
+ *
+ * Does not know the address, the peer or the vector: name them in the message. For
+ * IVS_PEER_E_UNSUPPORTED ivs_peer_cap_reason() says more, and how to get the capability.
+ *
+ * Return: a static string, also for other numbers.
+ */
+IVS_PUBLIC const char *ivs_peer_strerror(int result);
 
 /** ivs_peer_transport() - the transport: "unix", "shm", "file", "driver", "vfio" or "sysfs" */
 IVS_PUBLIC const char *ivs_peer_transport(const struct ivs_peer *peer);

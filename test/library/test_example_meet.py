@@ -205,5 +205,5 @@ def test_hello_to_a_missing_peer(place):
     hello = place.build / "examples" / "hello"
     done = place.run(hello, f"unix:{place.socket}", "5", "word")
     assert done.returncode == 1
-    assert "hello: cannot ring peer 5" in done.stderr
+    assert done.stderr == "hello: cannot ring peer 5: it is not connected, or does not exist\n"
     assert place.run(hello).returncode == 2

@@ -129,6 +129,16 @@ def test_meet_continues_after_a_stop(place):
 
 # hello, region
 
+@pytest.mark.parametrize("words, what", [([], "cannot wait"), (["0", "hi"], "cannot ring peer 0")])
+def test_hello_without_doorbells(place, words, what):
+    """hello says in words why a plain region has no doorbells, and how to get them."""
+    with open(place.shm_path, "wb") as file:
+        file.truncate(1 << 20)
+    done = place.run(example(place, "hello"), f"shm:{place.shm}", *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"hello: {what}: {PLAIN}")
+
+
 def test_hello_prints_no_terminal_escapes(place):
     """hello replaces the bytes in the region that are not printable."""
     place.server()
@@ -229,7 +239,8 @@ def test_ping_pong_other_dies(place):
     wait_until(lambda: any(memory[answer]), "peer 1 has answered")
     second.end()
     assert first.wait() == 1
-    assert first.err.text() == "ping-pong: the other peer does not answer"
+    assert first.err.text() == ("ping-pong: the other peer does not answer: it is not connected, "
+                                "or does not exist")
 
 
 def test_ping_pong_with_oneself(place):
@@ -373,6 +384,15 @@ def poll_loop(where, *words):
     return where.start(example(where, "poll-loop"), address(where), *words, stdin=subprocess.PIPE)
 
 
+def test_poll_loop_without_doorbells(place):
+    """A plain region with a roster page has joins, but no doorbells: poll-loop says why."""
+    place.server("--roster")
+    process = place.start(example(place, "poll-loop"), f"shm:{place.shm}", stdin=subprocess.PIPE)
+    process.write("ring 0 0\nquit\n")
+    process.out.wait(f"cannot ring peer 0 vector 0: {PLAIN}")
+    assert process.wait() == 0
+
+
 def test_poll_loop_handles_all_events(place):
     """One loop handles joins, doorbells, leaves, the timer and commands."""
     place.server("-n", "2")
@@ -384,8 +404,8 @@ def test_poll_loop_handles_all_events(place):
     second.write("ring 0 1\nring 0 0\nring 0 9\nring 7 0\nnonsense\n")
     first.out.wait("doorbell on vector 0")
     first.out.wait("doorbell on vector 1")
-    second.out.wait("peer 0 has no vector 9")
-    second.out.wait("peer 7 has no vector 0")
+    second.out.wait("cannot ring peer 0 vector 9: there is no such vector")
+    second.out.wait("cannot ring peer 7 vector 0: it is not connected, or does not exist")
     second.out.wait("commands: ring PEER VECTOR, quit")
     first.out.wait("1 others, 2 doorbells so far")
     second.write("quit\n")

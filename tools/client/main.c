@@ -25,7 +25,6 @@
 #define LINE_LEN 256
 #define OPTION_ANY_FILE_SYSTEM 256 /* no letter */
 #define EVENTS_MAX 1024		   /* events taken at a time; commands are read in between */
-#define GONE "the device was unplugged, or unbound from its driver"
 
 struct settings {
 	char address[4096];
@@ -93,10 +92,8 @@ static enum outcome ring_vector(struct ivs_peer *peer, const struct settings *se
 		return report_failure(what, "the peer has no such vector (see dump)");
 	case IVS_PEER_E_UNSUPPORTED:
 		return report_failure(what, ivs_peer_cap_reason(peer, IVS_CAP_RING));
-	case IVS_PEER_E_DEVICE_GONE:
-		return report_failure(what, GONE);
 	default:
-		return report_failure(what, strerror(-result));
+		return report_failure(what, ivs_peer_strerror(result));
 	}
 }
 
@@ -298,9 +295,9 @@ static enum outcome take_events(struct ivs_peer *peer, const struct settings *se
 			print_event(settings, &event);
 	}
 	if (result == IVS_PEER_E_DEVICE_GONE)
-		return report_failure(settings->address, GONE);
+		return report_failure(settings->address, ivs_peer_strerror(result));
 	if (result < 0 && result != -EINTR)
-		return report_failure("cannot take events", strerror(-result));
+		return report_failure("cannot take events", ivs_peer_strerror(result));
 	return OUTCOME_OK;
 }
 
