@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <time.h>
 
+#include "base/access.h"
 #include "base/clock.h"
 #include "base/error.h"
 
@@ -14,10 +15,16 @@ int ivs_greeting_connect(const struct ivs_greeting *greeting, struct ivs_connect
 			 const char *path, struct ivs_error *err)
 {
 	const struct timespec pause = {.tv_nsec = CONNECT_PAUSE_NS};
+	char why[IVS_ACCESS_TEXT_LEN];
 	int result;
 
 	for (;;) {
 		result = ivs_connection_connect(connection, path, err);
+		if (result == -EACCES)
+			return ivs_error_set(err, result,
+					     "cannot connect to %s: Permission denied: %s "
+					     "(ivshmem-server --socket-mode, --socket-group)",
+					     path, ivs_access_explain(path, W_OK, why));
 		if (result != IVS_CONNECTION_E_BUSY || !ivs_clock_left_ms(greeting->deadline_ns))
 			return result;
 		nanosleep(&pause, NULL);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/access.h"
 #include "base/error.h"
 #include "region/private.h"
 
@@ -50,6 +51,7 @@ static int file_check(struct ivs_region *region, const char *name, struct ivs_er
  */
 int ivs_region_open_path(struct ivs_region *region, bool create, struct ivs_error *err)
 {
+	char why[IVS_ACCESS_TEXT_LEN];
 	int flags = (region->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK |
 		    O_NOCTTY;
 
@@ -83,10 +85,9 @@ int ivs_region_open_path(struct ivs_region *region, bool create, struct ivs_erro
 				     "%s is a symbolic link: name the file itself", region->path);
 	if (errno == EACCES)
 		return ivs_error_set(
-			err, -EACCES,
-			"cannot open %s: Permission denied for user %d: check owner, group and "
-			"mode of the file and of its directory",
-			region->path, (int)geteuid());
+			err, -EACCES, "cannot open %s: Permission denied: %s", region->path,
+			ivs_access_explain(region->path, region->read_only ? R_OK : R_OK | W_OK,
+					   why));
 	if (errno == ENOENT)
 		return ivs_error_set(err, -ENOENT,
 				     "cannot open %s: No such file or directory: create its "

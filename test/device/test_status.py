@@ -4,7 +4,6 @@ the process."""
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import stat
@@ -12,6 +11,7 @@ import threading
 
 import pytest
 
+from support.py import advice
 from support.py.clients import join
 from support.py.control import Control, ask_once
 from support.py.device import (Devices, Guest, check_doorbells, connect_when_free, kernel_says,
@@ -244,15 +244,17 @@ def test_permissions_of_the_control_socket(place, options, expected):
 
 @NEEDS_ROOT
 def test_missing_permission_is_reported(place):
-    """If the caller may not connect to the control socket, the error message refers to the option
-    --control-mode."""
-    place.dir.chmod(0o777)
+    """Without permission to connect, the error message has the mode of the control socket, what
+    grants permission, and the option for it. The command in the message helps."""
     plain(place)
-    process = place.start(shutil.copy(place.device_program, place.dir), "--status",
-                          control_of(place), user=61234)
-    assert process.wait() == 1
-    assert f"no permission to connect to {control_of(place)}: see --control-mode" \
-        in process.err.text()
+    words = [61234, place.device_program, "--status", control_of(place)]
+    status, text = advice.run_as(place, *words)
+    assert status == 1
+    assert f"no permission to connect to {control_of(place)}: it belongs to root:root, mode 0600" \
+        in text
+    assert "(or --control-mode, --control-group of the " in text
+    advice.do(text, r"as root, (.*) \(or")
+    assert advice.run_as(place, *words) == (0, "")
 
 
 @pytest.mark.parametrize("line", [

@@ -4,12 +4,12 @@ import json
 import os
 import pwd
 import re
-import shutil
 import socket
 import threading
 
 import pytest
 
+from support.py import advice
 from support.py.clients import join
 from support.py.control import ask_once
 from support.py.programs import TIMEOUT
@@ -193,14 +193,17 @@ def test_too_long_path(place):
 
 @NEEDS_ROOT
 def test_missing_permission_is_reported(place):
-    """Without permission to connect, the error message refers to --control-mode."""
-    place.dir.chmod(0o777)
+    """Without permission to connect, the error message has the mode of the control socket, what
+    grants permission, and the option for it. The command in the message helps."""
     place.server("--control", control_of(place))
-    process = place.start(shutil.copy(place.server_program, place.dir), "--status",
-                          control_of(place), user=61234)
-    assert process.wait() == 1
-    assert f"no permission to connect to {control_of(place)}: see --control-mode" \
-        in process.err.text()
+    words = [61234, place.server_program, "--status", control_of(place)]
+    status, text = advice.run_as(place, *words)
+    assert status == 1
+    assert f"no permission to connect to {control_of(place)}: it belongs to root:root, mode 0600" \
+        in text
+    assert "(or --control-mode, --control-group of the " in text
+    advice.do(text, r"as root, (.*) \(or")
+    assert advice.run_as(place, *words) == (0, "")
 
 
 def test_socket_for_clients_is_recognized(place):

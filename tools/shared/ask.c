@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/access.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/text.h"
@@ -29,6 +30,7 @@ int ask_doubt(const struct ask *ask, const char *does, struct ivs_error *err)
 static int ask_connect_error(const struct ask *ask, struct ivs_error *err)
 {
 	const char *path = ask->path;
+	char why[IVS_ACCESS_TEXT_LEN];
 
 	switch (errno) {
 	case ENOENT:
@@ -42,11 +44,10 @@ static int ask_connect_error(const struct ask *ask, struct ivs_error *err)
 				     "removing it, or it is not a socket",
 				     path, ask->what);
 	case EACCES:
-	case EPERM:
 		return ivs_error_set(err, ASK_E_FAILED,
-				     "no permission to connect to %s: see --control-mode and "
-				     "--control-group of the %s",
-				     path, ask->what);
+				     "no permission to connect to %s: %s (or --control-mode, "
+				     "--control-group of the %s)",
+				     path, ivs_access_explain(path, W_OK, why), ask->what);
 	case EAGAIN:
 		return ask_doubt(ask, "did not accept a connection within 5 s", err);
 	case EPROTOTYPE:

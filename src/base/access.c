@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/access.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define LINE_LEN 16384 /* of /etc/passwd or /etc/group; reading ends at a longer line */
+
+/* Find the line of /etc/passwd for @uid. Set @name, if not NULL, and @gid, if not NULL. */
+static bool passwd_find(uid_t uid, char name[IVS_ACCESS_NAME_LEN], gid_t *gid)
+{
+	FILE *file = fopen("/etc/passwd", "re");
+	struct passwd *user = NULL;
+	struct passwd entry;
+	char line[LINE_LEN];
+
+	while (file && !fgetpwent_r(file, &entry, line, sizeof(line), &user) && user->pw_uid != uid)
+		continue;
+	if (user && name)
+		snprintf(name, IVS_ACCESS_NAME_LEN, "%s", user->pw_name);
+	if (user && gid)
+		*gid = user->pw_gid;
+	if (file)
+		fclose(file);
+	return user;
+}
+
+static void user_name(uid_t uid, char out[IVS_ACCESS_NAME_LEN])
+{
+	if (!passwd_find(uid, out, NULL))
+		snprintf(out, IVS_ACCESS_NAME_LEN, "%u", (unsigned int)uid);
+}
+
+/* Set @out to the name of @gid. Return: whether /etc/group lists @user as a member. */
+static bool group_name(gid_t gid, const char *user, char out[IVS_ACCESS_NAME_LEN])
+{
+	FILE *file = fopen("/etc/group", "re");
+	struct group *group = NULL;
+	struct group entry;
+	bool member = false;
+	char line[LINE_LEN];
+
+	snprintf(out, IVS_ACCESS_NAME_LEN, "%u", (unsigned int)gid);
+	while (file && !fgetgrent_r(file, &entry, line, sizeof(line), &group) &&
+	       group->gr_gid != gid)
+		continue;
+	if (group)
+		snprintf(out, IVS_ACCESS_NAME_LEN, "%s", group->gr_name);
+	for (char **name = group ? group->gr_mem : NULL; name && *name; name++)
+		member |= !strcmp(*name, user);
+	if (file)
+		fclose(file);
+	return member;
+}
+
+/* Is the user of this process a member of the group, according to the files? */
+static bool user_is_member(gid_t gid)
+{
+	char group[IVS_ACCESS_NAME_LEN];
+	char user[IVS_ACCESS_NAME_LEN];
+	gid_t primary;
+
+	user_name(geteuid(), user);
+	return group_name(gid, user, group) ||
+	       (passwd_find(geteuid(), NULL, &primary) && primary == gid);
+}
+
+static bool process_is_member(gid_t gid)
+{
+	int n = getgroups(0, NULL);
+	gid_t *groups = n > 0 ? calloc((size_t)n, sizeof(*groups)) : NULL;
+	bool member = getegid() == gid;
+
+	n = groups ? getgroups(n, groups) : 0;
+	for (int i = 0; i < n; i++)
+		member |= groups[i] == gid;
+	free(groups);
+	return member;
+}
+
+/* The kernel looks at one class of bits only: those of the owner, of the group, or of others. */
+static enum ivs_access_cause access_cause(const struct stat *st, int wanted)
+{
+	int owner = st->st_mode >> 6 & 7;
+	int group = st->st_mode >> 3 & 7;
+	int others = st->st_mode & 7;
+
+	if (st->st_uid == geteuid())
+		return (owner & wanted) == wanted ? IVS_ACCESS_ALLOWED : IVS_ACCESS_OWN;
+	if (process_is_member(st->st_gid))
+		return (group & wanted) == wanted ? IVS_ACCESS_ALLOWED : IVS_ACCESS_MODE;
+	if ((others & wanted) == wanted)
+		return IVS_ACCESS_ALLOWED;
+	/* Nobody should become a member of root's group, to use a file. */
+	if ((group & wanted) != wanted || !st->st_gid)
+		return IVS_ACCESS_MODE;
+	return user_is_member(st->st_gid) ? IVS_ACCESS_LOGIN : IVS_ACCESS_GROUP;
+}
+
+/* Examine @out->path. Return: whether to go on. */
+static bool access_examine(struct ivs_access *out, int wanted)
+{
+	out->wanted = wanted;
+	out->cause = stat(out->path, &out->st) ? IVS_ACCESS_UNKNOWN
+					       : access_cause(&out->st, wanted);
+	return out->cause == IVS_ACCESS_ALLOWED;
+}
+
+/* The file does not exist: examine the directory in which it would be created. */
+static void access_examine_parent(struct ivs_access *out)
+{
+	char *slash = strrchr(out->path, '/');
+
+	if (!slash)
+		strcpy(out->path, ".");
+	else if (slash == out->path)
+		slash[1] = '\0';
+	else
+		*slash = '\0';
+	out->on_way = true;
+	access_examine(out, W_OK | X_OK);
+}
+
+void ivs_access_find(const char *path, int wanted, struct ivs_access *out)
+{
+	const char *slash = path;
+
+	*out = (struct ivs_access){0};
+	if (strlen(path) >= sizeof(out->path))
+		return;
+	while ((slash = strchr(slash, '/'))) {
+		size_t len = slash == path ? 1 : (size_t)(slash - path);
+
+		snprintf(out->path, sizeof(out->path), "%.*s", (int)len, path);
+		out->on_way = slash[strspn(slash, "/")] != '\0';
+		if (out->on_way && !access_examine(out, X_OK))
+			return;
+		slash += strspn(slash, "/");
+	}
+	snprintf(out->path, sizeof(out->path), "%s", path);
+	out->on_way = false;
+	if (!access_examine(out, wanted) && out->cause == IVS_ACCESS_UNKNOWN && errno == ENOENT)
+		access_examine_parent(out);
+}
+
+const char *ivs_access_state(const struct ivs_access *access, char out[IVS_ACCESS_TEXT_LEN])
+{
+	char owner[IVS_ACCESS_NAME_LEN];
+	char group[IVS_ACCESS_NAME_LEN];
+
+	user_name(access->st.st_uid, owner);
+	group_name(access->st.st_gid, "", group);
+	snprintf(out, IVS_ACCESS_TEXT_LEN, "%s%.255s belongs to %s:%s, mode %04o",
+		 access->on_way ? "the directory " : "", access->on_way ? access->path : "it",
+		 owner, group, access->st.st_mode & 07777);
+	return out;
+}
+
+/* The bits that are wanted, for chmod(1). */
+static const char *access_bits(int wanted)
+{
+	static const char *const bits[] = {"", "x", "w", "wx", "r", "rx", "rw", "rwx"};
+
+	return bits[wanted & 7];
+}
+
+static void access_cure(const struct ivs_access *access, char *out, size_t out_len)
+{
+	const char *bits = access_bits(access->wanted);
+	const char *path = access->path;
+	char group[IVS_ACCESS_NAME_LEN];
+	char user[IVS_ACCESS_NAME_LEN];
+
+	user_name(geteuid(), user);
+	group_name(access->cause == IVS_ACCESS_MODE ? getegid() : access->st.st_gid, user, group);
+	switch (access->cause) {
+	case IVS_ACCESS_OWN:
+		snprintf(out, out_len, ": chmod u+%s %s", bits, path);
+		break;
+	case IVS_ACCESS_GROUP:
+		snprintf(out, out_len,
+			 ", and user %s is not in this group: usermod -aG %s %s (as root), then "
+			 "log in again",
+			 user, group, user);
+		break;
+	case IVS_ACCESS_LOGIN:
+		snprintf(out, out_len,
+			 "; user %s is in this group, but this login is older: log in again", user);
+		break;
+	case IVS_ACCESS_MODE:
+		/* To open a directory to more users may expose other files. */
+		if (access->on_way) {
+			snprintf(out, out_len, ": use a directory %s user %s may %s",
+				 access->wanted & W_OK ? "to which" : "that", user,
+				 access->wanted & W_OK ? "write" : "enter");
+			break;
+		}
+		snprintf(out, out_len, ": as root, chgrp %s %s && chmod g+%s %s", group, path, bits,
+			 path);
+		break;
+	default:
+		snprintf(out, out_len, ", which allow it: %s forbids it",
+			 getxattr(path, "system.posix_acl_access", NULL, 0) > 0
+				 ? "its access control list (getfacl)"
+				 : "a security module (SELinux, AppArmor: see dmesg)");
+		break;
+	}
+}
+
+const char *ivs_access_explain(const char *path, int wanted, char out[IVS_ACCESS_TEXT_LEN])
+{
+	struct ivs_access access;
+	size_t len;
+
+	ivs_access_find(path, wanted, &access);
+	if (access.cause == IVS_ACCESS_UNKNOWN)
+		return strcpy(out, "its owner, group and mode cannot be examined");
+	len = strlen(ivs_access_state(&access, out));
+	access_cure(&access, out + len, IVS_ACCESS_TEXT_LEN - len);
+	return out;
+}

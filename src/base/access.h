@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Why the kernel denies this process access to a file (EACCES), and the command that allows it.
+ *
+ * Names come from /etc/passwd and /etc/group only: name services cannot be used in static programs.
+ * Not for use under a system call filter.
+ */
+#ifndef IVS_BASE_ACCESS_H
+#define IVS_BASE_ACCESS_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#define IVS_ACCESS_TEXT_LEN 400
+#define IVS_ACCESS_NAME_LEN 33
+
+/**
+ * enum ivs_access_cause - what denies access
+ * @IVS_ACCESS_UNKNOWN: the file cannot be examined
+ * @IVS_ACCESS_ALLOWED: neither owner, nor group, nor mode
+ * @IVS_ACCESS_OWN:     the mode, and the process is the owner
+ * @IVS_ACCESS_GROUP:   the process is not in the group, whose members have access
+ * @IVS_ACCESS_LOGIN:   the same, but its user has become a member after logging in
+ * @IVS_ACCESS_MODE:    the mode: the group has no access either
+ */
+enum ivs_access_cause {
+	IVS_ACCESS_UNKNOWN,
+	IVS_ACCESS_ALLOWED,
+	IVS_ACCESS_OWN,
+	IVS_ACCESS_GROUP,
+	IVS_ACCESS_LOGIN,
+	IVS_ACCESS_MODE,
+};
+
+/**
+ * struct ivs_access - the file that denies access
+ * @path:   the file that was asked for, or a directory on the way to it
+ * @on_way: whether @path is such a directory
+ * @wanted: R_OK, W_OK, X_OK, or-ed; what @path denies
+ */
+struct ivs_access {
+	enum ivs_access_cause cause;
+	char path[4096];
+	bool on_way;
+	int wanted;
+	struct stat st;
+};
+
+/**
+ * ivs_access_find() - find out which file denies @wanted (R_OK, W_OK, X_OK) to @path
+ *
+ * If @path does not exist, the question is whether the process may create it.
+ */
+void ivs_access_find(const char *path, int wanted, struct ivs_access *out);
+
+/** ivs_access_state() - format owner, group and mode: "it belongs to root:root, mode 0600" */
+const char *ivs_access_state(const struct ivs_access *access, char out[IVS_ACCESS_TEXT_LEN]);
+
+/** ivs_access_explain() - the state of the file that denies access, and the cure */
+const char *ivs_access_explain(const char *path, int wanted, char out[IVS_ACCESS_TEXT_LEN]);
+
+#endif
