@@ -10,12 +10,14 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 
+#include "base/access.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/parse.h"
 #include "daemon/close.h"
 #include "daemon/log.h"
+#include "daemon/socket_file.h"
 
 
 /* System calls to remove the socket file at exit, and to adopt a socket after execve(2). */
@@ -55,6 +57,7 @@ static int lock_directory(const char *path, int *lock, struct ivs_error *err)
 static int remove_stale(const struct sockaddr_un *addr, struct ivs_error *err)
 {
 	const char *path = addr->sun_path;
+	char why[IVS_ACCESS_TEXT_LEN];
 	IVS_OWNED_FD probe = -1;
 	struct stat st;
 
@@ -75,10 +78,18 @@ static int remove_stale(const struct sockaddr_un *addr, struct ivs_error *err)
 				     "another process is already listening at %s: stop it, or use "
 				     "another path",
 				     path);
+	if (errno == EACCES)
+		return ivs_error_set(err, -EACCES, "the socket %s exists: %s", path,
+				     ivs_socket_file_explain(path, why));
 	if (errno != ECONNREFUSED)
 		return ivs_error_errno(err, errno, "cannot find out whether %s is in use", path);
-	if (unlink(path))
-		return ivs_error_errno(err, errno, "cannot remove the stale socket %s", path);
+	if (unlink(path)) {
+		int errnum = errno;
+
+		return ivs_error_set(err, -errnum, "cannot remove the stale socket %s: %s: %s",
+				     path, strerrordesc_np(errnum),
+				     ivs_socket_file_explain(path, why));
+	}
 	return 0;
 }
 
@@ -125,17 +136,19 @@ static int bind_or_replace(int fd, const struct sockaddr_un *addr, mode_t mode,
 			   struct ivs_error *err)
 {
 	int result = bind_with_mode(fd, addr, mode);
+	char why[IVS_ACCESS_TEXT_LEN] = "";
 
 	if (!result)
 		return 0;
 	if (result == -EADDRINUSE)
 		return replace_stale(fd, addr, mode, err);
+	if (result == -EACCES)
+		return ivs_error_set(err, result,
+				     "cannot make the socket %s: Permission denied: %s",
+				     addr->sun_path, ivs_access_explain(addr->sun_path, W_OK, why));
 	return ivs_error_set(err, result, "cannot make the socket %s: %s%s", addr->sun_path,
 			     strerrordesc_np(-result),
-			     result == -ENOENT ? ": make its directory first"
-			     : result == -EACCES
-				     ? ": this user must be able to write to its directory"
-				     : "");
+			     result == -ENOENT ? ": make its directory first" : "");
 }
 
 /*

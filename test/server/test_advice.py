@@ -3,6 +3,7 @@
 reads the message, does what it advises, and sees that it helps."""
 import os
 import shutil
+import socket
 
 import pytest
 
@@ -85,3 +86,75 @@ def test_server_that_a_user_may_not_connect_to(place):
     assert "(ivshmem-server --socket-mode, --socket-group)" in text
     advice.do(text, AS_ROOT)
     assert advice.run_as(place, USER, *words) == (0, "")
+
+
+# Sockets
+
+def dead_socket(path, mode=0o755):
+    """Make the socket of a server that has been killed."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+    path.chmod(mode)
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("mode", [0o755, 0o600, 0o000], ids=oct)
+def test_dead_socket_of_root(place, mode):
+    """A dead socket of root's in a directory of the user's: the message says whose it is, and the
+    user can remove it."""
+    place.dir.chmod(0o777)
+    dead_socket(place.socket, mode)
+    text = run_server_as_user(place, "-r", "memfd:")
+    assert (f"the socket {place.socket} exists: it belongs to root:root, mode {mode:04o}, and no "
+            f"process is seen to listen at it: if it is left over, rm {place.socket}\n") == \
+        text.removeprefix("ivshmem-server: ") + "\n"
+    advice.do(text, r"left over, (rm \S+)", user=USER)
+    start_server_as_user(place, "-r", "memfd:")
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("mode", [0o755, 0o777], ids=oct)
+def test_dead_socket_of_root_in_a_sticky_directory(place, mode):
+    """In a directory such as /tmp only root can remove the socket. Any user may connect to a socket
+    of mode 0777, which shows that it is dead."""
+    advice.copy_for_users(place, place.server_program)
+    place.dir.chmod(0o1777)
+    dead_socket(place.socket, mode)
+    process = place.start(place.dir / "ivshmem-server", "-F", "-S", place.socket, "-r", "memfd:",
+                          user=USER)
+    assert process.wait() == 1
+    text = process.err.text()
+    assert f"it belongs to root:root, mode {mode:04o}, and no process" in text
+    assert text.endswith("; or use another path")
+    advice.do(text, r"as root, (rm \S+);")
+    start_server_as_user(place, "-r", "memfd:")
+
+
+@NEEDS_ROOT
+def test_socket_of_a_running_server_of_root(place):
+    """If a server of root's listens, the message does not advise to remove its socket."""
+    place.server()
+    text = run_server_as_user(place, "-r", "memfd:")
+    assert ", and a process listens at it: use another path" in text
+    assert "rm " not in text
+
+
+@NEEDS_ROOT
+def test_socket_of_a_running_server_with_a_relative_path(place):
+    """A server that was started with a relative path is found, too."""
+    place.start("sh", "-c", f"cd {place.dir} && exec {place.server_program} -F -v -S socket "
+                "-r memfd:").err.wait("listening at")
+    text = run_server_as_user(place, "-r", "memfd:")
+    assert ", and a process listens at it: use another path" in text
+
+
+@NEEDS_ROOT
+def test_socket_in_a_directory_of_root(place):
+    """If the user may not write to the directory, the message names it and its mode."""
+    (place.dir / "roots").mkdir(mode=0o755)
+    path = place.dir / "roots" / "socket"
+    text = run_server_as_user(place, "-r", "memfd:", "-S", path)
+    assert (f"cannot make the socket {path}: Permission denied: the directory {path.parent} "
+            "belongs to root:root, mode 0755: use a directory to which user "
+            f"{USER} may write") in text
+    start_server_as_user(place, "-r", "memfd:")

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/socket_file.h"
+
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/unix_address.h"
+
+#define LISTENS "00010000" /* __SO_ACCEPTCON, in the column Flags */
+
+/*
+ * Does a line of /proc/net/unix show a listening socket at @path? A process may have bound the
+ * socket by a relative path, of which only the last part can be compared.
+ */
+static bool line_shows(char *line, const char *path)
+{
+	char flags[16];
+	int at = 0;
+
+	line[strcspn(line, "\n")] = '\0';
+	if (sscanf(line, "%*s %*s %*s %15s %*s %*s %*s %n", flags, &at) != 1 || !at ||
+	    strcmp(flags, LISTENS) != 0)
+		return false;
+	if (line[at] == '/')
+		return !strcmp(line + at, path);
+	return line[at] != '@' && line[at] && !strcmp(basename(line + at), strrchr(path, '/') + 1);
+}
+
+/* Return: whether a process of this network namespace is known to listen at @path. */
+static bool is_listening(const char *path)
+{
+	FILE *file = fopen("/proc/net/unix", "re");
+	char line[256 + IVS_UNIX_PATH_LEN];
+	bool found = false;
+
+	while (file && !found && strchr(path, '/') && fgets(line, sizeof(line), file))
+		found = line_shows(line, path);
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* A user that may write to a directory may remove its files; in a sticky one, only its own. */
+static bool may_remove(const char *path, const struct stat *file)
+{
+	char copy[IVS_UNIX_PATH_LEN];
+	struct stat dir;
+	const char *name;
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	name = dirname(copy);
+	if (stat(name, &dir) || faccessat(AT_FDCWD, name, W_OK | X_OK, AT_EACCESS))
+		return false;
+	return !(dir.st_mode & S_ISVTX) || dir.st_uid == geteuid() || file->st_uid == geteuid() ||
+	       !geteuid();
+}
+
+const char *ivs_socket_file_explain(const char *path, char out[IVS_ACCESS_TEXT_LEN])
+{
+	struct ivs_access access;
+	size_t len;
+
+	ivs_access_find(path, W_OK, &access);
+	len = strlen(ivs_access_state(&access, out));
+	if (is_listening(path))
+		snprintf(out + len, IVS_ACCESS_TEXT_LEN - len,
+			 ", and a process listens at it: use another path");
+	else
+		snprintf(out + len, IVS_ACCESS_TEXT_LEN - len,
+			 ", and no process is seen to listen at it: if it is left over, %srm %s%s",
+			 may_remove(path, &access.st) ? "" : "as root, ", path,
+			 may_remove(path, &access.st) ? "" : "; or use another path");
+	return out;
+}
