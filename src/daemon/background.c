@@ -3,12 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "base/access.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/file.h"
@@ -87,6 +90,42 @@ static int open_pidfile(const char *path, bool *made)
 	return *made ? open(path, O_RDWR | O_CREAT | O_EXCL | OPEN_FLAGS, 0644) : fd;
 }
 
+static int pidfile_open_error(const char *path, int errnum, struct ivs_error *err)
+{
+	char why[IVS_ACCESS_TEXT_LEN];
+	char copy[PATH_MAX];
+	const char *dir;
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	dir = dirname(copy);
+	if (errnum == ENOENT && !access(dir, F_OK)) /* the path is "" */
+		return ivs_error_errno(err, errnum, "cannot open the pidfile \"%s\"", path);
+	switch (errnum) {
+	case EACCES:
+		return ivs_error_set(err, -errnum,
+				     "cannot open the pidfile %s: Permission denied: %s (-p FILE)",
+				     path, ivs_access_explain(path, R_OK | W_OK, why));
+	case ENOENT:
+		return ivs_error_set(err, -errnum,
+				     "cannot open the pidfile %s: the directory %s does not exist: "
+				     "mkdir -p %s",
+				     path, dir, dir);
+	case EISDIR:
+		return ivs_error_set(err, -errnum,
+				     "cannot open the pidfile %s: it is a directory: name a file "
+				     "in it (-p FILE)",
+				     path);
+	case ELOOP:
+	case ENXIO:
+		return ivs_error_set(err, -errnum,
+				     "cannot open the pidfile %s: it is %s: remove it or use "
+				     "another file (-p)",
+				     path, errnum == ELOOP ? "a symbolic link" : "not a file");
+	default:
+		return ivs_error_errno(err, errnum, "cannot open the pidfile %s", path);
+	}
+}
+
 /* Lock the file of @fd through a read-only fd of its own. Return: as ivs_pidfile_open(). */
 static int lock_for_good(int fd, const char *path, int *lock_fd, int *same, struct ivs_error *err)
 {
@@ -120,7 +159,7 @@ int ivs_pidfile_open(struct ivs_pidfile *file, const char *path, struct ivs_erro
 		if (fd < 0 && made && errno == EEXIST)
 			continue;
 		if (fd < 0)
-			return ivs_error_errno(err, errno, "cannot open the pidfile %s", path);
+			return pidfile_open_error(path, errno, err);
 		result = lock_for_good(fd, path, &lock_fd, &same, err);
 		if (result < 0 && made && (same || lock_fd < 0))
 			unlink(path); /* safe: no other process has locked the file */

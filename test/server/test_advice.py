@@ -3,11 +3,13 @@
 reads the message, does what it advises, and sees that it helps."""
 import os
 import shutil
+import signal
 import socket
 
 import pytest
 
 from support.py import advice
+from support.py.programs import Daemon
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 USER = 61235
@@ -158,3 +160,57 @@ def test_socket_in_a_directory_of_root(place):
             "belongs to root:root, mode 0755: use a directory to which user "
             f"{USER} may write") in text
     start_server_as_user(place, "-r", "memfd:")
+
+
+# The pidfile
+
+def start_in_background(place, *words):
+    """Start a server in the background as the user. Return: (status, standard error)."""
+    return advice.run_as(place, USER, place.server_program, "-S", place.socket, "-M", place.shm,
+                         *words)
+
+
+@NEEDS_ROOT
+def test_server_of_a_user_without_options_for_the_pidfile(place):
+    """A user may not write to the directory of the default pidfile: the message names the options
+    with which the server starts."""
+    status, text = start_in_background(place)
+    assert status == 1
+    assert ("cannot open the pidfile /var/run/ivshmem-server.pid: Permission denied: the "
+            "directory /var/run belongs to root:root, mode 0755: use a directory to which user "
+            f"{USER} may write (-p FILE), or stay in the foreground (-F)") in text
+    server = start_server_as_user(place, "-M", place.shm)
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    pidfile = place.dir / "pid"
+    assert start_in_background(place, "-p", pidfile) == (0, "")
+    place.add(Daemon(int(pidfile.read_text())))
+
+
+@pytest.mark.parametrize("make, why", [
+    (lambda path: path.mkdir(), "it is a directory: name a file in it (-p FILE)"),
+    (lambda path: path.symlink_to("/nonexistent"),
+     "it is a symbolic link: remove it or use another file (-p)"),
+    (dead_socket, "it is not a file: remove it or use another file (-p)"),
+], ids=["directory", "link", "socket"])
+def test_pidfile_that_cannot_be_one(place, make, why):
+    """The message says what is in the way of the pidfile. -F with -p writes it, too, so -F is not
+    advised."""
+    path = place.dir / "pid"
+    make(path)
+    for mode in [], ["-F"]:
+        done = place.run_server("-S", place.socket, "-r", "memfd:", "-p", path, *mode)
+        assert done.returncode == 1
+        assert f"cannot open the pidfile {path}: {why}\n" in done.stderr
+
+
+def test_pidfile_in_a_directory_that_does_not_exist(place):
+    """The message names the directory that is missing, and how to make it."""
+    path = place.dir / "new" / "pid"
+    words = ["-S", place.socket, "-r", "memfd:", "-p", path]
+    done = place.run_server(*words)
+    assert done.returncode == 1
+    assert f"the directory {path.parent} does not exist: mkdir -p {path.parent}\n" in done.stderr
+    advice.do(done.stderr, ": (mkdir .*)")
+    assert place.run_server(*words).returncode == 0
+    place.add(Daemon(int(path.read_text())))

@@ -184,12 +184,20 @@ static int open_pidfile(struct program *program, struct ivs_error *err)
 {
 	const char *path = program->names.pidfile;
 	int fd = ivs_inherited_take(&program->handover.inherited, PIDFILE_FD_NAME);
+	struct ivs_error why;
+	int result;
 
 	if (fd >= 0 && path)
 		ivs_pidfile_adopt(&program->pidfile, fd, path);
-	else if (path)
-		return ivs_pidfile_open(&program->pidfile, path, err);
-	return 0;
+	if (fd >= 0 || !path)
+		return 0;
+	result = ivs_pidfile_open(&program->pidfile, path, &why);
+	if (result)
+		ivs_error_set(err, result, "%s%s", why.text,
+			      program->settings->pidfile_wanted
+				      ? ""
+				      : ", or stay in the foreground (-F)");
+	return result;
 }
 
 /* Call it before a client's fd may have to be closed. In an upgrade the helpers exist already. */

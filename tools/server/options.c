@@ -310,6 +310,7 @@ static int take_option(void *context, int option, const char *value)
 		return 0;
 	case 'p':
 		settings->pidfile = value;
+		settings->pidfile_wanted = true;
 		return 0;
 	case 'F':
 		settings->foreground = true;

@@ -20,6 +20,7 @@ enum sandbox {
 /**
  * struct settings - the command line
  * @pidfile: path of the pidfile; NULL: none
+ * @pidfile_wanted: @pidfile is from the command line
  * @region:  address of the region
  * @root:    new root directory, absolute and without symbolic links; "": no change
  * @user:    user to become; NULL: no change
@@ -32,6 +33,7 @@ struct settings {
 	bool foreground;
 	bool verbose;
 	const char *pidfile;
+	bool pidfile_wanted;
 	char region[4096 + sizeof("file:")];
 	char root[4096];
 	const char *user;
