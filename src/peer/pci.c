@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "peer/pci_device.h"
+#include "peer/pci_choice.h"
 
 int ivs_pci_open(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
 		 struct ivs_error *err)
@@ -12,7 +12,7 @@ int ivs_pci_open(struct ivs_peer *peer, const char *name, const struct ivs_peer_
 	char path[64];
 	int result;
 
-	result = ivs_pci_device_find(name, &device, err);
+	result = ivs_pci_choose(name, &device, err);
 	if (result)
 		return result;
 	strcpy(peer->region, device.name);

@@ -9,15 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/error.h"
 #include "base/fd.h"
-#include "base/parse.h"
 #include "ivshmem/registers.h"
 #include "peer/pci_identity.h"
 
 #define SYSFS_DEVICES "/sys/bus/pci/devices"
-#define BY_NAME "name="
-#define DEVICES_MAX 32 /* more devices would not fit into an error message */
+#define UNPRIVILEGED_LEN 64 /* of configuration space; the rest only root can read */
 
 void ivs_pci_device_path(const struct ivs_pci_device *device, const char *file, char *out,
 			 size_t out_len)
@@ -100,6 +97,7 @@ static void pci_device_read_node(struct ivs_pci_device *device)
 	if (dir)
 		closedir(dir);
 	snprintf(path, sizeof(path), "ivshmem/%s/name", device->node);
+	device->name_readable = *device->node;
 	if (pci_device_read(device, path, device->name, sizeof(device->name)))
 		device->name[strcspn(device->name, "\n")] = 0;
 }
@@ -117,6 +115,7 @@ static void pci_device_read_identity(struct ivs_pci_device *device)
 	n = fd < 0 ? -1 : read(fd, config, sizeof(config));
 	if (n > 0)
 		(void)ivs_pci_identity(config, (size_t)n, device->name);
+	device->name_readable = n > UNPRIVILEGED_LEN;
 }
 
 static bool pci_device_inspect(struct ivs_pci_device *device)
@@ -138,6 +137,18 @@ static bool pci_device_inspect(struct ivs_pci_device *device)
 	return true;
 }
 
+bool ivs_pci_ids(const char *bdf, unsigned int *vendor, unsigned int *id)
+{
+	struct ivs_pci_device device = {0};
+
+	if (strlen(bdf) >= sizeof(device.bdf) || strchr(bdf, '/'))
+		return false;
+	strcpy(device.bdf, bdf);
+	*vendor = (unsigned int)pci_device_read_number(&device, "vendor");
+	*id = (unsigned int)pci_device_read_number(&device, "device");
+	return *vendor != ~0U && *id != ~0U;
+}
+
 static int compare_bdf(const void *a, const void *b)
 {
 	const struct ivs_pci_device *left = a;
@@ -152,22 +163,22 @@ static bool bdf_matches(const char *bdf, const char *name)
 	return !strcmp(bdf, name) || (!strncmp(bdf, "0000:", 5) && !strcmp(bdf + 5, name));
 }
 
-/* Return: whether @name selects @device, see ivs_pci_device_find(). */
+/* Return: whether @name selects @device, see ivs_pci_devices_find(). */
 static bool pci_device_matches(const struct ivs_pci_device *device, const char *name)
 {
-	if (!strncmp(name, BY_NAME, sizeof(BY_NAME) - 1))
-		return !strcmp(device->name, name + sizeof(BY_NAME) - 1);
+	if (!strncmp(name, IVS_PCI_BY_NAME, sizeof(IVS_PCI_BY_NAME) - 1))
+		return !strcmp(device->name, name + sizeof(IVS_PCI_BY_NAME) - 1);
 	return !*name || bdf_matches(device->bdf, name);
 }
 
-/* Return: the number of devices that @name selects. */
-static unsigned int pci_devices_find(const char *name, struct ivs_pci_device devices[DEVICES_MAX])
+unsigned int ivs_pci_devices_find(const char *name,
+				  struct ivs_pci_device devices[IVS_PCI_DEVICES_MAX])
 {
 	DIR *dir = opendir(SYSFS_DEVICES);
 	const struct dirent *entry;
 	unsigned int n = 0;
 
-	while (dir && n < DEVICES_MAX && (entry = readdir(dir))) {
+	while (dir && n < IVS_PCI_DEVICES_MAX && (entry = readdir(dir))) {
 		struct ivs_pci_device *device = &devices[n];
 
 		*device = (struct ivs_pci_device){0};
@@ -181,51 +192,4 @@ static unsigned int pci_devices_find(const char *name, struct ivs_pci_device dev
 		closedir(dir);
 	qsort(devices, n, sizeof(*devices), compare_bdf);
 	return n;
-}
-
-static void pci_device_describe(const struct ivs_pci_device *device, char *out, size_t out_len)
-{
-	char size[IVS_SIZE_TEXT_LEN];
-
-	snprintf(out, out_len, "pci:%s (%s, %s%s%s%s%s%s%s)", device->bdf,
-		 ivs_size_text(device->memory_len, size), device->has_msix ? "doorbell" : "plain",
-		 *device->name ? ", name " : "", device->name, *device->driver ? ", driver " : "",
-		 device->driver, *device->node ? ": /dev/" : "", device->node);
-}
-
-static int pci_device_ambiguous(const struct ivs_pci_device *devices, unsigned int n,
-				struct ivs_error *err)
-{
-	char list[IVS_ERROR_LEN] = "";
-	size_t len = 0;
-
-	for (unsigned int i = 0; i < n && len < sizeof(list); i++) {
-		char one[320];
-
-		pci_device_describe(&devices[i], one, sizeof(one));
-		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "", one);
-	}
-	return ivs_error_set(err, IVS_PEER_E_AMBIGUOUS,
-			     "there are %u ivshmem devices, choose one: %s", n, list);
-}
-
-int ivs_pci_device_find(const char *name, struct ivs_pci_device *out, struct ivs_error *err)
-{
-	struct ivs_pci_device devices[DEVICES_MAX];
-	unsigned int n = pci_devices_find(name, devices);
-
-	if (n == 1) {
-		*out = devices[0];
-		return 0;
-	}
-	if (n)
-		return pci_device_ambiguous(devices, n, err);
-	if (*name && pci_devices_find("", devices))
-		return ivs_error_set(err, IVS_PEER_E_ABSENT,
-				     "no ivshmem device at %s; the first one is pci:%s%s%s", name,
-				     devices[0].bdf, *devices[0].name ? ", name " : "",
-				     devices[0].name);
-	return ivs_error_set(err, IVS_PEER_E_ABSENT,
-			     "this machine has no ivshmem device (1af4:1110): start QEMU with "
-			     "-device ivshmem-doorbell or ivshmem-plain");
 }

@@ -201,7 +201,7 @@ def test_several_devices(build, boot, place):
     assert re.search(r"\(1M, plain\), pci:0000:\S+ \(4M, doorbell\)", console)
     assert console.count("peek: id -1 through sysfs, 1048576 bytes") == 2
     assert console.count("peek: id 0 through sysfs, 4194304 bytes") == 2
-    assert "no ivshmem device at 0000:00:1f.7; the first one is pci:0000:" in console
+    assert "there is no PCI device at 0000:00:1f.7; the ivshmem devices are pci:0000:" in console
 
 
 def test_processors_start_one_after_the_other(boot):

@@ -163,26 +163,27 @@ class Shell:
         self.guest.stop()
 
 
-def image_of(place):
-    """Build the initramfs once, for all guests of a test."""
+def image_of(place, **more):
+    """Build the initramfs once, for all guests of a test. @more: arguments of initramfs.build()."""
     path = place.dir / "shell.img"
     found = kernel.find()
     if not path.exists():
         initramfs.build(path, found, _SHELL, extra_modules=[driver.module(found)], programs=[
             (place.build / "test/probe-static", "probe"),
             (place.build / "test/peek-static", "peek"),
-            (place.build / "tools/ivshmem-client-static", "ivshmem-client")])
+            (place.build / "tools/ivshmem-client-static", "ivshmem-client")], **more)
     return path
 
 
-def launch(place, devices, own=False, may_crash=False, **options):
+def launch(place, devices, own=False, may_crash=False, image=None, **options):
     """Start a guest without waiting until it has booted. own: use this machine's QEMU, even if it
-    does not support vfio-user; may_crash: prevent QEMU from dumping core."""
+    does not support vfio-user; may_crash: prevent QEMU from dumping core; image: more arguments of
+    initramfs.build()."""
     number = len(list(place.dir.glob("shell*.log")))
     options.setdefault("append", "iomem=relaxed")
     if not own:
         options["qemu"] = ["prlimit", "--core=0"] * may_crash + newer_qemu.COMMAND
-    guest = machine.Guest(f"guest{number}", kernel.find(), image_of(place),
+    guest = machine.Guest(f"guest{number}", kernel.find(), image_of(place, **(image or {})),
                           str(place.dir / f"shell{number}.log"), devices=devices,
                           serial=str(place.dir / f"shell{number}.console"), await_serial=True,
                           **options)
