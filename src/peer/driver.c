@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "peer/bar0.h"
+#include "peer/node_advice.h"
 
 #define PREFIX "/dev/ivshmem"
 
@@ -40,10 +41,7 @@ static int driver_open_error(const char *path, struct ivs_error *err)
 	case ENOENT:
 	case ENXIO:
 	case ENODEV:
-		return ivs_error_set(err, IVS_PEER_E_ABSENT,
-				     "there is no device %s: load the driver (modprobe ivshmem); "
-				     "ls /sys/class/ivshmem lists the devices",
-				     path);
+		return ivs_node_absent(path, err);
 	case EACCES:
 		return ivs_error_set(
 			err, -errnum,

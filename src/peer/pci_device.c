@@ -118,6 +118,18 @@ static void pci_device_read_identity(struct ivs_pci_device *device)
 	device->name_readable = n > UNPRIVILEGED_LEN;
 }
 
+/* "(null)" means that any driver may bind the device. */
+static void pci_device_read_override(struct ivs_pci_device *device)
+{
+	char text[64];
+
+	if (!pci_device_read(device, "driver_override", text, sizeof(text)))
+		return;
+	text[strcspn(text, "\n")] = '\0';
+	if (strcmp(text, "(null)") != 0)
+		strcpy(device->driver_override, text);
+}
+
 static bool pci_device_inspect(struct ivs_pci_device *device)
 {
 	char group[32];
@@ -129,6 +141,7 @@ static bool pci_device_inspect(struct ivs_pci_device *device)
 	device->memory_len = pci_device_read_bar_len(device, IVS_BAR_MEMORY);
 	device->has_msix = pci_device_read_bar_len(device, IVS_BAR_MSIX) != 0;
 	pci_device_read_link(device, "driver", device->driver, sizeof(device->driver));
+	pci_device_read_override(device);
 	pci_device_read_link(device, "iommu_group", group, sizeof(group));
 	device->has_iommu = *group;
 	pci_device_read_node(device);

@@ -15,6 +15,7 @@
  * struct ivs_pci_device - an ivshmem device as sysfs shows it
  * @bdf:       PCI address
  * @driver:    the driver that is bound to the device; "" if none
+ * @driver_override: the only driver that may bind the device; "" if any may
  * @revision:  0 or 1
  * @memory_len: length of BAR 2 in bytes; 0 if it has no address
  * @has_msix:  the device has BAR 1 and therefore interrupts (ivshmem-doorbell)
@@ -26,6 +27,7 @@
 struct ivs_pci_device {
 	char bdf[IVS_BDF_LEN];
 	char driver[64];
+	char driver_override[64];
 	unsigned int revision;
 	uint64_t memory_len;
 	bool has_msix;

@@ -5,7 +5,7 @@
  *   peer.c doorbell.c wait.c                 the public API: opening and getters, ringing, waiting
  *   pci.c                                    selects the transport for a guest's device
  *   unix.c plain.c driver.c vfio.c sysfs.c   the transports, with their private data
- *   pci_choice.c                             which of a guest's devices is meant
+ *   pci_choice.c pci_advice.c node_advice.c  which device is meant, and what to do about it
  *   roster.c                                 joins and leaves from the roster page
  *   bar0.c pci_device.c                      access to a guest's device
  *   closing.c                                 closing what a server has sent

@@ -7,14 +7,23 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/access.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "peer/bar0.h"
+#include "peer/pci_advice.h"
 #include "peer/pci_device.h"
 
-/** struct sysfs_state - private data of the transport */
+#define WHY_LEN (3 * IVS_PCI_ADVICE_LEN + 256)
+
+/**
+ * struct sysfs_state - private data of the transport
+ * @why_no_wait, @why_not_cached: why capabilities are missing
+ */
 struct sysfs_state {
 	struct ivs_bar0 bar0;
+	char why_no_wait[WHY_LEN];
+	char why_not_cached[WHY_LEN];
 };
 
 static struct sysfs_state *sysfs_state(const struct ivs_peer *peer)
@@ -22,27 +31,44 @@ static struct sysfs_state *sysfs_state(const struct ivs_peer *peer)
 	return peer->state;
 }
 
+/* Only the kernel that is locked down refuses with EPERM; it does not map resource files. */
+static int sysfs_locked_down(const struct ivs_pci_device *device, struct ivs_error *err)
+{
+	char vfio[IVS_PCI_ADVICE_LEN];
+
+	if (device->has_iommu)
+		return ivs_error_set(err, -EPERM,
+				     "the kernel is locked down (Secure Boot) and does not map the "
+				     "device at %s through sysfs: bind it to vfio-pci: %s",
+				     device->bdf, ivs_pci_advise_bind(device, "vfio-pci", vfio));
+	return ivs_error_set(err, -EPERM,
+			     "the kernel is locked down (Secure Boot) and does not map the device "
+			     "at %s through sysfs: sign our driver and load it, or start QEMU with "
+			     "-device intel-iommu,intremap=on and kernel-irqchip=split, for "
+			     "vfio-pci",
+			     device->bdf);
+}
+
 static int sysfs_error(const struct ivs_pci_device *device, const char *file, struct ivs_error *err)
 {
+	char advice[IVS_PCI_ADVICE_LEN];
+	char why[IVS_ACCESS_TEXT_LEN];
 	int errnum = errno;
+	char path[128];
 
 	if (errnum == EINVAL && *device->driver)
-		return ivs_error_set(err, -errnum,
-				     "the driver %s holds the device at %s: unbind it (echo %s > "
-				     "/sys/bus/pci/devices/%s/driver/unbind)",
-				     device->driver, device->bdf, device->bdf, device->bdf);
-	if (errnum == EPERM)
-		return ivs_error_set(err, -errnum,
-				     "the kernel is locked down (Secure Boot) and does not map %s: "
-				     "bind the device to vfio-pci",
-				     file);
-	if (errnum == EACCES)
 		return ivs_error_set(
 			err, -errnum,
-			"only root may open %s of the device at %s: run as root, or let a udev "
-			"rule change its group",
-			file, device->bdf);
-	return ivs_error_errno(err, errnum, "cannot map %s of the device at %s", file, device->bdf);
+			"the driver %s holds the device at %s and lets no program map it: %s",
+			device->driver, device->bdf,
+			ivs_pci_advise_bind(device, IVS_OUR_DRIVER, advice));
+	if (errnum == EPERM)
+		return sysfs_locked_down(device, err);
+	ivs_pci_device_path(device, file, path, sizeof(path));
+	if (errnum == EACCES)
+		return ivs_error_set(err, -errnum, "cannot open %s: Permission denied: %s", path,
+				     ivs_access_explain(path, R_OK | W_OK, why));
+	return ivs_error_errno(err, errnum, "cannot map %s", path);
 }
 
 static int sysfs_open_resource(const struct ivs_pci_device *device, const char *file,
@@ -114,32 +140,50 @@ static const struct ivs_transport_ops sysfs_ops = {
 	.doorbell = sysfs_doorbell,
 };
 
+/* Say why there are no interrupts, and why the memory is not cached, and what gets both. */
+static void sysfs_deny(struct ivs_peer *peer, const struct ivs_pci_device *device)
+{
+	struct sysfs_state *state = sysfs_state(peer);
+	char holder[IVS_PCI_ADVICE_LEN];
+	char ours[IVS_PCI_ADVICE_LEN];
+	char vfio[IVS_PCI_ADVICE_LEN];
+
+	ivs_pci_holder(device, holder);
+	ivs_pci_advise_bind(device, IVS_OUR_DRIVER, ours);
+	ivs_pci_advise_bind(device, "vfio-pci", vfio);
+	if (device->has_iommu)
+		snprintf(state->why_no_wait, WHY_LEN,
+			 "%sinterrupts need our driver (%s), or vfio (%s)", holder, ours, vfio);
+	else
+		snprintf(state->why_no_wait, WHY_LEN,
+			 "%sinterrupts need our driver (%s), or vfio, for which this guest has no "
+			 "IOMMU: start QEMU with -device intel-iommu,intremap=on and "
+			 "kernel-irqchip=split",
+			 holder, ours);
+	snprintf(state->why_not_cached, WHY_LEN,
+		 "%ssysfs maps the memory uncached, which is 20 times slower on machines that "
+		 "honour it (AMD; Intel with an assigned GPU): use our driver (%s)",
+		 holder, ours);
+	ivs_peer_deny(peer, IVS_CAP_WAIT, state->why_no_wait);
+	ivs_peer_deny(peer, IVS_CAP_CACHED, state->why_not_cached);
+}
+
 int ivs_sysfs_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 		   const struct ivs_peer_options *opts, struct ivs_error *err)
 {
 	int result = ivs_peer_set_transport(peer, &sysfs_ops, err);
+	char holder[IVS_PCI_ADVICE_LEN];
+	char advice[IVS_PCI_ADVICE_LEN];
 
 	if (result)
 		return result;
 	if (opts->vectors_n)
 		return ivs_error_set(
 			err, IVS_PEER_E_VECTOR,
-			"the device at %s is bound neither to ivshmem nor to vfio-pci, so it has "
-			"no vectors here, and %u are wanted",
-			device->bdf, opts->vectors_n);
-	ivs_peer_deny(
-		peer, IVS_CAP_WAIT,
-		device->has_iommu
-			? "interrupts need our driver (modprobe ivshmem), or vfio: load vfio-pci "
-			  "and bind the device to it (echo vfio-pci > driver_override, then echo "
-			  "its address > /sys/bus/pci/drivers_probe)"
-			: "interrupts need our driver (modprobe ivshmem), or vfio, for which this "
-			  "guest has no IOMMU: start QEMU with -device "
-			  "intel-iommu,intremap=on and kernel-irqchip=split");
-	ivs_peer_deny(
-		peer, IVS_CAP_CACHED,
-		"sysfs maps the memory uncached, which is 20 times slower on machines that honour "
-		"it (AMD; Intel with an assigned GPU): load our driver (modprobe ivshmem)");
+			"%u vectors are wanted, for which the device at %s needs a driver: %s%s",
+			opts->vectors_n, device->bdf, ivs_pci_holder(device, holder),
+			ivs_pci_advise_bind(device, IVS_OUR_DRIVER, advice));
+	sysfs_deny(peer, device);
 	sysfs_enable(device);
 	result = sysfs_map_registers(peer, device, err);
 	if (!result)

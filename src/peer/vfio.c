@@ -17,13 +17,18 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/access.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "peer/bar0.h"
+#include "peer/pci_advice.h"
 #include "peer/pci_device.h"
+
+#define WHY_LEN (IVS_PCI_ADVICE_LEN + 200)
 
 /**
  * struct vfio_state - private data of the transport
+ * @why_not_cached: why the memory is not cached
  * @request_fd: an eventfd, readable when the kernel wants the device released; -1: unsupported
  */
 struct vfio_state {
@@ -32,6 +37,7 @@ struct vfio_state {
 	int device_fd;
 	int request_fd;
 	struct ivs_bar0 bar0;
+	char why_not_cached[WHY_LEN];
 };
 
 static struct vfio_state *vfio_state(const struct ivs_peer *peer)
@@ -43,6 +49,7 @@ static int vfio_open_group(struct ivs_peer *peer, const struct ivs_pci_device *d
 			   struct ivs_error *err)
 {
 	struct vfio_group_status status = {.argsz = sizeof(status)};
+	char why[IVS_ACCESS_TEXT_LEN];
 	char target[256];
 	char path[128];
 	ssize_t n;
@@ -58,6 +65,9 @@ static int vfio_open_group(struct ivs_peer *peer, const struct ivs_pci_device *d
 	if (vfio_state(peer)->group_fd < 0 && errno == EBUSY)
 		return ivs_error_set(err, -EBUSY, "another process has the device at %s open",
 				     device->bdf);
+	if (vfio_state(peer)->group_fd < 0 && errno == EACCES)
+		return ivs_error_set(err, -EACCES, "cannot open %s: Permission denied: %s", path,
+				     ivs_access_explain(path, R_OK | W_OK, why));
 	if (vfio_state(peer)->group_fd < 0)
 		return ivs_error_errno(err, errno, "cannot open %s", path);
 	if (ioctl(vfio_state(peer)->group_fd, VFIO_GROUP_GET_STATUS, &status))
@@ -87,9 +97,14 @@ static int vfio_open_device(struct ivs_peer *peer, const struct ivs_pci_device *
 	if (ioctl(vfio_state(peer)->group_fd, VFIO_GROUP_SET_CONTAINER,
 		  &vfio_state(peer)->container_fd))
 		return ivs_error_errno(err, errno, "cannot use the IOMMU group of %s", device->bdf);
-	if (ioctl(vfio_state(peer)->container_fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
-		return ivs_error_errno(err, errno,
-				       "cannot use the IOMMU (is vfio_iommu_type1 loaded?)");
+	if (ioctl(vfio_state(peer)->container_fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU)) {
+		int errnum = errno;
+
+		return ivs_error_set(
+			err, -errnum, "cannot use the IOMMU: %s%s", strerrordesc_np(errnum),
+			access("/sys/module/vfio_iommu_type1", F_OK) ? ": modprobe vfio_iommu_type1"
+								     : "");
+	}
 	vfio_state(peer)->device_fd = ioctl(vfio_state(peer)->group_fd, VFIO_GROUP_GET_DEVICE_FD,
 					    device->bdf);
 	if (vfio_state(peer)->device_fd < 0)
@@ -261,14 +276,17 @@ int ivs_vfio_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 		  const struct ivs_peer_options *opts, struct ivs_error *err)
 {
 	int result = ivs_peer_set_transport(peer, &vfio_ops, err);
+	char advice[IVS_PCI_ADVICE_LEN];
 
 	if (result)
 		return result;
-	*vfio_state(peer) = (struct vfio_state){-1, -1, -1, -1, {0}};
-	ivs_peer_deny(peer, IVS_CAP_CACHED,
-		      "vfio maps the memory uncached, which is 20 times slower on machines that "
-		      "honour it (AMD; Intel with an assigned GPU): bind the device to our driver "
-		      "(ivshmem)");
+	*vfio_state(peer) = (struct vfio_state){-1, -1, -1, -1, {0}, ""};
+	ivs_pci_advise_bind(device, IVS_OUR_DRIVER, advice);
+	snprintf(vfio_state(peer)->why_not_cached, WHY_LEN,
+		 "vfio maps the memory uncached, which is 20 times slower on machines that honour "
+		 "it (AMD; Intel with an assigned GPU): use our driver (%s)",
+		 advice);
+	ivs_peer_deny(peer, IVS_CAP_CACHED, vfio_state(peer)->why_not_cached);
 	result = vfio_open_device(peer, device, err);
 	if (!result)
 		result = vfio_map_registers(peer, err);

@@ -5,15 +5,18 @@ import pytest
 
 from guestkit import initramfs, machine
 from support.py import device_guest
+from support.py.advice import command_in
 
 MIB = 1 << 20
+#: In a guest without an installed driver, modprobe(8) does not know it.
+BUILD_IT = "make driver; insmod build/driver/ivshmem.ko"
 FILES = {"etc/passwd": b"root:x:0:0::/:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n",
          "etc/group": b"root:x:0:\nuser:x:1000:\nivshmem:x:990:\n"}
 
 
 class Guest:
-    """A guest with a virtual IOMMU, a plain device, a doorbell device, in which our
-    driver and uio_pci_generic can be loaded."""
+    """A guest with a virtual IOMMU, a plain device and a doorbell device, in which our driver and
+    uio_pci_generic can be loaded."""
 
     def __init__(self, place):
         server = place.server("-n", "2")
@@ -29,12 +32,34 @@ class Guest:
             key=lambda bdf: self.shell.ask(f"test -e /sys/bus/pci/devices/{bdf}/resource1")[0],
             reverse=True)
 
+    def dump(self, address):
+        """What ivshmem-client prints about a device that it can open."""
+        return self.run(f"ivshmem-client -a {address} -c dump")
+
     def refused(self, address, user=None):
         """The message of ivshmem-client, which cannot open the device."""
         command = f"ivshmem-client -a {address} -c dump"
         status, text = self.shell.ask(f'su {user} -c "{command}"' if user else command)
         assert status == 1, text
         return text
+
+    def driver(self):
+        """The driver that holds the doorbell device; "" if none does."""
+        return self.run(f"basename $(readlink /sys/bus/pci/devices/{self.doorbell}/driver) "
+                        "2>/dev/null || :")
+
+    def bind(self, driver):
+        """Bind the doorbell device to a driver that is loaded; "": to none."""
+        path = f"/sys/bus/pci/devices/{self.doorbell}"
+        self.run(f"! [ -e {path}/driver ] || echo {self.doorbell} >{path}/driver/unbind; "
+                 f"echo '{driver}' >{path}/driver_override")
+        if driver:
+            self.run(f"echo {self.doorbell} >/sys/bus/pci/drivers_probe")
+        assert self.driver() == driver
+
+    def do(self, text, pattern):
+        """Run the commands that a message contains."""
+        self.run(command_in(text, pattern))
 
 
 def choose(guest):
@@ -55,7 +80,103 @@ def choose(guest):
                 f"{listed}") in guest.refused(f"pci:{address}")
 
 
-STEPS = [choose]
+def no_driver(guest):
+    """No driver holds the devices: our driver has to be built or, if it is installed, loaded."""
+    told = guest.refused("/dev/ivshmem0")
+    because = "there is no device /dev/ivshmem0, because our driver holds no device: "
+    assert because + BUILD_IT in told
+    assert f"need our driver ({BUILD_IT}), or vfio (echo vfio-pci > " in \
+        guest.dump(f"pci:{guest.doorbell}")
+    guest.run("d=/lib/modules/$(uname -r); mkdir -p $d; cp /modules/ivshmem.ko $d; "
+              "echo ivshmem.ko: >$d/modules.dep")
+    told = guest.refused("/dev/ivshmem0")
+    assert told.endswith(": modprobe ivshmem")
+    guest.do(told, ": (modprobe ivshmem)")
+    assert "driver: cached memory" in guest.dump("/dev/ivshmem0")
+    guest.run("rmmod ivshmem")
+
+
+def held_by_uio(guest):
+    """uio_pci_generic holds the device, as ACRN's tutorial has it: loading our driver changes
+    nothing, the commands do."""
+    guest.run("echo 1af4 1110 >/sys/bus/pci/drivers/uio_pci_generic/new_id")
+    for state in "not loaded", "loaded":
+        told = guest.dump(f"pci:{guest.doorbell}")
+        assert told.count("the driver uio_pci_generic holds the device: ") == 2
+        assert ("(modprobe ivshmem; echo" in told) == (state == "not loaded")
+        guest.do(told, r"no wait: .* need our driver \((.*?)\)")
+        assert guest.driver() == "ivshmem"
+        assert "driver: cached memory, 2 vectors" in guest.dump(f"pci:{guest.doorbell}")
+        guest.bind("uio_pci_generic")
+    guest.do(guest.dump(f"pci:{guest.doorbell}"), r"no cached memory: .*use our driver \((.*?)\)")
+    assert guest.driver() == "ivshmem"
+    guest.bind("uio_pci_generic")
+    guest.do(guest.dump(f"pci:{guest.doorbell}"), r"or vfio \((.*)\)")
+    told = guest.dump(f"pci:{guest.doorbell}")
+    assert "vfio: uncached memory, 2 vectors" in told
+    guest.do(told, r"use our driver \((.*?)\)")
+    assert guest.driver() == "ivshmem"
+    guest.run("rmmod ivshmem")
+    told = guest.refused("/dev/ivshmem0")
+    assert "our driver holds no device: the driver uio_pci_generic holds the device: " in told
+    guest.do(told, "holds the device: (.*)")
+    guest.dump("/dev/ivshmem0")
+
+
+def held_by_none(guest):
+    """Our driver is loaded, but the device was unbound, or is reserved for another driver."""
+    guest.bind("")
+    told = guest.dump(f"pci:{guest.doorbell}")
+    assert "our driver is loaded, but does not hold the device (dmesg may say why): " in told
+    guest.do(told, r"no wait: .* need our driver \((.*?)\)")
+    assert guest.driver() == "ivshmem"
+    guest.bind("")
+    guest.run(f"echo foo >/sys/bus/pci/devices/{guest.doorbell}/driver_override")
+    told = guest.dump(f"pci:{guest.doorbell}")
+    assert "driver_override reserves the device for foo: " in told
+    guest.do(told, r"no wait: .* need our driver \((.*?)\)")
+    assert guest.driver() == "ivshmem"
+
+
+def vfio(guest):
+    """The user may not open vfio's group; the IOMMU's module is not loaded."""
+    guest.bind("vfio-pci")
+    group = "/dev/vfio/" + guest.run(
+        f"basename $(readlink /sys/bus/pci/devices/{guest.doorbell}/iommu_group)")
+    told = guest.refused(f"pci:{guest.doorbell}", "user")
+    assert f"cannot open {group}: Permission denied: it belongs to root:root, mode 0600" in told
+    guest.do(told, "as root, (.*)")
+    guest.run(f"su user -c 'ivshmem-client -a pci:{guest.doorbell} -c dump'")
+    guest.run("rmmod vfio_iommu_type1; cd /lib/modules/$(uname -r); "
+              "cp /modules/kernel/vfio_iommu_type1.ko .; echo vfio_iommu_type1.ko: >>modules.dep")
+    told = guest.refused(f"pci:{guest.doorbell}")
+    assert "cannot use the IOMMU: " in told
+    guest.do(told, "(modprobe vfio_iommu_type1)")
+    guest.dump(f"pci:{guest.doorbell}")
+
+
+def resources(guest):
+    """Without a driver, the files of the BARs belong to root."""
+    guest.bind("")
+    for bar in 0, 2:
+        told = guest.refused(f"pci:{guest.doorbell}", "user")
+        path = f"/sys/bus/pci/devices/{guest.doorbell}/resource{bar}"
+        assert f"cannot open {path}: Permission denied: it belongs to root:root, mode 0600" in told
+        guest.do(told, "as root, (.*)")
+    guest.run(f"su user -c 'ivshmem-client -a pci:{guest.doorbell} -c dump'")
+
+
+def locked_down(guest):
+    """The kernel is locked down, and does not map the BARs through sysfs."""
+    guest.run("mount -t securityfs none /sys/kernel/security && "
+              "echo integrity >/sys/kernel/security/lockdown")
+    told = guest.refused(f"pci:{guest.doorbell}")
+    assert "the kernel is locked down (Secure Boot) and does not map the device at" in told
+    guest.do(told, "bind it to vfio-pci: (.*)")
+    assert "vfio: uncached memory, 2 vectors" in guest.dump(f"pci:{guest.doorbell}")
+
+
+STEPS = [choose, no_driver, held_by_uio, held_by_none, vfio, resources, locked_down]
 
 
 @pytest.mark.qemu_device("the advice concerns drivers and nodes, whichever device has them")

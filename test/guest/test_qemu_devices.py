@@ -115,9 +115,9 @@ def test_doorbell_without_iommu(boot, place):
     host.out.wait("doorbell on vector 1")
     assert "peek: id 1 through sysfs" in console
     assert console.count("peek: done") == 2
-    assert ("interrupts need our driver (modprobe ivshmem), or vfio, for which this guest has no "
-            "IOMMU: start QEMU with -device intel-iommu,intremap=on and kernel-irqchip=split") \
-                in console
+    assert ("interrupts need our driver (make driver; insmod build/driver/ivshmem.ko), or vfio, "
+            "for which this guest has no IOMMU: start QEMU with -device intel-iommu,intremap=on "
+            "and kernel-irqchip=split") in console
 
 
 def test_guest_sees_joins_and_leaves(build, boot, place):

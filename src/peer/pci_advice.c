@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "peer/pci_advice.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define SYSFS_DRIVERS "/sys/bus/pci/drivers/"
+
+static bool driver_is_loaded(const char *driver)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), SYSFS_DRIVERS "%s", driver);
+	return !access(path, F_OK);
+}
+
+/* Return: whether modprobe(8) knows a module of this name. Each line begins with its path. */
+static bool module_is_installed(const char *name)
+{
+	struct utsname kernel;
+	char line[PATH_MAX];
+	bool found = false;
+	char wanted[80];
+	char path[256];
+	FILE *file;
+
+	if (uname(&kernel))
+		return false;
+	snprintf(wanted, sizeof(wanted), "%s.ko", name);
+	snprintf(path, sizeof(path), "/lib/modules/%s/modules.dep", kernel.release);
+	file = fopen(path, "re");
+	while (file && !found && fgets(line, sizeof(line), file)) {
+		const char *base;
+
+		line[strcspn(line, ":\n")] = '\0';
+		base = strrchr(line, '/');
+		found = !strncmp(base ? base + 1 : line, wanted, strlen(wanted));
+	}
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* How to load @driver, with a semicolon at the end; "" if it is loaded. */
+static const char *load_command(const char *driver)
+{
+	if (driver_is_loaded(driver))
+		return "";
+	if (strcmp(driver, IVS_OUR_DRIVER) != 0)
+		return "modprobe vfio-pci; ";
+	return module_is_installed(driver) ? "modprobe ivshmem; "
+					   : "make driver; insmod build/driver/ivshmem.ko; ";
+}
+
+/* If driver_override is set, only the driver that it names can bind the device. */
+static bool override_forbids(const struct ivs_pci_device *device, const char *driver)
+{
+	return *device->driver_override && strcmp(device->driver_override, driver) != 0;
+}
+
+/*
+ * When our driver is loaded, it binds all its devices that no driver holds. In any other case the
+ * device has to be assigned to the driver: another driver may know the device by its ids, too, and
+ * vfio-pci knows no ids.
+ */
+const char *ivs_pci_advise_bind(const struct ivs_pci_device *device, const char *driver,
+				char out[IVS_PCI_ADVICE_LEN])
+{
+	const char *load = load_command(driver);
+	bool assign = !*load || *device->driver || override_forbids(device, driver) ||
+		      strcmp(driver, IVS_OUR_DRIVER) != 0;
+	const char *bdf = device->bdf;
+	size_t len;
+
+	len = (size_t)snprintf(out, IVS_PCI_ADVICE_LEN, "%s", load);
+	if (assign)
+		len += (size_t)snprintf(out + len, IVS_PCI_ADVICE_LEN - len,
+					"echo %s > /sys/bus/pci/devices/%s/driver_override; ",
+					driver, bdf);
+	if (*device->driver)
+		len += (size_t)snprintf(out + len, IVS_PCI_ADVICE_LEN - len,
+					"echo %s > " SYSFS_DRIVERS "%s/unbind; ", bdf,
+					device->driver);
+	if (assign)
+		len += (size_t)snprintf(out + len, IVS_PCI_ADVICE_LEN - len,
+					"echo %s > /sys/bus/pci/drivers_probe; ", bdf);
+	out[len - 2] = '\0'; /* the last semicolon */
+	return out;
+}
+
+const char *ivs_pci_holder(const struct ivs_pci_device *device, char out[IVS_PCI_ADVICE_LEN])
+{
+	*out = '\0';
+	if (*device->driver)
+		snprintf(out, IVS_PCI_ADVICE_LEN,
+			 "the driver %s holds the device: ", device->driver);
+	else if (override_forbids(device, IVS_OUR_DRIVER))
+		snprintf(out, IVS_PCI_ADVICE_LEN,
+			 "driver_override reserves the device for %s: ", device->driver_override);
+	else if (driver_is_loaded(IVS_OUR_DRIVER))
+		snprintf(
+			out, IVS_PCI_ADVICE_LEN,
+			"our driver is loaded, but does not hold the device (dmesg may say why): ");
+	return out;
+}

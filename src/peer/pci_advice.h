@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What to do about a guest's device that cannot be used as wanted. Each text fits the state that
+ * sysfs shows: which driver holds the device, which drivers are loaded or installed.
+ */
+#ifndef IVS_PEER_PCI_ADVICE_H
+#define IVS_PEER_PCI_ADVICE_H
+
+#include "peer/pci_device.h"
+
+#define IVS_PCI_ADVICE_LEN 400
+#define IVS_OUR_DRIVER "ivshmem"
+
+/**
+ * ivs_pci_advise_bind() - the commands that bind @device to @driver, "ivshmem" or "vfio-pci"
+ *
+ * For example "modprobe ivshmem", if no driver holds the device.
+ *
+ * Return: @out.
+ */
+const char *ivs_pci_advise_bind(const struct ivs_pci_device *device, const char *driver,
+				char out[IVS_PCI_ADVICE_LEN]);
+
+/** ivs_pci_holder() - "the driver NAME holds the device: ", or "" if none does. Return: @out. */
+const char *ivs_pci_holder(const struct ivs_pci_device *device, char out[IVS_PCI_ADVICE_LEN]);
+
+#endif
