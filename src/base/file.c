@@ -22,3 +22,23 @@ int ivs_file_lock(int fd, int kind)
 	}
 	return IVS_FILE_E_BUSY;
 }
+
+const char *ivs_file_kind(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFREG:
+		return "a regular file";
+	case S_IFDIR:
+		return "a directory";
+	case S_IFLNK:
+		return "a symbolic link";
+	case S_IFCHR:
+		return "a character device";
+	case S_IFBLK:
+		return "a block device";
+	case S_IFIFO:
+		return "a named pipe";
+	default:
+		return "a socket";
+	}
+}

@@ -45,6 +45,9 @@ IVS_MUST_USE static inline int ivs_path_is_fd(const char *path, int fd)
 	return fstat(fd, &st) ? -errno : ivs_path_is(path, &st);
 }
 
+/** ivs_file_kind() - what kind of file @mode, of struct stat, is: "a directory" */
+const char *ivs_file_kind(mode_t mode);
+
 /**
  * ivs_file_lock() - flock(2) that waits at most 5 s
  * @kind: LOCK_SH or LOCK_EX

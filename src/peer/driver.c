@@ -7,10 +7,12 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "peer/bar0.h"
 #include "peer/node_advice.h"
 
@@ -33,6 +35,14 @@ static struct driver_state *driver_state(const struct ivs_peer *peer)
 	return peer->state;
 }
 
+/* Is EMFILE about the fds of this process, and not about those of the device? */
+static bool out_of_files(void)
+{
+	IVS_OWNED_FD fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0;
+}
+
 static int driver_open_error(const char *path, struct ivs_error *err)
 {
 	int errnum = errno;
@@ -43,16 +53,17 @@ static int driver_open_error(const char *path, struct ivs_error *err)
 	case ENODEV:
 		return ivs_node_absent(path, err);
 	case EACCES:
-		return ivs_error_set(
-			err, -errnum,
-			"no permission to open %s: add the user to its group (usermod -aG "
-			"ivshmem USER, then log in again)",
-			path);
+		return ivs_node_denied(path, err);
 	case EMFILE:
+		if (out_of_files())
+			return ivs_error_set(err, -errnum,
+					     "cannot open %s: out of file descriptors; raise the "
+					     "limit (ulimit -n)",
+					     path);
 		return ivs_error_set(err, -errnum,
-				     "cannot open %s: %d are open already, or you are out of file "
-				     "descriptors (ulimit -n)",
-				     path, IVS_DRIVER_FILES_MAX);
+				     "cannot open %s: it is open %d times, and the driver permits "
+				     "no more: end a program that uses it (fuser %s)",
+				     path, IVS_DRIVER_FILES_MAX, path);
 	default:
 		return ivs_error_errno(err, errnum, "cannot open %s", path);
 	}
@@ -64,6 +75,22 @@ static int driver_gone_error(const char *device, struct ivs_error *err)
 			     device);
 }
 
+/* A program that was started before the driver was loaded may have created a file at @path. */
+static int driver_foreign_error(const struct ivs_peer *peer, const char *path,
+				struct ivs_error *err)
+{
+	bool regular;
+	struct stat st;
+
+	if (fstat(driver_state(peer)->fd, &st))
+		return ivs_error_errno(err, errno, "cannot stat %s", path);
+	regular = S_ISREG(st.st_mode);
+	return ivs_error_set(err, IVS_PEER_E_ADDRESS,
+			     "%s is %s, and not a device of the driver%s%s%s", path,
+			     ivs_file_kind(st.st_mode), regular ? ": rm " : "", regular ? path : "",
+			     regular ? " (as root), and load the driver again" : "");
+}
+
 static int driver_info(const struct ivs_peer *peer, const char *path, struct ivs_ioc_info *info,
 		       struct ivs_error *err)
 {
@@ -72,10 +99,7 @@ static int driver_info(const struct ivs_peer *peer, const char *path, struct ivs
 	if (errno == ENODEV)
 		return driver_gone_error(path, err);
 	if (errno == ENOTTY)
-		return ivs_error_set(err, IVS_PEER_E_ADDRESS,
-				     "%s is not a device of the driver; if a file of that name was "
-				     "created before the driver was loaded, remove it",
-				     path);
+		return driver_foreign_error(peer, path, err);
 	return ivs_error_errno(err, errno, "cannot query %s", path);
 }
 

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "peer/node_advice.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/access.h"
 #include "base/error.h"
 #include "peer/pci_advice.h"
 #include "peer/pci_choice.h"
+
+#define RULE "60-ivshmem.rules"
+#define RULE_SOURCE "packaging/udev/" RULE
 
 /* The node @path is absent, but the driver has the device: its number is in sysfs. */
 static bool driver_has(const char *path)
@@ -47,4 +52,36 @@ int ivs_node_absent(const char *path, struct ivs_error *err)
 			     "there is no device %.64s, because our driver holds no device: %s%s",
 			     path, ivs_pci_holder(&devices[0], who),
 			     ivs_pci_advise_bind(&devices[0], IVS_OUR_DRIVER, text));
+}
+
+/* Return: whether a udev rule for our nodes is installed. */
+static bool has_rule(void)
+{
+	static const char *const dirs[] = {"/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib"};
+	bool found = false;
+
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "%s/udev/rules.d/" RULE, dirs[i]);
+		found |= !access(path, F_OK);
+	}
+	return found;
+}
+
+/* The kernel makes the node for root only; the udev rule gives it to a group. */
+int ivs_node_denied(const char *path, struct ivs_error *err)
+{
+	char why[IVS_ACCESS_TEXT_LEN];
+	struct ivs_access access;
+	const char *rule = "";
+
+	ivs_access_find(path, R_OK | W_OK, &access);
+	if (access.cause == IVS_ACCESS_MODE && !access.on_way)
+		rule = has_rule() ? "; the udev rule " RULE ", which gives it to a group, has not "
+				    "been applied"
+				  : "; the udev rule " RULE_SOURCE
+				    ", which gives it to a group, is not installed";
+	return ivs_error_set(err, -EACCES, "no permission to open %s: %s%s", path,
+			     ivs_access_explain(path, R_OK | W_OK, why), rule);
 }

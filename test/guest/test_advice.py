@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Advice in messages about a guest's devices: each step makes a state in the same guest, reads the
 message of ivshmem-client, runs the commands that it prints, and sees that they help."""
+import re
+
 import pytest
 
 from guestkit import initramfs, machine
@@ -138,6 +140,57 @@ def held_by_none(guest):
     assert guest.driver() == "ivshmem"
 
 
+def nodes(guest):
+    """The device node is not there, or the user may not open it."""
+    told = guest.refused("/dev/ivshmem7")
+    assert re.search(r"there is no device /dev/ivshmem7; the devices are pci:.*: /dev/ivshmem0",
+                     told)
+    node = "/dev/" + guest.run(f"ls /sys/bus/pci/devices/{guest.doorbell}/ivshmem")
+    guest.run(f"rm {node}")
+    guest.do(guest.refused(node), r"although the driver has the device: (mknod .*)")
+    guest.dump(node)
+    guest.run(f"chown 0:0 {node}; chmod 0600 {node}")
+    told = guest.refused(node, "user")
+    assert f"no permission to open {node}: it belongs to root:root, mode 0600: as root, " in told
+    assert "the udev rule packaging/udev/60-ivshmem.rules, which gives it to a group, is not " \
+        "installed" in told
+    guest.do(told, r"as root, (.*);")
+    guest.run(f"su user -c 'ivshmem-client -a {node} -c dump'")
+    guest.run("mkdir -p /etc/udev/rules.d; touch /etc/udev/rules.d/60-ivshmem.rules; "
+              f"chgrp root {node}")
+    assert "the udev rule 60-ivshmem.rules, which gives it to a group, has not been applied" \
+        in guest.refused(node, "user")
+    guest.run(f"chgrp ivshmem {node}")
+    told = guest.refused(node, "user")
+    assert ("it belongs to root:ivshmem, mode 0660, and user user is not in this group: usermod "
+            "-aG ivshmem user (as root), then log in again") in told
+    guest.run("sed -i 's/^ivshmem:.*/&user/' /etc/group")  # busybox has no usermod(8)
+    guest.run(f"su user -c 'ivshmem-client -a {node} -c dump'")
+
+
+def files_of_the_node(guest):
+    """A process, or the driver, permits no more files; another file has the node's name."""
+    told = guest.shell.ask("(ulimit -n 3; ivshmem-client -a /dev/ivshmem0 -c dump)")[1]
+    assert "cannot open /dev/ivshmem0: out of file descriptors; raise the limit (ulimit -n)" in told
+    guest.run("(ulimit -n 4096; i=0; while [ $i -lt 256 ]; do i=$((i + 1)); "
+              "eval \"exec $((i + 9))<>/dev/ivshmem0\"; done; exec sleep 999) & echo $! >/tmp/pid; "
+              "until [ $(cat /proc/$(cat /tmp/pid)/comm) = sleep ]; do sleep 0.05; done")
+    told = guest.refused("/dev/ivshmem0")
+    assert "cannot open /dev/ivshmem0: it is open 256 times, and the driver permits no more: end " \
+        "a program that uses it (fuser /dev/ivshmem0)" in told
+    # busybox has no fuser(1); find the program as fuser does.
+    assert guest.run("ls -l /proc/[0-9]*/fd/10 2>/dev/null | grep -c ivshmem0") == "1"
+    guest.run("kill $(cat /tmp/pid); while [ -e /proc/$(cat /tmp/pid)/fd/10 ]; do sleep 0.05; done")
+    guest.dump("/dev/ivshmem0")
+    guest.run("rmmod ivshmem; rm -f /dev/ivshmem0; echo text >/dev/ivshmem0")
+    told = guest.refused("/dev/ivshmem0")
+    assert "/dev/ivshmem0 is a regular file, and not a device of the driver: rm /dev/ivshmem0" \
+        in told
+    guest.do(told, r"(rm \S+)")
+    guest.run("modprobe ivshmem")
+    guest.dump("/dev/ivshmem0")
+
+
 def vfio(guest):
     """The user may not open vfio's group; the IOMMU's module is not loaded."""
     guest.bind("vfio-pci")
@@ -176,7 +229,8 @@ def locked_down(guest):
     assert "vfio: uncached memory, 2 vectors" in guest.dump(f"pci:{guest.doorbell}")
 
 
-STEPS = [choose, no_driver, held_by_uio, held_by_none, vfio, resources, locked_down]
+STEPS = [choose, no_driver, held_by_uio, held_by_none, nodes, files_of_the_node, vfio, resources,
+         locked_down]
 
 
 @pytest.mark.qemu_device("the advice concerns drivers and nodes, whichever device has them")
