@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "peer/pci_advice.h"
 #include "peer/pci_choice.h"
 
 int ivs_pci_open(struct ivs_peer *peer, const char *name, const struct ivs_peer_options *opts,
@@ -19,6 +20,8 @@ int ivs_pci_open(struct ivs_peer *peer, const char *name, const struct ivs_peer_
 	snprintf(path, sizeof(path), "/dev/%s", device.node);
 	if (*device.node)
 		return ivs_driver_open(peer, path, device.bdf, opts, err);
+	if (!device.memory_len)
+		return ivs_pci_no_address(&device, err);
 	if (!strcmp(device.driver, "vfio-pci"))
 		return ivs_vfio_open(peer, &device, opts, err);
 	return ivs_sysfs_open(peer, &device, opts, err);

@@ -3,9 +3,12 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+
+#include "base/error.h"
 
 #define SYSFS_DRIVERS "/sys/bus/pci/drivers/"
 
@@ -105,4 +108,43 @@ const char *ivs_pci_holder(const struct ivs_pci_device *device, char out[IVS_PCI
 			out, IVS_PCI_ADVICE_LEN,
 			"our driver is loaded, but does not hold the device (dmesg may say why): ");
 	return out;
+}
+
+/* Return: whether @device is behind a bridge, whose address is written to @bridge. */
+static bool find_bridge(const struct ivs_pci_device *device, char bridge[IVS_BDF_LEN])
+{
+	char real[PATH_MAX];
+	char path[128];
+	char *parent;
+	char *slash;
+
+	ivs_pci_device_path(device, "", path, sizeof(path));
+	if (!realpath(path, real))
+		return false;
+	slash = strrchr(real, '/');
+	*slash = '\0';
+	parent = strrchr(real, '/');
+	if (!parent || strlen(parent + 1) >= IVS_BDF_LEN || !strchr(parent, ':') ||
+	    !strncmp(parent, "/pci", 4)) /* a root bus */
+		return false;
+	strcpy(bridge, parent + 1);
+	return true;
+}
+
+int ivs_pci_no_address(const struct ivs_pci_device *device, struct ivs_error *err)
+{
+	char bridge[IVS_BDF_LEN];
+
+	if (find_bridge(device, bridge))
+		return ivs_error_set(
+			err, IVS_PEER_E_ABSENT,
+			"BAR 2 of the device at %s has no address: the port at %s, behind which it "
+			"was plugged in, has no window that is large enough: start QEMU with "
+			"pcie-root-port,pref64-reserve=SIZE, SIZE at least that of the region",
+			device->bdf, bridge);
+	return ivs_error_set(
+		err, IVS_PEER_E_ABSENT,
+		"BAR 2 of the device at %s has no address: the guest's kernel found no "
+		"room for it (dmesg | grep %s)",
+		device->bdf, device->bdf);
 }

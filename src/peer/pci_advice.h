@@ -24,4 +24,7 @@ const char *ivs_pci_advise_bind(const struct ivs_pci_device *device, const char 
 /** ivs_pci_holder() - "the driver NAME holds the device: ", or "" if none does. Return: @out. */
 const char *ivs_pci_holder(const struct ivs_pci_device *device, char out[IVS_PCI_ADVICE_LEN]);
 
+/** ivs_pci_no_address() - report that BAR 2 has no address. Return: IVS_PEER_E_ABSENT. */
+int ivs_pci_no_address(const struct ivs_pci_device *device, struct ivs_error *err);
+
 #endif

@@ -17,22 +17,43 @@ FILES = {"etc/passwd": b"root:x:0:0::/:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n",
 
 
 class Guest:
-    """A guest with a virtual IOMMU, a plain device and a doorbell device, in which our driver and
-    uio_pci_generic can be loaded."""
+    """A guest with a virtual IOMMU, a plain device, a doorbell device and two ports, in which our
+    driver and uio_pci_generic can be loaded."""
 
     def __init__(self, place):
         server = place.server("-n", "2")
         (place.dir / "plain").write_bytes(bytes(MIB))
         devices = (machine.plain(place.dir / "plain", MIB, "plain")
                    + machine.doorbell(server.socket, 2))
+        for number, reserve in enumerate(["", ",pref64-reserve=64M"]):
+            devices += ["-device", f"pcie-root-port,id=port{number},chassis={number + 1},"
+                                   f"slot={number + 1}{reserve}"]
         self.shell = device_guest.start(
-            place, devices, own=True, iommu=True, append="",
+            place, devices, own=True, iommu=True, append="", qmp=str(place.dir / "qmp"),
             image={"modules": [*initramfs.VFIO, "uio_pci_generic"], "files": FILES})
         self.run = self.shell.run
         self.plain, self.doorbell = sorted(
             self.run("grep -l 0x1110 /sys/bus/pci/devices/*/device | cut -d / -f 6").split(),
             key=lambda bdf: self.shell.ask(f"test -e /sys/bus/pci/devices/{bdf}/resource1")[0],
             reverse=True)
+
+    def plug_and_dump(self, port):
+        """Plug a device of 8 MiB into a port, have ivshmem-client dump it, and unplug it. Return:
+        the status of ivshmem-client, and what it prints."""
+        qmp = self.shell.guest.qmp()
+        memory = f"m-{port}"  # QEMU aborts if a region is plugged in again
+        qmp.command("object-add", **{"qom-type": "memory-backend-ram", "id": memory,
+                                     "size": 8 * MIB, "share": True})
+        qmp.command("device_add", driver="ivshmem-plain", id="plugged", memdev=memory, bus=port)
+        # The files of the BARs appear after the kernel has assigned addresses.
+        bdf = self.run("until d=$(ls /sys/bus/pci/devices/*/resource0 | cut -d / -f 6 | "
+                       "while read -r d; do grep -q 0x1110 /sys/bus/pci/devices/$d/device && "
+                       f"echo $d; done | grep -v -e {self.plain} -e {self.doorbell}); "
+                       "do sleep 0.05; done; echo $d")
+        seen = self.shell.ask(f"ivshmem-client -a pci:{bdf} -c dump")
+        qmp.unplug("plugged")
+        qmp.wait_event("DEVICE_DELETED", 30)
+        return seen
 
     def dump(self, address):
         """What ivshmem-client prints about a device that it can open."""
@@ -219,6 +240,17 @@ def resources(guest):
     guest.run(f"su user -c 'ivshmem-client -a pci:{guest.doorbell} -c dump'")
 
 
+def hot_plugged(guest):
+    """Behind a port without a window that is large enough, BAR 2 has no address."""
+    seen = [guest.plug_and_dump(f"port{number}") for number in range(2)]
+    assert seen[0][0] == 1
+    assert re.search(r"BAR 2 of the device at \S+ has no address: the port at 0000:00:\S+, behind "
+                     r"which it was plugged in, has no window that is large enough: start QEMU "
+                     r"with pcie-root-port,pref64-reserve=SIZE, SIZE at least that of the region",
+                     seen[0][1])
+    assert seen[1][0] == 0 and "region      8M" in seen[1][1]
+
+
 def locked_down(guest):
     """The kernel is locked down, and does not map the BARs through sysfs."""
     guest.run("mount -t securityfs none /sys/kernel/security && "
@@ -230,7 +262,7 @@ def locked_down(guest):
 
 
 STEPS = [choose, no_driver, held_by_uio, held_by_none, nodes, files_of_the_node, vfio, resources,
-         locked_down]
+         hot_plugged, locked_down]
 
 
 @pytest.mark.qemu_device("the advice concerns drivers and nodes, whichever device has them")
