@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/access.h"
 #include "base/error.h"
 #include "base/parse.h"
 #include "region/private.h"
@@ -17,6 +19,46 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* not executable; vm.memfd_noexec may require it */
 #endif
+
+/* Return: whether a hugetlbfs is mounted, at @point. */
+static bool find_hugetlbfs(char *point, size_t point_len)
+{
+	FILE *file = setmntent("/proc/self/mounts", "re");
+	struct mntent *mount = NULL;
+	struct mntent entry;
+	char line[4096];
+
+	while (file && (mount = getmntent_r(file, &entry, line, sizeof(line))) &&
+	       strcmp(mount->mnt_type, "hugetlbfs") != 0)
+		continue;
+	if (mount)
+		snprintf(point, point_len, "%s", mount->mnt_dir);
+	if (file)
+		endmntent(file);
+	return mount;
+}
+
+static int dir_error(const char *name, int errnum, struct ivs_error *err)
+{
+	char why[IVS_ACCESS_TEXT_LEN];
+	char point[128];
+
+	if (errnum == EACCES)
+		return ivs_error_set(err, -errnum,
+				     "cannot access the directory %s: Permission denied: %s", name,
+				     ivs_access_explain(name, W_OK | X_OK, why));
+	if (errnum != ENOENT)
+		return ivs_error_errno(err, errnum, "cannot access the directory %s", name);
+	if (find_hugetlbfs(point, sizeof(point)))
+		return ivs_error_set(err, -errnum,
+				     "the directory %s does not exist: mkdir -p %s, or for huge "
+				     "pages use %s, where a hugetlbfs is mounted",
+				     name, name, point);
+	return ivs_error_set(err, -errnum,
+			     "the directory %s does not exist: mkdir -p %s, and for huge pages "
+			     "mount -t hugetlbfs none %s; or use memfd:2M, which needs no mount",
+			     name, name, name);
+}
 
 static int dir_open(struct ivs_region *region, const char *name, bool create, struct ivs_error *err)
 {
@@ -33,6 +75,8 @@ static int dir_open(struct ivs_region *region, const char *name, bool create, st
 				     "the path has %zu bytes; at most %zu fit", strlen(name),
 				     sizeof(path) - 16);
 	region->fd = mkostemp(path, O_CLOEXEC);
+	if (region->fd < 0 && errno == EACCES)
+		return dir_error(name, EACCES, err);
 	if (region->fd < 0)
 		return ivs_error_errno(err, errno, "cannot create a file in the directory %s",
 				       name);
@@ -52,7 +96,7 @@ static int dir_check(struct ivs_region *region, const char *name, struct ivs_err
 			err, IVS_REGION_E_ADDRESS,
 			"a directory must follow \"dir:\", such as dir:/dev/hugepages");
 	if (stat(name, &st))
-		return ivs_error_errno(err, errno, "cannot access the directory %s", name);
+		return dir_error(name, errno, err);
 	if (!S_ISDIR(st.st_mode))
 		return ivs_error_set(err, IVS_REGION_E_KIND,
 				     "%s is not a directory; for a region with that name use "

@@ -2,9 +2,11 @@
 """Advice in the messages of ivshmem-server and the library on the host: each test makes a state,
 reads the message, does what it advises, and sees that it helps."""
 import os
+import pathlib
 import shutil
 import signal
 import socket
+import subprocess
 
 import pytest
 
@@ -214,3 +216,64 @@ def test_pidfile_in_a_directory_that_does_not_exist(place):
     advice.do(done.stderr, ": (mkdir .*)")
     assert place.run_server(*words).returncode == 0
     place.add(Daemon(int(path.read_text())))
+
+
+# Where the region is
+
+def run_server(place, *words):
+    """Run a server in the foreground that is expected to fail. Return: its message."""
+    done = place.run_server("-F", "-S", place.socket, *words)
+    assert done.returncode == 1, done.stderr
+    return done.stderr
+
+
+def hugetlbfs():
+    """Where a hugetlbfs is mounted, or None."""
+    mounts = [line.split() for line in pathlib.Path("/proc/self/mounts").read_text().splitlines()]
+    return next((mount[1] for mount in mounts if mount[2] == "hugetlbfs"), None)
+
+
+@pytest.mark.parametrize("option", ["-m", "-r"])
+def test_directory_that_does_not_exist(place, option):
+    """A word with a slash is a path, also for -m. The message says how to make the directory, and
+    where huge pages are: in a hugetlbfs that is mounted, or one that can be."""
+    path = place.dir / "hugepages"
+    words = [option, f"{path}/" if option == "-m" else f"dir:{path}/", "-l", "1M"]
+    text = run_server(place, *words)
+    assert f"the directory {path}/ does not exist: mkdir -p {path}/" in text
+    if hugetlbfs():
+        assert f", or for huge pages use {hugetlbfs()}, where a hugetlbfs is mounted" in text
+    else:
+        assert (f", and for huge pages mount -t hugetlbfs none {path}/; or use memfd:2M, which "
+                "needs no mount") in text
+    advice.do(text, r": (mkdir -p [^\s,]+),")
+    place.start(place.server_program, "-F", "-S", place.socket, *words).err.wait(
+        f"the region in {path}/ has ordinary pages, because no hugetlbfs is mounted there")
+
+
+@NEEDS_ROOT
+@pytest.mark.usefixtures("huge_pages")
+def test_directory_without_a_hugetlbfs(place):
+    """A region whose path contains "huge" has ordinary pages: the message says how to mount a
+    hugetlbfs, which gives it huge pages."""
+    path = place.dir / "hugepages"
+    path.mkdir()
+    for words in ["-m", path], ["-r", f"file:{path}/region"]:
+        server = place.start(place.server_program, "-F", "-v", "-S", place.socket, *words, "-l",
+                             "2M")
+        text = server.err.wait(" has ordinary pages, because ")
+        server.err.wait("listening at")
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        advice.do(text, "there: (mount .*), before the start")
+        try:
+            server = place.start(place.server_program, "-F", "-v", "-S", place.socket, *words,
+                                 "-l", "2M")
+            server.err.wait("listening at")
+            assert server.err.count("ordinary pages") == 0
+            told = run_server(place, "-m", place.dir / "none")
+            assert f", or for huge pages use {hugetlbfs()}, where a hugetlbfs is mounted" in told
+            server.signal(signal.SIGTERM)
+            assert server.wait() == 0
+        finally:
+            subprocess.run(["umount", str(path)], check=True)

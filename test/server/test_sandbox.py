@@ -490,7 +490,7 @@ def test_forbidden_calls_kill(place, lists, more, call):
     (["-F", "--user", "nobody", "--allow-user", "daemon", "--allow-group", "nogroup", "-r", "foo:"],
      1, "is not a valid region address"),
     (["-F", "-r", "memfd:3M"], 1, "not a valid size of huge pages"),
-    (["-F", "-r", "dir:/nonexistent"], 1, "cannot access the directory"),
+    (["-F", "-r", "dir:/nonexistent"], 1, "the directory /nonexistent does not exist"),
 ])
 def test_restart_under_the_filter(place, options, status, text):
     """Under the active filter, the program can be executed again and start, up to the creation of

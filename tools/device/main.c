@@ -19,6 +19,7 @@
 #include "tools/device/status.h"
 #include "tools/shared/confine_closer.h"
 #include "tools/shared/others.h"
+#include "tools/shared/pages.h"
 #include "tools/shared/usage.h"
 
 #define OWN_FILES 64
@@ -105,8 +106,11 @@ static int open_region(struct program *program, unsigned int at, struct ivs_erro
 {
 	int result = ivs_device_open_region(program->devices[at], err);
 
-	if (!result && ivs_device_region(program->devices[at]))
+	if (!result && ivs_device_region(program->devices[at])) {
 		warn_of_others(ivs_device_region(program->devices[at]));
+		warn_of_ordinary_pages(program->settings->devices[at].opts.region,
+				       ivs_device_region(program->devices[at]));
+	}
 	return add_name(program, at, result, err);
 }
 

@@ -21,6 +21,7 @@
 #include "tools/server/upgrade.h"
 #include "tools/shared/confine_closer.h"
 #include "tools/shared/others.h"
+#include "tools/shared/pages.h"
 #include "tools/shared/usage.h"
 
 static sigset_t our_signals(void)
@@ -123,6 +124,7 @@ static int finish_start(struct program *program, struct ivs_background *daemon,
 	if (program->pidfile.fd >= 0 && !program->handover.in_place)
 		result = ivs_pidfile_write(&program->pidfile, err);
 	warn_of_others(program->region);
+	warn_of_ordinary_pages(program->names.region, program->region);
 	if (daemon->ready_fd >= 0)
 		ivs_log_open_syslog();
 	if (!result)

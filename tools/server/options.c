@@ -63,7 +63,8 @@ static const char help_text[] =
 	"  -n, --vectors N       doorbells per client, 0 to 2048 (1)\n"
 	"  -M, --shm NAME        the region is POSIX shared memory of this name (ivshmem)\n"
 	"  -m, --memory DIR      the region is an unnamed file in this directory, such as\n"
-	"                        /dev/hugepages; if it is not a directory, the same as -M\n"
+	"                        /dev/hugepages; a word without a slash that is not a\n"
+	"                        directory: the same as -M\n"
 	"  -r, --region ADDRESS  the region is shm:NAME, file:PATH, dir:PATH, memfd: (sealed, for\n"
 	"                        clients that you do not trust), or memfd:2M (of huge pages)\n"
 	"      --region-mode MODE, --region-owner USER, --region-group GROUP\n"
@@ -106,11 +107,14 @@ static const char help_text[] =
 	"  qemu-system-x86_64 ... -chardev socket,path=/run/ivshmem.sock,id=iv \\\n"
 	"      -device ivshmem-doorbell,chardev=iv,vectors=2\n";
 
-/* QEMU's server takes a directory for -m, although QEMU's manual says a name: accept both. */
+/*
+ * QEMU's server takes a directory for -m, although QEMU's manual says a name: accept both. A word
+ * with a slash is a directory, even if it does not exist.
+ */
 static void set_memory(struct settings *settings, const char *text)
 {
 	struct stat st;
-	bool is_dir = !stat(text, &st) && S_ISDIR(st.st_mode);
+	bool is_dir = strchr(text, '/') || (!stat(text, &st) && S_ISDIR(st.st_mode));
 
 	snprintf(settings->region, sizeof(settings->region), "%s:%s", is_dir ? "dir" : "shm", text);
 }
