@@ -118,7 +118,9 @@ int ivs_device_bar2_replace(struct ivs_device *device, int *fd, struct ivs_error
 		return ivs_error_errno(err, errno, "cannot stat the region");
 	if (!S_ISREG(st.st_mode))
 		return ivs_error_set(err, IVS_DEVICE_E_OPTIONS,
-				     "the region is not a regular file, so it cannot be mapped");
+				     "the server's region is %s, so it cannot be mapped: start the "
+				     "server with memfd: or shm:",
+				     ivs_file_kind(st.st_mode));
 	result = window_len(device, *fd, (uint64_t)st.st_size, &len, err);
 	if (!result)
 		result = restrict_access(device, fd, err);

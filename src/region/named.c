@@ -2,23 +2,45 @@
 /* Regions with a name: files, and POSIX shared memory, which on Linux consists of files, too. */
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/access.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "region/private.h"
 
 /* Where shm_open(3) keeps its objects on Linux. */
 #define SHM_DIR "/dev/shm/"
 
+/* The name is a path: say which address means the file or directory that is there. */
+static int shm_error_path(const char *name, struct ivs_error *err)
+{
+	const char *in_shm = !strncmp(name, SHM_DIR, strlen(SHM_DIR)) ? name + strlen(SHM_DIR) : "";
+	struct stat st;
+
+	if (*in_shm && !strchr(in_shm, '/'))
+		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
+				     "\"%s\" is a path, not a name for POSIX shared memory: use "
+				     "shm:%s",
+				     name, in_shm);
+	return ivs_error_set(err, IVS_REGION_E_ADDRESS,
+			     "\"%s\" is a path, not a name for POSIX shared memory: use %s:%s",
+			     name, !stat(name, &st) && S_ISDIR(st.st_mode) ? "dir" : "file", name);
+}
+
 static int shm_check(struct ivs_region *region, const char *name, struct ivs_error *err)
 {
 	const char *base = name + strspn(name, "/");
 
-	if (!*base || strchr(base, '/') || !strcmp(base, ".") || !strcmp(base, ".."))
+	if (*base && strchr(base, '/'))
+		return shm_error_path(name, err);
+	if (!*base || !strcmp(base, ".") || !strcmp(base, ".."))
 		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
 				     "\"%s\" is not a valid name for POSIX shared memory: use one "
 				     "word without slashes, such as shm:ivshmem",
@@ -45,13 +67,101 @@ static int file_check(struct ivs_region *region, const char *name, struct ivs_er
 	return 0;
 }
 
+/* Does the name of the file consist of @word and a number? */
+static bool is_numbered(const char *path, const char *word)
+{
+	const char *slash = strrchr(path, '/');
+	const char *base = slash ? slash + 1 : path;
+	const char *digits = base + strlen(word);
+
+	return !strncmp(base, word, strlen(word)) && *digits &&
+	       !digits[strspn(digits, "0123456789")];
+}
+
+int ivs_region_error_kind(const struct ivs_region *region, mode_t mode, struct ivs_error *err)
+{
+	const char *path = region->path;
+
+	if (S_ISDIR(mode))
+		return ivs_error_set(err, IVS_REGION_E_KIND,
+				     "%s is not a file; for an unnamed region in a directory use "
+				     "dir:%s",
+				     path, path);
+	if (S_ISCHR(mode) && is_numbered(path, "kvmfr"))
+		return ivs_error_set(
+			err, IVS_REGION_E_KIND,
+			"%s is not a file, but a device of the module kvmfr, which Looking Glass "
+			"needs to import frames as dma-bufs, and nothing else: to share memory, "
+			"use shm:looking-glass, and its file in QEMU and Looking Glass",
+			path);
+	if (S_ISCHR(mode) && is_numbered(path, "ivshmem"))
+		return ivs_error_set(err, IVS_REGION_E_KIND,
+				     "%s is not a file, but a device of a guest's driver: the "
+				     "address of a peer there is %s, without \"file:\"",
+				     path, path);
+	return ivs_error_set(err, IVS_REGION_E_KIND,
+			     "%s is not a file, but %s: use another path, in a tmpfs, in a "
+			     "hugetlbfs or on a disk",
+			     path, ivs_file_kind(mode));
+}
+
+static int error_link(const struct ivs_region *region, struct ivs_error *err)
+{
+	char target[PATH_MAX];
+
+	if (!realpath(region->path, target))
+		return ivs_error_set(err, IVS_REGION_E_KIND,
+				     "%s is a symbolic link to a file that does not exist: name "
+				     "the file itself",
+				     region->path);
+	return ivs_error_set(err, IVS_REGION_E_KIND,
+			     "%s is a symbolic link: name the file itself (file:%s)", region->path,
+			     target);
+}
+
+static int error_no_directory(const struct ivs_region *region, struct ivs_error *err)
+{
+	char copy[sizeof(region->path)];
+	const char *dir;
+
+	strcpy(copy, region->path);
+	dir = dirname(copy);
+	return ivs_error_set(err, -ENOENT,
+			     "cannot open %s: the directory %s does not exist: mkdir -p %s",
+			     region->path, dir, dir);
+}
+
+static int open_path_error(const struct ivs_region *region, int errnum, struct ivs_error *err)
+{
+	int wanted = region->read_only ? R_OK : R_OK | W_OK;
+	char why[IVS_ACCESS_TEXT_LEN];
+	struct stat st;
+
+	switch (errnum) {
+	case EISDIR:
+	case ENXIO: /* a socket, or a device without a driver */
+		if (!stat(region->path, &st))
+			return ivs_region_error_kind(region, st.st_mode, err);
+		break;
+	case ELOOP:
+		return error_link(region, err);
+	case EACCES:
+		return ivs_error_set(err, -EACCES, "cannot open %s: Permission denied: %s",
+				     region->path, ivs_access_explain(region->path, wanted, why));
+	case ENOENT:
+		return error_no_directory(region, err);
+	default:
+		break;
+	}
+	return ivs_error_errno(err, errnum, "cannot open %s", region->path);
+}
+
 /*
  * Try with O_EXCL first, to know whether this call created the object. Between the two calls of
  * open(2), another process can create or remove the object; give up if it does ten times in a row.
  */
 int ivs_region_open_path(struct ivs_region *region, bool create, struct ivs_error *err)
 {
-	char why[IVS_ACCESS_TEXT_LEN];
 	int flags = (region->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK |
 		    O_NOCTTY;
 
@@ -75,25 +185,7 @@ int ivs_region_open_path(struct ivs_region *region, bool create, struct ivs_erro
 				     "%s does not exist: start the program that creates it first, "
 				     "or give a size to create it",
 				     region->path);
-	if (errno == EISDIR || errno == ENXIO)
-		return ivs_error_set(err, IVS_REGION_E_KIND,
-				     "%s is not a file; for an unnamed region in a directory use "
-				     "dir:%s",
-				     region->path, region->path);
-	if (errno == ELOOP)
-		return ivs_error_set(err, IVS_REGION_E_KIND,
-				     "%s is a symbolic link: name the file itself", region->path);
-	if (errno == EACCES)
-		return ivs_error_set(
-			err, -EACCES, "cannot open %s: Permission denied: %s", region->path,
-			ivs_access_explain(region->path, region->read_only ? R_OK : R_OK | W_OK,
-					   why));
-	if (errno == ENOENT)
-		return ivs_error_set(err, -ENOENT,
-				     "cannot open %s: No such file or directory: create its "
-				     "directory first",
-				     region->path);
-	return ivs_error_errno(err, errno, "cannot open %s", region->path);
+	return open_path_error(region, errno, err);
 }
 
 static int named_open(struct ivs_region *region, const char *name, bool create,

@@ -92,7 +92,7 @@ static int region_inspect(struct ivs_region *region, struct stat *st, struct ivs
 	if (fstat(region->fd, st) || fstatfs(region->fd, &fs))
 		return ivs_error_errno(err, errno, "cannot stat the region");
 	if (!S_ISREG(st->st_mode))
-		return ivs_error_set(err, IVS_REGION_E_KIND, "%s is not a file", region->path);
+		return ivs_region_error_kind(region, st->st_mode, err);
 	region->page_size = (uint64_t)sysconf(_SC_PAGESIZE);
 	if (fs.f_type == HUGETLBFS_MAGIC)
 		region->page_size = (uint64_t)fs.f_bsize;

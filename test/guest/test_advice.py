@@ -162,7 +162,11 @@ def held_by_none(guest):
 
 
 def nodes(guest):
-    """The device node is not there, or the user may not open it."""
+    """The device node is named as a region, is not there, or the user may not open it."""
+    told = guest.refused("file:/dev/ivshmem0")
+    assert "/dev/ivshmem0 is not a file, but a device of a guest's driver: the address of a peer " \
+        'there is /dev/ivshmem0, without "file:"' in told
+    guest.dump("/dev/ivshmem0")
     told = guest.refused("/dev/ivshmem7")
     assert re.search(r"there is no device /dev/ivshmem7; the devices are pci:.*: /dev/ivshmem0",
                      told)

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 
 import pytest
@@ -277,3 +278,78 @@ def test_directory_without_a_hugetlbfs(place):
             assert server.wait() == 0
         finally:
             subprocess.run(["umount", str(path)], check=True)
+
+
+def test_path_as_a_name_for_shared_memory(place):
+    """A name for POSIX shared memory that is a path: the message has the address that is meant."""
+    place.shm_path.write_bytes(bytes(MIB))
+    (place.dir / "file").write_bytes(bytes(MIB))
+    for path in place.shm_path, place.dir, place.dir / "file":
+        words = ["-l", "1M", "-r"]
+        text = run_server(place, *words, f"shm:{path}")
+        assert f'"{path}" is a path, not a name for POSIX shared memory: use ' in text
+        meant = advice.command_in(text, r"use (\S+)")
+        server = place.server("-l", "1M", region=["-r", meant])
+        server.stop()
+        told = place.run(place.client_program, "-a", f"shm:{path}", "-c", "dump").stderr
+        assert f": use {meant}" in told
+
+
+def test_file_in_a_directory_that_does_not_exist(place):
+    """The message names the directory, and how to make it."""
+    words = ["-r", f"file:{place.dir}/new/region", "-l", "1M"]
+    text = run_server(place, *words)
+    assert f"the directory {place.dir}/new does not exist: mkdir -p {place.dir}/new" in text
+    advice.do(text, ": (mkdir .*)")
+    place.server("-l", "1M", region=words[:2])
+
+
+def test_link_to_a_region(place):
+    """The message names the file to which a symbolic link leads, if there is one."""
+    link = place.dir / "link"
+    link.symlink_to("region")
+    text = run_server(place, "-r", f"file:{link}", "-l", "1M")
+    assert f"{link} is a symbolic link to a file that does not exist: name the file itself" in text
+    (place.dir / "region").write_bytes(bytes(MIB))
+    text = run_server(place, "-r", f"file:{link}", "-l", "1M")
+    assert f"{link} is a symbolic link: name the file itself (file:{place.dir}/region)" in text
+    place.server("-l", "1M", region=["-r", f"file:{place.dir}/region"])
+
+
+@pytest.mark.parametrize("make, kind", [
+    (lambda path: os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3)), "a character device"),
+    (lambda path: os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(239, 254)),
+     "a character device"),
+    (lambda path: os.mknod(path, 0o600 | stat.S_IFBLK, os.makedev(239, 254)), "a block device"),
+    (os.mkfifo, "a named pipe"), (dead_socket, "a socket")],
+    ids=["null", "no-driver", "block", "pipe", "socket"])
+def test_region_that_is_not_a_file(place, make, kind):
+    """The message says what kind of file it is, and what would do."""
+    if "device" in kind and os.geteuid():
+        pytest.skip("needs root, to make a device")
+    path = place.dir / "what"
+    make(path)
+    expected = f"{path} is not a file, but {kind}: use another path, in a tmpfs, in a hugetlbfs " \
+        "or on a disk\n"
+    assert expected in run_server(place, "-r", f"file:{path}", "-l", "1M")
+    assert expected in place.run(place.client_program, "-a", f"file:{path}", "-c", "dump").stderr
+    place.server("-l", "1M", region=["-r", f"file:{place.dir}/region"])
+
+
+@NEEDS_ROOT
+def test_region_that_is_a_kvmfr_device(place):
+    """The message says what the module kvmfr is for, and that sharing memory does not need it."""
+    path = place.dir / "kvmfr0"
+    os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    text = run_server(place, "-r", f"file:{path}", "-l", "1M")
+    assert (f"{path} is not a file, but a device of the module kvmfr, which Looking Glass needs to "
+            "import frames as dma-bufs, and nothing else: to share memory, use shm:looking-glass, "
+            "and its file in QEMU and Looking Glass") in text
+
+
+def test_region_that_nobody_has_made(place):
+    """A client cannot make a region, so the message does not advise it to."""
+    text = place.run(place.client_program, "-a", f"shm:{place.shm}", "-c", "dump").stderr
+    assert f"there is no region shm:{place.shm}: start the program that creates it first\n" in text
+    place.server("-l", "1M")
+    assert place.run(place.client_program, "-a", f"shm:{place.shm}", "-c", "dump").returncode == 0

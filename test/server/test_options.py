@@ -78,7 +78,7 @@ def test_unknown_or_incomplete_option(place, option):
     (["-r", "foo:bar"], 1, '"foo:bar" is not a valid region address: use shm:NAME, file:PATH'),
     (["-r", ""], 1, '"" is not a valid region address'),
     (["-r", "shm:"], 1, '"" is not a valid name for POSIX shared memory'),
-    (["-M", "a/b"], 1, '"a/b" is not a valid name for POSIX shared memory'),
+    (["-M", "a/b"], 1, '"a/b" is a path, not a name for POSIX shared memory: use file:a/b'),
     (["-M", ".."], 1, '".." is not a valid name for POSIX shared memory'),
     (["-M", "x" * 256], 1, "256 bytes; at most 255 fit"),
     (["-r", "file:"], 1, 'a path must follow "file:"'),

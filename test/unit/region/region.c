@@ -148,10 +148,13 @@ Test(region, bad_addresses)
 	refuse("SHM:x", 4 * M, IVS_REGION_E_ADDRESS, "use shm:NAME");
 	refuse("shm:", 4 * M, IVS_REGION_E_ADDRESS, "one word without slashes");
 	refuse("shm:/", 4 * M, IVS_REGION_E_ADDRESS, "one word without slashes");
-	refuse("shm:a/b", 4 * M, IVS_REGION_E_ADDRESS, "one word without slashes");
+	refuse("shm:a/b", 4 * M, IVS_REGION_E_ADDRESS, "use file:a/b");
+	refuse("shm:/dev/shm/a", 4 * M, IVS_REGION_E_ADDRESS, "use shm:a");
+	refuse("shm:/dev/shm/a/b", 4 * M, IVS_REGION_E_ADDRESS, "use file:/dev/shm/a/b");
+	refuse("shm:/dev/shm/", 4 * M, IVS_REGION_E_ADDRESS, "use dir:/dev/shm/");
 	refuse("shm:..", 4 * M, IVS_REGION_E_ADDRESS, "one word without slashes");
 	refuse("file:", 4 * M, IVS_REGION_E_ADDRESS, "a path must follow");
-	refuse("file:/nonexistent/x", 4 * M, -ENOENT, "create its directory first");
+	refuse("file:/nonexistent/x", 4 * M, -ENOENT, "does not exist: mkdir -p /nonexistent");
 	refuse("dir:", 4 * M, IVS_REGION_E_ADDRESS, "a directory must follow");
 	refuse("dir:/nonexistent", 4 * M, -ENOENT, "/nonexistent");
 	refuse("dir:/dev/null", 4 * M, IVS_REGION_E_KIND, "file:/dev/null");
