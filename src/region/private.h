@@ -50,6 +50,14 @@ extern const struct ivs_region_backend ivs_region_memfd;
 IVS_MUST_USE int ivs_region_open_path(struct ivs_region *region, bool create,
 				      struct ivs_error *err);
 
+/**
+ * ivs_region_error_room() - report that @size bytes cannot be reserved
+ *
+ * Return: IVS_REGION_E_FULL or -errno.
+ */
+int ivs_region_error_room(const struct ivs_region *region, uint64_t size, int errnum,
+			  struct ivs_error *err);
+
 /** ivs_region_error_kind() - report that the path is not a file. Return: IVS_REGION_E_KIND. */
 int ivs_region_error_kind(const struct ivs_region *region, mode_t mode, struct ivs_error *err);
 

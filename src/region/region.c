@@ -147,25 +147,9 @@ static int file_allocate(int fd, uint64_t size, bool in_use)
 static int region_reserve(const struct ivs_region *region, uint64_t size, bool in_use,
 			  struct ivs_error *err)
 {
-	char text[IVS_SIZE_TEXT_LEN];
 	int errnum = file_allocate(region->fd, size, in_use);
 
-	if (!errnum)
-		return 0;
-	ivs_size_text(size, text);
-	if (errnum == ENOSPC || errnum == ENOMEM || errnum == EFBIG || errnum == EDQUOT) {
-		if (region->page_size > (uint64_t)sysconf(_SC_PAGESIZE))
-			return ivs_error_set(
-				err, IVS_REGION_E_FULL,
-				"no room for a region of %s: too few huge pages are free "
-				"(see /proc/meminfo, set vm.nr_hugepages)",
-				text);
-		return ivs_error_set(err, IVS_REGION_E_FULL,
-				     "no room for a region of %s%s%s: free some memory, or enlarge "
-				     "the file system (see df)",
-				     text, *region->path ? " at " : "", region->path);
-	}
-	return ivs_error_errno(err, errnum, "cannot reserve %s of memory", text);
+	return errnum ? ivs_region_error_room(region, size, errnum, err) : 0;
 }
 
 static int region_set_owner(const struct ivs_region *region, const struct ivs_region_options *opts,

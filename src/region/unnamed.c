@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Regions without a name: a sealed memfd, or a file that is unlinked immediately. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -133,10 +134,31 @@ static int memfd_check(struct ivs_region *region, const char *name, struct ivs_e
 	return 0;
 }
 
+/* The addresses of huge pages that the kernel supports: "memfd:2M or memfd:1G" */
+static const char *page_sizes(char *out, size_t out_len)
+{
+	DIR *dir = opendir("/sys/kernel/mm/hugepages");
+	const struct dirent *entry;
+	char size[IVS_SIZE_TEXT_LEN];
+	unsigned long long kib;
+	size_t len = 0;
+
+	snprintf(out, out_len, "memfd: (it supports none)");
+	while (dir && (entry = readdir(dir))) {
+		if (sscanf(entry->d_name, "hugepages-%llukB", &kib) == 1 && len < out_len)
+			len += (size_t)snprintf(out + len, out_len - len, "%smemfd:%s",
+						len ? " or " : "", ivs_size_text(kib << 10, size));
+	}
+	if (dir)
+		closedir(dir);
+	return out;
+}
+
 static int memfd_open(struct ivs_region *region, const char *name, bool create,
 		      struct ivs_error *err)
 {
 	unsigned int flags;
+	char sizes[128];
 
 	if (!create)
 		return ivs_error_set(err, IVS_REGION_E_ABSENT,
@@ -148,9 +170,8 @@ static int memfd_open(struct ivs_region *region, const char *name, bool create,
 		region->fd = memfd_create("ivshmem", flags);
 	if (region->fd < 0 && (errno == ENODEV || errno == EINVAL) && *name)
 		return ivs_error_set(err, IVS_REGION_E_ADDRESS,
-				     "the kernel does not support huge pages of %s: see "
-				     "/sys/kernel/mm/hugepages",
-				     name);
+				     "the kernel does not support huge pages of %s: use %s", name,
+				     page_sizes(sizes, sizeof(sizes)));
 	if (region->fd < 0)
 		return ivs_error_errno(err, errno, "cannot create a memfd");
 	region->created = true;

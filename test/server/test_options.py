@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 
+from support.py import advice
 from support.py.clients import join
 from support.py.options import check_help, check_help_and_man_page, check_refused, check_version
 from support.py.programs import wait_until
@@ -87,7 +88,7 @@ def test_unknown_or_incomplete_option(place, option):
     (["-r", "dir:/nonexistent"], 1, "the directory /nonexistent"),
     (["-r", "dir:/dev/null"], 1, "/dev/null is not a directory"),
     (["-r", "memfd:3M"], 1, '"3M" is not a valid size of huge pages: use memfd:2M or memfd:1G'),
-    (["-r", "memfd:4K"], 1, "the kernel does not support huge pages of 4K"),
+    (["-r", "memfd:4K"], 1, "the kernel does not support huge pages of 4K: use memfd:"),
     (["-S", ""], 1, "the socket's path has 0 bytes; 1 to 107 are possible"),
     (["-S", "/tmp/" + "x" * 103], 1, "the socket's path has 108 bytes; 1 to 107 are possible"),
     (["-S", "/nonexistent/socket"], 1,
@@ -312,14 +313,19 @@ def small_tmpfs(place):
 @NEEDS_ROOT
 @pytest.mark.parametrize("address", ["-m {}", "-r dir:{}", "-r file:{}/region"])
 def test_too_little_memory_is_an_error(place, small_tmpfs, address):
-    """If there is no room for the region, the server does not start, and leaves no files."""
+    """If there is no room for the region, the server does not start, and leaves no files. The
+    message says how much is free, and how to enlarge the file system, which helps."""
     region = address.format(small_tmpfs).split()
     done = place.run_server("-F", "-S", place.socket, *region, "-l", "4M")
     assert done.returncode == 1
     assert "no room for a region of 4M" in done.stderr
+    assert f"its file system has 1M free: remove files there, or as root, mount -o remount,size=" \
+        f"4096k {small_tmpfs}\n" in done.stderr
     assert os.listdir(small_tmpfs) == []
     assert not place.socket.exists()
     assert os.statvfs(small_tmpfs).f_bfree == os.statvfs(small_tmpfs).f_blocks
+    advice.do(done.stderr, "as root, (mount .*)")
+    place.server("-l", "4M", region=region)
 
 
 @NEEDS_ROOT
@@ -375,8 +381,13 @@ def test_huge_memfd(place):
 
 @pytest.mark.usefixtures("huge_pages")
 def test_too_few_huge_pages_is_an_error(place):
-    """If too few huge pages are free, the server does not start."""
-    done = place.run_server("-F", "-S", place.socket, "-r", "memfd:2M", "-l", "1024G")
+    """If too few huge pages are free, the server does not start. The message has the number that
+    is free, and the command that adds the missing ones, which helps."""
+    done = place.run_server("-F", "-S", place.socket, "-r", "memfd:2M", "-l", "8M")
     assert done.returncode == 1
-    assert "too few huge pages are free" in done.stderr
+    assert "no room for a region of 8M: 4 huge pages of 2M are needed, and 2 are free: as root, " \
+        "echo " in done.stderr
     assert not place.socket.exists()
+    advice.do(done.stderr, "as root, (echo .*)")
+    place.server("-l", "8M", region=["-r", "memfd:2M"])
+    place.end_all()
