@@ -14,6 +14,9 @@
 #include "peer/pci_advice.h"
 #include "peer/pci_device.h"
 
+#define START_IOMMU                                                                                \
+	"start QEMU with -device intel-iommu,intremap=on,caching-mode=on and "                     \
+	"kernel-irqchip=split"
 #define WHY_LEN (3 * IVS_PCI_ADVICE_LEN + 256)
 
 /**
@@ -43,9 +46,7 @@ static int sysfs_locked_down(const struct ivs_pci_device *device, struct ivs_err
 				     device->bdf, ivs_pci_advise_bind(device, "vfio-pci", vfio));
 	return ivs_error_set(err, -EPERM,
 			     "the kernel is locked down (Secure Boot) and does not map the device "
-			     "at %s through sysfs: sign our driver and load it, or start QEMU with "
-			     "-device intel-iommu,intremap=on and kernel-irqchip=split, for "
-			     "vfio-pci",
+			     "at %s through sysfs: " START_IOMMU ", for vfio-pci",
 			     device->bdf);
 }
 
@@ -157,8 +158,7 @@ static void sysfs_deny(struct ivs_peer *peer, const struct ivs_pci_device *devic
 	else
 		snprintf(state->why_no_wait, WHY_LEN,
 			 "%sinterrupts need our driver (%s), or vfio, for which this guest has no "
-			 "IOMMU: start QEMU with -device intel-iommu,intremap=on and "
-			 "kernel-irqchip=split",
+			 "IOMMU: " START_IOMMU,
 			 holder, ours);
 	snprintf(state->why_not_cached, WHY_LEN,
 		 "%ssysfs maps the memory uncached, which is 20 times slower on machines that "

@@ -116,8 +116,8 @@ def test_doorbell_without_iommu(boot, place):
     assert "peek: id 1 through sysfs" in console
     assert console.count("peek: done") == 2
     assert ("interrupts need our driver (make driver; insmod build/driver/ivshmem.ko), or vfio, "
-            "for which this guest has no IOMMU: start QEMU with -device intel-iommu,intremap=on "
-            "and kernel-irqchip=split") in console
+            "for which this guest has no IOMMU: start QEMU with -device "
+            "intel-iommu,intremap=on,caching-mode=on and kernel-irqchip=split") in console
 
 
 def test_guest_sees_joins_and_leaves(build, boot, place):
