@@ -225,3 +225,10 @@ const char *ivs_access_explain(const char *path, int wanted, char out[IVS_ACCESS
 	access_cure(&access, out + len, IVS_ACCESS_TEXT_LEN - len);
 	return out;
 }
+
+const char *ivs_access_chown_cure(uid_t uid)
+{
+	if (uid != (uid_t)-1 && uid != geteuid())
+		return ": only root can change the owner";
+	return ": this user is not a member of the group (id lists its groups)";
+}

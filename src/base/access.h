@@ -59,4 +59,10 @@ const char *ivs_access_state(const struct ivs_access *access, char out[IVS_ACCES
 /** ivs_access_explain() - the state of the file that denies access, and the cure */
 const char *ivs_access_explain(const char *path, int wanted, char out[IVS_ACCESS_TEXT_LEN]);
 
+/**
+ * ivs_access_chown_cure() - the end of a message about chown(2) that was not permitted
+ * @uid: the owner that was wanted; -1: only a group
+ */
+const char *ivs_access_chown_cure(uid_t uid);
+
 #endif

@@ -68,8 +68,9 @@ static int remove_stale(const struct sockaddr_un *addr, struct ivs_error *err)
 	}
 	if (!S_ISSOCK(st.st_mode))
 		return ivs_error_set(err, IVS_LISTENER_E_PATH,
-				     "%s exists and is not a socket: remove it or use another path",
-				     path);
+				     "%s exists and is not a socket, but %s: %suse another path",
+				     path, ivs_file_kind(st.st_mode),
+				     S_ISDIR(st.st_mode) ? "" : "remove it or ");
 	probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (probe < 0)
 		return ivs_error_errno(err, errno, "cannot make a socket");
@@ -136,7 +137,8 @@ static int bind_or_replace(int fd, const struct sockaddr_un *addr, mode_t mode,
 			   struct ivs_error *err)
 {
 	int result = bind_with_mode(fd, addr, mode);
-	char why[IVS_ACCESS_TEXT_LEN] = "";
+	char copy[IVS_UNIX_PATH_LEN];
+	char why[IVS_ACCESS_TEXT_LEN];
 
 	if (!result)
 		return 0;
@@ -146,9 +148,13 @@ static int bind_or_replace(int fd, const struct sockaddr_un *addr, mode_t mode,
 		return ivs_error_set(err, result,
 				     "cannot make the socket %s: Permission denied: %s",
 				     addr->sun_path, ivs_access_explain(addr->sun_path, W_OK, why));
-	return ivs_error_set(err, result, "cannot make the socket %s: %s%s", addr->sun_path,
-			     strerrordesc_np(-result),
-			     result == -ENOENT ? ": make its directory first" : "");
+	snprintf(copy, sizeof(copy), "%s", addr->sun_path);
+	if (result == -ENOENT)
+		return ivs_error_set(
+			err, result,
+			"cannot make the socket %s: No such file or directory: mkdir -p %s",
+			addr->sun_path, dirname(copy));
+	return ivs_error_errno(err, -result, "cannot make the socket %s", addr->sun_path);
 }
 
 /*
@@ -193,11 +199,11 @@ static int set_owner(const struct ivs_listener_options *opts, struct stat *st,
 		return result;
 	if ((opts->uid != (uid_t)-1 || opts->gid != (gid_t)-1) &&
 	    fchownat(fd, "", opts->uid, opts->gid, AT_EMPTY_PATH))
-		return ivs_error_set(
-			err, -errno, "cannot change the owner of the socket %s to %s: %s%s",
-			opts->path, ivs_owner_text(opts->uid, opts->gid, owner),
-			strerrordesc_np(errno),
-			errno == EPERM ? ": only root or a member of that group can do this" : "");
+		return ivs_error_set(err, -errno,
+				     "cannot change the owner of the socket %s to %s: %s%s",
+				     opts->path, ivs_owner_text(opts->uid, opts->gid, owner),
+				     strerrordesc_np(errno),
+				     errno == EPERM ? ivs_access_chown_cure(opts->uid) : "");
 	result = restore_mode(fd, st, opts->mode);
 	return result ? ivs_error_errno(err, -result, "cannot set the mode of %s", opts->path) : 0;
 }

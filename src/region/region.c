@@ -16,6 +16,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/access.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/file.h"
@@ -160,11 +161,11 @@ static int region_set_owner(const struct ivs_region *region, const struct ivs_re
 	/* Set the owner first, because fchown() may clear bits of the mode. */
 	if ((opts->uid != IVS_REGION_KEEP_ID || opts->gid != IVS_REGION_KEEP_ID) &&
 	    fchown(region->fd, opts->uid, opts->gid))
-		return ivs_error_set(
-			err, -errno, "cannot give %s to %s: %s%s",
-			*region->path ? region->path : "the region",
-			ivs_owner_text(opts->uid, opts->gid, owner), strerrordesc_np(errno),
-			errno == EPERM ? ": this needs root, or membership of the group" : "");
+		return ivs_error_set(err, -errno, "cannot give %s to %s: %s%s",
+				     *region->path ? region->path : "the region",
+				     ivs_owner_text(opts->uid, opts->gid, owner),
+				     strerrordesc_np(errno),
+				     errno == EPERM ? ivs_access_chown_cure(opts->uid) : "");
 	if (fchmod(region->fd, opts->mode ? opts->mode : 0600))
 		return ivs_error_errno(err, errno, "cannot set the region's mode");
 	return 0;

@@ -171,5 +171,5 @@ def test_socket_owner_that_cannot_be_set_is_an_error(place):
                           "root", user=STRANGER)
     assert process.wait() == 1
     assert (f"cannot change the owner of the socket {place.socket} to uid 0: Operation not "
-            "permitted: only root or a member of that group can do this") in process.err.text()
+            "permitted: only root can change the owner") in process.err.text()
     assert not place.socket.exists() and not place.shm_path.exists()

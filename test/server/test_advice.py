@@ -153,6 +153,31 @@ def test_socket_of_a_running_server_with_a_relative_path(place):
     assert ", and a process listens at it: use another path" in text
 
 
+def test_socket_in_a_directory_that_does_not_exist(place):
+    """The message has the command that makes the directory."""
+    path = place.dir / "a" / "b" / "socket"
+    words = ["-F", "-S", path, "-r", "memfd:"]
+    text = place.run_server(*words).stderr
+    assert f"cannot make the socket {path}: No such file or directory: mkdir -p {path.parent}\n" \
+        in text
+    advice.do(text, ": (mkdir .*)")
+    place.server(socket=path)
+
+
+@NEEDS_ROOT
+def test_owner_and_group_that_cannot_be_given(place):
+    """The message says whether the owner or the group is refused: a user can give away neither,
+    except to a group of the user's own."""
+    for what, region in ("socket", "memfd:"), ("region", f"file:{place.dir}/region"):
+        text = run_server_as_user(place, "-r", region, f"--{what}-owner", "0")
+        assert "Operation not permitted: only root can change the owner" in text
+        text = run_server_as_user(place, "-r", region, f"--{what}-group", "daemon")
+        assert "Operation not permitted: this user is not a member of the group (id lists its " \
+            "groups)" in text
+    start_server_as_user(place, "-r", "memfd:", "--socket-owner", str(USER), "--socket-group",
+                         str(USER))
+
+
 @NEEDS_ROOT
 def test_socket_in_a_directory_of_root(place):
     """If the user may not write to the directory, the message names it and its mode."""

@@ -108,7 +108,8 @@ def test_file_in_place_of_the_socket(place):
     before = place.socket.stat()
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm)
     assert done.returncode == 1
-    assert f"{place.socket} exists and is not a socket" in done.stderr
+    assert f"{place.socket} exists and is not a socket, but a regular file: remove it or use " \
+        "another path" in done.stderr
     assert place.socket.read_text() == "precious"
     assert place.socket.stat().st_ino == before.st_ino
     assert not place.shm_path.exists()

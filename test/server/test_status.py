@@ -183,7 +183,7 @@ def test_socket_without_a_listener(place):
 def test_file_that_is_not_a_socket(place):
     """If the path is not a socket, the error message says so."""
     control_of(place).write_text("")
-    fails(place, "or it is not a socket")
+    fails(place, f"no process listens at {control_of(place)}: it is a regular file")
 
 
 def test_too_long_path(place):

@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
-#include "base/clock.h"
 #include "base/access.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "base/unix_address.h"
 
@@ -31,18 +33,21 @@ static int ask_connect_error(const struct ask *ask, struct ivs_error *err)
 {
 	const char *path = ask->path;
 	char why[IVS_ACCESS_TEXT_LEN];
+	int errnum = errno;
+	struct stat st;
+	bool is_socket = stat(path, &st) || S_ISSOCK(st.st_mode);
 
-	switch (errno) {
+	switch (errnum) {
 	case ENOENT:
 		return ivs_error_set(err, ASK_E_FAILED,
 				     "there is no socket %s: is the %s running, with --control "
 				     "%s?",
 				     path, ask->what, path);
 	case ECONNREFUSED:
-		return ivs_error_set(err, ASK_E_FAILED,
-				     "no process listens at %s: the %s has ended without "
-				     "removing it, or it is not a socket",
-				     path, ask->what);
+		return ivs_error_set(err, ASK_E_FAILED, "no process listens at %s: %s%s%s", path,
+				     is_socket ? "the " : "", is_socket ? ask->what : "it is ",
+				     is_socket ? " has ended without removing it"
+					       : ivs_file_kind(st.st_mode));
 	case EACCES:
 		return ivs_error_set(err, ASK_E_FAILED,
 				     "no permission to connect to %s: %s (or --control-mode, "
@@ -53,7 +58,7 @@ static int ask_connect_error(const struct ask *ask, struct ivs_error *err)
 	case EPROTOTYPE:
 		return ask_doubt(ask, "is a socket of another type", err);
 	default:
-		return ivs_error_errno(err, errno, "cannot connect to %s", path);
+		return ivs_error_errno(err, errnum, "cannot connect to %s", path);
 	}
 }
 
