@@ -103,7 +103,7 @@ static int pci_absent(const char *name, struct ivs_error *err)
 	ivs_pci_list(devices, n, list, sizeof(list));
 	if (!strncmp(name, IVS_PCI_BY_NAME, strlen(IVS_PCI_BY_NAME)))
 		return ivs_error_set(err, IVS_PEER_E_ABSENT,
-				     "no device has the name %.64s; %sthe devices are %s",
+				     "no device has the name \"%.64s\"; %sthe devices are %s",
 				     name + strlen(IVS_PCI_BY_NAME), why_no_name(devices, n), list);
 	if (!is_address(name))
 		return ivs_error_set(err, IVS_PEER_E_ABSENT,

@@ -180,7 +180,7 @@ static bool bdf_matches(const char *bdf, const char *name)
 static bool pci_device_matches(const struct ivs_pci_device *device, const char *name)
 {
 	if (!strncmp(name, IVS_PCI_BY_NAME, sizeof(IVS_PCI_BY_NAME) - 1))
-		return !strcmp(device->name, name + sizeof(IVS_PCI_BY_NAME) - 1);
+		return *device->name && !strcmp(device->name, name + sizeof(IVS_PCI_BY_NAME) - 1);
 	return !*name || bdf_matches(device->bdf, name);
 }
 

@@ -89,8 +89,10 @@ def choose(guest):
     """Addresses that select no device: all devices are listed."""
     both = [f"pci:{guest.plain} (1M, plain)", f"pci:{guest.doorbell} (4M, doorbell)"]
     listed = ", ".join(sorted(both, key=lambda text: text.split()[0]))
-    assert (f"no device has the name x; QEMU's devices have no names, those of ivshmem-device "
-            f"--name have; the devices are {listed}") in guest.refused("pci:name=x")
+    for name in "x", "":  # no device has an empty name, either
+        assert (f"no device has the name \"{name}\"; QEMU's devices have no names, those of "
+                f"ivshmem-device --name have; the devices are {listed}") \
+            in guest.refused(f"pci:name={name}")
     assert ("only root can read the names of devices without our driver; the devices are "
             + listed) in guest.refused("pci:name=x", "user")
     for address in "0000:00:1f.0", "00:1f.0":
