@@ -144,6 +144,19 @@ static int driver_add_vector(struct ivs_peer *peer, unsigned int vector)
 	return ivs_peer_add_vector(peer, &fd);
 }
 
+static bool kernel_has_no_msi(void)
+{
+	FILE *file = fopen("/proc/cmdline", "re");
+	char line[4096] = "";
+	bool found;
+
+	found = file && fgets(line, sizeof(line), file) && strstr(line, "pci=") &&
+		strstr(line, "nomsi");
+	if (file)
+		fclose(file);
+	return found;
+}
+
 static int driver_add_vectors(struct ivs_peer *peer, const struct ivs_ioc_info *info,
 			      unsigned int wanted_n, struct ivs_error *err)
 {
@@ -165,9 +178,13 @@ static int driver_add_vectors(struct ivs_peer *peer, const struct ivs_ioc_info *
 	if (n)
 		ivs_peer_allow(peer, IVS_CAP_WAIT);
 	else if (info->flags & IVS_INFO_DOORBELL)
-		ivs_peer_deny(
-			peer, IVS_CAP_WAIT,
-			"the guest had no interrupts left for the device: give it more processors");
+		ivs_peer_deny(peer, IVS_CAP_WAIT,
+			      kernel_has_no_msi()
+				      ? "the guest's kernel was started with the parameter "
+					"pci=nomsi: remove it, because the device has no other "
+					"interrupts"
+				      : "the guest had no interrupts left for the device: give it "
+					"more processors");
 	return 0;
 }
 

@@ -278,3 +278,13 @@ def test_advice(place, record_property):
     for step in STEPS:
         step(guest)
         record_property("case", f"ok {step.__doc__}")
+
+
+@pytest.mark.qemu_device("the advice concerns the kernel's command line")
+def test_kernel_without_msi(place):
+    """With pci=nomsi the device has no interrupts, and more processors would not help."""
+    server = place.server("-n", "2")
+    shell = device_guest.start(place, machine.doorbell(server.socket, 2), own=True,
+                               append="pci=nomsi").insert()
+    assert "no wait: the guest's kernel was started with the parameter pci=nomsi: remove it" \
+        in shell.run("ivshmem-client -a pci: -c dump")
