@@ -164,6 +164,15 @@ def test_socket_in_a_directory_that_does_not_exist(place):
     place.server(socket=path)
 
 
+def test_metrics_in_a_directory_that_does_not_exist(place):
+    """The message has the command that makes the directory."""
+    words = ["--metrics", place.dir / "new" / "m.prom"]
+    text = place.run_server("-F", "-S", place.socket, "-r", "memfd:", *words).stderr
+    assert "the directory of the metrics: No such file or directory: mkdir -p" in text
+    advice.do(text, ": (mkdir .*)")
+    place.server(*words)
+
+
 @NEEDS_ROOT
 def test_owner_and_group_that_cannot_be_given(place):
     """The message says whether the owner or the group is refused: a user can give away neither,

@@ -192,8 +192,8 @@ def test_options_that_need_root(place, options, message):
      'no such user "no-such-user": use a name, or the number of a user'),
     (["--user", "4294967294"], 'no such user "4294967294"'),
     (["--user", ""], 'no such user ""'),
-    (["--chroot", "/nonexistent"], 'not a directory "/nonexistent": create it, or use another'),
-    (["--chroot", "/dev/null"], 'not a directory "/dev/null"'),
+    (["--chroot", "/nonexistent"], 'no such directory "/nonexistent": create it'),
+    (["--chroot", "/dev/null"], 'not a directory "/dev/null": use another path'),
     (["--sandbox", "maybe"], 'invalid kind of sandbox "maybe": use on, strict or off'),
     (["--sandbox", ""], 'invalid kind of sandbox ""'),
 ])

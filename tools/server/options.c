@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tools/server/options.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -229,8 +230,11 @@ static int take_root(struct settings *settings, const char *value)
 {
 	struct stat st;
 
-	if (!realpath(value, settings->root) || stat(settings->root, &st) || !S_ISDIR(st.st_mode))
-		return usage_error("not a directory", value, "create it, or use another");
+	if (!realpath(value, settings->root))
+		return usage_error(errno == ENOENT ? "no such directory" : "cannot enter", value,
+				   errno == ENOENT ? "create it" : strerrordesc_np(errno));
+	if (stat(settings->root, &st) || !S_ISDIR(st.st_mode))
+		return usage_error("not a directory", value, "use another path");
 	return 0;
 }
 
