@@ -105,7 +105,8 @@ struct ivs_peer_options {
  * With unix:, the server's region must be memory (memfd, tmpfs, hugetlbfs) or a file on ext2, ext3,
  * ext4, xfs, btrfs or f2fs, in a file system that /proc/self/mountinfo shows. Any other file system
  * (FUSE, NFS, overlay) can make every access wait for as long as the server wants; such a region is
- * refused (IVS_PEER_E_PROTOCOL), unless @opts->any_file_system is set.
+ * refused (IVS_PEER_E_PROTOCOL), unless @opts->any_file_system is set. A region whose size is not a
+ * whole number of pages is refused, too.
  *
  * What a server sends and the peer does not keep is closed in a thread of the library, which ends
  * when it is done and receives no signals. So ivs_peer_open() and ivs_peer_close() keep their time

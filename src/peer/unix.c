@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -90,6 +91,22 @@ static int unix_check_region(const struct ivs_peer *peer, int fd, struct ivs_err
 		unix_state(peer)->connection.addr.sun_path, received.file_system);
 }
 
+/* A process that may write to the region can give it any size before the server sends it. */
+static int unix_check_size(const struct ivs_peer *peer, const struct stat *st,
+			   struct ivs_error *err)
+{
+	long page_len = sysconf(_SC_PAGESIZE);
+
+	if (st->st_size > 0 && (uint64_t)st->st_size <= SIZE_MAX / 2 && !(st->st_size % page_len))
+		return 0;
+	return ivs_error_set(err, IVS_CONNECTION_E_PROTOCOL,
+			     "the region of the server at %s has %lld bytes, which is not a whole "
+			     "number of pages of %ld bytes: a process has changed its size; start "
+			     "the server with a new region (memfd: cannot be resized)",
+			     unix_state(peer)->connection.addr.sun_path, (long long)st->st_size,
+			     page_len);
+}
+
 /* Return: 0, IVS_CONNECTION_E_PROTOCOL, -errno. */
 static int unix_take_region(struct ivs_peer *peer, int fd, struct ivs_error *err)
 {
@@ -102,6 +119,9 @@ static int unix_take_region(struct ivs_peer *peer, int fd, struct ivs_error *err
 		return result;
 	if (fstat(fd, &st))
 		return ivs_error_errno(err, errno, "cannot query the size of the region");
+	result = unix_check_size(peer, &st, err);
+	if (result)
+		return result;
 	result = ivs_peer_map(peer, fd, 0, (uint64_t)st.st_size, err);
 	if (!result)
 		ivs_peer_roster_note(peer, fd);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Test ivshmem-client with bad servers: programs that stay silent, close the connection, or send
 something other than the protocol's messages."""
+import mmap
 import os
 import socket
 import tempfile
@@ -47,7 +48,9 @@ BAD_SERVERS = {
     "two fds": (GREETING[:2] + [(-1, ["memory", "memory"])], "several fds came with one message"),
     "100 fds": (GREETING[:2] + [(-1, ["memory"] * 100)], "several fds came with one message"),
     "fd in the middle": ([(b"\0\0\0", []), (b"\0\0\0\0\0", ["memory"])], "version has an fd"),
-    "empty memory": (GREETING[:2] + [(-1, ["empty"])], "cannot map a region of 0 bytes"),
+    "empty memory": (GREETING[:2] + [(-1, ["empty"])], "has 0 bytes, which is not a whole number"),
+    "13 bytes of memory": (GREETING[:2] + [(-1, ["13 bytes"])], "has 13 bytes, which is not a"),
+    "a page and a byte": (GREETING[:2] + [(-1, ["a page and 1"])], "bytes, which is not a whole"),
     "memory is an eventfd": (GREETING[:2] + [(-1, ["eventfd"])], "neither memory nor a file"),
     "memory is a pipe": (GREETING[:2] + [(-1, ["pipe"])], "neither memory nor a file"),
     "second memory": (GREETING[:3] + [(-1, ["memory"])], "has an id that is not from 0 to 65535"),
@@ -63,6 +66,8 @@ def real_fds(where, messages):
     kinds = {"memory": memory_fd(where), "pipe": pipe_fd(where)}
     with open(where.dir / "empty", "w+b") as empty:
         kinds["empty"] = where.add(os.fdopen(os.dup(empty.fileno()), "rb")).fileno()
+    kinds["13 bytes"] = memory_fd(where, 13)
+    kinds["a page and 1"] = memory_fd(where, mmap.PAGESIZE + 1)
     kinds["eventfd"] = where.add(os.fdopen(os.eventfd(0, os.EFD_NONBLOCK), "rb")).fileno()
     return [(value, [kinds[fd] for fd in fds]) for value, fds in messages]
 
