@@ -16,9 +16,10 @@
 #include "base/parse.h"
 #include "ivshmem/peer.h"
 #include "ivshmem/registers.h"
+#include "tools/client/memory.h"
+#include "tools/client/outcome.h"
 #include "tools/shared/usage.h"
 
-#define PROGRAM "ivshmem-client"
 #define DEFAULT_ADDRESS "unix:/tmp/ivshmem_socket"
 #define COMMANDS_MAX 64
 #define WORDS_MAX 4
@@ -59,20 +60,10 @@ static const char commands_text[] =
 	"int PEER VECTOR    ring one vector of a peer\n"
 	"int PEER all       ring all vectors of a peer\n"
 	"int all            ring all vectors of all other peers\n"
+	"get OFFSET LEN     print bytes of the region (get -x: as hexadecimal digits)\n"
+	"put OFFSET TEXT    write into the region (put -x: TEXT is hexadecimal digits)\n"
+	"put OFFSET -       write standard input into the region (only with -c)\n"
 	"quit               exit\n";
-
-/*
- * The result of a command or of taking events. QUIT ends the program, and so does FAILED, except
- * for a command from standard input.
- */
-enum outcome { OUTCOME_OK, OUTCOME_FAILED, OUTCOME_QUIT };
-
-static enum outcome report_failure(const char *what, const char *why)
-{
-	fflush(stdout);
-	fprintf(stderr, PROGRAM ": %s: %s\n", what, why);
-	return OUTCOME_FAILED;
-}
 
 static enum outcome ring_vector(struct ivs_peer *peer, const struct settings *settings,
 				unsigned int id, unsigned int vector)
@@ -244,6 +235,8 @@ static enum outcome run_command(struct ivs_peer *peer, const struct settings *se
 	if (strlen(text) >= sizeof(line))
 		return report_failure("command", "too long");
 	strcpy(line, text);
+	if (memory_is_command(line))
+		return memory_run(peer, line, !settings->commands_n);
 	while (words_n < WORDS_MAX && (word = strsep(&rest, " \t\r\n")))
 		if (*word)
 			words[words_n++] = word;
@@ -504,6 +497,7 @@ int main(int argc, char **argv)
 	if (status)
 		return status < 0 ? 0 : status;
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	memory_start();
 	if (ivs_peer_open(settings.address, &settings.options, &peer, &err)) {
 		fprintf(stderr, PROGRAM ": %s\n", err.text);
 		return STATUS_FAILED;
