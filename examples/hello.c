@@ -30,6 +30,10 @@ static int send_word(struct ivs_peer *peer, unsigned int to, const char *word)
 	char *memory = ivs_peer_memory(peer, NULL);
 	int result;
 
+	if (!(ivs_peer_caps(peer) & IVS_CAP_WRITE)) {
+		fprintf(stderr, "hello: %s\n", ivs_peer_cap_reason(peer, IVS_CAP_WRITE));
+		return 1;
+	}
 	snprintf(memory, WORD_LEN, "%s", word);
 	result = ivs_peer_ring(peer, to, 0);
 	if (result) {

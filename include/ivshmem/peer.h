@@ -60,6 +60,7 @@ enum ivs_peer_error {
  * @IVS_CAP_WAIT:   the peer has vectors of its own, so it can be rung
  * @IVS_CAP_ROSTER: joins and leaves of other peers are reported
  * @IVS_CAP_CACHED: the region is mapped write-back cached, like ordinary memory
+ * @IVS_CAP_WRITE:  the region is mapped for writing, too; without it, a store raises SIGSEGV
  *
  * Every transport maps the region. With unix:, ROSTER comes from the server; otherwise it is set if
  * a server publishes a roster page in the region (ivshmem-server --roster) when the peer is opened.
@@ -70,6 +71,7 @@ enum ivs_peer_cap {
 	IVS_CAP_WAIT = 1 << 2,
 	IVS_CAP_ROSTER = 1 << 3,
 	IVS_CAP_CACHED = 1 << 4,
+	IVS_CAP_WRITE = 1 << 5,
 };
 
 /**
@@ -114,11 +116,25 @@ struct ivs_peer_options {
  * does not end before such a close(2) has returned, and if the thread cannot be created, the
  * calling thread closes.
  *
+ * If this process may only read the file of shm: or file:, or if a server's region allows reading
+ * only (an fd that is open for reading, or seals), the peer has no IVS_CAP_WRITE: check that before
+ * you write.
+ *
  * Return: 0, IVS_PEER_E_ADDRESS, _ABSENT, _AMBIGUOUS, _VECTOR, _TIMEOUT, _PROTOCOL, _SERVER_LOST,
  * _DEVICE_GONE; -errno.
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_open(const char *address, const struct ivs_peer_options *opts,
 					  struct ivs_peer **out, struct ivs_error *err);
+
+/**
+ * ivs_peer_open_read_only() - like ivs_peer_open(), but map the region for reading only
+ *
+ * With shm: and file:, permission to read the file suffices. The peer has no IVS_CAP_WRITE; with a
+ * server or a device it can still ring other peers.
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_peer_open_read_only(const char *address,
+						    const struct ivs_peer_options *opts,
+						    struct ivs_peer **out, struct ivs_error *err);
 
 /**
  * ivs_peer_close() - leave: unmap the region, close all fds, free the peer. NULL is ignored.
@@ -173,7 +189,7 @@ IVS_PUBLIC const char *ivs_peer_describe(const struct ivs_peer *peer);
 IVS_PUBLIC int ivs_peer_id(const struct ivs_peer *peer);
 
 /**
- * ivs_peer_memory() - the region, mapped for reading and writing
+ * ivs_peer_memory() - the region, mapped for reading and, with IVS_CAP_WRITE, for writing
  * @len: set to the size of the region in bytes; may be NULL
  *
  * Other peers may change any word at any time: read each word once, check it, then use it.

@@ -52,16 +52,21 @@ const char *ivs_peer_cap_reason(const struct ivs_peer *peer, enum ivs_peer_cap c
 int ivs_peer_map(struct ivs_peer *peer, int fd, uint64_t offset, uint64_t len,
 		 struct ivs_error *err)
 {
+	int access = peer->read_only ? PROT_READ : PROT_READ | PROT_WRITE;
 	void *memory;
 
 	if (!len || len > SIZE_MAX / 2)
 		return ivs_error_errno(err, EFBIG, "cannot map a region of %llu bytes",
 				       (unsigned long long)len);
-	memory = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
+	memory = mmap(NULL, len, access, MAP_SHARED, fd, (off_t)offset);
 	if (memory == MAP_FAILED)
 		return ivs_error_errno(err, errno, "cannot map the region");
 	peer->memory = memory;
 	peer->memory_len = len;
+	if (peer->read_only)
+		ivs_peer_deny(peer, IVS_CAP_WRITE, peer->read_only);
+	else
+		ivs_peer_allow(peer, IVS_CAP_WRITE);
 	return 0;
 }
 

@@ -13,6 +13,9 @@
 #include "peer/private.h"
 
 #define DEFAULT_TIMEOUT_MS 5000
+#define WHY_READ_ONLY                                                                              \
+	"the program opened the region for reading only: use ivs_peer_open() (ivshmem-client "     \
+	"without --read-only)"
 
 static const struct {
 	const char *prefix;
@@ -46,9 +49,10 @@ static void peer_describe(struct ivs_peer *peer)
 
 	if (ivs_peer_caps(peer) & IVS_CAP_WAIT)
 		snprintf(interrupts, sizeof(interrupts), "%u vectors", peer->vectors_n);
-	snprintf(peer->description, sizeof(peer->description), "%s: %s memory, %s%s%s",
-		 peer->transport->name, memory, interrupts, *peer->region ? ", region " : "",
-		 peer->region);
+	snprintf(peer->description, sizeof(peer->description), "%s: %s memory, %s%s%s%s",
+		 peer->transport->name, memory,
+		 ivs_peer_caps(peer) & IVS_CAP_WRITE ? "" : "read-only, ", interrupts,
+		 *peer->region ? ", region " : "", peer->region);
 }
 
 /* Return: the index of the transport for @address; the number of transports if none matches. */
@@ -62,8 +66,8 @@ static size_t transport_find(const char *address)
 	return i;
 }
 
-int ivs_peer_open(const char *address, const struct ivs_peer_options *opts, struct ivs_peer **out,
-		  struct ivs_error *err)
+static int peer_open(const char *address, const struct ivs_peer_options *opts,
+		     const char *read_only, struct ivs_peer **out, struct ivs_error *err)
 {
 	struct ivs_peer_options used = opts ? *opts : (struct ivs_peer_options){0};
 	size_t i = transport_find(address);
@@ -82,6 +86,7 @@ int ivs_peer_open(const char *address, const struct ivs_peer_options *opts, stru
 	peer = peer_new();
 	if (!peer)
 		return ivs_error_errno(err, ENOMEM, "cannot open %s", address);
+	peer->read_only = read_only;
 	result = transports[i].open(peer, address + strlen(transports[i].prefix), &used, err);
 	if (!result && !peer->transport->next_change)
 		result = ivs_peer_roster_open(peer, err);
@@ -97,6 +102,18 @@ int ivs_peer_open(const char *address, const struct ivs_peer_options *opts, stru
 	peer_describe(peer);
 	*out = peer;
 	return 0;
+}
+
+int ivs_peer_open(const char *address, const struct ivs_peer_options *opts, struct ivs_peer **out,
+		  struct ivs_error *err)
+{
+	return peer_open(address, opts, NULL, out, err);
+}
+
+int ivs_peer_open_read_only(const char *address, const struct ivs_peer_options *opts,
+			    struct ivs_peer **out, struct ivs_error *err)
+{
+	return peer_open(address, opts, WHY_READ_ONLY, out, err);
 }
 
 void ivs_peer_close(struct ivs_peer *peer)

@@ -31,6 +31,29 @@ static void plain_close(struct ivs_peer *peer)
 static const struct ivs_transport_ops shm_ops = {.name = "shm", .close = plain_close};
 static const struct ivs_transport_ops file_ops = {.name = "file", .close = plain_close};
 
+#define WHY_MAY_NOT_WRITE                                                                          \
+	"this user may only read the file of the region: to write, change its owner, group or "    \
+	"mode"
+
+/* Open the region for reading only if that is wanted, or if nothing else is permitted. */
+static int plain_open_region(struct ivs_peer *peer, const char *address, struct ivs_region **out,
+			     struct ivs_error *err)
+{
+	int result;
+
+	if (peer->read_only)
+		return ivs_region_open_read_only(address, out, err);
+	result = ivs_region_open(address, NULL, out, err);
+	if (result != -EACCES && result != -EPERM && result != -EROFS)
+		return result;
+	if (ivs_region_open_read_only(address, out, NULL))
+		return result; /* report that writing is not permitted */
+	peer->read_only = WHY_MAY_NOT_WRITE;
+	if (err)
+		*err->text = 0;
+	return 0;
+}
+
 static int plain_open(struct ivs_peer *peer, const struct ivs_transport_ops *ops, const char *name,
 		      const struct ivs_peer_options *opts, struct ivs_error *err)
 {
@@ -45,7 +68,7 @@ static int plain_open(struct ivs_peer *peer, const struct ivs_transport_ops *ops
 		return ivs_error_set(err, IVS_PEER_E_VECTOR, WHY_NOT "; %u vectors are wanted",
 				     opts->vectors_n);
 	snprintf(address, sizeof(address), "%s:%s", ops->name, name);
-	result = ivs_region_open(address, NULL, &region, err);
+	result = plain_open_region(peer, address, &region, err);
 	if (result == IVS_REGION_E_ABSENT)
 		return ivs_error_set(err, IVS_PEER_E_ABSENT,
 				     "there is no region %s: start the program that creates it "

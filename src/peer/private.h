@@ -23,7 +23,7 @@
 #include "ivshmem/registers.h"
 #include "peer/roster.h"
 
-#define IVS_CAPS_N 5
+#define IVS_CAPS_N 6
 #define IVS_DESCRIPTION_LEN 160
 
 /*
@@ -75,6 +75,7 @@ struct ivs_transport_ops {
  * @state:       private data of the transport
  * @why_not:     why a capability is missing, a static string; NULL if the peer has the capability.
  *               Indexed by the bit number of enum ivs_peer_cap
+ * @read_only:   why the region is mapped for reading only, a static string; NULL: also for writing
  * @id:          the peer's own id; -1: none
  * @vectors:     eventfds of the peer's own vectors; vectors are only ever added
  * @epoll_fd:    watches the fds for which enum ivs_peer_tag has tags; -1: nothing to watch
@@ -94,6 +95,7 @@ struct ivs_peer {
 	void *state;
 	unsigned int caps;
 	const char *why_not[IVS_CAPS_N];
+	const char *read_only;
 	int id;
 	void *memory;
 	size_t memory_len;
@@ -145,7 +147,11 @@ IVS_MUST_USE int ivs_peer_set_transport(struct ivs_peer *peer, const struct ivs_
 void ivs_peer_allow(struct ivs_peer *peer, enum ivs_peer_cap cap);
 void ivs_peer_deny(struct ivs_peer *peer, enum ivs_peer_cap cap, const char *why);
 
-/** ivs_peer_map() - map @len bytes of @fd from @offset as the region. Return: 0 or -errno. */
+/**
+ * ivs_peer_map() - map @len bytes of @fd from @offset as the region, for writing unless @read_only
+ *
+ * Return: 0 or -errno.
+ */
 IVS_MUST_USE int ivs_peer_map(struct ivs_peer *peer, int fd, uint64_t offset, uint64_t len,
 			      struct ivs_error *err);
 

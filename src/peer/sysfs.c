@@ -111,16 +111,15 @@ static int sysfs_map_memory(struct ivs_peer *peer, const struct ivs_pci_device *
 			    struct ivs_error *err)
 {
 	IVS_OWNED_FD fd = sysfs_open_resource(device, "resource2", err);
-	void *memory;
+	int result;
 
 	if (fd < 0)
 		return fd;
-	memory = mmap(NULL, device->memory_len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (memory == MAP_FAILED)
-		return sysfs_error(device, "resource2", err);
-	peer->memory = memory;
-	peer->memory_len = device->memory_len;
-	return 0;
+	result = ivs_peer_map(peer, fd, 0, device->memory_len, err);
+	if (!result)
+		return 0;
+	errno = -result;
+	return sysfs_error(device, "resource2", err);
 }
 
 static void sysfs_close(struct ivs_peer *peer)

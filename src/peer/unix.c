@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The transport for a host process that is a client of an ivshmem-server. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -17,6 +19,13 @@
 
 /* Maximum number of events per call: a server that keeps sending must not hold up the caller. */
 #define RECEIVE_MAX 4096
+
+#define WHY_FD                                                                                     \
+	"the server has sent the region for reading only: to write, start the server with a "      \
+	"region that clients may write"
+#define WHY_SEALS                                                                                  \
+	"the region of the server is sealed against writing: to write, start the server with "     \
+	"another region"
 
 #define DOORBELLS_DEFAULT 100000 /* if the process has no limit of fds */
 
@@ -107,6 +116,31 @@ static int unix_check_size(const struct ivs_peer *peer, const struct stat *st,
 			     page_len);
 }
 
+/* The server decides whether clients may write: an fd keeps the access with which it was opened. */
+static void unix_check_access(struct ivs_peer *peer, int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	if (peer->read_only)
+		return;
+	if (flags >= 0 && (flags & O_ACCMODE) == O_RDONLY)
+		peer->read_only = WHY_FD;
+	else if (seals >= 0 && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+		peer->read_only = WHY_SEALS;
+}
+
+/* Some errors are faults of what the server has sent. Return: IVS_CONNECTION_E_PROTOCOL, -errno. */
+static int unix_map_error(const struct ivs_peer *peer, int result, struct ivs_error *err)
+{
+	if (result != -EACCES && result != -EPERM && result != -EBADF && result != -ENODEV)
+		return result;
+	return ivs_error_set(err, IVS_CONNECTION_E_PROTOCOL,
+			     "the region of the server at %s cannot be mapped for reading%s: %s",
+			     unix_state(peer)->connection.addr.sun_path,
+			     peer->read_only ? "" : " and writing", strerrordesc_np(-result));
+}
+
 /* Return: 0, IVS_CONNECTION_E_PROTOCOL, -errno. */
 static int unix_take_region(struct ivs_peer *peer, int fd, struct ivs_error *err)
 {
@@ -122,10 +156,12 @@ static int unix_take_region(struct ivs_peer *peer, int fd, struct ivs_error *err
 	result = unix_check_size(peer, &st, err);
 	if (result)
 		return result;
+	unix_check_access(peer, fd);
 	result = ivs_peer_map(peer, fd, 0, (uint64_t)st.st_size, err);
-	if (!result)
-		ivs_peer_roster_note(peer, fd);
-	return result;
+	if (result)
+		return unix_map_error(peer, result, err);
+	ivs_peer_roster_note(peer, fd);
+	return 0;
 }
 
 /* Wait until all fds are closed; if that takes too long, do not wait again before it is done. */

@@ -146,8 +146,10 @@ static int open_path_error(const struct ivs_region *region, int errnum, struct i
 	case ELOOP:
 		return error_link(region, err);
 	case EACCES:
-		return ivs_error_set(err, -EACCES, "cannot open %s: Permission denied: %s",
-				     region->path, ivs_access_explain(region->path, wanted, why));
+		return ivs_error_set(err, -EACCES, "cannot open %s for %s: Permission denied: %s",
+				     region->path,
+				     region->read_only ? "reading" : "reading and writing",
+				     ivs_access_explain(region->path, wanted, why));
 	case ENOENT:
 		return error_no_directory(region, err);
 	default:

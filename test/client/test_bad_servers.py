@@ -51,6 +51,9 @@ BAD_SERVERS = {
     "empty memory": (GREETING[:2] + [(-1, ["empty"])], "has 0 bytes, which is not a whole number"),
     "13 bytes of memory": (GREETING[:2] + [(-1, ["13 bytes"])], "has 13 bytes, which is not a"),
     "a page and a byte": (GREETING[:2] + [(-1, ["a page and 1"])], "bytes, which is not a whole"),
+    "memory for writing only": (GREETING[:2] + [(-1, ["write only"])],
+                                "cannot be mapped for reading and writing: Permission denied"),
+    "memory is a path": (GREETING[:2] + [(-1, ["path"])], "neither memory nor a file"),
     "memory is an eventfd": (GREETING[:2] + [(-1, ["eventfd"])], "neither memory nor a file"),
     "memory is a pipe": (GREETING[:2] + [(-1, ["pipe"])], "neither memory nor a file"),
     "second memory": (GREETING[:3] + [(-1, ["memory"])], "has an id that is not from 0 to 65535"),
@@ -66,6 +69,10 @@ def real_fds(where, messages):
     kinds = {"memory": memory_fd(where), "pipe": pipe_fd(where)}
     with open(where.dir / "empty", "w+b") as empty:
         kinds["empty"] = where.add(os.fdopen(os.dup(empty.fileno()), "rb")).fileno()
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as named:
+        named.truncate(1 << 20)
+        kinds["write only"] = where.add(os.fdopen(os.open(named.name, os.O_WRONLY), "wb")).fileno()
+        kinds["path"] = where.add(os.fdopen(os.open(named.name, os.O_PATH), "rb")).fileno()
     kinds["13 bytes"] = memory_fd(where, 13)
     kinds["a page and 1"] = memory_fd(where, mmap.PAGESIZE + 1)
     kinds["eventfd"] = where.add(os.fdopen(os.eventfd(0, os.EFD_NONBLOCK), "rb")).fileno()

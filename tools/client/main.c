@@ -25,6 +25,7 @@
 #define WORDS_MAX 4
 #define LINE_LEN 256
 #define OPTION_ANY_FILE_SYSTEM 256 /* no letter */
+#define OPTION_READ_ONLY 257	   /* no letter */
 #define EVENTS_MAX 1024		   /* events taken at a time; commands are read in between */
 
 struct settings {
@@ -32,6 +33,7 @@ struct settings {
 	const char *commands[COMMANDS_MAX];
 	unsigned int commands_n;
 	bool verbose;
+	bool read_only;
 	struct ivs_peer_options options;
 };
 
@@ -45,6 +47,8 @@ static const char help_text[] =
 	"                         /dev/ivshmemN\n"
 	"  -c, --command COMMAND  run the command and exit; may be repeated\n"
 	"      --any-file-system  accept a region that is neither memory nor on a local disk\n"
+	"      --read-only        map the region for reading only; reading its file is permission\n"
+	"                         enough\n"
 	"  -v, --verbose          also print this peer's id, joins, leaves, and doorbells sent\n"
 	"  -V, --version          print the version and exit\n"
 	"  -h, --help             print this help and exit\n"
@@ -149,6 +153,7 @@ static void dump_caps(const struct ivs_peer *peer)
 		{IVS_CAP_WAIT, "wait"},
 		{IVS_CAP_ROSTER, "roster"},
 		{IVS_CAP_CACHED, "cached memory"},
+		{IVS_CAP_WRITE, "write"},
 	};
 
 	for (unsigned int i = 0; i < sizeof(caps) / sizeof(*caps); i++) {
@@ -439,6 +444,9 @@ static int take_option(void *context, int option, const char *value)
 	case OPTION_ANY_FILE_SYSTEM:
 		settings->options.any_file_system = true;
 		return 0;
+	case OPTION_READ_ONLY:
+		settings->read_only = true;
+		return 0;
 	case 'c':
 		if (settings->commands_n == COMMANDS_MAX) {
 			fprintf(stderr, PROGRAM ": more than %d commands: use standard input\n",
@@ -461,6 +469,7 @@ static int parse_arguments(struct settings *settings, int argc, char **argv)
 		{"address", required_argument, NULL, 'a'},
 		{"command", required_argument, NULL, 'c'},
 		{"any-file-system", no_argument, NULL, OPTION_ANY_FILE_SYSTEM},
+		{"read-only", no_argument, NULL, OPTION_READ_ONLY},
 		{"verbose", no_argument, NULL, 'v'},
 		{"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},
@@ -483,6 +492,13 @@ static void print_opened(const struct ivs_peer *peer)
 	       ivs_peer_transport(peer), ivs_peer_vectors(peer), ivs_size_text(len, size));
 }
 
+static int open_peer(const struct settings *settings, struct ivs_peer **peer, struct ivs_error *err)
+{
+	if (settings->read_only)
+		return ivs_peer_open_read_only(settings->address, &settings->options, peer, err);
+	return ivs_peer_open(settings->address, &settings->options, peer, err);
+}
+
 int main(int argc, char **argv)
 {
 	static struct settings settings = {.address = DEFAULT_ADDRESS};
@@ -498,7 +514,7 @@ int main(int argc, char **argv)
 		return status < 0 ? 0 : status;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	memory_start();
-	if (ivs_peer_open(settings.address, &settings.options, &peer, &err)) {
+	if (open_peer(&settings, &peer, &err)) {
 		fprintf(stderr, PROGRAM ": %s\n", err.text);
 		return STATUS_FAILED;
 	}

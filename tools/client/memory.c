@@ -283,6 +283,8 @@ static enum outcome command_put(struct ivs_peer *peer, char *rest, bool input_ta
 
 	if (outcome != OUTCOME_OK)
 		return outcome;
+	if (!(ivs_peer_caps(peer) & IVS_CAP_WRITE))
+		return report_failure("put", ivs_peer_cap_reason(peer, IVS_CAP_WRITE));
 	writer.at = command.at;
 	writer.left = command.room;
 	if (!*command.rest)

@@ -61,6 +61,11 @@ static void reason_cached(struct conform *c)
 	reason(c, IVS_CAP_CACHED);
 }
 
+static void reason_write(struct conform *c)
+{
+	reason(c, IVS_CAP_WRITE);
+}
+
 static void reason_stays(struct conform *c)
 {
 	for (unsigned int cap = 1; cap <= CAPS_ALL; cap <<= 1) {
@@ -179,6 +184,7 @@ const struct conform_case about_cases[] = {
 	{"about: why it cannot wait", reason_wait},
 	{"about: why it has no roster", reason_roster},
 	{"about: why its memory is not cached", reason_cached},
+	{"about: why its memory cannot be written", reason_write},
 	{"about: a reason is always the same string", reason_stays},
 	{"about: the description begins with the transport", describe},
 	{"about: the description has the kind of memory", describe_memory},

@@ -21,7 +21,7 @@
 #define LONG_MS 10000  /* how long to wait for an event that must arrive: machines may be slow */
 #define QUIET_MS 100   /* how long to check that no event arrives; a doorbell takes under 1 ms */
 #define SHORT_MS 50    /* timeout of cases that measure how long a call waits */
-#define CAPS_ALL 0x1fu /* IVS_CAP_* */
+#define CAPS_ALL 0x3fu /* IVS_CAP_* */
 
 /**
  * struct conform - the argument of a case

@@ -23,18 +23,19 @@
 #include "conform.h"
 
 #define CASE_S 60
+#define HOST_CAPS (IVS_CAP_CACHED | IVS_CAP_WRITE) /* also of the driver */
 
 static const struct {
 	const char *transport;
 	unsigned int caps;
 	bool device;
 } transports[] = {
-	{"unix", IVS_CAP_ID | IVS_CAP_RING | IVS_CAP_WAIT | IVS_CAP_ROSTER | IVS_CAP_CACHED, false},
-	{"shm", IVS_CAP_CACHED, false},
-	{"file", IVS_CAP_CACHED, false},
-	{"driver", IVS_CAP_ID | IVS_CAP_RING | IVS_CAP_WAIT | IVS_CAP_CACHED, true},
-	{"vfio", IVS_CAP_ID | IVS_CAP_RING | IVS_CAP_WAIT, true},
-	{"sysfs", IVS_CAP_ID | IVS_CAP_RING, true},
+	{"unix", HOST_CAPS | IVS_CAP_ID | IVS_CAP_RING | IVS_CAP_WAIT | IVS_CAP_ROSTER, false},
+	{"shm", HOST_CAPS, false},
+	{"file", HOST_CAPS, false},
+	{"driver", HOST_CAPS | IVS_CAP_ID | IVS_CAP_RING | IVS_CAP_WAIT, true},
+	{"vfio", IVS_CAP_ID | IVS_CAP_RING | IVS_CAP_WAIT | IVS_CAP_WRITE, true},
+	{"sysfs", IVS_CAP_ID | IVS_CAP_RING | IVS_CAP_WRITE, true},
 };
 
 static const struct conform_case *const groups[] = {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The region has the right size, and two peers see the same data everywhere in it. */
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 #include "conform.h"
@@ -214,6 +215,64 @@ static void two_mappings(struct conform *c)
 	       "two peers of one process see different things");
 }
 
+static bool reopen_read_only(struct conform *c)
+{
+	struct ivs_error err;
+	int result;
+
+	conform_close(c);
+	result = ivs_peer_open_read_only(c->address, NULL, &c->peer, &err);
+	if (result) {
+		c->peer = NULL;
+		conform_fail(c, "opening for reading only: %s: %s", conform_result(result),
+			     err.text);
+		return false;
+	}
+	c->memory = ivs_peer_memory(c->peer, NULL);
+	return true;
+}
+
+static void handle_fault(int signo)
+{
+	(void)signo;
+	raise(SIGKILL);
+}
+
+/* A signal that is handled causes no line in a guest's kernel log. */
+static void store_a_byte(struct conform *c)
+{
+	signal(SIGSEGV, handle_fault);
+	*(volatile uint8_t *)(c->memory + SCRATCH_AT) = 1;
+}
+
+/* The kernel stops a store at the instruction that makes it, whatever the transport. */
+static void read_only(struct conform *c)
+{
+	uint64_t first;
+	const char *why;
+	int signo;
+
+	pattern_write(c->memory + SCRATCH_AT, LENGTH, 60);
+	EXPECT_OK(reopen_read_only(c));
+	EXPECT(c, ivs_peer_caps(c->peer) == (c->expected & ~(unsigned int)IVS_CAP_WRITE),
+	       "caps 0x%x", ivs_peer_caps(c->peer));
+	why = ivs_peer_cap_reason(c->peer, IVS_CAP_WRITE);
+	EXPECT(c, why && strstr(why, "reading only"), "the reason: %s", why ? why : "none");
+	EXPECT(c, strstr(ivs_peer_describe(c->peer), "read-only"), "described as %s",
+	       ivs_peer_describe(c->peer));
+	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, LENGTH, 60, &first),
+	       "what was written before is not there");
+	signo = conform_in_child(c, store_a_byte);
+	EXPECT(c, signo == SIGKILL, "a store raises no SIGSEGV: signal %d", signo);
+	if (can(c, IVS_CAP_RING))
+		EXPECT_RESULT(c, ivs_peer_ring(c->peer, (unsigned int)c->partner, 0), 0);
+	EXPECT_OK(conform_reopen(c, NULL));
+	if (can(c, IVS_CAP_RING))
+		EXPECT_OK(ask_rung(c, 0)); /* not before, because a question is a store */
+	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, LENGTH, 60, &first),
+	       "the store has reached the region");
+}
+
 const struct conform_case memory_cases[] = {
 	{"memory: as large as the region is", size},
 	{"memory: as large as the partner's", size_of_partner},
@@ -234,5 +293,6 @@ const struct conform_case memory_cases[] = {
 	{"memory: 1 MiB with memcpy() there and back", copied},
 	{"memory: stays when the peer is closed", stays_when_closed},
 	{"memory: two peers of one process see the same", two_mappings},
+	{"memory: opened for reading only", read_only},
 	{0},
 };

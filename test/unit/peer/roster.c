@@ -94,7 +94,7 @@ Test(peer_roster, without_a_page_there_is_no_roster)
 
 	open_peer();
 	cr_expect_eq(ivs_peer_usable_len(peer), LEN);
-	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED);
+	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED | IVS_CAP_WRITE);
 	cr_expect_eq(ivs_peer_fd(peer), -1);
 	cr_expect_eq(ivs_peer_next(peer, 0, &event), IVS_PEER_E_UNSUPPORTED);
 	cr_expect_eq(ivs_peer_read_roster(peer, &info, NULL, 0), IVS_PEER_E_ABSENT);
@@ -120,7 +120,7 @@ Test(peer_roster, peers_that_joined_earlier_and_later)
 	join(3, 2);
 	join(9, 1);
 	open_peer();
-	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_ROSTER | IVS_CAP_CACHED);
+	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_ROSTER | IVS_CAP_CACHED | IVS_CAP_WRITE);
 	cr_expect_null(ivs_peer_cap_reason(peer, IVS_CAP_ROSTER));
 	cr_expect_eq(ivs_peer_roster(peer, ids, 4), 0, "nothing has been reported yet");
 	expect(0, IVS_EVENT_JOIN, 3);
@@ -195,7 +195,7 @@ Test(peer_roster, the_end_of_a_server_and_the_next_server)
 	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
 	expect(0, IVS_EVENT_SERVER_LOST, 0);
 	expect_nothing();
-	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED);
+	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED | IVS_CAP_WRITE);
 	cr_expect_not_null(strstr(ivs_peer_cap_reason(peer, IVS_CAP_ROSTER), "has exited"));
 	cr_expect_eq(ivs_peer_vectors_of(peer, 3), 2);
 	open_page(100);
@@ -203,7 +203,7 @@ Test(peer_roster, the_end_of_a_server_and_the_next_server)
 	expect(0, IVS_EVENT_LEAVE, 3);
 	expect(0, IVS_EVENT_JOIN, 3);
 	expect_nothing();
-	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_ROSTER | IVS_CAP_CACHED);
+	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_ROSTER | IVS_CAP_CACHED | IVS_CAP_WRITE);
 }
 
 Test(peer_roster, peers_of_a_server_that_has_ended_are_not_reported)
@@ -216,7 +216,7 @@ Test(peer_roster, peers_of_a_server_that_has_ended_are_not_reported)
 	ivs_roster_page_writer_finish(page);
 	cr_assert_eq(ivs_roster_page_writer_flush(page), 0);
 	open_peer();
-	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED);
+	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED | IVS_CAP_WRITE);
 	expect_nothing();
 	cr_expect_eq(ivs_peer_usable_len(peer), LEN - 4096);
 	cr_assert_eq(ivs_peer_read_roster(peer, &info, &one, 1), 0);
