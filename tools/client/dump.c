@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tools/client/dump.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/parse.h"
+#include "ivshmem/registers.h"
+
+static void dump_caps(const struct ivs_peer *peer)
+{
+	static const struct {
+		enum ivs_peer_cap cap;
+		const char *name;
+	} caps[] = {
+		{IVS_CAP_ID, "id"},
+		{IVS_CAP_RING, "ring"},
+		{IVS_CAP_WAIT, "wait"},
+		{IVS_CAP_ROSTER, "roster"},
+		{IVS_CAP_CACHED, "cached memory"},
+		{IVS_CAP_WRITE, "write"},
+	};
+
+	for (unsigned int i = 0; i < sizeof(caps) / sizeof(*caps); i++) {
+		const char *why = ivs_peer_cap_reason(peer, caps[i].cap);
+
+		if (why)
+			printf("no %s: %s\n", caps[i].name, why);
+	}
+}
+
+/* Print the header of the roster page. dump_peer() prints the peers. */
+static void dump_roster_page(struct ivs_peer *peer)
+{
+	struct ivs_roster_info page;
+	int result = ivs_peer_read_roster(peer, &page, NULL, 0);
+
+	if (result == IVS_PEER_E_BUSY)
+		printf("roster      page in the region, half-written: its server was killed\n");
+	if (result)
+		return;
+	printf("roster      page in the region: generation %" PRIu64
+	       ", %u connected, %u listed%s\n",
+	       page.generation, page.peers_n, page.listed_n,
+	       page.maintained ? "" : "; its server has ended");
+}
+
+enum outcome dump_peer(struct ivs_peer *peer)
+{
+	static unsigned int ids[IVS_ID_MAX + 1];
+	unsigned int n = ivs_peer_roster(peer, ids, IVS_ID_MAX + 1);
+	char size[IVS_SIZE_TEXT_LEN];
+	size_t len;
+
+	ivs_peer_memory(peer, &len);
+	printf("transport   %s\n", ivs_peer_describe(peer));
+	if (ivs_peer_usable_len(peer) < len)
+		printf("region      %s, of which the last %zu KiB are reserved\n",
+		       ivs_size_text(len, size), (len - ivs_peer_usable_len(peer)) / 1024);
+	else
+		printf("region      %s\n", ivs_size_text(len, size));
+	if (ivs_peer_id(peer) >= 0)
+		printf("peer %5d  %u vectors (this one)\n", ivs_peer_id(peer),
+		       ivs_peer_vectors(peer));
+	for (unsigned int i = 0; i < n; i++)
+		printf("peer %5u  %u vectors\n", ids[i], ivs_peer_vectors_of(peer, ids[i]));
+	dump_roster_page(peer);
+	dump_caps(peer);
+	return OUTCOME_OK;
+}
