@@ -50,6 +50,10 @@ static void show(struct loop *loop, const struct ivs_event *event)
 	case IVS_EVENT_SERVER_LOST:
 		printf("the server is gone; known doorbells continue to work\n");
 		break;
+	case IVS_EVENT_REGION:
+		printf("the region's name or size has changed (0x%x)\n",
+		       ivs_peer_region_changes(loop->peer));
+		break;
 	}
 }
 
@@ -132,7 +136,7 @@ static int run(struct loop *loop, int timer)
 	};
 	int status = 0;
 
-	if (fds[PEER].fd < 0)
+	if (!(ivs_peer_caps(loop->peer) & (IVS_CAP_WAIT | IVS_CAP_ROSTER)))
 		return fail(ivs_peer_cap_reason(loop->peer, IVS_CAP_WAIT));
 	printf("I am peer %d (%s), %u vectors\n", ivs_peer_id(loop->peer),
 	       ivs_peer_transport(loop->peer), ivs_peer_vectors(loop->peer));

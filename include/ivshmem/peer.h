@@ -209,6 +209,31 @@ IVS_PUBLIC void *ivs_peer_memory(const struct ivs_peer *peer, size_t *len);
  */
 IVS_PUBLIC size_t ivs_peer_usable_len(const struct ivs_peer *peer);
 
+/**
+ * enum ivs_region_change - how the region's file differs from what the peer has opened
+ * @IVS_REGION_NAME_LOST: the file's name was removed, renamed or replaced, so that processes which
+ *                        open the name now get another region, or none
+ * @IVS_REGION_SHRUNK:    the file is shorter than the mapping: accesses to lost pages raise SIGBUS
+ * @IVS_REGION_GROWN:     the file is longer than the mapping
+ */
+enum ivs_region_change {
+	IVS_REGION_NAME_LOST = 1 << 0,
+	IVS_REGION_SHRUNK = 1 << 1,
+	IVS_REGION_GROWN = 1 << 2,
+};
+
+/**
+ * ivs_peer_region_changes() - how the region's file has changed since the peer was opened
+ *
+ * The memory stays mapped, and peers that have the same file continue to share it; but processes
+ * that open the region by its name do not get the same memory. Asks the kernel, and waits for no
+ * other process.
+ *
+ * Return: enum ivs_region_change values, or-ed. Always 0 in a guest, for a server's region that is
+ * sealed, and for one that only any_file_system admits.
+ */
+IVS_PUBLIC unsigned int ivs_peer_region_changes(const struct ivs_peer *peer);
+
 /** ivs_peer_vectors() - number of the peer's own vectors, which are numbered from 0 */
 IVS_PUBLIC unsigned int ivs_peer_vectors(const struct ivs_peer *peer);
 
@@ -298,12 +323,14 @@ IVS_PUBLIC void ivs_peer_stop(struct ivs_peer *peer);
  *                         joins and leaves are reported. The memory and the known doorbells
  *                         continue to work. Reported once; with a roster page, once for each server
  *                         that exits.
+ * @IVS_EVENT_REGION:      the value of ivs_peer_region_changes() has changed
  */
 enum ivs_event_type {
 	IVS_EVENT_DOORBELL = 1,
 	IVS_EVENT_JOIN,
 	IVS_EVENT_LEAVE,
 	IVS_EVENT_SERVER_LOST,
+	IVS_EVENT_REGION,
 };
 
 struct ivs_event {
@@ -326,8 +353,10 @@ struct ivs_event {
  * it is called and every 100 ms while it waits. The page also lists peers without vectors, which
  * are reported with @vectors_n 0; a server does not announce such peers to its clients.
  *
- * Return: 0, IVS_PEER_E_TIMEOUT, _UNSUPPORTED (the transport has neither vectors nor joins nor a
- * device that can be unplugged), _DEVICE_GONE, _STOPPED; -errno (-EINTR: a signal arrived).
+ * With unix:, shm: and file:, a change of the region's file is noticed within a second.
+ *
+ * Return: 0, IVS_PEER_E_TIMEOUT, _UNSUPPORTED (the transport has neither vectors nor joins, nor a
+ * region or device that can change), _DEVICE_GONE, _STOPPED; -errno (-EINTR: a signal arrived).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_peer_next(struct ivs_peer *peer, int timeout_ms,
 					  struct ivs_event *event);
@@ -337,7 +366,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_next(struct ivs_peer *peer, int timeout_ms,
  *
  * Owned by @peer. When it is readable, call ivs_peer_next() with timeout 0 until it returns
  * IVS_PEER_E_TIMEOUT, which may be the first result. If joins and leaves come from a roster page,
- * the fd becomes readable every 100 ms.
+ * the fd becomes readable every 100 ms; if the region's file can change, every second.
  *
  * Return: the fd; -1 if ivs_peer_next() would return IVS_PEER_E_UNSUPPORTED.
  */

@@ -36,6 +36,7 @@ static struct ivs_peer *peer_new(void)
 	peer->pending_fd = -1;
 	peer->stop_fd = -1;
 	peer->gone_fd = -1;
+	peer->file = (struct ivs_peer_region)IVS_PEER_REGION_INIT;
 	peer->roster.timer_fd = -1;
 	peer->roster.reader.own_id = -1;
 	pthread_mutex_init(&peer->lock, NULL);
@@ -124,6 +125,7 @@ void ivs_peer_close(struct ivs_peer *peer)
 		peer->transport->close(peer);
 	free(peer->state);
 	ivs_peer_roster_close(peer);
+	ivs_peer_region_close(peer);
 	if (peer->memory)
 		munmap(peer->memory, peer->memory_len);
 	for (unsigned int i = 0; i < peer->vectors_n; i++)

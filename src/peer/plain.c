@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The transports for a host process that maps a plain region, without ids or doorbells. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "ivshmem/region.h"
 #include "peer/private.h"
 
@@ -54,6 +56,17 @@ static int plain_open_region(struct ivs_peer *peer, const char *address, struct 
 	return 0;
 }
 
+static int plain_watch(struct ivs_peer *peer, const struct ivs_region *region,
+		       struct ivs_error *err)
+{
+	IVS_OWNED_FD fd = fcntl(ivs_region_fd(region), F_DUPFD_CLOEXEC, 0);
+	int result = fd < 0 ? -errno : 0;
+
+	if (!result)
+		result = ivs_peer_region_open(peer, &fd, ivs_region_path(region));
+	return result ? ivs_error_errno(err, -result, "cannot watch the region") : 0;
+}
+
 static int plain_open(struct ivs_peer *peer, const struct ivs_transport_ops *ops, const char *name,
 		      const struct ivs_peer_options *opts, struct ivs_error *err)
 {
@@ -77,6 +90,8 @@ static int plain_open(struct ivs_peer *peer, const struct ivs_transport_ops *ops
 	if (result)
 		return plain_result(result);
 	result = ivs_peer_map(peer, ivs_region_fd(region), 0, ivs_region_size(region), err);
+	if (!result)
+		result = plain_watch(peer, region, err);
 	ivs_region_close(region);
 	ivs_peer_allow(peer, IVS_CAP_CACHED);
 	ivs_peer_deny(peer, IVS_CAP_ID, WHY_NOT);

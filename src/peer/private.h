@@ -6,6 +6,7 @@
  *   pci.c                                    selects the transport for a guest's device
  *   unix.c plain.c driver.c vfio.c sysfs.c   the transports, with their private data
  *   pci_choice.c pci_advice.c node_advice.c  which device is meant, and what to do about it
+ *   region.c                                 changes of the region's file
  *   roster.c                                 joins and leaves from the roster page
  *   bar0.c pci_device.c                      access to a guest's device
  *   closing.c                                 closing what a server has sent
@@ -21,6 +22,7 @@
 #include "ivshmem/driver.h"
 #include "ivshmem/peer.h"
 #include "ivshmem/registers.h"
+#include "peer/region.h"
 #include "peer/roster.h"
 
 #define IVS_CAPS_N 6
@@ -35,6 +37,7 @@ enum ivs_peer_tag {
 	IVS_TAG_SERVER = IVS_VECTOR_MAX + 1,
 	IVS_TAG_PENDING,
 	IVS_TAG_TIMER,
+	IVS_TAG_REGION,
 	IVS_TAG_STOP,
 	IVS_TAG_GONE,
 };
@@ -78,6 +81,7 @@ struct ivs_transport_ops {
  * @read_only:   why the region is mapped for reading only, a static string; NULL: also for writing
  * @id:          the peer's own id; -1: none
  * @vectors:     eventfds of the peer's own vectors; vectors are only ever added
+ * @file:        the file of @memory, on the host
  * @epoll_fd:    watches the fds for which enum ivs_peer_tag has tags; -1: nothing to watch
  * @pending_fd:  an eventfd, readable while joins or leaves remain to be reported; -1 if the peer
  *               does not report any
@@ -99,6 +103,7 @@ struct ivs_peer {
 	int id;
 	void *memory;
 	size_t memory_len;
+	struct ivs_peer_region file;
 	int *vectors;
 	unsigned int vectors_n;
 	unsigned int vectors_max;

@@ -141,27 +141,37 @@ static int unix_map_error(const struct ivs_peer *peer, int result, struct ivs_er
 			     peer->read_only ? "" : " and writing", strerrordesc_np(-result));
 }
 
+/* Take over the region's file, unless its file system could make a question about it wait. */
+static int unix_watch_region(struct ivs_peer *peer, int *fd, struct ivs_error *err)
+{
+	int result = 0;
+
+	if (!unix_state(peer)->any_file_system || ivs_received_is_memory(*fd))
+		result = ivs_peer_region_open(peer, fd, NULL);
+	return result ? ivs_error_errno(err, -result, "cannot watch the region") : 0;
+}
+
 /* Return: 0, IVS_CONNECTION_E_PROTOCOL, -errno. */
-static int unix_take_region(struct ivs_peer *peer, int fd, struct ivs_error *err)
+static int unix_take_region(struct ivs_peer *peer, int *fd, struct ivs_error *err)
 {
 	struct stat st;
 	int result = 0;
 
 	if (!unix_state(peer)->any_file_system)
-		result = unix_check_region(peer, fd, err);
+		result = unix_check_region(peer, *fd, err);
 	if (result)
 		return result;
-	if (fstat(fd, &st))
+	if (fstat(*fd, &st))
 		return ivs_error_errno(err, errno, "cannot query the size of the region");
 	result = unix_check_size(peer, &st, err);
 	if (result)
 		return result;
-	unix_check_access(peer, fd);
-	result = ivs_peer_map(peer, fd, 0, (uint64_t)st.st_size, err);
+	unix_check_access(peer, *fd);
+	result = ivs_peer_map(peer, *fd, 0, (uint64_t)st.st_size, err);
 	if (result)
 		return unix_map_error(peer, result, err);
-	ivs_peer_roster_note(peer, fd);
-	return 0;
+	ivs_peer_roster_note(peer, *fd);
+	return unix_watch_region(peer, fd, err);
 }
 
 /* Wait until all fds are closed; if that takes too long, do not wait again before it is done. */
@@ -223,7 +233,7 @@ static int unix_take_event(struct ivs_peer *peer, struct ivs_connection_event *e
 		peer->id = (int)event->id;
 		break;
 	case IVS_CONNECTION_REGION:
-		result = unix_take_region(peer, event->fd, err);
+		result = unix_take_region(peer, &event->fd, err);
 		break;
 	case IVS_CONNECTION_VECTOR:
 		result = unix_take_vector(peer, &event->fd, err);
@@ -354,6 +364,7 @@ static void unix_close(struct ivs_peer *peer)
 	ivs_connection_deinit(&state->connection);
 	for (unsigned int i = 0; i < peer->vectors_n; i++)
 		ivs_dispose(state->connection.disposal, &peer->vectors[i]);
+	ivs_dispose(state->connection.disposal, &peer->file.fd);
 	(void)ivs_closing_wait(state->closing,
 			       ivs_clock_deadline(opened ? state->timeout_ms : LATE_MS));
 	ivs_closing_free(state->closing);

@@ -141,6 +141,8 @@ static int peer_handle_event(struct ivs_peer *peer, uint32_t tag, struct ivs_eve
 		result = ivs_eventfd_take(peer->roster.timer_fd);
 		return result < 0 ? result : ivs_peer_roster_update(peer);
 	}
+	if (tag == IVS_TAG_REGION)
+		return ivs_peer_region_report(peer, event);
 	if (tag == IVS_TAG_STOP)
 		return 0;
 	if (tag != IVS_TAG_SERVER && tag != IVS_TAG_PENDING) {

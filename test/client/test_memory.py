@@ -150,20 +150,33 @@ def test_get_does_not_send_control_characters_to_a_terminal(place, region):
     assert os.read(ours, 100) == b"a\\x1b[2J\\x5c\\x0a\r\n"
 
 
-@pytest.mark.parametrize("command", ["get 0 1M", "put 1020K x", "dump"])
+LOST = "a process has truncated the region: these pages do not exist any more"
+
+
+@pytest.mark.parametrize("command", ["get 0 1M", "put 1020K x"])
 def test_lost_pages_are_an_error(place, region, command):
-    """If the region has been truncated, get and put fail, and dump, which reads the end of the
-    region, ends the client: with a message and status 1, not with SIGBUS."""
+    """If the region has been truncated, get and put fail with a message instead of by SIGBUS."""
     client = place.start(place.client_program, "-a", f"shm:{place.shm}", stdin=subprocess.PIPE)
     client.write("get -x 1 1\n")
     client.out.wait("01")
     os.truncate(region, 4096)
     client.write(f"{command}\nget -x 2 1\n")
-    client.err.wait("a process has truncated the region: these pages do not exist any more")
-    if command != "dump":
-        client.out.wait("02")
+    client.err.wait(f"{command[:3]}: {LOST}")
+    client.out.wait("02")
     client.popen.stdin.close()
     assert client.wait() == 1
+
+
+def test_lost_roster_page_ends_the_client(place):
+    """If a client loses the roster page, which the library reads, it ends with a message and status
+    1, not with SIGBUS."""
+    place.server("-n", "1", "-l", "1M", "--roster")
+    client = place.start(place.client_program, "-a", f"shm:{place.shm}", stdin=subprocess.PIPE)
+    client.write("get -x 0 1\n")
+    client.out.wait("00")
+    os.truncate(place.shm_path, 4096)
+    assert client.wait() == 1
+    assert f"ivshmem-client: the region: {LOST}" in client.err.text()
 
 
 def test_bytes_travel_between_clients_of_a_server(place):

@@ -6,6 +6,7 @@
 
 #include "base/parse.h"
 #include "ivshmem/registers.h"
+#include "region/watch.h"
 
 static void dump_caps(const struct ivs_peer *peer)
 {
@@ -29,6 +30,24 @@ static void dump_caps(const struct ivs_peer *peer)
 	}
 }
 
+static void dump_region(const struct ivs_peer *peer)
+{
+	unsigned int changes = ivs_peer_region_changes(peer);
+	char size[IVS_SIZE_TEXT_LEN];
+	size_t len;
+
+	ivs_peer_memory(peer, &len);
+	if (ivs_peer_usable_len(peer) < len)
+		printf("region      %s, of which the last %zu KiB are reserved\n",
+		       ivs_size_text(len, size), (len - ivs_peer_usable_len(peer)) / 1024);
+	else
+		printf("region      %s\n", ivs_size_text(len, size));
+	for (unsigned int i = 0; i < IVS_REGION_CHANGES_N; i++) {
+		if (changes & 1U << i)
+			printf("changed     %s\n", ivs_region_change_text(i));
+	}
+}
+
 /* Print the header of the roster page. dump_peer() prints the peers. */
 static void dump_roster_page(struct ivs_peer *peer)
 {
@@ -49,22 +68,16 @@ enum outcome dump_peer(struct ivs_peer *peer)
 {
 	static unsigned int ids[IVS_ID_MAX + 1];
 	unsigned int n = ivs_peer_roster(peer, ids, IVS_ID_MAX + 1);
-	char size[IVS_SIZE_TEXT_LEN];
-	size_t len;
 
-	ivs_peer_memory(peer, &len);
 	printf("transport   %s\n", ivs_peer_describe(peer));
-	if (ivs_peer_usable_len(peer) < len)
-		printf("region      %s, of which the last %zu KiB are reserved\n",
-		       ivs_size_text(len, size), (len - ivs_peer_usable_len(peer)) / 1024);
-	else
-		printf("region      %s\n", ivs_size_text(len, size));
+	dump_region(peer);
 	if (ivs_peer_id(peer) >= 0)
 		printf("peer %5d  %u vectors (this one)\n", ivs_peer_id(peer),
 		       ivs_peer_vectors(peer));
 	for (unsigned int i = 0; i < n; i++)
 		printf("peer %5u  %u vectors\n", ids[i], ivs_peer_vectors_of(peer, ids[i]));
-	dump_roster_page(peer);
+	if (!(ivs_peer_region_changes(peer) & IVS_REGION_SHRUNK)) /* the page may be lost */
+		dump_roster_page(peer);
 	dump_caps(peer);
 	return OUTCOME_OK;
 }

@@ -15,6 +15,7 @@
 #include "base/parse.h"
 #include "ivshmem/peer.h"
 #include "ivshmem/registers.h"
+#include "region/watch.h"
 #include "tools/client/dump.h"
 #include "tools/client/memory.h"
 #include "tools/client/outcome.h"
@@ -197,7 +198,20 @@ static enum outcome run_command(struct ivs_peer *peer, const struct settings *se
 	return report_failure(words[0], "unknown command: try help");
 }
 
-static void print_event(const struct settings *settings, const struct ivs_event *event)
+static void report_region(const struct ivs_peer *peer)
+{
+	unsigned int changes = ivs_peer_region_changes(peer);
+
+	for (unsigned int i = 0; i < IVS_REGION_CHANGES_N; i++) {
+		if (changes & 1U << i)
+			fprintf(stderr, PROGRAM ": the region: %s\n", ivs_region_change_text(i));
+	}
+	if (!changes)
+		fprintf(stderr, PROGRAM ": the region has its name and its size again\n");
+}
+
+static void print_event(const struct ivs_peer *peer, const struct settings *settings,
+			const struct ivs_event *event)
 {
 	switch (event->type) {
 	case IVS_EVENT_DOORBELL:
@@ -210,6 +224,9 @@ static void print_event(const struct settings *settings, const struct ivs_event 
 	case IVS_EVENT_LEAVE:
 		if (settings->verbose)
 			printf("peer %u left\n", event->id);
+		break;
+	case IVS_EVENT_REGION:
+		report_region(peer);
 		break;
 	case IVS_EVENT_SERVER_LOST:
 		fprintf(stderr, PROGRAM ": the server is gone; known doorbells continue to work\n");
@@ -228,7 +245,7 @@ static enum outcome take_events(struct ivs_peer *peer, const struct settings *se
 	for (unsigned int i = 0; i < EVENTS_MAX && !result; i++) {
 		result = ivs_peer_next(peer, 0, &event);
 		if (!result)
-			print_event(settings, &event);
+			print_event(peer, settings, &event);
 	}
 	if (result == IVS_PEER_E_DEVICE_GONE)
 		return report_failure(settings->address, ivs_peer_strerror(result));

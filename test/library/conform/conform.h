@@ -93,11 +93,13 @@ static inline bool is_transport(const struct conform *c, const char *transport)
 	return !__builtin_strcmp(c->transport, transport);
 }
 
-/* Return: whether ivs_peer_next() can wait for a vector, a join or the removal of the device. */
+/*
+ * Return: whether ivs_peer_next() can wait for a vector, a join, the removal of the device or a
+ * change of the region's file.
+ */
 static inline bool has_events(const struct conform *c)
 {
-	return can(c, IVS_CAP_WAIT) || can(c, IVS_CAP_ROSTER) || is_transport(c, "driver") ||
-	       is_transport(c, "vfio");
+	return can(c, IVS_CAP_WAIT) || can(c, IVS_CAP_ROSTER) || !is_transport(c, "sysfs");
 }
 
 /* Fail the case; only the first failure counts. */

@@ -94,8 +94,11 @@ static bool is_lost(const struct conform *c)
 	return is_transport(c, "driver") || is_transport(c, "sysfs");
 }
 
+/* Whether the change of the region's file has been reported. */
+static bool region_reported;
+
 /*
- * Take events up to SERVER_LOST, skipping joins, leaves and doorbells. Return: 0 after SERVER_LOST,
+ * Take events up to SERVER_LOST, skipping all other events. Return: 0 after SERVER_LOST,
  * otherwise the error of ivs_peer_next().
  */
 static int next_but(struct conform *c, int timeout_ms, struct ivs_event *event)
@@ -104,6 +107,7 @@ static int next_but(struct conform *c, int timeout_ms, struct ivs_event *event)
 
 	do {
 		result = ivs_peer_next(c->peer, timeout_ms, event);
+		region_reported |= !result && event->type == IVS_EVENT_REGION;
 	} while (!result && event->type != IVS_EVENT_SERVER_LOST);
 	return result;
 }
@@ -204,10 +208,33 @@ static void events(struct conform *c)
 	}
 	if (c->device)
 		return; /* ivs_peer_next() would read the roster page, which is lost */
-	EXPECT_RESULT(c, next_but(c, LONG_MS, &event), 0);
+	if (can(c, IVS_CAP_ROSTER))
+		EXPECT_RESULT(c, next_but(c, LONG_MS, &event), 0);
 	EXPECT_RESULT(c, next_but(c, QUIET_MS, &event), IVS_PEER_E_TIMEOUT);
 	EXPECT(c, !(ivs_peer_caps(c->peer) & IVS_CAP_ROSTER), "still sees others join");
 	EXPECT(c, ivs_peer_cap_reason(c->peer, IVS_CAP_ROSTER), "no reason");
+}
+
+/* A region of a server may have no name. */
+static void region_changed(struct conform *c)
+{
+	unsigned int changes = ivs_peer_region_changes(c->peer);
+	struct ivs_event event = {0};
+	int result = 0;
+
+	if (c->device) {
+		EXPECT(c, !changes, "changes 0x%x in a guest", changes);
+		return;
+	}
+	EXPECT(c, changes == IVS_REGION_NAME_LOST || (is_transport(c, "unix") && !changes),
+	       "changes 0x%x", changes);
+	while (!result && changes && !region_reported) {
+		result = ivs_peer_next(c->peer, LONG_MS, &event);
+		region_reported |= !result && event.type == IVS_EVENT_REGION;
+	}
+	EXPECT(c, region_reported == !!changes, "no event");
+	result = ivs_peer_next(c->peer, QUIET_MS, &event);
+	EXPECT(c, result || event.type != IVS_EVENT_REGION, "reported twice");
 }
 
 static void poll_fd(struct conform *c)
@@ -341,6 +368,7 @@ const struct conform_case gone_cases[] = {
 	{"gone: threads that were waiting", waited},
 	{"gone: waiting for a vector", waits},
 	{"gone: waiting for any event", events},
+	{"gone: a change of the region's file", region_changed},
 	{"gone: the fd for poll(2)", poll_fd},
 	{"gone: ringing", ring},
 	{"gone: ringing by a handle from before", ring_earlier_handle},

@@ -95,8 +95,8 @@ Test(peer_roster, without_a_page_there_is_no_roster)
 	open_peer();
 	cr_expect_eq(ivs_peer_usable_len(peer), LEN);
 	cr_expect_eq(ivs_peer_caps(peer), IVS_CAP_CACHED | IVS_CAP_WRITE);
-	cr_expect_eq(ivs_peer_fd(peer), -1);
-	cr_expect_eq(ivs_peer_next(peer, 0, &event), IVS_PEER_E_UNSUPPORTED);
+	cr_expect_geq(ivs_peer_fd(peer), 0, "the region's file can change");
+	cr_expect_eq(ivs_peer_next(peer, 0, &event), IVS_PEER_E_TIMEOUT);
 	cr_expect_eq(ivs_peer_read_roster(peer, &info, NULL, 0), IVS_PEER_E_ABSENT);
 	cr_expect_eq(ivs_peer_roster(peer, NULL, 0), 0);
 }

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Test that ivshmem-client says so when the file of its region is removed, replaced or resized."""
+import os
+import signal
+import subprocess
+
+import pytest
+
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a mount namespace")
+SIZE = 1 << 20
+NAME_LOST = "its name was removed, renamed or replaced: programs that open the name now get another"
+SHRUNK = "it was shrunk: accesses beyond its new end raise SIGBUS"
+GROWN = "it was enlarged: programs that open it now see another size"
+AGAIN = "the region has its name and its size again"
+
+
+def make_again(path):
+    """Remove a region and make another one with the same name."""
+    path.unlink()
+    path.write_bytes(bytes(SIZE))
+
+
+def replace(path):
+    """Rename another region over a region."""
+    other = path.with_name(path.name + "-other")
+    other.write_bytes(bytes(SIZE))
+    other.rename(path)
+
+
+def leave_a_link(path):
+    """Remove the name of a region that has another name."""
+    os.link(path, path.with_name(path.name + "-link"))
+    path.unlink()
+
+
+CHANGES = {
+    "removed": (lambda path: path.unlink(), NAME_LOST),
+    "made again": (make_again, NAME_LOST),
+    "replaced": (replace, NAME_LOST),
+    "renamed": (lambda path: path.rename(path.with_name(path.name + "-other")), NAME_LOST),
+    "left with another name": (leave_a_link, NAME_LOST),
+    "shrunk": (lambda path: os.truncate(path, SIZE // 2), SHRUNK),
+    "cut within a page": (lambda path: os.truncate(path, SIZE - 1), SHRUNK),
+    "grown": (lambda path: os.truncate(path, SIZE * 2), GROWN),
+}
+
+
+def start_clients(place):
+    """Start one client for each transport of the host. Return: the clients."""
+    addresses = [f"shm:{place.shm}", f"file:{place.shm_path}", f"unix:{place.socket}"]
+    clients = [place.start(place.client_program, "-a", address, stdin=subprocess.PIPE)
+               for address in addresses]
+    for client in clients:
+        client.write("put 0 x\nget -x 0 1\n")
+        client.out.wait("78")
+    return clients
+
+
+@pytest.fixture(name="clients")
+def clients_fixture(fast_clock, place):
+    """A server, and one client for each transport of the host, with the same region."""
+    del fast_clock
+    place.server("-n", "1", "-l", SIZE)
+    return start_clients(place)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_change_is_reported(place, clients, change):
+    """A change is reported on standard error once, and shown by dump; the client continues to use
+    the region that it has."""
+    make, text = CHANGES[change]
+    make(place.shm_path)
+    for client in clients:
+        client.err.wait(f"ivshmem-client: the region: {text}")
+        client.write("put 1 yz\nget -x 1 2\ndump\n")
+        client.out.wait("797a")
+        client.out.wait(f"changed     {text}")
+        client.popen.stdin.close()
+        assert client.wait() == 0
+        assert client.err.count("the region") == 1
+
+
+def test_every_change_is_reported(place, clients):
+    """Further changes are reported, too, and so is their end."""
+    os.truncate(place.shm_path, SIZE * 2)
+    for client in clients:
+        client.err.wait(GROWN)
+    make_again(place.shm_path)
+    for client in clients:
+        client.err.wait(NAME_LOST)
+        client.err.wait(GROWN, 2)
+    other = place.shm_path.with_name(place.shm_path.name + "-other")
+    for client in start_clients(place)[:2]:
+        place.shm_path.rename(other)
+        client.err.wait(NAME_LOST)
+        other.rename(place.shm_path)
+        client.err.wait(AGAIN)
+
+
+@pytest.mark.usefixtures("fast_clock")
+def test_sealed_region_does_not_change(place):
+    """A client whose region is a sealed memfd has nothing to watch: it does not wake up."""
+    place.server("-n", "1", region=["-r", "memfd:"])
+    client = place.start_client()
+    status = f"/proc/{client.pid}/status"
+
+    def switches():
+        with open(status, encoding="ascii") as file:
+            return [line for line in file if line.startswith("voluntary_ctxt_switches")]
+
+    before = switches()
+    with pytest.raises(subprocess.TimeoutExpired):
+        client.popen.wait(0.3)
+    assert switches() == before
+
+
+@pytest.mark.usefixtures("fast_clock")
+def test_change_before_the_first_event(place):
+    """With -c there is no time for an event, but dump asks the kernel."""
+    place.shm_path.write_bytes(bytes(SIZE))
+    commands = "put 0 x\nget -x 0 1\n"
+    client = place.start(place.client_program, "-a", f"shm:{place.shm}", stdin=subprocess.PIPE)
+    client.write(commands)
+    client.out.wait("78")
+    place.shm_path.unlink()
+    client.write("dump\n")
+    client.out.wait(f"changed     {NAME_LOST}")
+
+
+@NEEDS_ROOT
+@pytest.mark.usefixtures("fast_clock")
+def test_end_of_the_mount_namespace_is_no_change(place):
+    """If the server had a mount namespace of its own, its end shortens the path that the kernel
+    shows for the client's file; the name still leads to it."""
+    server = place.start("unshare", "--mount", place.server_program, "-F", "-v", "-S", place.socket,
+                         "-M", place.shm, "-l", SIZE)
+    server.err.wait("listening at")
+    client = place.start_client()
+    server.signal(signal.SIGKILL)
+    client.err.wait("the server is gone")
+    with pytest.raises(subprocess.TimeoutExpired):
+        client.popen.wait(0.5)  # five times the period of the check
+    client.write("dump\n")
+    client.out.wait("no roster: the server is gone")
+    assert client.out.count("changed") == 0 and client.err.count("the region") == 0
+    place.shm_path.unlink()
+    client.err.wait(NAME_LOST)
