@@ -17,6 +17,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+IVS_SYSCALLS(ivs_region_watch_syscalls, {"statx"}, {"readlink"}, {"readlinkat"});
+
 #ifndef AT_EMPTY_PATH
 #define AT_EMPTY_PATH 0x1000
 #endif

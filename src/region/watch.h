@@ -10,7 +10,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/syscalls.h"
 #include "ivshmem/peer.h"
+
+/* The system calls of ivs_region_watch_init() and ivs_region_watch_look(). */
+extern const struct ivs_syscall ivs_region_watch_syscalls[];
 
 #define IVS_REGION_CHANGES_N 3 /* enum ivs_region_change */
 

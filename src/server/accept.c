@@ -155,6 +155,26 @@ static void refuse_client(struct ivs_server *server, enum ivs_refusal why, int r
 		ivs_log(IVS_LOG_WARNING, "refused a client: %s", reason);
 }
 
+/* Processes that open the region by its name may have another one than this client. */
+static void log_region(struct ivs_server *server, const struct ivs_client *client)
+{
+	unsigned int changes = ivs_region_watch_look(&server->watch);
+	char texts[512] = "";
+	size_t len = 0;
+
+	if (!changes || !ivs_log_allows(&server->changes))
+		return;
+	for (unsigned int i = 0; i < IVS_REGION_CHANGES_N; i++) {
+		if (changes & 1U << i)
+			len += (size_t)snprintf(texts + len, sizeof(texts) - len, "%s%s",
+						len ? "; " : "", ivs_region_change_text(i));
+	}
+	ivs_log(IVS_LOG_WARNING,
+		"client %u gets a region that has changed since the server opened it: %s; restart "
+		"the server and all clients to share one region again (%s)",
+		client->id, texts, server->region_address);
+}
+
 /* Return: 0, IVS_ROSTER_E_FULL, -errno. */
 static int join_client(struct ivs_server *server, int *sock, const struct ucred *cred)
 {
@@ -189,6 +209,7 @@ static int join_client(struct ivs_server *server, int *sock, const struct ucred 
 			(int)client->cred.pid, (int)client->cred.uid,
 			ivs_roster_peers(server->roster));
 	log_ids(server, client);
+	log_region(server, client);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "daemon/control.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
+#include "region/watch.h"
 #include "roster/roster.h"
 #include "roster_page/writer.h"
 #include "server/client.h"
@@ -111,8 +112,10 @@ struct ivs_server_totals {
  * @departed_timer: set while the helper processes that close fds take none
  * @barrier_source: an fd that hangs up when the service manager has dropped its copies of the fds
  *              of @departed for which it has been asked
+ * @watch:      the region's file, as it was when the server began to serve
  * @refusals:   limits the log lines that clients can cause by connecting, by reason
  * @drops:      limits the log lines that clients can cause by being dropped
+ * @changes:    limits the log lines about changes of the region's file
  * @others:     limits the log lines that clients can cause in other ways
  * @progress:   limits the log lines about joins and leaves
  */
@@ -170,8 +173,10 @@ struct ivs_server {
 	uint64_t departed_messages;
 	struct ivs_loop_timer departed_timer;
 	struct ivs_loop_source barrier_source;
+	struct ivs_region_watch watch;
 	struct ivs_log_limit refusals[REFUSALS_N];
 	struct ivs_log_limit drops;
+	struct ivs_log_limit changes;
 	struct ivs_log_limit others;
 	struct ivs_log_limit progress;
 	struct ivs_server_totals totals;

@@ -265,6 +265,7 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	server->publish_timer.handle = ivs_server_publish_again;
 	server->departed_timer.handle = ivs_server_release_again;
 	server->barrier_source.fd = -1;
+	server->watch = (struct ivs_region_watch)IVS_REGION_WATCH_INIT;
 	server->announce_since = IVS_CLOCK_NEVER;
 	server->store_since = IVS_CLOCK_NEVER;
 	server->departed_end = &server->departed;
@@ -289,10 +290,11 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 void ivs_server_start(struct ivs_server *server)
 {
 	server->since_ms = ivs_clock_wall_ms();
+	if (server->control || server->metrics || *ivs_region_path(server->region))
+		server->proc_self_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (!server->control && !server->metrics)
 		return;
 	tzset(); /* reads a file, so call it before chroot(2) */
-	server->proc_self_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	ivs_server_reserve(server);
 	ivs_metrics_update(server);
 }
@@ -335,6 +337,7 @@ void ivs_server_free(struct ivs_server *server)
 	ivs_fd_close(&server->spare_fd);
 	ivs_fd_close(&server->reserve_fd);
 	ivs_fd_close(&server->proc_self_fd);
+	ivs_region_watch_deinit(&server->watch);
 	free(server);
 }
 
@@ -374,11 +377,23 @@ int ivs_server_watch_signals(struct ivs_server *server, int signal_fd, struct iv
 	return result ? ivs_error_errno(err, -result, "cannot watch for signals") : 0;
 }
 
+/* Called after chroot(2), which can change the names of open files as the kernel shows them. */
+static void watch_region(struct ivs_server *server)
+{
+	const struct ivs_region *region = server->region;
+
+	if (server->watch.fd < 0)
+		ivs_region_watch_init(&server->watch, ivs_region_fd(region),
+				      ivs_region_size(region), ivs_region_path(region),
+				      server->proc_self_fd);
+}
+
 int ivs_server_run(struct ivs_server *server, int *signo)
 {
 	int result = 0;
 
 	server->signo = 0;
+	watch_region(server);
 	ivs_server_notify_manager(&server->notify_timer);
 	finish_round(&server->step); /* no event reports the changes made by resuming */
 	while (!result && !server->signo) {

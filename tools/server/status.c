@@ -206,6 +206,7 @@ static void print_region(const json_t *region)
 		printf(", at %s", show(region, "path", text, sizeof(text)));
 	printf(", %s, %s\n", sealed ? "sealed" : "not sealed",
 	       created ? "new" : "was there before");
+	print_changes(region);
 }
 
 static void print_limits(const json_t *status)

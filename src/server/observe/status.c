@@ -84,6 +84,17 @@ static json_t *seals_of(int fd)
 	return names;
 }
 
+static json_t *changes_of(unsigned int changes)
+{
+	json_t *names = json_array();
+
+	for (unsigned int i = 0; i < IVS_REGION_CHANGES_N; i++) {
+		if (changes & 1U << i)
+			json_array_append_new(names, json_string(ivs_region_change_name(i)));
+	}
+	return names;
+}
+
 static json_t *region_of(const struct ivs_server *server)
 {
 	const struct ivs_region *region = server->region;
@@ -92,12 +103,13 @@ static json_t *region_of(const struct ivs_server *server)
 	json_t *backend = json_stringn(server->region_address,
 				       strcspn(server->region_address, ":"));
 
-	return json_pack("{s:o, s:o, s:o, s:I, s:I, s:b, s:o, s:b}", "address", address, "backend",
-			 backend, "path", *path ? ivs_json_text(path) : json_null(), "size",
-			 (json_int_t)ivs_region_size(region), "page_size",
+	return json_pack("{s:o, s:o, s:o, s:I, s:I, s:b, s:o, s:b, s:o}", "address", address,
+			 "backend", backend, "path", *path ? ivs_json_text(path) : json_null(),
+			 "size", (json_int_t)ivs_region_size(region), "page_size",
 			 (json_int_t)ivs_region_page_size(region), "sealed",
 			 ivs_region_sealed(region), "seals", seals_of(ivs_region_fd(region)),
-			 "created", ivs_region_created(region));
+			 "created", ivs_region_created(region), "changes",
+			 changes_of(ivs_region_watch_look(&server->watch)));
 }
 
 static json_t *limits_of(const struct ivs_server *server)

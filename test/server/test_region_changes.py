@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Test that the server notices when the file of its region is removed, replaced or resized: a line
+in the log at each join, and lines in the status."""
+import os
+import signal
+
+import pytest
+
+from support.py.clients import connect_client, join
+from support.py.stuck_epoll import StuckInode
+
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for chroot(2)")
+SIZE = 1 << 20
+NAME_LOST = "its name was removed, renamed or replaced: programs that open the name now get another"
+SHRUNK = "it was shrunk: accesses beyond its new end raise SIGBUS"
+GROWN = "it was enlarged: programs that open it now see another size"
+
+
+def make_again(path):
+    """Remove a region and make another one with the same name."""
+    path.unlink()
+    path.write_bytes(bytes(SIZE))
+
+
+def replace(path):
+    """Rename another region over a region."""
+    other = path.with_name(path.name + "-other")
+    other.write_bytes(bytes(SIZE))
+    other.rename(path)
+
+
+def rename(path):
+    """Give a region another name."""
+    path.rename(path.with_name(path.name + "-other"))
+
+
+CHANGES = {
+    "removed": (lambda path: path.unlink(), "name_lost", NAME_LOST),
+    "made again": (make_again, "name_lost", NAME_LOST),
+    "replaced": (replace, "name_lost", NAME_LOST),
+    "renamed": (rename, "name_lost", NAME_LOST),
+    "13 bytes": (lambda path: os.truncate(path, 13), "shrunk", SHRUNK),
+    "grown": (lambda path: os.truncate(path, SIZE * 2), "grown", GROWN),
+}
+
+
+def serve(place, *options, **keywords):
+    """Start a server with a control socket."""
+    return place.server("-l", SIZE, "--control", place.dir / "control", *options, **keywords)
+
+
+def changes(place):
+    """Return: the lines about changes in the printed status."""
+    done = place.run_server("--status", place.dir / "control")
+    assert done.returncode == 0, done.stderr
+    return [line[9:] for line in done.stdout.splitlines() if line.startswith("changed  ")]
+
+
+def line_of(client):
+    """Return: how the log line about this client begins."""
+    return f"client {client} gets a region that has changed since the server opened it: "
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("way", ["shm", "file"])
+def test_change_is_noticed_at_the_next_join(place, way, change):
+    """A change is in the status at once, and in the log at each join. Clients are served as
+    before."""
+    make, _, text = CHANGES[change]
+    region = place.shm_path if way == "shm" else place.dir / "region"
+    address = f"{way}:{place.shm if way == 'shm' else region}"
+    server = serve(place, region=["-r", address])
+    first = join(place)
+    assert changes(place) == [] and server.err.count("has changed") == 0
+    make(region)
+    assert len(changes(place)) == 1 and changes(place)[0].startswith(text)
+    for client in (1, 2):
+        join(place)
+        line = server.err.wait(line_of(client) + text)
+        assert line.endswith("; restart the server and all clients to share one region again "
+                             f"({address})")
+    first.read_until_knows({1, 2})
+    assert server.err.count("has changed") == 2
+
+
+def test_several_changes(place):
+    """Several changes are one line in the log. A region that has its size again has not
+    changed."""
+    server = serve(place)
+    os.truncate(place.shm_path, 2 * SIZE)
+    place.shm_path.rename(place.shm_path.with_name(place.shm_path.name + "-other"))
+    join(place)
+    line = server.err.wait(line_of(0))
+    assert NAME_LOST in line and GROWN in line and len(changes(place)) == 2
+    os.truncate(place.shm_path.with_name(place.shm_path.name + "-other"), SIZE)
+    assert len(changes(place)) == 1
+
+
+@pytest.mark.parametrize("region", ["memfd:", "dir:"])
+def test_region_without_a_name(place, region):
+    """A region that never had a name has not lost it."""
+    region = region if region == "memfd:" else f"dir:{place.dir}"
+    server = serve(place, region=["-r", region])
+    join(place)
+    assert changes(place) == [] and server.err.count("has changed") == 0
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("below", [False, True], ids=["elsewhere", "below the root"])
+@pytest.mark.parametrize("control", [False, True], ids=["", "control"])
+def test_change_is_noticed_after_chroot(place, below, control):
+    """The server notices a change even if it has no path of the region any more, with and without
+    the options for which it opens /proc."""
+    region = place.dir / "region" if below else place.shm_path
+    address = f"file:{region}" if below else f"shm:{place.shm}"
+    options = ["--control", place.dir / "control"] if control else []
+    server = place.server("-l", SIZE, "--chroot", place.dir, *options, region=["-r", address])
+    join(place)
+    rename(region)
+    join(place)
+    server.err.wait(line_of(1) + NAME_LOST)
+    assert server.err.count("has changed") == 1
+
+
+@pytest.mark.parametrize("change", ["removed", "made again", "renamed", "grown"])
+def test_upgraded_server_notices_a_change(place, change):
+    """After an upgrade the server remembers what it had opened: it notices a change that was made
+    before, and one that is made afterwards."""
+    make, _, text = CHANGES[change]
+    server = serve(place)
+    first = join(place)
+    server.signal(signal.SIGUSR2)
+    server.err.wait("listening at", 2)
+    join(place)
+    assert changes(place) == []
+    make(place.shm_path)
+    server.signal(signal.SIGUSR2)
+    server.err.wait("listening at", 3)
+    join(place)
+    server.err.wait(line_of(2) + text)
+    assert changes(place)[0].startswith(text)
+    first.read_until_knows({1, 2})
+
+
+def test_joins_do_not_flood_the_log(place):
+    """A client that joins again and again causes 20 of these lines in 10 s; other warnings have a
+    limit of their own."""
+    server = serve(place)
+    place.shm_path.unlink()
+    for _ in range(30):
+        connect_client(place).close()
+    server.err.wait(" joined", 30)
+    join(place)
+    server.err.wait(" joined", 31)
+    assert server.err.count("gets a region that has changed") == 20
+
+
+@pytest.mark.parametrize("way", ["shm", "file"])
+def test_lock_of_the_inode_delays_no_join(place, way):
+    """While a process holds the lock of the region's inode, the server looks at the region without
+    waiting."""
+    region = place.shm_path if way == "shm" else place.dir / "region"
+    server = serve(place, region=["-r", f"file:{region}"])
+    with open(region, "r+b") as file:
+        os.truncate(region, 2 * SIZE)
+        with StuckInode(file.fileno()):
+            join(place)
+            server.err.wait(line_of(0) + GROWN)
+            assert len(changes(place)) == 1
