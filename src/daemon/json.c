@@ -20,3 +20,15 @@ json_t *ivs_json_time(int64_t wall_ms)
 
 	return json_string(ivs_clock_wall_text(wall_ms, text));
 }
+
+json_t *ivs_json_flags(unsigned int flags, unsigned int flags_n,
+		       const char *(*name_of)(unsigned int i))
+{
+	json_t *names = json_array();
+
+	for (unsigned int i = 0; i < flags_n; i++) {
+		if (flags & 1U << i)
+			json_array_append_new(names, json_string(name_of(i)));
+	}
+	return names;
+}

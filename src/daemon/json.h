@@ -12,4 +12,8 @@ json_t *ivs_json_text(const char *text);
 /** ivs_json_time() - a time in ms since 1970, as ivs_clock_wall_text() writes it */
 json_t *ivs_json_time(int64_t wall_ms);
 
+/** ivs_json_flags() - the names of the bits of @flags that are set; @name_of: the name of bit @i */
+json_t *ivs_json_flags(unsigned int flags, unsigned int flags_n,
+		       const char *(*name_of)(unsigned int i));
+
 #endif

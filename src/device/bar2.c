@@ -163,6 +163,9 @@ int ivs_device_bar2_open(struct ivs_device *device, struct ivs_error *err)
 
 	if (result)
 		return result > 0 ? IVS_DEVICE_E_REGION : result;
+	ivs_region_watch_init(&device->bar2.watch, ivs_region_fd(device->bar2.region),
+			      ivs_region_size(device->bar2.region),
+			      ivs_region_path(device->bar2.region), -1);
 	fd = fcntl(ivs_region_fd(device->bar2.region), F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return ivs_error_errno(err, errno, "cannot duplicate the fd of the region");
@@ -179,6 +182,7 @@ bool ivs_device_bar2_shows(const struct ivs_device *device, int fd)
 void ivs_device_bar2_close(struct ivs_device *device)
 {
 	ivs_fd_close(&device->bar2.fd);
+	ivs_region_watch_deinit(&device->bar2.watch);
 	ivs_region_close(device->bar2.region);
 	device->bar2.region = NULL;
 }

@@ -139,6 +139,7 @@ int ivs_device_open(const struct ivs_device_options *opts, struct ivs_device **o
 		return ivs_error_errno(err, ENOMEM, "cannot allocate a device");
 	device->opts = *opts;
 	device->bar2.fd = -1;
+	device->bar2.watch = (struct ivs_region_watch)IVS_REGION_WATCH_INIT;
 	device->closer = (struct ivs_closer)IVS_CLOSER_INIT(WORKERS, VMM);
 	device->listener = (struct ivs_listener)IVS_LISTENER_INIT;
 	if (opts->socket.path)

@@ -15,6 +15,7 @@
 #include "daemon/loop.h"
 #include "device/device.h"
 #include "region/received.h"
+#include "region/watch.h"
 
 /**
  * enum ivs_device_server_state - the connection to the server
@@ -89,12 +90,14 @@ struct ivs_device_server {
  * @len:    length of BAR 2 in bytes; 0: not known yet
  * @fd:     the region's file, read-only if the VM may only read it; -1: none yet
  * @region: the region, if the device opened it itself; NULL with a server
+ * @watch:  the file of @region, as it was when it was opened
  * @st:     identifies the region's file
  */
 struct ivs_device_bar2 {
 	uint64_t len;
 	int fd;
 	struct ivs_region *region;
+	struct ivs_region_watch watch;
 	struct stat st;
 };
 

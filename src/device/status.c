@@ -57,11 +57,15 @@ static json_t *server_json(const struct ivs_device *device)
 
 static json_t *memory_json(const struct ivs_device *device)
 {
-	return json_pack("{s:o, s:o, s:o, s:b, s:b}", "region", ivs_json_text(device->opts.region),
-			 "offset", number_json(device->opts.window.offset), "size",
-			 number_json(device->function.options.memory_len), "read_only",
-			 device->opts.access != IVS_DEVICE_WRITES, "attached",
-			 device->bar2.fd >= 0);
+	/* Without a region of its own, the device watches nothing. */
+	unsigned int changes = ivs_region_watch_look(&device->bar2.watch);
+
+	return json_pack(
+		"{s:o, s:o, s:o, s:b, s:b, s:o}", "region", ivs_json_text(device->opts.region),
+		"offset", number_json(device->opts.window.offset), "size",
+		number_json(device->function.options.memory_len), "read_only",
+		device->opts.access != IVS_DEVICE_WRITES, "attached", device->bar2.fd >= 0,
+		"changes", ivs_json_flags(changes, IVS_REGION_CHANGES_N, ivs_region_change_name));
 }
 
 static json_t *vmm_json(const struct ivs_device *device, const struct ivs_vfio_user_counts *counts)

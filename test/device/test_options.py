@@ -370,7 +370,7 @@ def test_device_has_the_configured_properties(place, options, differs):
     assert {**one, **memory} == {
         "socket": f"{place.dir}/vmm", "model": "plain", "revision": 1, "vectors": 0, "intx": False,
         "name": one["name"], "role": one["role"], "region": f"shm:{place.shm}", "offset": 0,
-        "size": 1 << 20, "read_only": False, "attached": True,
+        "size": 1 << 20, "read_only": False, "attached": True, "changes": [],
         **{key: value.format(dir=place.dir) if isinstance(value, str) else value
            for key, value in differs.items()}}
     assert one["role"] == differs.get("role", "peer")

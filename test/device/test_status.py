@@ -32,7 +32,7 @@ SCHEMA = {
         "socket": TEXT, "model": TEXT, "revision": NUMBER, "vectors": NUMBER, "intx": bool,
         "name": (TEXT, OR_NULL), "role": TEXT,
         "memory": {"region": (TEXT, OR_NULL), "offset": NUMBER, "size": NUMBER, "read_only": bool,
-                   "attached": bool},
+                   "attached": bool, "changes": [TEXT]},
         "server": ({"socket": TEXT, "state": TEXT, "since": TEXT, "id": (NUMBER, OR_NULL),
                     "vectors": NUMBER, "peers": (NUMBER, OR_NULL), "joins": NUMBER,
                     "problem": (TEXT, OR_NULL)}, OR_NULL),
@@ -93,13 +93,29 @@ def test_status_of_a_plain_device(place):
             "socket": f"{place.dir}/vmm", "model": "plain", "revision": 1, "vectors": 0,
             "intx": False, "name": "frames", "role": "peer", "memory": {
                 "region": f"shm:{place.shm}", "offset": 65536, "size": 65536, "read_only": True,
-                "attached": True},
+                "attached": True, "changes": []},
             "server": None, "vmm": None, "totals": dict.fromkeys(TOTALS, 0)}]}
     assert shown(place) == [
         f"device   {place.dir}/vmm: plain of revision 1, peer, named frames",
         f"memory   64K from offset 65536 of shm:{place.shm}, read-only",
         "vmm      none; 0 connected so far, 0 refused",
         "rung     0 by the guest (0 to no peer), 0 by peers, 0 interrupts"]
+
+
+@pytest.mark.parametrize("change, name, text", [
+    (lambda path: path.unlink(), "name_lost", "its name was removed, renamed or replaced: "),
+    (lambda path: path.rename(path.with_name(path.name + "-2")), "name_lost", "its name was "),
+    (lambda path: os.truncate(path, 13), "shrunk", "it was shrunk: "),
+    (lambda path: os.truncate(path, 4 * MIB), "grown", "it was enlarged: "),
+], ids=["removed", "renamed", "shrunk", "grown"])
+@pytest.mark.parametrize("options", [[], ["--read-only"]], ids=["", "read-only"])
+def test_status_shows_a_change_of_the_region(place, options, change, name, text):
+    """If the region's file is removed, renamed or resized, the status says so."""
+    plain(place, *options)
+    assert not [line for line in shown(place) if line.startswith("changed")]
+    change(place.shm_path)
+    assert status(place)["devices"][0]["memory"]["changes"] == [name]
+    assert [line for line in shown(place) if line.startswith(f"changed  {text}")]
 
 
 def test_status_of_a_vmm(place):
@@ -185,7 +201,7 @@ def test_status_before_the_server_starts(place):
     one, = status(place)["devices"]
     assert (one["intx"], one["vectors"], one["revision"]) == (True, 0, 0)
     assert one["memory"] == {"region": None, "offset": 0, "size": 4 * MIB, "read_only": False,
-                             "attached": False}
+                             "attached": False, "changes": []}
     assert shown(place)[0] == f"device   {place.dir}/vmm: doorbell of revision 0, pin A, peer"
     assert shown(place)[1] == "memory   4M of the server's region, not there yet"
     assert server_line(place).startswith("lost\n         no server listens at")

@@ -5,6 +5,7 @@
 #include "daemon/log.h"
 #include "daemon/sandbox.h"
 #include "device/syscalls.h"
+#include "region/watch.h"
 
 /* Add @list, unless it has already been added for another device. */
 static void add_list(const struct ivs_syscall **lists, unsigned int *n,
@@ -22,8 +23,10 @@ static void choose_lists(const struct settings *settings, const struct ivs_sysca
 	const struct ivs_syscall *device_lists[IVS_DEVICE_SYSCALL_LISTS_MAX];
 	unsigned int n = 0;
 
-	if (settings->control.path)
+	if (settings->control.path) {
 		lists[n++] = ivs_control_syscalls;
+		lists[n++] = ivs_region_watch_syscalls; /* for the status */
+	}
 	for (unsigned int i = 0; i < settings->devices_n; i++) {
 		unsigned int device_lists_n = ivs_device_syscall_lists_of(
 			&settings->devices[i].opts, device_lists, 0);

@@ -66,6 +66,7 @@ static void print_memory(const json_t *memory, const json_t *vmm)
 		printf(", %s", is_true(vmm, "memory_mapped") ? "mapped by the VMM"
 							     : "reached by messages (slow)");
 	putchar('\n');
+	print_changes(memory);
 }
 
 static void print_server(const json_t *server)

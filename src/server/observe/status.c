@@ -84,17 +84,6 @@ static json_t *seals_of(int fd)
 	return names;
 }
 
-static json_t *changes_of(unsigned int changes)
-{
-	json_t *names = json_array();
-
-	for (unsigned int i = 0; i < IVS_REGION_CHANGES_N; i++) {
-		if (changes & 1U << i)
-			json_array_append_new(names, json_string(ivs_region_change_name(i)));
-	}
-	return names;
-}
-
 static json_t *region_of(const struct ivs_server *server)
 {
 	const struct ivs_region *region = server->region;
@@ -109,7 +98,8 @@ static json_t *region_of(const struct ivs_server *server)
 			 (json_int_t)ivs_region_page_size(region), "sealed",
 			 ivs_region_sealed(region), "seals", seals_of(ivs_region_fd(region)),
 			 "created", ivs_region_created(region), "changes",
-			 changes_of(ivs_region_watch_look(&server->watch)));
+			 ivs_json_flags(ivs_region_watch_look(&server->watch), IVS_REGION_CHANGES_N,
+					ivs_region_change_name));
 }
 
 static json_t *limits_of(const struct ivs_server *server)
