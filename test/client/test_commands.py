@@ -10,7 +10,7 @@ import pytest
 
 from support.py.clients import join
 from support.py.programs import cpu_ticks
-from support.py.wire import readable
+from support.py.wire import BadServer, readable
 
 
 def check(done, status, out="", err=""):
@@ -43,6 +43,32 @@ def test_dump_of_the_only_client(place, vectors):
     """A client that is alone gets all of its vectors, although the server does not say how many."""
     place.server("-n", vectors)
     check(place.run_client("-c", "dump"), 0, f"peer     0  {vectors} vectors (this one)")
+
+
+@pytest.mark.parametrize("assigned, has, message", [
+    (2, 1, "this peer has 1 vectors and the server assigns 2: doorbells on vector 1 and above are "
+           "lost; start QEMU with vectors=2"),
+    (1, 3, "this peer has 3 vectors and the server assigns 1: nobody can ring vector 1 and above; "
+           "start the server with -n 3"),
+    (0, 1, "this peer has 1 vectors and the server assigns 0: nobody can ring vector 0 and above; "
+           "start the server with -n 1"),
+    (2, 2, None),
+])
+def test_dump_shows_surplus_vectors(place, assigned, has, message):
+    """If the roster page shows that the server assigns another number of vectors to this peer than
+    the peer has, dump says which doorbells are lost. (The peer here is the client of another
+    server, which sends the same region.)"""
+    place.server("-n", assigned, "--roster", "-l", "1M")
+    join(place, assigned)
+    region = place.add(place.shm_path.open("r+b")).fileno()
+    doorbells = [place.add(os.fdopen(os.eventfd(0, os.EFD_NONBLOCK), "rb")).fileno()
+                 for _ in range(has)]
+    other = place.dir / "other"
+    place.add(BadServer(str(other), [(0, []), (0, []), (-1, [region]),
+                                     *((0, [fd]) for fd in doorbells)]))
+    done = place.run(place.client_program, "-S", other, "-c", "dump")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("surplus")]
+    assert lines == ([f"surplus     {message}"] if message else []), done.stdout
 
 
 @pytest.mark.parametrize("option", ["-c", "--command"])

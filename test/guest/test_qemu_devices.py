@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from guestkit import initramfs, kernel, machine, meeting
+from support.py.programs import wait_until
 
 BOOT = 120
 MIB = 1 << 20
@@ -160,11 +161,14 @@ def test_guest_sees_joins_and_leaves(build, boot, place):
 
 
 def test_doorbells_and_roster_through_vfio(boot, place):
-    """The same wait reports that a peer joins, rings, and leaves (P-8, W-9)."""
+    """The same wait reports that a peer joins, rings, and leaves (P-8, W-9). If the device has more
+    vectors than the server assigns, dump says which cannot be rung."""
     server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
-    with boot("sleep 600 | ivshmem-client -v -a pci:", machine.doorbell(server.socket, 2),
-              iommu=True, bind="vfio-pci") as guest:
-        guest.wait_for(r"^peer 0 through vfio: 2 vectors", BOOT)
+    with boot("ivshmem-client -a pci: -c dump; sleep 600 | ivshmem-client -v -a pci:",
+              machine.doorbell(server.socket, 3), iommu=True, bind="vfio-pci") as guest:
+        guest.wait_for(r"^surplus +this peer has 3 vectors and the server assigns 2: nobody can "
+                       "ring vector 2 and above; start the server with -n 3", BOOT)
+        guest.wait_for(r"^peer 0 through vfio: 3 vectors", BOOT)
         host = place.start_client()
         guest.wait_for(r"^peer 1 joined with 2 vectors", 30)
         host.write("int 0 1\n")
@@ -253,3 +257,25 @@ def test_ids_are_not_reused_while_qemu_knows_them(place):
         assert place.run_client("-c", "int 0 1").returncode == 0
     place.start_client().out.wait("peer 0 joined")
     assert qemu.popen.poll() is None, qemu.err.text()
+
+
+def start_qemu(place, *devices):
+    """Start QEMU with these devices, without a guest."""
+    return place.start("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-S", "-display",
+                       "none", "-nodefaults", *devices)
+
+
+def test_vectors_that_qemu_lacks(place):
+    """If the server assigns more vectors than QEMU's device has, nobody takes the doorbells of the
+    others, and the server's status says so."""
+    server = place.server("-n", "2", "--control", place.dir / "control")
+    qemu = start_qemu(place, *machine.doorbell(server.socket, 1))
+    qemu.err.wait("Too many eventfd received, device has 1 vectors")
+    assert place.run_client("-c", "int 0 all").returncode == 0
+
+    def untaken():
+        done = place.run_server("--status", place.dir / "control")
+        return [line for line in done.stdout.splitlines() if line.startswith("untaken")]
+
+    wait_until(lambda: untaken() == ["untaken  client 0 vector 1 (1); QEMU takes doorbells of as "
+                                     "many vectors as its option vectors= says"], "as expected")

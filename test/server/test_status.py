@@ -99,6 +99,8 @@ def test_status_is_a_table(place):
     assert lines[4] == "clients  3 now, 4 joined, 1 left (closed 1)"
     assert lines[5] == "refused  1 connections (max_peers 1)"
     assert re.fullmatch(r"sent     \d+ messages, 0 waits for the kernel", lines[6])
+    assert lines[7:] == ["untaken  client 1 vector 2 (7); QEMU takes doorbells of as many vectors "
+                         "as its option vectors= says"]
     rows = table.splitlines()
     assert rows[0].split() == COLUMNS and len(rows) == 4
     ends = [rows[0].index(title) + len(title) for title in COLUMNS]
@@ -119,6 +121,24 @@ def test_status_is_a_table(place):
         counts[2] = 7 if at == 1 else 0
         assert cells[8] == " ".join(map(str, counts))
     assert stalled.next() is not None
+
+
+def test_untaken_doorbells_are_abbreviated(place):
+    """At most eight vectors with untaken doorbells are listed, and then the number of further
+    ones."""
+    place.server("--control", control_of(place), "-n", "5")
+    clients = [join(place, 5) for _ in range(2)]
+    for doorbell in clients[0].own + clients[1].own:
+        ring(doorbell)
+    line, = [line for line in show(place).stdout.splitlines() if line.startswith("untaken")]
+    assert line.startswith("untaken  client 0 vector 0 (1), client 0 vector 1 (1), ")
+    assert "client 1 vector 2 (1) and 2 more; QEMU takes" in line
+
+
+def test_status_without_vectors(place):
+    """If the server assigns no vectors, the status says what that means."""
+    place.server("--control", control_of(place), "-n", "0")
+    assert f"{place.socket}, 0 vectors: clients cannot ring each other (-n)\n" in show(place).stdout
 
 
 def test_json_is_the_reply_unchanged(place):
@@ -256,7 +276,7 @@ def test_control_characters_are_not_printed(place):
     done = show(place)
     assert done.returncode == 0
     assert all(char == "\n" or char.isprintable() for char in done.stdout), repr(done.stdout)
-    assert len(done.stdout.splitlines()) == 7 + 1 + 5
+    assert len(done.stdout.splitlines()) == 8 + 1 + 5
 
 
 def test_full_disk_is_an_error(place):

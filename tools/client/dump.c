@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/parse.h"
 #include "ivshmem/registers.h"
@@ -64,6 +65,42 @@ static void dump_roster_page(struct ivs_peer *peer)
 	       page.maintained ? "" : "; its server has ended");
 }
 
+/* Return: how many vectors the server assigns to this peer, according to the page; -1: unknown */
+static int vectors_assigned(struct ivs_peer *peer)
+{
+	static struct ivs_roster_entry entries[IVS_ID_MAX + 1];
+	struct ivs_roster_info page;
+
+	if (ivs_peer_read_roster(peer, &page, entries, IVS_ID_MAX + 1) || !page.maintained)
+		return -1;
+	for (unsigned int i = 0; i < page.listed_n && i <= IVS_ID_MAX; i++) {
+		if ((int)entries[i].id == ivs_peer_id(peer))
+			return (int)entries[i].vectors_n;
+	}
+	return -1;
+}
+
+/* The server does not learn how many vectors a device has, nor the device what is assigned. */
+static void dump_surplus_vectors(struct ivs_peer *peer)
+{
+	unsigned int has_n = ivs_peer_vectors(peer);
+	int assigned_n = vectors_assigned(peer);
+
+	if (assigned_n < 0 || assigned_n == (int)has_n ||
+	    !strcmp(ivs_peer_transport(peer), "sysfs"))
+		return;
+	if (assigned_n > (int)has_n)
+		printf("surplus     this peer has %u vectors and the server assigns %d: doorbells "
+		       "on "
+		       "vector %u and above are lost; start QEMU with vectors=%d\n",
+		       has_n, assigned_n, has_n, assigned_n);
+	else
+		printf("surplus     this peer has %u vectors and the server assigns %d: nobody can "
+		       "ring "
+		       "vector %d and above; start the server with -n %u\n",
+		       has_n, assigned_n, assigned_n, has_n);
+}
+
 enum outcome dump_peer(struct ivs_peer *peer)
 {
 	static unsigned int ids[IVS_ID_MAX + 1];
@@ -76,8 +113,10 @@ enum outcome dump_peer(struct ivs_peer *peer)
 		       ivs_peer_vectors(peer));
 	for (unsigned int i = 0; i < n; i++)
 		printf("peer %5u  %u vectors\n", ids[i], ivs_peer_vectors_of(peer, ids[i]));
-	if (!(ivs_peer_region_changes(peer) & IVS_REGION_SHRUNK)) /* the page may be lost */
+	if (!(ivs_peer_region_changes(peer) & IVS_REGION_SHRUNK)) { /* the page may be lost */
 		dump_roster_page(peer);
+		dump_surplus_vectors(peer);
+	}
 	dump_caps(peer);
 	return OUTCOME_OK;
 }

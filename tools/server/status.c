@@ -20,6 +20,7 @@
 #include "tools/shared/show.h"
 
 #define DOORBELLS_SHOWN 16 /* of each client at most */
+#define UNTAKEN_SHOWN 8	   /* vectors of all clients at most */
 
 static const char request_text[] = "{\"request\":\"status\",\"doorbells\":true}\n";
 
@@ -223,6 +224,33 @@ static void print_limits(const json_t *status)
 	       show(limits, "nofile", nofile, CELL_LEN), show(status, "ids_left", left, CELL_LEN));
 }
 
+/* Print which clients have not taken doorbells. QEMU does so if it has fewer vectors. */
+static void print_untaken(json_t *peers)
+{
+	unsigned int n = 0;
+	char id[CELL_LEN];
+	json_t *peer;
+	json_t *count;
+	size_t i;
+	size_t vector;
+
+	json_array_foreach(peers, i, peer)
+	{
+		json_array_foreach(json_object_get(peer, "doorbells"), vector, count)
+		{
+			if (json_integer_value(count) <= 0 || n++ >= UNTAKEN_SHOWN)
+				continue;
+			printf("%sclient %s vector %zu (%" JSON_INTEGER_FORMAT ")",
+			       n == 1 ? "untaken  " : ", ", show(peer, "id", id, CELL_LEN), vector,
+			       json_integer_value(count));
+		}
+	}
+	if (n > UNTAKEN_SHOWN)
+		printf(" and %u more", n - UNTAKEN_SHOWN);
+	if (n)
+		puts("; QEMU takes doorbells of as many vectors as its option vectors= says");
+}
+
 static void print_totals(const json_t *status)
 {
 	const json_t *totals = json_object_get(status, "totals");
@@ -235,13 +263,14 @@ static void print_totals(const json_t *status)
 	print_reasons("left", json_object_get(totals, "left"));
 	fputs("\nrefused  ", stdout);
 	print_reasons("connections", json_object_get(totals, "refused"));
-	printf("\nsent     %s messages, %s waits for the kernel%s\n\n",
+	printf("\nsent     %s messages, %s waits for the kernel%s\n",
 	       show(totals, "messages", messages, CELL_LEN), show(totals, "waits", waits, CELL_LEN),
 	       json_is_true(json_object_get(status, "waiting")) ? ", waiting now" : "");
 }
 
 static int print_status(const json_t *status, struct ivs_error *err)
 {
+	const json_t *vectors = json_object_get(status, "vectors");
 	char version[CELL_LEN];
 	char pid[CELL_LEN];
 	char since[CELL_LEN];
@@ -249,12 +278,16 @@ static int print_status(const json_t *status, struct ivs_error *err)
 
 	printf("server   pid %s, version %s, since %s\n", show(status, "pid", pid, CELL_LEN),
 	       show(status, "version", version, CELL_LEN), show_time(status, "since", since));
-	printf("socket   %s, %" JSON_INTEGER_FORMAT " vectors\n",
-	       show(status, "socket", socket, sizeof(socket)),
-	       json_integer_value(json_object_get(status, "vectors")));
+	printf("socket   %s, %" JSON_INTEGER_FORMAT " vectors%s\n",
+	       show(status, "socket", socket, sizeof(socket)), json_integer_value(vectors),
+	       json_is_integer(vectors) && !json_integer_value(vectors)
+		       ? ": clients cannot ring each other (-n)"
+		       : "");
 	print_region(json_object_get(status, "region"));
 	print_limits(status);
 	print_totals(status);
+	print_untaken(json_object_get(status, "peers"));
+	putchar('\n');
 	return print_peers(json_object_get(status, "peers"), err);
 }
 
