@@ -12,6 +12,7 @@
 #include "daemon/closer.h"
 #include "server/clients.h"
 #include "server/departed.h"
+#include "server/unread.h"
 
 IVS_SYSCALLS(ivs_accept_syscalls, {"accept4"}, {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET)}},
 	     {"eventfd2"}, {"close"}, IVS_CALL_GETRLIMIT);
@@ -208,6 +209,7 @@ static int join_client(struct ivs_server *server, int *sock, const struct ucred 
 		ivs_log(IVS_LOG_INFO, "client %u joined (pid %d, uid %d), %u connected", id,
 			(int)client->cred.pid, (int)client->cred.uid,
 			ivs_roster_peers(server->roster));
+	ivs_server_await_reading(server, client);
 	log_ids(server, client);
 	log_region(server, client);
 	return 0;

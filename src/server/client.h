@@ -39,6 +39,8 @@ enum ivs_client_dropping {
  * @dropping:    after the client has left: whether the service manager still has copies of its fds
  * @leaving:     after the client has left: it counts for its user (users.h)
  * @left_ns:     after the client has left: when, in ivs_clock_ns()
+ * @read_by_ns:  when the client should have read its greeting; 0: it has, or that has been
+ *               checked (unread.c)
  * @since_ms:    when the client joined, in ms since 1970
  * @vectors_n:   number of the client's vectors
  * @eventfds:    the client's doorbells, one for each vector
@@ -60,6 +62,7 @@ struct ivs_client {
 	struct ivs_user *user;
 	struct ivs_cost cost;
 	unsigned int flight_n;
+	int64_t read_by_ns;
 	int64_t since_ms;
 	unsigned int vectors_n;
 	int eventfds[];

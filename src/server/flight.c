@@ -83,7 +83,11 @@ static void update_count(struct ivs_server *server, int sock, struct ivs_user *u
 
 void ivs_flight_update(struct ivs_server *server, struct ivs_client *client)
 {
+	unsigned int before_n = client->flight_n;
+
 	update_count(server, client->sock_fd, client->user, &client->flight_n);
+	if (client->flight_n < before_n)
+		client->read_by_ns = 0;
 	if (client->user->held && client->user->extra_n < server->users.extra_max / 4)
 		client->user->held = false;
 }

@@ -102,6 +102,7 @@ struct ivs_server_totals {
  * @store_timer:    set while the service manager's socket is full
  * @store_since:    when the service manager's socket was first found full
  * @notify_timer:   set to the time of the next status report to the service manager
+ * @unread_timer:   set to the time at which a new client should have read
  * @publish_timer:  set to the time of the next attempt after publishing has failed
  * @ready:      the service manager has been told that the server is ready
  * @departed:   clients that have left and whose fds are still open (departed.c), the oldest first
@@ -116,6 +117,7 @@ struct ivs_server_totals {
  * @refusals:   limits the log lines that clients can cause by connecting, by reason
  * @drops:      limits the log lines that clients can cause by being dropped
  * @changes:    limits the log lines about changes of the region's file
+ * @unread:     limits the log lines about clients that do not read
  * @others:     limits the log lines that clients can cause in other ways
  * @progress:   limits the log lines about joins and leaves
  */
@@ -162,6 +164,7 @@ struct ivs_server {
 	struct ivs_loop_timer store_timer;
 	int64_t store_since;
 	struct ivs_loop_timer notify_timer;
+	struct ivs_loop_timer unread_timer;
 	bool ready;
 	struct ivs_roster_page_writer *page;
 	struct ivs_loop_timer publish_timer;
@@ -177,6 +180,7 @@ struct ivs_server {
 	struct ivs_log_limit refusals[REFUSALS_N];
 	struct ivs_log_limit drops;
 	struct ivs_log_limit changes;
+	struct ivs_log_limit unread;
 	struct ivs_log_limit others;
 	struct ivs_log_limit progress;
 	struct ivs_server_totals totals;

@@ -44,6 +44,7 @@
 #include "server/observe/metrics.h"
 #include "server/publish.h"
 #include "server/service_manager.h"
+#include "server/unread.h"
 
 /* read(2) is for the signalfd. */
 IVS_SYSCALLS(ivs_server_syscalls, {"read"}, {"close"});
@@ -262,6 +263,7 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	server->accept_timer.handle = ivs_server_accept_again;
 	server->store_timer.handle = ivs_server_store_again;
 	server->notify_timer.handle = ivs_server_notify_manager;
+	server->unread_timer.handle = ivs_server_check_reading;
 	server->publish_timer.handle = ivs_server_publish_again;
 	server->departed_timer.handle = ivs_server_release_again;
 	server->barrier_source.fd = -1;

@@ -279,3 +279,16 @@ def test_vectors_that_qemu_lacks(place):
 
     wait_until(lambda: untaken() == ["untaken  client 0 vector 1 (1); QEMU takes doorbells of as "
                                      "many vectors as its option vectors= says"], "as expected")
+
+
+def test_reconnecting_qemu_is_named(place, fast_clock, monkeypatch):
+    """QEMU with reconnect= connects, but waits for ever before it reads: the server's log names it,
+    and the option. (The time of the server, but not of QEMU, passes ten times as fast.)"""
+    del fast_clock
+    server = place.server("-n", "1")
+    monkeypatch.delenv("LD_PRELOAD")
+    devices = machine.doorbell(server.socket, 1)
+    devices[1] += ",reconnect=1"
+    qemu = start_qemu(place, *devices)
+    line = server.err.wait("has not read its greeting for 5 s; if it is QEMU, remove reconnect=")
+    assert f"client 0 (pid {qemu.pid}, " in line

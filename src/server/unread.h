@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Clients that do not read their greeting. They harm nobody, but their users wait in vain: QEMU,
+ * for example, never reads if its chardev has reconnect=.
+ */
+#ifndef IVS_SERVER_UNREAD_H
+#define IVS_SERVER_UNREAD_H
+
+#include "server/private.h"
+
+/** ivs_server_await_reading() - warn unless this new client has read its greeting after 5 s */
+void ivs_server_await_reading(struct ivs_server *server, struct ivs_client *client);
+
+/** ivs_server_check_reading() - the timer that ivs_server_await_reading() sets */
+void ivs_server_check_reading(struct ivs_loop_timer *timer);
+
+#endif
