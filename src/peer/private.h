@@ -9,7 +9,7 @@
  *   region.c                                 changes of the region's file
  *   roster.c                                 joins and leaves from the roster page
  *   bar0.c pci_device.c                      access to a guest's device
- *   closing.c                                 closing what a server has sent
+ *   worker.c                                  system calls that may wait, in a thread
  *   core.c                                   functions shared by all files above
  */
 #ifndef IVS_PEER_PRIVATE_H

@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "base/eventfd.h"
 #include "client/greeting.h"
-#include "peer/closing.h"
+#include "peer/worker.h"
 #include "peer/private.h"
 #include "region/received.h"
 
@@ -38,7 +38,7 @@
  * @connection:    guarded by the peer's lock
  * @wanted_n:      number of the peer's own vectors to accept; 0: all
  * @doorbells_max: as in struct ivs_peer_options, but not 0
- * @closing:       closes everything that the server has sent
+ * @worker:        closes everything that the server has sent
  * @is_late:       closing takes longer than LATE_MS
  * @any_file_system: as in struct ivs_peer_options
  * @timeout_ms:    as in struct ivs_peer_options
@@ -48,7 +48,7 @@ struct unix_state {
 	struct ivs_connection connection;
 	unsigned int wanted_n;
 	unsigned int doorbells_max;
-	struct ivs_closing *closing;
+	struct ivs_worker *worker;
 	bool is_late;
 	bool any_file_system;
 	int timeout_ms;
@@ -177,8 +177,8 @@ static int unix_take_region(struct ivs_peer *peer, int *fd, struct ivs_error *er
 /* Wait until all fds are closed; if that takes too long, do not wait again before it is done. */
 static void unix_settle(struct unix_state *state)
 {
-	if (!state->is_late || !ivs_closing_backlog(state->closing))
-		state->is_late = !ivs_closing_wait(state->closing, ivs_clock_deadline(LATE_MS));
+	if (!state->is_late || !ivs_worker_backlog(state->worker))
+		state->is_late = !ivs_worker_wait(state->worker, ivs_clock_deadline(LATE_MS));
 }
 
 /* The limit covers the peer's own vectors, too. 0 would mean that there is no limit. */
@@ -214,8 +214,8 @@ static int unix_limit_backlog(const struct ivs_peer *peer, struct ivs_error *err
 {
 	const struct unix_state *state = unix_state(peer);
 
-	if (ivs_closing_backlog(state->closing) <= state->doorbells_max / 2 ||
-	    ivs_closing_wait(state->closing, ivs_clock_deadline(BACKLOG_MS)))
+	if (ivs_worker_backlog(state->worker) <= state->doorbells_max / 2 ||
+	    ivs_worker_wait(state->worker, ivs_clock_deadline(BACKLOG_MS)))
 		return 0;
 	return ivs_error_set(err, IVS_CONNECTION_E_PROTOCOL,
 			     "the server at %s has sent too many fds that cannot be closed at once",
@@ -359,15 +359,15 @@ static void unix_close(struct ivs_peer *peer)
 	struct unix_state *state = unix_state(peer);
 	bool opened = state->deadline_ns == IVS_CLOCK_NEVER;
 
-	if (!state->closing)
+	if (!state->worker)
 		return;
 	ivs_connection_deinit(&state->connection);
 	for (unsigned int i = 0; i < peer->vectors_n; i++)
 		ivs_dispose(state->connection.disposal, &peer->vectors[i]);
 	ivs_dispose(state->connection.disposal, &peer->file.fd);
-	(void)ivs_closing_wait(state->closing,
-			       ivs_clock_deadline(opened ? state->timeout_ms : LATE_MS));
-	ivs_closing_free(state->closing);
+	(void)ivs_worker_wait(state->worker,
+			      ivs_clock_deadline(opened ? state->timeout_ms : LATE_MS));
+	ivs_worker_free(state->worker);
 }
 
 static const struct ivs_transport_ops unix_ops = {
@@ -400,11 +400,11 @@ static int unix_init(struct ivs_peer *peer, const struct ivs_peer_options *opts,
 	if (result)
 		return result;
 	state = unix_state(peer);
-	state->closing = ivs_closing_new();
-	if (!state->closing)
+	state->worker = ivs_worker_new();
+	if (!state->worker)
 		return ivs_error_errno(err, ENOMEM, "cannot prepare a connection");
 	state->connection = (struct ivs_connection)IVS_CONNECTION_INIT;
-	state->connection.disposal = ivs_closing_disposal(state->closing);
+	state->connection.disposal = ivs_worker_disposal(state->worker);
 	state->wanted_n = opts->vectors_n;
 	state->any_file_system = opts->any_file_system;
 	state->doorbells_max = opts->doorbells_max ? opts->doorbells_max : unix_default_doorbells();
@@ -437,7 +437,7 @@ int ivs_unix_open(struct ivs_peer *peer, const char *name, const struct ivs_peer
 	if (!peer->vectors_n)
 		ivs_peer_deny(peer, IVS_CAP_WAIT,
 			      "the server assigns no vectors: start it with -n 1 or more");
-	(void)ivs_closing_wait(unix_state(peer)->closing, unix_state(peer)->deadline_ns);
+	(void)ivs_worker_wait(unix_state(peer)->worker, unix_state(peer)->deadline_ns);
 	unix_state(peer)->deadline_ns = IVS_CLOCK_NEVER;
 	return 0;
 }
