@@ -112,9 +112,9 @@ struct ivs_peer_options {
  *
  * What a server sends and the peer does not keep is closed in a thread of the library, which ends
  * when it is done and receives no signals. So ivs_peer_open() and ivs_peer_close() keep their time
- * limit, and other calls wait at most 0.1 s, if the server makes a close(2) wait. But a process
- * does not end before such a close(2) has returned, and if the thread cannot be created, the
- * calling thread closes.
+ * limit, and other calls wait at most 0.1 s, if the server makes a close(2) wait. The thread also
+ * adds late vectors to an epoll: see ivs_peer_fd(). But a process does not end before such a system
+ * call has returned, and if the thread cannot be created, the calling thread makes the call.
  *
  * If this process may only read the file of shm: or file:, or if a server's region allows reading
  * only (an fd that is open for reading, or seals), the peer has no IVS_CAP_WRITE: check that before
@@ -367,6 +367,15 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_next(struct ivs_peer *peer, int timeout_ms,
  * Owned by @peer. When it is readable, call ivs_peer_next() with timeout 0 until it returns
  * IVS_PEER_E_TIMEOUT, which may be the first result. If joins and leaves come from a roster page,
  * the fd becomes readable every 100 ms; if the region's file can change, every second.
+ *
+ * The fd is an epoll itself. If untrusted processes run on the machine, use poll(2) rather than add
+ * it to another epoll: EPOLL_CTL_ADD of an epoll takes a mutex of which the kernel has only one.
+ * Any process can hold this mutex for as long as it likes, and no signal ends the wait for it, not
+ * even SIGKILL. Peers can also make the call fail (EINVAL), by having hundreds of nested epolls
+ * watch the peer's eventfds. If an epoll does watch the fd, remove it (EPOLL_CTL_DEL, which does
+ * not wait) before ivs_peer_close(), which may keep the fd open for a while. The library itself
+ * takes the mutex only for vectors that arrive after ivs_peer_open() has returned, and in its
+ * thread: while the mutex is held, their doorbells are reported by ivs_peer_wait() only.
  *
  * Return: the fd; -1 if ivs_peer_next() would return IVS_PEER_E_UNSUPPORTED.
  */

@@ -95,11 +95,10 @@ int ivs_peer_watch_changes(struct ivs_peer *peer)
 	return ivs_peer_watch(peer, peer->pending_fd, EPOLLIN, IVS_TAG_PENDING);
 }
 
-int ivs_peer_add_vector(struct ivs_peer *peer, int *fd)
+int ivs_peer_keep_vector(struct ivs_peer *peer, int *fd)
 {
 	unsigned int max = peer->vectors_max ? peer->vectors_max * 2 : 4;
 	int *more;
-	int result;
 
 	/* Ignore vectors above 65535: no peer can ring them, and their numbers are other tags. */
 	if (peer->vectors_n > IVS_VECTOR_MAX)
@@ -111,12 +110,19 @@ int ivs_peer_add_vector(struct ivs_peer *peer, int *fd)
 		peer->vectors = more;
 		peer->vectors_max = max;
 	}
-	result = ivs_peer_watch(peer, *fd, EPOLLIN, peer->vectors_n);
-	if (result)
-		return result;
 	peer->vectors[peer->vectors_n] = ivs_fd_take(fd);
 	__atomic_store_n(&peer->vectors_n, peer->vectors_n + 1, __ATOMIC_RELEASE);
 	return 0;
+}
+
+int ivs_peer_add_vector(struct ivs_peer *peer, int *fd)
+{
+	unsigned int vector = peer->vectors_n;
+	int result = ivs_peer_keep_vector(peer, fd);
+
+	if (result || vector == peer->vectors_n)
+		return result;
+	return ivs_peer_watch(peer, peer->vectors[vector], EPOLLIN, vector);
 }
 
 unsigned int ivs_peer_vectors(const struct ivs_peer *peer)

@@ -160,10 +160,20 @@ void ivs_peer_deny(struct ivs_peer *peer, enum ivs_peer_cap cap, const char *why
 IVS_MUST_USE int ivs_peer_map(struct ivs_peer *peer, int fd, uint64_t offset, uint64_t len,
 			      struct ivs_error *err);
 
-/** ivs_peer_add_vector() - add one of the peer's own vectors; take @fd. Return: 0, -errno. */
+/** ivs_peer_keep_vector() - add one of the peer's own vectors; take @fd. Return: 0, -errno. */
+IVS_MUST_USE int ivs_peer_keep_vector(struct ivs_peer *peer, int *fd);
+
+/** ivs_peer_add_vector() - the same, and watch it: only while opening. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_add_vector(struct ivs_peer *peer, int *fd);
 
-/** ivs_peer_watch() - add @fd to the epoll, which the first call creates. Return: 0, -errno. */
+/**
+ * ivs_peer_watch() - add @fd to the epoll, which the first call creates
+ *
+ * Only while opening. Afterwards an epoll of the application may watch the peer's, and adding an fd
+ * may wait for ever: see worker.h.
+ *
+ * Return: 0, -errno.
+ */
 IVS_MUST_USE int ivs_peer_watch(struct ivs_peer *peer, int fd, uint32_t events, uint32_t tag);
 
 /** ivs_peer_unwatch() - remove @fd, if any, from the epoll; see unix_lose_server() */

@@ -38,7 +38,7 @@
  * @connection:    guarded by the peer's lock
  * @wanted_n:      number of the peer's own vectors to accept; 0: all
  * @doorbells_max: as in struct ivs_peer_options, but not 0
- * @worker:        closes everything that the server has sent
+ * @worker:        closes everything that the server has sent; watches vectors that come late
  * @is_late:       closing takes longer than LATE_MS
  * @any_file_system: as in struct ivs_peer_options
  * @timeout_ms:    as in struct ivs_peer_options
@@ -58,6 +58,11 @@ struct unix_state {
 static struct unix_state *unix_state(const struct ivs_peer *peer)
 {
 	return peer->state;
+}
+
+static bool unix_is_open(const struct ivs_peer *peer)
+{
+	return unix_state(peer)->deadline_ns == IVS_CLOCK_NEVER;
 }
 
 /* Translate a result of src/client to a result of the public API. */
@@ -190,6 +195,18 @@ static void unix_set_limit(struct ivs_peer *peer)
 	state->connection.doorbells.fds_limit = others_max ? others_max : 1;
 }
 
+/* Add a vector to a peer that is open. Return: 0, -errno. */
+static int unix_add_late_vector(struct ivs_peer *peer, int *fd)
+{
+	unsigned int vector = peer->vectors_n;
+	int result = ivs_peer_keep_vector(peer, fd);
+
+	if (!result && vector < peer->vectors_n)
+		ivs_worker_watch(unix_state(peer)->worker, peer->epoll_fd, peer->vectors[vector],
+				 vector);
+	return result;
+}
+
 /* Ignore surplus vectors: the server may assign more than the caller wants. */
 static int unix_take_vector(struct ivs_peer *peer, int *fd, struct ivs_error *err)
 {
@@ -198,7 +215,8 @@ static int unix_take_vector(struct ivs_peer *peer, int *fd, struct ivs_error *er
 
 	if (peer->vectors_n == (state->wanted_n ? state->wanted_n : state->doorbells_max))
 		return 0;
-	result = ivs_peer_add_vector(peer, fd);
+	result = unix_is_open(peer) ? unix_add_late_vector(peer, fd)
+				    : ivs_peer_add_vector(peer, fd);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot add a vector");
 	unix_set_limit(peer);
@@ -287,7 +305,8 @@ static bool unix_has_input(const struct ivs_connection *connection)
 
 static int unix_receive(struct ivs_peer *peer)
 {
-	struct ivs_connection *connection = &unix_state(peer)->connection;
+	struct unix_state *state = unix_state(peer);
+	struct ivs_connection *connection = &state->connection;
 	struct ivs_connection_event event;
 	int result = 0;
 
@@ -298,9 +317,11 @@ static int unix_receive(struct ivs_peer *peer)
 		if (!result)
 			result = unix_take_event(peer, &event, NULL);
 	}
-	if (result && result != IVS_CONNECTION_E_AGAIN)
+	unix_settle(state);
+	if ((result && result != IVS_CONNECTION_E_AGAIN) || ivs_worker_error(state->worker)) {
 		unix_lose_server(peer);
-	unix_settle(unix_state(peer));
+		unix_settle(state);
+	}
 	return ivs_eventfd_signal(peer->pending_fd);
 }
 
@@ -357,7 +378,7 @@ static void unix_release(struct ivs_peer *peer, struct ivs_doorbell *doorbell)
 static void unix_close(struct ivs_peer *peer)
 {
 	struct unix_state *state = unix_state(peer);
-	bool opened = state->deadline_ns == IVS_CLOCK_NEVER;
+	int wait_ms = unix_is_open(peer) ? state->timeout_ms : LATE_MS;
 
 	if (!state->worker)
 		return;
@@ -365,8 +386,9 @@ static void unix_close(struct ivs_peer *peer)
 	for (unsigned int i = 0; i < peer->vectors_n; i++)
 		ivs_dispose(state->connection.disposal, &peer->vectors[i]);
 	ivs_dispose(state->connection.disposal, &peer->file.fd);
-	(void)ivs_worker_wait(state->worker,
-			      ivs_clock_deadline(opened ? state->timeout_ms : LATE_MS));
+	/* The thread may be about to add a vector to the epoll. */
+	if (!ivs_worker_wait(state->worker, ivs_clock_deadline(wait_ms)))
+		ivs_dispose(state->connection.disposal, &peer->epoll_fd);
 	ivs_worker_free(state->worker);
 }
 

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Theory of operation. The peer and the thread have a reference each. The thread is detached and
- * exists only while there is something to close, so that a program whose server is well-behaved has
- * no thread between two calls. After fork(2) the child has no thread, and the lock may have been
- * held. So the child makes a new lock, and closes its copies of the fds handed over before fork(2).
+ * exists only while there is something to do, so that a program whose server is well-behaved has
+ * no thread between two calls. It does the jobs in their order: so an fd is watched before it is
+ * closed, and its number cannot be that of another file. After fork(2) the child has no thread, and
+ * the lock may have been held. So the child makes a new lock, and does the jobs that were not begun
+ * before fork(2), which closes its copies of the fds.
  */
 #include "peer/worker.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -17,13 +21,28 @@
 #define STACK_LEN (256 * 1024) /* most of it is for a sanitizer */
 
 /**
- * struct ivs_worker - fds to close
+ * struct worker_job - a system call
+ * @run:      makes the call. Return: 0 or -errno
+ * @fd:       the fd to close or to watch
+ * @epoll_fd: the epoll that is to watch @fd
+ * @tag:      reported by the epoll
+ */
+struct worker_job {
+	int (*run)(const struct worker_job *job);
+	int fd;
+	int epoll_fd;
+	uint32_t tag;
+};
+
+/**
+ * struct ivs_worker - the jobs
  * @disposal: must be the first member
  * @lock:     guards all that follows
  * @idle:     signalled when the thread ends
  * @pid:      the process that has initialised @lock
  * @runs:     there is a thread
- * @fds:      still to be closed, without the one that is being closed
+ * @error:    result of the first job that failed
+ * @jobs:     the jobs that have not been begun: @jobs_n from @first
  */
 struct ivs_worker {
 	struct ivs_disposal disposal;
@@ -32,9 +51,11 @@ struct ivs_worker {
 	unsigned int refs;
 	pid_t pid;
 	bool runs;
-	int *fds;
-	unsigned int fds_n;
-	unsigned int fds_max;
+	int error;
+	struct worker_job *jobs;
+	unsigned int first;
+	unsigned int jobs_n;
+	unsigned int jobs_max;
 };
 
 static void worker_init(struct ivs_worker *worker)
@@ -68,19 +89,31 @@ static void worker_put(struct ivs_worker *worker)
 		return;
 	pthread_cond_destroy(&worker->idle);
 	pthread_mutex_destroy(&worker->lock);
-	free(worker->fds);
+	free(worker->jobs);
 	free(worker);
 }
 
-/* Called with the lock held; drops it while an fd is being closed. */
-static void worker_close_all(struct ivs_worker *worker)
+/* Called with the lock held; drops it while the job is being done. */
+static void worker_do(struct ivs_worker *worker, const struct worker_job *job)
 {
-	while (worker->fds_n) {
-		int fd = worker->fds[--worker->fds_n];
+	int result;
 
-		pthread_mutex_unlock(&worker->lock);
-		ivs_fd_close(&fd);
-		pthread_mutex_lock(&worker->lock);
+	pthread_mutex_unlock(&worker->lock);
+	result = job->run(job);
+	pthread_mutex_lock(&worker->lock);
+	if (!worker->error)
+		worker->error = result;
+}
+
+/* Called with the lock held. */
+static void worker_do_all(struct ivs_worker *worker)
+{
+	while (worker->jobs_n) {
+		const struct worker_job job = worker->jobs[worker->first++];
+
+		if (!--worker->jobs_n)
+			worker->first = 0;
+		worker_do(worker, &job);
 	}
 }
 
@@ -89,7 +122,7 @@ static void *worker_run(void *argument)
 	struct ivs_worker *worker = argument;
 
 	pthread_mutex_lock(&worker->lock);
-	worker_close_all(worker);
+	worker_do_all(worker);
 	worker->runs = false;
 	pthread_cond_broadcast(&worker->idle);
 	worker_put(worker);
@@ -118,31 +151,65 @@ static bool worker_start(struct ivs_worker *worker)
 }
 
 /* Return: false: out of memory. Called with the lock held. */
-static bool worker_queue(struct ivs_worker *worker, int *fd)
+static bool worker_make_room(struct ivs_worker *worker)
 {
-	unsigned int max = worker->fds_max ? worker->fds_max * 2 : 16;
-	int *more;
+	unsigned int max = worker->jobs_max ? worker->jobs_max * 2 : 16;
+	struct worker_job *more;
 
-	if (worker->fds_n == worker->fds_max) {
-		more = reallocarray(worker->fds, max, sizeof(*more));
-		if (!more)
-			return false;
-		worker->fds = more;
-		worker->fds_max = max;
+	if (worker->first + worker->jobs_n < worker->jobs_max)
+		return true;
+	if (worker->first > worker->jobs_max / 2) {
+		memmove(worker->jobs, &worker->jobs[worker->first],
+			worker->jobs_n * sizeof(*worker->jobs));
+		worker->first = 0;
+		return true;
 	}
-	worker->fds[worker->fds_n++] = ivs_fd_take(fd);
+	more = reallocarray(worker->jobs, max, sizeof(*more));
+	if (!more)
+		return false;
+	worker->jobs = more;
+	worker->jobs_max = max;
 	return true;
+}
+
+/* Have the thread do a job. If it cannot be started, or without memory, do the job here. */
+static void worker_add(struct ivs_worker *worker, const struct worker_job *job)
+{
+	worker_lock(worker);
+	if (worker_make_room(worker)) {
+		worker->jobs[worker->first + worker->jobs_n++] = *job;
+		if (!worker->runs && !worker_start(worker))
+			worker_do_all(worker);
+	} else {
+		while (worker->runs)
+			pthread_cond_wait(&worker->idle, &worker->lock);
+		worker_do(worker, job);
+	}
+	pthread_mutex_unlock(&worker->lock);
+}
+
+static int job_close(const struct worker_job *job)
+{
+	int fd = job->fd;
+
+	ivs_fd_close(&fd);
+	return 0;
+}
+
+/* After fork(2) both processes may do this job, in the same epoll. */
+static int job_watch(const struct worker_job *job)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u32 = job->tag};
+	int result = epoll_ctl(job->epoll_fd, EPOLL_CTL_ADD, job->fd, &event);
+
+	return result && errno != EEXIST ? -errno : 0;
 }
 
 static void worker_take(struct ivs_disposal *disposal, int *fd)
 {
-	struct ivs_worker *worker = (struct ivs_worker *)disposal;
+	const struct worker_job job = {.run = job_close, .fd = ivs_fd_take(fd)};
 
-	worker_lock(worker);
-	if (worker_queue(worker, fd) && !worker->runs && !worker_start(worker))
-		worker_close_all(worker);
-	pthread_mutex_unlock(&worker->lock);
-	ivs_fd_close(fd);
+	worker_add((struct ivs_worker *)disposal, &job);
 }
 
 struct ivs_worker *ivs_worker_new(void)
@@ -161,12 +228,34 @@ struct ivs_disposal *ivs_worker_disposal(struct ivs_worker *worker)
 	return &worker->disposal;
 }
 
+void ivs_worker_watch(struct ivs_worker *worker, int epoll_fd, int fd, uint32_t tag)
+{
+	const struct worker_job job = {
+		.run = job_watch,
+		.fd = fd,
+		.epoll_fd = epoll_fd,
+		.tag = tag,
+	};
+
+	worker_add(worker, &job);
+}
+
+int ivs_worker_error(struct ivs_worker *worker)
+{
+	int error;
+
+	worker_lock(worker);
+	error = worker->error;
+	pthread_mutex_unlock(&worker->lock);
+	return error;
+}
+
 unsigned int ivs_worker_backlog(struct ivs_worker *worker)
 {
 	unsigned int n;
 
 	worker_lock(worker);
-	n = worker->fds_n + worker->runs;
+	n = worker->jobs_n + worker->runs;
 	pthread_mutex_unlock(&worker->lock);
 	return n;
 }
@@ -177,14 +266,14 @@ bool ivs_worker_wait(struct ivs_worker *worker, int64_t deadline_ns)
 		.tv_sec = (time_t)(deadline_ns / IVS_NS_PER_S),
 		.tv_nsec = (long)(deadline_ns % IVS_NS_PER_S),
 	};
-	bool closed;
+	bool done;
 
 	worker_lock(worker);
 	while (worker->runs && !pthread_cond_timedwait(&worker->idle, &worker->lock, &deadline))
 		;
-	closed = !worker->runs;
+	done = !worker->runs;
 	pthread_mutex_unlock(&worker->lock);
-	return closed;
+	return done;
 }
 
 void ivs_worker_free(struct ivs_worker *worker)

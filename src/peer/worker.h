@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Closes fds that a server has sent, in a thread. close(2) of such an fd can wait for as long as
- * the process that sent it wants: for a socket that lingers, a file of a FUSE file system, or
- * an eventfd that is watched by an epoll whose mutex is held. No signal ends the last two waits.
+ * System calls that other processes can make wait, in a thread:
+ *
+ * - close(2) of an fd that a server has sent waits for as long as the process that sent it wants:
+ *   for a socket that lingers, a file of a FUSE file system, or an eventfd that is watched by an
+ *   epoll whose mutex is held;
+ * - epoll_ctl(2) that adds an fd to an epoll which another epoll watches, as one of the application
+ *   may watch that of a peer, waits for a mutex of which the kernel has only one, and which any
+ *   process can hold. (Changing or removing an fd does not.)
+ *
+ * No signal ends these waits, except that for a socket.
  */
 #ifndef IVS_PEER_WORKER_H
 #define IVS_PEER_WORKER_H
@@ -21,18 +28,24 @@ struct ivs_worker *ivs_worker_new(void);
 /**
  * ivs_worker_disposal() - the disposal that hands fds over to the thread
  *
- * The first fd starts the thread, which ends when it has closed all fds. If the thread cannot be
- * started, the calling thread closes the fds.
+ * The first job starts the thread, which ends when it has done all. If the thread cannot be
+ * started, the calling thread does the job.
  */
 struct ivs_disposal *ivs_worker_disposal(struct ivs_worker *worker);
 
-/** ivs_worker_backlog() - number of fds that are not closed yet */
+/** ivs_worker_watch() - have the thread add @fd to @epoll_fd; both stay open until it has */
+void ivs_worker_watch(struct ivs_worker *worker, int epoll_fd, int fd, uint32_t tag);
+
+/** ivs_worker_error() - whether a job has failed. Return: 0, -errno of the first that has. */
+IVS_MUST_USE int ivs_worker_error(struct ivs_worker *worker);
+
+/** ivs_worker_backlog() - number of jobs that are not done yet */
 unsigned int ivs_worker_backlog(struct ivs_worker *worker);
 
-/** ivs_worker_wait() - wait until all are closed. Return: false: @deadline_ns has passed. */
+/** ivs_worker_wait() - wait until all jobs are done. Return: false: @deadline_ns has passed. */
 bool ivs_worker_wait(struct ivs_worker *worker, int64_t deadline_ns);
 
-/** ivs_worker_free() - if fds are not closed yet, the thread goes on; NULL is ignored */
+/** ivs_worker_free() - if jobs are not done yet, the thread goes on; NULL is ignored */
 void ivs_worker_free(struct ivs_worker *worker);
 
 #endif

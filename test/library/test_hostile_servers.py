@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Test libivshmem with hostile servers, which send fds whose close(2) waits, regions that a FUSE
-server can leave waiting, and more doorbells than the process has fds."""
+server can leave waiting, more doorbells than the process has fds, and vectors at a bad moment."""
 import array
 import contextlib
 import os
@@ -13,6 +13,7 @@ from support.py.fake_server import FakeServer, say
 from support.py.fuse import Fuse
 from support.py.lingering import LINGER, Lingering
 from support.py.programs import fd_count, wait_until
+from support.py.stuck_epoll import StuckEpoll
 from support.py.vfio_user import eventfd
 
 TIMEOUT_MS = 1000
@@ -126,6 +127,32 @@ def test_fork_does_not_make_the_parent_spin(place):
     assert number(line) < 30, line
     peer.out.wait("closed after")
     assert peer.wait() == 0
+
+
+def test_late_vectors_while_the_mutex_for_nested_epolls_is_held(place):
+    """The program's epoll watches the peer's fd, and a process holds the mutex that adding to such
+    an epoll needs, when the server sends one more vector. The peer goes on, notices the end of the
+    server, and closes within its time limit. The vector is watched when the mutex is released."""
+    server = FakeServer(place, place.socket)
+    peer = start(place, "nest")
+    assert opened(peer).startswith("opened 0")
+    late = [eventfd(), eventfd()]
+    with StuckEpoll(nested=True):
+        say(server.sock, 0, late[0])
+        say(server.sock, 1, server.own[0])
+        peer.out.wait("joined 1 1", timeout=SOON / 1000)
+        os.eventfd_write(server.own[0], 1)
+        peer.out.wait("rung 0", timeout=SOON / 1000)
+        os.eventfd_write(late[0], 1)
+    peer.out.wait("rung 1")
+    with StuckEpoll(nested=True):
+        say(server.sock, 0, late[1])
+        server.drop()
+        peer.out.wait("lost", timeout=SOON / 1000)
+        assert number(peer.out.wait("closed after")) < SOON
+    assert peer.wait() == 0
+    for fd in late:
+        os.close(fd)
 
 
 @pytest.mark.parametrize("whose", ["of others", "its own"])

@@ -2,16 +2,19 @@
 /*
  * A peer that prints what it sees, for tests of the library with hostile servers:
  *
- *   witness ADDRESS TIMEOUT_MS DOORBELLS_MAX [fork]
+ *   witness ADDRESS TIMEOUT_MS DOORBELLS_MAX [fork | nest]
  *
- * It prints the result of opening, joins and leaves, and the loss of the server. Then it measures
- * how much processor time waiting takes, closes the peer and prints how long that took. With "fork"
- * a child has all fds of the peer, too.
+ * It prints the result of opening, doorbells, joins and leaves, and the loss of the server. Then it
+ * measures how much processor time waiting takes, closes the peer and prints how long that took.
+ * With "fork" a child has all fds of the peer, too; with "nest" an epoll of the program watches the
+ * peer's fd.
  */
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,6 +42,19 @@ static pid_t start_child(void)
 	_exit(0);
 }
 
+static bool is_chosen(const char *option, char **argv)
+{
+	return argv[4] && !strcmp(argv[4], option);
+}
+
+static int nest(int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+	int outer = epoll_create1(EPOLL_CLOEXEC);
+
+	return outer < 0 || epoll_ctl(outer, EPOLL_CTL_ADD, fd, &event);
+}
+
 static void print_events(struct ivs_peer *peer)
 {
 	struct ivs_event event = {0};
@@ -48,6 +64,8 @@ static void print_events(struct ivs_peer *peer)
 			printf("joined %u %u\n", event.id, event.vectors_n);
 		else if (event.type == IVS_EVENT_LEAVE)
 			printf("left %u\n", event.id);
+		else if (event.type == IVS_EVENT_DOORBELL)
+			printf("rung %u\n", event.vector);
 	}
 	printf("lost\n");
 }
@@ -71,8 +89,10 @@ int main(int argc, char **argv)
 	printf("opened %d after %ld ms: %s\n", result, now_ms(CLOCK_MONOTONIC) - began, err.text);
 	if (result)
 		return 1;
-	if (argc > 4)
+	if (is_chosen("fork", argv))
 		child = start_child();
+	if (is_chosen("nest", argv) && nest(ivs_peer_fd(peer)))
+		return 1;
 	print_events(peer);
 	began = now_ms(CLOCK_PROCESS_CPUTIME_ID);
 	result = ivs_peer_next(peer, WAIT_MS, &event);
