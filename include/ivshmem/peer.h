@@ -82,8 +82,8 @@ enum ivs_peer_cap {
  *              100 ms. If there are more than @vectors_n, the surplus is ignored; if there are
  *              fewer, the result is IVS_PEER_E_TIMEOUT with a server, IVS_PEER_E_VECTOR with a
  *              device or plain region.
- * @timeout_ms: time limit of ivs_peer_open(), and of ivs_peer_close() for closing what a server has
- *              sent; 0: 5000
+ * @timeout_ms: time limit of ivs_peer_open(), and of ivs_peer_close() for closing and unmapping
+ *              what a server has sent; 0: 5000
  * @doorbells_max: how many doorbells that a server sends are kept, the peer's own vectors and those
  *              of all other peers together; each is a file descriptor. Those beyond are closed:
  *              they are not reported and cannot be rung. 0: half of the soft limit RLIMIT_NOFILE
@@ -110,11 +110,11 @@ struct ivs_peer_options {
  * refused (IVS_PEER_E_PROTOCOL), unless @opts->any_file_system is set. A region whose size is not a
  * whole number of pages is refused, too.
  *
- * What a server sends and the peer does not keep is closed in a thread of the library, which ends
- * when it is done and receives no signals. So ivs_peer_open() and ivs_peer_close() keep their time
- * limit, and other calls wait at most 0.1 s, if the server makes a close(2) wait. The thread also
- * adds late vectors to an epoll: see ivs_peer_fd(). But a process does not end before such a system
- * call has returned, and if the thread cannot be created, the calling thread makes the call.
+ * What a server has sent is closed and unmapped in a thread of the library, which ends when it is
+ * done and receives no signals. So ivs_peer_open() and ivs_peer_close() keep their time limit, and
+ * other calls wait at most 0.1 s, if that takes long. The thread also adds late vectors to an
+ * epoll: see ivs_peer_fd(). But a process does not end before such a system call has returned, and
+ * if the thread cannot be created, the calling thread makes the call.
  *
  * If this process may only read the file of shm: or file:, or if a server's region allows reading
  * only (an fd that is open for reading, or seals), the peer has no IVS_CAP_WRITE: check that before
@@ -139,7 +139,8 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_open_read_only(const char *address,
 /**
  * ivs_peer_close() - leave: unmap the region, close all fds, free the peer. NULL is ignored.
  *
- * If closing what a server has sent takes longer than the time limit, it goes on in a thread.
+ * If closing or unmapping what a server has sent takes longer than the time limit, it goes on in a
+ * thread, and the region stays mapped until that thread has unmapped it.
  */
 IVS_PUBLIC void ivs_peer_close(struct ivs_peer *peer);
 

@@ -38,7 +38,7 @@
  * @connection:    guarded by the peer's lock
  * @wanted_n:      number of the peer's own vectors to accept; 0: all
  * @doorbells_max: as in struct ivs_peer_options, but not 0
- * @worker:        closes everything that the server has sent; watches vectors that come late
+ * @worker:        closes and unmaps what the server has sent; watches vectors that come late
  * @is_late:       closing takes longer than LATE_MS
  * @any_file_system: as in struct ivs_peer_options
  * @timeout_ms:    as in struct ivs_peer_options
@@ -382,6 +382,9 @@ static void unix_close(struct ivs_peer *peer)
 
 	if (!state->worker)
 		return;
+	if (peer->memory)
+		ivs_worker_unmap(state->worker, peer->memory, peer->memory_len);
+	peer->memory = NULL;
 	ivs_connection_deinit(&state->connection);
 	for (unsigned int i = 0; i < peer->vectors_n; i++)
 		ivs_dispose(state->connection.disposal, &peer->vectors[i]);

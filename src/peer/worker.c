@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -26,12 +27,15 @@
  * @fd:       the fd to close or to watch
  * @epoll_fd: the epoll that is to watch @fd
  * @tag:      reported by the epoll
+ * @memory:   the memory to unmap, @len bytes
  */
 struct worker_job {
 	int (*run)(const struct worker_job *job);
 	int fd;
 	int epoll_fd;
 	uint32_t tag;
+	void *memory;
+	size_t len;
 };
 
 /**
@@ -196,6 +200,11 @@ static int job_close(const struct worker_job *job)
 	return 0;
 }
 
+static int job_unmap(const struct worker_job *job)
+{
+	return munmap(job->memory, job->len) ? -errno : 0;
+}
+
 /* After fork(2) both processes may do this job, in the same epoll. */
 static int job_watch(const struct worker_job *job)
 {
@@ -226,6 +235,13 @@ struct ivs_worker *ivs_worker_new(void)
 struct ivs_disposal *ivs_worker_disposal(struct ivs_worker *worker)
 {
 	return &worker->disposal;
+}
+
+void ivs_worker_unmap(struct ivs_worker *worker, void *memory, size_t len)
+{
+	const struct worker_job job = {.run = job_unmap, .memory = memory, .len = len};
+
+	worker_add(worker, &job);
 }
 
 void ivs_worker_watch(struct ivs_worker *worker, int epoll_fd, int fd, uint32_t tag)

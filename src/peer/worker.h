@@ -5,11 +5,13 @@
  * - close(2) of an fd that a server has sent waits for as long as the process that sent it wants:
  *   for a socket that lingers, a file of a FUSE file system, or an eventfd that is watched by an
  *   epoll whose mutex is held;
+ * - the last close(2) or munmap(2) of a region frees its memory, which takes a second or more if
+ *   there are 8 GiB;
  * - epoll_ctl(2) that adds an fd to an epoll which another epoll watches, as one of the application
  *   may watch that of a peer, waits for a mutex of which the kernel has only one, and which any
  *   process can hold. (Changing or removing an fd does not.)
  *
- * No signal ends these waits, except that for a socket.
+ * A signal ends only the wait for a socket.
  */
 #ifndef IVS_PEER_WORKER_H
 #define IVS_PEER_WORKER_H
@@ -32,6 +34,9 @@ struct ivs_worker *ivs_worker_new(void);
  * started, the calling thread does the job.
  */
 struct ivs_disposal *ivs_worker_disposal(struct ivs_worker *worker);
+
+/** ivs_worker_unmap() - have the thread unmap memory */
+void ivs_worker_unmap(struct ivs_worker *worker, void *memory, size_t len);
 
 /** ivs_worker_watch() - have the thread add @fd to @epoll_fd; both stay open until it has */
 void ivs_worker_watch(struct ivs_worker *worker, int epoll_fd, int fd, uint32_t tag);

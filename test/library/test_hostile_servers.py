@@ -24,9 +24,9 @@ assert TIMEOUT_MS < SOON < LINGER * 1000
 needs_fuse = pytest.mark.skipif(Fuse.lacks() is not None, reason=str(Fuse.lacks()))
 
 
-def start(place, *options, doorbells_max=0, **keywords):
+def start(place, *options, timeout_ms=TIMEOUT_MS, doorbells_max=0, **keywords):
     """Start a peer; see support/c/programs/witness.c."""
-    return place.start(place.build / "test" / "witness", f"unix:{place.socket}", TIMEOUT_MS,
+    return place.start(place.build / "test" / "witness", f"unix:{place.socket}", timeout_ms,
                        doorbells_max, *options, **keywords)
 
 
@@ -89,6 +89,28 @@ def test_lingering_sockets_while_the_peer_is_open(place):
     peer.out.wait("lost", timeout=SOON / 1000)
     assert number(peer.out.wait("closed after")) < SOON
     assert peer.wait() == 0
+
+
+@pytest.mark.parametrize("fails", ["the greeting fails", "the server exits"])
+def test_region_that_takes_long_to_free(place, fails):
+    """The peer has the last reference to a region that takes seconds to free. Opening and closing
+    keep their time limit."""
+    server = FakeServer(place, place.socket)
+
+    def greet(sock):
+        server.welcome(sock)
+        if fails == "the greeting fails":
+            say(sock, -7)
+
+    server.greet = greet
+    peer = start(place, "slow", timeout_ms=300)
+    line = opened(peer)
+    if fails == "the greeting fails":
+        assert "is not an ivshmem-server" in line
+    else:
+        server.drop()
+        assert number(peer.out.wait("closed after")) < SOON
+    peer.wait()
 
 
 @needs_fuse

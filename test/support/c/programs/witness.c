@@ -2,12 +2,12 @@
 /*
  * A peer that prints what it sees, for tests of the library with hostile servers:
  *
- *   witness ADDRESS TIMEOUT_MS DOORBELLS_MAX [fork | nest]
+ *   witness ADDRESS TIMEOUT_MS DOORBELLS_MAX [fork | nest | slow]
  *
  * It prints the result of opening, doorbells, joins and leaves, and the loss of the server. Then it
  * measures how much processor time waiting takes, closes the peer and prints how long that took.
  * With "fork" a child has all fds of the peer, too; with "nest" an epoll of the program watches the
- * peer's fd.
+ * peer's fd; with "slow" unmapping the region takes seconds, as it does if that frees many GiB.
  */
 #include <signal.h>
 #include <stdbool.h>
@@ -15,13 +15,26 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "ivshmem/peer.h"
 
 #define WAIT_MS 300
+#define SLOW_S 8
+
+static bool slow;
+
+/* The library calls this function in place of libc's. */
+int munmap(void *memory, size_t len)
+{
+	if (slow)
+		sleep(SLOW_S);
+	return (int)syscall(SYS_munmap, memory, len);
+}
 
 static long now_ms(clockid_t clock)
 {
@@ -83,6 +96,7 @@ int main(int argc, char **argv)
 	if (argc < 4)
 		return 2;
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	slow = is_chosen("slow", argv);
 	opts.timeout_ms = (unsigned int)atoi(argv[2]);
 	opts.doorbells_max = (unsigned int)atoi(argv[3]);
 	result = ivs_peer_open(argv[1], &opts, &peer, &err);
