@@ -111,10 +111,13 @@ struct ivs_peer_options {
  * whole number of pages is refused, too.
  *
  * What a server has sent is closed and unmapped in a thread of the library, which ends when it is
- * done and receives no signals. So ivs_peer_open() and ivs_peer_close() keep their time limit, and
- * other calls wait at most 0.1 s, if that takes long. The thread also adds late vectors to an
- * epoll: see ivs_peer_fd(). But a process does not end before such a system call has returned, and
- * if the thread cannot be created, the calling thread makes the call.
+ * done and receives no signals. So ivs_peer_open() and ivs_peer_close() keep their time limit (an
+ * ivs_peer_open() that fails can exceed it by 0.1 s), and other calls wait at most 0.1 s, if that
+ * takes long. While more than half of @opts->doorbells_max fds wait to be closed, nothing is
+ * received from the server, so joins, leaves and the loss of the server are reported later. The
+ * thread also adds late vectors to an epoll: see ivs_peer_fd(). But a process does not end before
+ * such a system call has returned, and if the thread cannot be created, the calling thread makes
+ * the call.
  *
  * If this process may only read the file of shm: or file:, or if a server's region allows reading
  * only (an fd that is open for reading, or seals), the peer has no IVS_CAP_WRITE: check that before

@@ -81,6 +81,14 @@ int ivs_peer_watch(struct ivs_peer *peer, int fd, uint32_t events, uint32_t tag)
 	return epoll_ctl(peer->epoll_fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
 }
 
+void ivs_peer_mute(struct ivs_peer *peer, int fd, uint32_t tag)
+{
+	/* The kernel always reports a hang-up: with EPOLLET, once. */
+	struct epoll_event event = {.events = EPOLLET, .data.u32 = tag};
+
+	(void)epoll_ctl(peer->epoll_fd, EPOLL_CTL_MOD, fd, &event);
+}
+
 void ivs_peer_unwatch(struct ivs_peer *peer, int fd)
 {
 	if (peer->epoll_fd >= 0 && fd >= 0)

@@ -176,6 +176,9 @@ IVS_MUST_USE int ivs_peer_add_vector(struct ivs_peer *peer, int *fd);
  */
 IVS_MUST_USE int ivs_peer_watch(struct ivs_peer *peer, int fd, uint32_t events, uint32_t tag);
 
+/** ivs_peer_mute() - have the epoll report no input at @fd, and a hang-up once at most */
+void ivs_peer_mute(struct ivs_peer *peer, int fd, uint32_t tag);
+
 /** ivs_peer_unwatch() - remove @fd, if any, from the epoll; see unix_lose_server() */
 void ivs_peer_unwatch(struct ivs_peer *peer, int fd);
 

@@ -29,9 +29,14 @@
 
 #define DOORBELLS_DEFAULT 100000 /* if the process has no limit of fds */
 
-/* How long to wait for fds to be closed: when there are too many, and otherwise. */
+/* How long opening waits if there is too much to close. */
 #define BACKLOG_MS 1000
-#define LATE_MS 100
+
+/* How long opening waits after it has failed, so that usually nothing is open when it returns. */
+#define FAILED_MS 100
+
+/* How long other calls wait: with the tenth by which it grows in this time, 100 ms. */
+#define PATIENCE_MS 90
 
 /**
  * struct unix_state - private data of the transport
@@ -39,7 +44,9 @@
  * @wanted_n:      number of the peer's own vectors to accept; 0: all
  * @doorbells_max: as in struct ivs_peer_options, but not 0
  * @worker:        closes and unmaps what the server has sent; watches vectors that come late
- * @is_late:       closing takes longer than LATE_MS
+ * @is_late:       the last wait for @worker was too short
+ * @patience_ns:   how long to wait for @worker, as of @waited_ns
+ * @paused:        nothing is received before @worker has done @resume
  * @any_file_system: as in struct ivs_peer_options
  * @timeout_ms:    as in struct ivs_peer_options
  * @deadline_ns:   of ivs_peer_open(); IVS_CLOCK_NEVER when the peer is open
@@ -50,6 +57,10 @@ struct unix_state {
 	unsigned int doorbells_max;
 	struct ivs_worker *worker;
 	bool is_late;
+	int64_t patience_ns;
+	int64_t waited_ns;
+	bool paused;
+	uint64_t resume;
 	bool any_file_system;
 	int timeout_ms;
 	int64_t deadline_ns;
@@ -179,11 +190,37 @@ static int unix_take_region(struct ivs_peer *peer, int *fd, struct ivs_error *er
 	return unix_watch_region(peer, fd, err);
 }
 
-/* Wait until all fds are closed; if that takes too long, do not wait again before it is done. */
+/* Return: how long to wait for the worker now. */
+static int64_t unix_patience(const struct unix_state *state, int64_t now_ns)
+{
+	int64_t patience_ns = state->patience_ns + (now_ns - state->waited_ns) / 10;
+
+	return patience_ns < PATIENCE_MS * IVS_NS_PER_MS ? patience_ns
+							 : PATIENCE_MS * IVS_NS_PER_MS;
+}
+
+/*
+ * Wait until the worker has done all jobs; if that takes too long, do not wait again before it has.
+ * One call of the application can get here many times. So all waits in a period are limited
+ * together: to PATIENCE_MS and a tenth of the period.
+ */
 static void unix_settle(struct unix_state *state)
 {
-	if (!state->is_late || !ivs_worker_backlog(state->worker))
-		state->is_late = !ivs_worker_wait(state->worker, ivs_clock_deadline(LATE_MS));
+	int64_t began_ns;
+
+	if (!ivs_worker_backlog(state->worker)) {
+		state->is_late = false;
+		return;
+	}
+	if (state->is_late)
+		return;
+	began_ns = ivs_clock_ns();
+	state->patience_ns = unix_patience(state, began_ns);
+	state->is_late = !ivs_worker_wait(state->worker, began_ns + state->patience_ns);
+	state->waited_ns = ivs_clock_ns();
+	state->patience_ns -= state->waited_ns - began_ns;
+	if (state->patience_ns < 0)
+		state->patience_ns = 0;
 }
 
 /* The limit covers the peer's own vectors, too. 0 would mean that there is no limit. */
@@ -224,20 +261,10 @@ static int unix_take_vector(struct ivs_peer *peer, int *fd, struct ivs_error *er
 	return 0;
 }
 
-/*
- * A server that sends faster than fds can be closed must not use up all of the process's fds.
- * Return: 0; IVS_CONNECTION_E_PROTOCOL: the server makes closing wait.
- */
-static int unix_limit_backlog(const struct ivs_peer *peer, struct ivs_error *err)
+/* A server that sends faster than fds can be closed must not use up all of the process's fds. */
+static bool unix_is_full(const struct unix_state *state)
 {
-	const struct unix_state *state = unix_state(peer);
-
-	if (ivs_worker_backlog(state->worker) <= state->doorbells_max / 2 ||
-	    ivs_worker_wait(state->worker, ivs_clock_deadline(BACKLOG_MS)))
-		return 0;
-	return ivs_error_set(err, IVS_CONNECTION_E_PROTOCOL,
-			     "the server at %s has sent too many fds that cannot be closed at once",
-			     state->connection.addr.sun_path);
+	return ivs_worker_backlog(state->worker) > state->doorbells_max / 2;
 }
 
 /* Return: 0, IVS_CONNECTION_E_PROTOCOL, -errno. */
@@ -260,7 +287,22 @@ static int unix_take_event(struct ivs_peer *peer, struct ivs_connection_event *e
 		break;
 	}
 	ivs_dispose(unix_state(peer)->connection.disposal, &event->fd);
-	return result ? result : unix_limit_backlog(peer, err);
+	return result;
+}
+
+/* Return: 0; IVS_CONNECTION_E_PROTOCOL: the server makes closing wait. */
+static int unix_make_room(const struct ivs_peer *peer, struct ivs_error *err)
+{
+	const struct unix_state *state = unix_state(peer);
+	int64_t until_ns = ivs_clock_deadline(BACKLOG_MS);
+
+	if (until_ns > state->deadline_ns)
+		until_ns = state->deadline_ns;
+	if (!unix_is_full(state) || ivs_worker_wait(state->worker, until_ns))
+		return 0;
+	return ivs_error_set(err, IVS_CONNECTION_E_PROTOCOL,
+			     "the server at %s has sent too many fds that cannot be closed at once",
+			     state->connection.addr.sun_path);
 }
 
 static int unix_greet(struct ivs_peer *peer, const char *path, const struct ivs_peer_options *opts,
@@ -279,6 +321,8 @@ static int unix_greet(struct ivs_peer *peer, const char *path, const struct ivs_
 		result = ivs_greeting_next(&greeting, connection, &event, err);
 		if (!result)
 			result = unix_take_event(peer, &event, err);
+		if (!result)
+			result = unix_make_room(peer, err);
 	}
 	return unix_result(result);
 }
@@ -303,24 +347,58 @@ static bool unix_has_input(const struct ivs_connection *connection)
 	return connection->sock >= 0 && poll(&pfd, 1, 0) == 1;
 }
 
-static int unix_receive(struct ivs_peer *peer)
+/* Receive nothing more until the worker has done what it has to do. */
+static void unix_pause(struct ivs_peer *peer)
 {
 	struct unix_state *state = unix_state(peer);
-	struct ivs_connection *connection = &state->connection;
+	int sock = state->connection.sock;
+
+	ivs_peer_mute(peer, sock, IVS_TAG_SERVER);
+	state->resume = ivs_worker_rewatch(state->worker, peer->epoll_fd, sock, IVS_TAG_SERVER);
+	state->paused = true;
+}
+
+static bool unix_is_paused(struct unix_state *state)
+{
+	if (state->paused)
+		state->paused = !ivs_worker_has_done(state->worker, state->resume);
+	return state->paused;
+}
+
+/* Receive what there is, if there is room for it. Return: as ivs_connection_next(). */
+static int unix_receive_events(struct ivs_peer *peer)
+{
+	struct unix_state *state = unix_state(peer);
 	struct ivs_connection_event event;
 	int result = 0;
 
-	if (!unix_has_input(connection))
-		return 0;
 	for (unsigned int n = 0; n < RECEIVE_MAX && !result; n++) {
-		result = ivs_connection_next(connection, &event, NULL);
+		if (unix_is_full(state)) {
+			unix_settle(state);
+			if (unix_is_full(state))
+				break;
+		}
+		result = ivs_connection_next(&state->connection, &event, NULL);
 		if (!result)
 			result = unix_take_event(peer, &event, NULL);
 	}
+	return result;
+}
+
+static int unix_receive(struct ivs_peer *peer)
+{
+	struct unix_state *state = unix_state(peer);
+	int result;
+
+	if (unix_is_paused(state) || !unix_has_input(&state->connection))
+		return 0;
+	result = unix_receive_events(peer);
 	unix_settle(state);
 	if ((result && result != IVS_CONNECTION_E_AGAIN) || ivs_worker_error(state->worker)) {
 		unix_lose_server(peer);
 		unix_settle(state);
+	} else if (unix_is_full(state)) {
+		unix_pause(peer);
 	}
 	return ivs_eventfd_signal(peer->pending_fd);
 }
@@ -378,7 +456,7 @@ static void unix_release(struct ivs_peer *peer, struct ivs_doorbell *doorbell)
 static void unix_close(struct ivs_peer *peer)
 {
 	struct unix_state *state = unix_state(peer);
-	int wait_ms = unix_is_open(peer) ? state->timeout_ms : LATE_MS;
+	int wait_ms = unix_is_open(peer) ? state->timeout_ms : FAILED_MS;
 
 	if (!state->worker)
 		return;

@@ -26,6 +26,7 @@
  * @run:      makes the call. Return: 0 or -errno
  * @fd:       the fd to close or to watch
  * @epoll_fd: the epoll that is to watch @fd
+ * @op:       EPOLL_CTL_ADD or EPOLL_CTL_MOD
  * @tag:      reported by the epoll
  * @memory:   the memory to unmap, @len bytes
  */
@@ -33,6 +34,7 @@ struct worker_job {
 	int (*run)(const struct worker_job *job);
 	int fd;
 	int epoll_fd;
+	int op;
 	uint32_t tag;
 	void *memory;
 	size_t len;
@@ -46,6 +48,8 @@ struct worker_job {
  * @pid:      the process that has initialised @lock
  * @runs:     there is a thread
  * @error:    result of the first job that failed
+ * @added:    number of jobs that have been added so far
+ * @done:     number of jobs that have been done so far
  * @jobs:     the jobs that have not been begun: @jobs_n from @first
  */
 struct ivs_worker {
@@ -56,6 +60,8 @@ struct ivs_worker {
 	pid_t pid;
 	bool runs;
 	int error;
+	uint64_t added;
+	uint64_t done;
 	struct worker_job *jobs;
 	unsigned int first;
 	unsigned int jobs_n;
@@ -74,6 +80,7 @@ static void worker_init(struct ivs_worker *worker)
 	worker->refs = 1;
 	worker->pid = getpid();
 	worker->runs = false;
+	worker->done = worker->added - worker->jobs_n;
 }
 
 static void worker_lock(struct ivs_worker *worker)
@@ -105,6 +112,7 @@ static void worker_do(struct ivs_worker *worker, const struct worker_job *job)
 	pthread_mutex_unlock(&worker->lock);
 	result = job->run(job);
 	pthread_mutex_lock(&worker->lock);
+	worker->done++;
 	if (!worker->error)
 		worker->error = result;
 }
@@ -180,6 +188,7 @@ static bool worker_make_room(struct ivs_worker *worker)
 static void worker_add(struct ivs_worker *worker, const struct worker_job *job)
 {
 	worker_lock(worker);
+	worker->added++;
 	if (worker_make_room(worker)) {
 		worker->jobs[worker->first + worker->jobs_n++] = *job;
 		if (!worker->runs && !worker_start(worker))
@@ -209,7 +218,7 @@ static int job_unmap(const struct worker_job *job)
 static int job_watch(const struct worker_job *job)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u32 = job->tag};
-	int result = epoll_ctl(job->epoll_fd, EPOLL_CTL_ADD, job->fd, &event);
+	int result = epoll_ctl(job->epoll_fd, job->op, job->fd, &event);
 
 	return result && errno != EEXIST ? -errno : 0;
 }
@@ -250,10 +259,39 @@ void ivs_worker_watch(struct ivs_worker *worker, int epoll_fd, int fd, uint32_t 
 		.run = job_watch,
 		.fd = fd,
 		.epoll_fd = epoll_fd,
+		.op = EPOLL_CTL_ADD,
 		.tag = tag,
 	};
 
 	worker_add(worker, &job);
+}
+
+uint64_t ivs_worker_rewatch(struct ivs_worker *worker, int epoll_fd, int fd, uint32_t tag)
+{
+	const struct worker_job job = {
+		.run = job_watch,
+		.fd = fd,
+		.epoll_fd = epoll_fd,
+		.op = EPOLL_CTL_MOD,
+		.tag = tag,
+	};
+	uint64_t added;
+
+	worker_add(worker, &job);
+	worker_lock(worker);
+	added = worker->added;
+	pthread_mutex_unlock(&worker->lock);
+	return added;
+}
+
+bool ivs_worker_has_done(struct ivs_worker *worker, uint64_t job)
+{
+	bool has_done;
+
+	worker_lock(worker);
+	has_done = worker->done >= job;
+	pthread_mutex_unlock(&worker->lock);
+	return has_done;
 }
 
 int ivs_worker_error(struct ivs_worker *worker)
@@ -266,12 +304,12 @@ int ivs_worker_error(struct ivs_worker *worker)
 	return error;
 }
 
-unsigned int ivs_worker_backlog(struct ivs_worker *worker)
+uint64_t ivs_worker_backlog(struct ivs_worker *worker)
 {
-	unsigned int n;
+	uint64_t n;
 
 	worker_lock(worker);
-	n = worker->jobs_n + worker->runs;
+	n = worker->added - worker->done;
 	pthread_mutex_unlock(&worker->lock);
 	return n;
 }

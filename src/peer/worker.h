@@ -41,11 +41,22 @@ void ivs_worker_unmap(struct ivs_worker *worker, void *memory, size_t len);
 /** ivs_worker_watch() - have the thread add @fd to @epoll_fd; both stay open until it has */
 void ivs_worker_watch(struct ivs_worker *worker, int epoll_fd, int fd, uint32_t tag);
 
+/**
+ * ivs_worker_rewatch() - when all earlier jobs are done, have @epoll_fd watch @fd for input again
+ *
+ * Return: the number of the job, for ivs_worker_has_done().
+ */
+IVS_MUST_USE uint64_t ivs_worker_rewatch(struct ivs_worker *worker, int epoll_fd, int fd,
+					 uint32_t tag);
+
+/** ivs_worker_has_done() - whether this job and all earlier ones are done */
+bool ivs_worker_has_done(struct ivs_worker *worker, uint64_t job);
+
 /** ivs_worker_error() - whether a job has failed. Return: 0, -errno of the first that has. */
 IVS_MUST_USE int ivs_worker_error(struct ivs_worker *worker);
 
 /** ivs_worker_backlog() - number of jobs that are not done yet */
-unsigned int ivs_worker_backlog(struct ivs_worker *worker);
+uint64_t ivs_worker_backlog(struct ivs_worker *worker);
 
 /** ivs_worker_wait() - wait until all jobs are done. Return: false: @deadline_ns has passed. */
 bool ivs_worker_wait(struct ivs_worker *worker, int64_t deadline_ns);

@@ -3,22 +3,28 @@
 server can leave waiting, more doorbells than the process has fds, and vectors at a bad moment."""
 import array
 import contextlib
+import fcntl
 import os
 import re
 import socket
+import struct
+import termios
+import time
 
 import pytest
 
 from support.py.fake_server import FakeServer, say
 from support.py.fuse import Fuse
 from support.py.lingering import LINGER, Lingering
-from support.py.programs import fd_count, wait_until
+from support.py.programs import cpu_ticks, fd_count, wait_until
 from support.py.stuck_epoll import StuckEpoll
 from support.py.vfio_user import eventfd
 
 TIMEOUT_MS = 1000
 #: ms; a fault takes LINGER seconds, or has no end
 SOON = 4000
+#: ms; a call is late by 100 ms at most, with a fault by 450 ms or more
+PROMPT = 350
 assert TIMEOUT_MS < SOON < LINGER * 1000
 
 needs_fuse = pytest.mark.skipif(Fuse.lacks() is not None, reason=str(Fuse.lacks()))
@@ -103,7 +109,7 @@ def test_region_that_takes_long_to_free(place, fails):
             say(sock, -7)
 
     server.greet = greet
-    peer = start(place, "slow", timeout_ms=300)
+    peer = start(place, "unmap", timeout_ms=300)
     line = opened(peer)
     if fails == "the greeting fails":
         assert "is not an ivshmem-server" in line
@@ -175,6 +181,80 @@ def test_late_vectors_while_the_mutex_for_nested_epolls_is_held(place):
     assert peer.wait() == 0
     for fd in late:
         os.close(fd)
+
+
+def unread(sock):
+    """Return: how much the receiver has not read yet."""
+    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
+
+
+def send_stuck(sock, peer, fds):
+    """Send a peer's doorbells, and close them. Only the receiver has them then."""
+    for fd in fds:
+        say(sock, peer, fd)
+        os.close(fd)
+
+
+def test_too_many_fds_that_cannot_be_closed_in_the_greeting(place):
+    """Opening keeps its time limit."""
+    server = FakeServer(place, place.socket)
+    fds = [eventfd() for _ in range(40)]
+    with StuckEpoll(*fds):
+        def greet(sock):
+            say(sock, 0)
+            say(sock, 0)
+            say(sock, -1, server.memory)
+            send_stuck(sock, 7, fds)
+
+        server.greet = greet
+        peer = start(place, timeout_ms=200, doorbells_max=10)
+        line = opened(peer)
+        assert "too many fds that cannot be closed at once" in line
+        assert number(line) < 200 + PROMPT
+    assert peer.wait() == 1
+
+
+@pytest.mark.parametrize("then", ["they can be closed", "the server exits"])
+def test_too_many_fds_that_cannot_be_closed(place, then):
+    """The server sends them to a peer that is open. Meanwhile no call waits for long, and the peer
+    is rung. When they are closed, the peer receives what the server has sent in between."""
+    server = FakeServer(place, place.socket)
+    peer = start(place, doorbells_max=10)
+    assert opened(peer).startswith("opened 0")
+    fds = [eventfd() for _ in range(40)]
+    with StuckEpoll(*fds):
+        send_stuck(server.sock, 7, fds)
+        peer.out.wait("joined 7 9", timeout=SOON / 1000)
+        say(server.sock, 7)
+        if then == "the server exits":
+            server.drop()
+        for times in range(1, 5):
+            os.eventfd_write(server.own[0], 1)
+            peer.out.wait("rung 0", times, timeout=SOON / 1000)
+        before = cpu_ticks(peer.pid)
+        time.sleep(0.3)  # in this time nothing is received and the peer does not spin
+        assert cpu_ticks(peer.pid) - before < 10
+        assert not peer.out.count("left 7") and not peer.out.count("lost")
+    peer.out.wait("left 7")
+    if then == "they can be closed":
+        server.drop()
+    assert number(peer.out.wait("lost")) < PROMPT
+    assert peer.wait() == 0
+
+
+def test_fds_that_are_slow_to_close(place):
+    """Each close(2) of the peer takes almost as long as a call may be late. The server sends the
+    next doorbell while the last one is being closed. All waits of a call together are limited."""
+    server = FakeServer(place, place.socket)
+    peer = start(place, "close")
+    assert opened(peer).startswith("opened 0")
+    for _ in range(10):
+        wait_until(lambda: not unread(server.sock), "the peer has received all")
+        say(server.sock, 1, server.own[0])
+        say(server.sock, 1)
+    server.drop()
+    assert number(peer.out.wait("lost")) < PROMPT
+    assert peer.wait() == 0
 
 
 @pytest.mark.parametrize("whose", ["of others", "its own"])

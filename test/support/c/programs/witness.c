@@ -2,13 +2,16 @@
 /*
  * A peer that prints what it sees, for tests of the library with hostile servers:
  *
- *   witness ADDRESS TIMEOUT_MS DOORBELLS_MAX [fork | nest | slow]
+ *   witness ADDRESS TIMEOUT_MS DOORBELLS_MAX [fork | nest | unmap | close]
  *
- * It prints the result of opening, doorbells, joins and leaves, and the loss of the server. Then it
- * measures how much processor time waiting takes, closes the peer and prints how long that took.
+ * It prints the result of opening, doorbells, joins and leaves, and the loss of the server, each
+ * with the longest time by which a call has exceeded its time limit so far. Then it measures how
+ * much processor time waiting takes, closes the peer and prints how long that took.
  * With "fork" a child has all fds of the peer, too; with "nest" an epoll of the program watches the
- * peer's fd; with "slow" unmapping the region takes seconds, as it does if that frees many GiB.
+ * peer's fd; with "unmap" unmapping the region takes seconds, as it does if that frees many GiB;
+ * with "close" each close(2) takes CLOSE_MS.
  */
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -24,16 +27,26 @@
 #include "ivshmem/peer.h"
 
 #define WAIT_MS 300
-#define SLOW_S 8
+#define NEXT_MS 20
+#define UNMAP_MS 8000
+#define CLOSE_MS 95
 
-static bool slow;
+static int unmap_ms;
+static int close_ms;
 
-/* The library calls this function in place of libc's. */
+/* The library calls this function, and the next one, in place of libc's. */
 int munmap(void *memory, size_t len)
 {
-	if (slow)
-		sleep(SLOW_S);
+	if (unmap_ms)
+		poll(NULL, 0, unmap_ms);
 	return (int)syscall(SYS_munmap, memory, len);
+}
+
+int close(int fd)
+{
+	if (close_ms)
+		poll(NULL, 0, close_ms);
+	return (int)syscall(SYS_close, fd);
 }
 
 static long now_ms(clockid_t clock)
@@ -68,19 +81,39 @@ static int nest(int fd)
 	return outer < 0 || epoll_ctl(outer, EPOLL_CTL_ADD, fd, &event);
 }
 
+/* Wait for an event, in short calls; raise @late_ms if one is later. Return: as ivs_peer_next(). */
+static int next_event(struct ivs_peer *peer, struct ivs_event *event, long *late_ms)
+{
+	long began;
+	long late;
+	int result;
+
+	do {
+		began = now_ms(CLOCK_MONOTONIC);
+		result = ivs_peer_next(peer, NEXT_MS, event);
+		late = now_ms(CLOCK_MONOTONIC) - began - NEXT_MS;
+		if (late > *late_ms)
+			*late_ms = late;
+	} while (result == IVS_PEER_E_TIMEOUT);
+	return result;
+}
+
 static void print_events(struct ivs_peer *peer)
 {
 	struct ivs_event event = {0};
+	long late_ms = 0;
 
-	while (event.type != IVS_EVENT_SERVER_LOST && !ivs_peer_next(peer, -1, &event)) {
+	while (event.type != IVS_EVENT_SERVER_LOST && !next_event(peer, &event, &late_ms)) {
 		if (event.type == IVS_EVENT_JOIN)
-			printf("joined %u %u\n", event.id, event.vectors_n);
+			printf("joined %u %u", event.id, event.vectors_n);
 		else if (event.type == IVS_EVENT_LEAVE)
-			printf("left %u\n", event.id);
+			printf("left %u", event.id);
 		else if (event.type == IVS_EVENT_DOORBELL)
-			printf("rung %u\n", event.vector);
+			printf("rung %u", event.vector);
+		else
+			printf("lost");
+		printf("; %ld ms late\n", late_ms);
 	}
-	printf("lost\n");
 }
 
 int main(int argc, char **argv)
@@ -96,7 +129,8 @@ int main(int argc, char **argv)
 	if (argc < 4)
 		return 2;
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	slow = is_chosen("slow", argv);
+	unmap_ms = is_chosen("unmap", argv) ? UNMAP_MS : 0;
+	close_ms = is_chosen("close", argv) ? CLOSE_MS : 0;
 	opts.timeout_ms = (unsigned int)atoi(argv[2]);
 	opts.doorbells_max = (unsigned int)atoi(argv[3]);
 	result = ivs_peer_open(argv[1], &opts, &peer, &err);
