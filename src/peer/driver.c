@@ -129,8 +129,8 @@ static int driver_map(struct ivs_peer *peer, const struct ivs_ioc_info *info, st
 		return result == -ENODEV ? driver_gone_error(info->bdf, err) : result;
 	ivs_peer_allow(peer, IVS_CAP_CACHED);
 	if (info->flags & IVS_INFO_REGISTERS && info->flags & IVS_INFO_DOORBELL)
-		(void)ivs_bar0_map(&driver_state(peer)->bar0, driver_state(peer)->fd,
-				   IVS_MMAP_REGISTERS); /* otherwise use IVS_IOC_RING */
+		(void)!ivs_bar0_map(&driver_state(peer)->bar0, driver_state(peer)->fd,
+				    IVS_MMAP_REGISTERS); /* otherwise use IVS_IOC_RING */
 	return 0;
 }
 

@@ -376,12 +376,12 @@ static void test_over(bool is_imported)
 
 static bool are_two(void *unused)
 {
-	int fd = open_number(1, O_RDWR);
+	int second = open_number(1, O_RDWR);
 
 	(void)unused;
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0;
+	if (second >= 0)
+		close(second);
+	return second >= 0;
 }
 
 static void test_over_rounds(int rounds)
