@@ -36,8 +36,9 @@ IVS_SYSCALLS(ivs_closer_helper_syscalls, {"recvmsg"}, {"recvfrom"}, {"recv"}, {"
 #define MESSAGES_MAX 64 /* received in a turn */
 #define MANY_DIVISOR 8	/* of what the holder may hold, how much is many, */
 #define VERY_MANY_DIVISOR 4
-#define SHARE_DIVISOR 2 /* ... how much an owner may have */
-#define OWNERS_MAX 256	/* others are counted together */
+#define SHARE_DIVISOR 2	 /* ... how much an owner may have */
+#define OWNERS_MAX 256	 /* others are counted together */
+#define SLACK_DIVISOR 32 /* of the time for which fds are held, so that a worker closes several */
 
 /*
  * Fixed fds, below all others. A worker keeps these only. In the holder, those that are not in use
@@ -63,7 +64,7 @@ struct worker {
 
 /**
  * struct holder - the process that receives fds and holds them for a while
- * @held:        the fds, a ring in the order of their deadlines
+ * @held:        the fds, a ring in the order in which they were received
  * @held_max:    how many it may hold before it receives the next message
  * @share_max:   how many of one owner it may hold before it says so
  * @batch_max:   how many a worker closes
@@ -73,7 +74,7 @@ struct worker {
 struct holder {
 	struct held_fd {
 		uint64_t owner;
-		int64_t until_ns;
+		int64_t since_ns;
 		int fd;
 	} * held;
 	size_t first;
@@ -190,7 +191,8 @@ static bool start_worker(struct worker *worker, int *fds, unsigned int fds_n)
 static void note_end(struct holder *holder, struct worker *worker)
 {
 	ivs_fd_close(&worker->sock);
-	(void)waitpid(-1, NULL, WNOHANG);
+	while (waitpid(-1, NULL, WNOHANG) > 0) /* maybe not this one yet */
+		;
 	holder->again_ns = 0;
 }
 
@@ -247,7 +249,10 @@ static struct held_fd *at(struct holder *holder, size_t index)
 	return &holder->held[(holder->first + index) & (HELD_ROOM - 1)];
 }
 
-/* How many fds of the owner are held. */
+/*
+ * How many fds of the owner are held. If there are more owners than counters, some of them share
+ * the last one, and change it later, so that it is not exact.
+ */
 static size_t *count_of(struct holder *holder, uint64_t owner)
 {
 	struct owned *unused = &holder->owned[OWNERS_MAX - 1];
@@ -264,8 +269,8 @@ static size_t *count_of(struct holder *holder, uint64_t owner)
 
 static void hold(struct holder *holder, uint64_t owner, int fd)
 {
-	*at(holder, holder->n++) = (struct held_fd){
-		.owner = owner, .until_ns = ivs_clock_deadline(IVS_CLOSER_HOLD_MS), .fd = fd};
+	*at(holder,
+	    holder->n++) = (struct held_fd){.owner = owner, .since_ns = ivs_clock_ns(), .fd = fd};
 }
 
 static bool is_full(const struct holder *holder)
@@ -284,8 +289,8 @@ static bool is_any_blocked(const struct holder *holder)
 	return false;
 }
 
-/* How much earlier than at their deadlines the fds may be closed, if the holder holds many. */
-static int64_t early_ns(const struct holder *holder)
+/* For how long to hold fds. */
+static int64_t hold_ns(const struct holder *holder)
 {
 	int64_t ms = IVS_CLOSER_HOLD_MS;
 
@@ -293,15 +298,15 @@ static int64_t early_ns(const struct holder *holder)
 		ms = IVS_CLOSER_HOLD_SHORT_MS;
 	else if (holder->n > holder->held_max / MANY_DIVISOR)
 		ms = IVS_CLOSER_HOLD_MIN_MS;
-	return (IVS_CLOSER_HOLD_MS - ms) * (IVS_NS_PER_S / 1000);
+	return ms * (IVS_NS_PER_S / 1000);
 }
 
-/* When the first fd has to be closed. */
+/* When the first fds have to be closed. */
 static int64_t first_due_ns(struct holder *holder)
 {
-	int64_t until_ns = at(holder, 0)->until_ns - early_ns(holder);
+	int64_t due_ns = at(holder, 0)->since_ns + hold_ns(holder);
 
-	return until_ns > holder->again_ns ? until_ns : holder->again_ns;
+	return due_ns > holder->again_ns ? due_ns : holder->again_ns;
 }
 
 /* Tell the program that it had better keep the owner's fds itself. */
@@ -335,11 +340,11 @@ static bool receive(struct holder *holder)
 static unsigned int first_fds(struct holder *holder, int64_t now_ns, int fds[BATCH_MAX])
 {
 	uint64_t owner = at(holder, 0)->owner;
-	int64_t until_ns = now_ns + early_ns(holder);
+	int64_t since_ns = now_ns - hold_ns(holder) + hold_ns(holder) / SLACK_DIVISOR;
 	unsigned int n = 0;
 
 	while (n < holder->n && n < holder->batch_max && at(holder, n)->owner == owner &&
-	       at(holder, n)->until_ns <= until_ns) {
+	       at(holder, n)->since_ns <= since_ns) {
 		fds[n] = at(holder, n)->fd;
 		n++;
 	}
@@ -363,6 +368,7 @@ static bool close_first(struct holder *holder, int64_t now_ns)
 	struct worker *worker = NULL;
 	unsigned int workers_n;
 	unsigned int blocked_n;
+	size_t *count;
 
 	workers_n = count_workers(holder, owner, now_ns, &blocked_n);
 	if (blocked_n >= IVS_CLOSER_BLOCKED_MAX || are_all_blocked(holder)) {
@@ -376,7 +382,8 @@ static bool close_first(struct holder *holder, int64_t now_ns)
 		holder->again_ns = ivs_clock_deadline(AGAIN_MS);
 		return false;
 	}
-	*count_of(holder, owner) -= fds_n;
+	count = count_of(holder, owner);
+	*count -= *count < fds_n ? *count : fds_n;
 	worker->owner = owner;
 	worker->since_ns = now_ns;
 	holder->first += fds_n;
