@@ -99,6 +99,16 @@ static _Noreturn void end(void)
 	__builtin_trap();
 }
 
+/* poll(2). An error that remains must not keep this process busy for ever, so it ends. */
+static int wait_for(struct pollfd *polled, unsigned int n, int ms)
+{
+	int result = poll(polled, n, ms);
+
+	if (result < 0 && errno != EINTR && errno != EAGAIN && errno != ENOMEM)
+		end();
+	return result;
+}
+
 /* Workers */
 
 static bool await_byte(int sock)
@@ -136,7 +146,7 @@ static bool is_born(pid_t pid, int sock)
 {
 	struct pollfd polled = {.fd = sock, .events = POLLIN};
 
-	while (poll(&polled, 1, BORN_MS) <= 0) {
+	while (wait_for(&polled, 1, BORN_MS) <= 0) {
 		if (waitpid(pid, NULL, WNOHANG) == pid)
 			return false;
 	}
@@ -408,8 +418,8 @@ static void wait_for_events(struct holder *holder)
 				    .events = POLLIN};
 	for (unsigned int i = 0; i < holder->workers_max; i++)
 		polled[1 + i] = (struct pollfd){.fd = holder->workers[i].sock, .events = POLLIN};
-	if (poll(polled, 1 + holder->workers_max,
-		 holder->n ? ivs_clock_left_ms(first_due_ns(holder)) : -1) <= 0)
+	if (wait_for(polled, 1 + holder->workers_max,
+		     holder->n ? ivs_clock_left_ms(first_due_ns(holder)) : -1) <= 0)
 		return;
 	for (unsigned int i = 0; polled[0].revents && i < MESSAGES_MAX && !is_full(holder); i++) {
 		if (!receive(holder))
