@@ -37,8 +37,8 @@ static inline bool ivshmem_guest_is_encrypted(void)
 
 /*
  * Return: whether DMA of @dev to @page uses a bounce buffer even if @dev can address the page
- * (swiotlb=force). Kernels before 5.15 do not tell modules, so try. @is_translated: whether an
- * IOMMU translates the addresses, so that the result would say nothing.
+ * (swiotlb=force). Kernels before 5.15 do not export this to modules, so map the page and compare
+ * the addresses. That says nothing if an IOMMU translates the addresses (@is_translated).
  */
 static inline bool ivshmem_swiotlb_is_forced(struct device *dev, struct page *page,
 					     bool is_translated)

@@ -100,7 +100,7 @@ static void ivshmem_file_attach(struct ivshmem_file *file, struct file *filp,
 
 /*
  * Map the region through the sysfs attribute "memory". The mapping gets an open file of its own:
- * sysfs permits no mapping that counts its copies, and raises SIGBUS when the device is unbound.
+ * sysfs rejects a VMA that has a close callback, and raises SIGBUS when the device is unbound.
  */
 int ivshmem_file_mmap_attribute(struct ivshmem_device *device, struct file *attribute,
 				struct vm_area_struct *vma)

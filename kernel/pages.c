@@ -108,8 +108,8 @@ static bool ivshmem_pages_are_affordable(const struct ivshmem_device *device)
 }
 
 /*
- * Create the struct pages. A failure is remembered: it may have left struct pages behind, a further
- * attempt could leave more, and each one logs lines.
+ * Create the struct pages. A failure is remembered: the attempt may have left struct pages behind.
+ * Another attempt could leave more, and would write to the log again.
  */
 static struct dev_pagemap *ivshmem_pages_remap(struct ivshmem_device *device)
 {
@@ -176,8 +176,9 @@ int ivshmem_pages_need(struct ivshmem_device *device)
 
 /*
  * Called once the device is gone, so that no importer can map a dma-buf any more. Importers that
- * have mapped one keep the pages until the device is released. Other holders of dma-bufs must not:
- * on x86, a device that is plugged in at the same address could not be mapped uncached.
+ * have mapped one keep the pages until the device is released. A dma-buf that is merely open must
+ * not keep them: on x86, a device that is plugged in at the same address could then not be mapped
+ * uncached.
  */
 void ivshmem_pages_free(struct ivshmem_device *device)
 {

@@ -106,7 +106,7 @@ static bool ivshmem_device_exposes_table(struct pci_dev *pdev)
 	return table == IVS_BAR_REGISTERS || table == IVS_BAR_MEMORY;
 }
 
-/* Claim a BAR. If a part of it has been claimed, devm_request_resource() logs which, by whom. */
+/* Claim a BAR. On a conflict, devm_request_resource() logs the range and the driver that has it. */
 static int ivshmem_device_claim_bar(struct pci_dev *pdev, int bar, struct resource *claim)
 {
 	int result;
