@@ -97,7 +97,7 @@ static enum ivs_access_cause access_cause(const struct stat *st, int wanted)
 		return (group & wanted) == wanted ? IVS_ACCESS_ALLOWED : IVS_ACCESS_MODE;
 	if ((others & wanted) == wanted)
 		return IVS_ACCESS_ALLOWED;
-	/* Nobody should become a member of root's group, to use a file. */
+	/* Do not advise a user to join root's group. */
 	if ((group & wanted) != wanted || !st->st_gid)
 		return IVS_ACCESS_MODE;
 	return user_is_member(st->st_gid) ? IVS_ACCESS_LOGIN : IVS_ACCESS_GROUP;
@@ -194,7 +194,7 @@ static void access_cure(const struct ivs_access *access, char *out, size_t out_l
 			 "; user %s is in this group, but this login is older: log in again", user);
 		break;
 	case IVS_ACCESS_MODE:
-		/* To open a directory to more users may expose other files. */
+		/* Opening a directory to more users may expose other files. */
 		if (access->on_way) {
 			snprintf(out, out_len, ": use a directory %s user %s may %s",
 				 access->wanted & W_OK ? "to which" : "that", user,

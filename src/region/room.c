@@ -32,7 +32,7 @@ static unsigned long long read_pages(const struct ivs_region *region, const char
 	return pages;
 }
 
-/* The part of the region for which there was room, and which is freed again after the error. */
+/* The part of the region that was allocated before the error. It will be freed again. */
 static uint64_t allocated_len(const struct ivs_region *region)
 {
 	struct stat st;

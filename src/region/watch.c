@@ -86,8 +86,9 @@ bool ivs_region_watch_can_change(const struct ivs_region_watch *watch)
 }
 
 /*
- * When a mount is detached, because its mount namespace ends or by umount -l, the kernel shows the
- * path from the root of the mount on. A client is in another namespace than the server may be.
+ * When a mount is detached (by umount -l, or because its mount namespace ends), the kernel shows
+ * paths relative to the root of that mount. A client's region can be on such a mount, because the
+ * server may be in another mount namespace.
  */
 static bool is_same_name(const char *before, const char *now)
 {
