@@ -113,7 +113,7 @@ ssize_t ivs_socket_take(int sock, void *bytes, size_t len)
 	return -1;
 }
 
-/* Whether the kernel rejects fds that are sent to a socket, so that it has no unread fds. */
+/* Whether the kernel rejects fds that are sent to @sock. Then @sock has no unread fds. */
 static bool refuses_fds(int sock)
 {
 	int value = 1;

@@ -12,7 +12,7 @@
 
 extern const struct ivs_syscall ivs_close_syscalls[];
 
-/* Whether a socket receives fds. A connection has the value of its listening socket. */
+/* Whether a socket receives fds. A connection inherits the value from its listening socket. */
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83 /* Linux 6.16 */
 #endif

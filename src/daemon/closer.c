@@ -25,12 +25,12 @@ IVS_SYSCALLS(ivs_closer_syscalls, {"sendmsg"}, {"recv"}, {"recvfrom"}, {"poll"},
 
 #define WAIT_STEP_MS 10
 #define KEPT_ROOM_MIN 16
-#define QUEUE_DIVISOR 16 /* of the fds that may be in flight, how many may be in the queue */
+#define QUEUE_DIVISOR 16 /* the queue may have this fraction of the fds that may be in flight */
 #define MESSAGE_DIVISOR 2048
 #define MESSAGE_MIN 8
 #define MESSAGE_BYTES 768 /* memory for which the kernel accounts a small message */
 #define FDS_MAX (IVS_FDPASS_MAX * MESSAGE_DIVISOR) /* for a queue of 128 messages */
-/* While an owner blocks helper processes, they report it every IVS_CLOSER_HOLD_MS. */
+/* While an owner blocks helper processes, the holder reports it every IVS_CLOSER_HOLD_MS. */
 #define BLOCKING_MS (2 * IVS_CLOSER_HOLD_MS)
 #define BRIEF_MS 100
 
@@ -77,9 +77,9 @@ int ivs_closer_open(int (*confine)(const void *context), const void *context, st
 }
 
 /*
- * Fds in the queue to the holder are in flight, which the kernel limits for each user to the number
- * of fds that a process may open, here the hard limit (ivs_privileges_raise_files()). So they take
- * at most a small part of it.
+ * Fds in the queue to the holder are in flight. The kernel limits the fds in flight of a user to
+ * the number of fds that a process may open, here the hard limit (ivs_privileges_raise_files()). So
+ * the queue may use only a small part of that limit.
  */
 static void bound_queue(void)
 {
@@ -133,7 +133,7 @@ static void note_blocking(uint64_t report)
 		*at = (struct ivs_closer_blocking){owner, until_ns};
 }
 
-/* Owners that the helper processes have reported. */
+/* Receive the holder's reports about owners. */
 static void receive_blocking(void)
 {
 	uint64_t owners[IVS_CLOSER_OWNERS_MAX];
@@ -146,7 +146,7 @@ static void receive_blocking(void)
 	} while (n == sizeof(owners));
 }
 
-/* Whether the helper processes had better not be sent fds of the owner. */
+/* Whether the program should keep fds of the owner instead of passing them on. */
 static bool is_blocking(uint64_t owner)
 {
 	if (owner & IVS_CLOSER_ALWAYS || pool->insists)
@@ -179,7 +179,7 @@ bool ivs_closer_wait(void)
 	return pool->fd >= 0 && ivs_clock_ns() < until_ns;
 }
 
-/* Return: how many fds of the beginning of @fds are in @batch, at most as many as fit. */
+/* Copy the first fds to @batch, as many as fit; skip negative ones. Return: how many were read. */
 static unsigned int fill_batch(const int *fds, unsigned int fds_n, int *batch,
 			       unsigned int *batch_n)
 {

@@ -10,12 +10,12 @@
  *
  * The program passes these fds to a pool of helper processes instead. The pool keeps an fd for
  * IVS_CLOSER_HOLD_MS and then closes it, so that other processes that close their copies at the
- * same time are not the last either. A process whose close(2) blocks is replaced, up to
- * @workers_max of the pool.
+ * same time are not the last either. If close(2) blocks a helper process, another one takes its
+ * place, until @workers_max of them are blocked.
  *
  * Each fd has an owner, the party that can make its close(2) block. An owner blocks at most
- * IVS_CLOSER_BLOCKED_MAX of these processes. Then the pool keeps its other fds, and takes no more
- * of them. So one owner does not affect the fds of another.
+ * IVS_CLOSER_BLOCKED_MAX helper processes. While it does, the pool does not close other fds of this
+ * owner that it holds, and takes no more of them. So one owner does not affect the fds of another.
  *
  * A process has one pool, or several. All functions but ivs_closer_use() apply to the pool in use.
  * Not thread-safe.
@@ -78,12 +78,12 @@ struct ivs_closer {
  */
 struct ivs_closer *ivs_closer_use(struct ivs_closer *other);
 
-/** ivs_closer_set_owner() - whose the fds are that are passed to the pool from now on */
+/** ivs_closer_set_owner() - set the owner of the fds that are passed to the pool from now on */
 void ivs_closer_set_owner(uint64_t owner);
 
 /**
  * ivs_closer_open() - start the helper processes
- * @confine: called in a process from which they are forked, to drop its privileges; returns 0, or
+ * @confine: called in the process that forks the others, to drop its privileges; returns 0 or
  *           -errno
  * @context: for @confine
  *

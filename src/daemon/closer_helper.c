@@ -34,15 +34,18 @@ IVS_SYSCALLS(ivs_closer_helper_syscalls, {"recvmsg"}, {"recvfrom"}, {"recv"}, {"
 #define BLOCKED_MS 500 /* a worker that takes longer counts as blocked */
 #define BORN_MS 100
 #define MESSAGES_MAX 64 /* received in a turn */
-#define MANY_DIVISOR 8	/* of what the holder may hold, how much is many, */
+/* Fractions of the number of fds that the holder may hold. */
+#define MANY_DIVISOR 8
 #define VERY_MANY_DIVISOR 4
-#define SHARE_DIVISOR 2	 /* ... how much an owner may have */
-#define OWNERS_MAX 256	 /* others are counted together */
-#define SLACK_DIVISOR 32 /* of the time for which fds are held, so that a worker closes several */
+#define SHARE_DIVISOR 2 /* the maximum for one owner */
+
+#define OWNERS_MAX 256 /* others are counted together */
+/* Fds may be closed early, by this fraction of the hold time, so that a worker closes several. */
+#define SLACK_DIVISOR 32
 
 /*
- * Fixed fds, below all others. A worker keeps these only. In the holder, those that are not in use
- * are copies of POOL_FD, so that no received fd has their numbers.
+ * Fixed fds, below all others. A worker keeps only these. While the holder does not use one of
+ * them, it is a copy of POOL_FD, so that no received fd gets its number.
  */
 #define POOL_FD 0
 #define WORKER_FD 1 /* the worker's end of its socket */
@@ -92,7 +95,7 @@ struct holder {
 	struct worker workers[IVS_CLOSER_WORKERS_MAX];
 };
 
-/* Not exit(2) of a library: a sanitizer's tries for ever when a tracer makes it fail. */
+/* Not _exit(): that of a sanitizer retries for ever when a tracer makes the system call fail. */
 static _Noreturn void end(void)
 {
 	(void)syscall(SYS_exit_group, 0);
@@ -123,10 +126,11 @@ static bool await_byte(int sock)
 }
 
 /*
- * A worker shares the table of fds with the holder until close_range(2), which then copies the
- * lowest ones only. So it never has a copy of an fd that it does not close, not even for a moment,
- * in which it could become the last one. (Passing the fds in a message would do the same, but the
- * kernel refuses that when other fds of the user are in flight.)
+ * A worker shares the table of fds with the holder until its close_range(2), which copies only the
+ * lowest fds to a table of the worker's own. So at no time has the worker a copy of an fd that it
+ * is not to close, and it cannot become the last process that has such an fd. (The holder could
+ * pass the fds in a message instead, but the kernel refuses that when too many other fds of the
+ * user are in flight.)
  */
 static _Noreturn void work(unsigned int fds_n)
 {
@@ -134,7 +138,10 @@ static _Noreturn void work(unsigned int fds_n)
 	if (close_range(BATCH_FD + fds_n, ~0U, CLOSE_RANGE_UNSHARE) ||
 	    send(WORKER_FD, "", 1, MSG_NOSIGNAL) != 1)
 		end();
-	/* The holder must not be the last. It says when it has closed its copies, or ends. */
+	/*
+	 * The holder must not be the last to close an fd. So wait until it has closed its copies:
+	 * it then sends a byte. If it ends, the socket hangs up.
+	 */
 	(void)await_byte(WORKER_FD);
 	for (unsigned int i = 0; i < fds_n; i++)
 		(void)close(BATCH_FD + (int)i); /* may block */
@@ -174,7 +181,7 @@ static bool fork_worker(const int ends[2], const int *fds, unsigned int fds_n)
 	return pid > 0 && is_born((pid_t)pid, ends[0]);
 }
 
-/* Have a worker close the fds. Return: whether it was started; the holder has no copies then. */
+/* Start a worker that closes the fds, and close the holder's copies. Return: whether it started. */
 static bool start_worker(struct worker *worker, int *fds, unsigned int fds_n)
 {
 	int ends[2];
@@ -191,7 +198,7 @@ static bool start_worker(struct worker *worker, int *fds, unsigned int fds_n)
 	free_fixed_fd(WORKER_FD);
 	ivs_fd_close(&ends[1]);
 	if (started) {
-		(void)send(ends[0], "", 1, MSG_NOSIGNAL); /* now it may be the last */
+		(void)send(ends[0], "", 1, MSG_NOSIGNAL); /* now the worker may close them */
 		worker->sock = ivs_fd_take(&ends[0]);
 	}
 	ivs_fd_close(&ends[0]);
@@ -260,8 +267,8 @@ static struct held_fd *at(struct holder *holder, size_t index)
 }
 
 /*
- * How many fds of the owner are held. If there are more owners than counters, some of them share
- * the last one, and change it later, so that it is not exact.
+ * How many fds of the owner are held. If there are more owners than counters, some owners share the
+ * last counter. Their numbers are then not exact.
  */
 static size_t *count_of(struct holder *holder, uint64_t owner)
 {
@@ -319,7 +326,7 @@ static int64_t first_due_ns(struct holder *holder)
 	return due_ns > holder->again_ns ? due_ns : holder->again_ns;
 }
 
-/* Tell the program that it had better keep the owner's fds itself. */
+/* Tell the program to keep the owner's fds itself for the moment. */
 static void report(uint64_t owner)
 {
 	(void)!send(POOL_FD, &owner, sizeof(owner), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -346,7 +353,7 @@ static bool receive(struct holder *holder)
 	return n > 0;
 }
 
-/* The fds that are due and follow each other with one owner. Return: how many. */
+/* Set @fds to the fds at the front that are due and have the same owner. Return: how many. */
 static unsigned int first_fds(struct holder *holder, int64_t now_ns, int fds[BATCH_MAX])
 {
 	uint64_t owner = at(holder, 0)->owner;
@@ -369,7 +376,7 @@ static void postpone(struct holder *holder, uint64_t owner, const int *fds, unsi
 		hold(holder, owner, fds[i]);
 }
 
-/* Return: false: not now. */
+/* Close or postpone the first fds. Return: false: try again later. */
 static bool close_first(struct holder *holder, int64_t now_ns)
 {
 	uint64_t owner = at(holder, 0)->owner;
@@ -409,7 +416,7 @@ static void close_due(struct holder *holder)
 		;
 }
 
-/* Wait for messages, unless too many fds are held, for ends of workers, and for deadlines. */
+/* Wait for ends of workers, for deadlines and, unless too many fds are held, for messages. */
 static void wait_for_events(struct holder *holder)
 {
 	struct pollfd polled[1 + IVS_CLOSER_WORKERS_MAX];

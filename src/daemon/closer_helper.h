@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The helper processes of closer.h: one, the holder, receives fds and holds them for a while. For
- * each few fds of one owner that are due it starts another one, a worker, which closes them and may
- * block. The holder never blocks: it does not close an fd before a worker has a copy.
+ * The helper processes of closer.h. One of them, the holder, receives fds and holds them for a
+ * while. To close them, it starts other processes, the workers. A worker closes a few fds of one
+ * owner and ends; it may block. The holder never blocks: it does not close an fd before a worker
+ * has a copy.
  */
 #ifndef IVS_DAEMON_CLOSER_HELPER_H
 #define IVS_DAEMON_CLOSER_HELPER_H
@@ -24,15 +25,16 @@ extern const struct ivs_syscall ivs_closer_helper_syscalls[];
 #define IVS_CLOSER_ALWAYS (UINT64_C(1) << 63)
 #define IVS_CLOSER_ANYBODY (IVS_CLOSER_ALWAYS | UINT32_MAX) /* the owner is unknown, or trusted */
 
-/* Combined with an owner that the holder reports: it has its share of the fds, for the moment. */
+/* Combined with an owner that the holder reports: it has more than its share of the held fds. */
 #define IVS_CLOSER_BRIEF (UINT64_C(1) << 62)
 
 /**
  * struct ivs_closer_start - how to start a pool
- * @sock:        from which the holder receives messages: an owner (uint64_t) and its fds. To it the
- *               holder sends an owner that blocks as many workers as it may, whenever the holder
- *               has to hold its fds for longer; IVS_CLOSER_ANYBODY if all workers are blocked; and
- *               an owner with IVS_CLOSER_BRIEF when it holds more fds than its share
+ * @sock:        connects the holder and the program. Each message to the holder is an owner
+ *               (uint64_t) with fds of this owner. The holder sends back owners: one that blocks as
+ *               many workers as it may, each time that its fds are held for longer;
+ *               IVS_CLOSER_ANYBODY if all workers are blocked; and one combined with
+ *               IVS_CLOSER_BRIEF when more of its fds are held than its share
  * @workers_max: at most IVS_CLOSER_WORKERS_MAX
  * @confine:     drops the privileges of the calling process; returns 0 or -errno
  * @context:     for @confine
@@ -45,8 +47,10 @@ struct ivs_closer_start {
 };
 
 /**
- * ivs_closer_start() - in a child, whose parent waits for it: start the holder, which then has no
- * parent that would have to wait for it
+ * ivs_closer_start() - start the holder
+ *
+ * Call it in a child process whose parent waits for it. The holder is a grandchild of that parent,
+ * so the parent need not wait for the holder.
  *
  * Return: 0 or an errno.
  */

@@ -266,8 +266,8 @@ void ivs_listener_refuse_fds(const struct ivs_listener *listener)
 
 /*
  * Connections that are waiting to be accepted would stay open as long as the listening socket, and
- * closing that could wait for their unread fds. A process that has opened the socket's path before
- * it was removed can still connect, until the shutdown.
+ * closing that socket could block on their unread fds. A process that looked up the socket's path
+ * before it was removed can still connect until the shutdown(2).
  */
 static void refuse_waiting(const struct ivs_listener *listener)
 {
