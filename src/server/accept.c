@@ -245,7 +245,10 @@ static void admit_client(struct ivs_server *server, int *sock)
 		refuse_client(server, refusal_of(result), result, &cred);
 }
 
-/* Even if the user makes closing fds wait: such sockets are not counted as its clients. */
+/*
+ * Pass the socket to the helper processes even if its user blocks some of them: the sockets of
+ * refused connections do not count for the user, so the server must not keep them.
+ */
 static void discard_refused(int *sock)
 {
 	struct ucred cred;

@@ -31,8 +31,8 @@ static void announce_all(struct ivs_server *server, struct ivs_client *client)
 
 /*
  * A round has phases: events of clients, newcomers, all clients, slow clients. When a phase has
- * taken PHASE_NS, the next begins. So clients that together make messages expensive, although each
- * of them is not slow, do not make those wait that are in another phase, or join meanwhile.
+ * taken PHASE_NS, the next phase begins. Messages to clients that are not slow can still be
+ * expensive if there are many such clients. With phases these do not delay newcomers for long.
  */
 static void begin_phase(struct ivs_server *server)
 {
@@ -88,7 +88,7 @@ static void announce_to_newcomers(struct ivs_server *server)
 	server->newcomers = left || n;
 }
 
-/* Return: false: not all clients have had their turn, because the time is over, or they wait. */
+/* Return: false: the time is over, or the kernel refuses messages, before every client's turn. */
 static bool announce_to_all(struct ivs_server *server)
 {
 	for (unsigned int n = server->ids_end; n; n--) {
@@ -119,7 +119,8 @@ static void announce_to_slow(struct ivs_server *server)
 		if (!client || !ivs_cost_is_slow(&client->cost) || !is_served(server, client))
 			continue;
 		server->slow_due |= ivs_server_send_due(server, client);
-		server->changed |= !ivs_cost_is_slow(&client->cost); /* as any other, from now on */
+		/* A client that is no longer slow gets the rest like all others. */
+		server->changed |= !ivs_cost_is_slow(&client->cost);
 		if (ivs_loop_timer_is_set(&server->slow_timer))
 			return;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Sending each client the joins and leaves that it has not been sent: in which order, and how long
- * in a round. Newcomers come first, slow clients last (cost.h).
+ * Sending each client the joins and leaves that it has not been sent. Newcomers come first, slow
+ * clients last (cost.h). The time for this in a round is limited.
  */
 #ifndef IVS_SERVER_ANNOUNCE_H
 #define IVS_SERVER_ANNOUNCE_H

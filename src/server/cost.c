@@ -10,8 +10,9 @@ unsigned int ivs_cost_batch(const struct ivs_cost *cost, int64_t now_ns)
 }
 
 /*
- * Each time that a client exceeds even the maximum, it has to be quick for twice as long: watchers
- * can be arranged so that they cost nothing for some messages, and much for the next ones.
+ * Each time that a send exceeds even IVS_COST_MAX_NS, the client has to be quick for twice as many
+ * messages: watchers can be arranged so that they cost nothing for some messages, and much for the
+ * next ones.
  */
 static void record_slow(struct ivs_cost *cost, bool too_slow)
 {

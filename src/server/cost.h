@@ -11,8 +11,8 @@
  * message at a time, after all other clients, in a small part of the server's time (announce.c).
  * This costs an innocent client little. A client is excessive, and dropped, if IVS_COST_DROP_N of
  * its last IVS_COST_HISTORY_N sends took more than IVS_COST_MAX_NS for each message, a thousand
- * times what a message takes. What else delays a process (a debugger, emulation, a virtual machine
- * whose host is overloaded and which counts that as processor time) hits one send in some hundred.
+ * times what a message takes. Other causes of delay (a debugger, emulation, an overloaded host
+ * whose guests count the delay as processor time) affect about one send in several hundred.
  *
  * Pure: no system call, no clock.
  */
@@ -29,7 +29,7 @@
 #define IVS_COST_QUICK_MIN 32u /* messages that must be quick until a client is not slow any more */
 #define IVS_COST_QUICK_MAX 100000u
 #define IVS_COST_BATCH 16	     /* messages that are sent without a look at the clock */
-#define IVS_COST_TRUSTED_NS 10000000 /* as long, at least, it takes to add many watchers */
+#define IVS_COST_TRUSTED_NS 10000000 /* adding many watchers takes at least this long */
 
 /**
  * struct ivs_cost - what sending to one client takes; initially zero
@@ -64,9 +64,11 @@ static inline bool ivs_cost_is_slow(const struct ivs_cost *cost)
 unsigned int ivs_cost_batch(const struct ivs_cost *cost, int64_t now_ns);
 
 /**
- * ivs_cost_cpu() - the least processor time that was used from @began_ns to @end
- * @mark: a time before @began_ns. The time from there to @began_ns counts as used, even if it was
- *        not, so that only one of the two clocks need be read at @began_ns
+ * ivs_cost_cpu() - a lower bound of the processor time used from @began_ns to @end
+ * @mark: a point in time before @began_ns
+ *
+ * Assumes that the process ran all the time from @mark to @began_ns. So the caller need not read
+ * the clock of the processor time at @began_ns.
  */
 static inline int64_t ivs_cost_cpu(const struct ivs_cost_mark *mark, int64_t began_ns,
 				   const struct ivs_cost_mark *end)

@@ -4,7 +4,7 @@
 #include "daemon/closer.h"
 
 #define RELEASE_AGAIN_MS 2
-#define RELEASED_IN_A_MS 4096 /* as many can be looked at in a small part of a ms */
+#define RELEASED_IN_A_MS 4096 /* looking at this many clients takes a small part of a ms */
 #define STUCK_NS IVS_NS_PER_S
 
 /* If removing the source from the loop has failed, the open socket may still report events. */
@@ -91,8 +91,8 @@ static void release_kept(struct ivs_server *server)
 }
 
 /*
- * @blocked: a client whose fds could not be released in this turn, or NULL. Fds of other users may
- * be released, though. Return: whether the client is released, and so does not exist any more.
+ * @blocked: the last client whose fds could not be released in this turn, or NULL. Other clients of
+ * its user are skipped. Return: whether @client was released, and so does not exist any more.
  */
 static bool release(struct ivs_server *server, struct ivs_client *client, bool all,
 		    const struct ivs_client **blocked)
@@ -100,7 +100,7 @@ static bool release(struct ivs_server *server, struct ivs_client *client, bool a
 	if (client->dropping != IVS_CLIENT_DROPPED)
 		return false;
 	if (!all && !is_announced(server, client)) {
-		/* The user cannot hasten that. */
+		/* The leave waits for other clients, which is not the fault of this user. */
 		if (ivs_closer_accepts(client->cred.uid))
 			count_leaving(server, client, false);
 		return false;

@@ -89,20 +89,20 @@ struct ivs_server_totals {
  * @signo:      the signal that has arrived; 0: none
  * @announce_timer: set while the kernel refuses messages
  * @announce_next:  the id with which announcing continues
- * @newcomers:  clients may have joined that have not been sent their greeting
+ * @newcomers:  there may be clients that have not been sent their greeting
  * @newcomers_next: the id with which greeting continues
  * @rest_timer: set if this round had no time for all messages, so that another follows at once
  * @slow_due:   messages may be due to slow clients (cost.h)
  * @slow_next:  the id with which sending to slow clients continues
  * @slow_timer: set while slow clients are sent nothing
  * @mark:       a time before the sends of this round; 0: not taken yet
- * @phase_ns:   when this phase of the round began to send messages; 0: it has not
+ * @phase_ns:   when the current phase of the round began (announce.c); 0: none has begun
  * @announce_since: when the kernel began to refuse messages, or when this was last logged
  * @accept_timer:   set while accepting is paused
  * @store_timer:    set while the service manager's socket is full
  * @store_since:    when the service manager's socket was first found full
  * @notify_timer:   set to the time of the next status report to the service manager
- * @unread_timer:   set to the time at which a new client should have read
+ * @unread_timer:   set to the time by which a new client should have read its greeting
  * @publish_timer:  set to the time of the next attempt after publishing has failed
  * @ready:      the service manager has been told that the server is ready
  * @departed:   clients that have left and whose fds are still open (departed.c), the oldest first

@@ -44,8 +44,8 @@ static void pause_slow(struct ivs_server *server, int64_t cpu_ns)
 }
 
 /*
- * Record what a send to a client has taken. The clock of the processor time, which needs a system
- * call, is read only if the other one shows that the send may have taken long.
+ * Record how long a send to a client has taken. The clock of the processor time needs a system
+ * call. So it is read only if the elapsed time shows that the send may have been slow.
  */
 static void record_cost(struct ivs_server *server, struct ivs_client *client, int64_t began_ns,
 			unsigned int msgs_n)

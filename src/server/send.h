@@ -11,9 +11,10 @@ extern const struct ivs_syscall ivs_send_syscalls[];
 /**
  * ivs_server_send_due() - send the next messages that are due to @client, IVS_COST_BATCH at most
  *
- * If the socket is full, sets @blocked of the client; if nothing can be sent to it any more, its
- * @send_result. If it is slow, sets the timer before which slow clients are sent nothing. If the
- * kernel refuses messages, all clients wait (ivs_server_is_waiting()).
+ * If the socket is full, the function sets @blocked of the client; if nothing can be sent to the
+ * client any more, it sets @send_result. If the send was slow, it sets the timer that pauses
+ * sending to slow clients. If the kernel refuses messages, all clients wait
+ * (ivs_server_is_waiting()).
  *
  * Return: whether more may be due, and the socket may have room.
  */

@@ -21,7 +21,7 @@
 #define IVS_USERS_SHARE 15
 #define IVS_USERS_SHARED_MIN 256 /* with fewer places, a user may have them all */
 #define IVS_USERS_BUCKETS 4096
-/* So many of a user's clients may leave and join again while the fds of the former are open. */
+/* This many former clients of a user, whose fds are still open, do not count in @clients_n. */
 #define IVS_USERS_LEAVING_FREE 8
 
 /**
@@ -53,7 +53,7 @@ struct ivs_user {
  * @joins_max:   joins of a user in a minute; 0: no limit
  * @extra_max:   file descriptors in flight to all clients, without the first to each; 0: no limit
  * @clients_n, @extra_n: the sums over all users
- * @kept_n:      how many of the clients are former ones to which some may be in flight
+ * @kept_n:      number of former clients to which fds may be in flight; part of @clients_n
  * @users_n:     number of users in the table
  */
 struct ivs_users {
