@@ -110,18 +110,18 @@ struct ivs_peer_options {
  * refused (IVS_PEER_E_PROTOCOL), unless @opts->any_file_system is set. A region whose size is not a
  * whole number of pages is refused, too.
  *
- * What a server has sent is closed and unmapped in a thread of the library, which ends when it is
- * done and receives no signals. So ivs_peer_open() and ivs_peer_close() keep their time limit (an
- * ivs_peer_open() that fails can exceed it by 0.1 s), and other calls wait at most 0.1 s, if that
- * takes long. While more than half of @opts->doorbells_max fds wait to be closed, nothing is
- * received from the server, so joins, leaves and the loss of the server are reported later. The
- * thread also adds late vectors to an epoll: see ivs_peer_fd(). But a process does not end before
- * such a system call has returned, and if the thread cannot be created, the calling thread makes
- * the call.
+ * A thread of the library closes and unmaps what a server has sent. The thread ends when it is done
+ * and receives no signals. So ivs_peer_open() and ivs_peer_close() keep their time limit (an
+ * ivs_peer_open() that fails can exceed it by 0.1 s). Other calls wait for the thread for at most
+ * 0.1 s. While more than half of @opts->doorbells_max fds wait to be closed, nothing is received
+ * from the server, so joins, leaves and the loss of the server are reported later. The thread also
+ * adds late vectors to an epoll: see ivs_peer_fd(). A process does not end before the thread's
+ * system calls have returned. If the thread cannot be created, the calling thread makes these
+ * system calls.
  *
- * If this process may only read the file of shm: or file:, or if a server's region allows reading
- * only (an fd that is open for reading, or seals), the peer has no IVS_CAP_WRITE: check that before
- * you write.
+ * The peer has no IVS_CAP_WRITE if this process may only read the file of shm: or file:, if the
+ * server's fd of the region is open for reading only, or if that region is sealed against writing.
+ * Check IVS_CAP_WRITE before you write.
  *
  * Return: 0, IVS_PEER_E_ADDRESS, _ABSENT, _AMBIGUOUS, _VECTOR, _TIMEOUT, _PROTOCOL, _SERVER_LOST,
  * _DEVICE_GONE; -errno.
@@ -169,10 +169,10 @@ IVS_PUBLIC const char *ivs_peer_cap_reason(const struct ivs_peer *peer, enum ivs
  * ivs_peer_strerror() - describe a result of this API in a few words, for a message to users
  * @result: 0, a value of enum ivs_peer_error, or -errno
  *
- * Does not know the address, the peer or the vector: name them in the message. For
- * IVS_PEER_E_UNSUPPORTED ivs_peer_cap_reason() says more, and how to get the capability.
+ * The string names no address, peer or vector, so add them to the message. For
+ * IVS_PEER_E_UNSUPPORTED, ivs_peer_cap_reason() has the reason and how to get the capability.
  *
- * Return: a static string, also for other numbers.
+ * Return: a static string, never NULL.
  */
 IVS_PUBLIC const char *ivs_peer_strerror(int result);
 
@@ -215,8 +215,8 @@ IVS_PUBLIC size_t ivs_peer_usable_len(const struct ivs_peer *peer);
 
 /**
  * enum ivs_region_change - how the region's file differs from what the peer has opened
- * @IVS_REGION_NAME_LOST: the file's name was removed, renamed or replaced, so that processes which
- *                        open the name now get another region, or none
+ * @IVS_REGION_NAME_LOST: the file's name was removed, renamed or replaced; processes that open the
+ *                        name now get another region, or none
  * @IVS_REGION_SHRUNK:    the file is shorter than the mapping: accesses to lost pages raise SIGBUS
  * @IVS_REGION_GROWN:     the file is longer than the mapping
  */
@@ -230,11 +230,11 @@ enum ivs_region_change {
  * ivs_peer_region_changes() - how the region's file has changed since the peer was opened
  *
  * The memory stays mapped, and peers that have the same file continue to share it; but processes
- * that open the region by its name do not get the same memory. Asks the kernel, and waits for no
- * other process.
+ * that open the region by its name do not get the same memory. This function asks the kernel, and
+ * waits for no other process.
  *
- * Return: enum ivs_region_change values, or-ed. Always 0 in a guest, for a server's region that is
- * sealed, and for one that only any_file_system admits.
+ * Return: enum ivs_region_change values, or-ed. Always 0 in a guest, if a server's region is
+ * sealed, and if it is on a file system that is accepted only with any_file_system.
  */
 IVS_PUBLIC unsigned int ivs_peer_region_changes(const struct ivs_peer *peer);
 
@@ -372,14 +372,16 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_next(struct ivs_peer *peer, int timeout_ms,
  * IVS_PEER_E_TIMEOUT, which may be the first result. If joins and leaves come from a roster page,
  * the fd becomes readable every 100 ms; if the region's file can change, every second.
  *
- * The fd is an epoll itself. If untrusted processes run on the machine, use poll(2) rather than add
- * it to another epoll: EPOLL_CTL_ADD of an epoll takes a mutex of which the kernel has only one.
- * Any process can hold this mutex for as long as it likes, and no signal ends the wait for it, not
- * even SIGKILL. Peers can also make the call fail (EINVAL), by having hundreds of nested epolls
- * watch the peer's eventfds. If an epoll does watch the fd, remove it (EPOLL_CTL_DEL, which does
- * not wait) before ivs_peer_close(), which may keep the fd open for a while. The library itself
- * takes the mutex only for vectors that arrive after ivs_peer_open() has returned, and in its
- * thread: while the mutex is held, their doorbells are reported by ivs_peer_wait() only.
+ * The fd is itself an epoll. If untrusted processes run on the machine, use poll(2) instead of
+ * adding the fd to another epoll: EPOLL_CTL_ADD of an epoll takes a mutex of which the kernel has
+ * only one. Any process can hold this mutex for as long as it likes, and no signal ends the wait
+ * for it, not even SIGKILL. Peers can also make EPOLL_CTL_ADD fail (EINVAL), by having hundreds of
+ * nested epolls watch the peer's eventfds. If an epoll does watch the fd, remove the fd from it
+ * before ivs_peer_close(), which may keep the fd open for a while. EPOLL_CTL_DEL does not wait.
+ *
+ * The library itself takes the mutex only in its thread, for vectors that arrive after
+ * ivs_peer_open() has returned. While another process holds the mutex, only ivs_peer_wait() reports
+ * the doorbells of these vectors.
  *
  * Return: the fd; -1 if ivs_peer_next() would return IVS_PEER_E_UNSUPPORTED.
  */

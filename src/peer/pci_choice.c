@@ -51,7 +51,7 @@ static int pci_ambiguous(const struct ivs_pci_device *devices, unsigned int n,
 			     ivs_pci_list(devices, n, list, sizeof(list)));
 }
 
-/* Why no device has the name that is wanted: for the text "no device has the name NAME; WHY". */
+/* Why no device has the wanted name: for the text "no device has the name NAME; WHY". */
 static const char *why_no_name(const struct ivs_pci_device *devices, unsigned int n)
 {
 	bool readable = true;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Chooses the device that an address names. If it names none, or several, the error lists all. */
+/* Chooses the device that an address names, or lists the devices in an error. */
 #ifndef IVS_PEER_PCI_CHOICE_H
 #define IVS_PEER_PCI_CHOICE_H
 
@@ -15,7 +15,9 @@ int ivs_pci_none(struct ivs_error *err);
 /**
  * ivs_pci_choose() - find the device that @name selects: see ivs_pci_devices_find()
  *
- * Otherwise the error lists the devices. Return: 0, IVS_PEER_E_ABSENT, IVS_PEER_E_AMBIGUOUS.
+ * If @name selects no device, or several, the error lists the devices.
+ *
+ * Return: 0, IVS_PEER_E_ABSENT, IVS_PEER_E_AMBIGUOUS.
  */
 IVS_MUST_USE int ivs_pci_choose(const char *name, struct ivs_pci_device *out,
 				struct ivs_error *err);

@@ -169,8 +169,8 @@ IVS_MUST_USE int ivs_peer_add_vector(struct ivs_peer *peer, int *fd);
 /**
  * ivs_peer_watch() - add @fd to the epoll, which the first call creates
  *
- * Only while opening. Afterwards an epoll of the application may watch the peer's, and adding an fd
- * may wait for ever: see worker.h.
+ * For use only while opening. Afterwards an epoll of the application may watch the peer's epoll,
+ * and adding an fd can block for ever: see worker.h.
  *
  * Return: 0, -errno.
  */

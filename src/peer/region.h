@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reports changes of the region's file: transports of host processes keep it open, and ask the
- * kernel about it once in a second while the application waits.
+ * Reports changes of the region's file. Transports of host processes keep the file open, and ask
+ * the kernel about it once a second while the application waits.
  */
 #ifndef IVS_PEER_REGION_H
 #define IVS_PEER_REGION_H

@@ -34,7 +34,7 @@ static struct sysfs_state *sysfs_state(const struct ivs_peer *peer)
 	return peer->state;
 }
 
-/* Only the kernel that is locked down refuses with EPERM; it does not map resource files. */
+/* EPERM has only one cause: a kernel that is locked down does not map resource files. */
 static int sysfs_locked_down(const struct ivs_pci_device *device, struct ivs_error *err)
 {
 	char vfio[IVS_PCI_ADVICE_LEN];
@@ -140,7 +140,7 @@ static const struct ivs_transport_ops sysfs_ops = {
 	.doorbell = sysfs_doorbell,
 };
 
-/* Say why there are no interrupts, and why the memory is not cached, and what gets both. */
+/* Say why there are no interrupts, why the memory is not cached, and how to get both. */
 static void sysfs_deny(struct ivs_peer *peer, const struct ivs_pci_device *device)
 {
 	struct sysfs_state *state = sysfs_state(peer);

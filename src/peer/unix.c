@@ -29,13 +29,13 @@
 
 #define DOORBELLS_DEFAULT 100000 /* if the process has no limit of fds */
 
-/* How long opening waits if there is too much to close. */
+/* How long opening waits for the worker if too many fds are to be closed. */
 #define BACKLOG_MS 1000
 
-/* How long opening waits after it has failed, so that usually nothing is open when it returns. */
+/* How long a failed opening waits for the worker, so that usually no fd is left when it returns. */
 #define FAILED_MS 100
 
-/* How long other calls wait: with the tenth by which it grows in this time, 100 ms. */
+/* How long other calls wait for the worker: 90 ms, and a tenth of the time that has passed. */
 #define PATIENCE_MS 90
 
 /**
@@ -146,7 +146,7 @@ static void unix_check_access(struct ivs_peer *peer, int fd)
 		peer->read_only = WHY_SEALS;
 }
 
-/* Some errors are faults of what the server has sent. Return: IVS_CONNECTION_E_PROTOCOL, -errno. */
+/* Some errors mean that the server sent a bad fd. Return: IVS_CONNECTION_E_PROTOCOL, -errno. */
 static int unix_map_error(const struct ivs_peer *peer, int result, struct ivs_error *err)
 {
 	if (result != -EACCES && result != -EPERM && result != -EBADF && result != -ENODEV)
@@ -157,7 +157,7 @@ static int unix_map_error(const struct ivs_peer *peer, int result, struct ivs_er
 			     peer->read_only ? "" : " and writing", strerrordesc_np(-result));
 }
 
-/* Take over the region's file, unless its file system could make a question about it wait. */
+/* Take over the region's file to watch it, unless its file system could make statx(2) block. */
 static int unix_watch_region(struct ivs_peer *peer, int *fd, struct ivs_error *err)
 {
 	int result = 0;
@@ -200,9 +200,9 @@ static int64_t unix_patience(const struct unix_state *state, int64_t now_ns)
 }
 
 /*
- * Wait until the worker has done all jobs; if that takes too long, do not wait again before it has.
- * One call of the application can get here many times. So all waits in a period are limited
- * together: to PATIENCE_MS and a tenth of the period.
+ * Wait until the worker has done all jobs. After a wait that was too short, do not wait again
+ * before the worker has done them. One call of the application can get here many times. So the sum
+ * of all waits in a period is limited: to PATIENCE_MS and a tenth of the period.
  */
 static void unix_settle(struct unix_state *state)
 {

@@ -2,10 +2,10 @@
 /*
  * Theory of operation. The peer and the thread have a reference each. The thread is detached and
  * exists only while there is something to do, so that a program whose server is well-behaved has
- * no thread between two calls. It does the jobs in their order: so an fd is watched before it is
- * closed, and its number cannot be that of another file. After fork(2) the child has no thread, and
- * the lock may have been held. So the child makes a new lock, and does the jobs that were not begun
- * before fork(2), which closes its copies of the fds.
+ * no thread between two calls. The thread does the jobs in their order. So an fd is watched before
+ * it is closed, and its number cannot be that of another file. After fork(2) the child has no
+ * thread, and the lock may have been held. So the child makes a new lock, and does the jobs that
+ * were not begun before fork(2). These close the child's copies of the fds.
  */
 #include "peer/worker.h"
 

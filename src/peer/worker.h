@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * System calls that other processes can make wait, in a thread:
+ * A thread for system calls that other processes can delay:
  *
  * - close(2) of an fd that a server has sent waits for as long as the process that sent it wants:
  *   for a socket that lingers, a file of a FUSE file system, or an eventfd that is watched by an
  *   epoll whose mutex is held;
  * - the last close(2) or munmap(2) of a region frees its memory, which takes a second or more if
  *   there are 8 GiB;
- * - epoll_ctl(2) that adds an fd to an epoll which another epoll watches, as one of the application
- *   may watch that of a peer, waits for a mutex of which the kernel has only one, and which any
- *   process can hold. (Changing or removing an fd does not.)
+ * - epoll_ctl(2) waits for a mutex when it adds an fd to an epoll that another epoll watches. An
+ *   epoll of the application may watch that of a peer. The kernel has only one such mutex, and any
+ *   process can hold it. (Changing or removing an fd does not take the mutex.)
  *
- * A signal ends only the wait for a socket.
+ * Of these waits, a signal ends only that for a socket.
  */
 #ifndef IVS_PEER_WORKER_H
 #define IVS_PEER_WORKER_H
