@@ -143,7 +143,7 @@ struct ivs_ioc_ring {
  * @flags:    O_CLOEXEC or 0; else EINVAL
  * @reserved: 0; else EINVAL
  *
- * A device has at most IVS_DRIVER_DMABUFS_MAX dma-bufs at a time; beyond it exports fail with
+ * A device has at most IVS_DRIVER_DMABUFS_MAX dma-bufs at a time; further exports fail with
  * EMFILE. The dma-buf is readable and writable. The first export maps the region write-back in the
  * kernel until the device is unbound: it fails with EBUSY while the region is mapped
  * write-combining. It also fails with EBUSY if the region overlaps that of an unplugged device and

@@ -78,7 +78,7 @@ static bool copy_memory(void *to, const void *from, size_t len)
 	return exists;
 }
 
-/* Take the next word from *@rest, which is then what follows the blank after the word. */
+/* Take the next word from *@rest. Then *@rest is what follows the blank after the word. */
 static char *take_word(char **rest)
 {
 	char *word = *rest + strspn(*rest, BLANKS);

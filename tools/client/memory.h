@@ -9,9 +9,10 @@
 #include "tools/client/outcome.h"
 
 /**
- * memory_start() - from now on, end the program with a message if the region has lost pages
+ * memory_start() - install a handler for SIGBUS, which accesses to lost pages of the region raise
  *
- * Any access to the region, not only by get and put, raises SIGBUS then.
+ * The commands get and put then fail with a message. Any other access, such as one of the library,
+ * ends the program with a message.
  */
 void memory_start(void);
 
