@@ -55,9 +55,9 @@ def test_dump_of_the_only_client(place, vectors):
     (2, 2, None),
 ])
 def test_dump_shows_surplus_vectors(place, assigned, has, message):
-    """If the roster page shows that the server assigns another number of vectors to this peer than
-    the peer has, dump says which doorbells are lost. (The peer here is the client of another
-    server, which sends the same region.)"""
+    """If, according to the roster page, the server assigns this peer more or fewer vectors than the
+    peer has, dump says which doorbells are lost. (The peer here is the client of another server,
+    which sends the same region.)"""
     place.server("-n", assigned, "--roster", "-l", "1M")
     join(place, assigned)
     region = place.add(place.shm_path.open("r+b")).fileno()

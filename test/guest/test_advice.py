@@ -122,8 +122,8 @@ def no_driver(guest):
 
 
 def held_by_uio(guest):
-    """uio_pci_generic holds the device, as ACRN's tutorial has it: loading our driver changes
-    nothing, the commands do."""
+    """uio_pci_generic holds the device, as in ACRN's tutorial. Loading our driver does not help,
+    but the printed commands do."""
     guest.run("echo 1af4 1110 >/sys/bus/pci/drivers/uio_pci_generic/new_id")
     for state in "not loaded", "loaded":
         told = guest.dump(f"pci:{guest.doorbell}")
@@ -196,7 +196,8 @@ def nodes(guest):
 
 
 def files_of_the_node(guest):
-    """A process, or the driver, permits no more files; another file has the node's name."""
+    """The process has no free fd; the driver permits no more open files; another file has the name
+    of the node."""
     told = guest.shell.ask("(ulimit -n 3; ivshmem-client -a /dev/ivshmem0 -c dump)")[1]
     assert "cannot open /dev/ivshmem0: out of file descriptors; raise the limit (ulimit -n)" in told
     guest.run("(ulimit -n 4096; i=0; while [ $i -lt 256 ]; do i=$((i + 1)); "

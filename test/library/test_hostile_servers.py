@@ -158,9 +158,9 @@ def test_fork_does_not_make_the_parent_spin(place):
 
 
 def test_late_vectors_while_the_mutex_for_nested_epolls_is_held(place):
-    """The program's epoll watches the peer's fd, and a process holds the mutex that adding to such
-    an epoll needs, when the server sends one more vector. The peer goes on, notices the end of the
-    server, and closes within its time limit. The vector is watched when the mutex is released."""
+    """The program's epoll watches the peer's fd. While another process holds the mutex for nested
+    epolls, the server sends one more vector. The peer goes on, notices the end of the server, and
+    closes within its time limit. The vector is watched when the mutex is released."""
     server = FakeServer(place, place.socket)
     peer = start(place, "nest")
     assert opened(peer).startswith("opened 0")
@@ -216,8 +216,9 @@ def test_too_many_fds_that_cannot_be_closed_in_the_greeting(place):
 
 @pytest.mark.parametrize("then", ["they can be closed", "the server exits"])
 def test_too_many_fds_that_cannot_be_closed(place, then):
-    """The server sends them to a peer that is open. Meanwhile no call waits for long, and the peer
-    is rung. When they are closed, the peer receives what the server has sent in between."""
+    """The server sends such fds to a peer that is open. While they cannot be closed, no call waits
+    for long, and the peer can be rung. Then the peer closes them, and receives what the server has
+    sent in between."""
     server = FakeServer(place, place.socket)
     peer = start(place, doorbells_max=10)
     assert opened(peer).startswith("opened 0")
@@ -244,7 +245,7 @@ def test_too_many_fds_that_cannot_be_closed(place, then):
 
 def test_fds_that_are_slow_to_close(place):
     """Each close(2) of the peer takes almost as long as a call may be late. The server sends the
-    next doorbell while the last one is being closed. All waits of a call together are limited."""
+    next doorbell while the last one is being closed. The sum of all waits of a call is limited."""
     server = FakeServer(place, place.socket)
     peer = start(place, "close")
     assert opened(peer).startswith("opened 0")

@@ -137,8 +137,9 @@ def block(place, server, users):
 
 @needs_root
 def test_helper_processes_that_other_users_block(place):
-    """Clients of other users block more helper processes than there were. They are replaced, so the
-    fds of clients that leave are closed, but not those of a user that blocks some."""
+    """Clients of five users block as many helper processes as they can. Other helper processes take
+    their place, so the fds of clients of other users that leave are closed. The fds of a user that
+    blocks helper processes stay open."""
     server, before = start(place)
     stuck = block(place, server, users=5)
     while not server.err.count("closing those of clients that left earlier waits"):
@@ -157,8 +158,8 @@ def test_helper_processes_that_other_users_block(place):
 
 @needs_root
 def test_user_that_blocks_helper_processes_takes_no_places(place):
-    """A user whose fds stay open is refused before it has more of them than clients are allowed.
-    Other users still find a place, and the server exits on SIGTERM."""
+    """If the fds of a user stay open, its clients that have left count for its limit of clients, so
+    further ones are refused. Other users still find a place, and the server exits on SIGTERM."""
     limit = 2
     server, before = start(place, "--max-peers", 10, "--max-peers-per-user", limit)
     block(place, server, users=1)
@@ -277,8 +278,8 @@ def test_out_of_band_bytes(place):
 
 
 def test_refused_connections_are_closed_at_once(place):
-    """Where the kernel rejects fds that are sent to the server, a refused connection with an unread
-    byte has none, so that no helper process has to close it."""
+    """If the kernel rejects fds that are sent to the server, the server itself closes a refused
+    connection that has an unread byte: no fds can have come with the byte."""
     server, before = start(place, "--max-peers", 1)
     join(place, VECTORS)
     holder, = helpers(server.pid)

@@ -58,8 +58,8 @@ def enough_watches():
 
 
 def test_client_that_watches_its_socket_is_dropped(place):
-    """A client that makes messages to it expensive is sent one at a time, and dropped after a few,
-    for this reason. Clients that are connected, and those that join meanwhile, are served."""
+    """A client that makes messages to it expensive is dropped after a few messages, and the log has
+    the reason. Other clients, and those that join meanwhile, are served."""
     control = place.dir / "control"
     server = place.server("-n", VECTORS, "-l", "1M", "--control", control, region=["-r", "memfd:"])
     others = [join(place, VECTORS)]

@@ -146,7 +146,7 @@ static void fd(struct conform *c)
 
 /*
  * If the peer reads the roster page, the fd also becomes readable every 100 ms, and if the region's
- * file can change, once in a second; otherwise it is readable only if there is an event.
+ * file can change, once a second; otherwise it is readable only if there is an event.
  */
 static void fd_quiet(struct conform *c)
 {

@@ -83,8 +83,8 @@ class StuckInode(Stuck):
 
 
 def helpers(pid):
-    """Return: the states of the helper processes that close fds for the program with this process
-    id, by their process ids. They have its command line."""
+    """Return: a dict from process ids to states, of the helper processes that close fds for the
+    program with process id @pid. The helper processes have the program's command line."""
     command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
     states = {}
     for process in pathlib.Path("/proc").glob("[0-9]*"):

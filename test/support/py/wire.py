@@ -25,7 +25,7 @@ def pack(value):
 
 
 def connect(path, sock=None):
-    """Connect a stream socket to a path: this one, or a new one."""
+    """Connect a stream socket to a path: @sock, or a new socket."""
     sock = sock or socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # Not settimeout(): connecting to a listener with a full queue would then fail at once.

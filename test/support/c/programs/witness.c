@@ -8,8 +8,8 @@
  * with the longest time by which a call has exceeded its time limit so far. Then it measures how
  * much processor time waiting takes, closes the peer and prints how long that took.
  * With "fork" a child has all fds of the peer, too; with "nest" an epoll of the program watches the
- * peer's fd; with "unmap" unmapping the region takes seconds, as it does if that frees many GiB;
- * with "close" each close(2) takes CLOSE_MS.
+ * peer's fd; with "unmap" unmapping the region takes seconds, as if that freed many GiB; with
+ * "close" each close(2) takes CLOSE_MS.
  */
 #include <poll.h>
 #include <signal.h>
