@@ -95,8 +95,12 @@ struct holder {
 	struct worker workers[IVS_CLOSER_WORKERS_MAX];
 };
 
-/* Not _exit(): that of a sanitizer retries for ever when a tracer makes the system call fail. */
-static _Noreturn void end(void)
+/*
+ * Not _exit(): that of a sanitizer retries for ever when the system call fails, as all do when the
+ * seccomp_unotify(2) supervisor of this process has ended. A sanitizer also makes system calls
+ * before each call of a function that does not return, so this must not be such a call.
+ */
+static inline __attribute__((always_inline)) void end(void)
 {
 	(void)syscall(SYS_exit_group, 0);
 	__builtin_trap();
@@ -132,7 +136,7 @@ static bool await_byte(int sock)
  * pass the fds in a message instead, but the kernel refuses that when too many other fds of the
  * user are in flight.)
  */
-static _Noreturn void work(unsigned int fds_n)
+static void work(unsigned int fds_n)
 {
 	(void)prctl(PR_SET_NAME, NAME); /* also tells test/support/c/programs/faults.c who calls */
 	if (close_range(BATCH_FD + fds_n, ~0U, CLOSE_RANGE_UNSHARE) ||
@@ -438,7 +442,7 @@ static void wait_for_events(struct holder *holder)
 	}
 }
 
-static _Noreturn void serve(struct holder *holder)
+static void serve(struct holder *holder)
 {
 	while (!holder->ended || holder->n) {
 		wait_for_events(holder);
@@ -515,4 +519,5 @@ int ivs_closer_start(const struct ivs_closer_start *start)
 	if (start->confine(start->context))
 		end();
 	serve(&holder);
+	return 0; /* not reached */
 }

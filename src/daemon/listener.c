@@ -19,7 +19,6 @@
 #include "daemon/log.h"
 #include "daemon/socket_file.h"
 
-
 /* System calls to remove the socket file at exit, and to adopt a socket after execve(2). */
 IVS_SYSCALLS(ivs_listener_syscalls, IVS_CALL_LSTAT, IVS_CALL_UNLINK, {"accept4"}, {"close"},
 	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_PASSRIGHTS)}});
