@@ -2,11 +2,16 @@
 #include "base/fdpass.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
+#include <stdint.h>
 #include <string.h>
 
 IVS_SYSCALLS(ivs_fdpass_send_syscalls, {"sendmmsg"});
 IVS_SYSCALLS(ivs_fdpass_recv_syscalls, {"recvmsg"},
 	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_OOBINLINE)}});
+
+/* The kernel charges at least this for a message of 8 bytes (768 or more on 64-bit machines). */
+#define MESSAGE_BYTES_MIN 512
 
 void ivs_fdpass_attach(struct msghdr *hdr, union ivs_fdpass_control *control, int fd)
 {
@@ -86,4 +91,16 @@ ssize_t ivs_fdpass_recv(int sock, void *bytes, size_t len, struct ivs_fdpass_fds
 	collect_fds(&hdr, fds);
 	fds->truncated = hdr.msg_flags & MSG_CTRUNC;
 	return n;
+}
+
+unsigned int ivs_fdpass_unread(int sock)
+{
+	uint32_t info[SK_MEMINFO_VARS];
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(sock, SOL_SOCKET, SO_MEMINFO, info, &len) ||
+	    len <= SK_MEMINFO_WMEM_ALLOC * sizeof(*info))
+		return 0;
+	/* Rounded down: when the kernel reports that a message is read, it counts a byte of it. */
+	return info[SK_MEMINFO_WMEM_ALLOC] / MESSAGE_BYTES_MIN;
 }

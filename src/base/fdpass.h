@@ -67,4 +67,14 @@ IVS_MUST_USE int ivs_fdpass_take_urgent(int sock);
  */
 IVS_MUST_USE ssize_t ivs_fdpass_recv(int sock, void *bytes, size_t len, struct ivs_fdpass_fds *fds);
 
+/**
+ * ivs_fdpass_unread() - an upper bound of the number of sent messages that are unread
+ * @sock: a UNIX stream socket
+ *
+ * The fds of these messages are in flight. When the receiver has read a message, the kernel reports
+ * EPOLLOUT (with EPOLLET), and the bound no longer includes that message. The only system call is
+ * getsockopt(2), which takes no lock.
+ */
+unsigned int ivs_fdpass_unread(int sock);
+
 #endif

@@ -2,19 +2,18 @@
 #include "server/flight.h"
 
 #include <limits.h>
-#include <linux/sock_diag.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
 #include "base/fd.h"
+#include "base/fdpass.h"
 #include "daemon/close.h"
 #include "daemon/closer.h"
 
-IVS_SYSCALLS(ivs_flight_syscalls, {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET)}},
+IVS_SYSCALLS(ivs_flight_syscalls,
+	     {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_MEMINFO)}}, /* fdpass.c */
 	     IVS_CALL_DUPFD_CLOEXEC, IVS_CALL_GETRLIMIT, {"shutdown"});
 
-/* The kernel charges at least this for a message of 8 bytes (768 or more on 64-bit machines). */
-#define MESSAGE_BYTES_MIN 512
 /* Of RLIMIT_NOFILE, for fds in flight to the service manager. */
 #define OTHERS_DIVISOR 16
 
@@ -56,26 +55,10 @@ void ivs_flight_init(struct ivs_server *server, unsigned int own_fds)
 							     : IVS_ID_MAX + 1;
 }
 
-/*
- * An upper bound of the number of messages that the peer of a socket has not read. The call takes
- * no lock. The number is rounded down, because the kernel still counts one byte of a message when
- * it reports that the message has been read.
- */
-static unsigned int count_unread(int sock)
-{
-	uint32_t info[SK_MEMINFO_VARS];
-	socklen_t len = sizeof(info);
-
-	if (getsockopt(sock, SOL_SOCKET, SO_MEMINFO, info, &len) ||
-	    len <= SK_MEMINFO_WMEM_ALLOC * sizeof(*info))
-		return 0;
-	return info[SK_MEMINFO_WMEM_ALLOC] / MESSAGE_BYTES_MIN;
-}
-
 static void update_count(struct ivs_server *server, int sock, struct ivs_user *user,
 			 unsigned int *flight_n)
 {
-	unsigned int unread_n = *flight_n ? count_unread(sock) : 0;
+	unsigned int unread_n = *flight_n ? ivs_fdpass_unread(sock) : 0;
 
 	if (unread_n < *flight_n)
 		ivs_users_set_flight(&server->users, user, flight_n, unread_n);
@@ -129,7 +112,7 @@ int ivs_flight_begin(struct ivs_server *server, struct ivs_client *client)
 		return result;
 	ivs_users_add(&server->users, client->user);
 	ivs_users_set_flight(&server->users, client->user, &client->flight_n,
-			     count_unread(client->sock_fd));
+			     ivs_fdpass_unread(client->sock_fd));
 	ivs_roster_set_owner(server->roster, client->id, &client->user->ids);
 	return 0;
 }

@@ -2,6 +2,7 @@
 /* Tests of base/fdpass.h: fds arrive as sent, and never more than the caller has room for. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "base/fdpass.h"
@@ -82,6 +83,29 @@ Test(fdpass, running_out_of_fds_is_reported)
 	cr_expect(fds.truncated);
 	for (unsigned int i = 0; i < fds.n; i++)
 		close(fds.fds[i]);
+}
+
+/* At the event that reports a read, the kernel has not finished to subtract the message. */
+Test(fdpass, messages_count_as_unread_until_they_are_read)
+{
+	struct epoll_event event = {.events = EPOLLOUT | EPOLLET};
+	int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+
+	cr_assert_eq(epoll_ctl(epoll_fd, EPOLL_CTL_ADD, pair[0], &event), 0);
+	cr_expect_eq(epoll_wait(epoll_fd, &event, 1, 0), 1);
+	cr_expect_eq(ivs_fdpass_unread(pair[0]), 0);
+	for (unsigned int n = 1; n < 3; n++) {
+		test_fds_send(pair[0], "x", 1, sent, 1);
+		cr_expect_geq(ivs_fdpass_unread(pair[0]), n);
+	}
+	cr_expect_eq(epoll_wait(epoll_fd, &event, 1, 0), 0);
+	for (unsigned int n = 2; n > 0; n--) {
+		expect(IVS_FDPASS_MAX, 1, false);
+		cr_expect_eq(epoll_wait(epoll_fd, &event, 1, 0), 1);
+		cr_expect_geq(ivs_fdpass_unread(pair[0]), n - 1);
+	}
+	cr_expect_eq(ivs_fdpass_unread(pair[0]), 0);
+	close(epoll_fd);
 }
 
 /* The option also affects a byte that arrived before it was set, which otherwise is discarded. */
