@@ -68,6 +68,17 @@ static void retry_closing(struct ivs_device *device)
 				   ivs_clock_deadline(KEPT_RETRY_MS));
 }
 
+/* Return: why a VMM cannot be connected, by the result of ivs_vfio_user_connect(). */
+static const char *refusal(int result)
+{
+	if (result == IVS_VFIO_USER_E_BUSY)
+		return "a VMM is connected already";
+	if (result == IVS_VFIO_USER_E_UNREAD)
+		return "earlier VMMs have neither read the memory's fd nor closed their "
+		       "connections: end these processes";
+	return strerrordesc_np(-result);
+}
+
 /* A second VMM is disconnected at once, so that it can report the failure. */
 static void connect_vmm(struct ivs_device *device, int *fd)
 {
@@ -79,8 +90,7 @@ static void connect_vmm(struct ivs_device *device, int *fd)
 	}
 	result = ivs_vfio_user_connect(device->session, fd);
 	if (result) {
-		turn_away(device, fd,
-			  result < 0 ? strerrordesc_np(-result) : "a VMM is connected already");
+		turn_away(device, fd, refusal(result));
 		return;
 	}
 	ivs_device_vmm_update_migration(device);

@@ -67,7 +67,7 @@ void ivs_vfu_connection_close(struct ivs_vfu_connection *connection)
 	ivs_vfu_connection_finish(connection);
 	ivs_vfu_connection_drop_reply(connection);
 	ivs_socket_discard(&connection->sock_fd);
-	connection->bad_fds = false;
+	connection->bad_fds = connection->unread_fd = false;
 }
 
 /* Take ownership of all fds. Return: false if there were too many; the surplus is closed. */
@@ -178,17 +178,20 @@ uint8_t *ivs_vfu_connection_reply(struct ivs_vfu_connection *connection, size_t 
 	return connection->out.bytes + IVS_VFU_HEADER_LEN;
 }
 
-/*
- * The kernel refuses to send, whatever the client does; it does so before it looks whether the
- * client has hung up.
- */
-static int refused_result(const struct ivs_vfu_connection *connection)
+/* Nothing could be sent. Return: @result, unless the client has hung up. */
+static int unsent_result(const struct ivs_vfu_connection *connection, int result)
 {
 	struct pollfd pfd = {.fd = connection->sock_fd};
 
 	if (poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLHUP | POLLERR))
 		return IVS_VFU_CONNECTION_E_CUT;
-	return IVS_VFU_CONNECTION_E_LATER;
+	return result;
+}
+
+bool ivs_vfu_connection_has_unread_fd(struct ivs_vfu_connection *connection)
+{
+	connection->unread_fd = connection->unread_fd && ivs_fdpass_unread(connection->sock_fd);
+	return connection->unread_fd;
 }
 
 /* Send as much of the reply as possible. An fd is sent with the first byte. */
@@ -200,6 +203,9 @@ int ivs_vfu_connection_send(struct ivs_vfu_connection *connection, struct ivs_er
 	union ivs_fdpass_control control;
 	ssize_t n;
 
+	/* Check before each reply, because an unread reply without an fd would count as well. */
+	if (ivs_vfu_connection_has_unread_fd(connection) && connection->out_fd >= 0)
+		return unsent_result(connection, IVS_VFU_CONNECTION_E_UNREAD);
 	if (connection->out_fd >= 0)
 		ivs_fdpass_attach(&hdr, &control, connection->out_fd);
 	do {
@@ -209,10 +215,13 @@ int ivs_vfu_connection_send(struct ivs_vfu_connection *connection, struct ivs_er
 		return IVS_VFU_CONNECTION_E_AGAIN;
 	if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
 		return IVS_VFU_CONNECTION_E_CUT;
+	/* The kernel refuses before it looks whether the client has hung up. */
 	if (n < 0 && (errno == ETOOMANYREFS || errno == ENOBUFS || errno == ENOMEM))
-		return refused_result(connection);
+		return unsent_result(connection, IVS_VFU_CONNECTION_E_LATER);
 	if (n < 0)
 		return ivs_error_errno(err, errno, "cannot send a reply");
+	if (connection->out_fd >= 0)
+		connection->unread_fd = true;
 	ivs_fd_close(&connection->out_fd);
 	connection->sent += (size_t)n;
 	if (connection->sent < connection->out.len)

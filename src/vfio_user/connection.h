@@ -38,6 +38,7 @@ struct ivs_vfu_body {
  * @out:      the reply, with its header; empty: none
  * @sent:     bytes of @out that have been sent
  * @out_fd:   sent with @out and then closed; -1: none
+ * @unread_fd: an fd was sent, and the client had not read it when that was last checked
  */
 struct ivs_vfu_connection {
 	int sock_fd;
@@ -52,6 +53,7 @@ struct ivs_vfu_connection {
 	struct ivs_vfu_body out;
 	size_t sent;
 	int out_fd;
+	bool unread_fd;
 };
 
 enum ivs_vfu_connection_error {
@@ -62,6 +64,7 @@ enum ivs_vfu_connection_error {
 	/* Memory is short, or the user has too many fds in flight: retry after a delay, because no
 	 * event reports when to send again. */
 	IVS_VFU_CONNECTION_E_LATER,
+	IVS_VFU_CONNECTION_E_UNREAD, /* the client has to read the last fd before the next one */
 };
 
 /** ivs_vfu_connection_init() - initialise without a client */
@@ -99,13 +102,22 @@ static inline bool ivs_vfu_connection_is_pending(const struct ivs_vfu_connection
 	return connection->out.len > 0;
 }
 
+/** ivs_vfu_connection_has_unread_fd() - whether an fd may be in flight to the client (flight.h) */
+bool ivs_vfu_connection_has_unread_fd(struct ivs_vfu_connection *connection);
+
+/** ivs_vfu_connection_awaits_reader() - whether the last result was IVS_VFU_CONNECTION_E_UNREAD */
+static inline bool ivs_vfu_connection_awaits_reader(const struct ivs_vfu_connection *connection)
+{
+	return connection->out_fd >= 0 && connection->unread_fd;
+}
+
 /** ivs_vfu_connection_drop_reply() - free the reply without sending it */
 void ivs_vfu_connection_drop_reply(struct ivs_vfu_connection *connection);
 
 /**
  * ivs_vfu_connection_send() - send the reply
  *
- * Return: 0, IVS_VFU_CONNECTION_E_AGAIN, _CUT, _LATER, -errno.
+ * Return: 0, IVS_VFU_CONNECTION_E_AGAIN, _CUT, _LATER, _UNREAD, -errno.
  */
 IVS_MUST_USE int ivs_vfu_connection_send(struct ivs_vfu_connection *connection,
 					 struct ivs_error *err);

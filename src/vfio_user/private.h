@@ -13,6 +13,7 @@
 
 #include "daemon/log.h"
 #include "vfio_user/connection.h"
+#include "vfio_user/flight.h"
 #include "vfio_user/memory.h"
 #include "vfio_user/migration.h"
 #include "vfio_user/session.h"
@@ -44,6 +45,7 @@ struct ivs_vfu_irqs {
  * @client:    watches the client's socket
  * @resample:  watches the resample eventfd
  * @retry_timer: set while the kernel refuses to send a reply
+ * @formers:   sockets of former clients, to which an fd may be in flight
  * @watched:   epoll events for which the socket is watched; 0: it is not watched
  * @greeted:   a valid VERSION has been received
  * @takes_fds: the client can receive fds
@@ -62,6 +64,7 @@ struct ivs_vfio_user {
 	struct ivs_loop_timer retry_timer;
 	uint32_t watched;
 	struct ivs_vfu_connection connection;
+	struct ivs_vfu_former formers[IVS_VFU_FLIGHT_MAX];
 	bool greeted;
 	bool takes_fds;
 	bool dropped;

@@ -5,7 +5,9 @@
  *   listening  EPOLLIN: requests are read, processed and answered. If the socket does not accept a
  *              whole reply, the session changes to answering
  *   answering  EPOLLOUT: the rest of the reply is sent, and no request is read. So a client that
- *              does not read its replies costs the memory of one reply
+ *              does not read its replies costs the memory of one reply. If the reply has an fd and
+ *              the client has not read the last fd, EPOLLET: the socket has room, and the event
+ *              tells that the client reads
  *
  * Doorbells and interrupts that a request causes are sent before its reply; log lines are written
  * after it. When a client leaves, the PCI function is reset.
@@ -44,6 +46,8 @@ IVS_SYSCALLS(ivs_vfio_user_syscalls,
 	{"close"}, {"shutdown"},
 	/* connection.c, and info.c for an fd to be sent with a reply */
 	{"sendmsg"}, IVS_CALL_DUPFD_CLOEXEC,
+	/* base/fdpass.c, for connection.c and flight.c */
+	{"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_MEMINFO)}},
 	/* base/eventfd.c, for irqs.c */
 	{"poll"}, {"ppoll"}, {"ppoll_time64"}, {"write"}, {"read"}, {"preadv2"},
 	{"readlink"}, {"readlinkat"},
@@ -96,6 +100,7 @@ int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_
 	session->retry_timer.handle = handle_retry;
 	ivs_vfu_connection_init(&session->connection);
 	ivs_vfu_irqs_init(&session->irqs);
+	ivs_vfu_flight_init(session);
 	ivs_vfu_migration_reset(&session->migration);
 	ivs_vfu_memory_open(&session->memory, &opts->memory, opts->function->options.memory_len);
 	*out = session;
@@ -109,6 +114,8 @@ static void disconnect_client(struct ivs_vfio_user *session)
 	ivs_loop_remove(&session->client);
 	ivs_vfu_irqs_drop(session);
 	ivs_vfu_migration_reset(&session->migration);
+	if (ivs_vfu_connection_has_unread_fd(&session->connection))
+		ivs_vfu_flight_keep(session, &session->connection.sock_fd);
 	ivs_vfu_connection_close(&session->connection);
 	ivs_pci_reset(session->function);
 	session->watched = 0;
@@ -121,6 +128,7 @@ void ivs_vfio_user_free(struct ivs_vfio_user *session)
 	if (!session)
 		return;
 	disconnect_client(session);
+	ivs_vfu_flight_close(session);
 	ivs_vfu_memory_close(&session->memory);
 	free(session);
 }
@@ -134,7 +142,8 @@ static int watch_client(struct ivs_vfio_user *session)
 
 	if (ivs_loop_timer_is_set(&session->retry_timer))
 		events = EPOLLHUP; /* the socket has room, but the kernel refuses to send */
-
+	else if (ivs_vfu_connection_awaits_reader(&session->connection))
+		events = EPOLLOUT | EPOLLET;
 	if (events == session->watched)
 		return 0;
 	result = session->watched ? ivs_loop_modify(&session->client, events)
@@ -151,6 +160,8 @@ int ivs_vfio_user_connect(struct ivs_vfio_user *session, int *sock)
 
 	if (ivs_vfio_user_is_connected(session))
 		return IVS_VFIO_USER_E_BUSY;
+	if (!ivs_vfu_flight_update(session))
+		return IVS_VFIO_USER_E_UNREAD;
 	/* Reset again: a doorbell may have been received since the last client left. */
 	disconnect_client(session);
 	result = ivs_fdpass_take_urgent(*sock);
@@ -286,6 +297,7 @@ int ivs_vfio_user_serve(struct ivs_vfio_user *session, struct ivs_error *err)
 	int64_t until_ns = ivs_clock_deadline(ROUND_MS);
 	int result = 0;
 
+	(void)ivs_vfu_flight_update(session);
 	if (!ivs_vfio_user_is_connected(session))
 		return 0;
 	ivs_vfu_irqs_resample(session);
@@ -297,7 +309,8 @@ int ivs_vfio_user_serve(struct ivs_vfio_user *session, struct ivs_error *err)
 	if (result == IVS_VFU_CONNECTION_E_LATER)
 		ivs_loop_set_timer(session->loop, &session->retry_timer,
 				   ivs_clock_deadline(RETRY_MS));
-	if (result == IVS_VFU_CONNECTION_E_AGAIN || result == IVS_VFU_CONNECTION_E_LATER)
+	if (result == IVS_VFU_CONNECTION_E_AGAIN || result == IVS_VFU_CONNECTION_E_LATER ||
+	    result == IVS_VFU_CONNECTION_E_UNREAD)
 		result = 0;
 	if (!result) {
 		result = watch_client(session);

@@ -27,6 +27,7 @@ enum ivs_vfio_user_error {
 	IVS_VFIO_USER_E_CUT,	  /* the connection was closed in the middle of a message */
 	IVS_VFIO_USER_E_PROTOCOL, /* the client violated the framing, or does not speak vfio-user */
 	IVS_VFIO_USER_E_BUSY,	  /* a client is connected already */
+	IVS_VFIO_USER_E_UNREAD,	  /* too many former clients have not read their fds (flight.h) */
 };
 
 /**
@@ -64,7 +65,7 @@ void ivs_vfio_user_free(struct ivs_vfio_user *session);
  *
  * The PCI function is reset to its power-on state.
  *
- * Return: 0, IVS_VFIO_USER_E_BUSY, -errno.
+ * Return: 0, IVS_VFIO_USER_E_BUSY, _UNREAD, -errno.
  */
 IVS_MUST_USE int ivs_vfio_user_connect(struct ivs_vfio_user *session, int *sock);
 

@@ -413,6 +413,68 @@ def test_peers_do_not_use_up_the_fds_of_vmms(place, limit):
     running.stop()
 
 
+ASK_MEMORY = vfu.pack(vfu.GET_REGION_INFO, struct.pack("<IIIIQQ", 32, 0, BAR2, 0, 0, 0))
+
+
+def leave_unread(client):
+    """Ask for the memory's fd, and shut down the sending side without reading the reply. Return:
+    the client, which stays open."""
+    client.send_raw(ASK_MEMORY)
+    assert select.select([client.sock], [], [], vfu.TIMEOUT)[0], "there is no reply"
+    client.sock.shutdown(socket.SHUT_WR)
+    return client
+
+
+def test_vmm_that_reads_no_replies_takes_no_fds_from_others(place):
+    """The kernel limits the fds in flight of all devices together. A VMM that requests the memory's
+    fd often and reads no reply is sent one fd. When it reads, it is sent all of them."""
+    running, one, other = serve_two(place, "--region", f"shm:{place.shm}", "--size", "1M",
+                                    *OWN_USER, nofile=128)
+    client = place.add(Client(one))
+    client.send_raw(ASK_MEMORY * 200)
+    with Client(other) as neighbour:
+        assert slowest(neighbour, 0.2) < QUICK and neighbour.map_memory()
+    before = cpu_ticks(running.pid)
+    time.sleep(0.4)
+    assert cpu_ticks(running.pid) - before < 20, "it must wait for the VMM"
+    for _ in range(200):
+        reply = client.receive()
+        assert len(reply.fds) == 1
+        reply.close()
+    client.send_raw(ASK_MEMORY * 2)  # the VMM leaves while the device waits
+    client.close()
+    connect_when_free(place, one).close()
+    running.stop()
+
+
+def test_former_vmms_that_read_no_replies_take_no_fds_from_others(place):
+    """VMMs come and go, and leave the memory's fd unread in connections that they keep open. When
+    there are four of them, their device admits no VMM until one of them reads, or closes its
+    connection. Other devices are not affected."""
+    running, one, other = serve_two(place, "--region", f"shm:{place.shm}", "--size", "1M",
+                                    *OWN_USER, nofile=64)
+    before = fd_count(running.pid)
+    former = [leave_unread(connect_when_free(place, one)) for _ in range(4)]
+    left = 4
+    for end in (lambda client: client.receive().close(), Client.close):
+        running.err.wait("the VMM has left", left)
+        assert fd_count(running.pid) == before + 4
+        with contextlib.suppress(Gone):
+            Client(one).close()
+            pytest.fail("it must be refused")
+        running.err.wait("earlier VMMs have neither read the memory's fd nor closed their")
+        with Client(other) as neighbour:
+            assert neighbour.map_memory()
+        end(former.pop())
+        former.append(leave_unread(connect_when_free(place, one)))
+        left += 1
+    for client in former:
+        client.close()
+    connect_when_free(place, one).close()
+    wait_until(lambda: fd_count(running.pid) == before, "all sockets are closed")
+    running.stop()
+
+
 def test_request_with_too_many_fds_is_refused(place):
     """If a request carries more fds than the process can open, the request is refused and the
     client stays connected."""
