@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Shared by the files of a device. Calls go one way: loop.c -> device.c -> vmm.c -> server.c ->
- * bar2.c, discard.c; status.c only reads.
+ * doorbells.c, bar2.c, discard.c; status.c only reads.
  */
 #ifndef IVS_DEVICE_PRIVATE_H
 #define IVS_DEVICE_PRIVATE_H
@@ -231,6 +231,20 @@ int ivs_device_server_region_due_ms(struct ivs_device *device);
 bool ivs_device_server_is_connected(const struct ivs_device *device);
 
 void ivs_device_server_close(struct ivs_device *device);
+
+/* doorbells.c */
+
+/** ivs_device_doorbells_add() - watch the next own vector, and take @fd. Return: 0 or -errno. */
+IVS_MUST_USE int ivs_device_doorbells_add(struct ivs_device *device, int *fd);
+
+/** ivs_device_doorbells_replace() - deliver pending doorbells, and close the own vectors */
+void ivs_device_doorbells_replace(struct ivs_device *device);
+
+/** ivs_device_doorbells_close() - close the own vectors */
+void ivs_device_doorbells_close(struct ivs_device *device);
+
+/** ivs_device_doorbells_ring() - ring for the guest. Return: whether peer and vector exist. */
+bool ivs_device_doorbells_ring(struct ivs_device *device, unsigned int peer, unsigned int vector);
 
 /* discard.c */
 

@@ -24,7 +24,6 @@
 #include <sys/socket.h>
 
 #include "base/error.h"
-#include "base/eventfd.h"
 #include "base/fd.h"
 #include "device/private.h"
 
@@ -70,66 +69,6 @@ bool ivs_device_is_master(const struct ivs_device *device)
 	       device->server.last_id == 0;
 }
 
-static void receive_doorbell(struct ivs_device *device, unsigned int vector)
-{
-	device->totals.rung++;
-	ivs_pci_doorbell(&device->function, vector);
-}
-
-/* Send one interrupt per event, because a peer may ring without pause. */
-static void read_vector(struct ivs_device *device, unsigned int vector)
-{
-	if (ivs_eventfd_take(device->server.vectors[vector].fd) <= 0)
-		return;
-	receive_doorbell(device, vector);
-	ivs_vfio_user_deliver(device->session);
-}
-
-static void handle_vector(struct ivs_loop_source *source, uint32_t events)
-{
-	struct ivs_device_vector *vector = IVS_CONTAINER_OF(source, struct ivs_device_vector,
-							    source);
-
-	(void)events;
-	read_vector(vector->device, (unsigned int)(vector - vector->device->server.vectors));
-}
-
-static int add_vector(struct ivs_device *device, int *fd)
-{
-	struct ivs_device_server *server = &device->server;
-	struct ivs_device_vector *vector = &server->vectors[server->vectors_n];
-	int result;
-
-	if (server->vectors_n == device->opts.doorbells_n) /* ignore surplus vectors */
-		return 0;
-	vector->device = device;
-	vector->source.handle = handle_vector;
-	result = ivs_loop_add(device->loop, &vector->source, *fd, EPOLLIN);
-	if (!result) {
-		vector->fd = ivs_fd_take(fd);
-		server->vectors_n++;
-	}
-	return result;
-}
-
-static void close_vector(struct ivs_device_vector *vector)
-{
-	ivs_loop_remove(&vector->source);
-	ivs_dispose(&vector->device->server.disposal, &vector->fd);
-}
-
-/* Deliver pending doorbells before closing the vectors. */
-static void replace_vectors(struct ivs_device *device)
-{
-	struct ivs_device_server *server = &device->server;
-
-	for (unsigned int i = 0; i < server->vectors_n; i++) {
-		read_vector(device, i);
-		close_vector(&server->vectors[i]);
-	}
-	server->vectors_n = 0;
-}
-
 static bool has_vmm(const struct ivs_device *device)
 {
 	return device->session && ivs_vfio_user_is_connected(device->session);
@@ -162,7 +101,7 @@ static void join_server(struct ivs_device *device)
 	struct ivs_device_server *server = &device->server;
 	int id = server->pending.id;
 
-	replace_vectors(device);
+	ivs_device_doorbells_replace(device);
 	ivs_connection_deinit(&server->connection);
 	server->connection = server->pending;
 	server->pending = (struct ivs_connection)IVS_CONNECTION_INIT;
@@ -239,7 +178,7 @@ static int handle_event(struct ivs_device *device, struct ivs_connection_event *
 	if (event->type == IVS_CONNECTION_REGION) {
 		result = receive_region(device, &event->fd, err);
 	} else if (event->type == IVS_CONNECTION_VECTOR) {
-		result = add_vector(device, &event->fd);
+		result = ivs_device_doorbells_add(device, &event->fd);
 		if (result)
 			ivs_error_errno(err, -result, "cannot watch a doorbell");
 	}
@@ -466,51 +405,9 @@ bool ivs_device_server_is_connected(const struct ivs_device *device)
 	return device->server.state == SERVER_CONNECTED;
 }
 
-/* Ring a doorbell; if writing to its eventfd blocked, close it. */
-static void ring_eventfd(struct ivs_device *device, int *fd)
-{
-	int result = ivs_eventfd_signal(*fd);
-
-	if (result)
-		device->totals.lost++;
-	if (result != -EINTR)
-		return;
-	if (ivs_log_allows(&device->server.limit))
-		ivs_log(IVS_LOG_WARNING,
-			"%s: a peer filled a doorbell and made it blocking; it is not rung any "
-			"more",
-			device->name);
-	ivs_dispose(&device->server.disposal, fd);
-}
-
-/* Return: whether the peer exists and has that vector. */
-static bool ring_other(struct ivs_device *device, unsigned int peer, unsigned int vector)
-{
-	struct ivs_doorbell_set *doorbells = ivs_doorbells_get(&device->server.connection.doorbells,
-							       peer);
-	bool exists = doorbells && vector < doorbells->fds_n;
-
-	if (exists)
-		ring_eventfd(device, &doorbells->fds[vector]);
-	ivs_doorbell_set_put(doorbells);
-	return exists;
-}
-
-/* Return: as ring_other(). */
-static bool ring_peer(struct ivs_device *device, unsigned int peer, unsigned int vector)
-{
-	const struct ivs_device_server *server = &device->server;
-
-	if (server->last_id < 0 || peer != (unsigned int)server->last_id ||
-	    vector >= server->vectors_n)
-		return ring_other(device, peer, vector);
-	receive_doorbell(device, vector); /* the interrupt follows the guest's write */
-	return true;
-}
-
 void ivs_device_server_ring(struct ivs_device *device, unsigned int peer, unsigned int vector)
 {
-	if (ring_peer(device, peer, vector))
+	if (ivs_device_doorbells_ring(device, peer, vector))
 		return;
 	/*
 	 * Through the region the guest may have learnt of a peer whose join the device has not
@@ -520,7 +417,7 @@ void ivs_device_server_ring(struct ivs_device *device, unsigned int peer, unsign
 	 */
 	if (device->server.state == SERVER_JOINED)
 		(void)ivs_device_server_receive(device);
-	if (!ring_peer(device, peer, vector))
+	if (!ivs_device_doorbells_ring(device, peer, vector))
 		device->totals.lost++;
 }
 
@@ -591,8 +488,7 @@ void ivs_device_server_close(struct ivs_device *device)
 	ivs_loop_cancel_timer(&server->retry_timer);
 	ivs_loop_cancel_timer(&server->pause_timer);
 	ivs_loop_remove(&server->source);
-	for (unsigned int i = 0; i < server->vectors_n; i++)
-		close_vector(&server->vectors[i]);
+	ivs_device_doorbells_close(device);
 	ivs_connection_deinit(&server->connection);
 	ivs_connection_deinit(&server->pending);
 	ivs_received_mounts_close(&server->mounts);
