@@ -58,6 +58,7 @@ enum op {
 struct world {
 	struct ivs_pci_function device;
 	struct ivs_loop loop;
+	struct ivs_slow slow;
 	struct ivs_vfio_user *session;
 	struct ivs_vfu_sum sum;
 	int client;
@@ -288,6 +289,7 @@ static void make_world(struct world *world, unsigned int option)
 		.function = &world->device,
 		.name = "fuzz",
 		.loop = &world->loop,
+		.slow = &world->slow,
 		.memory = {.fd = -1},
 		.migration = (enum ivs_vfio_user_migration)(OPTION_MODE(option) % 3),
 		.due = ignore_due,

@@ -61,6 +61,7 @@ static int open_session(struct ivs_device *device, struct ivs_error *err)
 		.function = &device->function,
 		.name = device->name,
 		.loop = device->loop,
+		.slow = &device->slow,
 		.memory = ivs_device_bar2_memory(device),
 		.migration = ivs_device_is_master(device) ? IVS_VFIO_USER_MIGRATE_MEMORY
 							  : IVS_VFIO_USER_MIGRATE_NOT,

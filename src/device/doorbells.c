@@ -10,10 +10,32 @@ static void receive_doorbell(struct ivs_device *device, unsigned int vector)
 	ivs_pci_doorbell(&device->function, vector);
 }
 
+static void close_vector(struct ivs_device_vector *vector)
+{
+	ivs_loop_remove(&vector->source);
+	ivs_dispose(&vector->device->server.disposal, &vector->fd);
+}
+
+static void stop_vector(struct ivs_device *device, unsigned int vector)
+{
+	close_vector(&device->server.vectors[vector]);
+	if (ivs_log_allows(&device->server.limit))
+		ivs_log(IVS_LOG_WARNING,
+			"%s: reading the doorbell of vector %u takes too long, because very many "
+			"epolls watch it; it is ignored until the device joins its server again",
+			device->name, vector);
+}
+
 /* Send one interrupt per event, because a peer may ring without pause. */
 static void read_vector(struct ivs_device *device, unsigned int vector)
 {
-	if (ivs_eventfd_take(device->server.vectors[vector].fd) <= 0)
+	int result;
+
+	ivs_slow_begin(&device->server.slow);
+	result = ivs_eventfd_take(device->server.vectors[vector].fd);
+	if (ivs_slow_check(&device->server.slow))
+		stop_vector(device, vector);
+	if (result <= 0)
 		return;
 	receive_doorbell(device, vector);
 	ivs_vfio_user_deliver(device->session);
@@ -46,12 +68,6 @@ int ivs_device_doorbells_add(struct ivs_device *device, int *fd)
 	return result;
 }
 
-static void close_vector(struct ivs_device_vector *vector)
-{
-	ivs_loop_remove(&vector->source);
-	ivs_dispose(&vector->device->server.disposal, &vector->fd);
-}
-
 void ivs_device_doorbells_close(struct ivs_device *device)
 {
 	struct ivs_device_server *server = &device->server;
@@ -68,20 +84,23 @@ void ivs_device_doorbells_replace(struct ivs_device *device)
 	ivs_device_doorbells_close(device);
 }
 
-/* Ring a doorbell; if writing to its eventfd blocked, close it. */
+/* Ring a doorbell; if writing to its eventfd blocked or takes too long, close it. */
 static void ring_eventfd(struct ivs_device *device, int *fd)
 {
-	int result = ivs_eventfd_signal(*fd);
+	bool is_slow;
+	int result;
 
+	ivs_slow_begin(&device->server.slow);
+	result = ivs_eventfd_signal(*fd);
+	is_slow = ivs_slow_check(&device->server.slow);
 	if (result)
 		device->totals.lost++;
-	if (result != -EINTR)
+	if (result != -EINTR && !is_slow)
 		return;
 	if (ivs_log_allows(&device->server.limit))
-		ivs_log(IVS_LOG_WARNING,
-			"%s: a peer filled a doorbell and made it blocking; it is not rung any "
-			"more",
-			device->name);
+		ivs_log(IVS_LOG_WARNING, "%s: a peer %s; it is not rung any more", device->name,
+			is_slow ? "has very many epolls watch a doorbell"
+				: "filled a doorbell and made it blocking");
 	ivs_dispose(&device->server.disposal, fd);
 }
 

@@ -13,6 +13,7 @@
 #include "daemon/closer.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
+#include "daemon/slow.h"
 #include "device/device.h"
 #include "region/received.h"
 #include "region/watch.h"
@@ -57,6 +58,7 @@ struct ivs_device_vector {
  * @retried_early: since the last attempt by @retry_timer, a VMM has caused an extra attempt
  * @stable_ns:     in the state JOINED: a connection that lasts until this time counts as stable
  * @since_ms:      when the state was entered, ms since 1970
+ * @slow:          calls that the server and peers make slow
  * @joins:         how many times the device has joined the server
  * @last_id:       the id that was assigned last; -1: none yet
  * @problem:       why the device is not a peer
@@ -79,6 +81,7 @@ struct ivs_device_server {
 	bool retried_early;
 	int64_t stable_ns;
 	int64_t since_ms;
+	struct ivs_slow slow;
 	uint64_t joins;
 	int last_id;
 	struct ivs_error problem;
@@ -123,6 +126,7 @@ struct ivs_device_totals {
  * @closer_timer:    set while fds of VMMs are kept, because these helper processes are blocked
  * @kept_until_ns:   when to disconnect the VMM if too many fds are kept until then; 0: few are
  * @greet_timer:     if set, the VMM has to send a valid first message before it expires
+ * @slow:            calls that VMMs make slow
  * @limit:           limits the warnings, and @info_limit the other log lines that VMMs can cause
  * @vmm_checked:     the connected VMM has been checked, and a warning logged if necessary
  * @vectors_checked: the number of vectors has been checked, and a warning logged if necessary
@@ -144,6 +148,7 @@ struct ivs_device {
 	struct ivs_device_bar2 bar2;
 	struct ivs_device_server server;
 	struct ivs_device_totals totals;
+	struct ivs_slow slow;
 	struct ivs_log_limit limit;
 	struct ivs_log_limit info_limit;
 	bool vmm_checked;

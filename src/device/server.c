@@ -45,13 +45,15 @@ IVS_SYSCALLS(ivs_device_server_syscalls,
 static void set_state(struct ivs_device *device, enum ivs_device_server_state state)
 {
 	struct ivs_device_server *server = &device->server;
+	int slow_ms = ivs_slow_pause_ms(&server->slow);
 	int64_t retry_ns = IVS_CLOCK_NEVER;
 
 	server->state = state;
 	server->since_ms = ivs_clock_wall_ms();
 	server->stable_ns = ivs_clock_deadline(STABLE_MS);
 	if (state == SERVER_LOST)
-		retry_ns = ivs_clock_deadline((int)server->pause_ms);
+		retry_ns = ivs_clock_deadline(
+			slow_ms > (int)server->pause_ms ? slow_ms : (int)server->pause_ms);
 	else if (state == SERVER_CONNECTED)
 		retry_ns = ivs_clock_deadline(GREETING_MS);
 	else if (state == SERVER_OTHER_REGION)
@@ -193,8 +195,18 @@ static int receive_event(struct ivs_device *device, struct ivs_error *err)
 	struct ivs_connection *connection = server->state == SERVER_CONNECTED ? &server->pending
 									      : &server->connection;
 	struct ivs_connection_event event;
-	int result = ivs_connection_next(connection, &event, err);
+	int result;
 
+	ivs_slow_begin(&server->slow);
+	result = ivs_connection_next(connection, &event, err);
+	if (ivs_slow_check(&server->slow)) {
+		if (!result)
+			ivs_dispose(&server->disposal, &event.fd);
+		return ivs_error_set(err, IVS_DEVICE_E_LOST,
+				     "each message of the server at %s takes too long, because "
+				     "very many epolls watch its socket",
+				     device->opts.server);
+	}
 	if (result)
 		return translate_connection_result(result);
 	ivs_greeting_note(&server->greeting, connection, &event);
@@ -346,7 +358,9 @@ static void connect_server(struct ivs_device *device)
 	}
 	prepare_connection(device);
 	server->greeting = (struct ivs_greeting){.region_only = true};
+	ivs_slow_begin(&server->slow);
 	result = ivs_connection_connect(&server->pending, device->opts.server, &err);
+	(void)ivs_slow_check(&server->slow); /* set_state() asks ivs_slow_pause_ms() */
 	if (!result)
 		result = watch_server(device, server->pending.sock, &err);
 	if (!result) {

@@ -48,10 +48,31 @@ static void retry_accepting(struct ivs_device *device, int errnum)
 	pause_accepting(device, ACCEPT_RETRY_MS);
 }
 
+/*
+ * A VMM that makes calls slow would do so again if it could connect at once: even closing its
+ * connection is such a call.
+ */
+static void pause_after_slow(struct ivs_device *device)
+{
+	int ms = ivs_slow_pause_ms(&device->slow);
+
+	if (!ms || device->listener.fd < 0)
+		return;
+	pause_accepting(device, ms);
+	if (ivs_log_allows(&device->limit))
+		ivs_log(IVS_LOG_WARNING,
+			"%s: accepts no VMM for %d ms, because system calls on the fds of VMMs "
+			"took too long",
+			device->name, ms);
+}
+
 static void turn_away(struct ivs_device *device, int *fd, const char *reason)
 {
 	device->totals.turned_away++;
+	ivs_slow_begin(&device->slow);
 	ivs_socket_discard(fd);
+	if (ivs_slow_check(&device->slow))
+		pause_after_slow(device);
 	if (ivs_log_allows(&device->limit))
 		ivs_log(IVS_LOG_WARNING, "%s: refused a connection: %s", device->name, reason);
 }
@@ -144,6 +165,7 @@ static void forget_vmm(struct ivs_device *device)
 	device->vmm_checked = device->vectors_checked = false;
 	ivs_loop_cancel_timer(&device->greet_timer);
 	device->ended = device->listener.fd < 0;
+	pause_after_slow(device);
 	former = ivs_closer_use(NULL);
 	ivs_device_server_vmm_gone(device);
 	(void)ivs_closer_use(former);
@@ -299,8 +321,12 @@ static void handle_closer_retry(struct ivs_loop_timer *timer)
 static void handle_accept_retry(struct ivs_loop_timer *timer)
 {
 	struct ivs_device *device = IVS_CONTAINER_OF(timer, struct ivs_device, accept_timer);
+	int ms = ivs_slow_pause_ms(&device->slow);
 
-	if (ivs_loop_add(device->loop, &device->listener_source, device->listener.fd, EPOLLIN))
+	/* The timer may have been set for another reason. */
+	if (ms)
+		ivs_loop_set_timer(device->loop, timer, ivs_clock_deadline(ms));
+	else if (ivs_loop_add(device->loop, &device->listener_source, device->listener.fd, EPOLLIN))
 		ivs_loop_set_timer(device->loop, timer, ivs_clock_deadline(ACCEPT_RETRY_MS));
 }
 

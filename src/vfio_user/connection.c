@@ -35,9 +35,10 @@ static void body_free(struct ivs_vfu_body *body)
 	body->len = body->room = 0;
 }
 
-void ivs_vfu_connection_init(struct ivs_vfu_connection *connection)
+void ivs_vfu_connection_init(struct ivs_vfu_connection *connection, struct ivs_slow *slow)
 {
 	memset(connection, 0, sizeof(*connection));
+	connection->slow = slow;
 	connection->sock_fd = connection->out_fd = -1;
 }
 
@@ -86,6 +87,16 @@ static bool keep_fds(struct ivs_vfu_connection *connection, struct ivs_fdpass_fd
 	return fit;
 }
 
+/* After a call on the socket since ivs_slow_begin(). Return: 0, or IVS_VFU_CONNECTION_E_FRAMING. */
+static int check_slow(struct ivs_vfu_connection *connection, struct ivs_error *err)
+{
+	if (!ivs_slow_check(connection->slow))
+		return 0;
+	return ivs_error_set(err, IVS_VFU_CONNECTION_E_FRAMING,
+			     "each message takes too long, because very many epolls watch the "
+			     "client's socket");
+}
+
 static int receive_result(const struct ivs_vfu_connection *connection, ssize_t n, int errnum,
 			  struct ivs_error *err)
 {
@@ -103,6 +114,7 @@ static int receive_bytes(struct ivs_vfu_connection *connection, uint8_t *to, siz
 	struct ivs_fdpass_fds fds;
 	ssize_t n;
 
+	ivs_slow_begin(connection->slow);
 	fds.max = IVS_FDPASS_MAX; /* all: the kernel closes surplus fds, which may block */
 	do {
 		n = ivs_fdpass_recv(connection->sock_fd, to, len, &fds);
@@ -117,7 +129,7 @@ static int receive_bytes(struct ivs_vfu_connection *connection, uint8_t *to, siz
 	/* This process has run out of fds. Do not disconnect the client, which is not at fault. */
 	if (fds.truncated)
 		connection->lost_fds = true;
-	return 0;
+	return check_slow(connection, err);
 }
 
 /* The header is complete: decode it and allocate the body. */
@@ -202,12 +214,14 @@ int ivs_vfu_connection_send(struct ivs_vfu_connection *connection, struct ivs_er
 	struct msghdr hdr = {.msg_iov = &iov, .msg_iovlen = 1};
 	union ivs_fdpass_control control;
 	ssize_t n;
+	int result;
 
 	/* Check before each reply, because an unread reply without an fd would count as well. */
 	if (ivs_vfu_connection_has_unread_fd(connection) && connection->out_fd >= 0)
 		return unsent_result(connection, IVS_VFU_CONNECTION_E_UNREAD);
 	if (connection->out_fd >= 0)
 		ivs_fdpass_attach(&hdr, &control, connection->out_fd);
+	ivs_slow_begin(connection->slow);
 	do {
 		n = sendmsg(connection->sock_fd, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
@@ -224,6 +238,9 @@ int ivs_vfu_connection_send(struct ivs_vfu_connection *connection, struct ivs_er
 		connection->unread_fd = true;
 	ivs_fd_close(&connection->out_fd);
 	connection->sent += (size_t)n;
+	result = check_slow(connection, err);
+	if (result)
+		return result;
 	if (connection->sent < connection->out.len)
 		return IVS_VFU_CONNECTION_E_AGAIN;
 	ivs_vfu_connection_drop_reply(connection);

@@ -9,6 +9,7 @@
 #ifndef IVS_VFIO_USER_CONNECTION_H
 #define IVS_VFIO_USER_CONNECTION_H
 
+#include "daemon/slow.h"
 #include "vfio_user/codec.h"
 
 #define IVS_VFU_SMALL_LEN 256 /* bodies up to this length do not need an allocation */
@@ -27,6 +28,7 @@ struct ivs_vfu_body {
 
 /**
  * struct ivs_vfu_connection - one client
+ * @slow:     calls on the socket that the client makes slow
  * @sock_fd:  -1: none
  * @have:     number of bytes received of the current request, including its header
  * @header:   header of the current request, once @raw is complete
@@ -41,6 +43,7 @@ struct ivs_vfu_body {
  * @unread_fd: an fd was sent, and the client had not read it when that was last checked
  */
 struct ivs_vfu_connection {
+	struct ivs_slow *slow;
 	int sock_fd;
 	size_t have;
 	struct ivs_vfu_header header;
@@ -60,15 +63,15 @@ enum ivs_vfu_connection_error {
 	IVS_VFU_CONNECTION_E_AGAIN = 1, /* nothing to receive, or the socket is full */
 	IVS_VFU_CONNECTION_E_GONE,	/* the client closed the connection between two messages */
 	IVS_VFU_CONNECTION_E_CUT,	/* the connection was closed in the middle of a message */
-	IVS_VFU_CONNECTION_E_FRAMING,	/* the client violated the protocol */
+	IVS_VFU_CONNECTION_E_FRAMING,	/* the client violated the protocol, or makes calls slow */
 	/* Memory is short, or the user has too many fds in flight: retry after a delay, because no
 	 * event reports when to send again. */
 	IVS_VFU_CONNECTION_E_LATER,
 	IVS_VFU_CONNECTION_E_UNREAD, /* the client has to read the last fd before the next one */
 };
 
-/** ivs_vfu_connection_init() - initialise without a client */
-void ivs_vfu_connection_init(struct ivs_vfu_connection *connection);
+/** ivs_vfu_connection_init() - initialise without a client; @slow must outlive the connection */
+void ivs_vfu_connection_init(struct ivs_vfu_connection *connection, struct ivs_slow *slow);
 
 /** ivs_vfu_connection_close() - close the socket and all fds; no-op without a client */
 void ivs_vfu_connection_close(struct ivs_vfu_connection *connection);
@@ -117,7 +120,7 @@ void ivs_vfu_connection_drop_reply(struct ivs_vfu_connection *connection);
 /**
  * ivs_vfu_connection_send() - send the reply
  *
- * Return: 0, IVS_VFU_CONNECTION_E_AGAIN, _CUT, _LATER, _UNREAD, -errno.
+ * Return: 0, IVS_VFU_CONNECTION_E_AGAIN, _CUT, _FRAMING, _LATER, _UNREAD, -errno.
  */
 IVS_MUST_USE int ivs_vfu_connection_send(struct ivs_vfu_connection *connection,
 					 struct ivs_error *err);

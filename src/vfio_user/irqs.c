@@ -9,16 +9,15 @@
  * if no interrupt of the index has an eventfd.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
-#include "base/clock.h"
 #include "base/eventfd.h"
 #include "base/fd.h"
 #include "daemon/close.h"
 #include "vfio_user/private.h"
 
 #define TAKES_MAX 64 /* reads to empty an eventfd; only a semaphore needs more than one */
-#define BUDGET_MS 100
 
 void ivs_vfu_irqs_init(struct ivs_vfu_irqs *irqs)
 {
@@ -99,6 +98,21 @@ static void drop_client(struct ivs_vfio_user *session, const char *reason)
 }
 
 /*
+ * After a call on an eventfd of the client, since ivs_slow_begin(): drop the client if such calls
+ * are too slow. Return: whether it is dropped.
+ */
+static bool drop_slow(struct ivs_vfio_user *session, const char *call)
+{
+	char reason[64];
+
+	if (!ivs_slow_check(session->slow))
+		return false;
+	snprintf(reason, sizeof(reason), "has eventfds that take too long to %s", call);
+	drop_client(session, reason);
+	return true;
+}
+
+/*
  * If writing to the eventfd fails, the client loses the interrupt. If writing blocked, drop the
  * client before it makes this process block again.
  *
@@ -112,35 +126,7 @@ static bool send_interrupt(struct ivs_vfio_user *session, int fd)
 		session->counts.interrupts++;
 	if (result == -EINTR)
 		drop_client(session, "filled one of its eventfds and made it blocking");
-	return result != -EINTR;
-}
-
-/*
- * The more epolls watch an eventfd, the longer a write to it takes: tens of milliseconds for about
- * 100,000 epolls, and no signal interrupts the write. Therefore all interrupts of one round may use
- * at most BUDGET_MS of processor time, which is a hundred times what they normally need. The time
- * in which other processes run does not count.
- */
-struct budget {
-	int64_t began_ns;
-	int64_t began_cpu_ns;
-};
-
-static struct budget budget_start(void)
-{
-	return (struct budget){ivs_clock_ns(), ivs_clock_cpu_ns()};
-}
-
-/* Check the clock that needs no system call first. Return: true if the client is dropped. */
-static bool budget_is_spent(struct ivs_vfio_user *session, const struct budget *budget)
-{
-	int64_t limit_ns = (int64_t)BUDGET_MS * IVS_NS_PER_MS;
-
-	if (ivs_clock_ns() - budget->began_ns < limit_ns ||
-	    ivs_clock_cpu_ns() - budget->began_cpu_ns < limit_ns)
-		return false;
-	drop_client(session, "has eventfds that take too long to write to");
-	return true;
+	return result != -EINTR && !drop_slow(session, "write to");
 }
 
 static void deliver_intx(struct ivs_vfio_user *session)
@@ -155,16 +141,13 @@ static void deliver_intx(struct ivs_vfio_user *session)
 
 void ivs_vfu_irqs_deliver(struct ivs_vfio_user *session)
 {
-	struct budget budget;
 	unsigned int vector;
 
 	if (session->migration.state != IVS_VFU_RUNNING || session->dropped)
 		return;
-	for (unsigned int n = 0; ivs_pci_next_vector(session->function, &vector); n++) {
-		if (n == 1) /* usually only one interrupt is due, which needs no budget */
-			budget = budget_start();
-		if (!send_interrupt(session, session->irqs.msix_fds[vector]) ||
-		    (n && budget_is_spent(session, &budget)))
+	ivs_slow_begin(session->slow);
+	while (ivs_pci_next_vector(session->function, &vector)) {
+		if (!send_interrupt(session, session->irqs.msix_fds[vector]))
 			return;
 	}
 	deliver_intx(session);
@@ -175,9 +158,13 @@ void ivs_vfu_irqs_resample(struct ivs_vfio_user *session)
 	struct ivs_vfu_intx *intx = &session->irqs.intx;
 	unsigned int taken = 0;
 
+	ivs_slow_begin(session->slow);
 	while (taken < TAKES_MAX && intx->resample_fd >= 0 &&
-	       ivs_eventfd_take(intx->resample_fd) == 1)
+	       ivs_eventfd_take(intx->resample_fd) == 1) {
 		taken++;
+		if (drop_slow(session, "read"))
+			return;
+	}
 	if (!taken)
 		return;
 	if (taken == TAKES_MAX)
@@ -261,13 +248,12 @@ static int eventfd_of(const struct ivs_vfio_user *session, uint32_t index, unsig
 static int trigger_irqs(struct ivs_vfio_user *session, const struct ivs_vfu_set_irqs *set)
 {
 	const uint8_t *wanted = session->connection.in.bytes + IVS_VFU_SET_IRQS_LEN;
-	struct budget budget = budget_start();
 
+	ivs_slow_begin(session->slow);
 	for (unsigned int i = 0; i < set->count; i++) {
 		if (set->flags & IVS_VFU_SET_BOOL && !wanted[i])
 			continue;
-		if (!send_interrupt(session, eventfd_of(session, set->index, set->start + i)) ||
-		    budget_is_spent(session, &budget))
+		if (!send_interrupt(session, eventfd_of(session, set->index, set->start + i)))
 			break;
 	}
 	return 0;

@@ -56,6 +56,7 @@ struct ivs_vfio_user {
 	struct ivs_pci_function *function;
 	const char *name;
 	struct ivs_loop *loop;
+	struct ivs_slow *slow;
 	void (*due)(void *context);
 	void (*ring)(void *context, unsigned int peer, unsigned int vector);
 	void *context;

@@ -91,6 +91,7 @@ int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_
 	session->function = opts->function;
 	session->name = opts->name;
 	session->loop = opts->loop;
+	session->slow = opts->slow;
 	session->due = opts->due;
 	session->ring = opts->ring;
 	session->context = opts->context;
@@ -98,7 +99,7 @@ int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_
 	session->client.handle = handle_client;
 	session->resample.handle = handle_resample;
 	session->retry_timer.handle = handle_retry;
-	ivs_vfu_connection_init(&session->connection);
+	ivs_vfu_connection_init(&session->connection, opts->slow);
 	ivs_vfu_irqs_init(&session->irqs);
 	ivs_vfu_flight_init(session);
 	ivs_vfu_migration_reset(&session->migration);
@@ -110,6 +111,7 @@ int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_
 /* Reset everything that the client has changed. */
 static void disconnect_client(struct ivs_vfio_user *session)
 {
+	ivs_slow_begin(session->slow);
 	ivs_loop_cancel_timer(&session->retry_timer);
 	ivs_loop_remove(&session->client);
 	ivs_vfu_irqs_drop(session);
@@ -117,6 +119,7 @@ static void disconnect_client(struct ivs_vfio_user *session)
 	if (ivs_vfu_connection_has_unread_fd(&session->connection))
 		ivs_vfu_flight_keep(session, &session->connection.sock_fd);
 	ivs_vfu_connection_close(&session->connection);
+	(void)ivs_slow_check(session->slow); /* the owner asks ivs_slow_pause_ms() */
 	ivs_pci_reset(session->function);
 	session->watched = 0;
 	session->greeted = session->takes_fds = session->dropped = false;

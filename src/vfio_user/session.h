@@ -16,6 +16,7 @@
 
 #include "base/syscalls.h"
 #include "daemon/loop.h"
+#include "daemon/slow.h"
 #include "ivshmem/api.h"
 #include "pci/function.h"
 #include "vfio_user/options.h"
@@ -25,7 +26,8 @@ extern const struct ivs_syscall ivs_vfio_user_syscalls[];
 enum ivs_vfio_user_error {
 	IVS_VFIO_USER_E_GONE = 1, /* the client closed the connection between two messages */
 	IVS_VFIO_USER_E_CUT,	  /* the connection was closed in the middle of a message */
-	IVS_VFIO_USER_E_PROTOCOL, /* the client violated the framing, or does not speak vfio-user */
+	IVS_VFIO_USER_E_PROTOCOL, /* the client violated the framing, does not speak vfio-user, or
+				     makes its socket slow */
 	IVS_VFIO_USER_E_BUSY,	  /* a client is connected already */
 	IVS_VFIO_USER_E_UNREAD,	  /* too many former clients have not read their fds (flight.h) */
 };
@@ -35,6 +37,7 @@ enum ivs_vfio_user_error {
  * @function:  must outlive the session
  * @name:      prefix of log lines; must outlive the session
  * @loop:      watches the client's fds; must outlive the session
+ * @slow:      calls that clients make slow; must outlive the session
  * @due:       called in @loop when ivs_vfio_user_serve() is due
  * @ring:      called when the guest rings a doorbell; must not block or call the session
  * @context:   argument of @due and @ring
@@ -43,6 +46,7 @@ struct ivs_vfio_user_options {
 	struct ivs_pci_function *function;
 	const char *name;
 	struct ivs_loop *loop;
+	struct ivs_slow *slow;
 	struct ivs_vfio_user_memory memory;
 	enum ivs_vfio_user_migration migration;
 	void (*due)(void *context);

@@ -17,7 +17,8 @@ import pytest
 
 from support.py import vfio_user as vfu
 from support.py.clients import join
-from support.py.device import Devices, Guest, connect_when_free, introduce, start_server
+from support.py.device import (Devices, Guest, connect_when_free, introduce, serve_two,
+                               start_server)
 from support.py.fuse import NAME, Fuse
 from support.py.lingering import QUICK, Lingering, slowest, state_of, stopped
 from support.py.programs import cpu_ticks, fd_count, is_sanitized, wait_until
@@ -29,15 +30,6 @@ from support.py.wire import readable
 FULL = 2 ** 64 - 2  # the largest value that an eventfd can hold
 TRIES = 200  # attempts at a race, about half of which win it
 WRITE = {"x86_64": "1", "aarch64": "64"}.get(os.uname().machine)  # number of this system call
-
-
-def serve_two(place, *options, **keywords):
-    """Start a process with two devices. Return: the process, and the two sockets."""
-    paths = [place.dir / "one", place.dir / "other"]
-    words = options or ["--region", f"shm:{place.shm}", "--size", "1M"]
-    running = Devices(place, "--socket", paths[0], *words, "--socket", paths[1], "--region",
-                      f"shm:{place.shm}-other", "--size", "1M", n=2, **keywords)
-    return running, *paths
 
 
 # Sockets with SO_LINGER, on which close() blocks
@@ -223,70 +215,7 @@ def test_peer_that_fills_its_doorbell_is_skipped(place):
     running.stop()
 
 
-# Eventfds with very many watchers
-
-class Watched:
-    """An eventfd whose write(2) takes tens of milliseconds, because the kernel calls each of its
-    many watchers."""
-
-    def __init__(self, times=400):
-        self.fd = eventfd()
-        self._copies = [os.dup(self.fd) for _ in range(times)]
-        self._epolls = [select.epoll() for _ in range(times)]
-        for epoll in self._epolls:
-            for copy in self._copies:
-                epoll.register(copy, select.EPOLLIN | select.EPOLLET)
-
-    def close(self):
-        """Close the eventfd and its watchers."""
-        for epoll in self._epolls:
-            epoll.close()
-        for fd in (self.fd, *self._copies):
-            os.close(fd)
-
-
-def trigger_all(client, vectors):
-    """Trigger all vectors many times, with SET_IRQS requests that have no data."""
-    for _ in range(20):
-        client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, NONE | TRIGGER, 0, vectors),
-                    flags=NO_REPLY)
-
-
-def unmask_all(client, vectors):
-    """Mask all vectors and ring them, and then unmask all of them at once."""
-    control = client.find_capability(0x11) + 2
-    client.enable_msix(0xc000)
-    own = client.read32(BAR0, vfu.IV_POSITION)
-    for vector in range(vectors):
-        client.write32(BAR0, DOORBELL, own << 16 | vector)
-    client.send(vfu.REGION_WRITE, vfu.access_body(CONFIG, control, 2,
-                                                  struct.pack("<H", 0x8000 | vectors - 1)))
-
-
-@pytest.mark.parametrize("way", [trigger_all, unmask_all])
-def test_vmm_with_slow_interrupts_is_dropped(place, way):
-    """A VMM whose eventfds are slow to write to is dropped and its remaining requests are
-    discarded, although no signal interrupts such a write(2). Other devices are served."""
-    vectors = 64
-    start_server(place, vectors=vectors)
-    running, one, other = serve_two(place, "--server", place.socket, "--vectors", vectors)
-    client = place.add(Client(one))
-    client.start()
-    client.enable_msix()
-    watched = place.add(Watched())
-    for vector in range(vectors):
-        client.set_vector(vector, watched.fd)
-    with Client(other) as neighbour:
-        way(client, vectors)
-        assert slowest(neighbour) < QUICK
-        assert client.is_gone()
-    text = "the client has eventfds that take too long to write to; disconnecting it"
-    running.err.wait(text)
-    client.close()
-    connect_when_free(place, one).close()
-    running.stop()
-    assert running.err.count(text) == 1
-
+# VMMs that disconnect, or send nothing
 
 def test_copy_of_a_closed_connection_keeps_nothing_busy(place):
     """The process that started the device still has a copy of the connection that the device

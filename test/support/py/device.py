@@ -50,6 +50,16 @@ def connect_when_free(place, path, **keywords):
     return place.add(found[0])
 
 
+def serve_two(place, *options, **keywords):
+    """Start a process with two devices, the first of which has these options. Return: the process,
+    and the two sockets."""
+    paths = [place.dir / "one", place.dir / "other"]
+    words = options or ["--region", f"shm:{place.shm}", "--size", "1M"]
+    running = Devices(place, "--socket", paths[0], *words, "--socket", paths[1], "--region",
+                      f"shm:{place.shm}-other", "--size", "1M", n=2, **keywords)
+    return running, *paths
+
+
 class Guest:
     """A client that has initialised the device like a guest's driver: MSI-X is enabled, and each
     vector has an eventfd."""

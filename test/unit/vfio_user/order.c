@@ -63,10 +63,12 @@ Test(vfio_user_order, doorbell_before_reply)
 	struct ivs_pci_function *device = calloc(1, sizeof(*device));
 	struct watcher watcher = {0};
 	struct ivs_loop loop;
+	struct ivs_slow slow = {0};
 	struct ivs_vfio_user_options opts = {
 		.function = device,
 		.name = "test",
 		.loop = &loop,
+		.slow = &slow,
 		.memory = {.fd = -1},
 		.due = ignore_due,
 		.ring = watch_ring,

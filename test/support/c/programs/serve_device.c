@@ -41,6 +41,7 @@ struct served {
 	struct ivs_vfio_user *session;
 	struct ivs_listener listener;
 	struct ivs_loop loop;
+	struct ivs_slow slow;
 	char line[LINE_MAX_LEN];
 	size_t line_len;
 	char rung[4096];
@@ -234,6 +235,7 @@ int main(int argc, char **argv)
 	setlinebuf(stdout);
 	served.options.function = &served.device;
 	served.options.loop = &served.loop;
+	served.options.slow = &served.slow;
 	served.options.due = serve;
 	served.options.ring = rings;
 	served.options.context = &served;
