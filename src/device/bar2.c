@@ -8,6 +8,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/disposal.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/file.h"
@@ -128,7 +129,12 @@ int ivs_device_bar2_replace(struct ivs_device *device, int *fd, struct ivs_error
 		result = set_function_len(device, len, err);
 	if (result)
 		return result;
-	ivs_fd_close(&device->bar2.fd);
+	/*
+	 * If the server has closed the former region, this fd and the session's mapping are the
+	 * last references, and dropping the last one frees all memory: a second or more for 8 GiB.
+	 * So the helper processes get the fd first, and free it.
+	 */
+	ivs_dispose(&device->server.disposal, &device->bar2.fd);
 	device->bar2.fd = ivs_fd_take(fd);
 	device->bar2.len = len;
 	device->bar2.st = st;

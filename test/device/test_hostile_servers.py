@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import math
 import os
+import pathlib
 import signal
 import time
 
@@ -18,6 +19,7 @@ from support.py.fake_server import MIB, FakeServer, say
 from support.py.fuse import Fuse
 from support.py.lingering import QUICK, Lingering, slowest, stopped
 from support.py.programs import cpu_ticks, fd_count, wait_until
+from support.py.stuck_epoll import helpers
 from support.py.vfio_user import BAR2, CONFIG, Client, Refused, eventfd, fired, memory_file
 from support.py.wire import ring
 
@@ -133,6 +135,33 @@ def test_next_vmm_gets_the_new_region(place, says):
     if says != "late":
         wait_state(place, "joined")
     os.close(old)
+    running.stop()
+
+
+def has_open(pid, st):
+    """Return: whether a process has this file open."""
+    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # it was closed just now
+            if os.path.samestat(fd.stat(), st):
+                return True
+    return False
+
+
+@pytest.mark.usefixtures("fast_clock")
+def test_helper_processes_free_the_memory_of_a_former_region(place):
+    """The server returns with another region and has closed the old one. To free much memory takes
+    seconds, so the helper processes get the old region before the device lets go of it."""
+    server = FakeServer(place, place.socket)
+    running, _, other = serve(place, server)
+    old, server.memory = server.memory, memory_file(MIB)
+    st = os.fstat(old)
+    os.close(old)
+    come_back(place, server)
+    wait_until(lambda: any(has_open(pid, st) for pid in helpers(running.pid)),
+               "a helper process has the old region")
+    assert not has_open(running.pid, st)
+    with Client(other) as neighbour:
+        assert neighbour.info()
     running.stop()
 
 
