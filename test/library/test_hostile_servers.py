@@ -41,6 +41,12 @@ def number(line):
     return int(re.search(r"(-?\d+) ms", line)[1])
 
 
+def is_prompt(attempt, limit):
+    """Whether one of three attempts takes less time than the limit, in ms. A busy machine makes
+    some attempts late, a fault all of them."""
+    return any(attempt() < limit for _ in range(3))
+
+
 def opened(peer):
     """Wait until opening has returned, soon. Return: the line."""
     line = peer.out.wait("opened")
@@ -198,20 +204,25 @@ def send_stuck(sock, peer, fds):
 def test_too_many_fds_that_cannot_be_closed_in_the_greeting(place):
     """Opening keeps its time limit."""
     server = FakeServer(place, place.socket)
-    fds = [eventfd() for _ in range(40)]
-    with StuckEpoll(*fds):
-        def greet(sock):
-            say(sock, 0)
-            say(sock, 0)
-            say(sock, -1, server.memory)
-            send_stuck(sock, 7, fds)
+    fds = []
 
-        server.greet = greet
-        peer = start(place, timeout_ms=200, doorbells_max=10)
-        line = opened(peer)
+    def greet(sock):
+        say(sock, 0)
+        say(sock, 0)
+        say(sock, -1, server.memory)
+        send_stuck(sock, 7, fds)
+
+    def attempt():
+        fds[:] = [eventfd() for _ in range(40)]
+        with StuckEpoll(*fds):
+            peer = start(place, timeout_ms=200, doorbells_max=10)
+            line = opened(peer)
         assert "too many fds that cannot be closed at once" in line
-        assert number(line) < 200 + PROMPT
-    assert peer.wait() == 1
+        assert peer.wait() == 1
+        return number(line)
+
+    server.greet = greet
+    assert is_prompt(attempt, 200 + PROMPT)
 
 
 @pytest.mark.parametrize("then", ["they can be closed", "the server exits"])
@@ -239,7 +250,7 @@ def test_too_many_fds_that_cannot_be_closed(place, then):
     peer.out.wait("left 7")
     if then == "they can be closed":
         server.drop()
-    assert number(peer.out.wait("lost")) < PROMPT
+    assert number(peer.out.wait("lost")) < SOON
     assert peer.wait() == 0
 
 
@@ -247,15 +258,19 @@ def test_fds_that_are_slow_to_close(place):
     """Each close(2) of the peer takes almost as long as a call may be late. The server sends the
     next doorbell while the last one is being closed. The sum of all waits of a call is limited."""
     server = FakeServer(place, place.socket)
-    peer = start(place, "close")
-    assert opened(peer).startswith("opened 0")
-    for _ in range(10):
-        wait_until(lambda: not unread(server.sock), "the peer has received all")
-        say(server.sock, 1, server.own[0])
-        say(server.sock, 1)
-    server.drop()
-    assert number(peer.out.wait("lost")) < PROMPT
-    assert peer.wait() == 0
+
+    def attempt():
+        peer = start(place, "close")
+        assert opened(peer).startswith("opened")
+        for _ in range(10):
+            wait_until(lambda: not unread(server.sock), "the peer has received all")
+            say(server.sock, 100, server.own[0])
+            say(server.sock, 100)
+        server.drop()
+        assert peer.wait() == 0
+        return number(peer.out.wait("lost"))
+
+    assert is_prompt(attempt, PROMPT)
 
 
 @pytest.mark.parametrize("whose", ["of others", "its own"])
