@@ -278,7 +278,7 @@ def test_advice(place, record_property):
     guest = Guest(place)
     for step in STEPS:
         step(guest)
-        record_property("case", f"ok {step.__doc__}")
+        record_property("case", f"ok {' '.join(step.__doc__.split())}")
 
 
 @pytest.mark.qemu_device("the advice concerns the kernel's command line")

@@ -46,8 +46,8 @@ def test_region_of_root(place):
     place.shm_path.chmod(0o600)
     words = ["-M", place.shm, "-l", "1M"]
     text = run_server_as_user(place, *words)
-    assert f"cannot open {place.shm_path}: Permission denied: it belongs to root:root, mode 0600" \
-        in text
+    assert (f"cannot open {place.shm_path} for reading and writing: Permission denied: it belongs "
+            "to root:root, mode 0600") in text
     advice.do(text, AS_ROOT)
     start_server_as_user(place, *words)
 
