@@ -40,7 +40,7 @@ IVS_SYSCALLS(ivs_device_server_syscalls,
 /* Limits of one round, so that other devices are served, too. */
 #define RECEIVE_MAX 256
 #define RECEIVE_MS 10
-#define KEPT_RETRY_MS 1000
+#define KEPT_RETRY_MS 10
 
 static void set_state(struct ivs_device *device, enum ivs_device_server_state state)
 {
@@ -292,10 +292,12 @@ bool ivs_device_server_receive(struct ivs_device *device)
 
 	if (pause_receiving(device))
 		return false;
+	ivs_closer_collect(true);
 	for (unsigned int i = 0; i < RECEIVE_MAX && !result && ivs_clock_ns() < until_ns &&
 				 ivs_device_discard_waiting_n(device) <= IVS_DEVICE_WAITING_MAX;
 	     i++)
 		result = receive_event(device, &err);
+	ivs_closer_collect(false);
 	if (joins != server->joins && ivs_log_allows(&server->limit))
 		ivs_log(IVS_LOG_WARNING, "%s: is peer %d of the server at %s", device->name,
 			server->connection.id, device->opts.server);
