@@ -45,7 +45,6 @@ ERRORS = {
     "chmod": {HARMLESS: "EPERM EIO EROFS"},
     "clock_gettime": {},
     "clock_nanosleep": {HARMLESS: "EINTR"},
-    "clock_gettime": {},
     "clone": {HARMLESS: "EAGAIN ENOMEM"},
     "clone3": {HARMLESS: "EAGAIN ENOMEM"},
     "close": {HARMLESS: "EINTR EIO"},
