@@ -48,32 +48,42 @@ static void close_in_a_hurry(int *fd)
 	ivs_stall_hurry(false);
 }
 
-bool ivs_fds_release(int *fds, unsigned int fds_n)
+/* Return: 0; why some fds stay open: IVS_CLOSER_E_BLOCKED, _LATER. */
+static int release(int *fds, unsigned int fds_n)
 {
 	int result = ivs_closer_take(fds, fds_n);
 
 	if (result == IVS_CLOSER_E_BLOCKED || result == IVS_CLOSER_E_LATER)
-		return false;
+		return result;
 	for (unsigned int i = 0; i < fds_n; i++) {
 		if (fds[i] >= 0)
 			close_in_a_hurry(&fds[i]);
 	}
-	return true;
+	return 0;
 }
 
-/* Return: false: the fd stays open until a helper process is free. */
-static bool release_or_keep(int *fd)
+bool ivs_fds_release(int *fds, unsigned int fds_n)
+{
+	return !release(fds, fds_n);
+}
+
+/* Return: 0; IVS_CLOSE_E_KEPT: the fd stays open until the helper processes take it. */
+static int release_or_keep(int *fd)
 {
 	static struct ivs_log_limit limit;
+	int result = *fd < 0 ? 0 : release(fd, 1);
 
-	if (*fd < 0 || ivs_fds_release(fd, 1))
-		return true;
+	if (!result)
+		return 0;
 	if (ivs_log_allows(&limit))
-		ivs_log(IVS_LOG_WARNING,
-			"a received file descriptor stays open, because all helper processes that "
-			"close them are blocked by the processes that sent earlier ones");
+		ivs_log(IVS_LOG_WARNING, "a received file descriptor stays open, because %s",
+			result == IVS_CLOSER_E_BLOCKED
+				? "the helper processes that close them are blocked by the "
+				  "processes that sent earlier ones"
+				: "memory is short, or too many file descriptors of this user "
+				  "are in flight");
 	ivs_closer_keep(fd);
-	return false;
+	return IVS_CLOSE_E_KEPT;
 }
 
 void ivs_fds_discard(int *fds, unsigned int fds_n)
@@ -90,26 +100,31 @@ void ivs_socket_close(int *sock)
 		close_in_a_hurry(sock);
 }
 
-bool ivs_fd_discard(int *fd)
+int ivs_fd_discard(int *fd)
 {
-	bool is_other = *fd < 0 || !is_socket(*fd);
+	bool was_socket = *fd >= 0 && is_socket(*fd);
+	int result = release_or_keep(fd);
 
-	return release_or_keep(fd) && is_other;
+	return was_socket ? IVS_CLOSE_E_SOCKET : result;
 }
 
 ssize_t ivs_socket_take(int sock, void *bytes, size_t len)
 {
 	struct ivs_fdpass_fds fds;
-	bool good = true;
+	int errnum = 0;
 	ssize_t n;
 
 	fds.max = IVS_FDPASS_MAX;
 	n = ivs_fdpass_recv(sock, bytes, len, &fds);
-	for (unsigned int i = 0; i < fds.n; i++)
-		good &= ivs_fd_discard(&fds.fds[i]);
-	if (n >= 0 && good)
+	for (unsigned int i = 0; i < fds.n; i++) {
+		int result = ivs_fd_discard(&fds.fds[i]);
+
+		if (result && errnum != EPROTO)
+			errnum = result == IVS_CLOSE_E_SOCKET ? EPROTO : EBUSY;
+	}
+	if (n >= 0 && !errnum)
 		return n;
-	errno = n < 0 ? (int)-n : EPROTO;
+	errno = n < 0 ? (int)-n : errnum;
 	return -1;
 }
 

@@ -50,22 +50,26 @@ void ivs_fds_discard(int *fds, unsigned int fds_n);
  */
 void ivs_socket_close(int *sock);
 
+enum ivs_close_error {
+	IVS_CLOSE_E_SOCKET = 1, /* the fd was a socket, which no client has a reason to send */
+	IVS_CLOSE_E_KEPT,	/* the fd stays open until the helper processes take it */
+};
+
 /**
  * ivs_fd_discard() - close an fd received from an untrusted process
  * @fd: set to -1
  *
- * Return: false if the fd was a socket, which no client has a reason to send, or stays open because
- * all helper processes are blocked. Then disconnect the client.
+ * Return: 0; IVS_CLOSE_E_SOCKET, even if the socket stays open; IVS_CLOSE_E_KEPT.
  */
-bool ivs_fd_discard(int *fd);
+int ivs_fd_discard(int *fd);
 
 /**
  * ivs_socket_take() - non-blocking recv(2) that discards the fds that come with the bytes
  *
  * A plain recv(2) would make the kernel close these fds, which may block.
  *
- * Return: the number of bytes; 0: end of input; -1 with errno. EPROTO: a socket was received, see
- * ivs_fd_discard().
+ * Return: the number of bytes; 0: end of input; -1 with errno. EPROTO: a socket was received.
+ * EBUSY: an fd was received that stays open. See ivs_fd_discard().
  */
 ssize_t ivs_socket_take(int sock, void *bytes, size_t len);
 

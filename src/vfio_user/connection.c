@@ -45,7 +45,8 @@ void ivs_vfu_connection_init(struct ivs_vfu_connection *connection, struct ivs_s
 void ivs_vfu_connection_drop_fds(struct ivs_vfu_connection *connection, unsigned int keep_n)
 {
 	while (connection->fds_n > keep_n)
-		connection->bad_fds |= !ivs_fd_discard(&connection->fds[--connection->fds_n]);
+		connection->has_socket |= ivs_fd_discard(&connection->fds[--connection->fds_n]) ==
+					  IVS_CLOSE_E_SOCKET;
 }
 
 void ivs_vfu_connection_finish(struct ivs_vfu_connection *connection)
@@ -68,7 +69,7 @@ void ivs_vfu_connection_close(struct ivs_vfu_connection *connection)
 	ivs_vfu_connection_finish(connection);
 	ivs_vfu_connection_drop_reply(connection);
 	ivs_socket_discard(&connection->sock_fd);
-	connection->bad_fds = connection->unread_fd = false;
+	connection->has_socket = connection->unread_fd = false;
 }
 
 /* Take ownership of all fds. Return: false if there were too many; the surplus is closed. */

@@ -35,7 +35,7 @@ struct ivs_vfu_body {
  * @raw:      the encoded header
  * @fds:      fds of the current request; a handler that takes one replaces it with -1
  * @lost_fds: more fds were sent than this process could open
- * @bad_fds:  a request had a socket among its fds, see ivs_fd_discard()
+ * @has_socket: a request had a socket among its fds, see ivs_fd_discard()
  * @in:       the body of the current request
  * @out:      the reply, with its header; empty: none
  * @sent:     bytes of @out that have been sent
@@ -51,7 +51,7 @@ struct ivs_vfu_connection {
 	int fds[IVS_VFU_FDS_MAX];
 	unsigned int fds_n;
 	bool lost_fds;
-	bool bad_fds;
+	bool has_socket;
 	struct ivs_vfu_body in;
 	struct ivs_vfu_body out;
 	size_t sent;

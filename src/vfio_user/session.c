@@ -25,6 +25,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/fdpass.h"
+#include "daemon/closer.h"
 #include "vfio_user/private.h"
 
 /* Limits of one round, so that other devices are served, too. */
@@ -253,7 +254,7 @@ static int handle_request(struct ivs_vfio_user *session, struct ivs_error *err)
 	if (connection->header.flags & IVS_VFU_NO_REPLY)
 		ivs_vfu_connection_drop_reply(connection);
 	ivs_vfu_connection_finish(connection);
-	if (connection->bad_fds)
+	if (connection->has_socket)
 		return ivs_error_set(err, IVS_VFU_CONNECTION_E_FRAMING,
 				     "the client passed a socket, which no command takes");
 	ivs_vfu_irqs_deliver(session);
@@ -295,6 +296,15 @@ static int end_client(struct ivs_vfio_user *session, int result, struct ivs_erro
 	}
 }
 
+/*
+ * The time is over, or more fds of the client wait to be closed than daemon/closer.h collects. In
+ * the latter case the owner of the session decides when to serve the client again.
+ */
+static bool is_round_over(int64_t until_ns)
+{
+	return ivs_clock_ns() > until_ns || ivs_closer_kept_n() > IVS_CLOSER_COLLECTED_MAX;
+}
+
 int ivs_vfio_user_serve(struct ivs_vfio_user *session, struct ivs_error *err)
 {
 	int64_t until_ns = ivs_clock_deadline(ROUND_MS);
@@ -306,7 +316,7 @@ int ivs_vfio_user_serve(struct ivs_vfio_user *session, struct ivs_error *err)
 	ivs_vfu_irqs_resample(session);
 	for (unsigned int i = 0; i < MESSAGES_MAX && !result; i++) {
 		result = serve_one(session, err);
-		if (ivs_clock_ns() > until_ns)
+		if (is_round_over(until_ns))
 			break;
 	}
 	if (result == IVS_VFU_CONNECTION_E_LATER)

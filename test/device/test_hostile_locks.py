@@ -19,7 +19,7 @@ from support.py.vfio_user import (EVENTFD, FDS_MAX, INTX, MSIX, NO_REPLY, TRIGGE
                                   Gone, eventfd)
 
 HELPERS = 2  # helper processes of a device that close its VMM's fds
-FDS_KEPT_MAX = 64 + 32 * FDS_MAX  # KEPT_MAX, and the fds of the requests of one round
+FDS_KEPT_MAX = 64 + 4 * FDS_MAX  # KEPT_MAX, the fds of two requests, and those they replace
 
 
 def test_mutex_for_nested_epolls_is_not_needed(place):
@@ -135,9 +135,19 @@ def replace_often(client, times):
     os.close(fd)
 
 
+def pass_often(client, times):
+    """Pass eventfds with requests that use none."""
+    fd = eventfd()
+    for _ in range(times):
+        client.send(vfu.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096), [fd] * FDS_MAX,
+                    flags=NO_REPLY)
+    os.close(fd)
+
+
 @pytest.mark.usefixtures("fast_clock")
-@pytest.mark.parametrize("released", [True, False], ids=["released", "until-the-end"])
-def test_vmm_that_blocks_all_helper_processes(place, released):
+@pytest.mark.parametrize("way, released", [(replace_often, True), (pass_often, False)],
+                         ids=["replaced-released", "passed-until-the-end"])
+def test_vmm_that_blocks_all_helper_processes(place, way, released):
     """A VMM blocks all helper processes that close its fds, and sends more fds. The device
     disconnects that VMM before it uses up the fds of the process, and serves none until the helper
     processes are free. Other devices, which have other helper processes, are not affected, and
@@ -156,11 +166,12 @@ def test_vmm_that_blocks_all_helper_processes(place, released):
             wait_until(lambda at=at: helpers(place).count("D") == at, "another one is blocked")
         with pytest.raises(Gone):
             while True:
-                replace_often(client, 1000)
+                way(client, 1000)
         running.err.wait("the VMM makes closing its fds wait")
         with pytest.raises(Gone):
             Client(one)
         running.err.wait("refused a connection: fds of an earlier VMM cannot be closed yet")
+        assert not running.err.count("the client passed a socket")
         assert fd_count(running.pid) < before + FDS_KEPT_MAX
         replace_often(neighbour, 100)
         assert slowest(neighbour) < QUICK

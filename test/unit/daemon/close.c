@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "daemon/close.h"
+#include "daemon/closer.h"
 #include "daemon/stall.h"
 #include "support/c/fds.h"
 
@@ -59,12 +60,12 @@ Test(discard, a_lingering_socket_does_not_block, .timeout = TIMEOUT)
 	int none = -1;
 
 	ivs_stall_open();
-	cr_expect_not(ivs_fd_discard(&sock));
+	cr_expect_eq(ivs_fd_discard(&sock), IVS_CLOSE_E_SOCKET);
 	cr_expect_eq(sock, -1);
 	close(other);
-	cr_expect(ivs_fd_discard(&good));
+	cr_expect_eq(ivs_fd_discard(&good), 0);
 	cr_expect_eq(good, -1);
-	cr_expect(ivs_fd_discard(&none));
+	cr_expect_eq(ivs_fd_discard(&none), 0);
 }
 
 /* The timer must be disarmed, or its signal could hit a program that the process executes next. */
@@ -75,7 +76,7 @@ Test(discard, no_signal_comes_later, .timeout = TIMEOUT)
 	int sock = make_lingering(&other);
 
 	ivs_stall_open();
-	cr_expect_not(ivs_fd_discard(&sock));
+	cr_expect_eq(ivs_fd_discard(&sock), IVS_CLOSE_E_SOCKET);
 	cr_assert_eq(getitimer(ITIMER_REAL, &timer), 0);
 	cr_expect(!timer.it_value.tv_sec && !timer.it_value.tv_usec);
 	cr_expect(!timer.it_interval.tv_sec && !timer.it_interval.tv_usec);
@@ -247,6 +248,49 @@ Test(discard, bytes_arrive_and_fds_do_not, .timeout = TIMEOUT)
 	ivs_socket_discard(&pair[1]);
 	close(other);
 	test_fds_check(before);
+}
+
+/* Stands for helper processes that take no more fds. Return: the end from which they would read. */
+static int make_full_pool(void)
+{
+	int pool[2];
+
+	test_fds_pair(pool);
+	while (send(pool[0], "x", 1, MSG_DONTWAIT) > 0)
+		;
+	ivs_closer_adopt(pool[0]);
+	return pool[1];
+}
+
+/* Why an fd stays open is told apart from that it was a socket. */
+Test(discard, an_fd_that_no_helper_process_takes_stays_open, .timeout = TIMEOUT)
+{
+	int reader = make_full_pool();
+	int file = eventfd(0, EFD_CLOEXEC);
+	int sock = socket(AF_UNIX, SOCK_STREAM, 0);
+	char bytes[4096];
+	int pair[2];
+
+	test_fds_pair(pair);
+	test_fds_send(pair[0], "file", 4, &file, 1);
+	test_fds_send(pair[0], "sock", 4, &sock, 1);
+	cr_expect_eq(ivs_socket_take(pair[1], bytes, 4), -1);
+	cr_expect_eq(errno, EBUSY);
+	cr_expect_eq(ivs_socket_take(pair[1], bytes, 4), -1);
+	cr_expect_eq(errno, EPROTO);
+	cr_expect_eq(ivs_fd_discard(&file), IVS_CLOSE_E_KEPT);
+	cr_expect_eq(ivs_fd_discard(&sock), IVS_CLOSE_E_SOCKET);
+	cr_expect_eq(file, -1);
+	cr_expect_eq(sock, -1);
+	cr_expect_eq(ivs_closer_kept_n(), 4);
+	while (recv(reader, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+	cr_expect_eq(ivs_closer_take_kept(), 0);
+	cr_expect_eq(ivs_closer_kept_n(), 0);
+	ivs_closer_close();
+	close(reader);
+	close(pair[0]);
+	close(pair[1]);
 }
 
 /* The other end reads end of file even if a copy of the socket stays open. */
