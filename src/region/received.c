@@ -10,13 +10,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <linux/stat.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 
 #include "base/fd.h"
+#include "base/statx.h"
 
 IVS_SYSCALLS(ivs_received_syscalls, {"fcntl", {IVS_ARG_IS(2, F_GET_SEALS)}},
 	     {"fcntl64", {IVS_ARG_IS(2, F_GET_SEALS)}}, {"statx"}, {"pread64"});
@@ -24,12 +24,6 @@ IVS_SYSCALLS(ivs_received_syscalls, {"fcntl", {IVS_ARG_IS(2, F_GET_SEALS)}},
 #define MOUNTINFO_STEP (16U << 10)
 #define MOUNTINFO_MAX (64U << 20)
 
-#ifndef AT_EMPTY_PATH
-#define AT_EMPTY_PATH 0x1000
-#endif
-#ifndef AT_STATX_DONT_SYNC
-#define AT_STATX_DONT_SYNC 0x4000
-#endif
 #ifndef STATX_MNT_ID
 #define STATX_MNT_ID 0x1000U
 #endif
@@ -49,15 +43,11 @@ struct place {
 	uint64_t device;
 };
 
-/*
- * Make the system call directly: where the kernel lacks it, libc's wrapper may fall back to
- * fstat(2), which asks the file system.
- */
 static bool place_of(int fd, struct place *out)
 {
 	struct statx st;
 
-	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &st))
+	if (ivs_statx(fd, STATX_MNT_ID, &st))
 		return false;
 	*out = (struct place){
 		.has_mount = st.stx_mask & STATX_MNT_ID,

@@ -10,29 +10,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/stat.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "base/statx.h"
 
 IVS_SYSCALLS(ivs_region_watch_syscalls, {"statx"}, {"readlink"}, {"readlinkat"});
 
-#ifndef AT_EMPTY_PATH
-#define AT_EMPTY_PATH 0x1000
-#endif
-#ifndef AT_STATX_DONT_SYNC
-#define AT_STATX_DONT_SYNC 0x4000
-#endif
-
-/* The system call itself: libc's wrapper may fall back to fstat(2), which asks the file system. */
 static bool watch_stat(int fd, struct statx *out)
 {
 	const unsigned int mask = STATX_NLINK | STATX_SIZE;
 
-	return !syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, out) &&
-	       (out->stx_mask & mask) == mask;
+	return !ivs_statx(fd, mask, out) && (out->stx_mask & mask) == mask;
 }
 
 /* Return: whether the path of the open file is known; @out has room for PATH_MAX bytes. */

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Facts about an open file that the kernel knows, without a request to its file system. */
+#ifndef IVS_BASE_STATX_H
+#define IVS_BASE_STATX_H
+
+#include <fcntl.h>
+#include <linux/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef AT_EMPTY_PATH
+#define AT_EMPTY_PATH 0x1000
+#endif
+#ifndef AT_STATX_DONT_SYNC
+#define AT_STATX_DONT_SYNC 0x4000
+#endif
+
+/**
+ * ivs_statx() - statx(2) of an fd
+ * @mask: the facts that are wanted (STATX_*)
+ * @out:  its stx_mask has those that are known
+ *
+ * The system call itself: libc's wrapper may fall back to fstat(2), which asks the file system.
+ *
+ * Return: 0, or -1 with errno.
+ */
+static inline int ivs_statx(int fd, unsigned int mask, struct statx *out)
+{
+	return (int)syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, out);
+}
+
+#endif
