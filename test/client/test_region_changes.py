@@ -6,25 +6,11 @@ import subprocess
 
 import pytest
 
+from support.py.region_changes import (GROWN, NAME_LOST, SHRUNK, SIZE, make_again, rename,
+                                       replace)
+
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a mount namespace")
-SIZE = 1 << 20
-NAME_LOST = "its name was removed, renamed or replaced: programs that open the name now get another"
-SHRUNK = "it was shrunk: accesses beyond its new end raise SIGBUS"
-GROWN = "it was enlarged: programs that open it now see another size"
 AGAIN = "the region has its name and its size again"
-
-
-def make_again(path):
-    """Remove a region and make another one with the same name."""
-    path.unlink()
-    path.write_bytes(bytes(SIZE))
-
-
-def replace(path):
-    """Rename another region over a region."""
-    other = path.with_name(path.name + "-other")
-    other.write_bytes(bytes(SIZE))
-    other.rename(path)
 
 
 def leave_a_link(path):
@@ -37,7 +23,7 @@ CHANGES = {
     "removed": (lambda path: path.unlink(), NAME_LOST),
     "made again": (make_again, NAME_LOST),
     "replaced": (replace, NAME_LOST),
-    "renamed": (lambda path: path.rename(path.with_name(path.name + "-other")), NAME_LOST),
+    "renamed": (rename, NAME_LOST),
     "left with another name": (leave_a_link, NAME_LOST),
     "shrunk": (lambda path: os.truncate(path, SIZE // 2), SHRUNK),
     "cut within a page": (lambda path: os.truncate(path, SIZE - 1), SHRUNK),

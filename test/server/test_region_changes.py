@@ -7,33 +7,11 @@ import signal
 import pytest
 
 from support.py.clients import connect_client, join
+from support.py.region_changes import (GROWN, NAME_LOST, SHRUNK, SIZE, make_again, rename,
+                                       replace)
 from support.py.stuck_epoll import StuckInode
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for chroot(2)")
-SIZE = 1 << 20
-NAME_LOST = "its name was removed, renamed or replaced: programs that open the name now get another"
-SHRUNK = "it was shrunk: accesses beyond its new end raise SIGBUS"
-GROWN = "it was enlarged: programs that open it now see another size"
-
-
-def make_again(path):
-    """Remove a region and make another one with the same name."""
-    path.unlink()
-    path.write_bytes(bytes(SIZE))
-
-
-def replace(path):
-    """Rename another region over a region."""
-    other = path.with_name(path.name + "-other")
-    other.write_bytes(bytes(SIZE))
-    other.rename(path)
-
-
-def rename(path):
-    """Give a region another name."""
-    path.rename(path.with_name(path.name + "-other"))
-
-
 CHANGES = {
     "removed": (lambda path: path.unlink(), "name_lost", NAME_LOST),
     "made again": (make_again, "name_lost", NAME_LOST),
