@@ -16,6 +16,7 @@
  * Each fd has an owner, the party that can make its close(2) block. An owner blocks at most
  * IVS_CLOSER_BLOCKED_MAX helper processes. While it does, the pool does not close other fds of this
  * owner that it holds, and takes no more of them. So one owner does not affect the fds of another.
+ * Only a pool that holds as many fds as it can lets one owner block more.
  *
  * A process has one pool, or several. All functions but ivs_closer_use() apply to the pool in use.
  * Not thread-safe.
@@ -33,7 +34,7 @@
 extern const struct ivs_syscall ivs_closer_syscalls[]; /* of the program */
 
 #define IVS_CLOSER_COLLECTED_MAX 64
-#define IVS_CLOSER_WAIT_MS 1000
+#define IVS_CLOSER_WAIT_MS (3 * IVS_CLOSER_HOLD_MIN_MS)
 #define IVS_CLOSER_OWNERS_MAX 64 /* more than can block workers at the same time */
 
 /**

@@ -392,12 +392,13 @@ static bool close_first(struct holder *holder, int64_t now_ns)
 	size_t *count;
 
 	workers_n = count_workers(holder, owner, now_ns, &blocked_n);
-	if (blocked_n >= IVS_CLOSER_BLOCKED_MAX || are_all_blocked(holder)) {
+	/* A full holder receives no fds of other owners: let more workers block instead. */
+	if ((blocked_n >= IVS_CLOSER_BLOCKED_MAX && !is_full(holder)) || are_all_blocked(holder)) {
 		report(blocked_n >= IVS_CLOSER_BLOCKED_MAX ? owner : IVS_CLOSER_ANYBODY);
 		postpone(holder, owner, fds, fds_n);
 		return true;
 	}
-	if (workers_n < IVS_CLOSER_BLOCKED_MAX)
+	if (workers_n < IVS_CLOSER_BLOCKED_MAX || is_full(holder))
 		worker = find_worker(holder);
 	if (!worker || !start_worker(worker, fds, fds_n)) {
 		holder->again_ns = ivs_clock_deadline(AGAIN_MS);

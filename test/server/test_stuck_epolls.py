@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("fast_clock")
 BLOCKED_MAX = 2  # IVS_CLOSER_BLOCKED_MAX: helper processes that one user can block
 HELPERS_MAX = 64  # IVS_CLOSER_WORKERS_MAX
 LEAVING_FREE = 8  # IVS_USERS_LEAVING_FREE
+NOFILE = 1024
 STRANGER = 61234
 VECTORS = 2
 
@@ -185,6 +186,21 @@ def test_all_helper_processes_are_blocked(place):
     check_newcomer(place)
     stuck.release()
     wait_until(lambda: fd_count(server.pid) == before, "all are closed")
+    server.stop()
+
+
+def test_helper_process_holds_as_many_fds_as_it_can(place):
+    """The doorbells of so many clients of one user block their last close() that the helper process
+    has no room for more fds, nor has the socket to it, and the server refuses clients. The server
+    exits on SIGTERM."""
+    vectors = 16
+    server = place.server("-n", vectors, nofile=NOFILE)
+    while not server.err.count("refused a client"):
+        clients = []
+        with contextlib.suppress(AssertionError):  # refused
+            for _ in range(5):
+                clients.append(join(place, vectors))
+        leave_stuck(place, *clients)
     server.stop()
 
 
