@@ -18,44 +18,17 @@
 #include "tools/server/options.h"
 #include "tools/shared/ask.h"
 #include "tools/shared/show.h"
+#include "tools/shared/table.h"
 
 #define DOORBELLS_SHOWN 16 /* of each client at most */
 #define UNTAKEN_SHOWN 8	   /* vectors of all clients at most */
 
 static const char request_text[] = "{\"request\":\"status\",\"doorbells\":true}\n";
 
-enum column {
-	COLUMN_ID,
-	COLUMN_PID,
-	COLUMN_PROGRAM,
-	COLUMN_USER,
-	COLUMN_SINCE,
-	COLUMN_STATE,
-	COLUMN_VECTORS,
-	COLUMN_BEHIND,
-	COLUMN_DOORBELLS, /* the last column is not padded */
-	COLUMNS_N,
-};
-
-static const struct {
-	const char *title;
-	bool right;
-} columns[COLUMNS_N] = {
-	[COLUMN_ID] = {"ID", true},
-	[COLUMN_PID] = {"PID", true},
-	[COLUMN_PROGRAM] = {"PROGRAM", false},
-	[COLUMN_USER] = {"USER", false},
-	[COLUMN_SINCE] = {"SINCE", false},
-	[COLUMN_STATE] = {"STATE", false},
-	[COLUMN_VECTORS] = {"VECTORS", true},
-	[COLUMN_BEHIND] = {"BEHIND", true},
-	[COLUMN_DOORBELLS] = {"DOORBELLS", false},
-};
-
-/* One line of the table. Doorbells have a larger buffer, because a client may have many. */
-struct row {
-	char cells[COLUMN_DOORBELLS][CELL_LEN];
-	char doorbells[DOORBELLS_SHOWN * 21 + 32];
+static const struct table_column columns[] = {
+	{"ID", true},	   {"PID", true},    {"PROGRAM", false},
+	{"USER", false},   {"SINCE", false}, {"STATE", false},
+	{"VECTORS", true}, {"BEHIND", true}, {"DOORBELLS", false},
 };
 
 static void show_program(const json_t *peer, char out[CELL_LEN])
@@ -111,54 +84,45 @@ static const char *state_of(const json_t *peer)
 	return json_is_true(json_object_get(peer, "greeted")) ? "ready" : "new";
 }
 
-static void fill_row(struct row *row, const json_t *peer)
+/* Return: 0 or -ENOMEM. */
+static int add_row(struct table *table, const json_t *peer)
 {
-	show(peer, "id", row->cells[COLUMN_ID], CELL_LEN);
-	show(peer, "pid", row->cells[COLUMN_PID], CELL_LEN);
-	show_program(peer, row->cells[COLUMN_PROGRAM]);
-	show_user(peer, row->cells[COLUMN_USER]);
-	show_time(peer, "since", row->cells[COLUMN_SINCE]);
-	snprintf(row->cells[COLUMN_STATE], CELL_LEN, "%s", state_of(peer));
-	show(peer, "vectors", row->cells[COLUMN_VECTORS], CELL_LEN);
-	show(peer, "behind", row->cells[COLUMN_BEHIND], CELL_LEN);
-	show_doorbells(peer, row->doorbells, sizeof(row->doorbells));
-}
+	static const char *const numbers[] = {"vectors", "behind"};
+	char doorbells[DOORBELLS_SHOWN * 21 + 32];
+	char cell[CELL_LEN];
+	int result;
 
-static void print_row(const struct row *row, const size_t widths[COLUMNS_N])
-{
-	for (unsigned int i = 0; i < COLUMN_DOORBELLS; i++) {
-		int gap = (int)(widths[i] - ivs_text_columns(row->cells[i]));
-
-		printf("%*s%s%*s  ", columns[i].right ? gap : 0, "", row->cells[i],
-		       columns[i].right ? 0 : gap, "");
-	}
-	puts(row->doorbells);
+	result = table_add(table, show(peer, "id", cell, CELL_LEN));
+	if (!result)
+		result = table_add(table, show(peer, "pid", cell, CELL_LEN));
+	show_program(peer, cell);
+	if (!result)
+		result = table_add(table, cell);
+	show_user(peer, cell);
+	if (!result)
+		result = table_add(table, cell);
+	if (!result)
+		result = table_add(table, show_time(peer, "since", cell));
+	if (!result)
+		result = table_add(table, state_of(peer));
+	for (unsigned int i = 0; i < 2 && !result; i++)
+		result = table_add(table, show(peer, numbers[i], cell, CELL_LEN));
+	show_doorbells(peer, doorbells, sizeof(doorbells));
+	return result ? result : table_add(table, doorbells);
 }
 
 static int print_peers(const json_t *peers, struct ivs_error *err)
 {
-	size_t rows_n = json_array_size(peers) + 1;
-	struct row *rows = calloc(rows_n, sizeof(*rows));
-	size_t widths[COLUMNS_N] = {0};
+	struct table table = {.columns = columns, .columns_n = sizeof(columns) / sizeof(*columns)};
+	size_t n = json_array_size(peers);
+	int result = 0;
 
-	if (!rows)
-		return ivs_error_errno(err, ENOMEM, "cannot make a table of %zu clients", rows_n);
-	for (unsigned int i = 0; i < COLUMN_DOORBELLS; i++)
-		snprintf(rows->cells[i], CELL_LEN, "%s", columns[i].title);
-	snprintf(rows->doorbells, sizeof(rows->doorbells), "%s", columns[COLUMN_DOORBELLS].title);
-	for (size_t at = 0; at < rows_n; at++) {
-		if (at)
-			fill_row(&rows[at], json_array_get(peers, at - 1));
-		for (unsigned int i = 0; i < COLUMN_DOORBELLS; i++) {
-			size_t width = ivs_text_columns(rows[at].cells[i]);
-
-			widths[i] = width > widths[i] ? width : widths[i];
-		}
-	}
-	for (size_t at = 0; at < rows_n; at++)
-		print_row(&rows[at], widths);
-	free(rows);
-	return 0;
+	for (size_t i = 0; i < n && !result; i++)
+		result = add_row(&table, json_array_get(peers, i));
+	if (!result)
+		result = table_print(&table);
+	table_deinit(&table);
+	return result ? ivs_error_errno(err, -result, "cannot make a table of %zu clients", n) : 0;
 }
 
 static json_int_t sum_of(json_t *reasons)

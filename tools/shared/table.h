@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Tables with aligned columns on standard output. */
+#ifndef TOOLS_SHARED_TABLE_H
+#define TOOLS_SHARED_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "ivshmem/api.h"
+
+/**
+ * struct table_column - a column; the last one of a table is not padded
+ * @title: its first line
+ * @right: whether its cells are aligned to the right, as numbers are
+ */
+struct table_column {
+	const char *title;
+	bool right;
+};
+
+/**
+ * struct table - a table that is being filled; start from {.columns = ..., .columns_n = ...}
+ * @cells: copies of all cells, row by row
+ */
+struct table {
+	const struct table_column *columns;
+	unsigned int columns_n;
+	char **cells;
+	size_t cells_n;
+	size_t room;
+};
+
+/**
+ * table_add() - add a cell: the next one of the row, or the first one of the next row
+ * @text: copied; made safe for terminals
+ *
+ * Return: 0 or -ENOMEM.
+ */
+IVS_MUST_USE int table_add(struct table *table, const char *text);
+
+/** table_print() - print titles and rows; the last row is complete. Return: 0 or -ENOMEM. */
+IVS_MUST_USE int table_print(const struct table *table);
+
+void table_deinit(struct table *table);
+
+#endif
