@@ -22,7 +22,7 @@ MAY_INCLUDE = {
 
 #: Rooms of tools/: one for each program, and one for code that the programs share
 SHARED = "tools/shared"
-PROGRAMS = ("tools/server", "tools/device", "tools/client")
+PROGRAMS = ("tools/server", "tools/device", "tools/client", "tools/ivshmem")
 
 #: Code that may include only public headers, as programs of the library's users do
 PUBLIC_ONLY = ("examples/", "test/library/conform/")

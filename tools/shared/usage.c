@@ -2,25 +2,51 @@
 #include "tools/shared/usage.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/fd.h"
 
-static const char *program_name;
+/* Name of the program, with its command if it has commands. */
+static char usage_name_text[64];
 
 int usage_start(const char *program)
 {
-	program_name = program;
+	snprintf(usage_name_text, sizeof(usage_name_text), "%s", program);
 	if (!ivs_fd_fill_standard())
 		return 0;
 	fprintf(stderr, "%s: cannot open /dev/null: %s\n", program, strerror(errno));
 	return STATUS_FAILED;
 }
 
+void usage_command(const char *command)
+{
+	size_t len = strlen(usage_name_text);
+
+	snprintf(usage_name_text + len, sizeof(usage_name_text) - len, " %s", command);
+}
+
+const char *usage_name(void)
+{
+	return usage_name_text;
+}
+
+int usage_failed(const char *format, ...)
+{
+	va_list args;
+
+	fprintf(stderr, "%s: ", usage_name_text);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return STATUS_FAILED;
+}
+
 int usage_error(const char *what, const char *value, const char *fix)
 {
-	fprintf(stderr, "%s: %s \"%s\": %s\n", program_name, what, value, fix);
+	fprintf(stderr, "%s: %s \"%s\": %s\n", usage_name_text, what, value, fix);
 	return STATUS_USAGE;
 }
 
@@ -36,12 +62,15 @@ int usage_parse(const struct usage *usage, void *settings, int argc, char **argv
 			return -1;
 		}
 		if (option == 'V') {
-			printf("%s " IVS_VERSION "\n", program_name);
+			printf("%s " IVS_VERSION "\n", usage_name_text);
 			return -1;
 		}
 		status = usage->take(settings, option, optarg);
 	}
-	if (!status && optind < argc)
-		return usage_error("surplus argument", argv[optind], usage->surplus);
+	for (; !status && optind < argc; optind++) {
+		status = usage->operand ? usage->operand(settings, argv[optind]) : USAGE_SURPLUS;
+		if (status == USAGE_SURPLUS)
+			return usage_error("surplus argument", argv[optind], usage->surplus);
+	}
 	return status;
 }

@@ -5,8 +5,11 @@
 
 #include <getopt.h>
 
+#include "ivshmem/api.h"
+
 #define STATUS_FAILED 1
 #define STATUS_USAGE 2
+#define USAGE_SURPLUS (-2)
 
 /**
  * usage_start() - call this first in main()
@@ -16,14 +19,19 @@
  */
 int usage_start(const char *program);
 
+/** usage_command() - messages from now on are those of this command of the program */
+void usage_command(const char *command);
+
 /**
- * struct usage - a command line that consists of options
+ * struct usage - a command line that consists of options, and of operands if @operand is set
  * @help:    printed for -h; -V prints the version. Both must be in @letters and @options
  * @letters: short options, for getopt(3)
  * @options: long options, for getopt_long(3)
  * @take:    handles one option; '?' stands for an invalid option, which getopt has reported.
  *           Return: 0, or an exit status after printing the reason.
- * @surplus: advice to print if an argument is not an option
+ * @surplus: advice to print if an argument is neither an option nor an expected operand
+ * @operand: handles the next argument that is not an option; NULL: there are no operands.
+ *           Return: 0, USAGE_SURPLUS if no other is expected, or as @take.
  */
 struct usage {
 	const char *help;
@@ -31,7 +39,14 @@ struct usage {
 	const struct option *options;
 	int (*take)(void *settings, int option, const char *value);
 	const char *surplus;
+	int (*operand)(void *settings, const char *value);
 };
+
+/** usage_name() - the name of the program, with its command: begins each message */
+const char *usage_name(void);
+
+/** usage_failed() - print "PROGRAM: " and the formatted text. Return: STATUS_FAILED. */
+IVS_PRINTF(1, 2) int usage_failed(const char *format, ...);
 
 /** usage_error() - print 'PROGRAM: WHAT "VALUE": FIX'. Return: STATUS_USAGE. */
 int usage_error(const char *what, const char *value, const char *fix);

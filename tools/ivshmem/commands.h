@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The commands of ivshmem. Each file of this folder has one command or a few related ones. */
+#ifndef TOOLS_IVSHMEM_COMMANDS_H
+#define TOOLS_IVSHMEM_COMMANDS_H
+
+#include "tools/shared/usage.h"
+
+/**
+ * struct command - a command: "ivshmem NAME ..."
+ * @name:    what selects it
+ * @summary: one line for "ivshmem --help"
+ * @run:     parses its arguments with usage_parse() and runs it. @argv[0] is "ivshmem NAME".
+ *           Return: an exit status (0, STATUS_FAILED, STATUS_USAGE).
+ */
+struct command {
+	const char *name;
+	const char *summary;
+	int (*run)(int argc, char **argv);
+};
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* ivshmem: the operator's tool. Finds the command and runs it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/ivshmem/commands.h"
+
+#define PROGRAM "ivshmem"
+#define NAME_LEN 64
+#define GROUP_COMMANDS_MAX 16
+
+/* In the order of "ivshmem --help". */
+static const struct {
+	const char *title;
+	const struct command *commands[GROUP_COMMANDS_MAX];
+} groups[] = {
+	{NULL, {NULL}},
+};
+
+#define GROUPS_N (sizeof(groups) / sizeof(*groups))
+
+static void print_help(void)
+{
+	puts("usage: " PROGRAM " COMMAND [ARGUMENT]...\n"
+	     "\n"
+	     "Makes, configures and examines shared memory between virtual machines.");
+	for (size_t i = 0; i < GROUPS_N; i++) {
+		printf("\n%s:\n", groups[i].title);
+		for (const struct command *const *at = groups[i].commands; *at; at++)
+			printf("  %-14s %s\n", (*at)->name, (*at)->summary);
+	}
+	puts("\n\"" PROGRAM " COMMAND --help\" describes a command. Man page: ivshmem(1).");
+}
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < GROUPS_N; i++) {
+		for (const struct command *const *at = groups[i].commands; *at; at++) {
+			if (!strcmp((*at)->name, name))
+				return *at;
+		}
+	}
+	return NULL;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+	static char name[NAME_LEN]; /* for messages of getopt(3) */
+
+	usage_command(command->name);
+	snprintf(name, sizeof(name), "%s", usage_name());
+	argv[0] = name;
+	return command->run(argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : NULL;
+	const struct command *command;
+
+	if (usage_start(PROGRAM))
+		return STATUS_FAILED;
+	if (!name) {
+		fputs(PROGRAM ": no command: \"" PROGRAM " --help\" lists them\n", stderr);
+		return STATUS_USAGE;
+	}
+	if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
+		print_help();
+		return 0;
+	}
+	if (!strcmp(name, "--version") || !strcmp(name, "-V")) {
+		puts(PROGRAM " " IVS_VERSION);
+		return 0;
+	}
+	command = find_command(name);
+	if (!command)
+		return usage_error("no such command", name, "\"" PROGRAM " --help\" lists them");
+	return run(command, argc - 1, argv + 1);
+}
