@@ -16,18 +16,23 @@
 #include "ivshmem/peer.h"
 #include "ivshmem/registers.h"
 #include "region/watch.h"
-#include "tools/client/dump.h"
-#include "tools/client/memory.h"
-#include "tools/client/outcome.h"
+#include "tools/shared/dump.h"
+#include "tools/shared/memory.h"
+#include "tools/shared/outcome.h"
+#include "tools/shared/ring.h"
 #include "tools/shared/usage.h"
 
+#define PROGRAM "ivshmem-client"
 #define DEFAULT_ADDRESS "unix:/tmp/ivshmem_socket"
 #define COMMANDS_MAX 64
 #define WORDS_MAX 4
 #define LINE_LEN 256
 #define OPTION_ANY_FILE_SYSTEM 256 /* no letter */
 #define OPTION_READ_ONLY 257	   /* no letter */
-#define EVENTS_MAX 1024		   /* events taken at a time; commands are read in between */
+#define USE_GET "use get [-x] OFFSET LEN"
+#define USE_PUT "use put [-x] OFFSET TEXT, or put [-x] OFFSET - for standard input"
+#define BLANKS " \t\r\n"
+#define EVENTS_MAX 1024 /* events taken at a time; commands are read in between */
 
 struct settings {
 	char address[4096];
@@ -70,77 +75,55 @@ static const char commands_text[] =
 	"put OFFSET -       write standard input into the region (only with -c)\n"
 	"quit               exit\n";
 
-static enum outcome ring_vector(struct ivs_peer *peer, const struct settings *settings,
-				unsigned int id, unsigned int vector)
+/* Take the next word from *@rest. Then *@rest is what follows the blank after the word. */
+static char *take_word(char **rest)
 {
-	char what[64];
-	int result = ivs_peer_ring(peer, id, vector);
+	char *word = *rest + strspn(*rest, BLANKS);
+	size_t len = strcspn(word, BLANKS);
 
-	snprintf(what, sizeof(what), "cannot ring peer %u vector %u", id, vector);
-	switch (result) {
-	case 0:
-		if (settings->verbose)
-			printf("rang peer %u vector %u\n", id, vector);
-		return OUTCOME_OK;
-	case IVS_PEER_E_ABSENT:
-		return report_failure(what, "no such peer is connected (see dump)");
-	case IVS_PEER_E_VECTOR:
-		return report_failure(what, "the peer has no such vector (see dump)");
-	case IVS_PEER_E_UNSUPPORTED:
-		return report_failure(what, ivs_peer_cap_reason(peer, IVS_CAP_RING));
-	default:
-		return report_failure(what, ivs_peer_strerror(result));
-	}
-}
-
-/* Without a roster the number of the peer's vectors is unknown: assume that it equals our own. */
-static enum outcome ring_all_vectors(struct ivs_peer *peer, const struct settings *settings,
-				     unsigned int id)
-{
-	unsigned int n = ivs_peer_vectors_of(peer, id);
-	enum outcome outcome = OUTCOME_OK;
-
-	if (!(ivs_peer_caps(peer) & IVS_CAP_ROSTER))
-		n = ivs_peer_vectors(peer) ? ivs_peer_vectors(peer) : 1;
-	if (!n)
-		return ring_vector(peer, settings, id, 0);
-	for (unsigned int vector = 0; vector < n && outcome == OUTCOME_OK; vector++)
-		outcome = ring_vector(peer, settings, id, vector);
-	return outcome;
-}
-
-static enum outcome ring_all_peers(struct ivs_peer *peer, const struct settings *settings)
-{
-	static unsigned int ids[IVS_ID_MAX + 1];
-	unsigned int n = ivs_peer_roster(peer, ids, IVS_ID_MAX + 1);
-	enum outcome outcome = OUTCOME_OK;
-
-	if (!(ivs_peer_caps(peer) & IVS_CAP_ROSTER))
-		return report_failure("cannot ring all peers",
-				      ivs_peer_cap_reason(peer, IVS_CAP_ROSTER));
-	for (unsigned int i = 0; i < n && outcome == OUTCOME_OK; i++)
-		outcome = ring_all_vectors(peer, settings, ids[i]);
-	return outcome;
+	*rest = word + len + (word[len] != '\0');
+	word[len] = '\0';
+	return word;
 }
 
 static enum outcome command_int(struct ivs_peer *peer, const struct settings *settings,
 				char **words, unsigned int words_n)
 {
-	uint64_t vector;
-	uint64_t id;
-
-	if (words_n == 2 && !strcmp(words[1], "all"))
-		return ring_all_peers(peer, settings);
-	if (words_n != 3)
+	if (words_n != 3 && !(words_n == 2 && !strcmp(words[1], "all")))
 		return report_failure("int", "use int PEER VECTOR, int PEER all or int all");
-	if (!ivs_parse_uint(words[1], 0, IVS_ID_MAX, &id))
-		return report_failure(words[1], "not the id of a peer: use 0 to 65535");
-	if (!strcmp(words[2], "all"))
-		return ring_all_vectors(peer, settings, (unsigned int)id);
-	if (!ivs_parse_uint(words[2], 0, IVS_VECTOR_MAX, &vector))
-		return report_failure(words[2],
-				      "not the number of a vector: use 0 to 65535, or all");
-	return ring_vector(peer, settings, (unsigned int)id, (unsigned int)vector);
+	return ring_by_text(peer, words[1], words[2], settings->verbose);
+}
+
+/* Run "get [-x] OFFSET LEN" or "put [-x] OFFSET TEXT", where TEXT is the rest of the line. */
+static enum outcome command_memory(struct ivs_peer *peer, char *line, bool input_taken)
+{
+	bool put = !strcmp(take_word(&line), "put");
+	const char *use = put ? USE_PUT : USE_GET;
+	struct memory_place place = {.offset = take_word(&line)};
+	char *len;
+
+	place.hex = !strcmp(place.offset, "-x");
+	if (place.hex)
+		place.offset = take_word(&line);
+	if (!*place.offset)
+		return report_failure("no OFFSET", use);
+	if (put && !strcmp(line, "-") && input_taken)
+		return report_failure("put", "standard input has the commands: use -c 'put ...'");
+	if (put)
+		return *line ? memory_put(peer, &place, line) : report_failure("put", use);
+	len = take_word(&line);
+	if (!*len || line[strspn(line, BLANKS)])
+		return report_failure("get", use);
+	return memory_get(peer, &place, len);
+}
+
+static bool is_memory_command(const char *text)
+{
+	size_t len;
+
+	text += strspn(text, BLANKS);
+	len = strcspn(text, BLANKS);
+	return len == 3 && (!strncmp(text, "get", len) || !strncmp(text, "put", len));
 }
 
 static enum outcome command_help(struct ivs_peer *peer)
@@ -179,9 +162,9 @@ static enum outcome run_command(struct ivs_peer *peer, const struct settings *se
 	if (strlen(text) >= sizeof(line))
 		return report_failure("command", "too long");
 	strcpy(line, text);
-	if (memory_is_command(line))
-		return memory_run(peer, line, !settings->commands_n);
-	while (words_n < WORDS_MAX && (word = strsep(&rest, " \t\r\n")))
+	if (is_memory_command(line))
+		return command_memory(peer, line, !settings->commands_n);
+	while (words_n < WORDS_MAX && (word = strsep(&rest, BLANKS)))
 		if (*word)
 			words[words_n++] = word;
 	if (!words_n || *words[0] == '#')

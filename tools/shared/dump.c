@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "tools/client/dump.h"
+#include "tools/shared/dump.h"
 
 #include <inttypes.h>
 #include <stdio.h>

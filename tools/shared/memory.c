@@ -3,7 +3,7 @@
  * The bytes are written as they are, so that they can be piped to another program, except to a
  * terminal: the region is not trusted, and control characters would reach the terminal.
  */
-#include "tools/client/memory.h"
+#include "tools/shared/memory.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -17,24 +17,21 @@
 #include "base/parse.h"
 #include "tools/shared/usage.h"
 
-#define USE_GET "use get [-x] OFFSET LEN"
-#define USE_PUT "use put [-x] OFFSET TEXT, or put [-x] OFFSET - for standard input"
 #define LOST "a process has truncated the region: these pages do not exist any more"
 #define BLANKS " \t\r\n"
 #define CHUNK_LEN 4096
-#define HEX_LINE_LEN 32 /* bytes */
+#define HEX_LINE_LEN 32	 /* bytes */
+#define DUMP_LINE_LEN 16 /* bytes */
 
 /**
- * struct command - a command, parsed
- * @at:   the first byte
- * @room: the number of bytes from there to the end of what the command may access
- * @rest: the command's last argument
+ * struct range - the bytes that a command may access
+ * @at:  the first byte
+ * @len: the number of bytes from there to the end of the region or of what may be written
  */
-struct command {
+struct range {
 	bool hex;
 	uint8_t *at;
-	size_t room;
-	char *rest;
+	size_t len;
 };
 
 /* Global, because a signal handler has no argument for it. */
@@ -45,12 +42,13 @@ static struct {
 
 static void handle_lost_page(int signo)
 {
-	static const char text[] = PROGRAM ": the region: " LOST "\n";
+	static const char text[] = ": the region: " LOST "\n";
 
 	(void)signo;
 	if (guard.copying)
 		siglongjmp(guard.lost, 1);
-	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+	if (write(STDERR_FILENO, usage_name(), strlen(usage_name())) < 0 ||
+	    write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
 		_exit(STATUS_FAILED + 1);
 	_exit(STATUS_FAILED);
 }
@@ -78,17 +76,6 @@ static bool copy_memory(void *to, const void *from, size_t len)
 	return exists;
 }
 
-/* Take the next word from *@rest. Then *@rest is what follows the blank after the word. */
-static char *take_word(char **rest)
-{
-	char *word = *rest + strspn(*rest, BLANKS);
-	size_t len = strcspn(word, BLANKS);
-
-	*rest = word + len + (word[len] != '\0');
-	word[len] = '\0';
-	return word;
-}
-
 /* An offset or a length: 4096, 4K or 0x1000. */
 static bool parse_number(const char *text, uint64_t *out)
 {
@@ -102,31 +89,55 @@ static bool parse_number(const char *text, uint64_t *out)
 	       !*end && !errno;
 }
 
-/* Parse "[-x] OFFSET" in @rest; the command may access the first @len bytes of the region. */
-static enum outcome parse_offset(struct command *command, char *rest, struct ivs_peer *peer,
-				 size_t len, const char *use)
+/* Parse a place in the region, of which the command may access the first @len bytes. */
+static enum outcome parse_place(struct range *range, const struct memory_place *place,
+				struct ivs_peer *peer, size_t len)
 {
-	char *word = take_word(&rest);
 	char why[128];
 	uint64_t offset;
 	size_t all;
 	void *memory = ivs_peer_memory(peer, &all);
 
-	command->hex = !strcmp(word, "-x");
-	if (command->hex)
-		word = take_word(&rest);
-	if (!*word)
-		return report_failure("no OFFSET", use);
-	if (!parse_number(word, &offset))
-		return report_failure(word, "not an offset: use bytes, such as 4096, 4K or 0x1000");
+	if (!parse_number(place->offset, &offset))
+		return report_failure(place->offset,
+				      "not an offset: use bytes, such as 4096, 4K or 0x1000");
 	if (offset >= len) {
 		snprintf(why, sizeof(why), "not an offset within the %zu bytes that %s", len,
 			 len < all ? "put may write (see dump)" : "the region has");
-		return report_failure(word, why);
+		return report_failure(place->offset, why);
 	}
-	command->at = (uint8_t *)memory + offset;
-	command->room = len - (size_t)offset;
-	command->rest = rest;
+	*range = (struct range){place->hex, (uint8_t *)memory + offset, len - (size_t)offset};
+	return OUTCOME_OK;
+}
+
+/* Parse the place and the length of what is to be read. */
+static enum outcome parse_range(struct range *range, struct ivs_peer *peer,
+				const struct memory_place *place, const char *len_text)
+{
+	enum outcome outcome;
+	char why[128];
+	uint64_t len;
+	size_t all;
+
+	ivs_peer_memory(peer, &all);
+	outcome = parse_place(range, place, peer, all);
+	if (outcome != OUTCOME_OK)
+		return outcome;
+	if (!parse_number(len_text, &len))
+		return report_failure(len_text,
+				      "not a length: use bytes, such as 4096, 4K or 0x1000");
+	if (len > range->len) {
+		snprintf(why, sizeof(why), "too long: %zu bytes follow the offset", range->len);
+		return report_failure(len_text, why);
+	}
+	range->len = (size_t)len;
+	return OUTCOME_OK;
+}
+
+static enum outcome flush_output(void)
+{
+	if (fflush(stdout) || ferror(stdout))
+		return report_failure("cannot print what was read", strerror(errno));
 	return OUTCOME_OK;
 }
 
@@ -146,16 +157,16 @@ static void print_for_terminal(const uint8_t *bytes, size_t len)
 	}
 }
 
-static enum outcome print_memory(const struct command *command, size_t len)
+static enum outcome print_memory(const struct range *range)
 {
 	bool terminal = isatty(STDOUT_FILENO);
 	uint8_t bytes[CHUNK_LEN];
 
-	for (size_t at = 0, n; at < len; at += n) {
-		n = len - at < sizeof(bytes) ? len - at : sizeof(bytes);
-		if (!copy_memory(bytes, command->at + at, n))
+	for (size_t at = 0, n; at < range->len; at += n) {
+		n = range->len - at < sizeof(bytes) ? range->len - at : sizeof(bytes);
+		if (!copy_memory(bytes, range->at + at, n))
 			return report_failure("get", LOST);
-		if (command->hex)
+		if (range->hex)
 			print_hex(bytes, n);
 		else if (terminal)
 			print_for_terminal(bytes, n);
@@ -164,36 +175,65 @@ static enum outcome print_memory(const struct command *command, size_t len)
 		if (ferror(stdout))
 			break;
 	}
-	if (terminal && !command->hex)
+	if (terminal && !range->hex)
 		putchar('\n');
-	if (fflush(stdout) || ferror(stdout))
-		return report_failure("cannot print what get has read", strerror(errno));
-	return OUTCOME_OK;
+	return flush_output();
 }
 
-static enum outcome command_get(struct ivs_peer *peer, char *rest)
+enum outcome memory_get(struct ivs_peer *peer, const struct memory_place *place, const char *len)
 {
-	struct command command;
-	enum outcome outcome;
-	char why[128];
-	uint64_t len;
-	size_t all;
-	char *word;
+	struct range range;
+	enum outcome outcome = parse_range(&range, peer, place, len);
 
-	ivs_peer_memory(peer, &all);
-	outcome = parse_offset(&command, rest, peer, all, USE_GET);
+	return outcome == OUTCOME_OK ? print_memory(&range) : outcome;
+}
+
+/* A line of a dump: the offset, the bytes as hexadecimal digits, and as ASCII characters. */
+static void print_dump_line(uint64_t offset, const uint8_t *bytes, size_t len)
+{
+	printf("%08" PRIx64, offset);
+	for (size_t i = 0; i < DUMP_LINE_LEN; i++) {
+		if (i < len)
+			printf("%s%02x", i % 8 ? " " : "  ", bytes[i]);
+		else
+			printf("%s  ", i % 8 ? " " : "  ");
+	}
+	printf("  |");
+	for (size_t i = 0; i < len; i++)
+		putchar(bytes[i] >= ' ' && bytes[i] < 0x7f ? bytes[i] : '.');
+	puts("|");
+}
+
+/* Lines that equal the line before them are replaced by one "*", as hexdump(1) does. */
+enum outcome memory_dump(struct ivs_peer *peer, const struct memory_place *place, const char *len)
+{
+	uint8_t bytes[DUMP_LINE_LEN];
+	uint8_t last[DUMP_LINE_LEN];
+	bool repeats = false;
+	struct range range;
+	uint64_t offset;
+	size_t all;
+	enum outcome outcome = parse_range(&range, peer, place, len);
+
 	if (outcome != OUTCOME_OK)
 		return outcome;
-	word = take_word(&command.rest);
-	if (!*word || command.rest[strspn(command.rest, BLANKS)])
-		return report_failure("get", USE_GET);
-	if (!parse_number(word, &len))
-		return report_failure(word, "not a length: use bytes, such as 4096, 4K or 0x1000");
-	if (len > command.room) {
-		snprintf(why, sizeof(why), "too long: %zu bytes follow the offset", command.room);
-		return report_failure(word, why);
+	offset = (uint64_t)(range.at - (uint8_t *)ivs_peer_memory(peer, &all));
+	for (size_t at = 0, n; at < range.len && !ferror(stdout); at += n) {
+		bool same;
+
+		n = range.len - at < sizeof(bytes) ? range.len - at : sizeof(bytes);
+		if (!copy_memory(bytes, range.at + at, n))
+			return report_failure("dump", LOST);
+		same = at && n == sizeof(bytes) && !memcmp(bytes, last, n);
+		if (!same)
+			print_dump_line(offset + at, bytes, n);
+		else if (!repeats)
+			puts("*");
+		repeats = same;
+		memcpy(last, bytes, n);
 	}
-	return print_memory(&command, (size_t)len);
+	printf("%08" PRIx64 "\n", offset + range.len);
+	return flush_output();
 }
 
 /**
@@ -202,7 +242,7 @@ static enum outcome command_get(struct ivs_peer *peer, char *rest)
  * @half:  the first digit of a byte, if @has_half
  */
 struct writer {
-	const struct command *command;
+	const struct range *range;
 	uint8_t *at;
 	size_t left;
 	bool has_half;
@@ -240,7 +280,7 @@ static enum outcome write_bytes(struct writer *writer, char *bytes, size_t len, 
 {
 	char why[160];
 
-	if (writer->command->hex && !convert_hex(writer, bytes, &len))
+	if (writer->range->hex && !convert_hex(writer, bytes, &len))
 		return report_failure("put -x", "the data is not hexadecimal: use 0-9 and a-f");
 	if (writer->has_half && last)
 		return report_failure("put -x", "the number of hexadecimal digits is odd");
@@ -248,7 +288,7 @@ static enum outcome write_bytes(struct writer *writer, char *bytes, size_t len, 
 		snprintf(why, sizeof(why),
 			 "the data does not fit: %zu bytes can be written from the offset, of "
 			 "which %zu have been",
-			 writer->command->room, writer->command->room - writer->left);
+			 writer->range->len, writer->range->len - writer->left);
 		return report_failure("put", why);
 	}
 	if (!copy_memory(writer->at, bytes, len))
@@ -274,40 +314,28 @@ static enum outcome write_input(struct writer *writer)
 	return outcome;
 }
 
-static enum outcome command_put(struct ivs_peer *peer, char *rest, bool input_taken)
+static enum outcome start_writer(struct writer *writer, struct range *range, struct ivs_peer *peer,
+				 const struct memory_place *place)
 {
-	struct command command;
-	enum outcome outcome = parse_offset(&command, rest, peer, ivs_peer_usable_len(peer),
-					    USE_PUT);
-	struct writer writer = {.command = &command};
+	enum outcome outcome = parse_place(range, place, peer, ivs_peer_usable_len(peer));
 
 	if (outcome != OUTCOME_OK)
 		return outcome;
 	if (!(ivs_peer_caps(peer) & IVS_CAP_WRITE))
 		return report_failure("put", ivs_peer_cap_reason(peer, IVS_CAP_WRITE));
-	writer.at = command.at;
-	writer.left = command.room;
-	if (!*command.rest)
-		return report_failure("put", USE_PUT);
-	if (strcmp(command.rest, "-") != 0)
-		return write_bytes(&writer, command.rest, strlen(command.rest), true);
-	if (input_taken)
-		return report_failure("put", "standard input has the commands: use -c 'put ...'");
-	return write_input(&writer);
+	*writer = (struct writer){.range = range, .at = range->at, .left = range->len};
+	return OUTCOME_OK;
 }
 
-bool memory_is_command(const char *text)
+enum outcome memory_put(struct ivs_peer *peer, const struct memory_place *place, char *text)
 {
-	size_t len;
+	struct writer writer;
+	struct range range;
+	enum outcome outcome = start_writer(&writer, &range, peer, place);
 
-	text += strspn(text, BLANKS);
-	len = strcspn(text, BLANKS);
-	return len == 3 && (!strncmp(text, "get", len) || !strncmp(text, "put", len));
-}
-
-enum outcome memory_run(struct ivs_peer *peer, char *line, bool input_taken)
-{
-	if (!strcmp(take_word(&line), "get"))
-		return command_get(peer, line);
-	return command_put(peer, line, input_taken);
+	if (outcome != OUTCOME_OK)
+		return outcome;
+	if (!strcmp(text, "-"))
+		return write_input(&writer);
+	return write_bytes(&writer, text, strlen(text), true);
 }

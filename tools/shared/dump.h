@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The command dump: the transport, its capabilities, the region and the peers. */
-#ifndef TOOLS_CLIENT_DUMP_H
-#define TOOLS_CLIENT_DUMP_H
+#ifndef TOOLS_SHARED_DUMP_H
+#define TOOLS_SHARED_DUMP_H
 
 #include "ivshmem/peer.h"
-#include "tools/client/outcome.h"
+#include "tools/shared/outcome.h"
 
 enum outcome dump_peer(struct ivs_peer *peer);
 

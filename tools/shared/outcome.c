@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "tools/client/outcome.h"
+#include "tools/shared/outcome.h"
 
 #include <stdio.h>
+
+#include "tools/shared/usage.h"
 
 enum outcome report_failure(const char *what, const char *why)
 {
 	fflush(stdout);
-	fprintf(stderr, PROGRAM ": %s: %s\n", what, why);
+	fprintf(stderr, "%s: %s: %s\n", usage_name(), what, why);
 	return OUTCOME_FAILED;
 }

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The results of commands, and messages about failures. */
-#ifndef TOOLS_CLIENT_OUTCOME_H
-#define TOOLS_CLIENT_OUTCOME_H
-
-#define PROGRAM "ivshmem-client"
+#ifndef TOOLS_SHARED_OUTCOME_H
+#define TOOLS_SHARED_OUTCOME_H
 
 /*
  * The result of a command or of taking events. QUIT ends the program, and so does FAILED, except
@@ -11,7 +9,7 @@
  */
 enum outcome { OUTCOME_OK, OUTCOME_FAILED, OUTCOME_QUIT };
 
-/** report_failure() - print "PROGRAM: WHAT: WHY". Return: OUTCOME_FAILED. */
+/** report_failure() - print "NAME: WHAT: WHY", with usage_name(). Return: OUTCOME_FAILED. */
 enum outcome report_failure(const char *what, const char *why);
 
 #endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The commands get, put and dump: reading and writing bytes of the region. */
+#ifndef TOOLS_SHARED_MEMORY_H
+#define TOOLS_SHARED_MEMORY_H
+
+#include <stdbool.h>
+
+#include "ivshmem/peer.h"
+#include "tools/shared/outcome.h"
+
+/**
+ * memory_start() - install a handler for SIGBUS, which accesses to lost pages of the region raise
+ *
+ * The commands get and put then fail with a message. Any other access, such as one of the library,
+ * ends the program with a message.
+ */
+void memory_start(void);
+
+/**
+ * struct memory_place - a place in the region, as in the command
+ * @hex:    the bytes are hexadecimal digits on standard output, in the text, or on standard input
+ * @offset: a number of bytes, such as 4096, 4K or 0x1000
+ */
+struct memory_place {
+	bool hex;
+	char *offset;
+};
+
+/** memory_get() - print @len bytes, as they are or as hexadecimal digits */
+enum outcome memory_get(struct ivs_peer *peer, const struct memory_place *place, const char *len);
+
+/** memory_dump() - print @len bytes as hexadecimal digits and characters, with their offsets */
+enum outcome memory_dump(struct ivs_peer *peer, const struct memory_place *place, const char *len);
+
+/** memory_put() - write @text, which is modified, or standard input if @text is "-" */
+enum outcome memory_put(struct ivs_peer *peer, const struct memory_place *place, char *text);
+
+#endif
