@@ -18,4 +18,11 @@ struct command {
 	int (*run)(int argc, char **argv);
 };
 
+extern const struct command command_dump;
+extern const struct command command_get;
+extern const struct command command_peers;
+extern const struct command command_put;
+extern const struct command command_ring;
+extern const struct command command_wait;
+
 #endif

@@ -14,7 +14,8 @@ static const struct {
 	const char *title;
 	const struct command *commands[GROUP_COMMANDS_MAX];
 } groups[] = {
-	{NULL, {NULL}},
+	{"Peers",
+	 {&command_get, &command_put, &command_dump, &command_peers, &command_ring, &command_wait}},
 };
 
 #define GROUPS_N (sizeof(groups) / sizeof(*groups))

@@ -59,18 +59,20 @@ static enum outcome ring_all_peers(struct ivs_peer *peer, bool verbose)
 	return outcome;
 }
 
-enum outcome ring_by_text(struct ivs_peer *peer, const char *who, const char *which, bool verbose)
+enum outcome ring_by_text(struct ivs_peer *peer, const char *id_text, const char *vector_text,
+			  bool verbose)
 {
 	uint64_t vector;
 	uint64_t id;
 
-	if (!strcmp(who, "all") && !which)
+	if (!strcmp(id_text, "all") && !vector_text)
 		return ring_all_peers(peer, verbose);
-	if (!ivs_parse_uint(who, 0, IVS_ID_MAX, &id))
-		return report_failure(who, "not the id of a peer: use 0 to 65535");
-	if (!strcmp(which, "all"))
+	if (!ivs_parse_uint(id_text, 0, IVS_ID_MAX, &id))
+		return report_failure(id_text, "not the id of a peer: use 0 to 65535");
+	if (!strcmp(vector_text, "all"))
 		return ring_all_vectors(peer, verbose, (unsigned int)id);
-	if (!ivs_parse_uint(which, 0, IVS_VECTOR_MAX, &vector))
-		return report_failure(which, "not the number of a vector: use 0 to 65535, or all");
+	if (!ivs_parse_uint(vector_text, 0, IVS_VECTOR_MAX, &vector))
+		return report_failure(vector_text,
+				      "not the number of a vector: use 0 to 65535, or all");
 	return ring_vector(peer, verbose, (unsigned int)id, (unsigned int)vector);
 }

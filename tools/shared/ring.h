@@ -10,10 +10,10 @@
 
 /**
  * ring_by_text() - ring one vector or all vectors of a peer, or all vectors of all other peers
- * @who:     an id, or "all" if @which is NULL
- * @which:   a vector, or "all"; NULL only if @who is "all"
+ * @id:      a number, or "all" if @vector is NULL
+ * @vector:  a number, or "all"; NULL only if @id is "all"
  * @verbose: print each doorbell that was sent
  */
-enum outcome ring_by_text(struct ivs_peer *peer, const char *who, const char *which, bool verbose);
+enum outcome ring_by_text(struct ivs_peer *peer, const char *id, const char *vector, bool verbose);
 
 #endif

@@ -39,7 +39,7 @@ struct usage {
 	const struct option *options;
 	int (*take)(void *settings, int option, const char *value);
 	const char *surplus;
-	int (*operand)(void *settings, const char *value);
+	int (*operand)(void *settings, char *value);
 };
 
 /** usage_name() - the name of the program, with its command: begins each message */
