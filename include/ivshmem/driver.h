@@ -48,7 +48,7 @@
  *            IVS_INFO_REGISTERS.
  * STATUS:    struct ivs_driver_status, one page, read-only
  */
-#define IVS_MMAP_SHIFT 42 /* distance between the offsets; so a region must be less than 4 TiB */
+#define IVS_MMAP_SHIFT 42 /* distance between the offsets, so a region must be smaller than 4 TiB */
 #define IVS_MMAP_MEMORY 0ULL
 #define IVS_MMAP_MEMORY_WC (1ULL << IVS_MMAP_SHIFT)
 #define IVS_MMAP_REGISTERS (2ULL << IVS_MMAP_SHIFT)
@@ -91,8 +91,8 @@ struct ivs_driver_status {
  * @revision:    PCI revision: 0 or 1
  * @position:    current value of IVPosition (R-3): the id of this peer; -1 on revision 0 before the
  *               region is attached
- * @vectors_n:   number of usable vectors: 0 (ivshmem-plain) to IVS_LINUX_VECTORS_MAX. Fewer than
- *               the device has if the guest ran out of interrupts.
+ * @vectors_n:   number of usable vectors: 0 (ivshmem-plain) to IVS_LINUX_VECTORS_MAX. This is fewer
+ *               than the device has if the guest ran out of interrupts.
  * @memory_type: IVS_MEMORY_*
  * @memory_len:  size of the region in bytes
  * @bdf:         PCI address, such as "0000:00:03.0"
@@ -143,16 +143,16 @@ struct ivs_ioc_ring {
  * @flags:    O_CLOEXEC or 0; else EINVAL
  * @reserved: 0; else EINVAL
  *
- * A device has at most IVS_DRIVER_DMABUFS_MAX dma-bufs at a time; further exports fail with
- * EMFILE. The dma-buf is readable and writable. The first export maps the region write-back in the
- * kernel until the device is unbound: it fails with EBUSY while the region is mapped
- * write-combining. It also fails with EBUSY if the region overlaps that of an unplugged device and
- * an importer had mapped one of that device's dma-bufs, until the device's files and dma-bufs are
- * closed. It fails with ENOMEM if the guest cannot spare the memory for the region's struct pages
- * (1.6 % of the region's size; see LIMITS in ivshmem(4)); the kernel's log says how much is
- * missing. Exports fail with EOPNOTSUPP if the region's address or size is not a multiple of 2 MiB,
- * and in encrypted guests. Importers that cannot address the region, or whose DMA uses bounce
- * buffers (swiotlb=force), get EOPNOTSUPP when they map the dma-buf. The file must also be open for
+ * A device has at most IVS_DRIVER_DMABUFS_MAX dma-bufs at a time; further exports fail with EMFILE.
+ * The dma-buf is readable and writable. The first export maps the region write-back in the kernel
+ * until the device is unbound: it fails with EBUSY while the region is mapped write-combining. It
+ * also fails with EBUSY if the region overlaps that of an unplugged device, an importer had mapped
+ * a dma-buf of that device, and the device's files and dma-bufs are not all closed yet. It fails
+ * with ENOMEM if the guest cannot spare the memory for the region's struct pages (1.6 % of the
+ * region's size; see LIMITS in ivshmem(4)); the kernel's log says how much is missing. Exports fail
+ * with EOPNOTSUPP if the region's address or size is not a multiple of 2 MiB, and in encrypted
+ * guests. Importers that cannot address the region, or whose DMA uses bounce buffers
+ * (swiotlb=force), get EOPNOTSUPP when they map the dma-buf. The file must also be open for
  * reading, because a dma-buf can be read.
  */
 struct ivs_ioc_dmabuf {
@@ -164,9 +164,9 @@ struct ivs_ioc_dmabuf {
 
 /*
  * Errors: ENODEV (the device was unplugged or unbound), EINVAL (see above), EBADF (RING, EVENTFD,
- * DMABUF: the file is not open for writing; DMABUF: or for reading; EVENTFD: bad fd), EFAULT,
- * ENOMEM, ENOTTY, EMFILE, EBUSY (DMABUF: see above), EOPNOTSUPP (DMABUF: see above, or the kernel
- * has no dma-buf support).
+ * DMABUF: the file is not open for writing; DMABUF: it is not open for reading; EVENTFD: bad fd),
+ * EFAULT, ENOMEM, ENOTTY, EMFILE, EBUSY (DMABUF: see above), EOPNOTSUPP (DMABUF: see above, or the
+ * kernel has no dma-buf support).
  */
 #define IVS_IOC_INFO _IOR('v', 0xe0, struct ivs_ioc_info)
 #define IVS_IOC_EVENTFD _IOW('v', 0xe1, struct ivs_ioc_eventfd)

@@ -19,7 +19,7 @@
  *
  * Thread safety: ivs_peer_ring(), ivs_doorbell_ring(), ivs_peer_wait() on different vectors,
  * ivs_peer_next(), ivs_peer_read_roster() and the getters may run at the same time in different
- * threads. ivs_peer_stop() may run at any time, also in a signal handler, but no call may run
+ * threads. ivs_peer_stop() may run at any time, even in a signal handler, but no call may run
  * concurrently with ivs_peer_open() or ivs_peer_close() for the same peer: if threads are waiting,
  * stop the peer and join them before you close it. After fork() only one of the two processes may
  * use a peer.
@@ -82,11 +82,12 @@ enum ivs_peer_cap {
  *              100 ms. If there are more than @vectors_n, the surplus is ignored; if there are
  *              fewer, the result is IVS_PEER_E_TIMEOUT with a server, IVS_PEER_E_VECTOR with a
  *              device or plain region.
- * @timeout_ms: time limit of ivs_peer_open(), and of ivs_peer_close() for closing and unmapping
- *              what a server has sent; 0: 5000
- * @doorbells_max: how many doorbells that a server sends are kept, the peer's own vectors and those
- *              of all other peers together; each is a file descriptor. Those beyond are closed:
- *              they are not reported and cannot be rung. 0: half of the soft limit RLIMIT_NOFILE
+ * @timeout_ms: time limit of ivs_peer_open(), and time that ivs_peer_close() may take to close and
+ *              unmap what a server has sent; 0: 5000
+ * @doorbells_max: maximum number of doorbells from the server to keep, counting the peer's own
+ *              vectors and those of all other peers; each is a file descriptor. Any further
+ *              doorbells are closed: they are not reported and cannot be rung. 0: half of the
+ *              soft limit RLIMIT_NOFILE
  * @any_file_system: also accept a region that is neither memory nor a file on a local disk: see
  *              ivs_peer_open()
  */
@@ -110,14 +111,14 @@ struct ivs_peer_options {
  * refused (IVS_PEER_E_PROTOCOL), unless @opts->any_file_system is set. A region whose size is not a
  * whole number of pages is refused, too.
  *
- * A thread of the library closes and unmaps what a server has sent. The thread ends when it is done
- * and receives no signals. So ivs_peer_open() and ivs_peer_close() keep their time limit (an
+ * A thread of the library closes and unmaps what a server has sent. The thread receives no signals,
+ * and ends when it is done. So ivs_peer_open() and ivs_peer_close() keep their time limit (an
  * ivs_peer_open() that fails can exceed it by 0.1 s). Other calls wait for the thread for at most
- * 0.1 s. While more than half of @opts->doorbells_max fds wait to be closed, nothing is received
- * from the server, so joins, leaves and the loss of the server are reported later. The thread also
- * adds late vectors to an epoll: see ivs_peer_fd(). A process does not end before the thread's
- * system calls have returned. If the thread cannot be created, the calling thread makes these
- * system calls.
+ * 0.1 s. While more fds than half of @opts->doorbells_max are waiting to be closed, nothing is
+ * received from the server, so joins, leaves and the loss of the server are reported later. The
+ * thread also adds late vectors to an epoll: see ivs_peer_fd(). A process does not end before the
+ * thread's system calls have returned. If the thread cannot be created, the calling thread makes
+ * these system calls.
  *
  * The peer has no IVS_CAP_WRITE if this process may only read the file of shm: or file:, if the
  * server's fd of the region is open for reading only, or if that region is sealed against writing.
@@ -142,8 +143,8 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_open_read_only(const char *address,
 /**
  * ivs_peer_close() - leave: unmap the region, close all fds, free the peer. NULL is ignored.
  *
- * If closing or unmapping what a server has sent takes longer than the time limit, it goes on in a
- * thread, and the region stays mapped until that thread has unmapped it.
+ * If closing or unmapping what a server has sent takes longer than the time limit, it continues in
+ * a thread, and the region stays mapped until that thread has unmapped it.
  */
 IVS_PUBLIC void ivs_peer_close(struct ivs_peer *peer);
 
@@ -199,9 +200,10 @@ IVS_PUBLIC int ivs_peer_id(const struct ivs_peer *peer);
  * Other peers may change any word at any time: read each word once, check it, then use it.
  * The end of the region may be reserved for a roster page: see ivs_peer_usable_len().
  *
- * After the device was unplugged: with our driver every page is replaced by one page of zeroes,
- * which all processes that had the device open share; with vfio the memory stays until the peer is
- * closed; with sysfs the removal cannot be detected, and another device may reuse the addresses.
+ * Once the device has been unplugged: with our driver, every page is replaced by one page of
+ * zeroes, which all processes that had the device open share; with vfio the memory stays until the
+ * peer is closed; with sysfs the removal cannot be detected, and another device may reuse the
+ * addresses.
  */
 IVS_PUBLIC void *ivs_peer_memory(const struct ivs_peer *peer, size_t *len);
 
@@ -233,8 +235,8 @@ enum ivs_region_change {
  * that open the region by its name do not get the same memory. This function asks the kernel, and
  * waits for no other process.
  *
- * Return: enum ivs_region_change values, or-ed. Always 0 in a guest, if a server's region is
- * sealed, and if it is on a file system that is accepted only with any_file_system.
+ * Return: enum ivs_region_change values, or-ed. Always 0 in a guest, for a server's region that is
+ * sealed, and for one on a file system that is accepted only with any_file_system.
  */
 IVS_PUBLIC unsigned int ivs_peer_region_changes(const struct ivs_peer *peer);
 
@@ -247,7 +249,7 @@ IVS_PUBLIC unsigned int ivs_peer_vectors(const struct ivs_peer *peer);
  *
  * Data written to the region before the call is visible to the peer once it is rung. Doorbells
  * coalesce: a doorbell is a hint to look into the region, and carries neither sender nor count. If
- * the eventfd's counter is full, a doorbell is pending already, and the call returns 0 without
+ * the eventfd's counter is full, a doorbell is already pending, and the call returns 0 without
  * waiting. (On the host, a peer that clears O_NONBLOCK and fills the counter between the library's
  * poll(2) and write(2) can make this call wait, in this thread only, until the counter is read;
  * with eventfds this cannot be avoided.)

@@ -38,8 +38,8 @@ extern "C" {
  * @uid:    owner of a new region, or IVS_REGION_KEEP_ID
  * @gid:    group of a new region, or IVS_REGION_KEEP_ID
  *
- * An existing region keeps its owner and mode. This includes an empty file, such as tmpfiles.d
- * creates, which is extended to @size.
+ * An existing region keeps its owner and mode. This includes an empty file, such as one that
+ * tmpfiles.d has created, which is extended to @size.
  */
 struct ivs_region_options {
 	uint64_t size;
@@ -119,7 +119,7 @@ IVS_PUBLIC bool ivs_region_created(const struct ivs_region *region);
 /**
  * ivs_region_sealed() - whether the region is sealed, so that no peer can shrink it
  *
- * That does not keep peers from taking huge pages out of it: see memfd:2M.
+ * A seal does not stop peers from removing huge pages from the region: see memfd:2M.
  */
 IVS_PUBLIC bool ivs_region_sealed(const struct ivs_region *region);
 

@@ -40,7 +40,7 @@
 
 /* a vendor-specific capability (PCI 3.0, 6.7, appendix H) may name the region. Its offsets: */
 #define IVS_PCI_CAP_ID_OFFSET 0	    /* 0x09 */
-#define IVS_PCI_CAP_LEN_OFFSET 2    /* length of the capability: 24 plus that of the name */
+#define IVS_PCI_CAP_LEN_OFFSET 2    /* length of the capability: 24 plus the name's length */
 #define IVS_PCI_CAP_LAYOUT_OFFSET 3 /* 1 */
 #define IVS_PCI_CAP_MAGIC_OFFSET 4  /* IVS_PCI_CAP_MAGIC */
 #define IVS_PCI_CAP_UUID_OFFSET 8   /* 16 bytes in text order; all zero: no UUID */
