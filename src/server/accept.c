@@ -27,7 +27,7 @@ int ivs_server_open_spare(struct ivs_server *server)
 	return server->spare_fd < 0 ? -errno : 0;
 }
 
-/* Warn as ids are used up: an id of which a connected client has heard is not reused (roster.h). */
+/* Warn when ids run short: an id that a connected client has heard of is not reused (roster.h). */
 static void log_ids(struct ivs_server *server, const struct ivs_client *client)
 {
 	unsigned int left = ivs_roster_unheard(server->roster);
@@ -36,7 +36,7 @@ static void log_ids(struct ivs_server *server, const struct ivs_client *client)
 	if (heard_n && ivs_log_allows(&server->others))
 		ivs_log(IVS_LOG_WARNING,
 			"client %u (pid %d, uid %d) is not announced to %u clients that joined "
-			"before %s had been used; restart those, the oldest first",
+			"before %s had been used; restart these clients, the oldest first",
 			client->id, (int)client->cred.pid, (int)client->cred.uid, heard_n,
 			left ? "its user's share of the ids" : "all ids");
 	if ((left == (IVS_ID_MAX + 1) / 2 || left == (IVS_ID_MAX + 1) / 10) &&
@@ -90,7 +90,7 @@ static bool may_join(struct ivs_server *server, int sock, const struct ucred *cr
 	return *why == REFUSALS_N;
 }
 
-/* @result: of join_client() */
+/* @result: what join_client() has returned */
 static enum ivs_refusal refusal_of(int result)
 {
 	switch (result) {
@@ -156,7 +156,7 @@ static void refuse_client(struct ivs_server *server, enum ivs_refusal why, int r
 		ivs_log(IVS_LOG_WARNING, "refused a client: %s", reason);
 }
 
-/* Processes that open the region by its name may have another one than this client. */
+/* Processes that open the region by its name may not get the one that this client has. */
 static void log_region(struct ivs_server *server, const struct ivs_client *client)
 {
 	unsigned int changes = ivs_region_watch_look(&server->watch);
@@ -246,8 +246,8 @@ static void admit_client(struct ivs_server *server, int *sock)
 }
 
 /*
- * Pass the socket to the helper processes even if its user blocks some of them: the sockets of
- * refused connections do not count for the user, so the server must not keep them.
+ * Pass the socket to the helper processes even if the client's user blocks some of them: the
+ * sockets of refused connections do not count for the user, so the server must not keep them.
  */
 static void discard_refused(int *sock)
 {

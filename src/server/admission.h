@@ -17,7 +17,7 @@ extern const struct ivs_syscall ivs_admission_syscalls[];
  * struct ivs_admission - the rules; all zero: every process is admitted, up to the number of ids
  * @peers_max:      maximum number of clients at a time; 0: no limit
  * @user_peers_max: maximum number of clients with the same uid at a time; 0: no limit
- * @user_joins_max: joins with the same uid in a minute; 0: no limit
+ * @user_joins_max: joins with the same uid per minute; 0: no limit
  * @users:          processes of these users are admitted
  * @groups:         processes with one of these as a primary or supplementary group are admitted,
  *                  too; if neither users nor groups are given, every process is admitted

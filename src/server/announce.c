@@ -12,7 +12,7 @@ bool ivs_server_is_waiting(const struct ivs_server *server)
 	return ivs_loop_timer_is_set(&server->announce_timer);
 }
 
-/* Whether the client may be sent messages now, if any are due. */
+/* Return: whether the client may be sent messages now, if any are due. */
 static bool is_served(const struct ivs_server *server, const struct ivs_client *client)
 {
 	if (!ivs_client_is_stored(client) && !client->unawaited)
@@ -32,7 +32,8 @@ static void announce_all(struct ivs_server *server, struct ivs_client *client)
 /*
  * A round has phases: events of clients, newcomers, all clients, slow clients. When a phase has
  * taken PHASE_NS, the next phase begins. Messages to clients that are not slow can still be
- * expensive if there are many such clients. With phases these do not delay newcomers for long.
+ * expensive if there are many such clients. With phases, such messages do not delay newcomers for
+ * long.
  */
 static void begin_phase(struct ivs_server *server)
 {
@@ -56,7 +57,7 @@ void ivs_server_announce_to(struct ivs_server *server, struct ivs_client *client
 		announce_all(server, client);
 }
 
-/* The next client in turn, or NULL. @next: the id with which to continue */
+/* Return: the next client in turn, or NULL. @next: the id with which to continue */
 static struct ivs_client *next_client(const struct ivs_server *server, unsigned int *next)
 {
 	if (*next >= server->ids_end)
@@ -88,7 +89,7 @@ static void announce_to_newcomers(struct ivs_server *server)
 	server->newcomers = left || n;
 }
 
-/* Return: false: the time is over, or the kernel refuses messages, before every client's turn. */
+/* Return: false if the time ended, or the kernel refused messages, before every client's turn. */
 static bool announce_to_all(struct ivs_server *server)
 {
 	for (unsigned int n = server->ids_end; n; n--) {
@@ -140,19 +141,23 @@ static void log_waiting(const struct ivs_server *server)
 		}
 	}
 	if (!blocked_n) {
-		/* The limit of fds in flight is per user, also for root without capabilities. */
+		/*
+		 * The limit on fds in flight is per user; it applies to root, too, if it has no
+		 * capabilities.
+		 */
 		ivs_log(IVS_LOG_WARNING,
 			"clients wait for doorbells because other processes of this server's user "
-			"have too many file descriptors in flight, and this server at most %u: "
-			"give "
-			"the server a user of its own (--user), or raise the limit (LimitNOFILE=)",
+			"have too many file descriptors in flight, and this server has at most %u: "
+			"give the server a user of its own (--user), or raise the limit "
+			"(LimitNOFILE=)",
 			ivs_flight_total(server));
 		return;
 	}
 	ivs_log(IVS_LOG_WARNING,
 		"clients wait for doorbells because this server's user has too many file "
-		"descriptors in flight: this server at most %u, to %u clients that do not read, "
-		"such as client %u (pid %d, uid %d); the rest is of other processes of the user",
+		"descriptors in flight: this server has at most %u, to %u clients that do not "
+		"read, such as client %u (pid %d, uid %d); other processes of the user have the "
+		"rest",
 		ivs_flight_total(server), blocked_n, first, (int)server->clients[first]->cred.pid,
 		(int)server->clients[first]->cred.uid);
 }

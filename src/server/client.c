@@ -88,7 +88,7 @@ struct ivs_client *ivs_client_of_rest(const struct ivs_named_fd *fds, size_t fds
 
 	if (!client)
 		return NULL;
-	client->cred.uid = (uid_t)-1; /* of several users */
+	client->cred.uid = (uid_t)-1; /* its fds belong to several users */
 	for (; client->vectors_n < fds_n; client->vectors_n++)
 		client->eventfds[client->vectors_n] = fds[client->vectors_n].fd;
 	return client;

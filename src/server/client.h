@@ -17,7 +17,7 @@ extern const struct ivs_syscall ivs_client_syscalls[];
 /* Copies of a client's fds at the service manager, after the client has left. */
 enum ivs_client_dropping {
 	IVS_CLIENT_DROP_DUE,   /* the service manager has to be asked to drop them */
-	IVS_CLIENT_DROP_ASKED, /* it has not yet reported doing so */
+	IVS_CLIENT_DROP_ASKED, /* it has been asked, and has not reported doing so */
 	IVS_CLIENT_DROPPED,    /* it has none */
 };
 
@@ -28,19 +28,19 @@ enum ivs_client_dropping {
  * @blocked:     the socket was full at the last attempt to send; EPOLLOUT reports when it has room
  * @send_result: IVS_SOCKET_E_GONE or -errno: sending has failed for good, so drop the client
  * @cred:        credentials of the process that connected
- * @user:        of @cred
+ * @user:        the user of @cred
  * @cost:        processor time that messages to the client take
- * @flight_n:    fds in flight to the client, at most (flight.h)
+ * @flight_n:    upper bound for the number of fds in flight to the client (flight.h)
  * @id, @serial: the client's id and serial in the roster
  * @stored_n:    number of fds that the service manager has stored: the socket, then the eventfds
  * @unawaited:   announce the client before all its fds are stored, because the service manager
  *               does not read
  * @next:        after the client has left: the client that left after it (departed.c)
  * @dropping:    after the client has left: whether the service manager still has copies of its fds
- * @leaving:     after the client has left: it counts for its user (users.h)
- * @left_ns:     after the client has left: when, in ivs_clock_ns()
- * @read_by_ns:  when the client should have read its greeting; 0: it has, or that has been
- *               checked (unread.c)
+ * @leaving:     after the client has left: whether it still counts for its user (users.h)
+ * @left_ns:     after the client has left: when it left, in ivs_clock_ns()
+ * @read_by_ns:  time by which the client should have read its greeting; 0: it has read it, or this
+ *               has been checked (unread.c)
  * @since_ms:    when the client joined, in ms since 1970
  * @vectors_n:   number of the client's vectors
  * @eventfds:    the client's doorbells, one for each vector
@@ -95,18 +95,18 @@ IVS_MUST_USE int ivs_client_adopt(int *sock_fd, int *eventfds, unsigned int vect
 				  struct ivs_client **out);
 
 /**
- * ivs_client_of_rest() - an object for fds of clients that left in a former process
- * @fds: taken, if there is memory
+ * ivs_client_of_rest() - make an object for the fds of clients that left in a former process
+ * @fds: owned by the object, if it could be allocated
  *
  * Return: the object, which has no socket and no id; NULL: out of memory.
  */
 struct ivs_client *ivs_client_of_rest(const struct ivs_named_fd *fds, size_t fds_n);
 
-/** ivs_client_hang_up() - shut its socket down, for processes that have copies of it */
+/** ivs_client_hang_up() - shut the client's socket down, even for processes with copies of it */
 void ivs_client_hang_up(struct ivs_client *client);
 
 /**
- * ivs_client_release() - close its fds without blocking, and free it
+ * ivs_client_release() - close the fds of @client without blocking, and free @client
  *
  * Return: false: all helper processes that close fds are blocked (daemon/closer.h). Retry later.
  */

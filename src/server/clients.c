@@ -67,7 +67,7 @@ static void handle_client(struct ivs_loop_source *source, uint32_t events)
 	ivs_server_announce_to(server, client);
 }
 
-/* A client of a former process, whose fds others may have, too, or a new one. */
+/* Remove @client, which is new or comes from a former process. Return: @result. */
 static int lose_client(struct ivs_server *server, struct ivs_client *client, int result)
 {
 	ivs_handover_forget_client(server->handover, client);

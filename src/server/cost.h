@@ -10,9 +10,10 @@
  * A client is slow if one of its last messages took more than IVS_COST_SLOW_NS. It is then sent one
  * message at a time, after all other clients, in a small part of the server's time (announce.c).
  * This costs an innocent client little. A client is excessive, and dropped, if IVS_COST_DROP_N of
- * its last IVS_COST_HISTORY_N sends took more than IVS_COST_MAX_NS for each message, a thousand
- * times what a message takes. Other causes of delay (a debugger, emulation, an overloaded host
- * whose guests count the delay as processor time) affect about one send in several hundred.
+ * its last IVS_COST_HISTORY_N sends took more than IVS_COST_MAX_NS for each message, which is a
+ * thousand times what a message usually takes. Other causes of delay (a debugger, emulation, an
+ * overloaded host whose guests count the delay as processor time) affect about one send in several
+ * hundred.
  *
  * Pure: no system call, no clock.
  */
@@ -26,9 +27,9 @@
 #define IVS_COST_MAX_NS 2000000
 #define IVS_COST_HISTORY_N 32
 #define IVS_COST_DROP_N 8
-#define IVS_COST_QUICK_MIN 32u /* messages that must be quick until a client is not slow any more */
+#define IVS_COST_QUICK_MIN 32u /* messages that must be quick before a client is no longer slow */
 #define IVS_COST_QUICK_MAX 100000u
-#define IVS_COST_BATCH 16	     /* messages that are sent without a look at the clock */
+#define IVS_COST_BATCH 16	     /* messages that are sent without reading the clock */
 #define IVS_COST_TRUSTED_NS 10000000 /* adding many watchers takes at least this long */
 
 /**
@@ -36,7 +37,8 @@
  * @sent_ns:   when the last message was sent, in ivs_clock_ns()
  * @history:   a bit for each of the last sends: whether it took more than IVS_COST_MAX_NS for each
  *             message
- * @quick_n:   messages that must be quick until the client is not slow any more; 0: it is not
+ * @quick_n:   number of messages that must be quick before the client is no longer slow; 0: it is
+ *             not slow
  * @quick_max: what @quick_n was last set to
  * @excessive: the client is to be dropped
  */
@@ -64,7 +66,7 @@ static inline bool ivs_cost_is_slow(const struct ivs_cost *cost)
 unsigned int ivs_cost_batch(const struct ivs_cost *cost, int64_t now_ns);
 
 /**
- * ivs_cost_cpu() - a lower bound of the processor time used from @began_ns to @end
+ * ivs_cost_cpu() - a lower bound for the processor time used from @began_ns to @end
  * @mark: a point in time before @began_ns
  *
  * Assumes that the process ran all the time from @mark to @began_ns. So the caller need not read
@@ -76,7 +78,10 @@ static inline int64_t ivs_cost_cpu(const struct ivs_cost_mark *mark, int64_t beg
 	return end->cpu_ns - mark->cpu_ns - (began_ns - mark->now_ns);
 }
 
-/** ivs_cost_record() - @msgs_n messages (at least 1), sent at @now_ns, took @cpu_ns in total */
+/**
+ * ivs_cost_record() - note that @msgs_n messages (at least 1), sent at @now_ns, took @cpu_ns in
+ * total
+ */
 void ivs_cost_record(struct ivs_cost *cost, int64_t now_ns, int64_t cpu_ns, unsigned int msgs_n);
 
 #endif

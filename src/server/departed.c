@@ -14,7 +14,7 @@ static void ignore_event(struct ivs_loop_source *source, uint32_t events)
 	(void)events;
 }
 
-/* Whether @client, which has left, counts for its user (users.h). */
+/* Set whether @client, which has left, counts for its user (users.h). */
 static void count_leaving(struct ivs_server *server, struct ivs_client *client, bool leaving)
 {
 	struct ivs_users *users = &server->users;
@@ -46,14 +46,16 @@ void ivs_server_depart(struct ivs_server *server, struct ivs_client *client)
 	count_leaving(server, client, true);
 }
 
-/* Whether all clients that have copies of its eventfds have been sent its leave. */
+/*
+ * Return: whether all clients that have copies of the client's eventfds have been sent its leave.
+ */
 static bool is_announced(const struct ivs_server *server, const struct ivs_client *client)
 {
 	return !ivs_roster_known_n(server->roster, client->id) ||
 	       server->departed_n > IVS_DEPARTED_MAX;
 }
 
-/* Whether its fds are still open although the leave has been sent to all. */
+/* Return: whether the client's fds are still open although its leave has been sent to all. */
 static bool is_stuck(const struct ivs_server *server, const struct ivs_client *client,
 		     int64_t now_ns)
 {
@@ -72,7 +74,7 @@ static void log_stuck(struct ivs_server *server, const struct ivs_client *client
 			(int)client->cred.uid);
 }
 
-/* The helper processes are busy or blocked. No event tells when that has changed. */
+/* The helper processes are busy or blocked. No event reports when that changes. */
 static void retry_later(struct ivs_server *server, const struct ivs_client *client)
 {
 	log_stuck(server, client);
@@ -81,7 +83,7 @@ static void retry_later(struct ivs_server *server, const struct ivs_client *clie
 		ivs_clock_deadline(RELEASE_AGAIN_MS + (int)server->departed_n / RELEASED_IN_A_MS));
 }
 
-/* Retry to pass on the sockets of refused connections that no helper process has taken yet. */
+/* Retry passing on the sockets of refused connections that no helper process has taken yet. */
 static void release_kept(struct ivs_server *server)
 {
 	if (ivs_closer_kept_n() && !ivs_loop_timer_is_set(&server->departed_timer) &&
@@ -92,7 +94,7 @@ static void release_kept(struct ivs_server *server)
 
 /*
  * @blocked: the last client whose fds could not be released in this turn, or NULL. Other clients of
- * its user are skipped. Return: whether @client was released, and so does not exist any more.
+ * its user are skipped. Return: whether @client was released, and so no longer exists.
  */
 static bool release(struct ivs_server *server, struct ivs_client *client, bool all,
 		    const struct ivs_client **blocked)

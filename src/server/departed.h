@@ -2,31 +2,36 @@
 /*
  * Clients that have left, whose fds the server still has.
  *
- * Untrusted processes can make the last close(2) of a client's fds block for ever
- * (daemon/closer.h). So the server is the last to close them, after the service manager has dropped
- * its copies, and after the leave has been sent to all clients that know the client and so have
- * copies of its eventfds. Only the helper processes close their copies later than the server.
+ * Untrusted processes can make the last close(2) of a client's fds block forever (daemon/closer.h).
+ * So the server is the last to close them, after the service manager has dropped its copies, and
+ * after the leave has been sent to all clients that know the client and so have copies of its
+ * eventfds. Only the helper processes close their copies later than the server.
  */
 #ifndef IVS_SERVER_DEPARTED_H
 #define IVS_SERVER_DEPARTED_H
 
 #include "server/private.h"
 
-/* If more have left, the fds of the oldest are closed before all clients were sent the leave. */
+/*
+ * If more clients than this have left, the fds of the oldest are closed even before its leave has
+ * been sent to all others.
+ */
 #define IVS_DEPARTED_MAX 256
 
-/** ivs_server_depart() - @client has left the roster; its fds are closed when they may be */
+/**
+ * ivs_server_depart() - note that @client has left the roster; its fds are closed once they may be
+ */
 void ivs_server_depart(struct ivs_server *server, struct ivs_client *client);
 
 /**
- * ivs_server_release_departed() - close the fds of departed clients, as far as this is due
- * @all: fds are short: also of clients whose leave has not been sent to all others
+ * ivs_server_release_departed() - close those fds of departed clients that may be closed now
+ * @all: fds are short, so also close those of clients whose leave has not been sent to all others
  *
  * Return: whether any were closed.
  */
 bool ivs_server_release_departed(struct ivs_server *server, bool all);
 
-/** ivs_server_release_again() - retry to close fds */
+/** ivs_server_release_again() - retry closing fds */
 void ivs_server_release_again(struct ivs_loop_timer *timer);
 
 #endif

@@ -14,12 +14,12 @@ IVS_SYSCALLS(ivs_flight_syscalls,
 	     {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_MEMINFO)}}, /* fdpass.c */
 	     IVS_CALL_DUPFD_CLOEXEC, IVS_CALL_GETRLIMIT, {"shutdown"});
 
-/* Of RLIMIT_NOFILE, for fds in flight to the service manager. */
+/* This fraction of RLIMIT_NOFILE is left for fds in flight to the service manager. */
 #define OTHERS_DIVISOR 16
 
 /**
  * struct ivs_kept - the socket of a former client that has not read everything
- * @link: what points to it
+ * @link: the pointer that points to this structure
  */
 struct ivs_kept {
 	struct ivs_loop_source source;
@@ -174,7 +174,7 @@ static void handle_kept(struct ivs_loop_source *source, uint32_t events)
 		release_kept(server, kept);
 }
 
-/* A copy of the socket, or, if there is no fd for it, the socket itself. */
+/* Return: a copy of the socket, or the socket itself if no fd is free for a copy. */
 static int take_socket(struct ivs_client *client)
 {
 	int fd = fcntl(client->sock_fd, F_DUPFD_CLOEXEC, 0);
@@ -197,7 +197,7 @@ void ivs_flight_end(struct ivs_server *server, struct ivs_client *client)
 	server->users.kept_n++;
 	kept = malloc(sizeof(*kept));
 	if (!kept)
-		return; /* the fds in flight to the client stay counted for ever */
+		return; /* the fds in flight to the client stay counted forever */
 	*kept = (struct ivs_kept){.source.handle = handle_kept,
 				  .sock_fd = take_socket(client),
 				  .user = client->user,
@@ -207,7 +207,7 @@ void ivs_flight_end(struct ivs_server *server, struct ivs_client *client)
 	if (server->kept)
 		server->kept->link = &kept->next;
 	server->kept = kept;
-	/* Without the event, the fds in flight stay counted for ever, too. */
+	/* Without the event, the fds in flight stay counted forever, too. */
 	if (ivs_loop_add(&server->loop, &kept->source, kept->sock_fd, EPOLLOUT | EPOLLET))
 		discard_socket(kept);
 }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * File descriptors in flight to clients: sent, and not read. The kernel counts them for the
+ * File descriptors in flight to clients: sent, but not yet read. The kernel counts them for the
  * server's user, and beyond RLIMIT_NOFILE it sends none to any client.
  *
  * A client that has no fd in flight may always be sent a message with an fd, whatever others do. So
  * each newcomer is greeted at once, and each client that reads is sent all messages. The server has
- * more than one fd open for each client, so RLIMIT_NOFILE exceeds the number of clients. What
- * exceeds it is shared out: the clients of a user may have as many fds in flight as they leave for
- * others (users.h). What may not be sent stays in the roster until the client reads.
+ * more than one fd open for each client, so RLIMIT_NOFILE exceeds the number of clients. The
+ * surplus is shared out: the clients of a user may have as many fds in flight as they leave for
+ * others (users.h). Messages that may not be sent yet stay in the roster until the client reads.
  *
  * The server cannot take back what a client has not read. So the socket of a client that is dropped
- * stays open until the client has read everything or closed its end, and takes the place of a
- * client until then.
+ * stays open until the client has read everything or closed its end, and counts as a client until
+ * then.
  */
 #ifndef IVS_SERVER_FLIGHT_H
 #define IVS_SERVER_FLIGHT_H
@@ -21,27 +21,27 @@
 
 extern const struct ivs_syscall ivs_flight_syscalls[];
 
-/** ivs_flight_init() - compute the limits from RLIMIT_NOFILE; @own_fds: fds of no client */
+/** ivs_flight_init() - compute the limits from RLIMIT_NOFILE; @own_fds belong to no client */
 void ivs_flight_init(struct ivs_server *server, unsigned int own_fds);
 
 /** ivs_flight_begin() - count a new client, or one of a former process. Return: 0 or -ENOMEM. */
 IVS_MUST_USE int ivs_flight_begin(struct ivs_server *server, struct ivs_client *client);
 
-/** ivs_flight_allows() - how many of the messages, which have their fds, may be sent now */
+/** ivs_flight_allows() - how many of the messages, whose fds are set, may be sent now */
 unsigned int ivs_flight_allows(struct ivs_server *server, struct ivs_client *client,
 			       const struct ivs_v0_message *msgs, unsigned int msgs_n);
 
-/** ivs_flight_sent() - these messages have been sent */
+/** ivs_flight_sent() - count the fds of messages that have been sent */
 void ivs_flight_sent(struct ivs_server *server, struct ivs_client *client,
 		     const struct ivs_v0_message *msgs, unsigned int msgs_n);
 
-/** ivs_flight_update() - ask the kernel how much the client has not read */
+/** ivs_flight_update() - ask the kernel how many messages the client has not read */
 void ivs_flight_update(struct ivs_server *server, struct ivs_client *client);
 
-/** ivs_flight_end() - the client leaves, and its socket is about to be closed */
+/** ivs_flight_end() - call it when the client is leaving, before its socket is closed */
 void ivs_flight_end(struct ivs_server *server, struct ivs_client *client);
 
-/** ivs_flight_total() - how many fds may be in flight to all clients */
+/** ivs_flight_total() - upper bound for the number of fds in flight to all clients */
 unsigned int ivs_flight_total(const struct ivs_server *server);
 
 /** ivs_flight_deinit() - close the sockets of former clients, and free the users */

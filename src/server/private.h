@@ -95,7 +95,7 @@ struct ivs_server_totals {
  * @slow_due:   messages may be due to slow clients (cost.h)
  * @slow_next:  the id with which sending to slow clients continues
  * @slow_timer: set while slow clients are sent nothing
- * @mark:       a time before the sends of this round; 0: not taken yet
+ * @mark:       a point in time before the sends of this round; 0: not taken yet
  * @phase_ns:   when the current phase of the round began (announce.c); 0: none has begun
  * @announce_since: when the kernel began to refuse messages, or when this was last logged
  * @accept_timer:   set while accepting is paused
@@ -106,13 +106,13 @@ struct ivs_server_totals {
  * @publish_timer:  set to the time of the next attempt after publishing has failed
  * @ready:      the service manager has been told that the server is ready
  * @departed:   clients that have left and whose fds are still open (departed.c), the oldest first
- * @departed_end: where the next is added
+ * @departed_end: where the next such client is added
  * @departed_n: number of these clients
- * @departed_due: fds of @departed may have become closable
+ * @departed_due: it may now be possible to close fds of @departed
  * @departed_messages: @totals.messages when @departed was last examined
  * @departed_timer: set while the helper processes that close fds take none
- * @barrier_source: an fd that hangs up when the service manager has dropped its copies of the fds
- *              of @departed for which it has been asked
+ * @barrier_source: an fd that hangs up when the service manager has dropped those copies of the fds
+ *                  of @departed that it has been asked to drop
  * @watch:      the region's file, as it was when the server began to serve
  * @refusals:   limits the log lines that clients can cause by connecting, by reason
  * @drops:      limits the log lines that clients can cause by being dropped

@@ -35,7 +35,7 @@ static struct ivs_cost_mark take_mark(void)
 	return (struct ivs_cost_mark){ivs_clock_ns(), ivs_clock_cpu_ns()};
 }
 
-/* Slow clients together take a small part of the server's time. */
+/* Pause, so that all slow clients together take only a small part of the server's time. */
 static void pause_slow(struct ivs_server *server, int64_t cpu_ns)
 {
 	server->slow_due = true;

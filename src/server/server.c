@@ -7,9 +7,9 @@
  *   2. accept new clients
  *   3. store the fds of new clients with the service manager, if there is one
  *      (service_manager.c and handover/clients.c)
- *   4. announce: as long as the roster changes, send every client that is stored the messages that
- *      are due, until its socket is full: newcomers first, slow clients last. Messages that do not
- *      fit, or for which this round has no time, remain due in the roster
+ *   4. announce: as long as the roster changes, send every stored client the messages that are
+ *      due, until its socket is full: newcomers first, slow clients last. Messages that do not fit,
+ *      or for which this round has no time, remain due in the roster
  *   5. reap: drop the clients to which sending failed, and return to step 3
  *   6. close the fds of clients that have left, once all clients that know them have been told
  *      (departed.c)
@@ -311,7 +311,7 @@ static void free_clients(struct ivs_server *server)
 
 		if (client && !resumable)
 			ivs_client_hang_up(client);
-		else if (client) /* fds may arrive before the service manager closes its copy */
+		else if (client) /* fds can arrive until the service manager closes its copy */
 			(void)ivs_fds_release(&client->sock_fd, 1);
 		ivs_client_free(client);
 	}

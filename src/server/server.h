@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The server: accepts clients, announces them to each other, and passes fds. It is not on the data
- * path and never rings a doorbell. Of the region it maps only the roster page.
+ * path and never rings a doorbell. It maps only the roster page of the region.
  */
 #ifndef IVS_SERVER_SERVER_H
 #define IVS_SERVER_SERVER_H

@@ -40,7 +40,7 @@ static bool store_client(struct ivs_server *server, struct ivs_client *client)
 		return false;
 	if (!result)
 		server->store_since = IVS_CLOCK_NEVER;
-	/* A client whose fds the manager does not store is served all the same. */
+	/* A client is served even if the manager does not store its fds. */
 	if (result < 0 && ivs_log_allows(&server->others))
 		ivs_log(IVS_LOG_WARNING,
 			"the service manager does not store client %u: a crash will cost it its "
@@ -98,7 +98,7 @@ static void handle_barrier(struct ivs_loop_source *source, uint32_t events)
 	ivs_loop_remove(source);
 	ivs_fd_close(&source->fd);
 	set_dropping(server, IVS_CLIENT_DROP_ASKED, IVS_CLIENT_DROPPED);
-	ivs_server_update_store(server); /* more clients may have left since */
+	ivs_server_update_store(server); /* more clients may have left meanwhile */
 }
 
 static bool is_drop_due(const struct ivs_server *server)

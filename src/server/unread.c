@@ -4,7 +4,7 @@
 #include "server/flight.h"
 
 #define READ_MS 5000
-#define PAUSE_MS 1000 /* between two looks at all clients, however many join */
+#define PAUSE_MS 1000 /* between two checks of all clients, however many join */
 
 void ivs_server_await_reading(struct ivs_server *server, struct ivs_client *client)
 {
@@ -13,14 +13,14 @@ void ivs_server_await_reading(struct ivs_server *server, struct ivs_client *clie
 		ivs_loop_set_timer(&server->loop, &server->unread_timer, client->read_by_ns);
 }
 
-/* The fds in flight are only counted down when the client reads (flight.c). */
+/* The number of fds in flight goes down only when the client reads (flight.c). */
 static void check_client(struct ivs_server *server, struct ivs_client *client)
 {
 	ivs_flight_update(server, client);
 	if (client->read_by_ns && client->flight_n && ivs_log_allows(&server->unread))
 		ivs_log(IVS_LOG_WARNING,
 			"client %u (pid %d, uid %d) has not read its greeting for %d s; if it is "
-			"QEMU, remove reconnect= from its chardev: QEMU waits for ever with that",
+			"QEMU, remove reconnect= from its chardev, which makes QEMU wait forever",
 			client->id, (int)client->cred.pid, (int)client->cred.uid, READ_MS / 1000);
 	client->read_by_ns = 0;
 }

@@ -8,10 +8,10 @@
 
 #include "server/private.h"
 
-/** ivs_server_await_reading() - warn unless this new client has read its greeting after 5 s */
+/** ivs_server_await_reading() - warn if this new client has not read its greeting after 5 s */
 void ivs_server_await_reading(struct ivs_server *server, struct ivs_client *client);
 
-/** ivs_server_check_reading() - the timer that ivs_server_await_reading() sets */
+/** ivs_server_check_reading() - handle the timer that ivs_server_await_reading() sets */
 void ivs_server_check_reading(struct ivs_loop_timer *timer);
 
 #endif

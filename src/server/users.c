@@ -7,13 +7,13 @@
 
 #define MINUTE_NS INT64_C(60000000000)
 
-/* Multiplied by 2^32 divided by the golden ratio, so that neighbouring uids are in many buckets. */
+/* Multiply by 2^32 / (golden ratio), which spreads neighbouring uids over many buckets. */
 static struct ivs_user **bucket_of(struct ivs_users *users, uid_t uid)
 {
 	return &users->buckets[(uint32_t)uid * UINT32_C(2654435769) >> 20];
 }
 
-/* Whether nothing would be lost if the user were not in the table. */
+/* Return: whether nothing would be lost if the user were not in the table. */
 static bool is_idle(const struct ivs_user *user, int64_t now_ns)
 {
 	return !user->clients_n && !user->leaving_n && !user->ids.ids_n && user->full_ns <= now_ns;
@@ -53,7 +53,7 @@ static int64_t join_interval_ns(const struct ivs_users *users)
 	return users->joins_max ? MINUTE_NS / users->joins_max : 0;
 }
 
-/* Whether the user has its share of the places. */
+/* Return: whether the user already has its share of the places. */
 static bool has_share(const struct ivs_users *users, const struct ivs_user *user)
 {
 	uint64_t left;
@@ -70,7 +70,7 @@ int ivs_users_check(const struct ivs_users *users, const struct ivs_user *user, 
 {
 	if (has_share(users, user))
 		return IVS_USERS_E_SHARE;
-	/* At least one of the user's joins in a minute must be left. */
+	/* The user must have at least one of its joins per minute left. */
 	if (user->full_ns - now_ns > MINUTE_NS - join_interval_ns(users))
 		return IVS_USERS_E_JOINS;
 	return 0;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How much each user's clients take of what all clients share: places for clients, ids, joins in a
+ * How much each user's clients take of what all clients share: places for clients, ids, joins per
  * minute, and file descriptors in flight. Users are distinguished by uid.
  *
  * Pure: no system call but memory allocation, and no clock.
  *
- * Of places and ids, a user may take IVS_USERS_SHARE times the number that is left; of file
- * descriptors in flight, the number that is left. So one user takes 15/16 or 1/2 at most, and n
- * users leave 1 / (15 n + 1) or 1 / (n + 1) for the next.
+ * A user may take IVS_USERS_SHARE times as many places and ids as are left, and as many file
+ * descriptors in flight as are left. So one user takes at most 15/16 of the former and 1/2 of the
+ * latter, and n users leave 1 / (15 n + 1) and 1 / (n + 1) of them for the next.
  */
 #ifndef IVS_SERVER_USERS_H
 #define IVS_SERVER_USERS_H
@@ -29,9 +29,10 @@
  * @clients_n: clients; former clients that may still have file descriptors in flight to them; and
  *             all but IVS_USERS_LEAVING_FREE of @leaving_n
  * @leaving_n: former clients whose own file descriptors are still open
- * @extra_n:   file descriptors in flight to them, without the first to each
+ * @extra_n:   file descriptors in flight to the user's clients, not counting the first to each
+ *             client
  * @ids:       ids in use, or heard by a client that is still connected
- * @full_ns:   when the user will again have all joins of a minute
+ * @full_ns:   when the user will again have all its joins per minute
  * @held:      it has been logged that messages to its clients are held back
  * @next:      the next user in the same bucket
  */
@@ -47,11 +48,12 @@ struct ivs_user {
 };
 
 /**
- * struct ivs_users - all users; initially zero but for the limits
+ * struct ivs_users - all users; initially zero except for the limits
  * @clients_max: places for clients; 0: do not limit the places of a user
  * @share:       a user may have @share times the number of places that are left
- * @joins_max:   joins of a user in a minute; 0: no limit
- * @extra_max:   file descriptors in flight to all clients, without the first to each; 0: no limit
+ * @joins_max:   joins of a user per minute; 0: no limit
+ * @extra_max:   file descriptors in flight to all clients, not counting the first to each; 0: no
+ *               limit
  * @clients_n, @extra_n: the sums over all users
  * @kept_n:      number of former clients to which fds may be in flight; part of @clients_n
  * @users_n:     number of users in the table
@@ -87,26 +89,26 @@ IVS_MUST_USE int ivs_users_find(struct ivs_users *users, uid_t uid, int64_t now_
 IVS_MUST_USE int ivs_users_check(const struct ivs_users *users, const struct ivs_user *user,
 				 int64_t now_ns);
 
-/** ivs_users_count_join() - count a join of the user, also if it fails later */
+/** ivs_users_count_join() - count a join of the user, even if it fails later */
 void ivs_users_count_join(const struct ivs_users *users, struct ivs_user *user, int64_t now_ns);
 
-/** ivs_users_add() - the user has another client, to which nothing is in flight */
+/** ivs_users_add() - count another client of the user, to which nothing is in flight */
 void ivs_users_add(struct ivs_users *users, struct ivs_user *user);
 
-/** ivs_users_remove() - a client is gone, to which nothing is in flight any more */
+/** ivs_users_remove() - stop counting a client that is gone and has nothing in flight any more */
 void ivs_users_remove(struct ivs_users *users, struct ivs_user *user);
 
-/** ivs_users_leave() - a client has left, and its fds are still open */
+/** ivs_users_leave() - count a client that has left, but whose fds are still open */
 void ivs_users_leave(struct ivs_users *users, struct ivs_user *user);
 
-/** ivs_users_left() - the fds of a client for which ivs_users_leave() was called are closed */
+/** ivs_users_left() - undo ivs_users_leave(): the fds of that client have been closed */
 void ivs_users_left(struct ivs_users *users, struct ivs_user *user);
 
-/** ivs_users_room() - how many more fds a client may have in flight that has @flight_n now */
+/** ivs_users_room() - how many more fds may be in flight to a client that has @flight_n now */
 IVS_MUST_USE unsigned int ivs_users_room(const struct ivs_users *users, const struct ivs_user *user,
 					 unsigned int flight_n);
 
-/** ivs_users_set_flight() - @flight_n, of one client of the user, becomes @n */
+/** ivs_users_set_flight() - set @flight_n, a client's number of fds in flight, to @n */
 void ivs_users_set_flight(struct ivs_users *users, struct ivs_user *user, unsigned int *flight_n,
 			  unsigned int n);
 

@@ -337,8 +337,8 @@ def test_fds_in_flight_of_other_processes(place):
         assert place.run("true", preexec_fn=send).returncode == 0
         client = place.add(RawClient(str(place.socket), 1))
         server.err.wait("because other processes of this server's user have too many file "
-                        "descriptors in flight, and this server at most 0: give the server a user "
-                        "of its own (--user)")
+                        "descriptors in flight, and this server has at most 0: give the server a "
+                        "user of its own (--user)")
         assert client.memory is None
         for fd in socket.recv_fds(theirs, 1, 200)[1]:
             os.close(fd)

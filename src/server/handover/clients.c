@@ -174,7 +174,7 @@ static int list_client(const struct ivs_client *client, struct ivs_inherited *ou
 
 	for (unsigned int i = 0; !result && i <= client->vectors_n; i++) {
 		if (fd_of_client(client, i) < 0)
-			continue; /* of an object for fds of several clients */
+			continue; /* an object for the fds of several clients has no socket */
 		name_fd(&named, client->id, client->serial, (int)i - 1);
 		result = ivs_handover_list_named(out, fd_of_client(client, i), named.name,
 						 i < client->stored_n);

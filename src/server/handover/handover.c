@@ -31,7 +31,7 @@
  */
 #define FILE_LEN (INT64_C(8) << 30)
 
-#define DISCARD_MIN (1 << 20) /* a roster of some hundred clients is not worth the system calls */
+#define DISCARD_MIN (1 << 20) /* a roster of a few hundred clients is not worth the system calls */
 
 /* mremap(2) grows the roster's memory, and madvise(2) returns parts of it to the system. */
 IVS_SYSCALLS(ivs_handover_syscalls, {"mremap"}, {"madvise", {IVS_ARG_IS(3, MADV_REMOVE)}},
@@ -129,7 +129,10 @@ int ivs_handover_read_notes(int fd, struct ivs_handover_notes *notes, struct ivs
 	return 0;
 }
 
-/* Make the state invalid: the manager may still have copies of @fd, which must not be resumed. */
+/*
+ * Make the state invalid: the manager may still have copies of @fd, but no server may resume from
+ * them.
+ */
 static void discard_state(int fd)
 {
 	const char nothing[sizeof(((struct ivs_handover_notes *)0)->magic)] = {0};
@@ -340,8 +343,8 @@ static bool is_named(int fd, const char *path, struct stat *there)
 }
 
 /*
- * Whether @fd is what listens at @path: a connection has the credentials of the process that made
- * its listening socket listen. The connection is closed at once.
+ * Return: whether @fd is what listens at @path: SO_PEERCRED of a connection, and of the listening
+ * socket, shows the process that called listen(2). The connection is closed at once.
  */
 static bool listens_at(int fd, const char *path)
 {
@@ -359,9 +362,9 @@ static bool listens_at(int fd, const char *path)
 }
 
 /*
- * Whether the socket file at @path is that of the former server's @fd; @there: set to its
- * attributes. If the notes name another file, they may be damaged. If @fd then listens at @path
- * nevertheless, no new socket can be made there: the service manager's copy of @fd still listens.
+ * Return: whether the socket file at @path is that of the former server's @fd; @there: set to its
+ * attributes. If the notes name another file, they may be damaged. If @fd listens at @path all the
+ * same, no new socket can be made there, because the service manager's copy of @fd still listens.
  */
 static bool is_former(const struct ivs_handover *handover, int fd, const char *path,
 		      struct stat *there)

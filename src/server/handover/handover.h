@@ -4,10 +4,10 @@
  * the clients their connections.
  *
  * A memfd has notes and the roster's memory: who is connected, and what each client has been told.
- * The rest are open fds with names: the region, the listening socket, and the socket and eventfds
- * of each client. After SIGUSR2, the next program in this process resumes from them. After a
- * restart or a crash, the next process of the service resumes from the copies of the fds that the
- * service manager has (in its "file descriptor store").
+ * The rest of the handover is open fds with names: the region, the listening socket, and the socket
+ * and eventfds of each client. After SIGUSR2, the next program in this process resumes from them.
+ * After a restart or a crash, the next process of the service resumes from the copies of the fds
+ * that the service manager has (in its "file descriptor store").
  *
  * The fds of a client are stored before the client is sent anything. So no client knows of another
  * that would be lost in a crash.
@@ -33,8 +33,9 @@
  * struct ivs_handover_notes - the beginning of the memfd
  * @magic, @version: the format; state in any other format cannot be resumed
  * @resumed_n:  number of programs that have resumed from this state
- * @socket_dev, @socket_ino: the socket file that a server made; 0: another process made the socket
- * @control_dev, @control_ino: the control socket's file that a server made; 0: none
+ * @socket_dev, @socket_ino: device and inode of the socket file that a server made; 0: another
+ *                           process made the socket
+ * @control_dev, @control_ino: the same for the control socket; 0: none
  * @region_created: a server created the region, so the last server removes it
  * @memory_len: length of the roster's memory, which follows the notes, in bytes
  * @region_len: length of the region in bytes
@@ -111,7 +112,7 @@ enum ivs_handover_error {
  * ivs_handover_open() - take the state and fds of a former server, or start with new state
  * @list_fd: the list from ivs_inherited_pass(), or -1
  *
- * If there is state that cannot be resumed, logs this and starts with new state.
+ * If there is state that cannot be resumed, the function logs this and starts with new state.
  *
  * Return: 0 or -errno.
  */
@@ -168,7 +169,7 @@ void ivs_handover_store_listener(struct ivs_handover *handover, int sock_fd,
  */
 int ivs_handover_take_control(struct ivs_handover *handover, struct stat *name);
 
-/** ivs_handover_take_closer() - the pool of helper processes of a former program; -1: none */
+/** ivs_handover_take_closer() - take the former program's pool of helper processes; -1: none */
 int ivs_handover_take_closer(struct ivs_handover *handover);
 
 /** ivs_handover_note_control() - note the file of a new control socket */
@@ -189,8 +190,8 @@ IVS_MUST_USE int ivs_handover_take_client(struct ivs_handover *handover, unsigne
  *
  * The sockets are shut down. The manager drops its copies after ivs_handover_retry_store().
  *
- * Return: the object of ivs_client_of_rest(); NULL: there are none, or memory is short, and they
- * have been closed.
+ * Return: the object of ivs_client_of_rest(); NULL: there are no such fds, or they have been closed
+ * because memory is short.
  */
 struct ivs_client *ivs_handover_take_rest(struct ivs_handover *handover);
 

@@ -44,7 +44,8 @@ IVS_SYSCALLS(ivs_metrics_syscalls, OPENS_NEW, IVS_CALL_FSTAT, IVS_CALL_LSTAT, {"
 /**
  * struct ivs_metrics - the metrics file
  * @fds:        /proc/self/fd, opened before the filter is loaded; NULL: not needed
- * @counted:    the fds have been counted, and the filter, loaded since, does not allow opening @fds
+ * @counted:    the fds have been counted before; the filter may now be loaded, and does not allow
+ *              opening @fds
  * @dir_fd:     the directory of the file
  * @name:       name of the file in the directory
  * @tmp:        name of a new file until it is complete
@@ -126,9 +127,9 @@ static void put_numbers(const struct ivs_server *server, uint64_t open_fds, FILE
 		{"peers", "gauge", ivs_roster_peers(server->roster), "Clients that are connected."},
 		{"peers_blocked", "gauge", blocked_n, "Clients that do not read their messages."},
 		{"behind_messages", "gauge", behind,
-		 "Messages that have still to be sent to all clients together."},
+		 "Messages that still have to be sent to all clients together."},
 		{"behind_messages_max", "gauge", behind_max,
-		 "Messages that have still to be sent to the client furthest behind."},
+		 "Messages that still have to be sent to the client furthest behind."},
 		{"waiting", "gauge", ivs_server_is_waiting(server),
 		 "1 while the kernel refuses more file descriptors in flight."},
 		{"ids_left", "gauge", ivs_roster_unheard(server->roster),
@@ -299,7 +300,7 @@ static void log_change(struct ivs_metrics *metrics, int result)
 	metrics->failing = result;
 }
 
-/* Takes ownership of @text. */
+/* Write the file if necessary, and take ownership of @text. */
 static void update_file(struct ivs_metrics *metrics, char *text)
 {
 	int64_t now = ivs_clock_ns();

@@ -50,7 +50,9 @@ static int take_name(const json_t *value, struct ivs_request *request, struct iv
 	return 0;
 }
 
-/* Take the other members of the request. An unknown member is an error, as it may be a typo. */
+/*
+ * Take the other members of the request. An unknown member is an error, because it may be a typo.
+ */
 static int take_members(json_t *object, struct ivs_request *request, struct ivs_error *err)
 {
 	bool is_status = request->type == IVS_REQUEST_STATUS;

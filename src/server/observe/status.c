@@ -131,7 +131,7 @@ static json_t *totals_of(const struct ivs_server *server)
 			 "waits", (json_int_t)totals->waits);
 }
 
-/* Everything in the status except the clients. */
+/* Return: everything in the status except the clients. */
 static json_t *head_of(const struct ivs_server *server)
 {
 	return json_pack(
