@@ -12,7 +12,7 @@
 #include "base/fd.h"
 #include "device/private.h"
 
-#define WORKERS 2 /* that the VMM can block; its pool closes no other fds */
+#define WORKERS 2 /* the VMM can block all of them, but the pool closes only its fds */
 #define VMM 0	  /* the owner of all fds in this pool */
 
 static void serve_vmm(void *context)

@@ -89,10 +89,9 @@ struct ivs_device;
 /*
  * A device is set up in four steps: ivs_device_open() opens its socket, ivs_device_open_closer()
  * starts its helper processes, ivs_device_open_region() opens its region, and ivs_device_loop_add()
- * joins its server and creates the PCI function. With several
- * devices, complete each step for all of them before the next step. Then a socket that cannot be
- * opened is reported before any region is created, and a region that cannot be opened is reported
- * before any server announces a peer.
+ * joins its server and creates the PCI function. With several devices, complete each step for all
+ * of them before the next step. Then a socket that cannot be opened is reported before any region
+ * is created, and a region that cannot be opened is reported before any server announces a peer.
  */
 
 /** ivs_device_open() - create a device with its socket. Return: 0, IVS_DEVICE_E_SOCKET, -errno. */

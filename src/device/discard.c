@@ -12,7 +12,9 @@
 IVS_SYSCALLS(ivs_device_discard_syscalls, {"fcntl", {IVS_ARG_IS(2, F_GETPIPE_SZ)}},
 	     {"fcntl64", {IVS_ARG_IS(2, F_GETPIPE_SZ)}});
 
-/* Whether closing @fd is known not to wait, or the signal of daemon/stall.h ends the wait. */
+/*
+ * Return: whether closing @fd is known not to wait, or the signal of daemon/stall.h ends the wait.
+ */
 static bool can_close(const struct ivs_device_server *server, int fd)
 {
 	struct ivs_received received;
@@ -29,16 +31,16 @@ static bool can_close(const struct ivs_device_server *server, int fd)
 	       !strcmp(received.file_system, "devtmpfs");
 }
 
-/* User space has no addresses with the highest bits, which have a meaning (closer_helper.h). */
+/* The highest bits of an owner have a meaning (closer_helper.h); user-space addresses lack them. */
 static uint64_t owner_of(const struct ivs_device *device)
 {
 	return (uintptr_t)device;
 }
 
 /*
- * Each close(2) of a file of a FUSE file system sends a request to its process, and no signal ends
- * the wait for the answer. So such an fd stays open, and a device does not connect again to a
- * server that has sent many.
+ * Each close(2) of a file in a FUSE file system sends a request to the process that serves it, and
+ * no signal ends the wait for the answer. So such an fd stays open, and a device does not connect
+ * again to a server that has sent many.
  */
 static void discard(struct ivs_disposal *disposal, int *fd)
 {

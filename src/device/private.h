@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Shared by the files of a device. Calls go one way: loop.c -> device.c -> vmm.c -> server.c ->
- * doorbells.c, bar2.c, discard.c; status.c only reads.
+ * Declarations shared by the files of this room. Calls go one way: loop.c -> device.c -> vmm.c ->
+ * server.c -> doorbells.c, bar2.c, discard.c; status.c only reads.
  */
 #ifndef IVS_DEVICE_PRIVATE_H
 #define IVS_DEVICE_PRIVATE_H
@@ -45,7 +45,7 @@ struct ivs_device_vector {
 /**
  * struct ivs_device_server - the server of which the device is a client
  * @disposal:      closes what the server has sent
- * @mounts:        to find out what kind of file the region is
+ * @mounts:        used to find out what kind of file the region is
  * @kept_n:        number of fds from the server that stay open, because closing them could wait
  * @connection:    the current connection, or the last one, whose doorbells continue to work
  * @pending:       in the state CONNECTED, the connection that may replace @connection
@@ -108,7 +108,7 @@ struct ivs_device_bar2 {
  * struct ivs_device_totals - counters since the device was opened
  * @rung:        doorbells received
  * @lost:        doorbells rung by the guest that could not be sent to a peer
- * @turned_away: connections refused because a VMM was connected already
+ * @turned_away: connections refused because a VMM was already connected
  */
 struct ivs_device_totals {
 	uint64_t rung;
@@ -124,7 +124,8 @@ struct ivs_device_totals {
  * @closer:          the helper processes that close the VMM's fds; fds from the server go to the
  *                   pool of the program
  * @closer_timer:    set while fds of VMMs are kept, because these helper processes are blocked
- * @kept_until_ns:   when to disconnect the VMM if too many fds are kept until then; 0: few are
+ * @kept_until_ns:   when to disconnect the VMM if too many fds are still kept; 0: not too many are
+ *                   kept
  * @greet_timer:     if set, the VMM has to send a valid first message before it expires
  * @slow:            calls that VMMs make slow
  * @limit:           limits the warnings, and @info_limit the other log lines that VMMs can cause
@@ -219,7 +220,10 @@ bool ivs_device_server_receive(struct ivs_device *device);
 /** ivs_device_server_ring() - ring @vector of @peer for the guest */
 void ivs_device_server_ring(struct ivs_device *device, unsigned int peer, unsigned int vector);
 
-/** ivs_device_server_vmm_gone() - the VMM has left: connect if the server has another region */
+/**
+ * ivs_device_server_vmm_gone() - call it when the VMM has left: connect to a server with another
+ * region
+ */
 void ivs_device_server_vmm_gone(struct ivs_device *device);
 
 /** ivs_device_server_has_vectors() - whether the device is a peer and has all its own vectors */
@@ -239,13 +243,19 @@ void ivs_device_server_close(struct ivs_device *device);
 
 /* doorbells.c */
 
-/** ivs_device_doorbells_add() - watch the next own vector, and take @fd. Return: 0 or -errno. */
+/**
+ * ivs_device_doorbells_add() - take @fd as the device's next own vector, and watch it
+ *
+ * Return: 0 or -errno.
+ */
 IVS_MUST_USE int ivs_device_doorbells_add(struct ivs_device *device, int *fd);
 
-/** ivs_device_doorbells_replace() - deliver pending doorbells, and close the own vectors */
+/**
+ * ivs_device_doorbells_replace() - deliver pending doorbells, and close the device's own vectors
+ */
 void ivs_device_doorbells_replace(struct ivs_device *device);
 
-/** ivs_device_doorbells_close() - close the own vectors */
+/** ivs_device_doorbells_close() - close the device's own vectors */
 void ivs_device_doorbells_close(struct ivs_device *device);
 
 /** ivs_device_doorbells_ring() - ring for the guest. Return: whether peer and vector exist. */
@@ -253,22 +263,26 @@ bool ivs_device_doorbells_ring(struct ivs_device *device, unsigned int peer, uns
 
 /* discard.c */
 
-/* When this number of fds stay open, a device does not connect to its server any more. */
+/* Once this many fds of its server have to stay open, a device no longer connects to it. */
 #define IVS_DEVICE_KEPT_MAX 16
 
 /** ivs_device_discard_init() - set server.disposal */
 void ivs_device_discard_init(struct ivs_device *device);
 
-/* If more fds of the server could not be closed yet, a device receives nothing from it. */
+/* While more fds of its server are waiting to be closed, a device receives nothing from it. */
 #define IVS_DEVICE_WAITING_MAX 64
 
-/** ivs_device_discard_waiting_n() - number of fds of the server that could not be closed yet */
+/** ivs_device_discard_waiting_n() - number of fds of the server that are waiting to be closed */
 unsigned int ivs_device_discard_waiting_n(const struct ivs_device *device);
 
-/** ivs_device_discard_retry() - whether more than IVS_DEVICE_WAITING_MAX fds still wait */
+/**
+ * ivs_device_discard_retry() - retry passing on the fds that are waiting to be closed
+ *
+ * Return: whether more than IVS_DEVICE_WAITING_MAX fds are still waiting.
+ */
 bool ivs_device_discard_retry(const struct ivs_device *device);
 
-/** ivs_device_discard_keeps_many() - whether IVS_DEVICE_KEPT_MAX fds of the server stay open */
+/** ivs_device_discard_keeps_many() - whether at least IVS_DEVICE_KEPT_MAX fds have to stay open */
 bool ivs_device_discard_keeps_many(const struct ivs_device *device);
 
 /* bar2.c */

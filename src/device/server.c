@@ -33,7 +33,7 @@ IVS_SYSCALLS(ivs_device_server_syscalls,
 	     IVS_CALL_LSTAT, {"stat"}, {"stat64"});
 
 #define GREETING_MS 5000
-#define REGION_MS 2000 /* how long a VMM has to wait for the region; it gives up only after 5 s */
+#define REGION_MS 2000 /* how long a VMM waits for the region; VMMs give up after 5 s or more */
 #define RETRY_MS 1000
 #define RETRY_MAX_MS 300000
 #define STABLE_MS 2000
@@ -97,7 +97,7 @@ static void log_not_master(struct ivs_device *device)
 			device->name, device->server.last_id);
 }
 
-/* The pending connection becomes the current one. */
+/* Make the pending connection the current one. */
 static void join_server(struct ivs_device *device)
 {
 	struct ivs_device_server *server = &device->server;
@@ -123,7 +123,7 @@ static void join_server(struct ivs_device *device)
 	set_state(device, SERVER_JOINED);
 }
 
-/* Called before any request to the file's file system, which could delay the answer. */
+/* Called before any request to the file's file system, because that could delay the answer. */
 static int check_region(const struct ivs_device *device, int fd, struct ivs_error *err)
 {
 	struct ivs_received received;
@@ -134,7 +134,7 @@ static int check_region(const struct ivs_device *device, int fd, struct ivs_erro
 	return ivs_error_set(
 		err, IVS_DEVICE_E_LOST,
 		"the region of the server at %s is neither memory nor a file on a local "
-		"disk (file system: %s), so it can make this process wait for ever: start "
+		"disk (file system: %s), so it can make this process wait forever: start "
 		"the server with memfd: or shm:, or use --any-file-system",
 		device->opts.server, received.file_system);
 }
@@ -327,7 +327,7 @@ static void give_up(struct ivs_device *device)
 {
 	const struct ivs_error err = {
 		.text = "the server sent too many fds that this process cannot close without "
-			"waiting: restart this program when the server is good",
+			"waiting: restart this program once the server is fixed",
 	};
 
 	log_problem(device, SERVER_LOST, &err);

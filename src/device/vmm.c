@@ -14,11 +14,11 @@ IVS_SYSCALLS(ivs_device_syscalls, {"accept4"}, {"accept"}, {"close"});
 #define ACCEPT_MAX 16 /* connections per round, so that other devices are served, too */
 #define ACCEPT_RETRY_MS 50
 #define GREET_MS 5000
-/* Fds of VMMs that could not be closed yet; beyond, no VMM is served. */
+/* While more fds of VMMs than this are waiting to be closed, no VMM is served. */
 #define KEPT_MAX IVS_CLOSER_COLLECTED_MAX
 #define KEPT_RETRY_MS 1000
-#define KEPT_PAUSE_MS 10 /* in which helper processes that are just busy can catch up */
-#define KEPT_MS 1000	 /* after which they are blocked rather than busy */
+#define KEPT_PAUSE_MS 10 /* time in which helper processes that are merely busy can catch up */
+#define KEPT_MS 1000	 /* after this time they count as blocked rather than busy */
 
 void ivs_device_vmm_update_migration(struct ivs_device *device)
 {
@@ -172,7 +172,7 @@ static void forget_vmm(struct ivs_device *device)
 }
 
 /*
- * The helper processes may only be busy, so let the VMM wait. But disconnect it before it uses up
+ * The helper processes may be merely busy, so let the VMM wait. But disconnect it before it uses up
  * the fds of this process.
  */
 static void check_kept(struct ivs_device *device)
@@ -189,7 +189,7 @@ static void check_kept(struct ivs_device *device)
 	}
 	if (ivs_log_allows(&device->limit))
 		ivs_log(IVS_LOG_WARNING,
-			"%s: the VMM makes closing its fds wait, so that %u are still open; "
+			"%s: the VMM delays the closing of its fds, so that %u are still open; "
 			"disconnecting it",
 			device->name, device->closer.kept_n);
 	ivs_vfio_user_disconnect(device->session);

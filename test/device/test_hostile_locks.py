@@ -167,7 +167,7 @@ def test_vmm_that_blocks_all_helper_processes(place, way, released):
         with pytest.raises(Gone):
             while True:
                 way(client, 1000)
-        running.err.wait("the VMM makes closing its fds wait")
+        running.err.wait("the VMM delays the closing of its fds")
         with pytest.raises(Gone):
             Client(one)
         running.err.wait("refused a connection: fds of an earlier VMM cannot be closed yet")
