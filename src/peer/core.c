@@ -108,7 +108,10 @@ int ivs_peer_keep_vector(struct ivs_peer *peer, int *fd)
 	unsigned int max = peer->vectors_max ? peer->vectors_max * 2 : 4;
 	int *more;
 
-	/* Ignore vectors above 65535: no peer can ring them, and their numbers are other tags. */
+	/*
+	 * Ignore vectors above 65535: no peer can ring them, and the epoll uses their numbers as
+	 * other tags.
+	 */
 	if (peer->vectors_n > IVS_VECTOR_MAX)
 		return 0;
 	if (peer->vectors_n == peer->vectors_max) {

@@ -35,7 +35,7 @@ static struct driver_state *driver_state(const struct ivs_peer *peer)
 	return peer->state;
 }
 
-/* Is EMFILE about the fds of this process, and not about those of the device? */
+/* Return: whether EMFILE means that this process, and not the device, has too many open files. */
 static bool out_of_files(void)
 {
 	IVS_OWNED_FD fd = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -14,7 +14,7 @@
 #define RULE "60-ivshmem.rules"
 #define RULE_SOURCE "packaging/udev/" RULE
 
-/* The node @path is absent, but the driver has the device: its number is in sysfs. */
+/* Return: whether the driver has the device of the absent node @path: its number is in sysfs. */
 static bool driver_has(const char *path)
 {
 	char file[128];

@@ -20,7 +20,10 @@ static bool driver_is_loaded(const char *driver)
 	return !access(path, F_OK);
 }
 
-/* Return: whether modprobe(8) knows a module of this name. Each line begins with its path. */
+/*
+ * Return: whether modprobe(8) knows a module of this name. Each line of modules.dep begins with a
+ * module's path.
+ */
 static bool module_is_installed(const char *name)
 {
 	struct utsname kernel;
@@ -47,7 +50,7 @@ static bool module_is_installed(const char *name)
 	return found;
 }
 
-/* How to load @driver, with a semicolon at the end; "" if it is loaded. */
+/* Return: the command that loads @driver, with a semicolon at the end; "" if it is loaded. */
 static const char *load_command(const char *driver)
 {
 	if (driver_is_loaded(driver))

@@ -51,7 +51,7 @@ static int pci_ambiguous(const struct ivs_pci_device *devices, unsigned int n,
 			     ivs_pci_list(devices, n, list, sizeof(list)));
 }
 
-/* Why no device has the wanted name: for the text "no device has the name NAME; WHY". */
+/* Return: why no device has the wanted name, for the text "no device has the name NAME; WHY". */
 static const char *why_no_name(const struct ivs_pci_device *devices, unsigned int n)
 {
 	bool readable = true;
@@ -63,7 +63,7 @@ static const char *why_no_name(const struct ivs_pci_device *devices, unsigned in
 	}
 	if (!readable)
 		return "only root can read the names of devices without our driver; ";
-	return named ? "" : "QEMU's devices have no names, those of ivshmem-device --name have; ";
+	return named ? "" : "only devices of ivshmem-device --name have names, QEMU's have none; ";
 }
 
 /* Return: whether @name has the form of a PCI address, short or not. */
@@ -115,7 +115,7 @@ static int pci_absent(const char *name, struct ivs_error *err)
 	if (ivs_pci_ids(address, &vendor, &device))
 		return ivs_error_set(err, IVS_PEER_E_ABSENT,
 				     "the PCI device at %s is %04x:%04x, not an ivshmem device "
-				     "(1af4:1110); those are %s",
+				     "(1af4:1110); the ivshmem devices are %s",
 				     name, vendor, device, list);
 	return ivs_error_set(err, IVS_PEER_E_ABSENT,
 			     "there is no PCI device at %s; the ivshmem devices are %s", name,

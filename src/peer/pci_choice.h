@@ -5,7 +5,7 @@
 
 #include "peer/pci_device.h"
 
-/** ivs_pci_list() - format addresses and properties of the devices that fit. Return: @out. */
+/** ivs_pci_list() - format addresses and properties of as many devices as fit. Return: @out. */
 const char *ivs_pci_list(const struct ivs_pci_device *devices, unsigned int n, char *out,
 			 size_t out_len);
 

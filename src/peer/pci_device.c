@@ -14,7 +14,7 @@
 #include "peer/pci_identity.h"
 
 #define SYSFS_DEVICES "/sys/bus/pci/devices"
-#define UNPRIVILEGED_LEN 64 /* of configuration space; the rest only root can read */
+#define UNPRIVILEGED_LEN 64 /* of configuration space; only root can read the rest */
 
 void ivs_pci_device_path(const struct ivs_pci_device *device, const char *file, char *out,
 			 size_t out_len)
@@ -80,7 +80,7 @@ static void pci_device_read_link(const struct ivs_pci_device *device, const char
 	snprintf(out, out_len, "%s", name ? name + 1 : "");
 }
 
-/* Our driver adds the directory "ivshmem" with one entry, which is named like the device node. */
+/* Our driver adds the directory "ivshmem" with one entry, which has the device node's name. */
 static void pci_device_read_node(struct ivs_pci_device *device)
 {
 	const struct dirent *entry;

@@ -9,7 +9,7 @@
  *   region.c                                 changes of the region's file
  *   roster.c                                 joins and leaves from the roster page
  *   bar0.c pci_device.c                      access to a guest's device
- *   worker.c                                  system calls that may wait, in a thread
+ *   worker.c                                 system calls that may wait, in a thread
  *   core.c                                   functions shared by all files above
  */
 #ifndef IVS_PEER_PRIVATE_H
@@ -78,9 +78,10 @@ struct ivs_transport_ops {
  * @state:       private data of the transport
  * @why_not:     why a capability is missing, a static string; NULL if the peer has the capability.
  *               Indexed by the bit number of enum ivs_peer_cap
- * @read_only:   why the region is mapped for reading only, a static string; NULL: also for writing
+ * @read_only:   why the region is mapped for reading only, a static string; NULL: it is mapped for
+ *               writing, too
  * @id:          the peer's own id; -1: none
- * @vectors:     eventfds of the peer's own vectors; vectors are only ever added
+ * @vectors:     eventfds of the peer's own vectors, to which vectors are added, but never removed
  * @file:        the file of @memory, on the host
  * @epoll_fd:    watches the fds for which enum ivs_peer_tag has tags; -1: nothing to watch
  * @pending_fd:  an eventfd, readable while joins or leaves remain to be reported; -1 if the peer
@@ -163,14 +164,14 @@ IVS_MUST_USE int ivs_peer_map(struct ivs_peer *peer, int fd, uint64_t offset, ui
 /** ivs_peer_keep_vector() - add one of the peer's own vectors; take @fd. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_keep_vector(struct ivs_peer *peer, int *fd);
 
-/** ivs_peer_add_vector() - the same, and watch it: only while opening. Return: 0, -errno. */
+/** ivs_peer_add_vector() - keep a vector and watch it; only while opening. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_add_vector(struct ivs_peer *peer, int *fd);
 
 /**
  * ivs_peer_watch() - add @fd to the epoll, which the first call creates
  *
  * For use only while opening. Afterwards an epoll of the application may watch the peer's epoll,
- * and adding an fd can block for ever: see worker.h.
+ * and adding an fd can block forever: see worker.h.
  *
  * Return: 0, -errno.
  */

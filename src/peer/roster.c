@@ -27,8 +27,9 @@
 #define WHY_ENDED "the server that maintained the roster page in the region has exited"
 
 /*
- * A read of a file on a disk can wait for the lock of its inode, which another process holds; a
- * page fault does not take it. The kernel makes the access, so that a lost page is an error here.
+ * Reading a file on a disk can wait for the lock of its inode, which another process may hold; a
+ * page fault does not take that lock. In both cases the kernel makes the access, so that a lost
+ * page is an error instead of SIGBUS.
  */
 static bool roster_copy_bytes(const struct ivs_peer *peer, int fd, size_t at, void *out, size_t len)
 {

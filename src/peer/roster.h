@@ -39,7 +39,7 @@ struct ivs_peer_roster {
  * ivs_peer_roster_note() - set @reserved_len, without watching the page
  * @fd: the region's file; the region is mapped
  *
- * For transports that get joins and leaves from a server. Never raises SIGBUS.
+ * Used by transports that get joins and leaves from a server. Never raises SIGBUS.
  */
 void ivs_peer_roster_note(struct ivs_peer *peer, int fd);
 

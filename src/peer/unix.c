@@ -27,7 +27,7 @@
 	"the region of the server is sealed against writing: to write, start the server with "     \
 	"another region"
 
-#define DOORBELLS_DEFAULT 100000 /* if the process has no limit of fds */
+#define DOORBELLS_DEFAULT 100000 /* if the process has no limit on fds */
 
 /* How long opening waits for the worker if too many fds are to be closed. */
 #define BACKLOG_MS 1000
@@ -35,7 +35,7 @@
 /* How long a failed opening waits for the worker, so that usually no fd is left when it returns. */
 #define FAILED_MS 100
 
-/* How long other calls wait for the worker: 90 ms, and a tenth of the time that has passed. */
+/* How long other calls wait for the worker: 90 ms, plus a tenth of the time that has passed. */
 #define PATIENCE_MS 90
 
 /**
@@ -49,7 +49,7 @@
  * @paused:        nothing is received before @worker has done @resume
  * @any_file_system: as in struct ivs_peer_options
  * @timeout_ms:    as in struct ivs_peer_options
- * @deadline_ns:   of ivs_peer_open(); IVS_CLOCK_NEVER when the peer is open
+ * @deadline_ns:   deadline of ivs_peer_open(); IVS_CLOCK_NEVER once the peer is open
  */
 struct unix_state {
 	struct ivs_connection connection;
@@ -96,7 +96,7 @@ static int unix_result(int result)
 	}
 }
 
-/* Called before any request to the file's file system, which could delay the answer. */
+/* Called before any request to the file's file system, because that could delay the answer. */
 static int unix_check_region(const struct ivs_peer *peer, int fd, struct ivs_error *err)
 {
 	struct ivs_received_mounts mounts;
@@ -110,7 +110,7 @@ static int unix_check_region(const struct ivs_peer *peer, int fd, struct ivs_err
 	return ivs_error_set(
 		err, IVS_CONNECTION_E_PROTOCOL,
 		"the region of the server at %s is neither memory nor a file on a local "
-		"disk (file system: %s), so it can make this process wait for ever: start "
+		"disk (file system: %s), so it can make this process wait forever: start "
 		"the server with memfd: or shm:, or set any_file_system (ivshmem-client "
 		"--any-file-system)",
 		unix_state(peer)->connection.addr.sun_path, received.file_system);
@@ -202,7 +202,7 @@ static int64_t unix_patience(const struct unix_state *state, int64_t now_ns)
 /*
  * Wait until the worker has done all jobs. After a wait that was too short, do not wait again
  * before the worker has done them. One call of the application can get here many times. So the sum
- * of all waits in a period is limited: to PATIENCE_MS and a tenth of the period.
+ * of all waits in a period is limited to PATIENCE_MS plus a tenth of the period.
  */
 static void unix_settle(struct unix_state *state)
 {
@@ -290,7 +290,7 @@ static int unix_take_event(struct ivs_peer *peer, struct ivs_connection_event *e
 	return result;
 }
 
-/* Return: 0; IVS_CONNECTION_E_PROTOCOL: the server makes closing wait. */
+/* Return: 0; IVS_CONNECTION_E_PROTOCOL: too many fds of the server cannot be closed. */
 static int unix_make_room(const struct ivs_peer *peer, struct ivs_error *err)
 {
 	const struct unix_state *state = unix_state(peer);
@@ -328,8 +328,8 @@ static int unix_greet(struct ivs_peer *peer, const char *path, const struct ivs_
 }
 
 /*
- * Remove the socket from the epoll first. Closing it does not do so while another process, such as
- * a child, has the socket, too: the epoll would report its end for ever.
+ * Remove the socket from the epoll first. Closing the socket does not remove it while another
+ * process, such as a child, has it, too; the epoll would then report the end of input forever.
  */
 static void unix_lose_server(struct ivs_peer *peer)
 {

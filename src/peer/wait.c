@@ -35,7 +35,7 @@ void ivs_peer_stop(struct ivs_peer *peer)
 {
 	__atomic_store_n(&peer->stopped, true, __ATOMIC_RELEASE);
 	if (peer->stop_fd >= 0)
-		eventfd_write(peer->stop_fd, 1); /* can fail only if @stop_fd is readable already */
+		eventfd_write(peer->stop_fd, 1); /* can fail only if @stop_fd is already readable */
 }
 
 static bool peer_is_stopped(const struct ivs_peer *peer)
@@ -49,7 +49,7 @@ static int peer_check_stop(const struct ivs_peer *peer)
 	return peer_is_stopped(peer) ? IVS_PEER_E_STOPPED : ivs_eventfd_take(peer->stop_fd);
 }
 
-/* The driver rings all vectors when the device is removed: report that, not a doorbell. */
+/* The driver rings all vectors when the device is removed: report the removal, not a doorbell. */
 static int peer_taken(const struct ivs_peer *peer)
 {
 	return ivs_peer_is_gone(peer) ? IVS_PEER_E_DEVICE_GONE : 0;

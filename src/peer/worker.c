@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Theory of operation. The peer and the thread have a reference each. The thread is detached and
- * exists only while there is something to do, so that a program whose server is well-behaved has
- * no thread between two calls. The thread does the jobs in their order. So an fd is watched before
- * it is closed, and its number cannot be that of another file. After fork(2) the child has no
+ * exists only while there is something to do, so that a program whose server is well-behaved has no
+ * thread between two calls. The thread does the jobs in their order. So an fd is watched before it
+ * is closed, while its number still belongs to the same file. After fork(2) the child has no
  * thread, and the lock may have been held. So the child makes a new lock, and does the jobs that
- * were not begun before fork(2). These close the child's copies of the fds.
+ * were not begun before fork(2). Those jobs close the child's copies of the fds.
  */
 #include "peer/worker.h"
 
@@ -141,7 +141,10 @@ static void *worker_run(void *argument)
 	return NULL;
 }
 
-/* The application's signals are not for this thread. Called with the lock held. */
+/*
+ * The thread must not handle the application's signals, so start it with all signals blocked.
+ * Called with the lock held.
+ */
 static bool worker_start(struct ivs_worker *worker)
 {
 	pthread_attr_t attr;
@@ -184,7 +187,7 @@ static bool worker_make_room(struct ivs_worker *worker)
 	return true;
 }
 
-/* Have the thread do a job. If it cannot be started, or without memory, do the job here. */
+/* Have the thread do a job. If it cannot be started, or memory is short, do the job here. */
 static void worker_add(struct ivs_worker *worker, const struct worker_job *job)
 {
 	worker_lock(worker);

@@ -2,16 +2,16 @@
 /*
  * A thread for system calls that other processes can delay:
  *
- * - close(2) of an fd that a server has sent waits for as long as the process that sent it wants:
- *   for a socket that lingers, a file of a FUSE file system, or an eventfd that is watched by an
- *   epoll whose mutex is held;
- * - the last close(2) or munmap(2) of a region frees its memory, which takes a second or more if
- *   there are 8 GiB;
+ * - close(2) of an fd that a server has sent waits for as long as the process that sent it wants,
+ *   if the fd is a socket that lingers, a file in a FUSE file system, or an eventfd that is watched
+ *   by an epoll whose mutex is held;
+ * - the last close(2) or munmap(2) of a region frees its memory, which takes 1 s or more for
+ *   8 GiB;
  * - epoll_ctl(2) waits for a mutex when it adds an fd to an epoll that another epoll watches. An
  *   epoll of the application may watch that of a peer. The kernel has only one such mutex, and any
  *   process can hold it. (Changing or removing an fd does not take the mutex.)
  *
- * Of these waits, a signal ends only that for a socket.
+ * A signal ends only one of these waits: that for a socket.
  */
 #ifndef IVS_PEER_WORKER_H
 #define IVS_PEER_WORKER_H
@@ -30,7 +30,7 @@ struct ivs_worker *ivs_worker_new(void);
 /**
  * ivs_worker_disposal() - the disposal that hands fds over to the thread
  *
- * The first job starts the thread, which ends when it has done all. If the thread cannot be
+ * The first job starts the thread, which ends when it has done all jobs. If the thread cannot be
  * started, the calling thread does the job.
  */
 struct ivs_disposal *ivs_worker_disposal(struct ivs_worker *worker);
@@ -38,7 +38,7 @@ struct ivs_disposal *ivs_worker_disposal(struct ivs_worker *worker);
 /** ivs_worker_unmap() - have the thread unmap memory */
 void ivs_worker_unmap(struct ivs_worker *worker, void *memory, size_t len);
 
-/** ivs_worker_watch() - have the thread add @fd to @epoll_fd; both stay open until it has */
+/** ivs_worker_watch() - have the thread add @fd to @epoll_fd; both must stay open until then */
 void ivs_worker_watch(struct ivs_worker *worker, int epoll_fd, int fd, uint32_t tag);
 
 /**
@@ -52,7 +52,7 @@ IVS_MUST_USE uint64_t ivs_worker_rewatch(struct ivs_worker *worker, int epoll_fd
 /** ivs_worker_has_done() - whether this job and all earlier ones are done */
 bool ivs_worker_has_done(struct ivs_worker *worker, uint64_t job);
 
-/** ivs_worker_error() - whether a job has failed. Return: 0, -errno of the first that has. */
+/** ivs_worker_error() - whether a job has failed. Return: 0, -errno of the first failed job. */
 IVS_MUST_USE int ivs_worker_error(struct ivs_worker *worker);
 
 /** ivs_worker_backlog() - number of jobs that are not done yet */
@@ -61,7 +61,7 @@ uint64_t ivs_worker_backlog(struct ivs_worker *worker);
 /** ivs_worker_wait() - wait until all jobs are done. Return: false: @deadline_ns has passed. */
 bool ivs_worker_wait(struct ivs_worker *worker, int64_t deadline_ns);
 
-/** ivs_worker_free() - if jobs are not done yet, the thread goes on; NULL is ignored */
+/** ivs_worker_free() - drop the reference; the thread still does all jobs. NULL is ignored */
 void ivs_worker_free(struct ivs_worker *worker);
 
 #endif

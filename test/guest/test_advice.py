@@ -90,14 +90,14 @@ def choose(guest):
     both = [f"pci:{guest.plain} (1M, plain)", f"pci:{guest.doorbell} (4M, doorbell)"]
     listed = ", ".join(sorted(both, key=lambda text: text.split()[0]))
     for name in "x", "":  # no device has an empty name, either
-        assert (f"no device has the name \"{name}\"; QEMU's devices have no names, those of "
-                f"ivshmem-device --name have; the devices are {listed}") \
+        assert (f"no device has the name \"{name}\"; only devices of ivshmem-device --name "
+                f"have names, QEMU's have none; the devices are {listed}") \
             in guest.refused(f"pci:name={name}")
     assert ("only root can read the names of devices without our driver; the devices are "
             + listed) in guest.refused("pci:name=x", "user")
     for address in "0000:00:1f.0", "00:1f.0":
         assert (f"the PCI device at {address} is 8086:2918, not an ivshmem device (1af4:1110); "
-                f"those are {listed}") in guest.refused(f"pci:{address}")
+                f"the ivshmem devices are {listed}") in guest.refused(f"pci:{address}")
     assert f"there is no PCI device at 00:1e.7; the ivshmem devices are {listed}" \
         in guest.refused("pci:00:1e.7")
     for address in "x", "0000:00:1f", "00:1f.0x", "/etc":
