@@ -126,7 +126,7 @@ static int pidfile_open_error(const char *path, int errnum, struct ivs_error *er
 	}
 }
 
-/* Lock the file of @fd through a read-only fd of its own. Return: as ivs_pidfile_open(). */
+/* Lock the file of @fd through a separate, read-only fd. Return: as ivs_pidfile_open(). */
 static int lock_for_good(int fd, const char *path, int *lock_fd, int *same, struct ivs_error *err)
 {
 	int result;
@@ -134,7 +134,7 @@ static int lock_for_good(int fd, const char *path, int *lock_fd, int *same, stru
 	*same = 0;
 	*lock_fd = open(path, O_RDONLY | OPEN_FLAGS);
 	if (*lock_fd < 0 && (errno == ENOENT || errno == ELOOP))
-		return 0; /* removed or replaced since */
+		return 0; /* it has been removed or replaced meanwhile */
 	if (*lock_fd < 0)
 		return ivs_error_errno(err, errno, "cannot open the pidfile %s", path);
 	result = lock_pidfile(*lock_fd, path, err);

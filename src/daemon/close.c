@@ -48,7 +48,7 @@ static void close_in_a_hurry(int *fd)
 	ivs_stall_hurry(false);
 }
 
-/* Return: 0; why some fds stay open: IVS_CLOSER_E_BLOCKED, _LATER. */
+/* Return: 0; IVS_CLOSER_E_BLOCKED, _LATER: why some fds stay open. */
 static int release(int *fds, unsigned int fds_n)
 {
 	int result = ivs_closer_take(fds, fds_n);
@@ -128,7 +128,7 @@ ssize_t ivs_socket_take(int sock, void *bytes, size_t len)
 	return -1;
 }
 
-/* Whether the kernel rejects fds that are sent to @sock. Then @sock has no unread fds. */
+/* Return: whether the kernel rejects fds that are sent to @sock, which then has no unread fds. */
 static bool refuses_fds(int sock)
 {
 	int value = 1;

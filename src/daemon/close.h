@@ -12,7 +12,7 @@
 
 extern const struct ivs_syscall ivs_close_syscalls[];
 
-/* Whether a socket receives fds. A connection inherits the value from its listening socket. */
+/* Option: whether a socket receives fds. A connection inherits it from its listening socket. */
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83 /* Linux 6.16 */
 #endif
@@ -21,24 +21,22 @@ extern const struct ivs_syscall ivs_close_syscalls[];
  * close(2) of a socket with SO_LINGER and unsent data blocks for as long as its owner chose. So
  * does closing a socket that holds such a socket, as an unread fd or as a connection not yet
  * accepted. A file on FUSE, and any file that an epoll watches (closer.h), can make close(2) block
- * for ever. So these functions pass the fds to helper processes, if ivs_closer_open() has started
+ * forever. So these functions pass the fds to helper processes, if ivs_closer_open() has started
  * them. Otherwise the calling thread closes the fds. ivs_stall_open(), which must have been called,
  * then ends each wait that a signal can end.
  */
 
 /**
- * ivs_fds_release() - close fds that untrusted processes have, too; those that are negative are
- * skipped
+ * ivs_fds_release() - close fds that untrusted processes have, too; skip negative ones
  * @fds: set to -1
  *
- * Return: false: some fds stay open and in @fds, because all helper processes are blocked or memory
- * is short. Retry later.
+ * Return: false: some fds stay open, and remain in @fds, because all helper processes are blocked
+ * or memory is short. Retry later.
  */
 bool ivs_fds_release(int *fds, unsigned int fds_n);
 
 /**
- * ivs_fds_discard() - close fds that untrusted processes have, too; those that are negative are
- * skipped
+ * ivs_fds_discard() - close fds that untrusted processes have, too; skip negative ones
  * @fds: set to -1; an fd that the helper processes do not take now stays open until they take it
  */
 void ivs_fds_discard(int *fds, unsigned int fds_n);
@@ -69,7 +67,7 @@ int ivs_fd_discard(int *fd);
  * A plain recv(2) would make the kernel close these fds, which may block.
  *
  * Return: the number of bytes; 0: end of input; -1 with errno. EPROTO: a socket was received.
- * EBUSY: an fd was received that stays open. See ivs_fd_discard().
+ * EBUSY: a received fd stays open. See ivs_fd_discard().
  */
 ssize_t ivs_socket_take(int sock, void *bytes, size_t len);
 

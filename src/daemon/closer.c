@@ -18,17 +18,17 @@
 #include "base/fdpass.h"
 #include "daemon/closer_helper.h"
 
-/* To pass fds to the pool. */
+/* System calls to pass fds to the pool. */
 IVS_SYSCALLS(ivs_closer_syscalls, {"sendmsg"}, {"recv"}, {"recvfrom"}, {"poll"}, {"ppoll"},
 	     {"ppoll_time64"}, {"close"},
 	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_SNDBUF)}});
 
 #define WAIT_STEP_MS 10
 #define KEPT_ROOM_MIN 16
-#define QUEUE_DIVISOR 16 /* the queue may have this fraction of the fds that may be in flight */
+#define QUEUE_DIVISOR 16 /* the queue may hold this fraction of the fds that may be in flight */
 #define MESSAGE_DIVISOR 2048
 #define MESSAGE_MIN 8
-#define MESSAGE_BYTES 768 /* memory for which the kernel accounts a small message */
+#define MESSAGE_BYTES 768 /* memory that the kernel charges for a small message */
 #define FDS_MAX (IVS_FDPASS_MAX * MESSAGE_DIVISOR) /* for a queue of 128 messages */
 /* While an owner blocks helper processes, the holder reports it every IVS_CLOSER_HOLD_MS. */
 #define BLOCKING_MS (2 * IVS_CLOSER_HOLD_MS)
@@ -92,7 +92,7 @@ static void bound_queue(void)
 	pool->message_max = (unsigned int)(fds_n / MESSAGE_DIVISOR);
 	if (pool->message_max < MESSAGE_MIN)
 		pool->message_max = MESSAGE_MIN;
-	/* The kernel doubles the size, and has a minimum of some 6 messages. */
+	/* The kernel doubles the size, and has a minimum of about 6 messages. */
 	size = (int)(fds_n / QUEUE_DIVISOR / pool->message_max * MESSAGE_BYTES / 2);
 	(void)setsockopt(pool->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 }
@@ -146,7 +146,7 @@ static void receive_blocking(void)
 	} while (n == sizeof(owners));
 }
 
-/* Whether the program should keep fds of the owner instead of passing them on. */
+/* Return: whether the program should keep fds of the owner instead of passing them on. */
 static bool is_blocking(uint64_t owner)
 {
 	if (owner & IVS_CLOSER_ALWAYS || pool->insists)
@@ -174,7 +174,7 @@ bool ivs_closer_wait(void)
 	pool->insists = true;
 	if (!until_ns)
 		until_ns = ivs_clock_deadline(IVS_CLOSER_WAIT_MS);
-	/* Not for POLLOUT: the kernel may also refuse because too many fds are in flight. */
+	/* Do not wait for POLLOUT: the kernel also refuses if too many fds are in flight. */
 	(void)poll(NULL, 0, WAIT_STEP_MS);
 	return pool->fd >= 0 && ivs_clock_ns() < until_ns;
 }
@@ -259,7 +259,7 @@ unsigned int ivs_closer_kept_of(uint64_t owner)
 	return n;
 }
 
-/* Fds of an owner that follow each other share a message. */
+/* Consecutive fds of one owner share a message. */
 int ivs_closer_take_kept(void)
 {
 	unsigned int left_n = 0;
@@ -344,8 +344,8 @@ struct ivs_closer *ivs_closer_use(struct ivs_closer *other)
 
 /*
  * An fd that is still open when the process exits would be closed then, and could block the exit.
- * Fds can wait in the socket while the helper processes are blocked. If it is full, enlarge its
- * buffer.
+ * Fds can wait in the socket while the helper processes are blocked. If the socket is full, enlarge
+ * its buffer.
  */
 void ivs_closer_close(void)
 {

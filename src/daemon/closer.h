@@ -14,9 +14,9 @@
  * place, until @workers_max of them are blocked.
  *
  * Each fd has an owner, the party that can make its close(2) block. An owner blocks at most
- * IVS_CLOSER_BLOCKED_MAX helper processes. While it does, the pool does not close other fds of this
- * owner that it holds, and takes no more of them. So one owner does not affect the fds of another.
- * Only a pool that holds as many fds as it can lets one owner block more.
+ * IVS_CLOSER_BLOCKED_MAX helper processes. While it blocks that many, the pool does not close the
+ * other fds of this owner that it holds, and takes no more of them. So one owner does not affect
+ * the fds of another. Only a pool that is full lets one owner block more.
  *
  * A process has one pool, or several. All functions but ivs_closer_use() apply to the pool in use.
  * Not thread-safe.
@@ -40,11 +40,11 @@ extern const struct ivs_syscall ivs_closer_syscalls[]; /* of the program */
 /**
  * struct ivs_closer - a pool
  * @workers_max: at most IVS_CLOSER_WORKERS_MAX
- * @fd:          to pass fds to them; -1: not open
- * @owner:       of the fds that are passed next
+ * @fd:          the socket over which fds are passed to the pool; -1: not open
+ * @owner:       owner of the fds that are passed next
  * @collects:    fds are being collected for one message
- * @message_max: fds in a message
- * @insists:     at the end of the program: pass on the fds of all owners
+ * @message_max: maximum number of fds in a message
+ * @insists:     the program is ending: pass on the fds of all owners
  * @kept:        fds that are being collected, or that the helper processes have not taken
  * @blocking:    owners that block as many workers as they may, until @until_ns
  */
@@ -97,7 +97,9 @@ void ivs_closer_set_owner(uint64_t owner);
 IVS_MUST_USE int ivs_closer_open(int (*confine)(const void *context), const void *context,
 				 struct ivs_error *err);
 
-/** ivs_closer_adopt() - use the pool of a program that ran in this process before; @fd: its fd */
+/**
+ * ivs_closer_adopt() - use the pool of a program that ran in this process before; @fd: its socket
+ */
 void ivs_closer_adopt(int fd);
 
 /** ivs_closer_fd() - the socket of the pool, for ivs_closer_adopt(); -1: there is no pool */
@@ -113,8 +115,8 @@ enum ivs_closer_error {
 };
 
 /**
- * ivs_closer_take() - have fds closed; those that are negative are skipped
- * @fds: those that were taken are set to -1
+ * ivs_closer_take() - have fds closed; negative ones are skipped
+ * @fds: fds that were taken are set to -1
  *
  * Return: 0, IVS_CLOSER_E_*.
  */
@@ -123,7 +125,7 @@ IVS_MUST_USE int ivs_closer_take(int *fds, unsigned int fds_n);
 /** ivs_closer_accepts() - whether the pool takes fds of @owner now */
 bool ivs_closer_accepts(uint64_t owner);
 
-/** ivs_closer_keep() - keep an fd that the pool has not taken until it does; set @fd to -1 */
+/** ivs_closer_keep() - keep an fd until the pool takes it; set @fd to -1 */
 void ivs_closer_keep(int *fd);
 
 /**

@@ -45,7 +45,7 @@ IVS_SYSCALLS(ivs_closer_helper_syscalls, {"recvmsg"}, {"recvfrom"}, {"recv"}, {"
 
 /*
  * Fixed fds, below all others. A worker keeps only these. While the holder does not use one of
- * them, it is a copy of POOL_FD, so that no received fd gets its number.
+ * them, its number is a copy of POOL_FD, so that no received fd gets that number.
  */
 #define POOL_FD 0
 #define WORKER_FD 1 /* the worker's end of its socket */
@@ -56,7 +56,7 @@ IVS_SYSCALLS(ivs_closer_helper_syscalls, {"recvmsg"}, {"recvfrom"}, {"recv"}, {"
 /**
  * struct worker - a process that closes the fds of one owner, and ends
  * @sock:     the holder's end of its socket; -1: it has ended
- * @owner:    of the fds
+ * @owner:    owner of the fds
  * @since_ns: when it was started
  */
 struct worker {
@@ -68,9 +68,9 @@ struct worker {
 /**
  * struct holder - the process that receives fds and holds them for a while
  * @held:        the fds, a ring in the order in which they were received
- * @held_max:    how many it may hold before it receives the next message
- * @share_max:   how many of one owner it may hold before it says so
- * @batch_max:   how many a worker closes
+ * @held_max:    maximum number of fds held when the next message is received
+ * @share_max:   number of fds of one owner above which the holder reports the owner
+ * @batch_max:   maximum number of fds that a worker closes
  * @again_ns:    when to try to start a worker again
  * @ended:       no process can send any more
  */
@@ -96,9 +96,10 @@ struct holder {
 };
 
 /*
- * Not _exit(): that of a sanitizer retries for ever when the system call fails, as all do when the
- * seccomp_unotify(2) supervisor of this process has ended. A sanitizer also makes system calls
- * before each call of a function that does not return, so this must not be such a call.
+ * Do not call _exit(): a sanitizer's version retries forever if the system call fails, as all
+ * system calls do once the seccomp_unotify(2) supervisor of this process has ended. A sanitizer
+ * also makes system calls before each call of a function that is declared noreturn, so this
+ * function is not.
  */
 static inline __attribute__((always_inline)) void end(void)
 {
@@ -106,7 +107,9 @@ static inline __attribute__((always_inline)) void end(void)
 	__builtin_trap();
 }
 
-/* poll(2). An error that remains must not keep this process busy for ever, so it ends. */
+/*
+ * Call poll(2). After an error that will not go away, end: retrying would keep this process busy.
+ */
 static int wait_for(struct pollfd *polled, unsigned int n, int ms)
 {
 	int result = poll(polled, n, ms);
@@ -131,10 +134,10 @@ static bool await_byte(int sock)
 
 /*
  * A worker shares the table of fds with the holder until its close_range(2), which copies only the
- * lowest fds to a table of the worker's own. So at no time has the worker a copy of an fd that it
- * is not to close, and it cannot become the last process that has such an fd. (The holder could
- * pass the fds in a message instead, but the kernel refuses that when too many other fds of the
- * user are in flight.)
+ * lowest fds to a table of the worker's own. So the worker never has a copy of an fd that it is not
+ * to close, and cannot become the last process that has such an fd. (The holder could pass the fds
+ * in a message instead, but the kernel refuses that when too many other fds of the user are in
+ * flight.)
  */
 static void work(unsigned int fds_n)
 {
@@ -144,7 +147,7 @@ static void work(unsigned int fds_n)
 		end();
 	/*
 	 * The holder must not be the last to close an fd. So wait until it has closed its copies:
-	 * it then sends a byte. If it ends, the socket hangs up.
+	 * it then sends a byte. If the holder ends, the socket hangs up.
 	 */
 	(void)await_byte(WORKER_FD);
 	for (unsigned int i = 0; i < fds_n; i++)
@@ -271,8 +274,8 @@ static struct held_fd *at(struct holder *holder, size_t index)
 }
 
 /*
- * How many fds of the owner are held. If there are more owners than counters, some owners share the
- * last counter. Their numbers are then not exact.
+ * Return: the count of the owner's held fds. If there are more owners than counters, some owners
+ * share the last counter. Their numbers are then not exact.
  */
 static size_t *count_of(struct holder *holder, uint64_t owner)
 {
@@ -310,7 +313,7 @@ static bool is_any_blocked(const struct holder *holder)
 	return false;
 }
 
-/* For how long to hold fds. */
+/* Return: for how long to hold fds. */
 static int64_t hold_ns(const struct holder *holder)
 {
 	int64_t ms = IVS_CLOSER_HOLD_MS;
@@ -322,7 +325,7 @@ static int64_t hold_ns(const struct holder *holder)
 	return ms * (IVS_NS_PER_S / 1000);
 }
 
-/* When the first fds have to be closed. */
+/* Return: when the first fds have to be closed. */
 static int64_t first_due_ns(struct holder *holder)
 {
 	int64_t due_ns = at(holder, 0)->since_ns + hold_ns(holder);
@@ -336,7 +339,7 @@ static void report(uint64_t owner)
 	(void)!send(POOL_FD, &owner, sizeof(owner), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* One message: an owner and its fds. Return: whether another may be waiting. */
+/* Receive a message: an owner and its fds. Return: whether another may be waiting. */
 static bool receive(struct holder *holder)
 {
 	struct ivs_fdpass_fds fds = {.max = IVS_FDPASS_MAX};

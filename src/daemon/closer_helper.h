@@ -16,8 +16,8 @@
 extern const struct ivs_syscall ivs_closer_helper_syscalls[];
 
 #define IVS_CLOSER_HOLD_MS 5000
-#define IVS_CLOSER_HOLD_MIN_MS 1000  /* if the holder holds many */
-#define IVS_CLOSER_HOLD_SHORT_MS 100 /* if it holds very many and no worker is blocked */
+#define IVS_CLOSER_HOLD_MIN_MS 1000  /* if the holder holds many fds */
+#define IVS_CLOSER_HOLD_SHORT_MS 100 /* if it holds very many, and no worker is blocked */
 #define IVS_CLOSER_BLOCKED_MAX 2     /* workers that the fds of one owner can block */
 #define IVS_CLOSER_WORKERS_MAX 64    /* so 32 owners together can block all */
 
@@ -25,7 +25,7 @@ extern const struct ivs_syscall ivs_closer_helper_syscalls[];
 #define IVS_CLOSER_ALWAYS (UINT64_C(1) << 63)
 #define IVS_CLOSER_ANYBODY (IVS_CLOSER_ALWAYS | UINT32_MAX) /* the owner is unknown, or trusted */
 
-/* Combined with an owner that the holder reports: it has more than its share of the held fds. */
+/* Combined with an owner that the holder reports: the owner has more than its share of held fds. */
 #define IVS_CLOSER_BRIEF (UINT64_C(1) << 62)
 
 /**

@@ -15,7 +15,7 @@
 
 #define IVS_CONTROL_CONNECTIONS_MAX 8			   /* beyond that, the idlest is closed */
 #define IVS_CONTROL_FDS (1u + IVS_CONTROL_CONNECTIONS_MAX) /* number of fds that are always open */
-#define IVS_CONTROL_LINE_MAX 4096			   /* of a line, without its newline */
+#define IVS_CONTROL_LINE_MAX 4096			   /* length of a line, without newline */
 
 extern const struct ivs_syscall ivs_control_syscalls[];
 

@@ -6,7 +6,7 @@
 #include <jansson.h>
 #include <stdint.h>
 
-/** ivs_json_text() - a path, or the text of a struct ivs_error; NULL becomes null */
+/** ivs_json_text() - a path, or the text of a struct ivs_error; for NULL, null */
 json_t *ivs_json_text(const char *text);
 
 /** ivs_json_time() - a time in ms since 1970, as ivs_clock_wall_text() writes it */

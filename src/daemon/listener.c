@@ -158,7 +158,7 @@ static int bind_or_replace(int fd, const struct sockaddr_un *addr, mode_t mode,
 
 /*
  * Open the socket file without following a link, so that it cannot be exchanged for another file
- * afterwards. If it has been exchanged already, it may be another socket, but no other kind of
+ * afterwards. If it has already been exchanged, it may be another socket, but no other kind of
  * file, and no file that has a second name.
  */
 static int open_socket_file(const char *path, int *file_fd, struct stat *st, struct ivs_error *err)
@@ -174,7 +174,7 @@ static int open_socket_file(const char *path, int *file_fd, struct stat *st, str
 			     path);
 }
 
-/* A default ACL of the directory can have taken bits from the mode. */
+/* A default ACL of the directory may have removed bits from the mode. */
 static int restore_mode(int file_fd, const struct stat *st, mode_t mode)
 {
 	char name[40];

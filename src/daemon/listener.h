@@ -72,7 +72,7 @@ IVS_MUST_USE int ivs_listener_adopt(struct ivs_listener *listener, int *fd,
  * ivs_listener_refuse_fds() - have the kernel refuse fds on new connections, if it can
  * (SO_PASSRIGHTS, Linux 6.16)
  *
- * For servers that never accept fds, because closing an unwanted fd may block.
+ * Servers that never accept fds call this, because closing an unwanted fd may block.
  */
 void ivs_listener_refuse_fds(const struct ivs_listener *listener);
 

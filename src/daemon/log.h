@@ -45,7 +45,7 @@ struct ivs_log_limit {
 };
 
 /**
- * ivs_log_allows() - whether another line may be logged: at most 20 in 10 s, or @max
+ * ivs_log_allows() - whether another line may be logged: at most @max in 10 s (20 if @max is 0)
  *
  * If lines were suppressed, their number is logged before the next line that is allowed.
  */

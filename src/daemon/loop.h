@@ -5,7 +5,7 @@
  * Theory of operation. A round waits for events, then runs, in this order:
  *
  *   1. the handlers of the sources that have events
- *   2. the handlers of the timers that have expired, by deadline
+ *   2. the handlers of the timers that have expired, in the order of their deadlines
  *   3. all steps, in the order in which they were added
  *
  * Sources, timers and steps are embedded in the objects of their owners, so that nothing is

@@ -49,7 +49,7 @@ IVS_SYSCALLS(ivs_libc_syscalls,
  *   open() to write or create  region and pidfile are passed as fds, not opened again
  *   bind(), listen()           the listening socket is passed as an fd, too
  *   chdir(), chroot()          the root directory does not change again
- *   fchown(), fchmod()         owner and mode are set already
+ *   fchown(), fchmod()         owner and mode are already set
  *   connect()                  used only to ask nscd(8) for users; the filter makes socket() fail
  *                              before that, so the C library reads the files in /etc instead
  */

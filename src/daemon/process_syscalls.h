@@ -8,7 +8,7 @@
 /* System calls of the C library itself: for memory, time and exit. */
 extern const struct ivs_syscall ivs_libc_syscalls[];
 
-/* For starting this program with fork(2) and execve(2) while a filter is already loaded. */
+/* System calls for starting this program with fork(2) and execve(2) under a filter. */
 extern const struct ivs_syscall ivs_start_syscalls[];
 
 #endif

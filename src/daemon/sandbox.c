@@ -45,8 +45,8 @@ static bool is_covered(const struct joined *joined, const struct ivs_syscall *ca
 }
 
 /*
- * Called first for unconditional entries, then for the others, because an unconditional entry makes
- * all others for the same system call redundant.
+ * Call this first for unconditional entries, then for the others, because an unconditional entry
+ * makes all others for the same system call redundant.
  */
 static void join_list(struct joined *joined, const struct ivs_syscall *list, bool unconditional)
 {
@@ -216,7 +216,7 @@ static int load_filter(const struct joined *joined, struct ivs_error *err)
 }
 #endif
 
-/* @same: set if exactly this filter is in force already. Return: 0, IVS_SANDBOX_E_MORE, -errno. */
+/* @same: set if exactly this filter is already in force. Return: 0, IVS_SANDBOX_E_MORE, -errno. */
 static int compare_filter(const struct joined *joined, const char *in_force, bool *same,
 			  struct ivs_error *err)
 {

@@ -35,7 +35,7 @@ enum ivs_sandbox_error {
  *            for each file that the confined program cannot remove
  * @in_force: NULL, unless a confined program executed this one. Then it is the filter of that
  *            program, as ivs_sandbox_list() describes it, or "" if that program had none. Root and
- *            user have been changed already, and an identical filter is not loaded again, because
+ *            user have already been changed, and an identical filter is not loaded again, because
  *            the kernel limits the total length of filters
  */
 struct ivs_sandbox_options {
@@ -73,7 +73,7 @@ IVS_MUST_USE int ivs_sandbox_list(const struct ivs_syscall *const *always,
 /**
  * ivs_sandbox_suffices() - check that the filter @in_force allows all that @needed lists
  *
- * Both are texts of ivs_sandbox_list().
+ * Both are texts that ivs_sandbox_list() has made.
  *
  * Return: 0; IVS_SANDBOX_E_MORE, and @err names the first line that is not allowed.
  */

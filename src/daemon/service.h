@@ -82,7 +82,7 @@ IVS_MUST_USE int ivs_service_forget(const struct ivs_service *service,
 /**
  * ivs_service_barrier() - ask the service manager to report when it has processed all messages that
  * have been sent so far
- * @fd: set to an fd that then hangs up (EPOLLHUP), also if the service manager exits
+ * @fd: set to an fd that hangs up (EPOLLHUP) then, or when the service manager exits
  *
  * Return: 0, IVS_SERVICE_E_LATER, -errno.
  */

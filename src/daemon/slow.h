@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * System calls that untrusted processes make slow. A read or write of an eventfd, and each message
- * on a socket, calls every epoll that watches the file or the other end of the connection. That
- * takes about 0.3 us for each; the kernel lets a user have millions (fs.epoll.max_user_watches),
- * and no signal ends the call. So all that a program can do is to make no more such calls.
+ * on a socket, makes the kernel call every epoll that watches the file or the other end of the
+ * connection. That takes about 0.3 us for each epoll; a user can have millions of them
+ * (fs.epoll.max_user_watches), and no signal ends the call. So all that a program can do is to make
+ * no more such calls.
  *
- * Theory of operation. ivs_slow_check() looks how long the calls since ivs_slow_begin() have taken.
- * Less than 2 ms is normal: that costs no system call. Otherwise the processor time of calls is
- * measured for the next 10 s, because the time in which other processes ran does not count, nor a
- * jump of the clock. What is measured adds to a debt, of which a quarter of the elapsed time is
- * forgiven. A debt of 100 ms is too much.
+ * Theory of operation. ivs_slow_check() checks how long the calls since ivs_slow_begin() have
+ * taken. Less than 2 ms is normal: that costs no system call. Otherwise the processor time of calls
+ * is measured for the next 10 s, so that neither the time in which other processes ran nor a jump
+ * of the clock counts. The measured time adds to a debt, from which a quarter of the elapsed time
+ * is subtracted. A debt of 100 ms is too much.
  */
 #ifndef IVS_DAEMON_SLOW_H
 #define IVS_DAEMON_SLOW_H
@@ -19,12 +20,12 @@
 
 #define IVS_SLOW_CALL_MS 2
 #define IVS_SLOW_DEBT_MS 100
-#define IVS_SLOW_FORGIVEN 4 /* one ms in 4 ms */
+#define IVS_SLOW_FORGIVEN 4 /* 1 ms of debt in 4 ms */
 
 /**
  * struct ivs_slow - the calls that one untrusted party can make slow; initially zero
  * @measured_until_ns: when to stop measuring processor time
- * @began_ns:     when the calls began that have not been checked yet
+ * @began_ns:     when the calls that have not been checked yet began
  * @began_cpu_ns: the processor time used by then; -1: not measured
  * @debt_ns:      the debt at the time @debt_at_ns
  */
@@ -36,7 +37,7 @@ struct ivs_slow {
 	int64_t debt_at_ns;
 };
 
-/** ivs_slow_begin() - calls begin that may be slow */
+/** ivs_slow_begin() - call this before calls that may be slow */
 void ivs_slow_begin(struct ivs_slow *slow);
 
 /**
@@ -46,7 +47,7 @@ void ivs_slow_begin(struct ivs_slow *slow);
  */
 bool ivs_slow_check(struct ivs_slow *slow);
 
-/** ivs_slow_pause_ms() - after ivs_slow_check() was true: the time until the debt is forgiven */
+/** ivs_slow_pause_ms() - time until the debt is forgiven, once ivs_slow_check() is true */
 int ivs_slow_pause_ms(const struct ivs_slow *slow);
 
 #endif

@@ -14,8 +14,8 @@
 #define LISTENS "00010000" /* __SO_ACCEPTCON, in the column Flags */
 
 /*
- * Does a line of /proc/net/unix show a listening socket at @path? A process may have bound the
- * socket by a relative path, of which only the last part can be compared.
+ * Return: whether a line of /proc/net/unix shows a listening socket at @path. A process may have
+ * bound the socket by a relative path, of which only the last part can be compared.
  */
 static bool line_shows(char *line, const char *path)
 {
@@ -45,7 +45,7 @@ static bool is_listening(const char *path)
 	return found;
 }
 
-/* A user that may write to a directory may remove its files; in a sticky one, only its own. */
+/* A user that may write to a directory may remove its files; if it is sticky, only its own. */
 static bool may_remove(const char *path, const struct stat *file)
 {
 	char copy[IVS_UNIX_PATH_LEN];
