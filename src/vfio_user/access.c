@@ -2,9 +2,8 @@
 /*
  * Reads and writes of VFIO regions, and the reset.
  *
- * For accesses outside a VFIO region, reads return zeroes and writes are ignored. They are not
- * refused, because Cloud Hypervisor does not check replies for errors, and waits for the bytes that
- * it asked for.
+ * Outside a VFIO region, reads return zeroes and writes are ignored. They are not refused, because
+ * Cloud Hypervisor does not check replies for errors, and waits for the bytes that it asked for.
  */
 #include <string.h>
 

@@ -88,7 +88,7 @@ static bool keep_fds(struct ivs_vfu_connection *connection, struct ivs_fdpass_fd
 	return fit;
 }
 
-/* After a call on the socket since ivs_slow_begin(). Return: 0, or IVS_VFU_CONNECTION_E_FRAMING. */
+/* Check the call on the socket since ivs_slow_begin(). Return: 0, IVS_VFU_CONNECTION_E_FRAMING. */
 static int check_slow(struct ivs_vfu_connection *connection, struct ivs_error *err)
 {
 	if (!ivs_slow_check(connection->slow))
@@ -116,7 +116,7 @@ static int receive_bytes(struct ivs_vfu_connection *connection, uint8_t *to, siz
 	ssize_t n;
 
 	ivs_slow_begin(connection->slow);
-	fds.max = IVS_FDPASS_MAX; /* all: the kernel closes surplus fds, which may block */
+	fds.max = IVS_FDPASS_MAX; /* accept all: if the kernel closes surplus fds, it may block */
 	do {
 		n = ivs_fdpass_recv(connection->sock_fd, to, len, &fds);
 	} while (n == -EINTR);
@@ -191,7 +191,7 @@ uint8_t *ivs_vfu_connection_reply(struct ivs_vfu_connection *connection, size_t 
 	return connection->out.bytes + IVS_VFU_HEADER_LEN;
 }
 
-/* Nothing could be sent. Return: @result, unless the client has hung up. */
+/* Called if nothing could be sent. Return: @result, unless the client has hung up. */
 static int unsent_result(const struct ivs_vfu_connection *connection, int result)
 {
 	struct pollfd pfd = {.fd = connection->sock_fd};
@@ -230,7 +230,7 @@ int ivs_vfu_connection_send(struct ivs_vfu_connection *connection, struct ivs_er
 		return IVS_VFU_CONNECTION_E_AGAIN;
 	if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
 		return IVS_VFU_CONNECTION_E_CUT;
-	/* The kernel refuses before it looks whether the client has hung up. */
+	/* The kernel refuses before it checks whether the client has hung up. */
 	if (n < 0 && (errno == ETOOMANYREFS || errno == ENOBUFS || errno == ENOMEM))
 		return unsent_result(connection, IVS_VFU_CONNECTION_E_LATER);
 	if (n < 0)

@@ -8,7 +8,7 @@
 #include "daemon/close.h"
 #include "vfio_user/private.h"
 
-/* Not here: the owner of the session chooses the helper processes that close a VMM's fds. */
+/* Do not close it here: the session's owner chooses the helper processes that close a VMM's fds. */
 static void handle_former(struct ivs_loop_source *source, uint32_t events)
 {
 	struct ivs_vfu_former *former = IVS_CONTAINER_OF(source, struct ivs_vfu_former, source);
@@ -55,7 +55,7 @@ void ivs_vfu_flight_keep(struct ivs_vfio_user *session, int *sock)
 {
 	struct ivs_vfu_former *former = find_place(session);
 
-	if (!former) /* cannot be: without a place, no client is connected */
+	if (!former) /* cannot happen: without a place, no client is connected */
 		return;
 	(void)shutdown(*sock, SHUT_RDWR);
 	former->sock_fd = ivs_fd_take(sock);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Sockets of former clients to which an fd may still be in flight: sent, and not read.
+ * Sockets of former clients to which an fd may still be in flight: sent, but not yet read.
  *
  * The kernel counts the fds in flight of all processes of a user. Beyond RLIMIT_NOFILE it refuses
  * to send any fd, to any client. connection.c sends a client the next fd when the client has read
@@ -36,7 +36,11 @@ struct ivs_vfu_former {
 
 void ivs_vfu_flight_init(struct ivs_vfio_user *session);
 
-/** ivs_vfu_flight_update() - close sockets that are not needed any more; is a place free? */
+/**
+ * ivs_vfu_flight_update() - close sockets that are not needed any more
+ *
+ * Return: whether a place is free.
+ */
 bool ivs_vfu_flight_update(struct ivs_vfio_user *session);
 
 /** ivs_vfu_flight_keep() - keep the socket of a client that is disconnected; set @sock to -1 */

@@ -98,8 +98,9 @@ static void drop_client(struct ivs_vfio_user *session, const char *reason)
 }
 
 /*
- * After a call on an eventfd of the client, since ivs_slow_begin(): drop the client if such calls
- * are too slow. Return: whether it is dropped.
+ * Drop the client if the calls on its eventfds since ivs_slow_begin() were too slow.
+ *
+ * Return: whether it is dropped.
  */
 static bool drop_slow(struct ivs_vfio_user *session, const char *call)
 {
@@ -244,7 +245,9 @@ static int eventfd_of(const struct ivs_vfio_user *session, uint32_t index, unsig
 	return index == IVS_VFU_IRQ_INTX ? session->irqs.intx.trigger_fd : session->irqs.error_fd;
 }
 
-/* VFIO's loopback: send the interrupts of the range or, with booleans, those that are true. */
+/*
+ * VFIO's loopback: send the interrupts of the range or, with booleans, those whose boolean is true.
+ */
 static int trigger_irqs(struct ivs_vfio_user *session, const struct ivs_vfu_set_irqs *set)
 {
 	const uint8_t *wanted = session->connection.in.bytes + IVS_VFU_SET_IRQS_LEN;

@@ -6,13 +6,13 @@
  *   sealed against shrinking   can be lost, so they cannot raise SIGBUS
  *   others                     the mapping is never accessed directly: writes use
  *                              process_vm_writev(2), which returns EFAULT for a lost page. Reads
- *                              use pread(2), which allocates no pages, if the file is memory, and
- *                              else process_vm_readv(2)
+ *                              use pread(2), which allocates no pages, if the file is memory;
+ *                              otherwise process_vm_readv(2)
  *
- * pwrite(2) is not used for two reasons. Untrusted processes share the open file and could set
- * O_APPEND, which would make the file grow; and hugetlbfs does not support it. Large accesses to
- * files of the first kind are made as for the second kind, because reading a hole through a mapping
- * would allocate its pages.
+ * There are two reasons for not using pwrite(2). Untrusted processes share the open file and could
+ * set O_APPEND, which would make the file grow; and hugetlbfs does not support pwrite(2). Large
+ * accesses to files of the first kind are made as for the second kind, because reading a hole
+ * through a mapping would allocate its pages.
  *
  * pread(2) of a file on a disk can take the lock of its inode, depending on the file system and on
  * O_DIRECT. A process that may write to the file can hold that lock for as long as it likes: in

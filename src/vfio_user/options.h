@@ -17,8 +17,8 @@
  *            that writes to read-only memory: QEMU 11.1 exits at a store to a read-only mapping
  *
  * The length of the memory is that of the function's BAR 2. A client maps the memory when it
- * connects. If the memory was missing then, or has been replaced since, the client accesses it by
- * messages (slower) until it connects again.
+ * connects. If the memory was missing at that time, or has been replaced since then, the client
+ * accesses it by messages (slower) until it connects again.
  */
 struct ivs_vfio_user_memory {
 	int fd;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Shared by the files of this folder. connection.c receives a request, table.c finds and checks its
- * command, and a handler in info.c, access.c, irqs.c or migration.c answers it.
+ * Declarations shared by the files of this folder. connection.c receives a request, table.c finds
+ * and checks its command, and a handler in info.c, access.c, irqs.c or migration.c answers it.
  *
  * Names with the prefix ivs_vfio_user_ (session.h, options.h) are for other rooms, those with the
  * prefix ivs_vfu_ only for files of this one.
@@ -22,7 +22,7 @@
  * struct ivs_vfu_intx - INTx, the interrupt of the pin
  * @trigger_fd:  an eventfd, written to when the pin is raised; -1: none
  * @resample_fd: an eventfd that the client writes to in order to unmask INTx; -1: none
- * @masked:      the client has masked INTx, or INTx was sent and has not been unmasked since
+ * @masked:      the client has masked INTx, or INTx was sent and has not been unmasked since then
  */
 struct ivs_vfu_intx {
 	int trigger_fd;

@@ -6,8 +6,8 @@
  *              whole reply, the session changes to answering
  *   answering  EPOLLOUT: the rest of the reply is sent, and no request is read. So a client that
  *              does not read its replies costs the memory of one reply. If the reply has an fd and
- *              the client has not read the last fd, EPOLLET: the socket has room, and the event
- *              tells that the client reads
+ *              the client has not read the last fd, EPOLLOUT | EPOLLET: the socket has room, so
+ *              only a new event tells that the client has read
  *
  * Doorbells and interrupts that a request causes are sent before its reply; log lines are written
  * after it. When a client leaves, the PCI function is reset.
@@ -182,7 +182,9 @@ int ivs_vfio_user_connect(struct ivs_vfio_user *session, int *sock)
 	return 0;
 }
 
-/* Not even an end of the connection is reported, so that it causes no event again and again. */
+/*
+ * Not even the end of the connection is watched for, because it would cause an event in each round.
+ */
 void ivs_vfio_user_pause(struct ivs_vfio_user *session, int ms)
 {
 	ivs_loop_remove(&session->client);
@@ -297,8 +299,9 @@ static int end_client(struct ivs_vfio_user *session, int result, struct ivs_erro
 }
 
 /*
- * The time is over, or more fds of the client wait to be closed than daemon/closer.h collects. In
- * the latter case the owner of the session decides when to serve the client again.
+ * Return: whether the time is over, or more fds of the client are waiting to be closed than
+ * daemon/closer.h collects. In the latter case the owner of the session decides when to serve the
+ * client again.
  */
 static bool is_round_over(int64_t until_ns)
 {

@@ -28,7 +28,7 @@ enum ivs_vfio_user_error {
 	IVS_VFIO_USER_E_CUT,	  /* the connection was closed in the middle of a message */
 	IVS_VFIO_USER_E_PROTOCOL, /* the client violated the framing, does not speak vfio-user, or
 				     makes its socket slow */
-	IVS_VFIO_USER_E_BUSY,	  /* a client is connected already */
+	IVS_VFIO_USER_E_BUSY,	  /* a client is already connected */
 	IVS_VFIO_USER_E_UNREAD,	  /* too many former clients have not read their fds (flight.h) */
 };
 
@@ -82,10 +82,7 @@ bool ivs_vfio_user_is_greeted(const struct ivs_vfio_user *session);
 /** ivs_vfio_user_has_hung_up() - whether the client has hung up; messages may still be unread */
 bool ivs_vfio_user_has_hung_up(const struct ivs_vfio_user *session);
 
-/** ivs_vfio_user_pause() - ivs_vfio_user_serve() is due in @ms, and not before */
-void ivs_vfio_user_pause(struct ivs_vfio_user *session, int ms);
-
-/** ivs_vfio_user_pause() - ivs_vfio_user_serve() is due in @ms, and not before */
+/** ivs_vfio_user_pause() - have ivs_vfio_user_serve() called in @ms, and not before */
 void ivs_vfio_user_pause(struct ivs_vfio_user *session, int ms);
 
 /** ivs_vfio_user_disconnect() - disconnect the client, if any */

@@ -5,9 +5,9 @@
  * of any size, and is not buffered.
  *
  * Numbers are little-endian. Header: 8 letters, u32 version, u32 length of the device's state, u64
- * length of the content of BAR 2 (0: without), u64 zero. Checksum over words of 8 bytes, the last
- * one padded with zeroes: u64 sum of the words, u64 sum of the running sums. It detects lost and
- * changed bytes, but not forgery, so ivs_pci_load() does not trust the state.
+ * length of the content of BAR 2 (0: no content), u64 zero. Checksum over words of 8 bytes, the
+ * last one padded with zeroes: u64 sum of the words, u64 sum of the running sums. It detects lost
+ * and changed bytes, but not forgery, so ivs_pci_load() does not trust the state.
  */
 #ifndef IVS_VFIO_USER_STREAM_H
 #define IVS_VFIO_USER_STREAM_H
