@@ -67,7 +67,7 @@ static int file_check(struct ivs_region *region, const char *name, struct ivs_er
 	return 0;
 }
 
-/* Does the name of the file consist of @word and a number? */
+/* Return: whether the name of the file consists of @word and a number. */
 static bool is_numbered(const char *path, const char *word)
 {
 	const char *slash = strrchr(path, '/');
@@ -91,8 +91,8 @@ int ivs_region_error_kind(const struct ivs_region *region, mode_t mode, struct i
 		return ivs_error_set(
 			err, IVS_REGION_E_KIND,
 			"%s is not a file, but a device of the module kvmfr, which Looking Glass "
-			"needs to import frames as dma-bufs, and nothing else: to share memory, "
-			"use shm:looking-glass, and its file in QEMU and Looking Glass",
+			"needs only to import frames as dma-bufs: to share memory, use "
+			"shm:looking-glass, and its file in QEMU and Looking Glass",
 			path);
 	if (S_ISCHR(mode) && is_numbered(path, "ivshmem"))
 		return ivs_error_set(err, IVS_REGION_E_KIND,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * F_GET_SEALS works for memory only, and no file system is asked. For other files statx(2) with
- * AT_STATX_DONT_SYNC returns the device and the mount, also without a question to the file system,
- * and mountinfo says which type that mount has. If the fd was opened in another mount namespace,
- * mountinfo does not list the mount's id; the device number is the same in all namespaces.
+ * F_GET_SEALS works for memory only, and does not ask the file system. For other files statx(2)
+ * with AT_STATX_DONT_SYNC returns the device and the mount, also without a question to the file
+ * system, and mountinfo says which type that mount has. If the fd was opened in another mount
+ * namespace, mountinfo does not list the mount's id; the device number is the same in all
+ * namespaces.
  */
 #include "region/received.h"
 
@@ -136,7 +137,7 @@ static void unescape(char *text)
 
 /*
  * Open the path only if the kernel can resolve it without asking a file system: a user can mount
- * FUSE over a part of the path. Then the path may lead to another mount, so compare the mounts.
+ * FUSE over a part of the path. The path may then lead to another mount, so compare the mounts.
  */
 static void note_btrfs(struct ivs_received_mounts *mounts, const struct mount *mount)
 {

@@ -2,7 +2,7 @@
 /*
  * What kind of file a process has been handed as a region, found out without asking the file system
  * that the file is in. A FUSE server, for example, can leave fstat(2), fstatfs(2), open(2), a read
- * and a page fault waiting, and no signal ends that.
+ * and a page fault waiting, and no signal ends the wait.
  */
 #ifndef IVS_REGION_RECEIVED_H
 #define IVS_REGION_RECEIVED_H

@@ -225,7 +225,7 @@ static int region_lock(const struct ivs_region *region, struct ivs_error *err)
 	if (!result)
 		return 0;
 	/*
-	 * Any process that may read the file can hold the lock. If the size is set already, it will
+	 * Any process that may read the file can hold the lock. If the size is already set, it will
 	 * not change, so the lock is not needed.
 	 */
 	if (!fstat(region->fd, &st) && st.st_size)

@@ -10,7 +10,7 @@ extern const struct ivs_syscall ivs_region_syscalls[];
 
 /**
  * struct ivs_region_former - state of a region in the process that opened it
- * @size:    in bytes; clients may have changed the size of the file since
+ * @size:    in bytes; clients may have changed the size of the file since then
  * @created: that process created the region, or adopted it from a process that did
  */
 struct ivs_region_former {
@@ -20,7 +20,7 @@ struct ivs_region_former {
 
 /**
  * ivs_region_adopt() - make a handle for a region that another process opened
- * @address: the address with which it was opened; the name may have been removed since
+ * @address: the address with which it was opened; the name may have been removed since then
  * @fd:      the region; set to -1 when the handle has taken it over
  *
  * Return: 0, IVS_REGION_E_*, -errno.

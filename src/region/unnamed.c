@@ -21,7 +21,7 @@
 #define MFD_NOEXEC_SEAL 0x0008U /* not executable; vm.memfd_noexec may require it */
 #endif
 
-/* Return: whether a hugetlbfs is mounted, at @point. */
+/* Return: whether a hugetlbfs is mounted; if so, @point is set to its mount point. */
 static bool find_hugetlbfs(char *point, size_t point_len)
 {
 	FILE *file = setmntent("/proc/self/mounts", "re");
@@ -134,7 +134,7 @@ static int memfd_check(struct ivs_region *region, const char *name, struct ivs_e
 	return 0;
 }
 
-/* The addresses of huge pages that the kernel supports: "memfd:2M or memfd:1G" */
+/* List the sizes of huge pages that the kernel supports, as in "memfd:2M or memfd:1G". */
 static const char *page_sizes(char *out, size_t out_len)
 {
 	DIR *dir = opendir("/sys/kernel/mm/hugepages");

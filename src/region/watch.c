@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The path is not looked up: that can wait for the lock of the directory, which a process can hold
- * by removing a file whose inode it has locked. The kernel knows the path of an open file, and
- * /proc/self/fd shows it without a request to the file system. statx(2) with AT_STATX_DONT_SYNC
- * takes no lock, either.
+ * The path is not looked up, because a lookup can wait for the lock of the directory, which a
+ * process can hold by removing a file whose inode it has locked. The kernel knows the path of an
+ * open file, and /proc/self/fd shows it without a request to the file system. statx(2) with
+ * AT_STATX_DONT_SYNC takes no lock, either.
  */
 #include "region/watch.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Whether the file of a region is still what it was when it was opened. Other processes can remove,
- * rename or replace its name, so that programs which open the name get another region, and can
+ * rename or replace its name, so that programs that open the name get another region, and can
  * change its size.
  */
 #ifndef IVS_REGION_WATCH_H
@@ -53,10 +53,14 @@ void ivs_region_watch_init(struct ivs_region_watch *watch, int fd, uint64_t size
 
 void ivs_region_watch_deinit(struct ivs_region_watch *watch);
 
-/** ivs_region_watch_can_change() - false if a region has no name, and is sealed */
+/** ivs_region_watch_can_change() - false if the region has no name and is sealed */
 bool ivs_region_watch_can_change(const struct ivs_region_watch *watch);
 
-/** ivs_region_watch_look() - compare. Return: enum ivs_region_change values, or-ed. */
+/**
+ * ivs_region_watch_look() - find what has changed
+ *
+ * Return: enum ivs_region_change values, or-ed.
+ */
 unsigned int ivs_region_watch_look(const struct ivs_region_watch *watch);
 
 /** ivs_region_change_name() - the name of change @i (1 << @i) in the reply of a control socket */

@@ -376,9 +376,9 @@ def test_region_that_is_a_kvmfr_device(place):
     path = place.dir / "kvmfr0"
     os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
     text = run_server(place, "-r", f"file:{path}", "-l", "1M")
-    assert (f"{path} is not a file, but a device of the module kvmfr, which Looking Glass needs to "
-            "import frames as dma-bufs, and nothing else: to share memory, use shm:looking-glass, "
-            "and its file in QEMU and Looking Glass") in text
+    assert (f"{path} is not a file, but a device of the module kvmfr, which Looking Glass needs "
+            "only to import frames as dma-bufs: to share memory, use shm:looking-glass, and "
+            "its file in QEMU and Looking Glass") in text
 
 
 def test_region_that_nobody_has_made(place):
