@@ -136,7 +136,7 @@ def test_put_of_standard_input_in_a_script(place):
     """If standard input has the commands, put does not take them as data."""
     done = run(place, "put 0 -", "get 0 2", script=True)
     assert done.returncode == 1 and done.stdout == b"\x00\x01"
-    assert b"standard input has the commands: use -c 'put ...'" in done.stderr
+    assert b"commands are read from standard input: use -c 'put ...'" in done.stderr
 
 
 def test_get_does_not_send_control_characters_to_a_terminal(place, region):

@@ -30,7 +30,7 @@ BAD = [
     ("shm=" + "n" * 256, "it is empty or too long"),
     ("shm=" + "n" * 300, 'the option "shm=nnnnnnnnnnnnnnnn..." is too long'),
     ("chardev=iv,vectors=2",
-     "chardev=iv: here it is the path of a server's socket; if this is one, use ./iv"),
+     "chardev=iv: use the path of a server's socket; if this is one, use ./iv"),
     ("chardev=/" + "p" * 107, "it is empty or too long"),
     ("shm={shm},size=0",
      "size=0: use a power of two with K, M, G or T, such as 4M (a plain number is in MiB)"),

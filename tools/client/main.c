@@ -53,8 +53,8 @@ static const char help_text[] =
 	"                         /dev/ivshmemN\n"
 	"  -c, --command COMMAND  run the command and exit; may be repeated\n"
 	"      --any-file-system  accept a region that is neither memory nor on a local disk\n"
-	"      --read-only        map the region for reading only; reading its file is permission\n"
-	"                         enough\n"
+	"      --read-only        map the region for reading only; read permission for its file\n"
+	"                         is enough\n"
 	"  -v, --verbose          also print this peer's id, joins, leaves, and doorbells sent\n"
 	"  -V, --version          print the version and exit\n"
 	"  -h, --help             print this help and exit\n"
@@ -108,7 +108,8 @@ static enum outcome command_memory(struct ivs_peer *peer, char *line, bool input
 	if (!*place.offset)
 		return report_failure("no OFFSET", use);
 	if (put && !strcmp(line, "-") && input_taken)
-		return report_failure("put", "standard input has the commands: use -c 'put ...'");
+		return report_failure("put",
+				      "commands are read from standard input: use -c 'put ...'");
 	if (put)
 		return *line ? memory_put(peer, &place, line) : report_failure("put", use);
 	len = take_word(&line);

@@ -133,11 +133,10 @@ static int check_legacy(const struct legacy *legacy, struct ivs_error *err)
 				     "it needs shm=NAME, or chardev=PATH of a server's "
 				     "socket");
 	if (*legacy->chardev && !strchr(legacy->chardev, '/'))
-		return ivs_error_set(
-			err, 1,
-			"chardev=%s: here it is the path of a server's socket; if this "
-			"is one, use ./%s",
-			legacy->chardev, legacy->chardev);
+		return ivs_error_set(err, 1,
+				     "chardev=%s: use the path of a server's socket; if this "
+				     "is one, use ./%s",
+				     legacy->chardev, legacy->chardev);
 	if (!strncmp(legacy->chardev, "unix:", 5))
 		return ivs_error_set(err, 1, "chardev=%s: omit \"unix:\"", legacy->chardev);
 	if (*legacy->shm && *legacy->chardev)

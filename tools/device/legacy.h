@@ -14,7 +14,7 @@
  * @size:    size of the region in bytes
  * @shm:     name of POSIX shared memory; "": none
  * @chardev: path of a server's socket (in QEMU, the id of a chardev); "": none
- * @msi:     whether the device interrupts by MSI-X, otherwise by the pin
+ * @msi:     whether the device interrupts by MSI-X; otherwise it raises the pin
  * @use64:   whether BAR 2 has 64 bits
  * @role:    IVS_DEVICE_AUTO if the string has no role=
  */

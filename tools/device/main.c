@@ -27,7 +27,7 @@
 
 /**
  * struct program - what the program opens
- * @confinement: of the helper processes that close fds
+ * @confinement: confinement of the helper processes that close fds
  * @serves: whether the program has begun to serve, so that VMMs may have connected
  */
 struct program {

@@ -74,7 +74,7 @@ static const char help_text[] =
 	"      --socket-mode MODE, --socket-owner USER, --socket-group GROUP\n"
 	"                        of the socket: write permission allows connecting\n"
 	"      --region-mode MODE, --region-owner USER, --region-group GROUP\n"
-	"                        of a new region (0600, those of the process)\n"
+	"                        of a new region (0600, user and group of the process)\n"
 	"\n"
 	"Options of the program:\n"
 	"      --user USER       become this user before serving VMMs (as root)\n"
@@ -83,7 +83,7 @@ static const char help_text[] =
 	"                        off\n"
 	"      --control PATH    a socket that reports the status of the devices\n"
 	"      --control-mode MODE, --control-owner USER, --control-group GROUP\n"
-	"                        of this socket (0600, those of the process)\n"
+	"                        of this socket (0600, user and group of the process)\n"
 	"      --status PATH     show the status of the program with this control socket, and "
 	"exit\n"
 	"      --json            with --status: the reply as it is, in JSON\n"
@@ -153,7 +153,7 @@ static int take_fd(struct settings *settings, const char *value)
 	return status;
 }
 
-/* Reject unix:PATH, which is an address for libivshmem and hardly meant as a path. */
+/* Reject unix:PATH, which is an address for libivshmem and is hardly meant as a path. */
 static int check_path(const char *value)
 {
 	if (strncmp(value, "unix:", 5))

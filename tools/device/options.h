@@ -42,7 +42,7 @@ struct device_settings {
  * @uid:     id of @user
  * @filter:  whether to load the system call filter; -1: if this build has one
  * @control: the control socket to create; none if its path is NULL
- * @status:  control socket of a running program whose status to show; NULL: serve devices
+ * @status:  control socket of the running program whose status is shown; NULL: serve devices
  * @json:    show the status as JSON
  */
 struct settings {

@@ -9,7 +9,7 @@
  * show_status() - print the status of the program with the control socket @path
  * @json: print the reply as received, otherwise as text
  *
- * Return: an exit status, after printing the reason of a failure.
+ * Return: an exit status, after printing the reason for a failure.
  */
 int show_status(const char *path, bool json);
 

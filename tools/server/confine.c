@@ -53,7 +53,7 @@ static int name_file(const char *path, const char *root, char *out, size_t out_l
 	return len < (int)out_len ? 0 : -ENAMETOOLONG;
 }
 
-/* Replace *@name, unless it is NULL, by the path that name_file() writes to @out. */
+/* Replace *@name, unless it is NULL, with the path that name_file() writes to @out. */
 static int rename_file(const char **name, const char *root, char *out, size_t out_len)
 {
 	int result = *name ? name_file(*name, root, out, out_len) : 0;

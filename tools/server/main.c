@@ -71,11 +71,11 @@ static void log_start(const struct settings *settings, const struct ivs_server *
 	if (!ivs_region_sealed(region))
 		ivs_log(IVS_LOG_INFO,
 			"any client can truncate the region, which kills all processes that use "
-			"it, by SIGBUS; if you do not trust the clients, use --region memfd:");
+			"it (SIGBUS); if you do not trust the clients, use --region memfd:");
 	else if (ivs_region_page_size(region) > (uint64_t)sysconf(_SC_PAGESIZE))
 		ivs_log(IVS_LOG_INFO,
 			"any client can take huge pages out of the region, which kills all "
-			"processes that use it, by SIGBUS, if no huge page is free; if you do not "
+			"processes that use it (SIGBUS) if no huge page is free; if you do not "
 			"trust the clients, use --region memfd:");
 	if (!ivs_region_created(region) && *ivs_region_path(region))
 		ivs_log(IVS_LOG_INFO, "%s existed before and will not be removed",
@@ -115,7 +115,7 @@ static int serve_until_end(struct program *program)
 	}
 }
 
-/* After everything was opened: write the pidfile, confine the process, and report readiness. */
+/* Once everything is open, write the pidfile, confine the process, and report readiness. */
 static int finish_start(struct program *program, struct ivs_background *daemon,
 			struct ivs_error *err)
 {
@@ -143,7 +143,7 @@ static int finish_start(struct program *program, struct ivs_background *daemon,
 	return result;
 }
 
-/* Serve clients, in the background in a child process. Return: an exit status. */
+/* Serve clients, either in the foreground or in a background child. Return: an exit status. */
 static int serve_clients(struct program *program, struct ivs_background *daemon)
 {
 	struct ivs_error err = {0};
@@ -202,7 +202,10 @@ static int open_pidfile(struct program *program, struct ivs_error *err)
 	return result;
 }
 
-/* Call it before a client's fd may have to be closed. In an upgrade the helpers exist already. */
+/*
+ * Start the helper processes before a client's fd may have to be closed. After an upgrade they
+ * already exist.
+ */
 static int open_closer(struct program *program, struct ivs_error *err)
 {
 	const struct settings *settings = program->settings;
@@ -248,7 +251,7 @@ static int open_all(struct program *program, int list_fd, struct ivs_error *err)
 
 /*
  * If the service manager has copies of the fds, the next start resumes from them, so leave the
- * files that it needs. A first start that has failed leaves nothing behind.
+ * files that it needs in place. A first start that has failed leaves nothing behind.
  */
 static void close_all(struct program *program)
 {
@@ -268,7 +271,7 @@ static void close_all(struct program *program)
 	ivs_closer_close();
 }
 
-/* After an upgrade and in a trial: log to syslog if the running server is a daemon. */
+/* After an upgrade, and in a trial, log to syslog if the running server is a daemon. */
 static void log_as_before(const struct settings *settings)
 {
 	if (settings->foreground)

@@ -20,7 +20,7 @@
 #define DEFAULT_REGION "shm:ivshmem"
 #define DEFAULT_SIZE (UINT64_C(4) << 20)
 #define DEFAULT_VECTORS 1
-#define DEFAULT_JOINS 6000 /* in a minute */
+#define DEFAULT_JOINS 6000 /* per minute */
 /* The mode of the server's socket follows the umask, as with QEMU's server. */
 #define DEFAULT_CONTROL_MODE 0600
 #define DEFAULT_METRICS_INTERVAL_MS 15000
@@ -69,7 +69,7 @@ static const char help_text[] =
 	"  -r, --region ADDRESS  the region is shm:NAME, file:PATH, dir:PATH, memfd: (sealed, for\n"
 	"                        clients that you do not trust), or memfd:2M (of huge pages)\n"
 	"      --region-mode MODE, --region-owner USER, --region-group GROUP\n"
-	"                        of a new region (0600, those of the process)\n"
+	"                        of a new region (0600, user and group of the process)\n"
 	"      --socket-mode MODE, --socket-owner USER, --socket-group GROUP\n"
 	"                        of the socket: write permission allows connecting\n"
 	"      --allow-user USER, --allow-group GROUP\n"
@@ -78,7 +78,7 @@ static const char help_text[] =
 	"      --max-peers-per-user N\n"
 	"                        clients of the same user at a time (no limit)\n"
 	"      --max-joins-per-user N\n"
-	"                        clients of the same user that join in a minute (6000; 0: no "
+	"                        joins per minute of clients of the same user (6000; 0: no "
 	"limit)\n"
 	"      --user USER       become this user before serving clients (as root)\n"
 	"      --chroot DIR      make this directory the root before serving (as root)\n"
@@ -87,7 +87,7 @@ static const char help_text[] =
 	"                        strict: do not permit upgrades (SIGUSR2) either; off\n"
 	"      --control PATH    a socket that reports the status of the server\n"
 	"      --control-mode MODE, --control-owner USER, --control-group GROUP\n"
-	"                        of this socket (0600, those of the process)\n"
+	"                        of this socket (0600, user and group of the process)\n"
 	"      --metrics PATH    maintain a file for Prometheus; node_exporter requires *.prom\n"
 	"      --metrics-interval SECONDS\n"
 	"                        how often to update it (15)\n"
@@ -109,8 +109,8 @@ static const char help_text[] =
 	"      -device ivshmem-doorbell,chardev=iv,vectors=2\n";
 
 /*
- * QEMU's server takes a directory for -m, although QEMU's manual says a name: accept both. A word
- * with a slash is a directory, even if it does not exist.
+ * QEMU's server takes a directory for -m, although QEMU's manual says that it takes a name: accept
+ * both. A word with a slash is a directory, even if it does not exist.
  */
 static void set_memory(struct settings *settings, const char *text)
 {

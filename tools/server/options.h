@@ -26,7 +26,7 @@ enum sandbox {
  * @user:    user to become; NULL: no change
  * @uid:     id of @user
  * @sandbox: the system call filter
- * @status:  control socket of a running server whose status to show; NULL: run a server
+ * @status:  control socket of the running server whose status is shown; NULL: run a server
  * @json:    show the status as JSON
  */
 struct settings {

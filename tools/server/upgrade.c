@@ -77,7 +77,7 @@ static void try_program(const struct upgrade *upgrade, int fd, pid_t server)
 
 	signal(SIGALRM, SIG_DFL);
 	alarm(TRIAL_S);
-	/* End the trial when the server exits, even if the server has exited already. */
+	/* End the trial when the server exits, even if it has already exited. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != server)
 		_exit(NOT_STARTED);

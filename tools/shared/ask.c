@@ -28,7 +28,7 @@ int ask_doubt(const struct ask *ask, const char *does, struct ivs_error *err)
 			     ask->path, does, ask->program, ask->others);
 }
 
-/* Set @err to an explanation of the errno of connect(2). */
+/* Set @err to explain the errno that connect(2) has set. */
 static int ask_connect_error(const struct ask *ask, struct ivs_error *err)
 {
 	const char *path = ask->path;
@@ -159,7 +159,7 @@ int ask_request(const struct ask *ask, const char *request, struct reply *reply,
 	result = ask_connect(ask, &fd, err);
 	if (result)
 		return result;
-	/* If the program has closed the connection already, its reply may say why. */
+	/* If the program has already closed the connection, its reply may say why. */
 	if (send(fd, request, strlen(request), MSG_NOSIGNAL) < 0 && errno != EPIPE &&
 	    errno != ECONNRESET)
 		return ivs_error_errno(err, errno, "cannot send a request to %s", ask->path);

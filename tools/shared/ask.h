@@ -40,7 +40,7 @@ struct reply {
 /**
  * ask_request() - connect to the program, send a request, and wait for the reply
  * @request: one line with its newline
- * @reply:   untrusted; free it with reply_deinit(), also on failure
+ * @reply:   untrusted; free it with reply_deinit(), even on failure
  *
  * It fails if the reply is not a JSON object, or has a member "error".
  *
@@ -53,7 +53,8 @@ void reply_deinit(struct reply *reply);
 
 /**
  * ask_doubt() - set @err: "PATH DOES: is it the control socket ...?"
- * @does: what another program would do, such as "sent an unexpected reply"
+ * @does: the symptom which suggests that another program listens at the path, such as "sent an
+ *        unexpected reply"
  *
  * Return: ASK_E_FAILED.
  */

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 /**
- * struct closer_confinement - how to confine the helper processes: as the program itself
+ * struct closer_confinement - how to confine the helper processes: in the same way as the program
  * @root:   new root directory; NULL: no change
  * @user:   user to become; NULL: no change
  * @filter: whether to load a system call filter, if this build has one
@@ -17,7 +17,7 @@ struct closer_confinement {
 	bool filter;
 };
 
-/** confine_closer() - for ivs_closer_open(); @context: a struct closer_confinement */
+/** confine_closer() - the @confine of ivs_closer_open(); @context: a struct closer_confinement */
 int confine_closer(const void *context);
 
 #endif

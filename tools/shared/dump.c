@@ -80,7 +80,7 @@ static int vectors_assigned(struct ivs_peer *peer)
 	return -1;
 }
 
-/* The server does not learn how many vectors a device has, nor the device what is assigned. */
+/* The server does not learn how many vectors a device has, nor the device how many are assigned. */
 static void dump_surplus_vectors(struct ivs_peer *peer)
 {
 	unsigned int has_n = ivs_peer_vectors(peer);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The bytes are written as they are, so that they can be piped to another program, except to a
- * terminal: the region is not trusted, and control characters would reach the terminal.
+ * get prints the bytes as they are, so that they can be piped to another program. On a terminal it
+ * escapes control characters, because the region is not trusted.
  */
 #include "tools/shared/memory.h"
 
@@ -34,7 +34,7 @@ struct range {
 	size_t len;
 };
 
-/* Global, because a signal handler has no argument for it. */
+/* Global, because no argument can be passed to a signal handler. */
 static struct {
 	volatile sig_atomic_t copying;
 	sigjmp_buf lost;
@@ -273,8 +273,8 @@ static bool convert_hex(struct writer *writer, char *bytes, size_t *len)
 }
 
 /*
- * Write the next bytes of the data. @bytes is modified. @last: no more follow. Nothing is written
- * if there is a mistake in these bytes.
+ * Write the next bytes of the data. @bytes is modified. @last: no more bytes follow. If these bytes
+ * contain a mistake, none of them is written.
  */
 static enum outcome write_bytes(struct writer *writer, char *bytes, size_t len, bool last)
 {

@@ -11,7 +11,7 @@
 /**
  * memory_start() - install a handler for SIGBUS, which accesses to lost pages of the region raise
  *
- * The commands get and put then fail with a message. Any other access, such as one of the library,
+ * The commands get and put then fail with a message. Any other access, such as one by the library,
  * ends the program with a message.
  */
 void memory_start(void);

@@ -40,7 +40,7 @@ const char *show_size(const json_t *object, const char *key, char out[IVS_SIZE_T
 	return ivs_size_text((uint64_t)json_integer_value(value), out);
 }
 
-/* Return: the text for a change; its name, made safe for terminals, if it is unknown. */
+/* Return: the text for a change or, if it is unknown, its name, made safe for terminals. */
 static const char *change_text(const char *name, char out[CELL_LEN])
 {
 	for (unsigned int i = 0; i < IVS_REGION_CHANGES_N; i++) {
