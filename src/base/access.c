@@ -59,7 +59,7 @@ static bool group_name(gid_t gid, const char *user, char out[IVS_ACCESS_NAME_LEN
 	return member;
 }
 
-/* Is the user of this process a member of the group, according to the files? */
+/* Return: whether the user of this process is a member of the group, according to the files. */
 static bool user_is_member(gid_t gid)
 {
 	char group[IVS_ACCESS_NAME_LEN];
@@ -84,7 +84,7 @@ static bool process_is_member(gid_t gid)
 	return member;
 }
 
-/* The kernel looks at one class of bits only: those of the owner, of the group, or of others. */
+/* The kernel checks only one class of bits: those of the owner, of the group, or of others. */
 static enum ivs_access_cause access_cause(const struct stat *st, int wanted)
 {
 	int owner = st->st_mode >> 6 & 7;
@@ -162,7 +162,7 @@ const char *ivs_access_state(const struct ivs_access *access, char out[IVS_ACCES
 	return out;
 }
 
-/* The bits that are wanted, for chmod(1). */
+/* Return: the bits that are wanted, as chmod(1) expects them. */
 static const char *access_bits(int wanted)
 {
 	static const char *const bits[] = {"", "x", "w", "wx", "r", "rx", "rw", "rwx"};

@@ -17,10 +17,10 @@
 /**
  * enum ivs_access_cause - what denies access
  * @IVS_ACCESS_UNKNOWN: the file cannot be examined
- * @IVS_ACCESS_ALLOWED: neither owner, nor group, nor mode
- * @IVS_ACCESS_OWN:     the mode, and the process is the owner
+ * @IVS_ACCESS_ALLOWED: something other than owner, group and mode
+ * @IVS_ACCESS_OWN:     the mode; the process is the owner
  * @IVS_ACCESS_GROUP:   the process is not in the group, whose members have access
- * @IVS_ACCESS_LOGIN:   the same, but its user has become a member after logging in
+ * @IVS_ACCESS_LOGIN:   the same, but the user became a member only after logging in
  * @IVS_ACCESS_MODE:    the mode: the group has no access either
  */
 enum ivs_access_cause {
@@ -61,7 +61,7 @@ const char *ivs_access_explain(const char *path, int wanted, char out[IVS_ACCESS
 
 /**
  * ivs_access_chown_cure() - the end of a message about chown(2) that was not permitted
- * @uid: the owner that was wanted; -1: only a group
+ * @uid: the owner that was wanted; -1: only a group was wanted
  */
 const char *ivs_access_chown_cure(uid_t uid);
 

@@ -28,7 +28,7 @@ bool ivs_eventfd_is(int fd)
 
 /*
  * Poll first: another process may have filled the counter and cleared O_NONBLOCK, which all
- * processes with the eventfd share. If the counter is full, a signal is pending already.
+ * processes with the eventfd share. If the counter is full, a signal is already pending.
  */
 int ivs_eventfd_signal(int fd)
 {

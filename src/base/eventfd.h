@@ -13,8 +13,8 @@ extern const struct ivs_syscall ivs_eventfd_syscalls[];
 /**
  * ivs_eventfd_is() - is @fd an eventfd?
  *
- * For fds from untrusted processes: writing to a pipe could raise SIGPIPE, writing to a file would
- * modify it, and writing to a socket could block. Returns true if /proc is not available.
+ * Check fds from untrusted processes: writing to a pipe could raise SIGPIPE, writing to a file
+ * would modify it, and writing to a socket could block. Returns true if /proc is not available.
  */
 IVS_MUST_USE bool ivs_eventfd_is(int fd);
 
@@ -26,7 +26,7 @@ IVS_MUST_USE bool ivs_eventfd_is(int fd);
  */
 IVS_MUST_USE int ivs_eventfd_signal(int fd);
 
-/** ivs_eventfd_take() - reset the counter. Return: 1, 0 (it was 0 already), -errno. */
+/** ivs_eventfd_take() - reset the counter. Return: 1, 0 (it was already 0), -errno. */
 IVS_MUST_USE int ivs_eventfd_take(int fd);
 
 #endif

@@ -59,7 +59,7 @@ static void collect_fds(struct msghdr *hdr, struct ivs_fdpass_fds *fds)
 
 /*
  * setsockopt(2) waits for the lock of the socket. A process that has an fd of this end can hold the
- * lock for ever; a process that has only the other end cannot.
+ * lock forever; a process that has only the other end cannot.
  */
 int ivs_fdpass_take_urgent(int sock)
 {
@@ -101,6 +101,6 @@ unsigned int ivs_fdpass_unread(int sock)
 	if (getsockopt(sock, SOL_SOCKET, SO_MEMINFO, info, &len) ||
 	    len <= SK_MEMINFO_WMEM_ALLOC * sizeof(*info))
 		return 0;
-	/* Rounded down: when the kernel reports that a message is read, it counts a byte of it. */
+	/* Round down: when the kernel reports that a message was read, it still counts 1 byte. */
 	return info[SK_MEMINFO_WMEM_ALLOC] / MESSAGE_BYTES_MIN;
 }

@@ -25,8 +25,8 @@ union ivs_fdpass_control {
 void ivs_fdpass_attach(struct msghdr *hdr, union ivs_fdpass_control *control, int fd);
 
 /**
- * ivs_fdpass_send() - send messages, in order, in as few system calls as possible; no SIGPIPE
- * @sent_n: set to the number of messages sent, also if the result is not 0
+ * ivs_fdpass_send() - send messages in order, in as few system calls as possible, without SIGPIPE
+ * @sent_n: set to the number of messages sent, even if the result is not 0
  *
  * Return: 0 (all were sent) or -errno.
  */
@@ -60,7 +60,7 @@ IVS_MUST_USE int ivs_fdpass_take_urgent(int sock);
 
 /**
  * ivs_fdpass_recv() - receive at most @len bytes of a stream, and the fds that came with them
- * @fds: the caller sets @max; the rest is set here, also if the result is not positive
+ * @fds: the caller sets @max; the rest is set here, even if the result is not positive
  *
  * Return: the number of bytes; 0 at the end of the stream; -errno (-EAGAIN: nothing to receive yet;
  * -EINTR).
@@ -68,7 +68,7 @@ IVS_MUST_USE int ivs_fdpass_take_urgent(int sock);
 IVS_MUST_USE ssize_t ivs_fdpass_recv(int sock, void *bytes, size_t len, struct ivs_fdpass_fds *fds);
 
 /**
- * ivs_fdpass_unread() - an upper bound of the number of sent messages that are unread
+ * ivs_fdpass_unread() - an upper bound for the number of sent messages that are unread
  * @sock: a UNIX stream socket
  *
  * The fds of these messages are in flight. When the receiver has read a message, the kernel reports

@@ -20,7 +20,7 @@ static inline bool ivs_stat_same(const struct stat *a, const struct stat *b)
 }
 
 /**
- * ivs_path_is() - does @path, which may be a symbolic link itself, still name @file?
+ * ivs_path_is() - does @path, which may itself be a symbolic link, still name @file?
  *
  * Return: 1, 0 (also if @path does not exist) or -errno.
  */

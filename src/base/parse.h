@@ -10,7 +10,7 @@
 
 #include "ivshmem/api.h"
 
-/** ivs_parse_uint() - parse a decimal number, @min to @max. Return: whether it is valid. */
+/** ivs_parse_uint() - parse a decimal number from @min to @max. Return: whether it is valid. */
 IVS_MUST_USE bool ivs_parse_uint(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
 /** ivs_parse_size() - parse a size in bytes: decimal, with an optional suffix KMGT or kmgt */

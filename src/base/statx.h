@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Facts about an open file that the kernel knows, without a request to its file system. */
+/* Facts about an open file that the kernel can tell without a request to its file system. */
 #ifndef IVS_BASE_STATX_H
 #define IVS_BASE_STATX_H
 
@@ -18,9 +18,10 @@
 /**
  * ivs_statx() - statx(2) of an fd
  * @mask: the facts that are wanted (STATX_*)
- * @out:  its stx_mask has those that are known
+ * @out:  its stx_mask shows which facts are known
  *
- * The system call itself: libc's wrapper may fall back to fstat(2), which asks the file system.
+ * Makes the system call directly, because libc's wrapper may fall back to fstat(2), which asks the
+ * file system.
  *
  * Return: 0, or -1 with errno.
  */

@@ -5,8 +5,8 @@
  *
  * A list contains the system calls that its own file makes once the filter is loaded. It omits
  * those made during startup, and those made by our functions in other files, which have their own
- * lists. C libraries implement a function with different system calls, so a list contains all
- * variants (IVS_CALL_*). A system call that is not in any list kills the process.
+ * lists. Different C libraries implement a function with different system calls, so a list contains
+ * all variants (IVS_CALL_*). A system call that is not in any list kills the process.
  */
 #ifndef IVS_BASE_SYSCALLS_H
 #define IVS_BASE_SYSCALLS_H

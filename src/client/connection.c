@@ -33,8 +33,8 @@ static int connection_connect_error(const char *path, int errnum, struct ivs_err
 }
 
 /*
- * Receive out-of-band bytes inline, like all others. Otherwise the kernel would discard them in
- * recvmsg(2) and close their fds, which may wait. Return: 0; -1 with errno.
+ * Receive out-of-band bytes inline, like all others. Otherwise the kernel would discard these bytes
+ * in recvmsg(2) and close their fds, which may wait. Return: 0; -1 with errno.
  */
 static int connection_make_socket(struct ivs_connection *connection)
 {
@@ -163,7 +163,7 @@ void ivs_connection_close(struct ivs_connection *connection)
 	int left = ivs_v0_release(&connection->decoder);
 
 	ivs_dispose(connection->disposal, &left);
-	/* The socket may be closed later. After this the server sees the end, and no fds arrive. */
+	/* The socket may be closed later. The server sees the shutdown, and no more fds arrive. */
 	if (connection->sock >= 0)
 		(void)shutdown(connection->sock, SHUT_RDWR);
 	ivs_dispose(connection->disposal, &connection->sock);

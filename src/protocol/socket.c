@@ -53,7 +53,10 @@ int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *
 	struct ivs_fdpass_fds fds;
 	ssize_t n;
 
-	/* A message has at most one fd. The kernel would close others here, which may wait. */
+	/*
+	 * Accept all fds, although a message has at most one: if the kernel closes them, it may
+	 * wait.
+	 */
 	fds.max = IVS_FDPASS_MAX;
 	do {
 		n = ivs_fdpass_recv(sock, buf, len, &fds);

@@ -26,7 +26,7 @@ enum ivs_socket_error {
  * ivs_socket_send() - send messages, in order
  * @msgs:   the messages, whose fds the caller keeps
  * @msgs_n: at most IVS_SOCKET_BATCH
- * @sent_n: set to the number of messages sent, also if the result is not 0
+ * @sent_n: set to the number of messages sent, even if the result is not 0
  *
  * A message is sent completely or not at all.
  *
