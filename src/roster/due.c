@@ -38,7 +38,10 @@ static bool plan_greeting(struct plan *plan, struct ivs_v0_message *out)
 	return true;
 }
 
-/* Plan the next vector of the peer whose vectors have been only partly sent, if still visible. */
+/*
+ * Plan the next vector of the peer whose vectors have been only partly sent, if it is still
+ * visible.
+ */
 static bool plan_vector(struct plan *plan, struct ivs_v0_message *out)
 {
 	unsigned int id = plan->self.at_id;

@@ -17,7 +17,7 @@
  * @record:  number of its client's record; NO_RECORD: no client has the id
  * @known_n: number of clients that know the id
  * @heard_n: number of clients that have heard of the id
- * @owner:   for whom it was last assigned, while it is stale; NULL: nobody
+ * @owner:   the owner for whom it was last assigned, while it is stale; NULL: none
  */
 struct ivs_roster_id {
 	uint32_t record;

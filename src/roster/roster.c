@@ -295,8 +295,8 @@ static void forget_id(struct ivs_roster *roster, unsigned int id, unsigned int *
 }
 
 /*
- * After a crowd has left, its records need no memory. Small records share a page: the unused
- * records beside this one that can share a page with it are discarded, too.
+ * After many clients have left, their records need no memory. Small records share a page: the
+ * unused records beside this one that can share a page with it are discarded, too.
  */
 static void discard_record(struct ivs_roster *roster, unsigned int record)
 {

@@ -19,13 +19,13 @@
  *   - nothing about a peer with 0 vectors, nor its own leave.
  * A client becomes visible to others when it has been sent its greeting (three messages).
  *
- * Ids: 0 to 65535. A new client gets the lowest id that no connected client has ever heard of.
- * An id does not become free when its leave has been sent to all clients: QEMU (at least 7.2) frees
- * a peer's table when the peer leaves, and writes into the freed table when another peer joins with
+ * Ids: 0 to 65535. A new client gets the lowest id that no connected client has ever heard of. An
+ * id does not become free when its leave has been sent to all clients: QEMU (at least 7.2) frees a
+ * peer's table when the peer leaves, and writes into the freed table when another peer joins with
  * the same id. If a client stays for 65536 joins, all ids are used up (ivs_roster_unheard() returns
- * how many are left). From then on, of the ids that no client knows at present, a new client
- * gets the one that the fewest clients have heard of. Those clients are never told of its new
- * owner.
+ * how many are left). From then on, a new client gets the id that the fewest clients have heard of,
+ * among those that no client knows at present. The clients that have heard of it are never told of
+ * its new owner.
  *
  * Pure: no system call but memory allocation, no clock, no global.
  */
@@ -176,10 +176,10 @@ unsigned int ivs_roster_vectors(const struct ivs_roster *roster, unsigned int id
  */
 unsigned int ivs_roster_known_n(const struct ivs_roster *roster, unsigned int id);
 
-/** ivs_roster_unheard() - the number of ids of which no connected client has ever heard */
+/** ivs_roster_unheard() - the number of ids that no connected client has ever heard of */
 unsigned int ivs_roster_unheard(const struct ivs_roster *roster);
 
-/** ivs_roster_heard_n() - the number of clients that have heard of @id; any @id */
+/** ivs_roster_heard_n() - the number of clients that have heard of @id (any id) */
 unsigned int ivs_roster_heard_n(const struct ivs_roster *roster, unsigned int id);
 
 /** ivs_roster_peers() - the number of clients */

@@ -22,7 +22,7 @@
 #define IVS_ROSTER_PAGE_SEQUENCE_AT 16u /* in the header */
 #define IVS_ROSTER_PAGE_SEQUENCE_LEN 8u
 #define IVS_ROSTER_PAGE_ENTRY_LEN 16u
-/* P-9: a starting server continues only from a generation and a sequence below this. */
+/* P-9: a server that starts continues a former generation or sequence only if it is below this. */
 #define IVS_ROSTER_PAGE_COUNT_MAX (UINT64_C(1) << 62)
 
 /* P-3: the number of entries that fit in the same page as the header, after it. */
@@ -67,7 +67,8 @@ struct ivs_roster_page_entry {
 /**
  * ivs_roster_page_layout() - compute the offsets in a region of @region_len bytes
  * @entries_n: 1 to 65536
- * @out:       its table_offset, reserved_len and entries_n are set; on error only reserved_len
+ * @out:       its table_offset, reserved_len and entries_n are set; on error, only reserved_len is
+ *             set
  *
  * Return: 0; IVS_ROSTER_PAGE_E_ABSENT: more than half of the region would be reserved.
  */

@@ -51,7 +51,7 @@ void ivs_roster_page_reader_deinit(struct ivs_roster_page_reader *reader);
  */
 uint32_t ivs_roster_page_reader_sort(struct ivs_roster_page_entry *entries, uint32_t entries_n);
 
-/** ivs_roster_page_reader_set() - replace all peers; sort @entries before. Return: 0, -errno. */
+/** ivs_roster_page_reader_set() - replace all peers; @entries must be sorted. Return: 0, -errno. */
 IVS_MUST_USE int ivs_roster_page_reader_set(struct ivs_roster_page_reader *reader,
 					    const struct ivs_roster_page_entry *entries,
 					    uint32_t entries_n);

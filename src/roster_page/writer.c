@@ -3,10 +3,10 @@
  * The page is written through a mapping that this process never accesses itself: the kernel writes
  * there in process_vm_writev(2), which returns EFAULT where an access would raise SIGBUS.
  *
- * pwrite(2) is not used for two reasons. Clients share the open file and can set O_APPEND and
- * O_DIRECT; and each write(2) takes the lock of the file's inode, which a client can hold for as
- * long as it likes: in a write(2) of its own, from memory whose page faults are not resolved. A
- * page fault cannot take that lock, because write(2) has page faults while it holds it.
+ * There are two reasons for not using pwrite(2). Clients share the open file and can set O_APPEND
+ * and O_DIRECT; and each write(2) takes the lock of the file's inode, which a client can hold for
+ * as long as it likes: in a write(2) of its own, from memory whose page faults are not resolved. A
+ * page fault cannot take that lock, because write(2) takes page faults while it holds the lock.
  */
 #include "roster_page/writer.h"
 
@@ -21,7 +21,9 @@
 #include "base/error.h"
 #include "base/parse.h"
 
-/* process_vm_readv(2) is used at start, in an upgrade under the filter of the former program. */
+/*
+ * process_vm_readv(2) is used at the start; after an upgrade, the former filter is then in force.
+ */
 IVS_SYSCALLS(ivs_roster_page_writer_syscalls, {"process_vm_writev", {IVS_ARG_OWN_PID(1)}},
 	     {"process_vm_readv", {IVS_ARG_OWN_PID(1)}}, {"munmap"}, IVS_CALL_FSTAT);
 
@@ -56,7 +58,7 @@ static int check_page_size(const struct ivs_region *region, struct ivs_error *er
 			     "--roster out");
 }
 
-/* Map the reserved bytes. The kernel's pages can be larger than 4096 bytes: round down to one. */
+/* Map the reserved bytes. Round down to a page of the kernel, which can exceed 4096 bytes. */
 static bool map_reserved(struct ivs_roster_page_writer *writer)
 {
 	uint64_t page_len = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -247,7 +249,7 @@ static int check_length(const struct ivs_roster_page_writer *writer)
 	return (uint64_t)st.st_size < writer->region_len ? IVS_ROSTER_PAGE_WRITER_E_CUT : 0;
 }
 
-/* A page is beyond the end of the file, or lies in a hole and cannot be allocated. */
+/* Find out whether a page is beyond the end of the file, or in a hole and cannot be allocated. */
 static int explain_fault(const struct ivs_roster_page_writer *writer)
 {
 	int result = check_length(writer);

@@ -66,8 +66,8 @@ struct ivs_roster_page_writer {
 };
 
 /**
- * ivs_roster_page_writer_new() - make a writer of an empty roster page, which continues the
- * generation of a former server, if the region has one
+ * ivs_roster_page_writer_new() - make a writer of an empty roster page; it continues the generation
+ * of a former server's page, if the region has one
  * @region:    the region, which must outlive the writer
  * @entries_n: number of peers for which there is room, 1 to 65536
  *
@@ -95,7 +95,7 @@ void ivs_roster_page_writer_leave(struct ivs_roster_page_writer *writer, unsigne
 /** ivs_roster_page_writer_since() - the generation at which @id joined; 0: @id is not present */
 uint64_t ivs_roster_page_writer_since(const struct ivs_roster_page_writer *writer, unsigned int id);
 
-/** ivs_roster_page_writer_finish() - the next flush marks the page as not maintained (P-7) */
+/** ivs_roster_page_writer_finish() - have the next flush mark the page as not maintained (P-7) */
 void ivs_roster_page_writer_finish(struct ivs_roster_page_writer *writer);
 
 /**
