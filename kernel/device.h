@@ -7,7 +7,7 @@
  * hardware takes @hardware for reading and checks @gone first; unbind and reset take it for
  * writing. Interrupts are freed before any other resource.
  *
- * Lock order: mmap_lock, @hardware, then @files_lock or the lock of all devices' pages (pages.c);
+ * Lock order: mmap_lock, @hardware, then @files_lock or ivshmem_pages_lock (pages.c);
  * @map_lock and the vectors' locks are innermost.
  */
 #ifndef IVSHMEM_DEVICE_H
@@ -32,7 +32,7 @@ struct ivshmem_device;
 /**
  * struct ivshmem_vector - one interrupt
  * @lock:      protects @listeners and the vector's count
- * @listeners: list of the struct ivshmem_listener that have an eventfd
+ * @listeners: the listeners that have an eventfd
  */
 struct ivshmem_vector {
 	struct ivshmem_device *device;
@@ -48,7 +48,7 @@ struct ivshmem_vector {
  * @hardware:      held while the hardware is accessed (see "Lifetime" above)
  * @gone:          true once the device has been unbound
  * @rest:          rest of BAR 0's page, claimed so that no other device is placed there
- * @bar0:          the claim to BAR 0, as @bar2 is that to BAR 2
+ * @bar0:          the claim to BAR 0; @bar2 is the claim to BAR 2
  * @mappable:      whether user space may map BAR 0's page
  * @doorbell:      whether the device has interrupts, even if none could be allocated
  * @intx:          whether the only vector is INTx, for which the driver uses the registers
@@ -57,9 +57,9 @@ struct ivshmem_vector {
  * @files_lock:    protects @files and @files_n
  * @files:         open files, to find their mappings
  * @pages:         struct pages of the region, or NULL before the first dma-buf
- * @pages_error:   -errno if creating @pages has failed, which must not be repeated; else 0
+ * @pages_error:   -errno if creating @pages has failed, which must not be tried again; else 0
  * @pages_node:    node in the list of all devices that have @pages
- * @imports_n:     number of times that dma-bufs are mapped by importers, which use @pages
+ * @imports_n:     number of mappings of dma-bufs by importers, which use @pages
  * @dmabufs_n:     number of dma-bufs, at most IVS_DRIVER_DMABUFS_MAX
  * @map_lock:      protects @memory_type and @mapped_n
  * @memory_type:   IVS_MEMORY_* type of the @mapped_n current mappings

@@ -129,8 +129,8 @@ int ivshmem_file_mmap_attribute(struct ivshmem_device *device, struct file *attr
 }
 
 /*
- * Unmap file by file: the files may be open through several device nodes, as mknod(1) can create
- * more, and each node has its own address_space.
+ * Unmap file by file: the files may be open through several device nodes, because mknod(1) can
+ * create more, and each node has its own address_space.
  */
 void ivshmem_files_unmap(struct ivshmem_device *device)
 {

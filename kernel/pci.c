@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Guest driver for the inter-VM shared memory device (ivshmem) of QEMU: probe, remove, reset. */
+/* Guest driver for QEMU's inter-VM shared memory device (ivshmem): probe, remove, reset. */
 #include <linux/idr.h>
 #include <linux/module.h>
 #include <linux/slab.h>
