@@ -27,7 +27,7 @@
 #define CELLS_N 64
 #define WORDS_N 30
 #define TEXT_LEN (WORDS_N * sizeof(uint64_t))
-#define LOOK_MS 1000 /* read at least this often, as hostile peers can consume doorbells */
+#define LOOK_MS 1000 /* read at least this often, because peers can consume doorbells */
 
 /*
  * Each run of the writer starts a new generation, whose messages are numbered from 1. A message is

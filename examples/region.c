@@ -6,8 +6,8 @@
  *   region shm:looking-glass 32M                     mode 0600, owned by the caller
  *   region shm:looking-glass 32M 0660 $(id -u) $(getent group kvm | cut -d: -f3)
  *
- * An existing region of the given size is left unchanged; one of another size is an error. Another
- * user may have made it: then there is a warning.
+ * An existing region of the given size is left unchanged; one of another size is an error. If
+ * another user may have made it, a warning is printed.
  */
 #include <stdio.h>
 #include <stdlib.h>
