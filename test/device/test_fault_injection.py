@@ -328,7 +328,7 @@ def test_faults_while_serving(place, tally, kind):
     and serves the next VMM."""
     serving = Serving(place, kind)
     try:
-        tally.play(serving.once().counts, serving.once, concerned=True)
+        tally.play(serving.once().counts, serving.once, client_errors=True)
         serving.stop()
     finally:
         serving.close()

@@ -408,7 +408,7 @@ def test_faults_while_serving(place, tally, name):
     play, options = SCENARIOS[name]
     theatre = Theatre(place, play, ["-n", VECTORS, *options])
     try:
-        tally.play(theatre.once().counts, theatre.once, concerned=True)
+        tally.play(theatre.once().counts, theatre.once, client_errors=True)
         theatre.stop()
     finally:
         theatre.close()

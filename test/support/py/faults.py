@@ -23,10 +23,10 @@ SKIPPED = 77
 MALLOC = 100000  # FAULTS_MALLOC_NR
 
 # What happens to clients if a call fails with one of these errors while the server serves.
-# HARMLESS: nothing but a delay. NEWCOMER: a client that is just connecting may be refused.
-# CONCERNED: the client whose socket the call used may be dropped; calls on other fds do not have
+# HARMLESS: nothing but a delay. NEWCOMER: a client that is connecting at that time may be refused.
+# AFFECTED: the client whose socket the call used may be dropped; calls on other fds do not return
 # these errors.
-HARMLESS, NEWCOMER, CONCERNED = "harmless", "newcomer", "concerned"
+HARMLESS, NEWCOMER, AFFECTED = "harmless", "newcomer", "affected"
 
 #: Errors of calls that create an fd.
 _FDS = "EMFILE ENFILE ENOMEM"
@@ -93,22 +93,22 @@ ERRORS = {
     "preadv2": {HARMLESS: "EINTR EAGAIN ENOMEM"},
     "prctl": {HARMLESS: "EPERM EINVAL"},
     "prlimit64": {HARMLESS: "EPERM"},
-    "process_vm_readv": {CONCERNED: "EFAULT ENOMEM EPERM"},
-    "process_vm_writev": {CONCERNED: "EFAULT ENOMEM EPERM"},
-    "pwrite64": {CONCERNED: "EIO EINTR ENOSPC"},
+    "process_vm_readv": {AFFECTED: "EFAULT ENOMEM EPERM"},
+    "process_vm_writev": {AFFECTED: "EFAULT ENOMEM EPERM"},
+    "pwrite64": {AFFECTED: "EIO EINTR ENOSPC"},
     "readlink": {HARMLESS: "EACCES ENOENT EIO"},
     "readlinkat": {HARMLESS: "EACCES ENOENT ENOMEM"},
-    "recvmsg": {HARMLESS: "EINTR EAGAIN", CONCERNED: "ECONNRESET ENOMEM EACCES"},
-    "recvfrom": {HARMLESS: "EINTR", CONCERNED: "ECONNRESET ENOMEM EACCES"},
-    "read": {HARMLESS: "EINTR", CONCERNED: "ECONNRESET ENOMEM EACCES"},
+    "recvmsg": {HARMLESS: "EINTR EAGAIN", AFFECTED: "ECONNRESET ENOMEM EACCES"},
+    "recvfrom": {HARMLESS: "EINTR", AFFECTED: "ECONNRESET ENOMEM EACCES"},
+    "read": {HARMLESS: "EINTR", AFFECTED: "ECONNRESET ENOMEM EACCES"},
     "rt_sigaction": {},
     "rt_sigprocmask": {},
     "rseq": {},
     "seccomp": {HARMLESS: "ENOMEM EACCES EINVAL"},
     "sendmmsg": {HARMLESS: "EINTR ETOOMANYREFS ENOBUFS ENOMEM",
-                 CONCERNED: "EPIPE ECONNRESET EACCES"},
+                 AFFECTED: "EPIPE ECONNRESET EACCES"},
     "sendmsg": {HARMLESS: "EINTR EAGAIN ETOOMANYREFS ENOBUFS ENOMEM",
-                CONCERNED: "EPIPE ECONNRESET EACCES"},
+                AFFECTED: "EPIPE ECONNRESET EACCES"},
     "sendto": {HARMLESS: "EPIPE ENOBUFS ECONNREFUSED EAGAIN"},
     "set_robust_list": {},
     "setitimer": {},
@@ -288,17 +288,17 @@ class Tally:
         self.counts = {}
         self._record = record_property
 
-    def play(self, counts, once, concerned=False):
+    def play(self, counts, once, client_errors=False):
         """Repeat a scenario with each of its calls failing. once(kind, call, nth, error) runs the
         scenario and returns a Seen.
 
-        concerned: also use errors that only a client's socket can have
+        client_errors: also inject errors that only calls on a client's socket can return
         """
         for call in sorted(counts):
             if self.sanitized and (call in NOT_UNDER_SANITIZERS or call not in ERRORS):
                 continue
             for kind, errors in kinds(call).items():
-                if kind != CONCERNED or concerned:
+                if kind != AFFECTED or client_errors:
                     for variant in [[error] for error in errors] if ALL else [errors]:
                         self._play(kind, call, variant, once)
 
