@@ -26,7 +26,7 @@ def read_tree(root):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=sorted(check_layers.CHECKS),
-                        help="list all complaints of one check, also known and counted ones")
+                        help="list all complaints of one check, including known and counted ones")
     parser.add_argument("root", nargs="?", type=pathlib.Path, default=ROOT)
     options = parser.parse_args()
 

@@ -15,7 +15,7 @@ _TITLE = re.compile(r"\b(\w+)\(\) - ")
 #: The prototype or definition that follows a comment.
 _FOLLOWING = re.compile(r"\s*[A-Za-z_][^;{}#(/]*?\b(\w+)\(")
 
-#: Expressions that a function returns. Values that they only compare with are ignored.
+#: The expressions that a function returns; values that they are merely compared with are ignored.
 _RETURNED = re.compile(r"\b(?:return\b|result\s*=(?!=))([^;]*);")
 _COMPARED = re.compile(r"[!=]=\s*\w+")
 
@@ -65,9 +65,9 @@ def returns_of(files):
 
 
 def _codes(said, by_function, seen):
-    """Return: {prefix of a code: functions} for the codes that @said names. If @said names a code
-    itself, the functions are (). If it names the code by a phrase such as "as f()", they are f()
-    and, if the text of f() refers to g() in turn, g(), and so on."""
+    """Return: {prefix of a code: functions} for the codes that @said names. For a code that @said
+    names directly, the functions are (). For a code that @said names by a phrase such as "as f()",
+    they are f() and, if the text of f() refers to g() in turn, g(), and so on."""
     found = {prefix: () for prefix in _CODE.findall(said)}
     for function in _AS.findall(said):
         if function not in seen:

@@ -36,7 +36,7 @@ def _definitions(files):
 
 
 def _definers(name, places):
-    """@places: the files that define a symbol. Return: those files to which a use of the symbol in
+    """Return: those of @places, the files that define a symbol, to which a use of the symbol in the
     file @name may refer. Several programs may define a function of the same name: a program uses
     its own, and shared code may use any of them."""
     if not name.startswith("tools/"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Check that each room (folder of src/ or tools/) includes only headers of rooms that it may."""
+"""Check that each room (folder of src/ or tools/) includes only headers of the rooms allowed."""
 from check_layers import csource
 
 #: Room of src/ -> other rooms whose headers it may include, all of which are listed above it.

@@ -29,7 +29,7 @@ PURE_EXCEPTIONS = {
 #: Calls that end the process, which only the programs in tools/ may make
 _EXITS = re.compile(r"(?<!\w)(exit|_exit|_Exit|abort|quick_exit)\s*\(")
 
-EXITS_EXCEPTIONS = {("src/daemon/closer.c", "_exit"): "of helper processes that it has forked"}
+EXITS_EXCEPTIONS = {("src/daemon/closer.c", "_exit"): "ends helper processes that it has forked"}
 
 #: What the guest driver may include: its own headers, public headers, and headers of the kernel
 _KERNEL_MAY_INCLUDE = re.compile(r"<(linux|asm)/[\w/.-]+>|\"ivshmem/[\w.-]+\"|\"[\w.-]+\"")
@@ -79,7 +79,7 @@ def _check_kernel(name, text, files):
 
 def check_licences(files):
     """Check that each file has an SPDX line, and that the driver has the kernel's licence and
-    includes only the headers that it may."""
+    includes only allowed headers."""
     for name, text in files.items():
         if EXEMPT.match(name) or name.endswith(".md"):
             continue

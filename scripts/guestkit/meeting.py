@@ -61,8 +61,8 @@ class Config:
 
 @dataclass
 class Peer:
-    """A peer: its program, its output, and its result: the JSON that it has printed, or None before
-    that."""
+    """A peer: its program, its output, and its result (the JSON that it has printed, or None until
+    it prints it)."""
 
     name: str
     program: object = None

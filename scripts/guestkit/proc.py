@@ -50,7 +50,7 @@ def catch_signals():
 
 
 def die_of(number):
-    """Terminate this process by the signal, so that make and the shell see the cause."""
+    """Terminate this process with the signal @number, so that make and the shell see the cause."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
