@@ -27,7 +27,7 @@ struct bench_floor_cost {
 /**
  * struct bench_floor - a running floor
  * @control_fd: socket connected to the floor's process. When that process receives a byte here, it
- *              sends the leaves to the clients, and then its struct bench_floor_cost back
+ *              sends the leaves to the clients, and then replies with its struct bench_floor_cost
  */
 struct bench_floor {
 	struct bench_sender sender;

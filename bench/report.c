@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define CPU_TARGET 1.15	    /* highest accepted ratio to the sendmmsg floor */
-#define STALLED_TARGET 1.05 /* the same to a storm without stalled clients; ideally 1 */
+#define STALLED_TARGET 1.05 /* highest ratio to a storm without stalled clients; ideally 1 */
 #define RSS_BASE_KIB 4096
 #define RSS_PAIR_LEN 4 /* bytes of memory allowed for each pair of peers */
 
