@@ -72,7 +72,7 @@ byte present;
 byte dead[IDS];
 /* By viewer: peers whose vectors must precede its own: greeted before it, and not left since. */
 byte awaited[IDS];
-/* Clients that were assigned an id that another client has seen, because every id had been. */
+/* Clients that were assigned an id that another client has seen, because every id was seen. */
 byte forced;
 #if REACH == 1
 byte used; /* ids assigned since the server was empty */
@@ -110,7 +110,7 @@ inline receive_greeting(v, number)
 	fi
 }
 
-/* Unless it has left, no peer other than @p may be partly announced. */
+/* No peer other than @p may be partly announced, unless that peer has left. */
 inline judge_between(v, p)
 {
 	i = 0;
@@ -151,7 +151,7 @@ inline receive_leave(v, p)
 	dead[v] = dead[v] & ~bit_of(p);
 }
 
-/* As the server has nothing to send to @v, the table of @v must match the clients present. */
+/* The server has nothing to send to @v, so the table of @v must match the clients present. */
 inline judge_view(v)
 {
 	RULE(R_all_announced, stage[v] == GREETING && !dead[v]);
@@ -202,7 +202,7 @@ inline look_at_tables()
 	od
 }
 
-/* The server assigns @id to a new client, or refuses it (NO_ID). */
+/* The server assigns @id to a new client, or refuses the client (NO_ID). */
 inline judge_join(id, is_silent)
 {
 	look_at_tables();
@@ -437,7 +437,7 @@ inline send_vector(v)
 		cursor[v] = at_id[v] + 1
 	:: at_id[v] == v ->
 		knows_self[v] = 1;
-		self_after[v] = 0 /* not used again; reduces the number of states */
+		self_after[v] = 0 /* it is not used again; this reduces the number of states */
 	:: else
 	fi;
 	receive_vector(v, at_id[v], at_vector[v]);
@@ -474,9 +474,9 @@ inline send_leave(v)
 	receive_leave(v, chosen_id)
 }
 
-/* Send the next peer in the order of ids, starting at the cursor and wrapping around, but the
- * client's own vectors once the cursor has passed all peers that were visible when the greeting was
- * complete. */
+/* Send the next peer in the order of ids, starting at the cursor and wrapping around. Once the
+ * cursor has passed all peers that were visible when the greeting was complete, send the client's
+ * own vectors instead. */
 inline send_join(v)
 {
 	set = joins_due(v);
@@ -507,8 +507,8 @@ inline send_join(v)
 }
 
 /*
- * Reduce the number of states by making equal the cursors that lead to the same messages: skip ids
- * that never have to be announced to @v, because it has been sent them.
+ * Reduce the number of states by giving the same value to all cursors that lead to the same
+ * messages: skip ids that never have to be announced to @v, because @v has already been sent them.
  */
 inline merge_cursors(v)
 {
