@@ -10,7 +10,7 @@ import pytest
 from support.py.clients import join
 from support.py.wire import connect
 
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to another user")
 STRANGER = 61234
 OTHER = 61235
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Advice in the messages of ivshmem-server and the library on the host: each test makes a state,
-reads the message, does what it advises, and sees that it helps."""
+"""Advice in the messages of ivshmem-server and the library on the host: each test causes an error,
+reads the message, follows its advice, and checks that this helps."""
 import os
 import pathlib
 import shutil
@@ -14,7 +14,7 @@ import pytest
 from support.py import advice
 from support.py.programs import Daemon
 
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to another user")
 USER = 61235
 MIB = 1 << 20
 AS_ROOT = r"as root, (chgrp [^()]* && chmod \S+ [^\s()]+)"
@@ -40,8 +40,8 @@ def start_server_as_user(place, *words):
 
 @NEEDS_ROOT
 def test_region_of_root(place):
-    """The message has owner, group and mode of a region that the user may not open, and a command
-    that opens it."""
+    """The message names the owner, group and mode of a region that the user may not open, and a
+    command that gives the user access."""
     place.shm_path.write_bytes(bytes(MIB))
     place.shm_path.chmod(0o600)
     words = ["-M", place.shm, "-l", "1M"]
@@ -96,7 +96,7 @@ def test_server_that_a_user_may_not_connect_to(place):
 # Sockets
 
 def dead_socket(path, mode=0o755):
-    """Make the socket of a server that has been killed."""
+    """Create a socket like one that a killed server leaves behind."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))
     path.chmod(mode)
@@ -105,8 +105,8 @@ def dead_socket(path, mode=0o755):
 @NEEDS_ROOT
 @pytest.mark.parametrize("mode", [0o755, 0o600, 0o000], ids=oct)
 def test_dead_socket_of_root(place, mode):
-    """A dead socket of root's in a directory of the user's: the message says whose it is, and the
-    user can remove it."""
+    """A dead socket of root is in a directory of the user: the message names the owner, and the
+    user can remove the socket."""
     place.dir.chmod(0o777)
     dead_socket(place.socket, mode)
     text = run_server_as_user(place, "-r", "memfd:")
@@ -121,7 +121,7 @@ def test_dead_socket_of_root(place, mode):
 @pytest.mark.parametrize("mode", [0o755, 0o777], ids=oct)
 def test_dead_socket_of_root_in_a_sticky_directory(place, mode):
     """In a directory such as /tmp only root can remove the socket. Any user may connect to a socket
-    of mode 0777, which shows that it is dead."""
+    of mode 0777, and so finds out that it is dead."""
     advice.copy_for_users(place, place.server_program)
     place.dir.chmod(0o1777)
     dead_socket(place.socket, mode)
@@ -137,7 +137,7 @@ def test_dead_socket_of_root_in_a_sticky_directory(place, mode):
 
 @NEEDS_ROOT
 def test_socket_of_a_running_server_of_root(place):
-    """If a server of root's listens, the message does not advise to remove its socket."""
+    """If a server that root runs listens at the socket, the message does not advise removing it."""
     place.server()
     text = run_server_as_user(place, "-r", "memfd:")
     assert ", and a process listens at it: use another path" in text
@@ -154,7 +154,7 @@ def test_socket_of_a_running_server_with_a_relative_path(place):
 
 
 def test_socket_in_a_directory_that_does_not_exist(place):
-    """The message has the command that makes the directory."""
+    """The message contains the command that creates the directory."""
     path = place.dir / "a" / "b" / "socket"
     words = ["-F", "-S", path, "-r", "memfd:"]
     text = place.run_server(*words).stderr
@@ -165,7 +165,7 @@ def test_socket_in_a_directory_that_does_not_exist(place):
 
 
 def test_metrics_in_a_directory_that_does_not_exist(place):
-    """The message has the command that makes the directory."""
+    """The message contains the command that creates the directory."""
     words = ["--metrics", place.dir / "new" / "m.prom"]
     text = place.run_server("-F", "-S", place.socket, "-r", "memfd:", *words).stderr
     assert "the directory of the metrics: No such file or directory: mkdir -p" in text
@@ -175,8 +175,8 @@ def test_metrics_in_a_directory_that_does_not_exist(place):
 
 @NEEDS_ROOT
 def test_owner_and_group_that_cannot_be_given(place):
-    """The message says whether the owner or the group is refused: a user can give away neither,
-    except to a group of the user's own."""
+    """The message says whether the owner or the group cannot be set: an ordinary user can set
+    neither, except that the group may be one of the user's own groups."""
     for what, region in ("socket", "memfd:"), ("region", f"file:{place.dir}/region"):
         text = run_server_as_user(place, "-r", region, f"--{what}-owner", "0")
         assert "Operation not permitted: only root can change the owner" in text
@@ -189,7 +189,7 @@ def test_owner_and_group_that_cannot_be_given(place):
 
 @NEEDS_ROOT
 def test_socket_in_a_directory_of_root(place):
-    """If the user may not write to the directory, the message names it and its mode."""
+    """If the user may not write to the directory, the message names the directory and its mode."""
     (place.dir / "roots").mkdir(mode=0o755)
     path = place.dir / "roots" / "socket"
     text = run_server_as_user(place, "-r", "memfd:", "-S", path)
@@ -209,8 +209,8 @@ def start_in_background(place, *words):
 
 @NEEDS_ROOT
 def test_server_of_a_user_without_options_for_the_pidfile(place):
-    """A user may not write to the directory of the default pidfile: the message names the options
-    with which the server starts."""
+    """A user may not write to the directory of the default pidfile: the message names options with
+    which the server can start."""
     status, text = start_in_background(place)
     assert status == 1
     assert ("cannot open the pidfile /var/run/ivshmem-server.pid: Permission denied: the "
@@ -231,8 +231,8 @@ def test_server_of_a_user_without_options_for_the_pidfile(place):
     (dead_socket, "it is not a file: remove it or use another file (-p)"),
 ], ids=["directory", "link", "socket"])
 def test_pidfile_that_cannot_be_one(place, make, why):
-    """The message says what is in the way of the pidfile. -F with -p writes it, too, so -F is not
-    advised."""
+    """The message says what exists at the path of the pidfile. With -p, the server writes a pidfile
+    even if -F is given, so -F is not advised."""
     path = place.dir / "pid"
     make(path)
     for mode in [], ["-F"]:
@@ -242,7 +242,7 @@ def test_pidfile_that_cannot_be_one(place, make, why):
 
 
 def test_pidfile_in_a_directory_that_does_not_exist(place):
-    """The message names the directory that is missing, and how to make it."""
+    """The message names the missing directory, and says how to create it."""
     path = place.dir / "new" / "pid"
     words = ["-S", place.socket, "-r", "memfd:", "-p", path]
     done = place.run_server(*words)
@@ -263,15 +263,16 @@ def run_server(place, *words):
 
 
 def hugetlbfs():
-    """Where a hugetlbfs is mounted, or None."""
+    """Return: the directory where a hugetlbfs is mounted, or None."""
     mounts = [line.split() for line in pathlib.Path("/proc/self/mounts").read_text().splitlines()]
     return next((mount[1] for mount in mounts if mount[2] == "hugetlbfs"), None)
 
 
 @pytest.mark.parametrize("option", ["-m", "-r"])
 def test_directory_that_does_not_exist(place, option):
-    """A word with a slash is a path, also for -m. The message says how to make the directory, and
-    where huge pages are: in a hugetlbfs that is mounted, or one that can be."""
+    """An argument with a slash is a path, even for -m. The message says how to create the
+    directory, and where huge pages can be found: in a hugetlbfs that is already mounted or that the
+    user can mount."""
     path = place.dir / "hugepages"
     words = [option, f"{path}/" if option == "-m" else f"dir:{path}/", "-l", "1M"]
     text = run_server(place, *words)
@@ -315,7 +316,8 @@ def test_directory_without_a_hugetlbfs(place):
 
 
 def test_path_as_a_name_for_shared_memory(place):
-    """A name for POSIX shared memory that is a path: the message has the address that is meant."""
+    """If a path is given as a name for POSIX shared memory, the message has the address that was
+    probably meant."""
     place.shm_path.write_bytes(bytes(MIB))
     (place.dir / "file").write_bytes(bytes(MIB))
     for path in place.shm_path, place.dir, place.dir / "file":
@@ -330,7 +332,7 @@ def test_path_as_a_name_for_shared_memory(place):
 
 
 def test_file_in_a_directory_that_does_not_exist(place):
-    """The message names the directory, and how to make it."""
+    """The message names the missing directory, and says how to create it."""
     words = ["-r", f"file:{place.dir}/new/region", "-l", "1M"]
     text = run_server(place, *words)
     assert f"the directory {place.dir}/new does not exist: mkdir -p {place.dir}/new" in text
@@ -358,7 +360,7 @@ def test_link_to_a_region(place):
     (os.mkfifo, "a named pipe"), (dead_socket, "a socket")],
     ids=["null", "no-driver", "block", "pipe", "socket"])
 def test_region_that_is_not_a_file(place, make, kind):
-    """The message says what kind of file it is, and what would do."""
+    """The message says what kind of file it is, and which kinds can be used instead."""
     if "device" in kind and os.geteuid():
         pytest.skip("needs root, to make a device")
     path = place.dir / "what"
@@ -382,7 +384,7 @@ def test_region_that_is_a_kvmfr_device(place):
 
 
 def test_region_that_nobody_has_made(place):
-    """A client cannot make a region, so the message does not advise it to."""
+    """A client cannot create a region, so the message does not advise doing that."""
     text = place.run(place.client_program, "-a", f"shm:{place.shm}", "-c", "dump").stderr
     assert f"there is no region shm:{place.shm}: start the program that creates it first\n" in text
     place.server("-l", "1M")

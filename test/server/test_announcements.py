@@ -104,8 +104,8 @@ def test_all_clients_get_the_same_memory(place):
 # Clients that misbehave
 
 def test_stopped_client_does_not_delay_others(place):
-    """While a client process is stopped, the other clients are served; once continued, it catches
-    up."""
+    """While a client process is stopped, the other clients are served; when it continues, it
+    catches up."""
     place.server()
     stopped = place.start_client()
     watcher = join(place)

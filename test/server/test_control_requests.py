@@ -140,7 +140,7 @@ def test_fds_sent_to_the_control_socket_are_closed(place):
     for _ in range(10):
         try:
             socket.send_fds(control.sock, [VERSION], [0, 1, 2])
-        except PermissionError:  # Linux 6.16: the kernel does not pass them on
+        except PermissionError:  # since Linux 6.16 the kernel can reject the fds
             control.send(VERSION)
         assert control.reply()["pid"] == server.pid
     assert server.fds() == before

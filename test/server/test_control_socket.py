@@ -16,7 +16,7 @@ from support.py.control import STATUS, VERSION, Control, ask_once
 from support.py.programs import TIMEOUT, cpu_ticks, is_sanitized, rss_kib, wait_until
 from support.py.wire import RawClient, accepts, connect, read_together, ring
 
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to another user")
 STRANGER = 61234
 PEERS_MAX = 8
 
@@ -115,11 +115,11 @@ def test_every_number_of_a_status_is_exact(place):
     server.err.wait("it sent data")
     rude.close()
     readers = [join(place, vectors) for _ in range(2)]
-    read_together(readers, lambda: all(len(c.peers) == 1 for c in readers), "they knew each other")
+    read_together(readers, lambda: all(len(c.peers) == 1 for c in readers), "both know each other")
     stalled = place.add(RawClient(str(place.socket), vectors))
     server.err.wait("joined", 5)
     read_together(readers, lambda: all(
-        c.knows(set(range(3)) - {c.id}) for c in readers), "they knew the third")
+        c.knows(set(range(3)) - {c.id}) for c in readers), "both know the third client")
     assert connect(str(place.socket)).recv(8) == b""
     for _ in range(20):  # /proc shows 20 in hexadecimal, as 14
         ring(readers[0].peers[readers[1].id][3])
@@ -170,7 +170,8 @@ def test_messages_are_counted(place):
         5 * (3 + 5 * 8)
     assert any(peer["blocked"] for peer in status["peers"])
     read_together(clients, lambda: all(
-        c.knows(set(range(5)) - {c.id}) and len(c.own) == 8 for c in clients), "all knew all")
+        c.knows(set(range(5)) - {c.id}) and len(c.own) == 8 for c in clients),
+                  "all clients know each other")
     status = status_of(place)
     assert status["totals"]["messages"] == 5 * (3 + 5 * 8)
     assert [peer["behind"] for peer in status["peers"]] == [0] * 5
@@ -264,7 +265,7 @@ def test_connection_that_does_not_read_costs_one_reply(place):
     before = cpu_ticks(server.pid)
     time.sleep(0.5)
     assert cpu_ticks(server.pid) - before <= 10
-    assert not is_ready(silent, select.POLLOUT), "more requests were taken"
+    assert not is_ready(silent, select.POLLOUT), "the server has read more requests"
     join(place, 64)
     silent.sock.settimeout(TIMEOUT)
     for _ in range(3):
@@ -304,7 +305,7 @@ def test_last_eight_of_a_hundred_connections_are_served(place):
     before = server.fds()
     controls = [open_control(place) for _ in range(100)]
     assert controls[-1].ask(VERSION)
-    wait_until(lambda: server.fds() == before, "as many fds as before")
+    wait_until(lambda: server.fds() == before, "the server has as many fds as before")
     assert sum(control_is_open(control) for control in controls) == PEERS_MAX
 
 
@@ -325,7 +326,7 @@ def test_closed_connections_leave_no_fds(place):
         control.send(data)
         control.close()
     status_of(place)
-    wait_until(lambda: server.fds() == before, "as many fds as before")
+    wait_until(lambda: server.fds() == before, "the server has as many fds as before")
     assert client.is_quiet(0)
     assert server.err.count("left") == 0
 
@@ -434,7 +435,8 @@ def test_no_control_socket_by_default(place):
     server.stop()
     server = serve(place)
     status_of(place)  # so that the server is in its loop
-    wait_until(lambda: server.fds() == without + 1 + PEERS_MAX + 1, "it had these and no more")
+    wait_until(lambda: server.fds() == without + 1 + PEERS_MAX + 1,
+               "the server has the expected number of fds")
 
 
 @pytest.mark.parametrize("option, value, message", [
@@ -468,11 +470,12 @@ def test_client_that_sends_data_is_logged_as_a_warning(place):
     wait_until(lambda: accepts(control_of(place)), "it listens")
     assert status_of(place)["peers"] == []  # once the server replies, it also serves clients
     join(place).close()
-    wait_until(lambda: status_of(place)["totals"]["left"]["closed"] == 1, "it is gone")
+    wait_until(lambda: status_of(place)["totals"]["left"]["closed"] == 1, "the client has left")
     for n in range(30):
         rude = place.add(RawClient(str(place.socket), 1))
         rude.sock.sendall(b"x")
-        wait_until(lambda n=n: status_of(place)["totals"]["left"]["spoke"] == n + 1, "it is gone")
+        wait_until(lambda n=n: status_of(place)["totals"]["left"]["spoke"] == n + 1,
+                   "the client has left")
     line = server.err.wait("left (pid")
     assert f"client 0 left (pid {os.getpid()}, uid {os.getuid()}): it sent data" in line
     server.err.wait("it sent data", 20)

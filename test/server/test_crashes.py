@@ -87,10 +87,10 @@ class Scenario:
         return client
 
     def run(self):
-        """Play the scenario. Return: true if the server was killed."""
+        """Run the scenario. Return: true if the server was killed."""
         try:
             wait_until(lambda: self.place.socket.exists() and (self.look() or any(
-                "READY=1" in text for text in self.manager.said)), "it is ready")
+                "READY=1" in text for text in self.manager.said)), "the server is ready")
             first, second = self.join(), self.join()
             deaf = self.join(reads=False)
             self.until(first, lambda: len(first.peers) == 2 and first.knows(first.peers))
@@ -153,16 +153,16 @@ def spread(things):
     return [thing for start in range(7) for thing in things[start::7]]
 
 
-@pytest.mark.parametrize("where", ["before each call", "behind each message"])
+@pytest.mark.parametrize("where", ["before each call", "after each message"])
 def test_server_resumes_after_a_crash_at_any_system_call(place, where, capsys):
     """Kill the server at each place; the next start must resume and may lose at most one client."""
     calls = record(place)
-    if where == "behind each message":
+    if where == "after each message":
         calls = [call for call in calls if call[0] in ("sendmsg", "sendmmsg")]
     deadline = time.monotonic() + BUDGET / 2
     kills = lost = tried = 0
     for name, nth in spread(calls):
-        held = where == "behind each message"
+        held = where == "after each message"
         what = f"delay_exit={HOLD_US}" if held else "signal=KILL"
         scenario = Scenario(place, f"{name}:{what}:when={nth}", held)
         try:

@@ -7,9 +7,9 @@ could fail. A call's possible errors (support/py/faults.py) alternate from place
 IVS_FAULTS_ALL=1 each place gets all of them. Assertions:
 
 During the start: the server serves properly, or exits with status 1 and one line of error, and
-leaves no files. While serving: it continues; all clients but the one concerned get correct
-announcements; no fd leaks; the next client is served. During the exit: it exits, and reports files
-that it could not remove.
+leaves no files. While serving: it continues; all clients except the one affected by the failure get
+correct announcements; no fd leaks; the next client is served. During the exit: it exits, and
+reports files that it could not remove.
 
 IVS_FAULT="CALL NTH ERROR" injects only that fault; add IVS_FAULTS_ALL=1 if the fault was found with
 it.
@@ -76,22 +76,23 @@ class Starting:
             daemon.wait()
             daemon.close()
         left = self.there() - self.before
-        assert not left, f"it served, and left behind {left}"
+        assert not left, f"the server served clients, but left behind {left}"
 
     def _failed(self, server, status, call):
         """The server must have reported the error in one line, and left no files except one that it
         says it could not remove. An existing region must be unchanged."""
-        assert status == STATUS_FAILED, f"it ended with {status}: {server.err.seen}"
+        assert status == STATUS_FAILED, f"the server ended with status {status}: {server.err.seen}"
         server.close()
         lines = server.err.text().splitlines()
-        assert len(lines) == 1 and lines[0].startswith("ivshmem-server: "), f"it said {lines}"
+        assert len(lines) == 1 and lines[0].startswith("ivshmem-server: "), \
+            f"the server printed {lines}"
         there = self.there()
         left = [path for path, _ in there - self.before
                 if not (call == "unlink" and f"unlink {path}" in lines[0])]
-        assert not left, f"it said {lines}, and left behind {left}"
+        assert not left, f"the server printed {lines}, but left behind {left}"
         kept = {entry for entry in self.before if entry[0] == str(self.where.shm_path)}
         assert kept <= there and all(os.stat(path).st_size == SIZE for path, _ in kept), \
-            "the region of others is gone"
+            "the existing region was removed or resized"
 
     def once(self, call, nth, error):
         """Start the server with this fault. Return: the outcome of the fault."""
@@ -112,11 +113,12 @@ class Starting:
 
 
 def prepare_nothing(_):
-    """No files exist before the start."""
+    """Create no files before the start."""
 
 
 def prepare_remains(where):
-    """Files exist before the start: a region, and the socket and pidfile of a dead server."""
+    """Create the files that exist before the start: a region, and the socket and pidfile of a dead
+    server."""
     where.shm_path.write_bytes(bytes(SIZE))
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(where.socket))
@@ -161,9 +163,9 @@ def end_once(where, _kind=None, call=None, nth=0, error=None):
             status = server.wait_end()
             client.read_to_end()
         seen = server.ask()
-    assert status == 0, f"it ended with {status}: {server.err.seen}"
+    assert status == 0, f"the server ended with status {status}: {server.err.seen}"
     for path, _ in starting.there() - starting.before:
-        assert server.err.count(path), f"{path} was left without a message"
+        assert server.err.count(path), f"{path} was left behind without a message"
         os.unlink(path)
     return seen
 
@@ -172,7 +174,7 @@ def test_faults_during_the_end(place, tally):
     """If a system call fails during the server's exit, it still exits, and reports files that it
     could not remove."""
     if tally.sanitized:
-        pytest.skip("the search for leaks at the end makes system calls of its own")
+        pytest.skip("the search for leaks at exit makes system calls of its own")
     tally.play(end_once(place).counts, functools.partial(end_once, place))
     tally.end()
 
@@ -234,7 +236,8 @@ class Serving:
             if fds in expected and (fds == self.fds or stays(self.pid, fds)):
                 self.fds = fds
                 return seen
-            assert time.monotonic() < deadline, f"it has {fds} fds, before it had {self.fds}"
+            assert time.monotonic() < deadline, \
+                f"the server has {fds} fds, not {self.fds} as before"
             time.sleep(0.0005)
 
     def refusals(self):
@@ -254,7 +257,7 @@ class Serving:
         self.server.arm()
         self.server.signal(signal.SIGTERM)
         status = self.server.wait_end()
-        assert status == 0, f"it ended with {status}: {self.server.err.seen}"
+        assert status == 0, f"the server ended with status {status}: {self.server.err.seen}"
 
 
 def speak(client):
@@ -321,8 +324,7 @@ def play_stranger(story):
 
 
 def check_lost(story, kind, seen, refusals_before):
-    """Fail if a client other than the one concerned by the fault was lost, or a loss was not
-    logged."""
+    """Fail if a client that the fault did not affect was lost, or if a loss was not logged."""
     log = story.serving.server.err
     assert len(story.lost) <= (kind != HARMLESS), f"{len(story.lost)} clients were lost"
     for client in story.lost:
@@ -333,7 +335,7 @@ def check_lost(story, kind, seen, refusals_before):
             others = {inode for other, inode in story.greeted.items() if other is not client}
             mine = story.greeted.get(client)
             assert seen.link not in {f"socket:[{inode}]" for inode in others}, \
-                f"client {client.id} was lost for what happened to another"
+                f"client {client.id} was lost because of a fault that affected another"
             assert not mine or seen.link == f"socket:[{mine}]"
         if kind == NEWCOMER:
             log.wait("refused a client", refusals_before + story.refusals + 1)
@@ -404,7 +406,7 @@ SCENARIOS = {
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_faults_while_serving(place, tally, name):
     """If a system call fails while the server serves, it continues, no fd leaks, and only the
-    client concerned may be lost."""
+    client affected by the failure may be lost."""
     play, options = SCENARIOS[name]
     theatre = Theatre(place, play, ["-n", VECTORS, *options])
     try:

@@ -13,7 +13,7 @@ import pytest
 from support.py.programs import wait_until
 from support.py.wire import RawClient, accepts
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to another user")
 NOBODY = 65534
 
 
@@ -109,7 +109,7 @@ def test_pidfile_that_others_can_write_to_is_refused(place, uid, mode, message):
 
 
 def test_server_cannot_change_its_pidfile(place):
-    """The fd of the pidfile that the server keeps open, locked, is for reading only."""
+    """The server keeps its pidfile locked, but with an fd that is for reading only."""
     pidfile = place.dir / "pid"
     server = place.server("-p", pidfile)
     flags = [int(re.search(r"^flags:\s+(\d+)", info.read_text(), re.MULTILINE)[1], 8)
@@ -181,7 +181,8 @@ def start_together(where, commands):
         process.err.wait("ready")
         # While its open() of the FIFO waits for a writer, the process has no fd of the FIFO, so
         # check whether the process sleeps.
-        wait_until(lambda pid=process.pid: is_waiting_for_writer(pid), "it waits at the gate")
+        wait_until(lambda pid=process.pid: is_waiting_for_writer(pid),
+                   "the process waits for the FIFO")
     with open(gate, "w", encoding="ascii") as opened:
         opened.write("go\n" * len(started))
     gate.unlink()
@@ -207,7 +208,8 @@ def test_two_servers_create_one_region(place):
         servers = start_together(place, [
             [place.server_program, "-F", "-v", "-S", place.dir / size, "-M", place.shm, "-l", size]
             for size in sizes])
-        wait_until(lambda: all(is_decided(server) for server in servers), "both are decided")
+        wait_until(lambda: all(is_decided(server) for server in servers),
+                   "each has started or failed")
         living = [at for at, server in enumerate(servers) if server.popen.poll() is None]
         assert len(living) == 1, [server.err.seen for server in servers]
         runs, failed = servers[living[0]], servers[1 - living[0]]

@@ -21,7 +21,7 @@ F_SEAL_WRITE, F_SEAL_FUTURE_WRITE = 8, 16
 
 
 def fallocate(fd, mode, length):
-    """fallocate(2) from the beginning. Return: 0 or an errno."""
+    """Call fallocate(2) at offset 0. Return: 0 or an errno."""
     if not LIBC.fallocate(fd, mode, ctypes.c_long(0), ctypes.c_long(length)):
         return 0
     return ctypes.get_errno()
@@ -45,7 +45,8 @@ class Victim:
         os.read(self._in_parent[0], 1)
 
     def end(self):
-        """The victim reads the byte. Return: its value, or minus the signal that ended it."""
+        """Let the victim read the byte. Return: the byte's value, or the negated number of the
+        signal that ended the victim."""
         os.write(self._to_child[1], b"g")
         status = os.waitpid(self.pid, 0)[1]
         for fd in (*self._to_child, *self._in_parent):
@@ -54,7 +55,7 @@ class Victim:
 
 
 def test_hole_in_a_sealed_region(place):
-    """In a hole of memfd: there is a page of zeroes at the next access."""
+    """An access to a hole in a region memfd: finds a page of zeroes."""
     server = place.server("-l", HUGE, region=["-r", "memfd:"])
     assert not server.err.count("any client can")
     with RawClient(str(place.socket), 1) as hostile:
@@ -68,8 +69,9 @@ def test_hole_in_a_sealed_region(place):
 @pytest.mark.usefixtures("huge_pages")
 @pytest.mark.parametrize("takes", [False, True], ids=["page stays free", "page is taken"])
 def test_hole_in_a_region_of_huge_pages(place, takes):
-    """In a hole of memfd:2M there is a page of zeroes, too, unless no huge page is free: then the
-    victim is killed by SIGBUS. The server says so at start, and SECURITY.md."""
+    """An access to a hole in a region memfd:2M finds a page of zeroes, too, unless no huge page is
+    free: then the victim is killed by SIGBUS. The server warns of this at the start, and so does
+    SECURITY.md."""
     server = place.server("-l", HUGE, region=["-r", "memfd:2M"])
     server.err.wait("any client can take huge pages out of the region")
     taken = []

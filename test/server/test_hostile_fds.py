@@ -70,13 +70,13 @@ def test_client_that_sends_fds_does_not_block_the_server(place, keeps_fds_out, w
             sock.close()
     check_newcomer(place)
     sock.close()
-    wait_until(lambda: fd_count(server.pid) == before, "all of them are closed")
+    wait_until(lambda: fd_count(server.pid) == before, "all sent fds are closed")
     server.stop()
 
 
 def test_urgent_bytes_at_the_control_socket_are_received(place, keeps_fds_out):
-    """An fd that comes with an out-of-band byte is found: a client that sends a socket is dropped,
-    whatever kind of byte it uses."""
+    """The server detects fds that arrive with an out-of-band byte: a client that sends a socket is
+    dropped, whether the byte with it is ordinary or out-of-band."""
     if keeps_fds_out:
         pytest.skip("the kernel rejects fds")
     path = place.dir / "control"
@@ -116,5 +116,5 @@ def test_fds_at_the_control_socket_do_not_block_the_server(place, keeps_fds_out,
     elif not keeps_fds_out and when != "unread":
         assert control.line() is None, "a client that sends such fds is dropped"
     control.close()
-    wait_until(lambda: fd_count(server.pid) == before, "all of them are closed")
+    wait_until(lambda: fd_count(server.pid) == before, "all sent fds are closed")
     server.stop()

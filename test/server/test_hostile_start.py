@@ -23,8 +23,8 @@ NEEDS_STRACE = pytest.mark.skipif(not shutil.which("strace"), reason="needs stra
 @pytest.mark.parametrize("owner", [[], ["owner", "1"], ["group", "1"]], ids=["mode", "owner",
                                                                             "group"])
 def test_link_in_place_of_the_socket(place, nth, name, owner):
-    """Another user replaces the socket by a link as soon as it exists: mode and owner of the file
-    that the link names stay as they are."""
+    """Another user replaces the socket with a link as soon as it exists: the mode and owner of the
+    file to which the link points do not change."""
     options = [f"--{name}-mode", "0666"]
     options += [f"--{name}-{owner[0]}", owner[1]] if owner else []
     server = start_stopped(place, ("bind", nth), place.dir / name, place.server_program, "-F", "-S",
@@ -37,7 +37,8 @@ def test_link_in_place_of_the_socket(place, nth, name, owner):
 @NEEDS_ROOT
 @NEEDS_STRACE
 def test_hard_link_in_place_of_the_socket(place):
-    """A socket that has a second name does not get the owner of --socket-owner."""
+    """If the socket has a second name (a hard link), the server does not change its owner to that
+    in --socket-owner."""
     theirs = place.dir / "theirs"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(theirs))

@@ -12,10 +12,10 @@ from support.py.hostile import OWN_USER
 from support.py.programs import wait_until
 from support.py.wire import RawClient, read_together
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become other users")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to other users")
 STRANGER = 61234
 NOFILE = 256
-CROWD = 60  # with 18 or more messages in each socket, four times NOFILE
+CROWD = 60  # clients; with 18 messages each, four times as many fds as NOFILE
 
 
 def control_of(place):
@@ -37,8 +37,9 @@ def silent_crowd(place, clients_n, uid=STRANGER):
 
 @pytest.mark.parametrize("users", [1, 5])
 def test_newcomer_does_not_wait_for_clients_that_do_not_read(place, users):
-    """Clients that do not read have less in flight than the kernel permits. Meanwhile a newcomer of
-    another user is greeted and told of all peers. Clients that read later are told everything."""
+    """While many clients do not read, the server keeps fewer fds in flight than the kernel permits,
+    so a new client of another user is greeted and told of all peers. Clients that read later
+    receive everything."""
     server = open_to_all(place, "--control", control_of(place))
     silent = [client for user in range(users)
               for client in silent_crowd(place, CROWD // users, STRANGER + user)]
@@ -59,11 +60,11 @@ def test_newcomer_does_not_wait_for_clients_that_do_not_read(place, users):
 
 
 def test_clients_of_one_server_do_not_delay_those_of_another(place):
-    """Two servers of one user share the kernel's count. Clients of one that do not read leave
-    enough for newcomers of both."""
+    """Two servers of one user share the kernel's limit on fds in flight. Even if clients of one
+    server do not read, new clients of both are greeted."""
     open_to_all(place, nofile=1024)
     other = place.dir / "other"
-    (place.dir / place.server_program.name).unlink()  # it is executed, so it cannot be overwritten
+    (place.dir / place.server_program.name).unlink()  # it is running, so it cannot be overwritten
     open_to_all(place, nofile=1024, socket=other, region=["-r", "memfd:"])
     silent_crowd(place, CROWD)
     newcomer = join(place, keep=False)
@@ -73,8 +74,8 @@ def test_clients_of_one_server_do_not_delay_those_of_another(place):
 
 
 def test_what_a_dropped_client_has_not_read_still_counts(place):
-    """A client is dropped, but does not read what was sent to it, nor close its socket. So it takes
-    a place of its user until it reads or closes. Other users are served meanwhile."""
+    """A dropped client that neither reads what was sent to it nor closes its socket still counts
+    for the limit of its user. Meanwhile other users are served."""
     server = open_to_all(place, "--max-peers-per-user", "3", "--control", control_of(place))
     before = server.fds()
     dropped = silent_crowd(place, 3)
@@ -95,8 +96,8 @@ def test_what_a_dropped_client_has_not_read_still_counts(place):
 
 
 def test_joins_of_a_user_are_limited(place):
-    """A user whose clients come and go in a loop is refused when it has joined as often as allowed;
-    other users are served, and the log says it in a few lines."""
+    """When a user's clients have joined as often as allowed, further ones are refused. Other users
+    are served, and the log reports the refusals in at most 20 lines."""
     server = open_to_all(place, "--max-joins-per-user", "50", "--control", control_of(place))
     watcher = join(place)
 
@@ -111,7 +112,7 @@ def test_joins_of_a_user_are_limited(place):
                     "as allowed (--max-joins-per-user)")
     watcher.read_until_knows({join(place).id})
     totals = ask_once(control_of(place))["totals"]
-    assert 52 <= totals["joined"] <= 62  # of the stranger 50, and one in 1.2 s
+    assert 52 <= totals["joined"] <= 62  # the stranger's 50, then one every 1.2 s
     assert totals["refused"]["max_joins_per_user"] >= 100 - 50
     assert server.err.count("have joined as often") == 20
 
@@ -125,8 +126,8 @@ def test_honest_crowd_is_not_limited(place):
 
 
 def test_user_leaves_places_to_others(place):
-    """A user has no more than 15/16 of the clients for which there are file descriptors. Another
-    one is admitted."""
+    """A single user gets at most 15/16 of the places for clients that the limit of file descriptors
+    allows, so a client of another user is still admitted."""
     server = open_to_all(place, nofile=1024)
     crowd = silent_crowd(place, 600)
     server.err.wait(f"uid {STRANGER}): its user has 15/16 of the clients that 1024 file")
@@ -136,7 +137,7 @@ def test_user_leaves_places_to_others(place):
 
 
 def test_counts_of_clients_survive_an_upgrade(place):
-    """After an upgrade the clients of a user, and what they have not read, still count."""
+    """After an upgrade, a user's clients and their unread messages still count for the limits."""
     server = open_to_all(place, "--max-peers-per-user", str(CROWD), "--control", control_of(place))
     silent = silent_crowd(place, CROWD)
     join(place, keep=False).read_until_knows(set(range(CROWD)))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The memory of the roster: how much a crowd of clients costs, and that it is returned when they
-have left."""
+"""The memory of the roster: how much a crowd of clients needs, and that the server returns the
+memory when they have left."""
 import contextlib
 import resource
 import socket
@@ -10,15 +10,15 @@ import pytest
 from support.py.programs import fd_count, rss_kib, wait_until
 from support.py.wire import RawClient
 
-CROWD = 4500  # of one user, which has at most 15/16 of the places
-IDS = 8192  # the roster has room for as many ids
+CROWD = 4500  # clients of one user, which gets at most 15/16 of the places
+IDS = 8192  # the capacity of the roster with that many clients
 RECORD = 64 + 2 * IDS // 8  # bytes
 MIB = 1024  # KiB
 
 
 @pytest.fixture(name="many_files", autouse=True)
 def fixture_many_files():
-    """Permit the test's process and the server to have enough fds."""
+    """Raise the fd limit of the test's process, and so of the server."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 2 * CROWD:
         pytest.skip(f"needs a limit of {2 * CROWD} fds (ulimit -Hn)")
@@ -37,15 +37,17 @@ def connect(place, count):
 
 
 def is_served(place):
-    """A newcomer is greeted: the server has handled all that happened before."""
+    """Connect a client and wait until it is greeted, so that the server has handled all earlier
+    events."""
     with RawClient(str(place.socket), 0) as client:
         return client.greeting().id
 
 
 @pytest.mark.parametrize("stays", [0, 1, 30], ids=["none stays", "one stays", "some stay"])
 def test_memory_is_returned_when_a_crowd_has_left(place, stays):
-    """While a crowd is connected the roster has no more memory than their records need. When they
-    have left it is as small as before, but for the records of those that stay."""
+    """While a crowd of clients is connected, the roster uses no more memory than their records
+    need. When they have left, it is as small as before, except for the records of clients that
+    stay."""
     server = place.server("-n", "0", nofile=2 * CROWD)
     with contextlib.ExitStack() as stack:
         is_served(place)

@@ -167,7 +167,7 @@ def test_unchanged_metrics_are_rarely_written(place):
     seen = [metrics.path.stat().st_ino]
     times = [time.monotonic()]
     while len(seen) < 4:
-        wait_until(lambda: metrics.path.stat().st_ino != seen[-1], "it was written again")
+        wait_until(lambda: metrics.path.stat().st_ino != seen[-1], "the file was written again")
         seen.append(metrics.path.stat().st_ino)
         times.append(time.monotonic())
     assert times[3] - times[2] > 0.25 and times[2] - times[1] > 0.25
@@ -223,7 +223,7 @@ def test_file_of_a_killed_server_is_replaced(place):
     half.write_text("half")
     before = metrics.get("start_time_seconds")
     server = place.server("--metrics", metrics.path)
-    wait_until(lambda: metrics.get("start_time_seconds") > before, "it was replaced")
+    wait_until(lambda: metrics.get("start_time_seconds") > before, "the file was replaced")
     assert not half.exists()
     server.stop()
     assert not metrics.path.exists()
@@ -261,9 +261,9 @@ def test_full_disk_is_logged_once(place):
         server.err.wait(f"cannot write the metrics {path}: No space left on device; retrying")
         time.sleep(0.25)
         assert server.err.count("cannot write the metrics") == 1
-        assert metrics.get("peers") == 0, "the old file is not there any more"
+        assert metrics.get("peers") == 0, "the old file was not kept"
         wait_until(lambda: sorted(os.listdir(disk)) == ["ballast", "m.prom"],
-                   "what it was trying to write is removed")
+                   "the unfinished file is removed")
         (disk / "ballast").unlink()
         server.err.wait(f"the metrics {path} can be written again")
         metrics.wait(1, "peers")

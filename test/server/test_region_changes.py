@@ -62,8 +62,8 @@ def test_change_is_noticed_at_the_next_join(place, way, change):
 
 
 def test_several_changes(place):
-    """Several changes are one line in the log. A region that has its size again has not
-    changed."""
+    """Several changes cause a single line in the log. A region that has its original size again
+    counts as unchanged."""
     server = serve(place)
     os.truncate(place.shm_path, 2 * SIZE)
     place.shm_path.rename(place.shm_path.with_name(place.shm_path.name + "-other"))
@@ -76,7 +76,7 @@ def test_several_changes(place):
 
 @pytest.mark.parametrize("region", ["memfd:", "dir:"])
 def test_region_without_a_name(place, region):
-    """A region that never had a name has not lost it."""
+    """A region that never had a name is not reported as having lost its name."""
     region = region if region == "memfd:" else f"dir:{place.dir}"
     server = serve(place, region=["-r", region])
     join(place)
@@ -87,8 +87,8 @@ def test_region_without_a_name(place, region):
 @pytest.mark.parametrize("below", [False, True], ids=["elsewhere", "below the root"])
 @pytest.mark.parametrize("control", [False, True], ids=["", "control"])
 def test_change_is_noticed_after_chroot(place, below, control):
-    """The server notices a change even if it has no path of the region any more, with and without
-    the options for which it opens /proc."""
+    """After chroot(2) the server notices a change even if the region is outside its root directory,
+    with and without the options for which it opens /proc."""
     region = place.dir / "region" if below else place.shm_path
     address = f"file:{region}" if below else f"shm:{place.shm}"
     options = ["--control", place.dir / "control"] if control else []
@@ -102,8 +102,8 @@ def test_change_is_noticed_after_chroot(place, below, control):
 
 @pytest.mark.parametrize("change", ["removed", "made again", "renamed", "grown"])
 def test_upgraded_server_notices_a_change(place, change):
-    """After an upgrade the server remembers what it had opened: it notices a change that was made
-    before, and one that is made afterwards."""
+    """After an upgrade the server still knows which file it had opened: it notices a change that
+    was made before the upgrade."""
     make, _, text = CHANGES[change]
     server = serve(place)
     first = join(place)
@@ -121,8 +121,8 @@ def test_upgraded_server_notices_a_change(place, change):
 
 
 def test_joins_do_not_flood_the_log(place):
-    """A client that joins again and again causes 20 of these lines in 10 s; other warnings have a
-    limit of their own."""
+    """A client that joins again and again causes at most 20 of these lines in 10 s; other warnings
+    have a limit of their own."""
     server = serve(place)
     place.shm_path.unlink()
     for _ in range(30):
@@ -135,8 +135,8 @@ def test_joins_do_not_flood_the_log(place):
 
 @pytest.mark.parametrize("way", ["shm", "file"])
 def test_lock_of_the_inode_delays_no_join(place, way):
-    """While a process holds the lock of the region's inode, the server looks at the region without
-    waiting."""
+    """While a process holds the lock of the region's inode, the server checks the region without
+    waiting for the lock."""
     region = place.shm_path if way == "shm" else place.dir / "region"
     server = serve(place, region=["-r", f"file:{region}"])
     with open(region, "r+b") as file:

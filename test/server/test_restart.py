@@ -85,7 +85,8 @@ def test_fd_store_has_copies_of_all_state(place, manager):
     clients.pop(1).close()
     all_know_all(clients)
     stored(manager, clients)
-    assert manager.said[0].splitlines()[0] != "READY=1", "it is ready when all is stored"
+    assert manager.said[0].splitlines()[0] != "READY=1", \
+        "READY=1 was sent before all fds were stored"
     manager.restart()
     stored(manager, clients)
     manager.crash()
@@ -93,7 +94,8 @@ def test_fd_store_has_copies_of_all_state(place, manager):
     manager.server.signal(signal.SIGTERM)
     assert manager.server.wait() == 0
     manager.wait_said("STOPPING=1", 2)
-    assert place.socket.exists() and place.shm_path.exists(), "the next start needs their names"
+    assert place.socket.exists() and place.shm_path.exists(), \
+        "the next start needs the names of socket and region"
 
 
 def test_watchdog_is_notified(place, manager):
@@ -131,7 +133,7 @@ def after_a_crash(clients):
     """A crash may lose at most one client, the one to which a message was being sent. Return: the
     other clients."""
     left = read_what_is_there(clients)
-    assert len(left) >= len(clients) - 1, f"more than one was lost: {clients}"
+    assert len(left) >= len(clients) - 1, f"more than one client was lost: {clients}"
     return left
 
 
@@ -167,7 +169,7 @@ def test_restarts_while_clients_join_and_leave(place, manager):
     stored(manager, clients)
     fds = fd_count(manager.server.pid)
     manager.restart()
-    wait_until(lambda: fd_count(manager.server.pid) == fds, "as many fds as before")
+    wait_until(lambda: fd_count(manager.server.pid) == fds, "the server has as many fds as before")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

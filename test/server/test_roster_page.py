@@ -101,10 +101,10 @@ def test_joins_and_leaves_are_in_the_region(place):
     start, peers, kept, listed = shown.read()
     assert (peers, kept, listed) == (0, True, {})
     a, b = join(place, 2), join(place, 2)
-    wait_until(lambda: shown.read()[1] == 2, "both are shown")
+    wait_until(lambda: shown.read()[1] == 2, "the page shows both peers")
     assert shown.read() == (start + 2, 2, True, {a.id: (2, start + 1), b.id: (2, start + 2)})
     a.close()
-    wait_until(lambda: shown.read()[1] == 1, "the first is gone")
+    wait_until(lambda: shown.read()[1] == 1, "the page shows only the second peer")
     assert shown.read() == (start + 3, 1, True, {b.id: (2, start + 2)})
     server.stop()
     assert shown.read() == (start + 3, 1, False, {b.id: (2, start + 2)})  # P-7
@@ -159,7 +159,7 @@ def test_page_is_consistent_during_a_storm(place):
 
 
 def test_process_beside_the_region_sees_joins_and_leaves(place):
-    """P-8: a reader of the region alone gets the same events as a client of the server."""
+    """P-8: a process that only reads the region gets the same events as a client of the server."""
     server = place.server("-n", "2", "--roster")
     client = watch(place)
     first = place.start_client()
@@ -209,7 +209,7 @@ def test_killed_server_leaves_the_generation(place):
     server = place.server("-n", "1", "--roster", "-l", "1M")
     shown = roster(place)
     join(place, 1)
-    wait_until(lambda: shown.read()[1] == 1, "it is shown")
+    wait_until(lambda: shown.read()[1] == 1, "the page shows the peer")
     before = shown.read()
     server.signal(signal.SIGKILL)
     server.wait()
@@ -224,7 +224,7 @@ def test_second_server_by_mistake_changes_nothing(place):
     place.server("-n", "1", "--roster", "-l", "1M")
     shown = roster(place)
     join(place, 1)
-    wait_until(lambda: shown.read()[1] == 1, "it is shown")
+    wait_until(lambda: shown.read()[1] == 1, "the page shows the peer")
     before = shown.read()
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "-l", "1M", "--roster")
     assert done.returncode == 1
@@ -247,7 +247,7 @@ def test_more_peers_than_entries(place):
     place.server("-n", "1", "--roster-peers", "2", "-l", "1M")
     shown = roster(place)
     peers = [join(place, 1) for _ in range(4)]
-    wait_until(lambda: shown.read()[1] == 4, "all are counted")
+    wait_until(lambda: shown.read()[1] == 4, "the page counts all peers")
     assert shown.ids() == [0, 1]
     client = watch(place)
     client.write("dump\n")
@@ -264,7 +264,7 @@ def test_large_page(place):
     place.server("-n", "1", "--roster-peers", "65536", "-l", "4M")
     shown = roster(place)
     peer = join(place, 1)
-    wait_until(lambda: shown.ids() == [peer.id], "it is shown")
+    wait_until(lambda: shown.ids() == [peer.id], "the page shows the peer")
     assert place.run_client("-c", "dump").stdout.count("the last 1028 KiB are reserved") == 1
 
 
@@ -277,7 +277,7 @@ def test_example_meet_does_not_touch_the_roster_page(place):
                            "50", f"unix:{place.socket}") for n in range(2)]
     for process in meeting:
         assert process.wait() == 0, process.err.text()
-    wait_until(lambda: shown.read()[1] == 0, "both are gone")
+    wait_until(lambda: shown.read()[1] == 0, "the page shows no peers")
     assert shown.read()[0] >= 4
 
 
@@ -305,7 +305,7 @@ def test_file_size_limit_does_not_matter(place):
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (PAGE, PAGE))
     shown = roster(place)
     join(place)
-    wait_until(lambda: shown.shows([0]), "it is shown")
+    wait_until(lambda: shown.shows([0]), "the page shows the peer")
 
 
 def test_client_truncates_the_region(place):
@@ -314,7 +314,7 @@ def test_client_truncates_the_region(place):
     server = place.server("-n", "1", "--roster", "-l", "1M")
     stay = join(place, 1)
     before = roster(place)
-    wait_until(lambda: before.ids() == [stay.id], "it is written, and not being written")
+    wait_until(lambda: before.ids() == [stay.id], "the page is complete")
     os.truncate(place.shm_path, PAGE)
     for _ in range(3):
         with RawClient(str(place.socket), 1) as client:
@@ -324,13 +324,14 @@ def test_client_truncates_the_region(place):
     os.truncate(place.shm_path, SIZE)
     server.err.wait("the roster is published again")
     shown = roster(place)
-    wait_until(lambda: shown.ids() == [stay.id], "it is shown again")
+    wait_until(lambda: shown.ids() == [stay.id], "the page shows the peer again")
     assert server.err.count("cannot publish the roster") == 1
     server.stop()
 
 
 def set_flag(client, flag):
-    """Set a flag of the region's open file, which the client shares with all who have its fd."""
+    """Set a flag of the region's open file, which the client shares with all processes that have
+    the fd."""
     try:
         fcntl.fcntl(client.memory, fcntl.F_SETFL,
                     fcntl.fcntl(client.memory, fcntl.F_GETFL) | flag)
@@ -342,9 +343,9 @@ def set_flag(client, flag):
 @pytest.mark.parametrize("kind, flag", [("memfd", "O_APPEND"), ("shm", "O_APPEND"),
                                         ("file", "O_APPEND"), ("file", "O_DIRECT")])
 def test_client_sets_flags_of_the_regions_open_file(place, kind, flag):
-    """A client cannot keep the server from writing the page, nor make the region longer, with flags
-    of the region's open file, also after an upgrade. At its end the server
-    marks the page as not maintained."""
+    """A client sets a flag of the region's open file. This neither keeps the server from writing
+    the page nor makes the region longer, even after an upgrade. At exit the server marks the page
+    as not maintained."""
     path = {"memfd": None, "shm": place.shm_path, "file": place.dir / "region"}[kind]
     region = {"memfd": "memfd:", "shm": f"shm:{place.shm}", "file": f"file:{path}"}[kind]
     server = place.server("-n", "1", "--roster", region=["-r", region, "-l", "1M"])
@@ -358,7 +359,7 @@ def test_client_sets_flags_of_the_regions_open_file(place, kind, flag):
     clients.append(join(place))
     wait_until(lambda: shown.shows([0, 1, 2]), "the page shows a join after an upgrade")
     hostile.close()
-    wait_until(lambda: shown.shows([1, 2]), "the page shows that it has left")
+    wait_until(lambda: shown.shows([1, 2]), "the page shows that the hostile client has left")
     assert os.fstat(clients[1].memory).st_size == SIZE
     assert server.err.count("cannot publish") == 0
     server.stop()
@@ -367,8 +368,8 @@ def test_client_sets_flags_of_the_regions_open_file(place, kind, flag):
 
 @pytest.mark.parametrize("kind", ["memfd", "shm", "file"])
 def test_client_holds_the_lock_of_the_regions_inode(place, kind):
-    """A client holds the lock that each write(2) to the region takes. The server updates the page,
-    greets clients and exits nevertheless, also after an upgrade."""
+    """A client holds the lock that each write(2) to the region takes. The server nevertheless
+    updates the page, greets clients and exits, even after an upgrade."""
     path = {"memfd": None, "shm": place.shm_path, "file": place.dir / "region"}[kind]
     region = {"memfd": "memfd:", "shm": f"shm:{place.shm}", "file": f"file:{path}"}[kind]
     if path:  # otherwise the server removes the file at the end, and unlink(2) takes the lock, too
@@ -384,7 +385,7 @@ def test_client_holds_the_lock_of_the_regions_inode(place, kind):
         join(place)
         wait_until(lambda: shown.shows([0, 1, 2]), "the page shows a join after an upgrade")
         hostile.close()
-        wait_until(lambda: shown.shows([1, 2]), "the page shows that it has left")
+        wait_until(lambda: shown.shows([1, 2]), "the page shows that the hostile client has left")
         server.stop()
         assert shown.read()[2] is False
 
@@ -403,12 +404,12 @@ def small_disk(place):
 
 
 def test_client_punches_a_hole(place, small_disk):
-    """A client punches a hole into the roster page, and nothing is free to fill it. The server
-    continues, reports it once, and writes the whole page when there is room again."""
+    """A client punches a hole into the roster page while the disk has no room to fill it. The
+    server continues, reports the hole once, and writes the whole page when there is room again."""
     path, filler = small_disk / "region", small_disk / "filler"
     server = place.server("-n", "1", "--roster", region=["-r", f"file:{path}", "-l", "1M"])
     hostile = join(place)
-    wait_until(lambda: roster(place, path).shows([0]), "it is shown")
+    wait_until(lambda: roster(place, path).shows([0]), "the page shows the peer")
     assert not LIBC.fallocate(hostile.memory, PUNCH, ctypes.c_long(SIZE - PAGE),
                               ctypes.c_long(PAGE))
     with open(filler, "wb", buffering=0) as file, pytest.raises(OSError):
@@ -455,7 +456,7 @@ def test_client_writes_garbage_to_the_page(place):
     stay = join(place, 2)
     # The server writes the page after it has sent clients their messages; until then the page may
     # contain garbage.
-    wait_until(lambda: shown.shows([stay.id]), "the table is right again")
+    wait_until(lambda: shown.shows([stay.id]), "the table is correct again")
     client.out.wait(f"peer {stay.id} joined with 2 vectors")
     client.write("quit\n")
     assert client.wait() in (0, 1)  # without a server, ringing is refused

@@ -289,8 +289,8 @@ def test_chroot_keeps_other_files_of_the_same_name(place):
     ([], 0, NOBODY.pw_uid),  # root without capabilities in a directory of another user
 ])
 def test_files_that_cannot_be_removed_are_a_warning(place, options, uid, owner):
-    """At the start the log warns of each file that the confined process cannot remove, with the
-    cure; all other files are removed at exit."""
+    """At the start the log warns of each file that the confined process cannot remove, and says how
+    to avoid that; all other files are removed at exit."""
     os.chown(place.dir, owner, -1)
     place.dir.chmod(0o755)
     server = place.server("-p", place.dir / "pid", *options)
@@ -323,8 +323,8 @@ def test_files_in_a_sticky_directory_are_a_warning(place):
 
 @NEEDS_ROOT
 def test_fds_in_flight_of_other_processes(place):
-    """The kernel limits fds in flight by user. If other processes' fds use up the limit, the server
-    reports it, and continues when those fds have been received."""
+    """The kernel limits the fds in flight per user. If fds of other processes use up the limit, the
+    server reports it, and continues when those fds have been received."""
     user = 300000 + os.getpid()  # if this were root, other tests would be stopped, too
     place.dir.chmod(0o777)
     server = place.server(nofile=64, user=user)
@@ -518,14 +518,15 @@ def test_filter_is_loaded_once(place):
 
 
 def filter_of(pid):
-    """The lines of a server's filter, as noted in the memory for the next program."""
+    """Return the lines of a server's filter, from the memory that the server hands over to the next
+    program."""
     for link in pathlib.Path(f"/proc/{pid}/fd").iterdir():
         if "memfd:ivshmem-state" in os.readlink(link):
             with open(link, "rb") as file:
                 text = file.read(65536)
             at = text.index(b"accept4\n")
             return text[at:text.index(b"\0", at)].decode().splitlines()
-    raise AssertionError("the server has no memory for the next program")
+    raise AssertionError("the server has no memory to hand over to the next program")
 
 
 def may_open(lines, flags):

@@ -198,8 +198,7 @@ def test_client_without_an_fd_is_lost(place, manager, missing):
 
 
 def test_client_whose_fd_is_not_a_socket_is_lost(place, manager):
-    """If the fd stored as a client's socket is another kind of file, that client is lost, and no
-    other."""
+    """If the fd stored as a client's socket is another kind of file, only that client is lost."""
     manager.start()
     clients = three(place)
     manager.wait_idle()
@@ -262,8 +261,9 @@ def test_unusable_state_disconnects_all(place, manager, spoil):
 
 @pytest.mark.parametrize("at", [SOCKET_DEV_AT, SOCKET_INO_AT], ids=["device", "inode"])
 def test_socket_of_other_notes(place, manager, at):
-    """If the notes name another socket file than the one at which the stored socket listens, the
-    server listens there nevertheless: it cannot make another while the manager's copy listens."""
+    """If the notes name a different file than the one at which the stored socket listens, the
+    server still uses the stored socket: it cannot create another while the manager's copy
+    listens."""
     manager.start()
     clients = three(place)
     stored(manager, clients)

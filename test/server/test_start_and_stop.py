@@ -39,9 +39,10 @@ def waits_for_a_lock(process):
 
 
 def test_lock_of_the_inode_at_start_and_end(place):
-    """Known limit (SECURITY.md): while another process holds the lock of the inode of an existing
-    region, a server does not start, and one that removes its region does not end. Both go on when
-    that process ends. (The region is not in /dev/shm, whose other users would have to wait, too.)
+    """Known limit (SECURITY.md): while another process holds the lock of an existing region's
+    inode, a server cannot finish its start, and a server that removes its region cannot exit. Both
+    continue when that process ends. (The region is not in /dev/shm, because other users of /dev/shm
+    would have to wait, too.)
     """
     region = place.dir / "region"
     region.write_bytes(bytes(1 << 20))
@@ -50,12 +51,12 @@ def test_lock_of_the_inode_at_start_and_end(place):
         server = place.start(*options)
         wait_until(lambda: waits_for_a_lock(server), "it waits")
         assert not place.socket.exists()
-    wait_until(lambda: accepts(place.socket), "it starts when the lock is free")
+    wait_until(lambda: accepts(place.socket), "the server starts when the lock is free")
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
     region.unlink()
     server = place.start(*options)
-    wait_until(lambda: accepts(place.socket), "it has created the region")
+    wait_until(lambda: accepts(place.socket), "the server has created the region")
     with open(region, "r+b") as file, StuckInode(file.fileno()):
         server.signal(signal.SIGTERM)
         wait_until(lambda: waits_for_a_lock(server), "it waits")
@@ -124,7 +125,7 @@ def test_two_servers_start_on_one_dead_socket(place):
     starting = [place.start(place.server_program, "-F", "-v", "-S", place.socket, "-r", "memfd:")
                 for _ in range(4)]
     wait_until(lambda: sum(each.popen.poll() is not None for each in starting) >= 3,
-               "three have given up")
+               "three servers have given up")
     living = [each for each in starting if each.popen.poll() is None]
     assert len(living) == 1
     living[0].err.wait("ivshmem-server: listening at")

@@ -41,7 +41,7 @@ def the_one_that_runs(servers):
     failed."""
     wait_until(lambda: all(server.err.count("ivshmem-server: listening at")
                            or server.popen.poll() is not None
-                           for server in servers), "all are decided")
+                           for server in servers), "each server has started or failed")
     living = [server for server in servers if server.popen.poll() is None]
     assert len(living) == 1, [server.err.seen for server in servers]
     failed = servers[1 - servers.index(living[0])]
@@ -50,15 +50,15 @@ def the_one_that_runs(servers):
 
 
 def test_region_in_use_is_not_removed(place):
-    """A server has created a region and is delayed before it locks it, while another starts with
-    that region. The server that fails must not remove the region in use."""
+    """While a server is delayed between creating and locking its region, another server starts with
+    that region. The server that fails must not remove the region, which is in use."""
     first = start_held_up(place, "flock", place.dir / "first", "-M", place.shm, "-l", "4M")
-    wait_until(place.shm_path.exists, "the object is made")
+    wait_until(place.shm_path.exists, "the region has been created")
     made = place.shm_path.stat().st_ino
     second = start_server(place, place.dir / "second", "-M", place.shm, "-l", "1M")
     runs, failed = the_one_that_runs([first, second])
     assert "exists with size" in failed.err.text()
-    assert place.shm_path.exists(), "the region of the one that runs was removed"
+    assert place.shm_path.exists(), "the region of the running server was removed"
     assert place.shm_path.stat().st_ino == made
     assert place.shm_path.stat().st_size == (4 << 20 if runs is first else 1 << 20)
     socket = place.dir / ("first" if runs is first else "second")

@@ -15,7 +15,7 @@ from support.py.control import ask_once
 from support.py.programs import TIMEOUT
 from support.py.wire import RawClient, read_together, ring
 
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to another user")
 COLUMNS = ["ID", "PID", "PROGRAM", "USER", "SINCE", "STATE", "VECTORS", "BEHIND", "DOORBELLS"]
 
 
@@ -79,7 +79,7 @@ def test_status_is_a_table(place):
     stalled = place.add(RawClient(str(place.socket), 16))
     server.err.wait("joined", 4)
     read_together(readers, lambda: all(
-        c.knows(set(range(3)) - {c.id}) for c in readers), "they knew each other")
+        c.knows(set(range(3)) - {c.id}) for c in readers), "both know each other")
     assert place.add(RawClient(str(place.socket))).next() is None
     for _ in range(7):
         ring(readers[0].peers[1][2])
@@ -213,8 +213,8 @@ def test_too_long_path(place):
 
 @NEEDS_ROOT
 def test_missing_permission_is_reported(place):
-    """Without permission to connect, the error message has the mode of the control socket, what
-    grants permission, and the option for it. The command in the message helps."""
+    """If the user may not connect, the error message has the mode of the control socket, a command
+    that grants permission, and the option that would have granted it. The command works."""
     place.server("--control", control_of(place))
     words = [61234, place.server_program, "--status", control_of(place)]
     status, text = advice.run_as(place, *words)

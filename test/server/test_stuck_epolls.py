@@ -27,12 +27,12 @@ NOFILE = 1024
 STRANGER = 61234
 VECTORS = 2
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become other users")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to other users")
 
 
 def leave_stuck(place, *clients):
-    """Let clients whose doorbells block their last close() leave. Return: the process that holds
-    the mutex."""
+    """Make the last close() of these clients' doorbells block, and disconnect the clients. Return:
+    the process that holds the mutex."""
     fds = [os.dup(fd) for client in clients for fd in client.own]
     stuck = place.add(StuckEpoll(*fds))
     for fd in fds:
@@ -59,7 +59,7 @@ def start(place, *options):
 
 
 def test_server_is_not_blocked(place):
-    """A client whose doorbells block their last close() leaves. The server closes its copies,
+    """A client leaves, and the last close() of its doorbells blocks. The server closes its copies,
     greets a new client, and exits on SIGTERM."""
     server, before = start(place)
     leave_stuck(place, join(place, VECTORS))
@@ -82,8 +82,8 @@ def test_server_exits_while_clients_are_connected(place):
 
 
 def test_other_clients_are_not_blocked(place):
-    """A client that is told of a leave closes its copies of the doorbells, too. This client can be
-    stopped in the meantime: the helper processes keep their copies for some seconds."""
+    """A client that is told of a leave closes its copies of the doorbells, too. It is not blocked,
+    because the helper processes keep their copies for some seconds longer."""
     server, _ = start(place)
     other = place.start_client()
     other.out.wait("peer 0")
@@ -104,14 +104,15 @@ def test_doorbells_are_kept_until_the_leave_is_sent(place):
     for _ in range(40):  # more than fit into its socket
         join(place, VECTORS).close()
     server.err.wait(" left ", 40)
-    wait_until(lambda: fd_count(server.pid) > before + 1 + VECTORS, "some are kept")
-    sleeper.read_until(lambda: fd_count(server.pid) == before + 1 + VECTORS, "all are closed")
+    wait_until(lambda: fd_count(server.pid) > before + 1 + VECTORS,
+               "the server keeps some doorbells")
+    sleeper.read_until(lambda: fd_count(server.pid) == before + 1 + VECTORS, "the fds are closed")
     server.stop()
 
 
 def test_helper_processes_that_one_user_blocks(place):
-    """The clients of one user block as many helper processes as they can. Then the fds of the
-    user's clients that leave stay open, and the log says so. The server continues to serve, and
+    """The clients of one user block as many helper processes as they can. When further clients of
+    that user leave, their fds stay open, and the log says so. The server continues to serve, and
     closes the fds when a helper process of the user is free."""
     server, before = start(place)
     for at in range(BLOCKED_MAX):
@@ -122,7 +123,7 @@ def test_helper_processes_that_one_user_blocks(place):
     check_newcomer(place)
     assert blocked_n(server.pid) == BLOCKED_MAX
     stuck.release()
-    wait_until(lambda: fd_count(server.pid) == before, "all are closed")
+    wait_until(lambda: fd_count(server.pid) == before, "the fds are closed")
     server.stop()
 
 
@@ -151,16 +152,17 @@ def test_helper_processes_that_other_users_block(place):
     for _ in range(20):
         check_newcomer(place)
     server.err.wait(" left", left + 20)
-    wait_until(lambda: fd_count(server.pid) <= more, "those of this user are closed")
+    wait_until(lambda: fd_count(server.pid) <= more, "the fds of this user are closed")
     stuck.release()
-    wait_until(lambda: fd_count(server.pid) == before, "all are closed")
+    wait_until(lambda: fd_count(server.pid) == before, "the fds are closed")
     server.stop()
 
 
 @needs_root
 def test_user_that_blocks_helper_processes_takes_no_places(place):
-    """If the fds of a user stay open, its clients that have left count for its limit of clients, so
-    further ones are refused. Other users still find a place, and the server exits on SIGTERM."""
+    """While fds of a user's former clients stay open, those clients still count for the user's
+    limit, so that further clients are refused. Clients of other users are admitted, and the server
+    exits on SIGTERM."""
     limit = 2
     server, before = start(place, "--max-peers", 10, "--max-peers-per-user", limit)
     block(place, server, users=1)
@@ -185,14 +187,14 @@ def test_all_helper_processes_are_blocked(place):
         check_newcomer(place)
     check_newcomer(place)
     stuck.release()
-    wait_until(lambda: fd_count(server.pid) == before, "all are closed")
+    wait_until(lambda: fd_count(server.pid) == before, "the fds are closed")
     server.stop()
 
 
 def test_helper_process_holds_as_many_fds_as_it_can(place):
-    """The doorbells of so many clients of one user block their last close() that the helper process
-    has no room for more fds, nor has the socket to it, and the server refuses clients. The server
-    exits on SIGTERM."""
+    """So many clients of one user leave doorbells whose last close() blocks that neither the helper
+    process nor the socket to it has room for more fds, and the server refuses clients. The server
+    still exits on SIGTERM."""
     vectors = 16
     server = place.server("-n", vectors, nofile=NOFILE)
     while not server.err.count("refused a client"):
@@ -206,12 +208,12 @@ def test_helper_process_holds_as_many_fds_as_it_can(place):
 
 def wait_blocked(pid, number):
     """Wait until this many helper processes are blocked."""
-    wait_until(lambda: blocked_n(pid) == number, f"{number} are blocked")
+    wait_until(lambda: blocked_n(pid) == number, f"{number} helper processes are blocked")
 
 
 @pytest.fixture
 def manager(place):
-    """A service manager."""
+    """Start a service manager, and end it after the test."""
     made = Manager(place)
     yield made
     made.close()
@@ -238,9 +240,9 @@ def test_service_manager_is_not_blocked(place, manager):
 
 
 def test_clients_that_the_service_manager_still_holds_are_counted(place, manager):
-    """A client joins and leaves in a loop while the service manager does not read. The clients
-    whose fds it has yet to drop count for --max-peers-per-user, so that they cannot use up the
-    server's fds."""
+    """A client joins and leaves in a loop while the service manager does not read. Clients whose
+    fds the service manager has not dropped yet count for --max-peers-per-user, so that they cannot
+    use up the server's fds."""
     most = 2
     manager.start("-F", "-v", "-n", VECTORS, "--max-peers-per-user", most, "-S", place.socket,
                   region=["-r", "memfd:"])
@@ -253,14 +255,15 @@ def test_clients_that_the_service_manager_still_holds_are_counted(place, manager
             client.next()
     assert fd_count(manager.server.pid) < before + 100 * (1 + VECTORS)
     manager.go_on_reading()
-    wait_until(lambda: fd_count(manager.server.pid) <= before, "the manager has dropped all")
+    wait_until(lambda: fd_count(manager.server.pid) <= before,
+               "the manager has dropped all its copies")
     check_newcomer(place)
     assert manager.end_service(signal.SIGTERM) == 0
 
 
 def test_client_leaves_during_a_crash(place, manager):
-    """A client whose doorbells block their last close() leaves while the server is not running. The
-    next server has the service manager drop its copies before it closes its own."""
+    """While the server is not running, a client leaves, and the last close() of its doorbells
+    blocks. The next server makes the service manager drop its copies before it closes its own."""
     manager.start("-F", "-v", "-n", VECTORS, "-S", place.socket, region=["-r", "memfd:"])
     client = join(place, VECTORS)
     manager.wait(lambda: sum("client-0" in name for name in manager.names()) == 1 + VECTORS,
@@ -276,7 +279,8 @@ def test_client_leaves_during_a_crash(place, manager):
 
 
 def test_out_of_band_bytes(place):
-    """A client whose out-of-band byte came with fds is dropped, and the server is not blocked."""
+    """A client that sends an out-of-band byte with fds is dropped, and the server is not
+    blocked."""
     place.server_program = without_passrights(place, place.server_program)
     server, before = start(place)
     sock = connect(str(place.socket))
@@ -287,8 +291,8 @@ def test_out_of_band_bytes(place):
     os.close(event)
     server.err.wait("left")
     check_newcomer(place)
-    sock.close()  # messages that it has not read count as long as it could read them
-    wait_until(lambda: fd_count(server.pid) == before, "all are closed")
+    sock.close()  # its unread messages count until it can no longer read them
+    wait_until(lambda: fd_count(server.pid) == before, "the fds are closed")
     stuck.release()
     server.stop()
 
@@ -300,7 +304,7 @@ def test_refused_connections_are_closed_at_once(place):
     join(place, VECTORS)
     holder, = helpers(server.pid)
     held = fd_count(holder)
-    refused = 20  # as many as are logged
+    refused = 20  # as many refusals as are logged
     with contextlib.ExitStack() as stack:
         with stopped(server):
             for _ in range(refused):
@@ -309,13 +313,13 @@ def test_refused_connections_are_closed_at_once(place):
                     pytest.skip("needs a kernel with SO_PASSRIGHTS (Linux 6.16)")
                 sock.send(b"x")
         server.err.wait("refused a client", refused)
-    wait_until(lambda: fd_count(server.pid) == before + 1 + VECTORS, "all are closed")
+    wait_until(lambda: fd_count(server.pid) == before + 1 + VECTORS, "the fds are closed")
     assert fd_count(holder) == held
     server.stop()
 
 
 def rejects_fds(sock):
-    """Whether the kernel rejects an fd that is sent over the connection."""
+    """Return: whether the kernel rejects an fd that is sent over the connection."""
     with contextlib.suppress(OSError):
         sock.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0]))])
         return False

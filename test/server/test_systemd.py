@@ -48,7 +48,7 @@ def test_socket_activation(place):
         client.greeting()
     program.signal(signal.SIGTERM)
     assert program.wait() == 0
-    assert place.socket.exists(), "the socket is not the server's to remove"
+    assert place.socket.exists(), "the server has removed a socket that it did not create"
 
 
 @pytest.fixture
@@ -80,7 +80,8 @@ ExecReload=/bin/kill -USR2 $MAINPID
 def restarted(manager, former):
     """Wait until systemd has started a new process for the service. Return: its process id."""
     wait_until(lambda: manager.pid(manager.unit) not in (0, former) and
-               manager.show(manager.unit, "ActiveState") == "active", "the service is back")
+               manager.show(manager.unit, "ActiveState") == "active",
+               "the service is running again")
     return manager.pid(manager.unit)
 
 
@@ -197,13 +198,13 @@ def hold_doorbells(place, client):
 
 
 def answers(manager):
-    """Check that systemd answers: it would not if it had to make the last close()."""
+    """Check that systemd answers, which it could not if it had made the last close()."""
     assert manager.run("show", "-p", "Version").stdout
 
 
 def test_clients_cannot_block_systemd(place, manager):
-    """The last close() of a client's doorbells blocks, and they are stored in the fd store. systemd
-    is not the last to close them: neither when the client leaves, nor when the service is
+    """The last close() of a client's doorbells blocks, and copies of them are in the fd store.
+    systemd is not the last to close them, neither when the client leaves nor when the service is
     stopped."""
     first = place.add(RawClient(manager.socket, 2)).greeting()
     last = place.add(RawClient(manager.socket, 2)).greeting()

@@ -13,7 +13,8 @@ UNREAD = "has not read its greeting for 5 s; if it is QEMU, remove reconnect= fr
 @pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("vectors", [0, 1, 64])
 def test_client_that_does_not_read(place, vectors):
-    """A client that does not read its greeting is named once; clients that read are not."""
+    """The log names a client that does not read its greeting once, and does not name clients that
+    read it."""
     server = place.server("-n", vectors)
     reading = [join(place, vectors), join(place, vectors)]
     connect_client(place, vectors)
@@ -28,7 +29,8 @@ def test_client_that_does_not_read(place, vectors):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_clients_that_read_later_or_leave(place):
-    """A client that has read its greeting, or has left, is not named, and no client twice."""
+    """The log does not name clients that have read their greeting or have left, and names no client
+    twice."""
     server = place.server("-n", "8")
     reading = join(place, 8)
     gone = connect_client(place, 8)
@@ -45,7 +47,7 @@ def test_clients_that_read_later_or_leave(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_silent_clients_do_not_flood_the_log(place):
-    """Many clients that do not read cause 20 lines in 10 s."""
+    """Many clients that do not read cause at most 20 log lines in 10 s."""
     server = place.server()
     clients = [connect_client(place) for _ in range(30)]
     server.err.wait(UNREAD, 20)

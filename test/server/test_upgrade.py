@@ -55,7 +55,8 @@ def three(place, *options):
 
 
 def one_more(place, clients):
-    """Let another client join: all clients can ring each other, and have the same memory."""
+    """Let another client join. Check that all clients can ring each other, and have the same
+    memory."""
     clients.append(join(place, VECTORS))
     all_know_all(clients)
     all_ring_all(clients)
@@ -137,14 +138,14 @@ def test_many_upgrades_leak_nothing(place):
     clients[0].read_until(lambda: clients[0].history[-1] == (3, False))
     fds, rss = server.fds(), rss_kib(server.pid)
     upgrade(server, 50)
-    wait_until(lambda: server.fds() == fds, "as many fds are open as before")
+    wait_until(lambda: server.fds() == fds, "the server has as many fds as before")
     assert rss_kib(server.pid) < rss + 512
     one_more(place, clients)
 
 
 def test_upgrade_during_a_greeting(place):
-    """If a client's vectors do not fit into its socket, the program after an upgrade sends the
-    rest."""
+    """If not all of a client's vectors fit into its socket before an upgrade, the new program sends
+    the rest."""
     server = place.server("-n", "40")
     clients = [place.add(RawClient(str(place.socket), 40)) for _ in range(3)]
     server.err.wait("client 2 joined")
@@ -177,7 +178,7 @@ def test_leave_during_an_upgrade_is_announced(place):
         server.signal(signal.SIGCONT)
         clients[2].greeting()
         all_know_all(clients)
-        wait_until(lambda: fd_count(server.pid) < 40, "nothing is left")
+        wait_until(lambda: fd_count(server.pid) < 40, "the fds of former clients are closed")
 
 
 def test_other_signal_does_not_delay_announcements(place, program):
@@ -257,7 +258,7 @@ def test_program_that_cannot_serve_is_not_used(place, program, content, mode, sa
     assert said in server.err.wait("no upgrade: ")
     assert not server.err.count(RESUMED)
     one_more(place, clients)
-    wait_until(lambda: server.fds() == fds + 1 + VECTORS, "nothing is left open")
+    wait_until(lambda: server.fds() == fds + 1 + VECTORS, "no fd is left open")
     replace(program, kept)
     upgrade(server)
     all_ring_all(clients)
@@ -335,7 +336,7 @@ def test_upgrade_in_the_background(place):
         one_more(place, clients)
         clients.pop().close()
         all_know_all(clients)
-        wait_until(lambda: fd_count(pid) <= before, "nothing is left open")
+        wait_until(lambda: fd_count(pid) <= before, "no fd is left open")
     assert pidfile.stat().st_ino == ino and int(pidfile.read_text()) == pid
     busy = place.run_server("-S", f"{place.socket}2", "-M", f"{place.shm}2", "-p", pidfile)
     assert busy.returncode == 1 and "belongs to a running server" in busy.stderr

@@ -58,8 +58,8 @@ def enough_watches():
 
 
 def test_client_that_watches_its_socket_is_dropped(place):
-    """A client that makes messages to it expensive is dropped after a few messages, and the log has
-    the reason. Other clients, and those that join meanwhile, are served."""
+    """A client is dropped after a few messages if sending to it takes too much processor time, and
+    the log has the reason. Other clients are served, including those that join meanwhile."""
     control = place.dir / "control"
     server = place.server("-n", VECTORS, "-l", "1M", "--control", control, region=["-r", "memfd:"])
     others = [join(place, VECTORS)]
