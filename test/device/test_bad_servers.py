@@ -17,7 +17,7 @@ from support.py.wire import RawClient
 
 
 class Crowd:
-    """A socket that listens in place of a server.
+    """A bad server: a socket that listens in place of a server.
 
     behave: called with each accepted connection; if it returns true, the connection is closed
     """
@@ -108,8 +108,8 @@ class Neighbour:
     """One of several devices of a process, each with a server of its own. A bad server replaces the
     good one, and later a good server replaces the bad one.
 
-    guest: the device's VMM, or None. If the bad server offers other memory, the device has no VMM
-    until check_good(), because it examines other memory only while it has none
+    guest: the device's VMM, or None. If the bad server offers other memory, no VMM is connected
+    until check_good(), because the device examines other memory only while it has no VMM
     """
 
     def __init__(self, place, name):
@@ -204,7 +204,7 @@ def test_bad_servers_in_place_of_good_ones(place, record_property):
     for one in those:
         one.turn_good()
     wait_until(lambda: all(one.told(ask_once(control)["devices"])["state"] == "joined"
-                           for one in those), "all are peers again")
+                           for one in those), "all devices are peers again")
     for one in those:
         one.check_good()
         about = [line for line in running.err.seen if f"{one.vmm}: " in line and "VMM" not in line]

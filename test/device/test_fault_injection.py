@@ -103,7 +103,7 @@ class Session:
 
 @contextlib.contextmanager
 def session(path, vectors):
-    """A connected Session."""
+    """Return: a connected Session."""
     opened = Session(path, vectors)
     try:
         yield opened
@@ -175,16 +175,16 @@ class Starts:
     def check_failed(self, device, status, call):
         """Check that the start failed with an error message that names every file that was left
         behind."""
-        assert status == STATUS_FAILED, f"it ended with {status}: {device.err.seen}"
+        assert status == STATUS_FAILED, f"the device ended with status {status}: {device.err.seen}"
         device.close()
         lines = device.err.text().splitlines()
         assert lines and all(line.startswith("ivshmem-device: ") for line in lines), lines
-        assert len(lines) == 1 or call in ("unlink", "newfstatat"), f"it said {lines}"
+        assert len(lines) == 1 or call in ("unlink", "newfstatat"), f"the device printed {lines}"
         kept = {self.where.shm_path, self.path} if self.kind == "remains" else set()
         left = {path for path in self.there() - kept if str(path) not in "\n".join(lines)}
-        assert not left, f"it said {lines}, and left behind {left}"
+        assert not left, f"the device printed {lines}, but left behind {left}"
         if self.kind == "remains":
-            assert self.where.shm_path.stat().st_size == SIZE, "the memory of others is gone"
+            assert self.where.shm_path.stat().st_size == SIZE, "the existing region was resized"
 
     def check_served(self, device, call):
         """Check that the device serves a VMM and exits cleanly."""
@@ -193,7 +193,7 @@ class Starts:
         device.signal(signal.SIGTERM)
         assert device.wait_end() == 0, device.err.seen
         left = self.there() - {self.where.shm_path}
-        assert not left or call in ("unlink", "newfstatat"), f"it left behind {left}"
+        assert not left or call in ("unlink", "newfstatat"), f"the device left behind {left}"
 
     def once(self, _kind=None, call=None, nth=0, error=None):
         """Start the device and make this call fail. Return: the outcome."""
@@ -268,11 +268,11 @@ class Serving:
                 now = fd_count(self.device.pid)
             except OSError:
                 now = 0
-            assert now, f"it has ended: {self.device.err.seen}"
+            assert now, f"the device has ended: {self.device.err.seen}"
             if now == before if wanted is None else now - wanted in extra:
                 if now == wanted or stays(self.device.pid, now):
                     return now
-            assert time.monotonic() < deadline, f"it has {now} fds, before it had {wanted}"
+            assert time.monotonic() < deadline, f"the device has {now} fds, not {wanted} as before"
             before = now
             time.sleep(0.05 if wanted is None else 0.0005)
 
@@ -309,7 +309,7 @@ class Serving:
             self.close()
             raise
         if call in ("malloc", "mmap", "brk"):
-            self.close()  # only a new process repeats an allocation that is made once
+            self.close()  # an allocation that is made once is repeated only by a new process
         return seen
 
     def stop(self):
@@ -337,8 +337,8 @@ def test_faults_while_serving(place, tally, kind):
 
 @pytest.mark.parametrize("error", ["ETOOMANYREFS", "ENOBUFS", "ENOMEM"])
 def test_refused_replies_are_sent_later(place, error):
-    """If the kernel refuses to send a reply, because fds of others are in flight or memory is
-    short, the device retries, and the VMM notices nothing."""
+    """If the kernel refuses to send a reply, because too many fds of other processes are in flight
+    or memory is short, the device retries, and the VMM notices nothing."""
     serving = Serving(place, "plain")
     try:
         serving.open()
@@ -366,10 +366,10 @@ def end_once(starts, _kind=None, call=None, nth=0, error=None):
             status = device.wait_end()
             assert client.is_gone()
         seen = device.ask()
-        assert status == 0, f"it ended with {status}: {device.err.seen}"
+        assert status == 0, f"the device ended with status {status}: {device.err.seen}"
         device.close()
         for path in starts.there() - {starts.where.shm_path}:
-            assert str(path) in device.err.text(), f"{path} was left without a message"
+            assert str(path) in device.err.text(), f"{path} was left behind without a message"
     return seen
 
 
@@ -377,7 +377,7 @@ def test_faults_during_the_end(place, tally):
     """If a call fails while the device exits, its exit status is still 0, and it logs each file
     that it could not remove."""
     if tally.sanitized:
-        pytest.skip("the search for leaks at the end makes system calls of its own")
+        pytest.skip("the search for leaks at exit makes system calls of its own")
     starts = Starts(place, "plain")
     tally.play(end_once(starts).counts, functools.partial(end_once, starts))
     tally.end()

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A system call on a file that very many epolls watch takes long, and no signal ends it. If a VMM,
-a peer or a server causes such calls, the device stops making them, and other devices of the process
-are served. These tests need the real clock, because the device compares processor time with it."""
+a peer or a server causes such calls, the device stops making them, and the process continues to
+serve its other devices. These tests need the real clock, because the device compares processor time
+with it."""
 import contextlib
 import os
 import select
@@ -24,7 +25,8 @@ COPIES = 400  # COPIES * COPIES watchers make a call take tens of milliseconds
 
 
 class Watched:
-    """Watchers of a file, which may be an eventfd or a socket, or of an eventfd of their own."""
+    """Very many epolls that watch a file (an eventfd or a socket, or a new eventfd if none is
+    given)."""
 
     def __init__(self, place, fd=None):
         self.fd = eventfd() if fd is None else fd
@@ -36,7 +38,7 @@ class Watched:
         place.add(self)
 
     def close(self):
-        """Close the watchers, and the eventfd if it is theirs."""
+        """Close the epolls, and the eventfd if this object created it."""
         for epoll in self._epolls:
             epoll.close()
         while self._fds:
@@ -82,9 +84,9 @@ def use_the_error_interrupt(client, watched):
 
 @pytest.mark.parametrize("way", [trigger_all, unmask_all, ring_itself, use_the_error_interrupt])
 def test_vmm_with_slow_interrupts_is_dropped(place, way):
-    """A VMM whose eventfds are slow to write to is dropped and its remaining requests are
-    discarded, whether there are many interrupts at a time or single ones. The device accepts no VMM
-    for a while, and then serves the next one."""
+    """If writes to a VMM's eventfds are slow, the device drops the VMM and discards its remaining
+    requests, whether interrupts come many at a time or singly. The device accepts no VMM for a
+    while, and then serves the next one."""
     start_server(place, vectors=64)
     running, one, other = serve_two(place, "--server", place.socket, "--vectors", "64")
     client = place.add(Client(one))
@@ -106,7 +108,7 @@ def test_vmm_with_slow_interrupts_is_dropped(place, way):
 
 
 def test_vmm_with_a_slow_resample_eventfd_is_dropped(place):
-    """A VMM whose eventfd for unmasking the pin is slow to read is dropped."""
+    """A VMM is dropped if reading its eventfd for unmasking the pin is slow."""
     start_server(place)
     running, one, other = serve_two(place, "--legacy", f"chardev={place.socket},size=1M,msi=off")
     client = place.add(Client(one))
@@ -117,7 +119,7 @@ def test_vmm_with_a_slow_resample_eventfd_is_dropped(place):
         ring(watched.fd)
         return running.err.count("has eventfds that take too long to read; disconnecting it")
 
-    wait_until(is_dropped, "it is dropped")
+    wait_until(is_dropped, "the VMM is dropped")
     assert client.is_gone()
     with Client(other) as neighbour:
         assert slowest(neighbour, 0.1) < QUICK
@@ -125,8 +127,8 @@ def test_vmm_with_a_slow_resample_eventfd_is_dropped(place):
 
 
 def test_vmm_with_a_slow_socket_is_dropped(place):
-    """A VMM whose socket very many epolls watch is dropped: each message to it calls all of them,
-    and so does receiving a message from it."""
+    """A VMM is dropped if very many epolls watch its socket, because each message to or from the
+    VMM calls all of them."""
     running, one, other = serve_two(place)
     client = place.add(Client(one))
     Watched(place, client.sock.fileno())
@@ -144,8 +146,8 @@ def test_vmm_with_a_slow_socket_is_dropped(place):
 # Peers
 
 def test_doorbell_that_is_slow_to_read_is_ignored(place):
-    """A peer watches one of the device's vectors, which makes each read slow. The device ignores
-    that vector from then on, and hears the others."""
+    """A peer watches one of the device's vectors, which makes each read slow. From then on the
+    device ignores that vector, and still receives the others."""
     start_server(place)
     running, one, other = serve_two(place, "--server", place.socket, "--vectors", "2")
     guest, peer = Guest(place, one, 2), join(place, 2)
@@ -195,8 +197,8 @@ def test_doorbell_that_is_slow_to_ring_is_skipped(place):
 # Servers
 
 def test_server_with_a_slow_socket_is_lost(place):
-    """A server watches its end of the connection, which makes receiving a message slow. The device
-    disconnects, and connects again later."""
+    """A server watches its end of the connection with very many epolls, which makes receiving a
+    message slow. The device disconnects, and reconnects later."""
     server = FakeServer(place, place.socket)
     running, _, other = serve_two(place, "--server", server.path, "--vectors", "1")
     watched = Watched(place, server.sock.fileno())

@@ -28,7 +28,7 @@ from support.py.vfio_user import (BAR0, BAR2, COMMAND, CONFIG, DOORBELL, EVENTFD
 from support.py.wire import readable
 
 FULL = 2 ** 64 - 2  # the largest value that an eventfd can hold
-TRIES = 200  # attempts at a race, about half of which win it
+TRIES = 200  # attempts at a race; about half of them succeed
 WRITE = {"x86_64": "1", "aarch64": "64"}.get(os.uname().machine)  # number of this system call
 
 
@@ -112,7 +112,7 @@ def test_lingering_sockets_do_not_block_the_device(place, way, times):
         client.close()
         assert slowest(neighbour, 0.2) < QUICK
     connect_when_free(place, one).close()
-    wait_until(lambda: fd_count(running.pid) == before, "all of them are closed")
+    wait_until(lambda: fd_count(running.pid) == before, "all sent fds are closed")
     running.stop()
 
 
@@ -183,7 +183,7 @@ def test_vmm_that_fills_its_interrupt_is_dropped(place):
                 client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, NONE | TRIGGER, 0, 256),
                             flags=NO_REPLY)
 
-    assert catch_in_between(running, trigger_often, fd, text), "it was never caught"
+    assert catch_in_between(running, trigger_often, fd, text), "every attempt failed"
     assert slowest(neighbour) < QUICK
     running.err.wait(text, timeout=QUICK)
     assert client.is_gone(QUICK)
@@ -205,7 +205,7 @@ def test_peer_that_fills_its_doorbell_is_skipped(place):
         "<I", bad.id << 16)), flags=NO_REPLY) * 6000  # enough, as above, to keep the process busy
     text = "a peer filled a doorbell and made it blocking; it is not rung any more"
     assert catch_in_between(running, lambda: guest.client.send_raw(burst), bad.own[0], text), \
-        "it was never caught"
+        "every attempt failed"
     assert slowest(neighbour) < QUICK
     running.err.wait(text, timeout=QUICK)
     os.set_blocking(bad.own[0], False)
@@ -218,8 +218,8 @@ def test_peer_that_fills_its_doorbell_is_skipped(place):
 # VMMs that disconnect, or send nothing
 
 def test_copy_of_a_closed_connection_keeps_nothing_busy(place):
-    """The process that started the device still has a copy of the connection that the device
-    inherited. When the VMM has closed its end, the device is idle."""
+    """The process that started the device keeps a copy of the connection that the device inherited.
+    When the VMM has closed its end, the device is nevertheless idle."""
     ours, its = socket.socketpair()
     path = place.dir / "vmm"
     running = Devices(place, "--fd", its.fileno(), "--region", f"shm:{place.shm}", "--size", "1M",
@@ -286,8 +286,8 @@ def flood(path, reads):
 
 @pytest.mark.parametrize("region", [BAR2, CONFIG, BAR0])
 def test_requests_of_closed_connections_do_not_block_others(place, region):
-    """Clients send requests that want no reply, and disconnect. The device executes the requests in
-    small portions, and serves other clients in between."""
+    """Clients send many requests that want no reply, and disconnect. The device executes the
+    requests in small portions, and serves other clients in between."""
     running, one, other = serve_two(place)
     count = 1 << 20 if region == BAR2 else 256
     reads = vfu.pack(vfu.REGION_READ, vfu.access_body(region, 0, count), flags=NO_REPLY) * 12000
@@ -303,8 +303,9 @@ def test_requests_of_closed_connections_do_not_block_others(place, region):
 
 
 def test_vmm_is_refused_without_an_fd_for_the_memory(place):
-    """If the process has no fd left to pass the memory, it refuses the request, because without a
-    mapping the VMM would access the memory with messages for its entire life. A retry succeeds."""
+    """If the process has no fd left to pass the memory, it refuses the request. Otherwise the VMM
+    would never map the memory, and would access it with messages as long as it runs. A retry
+    succeeds."""
     running, one, other = serve_two(place)
     with Client(one) as client, Client(other) as neighbour:
         now = fd_count(running.pid)
@@ -338,7 +339,7 @@ def test_peers_do_not_use_up_the_fds_of_vmms(place, limit):
         with Client(path) as client:
             client.start()
             assert client.map_memory()
-    wait_until(lambda: fd_count(running.pid) < limit - 64, "those in excess are closed")
+    wait_until(lambda: fd_count(running.pid) < limit - 64, "the surplus doorbells are closed")
     running.stop()
 
 
@@ -355,8 +356,9 @@ def leave_unread(client):
 
 
 def test_vmm_that_reads_no_replies_takes_no_fds_from_others(place):
-    """The kernel limits the fds in flight of all devices together. A VMM that requests the memory's
-    fd often and reads no reply is sent one fd. When it reads, it is sent all of them."""
+    """The kernel limits the fds in flight of all devices together. The device sends only one fd to
+    a VMM that requests the memory's fd often and reads no reply. When the VMM reads, it is sent the
+    others."""
     running, one, other = serve_two(place, "--region", f"shm:{place.shm}", "--size", "1M",
                                     *OWN_USER, nofile=128)
     client = place.add(Client(one))
@@ -365,7 +367,7 @@ def test_vmm_that_reads_no_replies_takes_no_fds_from_others(place):
         assert slowest(neighbour, 0.2) < QUICK and neighbour.map_memory()
     before = cpu_ticks(running.pid)
     time.sleep(0.4)
-    assert cpu_ticks(running.pid) - before < 20, "it must wait for the VMM"
+    assert cpu_ticks(running.pid) - before < 20, "the device must sleep until the VMM reads"
     for _ in range(200):
         reply = client.receive()
         assert len(reply.fds) == 1
@@ -390,7 +392,7 @@ def test_former_vmms_that_read_no_replies_take_no_fds_from_others(place):
         assert fd_count(running.pid) == before + 4
         with contextlib.suppress(Gone):
             Client(one).close()
-            pytest.fail("it must be refused")
+            pytest.fail("the VMM must be refused")
         running.err.wait("earlier VMMs have neither read the memory's fd nor closed their")
         with Client(other) as neighbour:
             assert neighbour.map_memory()
@@ -418,7 +420,7 @@ def test_request_with_too_many_fds_is_refused(place):
         assert refused.value.errno == errno.EMFILE
         assert slowest(neighbour, 0.1) < QUICK
         resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (soft, hard))
-        # With the low limit, fds of other processes in flight can delay passing these on.
+        # Because the limit is low, fds of other processes in flight can delay these.
         wait_until(lambda: fd_count(running.pid) == now, "the fds are closed")
         client.set_irqs(MSIX, EVENTFD | TRIGGER, 0, 8, fds=fds)
         assert fd_count(running.pid) == now + 8

@@ -23,8 +23,8 @@ FDS_KEPT_MAX = 64 + 4 * FDS_MAX  # KEPT_MAX, the fds of two requests, and those 
 
 
 def test_mutex_for_nested_epolls_is_not_needed(place):
-    """Any process can hold the kernel's mutex for nested epolls. Meanwhile VMMs connect, set up the
-    interrupt of the pin, and leave."""
+    """While another process holds the kernel's mutex for nested epolls, as any process can, VMMs
+    connect, set up the interrupt of the pin, and leave."""
     start_server(place)
     path = place.dir / "vmm"
     running = Devices(place, "--socket", path, "--legacy",
@@ -53,8 +53,8 @@ def test_lock_of_the_vmms_end_is_not_needed(place):
 # Eventfds whose last close() waits
 
 def helpers(place):
-    """The state letters of the helper processes that close fds, which have the command line of the
-    device."""
+    """Return: the state letters of the helper processes that close fds. Their command line is that
+    of the device."""
     states = []
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -108,9 +108,9 @@ def serve_two(place):
 @pytest.mark.parametrize("way", [as_vector, as_vector_at_the_end, with_a_request, unread,
                                  turned_away], ids=lambda way: way.__name__)
 def test_vmm_that_holds_the_mutex_of_an_epoll(place, way):
-    """A VMM passes eventfds that its epoll watches, and holds the mutex of the epoll, for which the
-    last close() waits. Helper processes wait in place of the device: VMMs are served, and SIGTERM
-    ends the process."""
+    """A VMM passes eventfds that its epoll watches, and holds the mutex of the epoll. The last
+    close() of the eventfds waits for that mutex. Helper processes wait instead of the device: VMMs
+    are served, and SIGTERM ends the process."""
     start_server(place)
     running, one, other = serve_two(place)
     client = place.add(Client(one))
@@ -163,7 +163,8 @@ def test_vmm_that_blocks_all_helper_processes(place, way, released):
             client.set_vector(0, fd)
             os.close(fd)
             client.set_vector(0, None)
-            wait_until(lambda at=at: helpers(place).count("D") == at, "another one is blocked")
+            wait_until(lambda at=at: helpers(place).count("D") == at,
+                       "another helper process is blocked")
         with pytest.raises(Gone):
             while True:
                 way(client, 1000)
@@ -178,7 +179,7 @@ def test_vmm_that_blocks_all_helper_processes(place, way, released):
     if released:
         stuck.release()
         connect_when_free(place, one)
-        wait_until(lambda: fd_count(running.pid) <= before, "all of them are closed")
+        wait_until(lambda: fd_count(running.pid) <= before, "all sent fds are closed")
     running.stop()
 
 
@@ -192,7 +193,7 @@ def test_peer_that_holds_the_mutex_of_an_epoll(place):
     peer = join(place, 8)
     introduce(guest, peer)
     with StuckEpoll(*peer.own):
-        server.signal(signal.SIGKILL)  # so that it is not the last
+        server.signal(signal.SIGKILL)  # so that the server is not the last to close the doorbells
         server.wait()
         peer.close()
         start_server(place, vectors=8)

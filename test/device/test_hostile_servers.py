@@ -51,7 +51,7 @@ def come_back(place, server, at=0):
     """Have the server drop the device, and wait until the device is a peer again."""
     joins = told(place, at)["joins"]
     server.drop()
-    wait_until(lambda: told(place, at)["joins"] == joins + 1, "it is a peer again")
+    wait_until(lambda: told(place, at)["joins"] == joins + 1, "the device is a peer again")
 
 
 # Old doorbells
@@ -149,8 +149,8 @@ def has_open(pid, st):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_helper_processes_free_the_memory_of_a_former_region(place):
-    """The server returns with another region and has closed the old one. To free much memory takes
-    seconds, so the helper processes get the old region before the device lets go of it."""
+    """The server returns with another region and has closed the old one. Freeing much memory takes
+    seconds, so the device passes the old region to a helper process before it closes its own fd."""
     server = FakeServer(place, place.socket)
     running, _, other = serve(place, server)
     old, server.memory = server.memory, memory_file(MIB)
@@ -167,8 +167,8 @@ def test_helper_processes_free_the_memory_of_a_former_region(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_region_with_a_lease_does_not_block_the_device(place):
-    """A server passes a file with a lease. The device reopens it read-only and must not wait for
-    the lease: other devices are served, and BAR 2 keeps the size of the old region."""
+    """A server passes a file with a lease. The device reopens the file read-only and must not wait
+    for the lease: other devices are served, and BAR 2 keeps the size of the old region."""
     server = FakeServer(place, place.socket)
     running, one, other = serve(place, server, "--read-only")
     before = signal.signal(signal.SIGIO, signal.SIG_IGN)
@@ -267,13 +267,13 @@ class Useless:
         # the peer again.
         wait_until(lambda: fired(self.server.others[PEER][0]) or not self.keeps
                    and self.guest.ring(PEER),
-                   f"{self.name}: the peer is rung")
+                   f"{self.name}: the guest can ring the peer")
         if self.keeps:
             ring(self.old[0])
             self.guest.wait_interrupt()
 
     def become_good(self):
-        """Make the server good again, with its first region."""
+        """Make the server behave again, with its first region."""
         if self.server.memory != self.memory:
             os.close(self.server.memory)
             self.server.memory = self.memory
@@ -333,7 +333,7 @@ def test_bad_servers_are_tried_less_and_less_often(place):
         assert len(lines) <= 3 * most, lines
         one.become_good()
     wait_until(lambda: all(told(place, at)["state"] == "joined" for at in range(len(those))),
-               "all are peers")
+               "all devices are peers")
     for one in those:
         guest = one.guest or Guest(place, one.path)
         ring(one.server.own[0])
@@ -408,7 +408,8 @@ def test_migration_depends_on_the_id(place, late):
         if told(place)["id"] != number:
             server.next_id = number
             server.drop()
-            wait_until(lambda number=number: told(place)["id"] == number, "it has the new id")
+            wait_until(lambda number=number: told(place)["id"] == number,
+                       "the device has the new id")
         for _ in range(2):
             assert client.read32(vfu.BAR0, vfu.IV_POSITION) == number
             assert is_migratable(client) == answer, number
@@ -442,7 +443,7 @@ def test_region_of_a_fuse_file_system(place, request_name):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_many_fds_that_stay_open(place):
-    """The device gives up a server that sends many fds whose close() could wait."""
+    """The device gives up on a server that sends many fds whose close() could wait."""
     server = FakeServer(place, place.socket)
     running, _, other = serve(place, server)
     unknown = os.pidfd_open(os.getpid())
@@ -454,7 +455,7 @@ def test_many_fds_that_stay_open(place):
 
     server.greet = greet
     server.drop()
-    wait_until(lambda: "too many fds" in told(place)["problem"], "it gives up")
+    wait_until(lambda: "too many fds" in told(place)["problem"], "the device gives up")
     with Client(other) as neighbour:
         assert neighbour.info()
     came = server.came

@@ -18,8 +18,8 @@ NOBODY = 65534
 @NEEDS_STRACE
 @pytest.mark.parametrize("nth, name", [(1, "control"), (2, "socket")])
 def test_link_in_place_of_the_socket(place, nth, name):
-    """Another user replaces a socket by a link as soon as it exists: the file that the link names
-    keeps its mode and owner."""
+    """Another user replaces a socket with a link as soon as the socket exists: the file to which
+    the link points keeps its mode and owner."""
     path = place.dir / name
     device = start_stopped(place, ("bind", nth), path, place.device_program, "--socket",
                            place.socket, "--region", f"shm:{place.shm}", "--size", "1M",

@@ -263,7 +263,8 @@ USAGE = [
 
 @pytest.mark.parametrize("options, message", USAGE, ids=range(len(USAGE)))
 def test_wrong_usage(place, options, message):
-    """Wrong usage causes exit status 2 and one line that states the wrong value and the cure."""
+    """Wrong usage causes exit status 2 and one line that states the wrong value and what to use
+    instead."""
     check_refused(place, words(place, options), 2, message.replace("{dir}", str(place.dir)))
 
 

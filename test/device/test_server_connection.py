@@ -92,7 +92,7 @@ def test_other_number_of_vectors_is_logged(place, has, wants, said):
         until = time.monotonic() + 0.2
         wait_until(lambda: guest.id() == 0 and time.monotonic() > until
                    and running.err.count(text) == said * times,
-                   "it is said, or not")
+                   "the log is as expected")
         guest.client.close()
 
 
@@ -106,11 +106,11 @@ def test_doorbells_of_peers_that_left_are_closed(place):
         with RawClient(str(place.socket), 2) as first, RawClient(str(place.socket), 2) as second:
             for peer in (first, second):
                 peer.greeting()
-            wait_until(lambda: upstream(place)["peers"] == 2, "it knows both")
+            wait_until(lambda: upstream(place)["peers"] == 2, "the device knows both peers")
             for peer in (first, second):
                 introduce(guest, peer)
             assert fd_count(running.pid) == before + 4
-        wait_until(lambda: upstream(place)["peers"] == 0, "it knows none")
+        wait_until(lambda: upstream(place)["peers"] == 0, "the device knows no peer")
         assert fd_count(running.pid) == before
     guest.ring(1, 0)
     assert guest.interrupts() == [0, 0]
@@ -124,8 +124,8 @@ def test_doorbells_without_a_vmm_are_discarded(place):
     peer = join(place, 2)
     for _ in range(100):
         ring(peer.peers[0][0])
-    wait_until(lambda: totals_of(place)["doorbells_in"], "the device has read it")
-    wait_until(lambda: not readable([peer.peers[0][0]]), "it has taken it in")
+    wait_until(lambda: totals_of(place)["doorbells_in"], "the doorbell is counted")
+    wait_until(lambda: not readable([peer.peers[0][0]]), "the doorbell is read")
     guest = Guest(place, place.dir / "vmm", 2)
     assert guest.interrupts() == [0, 0]
     check_doorbells(guest, peer, 0)
@@ -186,12 +186,12 @@ def test_pin_is_never_raised_with_msix(place):
     client.set_irqs(INTX, vfu.EVENTFD | vfu.TRIGGER, 0, 1, fds=[pin])
     client.write32(BAR0, INTR_MASK, 0xffffffff)
     ring(peer.peers[0][0])
-    wait_until(lambda: not readable([peer.peers[0][0]]), "it has been read")
+    wait_until(lambda: not readable([peer.peers[0][0]]), "the doorbell is read")
     client.set_irqs(INTX, vfu.NONE | vfu.TRIGGER, 0, 0)
     client.enable_msix()
     client.set_vector(0, vector)
     ring(peer.peers[0][0])
-    wait_until(lambda: fired(vector), "the vector comes")
+    wait_until(lambda: fired(vector), "the vector is sent")
     assert client.read32(BAR0, INTR_STATUS) == 0 and fired(pin) == 0
     os.close(pin)
     os.close(vector)
@@ -214,10 +214,10 @@ def test_guest_keeps_its_memory_without_the_server(place):
         check_doorbells(guest, peer, 0)
         assert guest.id() == 0
         time.sleep(0.01)
-    wait_until(lambda: "no server listens" in upstream(place)["problem"], "it has tried again")
+    wait_until(lambda: "no server listens" in upstream(place)["problem"], "the device has retried")
     told = upstream(place)
     assert told["state"] == "lost" and told["id"] == 0 and told["peers"] is None
-    assert running.err.count("trying again") == 2, "each reason once"
+    assert running.err.count("trying again") == 2, "each reason must be logged once"
     assert [os.pread(peer.memory, 4, 0), guest.client.read(BAR2, 0, 4)] == [bytes(4)] * 2
 
 
@@ -265,7 +265,7 @@ def test_many_restarts_leak_nothing(place):
         server = start_server(place)
         running.err.wait("is peer 0 of the server", times - 1)
         assert wait_state(place, "joined")["joins"] == times
-    wait_until(lambda: fd_count(running.pid) == before, "it has the fds that it had")
+    wait_until(lambda: fd_count(running.pid) == before, "the device has as many fds as before")
     check_doorbells(guest, join(place, 2), 0)
 
 
@@ -279,7 +279,7 @@ def test_upgrade_of_the_server_is_not_noticed(place):
     check_doorbells(guest, peer, 0)
     newcomer = join(place, 2)
     peer.read_until_knows([0, newcomer.id])
-    wait_until(lambda: upstream(place)["peers"] == 2, "it knows the newcomer")
+    wait_until(lambda: upstream(place)["peers"] == 2, "the device knows the new peer")
     check_doorbells(guest, newcomer, 0)
     assert not [line for line in running.err.seen if "VMM" not in line
                 and "no system call filter" not in line]
@@ -317,8 +317,8 @@ def memory_bar(client):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_other_region_is_not_taken_during_a_vmm(place):
-    """If a server with another region appears while a VMM is connected, the guest keeps its memory
-    and has no doorbells. When the VMM has left, the device joins that server."""
+    """If a server with another region takes over while a VMM is connected, the guest keeps its
+    memory and has no doorbells. When the VMM has left, the device joins that server."""
     server = start_server(place)
     running = start_device(place)
     guest = Guest(place, place.dir / "vmm", 2)
@@ -332,7 +332,7 @@ def test_other_region_is_not_taken_during_a_vmm(place):
         assert guest.client.read(BAR2, 0, 3) == b"old" and guest.id() == 0
         guest.ring(1, 0)
         time.sleep(0.13)
-        assert upstream(place) == told and server.err.count("joined") == 1, "it tried again"
+        assert upstream(place) == told and server.err.count("joined") == 1, "the device has retried"
         guest.client.close()
         told = wait_state(place, "joined")
         assert told["problem"] is None and told["joins"] == 2
@@ -347,7 +347,7 @@ def test_other_region_is_not_taken_during_a_vmm(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_other_region_is_taken_without_a_vmm(place):
-    """If a server with another region appears while no VMM is connected, the device joins it at
+    """If a server with another region takes over while no VMM is connected, the device joins it at
     once."""
     server = start_server(place)
     running = start_device(place)
@@ -456,7 +456,8 @@ def test_window_of_a_region_of_another_size(place, size, options, problem):
     server.end()
     start_server(place, size=size, region=["-r", "memfd:"])
     if problem:
-        wait_until(lambda: upstream(place)["problem"] == problem, "it says why it is not a peer")
+        wait_until(lambda: upstream(place)["problem"] == problem,
+                   "the status says why the device is not a peer")
         assert wait_state(place, "lost")
     else:
         wait_until(lambda: upstream(place)["joins"] == 2, "it is a peer again")

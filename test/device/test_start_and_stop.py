@@ -17,7 +17,7 @@ from support.py.programs import TIMEOUT, wait_until
 from support.py.vfio_user import BAR2, Client
 from support.py.wire import accepts
 
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to another user")
 NOBODY = pwd.getpwnam("nobody")
 MIB = 1 << 20
 
@@ -538,7 +538,7 @@ def test_user_without_access_to_the_server(place, allowed):
 def test_read_only_region_of_a_user(place, how):
     """A read-only device needs only read permission for the region."""
     if os.geteuid():
-        pytest.skip("becoming another user needs root")
+        pytest.skip("needs root to switch to another user")
     place.shm_path.write_bytes(bytes(MIB // 2) + b"here" + bytes(MIB // 2 - 4))
     place.shm_path.chmod(0o444)
     program = shutil.copy(place.device_program, place.dir)
@@ -559,7 +559,7 @@ def test_read_only_region_of_a_user(place, how):
 
 
 def test_user_needs_root(place):
-    """Without root, --user is an error with a message of one line, and no file is created."""
+    """Without root, --user is an error: the message is one line, and no file is created."""
     if os.geteuid() == 0:
         program = shutil.copy(place.device_program, place.dir)
         place.dir.chmod(0o777)

@@ -20,7 +20,7 @@ from support.py.programs import TIMEOUT, fd_count, wait_until
 from support.py.vfio_user import BAR2, FEATURE, GET, MIGRATION, Client, Refused, feature_body
 from support.py.wire import connect
 
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to another user")
 MIB = 1 << 20
 TOTALS = {"vmms", "turned_away", "messages", "refused", "memory_reads", "memory_writes",
           "doorbells_out", "doorbells_to_nobody", "doorbells_in", "interrupts"}
@@ -159,7 +159,8 @@ def test_states_of_a_server(place):
     server = start_server(place)
     start_device(place)
     guest, _ = Guest(place, place.dir / "vmm", 2), join(place, 2)
-    wait_until(lambda: status(place)["devices"][0]["server"]["peers"] == 1, "it knows the peer")
+    wait_until(lambda: status(place)["devices"][0]["server"]["peers"] == 1,
+               "the device knows the peer")
     told = wait_state(place, "joined")
     assert {**told, "since": None} == {
         "socket": str(place.socket), "state": "joined", "since": None, "id": 0, "vectors": 2,
@@ -171,7 +172,7 @@ def test_states_of_a_server(place):
     server.end()
     told = wait_state(place, "lost")
     assert (told["id"], told["peers"], told["joins"]) == (0, None, 1) and told["problem"]
-    wait_until(lambda: "no server listens" in server_line(place), "it has tried again")
+    wait_until(lambda: "no server listens" in server_line(place), "the device has retried")
     assert server_line(place).startswith("lost, peer 0\n         no server listens at ")
 
     os.unlink(place.socket)
@@ -260,8 +261,8 @@ def test_permissions_of_the_control_socket(place, options, expected):
 
 @NEEDS_ROOT
 def test_missing_permission_is_reported(place):
-    """Without permission to connect, the error message has the mode of the control socket, what
-    grants permission, and the option for it. The command in the message helps."""
+    """If the user may not connect, the error message has the mode of the control socket, a command
+    that grants permission, and the option that would have granted it. The command works."""
     plain(place)
     words = [61234, place.device_program, "--status", control_of(place)]
     status, text = advice.run_as(place, *words)

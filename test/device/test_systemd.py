@@ -14,8 +14,8 @@ from support.py.wire import accepts
 
 
 def run_device_unit(place, *prefix):
-    """Run the unit's command with the settings of the example, but with other directories and
-    another group, because this machine may lack those of the example."""
+    """Run the unit's command with the settings of the example. Replace its directories and its
+    group, because this machine may lack them."""
     unit = (place.build / "packaging" / "ivshmem-device@.service").read_text()
     command = re.search(r"^ExecStart=\S+(.*)$", unit, re.MULTILINE)[1]
     example = (place.source / "packaging" / "systemd" / "device-example.conf").read_text()

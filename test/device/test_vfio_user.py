@@ -171,7 +171,7 @@ def test_client_that_takes_no_fds_cannot_map(place):
 
 
 def test_configuration_space(place):
-    """The client reads the identity of the device as a whole and bytewise, probes the size of BAR
+    """The client reads the device's identity in one access and byte by byte, probes the size of BAR
     2, and resets the device."""
     _, client = serve(place, memory_file(SIZE), vectors=4)
     config = client.read(CONFIG, 0, 256)
@@ -264,7 +264,7 @@ def test_vector_without_eventfd_stays_pending(place):
     assert pba & 7 == BAR1
     assert client.read32(BAR1, pba & ~7) == 1 << 2
     client.set_vector(2, fds[2])
-    assert fired(fds[2]) == 1, "it is there before the reply"
+    assert fired(fds[2]) == 1, "the interrupt must be sent before the reply"
     assert client.read32(BAR1, pba & ~7) == 0
 
 
@@ -389,7 +389,7 @@ def test_intx_masks_itself(place):
     device.doorbell(0)
     assert fired(fd) == 0
     client.set_irqs(INTX, NONE | UNMASK, 0, 1)
-    assert fired(fd) == 1, "still raised"
+    assert fired(fd) == 1, "the pin is still raised"
     assert client.read32(BAR0, vfu.INTR_STATUS) == 1
     client.set_irqs(INTX, NONE | UNMASK, 0, 1)
     assert fired(fd) == 0
@@ -421,12 +421,12 @@ def test_intx_unmasked_by_eventfd(place):
     device.doorbell(0)
     assert fired(fd) == 1
     os.eventfd_write(resample, 1)
-    wait_until(lambda: fired(fd) == 1, "it was sent again")
+    wait_until(lambda: fired(fd) == 1, "the interrupt was sent again")
     assert fired(resample) == 0
     client.set_irqs(INTX, EVENTFD | UNMASK, 0, 1)
     os.eventfd_write(resample, 1)
     assert client.info() and fired(fd) == 0
-    assert fired(resample) == 1, "it is not looked at any more"
+    assert fired(resample) == 1, "the device still reads the former eventfd"
     before = device.fds()
     client.set_irqs(INTX, EVENTFD | UNMASK, 0, 1, fds=[resample])
     client.set_irqs(INTX, NONE | TRIGGER, 0, 0)
@@ -434,12 +434,12 @@ def test_intx_unmasked_by_eventfd(place):
 
 
 def test_resample_eventfd_that_is_always_ready(place):
-    """A client is dropped if its resample eventfd stays readable for ever, because it could keep
-    the device busy without sending anything. A semaphore that a few reads empty is accepted."""
+    """A client is dropped if its resample eventfd always stays readable, because such an eventfd
+    would keep the device busy. A semaphore that is empty after a few reads is accepted."""
     device, client, _ = serve_intx(place)
     soon = os.eventfd(3, os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
     client.set_irqs(INTX, EVENTFD | UNMASK, 0, 1, fds=[soon])
-    wait_until(lambda: not readable([soon], 0), "it is empty")
+    wait_until(lambda: not readable([soon], 0), "the semaphore is empty")
     assert client.info() == (3, 9, 5)
     always = os.eventfd(2**32 - 1, os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
     client.set_irqs(INTX, EVENTFD | UNMASK, 0, 1, fds=[always])

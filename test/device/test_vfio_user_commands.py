@@ -61,8 +61,8 @@ def good_body(command):
 
 
 def make_body(command, kind):
-    """Return: a body that is too short, too long etc., as @kind says; None if the command cannot
-    have one."""
+    """Return: a body of this kind (too short, too long, ...), or None if the command cannot have
+    such a body."""
     least, most = LENGTHS.get(command, (0, 0))
     length = {"short": least - 1, "least": least, "most": most, "long": most + 1, "huge": HUGE,
               "over": HUGE + 1}.get(kind)
@@ -169,7 +169,7 @@ def run_row(device, row, spare):
         if got == "gone":
             return None
         if client.info() != (3, vfu.REGIONS_N, vfu.IRQS_N):
-            return "no answer afterwards"
+            return "the device does not answer afterwards"
         if client.get_state() != state_after(state, command, got):
             return f"the state is {client.get_state()} afterwards"
         return None
@@ -191,8 +191,8 @@ def rows_of(state):
 
 @pytest.mark.parametrize("state", STATES)
 def test_every_command_in_a_state(place, record_property, state):
-    """In each state, with every command, every kind of body and every number of fds: replies follow
-    the rules, no fd leaks, and the device survives."""
+    """In each state, send every command with every kind of body and every number of fds: replies
+    follow the rules, no fd leaks, and the device survives."""
     memory = memory_file(SIZE)
     device = place.add(Device(place, None if state == "absent" else memory, vectors=VECTORS,
                               size=SIZE,
@@ -224,7 +224,7 @@ def test_request_without_reply_is_executed(place, command):
         client.send(command, good_body(command), flags=vfu.NO_REPLY)
         if command != vfu.RESET:
             client.send(command, b"\1", flags=vfu.NO_REPLY)  # no command has this length
-        assert client.info() == (3, vfu.REGIONS_N, vfu.IRQS_N), "something else was answered"
+        assert client.info() == (3, vfu.REGIONS_N, vfu.IRQS_N), "the reply is to another request"
 
 
 # SET_IRQS with all values of its fields
@@ -259,8 +259,8 @@ def expect_irqs(counts, index, flags, span, data_len, fds):
 
 @pytest.mark.parametrize("kind", ["msix", "intx", "plain"])
 def test_every_combination_of_set_irqs(place, record_property, kind):
-    """SET_IRQS follows its rules for every index and every combination of flags, with ranges
-    inside, at the end of and beyond the vectors."""
+    """SET_IRQS follows its rules for every index and every combination of flags, with ranges that
+    are within the vectors, end with the last one, or exceed them."""
     options = {"msix": {"vectors": VECTORS}, "intx": {"vectors": 0, "intx": 1, "revision": 0},
                "plain": {"vectors": 0}}[kind]
     counts = {vfu.INTX: int(kind == "intx"), vfu.MSIX: VECTORS if kind == "msix" else 0, vfu.ERR: 1,

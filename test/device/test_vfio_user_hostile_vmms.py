@@ -115,7 +115,7 @@ def test_session_in_single_bytes(place):
 
 
 def test_fds_with_any_byte(place):
-    """An fd belongs to the message whose bytes it arrives with, even if the fds of a message arrive
+    """An fd belongs to the message with whose bytes it arrives, even if the fds of a message arrive
     in several parts."""
     device = serve(place)
     with device.client() as client:

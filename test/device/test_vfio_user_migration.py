@@ -181,14 +181,14 @@ def test_state_moves(place, piece):
     assert fired(fd) == 1
     assert os.pread(memories[1], SIZE, 0) == bytes(SIZE)
     client.set_state(RUNNING)
-    assert seen(client) == before, "the source can continue"
+    assert seen(client) == before, "the state of the source must not change"
 
 
 @pytest.mark.parametrize("seals", [True, False])
 @pytest.mark.parametrize("offset", [0, 4096])
 def test_memory_moves(place, seals, offset):
-    """With migration of the memory, the contents of BAR 2 are migrated as well, even if BAR 2 shows
-    only a window."""
+    """If the device migrates its memory, the contents of BAR 2 are migrated as well, even if BAR 2
+    shows only a window."""
     memories = [memory_file(SIZE + offset, seals), memory_file(SIZE + offset, seals)]
     content = os.urandom(SIZE)
     os.pwrite(memories[0], content, offset)

@@ -193,7 +193,7 @@ def test_second_vmm_is_dropped(place, vmm):
         assert first.read(CONFIG, 4, 2) == b"\6\0"
     running.err.wait("the VMM has left")
     client = connect_when_free(place, vmm)
-    assert client.read(CONFIG, 4, 2) == b"\0\0", "it is not as after power on"
+    assert client.read(CONFIG, 4, 2) == b"\0\0", "the registers must be in their power-on state"
     assert running.err.count("refused a connection: a VMM is connected already") == 3
     totals = ask_once(place.dir / "control")["devices"][0]["totals"]
     assert (totals["vmms"], totals["turned_away"]) == (2, 3)
@@ -398,7 +398,7 @@ def test_two_guests_of_one_process(place):
     # them.
     for at, sender in enumerate(guests):
         wait_until(lambda at=at, sender=sender: sender.ring(1 - at, 1) or has_rung(at),
-                   "the other is known")
+                   "the device knows the other one")
         guests[1 - at].wait_interrupt(1)
     for sender in guests:
         for receiver, guest in enumerate(guests):
@@ -468,10 +468,10 @@ def test_idle_process_does_not_wake_up(place, vmm):
     running = serve_plain(place)
     with Client(vmm) as client:
         client.start()
-        wait_until(lambda: is_idle(running.pid), "it is idle")
+        wait_until(lambda: is_idle(running.pid), "the process is idle")
         before = wakeups(running.pid)
-    wait_until(lambda: wakeups(running.pid) != before, "it sees that the VMM has gone")
-    wait_until(lambda: is_idle(running.pid), "it is idle again")
+    wait_until(lambda: wakeups(running.pid) != before, "the process notices that the VMM has left")
+    wait_until(lambda: is_idle(running.pid), "the process is idle again")
 
 
 def test_append_does_not_grow_the_file(place, vmm):
