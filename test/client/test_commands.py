@@ -232,7 +232,7 @@ def test_full_doorbell_does_not_block_others(place):
     check(place.run_client("-c", "int 0 0"), 0)
 
 
-RING_FOR_EVER = "import os\nwhile True: os.eventfd_write(0, 1)"
+RING_FOREVER = "import os\nwhile True: os.eventfd_write(0, 1)"
 
 
 def test_continuous_doorbells_do_not_block_commands(place):
@@ -241,7 +241,7 @@ def test_continuous_doorbells_do_not_block_commands(place):
     rung = place.start_client()
     hostile = join(place)
     hostile.read_until_knows({0})
-    place.start(sys.executable, "-c", RING_FOR_EVER, stdin=hostile.peers[0][0])
+    place.start(sys.executable, "-c", RING_FOREVER, stdin=hostile.peers[0][0])
     rung.out.wait("doorbell on vector 0", 100)
     rung.write("quit\n")
     assert rung.wait(8) == 0

@@ -130,7 +130,7 @@ def test_greeting_without_end_times_out(place):
     try:
         done = place.run_client("-c", "dump", timeout=15)
     except subprocess.TimeoutExpired:
-        pytest.fail("the client listens for ever")
+        pytest.fail("the client never gives up")
     assert time.monotonic() - begin < 13
     assert done.returncode in (0, 1)
     assert done.returncode == 0 or done.stderr.startswith("ivshmem-client: ")

@@ -14,7 +14,7 @@ NO_OFFSET = "not an offset: use bytes, such as 4096, 4K or 0x1000"
 
 @pytest.fixture(name="region")
 def region_fixture(place):
-    """A region in which each byte has the number of its offset, modulo 251."""
+    """Create a region in which the value of each byte is its offset modulo 251."""
     place.shm_path.write_bytes((bytes(range(251)) * (SIZE // 251 + 1))[:SIZE])
     return place.shm_path
 
@@ -30,7 +30,7 @@ def run(place, *commands, data=b"", script=False):
 
 
 def written(before, region):
-    """Return: (offset, bytes) of what has changed in the region since it was @before."""
+    """Return: (offset, bytes) of the part of the region that differs from @before."""
     after = region.read_bytes()
     changed = [i for i, (a, b) in enumerate(zip(before, after)) if a != b]
     return (changed[0], after[changed[0]:changed[-1] + 1]) if changed else None
@@ -50,7 +50,7 @@ def test_get_prints_exactly_these_bytes(place, region, offset, at, script):
 
 
 def test_get_prints_the_whole_region(place, region):
-    """A length up to the end of the region is possible, and a length of 0."""
+    """LEN may extend to the end of the region, and may be 0."""
     assert run(place, f"get 0 {SIZE}").stdout == region.read_bytes()
     assert run(place, "get 0 0").stdout == b""
 
@@ -133,7 +133,7 @@ def test_bad_standard_input_is_an_error(place, command, data, message):
 
 @pytest.mark.usefixtures("region")
 def test_put_of_standard_input_in_a_script(place):
-    """If standard input has the commands, put does not take them as data."""
+    """If commands are read from standard input, put does not read its data from there, too."""
     done = run(place, "put 0 -", "get 0 2", script=True)
     assert done.returncode == 1 and done.stdout == b"\x00\x01"
     assert b"commands are read from standard input: use -c 'put ...'" in done.stderr

@@ -9,7 +9,7 @@ import pytest
 from support.py.clients import join
 from support.py.wire import BadServer, readable
 
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to another user")
 NOBODY = 65534
 SIZE = 1 << 20
 F_ADD_SEALS, F_SEAL_FUTURE_WRITE = 1033, 16
@@ -59,7 +59,8 @@ def test_read_only_by_option_with_a_server(place):
 @pytest.mark.parametrize("way", ["shm", "file"])
 @pytest.mark.parametrize("option", [[], ["--read-only"]], ids=["by itself", "option"])
 def test_read_only_by_mode(place, way, option):
-    """A user who may only read the file reads the region, with and without --read-only."""
+    """A user who may read but not write the file can read the region, with and without
+    --read-only."""
     make_region(place.shm_path, 0o644)
     name = place.shm if way == "shm" else place.shm_path
     check(place, ["-a", f"{way}:{name}", *option], BY_OPTION if option else BY_MODE, user=NOBODY)

@@ -44,7 +44,7 @@ def start_clients(place):
 
 @pytest.fixture(name="clients")
 def clients_fixture(fast_clock, place):
-    """A server, and one client for each transport of the host, with the same region."""
+    """Start a server, and one client for each transport of the host, with the same region."""
     del fast_clock
     place.server("-n", "1", "-l", SIZE)
     return start_clients(place)
@@ -67,7 +67,7 @@ def test_change_is_reported(place, clients, change):
 
 
 def test_every_change_is_reported(place, clients):
-    """Further changes are reported, too, and so is their end."""
+    """Further changes are reported, too, and so is a region that has its name and size again."""
     os.truncate(place.shm_path, SIZE * 2)
     for client in clients:
         client.err.wait(GROWN)
@@ -102,7 +102,7 @@ def test_sealed_region_does_not_change(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_change_before_the_first_event(place):
-    """With -c there is no time for an event, but dump asks the kernel."""
+    """With -c the client exits before an event could arrive, but dump asks the kernel."""
     place.shm_path.write_bytes(bytes(SIZE))
     commands = "put 0 x\nget -x 0 1\n"
     client = place.start(place.client_program, "-a", f"shm:{place.shm}", stdin=subprocess.PIPE)
@@ -116,8 +116,9 @@ def test_change_before_the_first_event(place):
 @NEEDS_ROOT
 @pytest.mark.usefixtures("fast_clock")
 def test_end_of_the_mount_namespace_is_no_change(place):
-    """If the server had a mount namespace of its own, its end shortens the path that the kernel
-    shows for the client's file; the name still leads to it."""
+    """If the server had a mount namespace of its own, the kernel shows a shorter path for the
+    client's file once that namespace has ended. The name still leads to the file, so the client
+    reports no change."""
     server = place.start("unshare", "--mount", place.server_program, "-F", "-v", "-S", place.socket,
                          "-M", place.shm, "-l", SIZE)
     server.err.wait("listening at")
