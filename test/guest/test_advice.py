@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Advice in messages about a guest's devices: each step makes a state in the same guest, reads the
-message of ivshmem-client, runs the commands that it prints, and sees that they help."""
+"""Advice in messages about a guest's devices: each step causes a problem in the same guest, reads
+the message of ivshmem-client, runs the commands that it prints, and checks that they help."""
 import re
 
 import pytest
@@ -56,23 +56,23 @@ class Guest:
         return seen
 
     def dump(self, address):
-        """What ivshmem-client prints about a device that it can open."""
+        """Return: what ivshmem-client prints about a device that it can open."""
         return self.run(f"ivshmem-client -a {address} -c dump")
 
     def refused(self, address, user=None):
-        """The message of ivshmem-client, which cannot open the device."""
+        """Check that ivshmem-client cannot open the device. Return: its message."""
         command = f"ivshmem-client -a {address} -c dump"
         status, text = self.shell.ask(f'su {user} -c "{command}"' if user else command)
         assert status == 1, text
         return text
 
     def driver(self):
-        """The driver that holds the doorbell device; "" if none does."""
+        """Return: the driver that holds the doorbell device, or "" if none does."""
         return self.run(f"basename $(readlink /sys/bus/pci/devices/{self.doorbell}/driver) "
                         "2>/dev/null || :")
 
     def bind(self, driver):
-        """Bind the doorbell device to a driver that is loaded; "": to none."""
+        """Bind the doorbell device to a loaded driver or, if @driver is "", to none."""
         path = f"/sys/bus/pci/devices/{self.doorbell}"
         self.run(f"! [ -e {path}/driver ] || echo {self.doorbell} >{path}/driver/unbind; "
                  f"echo '{driver}' >{path}/driver_override")
@@ -86,7 +86,7 @@ class Guest:
 
 
 def choose(guest):
-    """Addresses that select no device: all devices are listed."""
+    """If an address selects no device, the message lists all devices."""
     both = [f"pci:{guest.plain} (1M, plain)", f"pci:{guest.doorbell} (4M, doorbell)"]
     listed = ", ".join(sorted(both, key=lambda text: text.split()[0]))
     for name in "x", "":  # no device has an empty name, either
@@ -106,7 +106,7 @@ def choose(guest):
 
 
 def no_driver(guest):
-    """No driver holds the devices: our driver has to be built or, if it is installed, loaded."""
+    """If no driver holds the devices, our driver must be built or, if it is installed, loaded."""
     told = guest.refused("/dev/ivshmem0")
     because = "there is no device /dev/ivshmem0, because our driver holds no device: "
     assert because + BUILD_IT in told
@@ -164,7 +164,7 @@ def held_by_none(guest):
 
 
 def nodes(guest):
-    """The device node is named as a region, is not there, or the user may not open it."""
+    """The device node is given as a region, does not exist, or may not be opened by the user."""
     told = guest.refused("file:/dev/ivshmem0")
     assert "/dev/ivshmem0 is not a file, but a device of a guest's driver: the address of a peer " \
         'there is /dev/ivshmem0, without "file:"' in told
@@ -248,7 +248,7 @@ def resources(guest):
 
 
 def hot_plugged(guest):
-    """Behind a port without a window that is large enough, BAR 2 has no address."""
+    """BAR 2 has no address if the port of the device has no window that is large enough."""
     seen = [guest.plug_and_dump(f"port{number}") for number in range(2)]
     assert seen[0][0] == 1
     assert re.search(r"BAR 2 of the device at \S+ has no address: the port at 0000:00:\S+, behind "
@@ -274,7 +274,7 @@ STEPS = [choose, no_driver, held_by_uio, held_by_none, nodes, files_of_the_node,
 
 @pytest.mark.qemu_device("the advice concerns drivers and nodes, whichever device has them")
 def test_advice(place, record_property):
-    """All steps, in one guest."""
+    """Run all steps in one guest."""
     guest = Guest(place)
     for step in STEPS:
         step(guest)

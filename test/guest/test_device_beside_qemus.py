@@ -14,9 +14,9 @@ MIB = 1 << 20
 MODELS = ("plain", "doorbell-1", "doorbell-4")
 VECTORS = (1, 4)
 
-SCRATCH = "QEMU keeps what a guest writes to bytes of configuration space that belong to nothing"
-EIGHT_BITS = "QEMU takes 8 bits of a vector: one beyond that rings another (R-6)"
-PIECES = "QEMU 7.2 cuts accesses that are not aligned in another way; it is not the device"
+SCRATCH = "QEMU stores what a guest writes to configuration space that has no register"
+EIGHT_BITS = "QEMU uses 8 bits of a vector's number: a higher one rings another vector (R-6)"
+PIECES = "QEMU 7.2, and not the device, splits unaligned accesses in another way"
 
 
 def scratch(begin):

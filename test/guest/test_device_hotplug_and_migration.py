@@ -117,7 +117,8 @@ def test_reset_and_kill(place, record_property):
     shell.run(f"probe fill {NODE} 0 {MIB} 1")
     totals = setting.device.status()["totals"]
     assert (totals["vmms"], totals["memory_reads"], totals["memory_writes"]) == (2, 0, 0)
-    record_property("case", "ok the device was one and the same peer; no message for memory")
+    record_property(
+        "case", "ok the device remained the same peer, and memory was never accessed by message")
     setting.check(shell, "afterwards", record_property)
     killed(place, setting, shell, ident, record_property)
 
@@ -147,7 +148,7 @@ def killed(place, setting, shell, ident, record_property):
     fresh.run(f"probe check {NODE} 0 {MIB} 2")
     shell.run(f"probe fill {NODE} 0 4096 3")
     fresh.run(f"probe check {NODE} 0 4096 3")
-    record_property("case", "ok the VM that lost the device has the memory still")
+    record_property("case", "ok the VM that lost the device still has the memory")
 
 
 def migrate(source, socket):
@@ -180,7 +181,7 @@ def test_migration_is_not_negotiated(place, record_property):
     after = devices[0].status()
     assert after["totals"]["messages"] == before["totals"]["messages"]
     assert not devices[1].status()["vmm"]["asked_migration"]
-    record_property("case", "ok QEMU says nothing of a migration")
+    record_property("case", "ok QEMU does not tell the device of a migration")
     source.close()
     record_property("the device after a migration",
                     "works" if destination.number("probe config 4 2") & 2 else "does not answer")

@@ -87,7 +87,7 @@ def check_registers(pin, doorbells, case):
         assert pin.read(STATUS) == 0
         assert not pin.config(PCI_STATUS, 2) & PCI_STATUS_INTX
         case(f"vector {vector} is bit 0 of Status, which a read clears; "
-             "masked there is no interrupt")
+             "there is no interrupt while it is masked")
     pin.write(MASK, 1)
     assert pin.read(MASK) == 1
     ring(doorbells[0])
@@ -97,15 +97,15 @@ def check_registers(pin, doorbells, case):
     assert not pin.config(PCI_STATUS, 2) & PCI_STATUS_INTX
     pin.write(MASK, ONES)
     assert pin.config(PCI_STATUS, 2) & PCI_STATUS_INTX
-    case("Mask lowers it and raises it again")
+    case("Mask lowers the pin and raises it again")
     assert pin.read(STATUS) == 1
     assert not pin.config(PCI_STATUS, 2) & PCI_STATUS_INTX
-    case("a read of Status lowers it")
+    case("a read of Status lowers the pin")
     pin.write(STATUS, 0xf0)
     assert pin.config(PCI_STATUS, 2) & PCI_STATUS_INTX
     pin.write(STATUS, 0)
     assert not pin.config(PCI_STATUS, 2) & PCI_STATUS_INTX
-    case("a guest raises and lowers it by Status")
+    case("a guest raises and lowers the pin by writing Status")
     pin.write(MASK, 0)
 
 
@@ -158,7 +158,7 @@ def test_revision_0(place, record_property):
         len(fds) == VECTORS for fds in host.peers.values()), "both devices are known")
     ids = [devices[at].read(POSITION) for at in (PIN, MSIX)]
     assert sorted(ids) == [0, 1]
-    case("the server is there: IVPosition is the id")
+    case("the server has started: IVPosition is the id")
     check_registers(devices[PIN], host.peers[ids[0]], case)
     check_memory(place, shell, case)
 
@@ -168,7 +168,7 @@ def test_revision_0(place, record_property):
     # configuration space does not show the difference.
     assert shell.run("cat /sys/class/ivshmem/*/vectors") == "1\n1\n2\n1\n1"
     assert shell.run("cat /sys/class/ivshmem/*/revision") == "0\n0\n0\n0\n0"
-    case("the driver takes them all, the pin as one vector")
+    case("the driver binds all devices, and has one vector for the pin")
     check_interrupts(shell, host, ids, case)
     assert devices[PIN].read(MASK) == 1
     shell.run("rmmod ivshmem")
@@ -216,7 +216,7 @@ def check_interrupts(shell, host, ids, case):
         shell.wait_counts([n], PIN)
     case("ten doorbells are ten interrupts of the pin")
     all_ring_all([Ringer(shell, MSIX), HostRinger(host)], VECTORS)
-    case("with MSI-X each vector, both ways")
+    case("with MSI-X, each vector works both ways")
     before = shell.counts(MSIX)
     shell.ring(ids[1], 1, PIN)
     shell.wait_counts([before[0], before[1] + 1], MSIX)
@@ -225,7 +225,7 @@ def check_interrupts(shell, host, ids, case):
     case("the devices ring each other")
     shell.ring(ids[0], 0, PIN)
     shell.wait_counts([12], PIN)
-    case("and the pin rings itself")
+    case("the device with the pin rings itself")
     shell.ring(host.id, 1, PIN)
     HostRinger(host).expect(1)
-    case("and the host")
+    case("the device with the pin rings the host")

@@ -64,7 +64,8 @@ def test_server_ends_and_returns(place, record_property):
     assert place.shm_path.read_bytes() == pattern(2, 0, MIB)
     totals = device.status()["totals"]
     assert (totals["memory_reads"], totals["memory_writes"]) == (0, 0)
-    record_property("case", "ok the server is back: a peer again, with the same memory, mapped")
+    record_property(
+        "case", "ok the server is back: the device is a peer again, with the same memory")
 
     die(server)
     server = place.server("-n", VECTORS, "-l", "1M", region=["-r", "memfd:"])

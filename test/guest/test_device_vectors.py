@@ -79,7 +79,7 @@ def test_masked_vectors_stay_pending(place, record_property):
             masks.vector(vector, False)
             guest.expect(vector)
             record_property("case", f"ok vector {vector} masked: {times} doorbells are one "
-                                    "interrupt later, the other comes at once")
+                                    "interrupt later, the other vector comes at once")
     masks.function(True)
     masks.master(True)
     rung()
@@ -87,13 +87,14 @@ def test_masked_vectors_stay_pending(place, record_property):
     assert guest.is_quiet()
     masks.master(False)
     guest.expect_all()
-    record_property("case", "ok both: when neither is")
+    record_property("case", "ok message control and bus master: interrupts come when neither masks")
     masks.msix(True)
     rung()
     masks.msix(False)
     assert guest.is_quiet()
     all_ring_all([guest, host], VECTORS)
-    record_property("case", "ok MSI-X disabled: none, and the next ones come")
+    record_property(
+        "case", "ok MSI-X disabled: no interrupts; later doorbells cause interrupts again")
     shell.check_log()
 
 
@@ -121,7 +122,7 @@ def test_maximum_number_of_vectors(place, record_property):
     HostRinger(client).expect(0)
     for processor in range(2):
         shell.run(f"taskset {1 << processor} true")
-    wait_until(lambda: shell.counts() == shell.counts(), "no more interrupts come")
+    wait_until(lambda: shell.counts() == shell.counts(), "no more interrupts arrive")
     for vector in (used - 1, 0, used // 2):
         before = shell.counts()
         ring(doorbells[vector])

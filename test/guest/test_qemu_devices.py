@@ -74,7 +74,7 @@ def test_three_peers_meet(build):
 
 
 def test_plain_device_shares_the_region(build, boot, place):
-    """With ivshmem-plain, guest and host read what the other has written, and there is a reason for
+    """With ivshmem-plain, guest and host read what the other has written, and dump has a reason for
     each capability that is missing (R-2)."""
     devices = make_region(build, place, "1M")
     peek(build, f"shm:{place.shm}-plain", "write", 4096, "from-the-host")
@@ -161,7 +161,7 @@ def test_guest_sees_joins_and_leaves(build, boot, place):
 
 
 def test_doorbells_and_roster_through_vfio(boot, place):
-    """The same wait reports that a peer joins, rings, and leaves (P-8, W-9). If the device has more
+    """A single wait reports that a peer joins, rings, and leaves (P-8, W-9). If the device has more
     vectors than the server assigns, dump says which cannot be rung."""
     server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
     with boot("ivshmem-client -a pci: -c dump; sleep 600 | ivshmem-client -v -a pci:",
@@ -178,8 +178,8 @@ def test_doorbells_and_roster_through_vfio(boot, place):
 
 
 def test_too_many_vectors_requested(boot, place):
-    """If a program wants more vectors than the device has, the error states the number and the
-    cure. The device works afterwards."""
+    """If a program wants more vectors than the device has, the error states the number and how to
+    raise it. The device works afterwards."""
     server = place.server("-n", "2")
     with boot("meet -n 2 -e 3 pci:; peek pci: id", machine.doorbell(server.socket, 2),
               iommu=True, bind="vfio-pci") as guest:
@@ -266,8 +266,8 @@ def start_qemu(place, *devices):
 
 
 def test_vectors_that_qemu_lacks(place):
-    """If the server assigns more vectors than QEMU's device has, nobody takes the doorbells of the
-    others, and the server's status says so."""
+    """If the server assigns more vectors than QEMU's device has, QEMU takes no doorbells of the
+    surplus vectors, and the server's status says so."""
     server = place.server("-n", "2", "--control", place.dir / "control")
     qemu = start_qemu(place, *machine.doorbell(server.socket, 1))
     qemu.err.wait("Too many eventfd received, device has 1 vectors")
@@ -282,8 +282,8 @@ def test_vectors_that_qemu_lacks(place):
 
 
 def test_reconnecting_qemu_is_named(place, fast_clock, monkeypatch):
-    """QEMU with reconnect= connects, but waits for ever before it reads: the server's log names it,
-    and the option. (The time of the server, but not of QEMU, passes ten times as fast.)"""
+    """QEMU with reconnect= connects, but never reads its greeting: the server's log names the
+    client and the option. (The time of the server, but not of QEMU, passes ten times as fast.)"""
     del fast_clock
     server = place.server("-n", "1")
     monkeypatch.delenv("LD_PRELOAD")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Test what ivshmem-qemu(7) says: the page's commands and QMP requests are run, and QEMU prints the
-page's messages. Neither libvirt nor a security module is needed: what libvirt makes of the page's
-XML is written here."""
+"""Test the manual page ivshmem-qemu(7): run its commands and QMP requests, and check that QEMU
+prints its messages. Neither libvirt nor a security module is needed: this file contains the QEMU
+arguments that libvirt generates from the page's XML."""
 import grp
 import json
 import os
@@ -22,13 +22,13 @@ from support.py.programs import wait_until
 MIB = 1 << 20
 #: As much memory as the page's memory-backend-ram has
 PAUSED = ["-M", "q35", "-accel", "tcg", "-m", "1G", "-S", "-display", "none", "-nodefaults"]
-#: Instead of kvm, which need not exist: a group that root or another user can give to a file.
+#: Replaces the group kvm, which need not exist. Any user, even root, may give a file to this group.
 GROUP = grp.getgrgid(os.getgid() or 1).gr_name
 USED = set()
 
 
 class Setting:
-    """A page whose paths and names are those of a test, and the programs that its commands start.
+    """The page, with a test's paths and names instead of its own, and the programs that it starts.
     """
 
     def __init__(self, place):
@@ -44,7 +44,8 @@ class Setting:
             "group kvm": f"group {GROUP}"})
 
     def arguments(self, section, word):
-        """What the page's QEMU command, or the page's options, add to a VM."""
+        """Return: the arguments that a QEMU command, or a list of options, on the page adds to a
+        VM."""
         *others, command = self.page.commands(section, word)
         if command[0] != "qemu-system-x86_64":
             return [word for line in [*others, command] for word in line]
@@ -93,14 +94,14 @@ def ask(qmp, request):
 
 
 def libvirt_arguments(setting):
-    """The arguments in the page's <qemu:commandline>."""
+    """Return: the arguments in the page's <qemu:commandline>."""
     text = setting.page.block("LIBVIRT", "qemu:commandline")
     root = ET.fromstring(text.replace("<qemu:commandline>", "<qemu:commandline xmlns:qemu='q'>"))
     return [argument.get("value") for argument in root]
 
 
 def libvirt_devices(setting, model):
-    """QEMU's arguments for the page's <shmem> of a model, as libvirt 9.0 makes them."""
+    """Return: the QEMU arguments that libvirt 9.0 generates from the page's <shmem> of a model."""
     shmem = ET.fromstring(setting.page.block("LIBVIRT", f"<model type='{model}'/>"))
     device = {"driver": shmem.find("model").get("type"), "id": "shmem0", "bus": "pcie.0"}
     if model == "ivshmem-plain":
@@ -118,15 +119,15 @@ def libvirt_devices(setting, model):
 
 
 def libvirt_address(setting):
-    """The page's <address> of a device, as libvirt 9.0 passes it to QEMU."""
+    """Return: the page's <address> of a device, as libvirt 9.0 passes it to QEMU."""
     address = ET.fromstring(setting.page.block("LIBVIRT", "<address"))
     assert (address.get("type"), address.get("function")) == ("pci", "0x0")
     return {"bus": f"pci.{int(address.get('bus'), 0)}", "addr": address.get("slot")}
 
 
 class Guest:
-    """A guest with the page's devices and ports, and with a port of libvirt's domain, whose window
-    only the domain's arguments set."""
+    """A guest with the page's devices and ports, and with a port as libvirt creates it. Only the
+    arguments in the page's domain give that port a window."""
 
     def __init__(self, setting, place):
         devices = (setting.arguments("PLAIN", "qemu-system")
@@ -140,12 +141,12 @@ class Guest:
         self.known = self.devices()
 
     def devices(self):
-        """The addresses of the ivshmem devices whose BARs have files, in order."""
+        """Return: the addresses of the ivshmem devices whose BARs have files, in order."""
         return self.run("for d in /sys/bus/pci/devices/*; do if grep -q 0x1110 $d/device && "
                         "[ -e $d/resource0 ]; then echo ${d##*/}; fi; done").split()
 
     def plugged(self):
-        """Wait for a device that was not there before. Return: its address."""
+        """Wait for a newly plugged device. Return: its address."""
         def new():
             return set(self.devices()) - set(self.known)
 
@@ -223,8 +224,8 @@ def test_devices_in_a_guest(setting, place, record_property):
 
 
 def check_listed(setting, guest, address):
-    """Check the numbers in the page's output of lspci, which are those of the device. (Their names
-    are in a file of lspci.)"""
+    """Check that the numbers in the page's output of lspci are those of the device. (The names are
+    from a file of lspci.)"""
     command, line = setting.page.block("IN THE GUEST", "lspci").split("\n")
     ids = re.fullmatch(r"\$ lspci -nn -d (\w+:\w+)", command)[1]
     kind, shown, revision = re.fullmatch(r"00:[\d.]+ RAM memory \[(\w+)\]: Red Hat, Inc. Inter-VM "
@@ -236,8 +237,9 @@ def check_listed(setting, guest, address):
 
 
 def test_devices_of_libvirt(setting, place):
-    """QEMU accepts what libvirt makes of the page's two <shmem> elements and <qemu:arg> elements:
-    the devices have the region, the server and the vectors, and the doorbell device is a master."""
+    """QEMU accepts what libvirt generates from the page's two <shmem> elements and <qemu:arg>
+    elements: the devices have the region, the server and the vectors, and the doorbell device is a
+    master."""
     setting.make_file()
     server = setting.start_server()
     process, qmp = setting.paused(*libvirt_devices(setting, "ivshmem-plain"))
