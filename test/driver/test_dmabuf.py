@@ -41,7 +41,7 @@ driver-test -d 1 dmabuf none
 
 
 def test_no_import_through_forced_bounce_buffers(place, record_property):
-    """swiotlb=force: all DMA uses bounce buffers, whose copy would never be synced with the region.
+    """With swiotlb=force all DMA uses bounce buffers, which would never be synced with the region.
     """
     host = Host()
     guest = driver_guest.start(place, "driver-test dmabuf bounce",
@@ -51,8 +51,8 @@ def test_no_import_through_forced_bounce_buffers(place, record_property):
 
 
 def test_no_import_through_bounce_buffers_beside_an_iommu(place, record_property):
-    """iommu=pt: a device with 32-bit DMA uses bounce buffers for memory above 4 GiB, because its
-    IOMMU translates no addresses. The device that imports is another ivshmem device."""
+    """With iommu=pt a device with 32-bit DMA uses bounce buffers for memory above 4 GiB, because
+    its IOMMU translates no addresses. The device that imports is another ivshmem device."""
     host = Host()
     devices = PORT + host.plain(place, MIB, "small", number=0)
     devices += host.plain(place, 64 * MIB, bus="rp0")
@@ -103,7 +103,7 @@ class Slot:
 
 def test_larger_device_over_a_dmabuf(place, record_property):
     """A device of 8 MiB is plugged in at the addresses of two unplugged ones, while a dma-buf of
-    the second one is open, which begins 2 or 4 MiB after the new device."""
+    the second one is open. That dma-buf begins 2 or 4 MiB after the start of the new device."""
     sizes = (2, 4, 4)
     slot = Slot(Host(), place, sizes)
     slot.guest = driver_guest.start(place, f"driver-test dmabuf over {len(sizes)}",

@@ -13,7 +13,7 @@ UUID = "10111213-1415-1617-1819-1a1b1c1d1e1f"
 served = pytest.mark.served_device("there is no such device in QEMU")
 
 
-@pytest.mark.qemu_device("it needs none of either")
+@pytest.mark.qemu_device("the test needs neither device")
 def test_module(place, record_property):
     """The driver receives a vector through a shared interrupt pin (R-1, R-3), and accepts valid
     names only (R-9)."""

@@ -60,5 +60,5 @@ static void __exit faulty_exit(void)
 
 module_init(faulty_init);
 module_exit(faulty_exit);
-MODULE_DESCRIPTION("What a debug kernel is to find");
+MODULE_DESCRIPTION("For tests: faults that a debug kernel must detect");
 MODULE_LICENSE("GPL");

@@ -20,5 +20,5 @@ static void __exit ivs_claim_exit(void)
 }
 module_exit(ivs_claim_exit);
 
-MODULE_DESCRIPTION("For tests: an address range that is in use");
+MODULE_DESCRIPTION("For tests: claims an address range");
 MODULE_LICENSE("GPL");

@@ -77,8 +77,8 @@ static void check_imported(uint64_t offset, uint64_t len, bool peer)
 		in_a_row = in_a_row && imported.at[i] == memory_at + offset + sum;
 		sum += imported.len[i];
 	}
-	check(in_a_row, "import: addresses of the %u pieces", imported.pieces_n);
-	check(sum == len, "import: total length of the pieces");
+	check(in_a_row, "import: the %u pieces have successive addresses", imported.pieces_n);
+	check(sum == len, "import: the pieces have the right total length");
 	check(imported.pages_n == imported.pieces_n, "import: all pieces have struct pages");
 	memory[(offset + len) / 4 - 1] = 0xabcd;
 	check(!ioctl(importer, IVS_IMPORT_READ, &word) && word.value == 0xabcd,
@@ -229,7 +229,8 @@ static void test_unbind(void)
 	check(!ioctl(importer, IVS_IMPORT_READ, &word),
 	      "unbound: an existing import can access its addresses");
 	ioctl(importer, IVS_IMPORT_UNMAP);
-	check_errno(ENODEV, ioctl(importer, IVS_IMPORT_MAP), "unbound: it cannot map them again");
+	check_errno(ENODEV, ioctl(importer, IVS_IMPORT_MAP),
+		    "unbound: an import cannot be mapped again");
 	need(!write_file(info.bdf, "/sys/bus/pci/drivers/ivshmem/bind"), "bind");
 	need(eventually(is_there, NULL), "the new device appears");
 	open_all();
@@ -240,7 +241,7 @@ static void test_unbind(void)
 	close(buf);
 	close(importer);
 	close(another);
-	check(eventually(can_export, NULL), "export works once they are closed");
+	check(eventually(can_export, NULL), "export works once those dma-bufs are closed");
 }
 
 /*
@@ -274,7 +275,7 @@ static void test_unbind_unimported(void)
 	close(buf);
 }
 
-/* Export all the time while another process closes an imported dma-buf of the unbound device. */
+/* Export repeatedly while another process closes an imported dma-buf of the unbound device. */
 static void test_export_during_release(void)
 {
 	int importer = open_importer();
@@ -300,7 +301,7 @@ static void test_export_during_release(void)
 	do {
 		buf = export(0, PAGE);
 	} while (buf < 0 && errno == EBUSY && now_ms() < until);
-	check_errno(0, buf, "export as soon as it is closed, with no error but EBUSY");
+	check_errno(0, buf, "exports fail only with EBUSY, and only until it is closed");
 	close(buf);
 	need(waitpid(pid, NULL, 0) == pid, "the other process ends");
 }
@@ -341,7 +342,7 @@ static void test_bounce(uint64_t len)
 
 /*
  * The host replaces devices 0 and 1 with a larger device 0, at the addresses of both, while a
- * dma-buf of device 1 is open. @is_imported: whether it is also imported
+ * dma-buf of device 1 is open. @is_imported: whether that dma-buf is also imported
  */
 static void test_over(bool is_imported)
 {

@@ -23,9 +23,10 @@ static void test_attribute(int fd)
 	char byte;
 
 	need(!fstat(fd, &found), "fstat");
-	check((found.st_mode & 0777) == 0600 && !found.st_uid, "only root may open it");
-	check(found.st_size == (off_t)info.memory_len, "its size is %ld", (long)found.st_size);
-	check(read(fd, &byte, 1) < 0 && errno == EIO, "it cannot be read");
+	check((found.st_mode & 0777) == 0600 && !found.st_uid, "only root may open the attribute");
+	check(found.st_size == (off_t)info.memory_len, "the attribute's size is %ld",
+	      (long)found.st_size);
+	check(read(fd, &byte, 1) < 0 && errno == EIO, "the attribute cannot be read");
 }
 
 static void test_memory(int fd, int device)
@@ -38,19 +39,20 @@ static void test_memory(int fd, int device)
 	memory[0] = 0x1111;
 	memory[last] = 0x2222;
 	check(node[0] == 0x1111 && node[last] == 0x2222, "both mappings show the same memory");
-	check(physical((void *)memory) == physical((void *)node), "at the same address");
+	check(physical((void *)memory) == physical((void *)node),
+	      "both mappings have the same physical address");
 	check(!strcmp(cache_type((void *)memory), "WB"), "write-back");
 	munmap((void *)node, info.memory_len);
-	check(type_now() == IVS_MEMORY_WB, "the mapping by path counts");
+	check(type_now() == IVS_MEMORY_WB, "the mapping by path is counted");
 	check(!map(device, IVS_MMAP_MEMORY_WC, PAGE, PROT_READ) && errno == EBUSY,
-	      "no write-combining beside it");
+	      "no write-combining while mapped by path");
 	munmap((void *)memory, PAGE);
 	check(memory[last] == 0x2222, "the rest of the mapping remains");
 	munmap((void *)memory, info.memory_len);
 	check(type_now() == IVS_MEMORY_NONE, "no mapping is left");
 	node = map(device, IVS_MMAP_MEMORY_WC, PAGE, PROT_READ);
 	check(node && !map(fd, 0, PAGE, PROT_READ) && errno == EBUSY,
-	      "not while the region is mapped write-combining");
+	      "no mapping by path while mapped write-combining");
 	munmap((void *)node, PAGE);
 }
 
@@ -64,22 +66,24 @@ static void test_limits(int fd)
 
 	check(at, "the last page can be mapped");
 	check(mprotect(at, PAGE, PROT_READ | PROT_WRITE) && errno == EACCES,
-	      "a file that is open for reading cannot be mapped writable later");
+	      "a read-only file: mprotect cannot make its mapping writable");
 	munmap(at, PAGE);
-	check(!map(reader, 0, PAGE, PROT_READ | PROT_WRITE) && errno == EACCES, "or at once");
+	check(!map(reader, 0, PAGE, PROT_READ | PROT_WRITE) && errno == EACCES,
+	      "a read-only file: no writable mapping");
 	close(reader);
 	check(!map(fd, offset, 2 * PAGE, PROT_READ) && errno == EINVAL,
 	      "nothing beyond the region can be mapped");
 	check(!map(fd, info.memory_len, PAGE, PROT_READ) && errno == EINVAL,
-	      "nothing from its end can be mapped");
+	      "nothing can be mapped from the end of the region");
 	check(!map(fd, IVS_MMAP_REGISTERS, PAGE, PROT_READ) && errno == EINVAL,
 	      "the registers cannot be mapped");
 	check(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 0) == MAP_FAILED && errno == EINVAL,
-	      "no private mapping");
+	      "the region cannot be mapped MAP_PRIVATE");
 	/* The suite has the device open once. */
 	while (n < IVS_DRIVER_FILES_MAX && (many[n] = map(fd, 0, PAGE, PROT_READ)))
 		n++;
-	check(n == IVS_DRIVER_FILES_MAX - 1 && errno == EMFILE, "each of %d mappings is a file", n);
+	check(n == IVS_DRIVER_FILES_MAX - 1 && errno == EMFILE,
+	      "each of %d mappings is an open file", n);
 	while (n)
 		munmap(many[--n], PAGE);
 	check(type_now() == IVS_MEMORY_NONE, "after unmapping them, no mapping is left");
@@ -87,7 +91,7 @@ static void test_limits(int fd)
 
 static void other(void)
 {
-	check_errno(EACCES, open_memory(O_RDONLY), "another user cannot open it");
+	check_errno(EACCES, open_memory(O_RDONLY), "another user cannot open the attribute");
 }
 
 int suite_path(int argc, char **argv)

@@ -15,7 +15,7 @@ static struct ivs_ioc_info add_device(const struct ivs_legacy *wanted)
 	int fd;
 
 	need(!ioctl(legacy, IVS_LEGACY_ADD, wanted), "add a device");
-	need(eventually(is_there, NULL), "the driver binds it");
+	need(eventually(is_there, NULL), "the driver binds the device");
 	fd = open_device(O_RDWR);
 	info = info_of(fd);
 	close(fd);

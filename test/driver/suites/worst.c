@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * What a member of the device node's group can cost the guest at worst.
+ * Measure how much of the guest's memory a member of the device node's group can use.
  *
  * driver-test worst poor     export dma-bufs of a region for whose struct pages the guest has too
  *                            little memory
@@ -58,9 +58,10 @@ static void poor(void)
 	for (int i = 0; i < ATTEMPTS; i++)
 		refused_n += export(fd) < 0 && errno == ENOMEM;
 	check(refused_n == ATTEMPTS, "%d of %d exports fail with ENOMEM", refused_n, ATTEMPTS);
-	check(available_kib() > before_kib - 4096, "they take no memory: %ld KiB",
+	check(available_kib() > before_kib - 4096, "failed exports take no memory: %ld KiB",
 	      before_kib - available_kib());
-	check(map(fd, IVS_MMAP_MEMORY_WC, PAGE, PROT_READ), "the region can be mapped by any type");
+	check(map(fd, IVS_MMAP_MEMORY_WC, PAGE, PROT_READ),
+	      "the region can still be mapped write-combining");
 }
 
 /* Return: the number of vectors for which an eventfd was set that only the driver still holds */
@@ -77,7 +78,10 @@ static int leave_eventfds(int fd, int vectors_n)
 	return set_n;
 }
 
-/* Open @fds, which has one element more than there can be files, and set all eventfds of each. */
+/*
+ * Open as many files as the driver permits, one fewer than @fds has room for. Set an eventfd for
+ * each vector of each file.
+ */
 static void open_all(int fds[IVS_DRIVER_FILES_MAX + 1])
 {
 	int vectors_n = atoi(attribute("vectors"));
@@ -88,7 +92,8 @@ static void open_all(int fds[IVS_DRIVER_FILES_MAX + 1])
 	while (n <= IVS_DRIVER_FILES_MAX && (fds[n] = open_number(device_number, O_RDWR)) >= 0)
 		events_n += leave_eventfds(fds[n++], vectors_n);
 	check(n == IVS_DRIVER_FILES_MAX && errno == EMFILE, "%d files can be opened", n);
-	check(events_n == n * vectors_n, "each has %d eventfds, which are closed", vectors_n);
+	check(events_n == n * vectors_n, "each file has %d eventfds, held by the driver alone",
+	      vectors_n);
 	check(before_kib - available_kib() < FILES_KIB, "together they take %ld KiB",
 	      before_kib - available_kib());
 }
@@ -171,7 +176,8 @@ int suite_worst(int argc, char **argv)
 		long before_kib = available_kib();
 
 		as_member(limits);
-		check(eventually(is_given_back, &before_kib), "all but struct pages is given back");
+		check(eventually(is_given_back, &before_kib),
+		      "all memory except struct pages is given back");
 		close(open_device(O_RDWR));
 		return 0;
 	}
