@@ -102,7 +102,7 @@ TRANSPORTS = {
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def report(request):
-    """The report of a run over one of the transports."""
+    """Run the suite over one of the transports. Return: the report."""
     place = Place(BUILD)
     try:
         made = TRANSPORTS[request.param](Host(place))
@@ -119,7 +119,7 @@ def test_there_are_enough_cases():
 
 @pytest.mark.parametrize("case", CASES)
 def test_case(report, case):
-    """The case has run and passed."""
+    """The suite's program has run this case, which has passed."""
     report.check(case, CASES)
 
 

@@ -23,12 +23,12 @@ TEXT_LEN = 240
 
 
 def example(where, name):
-    """The path of an example."""
+    """Return: the path of an example."""
     return where.build / "examples" / name
 
 
 def address(where):
-    """The address of the test's server."""
+    """Return: the address of the test's server."""
     return f"unix:{where.socket}"
 
 
@@ -178,8 +178,8 @@ def ping_pong(where, *words):
 
 
 def check_game(first, second, rounds):
-    """Peer 0 has printed its measurements and peer 1 its number of answers; both exited with status
-    0."""
+    """Check that peer 0 has printed its measurements and peer 1 its number of answers, and that
+    both exit with status 0."""
     for process in (first, second):
         assert process.wait() == 0, process.err.text()
         assert process.err.text() == ""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Test libivshmem with hostile servers, which send fds whose close(2) waits, regions that a FUSE
-server can leave waiting, more doorbells than the process has fds, and vectors at a bad moment."""
+"""Test libivshmem with hostile servers, which send fds whose close(2) waits, regions on a FUSE file
+system that may not answer, more doorbells than the process can have fds, and vectors at a bad
+moment."""
 import array
 import contextlib
 import fcntl
@@ -21,9 +22,9 @@ from support.py.stuck_epoll import StuckEpoll
 from support.py.vfio_user import eventfd
 
 TIMEOUT_MS = 1000
-#: ms; a fault takes LINGER seconds, or has no end
+#: ms; a call that waits for a close(2) takes LINGER seconds, or never ends
 SOON = 4000
-#: ms; a call is late by 100 ms at most, with a fault by 450 ms or more
+#: ms; a correct call is late by at most 100 ms, a faulty one by at least 450 ms
 PROMPT = 350
 assert TIMEOUT_MS < SOON < LINGER * 1000
 
@@ -42,13 +43,14 @@ def number(line):
 
 
 def is_prompt(attempt, limit):
-    """Whether one of three attempts takes less time than the limit, in ms. A busy machine makes
-    some attempts late, a fault all of them."""
+    """Return: whether at least one of three attempts takes less time than the limit, in ms. A busy
+    machine delays some attempts; a fault delays all of them."""
     return any(attempt() < limit for _ in range(3))
 
 
 def opened(peer):
-    """Wait until opening has returned, soon. Return: the line."""
+    """Wait until the peer has opened, and check that this took less than SOON. Return: the line
+    that the peer printed."""
     line = peer.out.wait("opened")
     assert number(line) < SOON, line
     return line
@@ -63,7 +65,7 @@ def say_out_of_band(sock, fds):
 @pytest.mark.parametrize("how", ["several with a message", "in place of a doorbell", "unread",
                                  "out of band"])
 def test_lingering_sockets(place, how):
-    """The server sends sockets whose close(2) waits, in the greeting. Opening and closing do not
+    """In the greeting the server sends sockets whose close(2) waits. Opening and closing do not
     wait for them."""
     server = FakeServer(place, place.socket)
     lingering = place.add(Lingering(3))
@@ -141,7 +143,8 @@ def test_region_of_a_fuse_file_system(place, request_name):
 
 @needs_fuse
 def test_any_file_system(place):
-    """With the option, a region of a FUSE file system that answers is accepted."""
+    """With the option for any file system, a region of a FUSE file system that answers is
+    accepted."""
     server = FakeServer(place, place.socket)
     with Fuse(place) as fuse, fuse.as_region_of(server):
         done = place.run_client("-c", "dump")
@@ -151,8 +154,8 @@ def test_any_file_system(place):
 
 
 def test_fork_does_not_make_the_parent_spin(place):
-    """A child has the peer's fds, too, when the server ends. The parent's waits use no processor
-    time afterwards."""
+    """When the server ends, a child process still has copies of the peer's fds. After that, the
+    parent's waits use no processor time."""
     server = FakeServer(place, place.socket)
     peer = start(place, "fork")
     assert opened(peer).startswith("opened 0")
@@ -165,7 +168,7 @@ def test_fork_does_not_make_the_parent_spin(place):
 
 def test_late_vectors_while_the_mutex_for_nested_epolls_is_held(place):
     """The program's epoll watches the peer's fd. While another process holds the mutex for nested
-    epolls, the server sends one more vector. The peer goes on, notices the end of the server, and
+    epolls, the server sends one more vector. The peer continues, notices the end of the server, and
     closes within its time limit. The vector is watched when the mutex is released."""
     server = FakeServer(place, place.socket)
     peer = start(place, "nest")
@@ -195,14 +198,14 @@ def unread(sock):
 
 
 def send_stuck(sock, peer, fds):
-    """Send a peer's doorbells, and close them. Only the receiver has them then."""
+    """Send a peer's doorbells, and close our copies, so that only the receiver has them."""
     for fd in fds:
         say(sock, peer, fd)
         os.close(fd)
 
 
 def test_too_many_fds_that_cannot_be_closed_in_the_greeting(place):
-    """Opening keeps its time limit."""
+    """The greeting has many fds that cannot be closed at once. Opening keeps its time limit."""
     server = FakeServer(place, place.socket)
     fds = []
 
@@ -227,9 +230,9 @@ def test_too_many_fds_that_cannot_be_closed_in_the_greeting(place):
 
 @pytest.mark.parametrize("then", ["they can be closed", "the server exits"])
 def test_too_many_fds_that_cannot_be_closed(place, then):
-    """The server sends such fds to a peer that is open. While they cannot be closed, no call waits
-    for long, and the peer can be rung. Then the peer closes them, and receives what the server has
-    sent in between."""
+    """The server sends many fds that cannot be closed at once to a peer that is open. Until they
+    can be closed, no call waits for long, and the peer can be rung. Then the peer closes them, and
+    receives what the server has sent in the meantime."""
     server = FakeServer(place, place.socket)
     peer = start(place, doorbells_max=10)
     assert opened(peer).startswith("opened 0")
@@ -255,8 +258,8 @@ def test_too_many_fds_that_cannot_be_closed(place, then):
 
 
 def test_fds_that_are_slow_to_close(place):
-    """Each close(2) of the peer takes almost as long as a call may be late. The server sends the
-    next doorbell while the last one is being closed. The sum of all waits of a call is limited."""
+    """Each close(2) takes almost as long as a call may be late, and the server sends the next
+    doorbell while the peer closes the previous one. All waits of a call together are limited."""
     server = FakeServer(place, place.socket)
 
     def attempt():
@@ -286,8 +289,9 @@ def test_more_doorbells_than_fds(place, whose):
         say(server.sock, 1 + at if whose == "of others" else 0, fd)
     if whose == "of others":
         peer.out.wait(f"joined {limit // 2 - 1} 1")
-    wait_until(lambda: fd_count(peer.pid) > limit / 2 - 2, "it has taken what it may")
-    wait_until(lambda: fd_count(peer.pid) < limit / 2 + 32, "the others are closed")
+    wait_until(lambda: fd_count(peer.pid) > limit / 2 - 2,
+               "the peer has kept as many fds as it may")
+    wait_until(lambda: fd_count(peer.pid) < limit / 2 + 32, "the peer has closed the other fds")
     server.drop()
     assert number(peer.out.wait("closed after")) < SOON
     assert not peer.out.count(f"joined {limit // 2 + 1} 1")
@@ -296,7 +300,8 @@ def test_more_doorbells_than_fds(place, whose):
 
 
 def test_limit_of_doorbells(place):
-    """The option limits the peer's own vectors and those of others together."""
+    """The option doorbells_max limits the peer's own doorbells and those of other peers
+    together."""
     server = FakeServer(place, place.socket, vectors=2, others={5: [eventfd() for _ in range(3)]})
     peer = start(place, doorbells_max=4)
     assert opened(peer).startswith("opened 0")

@@ -20,20 +20,21 @@ static void caps(struct conform *c)
 
 /*
  * The reason for a missing capability is a message for users: the cause, then a colon or a
- * semicolon and the cure.
+ * semicolon and the remedy.
  */
 static void reason(struct conform *c, enum ivs_peer_cap cap)
 {
 	const char *why = ivs_peer_cap_reason(c->peer, cap);
 
 	if (can(c, cap)) {
-		EXPECT(c, !why, "it has the capability, and a reason against it: %s", why);
+		EXPECT(c, !why,
+		       "the peer has the capability, but gives a reason for lacking it: %s", why);
 		return;
 	}
-	EXPECT(c, why, "it lacks the capability, without a reason");
-	EXPECT(c, strlen(why) > 20 && strchr(why, ' '), "not a sentence: %s", why);
-	EXPECT(c, !strchr(why, '\n'), "not one line: %s", why);
-	EXPECT(c, strpbrk(why, ":;"), "no cure: %s", why);
+	EXPECT(c, why, "the peer lacks the capability, but gives no reason");
+	EXPECT(c, strlen(why) > 20 && strchr(why, ' '), "the reason is not a sentence: %s", why);
+	EXPECT(c, !strchr(why, '\n'), "the reason is not one line: %s", why);
+	EXPECT(c, strpbrk(why, ":;"), "the reason says no remedy: %s", why);
 }
 
 static void reason_id(struct conform *c)
@@ -72,7 +73,7 @@ static void reason_stays(struct conform *c)
 		const char *why = ivs_peer_cap_reason(c->peer, (enum ivs_peer_cap)cap);
 
 		EXPECT(c, why == ivs_peer_cap_reason(c->peer, (enum ivs_peer_cap)cap),
-		       "the reason for 0x%x is another string each time", cap);
+		       "the reason for 0x%x is a different string each time", cap);
 	}
 }
 
@@ -83,8 +84,8 @@ static void describe(struct conform *c)
 
 	EXPECT(c, text, "NULL");
 	EXPECT(c, !strncmp(text, c->transport, len) && !strncmp(text + len, ": ", 2),
-	       "does not begin with \"%s: \": %s", c->transport, text);
-	EXPECT(c, !strchr(text, '\n'), "not one line: %s", text);
+	       "the description does not begin with \"%s: \": %s", c->transport, text);
+	EXPECT(c, !strchr(text, '\n'), "the description is not one line: %s", text);
 }
 
 static void describe_memory(struct conform *c)
@@ -92,8 +93,10 @@ static void describe_memory(struct conform *c)
 	const char *text = ivs_peer_describe(c->peer);
 	bool uncached = strstr(text, "uncached memory");
 
-	EXPECT(c, uncached || strstr(text, "cached memory"), "nothing about memory: %s", text);
-	EXPECT(c, uncached == !can(c, IVS_CAP_CACHED), "the wrong memory: %s", text);
+	EXPECT(c, uncached || strstr(text, "cached memory"),
+	       "the description does not mention memory: %s", text);
+	EXPECT(c, uncached == !can(c, IVS_CAP_CACHED),
+	       "the description has the wrong kind of memory: %s", text);
 }
 
 static void describe_vectors(struct conform *c)
@@ -105,7 +108,8 @@ static void describe_vectors(struct conform *c)
 	if (can(c, IVS_CAP_WAIT))
 		EXPECT(c, strstr(text, wanted), "no \"%s\": %s", wanted, text);
 	else
-		EXPECT(c, !strstr(text, "vectors"), "vectors that it does not have: %s", text);
+		EXPECT(c, !strstr(text, "vectors"),
+		       "the description mentions vectors, but there are none: %s", text);
 }
 
 static void describe_stays(struct conform *c)
@@ -116,7 +120,7 @@ static void describe_stays(struct conform *c)
 
 	conform_drain(c, c->peer, 0);
 	same = ivs_peer_describe(c->peer) == text && !strcmp(copy, text);
-	EXPECT(c, same, "another text than before: %s", ivs_peer_describe(c->peer));
+	EXPECT(c, same, "the description has changed: %s", ivs_peer_describe(c->peer));
 	free(copy);
 }
 
@@ -169,7 +173,7 @@ static void vectors_of_own(struct conform *c)
 
 	if (!can(c, IVS_CAP_ID)) {
 		n = ivs_peer_vectors_of(c->peer, 65535);
-		EXPECT(c, !n, "expected 0 of a peer that does not exist, got %u", n);
+		EXPECT(c, !n, "expected 0 vectors of a peer that does not exist, got %u", n);
 		return;
 	}
 	n = ivs_peer_vectors_of(c->peer, (unsigned int)ivs_peer_id(c->peer));
@@ -179,21 +183,21 @@ static void vectors_of_own(struct conform *c)
 const struct conform_case about_cases[] = {
 	{"about: the name of the transport", transport},
 	{"about: exactly the capabilities of this transport", caps},
-	{"about: why it has no id", reason_id},
-	{"about: why it cannot ring", reason_ring},
-	{"about: why it cannot wait", reason_wait},
-	{"about: why it has no roster", reason_roster},
-	{"about: why its memory is not cached", reason_cached},
-	{"about: why its memory cannot be written", reason_write},
+	{"about: why the peer has no id", reason_id},
+	{"about: why the peer cannot ring", reason_ring},
+	{"about: why the peer cannot wait", reason_wait},
+	{"about: why the peer has no roster", reason_roster},
+	{"about: why the memory is not cached", reason_cached},
+	{"about: why the memory cannot be written", reason_write},
 	{"about: a reason is always the same string", reason_stays},
 	{"about: the description begins with the transport", describe},
 	{"about: the description has the kind of memory", describe_memory},
 	{"about: the description has the number of vectors", describe_vectors},
 	{"about: the description does not change", describe_stays},
-	{"about: an id is 0 to 65535, or -1", id_range},
+	{"about: the id is 0 to 65535, or -1", id_range},
 	{"about: the partner knows the id with all vectors", id_known},
 	{"about: the partner has another id", id_of_one},
-	{"about: the number of own vectors", vectors},
-	{"about: the number of vectors of the own id", vectors_of_own},
+	{"about: the number of the peer's vectors", vectors},
+	{"about: the number of vectors of the peer's own id", vectors_of_own},
 	{0},
 };

@@ -72,7 +72,7 @@ int ask_join(struct conform *c, unsigned int slot)
 		return -1;
 	if (!ask_result(c, 0) && ask_result(c, 1) >= 0)
 		return (int)ask_result(c, 1);
-	conform_fail(c, "a new peer of the partner: %s, id %d",
+	conform_fail(c, "the partner cannot open a new peer: %s, id %d",
 		     conform_result((int)ask_result(c, 0)), (int)ask_result(c, 1));
 	return -1;
 }

@@ -162,15 +162,15 @@ static void newcomer(struct conform *c)
 		result = ivs_doorbell_new(c->peer, (unsigned int)id, 0, &doorbell);
 	} while (result == IVS_PEER_E_ABSENT && conform_now_ms() < until_ms);
 	ivs_doorbell_free(doorbell);
-	EXPECT(c, !result, "the newcomer, peer %d: %s", id, conform_result(result));
+	EXPECT(c, !result, "ringing the new peer, %d: %s", id, conform_result(result));
 	EXPECT_OK(ASK(c, ASK_LEAVE, {1}));
 }
 
 const struct conform_case doorbell_cases[] = {
 	{"doorbell: each vector of the partner, and no other", each_vector},
-	{"doorbell: one handle rung often", often},
-	{"doorbell: one of two handles freed", several_handles},
-	{"doorbell: own vectors", own_vectors},
+	{"doorbell: one handle is rung often", often},
+	{"doorbell: one of two handles is freed", several_handles},
+	{"doorbell: the peer's own vectors", own_vectors},
 	{"doorbell: a peer that does not exist", absent_peer},
 	{"doorbell: a vector that the partner does not have", absent_vector},
 	{"doorbell: a peer that has left", peer_that_left},

@@ -39,10 +39,12 @@ static void refused(struct conform *c, const char *address, unsigned int errors,
 	       "\"%s\": expected one of 0x%x, got %s: %s", address, errors, conform_result(result),
 	       err.text);
 	EXPECT(c, out == untouched, "\"%s\": the peer was changed", address);
-	EXPECT(c, strlen(err.text) > 10, "\"%s\": no reason: \"%s\"", address, err.text);
-	EXPECT(c, !strchr(err.text, '\n'), "\"%s\": not one line: %s", address, err.text);
-	EXPECT(c, strstr(err.text, mention), "\"%s\": %s is not mentioned: %s", address, mention,
+	EXPECT(c, strlen(err.text) > 10, "\"%s\": the error has no text: \"%s\"", address,
 	       err.text);
+	EXPECT(c, !strchr(err.text, '\n'), "\"%s\": the error is not one line: %s", address,
+	       err.text);
+	EXPECT(c, strstr(err.text, mention), "\"%s\": the error does not mention %s: %s", address,
+	       mention, err.text);
 	EXPECT(c, conform_fds() == fds, "\"%s\": %u fds before, %u after", address, fds,
 	       conform_fds());
 }
@@ -98,7 +100,7 @@ static int bind_socket(struct conform *c, const char *name, char *address, size_
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s", c->dir, name);
 	snprintf(address, address_len, "unix:%s", addr.sun_path);
 	if (fd < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)))
-		conform_fail(c, "no socket %s: %m", addr.sun_path);
+		conform_fail(c, "cannot bind the socket %s: %m", addr.sun_path);
 	return fd;
 }
 
@@ -172,7 +174,7 @@ static void meets(struct conform *c, const char *name, const void *text, size_t 
 	unlink(address + 5);
 	EXPECT(c, result == wanted, "expected %s, got %s: %s", conform_result(wanted),
 	       conform_result(result), err.text);
-	EXPECT(c, !peer, "refused, and there is a peer");
+	EXPECT(c, !peer, "opening failed, but there is a peer");
 	EXPECT(c, strstr(err.text, address + 5), "%s is not mentioned: %s", address + 5, err.text);
 }
 
@@ -231,7 +233,7 @@ static void file_too_small(struct conform *c)
 	snprintf(address, sizeof(address), "file:%s/small", c->dir);
 	fd = open(address + 5, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0 || ftruncate(fd, 100))
-		conform_fail(c, "no file %s: %m", address + 5);
+		conform_fail(c, "cannot create the file %s: %m", address + 5);
 	close(fd);
 	if (!c->failed)
 		refused(c, address, ADDRESS, "100");
@@ -279,7 +281,7 @@ const struct conform_case error_cases[] = {
 	{"error: the message lists the prefixes", says_what_there_is},
 	{"error: unix: without a path", unix_empty},
 	{"error: unix: with a path that is too long", unix_long},
-	{"error: unix: without a target", unix_absent},
+	{"error: unix: a path that does not exist", unix_absent},
 	{"error: unix: a socket whose server is dead", unix_dead},
 	{"error: unix: a server that is silent", unix_silent},
 	{"error: unix: a server that disconnects", unix_hangs_up},
@@ -287,13 +289,13 @@ const struct conform_case error_cases[] = {
 	{"error: unix: another version of the protocol", unix_version},
 	{"error: shm: without a name", shm_empty},
 	{"error: shm: with a slash in the name", shm_slash},
-	{"error: shm: without a target", shm_absent},
+	{"error: shm: a name that does not exist", shm_absent},
 	{"error: file: without a path", file_empty},
-	{"error: file: without a target", file_absent},
+	{"error: file: a path that does not exist", file_absent},
 	{"error: file: a directory", file_directory},
-	{"error: file: less than a page", file_too_small},
-	{"error: pci: no PCI address", pci_garbage},
-	{"error: pci: an address without the device", pci_absent},
+	{"error: file: a file of less than a page", file_too_small},
+	{"error: pci: an invalid PCI address", pci_garbage},
+	{"error: pci: an address without an ivshmem device", pci_absent},
 	{"error: a device node that does not exist", node_absent},
 	{"error: a device node without a number", node_garbage},
 	{"error: err may be NULL", error_not_wanted},

@@ -23,7 +23,7 @@ static bool may_hear(struct conform *c)
 		return false;
 	}
 	if (!ivs_peer_next(c->peer, 0, &event) && event.type == IVS_EVENT_DOORBELL)
-		conform_fail(c, "a doorbell on vector %u, which is not there", event.vector);
+		conform_fail(c, "a doorbell on vector %u, which does not exist", event.vector);
 	return false;
 }
 
@@ -85,7 +85,7 @@ static void many(struct conform *c)
 		result = ivs_peer_next(c->peer, QUIET_MS, &event);
 		n++;
 	} while (!result && n <= TIMES);
-	EXPECT(c, n <= TIMES, "rung %d times, %u doorbells", TIMES, n);
+	EXPECT(c, n <= TIMES, "rung %d times, but %u doorbells were reported", TIMES, n);
 	EXPECT(c, result == IVS_PEER_E_TIMEOUT, "expected TIMEOUT in the end, got %s",
 	       conform_result(result));
 }
@@ -141,7 +141,7 @@ static void fd(struct conform *c)
 		EXPECT(c, number >= 0, "expected an fd, got %d", number);
 	else
 		EXPECT(c, number == -1, "expected -1, got %d", number);
-	EXPECT(c, number == ivs_peer_fd(c->peer), "another fd each time");
+	EXPECT(c, number == ivs_peer_fd(c->peer), "the fd differs between two calls");
 }
 
 /*
@@ -162,7 +162,7 @@ static void fd_quiet(struct conform *c)
 		return;
 	if (poll(&pfd, 1, SHORT_MS))
 		EXPECT_RESULT(c, ivs_peer_next(c->peer, 0, &event), IVS_PEER_E_TIMEOUT);
-	EXPECT(c, !poll(&pfd, 1, SHORT_MS), "readable, and there is nothing");
+	EXPECT(c, !poll(&pfd, 1, SHORT_MS), "the fd is readable, but there is no event");
 }
 
 static void poll_loop(struct conform *c)
@@ -190,21 +190,21 @@ static void epoll_loop(struct conform *c)
 	if (!result && ask_ring(c, 0, 1))
 		n = epoll_wait(epoll, &event, 1, LONG_MS);
 	close(epoll);
-	EXPECT(c, !result, "an epoll does not take the fd");
-	EXPECT(c, n == 1, "rung, and an epoll does not wake: %d", n);
+	EXPECT(c, !result, "epoll_ctl() does not accept the fd");
+	EXPECT(c, n == 1, "a vector was rung, but epoll_wait() did not return 1: %d", n);
 	EXPECT_OK(conform_await(c, c->peer, IVS_EVENT_DOORBELL, 0, NULL));
 }
 
 const struct conform_case event_cases[] = {
 	{"event: a doorbell on each vector", each_vector},
-	{"event: all vectors were rung, each is reported", all_vectors},
-	{"event: rung often, reported once or more, not more often", many},
+	{"event: after all vectors were rung, each is reported", all_vectors},
+	{"event: many doorbells are reported at least once, and at most as often as rung", many},
 	{"event: a doorbell is reported once", once},
 	{"event: timeout 0 does not wait", only_look},
 	{"event: the timeout is kept", in_vain},
 	{"event: an fd for poll(2), or -1", fd},
 	{"event: the fd is not readable without an event", fd_quiet},
 	{"event: a loop with poll(2) gets all vectors", poll_loop},
-	{"event: an epoll of the application", epoll_loop},
+	{"event: the fd can be watched by epoll", epoll_loop},
 	{0},
 };

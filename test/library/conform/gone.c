@@ -73,7 +73,8 @@ static void await_taken(struct conform *c)
 	int64_t end = conform_now_ms() + UNPLUG_MS;
 
 	while (!c->mailbox->taken) {
-		EXPECT(c, conform_now_ms() < end, "it has not been done");
+		EXPECT(c, conform_now_ms() < end,
+		       "the removal has not been reported to the partner");
 		take_a_breath();
 	}
 }
@@ -94,7 +95,7 @@ static bool is_lost(const struct conform *c)
 	return is_transport(c, "driver") || is_transport(c, "sysfs");
 }
 
-/* Whether the change of the region's file has been reported. */
+/* true once the change of the region's file has been reported */
 static bool region_reported;
 
 /*
@@ -128,7 +129,7 @@ static void start_waiters(struct conform *c)
 	for (size_t i = 0; i < WAITERS_N; i++) {
 		waiters[i].c = c;
 		EXPECT(c, !pthread_create(&waiters[i].thread, NULL, wait_for_the_end, &waiters[i]),
-		       "no thread");
+		       "cannot create a thread");
 		waiters[i].started = true;
 		while (!waiters[i].tid)
 			take_a_breath();
@@ -170,7 +171,7 @@ static void waited(struct conform *c)
 		return;
 	}
 	for (size_t i = 0; i < WAITERS_N; i++) {
-		EXPECT(c, waiters[i].started, "it did not wait");
+		EXPECT(c, waiters[i].started, "the thread did not wait");
 		pthread_join(waiters[i].thread, NULL);
 		EXPECT(c, waiters[i].result == IVS_PEER_E_DEVICE_GONE, "%s: expected GONE, got %s",
 		       i ? "ivs_peer_next()" : "ivs_peer_wait()",
@@ -211,8 +212,9 @@ static void events(struct conform *c)
 	if (can(c, IVS_CAP_ROSTER))
 		EXPECT_RESULT(c, next_but(c, LONG_MS, &event), 0);
 	EXPECT_RESULT(c, next_but(c, QUIET_MS, &event), IVS_PEER_E_TIMEOUT);
-	EXPECT(c, !(ivs_peer_caps(c->peer) & IVS_CAP_ROSTER), "still sees others join");
-	EXPECT(c, ivs_peer_cap_reason(c->peer, IVS_CAP_ROSTER), "no reason");
+	EXPECT(c, !(ivs_peer_caps(c->peer) & IVS_CAP_ROSTER),
+	       "the peer still has the capability ROSTER");
+	EXPECT(c, ivs_peer_cap_reason(c->peer, IVS_CAP_ROSTER), "no reason for lacking ROSTER");
 }
 
 /* A region of a server may have no name. */
@@ -223,7 +225,7 @@ static void region_changed(struct conform *c)
 	int result = 0;
 
 	if (c->device) {
-		EXPECT(c, !changes, "changes 0x%x in a guest", changes);
+		EXPECT(c, !changes, "changes 0x%x were reported in a guest", changes);
 		return;
 	}
 	EXPECT(c, changes == IVS_REGION_NAME_LOST || (is_transport(c, "unix") && !changes),
@@ -232,9 +234,10 @@ static void region_changed(struct conform *c)
 		result = ivs_peer_next(c->peer, LONG_MS, &event);
 		region_reported |= !result && event.type == IVS_EVENT_REGION;
 	}
-	EXPECT(c, region_reported == !!changes, "no event");
+	EXPECT(c, region_reported == !!changes, "changes 0x%x, event received: %d", changes,
+	       region_reported);
 	result = ivs_peer_next(c->peer, QUIET_MS, &event);
-	EXPECT(c, result || event.type != IVS_EVENT_REGION, "reported twice");
+	EXPECT(c, result || event.type != IVS_EVENT_REGION, "the change was reported twice");
 }
 
 static void poll_fd(struct conform *c)
@@ -245,9 +248,9 @@ static void poll_fd(struct conform *c)
 		EXPECT(c, pfd.fd == -1, "expected -1, got %d", pfd.fd);
 		return;
 	}
-	EXPECT(c, pfd.fd >= 0, "no fd");
+	EXPECT(c, pfd.fd >= 0, "the peer has no fd");
 	if (c->device && !is_untouchable(c))
-		EXPECT(c, poll(&pfd, 1, LONG_MS) == 1, "poll(2) does not wake");
+		EXPECT(c, poll(&pfd, 1, LONG_MS) == 1, "poll(2) timed out");
 }
 
 /* Check the @result of ringing the partner over a transport that can ring. */
@@ -261,7 +264,7 @@ static void check_ring(struct conform *c, int result)
 	/*
 	 * With vfio the device remains until it is closed: ringing succeeds or reports the removal.
 	 */
-	EXPECT(c, !result || (c->device && result == IVS_PEER_E_DEVICE_GONE), "came %s",
+	EXPECT(c, !result || (c->device && result == IVS_PEER_E_DEVICE_GONE), "got %s",
 	       conform_result(result));
 	if (!c->device)
 		EXPECT_OK(ask_rung(c, 0));
@@ -282,7 +285,7 @@ static void ring_handle(struct conform *c)
 	if (can(c, IVS_CAP_RING))
 		check_ring(c, ivs_doorbell_ring(handle));
 	else
-		EXPECT(c, !handle, "there is a handle");
+		EXPECT(c, !handle, "a handle was created");
 }
 
 static void ring_in_child(struct conform *c, void (*ring)(struct conform *c))
@@ -329,7 +332,8 @@ static void memory(struct conform *c)
 	if (is_transport(c, "driver"))
 		return;
 	EXPECT_OK(ASK(c, ASK_WRITE, {LARGE_AT, MIB, 70}));
-	EXPECT(c, !pattern_check(c->memory + LARGE_AT, MIB, 70, &first), "not what was written");
+	EXPECT(c, !pattern_check(c->memory + LARGE_AT, MIB, 70, &first),
+	       "the memory has other data than was written");
 }
 
 static void stays(struct conform *c)
@@ -337,10 +341,11 @@ static void stays(struct conform *c)
 	int id = ivs_peer_id(c->peer);
 	size_t len;
 
-	EXPECT(c, ivs_peer_memory(c->peer, &len) == c->memory && len == c->size, "other memory");
+	EXPECT(c, ivs_peer_memory(c->peer, &len) == c->memory && len == c->size,
+	       "the memory has changed");
 	EXPECT(c, (id >= 0) == can(c, IVS_CAP_ID), "the id is %d", id);
-	EXPECT(c, !strcmp(ivs_peer_transport(c->peer), c->transport), "another transport");
-	EXPECT(c, ivs_peer_describe(c->peer), "no description");
+	EXPECT(c, !strcmp(ivs_peer_transport(c->peer), c->transport), "the transport has changed");
+	EXPECT(c, ivs_peer_describe(c->peer), "there is no description");
 }
 
 static void closed(struct conform *c)
@@ -360,7 +365,7 @@ static void open_again(struct conform *c)
 
 	EXPECT(c, result == IVS_PEER_E_ABSENT, "expected ABSENT, got %s: %s",
 	       conform_result(result), err.text);
-	EXPECT(c, *err.text, "no reason");
+	EXPECT(c, *err.text, "the error has no text");
 }
 
 const struct conform_case gone_cases[] = {
@@ -371,10 +376,10 @@ const struct conform_case gone_cases[] = {
 	{"gone: a change of the region's file", region_changed},
 	{"gone: the fd for poll(2)", poll_fd},
 	{"gone: ringing", ring},
-	{"gone: ringing by a handle from before", ring_earlier_handle},
+	{"gone: ringing by a handle created before the removal", ring_earlier_handle},
 	{"gone: the memory", memory},
 	{"gone: the getters", stays},
-	{"gone: closed", closed},
-	{"gone: opened again", open_again},
+	{"gone: closing the peer", closed},
+	{"gone: opening the address again", open_again},
 	{0},
 };

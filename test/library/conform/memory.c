@@ -29,12 +29,12 @@ static void without_len(struct conform *c)
 	size_t len;
 
 	EXPECT(c, ivs_peer_memory(c->peer, NULL) == ivs_peer_memory(c->peer, &len),
-	       "another address with a length than without");
+	       "the address depends on whether len is NULL");
 }
 
 static void aligned(struct conform *c)
 {
-	EXPECT(c, !((uintptr_t)c->memory % PAGE), "%p is not at a page", (void *)c->memory);
+	EXPECT(c, !((uintptr_t)c->memory % PAGE), "%p is not aligned to a page", (void *)c->memory);
 }
 
 static void usable(struct conform *c)
@@ -136,7 +136,8 @@ static void pages_apart(struct conform *c)
 		pattern_write(c->memory + LARGE_AT + page * PAGE, PAGE, 30 + page);
 	for (uint64_t page = 0; page < 4; page++) {
 		EXPECT_OK(ASK(c, ASK_CHECK, {LARGE_AT + page * PAGE, PAGE, 30 + page}));
-		EXPECT(c, !ask_result(c, 0), "page %d is another one for the partner", (int)page);
+		EXPECT(c, !ask_result(c, 0), "the partner sees another page instead of page %d",
+		       (int)page);
 	}
 }
 
@@ -163,11 +164,14 @@ static void widths(struct conform *c)
 	*(volatile uint32_t *)(volatile void *)(at + 8) = 0x99aabbcc;
 	*(volatile uint16_t *)(volatile void *)(at + 12) = 0xddee;
 	at[14] = 0xff;
-	EXPECT(c, at[0] == 0x88 && at[7] == 0x11, "a store of 8 bytes");
-	EXPECT(c, at[8] == 0xcc && at[11] == 0x99, "a store of 4 bytes");
-	EXPECT(c, at[12] == 0xee && at[13] == 0xdd && at[14] == 0xff, "a store of 2 bytes and 1");
-	EXPECT(c, *(volatile uint32_t *)(volatile void *)(at + 4) == 0x11223344, "a load of 4");
-	EXPECT(c, *(volatile uint16_t *)(volatile void *)(at + 2) == 0x5566, "a load of 2");
+	EXPECT(c, at[0] == 0x88 && at[7] == 0x11, "a store of 8 bytes went wrong");
+	EXPECT(c, at[8] == 0xcc && at[11] == 0x99, "a store of 4 bytes went wrong");
+	EXPECT(c, at[12] == 0xee && at[13] == 0xdd && at[14] == 0xff,
+	       "a store of 2 bytes or 1 byte went wrong");
+	EXPECT(c, *(volatile uint32_t *)(volatile void *)(at + 4) == 0x11223344,
+	       "a load of 4 bytes went wrong");
+	EXPECT(c, *(volatile uint16_t *)(volatile void *)(at + 2) == 0x5566,
+	       "a load of 2 bytes went wrong");
 }
 
 /* memcpy() may use any load and store instructions. */
@@ -182,7 +186,7 @@ static void copied(struct conform *c)
 	EXPECT(c, !ask_result(c, 0), "the partner reads %lld bytes wrong",
 	       (long long)ask_result(c, 0));
 	memcpy(back, c->memory + LARGE_AT, sizeof(back));
-	EXPECT(c, !memcmp(there, back, sizeof(back)), "copied back, it is something else");
+	EXPECT(c, !memcmp(there, back, sizeof(back)), "the data differs after it was copied back");
 }
 
 static void stays_when_closed(struct conform *c)
@@ -192,7 +196,7 @@ static void stays_when_closed(struct conform *c)
 	pattern_write(c->memory + SCRATCH_AT, LENGTH, 40);
 	EXPECT_OK(conform_reopen(c, NULL));
 	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, LENGTH, 40, &first),
-	       "what was written before closing is not there afterwards");
+	       "data that was written before closing is lost");
 }
 
 static void two_mappings(struct conform *c)
@@ -207,12 +211,13 @@ static void two_mappings(struct conform *c)
 		EXPECT(c, result == -EBUSY, "expected -EBUSY, got %s", conform_result(result));
 		return;
 	}
-	EXPECT(c, !result, "opening once more: %s: %s", conform_result(result), err.text);
+	EXPECT(c, !result, "opening a second peer: %s: %s", conform_result(result), err.text);
 	memory = ivs_peer_memory(other, NULL);
-	EXPECT(c, memory != c->memory, "two peers have one mapping, which one of them unmaps");
+	EXPECT(c, memory != c->memory,
+	       "two peers share a mapping, which the first to close would unmap");
 	pattern_write(c->memory + SCRATCH_AT, LENGTH, 50);
 	EXPECT(c, !pattern_check(memory + SCRATCH_AT, LENGTH, 50, &first),
-	       "two peers of one process see different things");
+	       "two peers of one process see different data");
 }
 
 static bool reopen_read_only(struct conform *c)
@@ -245,7 +250,7 @@ static void store_a_byte(struct conform *c)
 	*(volatile uint8_t *)(c->memory + SCRATCH_AT) = 1;
 }
 
-/* The kernel stops a store at the instruction that makes it, whatever the transport. */
+/* Whatever the transport, a store to read-only memory raises SIGSEGV at that instruction. */
 static void read_only(struct conform *c)
 {
 	uint64_t first;
@@ -261,26 +266,26 @@ static void read_only(struct conform *c)
 	EXPECT(c, strstr(ivs_peer_describe(c->peer), "read-only"), "described as %s",
 	       ivs_peer_describe(c->peer));
 	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, LENGTH, 60, &first),
-	       "what was written before is not there");
+	       "data that was written before is missing");
 	signo = conform_in_child(c, store_a_byte);
 	EXPECT(c, signo == SIGKILL, "a store raises no SIGSEGV: signal %d", signo);
 	if (can(c, IVS_CAP_RING))
 		EXPECT_RESULT(c, ivs_peer_ring(c->peer, (unsigned int)c->partner, 0), 0);
 	EXPECT_OK(conform_reopen(c, NULL));
 	if (can(c, IVS_CAP_RING))
-		EXPECT_OK(ask_rung(c, 0)); /* not before, because a question is a store */
+		EXPECT_OK(ask_rung(c, 0)); /* not earlier: the request itself is a store */
 	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, LENGTH, 60, &first),
 	       "the store has reached the region");
 }
 
 const struct conform_case memory_cases[] = {
-	{"memory: as large as the region is", size},
+	{"memory: as large as the region", size},
 	{"memory: as large as the partner's", size_of_partner},
 	{"memory: len may be NULL", without_len},
-	{"memory: begins at a page", aligned},
+	{"memory: begins at a page boundary", aligned},
 	{"memory: usable except for the roster page", usable},
-	{"memory: data of the partner is read", read_partner},
-	{"memory: the partner reads data", read_by_partner},
+	{"memory: the peer reads the partner's data", read_partner},
+	{"memory: the partner reads the peer's data", read_by_partner},
 	{"memory: the first page, both ways", first_page},
 	{"memory: the last usable page, both ways", last_page},
 	{"memory: the first byte, both ways", first_byte},
@@ -288,11 +293,11 @@ const struct conform_case memory_cases[] = {
 	{"memory: 1 MiB from the partner", mib_from_partner},
 	{"memory: 1 MiB to the partner", mib_to_partner},
 	{"memory: no page is mapped twice", pages_apart},
-	{"memory: both count in the same word", counted_by_both},
+	{"memory: both peers count in the same word", counted_by_both},
 	{"memory: loads and stores of 1, 2, 4 and 8 bytes", widths},
-	{"memory: 1 MiB with memcpy() there and back", copied},
-	{"memory: stays when the peer is closed", stays_when_closed},
-	{"memory: two peers of one process see the same", two_mappings},
+	{"memory: 1 MiB copied in and out by memcpy()", copied},
+	{"memory: data stays when the peer is closed", stays_when_closed},
+	{"memory: two peers of one process see the same data", two_mappings},
 	{"memory: opened for reading only", read_only},
 	{0},
 };

@@ -25,7 +25,7 @@ static void no_error(struct conform *c)
 	conform_close(c);
 	result = ivs_peer_open(c->address, NULL, &c->peer, &err);
 	EXPECT(c, !result, "%s: %s", conform_result(result), err.text);
-	EXPECT(c, !*err.text, "it is open, and there is an error: %s", err.text);
+	EXPECT(c, !*err.text, "opening succeeded, but there is an error text: %s", err.text);
 	EXPECT_OK(conform_reopen(c, NULL));
 }
 
@@ -93,8 +93,8 @@ static void more_vectors(struct conform *c)
 	conform_close(c);
 	result = conform_open(c, c->address, &more, &peer, &err);
 	EXPECT_RESULT(c, result, wanted);
-	EXPECT(c, !peer, "not open, and there is a peer");
-	EXPECT(c, strstr(err.text, "vectors"), "not a word about vectors: %s", err.text);
+	EXPECT(c, !peer, "opening failed, but there is a peer");
+	EXPECT(c, strstr(err.text, "vectors"), "the error does not mention vectors: %s", err.text);
 }
 
 /* vfio allows only one peer at a time. */
@@ -107,16 +107,17 @@ static void twice(struct conform *c)
 
 	if (is_transport(c, "vfio")) {
 		EXPECT(c, result == -EBUSY, "expected -EBUSY, got %s", conform_result(result));
-		EXPECT(c, *err.text, "there is no reason");
+		EXPECT(c, *err.text, "the error has no text");
 		EXPECT(c, conform_fds() == fds, "%u fds before, %u after", fds, conform_fds());
 		return;
 	}
 	EXPECT(c, !result, "%s: %s", conform_result(result), err.text);
-	EXPECT(c, other != c->peer, "the same peer twice");
+	EXPECT(c, other != c->peer, "opening twice returned the same peer");
 	conform_close_extras(c);
 	/* The first peer still works after the second has been closed. */
 	EXPECT_OK(ASK(c, ASK_HELLO));
-	EXPECT(c, ivs_peer_id(c->peer) == -1 || ivs_peer_id(c->peer) != c->partner, "its id");
+	EXPECT(c, ivs_peer_id(c->peer) == -1 || ivs_peer_id(c->peer) != c->partner,
+	       "the peer has the partner's id");
 }
 
 /* Two peers of one process ring each other, if they have different ids. */
@@ -133,11 +134,11 @@ static void two_ring(struct conform *c)
 			       conform_result(result));
 		else
 			EXPECT(c, !result && ivs_peer_id(other) == ivs_peer_id(c->peer),
-			       "one device, or none, and two ids");
+			       "two ids, although both use the same device or none");
 		return;
 	}
 	EXPECT_RESULT(c, conform_open(c, c->address, NULL, &other, &err), 0);
-	EXPECT(c, ivs_peer_id(other) != ivs_peer_id(c->peer), "two peers have one id");
+	EXPECT(c, ivs_peer_id(other) != ivs_peer_id(c->peer), "two peers have the same id");
 	EXPECT_OK(
 		conform_await(c, c->peer, IVS_EVENT_JOIN, (unsigned int)ivs_peer_id(other), NULL));
 	EXPECT_RESULT(c, ivs_peer_ring(c->peer, (unsigned int)ivs_peer_id(other), 0), 0);
@@ -189,7 +190,7 @@ static void again(struct conform *c)
 	fds = conform_fds();
 	for (unsigned int i = 0; i < AGAIN; i++) {
 		EXPECT_OK(conform_reopen(c, NULL));
-		EXPECT(c, ivs_peer_caps(c->peer) == c->expected, "the %uth time: caps 0x%x", i + 1,
+		EXPECT(c, ivs_peer_caps(c->peer) == c->expected, "attempt %u: caps 0x%x", i + 1,
 		       ivs_peer_caps(c->peer));
 		conform_close(c);
 	}
@@ -229,11 +230,11 @@ const struct conform_case open_cases[] = {
 	{"open: with as many vectors as there are", as_many_vectors},
 	{"open: with more vectors than there are", more_vectors},
 	{"open: twice in one process", twice},
-	{"open: twice, and they ring each other", two_ring},
-	{"open: twice, and both hear what is theirs", two_hear},
-	{"open: all fds are returned when it is closed", fds_returned},
+	{"open: twice, and the peers ring each other", two_ring},
+	{"open: twice, and each peer receives its doorbells", two_hear},
+	{"open: closing the peer closes all its fds", fds_returned},
 	{"open: twenty times, one after the other", again},
-	{"open: begins without doorbells", old_doorbells},
-	{"open: nothing can be closed, too", close_nothing},
+	{"open: earlier doorbells are not reported", old_doorbells},
+	{"open: closing NULL does nothing", close_nothing},
 	{0},
 };

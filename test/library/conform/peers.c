@@ -119,9 +119,9 @@ bool conform_unable(struct conform *c, int result, enum ivs_peer_cap cap)
 	const char *why = ivs_peer_cap_reason(c->peer, cap);
 
 	if (result != IVS_PEER_E_UNSUPPORTED)
-		conform_fail(c, "expected UNABLE, got %s", conform_result(result));
+		conform_fail(c, "expected UNSUPPORTED, got %s", conform_result(result));
 	else if (!why)
-		conform_fail(c, "UNABLE, and ivs_peer_cap_reason(0x%x) is NULL", cap);
+		conform_fail(c, "UNSUPPORTED, but ivs_peer_cap_reason(0x%x) is NULL", cap);
 	return !c->failed;
 }
 
@@ -197,7 +197,7 @@ int conform_in_child(struct conform *c, void (*run)(struct conform *c))
 	pid_t pid;
 
 	if (pipe2(ends, O_CLOEXEC)) {
-		conform_fail(c, "no pipe");
+		conform_fail(c, "cannot create a pipe: %m");
 		return 0;
 	}
 	fflush(NULL);
@@ -209,7 +209,7 @@ int conform_in_child(struct conform *c, void (*run)(struct conform *c))
 		conform_fail(c, "in the child: %s", why);
 	close(ends[0]);
 	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
-		conform_fail(c, "no child");
+		conform_fail(c, "cannot fork: %m");
 		return 0;
 	}
 	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;

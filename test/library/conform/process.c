@@ -78,7 +78,7 @@ static unsigned int start(struct conform *c, struct worker *workers, unsigned in
 	for (unsigned int i = 0; i < n; i++) {
 		workers[i].peer = c->peer;
 		if (pthread_create(&workers[i].thread, NULL, run, &workers[i])) {
-			conform_fail(c, "no thread");
+			conform_fail(c, "cannot create a thread");
 			return i;
 		}
 	}
@@ -156,7 +156,7 @@ static void ring_and_wait(struct conform *c)
 	}
 	for (unsigned int i = 0; i < TIMES / 5; i++) {
 		waiter = (struct worker){0};
-		EXPECT(c, start(c, &waiter, 1, wait_for_it) == 1, "no thread");
+		EXPECT(c, start(c, &waiter, 1, wait_for_it) == 1, "cannot create a thread");
 		rung = ivs_peer_ring(c->peer, (unsigned int)ivs_peer_id(c->peer), 0);
 		join(c, &waiter, 1, 0);
 		EXPECT(c, !rung, "ringing: expected 0, got %s", conform_result(rung));
@@ -249,7 +249,8 @@ static void memory_of_child(struct conform *c)
 	uint64_t first;
 
 	EXPECT_OK(ASK(c, ASK_WRITE, {SCRATCH_AT, PAGE, 60}));
-	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, PAGE, 60, &first), "not what was written");
+	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, PAGE, 60, &first),
+	       "the child sees other data than was written");
 	pattern_write(c->memory + SCRATCH_AT, PAGE, 61);
 }
 
@@ -260,7 +261,7 @@ static void fork_memory(struct conform *c)
 
 	EXPECT(c, !number, "the child was ended by %s", strsignal(number));
 	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, PAGE, 61, &first),
-	       "not what the child wrote");
+	       "the parent does not see what the child wrote");
 }
 
 static void doorbells_of_child(struct conform *c)
@@ -302,16 +303,16 @@ static void fork_close(struct conform *c)
 }
 
 const struct conform_case process_cases[] = {
-	{"thread: each waits for another vector", wait_in_threads},
+	{"thread: each waits for a different vector", wait_in_threads},
 	{"thread: all ring at once", ring_in_threads},
 	{"thread: one rings, one waits", ring_and_wait},
 	{"thread: one waits for a vector, one for any event", wait_and_next},
-	{"thread: getters at any time", ask_in_threads},
+	{"thread: getters are called at any time", ask_in_threads},
 	{"thread: stopped while one waits for a vector", stop_in_wait},
 	{"thread: stopped while one waits for any event", stop_in_next},
 	{"thread: stopped while several wait", stop_in_many},
 	{"fork: the child has the memory", fork_memory},
 	{"fork: the child rings and is rung", fork_doorbells},
-	{"fork: the child closes its own", fork_close},
+	{"fork: the child closes its copy of the peer", fork_close},
 	{0},
 };

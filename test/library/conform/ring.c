@@ -171,11 +171,11 @@ static void newcomer(struct conform *c)
 		if (!ask_result(c, 0))
 			break;
 	}
-	EXPECT(c, !ask_result(c, 0), "the newcomer, peer %d, was not rung", id);
+	EXPECT(c, !ask_result(c, 0), "the new peer, %d, was not rung", id);
 	EXPECT_OK(ASK(c, ASK_LEAVE, {1}));
 }
 
-static void who_left(struct conform *c)
+static void peer_that_left(struct conform *c)
 {
 	int id;
 
@@ -194,17 +194,17 @@ static void who_left(struct conform *c)
 
 const struct conform_case ring_cases[] = {
 	{"ring: each vector of the partner", each_vector},
-	{"ring: that vector and no other", no_other},
-	{"ring: all vectors, then all were rung", all_vectors},
-	{"ring: often; the partner wakes once or more, not more often", many},
-	{"ring: what was written before is read", memory_first},
-	{"ring: the own id", oneself},
+	{"ring: only the given vector is rung", no_other},
+	{"ring: after ringing all vectors, all were rung", all_vectors},
+	{"ring: many doorbells wake the partner at least once, and at most as often as rung", many},
+	{"ring: the partner reads what was written before the ring", memory_first},
+	{"ring: the peer's own id", oneself},
 	{"ring: a peer that does not exist", nobody},
 	{"ring: a vector that the partner does not have", no_vector},
-	{"ring: an own vector that does not exist", no_vector_of_oneself},
+	{"ring: a vector that the peer itself does not have", no_vector_of_oneself},
 	{"ring: an id above 65535", id_too_large},
 	{"ring: a vector above 65535", vector_too_large},
 	{"ring: a peer that has just joined", newcomer},
-	{"ring: a peer that has left", who_left},
+	{"ring: a peer that has left", peer_that_left},
 	{0},
 };

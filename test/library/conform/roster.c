@@ -18,9 +18,9 @@ static bool may_see(struct conform *c)
 	if (can(c, IVS_CAP_ROSTER))
 		return true;
 	if (!ivs_peer_cap_reason(c->peer, IVS_CAP_ROSTER))
-		conform_fail(c, "cannot see others, and no reason");
+		conform_fail(c, "the peer has no roster, but gives no reason");
 	if (ivs_peer_roster(c->peer, ids, ROOM))
-		conform_fail(c, "cannot see others, and reports a peer");
+		conform_fail(c, "the peer has no roster, but lists a peer");
 	return false;
 }
 
@@ -30,7 +30,7 @@ static bool lists(struct conform *c, struct ivs_peer *peer, unsigned int id)
 	unsigned int n = ivs_peer_roster(peer, ids, ROOM);
 
 	if (n > ROOM) {
-		conform_fail(c, "%u peers are there", n);
+		conform_fail(c, "the roster lists %u peers", n);
 		return false;
 	}
 	for (unsigned int i = 0; i < n; i++) {
@@ -47,12 +47,14 @@ static void there_first(struct conform *c)
 
 	EXPECT_OK(may_see(c));
 	EXPECT_OK(conform_reopen(c, NULL));
-	EXPECT(c, !lists(c, c->peer, (unsigned int)c->partner), "listed before it was reported");
+	EXPECT(c, !lists(c, c->peer, (unsigned int)c->partner),
+	       "listed before the join was reported");
 	do {
 		EXPECT_OK(conform_await(c, c->peer, IVS_EVENT_JOIN, (unsigned int)c->partner,
 					&event));
 	} while (event.vectors_n != c->vectors_n);
-	EXPECT(c, lists(c, c->peer, (unsigned int)c->partner), "reported, and not listed");
+	EXPECT(c, lists(c, c->peer, (unsigned int)c->partner),
+	       "the join was reported, but the partner is not listed");
 }
 
 static void not_oneself(struct conform *c)
@@ -65,8 +67,9 @@ static void not_oneself(struct conform *c)
 	EXPECT_OK(conform_reopen(c, NULL));
 	id = ivs_peer_id(c->peer);
 	while (!(result = ivs_peer_next(c->peer, QUIET_MS, &event)))
-		EXPECT(c, event.type != IVS_EVENT_JOIN || (int)event.id != id, "reported itself");
-	EXPECT(c, id < 0 || !lists(c, c->peer, (unsigned int)id), "lists itself");
+		EXPECT(c, event.type != IVS_EVENT_JOIN || (int)event.id != id,
+		       "the peer reported its own join");
+	EXPECT(c, id < 0 || !lists(c, c->peer, (unsigned int)id), "the peer lists itself");
 }
 
 static void vectors_of_partner(struct conform *c)
@@ -108,13 +111,13 @@ static void join_and_leave(struct conform *c)
 	do {
 		EXPECT_OK(conform_await(c, c->peer, IVS_EVENT_JOIN, id, &event));
 	} while (event.vectors_n != c->vectors_n);
-	EXPECT(c, lists(c, c->peer, id), "joined, and not listed");
+	EXPECT(c, lists(c, c->peer, id), "peer %u has joined, but is not listed", id);
 	EXPECT(c, ivs_peer_vectors_of(c->peer, id) == c->vectors_n, "%u vectors",
 	       ivs_peer_vectors_of(c->peer, id));
 	EXPECT_OK(ASK(c, ASK_LEAVE, {1}));
 	EXPECT_OK(conform_await(c, c->peer, IVS_EVENT_LEAVE, id, NULL));
-	EXPECT(c, !lists(c, c->peer, id), "left, and still listed");
-	EXPECT(c, !ivs_peer_vectors_of(c->peer, id), "left, with %u vectors",
+	EXPECT(c, !lists(c, c->peer, id), "peer %u has left, but is still listed", id);
+	EXPECT(c, !ivs_peer_vectors_of(c->peer, id), "the peer that left still has %u vectors",
 	       ivs_peer_vectors_of(c->peer, id));
 }
 
@@ -129,10 +132,10 @@ static void listed_when_reported(struct conform *c)
 	id = ask_join(c, 1);
 	if (id < 0)
 		return;
-	EXPECT(c, !lists(c, c->peer, (unsigned int)id), "listed before it was reported");
+	EXPECT(c, !lists(c, c->peer, (unsigned int)id), "listed before the join was reported");
 	EXPECT_OK(conform_await(c, c->peer, IVS_EVENT_JOIN, (unsigned int)id, &event));
 	EXPECT_OK(ASK(c, ASK_LEAVE, {1}));
-	EXPECT(c, lists(c, c->peer, (unsigned int)id), "not listed before the leave was reported");
+	EXPECT(c, lists(c, c->peer, (unsigned int)id), "removed before the leave was reported");
 	EXPECT_OK(conform_await(c, c->peer, IVS_EVENT_LEAVE, (unsigned int)id, NULL));
 }
 
@@ -162,7 +165,7 @@ static void in_pairs(struct conform *c)
 	} while (!joined[1] || joined[0]);
 	EXPECT(c,
 	       lists(c, c->peer, (unsigned int)second) && !lists(c, c->peer, (unsigned int)first),
-	       "the list is of another time");
+	       "the list does not match the reported events");
 	EXPECT_OK(ASK(c, ASK_LEAVE, {2}));
 	EXPECT_OK(conform_await(c, c->peer, IVS_EVENT_LEAVE, (unsigned int)second, NULL));
 }
@@ -258,16 +261,16 @@ static void published_now(struct conform *c)
 	bool partner = false;
 
 	EXPECT_OK(settled(c, &out, peers));
-	EXPECT(c, out.maintained, "no server maintains it");
-	EXPECT(c, out.listed_n == out.peers_n, "%u are there, %u are listed", out.peers_n,
-	       out.listed_n);
+	EXPECT(c, out.maintained, "no server maintains the page");
+	EXPECT(c, out.listed_n == out.peers_n, "%u peers are present, but %u are listed",
+	       out.peers_n, out.listed_n);
 	for (unsigned int i = 0; i < out.listed_n; i++) {
 		EXPECT(c, peers[i].since && peers[i].since <= out.generation,
-		       "peer %u since %llu, it is %llu", peers[i].id,
+		       "peer %u is listed since %llu, but the generation is %llu", peers[i].id,
 		       (unsigned long long)peers[i].since, (unsigned long long)out.generation);
 		EXPECT(c, peers[i].vectors_n == c->vectors_n, "peer %u has %u vectors", peers[i].id,
 		       peers[i].vectors_n);
-		EXPECT(c, !i || peers[i - 1].id < peers[i].id, "not ascending");
+		EXPECT(c, !i || peers[i - 1].id < peers[i].id, "the ids are not ascending");
 		partner |= (int)peers[i].id == c->partner;
 	}
 	EXPECT(c, partner, "the partner is not listed");
@@ -311,29 +314,30 @@ static void generation(struct conform *c)
 	begin = out.generation;
 	id = ask_join(c, 1);
 	EXPECT_OK(id >= 0 && await_generation(c, begin, &out, peers));
-	EXPECT(c, out.generation == begin + 1, "a join: from %llu to %llu",
+	EXPECT(c, out.generation == begin + 1, "a join changed the generation from %llu to %llu",
 	       (unsigned long long)begin, (unsigned long long)out.generation);
 	for (unsigned int i = 0; i < out.listed_n && i < ROOM; i++)
 		since = (int)peers[i].id == id ? peers[i].since : since;
 	EXPECT(c, since == begin + 1, "joined at %llu, listed since %llu",
 	       (unsigned long long)begin + 1, (unsigned long long)since);
 	EXPECT_OK(ASK(c, ASK_LEAVE, {1}) && await_generation(c, begin + 1, &out, peers));
-	EXPECT(c, out.generation == begin + 2, "a leave: from %llu to %llu",
+	EXPECT(c, out.generation == begin + 2, "a leave changed the generation from %llu to %llu",
 	       (unsigned long long)begin + 1, (unsigned long long)out.generation);
 }
 
 const struct conform_case roster_cases[] = {
 	{"roster: peers that joined earlier are reported", there_first},
-	{"roster: the own id is not in it", not_oneself},
-	{"roster: how many vectors the partner has", vectors_of_partner},
+	{"roster: the peer itself is not listed", not_oneself},
+	{"roster: the number of the partner's vectors", vectors_of_partner},
 	{"roster: a peer that does not exist has no vectors", vectors_of_nobody},
 	{"roster: a peer joins and leaves", join_and_leave},
-	{"roster: lists peers that were reported, as long as that is so", listed_when_reported},
+	{"roster: a peer is listed from its reported join to its reported leave",
+	 listed_when_reported},
 	{"roster: joins and leaves come in pairs", in_pairs},
-	{"roster: several, ascending", several},
-	{"roster: with room for fewer, and none", little_room},
-	{"roster: published in the region, or absent", published_now},
-	{"roster: published without room for peers", published_without_room},
+	{"roster: several peers are listed in ascending order", several},
+	{"roster: read with room for fewer peers, and for none", little_room},
+	{"roster: the page is in the region, or absent", published_now},
+	{"roster: the page is read without room for peers", published_without_room},
 	{"roster: the generation grows by one with each join and leave", generation},
 	{0},
 };

@@ -43,8 +43,8 @@ static void at_once(struct conform *c)
 	ivs_peer_stop(c->peer);
 	conform_close(c);
 	EXPECT_OK(conform_reopen(c, NULL));
-	EXPECT(c, ivs_peer_caps(c->peer) == c->expected, "the next one is another: 0x%x",
-	       ivs_peer_caps(c->peer));
+	EXPECT(c, ivs_peer_caps(c->peer) == c->expected,
+	       "the next peer has other capabilities: 0x%x", ivs_peer_caps(c->peer));
 }
 
 /* Waiting also returns STOPPED when a doorbell is pending. */
@@ -78,7 +78,8 @@ static void memory_goes_on(struct conform *c)
 
 	ivs_peer_stop(c->peer);
 	EXPECT_OK(ASK(c, ASK_WRITE, {SCRATCH_AT, PAGE, 80}));
-	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, PAGE, 80, &first), "not what was written");
+	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, PAGE, 80, &first),
+	       "the memory has other data than was written");
 	conform_close(c);
 }
 
@@ -100,7 +101,8 @@ static void says_the_same(struct conform *c)
 
 	ivs_peer_stop(c->peer);
 	EXPECT(c, ivs_peer_caps(c->peer) == c->expected, "caps 0x%x", ivs_peer_caps(c->peer));
-	EXPECT(c, ivs_peer_id(c->peer) == id, "from id %d to %d", id, ivs_peer_id(c->peer));
+	EXPECT(c, ivs_peer_id(c->peer) == id, "the id has changed from %d to %d", id,
+	       ivs_peer_id(c->peer));
 	EXPECT(c, ivs_peer_vectors(c->peer) == (can(c, IVS_CAP_WAIT) ? c->vectors_n : 0),
 	       "vectors");
 	conform_close(c);
@@ -140,12 +142,12 @@ static void in_handler(struct conform *c)
 const struct conform_case stop_cases[] = {
 	{"stop: is permanent", for_good},
 	{"stop: more than once", twice},
-	{"stop: closed at once, and opened again", at_once},
-	{"stop: also when it was rung", rung},
+	{"stop: the peer is closed at once, and opened again", at_once},
+	{"stop: even if a doorbell is pending", rung},
 	{"stop: the fd for poll(2) is readable, and stays so", fd_readable},
 	{"stop: the memory stays", memory_goes_on},
 	{"stop: ringing still works", ringing_goes_on},
-	{"stop: the getters", says_the_same},
+	{"stop: the getters still work", says_the_same},
 	{"stop: in a signal handler", in_handler},
 	{0},
 };

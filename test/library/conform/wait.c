@@ -154,7 +154,7 @@ static void interrupted_with(struct conform *c, bool next)
 	int result;
 
 	sigaction(SIGUSR2, &interrupt, NULL);
-	EXPECT(c, !pthread_create(&thread, NULL, disturb, &disturber), "no thread");
+	EXPECT(c, !pthread_create(&thread, NULL, disturb, &disturber), "cannot create a thread");
 	result = next ? ivs_peer_next(c->peer, LONG_MS, &event)
 		      : ivs_peer_wait(c->peer, 0, LONG_MS);
 	disturber.enough = true;
@@ -187,7 +187,7 @@ static bool has_fds(struct conform *c)
 		return true;
 	for (unsigned int vector = 0; vector < c->vectors_n; vector++) {
 		if (ivs_peer_vector_fd(c->peer, vector) != -1)
-			conform_fail(c, "an fd of vector %u, which is not there", vector);
+			conform_fail(c, "vector %u has an fd, but does not exist", vector);
 	}
 	return false;
 }
@@ -206,11 +206,12 @@ static void fd_readable(struct conform *c)
 		int fd = ivs_peer_vector_fd(c->peer, vector);
 
 		EXPECT(c, fd >= 0, "vector %u has no fd", vector);
-		EXPECT(c, !readable(fd, 0), "vector %u is readable before", vector);
+		EXPECT(c, !readable(fd, 0), "vector %u is readable before the ring", vector);
 		EXPECT_OK(ask_ring(c, vector, 1));
-		EXPECT(c, readable(fd, LONG_MS), "vector %u is not readable", vector);
+		EXPECT(c, readable(fd, LONG_MS), "vector %u is not readable after the ring",
+		       vector);
 		EXPECT_RESULT(c, ivs_peer_wait(c->peer, vector, 0), 0);
-		EXPECT(c, !readable(fd, 0), "vector %u is readable after", vector);
+		EXPECT(c, !readable(fd, 0), "vector %u is still readable after the wait", vector);
 	}
 }
 
@@ -222,16 +223,18 @@ static void fd_read(struct conform *c)
 	EXPECT_OK(has_fds(c));
 	fd = ivs_peer_vector_fd(c->peer, 0);
 	EXPECT_OK(ask_ring(c, 0, 1));
-	EXPECT(c, readable(fd, LONG_MS), "not readable");
-	EXPECT(c, read(fd, &count, sizeof(count)) == sizeof(count) && count, "nothing was read");
+	EXPECT(c, readable(fd, LONG_MS), "the fd is not readable");
+	EXPECT(c, read(fd, &count, sizeof(count)) == sizeof(count) && count,
+	       "read(2) returned no count");
 	EXPECT_RESULT(c, ivs_peer_wait(c->peer, 0, QUIET_MS), IVS_PEER_E_TIMEOUT);
 }
 
 static void fd_absent(struct conform *c)
 {
 	EXPECT_OK(has_fds(c));
-	EXPECT(c, ivs_peer_vector_fd(c->peer, c->vectors_n) == -1, "an fd beyond the last vector");
-	EXPECT(c, ivs_peer_vector_fd(c->peer, ~0U) == -1, "an fd of vector -1");
+	EXPECT(c, ivs_peer_vector_fd(c->peer, c->vectors_n) == -1,
+	       "there is an fd beyond the last vector");
+	EXPECT(c, ivs_peer_vector_fd(c->peer, ~0U) == -1, "vector -1 has an fd");
 }
 
 static void fd_of_each(struct conform *c)
@@ -240,21 +243,21 @@ static void fd_of_each(struct conform *c)
 	for (unsigned int a = 0; a < c->vectors_n; a++) {
 		int fd = ivs_peer_vector_fd(c->peer, a);
 
-		EXPECT(c, fd == ivs_peer_vector_fd(c->peer, a), "vector %u: another fd each time",
-		       a);
+		EXPECT(c, fd == ivs_peer_vector_fd(c->peer, a),
+		       "vector %u: the fd differs between two calls", a);
 		for (unsigned int b = 0; b < a; b++)
-			EXPECT(c, fd != ivs_peer_vector_fd(c->peer, b), "%u and %u share one", a,
-			       b);
+			EXPECT(c, fd != ivs_peer_vector_fd(c->peer, b),
+			       "vectors %u and %u share an fd", a, b);
 	}
 }
 
 const struct conform_case wait_cases[] = {
 	{"wait: each vector", each_vector},
-	{"wait: that vector was rung and no other", no_other},
-	{"wait: what was rung before counts, in any order", any_order},
+	{"wait: only the vector that was rung", no_other},
+	{"wait: for vectors that were rung before, in any order", any_order},
 	{"wait: consumes the doorbell", taken},
-	{"wait: until it is rung, with a limit and without", later},
-	{"wait: rung often, it wakes once or more, not more often", many},
+	{"wait: until the vector is rung, with and without a timeout", later},
+	{"wait: many doorbells end at least one wait, and at most one each", many},
 	{"wait: timeout 0 does not wait", only_look},
 	{"wait: the timeout is kept", in_vain},
 	{"wait: for a vector that does not exist", no_vector},
@@ -264,6 +267,6 @@ const struct conform_case wait_cases[] = {
 	{"wait: a vector's fd is readable when it was rung", fd_readable},
 	{"wait: reading a vector's fd consumes the doorbell", fd_read},
 	{"wait: a vector that does not exist has no fd", fd_absent},
-	{"wait: each vector has another fd", fd_of_each},
+	{"wait: each vector has its own fd", fd_of_each},
 	{0},
 };

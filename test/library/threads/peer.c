@@ -95,10 +95,10 @@ static void *ring_all(void *arg)
 			fail("ring", result);
 		result = ivs_peer_ring(arg, own, i % VECTORS);
 		if (result)
-			fail("ring itself", result);
+			fail("cannot ring itself", result);
 		result = ivs_doorbell_ring(shared);
 		if (result)
-			fail("ring the shared handle", result);
+			fail("cannot ring the shared handle", result);
 	}
 	return NULL;
 }
@@ -111,15 +111,15 @@ static void *ring_handles(void *arg)
 		int result = ivs_doorbell_new(arg, newest + i % 3, i % VECTORS, &doorbell);
 
 		if (result && result != IVS_PEER_E_ABSENT && result != IVS_PEER_E_VECTOR)
-			fail("new handle", result);
+			fail("cannot create a handle", result);
 		for (unsigned int times = 0; times < 10 && !result; times++)
 			result = ivs_doorbell_ring(doorbell);
 		if (result < 0)
-			fail("ring a handle", result);
+			fail("cannot ring a handle", result);
 		ivs_doorbell_free(doorbell);
 		result = ivs_doorbell_ring(shared);
 		if (result)
-			fail("ring the shared handle, too", result);
+			fail("cannot ring the shared handle beside another", result);
 	}
 	return NULL;
 }
@@ -153,7 +153,7 @@ static void *come_and_go(void *arg)
 		result = ivs_peer_ring(other, id, i % VECTORS);
 
 		if (result)
-			fail("ring from another", result);
+			fail("another peer cannot ring", result);
 		ivs_peer_close(other);
 	}
 	done = true;
@@ -208,18 +208,18 @@ static void start_server(struct ivs_region **region)
 	}
 }
 
-static void *wait_for_ever(void *arg)
+static void *wait_forever(void *arg)
 {
 	int result;
 
 	while (!(result = ivs_peer_wait(arg, 1, -1)))
 		;
 	if (result != IVS_PEER_E_STOPPED)
-		fail("waiting, stopped", result);
+		fail("waiting for a vector did not return STOPPED", result);
 	return NULL;
 }
 
-static void *take_for_ever(void *arg)
+static void *take_forever(void *arg)
 {
 	struct ivs_event event;
 	int result;
@@ -227,7 +227,7 @@ static void *take_for_ever(void *arg)
 	while (!(result = ivs_peer_next(arg, -1, &event)))
 		;
 	if (result != IVS_PEER_E_STOPPED)
-		fail("taking events, stopped", result);
+		fail("waiting for an event did not return STOPPED", result);
 	return NULL;
 }
 
@@ -237,14 +237,14 @@ static void stop_waiting(struct ivs_peer *peer)
 	struct ivs_event event;
 	pthread_t threads[2];
 
-	pthread_create(&threads[0], NULL, wait_for_ever, peer);
-	pthread_create(&threads[1], NULL, take_for_ever, peer);
+	pthread_create(&threads[0], NULL, wait_forever, peer);
+	pthread_create(&threads[1], NULL, take_forever, peer);
 	ivs_peer_stop(peer);
 	pthread_join(threads[0], NULL);
 	pthread_join(threads[1], NULL);
 	if (ivs_peer_wait(peer, 0, 0) != IVS_PEER_E_STOPPED ||
 	    ivs_peer_next(peer, 0, &event) != IVS_PEER_E_STOPPED)
-		fail("not stopped", 0);
+		fail("the peer was not stopped", 0);
 }
 
 int main(void)
@@ -275,7 +275,7 @@ int main(void)
 	ivs_region_close(region);
 	close(signal_fd);
 	if (!doorbells || !joins || !leaves)
-		fail("nothing happened", 0);
+		fail("too few events were received", 0);
 	printf("peer-threads: %u doorbells, %u joins, %u leaves, %u failures\n", doorbells, joins,
 	       leaves, failures);
 	return failures ? 1 : 0;

@@ -107,15 +107,15 @@ static bool has(const struct ivs_roster_entry *peers, unsigned int n, unsigned i
 static void check_moment(const struct ivs_roster_info *seen, const struct ivs_roster_entry *peers)
 {
 	if (!seen->maintained || seen->peers_n != seen->listed_n || seen->listed_n > 2 * PAIRS)
-		fail("kept or listed", seen->listed_n);
+		fail("not maintained, or wrong number of peers listed", seen->listed_n);
 	for (unsigned int i = 0; i < seen->listed_n && i < 2 * PAIRS; i++) {
 		unsigned int id = peers[i].id;
 
 		if (peers[i].vectors_n != id % 7 || peers[i].since > seen->generation)
-			fail("vectors or generation of", id);
+			fail("wrong vectors or generation of peer", id);
 		if (!has(peers, seen->listed_n,
 			 id < PAIR_OFFSET ? id + PAIR_OFFSET : id - PAIR_OFFSET))
-			fail("alone", id);
+			fail("only one peer of a pair is listed", id);
 	}
 }
 
@@ -132,14 +132,14 @@ static void *read_all(void *arg)
 			if (!scribbling)
 				check_moment(&seen, peers);
 			else if (seen.listed_n > (IVS_ID_MAX + 1) || seen.peers_n > 65536)
-				fail("bounds", seen.listed_n);
+				fail("more peers than ids", seen.listed_n);
 		} else if (result != IVS_PEER_E_BUSY &&
 			   (result != IVS_PEER_E_ABSENT || !scribbling)) {
-			fail("published", result);
+			fail("cannot read the page", result);
 		}
 		for (unsigned int id = 0; id < PAIR_OFFSET + PAIRS; id++)
 			if (ivs_peer_vectors_of(peer, id) > (IVS_VECTOR_MAX + 1))
-				fail("vectors of", id);
+				fail("too many vectors of peer", id);
 	}
 	return arg;
 }
@@ -181,7 +181,7 @@ static void run(bool with_scribbler)
 	printf("roster-threads: %s: %u snapshots, %u joins, %u leaves\n",
 	       with_scribbler ? "with a scribbler" : "the server alone", snapshots, joins, leaves);
 	if (snapshots < ENOUGH || joins < ENOUGH || leaves < ENOUGH)
-		fail("too little was seen", snapshots);
+		fail("too few snapshots or events", snapshots);
 }
 
 int main(void)
