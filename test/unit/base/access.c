@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Tests of base/access.c: which file denies access, and that the command in the message, run as
- * root, allows it. The process takes another user's identity and its own back again.
+ * Tests of base/access.c: the message names the file that denies access, and its command, run as
+ * root, allows access. The process switches to another user and back.
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -80,7 +80,7 @@ static const char *denied(const char *expected)
 	return text;
 }
 
-/* Run the command in @text, which follows @before, as @uid; then expect access. */
+/* As user @uid, run the command that follows @before in @text; then expect access. */
 static void cure(const char *text, const char *before, uid_t uid)
 {
 	const char *command = strstr(text, before);
@@ -97,7 +97,7 @@ static void cure(const char *text, const char *before, uid_t uid)
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
 	cr_assert_eq(status, 0, "the command fails: %s", text);
 	become(user, group);
-	cr_expect(opens(O_RDWR), "the cure does not help: %s", text);
+	cr_expect(opens(O_RDWR), "the command does not help: %s", text);
 }
 
 Test(access, mode_of_a_file_of_root)

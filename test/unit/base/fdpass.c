@@ -41,7 +41,7 @@ static void expect(unsigned int max, unsigned int n, bool truncated)
 
 	fds.max = max;
 	cr_assert_eq(ivs_fdpass_recv(pair[1], &byte, 1, &fds), 1);
-	cr_expect_eq(fds.n, n, "%u fds came with room for %u", fds.n, max);
+	cr_expect_eq(fds.n, n, "%u fds arrived, with room for %u", fds.n, max);
 	cr_expect_eq(fds.truncated, truncated);
 	for (unsigned int i = 0; i < fds.n; i++) {
 		cr_expect(test_fds_same(fds.fds[i], sent[i]));
@@ -85,7 +85,7 @@ Test(fdpass, running_out_of_fds_is_reported)
 		close(fds.fds[i]);
 }
 
-/* At the event that reports a read, the kernel has not finished to subtract the message. */
+/* When an event reports that a message was read, the kernel may still count that message. */
 Test(fdpass, messages_count_as_unread_until_they_are_read)
 {
 	struct epoll_event event = {.events = EPOLLOUT | EPOLLET};

@@ -185,7 +185,7 @@ Test(discard, a_locked_socket_does_not_block, .timeout = TIMEOUT)
 		;
 	cr_assert_eq(pthread_create(&thread, NULL, send_page, args), 0);
 	pfd.fd = faults;
-	cr_assert_eq(poll(&pfd, 1, -1), 1, "it is in there");
+	cr_assert_eq(poll(&pfd, 1, -1), 1, "the thread waits in send(2)");
 	test_fds_pair(pair);
 	test_fds_send(pair[0], "x", 1, &sock, 1);
 	test_fds_send(pair[0], "x", 1, &sock, 1);
@@ -250,7 +250,7 @@ Test(discard, bytes_arrive_and_fds_do_not, .timeout = TIMEOUT)
 	test_fds_check(before);
 }
 
-/* Stands for helper processes that take no more fds. Return: the end from which they would read. */
+/* Adopt a full socket in place of helper processes. Return: the end from which they would read. */
 static int make_full_pool(void)
 {
 	int pool[2];
@@ -262,7 +262,7 @@ static int make_full_pool(void)
 	return pool[1];
 }
 
-/* Why an fd stays open is told apart from that it was a socket. */
+/* An fd that stays open has a different result for a socket than for other files. */
 Test(discard, an_fd_that_no_helper_process_takes_stays_open, .timeout = TIMEOUT)
 {
 	int reader = make_full_pool();

@@ -153,7 +153,7 @@ static int write_confined(bool to_itself)
 	}
 	cr_assert_gt(pid, 0);
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
-	cr_assert_eq(target, 0, "it has written here");
+	cr_assert_eq(target, 0, "the child has written to this process");
 	return status;
 }
 

@@ -316,7 +316,7 @@ Test(device_config, changed_length)
 		cr_expect_eq(ivs_pci_set_memory_len(&device, wanted.memory_len, NULL), 0);
 		cr_expect_arr_eq(&device, &other, sizeof(device));
 		cr_expect_eq(ivs_pci_set_memory_len(&device, bad[i % 5], NULL), IVS_PCI_E_OPTIONS);
-		cr_expect_arr_eq(&device, &other, sizeof(device), "it changed");
+		cr_expect_arr_eq(&device, &other, sizeof(device), "the device has changed");
 	}
 }
 

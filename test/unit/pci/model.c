@@ -221,11 +221,11 @@ static void do_move(struct run *run)
 		printf("move\n");
 	ivs_pci_save(&run->device, run->state);
 	if (ivs_pci_load(&run->other, run->state, len, NULL))
-		run->wrong = "its own state was refused";
+		run->wrong = "a function's own state was refused";
 	memcpy(run->other.routed, run->device.routed, sizeof(run->device.routed));
 	run->other.id = run->device.id;
 	if (memcmp(&run->other, &run->device, sizeof(run->device)) != 0)
-		run->wrong = "after a move it is another";
+		run->wrong = "the function differs after a move";
 }
 
 /* A damaged state may be accepted, but if it is refused, the function must be unchanged. */
@@ -241,7 +241,7 @@ static void do_damage(struct run *run)
 	if (ivs_pci_load(&run->device, state, len, NULL)) {
 		run->refused_n++;
 		if (memcmp(&run->other, &run->device, sizeof(run->device)) != 0)
-			run->wrong = "a state was refused and half taken over";
+			run->wrong = "a refused state has changed the function";
 	}
 	run->device = run->other;
 }
@@ -279,7 +279,7 @@ static bool run_kind(struct run *run, size_t kind, uint64_t seed, unsigned long 
 	naive_init(&run->naive, &kinds[kind]);
 	if (ivs_pci_init(&run->device, &kinds[kind], NULL) ||
 	    ivs_pci_init(&run->other, &kinds[kind], NULL))
-		run->wrong = "its options were refused";
+		run->wrong = "valid options were refused";
 	else if (ivs_pci_space_len(&run->device, 1) != naive_bar1_len(&run->naive))
 		run->wrong = "the length of BAR 1";
 	for (run->step = 0; run->step < steps && !run->wrong; run->step++)
@@ -312,7 +312,7 @@ int main(int argc, char **argv)
 	while (run.state && kind < end && run_kind(&run, kind, seed, steps))
 		kind++;
 	if (kind < end)
-		fprintf(stderr, "%s is not the same; again: --seed %lu --steps %lu --trace %zu\n",
+		fprintf(stderr, "wrong: %s; to repeat: --seed %lu --steps %lu --trace %zu\n",
 			run.wrong, seed, run.step, kind);
 	printf("%zu kinds of device, %lu steps each, %lu vectors sent, %lu doorbells written, %lu "
 	       "states refused, seed %lu: %s\n",

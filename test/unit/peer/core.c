@@ -23,10 +23,10 @@ Test(peer_core, no_own_vector_beyond_16_bits_is_added)
 	close(last);
 	last = dup(peer.pending_fd);
 	cr_assert_eq(ivs_peer_add_vector(&peer, &last), 0);
-	cr_expect_eq(last, -1, "the vector 65535 was not taken");
+	cr_expect_eq(last, -1, "vector 65535 was not added");
 	cr_expect_eq(peer.vectors_n, IVS_VECTOR_MAX + 1);
 	cr_assert_eq(ivs_peer_add_vector(&peer, &surplus), 0);
-	cr_expect_geq(surplus, 0, "a vector was taken that no peer can ring");
+	cr_expect_geq(surplus, 0, "a vector that no peer can ring was added");
 	cr_expect_eq(peer.vectors_n, IVS_VECTOR_MAX + 1);
 	close(peer.vectors[IVS_VECTOR_MAX]);
 	close(peer.pending_fd);

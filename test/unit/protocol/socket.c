@@ -70,7 +70,7 @@ static void expect_message(int sock, struct ivs_v0_decoder *dec, enum ivs_v0_typ
 	cr_assert_eq(ivs_socket_recv_message(sock, dec, &msg, NULL), 0);
 	cr_assert_eq(msg.type, type);
 	cr_assert_eq(msg.id, id);
-	cr_assert_eq(msg.vector, 0, "not on the wire");
+	cr_assert_eq(msg.vector, 0, "the vector is not sent");
 	if (fd == -1) {
 		cr_assert_eq(msg.fd, -1);
 		return;
@@ -136,7 +136,7 @@ Test(socket, sends_exactly_the_bytes, .timeout = TIMEOUT)
 		have += (size_t)n;
 	}
 	cr_assert_arr_eq(got, want, sizeof(want));
-	cr_assert_eq(recv(pair[1], got, 1, MSG_DONTWAIT), -1, "nothing more");
+	cr_assert_eq(recv(pair[1], got, 1, MSG_DONTWAIT), -1, "more bytes have arrived");
 }
 
 Test(socket, largest_batch_of_fds, .timeout = TIMEOUT)
@@ -186,7 +186,7 @@ static unsigned int fill(int sock, unsigned int from, unsigned int total, int fd
 		cr_assert_leq(sent, n);
 		done += sent;
 		if (rc == IVS_SOCKET_E_AGAIN) {
-			cr_assert_lt(sent, n, "AGAIN though all left");
+			cr_assert_lt(sent, n, "AGAIN, although everything was sent");
 			return done - from;
 		}
 		cr_assert_eq(rc, 0);
@@ -207,7 +207,7 @@ Test(socket, full_then_resumed, .timeout = TIMEOUT)
 	cr_assert_eq(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
 	greet(pair, &dec, 65535, fd);
 	done = fill(pair[0], 0, total, fd);
-	cr_assert_lt(done, 100, "the send buffer is a quota");
+	cr_assert_lt(done, 100, "the send buffer must limit the messages");
 	cr_assert_gt(done, 3, "the greeting must fit");
 	cr_assert_eq(ivs_socket_send(pair[0], &one, 1, &sent), IVS_SOCKET_E_AGAIN, "still full");
 	cr_assert_eq(sent, 0);

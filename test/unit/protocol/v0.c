@@ -109,7 +109,7 @@ static const char *feed_good_chunk(struct ivs_v0_decoder *dec, const struct stre
 		if (fd != -1)
 			return "fd not taken";
 		if (rc == IVS_V0_E_MORE)
-			return in_len == 0 ? NULL : "MORE with bytes left";
+			return in_len == 0 ? NULL : "MORE, although bytes are left";
 		if (rc != 0)
 			return "refused a good session";
 		if (*messages_n >= LONG_N)
@@ -145,7 +145,7 @@ static const char *decode_long(const bool cuts[LONG_LEN])
 	if (ivs_v0_release(&dec) != -1)
 		return "an fd is left in the decoder";
 	if (strcmp(ivs_v0_why(&dec), "") != 0)
-		return "a reason without garbage";
+		return "there is a reason, but no garbage";
 	return NULL;
 }
 
@@ -206,7 +206,7 @@ Test(codec, one_chunk_of_messages_without_fds)
 
 	cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), 0);
 	cr_assert_eq(msg.type, IVS_V0_VERSION);
-	cr_assert_eq(in_len, sizeof(bytes) - 8, "the second message is not to be taken yet");
+	cr_assert_eq(in_len, sizeof(bytes) - 8, "the second message must not be consumed yet");
 	cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), 0);
 	cr_assert_eq(msg.type, IVS_V0_ID);
 	cr_assert_eq(msg.id, 0x1234);
@@ -327,17 +327,17 @@ static const char *after_garbage(struct ivs_v0_decoder *dec, int held)
 			return "garbage is not sticky";
 		if (fd == -1 && i > 0) {
 			if (held != -1)
-				return "two fds taken, only one can be released";
+				return "two fds were taken, but only one can be released";
 			held = 2000 + i;
 		} else if (i > 0 && fd != 2000 + i) {
 			return "the caller's fd was changed";
 		}
 		if (strcmp(ivs_v0_why(dec), "") == 0)
-			return "no reason";
+			return "there is no reason";
 	}
 	released = ivs_v0_release(dec);
 	if (released != held)
-		return released == -1 ? "an fd was lost" : "an fd from nowhere";
+		return released == -1 ? "an fd was lost" : "an fd that was never fed";
 	if (ivs_v0_release(dec) != -1)
 		return "an fd was released twice";
 	return NULL;
@@ -383,11 +383,11 @@ static const char *refuse(const struct bad_session *bad, size_t chunk)
 		} while (rc == 0);
 		if (rc == IVS_V0_E_GARBAGE) {
 			if (yielded != bad->steps_n - 1)
-				return "garbage too early";
+				return "garbage was reported too early";
 			return after_garbage(&dec, held);
 		}
 		if (rc != IVS_V0_E_MORE || in_len != 0)
-			return "neither a message, nor garbage, nor all taken";
+			return "no message and no garbage, but input is left";
 	}
 	return "garbage was not reported with the last byte";
 }
@@ -439,7 +439,7 @@ Test(codec, fd_in_the_middle_while_one_is_held)
 	in_len = 5;
 	fd = 51;
 	cr_assert_eq(ivs_v0_feed(&dec, &in, &in_len, &fd, &msg), IVS_V0_E_GARBAGE);
-	cr_assert_eq(fd, 51, "there is room for one");
+	cr_assert_eq(fd, 51, "the decoder has room for one fd");
 	cr_assert_str_not_empty(ivs_v0_why(&dec));
 	first = ivs_v0_release(&dec);
 	cr_assert_eq(first, 50);

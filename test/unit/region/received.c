@@ -53,7 +53,7 @@ Test(received, memory)
 	cr_expect_eq(kind_of(memfd), IVS_RECEIVED_MEMORY);
 	cr_expect_eq(kind_of(shm), IVS_RECEIVED_MEMORY);
 	ivs_received_mounts_close(&mounts);
-	cr_expect_eq(kind_of(memfd), IVS_RECEIVED_MEMORY, "also without mountinfo");
+	cr_expect_eq(kind_of(memfd), IVS_RECEIVED_MEMORY, "mountinfo is not needed for a memfd");
 	close(memfd);
 	close(shm);
 }

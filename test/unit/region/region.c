@@ -360,7 +360,7 @@ Test(region, lack_of_memory_is_an_error_and_leaves_nothing_behind)
 	refuse(in_dir("dir:", "."), 4 * M, IVS_REGION_E_FULL, "no room for a region of 4M");
 	make_file(in_dir("", "empty"), 0, 0600);
 	refuse(in_dir("file:", "empty"), 4 * M, IVS_REGION_E_FULL, "no room");
-	cr_expect_eq(size_of(in_dir("", "empty")), 0, "it was not truncated again");
+	cr_expect_eq(size_of(in_dir("", "empty")), 0, "the file must be empty again");
 	unlink(in_dir("", "empty"));
 	cr_assert_eq(statvfs(dir, &after), 0);
 	cr_expect_eq(before.f_bfree, after.f_bfree, "memory was left reserved");

@@ -56,7 +56,8 @@ Test(watch, removed)
 	cr_assert_not(unlink(path));
 	cr_expect_eq(ivs_region_watch_look(&watch), IVS_REGION_NAME_LOST);
 	close(new_file(path));
-	cr_expect_eq(ivs_region_watch_look(&watch), IVS_REGION_NAME_LOST, "made again");
+	cr_expect_eq(ivs_region_watch_look(&watch), IVS_REGION_NAME_LOST,
+		     "a new file of that name is not the region");
 }
 
 Test(watch, replaced)
@@ -116,7 +117,7 @@ Test(watch, nothing_of_interest)
 	cr_expect_eq(ivs_region_watch_look(&watch), 0);
 }
 
-/* A server that resumes does so with a region whose name may have been lost in the meantime. */
+/* When a server resumes, its region may have lost its name in the meantime. */
 Test(watch, lost_before)
 {
 	cr_assert_not(rename(path, other));
@@ -129,7 +130,7 @@ Test(watch, lost_before)
 	cr_expect_eq(ivs_region_watch_look(&watch), IVS_REGION_NAME_LOST, "removed");
 }
 
-/* A client of a server does not know the name: what it has received may have none. */
+/* A client of a server does not know the region's name; the file that it received may have none. */
 Test(watch, received)
 {
 	ivs_region_watch_deinit(&watch);

@@ -36,12 +36,12 @@ Test(roster_ids, id_is_not_reused_while_a_client_knows_it, .timeout = TIMEOUT)
 	ivs_roster_leave(r, 2);
 	cr_assert_eq(join(r, 0), 3);
 	HEARS(r, 0, ALL, "-2");
-	cr_assert_eq(join(r, 0), 4, "1 still knows it");
+	cr_assert_eq(join(r, 0), 4, "peer 1 still knows it");
 	HEARS(r, 1, ALL, "-2");
-	cr_assert_eq(join(r, 0), 5, "both know it");
+	cr_assert_eq(join(r, 0), 5, "both peers know it");
 	ivs_roster_leave(r, 0);
 	cr_assert_eq(join(r, 0), 0);
-	cr_assert_eq(join(r, 0), 6, "1 knows it");
+	cr_assert_eq(join(r, 0), 6, "peer 1 knows it");
 	ivs_roster_leave(r, 1);
 	cr_assert_eq(join(r, 0), 1);
 	cr_assert_eq(join(r, 0), 2);
@@ -165,7 +165,7 @@ Test(roster_ids, no_id_is_free_while_all_are_known, .timeout = TIMEOUT)
 	}
 	cr_assert_eq(rc, IVS_ROSTER_E_FULL);
 	cr_assert_eq(READERS + crowd_n, ivs_roster_peers(r));
-	cr_assert_lt(ivs_roster_peers(r), CROWD + READERS, "not for want of room");
+	cr_assert_lt(ivs_roster_peers(r), CROWD + READERS, "the roster is not full");
 	for (unsigned int i = 0; i < crowd_n; i++)
 		ivs_roster_leave(r, crowd[i]);
 	cr_assert_gt(lowest, 60000);
@@ -205,7 +205,7 @@ Test(roster_ids, ids_are_reused_when_all_have_been_used, .timeout = TIMEOUT)
 	HEARS(r, 0, ALL, "");
 	HEARS(r, 2, ALL, "-1");
 	ivs_roster_leave(r, 0);
-	cr_assert_eq(greeted(r, 1), 3, "2 knows 0 and 1");
+	cr_assert_eq(greeted(r, 1), 3, "peer 2 knows peers 0 and 1");
 	ivs_roster_free(r);
 }
 
@@ -249,7 +249,7 @@ Test(roster_ids, any_pair_of_ids_works, .timeout = TIMEOUT)
 	}
 }
 
-/* Let @owner's clients come and go until the watcher has heard @n ids. Return: the last. */
+/* Let @owner's clients join and leave until the watcher has heard @n ids. Return: the last id. */
 static unsigned int use_ids(struct ivs_roster *r, struct ivs_roster_owner *owner, unsigned int n)
 {
 	unsigned int id = 0;
@@ -267,7 +267,7 @@ static unsigned int use_ids(struct ivs_roster *r, struct ivs_roster_owner *owner
 	return id;
 }
 
-/* Else one user could use up all ids, and no newcomer would be announced to those that stay. */
+/* Otherwise one user could use up all ids, and clients that stay would be told of no new peer. */
 Test(roster_ids, owner_with_its_share_gets_ids_that_it_had, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(16);
@@ -280,13 +280,13 @@ Test(roster_ids, owner_with_its_share_gets_ids_that_it_had, .timeout = TIMEOUT)
 	cr_assert_eq(one.ids_n, 32768);
 	id = use_ids(r, &one, 1000);
 	cr_assert(id && id <= 32768, "id %u", id);
-	cr_assert_eq(one.ids_n, 32768, "it has used no others");
+	cr_assert_eq(one.ids_n, 32768, "the owner has used no other ids");
 	cr_assert_eq(ivs_roster_heard_n(r, id), 1);
 	cr_assert_eq(ivs_roster_unheard(r), 65536 - 32769);
 	cr_assert_eq(use_ids(r, &two, 1), 32769);
 	cr_assert_eq(ivs_roster_heard_n(r, 32769), 1);
 	cr_assert_eq(two.ids_n, 1);
-	ivs_roster_leave(r, 0); /* which had heard of them */
+	ivs_roster_leave(r, 0); /* peer 0 had heard of these ids */
 	cr_assert(!one.ids_n && !two.ids_n);
 	cr_assert_eq(ivs_roster_unheard(r), 65536);
 	ivs_roster_free(r);

@@ -254,7 +254,7 @@ static void shorten(struct oracle *o)
 			break;
 	}
 	if ((unsigned long)plan.prefix == failed_at && history(o, &plan, now.history))
-		fprintf(stderr, "the same history is right when run again\n");
+		fprintf(stderr, "the same history does not fail when it is repeated\n");
 	o->trace = trace;
 }
 
@@ -266,7 +266,7 @@ static bool run(struct oracle *o)
 		now.history = (unsigned long)plan.only;
 		to = now.history + 1;
 		o->trace = stdout;
-		setvbuf(stdout, NULL, _IOLBF, 0); /* it may crash */
+		setvbuf(stdout, NULL, _IOLBF, 0); /* print each line before a crash */
 	}
 	for (; now.history < to; now.history++) {
 		bool good = history(o, &plan, now.history);

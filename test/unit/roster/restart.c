@@ -146,7 +146,7 @@ Test(roster_restart, client_in_doubt_is_lost)
 	cr_assert(!ivs_roster_present(next, 1));
 	cr_assert_eq(ivs_roster_peers(next), 1);
 	HEARS(next, 0, ALL, "-1");
-	cr_assert_eq(join(next, 1), 2, "a client knows 1");
+	cr_assert_eq(join(next, 1), 2, "a client knows peer 1");
 	ivs_roster_free(next);
 	/* A send that ended without sending anything leaves no message in doubt. */
 	next = resume(&memory);

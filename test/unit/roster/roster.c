@@ -120,7 +120,7 @@ Test(roster, silent_peers_are_not_announced, .timeout = TIMEOUT)
 	HEARS(r, 1, ALL, "");
 	ivs_roster_leave(r, 1);
 	HEARS(r, 0, ALL, "");
-	cr_assert_eq(greeted(r, 2), 1, "no client knew the first one");
+	cr_assert_eq(greeted(r, 2), 1, "no client knew the first peer");
 	HEARS(r, 0, ALL, "1.0 1.1");
 	ivs_roster_free(r);
 }
@@ -166,7 +166,7 @@ Test(roster, nothing_is_sent_between_vectors, .timeout = TIMEOUT)
 	HEARS(r, 0, 1, "3.0");
 	/* A leave of a lower id and a join become due, but wait for peer 3's other vectors. */
 	ivs_roster_leave(r, 1);
-	cr_assert_eq(greeted(r, 1), 4, "0 still knows 1");
+	cr_assert_eq(greeted(r, 1), 4, "peer 0 still knows peer 1");
 	HEARS(r, 0, ALL, "3.1 3.2 -1 4.0");
 	ivs_roster_free(r);
 }
@@ -210,7 +210,7 @@ Test(roster, client_that_does_not_read_gets_the_state_and_not_the_history, .time
 	for (int i = 0; i < 1000; i++) {
 		unsigned int id = greeted(r, 1);
 
-		cr_assert_eq(id, 1, "no client knew the one before");
+		cr_assert_eq(id, 1, "no client knew the previous peer");
 		ivs_roster_leave(r, id);
 	}
 	HEARS(r, 0, ALL, "");
@@ -218,7 +218,7 @@ Test(roster, client_that_does_not_read_gets_the_state_and_not_the_history, .time
 	HEARS(r, 0, ALL, "1.0 1.1");
 	for (int i = 0; i < 1000; i++) {
 		ivs_roster_leave(r, i == 0 ? 1 : 2);
-		cr_assert_eq(greeted(r, 1), 2, "0 knows the first one");
+		cr_assert_eq(greeted(r, 1), 2, "peer 0 knows the first peer");
 	}
 	HEARS(r, 0, ALL, "-1 2.0");
 	ivs_roster_free(r);

@@ -255,12 +255,12 @@ static unsigned long run_all(const char *history, unsigned int tries)
 		if (!result)
 			check(&snapshot);
 		else if (result != IVS_ROSTER_PAGE_E_BUSY || !at_step)
-			fail("could not be read, without a concurrent write");
+			fail("the page could not be read, although no write was in progress");
 		good_n += !result;
 		runs_n++;
 	} while (next_run());
 	if (!good_n || good_n == runs_n)
-		fail("never read, or never in vain");
+		fail("either no read or every read succeeded");
 	ivs_roster_page_writer_free(page);
 	ivs_region_close(region);
 	return runs_n;

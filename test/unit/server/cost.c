@@ -36,7 +36,7 @@ Test(cost, one_message_alone_unless_a_recent_one_was_quick, .timeout = TIMEOUT)
 	cr_assert_eq(ivs_cost_batch(&cost, now_ns + IVS_COST_TRUSTED_NS), IVS_COST_BATCH);
 	cr_assert_eq(ivs_cost_batch(&cost, now_ns + IVS_COST_TRUSTED_NS + 1), 1, "too long ago");
 	send_one(&cost, SLOW_NS);
-	cr_assert_eq(ivs_cost_batch(&cost, now_ns), 1, "it is slow");
+	cr_assert_eq(ivs_cost_batch(&cost, now_ns), 1, "the client is slow");
 }
 
 Test(cost, limits_are_for_each_message, .timeout = TIMEOUT)
@@ -56,7 +56,7 @@ Test(cost, limits_are_for_each_message, .timeout = TIMEOUT)
 		{TOO_SLOW_NS, 1, true, true},
 		{8 * IVS_COST_MAX_NS, 8, true, false},
 		{8 * TOO_SLOW_NS, 8, true, true},
-		{-5, 1, false, false}, /* ivs_cost_cpu() can know too little */
+		{-5, 1, false, false}, /* ivs_cost_cpu() can underestimate */
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -86,7 +86,7 @@ Test(cost, slow_client_has_to_be_quick_again_and_again, .timeout = TIMEOUT)
 		cr_assert_geq(count_quick(&cost), IVS_COST_QUICK_MAX);
 	}
 	cr_assert_lt(cost.quick_max, 2 * IVS_COST_QUICK_MAX);
-	cr_assert(!cost.excessive, "these are rare");
+	cr_assert(!cost.excessive, "slow messages are rare");
 }
 
 Test(cost, quick_messages_of_a_batch_count_each, .timeout = TIMEOUT)
@@ -118,11 +118,11 @@ Test(cost, processor_time_is_the_least_that_was_used, .timeout = TIMEOUT)
 {
 	const struct ivs_cost_mark mark = {1000, 500};
 
-	/* From 1000 to 1100 the process ran; from 1100 to 1700, too: 600. */
+	/* The process ran all the time, so for 600 since 1100. */
 	cr_assert_eq(ivs_cost_cpu(&mark, 1100, &(struct ivs_cost_mark){1700, 1200}), 600);
-	/* Of the 600, it ran for 50. */
+	/* The process ran for 150 since the mark, of which at most 100 before 1100. */
 	cr_assert_eq(ivs_cost_cpu(&mark, 1100, &(struct ivs_cost_mark){1700, 650}), 50);
-	/* It ran for 600, or, if it did not run before, for 600 of less that is known. */
+	/* The process ran for 600 since the mark, of which at most 100 before 1100. */
 	cr_assert_eq(ivs_cost_cpu(&mark, 1100, &(struct ivs_cost_mark){1700, 1100}), 500);
 	cr_assert_leq(ivs_cost_cpu(&mark, 1100, &(struct ivs_cost_mark){1700, 550}), 0);
 }

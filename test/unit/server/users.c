@@ -118,7 +118,7 @@ Test(users, share_of_what_is_in_flight, .timeout = TIMEOUT)
 	cr_assert_eq(ivs_users_room(&users, one, 0), 101);
 	ivs_users_set_flight(&users, one, &flight[0], 51);
 	cr_assert_eq(ivs_users_room(&users, one, 51), 0);
-	cr_assert_eq(ivs_users_room(&users, one, 0), 1, "one to each client, in any case");
+	cr_assert_eq(ivs_users_room(&users, one, 0), 1, "each client is sent at least one");
 	cr_assert_eq(ivs_users_room(&users, two, 0), 51);
 	ivs_users_set_flight(&users, two, &flight[1], 26);
 	cr_assert_eq(ivs_users_room(&users, two, 26), 0);

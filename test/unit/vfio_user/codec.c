@@ -47,7 +47,7 @@ static int get_header(uint32_t size, uint32_t flags, struct ivs_vfu_header *out)
 	put_number(bytes + 8, 4, flags);
 	put_number(bytes + 12, 4, 0x9abcdef0);
 	result = ivs_vfu_get_header(bytes, out, &err);
-	cr_assert_eq(!result, !*err.text, "a reason is there if and only if it is refused");
+	cr_assert_eq(!result, !*err.text, "there is a reason if and only if it is refused");
 	return result;
 }
 
