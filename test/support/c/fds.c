@@ -41,7 +41,7 @@ void test_fds_check(unsigned int before)
 
 	if (now == before)
 		return;
-	fprintf(stderr, "%u fds are open, and %u were before the test\n", now, before);
+	fprintf(stderr, "%u fds are open, but %u were open before the test\n", now, before);
 	abort();
 }
 

@@ -28,7 +28,7 @@ static void text_add(char text[TEXT_LEN], const struct ivs_v0_message *msg)
 	const char *gap = len ? " " : "";
 
 	cr_assert_lt(len, TEXT_LEN - 32);
-	cr_assert_eq(msg->fd, -1, "the caller fills the fd in");
+	cr_assert_eq(msg->fd, -1, "the caller must fill in the fd");
 	text += len;
 	switch (msg->type) {
 	case IVS_V0_VERSION:

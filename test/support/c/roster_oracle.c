@@ -120,7 +120,8 @@ void oracle_begin(struct oracle *o, unsigned int peers_max, bool twin)
 static bool same_world(struct oracle *o)
 {
 	if (ivs_roster_peers(o->roster) != o->peers_n)
-		return wrong(o, "%u peers, should be %u", ivs_roster_peers(o->roster), o->peers_n);
+		return wrong(o, "the roster has %u peers instead of %u",
+			     ivs_roster_peers(o->roster), o->peers_n);
 	/* Also look up the id after the last one, which has no peer. */
 	for (unsigned int id = 0; id <= o->ids_end; id++) {
 		if (ivs_roster_present(o->roster, id) != o->present[id])
@@ -162,7 +163,7 @@ bool oracle_join(struct oracle *o, unsigned int vectors_n)
 	if (want >= ORACLE_IDS - 1)
 		abort(); /* this history is too long for the oracle */
 	if (rc != 0 || got != want)
-		return wrong(o, "join: %d, id %u, should be id %u", rc, got, want);
+		return wrong(o, "join: result %d, id %u instead of %u", rc, got, want);
 	if (want >= o->ids_end)
 		o->ids_end = want + 1;
 	view_clear(o, want);
@@ -258,9 +259,9 @@ static const char *judge_greeting(unsigned int client, unsigned int stage,
 	static const enum ivs_v0_type want[] = {IVS_V0_VERSION, IVS_V0_ID, IVS_V0_MEMORY};
 
 	if (msg->type != want[stage])
-		return "version, its id, the memory, in this order and first";
+		return "the greeting comes first: version, id, memory";
 	if (msg->id != (stage == 1 ? client : 0))
-		return "the id in the greeting";
+		return "the greeting has the client's own id";
 	return NULL;
 }
 
@@ -270,16 +271,16 @@ static const char *judge_vector(const struct oracle *o, unsigned int client,
 	const struct oracle_view *view = &o->view[client];
 
 	if (!is_news(o, client, msg->id))
-		return "a vector of a peer that is not connected or not visible";
+		return "only vectors of peers that are connected and visible";
 	if (view->heard[msg->id] >= o->vectors[msg->id])
-		return "a vector too many";
+		return "no more vectors than the peer has";
 	if (msg->vector != view->heard[msg->id])
-		return "vectors of one peer in order";
+		return "the vectors of a peer are in order";
 	if (msg->id != client || msg->vector > 0)
 		return NULL;
 	for (unsigned int p = 0; p < o->ids_end; p++) {
 		if (view->awaited[p] && p != client && view->heard[p] < o->vectors[p])
-			return "own vectors after those of visible peers";
+			return "own vectors follow those of visible peers";
 	}
 	return NULL;
 }
@@ -296,9 +297,9 @@ static const char *judge(const struct oracle *o, unsigned int client,
 	if (view->stage < 3)
 		return judge_greeting(client, view->stage, msg);
 	if (msg->type != IVS_V0_VECTOR && msg->type != IVS_V0_LEAVE)
-		return "a second greeting";
+		return "only one greeting";
 	if (msg->id >= o->ids_end)
-		return "an id that no peer ever had";
+		return "only ids that a peer has had";
 	for (unsigned int p = 0; p < o->ids_end; p++) {
 		if (view->heard[p] == 0)
 			continue;
@@ -312,10 +313,10 @@ static const char *judge(const struct oracle *o, unsigned int client,
 		return judge_vector(o, client, msg);
 	}
 	if (msg->id == client)
-		return "never that it left itself";
+		return "no leave of the client itself";
 	if (view->heard[msg->id] == 0)
-		return "a leave only of peers of which it received a vector";
-	return o->present[msg->id] ? "a leave of a connected peer" : NULL;
+		return "only leaves of peers of which it has received a vector";
+	return o->present[msg->id] ? "no leave of a connected peer" : NULL;
 }
 
 /* Record that @msg, which has been checked, was sent to @client. */
@@ -362,12 +363,12 @@ static bool due(struct oracle *o, unsigned int id, unsigned int ask, struct ivs_
 	msgs[ask].id = 0xdead;
 	n = *msgs_n = ivs_roster_due(o->roster, id, msgs, ask);
 	if (n > ask || msgs[ask].id != 0xdead)
-		return wrong(o, "due for %u gave more than there is room for", id);
+		return wrong(o, "more messages are due for %u than were asked for", id);
 	if (ivs_roster_due(o->roster, id, again, ask) != n || !same_messages(msgs, again, n))
-		return wrong(o, "due for %u changed something", id);
+		return wrong(o, "asking what is due for %u changed the roster", id);
 	if ((n > 0) != oracle_pending(o, id))
 		return wrong(o, "due for %u: %u messages, but %s", id, n,
-			     n > 0 ? "it knows everything" : "there is something to tell");
+			     n > 0 ? "it knows everything" : "some are due");
 	return true;
 }
 
@@ -395,7 +396,7 @@ static bool judge_all(struct oracle *o, unsigned int id, const struct ivs_v0_mes
 				type_names[msgs[i].type], msgs[i].id, msgs[i].vector,
 				why ? why : "right");
 		if (why)
-			wrong(o, "%u is sent %s %u.%u: against \"%s\"", id,
+			wrong(o, "%u is sent %s %u.%u, which violates \"%s\"", id,
 			      type_names[msgs[i].type], msgs[i].id, msgs[i].vector, why);
 		else
 			hear(o, id, &msgs[i]);
@@ -426,7 +427,8 @@ static bool tell_twin(struct oracle *o, unsigned int id, const struct ivs_v0_mes
 		struct ivs_v0_message one;
 
 		if (ivs_roster_due(o->twin, id, &one, 1) != 1 || !same_messages(&one, &msgs[i], 1))
-			return wrong(o, "asked one by one, message %u for %u differs", i, id);
+			return wrong(o, "if asked for one at a time, message %u for %u differs", i,
+				     id);
 		ivs_roster_end_send(o->twin, id, &one, 1);
 	}
 	return true;
@@ -441,10 +443,10 @@ static bool judge_behind(struct oracle *o, unsigned int id, uint64_t before, uns
 	uint64_t now = ivs_roster_behind(o->roster, id);
 
 	if (now + told != before)
-		return wrong(o, "%u was behind by %lu, was told %u, and is behind by %lu", id,
+		return wrong(o, "%u was behind by %lu, was sent %u, and is now behind by %lu", id,
 			     (unsigned long)before, told, (unsigned long)now);
 	if ((now > 0) != oracle_pending(o, id))
-		return wrong(o, "%u is behind by %lu, against what it was sent", id,
+		return wrong(o, "%u is behind by %lu, which contradicts what is due", id,
 			     (unsigned long)now);
 	return true;
 }
@@ -493,8 +495,8 @@ static bool view_is_truth(struct oracle *o, unsigned int id)
 		unsigned int want = is_news(o, id, p) ? o->vectors[p] : 0;
 
 		if (count[p] != want)
-			return wrong(o, "%u believes in %u vectors of %u, there are %u", id,
-				     count[p], p, want);
+			return wrong(o, "%u knows %u vectors of %u, which has %u", id, count[p], p,
+				     want);
 	}
 	return true;
 }
@@ -504,8 +506,8 @@ bool oracle_drain(struct oracle *o, unsigned int ask)
 	bool again = true;
 
 	/*
-	 * This takes more than one round: a client that completes its greeting causes messages to
-	 * the others.
+	 * This takes several rounds, because a client that completes its greeting causes messages
+	 * to the others.
 	 */
 	while (again) {
 		again = false;

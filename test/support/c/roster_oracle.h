@@ -46,8 +46,8 @@ struct oracle_view {
  * @memory:   the memory of @roster
  * @twin:     NULL, or a second roster with the same history that is read one message at a time
  * @ids_end:  the highest id that was ever assigned in this history, plus one
- * @fillers:  peers with ids below this number only make the ids of others higher: oracle_drain()
- *            skips them
+ * @fillers:  peers with ids below this number merely make the ids of others higher, and
+ *            oracle_drain() skips them
  * @present, @vectors: for each id, whether it is connected, and its number of vectors
  * @view:     for each id, what it has been sent; valid for connected clients
  * @messages: number of messages sent, in all histories

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Do what a message advises. A test makes a state, reads the message, runs the command that the
-message prints, and sees that it helps."""
+"""Follow the advice in a message. A test causes an error, reads the message, runs the command that
+the message contains, and checks that this helps."""
 import os
 import re
 import shutil
@@ -8,7 +8,7 @@ import subprocess
 
 
 def command_in(text, pattern):
-    """The command in a message: the first group of @pattern, which the message must match."""
+    """Return: the command in a message, as matched by the first group of @pattern."""
     found = re.search(pattern, text)
     assert found, f"no {pattern!r} in {text!r}"
     return found[1]
@@ -23,7 +23,7 @@ def do(text, pattern, user=None):
 
 
 def copy_for_users(place, program):
-    """Copy a program to where every user can execute it. Return: its path."""
+    """Copy a program to a place where every user can execute it. Return: the path of the copy."""
     place.dir.chmod(0o777)
     copy = place.dir / os.path.basename(program)
     return copy if copy.exists() else shutil.copy(program, place.dir)

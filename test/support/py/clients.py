@@ -19,7 +19,8 @@ def join(place, vectors=1, keep=True):
 
 
 def as_user(uid, action):
-    """Do something as another user: the kernel reports the effective uid of a client."""
+    """Call action() with the effective uid @uid, which the kernel then reports as that of a
+    client."""
     os.setresuid(-1, uid, -1)
     try:
         return action()
@@ -28,12 +29,12 @@ def as_user(uid, action):
 
 
 def others(client, clients):
-    """The ids of all clients except this one."""
+    """Return: the ids of all clients except this one."""
     return {each.id for each in clients if each is not client}
 
 
 def knows_all(clients):
-    """Every client reads messages until it knows exactly the other clients."""
+    """Let all clients read messages until each knows exactly the other clients."""
     expected = [(client, others(client, clients)) for client in clients]
     read_together(clients, lambda: all(client.knows(ids) for client, ids in expected),
                   "all clients know each other")

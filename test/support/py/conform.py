@@ -14,8 +14,8 @@ LIMIT = 120  # seconds for a whole run; normally about ten
 
 
 def cases(build):
-    """The names of the cases. There are none if the suite is not built; a test fails in that
-    case."""
+    """Return: the names of the cases. The list is empty if the suite is not built; one of the tests
+    then fails."""
     try:
         return subprocess.run([build / "test/conform", "--list"], capture_output=True, text=True,
                               check=True, timeout=60).stdout.splitlines()

@@ -11,8 +11,8 @@ from support.py.wire import ProtocolError, RawClient, TIMEOUT, ring
 
 
 def all_know_all(clients):
-    """All clients read until each knows exactly the others with all their vectors, and has received
-    its own vectors."""
+    """Let all clients read until each knows exactly the others with all their vectors, and has
+    received its own vectors."""
     ids = {client.id for client in clients}
     deadline = time.monotonic() + TIMEOUT
     for client in clients:
@@ -24,7 +24,8 @@ def all_know_all(clients):
 
 
 def read_what_is_there(clients):
-    """All clients read the messages that have arrived. Return: those that are still connected."""
+    """Let all clients read the messages that have arrived. Return: the clients that are still
+    connected."""
     for client in clients:
         while client.next(0):
             pass
@@ -42,7 +43,8 @@ def take_doorbells(client):
 
 
 def all_ring_all(clients):
-    """Every client rings every other on each vector, and only that vector receives a doorbell."""
+    """Let every client ring every other on each vector. Check that only that vector receives a
+    doorbell."""
     for client in clients:
         take_doorbells(client)
     for rings in clients:
@@ -57,7 +59,7 @@ def all_ring_all(clients):
 
 
 def same_memory(clients):
-    """All clients were sent the same region."""
+    """Check that all clients were sent the same region."""
     for at, client in enumerate(clients):
         os.pwrite(client.memory, struct.pack("=Q", 77 + at), 0)
         assert all(os.pread(other.memory, 8, 0) == struct.pack("=Q", 77 + at)
@@ -124,7 +126,7 @@ class Storm:
             time.sleep(0.002)
 
     def stop(self):
-        """Let the last clients finish; none may have seen an error."""
+        """Let the last clients finish, and check that no client has seen an error."""
         self._stop.set()
         for thread in self._threads:
             thread.join(TIMEOUT * 2)

@@ -32,7 +32,7 @@ class Devices(Process):
 
 
 def kernel_says(pid):
-    """The fields of /proc/PID/status: {name: [words]}."""
+    """Return: the fields of /proc/PID/status: {name: [words]}."""
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.split() for name, value in (line.split(":", 1) for line in lines)}
 
@@ -101,7 +101,7 @@ class Guest:
         wait_until(lambda: fired(self.fds[vector]), f"vector {vector} has interrupted")
 
     def interrupts(self):
-        """Number of interrupts of each vector since the last call."""
+        """Return: the number of interrupts of each vector since the last call."""
         return [fired(fd) for fd in self.fds]
 
 
@@ -127,17 +127,17 @@ def start_device(place, *options, vectors=2, has=None):
 
 
 def device_of(place):
-    """The device's status."""
+    """Return: the device's status."""
     return ask_once(place.dir / "control")["devices"][0]
 
 
 def upstream(place):
-    """What the device's status says about its server."""
+    """Return: what the device's status says about its server."""
     return device_of(place)["server"]
 
 
 def totals_of(place):
-    """The device's counters."""
+    """Return: the device's counters."""
     return device_of(place)["totals"]
 
 

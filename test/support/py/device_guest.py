@@ -22,7 +22,8 @@ COMMAND = 60
 PORT = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,pref64-reserve=1G"]
 FIRST = "/sys/class/ivshmem/ivshmem0"
 
-#: Reads commands from the console. A command must not read the next one as its input.
+#: Reads commands from the console. A command's input is /dev/null, so that it does not read the
+#: next command.
 _SHELL = r"""
 stty -echo
 echo "shell: ready"
@@ -52,12 +53,12 @@ class Device:
 
     @property
     def program(self):
-        """The path of ivshmem-device."""
+        """Return: the path of ivshmem-device."""
         return self._place.build / "tools/ivshmem-device"
 
     @property
     def log(self):
-        """The lines of the program's log."""
+        """Return: the lines of the program's log."""
         return self.process.err
 
     def vmm(self, at=0, ident=None, bus=None):
@@ -69,7 +70,7 @@ class Device:
         return [word for at in range(len(self.sockets)) for word in self.vmm(at)]
 
     def status(self, at=0):
-        """The status of a device, if the program was started with --control."""
+        """Return: the status of a device, if the program was started with --control."""
         done = self._place.run(self.program, "--status", self.control, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)["devices"][at]
@@ -131,11 +132,11 @@ class Shell:
         return int(self.run(command), 0)
 
     def position(self, at=0):
-        """The device's id according to the driver."""
+        """Return: the device's id according to the driver."""
         return self.number(f"cat /sys/class/ivshmem/ivshmem{at}/position")
 
     def counts(self, at=0):
-        """Number of interrupts of each vector."""
+        """Return: the number of interrupts of each vector."""
         lines = self.run(f"cat /sys/class/ivshmem/ivshmem{at}/interrupts").split("\n")
         return [int(line.split()[1]) for line in lines if line]
 
@@ -261,7 +262,7 @@ class HostRinger:
 
 
 def all_ring_all(peers, vectors, record_property=None):
-    """Every peer rings every other on each vector; each doorbell is recorded as a case."""
+    """Let every peer ring every other on each vector. Each doorbell is recorded as a case."""
     for rings in peers:
         for rung in peers:
             for vector in range(vectors if rings is not rung else 0):
@@ -298,7 +299,7 @@ class ClientRinger:
 
 
 def pattern(seed, offset, length):
-    """The bytes that `probe fill` writes."""
+    """Return: the bytes that `probe fill` writes."""
     return b"".join(struct.pack("<Q", seed << 40 | at) for at in range(offset, offset + length, 8))
 
 

@@ -81,7 +81,7 @@ def start(place, script, devices, modules=("ivshmem", "ivs_walk"), programs=(), 
 
 class Console:
     """The guest's console: output line by line, and input. The output is read from the socket, not
-    from the log, because QEMU logs a character twice if the socket was full for a moment."""
+    from the log, because QEMU logs a character twice if the socket was temporarily full."""
 
     def __init__(self, guest):
         self._guest = guest
@@ -175,7 +175,7 @@ class Result:
             self._notes.append(line)
         elif re.match(r"1\.\.\d+$", line):
             if self._since_plan != int(line[3:]):
-                self._wrong.append(f"{self._since_plan} cases were seen, the plan was {line}")
+                self._wrong.append(f"{self._since_plan} cases were seen, but the plan is {line}")
             self._since_plan = 0
         elif line.startswith("log: "):
             self._log.append(line[5:])
@@ -235,7 +235,7 @@ class Host:
         place.add(Fd(self.memories[number]))
 
     def answers(self):
-        """Answers for driver_guest.finish()."""
+        """Return: answers for driver_guest.finish()."""
         return {"look": self.look, "write": self.write, "ring": self.ring, "rung": self.rung,
                 "ring-soon": self.ring}
 

@@ -84,7 +84,7 @@ class FakeServer:
 
     def settle(self):
         """Wait until all connections have been served."""
-        wait_until(lambda: self._greeted == self.came, "all are greeted")
+        wait_until(lambda: self._greeted == self.came, "all clients are greeted")
 
     def drop(self):
         """Close the last connection."""
@@ -92,8 +92,8 @@ class FakeServer:
         self.sock.close()
 
     def wait_for_another(self, came):
-        """Wait until there have been more than this number of connections."""
-        wait_until(lambda: self.came > came, "it is tried again")
+        """Wait until there have been more than @came connections."""
+        wait_until(lambda: self.came > came, "another client has connected")
 
     def renew(self, vectors=1):
         """Use new eventfds for all further connections. Return: the previous ones, which the caller

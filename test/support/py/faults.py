@@ -16,7 +16,7 @@ from support.py.programs import TIMEOUT, Process, fd_count, is_sanitized
 
 ONLY = os.environ.get("IVS_FAULT", "").split()
 ALL = "IVS_FAULTS_ALL" in os.environ
-FAILURES_MAX = 5  # later calls do not matter
+FAILURES_MAX = 5  # do not test further calls after this many failures
 PLACES_MAX = 1000
 SANITIZED_STEP = 3
 SKIPPED = 77
@@ -129,7 +129,7 @@ ERRORS = {
 
 @functools.cache
 def numbers():
-    """{name: number} of all system calls of this machine, according to the compiler."""
+    """Return: {name: number} of all system calls of this machine, according to the compiler."""
     for compiler in ("cc", "gcc", "clang"):
         try:
             text = subprocess.run([compiler, "-E", "-dM", "-include", "sys/syscall.h", "-xc",
@@ -142,12 +142,12 @@ def numbers():
 
 
 def names():
-    """{number: name} of all system calls of this machine."""
+    """Return: {number: name} of all system calls of this machine."""
     return {number: name for name, number in numbers().items()}
 
 
 def kinds(call):
-    """The errors that a system call can return, by their effect on clients."""
+    """Return: the errors that a system call can return, by their effect on clients."""
     assert call in ERRORS, (
         f"the server makes the system call {call}, which is missing in test/support/py/faults.py: "
         f"add its possible errors, and the clients that they may harm, to ERRORS")
@@ -157,10 +157,9 @@ def kinds(call):
 class Seen:
     """What has happened since a fault was armed.
 
-    fired:  whether the call that was to fail has been reached
-    failed: whether that call has failed, which is not possible for every close(); see faults.c
-    link:   the file of that call's fd, as in /proc/PID/fd
-    counts: number of calls, by name
+    fired: whether the program has made the call that was to fail failed: whether that call was made
+    to fail, which is not possible for some close() calls; see faults.c link:   the file of that
+    call's fd, as in /proc/PID/fd counts: number of calls, by name
     """
 
     def __init__(self, text):
@@ -232,7 +231,8 @@ class Faulty:
         self._socket.send(f"arm {when} {number} {nth} {code}".encode())
 
     def arm(self, call=None, nth=0, error=None):
-        """Make the n-th such call from now on fail. If @call is None, no call fails."""
+        """From now on, count calls of @call, and make the n-th fail. If @call is None, no call
+        fails."""
         self._send_arm("now", call, nth, error)
         self._take("armed")
 
@@ -251,8 +251,8 @@ class Faulty:
             self._waiting.append(self._socket.recv(8192).decode())
 
     def wait_end(self):
-        """Wait for the end of the program. Return: its exit status, or minus the signal that ended
-        it."""
+        """Wait until the program ends. Return: its exit status, or the negated number of the signal
+        that ended it."""
         return int(self._take("ended"))
 
     def signal(self, number):
@@ -289,8 +289,8 @@ class Tally:
         self._record = record_property
 
     def play(self, counts, once, client_errors=False):
-        """Repeat a scenario with each of its calls failing. once(kind, call, nth, error) runs the
-        scenario and returns a Seen.
+        """Repeat a scenario, and make each of its calls fail in turn. once(kind, call, nth, error)
+        runs the scenario and returns a Seen.
 
         client_errors: also inject errors that only calls on a client's socket can return
         """
@@ -303,9 +303,9 @@ class Tally:
                         self._play(kind, call, variant, once)
 
     def _play(self, kind, call, errors, once):
-        """Make the first call fail, then the second, and so on, until the scenario makes no further
-        call. Sanitizer builds try only some of them, because neighbouring calls mostly share the
-        memory checks that the sanitizers add."""
+        """Make the first call fail, then the second, and so on, until the scenario makes fewer
+        calls than that. Sanitizer builds try only some of them, because neighbouring calls mostly
+        share the memory checks that the sanitizers add."""
         step = SANITIZED_STEP if self.sanitized else 1
         nth = 1
         fired = True
@@ -331,8 +331,8 @@ class Tally:
 
 
 def preload(where):
-    """The path of the library that makes allocations fail; None for sanitizer builds, which have
-    their own allocator."""
+    """Return: the path of the library that makes allocations fail; None for sanitizer builds, which
+    have their own allocator."""
     if is_sanitized(where.server_program):
         return None
     return where.build / "test" / "libfaults-malloc.so"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A FUSE file system with one file. Its server never answers chosen requests.
 
-Run as a program it is that server: fuse.py DIRECTORY. It prints "mounted", reads the names of the
-requests that it is to leave unanswered from then on, and prints each such request.
+When run as a program, this file is that server: fuse.py DIRECTORY. It prints "mounted", reads the
+names of requests that it must leave unanswered from then on, and prints each such request.
 """
 import contextlib
 import ctypes
@@ -30,7 +30,7 @@ ENOSYS = 38
 
 
 def attributes(node):
-    """The attributes of a node."""
+    """Return: the attributes of a node."""
     mode = stat.S_IFDIR | 0o755 if node == ROOT else stat.S_IFREG | 0o666
     return struct.pack("<6Q10I", node, SIZE, SIZE // 512, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096,
                        0)
@@ -83,7 +83,7 @@ def serve(directory):
 
 
 class Fuse:
-    """A mounted file system. It must end before the processes that may wait for it.
+    """A mounted file system. It must be closed before processes that may wait for it are ended.
 
     fd: its file, open for reading and writing
     """
@@ -120,8 +120,9 @@ class Fuse:
 
     @contextlib.contextmanager
     def as_region_of(self, server, *names):
-        """Have a FakeServer hand out the file as its region, and leave these requests unanswered
-        from then on. (Not earlier: starting a process closes the fd in a child, which waits.)"""
+        """Have a FakeServer send the file as its region, and leave these requests unanswered
+        from then on. (They cannot be left unanswered earlier, because starting a process closes the
+        fd in a child, which would wait.)"""
         def greet(sock):
             if names:
                 self.stall(*names)
@@ -139,7 +140,7 @@ class Fuse:
         if self._server.popen.poll() is None:
             self._server.signal(signal.SIGKILL)
             self._server.popen.wait()
-        with contextlib.suppress(OSError):  # an error of the file system; the fd is closed
+        with contextlib.suppress(OSError):  # close() reports the file system's error
             os.close(self.fd)
         ctypes.CDLL(None).umount2(os.fsencode(self.directory), MNT_DETACH)
 

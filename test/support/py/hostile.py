@@ -41,8 +41,8 @@ def wait_for_fds(server, expected):
 
 
 def doorbell_name(fd):
-    """The id of an eventfd, which is the same in every process; None if the kernel does not show it
-    (before 5.2)."""
+    """Return: the id of an eventfd, which is the same in every process; None if the kernel does not
+    show it (before 5.2)."""
     for line in pathlib.Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
         if line.startswith("eventfd-id:"):
             return line.split()[1]
@@ -65,8 +65,8 @@ class Witness(RawClient):
 # Cases
 
 def connect_and_close(place, times):
-    """While one client stays, others connect and leave at once: the server's memory does not grow,
-    and it still serves."""
+    """While one client stays, others connect and immediately leave: the server's memory does not
+    grow, and the server still serves clients."""
     options = ["--max-joins-per-user", "0"] if place.ours else []
     server = place.server(*options)
     watcher = join(place, keep=False)
@@ -101,7 +101,7 @@ def silent_clients(place, clients, vectors):
     wanted = 3 + clients * vectors
     try:
         read_together(silent, lambda: all(len(each.history) >= wanted for each in silent),
-                      "all was told")
+                      "all clients have received everything")
     except ProtocolError:
         raise
     except AssertionError:
@@ -112,7 +112,7 @@ def silent_clients(place, clients, vectors):
     for client in silent:
         for other in silent:
             assert client.names[other.id] == other.names[other.id], \
-                f"client {client.id} has other vectors of {other.id}, or in another order"
+                f"client {client.id} has wrong vectors of {other.id}, or in the wrong order"
     assert all(client.is_quiet(0) for client in silent), "there are surplus messages"
     return f"each client received all {wanted} messages, in order"
 
@@ -187,7 +187,7 @@ def out_of_fds(place, vectors, limit):
 
 
 def crowd(place, clients, vectors):
-    """Very many clients connect before any of them reads: then each knows all peers, as crowd.c
+    """Very many clients connect before any of them reads. Each then learns of all peers, as crowd.c
     checks."""
     needed = clients * (1 + vectors) + 64
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -246,7 +246,7 @@ def truncated_region(place, sealed):
     now = os.fstat(victim.memory).st_size
     assert now == (size if sealed else 0), f"the region has {now} bytes"
     if sealed:
-        assert not server.err.count(warning), "it warns although the region is sealed"
+        assert not server.err.count(warning), "the server warns although the region is sealed"
     elif place.ours:
         server.err.wait(warning)
     knows_all([hostile, victim, join(place, keep=False)])
@@ -378,7 +378,8 @@ def stopped_in_greeting(place, visitors, vectors):
                           stdin=subprocess.PIPE)
     its_id = int(stopped.out.wait("stops").split()[1])
     state = pathlib.Path(f"/proc/{stopped.pid}/stat")
-    wait_until(lambda: state.read_text().rsplit(")", 1)[1].split()[0] == "T", "it is stopped")
+    wait_until(lambda: state.read_text().rsplit(")", 1)[1].split()[0] == "T",
+               "the client is stopped")
     clients.pop(1).close()
     for _ in range(visitors):
         visitor = join(place, vectors, keep=False)
@@ -411,7 +412,7 @@ def fds_in_flight(place, clients, limit):
     place.dir.chmod(0o777)
     server = place.server(nofile=limit, user=user)
     silent = [connect_client(place, keep=False) for _ in range(clients)]
-    wait_until(lambda: server.fds() > 2 * clients, "all are accepted")
+    wait_until(lambda: server.fds() > 2 * clients, "all clients are accepted")
     before = cpu_ticks(server.pid)
     try:
         server.popen.wait(1)
@@ -443,7 +444,7 @@ class Case(NamedTuple):
     short: dict
 
     def numbers(self, quick):
-        """The numbers with which to run the case."""
+        """Return: the numbers with which to run the case."""
         return self.short if quick else self.full
 
 

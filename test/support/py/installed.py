@@ -20,10 +20,10 @@ def _intro(build, name):
 
 
 def version(build):
-    """The project's version."""
+    """Return: the project's version."""
     return _intro(build, "projectinfo")["version"]
 
 
 def option(build, name):
-    """Value of a meson option."""
+    """Return: the value of a meson option."""
     return next(entry["value"] for entry in _intro(build, "buildoptions") if entry["name"] == name)

@@ -23,7 +23,7 @@ def complaints(kernel, work, sparse=True):
 
 
 def modinfo(path):
-    """The output of modinfo(8) for a module: {field: [values]}."""
+    """Return: the output of modinfo(8) for a module: {field: [values]}."""
     fields = {}
     for line in run_tool([find_program("modinfo"), str(path)], 60).splitlines():
         name, _, value = line.partition(":")
@@ -47,8 +47,8 @@ def boot_and_insert(kernel, module, region, directory):
 
 
 def udev_files(kernel, module, rules, directory):
-    """Files with which a guest can run a real udevd, including the driver where udev finds it by
-    its alias: {path in the guest: bytes}."""
+    """Return: {path in the guest: bytes} of the files that a guest needs to run a real udevd,
+    including the driver in a place where udev finds it by its alias."""
     programs = ["/usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm"]
     libraries = kernel.folder.run(["sh", "-c", "ldd /usr/bin/udevadm /usr/lib/*/libkmod.so.2"], 60)
     paths = set(programs + re.findall(r"(?<!\S)/[^\s:]+\.so[^\s:]*", libraries))

@@ -12,8 +12,8 @@ import time
 from support.py.programs import cpu_ticks, wait_until
 from support.py.vfio_user import BAR0, IV_POSITION
 
-LINGER = 8  # seconds; longer than a failing test may last
-QUICK = 3  # s: limit for other processes; a stall of the machine takes less, a fault much more
+LINGER = 8  # seconds that close() blocks
+QUICK = 3  # s: limit for other processes; a slow machine takes less, a faulty program much more
 
 
 class Lingering:
@@ -40,12 +40,13 @@ class Lingering:
         return sock
 
     def fds(self):
-        """The fds of the sockets that have not been closed yet."""
+        """Return: the fds of the sockets that have not been closed yet."""
         return [sock.fileno() for sock in self._socks]
 
     def hand_over(self, sent=None):
         """Close our fds of the sockets. This does not block: another process has received the first
-        @sent sockets (None: all) and will close their last fds, and the others do not linger."""
+        @sent sockets (None: all) and will be the last to close them, and the other sockets do not
+        linger."""
         for sock in self._socks[len(self._socks) if sent is None else sent:]:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
         while self._socks:
@@ -74,8 +75,7 @@ def slowest(client, seconds=0.6, pid=None):
 
 @contextlib.contextmanager
 def stopped(process):
-    """Stop a process. When it continues, it finds all events that have occurred in between at
-    once."""
+    """Stop a process. When it continues, it finds all events of the meantime at once."""
     process.signal(signal.SIGSTOP)
     try:
         wait_until(lambda: "T" in state_of(process.pid), "it has stopped")
@@ -85,14 +85,14 @@ def stopped(process):
 
 
 def state_of(pid):
-    """The state letter of a process."""
+    """Return: the state letter of a process."""
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
         return file.read().rsplit(")", 1)[1].split()[0]
 
 
 def without_passrights(place, program):
-    """Create a command that runs a program as on a kernel that cannot reject fds. Return: its
-    path."""
+    """Create a command that runs a program as if the kernel could not reject fds. Return: the path
+    of the command."""
     wrapper = place.dir / f"{program.name}-of-an-old-kernel"
     launcher = pathlib.Path(__file__).with_name("without_passrights.py")
     wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} {launcher} {program} "$@"\n')

@@ -27,24 +27,24 @@ class ManPage:
         self.used = set()
 
     def everything(self):
-        """All literal paragraphs and messages of the page."""
+        """Return: all literal paragraphs and messages of the page."""
         return {block for blocks in self.blocks.values() for block in blocks} | set(self.messages)
 
     def block(self, section, word):
-        """The only literal paragraph of a section that contains this word."""
+        """Return: the only literal paragraph of a section that contains this word."""
         return self._only([block for block in self.blocks[section] if word in block], word)
 
     def message(self, word):
-        """The only message that contains this word."""
+        """Return: the only message that contains this word."""
         return self._only([message for message in self.messages if word in message], word)
 
     def commands(self, section, word):
-        """The commands in a paragraph, each as a list of words."""
+        """Return: the commands in a paragraph, each as a list of words."""
         lines = self.block(section, word).replace("\\\n", " ").split("\n")
         return [shlex.split(line) for line in lines]
 
     def requests(self, section, word):
-        """The QMP requests in a paragraph."""
+        """Return: the QMP requests in a paragraph."""
         decoder, text, found = json.JSONDecoder(), self.block(section, word), []
         while text:
             request, end = decoder.raw_decode(text)

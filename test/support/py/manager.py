@@ -82,7 +82,7 @@ class Manager:
             for level, kind, content in control:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                     fds.frombytes(content)
-            self._may_read.wait()  # may have been unset in the meantime
+            self._may_read.wait()  # reading may have been stopped in the meantime
             with self._changed:
                 self._take(data.decode(), list(fds))
                 self._changed.notify_all()
@@ -113,7 +113,7 @@ class Manager:
     def stop_reading(self):
         """Stop reading, so that the queue (net.unix.max_dgram_qlen) fills."""
         self._may_read.clear()
-        self._send("STOP=1")  # the reader may have been waiting for it
+        self._send("STOP=1")  # wakes the reader, which may be waiting for a datagram
 
     def go_on_reading(self):
         """Resume reading notifications."""
@@ -136,7 +136,7 @@ class Manager:
         self.wait(lambda: sum(line in text.splitlines() for text in self.said) >= times, line)
 
     def names(self):
-        """The names in the store, in order."""
+        """Return: the names in the store, in order."""
         return [name for name, _ in self.store]
 
     def replace(self, name, fd):
@@ -150,7 +150,7 @@ class Manager:
             self.store.append((name, os.dup(fd)))
 
     def fd(self, name):
-        """The stored fd with this name; it remains in the store."""
+        """Return: the stored fd with this name; it remains in the store."""
         return dict(self.store)[name]
 
     def start(self, *options, region=None, count="-", prefix=(), environment=None, ready=True):

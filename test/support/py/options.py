@@ -9,13 +9,13 @@ def run(place, program, option):
 
 
 def options_of_help(text):
-    """The left column of the help, with lines such as "-S, --socket PATH"."""
+    """Return: the left column of the help, with lines such as "-S, --socket PATH"."""
     lines = text[:text.index("\nExample")].splitlines()
     return [re.split(" {2,}", line.strip())[0] for line in lines if re.match(" +-", line)]
 
 
 def options_of_page(text):
-    """The options in the man page, without its markup."""
+    """Return: the options in the man page, without its markup."""
     section = text[text.index("\n# OPTIONS\n"):]
     section = section[:section.index("\n# ", 1)]
     return [re.sub("[*_]", "", line) for line in section.splitlines() if line.startswith("*-")]

@@ -36,7 +36,7 @@ def wait_until(condition, what, timeout=TIMEOUT):
 
 
 def _schedule(pid):
-    """The state of a process and how often it has been scheduled."""
+    """Return: the state of a process and how often it has been scheduled."""
     fields = dict(line.split(":\t", 1) for line in
                   pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
     return [fields.get(name) for name in (
@@ -44,9 +44,9 @@ def _schedule(pid):
 
 
 def fd_count(pid, patience=1):
-    """The number of a process's open fds. They are counted while the process waits, because a
-    working process may temporarily have one more or one fewer. If it does not wait within @patience
-    seconds, return the current number."""
+    """Return: the number of a process's open fds. They are counted while the process waits, because
+    a working process may temporarily have one more or one fewer. If it does not wait within
+    @patience seconds, return the current number."""
     deadline = time.monotonic() + patience
     while True:
         before = _schedule(pid)
@@ -60,8 +60,8 @@ def fd_count(pid, patience=1):
 
 
 def rss_kib(pid):
-    """Resident memory of a process, without that of mapped files: how much of a program file is
-    resident depends on the kernel and on the code that has run."""
+    """Return: the resident memory of a process, without mapped files, because how much of a program
+    file is resident depends on the kernel and on the code that has run."""
     fields = dict(line.split(":", 1) for line in
                   pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
     assert "RssAnon" in fields, f"process {pid} has no memory"
@@ -69,7 +69,7 @@ def rss_kib(pid):
 
 
 def cpu_ticks(pid):
-    """The processor time that a process has used, in hundredths of a second."""
+    """Return: the processor time that a process has used, in hundredths of a second."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return int(fields[11]) + int(fields[12])
 
@@ -93,7 +93,7 @@ class KernelLog:
         self._seen = []
 
     def killed(self):
-        """(pid, program, number of the system call) of each process that was killed."""
+        """Return: (pid, program, number of the system call) of each process that was killed."""
         while self._fd is not None:
             try:
                 line = os.read(self._fd, 8192).decode(errors="replace")
@@ -143,19 +143,19 @@ class Lines:
         self._seen += [line.decode(errors="replace") for line in whole]
 
     def _unread(self):
-        """Number of bytes that have not been read from the pipe."""
+        """Return: the number of bytes that have not been read from the pipe."""
         return not self.ended and struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD,
                                                                  bytes(4)))[0]
 
     @property
     def seen(self):
-        """All lines printed so far."""
+        """Return: all lines printed so far."""
         with self._changed:
             self._changed.wait_for(lambda: not self._unread(), TIMEOUT)
             return list(self._seen)
 
     def count(self, text):
-        """The number of lines that contain this text."""
+        """Return: the number of lines that contain this text."""
         return sum(text in line for line in self.seen)
 
     def wait(self, text, times=1, timeout=TIMEOUT):
@@ -168,17 +168,18 @@ class Lines:
         with self._changed:
             self._changed.wait_for(lambda: len(found()) >= times or self.ended, timeout)
             lines = found()
-            assert len(lines) >= times, f"no {times} lines with {text!r} among {self._seen[-20:]}"
+            assert len(lines) >= times, \
+                f"fewer than {times} lines contain {text!r}: {self._seen[-20:]}"
             return lines[times - 1]
 
     def text(self):
-        """The whole output, after the process has ended."""
+        """Return: the whole output, after the process has ended."""
         self._thread.join(TIMEOUT)
         return "\n".join(self._seen)
 
 
 def changed_environment(changes):
-    """Our environment with some changes; None removes a variable."""
+    """Return: our environment with some changes; None removes a variable."""
     changed = {**os.environ, **(changes or {})}
     return {name: str(value) for name, value in changed.items() if value is not None}
 
@@ -197,7 +198,7 @@ class Process:
                 os.setgroups([])
                 os.setgid(user)
                 os.setuid(user)
-            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # if the tests are killed
+            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # in case the tests are killed
             if nofile:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
 
@@ -237,7 +238,7 @@ class Process:
                 try:
                     stream.close()
                 except BrokenPipeError:
-                    pass  # it ended without reading the input
+                    pass  # the program has ended without reading the input
 
 
 class Server(Process):
@@ -251,7 +252,7 @@ class Server(Process):
             # The kernel counts fds in flight per user: use a user that no concurrent test has.
             user = 200000 + os.getpid()
             place.dir.chmod(0o777)
-        if user:  # the user may not be allowed to enter the build directory
+        if user:  # the user may lack permission to enter the build directory
             program = shutil.copy(program, place.dir)
         super().__init__([program, "-F", "-v", "-S", self.socket, *region, *options],
                          nofile=nofile, user=user)
@@ -266,7 +267,7 @@ class Server(Process):
         self.err.wait("ivshmem-server: listening at")
 
     def fds(self):
-        """The number of the server's open fds."""
+        """Return: the number of the server's open fds."""
         return fd_count(self.pid)
 
     def stop(self, number=signal.SIGTERM):
@@ -313,12 +314,12 @@ class Place:
         return server
 
     def adopt(self, process):
-        """End a process when the test ends, like those that start() has started."""
+        """End a process when the test ends, as if start() had started it."""
         self._processes.append(process)
         return process
 
     def servers(self):
-        """The servers that server() has started."""
+        """Return: the servers that server() has started."""
         return [process for process in self._processes if isinstance(process, Server)]
 
     def start(self, *arguments, **keywords):
@@ -386,8 +387,8 @@ class Place:
             f"number of the call): {killed}")
 
     def strays(self):
-        """The pids of servers in the background, found by the test's directory in their command
-        line."""
+        """Return: the pids of servers in the background, found by the test's directory in their
+        command line."""
         found = []
         for entry in pathlib.Path("/proc").glob("[0-9]*"):
             try:

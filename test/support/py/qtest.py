@@ -61,7 +61,7 @@ class Doorbells:
         os.eventfd_write(self.fds[OWN][vector], 1)
 
     def take(self):
-        """The vectors of the other peer that QEMU's device has rung since the last call."""
+        """Return: the vectors of the other peer that QEMU's device has rung since the last call."""
         found = sorted(self.fds[PEER].index(fd) for fd, _ in self.rung.poll(0, len(self.fds[PEER])))
         for vector in found:
             os.eventfd_read(self.fds[PEER][vector])
@@ -142,8 +142,8 @@ class Qemu:
             self.command(f"write{LETTERS[size]} {base + offset:#x} {value:#x}")
 
     def messages(self, vectors):
-        """The MSI-X messages since the last call: {vector: value}. A message with the value 0 is
-        not detected."""
+        """Return: the MSI-X messages since the last call: {vector: value}. A message with the value
+        0 is not detected."""
         size = 4 * vectors
         data = bytes.fromhex(self.command(f"read {MESSAGES:#x} {size:#x}")[2:])
         found = {vector: word for vector, (word,) in enumerate(struct.iter_unpack("<I", data))

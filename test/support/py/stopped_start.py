@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Stop a program at a chosen point of its start, as an attacker who wins a race would find it, and
-let it continue."""
+"""Stop a program at a chosen point of its start, where an attacker might win a race, and let it
+continue."""
 import os
 import pathlib
 import signal
@@ -15,8 +15,8 @@ def is_stopped(pid):
 
 
 def start_stopped(place, after, made, program, *arguments):
-    """Start a program that is stopped when it has made a system call for the n-th time, which
-    makes a file; after is (call, n). Return: the process; send SIGCONT to let it continue."""
+    """Start a program, and stop it after it has made a system call for the n-th time, which must
+    create the file @made; @after is (call, n). Return: the process; SIGCONT lets it continue."""
     call, nth = after
     process = place.start(
         "env", "ASAN_OPTIONS=detect_leaks=0",  # the leak check's vfork() would be traced, too

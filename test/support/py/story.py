@@ -16,8 +16,8 @@ VECTORS = 2
 
 
 def peer_inode(sock):
-    """The inode of the socket at the other end of a UNIX socket; None if the kernel does not show
-    it."""
+    """Return: the inode of the socket at the other end of a UNIX socket; None if the kernel does
+    not show it."""
     netlink_sock_diag, by_family, show_peer, peer = 4, 20, 4, 2
     request = struct.pack("=BBHIII2I", socket.AF_UNIX, 0, 0, 0xffffffff,
                           os.fstat(sock.fileno()).st_ino, show_peer, 0xffffffff, 0xffffffff)
@@ -120,7 +120,7 @@ class Story:
             client.knows(others | set(self.asleep.values()))
 
     def settle(self):
-        """All clients read until each knows exactly the others."""
+        """Let all clients read until each knows exactly the others."""
         deadline = time.monotonic() + TIMEOUT
         while True:
             self._read()
@@ -150,8 +150,8 @@ class Story:
         self.settle()
 
     def one_too_many(self):
-        """Connect a client when the maximum is reached: it must be refused. If a client has been
-        lost, there is room, and the new client joins."""
+        """Connect a client when the maximum is reached: it must be refused. But if a client has
+        been lost, there is room for the new client, which joins."""
         client = self.connect()
         if len(self.clients) + len(self.asleep) < PEERS_MAX:
             self.join(client)
@@ -161,8 +161,8 @@ class Story:
         self.settle()
 
     def ring_all(self):
-        """Let every client ring every vector of every client, itself included: only that vector may
-        receive the doorbell."""
+        """Let every client ring every vector of every client, including its own. Check that only
+        that vector receives the doorbell."""
         for sender in self.clients:
             for receiver in self.clients:
                 fds = receiver.own if receiver is sender else sender.peers[receiver.id]
@@ -174,8 +174,8 @@ class Story:
                     os.read(receiver.own[vector], 8)
 
     def end(self):
-        """All clients leave, one at a time. A client that was dropped reads what it was sent: until
-        then the server keeps its socket."""
+        """Let all clients leave, one at a time. Let clients that were dropped read what they were
+        sent, because the server keeps their sockets until then."""
         for client in self.lost:
             client.read_to_end()
         while self.clients:

@@ -5,8 +5,8 @@ epoll_wait(2) copies events to memory while it holds the epoll's mutex. If the m
 fault that is not resolved, here because of userfaultfd(2), epoll_wait(2) keeps the mutex. A process
 that then closes the last fd of a file that the epoll watches waits for the mutex, and no signal
 ends that wait. A process that adds this epoll to another epoll waits for its mutex while holding a
-second mutex, which every process that nests epolls needs. (With memory of a FUSE file system in
-place of userfaultfd(2), all this needs no privileges.)
+second mutex, which every process that nests epolls needs. (With memory of a FUSE file system
+instead of userfaultfd(2), none of this needs privileges.)
 
 In the same way setsockopt(2) keeps the lock of a socket while it copies a value, and write(2) the
 lock of a file's inode.
@@ -58,10 +58,10 @@ class Stuck:
 
 
 class StuckEpoll(Stuck):
-    """Hold the mutex of an epoll that watches the @fds. The process that holds it has no fds of the
-    watched files.
+    """Hold the mutex of an epoll that watches @fds. The process that holds it has closed its own
+    copies of @fds.
 
-    nested: also hold the mutex for nested epolls, which is one for the whole machine
+    nested: also hold the mutex for nested epolls, of which the whole machine has only one
     """
 
     def __init__(self, *fds, nested=False):
@@ -76,7 +76,7 @@ class StuckSocket(Stuck):
 
 
 class StuckInode(Stuck):
-    """Hold the lock of a file's inode. @file is open for writing; nothing is written."""
+    """Hold the lock of a file's inode. @file must be open for writing, but nothing is written."""
 
     def __init__(self, file):
         super().__init__("inode", [file])
@@ -103,8 +103,8 @@ def blocked_n(pid):
 
 
 def missing_page(libc):
-    """Map a page, and behind it another whose first access waits. Return: both pages, the address
-    of the second one, the userfaultfd."""
+    """Map two pages; the first access to the second one waits. Return: both pages, the address of
+    the second one, and the userfaultfd."""
     pages = mmap.mmap(-1, 2 * mmap.PAGESIZE)
     pages[0] = 1
     address = ctypes.addressof(ctypes.c_char.from_buffer(pages)) + mmap.PAGESIZE
@@ -128,7 +128,7 @@ def nest(epoll):
 
 
 def watch(fds):
-    """Return: an epoll that watches the fds, which are closed, and has an event."""
+    """Watch the fds with an epoll that has an event, and close the fds. Return: the epoll."""
     epoll = select.epoll()
     epoll.register(os.eventfd(1), select.EPOLLIN)
     for fd in fds:
@@ -140,7 +140,7 @@ def watch(fds):
 def hold(way, fds):
     """Print "held" when the lock is held, and keep it until the process is killed."""
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # if the tests are killed
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # in case the tests are killed
     _pages, address, uffd = missing_page(libc)
     if way == "socket":  # the first half of a struct linger is copied before the lock is taken
         call, words = libc.setsockopt, (fds[0], socket.SOL_SOCKET, socket.SO_LINGER,

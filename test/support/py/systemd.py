@@ -20,8 +20,8 @@ BOOTED = pathlib.Path("/run/systemd/system")  # exists if systemd has started th
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 
 
-#: Starts the program in "$@" where /run is a directory of its own that looks like that of a machine
-#: that systemd has started. $1: where to enter cgroups, separated by colons.
+#: Starts the program in "$@" with a /run of its own, which looks as if systemd had started the
+#: machine. $1: the cgroups to enter, separated by colons.
 IN_OWN_RUN = f"""
 for path in $(echo "$1" | tr : ' '); do echo $$ > "$path/cgroup.procs"; done
 shift
@@ -32,8 +32,9 @@ mount -t tmpfs own-run /run && mkdir -p {BOOTED} && exec "$@"' sh "$@"
 
 
 def own_cgroups(name):
-    """Make cgroups below those of this process in the hierarchies that systemd uses. Otherwise the
-    manager would move all processes beside it to a cgroup of its own. Return: their paths."""
+    """Create cgroups below those of this process in the hierarchies that systemd uses. Otherwise
+    the manager would move all processes in this process's cgroup to a cgroup of its own. Return:
+    the paths of the new cgroups."""
     lines = pathlib.Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
     parents = {line.split(":", 2)[1]: line.split(":", 2)[2].strip("/") for line in lines}
     made = []
@@ -46,8 +47,8 @@ def own_cgroups(name):
 
 
 def end_all(cgroup):
-    """Kill the processes in a cgroup: helper processes outlive their server for some seconds.
-    Return: whether there were none."""
+    """Kill the processes in a cgroup, because helper processes outlive their server by some
+    seconds. Return: true if the cgroup was empty."""
     pids = (cgroup / "cgroup.procs").read_text(encoding="ascii").split()
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
@@ -100,11 +101,11 @@ class UserManager:
             raise Absent(f"systemd --user does not start here: {self.text()[-200:]!r}")
 
     def text(self):
-        """The log of the manager."""
+        """Return: the log of the manager."""
         return (self.dir / "log").read_text(errors="replace")
 
     def run(self, *arguments, check=True):
-        """Run systemctl, where the manager runs."""
+        """Run systemctl in the manager's environment."""
         enter = [] if BOOTED.is_dir() else ["nsenter", "--mount", f"--target={self.popen.pid}"]
         done = subprocess.run([*enter, "systemctl", "--user", "--no-pager", *arguments],
                               env=self.env,
@@ -114,11 +115,11 @@ class UserManager:
         return done
 
     def show(self, unit, name):
-        """The value of a property of a unit."""
+        """Return: the value of a property of a unit."""
         return self.run("show", "-p", name, "--value", unit).stdout.strip()
 
     def pid(self, unit):
-        """The main process of a running unit, or 0."""
+        """Return: the pid of the main process of a running unit, or 0."""
         return int(self.show(unit, "MainPID"))
 
     def close(self):
@@ -140,8 +141,8 @@ def install_units(place, manager_dir, changes):
               "Protect")
     if is_sanitized(place.server_program):
         unable += ("SystemCallFilter=", "MemoryDenyWriteExecute=")
-        # systemd sends SIGCONT after SIGTERM, which cancels the stop for which the search for leaks
-        # waits.
+        # systemd sends SIGCONT after SIGTERM. This would cancel the stop that the search for leaks
+        # waits for.
         changes += "Environment=ASAN_OPTIONS=detect_leaks=0\n"
     source = place.source / "packaging" / "systemd"
     for path in [source / "ivshmem@.socket", place.build / "packaging" / "ivshmem@.service"]:
@@ -158,7 +159,7 @@ def needs(program):
 
 
 def exec_start(place, more=""):
-    """The ExecStart= command of the service, with the path of the program under test."""
+    """Return: the ExecStart= command of the service, with the path of the program under test."""
     service = (place.build / "packaging" / "ivshmem@.service").read_text()
     command = re.search(r"^ExecStart=\S+(.*)$", service, re.MULTILINE)[1]
     return f"{place.server_program} {more}{command}"

@@ -62,22 +62,22 @@ def pack(command, body=b"", number=1, flags=0, size=None):
 
 
 def version_body(major=0, minor=1, text='{"capabilities":{"max_msg_fds":8}}'):
-    """The body of VERSION. If @text is None, the optional part is missing."""
+    """Return: the body of VERSION. If @text is None, the optional part is missing."""
     return struct.pack("<HH", major, minor) + (b"" if text is None else text.encode() + b"\0")
 
 
 def set_irqs_body(index, flags, start, count, data=b""):
-    """The body of SET_IRQS."""
+    """Return: the body of SET_IRQS."""
     return struct.pack("<IIIII", 20 + len(data), flags, index, start, count) + data
 
 
 def access_body(region, offset, count, data=b""):
-    """The body of REGION_READ and REGION_WRITE."""
+    """Return: the body of REGION_READ and REGION_WRITE."""
     return struct.pack("<QII", offset, region, count) + data
 
 
 def feature_body(flags, data=b"", argsz=16):
-    """The body of DEVICE_FEATURE."""
+    """Return: the body of DEVICE_FEATURE."""
     return struct.pack("<II", argsz, flags) + data
 
 
@@ -149,7 +149,7 @@ class Client:
                     fds.frombytes(content[:len(content) - len(content) % fds.itemsize])
             assert not flags & socket.MSG_CTRUNC
             if not more:
-                assert not data, f"the device closed within a message: {data!r}"
+                assert not data, f"the device closed the connection within a message: {data!r}"
                 raise Gone
             data += more
         return data
@@ -178,7 +178,7 @@ class Client:
     def is_gone(self, timeout=TIMEOUT):
         """Return whether the device closes the connection without further messages."""
         assert select.select([self.sock], [], [], timeout)[0], \
-            "the device neither closes nor answers"
+            "the device neither closes the connection nor answers"
         try:
             return self.sock.recv(1) == b""
         except ConnectionResetError:
@@ -255,7 +255,7 @@ class Client:
         self.write(CONFIG, COMMAND, struct.pack("<H", command))
 
     def find_capability(self, wanted):
-        """Offset of a capability in configuration space, or None."""
+        """Return: the offset of a capability in configuration space, or None."""
         config = self.read(CONFIG, 0, 256)
         at = config[0x34] if config[6] & 0x10 else 0
         while at:
@@ -332,7 +332,7 @@ def eventfd():
 
 
 def fired(fd):
-    """How often an eventfd has been written to since the last call."""
+    """Return: how often an eventfd has been written to since the last call."""
     try:
         return os.eventfd_read(fd)
     except BlockingIOError:
@@ -350,7 +350,7 @@ def memory_file(size, seals=True):
 
 
 def path_of(fd):
-    """A path at which other processes can open this fd, or "-" for None."""
+    """Return: a path at which other processes can open this fd, or "-" for None."""
     return "-" if fd is None else f"/proc/{os.getpid()}/fd/{fd}"
 
 
@@ -389,12 +389,12 @@ class Device(Process):
         raise AssertionError(f"no answer to {line!r}: {self.out.seen[-5:]} {self.err.seen[-5:]}")
 
     def counts(self):
-        """The counters of the program."""
+        """Return: the counters of the program."""
         return {name: int(value) for name, value in
                 (word.split("=") for word in self.ask("counts").split())}
 
     def rung(self):
-        """(peer, vector) of the doorbells that the guest rang since the last call."""
+        """Return: (peer, vector) of the doorbells that the guest rang since the last call."""
         return [tuple(map(int, word.split(":"))) for word in self.ask("rung").split()[1:]]
 
     def doorbell(self, vector):
@@ -406,12 +406,12 @@ class Device(Process):
         self.ask(f"memory {path_of(memory)} {offset} {int(writable)}")
 
     def fds(self):
-        """The number of the program's open fds."""
+        """Return: the number of the program's open fds."""
         return fd_count(self.pid)
 
     def grows_kib(self):
-        """How many KiB the program may grow: a few messages, or more with sanitizers, which do not
-        reuse freed memory at once."""
+        """Return: how many KiB the program may grow: a few messages, or more with sanitizers, which
+        do not reuse freed memory at once."""
         return 400 << 10 if is_sanitized(self.popen.args[0]) else 8 << 10
 
     def client(self, *arguments, **keywords):
@@ -431,7 +431,8 @@ class Device(Process):
         assert not self.err.count("runtime error:"), self.err.text()
 
     def stop(self):
-        """Let the program exit, and check for status 0. A sanitizer's report would change it."""
+        """Let the program exit, and check for status 0. If a sanitizer reports an error, the status
+        is different."""
         self.popen.stdin.close()
         status = self.wait()
         assert status == 0, f"serve-device ended with {status}: {self.err.text()}"

@@ -20,7 +20,7 @@ class ProtocolError(AssertionError):
 
 
 def pack(value):
-    """The bytes of one message: a little-endian signed 64-bit number."""
+    """Return: the bytes of one message: a little-endian signed 64-bit number."""
     return struct.pack("<q", value)
 
 
@@ -50,9 +50,9 @@ def accepts(path):
 class RawClient:
     """A client that records the server's messages, and fails if they break a rule of the protocol.
 
-    vectors: number of vectors of each client; None: unknown, so that less is checked
-    keep:    keep the fds of other peers; if false, close each one and store None instead
-    sock:    connect this socket, instead of a new one
+    vectors: number of vectors of each client; None: unknown, so fewer rules are checked
+    keep: whether to keep the fds of other peers; if false, close each one and store None instead
+    sock: the socket to connect, or None for a new one
     """
 
     def __init__(self, path, vectors=None, keep=True, sock=None):
@@ -106,7 +106,8 @@ class RawClient:
         if not data:
             self.ended = True
             if self._half:
-                raise ProtocolError(f"the server closed within a message: {self._half!r}")
+                raise ProtocolError("the server closed the connection within a message: "
+                                    f"{self._half!r}")
         return True
 
     def next(self, timeout=TIMEOUT):
@@ -153,7 +154,7 @@ class RawClient:
             if value == self.id:
                 raise ProtocolError("a leave with the client's own id")
             if value not in self.peers:
-                raise ProtocolError(f"{value} left and had never joined")
+                raise ProtocolError(f"{value} has left, but had never joined")
             self._incomplete = None
             for known in self.peers.pop(value):
                 if known is not None:
@@ -169,12 +170,12 @@ class RawClient:
                 raise ProtocolError(f"{value} has joined twice: {len(known)} vectors")
             self._incomplete = value if len(known) < self.vectors else None
 
-    def read_until(self, condition, what="what was awaited"):
+    def read_until(self, condition, what="the awaited state"):
         """Receive messages until condition() is true."""
         deadline = time.monotonic() + TIMEOUT
         while not condition():
             if self.next(max(deadline - time.monotonic(), 0)) is None:
-                why = "the server closed" if self.ended else "nothing more came"
+                why = "the server closed the connection" if self.ended else "no more messages came"
                 raise AssertionError(f"{why} before {what}: id {self.id}, knows "
                                      f"{sorted(self.peers)}, last {self.history[-5:]}")
 
@@ -207,7 +208,7 @@ class RawClient:
 
 
 def read_together(clients, condition, what):
-    """All clients take turns reading messages until condition() is true."""
+    """Let all clients take turns reading messages until condition() is true."""
     deadline = time.monotonic() + TIMEOUT
     poller = select.poll()
     for client in clients:
@@ -224,7 +225,8 @@ def read_together(clients, condition, what):
 
 
 def readable(fds, timeout=0):
-    """The indices of the readable fds. With a timeout, wait until at least one is readable."""
+    """Return: the indices of the readable fds. With a timeout, wait until at least one is
+    readable."""
     poller = select.poll()
     for fd in fds:
         poller.register(fd, select.POLLIN)
@@ -277,7 +279,7 @@ class BadServer:
                 return
             self._accepted.recv(1)
         except OSError:
-            pass  # the client or close() ended it
+            pass  # the client or close() has ended the connection
         self.closed_by_client.set()
 
     @contextlib.contextmanager

@@ -14,7 +14,7 @@ FIRST = 3  # SD_LISTEN_FDS_START
 
 def main(count, names, listed, program, *arguments):
     fds = [int(fd) for fd in listed.split(",") if fd]
-    # Move all fds out of the way first: one may have a number to which another will be moved.
+    # First move all fds out of the way, because one may have the number to which another must move.
     moved = [fcntl.fcntl(fd, fcntl.F_DUPFD, FIRST + len(fds)) for fd in fds]
     for fd in fds:
         os.close(fd)

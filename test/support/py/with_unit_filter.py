@@ -26,7 +26,8 @@ def members(name):
 
 
 def allowed(unit):
-    """The names of the system calls that a unit allows (systemd.exec(5), SystemCallFilter=)."""
+    """Return: the names of the system calls that a unit allows (systemd.exec(5),
+    SystemCallFilter=)."""
     names = members("@default") | {"execve"}  # needed to start anything
     for line in pathlib.Path(unit).read_text().splitlines():
         key, _, value = line.partition("=")

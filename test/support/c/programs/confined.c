@@ -3,7 +3,7 @@
  * A process that confines itself as a server does, and then makes a system call that may be
  * forbidden, or starts a program. test_sandbox.py runs it and checks how it ends.
  *
- *   confined LISTS calls            print the names of all system calls that it can try
+ *   confined LISTS calls            print the names of all system calls that "call" can make
  *   confined LISTS list             print the list of calls that the filter allows
  *   confined LISTS call NAME        make one of these calls; the exit status is its errno
  *   confined LISTS run PROGRAM...   fork and exec PROGRAM; the exit status is that of PROGRAM

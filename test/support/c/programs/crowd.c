@@ -6,9 +6,9 @@
  * is checked. The server must not have other clients, so that the ids are 0 to CLIENTS - 1 and no
  * peer leaves.
  *
- * LIMIT: how many fds in flight the kernel permits the server's user. If that is enough for all
- * clients, they are greeted in the order of their ids, and each one receives its own vectors after
- * those of all clients with lower ids.
+ * LIMIT: how many fds the kernel permits the server's user to have in flight. If that is enough for
+ * all clients, they are greeted in the order of their ids, and each one receives its own vectors
+ * after those of all clients with lower ids.
  *
  * This is written in C because a million doorbells are too many for Python. Like wire.py, it uses
  * no code of the project.
@@ -55,7 +55,7 @@ struct member {
 static unsigned int clients_n;
 static bool in_turn;
 static unsigned int vectors_n;
-static unsigned int all_n; /* messages for each */
+static unsigned int all_n; /* messages for each client */
 static struct member *members;
 
 static void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -146,7 +146,7 @@ static void check_others_came_first(const struct member *member)
 {
 	for (int64_t id = 0; in_turn && id < member->id; id++) {
 		if (member->vectors[id] < vectors_n)
-			fail("client %lld was told its own vectors before those of %lld",
+			fail("client %lld was sent its own vectors before those of %lld",
 			     (long long)member->id, (long long)id);
 	}
 }
@@ -154,13 +154,13 @@ static void check_others_came_first(const struct member *member)
 static void check_vector(struct member *member, int64_t value, bool has_fd)
 {
 	if (value < 0 || value >= clients_n || !has_fd)
-		fail("client %lld was told %lld %s an fd", (long long)member->id, (long long)value,
+		fail("client %lld was sent %lld %s an fd", (long long)member->id, (long long)value,
 		     has_fd ? "with" : "without");
 	if (member->at != -1 && member->at != value)
-		fail("client %lld was told of %lld among the vectors of %lld",
-		     (long long)member->id, (long long)value, (long long)member->at);
+		fail("client %lld was sent %lld among the vectors of %lld", (long long)member->id,
+		     (long long)value, (long long)member->at);
 	if (member->vectors[value] == vectors_n)
-		fail("client %lld was told more than %u vectors of %lld", (long long)member->id,
+		fail("client %lld was sent more than %u vectors of %lld", (long long)member->id,
 		     vectors_n, (long long)value);
 	if (value == member->id && !member->vectors[value])
 		check_others_came_first(member);
@@ -213,7 +213,7 @@ static unsigned int take_batch(struct member *member)
 			     "messages",
 			     (long long)member->id, member->told_n, all_n);
 		if (msgs[i].msg_len != sizeof(values[i]))
-			fail("%u bytes came at once", msgs[i].msg_len);
+			fail("a message has %u bytes", msgs[i].msg_len);
 		take_message(member, &msgs[i].msg_hdr, le64toh(values[i]));
 	}
 	return n > 0 ? n : 0;
@@ -223,7 +223,7 @@ static void fail_silent(unsigned long long told_n)
 {
 	for (unsigned int i = 0; i < clients_n; i++) {
 		if (members[i].told_n < all_n)
-			fail("nothing more came after %llu messages: client %lld was told %u of %u",
+			fail("no message came after the first %llu: client %lld was sent %u of %u",
 			     told_n, (long long)members[i].id, members[i].told_n, all_n);
 	}
 }

@@ -21,7 +21,8 @@
  *   armed                 reply to "arm", except the first
  *   waits                 the program waits for events for the first time
  *   asked OUTCOME FD NUMBER:COUNT... outcome of the fault; file of the call's fd, or "-"; counts
- *   ended STATUS          the program's exit status, or minus the signal that ended it
+ *   ended STATUS          the program's exit status, or the negated number of the signal that
+ *                         ended it
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -224,7 +225,7 @@ static void answer(const struct faults *faults)
 	say("%s", text);
 }
 
-/* Without this process all their calls fail, also exit(2), which sanitizers then try for ever. */
+/* Without this process all their calls fail, even exit(2), which sanitizers then retry forever. */
 static void end_helpers(const struct faults *faults)
 {
 	for (unsigned int i = 0; i < faults->helpers_n; i++)

@@ -10,7 +10,7 @@
  *   doorbell VECTOR        a peer rings VECTOR
  *   memory PATH OFFSET WRITABLE   replace the memory; "-": no memory
  *   counts                 print the counters as NAME=VALUE ...
- *   rung                   print the doorbells that the guest rang since the last such line, as
+ *   rung                   print the doorbells that the guest has rung since the last "rung", as
  *                          PEER:VECTOR ...
  *   id N                   set the value of IVPosition
  * "gone RESULT TEXT" is printed when a client disconnects, "ready" at the start.

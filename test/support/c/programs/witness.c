@@ -4,12 +4,12 @@
  *
  *   witness ADDRESS TIMEOUT_MS DOORBELLS_MAX [fork | nest | unmap | close]
  *
- * It prints the result of opening, doorbells, joins and leaves, and the loss of the server, each
- * with the longest time by which a call has exceeded its time limit so far. Then it measures how
- * much processor time waiting takes, closes the peer and prints how long that took.
- * With "fork" a child has all fds of the peer, too; with "nest" an epoll of the program watches the
- * peer's fd; with "unmap" unmapping the region takes seconds, as if that freed many GiB; with
- * "close" each close(2) takes CLOSE_MS.
+ * It prints the result of opening, doorbells, joins and leaves, and the loss of the server. Each of
+ * these lines ends with the longest time by which a call has exceeded its time limit so far. Then
+ * the program measures how much processor time waiting takes, closes the peer and prints how long
+ * that took. With "fork" a child process has copies of all fds of the peer; with "nest" an epoll of
+ * the program watches the peer's fd; with "unmap" unmapping the region takes seconds, as if that
+ * freed many GiB; with "close" each close(2) takes CLOSE_MS.
  */
 #include <poll.h>
 #include <signal.h>
@@ -81,7 +81,10 @@ static int nest(int fd)
 	return outer < 0 || epoll_ctl(outer, EPOLL_CTL_ADD, fd, &event);
 }
 
-/* Wait for an event, in short calls; raise @late_ms if one is later. Return: as ivs_peer_next(). */
+/*
+ * Wait for an event by short calls. @late_ms is raised if one of them is later. Return: as
+ * ivs_peer_next().
+ */
 static int next_event(struct ivs_peer *peer, struct ivs_event *event, long *late_ms)
 {
 	long began;
