@@ -25,8 +25,8 @@ exit 100
 
 @pytest.fixture
 def answers(tmp_path, monkeypatch):
-    """Return: a function, answers([...]), that sets the results of the replacements' next calls.
-    That function returns another one, which lists the calls made so far."""
+    """Return: a function, answers([...]), that sets the results of the next calls of the
+    replacements, and returns a function that lists the calls made so far."""
     for name in ("apt-get", "mmdebstrap"):
         (tmp_path / name).write_text(TOOL)
         (tmp_path / name).chmod(0o755)
@@ -62,7 +62,7 @@ def test_temporary_errors_are_retried(answers, tmp_path, said, calls):
     download(tmp_path)
     assert called() == calls
     assert len(list((tmp_path / "into").iterdir())) == 1, \
-        "nothing is left of the interrupted download"
+        "the files of interrupted downloads must be removed"
 
 
 def test_permanent_errors_are_not_retried(answers, tmp_path):

@@ -52,7 +52,7 @@ def test_dkms_builds_the_driver(build, tmp_path):
     built = list((tmp_path / "work").glob("ivshmem.ko*"))
     assert len(built) == 1
     assert modinfo(built[0])["version"] == [version(build)]
-    assert not (FOLDER.root / "usr" / "src" / tree).exists(), "the folder is as it was"
+    assert not (FOLDER.root / "usr" / "src" / tree).exists(), "the folder must not change"
 
 
 def test_udev_accepts_the_rules(tmp_path):

@@ -220,14 +220,15 @@ Test(kernel, another_process_can_fill_an_eventfd_and_make_it_blocking, .timeout 
 	struct iovec iov = {&count, sizeof(count)};
 
 	cr_assert_eq(fcntl(theirs, F_SETFL, 0), 0);
-	cr_expect_not(fcntl(ours, F_GETFL) & O_NONBLOCK, "O_NONBLOCK is the open file's");
+	cr_expect_not(fcntl(ours, F_GETFL) & O_NONBLOCK, "O_NONBLOCK belongs to the open file");
 	cr_expect_eq(write(theirs, &count, sizeof(count)), 8);
-	cr_expect_eq(poll(&pfd, 1, 0), 0, "a full one is not writable");
+	cr_expect_eq(poll(&pfd, 1, 0), 0, "a full eventfd is not writable");
 	cr_expect_eq(preadv2(ours, &iov, 1, -1, RWF_NOWAIT), 8);
 	cr_expect_eq(preadv2(ours, &iov, 1, -1, RWF_NOWAIT), -1);
 	cr_expect_eq(errno, EAGAIN, "RWF_NOWAIT does not wait though O_NONBLOCK is off");
 	cr_expect_eq(pwritev2(ours, &iov, 1, -1, RWF_NOWAIT), -1);
-	cr_expect_eq(errno, EOPNOTSUPP, "if that works now, ivs_eventfd_signal() should use it");
+	cr_expect_eq(errno, EOPNOTSUPP,
+		     "if RWF_NOWAIT works now, ivs_eventfd_signal() should use it");
 }
 
 static int reopen(int fd)
@@ -248,7 +249,7 @@ Test(kernel, a_sealed_memfd_of_mode_0600_cannot_be_truncated_or_reopened, .timeo
 	cr_expect_eq(ftruncate(fd, 0), -1);
 	cr_expect_eq(errno, EPERM);
 	cr_expect_eq(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), 0,
-		     "a hole can be punched all the same: zeroes appear, no process dies");
+		     "holes can be punched: zeroes appear, but no process dies");
 	if (getuid())
 		return; /* the user that created the memfd may always reopen it */
 	cr_assert_eq(fchmod(fd, 0777), 0);
@@ -276,7 +277,7 @@ Test(kernel, a_datagram_socket_shows_whether_a_listener_is_alive, .timeout = TIM
 	cr_assert_not_null(mkdtemp(dir));
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/socket", dir);
 	cr_assert_eq(bind(sock, (const struct sockaddr *)&addr, sizeof(addr)), 0);
-	cr_expect_eq(probe(&addr), EPROTOTYPE, "bound, not listening yet");
+	cr_expect_eq(probe(&addr), EPROTOTYPE, "the server is bound, but does not listen yet");
 	cr_assert_eq(listen(sock, 5), 0);
 	cr_expect_eq(probe(&addr), EPROTOTYPE);
 	cr_expect_eq(accept(sock, NULL, NULL), -1);
