@@ -11,6 +11,7 @@ MAY_INCLUDE = {
     "protocol": {"base"},
     "region": {"base"},
     "pci": {"base"},
+    "host": {"region", "base"},
     "roster_page": {"region", "base"},
     "roster": {"protocol", "base"},
     "client": {"protocol", "base"},

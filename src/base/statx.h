@@ -30,4 +30,14 @@ static inline int ivs_statx(int fd, unsigned int mask, struct statx *out)
 	return (int)syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, out);
 }
 
+/**
+ * ivs_statx_at() - the same for @path in the directory @dir_fd; a symbolic link is followed
+ *
+ * Looking up a path asks its file systems. A link in /proc/PID/fd asks none but procfs.
+ */
+static inline int ivs_statx_at(int dir_fd, const char *path, unsigned int mask, struct statx *out)
+{
+	return (int)syscall(SYS_statx, dir_fd, path, AT_STATX_DONT_SYNC, mask, out);
+}
+
 #endif

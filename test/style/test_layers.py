@@ -266,12 +266,16 @@ def test_folders(monkeypatch):
     assert "base -> peer, which is not above it" in complaint
 
 
+def matching(pattern):
+    """Return: the name of a file that matches the pattern."""
+    return pattern.replace("*", "a" if "." in pattern else "a.c")
+
+
 def pure_tree():
     shape = check_layers.shape
-    tree = {pattern.replace("*", "a" if "." in pattern else "a.c"): "#include <string.h>\n"
-            for pattern in shape.PURE}
+    tree = {matching(pattern): "#include <string.h>\n" for pattern in shape.PURE}
     for pattern, header in shape.PURE_EXCEPTIONS:
-        tree[pattern.replace("*", "a")] += f"#include <{header}>\n"
+        tree[matching(pattern)] += f"#include <{header}>\n"
     return tree
 
 

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The value of an option of QEMU: "KEY=VALUE,..." with doubled commas, or a JSON object. Pure. */
+#ifndef IVS_HOST_QEMU_OPTION_H
+#define IVS_HOST_QEMU_OPTION_H
+
+#include <jansson.h>
+
+#include "ivshmem/api.h"
+
+/**
+ * struct ivs_qemu_option - a parsed option
+ * @text:    the value, borrowed
+ * @implied: name of the first key, which may be left out
+ * @json:    the object, if the value is one; otherwise NULL
+ */
+struct ivs_qemu_option {
+	const char *text;
+	const char *implied;
+	json_t *json;
+};
+
+/** ivs_qemu_option_init() - parse @text, which is kept; a value that is not valid has no keys */
+void ivs_qemu_option_init(struct ivs_qemu_option *option, const char *text, const char *implied);
+
+void ivs_qemu_option_deinit(struct ivs_qemu_option *option);
+
+/**
+ * ivs_qemu_option_get() - the value of a key: the last one if there are several
+ * @key: with dots for members of members: "socket.path"
+ * @out: a copy, to be freed; a key without a value is "on", a boolean "on" or "off"; NULL: the
+ *       option does not have this key
+ *
+ * Return: 0 or -ENOMEM.
+ */
+IVS_MUST_USE int ivs_qemu_option_get(const struct ivs_qemu_option *option, const char *key,
+				     char **out);
+
+#endif

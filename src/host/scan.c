@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The pass over /proc. A process that ends meanwhile is left out. All reads are of procfs, and what
+ * it shows of a file is in the kernel's memory: no file system of a user (FUSE) is asked.
+ */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/statx.h"
+#include "base/text.h"
+#include "host/private.h"
+
+#define CMDLINE_MAX (256 * 1024) /* arguments beyond are not looked at */
+#define MAPS_LEN (64 * 1024)	 /* more than a line, and than what the kernel writes at once */
+#define NAME_LEN 4200		 /* a path with " (deleted)" */
+#define KERNEL_THREAD 0x00200000 /* PF_KTHREAD */
+#define DELETED " (deleted)"
+
+/* The pass: where it is, and its buffers. */
+struct pass {
+	const struct ivs_host_filter *filter;
+	struct ivs_host_scan *scan;
+	size_t room;
+	size_t processes_room;
+	size_t first_use; /* of this process */
+	struct ivs_host_process process;
+	int dir_fd; /* /proc/PID */
+	char *buffer;
+};
+
+bool ivs_host_name_is(const char *name, const char *path)
+{
+	size_t len = strlen(path);
+
+	return !strncmp(name, path, len) && (!name[len] || !strcmp(name + len, DELETED));
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* Read a file of /proc/PID to its end. Return: its length, or -errno. */
+static ssize_t pass_read(struct pass *pass, const char *name, size_t max)
+{
+	IVS_OWNED_FD fd = openat(pass->dir_fd, name, O_RDONLY | O_CLOEXEC);
+	size_t len = 0;
+
+	if (fd < 0)
+		return -errno;
+	while (len < max) {
+		ssize_t n = read(fd, pass->buffer + len, max - len);
+
+		if (n < 0)
+			return -errno;
+		if (!n)
+			break;
+		len += (size_t)n;
+	}
+	pass->buffer[len] = '\0';
+	return (ssize_t)len;
+}
+
+/* Is the process, whose files cannot be seen, without memory: a kernel's thread, or a zombie? */
+static bool pass_is_empty(struct pass *pass)
+{
+	ssize_t len = pass_read(pass, "stat", MAPS_LEN);
+	const char *name_end = len > 0 ? strrchr(pass->buffer, ')') : NULL;
+	unsigned int flags;
+	char state;
+
+	return name_end && sscanf(name_end, ") %c %*d %*d %*d %*d %*d %u", &state, &flags) == 2 &&
+	       (state == 'Z' || state == 'X' || (flags & KERNEL_THREAD));
+}
+
+/* The value of ivshmem-server's option -S; NULL: it has none. */
+static char *find_socket(const char *cmdline, size_t len)
+{
+	static const char *const names[] = {"--socket-path", "--socket", "-S"};
+	const char *end = cmdline + len;
+
+	for (const char *at = cmdline; at < end; at += strlen(at) + 1) {
+		for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+			size_t name_len = strlen(names[i]);
+			const char *rest = at + name_len;
+
+			if (strncmp(at, names[i], name_len) != 0)
+				continue;
+			if (!*rest)
+				return rest + 1 < end ? strdup(rest + 1) : NULL;
+			if (names[i][1] != '-' || *rest == '=')
+				return strdup(rest + (*rest == '='));
+		}
+	}
+	return NULL;
+}
+
+static bool is_peer_program(const char *name)
+{
+	static const char *const names[] = {"ivshmem-client", "ivshmem-device", "ivshmem",
+					    "looking-glass-client"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		if (!strcmp(name, names[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Set what the arguments say. Return: 0, -errno. */
+static int pass_identify(struct pass *pass)
+{
+	struct ivs_host_process *process = &pass->process;
+	ssize_t len = pass_read(pass, "cmdline", CMDLINE_MAX);
+	const char *name;
+	int result;
+
+	if (len <= 0) { /* not readable, or a process without arguments */
+		len = pass_read(pass, "comm", CMDLINE_MAX);
+		if (len > 0)
+			pass->buffer[len - 1] = '\0';
+	}
+	if (len <= 0)
+		return 0;
+	name = base_name(pass->buffer);
+	ivs_text_shown(name, process->program, sizeof(process->program));
+	process->server = !strcmp(name, "ivshmem-server");
+	process->peer = is_peer_program(name);
+	if (process->server)
+		process->socket = find_socket(pass->buffer, (size_t)len);
+	result = ivs_host_vm_parse(pass->buffer, (size_t)len, &process->vm);
+	process->qemu = !result;
+	return result < 0 ? result : 0;
+}
+
+/* Note a use of the process. */
+static int pass_add(struct pass *pass, const struct ivs_host_use *use)
+{
+	struct ivs_host_scan *scan = pass->scan;
+
+	if (scan->uses_n == pass->room) {
+		size_t room = pass->room ? 2 * pass->room : 64;
+		struct ivs_host_use *uses = reallocarray(scan->uses, room, sizeof(*uses));
+
+		if (!uses)
+			return -ENOMEM;
+		scan->uses = uses;
+		pass->room = room;
+	}
+	scan->uses[scan->uses_n] = *use;
+	scan->uses[scan->uses_n].process = scan->processes_n;
+	scan->uses[scan->uses_n].name = strdup(use->name);
+	return scan->uses[scan->uses_n++].name ? 0 : -ENOMEM;
+}
+
+static bool take_hex(const char **at, char after, uint64_t *out)
+{
+	const char *text = *at;
+
+	for (*out = 0; isxdigit((unsigned char)*text); text++)
+		*out = *out << 4 | (uint64_t)(*text <= '9' ? *text - '0' : (*text & 7) + 9);
+	if (text == *at || *text != after)
+		return false;
+	*at = text + 1;
+	return true;
+}
+
+/*
+ * "START-END rwxs OFFSET MAJOR:MINOR INODE   NAME" -> use. Return: whether it maps a file to which
+ * it can write, or which it shares.
+ */
+static bool parse_mapping(const char *line, struct ivs_host_use *use)
+{
+	uint64_t start;
+	uint64_t end;
+	uint64_t offset;
+	uint64_t major_n;
+	uint64_t minor_n;
+	const char *flags;
+	char *rest;
+
+	if (!take_hex(&line, '-', &start) || !take_hex(&line, ' ', &end) || strlen(line) < 5)
+		return false;
+	flags = line;
+	line += 5;
+	if (!take_hex(&line, ' ', &offset) || !take_hex(&line, ':', &major_n) ||
+	    !take_hex(&line, ' ', &minor_n))
+		return false;
+	*use = (struct ivs_host_use){.maps = true, .len = offset + (end - start)};
+	use->dev = makedev((unsigned int)major_n, (unsigned int)minor_n);
+	use->ino = strtoul(line, &rest, 10);
+	use->shared = flags[3] == 's';
+	use->name = rest + strspn(rest, " ");
+	return use->ino && *use->name;
+}
+
+/* Learn about a mapped file what only root can: its real device, size and owner. */
+static void pass_look(const struct pass *pass, const char *line, struct ivs_host_use *use)
+{
+	const unsigned int mask = STATX_BASIC_STATS;
+	char path[64];
+	struct statx st;
+
+	snprintf(path, sizeof(path), "map_files/%.*s", (int)strcspn(line, " "), line);
+	if (ivs_statx_at(pass->dir_fd, path, mask, &st) || st.stx_ino != use->ino)
+		return;
+	use->exact = use->known = true;
+	use->dev = makedev(st.stx_dev_major, st.stx_dev_minor);
+	use->size = st.stx_size;
+	use->mode = st.stx_mode;
+	use->uid = st.stx_uid;
+	use->gid = st.stx_gid;
+	use->chr = S_ISCHR(st.stx_mode);
+}
+
+static int pass_take_line(struct pass *pass, const char *line)
+{
+	struct ivs_host_scan *scan = pass->scan;
+	struct ivs_host_use *last = NULL;
+	struct ivs_host_use use;
+
+	if (!parse_mapping(line, &use))
+		return 0;
+	if (!strncmp(base_name(use.name), "libivshmem.so", strlen("libivshmem.so")))
+		pass->process.peer = true;
+	if (scan->uses_n > pass->first_use)
+		last = &scan->uses[scan->uses_n - 1];
+	if (last && last->ino == use.ino && !strcmp(last->name, use.name)) {
+		last->shared |= use.shared;
+		last->len = use.len > last->len ? use.len : last->len;
+		return 0;
+	}
+	if (!pass->filter->wanted(pass->filter->context, &pass->process, &use))
+		return 0;
+	pass_look(pass, line, &use);
+	if (use.exact && !pass->filter->wanted(pass->filter->context, &pass->process, &use))
+		return 0;
+	return pass_add(pass, &use);
+}
+
+/* Read the maps in large pieces. Return: 0, -errno of open(2) or of memory. */
+static int pass_take_maps(struct pass *pass)
+{
+	IVS_OWNED_FD fd = openat(pass->dir_fd, "maps", O_RDONLY | O_CLOEXEC);
+	char *buffer = pass->buffer;
+	size_t kept = 0;
+	int result = 0;
+
+	if (fd < 0)
+		return -errno;
+	while (!result) {
+		ssize_t n = read(fd, buffer + kept, MAPS_LEN - kept);
+		char *line = buffer;
+		char *end;
+
+		if (n <= 0)
+			break;
+		buffer[kept + (size_t)n] = '\0';
+		while (!result && (end = strchr(line, '\n'))) {
+			*end = '\0';
+			result = pass_take_line(pass, line);
+			line = end + 1;
+		}
+		kept = strlen(line);
+		if (kept == MAPS_LEN)
+			kept = 0;
+		memmove(buffer, line, kept);
+	}
+	return result;
+}
+
+static int pass_take_fd(struct pass *pass, int dir_fd, const char *number)
+{
+	const struct ivs_host_filter *filter = pass->filter;
+	struct ivs_host_use use = {.open = true, .exact = true, .known = true};
+	char name[NAME_LEN];
+	struct statx st;
+	ssize_t len;
+
+	if (ivs_statx_at(dir_fd, number, STATX_BASIC_STATS, &st) ||
+	    (!S_ISREG(st.stx_mode) && !S_ISCHR(st.stx_mode)))
+		return 0;
+	use.dev = makedev(st.stx_dev_major, st.stx_dev_minor);
+	use.ino = st.stx_ino;
+	use.size = st.stx_size;
+	use.mode = st.stx_mode;
+	use.uid = st.stx_uid;
+	use.gid = st.stx_gid;
+	use.chr = S_ISCHR(st.stx_mode);
+	if (!filter->wanted(filter->context, &pass->process, &use))
+		return 0;
+	len = readlinkat(dir_fd, number, name, sizeof(name) - 1);
+	if (len <= 0)
+		return 0;
+	name[len] = '\0';
+	use.name = name;
+	if (!filter->wanted(filter->context, &pass->process, &use))
+		return 0;
+	return pass_add(pass, &use);
+}
+
+/* Return: 0, -errno of open(2) or of memory. */
+static int pass_take_fds(struct pass *pass)
+{
+	int fd = openat(pass->dir_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	int result = 0;
+
+	if (!dir) {
+		result = -errno;
+		ivs_fd_close(&fd);
+		return result;
+	}
+	while (!result && (entry = readdir(dir))) {
+		if (*entry->d_name != '.')
+			result = pass_take_fd(pass, dirfd(dir), entry->d_name);
+	}
+	closedir(dir);
+	return result;
+}
+
+/* Mappings first, because they say most; uses of the same file must be adjacent. */
+static int compare_uses(const void *left, const void *right)
+{
+	const struct ivs_host_use *a = left;
+	const struct ivs_host_use *b = right;
+
+	if (a->ino != b->ino)
+		return a->ino < b->ino ? -1 : 1;
+	return a->dev == b->dev ? 0 : a->dev < b->dev ? -1 : 1;
+}
+
+/* Add @use to @to, which is a use of the same file. */
+static void merge_use(struct ivs_host_use *to, const struct ivs_host_use *use)
+{
+	struct ivs_host_use known = use->known ? *use : *to;
+
+	known.maps = to->maps || use->maps;
+	known.shared = to->shared || use->shared;
+	known.open = to->open || use->open;
+	known.len = to->len > use->len ? to->len : use->len;
+	known.name = to->name;
+	free((char *)use->name);
+	*to = known;
+}
+
+/* Without the right device, files with the same inode and name are taken as the same. */
+static bool is_same_use(const struct ivs_host_use *a, const struct ivs_host_use *b)
+{
+	return a->ino == b->ino &&
+	       (a->dev == b->dev || (a->exact != b->exact && !strcmp(a->name, b->name)));
+}
+
+/* Make one use of those with the same file. */
+static void pass_merge(struct pass *pass)
+{
+	struct ivs_host_scan *scan = pass->scan;
+	struct ivs_host_use *uses = scan->uses + pass->first_use;
+	size_t n = scan->uses_n - pass->first_use;
+	size_t kept = 0;
+
+	if (!n)
+		return;
+	qsort(uses, n, sizeof(*uses), compare_uses);
+	for (size_t i = 1; i < n; i++) {
+		if (is_same_use(&uses[kept], &uses[i]))
+			merge_use(&uses[kept], &uses[i]);
+		else
+			uses[++kept] = uses[i];
+	}
+	scan->uses_n = pass->first_use + kept + 1;
+}
+
+static void process_deinit(struct ivs_host_process *process)
+{
+	ivs_host_vm_deinit(&process->vm);
+	free(process->socket);
+	*process = (struct ivs_host_process){0};
+}
+
+/* Keep the process if it has uses, or may be worth knowing without. */
+static int pass_keep(struct pass *pass)
+{
+	struct ivs_host_scan *scan = pass->scan;
+	const struct ivs_host_process *process = &pass->process;
+
+	if (scan->uses_n == pass->first_use && !process->qemu && !process->server)
+		return 0;
+	if (scan->processes_n == pass->processes_room) {
+		size_t room = pass->processes_room ? 2 * pass->processes_room : 16;
+		struct ivs_host_process *grown = reallocarray(scan->processes, room,
+							      sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		scan->processes = grown;
+		pass->processes_room = room;
+	}
+	scan->processes[scan->processes_n++] = *process;
+	pass->process = (struct ivs_host_process){0};
+	return 0;
+}
+
+/* Is it an error that tells that a process ended? */
+static bool has_ended(int result)
+{
+	return result == -ENOENT || result == -ESRCH;
+}
+
+static int pass_take_process(struct pass *pass)
+{
+	int result = pass_identify(pass);
+
+	if (!result)
+		result = pass_take_maps(pass);
+	if (!result)
+		result = pass_take_fds(pass);
+	if (has_ended(result))
+		return 0;
+	if (result == -EACCES || result == -EPERM) {
+		result = 0;
+		if (pass_is_empty(pass))
+			return 0;
+		pass->process.unseen = true;
+		pass->scan->unseen_n++;
+	}
+	pass_merge(pass);
+	return result ? result : pass_keep(pass);
+}
+
+static int pass_take_pid(struct pass *pass, int proc_fd, const char *name)
+{
+	IVS_OWNED_FD fd = -1;
+	int result;
+
+	pass->process = (struct ivs_host_process){.pid = atoi(name)};
+	if (!isdigit((unsigned char)*name) || pass->process.pid == getpid())
+		return 0;
+	fd = openat(proc_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return has_ended(-errno) ? 0 : -errno;
+	pass->dir_fd = fd;
+	pass->first_use = pass->scan->uses_n;
+	result = pass_take_process(pass);
+	process_deinit(&pass->process);
+	return result;
+}
+
+int ivs_host_scan_run(const struct ivs_host_filter *filter, struct ivs_host_scan *out)
+{
+	struct ivs_host_scan scan = {0};
+	struct pass pass = {.filter = filter, .scan = &scan};
+	DIR *dir = opendir("/proc");
+	struct dirent *entry;
+	int result = 0;
+
+	if (!dir)
+		return -errno;
+	pass.buffer = malloc(CMDLINE_MAX + 1);
+	if (!pass.buffer)
+		result = -ENOMEM;
+	scan.hidden = faccessat(dirfd(dir), "1", F_OK, 0) && errno == ENOENT;
+	while (!result && (entry = readdir(dir)))
+		result = pass_take_pid(&pass, dirfd(dir), entry->d_name);
+	free(pass.buffer);
+	closedir(dir);
+	if (result)
+		ivs_host_scan_deinit(&scan);
+	else
+		*out = scan;
+	return result;
+}
+
+void ivs_host_scan_deinit(struct ivs_host_scan *scan)
+{
+	for (size_t i = 0; i < scan->processes_n; i++)
+		process_deinit(&scan->processes[i]);
+	for (size_t i = 0; i < scan->uses_n; i++)
+		free((char *)scan->uses[i].name);
+	free(scan->processes);
+	free(scan->uses);
+	*scan = (struct ivs_host_scan){0};
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which processes of this host use a file: they map it, or hold it open. One pass over /proc for
+ * any number of files.
+ *
+ * No file is opened, and no file system is asked: the kernel knows device and inode of what a
+ * process maps or holds open. What cannot be seen: processes of other users, unless root asks; fds
+ * in flight in a socket; users in the kernel; processes of another PID namespace.
+ */
+#ifndef IVS_HOST_USERS_H
+#define IVS_HOST_USERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "host/vm.h"
+#include "ivshmem/api.h"
+
+#define IVS_HOST_PROGRAM_LEN 64
+
+/**
+ * struct ivs_host_file - a file to look for
+ * @dev:  st_dev
+ * @ino:  st_ino
+ * @path: absolute path, as in realpath(3), or NULL. Finds also VMs that cannot be examined, by
+ *        their arguments; and without root, mappings on btrfs and overlayfs
+ */
+struct ivs_host_file {
+	dev_t dev;
+	ino_t ino;
+	const char *path;
+};
+
+/**
+ * struct ivs_host_user - a process that uses a file
+ * @file:    index of the file
+ * @pid:     its pid
+ * @maps:    it maps the file
+ * @shared:  at least one of the mappings is MAP_SHARED
+ * @open:    it holds the file open
+ * @named:   nothing of that is known, because the process cannot be examined; but it is a QEMU,
+ *           and its arguments name @path
+ * @server:  it is an ivshmem-server (of this project or of QEMU)
+ * @program: name of its program; safe to print
+ * @vm:      name of the VM, if it is a QEMU and has one, or ""; safe to print
+ * @qemu:    it is a QEMU
+ */
+struct ivs_host_user {
+	size_t file;
+	pid_t pid;
+	bool maps;
+	bool shared;
+	bool open;
+	bool named;
+	bool server;
+	bool qemu;
+	char program[IVS_HOST_PROGRAM_LEN];
+	char vm[IVS_HOST_VM_LEN];
+};
+
+/**
+ * struct ivs_host_users - what ivs_host_users_find() has found
+ * @list:     each process at most once for each file, by pid
+ * @n:        length of @list
+ * @unseen_n: processes that could not be examined
+ * @hidden:   /proc hides processes of other users (its option hidepid), so more may be unseen
+ */
+struct ivs_host_users {
+	struct ivs_host_user *list;
+	size_t n;
+	unsigned int unseen_n;
+	bool hidden;
+};
+
+/**
+ * ivs_host_users_find() - find the users of files, other than the calling process
+ * @files: @n files
+ * @out:   set on success; free it with ivs_host_users_deinit()
+ *
+ * Processes may come and go meanwhile: the result is a snapshot.
+ *
+ * Return: 0 or -errno (-ENOMEM; -ENOENT and such if /proc is not mounted).
+ */
+IVS_MUST_USE int ivs_host_users_find(const struct ivs_host_file *files, size_t n,
+				     struct ivs_host_users *out);
+
+void ivs_host_users_deinit(struct ivs_host_users *users);
+
+#define IVS_HOST_USER_TEXT_LEN (IVS_HOST_VM_LEN + 32)
+
+/** ivs_host_users_text() - a user in words: "VM win10 (pid 123)", "looking-glass-client (pid 5)" */
+const char *ivs_host_users_text(const struct ivs_host_user *user, char out[IVS_HOST_USER_TEXT_LEN]);
+
+#define IVS_HOST_UNSEEN_TEXT_LEN 160
+
+/**
+ * ivs_host_users_unseen() - what could not be seen, and the cure: "12 processes of other users
+ * could not be examined: run this as root"; "" if nothing was missed
+ */
+const char *ivs_host_users_unseen(unsigned int unseen_n, bool hidden,
+				  char out[IVS_HOST_UNSEEN_TEXT_LEN]);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a command line says about a VM: whether it is QEMU's, and which regions it names. Pure. */
+#ifndef IVS_HOST_VM_H
+#define IVS_HOST_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ivshmem/api.h"
+
+#define IVS_HOST_VM_LEN 128
+
+enum ivs_host_vm_error {
+	IVS_HOST_VM_E_OTHER = 1, /* the command line is not QEMU's */
+};
+
+/**
+ * struct ivs_host_memory - a memory backend with a file
+ * @id:      its id; "" if it has none
+ * @memfd:   it has no path, but a memfd
+ * @path:    mem-path=; untrusted
+ * @size:    size=; 0: unknown
+ * @shared:  share=on: what the VM writes is seen by others
+ * @ivshmem: a device ivshmem-plain uses it; otherwise it is RAM of the VM
+ */
+struct ivs_host_memory {
+	char *id;
+	char *path;
+	uint64_t size;
+	bool memfd;
+	bool shared;
+	bool ivshmem;
+};
+
+/**
+ * struct ivs_host_socket - a socket to which a device of the VM connects
+ * @id:       of the character device; "" if it has none
+ * @path:     untrusted
+ * @doorbell: a device ivshmem-doorbell uses it: it is an ivshmem-server's
+ * @vfio:     a device vfio-user-pci uses it: it is perhaps an ivshmem-device's
+ */
+struct ivs_host_socket {
+	char *id;
+	char *path;
+	bool doorbell;
+	bool vfio;
+};
+
+/**
+ * struct ivs_host_vm - a VM, according to QEMU's arguments
+ *
+ * Devices that were added later (hot-plug) are not in the arguments.
+ *
+ * @name:        safe to print; "" if it has none
+ * @memories:    all memory backends with a file
+ * @sockets:     all sockets that an ivshmem-doorbell or vfio-user-pci may use
+ */
+struct ivs_host_vm {
+	char name[IVS_HOST_VM_LEN];
+	struct ivs_host_memory *memories;
+	size_t memories_n;
+	struct ivs_host_socket *sockets;
+	size_t sockets_n;
+};
+
+/** ivs_host_vm_is_qemu() - is this the path or name of a QEMU that runs VMs? */
+bool ivs_host_vm_is_qemu(const char *program);
+
+/**
+ * ivs_host_vm_parse() - parse the bytes of /proc/PID/cmdline
+ * @cmdline: arguments, each with its NUL; may be cut off
+ * @out:     set on success; free it with ivs_host_vm_deinit()
+ *
+ * Return: 0, IVS_HOST_VM_E_OTHER, -ENOMEM.
+ */
+IVS_MUST_USE int ivs_host_vm_parse(const char *cmdline, size_t len, struct ivs_host_vm *out);
+
+void ivs_host_vm_deinit(struct ivs_host_vm *vm);
+
+#endif
