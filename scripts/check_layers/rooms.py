@@ -12,6 +12,7 @@ MAY_INCLUDE = {
     "region": {"base"},
     "pci": {"base"},
     "host": {"region", "base"},
+    "config": {"base"},
     "roster_page": {"region", "base"},
     "roster": {"protocol", "base"},
     "client": {"protocol", "base"},

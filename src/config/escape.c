@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config/escape.h"
+
+#include <string.h>
+
+#include "base/text.h"
+
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define PLAIN LETTERS "0123456789_./-"
+
+/**
+ * struct rules - how a syntax represents characters
+ * @bare:   a text that consists of these characters is added as it is; NULL: any text
+ * @quote:  what begins and ends any other text
+ * @marked: characters that get "\\" before them
+ * @twice:  characters that are written twice
+ */
+struct rules {
+	const char *bare;
+	const char *quote;
+	const char *marked;
+	const char *twice;
+};
+
+/* For AppArmor "\" also removes the special meaning of globs, in quotation marks too. */
+static const struct rules all_rules[] = {
+	[IVS_SYNTAX_QEMU] = {NULL, "", "", ","},
+	[IVS_SYNTAX_JSON] = {NULL, "", "\"\\", ""},
+	[IVS_SYNTAX_UNIT] = {PLAIN ":,=@+", "\"", "\"\\", "%$"},
+	[IVS_SYNTAX_ENVIRONMENT] = {PLAIN ":,=@+", "\"", "\"\\$`", ""},
+	[IVS_SYNTAX_WORDS] = {PLAIN ":,=@+", "\"", "\"\\", ""},
+	[IVS_SYNTAX_TMPFILES] = {PLAIN ":,=@+", "\"", "\"\\", "%"},
+	[IVS_SYNTAX_APPARMOR] = {PLAIN, "\"", "\"\\*?[]{}^", ""},
+};
+
+/* The characters U+FFFE and U+FFFF, which XML does not allow. */
+static bool is_noncharacter(const char *text, size_t len)
+{
+	return len == 3 && (!memcmp(text, "\xef\xbf\xbe", 3) || !memcmp(text, "\xef\xbf\xbf", 3));
+}
+
+bool ivs_escape_valid(const char *text)
+{
+	size_t len;
+
+	if (!*text)
+		return false;
+	for (; *text; text += len) {
+		char one[8] = "";
+		char shown[8];
+
+		len = ivs_text_char(text);
+		if (!len || is_noncharacter(text, len))
+			return false;
+		memcpy(one, text, len);
+		if (strcmp(ivs_text_shown(one, shown, sizeof(shown)), one) != 0)
+			return false;
+	}
+	return true;
+}
+
+static void put_char(struct ivs_out *out, char c)
+{
+	ivs_out_put(out, &c, 1);
+}
+
+static bool has(const char *set, char c)
+{
+	return strchr(set, c);
+}
+
+static void escape_by_rules(struct ivs_out *out, const struct rules *rules, const char *text)
+{
+	const char *quote = rules->quote;
+
+	if (rules->bare && *text && !text[strspn(text, rules->bare)])
+		quote = "";
+	ivs_out_text(out, quote);
+	for (; *text; text++) {
+		if (has(rules->marked, *text))
+			put_char(out, '\\');
+		if (has(rules->twice, *text))
+			put_char(out, *text);
+		put_char(out, *text);
+	}
+	ivs_out_text(out, quote);
+}
+
+static void escape_shell(struct ivs_out *out, const char *text)
+{
+	if (*text && !text[strspn(text, PLAIN ":,=@+%")]) {
+		ivs_out_text(out, text);
+		return;
+	}
+	put_char(out, '\'');
+	for (; *text; text++) {
+		if (*text == '\'')
+			ivs_out_text(out, "'\\''");
+		else
+			put_char(out, *text);
+	}
+	put_char(out, '\'');
+}
+
+static void escape_xml(struct ivs_out *out, const char *text)
+{
+	static const struct {
+		char c;
+		const char *entity;
+	} entities[] = {
+		{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"}, {'\'', "&apos;"},
+	};
+
+	for (; *text; text++) {
+		const char *entity = NULL;
+
+		for (size_t i = 0; i < sizeof(entities) / sizeof(*entities); i++) {
+			if (entities[i].c == *text)
+				entity = entities[i].entity;
+		}
+		if (entity)
+			ivs_out_text(out, entity);
+		else
+			put_char(out, *text);
+	}
+}
+
+static void escape_instance(struct ivs_out *out, const char *text)
+{
+	for (const char *at = text; *at; at++) {
+		if (*at == '/')
+			put_char(out, '-');
+		else if (has(LETTERS "0123456789:_.", *at) && !(at == text && *at == '.'))
+			put_char(out, *at);
+		else
+			ivs_out_format(out, "\\x%02x", (unsigned int)(unsigned char)*at);
+	}
+}
+
+/* udev substitutes "%" and "$". In e"", "\" begins an escape; in "", it cannot be the last one. */
+static void escape_udev(struct ivs_out *out, const char *text)
+{
+	static const struct rules value = {NULL, "\"", "\"\\", "%$"};
+
+	if (strchr(text, '\\'))
+		put_char(out, 'e');
+	escape_by_rules(out, &value, text);
+}
+
+void ivs_escape(struct ivs_out *out, enum ivs_syntax syntax, const char *text)
+{
+	switch (syntax) {
+	case IVS_SYNTAX_SHELL:
+		escape_shell(out, text);
+		break;
+	case IVS_SYNTAX_XML:
+		escape_xml(out, text);
+		break;
+	case IVS_SYNTAX_INSTANCE:
+		escape_instance(out, text);
+		break;
+	case IVS_SYNTAX_UDEV:
+		escape_udev(out, text);
+		break;
+	default:
+		escape_by_rules(out, &all_rules[syntax], text);
+		break;
+	}
+}
