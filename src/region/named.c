@@ -190,6 +190,22 @@ int ivs_region_open_path(struct ivs_region *region, bool create, struct ivs_erro
 	return open_path_error(region, errno, err);
 }
 
+int ivs_region_open_nameless(struct ivs_region *region, struct ivs_error *err)
+{
+	char copy[sizeof(region->path)];
+
+	strcpy(copy, region->path);
+	region->fd = open(dirname(copy), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	region->created = region->fd >= 0;
+	if (region->fd >= 0)
+		return 0;
+	/* EISDIR: of a kernel or file system that does not know O_TMPFILE */
+	if (errno == EOPNOTSUPP || errno == EISDIR)
+		return ivs_error_errno(err, EOPNOTSUPP, "cannot make a file without a name at %s",
+				       region->path);
+	return open_path_error(region, errno, err);
+}
+
 static int named_open(struct ivs_region *region, const char *name, bool create,
 		      struct ivs_error *err)
 {

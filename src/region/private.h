@@ -51,6 +51,13 @@ IVS_MUST_USE int ivs_region_open_path(struct ivs_region *region, bool create,
 				      struct ivs_error *err);
 
 /**
+ * ivs_region_open_nameless() - make a file that can get the name @region->path later
+ *
+ * Return: 0, -errno; -EOPNOTSUPP: the file system cannot do that.
+ */
+IVS_MUST_USE int ivs_region_open_nameless(struct ivs_region *region, struct ivs_error *err);
+
+/**
  * ivs_region_error_room() - report that @size bytes cannot be reserved
  *
  * Return: IVS_REGION_E_FULL or -errno.

@@ -3,12 +3,15 @@
  * The steps of opening a region, common to all backends: check the size before anything is changed,
  * open or create the object, set its size, reserve its memory, set owner and mode. If a step fails,
  * a new object is removed, and an empty file that was extended is truncated again.
+ *
+ * A region that is prepared goes through the same steps without a name, and gets its name last.
  */
 #include "ivshmem/region.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -49,7 +52,7 @@ static const struct ivs_region_backend *region_find_backend(const char *address,
 	return NULL;
 }
 
-static int region_check_power_of_two(uint64_t size, struct ivs_error *err)
+int ivs_region_check_size(uint64_t size, struct ivs_error *err)
 {
 	char given[IVS_SIZE_TEXT_LEN];
 	char below[IVS_SIZE_TEXT_LEN];
@@ -262,7 +265,7 @@ static int region_open_backend(struct ivs_region *region, const struct ivs_regio
 {
 	int result;
 
-	result = opts->size ? region_check_power_of_two(opts->size, err) : 0;
+	result = opts->size ? ivs_region_check_size(opts->size, err) : 0;
 	if (!result)
 		result = backend->check(region, name, err);
 	if (!result)
@@ -361,6 +364,112 @@ int ivs_region_adopt(const char *address, int *fd, const struct ivs_region_forme
 	}
 	*out = region;
 	return 0;
+}
+
+int ivs_region_find_path(const char *address, char *out, size_t out_len, struct ivs_error *err)
+{
+	const struct ivs_region_backend *backend;
+	struct ivs_region *region;
+	const char *name;
+	int result;
+
+	result = region_new(address, &backend, &name, &region, err);
+	if (result)
+		return result;
+	result = backend->check(region, name, err);
+	if (!result)
+		snprintf(out, out_len, "%s", region->path);
+	ivs_region_close(region);
+	return result;
+}
+
+static int region_prepare(struct ivs_region *region, const struct ivs_region_backend *backend,
+			  const char *name, const struct ivs_region_options *opts,
+			  struct ivs_error *err)
+{
+	struct stat st;
+	int result;
+
+	result = ivs_region_check_size(opts->size, err);
+	if (!result)
+		result = backend->check(region, name, err);
+	if (!result)
+		result = ivs_region_open_nameless(region, err);
+	if (!result)
+		result = region_inspect(region, &st, err);
+	if (!result)
+		result = region_settle(region, opts, &st, err);
+	return result;
+}
+
+int ivs_region_prepare(const char *address, const struct ivs_region_options *opts,
+		       struct ivs_region **out, struct ivs_error *err)
+{
+	const struct ivs_region_backend *backend;
+	struct ivs_region *region;
+	const char *name;
+	int result;
+
+	result = region_new(address, &backend, &name, &region, err);
+	if (result)
+		return result;
+	result = region_prepare(region, backend, name, opts, err);
+	if (result) {
+		ivs_region_close(region);
+		return result;
+	}
+	*out = region;
+	return 0;
+}
+
+static int region_link(const struct ivs_region *region, const char *path)
+{
+	char self[64];
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", region->fd);
+	return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) ? -errno : 0;
+}
+
+int ivs_region_publish(struct ivs_region *region, struct ivs_error *err)
+{
+	int result = region_link(region, region->path);
+
+	if (result)
+		return ivs_error_errno(err, -result, "cannot create %s", region->path);
+	return 0;
+}
+
+int ivs_region_publish_over(struct ivs_region *region, struct ivs_error *err)
+{
+	char path[sizeof(region->path) + 32];
+	int result;
+
+	snprintf(path, sizeof(path), "%s.new-%d", region->path, (int)getpid());
+	result = region_link(region, path);
+	if (!result && rename(path, region->path)) {
+		result = -errno;
+		unlink(path);
+	}
+	if (result)
+		return ivs_error_errno(err, -result, "cannot replace %s", region->path);
+	return 0;
+}
+
+/* A signal may interrupt this fallocate(2), unlike that of a new region. */
+int ivs_region_grow(struct ivs_region *region, uint64_t size, struct ivs_error *err)
+{
+	int errnum;
+
+	if (!fallocate(region->fd, 0, 0, (off_t)size)) {
+		region->size = size;
+		return 0;
+	}
+	errnum = errno;
+	if (ftruncate(region->fd, (off_t)region->size))
+		return ivs_error_errno(err, errno, "cannot truncate %s again", region->path);
+	if (errnum == EINTR)
+		return ivs_error_set(err, -EINTR, "interrupted");
+	return ivs_region_error_room(region, size, errnum, err);
 }
 
 void ivs_region_close(struct ivs_region *region)

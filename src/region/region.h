@@ -29,6 +29,47 @@ IVS_MUST_USE int ivs_region_adopt(const char *address, int *fd,
 				  const struct ivs_region_former *former, struct ivs_region **out,
 				  struct ivs_error *err);
 
+/** ivs_region_check_size() - is it a power of two? Return: 0 or IVS_REGION_E_SIZE. */
+IVS_MUST_USE int ivs_region_check_size(uint64_t size, struct ivs_error *err);
+
+/**
+ * ivs_region_find_path() - the path that an address names
+ * @out: "" for an address without a path
+ *
+ * Return: 0, IVS_REGION_E_*, -errno.
+ */
+IVS_MUST_USE int ivs_region_find_path(const char *address, char *out, size_t out_len,
+				      struct ivs_error *err);
+
+/**
+ * ivs_region_prepare() - make a region that has size, memory, owner and mode, but not its name
+ * @address: shm:NAME or file:PATH; nothing need exist there
+ * @opts:    with a size
+ *
+ * Until it is published no other process can see it, and it vanishes with this process.
+ *
+ * Return: 0, IVS_REGION_E_*, -errno; -EOPNOTSUPP: the file system cannot do that.
+ */
+IVS_MUST_USE int ivs_region_prepare(const char *address, const struct ivs_region_options *opts,
+				    struct ivs_region **out, struct ivs_error *err);
+
+/** ivs_region_publish() - give a prepared region its name. Return: 0, -EEXIST, -errno. */
+IVS_MUST_USE int ivs_region_publish(struct ivs_region *region, struct ivs_error *err);
+
+/**
+ * ivs_region_publish_over() - the same, in place of the file that has the name
+ *
+ * Programs that use that file keep it.
+ */
+IVS_MUST_USE int ivs_region_publish_over(struct ivs_region *region, struct ivs_error *err);
+
+/**
+ * ivs_region_grow() - enlarge a region in place, and reserve the memory
+ *
+ * Return: 0, IVS_REGION_E_FULL, -errno (-EINTR after a signal). On failure the size is as before.
+ */
+IVS_MUST_USE int ivs_region_grow(struct ivs_region *region, uint64_t size, struct ivs_error *err);
+
 /** ivs_region_has_name() - check that the path still names this region. Return: 1, 0, -errno. */
 IVS_MUST_USE int ivs_region_has_name(const struct ivs_region *region);
 

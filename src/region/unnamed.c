@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
-#include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,29 +14,12 @@
 #include "base/access.h"
 #include "base/error.h"
 #include "base/parse.h"
+#include "region/hugetlbfs.h"
 #include "region/private.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* not executable; vm.memfd_noexec may require it */
 #endif
-
-/* Return: whether a hugetlbfs is mounted; if so, @point is set to its mount point. */
-static bool find_hugetlbfs(char *point, size_t point_len)
-{
-	FILE *file = setmntent("/proc/self/mounts", "re");
-	struct mntent *mount = NULL;
-	struct mntent entry;
-	char line[4096];
-
-	while (file && (mount = getmntent_r(file, &entry, line, sizeof(line))) &&
-	       strcmp(mount->mnt_type, "hugetlbfs") != 0)
-		continue;
-	if (mount)
-		snprintf(point, point_len, "%s", mount->mnt_dir);
-	if (file)
-		endmntent(file);
-	return mount;
-}
 
 static int dir_error(const char *name, int errnum, struct ivs_error *err)
 {
@@ -50,7 +32,7 @@ static int dir_error(const char *name, int errnum, struct ivs_error *err)
 				     ivs_access_explain(name, W_OK | X_OK, why));
 	if (errnum != ENOENT)
 		return ivs_error_errno(err, errnum, "cannot access the directory %s", name);
-	if (find_hugetlbfs(point, sizeof(point)))
+	if (ivs_hugetlbfs_find(point, sizeof(point)))
 		return ivs_error_set(err, -errnum,
 				     "the directory %s does not exist: mkdir -p %s, or for huge "
 				     "pages use %s, where a hugetlbfs is mounted",

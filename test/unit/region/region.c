@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "ivshmem/region.h"
+#include "region/region.h"
 #include "support/c/fds.h"
 
 #define K UINT64_C(1024)
@@ -377,4 +378,140 @@ Test(region, hugetlbfs_determines_the_page_size)
 	refuse(in_dir("file:", "r"), UINT64_C(1) << 46, IVS_REGION_E_FULL, "the machine has");
 	cr_expect_eq(size_of(in_dir("", "r")), -1);
 	umount(dir);
+}
+
+/* The number of names in the test's directory. */
+static int names_n(void)
+{
+	char command[128];
+	FILE *pipe;
+	int n = -1;
+
+	snprintf(command, sizeof(command), "ls -A %s | wc -l", dir);
+	pipe = popen(command, "re");
+	cr_assert_not_null(pipe);
+	cr_assert_eq(fscanf(pipe, "%d", &n), 1);
+	pclose(pipe);
+	return n;
+}
+
+static struct ivs_region *prepare(const char *address, const struct ivs_region_options *opts)
+{
+	struct ivs_region *region = NULL;
+	struct ivs_error err = {0};
+
+	cr_assert_eq(ivs_region_prepare(address, opts, &region, &err), 0, "%s", err.text);
+	return region;
+}
+
+Test(region, a_prepared_region_is_complete_before_it_has_a_name)
+{
+	const struct ivs_region_options opts = {M, 0640, 5, 7};
+	struct ivs_region *region = prepare(in_dir("file:", "r"), &opts);
+	struct stat st;
+
+	cr_expect_eq(names_n(), 0);
+	cr_assert_eq(fstat(ivs_region_fd(region), &st), 0);
+	cr_expect_eq(st.st_size, (off_t)M);
+	cr_expect_eq(st.st_mode & 07777, 0640);
+	cr_expect_eq(st.st_uid, geteuid() ? geteuid() : 5);
+	cr_expect_eq(st.st_gid, geteuid() ? getegid() : 7);
+	cr_expect_geq(reserved(region), M);
+	cr_expect_eq(ivs_region_publish(region, NULL), 0);
+	cr_expect_eq(ivs_region_has_name(region), 1);
+	cr_expect_eq(ivs_region_publish(region, NULL), -EEXIST);
+	ivs_region_close(region);
+	cr_expect_eq(size_of(in_dir("", "r")), (off_t)M);
+}
+
+Test(region, a_prepared_region_that_is_not_published_leaves_nothing)
+{
+	const struct ivs_region_options opts = {.size = M, .uid = -1, .gid = -1};
+
+	ivs_region_close(prepare(in_dir("file:", "r"), &opts));
+	cr_expect_eq(names_n(), 0);
+}
+
+Test(region, publishing_does_not_replace_a_file_unless_asked)
+{
+	const struct ivs_region_options opts = {.size = M, .uid = -1, .gid = -1};
+	struct ivs_region *region = prepare(in_dir("file:", "r"), &opts);
+	struct ivs_error err = {0};
+
+	make_file(in_dir("", "r"), 1, 0600);
+	cr_expect_eq(ivs_region_publish(region, &err), -EEXIST);
+	cr_expect_not_null(strstr(err.text, "cannot create"), "%s", err.text);
+	cr_expect_eq(size_of(in_dir("", "r")), 1);
+	cr_expect_eq(ivs_region_publish_over(region, NULL), 0);
+	cr_expect_eq(ivs_region_has_name(region), 1);
+	cr_expect_eq(names_n(), 1);
+	ivs_region_close(region);
+}
+
+Test(region, a_region_that_cannot_replace_a_directory_leaves_no_other_name)
+{
+	const struct ivs_region_options opts = {.size = M, .uid = -1, .gid = -1};
+	struct ivs_region *region = prepare(in_dir("file:", "r"), &opts);
+	struct ivs_error err = {0};
+
+	cr_assert_eq(mkdir(in_dir("", "r"), 0700), 0);
+	cr_expect_eq(ivs_region_publish_over(region, &err), -EISDIR);
+	cr_expect_not_null(strstr(err.text, "cannot replace"), "%s", err.text);
+	cr_expect_eq(names_n(), 1);
+	ivs_region_close(region);
+}
+
+Test(region, preparing_checks_what_opening_checks)
+{
+	static const struct {
+		const char *address;
+		uint64_t size;
+		int result;
+		const char *text;
+	} cases[] = {
+		{"shm:r", 3 * M, IVS_REGION_E_SIZE, "use 2M or 4M"},
+		{"shm:r", 1024, IVS_REGION_E_SIZE, "use 4K or more"},
+		{"shm:a/b", M, IVS_REGION_E_ADDRESS, "is a path"},
+		{"other:a", M, IVS_REGION_E_ADDRESS, "use shm:NAME"},
+		{"file:/none-such/r", M, -ENOENT, "mkdir -p /none-such"},
+		{"file:/proc/r", M, -EOPNOTSUPP, "without a name"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const struct ivs_region_options opts = {cases[i].size, 0, -1, -1};
+		struct ivs_region *region = NULL;
+		struct ivs_error err = {0};
+
+		cr_expect_eq(ivs_region_prepare(cases[i].address, &opts, &region, &err),
+			     cases[i].result, "%s: %s", cases[i].address, err.text);
+		cr_expect_not_null(strstr(err.text, cases[i].text), "%s", err.text);
+		cr_expect_null(region);
+	}
+}
+
+Test(region, growing)
+{
+	struct ivs_region *region = make(in_dir("file:", "r"), M);
+	struct ivs_error err = {0};
+
+	cr_assert_eq(pwrite(ivs_region_fd(region), "kept", 4, M - 4), 4);
+	cr_expect_eq(ivs_region_grow(region, 4 * M, &err), 0, "%s", err.text);
+	cr_expect_eq(ivs_region_size(region), 4 * M);
+	cr_expect_eq(size_of(in_dir("", "r")), (off_t)(4 * M));
+	cr_expect_geq(reserved(region), 4 * M);
+	cr_expect_eq(ivs_region_grow(region, UINT64_C(1) << 62, &err), IVS_REGION_E_FULL);
+	cr_expect_eq(size_of(in_dir("", "r")), (off_t)(4 * M), "a failure changes nothing");
+	ivs_region_close(region);
+}
+
+Test(region, path_of_an_address)
+{
+	struct ivs_error err = {0};
+	char path[256];
+
+	cr_expect_eq(ivs_region_find_path("shm:/a", path, sizeof(path), &err), 0);
+	cr_expect_str_eq(path, "/dev/shm/a");
+	cr_expect_eq(ivs_region_find_path("memfd:", path, sizeof(path), &err), 0);
+	cr_expect_str_eq(path, "");
+	cr_expect_eq(ivs_region_find_path("file:", path, sizeof(path), &err), IVS_REGION_E_ADDRESS);
 }
